@@ -1,0 +1,117 @@
+//! Misbehaviour on demand.
+
+use std::fmt;
+
+use pgsvid_proto::X509svidResponse;
+use tonic::Status;
+
+/// What the agent does instead of serving new connections or streams. Those that are open go on;
+/// for them there are [`crate::DevAgent::push`], [`end_streams`](crate::DevAgent::end_streams),
+/// [`drop_connections`](crate::DevAgent::drop_connections) and
+/// [`freeze`](crate::DevAgent::freeze).
+#[derive(Clone)]
+#[non_exhaustive]
+pub enum Misbehaviour {
+    /// Accepts connections, reads nothing and says nothing, not even what HTTP/2 begins with.
+    Silent,
+    /// Accepts connections, and says this instead of HTTP/2, whatever the peer says.
+    Speak(Vec<u8>),
+    /// Closes connections at once.
+    HangUp,
+    /// Breaks connections off in the middle of the next message of 512 bytes or more; open ones,
+    /// too.
+    CutMessages,
+    /// Refuses X.509-SVID streams.
+    Refuse(Status),
+    /// Opens streams and never sends a message on them.
+    HeadersOnly,
+    /// Sends the first message and ends the stream: cleanly, or with this status.
+    EndAfterFirst(Option<Status>),
+    /// Begins streams with these messages, one right after the other, instead of the true one.
+    /// Later updates follow as usual.
+    Reply(Vec<X509svidResponse>),
+}
+
+impl Misbehaviour {
+    /// Speaks HTTP/1.1, as a web server does that meets a protocol it does not know.
+    #[must_use]
+    pub fn http1() -> Self {
+        Self::Speak(
+            b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\nConnection: close\r\n\r\n".to_vec(),
+        )
+    }
+
+    /// Speaks TLS: the fatal alert `unexpected_message` (RFC 8446, section 6).
+    #[must_use]
+    pub fn tls() -> Self {
+        Self::Speak(vec![21, 3, 3, 0, 2, 2, 10])
+    }
+
+    fn acts_on(&self) -> Occasion {
+        match self {
+            Self::Silent | Self::Speak(_) | Self::HangUp => Occasion::Connection,
+            Self::Refuse(_) | Self::HeadersOnly | Self::EndAfterFirst(_) | Self::Reply(_) => {
+                Occasion::Stream
+            }
+            Self::CutMessages => Occasion::Write,
+        }
+    }
+}
+
+// Replies may be megabytes.
+impl fmt::Debug for Misbehaviour {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Silent => f.write_str("Silent"),
+            Self::Speak(bytes) => write!(f, "Speak({} bytes)", bytes.len()),
+            Self::HangUp => f.write_str("HangUp"),
+            Self::CutMessages => f.write_str("CutMessages"),
+            Self::Refuse(status) => write!(f, "Refuse({:?})", status.code()),
+            Self::HeadersOnly => f.write_str("HeadersOnly"),
+            Self::EndAfterFirst(None) => f.write_str("EndAfterFirst(cleanly)"),
+            Self::EndAfterFirst(Some(status)) => write!(f, "EndAfterFirst({:?})", status.code()),
+            Self::Reply(messages) => write!(f, "Reply({} messages)", messages.len()),
+        }
+    }
+}
+
+/// When misbehaviour is looked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Occasion {
+    /// A connection was accepted.
+    Connection,
+    /// An X.509-SVID stream was asked for.
+    Stream,
+    /// A message is about to be written.
+    Write,
+}
+
+/// The misbehaviour in force, and how many more times.
+#[derive(Debug, Default)]
+pub(crate) struct Script(Option<(Misbehaviour, Option<u64>)>);
+
+impl Script {
+    pub(crate) fn set(&mut self, misbehaviour: Misbehaviour, times: Option<u64>) {
+        self.0 = Some((misbehaviour, times)).filter(|_| times != Some(0));
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.0 = None;
+    }
+
+    /// What is to be done on this occasion, which counts as one time.
+    pub(crate) fn next(&mut self, occasion: Occasion) -> Option<Misbehaviour> {
+        let (misbehaviour, times) = self.0.as_mut()?;
+        if misbehaviour.acts_on() != occasion {
+            return None;
+        }
+        let misbehaviour = misbehaviour.clone();
+        if let Some(times) = times {
+            *times -= 1;
+            if *times == 0 {
+                self.clear();
+            }
+        }
+        Some(misbehaviour)
+    }
+}

@@ -1,0 +1,4 @@
+//! pgsvid keeps PostgreSQL's TLS certificates fresh from the SPIFFE Workload API, and proves that they are served.
+//!
+//! `ARCHITECTURE.md` shows the rooms and which may know which.
+

@@ -1,0 +1,111 @@
+//! The account under which servers and programs run.
+
+use std::fs;
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+use std::sync::OnceLock;
+
+use rustix::process::{getegid, geteuid};
+
+/// A user of this system.
+///
+/// It always has an entry in the user database: PostgreSQL's peer authentication looks the name up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Account {
+    name: String,
+    uid: u32,
+    gid: u32,
+}
+
+impl Account {
+    /// The account of PostgreSQL and, since both must share it, of pgsvid: the one that runs the
+    /// tests, or instead of root, whom PostgreSQL refuses, `postgres` or else `nobody`.
+    pub fn server() -> &'static Self {
+        static SERVER: OnceLock<Account> = OnceLock::new();
+        SERVER.get_or_init(|| {
+            if !geteuid().is_root() {
+                return Self::current().clone();
+            }
+            let users = users();
+            ["postgres", "nobody"]
+                .iter()
+                .find_map(|name| users.iter().find(|user| user.name == *name))
+                .cloned()
+                .expect("root needs a user `postgres` or `nobody` to run PostgreSQL under")
+        })
+    }
+
+    /// The account that runs the tests.
+    pub fn current() -> &'static Self {
+        static CURRENT: OnceLock<Account> = OnceLock::new();
+        CURRENT.get_or_init(|| {
+            let uid = geteuid().as_raw();
+            let name = users()
+                .into_iter()
+                .find(|user| user.uid == uid)
+                .map(|user| user.name)
+                .or_else(|| name_from_directory_service(uid))
+                .unwrap_or_else(|| {
+                    panic!("uid {uid} has no name, so PostgreSQL's peer authentication cannot work")
+                });
+            Self { name, uid, gid: getegid().as_raw() }
+        })
+    }
+
+    /// The user's name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The user's number.
+    pub fn uid(&self) -> u32 {
+        self.uid
+    }
+
+    /// The number of the user's first group.
+    pub fn gid(&self) -> u32 {
+        self.gid
+    }
+
+    /// Lets the command run under this account. Only root can and need change.
+    pub(crate) fn apply(&self, command: &mut Command) {
+        if self != Self::current() {
+            command.uid(self.uid).gid(self.gid);
+        }
+    }
+}
+
+fn users() -> Vec<Account> {
+    let text = fs::read_to_string("/etc/passwd").unwrap_or_default();
+    text.lines().filter_map(user).collect()
+}
+
+fn user(line: &str) -> Option<Account> {
+    let mut fields = line.split(':');
+    let name = fields.next()?.to_owned();
+    let uid = fields.nth(1)?.parse().ok()?;
+    let gid = fields.next()?.parse().ok()?;
+    Some(Account { name, uid, gid })
+}
+
+fn name_from_directory_service(uid: u32) -> Option<String> {
+    let output = Command::new("getent").args(["passwd", &uid.to_string()]).output().ok()?;
+    user(str::from_utf8(&output.stdout).ok()?).map(|user| user.name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_of_passwd() {
+        let found = user("postgres:x:101:104:PostgreSQL:/var/lib/postgresql:/bin/bash").unwrap();
+        assert_eq!((found.name(), found.uid(), found.gid()), ("postgres", 101, 104));
+        assert_eq!(user("+::::::"), None);
+    }
+
+    #[test]
+    fn servers_never_run_as_root() {
+        assert_ne!(Account::server().uid(), 0);
+    }
+}

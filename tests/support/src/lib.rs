@@ -1,0 +1,59 @@
+//! Real PostgreSQL servers, programs and clients for pgsvid's tests.
+//!
+//! Everything here is synchronous: child processes and threads. Whatever goes wrong is a panic, with
+//! what the children wrote, because that is how a test fails.
+//!
+//! ```no_run
+//! use std::time::Duration;
+//! use test_support::{Cluster, Directory, Program};
+//!
+//! let files = Directory::new();
+//! let cluster = Cluster::builder()
+//!     .tls_files(files.path())
+//!     .hba("hostssl all all 127.0.0.1/32 cert")
+//!     .create();
+//! cluster.prepare_role();
+//! let pgsvid = Program::spawn("/path/to/pgsvid", ["run"], &[("PGSVID_LOG_FORMAT", "json")]);
+//! pgsvid.wait_for_text(Duration::from_secs(10), "identity received");
+//! cluster.start();
+//! assert_eq!(cluster.sql("postgres", "postgres", "SHOW ssl"), "on");
+//! ```
+
+#![allow(
+    clippy::expect_used,
+    clippy::unwrap_used,
+    clippy::missing_panics_doc,
+    reason = "a panic is how this crate fails a test"
+)]
+#![allow(clippy::print_stderr, reason = "the test harness shows it only for a test that fails")]
+#![allow(
+    clippy::disallowed_methods,
+    reason = "real servers run on the real clock, and nothing here is published"
+)]
+#![allow(
+    clippy::must_use_candidate,
+    reason = "most functions here wait for something, and their value is a by-product"
+)]
+
+mod account;
+mod cluster;
+mod connect_loop;
+mod directory;
+mod eventually;
+mod installation;
+mod output;
+mod program;
+mod psql;
+mod spawn;
+mod template;
+
+pub use account::Account;
+pub use cluster::{Cluster, ClusterBuilder, Mode};
+pub use connect_loop::{ConnectLoop, Counts};
+pub use directory::Directory;
+pub use eventually::{Outcome, eventually};
+pub use installation::Installation;
+pub use output::Mark;
+pub use program::Program;
+pub use psql::{Psql, PsqlOutput};
+pub use rustix::process::Signal;

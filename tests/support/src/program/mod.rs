@@ -1,0 +1,226 @@
+//! Child processes whose output is watched.
+
+use std::ffi::OsStr;
+use std::fmt;
+use std::path::Path;
+use std::process::{Child, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::thread;
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+
+use crate::eventually::within;
+use crate::output::{Mark, Missing, Output, Stream};
+use crate::{Account, spawn};
+
+/// A running program. It ends with the value, or with the test process; a test that panics shows
+/// what the program wrote.
+#[derive(Debug)]
+pub struct Program {
+    name: String,
+    child: Mutex<Child>,
+    output: Arc<Output>,
+}
+
+impl Program {
+    /// Starts a program as [`Account::server`], in `/`, with `variables` but without any `PG*`,
+    /// `PGSVID_*` or `SPIFFE_*` of the test's own environment.
+    #[track_caller]
+    pub fn spawn<A: AsRef<OsStr>>(
+        path: impl AsRef<Path>,
+        arguments: impl IntoIterator<Item = A>,
+        variables: &[(&str, &str)],
+    ) -> Self {
+        Self::spawn_as(Account::server(), path, arguments, variables)
+    }
+
+    /// The same as another account; only root can choose one that is not its own.
+    #[track_caller]
+    pub fn spawn_as<A: AsRef<OsStr>>(
+        account: &Account,
+        path: impl AsRef<Path>,
+        arguments: impl IntoIterator<Item = A>,
+        variables: &[(&str, &str)],
+    ) -> Self {
+        let path = path.as_ref();
+        let program = spawn::executable(path, account);
+        let mut command = spawn::lasting_command(&program, account, "KILL");
+        command
+            .args(arguments)
+            .envs(variables.iter().copied())
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        let mut child = spawn::spawn(command)
+            .unwrap_or_else(|error| panic!("cannot run {}: {error}", path.display()));
+        let output = Arc::new(Output::default());
+        output.read(Stream::Standard, child.stdout.take().expect("was piped"));
+        output.read(Stream::Error, child.stderr.take().expect("was piped"));
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        Self { name, child: Mutex::new(child), output }
+    }
+
+    /// Waits for a line, written since the start, of which the condition holds.
+    #[track_caller]
+    pub fn wait_for(&self, limit: Duration, condition: impl FnMut(&str) -> bool) -> String {
+        self.wait_after(Mark::default(), limit, condition)
+    }
+
+    /// Waits for a line, written since the start, that contains the text.
+    #[track_caller]
+    pub fn wait_for_text(&self, limit: Duration, text: &str) -> String {
+        self.wait_for_text_after(Mark::default(), limit, text)
+    }
+
+    /// Waits for a line of JSON, written since the start, of which the condition holds.
+    #[track_caller]
+    pub fn wait_for_event(&self, limit: Duration, condition: impl FnMut(&Value) -> bool) -> Value {
+        self.wait_for_event_after(Mark::default(), limit, condition).0
+    }
+
+    /// Where the output ends now: [`Program::wait_after`] looks only at what follows.
+    pub fn mark(&self) -> Mark {
+        self.output.mark()
+    }
+
+    /// Waits for a line after the mark of which the condition holds.
+    #[track_caller]
+    pub fn wait_after(
+        &self,
+        mark: Mark,
+        limit: Duration,
+        mut condition: impl FnMut(&str) -> bool,
+    ) -> String {
+        self.found(
+            limit,
+            "the line",
+            self.output.wait(mark, limit, |line| condition(line).then(|| line.to_owned())),
+        )
+        .0
+    }
+
+    /// Waits for a line after the mark that contains the text.
+    #[track_caller]
+    pub fn wait_for_text_after(&self, mark: Mark, limit: Duration, text: &str) -> String {
+        self.found(
+            limit,
+            text,
+            self.output.wait(mark, limit, |line| line.contains(text).then(|| line.to_owned())),
+        )
+        .0
+    }
+
+    /// Waits for a line of JSON after the mark of which the condition holds, and tells where the
+    /// next one is to be looked for: no event is missed between two calls.
+    #[track_caller]
+    pub fn wait_for_event_after(
+        &self,
+        mark: Mark,
+        limit: Duration,
+        mut condition: impl FnMut(&Value) -> bool,
+    ) -> (Value, Mark) {
+        let select = |line: &str| {
+            let event: Value = serde_json::from_str(line).ok()?;
+            condition(&event).then_some(event)
+        };
+        self.found(limit, "the event", self.output.wait(mark, limit, select))
+    }
+
+    /// All lines of both streams, in the order in which they were read.
+    pub fn lines(&self) -> Vec<String> {
+        self.output.lines().into_iter().map(|(_, line)| line).collect()
+    }
+
+    /// What was written to standard output, without the last end of line.
+    pub fn standard_output(&self) -> String {
+        self.stream(Stream::Standard)
+    }
+
+    /// What was written to standard error, without the last end of line.
+    pub fn standard_error(&self) -> String {
+        self.stream(Stream::Error)
+    }
+
+    /// Signals the program; nothing happens if it has ended.
+    pub fn signal(&self, signal: Signal) {
+        let mut child = self.child();
+        if child.try_wait().is_ok_and(|status| status.is_none()) {
+            kill_process(Pid::from_child(&child), signal).expect("signals a child");
+        }
+    }
+
+    /// Waits for the program's end, and for all of its output.
+    #[track_caller]
+    pub fn wait_exit(&self, limit: Duration) -> ExitStatus {
+        let status = within(limit, || self.child().try_wait().expect("waits for a child"));
+        let Some(status) = status else {
+            panic!("{} has not ended within {limit:?}", self.name);
+        };
+        // A grandchild that holds the pipe open is no reason to wait for ever.
+        self.output.wait_closed(Duration::from_secs(2));
+        status
+    }
+
+    /// Asks the program to end by SIGTERM, and waits for that.
+    #[track_caller]
+    pub fn terminate(&self, limit: Duration) -> ExitStatus {
+        self.signal(Signal::TERM);
+        self.wait_exit(limit)
+    }
+
+    /// Whether the program lives.
+    pub fn is_running(&self) -> bool {
+        self.child().try_wait().is_ok_and(|status| status.is_none())
+    }
+
+    /// Its process number.
+    pub fn pid(&self) -> u32 {
+        self.child().id()
+    }
+
+    #[track_caller]
+    fn found<T>(&self, limit: Duration, what: &str, result: Result<T, Missing>) -> T {
+        result.unwrap_or_else(|missing| match missing {
+            Missing::TimeIsUp => panic!("{} has not written {what:?} within {limit:?}", self.name),
+            Missing::Ended => {
+                let status = self.wait_exit(Duration::from_secs(5));
+                panic!("{} ended ({status}) without writing {what:?}", self.name)
+            }
+        })
+    }
+
+    fn stream(&self, wanted: Stream) -> String {
+        let lines = self.output.lines().into_iter();
+        let text: Vec<_> =
+            lines.filter(|(stream, _)| *stream == wanted).map(|(_, line)| line).collect();
+        text.join("\n")
+    }
+
+    fn child(&self) -> MutexGuard<'_, Child> {
+        self.child.lock().expect("nobody panicked with the lock")
+    }
+}
+
+impl fmt::Display for Program {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{} (process {})", self.name, self.pid())
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        if let Ok(child) = self.child.get_mut() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+        if thread::panicking() {
+            self.output.wait_closed(Duration::from_secs(1));
+            eprintln!("--- {} wrote\n{}\n---", self.name, self.lines().join("\n"));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
