@@ -2,3 +2,6 @@
 //!
 //! `ARCHITECTURE.md` shows the rooms and which may know which.
 
+pub mod material;
+pub mod timing;
+pub mod watching;

@@ -1,0 +1,264 @@
+//! A parsed X.509 certificate: its DER, and the few facts that the rest of the program asks for.
+
+use std::fmt::{self, Write as _};
+use std::time::{Duration, SystemTime};
+
+use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
+
+/// SHA-256 of a certificate's DER.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Fingerprint([u8; 32]);
+
+impl Fingerprint {
+    /// The fingerprint of `der`.
+    #[must_use]
+    pub fn of(der: &[u8]) -> Self {
+        let digest = ring::digest::digest(&ring::digest::SHA256, der);
+        let mut bytes = [0; 32];
+        bytes.copy_from_slice(digest.as_ref());
+        Self(bytes)
+    }
+}
+
+impl fmt::Display for Fingerprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&colon_hex(&self.0))
+    }
+}
+
+impl fmt::Debug for Fingerprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self}")
+    }
+}
+
+/// A certificate's serial number, big-endian.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Serial(Vec<u8>);
+
+impl Serial {
+    /// The first three bytes, which tell two serials apart in a log line.
+    #[must_use]
+    pub fn short(&self) -> String {
+        colon_hex(self.0.get(..3).unwrap_or(&self.0))
+    }
+}
+
+/// The whole serial, as `openssl x509 -serial` has it, with colons.
+impl fmt::Display for Serial {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&colon_hex(&self.0))
+    }
+}
+
+impl fmt::Debug for Serial {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self}")
+    }
+}
+
+fn colon_hex(bytes: &[u8]) -> String {
+    let mut text = String::with_capacity(bytes.len() * 3);
+    for byte in bytes {
+        if !text.is_empty() {
+            text.push(':');
+        }
+        // Writing to a String does not fail.
+        let _ = write!(text, "{byte:02x}");
+    }
+    text
+}
+
+/// The bytes are not exactly one, or not a sequence of, DER certificates.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum MalformedCertificate {
+    /// Not DER, or no certificate.
+    #[error("certificate {position} is no X.509 certificate in DER")]
+    NotDer {
+        /// Which one of a sequence, from 1.
+        position: usize,
+    },
+    /// More certificates than anybody has a use for.
+    #[error("more than {most} certificates")]
+    TooMany {
+        /// The limit.
+        most: usize,
+    },
+    /// One certificate is larger than [`LARGEST`].
+    #[error("certificate {position} has {size} bytes, more than the {LARGEST} that are allowed")]
+    TooLarge {
+        /// Which one of a sequence, from 1.
+        position: usize,
+        /// Its size in bytes.
+        size: usize,
+    },
+}
+
+/// Largest certificate that is looked at, in bytes of DER.
+const LARGEST: usize = 64 * 1024;
+
+/// One X.509 certificate.
+#[derive(Clone)]
+pub struct Certificate {
+    der: Vec<u8>,
+    fingerprint: Fingerprint,
+    serial: Serial,
+    subject: Vec<u8>,
+    subject_text: String,
+    public_key: Vec<u8>,
+    uris: Vec<String>,
+    dns_names: Vec<String>,
+    not_before: SystemTime,
+    not_after: SystemTime,
+    self_signed: bool,
+}
+
+/// Parses concatenated DER certificates, as the Workload API sends them: at most `most`, nothing left over.
+pub fn certificates(der: &[u8], most: usize) -> Result<Vec<Certificate>, MalformedCertificate> {
+    let mut parsed = Vec::new();
+    let mut rest = der;
+    while !rest.is_empty() {
+        let position = parsed.len() + 1;
+        if parsed.len() == most {
+            return Err(MalformedCertificate::TooMany { most });
+        }
+        let (after, certificate) = X509Certificate::from_der(rest)
+            .map_err(|_| MalformedCertificate::NotDer { position })?;
+        let size = rest.len() - after.len();
+        if size > LARGEST {
+            return Err(MalformedCertificate::TooLarge { position, size });
+        }
+        parsed.push(Certificate::new(&rest[..size], &certificate));
+        rest = after;
+    }
+    Ok(parsed)
+}
+
+impl Certificate {
+    /// Parses exactly one DER certificate.
+    pub fn parse(der: &[u8]) -> Result<Self, MalformedCertificate> {
+        match certificates(der, 1)?.pop() {
+            Some(certificate) => Ok(certificate),
+            None => Err(MalformedCertificate::NotDer { position: 1 }),
+        }
+    }
+
+    fn new(der: &[u8], parsed: &X509Certificate<'_>) -> Self {
+        let mut uris = Vec::new();
+        let mut dns_names = Vec::new();
+        if let Ok(Some(names)) = parsed.subject_alternative_name() {
+            for name in &names.value.general_names {
+                match name {
+                    GeneralName::URI(uri) => uris.push((*uri).to_owned()),
+                    GeneralName::DNSName(name) => dns_names.push((*name).to_owned()),
+                    _ => {}
+                }
+            }
+        }
+        let same_name = parsed.subject().as_raw() == parsed.issuer().as_raw();
+        Self {
+            fingerprint: Fingerprint::of(der),
+            serial: Serial(parsed.raw_serial().to_vec()),
+            subject: parsed.subject().as_raw().to_vec(),
+            subject_text: parsed.subject().to_string(),
+            public_key: parsed.public_key().raw.to_vec(),
+            uris,
+            dns_names,
+            not_before: system_time(parsed.validity().not_before.timestamp()),
+            not_after: system_time(parsed.validity().not_after.timestamp()),
+            self_signed: same_name && parsed.verify_signature(None).is_ok(),
+            der: der.to_vec(),
+        }
+    }
+
+    /// The certificate itself.
+    #[must_use]
+    pub fn der(&self) -> &[u8] {
+        &self.der
+    }
+
+    /// SHA-256 of the DER.
+    #[must_use]
+    pub fn fingerprint(&self) -> Fingerprint {
+        self.fingerprint
+    }
+
+    /// The serial number.
+    #[must_use]
+    pub fn serial(&self) -> &Serial {
+        &self.serial
+    }
+
+    /// The subject's DER: a `Name`, as a server lists it in its CertificateRequest.
+    #[must_use]
+    pub fn subject(&self) -> &[u8] {
+        &self.subject
+    }
+
+    /// The subject for people, `C=US, O=SPIRE, CN=…`.
+    #[must_use]
+    pub fn subject_text(&self) -> &str {
+        &self.subject_text
+    }
+
+    /// The SubjectPublicKeyInfo's DER.
+    #[must_use]
+    pub fn public_key(&self) -> &[u8] {
+        &self.public_key
+    }
+
+    /// The URI subject alternative names, as they stand.
+    #[must_use]
+    pub fn uris(&self) -> &[String] {
+        &self.uris
+    }
+
+    /// The DNS subject alternative names.
+    #[must_use]
+    pub fn dns_names(&self) -> &[String] {
+        &self.dns_names
+    }
+
+    /// Start of the validity.
+    #[must_use]
+    pub fn not_before(&self) -> SystemTime {
+        self.not_before
+    }
+
+    /// End of the validity.
+    #[must_use]
+    pub fn not_after(&self) -> SystemTime {
+        self.not_after
+    }
+
+    /// Whether the certificate is signed by its own key: a root.
+    #[must_use]
+    pub fn is_self_signed(&self) -> bool {
+        self.self_signed
+    }
+}
+
+/// Seconds since 1970, also negative ones (certificates may begin before).
+fn system_time(seconds: i64) -> SystemTime {
+    let distance = Duration::from_secs(seconds.unsigned_abs());
+    let epoch = SystemTime::UNIX_EPOCH;
+    if seconds < 0 {
+        epoch.checked_sub(distance).unwrap_or(epoch)
+    } else {
+        epoch.checked_add(distance).unwrap_or(epoch)
+    }
+}
+
+impl PartialEq for Certificate {
+    fn eq(&self, other: &Self) -> bool {
+        self.fingerprint == other.fingerprint
+    }
+}
+
+impl Eq for Certificate {}
+
+impl fmt::Debug for Certificate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Certificate({}, serial {})", self.subject_text, self.serial.short())
+    }
+}

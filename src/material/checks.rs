@@ -1,0 +1,205 @@
+//! The checks between an offer and a [`Material`], in the order in which their answers are most useful.
+
+use std::time::{Duration, SystemTime};
+
+use x509_parser::prelude::{FromDer, X509Certificate};
+
+use super::certificate::{Certificate, MalformedCertificate, certificates};
+use super::identity::{InvalidIdentity, SpiffeId, workload_id};
+use super::key::{PrivateKey, UnusableKey};
+use super::path::{self, NoPath};
+use super::{Expectations, Material, Offer};
+
+/// How far a leaf's start may lie ahead of our clock. Agents date certificates 10 s back; a minute more is
+/// what machines without a tight clock are apart.
+pub const CLOCK_SKEW: Duration = Duration::from_secs(60);
+
+/// Most certificates in an SVID: a leaf and its intermediates.
+const LONGEST_CHAIN: usize = 16;
+/// Most authorities in a bundle. PostgreSQL sends all their names to each client.
+pub const LARGEST_BUNDLE: usize = 4096;
+/// Largest private key, in bytes of DER; RSA with 16384 bits has about 9,300.
+const LARGEST_KEY: usize = 16 * 1024;
+
+/// Why an offer was refused. Each text says what is wrong with it and stands alone in a log line.
+#[derive(Debug, thiserror::Error)]
+pub enum Rejection {
+    /// A mandatory field is empty (Workload API section 5.2.1: discard the message, and report it).
+    #[error("the {field} is empty")]
+    Empty {
+        /// `certificate chain`, `private key` or `bundle`.
+        field: &'static str,
+    },
+    /// The certificate chain is no sequence of certificates.
+    #[error("the certificate chain is malformed: {0}")]
+    Chain(#[source] MalformedCertificate),
+    /// The bundle is no sequence of certificates.
+    #[error("the bundle is malformed: {0}")]
+    Bundle(#[source] MalformedCertificate),
+    /// No key of use is as large.
+    #[error("the private key has {size} bytes, more than the {LARGEST_KEY} that are allowed")]
+    KeyTooLarge {
+        /// Its size in bytes.
+        size: usize,
+    },
+    /// The leaf may sign certificates.
+    #[error("the leaf is a CA certificate; X509-SVID section 4 forbids that")]
+    LeafIsAuthority,
+    /// The leaf's key usage is not that of a leaf.
+    #[error("the leaf's key usage {0}; X509-SVID section 4.3 forbids that")]
+    KeyUsage(&'static str),
+    /// Not exactly one URI name.
+    #[error("the leaf has {0} URI names; an SVID has exactly one")]
+    UriNames(usize),
+    /// The URI name, or the ID that came with the SVID, is no SPIFFE ID of a workload.
+    #[error("the SPIFFE ID is invalid: {0}")]
+    Identity(#[from] InvalidIdentity),
+    /// The message says one ID, the certificate another.
+    #[error("the message names {message}, its leaf {leaf}")]
+    OtherIdentity {
+        /// As in the message.
+        message: SpiffeId,
+        /// As in the leaf.
+        leaf: SpiffeId,
+    },
+    /// Not the SPIFFE ID that is configured.
+    #[error("the SVID is for {offered}; the configuration demands {expected}")]
+    UnexpectedIdentity {
+        /// As offered.
+        offered: SpiffeId,
+        /// As configured.
+        expected: SpiffeId,
+    },
+    /// Not the trust domain that is configured.
+    #[error("the SVID for {offered} is not of trust domain {expected}")]
+    UnexpectedTrustDomain {
+        /// As offered.
+        offered: SpiffeId,
+        /// As configured.
+        expected: String,
+    },
+    /// The key cannot be used.
+    #[error(transparent)]
+    Key(#[from] UnusableKey),
+    /// The key is another leaf's.
+    #[error("the private key does not belong to the leaf")]
+    KeyMismatch,
+    /// The bundle cannot vouch for anybody: OpenSSL wants a self-signed certificate at the end of a chain.
+    #[error("none of the bundle's {0} certificates is a self-signed root")]
+    NoRoot(usize),
+    /// The leaf has expired.
+    #[error("the SVID expired at {}", humantime::format_rfc3339_seconds(*.0))]
+    Expired(SystemTime),
+    /// The leaf's time has not come, even with [`CLOCK_SKEW`].
+    #[error("the SVID is valid only from {}", humantime::format_rfc3339_seconds(*.0))]
+    NotYetValid(SystemTime),
+    /// No path from the leaf to a root of the bundle.
+    #[error("the leaf is not signed through its chain by an authority of the bundle: {0}")]
+    Unsigned(#[from] NoPath),
+}
+
+pub(super) fn check(
+    offer: Offer,
+    expectations: &Expectations,
+    now: SystemTime,
+) -> Result<Material, Rejection> {
+    for (field, empty) in [
+        ("certificate chain", offer.chain.is_empty()),
+        ("private key", offer.key.is_empty()),
+        ("bundle", offer.bundle.is_empty()),
+    ] {
+        if empty {
+            return Err(Rejection::Empty { field });
+        }
+    }
+    if offer.key.len() > LARGEST_KEY {
+        return Err(Rejection::KeyTooLarge { size: offer.key.len() });
+    }
+
+    let mut chain = certificates(&offer.chain, LONGEST_CHAIN).map_err(Rejection::Chain)?;
+    let leaf = chain.remove(0);
+    let intermediates = chain;
+    let spiffe_id = check_leaf(&leaf)?;
+    if let Some(named) = offer.spiffe_id {
+        let named = workload_id(&named)?;
+        if named != spiffe_id {
+            return Err(Rejection::OtherIdentity { message: named, leaf: spiffe_id });
+        }
+    }
+    check_expectations(&spiffe_id, expectations)?;
+
+    let key = PrivateKey::new(offer.key);
+    if key.public_key()?.as_ref() != leaf.public_key() {
+        return Err(Rejection::KeyMismatch);
+    }
+
+    let authorities = certificates(&offer.bundle, LARGEST_BUNDLE).map_err(Rejection::Bundle)?;
+    if !authorities.iter().any(Certificate::is_self_signed) {
+        return Err(Rejection::NoRoot(authorities.len()));
+    }
+    if leaf.not_after() <= now {
+        return Err(Rejection::Expired(leaf.not_after()));
+    }
+    if leaf.not_before() > now + CLOCK_SKEW {
+        return Err(Rejection::NotYetValid(leaf.not_before()));
+    }
+    path::verify(&leaf, &intermediates, &authorities, now)?;
+
+    Ok(Material {
+        spiffe_id,
+        hint: Some(offer.hint).filter(|hint| !hint.is_empty()),
+        leaf,
+        intermediates,
+        key,
+        authorities,
+        federated: offer.federated,
+    })
+}
+
+/// X509-SVID sections 2 (one URI name), 4.1 (no CA) and 4.3 (key usage).
+fn check_leaf(leaf: &Certificate) -> Result<SpiffeId, Rejection> {
+    let malformed = || Rejection::Chain(MalformedCertificate::NotDer { position: 1 });
+    let (_, parsed) = X509Certificate::from_der(leaf.der()).map_err(|_| malformed())?;
+    // An extension that cannot be read is not taken for one that is absent.
+    let constraints = parsed.basic_constraints().map_err(|_| malformed())?;
+    if constraints.is_some_and(|constraints| constraints.value.ca) {
+        return Err(Rejection::LeafIsAuthority);
+    }
+    match parsed.key_usage().map_err(|_| malformed())? {
+        None => {
+            return Err(Rejection::KeyUsage("is missing, and with it digitalSignature"));
+        }
+        Some(usage) if usage.value.key_cert_sign() || usage.value.crl_sign() => {
+            return Err(Rejection::KeyUsage("lets it sign certificates or CRLs"));
+        }
+        Some(usage) if !usage.value.digital_signature() => {
+            return Err(Rejection::KeyUsage("lacks digitalSignature"));
+        }
+        Some(_) => {}
+    }
+    parsed.subject_alternative_name().map_err(|_| malformed())?;
+    match leaf.uris() {
+        [uri] => Ok(workload_id(uri)?),
+        other => Err(Rejection::UriNames(other.len())),
+    }
+}
+
+fn check_expectations(offered: &SpiffeId, expectations: &Expectations) -> Result<(), Rejection> {
+    if let Some(expected) = &expectations.spiffe_id
+        && expected != offered
+    {
+        return Err(Rejection::UnexpectedIdentity {
+            offered: offered.clone(),
+            expected: expected.clone(),
+        });
+    }
+    if let Some(expected) = &expectations.trust_domain
+        && !offered.is_member_of(expected)
+    {
+        return Err(Rejection::UnexpectedTrustDomain {
+            offered: offered.clone(),
+            expected: expected.as_str().to_owned(),
+        });
+    }
+    Ok(())
+}

@@ -1,0 +1,91 @@
+//! Path validation from the leaf to a root of its own trust domain's bundle (RFC 5280 section 6).
+
+use std::time::{Duration, SystemTime};
+
+use rustls_pki_types::{CertificateDer, TrustAnchor, UnixTime};
+use webpki::{EndEntityCert, KeyUsage, anchor_from_trusted_cert};
+use x509_parser::prelude::{FromDer, X509Certificate};
+
+use super::certificate::Certificate;
+use super::checks::CLOCK_SKEW;
+
+/// Why there is no path.
+#[derive(Debug, thiserror::Error)]
+pub enum NoPath {
+    /// Every self-signed root of the bundle has expired or is not valid yet.
+    #[error("no root of the bundle is valid now")]
+    NoValidRoot,
+    /// Validation failed.
+    #[error("{0}")]
+    Invalid(#[from] webpki::Error),
+}
+
+/// Validates the path. Federated bundles do not take part: a bundle vouches for its own trust domain only.
+pub(super) fn verify(
+    leaf: &Certificate,
+    intermediates: &[Certificate],
+    authorities: &[Certificate],
+    now: SystemTime,
+) -> Result<(), NoPath> {
+    let roots: Vec<CertificateDer<'_>> = authorities
+        .iter()
+        .filter(|root| root.is_self_signed() && is_valid(root, now))
+        .map(|root| CertificateDer::from(root.der()))
+        .collect();
+    let anchors: Vec<TrustAnchor<'_>> =
+        roots.iter().filter_map(|root| anchor_from_trusted_cert(root).ok()).collect();
+    if anchors.is_empty() {
+        return Err(NoPath::NoValidRoot);
+    }
+    // A verifier may also find an intermediate in its bundle, so one that is there counts.
+    let intermediates: Vec<CertificateDer<'_>> = intermediates
+        .iter()
+        .chain(authorities.iter().filter(|authority| !authority.is_self_signed()))
+        .map(|certificate| CertificateDer::from(certificate.der()))
+        .collect();
+    let der = CertificateDer::from(leaf.der());
+    EndEntityCert::try_from(&der)?.verify_for_usage(
+        webpki::ALL_VERIFICATION_ALGS,
+        &anchors,
+        &intermediates,
+        unix_time(moment_of_validation(leaf, &intermediates, now)),
+        key_usage(leaf),
+        None,
+        None,
+    )?;
+    Ok(())
+}
+
+fn is_valid(certificate: &Certificate, now: SystemTime) -> bool {
+    certificate.not_before() <= now + CLOCK_SKEW && now < certificate.not_after()
+}
+
+/// `now`, or a start of validity that lies ahead of it by no more than the allowed skew.
+fn moment_of_validation(
+    leaf: &Certificate,
+    intermediates: &[CertificateDer<'_>],
+    now: SystemTime,
+) -> SystemTime {
+    intermediates
+        .iter()
+        .filter_map(|der| Certificate::parse(der).ok())
+        .map(|certificate| certificate.not_before())
+        .chain([leaf.not_before()])
+        .filter(|start| *start <= now + CLOCK_SKEW)
+        .fold(now, SystemTime::max)
+}
+
+/// Servers and clients share this program; a leaf for clients alone is taken as one.
+fn key_usage(leaf: &Certificate) -> KeyUsage {
+    let client_only = X509Certificate::from_der(leaf.der()).is_ok_and(|(_, parsed)| {
+        matches!(parsed.extended_key_usage(), Ok(Some(usage))
+            if usage.value.client_auth && !usage.value.server_auth)
+    });
+    if client_only { KeyUsage::client_auth() } else { KeyUsage::server_auth() }
+}
+
+fn unix_time(time: SystemTime) -> UnixTime {
+    UnixTime::since_unix_epoch(
+        time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO),
+    )
+}

@@ -1,0 +1,64 @@
+//! What an acceptable SVID will bring its users into trouble with.
+
+use std::fmt;
+
+use x509_parser::oid_registry::OID_SIG_ED25519;
+use x509_parser::prelude::{FromDer, X509Certificate};
+
+use super::Material;
+
+/// One thing that hurts later. `Display` says what, and how to mend it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Warning {
+    /// libpq's `verify-full` looks at DNS names only, and SPIRE derives the CN from the first one.
+    NoDnsName,
+    /// The subject is the same for every workload without a DNS name, so PostgreSQL cannot tell them apart.
+    SharedSubject,
+    /// Breaks SCRAM channel binding in libpq: Ed25519 names no digest.
+    Ed25519Signature,
+    /// PostgreSQL has one CA file and cannot bind an authority to a trust domain.
+    FederatedAuthorities,
+}
+
+impl fmt::Display for Warning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NoDnsName => {
+                "the SVID has no DNS name: clients cannot use sslmode=verify-full, and `cert` sees no user \
+                 name; add one with spire-server entry update -dns"
+            }
+            Self::SharedSubject => {
+                "the SVID's subject O=SPIRE,C=US is shared by all workloads: never map it to a role; add a \
+                 DNS name, or turn on SPIRE's uniqueid credential composer"
+            }
+            Self::Ed25519Signature => {
+                "the SVID is signed with Ed25519: SCRAM logins with channel binding will fail in libpq; \
+                 let the CA sign with EC P-256"
+            }
+            Self::FederatedAuthorities => {
+                "authorities of federated trust domains are published: any of them can issue a client \
+                 certificate with any CN; leave files.federated_bundles off unless every domain is trusted so"
+            }
+        })
+    }
+}
+
+pub(super) fn warnings(material: &Material) -> Vec<Warning> {
+    let leaf = material.leaf();
+    let mut found = Vec::new();
+    if leaf.dns_names().is_empty() {
+        found.push(Warning::NoDnsName);
+    }
+    if leaf.subject_text() == "C=US, O=SPIRE" {
+        found.push(Warning::SharedSubject);
+    }
+    if X509Certificate::from_der(leaf.der())
+        .is_ok_and(|(_, parsed)| parsed.signature_algorithm.algorithm == OID_SIG_ED25519)
+    {
+        found.push(Warning::Ed25519Signature);
+    }
+    if !material.federated.is_empty() {
+        found.push(Warning::FederatedAuthorities);
+    }
+    found
+}

@@ -1,0 +1,64 @@
+//! The wall clock. Validity is judged by it; timers run on tokio's clock, which does not jump.
+
+use std::time::SystemTime;
+
+/// The wall-clock time.
+#[expect(clippy::disallowed_methods, reason = "this is the one home of the wall clock")]
+#[must_use]
+pub fn now() -> SystemTime {
+    SystemTime::now()
+}
+
+/// A time as people and machines read it: RFC 3339 in UTC, to the second.
+#[must_use]
+pub fn utc(time: SystemTime) -> String {
+    // Times before 1970 or after 9999 cannot be formatted; certificates may hold them.
+    let epoch = SystemTime::UNIX_EPOCH;
+    let last = epoch + std::time::Duration::from_secs(253_402_300_799);
+    humantime::format_rfc3339_seconds(time.clamp(epoch, last)).to_string()
+}
+
+/// A duration for people: its two largest units, `1h 4m`.
+#[must_use]
+pub fn roughly(duration: std::time::Duration) -> String {
+    let seconds = duration.as_secs();
+    let units = [
+        ("d", seconds / 86_400),
+        ("h", seconds / 3600 % 24),
+        ("m", seconds / 60 % 60),
+        ("s", seconds % 60),
+    ];
+    let first = units.iter().position(|(_, count)| *count > 0).unwrap_or(units.len() - 1);
+    let shown: Vec<String> = units
+        .iter()
+        .skip(first)
+        .take(2)
+        .filter(|(_, count)| *count > 0)
+        .map(|(unit, count)| format!("{count}{unit}"))
+        .collect();
+    if shown.is_empty() { "0s".to_owned() } else { shown.join(" ") }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn durations_are_short() {
+        for (seconds, text) in
+            [(0, "0s"), (59, "59s"), (60, "1m"), (3_661, "1h 1m"), (3_605, "1h"), (90_000, "1d 1h")]
+        {
+            assert_eq!(roughly(Duration::from_secs(seconds)), text);
+        }
+    }
+
+    #[test]
+    fn times_out_of_range_are_shown_at_its_ends() {
+        let early = SystemTime::UNIX_EPOCH - Duration::from_secs(5);
+        assert_eq!(utc(early), "1970-01-01T00:00:00Z");
+        let late = SystemTime::UNIX_EPOCH + Duration::from_secs(400_000_000_000);
+        assert_eq!(utc(late), "9999-12-31T23:59:59Z");
+    }
+}

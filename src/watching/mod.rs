@@ -1,0 +1,200 @@
+//! Tells when something in a directory changes: the agent's socket appears, a published file is edited.
+//!
+//! One inotify instance serves the whole process, since a user may have few of them (128 by default) and a
+//! node runs many pods under one uid. Reading a file is no event here, so readers do not wake us. Where the
+//! kernel gives no instance, a [`Changes`] stays silent and its owner's timers do the work.
+
+use std::collections::HashMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use futures_util::StreamExt as _;
+use inotify::{EventMask, Inotify, WatchDescriptor, WatchMask, Watches};
+use tokio::sync::watch;
+
+/// Holds the process's one inotify instance, and hands out [`Changes`].
+#[derive(Clone)]
+pub struct Watching(Option<Arc<Shared>>);
+
+struct Shared {
+    watches: Watches,
+    watchers: Mutex<HashMap<u64, Watcher>>,
+}
+
+struct Watcher {
+    paths: Vec<PathBuf>,
+    armed: Vec<WatchDescriptor>,
+    changed: watch::Sender<u64>,
+}
+
+impl Watching {
+    /// Opens the inotify instance, and returns it with the task that hands its events on.
+    ///
+    /// The task ends only when the kernel's event stream does.
+    pub fn start() -> io::Result<(Self, impl Future<Output = ()> + Send + 'static)> {
+        let inotify = Inotify::init()?;
+        let shared = Arc::new(Shared { watches: inotify.watches(), watchers: Mutex::default() });
+        let mut events = inotify.into_event_stream([0; 4096])?;
+        let task = {
+            let shared = Arc::clone(&shared);
+            async move {
+                while let Some(Ok(event)) = events.next().await {
+                    shared.hand_on(&event.wd, event.mask);
+                }
+            }
+        };
+        Ok((Self(Some(shared)), task))
+    }
+
+    /// A stand-in where the kernel gives no instance: its [`Changes`] stay silent.
+    #[must_use]
+    pub fn blind() -> Self {
+        Self(None)
+    }
+
+    /// Watches directories. Of one that does not exist, the nearest ancestor is watched until it does.
+    #[must_use]
+    pub fn directories(&self, paths: impl IntoIterator<Item = PathBuf>) -> Changes {
+        let (changed, receiver) = watch::channel(0);
+        let Some(shared) = &self.0 else {
+            return Changes { receiver, _sender: Some(changed), id: 0, shared: None };
+        };
+        let mut watcher =
+            Watcher { paths: paths.into_iter().collect(), armed: Vec::new(), changed };
+        shared.arm(&mut watcher);
+        let id = fastrand::u64(..);
+        shared.watchers().insert(id, watcher);
+        Changes { receiver, _sender: None, id, shared: Some(Arc::clone(shared)) }
+    }
+}
+
+impl Shared {
+    fn watchers(&self) -> MutexGuard<'_, HashMap<u64, Watcher>> {
+        // A panic elsewhere leaves the map as it was; there is nothing half done in it.
+        self.watchers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn hand_on(&self, descriptor: &WatchDescriptor, mask: EventMask) {
+        for watcher in self.watchers().values_mut() {
+            // After an overflow nobody knows what was lost.
+            if mask.contains(EventMask::Q_OVERFLOW) || watcher.armed.contains(descriptor) {
+                self.arm(watcher);
+                watcher.changed.send_modify(|count| *count += 1);
+            }
+        }
+    }
+
+    /// Watches what exists of a watcher's paths now. The kernel returns the same descriptor for the same inode.
+    fn arm(&self, watcher: &mut Watcher) {
+        let mask = WatchMask::CREATE
+            | WatchMask::DELETE
+            | WatchMask::MOVE
+            | WatchMask::CLOSE_WRITE
+            | WatchMask::ATTRIB
+            | WatchMask::DELETE_SELF
+            | WatchMask::MOVE_SELF
+            | WatchMask::ONLYDIR;
+        watcher.armed = watcher
+            .paths
+            .iter()
+            .filter_map(|path| {
+                path.ancestors().find_map(|path| self.watches.clone().add(path, mask).ok())
+            })
+            .collect();
+    }
+}
+
+/// Changes in one set of directories, coalesced.
+pub struct Changes {
+    receiver: watch::Receiver<u64>,
+    /// Keeps the channel of a blind watcher open, so that it stays silent instead of ending.
+    _sender: Option<watch::Sender<u64>>,
+    id: u64,
+    shared: Option<Arc<Shared>>,
+}
+
+impl Changes {
+    /// Waits until something has changed since the last call. May be cancelled without loss.
+    pub async fn changed(&mut self) {
+        if self.receiver.changed().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+
+    /// Takes what has changed so far as seen.
+    pub fn settle(&mut self) {
+        self.receiver.mark_unchanged();
+    }
+
+    /// Watches another set of directories from now on.
+    pub fn follow(&self, paths: impl IntoIterator<Item = PathBuf>) {
+        let Some(shared) = &self.shared else { return };
+        if let Some(watcher) = shared.watchers().get_mut(&self.id) {
+            watcher.paths = paths.into_iter().collect();
+            shared.arm(watcher);
+        }
+    }
+}
+
+impl Drop for Changes {
+    fn drop(&mut self) {
+        if let Some(shared) = &self.shared {
+            shared.watchers().remove(&self.id);
+        }
+    }
+}
+
+/// The directory that holds `path`.
+#[must_use]
+pub fn parent(path: &Path) -> PathBuf {
+    path.parent().unwrap_or(path).to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    async fn soon(changes: &mut Changes) -> bool {
+        tokio::time::timeout(Duration::from_secs(5), changes.changed()).await.is_ok()
+    }
+
+    #[tokio::test]
+    async fn sees_files_come_and_ignores_reads() {
+        let directory = tempfile::tempdir().unwrap();
+        let (watching, task) = Watching::start().unwrap();
+        tokio::spawn(task);
+        let mut changes = watching.directories([directory.path().to_owned()]);
+        let file = directory.path().join("socket");
+        drop(std::fs::File::create(&file).unwrap());
+        assert!(soon(&mut changes).await);
+        // Creating and closing may have come as two.
+        while tokio::time::timeout(Duration::from_millis(200), changes.changed()).await.is_ok() {}
+        std::fs::read(&file).unwrap();
+        assert!(tokio::time::timeout(Duration::from_millis(200), changes.changed()).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn waits_for_a_directory_that_does_not_exist() {
+        let directory = tempfile::tempdir().unwrap();
+        let (watching, task) = Watching::start().unwrap();
+        tokio::spawn(task);
+        let inner = directory.path().join("a/b");
+        let mut changes = watching.directories([inner.clone()]);
+        std::fs::create_dir(directory.path().join("a")).unwrap();
+        assert!(soon(&mut changes).await);
+        std::fs::create_dir(&inner).unwrap();
+        assert!(soon(&mut changes).await);
+        drop(std::fs::File::create(inner.join("socket")).unwrap());
+        assert!(soon(&mut changes).await);
+    }
+
+    #[tokio::test]
+    async fn a_blind_watcher_stays_silent() {
+        let mut changes = Watching::blind().directories([PathBuf::from("/")]);
+        let waited = tokio::time::timeout(Duration::from_millis(50), changes.changed()).await;
+        assert!(waited.is_err());
+    }
+}
