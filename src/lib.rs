@@ -2,6 +2,8 @@
 //!
 //! `ARCHITECTURE.md` shows the rooms and which may know which.
 
+pub mod companions;
 pub mod material;
+pub mod publish;
 pub mod timing;
 pub mod watching;

@@ -1,0 +1,3 @@
+//! Files that follow the published generation: pure renderers, from settings and a path to bytes.
+
+pub mod service_file;

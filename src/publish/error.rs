@@ -1,0 +1,103 @@
+//! What can go wrong with the published directory.
+
+use std::path::PathBuf;
+
+use rustix::io::Errno;
+
+/// Why nothing was published. Each text names the object, the cause and, where there is one, the remedy.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The directory cannot be opened.
+    #[error("cannot open the directory {}: {cause}{}", directory.display(), remedy_for(*cause, directory))]
+    Open {
+        /// The directory.
+        directory: PathBuf,
+        /// What the kernel said.
+        cause: Errno,
+    },
+    /// Another instance publishes there.
+    #[error("{} is in use by another pgsvid; stop it, or give this one a directory of its own", directory.display())]
+    Locked {
+        /// The directory.
+        directory: PathBuf,
+    },
+    /// Others may replace what is published.
+    #[error(
+        "cannot publish to {0}: others may write to it (mode {mode:04o}); run chmod {1:04o} {0}",
+        directory.display(), mode & 0o7755
+    )]
+    WritableByOthers {
+        /// The directory.
+        directory: PathBuf,
+        /// Its permission bits.
+        mode: u32,
+    },
+    /// The owner of a directory can replace what is in it.
+    #[error(
+        "cannot publish to {0}: it belongs to uid {owner}, not to root or to uid {ours}, which pgsvid runs as; \
+         run chown {ours} {0}",
+        directory.display()
+    )]
+    WrongOwner {
+        /// The directory.
+        directory: PathBuf,
+        /// Its owner.
+        owner: u32,
+        /// Our effective uid.
+        ours: u32,
+    },
+    /// Something that is not ours stands where a link has to be.
+    #[error("{} {is}, and is not pgsvid's; move it away", path.display())]
+    InTheWay {
+        /// The path.
+        path: PathBuf,
+        /// What it is: `is a directory`, `is a symbolic link to …`.
+        is: String,
+    },
+    /// A step failed.
+    #[error("cannot {action} {}: {cause}{}", path.display(), remedy_for(*cause, path))]
+    Step {
+        /// What was attempted, `write`, `sync`, `create` …
+        action: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// What the kernel said.
+        cause: Errno,
+    },
+    /// What was read back is not what was written: a full tmpfs and some network file systems lie.
+    #[error("{} does not hold what was written to it: is the volume full or faulty?", path.display())]
+    NotWritten {
+        /// The file.
+        path: PathBuf,
+    },
+}
+
+impl Error {
+    /// Whether removing old generations may help.
+    #[must_use]
+    pub fn is_out_of_space(&self) -> bool {
+        match self {
+            Self::Step { cause, .. } => matches!(*cause, Errno::NOSPC | Errno::DQUOT),
+            Self::NotWritten { .. } => true,
+            _ => false,
+        }
+    }
+
+    /// Whether another instance holds the directory's lock.
+    #[must_use]
+    pub fn is_locked(&self) -> bool {
+        matches!(self, Self::Locked { .. })
+    }
+}
+
+fn remedy_for(cause: Errno, path: &std::path::Path) -> String {
+    match cause {
+        Errno::NOENT => format!("; run mkdir -m 0755 {}", path.display()),
+        Errno::NOSPC | Errno::DQUOT => "; make room on the volume".to_owned(),
+        Errno::ROFS => "; mount the volume read-write for pgsvid".to_owned(),
+        Errno::ACCESS | Errno::PERM => {
+            "; run pgsvid as the directory's owner, or as root".to_owned()
+        }
+        _ => String::new(),
+    }
+}

@@ -1,0 +1,281 @@
+//! One generation's directory: written, synced and read back before anybody can see it.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{Read as _, Write as _};
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::{Duration, SystemTime};
+
+use ring::digest::{Digest, SHA256, digest};
+use rustix::fs::{AtFlags, Gid, Mode, OFlags, Stat};
+use rustix::io::Errno;
+use zeroize::Zeroizing;
+
+use super::directory::Directory;
+use super::error::Error;
+use crate::timing;
+
+/// Every generation's directory begins so, and nothing else of ours does.
+pub(super) const PREFIX: &str = "..v";
+
+/// Largest file that is read back from an earlier run, in bytes.
+const LARGEST: u64 = 64 * 1024 * 1024;
+
+/// A file to write. The bytes are zeroed when dropped: one of the files holds the key.
+pub(super) struct Content {
+    pub(super) bytes: Zeroizing<Vec<u8>>,
+    pub(super) mode: u32,
+}
+
+/// What is remembered of a written file: enough to tell whether somebody has touched it, and no byte of it.
+#[derive(Debug, Clone)]
+struct Entry {
+    digest: Vec<u8>,
+    mode: u32,
+    group: u32,
+    trace: Trace,
+}
+
+/// Changes whenever a file is edited, replaced, or given another owner or mode.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Trace {
+    inode: u64,
+    size: i64,
+    changed: (i64, i64),
+}
+
+/// A generation on disk.
+pub(super) struct Generation {
+    name: String,
+    entries: BTreeMap<String, Entry>,
+}
+
+/// A generation that an earlier run wrote, with its contents.
+pub(super) struct Kept {
+    contents: BTreeMap<String, (Zeroizing<Vec<u8>>, Stat)>,
+}
+
+impl Kept {
+    pub(super) fn content(&self, name: &str) -> &[u8] {
+        self.contents.get(name).map_or(&[], |(bytes, _)| bytes)
+    }
+}
+
+impl Generation {
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub(super) fn adopt(name: String, kept: &Kept) -> Self {
+        let entries = kept
+            .contents
+            .iter()
+            .map(|(name, (bytes, stat))| (name.clone(), Entry::new(bytes, stat)))
+            .collect();
+        Self { name, entries }
+    }
+
+    /// Whether the generation consists of exactly these files.
+    pub(super) fn has(&self, files: &BTreeMap<String, Content>, group: Option<u32>) -> bool {
+        self.entries.len() == files.len()
+            && files.iter().all(|(name, content)| {
+                self.entries.get(name).is_some_and(|entry| {
+                    entry.mode == content.mode
+                        && group.is_none_or(|group| group == entry.group)
+                        && entry.digest == sha256(&content.bytes).as_ref()
+                })
+            })
+    }
+
+    /// Whether every file is as it was written. A file that looks touched is read: only its owner, mode and
+    /// content count.
+    pub(super) fn is_untouched(&self, directory: &Directory) -> bool {
+        let Ok(within) = open_generation(directory, &self.name) else {
+            return false;
+        };
+        self.entries.iter().all(|(name, entry)| {
+            let Ok(stat) = rustix::fs::statat(&within, name, AtFlags::SYMLINK_NOFOLLOW) else {
+                return false;
+            };
+            Trace::of(&stat) == entry.trace
+                || read(&within, name).is_ok_and(|(bytes, stat)| {
+                    let now = Entry::new(&bytes, &stat);
+                    (now.digest, now.mode, now.group)
+                        == (entry.digest.clone(), entry.mode, entry.group)
+                })
+        })
+    }
+}
+
+impl Entry {
+    fn new(bytes: &[u8], stat: &Stat) -> Self {
+        Self {
+            digest: sha256(bytes).as_ref().to_vec(),
+            mode: stat.st_mode & 0o7777,
+            group: stat.st_gid,
+            trace: Trace::of(stat),
+        }
+    }
+}
+
+impl Trace {
+    fn of(stat: &Stat) -> Self {
+        Self {
+            inode: stat.st_ino,
+            size: stat.st_size,
+            changed: (stat.st_ctime, i64::try_from(stat.st_ctime_nsec).unwrap_or(0)),
+        }
+    }
+}
+
+/// `..v<stamp>-<random>`: sorts by time, and is never used twice.
+pub(super) fn fresh_name() -> String {
+    let stamp: String = humantime::format_rfc3339_millis(timing::now())
+        .to_string()
+        .chars()
+        .filter(|c| !matches!(c, '-' | ':' | '.'))
+        .collect();
+    format!("{PREFIX}{stamp}-{:08x}", fastrand::u32(..))
+}
+
+/// Writes a generation, complete and synced, or nothing.
+pub(super) fn write(
+    directory: &Directory,
+    name: String,
+    files: BTreeMap<String, Content>,
+    group: Option<u32>,
+) -> Result<Generation, Error> {
+    // Nobody else may enter before it is complete.
+    rustix::fs::mkdirat(directory, name.as_str(), Mode::from_raw_mode(0o700))
+        .map_err(|cause| directory.step("create", &name, cause))?;
+    match fill(directory, &name, files, group) {
+        Ok(entries) => Ok(Generation { name, entries }),
+        Err(error) => {
+            remove(directory, &name);
+            Err(error)
+        }
+    }
+}
+
+fn fill(
+    directory: &Directory,
+    generation: &str,
+    files: BTreeMap<String, Content>,
+    group: Option<u32>,
+) -> Result<BTreeMap<String, Entry>, Error> {
+    let step = |action, name: &str| {
+        let entry =
+            if name.is_empty() { generation.to_owned() } else { format!("{generation}/{name}") };
+        move |cause| directory.step(action, &entry, cause)
+    };
+    let within = open_generation(directory, generation).map_err(step("open", ""))?;
+    let mut entries = BTreeMap::new();
+    for (name, content) in files {
+        create(&within, &name, &content, group)
+            .map_err(|(action, cause)| step(action, &name)(cause))?;
+        let (bytes, stat) = read(&within, &name).map_err(step("read back", &name))?;
+        if *bytes != *content.bytes {
+            return Err(Error::NotWritten {
+                path: directory.path_of(&format!("{generation}/{name}")),
+            });
+        }
+        entries.insert(name, Entry::new(&bytes, &stat));
+    }
+    // The umask took its share at creation.
+    rustix::fs::fchmod(&within, Mode::from_raw_mode(0o755)).map_err(step("set the mode of", ""))?;
+    rustix::fs::fsync(&within).map_err(step("sync", ""))?;
+    Ok(entries)
+}
+
+/// Creates one file: owner and mode are exact before the first byte is in it.
+fn create(
+    within: &OwnedFd,
+    name: &str,
+    content: &Content,
+    group: Option<u32>,
+) -> Result<(), (&'static str, Errno)> {
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let fd = rustix::fs::openat(within, name, flags, Mode::from_raw_mode(0o600))
+        .map_err(|cause| ("create", cause))?;
+    if let Some(group) = group {
+        rustix::fs::fchown(&fd, None, Some(Gid::from_raw(group)))
+            .map_err(|cause| ("give to its group", cause))?;
+    }
+    rustix::fs::fchmod(&fd, Mode::from_raw_mode(content.mode))
+        .map_err(|cause| ("set the mode of", cause))?;
+    let mut file = File::from(fd);
+    file.write_all(&content.bytes).map_err(|error| ("write", errno(&error)))?;
+    rustix::fs::fsync(&file).map_err(|cause| ("sync", cause))
+}
+
+/// Reads the files of an earlier run.
+pub(super) fn load(
+    directory: &Directory,
+    generation: &str,
+    names: &[String],
+) -> Result<Kept, Errno> {
+    let within = open_generation(directory, generation)?;
+    let mut contents = BTreeMap::new();
+    for name in names {
+        contents.insert(name.clone(), read(&within, name)?);
+    }
+    Ok(Kept { contents })
+}
+
+/// Reads one file of a generation, as `sweep` needs it to see how long its leaf lives.
+pub(super) fn read_one(
+    directory: &Directory,
+    generation: &str,
+    name: &str,
+) -> Option<Zeroizing<Vec<u8>>> {
+    let within = open_generation(directory, generation).ok()?;
+    Some(read(&within, name).ok()?.0)
+}
+
+/// When a generation was completed: its directory changes only while files are added.
+pub(super) fn written_at(directory: &Directory, generation: &str) -> Option<SystemTime> {
+    let stat = rustix::fs::statat(directory, generation, AtFlags::SYMLINK_NOFOLLOW).ok()?;
+    let seconds = u64::try_from(stat.st_mtime).ok()?;
+    SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(seconds))
+}
+
+/// Removes a generation's directory; what cannot be removed is tried again at the next sweep.
+pub(super) fn remove(directory: &Directory, generation: &str) {
+    if let Ok(within) = open_generation(directory, generation)
+        && let Ok(listing) = rustix::fs::Dir::read_from(&within)
+    {
+        for entry in listing.flatten() {
+            let _ = rustix::fs::unlinkat(&within, entry.file_name(), AtFlags::empty());
+        }
+    }
+    let _ = rustix::fs::unlinkat(directory, generation, AtFlags::REMOVEDIR);
+}
+
+fn open_generation(directory: &Directory, generation: &str) -> Result<OwnedFd, Errno> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    rustix::fs::openat(directory, generation, flags, Mode::empty())
+}
+
+/// Reads a plain file, following no link.
+pub(super) fn read(within: impl AsFd, name: &str) -> Result<(Zeroizing<Vec<u8>>, Stat), Errno> {
+    // O_NONBLOCK: a planted FIFO must not hold us up.
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let file = File::from(rustix::fs::openat(within, name, flags, Mode::empty())?);
+    let stat = rustix::fs::fstat(&file)?;
+    let size = u64::try_from(stat.st_size).unwrap_or(0);
+    if size > LARGEST {
+        return Err(Errno::FBIG);
+    }
+    // One allocation of the exact size: a buffer that grows leaves copies of the key behind.
+    let mut bytes = Zeroizing::new(Vec::with_capacity(usize::try_from(size).unwrap_or(0)));
+    file.take(size).read_to_end(&mut bytes).map_err(|error| errno(&error))?;
+    Ok((bytes, stat))
+}
+
+fn sha256(bytes: &[u8]) -> Digest {
+    digest(&SHA256, bytes)
+}
+
+fn errno(error: &std::io::Error) -> Errno {
+    Errno::from_io_error(error).unwrap_or(Errno::IO)
+}

@@ -1,0 +1,303 @@
+//! Publishes one generation as one set of files: `svid.pem → ..data/svid.pem`, `..data → ..v<stamp>-<random>/`.
+//!
+//! The invariant: at every instant, whatever kills us, PostgreSQL can start from what is on disk. So a new
+//! generation is complete, synced and read back before one `renameat` makes it the current one, and nothing
+//! that exists is ever written to. Everything is relative to one open directory and follows no links.
+
+mod directory;
+mod error;
+mod generation;
+mod links;
+mod sweep;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use zeroize::Zeroizing;
+
+use directory::Directory;
+pub use directory::Trust;
+pub use error::Error;
+use generation::{Generation, Kept};
+
+use crate::material::{Certificate, Expectations, Material, pem};
+
+/// How and where to publish.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The directory, absolute. It must exist, and belong to root or to us.
+    pub directory: PathBuf,
+    /// File name for the leaf and its intermediates.
+    pub certificate: String,
+    /// File name for the private key.
+    pub private_key: String,
+    /// File name for the authorities.
+    pub bundle: String,
+    /// Exact mode of the private key's file.
+    pub private_key_mode: u32,
+    /// Exact mode of every other file.
+    pub certificate_mode: u32,
+    /// Group that the files get; needs root, or membership.
+    pub group: Option<u32>,
+    /// Most generations on disk; at least 2.
+    pub keep_at_most: usize,
+    /// Keep a replaced generation until its leaf has expired: somebody holds paths into it.
+    pub keep_until_expiry: bool,
+    /// Path of `directory` as its readers see it, if they mount it elsewhere.
+    pub seen_as: Option<PathBuf>,
+}
+
+impl Settings {
+    /// The directory's path for its readers.
+    #[must_use]
+    pub fn readers_directory(&self) -> &Path {
+        self.seen_as.as_deref().unwrap_or(&self.directory)
+    }
+}
+
+/// Renders a companion from the generation's path as its readers see it.
+type Render = Arc<dyn Fn(&Path) -> Vec<u8> + Send + Sync>;
+
+/// A file beside certificate, key and bundle that follows the generation, such as a connection service file.
+#[derive(Clone)]
+pub struct Companion {
+    /// File name.
+    pub name: String,
+    /// Content, for one generation.
+    pub render: Render,
+}
+
+/// What is published now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Published {
+    /// Name of the generation's directory.
+    pub generation: String,
+    /// Plain files that belonged to somebody else and were replaced by links.
+    pub taken_over: Vec<String>,
+}
+
+/// The one writer of a directory. Its methods block: files are synced.
+pub struct Publisher {
+    settings: Settings,
+    companions: Vec<Companion>,
+    directory: Directory,
+    current: Option<Generation>,
+}
+
+impl Publisher {
+    /// Opens and locks the directory, and clears away what a killed run has left.
+    ///
+    /// Fails if another instance holds the lock, if the directory could be tampered with by others, or if
+    /// something that is not ours stands where the links have to be.
+    pub fn open(settings: Settings, companions: Vec<Companion>) -> Result<Self, Error> {
+        let directory = Directory::open(&settings.directory)?;
+        let publisher = Self { current: None, settings, companions, directory };
+        publisher.preflight()?;
+        links::remove_leftovers(&publisher.directory)?;
+        Ok(publisher)
+    }
+
+    /// Why the directory was taken although others may write to it, if so.
+    #[must_use]
+    pub fn trust(&self) -> Trust {
+        self.directory.trust()
+    }
+
+    /// Path of the published directory, and of the current generation in it.
+    #[must_use]
+    pub fn watched_paths(&self) -> Vec<PathBuf> {
+        let mut paths = vec![self.settings.directory.clone()];
+        if let Some(current) = &self.current {
+            paths.push(self.settings.directory.join(current.name()));
+        }
+        paths
+    }
+
+    /// Reads the set of an earlier run, if there is one that passes every check at `now`.
+    pub fn existing(
+        &mut self,
+        expectations: &Expectations,
+        now: SystemTime,
+    ) -> Result<Option<Material>, Error> {
+        let Some(name) = links::current(&self.directory)? else {
+            return Ok(None);
+        };
+        let Ok(kept) = generation::load(&self.directory, &name, &self.names()) else {
+            return Ok(None);
+        };
+        let Ok(material) = decode(&self.settings, &kept, expectations, now) else {
+            return Ok(None);
+        };
+        self.current = Some(Generation::adopt(name, &kept));
+        Ok(Some(material))
+    }
+
+    /// Publishes a generation, unless the very same bytes are published and untouched already.
+    ///
+    /// On an error the last good set is still in place, and nothing half written is in anybody's way.
+    pub fn publish(
+        &mut self,
+        material: &Material,
+        extra_authorities: &[Certificate],
+    ) -> Result<Published, Error> {
+        if !self.directory.is_in_place() {
+            // The volume was unmounted or replaced: what we hold open is no longer what readers see.
+            self.directory = Directory::open(&self.settings.directory)?;
+            self.current = None;
+        }
+        self.preflight()?;
+        let taken_over = self.take_over()?;
+        let written = match self.write(material, extra_authorities) {
+            Err(error) if error.is_out_of_space() => {
+                sweep::all_but(&self.directory, links::current(&self.directory)?.as_deref());
+                self.write(material, extra_authorities)
+            }
+            other => other,
+        };
+        let generation = written?;
+        if let Err(error) = links::swap(&self.directory, generation.name()) {
+            generation::remove(&self.directory, generation.name());
+            return Err(error);
+        }
+        links::ensure(&self.directory, &self.names())?;
+        let name = generation.name().to_owned();
+        self.current = Some(generation);
+        Ok(Published { generation: name, taken_over })
+    }
+
+    /// Turns the plain files of another helper into a generation with the same contents, so that replacing
+    /// them by links, one after the other, changes nothing for a PostgreSQL that starts in between.
+    fn take_over(&self) -> Result<Vec<String>, Error> {
+        if links::current(&self.directory)?.is_some() {
+            return Ok(Vec::new());
+        }
+        let settings = &self.settings;
+        let mut files = BTreeMap::new();
+        for (name, mode) in [
+            (&settings.certificate, settings.certificate_mode),
+            (&settings.private_key, settings.private_key_mode),
+            (&settings.bundle, settings.certificate_mode),
+        ] {
+            let Some(bytes) = links::plain_file(&self.directory, name) else {
+                return Ok(Vec::new());
+            };
+            files.insert(name.clone(), generation::Content { bytes, mode });
+        }
+        let names: Vec<String> = files.keys().cloned().collect();
+        let generation =
+            generation::write(&self.directory, generation::fresh_name(), files, settings.group)?;
+        links::swap(&self.directory, generation.name())?;
+        links::ensure(&self.directory, &names)
+    }
+
+    /// Whether what is published has the bytes that publishing these would give.
+    #[must_use]
+    pub fn holds(&self, material: &Material, extra_authorities: &[Certificate]) -> bool {
+        let Some(current) = &self.current else {
+            return false;
+        };
+        let path = self.settings.readers_directory().join(current.name());
+        current.has(&self.files(material, extra_authorities, &path), self.settings.group)
+    }
+
+    /// Whether the published set is as we left it: links, owners, modes and contents.
+    #[must_use]
+    pub fn is_intact(&self) -> bool {
+        let Some(current) = &self.current else {
+            return false;
+        };
+        self.directory.is_in_place()
+            && links::current(&self.directory).ok().flatten().as_deref() == Some(current.name())
+            && links::are_complete(&self.directory, &self.names())
+            && current.is_untouched(&self.directory)
+    }
+
+    /// Removes the generations that nobody needs any more.
+    pub fn sweep(&self, now: SystemTime) {
+        if let Some(current) = &self.current {
+            sweep::sweep(&self.directory, current.name(), &self.settings, now);
+        }
+    }
+
+    fn names(&self) -> Vec<String> {
+        let fixed = [&self.settings.certificate, &self.settings.private_key, &self.settings.bundle];
+        let companions = self.companions.iter().map(|companion| &companion.name);
+        fixed.into_iter().chain(companions).cloned().collect()
+    }
+
+    fn preflight(&self) -> Result<(), Error> {
+        links::check(&self.directory, &self.names())
+    }
+
+    fn write(
+        &self,
+        material: &Material,
+        extra_authorities: &[Certificate],
+    ) -> Result<Generation, Error> {
+        let name = generation::fresh_name();
+        let path = self.settings.readers_directory().join(&name);
+        let files = self.files(material, extra_authorities, &path);
+        generation::write(&self.directory, name, files, self.settings.group)
+    }
+
+    fn files(
+        &self,
+        material: &Material,
+        extra_authorities: &[Certificate],
+        path: &Path,
+    ) -> BTreeMap<String, generation::Content> {
+        let settings = &self.settings;
+        let public = |bytes: Vec<u8>| generation::Content {
+            bytes: Zeroizing::new(bytes),
+            mode: settings.certificate_mode,
+        };
+        let key = generation::Content {
+            bytes: pem::encode_key(material.key()),
+            mode: settings.private_key_mode,
+        };
+        let authorities = material.authorities().chain(extra_authorities);
+        let mut files = BTreeMap::from([
+            (settings.certificate.clone(), public(pem::encode_certificates(material.chain()))),
+            (settings.private_key.clone(), key),
+            (settings.bundle.clone(), public(pem::encode_certificates(authorities))),
+        ]);
+        for companion in &self.companions {
+            files.insert(companion.name.clone(), public((companion.render)(path)));
+        }
+        files
+    }
+}
+
+/// Reads the published set without locking the directory: for those who wait for somebody else's publication.
+pub fn peek(
+    settings: &Settings,
+    expectations: &Expectations,
+    now: SystemTime,
+) -> Result<Option<Material>, Error> {
+    let directory = Directory::open_unlocked(&settings.directory)?;
+    let Some(name) = links::current(&directory)? else {
+        return Ok(None);
+    };
+    let names = [&settings.certificate, &settings.private_key, &settings.bundle].map(Clone::clone);
+    Ok(generation::load(&directory, &name, &names)
+        .ok()
+        .and_then(|kept| decode(settings, &kept, expectations, now).ok()))
+}
+
+fn decode(
+    settings: &Settings,
+    kept: &Kept,
+    expectations: &Expectations,
+    now: SystemTime,
+) -> Result<Material, pem::Unusable> {
+    let content = |name: &String| kept.content(name);
+    pem::decode_material(
+        content(&settings.certificate),
+        content(&settings.private_key),
+        content(&settings.bundle),
+        expectations,
+        now,
+    )
+}
