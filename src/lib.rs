@@ -5,5 +5,6 @@
 pub mod companions;
 pub mod material;
 pub mod publish;
+pub mod source;
 pub mod timing;
 pub mod watching;

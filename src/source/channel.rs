@@ -1,0 +1,59 @@
+//! The gRPC channel: our own, so that connecting and keepalive have limits.
+
+use std::error::Error as _;
+use std::io;
+
+use hyper_util::rt::TokioIo;
+use tokio::net::{TcpStream, UnixStream};
+use tonic::transport::Channel;
+use tower::service_fn;
+
+use super::endpoint::Endpoint;
+use super::error::Error;
+use super::limits;
+
+/// Connects once; the caller bounds the time, and decides about the next try.
+pub(super) async fn connect(endpoint: &Endpoint) -> Result<Channel, Error> {
+    // tonic wants an authority for the HTTP/2 requests; an agent ignores it.
+    let builder = Channel::from_static("http://localhost")
+        .http2_keep_alive_interval(limits::KEEPALIVE)
+        .keep_alive_timeout(limits::KEEPALIVE_ANSWER)
+        .keep_alive_while_idle(true);
+    let connected = match endpoint.clone() {
+        Endpoint::Unix(path) => {
+            builder
+                .connect_with_connector(service_fn(move |_| {
+                    let path = path.clone();
+                    async move { UnixStream::connect(path).await.map(TokioIo::new) }
+                }))
+                .await
+        }
+        Endpoint::Tcp(address) => {
+            builder
+                .connect_with_connector(service_fn(move |_| async move {
+                    TcpStream::connect(address).await.map(TokioIo::new)
+                }))
+                .await
+        }
+    };
+    connected.map_err(|error| explain(endpoint, &error))
+}
+
+/// tonic wraps what the kernel said; people want to read the kernel.
+fn explain(endpoint: &Endpoint, error: &tonic::transport::Error) -> Error {
+    let mut source = error.source();
+    while let Some(cause) = source {
+        if let Some(cause) = cause.downcast_ref::<io::Error>() {
+            return match (cause.kind(), endpoint) {
+                (io::ErrorKind::NotFound, Endpoint::Unix(path)) => Error::NoSocket(path.clone()),
+                (io::ErrorKind::ConnectionRefused, _) => Error::Refused(endpoint.to_string()),
+                (io::ErrorKind::PermissionDenied, _) => {
+                    Error::Forbidden(endpoint.to_string(), rustix::process::geteuid().as_raw())
+                }
+                (kind, _) => Error::Connect(endpoint.to_string(), kind.into()),
+            };
+        }
+        source = cause.source();
+    }
+    Error::NotGrpc(endpoint.to_string())
+}

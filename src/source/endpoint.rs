@@ -1,0 +1,103 @@
+//! The Workload API's address, as SPIFFE Workload Endpoint section 4 writes it.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use spiffe::transport::Endpoint as Parsed;
+
+/// A Unix socket with an absolute path, or an IP address and port.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Endpoint {
+    /// `unix:///path`
+    Unix(PathBuf),
+    /// `tcp://IP:PORT`
+    Tcp(SocketAddr),
+}
+
+/// Why a text is no address of a Workload API.
+#[derive(Debug, thiserror::Error)]
+pub enum InvalidEndpoint {
+    /// Nothing in it.
+    #[error("it is empty; write unix:///path/to/the/agent.sock")]
+    Empty,
+    /// A bare path: the most common slip.
+    #[error("it is a path, not an endpoint; write unix://{0}")]
+    BarePath(String),
+    /// `unix:` with a path that is not absolute: a host name, most often.
+    #[error("unix: wants an absolute path and no host; write unix:///path, with three slashes")]
+    Relative,
+    /// Something else.
+    #[error("{0}; write unix:///path/to/the/agent.sock or tcp://IP:PORT")]
+    Rule(#[from] spiffe::transport::EndpointError),
+    /// A kind that this program does not know.
+    #[error("it is neither unix:///path nor tcp://IP:PORT")]
+    Unknown,
+}
+
+impl FromStr for Endpoint {
+    type Err = InvalidEndpoint;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if text.trim().is_empty() {
+            return Err(InvalidEndpoint::Empty);
+        }
+        if text.starts_with('/') {
+            return Err(InvalidEndpoint::BarePath(text.to_owned()));
+        }
+        match Parsed::parse(text) {
+            Ok(Parsed::Unix(path)) => Ok(Self::Unix(path)),
+            Ok(Parsed::Tcp { host, port }) => Ok(Self::Tcp(SocketAddr::new(host, port))),
+            Ok(_) => Err(InvalidEndpoint::Unknown),
+            Err(_) if text.starts_with("unix:") => Err(InvalidEndpoint::Relative),
+            Err(rule) => Err(rule.into()),
+        }
+    }
+}
+
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unix(path) => write!(f, "unix://{}", path.display()),
+            Self::Tcp(address) => write!(f, "tcp://{address}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn k03_takes_what_the_specification_allows_and_nothing_else() {
+        for (text, shown) in [
+            ("unix:///run/spire/agent.sock", "unix:///run/spire/agent.sock"),
+            ("unix:/run/spire/agent.sock", "unix:///run/spire/agent.sock"),
+            ("tcp://127.0.0.1:8081", "tcp://127.0.0.1:8081"),
+            ("tcp://[::1]:8081", "tcp://[::1]:8081"),
+        ] {
+            assert_eq!(text.parse::<Endpoint>().unwrap().to_string(), shown, "{text}");
+        }
+        for text in [
+            "",
+            " ",
+            "unix:relative.sock",
+            "unix://host/agent.sock",
+            "unix://",
+            "unix:///",
+            "/run/agent.sock",
+            "tcp://agent.example:8081",
+            "tcp://127.0.0.1",
+            "tcp://127.0.0.1:8081/path",
+            "http://127.0.0.1:8081",
+            "unix:///run/agent.sock?x=1",
+            "unix:///run/agent.sock#x",
+            "unix://user@/run/agent.sock",
+            "\0",
+        ] {
+            let error = text.parse::<Endpoint>().unwrap_err().to_string();
+            assert!(error.contains("unix:") || error.contains("tcp:"), "{text:?}: {error}");
+        }
+    }
+}

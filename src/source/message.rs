@@ -1,0 +1,116 @@
+//! From one message of the Workload API to one offer: which SVID to take, and what of it.
+
+use pgsvid_proto::{X509svid, X509svidResponse};
+use tracing::warn;
+use zeroize::{Zeroize as _, Zeroizing};
+
+use crate::material::{
+    Certificate, Expectations, LARGEST_BUNDLE, Material, Offer, Rejection, TrustDomain,
+    certificates,
+};
+use crate::timing;
+
+/// Which of several SVIDs to take. Without any wish the first one is the default identity.
+#[derive(Debug, Clone, Default)]
+pub struct Selection {
+    /// The SPIFFE ID to look for.
+    pub spiffe_id: Option<String>,
+    /// The operator's hint to look for.
+    pub hint: Option<String>,
+}
+
+/// Why a message gave no material.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Discarded {
+    /// Workload API section 5.2.1: the list is mandatory.
+    #[error("the message holds no SVID")]
+    NoSvid,
+    /// None matches the configuration.
+    #[error("none of the {offered} SVIDs offered has {wanted}; offered: {list}")]
+    NoMatch { offered: usize, wanted: String, list: String },
+    /// The chosen one failed a check.
+    #[error(transparent)]
+    Rejected(#[from] Rejection),
+}
+
+/// Chooses one SVID of the message and checks it. Every other key in the message is zeroed.
+pub(super) fn material(
+    mut message: X509svidResponse,
+    selection: &Selection,
+    expectations: &Expectations,
+    federated_bundles: bool,
+) -> Result<Material, Discarded> {
+    let chosen = select(&message.svids, selection).map(|index| message.svids.swap_remove(index));
+    for other in &mut message.svids {
+        other.x509_svid_key.zeroize();
+    }
+    let chosen = chosen?;
+    let federated = if federated_bundles {
+        foreign_authorities(&message, &chosen.spiffe_id)
+    } else {
+        Vec::new()
+    };
+    let offer = Offer {
+        spiffe_id: Some(chosen.spiffe_id),
+        hint: chosen.hint,
+        chain: chosen.x509_svid,
+        key: Zeroizing::new(chosen.x509_svid_key),
+        bundle: chosen.bundle,
+        federated,
+    };
+    Ok(Material::check(offer, expectations, timing::now())?)
+}
+
+/// The first match, as the specification has it for equal hints.
+fn select(svids: &[X509svid], selection: &Selection) -> Result<usize, Discarded> {
+    if svids.is_empty() {
+        return Err(Discarded::NoSvid);
+    }
+    let wanted = |svid: &X509svid| {
+        selection.spiffe_id.as_ref().is_none_or(|id| *id == svid.spiffe_id)
+            && selection.hint.as_ref().is_none_or(|hint| *hint == svid.hint)
+    };
+    svids.iter().position(wanted).ok_or_else(|| {
+        let list: Vec<String> = svids
+            .iter()
+            .take(8)
+            .map(|svid| match svid.hint.as_str() {
+                "" => svid.spiffe_id.escape_debug().to_string(),
+                hint => format!("{} (hint {hint:?})", svid.spiffe_id.escape_debug()),
+            })
+            .collect();
+        Discarded::NoMatch { offered: svids.len(), wanted: wish(selection), list: list.join(", ") }
+    })
+}
+
+fn wish(selection: &Selection) -> String {
+    let id = selection.spiffe_id.as_ref().map(|id| format!("the ID {id}"));
+    let hint = selection.hint.as_ref().map(|hint| format!("the hint {hint:?}"));
+    [id, hint].into_iter().flatten().collect::<Vec<_>>().join(" and ")
+}
+
+/// Authorities of other trust domains. One that repeats our own domain would replace its real bundle, and one
+/// that is malformed must not cost us the rest: both are left out, and said.
+fn foreign_authorities(message: &X509svidResponse, own_id: &str) -> Vec<Certificate> {
+    let own = TrustDomain::new(own_id).ok();
+    let mut bundles: Vec<_> = message.federated_bundles.iter().collect();
+    // The map has no order of its own; the published bytes need one.
+    bundles.sort_unstable_by_key(|(domain, _)| domain.as_str());
+    let mut authorities = Vec::new();
+    for (domain, der) in bundles {
+        match TrustDomain::new(domain) {
+            Ok(domain) if Some(&domain) == own.as_ref() => {
+                warn!(%domain, "a federated bundle repeats our own trust domain; ignored");
+            }
+            Ok(domain) => match certificates(der, LARGEST_BUNDLE) {
+                Ok(found) => authorities.extend(found),
+                Err(error) => warn!(%domain, %error, "a federated bundle is malformed; ignored"),
+            },
+            Err(error) => {
+                let domain = domain.escape_debug().to_string();
+                warn!(domain, %error, "a federated bundle is of no trust domain; ignored");
+            }
+        }
+    }
+    authorities
+}
