@@ -3,8 +3,13 @@
 //! `ARCHITECTURE.md` shows the rooms and which may know which.
 
 pub mod companions;
+pub mod diagnose;
 pub mod material;
+pub mod postgres;
 pub mod publish;
+pub mod reload;
 pub mod source;
+pub mod survey;
 pub mod timing;
+pub mod verify;
 pub mod watching;

@@ -1,0 +1,173 @@
+//! Why PostgreSQL refuses files: its own rules, applied in its own order.
+//!
+//! PostgreSQL: `be-secure-openssl.c` (`be_tls_init`) and `be-secure-common.c` (`check_ssl_key_file_permissions`).
+
+use super::{Content, FileFacts, Files, Finding, Present, State};
+
+/// The causes that can be seen in the files; empty if they look right from here.
+#[must_use]
+pub fn refused(files: &Files) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    findings.extend(certificate(&files.certificate, "ssl_cert_file", files.server_uid));
+    findings.extend(private_key(&files.private_key, files.server_uid));
+    findings.extend(pair(files));
+    if files.authorities.state != State::NotSet {
+        findings.extend(certificate(&files.authorities, "ssl_ca_file", files.server_uid));
+    }
+    findings
+}
+
+/// What holds for any of the files: it is there, regular, and readable for the server.
+fn present<'a>(facts: &'a FileFacts, setting: &str) -> Result<&'a Present, Option<Finding>> {
+    let path = shown(facts);
+    match &facts.state {
+        State::Present(present) => Ok(present),
+        State::OutOfSight => Err(None),
+        State::NotSet => Err(Some(Finding {
+            cause: format!("{setting} is empty"),
+            fix: format!("set {setting} to the published file, then reload"),
+        })),
+        State::Missing => Err(Some(Finding {
+            cause: format!("{path} ({setting}) does not exist, or is a link to nothing"),
+            fix: format!("let {setting} name the published file, then reload"),
+        })),
+        State::NotRegular => Err(Some(Finding {
+            cause: format!("{path} ({setting}) is not a regular file"),
+            fix: format!("let {setting} name the published file, then reload"),
+        })),
+    }
+}
+
+fn certificate(facts: &FileFacts, setting: &str, server_uid: Option<u32>) -> Option<Finding> {
+    let path = shown(facts);
+    let present = match present(facts, setting) {
+        Ok(present) => present,
+        Err(finding) => return finding,
+    };
+    if !readable(present, server_uid) {
+        return Some(Finding {
+            cause: format!(
+                "{path} ({setting}) has mode {:04o} and belongs to uid {}: PostgreSQL{} cannot read it",
+                present.mode,
+                present.uid,
+                runs_as(server_uid)
+            ),
+            fix: format!("chmod 0644 {path}"),
+        });
+    }
+    let cause = match &present.content {
+        Content::Empty => format!("{path} ({setting}) is empty"),
+        Content::NoPem => format!("{path} ({setting}) holds no PEM"),
+        Content::Broken => format!("{path} ({setting}) is cut short or damaged"),
+        Content::Pem { leaf: None, .. } => format!("{path} ({setting}) holds no certificate"),
+        _ => return None,
+    };
+    Some(Finding { cause, fix: format!("let {setting} name the published file, then reload") })
+}
+
+fn private_key(facts: &FileFacts, server_uid: Option<u32>) -> Option<Finding> {
+    let setting = "ssl_key_file";
+    let path = shown(facts);
+    let present = match present(facts, setting) {
+        Ok(present) => present,
+        Err(finding) => return finding,
+    };
+    if let Some(finding) = key_owner_and_mode(&path, present, server_uid) {
+        return Some(finding);
+    }
+    let cause = match &present.content {
+        Content::Empty => format!("{path} ({setting}) is empty"),
+        Content::NoPem => format!("{path} ({setting}) holds no PEM"),
+        Content::Broken => format!("{path} ({setting}) is cut short or damaged"),
+        Content::Passphrase => {
+            format!("{path} ({setting}) has a passphrase, which a reload cannot ask for")
+        }
+        Content::Pem { private_key: None, .. } => {
+            format!("{path} ({setting}) holds no private key of a supported type")
+        }
+        _ => return None,
+    };
+    Some(Finding { cause, fix: format!("let {setting} name the published file, then reload") })
+}
+
+/// Owned by the server: no bit for group or others. Owned by root: at most 0640. Anybody else: refused.
+fn key_owner_and_mode(path: &str, key: &Present, server_uid: Option<u32>) -> Option<Finding> {
+    let server = server_uid?;
+    if key.uid != server && key.uid != 0 {
+        return Some(Finding {
+            cause: format!("{path} is owned by uid {}, PostgreSQL runs as uid {server}", key.uid),
+            fix: format!(
+                "run pgsvid as uid {server} (securityContext.runAsUser, or User= in the unit), or as root with \
+                 files.group"
+            ),
+        });
+    }
+    let (allowed, limit) = if key.uid == 0 { (0o740, "0640") } else { (0o700, "0600") };
+    if key.mode & 0o777 & !allowed != 0 {
+        return Some(Finding {
+            cause: format!(
+                "{path} has mode {:04o}; PostgreSQL takes a key of uid {} with {limit} at most",
+                key.mode, key.uid
+            ),
+            fix: format!("chmod {limit} {path}, or set files.private_key_mode"),
+        });
+    }
+    if key.uid == 0 && server != 0 && key.mode & 0o040 == 0 {
+        return Some(Finding {
+            cause: format!(
+                "{path} belongs to root with mode {:04o}: PostgreSQL cannot read it",
+                key.mode
+            ),
+            fix: "set files.group to PostgreSQL's group, or run pgsvid as PostgreSQL's uid"
+                .to_owned(),
+        });
+    }
+    (!readable(key, server_uid)).then(|| Finding {
+        cause: format!("{path} has mode {:04o}: PostgreSQL cannot read it", key.mode),
+        fix: format!("chmod {limit} {path}"),
+    })
+}
+
+fn pair(files: &Files) -> Option<Finding> {
+    let (State::Present(certificate), State::Present(key)) =
+        (&files.certificate.state, &files.private_key.state)
+    else {
+        return None;
+    };
+    let (
+        Content::Pem { leaf_key: Some(leaf_key), .. },
+        Content::Pem { private_key: Some(private_key), .. },
+    ) = (&certificate.content, &key.content)
+    else {
+        return None;
+    };
+    (leaf_key != private_key).then(|| Finding {
+        cause: format!(
+            "the key in {} does not belong to the certificate in {}",
+            shown(&files.private_key),
+            shown(&files.certificate)
+        ),
+        fix: "let ssl_cert_file and ssl_key_file both name the published files, then reload"
+            .to_owned(),
+    })
+}
+
+/// Whether the mode lets the server read. Its groups are not known here, so a group bit counts.
+fn readable(present: &Present, server_uid: Option<u32>) -> bool {
+    match server_uid {
+        None | Some(0) => true,
+        Some(uid) if uid == present.uid => present.mode & 0o400 != 0,
+        Some(_) => present.mode & 0o044 != 0,
+    }
+}
+
+fn runs_as(server_uid: Option<u32>) -> String {
+    server_uid.map(|uid| format!(" (uid {uid})")).unwrap_or_default()
+}
+
+fn shown(facts: &FileFacts) -> String {
+    match &facts.path {
+        Some(path) => path.display().to_string(),
+        None => facts.named.clone(),
+    }
+}

@@ -1,0 +1,96 @@
+//! Pure: from facts about files, settings and handshakes to causes and remedies. One text for every command.
+
+mod files;
+mod settings;
+mod verdict;
+
+pub use files::refused;
+pub use settings::{PublishedPaths, concerns};
+pub use verdict::explain;
+
+use crate::material::Fingerprint;
+
+/// One cause, and what to do about it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    /// What is wrong: names the object.
+    pub cause: String,
+    /// The command, SQL or line that mends it.
+    pub fix: String,
+}
+
+/// The three files that PostgreSQL's settings name, as they are now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Files {
+    /// `ssl_cert_file`
+    pub certificate: FileFacts,
+    /// `ssl_key_file`
+    pub private_key: FileFacts,
+    /// `ssl_ca_file`
+    pub authorities: FileFacts,
+    /// The uid that PostgreSQL runs as, if its socket can be seen.
+    pub server_uid: Option<u32>,
+}
+
+/// One of them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileFacts {
+    /// The setting's value.
+    pub named: String,
+    /// The path here, if it can be told.
+    pub path: Option<std::path::PathBuf>,
+    /// What is there.
+    pub state: State,
+}
+
+/// What is at a path.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum State {
+    /// The setting is empty.
+    NotSet,
+    /// The path cannot be followed from here.
+    OutOfSight,
+    /// Nothing there, or a dangling link.
+    Missing,
+    /// A directory, FIFO or the like.
+    NotRegular,
+    /// A file.
+    Present(Present),
+}
+
+/// A file's owner, mode and content.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Present {
+    /// Owner.
+    pub uid: u32,
+    /// Group.
+    pub gid: u32,
+    /// Permission bits.
+    pub mode: u32,
+    /// Content.
+    pub content: Content,
+}
+
+/// What is in a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Content {
+    /// We may not read it.
+    Unreadable,
+    /// No byte.
+    Empty,
+    /// No PEM block begins in it.
+    NoPem,
+    /// A PEM block begins, and does not end as it should or holds nothing of use.
+    Broken,
+    /// A key with a passphrase.
+    Passphrase,
+    /// Certificates, a key, or both.
+    Pem {
+        /// Fingerprint of the first certificate.
+        leaf: Option<Fingerprint>,
+        /// Its SubjectPublicKeyInfo.
+        leaf_key: Option<Vec<u8>>,
+        /// The SubjectPublicKeyInfo of the private key.
+        private_key: Option<Vec<u8>>,
+    },
+}

@@ -1,0 +1,71 @@
+//! Whether PostgreSQL's settings lead to the published files at all.
+
+use std::path::PathBuf;
+
+use super::Finding;
+use crate::postgres::{Setting, TlsSettings};
+
+/// The published files' paths, as PostgreSQL sees them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PublishedPaths {
+    /// For `ssl_cert_file`.
+    pub certificate: PathBuf,
+    /// For `ssl_key_file`.
+    pub private_key: PathBuf,
+    /// For `ssl_ca_file`.
+    pub bundle: PathBuf,
+}
+
+/// What in the settings will keep the published files from being served.
+#[must_use]
+pub fn concerns(settings: &TlsSettings, paths: &PublishedPaths) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    if settings.ssl.value != "on" {
+        let by = settings.ssl.overridden_by();
+        findings.push(Finding {
+            cause: format!("ssl is {}{}", settings.ssl.value, set_by(by)),
+            fix: mend("ssl", "on", by),
+        });
+    }
+    for (name, setting, path) in [
+        ("ssl_cert_file", &settings.certificate, &paths.certificate),
+        ("ssl_key_file", &settings.private_key, &paths.private_key),
+        ("ssl_ca_file", &settings.authorities, &paths.bundle),
+    ] {
+        findings.extend(concern(name, setting, path));
+    }
+    findings
+}
+
+fn concern(name: &str, setting: &Setting, path: &std::path::Path) -> Option<Finding> {
+    if std::path::Path::new(&setting.value) == path {
+        return None;
+    }
+    let by = setting.overridden_by();
+    let wanted = path.display().to_string();
+    let cause = if setting.value.is_empty() {
+        format!(
+            "{name} is empty{}: the published bundle is unused, and no client certificate is asked for",
+            set_by(by)
+        )
+    } else {
+        format!("{name} is {}{}, not {wanted}", setting.value, set_by(by))
+    };
+    Some(Finding { cause, fix: mend(name, &wanted, by) })
+}
+
+fn set_by(by: Option<&str>) -> String {
+    by.map(|by| format!(", set by {by}")).unwrap_or_default()
+}
+
+fn mend(name: &str, value: &str, overridden_by: Option<&str>) -> String {
+    match overridden_by {
+        Some(by) if by.contains("command line") => {
+            format!("start PostgreSQL with -c {name}='{value}', or without -c {name}")
+        }
+        Some(_) => {
+            format!("psql -U postgres -c \"ALTER SYSTEM SET {name} = '{value}'\", then reload")
+        }
+        None => format!("put {name} = '{value}' into postgresql.conf, then reload"),
+    }
+}

@@ -1,0 +1,136 @@
+//! What PostgreSQL's errors mean: when to try again, and what an operator has to do.
+
+use std::io;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use tokio_postgres::error::SqlState;
+
+use super::Settings;
+
+/// Longest text of the server's that is shown.
+const LONGEST_TEXT: usize = 200;
+
+/// Why a session could not be had, or a statement failed.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// No socket, or nobody listens.
+    #[error("PostgreSQL is not running")]
+    NotRunning,
+    /// We may not use the socket.
+    #[error("may not connect to PostgreSQL's socket: permission denied")]
+    Forbidden,
+    /// No answer in time.
+    #[error("PostgreSQL did not answer within {}", humantime::format_duration(*.0))]
+    Silent(Duration),
+    /// The connection ended before the answer came.
+    #[error("the connection to PostgreSQL was lost: {0}")]
+    Lost(String),
+    /// The server refused.
+    #[error("{text} (SQLSTATE {})", code.code())]
+    Refused {
+        /// Its reason as a code.
+        code: SqlState,
+        /// Its words, shortened and escaped.
+        text: String,
+    },
+    /// The configured password file cannot be read.
+    #[error("cannot read the password file {}: {cause}", path.display())]
+    PasswordFile {
+        /// The file.
+        path: PathBuf,
+        /// What the kernel said.
+        cause: io::Error,
+    },
+    /// The answer is not that of a PostgreSQL: is a pooler listening?
+    #[error("the server's answer is not PostgreSQL's own: is a pooler listening on the socket?")]
+    Unexpected,
+}
+
+/// When to try again (`facts`: PostgreSQL's appendix A, and what was measured of 57P03 and 53300).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Retry {
+    /// Goes away by itself.
+    Soon,
+    /// Somebody has to mend it.
+    Slowly,
+}
+
+impl Error {
+    pub(super) fn of(error: &tokio_postgres::Error) -> Self {
+        if let Some(refused) = error.as_db_error() {
+            let text: String = refused.message().chars().take(LONGEST_TEXT).collect();
+            return Self::Refused {
+                code: refused.code().clone(),
+                text: text.escape_debug().to_string(),
+            };
+        }
+        let mut source = std::error::Error::source(error);
+        while let Some(cause) = source {
+            if let Some(cause) = cause.downcast_ref::<io::Error>() {
+                return match cause.kind() {
+                    io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => Self::NotRunning,
+                    io::ErrorKind::PermissionDenied => Self::Forbidden,
+                    kind => Self::Lost(kind.to_string()),
+                };
+            }
+            source = cause.source();
+        }
+        Self::Lost(error.to_string())
+    }
+
+    /// When another try makes sense.
+    #[must_use]
+    pub fn retry(&self) -> Retry {
+        match self {
+            Self::Refused { code, .. }
+                if *code != SqlState::CANNOT_CONNECT_NOW
+                    && *code != SqlState::TOO_MANY_CONNECTIONS
+                    && *code != SqlState::ADMIN_SHUTDOWN
+                    && *code != SqlState::CRASH_SHUTDOWN =>
+            {
+                Retry::Slowly
+            }
+            Self::Forbidden | Self::PasswordFile { .. } | Self::Unexpected => Retry::Slowly,
+            _ => Retry::Soon,
+        }
+    }
+
+    /// What an operator has to do, ready to paste; `None` where waiting is enough.
+    #[must_use]
+    pub fn remedy(&self, settings: &Settings) -> Option<String> {
+        let Settings { user, database, .. } = settings;
+        let grant = format!("GRANT EXECUTE ON FUNCTION pg_catalog.pg_reload_conf() TO {user}");
+        match self {
+            Self::Forbidden => Some(format!(
+                "let pgsvid's uid enter {} and use the socket (unix_socket_permissions)",
+                settings.host.display()
+            )),
+            Self::PasswordFile { path, .. } => {
+                Some(format!("make {} readable for pgsvid's uid", path.display()))
+            }
+            Self::Refused { code, .. } => match code.code() {
+                "42501" => Some(format!(
+                    "psql -U postgres -d {database} -c '{grant}' (the grant counts in that database only)"
+                )),
+                "3D000" => Some(format!(
+                    "set postgres.database to a database that exists; {database} does not"
+                )),
+                "28P01" => Some(format!(
+                    "put the password of role {user} into the file that postgres.password_file names"
+                )),
+                // A missing role and a refused peer authentication have the same code, and their texts are
+                // translated by the server.
+                "28000" => Some(format!(
+                    "psql -U postgres -d {database} -c 'CREATE ROLE {user} LOGIN CONNECTION LIMIT 3' \
+                     -c '{grant}'; if the role exists, let uid {uid} log in as it: `local {database} {user} \
+                     peer map=pgsvid` above the general lines of pg_hba.conf, and `pgsvid <os-user> {user}` \
+                     in pg_ident.conf",
+                    uid = rustix::process::geteuid().as_raw(),
+                )),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+}

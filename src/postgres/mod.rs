@@ -1,0 +1,39 @@
+//! The SQL session over PostgreSQL's Unix socket: connecting, the settings that concern TLS, what errors mean
+//! and how to mend them. Knows nothing of certificates.
+
+mod error;
+mod session;
+mod settings;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+pub use error::{Error, Retry};
+pub use session::Session;
+pub use settings::{Setting, TlsSettings};
+
+/// How to reach the PostgreSQL that is to be reloaded.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Directory of its Unix socket, absolute.
+    pub host: PathBuf,
+    /// Its port, which names the socket: `.s.PGSQL.<port>`.
+    pub port: u16,
+    /// Role to log in as.
+    pub user: String,
+    /// Database to connect to; the role's grant must be there.
+    pub database: String,
+    /// File with the role's password, where peer authentication is impossible; read at each connection.
+    pub password_file: Option<PathBuf>,
+}
+
+impl Settings {
+    /// Path of the Unix socket.
+    #[must_use]
+    pub fn socket(&self) -> PathBuf {
+        self.host.join(format!(".s.PGSQL.{}", self.port))
+    }
+}
+
+/// Limit for connecting, and for each statement. A stopped postmaster accepts and never answers.
+const LIMIT: Duration = Duration::from_secs(5);

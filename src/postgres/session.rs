@@ -1,0 +1,88 @@
+//! One short-lived session. It is closed after each use: an idle one would hold up a smart shutdown.
+
+use tokio::io::AsyncReadExt as _;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+use tokio_postgres::{Client, NoTls, SimpleQueryMessage};
+use zeroize::Zeroizing;
+
+use super::error::Error;
+use super::settings::{self, TlsSettings};
+use super::{LIMIT, Settings};
+
+/// Longest password file that is read, in bytes.
+const LONGEST_PASSWORD: u64 = 4096;
+
+/// A logged-in session.
+pub struct Session {
+    client: Client,
+    connection: JoinHandle<()>,
+}
+
+impl Session {
+    /// Logs in, within five seconds.
+    pub async fn connect(settings: &Settings) -> Result<Self, Error> {
+        let mut config = tokio_postgres::Config::new();
+        config
+            .host_path(&settings.host)
+            .port(settings.port)
+            .user(&settings.user)
+            .dbname(&settings.database)
+            .application_name("pgsvid");
+        if let Some(path) = &settings.password_file {
+            config.password(read_password(path).await?.as_slice());
+        }
+        let (client, connection) = timeout(LIMIT, config.connect(NoTls))
+            .await
+            .map_err(|_| Error::Silent(LIMIT))?
+            .map_err(|error| Error::of(&error))?;
+        // Its error is reported to whoever waits for an answer.
+        let connection = tokio::spawn(async move { drop(connection.await) });
+        Ok(Self { client, connection })
+    }
+
+    /// What the postmaster has read of the settings that concern TLS, as a new session sees them.
+    pub async fn tls_settings(&self) -> Result<TlsSettings, Error> {
+        settings::parse(&self.rows(settings::QUERY).await?)
+    }
+
+    /// Runs one statement for its effect.
+    pub async fn execute(&self, statement: &str) -> Result<(), Error> {
+        self.rows(statement).await.map(drop)
+    }
+
+    /// Ends the session and waits until the server has been told.
+    pub async fn close(self) {
+        let Self { client, connection } = self;
+        drop(client);
+        let _ = timeout(LIMIT, connection).await;
+    }
+
+    async fn rows(&self, statement: &str) -> Result<Vec<Vec<Option<String>>>, Error> {
+        let messages = timeout(LIMIT, self.client.simple_query(statement))
+            .await
+            .map_err(|_| Error::Silent(LIMIT))?
+            .map_err(|error| Error::of(&error))?;
+        Ok(messages
+            .iter()
+            .filter_map(|message| match message {
+                SimpleQueryMessage::Row(row) => {
+                    Some((0..row.len()).map(|column| row.get(column).map(str::to_owned)).collect())
+                }
+                _ => None,
+            })
+            .collect())
+    }
+}
+
+async fn read_password(path: &std::path::Path) -> Result<Zeroizing<Vec<u8>>, Error> {
+    let failed = |cause| Error::PasswordFile { path: path.to_owned(), cause };
+    let file = tokio::fs::File::open(path).await.map_err(failed)?;
+    let mut password =
+        Zeroizing::new(Vec::with_capacity(usize::try_from(LONGEST_PASSWORD).unwrap_or(0)));
+    file.take(LONGEST_PASSWORD).read_to_end(&mut password).await.map_err(failed)?;
+    while matches!(password.last(), Some(b'\n' | b'\r')) {
+        password.pop();
+    }
+    Ok(password)
+}

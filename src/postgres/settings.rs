@@ -1,0 +1,82 @@
+//! The settings that concern TLS, and where they come from.
+
+use super::error::Error;
+
+/// One row each: name, value, source, file. A plain role sees no file, and of `ssl_key_file` the value alone.
+pub(super) const QUERY: &str = "\
+    SELECT n, pg_catalog.current_setting(n), s.source, s.sourcefile \
+    FROM (VALUES ('ssl'), ('ssl_cert_file'), ('ssl_key_file'), ('ssl_ca_file'), ('listen_addresses'), \
+                 ('port'), ('server_version'), ('server_version_num')) AS v (n) \
+    LEFT JOIN pg_catalog.pg_settings s ON s.name = n";
+
+/// A setting's value, and what set it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Setting {
+    /// The value, as `SHOW` prints it.
+    pub value: String,
+    /// `configuration file`, `command line`, `default` … if the role may see it.
+    pub source: Option<String>,
+    /// The file, if the role may see it: `postgresql.auto.conf` is ALTER SYSTEM's.
+    pub file: Option<String>,
+}
+
+impl Setting {
+    /// What overrides postgresql.conf for this setting, as far as the role may see.
+    #[must_use]
+    pub fn overridden_by(&self) -> Option<&'static str> {
+        if self.source.as_deref() == Some("command line") {
+            return Some("the postmaster's command line (-c)");
+        }
+        let file = self.file.as_deref()?;
+        file.ends_with("postgresql.auto.conf").then_some("ALTER SYSTEM (postgresql.auto.conf)")
+    }
+}
+
+/// What the postmaster has read. What it has *loaded* only a handshake tells.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct TlsSettings {
+    /// `ssl`
+    pub ssl: Setting,
+    /// `ssl_cert_file`
+    pub certificate: Setting,
+    /// `ssl_key_file`
+    pub private_key: Setting,
+    /// `ssl_ca_file`; empty if client certificates are not asked for.
+    pub authorities: Setting,
+    /// `listen_addresses`
+    pub listen_addresses: String,
+    /// `port`
+    pub port: u16,
+    /// `server_version`, for people.
+    pub version: String,
+    /// `server_version_num`: 150018 is 15.18.
+    pub version_number: u32,
+}
+
+pub(super) fn parse(rows: &[Vec<Option<String>>]) -> Result<TlsSettings, Error> {
+    let mut settings = TlsSettings::default();
+    for row in rows {
+        let [Some(name), Some(value), source, file] = row.as_slice() else {
+            return Err(Error::Unexpected);
+        };
+        let setting =
+            || Setting { value: value.clone(), source: source.clone(), file: file.clone() };
+        match name.as_str() {
+            "ssl" => settings.ssl = setting(),
+            "ssl_cert_file" => settings.certificate = setting(),
+            "ssl_key_file" => settings.private_key = setting(),
+            "ssl_ca_file" => settings.authorities = setting(),
+            "listen_addresses" => settings.listen_addresses.clone_from(value),
+            "port" => settings.port = value.parse().map_err(|_| Error::Unexpected)?,
+            "server_version" => settings.version.clone_from(value),
+            "server_version_num" => {
+                settings.version_number = value.parse().map_err(|_| Error::Unexpected)?;
+            }
+            _ => {}
+        }
+    }
+    if settings.port == 0 {
+        return Err(Error::Unexpected);
+    }
+    Ok(settings)
+}

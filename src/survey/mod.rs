@@ -1,0 +1,143 @@
+//! Looks at what a PostgreSQL would open: owner, mode, kind and content of the three files, and the server's uid.
+//!
+//! Gathers [`crate::diagnose`]'s facts, and judges nothing.
+
+use std::fs::{File, Metadata};
+use std::io::{self, Read as _};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::OFlags;
+use zeroize::Zeroizing;
+
+use crate::diagnose::{Content, FileFacts, Files, Present, State};
+use crate::material::pem;
+use crate::postgres::{self, TlsSettings};
+
+/// Largest file that is read, in bytes.
+const LARGEST: u64 = 16 * 1024 * 1024;
+
+/// Where the server's files are, seen from here.
+#[derive(Debug, Clone)]
+pub struct Viewpoint {
+    /// The published directory, here.
+    pub directory: PathBuf,
+    /// The same directory as PostgreSQL sees it.
+    pub seen_as: PathBuf,
+}
+
+impl Viewpoint {
+    /// The path here of a path that PostgreSQL names.
+    fn here(&self, theirs: &Path) -> PathBuf {
+        match theirs.strip_prefix(&self.seen_as) {
+            Ok(rest) => self.directory.join(rest),
+            Err(_) => theirs.to_owned(),
+        }
+    }
+}
+
+/// Looks at the three files that `settings` name.
+#[must_use]
+pub fn files(settings: &TlsSettings, socket: &postgres::Settings, viewpoint: &Viewpoint) -> Files {
+    let data_directory = data_directory(socket);
+    let look = |value: &str| look(value, data_directory.as_deref(), viewpoint);
+    Files {
+        certificate: look(&settings.certificate.value),
+        private_key: look(&settings.private_key.value),
+        authorities: look(&settings.authorities.value),
+        server_uid: server_uid(socket),
+    }
+}
+
+/// The uid that PostgreSQL runs as: it owns its socket.
+#[must_use]
+pub fn server_uid(socket: &postgres::Settings) -> Option<u32> {
+    std::fs::symlink_metadata(socket.socket()).ok().map(|metadata| metadata.uid())
+}
+
+/// The data directory, which relative settings start from: the second line of the socket's lock file
+/// (PostgreSQL: `miscinit.c`, `CreateLockFile`). Readable where we share the server's uid.
+fn data_directory(socket: &postgres::Settings) -> Option<PathBuf> {
+    let mut lock = socket.socket().into_os_string();
+    lock.push(".lock");
+    let text = std::fs::read_to_string(lock).ok()?;
+    text.lines().nth(1).map(PathBuf::from)
+}
+
+fn look(value: &str, data_directory: Option<&Path>, viewpoint: &Viewpoint) -> FileFacts {
+    let named = PathBuf::from(value);
+    let facts = |path, state| FileFacts { named: value.to_owned(), path, state };
+    if value.is_empty() {
+        return facts(None, State::NotSet);
+    }
+    let theirs = match (named.is_absolute(), data_directory) {
+        (true, _) => named,
+        (false, Some(data_directory)) => data_directory.join(named),
+        (false, None) => return facts(None, State::OutOfSight),
+    };
+    let path = viewpoint.here(&theirs);
+    let state = state(&path);
+    facts(Some(path), state)
+}
+
+fn state(path: &Path) -> State {
+    let metadata = match std::fs::metadata(path) {
+        Ok(metadata) => metadata,
+        Err(error) => {
+            return match error.kind() {
+                io::ErrorKind::NotFound => State::Missing,
+                _ => State::OutOfSight,
+            };
+        }
+    };
+    if !metadata.is_file() {
+        return State::NotRegular;
+    }
+    let content = match read(path, &metadata) {
+        Ok(text) => content(&text),
+        Err(_) => Content::Unreadable,
+    };
+    State::Present(Present {
+        uid: metadata.uid(),
+        gid: metadata.gid(),
+        mode: metadata.mode() & 0o7777,
+        content,
+    })
+}
+
+fn read(path: &Path, metadata: &Metadata) -> io::Result<Zeroizing<Vec<u8>>> {
+    let nonblocking = i32::try_from(OFlags::NONBLOCK.bits()).unwrap_or(0);
+    let file = File::options().read(true).custom_flags(nonblocking).open(path)?;
+    let size = usize::try_from(metadata.len().min(LARGEST)).unwrap_or(0);
+    let mut text = Zeroizing::new(Vec::with_capacity(size));
+    file.take(size as u64).read_to_end(&mut text)?;
+    Ok(text)
+}
+
+fn content(text: &[u8]) -> Content {
+    let holds = |needle: &str| text.windows(needle.len()).any(|window| window == needle.as_bytes());
+    if text.is_empty() {
+        Content::Empty
+    } else if holds("ENCRYPTED PRIVATE KEY") || holds("Proc-Type: 4,ENCRYPTED") {
+        Content::Passphrase
+    } else if !holds("-----BEGIN ") {
+        Content::NoPem
+    } else {
+        let certificates = pem::decode_certificates(text).ok();
+        let key = pem::public_key_of(text).ok();
+        if certificates.is_none() && key.is_none() {
+            return Content::Broken;
+        }
+        Content::Pem {
+            leaf: certificates
+                .as_ref()
+                .and_then(|found| found.first())
+                .map(crate::material::Certificate::fingerprint),
+            leaf_key: certificates
+                .as_ref()
+                .and_then(|found| found.first())
+                .map(|leaf| leaf.public_key().to_vec()),
+            private_key: key.map(|key| key.as_ref().to_vec()),
+        }
+    }
+}

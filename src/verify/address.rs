@@ -1,0 +1,117 @@
+//! Where to probe: the address where *this* postmaster listens.
+
+use std::fmt;
+use std::str::FromStr;
+
+/// Where to look.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Target {
+    /// Where the postmaster says that it listens.
+    Auto,
+    /// A host (name or IP address) and a port.
+    Address(String, u16),
+    /// Nowhere.
+    Nowhere,
+}
+
+/// The text is no target.
+#[derive(Debug, thiserror::Error)]
+#[error("it is neither auto, none, nor HOST:PORT (an IPv6 address goes in brackets, [::1]:5432)")]
+pub struct InvalidTarget;
+
+impl FromStr for Target {
+    type Err = InvalidTarget;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "auto" => return Ok(Self::Auto),
+            "none" => return Ok(Self::Nowhere),
+            _ => {}
+        }
+        let (host, port) = text.rsplit_once(':').ok_or(InvalidTarget)?;
+        let port = port.parse().ok().filter(|port| *port != 0).ok_or(InvalidTarget)?;
+        let bare = match host.strip_prefix('[').map(|host| host.strip_suffix(']')) {
+            Some(Some(inner)) if inner.parse::<std::net::Ipv6Addr>().is_ok() => inner,
+            None if !host.is_empty()
+                && !host.contains(|c: char| c == ':' || c == '/' || c.is_whitespace()) =>
+            {
+                host
+            }
+            _ => return Err(InvalidTarget),
+        };
+        Ok(Self::Address(bare.to_owned(), port))
+    }
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Auto => f.write_str("auto"),
+            Self::Nowhere => f.write_str("none"),
+            Self::Address(host, port) if host.contains(':') => write!(f, "[{host}]:{port}"),
+            Self::Address(host, port) => write!(f, "{host}:{port}"),
+        }
+    }
+}
+
+/// The hosts to try, in order, for a postmaster with this `listen_addresses`; none if it listens on none.
+#[must_use]
+pub fn addresses(listen_addresses: &str) -> Vec<String> {
+    let mut hosts = Vec::new();
+    for entry in listen_addresses.split(',').map(str::trim).filter(|entry| !entry.is_empty()) {
+        let found: &[&str] = match entry.trim_matches('"') {
+            // Both wildcards include the loopback.
+            "*" | "localhost" => &["127.0.0.1", "::1"],
+            "0.0.0.0" => &["127.0.0.1"],
+            "::" => &["::1"],
+            other => &[other],
+        };
+        for host in found {
+            if !hosts.iter().any(|known| known == host) {
+                hosts.push((*host).to_owned());
+            }
+        }
+    }
+    hosts
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn listen_addresses_become_hosts() {
+        for (setting, hosts) in [
+            ("", &[][..]),
+            ("localhost", &["127.0.0.1", "::1"]),
+            ("*", &["127.0.0.1", "::1"]),
+            ("0.0.0.0", &["127.0.0.1"]),
+            ("::", &["::1"]),
+            ("10.0.0.5, 127.0.0.1", &["10.0.0.5", "127.0.0.1"]),
+            ("localhost,127.0.0.1", &["127.0.0.1", "::1"]),
+            ("db.example", &["db.example"]),
+        ] {
+            assert_eq!(addresses(setting), hosts, "{setting:?}");
+        }
+    }
+
+    #[test]
+    fn targets() {
+        for text in ["auto", "none", "127.0.0.1:5432", "[::1]:5432", "db.example:6432"] {
+            assert_eq!(text.parse::<Target>().unwrap().to_string(), text);
+        }
+        for text in [
+            "",
+            "5432",
+            "db.example",
+            "127.0.0.1:0",
+            "127.0.0.1:99999",
+            "::1:5432",
+            "[::1]",
+            ":5432",
+            "[x]:1",
+        ] {
+            assert!(text.parse::<Target>().is_err(), "{text} was taken");
+        }
+    }
+}

@@ -1,0 +1,162 @@
+//! The TLS handshake: takes any certificate, proves that the server has its key, and notes what was shown.
+//!
+//! The certificate is compared, not trusted, so no path is built. The signature over the handshake is still
+//! checked with the raw public key: rustls's helpers refuse X.509 v1 certificates, and the aborted handshake
+//! would show in the server's log.
+
+use std::io;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::{ResolvesClientCert, Resumption};
+use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms};
+use rustls::pki_types::{CertificateDer, ServerName, SubjectPublicKeyInfoDer, UnixTime};
+use rustls::sign::CertifiedKey;
+use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, SignatureScheme};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio_rustls::TlsConnector;
+
+use super::Served;
+use crate::material::Certificate;
+
+/// What the server's bytes beyond the handshake may amount to before we stop reading.
+const LONGEST_FAREWELL: usize = 4096;
+
+/// Shakes hands, says goodbye, and waits until the server has heard it.
+pub(super) async fn shake<S>(stream: S) -> io::Result<Served>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let notes = Arc::new(Notes::default());
+    let verifier = Possession { algorithms: provider.signature_verification_algorithms };
+    let mut config = config(provider, verifier)?;
+    config.client_auth_cert_resolver = Arc::clone(&notes) as Arc<dyn ResolvesClientCert>;
+    config.resumption = Resumption::disabled();
+    // An address is no name, so none is sent: PostgreSQL has but one certificate.
+    config.enable_sni = false;
+    let name = ServerName::IpAddress(std::net::Ipv4Addr::LOCALHOST.into());
+
+    let mut stream = TlsConnector::from(Arc::new(config)).connect(name, stream).await?;
+    let (_, session) = stream.get_ref();
+    let leaf = session
+        .peer_certificates()
+        .and_then(|chain| chain.first())
+        .ok_or_else(|| io::Error::other("the server has shown no certificate"))?;
+    let leaf = Certificate::parse(leaf).map_err(io::Error::other)?;
+    let protocol = session.protocol_version().and_then(|version| version.as_str());
+    let cipher = session.negotiated_cipher_suite().and_then(|suite| suite.suite().as_str());
+    let served = Served {
+        leaf,
+        authorities: notes.0.lock().unwrap_or_else(PoisonError::into_inner).take(),
+        protocol: protocol.unwrap_or("unknown").to_owned(),
+        cipher: cipher.unwrap_or("unknown").to_owned(),
+    };
+    // Without close_notify, or without waiting for the end, PostgreSQL logs a lost connection. What we know
+    // we know by now, so an error here changes nothing.
+    if stream.shutdown().await.is_ok() {
+        let mut farewell = vec![0; LONGEST_FAREWELL];
+        while matches!(stream.read(&mut farewell).await, Ok(read) if read > 0) {}
+    }
+    Ok(served)
+}
+
+fn config(provider: Arc<CryptoProvider>, verifier: Possession) -> io::Result<ClientConfig> {
+    Ok(ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(io::Error::other)?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(verifier))
+        .with_no_client_auth())
+}
+
+/// Takes any certificate whose key the server proves to have.
+#[derive(Debug)]
+struct Possession {
+    algorithms: WebPkiSupportedAlgorithms,
+}
+
+impl Possession {
+    fn check(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let malformed = || rustls::Error::from(CertificateError::BadEncoding);
+        let certificate = Certificate::parse(certificate).map_err(|_| malformed())?;
+        let key = SubjectPublicKeyInfoDer::from(certificate.public_key());
+        let key = webpki::RawPublicKeyEntity::try_from(&key).map_err(|_| malformed())?;
+        let (_, candidates) = self
+            .algorithms
+            .mapping
+            .iter()
+            .find(|(scheme, _)| *scheme == signed.scheme)
+            .ok_or_else(malformed)?;
+        // TLS 1.2 binds a scheme to a digest, but not to a curve.
+        if candidates
+            .iter()
+            .any(|algorithm| key.verify_signature(*algorithm, message, signed.signature()).is_ok())
+        {
+            Ok(HandshakeSignatureValid::assertion())
+        } else {
+            Err(CertificateError::BadSignature.into())
+        }
+    }
+}
+
+impl ServerCertVerifier for Possession {
+    fn verify_server_cert(
+        &self,
+        _end_entity: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _server_name: &ServerName<'_>,
+        _ocsp_response: &[u8],
+        _now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.check(message, certificate, signed)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.check(message, certificate, signed)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.algorithms.supported_schemes()
+    }
+}
+
+/// Notes whose client certificates the server asks for, and gives none.
+#[derive(Debug, Default)]
+struct Notes(Mutex<Option<Vec<Vec<u8>>>>);
+
+impl ResolvesClientCert for Notes {
+    fn resolve(
+        &self,
+        root_hint_subjects: &[&[u8]],
+        _schemes: &[SignatureScheme],
+    ) -> Option<Arc<CertifiedKey>> {
+        let names = root_hint_subjects.iter().map(|name| name.to_vec()).collect();
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(names);
+        None
+    }
+
+    fn has_certs(&self) -> bool {
+        // With `false` rustls would not ask us, and we would not learn the names.
+        true
+    }
+}

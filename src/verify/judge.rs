@@ -1,0 +1,123 @@
+//! The judgement: a pure function from what was seen and what was published to a verdict.
+
+use std::collections::BTreeSet;
+use std::time::SystemTime;
+
+use super::{Answer, Facts, Served};
+use crate::material::{Certificate, Fingerprint, Material};
+
+/// What PostgreSQL should serve.
+#[derive(Debug, Clone)]
+pub struct Expected {
+    /// The published leaf.
+    pub leaf: Fingerprint,
+    /// Its SPIFFE ID, as the URI name has it.
+    pub spiffe_id: String,
+    /// DER names of the published authorities.
+    pub authorities: BTreeSet<Vec<u8>>,
+    /// Leaves that were published before, by this process.
+    pub earlier: Vec<Fingerprint>,
+}
+
+impl Expected {
+    /// What is to be seen once `material` and `extra_authorities` are published.
+    #[must_use]
+    pub fn of(
+        material: &Material,
+        extra_authorities: &[Certificate],
+        earlier: Vec<Fingerprint>,
+    ) -> Self {
+        Self {
+            leaf: material.leaf().fingerprint(),
+            spiffe_id: material.spiffe_id().to_string(),
+            authorities: material
+                .authorities()
+                .chain(extra_authorities)
+                .map(|authority| authority.subject().to_vec())
+                .collect(),
+            earlier,
+        }
+    }
+}
+
+/// What a verification has found. The first that fits, from the top.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Verdict {
+    /// Verification is turned off, or there is no TCP listener.
+    Unverifiable,
+    /// Nobody answered, or not in time.
+    Unreachable,
+    /// TLS is off.
+    Plaintext,
+    /// What is served has expired.
+    Expired,
+    /// Neither our SPIFFE ID nor a leaf that we published.
+    Foreign,
+    /// Another leaf with our SPIFFE ID: PostgreSQL has refused the files.
+    StillOld,
+    /// The leaf is current, the names of the authorities are not.
+    OldAuthorities,
+    /// What was published is served.
+    Current,
+}
+
+impl Verdict {
+    /// The verdict's name in logs and machine-readable output.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Unverifiable => "unverifiable",
+            Self::Unreachable => "unreachable",
+            Self::Plaintext => "plaintext",
+            Self::Expired => "expired",
+            Self::Foreign => "foreign",
+            Self::StillOld => "still-old",
+            Self::OldAuthorities => "old-authorities",
+            Self::Current => "current",
+        }
+    }
+
+    /// Whether nothing is left to be done.
+    #[must_use]
+    pub fn is_final(self) -> bool {
+        matches!(self, Self::Current | Self::Unverifiable)
+    }
+}
+
+impl std::fmt::Display for Verdict {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// Judges what was seen.
+#[must_use]
+pub fn judge(facts: &Facts, expected: &Expected, now: SystemTime) -> Verdict {
+    match &facts.answer {
+        Answer::Nothing(_) => Verdict::Unreachable,
+        Answer::Plaintext => Verdict::Plaintext,
+        Answer::Served(served) => judge_served(served, expected, now),
+    }
+}
+
+fn judge_served(served: &Served, expected: &Expected, now: SystemTime) -> Verdict {
+    let leaf = served.leaf.fingerprint();
+    if served.not_after() <= now {
+        return Verdict::Expired;
+    }
+    if leaf != expected.leaf {
+        let ours =
+            served.leaf.uris() == [expected.spiffe_id.as_str()] || expected.earlier.contains(&leaf);
+        return if ours { Verdict::StillOld } else { Verdict::Foreign };
+    }
+    match &served.authorities {
+        // Authorities with equal names cannot be told apart in this way.
+        Some(names)
+            if names.iter().collect::<BTreeSet<_>>() != expected.authorities.iter().collect() =>
+        {
+            Verdict::OldAuthorities
+        }
+        // A server that asks for no client certificate shows no names.
+        _ => Verdict::Current,
+    }
+}

@@ -1,0 +1,72 @@
+//! Proves which certificate a PostgreSQL serves: the network collects [`Facts`], a pure function judges them.
+//!
+//! The probe logs in nowhere and needs no role, no slot and no client certificate. PostgreSQL logs nothing of it,
+//! since it ends with `close_notify` (measured; with `log_connections = on` one line is unavoidable).
+
+mod address;
+mod handshake;
+mod judge;
+mod probe;
+mod ssl_request;
+
+use std::time::{Duration, SystemTime};
+
+pub use address::{InvalidTarget, Target, addresses};
+pub use judge::{Expected, Verdict, judge};
+pub use probe::probe;
+
+use crate::material::Certificate;
+
+/// What and when to verify.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Where to look.
+    pub target: Target,
+    /// How often to look when nothing has changed.
+    pub every: Duration,
+}
+
+/// Limit for one address: connecting, the handshake, and the end.
+const LIMIT: Duration = Duration::from_secs(5);
+
+/// What one probe has seen.
+#[derive(Debug, Clone)]
+pub struct Facts {
+    /// Address that answered, or the last one that was tried.
+    pub address: String,
+    /// What came of it.
+    pub answer: Answer,
+}
+
+/// The server's answer.
+#[derive(Debug, Clone)]
+pub enum Answer {
+    /// Nobody answered, or nothing of use; in words, and nothing of the server's own text.
+    Nothing(String),
+    /// `N`: the server has TLS turned off.
+    Plaintext,
+    /// A handshake was completed.
+    Served(Box<Served>),
+}
+
+/// What a completed handshake has shown.
+#[derive(Debug, Clone)]
+pub struct Served {
+    /// The server's leaf. Possession of its key is proven. (PostgreSQL appends the CA to the chain, so nothing
+    /// else of the chain says much.)
+    pub leaf: Certificate,
+    /// DER names of the authorities whose client certificates the server asks for; `None` if it asks for none.
+    pub authorities: Option<Vec<Vec<u8>>>,
+    /// `TLSv1.3`
+    pub protocol: String,
+    /// `TLS13_AES_256_GCM_SHA384`
+    pub cipher: String,
+}
+
+impl Served {
+    /// When the served leaf expires.
+    #[must_use]
+    pub fn not_after(&self) -> SystemTime {
+        self.leaf.not_after()
+    }
+}
