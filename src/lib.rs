@@ -2,13 +2,18 @@
 //!
 //! `ARCHITECTURE.md` shows the rooms and which may know which.
 
+pub mod cli;
 pub mod companions;
+pub mod config;
+pub mod daemon;
 pub mod diagnose;
 pub mod material;
 pub mod postgres;
 pub mod publish;
 pub mod reload;
+pub mod rotation;
 pub mod source;
+pub mod status;
 pub mod survey;
 pub mod timing;
 pub mod verify;

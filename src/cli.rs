@@ -1,0 +1,302 @@
+//! The command line: arguments, printing and exit status.
+
+#![allow(
+    clippy::doc_markdown,
+    rustdoc::bare_urls,
+    reason = "the doc comments of the arguments are the help texts, where backticks would show"
+)]
+
+use std::io::{IsTerminal as _, Write as _};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use crate::config::{Config, Environment, Flags};
+use crate::daemon::{self, Fetched, Publication, telemetry};
+use crate::timing;
+
+/// It failed.
+const FAILED: u8 = 1;
+/// The command line or the configuration is wrong.
+const MISUSED: u8 = 2;
+
+/// Keeps PostgreSQL's TLS certificates fresh from the SPIFFE Workload API, and proves that they are served.
+#[derive(Debug, Parser)]
+#[command(name = "pgsvid", version, disable_help_subcommand = true, max_term_width = 100)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Keep certificates fresh; reload and verify PostgreSQL
+    ///
+    /// Publishes each new SVID as svid.pem, svid_key.pem and svid_bundle.pem, all at once. With --postgres (or a
+    /// [postgres] table in the configuration) PostgreSQL is reloaded over its Unix socket, and a TLS handshake
+    /// proves that it serves the new certificate. Without, the files are published for clients.
+    ///
+    /// Ends on SIGTERM and SIGINT; a second one ends it at once. SIGHUP publishes, reloads and verifies again.
+    Run(Box<Settings>),
+    /// Publish one generation, then exit (init container, cron, scripts)
+    ///
+    /// A published set with more than half of its life before it is enough. PostgreSQL is neither reloaded nor
+    /// verified: start it, or `pgsvid run`, afterwards.
+    Fetch {
+        #[command(flatten)]
+        settings: Box<Settings>,
+        /// Give up after this time: 30s, 5m, 1h
+        #[arg(long, value_name = "TIME", default_value = "1m", value_parser = timeout)]
+        timeout: Duration,
+    },
+    /// Examine the configuration
+    ///
+    /// Reads the configuration exactly as `run` does, looks at nothing else, and shows what it comes to.
+    Check {
+        #[command(flatten)]
+        settings: Box<Settings>,
+        /// Look at the configuration alone: no agent, no files, no PostgreSQL
+        #[arg(long, required = true)]
+        offline: bool,
+    },
+    /// Show the version
+    Version,
+}
+
+#[derive(Debug, Args)]
+struct Settings {
+    /// Configuration file [env: PGSVID_CONFIG] [default: /etc/pgsvid/pgsvid.toml, if it exists]
+    #[arg(long, short, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// The Workload API, unix:///path or tcp://IP:PORT [env: PGSVID_ENDPOINT, then SPIFFE_ENDPOINT_SOCKET]
+    #[arg(long, value_name = "URI")]
+    endpoint: Option<String>,
+    /// Directory to publish to; it must exist [env: PGSVID_DIRECTORY]
+    #[arg(long, short, value_name = "DIR")]
+    directory: Option<String>,
+    /// Group that may read the key, by name or number; as root only [env: PGSVID_GROUP]
+    #[arg(long, value_name = "GROUP")]
+    group: Option<String>,
+    /// Take the SVID with this SPIFFE ID, and no other [env: PGSVID_SPIFFE_ID] [default: the first]
+    #[arg(long, value_name = "ID")]
+    spiffe_id: Option<String>,
+    /// Take the SVID with this hint [env: PGSVID_HINT]
+    #[arg(long, value_name = "HINT")]
+    hint: Option<String>,
+    /// Reload and verify the PostgreSQL whose Unix socket is in this directory [env: PGSVID_POSTGRES]
+    #[arg(long, value_name = "DIR")]
+    postgres: Option<String>,
+    /// PostgreSQL's port, which names its socket [env: PGPORT] [default: 5432]
+    #[arg(long, value_name = "PORT")]
+    port: Option<String>,
+    /// Role that may call pg_reload_conf() [env: PGSVID_USER, then PGUSER] [default: pgsvid]
+    #[arg(long, value_name = "ROLE")]
+    user: Option<String>,
+    /// Database in which it may [env: PGSVID_DATABASE, then PGDATABASE] [default: postgres]
+    #[arg(long, value_name = "NAME")]
+    database: Option<String>,
+    /// Where to see what is served: auto, none or HOST:PORT [env: PGSVID_VERIFY] [default: auto]
+    #[arg(long, value_name = "WHERE")]
+    verify: Option<String>,
+    /// text or json [env: PGSVID_LOG_FORMAT] [default: text]
+    #[arg(long, value_name = "FORMAT")]
+    log_format: Option<String>,
+    /// error, warn, info, debug or trace [env: PGSVID_LOG_LEVEL] [default: info]
+    #[arg(long, value_name = "LEVEL")]
+    log_level: Option<String>,
+}
+
+impl From<Settings> for Flags {
+    fn from(settings: Settings) -> Self {
+        Self {
+            config: settings.config,
+            endpoint: settings.endpoint,
+            directory: settings.directory,
+            group: settings.group,
+            spiffe_id: settings.spiffe_id,
+            hint: settings.hint,
+            postgres: settings.postgres,
+            port: settings.port,
+            user: settings.user,
+            database: settings.database,
+            verify: settings.verify,
+            log_format: settings.log_format,
+            log_level: settings.log_level,
+        }
+    }
+}
+
+fn timeout(text: &str) -> Result<Duration, String> {
+    match humantime::parse_duration(text) {
+        Ok(duration) if !duration.is_zero() => Ok(duration),
+        _ => Err("write 30s, 5m or 1h".to_owned()),
+    }
+}
+
+/// Does what the command line asks for. `main` is the only caller.
+#[must_use]
+pub fn main(arguments: Vec<std::ffi::OsString>, environment: &Environment) -> ExitCode {
+    let arguments = match Arguments::try_parse_from(arguments) {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            // Help goes to standard output and is no failure; clap knows.
+            let _ = error.print();
+            return if error.use_stderr() { ExitCode::from(MISUSED) } else { ExitCode::SUCCESS };
+        }
+    };
+    let outcome = match arguments.command {
+        Command::Version => {
+            say(&format!("pgsvid {}", env!("CARGO_PKG_VERSION")));
+            Ok(())
+        }
+        Command::Check { settings, offline: _ } => check(*settings, environment),
+        Command::Run(settings) => run(*settings, environment),
+        Command::Fetch { settings, timeout } => fetch(*settings, timeout, environment),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Failure { status, text }) => {
+            complain(&format!("pgsvid: {text}"));
+            ExitCode::from(status)
+        }
+    }
+}
+
+/// What is printed, and the exit status.
+struct Failure {
+    status: u8,
+    text: String,
+}
+
+impl From<anyhow::Error> for Failure {
+    fn from(error: anyhow::Error) -> Self {
+        Self { status: FAILED, text: format!("{error:#}") }
+    }
+}
+
+fn load(settings: Settings, environment: &Environment) -> Result<Config, Failure> {
+    Config::load(&settings.into(), environment)
+        .map_err(|error| Failure { status: MISUSED, text: error.to_string() })
+}
+
+fn run(settings: Settings, environment: &Environment) -> Result<(), Failure> {
+    let config = load(settings, environment)?;
+    let _telemetry = telemetry::start(config.log);
+    Ok(on_one_thread(daemon::run(config))?)
+}
+
+fn check(settings: Settings, environment: &Environment) -> Result<(), Failure> {
+    let config = load(settings, environment)?;
+    let file = match &config.file {
+        Some(path) => path.display().to_string(),
+        None => "no file".to_owned(),
+    };
+    say(&format!("Configuration  {file}"));
+    say(&format!("  ok       Workload API {}", config.source.endpoint));
+    say(&format!("  ok       files in {}", config.publish.directory.display()));
+    if let Some(service) = &config.service {
+        let file = config.publish.readers_directory().join(&service.file);
+        say(&format!(
+            "  ok       for libpq: PGSERVICEFILE={} PGSERVICE={}",
+            file.display(),
+            service.name
+        ));
+        match service.options.get("sslmode").map(String::as_str) {
+            Some("verify-full") | None => {}
+            Some(mode) => say(&format!(
+                "  warning  sslmode={mode} does not prove which server answers\n           \
+                 fix: leave sslmode out of files.service.options, or write verify-full"
+            )),
+        }
+    }
+    match &config.rotation.server {
+        Some(server) => say(&format!(
+            "  ok       PostgreSQL at {}, role {}, database {}, verified at {}",
+            server.session.socket().display(),
+            server.session.user,
+            server.session.database,
+            server.verify.target
+        )),
+        None => say("  ok       no PostgreSQL takes part: the files are published for clients"),
+    }
+    Ok(())
+}
+
+fn fetch(settings: Settings, limit: Duration, environment: &Environment) -> Result<(), Failure> {
+    let config = load(settings, environment)?;
+    let endpoint = config.source.endpoint.to_string();
+    let directory = config.publish.directory.display().to_string();
+    // On a terminal one line says what is being waited for; elsewhere the log does.
+    let terminal = std::io::stderr().is_terminal();
+    let _telemetry = (!terminal).then(|| telemetry::start(config.log));
+    let (progress, watched) = watch::channel("no answer yet".to_owned());
+    let fetched = on_one_thread(async move {
+        tokio::select! {
+            fetched = daemon::fetch(config, limit, progress) => fetched,
+            never = show(watched, &endpoint, limit), if terminal => match never {},
+        }
+    });
+    if terminal {
+        // The line is complete, whatever was waited for last.
+        complain("");
+    }
+    let Fetched { material, by } = fetched?;
+    let left = material.not_after().duration_since(timing::now()).unwrap_or_default();
+    let by = match by {
+        Publication::Fresh => "",
+        Publication::Earlier => "  (published earlier, and still young)",
+        Publication::Another => "  (published by the pgsvid that holds the directory)",
+    };
+    say(&format!(
+        "{}  expires in {}  →  {directory}{by}",
+        material.spiffe_id(),
+        timing::roughly(left)
+    ));
+    Ok(())
+}
+
+/// Redraws the line on standard error, once a second and at each change.
+async fn show(
+    mut progress: watch::Receiver<String>,
+    endpoint: &str,
+    limit: Duration,
+) -> std::convert::Infallible {
+    let begun = Instant::now();
+    loop {
+        let what = progress.borrow_and_update().clone();
+        let line = format!(
+            "waiting for an identity from {endpoint} … {what} ({}s of {})",
+            begun.elapsed().as_secs(),
+            humantime::format_duration(limit)
+        );
+        // Erases what a longer line has left.
+        let _ = write!(std::io::stderr(), "\r\x1b[K{line}");
+        tokio::select! {
+            () = tokio::time::sleep(Duration::from_secs(1)) => {}
+            changed = progress.changed() => if changed.is_err() {
+                std::future::pending::<()>().await;
+            },
+        }
+    }
+}
+
+fn on_one_thread<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let outcome = runtime.block_on(work);
+    // A thread that is stuck in a system call must not keep the process.
+    runtime.shutdown_background();
+    outcome
+}
+
+/// A result. A reader who has gone away is no failure.
+fn say(text: &str) {
+    let _ = writeln!(std::io::stdout(), "{text}");
+}
+
+fn complain(text: &str) {
+    let _ = writeln!(std::io::stderr(), "{text}");
+}

@@ -1,0 +1,56 @@
+//! What is wrong with a configuration: always with its place and its remedy. Exit status 2.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use super::given::Origin;
+
+/// Why there is no configuration.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The named file cannot be read.
+    #[error("cannot read the configuration {}: {cause}", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// What the kernel said.
+        cause: std::io::Error,
+    },
+    /// The file is no TOML, or has a key or type that is not known.
+    #[error("{}:{line}: {message}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Line, from 1.
+        line: usize,
+        /// What is wrong, and what would be right.
+        message: String,
+    },
+    /// A value is wrong.
+    #[error("{place}: {why}")]
+    Value {
+        /// The flag, variable, or file and key, with the value where it is short enough to help.
+        place: String,
+        /// What is wrong, and what would be right.
+        why: String,
+    },
+    /// Nobody has said where the agent is.
+    #[error(
+        "no Workload API is given: set SPIFFE_ENDPOINT_SOCKET, or use --endpoint unix:///path/to/the/agent.sock"
+    )]
+    NoEndpoint,
+    /// Nobody has said where to publish.
+    #[error("no directory is given: use --directory, or set files.directory in the configuration")]
+    NoDirectory,
+}
+
+impl Error {
+    pub(super) fn value(origin: &Origin, why: impl fmt::Display) -> Self {
+        Self::Value { place: origin.to_string(), why: why.to_string() }
+    }
+
+    pub(super) fn given(origin: &Origin, text: &str, why: impl fmt::Display) -> Self {
+        let shown: String = text.chars().take(120).collect();
+        Self::Value { place: format!("{origin} = {shown:?}"), why: why.to_string() }
+    }
+}

@@ -1,0 +1,114 @@
+//! The TOML file, as it stands: every key that there is, and no other.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+use super::Error;
+
+/// The whole file.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct File {
+    pub(super) workload_api: WorkloadApi,
+    pub(super) svid: Svid,
+    pub(super) files: Files,
+    pub(super) postgres: Option<Postgres>,
+    pub(super) log: Log,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct WorkloadApi {
+    pub(super) endpoint: Option<String>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Svid {
+    pub(super) spiffe_id: Option<String>,
+    pub(super) trust_domain: Option<String>,
+    pub(super) hint: Option<String>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Files {
+    pub(super) directory: Option<String>,
+    pub(super) certificate: Option<String>,
+    pub(super) private_key: Option<String>,
+    pub(super) bundle: Option<String>,
+    pub(super) private_key_mode: Option<String>,
+    pub(super) certificate_mode: Option<String>,
+    pub(super) group: Option<String>,
+    pub(super) federated_bundles: Option<bool>,
+    pub(super) extra_authorities: Option<Vec<PathBuf>>,
+    pub(super) keep_at_most: Option<usize>,
+    pub(super) seen_as: Option<PathBuf>,
+    pub(super) service: Option<Service>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Service {
+    pub(super) file: Option<String>,
+    pub(super) name: String,
+    pub(super) options: Option<BTreeMap<String, String>>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Postgres {
+    pub(super) host: Option<String>,
+    pub(super) port: Option<u16>,
+    pub(super) user: Option<String>,
+    pub(super) database: Option<String>,
+    pub(super) password_file: Option<PathBuf>,
+    pub(super) verify: Option<String>,
+    pub(super) verify_every: Option<String>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Log {
+    pub(super) format: Option<String>,
+    pub(super) level: Option<String>,
+}
+
+impl File {
+    /// Reads and parses a file.
+    pub(super) fn read(path: &Path) -> Result<Self, Error> {
+        let text = std::fs::read_to_string(path)
+            .map_err(|cause| Error::Unreadable { path: path.to_owned(), cause })?;
+        Self::parse(&text).map_err(|(line, message)| Error::File {
+            path: path.to_owned(),
+            line,
+            message,
+        })
+    }
+
+    /// Parses the text of a file; fails with the line, from 1, and what is wrong there.
+    pub(super) fn parse(text: &str) -> Result<Self, (usize, String)> {
+        toml::from_str(text).map_err(|error| {
+            let at = error.span().map_or(0, |span| span.start);
+            let line = text.get(..at).map_or(1, |before| before.matches('\n').count() + 1);
+            (line, explain(error.message()))
+        })
+    }
+}
+
+/// serde lists every known key; people want the nearest.
+fn explain(message: &str) -> String {
+    let message = message.lines().collect::<Vec<_>>().join(" ");
+    let mut quoted = message.split('`').skip(1).step_by(2);
+    let unknown = match quoted.next() {
+        Some(unknown) if message.starts_with("unknown field") => unknown,
+        _ => return message,
+    };
+    let nearest = quoted
+        .map(|known| (strsim::jaro_winkler(unknown, known), known))
+        .max_by(|(a, _), (b, _)| a.total_cmp(b))
+        .map_or(String::new(), |(_, known)| format!("; the nearest known key is `{known}`"));
+    format!("unknown key `{unknown}`{nearest}")
+}

@@ -1,0 +1,197 @@
+//! A value as it was given, and by whom, so that an error can name the place to mend.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use super::{Environment, Error};
+
+/// What the command line gave. Every value is text; it is parsed where its origin is known.
+#[derive(Debug, Clone, Default)]
+#[allow(missing_docs, reason = "each field is the flag of its name")]
+pub struct Flags {
+    pub config: Option<PathBuf>,
+    pub endpoint: Option<String>,
+    pub directory: Option<String>,
+    pub group: Option<String>,
+    pub spiffe_id: Option<String>,
+    pub hint: Option<String>,
+    pub postgres: Option<String>,
+    pub port: Option<String>,
+    pub user: Option<String>,
+    pub database: Option<String>,
+    pub verify: Option<String>,
+    pub log_format: Option<String>,
+    pub log_level: Option<String>,
+}
+
+/// Where a value comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Origin {
+    /// A flag.
+    Flag(&'static str),
+    /// A variable of the environment.
+    Variable(&'static str),
+    /// A key of the file.
+    File {
+        /// The file.
+        path: PathBuf,
+        /// The key, with its table.
+        key: &'static str,
+    },
+    /// Nobody gave one.
+    Default,
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Flag(name) | Self::Variable(name) => f.write_str(name),
+            Self::File { path, key } => write!(f, "{}: {key}", path.display()),
+            Self::Default => f.write_str("the default"),
+        }
+    }
+}
+
+/// A value and its origin.
+#[derive(Debug, Clone)]
+pub(super) struct Given {
+    pub(super) text: String,
+    pub(super) origin: Origin,
+}
+
+impl Given {
+    pub(super) fn default_value(text: &str) -> Self {
+        Self { text: text.to_owned(), origin: Origin::Default }
+    }
+
+    pub(super) fn parse<T>(&self) -> Result<T, Error>
+    where
+        T: FromStr,
+        T::Err: fmt::Display,
+    {
+        self.parse_with(|text| text.parse::<T>().map_err(|error| error.to_string()))
+    }
+
+    pub(super) fn parse_with<T>(
+        &self,
+        parse: impl FnOnce(&str) -> Result<T, String>,
+    ) -> Result<T, Error> {
+        parse(&self.text).map_err(|why| Error::given(&self.origin, &self.text, why))
+    }
+}
+
+/// Looks values up in the order of precedence.
+pub(super) struct Resolver<'a> {
+    pub(super) file: Option<&'a Path>,
+    pub(super) environment: &'a Environment,
+}
+
+impl<'a> Resolver<'a> {
+    pub(super) fn value(
+        &'a self,
+        key: &'static str,
+        flag: Option<&'a str>,
+        file: Option<&'a str>,
+    ) -> Lookup<'a> {
+        Lookup {
+            resolver: self,
+            key,
+            given: flag,
+            in_file: file,
+            flag: "",
+            variable: None,
+            foreign: None,
+        }
+    }
+
+    /// An error about a key of the file.
+    pub(super) fn in_file(&self, key: &'static str, why: impl fmt::Display) -> Error {
+        Error::value(&self.origin(key), why)
+    }
+
+    fn origin(&self, key: &'static str) -> Origin {
+        match self.file {
+            Some(path) => Origin::File { path: path.to_owned(), key },
+            None => Origin::Default,
+        }
+    }
+
+    fn variable(&self, name: &'static str) -> Result<Option<Given>, Error> {
+        let Some(value) = self.environment.get(name) else {
+            return Ok(None);
+        };
+        let origin = Origin::Variable(name);
+        let Some(text) = value.to_str() else {
+            return Err(Error::value(&origin, "it is not UTF-8; set it anew"));
+        };
+        if text.is_empty() {
+            return Err(Error::value(
+                &origin,
+                "it is set, but empty; unset it, or give it a value",
+            ));
+        }
+        Ok(Some(Given { text: text.to_owned(), origin }))
+    }
+}
+
+/// One look-up.
+pub(super) struct Lookup<'a> {
+    resolver: &'a Resolver<'a>,
+    key: &'static str,
+    given: Option<&'a str>,
+    in_file: Option<&'a str>,
+    flag: &'static str,
+    variable: Option<&'static str>,
+    foreign: Option<&'static str>,
+}
+
+impl Lookup<'_> {
+    pub(super) fn flag(mut self, name: &'static str) -> Self {
+        self.flag = name;
+        self
+    }
+
+    /// Our own variable: it goes before the file.
+    pub(super) fn variable(mut self, name: &'static str) -> Self {
+        self.variable = Some(name);
+        self
+    }
+
+    /// Another program's variable: it comes after the file.
+    pub(super) fn foreign(mut self, name: &'static str) -> Self {
+        self.foreign = Some(name);
+        self
+    }
+
+    pub(super) fn resolve(self) -> Result<Option<Given>, Error> {
+        let found = self.find()?;
+        if let Some(given) = &found
+            && given.text.is_empty()
+        {
+            return Err(Error::value(&given.origin, "it is empty"));
+        }
+        Ok(found)
+    }
+
+    fn find(&self) -> Result<Option<Given>, Error> {
+        if let Some(text) = self.given {
+            return Ok(Some(Given { text: text.to_owned(), origin: Origin::Flag(self.flag) }));
+        }
+        if let Some(name) = self.variable
+            && let Some(given) = self.resolver.variable(name)?
+        {
+            return Ok(Some(given));
+        }
+        if let Some(text) = self.in_file {
+            return Ok(Some(Given {
+                text: text.to_owned(),
+                origin: self.resolver.origin(self.key),
+            }));
+        }
+        match self.foreign {
+            Some(name) => self.resolver.variable(name),
+            None => Ok(None),
+        }
+    }
+}

@@ -1,0 +1,257 @@
+//! Configuration: file, flags and environment become each room's own settings, once.
+//!
+//! Precedence: flag, then `PGSVID_*`, then the file, then other programs' variables, then the default.
+
+mod error;
+mod file;
+mod given;
+mod rules;
+mod server;
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+pub use error::Error;
+use file::File;
+pub use given::Flags;
+use given::{Given, Origin, Resolver};
+
+use crate::companions::service_file;
+use crate::daemon::telemetry;
+use crate::material::Expectations;
+use crate::{publish, rotation, source};
+
+/// Where the file is looked for when nothing names one.
+pub const DEFAULT_FILE: &str = "/etc/pgsvid/pgsvid.toml";
+
+/// Everything, for every room.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The file that was read, if one was.
+    pub file: Option<PathBuf>,
+    /// Where identities come from.
+    pub source: source::Settings,
+    /// Where they are published.
+    pub publish: publish::Settings,
+    /// The connection service file, if one is wanted.
+    pub service: Option<service_file::Settings>,
+    /// What follows a publication.
+    pub rotation: rotation::Settings,
+    /// How to log.
+    pub log: telemetry::Settings,
+}
+
+/// The environment, as the process found it. Values need not be UTF-8.
+pub type Environment = BTreeMap<String, OsString>;
+
+impl Config {
+    /// Reads the file that flags or environment name, and puts everything together.
+    pub fn load(flags: &Flags, environment: &Environment) -> Result<Self, Error> {
+        let (path, file) = match file_path(flags, environment)? {
+            Some(path) => {
+                let file = File::read(&path)?;
+                (Some(path), file)
+            }
+            None => (None, File::default()),
+        };
+        assemble(path.as_deref(), file, flags, environment)
+    }
+}
+
+fn file_path(flags: &Flags, environment: &Environment) -> Result<Option<PathBuf>, Error> {
+    if let Some(path) = &flags.config {
+        return Ok(Some(path.clone()));
+    }
+    if let Some(path) = environment.get("PGSVID_CONFIG") {
+        if path.is_empty() {
+            return Err(Error::value(
+                &Origin::Variable("PGSVID_CONFIG"),
+                "it is empty; unset it, or name a file",
+            ));
+        }
+        return Ok(Some(PathBuf::from(path)));
+    }
+    let default = Path::new(DEFAULT_FILE);
+    Ok(default.exists().then(|| default.to_owned()))
+}
+
+fn assemble(
+    path: Option<&Path>,
+    file: File,
+    flags: &Flags,
+    environment: &Environment,
+) -> Result<Config, Error> {
+    let resolver = Resolver { file: path, environment };
+    let source = source(&resolver, &file, flags)?;
+    let publish = publish(&resolver, &file, flags)?;
+    let service = service(&resolver, &file, &publish)?;
+    let publish = publish::Settings { keep_until_expiry: service.is_some(), ..publish };
+    let server = server::server(&resolver, &file, flags, &publish)?;
+    let extra_authorities = file.files.extra_authorities.unwrap_or_default();
+    for path in &extra_authorities {
+        rules::absolute(path).map_err(|why| resolver.in_file("files.extra_authorities", why))?;
+    }
+    let rotation =
+        rotation::Settings { expectations: source.expectations.clone(), extra_authorities, server };
+    let log = log(&resolver, &file.log, flags)?;
+    Ok(Config { file: path.map(Path::to_owned), source, publish, service, rotation, log })
+}
+
+fn source(resolver: &Resolver<'_>, file: &File, flags: &Flags) -> Result<source::Settings, Error> {
+    let endpoint = resolver
+        .value(
+            "workload_api.endpoint",
+            flags.endpoint.as_deref(),
+            file.workload_api.endpoint.as_deref(),
+        )
+        .flag("--endpoint")
+        .variable("PGSVID_ENDPOINT")
+        .foreign("SPIFFE_ENDPOINT_SOCKET")
+        .resolve()?
+        .ok_or(Error::NoEndpoint)?;
+    let spiffe_id = resolver
+        .value("svid.spiffe_id", flags.spiffe_id.as_deref(), file.svid.spiffe_id.as_deref())
+        .flag("--spiffe-id")
+        .variable("PGSVID_SPIFFE_ID")
+        .resolve()?;
+    let hint = resolver
+        .value("svid.hint", flags.hint.as_deref(), file.svid.hint.as_deref())
+        .flag("--hint")
+        .variable("PGSVID_HINT")
+        .resolve()?;
+    let trust_domain = resolver
+        .value("svid.trust_domain", None, file.svid.trust_domain.as_deref())
+        .variable("PGSVID_TRUST_DOMAIN")
+        .resolve()?;
+    let spiffe_id = spiffe_id.map(|given| given.parse_with(rules::spiffe_id)).transpose()?;
+    Ok(source::Settings {
+        endpoint: endpoint.parse()?,
+        selection: source::Selection {
+            spiffe_id: spiffe_id.as_ref().map(ToString::to_string),
+            hint: hint.map(|given| given.text),
+        },
+        expectations: Expectations {
+            spiffe_id,
+            trust_domain: trust_domain
+                .map(|given| given.parse_with(rules::trust_domain))
+                .transpose()?,
+        },
+        federated_bundles: file.files.federated_bundles.unwrap_or(false),
+    })
+}
+
+fn publish(
+    resolver: &Resolver<'_>,
+    file: &File,
+    flags: &Flags,
+) -> Result<publish::Settings, Error> {
+    let files = &file.files;
+    let directory = resolver
+        .value("files.directory", flags.directory.as_deref(), files.directory.as_deref())
+        .flag("--directory")
+        .variable("PGSVID_DIRECTORY")
+        .resolve()?
+        .ok_or(Error::NoDirectory)?
+        .parse_with(|text| rules::absolute(Path::new(text)).map(Path::to_owned))?;
+    let group = resolver
+        .value("files.group", flags.group.as_deref(), files.group.as_deref())
+        .flag("--group")
+        .variable("PGSVID_GROUP")
+        .resolve()?
+        .map(|given| given.parse_with(rules::group))
+        .transpose()?;
+    let key_mode = rules::key_mode(files.private_key_mode.as_deref(), group.is_some())
+        .map_err(|why| resolver.in_file("files.private_key_mode", why))?;
+    let certificate_mode = rules::certificate_mode(files.certificate_mode.as_deref())
+        .map_err(|why| resolver.in_file("files.certificate_mode", why))?;
+    let keep_at_most = files.keep_at_most.unwrap_or(16);
+    if !(2..=1000).contains(&keep_at_most) {
+        return Err(resolver.in_file("files.keep_at_most", "it must lie between 2 and 1000"));
+    }
+    let seen_as = files.seen_as.clone();
+    if let Some(path) = &seen_as {
+        rules::absolute(path).map_err(|why| resolver.in_file("files.seen_as", why))?;
+    }
+    let name = |key: &'static str, given: &Option<String>, default: &str| {
+        let name = given.as_deref().unwrap_or(default);
+        rules::file_name(name).map(str::to_owned).map_err(|why| resolver.in_file(key, why))
+    };
+    Ok(publish::Settings {
+        directory,
+        certificate: name("files.certificate", &files.certificate, "svid.pem")?,
+        private_key: name("files.private_key", &files.private_key, "svid_key.pem")?,
+        bundle: name("files.bundle", &files.bundle, "svid_bundle.pem")?,
+        private_key_mode: key_mode,
+        certificate_mode,
+        group,
+        keep_at_most,
+        keep_until_expiry: false,
+        seen_as,
+    })
+}
+
+fn service(
+    resolver: &Resolver<'_>,
+    file: &File,
+    publish: &publish::Settings,
+) -> Result<Option<service_file::Settings>, Error> {
+    let service = match &file.files.service {
+        None => None,
+        Some(given) => {
+            let name = given.file.as_deref().unwrap_or("pg_service.conf");
+            let name = rules::file_name(name)
+                .map_err(|why| resolver.in_file("files.service.file", why))?
+                .to_owned();
+            let settings = service_file::Settings::new(
+                name,
+                given.name.clone(),
+                given.options.clone().unwrap_or_default(),
+                &names(publish),
+                publish.readers_directory(),
+            )
+            .map_err(|why| resolver.in_file("files.service", why))?;
+            Some(settings)
+        }
+    };
+    let mut names = vec![&publish.certificate, &publish.private_key, &publish.bundle];
+    names.extend(service.as_ref().map(|service| &service.file));
+    names.sort_unstable();
+    if let Some([name, _]) = names.windows(2).find(|pair| pair[0] == pair[1]) {
+        return Err(resolver.in_file("files", format!("two files have the same name, {name}")));
+    }
+    Ok(service)
+}
+
+fn log(
+    resolver: &Resolver<'_>,
+    file: &file::Log,
+    flags: &Flags,
+) -> Result<telemetry::Settings, Error> {
+    let format = resolver
+        .value("log.format", flags.log_format.as_deref(), file.format.as_deref())
+        .flag("--log-format")
+        .variable("PGSVID_LOG_FORMAT")
+        .resolve()?
+        .unwrap_or_else(|| Given::default_value("text"));
+    let level = resolver
+        .value("log.level", flags.log_level.as_deref(), file.level.as_deref())
+        .flag("--log-level")
+        .variable("PGSVID_LOG_LEVEL")
+        .resolve()?
+        .unwrap_or_else(|| Given::default_value("info"));
+    Ok(telemetry::Settings { format: format.parse()?, level: level.parse()? })
+}
+
+/// The names of the three files, for a service file.
+#[must_use]
+pub fn names(publish: &publish::Settings) -> service_file::Names {
+    service_file::Names {
+        certificate: publish.certificate.clone(),
+        private_key: publish.private_key.clone(),
+        bundle: publish.bundle.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,86 @@
+//! The PostgreSQL that takes part, if one does.
+
+use super::given::{Given, Resolver};
+use super::{Error, File, Flags, rules};
+use crate::diagnose::PublishedPaths;
+use crate::survey::Viewpoint;
+use crate::verify::Target;
+use crate::{postgres, publish, rotation, verify};
+
+pub(super) fn server(
+    resolver: &Resolver<'_>,
+    file: &File,
+    flags: &Flags,
+    publish: &publish::Settings,
+) -> Result<Option<rotation::Server>, Error> {
+    let table = file.postgres.clone().unwrap_or_default();
+    let host = resolver
+        .value("postgres.host", flags.postgres.as_deref(), table.host.as_deref())
+        .flag("--postgres")
+        .variable("PGSVID_POSTGRES")
+        .resolve()?;
+    // A client pod often has PGHOST set for its application: that alone lets no PostgreSQL take part.
+    if host.is_none() && file.postgres.is_none() {
+        return Ok(None);
+    }
+    let host = match host {
+        Some(given) => given,
+        None => resolver
+            .value("postgres.host", None, None)
+            .foreign("PGHOST")
+            .resolve()?
+            .unwrap_or_else(|| Given::default_value("/var/run/postgresql")),
+    };
+    let port = resolver
+        .value(
+            "postgres.port",
+            flags.port.as_deref(),
+            table.port.map(|port| port.to_string()).as_deref(),
+        )
+        .flag("--port")
+        .foreign("PGPORT")
+        .resolve()?
+        .unwrap_or_else(|| Given::default_value("5432"));
+    let user = resolver
+        .value("postgres.user", flags.user.as_deref(), table.user.as_deref())
+        .flag("--user")
+        .variable("PGSVID_USER")
+        .foreign("PGUSER")
+        .resolve()?
+        .unwrap_or_else(|| Given::default_value("pgsvid"));
+    let database = resolver
+        .value("postgres.database", flags.database.as_deref(), table.database.as_deref())
+        .flag("--database")
+        .variable("PGSVID_DATABASE")
+        .foreign("PGDATABASE")
+        .resolve()?
+        .unwrap_or_else(|| Given::default_value("postgres"));
+    let target = resolver
+        .value("postgres.verify", flags.verify.as_deref(), table.verify.as_deref())
+        .flag("--verify")
+        .variable("PGSVID_VERIFY")
+        .resolve()?
+        .unwrap_or_else(|| Given::default_value("auto"));
+    if let Some(path) = &table.password_file {
+        rules::absolute(path).map_err(|why| resolver.in_file("postgres.password_file", why))?;
+    }
+    let every = rules::interval(table.verify_every.as_deref().unwrap_or("5m"))
+        .map_err(|why| resolver.in_file("postgres.verify_every", why))?;
+    let readers = publish.readers_directory();
+    Ok(Some(rotation::Server {
+        session: postgres::Settings {
+            host: host.parse_with(rules::socket_directory)?,
+            port: port.parse_with(rules::port)?,
+            user: user.text,
+            database: database.text,
+            password_file: table.password_file,
+        },
+        verify: verify::Settings { target: target.parse::<Target>()?, every },
+        paths: PublishedPaths {
+            certificate: readers.join(&publish.certificate),
+            private_key: readers.join(&publish.private_key),
+            bundle: readers.join(&publish.bundle),
+        },
+        viewpoint: Viewpoint { directory: publish.directory.clone(), seen_as: readers.to_owned() },
+    }))
+}

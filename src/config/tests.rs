@@ -1,0 +1,210 @@
+//! The precedence, and errors that name place, cause and remedy.
+
+use super::*;
+
+fn environment(variables: &[(&str, &str)]) -> Environment {
+    variables.iter().map(|(name, value)| ((*name).to_owned(), OsString::from(value))).collect()
+}
+
+fn flags() -> Flags {
+    Flags {
+        endpoint: Some("unix:///run/agent.sock".to_owned()),
+        directory: Some("/svids".to_owned()),
+        ..Flags::default()
+    }
+}
+
+/// A configuration from the text of a file, and nothing else.
+fn config(text: &str) -> Result<Config, String> {
+    with(text, &flags(), &[])
+}
+
+fn with(text: &str, flags: &Flags, variables: &[(&str, &str)]) -> Result<Config, String> {
+    let file = File::parse(text).map_err(|(line, message)| format!("line {line}: {message}"))?;
+    assemble(Some(Path::new("/etc/pgsvid.toml")), file, flags, &environment(variables))
+        .map_err(|error| error.to_string())
+}
+
+#[test]
+fn the_designs_example_is_taken() {
+    let config = config(
+        r#"
+        [svid]
+        spiffe_id = "spiffe://example.org/ns/applications/sa/dbserver"
+        hint = "postgres"
+        [files]
+        private_key_mode = "0600"
+        certificate_mode = "0644"
+        federated_bundles = false
+        extra_authorities = ["/etc/ssl/corporate-ca.pem"]
+        keep_at_most = 16
+        seen_as = "/certs"
+        [files.service]
+        name = "products"
+        options = { host = "dbserver-svc", dbname = "products", user = "dbclient" }
+        [postgres]
+        host = "/var/run/postgresql"
+        port = 5433
+        verify_every = "5m"
+        [log]
+        format = "json"
+        "#,
+    )
+    .unwrap();
+    let server = config.rotation.server.unwrap();
+    assert_eq!(server.session.port, 5433);
+    assert_eq!(server.session.user, "pgsvid");
+    assert_eq!(server.paths.private_key, Path::new("/certs/svid_key.pem"));
+    assert_eq!(config.service.unwrap().options["sslmode"], "verify-full");
+    assert!(config.publish.keep_until_expiry);
+}
+
+#[test]
+fn flag_then_variable_then_file_then_others_then_default() {
+    let file = "[workload_api]\nendpoint = \"unix:///file\"\n";
+    let only = |flag: Option<&str>, file: &str, variables: &[(&str, &str)]| {
+        let flags = Flags { endpoint: flag.map(str::to_owned), ..flags() };
+        with(file, &flags, variables).map(|config| config.source.endpoint.to_string())
+    };
+    let all = [("PGSVID_ENDPOINT", "unix:///ours"), ("SPIFFE_ENDPOINT_SOCKET", "unix:///spiffe")];
+    assert_eq!(only(Some("unix:///flag"), file, &all).unwrap(), "unix:///flag");
+    assert_eq!(only(None, file, &all).unwrap(), "unix:///ours");
+    assert_eq!(only(None, file, &all[1..]).unwrap(), "unix:///file");
+    assert_eq!(only(None, "", &all[1..]).unwrap(), "unix:///spiffe");
+    assert!(only(None, "", &[]).unwrap_err().contains("--endpoint"));
+}
+
+#[test]
+fn postgresql_takes_part_only_where_it_is_said() {
+    let libpq =
+        [("PGHOST", "/run/pg"), ("PGPORT", "6000"), ("PGUSER", "app"), ("PGDATABASE", "shop")];
+    assert!(with("", &flags(), &libpq).unwrap().rotation.server.is_none());
+
+    let server = with("[postgres]\n", &flags(), &libpq).unwrap().rotation.server.unwrap().session;
+    assert_eq!((server.host.to_str().unwrap(), server.port), ("/run/pg", 6000));
+    assert_eq!((server.user.as_str(), server.database.as_str()), ("app", "shop"));
+
+    let flags = Flags { postgres: Some("/sockets".to_owned()), ..flags() };
+    let server = with("", &flags, &libpq[1..]).unwrap().rotation.server.unwrap().session;
+    assert_eq!(server.host.to_str().unwrap(), "/sockets");
+
+    let far = with("[postgres]\n", &Flags { postgres: None, ..flags }, &[("PGHOST", "db.example")])
+        .unwrap_err();
+    assert!(far.starts_with("PGHOST = \"db.example\"") && far.contains("Unix socket"), "{far}");
+}
+
+#[test]
+fn kubernetes_variables_for_a_service_named_pgsvid_are_passed_over() {
+    let injected = [
+        ("PGSVID_PORT", "tcp://10.0.0.1:9809"),
+        ("PGSVID_SERVICE_HOST", "10.0.0.1"),
+        ("PGSVID_SERVICE_PORT", "9809"),
+    ];
+    assert!(with("[postgres]\n", &flags(), &injected).is_ok());
+}
+
+#[test]
+fn k01_unknown_keys_and_wrong_types_name_line_and_nearest_key() {
+    for (text, wanted) in [
+        (
+            "[files]\ncertificat = \"x\"\n",
+            "line 2: unknown key `certificat`; the nearest known key is `certificate`",
+        ),
+        (
+            "\n\n[postgress]\n",
+            "line 3: unknown key `postgress`; the nearest known key is `postgres`",
+        ),
+        ("[postgres]\nuser = \"a\"\nport = \"5432\"\n", "line 3: "),
+        ("[files\n", "line 1: "),
+        ("[files.service]\nfile = \"a\"\n", "line 1: missing field `name`"),
+    ] {
+        let error = config(text).unwrap_err();
+        assert!(error.starts_with(wanted), "{error}");
+    }
+}
+
+#[test]
+fn k01_a_missing_file_is_named() {
+    let flags = Flags { config: Some(PathBuf::from("/does/not/exist.toml")), ..flags() };
+    let error = Config::load(&flags, &environment(&[])).unwrap_err().to_string();
+    assert!(
+        error.starts_with("cannot read the configuration /does/not/exist.toml: No such file"),
+        "{error}"
+    );
+}
+
+#[test]
+fn k02_key_modes_that_postgresql_would_refuse_are_refused() {
+    for mode in ["0640", "0644", "0660", "0700", "0666", "0200", "600x", "", "0o600"] {
+        let error = config(&format!("[files]\nprivate_key_mode = \"{mode}\"\n")).unwrap_err();
+        assert!(error.starts_with("/etc/pgsvid.toml: files.private_key_mode: "), "{error}");
+    }
+    let refused = config("[files]\nprivate_key_mode = \"0640\"\n").unwrap_err();
+    assert!(refused.contains("PostgreSQL would refuse"), "{refused}");
+    for (group, mode, taken) in [
+        ("0", "0640", true),
+        ("0", "0440", true),
+        ("0", "0600", false),
+        ("0", "0644", false),
+        ("0", "0660", false),
+    ] {
+        let text = format!("[files]\ngroup = \"{group}\"\nprivate_key_mode = \"{mode}\"\n");
+        assert_eq!(config(&text).is_ok(), taken, "{mode}");
+    }
+    let settings = config("[files]\ngroup = \"0\"\n").unwrap();
+    assert_eq!(settings.publish.private_key_mode, 0o640);
+}
+
+#[test]
+fn k03_wrong_endpoints_name_their_place() {
+    for endpoint in ["unix:relative", "unix://host/agent.sock", "tcp://agent:80", "/run/agent.sock"]
+    {
+        let flags = Flags { endpoint: Some(endpoint.to_owned()), ..flags() };
+        let error = with("", &flags, &[]).unwrap_err();
+        assert!(error.starts_with(&format!("--endpoint = {endpoint:?}: ")), "{error}");
+    }
+}
+
+#[test]
+fn k04_an_endpoint_variable_that_is_empty_or_not_utf8() {
+    use std::os::unix::ffi::OsStringExt as _;
+    let flags = Flags { endpoint: None, ..flags() };
+    let error = with("", &flags, &[("SPIFFE_ENDPOINT_SOCKET", "")]).unwrap_err();
+    assert!(error.starts_with("SPIFFE_ENDPOINT_SOCKET: it is set, but empty"), "{error}");
+    let environment =
+        Environment::from([("SPIFFE_ENDPOINT_SOCKET".to_owned(), OsString::from_vec(vec![0xff]))]);
+    let error = assemble(None, File::default(), &flags, &environment).unwrap_err().to_string();
+    assert!(error.starts_with("SPIFFE_ENDPOINT_SOCKET: it is not UTF-8"), "{error}");
+}
+
+#[test]
+fn impossible_values_are_refused() {
+    for text in [
+        "[files]\ncertificate = \"a/b\"\n",
+        "[files]\ncertificate = \"..data\"\n",
+        "[files]\ncertificate = \"\"\n",
+        "[files]\ncertificate = \"svid_key.pem\"\n",
+        "[files]\nkeep_at_most = 1\n",
+        "[files]\nseen_as = \"certs\"\n",
+        "[files]\ngroup = \"no such group\"\n",
+        "[files]\nextra_authorities = [\"ca.pem\"]\n",
+        "[files.service]\nname = \"\"\n",
+        "[files.service]\nname = \"a\"\nfile = \"svid.pem\"\n",
+        "[svid]\nspiffe_id = \"example.org\"\n",
+        "[svid]\nspiffe_id = \"spiffe://example.org\"\n",
+        "[svid]\nhint = \"\"\n",
+        "[svid]\ntrust_domain = \"Not A Domain\"\n",
+        "[postgres]\nhost = \"localhost\"\n",
+        "[postgres]\nhost = \"/run/.s.PGSQL.5432\"\n",
+        "[postgres]\nport = 0\n",
+        "[postgres]\nverify = \"yes\"\n",
+        "[postgres]\nverify_every = \"5\"\n",
+        "[postgres]\nverify_every = \"0s\"\n",
+        "[postgres]\npassword_file = \"password\"\n",
+        "[log]\nformat = \"xml\"\n",
+        "[log]\nlevel = \"loud\"\n",
+    ] {
+        let error = config(text).expect_err(text);
+        assert!(error.starts_with("/etc/pgsvid.toml: "), "{text}: {error}");
+    }
+}

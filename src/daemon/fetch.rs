@@ -1,0 +1,159 @@
+//! One generation, then the end: for init containers, cron and scripts.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use anyhow::{Context as _, bail};
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep, timeout_at};
+
+use super::tasks::Tasks;
+use super::{open_publisher, watch_files};
+use crate::config::Config;
+use crate::material::Material;
+use crate::publish::{self, Published};
+use crate::rotation::ExtraAuthorities;
+use crate::source::{Identity, Source, SourceState};
+use crate::timing;
+use crate::watching::Watching;
+
+/// What there is now.
+#[derive(Debug)]
+pub struct Fetched {
+    /// Whose identity it is.
+    pub material: Arc<Material>,
+    /// Who published it.
+    pub by: Publication,
+}
+
+/// Who published the set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Publication {
+    /// This call.
+    Fresh,
+    /// An earlier run; it has more than half of its life before it.
+    Earlier,
+    /// The instance that holds the directory.
+    Another,
+}
+
+/// Publishes one generation within `limit`. `progress` gets what is being waited for, whenever it changes.
+///
+/// A set that is there already and has more than half of its life before it is enough. Where another instance
+/// holds the directory, its set is waited for.
+pub async fn fetch(
+    config: Config,
+    limit: Duration,
+    progress: watch::Sender<String>,
+) -> anyhow::Result<Fetched> {
+    let deadline = Instant::now() + limit;
+    let mut tasks = Tasks::new();
+    let watching = watch_files(&mut tasks);
+    tokio::select! {
+        ended = tasks.ended() => {
+            ended?;
+            bail!("there is nothing to wait for")
+        }
+        fetched = timeout_at(deadline, attempt(config, &watching, &progress)) => match fetched {
+            Ok(fetched) => fetched,
+            Err(_) => bail!(
+                "no identity within {}: {}",
+                humantime::format_duration(limit),
+                *progress.borrow()
+            ),
+        },
+    }
+}
+
+async fn attempt(
+    config: Config,
+    watching: &Watching,
+    progress: &watch::Sender<String>,
+) -> anyhow::Result<Fetched> {
+    let mut publisher = match open_publisher(&config) {
+        Ok(publisher) => publisher,
+        Err(error) if is_locked(&error) => return another(&config, watching, progress).await,
+        Err(error) => return Err(error),
+    };
+    let expectations = &config.source.expectations;
+    if let Some(material) = publisher.existing(expectations, timing::now())?
+        && is_young(&material, timing::now())
+    {
+        return Ok(Fetched { material: Arc::new(material), by: Publication::Earlier });
+    }
+    let authorities = ExtraAuthorities::read(config.rotation.extra_authorities, watching)?;
+    let material = receive(config.source, watching, progress).await?;
+    let outcome: Result<Published, publish::Error> = tokio::task::spawn_blocking({
+        let material = Arc::clone(&material);
+        let authorities = authorities.certificates().to_vec();
+        move || {
+            let outcome = publisher.publish(&material, &authorities);
+            publisher.sweep(timing::now());
+            outcome
+        }
+    })
+    .await
+    .context("the publication task ended abnormally")?;
+    outcome?;
+    Ok(Fetched { material, by: Publication::Fresh })
+}
+
+/// Waits for the first identity.
+async fn receive(
+    settings: crate::source::Settings,
+    watching: &Watching,
+    progress: &watch::Sender<String>,
+) -> anyhow::Result<Arc<Material>> {
+    let (source, mut state) = Source::new(settings, watching.clone());
+    let stop = tokio_util::sync::CancellationToken::new();
+    let first = async {
+        loop {
+            let now: SourceState = state.borrow_and_update().clone();
+            if let Identity::Current(material) = now.identity {
+                return material;
+            }
+            progress.send_replace(now.to_string());
+            if state.changed().await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        }
+    };
+    tokio::select! {
+        material = first => Ok(material),
+        ended = source.run(stop.clone()) => {
+            ended.context("the Workload API refuses this program")?;
+            bail!("the connection to the agent ended")
+        }
+    }
+}
+
+/// Waits for the set of the instance that holds the directory.
+async fn another(
+    config: &Config,
+    watching: &Watching,
+    progress: &watch::Sender<String>,
+) -> anyhow::Result<Fetched> {
+    progress.send_replace("another pgsvid holds the directory; waiting for its set".to_owned());
+    let mut changes = watching.directories([config.publish.directory.clone()]);
+    loop {
+        let found = publish::peek(&config.publish, &config.source.expectations, timing::now())?;
+        if let Some(material) = found {
+            return Ok(Fetched { material: Arc::new(material), by: Publication::Another });
+        }
+        tokio::select! {
+            () = changes.changed() => {}
+            // In case that the kernel tells us nothing.
+            () = sleep(Duration::from_secs(1)) => {}
+        }
+    }
+}
+
+fn is_locked(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<publish::Error>().is_some_and(publish::Error::is_locked)
+}
+
+fn is_young(material: &Material, now: SystemTime) -> bool {
+    let life =
+        material.not_after().duration_since(material.leaf().not_before()).unwrap_or_default();
+    material.not_after().duration_since(now).is_ok_and(|left| left > life / 2)
+}

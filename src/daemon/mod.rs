@@ -1,0 +1,136 @@
+//! The composition root: builds the rooms, owns their tasks, and ends when one of them does.
+
+mod alarm;
+mod fetch;
+mod tasks;
+pub mod telemetry;
+
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::Notify;
+use tracing::{info, warn};
+
+pub use fetch::{Fetched, Publication, fetch};
+use tasks::Tasks;
+
+use crate::config::{self, Config};
+use crate::publish::{Companion, Publisher, Trust};
+use crate::rotation::Rotation;
+use crate::source::Source;
+use crate::watching::Watching;
+
+/// Runs until SIGTERM or SIGINT, or until a task fails. A second signal ends the process at once.
+pub async fn run(config: Config) -> anyhow::Result<()> {
+    let mut terminate = signal(SignalKind::terminate()).context("cannot watch for SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("cannot watch for SIGINT")?;
+    let mut hangup = signal(SignalKind::hangup()).context("cannot watch for SIGHUP")?;
+    announce(&config);
+
+    let mut tasks = Tasks::new();
+    let watching = watch_files(&mut tasks);
+    let publisher = open_publisher(&config)?;
+    let (source, state) = Source::new(config.source, watching.clone());
+    let again = Arc::new(Notify::new());
+    let (rotation, status) =
+        Rotation::new(config.rotation, publisher, state, &watching, Arc::clone(&again))?;
+
+    let stop = tasks.stop();
+    tasks.spawn("workload API", {
+        let stop = stop.clone();
+        async move { source.run(stop).await.context("the Workload API refuses this program") }
+    });
+    tasks.spawn("rotation", async move { Ok(rotation.run(stop).await?) });
+    tasks.spawn_background("alarm", alarm::run(status));
+
+    loop {
+        tokio::select! {
+            ended = tasks.ended() => return ended,
+            _ = hangup.recv() => again.notify_one(),
+            () = asked_to_end(&mut terminate, &mut interrupt) => break,
+        }
+    }
+    info!("ending");
+    tasks.stop().cancel();
+    tokio::select! {
+        ended = tasks.finish() => ended,
+        () = asked_to_end(&mut terminate, &mut interrupt) => {
+            anyhow::bail!("ended at once: a second signal came before the work in hand was done")
+        }
+    }
+}
+
+async fn asked_to_end(terminate: &mut Signal, interrupt: &mut Signal) {
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+}
+
+fn announce(config: &Config) {
+    let server = config
+        .rotation
+        .server
+        .as_ref()
+        .map(|server| format!("{}:{}", server.session.host.display(), server.session.port));
+    info!(
+        endpoint = %config.source.endpoint,
+        directory = %config.publish.directory.display(),
+        postgres = server,
+        configuration = config.file.as_ref().map(|path| path.display().to_string()),
+        "pgsvid {}",
+        env!("CARGO_PKG_VERSION")
+    );
+}
+
+/// Opens the directory, and says what is worth knowing about it.
+fn open_publisher(config: &Config) -> anyhow::Result<Publisher> {
+    if config.publish.group.is_some() && !rustix::process::geteuid().is_root() {
+        // The key would belong to us, and with a group bit PostgreSQL refuses it.
+        anyhow::bail!(
+            "files.group needs root: only root's keys may be readable for a group; leave it out"
+        );
+    }
+    let mut companions = Vec::new();
+    if let Some(service) = config.service.clone() {
+        let names = config::names(&config.publish);
+        companions.push(Companion {
+            name: service.file.clone(),
+            render: Arc::new(move |generation| service.render(&names, generation)),
+        });
+    }
+    let publisher = Publisher::open(config.publish.clone(), companions)?;
+    let directory = config.publish.directory.display();
+    match publisher.trust() {
+        Trust::Exclusive => {}
+        Trust::Sticky { mode } => {
+            warn!(%directory, mode = format!("{mode:04o}"), "others may create files in the directory");
+        }
+        Trust::Mount { mode } => {
+            warn!(
+                %directory,
+                mode = format!("{mode:04o}"),
+                "others may write to the directory; taken because it is a mount of its own, as an emptyDir is"
+            );
+        }
+    }
+    Ok(publisher)
+}
+
+/// The kernel gives each user few inotify instances; without one, timers do the work.
+fn watch_files(tasks: &mut Tasks) -> Watching {
+    match Watching::start() {
+        Ok((watching, task)) => {
+            tasks.spawn_background("file watching", async move {
+                task.await;
+                anyhow::bail!("the kernel has ended the stream of file events")
+            });
+            watching
+        }
+        Err(error) => {
+            warn!(%error, "cannot watch files (raise fs.inotify.max_user_instances?); retrying by time only");
+            Watching::blind()
+        }
+    }
+}

@@ -1,0 +1,160 @@
+//! Logs: text for terminals and journals, JSON on request, on standard error through a lossy writer, since a full
+//! pipe must not stop a rotation.
+
+use std::fmt;
+use std::str::FromStr;
+
+use tracing::field::{Field, Visit};
+use tracing::{Event, Level, Subscriber};
+use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::fmt::format::Writer;
+use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::registry::LookupSpan;
+
+use crate::timing;
+
+/// How to log.
+#[derive(Debug, Clone, Copy)]
+pub struct Settings {
+    /// Text or JSON.
+    pub format: Format,
+    /// What to leave out.
+    pub level: LogLevel,
+}
+
+/// The shape of a line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// For people.
+    Text,
+    /// One object a line.
+    Json,
+}
+
+impl FromStr for Format {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "text" => Ok(Self::Text),
+            "json" => Ok(Self::Json),
+            _ => Err("it is neither text nor json"),
+        }
+    }
+}
+
+/// The least important level that is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LogLevel(Level);
+
+impl FromStr for LogLevel {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "error" => Ok(Self(Level::ERROR)),
+            "warn" => Ok(Self(Level::WARN)),
+            "info" => Ok(Self(Level::INFO)),
+            "debug" => Ok(Self(Level::DEBUG)),
+            "trace" => Ok(Self(Level::TRACE)),
+            _ => Err("it is none of error, warn, info, debug and trace"),
+        }
+    }
+}
+
+/// Writes what is still queued when dropped.
+pub struct Telemetry {
+    _worker: WorkerGuard,
+}
+
+/// Starts logging, once in a process.
+#[must_use]
+pub fn start(settings: Settings) -> Telemetry {
+    let (writer, worker) =
+        NonBlockingBuilder::default().lossy(true).thread_name("log").finish(std::io::stderr());
+    // Dependencies speak up only when something is wrong: their text may hold what servers sent.
+    let LogLevel(level) = settings.level;
+    let filter = Targets::new()
+        .with_default(LevelFilter::WARN.min(level.into()))
+        .with_target("pgsvid", level);
+    let registry = tracing_subscriber::registry().with(filter);
+    let layer = tracing_subscriber::fmt::layer().with_writer(writer);
+    // A second call is a test's; the first subscriber stays.
+    let _ =
+        match settings.format {
+            Format::Text => tracing::subscriber::set_global_default(
+                registry.with(layer.with_ansi(false).event_format(Text)),
+            ),
+            Format::Json => tracing::subscriber::set_global_default(registry.with(
+                layer.json().flatten_event(true).with_current_span(false).with_span_list(false),
+            )),
+        };
+    Telemetry { _worker: worker }
+}
+
+/// `19:04:11Z INFO  rotated generation=1 publish=1.4ms`, with `cause`, `fix` and `next` on lines of their own.
+struct Text;
+
+impl<S, N> FormatEvent<S, N> for Text
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+{
+    fn format_event(
+        &self,
+        _: &FmtContext<'_, S, N>,
+        mut writer: Writer<'_>,
+        event: &Event<'_>,
+    ) -> fmt::Result {
+        let mut fields = Fields::default();
+        event.record(&mut fields);
+        let time = timing::utc(timing::now());
+        write!(writer, "{time} {:<5} {}", event.metadata().level().as_str(), fields.message)?;
+        for (name, value) in &fields.inline {
+            write!(writer, " {name}={value}")?;
+        }
+        for (name, value) in &fields.below {
+            write!(writer, "\n{:27}{:<7}{value}", "", format!("{name}:"))?;
+        }
+        writeln!(writer)
+    }
+}
+
+#[derive(Default)]
+struct Fields {
+    message: String,
+    inline: Vec<(&'static str, String)>,
+    below: Vec<(&'static str, String)>,
+}
+
+impl Fields {
+    fn add(&mut self, field: &Field, value: String) {
+        match field.name() {
+            "message" => self.message = value,
+            "cause" | "fix" | "next" => self.below.push((field.name(), value)),
+            name => match name.strip_suffix("_ms") {
+                Some(name) => self.inline.push((name, format!("{value}ms"))),
+                None if value.is_empty() || value.contains([' ', '"', '=']) => {
+                    self.inline.push((name, format!("{value:?}")));
+                }
+                None => self.inline.push((name, value)),
+            },
+        }
+    }
+}
+
+impl Visit for Fields {
+    fn record_str(&mut self, field: &Field, value: &str) {
+        self.add(field, value.to_owned());
+    }
+
+    fn record_f64(&mut self, field: &Field, value: f64) {
+        self.add(field, format!("{value:.1}"));
+    }
+
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        self.add(field, format!("{value:?}"));
+    }
+}

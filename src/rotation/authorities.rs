@@ -1,0 +1,86 @@
+//! Extra authorities: PEM files of the operator's whose certificates are appended to the bundle.
+
+use std::path::PathBuf;
+
+use tracing::warn;
+
+use crate::material::{Certificate, pem};
+use crate::watching::{self, Changes, Watching};
+
+/// A configured file that gives no certificate.
+#[derive(Debug, thiserror::Error)]
+pub enum UnreadableAuthorities {
+    /// It cannot be read.
+    #[error("cannot read the extra authorities {}: {cause}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What the kernel said.
+        cause: std::io::Error,
+    },
+    /// It holds something else.
+    #[error("cannot use the extra authorities {}: {cause}", path.display())]
+    Content {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        cause: pem::Malformed,
+    },
+}
+
+/// The files, and what they held when they were last good.
+pub struct ExtraAuthorities {
+    paths: Vec<PathBuf>,
+    certificates: Vec<Certificate>,
+    changes: Changes,
+}
+
+impl ExtraAuthorities {
+    /// Reads the files. At start they must be good.
+    pub fn read(paths: Vec<PathBuf>, watching: &Watching) -> Result<Self, UnreadableAuthorities> {
+        let changes = watching.directories(paths.iter().map(|path| watching::parent(path)));
+        let certificates = read(&paths)?;
+        Ok(Self { paths, certificates, changes })
+    }
+
+    /// What they held when they were last good.
+    #[must_use]
+    pub fn certificates(&self) -> &[Certificate] {
+        &self.certificates
+    }
+
+    /// Waits until something happens where the files are.
+    pub(super) async fn changed(&mut self) {
+        if self.paths.is_empty() {
+            std::future::pending::<()>().await;
+        }
+        self.changes.changed().await;
+    }
+
+    /// Reads the files again, and says whether they differ. Unreadable ones keep their last good content.
+    pub(super) fn read_again(&mut self) -> bool {
+        match read(&self.paths) {
+            Ok(certificates) if certificates != self.certificates => {
+                self.certificates = certificates;
+                true
+            }
+            Ok(_) => false,
+            Err(error) => {
+                warn!(%error, "keeping the extra authorities as they were");
+                false
+            }
+        }
+    }
+}
+
+fn read(paths: &[PathBuf]) -> Result<Vec<Certificate>, UnreadableAuthorities> {
+    let mut certificates = Vec::new();
+    for path in paths {
+        let text = std::fs::read(path)
+            .map_err(|cause| UnreadableAuthorities::File { path: path.clone(), cause })?;
+        let found = pem::decode_certificates(&text)
+            .map_err(|cause| UnreadableAuthorities::Content { path: path.clone(), cause })?;
+        certificates.extend(found);
+    }
+    Ok(certificates)
+}

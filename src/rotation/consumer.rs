@@ -1,0 +1,326 @@
+//! The PostgreSQL that takes part: one attempt to hand the published set over, and what follows from it.
+
+use std::collections::VecDeque;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::Server;
+use super::report::{self, Trouble};
+use crate::diagnose::{self, Files, Finding};
+use crate::material::{Certificate, Fingerprint, Material};
+use crate::postgres::{self, Retry, Session, TlsSettings};
+use crate::timing::{self, Backoff};
+use crate::verify::{self, Expected, Facts, Target, Verdict};
+use crate::watching::{self, Changes, Watching};
+use crate::{reload, survey};
+
+/// First and longest back-off where waiting is enough.
+const SOON: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(10));
+/// The same where somebody has to mend something that we cannot watch.
+const SLOWLY: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(60));
+/// A SIGHUP applies pending edits of the operator's and wakes every backend: without news there is none sooner.
+const SIGNAL_AGAIN: Duration = Duration::from_secs(300);
+/// Shortest pause after a change in a watched directory, which others may use, too.
+const SETTLE: Duration = Duration::from_millis(50);
+/// How many earlier leaves are remembered, to know them when they are still served.
+const EARLIER: usize = 64;
+
+/// How the last attempt ended.
+enum Standing {
+    /// Nothing was handed over yet.
+    New,
+    /// Nothing is left to be done until the next verification is due.
+    Settled,
+    /// To be tried again.
+    Trying { backoff: Backoff, slow: bool },
+}
+
+pub(super) struct Consumer {
+    server: Server,
+    /// The last known settings; they tell where to probe while SQL is unavailable.
+    known: Option<TlsSettings>,
+    /// When the postmaster was last signalled, and what its files and settings were then.
+    signalled: Option<(Instant, Option<(Files, TlsSettings)>)>,
+    /// A publication has not been followed by a reload yet.
+    owes_reload: bool,
+    standing: Standing,
+    verdict: Option<Verdict>,
+    problem: Option<String>,
+    /// What was last said of it.
+    said: Option<String>,
+    next: Option<Instant>,
+    changes: Changes,
+    leaf: Option<Fingerprint>,
+    earlier: VecDeque<Fingerprint>,
+    concerns: Vec<Finding>,
+}
+
+/// What one attempt has shown.
+pub(super) struct Attempt {
+    /// How long the reload took; `None` if there was none.
+    pub(super) reload: Option<Duration>,
+    /// Why SQL was not to be had.
+    pub(super) sql: Option<postgres::Error>,
+    /// How long the verification took.
+    pub(super) verify: Duration,
+    pub(super) facts: Facts,
+    pub(super) verdict: Verdict,
+    findings: Vec<Finding>,
+}
+
+impl Consumer {
+    pub(super) fn new(server: Server, watching: &Watching) -> Self {
+        let changes = watching.directories([server.session.host.clone()]);
+        Self {
+            server,
+            known: None,
+            signalled: None,
+            owes_reload: true,
+            standing: Standing::New,
+            verdict: None,
+            problem: None,
+            said: None,
+            next: None,
+            changes,
+            leaf: None,
+            earlier: VecDeque::new(),
+            concerns: Vec::new(),
+        }
+    }
+
+    /// When the next attempt is due.
+    pub(super) fn next(&self) -> Option<Instant> {
+        self.next
+    }
+
+    pub(super) fn is_settled(&self) -> bool {
+        matches!(self.standing, Standing::Settled)
+    }
+
+    pub(super) fn standing(&self) -> (Option<Verdict>, Option<String>) {
+        (self.verdict, self.problem.clone())
+    }
+
+    /// Ends when an attempt is open and something has changed where the server's socket and files are.
+    pub(super) async fn mended(consumer: Option<&mut Self>) {
+        match consumer {
+            Some(consumer) if matches!(consumer.standing, Standing::Trying { .. }) => {
+                consumer.changes.changed().await;
+                // PostgreSQL binds its socket before it answers; an editor writes and renames.
+                tokio::time::sleep(SETTLE).await;
+            }
+            _ => std::future::pending().await,
+        }
+    }
+
+    /// Reload, if one is owed or of use, and verification.
+    pub(super) async fn attempt(
+        &mut self,
+        material: &Material,
+        authorities: &[Certificate],
+        published: bool,
+    ) -> Attempt {
+        self.changes.settle();
+        self.owes_reload |= published;
+        self.remember(material.leaf().fingerprint());
+        let earlier = self.earlier.iter().copied().collect();
+        let expected = Expected::of(material, authorities, earlier);
+
+        let begun = Instant::now();
+        // A set that is known to be served needs no session to see whether it still is.
+        let routine = self.is_settled() && !self.owes_reload;
+        let (reloaded, sql) = if routine { (false, None) } else { self.reload().await };
+        let reload = reloaded.then(|| begun.elapsed());
+
+        let begun = Instant::now();
+        let facts = self.probe().await;
+        let verdict = match &facts {
+            Some(facts) => verify::judge(facts, &expected, timing::now()),
+            None => Verdict::Unverifiable,
+        };
+        let verify = begun.elapsed();
+        let findings = if verdict.is_final() { Vec::new() } else { self.findings(verdict).await };
+        Attempt { reload, sql, verify, facts: facts.unwrap_or_else(nowhere), verdict, findings }
+    }
+
+    /// Draws the conclusions: what to say, and when to try again.
+    pub(super) fn record(
+        &mut self,
+        attempt: &Attempt,
+        material: &Material,
+        generation: u64,
+        took: Option<Duration>,
+    ) {
+        let done = match attempt.verdict {
+            // The probe is the proof, however the reload went.
+            Verdict::Current => true,
+            Verdict::Unverifiable => attempt.sql.is_none(),
+            _ => false,
+        };
+        let verdict_before = self.verdict.replace(attempt.verdict);
+        if done {
+            let routine = self.is_settled() && took.is_none() && verdict_before == self.verdict;
+            report::rotated(attempt, material, generation, took, routine);
+            self.owes_reload = false;
+            self.standing = Standing::Settled;
+            self.problem = None;
+            self.said = None;
+            self.next = Some(Instant::now() + self.server.verify.every);
+            self.changes_of_interest(None);
+            return;
+        }
+        let trouble = Trouble::of(attempt, &attempt.findings, &self.server.session, timing::now());
+        let slow = trouble.slow;
+        let mut backoff = match std::mem::replace(&mut self.standing, Standing::Settled) {
+            Standing::Trying { backoff, slow: before } if before == slow && took.is_none() => {
+                backoff
+            }
+            _ => {
+                let (first, longest) = if slow { SLOWLY } else { SOON };
+                Backoff::new(first, longest)
+            }
+        };
+        let delay = backoff.delay();
+        let repeated = self.said.as_ref() == Some(&trouble.key);
+        trouble.say(generation, delay, repeated);
+        self.said = Some(trouble.key);
+        self.problem = Some(trouble.sentence);
+        self.next = Some(Instant::now() + delay);
+        self.standing = Standing::Trying { backoff, slow };
+        let files = self.known.as_ref().map(|settings| self.files(settings));
+        self.changes_of_interest(files.as_ref());
+    }
+
+    /// One session: what the server's settings are, and the reload.
+    async fn reload(&mut self) -> (bool, Option<postgres::Error>) {
+        match self.session().await {
+            Ok(reloaded) => (reloaded, None),
+            Err(error) => (false, Some(error)),
+        }
+    }
+
+    async fn session(&mut self) -> Result<bool, postgres::Error> {
+        let session = Session::connect(&self.server.session).await?;
+        let outcome = self.use_session(&session).await;
+        session.close().await;
+        outcome
+    }
+
+    async fn use_session(&mut self, session: &Session) -> Result<bool, postgres::Error> {
+        let settings = session.tls_settings().await?;
+        self.tell_concerns(&settings);
+        let files = self.files(&settings);
+        self.known = Some(settings.clone());
+        if !self.owes_reload && !self.has_news(&files, &settings) {
+            return Ok(false);
+        }
+        reload::postgres::reload(session).await?;
+        self.owes_reload = false;
+        self.signalled = Some((Instant::now(), Some((files, settings))));
+        Ok(true)
+    }
+
+    /// Whether another SIGHUP may do what the last one did not.
+    fn has_news(&self, files: &Files, settings: &TlsSettings) -> bool {
+        self.signalled.as_ref().is_none_or(|(at, seen)| {
+            at.elapsed() >= SIGNAL_AGAIN
+                || seen.as_ref().is_none_or(|seen| (&seen.0, &seen.1) != (files, settings))
+        })
+    }
+
+    /// Says what in the settings will keep the files from being served: at start, and when it changes.
+    fn tell_concerns(&mut self, settings: &TlsSettings) {
+        let first = self.known.is_none();
+        let concerns = diagnose::concerns(settings, &self.server.paths);
+        if first {
+            report::server(settings, &self.server.verify.target);
+        }
+        if concerns != self.concerns {
+            report::concerns(&concerns);
+            self.concerns = concerns;
+        }
+    }
+
+    /// The hosts to probe, and `None` if there is nothing to be seen.
+    async fn probe(&self) -> Option<Facts> {
+        let (hosts, port) = match (&self.server.verify.target, &self.known) {
+            (Target::Nowhere, _) => return None,
+            (Target::Address(host, port), _) => (vec![host.clone()], *port),
+            (Target::Auto, Some(known)) => {
+                let hosts = verify::addresses(&known.listen_addresses);
+                if hosts.is_empty() {
+                    return None;
+                }
+                (hosts, known.port)
+            }
+            (Target::Auto, None) => {
+                let loopback = vec!["127.0.0.1".to_owned(), "::1".to_owned()];
+                (loopback, self.server.session.port)
+            }
+        };
+        Some(verify::probe(&hosts, port).await)
+    }
+
+    /// What can be seen from here of why the published set is not served. The reload may have applied pending
+    /// edits, and only a new session shows them.
+    async fn findings(&mut self, verdict: Verdict) -> Vec<Finding> {
+        if verdict == Verdict::Unreachable {
+            return Vec::new();
+        }
+        if let Ok(session) = Session::connect(&self.server.session).await {
+            if let Ok(settings) = session.tls_settings().await {
+                self.known = Some(settings);
+            }
+            session.close().await;
+        }
+        let Some(settings) = &self.known else {
+            return Vec::new();
+        };
+        let mut findings = diagnose::concerns(settings, &self.server.paths);
+        findings.extend(diagnose::refused(&self.files(settings)));
+        findings
+    }
+
+    fn files(&self, settings: &TlsSettings) -> Files {
+        survey::files(settings, &self.server.session, &self.server.viewpoint)
+    }
+
+    /// Watches the socket's directory, and those of the files that PostgreSQL should take.
+    fn changes_of_interest(&self, files: Option<&Files>) {
+        let mut paths = vec![self.server.session.host.clone()];
+        if let Some(files) = files {
+            paths.extend(
+                [&files.certificate, &files.private_key, &files.authorities]
+                    .into_iter()
+                    .filter_map(|facts| facts.path.as_deref().map(watching::parent))
+                    // Our own directory is watched by the loop.
+                    .filter(|path: &PathBuf| *path != self.server.viewpoint.directory),
+            );
+        }
+        self.changes.follow(paths);
+    }
+
+    fn remember(&mut self, leaf: Fingerprint) {
+        if let Some(before) = self.leaf.replace(leaf)
+            && before != leaf
+        {
+            self.earlier.push_back(before);
+            if self.earlier.len() > EARLIER {
+                self.earlier.pop_front();
+            }
+        }
+    }
+}
+
+impl Attempt {
+    /// When another try makes sense.
+    pub(super) fn retry(&self) -> Retry {
+        self.sql.as_ref().map_or(Retry::Soon, postgres::Error::retry)
+    }
+}
+
+fn nowhere() -> Facts {
+    Facts { address: String::new(), answer: verify::Answer::Nothing(String::new()) }
+}

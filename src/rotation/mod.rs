@@ -1,0 +1,348 @@
+//! The loop: order, retry, replacement and re-verification. Nothing else decides them.
+//!
+//! A rotation is publish → reload → verify. A failed step is a fact to be recorded and answered with a retry; newer
+//! material replaces the retries of older.
+
+mod authorities;
+mod consumer;
+mod report;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{Notify, watch};
+use tokio::time::{Instant, sleep, sleep_until};
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, info, warn};
+
+pub use authorities::{ExtraAuthorities, UnreadableAuthorities};
+use consumer::Consumer;
+
+use crate::diagnose::PublishedPaths;
+use crate::material::{Expectations, Material};
+use crate::publish::{self, Publisher};
+use crate::source::{Identity, SourceState};
+use crate::status::{Published, Status};
+use crate::survey::Viewpoint;
+use crate::timing::{self, Backoff};
+use crate::watching::{Changes, Watching};
+use crate::{postgres, verify};
+
+/// What a rotation consists of.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// What a set of an earlier run must be.
+    pub expectations: Expectations,
+    /// PEM files whose certificates are appended to the bundle.
+    pub extra_authorities: Vec<PathBuf>,
+    /// The PostgreSQL that takes part, if one does.
+    pub server: Option<Server>,
+}
+
+/// A PostgreSQL that is reloaded and verified.
+#[derive(Debug, Clone)]
+pub struct Server {
+    /// How to reach it.
+    pub session: postgres::Settings,
+    /// How to verify it.
+    pub verify: verify::Settings,
+    /// The published files as it sees them.
+    pub paths: PublishedPaths,
+    /// Where its view of the files differs from ours.
+    pub viewpoint: Viewpoint,
+}
+
+/// Why the loop cannot go on.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The configured authorities cannot be read, at start.
+    #[error(transparent)]
+    Authorities(#[from] UnreadableAuthorities),
+    /// The task that writes files has panicked.
+    #[error("the publication task ended abnormally")]
+    Publication(#[from] tokio::task::JoinError),
+}
+
+/// How long a rotation that has begun may go on after the end has been asked for.
+const GRACE: Duration = Duration::from_secs(5);
+/// First and longest back-off between tries to publish.
+const PUBLISH_AGAIN: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(30));
+
+/// The loop, before it runs.
+pub struct Rotation {
+    publisher: Option<Publisher>,
+    source: watch::Receiver<SourceState>,
+    status: watch::Sender<Status>,
+    consumer: Option<Consumer>,
+    authorities: ExtraAuthorities,
+    files: Changes,
+    again: Arc<Notify>,
+    expectations: Expectations,
+    wanted: Option<Arc<Material>>,
+    generation: u64,
+    publish_again: Option<(Instant, Backoff)>,
+    said: Option<String>,
+}
+
+impl Rotation {
+    /// Prepares the loop. `again` asks for publication, reload and verification now.
+    pub fn new(
+        settings: Settings,
+        publisher: Publisher,
+        source: watch::Receiver<SourceState>,
+        watching: &Watching,
+        again: Arc<Notify>,
+    ) -> Result<(Self, watch::Receiver<Status>), Error> {
+        let (status, receiver) = watch::channel(Status::default());
+        let rotation = Self {
+            files: watching.directories(publisher.watched_paths()),
+            authorities: ExtraAuthorities::read(settings.extra_authorities, watching)?,
+            consumer: settings.server.map(|server| Consumer::new(server, watching)),
+            publisher: Some(publisher),
+            source,
+            status,
+            again,
+            expectations: settings.expectations,
+            wanted: None,
+            generation: 0,
+            publish_again: None,
+            said: None,
+        };
+        Ok((rotation, receiver))
+    }
+
+    /// Turns until `stop`.
+    pub async fn run(mut self, stop: CancellationToken) -> Result<(), Error> {
+        self.adopt(&stop).await?;
+        self.follow_source(&stop).await?;
+        loop {
+            let timer = self.next_timer();
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => return Ok(()),
+                changed = self.source.changed() => {
+                    if changed.is_err() {
+                        // The source has ended; whoever owns both says why.
+                        stop.cancelled().await;
+                        return Ok(());
+                    }
+                    self.follow_source(&stop).await?;
+                }
+                () = self.again.notified() => {
+                    info!("publishing, reloading and verifying again, as asked");
+                    self.rotate(&stop).await?;
+                }
+                () = self.files.changed() => self.restore(&stop).await?,
+                () = self.authorities.changed() => {
+                    if self.authorities.read_again() {
+                        info!("the extra authorities have changed");
+                        self.rotate(&stop).await?;
+                    }
+                }
+                () = Consumer::mended(self.consumer.as_mut()) => self.hand_over(None, &stop).await?,
+                () = timer => self.on_timer(&stop).await?,
+            }
+        }
+    }
+
+    /// A valid set of an earlier run counts at once: nobody has to wait for the agent.
+    async fn adopt(&mut self, stop: &CancellationToken) -> Result<(), Error> {
+        let expectations = self.expectations.clone();
+        let existing = self
+            .with_publisher(move |publisher| publisher.existing(&expectations, timing::now()))
+            .await?;
+        match existing {
+            Ok(Some(material)) => {
+                info!(
+                    spiffe_id = %material.spiffe_id(),
+                    serial = material.leaf().serial().short(),
+                    not_after = timing::utc(material.not_after()),
+                    "the set of an earlier run is still valid"
+                );
+                self.wanted = Some(Arc::new(material));
+                self.published();
+                self.hand_over(None, stop).await?;
+            }
+            Ok(None) => {}
+            Err(error) => warn!(%error, "the set of an earlier run cannot be read"),
+        }
+        Ok(())
+    }
+
+    /// Takes what the source knows now.
+    async fn follow_source(&mut self, stop: &CancellationToken) -> Result<(), Error> {
+        let state = self.source.borrow_and_update().clone();
+        self.status.send_modify(|status| {
+            status.withdrawn = matches!(state.identity, Identity::Withdrawn(_));
+            status.agent = state.to_string();
+        });
+        let Identity::Current(material) = state.identity else {
+            return Ok(());
+        };
+        let known = self.wanted.replace(Arc::clone(&material));
+        let holds = {
+            let authorities = self.authorities.certificates();
+            self.publisher.as_ref().is_some_and(|publisher| publisher.holds(&material, authorities))
+        };
+        if holds {
+            if !known.is_some_and(|known| known.publishes_as(&material)) {
+                debug!("the identity is the one that is published");
+            }
+            return Ok(());
+        }
+        self.rotate(stop).await
+    }
+
+    /// Publishes what is wanted, and hands it over.
+    async fn rotate(&mut self, stop: &CancellationToken) -> Result<(), Error> {
+        let Some(material) = self.wanted.clone() else {
+            return Ok(());
+        };
+        let authorities = self.authorities.certificates().to_vec();
+        let begun = Instant::now();
+        let outcome = {
+            let material = Arc::clone(&material);
+            self.with_publisher(move |publisher| publisher.publish(&material, &authorities)).await?
+        };
+        match outcome {
+            Ok(published) => {
+                let took = begun.elapsed();
+                for name in &published.taken_over {
+                    info!(
+                        file = name,
+                        "took over a plain file of another helper: it is a link now"
+                    );
+                }
+                self.publish_again = None;
+                self.said = None;
+                self.generation += 1;
+                self.published();
+                self.hand_over(Some(took), stop).await?;
+            }
+            Err(error) => self.publication_failed(&error),
+        }
+        Ok(())
+    }
+
+    fn published(&mut self) {
+        let Some(material) = &self.wanted else { return };
+        if let Some(publisher) = &self.publisher {
+            self.files.follow(publisher.watched_paths());
+        }
+        // Our own changes are no news.
+        self.files.settle();
+        let published = Published::of(material, self.generation);
+        self.status.send_modify(|status| {
+            status.published = Some(published);
+            status.problem = None;
+        });
+    }
+
+    fn publication_failed(&mut self, error: &publish::Error) {
+        let (first, longest) = PUBLISH_AGAIN;
+        let (_, mut backoff) =
+            self.publish_again.take().unwrap_or((Instant::now(), Backoff::new(first, longest)));
+        let delay = backoff.delay();
+        self.publish_again = Some((Instant::now() + delay, backoff));
+        let text = error.to_string();
+        let repeated = self.said.as_ref() == Some(&text);
+        report::publication_failed(&text, delay, repeated);
+        self.said = Some(text.clone());
+        self.status.send_modify(|status| status.problem = Some(text));
+    }
+
+    /// Somebody has touched the published directory: what is not as we left it is written again.
+    async fn restore(&mut self, stop: &CancellationToken) -> Result<(), Error> {
+        if self.generation == 0 && self.status.borrow().published.is_none() {
+            return Ok(());
+        }
+        let intact = self.with_publisher(|publisher| publisher.is_intact()).await?;
+        if intact || self.publish_again.is_some() {
+            return Ok(());
+        }
+        warn!("the published files were changed by somebody else; publishing them again");
+        self.rotate(stop).await
+    }
+
+    /// Reload and verification of what is published; `took` is how long its publication took, if it is new.
+    async fn hand_over(
+        &mut self,
+        took: Option<Duration>,
+        stop: &CancellationToken,
+    ) -> Result<(), Error> {
+        let Some(material) = self.wanted.clone() else {
+            return Ok(());
+        };
+        if let Some(consumer) = &mut self.consumer {
+            let authorities = self.authorities.certificates();
+            let attempt = consumer.attempt(&material, authorities, took.is_some());
+            let attempt = tokio::select! {
+                attempt = attempt => attempt,
+                () = grace(stop) => return Ok(()),
+            };
+            consumer.record(&attempt, &material, self.generation, took);
+            let (verdict, problem) = consumer.standing();
+            self.status.send_modify(|status| {
+                status.verdict = verdict;
+                status.problem = problem;
+            });
+            if !consumer.is_settled() {
+                return Ok(());
+            }
+        } else if let Some(took) = took {
+            report::published(&material, self.generation, took);
+        }
+        // The previous generation stays until the new one is verified.
+        self.with_publisher(|publisher| publisher.sweep(timing::now())).await?;
+        Ok(())
+    }
+
+    fn next_timer(&self) -> impl Future<Output = ()> + use<> {
+        let publish = self.publish_again.as_ref().map(|(at, _)| *at);
+        let consumer = self.consumer.as_ref().and_then(Consumer::next);
+        let next = publish.into_iter().chain(consumer).min();
+        async move {
+            match next {
+                Some(at) => sleep_until(at).await,
+                None => std::future::pending().await,
+            }
+        }
+    }
+
+    async fn on_timer(&mut self, stop: &CancellationToken) -> Result<(), Error> {
+        if self.publish_again.as_ref().is_some_and(|(at, _)| *at <= Instant::now()) {
+            return self.rotate(stop).await;
+        }
+        // A volume that was replaced tells nobody.
+        let intact = self.with_publisher(|publisher| publisher.is_intact()).await?;
+        if !intact && self.status.borrow().published.is_some() && self.publish_again.is_none() {
+            return self.restore(stop).await;
+        }
+        self.hand_over(None, stop).await
+    }
+
+    /// Files are written and synced on a thread that may block.
+    async fn with_publisher<T: Send + 'static>(
+        &mut self,
+        work: impl FnOnce(&mut Publisher) -> T + Send + 'static,
+    ) -> Result<T, Error> {
+        // It is absent only while it works, and that is awaited here.
+        let Some(mut publisher) = self.publisher.take() else {
+            return std::future::pending().await;
+        };
+        let (publisher, outcome) = tokio::task::spawn_blocking(move || {
+            let outcome = work(&mut publisher);
+            (publisher, outcome)
+        })
+        .await?;
+        self.publisher = Some(publisher);
+        Ok(outcome)
+    }
+}
+
+/// Ends [`GRACE`] after the end has been asked for.
+async fn grace(stop: &CancellationToken) {
+    stop.cancelled().await;
+    sleep(GRACE).await;
+}

@@ -1,0 +1,159 @@
+//! What is said of a rotation. A change of state is said once, its repetition at the debug level.
+
+use std::time::{Duration, SystemTime};
+
+use tracing::{debug, error, info, warn};
+
+use super::consumer::Attempt;
+use crate::diagnose::{self, Finding};
+use crate::material::Material;
+use crate::postgres::{self, Retry, TlsSettings};
+use crate::timing;
+use crate::verify::{Target, Verdict};
+
+/// Milliseconds, to the microsecond.
+fn milliseconds(duration: Duration) -> f64 {
+    (duration.as_secs_f64() * 1e6).round() / 1e3
+}
+
+/// The line of a rotation that came to its end.
+pub(super) fn rotated(
+    attempt: &Attempt,
+    material: &Material,
+    generation: u64,
+    took: Option<Duration>,
+    routine: bool,
+) {
+    if routine {
+        debug!(generation, verdict = %attempt.verdict, "verified again");
+        return;
+    }
+    // A reload that was not possible is no fault once the handshake has shown the new certificate.
+    let without_reload = attempt.sql.as_ref().map(ToString::to_string);
+    info!(
+        generation,
+        verdict = %attempt.verdict,
+        spiffe_id = %material.spiffe_id(),
+        serial = material.leaf().serial().short(),
+        not_after = timing::utc(material.not_after()),
+        publish_ms = took.map(milliseconds),
+        reload_ms = attempt.reload.map(milliseconds),
+        verify_ms = milliseconds(attempt.verify),
+        without_reload,
+        "rotated"
+    );
+}
+
+/// The line of a publication where no server takes part.
+pub(super) fn published(material: &Material, generation: u64, took: Duration) {
+    info!(
+        generation,
+        spiffe_id = %material.spiffe_id(),
+        serial = material.leaf().serial().short(),
+        not_after = timing::utc(material.not_after()),
+        publish_ms = milliseconds(took),
+        "published"
+    );
+}
+
+pub(super) fn publication_failed(text: &str, delay: Duration, repeated: bool) {
+    let next = format!("what was published stays; retrying in {}", roughly(delay));
+    if repeated {
+        debug!(error = text, next, "still cannot publish the new identity");
+    } else {
+        error!(error = text, next, "cannot publish the new identity");
+    }
+}
+
+/// What is known of the server, once.
+pub(super) fn server(settings: &TlsSettings, target: &Target) {
+    if *target == Target::Auto && settings.listen_addresses.is_empty() {
+        warn!(
+            version = settings.version,
+            fix = "let it listen on 127.0.0.1 (listen_addresses) to have every rotation proven",
+            "PostgreSQL has no TCP listener: what it serves cannot be verified"
+        );
+    } else {
+        info!(
+            version = settings.version,
+            listen_addresses = settings.listen_addresses,
+            port = settings.port,
+            "connected to PostgreSQL"
+        );
+    }
+}
+
+pub(super) fn concerns(concerns: &[Finding]) {
+    for Finding { cause, fix } in concerns {
+        warn!(cause, fix, "PostgreSQL's settings do not lead to the published files");
+    }
+}
+
+/// Why the published set is not proven to be served.
+pub(super) struct Trouble {
+    pub(super) sentence: String,
+    /// Tells one trouble from the next; free of times.
+    pub(super) key: String,
+    findings: Vec<Finding>,
+    pub(super) slow: bool,
+    pending: bool,
+}
+
+impl Trouble {
+    pub(super) fn of(
+        attempt: &Attempt,
+        findings: &[Finding],
+        session: &postgres::Settings,
+        now: SystemTime,
+    ) -> Self {
+        let (sentence, general) = diagnose::explain(attempt.verdict, &attempt.facts, now);
+        let slow = attempt.retry() == Retry::Slowly;
+        let Some(error) = &attempt.sql else {
+            let findings = if findings.is_empty() { vec![general] } else { findings.to_vec() };
+            let pending = attempt.verdict == Verdict::Unreachable;
+            let key = format!("{} {findings:?}", attempt.verdict);
+            return Self { sentence, key, findings, slow, pending };
+        };
+        // Whatever else is wrong, the reload has not happened yet.
+        let mut all = Vec::new();
+        if let Some(fix) = error.remedy(session) {
+            all.push(Finding { cause: error.to_string(), fix });
+        }
+        all.extend_from_slice(findings);
+        let sentence = if slow {
+            format!("PostgreSQL cannot be asked to reload: {error}")
+        } else {
+            format!("the reload is pending: {error}")
+        };
+        let key = format!("{sentence} {all:?}");
+        Self { sentence, key, findings: all, slow, pending: !slow }
+    }
+
+    /// Says it: an alarm, unless waiting is enough.
+    pub(super) fn say(&self, generation: u64, delay: Duration, repeated: bool) {
+        let Self { sentence, findings, pending, .. } = self;
+        let cause = joined(findings.iter().map(|finding| finding.cause.as_str()));
+        let fix = joined(findings.iter().map(|finding| finding.fix.as_str()));
+        let next = format!("retrying in {}", roughly(delay));
+        if repeated {
+            debug!(generation, cause, fix, next, "still: {sentence}");
+        } else if *pending {
+            info!(generation, next, "published; {sentence}");
+        } else {
+            error!(generation, cause, fix, next, "{sentence}");
+        }
+    }
+}
+
+fn joined<'a>(texts: impl Iterator<Item = &'a str>) -> Option<String> {
+    let texts: Vec<_> = texts.filter(|text| !text.is_empty()).collect();
+    (!texts.is_empty()).then(|| texts.join("; "))
+}
+
+fn roughly(delay: Duration) -> String {
+    if delay < Duration::from_secs(1) {
+        format!("{} ms", delay.as_millis())
+    } else {
+        timing::roughly(delay)
+    }
+}
