@@ -1,0 +1,175 @@
+# shellcheck shell=bash
+# Finds what the scripts need, or installs it. To be sourced in the root of the repository.
+#
+#   prerequisites [PROGRAM=PACKAGE]...   cargo, a C compiler, PostgreSQL, and each PROGRAM
+#   postgresql_bin                       prints the directory of initdb, postgres and psql
+
+createcluster=/etc/postgresql-common/createcluster.conf
+
+prerequisites() {
+    need_cargo
+    local -a packages=()
+    # ring compiles C: a compiler alone, without the C library's headers, is not enough.
+    if ! printf '#include <stdio.h>\n' | cc -E -x c - >/dev/null 2>&1; then
+        packages+=(gcc libc6-dev)
+    fi
+    if ! postgresql_bin >/dev/null; then
+        packages+=(postgresql postgresql-client)
+    fi
+    local wanted
+    for wanted in "$@"; do
+        command -v "${wanted%%=*}" >/dev/null || packages+=("${wanted#*=}")
+    done
+    if ((${#packages[@]})); then
+        install_packages "${packages[@]}"
+    fi
+    postgresql_bin >/dev/null || give_up "no directory has initdb, postgres and psql"
+}
+
+give_up() {
+    printf '%s: %s\n' "$0" "$1" >&2
+    if (($# > 1)); then
+        printf '  %s\n' "${@:2}" >&2
+    fi
+    exit 1
+}
+
+need_cargo() {
+    local oldest found
+    oldest=$(sed -n 's/^rust-version = "\(.*\)"$/\1/p' Cargo.toml | head -n 1)
+    if ! command -v cargo >/dev/null && [[ -x ${CARGO_HOME:-$HOME/.cargo}/bin/cargo ]]; then
+        PATH=${CARGO_HOME:-$HOME/.cargo}/bin:$PATH
+    fi
+    command -v cargo >/dev/null ||
+        give_up "cargo is missing; Rust $oldest or later is needed" \
+            "install it as https://rustup.rs says, and open a new shell"
+    found=$(rustc --version | cut -d ' ' -f 2) || give_up "rustc does not run"
+    at_least "$oldest" "$found" ||
+        give_up "Rust $found is too old; $oldest or later is needed" \
+            "rustup update stable" \
+            "(where a distribution's own package is in the way: https://rustup.rs)"
+}
+
+at_least() {
+    [[ $(printf '%s\n' "$1" "$2" | sort -V | head -n 1) == "$1" ]]
+}
+
+# The same choice as tests/support/src/installation.rs makes.
+postgresql_bin() {
+    local directory
+    if [[ -n ${PGSVID_PG_BIN:-} ]]; then
+        is_server "$PGSVID_PG_BIN" ||
+            give_up "PGSVID_PG_BIN=$PGSVID_PG_BIN lacks initdb, postgres or psql"
+        printf '%s\n' "$PGSVID_PG_BIN"
+        return
+    fi
+    while IFS= read -r directory; do
+        if is_server "$directory"; then
+            printf '%s\n' "$directory"
+            return
+        fi
+    done < <(
+        printf '%s\n' /usr/lib/postgresql/*/bin | sort -rV
+        pg_config --bindir 2>/dev/null
+    )
+    return 1
+}
+
+is_server() {
+    [[ -x $1/initdb && -x $1/postgres && -x $1/psql ]]
+}
+
+install_packages() {
+    local install='apt-get install --no-install-recommends'
+    local -a by_hand=("$install $*")
+    if [[ " $* " == *" postgresql "* ]]; then
+        # Without a cluster of the system, as install_without_cluster does it.
+        by_hand=(
+            "$install postgresql-common"
+            "echo 'create_main_cluster = false' >>$createcluster"
+            "${by_hand[@]}"
+        )
+    fi
+    command -v apt-get >/dev/null ||
+        give_up "needed, and to be installed by hand, since this is neither Debian nor Ubuntu:" \
+            "$*"
+    local -a as_root=()
+    if ((EUID != 0)); then
+        command -v sudo >/dev/null ||
+            give_up "needed: $*; there is no sudo, so let root run" "${by_hand[@]}"
+        as_root=(sudo)
+        if ! sudo -n true 2>/dev/null; then
+            [[ -t 0 && -t 2 ]] ||
+                give_up "needed: $*; sudo asks for a password, so let root run" "${by_hand[@]}"
+            printf 'To be installed, and that needs sudo: %s\n' "$*" >&2
+            sudo -v || give_up "sudo did not let you; let root run" "${by_hand[@]}"
+        fi
+    fi
+    printf 'Installing %s …\n' "$*" >&2
+    apt_get update
+    if [[ " $* " == *" postgresql "* ]]; then
+        install_without_cluster "$@"
+    else
+        apt_get install "$@"
+    fi
+}
+
+# Quiet unless it fails.
+apt_get() {
+    local log
+    log=$(mktemp)
+    # NEEDRESTART_SUSPEND: Ubuntu would ask which services to restart.
+    if ! "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive NEEDRESTART_SUSPEND=1 \
+        apt-get --yes --no-install-recommends -o DPkg::Lock::Timeout=300 "$@" \
+        >"$log" 2>&1 </dev/null; then
+        cat "$log" >&2
+        rm -f "$log"
+        give_up "apt-get $1 failed"
+    fi
+    rm -f "$log"
+}
+
+# Debian's postgresql creates and starts a cluster of the system unless it is told not to. What an
+# administrator has said about that stands; otherwise it is said for this one installation.
+install_without_cluster() (
+    former=$createcluster.before-pgsvid
+    restore() {
+        if [[ -e $former ]]; then
+            "${as_root[@]}" mv -f "$former" "$createcluster"
+        fi
+    }
+    # Left by a run that was killed.
+    restore
+    trap restore EXIT
+    trap 'exit 130' INT
+    trap 'exit 143' TERM HUP
+
+    # It holds the configuration, and creates nothing.
+    apt_get install postgresql-common
+    before=$(clusters)
+    if wish=$(pg_conftool "$createcluster" show -bs create_main_cluster 2>/dev/null); then
+        withheld=false
+    else
+        withheld=true wish=
+        # The copy appears whole or not at all: it is what a killed run is mended from.
+        "${as_root[@]}" cp -a "$createcluster" "$former.part"
+        "${as_root[@]}" mv "$former.part" "$former"
+        printf 'create_main_cluster = false\n' |
+            "${as_root[@]}" tee -a "$createcluster" >/dev/null
+    fi
+    apt_get install "$@"
+    created=$(comm -13 <(printf '%s\n' "$before") <(clusters))
+    if [[ -z $created ]]; then
+        exit 0
+    fi
+    if [[ $withheld == true ]]; then
+        give_up "installing postgresql created a cluster: $created" \
+            "to remove it: pg_dropcluster --stop $created"
+    fi
+    printf 'Cluster %s was created, as %s asks for it (create_main_cluster = %s).\n' \
+        "$created" "$createcluster" "$wish" >&2
+)
+
+clusters() {
+    pg_lsclusters --no-header | awk '{ print $1, $2 }' | sort
+}
