@@ -99,7 +99,7 @@ impl Error {
     /// What an operator has to do, ready to paste; `None` where waiting is enough.
     #[must_use]
     pub fn remedy(&self, settings: &Settings) -> Option<String> {
-        let Settings { user, database, .. } = settings;
+        let (user, database) = (quoted(&settings.user), &settings.database);
         let grant = format!("GRANT EXECUTE ON FUNCTION pg_catalog.pg_reload_conf() TO {user}");
         match self {
             Self::Forbidden => Some(format!(
@@ -132,5 +132,15 @@ impl Error {
             },
             _ => None,
         }
+    }
+}
+
+/// A role's name as SQL wants it.
+fn quoted(name: &str) -> String {
+    let plain = name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
+    if plain && !name.starts_with(|c: char| c.is_ascii_digit()) {
+        name.to_owned()
+    } else {
+        format!("\"{}\"", name.replace('"', "\"\""))
     }
 }

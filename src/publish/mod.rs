@@ -124,7 +124,9 @@ impl Publisher {
         let Some(name) = links::current(&self.directory)? else {
             return Ok(None);
         };
-        let Ok(kept) = generation::load(&self.directory, &name, &self.names()) else {
+        // Companions are not part of the identity: one that is missing is written anew.
+        let names = self.set_names();
+        let Ok(kept) = generation::load(&self.directory, &name, &names) else {
             return Ok(None);
         };
         let Ok(material) = decode(&self.settings, &kept, expectations, now) else {
@@ -221,10 +223,14 @@ impl Publisher {
         }
     }
 
+    fn set_names(&self) -> [String; 3] {
+        let settings = &self.settings;
+        [&settings.certificate, &settings.private_key, &settings.bundle].map(Clone::clone)
+    }
+
     fn names(&self) -> Vec<String> {
-        let fixed = [&self.settings.certificate, &self.settings.private_key, &self.settings.bundle];
-        let companions = self.companions.iter().map(|companion| &companion.name);
-        fixed.into_iter().chain(companions).cloned().collect()
+        let companions = self.companions.iter().map(|companion| companion.name.clone());
+        self.set_names().into_iter().chain(companions).collect()
     }
 
     fn preflight(&self) -> Result<(), Error> {
@@ -257,7 +263,13 @@ impl Publisher {
             bytes: pem::encode_key(material.key()),
             mode: settings.private_key_mode,
         };
-        let authorities = material.authorities().chain(extra_authorities);
+        let mut authorities: Vec<&Certificate> = Vec::new();
+        for authority in material.authorities().chain(extra_authorities) {
+            // An extra authority may be in the bundle as well, and is in a set that was read back.
+            if !authorities.contains(&authority) {
+                authorities.push(authority);
+            }
+        }
         let mut files = BTreeMap::from([
             (settings.certificate.clone(), public(pem::encode_certificates(material.chain()))),
             (settings.private_key.clone(), key),

@@ -52,6 +52,8 @@ pub(super) struct Consumer {
     said: Option<String>,
     next: Option<Instant>,
     changes: Changes,
+    /// Something has changed there since the last attempt.
+    changed: bool,
     leaf: Option<Fingerprint>,
     earlier: VecDeque<Fingerprint>,
     concerns: Vec<Finding>,
@@ -84,6 +86,7 @@ impl Consumer {
             said: None,
             next: None,
             changes,
+            changed: false,
             leaf: None,
             earlier: VecDeque::new(),
             concerns: Vec::new(),
@@ -103,11 +106,15 @@ impl Consumer {
         (self.verdict, self.problem.clone())
     }
 
-    /// Ends when an attempt is open and something has changed where the server's socket and files are.
+    /// Ends when an attempt is open and something has changed where the server's socket and files are. May be
+    /// cancelled without loss.
     pub(super) async fn mended(consumer: Option<&mut Self>) {
         match consumer {
             Some(consumer) if matches!(consumer.standing, Standing::Trying { .. }) => {
-                consumer.changes.changed().await;
+                if !consumer.changed {
+                    consumer.changes.changed().await;
+                    consumer.changed = true;
+                }
                 // PostgreSQL binds its socket before it answers; an editor writes and renames.
                 tokio::time::sleep(SETTLE).await;
             }
@@ -122,6 +129,7 @@ impl Consumer {
         authorities: &[Certificate],
         published: bool,
     ) -> Attempt {
+        self.changed = false;
         self.changes.settle();
         self.owes_reload |= published;
         self.remember(material.leaf().fingerprint());

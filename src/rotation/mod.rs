@@ -64,6 +64,9 @@ pub enum Error {
     Publication(#[from] tokio::task::JoinError),
 }
 
+/// Shortest time from one rotation to the next: each reload wakes every backend, and an agent gone wild may send a
+/// thousand updates a second. The newest of them counts.
+const SHORTEST_INTERVAL: Duration = Duration::from_millis(100);
 /// How long a rotation that has begun may go on after the end has been asked for.
 const GRACE: Duration = Duration::from_secs(5);
 /// First and longest back-off between tries to publish.
@@ -82,6 +85,8 @@ pub struct Rotation {
     wanted: Option<Arc<Material>>,
     generation: u64,
     publish_again: Option<(Instant, Backoff)>,
+    /// When the next identity may be taken from the source.
+    not_before: Instant,
     said: Option<String>,
 }
 
@@ -107,6 +112,7 @@ impl Rotation {
             wanted: None,
             generation: 0,
             publish_again: None,
+            not_before: Instant::now(),
             said: None,
         };
         Ok((rotation, receiver))
@@ -121,7 +127,7 @@ impl Rotation {
             tokio::select! {
                 biased;
                 () = stop.cancelled() => return Ok(()),
-                changed = self.source.changed() => {
+                changed = changed_after(self.not_before, &mut self.source) => {
                     if changed.is_err() {
                         // The source has ended; whoever owns both says why.
                         stop.cancelled().await;
@@ -160,9 +166,15 @@ impl Rotation {
                     not_after = timing::utc(material.not_after()),
                     "the set of an earlier run is still valid"
                 );
+                let as_configured = self.holds(&material);
                 self.wanted = Some(Arc::new(material));
                 self.published();
-                self.hand_over(None, stop).await?;
+                if as_configured {
+                    self.hand_over(None, stop).await?;
+                } else {
+                    // Modes, group or companions are configured otherwise than when it was published.
+                    self.rotate(stop).await?;
+                }
             }
             Ok(None) => {}
             Err(error) => warn!(%error, "the set of an earlier run cannot be read"),
@@ -181,17 +193,19 @@ impl Rotation {
             return Ok(());
         };
         let known = self.wanted.replace(Arc::clone(&material));
-        let holds = {
-            let authorities = self.authorities.certificates();
-            self.publisher.as_ref().is_some_and(|publisher| publisher.holds(&material, authorities))
-        };
-        if holds {
+        if self.holds(&material) {
             if !known.is_some_and(|known| known.publishes_as(&material)) {
                 debug!("the identity is the one that is published");
             }
             return Ok(());
         }
         self.rotate(stop).await
+    }
+
+    /// Whether publishing this would change nothing.
+    fn holds(&self, material: &Material) -> bool {
+        let authorities = self.authorities.certificates();
+        self.publisher.as_ref().is_some_and(|publisher| publisher.holds(material, authorities))
     }
 
     /// Publishes what is wanted, and hands it over.
@@ -201,6 +215,7 @@ impl Rotation {
         };
         let authorities = self.authorities.certificates().to_vec();
         let begun = Instant::now();
+        self.not_before = begun + SHORTEST_INTERVAL;
         let outcome = {
             let material = Arc::clone(&material);
             self.with_publisher(move |publisher| publisher.publish(&material, &authorities)).await?
@@ -339,6 +354,15 @@ impl Rotation {
         self.publisher = Some(publisher);
         Ok(outcome)
     }
+}
+
+/// Waits for news of the source, but not before `moment`.
+async fn changed_after(
+    moment: Instant,
+    source: &mut watch::Receiver<SourceState>,
+) -> Result<(), watch::error::RecvError> {
+    sleep_until(moment).await;
+    source.changed().await
 }
 
 /// Ends [`GRACE`] after the end has been asked for.
