@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{ResolvesClientCert, Resumption};
+use rustls::crypto::ring::kx_group;
 use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms};
 use rustls::pki_types::{CertificateDer, ServerName, SubjectPublicKeyInfoDer, UnixTime};
 use rustls::sign::CertifiedKey;
@@ -27,7 +28,7 @@ pub(super) async fn shake<S>(stream: S) -> io::Result<Served>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let provider = Arc::new(provider());
     let notes = Arc::new(Notes::default());
     let verifier = Possession { algorithms: provider.signature_verification_algorithms };
     let mut config = config(provider, verifier)?;
@@ -59,6 +60,14 @@ where
         while matches!(stream.read(&mut farewell).await, Ok(read) if read > 0) {}
     }
     Ok(served)
+}
+
+/// PostgreSQL 15 prefers prime256v1 (`ssl_ecdh_curve`): offered first, it saves a round trip.
+fn provider() -> CryptoProvider {
+    CryptoProvider {
+        kx_groups: vec![kx_group::SECP256R1, kx_group::X25519, kx_group::SECP384R1],
+        ..rustls::crypto::ring::default_provider()
+    }
 }
 
 fn config(provider: Arc<CryptoProvider>, verifier: Possession) -> io::Result<ClientConfig> {

@@ -121,3 +121,98 @@ fn judge_served(served: &Served, expected: &Expected, now: SystemTime) -> Verdic
         _ => Verdict::Current,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use dev_agent::{Authority, Entry, Flaw, Svid};
+    use zeroize::Zeroizing;
+
+    use super::*;
+    use crate::material::{Expectations, Offer};
+    use crate::timing;
+
+    const DATABASE: &str = "spiffe://example.org/db";
+
+    fn material(svid: &Svid) -> Material {
+        let offer = Offer {
+            spiffe_id: Some(svid.spiffe_id.clone()),
+            hint: String::new(),
+            chain: svid.chain.concat(),
+            key: Zeroizing::new(svid.key.clone()),
+            bundle: svid.bundle.concat(),
+            federated: Vec::new(),
+        };
+        Material::check(offer, &Expectations::default(), timing::now()).unwrap()
+    }
+
+    fn serving(leaf: &[u8], authorities: Option<Vec<Vec<u8>>>) -> Facts {
+        let served = Served {
+            leaf: Certificate::parse(leaf).unwrap(),
+            authorities,
+            protocol: "TLSv1.3".to_owned(),
+            cipher: "TLS13_AES_256_GCM_SHA384".to_owned(),
+        };
+        Facts { address: "127.0.0.1:5432".to_owned(), answer: Answer::Served(Box::new(served)) }
+    }
+
+    #[test]
+    fn the_first_that_fits_from_the_top() {
+        let authority = Authority::new("example.org", false).unwrap();
+        let other = Authority::new("example.org", false).unwrap();
+        let issue = |entry: &Entry| authority.issue(entry).unwrap();
+        let database = Entry::new(DATABASE);
+        let published = issue(&database);
+        let before = issue(&database);
+        let foreign = issue(&Entry::new("spiffe://example.org/other"));
+        let expired = issue(&Entry::new(DATABASE).with(Flaw::Expired(Duration::from_secs(60))));
+
+        let published_material = material(&published);
+        let names = |of: &[&Authority]| -> Option<Vec<Vec<u8>>> {
+            let subject = |root: &[u8]| Certificate::parse(root).unwrap().subject().to_vec();
+            Some(of.iter().map(|authority| subject(authority.root())).collect())
+        };
+        let ours = names(&[&authority]);
+        let expected = Expected::of(&published_material, &[], Vec::new());
+        let knows_foreign =
+            Expected { earlier: vec![Fingerprint::of(foreign.leaf())], ..expected.clone() };
+        let nothing = |answer| Facts { address: String::new(), answer };
+
+        for (what, facts, expected, verdict) in [
+            ("silence", nothing(Answer::Nothing(String::new())), &expected, Verdict::Unreachable),
+            ("no TLS", nothing(Answer::Plaintext), &expected, Verdict::Plaintext),
+            ("expired", serving(expired.leaf(), ours.clone()), &expected, Verdict::Expired),
+            ("another ID", serving(foreign.leaf(), ours.clone()), &expected, Verdict::Foreign),
+            (
+                "an ID of ours",
+                serving(foreign.leaf(), ours.clone()),
+                &knows_foreign,
+                Verdict::StillOld,
+            ),
+            ("before", serving(before.leaf(), ours.clone()), &expected, Verdict::StillOld),
+            (
+                "other CA",
+                serving(published.leaf(), names(&[&other])),
+                &expected,
+                Verdict::OldAuthorities,
+            ),
+            (
+                "more CAs",
+                serving(published.leaf(), names(&[&authority, &other])),
+                &expected,
+                Verdict::OldAuthorities,
+            ),
+            (
+                "fewer CAs",
+                serving(published.leaf(), Some(Vec::new())),
+                &expected,
+                Verdict::OldAuthorities,
+            ),
+            ("no request", serving(published.leaf(), None), &expected, Verdict::Current),
+            ("all is well", serving(published.leaf(), ours.clone()), &expected, Verdict::Current),
+        ] {
+            assert_eq!(judge(&facts, expected, timing::now()), verdict, "{what}");
+        }
+    }
+}
