@@ -39,6 +39,8 @@ pub struct FileFacts {
     pub named: String,
     /// The path here, if it can be told.
     pub path: Option<std::path::PathBuf>,
+    /// Whether it is the published file, by whatever path.
+    pub published: bool,
     /// What is there.
     pub state: State,
 }

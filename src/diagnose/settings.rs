@@ -1,8 +1,8 @@
 //! Whether PostgreSQL's settings lead to the published files at all.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use super::Finding;
+use super::{FileFacts, Files, Finding};
 use crate::postgres::{Setting, TlsSettings};
 
 /// The published files' paths, as PostgreSQL sees them.
@@ -18,7 +18,7 @@ pub struct PublishedPaths {
 
 /// What in the settings will keep the published files from being served.
 #[must_use]
-pub fn concerns(settings: &TlsSettings, paths: &PublishedPaths) -> Vec<Finding> {
+pub fn concerns(settings: &TlsSettings, files: &Files, paths: &PublishedPaths) -> Vec<Finding> {
     let mut findings = Vec::new();
     if settings.ssl.value != "on" {
         let by = settings.ssl.overridden_by();
@@ -27,18 +27,19 @@ pub fn concerns(settings: &TlsSettings, paths: &PublishedPaths) -> Vec<Finding> 
             fix: mend("ssl", "on", by),
         });
     }
-    for (name, setting, path) in [
-        ("ssl_cert_file", &settings.certificate, &paths.certificate),
-        ("ssl_key_file", &settings.private_key, &paths.private_key),
-        ("ssl_ca_file", &settings.authorities, &paths.bundle),
+    for (name, setting, facts, path) in [
+        ("ssl_cert_file", &settings.certificate, &files.certificate, &paths.certificate),
+        ("ssl_key_file", &settings.private_key, &files.private_key, &paths.private_key),
+        ("ssl_ca_file", &settings.authorities, &files.authorities, &paths.bundle),
     ] {
-        findings.extend(concern(name, setting, path));
+        findings.extend(concern(name, setting, facts, path));
     }
     findings
 }
 
-fn concern(name: &str, setting: &Setting, path: &std::path::Path) -> Option<Finding> {
-    if std::path::Path::new(&setting.value) == path {
+fn concern(name: &str, setting: &Setting, facts: &FileFacts, path: &Path) -> Option<Finding> {
+    // Another path may lead to the same file.
+    if Path::new(&setting.value) == path || facts.published {
         return None;
     }
     let by = setting.overridden_by();

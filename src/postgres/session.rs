@@ -55,7 +55,10 @@ impl Session {
     pub async fn close(self) {
         let Self { client, connection } = self;
         drop(client);
-        let _ = timeout(LIMIT, connection).await;
+        let stuck = connection.abort_handle();
+        if timeout(LIMIT, connection).await.is_err() {
+            stuck.abort();
+        }
     }
 
     async fn rows(&self, statement: &str) -> Result<Vec<Vec<Option<String>>>, Error> {

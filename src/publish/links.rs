@@ -38,10 +38,9 @@ pub(super) fn check(directory: &Directory, names: &[String]) -> Result<(), Error
     Ok(())
 }
 
-/// Makes `generation` the current one, for every reader at once.
+/// Makes `generation` the current one, for every reader at once. It is durable only after a sync.
 pub(super) fn swap(directory: &Directory, generation: &str) -> Result<(), Error> {
-    link(directory, CURRENT, generation)?;
-    directory.sync()
+    link(directory, CURRENT, generation)
 }
 
 /// Makes sure that every stable name is a link; returns the names where a plain file was replaced.

@@ -163,6 +163,8 @@ impl Publisher {
             generation::remove(&self.directory, generation.name());
             return Err(error);
         }
+        // From here on it is what readers see: whatever fails now, it stays.
+        self.directory.sync()?;
         links::ensure(&self.directory, &self.names())?;
         let name = generation.name().to_owned();
         self.current = Some(generation);
@@ -191,6 +193,7 @@ impl Publisher {
         let generation =
             generation::write(&self.directory, generation::fresh_name(), files, settings.group)?;
         links::swap(&self.directory, generation.name())?;
+        self.directory.sync()?;
         links::ensure(&self.directory, &names)
     }
 

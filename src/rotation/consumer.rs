@@ -149,7 +149,11 @@ impl Consumer {
             None => Verdict::Unverifiable,
         };
         let verify = begun.elapsed();
-        let findings = if verdict.is_final() { Vec::new() } else { self.findings(verdict).await };
+        let findings = if verdict.is_final() || verdict == Verdict::Unreachable {
+            Vec::new()
+        } else {
+            self.findings(sql.is_none()).await
+        };
         Attempt { reload, sql, verify, facts: facts.unwrap_or_else(nowhere), verdict, findings }
     }
 
@@ -218,8 +222,8 @@ impl Consumer {
 
     async fn use_session(&mut self, session: &Session) -> Result<bool, postgres::Error> {
         let settings = session.tls_settings().await?;
-        self.tell_concerns(&settings);
         let files = self.files(&settings);
+        self.tell_concerns(&settings, &files);
         self.known = Some(settings.clone());
         if !self.owes_reload && !self.has_news(&files, &settings) {
             return Ok(false);
@@ -239,9 +243,9 @@ impl Consumer {
     }
 
     /// Says what in the settings will keep the files from being served: at start, and when it changes.
-    fn tell_concerns(&mut self, settings: &TlsSettings) {
+    fn tell_concerns(&mut self, settings: &TlsSettings, files: &Files) {
         let first = self.known.is_none();
-        let concerns = diagnose::concerns(settings, &self.server.paths);
+        let concerns = diagnose::concerns(settings, files, &self.server.paths);
         if first {
             report::server(settings, &self.server.verify.target);
         }
@@ -273,11 +277,8 @@ impl Consumer {
 
     /// What can be seen from here of why the published set is not served. The reload may have applied pending
     /// edits, and only a new session shows them.
-    async fn findings(&mut self, verdict: Verdict) -> Vec<Finding> {
-        if verdict == Verdict::Unreachable {
-            return Vec::new();
-        }
-        if let Ok(session) = Session::connect(&self.server.session).await {
+    async fn findings(&mut self, reachable: bool) -> Vec<Finding> {
+        if reachable && let Ok(session) = Session::connect(&self.server.session).await {
             if let Ok(settings) = session.tls_settings().await {
                 self.known = Some(settings);
             }
@@ -286,13 +287,15 @@ impl Consumer {
         let Some(settings) = &self.known else {
             return Vec::new();
         };
-        let mut findings = diagnose::concerns(settings, &self.server.paths);
-        findings.extend(diagnose::refused(&self.files(settings)));
+        let files = self.files(settings);
+        let mut findings = diagnose::concerns(settings, &files, &self.server.paths);
+        findings.extend(diagnose::refused(&files));
         findings
     }
 
     fn files(&self, settings: &TlsSettings) -> Files {
-        survey::files(settings, &self.server.session, &self.server.viewpoint)
+        let Server { session, paths, viewpoint, .. } = &self.server;
+        survey::files(settings, session, paths, viewpoint)
     }
 
     /// Watches the socket's directory, and those of the files that PostgreSQL should take.

@@ -166,13 +166,14 @@ impl Rotation {
                     not_after = timing::utc(material.not_after()),
                     "the set of an earlier run is still valid"
                 );
-                let as_configured = self.holds(&material);
+                let as_configured = self.holds(&material)
+                    && self.with_publisher(|publisher| publisher.is_intact()).await?;
                 self.wanted = Some(Arc::new(material));
                 self.published();
                 if as_configured {
                     self.hand_over(None, stop).await?;
                 } else {
-                    // Modes, group or companions are configured otherwise than when it was published.
+                    // A link is missing, or modes, group or companions are configured otherwise than then.
                     self.rotate(stop).await?;
                 }
             }
@@ -234,6 +235,8 @@ impl Rotation {
                 self.generation += 1;
                 self.published();
                 self.hand_over(Some(took), stop).await?;
+                // The generation before stays in any case: it is the last good set until this one is verified.
+                self.with_publisher(|publisher| publisher.sweep(timing::now())).await?;
             }
             Err(error) => self.publication_failed(&error),
         }
@@ -302,14 +305,9 @@ impl Rotation {
                 status.verdict = verdict;
                 status.problem = problem;
             });
-            if !consumer.is_settled() {
-                return Ok(());
-            }
         } else if let Some(took) = took {
             report::published(&material, self.generation, took);
         }
-        // The previous generation stays until the new one is verified.
-        self.with_publisher(|publisher| publisher.sweep(timing::now())).await?;
         Ok(())
     }
 

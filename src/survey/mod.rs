@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::OFlags;
 use zeroize::Zeroizing;
 
-use crate::diagnose::{Content, FileFacts, Files, Present, State};
+use crate::diagnose::{Content, FileFacts, Files, Present, PublishedPaths, State};
 use crate::material::pem;
 use crate::postgres::{self, TlsSettings};
 
@@ -38,15 +38,30 @@ impl Viewpoint {
 
 /// Looks at the three files that `settings` name.
 #[must_use]
-pub fn files(settings: &TlsSettings, socket: &postgres::Settings, viewpoint: &Viewpoint) -> Files {
+pub fn files(
+    settings: &TlsSettings,
+    socket: &postgres::Settings,
+    published: &PublishedPaths,
+    viewpoint: &Viewpoint,
+) -> Files {
     let data_directory = data_directory(socket);
-    let look = |value: &str| look(value, data_directory.as_deref(), viewpoint);
+    let look = |value: &str, published: &Path| {
+        let mut facts = look(value, data_directory.as_deref(), viewpoint);
+        let published = viewpoint.here(published);
+        facts.published = facts.path.as_deref().is_some_and(|path| is_same(path, &published));
+        facts
+    };
     Files {
-        certificate: look(&settings.certificate.value),
-        private_key: look(&settings.private_key.value),
-        authorities: look(&settings.authorities.value),
+        certificate: look(&settings.certificate.value, &published.certificate),
+        private_key: look(&settings.private_key.value, &published.private_key),
+        authorities: look(&settings.authorities.value, &published.bundle),
         server_uid: server_uid(socket),
     }
+}
+
+fn is_same(one: &Path, other: &Path) -> bool {
+    let identity = |path| std::fs::metadata(path).ok().map(|found| (found.dev(), found.ino()));
+    identity(one).is_some_and(|found| Some(found) == identity(other))
 }
 
 /// The uid that PostgreSQL runs as: it owns its socket.
@@ -66,7 +81,7 @@ fn data_directory(socket: &postgres::Settings) -> Option<PathBuf> {
 
 fn look(value: &str, data_directory: Option<&Path>, viewpoint: &Viewpoint) -> FileFacts {
     let named = PathBuf::from(value);
-    let facts = |path, state| FileFacts { named: value.to_owned(), path, state };
+    let facts = |path, state| FileFacts { named: value.to_owned(), path, published: false, state };
     if value.is_empty() {
         return facts(None, State::NotSet);
     }
