@@ -131,7 +131,6 @@ mod tests {
 
     use super::*;
     use crate::material::{Expectations, Offer};
-    use crate::timing;
 
     const DATABASE: &str = "spiffe://example.org/db";
 
@@ -144,7 +143,12 @@ mod tests {
             bundle: svid.bundle.concat(),
             federated: Vec::new(),
         };
-        Material::check(offer, &Expectations::default(), timing::now()).unwrap()
+        Material::check(offer, &Expectations::default(), moment(svid)).unwrap()
+    }
+
+    /// A moment in the life of an SVID: it is dated ten seconds back.
+    fn moment(svid: &Svid) -> SystemTime {
+        Certificate::parse(svid.leaf()).unwrap().not_before() + Duration::from_secs(11)
     }
 
     fn serving(leaf: &[u8], authorities: Option<Vec<Vec<u8>>>) -> Facts {
@@ -212,7 +216,7 @@ mod tests {
             ("no request", serving(published.leaf(), None), &expected, Verdict::Current),
             ("all is well", serving(published.leaf(), ours.clone()), &expected, Verdict::Current),
         ] {
-            assert_eq!(judge(&facts, expected, timing::now()), verdict, "{what}");
+            assert_eq!(judge(&facts, expected, moment(&published)), verdict, "{what}");
         }
     }
 }
