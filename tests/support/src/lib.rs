@@ -44,6 +44,7 @@ mod installation;
 mod output;
 mod program;
 mod psql;
+mod setup;
 mod spawn;
 mod template;
 
@@ -57,3 +58,4 @@ pub use output::Mark;
 pub use program::Program;
 pub use psql::{Psql, PsqlOutput};
 pub use rustix::process::Signal;
+pub use setup::{LIMIT, Pgsvid, Setup, SetupBuilder};

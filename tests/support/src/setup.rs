@@ -1,0 +1,208 @@
+//! The usual trio: an agent, a PostgreSQL, and pgsvid between them.
+
+use std::ops::Deref;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use dev_agent::{DevAgent, Entry};
+use serde_json::Value;
+
+use crate::{Cluster, ClusterBuilder, Directory, Mark, Program, eventually};
+
+/// How long anything here is waited for: far longer than it takes, on however busy a machine.
+pub const LIMIT: Duration = Duration::from_secs(30);
+
+/// An agent that runs, a PostgreSQL that does not yet, and where pgsvid publishes.
+///
+/// ```no_run
+/// # let binary = "/path/to/pgsvid";
+/// use test_support::Setup;
+///
+/// let setup = Setup::builder(binary).agent(|agent| agent.intermediate(true)).create();
+/// setup.configure("[postgres]\nverify_every = '1s'");
+/// let pgsvid = setup.start();
+/// setup.agent.rotate().unwrap();
+/// pgsvid.current(2);
+/// ```
+#[derive(Debug)]
+pub struct Setup {
+    /// Hands out [`Setup::SPIFFE_ID`], only when told to.
+    pub agent: DevAgent,
+    /// Has the role `pgsvid`, and its TLS settings name the published files.
+    pub cluster: Cluster,
+    /// Where pgsvid publishes.
+    pub files: Directory,
+    /// For the agent's socket, the configuration, and whatever a test needs.
+    pub other: Directory,
+    binary: PathBuf,
+}
+
+/// A [`Setup`] to be made.
+#[derive(Debug)]
+pub struct SetupBuilder {
+    agent: dev_agent::Builder,
+    cluster: ClusterBuilder,
+    files: Directory,
+    other: Directory,
+    binary: PathBuf,
+}
+
+impl SetupBuilder {
+    /// Changes the agent, which is not automatic and has one entry.
+    #[must_use]
+    pub fn agent(mut self, change: impl FnOnce(dev_agent::Builder) -> dev_agent::Builder) -> Self {
+        self.agent = change(self.agent);
+        self
+    }
+
+    /// Changes the server.
+    #[must_use]
+    pub fn cluster(mut self, change: impl FnOnce(ClusterBuilder) -> ClusterBuilder) -> Self {
+        self.cluster = change(self.cluster);
+        self
+    }
+
+    /// Starts the agent, and makes the server without starting it.
+    #[track_caller]
+    pub fn create(self) -> Setup {
+        let Self { agent, cluster, files, other, binary } = self;
+        let cluster = cluster.create();
+        cluster.prepare_role();
+        let agent = agent.start().expect("starts the agent");
+        let setup = Setup { agent, cluster, files, other, binary };
+        setup.configure("");
+        setup
+    }
+}
+
+impl Setup {
+    /// What the agent's only entry is for. Its DNS name is `localhost`.
+    pub const SPIFFE_ID: &str = "spiffe://example.org/ns/test/sa/db";
+
+    /// A setup to be changed; the path is `env!("CARGO_BIN_EXE_pgsvid")`.
+    pub fn builder(binary: impl AsRef<Path>) -> SetupBuilder {
+        let (files, other) = (Directory::new(), Directory::new());
+        SetupBuilder {
+            agent: DevAgent::builder(other.join("agent.sock"))
+                .entry(Entry::new(Self::SPIFFE_ID).dns("localhost"))
+                .automatic(false),
+            cluster: Cluster::builder().tls_files(files.path()),
+            files,
+            other,
+            binary: binary.as_ref().to_owned(),
+        }
+    }
+
+    /// The usual setup; the path is `env!("CARGO_BIN_EXE_pgsvid")`.
+    #[track_caller]
+    pub fn new(binary: impl AsRef<Path>) -> Self {
+        Self::builder(binary).create()
+    }
+
+    /// Replaces pgsvid's configuration file. Endpoint, directory, socket, port and log format come
+    /// from its command line.
+    pub fn configure(&self, toml: &str) {
+        self.other.write("pgsvid.toml", toml, 0o644);
+    }
+
+    /// Starts `pgsvid run`.
+    #[track_caller]
+    pub fn spawn(&self) -> Pgsvid {
+        self.spawn_with(&[])
+    }
+
+    /// The same with more arguments.
+    #[track_caller]
+    pub fn spawn_with(&self, more: &[&str]) -> Pgsvid {
+        let arguments = self.arguments();
+        let arguments = arguments.iter().map(String::as_str).chain(more.iter().copied());
+        Pgsvid(Program::spawn(&self.binary, ["run"].into_iter().chain(arguments), &[]))
+    }
+
+    /// The arguments that follow the command: configuration, endpoint, directory, socket, port, and
+    /// a log in JSON.
+    pub fn arguments(&self) -> Vec<String> {
+        let path = |path: &Path| path.display().to_string();
+        [
+            ("--config", path(&self.other.join("pgsvid.toml"))),
+            ("--endpoint", self.agent.endpoint()),
+            ("--directory", path(self.files.path())),
+            ("--postgres", path(self.cluster.socket_directory())),
+            ("--port", self.cluster.port().to_string()),
+            ("--log-format", "json".to_owned()),
+        ]
+        .into_iter()
+        .flat_map(|(name, value)| [name.to_owned(), value])
+        .collect()
+    }
+
+    /// Starts pgsvid, then PostgreSQL, and waits until the first generation is served.
+    #[track_caller]
+    pub fn start(&self) -> Pgsvid {
+        let pgsvid = self.spawn();
+        self.wait_published();
+        self.cluster.start();
+        pgsvid.current(1);
+        pgsvid
+    }
+
+    /// Waits until PostgreSQL can be started from what is published.
+    #[track_caller]
+    pub fn wait_published(&self) {
+        // The last link that pgsvid makes is that of the bundle or that of a service file.
+        eventually(LIMIT, "all files are published", || {
+            ["svid.pem", "svid_key.pem", "svid_bundle.pem"]
+                .iter()
+                .all(|name| self.files.join(name).exists())
+        });
+    }
+}
+
+/// A pgsvid that logs JSON.
+#[derive(Debug)]
+pub struct Pgsvid(Program);
+
+impl Pgsvid {
+    /// Waits for the first event with this message.
+    #[track_caller]
+    pub fn event(&self, message: &str) -> Value {
+        self.event_after(Mark::default(), message).0
+    }
+
+    /// Waits for the next event with this message, and tells where it ends.
+    #[track_caller]
+    pub fn event_after(&self, mark: Mark, message: &str) -> (Value, Mark) {
+        self.0.wait_for_event_after(mark, LIMIT, |event| event["message"] == message)
+    }
+
+    /// Waits for the verdict on a generation.
+    #[track_caller]
+    pub fn rotated(&self, generation: u64) -> Value {
+        self.0.wait_for_event(LIMIT, |event| {
+            event["message"] == "rotated" && event["generation"] == generation
+        })
+    }
+
+    /// The same, and it has to be `current`.
+    #[track_caller]
+    pub fn current(&self, generation: u64) -> Value {
+        let event = self.rotated(generation);
+        assert_eq!(event["verdict"], "current", "{event}");
+        event
+    }
+
+    /// All events so far with this message.
+    pub fn events(&self, message: &str) -> Vec<Value> {
+        let lines = self.0.lines();
+        let events = lines.iter().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        events.filter(|event| event["message"] == message).collect()
+    }
+}
+
+impl Deref for Pgsvid {
+    type Target = Program;
+
+    fn deref(&self) -> &Program {
+        &self.0
+    }
+}
