@@ -124,14 +124,14 @@ impl Supervisor {
         let mut stream = match timeout(limits::FIRST_MESSAGE, self.open()).await {
             Ok(Ok((stream, first))) => {
                 self.connected();
-                match first {
-                    Some(first) => {
-                        let mut stream = stream;
-                        self.take(first, &mut stream).await;
-                        stream
-                    }
-                    None => return Ended::Clean,
+                let Some(first) = first else {
+                    return Ended::Clean;
+                };
+                let mut stream = stream;
+                if let Some(ended) = self.take(first, &mut stream).await {
+                    return ended;
                 }
+                stream
             }
             Ok(Err(error)) => return Ended::Failed(error),
             Err(_) => return Ended::Failed(Error::Silent(limits::FIRST_MESSAGE)),
@@ -142,10 +142,13 @@ impl Supervisor {
                 message = stream.message() => message,
                 () = overdue => return Ended::Overdue,
             };
-            match message {
+            let ended = match message {
                 Ok(Some(message)) => self.take(message, &mut stream).await,
-                Ok(None) => return Ended::Clean,
-                Err(status) => return Ended::Failed(Error::answered(&status)),
+                Ok(None) => Some(Ended::Clean),
+                Err(status) => Some(Ended::Failed(Error::answered(&status))),
+            };
+            if let Some(ended) = ended {
+                return ended;
             }
         }
     }
@@ -174,14 +177,23 @@ impl Supervisor {
     }
 
     /// Takes a message, or the newest of those that are already readable: an agent may send two within a
-    /// tenth of a millisecond.
-    async fn take(&mut self, message: X509svidResponse, stream: &mut Streaming<X509svidResponse>) {
+    /// tenth of a millisecond. Returns how the stream has ended, if it has by then: that is said only once.
+    async fn take(
+        &mut self,
+        message: X509svidResponse,
+        stream: &mut Streaming<X509svidResponse>,
+    ) -> Option<Ended> {
         let mut newest = message;
         // Lets the connection's task read what the kernel holds.
         tokio::task::yield_now().await;
-        while let Some(Ok(Some(newer))) = stream.message().now_or_never() {
-            newest = newer;
-        }
+        let ended = loop {
+            match stream.message().now_or_never() {
+                None => break None,
+                Some(Ok(Some(newer))) => newest = newer,
+                Some(Ok(None)) => break Some(Ended::Clean),
+                Some(Err(status)) => break Some(Ended::Failed(Error::answered(&status))),
+            }
+        };
         let settings = &self.source.settings;
         let material = message::material(
             newest,
@@ -193,6 +205,7 @@ impl Supervisor {
             Ok(material) => self.accept(material),
             Err(reason) => self.reject(reason.to_string()),
         }
+        ended
     }
 
     fn accept(&mut self, material: Material) {
