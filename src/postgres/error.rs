@@ -4,7 +4,7 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use tokio_postgres::error::SqlState;
+use tokio_postgres::error::{Severity, SqlState};
 
 use super::Settings;
 
@@ -26,13 +26,18 @@ pub enum Error {
     /// The connection ended before the answer came.
     #[error("the connection to PostgreSQL was lost: {0}")]
     Lost(String),
+    /// The server asks for a login that we have nothing for.
+    #[error("PostgreSQL asks for a login that pgsvid is not configured for: {0}")]
+    NoLogin(String),
     /// The server refused.
-    #[error("{text} (SQLSTATE {})", code.code())]
+    #[error("{text} (SQLSTATE {code})", code = code.code())]
     Refused {
         /// Its reason as a code.
         code: SqlState,
         /// Its words, shortened and escaped.
         text: String,
+        /// Whether it refused the session, and not just a statement.
+        login: bool,
     },
     /// The configured password file cannot be read.
     #[error("cannot read the password file {}: {cause}", path.display())]
@@ -63,6 +68,7 @@ impl Error {
             return Self::Refused {
                 code: refused.code().clone(),
                 text: text.escape_debug().to_string(),
+                login: refused.parsed_severity() == Some(Severity::Fatal),
             };
         }
         let mut source = std::error::Error::source(error);
@@ -73,6 +79,11 @@ impl Error {
                     io::ErrorKind::PermissionDenied => Self::Forbidden,
                     kind => Self::Lost(kind.to_string()),
                 };
+            }
+            // tokio-postgres has no public kinds for these; its words are all there is.
+            let text = cause.to_string();
+            if matches!(text.as_str(), "password missing" | "unsupported authentication method") {
+                return Self::NoLogin(text);
             }
             source = cause.source();
         }
@@ -91,8 +102,25 @@ impl Error {
             {
                 Retry::Slowly
             }
-            Self::Forbidden | Self::PasswordFile { .. } | Self::Unexpected => Retry::Slowly,
+            Self::Forbidden | Self::NoLogin(_) | Self::PasswordFile { .. } | Self::Unexpected => {
+                Retry::Slowly
+            }
             _ => Retry::Soon,
+        }
+    }
+
+    /// What is wrong, with the role and the database that it is wrong for.
+    #[must_use]
+    pub fn cause(&self, settings: &Settings) -> String {
+        let Settings { user, database, .. } = settings;
+        match self {
+            Self::Refused { login: true, .. } | Self::NoLogin(_) => {
+                format!("role {user} cannot log in to database {database}")
+            }
+            Self::Refused { code, .. } if *code == SqlState::INSUFFICIENT_PRIVILEGE => {
+                format!("role {user} may not call pg_reload_conf() in database {database}")
+            }
+            _ => self.to_string(),
         }
     }
 
@@ -100,6 +128,11 @@ impl Error {
     #[must_use]
     pub fn remedy(&self, settings: &Settings) -> Option<String> {
         let (user, database) = (quoted(&settings.user), &settings.database);
+        let peer = format!(
+            "let uid {uid} log in as it: `local {database} {user} peer map=pgsvid` above the general lines of \
+             pg_hba.conf, `pgsvid <os-user> {user}` in pg_ident.conf, then reload",
+            uid = rustix::process::geteuid().as_raw(),
+        );
         let grant = format!("GRANT EXECUTE ON FUNCTION pg_catalog.pg_reload_conf() TO {user}");
         match self {
             Self::Forbidden => Some(format!(
@@ -109,27 +142,38 @@ impl Error {
             Self::PasswordFile { path, .. } => {
                 Some(format!("make {} readable for pgsvid's uid", path.display()))
             }
-            Self::Refused { code, .. } => match code.code() {
+            Self::Refused { code, login, .. } => match code.code() {
+                "42501" if *login => Some(format!(
+                    "psql -U postgres -c 'GRANT CONNECT ON DATABASE {database} TO {user}'",
+                    database = quoted(database),
+                )),
                 "42501" => Some(format!(
-                    "psql -U postgres -d {database} -c '{grant}' (the grant counts in that database only)"
+                    "psql -U postgres -d {database} -c '{grant}' (a grant counts in its own database only)"
                 )),
                 "3D000" => Some(format!(
                     "set postgres.database to a database that exists; {database} does not"
                 )),
-                "28P01" => Some(format!(
-                    "put the password of role {user} into the file that postgres.password_file names"
-                )),
+                "28P01" => Some(match &settings.password_file {
+                    Some(path) => {
+                        format!(
+                            "put the password of role {user} into {}; if there is no such role, create it",
+                            path.display()
+                        )
+                    }
+                    None => format!("if role {user} exists, {peer}"),
+                }),
                 // A missing role and a refused peer authentication have the same code, and their texts are
                 // translated by the server.
                 "28000" => Some(format!(
                     "psql -U postgres -d {database} -c 'CREATE ROLE {user} LOGIN CONNECTION LIMIT 3' \
-                     -c '{grant}'; if the role exists, let uid {uid} log in as it: `local {database} {user} \
-                     peer map=pgsvid` above the general lines of pg_hba.conf, and `pgsvid <os-user> {user}` \
-                     in pg_ident.conf",
-                    uid = rustix::process::geteuid().as_raw(),
+                     -c '{grant}'; if the role exists, {peer}"
                 )),
                 _ => None,
             },
+            Self::NoLogin(_) => Some(format!(
+                "{peer}; where that is impossible, set postgres.password_file to a file with the password of \
+                 role {user}"
+            )),
             _ => None,
         }
     }
