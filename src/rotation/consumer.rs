@@ -174,7 +174,7 @@ impl Consumer {
         let verdict_before = self.verdict.replace(attempt.verdict);
         if done {
             let routine = self.is_settled() && took.is_none() && verdict_before == self.verdict;
-            report::rotated(attempt, material, generation, took, routine);
+            report::rotated(attempt, &self.server.session, material, generation, took, routine);
             self.owes_reload = false;
             self.standing = Standing::Settled;
             self.problem = None;

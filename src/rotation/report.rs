@@ -19,6 +19,7 @@ fn milliseconds(duration: Duration) -> f64 {
 /// The line of a rotation that came to its end.
 pub(super) fn rotated(
     attempt: &Attempt,
+    session: &postgres::Settings,
     material: &Material,
     generation: u64,
     took: Option<Duration>,
@@ -42,6 +43,14 @@ pub(super) fn rotated(
         without_reload,
         "rotated"
     );
+    // Somebody else's reload, or PostgreSQL's start, has done our work; it will not do so at the next renewal.
+    if let Some(error) = &attempt.sql
+        && error.retry() == Retry::Slowly
+    {
+        let cause = error.cause(session);
+        let fix = error.remedy(session);
+        warn!(generation, cause, fix, "PostgreSQL cannot be asked to reload at the next renewal");
+    }
 }
 
 /// The line of a publication where no server takes part.
@@ -91,12 +100,23 @@ pub(super) fn concerns(concerns: &[Finding]) {
 
 /// Why the published set is not proven to be served.
 pub(super) struct Trouble {
+    verdict: Verdict,
     pub(super) sentence: String,
     /// Tells one trouble from the next; free of times.
     pub(super) key: String,
     findings: Vec<Finding>,
     pub(super) slow: bool,
-    pending: bool,
+    weight: Weight,
+}
+
+/// How much a trouble matters.
+enum Weight {
+    /// Goes away by itself.
+    Pending,
+    /// Nothing is known to be wrong, but nothing is proven either, and waiting may not help.
+    Unproven,
+    /// Somebody has to mend it.
+    Alarm,
 }
 
 impl Trouble {
@@ -107,17 +127,21 @@ impl Trouble {
         now: SystemTime,
     ) -> Self {
         let (sentence, general) = diagnose::explain(attempt.verdict, &attempt.facts, now);
+        let verdict = attempt.verdict;
         let slow = attempt.retry() == Retry::Slowly;
         let Some(error) = &attempt.sql else {
             let findings = if findings.is_empty() { vec![general] } else { findings.to_vec() };
-            let pending = attempt.verdict == Verdict::Unreachable;
-            let key = format!("{} {findings:?}", attempt.verdict);
-            return Self { sentence, key, findings, slow, pending };
+            let weight = match verdict {
+                Verdict::Unreachable => Weight::Unproven,
+                _ => Weight::Alarm,
+            };
+            let key = format!("{verdict} {findings:?}");
+            return Self { verdict, sentence, key, findings, slow, weight };
         };
         // Whatever else is wrong, the reload has not happened yet.
         let mut all = Vec::new();
         if let Some(fix) = error.remedy(session) {
-            all.push(Finding { cause: error.to_string(), fix });
+            all.push(Finding { cause: error.cause(session), fix });
         }
         all.extend_from_slice(findings);
         let sentence = if slow {
@@ -126,21 +150,25 @@ impl Trouble {
             format!("the reload is pending: {error}")
         };
         let key = format!("{sentence} {all:?}");
-        Self { sentence, key, findings: all, slow, pending: !slow }
+        let weight = if slow { Weight::Alarm } else { Weight::Pending };
+        Self { verdict, sentence, key, findings: all, slow, weight }
     }
 
     /// Says it: an alarm, unless waiting is enough.
     pub(super) fn say(&self, generation: u64, delay: Duration, repeated: bool) {
-        let Self { sentence, findings, pending, .. } = self;
+        let Self { verdict, sentence, findings, weight, .. } = self;
         let cause = joined(findings.iter().map(|finding| finding.cause.as_str()));
         let fix = joined(findings.iter().map(|finding| finding.fix.as_str()));
         let next = format!("retrying in {}", roughly(delay));
-        if repeated {
-            debug!(generation, cause, fix, next, "still: {sentence}");
-        } else if *pending {
-            info!(generation, next, "published; {sentence}");
-        } else {
-            error!(generation, cause, fix, next, "{sentence}");
+        match weight {
+            _ if repeated => debug!(generation, %verdict, cause, fix, next, "still: {sentence}"),
+            Weight::Pending => {
+                info!(generation, %verdict, cause, fix, next, "published; {sentence}")
+            }
+            Weight::Unproven => {
+                warn!(generation, %verdict, cause, fix, next, "published; {sentence}")
+            }
+            Weight::Alarm => error!(generation, %verdict, cause, fix, next, "{sentence}"),
         }
     }
 }
