@@ -28,7 +28,14 @@ fn present<'a>(facts: &'a FileFacts, setting: &str) -> Result<&'a Present, Optio
             fix: format!("set {setting} to the published file, then reload"),
         })),
         State::Missing => Err(Some(Finding {
-            cause: format!("{path} ({setting}) does not exist, or is a link to nothing"),
+            cause: format!("{path} ({setting}) does not exist, or leads to nothing"),
+            fix: format!("let {setting} name the published file, then reload"),
+        })),
+        State::Closed => Err(Some(Finding {
+            cause: format!(
+                "{path} ({setting}) lies below a directory that pgsvid may not enter; PostgreSQL can load it only \
+                 if its own uid may"
+            ),
             fix: format!("let {setting} name the published file, then reload"),
         })),
         State::NotRegular => Err(Some(Finding {
@@ -72,7 +79,7 @@ fn private_key(facts: &FileFacts, server_uid: Option<u32>) -> Option<Finding> {
         Ok(present) => present,
         Err(finding) => return finding,
     };
-    if let Some(finding) = key_owner_and_mode(&path, present, server_uid) {
+    if let Some(finding) = key_owner_and_mode(&path, facts.published, present, server_uid) {
         return Some(finding);
     }
     let cause = match &present.content {
@@ -91,15 +98,24 @@ fn private_key(facts: &FileFacts, server_uid: Option<u32>) -> Option<Finding> {
 }
 
 /// Owned by the server: no bit for group or others. Owned by root: at most 0640. Anybody else: refused.
-fn key_owner_and_mode(path: &str, key: &Present, server_uid: Option<u32>) -> Option<Finding> {
+fn key_owner_and_mode(
+    path: &str,
+    published: bool,
+    key: &Present,
+    server_uid: Option<u32>,
+) -> Option<Finding> {
     let server = server_uid?;
     if key.uid != server && key.uid != 0 {
         return Some(Finding {
             cause: format!("{path} is owned by uid {}, PostgreSQL runs as uid {server}", key.uid),
-            fix: format!(
-                "run pgsvid as uid {server} (securityContext.runAsUser, or User= in the unit), or as root with \
-                 files.group"
-            ),
+            fix: if published {
+                format!(
+                    "run pgsvid as uid {server} (securityContext.runAsUser, or User= in the unit), or as root \
+                     with files.group"
+                )
+            } else {
+                format!("chown {server} {path}")
+            },
         });
     }
     let (allowed, limit) = if key.uid == 0 { (0o740, "0640") } else { (0o700, "0600") };
@@ -109,7 +125,7 @@ fn key_owner_and_mode(path: &str, key: &Present, server_uid: Option<u32>) -> Opt
                 "{path} has mode {:04o}; PostgreSQL takes a key of uid {} with {limit} at most",
                 key.mode, key.uid
             ),
-            fix: format!("chmod {limit} {path}, or set files.private_key_mode"),
+            fix: format!("chmod {limit} {path}"),
         });
     }
     if key.uid == 0 && server != 0 && key.mode & 0o040 == 0 {
@@ -118,8 +134,13 @@ fn key_owner_and_mode(path: &str, key: &Present, server_uid: Option<u32>) -> Opt
                 "{path} belongs to root with mode {:04o}: PostgreSQL cannot read it",
                 key.mode
             ),
-            fix: "set files.group to PostgreSQL's group, or run pgsvid as PostgreSQL's uid"
-                .to_owned(),
+            fix: if published {
+                format!(
+                    "set files.group to PostgreSQL's group, or run pgsvid as PostgreSQL's uid {server}"
+                )
+            } else {
+                format!("chown {server} {path}")
+            },
         });
     }
     (!readable(key, server_uid)).then(|| Finding {

@@ -50,8 +50,10 @@ pub struct FileFacts {
 pub enum State {
     /// The setting is empty.
     NotSet,
-    /// The path cannot be followed from here.
+    /// The path cannot be told from here.
     OutOfSight,
+    /// We may not enter a directory above it.
+    Closed,
     /// Nothing there, or a dangling link.
     Missing,
     /// A directory, FIFO or the like.
@@ -69,6 +71,8 @@ pub struct Present {
     pub gid: u32,
     /// Permission bits.
     pub mode: u32,
+    /// When the content was last written; tells a change that nothing else shows.
+    pub modified: std::time::SystemTime,
     /// Content.
     pub content: Content,
 }

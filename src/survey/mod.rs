@@ -100,8 +100,9 @@ fn state(path: &Path) -> State {
         Ok(metadata) => metadata,
         Err(error) => {
             return match error.kind() {
-                io::ErrorKind::NotFound => State::Missing,
-                _ => State::OutOfSight,
+                io::ErrorKind::PermissionDenied => State::Closed,
+                // Also a loop of links, or a file where a directory should be.
+                _ => State::Missing,
             };
         }
     };
@@ -116,6 +117,7 @@ fn state(path: &Path) -> State {
         uid: metadata.uid(),
         gid: metadata.gid(),
         mode: metadata.mode() & 0o7777,
+        modified: metadata.modified().unwrap_or(std::time::SystemTime::UNIX_EPOCH),
         content,
     })
 }
