@@ -287,6 +287,8 @@ impl Consumer {
         let Some(settings) = &self.known else {
             return Vec::new();
         };
+        // Watched before they are looked at, so that no mending falls in between.
+        self.changes_of_interest(Some(&self.files(settings)));
         let files = self.files(settings);
         let mut findings = diagnose::concerns(settings, &files, &self.server.paths);
         findings.extend(diagnose::refused(&files));
