@@ -163,10 +163,10 @@ impl Trouble {
         match weight {
             _ if repeated => debug!(generation, %verdict, cause, fix, next, "still: {sentence}"),
             Weight::Pending => {
-                info!(generation, %verdict, cause, fix, next, "published; {sentence}")
+                info!(generation, %verdict, cause, fix, next, "published; {sentence}");
             }
             Weight::Unproven => {
-                warn!(generation, %verdict, cause, fix, next, "published; {sentence}")
+                warn!(generation, %verdict, cause, fix, next, "published; {sentence}");
             }
             Weight::Alarm => error!(generation, %verdict, cause, fix, next, "{sentence}"),
         }

@@ -1,10 +1,13 @@
 //! Why the stream ended, and what that means for the next try.
 
+use std::error::Error as _;
 use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use tonic::Code;
+
+use super::{Endpoint, limits};
 
 /// Longest text of an agent's that is shown.
 const LONGEST_TEXT: usize = 200;
@@ -29,12 +32,18 @@ pub enum Error {
     /// Somebody listens who does not speak gRPC.
     #[error("{0} does not speak gRPC: is it an agent's Workload API?")]
     NotGrpc(String),
+    /// The connection ended without an answer.
+    #[error("the connection to {0} broke: {1}")]
+    Broken(String, String),
     /// Nothing came within the limit.
     #[error("the agent did not answer within {}", humantime::format_duration(*.0))]
     Silent(Duration),
     /// The agent has not renewed in time.
     #[error("the agent has been silent for longer than a renewal takes")]
     Overdue,
+    /// More than anybody's bundle has.
+    #[error("the agent sent a message that is larger than the {} MiB that are allowed", limits::MESSAGE >> 20)]
+    TooLarge,
     /// The agent's answer.
     #[error("the agent answered {code:?}: {text}")]
     Answered {
@@ -57,9 +66,32 @@ pub(super) enum Class {
 }
 
 impl Error {
-    pub(super) fn answered(status: &tonic::Status) -> Self {
-        let text: String = status.message().chars().take(LONGEST_TEXT).collect();
-        Self::Answered { code: status.code(), text: text.escape_debug().to_string() }
+    /// What a status means. Not every one is an answer: tonic makes some from what happened to the connection, with
+    /// codes that depend on the features it was built with.
+    pub(super) fn of(status: &tonic::Status, endpoint: &Endpoint) -> Self {
+        // The limit is ours, and so is this status: tonic's decoder makes it.
+        if status.code() == Code::OutOfRange
+            && status.message().contains("message length too large")
+        {
+            return Self::TooLarge;
+        }
+        let mut deepest = None;
+        let mut next = status.source();
+        while let Some(cause) = next {
+            // Our side's library ended the connection, because the other's bytes are no HTTP/2.
+            if cause
+                .downcast_ref::<h2::Error>()
+                .is_some_and(|error| error.is_go_away() && error.is_library())
+            {
+                return Self::NotGrpc(endpoint.to_string());
+            }
+            deepest = Some(cause);
+            next = cause.source();
+        }
+        if let Some(cause) = deepest {
+            return Self::Broken(endpoint.to_string(), shown(&cause.to_string()));
+        }
+        Self::Answered { code: status.code(), text: shown(status.message()) }
     }
 
     pub(super) fn class(&self) -> Class {
@@ -71,4 +103,9 @@ impl Error {
             _ => Class::Transient,
         }
     }
+}
+
+/// A foreign text, shortened, and unable to begin a line of its own.
+fn shown(text: &str) -> String {
+    text.chars().take(LONGEST_TEXT).collect::<String>().escape_debug().to_string()
 }

@@ -138,6 +138,10 @@ mod limits {
         (Duration::from_secs(2), Duration::from_secs(10));
     /// How often an agent that calls the request invalid is asked again, once it has served us before.
     pub(super) const PERMANENT: Duration = Duration::from_secs(300);
+    /// Shortest and longest wait for an identity that is not valid yet. The longest is short because the clock
+    /// that makes it so may be set at any time.
+    pub(super) const EARLY: (Duration, Duration) =
+        (Duration::from_secs(1), Duration::from_secs(60));
     /// gRPC servers in Go punish pings that come more often than every five minutes.
     pub(super) const KEEPALIVE: Duration = Duration::from_secs(310);
     /// How long a ping may remain unanswered.
@@ -146,6 +150,8 @@ mod limits {
     pub(super) const WATCHDOG_PART: f64 = 0.7;
     /// Shortest watchdog, so that the last seconds of a life are no tight loop.
     pub(super) const WATCHDOG_SHORTEST: Duration = Duration::from_secs(2);
+    /// How many different faults of a connection are remembered as having been said.
+    pub(super) const SAID: usize = 8;
     /// Largest message in bytes; a bundle of a thousand authorities has about half of it.
     pub(super) const MESSAGE: usize = 4 * 1024 * 1024;
 }

@@ -1,7 +1,8 @@
 //! The supervision of the stream: dial, read, judge, and dial again.
 
+use std::os::unix::fs::MetadataExt as _;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use futures_util::FutureExt as _;
 use pgsvid_proto::spiffe_workload_api_client::SpiffeWorkloadApiClient;
@@ -10,11 +11,12 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 use tonic::Streaming;
 use tonic::metadata::MetadataValue;
-use tracing::{debug, info, warn};
+use tracing::{debug, error, info, warn};
 
 use super::error::{Class, Error};
-use super::{Connection, Endpoint, Identity, Rejected, Source, channel, limits, message};
-use crate::material::Material;
+use super::message::{self, Discarded};
+use super::{Connection, Endpoint, Identity, Rejected, Source, channel, limits};
+use crate::material::{CLOCK_SKEW, Material, Rejection};
 use crate::timing::{self, Backoff};
 use crate::watching::{self, Changes};
 
@@ -24,7 +26,7 @@ pub(super) async fn run(source: Source, stop: CancellationToken) -> Result<(), E
         Endpoint::Tcp(_) => Vec::new(),
     };
     let changes = source.watching.directories(directories);
-    let mut supervisor = Supervisor { source, changes, said: None };
+    let mut supervisor = Supervisor { source, changes, said: Vec::new(), early: None };
     tokio::select! {
         () = stop.cancelled() => Ok(()),
         ended = supervisor.supervise() => ended,
@@ -37,15 +39,23 @@ enum Ended {
     Clean,
     /// By us: the agent was silent for longer than a renewal takes.
     Overdue,
+    /// By us: what was rejected as not valid yet may be by now.
+    Early,
     /// Otherwise.
     Failed(Error),
 }
 
+/// Device, inode, and the time of the inode's last change.
+type SocketId = (u64, u64, i64, i64);
+
 struct Supervisor {
     source: Source,
     changes: Changes,
-    /// What was last said about the connection: a repetition goes to the debug level.
-    said: Option<String>,
+    /// What was said about the connection since it was last there: a repetition goes to the debug level. One fault
+    /// may show itself in more than one way, in turns.
+    said: Vec<String>,
+    /// When the message that came before its time becomes acceptable.
+    early: Option<SystemTime>,
 }
 
 impl Supervisor {
@@ -75,10 +85,14 @@ impl Supervisor {
                     warn!("{}; connecting anew", Error::Overdue);
                     Duration::ZERO
                 }
+                Ended::Early => {
+                    debug!("asking again for the identity whose time had not come");
+                    Duration::ZERO
+                }
                 Ended::Failed(error) => match error.class() {
                     Class::Permanent if !self.has_identity() => return Err(error),
                     Class::Permanent => {
-                        self.fail(error);
+                        self.refused(error);
                         limits::PERMANENT
                     }
                     Class::NotRegistered => {
@@ -93,13 +107,14 @@ impl Supervisor {
             };
             tokio::select! {
                 () = sleep(pause) => {}
-                () = self.another_socket(socket) => {}
+                // Another agent, perhaps one that does not listen yet: its first tries come fast.
+                () = self.another_socket(socket) => failed.reset(),
             }
         }
     }
 
     /// Ends when the socket has come, or was made anew. Whatever else happens in its directory is passed over.
-    async fn another_socket(&mut self, known: Option<(u64, u64)>) {
+    async fn another_socket(&mut self, known: Option<SocketId>) {
         loop {
             self.changes.changed().await;
             let now = self.socket();
@@ -109,11 +124,13 @@ impl Supervisor {
         }
     }
 
-    /// Device and inode of the socket, which tell one socket from the next at the same path.
-    fn socket(&self) -> Option<(u64, u64)> {
+    /// What tells one socket from the next at the same path, or from itself before its mode was changed.
+    fn socket(&self) -> Option<SocketId> {
         match &self.source.settings.endpoint {
             Endpoint::Unix(path) => {
-                rustix::fs::stat(path).ok().map(|stat| (stat.st_dev, stat.st_ino))
+                let stat = std::fs::metadata(path).ok()?;
+                // File systems give the number of a removed inode to the next file.
+                Some((stat.dev(), stat.ino(), stat.ctime(), stat.ctime_nsec()))
             }
             Endpoint::Tcp(_) => None,
         }
@@ -137,15 +154,16 @@ impl Supervisor {
             Err(_) => return Ended::Failed(Error::Silent(limits::FIRST_MESSAGE)),
         };
         loop {
-            let overdue = self.overdue();
+            let (overdue, early) = (self.overdue(), self.early());
             let message = tokio::select! {
                 message = stream.message() => message,
                 () = overdue => return Ended::Overdue,
+                () = early => return Ended::Early,
             };
             let ended = match message {
                 Ok(Some(message)) => self.take(message, &mut stream).await,
                 Ok(None) => Some(Ended::Clean),
-                Err(status) => Some(Ended::Failed(Error::answered(&status))),
+                Err(status) => Some(self.broken(&status)),
             };
             if let Some(ended) = ended {
                 return ended;
@@ -161,19 +179,15 @@ impl Supervisor {
         let mut request = tonic::Request::new(X509svidRequest {});
         let value = MetadataValue::from_static(SECURITY_HEADER_VALUE);
         request.metadata_mut().insert(SECURITY_HEADER, value);
-        let explain = |status: &tonic::Status| {
-            // An answer that is no HTTP/2 ends as a transport error without a status of the agent's.
-            if std::error::Error::source(status).is_some() && status.code() == tonic::Code::Unknown
-            {
-                Error::NotGrpc(endpoint.to_string())
-            } else {
-                Error::answered(status)
-            }
-        };
+        let explain = |status: tonic::Status| Error::of(&status, endpoint);
         let response = client.fetch_x509svid(request).await;
-        let mut stream = response.map_err(|status| explain(&status))?.into_inner();
-        let first = stream.message().await.map_err(|status| explain(&status))?;
+        let mut stream = response.map_err(explain)?.into_inner();
+        let first = stream.message().await.map_err(explain)?;
         Ok((stream, first))
+    }
+
+    fn broken(&self, status: &tonic::Status) -> Ended {
+        Ended::Failed(Error::of(status, &self.source.settings.endpoint))
     }
 
     /// Takes a message, or the newest of those that are already readable: an agent may send two within a
@@ -191,7 +205,7 @@ impl Supervisor {
                 None => break None,
                 Some(Ok(Some(newer))) => newest = newer,
                 Some(Ok(None)) => break Some(Ended::Clean),
-                Some(Err(status)) => break Some(Ended::Failed(Error::answered(&status))),
+                Some(Err(status)) => break Some(self.broken(&status)),
             }
         };
         let settings = &self.source.settings;
@@ -201,6 +215,10 @@ impl Supervisor {
             &settings.expectations,
             settings.federated_bundles,
         );
+        self.early = match &material {
+            Err(Discarded::Rejected(Rejection::NotYetValid(from))) => Some(*from - CLOCK_SKEW),
+            _ => None,
+        };
         match material {
             Ok(material) => self.accept(material),
             Err(reason) => self.reject(reason.to_string()),
@@ -297,8 +315,28 @@ impl Supervisor {
         });
     }
 
+    /// The agent has served us before, and now calls the request wrong: it will not go away by itself.
+    fn refused(&mut self, error: Error) {
+        let text = error.to_string();
+        if self.is_news(&text) {
+            let next = format!(
+                "what was published stays; asking again in {}",
+                humantime::format_duration(limits::PERMANENT)
+            );
+            error!(
+                error = text,
+                next, "the agent refuses the request: was it replaced or reconfigured?"
+            );
+        } else {
+            debug!(error = text, "the agent refuses the request still");
+        }
+        self.source.state.send_modify(|state| {
+            state.connection = Connection::Failed(Arc::new(error));
+        });
+    }
+
     fn connected(&mut self) {
-        if self.said.take().is_some() {
+        if !std::mem::take(&mut self.said).is_empty() {
             info!(endpoint = %self.source.settings.endpoint, "connected to the agent");
         }
         self.source.state.send_modify(|state| {
@@ -307,15 +345,31 @@ impl Supervisor {
     }
 
     fn is_news(&mut self, text: &str) -> bool {
-        let news = self.said.as_deref() != Some(text);
+        let news = !self.said.iter().any(|said| said == text);
         if news {
-            self.said = Some(text.to_owned());
+            // An agent's texts may all differ.
+            self.said.truncate(limits::SAID - 1);
+            self.said.insert(0, text.to_owned());
         }
         news
     }
 
     fn has_identity(&self) -> bool {
         self.source.state.borrow().identity.material().is_some()
+    }
+
+    /// Ends when the identity that came before its time may be asked for again: the agent does not send it twice.
+    fn early(&self) -> impl Future<Output = ()> + use<> {
+        let (shortest, longest) = limits::EARLY;
+        let pause = self.early.map(|from| {
+            from.duration_since(timing::now()).unwrap_or_default().clamp(shortest, longest)
+        });
+        async move {
+            match pause {
+                Some(pause) => sleep(pause).await,
+                None => std::future::pending().await,
+            }
+        }
     }
 
     /// Ends when the published identity has lived so much of what it has left that a renewal should have come.
