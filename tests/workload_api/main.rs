@@ -1,0 +1,10 @@
+//! Rows W: what an agent may do, and what becomes of the published set.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+
+mod absence;
+mod messages;
+mod place;
+mod refusals;
+mod selection;
+mod volume;

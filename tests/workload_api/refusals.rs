@@ -1,0 +1,155 @@
+//! W09-W12, W19: what the agent answers instead of an identity.
+
+use dev_agent::{Code, Misbehaviour, Status, Stop};
+use test_support::Mark;
+
+use crate::place::{
+    LIMIT, Place, assert_no_errors, assert_patient, clockwork, count, published, said, workload,
+};
+
+#[test]
+fn w09_an_unregistered_workload_is_said_once_and_asked_for_slowly() {
+    let place = Place::new();
+    let agent = place.agent_without_entries().start().unwrap();
+    let pgsvid = place.run(&[]);
+    let (event, mark) = said(&pgsvid, Mark::default(), "not registered yet");
+    assert_eq!(event["level"], "INFO", "{event}");
+    agent.wait_until(LIMIT, |activity| activity.requests >= 3).unwrap();
+    assert!(pgsvid.is_running() && place.is_empty());
+    agent.add_entry(workload()).unwrap();
+    published(&pgsvid, mark, 1);
+    assert!(place.holds(&agent.svid()));
+    assert_no_errors(&pgsvid);
+    let said = pgsvid.lines().iter().filter(|line| line.contains("not registered yet")).count();
+    assert_eq!(said, 1);
+    assert!(agent.activity().requests < 10, "{:?}", agent.activity());
+}
+
+#[test]
+fn w10_a_withdrawn_identity_stays_on_disk_and_is_warned_of() {
+    let place = Place::new();
+    let agent = place.agent().start().unwrap();
+    let pgsvid = place.run(&[]);
+    let mark = published(&pgsvid, Mark::default(), 1);
+    let svid = agent.svid();
+    agent.remove_entries();
+    let (event, mark) = said(&pgsvid, mark, "withdrawn the identity");
+    assert_eq!(event["level"], "WARN", "{event}");
+    let before = agent.activity().requests;
+    agent.wait_until(LIMIT, |activity| activity.requests > before).unwrap();
+    assert!(pgsvid.is_running() && place.holds(&svid));
+    assert_no_errors(&pgsvid);
+
+    agent.add_entry(workload()).unwrap();
+    published(&pgsvid, mark, 2);
+    assert!(place.holds(&agent.svid()));
+    let warned = pgsvid.lines().iter().filter(|line| line.contains("has withdrawn")).count();
+    assert_eq!(warned, 1, "said once");
+}
+
+#[test]
+fn w10_the_same_identity_given_back_is_current_again_and_not_published_twice() {
+    let place = Place::new();
+    let agent = place.agent().start().unwrap();
+    let pgsvid = place.run(&[]);
+    let mark = published(&pgsvid, Mark::default(), 1);
+    agent.misbehave(Misbehaviour::Refuse(Status::permission_denied("no identity issued")));
+    agent.end_streams(Some(&Status::permission_denied("no identity issued")));
+    let (_, mark) = said(&pgsvid, mark, "withdrawn the identity");
+    agent.behave();
+    agent.wait_until(LIMIT, |activity| activity.open_streams == 1).unwrap();
+    agent.rotate().unwrap();
+    published(&pgsvid, mark, 2);
+}
+
+#[test]
+fn w11_a_failed_attestation_is_retried_with_back_off() {
+    let place = Place::new();
+    let refusal = Status::unavailable("failed to attest: \u{1b}[31mred\nsecond line");
+    let agent =
+        clockwork(place.agent()).misbehaviour(Misbehaviour::Refuse(refusal)).start().unwrap();
+    let pgsvid = place.run(&["--log-format", "text"]);
+    let line = pgsvid.wait_for_text(LIMIT, "failed to attest");
+    assert!(line.contains("the agent answered Unavailable"), "{line}");
+    // An agent's text can neither begin a line nor colour one.
+    assert!(!line.contains('\u{1b}') && line.contains("second line"), "{line}");
+    assert_patient(&agent);
+    assert!(pgsvid.is_running() && place.is_empty());
+    agent.behave();
+    pgsvid.wait_for_text(LIMIT, "published");
+}
+
+#[test]
+fn w12_at_start_a_permanent_refusal_ends_it_with_a_clear_error() {
+    for (code, name) in
+        [(Code::InvalidArgument, "InvalidArgument"), (Code::Unimplemented, "Unimplemented")]
+    {
+        let place = Place::new();
+        let refusal = Misbehaviour::Refuse(Status::new(code, "security header missing"));
+        let agent = place.agent().misbehaviour(refusal).start().unwrap();
+        let pgsvid = place.run(&[]);
+        assert_eq!(pgsvid.wait_exit(LIMIT).code(), Some(1), "{name}");
+        let error = pgsvid.standard_error();
+        let last = error.lines().last().unwrap();
+        assert!(last.contains(&format!("the agent answered {name}: security header")), "{error}");
+        assert!(last.contains("the Workload API refuses this program"), "{error}");
+        assert!(place.is_empty());
+        assert_eq!(agent.activity().requests, 1, "the specification forbids to retry");
+    }
+}
+
+#[test]
+fn w12_later_a_permanent_refusal_is_an_alarm_and_no_end() {
+    let place = Place::new();
+    let agent = place.agent().start().unwrap();
+    let pgsvid = place.run(&[]);
+    let mark = published(&pgsvid, Mark::default(), 1);
+    let svid = agent.svid();
+    agent.misbehave(Misbehaviour::Refuse(Status::unimplemented("no such method")));
+    let requests = agent.activity().requests;
+    agent.end_streams(None);
+    let (event, mark) = said(&pgsvid, mark, "the agent refuses the request");
+    assert_eq!(event["level"], "ERROR", "{event}");
+    assert!(event["error"].as_str().unwrap().contains("Unimplemented: no such method"), "{event}");
+    assert_eq!(event["next"], "what was published stays; asking again in 5m");
+    assert!(pgsvid.is_running() && place.holds(&svid));
+    // A newer agent makes a new socket.
+    agent.stop(Stop::Terminate);
+    agent.behave();
+    agent.restart().unwrap();
+    published(&pgsvid, mark, 2);
+    assert!(agent.activity().requests <= requests + 3, "{:?}", agent.activity());
+}
+
+#[test]
+fn w19_http_1_on_the_socket_is_named() {
+    speaks(Misbehaviour::http1());
+}
+
+#[test]
+fn w19_tls_on_the_socket_is_named() {
+    speaks(Misbehaviour::tls());
+}
+
+#[test]
+fn w19_anything_else_on_the_socket_is_named() {
+    speaks(Misbehaviour::Speak(b"220 mail.example.org ESMTP\r\n".to_vec()));
+}
+
+fn speaks(language: Misbehaviour) {
+    let place = Place::new();
+    let agent = clockwork(place.agent()).misbehaviour(language).start().unwrap();
+    let pgsvid = place.run(&[]);
+    // Now and then the connection is gone before its bytes are looked at.
+    let (_, mark) = pgsvid.wait_for_event_after(Mark::default(), LIMIT, |event| {
+        event["error"].as_str().is_some_and(|error| {
+            error.ends_with("agent.sock does not speak gRPC: is it an agent's Workload API?")
+        })
+    });
+    assert_patient(&agent);
+    assert!(count(&pgsvid, "no connection to the agent; trying again") <= 3);
+    assert!(pgsvid.is_running() && place.is_empty());
+    agent.behave();
+    agent.drop_connections();
+    published(&pgsvid, mark, 1);
+}

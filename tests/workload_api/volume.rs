@@ -1,0 +1,75 @@
+//! W15, W18: too many messages, and too large ones.
+
+use std::time::Duration;
+
+use dev_agent::Misbehaviour;
+use test_support::{Mark, Program};
+
+use crate::place::{
+    LIMIT, Place, assert_no_errors, assert_patient, clockwork, count, published, said,
+};
+
+#[test]
+fn w15_of_a_storm_the_newest_wins() {
+    let place = Place::new();
+    let agent = place.agent().start().unwrap();
+    let pgsvid = place.run(&["--log-level", "info"]);
+    published(&pgsvid, Mark::default(), 1);
+    let before = agent.activity().issued;
+    agent.storm(1500, Duration::from_millis(1));
+    agent.wait_until(4 * LIMIT, |activity| activity.issued >= before + 1500).unwrap();
+    place.wait_for_current(&agent);
+    assert!(pgsvid.is_running());
+    let generations = count(&pgsvid, "published");
+    assert!(
+        generations < 1500,
+        "{generations} generations: what was replaced meanwhile is passed over"
+    );
+    assert_no_errors(&pgsvid);
+}
+
+#[test]
+fn w18_a_message_of_ten_mebibytes_is_refused_and_the_stream_is_made_anew() {
+    let place = Place::new();
+    let agent = place.agent().start().unwrap();
+    let pgsvid = place.run(&[]);
+    let mark = published(&pgsvid, Mark::default(), 1);
+    let svid = agent.svid();
+    agent.wait_until(LIMIT, |activity| activity.open_streams == 1).unwrap();
+    let before = peak_memory(&pgsvid);
+
+    let mut message = agent.response();
+    message.svids[0].bundle = svid.bundle[0].repeat((10 << 20) / svid.bundle[0].len());
+    agent.push(&message);
+    let (event, mark) = said(&pgsvid, mark, "no connection to the agent");
+    assert!(event["error"].as_str().unwrap().contains("larger than"), "{event}");
+    assert!(place.holds(&svid));
+    let grown = peak_memory(&pgsvid) - before;
+    assert!(grown < 10 * 1024, "{grown} KiB more");
+
+    agent.rotate().unwrap();
+    published(&pgsvid, mark, 2);
+    assert!(place.holds(&agent.svid()));
+}
+
+#[test]
+fn w18_an_agent_that_says_nothing_but_too_much_is_no_reason_to_spin() {
+    let place = Place::new();
+    let agent = clockwork(place.agent()).start().unwrap();
+    let mut message = agent.response();
+    message.svids[0].bundle = vec![0; 10 << 20];
+    agent.misbehave(Misbehaviour::Reply(vec![message]));
+    let pgsvid = place.run(&[]);
+    let (_, mark) = said(&pgsvid, Mark::default(), "no connection to the agent");
+    assert_patient(&agent);
+    assert!(pgsvid.is_running() && place.is_empty());
+    agent.behave();
+    published(&pgsvid, mark, 1);
+}
+
+/// Peak resident memory in KiB.
+fn peak_memory(program: &Program) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", program.pid())).unwrap();
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    peak.trim().trim_end_matches(" kB").parse().unwrap()
+}
