@@ -155,7 +155,7 @@ pub(crate) const PROTECTION: &[Case] = &[
         of: Key,
         defect: |copy| {
             copy.write(copy.good(), 0o600);
-            fs::set_permissions(copy.directory(), Permissions::from_mode(0)).unwrap();
+            fs::set_permissions(copy.directory(), Permissions::from_mode(0o0)).unwrap();
         },
         log: "Permission denied",
         cause: "{path} (ssl_key_file) lies below a directory that pgsvid may not enter; PostgreSQL can load it only \
