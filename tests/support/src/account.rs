@@ -35,6 +35,13 @@ impl Account {
         })
     }
 
+    /// An account that is neither root nor the server's, if the tests may choose one.
+    pub fn third() -> Option<Self> {
+        let choose = geteuid().is_root();
+        let is_third = |user: &Self| user.uid != 0 && user != Self::server();
+        choose.then(|| users().into_iter().find(is_third)).flatten()
+    }
+
     /// The account that runs the tests.
     pub fn current() -> &'static Self {
         static CURRENT: OnceLock<Account> = OnceLock::new();

@@ -7,7 +7,7 @@ use std::time::Duration;
 use dev_agent::{DevAgent, Entry};
 use serde_json::Value;
 
-use crate::{Cluster, ClusterBuilder, Directory, Mark, Program, eventually};
+use crate::{Account, Cluster, ClusterBuilder, Directory, Mark, Program, eventually};
 
 /// How long anything here is waited for: far longer than it takes, on however busy a machine.
 pub const LIMIT: Duration = Duration::from_secs(30);
@@ -114,9 +114,16 @@ impl Setup {
     /// The same with more arguments.
     #[track_caller]
     pub fn spawn_with(&self, more: &[&str]) -> Pgsvid {
+        self.spawn_as(Account::server(), more)
+    }
+
+    /// The same as another account; only root can choose one that is not its own.
+    #[track_caller]
+    pub fn spawn_as(&self, account: &Account, more: &[&str]) -> Pgsvid {
         let arguments = self.arguments();
         let arguments = arguments.iter().map(String::as_str).chain(more.iter().copied());
-        Pgsvid(Program::spawn(&self.binary, ["run"].into_iter().chain(arguments), &[]))
+        let arguments = ["run"].into_iter().chain(arguments);
+        Pgsvid(Program::spawn_as(account, &self.binary, arguments, &[]))
     }
 
     /// The arguments that follow the command: configuration, endpoint, directory, socket, port, and
@@ -189,6 +196,12 @@ impl Pgsvid {
         let event = self.rotated(generation);
         assert_eq!(event["verdict"], "current", "{event}");
         event
+    }
+
+    /// Waits for the next event at the level ERROR, and tells where it ends.
+    #[track_caller]
+    pub fn alarm_after(&self, mark: Mark) -> (Value, Mark) {
+        self.0.wait_for_event_after(mark, LIMIT, |event| event["level"] == "ERROR")
     }
 
     /// All events so far with this message.
