@@ -64,10 +64,9 @@ pub enum Retry {
 impl Error {
     pub(super) fn of(error: &tokio_postgres::Error) -> Self {
         if let Some(refused) = error.as_db_error() {
-            let text: String = refused.message().chars().take(LONGEST_TEXT).collect();
             return Self::Refused {
                 code: refused.code().clone(),
-                text: text.escape_debug().to_string(),
+                text: shown(refused.message()),
                 login: refused.parsed_severity() == Some(Severity::Fatal),
             };
         }
@@ -177,6 +176,18 @@ impl Error {
             _ => None,
         }
     }
+}
+
+/// The server's text: what could play tricks on a terminal is escaped, quotation marks stay.
+fn shown(text: &str) -> String {
+    let mut shown = String::new();
+    for c in text.chars().take(LONGEST_TEXT) {
+        match c {
+            '"' | '\'' => shown.push(c),
+            _ => shown.extend(c.escape_debug()),
+        }
+    }
+    shown
 }
 
 /// A role's name as SQL wants it.
