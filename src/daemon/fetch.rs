@@ -6,9 +6,10 @@ use std::time::{Duration, SystemTime};
 use anyhow::{Context as _, bail};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout_at};
+use tracing::info;
 
 use super::tasks::Tasks;
-use super::{open_publisher, watch_files};
+use super::{asked_to_end, open_publisher, termination, watch_files};
 use crate::config::Config;
 use crate::material::Material;
 use crate::publish::{self, Published};
@@ -46,6 +47,8 @@ pub async fn fetch(
     limit: Duration,
     progress: watch::Sender<String>,
 ) -> anyhow::Result<Fetched> {
+    // Process 1 of a container gets no signal that it has no handler for.
+    let (mut terminate, mut interrupt) = termination()?;
     let deadline = Instant::now() + limit;
     let mut tasks = Tasks::new();
     let watching = watch_files(&mut tasks);
@@ -53,6 +56,9 @@ pub async fn fetch(
         ended = tasks.ended() => {
             ended?;
             bail!("there is nothing to wait for")
+        }
+        () = asked_to_end(&mut terminate, &mut interrupt) => {
+            bail!("ended by a signal; what was published before is still in place")
         }
         fetched = timeout_at(deadline, attempt(config, &watching, &progress)) => match fetched {
             Ok(fetched) => fetched,
@@ -133,12 +139,17 @@ async fn another(
     watching: &Watching,
     progress: &watch::Sender<String>,
 ) -> anyhow::Result<Fetched> {
-    progress.send_replace("another pgsvid holds the directory; waiting for its set".to_owned());
+    let waiting = "another pgsvid holds the directory; waiting for its set";
+    progress.send_replace(waiting.to_owned());
+    let mut said = false;
     let mut changes = watching.directories([config.publish.directory.clone()]);
     loop {
         let found = publish::peek(&config.publish, &config.source.expectations, timing::now())?;
         if let Some(material) = found {
             return Ok(Fetched { material: Arc::new(material), by: Publication::Another });
+        }
+        if !std::mem::replace(&mut said, true) {
+            info!(directory = %config.publish.directory.display(), "{waiting}");
         }
         tokio::select! {
             () = changes.changed() => {}

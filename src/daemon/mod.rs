@@ -23,8 +23,7 @@ use crate::watching::Watching;
 
 /// Runs until SIGTERM or SIGINT, or until a task fails. A second signal ends the process at once.
 pub async fn run(config: Config) -> anyhow::Result<()> {
-    let mut terminate = signal(SignalKind::terminate()).context("cannot watch for SIGTERM")?;
-    let mut interrupt = signal(SignalKind::interrupt()).context("cannot watch for SIGINT")?;
+    let (mut terminate, mut interrupt) = termination()?;
     let mut hangup = signal(SignalKind::hangup()).context("cannot watch for SIGHUP")?;
     announce(&config);
 
@@ -59,6 +58,13 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
             anyhow::bail!("ended at once: a second signal came before the work in hand was done")
         }
     }
+}
+
+/// SIGTERM and SIGINT.
+fn termination() -> anyhow::Result<(Signal, Signal)> {
+    let terminate = signal(SignalKind::terminate()).context("cannot watch for SIGTERM")?;
+    let interrupt = signal(SignalKind::interrupt()).context("cannot watch for SIGINT")?;
+    Ok((terminate, interrupt))
 }
 
 async fn asked_to_end(terminate: &mut Signal, interrupt: &mut Signal) {
