@@ -2,7 +2,7 @@
 
 use std::ffi::OsStr;
 use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread;
@@ -60,6 +60,11 @@ impl Program {
         output.read(Stream::Error, child.stderr.take().expect("was piped"));
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         Self { name, child: Mutex::new(child), output }
+    }
+
+    /// Where [`Account::server`] finds a program that it starts by itself, for instance from a shell.
+    pub fn reachable(path: impl AsRef<Path>) -> PathBuf {
+        spawn::executable(path.as_ref(), Account::server())
     }
 
     /// Waits for a line, written since the start, of which the condition holds.
