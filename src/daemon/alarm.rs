@@ -87,3 +87,138 @@ fn raise(published: &Published, status: &Status, now: SystemTime) {
     };
     error!(serial = published.serial, not_after = end, cause, fix, "{sentence}");
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::{self, Write};
+    use std::sync::{Arc, Mutex};
+
+    use tracing_subscriber::fmt::MakeWriter;
+
+    use super::*;
+    use crate::material::Fingerprint;
+
+    const HOUR: Duration = Duration::from_secs(3600);
+
+    fn published(generation: u64, not_before: SystemTime, life: Duration) -> Published {
+        Published {
+            generation,
+            spiffe_id: "spiffe://example.org/db".to_owned(),
+            serial: format!("0{generation}:02:03"),
+            leaf: Fingerprint::of(b""),
+            not_before,
+            not_after: not_before + life,
+        }
+    }
+
+    #[test]
+    fn is_due_at_a_quarter_a_tenth_and_the_end_of_the_life() {
+        let start = SystemTime::UNIX_EPOCH + 1000 * HOUR;
+        let set = published(1, start, 20 * HOUR);
+        for (hour, due_by_then, next) in [
+            (0, 0, Some(15)),
+            (14, 0, Some(1)),
+            (15, 1, Some(3)),
+            (17, 1, Some(1)),
+            (18, 2, Some(2)),
+            (20, 3, None),
+            (500, 3, None),
+        ] {
+            let now = start + hour * HOUR;
+            assert_eq!(due(&set, now), due_by_then, "{hour}");
+            let wait = until_next(&set, due_by_then, now);
+            assert_eq!(wait, next.map(|hours| hours * HOUR), "{hour}");
+        }
+        // Before the start (a clock that jumped) nothing is due, and the wait is no tight loop at the end of one.
+        assert_eq!(due(&set, start - HOUR), 0);
+        assert!(until_next(&set, 0, start + 15 * HOUR).is_some_and(|wait| !wait.is_zero()));
+    }
+
+    #[test]
+    fn a_life_of_nothing_is_due_at_once_and_no_panic() {
+        let now = SystemTime::UNIX_EPOCH + HOUR;
+        let mut set = published(1, now, Duration::ZERO);
+        assert_eq!((due(&set, now), until_next(&set, 3, now)), (3, None));
+        // Ends before it begins.
+        set.not_before = now + HOUR;
+        assert_eq!(due(&set, now), 3);
+    }
+
+    #[tokio::test]
+    async fn c05_is_raised_once_at_each_moment_and_again_for_the_next_set() {
+        let log = Log::default();
+        let subscriber = tracing_subscriber::fmt().with_writer(log.clone()).finish();
+        let _guard = tracing::subscriber::set_default(subscriber);
+        let (status, receiver) = watch::channel(Status::default());
+        let task = tokio::spawn(run(receiver));
+
+        let life = Duration::from_secs(1);
+        for generation in 1..=2 {
+            let set = published(generation, timing::now(), life);
+            status.send_modify(|status| {
+                status.published = Some(set);
+                status.withdrawn = generation == 2;
+            });
+            let serial = format!("serial=\"0{generation}:02:03\"");
+            log.wait_for(&status, &serial, 3).await;
+        }
+        let lines = log.lines();
+        assert_eq!(lines.len(), 6, "{lines:#?}");
+        for (line, wanted) in
+            lines.iter().zip(["expires in", "expires in", "has expired"].iter().cycle())
+        {
+            assert!(line.contains("ERROR") && line.contains(wanted), "{line}");
+        }
+        assert!(lines[0].contains("no newer identity has come from the agent"), "{}", lines[0]);
+        assert!(lines[3].contains("the agent has withdrawn the identity"), "{}", lines[3]);
+        assert!(!task.is_finished());
+        // A problem of our own is the better cause.
+        status.send_modify(|status| {
+            status.published = Some(published(3, timing::now() - 2 * life, life));
+            status.problem = Some("no space left".to_owned());
+        });
+        log.wait_for(&status, "serial=\"03:02:03\"", 1).await;
+        let last = log.lines().pop().unwrap();
+        assert!(last.contains("has expired") && last.contains("no space left"), "{last}");
+    }
+
+    #[derive(Clone, Default)]
+    struct Log(Arc<Mutex<Vec<u8>>>);
+
+    impl Log {
+        fn lines(&self) -> Vec<String> {
+            String::from_utf8_lossy(&self.0.lock().unwrap()).lines().map(str::to_owned).collect()
+        }
+
+        /// Waits for so many lines with the text, while the status changes now and then, as it does.
+        async fn wait_for(&self, status: &watch::Sender<Status>, text: &str, count: usize) {
+            let waited = async {
+                while self.lines().iter().filter(|line| line.contains(text)).count() < count {
+                    sleep(Duration::from_millis(20)).await;
+                    status.send_modify(|status| status.agent = "connected".to_owned());
+                }
+            };
+            tokio::time::timeout(Duration::from_secs(30), waited)
+                .await
+                .expect("the alarm is raised");
+        }
+    }
+
+    impl Write for Log {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    impl MakeWriter<'_> for Log {
+        type Writer = Self;
+
+        fn make_writer(&self) -> Self {
+            self.clone()
+        }
+    }
+}

@@ -7,4 +7,5 @@ mod messages;
 mod place;
 mod refusals;
 mod selection;
+mod state;
 mod volume;

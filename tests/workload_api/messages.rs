@@ -133,6 +133,30 @@ fn newest_in_two_rotations(place: &Place, agent: &DevAgent, pgsvid: &Program, be
 }
 
 #[test]
+fn i01_i04_flawed_svids_are_refused_before_anything_is_written() {
+    let place = Place::new();
+    let agent = place.agent_without_entries().start().unwrap();
+    let pgsvid = place.run(&[]);
+    let mut mark = said(&pgsvid, Mark::default(), "not registered yet").1;
+    for (flaw, reason) in [
+        (Flaw::KeyOfAnother, "the private key does not belong to the leaf"),
+        (Flaw::ForeignAuthority, "the leaf is not signed through its chain"),
+        (Flaw::SecondUri("spiffe://example.org/b".to_owned()), "the leaf has 2 URI names"),
+        (Flaw::Ca, "the leaf is a CA certificate"),
+        (Flaw::Uri("spiffe://example.org".to_owned()), "the SPIFFE ID is invalid"),
+        (Flaw::TrailingBytes(vec![0]), "the certificate chain is malformed"),
+        (Flaw::Intermediates(300), "the certificate chain is malformed"),
+    ] {
+        agent.set_entries([workload().with(flaw)]).unwrap();
+        mark = rejected(&pgsvid, mark, reason);
+        assert!(place.is_empty(), "{reason}");
+    }
+    agent.set_entries([workload()]).unwrap();
+    published(&pgsvid, mark, 1);
+    assert!(place.holds(&agent.svid()));
+}
+
+#[test]
 fn c02_an_svid_before_its_time_is_published_when_its_time_has_come() {
     let place = Place::new();
     // A minute of clock skew is allowed, so it may be used three seconds from now.

@@ -1,0 +1,10 @@
+//! Rows I and C: what is refused before anything is written, and why; PEM as OpenSSL reads it.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+
+mod identity;
+mod offers;
+mod pem;
+mod secrecy;
+mod time;
+mod trust;
