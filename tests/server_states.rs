@@ -17,7 +17,7 @@ fn p02_in_recovery_the_reload_is_pending_and_the_probe_completes_what_a_start_ha
     setup.cluster.stop(Mode::Fast);
     // A standby that serves nobody: every login is answered by 57P03 until it is promoted.
     setup.cluster.set_conf("hot_standby = off");
-    fs::write(setup.cluster.data_directory().join("standby.signal"), "").unwrap();
+    drop(fs::File::create(setup.cluster.data_directory().join("standby.signal")).unwrap());
     setup.agent.rotate().unwrap();
     setup.cluster.start();
     let event = pgsvid.current(2);
@@ -126,7 +126,7 @@ fn p18_a_hot_standby_is_reloaded_and_so_is_the_primary_that_it_becomes() {
     let setup = Setup::new(PGSVID);
     let pgsvid = setup.start();
     setup.cluster.stop(Mode::Fast);
-    fs::write(setup.cluster.data_directory().join("standby.signal"), "").unwrap();
+    drop(fs::File::create(setup.cluster.data_directory().join("standby.signal")).unwrap());
     setup.cluster.start();
     setup.cluster.wait_for_log(0, LIMIT, "ready to accept read-only connections");
     for (generation, standby) in [(2, "t"), (3, "f")] {
@@ -256,7 +256,7 @@ fn pending(pgsvid: &Pgsvid, mark: Mark, sqlstate: &str) -> (Value, Mark) {
 
 /// As `pg_ctl promote` does it.
 fn promote(setup: &Setup) {
-    fs::write(setup.cluster.data_directory().join("promote"), "").unwrap();
+    drop(fs::File::create(setup.cluster.data_directory().join("promote")).unwrap());
     setup.cluster.signal(Signal::USR1);
 }
 

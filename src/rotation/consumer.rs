@@ -46,6 +46,8 @@ pub(super) struct Consumer {
     /// A publication has not been followed by a reload yet.
     owes_reload: bool,
     standing: Standing,
+    /// Between tries to ask a server that serves what it should, but was never asked.
+    ask_again: Backoff,
     verdict: Option<Verdict>,
     problem: Option<String>,
     /// What was last said of it.
@@ -81,6 +83,7 @@ impl Consumer {
             signalled: None,
             owes_reload: true,
             standing: Standing::New,
+            ask_again: Backoff::new(SOON.0, SOON.1),
             verdict: None,
             problem: None,
             said: None,
@@ -138,7 +141,7 @@ impl Consumer {
 
         let begun = Instant::now();
         // A set that is known to be served needs no session to see whether it still is.
-        let routine = self.is_settled() && !self.owes_reload;
+        let routine = self.is_settled() && !self.owes_reload && self.known.is_some();
         let (reloaded, sql) = if routine { (false, None) } else { self.reload().await };
         let reload = reloaded.then(|| begun.elapsed());
 
@@ -179,7 +182,7 @@ impl Consumer {
             self.standing = Standing::Settled;
             self.problem = None;
             self.said = None;
-            self.next = Some(Instant::now() + self.server.verify.every);
+            self.next = Some(Instant::now() + self.until_next_look(attempt));
             self.changes_of_interest(None);
             return;
         }
@@ -205,6 +208,15 @@ impl Consumer {
         self.changes_of_interest(files.as_ref());
     }
 
+    /// How long a set that is served may be left alone. A server that could not be asked yet is asked as soon as it
+    /// can be: its settings may lead elsewhere at the next rotation.
+    fn until_next_look(&mut self, attempt: &Attempt) -> Duration {
+        if self.known.is_none() && attempt.sql.is_some() && attempt.retry() == Retry::Soon {
+            return self.ask_again.delay().min(self.server.verify.every);
+        }
+        self.server.verify.every
+    }
+
     /// One session: what the server's settings are, and the reload.
     async fn reload(&mut self) -> (bool, Option<postgres::Error>) {
         match self.session().await {
@@ -225,7 +237,7 @@ impl Consumer {
         let files = self.files(&settings);
         self.tell_concerns(&settings, &files);
         self.known = Some(settings.clone());
-        if !self.owes_reload && !self.has_news(&files, &settings) {
+        if !self.owes_reload && (self.is_settled() || !self.has_news(&files, &settings)) {
             return Ok(false);
         }
         reload::postgres::reload(session).await?;
