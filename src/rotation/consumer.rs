@@ -1,6 +1,6 @@
 //! The PostgreSQL that takes part: one attempt to hand the published set over, and what follows from it.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -59,7 +59,12 @@ pub(super) struct Consumer {
     leaf: Option<Fingerprint>,
     earlier: VecDeque<Fingerprint>,
     concerns: Vec<Finding>,
+    /// What the server was last seen to serve, of what was published.
+    proven: Option<Features>,
 }
+
+/// What a probe tells one published set from the next by: the leaf and the names of the authorities.
+type Features = (Fingerprint, BTreeSet<Vec<u8>>);
 
 /// What one attempt has shown.
 pub(super) struct Attempt {
@@ -72,6 +77,7 @@ pub(super) struct Attempt {
     pub(super) facts: Facts,
     pub(super) verdict: Verdict,
     findings: Vec<Finding>,
+    features: Features,
 }
 
 impl Consumer {
@@ -93,6 +99,7 @@ impl Consumer {
             leaf: None,
             earlier: VecDeque::new(),
             concerns: Vec::new(),
+            proven: None,
         }
     }
 
@@ -157,7 +164,9 @@ impl Consumer {
         } else {
             self.findings(sql.is_none()).await
         };
-        Attempt { reload, sql, verify, facts: facts.unwrap_or_else(nowhere), verdict, findings }
+        let features = (expected.leaf, expected.authorities);
+        let facts = facts.unwrap_or_else(nowhere);
+        Attempt { reload, sql, verify, facts, verdict, findings, features }
     }
 
     /// Draws the conclusions: what to say, and when to try again.
@@ -169,8 +178,13 @@ impl Consumer {
         took: Option<Duration>,
     ) {
         let done = match attempt.verdict {
-            // The probe is the proof, however the reload went.
-            Verdict::Current => true,
+            // The probe is the proof, however the reload went; unless it would have shown the same before. An
+            // authority may have a new key under its old name.
+            Verdict::Current => {
+                attempt.sql.is_none()
+                    || !self.owes_reload
+                    || self.proven.as_ref() != Some(&attempt.features)
+            }
             Verdict::Unverifiable => attempt.sql.is_none(),
             _ => false,
         };
@@ -179,6 +193,9 @@ impl Consumer {
             let routine = self.is_settled() && took.is_none() && verdict_before == self.verdict;
             report::rotated(attempt, &self.server.session, material, generation, took, routine);
             self.owes_reload = false;
+            if attempt.verdict == Verdict::Current {
+                self.proven = Some(attempt.features.clone());
+            }
             self.standing = Standing::Settled;
             self.problem = None;
             self.said = None;
