@@ -17,7 +17,7 @@ fn p02_in_recovery_the_reload_is_pending_and_the_probe_completes_what_a_start_ha
     setup.cluster.stop(Mode::Fast);
     // A standby that serves nobody: every login is answered by 57P03 until it is promoted.
     setup.cluster.set_conf("hot_standby = off");
-    drop(fs::File::create(setup.cluster.data_directory().join("standby.signal")).unwrap());
+    put(&setup, "standby.signal");
     setup.agent.rotate().unwrap();
     setup.cluster.start();
     let event = pgsvid.current(2);
@@ -66,6 +66,26 @@ fn p03_without_a_free_slot_the_reload_is_pending_and_somebody_elses_counts() {
     let event = pgsvid.current(3);
     assert!(event["reload_ms"].is_number(), "{event}");
     assert_served(&setup);
+}
+
+#[test]
+fn p03_what_a_probe_cannot_tell_from_the_set_before_waits_for_its_reload() {
+    let setup = Setup::new(PGSVID);
+    let pgsvid = setup.start();
+    let limit = |limit: u32| {
+        let statement = format!("ALTER ROLE pgsvid CONNECTION LIMIT {limit}");
+        setup.cluster.sql("postgres", "postgres", &statement);
+    };
+    limit(0);
+    let mark = setup.cluster.log_mark();
+    // The same leaf and the same names of authorities, as when an authority has a new key under its old name.
+    pgsvid.signal(Signal::HUP);
+    let (waiting, _) = pending(&pgsvid, Mark::default(), "53300");
+    assert_eq!((&waiting["generation"], &waiting["verdict"]), (&2.into(), &"current".into()));
+    limit(3);
+    let event = pgsvid.current(2);
+    assert!(event["reload_ms"].is_number(), "{event}");
+    setup.cluster.wait_for_log(mark, LIMIT, "received SIGHUP");
 }
 
 #[test]
@@ -126,7 +146,7 @@ fn p18_a_hot_standby_is_reloaded_and_so_is_the_primary_that_it_becomes() {
     let setup = Setup::new(PGSVID);
     let pgsvid = setup.start();
     setup.cluster.stop(Mode::Fast);
-    drop(fs::File::create(setup.cluster.data_directory().join("standby.signal")).unwrap());
+    put(&setup, "standby.signal");
     setup.cluster.start();
     setup.cluster.wait_for_log(0, LIMIT, "ready to accept read-only connections");
     for (generation, standby) in [(2, "t"), (3, "f")] {
@@ -256,8 +276,13 @@ fn pending(pgsvid: &Pgsvid, mark: Mark, sqlstate: &str) -> (Value, Mark) {
 
 /// As `pg_ctl promote` does it.
 fn promote(setup: &Setup) {
-    drop(fs::File::create(setup.cluster.data_directory().join("promote")).unwrap());
+    put(setup, "promote");
     setup.cluster.signal(Signal::USR1);
+}
+
+/// An empty file in the data directory: its name alone says something.
+fn put(setup: &Setup, name: &str) {
+    fs::File::create_new(setup.cluster.data_directory().join(name)).unwrap();
 }
 
 /// A session that holds its slot until the server ends it.
