@@ -35,7 +35,7 @@ fn p10_bytes_between_the_answer_and_tls() {
     refuses_to_believe(answer.as_bytes(), "", "bytes were injected before the TLS handshake");
 }
 
-/// They come after the ClientHello: TLS itself has to notice.
+/// They come after our first TLS bytes: TLS itself has to notice.
 #[test]
 fn p10_garbage_instead_of_tls() {
     refuses_to_believe(b"S", TEXT, "received corrupt message");

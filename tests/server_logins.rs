@@ -244,7 +244,7 @@ fn run(setup: &Setup, alarm: &Value) {
     assert!(output.status.success(), "{fix}: {output:?}");
 }
 
-/// Writes the lines of a remedy into `pg_hba.conf` and `pg_ident.conf`, and reloads.
+/// Writes the lines of a remedy into the server's files, and reloads.
 #[track_caller]
 fn admit(setup: &Setup, alarm: &Value) {
     let fix = alarm["fix"].as_str().unwrap();
