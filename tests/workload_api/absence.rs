@@ -6,7 +6,8 @@ use dev_agent::{Code, DevAgent, Misbehaviour, Status, Stop};
 use test_support::Mark;
 
 use crate::place::{
-    LIMIT, Place, assert_no_errors, assert_patient, clockwork, events, published, said,
+    LIMIT, Place, assert_no_errors, assert_patient, clockwork, events, published, published_as,
+    said,
 };
 
 #[test]
@@ -149,7 +150,7 @@ fn w07_a_clean_end_leads_to_a_new_stream_but_not_to_a_new_generation() {
             .unwrap();
     }
     agent.rotate().unwrap();
-    published(&pgsvid, mark, 2);
+    published_as(&pgsvid, mark, 2, &agent.svid());
     assert!(place.holds(&agent.svid()));
     assert_no_errors(&pgsvid);
 }
@@ -208,5 +209,5 @@ fn w08_connections_that_are_reset_are_made_again() {
             .unwrap();
     }
     agent.rotate().unwrap();
-    published(&pgsvid, mark, 2);
+    published_as(&pgsvid, mark, 2, &agent.svid());
 }

@@ -6,7 +6,9 @@ use dev_agent::{DevAgent, Entry, Flaw};
 use pgsvid_proto::X509svidResponse;
 use test_support::{Mark, Program};
 
-use crate::place::{ID, LIMIT, Place, assert_no_errors, count, events, published, said, workload};
+use crate::place::{
+    ID, LIMIT, Place, assert_no_errors, count, events, published, published_as, said, workload,
+};
 
 const REJECTED: &str = "the agent's message is rejected; what is published stays";
 
@@ -65,18 +67,19 @@ fn w16_the_same_svid_again_is_neither_written_nor_said() {
     let pgsvid = place.run(&[]);
     let mark = published(&pgsvid, Mark::default(), 1);
     let generation = std::fs::read_link(place.svids.join("..data")).unwrap();
-    agent.wait_until(LIMIT, |activity| activity.open_streams == 1).unwrap();
-    for _ in 0..5 {
+    for requests in 2..=4 {
+        // Each new stream begins with it, too.
         agent.repeat();
+        agent.end_streams(None);
+        agent
+            .wait_until(LIMIT, |activity| {
+                activity.requests == requests && activity.open_streams == 1
+            })
+            .unwrap();
     }
-    agent.drop_connections();
-    let before = agent.activity().requests;
-    agent
-        .wait_until(LIMIT, |activity| activity.requests > before && activity.open_streams == 1)
-        .unwrap();
     assert_eq!(std::fs::read_link(place.svids.join("..data")).unwrap(), generation);
     agent.rotate().unwrap();
-    published(&pgsvid, mark, 2);
+    published_as(&pgsvid, mark, 2, &agent.svid());
     assert_eq!(count(&pgsvid, "identity received"), 2);
 }
 
@@ -125,7 +128,7 @@ fn w20_a_first_message_that_fails_the_checks_is_no_alarm() {
     assert_no_errors(&pgsvid);
 }
 
-/// A repeated message is the marker: what came before it has been dealt with once the next rotation is out.
+/// Waits for the newest of a burst, and counts what was published on the way to it.
 fn newest_in_two_rotations(place: &Place, agent: &DevAgent, pgsvid: &Program, before: usize) {
     place.wait_for_current(agent);
     let after = count(pgsvid, "published");

@@ -94,6 +94,15 @@ pub(crate) fn published(pgsvid: &Program, mark: Mark, generation: u64) -> Mark {
     mark
 }
 
+/// The same, and it must be of this SVID.
+#[track_caller]
+pub(crate) fn published_as(pgsvid: &Program, mark: Mark, generation: u64, svid: &Svid) -> Mark {
+    let (event, mark) = said(pgsvid, mark, "published");
+    let serial = event["serial"].as_str().unwrap().replace(':', "");
+    assert!(event["generation"] == generation && svid.serial_hex().starts_with(&serial), "{event}");
+    mark
+}
+
 /// Waits for an event after the mark whose message contains the text.
 #[track_caller]
 pub(crate) fn said(pgsvid: &Program, mark: Mark, text: &str) -> (Value, Mark) {

@@ -4,7 +4,8 @@ use dev_agent::{Code, Misbehaviour, Status, Stop};
 use test_support::Mark;
 
 use crate::place::{
-    LIMIT, Place, assert_no_errors, assert_patient, clockwork, count, published, said, workload,
+    LIMIT, Place, assert_no_errors, assert_patient, clockwork, count, published, published_as,
+    said, workload,
 };
 
 #[test]
@@ -58,8 +59,14 @@ fn w10_the_same_identity_given_back_is_current_again_and_not_published_twice() {
     let (_, mark) = said(&pgsvid, mark, "withdrawn the identity");
     agent.behave();
     agent.wait_until(LIMIT, |activity| activity.open_streams == 1).unwrap();
+    // The second stream is asked for when what the first one brought has been dealt with.
+    let before = agent.activity().requests;
+    agent.end_streams(None);
+    agent
+        .wait_until(LIMIT, |activity| activity.requests > before && activity.open_streams == 1)
+        .unwrap();
     agent.rotate().unwrap();
-    published(&pgsvid, mark, 2);
+    published_as(&pgsvid, mark, 2, &agent.svid());
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use dev_agent::{Authority, DevAgent, Entry};
 use test_support::Mark;
 
-use crate::place::{Place, published, said, workload};
+use crate::place::{LIMIT, Place, published, published_as, said, workload};
 
 const OTHER: &str = "spiffe://example.org/ns/apps/sa/other";
 
@@ -88,8 +88,13 @@ fn i08_federated_bundles_stay_out_unless_they_are_wanted() {
     assert!(place.holds(&agent.svid()));
     // Nor does a change of theirs make a new generation.
     agent.federate("third.org").unwrap();
+    let before = agent.activity().requests;
+    agent.end_streams(None);
+    agent
+        .wait_until(LIMIT, |activity| activity.requests > before && activity.open_streams == 1)
+        .unwrap();
     agent.rotate().unwrap();
-    published(&pgsvid, mark, 2);
+    published_as(&pgsvid, mark, 2, &agent.svid());
 }
 
 #[test]
