@@ -6,8 +6,8 @@ use dev_agent::{Code, DevAgent, Misbehaviour, Status, Stop};
 use test_support::Mark;
 
 use crate::place::{
-    LIMIT, Place, assert_no_errors, assert_patient, clockwork, events, published, published_as,
-    said,
+    LIMIT, Place, assert_no_errors, assert_patient, clockwork, events, mend, published,
+    published_as, said,
 };
 
 #[test]
@@ -173,7 +173,7 @@ fn w07_an_agent_that_hangs_up_at_once_is_no_reason_to_spin() {
     let pgsvid = place.run(&[]);
     said(&pgsvid, Mark::default(), "no connection to the agent");
     assert_patient(&agent);
-    agent.behave();
+    mend(&agent);
     published(&pgsvid, Mark::default(), 1);
 }
 

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use dev_agent::{Builder, DevAgent, Entry, Svid};
+use dev_agent::{Builder, DevAgent, Entry, Stop, Svid};
 use serde_json::Value;
 use test_support::{Directory, Mark, Program, eventually};
 
@@ -145,4 +145,11 @@ pub(crate) fn assert_patient(agent: &DevAgent) {
         .expect("the agent renews");
     let dialled = now.connections - since.connections;
     assert!(dialled < 50, "{dialled} connections: {now:?}");
+}
+
+/// Lets the agent behave, on a new socket: that is met at once, while the next try by the clock may be far.
+pub(crate) fn mend(agent: &DevAgent) {
+    agent.stop(Stop::Kill);
+    agent.behave();
+    agent.restart().unwrap();
 }

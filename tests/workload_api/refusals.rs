@@ -1,11 +1,11 @@
 //! W09-W12, W19: what the agent answers instead of an identity.
 
-use dev_agent::{Code, Misbehaviour, Status, Stop};
+use dev_agent::{Code, Misbehaviour, Status};
 use test_support::Mark;
 
 use crate::place::{
-    LIMIT, Place, assert_no_errors, assert_patient, clockwork, count, published, published_as,
-    said, workload,
+    LIMIT, Place, assert_no_errors, assert_patient, clockwork, count, mend, published,
+    published_as, said, workload,
 };
 
 #[test]
@@ -82,7 +82,7 @@ fn w11_a_failed_attestation_is_retried_with_back_off() {
     assert!(!line.contains('\u{1b}') && line.contains("second line"), "{line}");
     assert_patient(&agent);
     assert!(pgsvid.is_running() && place.is_empty());
-    agent.behave();
+    mend(&agent);
     pgsvid.wait_for_text(LIMIT, "published");
 }
 
@@ -121,9 +121,7 @@ fn w12_later_a_permanent_refusal_is_an_alarm_and_no_end() {
     assert_eq!(event["next"], "what was published stays; asking again in 5m");
     assert!(pgsvid.is_running() && place.holds(&svid));
     // A newer agent makes a new socket.
-    agent.stop(Stop::Terminate);
-    agent.behave();
-    agent.restart().unwrap();
+    mend(&agent);
     published(&pgsvid, mark, 2);
     assert!(agent.activity().requests <= requests + 3, "{:?}", agent.activity());
 }
@@ -156,7 +154,6 @@ fn speaks(language: Misbehaviour) {
     assert_patient(&agent);
     assert!(count(&pgsvid, "no connection to the agent; trying again") <= 3);
     assert!(pgsvid.is_running() && place.is_empty());
-    agent.behave();
-    agent.drop_connections();
+    mend(&agent);
     published(&pgsvid, mark, 1);
 }

@@ -6,7 +6,7 @@ use dev_agent::Misbehaviour;
 use test_support::{Mark, Program};
 
 use crate::place::{
-    LIMIT, Place, assert_no_errors, assert_patient, clockwork, count, published, said,
+    LIMIT, Place, assert_no_errors, assert_patient, clockwork, count, mend, published, said,
 };
 
 #[test]
@@ -63,7 +63,7 @@ fn w18_an_agent_that_says_nothing_but_too_much_is_no_reason_to_spin() {
     let (_, mark) = said(&pgsvid, Mark::default(), "no connection to the agent");
     assert_patient(&agent);
     assert!(pgsvid.is_running() && place.is_empty());
-    agent.behave();
+    mend(&agent);
     published(&pgsvid, mark, 1);
 }
 
