@@ -84,7 +84,7 @@ pub enum MalformedCertificate {
         /// The limit.
         most: usize,
     },
-    /// One certificate is larger than [`LARGEST`].
+    /// One certificate is larger than `LARGEST`.
     #[error("certificate {position} has {size} bytes, more than the {LARGEST} that are allowed")]
     TooLarge {
         /// Which one of a sequence, from 1.

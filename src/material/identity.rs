@@ -31,7 +31,7 @@ pub enum InvalidIdentity {
         /// How it should be written.
         canonical: String,
     },
-    /// Longer than [`LONGEST_ID`].
+    /// Longer than `LONGEST_ID`.
     #[error("the SPIFFE ID has {length} bytes, more than the {LONGEST_ID} that are allowed")]
     TooLong {
         /// Its length in bytes.
