@@ -19,6 +19,8 @@ use crate::config::{Config, Environment, Flags};
 use crate::daemon::{self, Fetched, Publication, telemetry};
 use crate::timing;
 
+/// Back to the line's beginning, and nothing left of what stood there.
+const ERASE_LINE: &str = "\r\x1b[K";
 /// It failed.
 const FAILED: u8 = 1;
 /// The command line or the configuration is wrong.
@@ -241,8 +243,9 @@ fn fetch(settings: Settings, limit: Duration, environment: &Environment) -> Resu
         }
     });
     if terminal {
-        // The line is complete, whatever was waited for last.
-        complain("");
+        // After a success the line has served its time; after a failure it says what was waited for.
+        let end = if fetched.is_ok() { ERASE_LINE } else { "\n" };
+        let _ = write!(std::io::stderr(), "{end}");
     }
     let Fetched { material, by } = fetched?;
     let left = material.not_after().duration_since(timing::now()).unwrap_or_default();
@@ -268,13 +271,18 @@ async fn show(
     let begun = Instant::now();
     loop {
         let what = progress.borrow_and_update().clone();
-        let line = format!(
-            "waiting for an identity from {endpoint} … {what} ({}s of {})",
-            begun.elapsed().as_secs(),
-            humantime::format_duration(limit)
-        );
-        // Erases what a longer line has left.
-        let _ = write!(std::io::stderr(), "\r\x1b[K{line}");
+        let elapsed = begun.elapsed().as_secs();
+        let limit = humantime::format_duration(limit);
+        let mut line =
+            format!("waiting for an identity from {endpoint} … {what} ({elapsed}s of {limit})");
+        // A line that wraps could not be redrawn in place. A terminal of no width has not told it.
+        let width = rustix::termios::tcgetwinsize(std::io::stderr()).map_or(0, |size| size.ws_col);
+        let most = usize::from(width).checked_sub(1).unwrap_or(usize::MAX);
+        if line.chars().count() > most {
+            line = format!("waiting for an identity … ({elapsed}s of {limit}) {what}");
+        }
+        let line: String = line.chars().take(most).collect();
+        let _ = write!(std::io::stderr(), "{ERASE_LINE}{line}");
         tokio::select! {
             () = tokio::time::sleep(Duration::from_secs(1)) => {}
             changed = progress.changed() => if changed.is_err() {

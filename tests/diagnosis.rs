@@ -154,7 +154,7 @@ fn p13_settings_that_lead_elsewhere_and_who_set_them() {
     assert_eq!(concerns(&|_| {}), []);
     assert_eq!(
         concerns(&|settings| settings.ssl.value = "off".to_owned()),
-        one("ssl is off", "put ssl = 'on' into postgresql.conf, then reload")
+        one("ssl is off", "put ssl = on into postgresql.conf, then reload")
     );
     assert_eq!(
         concerns(&|settings| {
@@ -163,7 +163,7 @@ fn p13_settings_that_lead_elsewhere_and_who_set_them() {
         }),
         one(
             "ssl is off, set by ALTER SYSTEM (postgresql.auto.conf)",
-            "psql -U postgres -c \"ALTER SYSTEM SET ssl = 'on'\", then reload"
+            "psql -U postgres -c \"ALTER SYSTEM SET ssl = on\", then reload"
         )
     );
     assert_eq!(

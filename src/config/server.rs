@@ -1,11 +1,23 @@
 //! The PostgreSQL that takes part, if one does.
 
-use super::given::{Given, Resolver};
+use super::given::{Given, Origin, Resolver};
 use super::{Error, File, Flags, rules};
 use crate::diagnose::PublishedPaths;
 use crate::survey::Viewpoint;
 use crate::verify::Target;
 use crate::{postgres, publish, rotation, verify};
+
+/// A flag that would say something about a PostgreSQL, if one took part.
+fn idle_flag(flags: &Flags) -> Option<&'static str> {
+    [
+        ("--port", &flags.port),
+        ("--user", &flags.user),
+        ("--database", &flags.database),
+        ("--verify", &flags.verify),
+    ]
+    .into_iter()
+    .find_map(|(name, value)| value.is_some().then_some(name))
+}
 
 pub(super) fn server(
     resolver: &Resolver<'_>,
@@ -21,7 +33,13 @@ pub(super) fn server(
         .resolve()?;
     // A client pod often has PGHOST set for its application: that alone lets no PostgreSQL take part.
     if host.is_none() && file.postgres.is_none() {
-        return Ok(None);
+        return match idle_flag(flags) {
+            Some(flag) => Err(Error::value(
+                &Origin::Flag(flag),
+                "no PostgreSQL takes part: add --postgres with the directory of its socket, or leave this out",
+            )),
+            None => Ok(None),
+        };
     }
     let host = match host {
         Some(given) => given,

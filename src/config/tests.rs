@@ -208,3 +208,11 @@ fn impossible_values_are_refused() {
         assert!(error.starts_with("/etc/pgsvid.toml: "), "{text}: {error}");
     }
 }
+
+#[test]
+fn a_flag_about_a_postgresql_that_takes_no_part_is_said() {
+    let flags = Flags { port: Some("5433".to_owned()), ..flags() };
+    let error = with("", &flags, &[]).unwrap_err();
+    assert!(error.starts_with("--port: no PostgreSQL takes part"), "{error}");
+    assert!(with("[postgres]\n", &flags, &[]).is_ok());
+}

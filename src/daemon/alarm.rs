@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use tokio::sync::watch;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 use tracing::error;
 
 use crate::status::{Published, Status};
@@ -13,26 +13,36 @@ use crate::timing;
 const LEFT: [f64; 2] = [0.25, 0.1];
 /// The wall clock may jump, and a machine may sleep: look at it again at least so often while armed.
 const LOOK_AGAIN: Duration = Duration::from_secs(600);
+/// How long the set of an earlier run stays without alarm: the agent gets the time of its first answer.
+const FIRST_ANSWER: Duration = Duration::from_secs(10);
 
 /// Watches the published set's remaining life, for as long as the status is kept.
 pub(super) async fn run(mut status: watch::Receiver<Status>) -> anyhow::Result<()> {
     let mut watched: Option<Published> = None;
     let mut raised = 0;
+    let begun = Instant::now();
     loop {
         let now = timing::now();
         let current = status.borrow_and_update().clone();
-        if current.published != watched {
-            watched.clone_from(&current.published);
+        // The same identity may be published again, because somebody has touched its files.
+        let leaf = |published: &Option<Published>| published.as_ref().map(|set| set.leaf);
+        if leaf(&current.published) != leaf(&watched) {
             raised = 0;
         }
+        watched.clone_from(&current.published);
         let mut pause = None;
         if let Some(published) = &watched {
             let due = due(published, now);
-            if due > raised {
-                raised = due;
-                raise(published, &current, now);
+            let left = FIRST_ANSWER.saturating_sub(begun.elapsed());
+            if due > raised && published.generation == 0 && !left.is_zero() {
+                pause = Some(left);
+            } else {
+                if due > raised {
+                    raised = due;
+                    raise(published, &current, now);
+                }
+                pause = until_next(published, raised, now);
             }
-            pause = until_next(published, raised, now);
         }
         let timer = async {
             match pause {
@@ -85,7 +95,9 @@ fn raise(published: &Published, status: &Status, now: SystemTime) {
     } else {
         "the published identity has expired: clients will refuse it".to_owned()
     };
-    error!(serial = published.serial, not_after = end, cause, fix, "{sentence}");
+    // As short as in every other line.
+    let serial = published.serial.get(..8).unwrap_or(&published.serial);
+    error!(serial, not_after = end, cause, fix, "{sentence}");
 }
 
 #[cfg(test)]
@@ -105,7 +117,7 @@ mod tests {
             generation,
             spiffe_id: "spiffe://example.org/db".to_owned(),
             serial: format!("0{generation}:02:03"),
-            leaf: Fingerprint::of(b""),
+            leaf: Fingerprint::of(&generation.to_be_bytes()),
             not_before,
             not_after: not_before + life,
         }

@@ -60,13 +60,14 @@ fn set_by(by: Option<&str>) -> String {
 }
 
 fn mend(name: &str, value: &str, overridden_by: Option<&str>) -> String {
+    let quoted = if value == "on" { value.to_owned() } else { format!("'{value}'") };
     match overridden_by {
         Some(by) if by.contains("command line") => {
-            format!("start PostgreSQL with -c {name}='{value}', or without -c {name}")
+            format!("start PostgreSQL with -c {name}={quoted}, or without -c {name}")
         }
         Some(_) => {
-            format!("psql -U postgres -c \"ALTER SYSTEM SET {name} = '{value}'\", then reload")
+            format!("psql -U postgres -c \"ALTER SYSTEM SET {name} = {quoted}\", then reload")
         }
-        None => format!("put {name} = '{value}' into postgresql.conf, then reload"),
+        None => format!("put {name} = {quoted} into postgresql.conf, then reload"),
     }
 }

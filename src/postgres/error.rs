@@ -132,6 +132,7 @@ impl Error {
              pg_hba.conf, `pgsvid <os-user> {user}` in pg_ident.conf, then reload",
             uid = rustix::process::geteuid().as_raw(),
         );
+        let at = settings.psql_options();
         let grant = format!("GRANT EXECUTE ON FUNCTION pg_catalog.pg_reload_conf() TO {user}");
         match self {
             Self::Forbidden => Some(format!(
@@ -143,11 +144,11 @@ impl Error {
             }
             Self::Refused { code, login, .. } => match code.code() {
                 "42501" if *login => Some(format!(
-                    "psql -U postgres -c 'GRANT CONNECT ON DATABASE {database} TO {user}'",
+                    "psql -U postgres -c 'GRANT CONNECT ON DATABASE {database} TO {user}'{at}",
                     database = quoted(database),
                 )),
                 "42501" => Some(format!(
-                    "psql -U postgres -d {database} -c '{grant}' (a grant counts in its own database only)"
+                    "psql -U postgres -d {database} -c '{grant}'{at} (a grant counts in its own database only)"
                 )),
                 "3D000" => Some(format!(
                     "set postgres.database to a database that exists; {database} does not"
@@ -165,7 +166,7 @@ impl Error {
                 // translated by the server.
                 "28000" => Some(format!(
                     "psql -U postgres -d {database} -c 'CREATE ROLE {user} LOGIN CONNECTION LIMIT 3' \
-                     -c '{grant}'; if the role exists, {peer}"
+                     -c '{grant}'{at}; if the role exists, {peer}"
                 )),
                 _ => None,
             },

@@ -5,7 +5,7 @@ mod error;
 mod session;
 mod settings;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 pub use error::{Error, Retry};
@@ -32,6 +32,15 @@ impl Settings {
     #[must_use]
     pub fn socket(&self) -> PathBuf {
         self.host.join(format!(".s.PGSQL.{}", self.port))
+    }
+
+    /// What psql has to be told to reach this server, for commands to paste; nothing for the default one.
+    #[must_use]
+    pub fn psql_options(&self) -> String {
+        if self.host == Path::new("/var/run/postgresql") && self.port == 5432 {
+            return String::new();
+        }
+        format!(" -h {} -p {}", self.host.display(), self.port)
     }
 }
 

@@ -34,8 +34,8 @@ pub enum Error {
     },
     /// The owner of a directory can replace what is in it.
     #[error(
-        "cannot publish to {0}: it belongs to uid {owner}, not to root or to uid {ours}, which pgsvid runs as; \
-         run chown {ours} {0}",
+        "cannot publish to {0}: it belongs to uid {owner}, and pgsvid runs as uid {ours}; run pgsvid as uid {owner}, \
+         or chown {ours} {0}",
         directory.display()
     )]
     WrongOwner {

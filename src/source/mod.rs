@@ -152,6 +152,8 @@ mod limits {
     pub(super) const WATCHDOG_SHORTEST: Duration = Duration::from_secs(2);
     /// How many different faults of a connection are remembered as having been said.
     pub(super) const SAID: usize = 8;
+    /// The watchdog once the identity has expired: the agent is dialled anew so often, though it holds the stream.
+    pub(super) const WATCHDOG_EXPIRED: Duration = Duration::from_secs(60);
     /// Largest message in bytes; a bundle of a thousand authorities has about half of it.
     pub(super) const MESSAGE: usize = 4 * 1024 * 1024;
 }

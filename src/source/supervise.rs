@@ -374,20 +374,24 @@ impl Supervisor {
 
     /// Ends when the published identity has lived so much of what it has left that a renewal should have come.
     fn overdue(&self) -> impl Future<Output = ()> + use<> {
-        let remaining = match &self.source.state.borrow().identity {
-            Identity::Current(material) => material.not_after().duration_since(timing::now()).ok(),
+        let patience = match &self.source.state.borrow().identity {
+            Identity::Current(material) => Some(watchdog(material.not_after(), timing::now())),
             _ => None,
         };
         let begun = Instant::now();
         async move {
-            match remaining {
-                Some(remaining) => sleep_until(begun + watchdog(remaining)).await,
+            match patience {
+                Some(patience) => sleep_until(begun + patience).await,
                 None => std::future::pending().await,
             }
         }
     }
 }
 
-fn watchdog(remaining: Duration) -> Duration {
-    remaining.mul_f64(limits::WATCHDOG_PART).max(limits::WATCHDOG_SHORTEST)
+/// How long an agent may be silent.
+fn watchdog(not_after: SystemTime, now: SystemTime) -> Duration {
+    match not_after.duration_since(now) {
+        Ok(left) => left.mul_f64(limits::WATCHDOG_PART).max(limits::WATCHDOG_SHORTEST),
+        Err(_) => limits::WATCHDOG_EXPIRED,
+    }
 }
