@@ -19,6 +19,10 @@ fn p02_in_recovery_the_reload_is_pending_and_the_probe_completes_what_a_start_ha
     setup.cluster.set_conf("hot_standby = off");
     put(&setup, "standby.signal");
     setup.agent.rotate().unwrap();
+    let newest = setup.agent.svid().chain_pem();
+    eventually(LIMIT, "the newest SVID is published", || {
+        fs::read_to_string(setup.files.join("svid.pem")).unwrap() == newest
+    });
     setup.cluster.start();
     let event = pgsvid.current(2);
     assert!(event["without_reload"].as_str().unwrap().contains("57P03"), "{event}");
