@@ -106,6 +106,8 @@ fn open_publisher(config: &Config) -> anyhow::Result<Publisher> {
             render: Arc::new(move |generation| service.render(&names, generation)),
         });
     }
+    // Modes are set exactly once a file is there; until then nobody else may see it, and we ourselves must.
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
     let publisher = Publisher::open(config.publish.clone(), companions)?;
     let directory = config.publish.directory.display();
     match publisher.trust() {

@@ -83,6 +83,16 @@ impl Error {
         }
     }
 
+    /// Tells one trouble from the next: the text, without the names of generations, of which each try has its own.
+    #[must_use]
+    pub fn key(&self) -> String {
+        match self {
+            Self::Step { action, cause, .. } => format!("cannot {action}: {cause}"),
+            Self::NotWritten { .. } => "does not hold what was written".to_owned(),
+            _ => self.to_string(),
+        }
+    }
+
     /// Whether another instance holds the directory's lock.
     #[must_use]
     pub fn is_locked(&self) -> bool {

@@ -18,6 +18,11 @@ use crate::timing;
 /// Every generation's directory begins so, and nothing else of ours does.
 pub(super) const PREFIX: &str = "..v";
 
+/// Mode of a generation's directory while it is written or removed: nobody else may enter.
+const UNFINISHED: u32 = 0o700;
+/// And once it is complete.
+const COMPLETE: u32 = 0o755;
+
 /// Largest file that is read back from an earlier run, in bytes.
 const LARGEST: u64 = 64 * 1024 * 1024;
 
@@ -145,8 +150,7 @@ pub(super) fn write(
     files: BTreeMap<String, Content>,
     group: Option<u32>,
 ) -> Result<Generation, Error> {
-    // Nobody else may enter before it is complete.
-    rustix::fs::mkdirat(directory, name.as_str(), Mode::from_raw_mode(0o700))
+    rustix::fs::mkdirat(directory, name.as_str(), Mode::from_raw_mode(UNFINISHED))
         .map_err(|cause| directory.step("create", &name, cause))?;
     match fill(directory, &name, files, group) {
         Ok(entries) => Ok(Generation { name, entries }),
@@ -181,8 +185,9 @@ fn fill(
         }
         entries.insert(name, Entry::new(&bytes, &stat));
     }
-    // The umask took its share at creation.
-    rustix::fs::fchmod(&within, Mode::from_raw_mode(0o755)).map_err(step("set the mode of", ""))?;
+    // Last of all: that the mode is this one tells the next run that nothing is missing.
+    rustix::fs::fchmod(&within, Mode::from_raw_mode(COMPLETE))
+        .map_err(step("set the mode of", ""))?;
     rustix::fs::fsync(&within).map_err(step("sync", ""))?;
     Ok(entries)
 }
@@ -239,11 +244,26 @@ pub(super) fn written_at(directory: &Directory, generation: &str) -> Option<Syst
     SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(seconds))
 }
 
+/// Removes the generations that a killed run was writing or removing.
+pub(super) fn remove_unfinished(directory: &Directory, current: Option<&str>) -> Result<(), Error> {
+    for name in directory.entries(PREFIX)? {
+        let stat = rustix::fs::statat(directory, name.as_str(), AtFlags::SYMLINK_NOFOLLOW);
+        if stat.is_ok_and(|stat| stat.st_mode & 0o7777 != COMPLETE)
+            && Some(name.as_str()) != current
+        {
+            remove(directory, &name);
+        }
+    }
+    Ok(())
+}
+
 /// Removes a generation's directory; what cannot be removed is tried again at the next sweep.
 pub(super) fn remove(directory: &Directory, generation: &str) {
     if let Ok(within) = open_generation(directory, generation)
         && let Ok(listing) = rustix::fs::Dir::read_from(&within)
     {
+        // So that the next run knows it as unfinished, should this one be killed half way.
+        let _ = rustix::fs::fchmod(&within, Mode::from_raw_mode(UNFINISHED));
         for entry in listing.flatten() {
             let _ = rustix::fs::unlinkat(&within, entry.file_name(), AtFlags::empty());
         }

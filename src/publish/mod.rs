@@ -84,6 +84,8 @@ pub struct Publisher {
     companions: Vec<Companion>,
     directory: Directory,
     current: Option<Generation>,
+    /// What `current` has replaced: the last good set until the new one is verified.
+    previous: Option<String>,
 }
 
 impl Publisher {
@@ -93,9 +95,9 @@ impl Publisher {
     /// something that is not ours stands where the links have to be.
     pub fn open(settings: Settings, companions: Vec<Companion>) -> Result<Self, Error> {
         let directory = Directory::open(&settings.directory)?;
-        let publisher = Self { current: None, settings, companions, directory };
+        let publisher = Self { current: None, previous: None, settings, companions, directory };
         publisher.preflight()?;
-        links::remove_leftovers(&publisher.directory)?;
+        publisher.clear_leftovers()?;
         Ok(publisher)
     }
 
@@ -136,7 +138,7 @@ impl Publisher {
         Ok(Some(material))
     }
 
-    /// Publishes a generation, unless the very same bytes are published and untouched already.
+    /// Publishes a generation, even if the very same bytes are published already: see [`Self::holds`].
     ///
     /// On an error the last good set is still in place, and nothing half written is in anybody's way.
     pub fn publish(
@@ -148,9 +150,10 @@ impl Publisher {
             // The volume was unmounted or replaced: what we hold open is no longer what readers see.
             self.directory = Directory::open(&self.settings.directory)?;
             self.current = None;
+            self.clear_leftovers()?;
         }
         self.preflight()?;
-        let taken_over = self.take_over()?;
+        let mut taken_over = self.take_over()?;
         let written = match self.write(material, extra_authorities) {
             Err(error) if error.is_out_of_space() => {
                 sweep::all_but(&self.directory, links::current(&self.directory)?.as_deref());
@@ -159,13 +162,15 @@ impl Publisher {
             other => other,
         };
         let generation = written?;
+        let replaced = links::current(&self.directory)?;
         if let Err(error) = links::swap(&self.directory, generation.name()) {
             generation::remove(&self.directory, generation.name());
             return Err(error);
         }
         // From here on it is what readers see: whatever fails now, it stays.
+        self.previous = replaced;
         self.directory.sync()?;
-        links::ensure(&self.directory, &self.names())?;
+        taken_over.extend(links::ensure(&self.directory, &self.names())?);
         let name = generation.name().to_owned();
         self.current = Some(generation);
         Ok(Published { generation: name, taken_over })
@@ -174,8 +179,14 @@ impl Publisher {
     /// Turns the plain files of another helper into a generation with the same contents, so that replacing
     /// them by links, one after the other, changes nothing for a PostgreSQL that starts in between.
     fn take_over(&self) -> Result<Vec<String>, Error> {
-        if links::current(&self.directory)?.is_some() {
-            return Ok(Vec::new());
+        if let Some(current) = links::current(&self.directory)? {
+            // Killed half way, perhaps: then what is still plain is in the current generation, too.
+            let mut names = self.names();
+            names.retain(|name| {
+                let plain = links::plain_file(&self.directory, name);
+                plain.is_some() && plain == generation::read_one(&self.directory, &current, name)
+            });
+            return links::ensure(&self.directory, &names);
         }
         let settings = &self.settings;
         let mut files = BTreeMap::new();
@@ -222,7 +233,8 @@ impl Publisher {
     /// Removes the generations that nobody needs any more.
     pub fn sweep(&self, now: SystemTime) {
         if let Some(current) = &self.current {
-            sweep::sweep(&self.directory, current.name(), &self.settings, now);
+            let previous = self.previous.as_deref();
+            sweep::sweep(&self.directory, current.name(), previous, &self.settings, now);
         }
     }
 
@@ -234,6 +246,13 @@ impl Publisher {
     fn names(&self) -> Vec<String> {
         let companions = self.companions.iter().map(|companion| companion.name.clone());
         self.set_names().into_iter().chain(companions).collect()
+    }
+
+    /// What a killed run has left under way.
+    fn clear_leftovers(&self) -> Result<(), Error> {
+        let current = links::current(&self.directory)?;
+        links::remove_leftovers(&self.directory)?;
+        generation::remove_unfinished(&self.directory, current.as_deref())
     }
 
     fn preflight(&self) -> Result<(), Error> {

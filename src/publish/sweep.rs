@@ -15,18 +15,28 @@ use crate::material::pem;
 const GRACE: Duration = Duration::from_secs(60);
 
 /// Removes what is neither current, nor the one before, nor still of use.
-pub(super) fn sweep(directory: &Directory, current: &str, settings: &Settings, now: SystemTime) {
+pub(super) fn sweep(
+    directory: &Directory,
+    current: &str,
+    previous: Option<&str>,
+    settings: &Settings,
+    now: SystemTime,
+) {
     let Ok(mut generations) = directory.entries(PREFIX) else {
         return;
     };
-    generations.retain(|name| name != current);
-    // Names sort by time. The newest of the replaced ones is the last good set until the new one is verified.
+    // Names sort by time.
     generations.sort_unstable_by(|a, b| b.cmp(a));
-    for (age, name) in generations.iter().enumerate().skip(1) {
-        // The current one and the one before count, too.
-        let room = age + 1 < settings.keep_at_most;
-        let replaced_by = &generations[age - 1];
-        if !room || !is_of_use(directory, name, replaced_by, settings, now) {
+    let mut kept = 1 + usize::from(previous.is_some());
+    for (age, name) in generations.iter().enumerate() {
+        // The one before is the last good set until the current one is verified.
+        if name == current || Some(name.as_str()) == previous {
+            continue;
+        }
+        let replaced_by = if age == 0 { current } else { &generations[age - 1] };
+        if kept < settings.keep_at_most && is_of_use(directory, name, replaced_by, settings, now) {
+            kept += 1;
+        } else {
             generation::remove(directory, name);
         }
     }

@@ -139,7 +139,7 @@ impl Rotation {
                     info!("publishing, reloading and verifying again, as asked");
                     self.rotate(&stop).await?;
                 }
-                () = self.files.changed() => self.restore(&stop).await?,
+                () = touched_after(self.not_before, &mut self.files) => self.restore(&stop).await?,
                 () = self.authorities.changed() => {
                     if self.authorities.read_again() {
                         info!("the extra authorities have changed");
@@ -264,9 +264,10 @@ impl Rotation {
         let delay = backoff.delay();
         self.publish_again = Some((Instant::now() + delay, backoff));
         let text = error.to_string();
-        let repeated = self.said.as_ref() == Some(&text);
+        let key = error.key();
+        let repeated = self.said.as_ref() == Some(&key);
         report::publication_failed(&text, delay, repeated);
-        self.said = Some(text.clone());
+        self.said = Some(key);
         self.status.send_modify(|status| status.problem = Some(text));
     }
 
@@ -361,6 +362,13 @@ async fn changed_after(
 ) -> Result<(), watch::error::RecvError> {
     sleep_until(moment).await;
     source.changed().await
+}
+
+/// Waits until somebody touches the published files, but not before `moment`: whoever fights us for them must not
+/// make us spin.
+async fn touched_after(moment: Instant, files: &mut Changes) {
+    sleep_until(moment).await;
+    files.changed().await;
 }
 
 /// Ends [`GRACE`] after the end has been asked for.
