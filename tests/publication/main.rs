@@ -1,0 +1,14 @@
+//! Rows D: the published directory, whatever is done to it.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+#![allow(clippy::print_stdout, reason = "scripts/test shows what was measured")]
+
+mod keeping;
+mod killed;
+mod obstacles;
+mod place;
+mod readers;
+mod restored;
+mod space;
+mod takeover;
+mod trust;

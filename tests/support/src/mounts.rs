@@ -1,0 +1,79 @@
+//! File systems of a test's own: small ones, full ones, those that appear over a directory.
+
+use std::any::type_name;
+use std::ffi::CString;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use rustix::mount::{MountFlags, UnmountFlags, mount, mount_remount, unmount};
+use rustix::process::geteuid;
+
+/// Set in the process that runs such a test's body.
+const INSIDE: &str = "TEST_SUPPORT_MOUNT_NAMESPACE";
+
+/// Runs the body of the test that calls it where it can mount: the test's binary runs again for this one
+/// test, in a mount namespace that ends with it, so nothing is left behind however it ends. Without root
+/// that takes a user namespace, too. Programs that the body starts are in the same namespace.
+#[track_caller]
+pub fn with_mounts<F: FnOnce()>(body: F) {
+    if std::env::var_os(INSIDE).is_some() {
+        return body();
+    }
+    // `binary::module::test::{{closure}}`; the test's own name lacks both ends.
+    let name = type_name::<F>().trim_end_matches("::{{closure}}");
+    let name = name.split_once("::").map_or(name, |(_, name)| name);
+    let mut command = Command::new("unshare");
+    command.arg("--mount");
+    if !geteuid().is_root() {
+        command.args(["--user", "--map-current-user", "--keep-caps"]);
+    }
+    let output = command
+        .arg("--")
+        .arg(std::env::current_exe().expect("knows its own path"))
+        .args([name, "--exact", "--nocapture"])
+        .env(INSIDE, "1")
+        .output()
+        .expect("runs unshare, of util-linux");
+    let said = String::from_utf8_lossy(&output.stdout);
+    let errors = String::from_utf8_lossy(&output.stderr);
+    show(&format!("{said}{errors}"));
+    let status = output.status;
+    assert!(status.success(), "{name} failed in a mount namespace of its own ({status})");
+    // A name that fits no test is no failure for the test's binary.
+    assert!(said.contains(" 1 passed"), "{name} did not run");
+}
+
+#[expect(clippy::print_stdout, reason = "the output of a test, on its way to whoever runs it")]
+fn show(text: &str) {
+    println!("{text}");
+}
+
+/// A file system in memory over an existing directory, until it is dropped.
+#[derive(Debug)]
+pub struct Tmpfs(PathBuf);
+
+impl Tmpfs {
+    /// Mounts it; the options are those of tmpfs, as in `size=64k,mode=0755,uid=101`. For use in
+    /// [`with_mounts`].
+    #[track_caller]
+    pub fn over(directory: &Path, options: &str) -> Self {
+        let data = CString::new(options).expect("options without a zero byte");
+        mount("tmpfs", directory, "tmpfs", MountFlags::empty(), data.as_c_str())
+            .unwrap_or_else(|error| panic!("cannot mount on {}: {error}", directory.display()));
+        Self(directory.to_owned())
+    }
+
+    /// Makes it read-only, or writable again.
+    #[track_caller]
+    pub fn set_read_only(&self, yes: bool) {
+        let flags = if yes { MountFlags::RDONLY } else { MountFlags::empty() };
+        mount_remount(&self.0, flags, "").expect("mounts again");
+    }
+}
+
+impl Drop for Tmpfs {
+    fn drop(&mut self) {
+        // Whoever still has files open there keeps them.
+        let _ = unmount(&self.0, UnmountFlags::DETACH);
+    }
+}
