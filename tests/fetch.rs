@@ -180,7 +180,8 @@ fn on_a_terminal_one_line_shows_what_is_waited_for() {
     assert!(text.contains("\r\u{1b}[Kwaiting"), "it is drawn over: {text:?}");
     // The log stays silent there, and the result is a line of its own.
     assert!(!text.contains("INFO"), "{text:?}");
-    assert!(text.lines().any(|line| line.starts_with(&format!("{ID}  expires in"))), "{text:?}");
+    let last = text.split("\r\u{1b}[K").last().unwrap();
+    assert!(last.starts_with(&format!("{ID}  expires in")), "{text:?}");
     assert!(place.holds(&agent.svid()));
 }
 

@@ -17,7 +17,7 @@ fn p08_tls_off_is_an_alarm_until_it_is_on() {
     assert_eq!(alarm["verdict"], "plaintext");
     assert_text(&alarm, "message", &["has TLS turned off"]);
     assert_text(&alarm, "cause", &["ssl is off"]);
-    assert_text(&alarm, "fix", &["put ssl = 'on' into postgresql.conf, then reload"]);
+    assert_text(&alarm, "fix", &["put ssl = on into postgresql.conf, then reload"]);
     reload_with(&setup, "ssl = on");
     assert_current(&pgsvid, mark);
 }

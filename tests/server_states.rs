@@ -187,6 +187,35 @@ fn p19_errors_in_other_files_do_not_keep_the_certificate_from_being_loaded() {
     setup.cluster.wait_for_log(mark, LIMIT, "contains errors");
 }
 
+#[test]
+fn p19_a_role_that_may_read_the_errors_reports_them() {
+    let setup = Setup::new(PGSVID);
+    let pgsvid = setup.spawn_with(&["--user", "postgres"]);
+    setup.wait_published();
+    setup.cluster.start();
+    pgsvid.current(1);
+    setup.cluster.set_conf("no_such_parameter = on");
+    setup.cluster.set_hba("nobody may read this");
+    setup.agent.rotate().unwrap();
+    pgsvid.current(2);
+    let causes: Vec<String> = pgsvid
+        .events("PostgreSQL's files have an error")
+        .iter()
+        .map(|event| event["cause"].as_str().unwrap().to_owned())
+        .collect();
+    assert_eq!(causes.len(), 2, "{causes:?}");
+    for (file, wanted) in
+        [("postgresql.conf:", "no_such_parameter"), ("pg_hba.conf:", "invalid connection type")]
+    {
+        let named = |cause: &&String| cause.contains(file) && cause.contains(wanted);
+        assert!(causes.iter().find(named).is_some(), "{wanted}: {causes:?}");
+    }
+    // The same errors are no news at the next rotation.
+    setup.agent.rotate().unwrap();
+    pgsvid.current(3);
+    assert_eq!(pgsvid.events("PostgreSQL's files have an error").len(), 2);
+}
+
 /// For the three settings the published files are where their readers see them.
 #[test]
 fn p26_readers_who_mount_the_directory_elsewhere_get_their_own_paths() {

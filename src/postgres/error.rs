@@ -180,7 +180,7 @@ impl Error {
 }
 
 /// The server's text: what could play tricks on a terminal is escaped, quotation marks stay.
-fn shown(text: &str) -> String {
+pub(super) fn shown(text: &str) -> String {
     let mut shown = String::new();
     for c in text.chars().take(LONGEST_TEXT) {
         match c {

@@ -6,7 +6,7 @@ use tokio::time::timeout;
 use tokio_postgres::{Client, NoTls, SimpleQueryMessage};
 use zeroize::Zeroizing;
 
-use super::error::Error;
+use super::error::{self, Error};
 use super::settings::{self, TlsSettings};
 use super::{LIMIT, Settings};
 
@@ -44,6 +44,13 @@ impl Session {
     /// What the postmaster has read of the settings that concern TLS, as a new session sees them.
     pub async fn tls_settings(&self) -> Result<TlsSettings, Error> {
         settings::parse(&self.rows(settings::QUERY).await?)
+    }
+
+    /// The errors in the files that a reload reads (postgresql.conf, `pg_hba.conf`): file, line and what is wrong.
+    /// Only for a role with [`TlsSettings::may_read_errors`].
+    pub async fn file_errors(&self) -> Result<Vec<String>, Error> {
+        let rows = self.rows(settings::ERRORS).await?;
+        Ok(rows.into_iter().flatten().flatten().map(|text| error::shown(&text)).collect())
     }
 
     /// Runs one statement for its effect.

@@ -7,7 +7,21 @@ pub(super) const QUERY: &str = "\
     SELECT n, pg_catalog.current_setting(n), s.source, s.sourcefile \
     FROM (VALUES ('ssl'), ('ssl_cert_file'), ('ssl_key_file'), ('ssl_ca_file'), ('listen_addresses'), \
                  ('port'), ('server_version'), ('server_version_num')) AS v (n) \
-    LEFT JOIN pg_catalog.pg_settings s ON s.name = n";
+    LEFT JOIN pg_catalog.pg_settings s ON s.name = n \
+    UNION ALL SELECT 'may_read_errors', ( \
+        pg_catalog.has_table_privilege('pg_catalog.pg_file_settings', 'SELECT') \
+        AND pg_catalog.has_function_privilege('pg_catalog.pg_show_all_file_settings()', 'EXECUTE') \
+        AND pg_catalog.has_table_privilege('pg_catalog.pg_hba_file_rules', 'SELECT') \
+        AND pg_catalog.has_function_privilege('pg_catalog.pg_hba_file_rules()', 'EXECUTE') \
+    )::pg_catalog.text, NULL, NULL";
+
+/// The errors in the files that a reload reads, for roles that may see them: by default superusers alone.
+pub(super) const ERRORS: &str = "\
+    SELECT pg_catalog.concat(sourcefile, ':', sourceline, ': ', name, ': ', error) \
+    FROM pg_catalog.pg_file_settings WHERE error IS NOT NULL \
+    UNION ALL \
+    SELECT pg_catalog.concat(pg_catalog.current_setting('hba_file'), ':', line_number, ': ', error) \
+    FROM pg_catalog.pg_hba_file_rules WHERE error IS NOT NULL";
 
 /// A setting's value, and what set it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -51,6 +65,8 @@ pub struct TlsSettings {
     pub version: String,
     /// `server_version_num`: 150018 is 15.18.
     pub version_number: u32,
+    /// Whether the role may see the errors in the server's files.
+    pub may_read_errors: bool,
 }
 
 pub(super) fn parse(rows: &[Vec<Option<String>>]) -> Result<TlsSettings, Error> {
@@ -69,6 +85,7 @@ pub(super) fn parse(rows: &[Vec<Option<String>>]) -> Result<TlsSettings, Error> 
             "listen_addresses" => settings.listen_addresses.clone_from(value),
             "port" => settings.port = value.parse().map_err(|_| Error::Unexpected)?,
             "server_version" => settings.version.clone_from(value),
+            "may_read_errors" => settings.may_read_errors = value == "true",
             "server_version_num" => {
                 settings.version_number = value.parse().map_err(|_| Error::Unexpected)?;
             }

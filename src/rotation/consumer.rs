@@ -59,6 +59,7 @@ pub(super) struct Consumer {
     leaf: Option<Fingerprint>,
     earlier: VecDeque<Fingerprint>,
     concerns: Vec<Finding>,
+    file_errors: Vec<String>,
     /// What the server was last seen to serve, of what was published.
     proven: Option<Features>,
 }
@@ -99,6 +100,7 @@ impl Consumer {
             leaf: None,
             earlier: VecDeque::new(),
             concerns: Vec::new(),
+            file_errors: Vec::new(),
             proven: None,
         }
     }
@@ -253,6 +255,13 @@ impl Consumer {
         let settings = session.tls_settings().await?;
         let files = self.files(&settings);
         self.tell_concerns(&settings, &files);
+        if settings.may_read_errors {
+            let errors = session.file_errors().await?;
+            if errors != self.file_errors {
+                report::file_errors(&errors);
+                self.file_errors = errors;
+            }
+        }
         self.known = Some(settings.clone());
         if !self.owes_reload && (self.is_settled() || !self.has_news(&files, &settings)) {
             return Ok(false);

@@ -98,6 +98,17 @@ pub(super) fn concerns(concerns: &[Finding]) {
     }
 }
 
+/// Errors in files that a reload reads. They hinder neither the certificates nor one another, but somebody's edit.
+pub(super) fn file_errors(errors: &[String]) {
+    for error in errors {
+        warn!(
+            cause = error,
+            fix = "mend the line, then reload",
+            "PostgreSQL's files have an error"
+        );
+    }
+}
+
 /// Why the published set is not proven to be served.
 pub(super) struct Trouble {
     verdict: Verdict,

@@ -85,8 +85,8 @@ fn d09_a_directory_of_somebody_else_is_refused_with_the_mending_command() {
         let error = Publisher::open(settings(&directory), Vec::new()).err().unwrap().to_string();
         let path = directory.display();
         let text = format!(
-            "cannot publish to {path}: it belongs to uid {owner}, not to root or to uid {ours}, which pgsvid \
-             runs as; run chown {ours} {path}"
+            "cannot publish to {path}: it belongs to uid {owner}, and pgsvid runs as uid {ours}; run pgsvid as \
+             uid {owner}, or chown {ours} {path}"
         );
         assert_eq!(error, text);
     });
