@@ -40,6 +40,8 @@ fn d13_killed_at_any_moment_it_leaves_a_whole_set_and_the_next_run_cleans_up() {
     let pgsvid = place.run();
     place.agent.rotate().unwrap();
     published(&pgsvid, 1);
+    // It ends only after it has swept.
+    assert!(pgsvid.terminate(LIMIT).success());
     assert_published(&place.svids, &place.agent.svid());
     assert_eq!(names(&place.svids, "..tmp-"), [""; 0]);
     for generation in names(&place.svids, "..v") {

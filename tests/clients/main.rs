@@ -1,0 +1,9 @@
+//! Clients with an SVID of their own, which connect while both sides rotate.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+#![allow(clippy::print_stdout, reason = "scripts/test shows what was measured")]
+
+mod both;
+mod libpq;
+mod long_lived;
+mod one_directory;
