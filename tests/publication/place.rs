@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use dev_agent::{Authority, DevAgent, Entry, Svid};
 use pgsvid::material::{Expectations, Material, Offer};
-use pgsvid::publish::{Publisher, Settings};
+use pgsvid::publish::{Companion, Publisher, Settings};
 use pgsvid::timing;
 use serde_json::Value;
 use tempfile::TempDir;
@@ -116,7 +116,7 @@ impl Library {
 
     #[track_caller]
     pub(crate) fn open(&self) -> Publisher {
-        open(&self.settings)
+        open(&self.settings, &[])
     }
 
     /// Why the directory is not opened.
@@ -142,10 +142,12 @@ impl Library {
 /// Opens a directory whose last publisher is gone. A process that another test was about to start at that moment has
 /// inherited the lock, and keeps it until its program runs.
 #[track_caller]
-pub(crate) fn open(settings: &Settings) -> Publisher {
-    eventually(LIMIT, "the lock is free", || match Publisher::open(settings.clone(), Vec::new()) {
-        Err(error) if error.is_locked() => None,
-        opened => Some(opened.unwrap()),
+pub(crate) fn open(settings: &Settings, companions: &[Companion]) -> Publisher {
+    eventually(LIMIT, "the lock is free", || {
+        match Publisher::open(settings.clone(), companions.to_vec()) {
+            Err(error) if error.is_locked() => None,
+            opened => Some(opened.unwrap()),
+        }
     })
 }
 

@@ -15,9 +15,7 @@ use pgsvid::timing;
 use rustix::fs::{Mode, OFlags};
 use test_support::with_mounts;
 
-use crate::place::{
-    ID, Library, NAMES, contents, current, material, names, open, read, set_mode, write,
-};
+use crate::place::{ID, Library, NAMES, contents, current, material, names, read, set_mode, write};
 
 const PUBLICATIONS: usize = 2000;
 
@@ -150,7 +148,7 @@ fn sequence(library: &Library, random: &mut fastrand::Rng) {
             1 => {
                 history.push("open again".to_owned());
                 drop(publisher);
-                publisher = open(&library.settings);
+                publisher = library.open();
                 let found = publisher.existing(&Expectations::default(), timing::now()).unwrap();
                 // A set of an earlier run counts only if it is whole.
                 if let Some(found) = found {

@@ -8,7 +8,7 @@ use pgsvid::publish::{Companion, Publisher, Trust};
 use test_support::{Account, LIMIT, Program, Tmpfs, with_mounts};
 
 use crate::place::{
-    Library, NAMES, PGSVID, Place, assert_published, current, material, mode_of, published,
+    Library, NAMES, PGSVID, Place, assert_published, current, material, mode_of, open, published,
     set_mode, settings,
 };
 
@@ -172,7 +172,7 @@ fn a_companion_is_published_with_its_generation() {
     for (settings, root) in
         [(library.settings.clone(), library.path()), (seen, "/elsewhere".as_ref())]
     {
-        let mut publisher = Publisher::open(settings, vec![companion.clone()]).unwrap();
+        let mut publisher = open(&settings, std::slice::from_ref(&companion));
         publisher.publish(&material(&library.issue()), &[]).unwrap();
         let text = fs::read_to_string(library.path().join("note")).unwrap();
         assert_eq!(Path::new(&text), root.join(current(library.path())));
