@@ -5,7 +5,7 @@ use std::thread;
 
 use test_support::{LIMIT, Signal, eventually};
 
-use crate::place::{Place, assert_published, contents, current, names, published, read};
+use crate::place::{Done, Place, assert_published, contents, current, names, published, read};
 
 #[test]
 fn d13_killed_at_any_moment_it_leaves_a_whole_set_and_the_next_run_cleans_up() {
@@ -28,9 +28,10 @@ fn d13_killed_at_any_moment_it_leaves_a_whole_set_and_the_next_run_cleans_up() {
                     thread::yield_now();
                 }
             });
+            let until = Done(&stop);
             let before = current(&place.svids);
             eventually(LIMIT, "it publishes", || current(&place.svids) != before);
-            stop.store(true, Ordering::Relaxed);
+            drop(until);
             spin(round);
             pgsvid.signal(Signal::KILL);
         });

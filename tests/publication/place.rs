@@ -4,6 +4,7 @@ use std::fs;
 use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use dev_agent::{Authority, DevAgent, Entry, Svid};
 use pgsvid::material::{Expectations, Material, Offer};
@@ -239,4 +240,13 @@ pub(crate) fn write(path: &Path, text: &str) {
 #[track_caller]
 pub(crate) fn set_mode(path: &Path, mode: u32) {
     fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+}
+
+/// Says that it is done when it goes, also by a panic: threads that wait for it would wait for ever.
+pub(crate) struct Done<'a>(pub(crate) &'a AtomicBool);
+
+impl Drop for Done<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
 }

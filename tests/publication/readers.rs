@@ -15,7 +15,9 @@ use pgsvid::timing;
 use rustix::fs::{Mode, OFlags};
 use test_support::with_mounts;
 
-use crate::place::{ID, Library, NAMES, contents, current, material, names, read, set_mode, write};
+use crate::place::{
+    Done, ID, Library, NAMES, contents, current, material, names, read, set_mode, write,
+};
 
 const PUBLICATIONS: usize = 2000;
 
@@ -40,13 +42,14 @@ fn read_while_publishing(library: &Library) {
     let (sets, by_name) = thread::scope(|scope| {
         let whole = [0, 1].map(|_| scope.spawn(|| read_whole_sets(directory, &done)));
         let by_name = scope.spawn(|| read_by_name(directory, &done));
+        let until = Done(&done);
         for number in 1..=PUBLICATIONS {
             publisher.publish(&materials[number % materials.len()], &[]).unwrap();
             if number % 16 == 0 {
                 publisher.sweep(timing::now());
             }
         }
-        done.store(true, Ordering::Relaxed);
+        drop(until);
         (whole.map(|reader| reader.join().unwrap()), by_name.join().unwrap())
     });
     for (reads, swaps, different) in sets {

@@ -10,8 +10,8 @@ use dev_agent::Svid;
 use test_support::{LIMIT, Mark, with_mounts};
 
 use crate::place::{
-    Library, NAMES, Place, assert_published, contents, give, material, names, published, read,
-    said, set_mode, write,
+    Done, Library, NAMES, Place, assert_published, contents, give, material, names, published,
+    read, said, set_mode, write,
 };
 
 #[test]
@@ -72,8 +72,8 @@ fn publish_under_observation(library: &Library, former: &Svid) {
     let done = AtomicBool::new(false);
     thread::scope(|scope| {
         scope.spawn(|| {
+            let _until = Done(&done);
             publisher.publish(&material(&next), &[]).unwrap();
-            done.store(true, Ordering::SeqCst);
         });
         loop {
             let last = done.load(Ordering::SeqCst);
