@@ -67,6 +67,9 @@ pub enum Error {
 /// Shortest time from one rotation to the next: each reload wakes every backend, and an agent gone wild may send a
 /// thousand updates a second. The newest of them counts.
 const SHORTEST_INTERVAL: Duration = Duration::from_millis(100);
+/// How often the published files are looked at where no server takes part: a volume that is mounted over the
+/// directory is no event of the old one's.
+const LOOK_AGAIN: Duration = Duration::from_secs(300);
 /// How long a rotation that has begun may go on after the end has been asked for.
 const GRACE: Duration = Duration::from_secs(5);
 /// First and longest back-off between tries to publish.
@@ -314,8 +317,11 @@ impl Rotation {
 
     fn next_timer(&self) -> impl Future<Output = ()> + use<> {
         let publish = self.publish_again.as_ref().map(|(at, _)| *at);
-        let consumer = self.consumer.as_ref().and_then(Consumer::next);
-        let next = publish.into_iter().chain(consumer).min();
+        let look = match &self.consumer {
+            Some(consumer) => consumer.next(),
+            None => Some(Instant::now() + LOOK_AGAIN),
+        };
+        let next = publish.into_iter().chain(look).min();
         async move {
             match next {
                 Some(at) => sleep_until(at).await,
