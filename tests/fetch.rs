@@ -107,6 +107,26 @@ fn a_young_set_is_enough_without_an_agent() {
 }
 
 #[test]
+fn d13_a_young_set_that_a_killed_run_left_without_its_links_is_completed() {
+    let place = Place::new();
+    let agent = place.agent().start().unwrap();
+    assert!(place.fetch(&[]).wait_exit(LIMIT).success());
+    let svid = agent.svid();
+    drop(agent);
+    for name in ["svid.pem", "svid_key.pem", "svid_bundle.pem"] {
+        std::fs::remove_file(place.svids.join(name)).unwrap();
+        assert!(place.fetch(&["--timeout", "1h"]).wait_exit(LIMIT).success());
+        assert!(place.holds(&svid), "{name} is missing");
+    }
+    // So is one with a mode that PostgreSQL refuses.
+    let key = place.svids.join("svid_key.pem");
+    std::fs::set_permissions(&key, std::os::unix::fs::PermissionsExt::from_mode(0o644)).unwrap();
+    assert!(place.fetch(&["--timeout", "1h"]).wait_exit(LIMIT).success());
+    let mode = std::os::unix::fs::MetadataExt::mode(&std::fs::metadata(&key).unwrap());
+    assert_eq!(mode & 0o777, 0o600);
+}
+
+#[test]
 fn an_old_set_is_fetched_anew_and_kept_where_that_fails() {
     let place = Place::new();
     // Certificates begin 10 s back: of a life of 18 s, 8 s are left.

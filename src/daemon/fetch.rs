@@ -81,14 +81,22 @@ async fn attempt(
         Err(error) if is_locked(&error) => return another(&config, watching, progress).await,
         Err(error) => return Err(error),
     };
-    let expectations = &config.source.expectations;
-    if let Some(material) = publisher.existing(expectations, timing::now())?
-        && is_young(&material, timing::now())
-    {
-        return Ok(Fetched { material: Arc::new(material), by: Publication::Earlier });
-    }
     let authorities = ExtraAuthorities::read(config.rotation.extra_authorities, watching)?;
-    let material = receive(config.source, watching, progress).await?;
+    let expectations = &config.source.expectations;
+    let existing = publisher
+        .existing(expectations, timing::now())?
+        .filter(|material| is_young(material, timing::now()))
+        .map(Arc::new);
+    let material = match existing {
+        Some(material)
+            if publisher.holds(&material, authorities.certificates()) && publisher.is_intact() =>
+        {
+            return Ok(Fetched { material, by: Publication::Earlier });
+        }
+        // A link is missing, as after a kill, or modes, group or companions are configured otherwise than then.
+        Some(material) => material,
+        None => receive(config.source, watching, progress).await?,
+    };
     let outcome: Result<Published, publish::Error> = tokio::task::spawn_blocking({
         let material = Arc::clone(&material);
         let authorities = authorities.certificates().to_vec();

@@ -37,6 +37,7 @@ pub(super) struct Content {
 struct Entry {
     digest: Vec<u8>,
     mode: u32,
+    owner: u32,
     group: u32,
     trace: Trace,
 }
@@ -80,12 +81,14 @@ impl Generation {
         Self { name, entries }
     }
 
-    /// Whether the generation consists of exactly these files.
+    /// Whether the generation consists of exactly these files, as we would write them.
     pub(super) fn has(&self, files: &BTreeMap<String, Content>, group: Option<u32>) -> bool {
+        let ours = rustix::process::geteuid().as_raw();
         self.entries.len() == files.len()
             && files.iter().all(|(name, content)| {
                 self.entries.get(name).is_some_and(|entry| {
                     entry.mode == content.mode
+                        && entry.owner == ours
                         && group.is_none_or(|group| group == entry.group)
                         && entry.digest == sha256(&content.bytes).as_ref()
                 })
@@ -98,6 +101,13 @@ impl Generation {
         let Ok(within) = open_generation(directory, &self.name) else {
             return false;
         };
+        // PostgreSQL has to get through it, and nobody else may put anything into it.
+        let ours = rustix::process::geteuid().as_raw();
+        if !rustix::fs::fstat(&within)
+            .is_ok_and(|stat| stat.st_mode & 0o7777 == COMPLETE && stat.st_uid == ours)
+        {
+            return false;
+        }
         self.entries.iter().all(|(name, entry)| {
             let Ok(stat) = rustix::fs::statat(&within, name, AtFlags::SYMLINK_NOFOLLOW) else {
                 return false;
@@ -105,8 +115,8 @@ impl Generation {
             Trace::of(&stat) == entry.trace
                 || read(&within, name).is_ok_and(|(bytes, stat)| {
                     let now = Entry::new(&bytes, &stat);
-                    (now.digest, now.mode, now.group)
-                        == (entry.digest.clone(), entry.mode, entry.group)
+                    (now.mode, now.owner, now.group) == (entry.mode, entry.owner, entry.group)
+                        && now.digest == entry.digest
                 })
         })
     }
@@ -117,6 +127,7 @@ impl Entry {
         Self {
             digest: sha256(bytes).as_ref().to_vec(),
             mode: stat.st_mode & 0o7777,
+            owner: stat.st_uid,
             group: stat.st_gid,
             trace: Trace::of(stat),
         }

@@ -315,6 +315,10 @@ pub fn peek(
         return Ok(None);
     };
     let names = [&settings.certificate, &settings.private_key, &settings.bundle].map(Clone::clone);
+    // The swap of a first publication comes before its links.
+    if !links::are_complete(&directory, &names) {
+        return Ok(None);
+    }
     Ok(generation::load(&directory, &name, &names)
         .ok()
         .and_then(|kept| decode(settings, &kept, expectations, now).ok()))

@@ -15,12 +15,15 @@ use crate::place::{
 /// What somebody does to the published directory.
 type Tampering = (&'static str, fn(&Path));
 
-const TAMPERINGS: [Tampering; 12] = [
+const TAMPERINGS: [Tampering; 14] = [
     ("edits the certificate", |svids| write(&svids.join("svid.pem"), "nonsense")),
     ("empties the key", |svids| write(&svids.join("svid_key.pem"), "")),
     ("edits the service file", |svids| write(&svids.join("pg_service.conf"), "[products]")),
     ("opens the key to everybody", |svids| set_mode(&svids.join("svid_key.pem"), 0o644)),
     ("closes the bundle", |svids| set_mode(&svids.join("svid_bundle.pem"), 0o000)),
+    // Only root may; elsewhere the mode has to do.
+    ("gives the key away", |svids| give_away(&svids.join("svid_key.pem"), 0o640)),
+    ("closes the generation", |svids| set_mode(&svids.join(current(svids)), 0o700)),
     ("deletes a stable name", |svids| fs::remove_file(svids.join("svid.pem")).unwrap()),
     ("deletes a file", |svids| fs::remove_file(svids.join("..data/svid_key.pem")).unwrap()),
     ("deletes the generation", |svids| fs::remove_dir_all(svids.join(current(svids))).unwrap()),
@@ -43,6 +46,13 @@ const TAMPERINGS: [Tampering; 12] = [
         fs::remove_file(svids.join("svid.pem")).unwrap();
     }),
 ];
+
+/// PostgreSQL takes no key of a third uid.
+fn give_away(path: &Path, otherwise: u32) {
+    if std::os::unix::fs::chown(path, Some(1), None).is_err() {
+        set_mode(path, otherwise);
+    }
+}
 
 #[test]
 fn d11_whatever_is_edited_or_deleted_is_restored() {
