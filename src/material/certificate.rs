@@ -5,6 +5,8 @@ use std::time::{Duration, SystemTime};
 
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 
+use super::name;
+
 /// SHA-256 of a certificate's DER.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Fingerprint([u8; 32]);
@@ -199,6 +201,18 @@ impl Certificate {
     #[must_use]
     pub fn subject_text(&self) -> &str {
         &self.subject_text
+    }
+
+    /// The subject as `clientname=DN` and pg_ident.conf have it, `CN=…,O=SPIRE,C=US`.
+    #[must_use]
+    pub fn distinguished_name(&self) -> String {
+        name::distinguished_name(&self.subject)
+    }
+
+    /// The subject's CN, which `cert` authentication takes for the user's name.
+    #[must_use]
+    pub fn common_name(&self) -> Option<String> {
+        name::common_name(&self.subject)
     }
 
     /// The SubjectPublicKeyInfo's DER.

@@ -7,6 +7,7 @@ mod certificate;
 mod checks;
 mod identity;
 mod key;
+mod name;
 mod path;
 pub mod pem;
 mod warning;

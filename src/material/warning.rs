@@ -20,26 +20,46 @@ pub enum Warning {
     FederatedAuthorities,
 }
 
-impl fmt::Display for Warning {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+impl Warning {
+    /// What is wrong.
+    #[must_use]
+    pub fn cause(self) -> &'static str {
+        match self {
             Self::NoDnsName => {
-                "the SVID has no DNS name: clients cannot use sslmode=verify-full, and `cert` sees no user \
-                 name; add one with spire-server entry update -dns"
+                "the SVID has no DNS name: clients cannot use sslmode=verify-full, and `cert` sees no user name"
             }
             Self::SharedSubject => {
-                "the SVID's subject O=SPIRE,C=US is shared by all workloads: never map it to a role; add a \
-                 DNS name, or turn on SPIRE's uniqueid credential composer"
+                "the SVID's subject O=SPIRE,C=US is shared by all workloads: never map it to a role"
             }
             Self::Ed25519Signature => {
-                "the SVID is signed with Ed25519: SCRAM logins with channel binding will fail in libpq; \
-                 let the CA sign with EC P-256"
+                "the SVID is signed with Ed25519: SCRAM logins with channel binding will fail in libpq"
             }
             Self::FederatedAuthorities => {
                 "authorities of federated trust domains are published: any of them can issue a client \
-                 certificate with any CN; leave files.federated_bundles off unless every domain is trusted so"
+                 certificate with any CN"
             }
-        })
+        }
+    }
+
+    /// How to mend it.
+    #[must_use]
+    pub fn fix(self) -> &'static str {
+        match self {
+            Self::NoDnsName => "add one with spire-server entry update -entryID <id> … -dns <name>",
+            Self::SharedSubject => {
+                "add a DNS name to the entry, or turn on SPIRE's uniqueid credential composer"
+            }
+            Self::Ed25519Signature => "let the CA sign with EC P-256",
+            Self::FederatedAuthorities => {
+                "leave files.federated_bundles off unless every domain is trusted so"
+            }
+        }
+    }
+}
+
+impl fmt::Display for Warning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}; {}", self.cause(), self.fix())
     }
 }
 
