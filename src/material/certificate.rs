@@ -162,7 +162,7 @@ impl Certificate {
             fingerprint: Fingerprint::of(der),
             serial: Serial(parsed.raw_serial().to_vec()),
             subject: parsed.subject().as_raw().to_vec(),
-            subject_text: parsed.subject().to_string(),
+            subject_text: name::for_people(parsed.subject().as_raw()),
             public_key: parsed.public_key().raw.to_vec(),
             uris,
             dns_names,
@@ -203,7 +203,7 @@ impl Certificate {
         &self.subject_text
     }
 
-    /// The subject as `clientname=DN` and pg_ident.conf have it, `CN=…,O=SPIRE,C=US`.
+    /// The subject as `clientname=DN` and `pg_ident.conf` have it, `CN=…,O=SPIRE,C=US`.
     #[must_use]
     pub fn distinguished_name(&self) -> String {
         name::distinguished_name(&self.subject)

@@ -7,7 +7,7 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 use super::certificate::{Certificate, MalformedCertificate, certificates};
 use super::identity::{InvalidIdentity, SpiffeId, workload_id};
 use super::key::{PrivateKey, UnusableKey};
-use super::path::{self, NoPath};
+use super::path::{self, NoPath, Usage};
 use super::{Expectations, Material, Offer};
 
 /// How far a leaf's start may lie ahead of our clock. Agents date certificates 10 s back; a minute more is
@@ -119,7 +119,7 @@ pub(super) fn check(
     let mut chain = certificates(&offer.chain, LONGEST_CHAIN).map_err(Rejection::Chain)?;
     let leaf = chain.remove(0);
     let intermediates = chain;
-    let spiffe_id = check_leaf(&leaf)?;
+    let spiffe_id = leaf_rules(&leaf).map_err(first)?;
     if let Some(named) = offer.spiffe_id {
         let named = workload_id(&named)?;
         if named != spiffe_id {
@@ -137,13 +137,8 @@ pub(super) fn check(
     if !authorities.iter().any(Certificate::is_self_signed) {
         return Err(Rejection::NoRoot(authorities.len()));
     }
-    if leaf.not_after() <= now {
-        return Err(Rejection::Expired(leaf.not_after()));
-    }
-    if leaf.not_before() > now + CLOCK_SKEW {
-        return Err(Rejection::NotYetValid(leaf.not_before()));
-    }
-    path::verify(&leaf, &intermediates, &authorities, now)?;
+    validity(&leaf, now)?;
+    path::verify(&leaf, &intermediates, &authorities, Usage::Any, now)?;
 
     Ok(Material {
         spiffe_id,
@@ -156,32 +151,64 @@ pub(super) fn check(
     })
 }
 
-/// X509-SVID sections 2 (one URI name), 4.1 (no CA) and 4.3 (key usage).
-fn check_leaf(leaf: &Certificate) -> Result<SpiffeId, Rejection> {
+/// X509-SVID sections 2 (one URI name), 4.1 (no CA) and 4.3 (key usage): the SPIFFE ID, or every rule that is broken.
+pub fn leaf_rules(leaf: &Certificate) -> Result<SpiffeId, Vec<Rejection>> {
     let malformed = || Rejection::Chain(MalformedCertificate::NotDer { position: 1 });
-    let (_, parsed) = X509Certificate::from_der(leaf.der()).map_err(|_| malformed())?;
+    let Ok((_, parsed)) = X509Certificate::from_der(leaf.der()) else {
+        return Err(vec![malformed()]);
+    };
+    let mut broken = Vec::new();
     // An extension that cannot be read is not taken for one that is absent.
-    let constraints = parsed.basic_constraints().map_err(|_| malformed())?;
-    if constraints.is_some_and(|constraints| constraints.value.ca) {
-        return Err(Rejection::LeafIsAuthority);
+    match parsed.basic_constraints() {
+        Ok(Some(constraints)) if constraints.value.ca => broken.push(Rejection::LeafIsAuthority),
+        Ok(_) => {}
+        Err(_) => broken.push(malformed()),
     }
-    match parsed.key_usage().map_err(|_| malformed())? {
-        None => {
-            return Err(Rejection::KeyUsage("is missing, and with it digitalSignature"));
+    match parsed.key_usage() {
+        Ok(None) => {
+            broken.push(Rejection::KeyUsage("is missing, and with it digitalSignature"));
         }
-        Some(usage) if usage.value.key_cert_sign() || usage.value.crl_sign() => {
-            return Err(Rejection::KeyUsage("lets it sign certificates or CRLs"));
+        Ok(Some(usage)) if usage.value.key_cert_sign() || usage.value.crl_sign() => {
+            broken.push(Rejection::KeyUsage("lets it sign certificates or CRLs"));
         }
-        Some(usage) if !usage.value.digital_signature() => {
-            return Err(Rejection::KeyUsage("lacks digitalSignature"));
+        Ok(Some(usage)) if !usage.value.digital_signature() => {
+            broken.push(Rejection::KeyUsage("lacks digitalSignature"));
         }
-        Some(_) => {}
+        Ok(Some(_)) => {}
+        Err(_) => broken.push(malformed()),
     }
-    parsed.subject_alternative_name().map_err(|_| malformed())?;
-    match leaf.uris() {
-        [uri] => Ok(workload_id(uri)?),
+    if parsed.subject_alternative_name().is_err() {
+        broken.push(malformed());
+    }
+    let identity = match leaf.uris() {
+        [uri] => workload_id(uri).map_err(Rejection::from),
         other => Err(Rejection::UriNames(other.len())),
+    };
+    match identity {
+        Ok(identity) if broken.is_empty() => Ok(identity),
+        Ok(_) => Err(broken),
+        Err(rejection) => {
+            broken.push(rejection);
+            Err(broken)
+        }
     }
+}
+
+/// The first check that fails is the rejection.
+fn first(broken: Vec<Rejection>) -> Rejection {
+    let malformed = Rejection::Chain(MalformedCertificate::NotDer { position: 1 });
+    broken.into_iter().next().unwrap_or(malformed)
+}
+
+/// Whether a certificate is valid at `now`, with [`CLOCK_SKEW`] at its start.
+pub fn validity(certificate: &Certificate, now: SystemTime) -> Result<(), Rejection> {
+    if certificate.not_after() <= now {
+        return Err(Rejection::Expired(certificate.not_after()));
+    }
+    if certificate.not_before() > now + CLOCK_SKEW {
+        return Err(Rejection::NotYetValid(certificate.not_before()));
+    }
+    Ok(())
 }
 
 fn check_expectations(offered: &SpiffeId, expectations: &Expectations) -> Result<(), Rejection> {

@@ -1,5 +1,7 @@
 //! SPIFFE IDs and trust domains: the types of the `spiffe` crate, at their one entrance into this house.
 
+use std::fmt::Write as _;
+
 pub use spiffe::{SpiffeId, TrustDomain};
 
 /// Longest SPIFFE ID, in bytes (SPIFFE-ID section 2.3).
@@ -56,9 +58,28 @@ pub fn workload_id(id: &str) -> Result<SpiffeId, InvalidIdentity> {
     Ok(parsed)
 }
 
+/// The x500UniqueIdentifier that SPIRE's credential composer `uniqueid` puts into the subject: the first 16 bytes
+/// of the ID's SHA-256, in hexadecimal.
+#[must_use]
+pub fn unique_identifier(id: &str) -> String {
+    let digest = ring::digest::digest(&ring::digest::SHA256, id.as_bytes());
+    let half = digest.as_ref().get(..16).unwrap_or_default();
+    half.iter().fold(String::new(), |mut text, byte| {
+        // Writing to a String does not fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_unique_identifier_is_spires() {
+        let computed = unique_identifier("spiffe://example.org/foo");
+        assert_eq!(computed, "c3406f9b12ceb4f9c948318c579b905b");
+    }
 
     #[test]
     fn takes_workloads_only() {

@@ -5,11 +5,13 @@
 
 mod certificate;
 mod checks;
+mod details;
 mod identity;
 mod key;
 mod name;
 mod path;
 pub mod pem;
+pub mod reading;
 mod warning;
 
 use std::fmt;
@@ -18,10 +20,12 @@ use std::time::SystemTime;
 use zeroize::Zeroizing;
 
 pub use certificate::{Certificate, Fingerprint, MalformedCertificate, Serial, certificates};
-pub use checks::{CLOCK_SKEW, LARGEST_BUNDLE, Rejection};
-pub use identity::{InvalidIdentity, SpiffeId, TrustDomain, workload_id};
+pub use checks::{CLOCK_SKEW, LARGEST_BUNDLE, Rejection, leaf_rules, validity};
+pub use details::{Details, key_kind};
+pub use identity::{InvalidIdentity, SpiffeId, TrustDomain, unique_identifier, workload_id};
 pub use key::{PrivateKey, UnusableKey};
-pub use path::NoPath;
+pub use name::for_people as name_for_people;
+pub use path::{NoPath, Usage, verify as verify_path};
 pub use warning::Warning;
 
 /// What somebody offers as an identity: raw bytes, nothing believed yet.

@@ -16,15 +16,26 @@ pub enum NoPath {
     #[error("no root of the bundle is valid now")]
     NoValidRoot,
     /// Validation failed.
-    #[error("{0}")]
+    #[error("{}", explain(.0))]
     Invalid(#[from] webpki::Error),
 }
 
-/// Validates the path. Federated bundles do not take part: a bundle vouches for its own trust domain only.
-pub(super) fn verify(
+/// What the leaf is to be good for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Usage {
+    /// A server or a client, as its extended key usage says.
+    Any,
+    /// A server, whatever it says.
+    Server,
+}
+
+/// Validates the path from `leaf` to a self-signed authority. Give only authorities of the leaf's own trust domain
+/// where others must not vouch for it.
+pub fn verify(
     leaf: &Certificate,
     intermediates: &[Certificate],
     authorities: &[Certificate],
+    usage: Usage,
     now: SystemTime,
 ) -> Result<(), NoPath> {
     let roots: Vec<CertificateDer<'_>> = authorities
@@ -49,7 +60,7 @@ pub(super) fn verify(
         &anchors,
         &intermediates,
         unix_time(moment_of_validation(leaf, &intermediates, now)),
-        key_usage(leaf),
+        key_usage(leaf, usage),
         None,
         None,
     )?;
@@ -76,7 +87,10 @@ fn moment_of_validation(
 }
 
 /// Servers and clients share this program; a leaf for clients alone is taken as one.
-fn key_usage(leaf: &Certificate) -> KeyUsage {
+fn key_usage(leaf: &Certificate, usage: Usage) -> KeyUsage {
+    if usage == Usage::Server {
+        return KeyUsage::server_auth();
+    }
     let client_only = X509Certificate::from_der(leaf.der()).is_ok_and(|(_, parsed)| {
         matches!(parsed.extended_key_usage(), Ok(Some(usage))
             if usage.value.client_auth && !usage.value.server_auth)
@@ -88,4 +102,25 @@ fn unix_time(time: SystemTime) -> UnixTime {
     UnixTime::since_unix_epoch(
         time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO),
     )
+}
+
+/// The library's names for what it found, in words where people meet them.
+fn explain(error: &webpki::Error) -> String {
+    use webpki::Error;
+    match error {
+        Error::UnknownIssuer => {
+            "no authority of the bundle has signed it, or an intermediate is missing"
+        }
+        Error::InvalidSignatureForPublicKey => {
+            "a signature in the chain is not that of the authority it names"
+        }
+        Error::CertExpired { .. } => "a certificate in the chain has expired",
+        Error::CertNotValidYet { .. } => "a certificate in the chain is not valid yet",
+        Error::CaUsedAsEndEntity => "it is a CA certificate itself",
+        Error::EndEntityUsedAsCa => "it is signed by a certificate that is no CA",
+        Error::UnsupportedCertVersion => "it is no X.509 certificate of version 3",
+        Error::RequiredEkuNotFoundContext(_) => "its extended key usage does not allow this use",
+        other => return other.to_string(),
+    }
+    .to_owned()
 }

@@ -5,7 +5,7 @@ use std::fmt;
 use x509_parser::oid_registry::OID_SIG_ED25519;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-use super::Material;
+use super::{Certificate, Material};
 
 /// One thing that hurts later. `Display` says what, and how to mend it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,20 +63,28 @@ impl fmt::Display for Warning {
     }
 }
 
+impl Warning {
+    /// What one leaf will bring into trouble.
+    #[must_use]
+    pub fn of_leaf(leaf: &Certificate) -> Vec<Self> {
+        let mut found = Vec::new();
+        if leaf.dns_names().is_empty() {
+            found.push(Self::NoDnsName);
+        }
+        if leaf.distinguished_name() == "O=SPIRE,C=US" {
+            found.push(Self::SharedSubject);
+        }
+        if X509Certificate::from_der(leaf.der())
+            .is_ok_and(|(_, parsed)| parsed.signature_algorithm.algorithm == OID_SIG_ED25519)
+        {
+            found.push(Self::Ed25519Signature);
+        }
+        found
+    }
+}
+
 pub(super) fn warnings(material: &Material) -> Vec<Warning> {
-    let leaf = material.leaf();
-    let mut found = Vec::new();
-    if leaf.dns_names().is_empty() {
-        found.push(Warning::NoDnsName);
-    }
-    if leaf.subject_text() == "C=US, O=SPIRE" {
-        found.push(Warning::SharedSubject);
-    }
-    if X509Certificate::from_der(leaf.der())
-        .is_ok_and(|(_, parsed)| parsed.signature_algorithm.algorithm == OID_SIG_ED25519)
-    {
-        found.push(Warning::Ed25519Signature);
-    }
+    let mut found = Warning::of_leaf(material.leaf());
     if !material.federated.is_empty() {
         found.push(Warning::FederatedAuthorities);
     }

@@ -2,20 +2,17 @@
 //!
 //! Gathers [`crate::diagnose`]'s facts, and judges nothing.
 
-use std::fs::{File, Metadata};
-use std::io::{self, Read as _};
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+mod contents;
+
+use std::io;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::OFlags;
-use zeroize::Zeroizing;
+pub use contents::contents;
 
 use crate::diagnose::{Content, FileFacts, Files, Present, PublishedPaths, State};
 use crate::material::pem;
 use crate::postgres::{self, TlsSettings};
-
-/// Largest file that is read, in bytes.
-const LARGEST: u64 = 16 * 1024 * 1024;
 
 /// Where the server's files are, seen from here.
 #[derive(Debug, Clone)]
@@ -109,7 +106,7 @@ fn state(path: &Path) -> State {
     if !metadata.is_file() {
         return State::NotRegular;
     }
-    let content = match read(path, &metadata) {
+    let content = match contents(path) {
         Ok(text) => content(&text),
         Err(_) => Content::Unreadable,
     };
@@ -120,15 +117,6 @@ fn state(path: &Path) -> State {
         modified: metadata.modified().unwrap_or(std::time::SystemTime::UNIX_EPOCH),
         content,
     })
-}
-
-fn read(path: &Path, metadata: &Metadata) -> io::Result<Zeroizing<Vec<u8>>> {
-    let nonblocking = i32::try_from(OFlags::NONBLOCK.bits()).unwrap_or(0);
-    let file = File::options().read(true).custom_flags(nonblocking).open(path)?;
-    let size = usize::try_from(metadata.len().min(LARGEST)).unwrap_or(0);
-    let mut text = Zeroizing::new(Vec::with_capacity(size));
-    file.take(size as u64).read_to_end(&mut text)?;
-    Ok(text)
 }
 
 fn content(text: &[u8]) -> Content {

@@ -1,0 +1,126 @@
+//! A subject as PostgreSQL's `pg_hba.conf` and `pg_ident.conf` see it.
+
+mod attributes;
+
+use std::fmt::Write as _;
+
+use x509_parser::der_parser::asn1_rs::{Any, Class, Tag, ToDer as _};
+use x509_parser::prelude::{AttributeTypeAndValue, FromDer, X509Name};
+
+use attributes::SHORT_NAMES;
+
+/// The name that `clientname=DN` compares: RFC 2253, the last attribute first (PostgreSQL: `be-secure-openssl.c`,
+/// `X509_NAME_print_ex` with `XN_FLAG_RFC2253`). Empty if `subject` is no DER `Name`.
+pub(super) fn distinguished_name(subject: &[u8]) -> String {
+    let Ok((_, name)) = X509Name::from_der(subject) else {
+        return String::new();
+    };
+    // OpenSSL turns the order round within an RDN of several attributes, too.
+    let mut parts: Vec<String> = name
+        .iter_rdn()
+        .map(|rdn| {
+            let mut attributes: Vec<String> = rdn.iter().map(attribute).collect();
+            attributes.reverse();
+            attributes.join("+")
+        })
+        .collect();
+    parts.reverse();
+    parts.join(",")
+}
+
+/// The name that `cert` compares by default: the first CN.
+pub(super) fn common_name(subject: &[u8]) -> Option<String> {
+    let (_, name) = X509Name::from_der(subject).ok()?;
+    text(name.iter_common_name().next()?.attr_value())
+}
+
+/// The x500UniqueIdentifier, if the subject has one that is a text.
+pub(super) fn unique_identifier(subject: &[u8]) -> Option<String> {
+    let (_, name) = X509Name::from_der(subject).ok()?;
+    let mut attributes = name.iter_attributes();
+    let found = attributes.find(|found| found.attr_type().to_id_string() == "2.5.4.45")?;
+    text(found.attr_value())
+}
+
+/// A DER `Name` for people: in its own order, `C=US, O=SPIRE, CN=…`, and in ASCII. Empty if it is none.
+#[must_use]
+pub fn for_people(subject: &[u8]) -> String {
+    let Ok((_, name)) = X509Name::from_der(subject) else {
+        return String::new();
+    };
+    let parts: Vec<String> = name
+        .iter_rdn()
+        .map(|rdn| rdn.iter().map(attribute).collect::<Vec<_>>().join(" + "))
+        .collect();
+    parts.join(", ")
+}
+
+fn attribute(attribute: &AttributeTypeAndValue<'_>) -> String {
+    let oid = attribute.attr_type().to_id_string();
+    let known = SHORT_NAMES.iter().find(|(known, _)| *known == oid);
+    if let (Some((_, name)), Some(value)) = (known, text(attribute.attr_value())) {
+        return format!("{name}={}", escaped(&value));
+    }
+    // OpenSSL dumps the DER of what it has no name or no text for.
+    let mut text = format!("{}=#", known.map_or(oid.as_str(), |(_, name)| name));
+    for byte in attribute.attr_value().to_der_vec().unwrap_or_default() {
+        // Writing to a String does not fail.
+        let _ = write!(text, "{byte:02X}");
+    }
+    text
+}
+
+/// The text of a value, by the number of bytes that OpenSSL takes for a character of its type (OpenSSL:
+/// `a_strex.c`, `tag2nbyte`): what should be ASCII is read as Latin 1.
+fn text(value: &Any<'_>) -> Option<String> {
+    if value.class() != Class::Universal {
+        return None;
+    }
+    match value.tag() {
+        Tag::Utf8String => String::from_utf8(value.data.to_vec()).ok(),
+        Tag::NumericString
+        | Tag::PrintableString
+        | Tag::T61String
+        | Tag::Ia5String
+        | Tag::UtcTime
+        | Tag::GeneralizedTime
+        | Tag::VisibleString => Some(value.data.iter().copied().map(char::from).collect()),
+        Tag::BmpString => characters::<2>(value.data),
+        Tag::UniversalString => characters::<4>(value.data),
+        _ => None,
+    }
+}
+
+/// Characters of `WIDTH` bytes, big-endian.
+fn characters<const WIDTH: usize>(bytes: &[u8]) -> Option<String> {
+    let (chunks, rest) = bytes.as_chunks::<WIDTH>();
+    let number = |chunk: &[u8; WIDTH]| {
+        chunk.iter().fold(0_u32, |number, byte| number << 8 | u32::from(*byte))
+    };
+    rest.is_empty().then(|| chunks.iter().map(|chunk| char::from_u32(number(chunk))).collect())?
+}
+
+/// RFC 2253 section 2.4, and OpenSSL's habit of writing bytes outside of ASCII as `\XX`.
+fn escaped(value: &str) -> String {
+    let mut text = String::with_capacity(value.len());
+    let last = value.len().saturating_sub(1);
+    for (at, byte) in value.bytes().enumerate() {
+        match byte {
+            b',' | b'+' | b'"' | b'\\' | b'<' | b'>' | b';' => {
+                text.push('\\');
+                text.push(char::from(byte));
+            }
+            b' ' if at == 0 || at == last => text.push_str("\\ "),
+            // For OpenSSL a single character is the last one, and no longer the first.
+            b'#' if at == 0 && last > 0 => text.push_str("\\#"),
+            0x20..=0x7e => text.push(char::from(byte)),
+            _ => {
+                let _ = write!(text, "\\{byte:02X}");
+            }
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,283 @@
+//! What the bytes of a file hold: certificates and keys in PEM or DER, or something that they must be converted from.
+//!
+//! A private key is reduced to its public key at once.
+
+use std::fmt;
+
+use rustls_pki_types::pem::PemObject as _;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use x509_parser::der_parser::asn1_rs::{Any, FromDer as _, Sequence, Tag};
+
+use super::{Certificate, LARGEST_BUNDLE, MalformedCertificate, certificates, key};
+
+/// One thing that a file holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Item {
+    /// A certificate.
+    Certificate(Box<Certificate>),
+    /// A private key.
+    Key {
+        /// `PKCS#8`, `SEC1` or `PKCS#1`.
+        encoding: &'static str,
+        /// The SubjectPublicKeyInfo that belongs to it.
+        public_key: Vec<u8>,
+    },
+}
+
+/// Why something cannot be read. Texts go on from "FILE: ".
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Unreadable {
+    /// No bytes.
+    #[error("it is empty")]
+    Empty,
+    /// Neither encoding.
+    #[error("it holds neither PEM nor DER")]
+    Neither,
+    /// A block of PEM has no end, or its base64 is broken.
+    #[error("PEM block {position} ({label}) is cut off or broken")]
+    Broken {
+        /// Which block, from 1.
+        position: usize,
+        /// What follows BEGIN, escaped.
+        label: String,
+    },
+    /// A certificate that is none.
+    #[error("{0}")]
+    Certificate(#[from] MalformedCertificate),
+    /// Not the kind of key that pgsvid handles.
+    #[error(
+        "its private key is broken, or of a type that is not supported (supported are EC P-256 and P-384, RSA from \
+         2048 bits, Ed25519)"
+    )]
+    Key,
+    /// A known format, but none of ours.
+    #[error("{0}")]
+    Foreign(Foreign),
+    /// Another label.
+    #[error("PEM block {position} ({label}) is neither a certificate nor a private key")]
+    Other {
+        /// Which block, from 1.
+        position: usize,
+        /// What follows BEGIN, escaped.
+        label: String,
+    },
+}
+
+/// Formats that are known and not read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Foreign {
+    /// A private key with a passphrase, in PEM.
+    EncryptedKey,
+    /// The same in DER.
+    EncryptedKeyDer,
+    /// A private key of OpenSSH's own format.
+    OpenSsh,
+    /// PKCS#12, also called PFX.
+    Pkcs12,
+    /// PKCS#7 in PEM.
+    Pkcs7,
+    /// PKCS#7 in DER.
+    Pkcs7Der,
+    /// A Java key store.
+    JavaKeyStore,
+    /// OpenSSL's certificates with trust settings, and an old label.
+    TrustedCertificate,
+    /// A request for a certificate.
+    Request,
+    /// A list of revoked certificates.
+    RevocationList,
+    /// A public key.
+    PublicKey,
+}
+
+impl fmt::Display for Foreign {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::EncryptedKey | Self::EncryptedKeyDer => {
+                "keys with a passphrase are not supported (PostgreSQL cannot reload them either)"
+            }
+            Self::OpenSsh => "keys in OpenSSH's own format are not supported",
+            Self::Pkcs12 => "PKCS#12 is not supported",
+            Self::Pkcs7 | Self::Pkcs7Der => "PKCS#7 is not supported",
+            Self::JavaKeyStore => "Java key stores are not supported",
+            Self::TrustedCertificate => {
+                "certificates with OpenSSL's trust settings are not supported"
+            }
+            Self::Request => "it is a request for a certificate; an authority has to sign it first",
+            Self::RevocationList => "it is a list of revoked certificates",
+            Self::PublicKey => "it is a public key without a certificate",
+        })
+    }
+}
+
+impl Foreign {
+    /// The line that converts `file`, quoted for a shell already, if there is one.
+    #[must_use]
+    pub fn remedy(self, file: &str) -> Option<String> {
+        Some(match self {
+            Self::EncryptedKey => format!("openssl pkey -in {file} -out key.pem"),
+            Self::EncryptedKeyDer => format!("openssl pkcs8 -inform DER -in {file} -out key.pem"),
+            Self::OpenSsh => {
+                format!("cp {file} key.pem && ssh-keygen -p -N '' -m PKCS8 -f key.pem")
+            }
+            Self::Pkcs12 => format!("openssl pkcs12 -in {file} -nodes -out all.pem"),
+            Self::Pkcs7 => format!("openssl pkcs7 -print_certs -in {file} -out certificates.pem"),
+            Self::Pkcs7Der => {
+                format!("openssl pkcs7 -print_certs -inform DER -in {file} -out certificates.pem")
+            }
+            Self::JavaKeyStore => format!(
+                "keytool -importkeystore -srckeystore {file} -destkeystore all.p12 -deststoretype PKCS12 && \
+                 openssl pkcs12 -in all.p12 -nodes -out all.pem"
+            ),
+            Self::TrustedCertificate => format!("openssl x509 -in {file} -out certificate.pem"),
+            Self::Request | Self::RevocationList | Self::PublicKey => return None,
+        })
+    }
+}
+
+/// Everything in a file, in order. Text around PEM blocks is passed over, as OpenSSL does.
+///
+/// Never empty. At most 4096 blocks are looked at.
+#[must_use]
+pub fn read(bytes: &[u8]) -> Vec<Result<Item, Unreadable>> {
+    if bytes.is_empty() {
+        return vec![Err(Unreadable::Empty)];
+    }
+    let blocks = blocks(bytes);
+    if blocks.is_empty() {
+        return read_der(bytes);
+    }
+    let mut items = Vec::new();
+    for (at, block) in blocks.into_iter().enumerate() {
+        if at == LARGEST_BUNDLE {
+            let most = LARGEST_BUNDLE;
+            items.push(Err(MalformedCertificate::TooMany { most }.into()));
+            break;
+        }
+        items.extend(read_block(at + 1, block).transpose());
+    }
+    if items.is_empty() { vec![Err(Unreadable::Neither)] } else { items }
+}
+
+const BEGIN: &[u8] = b"-----BEGIN ";
+
+/// The text from each BEGIN to the next.
+fn blocks(text: &[u8]) -> Vec<&[u8]> {
+    let starts: Vec<usize> = text
+        .windows(BEGIN.len())
+        .enumerate()
+        .filter(|(_, window)| *window == BEGIN)
+        .map(|(at, _)| at)
+        .collect();
+    let ends = starts.iter().skip(1).copied().chain([text.len()]);
+    starts.iter().zip(ends).map(|(start, end)| &text[*start..end]).collect()
+}
+
+/// `None` for a block that has nothing to say.
+fn read_block(position: usize, block: &[u8]) -> Result<Option<Item>, Unreadable> {
+    let line = block[BEGIN.len()..].split(|byte| matches!(byte, b'-' | b'\n' | b'\r')).next();
+    let line: Vec<u8> = line.unwrap_or_default().iter().copied().take(40).collect();
+    let label = String::from_utf8_lossy(&line).escape_debug().to_string();
+    let encrypted = block.windows(21).any(|window| window == b"Proc-Type: 4,ENCRYPTE");
+    let foreign = |kind| Err(Unreadable::Foreign(kind));
+    match label.as_str() {
+        "CERTIFICATE" => {
+            let der = CertificateDer::from_pem_slice(block)
+                .map_err(|_| Unreadable::Broken { position, label })?;
+            let certificate = Certificate::parse(&der).map_err(|error| at(&error, position))?;
+            Ok(Some(Item::Certificate(Box::new(certificate))))
+        }
+        "ENCRYPTED PRIVATE KEY" => foreign(Foreign::EncryptedKey),
+        "PRIVATE KEY" | "EC PRIVATE KEY" | "RSA PRIVATE KEY" if encrypted => {
+            foreign(Foreign::EncryptedKey)
+        }
+        "PRIVATE KEY" | "EC PRIVATE KEY" | "RSA PRIVATE KEY" => {
+            let key = PrivateKeyDer::from_pem_slice(block)
+                .map_err(|_| Unreadable::Broken { position, label })?;
+            read_key(&key).map(Some)
+        }
+        "DSA PRIVATE KEY" => Err(Unreadable::Key),
+        "OPENSSH PRIVATE KEY" => foreign(Foreign::OpenSsh),
+        "PKCS7" | "CMS" => foreign(Foreign::Pkcs7),
+        "TRUSTED CERTIFICATE" | "X509 CERTIFICATE" => foreign(Foreign::TrustedCertificate),
+        "CERTIFICATE REQUEST" | "NEW CERTIFICATE REQUEST" => foreign(Foreign::Request),
+        "X509 CRL" => foreign(Foreign::RevocationList),
+        "PUBLIC KEY" | "RSA PUBLIC KEY" => foreign(Foreign::PublicKey),
+        // `openssl ecparam -genkey` writes them before the key, which names its curve itself.
+        "EC PARAMETERS" | "DH PARAMETERS" => Ok(None),
+        _ => Err(Unreadable::Other { position, label }),
+    }
+}
+
+/// The error of a certificate that was parsed by itself, with its place among others.
+fn at(error: &MalformedCertificate, position: usize) -> MalformedCertificate {
+    match error {
+        MalformedCertificate::TooLarge { size, .. } => {
+            MalformedCertificate::TooLarge { position, size: *size }
+        }
+        _ => MalformedCertificate::NotDer { position },
+    }
+}
+
+fn read_der(bytes: &[u8]) -> Vec<Result<Item, Unreadable>> {
+    if bytes.starts_with(&[0xfe, 0xed, 0xfe, 0xed]) {
+        return vec![Err(Unreadable::Foreign(Foreign::JavaKeyStore))];
+    }
+    // Everything of ours is a SEQUENCE.
+    let Ok((_, outermost)) = Sequence::from_der(bytes) else {
+        let kind = if bytes.first() == Some(&0x30) {
+            MalformedCertificate::NotDer { position: 1 }.into()
+        } else {
+            Unreadable::Neither
+        };
+        return vec![Err(kind)];
+    };
+    if let Some(foreign) = foreign_der(&outermost.content) {
+        return vec![Err(Unreadable::Foreign(foreign))];
+    }
+    if let Ok(key) = PrivateKeyDer::try_from(bytes) {
+        return vec![read_key(&key)];
+    }
+    match certificates(bytes, LARGEST_BUNDLE) {
+        Ok(found) => {
+            found.into_iter().map(|found| Ok(Item::Certificate(Box::new(found)))).collect()
+        }
+        Err(error) => vec![Err(error.into())],
+    }
+}
+
+/// Formats whose first element gives them away: PKCS#12 (RFC 7292: version 3, then a `ContentInfo`), PKCS#7
+/// (RFC 2315: an object identifier), encrypted PKCS#8 (RFC 5958: a password-based algorithm).
+fn foreign_der(content: &[u8]) -> Option<Foreign> {
+    let (rest, first) = Any::from_der(content).ok()?;
+    match first.tag() {
+        Tag::Oid => is_pkcs7(&first).then_some(Foreign::Pkcs7Der),
+        Tag::Integer if first.data == [3] => {
+            let (_, second) = Any::from_der(rest).ok()?;
+            let (_, kind) = Any::from_der(second.data).ok()?;
+            (second.tag() == Tag::Sequence && is_pkcs7(&kind)).then_some(Foreign::Pkcs12)
+        }
+        Tag::Sequence => {
+            let (_, algorithm) = Any::from_der(first.data).ok()?;
+            let oid = algorithm.as_oid().ok()?.to_id_string();
+            let by_password =
+                oid.starts_with("1.2.840.113549.1.5.") || oid.starts_with("1.2.840.113549.1.12.1.");
+            by_password.then_some(Foreign::EncryptedKeyDer)
+        }
+        _ => None,
+    }
+}
+
+fn is_pkcs7(kind: &Any<'_>) -> bool {
+    kind.as_oid().is_ok_and(|oid| oid.to_id_string().starts_with("1.2.840.113549.1.7."))
+}
+
+fn read_key(key: &PrivateKeyDer<'_>) -> Result<Item, Unreadable> {
+    let encoding = match key {
+        PrivateKeyDer::Pkcs1(_) => "PKCS#1",
+        PrivateKeyDer::Sec1(_) => "SEC1",
+        _ => "PKCS#8",
+    };
+    let public_key = key::public_key(key).map_err(|_| Unreadable::Key)?.as_ref().to_vec();
+    Ok(Item::Key { encoding, public_key })
+}
