@@ -5,6 +5,7 @@
 mod error;
 mod file;
 mod given;
+mod parts;
 mod rules;
 mod server;
 
@@ -16,6 +17,7 @@ pub use error::Error;
 use file::File;
 pub use given::Flags;
 use given::{Given, Origin, Resolver};
+pub use parts::Parts;
 
 use crate::companions::service_file;
 use crate::daemon::telemetry;
@@ -48,14 +50,18 @@ pub type Environment = BTreeMap<String, OsString>;
 impl Config {
     /// Reads the file that flags or environment name, and puts everything together.
     pub fn load(flags: &Flags, environment: &Environment) -> Result<Self, Error> {
-        let (path, file) = match file_path(flags, environment)? {
-            Some(path) => {
-                let file = File::read(&path)?;
-                (Some(path), file)
-            }
-            None => (None, File::default()),
-        };
+        let (path, file) = read(flags, environment)?;
         assemble(path.as_deref(), file, flags, environment)
+    }
+}
+
+fn read(flags: &Flags, environment: &Environment) -> Result<(Option<PathBuf>, File), Error> {
+    match file_path(flags, environment)? {
+        Some(path) => {
+            let file = File::read(&path)?;
+            Ok((Some(path), file))
+        }
+        None => Ok((None, File::default())),
     }
 }
 

@@ -25,6 +25,28 @@ pub(super) fn server(
     flags: &Flags,
     publish: &publish::Settings,
 ) -> Result<Option<rotation::Server>, Error> {
+    let Some((session, verify)) = postgres(resolver, file, flags)? else {
+        return Ok(None);
+    };
+    let readers = publish.readers_directory();
+    Ok(Some(rotation::Server {
+        session,
+        verify,
+        paths: PublishedPaths {
+            certificate: readers.join(&publish.certificate),
+            private_key: readers.join(&publish.private_key),
+            bundle: readers.join(&publish.bundle),
+        },
+        viewpoint: Viewpoint { directory: publish.directory.clone(), seen_as: readers.to_owned() },
+    }))
+}
+
+/// How to reach it over SQL and over TLS.
+pub(super) fn postgres(
+    resolver: &Resolver<'_>,
+    file: &File,
+    flags: &Flags,
+) -> Result<Option<(postgres::Settings, verify::Settings)>, Error> {
     let table = file.postgres.clone().unwrap_or_default();
     let host = resolver
         .value("postgres.host", flags.postgres.as_deref(), table.host.as_deref())
@@ -84,21 +106,12 @@ pub(super) fn server(
     }
     let every = rules::interval(table.verify_every.as_deref().unwrap_or("5m"))
         .map_err(|why| resolver.in_file("postgres.verify_every", why))?;
-    let readers = publish.readers_directory();
-    Ok(Some(rotation::Server {
-        session: postgres::Settings {
-            host: host.parse_with(rules::socket_directory)?,
-            port: port.parse_with(rules::port)?,
-            user: user.text,
-            database: database.text,
-            password_file: table.password_file,
-        },
-        verify: verify::Settings { target: target.parse::<Target>()?, every },
-        paths: PublishedPaths {
-            certificate: readers.join(&publish.certificate),
-            private_key: readers.join(&publish.private_key),
-            bundle: readers.join(&publish.bundle),
-        },
-        viewpoint: Viewpoint { directory: publish.directory.clone(), seen_as: readers.to_owned() },
-    }))
+    let session = postgres::Settings {
+        host: host.parse_with(rules::socket_directory)?,
+        port: port.parse_with(rules::port)?,
+        user: user.text,
+        database: database.text,
+        password_file: table.password_file,
+    };
+    Ok(Some((session, verify::Settings { target: target.parse::<Target>()?, every })))
 }

@@ -54,6 +54,25 @@ impl fmt::Display for Target {
     }
 }
 
+impl Target {
+    /// The hosts to try, in order, and their port; `None` if there is nothing to be seen.
+    ///
+    /// `known` is what the postmaster says: `listen_addresses` and `port`. While it says nothing, the loopback
+    /// addresses at `port` are tried.
+    #[must_use]
+    pub fn hosts(&self, known: Option<(&str, u16)>, port: u16) -> Option<(Vec<String>, u16)> {
+        match (self, known) {
+            (Self::Nowhere, _) => None,
+            (Self::Address(host, port), _) => Some((vec![host.clone()], *port)),
+            (Self::Auto, Some((listen_addresses, port))) => {
+                let hosts = addresses(listen_addresses);
+                (!hosts.is_empty()).then_some((hosts, port))
+            }
+            (Self::Auto, None) => Some((addresses("localhost"), port)),
+        }
+    }
+}
+
 /// The hosts to try, in order, for a postmaster with this `listen_addresses`; none if it listens on none.
 #[must_use]
 pub fn addresses(listen_addresses: &str) -> Vec<String> {

@@ -40,15 +40,17 @@ where
 
     let mut stream = TlsConnector::from(Arc::new(config)).connect(name, stream).await?;
     let (_, session) = stream.get_ref();
-    let leaf = session
+    let (leaf, rest) = session
         .peer_certificates()
-        .and_then(|chain| chain.first())
+        .and_then(<[_]>::split_first)
         .ok_or_else(|| io::Error::other("the server has shown no certificate"))?;
     let leaf = Certificate::parse(leaf).map_err(io::Error::other)?;
+    let rest = rest.iter().filter_map(|der| Certificate::parse(der).ok()).collect();
     let protocol = session.protocol_version().and_then(|version| version.as_str());
     let cipher = session.negotiated_cipher_suite().and_then(|suite| suite.suite().as_str());
     let served = Served {
         leaf,
+        rest,
         authorities: notes.0.lock().unwrap_or_else(PoisonError::into_inner).take(),
         protocol: protocol.unwrap_or("unknown").to_owned(),
         cipher: cipher.unwrap_or("unknown").to_owned(),

@@ -154,6 +154,7 @@ mod tests {
     fn serving(leaf: &[u8], authorities: Option<Vec<Vec<u8>>>) -> Facts {
         let served = Served {
             leaf: Certificate::parse(leaf).unwrap(),
+            rest: Vec::new(),
             authorities,
             protocol: "TLSv1.3".to_owned(),
             cipher: "TLS13_AES_256_GCM_SHA384".to_owned(),

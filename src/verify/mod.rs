@@ -52,9 +52,11 @@ pub enum Answer {
 /// What a completed handshake has shown.
 #[derive(Debug, Clone)]
 pub struct Served {
-    /// The server's leaf. Possession of its key is proven. (PostgreSQL appends the CA to the chain, so nothing
-    /// else of the chain says much.)
+    /// The server's leaf. Possession of its key is proven.
     pub leaf: Certificate,
+    /// What was sent after the leaf, in that order; what is no certificate is left out. Where `ssl_cert_file` holds
+    /// the leaf alone, OpenSSL appends the CA from `ssl_ca_file`, so this says little about the files.
+    pub rest: Vec<Certificate>,
     /// DER names of the authorities whose client certificates the server asks for; `None` if it asks for none.
     pub authorities: Option<Vec<Vec<u8>>>,
     /// `TLSv1.3`
@@ -64,6 +66,11 @@ pub struct Served {
 }
 
 impl Served {
+    /// Every certificate that the server has shown, its leaf first.
+    pub fn chain(&self) -> impl Iterator<Item = &Certificate> {
+        std::iter::once(&self.leaf).chain(&self.rest)
+    }
+
     /// When the served leaf expires.
     #[must_use]
     pub fn not_after(&self) -> SystemTime {
