@@ -6,6 +6,9 @@
     reason = "the doc comments of the arguments are the help texts, where backticks would show"
 )]
 
+mod inspect;
+mod probe;
+
 use std::io::{IsTerminal as _, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -65,8 +68,27 @@ enum Command {
         #[arg(long, required = true)]
         offline: bool,
     },
+    /// Show the certificate that a PostgreSQL serves
+    ///
+    /// Logs in nowhere and leaves no trace in the server's log. Judges what is shown by the bundle, and exits with 1
+    /// if the server shows no certificate, or one that has expired or that the bundle does not vouch for.
+    Probe(Box<probe::Probe>),
+    /// Show what is inside certificate files
+    ///
+    /// Reads PEM and DER, and says whether key, leaf, chain and bundle belong together, and what pg_ident.conf needs.
+    /// Keys are shown by type only. Exits with 1 if something does not belong together, has expired or cannot be read.
+    Inspect(Box<inspect::Inspect>),
     /// Show the version
     Version,
+}
+
+/// How results are printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Format {
+    /// For people
+    Text,
+    /// For scripts
+    Json,
 }
 
 #[derive(Debug, Args)]
@@ -158,11 +180,15 @@ pub fn main(arguments: Vec<std::ffi::OsString>, environment: &Environment) -> Ex
         Command::Check { settings, offline: _ } => check(*settings, environment),
         Command::Run(settings) => run(*settings, environment),
         Command::Fetch { settings, timeout } => fetch(*settings, timeout, environment),
+        Command::Probe(arguments) => probe::run(*arguments, environment),
+        Command::Inspect(arguments) => inspect::run(*arguments, environment),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failure { status, text }) => {
-            complain(&format!("pgsvid: {text}"));
+            if !text.is_empty() {
+                complain(&format!("pgsvid: {text}"));
+            }
             ExitCode::from(status)
         }
     }
@@ -172,6 +198,13 @@ pub fn main(arguments: Vec<std::ffi::OsString>, environment: &Environment) -> Ex
 struct Failure {
     status: u8,
     text: String,
+}
+
+impl Failure {
+    /// The result that was printed is one of failure, and says why.
+    fn seen() -> Self {
+        Self { status: FAILED, text: String::new() }
+    }
 }
 
 impl From<anyhow::Error> for Failure {
@@ -298,6 +331,12 @@ fn on_one_thread<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Re
     // A thread that is stuck in a system call must not keep the process.
     runtime.shutdown_background();
     outcome
+}
+
+/// Whether to colour what goes to standard output (no-color.org).
+fn colours(environment: &Environment) -> bool {
+    std::io::stdout().is_terminal()
+        && environment.get("NO_COLOR").is_none_or(|value| value.is_empty())
 }
 
 /// A result. A reader who has gone away is no failure.

@@ -7,6 +7,7 @@ pub mod companions;
 pub mod config;
 pub mod daemon;
 pub mod diagnose;
+pub mod doctor;
 pub mod material;
 pub mod postgres;
 pub mod publish;

@@ -1,0 +1,52 @@
+//! `pgsvid inspect`.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::{Failure, Format, MISUSED, colours, say};
+use crate::config::{Environment, Flags, Parts};
+use crate::doctor::inspect::{Request, inspect};
+use crate::timing;
+
+#[derive(Debug, Args)]
+pub(super) struct Inspect {
+    /// Files or directories [default: the published files of the configuration]
+    #[arg(value_name = "PATH")]
+    paths: Vec<PathBuf>,
+    /// Judge by the authorities in this file, and by no others
+    #[arg(long, value_name = "FILE")]
+    bundle: Option<PathBuf>,
+    /// Configuration file [env: PGSVID_CONFIG] [default: /etc/pgsvid/pgsvid.toml, if it exists]
+    #[arg(long, short, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// For people or for scripts
+    #[arg(long, value_name = "FORMAT", value_enum, default_value_t = Format::Text)]
+    format: Format,
+}
+
+pub(super) fn run(arguments: Inspect, environment: &Environment) -> Result<(), Failure> {
+    let Inspect { paths, bundle, config, format } = arguments;
+    let paths = if paths.is_empty() { published(config, environment)? } else { paths };
+    let found = inspect(&Request { paths, bundle }, timing::now());
+    match format {
+        Format::Text => say(&found.text(colours(environment))),
+        Format::Json => say(&found.json()),
+    }
+    if found.has_failures() { Err(Failure::seen()) } else { Ok(()) }
+}
+
+fn published(config: Option<PathBuf>, environment: &Environment) -> Result<Vec<PathBuf>, Failure> {
+    let flags = Flags { config, ..Flags::default() };
+    let parts = Parts::load(&flags, environment)
+        .map_err(|error| Failure { status: MISUSED, text: error.to_string() })?;
+    let Some(publish) = parts.publish else {
+        return Err(Failure {
+            status: MISUSED,
+            text: "there is nothing to inspect: name files or a directory, or set PGSVID_DIRECTORY"
+                .to_owned(),
+        });
+    };
+    let names = [&publish.certificate, &publish.private_key, &publish.bundle];
+    Ok(names.map(|name| publish.directory.join(name)).to_vec())
+}

@@ -1,0 +1,202 @@
+//! One certificate for people and for scripts: the same facts, whether a file holds it or a server shows it.
+
+use std::time::SystemTime;
+
+use serde::Serialize;
+
+use super::words::{for_pasting, for_pg_ident, remaining, shown};
+use crate::material::{Certificate, Details, unique_identifier, workload_id};
+use crate::timing;
+
+/// Column at which values begin.
+const COLUMN: usize = 13;
+
+/// What a certificate is in its place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Role {
+    /// Names a server or a client.
+    Leaf,
+    /// A CA between leaf and root.
+    Intermediate,
+    /// A CA that is signed by itself.
+    Root,
+}
+
+impl Role {
+    /// The role of a certificate, by what it says of itself.
+    #[must_use]
+    pub fn of(certificate: &Certificate) -> Self {
+        match (Details::of(certificate).is_authority, certificate.is_self_signed()) {
+            (false, _) => Self::Leaf,
+            (true, false) => Self::Intermediate,
+            (true, true) => Self::Root,
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Leaf => "leaf",
+            Self::Intermediate => "authority",
+            Self::Root => "root",
+        }
+    }
+}
+
+/// The facts. Texts in it are as they stand in the certificate; [`View::lines`] escapes them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct View {
+    role: Role,
+    /// The SPIFFE ID, if the URI names are exactly one, and that is the ID of a workload or of a trust domain.
+    spiffe_id: Option<String>,
+    uris: Vec<String>,
+    dns_names: Vec<String>,
+    ip_addresses: Vec<String>,
+    common_name: Option<String>,
+    subject: String,
+    /// As `clientname=DN` and `pg_ident.conf` have it.
+    distinguished_name: String,
+    issuer: String,
+    key: String,
+    signature_algorithm: String,
+    not_before: String,
+    not_after: String,
+    serial: String,
+    sha256: String,
+    is_authority: bool,
+    is_self_signed: bool,
+    key_usages: Vec<&'static str>,
+    extended_key_usages: Vec<String>,
+    x500_unique_identifier: Option<String>,
+    /// What the x500UniqueIdentifier of this SPIFFE ID is, whether the subject has it or not.
+    computed_x500_unique_identifier: Option<String>,
+    #[serde(skip)]
+    validity: (SystemTime, SystemTime),
+}
+
+impl View {
+    /// Reads the facts.
+    #[must_use]
+    pub fn of(certificate: &Certificate) -> Self {
+        let details = Details::of(certificate);
+        let spiffe_id = match certificate.uris() {
+            [uri] if workload_id(uri).is_ok() => Some(uri.clone()),
+            [uri] if details.is_authority && uri.starts_with("spiffe://") => Some(uri.clone()),
+            _ => None,
+        };
+        let workload = spiffe_id.as_ref().filter(|_| !details.is_authority);
+        Self {
+            role: Role::of(certificate),
+            computed_x500_unique_identifier: workload.map(|id| unique_identifier(id)),
+            spiffe_id,
+            uris: certificate.uris().to_vec(),
+            dns_names: certificate.dns_names().to_vec(),
+            ip_addresses: details.ip_addresses.iter().map(ToString::to_string).collect(),
+            common_name: certificate.common_name(),
+            subject: certificate.subject_text().to_owned(),
+            distinguished_name: certificate.distinguished_name(),
+            issuer: details.issuer,
+            key: details.key,
+            signature_algorithm: details.signature,
+            not_before: timing::utc(certificate.not_before()),
+            not_after: timing::utc(certificate.not_after()),
+            serial: certificate.serial().to_string(),
+            sha256: certificate.fingerprint().to_string().replace(':', ""),
+            is_authority: details.is_authority,
+            is_self_signed: certificate.is_self_signed(),
+            key_usages: details.key_usages,
+            extended_key_usages: details.extended_key_usages,
+            x500_unique_identifier: details.unique_identifier,
+            validity: (certificate.not_before(), certificate.not_after()),
+        }
+    }
+
+    /// Everything, a line each; the first begins with the role.
+    #[must_use]
+    pub fn lines(&self, now: SystemTime) -> Vec<String> {
+        let mut lines = self.short_lines(now);
+        lines.push(line("subject", &shown(&self.subject)));
+        if !self.is_self_signed {
+            lines.push(line("issuer", &shown(&self.issuer)));
+        }
+        let signed = if self.is_self_signed { "self-signed with" } else { "signed with" };
+        lines.push(line("key", &format!("{}    {signed} {}", self.key, self.signature_algorithm)));
+        let usages: Vec<&str> = self.key_usages.clone();
+        let extended: Vec<&str> = self.extended_key_usages.iter().map(String::as_str).collect();
+        let usages: Vec<String> = [usages, extended]
+            .iter()
+            .filter(|names| !names.is_empty())
+            .map(|names| names.join(", "))
+            .collect();
+        let may = if usages.is_empty() { "not restricted".to_owned() } else { usages.join("; ") };
+        lines.push(line("usage", &may));
+        lines.push(line("serial", &self.serial));
+        lines.push(line("sha256", &self.sha256));
+        if !self.is_authority {
+            lines.extend(self.lines_for_pg_ident());
+        }
+        lines
+    }
+
+    /// Who it is, and for how long.
+    #[must_use]
+    pub fn short_lines(&self, now: SystemTime) -> Vec<String> {
+        let title = self.spiffe_id.as_deref().unwrap_or(&self.subject);
+        let mut lines = vec![line(self.role.name(), &shown(title))];
+        let mut names = Vec::new();
+        if self.spiffe_id.is_none() {
+            names.extend(self.uris.iter().map(|uri| format!("URI {}", shown(uri))));
+        }
+        names.extend(self.dns_names.iter().map(|name| format!("DNS {}", shown(name))));
+        names.extend(self.ip_addresses.iter().map(|address| format!("IP {address}")));
+        names.extend(self.common_name.iter().map(|name| format!("CN {}", shown(name))));
+        if !names.is_empty() {
+            lines.push(line("", &names.join("    ")));
+        }
+        let (not_before, not_after) = self.validity;
+        lines.push(line(
+            "valid",
+            &format!(
+                "{} – {} ({})",
+                self.not_before,
+                self.not_after,
+                remaining(not_before, not_after, now)
+            ),
+        ));
+        lines
+    }
+
+    /// What maps this certificate to a role.
+    fn lines_for_pg_ident(&self) -> Vec<String> {
+        let common_name = match &self.common_name {
+            Some(name) => for_pg_ident(&for_pasting(name)),
+            None => "none: `cert` needs clientname=DN".to_owned(),
+        };
+        let name = match self.distinguished_name.as_str() {
+            "" => "none: the subject is empty, and `cert` refuses it".to_owned(),
+            // ASCII, and not shortened: it is made for pasting.
+            name => for_pg_ident(name),
+        };
+        let mut lines =
+            vec![line("pg_ident", &format!("CN {common_name}")), line("", &format!("DN {name}"))];
+        let identifier = match (&self.x500_unique_identifier, &self.computed_x500_unique_identifier)
+        {
+            (Some(found), Some(computed)) if found == computed => {
+                format!("{found}, as computed from the SPIFFE ID")
+            }
+            (Some(found), Some(computed)) => {
+                format!("{}, which is not that of the SPIFFE ID: {computed}", shown(found))
+            }
+            (Some(found), None) => shown(found),
+            (None, Some(computed)) => format!("none; that of the SPIFFE ID is {computed}"),
+            (None, None) => return lines,
+        };
+        lines.push(line("", &format!("x500UniqueIdentifier {identifier}")));
+        lines
+    }
+}
+
+/// A label in the margin, and a value.
+pub(super) fn line(label: &str, value: &str) -> String {
+    format!("  {label:width$}{value}", width = COLUMN - 2)
+}

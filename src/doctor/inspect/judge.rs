@@ -1,0 +1,257 @@
+//! Whether leaf, key, chain and bundle belong together. The checks are `material`'s; here they meet the files.
+
+use std::time::SystemTime;
+
+use super::{File, Problem};
+use crate::doctor::certificate::Role;
+use crate::doctor::finding::{Finding, Group, Section};
+use crate::doctor::words::{self, for_shell, remaining, shown};
+use crate::material::reading::Unreadable;
+use crate::material::{
+    Certificate, Rejection, Usage, Warning, key_kind, leaf_rules, validity, verify_path,
+};
+use crate::timing;
+
+/// Most leaves that are judged: each is validated against every authority.
+const MOST_LEAVES: usize = 64;
+
+/// A leaf, with what its file holds after it.
+struct Leaf<'a> {
+    file: &'a File,
+    certificate: &'a Certificate,
+}
+
+/// Everything that was read, by what it is.
+struct Found<'a> {
+    leaves: Vec<Leaf<'a>>,
+    /// Of files without a leaf, or of the file that was named for it.
+    authorities: Vec<Certificate>,
+    keys: Vec<(&'a File, &'a [u8])>,
+}
+
+pub(super) fn judge(files: &[File], now: SystemTime) -> Section {
+    let mut section = Section::new(Group::Judgement, "");
+    section.extend(files.iter().flat_map(problems));
+    let found = found(files);
+    for leaf in found.leaves.iter().take(MOST_LEAVES) {
+        section.extend(of_leaf(leaf, &found, now));
+    }
+    if found.leaves.len() > MOST_LEAVES {
+        let number = found.leaves.len();
+        section.add(Finding::skipped(format!("only {MOST_LEAVES} of {number} leaves are judged")));
+    }
+    section.extend(other_keys(&found, files));
+    section.extend(of_authorities(files, now));
+    if found.leaves.is_empty() && section.findings.is_empty() {
+        section.add(Finding::ok("nothing here has expired"));
+    }
+    section
+}
+
+fn problems(file: &File) -> Vec<Finding> {
+    let path = words::path(&file.path);
+    let nothing_of_ours = |problem: &Problem| {
+        matches!(
+            problem,
+            Problem::Content(Unreadable::Neither | Unreadable::Empty | Unreadable::Other { .. })
+        )
+    };
+    file.items
+        .iter()
+        .filter_map(|item| item.as_ref().err())
+        .map(|problem| {
+            let text = format!("{path}: {}", problem.text());
+            // A directory may hold other things, too.
+            if !file.named && nothing_of_ours(problem) {
+                return Finding::skipped(text);
+            }
+            let fix = problem.fix(&for_shell(&file.path)).unwrap_or_default();
+            Finding::failure(text).fix(fix)
+        })
+        .collect()
+}
+
+fn found(files: &[File]) -> Found<'_> {
+    let mut leaves = Vec::new();
+    let mut authorities = Vec::new();
+    let bundle_is_named = files.iter().any(|file| file.bundle);
+    for file in files {
+        let of_file: Vec<Leaf<'_>> = file
+            .certificates()
+            .filter(|found| !file.bundle && Role::of(found) == Role::Leaf)
+            .map(|certificate| Leaf { file, certificate })
+            .collect();
+        if file.bundle || (of_file.is_empty() && !bundle_is_named) {
+            authorities.extend(file.certificates().cloned());
+        }
+        leaves.extend(of_file);
+    }
+    if authorities.is_empty() && !bundle_is_named {
+        // Everything in one file.
+        let roots = files.iter().flat_map(File::certificates);
+        authorities.extend(roots.filter(|found| Role::of(found) == Role::Root).cloned());
+    }
+    let keys = files.iter().flat_map(|file| file.keys().map(move |key| (file, key))).collect();
+    Found { leaves, authorities, keys }
+}
+
+fn of_leaf(leaf: &Leaf<'_>, found: &Found<'_>, now: SystemTime) -> Vec<Finding> {
+    let Leaf { file, certificate } = leaf;
+    let path = words::path(&file.path);
+    let name = match found.leaves.len() {
+        1 => "the leaf".to_owned(),
+        _ => format!("{path}: the leaf with serial {}", certificate.serial().short()),
+    };
+    let mut findings = Vec::new();
+
+    findings.push(match validity(certificate, now) {
+        Ok(()) => {
+            let left = remaining(now, certificate.not_after(), now);
+            Finding::ok(format!("{name} is valid, {left}"))
+        }
+        Err(Rejection::Expired(at)) => {
+            Finding::failure(format!("{name} expired at {}", timing::utc(at)))
+        }
+        Err(_) => {
+            let start = timing::utc(certificate.not_before());
+            Finding::failure(format!("{name} is valid only from {start}"))
+        }
+    });
+    findings.push(key(certificate, &name, found));
+    if file.certificates().next() != Some(certificate) && single(file) {
+        findings.push(
+            Finding::failure(format!("{path}: the leaf is not the first certificate"))
+                .cause("PostgreSQL and libpq take the first certificate of the file for the leaf")
+                .fix("write the leaf first, then its intermediates"),
+        );
+    }
+    findings.extend(chain(leaf, &name, found, now));
+    match leaf_rules(certificate) {
+        Ok(_) => findings.push(Finding::ok(format!("{name} is an X.509-SVID"))),
+        Err(broken) => findings.extend(broken.iter().map(|rule| {
+            Finding::warning(format!("{name} is no X.509-SVID: {}", shown(&rule.to_string())))
+        })),
+    }
+    // What an SVID should have is nothing to demand of other certificates.
+    if leaf_rules(certificate).is_ok() {
+        let warnings = Warning::of_leaf(certificate);
+        findings.extend(
+            warnings.iter().map(|warning| Finding::warning(warning.cause()).fix(warning.fix())),
+        );
+    }
+    findings
+}
+
+/// Whether the file holds one leaf, so that its place says something.
+fn single(file: &File) -> bool {
+    file.certificates().filter(|found| Role::of(found) == Role::Leaf).count() == 1
+}
+
+fn key(certificate: &Certificate, name: &str, found: &Found<'_>) -> Finding {
+    let own = found.keys.iter().find(|(_, key)| *key == certificate.public_key());
+    match own {
+        Some((file, _)) => {
+            Finding::ok(format!("the private key in {} belongs to {name}", words::path(&file.path)))
+        }
+        None if found.keys.is_empty() => {
+            Finding::skipped(format!("whether a private key belongs to {name}: none is here"))
+        }
+        None => Finding::skipped(format!("the private key of {name} is not here")),
+    }
+}
+
+fn chain(leaf: &Leaf<'_>, name: &str, found: &Found<'_>, now: SystemTime) -> Vec<Finding> {
+    let Leaf { file, certificate } = leaf;
+    let rest: Vec<Certificate> =
+        file.certificates().filter(|found| Role::of(found) != Role::Leaf).cloned().collect();
+    let mut findings: Vec<Finding> = rest
+        .iter()
+        .filter(|found| Role::of(found) == Role::Intermediate && found.not_after() <= now)
+        .map(|found| {
+            let subject = shown(found.subject_text());
+            let at = timing::utc(found.not_after());
+            Finding::failure(format!("the intermediate {subject} expired at {at}"))
+        })
+        .collect();
+    if found.authorities.is_empty() {
+        findings.push(
+            Finding::skipped(format!("whether an authority vouches for {name}: none is here"))
+                .fix("name the bundle, too, or use --bundle FILE"),
+        );
+        return findings;
+    }
+    if validity(certificate, now).is_err() {
+        findings.push(Finding::skipped(format!("whether an authority vouches for {name}")));
+        return findings;
+    }
+    findings.push(match verify_path(certificate, &rest, &found.authorities, Usage::Any, now) {
+        Ok(()) => Finding::ok(format!("{name} is signed by an authority of the bundle")),
+        Err(why) => {
+            Finding::failure(format!("{name} and the bundle do not belong together: {why}"))
+        }
+    });
+    findings
+}
+
+/// Keys that are no leaf's.
+fn other_keys(found: &Found<'_>, files: &[File]) -> Vec<Finding> {
+    let certificates: Vec<(&File, &Certificate)> = files
+        .iter()
+        .flat_map(|file| file.certificates().map(move |certificate| (file, certificate)))
+        .collect();
+    let of_no_leaf = found
+        .keys
+        .iter()
+        .filter(|(_, key)| found.leaves.iter().all(|leaf| leaf.certificate.public_key() != *key));
+    of_no_leaf
+        .map(|(file, key)| {
+            let path = words::path(&file.path);
+            let kind = key_kind(key);
+            if certificates.is_empty() {
+                let text = format!("whether the private key in {path} belongs to a certificate");
+                return Finding::skipped(format!("{text}: none is here"));
+            }
+            if let Some((other, _)) =
+                certificates.iter().find(|(_, found)| found.public_key() == *key)
+            {
+                let other = words::path(&other.path);
+                return Finding::ok(format!(
+                    "the private key in {path} is that of the authority in {other}"
+                ));
+            }
+            let whose = match found.leaves.as_slice() {
+                [leaf] => format!(
+                    "the private key in {path} ({kind}) does not belong to the leaf in {} ({})",
+                    words::path(&leaf.file.path),
+                    key_kind(leaf.certificate.public_key())
+                ),
+                _ => format!(
+                    "the private key in {path} ({kind}) belongs to none of the certificates"
+                ),
+            };
+            Finding::failure(whose)
+                .fix("use certificate and key of the same issuance; a new SVID has a new key")
+        })
+        .collect()
+}
+
+/// An old root beside a valid one is how authorities are changed; no valid one is a fault.
+fn of_authorities(files: &[File], now: SystemTime) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for file in files {
+        let roots: Vec<&Certificate> =
+            file.certificates().filter(|found| Role::of(found) == Role::Root).collect();
+        let usable = roots.iter().any(|root| validity(root, now).is_ok());
+        for root in &roots {
+            let Err(why) = validity(root, now) else { continue };
+            let what = match why {
+                Rejection::Expired(at) => format!("expired at {}", timing::utc(at)),
+                _ => format!("is valid only from {}", timing::utc(root.not_before())),
+            };
+            let subject = shown(root.subject_text());
+            let text = format!("{}: the root {subject} {what}", words::path(&file.path));
+            findings.push(if usable { Finding::warning(text) } else { Finding::failure(text) });
+        }
+    }
+    findings
+}

@@ -1,0 +1,12 @@
+//! Examines files, servers and set-ups, explains what is wrong, and says how to mend it.
+
+mod certificate;
+mod finding;
+pub mod inspect;
+pub mod probe;
+mod render;
+mod words;
+
+pub use certificate::{Role, View};
+pub use finding::{Finding, Group, Report, Section, Severity};
+pub use render::{json, text};

@@ -1,0 +1,92 @@
+//! Foreign texts and times, made fit for a terminal and for pasting.
+
+use std::path::Path;
+use std::time::SystemTime;
+
+use crate::timing;
+
+/// Longest foreign text that is shown, in characters.
+const LONGEST: usize = 500;
+
+/// A foreign text, shortened, and unable to move the cursor, colour anything, begin a line, or be mistaken.
+pub(super) fn shown(text: &str) -> String {
+    let mut shown = String::new();
+    for (at, c) in text.chars().enumerate() {
+        if at == LONGEST {
+            shown.push('…');
+            break;
+        }
+        if c.is_ascii() && !c.is_ascii_control() {
+            shown.push(c);
+        } else {
+            shown.extend(c.escape_unicode());
+        }
+    }
+    shown
+}
+
+/// A path, which belongs to whoever asks.
+pub(super) fn path(path: &Path) -> String {
+    for_pasting(&path.to_string_lossy())
+}
+
+/// A foreign text that is left as it is, whole and in any script, if it holds letters, digits and ASCII alone.
+pub(super) fn for_pasting(text: &str) -> String {
+    let plain = |c: char| !c.is_control() && (c.is_ascii() || c.is_alphanumeric());
+    if text.chars().all(plain) { text.to_owned() } else { shown(text) }
+}
+
+/// A path for a shell's command line.
+pub(super) fn for_shell(path: &Path) -> String {
+    let text = path.to_string_lossy();
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+=,@".contains(c);
+    if !text.is_empty() && !text.starts_with('-') && text.chars().all(plain) {
+        text.into_owned()
+    } else if text.chars().any(char::is_control) {
+        "FILE".to_owned()
+    } else {
+        let dashed = if text.starts_with('-') { "./" } else { "" };
+        format!("'{dashed}{}'", text.replace('\'', "'\\''"))
+    }
+}
+
+/// A token of `pg_ident.conf`: in quotation marks, and those within it doubled (PostgreSQL: `hba.c`, `next_token`).
+pub(super) fn for_pg_ident(token: &str) -> String {
+    format!("\"{}\"", token.replace('"', "\"\""))
+}
+
+/// When a validity ends, seen from `now`: `41m left`.
+pub(super) fn remaining(not_before: SystemTime, not_after: SystemTime, now: SystemTime) -> String {
+    if let Ok(wait) = not_before.duration_since(now)
+        && !wait.is_zero()
+    {
+        return format!("begins in {}", timing::roughly(wait));
+    }
+    match not_after.duration_since(now) {
+        Ok(left) if !left.is_zero() => format!("{} left", timing::roughly(left)),
+        _ => {
+            let ago = now.duration_since(not_after).unwrap_or_default();
+            format!("expired {} ago", timing::roughly(ago))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn foreign_texts_cannot_act() {
+        assert_eq!(shown("a b"), "a b");
+        assert_eq!(shown("\x1b[31mé\n"), "\\u{1b}[31m\\u{e9}\\u{a}");
+        assert_eq!(shown(&"x".repeat(501)).chars().count(), 501);
+    }
+
+    #[test]
+    fn quoting() {
+        assert_eq!(for_shell(Path::new("/a/b.pem")), "/a/b.pem");
+        assert_eq!(for_shell(Path::new("it's")), "'it'\\''s'");
+        assert_eq!(for_shell(Path::new("-x")), "'./-x'");
+        assert_eq!(for_pg_ident("CN=a\\\"b,C=US"), "\"CN=a\\\"\"b,C=US\"");
+    }
+}
