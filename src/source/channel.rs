@@ -1,10 +1,14 @@
-//! The gRPC channel: our own, so that connecting and keepalive have limits.
+//! The gRPC channel, and the stream over it: our own, so that connecting and keepalive have limits.
 
 use std::error::Error as _;
 use std::io;
 
 use hyper_util::rt::TokioIo;
+use pgsvid_proto::spiffe_workload_api_client::SpiffeWorkloadApiClient;
+use pgsvid_proto::{SECURITY_HEADER, SECURITY_HEADER_VALUE, X509svidRequest, X509svidResponse};
 use tokio::net::{TcpStream, UnixStream};
+use tonic::Streaming;
+use tonic::metadata::MetadataValue;
 use tonic::transport::Channel;
 use tower::service_fn;
 
@@ -12,8 +16,26 @@ use super::endpoint::Endpoint;
 use super::error::Error;
 use super::limits;
 
+/// Opens the stream of X.509-SVIDs and waits for its first message, which is absent if the agent ends it in order.
+/// The caller bounds the time.
+pub(super) async fn open(
+    endpoint: &Endpoint,
+) -> Result<(Streaming<X509svidResponse>, Option<X509svidResponse>), Error> {
+    let channel = connect(endpoint).await?;
+    let mut client =
+        SpiffeWorkloadApiClient::new(channel).max_decoding_message_size(limits::MESSAGE);
+    let mut request = tonic::Request::new(X509svidRequest {});
+    let value = MetadataValue::from_static(SECURITY_HEADER_VALUE);
+    request.metadata_mut().insert(SECURITY_HEADER, value);
+    let explain = |status: tonic::Status| Error::of(&status, endpoint);
+    let response = client.fetch_x509svid(request).await;
+    let mut stream = response.map_err(explain)?.into_inner();
+    let first = stream.message().await.map_err(explain)?;
+    Ok((stream, first))
+}
+
 /// Connects once; the caller bounds the time, and decides about the next try.
-pub(super) async fn connect(endpoint: &Endpoint) -> Result<Channel, Error> {
+async fn connect(endpoint: &Endpoint) -> Result<Channel, Error> {
     // tonic wants an authority for the HTTP/2 requests; an agent ignores it.
     let builder = Channel::from_static("http://localhost")
         .http2_keep_alive_interval(limits::KEEPALIVE)

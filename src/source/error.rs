@@ -44,6 +44,9 @@ pub enum Error {
     /// More than anybody's bundle has.
     #[error("the agent sent a message that is larger than the {} MiB that are allowed", limits::MESSAGE >> 20)]
     TooLarge,
+    /// The stream ended in order before it held anything.
+    #[error("the agent ended the stream without a message")]
+    Empty,
     /// The agent's answer.
     #[error("the agent answered {code:?}: {text}")]
     Answered {
@@ -92,6 +95,45 @@ impl Error {
             return Self::Broken(endpoint.to_string(), shown(&cause.to_string()));
         }
         Self::Answered { code: status.code(), text: shown(status.message()) }
+    }
+
+    /// Whether the agent has said that it has no registration entry for this workload.
+    #[must_use]
+    pub fn is_not_registered(&self) -> bool {
+        self.class() == Class::NotRegistered
+    }
+
+    /// What an operator has to do, where it is known.
+    #[must_use]
+    pub fn remedy(&self) -> Option<&'static str> {
+        Some(match self {
+            Self::NoSocket(_) => {
+                "start the agent, mount its socket's directory, or set SPIFFE_ENDPOINT_SOCKET to where it is"
+            }
+            Self::Refused(_) => "start the agent: the socket is a leftover of one that was killed",
+            Self::Forbidden(..) => {
+                "let this uid enter the socket's directory and write to the socket, or run as one that may"
+            }
+            Self::NotGrpc(_) => {
+                "point SPIFFE_ENDPOINT_SOCKET (or --endpoint) to the agent's Workload API socket, not its admin \
+                 socket or another program's"
+            }
+            Self::Silent(_) => {
+                "see that the agent is healthy and reaches its server: spire-agent healthcheck"
+            }
+            Self::Answered { .. } if self.is_not_registered() => {
+                "spire-server entry create -spiffeID … -parentID … -selector … with selectors that this process \
+                 has; agents learn of an entry within seconds"
+            }
+            Self::Answered { code: Code::Unimplemented, .. } => {
+                "point SPIFFE_ENDPOINT_SOCKET (or --endpoint) to a Workload API: what answers there has none"
+            }
+            Self::Answered { code: Code::InvalidArgument, .. } => {
+                "see the agent's log: it calls the request wrong"
+            }
+            Self::Answered { .. } | Self::Broken(..) => "see the agent's log",
+            _ => return None,
+        })
     }
 
     pub(super) fn class(&self) -> Class {

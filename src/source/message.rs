@@ -21,13 +21,20 @@ pub struct Selection {
 
 /// Why a message gave no material.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Discarded {
+pub enum Discarded {
     /// Workload API section 5.2.1: the list is mandatory.
     #[error("the message holds no SVID")]
     NoSvid,
     /// None matches the configuration.
     #[error("none of the {offered} SVIDs offered has {wanted}; offered: {list}")]
-    NoMatch { offered: usize, wanted: String, list: String },
+    NoMatch {
+        /// How many there are.
+        offered: usize,
+        /// What the configuration wants, in words.
+        wanted: String,
+        /// The first few of them.
+        list: String,
+    },
     /// The chosen one failed a check.
     #[error(transparent)]
     Rejected(#[from] Rejection),
@@ -62,7 +69,7 @@ pub(super) fn material(
 }
 
 /// The first match, as the specification has it for equal hints.
-fn select(svids: &[X509svid], selection: &Selection) -> Result<usize, Discarded> {
+pub(super) fn select(svids: &[X509svid], selection: &Selection) -> Result<usize, Discarded> {
     if svids.is_empty() {
         return Err(Discarded::NoSvid);
     }

@@ -6,6 +6,7 @@
 mod channel;
 mod endpoint;
 mod error;
+mod look;
 mod message;
 mod supervise;
 
@@ -18,7 +19,8 @@ use tokio_util::sync::CancellationToken;
 
 pub use endpoint::{Endpoint, InvalidEndpoint};
 pub use error::Error;
-pub use message::Selection;
+pub use look::{Look, Offered, look};
+pub use message::{Discarded, Selection};
 
 use crate::material::{Expectations, Material};
 use crate::watching::Watching;

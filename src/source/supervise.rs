@@ -5,12 +5,10 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use futures_util::FutureExt as _;
-use pgsvid_proto::spiffe_workload_api_client::SpiffeWorkloadApiClient;
-use pgsvid_proto::{SECURITY_HEADER, SECURITY_HEADER_VALUE, X509svidRequest, X509svidResponse};
+use pgsvid_proto::X509svidResponse;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 use tonic::Streaming;
-use tonic::metadata::MetadataValue;
 use tracing::{debug, error, info, warn};
 
 use super::error::{Class, Error};
@@ -138,7 +136,8 @@ impl Supervisor {
 
     /// One connection, from dialling to its end.
     async fn session(&mut self) -> Ended {
-        let mut stream = match timeout(limits::FIRST_MESSAGE, self.open()).await {
+        let opened = channel::open(&self.source.settings.endpoint);
+        let mut stream = match timeout(limits::FIRST_MESSAGE, opened).await {
             Ok(Ok((stream, first))) => {
                 self.connected();
                 let Some(first) = first else {
@@ -169,21 +168,6 @@ impl Supervisor {
                 return ended;
             }
         }
-    }
-
-    async fn open(&self) -> Result<(Streaming<X509svidResponse>, Option<X509svidResponse>), Error> {
-        let endpoint = &self.source.settings.endpoint;
-        let channel = channel::connect(endpoint).await?;
-        let mut client =
-            SpiffeWorkloadApiClient::new(channel).max_decoding_message_size(limits::MESSAGE);
-        let mut request = tonic::Request::new(X509svidRequest {});
-        let value = MetadataValue::from_static(SECURITY_HEADER_VALUE);
-        request.metadata_mut().insert(SECURITY_HEADER, value);
-        let explain = |status: tonic::Status| Error::of(&status, endpoint);
-        let response = client.fetch_x509svid(request).await;
-        let mut stream = response.map_err(explain)?.into_inner();
-        let first = stream.message().await.map_err(explain)?;
-        Ok((stream, first))
     }
 
     fn broken(&self, status: &tonic::Status) -> Ended {
