@@ -1,3 +1,4 @@
-//! Files that follow the published generation: pure renderers, from settings and a path to bytes.
+//! Files that follow the published generation: pure renderers, from settings and a path to bytes, and pure readers.
 
 pub mod service_file;
+pub mod service_reader;

@@ -1,10 +1,14 @@
 //! Pure: from facts about files, settings and handshakes to causes and remedies. One text for every command.
 
+mod access;
 mod files;
+mod login;
 mod settings;
 mod verdict;
 
+pub use access::{AccessFacts, JudgedMapping, STRANGE_NAME, STRANGERS, access};
 pub use files::refused;
+pub use login::{Login, refused_login};
 pub use settings::{PublishedPaths, concerns};
 pub use verdict::explain;
 
@@ -17,6 +21,25 @@ pub struct Finding {
     pub cause: String,
     /// The command, SQL or line that mends it.
     pub fix: String,
+}
+
+/// Something that lets in whom it should not, or keeps out whom it should let in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Concern {
+    /// Whether it must be mended; else it is worth a thought.
+    pub severe: bool,
+    /// What it is.
+    pub finding: Finding,
+}
+
+impl Concern {
+    fn failure(cause: String, fix: String) -> Self {
+        Self { severe: true, finding: Finding { cause, fix } }
+    }
+
+    fn warning(cause: String, fix: String) -> Self {
+        Self { severe: false, finding: Finding { cause, fix } }
+    }
 }
 
 /// The three files that PostgreSQL's settings name, as they are now.

@@ -89,6 +89,22 @@ impl Error {
         Self::Lost(error.to_string())
     }
 
+    /// The role lacks a privilege, here as if `pg_reload_conf()` had been called without it.
+    #[must_use]
+    pub fn no_grant() -> Self {
+        Self::Refused {
+            code: SqlState::INSUFFICIENT_PRIVILEGE,
+            text: "permission denied for function pg_reload_conf".to_owned(),
+            login: false,
+        }
+    }
+
+    /// Whether the role lacks a privilege for a statement.
+    #[must_use]
+    pub fn is_not_allowed(&self) -> bool {
+        matches!(self, Self::Refused { code, login: false, .. } if *code == SqlState::INSUFFICIENT_PRIVILEGE)
+    }
+
     /// When another try makes sense.
     #[must_use]
     pub fn retry(&self) -> Retry {

@@ -1,16 +1,22 @@
 //! The SQL session over PostgreSQL's Unix socket: connecting, the settings that concern TLS, what errors mean
-//! and how to mend them. Knows nothing of certificates.
+//! and how to mend them; whom the server lets in. Knows nothing of certificates.
 
+mod access;
 mod error;
 mod session;
 mod settings;
+mod standing;
+mod views;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+pub use access::{Address, BadLine, HbaRule, Line, Mapping, parse_hba, parse_ident};
 pub use error::{Error, Retry};
 pub use session::Session;
 pub use settings::{Setting, TlsSettings};
+pub use standing::Standing;
+pub use views::AccessViews;
 
 /// How to reach the PostgreSQL that is to be reloaded.
 #[derive(Debug, Clone)]

@@ -3,11 +3,14 @@
 use tokio::io::AsyncReadExt as _;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
+use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, NoTls, SimpleQueryMessage};
 use zeroize::Zeroizing;
 
 use super::error::{self, Error};
 use super::settings::{self, TlsSettings};
+use super::standing::{self, Standing};
+use super::views::{self, AccessViews};
 use super::{LIMIT, Settings};
 
 /// Longest password file that is read, in bytes.
@@ -51,6 +54,40 @@ impl Session {
     pub async fn file_errors(&self) -> Result<Vec<String>, Error> {
         let rows = self.rows(settings::ERRORS).await?;
         Ok(rows.into_iter().flatten().flatten().map(|text| error::shown(&text)).collect())
+    }
+
+    /// How the role stands in this database: asked, not tried.
+    pub async fn standing(&self) -> Result<Standing, Error> {
+        standing::parse(&self.rows(standing::ROLE).await?, &self.rows(standing::SETTINGS).await?)
+    }
+
+    /// `pg_hba.conf` and `pg_ident.conf` as the server reads them; `None` if the role may not see them.
+    pub async fn access(&self) -> Result<Option<AccessViews>, Error> {
+        let rules = match self.rows(views::HBA).await {
+            Err(error) if error.is_not_allowed() => return Ok(None),
+            rows => views::rules(&rows?)?,
+        };
+        let mut bad = views::bad_lines(&self.rows(views::HBA_ERRORS).await?);
+        let mappings = match self.rows(views::IDENT).await {
+            // Before PostgreSQL 15 there is no such view.
+            Err(Error::Refused { .. }) => None,
+            rows => {
+                bad.extend(views::bad_lines(&self.rows(views::IDENT_ERRORS).await?));
+                Some(views::mappings(&rows?)?)
+            }
+        };
+        Ok(Some(AccessViews { rules, mappings, bad }))
+    }
+
+    /// Whether a regular expression of PostgreSQL's kind matches a text, by the server's own engine.
+    pub async fn matches(&self, expression: &str, text: &str) -> Result<bool, Error> {
+        let parameters: [&(dyn ToSql + Sync); 2] = [&expression, &text];
+        let query = self.client.query_one("SELECT $2::text ~ $1::text", &parameters);
+        let row = timeout(LIMIT, query)
+            .await
+            .map_err(|_| Error::Silent(LIMIT))?
+            .map_err(|error| Error::of(&error))?;
+        row.try_get(0).map_err(|error| Error::of(&error))
     }
 
     /// Runs one statement for its effect.

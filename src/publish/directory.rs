@@ -36,7 +36,9 @@ pub(super) struct Directory {
 impl Directory {
     /// Opens, locks and judges the directory. The lock is the directory's own: no file is left behind.
     pub(super) fn open(path: &Path) -> Result<Self, Error> {
-        let directory = Self::open_unlocked(path)?;
+        let fd = open(path)?;
+        let trust = judge(path, &fd)?;
+        let directory = Self { path: path.to_owned(), fd, trust };
         match rustix::fs::flock(&directory.fd, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => Ok(directory),
             Err(Errno::WOULDBLOCK) => Err(Error::Locked { directory: path.to_owned() }),
@@ -44,13 +46,11 @@ impl Directory {
         }
     }
 
-    /// Opens and judges the directory, for reading.
-    pub(super) fn open_unlocked(path: &Path) -> Result<Self, Error> {
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let fd = rustix::fs::open(path, flags, Mode::empty())
-            .map_err(|cause| Error::Open { directory: path.to_owned(), cause })?;
-        let trust = judge(path, &fd)?;
-        Ok(Self { path: path.to_owned(), fd, trust })
+    /// Opens the directory for somebody who only looks: the judgement is handed back, not obeyed.
+    pub(super) fn open_to_look(path: &Path) -> Result<(Self, Result<Trust, Error>), Error> {
+        let fd = open(path)?;
+        let trust = judge(path, &fd);
+        Ok((Self { path: path.to_owned(), fd, trust: Trust::Exclusive }, trust))
     }
 
     pub(super) fn trust(&self) -> Trust {
@@ -100,6 +100,12 @@ impl AsFd for Directory {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
     }
+}
+
+fn open(path: &Path) -> Result<OwnedFd, Error> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    rustix::fs::open(path, flags, Mode::empty())
+        .map_err(|cause| Error::Open { directory: path.to_owned(), cause })
 }
 
 /// The owner of a directory, and whoever may write to it, can replace what is in it.

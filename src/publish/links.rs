@@ -73,9 +73,13 @@ pub(super) fn plain_file(directory: &Directory, name: &str) -> Option<Zeroizing<
 
 /// Whether every stable name is the link that it should be.
 pub(super) fn are_complete(directory: &Directory, names: &[String]) -> bool {
-    names.iter().all(|name| {
-        matches!(kind(directory, name), Ok(Kind::Link(target)) if target == stable_target(name))
-    })
+    incomplete(directory, names).is_empty()
+}
+
+/// The stable names that are not the links that they should be.
+pub(super) fn incomplete(directory: &Directory, names: &[String]) -> Vec<String> {
+    let is_ours = |name: &String| matches!(kind(directory, name), Ok(Kind::Link(target)) if target == stable_target(name));
+    names.iter().filter(|name| !is_ours(name)).cloned().collect()
 }
 
 /// Removes the temporary links of a killed run.

@@ -6,6 +6,7 @@
 
 mod directory;
 mod error;
+mod examine;
 mod generation;
 mod links;
 mod sweep;
@@ -20,6 +21,7 @@ use zeroize::Zeroizing;
 use directory::Directory;
 pub use directory::Trust;
 pub use error::Error;
+pub use examine::{Examination, Unusable, examine};
 use generation::{Generation, Kept};
 
 use crate::material::{Certificate, Expectations, Material, pem};
@@ -310,18 +312,14 @@ pub fn peek(
     expectations: &Expectations,
     now: SystemTime,
 ) -> Result<Option<Material>, Error> {
-    let directory = Directory::open_unlocked(&settings.directory)?;
-    let Some(name) = links::current(&directory)? else {
-        return Ok(None);
-    };
-    let names = [&settings.certificate, &settings.private_key, &settings.bundle].map(Clone::clone);
-    // The swap of a first publication comes before its links.
-    if !links::are_complete(&directory, &names) {
-        return Ok(None);
+    let found = examine(settings, &[], expectations, now)?;
+    found.trust?;
+    match found.obstacle {
+        Some(obstacle) => Err(obstacle),
+        // The swap of a first publication comes before its links.
+        None if !found.missing_links.is_empty() => Ok(None),
+        None => Ok(found.set.and_then(Result::ok)),
     }
-    Ok(generation::load(&directory, &name, &names)
-        .ok()
-        .and_then(|kept| decode(settings, &kept, expectations, now).ok()))
 }
 
 fn decode(

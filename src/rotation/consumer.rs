@@ -12,7 +12,7 @@ use crate::diagnose::{self, Files, Finding};
 use crate::material::{Certificate, Fingerprint, Material};
 use crate::postgres::{self, Retry, Session, TlsSettings};
 use crate::timing::{self, Backoff};
-use crate::verify::{self, Expected, Facts, Target, Verdict};
+use crate::verify::{self, Expected, Facts, Verdict};
 use crate::watching::{self, Changes, Watching};
 use crate::{reload, survey};
 
@@ -295,21 +295,8 @@ impl Consumer {
 
     /// The hosts to probe, and `None` if there is nothing to be seen.
     async fn probe(&self) -> Option<Facts> {
-        let (hosts, port) = match (&self.server.verify.target, &self.known) {
-            (Target::Nowhere, _) => return None,
-            (Target::Address(host, port), _) => (vec![host.clone()], *port),
-            (Target::Auto, Some(known)) => {
-                let hosts = verify::addresses(&known.listen_addresses);
-                if hosts.is_empty() {
-                    return None;
-                }
-                (hosts, known.port)
-            }
-            (Target::Auto, None) => {
-                let loopback = vec!["127.0.0.1".to_owned(), "::1".to_owned()];
-                (loopback, self.server.session.port)
-            }
-        };
+        let known = self.known.as_ref().map(|known| (known.listen_addresses.as_str(), known.port));
+        let (hosts, port) = self.server.verify.target.hosts(known, self.server.session.port)?;
         Some(verify::probe(&hosts, port).await)
     }
 

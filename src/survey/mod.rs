@@ -2,13 +2,17 @@
 //!
 //! Gathers [`crate::diagnose`]'s facts, and judges nothing.
 
+mod access;
 mod contents;
+mod mounts;
 
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
+pub use access::{Access, access};
 pub use contents::contents;
+pub use mounts::{Mount, mount_of, mounts};
 
 use crate::diagnose::{Content, FileFacts, Files, Present, PublishedPaths, State};
 use crate::material::pem;

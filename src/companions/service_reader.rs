@@ -1,0 +1,170 @@
+//! Reads a connection service file as libpq does (PostgreSQL: `fe-connect.c`, `parseServiceFile`).
+
+use super::service_file::LONGEST_LINE;
+
+/// Keywords of libpq 18, each with the first version that knows it where that is later than 13.
+const KEYWORDS: [(&str, u32); 51] = [
+    ("user", 0),
+    ("password", 0),
+    ("passfile", 0),
+    ("channel_binding", 0),
+    ("connect_timeout", 0),
+    ("dbname", 0),
+    ("host", 0),
+    ("hostaddr", 0),
+    ("port", 0),
+    ("client_encoding", 0),
+    ("options", 0),
+    ("application_name", 0),
+    ("fallback_application_name", 0),
+    ("keepalives", 0),
+    ("keepalives_idle", 0),
+    ("keepalives_interval", 0),
+    ("keepalives_count", 0),
+    ("tcp_user_timeout", 0),
+    ("sslmode", 0),
+    ("sslcompression", 0),
+    ("sslcert", 0),
+    ("sslkey", 0),
+    ("sslpassword", 0),
+    ("sslrootcert", 0),
+    ("sslcrl", 0),
+    ("sslcrldir", 14),
+    ("sslsni", 14),
+    ("sslcertmode", 16),
+    ("sslnegotiation", 17),
+    ("sslkeylogfile", 18),
+    ("requirepeer", 0),
+    ("require_auth", 16),
+    ("ssl_min_protocol_version", 0),
+    ("ssl_max_protocol_version", 0),
+    ("min_protocol_version", 18),
+    ("max_protocol_version", 18),
+    ("gssencmode", 0),
+    ("krbsrvname", 0),
+    ("gsslib", 0),
+    ("gssdelegation", 16),
+    ("replication", 0),
+    ("target_session_attrs", 0),
+    ("load_balance_hosts", 16),
+    ("scram_client_key", 18),
+    ("scram_server_key", 18),
+    ("oauth_issuer", 18),
+    ("oauth_client_id", 18),
+    ("oauth_client_secret", 18),
+    ("oauth_scope", 18),
+    ("authtype", 0),
+    ("tty", 0),
+];
+
+/// One line of a section.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// Line, from 1.
+    pub line: usize,
+    /// The keyword.
+    pub keyword: String,
+    /// The value, raw.
+    pub value: String,
+}
+
+/// Why libpq cannot use the section.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Unreadable {
+    /// `definition of service "…" not found`
+    #[error("it has no section [{0}]")]
+    NoSection(String),
+    /// `line … too long in service file`
+    #[error("line {line} has {length} bytes, more than the {LONGEST_LINE} that libpq reads")]
+    TooLong {
+        /// Line, from 1.
+        line: usize,
+        /// Its length in bytes.
+        length: usize,
+    },
+    /// `syntax error in service file`
+    #[error("line {line} is no keyword=value that libpq knows: {text:?}")]
+    Syntax {
+        /// Line, from 1.
+        line: usize,
+        /// Its beginning.
+        text: String,
+    },
+}
+
+/// The entries of a section. Of equal keywords the first counts, and so does the first section of a name.
+pub fn section(text: &str, name: &str) -> Result<Vec<Entry>, Unreadable> {
+    let mut entries: Option<Vec<Entry>> = None;
+    for (number, raw) in (1..).zip(text.lines()) {
+        if raw.len() > LONGEST_LINE {
+            return Err(Unreadable::TooLong { line: number, length: raw.len() });
+        }
+        let line = raw.trim();
+        if line.is_empty() || line.starts_with('#') {
+            continue;
+        }
+        if let Some(heading) = line.strip_prefix('[') {
+            if entries.is_some() {
+                break;
+            }
+            if heading.strip_prefix(name).is_some_and(|rest| rest.starts_with(']')) {
+                entries = Some(Vec::new());
+            }
+            continue;
+        }
+        let Some(entries) = &mut entries else { continue };
+        let syntax = || Unreadable::Syntax { line: number, text: line.chars().take(60).collect() };
+        let (keyword, value) = line.split_once('=').ok_or_else(syntax)?;
+        if since(keyword).is_none() {
+            return Err(syntax());
+        }
+        if !entries.iter().any(|entry| entry.keyword == keyword) {
+            entries.push(Entry {
+                line: number,
+                keyword: keyword.to_owned(),
+                value: value.to_owned(),
+            });
+        }
+    }
+    entries.ok_or_else(|| Unreadable::NoSection(name.to_owned()))
+}
+
+/// The first libpq that knows a keyword, 0 if all that matter do; `None` if none does.
+#[must_use]
+pub fn since(keyword: &str) -> Option<u32> {
+    KEYWORDS.iter().find(|(known, _)| *known == keyword).map(|(_, since)| *since)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sections_are_read_as_libpq_does() {
+        let text = "host=ignored\n[other]\nhost=x\n[db]\n# comment\n host=a b # c\nhost=second\n\nsslmode=verify-full\n[db]\nport=1\n";
+        let entries = section(text, "db").unwrap();
+        let seen: Vec<_> = entries
+            .iter()
+            .map(|entry| (entry.line, entry.keyword.as_str(), entry.value.as_str()))
+            .collect();
+        assert_eq!(seen, [(6, "host", "a b # c"), (9, "sslmode", "verify-full")]);
+    }
+
+    #[test]
+    fn what_libpq_refuses_is_refused() {
+        for (text, error) in [
+            ("", Unreadable::NoSection("db".to_owned())),
+            ("\u{feff}[db]\nhost=x", Unreadable::NoSection("db".to_owned())),
+            ("[database]\nhost=x", Unreadable::NoSection("db".to_owned())),
+            ("[db]\nhost = x", Unreadable::Syntax { line: 2, text: "host = x".to_owned() }),
+            ("[db]\nhosts=x", Unreadable::Syntax { line: 2, text: "hosts=x".to_owned() }),
+            ("[db]\nhost", Unreadable::Syntax { line: 2, text: "host".to_owned() }),
+            (
+                &format!("[db]\nhost={}", "x".repeat(1017)),
+                Unreadable::TooLong { line: 2, length: 1022 },
+            ),
+        ] {
+            assert_eq!(section(text, "db"), Err(error), "{text:?}");
+        }
+    }
+}

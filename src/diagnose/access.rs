@@ -1,0 +1,305 @@
+//! Whom `pg_hba.conf` and `pg_ident.conf` let in over TLS: with which certificate, as whom, or with none at all.
+//!
+//! PostgreSQL: `hba.c`. The first line that matches connection type, database, user and address decides.
+
+use super::Concern;
+use crate::postgres::{Address, BadLine, HbaRule, Mapping};
+
+/// Subjects of workloads that nobody means when writing a map: what SPIRE gives to those without a DNS name, with
+/// a name, and with the identifier of its credential composer.
+pub const STRANGERS: [&str; 4] = [
+    "CN=stranger.invalid,O=SPIRE,C=US",
+    "x500UniqueIdentifier=00000000000000000000000000000000,O=SPIRE,C=US",
+    "x500UniqueIdentifier=00000000000000000000000000000000,CN=stranger.invalid,O=SPIRE,C=US",
+    SHARED,
+];
+/// What all workloads without a DNS name share, if their identifiers are not in the subject.
+const SHARED: &str = "O=SPIRE,C=US";
+/// The same for maps of the CN.
+pub const STRANGE_NAME: &str = "stranger.invalid";
+
+/// A mapping, and what of the strangers it matches.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JudgedMapping {
+    /// The line.
+    pub mapping: Mapping,
+    /// The first stranger's name that it matches; `Err` if its regular expression could not be tried.
+    pub admits: Result<Option<&'static str>, ()>,
+}
+
+/// Everything that is known of the two files.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AccessFacts {
+    /// `pg_hba.conf`, for messages.
+    pub hba: String,
+    /// `pg_ident.conf`, for messages.
+    pub ident: String,
+    /// The rules, in order.
+    pub rules: Vec<HbaRule>,
+    /// Whether the rules come from the files, and not from a view that hides `clientname=DN`.
+    pub complete: bool,
+    /// The mappings, if they can be read.
+    pub mappings: Option<Vec<JudgedMapping>>,
+    /// What PostgreSQL objects to, if it may be asked.
+    pub bad: Vec<BadLine>,
+}
+
+/// What in the files lets in whom it should not, or keeps out whom it should let in.
+#[must_use]
+pub fn access(facts: &AccessFacts) -> Vec<Concern> {
+    let mut concerns: Vec<Concern> = facts.bad.iter().map(bad_line).collect();
+    for rule in facts.rules.iter().filter(|rule| rule.admits_tls()) {
+        concerns.extend(without_certificate(facts, rule));
+    }
+    for (index, rule) in facts.rules.iter().enumerate() {
+        if rule.wants_certificate() {
+            concerns.extend(never_reached(facts, index, rule));
+            concerns.extend(wrong_type(facts, rule));
+            concerns.extend(unmapped(facts, rule));
+        }
+    }
+    if !facts.rules.iter().any(|rule| rule.admits_tls() && rule.wants_certificate()) {
+        concerns.push(Concern::warning(
+            format!("{} has no line that lets clients in by their certificate", facts.hba),
+            "add `hostssl all all 0.0.0.0/0 cert` above the lines that match the same clients, then reload"
+                .to_owned(),
+        ));
+    }
+    concerns.extend(maps(facts));
+    concerns
+}
+
+/// Where a rule stands.
+#[must_use]
+pub(super) fn place(hba: &str, rule: &HbaRule) -> String {
+    format!("{} line {}", rule.file.as_deref().unwrap_or(hba), rule.line)
+}
+
+fn bad_line(bad: &BadLine) -> Concern {
+    Concern::failure(
+        format!("{} line {} is wrong: {}", bad.file, bad.line, bad.error),
+        format!(
+            "mend line {} of {}, then reload: until then PostgreSQL keeps the rules it had, and cannot be \
+             restarted with a wrong pg_hba.conf",
+            bad.line, bad.file
+        ),
+    )
+}
+
+fn without_certificate(facts: &AccessFacts, rule: &HbaRule) -> Option<Concern> {
+    let place = place(&facts.hba, rule);
+    let local = rule.address.as_ref().is_some_and(Address::is_local);
+    match rule.method.as_str() {
+        "reject" | "cert" => None,
+        "trust" if rule.wants_certificate() => None,
+        "trust" => {
+            let text = format!(
+                "{place} says trust: whoever reaches the port from there is any role he likes"
+            );
+            let fix = format!(
+                "replace trust by cert and {} by hostssl in {place}, or remove the line, then reload",
+                rule.kind
+            );
+            Some(if local { Concern::warning(text, fix) } else { Concern::failure(text, fix) })
+        }
+        _ if rule.wants_certificate() => None,
+        method => Some(Concern::warning(
+            format!("{place} lets clients in by {method} alone, without a certificate"),
+            format!(
+                "write cert instead of {method}, or add clientcert=verify-full, in {place}; narrow it if people \
+                 need it"
+            ),
+        )),
+    }
+}
+
+/// An earlier line that matches all that this one matches.
+fn never_reached(facts: &AccessFacts, index: usize, rule: &HbaRule) -> Option<Concern> {
+    let earlier = facts.rules[..index].iter().find(|earlier| shadows(earlier, rule))?;
+    let (earlier, here) = (place(&facts.hba, earlier), place(&facts.hba, rule));
+    Some(Concern::failure(
+        format!("{here} is never reached: {earlier} matches the same clients first"),
+        format!("move {here} above {earlier}, then reload: the first line that matches decides"),
+    ))
+}
+
+fn shadows(earlier: &HbaRule, later: &HbaRule) -> bool {
+    let kind = earlier.kind == later.kind
+        || (earlier.kind == "host" && later.kind.starts_with("host"))
+        || (earlier.kind == "hostnogssenc" && later.kind == "hostssl");
+    let address = match (&earlier.address, &later.address) {
+        (Some(earlier), Some(later)) => earlier.includes(later),
+        (None, None) => true,
+        _ => false,
+    };
+    kind && address
+        && includes(&earlier.databases, &later.databases)
+        && includes(&earlier.users, &later.users)
+}
+
+/// `all` matches no replication connection, which only `replication` does.
+fn includes(earlier: &[String], later: &[String]) -> bool {
+    later.iter().all(|word| {
+        earlier.contains(word)
+            || (word != "replication" && earlier.iter().any(|earlier| earlier == "all"))
+    })
+}
+
+fn wrong_type(facts: &AccessFacts, rule: &HbaRule) -> Option<Concern> {
+    let place = place(&facts.hba, rule);
+    (rule.kind != "hostssl" && facts.bad.is_empty()).then(|| {
+        Concern::failure(
+            format!(
+                "{place} asks for a certificate in a {} line, which PostgreSQL refuses",
+                rule.kind
+            ),
+            format!("write hostssl instead of {} in {place}, then reload", rule.kind),
+        )
+    })
+}
+
+/// A line whose map cannot admit anybody.
+fn unmapped(facts: &AccessFacts, rule: &HbaRule) -> Option<Concern> {
+    let place = place(&facts.hba, rule);
+    let Some(map) = rule.option("map") else {
+        return (rule.option("clientname") == Some("DN")).then(|| {
+            Concern::warning(
+                format!("{place} compares the whole subject with the role's name, and has no map"),
+                format!(
+                    "add map=spiffe to {place}, and `spiffe \"<subject>\" <role>` to {}",
+                    facts.ident
+                ),
+            )
+        });
+    };
+    let mappings = facts.mappings.as_ref()?;
+    (!mappings.iter().any(|judged| judged.mapping.map == map)).then(|| {
+        Concern::failure(
+            format!(
+                "{place} uses the map {map}, which has no line in {}: nobody can log in by it",
+                facts.ident
+            ),
+            format!("add `{map} \"<subject>\" <role>` to {}, then reload", facts.ident),
+        )
+    })
+}
+
+fn maps(facts: &AccessFacts) -> Vec<Concern> {
+    let used = |judged: &&JudgedMapping| {
+        facts.rules.iter().any(|rule| {
+            rule.wants_certificate() && rule.option("map") == Some(judged.mapping.map.as_str())
+        })
+    };
+    facts.mappings.iter().flatten().filter(used).filter_map(|judged| map(facts, judged)).collect()
+}
+
+fn map(facts: &AccessFacts, judged: &JudgedMapping) -> Option<Concern> {
+    let JudgedMapping { mapping, admits } = judged;
+    let place = format!("{} line {}", facts.ident, mapping.line);
+    let role = &mapping.role;
+    // `\1` lets a workload in as the role that its own name names: that is what `cert` does without a map.
+    if mapping.system_user.starts_with('/') && role.contains("\\1") {
+        return None;
+    }
+    if let Ok(Some(stranger)) = admits {
+        let whom = if *stranger == SHARED {
+            "every workload without a DNS name"
+        } else {
+            "every workload"
+        };
+        return Some(Concern::failure(
+            format!("{place} admits {whom} as role {role}: it matches {stranger}"),
+            format!(
+                "name one workload in {place}: `{} \"x500UniqueIdentifier=<32 hex>,…,O=SPIRE,C=US\" {role}`",
+                mapping.map
+            ),
+        ));
+    }
+    let expression = mapping.system_user.strip_prefix('/')?;
+    (!expression.starts_with('^') || !expression.ends_with('$')).then(|| {
+        Concern::warning(
+            format!("{place}: the regular expression has no anchors, so it matches every longer name, too"),
+            format!("write `/^…$` in {place}, then reload"),
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::postgres::{Line, parse_hba};
+
+    fn facts(hba: &str, mappings: &[(&str, &str, &str, Option<&'static str>)]) -> AccessFacts {
+        let rules = parse_hba(hba)
+            .into_iter()
+            .filter_map(|line| match line {
+                Line::Entry(rule) => Some(rule),
+                Line::Include(_) => None,
+            })
+            .collect();
+        let judged = |(map, user, role, admits): &(&str, &str, &str, Option<&'static str>)| {
+            let mapping = Mapping {
+                line: 1,
+                map: (*map).to_owned(),
+                system_user: (*user).to_owned(),
+                role: (*role).to_owned(),
+            };
+            JudgedMapping { mapping, admits: Ok(*admits) }
+        };
+        AccessFacts {
+            hba: "hba".to_owned(),
+            ident: "ident".to_owned(),
+            rules,
+            complete: true,
+            mappings: Some(mappings.iter().map(judged).collect()),
+            bad: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn lines_are_judged() {
+        for (hba, failures, warnings) in [
+            ("local all all trust\nhostssl all all all cert", 0, 0),
+            ("hostssl all all all cert\nhost all all all reject", 0, 0),
+            ("hostssl all all all cert\nhost all all 127.0.0.1/32 trust", 0, 1),
+            ("hostssl all all all cert\nhost all all all trust", 1, 0),
+            ("hostssl all all all scram-sha-256 clientcert=verify-full", 0, 0),
+            ("hostssl all all all scram-sha-256", 0, 2),
+            // Both without a certificate, and in the way.
+            ("host all all all scram-sha-256\nhostssl all all all cert", 1, 1),
+            ("hostssl app all 10.0.0.0/8 reject\nhostssl all all all cert", 0, 0),
+            ("hostnossl all all all reject\nhostssl all all all cert", 0, 0),
+            ("hostssl all all all reject\nhostssl replication all all cert", 0, 0),
+            ("host all all all cert", 1, 0),
+            ("hostssl all all all cert map=none", 1, 0),
+            ("hostssl all all all cert clientname=DN", 0, 1),
+        ] {
+            let found = access(&facts(hba, &[]));
+            let count = |severe| found.iter().filter(|concern| concern.severe == severe).count();
+            assert_eq!((count(true), count(false)), (failures, warnings), "{hba}: {found:#?}");
+        }
+    }
+
+    #[test]
+    fn maps_are_judged() {
+        let hba = "hostssl all all all cert clientname=DN map=m";
+        for (user, role, admits, found) in [
+            ("x500UniqueIdentifier=05,O=SPIRE,C=US", "app", None, None),
+            ("O=SPIRE,C=US", "app", Some(SHARED), Some((true, "every workload without"))),
+            ("/^.*$", "app", Some(STRANGERS[0]), Some((true, "every workload as"))),
+            ("/CN=app", "app", None, Some((false, "no anchors"))),
+            ("/^CN=app,O=SPIRE,C=US$", "app", None, None),
+            ("/^(.*)$", "\\1", Some(SHARED), None),
+        ] {
+            let concerns = access(&facts(hba, &[("m", user, role, admits)]));
+            let seen = concerns.first().map(|concern| (concern.severe, &concern.finding.cause));
+            match found {
+                None => assert_eq!(seen, None, "{user}"),
+                Some((severe, text)) => {
+                    let (is_severe, cause) = seen.unwrap();
+                    assert!(is_severe == severe && cause.contains(text), "{user}: {cause}");
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! Looks at what is published, without locking the directory and without believing that it is ours to write.
+
+use std::time::SystemTime;
+
+use rustix::io::Errno;
+
+use super::directory::{Directory, Trust};
+use super::error::Error;
+use super::{Settings, decode, generation, links};
+use crate::material::{Expectations, Material, pem};
+
+/// What is published now.
+pub struct Examination {
+    /// Whether `run` would take the directory.
+    pub trust: Result<Trust, Error>,
+    /// Whether something stands where the links have to be; then nothing else could be seen.
+    pub obstacle: Option<Error>,
+    /// Name of the current generation's directory; `None` if there is none.
+    pub generation: Option<String>,
+    /// When that generation was completed.
+    pub written_at: Option<SystemTime>,
+    /// Stable names that are no link through `..data`.
+    pub missing_links: Vec<String>,
+    /// The set, or why it is none; `None` without a generation.
+    pub set: Option<Result<Material, Unusable>>,
+}
+
+/// Why a generation is no set.
+#[derive(Debug, thiserror::Error)]
+pub enum Unusable {
+    /// A file is missing or cannot be read.
+    #[error("cannot read {name}: {cause}")]
+    Unreadable {
+        /// The file's name.
+        name: String,
+        /// What the kernel said.
+        cause: Errno,
+    },
+    /// The files fail a check.
+    #[error(transparent)]
+    Content(#[from] pem::Unusable),
+}
+
+/// Examines the published set. `companions` are the names of the files beside certificate, key and bundle.
+///
+/// Fails only if the directory cannot be opened.
+pub fn examine(
+    settings: &Settings,
+    companions: &[String],
+    expectations: &Expectations,
+    now: SystemTime,
+) -> Result<Examination, Error> {
+    let (directory, trust) = Directory::open_to_look(&settings.directory)?;
+    let set_names =
+        [&settings.certificate, &settings.private_key, &settings.bundle].map(Clone::clone);
+    let names: Vec<String> = set_names.iter().chain(companions).cloned().collect();
+    let mut found = Examination {
+        trust,
+        obstacle: links::check(&directory, &names).err(),
+        generation: None,
+        written_at: None,
+        missing_links: links::incomplete(&directory, &names),
+        set: None,
+    };
+    if let Ok(Some(name)) = links::current(&directory) {
+        found.written_at = generation::written_at(&directory, &name);
+        found.set = Some(read(&directory, &name, &set_names, settings, expectations, now));
+        found.generation = Some(name);
+    }
+    Ok(found)
+}
+
+fn read(
+    directory: &Directory,
+    generation: &str,
+    names: &[String],
+    settings: &Settings,
+    expectations: &Expectations,
+    now: SystemTime,
+) -> Result<Material, Unusable> {
+    for name in names {
+        if let Err(cause) = generation::load(directory, generation, std::slice::from_ref(name)) {
+            return Err(Unusable::Unreadable { name: name.clone(), cause });
+        }
+    }
+    let kept = generation::load(directory, generation, names)
+        .map_err(|cause| Unusable::Unreadable { name: generation.to_owned(), cause })?;
+    Ok(decode(settings, &kept, expectations, now)?)
+}

@@ -1,0 +1,111 @@
+//! `pg_hba.conf` and `pg_ident.conf` themselves, where they can be read.
+
+use std::path::{Path, PathBuf};
+
+use super::data_directory;
+use crate::postgres::{self, HbaRule, Line, Mapping, Standing, parse_hba, parse_ident};
+
+/// How deep files may include each other (PostgreSQL: `CONF_FILE_MAX_DEPTH`).
+const DEEPEST: usize = 10;
+/// Largest file that is read, in bytes.
+const LARGEST: u64 = 4 * 1024 * 1024;
+
+/// Who may log in, as the files have it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Access {
+    /// `pg_hba.conf`
+    pub hba: PathBuf,
+    /// Its rules, in order.
+    pub rules: Vec<HbaRule>,
+    /// `pg_ident.conf`
+    pub ident: PathBuf,
+    /// Its mappings; `None` if it cannot be read.
+    pub mappings: Option<Vec<Mapping>>,
+}
+
+/// Reads the files; `None` if `pg_hba.conf` cannot be found or read.
+///
+/// A plain role may not see the settings `hba_file` and `ident_file`; then the server's own command line and
+/// configuration file are looked into, which its uid may read.
+#[must_use]
+pub fn access(socket: &postgres::Settings, standing: Option<&Standing>) -> Option<Access> {
+    let told = |name: &str| standing.and_then(|standing| standing.setting(name)).map(PathBuf::from);
+    let data = data_directory(socket);
+    let find = |name: &str, default: &str| {
+        told(name).or_else(|| data.as_deref().map(|data| configured(data, name, default)))
+    };
+    let hba = find("hba_file", "pg_hba.conf")?;
+    let ident = find("ident_file", "pg_ident.conf")?;
+    let rules = collect(&hba, 0, parse_hba)?
+        .into_iter()
+        .map(|(path, rule)| HbaRule {
+            file: (path != hba).then(|| path.display().to_string()),
+            ..rule
+        })
+        .collect();
+    let mappings = collect(&ident, 0, parse_ident)
+        .map(|found| found.into_iter().map(|(_, mapping)| mapping).collect());
+    Some(Access { hba, rules, ident, mappings })
+}
+
+/// The entries of a file and of those that it includes, in their order.
+fn collect<T>(
+    path: &Path,
+    depth: usize,
+    parse: fn(&str) -> Vec<Line<T>>,
+) -> Option<Vec<(PathBuf, T)>> {
+    let mut found = Vec::new();
+    for line in parse(&read(path)?) {
+        let include = match line {
+            Line::Entry(entry) => {
+                found.push((path.to_owned(), entry));
+                continue;
+            }
+            Line::Include(include) => path.parent().unwrap_or(Path::new("/")).join(include),
+        };
+        let files = match std::fs::read_dir(&include) {
+            Ok(listing) => {
+                let mut files: Vec<PathBuf> = listing
+                    .flatten()
+                    .map(|entry| entry.path())
+                    .filter(|file| file.extension().is_some_and(|extension| extension == "conf"))
+                    .collect();
+                files.sort_unstable();
+                files
+            }
+            Err(_) => vec![include],
+        };
+        for file in files.iter().filter(|_| depth < DEEPEST) {
+            found.extend(collect(file, depth + 1, parse).unwrap_or_default());
+        }
+    }
+    Some(found)
+}
+
+fn read(path: &Path) -> Option<String> {
+    let metadata = std::fs::metadata(path).ok()?;
+    if !metadata.is_file() || metadata.len() > LARGEST {
+        return None;
+    }
+    Some(String::from_utf8_lossy(&std::fs::read(path).ok()?).into_owned())
+}
+
+/// The path of a file that a setting names, from the command line or the configuration file of a running server.
+fn configured(data: &Path, setting: &str, default: &str) -> PathBuf {
+    let options = read(&data.join("postmaster.opts")).unwrap_or_default();
+    let option = |name: &str| {
+        let (_, after) = options.split_once(&format!("{name}="))?;
+        Some(after.split(['"', ' ', '\n']).next()?.to_owned())
+    };
+    let in_file = || {
+        let configuration =
+            option("config_file").map_or_else(|| data.join("postgresql.conf"), PathBuf::from);
+        let text = read(&configuration)?;
+        text.lines().rev().find_map(|line| {
+            let rest = line.trim_start().strip_prefix(setting)?.trim_start();
+            let value = rest.strip_prefix('=').unwrap_or(rest).trim_start();
+            Some(value.strip_prefix('\'')?.split('\'').next()?.to_owned())
+        })
+    };
+    data.join(option(setting).or_else(in_file).unwrap_or_else(|| default.to_owned()))
+}
