@@ -20,6 +20,7 @@ use tokio::time::Instant;
 
 use crate::config::{Config, Environment, Flags};
 use crate::daemon::{self, Fetched, Publication, telemetry};
+use crate::doctor::{self, check::Scope};
 use crate::timing;
 
 /// Back to the line's beginning, and nothing left of what stood there.
@@ -58,15 +59,24 @@ enum Command {
         #[arg(long, value_name = "TIME", default_value = "1m", value_parser = timeout)]
         timeout: Duration,
     },
-    /// Examine the configuration
+    /// Examine everything, explain what is wrong and how to mend it
     ///
-    /// Reads the configuration exactly as `run` does, looks at nothing else, and shows what it comes to.
+    /// Looks at the configuration, the agent, the published files, PostgreSQL (over SQL and over TLS), whom it lets
+    /// in, and what clients read; changes nothing. Run it as the user and with the settings that `run` has.
+    ///
+    /// Exit status: 0 nothing is broken, 1 something is, 2 the command line or the configuration is wrong.
     Check {
         #[command(flatten)]
         settings: Box<Settings>,
         /// Look at the configuration alone: no agent, no files, no PostgreSQL
-        #[arg(long, required = true)]
+        #[arg(long)]
         offline: bool,
+        /// Log in over TLS with the published certificate as this role, and explain a refusal
+        #[arg(long, value_name = "ROLE", conflicts_with = "offline")]
+        as_client: Option<String>,
+        /// How to print the findings
+        #[arg(long, value_enum, default_value_t = Format::Text)]
+        format: Format,
     },
     /// Show the certificate that a PostgreSQL serves
     ///
@@ -177,7 +187,9 @@ pub fn main(arguments: Vec<std::ffi::OsString>, environment: &Environment) -> Ex
             say(&format!("pgsvid {}", env!("CARGO_PKG_VERSION")));
             Ok(())
         }
-        Command::Check { settings, offline: _ } => check(*settings, environment),
+        Command::Check { settings, offline, as_client, format } => {
+            check(*settings, &Scope { offline, as_client }, format, environment)
+        }
         Command::Run(settings) => run(*settings, environment),
         Command::Fetch { settings, timeout } => fetch(*settings, timeout, environment),
         Command::Probe(arguments) => probe::run(*arguments, environment),
@@ -224,41 +236,20 @@ fn run(settings: Settings, environment: &Environment) -> Result<(), Failure> {
     Ok(on_one_thread(daemon::run(config))?)
 }
 
-fn check(settings: Settings, environment: &Environment) -> Result<(), Failure> {
+fn check(
+    settings: Settings,
+    scope: &Scope,
+    format: Format,
+    environment: &Environment,
+) -> Result<(), Failure> {
     let config = load(settings, environment)?;
-    let file = match &config.file {
-        Some(path) => path.display().to_string(),
-        None => "no file".to_owned(),
-    };
-    say(&format!("Configuration  {file}"));
-    say(&format!("  ok       Workload API {}", config.source.endpoint));
-    say(&format!("  ok       files in {}", config.publish.directory.display()));
-    if let Some(service) = &config.service {
-        let file = config.publish.readers_directory().join(&service.file);
-        say(&format!(
-            "  ok       for libpq: PGSERVICEFILE={} PGSERVICE={}",
-            file.display(),
-            service.name
-        ));
-        match service.options.get("sslmode").map(String::as_str) {
-            Some("verify-full") | None => {}
-            Some(mode) => say(&format!(
-                "  warning  sslmode={mode} does not prove which server answers\n           \
-                 fix: leave sslmode out of files.service.options, or write verify-full"
-            )),
-        }
-    }
-    match &config.rotation.server {
-        Some(server) => say(&format!(
-            "  ok       PostgreSQL at {}, role {}, database {}, verified at {}",
-            server.session.socket().display(),
-            server.session.user,
-            server.session.database,
-            server.verify.target
-        )),
-        None => say("  ok       no PostgreSQL takes part: the files are published for clients"),
-    }
-    Ok(())
+    let report =
+        on_one_thread(async { Ok(doctor::check::check(&config, environment, scope).await) })?;
+    say(&match format {
+        Format::Text => doctor::text(&report, colours(environment)),
+        Format::Json => doctor::json(&report),
+    });
+    if report.has_failures() { Err(Failure::seen()) } else { Ok(()) }
 }
 
 fn fetch(settings: Settings, limit: Duration, environment: &Environment) -> Result<(), Failure> {
@@ -333,10 +324,11 @@ fn on_one_thread<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Re
     outcome
 }
 
-/// Whether to colour what goes to standard output (no-color.org).
+/// Colours are for terminals whose owner wants them (<https://no-color.org>).
 fn colours(environment: &Environment) -> bool {
-    std::io::stdout().is_terminal()
-        && environment.get("NO_COLOR").is_none_or(|value| value.is_empty())
+    let unwanted = environment.get("NO_COLOR").is_some_and(|value| !value.is_empty());
+    let dumb = environment.get("TERM").is_none_or(|value| value == "dumb");
+    std::io::stdout().is_terminal() && !unwanted && !dumb
 }
 
 /// A result. A reader who has gone away is no failure.

@@ -2,6 +2,8 @@
 
 use serde::Serialize;
 
+use crate::diagnose::{self, Concern};
+
 /// What was examined.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -126,6 +128,22 @@ impl Finding {
     pub fn fix(mut self, fix: impl Into<String>) -> Self {
         self.fix = Some(fix.into()).filter(|fix| !fix.is_empty());
         self
+    }
+}
+
+/// What keeps PostgreSQL from serving the files is a failure.
+impl From<diagnose::Finding> for Finding {
+    fn from(found: diagnose::Finding) -> Self {
+        Self::failure(found.cause).fix(found.fix)
+    }
+}
+
+impl From<Concern> for Finding {
+    fn from(concern: Concern) -> Self {
+        let Concern { severe, finding } = concern;
+        let found =
+            if severe { Self::failure(finding.cause) } else { Self::warning(finding.cause) };
+        found.fix(finding.fix)
     }
 }
 

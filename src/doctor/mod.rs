@@ -1,8 +1,10 @@
 //! Examines files, servers and set-ups, explains what is wrong, and says how to mend it.
 
 mod certificate;
+pub mod check;
 mod finding;
 pub mod inspect;
+mod login;
 pub mod probe;
 mod render;
 mod words;

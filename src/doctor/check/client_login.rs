@@ -1,0 +1,159 @@
+//! `--as-client ROLE`: a login with our certificate, and its refusal in terms of `pg_hba.conf` and `pg_ident.conf`.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use super::postgresql::Sql;
+use crate::config::Config;
+use crate::diagnose::{self, AccessFacts};
+use crate::doctor::finding::{Finding, Group, Section};
+use crate::doctor::login::{self, Login, Outcome};
+use crate::material::Material;
+
+/// Where a client would go: the service's host, or the PostgreSQL that takes part.
+struct Place {
+    hosts: Vec<String>,
+    port: u16,
+    database: String,
+    /// The name that the server must prove.
+    name: Option<String>,
+}
+
+pub(super) async fn section(
+    config: &Config,
+    sql: &Sql,
+    on_disk: Option<&Material>,
+    access: Option<&AccessFacts>,
+    role: &str,
+) -> Section {
+    let nowhere = |text: &str| {
+        let mut section = Section::new(Group::Login, format!("as {role}"));
+        section.add(Finding::skipped(text));
+        section
+    };
+    let Some(material) = on_disk else {
+        return nowhere("there is no published set to log in with");
+    };
+    let Some(place) = place(config, sql, material) else {
+        return nowhere("there is no address to log in at: set host in files.service.options");
+    };
+    let subject = format!(
+        "{}:{}/{} as {role}",
+        place.hosts.first().map_or("", String::as_str),
+        place.port,
+        place.database
+    );
+    let mut section = Section::new(Group::Login, subject);
+    let Some(name) = &place.name else {
+        section.add(
+            Finding::failure(
+                "clients cannot use sslmode=verify-full: the server's SVID has no DNS name",
+            )
+            .fix(
+                "spire-server entry update -entryID <id> … -dns <the name that clients connect to>",
+            ),
+        );
+        return section;
+    };
+    let login = Login {
+        hosts: &place.hosts,
+        port: place.port,
+        name,
+        role,
+        database: &place.database,
+        material,
+    };
+    let (outcome, from) = login::attempt(&login).await;
+    section.add(explain(&login, outcome, from, access));
+    section
+}
+
+fn place(config: &Config, sql: &Sql, material: &Material) -> Option<Place> {
+    let option = |name: &str| config.service.as_ref().and_then(|service| service.options.get(name));
+    if let Some(host) = option("host").filter(|host| !host.starts_with('/')) {
+        return Some(Place {
+            // `hostaddr` says where, `host` whom to expect there.
+            hosts: vec![option("hostaddr").unwrap_or(host).clone()],
+            port: option("port").and_then(|port| port.parse().ok()).unwrap_or(5432),
+            database: option("dbname").map_or_else(|| "postgres".to_owned(), Clone::clone),
+            name: Some(host.clone()),
+        });
+    }
+    let server = config.rotation.server.as_ref()?;
+    let known = sql
+        .answers()
+        .map(|answers| (answers.settings.listen_addresses.as_str(), answers.settings.port));
+    let (hosts, port) = server.verify.target.hosts(known, server.session.port)?;
+    Some(Place {
+        hosts,
+        port,
+        database: server.session.database.clone(),
+        // The address is this machine's; clients know the server by the first name of its certificate.
+        name: material.leaf().dns_names().first().cloned(),
+    })
+}
+
+fn explain(
+    login: &Login<'_>,
+    outcome: Outcome,
+    from: Option<IpAddr>,
+    access: Option<&AccessFacts>,
+) -> Finding {
+    let Login { role, name, database, material, .. } = login;
+    match outcome {
+        Outcome::Welcome => {
+            Finding::ok(format!("logged in as role {role}, server proven to be {name}, and out again"))
+        }
+        Outcome::Unreachable(reason) => Finding::failure("the server cannot be reached")
+            .cause(reason)
+            .fix("see that PostgreSQL runs and listens there (listen_addresses, port), and that nothing is between"),
+        Outcome::Plaintext => Finding::failure("the server has TLS turned off, so verify-full refuses it")
+            .fix("set ssl = on in postgresql.conf, then reload"),
+        Outcome::Untrusted(error) => untrusted(name, &error),
+        Outcome::Rejected(alert) => {
+            Finding::failure("the server refuses our certificate in the handshake").cause(alert).fix(
+                "let ssl_ca_file name a bundle with our authority, then reload; an expired certificate is refused, too",
+            )
+        }
+        Outcome::Password => Finding::failure(format!("role {role} is asked for a password, beside or instead of the certificate"))
+            .fix(format!("put `hostssl {database} {role} all cert` above the line that asks for it, then reload")),
+        Outcome::Refused { code, text } => match code.as_str() {
+            "28000" | "28P01" => {
+                let login = diagnose::Login {
+                    role,
+                    database,
+                    from: from.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST)),
+                    leaf: material.leaf(),
+                };
+                let found = diagnose::refused_login(&login, access);
+                Finding::failure(format!("PostgreSQL refuses the login: {text}"))
+                    .cause(found.cause)
+                    .fix(found.fix)
+            }
+            "3D000" => Finding::failure(format!("PostgreSQL refuses the login: {text}"))
+                .fix(format!("psql -U postgres -c 'CREATE DATABASE {database}', or name another one")),
+            "42501" => Finding::failure(format!("PostgreSQL refuses the login: {text}"))
+                .fix(format!("psql -U postgres -c 'GRANT CONNECT ON DATABASE {database} TO {role}'")),
+            _ => Finding::failure(format!("PostgreSQL refuses the login: {text} (SQLSTATE {code})")),
+        },
+    }
+}
+
+fn untrusted(name: &str, error: &rustls::Error) -> Finding {
+    use rustls::CertificateError as Reason;
+    let finding = Finding::failure(format!("clients do not trust the server: {error}"));
+    let rustls::Error::InvalidCertificate(reason) = error else {
+        return finding.fix("see what is served: pgsvid probe");
+    };
+    match reason {
+        Reason::NotValidForName | Reason::NotValidForNameContext { .. } => finding
+            .cause(format!("the server's certificate is not for {name}; verify-full looks at DNS names, never at the SPIFFE ID"))
+            .fix(format!("connect by a name that it has, or: spire-server entry update … -dns {name}")),
+        Reason::UnknownIssuer => finding
+            .cause("its chain does not end at a root of the published bundle")
+            .fix("see that client and server are of one trust domain, and that ssl_cert_file names the whole chain"),
+        Reason::Expired | Reason::ExpiredContext { .. } => finding
+            .cause("PostgreSQL serves an expired certificate")
+            .fix("see the findings about TLS above"),
+        _ => finding,
+    }
+}

@@ -1,0 +1,163 @@
+//! The configuration, and what it leads to on this machine: socket paths, mounts, our uid.
+
+use std::path::Path;
+
+use crate::config::Config;
+use crate::doctor::finding::{Finding, Group, Section};
+use crate::source::Endpoint;
+use crate::survey;
+
+/// Longest path of a Unix socket in bytes: `sun_path` has 108, and PostgreSQL wants a zero at its end.
+const LONGEST_SOCKET: usize = 107;
+
+/// What the configuration comes to, without a look at anything else.
+pub(super) fn offline(config: &Config) -> Section {
+    let subject = match &config.file {
+        Some(path) => path.display().to_string(),
+        None => "no file".to_owned(),
+    };
+    let mut section = Section::new(Group::Configuration, subject);
+    section.add(Finding::ok(format!("Workload API {}", config.source.endpoint)));
+    section.add(Finding::ok(format!("files in {}", config.publish.directory.display())));
+    if let Endpoint::Unix(path) = &config.source.endpoint {
+        section.extend(socket_length(path, "workload_api.endpoint"));
+    }
+    if let Some(service) = &config.service {
+        let file = config.publish.readers_directory().join(&service.file);
+        section.add(Finding::ok(format!(
+            "for libpq: PGSERVICEFILE={} PGSERVICE={}",
+            file.display(),
+            service.name
+        )));
+        let mode = service.options.get("sslmode").map(String::as_str);
+        section.extend(super::clients::sslmode(mode, "files.service.options"));
+    }
+    match &config.rotation.server {
+        Some(server) => {
+            section.add(Finding::ok(format!(
+                "PostgreSQL at {}, role {}, database {}, verified at {}",
+                server.session.socket().display(),
+                server.session.user,
+                server.session.database,
+                server.verify.target
+            )));
+            section.extend(socket_length(&server.session.socket(), "postgres.host"));
+        }
+        None => section
+            .add(Finding::ok("no PostgreSQL takes part: the files are published for clients")),
+    }
+    section
+}
+
+fn socket_length(path: &Path, key: &str) -> Option<Finding> {
+    let length = path.as_os_str().len();
+    (length > LONGEST_SOCKET).then(|| {
+        Finding::failure(format!(
+            "{key}: the socket's path has {length} bytes, more than the {LONGEST_SOCKET} that the kernel takes"
+        ))
+        .fix("use a shorter path, or a symbolic link with one")
+    })
+}
+
+/// What the machine makes of it.
+pub(super) fn machine(config: &Config) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    if config.publish.group.is_some() && !rustix::process::geteuid().is_root() {
+        findings.push(
+            Finding::failure(
+                "files.group needs root: only root's keys may be readable for a group",
+            )
+            .fix("leave files.group out, or run pgsvid as root"),
+        );
+    }
+    match survey::mounts() {
+        Ok(mounts) => findings.extend(on_mounts(config, &mounts)),
+        Err(error) => findings
+            .push(Finding::skipped(format!("mounts: cannot read /proc/self/mountinfo: {error}"))),
+    }
+    findings
+}
+
+fn on_mounts(config: &Config, mounts: &[survey::Mount]) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let directory = &config.publish.directory;
+    let resolved = std::fs::canonicalize(directory).unwrap_or_else(|_| directory.clone());
+    for name in super::files::names(config) {
+        let path = resolved.join(name);
+        if mounts.iter().any(|mount| mount.point == path) {
+            findings.push(
+                Finding::failure(format!(
+                    "{} is a mount of its own (subPath): it stays what it was when it was mounted, for ever",
+                    path.display()
+                ))
+                .fix(format!("mount the whole volume at {}, without subPath", directory.display())),
+            );
+        }
+    }
+    if let Some(mount) = survey::mount_of(&resolved, mounts) {
+        let (shown, point) = (directory.display(), mount.point.display());
+        if mount.read_only {
+            findings.push(
+                Finding::failure(format!("{shown} lies on {point}, which is mounted read-only"))
+                    .fix(
+                        "mount the volume read-write for pgsvid; its readers may have it read-only",
+                    ),
+            );
+        }
+        if mount.is_remote() {
+            findings.push(
+                Finding::warning(format!(
+                    "{shown} lies on a network file system ({}): it may be slow or gone when it is needed, and \
+                     private keys travel",
+                    mount.kind
+                ))
+                .fix("publish to a tmpfs: an emptyDir with medium: Memory, or /run"),
+            );
+        }
+    }
+    findings
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::path::PathBuf;
+
+    use super::*;
+    use crate::config::Flags;
+    use crate::doctor::Severity;
+    use crate::survey::Mount;
+
+    #[test]
+    fn mounts_are_judged() {
+        let flags = Flags {
+            endpoint: Some("unix:///run/agent.sock".to_owned()),
+            directory: Some("/nowhere/svids".to_owned()),
+            ..Flags::default()
+        };
+        let config = Config::load(&flags, &BTreeMap::new()).unwrap();
+        let mount = |point: &str, kind: &str, read_only| Mount {
+            point: PathBuf::from(point),
+            kind: kind.to_owned(),
+            read_only,
+        };
+        let root = mount("/", "overlay", false);
+        for (extra, found) in [
+            (mount("/nowhere/svids", "tmpfs", false), None),
+            (mount("/nowhere/svids/svid.pem", "ext4", false), Some((Severity::Failure, "subPath"))),
+            (mount("/nowhere", "ext4", true), Some((Severity::Failure, "read-only"))),
+            (mount("/nowhere", "nfs4", false), Some((Severity::Warning, "network"))),
+            (mount("/nowhere/svids2", "nfs4", true), None),
+        ] {
+            let findings = on_mounts(&config, &[root.clone(), extra.clone()]);
+            let seen = findings.first().map(|finding| (finding.severity, finding.text.as_str()));
+            match (found, seen) {
+                (None, None) => {}
+                (Some((severity, text)), Some((is, said))) => {
+                    assert!(severity == is && said.contains(text), "{extra:?}: {said}");
+                }
+                (_, seen) => panic!("{extra:?}: {seen:?}"),
+            }
+        }
+    }
+}

@@ -1,0 +1,203 @@
+//! What is published: one complete set, that *this* PostgreSQL may read, and the one that the agent gives.
+
+use std::time::SystemTime;
+
+use super::material::remedy;
+use crate::config::Config;
+use crate::diagnose;
+use crate::doctor::finding::{Finding, Group, Section};
+use crate::material::{Material, pem};
+use crate::postgres::{Setting, TlsSettings};
+use crate::publish::{self, Examination, Trust, Unusable};
+use crate::rotation::Server;
+use crate::{survey, timing};
+
+/// The names that are published, companions included.
+pub(super) fn names(config: &Config) -> Vec<String> {
+    let publish = &config.publish;
+    [&publish.certificate, &publish.private_key, &publish.bundle]
+        .into_iter()
+        .chain(config.service.as_ref().map(|service| &service.file))
+        .cloned()
+        .collect()
+}
+
+/// Looks at the directory.
+pub(super) fn examine(config: &Config) -> Result<Examination, publish::Error> {
+    let companions: Vec<String> =
+        config.service.iter().map(|service| service.file.clone()).collect();
+    publish::examine(&config.publish, &companions, &config.source.expectations, timing::now())
+}
+
+/// The published set, if it is one.
+pub(super) fn material(found: &Examination) -> Option<&Material> {
+    found.set.as_ref()?.as_ref().ok()
+}
+
+pub(super) fn section(
+    config: &Config,
+    examined: &Result<Examination, publish::Error>,
+    offered: Option<&Material>,
+) -> Section {
+    let directory = config.publish.directory.display().to_string();
+    let mut section = Section::new(Group::Files, directory.clone());
+    let found = match examined {
+        Ok(found) => found,
+        Err(error) => {
+            section.add(Finding::failure(error.to_string()));
+            return section;
+        }
+    };
+    section.extend(trust(&found.trust, &directory));
+    if let Some(obstacle) = &found.obstacle {
+        section.add(Finding::failure(obstacle.to_string()));
+    }
+    let Some(set) = &found.set else {
+        if found.obstacle.is_none() {
+            section.add(
+                Finding::failure("nothing is published yet")
+                    .fix("start `pgsvid run`, or run `pgsvid fetch` once with the same settings"),
+            );
+        }
+        return section;
+    };
+    if !found.missing_links.is_empty() && found.obstacle.is_none() {
+        section.add(
+            Finding::failure(format!("no link through ..data: {}", found.missing_links.join(", ")))
+                .fix("start `pgsvid run` with these settings: it makes the links"),
+        );
+    }
+    match set {
+        Err(unusable) => section.add(explain(unusable)),
+        Ok(material) => section.extend(consistent(material, found.written_at, offered)),
+    }
+    section.extend(readable(config));
+    section
+}
+
+fn trust(trust: &Result<Trust, publish::Error>, directory: &str) -> Option<Finding> {
+    let (why, mode) = match trust {
+        Ok(Trust::Exclusive) => return None,
+        Ok(Trust::Sticky { mode }) => ("its sticky bit is set", mode),
+        Ok(Trust::Mount { mode }) => ("it is a mount of its own, as an emptyDir is", mode),
+        Err(publish::Error::WrongOwner { owner, ours: 0, .. }) => {
+            return Some(
+                Finding::warning(format!(
+                    "check runs as root, and {directory} belongs to uid {owner}: what follows is root's view"
+                ))
+                .fix(format!("run check as the user that runs pgsvid: sudo -u '#{owner}' pgsvid check …")),
+            );
+        }
+        Err(error) => return Some(Finding::failure(error.to_string())),
+    };
+    Some(
+        Finding::warning(format!(
+            "others may write to the directory (mode {mode:04o}); taken because {why}"
+        ))
+        .fix("where nobody else needs to write: chmod 0755, as its owner"),
+    )
+}
+
+fn explain(unusable: &Unusable) -> Finding {
+    let finding = Finding::failure(format!("the published files are no set: {unusable}"));
+    match unusable {
+        Unusable::Unreadable { .. } => finding.fix(
+            "run check as the user that runs pgsvid; if the file is gone, start `pgsvid run`, which restores it",
+        ),
+        Unusable::Content(pem::Unusable::Malformed(_)) => {
+            finding.fix("start `pgsvid run` (or restart it): it publishes a new set")
+        }
+        Unusable::Content(pem::Unusable::Rejected(rejection)) => finding.fix(format!(
+            "start `pgsvid run` (or see its log): it publishes a new set; if that is refused, too: {}",
+            remedy(rejection)
+        )),
+    }
+}
+
+fn consistent(
+    material: &Material,
+    written_at: Option<SystemTime>,
+    offered: Option<&Material>,
+) -> Vec<Finding> {
+    let now = timing::now();
+    let left = material.not_after().duration_since(now).unwrap_or_default();
+    let of = written_at.map(|at| format!(" of {}", timing::utc(at))).unwrap_or_default();
+    let set = format!(
+        "one consistent set, generation{of}, serial {}, expires in {}",
+        material.leaf().serial().short(),
+        timing::roughly(left)
+    );
+    let Some(offered) = offered else {
+        return vec![
+            Finding::ok(set),
+            Finding::skipped("whether it is the agent's newest: the agent gives none"),
+        ];
+    };
+    if offered.publishes_as(material)
+        || offered.leaf() == material.leaf() && has_more_authorities(material, offered)
+    {
+        return vec![Finding::ok(format!("{set}, same SVID as the agent's"))];
+    }
+    let running = "see that `pgsvid run` runs with these settings, and what its log says";
+    let finding = if offered.spiffe_id() != material.spiffe_id() {
+        Finding::failure(format!(
+            "the published set is for {}, the agent gives {}",
+            material.spiffe_id(),
+            offered.spiffe_id()
+        ))
+        .fix(running)
+    } else if offered.leaf() == material.leaf() {
+        Finding::warning("the agent's bundle has other authorities than the published one")
+            .fix(running)
+    } else {
+        Finding::warning(format!(
+            "the agent has another SVID than the published one: serial {}, which nobody has published",
+            offered.leaf().serial().short()
+        ))
+        .fix(running)
+    };
+    vec![Finding::ok(set), finding]
+}
+
+/// `files.extra_authorities` widen the published bundle.
+fn has_more_authorities(published: &Material, offered: &Material) -> bool {
+    let published: Vec<_> = published.authorities().collect();
+    offered.authorities().all(|authority| published.contains(&authority))
+}
+
+/// Owner, mode and content, by PostgreSQL's own rules.
+fn readable(config: &Config) -> Vec<Finding> {
+    let Some(server) = &config.rotation.server else {
+        return Vec::new();
+    };
+    let files = published_files(server);
+    let Some(uid) = files.server_uid else {
+        return vec![Finding::skipped(format!(
+            "owner and mode: PostgreSQL's uid is not known, since {} does not exist",
+            server.session.socket().display()
+        ))];
+    };
+    let refused = diagnose::refused(&files);
+    if refused.is_empty() {
+        vec![Finding::ok(format!(
+            "PostgreSQL (uid {uid}) may read them, and takes the key's owner and mode"
+        ))]
+    } else {
+        refused.into_iter().map(Finding::from).collect()
+    }
+}
+
+/// The facts about the published files as if PostgreSQL's settings named them.
+fn published_files(server: &Server) -> diagnose::Files {
+    let setting = |path: &std::path::Path| Setting {
+        value: path.display().to_string(),
+        ..Setting::default()
+    };
+    let settings = TlsSettings {
+        certificate: setting(&server.paths.certificate),
+        private_key: setting(&server.paths.private_key),
+        authorities: setting(&server.paths.bundle),
+        ..TlsSettings::default()
+    };
+    survey::files(&settings, &server.session, &server.paths, &server.viewpoint)
+}

@@ -1,0 +1,68 @@
+//! `pgsvid check`: examines the whole set-up, from the agent to the login, and changes nothing.
+//!
+//! Each group has its file. Facts come from the rooms that `run` uses; what cannot be looked at is said.
+
+mod access;
+mod client_login;
+mod clients;
+mod configuration;
+mod files;
+mod material;
+mod postgresql;
+mod tls;
+mod workload_api;
+
+use super::finding::Report;
+use crate::config::{Config, Environment};
+use crate::material::Material;
+
+/// What to examine beyond the configuration.
+#[derive(Debug, Clone, Default)]
+pub struct Scope {
+    /// Nothing: the configuration alone.
+    pub offline: bool,
+    /// Try a login with our certificate as this role.
+    pub as_client: Option<String>,
+}
+
+/// Examines everything that `scope` names.
+pub async fn check(config: &Config, environment: &Environment, scope: &Scope) -> Report {
+    let mut configuration = configuration::offline(config);
+    if scope.offline {
+        return Report { sections: vec![configuration] };
+    }
+    configuration.extend(configuration::machine(config));
+    let mut sections = vec![configuration];
+
+    let (agent, look) = workload_api::section(&config.source).await;
+    sections.push(agent);
+    let offered = look.as_ref().and_then(|look| look.material.as_ref().ok());
+
+    let published = files::examine(config);
+    let on_disk = published.as_ref().ok().and_then(files::material);
+    let rejected = look.as_ref().and_then(|look| look.material.as_ref().err());
+    sections.push(material::section(offered, rejected, on_disk));
+    sections.push(files::section(config, &published, offered));
+
+    if let Some(server) = &config.rotation.server {
+        let sql = postgresql::ask(server).await;
+        sections.push(postgresql::section(server, &sql));
+        sections.push(tls::section(server, &sql, on_disk).await);
+        let access = access::facts(server, &sql);
+        sections.push(access::section(server, &sql, access.as_ref()));
+        if let Some(role) = &scope.as_client {
+            sections
+                .push(client_login::section(config, &sql, on_disk, access.as_ref(), role).await);
+        }
+    } else if let Some(role) = &scope.as_client {
+        let unknown = postgresql::none();
+        sections.push(client_login::section(config, &unknown, on_disk, None, role).await);
+    }
+    sections.extend(clients::sections(config, environment, on_disk));
+    Report { sections }
+}
+
+/// The subject of a section about a set.
+fn identity(material: &Material) -> String {
+    material.spiffe_id().to_string()
+}

@@ -1,0 +1,196 @@
+//! PostgreSQL over SQL: one session, asked without trying; nothing is reloaded.
+
+use crate::diagnose::{self, STRANGE_NAME, STRANGERS};
+use crate::doctor::finding::{Finding, Group, Section};
+use crate::postgres::{self, AccessViews, Session, Standing, TlsSettings};
+use crate::rotation::Server;
+use crate::survey;
+
+/// From here on slots can be reserved for a role.
+const RESERVED_CONNECTIONS: u32 = 160_000;
+/// PostgreSQL's limit for regular expressions that are tried on behalf of a file.
+const MOST_EXPRESSIONS: usize = 200;
+
+/// What one session has shown.
+#[derive(Debug)]
+pub(super) struct Answers {
+    pub(super) settings: TlsSettings,
+    pub(super) standing: Standing,
+    /// `pg_hba.conf` and `pg_ident.conf` by their views; `None` if the role may not read them.
+    pub(super) views: Option<AccessViews>,
+    /// The files themselves, where they can be read.
+    pub(super) files: Option<survey::Access>,
+    /// For each regular expression of `pg_ident.conf` the first stranger that it matches.
+    pub(super) expressions: Vec<(String, Option<&'static str>)>,
+}
+
+/// What came of asking; `None` if no PostgreSQL takes part.
+pub(super) struct Sql(pub(super) Option<Result<Answers, postgres::Error>>);
+
+impl Sql {
+    pub(super) fn answers(&self) -> Option<&Answers> {
+        self.0.as_ref()?.as_ref().ok()
+    }
+
+    /// Whether nobody listens on the socket.
+    pub(super) fn is_not_running(&self) -> bool {
+        matches!(self.0, Some(Err(postgres::Error::NotRunning)))
+    }
+}
+
+/// No PostgreSQL takes part.
+pub(super) fn none() -> Sql {
+    Sql(None)
+}
+
+/// Asks everything in one session.
+pub(super) async fn ask(server: &Server) -> Sql {
+    let session = match Session::connect(&server.session).await {
+        Ok(session) => session,
+        Err(error) => return Sql(Some(Err(error))),
+    };
+    let answers = answers(&session, server).await;
+    session.close().await;
+    Sql(Some(answers))
+}
+
+async fn answers(session: &Session, server: &Server) -> Result<Answers, postgres::Error> {
+    let settings = session.tls_settings().await?;
+    let standing = session.standing().await?;
+    let views = session.access().await?;
+    let files = survey::access(&server.session, Some(&standing));
+    let mappings = files.as_ref().and_then(|files| files.mappings.as_ref());
+    let mappings = mappings.or(views.as_ref().and_then(|views| views.mappings.as_ref()));
+    let mut expressions = Vec::new();
+    for mapping in mappings.into_iter().flatten().take(MOST_EXPRESSIONS) {
+        let Some(expression) = mapping.system_user.strip_prefix('/') else { continue };
+        let mut found = Ok(None);
+        for stranger in STRANGERS.into_iter().chain([STRANGE_NAME]) {
+            found = session
+                .matches(expression, stranger)
+                .await
+                .map(|matches| matches.then_some(stranger));
+            if !matches!(found, Ok(None)) {
+                break;
+            }
+        }
+        // An expression that the server cannot compile is among the errors of its view.
+        if let Ok(found) = found {
+            expressions.push((mapping.system_user.clone(), found));
+        }
+    }
+    Ok(Answers { settings, standing, views, files, expressions })
+}
+
+pub(super) fn section(server: &Server, sql: &Sql) -> Section {
+    let settings = &server.session;
+    let place = format!("{}:{}", settings.host.display(), settings.port);
+    let answers = match &sql.0 {
+        Some(Ok(answers)) => answers,
+        Some(Err(error)) => {
+            let mut section = Section::new(Group::Postgresql, place);
+            section.add(unreachable(error, settings));
+            return section;
+        }
+        None => return Section::new(Group::Postgresql, place),
+    };
+    let Answers { settings: tls, standing, .. } = answers;
+    let mut section = Section::new(Group::Postgresql, format!("{place}, version {}", tls.version));
+    let standby = if standing.in_recovery { ", a standby" } else { "" };
+    if standing.may_reload {
+        section.add(Finding::ok(format!(
+            "role {} may call pg_reload_conf() in database {}{standby}",
+            standing.role, settings.database
+        )));
+    } else {
+        let error = postgres::Error::no_grant();
+        section.add(
+            Finding::failure(error.cause(settings)).fix(error.remedy(settings).unwrap_or_default()),
+        );
+    }
+    section.extend(files(server, tls));
+    section.extend(versions(tls, standing));
+    section
+}
+
+fn unreachable(error: &postgres::Error, settings: &postgres::Settings) -> Finding {
+    let (text, said) = (error.cause(settings), error.to_string());
+    let socket = settings.socket();
+    let fix = match error {
+        postgres::Error::NotRunning => {
+            let found = if socket.exists() { "nobody listens on" } else { "there is no" };
+            return Finding::failure(text).cause(format!("{found} {}", socket.display())).fix(
+                "start PostgreSQL, or mend postgres.host and postgres.port (--postgres, --port): they name the \
+                 socket",
+            );
+        }
+        postgres::Error::Silent(_) => {
+            "see whether the postmaster is stopped (state T in ps) or overloaded".to_owned()
+        }
+        error => error.remedy(settings).unwrap_or_else(|| "wait, and run check again".to_owned()),
+    };
+    let finding = Finding::failure(text.clone()).fix(fix);
+    if said == text { finding } else { finding.cause(said) }
+}
+
+/// Whether the settings lead to the published files, and what other files they lead to.
+fn files(server: &Server, tls: &TlsSettings) -> Vec<Finding> {
+    let files = survey::files(tls, &server.session, &server.paths, &server.viewpoint);
+    let mut findings: Vec<Finding> = diagnose::concerns(tls, &files, &server.paths)
+        .into_iter()
+        .map(|found| {
+            // TLS works without: only clients cannot be asked for certificates.
+            if tls.authorities.value.is_empty() && found.cause.starts_with("ssl_ca_file") {
+                Finding::warning(found.cause).fix(found.fix)
+            } else {
+                Finding::from(found)
+            }
+        })
+        .collect();
+    if findings.is_empty() {
+        findings.push(Finding::ok(
+            "ssl is on; ssl_cert_file, ssl_key_file and ssl_ca_file name the published files",
+        ));
+    }
+    let foreign = [&files.certificate, &files.private_key, &files.authorities]
+        .iter()
+        .any(|facts| !facts.published);
+    if foreign {
+        // What is wrong with the published ones is said where they are examined.
+        findings.extend(diagnose::refused(&files).into_iter().map(Finding::from));
+    }
+    findings
+}
+
+fn versions(tls: &TlsSettings, standing: &Standing) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    if let Some(minimum @ ("" | "TLSv1" | "TLSv1.1")) = standing.setting("ssl_min_protocol_version")
+    {
+        findings.push(
+            Finding::warning(format!(
+                "ssl_min_protocol_version is {minimum:?}: old and weak protocols are taken"
+            ))
+            .fix("put ssl_min_protocol_version = 'TLSv1.2' into postgresql.conf, then reload"),
+        );
+    }
+    if standing.setting("ssl_sni") == Some("on") {
+        findings.push(
+            Finding::warning("ssl_sni is on: for the names in pg_hosts.conf other files are served than the three settings say")
+                .fix("name the published files in pg_hosts.conf, too, or set ssl_sni = off"),
+        );
+    }
+    let reserved = standing.setting("reserved_connections").unwrap_or("0") != "0"
+        && standing.reserved_slots == Some(true);
+    if tls.version_number >= RESERVED_CONNECTIONS && !reserved && !standing.superuser {
+        findings.push(
+            Finding::ok("no connection slot is reserved for pgsvid: while clients take all of them, a reload waits").fix(
+                format!(
+                    "reserved_connections = 1 in postgresql.conf, a restart, and: GRANT pg_use_reserved_connections \
+                     TO {} WITH INHERIT TRUE",
+                    standing.role
+                ),
+            ),
+        );
+    }
+    findings
+}

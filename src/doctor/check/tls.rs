@@ -1,0 +1,121 @@
+//! PostgreSQL over TLS: what is served, by the judgement that `run` makes.
+
+use super::postgresql::Sql;
+use crate::diagnose;
+use crate::doctor::finding::{Finding, Group, Section};
+use crate::material::Material;
+use crate::rotation::Server;
+use crate::verify::{self, Answer, Expected, Facts, Served, Target, Verdict};
+use crate::{survey, timing};
+
+/// Probes the server once. What is on disk includes `files.extra_authorities`.
+pub(super) async fn section(server: &Server, sql: &Sql, on_disk: Option<&Material>) -> Section {
+    let answers = sql.answers();
+    let known =
+        answers.map(|answers| (answers.settings.listen_addresses.as_str(), answers.settings.port));
+    let Some((hosts, port)) = server.verify.target.hosts(known, server.session.port) else {
+        let mut section = Section::new(Group::Tls, "");
+        let why = if server.verify.target == Target::Nowhere {
+            "postgres.verify is \"none\""
+        } else {
+            "PostgreSQL has no TCP listener (listen_addresses is empty)"
+        };
+        section.add(Finding::skipped(format!("what is served cannot be seen: {why}")).fix(
+            "let PostgreSQL listen on 127.0.0.1, with postgres.verify = \"auto\", to have every rotation proven",
+        ));
+        return section;
+    };
+    if sql.is_not_running() && server.verify.target == Target::Auto {
+        let mut section = Section::new(Group::Tls, "");
+        section.add(Finding::skipped("PostgreSQL is not running"));
+        return section;
+    }
+    let facts = verify::probe(&hosts, port).await;
+    let mut section = Section::new(Group::Tls, facts.address.clone());
+    match on_disk {
+        Some(material) => section.extend(judged(&facts, material, server, sql)),
+        None => section.extend(unjudged(&facts)),
+    }
+    if let Answer::Served(served) = &facts.answer
+        && served.authorities.is_none()
+    {
+        section.add(
+            Finding::warning("the server asks clients for no certificate: none can log in by one")
+                .fix("set ssl_ca_file to the published bundle, then reload"),
+        );
+    }
+    section
+}
+
+fn judged(facts: &Facts, material: &Material, server: &Server, sql: &Sql) -> Vec<Finding> {
+    let now = timing::now();
+    let verdict = verify::judge(facts, &Expected::of(material, &[], Vec::new()), now);
+    if verdict == Verdict::Current
+        && let Answer::Served(served) = &facts.answer
+    {
+        return vec![Finding::ok(format!(
+            "{}, serves the published certificate{}",
+            protocol(served),
+            asks(served)
+        ))];
+    }
+    let (sentence, general) = diagnose::explain(verdict, facts, now);
+    // The same look at the files and the settings that `run` takes after a refusal.
+    let mut causes = Vec::new();
+    if let Some(answers) = sql.answers() {
+        let files =
+            survey::files(&answers.settings, &server.session, &server.paths, &server.viewpoint);
+        causes = diagnose::concerns(&answers.settings, &files, &server.paths);
+        causes.extend(diagnose::refused(&files));
+    }
+    let failure = Finding::failure(sentence);
+    vec![match causes.into_iter().next() {
+        Some(found) if verdict != Verdict::Unreachable => {
+            failure.cause(found.cause).fix(found.fix)
+        }
+        _ if matches!(verdict, Verdict::StillOld | Verdict::OldAuthorities) => failure
+            .cause("the files look right from here: PostgreSQL refused them earlier, or was not told to reload")
+            .fix(
+                "psql -U postgres -c 'SELECT pg_reload_conf()', then check again; if it stays, look for \"SSL \
+                 configuration was not reloaded\" in the server log",
+            ),
+        _ => failure.cause(general.cause).fix(general.fix),
+    }]
+}
+
+/// Without a published set there is nothing to compare with.
+fn unjudged(facts: &Facts) -> Vec<Finding> {
+    match &facts.answer {
+        Answer::Served(served) => vec![Finding::skipped(format!(
+            "{}, serves serial {}{}; nothing is published that it could be compared with",
+            protocol(served),
+            served.leaf.serial().short(),
+            asks(served)
+        ))],
+        Answer::Plaintext => vec![
+            Finding::failure("PostgreSQL has TLS turned off")
+                .fix("set ssl = on in postgresql.conf once a set is published, then reload"),
+        ],
+        Answer::Nothing(reason) => {
+            vec![
+                Finding::failure("cannot see what PostgreSQL serves").cause(reason.as_str()).fix(
+                    "start PostgreSQL, or set postgres.verify to the address where it listens",
+                ),
+            ]
+        }
+    }
+}
+
+/// `TLS 1.3, TLS_AES_256_GCM_SHA384`, as people and other programs write it.
+fn protocol(served: &Served) -> String {
+    let protocol = served.protocol.replace("TLSv", "TLS ").replace('_', ".");
+    format!("{protocol}, {}", served.cipher.replace("TLS13_", "TLS_"))
+}
+
+fn asks(served: &Served) -> String {
+    match served.authorities.as_ref().map(Vec::len) {
+        Some(1) => ", asks clients for certificates of 1 authority".to_owned(),
+        Some(count) => format!(", asks clients for certificates of {count} authorities"),
+        None => String::new(),
+    }
+}

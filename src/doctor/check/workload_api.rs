@@ -1,0 +1,55 @@
+//! The agent: whether it answers, and what it gives.
+
+use crate::doctor::finding::{Finding, Group, Section};
+use crate::source::{self, Discarded, Look};
+
+/// Asks the agent once.
+pub(super) async fn section(settings: &source::Settings) -> (Section, Option<Look>) {
+    let mut section = Section::new(Group::WorkloadApi, settings.endpoint.to_string());
+    let look = match source::look(settings).await {
+        Ok(look) => look,
+        Err(error) => {
+            let text = if error.is_not_registered() {
+                "the agent answers, and has no identity for this process".to_owned()
+            } else {
+                error.to_string()
+            };
+            let mut finding = Finding::failure(text).fix(error.remedy().unwrap_or_default());
+            if error.is_not_registered() {
+                finding = finding.cause(error.to_string());
+            }
+            section.add(finding);
+            return (section, None);
+        }
+    };
+    let millis = look.took.as_millis();
+    section.add(match (look.count, look.offered.first().and_then(|one| one.hint.as_ref())) {
+        (1, None) => Finding::ok(format!("agent answered in {millis} ms; one SVID, no hint")),
+        (1, Some(hint)) => {
+            Finding::ok(format!("agent answered in {millis} ms; one SVID, hint {hint:?}"))
+        }
+        (count, _) => Finding::ok(format!("agent answered in {millis} ms; {count} SVIDs")),
+    });
+    if look.count > 1 {
+        for one in &look.offered {
+            let hint =
+                one.hint.as_ref().map_or("no hint".to_owned(), |hint| format!("hint {hint:?}"));
+            let taken = if one.chosen { "; this one is taken" } else { "" };
+            section.add(Finding::ok(format!("{}, {hint}{taken}", one.spiffe_id)));
+        }
+        if settings.selection.spiffe_id.is_none() && settings.selection.hint.is_none() {
+            section.add(
+                Finding::warning("the first of several SVIDs is taken; agents promise no order")
+                    .fix("set svid.spiffe_id or svid.hint (--spiffe-id, --hint)"),
+            );
+        }
+    }
+    if let Err(discarded @ (Discarded::NoSvid | Discarded::NoMatch { .. })) = &look.material {
+        section.add(
+            Finding::failure(discarded.to_string()).fix(
+                "mend svid.spiffe_id or svid.hint (--spiffe-id, --hint), or the entry's -hint",
+            ),
+        );
+    }
+    (section, Some(look))
+}
