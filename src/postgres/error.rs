@@ -99,12 +99,6 @@ impl Error {
         }
     }
 
-    /// Whether the role lacks a privilege for a statement.
-    #[must_use]
-    pub fn is_not_allowed(&self) -> bool {
-        matches!(self, Self::Refused { code, login: false, .. } if *code == SqlState::INSUFFICIENT_PRIVILEGE)
-    }
-
     /// When another try makes sense.
     #[must_use]
     pub fn retry(&self) -> Retry {

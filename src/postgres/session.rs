@@ -63,19 +63,21 @@ impl Session {
 
     /// `pg_hba.conf` and `pg_ident.conf` as the server reads them; `None` if the role may not see them.
     pub async fn access(&self) -> Result<Option<AccessViews>, Error> {
-        let rules = match self.rows(views::HBA).await {
-            Err(error) if error.is_not_allowed() => return Ok(None),
-            rows => views::rules(&rows?)?,
+        let allowed = self.rows(views::ALLOWED).await?;
+        let may = |view: usize| {
+            let answer = allowed.first().and_then(|row| row.get(view)?.as_deref());
+            answer == Some("t")
         };
+        if !may(0) {
+            return Ok(None);
+        }
+        let rules = views::rules(&self.rows(views::HBA).await?)?;
         let mut bad = views::bad_lines(&self.rows(views::HBA_ERRORS).await?);
-        let mappings = match self.rows(views::IDENT).await {
-            // Before PostgreSQL 15 there is no such view.
-            Err(Error::Refused { .. }) => None,
-            rows => {
-                bad.extend(views::bad_lines(&self.rows(views::IDENT_ERRORS).await?));
-                Some(views::mappings(&rows?)?)
-            }
-        };
+        let mut mappings = None;
+        if may(1) {
+            bad.extend(views::bad_lines(&self.rows(views::IDENT_ERRORS).await?));
+            mappings = Some(views::mappings(&self.rows(views::IDENT).await?)?);
+        }
         Ok(Some(AccessViews { rules, mappings, bad }))
     }
 

@@ -8,6 +8,14 @@ const SEPARATOR: char = '\u{1f}';
 /// Longest text of the server's that is shown.
 const LONGEST_TEXT: usize = 200;
 
+/// Whether the role may read the one view and the other: asked first, since a refusal would show in the server's log.
+pub(super) const ALLOWED: &str = "\
+    SELECT pg_catalog.has_table_privilege('pg_catalog.pg_hba_file_rules', 'SELECT') \
+       AND pg_catalog.has_function_privilege('pg_catalog.pg_hba_file_rules()', 'EXECUTE'), \
+           pg_catalog.has_table_privilege(pg_catalog.to_regclass('pg_catalog.pg_ident_file_mappings'), 'SELECT') \
+       AND pg_catalog.has_function_privilege( \
+               pg_catalog.to_regprocedure('pg_catalog.pg_ident_file_mappings()'), 'EXECUTE')";
+
 /// The rules. PostgreSQL 15 leaves `clientname=DN` out of the options.
 pub(super) const HBA: &str = "\
     SELECT line_number, type, array_to_string(database, E'\\x1f'), array_to_string(user_name, E'\\x1f'), \

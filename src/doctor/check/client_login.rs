@@ -133,7 +133,8 @@ fn explain(
                 .fix(format!("psql -U postgres -c 'CREATE DATABASE {database}', or name another one")),
             "42501" => Finding::failure(format!("PostgreSQL refuses the login: {text}"))
                 .fix(format!("psql -U postgres -c 'GRANT CONNECT ON DATABASE {database} TO {role}'")),
-            _ => Finding::failure(format!("PostgreSQL refuses the login: {text} (SQLSTATE {code})")),
+            _ => Finding::failure(format!("PostgreSQL refuses the login: {text} (SQLSTATE {code})"))
+                .fix("the server log says more"),
         },
     }
 }
@@ -154,6 +155,6 @@ fn untrusted(name: &str, error: &rustls::Error) -> Finding {
         Reason::Expired | Reason::ExpiredContext { .. } => finding
             .cause("PostgreSQL serves an expired certificate")
             .fix("see the findings about TLS above"),
-        _ => finding,
+        _ => finding.fix("see what is served: pgsvid probe"),
     }
 }

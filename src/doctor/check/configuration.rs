@@ -4,8 +4,10 @@ use std::path::Path;
 
 use crate::config::Config;
 use crate::doctor::finding::{Finding, Group, Section};
+use crate::rotation::ExtraAuthorities;
 use crate::source::Endpoint;
 use crate::survey;
+use crate::watching::Watching;
 
 /// Longest path of a Unix socket in bytes: `sun_path` has 108, and PostgreSQL wants a zero at its end.
 const LONGEST_SOCKET: usize = 107;
@@ -69,6 +71,19 @@ pub(super) fn machine(config: &Config) -> Vec<Finding> {
             )
             .fix("leave files.group out, or run pgsvid as root"),
         );
+    }
+    let extra = config.rotation.extra_authorities.clone();
+    match ExtraAuthorities::read(extra, &Watching::blind()) {
+        Ok(extra) => findings.extend(extra.certificates().iter().map(|authority| {
+            Finding::ok(format!(
+                "files.extra_authorities also lets in whoever has a certificate of {}",
+                authority.distinguished_name()
+            ))
+        })),
+        Err(error) => findings.push(
+            Finding::failure(error.to_string())
+                .fix("mend the file, or leave it out of files.extra_authorities"),
+        ),
     }
     match survey::mounts() {
         Ok(mounts) => findings.extend(on_mounts(config, &mounts)),

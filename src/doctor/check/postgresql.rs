@@ -127,6 +127,11 @@ fn unreachable(error: &postgres::Error, settings: &postgres::Settings) -> Findin
         postgres::Error::Silent(_) => {
             "see whether the postmaster is stopped (state T in ps) or overloaded".to_owned()
         }
+        postgres::Error::Refused { code, .. } if code.code() == "53300" => format!(
+            "free a slot: all of max_connections or of the role's CONNECTION LIMIT are taken; psql -U postgres -c \
+             'ALTER ROLE {} CONNECTION LIMIT 3'",
+            settings.user
+        ),
         error => error.remedy(settings).unwrap_or_else(|| "wait, and run check again".to_owned()),
     };
     let finding = Finding::failure(text.clone()).fix(fix);

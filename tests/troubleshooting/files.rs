@@ -1,0 +1,93 @@
+//! Symptoms of the published directory.
+
+use std::fs::Permissions;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
+
+use test_support::{LIMIT, Program, Setup};
+
+use crate::{BINARY, Checked, check, files_only, publish, setup, symptom};
+
+fn run_fails(setup: &Setup) -> String {
+    let arguments = files_only(setup);
+    let arguments = std::iter::once("run").chain(arguments.iter().map(String::as_str));
+    let program = Program::spawn(BINARY, arguments, &[]);
+    assert_eq!(program.wait_exit(LIMIT).code(), Some(1));
+    program.standard_error()
+}
+
+#[test]
+fn a_directory_that_others_may_write_to() {
+    let setup = setup();
+    std::fs::set_permissions(setup.files.path(), Permissions::from_mode(0o777)).unwrap();
+    symptom("others may write to it", &run_fails(&setup));
+    check(&setup, &[]).fails("others may write to it (mode 0777); run chmod 0755");
+}
+
+#[test]
+fn a_foreign_link_in_the_way() {
+    let setup = setup();
+    symlink("/etc/hostname", setup.files.join("svid.pem")).unwrap();
+    symptom("is a symbolic link to", &run_fails(&setup));
+    check(&setup, &[]).fails("svid.pem is a symbolic link to /etc/hostname, and is not pgsvid's");
+}
+
+#[test]
+fn no_directory() {
+    let setup = setup();
+    std::fs::remove_dir(setup.files.path()).unwrap();
+    symptom("cannot open the directory", &run_fails(&setup));
+    check(&setup, &[]).fails("cannot open the directory");
+    std::fs::create_dir(setup.files.path()).unwrap();
+}
+
+#[test]
+fn a_directory_of_somebody_elses() {
+    // Root alone can give directories away; who is not root meets one of root's that is no use to him.
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    let setup = setup();
+    std::os::unix::fs::chown(setup.files.path(), Some(12345), Some(12345)).unwrap();
+    symptom("it belongs to uid", &run_fails(&setup));
+    check(&setup, &[]).fails("it belongs to uid 12345");
+}
+
+#[test]
+fn damaged_files() {
+    let setup = setup();
+    publish(&setup);
+    let key = std::fs::canonicalize(setup.files.join("svid_key.pem")).unwrap();
+    std::fs::remove_file(key).unwrap();
+    let checked = check(&setup, &[]);
+    symptom(
+        "the published files are no set",
+        checked.finding("failure", "are no set")["text"].as_str().unwrap(),
+    );
+    checked.fails("the published files are no set: cannot read svid_key.pem");
+}
+
+#[test]
+fn a_set_that_nobody_renews() {
+    let setup = setup();
+    publish(&setup);
+    setup.agent.rotate().unwrap();
+    let checked = check(&setup, &[]);
+    let words = "the agent has another SVID than the published one";
+    symptom(words, checked.finding("warning", words)["text"].as_str().unwrap());
+    checked.warns(words);
+}
+
+#[test]
+fn a_group_without_root() {
+    let checked = Checked::run(
+        &["--endpoint", "unix:///nowhere/a.sock", "--directory", "/nowhere", "--group", "0"]
+            .map(str::to_owned),
+        &[],
+        &[],
+    );
+    symptom(
+        "files.group needs root",
+        checked.finding("failure", "files.group")["text"].as_str().unwrap(),
+    );
+    checked.fails("files.group needs root");
+}
