@@ -36,6 +36,14 @@ pub enum Unusable {
         /// What the kernel said.
         cause: Errno,
     },
+    /// A file holds something else than it should.
+    #[error("{name} is damaged: {cause}")]
+    Malformed {
+        /// The file's name.
+        name: String,
+        /// What is wrong.
+        cause: pem::Malformed,
+    },
     /// The files fail a check.
     #[error(transparent)]
     Content(#[from] pem::Unusable),
@@ -79,9 +87,15 @@ fn read(
     now: SystemTime,
 ) -> Result<Material, Unusable> {
     for name in names {
-        if let Err(cause) = generation::load(directory, generation, std::slice::from_ref(name)) {
-            return Err(Unusable::Unreadable { name: name.clone(), cause });
-        }
+        let kept = generation::load(directory, generation, std::slice::from_ref(name))
+            .map_err(|cause| Unusable::Unreadable { name: name.clone(), cause })?;
+        let content = kept.content(name);
+        let readable = if *name == settings.private_key {
+            pem::public_key_of(content).map(drop)
+        } else {
+            pem::decode_certificates(content).map(drop)
+        };
+        readable.map_err(|cause| Unusable::Malformed { name: name.clone(), cause })?;
     }
     let kept = generation::load(directory, generation, names)
         .map_err(|cause| Unusable::Unreadable { name: generation.to_owned(), cause })?;

@@ -110,7 +110,7 @@ impl Error {
             Self::NoSocket(_) => {
                 "start the agent, mount its socket's directory, or set SPIFFE_ENDPOINT_SOCKET to where it is"
             }
-            Self::Refused(_) => "start the agent: the socket is a leftover of one that was killed",
+            Self::Refused(_) => "start the agent; one that was killed leaves its socket behind",
             Self::Forbidden(..) => {
                 "let this uid enter the socket's directory and write to the socket, or run as one that may"
             }

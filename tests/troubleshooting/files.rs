@@ -56,8 +56,11 @@ fn a_directory_of_somebody_elses() {
 fn damaged_files() {
     let setup = setup();
     publish(&setup);
-    let key = std::fs::canonicalize(setup.files.join("svid_key.pem")).unwrap();
-    std::fs::remove_file(key).unwrap();
+    let real = |name| std::fs::canonicalize(setup.files.join(name)).unwrap();
+    let bundle = real("svid_bundle.pem");
+    std::fs::File::options().write(true).truncate(true).open(bundle).unwrap();
+    check(&setup, &[]).fails("the published files are no set: svid_bundle.pem is damaged");
+    std::fs::remove_file(real("svid_key.pem")).unwrap();
     let checked = check(&setup, &[]);
     symptom(
         "the published files are no set",

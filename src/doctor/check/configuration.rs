@@ -97,13 +97,13 @@ fn on_mounts(config: &Config, mounts: &[survey::Mount]) -> Vec<Finding> {
     let mut findings = Vec::new();
     let directory = &config.publish.directory;
     let resolved = std::fs::canonicalize(directory).unwrap_or_else(|_| directory.clone());
-    for name in super::files::names(config) {
-        let path = resolved.join(name);
-        if mounts.iter().any(|mount| mount.point == path) {
+    // A mount on a link is a mount on the file that it leads to, so whatever lies within counts.
+    for mount in mounts.iter().filter(|mount| mount.point != resolved) {
+        if mount.point.starts_with(&resolved) {
             findings.push(
                 Finding::failure(format!(
                     "{} is a mount of its own (subPath): it stays what it was when it was mounted, for ever",
-                    path.display()
+                    mount.point.display()
                 ))
                 .fix(format!("mount the whole volume at {}, without subPath", directory.display())),
             );

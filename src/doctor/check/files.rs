@@ -12,16 +12,6 @@ use crate::publish::{self, Examination, Trust, Unusable};
 use crate::rotation::Server;
 use crate::{survey, timing};
 
-/// The names that are published, companions included.
-pub(super) fn names(config: &Config) -> Vec<String> {
-    let publish = &config.publish;
-    [&publish.certificate, &publish.private_key, &publish.bundle]
-        .into_iter()
-        .chain(config.service.as_ref().map(|service| &service.file))
-        .cloned()
-        .collect()
-}
-
 /// Looks at the directory.
 pub(super) fn examine(config: &Config) -> Result<Examination, publish::Error> {
     let companions: Vec<String> =
@@ -104,7 +94,7 @@ fn explain(unusable: &Unusable) -> Finding {
         Unusable::Unreadable { .. } => finding.fix(
             "run check as the user that runs pgsvid; if the file is gone, start `pgsvid run`, which restores it",
         ),
-        Unusable::Content(pem::Unusable::Malformed(_)) => {
+        Unusable::Malformed { .. } | Unusable::Content(pem::Unusable::Malformed(_)) => {
             finding.fix("start `pgsvid run` (or restart it): it publishes a new set")
         }
         Unusable::Content(pem::Unusable::Rejected(rejection)) => finding.fix(format!(
