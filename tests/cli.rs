@@ -89,7 +89,6 @@ fn what_cannot_be_understood_is_misuse() {
         vec!["run", "--timeout", "1s"],
         vec!["run", "--directory"],
         vec!["run", "--directory", "/a", "--directory", "/b"],
-        vec!["check"],
         vec!["version", "--offline"],
     ] {
         let error = misused(&arguments, &[]);
@@ -149,7 +148,7 @@ fn check_offline_shows_what_a_configuration_comes_to() {
     assert!(output.status.success(), "{}", text(&output.stderr));
     let shown = text(&output.stdout);
     for wanted in [
-        &format!("Configuration  {}", file.display()),
+        &format!("Configuration {}", file.display()),
         "ok       Workload API unix:///run/agent.sock",
         "ok       files in /svids",
         "PGSERVICEFILE=/svids/pg_service.conf PGSERVICE=products",

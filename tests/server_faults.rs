@@ -22,6 +22,32 @@ fn p08_tls_off_is_an_alarm_until_it_is_on() {
     assert_current(&pgsvid, mark);
 }
 
+/// Nobody would be asked to reload, and the certificate would expire in silence.
+#[test]
+fn p01_a_socket_that_is_looked_for_in_the_wrong_place_is_an_alarm_once_the_server_answers() {
+    let (setup, first) = started();
+    assert!(first.terminate(LIMIT).success());
+    let elsewhere = setup.other.path().to_str().unwrap();
+    let pgsvid = setup.spawn_with(&["--postgres", elsewhere]);
+    pgsvid.rotated(0);
+    setup.agent.rotate().unwrap();
+    let (alarm, mark) = pgsvid.alarm_after(Mark::default());
+    assert_eq!(alarm["verdict"], "still-old");
+    assert_text(&alarm, "message", &["a server answers at 127.0.0.1:", "socket is not where"]);
+    let missing = format!("nobody listens on {elsewhere}/.s.PGSQL.{}", setup.cluster.port());
+    assert_text(&alarm, "cause", &[&missing]);
+    assert_text(&alarm, "fix", &["set postgres.host"]);
+    // The next generation is worth a line, but no alarm of its own.
+    setup.agent.rotate().unwrap();
+    let waits = |event: &Value| {
+        let message = event["message"].as_str().unwrap_or_default();
+        event["level"] == "INFO" && message.starts_with("published; still: a server answers")
+    };
+    let (event, _) = pgsvid.wait_for_event_after(mark, LIMIT, waits);
+    assert_eq!(event["generation"], 2, "{event}");
+    assert_eq!(alarms(&pgsvid), 1);
+}
+
 /// `SHOW ssl` says on, and yet the server answers `N`.
 #[test]
 fn p07_tls_turned_on_with_files_that_cannot_be_loaded() {

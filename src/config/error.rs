@@ -36,7 +36,7 @@ pub enum Error {
     },
     /// Nobody has said where the agent is.
     #[error(
-        "no Workload API is given: set SPIFFE_ENDPOINT_SOCKET, or use --endpoint unix:///path/to/the/agent.sock"
+        "no Workload API is given: set SPIFFE_ENDPOINT_SOCKET or workload_api.endpoint, or use --endpoint unix:///path/to/the/agent.sock"
     )]
     NoEndpoint,
     /// Nobody has said where to publish.

@@ -98,17 +98,40 @@ impl File {
     }
 }
 
-/// serde lists every known key; people want the nearest.
+/// How near a key must be to be meant: `Jaro-Winkler` similarity, from 0 to 1.
+const NEAR: f64 = 0.75;
+
+/// serde lists every known key; people want the nearest. And its words for types are a programmer's.
 fn explain(message: &str) -> String {
     let message = message.lines().collect::<Vec<_>>().join(" ");
-    let mut quoted = message.split('`').skip(1).step_by(2);
-    let unknown = match quoted.next() {
-        Some(unknown) if message.starts_with("unknown field") => unknown,
-        _ => return message,
+    if message.starts_with("unknown field") {
+        return explain_unknown(&message);
+    }
+    let hint = if message.contains("leading zero") {
+        "a mode is written in quotes, \"0600\""
+    } else if message.contains("expected a string") {
+        "write the value in quotes, \"30s\" or \"0600\""
+    } else if message.contains("expected u16") || message.contains("expected usize") {
+        "write a number without quotes, 5432"
+    } else {
+        return message;
     };
-    let nearest = quoted
+    format!("{message}; {hint}")
+}
+
+fn explain_unknown(message: &str) -> String {
+    let mut quoted = message.split('`').skip(1).step_by(2);
+    let unknown = quoted.next().unwrap_or_default();
+    let known: Vec<&str> = quoted.collect();
+    let nearest = known
+        .iter()
         .map(|known| (strsim::jaro_winkler(unknown, known), known))
-        .max_by(|(a, _), (b, _)| a.total_cmp(b))
-        .map_or(String::new(), |(_, known)| format!("; the nearest known key is `{known}`"));
-    format!("unknown key `{unknown}`{nearest}")
+        .filter(|(similarity, _)| *similarity >= NEAR)
+        .max_by(|(a, _), (b, _)| a.total_cmp(b));
+    match nearest {
+        Some((_, nearest)) => {
+            format!("unknown key `{unknown}`; the nearest known key is `{nearest}`")
+        }
+        None => format!("unknown key `{unknown}`; known here: {}", known.join(", ")),
+    }
 }

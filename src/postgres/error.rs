@@ -129,6 +129,7 @@ impl Error {
             Self::Refused { code, .. } if *code == SqlState::INSUFFICIENT_PRIVILEGE => {
                 format!("role {user} may not call pg_reload_conf() in database {database}")
             }
+            Self::NotRunning => format!("nobody listens on {}", settings.socket().display()),
             _ => self.to_string(),
         }
     }
@@ -145,6 +146,11 @@ impl Error {
         let at = settings.psql_options();
         let grant = format!("GRANT EXECUTE ON FUNCTION pg_catalog.pg_reload_conf() TO {user}");
         match self {
+            Self::NotRunning => Some(
+                "start PostgreSQL, or set postgres.host to a directory of its unix_socket_directories and \
+                 postgres.port to its port"
+                    .to_owned(),
+            ),
             Self::Forbidden => Some(format!(
                 "let pgsvid's uid enter {} and use the socket (unix_socket_permissions)",
                 settings.host.display()

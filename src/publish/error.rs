@@ -101,12 +101,15 @@ impl Error {
 }
 
 fn remedy_for(cause: Errno, path: &std::path::Path) -> String {
+    let ours = rustix::process::geteuid().as_raw();
     match cause {
-        Errno::NOENT => format!("; run mkdir -m 0755 {}", path.display()),
+        Errno::NOENT => format!("; as root, run install -d -o {ours} -m 0755 {}", path.display()),
         Errno::NOSPC | Errno::DQUOT => "; make room on the volume".to_owned(),
         Errno::ROFS => "; mount the volume read-write for pgsvid".to_owned(),
         Errno::ACCESS | Errno::PERM => {
-            "; run pgsvid as the directory's owner, or as root".to_owned()
+            format!(
+                "; give the directory to uid {ours}, which pgsvid runs as, or run pgsvid as its owner"
+            )
         }
         _ => String::new(),
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::Server;
-use super::report::{self, Trouble};
+use super::report::{self, Said, Trouble};
 use crate::diagnose::{self, Files, Finding};
 use crate::material::{Certificate, Fingerprint, Material};
 use crate::postgres::{self, Retry, Session, TlsSettings};
@@ -205,7 +205,9 @@ impl Consumer {
             self.changes_of_interest(None);
             return;
         }
-        let trouble = Trouble::of(attempt, &attempt.findings, &self.server.session, timing::now());
+        let again = matches!(self.standing, Standing::Trying { .. });
+        let trouble =
+            Trouble::of(attempt, &attempt.findings, &self.server.session, again, timing::now());
         let slow = trouble.slow;
         let mut backoff = match std::mem::replace(&mut self.standing, Standing::Settled) {
             Standing::Trying { backoff, slow: before } if before == slow && took.is_none() => {
@@ -217,8 +219,13 @@ impl Consumer {
             }
         };
         let delay = backoff.delay();
-        let repeated = self.said.as_ref() == Some(&trouble.key);
-        trouble.say(generation, delay, repeated);
+        let said = match &self.said {
+            Some(said) if *said != trouble.key => Said::Never,
+            Some(_) if took.is_some() => Said::ForAnotherGeneration,
+            Some(_) => Said::Before,
+            None => Said::Never,
+        };
+        trouble.say(generation, delay, said);
         self.said = Some(trouble.key);
         self.problem = Some(trouble.sentence);
         self.next = Some(Instant::now() + delay);

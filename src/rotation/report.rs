@@ -9,7 +9,7 @@ use crate::diagnose::{self, Finding};
 use crate::material::Material;
 use crate::postgres::{self, Retry, TlsSettings};
 use crate::timing;
-use crate::verify::{Target, Verdict};
+use crate::verify::{Answer, Target, Verdict};
 
 /// Milliseconds, to the microsecond.
 fn milliseconds(duration: Duration) -> f64 {
@@ -120,6 +120,14 @@ pub(super) struct Trouble {
     weight: Weight,
 }
 
+/// Whether a trouble was said already.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Said {
+    Never,
+    ForAnotherGeneration,
+    Before,
+}
+
 /// How much a trouble matters.
 enum Weight {
     /// Goes away by itself.
@@ -135,6 +143,7 @@ impl Trouble {
         attempt: &Attempt,
         findings: &[Finding],
         session: &postgres::Settings,
+        again: bool,
         now: SystemTime,
     ) -> Self {
         let (sentence, general) = diagnose::explain(attempt.verdict, &attempt.facts, now);
@@ -155,24 +164,44 @@ impl Trouble {
             all.push(Finding { cause: error.cause(session), fix });
         }
         all.extend_from_slice(findings);
-        let sentence = if slow {
+        // A server that is just starting binds its TCP port first; one that answers again and again has its socket
+        // elsewhere, and will never be asked to reload.
+        let elsewhere = again
+            && matches!(error, postgres::Error::NotRunning)
+            && matches!(attempt.facts.answer, Answer::Served(_) | Answer::Plaintext);
+        let pending = if slow {
             format!("PostgreSQL cannot be asked to reload: {error}")
+        } else if elsewhere {
+            format!(
+                "a server answers at {}, but PostgreSQL's socket is not where it is looked for",
+                attempt.facts.address
+            )
         } else {
             format!("the reload is pending: {error}")
         };
-        let key = format!("{sentence} {all:?}");
-        let weight = if slow { Weight::Alarm } else { Weight::Pending };
+        let (sentence, weight) = match verdict {
+            Verdict::Expired => (format!("{sentence}; {pending}"), Weight::Alarm),
+            _ if slow || elsewhere => (pending.clone(), Weight::Alarm),
+            _ => (pending.clone(), Weight::Pending),
+        };
+        let key = format!("{verdict} {pending} {all:?}");
         Self { verdict, sentence, key, findings: all, slow, weight }
     }
 
     /// Says it: an alarm, unless waiting is enough.
-    pub(super) fn say(&self, generation: u64, delay: Duration, repeated: bool) {
+    pub(super) fn say(&self, generation: u64, delay: Duration, said: Said) {
         let Self { verdict, sentence, findings, weight, .. } = self;
         let cause = joined(findings.iter().map(|finding| finding.cause.as_str()));
         let fix = joined(findings.iter().map(|finding| finding.fix.as_str()));
         let next = format!("retrying in {}", roughly(delay));
         match weight {
-            _ if repeated => debug!(generation, %verdict, cause, fix, next, "still: {sentence}"),
+            _ if said == Said::Before => {
+                debug!(generation, %verdict, cause, fix, next, "still: {sentence}");
+            }
+            // Each generation that waits is worth a line, but no alarm of its own.
+            _ if said == Said::ForAnotherGeneration => {
+                info!(generation, %verdict, cause, fix, next, "published; still: {sentence}");
+            }
             Weight::Pending => {
                 info!(generation, %verdict, cause, fix, next, "published; {sentence}");
             }

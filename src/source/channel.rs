@@ -2,6 +2,8 @@
 
 use std::error::Error as _;
 use std::io;
+use std::os::unix::fs::FileTypeExt as _;
+use std::path::Path;
 
 use hyper_util::rt::TokioIo;
 use pgsvid_proto::spiffe_workload_api_client::SpiffeWorkloadApiClient;
@@ -68,6 +70,10 @@ fn explain(endpoint: &Endpoint, error: &tonic::transport::Error) -> Error {
         if let Some(cause) = cause.downcast_ref::<io::Error>() {
             return match (cause.kind(), endpoint) {
                 (io::ErrorKind::NotFound, Endpoint::Unix(path)) => Error::NoSocket(path.clone()),
+                (
+                    io::ErrorKind::ConnectionRefused | io::ErrorKind::PermissionDenied,
+                    Endpoint::Unix(path),
+                ) if !is_socket(path) => Error::NotASocket(path.clone()),
                 (io::ErrorKind::ConnectionRefused, _) => Error::Refused(endpoint.to_string()),
                 (io::ErrorKind::PermissionDenied, _) => {
                     Error::Forbidden(endpoint.to_string(), rustix::process::geteuid().as_raw())
@@ -78,4 +84,9 @@ fn explain(endpoint: &Endpoint, error: &tonic::transport::Error) -> Error {
         source = cause.source();
     }
     Error::NotGrpc(endpoint.to_string())
+}
+
+/// Whether there is a socket, as far as can be seen.
+fn is_socket(path: &Path) -> bool {
+    std::fs::metadata(path).map_or(true, |found| found.file_type().is_socket())
 }

@@ -18,6 +18,9 @@ pub enum Error {
     /// The socket's directory or the socket does not exist.
     #[error("no agent at {}: the socket does not exist", .0.display())]
     NoSocket(PathBuf),
+    /// Something else is there.
+    #[error("{} is no socket: is it the directory of the agent's socket?", .0.display())]
+    NotASocket(PathBuf),
     /// The socket exists, and nobody listens.
     #[error("no agent at {0}: nobody listens there")]
     Refused(String),

@@ -121,7 +121,9 @@ impl Setup {
     #[track_caller]
     pub fn spawn_as(&self, account: &Account, more: &[&str]) -> Pgsvid {
         let arguments = self.arguments();
-        let arguments = arguments.iter().map(String::as_str).chain(more.iter().copied());
+        // A flag may be given once: the test's own goes before the usual one.
+        let usual = arguments.chunks(2).filter(|pair| !more.contains(&pair[0].as_str())).flatten();
+        let arguments = usual.map(String::as_str).chain(more.iter().copied());
         let arguments = ["run"].into_iter().chain(arguments);
         Pgsvid(Program::spawn_as(account, &self.binary, arguments, &[]))
     }
