@@ -88,14 +88,19 @@ pub enum Rejection {
     #[error("none of the bundle's {0} certificates is a self-signed root")]
     NoRoot(usize),
     /// The leaf has expired.
-    #[error("the SVID expired at {}", humantime::format_rfc3339_seconds(*.0))]
+    #[error("the SVID expired at {}", shown(*.0))]
     Expired(SystemTime),
     /// The leaf's time has not come, even with [`CLOCK_SKEW`].
-    #[error("the SVID is valid only from {}", humantime::format_rfc3339_seconds(*.0))]
+    #[error("the SVID is valid only from {}", shown(*.0))]
     NotYetValid(SystemTime),
     /// No path from the leaf to a root of the bundle.
     #[error("the leaf is not signed through its chain by an authority of the bundle: {0}")]
     Unsigned(#[from] NoPath),
+}
+
+/// Certificates may hold times before 1970, which the formatter answers with a panic.
+fn shown(time: SystemTime) -> impl std::fmt::Display {
+    humantime::format_rfc3339_seconds(time.max(SystemTime::UNIX_EPOCH))
 }
 
 pub(super) fn check(

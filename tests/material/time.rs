@@ -34,6 +34,12 @@ fn c03_from_its_end_on_it_is_refused() {
 }
 
 #[test]
+fn c03_a_life_that_ended_before_1970_is_refused_like_any_other() {
+    let ages = Duration::from_secs(70 * 366 * 86_400);
+    assert_refused(&Flaw::Expired(ages), "the SVID expired at 1970-01-01T00:00:00Z");
+}
+
+#[test]
 fn c03_without_a_root_that_is_valid_now_it_is_refused() {
     // The authority lives for a day; what it has issued begins after that.
     let late = workload().with(Flaw::NotYetValid(Duration::from_secs(2 * 86_400)));
