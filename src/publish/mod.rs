@@ -197,10 +197,13 @@ impl Publisher {
             (&settings.private_key, settings.private_key_mode),
             (&settings.bundle, settings.certificate_mode),
         ] {
-            let Some(bytes) = links::plain_file(&self.directory, name) else {
-                return Ok(Vec::new());
-            };
-            files.insert(name.clone(), generation::Content { bytes, mode });
+            // Not every former set has a bundle, or has it under this name.
+            if let Some(bytes) = links::plain_file(&self.directory, name) {
+                files.insert(name.clone(), generation::Content { bytes, mode });
+            }
+        }
+        if files.is_empty() {
+            return Ok(Vec::new());
         }
         let names: Vec<String> = files.keys().cloned().collect();
         let generation =
