@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 use std::fs;
+use std::thread;
+use std::time::Duration;
 
 use dev_agent::{Entry, KeyType, Status, Svid};
 use pgsvid::verify::{self, Answer, Served};
@@ -95,6 +97,21 @@ fn k05_sighup_publishes_reloads_and_verifies_again() {
     assert_eq!(reloads(&setup.cluster.log_since(mark)), 1);
     setup.agent.rotate().unwrap();
     pgsvid.current(3);
+}
+
+#[test]
+fn k05_a_storm_of_sighups_is_as_limited_as_one_of_updates() {
+    let setup = Setup::new(PGSVID);
+    let pgsvid = setup.start();
+    let mark = setup.cluster.log_mark();
+    let begun = tokio::time::Instant::now();
+    while begun.elapsed() < Duration::from_secs(2) {
+        pgsvid.signal(Signal::HUP);
+        thread::sleep(Duration::from_millis(2));
+    }
+    let most = usize::try_from(begun.elapsed().as_millis() / 100).unwrap() + 2;
+    let signals = reloads(&setup.cluster.log_since(mark));
+    assert!((2..=most).contains(&signals), "{signals} reloads, of {most} at most");
 }
 
 #[test]

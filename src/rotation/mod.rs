@@ -138,7 +138,7 @@ impl Rotation {
                     }
                     self.follow_source(&stop).await?;
                 }
-                () = self.again.notified() => {
+                () = asked_after(self.not_before, &self.again) => {
                     info!("publishing, reloading and verifying again, as asked");
                     self.rotate(&stop).await?;
                 }
@@ -368,6 +368,12 @@ async fn changed_after(
 ) -> Result<(), watch::error::RecvError> {
     sleep_until(moment).await;
     source.changed().await
+}
+
+/// Waits until somebody asks for everything again, but not before `moment`: each reload wakes every backend.
+async fn asked_after(moment: Instant, again: &Notify) {
+    sleep_until(moment).await;
+    again.notified().await;
 }
 
 /// Waits until somebody touches the published files, but not before `moment`: whoever fights us for them must not
