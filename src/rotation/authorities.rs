@@ -33,6 +33,8 @@ pub struct ExtraAuthorities {
     paths: Vec<PathBuf>,
     certificates: Vec<Certificate>,
     changes: Changes,
+    /// What was last said of files that cannot be read.
+    said: Option<String>,
 }
 
 impl ExtraAuthorities {
@@ -40,7 +42,7 @@ impl ExtraAuthorities {
     pub fn read(paths: Vec<PathBuf>, watching: &Watching) -> Result<Self, UnreadableAuthorities> {
         let changes = watching.directories(paths.iter().map(|path| watching::parent(path)));
         let certificates = read(&paths)?;
-        Ok(Self { paths, certificates, changes })
+        Ok(Self { paths, certificates, changes, said: None })
     }
 
     /// What they held when they were last good.
@@ -60,13 +62,19 @@ impl ExtraAuthorities {
     /// Reads the files again, and says whether they differ. Unreadable ones keep their last good content.
     pub(super) fn read_again(&mut self) -> bool {
         match read(&self.paths) {
-            Ok(certificates) if certificates != self.certificates => {
+            Ok(certificates) => {
+                self.said = None;
+                let differ = certificates != self.certificates;
                 self.certificates = certificates;
-                true
+                differ
             }
-            Ok(_) => false,
             Err(error) => {
-                warn!(%error, "keeping the extra authorities as they were");
+                // Whatever happens in their directory brings us here.
+                let error = error.to_string();
+                if self.said.as_ref() != Some(&error) {
+                    warn!(error, "keeping the extra authorities as they were");
+                    self.said = Some(error);
+                }
                 false
             }
         }
