@@ -132,17 +132,29 @@ struct Fields {
 impl Fields {
     fn add(&mut self, field: &Field, value: String) {
         match field.name() {
-            "message" => self.message = value,
-            "cause" | "fix" | "next" => self.below.push((field.name(), value)),
+            "message" => self.message = harmless(value),
+            "cause" | "fix" | "next" => self.below.push((field.name(), harmless(value))),
             name => match name.strip_suffix("_ms") {
                 Some(name) => self.inline.push((name, format!("{value}ms"))),
-                None if value.is_empty() || value.contains([' ', '"', '=']) => {
+                None if value.is_empty()
+                    || value.contains([' ', '"', '='])
+                    || value.contains(char::is_control) =>
+                {
                     self.inline.push((name, format!("{value:?}")));
                 }
                 None => self.inline.push((name, value)),
             },
         }
     }
+}
+
+/// Foreign text begins no line of its own, and plays no tricks on a terminal.
+fn harmless(value: String) -> String {
+    if !value.contains(char::is_control) {
+        return value;
+    }
+    let escaped = |c: char| if c.is_control() { c.escape_debug().to_string() } else { c.into() };
+    value.chars().map(escaped).collect()
 }
 
 impl Visit for Fields {
@@ -156,5 +168,16 @@ impl Visit for Fields {
 
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
         self.add(field, format!("{value:?}"));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn foreign_text_begins_no_line_of_its_own() {
+        assert_eq!(harmless("a\nERROR \u{1b}[2J".to_owned()), "a\\nERROR \\u{1b}[2J");
+        assert_eq!(harmless("\"two words\", naïve".to_owned()), "\"two words\", naïve");
     }
 }
