@@ -18,13 +18,15 @@ use clap::{Args, Parser, Subcommand};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use crate::config::{Config, Environment, Flags};
+use crate::config::{Config, Environment, Flags, LONGEST};
 use crate::daemon::{self, Fetched, Publication, telemetry};
 use crate::doctor::{self, check::Scope};
 use crate::timing;
 
 /// Back to the line's beginning, and nothing left of what stood there.
 const ERASE_LINE: &str = "\r\x1b[K";
+/// How long standard error may take for the last words.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 /// It failed.
 const FAILED: u8 = 1;
 /// The command line or the configuration is wrong.
@@ -166,7 +168,7 @@ impl From<Settings> for Flags {
 
 fn timeout(text: &str) -> Result<Duration, String> {
     match humantime::parse_duration(text) {
-        Ok(duration) if !duration.is_zero() => Ok(duration),
+        Ok(duration) if !duration.is_zero() && duration <= LONGEST => Ok(duration),
         _ => Err("write 30s, 5m or 1h".to_owned()),
     }
 }
@@ -336,6 +338,15 @@ fn say(text: &str) {
     let _ = writeln!(std::io::stdout(), "{text}");
 }
 
+/// The last words, in a thread of their own: a full pipe that nobody reads must not keep the process.
 fn complain(text: &str) {
-    let _ = writeln!(std::io::stderr(), "{text}");
+    let line = format!("{text}\n");
+    let (done, written) = std::sync::mpsc::channel();
+    let writer = std::thread::Builder::new().name("last words".to_owned()).spawn(move || {
+        let _ = std::io::stderr().write_all(line.as_bytes());
+        let _ = done.send(());
+    });
+    if writer.is_ok() {
+        let _ = written.recv_timeout(LAST_WORDS);
+    }
 }

@@ -391,3 +391,16 @@ fn command<A: AsRef<OsStr>>(
 fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
+
+#[test]
+fn x05_a_full_pipe_on_standard_error_does_not_keep_a_process_that_fails() {
+    let place = test_support::Directory::new();
+    let script = r#"
+        mkfifo "$0/pipe" && exec 3<>"$0/pipe" && head -c 65536 /dev/zero >&3
+        exec "$1" run --endpoint unix:///does/not/exist --directory /does/not/exist 2>&3
+    "#;
+    let pgsvid = test_support::Program::reachable(env!("CARGO_BIN_EXE_pgsvid"));
+    let arguments = ["-c", script, place.path().to_str().unwrap(), pgsvid.to_str().unwrap()];
+    let pgsvid = test_support::Program::spawn("/bin/sh", arguments, &[]);
+    assert_eq!(pgsvid.wait_exit(test_support::LIMIT).code(), Some(1));
+}

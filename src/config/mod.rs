@@ -18,6 +18,7 @@ use file::File;
 pub use given::Flags;
 use given::{Given, Origin, Resolver};
 pub use parts::Parts;
+pub use rules::LONGEST;
 
 use crate::companions::service_file;
 use crate::daemon::telemetry;
@@ -78,8 +79,15 @@ fn file_path(flags: &Flags, environment: &Environment) -> Result<Option<PathBuf>
         }
         return Ok(Some(PathBuf::from(path)));
     }
-    let default = Path::new(DEFAULT_FILE);
-    Ok(default.exists().then(|| default.to_owned()))
+    found(Path::new(DEFAULT_FILE))
+}
+
+/// A file that cannot be looked at is not taken for one that is absent.
+fn found(path: &Path) -> Result<Option<PathBuf>, Error> {
+    match path.try_exists() {
+        Ok(exists) => Ok(exists.then(|| path.to_owned())),
+        Err(cause) => Err(Error::Unreadable { path: path.to_owned(), cause }),
+    }
 }
 
 fn assemble(

@@ -5,6 +5,9 @@ use std::time::Duration;
 
 use crate::material::{SpiffeId, TrustDomain, workload_id};
 
+/// Longest time that anything waits: a moment farther away may be none that the clock can tell.
+pub const LONGEST: Duration = Duration::from_secs(366 * 86_400);
+
 pub(super) fn absolute(path: &Path) -> Result<&Path, String> {
     if !path.is_absolute() {
         return Err(format!("{} is relative; write an absolute path", path.display()));
@@ -86,7 +89,8 @@ fn mode(text: Option<&str>, default: u32) -> Result<u32, String> {
 /// A number, or a name in /etc/group. Other name services are not asked.
 pub(super) fn group(text: &str) -> Result<u32, String> {
     if let Ok(number) = text.parse() {
-        return Ok(number);
+        // chown takes this one for "leave the group as it is".
+        return if number == u32::MAX { Err(format!("{number} is no group")) } else { Ok(number) };
     }
     let groups = std::fs::read_to_string("/etc/group").unwrap_or_default();
     groups
@@ -112,6 +116,9 @@ pub(super) fn interval(text: &str) -> Result<Duration, String> {
         .map_err(|error| format!("{text:?} is no duration ({error}); write 30s, 5m or 1h"))?;
     if duration < Duration::from_secs(1) {
         return Err(format!("{text:?} is shorter than a second"));
+    }
+    if duration > LONGEST {
+        return Err(format!("{text:?} is longer than a year"));
     }
     Ok(duration)
 }

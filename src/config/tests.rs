@@ -124,6 +124,13 @@ fn k01_unknown_keys_and_wrong_types_name_line_and_nearest_key() {
 }
 
 #[test]
+fn k01_a_default_file_that_cannot_be_looked_at_is_not_passed_over() {
+    assert!(found(Path::new("/does/not/exist")).unwrap().is_none());
+    let error = found(Path::new("/etc/passwd/pgsvid.toml")).unwrap_err().to_string();
+    assert!(error.contains("cannot read the configuration /etc/passwd/pgsvid.toml"), "{error}");
+}
+
+#[test]
 fn k01_a_missing_file_is_named() {
     let flags = Flags { config: Some(PathBuf::from("/does/not/exist.toml")), ..flags() };
     let error = Config::load(&flags, &environment(&[])).unwrap_err().to_string();
@@ -200,6 +207,8 @@ fn impossible_values_are_refused() {
         "[postgres]\nverify = \"yes\"\n",
         "[postgres]\nverify_every = \"5\"\n",
         "[postgres]\nverify_every = \"0s\"\n",
+        "[postgres]\nverify_every = \"300000000000y\"\n",
+        "[files]\ngroup = \"4294967295\"\n",
         "[postgres]\npassword_file = \"password\"\n",
         "[log]\nformat = \"xml\"\n",
         "[log]\nlevel = \"loud\"\n",
