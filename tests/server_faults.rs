@@ -136,6 +136,22 @@ fn p13_an_expired_certificate_is_told_from_an_old_one() {
     assert_current(&pgsvid, mark);
 }
 
+#[test]
+fn c05_an_expired_certificate_that_is_the_published_one_is_no_fault_of_the_server() {
+    let setup = Setup::builder(env!("CARGO_BIN_EXE_pgsvid"))
+        .agent(|agent| agent.ttl(std::time::Duration::from_secs(4)))
+        .create();
+    setup.configure("[postgres]\nverify_every = '1s'");
+    let pgsvid = setup.start();
+    let alarm = pgsvid.wait_for_event(LIMIT, |event| event["verdict"] == "expired");
+    assert_text(&alarm, "message", &["serves the published certificate, which has expired"]);
+    assert_text(&alarm, "cause", &["no newer identity has come from the agent"]);
+    assert_text(&alarm, "fix", &["see that the agent runs"]);
+    let mark = pgsvid.mark();
+    setup.agent.rotate().unwrap();
+    assert_current(&pgsvid, mark);
+}
+
 /// The handshake shows the names of the authorities, so a bundle elsewhere is seen. It is mended by another second
 /// certificate: nothing but the content of the file has changed.
 #[test]

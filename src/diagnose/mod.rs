@@ -10,7 +10,7 @@ pub use access::{AccessFacts, JudgedMapping, STRANGE_NAME, STRANGERS, access};
 pub use files::refused;
 pub use login::{Login, refused_login};
 pub use settings::{PublishedPaths, concerns};
-pub use verdict::explain;
+pub use verdict::{explain, outlived};
 
 use crate::material::Fingerprint;
 

@@ -84,6 +84,21 @@ pub fn explain(verdict: Verdict, facts: &Facts, now: SystemTime) -> (String, Fin
     }
 }
 
+/// The sentence for a published certificate that is served, and has expired: no file is wrong.
+#[must_use]
+pub fn outlived(facts: &Facts, now: SystemTime) -> (String, Finding) {
+    let sentence = format!(
+        "PostgreSQL at {} serves the published certificate, which has expired{}",
+        facts.address,
+        served_until(facts, now)
+    );
+    let finding = Finding {
+        cause: "no newer identity has come from the agent, or it could not be published".to_owned(),
+        fix: "see that the agent runs, is healthy, and has an entry for this workload".to_owned(),
+    };
+    (sentence, finding)
+}
+
 fn served_until(facts: &Facts, now: SystemTime) -> String {
     let Answer::Served(served) = &facts.answer else {
         return String::new();

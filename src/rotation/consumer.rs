@@ -161,14 +161,17 @@ impl Consumer {
             None => Verdict::Unverifiable,
         };
         let verify = begun.elapsed();
-        let findings = if verdict.is_final() || verdict == Verdict::Unreachable {
-            Vec::new()
-        } else {
-            self.findings(sql.is_none()).await
-        };
         let features = (expected.leaf, expected.authorities);
         let facts = facts.unwrap_or_else(nowhere);
-        Attempt { reload, sql, verify, facts, verdict, findings, features }
+        let mut attempt =
+            Attempt { reload, sql, verify, facts, verdict, findings: Vec::new(), features };
+        let explained = verdict.is_final()
+            || verdict == Verdict::Unreachable
+            || attempt.has_outlived_its_renewal();
+        if !explained {
+            attempt.findings = self.findings(attempt.sql.is_none()).await;
+        }
+        attempt
     }
 
     /// Draws the conclusions: what to say, and when to try again.
@@ -360,6 +363,13 @@ impl Consumer {
 }
 
 impl Attempt {
+    /// Whether the published leaf is served, and has expired: the server is not at fault.
+    pub(super) fn has_outlived_its_renewal(&self) -> bool {
+        self.verdict == Verdict::Expired
+            && matches!(&self.facts.answer, verify::Answer::Served(served)
+                if served.leaf.fingerprint() == self.features.0)
+    }
+
     /// When another try makes sense.
     pub(super) fn retry(&self) -> Retry {
         self.sql.as_ref().map_or(Retry::Soon, postgres::Error::retry)

@@ -146,10 +146,16 @@ impl Trouble {
         again: bool,
         now: SystemTime,
     ) -> Self {
-        let (sentence, general) = diagnose::explain(attempt.verdict, &attempt.facts, now);
+        let outlived = attempt.has_outlived_its_renewal();
+        let (sentence, general) = if outlived {
+            diagnose::outlived(&attempt.facts, now)
+        } else {
+            diagnose::explain(attempt.verdict, &attempt.facts, now)
+        };
         let verdict = attempt.verdict;
-        let slow = attempt.retry() == Retry::Slowly;
-        let Some(error) = &attempt.sql else {
+        let slow = outlived || attempt.retry() == Retry::Slowly;
+        // Another reload of what is served already would mend nothing.
+        let Some(error) = attempt.sql.as_ref().filter(|_| !outlived) else {
             let findings = if findings.is_empty() { vec![general] } else { findings.to_vec() };
             let weight = match verdict {
                 Verdict::Unreachable => Weight::Unproven,
