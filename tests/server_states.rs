@@ -40,6 +40,24 @@ fn p02_in_recovery_the_reload_is_pending_and_the_probe_completes_what_a_start_ha
 }
 
 #[test]
+fn p01_a_busy_socket_directory_is_no_reason_to_try_without_end() {
+    let setup = Setup::new(PGSVID);
+    setup.configure("[log]\nlevel = 'debug'");
+    let pgsvid = setup.spawn();
+    setup.wait_published();
+    let file = setup.cluster.socket_directory().join("busy");
+    for _ in 0..100 {
+        drop(fs::File::create(&file).unwrap());
+        std::thread::sleep(std::time::Duration::from_millis(30));
+    }
+    let lines = pgsvid.lines();
+    let tries = lines.iter().filter(|line| line.contains("retrying in")).count();
+    assert!((2..25).contains(&tries), "{tries} tries in three seconds");
+    setup.cluster.start();
+    pgsvid.current(1);
+}
+
+#[test]
 fn p03_without_a_free_slot_the_reload_is_pending_and_somebody_elses_counts() {
     let setup = Setup::builder(PGSVID)
         .cluster(|cluster| {

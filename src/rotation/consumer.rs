@@ -24,6 +24,10 @@ const SLOWLY: (Duration, Duration) = (Duration::from_secs(5), Duration::from_sec
 const SIGNAL_AGAIN: Duration = Duration::from_secs(300);
 /// Shortest pause after a change in a watched directory, which others may use, too.
 const SETTLE: Duration = Duration::from_millis(50);
+/// Attempts that a change brought about double the pause until the next one so often: 3.2 seconds at most.
+const DOUBLINGS: u32 = 6;
+/// How many different troubles are remembered as having been said.
+const SAID: usize = 8;
 /// How many earlier leaves are remembered, to know them when they are still served.
 const EARLIER: usize = 64;
 
@@ -50,12 +54,14 @@ pub(super) struct Consumer {
     ask_again: Backoff,
     verdict: Option<Verdict>,
     problem: Option<String>,
-    /// What was last said of it.
-    said: Option<String>,
+    /// What was said since a set was last served: one trouble may show itself in more than one way, in turns.
+    said: Vec<String>,
     next: Option<Instant>,
     changes: Changes,
     /// Something has changed there since the last attempt.
     changed: bool,
+    /// How many attempts a change has brought about since a set was last published or served.
+    eager: u32,
     leaf: Option<Fingerprint>,
     earlier: VecDeque<Fingerprint>,
     concerns: Vec<Finding>,
@@ -93,10 +99,11 @@ impl Consumer {
             ask_again: Backoff::new(SOON.0, SOON.1),
             verdict: None,
             problem: None,
-            said: None,
+            said: Vec::new(),
             next: None,
             changes,
             changed: false,
+            eager: 0,
             leaf: None,
             earlier: VecDeque::new(),
             concerns: Vec::new(),
@@ -128,7 +135,8 @@ impl Consumer {
                     consumer.changed = true;
                 }
                 // PostgreSQL binds its socket before it answers; an editor writes and renames.
-                tokio::time::sleep(SETTLE).await;
+                // And others may work in the same directory without end, /tmp perhaps.
+                tokio::time::sleep(SETTLE * 2u32.pow(consumer.eager.min(DOUBLINGS))).await;
             }
             _ => std::future::pending().await,
         }
@@ -141,7 +149,8 @@ impl Consumer {
         authorities: &[Certificate],
         published: bool,
     ) -> Attempt {
-        self.changed = false;
+        let because_of_change = std::mem::take(&mut self.changed);
+        self.eager = if published { 0 } else { self.eager + u32::from(because_of_change) };
         self.changes.settle();
         self.owes_reload |= published;
         self.remember(material.leaf().fingerprint());
@@ -203,7 +212,8 @@ impl Consumer {
             }
             self.standing = Standing::Settled;
             self.problem = None;
-            self.said = None;
+            self.said.clear();
+            self.eager = 0;
             self.next = Some(Instant::now() + self.until_next_look(attempt));
             self.changes_of_interest(None);
             return;
@@ -222,14 +232,21 @@ impl Consumer {
             }
         };
         let delay = backoff.delay();
-        let said = match &self.said {
-            Some(said) if *said != trouble.key => Said::Never,
-            Some(_) if took.is_some() => Said::ForAnotherGeneration,
-            Some(_) => Said::Before,
-            None => Said::Never,
+        let known = self.said.contains(&trouble.key);
+        let said = match (known, took.is_some()) {
+            (false, _) => Said::Never,
+            (true, true) => Said::ForAnotherGeneration,
+            (true, false) => Said::Before,
         };
         trouble.say(generation, delay, said);
-        self.said = Some(trouble.key);
+        if !known {
+            // An alarm after another is news, though it was raised before.
+            if trouble.is_alarm() {
+                self.said.clear();
+            }
+            self.said.truncate(SAID - 1);
+            self.said.insert(0, trouble.key);
+        }
         self.problem = Some(trouble.sentence);
         self.next = Some(Instant::now() + delay);
         self.standing = Standing::Trying { backoff, slow };

@@ -194,6 +194,10 @@ impl Trouble {
         Self { verdict, sentence, key, findings: all, slow, weight }
     }
 
+    pub(super) fn is_alarm(&self) -> bool {
+        matches!(self.weight, Weight::Alarm)
+    }
+
     /// Says it: an alarm, unless waiting is enough.
     pub(super) fn say(&self, generation: u64, delay: Duration, said: Said) {
         let Self { verdict, sentence, findings, weight, .. } = self;
