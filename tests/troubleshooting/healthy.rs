@@ -61,7 +61,7 @@ fn nothing_is_there_yet() {
     let checked = check(&setup, &["--as-client", "app"]);
     checked.fails("the socket does not exist");
     checked.fails("nothing is published yet");
-    checked.fails("PostgreSQL is not running");
+    checked.fails("nobody listens on ");
     checked.finding("skipped", "there is no SVID to look at");
     checked.finding("skipped", "there is no published set to log in with");
 }
