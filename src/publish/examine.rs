@@ -59,8 +59,7 @@ pub fn examine(
     now: SystemTime,
 ) -> Result<Examination, Error> {
     let (directory, trust) = Directory::open_to_look(&settings.directory)?;
-    let set_names =
-        [&settings.certificate, &settings.private_key, &settings.bundle].map(Clone::clone);
+    let set_names = settings.set_names();
     let names: Vec<String> = set_names.iter().chain(companions).cloned().collect();
     let mut found = Examination {
         trust,

@@ -57,6 +57,11 @@ impl Settings {
     pub fn readers_directory(&self) -> &Path {
         self.seen_as.as_deref().unwrap_or(&self.directory)
     }
+
+    /// The names of certificate, private key and bundle.
+    fn set_names(&self) -> [String; 3] {
+        [&self.certificate, &self.private_key, &self.bundle].map(Clone::clone)
+    }
 }
 
 /// Renders a companion from the generation's path as its readers see it.
@@ -129,7 +134,7 @@ impl Publisher {
             return Ok(None);
         };
         // Companions are not part of the identity: one that is missing is written anew.
-        let names = self.set_names();
+        let names = self.settings.set_names();
         let Ok(kept) = generation::load(&self.directory, &name, &names) else {
             return Ok(None);
         };
@@ -243,14 +248,9 @@ impl Publisher {
         }
     }
 
-    fn set_names(&self) -> [String; 3] {
-        let settings = &self.settings;
-        [&settings.certificate, &settings.private_key, &settings.bundle].map(Clone::clone)
-    }
-
     fn names(&self) -> Vec<String> {
         let companions = self.companions.iter().map(|companion| companion.name.clone());
-        self.set_names().into_iter().chain(companions).collect()
+        self.settings.set_names().into_iter().chain(companions).collect()
     }
 
     /// What a killed run has left under way.

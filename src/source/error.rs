@@ -151,6 +151,6 @@ impl Error {
 }
 
 /// A foreign text, shortened, and unable to begin a line of its own.
-fn shown(text: &str) -> String {
+pub(super) fn shown(text: &str) -> String {
     text.chars().take(LONGEST_TEXT).collect::<String>().escape_debug().to_string()
 }

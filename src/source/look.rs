@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, timeout};
 
+use super::error::shown;
 use super::message::{self, Discarded};
 use super::{Error, Settings, channel, limits};
 use crate::material::Material;
@@ -65,8 +66,4 @@ pub async fn look(settings: &Settings) -> Result<Look, Error> {
             settings.federated_bundles,
         ),
     })
-}
-
-fn shown(text: &str) -> String {
-    text.chars().take(200).collect::<String>().escape_debug().to_string()
 }
