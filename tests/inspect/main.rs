@@ -7,7 +7,6 @@ mod encodings;
 mod login;
 
 use std::path::Path;
-use std::process::Command;
 use std::time::Duration;
 
 use dev_agent::{Authority, Entry, Flaw, Svid};
@@ -170,9 +169,7 @@ fn set(svid: &Svid) -> Directory {
 }
 
 fn openssl(arguments: &[&str]) -> String {
-    let output = Command::new("openssl").args(arguments).output().expect("openssl is installed");
-    assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout).unwrap()
+    String::from_utf8(test_support::openssl(arguments, "")).unwrap()
 }
 
 fn shown(path: &Path) -> String {

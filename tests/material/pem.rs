@@ -1,11 +1,11 @@
 //! PEM: what is written is what OpenSSL reads, and is read back as what it was.
 
 use std::io::Write as _;
-use std::process::{Command, Stdio};
 
 use dev_agent::{DevAgent, KeyType};
 use pgsvid::material::{Certificate, Expectations, PrivateKey, pem};
 use pgsvid::timing;
+use test_support::openssl;
 use zeroize::Zeroizing;
 
 use crate::offers::{authority, check, offer, workload};
@@ -30,7 +30,7 @@ fn openssl_reads_certificates_and_keys_as_they_were() {
         );
         // OpenSSL writes PKCS#8 as the same text.
         assert_eq!(
-            openssl(&["pkcs8", "-topk8", "-nocrypt"], &openssl(&["pkey"], &key)).len(),
+            openssl(&["pkcs8", "-topk8", "-nocrypt"], openssl(&["pkey"], &key)).len(),
             key.len()
         );
     }
@@ -131,19 +131,4 @@ fn keys_in_openssls_older_encodings_have_the_same_public_key() {
         let leaf = Certificate::parse(svid.leaf()).unwrap();
         assert_eq!(pem::public_key_of(&older).unwrap().as_ref(), leaf.public_key(), "{kind}");
     }
-}
-
-/// What OpenSSL makes of its standard input.
-#[track_caller]
-fn openssl(arguments: &[&str], input: &[u8]) -> Vec<u8> {
-    let mut child = Command::new("openssl")
-        .args(arguments)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("openssl, which PostgreSQL's packages bring along");
-    child.stdin.take().unwrap().write_all(input).unwrap();
-    let output = child.wait_with_output().unwrap();
-    assert!(output.status.success(), "openssl {arguments:?}: {}", output.status);
-    output.stdout
 }

@@ -4,9 +4,10 @@ use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 
 use dev_agent::KeyType;
+use test_support::openssl;
 
 use crate::server::What::{self, Bundle, Certificate, Key};
-use crate::server::{Copy, openssl, truncated};
+use crate::server::{Copy, truncated};
 
 /// The copy of one file, otherwise good, has one defect.
 pub(crate) struct Case {
@@ -294,7 +295,7 @@ pub(crate) const CONTENT: &[Case] = &[
         of: Key,
         defect: |copy| {
             let arguments = ["pkcs8", "-topk8", "-v2", "aes-256-cbc", "-passout", "pass:secret"];
-            copy.write(openssl(&arguments, &copy.good()), 0o600);
+            copy.write(openssl(&arguments, copy.good()), 0o600);
         },
         log: "cannot be reloaded because it requires a passphrase",
         cause: "{path} (ssl_key_file) has a passphrase, which a reload cannot ask for",

@@ -8,12 +8,11 @@ mod server;
 
 use std::os::unix::fs::symlink;
 
-use test_support::Account;
+use test_support::{Account, openssl};
 
 use crate::cases::{ABSENT, CONTENT, OWNERS, PAIRS, PROTECTION};
 use crate::server::Server;
 use crate::server::What::{Bundle, Certificate, Key};
-use crate::server::openssl;
 
 #[test]
 fn p07_files_that_do_not_belong_together() {
@@ -50,7 +49,8 @@ fn p07_what_postgresql_takes_is_no_fault() {
     server.takes(Key, |copy| copy.write(copy.good(), 0o400));
     server.takes(Key, |copy| copy.write(copy.good(), 0o700));
     server.takes(Key, |copy| {
-        let sec1 = openssl(&["pkey", "-traditional"], &copy.good());
+        let sec1 = openssl(&["pkey", "-traditional"], copy.good());
+        let sec1 = String::from_utf8(sec1).unwrap();
         assert!(sec1.contains("-----BEGIN EC PRIVATE KEY-----"), "{sec1}");
         copy.write(sec1, 0o600);
     });

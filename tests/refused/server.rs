@@ -5,7 +5,6 @@ use std::fs::{self, Permissions};
 use std::io::Write as _;
 use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 
 use What::{Bundle, Certificate, Key};
 use dev_agent::{Entry, KeyType, Svid};
@@ -196,17 +195,4 @@ fn serial(svid: &Svid) -> String {
 
 pub(crate) fn truncated(pem: &str) -> String {
     pem[..pem.len() - 40].to_owned()
-}
-
-pub(crate) fn openssl(arguments: &[&str], input: &str) -> String {
-    let mut child = Command::new("openssl")
-        .args(arguments)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("openssl comes with PostgreSQL");
-    child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
-    let output = child.wait_with_output().unwrap();
-    assert!(output.status.success(), "openssl {arguments:?}");
-    String::from_utf8(output.stdout).unwrap()
 }
