@@ -211,7 +211,8 @@ fn keys_in_source() -> BTreeSet<String> {
         body.lines()
             .filter_map(|line| line.trim().strip_prefix("pub(super) ")?.split_once(": "))
             .map(|(field, kind)| {
-                let kind = kind.trim_end_matches(',').trim_start_matches("Option<");
+                let kind = kind.trim_end_matches(',');
+                let kind = kind.trim_start_matches("Option<").trim_start_matches("Vec<");
                 (field.to_owned(), kind.trim_end_matches('>').to_owned())
             })
             .collect()
@@ -290,8 +291,8 @@ fn the_example_with_everything_has_every_key() {
     let mut table = String::new();
     let mut keys = BTreeSet::new();
     for line in text.lines() {
-        if let Some(name) = line.strip_prefix('[') {
-            name.split(']').next().unwrap().clone_into(&mut table);
+        if line.starts_with('[') {
+            line.trim_start_matches('[').split(']').next().unwrap().clone_into(&mut table);
         } else if let Some((key, _)) = line.split_once(" = ") {
             keys.insert(format!("{table}.{key}"));
         }

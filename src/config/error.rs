@@ -42,6 +42,11 @@ pub enum Error {
     /// Nobody has said where to publish.
     #[error("no directory is given: use --directory, or set files.directory in the configuration")]
     NoDirectory,
+    /// Nobody has said that a PostgreSQL takes part.
+    #[error(
+        "no PostgreSQL takes part: use --postgres with the directory of its socket, or a [postgres] table in the configuration"
+    )]
+    NoPostgres,
 }
 
 impl Error {

@@ -15,6 +15,7 @@ pub(super) struct File {
     pub(super) svid: Svid,
     pub(super) files: Files,
     pub(super) postgres: Option<Postgres>,
+    pub(super) roles: Vec<Workload>,
     pub(super) log: Log,
 }
 
@@ -46,6 +47,8 @@ pub(super) struct Files {
     pub(super) extra_authorities: Option<Vec<PathBuf>>,
     pub(super) keep_at_most: Option<usize>,
     pub(super) seen_as: Option<PathBuf>,
+    pub(super) ident: Option<String>,
+    pub(super) ident_lines: Option<Vec<String>>,
     pub(super) service: Option<Service>,
 }
 
@@ -64,9 +67,20 @@ pub(super) struct Postgres {
     pub(super) port: Option<u16>,
     pub(super) user: Option<String>,
     pub(super) database: Option<String>,
+    pub(super) os_user: Option<String>,
     pub(super) password_file: Option<PathBuf>,
     pub(super) verify: Option<String>,
     pub(super) verify_every: Option<String>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Workload {
+    pub(super) spiffe_id: String,
+    pub(super) role: Option<String>,
+    pub(super) by: Option<String>,
+    pub(super) cn: Option<String>,
+    pub(super) values: Option<BTreeMap<String, Vec<String>>>,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]

@@ -6,6 +6,7 @@ mod error;
 mod file;
 mod given;
 mod parts;
+mod roles;
 mod rules;
 mod server;
 
@@ -20,6 +21,7 @@ use given::{Given, Origin, Resolver};
 pub use parts::Parts;
 pub use rules::LONGEST;
 
+use crate::companions::role_map::RoleMap;
 use crate::companions::service_file;
 use crate::daemon::telemetry;
 use crate::material::Expectations;
@@ -39,6 +41,10 @@ pub struct Config {
     pub publish: publish::Settings,
     /// The connection service file, if one is wanted.
     pub service: Option<service_file::Settings>,
+    /// Which workload may be which role.
+    pub roles: RoleMap,
+    /// Name of the file that the map is published as, if it is.
+    pub ident: Option<String>,
     /// What follows a publication.
     pub rotation: rotation::Settings,
     /// How to log.
@@ -101,7 +107,11 @@ fn assemble(
     let publish = publish(&resolver, &file, flags)?;
     let service = service(&resolver, &file, &publish)?;
     let publish = publish::Settings { keep_until_expiry: service.is_some(), ..publish };
-    let server = server::server(&resolver, &file, flags, &publish)?;
+    let postgres = server::postgres(&resolver, &file, flags)?;
+    let roles = roles::roles(&resolver, &file, postgres.as_ref().map(|(session, _)| session))?;
+    let ident = ident(&resolver, &file, &publish, service.as_ref())?;
+    let server = postgres
+        .map(|(session, verify)| server::server(session, verify, &publish, ident.is_some()));
     let extra_authorities = file.files.extra_authorities.unwrap_or_default();
     for path in &extra_authorities {
         rules::absolute(path).map_err(|why| resolver.in_file("files.extra_authorities", why))?;
@@ -109,7 +119,16 @@ fn assemble(
     let rotation =
         rotation::Settings { expectations: source.expectations.clone(), extra_authorities, server };
     let log = log(&resolver, &file.log, flags)?;
-    Ok(Config { file: path.map(Path::to_owned), source, publish, service, rotation, log })
+    Ok(Config {
+        file: path.map(Path::to_owned),
+        source,
+        publish,
+        service,
+        roles,
+        ident,
+        rotation,
+        log,
+    })
 }
 
 fn source(resolver: &Resolver<'_>, file: &File, flags: &Flags) -> Result<source::Settings, Error> {
@@ -124,6 +143,21 @@ fn source(resolver: &Resolver<'_>, file: &File, flags: &Flags) -> Result<source:
         .foreign("SPIFFE_ENDPOINT_SOCKET")
         .resolve()?
         .ok_or(Error::NoEndpoint)?;
+    let (selection, expectations) = identity(resolver, file, flags)?;
+    Ok(source::Settings {
+        endpoint: endpoint.parse()?,
+        selection,
+        expectations,
+        federated_bundles: file.files.federated_bundles.unwrap_or(false),
+    })
+}
+
+/// Which SVID to take, and what it must be.
+fn identity(
+    resolver: &Resolver<'_>,
+    file: &File,
+    flags: &Flags,
+) -> Result<(source::Selection, Expectations), Error> {
     let spiffe_id = resolver
         .value("svid.spiffe_id", flags.spiffe_id.as_deref(), file.svid.spiffe_id.as_deref())
         .flag("--spiffe-id")
@@ -139,20 +173,13 @@ fn source(resolver: &Resolver<'_>, file: &File, flags: &Flags) -> Result<source:
         .variable("PGSVID_TRUST_DOMAIN")
         .resolve()?;
     let spiffe_id = spiffe_id.map(|given| given.parse_with(rules::spiffe_id)).transpose()?;
-    Ok(source::Settings {
-        endpoint: endpoint.parse()?,
-        selection: source::Selection {
-            spiffe_id: spiffe_id.as_ref().map(ToString::to_string),
-            hint: hint.map(|given| given.text),
-        },
-        expectations: Expectations {
-            spiffe_id,
-            trust_domain: trust_domain
-                .map(|given| given.parse_with(rules::trust_domain))
-                .transpose()?,
-        },
-        federated_bundles: file.files.federated_bundles.unwrap_or(false),
-    })
+    let selection = source::Selection {
+        spiffe_id: spiffe_id.as_ref().map(ToString::to_string),
+        hint: hint.map(|given| given.text),
+    };
+    let trust_domain =
+        trust_domain.map(|given| given.parse_with(rules::trust_domain)).transpose()?;
+    Ok((selection, Expectations { spiffe_id, trust_domain }))
 }
 
 fn publish(
@@ -228,13 +255,26 @@ fn service(
             Some(settings)
         }
     };
+    Ok(service)
+}
+
+/// The name of the published map, once it is known that no two files have the same name.
+fn ident(
+    resolver: &Resolver<'_>,
+    file: &File,
+    publish: &publish::Settings,
+    service: Option<&service_file::Settings>,
+) -> Result<Option<String>, Error> {
+    let ident = file.files.ident.as_deref().map(rules::file_name).transpose();
+    let ident = ident.map_err(|why| resolver.in_file("files.ident", why))?.map(str::to_owned);
     let mut names = vec![&publish.certificate, &publish.private_key, &publish.bundle];
-    names.extend(service.as_ref().map(|service| &service.file));
+    names.extend(service.map(|service| &service.file));
+    names.extend(&ident);
     names.sort_unstable();
     if let Some([name, _]) = names.windows(2).find(|pair| pair[0] == pair[1]) {
         return Err(resolver.in_file("files", format!("two files have the same name, {name}")));
     }
-    Ok(service)
+    Ok(ident)
 }
 
 fn log(

@@ -19,26 +19,25 @@ fn idle_flag(flags: &Flags) -> Option<&'static str> {
     .find_map(|(name, value)| value.is_some().then_some(name))
 }
 
+/// The server, and the published files as it sees them.
 pub(super) fn server(
-    resolver: &Resolver<'_>,
-    file: &File,
-    flags: &Flags,
+    session: postgres::Settings,
+    verify: verify::Settings,
     publish: &publish::Settings,
-) -> Result<Option<rotation::Server>, Error> {
-    let Some((session, verify)) = postgres(resolver, file, flags)? else {
-        return Ok(None);
-    };
+    reads_role_map: bool,
+) -> rotation::Server {
     let readers = publish.readers_directory();
-    Ok(Some(rotation::Server {
+    rotation::Server {
         session,
         verify,
+        reads_role_map,
         paths: PublishedPaths {
             certificate: readers.join(&publish.certificate),
             private_key: readers.join(&publish.private_key),
             bundle: readers.join(&publish.bundle),
         },
         viewpoint: Viewpoint { directory: publish.directory.clone(), seen_as: readers.to_owned() },
-    }))
+    }
 }
 
 /// How to reach it over SQL and over TLS.

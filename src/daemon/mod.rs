@@ -106,6 +106,10 @@ fn open_publisher(config: &Config) -> anyhow::Result<Publisher> {
             render: Arc::new(move |generation| service.render(&names, generation)),
         });
     }
+    if let Some(name) = config.ident.clone() {
+        let map = config.roles.render();
+        companions.push(Companion { name, render: Arc::new(move |_| map.clone()) });
+    }
     // Modes are set exactly once a file is there; until then nobody else may see it, and we ourselves must.
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
     let publisher = Publisher::open(config.publish.clone(), companions)?;

@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio_postgres::error::{Severity, SqlState};
 
 use super::Settings;
+use super::statements::{self, identifier};
 
 /// Longest text of the server's that is shown.
 const LONGEST_TEXT: usize = 200;
@@ -137,14 +138,14 @@ impl Error {
     /// What an operator has to do, ready to paste; `None` where waiting is enough.
     #[must_use]
     pub fn remedy(&self, settings: &Settings) -> Option<String> {
-        let (user, database) = (quoted(&settings.user), &settings.database);
+        let (user, database) = (identifier(&settings.user), &settings.database);
         let peer = format!(
             "let uid {uid} log in as it: `local {database} {user} peer map=pgsvid` above the general lines of \
              pg_hba.conf, `pgsvid <os-user> {user}` in pg_ident.conf, then reload",
             uid = rustix::process::geteuid().as_raw(),
         );
         let at = settings.psql_options();
-        let grant = format!("GRANT EXECUTE ON FUNCTION pg_catalog.pg_reload_conf() TO {user}");
+        let grant = statements::grant_reload(&settings.user);
         match self {
             Self::NotRunning => Some(
                 "start PostgreSQL, or set postgres.host to a directory of its unix_socket_directories and \
@@ -161,7 +162,7 @@ impl Error {
             Self::Refused { code, login, .. } => match code.code() {
                 "42501" if *login => Some(format!(
                     "psql -U postgres -c 'GRANT CONNECT ON DATABASE {database} TO {user}'{at}",
-                    database = quoted(database),
+                    database = identifier(database),
                 )),
                 "42501" => Some(format!(
                     "psql -U postgres -d {database} -c '{grant}'{at} (a grant counts in its own database only)"
@@ -181,8 +182,8 @@ impl Error {
                 // A missing role and a refused peer authentication have the same code, and their texts are
                 // translated by the server.
                 "28000" => Some(format!(
-                    "psql -U postgres -d {database} -c 'CREATE ROLE {user} LOGIN CONNECTION LIMIT 3' \
-                     -c '{grant}'{at}; if the role exists, {peer}"
+                    "psql -U postgres -d {database} -c '{create}' -c '{grant}'{at}; if the role exists, {peer}",
+                    create = statements::create_role(&settings.user),
                 )),
                 _ => None,
             },
@@ -205,14 +206,4 @@ pub(super) fn shown(text: &str) -> String {
         }
     }
     shown
-}
-
-/// A role's name as SQL wants it.
-fn quoted(name: &str) -> String {
-    let plain = name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
-    if plain && !name.starts_with(|c: char| c.is_ascii_digit()) {
-        name.to_owned()
-    } else {
-        format!("\"{}\"", name.replace('"', "\"\""))
-    }
 }

@@ -2,16 +2,19 @@
 //! and how to mend them; whom the server lets in. Knows nothing of certificates.
 
 mod access;
+mod administration;
 mod error;
 mod session;
 mod settings;
 mod standing;
+pub mod statements;
 mod views;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 pub use access::{Address, BadLine, HbaRule, Line, Mapping, parse_hba, parse_ident};
+pub use administration::{Administration, Manager, TLS_SETTINGS};
 pub use error::{Error, Retry};
 pub use session::Session;
 pub use settings::{Setting, TlsSettings};

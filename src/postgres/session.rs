@@ -1,5 +1,8 @@
 //! One short-lived session. It is closed after each use: an idle one would hold up a smart shutdown.
 
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
 use tokio::io::AsyncReadExt as _;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
@@ -7,6 +10,7 @@ use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, NoTls, SimpleQueryMessage};
 use zeroize::Zeroizing;
 
+use super::administration::{self, Administration};
 use super::error::{self, Error};
 use super::settings::{self, TlsSettings};
 use super::standing::{self, Standing};
@@ -79,6 +83,53 @@ impl Session {
             mappings = Some(views::mappings(&self.rows(views::IDENT).await?)?);
         }
         Ok(Some(AccessViews { rules, mappings, bad }))
+    }
+
+    /// Every role, and whether it may log in.
+    pub async fn roles(&self) -> Result<BTreeMap<String, bool>, Error> {
+        let roles = administration::pairs(&self.rows(administration::ROLES).await?);
+        Ok(roles.into_iter().map(|(name, may)| (name, may == "true")).collect())
+    }
+
+    /// Everything that setting the server up needs to know, for a superuser: of `role`, and of `files`, which are paths
+    /// as the server sees them. `None` if we are no superuser.
+    pub async fn administration(
+        &self,
+        role: &str,
+        files: &[&Path],
+    ) -> Result<Option<Administration>, Error> {
+        let server = administration::pairs(&self.rows(administration::SERVER).await?);
+        if server.get("is_superuser").is_none_or(|value| value != "on") {
+            return Ok(None);
+        }
+        let manager = administration::pairs(&self.rows(administration::MANAGER).await?);
+        let roles = self.roles().await?;
+        let rows = self.rows(&administration::role_query(role)).await?;
+        let may = |column: usize| {
+            rows.first().and_then(|row| row.get(column)?.as_deref()).is_some_and(|may| may == "t")
+        };
+        let sees = administration::pairs(&self.rows(&administration::sees_query(files)).await?);
+        Ok(Some(Administration {
+            tls: self.tls_settings().await?,
+            data_directory: administration::path(&server, "data_directory")?,
+            hba_file: administration::path(&server, "hba_file")?,
+            ident_file: administration::path(&server, "ident_file")?,
+            started: server
+                .get("started")
+                .and_then(|text| text.parse().ok())
+                .ok_or(Error::Unexpected)?,
+            in_recovery: server.get("recovery").is_some_and(|value| value == "true"),
+            manager: administration::manager(&server, &manager),
+            altered: administration::pairs(&self.rows(administration::ALTERED).await?),
+            may_reload: may(0),
+            has_reserve: administration::has_reserve_role(&roles).then(|| may(1)),
+            roles,
+            sees: sees
+                .into_iter()
+                .filter(|(_, seen)| seen == "true")
+                .map(|(file, _)| PathBuf::from(file))
+                .collect(),
+        }))
     }
 
     /// Whether a regular expression of PostgreSQL's kind matches a text, by the server's own engine.

@@ -49,6 +49,9 @@ pub(super) struct Consumer {
     signalled: Option<(Instant, Option<(Files, TlsSettings)>)>,
     /// A publication has not been followed by a reload yet.
     owes_reload: bool,
+    /// The server's `pg_ident.conf` was published and no reload of ours has succeeded yet: no probe shows that it was
+    /// read.
+    owes_role_map: bool,
     standing: Standing,
     /// Between tries to ask a server that serves what it should, but was never asked.
     ask_again: Backoff,
@@ -91,10 +94,10 @@ impl Consumer {
     pub(super) fn new(server: Server, watching: &Watching) -> Self {
         let changes = watching.directories([server.session.host.clone()]);
         Self {
-            server,
             known: None,
             signalled: None,
             owes_reload: true,
+            owes_role_map: server.reads_role_map,
             standing: Standing::New,
             ask_again: Backoff::new(SOON.0, SOON.1),
             verdict: None,
@@ -109,6 +112,7 @@ impl Consumer {
             concerns: Vec::new(),
             file_errors: Vec::new(),
             proven: None,
+            server,
         }
     }
 
@@ -197,7 +201,7 @@ impl Consumer {
             Verdict::Current => {
                 attempt.sql.is_none()
                     || !self.owes_reload
-                    || self.proven.as_ref() != Some(&attempt.features)
+                    || (!self.owes_role_map && self.proven.as_ref() != Some(&attempt.features))
             }
             Verdict::Unverifiable => attempt.sql.is_none(),
             _ => false,
@@ -295,6 +299,7 @@ impl Consumer {
         }
         reload::postgres::reload(session).await?;
         self.owes_reload = false;
+        self.owes_role_map = false;
         self.signalled = Some((Instant::now(), Some((files, settings))));
         Ok(true)
     }

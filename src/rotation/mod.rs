@@ -51,6 +51,8 @@ pub struct Server {
     pub paths: PublishedPaths,
     /// Where its view of the files differs from ours.
     pub viewpoint: Viewpoint,
+    /// Whether a file beside the certificates is its `pg_ident.conf`, or a part of it.
+    pub reads_role_map: bool,
 }
 
 /// Why the loop cannot go on.

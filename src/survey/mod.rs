@@ -16,7 +16,7 @@ pub use mounts::{Mount, mount_of, mounts};
 
 use crate::diagnose::{Content, FileFacts, Files, Present, PublishedPaths, State};
 use crate::material::pem;
-use crate::postgres::{self, TlsSettings};
+use crate::postgres::{self, Setting, TlsSettings};
 
 /// Where the server's files are, seen from here.
 #[derive(Debug, Clone)]
@@ -58,6 +58,23 @@ pub fn files(
         authorities: look(&settings.authorities.value, &published.bundle),
         server_uid: server_uid(socket),
     }
+}
+
+/// Looks at the published files as if the server's settings named them.
+#[must_use]
+pub fn published_files(
+    socket: &postgres::Settings,
+    published: &PublishedPaths,
+    viewpoint: &Viewpoint,
+) -> Files {
+    let setting = |path: &Path| Setting { value: path.display().to_string(), ..Setting::default() };
+    let settings = TlsSettings {
+        certificate: setting(&published.certificate),
+        private_key: setting(&published.private_key),
+        authorities: setting(&published.bundle),
+        ..TlsSettings::default()
+    };
+    files(&settings, socket, published, viewpoint)
 }
 
 fn is_same(one: &Path, other: &Path) -> bool {

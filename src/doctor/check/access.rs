@@ -1,6 +1,8 @@
 //! Whom PostgreSQL lets in: `pg_hba.conf` and `pg_ident.conf`.
 
 use super::postgresql::{Answers, Sql};
+use super::roles;
+use crate::config::Config;
 use crate::diagnose::{self, AccessFacts, JudgedMapping, STRANGE_NAME, STRANGERS};
 use crate::doctor::finding::{Finding, Group, Section};
 use crate::postgres::Mapping;
@@ -43,10 +45,7 @@ fn name(path: &std::path::Path) -> String {
 fn judge(mapping: Mapping, answers: Option<&Answers>) -> JudgedMapping {
     let name = mapping.system_user.as_str();
     let admits = if name.starts_with('/') {
-        let tried = answers.and_then(|answers| {
-            answers.expressions.iter().find(|(expression, _)| expression == name)
-        });
-        tried.map(|(_, found)| *found).ok_or(())
+        answers.and_then(|answers| answers.expressions.get(name).copied()).ok_or(())
     } else {
         let strangers = STRANGERS.into_iter().chain([STRANGE_NAME]);
         Ok(strangers.into_iter().find(|stranger| *stranger == name))
@@ -54,7 +53,12 @@ fn judge(mapping: Mapping, answers: Option<&Answers>) -> JudgedMapping {
     JudgedMapping { mapping, admits }
 }
 
-pub(super) fn section(server: &Server, sql: &Sql, facts: Option<&AccessFacts>) -> Section {
+pub(super) fn section(
+    config: &Config,
+    server: &Server,
+    sql: &Sql,
+    facts: Option<&AccessFacts>,
+) -> Section {
     let user = &server.session.user;
     let Some(facts) = facts else {
         let mut section = Section::new(Group::Access, "pg_hba.conf, pg_ident.conf");
@@ -85,6 +89,7 @@ pub(super) fn section(server: &Server, sql: &Sql, facts: Option<&AccessFacts>) -
         ));
     }
     section.extend(concerns);
+    section.extend(roles::findings(config, sql.answers(), facts));
     if facts.mappings.is_none() {
         section.add(Finding::skipped(format!("{} cannot be read", facts.ident)));
     }

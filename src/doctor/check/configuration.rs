@@ -34,6 +34,7 @@ pub(super) fn offline(config: &Config) -> Section {
         let mode = service.options.get("sslmode").map(String::as_str);
         section.extend(super::clients::sslmode(mode, "files.service.options"));
     }
+    section.extend(role_map(config));
     match &config.rotation.server {
         Some(server) => {
             section.add(Finding::ok(format!(
@@ -49,6 +50,42 @@ pub(super) fn offline(config: &Config) -> Section {
             .add(Finding::ok("no PostgreSQL takes part: the files are published for clients")),
     }
     section
+}
+
+fn role_map(config: &Config) -> Vec<Finding> {
+    let map = &config.roles;
+    let mut findings = Vec::new();
+    if !map.workloads.is_empty() {
+        let roles = map.roles().len();
+        findings.push(Finding::ok(format!(
+            "[[roles]] lets {} be {}",
+            counted(map.workloads.len(), "workload"),
+            counted(roles, "role")
+        )));
+    }
+    match &config.ident {
+        Some(name) => findings.push(Finding::ok(format!(
+            "for PostgreSQL: the map {}",
+            config.publish.readers_directory().join(name).display()
+        ))),
+        None if !map.lines.is_empty() => findings.push(
+            Finding::warning("files.ident_lines are in no file: files.ident is not set").fix(
+                "set files.ident = \"pg_ident.conf\", or paste what `pgsvid setup ident` prints",
+            ),
+        ),
+        None => {}
+    }
+    if config.ident.is_some() && config.rotation.server.is_none() {
+        findings.push(
+            Finding::warning("files.ident is for a PostgreSQL, and none takes part: nobody reloads it when the map changes")
+                .fix("add a [postgres] table, or leave files.ident out"),
+        );
+    }
+    findings
+}
+
+fn counted(count: usize, what: &str) -> String {
+    if count == 1 { format!("1 {what}") } else { format!("{count} {what}s") }
 }
 
 fn socket_length(path: &Path, key: &str) -> Option<Finding> {

@@ -7,15 +7,13 @@ use crate::config::Config;
 use crate::diagnose;
 use crate::doctor::finding::{Finding, Group, Section};
 use crate::material::{Material, pem};
-use crate::postgres::{Setting, TlsSettings};
 use crate::publish::{self, Examination, Trust, Unusable};
-use crate::rotation::Server;
 use crate::{survey, timing};
 
 /// Looks at the directory.
 pub(super) fn examine(config: &Config) -> Result<Examination, publish::Error> {
-    let companions: Vec<String> =
-        config.service.iter().map(|service| service.file.clone()).collect();
+    let service = config.service.iter().map(|service| service.file.clone());
+    let companions: Vec<String> = service.chain(config.ident.clone()).collect();
     publish::examine(&config.publish, &companions, &config.source.expectations, timing::now())
 }
 
@@ -160,7 +158,7 @@ fn readable(config: &Config) -> Vec<Finding> {
     let Some(server) = &config.rotation.server else {
         return Vec::new();
     };
-    let files = published_files(server);
+    let files = survey::published_files(&server.session, &server.paths, &server.viewpoint);
     let Some(uid) = files.server_uid else {
         return vec![Finding::skipped(format!(
             "owner and mode: PostgreSQL's uid is not known, since {} does not exist",
@@ -175,19 +173,4 @@ fn readable(config: &Config) -> Vec<Finding> {
     } else {
         refused.into_iter().map(Finding::from).collect()
     }
-}
-
-/// The facts about the published files as if PostgreSQL's settings named them.
-fn published_files(server: &Server) -> diagnose::Files {
-    let setting = |path: &std::path::Path| Setting {
-        value: path.display().to_string(),
-        ..Setting::default()
-    };
-    let settings = TlsSettings {
-        certificate: setting(&server.paths.certificate),
-        private_key: setting(&server.paths.private_key),
-        authorities: setting(&server.paths.bundle),
-        ..TlsSettings::default()
-    };
-    survey::files(&settings, &server.session, &server.paths, &server.viewpoint)
 }

@@ -9,6 +9,7 @@ mod configuration;
 mod files;
 mod material;
 mod postgresql;
+mod roles;
 mod tls;
 mod workload_api;
 
@@ -45,11 +46,11 @@ pub async fn check(config: &Config, environment: &Environment, scope: &Scope) ->
     sections.push(files::section(config, &published, offered));
 
     if let Some(server) = &config.rotation.server {
-        let sql = postgresql::ask(server).await;
+        let sql = postgresql::ask(config, server).await;
         sections.push(postgresql::section(server, &sql));
         sections.push(tls::section(server, &sql, on_disk).await);
         let access = access::facts(server, &sql);
-        sections.push(access::section(server, &sql, access.as_ref()));
+        sections.push(access::section(config, server, &sql, access.as_ref()));
         if let Some(role) = &scope.as_client {
             sections
                 .push(client_login::section(config, &sql, on_disk, access.as_ref(), role).await);

@@ -1,5 +1,9 @@
 //! PostgreSQL over SQL: one session, asked without trying; nothing is reloaded.
 
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::companions::role_map::Workload;
+use crate::config::Config;
 use crate::diagnose::{self, STRANGE_NAME, STRANGERS};
 use crate::doctor::finding::{Finding, Group, Section};
 use crate::postgres::{self, AccessViews, Session, Standing, TlsSettings};
@@ -20,8 +24,10 @@ pub(super) struct Answers {
     pub(super) views: Option<AccessViews>,
     /// The files themselves, where they can be read.
     pub(super) files: Option<survey::Access>,
+    /// Every role, and whether it may log in.
+    pub(super) roles: BTreeMap<String, bool>,
     /// For each regular expression of `pg_ident.conf` the first stranger that it matches.
-    pub(super) expressions: Vec<(String, Option<&'static str>)>,
+    pub(super) expressions: BTreeMap<String, Option<&'static str>>,
 }
 
 /// What came of asking; `None` if no PostgreSQL takes part.
@@ -44,26 +50,36 @@ pub(super) fn none() -> Sql {
 }
 
 /// Asks everything in one session.
-pub(super) async fn ask(server: &Server) -> Sql {
+pub(super) async fn ask(config: &Config, server: &Server) -> Sql {
     let session = match Session::connect(&server.session).await {
         Ok(session) => session,
         Err(error) => return Sql(Some(Err(error))),
     };
-    let answers = answers(&session, server).await;
+    let answers = answers(&session, config, server).await;
     session.close().await;
     Sql(Some(answers))
 }
 
-async fn answers(session: &Session, server: &Server) -> Result<Answers, postgres::Error> {
+async fn answers(
+    session: &Session,
+    config: &Config,
+    server: &Server,
+) -> Result<Answers, postgres::Error> {
     let settings = session.tls_settings().await?;
     let standing = session.standing().await?;
     let views = session.access().await?;
     let files = survey::access(&server.session, Some(&standing));
     let mappings = files.as_ref().and_then(|files| files.mappings.as_ref());
     let mappings = mappings.or(views.as_ref().and_then(|views| views.mappings.as_ref()));
-    let mut expressions = Vec::new();
-    for mapping in mappings.into_iter().flatten().take(MOST_EXPRESSIONS) {
-        let Some(expression) = mapping.system_user.strip_prefix('/') else { continue };
+    // Those that we have written ourselves name one workload each.
+    let ours: BTreeSet<String> = config.roles.workloads.iter().map(Workload::expression).collect();
+    let mut expressions: BTreeMap<String, Option<&'static str>> =
+        ours.iter().map(|expression| (expression.clone(), None)).collect();
+    let foreign = mappings.into_iter().flatten().filter(|mapping| {
+        mapping.system_user.starts_with('/') && !ours.contains(&mapping.system_user)
+    });
+    for mapping in foreign.take(MOST_EXPRESSIONS) {
+        let expression = &mapping.system_user[1..];
         let mut found = Ok(None);
         for stranger in STRANGERS.into_iter().chain([STRANGE_NAME]) {
             found = session
@@ -76,10 +92,11 @@ async fn answers(session: &Session, server: &Server) -> Result<Answers, postgres
         }
         // An expression that the server cannot compile is among the errors of its view.
         if let Ok(found) = found {
-            expressions.push((mapping.system_user.clone(), found));
+            expressions.insert(mapping.system_user.clone(), found);
         }
     }
-    Ok(Answers { settings, standing, views, files, expressions })
+    let roles = session.roles().await?;
+    Ok(Answers { settings, standing, views, files, roles, expressions })
 }
 
 pub(super) fn section(server: &Server, sql: &Sql) -> Section {

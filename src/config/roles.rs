@@ -1,0 +1,390 @@
+//! `[[roles]]`: SPIFFE IDs and templates of them become workloads, each with the role that it may be.
+//!
+//! What would let in more than was written is refused: PostgreSQL does not, it only follows the map.
+
+use std::collections::BTreeMap;
+
+use super::given::Resolver;
+use super::{Error, File, file, rules};
+use crate::companions::role_map::{
+    LONGEST_WORD, Peer, Recognition, RoleMap, SHARED_SUBJECT, Workload,
+};
+use crate::material::unique_identifier;
+use crate::postgres::{self, Line, Mapping, parse_ident};
+
+/// Most workloads that a configuration may come to.
+const MOST: usize = 10_000;
+/// Longest name of a role, in bytes (PostgreSQL: `NAMEDATALEN`).
+const LONGEST_ROLE: usize = 63;
+
+/// The whole map: pgsvid's own login, the operator's lines, and the workloads.
+pub(super) fn roles(
+    resolver: &Resolver<'_>,
+    file: &File,
+    session: Option<&postgres::Settings>,
+) -> Result<RoleMap, Error> {
+    let mut map = RoleMap { peer: peer(resolver, file, session)?, ..RoleMap::default() };
+    for text in file.files.ident_lines.iter().flatten() {
+        own_line(text)
+            .map_err(|why| resolver.in_file("files.ident_lines", format!("{text:?}: {why}")))?;
+        map.lines.push(text.clone());
+    }
+    for (index, entry) in file.roles.iter().enumerate() {
+        let failed = |why| {
+            resolver.in_file("roles", format!("entry {} ({}): {why}", index + 1, entry.spiffe_id))
+        };
+        map.workloads.extend(expand(entry).map_err(failed)?);
+        if map.workloads.len() > MOST {
+            return Err(failed(format!("the templates expand to more than {MOST} workloads")));
+        }
+    }
+    if !map.workloads.is_empty() && file.files.federated_bundles == Some(true) {
+        return Err(resolver.in_file(
+            "roles",
+            "files.federated_bundles lets every federated authority make a certificate with any of these subjects, \
+             and PostgreSQL cannot tell; turn it off, or leave the roles out",
+        ));
+    }
+    distinct(&map.workloads).map_err(|why| resolver.in_file("roles", why))?;
+    Ok(map)
+}
+
+/// pgsvid logs in by peer authentication unless it has a password.
+fn peer(
+    resolver: &Resolver<'_>,
+    file: &File,
+    session: Option<&postgres::Settings>,
+) -> Result<Option<Peer>, Error> {
+    let given = file.postgres.as_ref().and_then(|table| table.os_user.as_deref());
+    // With a group the key must be root's; else it must be PostgreSQL's own user's.
+    let usual = if file.files.group.is_some() { "root" } else { "postgres" };
+    let os_user = given.unwrap_or(usual);
+    word(os_user).map_err(|why| resolver.in_file("postgres.os_user", why))?;
+    let Some(session) = session.filter(|session| session.password_file.is_none()) else {
+        return Ok(None);
+    };
+    // Wherever these two come from: a flag, a variable or the file.
+    for (place, name) in
+        [("postgres.user", &session.user), ("postgres.database", &session.database)]
+    {
+        word(name).map_err(|why| Error::Value { place: place.to_owned(), why })?;
+    }
+    Ok(Some(Peer {
+        os_user: os_user.to_owned(),
+        role: session.user.clone(),
+        database: session.database.clone(),
+    }))
+}
+
+/// The workloads of one entry: one, or one for each choice of values.
+fn expand(entry: &file::Workload) -> Result<Vec<Workload>, String> {
+    let recognised = match (entry.by.as_deref(), entry.cn.as_deref()) {
+        (Some("uid"), None) => None,
+        (None, Some(name)) => Some(name),
+        (Some(_), Some(_)) => return Err("it has both by and cn; leave one out".to_owned()),
+        (Some(by), None) => {
+            return Err(format!(
+                "by = {by:?} is not known; write by = \"uid\", or cn = \"<the CN>\""
+            ));
+        }
+        (None, None) => {
+            return Err("it does not say how PostgreSQL knows the workload; write by = \"uid\" (SPIRE's credential \
+                 composer uniqueid must be on), or cn = \"<the first DNS name of its entry>\""
+                .to_owned());
+        }
+    };
+    let no_values = BTreeMap::new();
+    let values = entry.values.as_ref().unwrap_or(&no_values);
+    let role = match &entry.role {
+        Some(role) => role.as_str(),
+        None if values.contains_key("role") => "{role}",
+        None => return Err("it names no role; write role = \"<name>\"".to_owned()),
+    };
+    check_values(entry, values)?;
+    choices(values)?
+        .iter()
+        .map(|choice| {
+            let id = fill(&entry.spiffe_id, choice)?;
+            rules::spiffe_id(&id)?;
+            let role = fill(role, choice)?;
+            role_name(&role)?;
+            let by = match recognised {
+                None => Recognition::UniqueIdentifier(unique_identifier(&id)),
+                Some(name) => Recognition::CommonName(common_name(fill(name, choice)?)?),
+            };
+            let workload = Workload { spiffe_id: id, role, by };
+            let length = workload.expression().len();
+            if length > LONGEST_WORD {
+                return Err(format!(
+                    "its line for pg_ident.conf would have a word of {length} bytes, more than the {LONGEST_WORD} \
+                     that PostgreSQL 15 reads; use a shorter cn"
+                ));
+            }
+            Ok(workload)
+        })
+        .collect()
+}
+
+/// A value fills one segment or a part of it, and each list is used where it tells the workloads apart.
+fn check_values(
+    entry: &file::Workload,
+    values: &BTreeMap<String, Vec<String>>,
+) -> Result<(), String> {
+    for (name, list) in values {
+        if !entry.spiffe_id.contains(&format!("{{{name}}}")) {
+            return Err(format!("values.{name} is not used: the SPIFFE ID has no {{{name}}}"));
+        }
+        if list.is_empty() {
+            return Err(format!("values.{name} is empty, so there would be no workload at all"));
+        }
+        if let Some(value) =
+            list.iter().find(|value| value.is_empty() || value.contains(['/', '{', '}']))
+        {
+            return Err(format!("values.{name}: {value:?} is not a part of one path segment"));
+        }
+    }
+    Ok(())
+}
+
+type Choice<'a> = BTreeMap<&'a str, &'a str>;
+
+fn choices(values: &BTreeMap<String, Vec<String>>) -> Result<Vec<Choice<'_>>, String> {
+    let mut choices = vec![Choice::new()];
+    for (name, list) in values {
+        if choices.len().saturating_mul(list.len()) > MOST {
+            return Err(format!("the template expands to more than {MOST} workloads"));
+        }
+        choices = choices
+            .iter()
+            .flat_map(|choice| {
+                list.iter().map(|value| {
+                    let mut choice = choice.clone();
+                    choice.insert(name, value);
+                    choice
+                })
+            })
+            .collect();
+    }
+    Ok(choices)
+}
+
+fn fill(template: &str, choice: &Choice<'_>) -> Result<String, String> {
+    let mut text = template.to_owned();
+    for (name, value) in choice {
+        text = text.replace(&format!("{{{name}}}"), value);
+    }
+    match text.find(['{', '}']) {
+        None => Ok(text),
+        Some(_) => Err(format!(
+            "{template:?} has a placeholder without values; write values = {{ <name> = [\"…\"] }}"
+        )),
+    }
+}
+
+/// PostgreSQL 16 and later take a slash in front for a regular expression, even in quotes, and our expressions have
+/// groups that `\1` would refer to.
+fn role_name(role: &str) -> Result<(), String> {
+    word(role)?;
+    if role.len() > LONGEST_ROLE {
+        return Err(format!("role {role:?} has more than {LONGEST_ROLE} bytes"));
+    }
+    Ok(())
+}
+
+/// What stands between quotation marks in the files, and means itself there.
+fn word(text: &str) -> Result<(), String> {
+    let strange = text.contains(['"', '\\']) || text.chars().any(char::is_control);
+    if text.is_empty() || text.starts_with('/') || strange || text.len() > LONGEST_WORD {
+        return Err(format!(
+            "{text:?} cannot be written into pg_ident.conf and pg_hba.conf as a name: it is empty or very long, \
+             begins with a slash, or holds a quotation mark, a backslash or a control character"
+        ));
+    }
+    Ok(())
+}
+
+fn common_name(name: String) -> Result<String, String> {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
+    if name.is_empty() || !name.chars().all(is_plain) {
+        return Err(format!(
+            "cn = {name:?} is no DNS name; SPIRE takes the first DNS name of the entry for the CN"
+        ));
+    }
+    Ok(name)
+}
+
+/// No two workloads may look the same to PostgreSQL, and none is written twice.
+fn distinct(workloads: &[Workload]) -> Result<(), String> {
+    let mut known: BTreeMap<&Recognition, &str> = BTreeMap::new();
+    let mut seen = std::collections::BTreeSet::new();
+    for Workload { spiffe_id, role, by } in workloads {
+        let other = known.entry(by).or_insert(spiffe_id);
+        if other != spiffe_id
+            && let Recognition::CommonName(name) = by
+        {
+            return Err(format!(
+                "{other} and {spiffe_id} would both be known by cn = {name:?}: PostgreSQL could not tell them apart; \
+                 use by = \"uid\""
+            ));
+        }
+        if !seen.insert((spiffe_id, role)) {
+            return Err(format!("{spiffe_id} is given role {role} twice"));
+        }
+    }
+    Ok(())
+}
+
+/// A line of the operator's: one mapping, which does not admit everybody.
+fn own_line(text: &str) -> Result<(), String> {
+    if text.contains(['\n', '\r']) {
+        return Err("it holds a line break; write one line in each text".to_owned());
+    }
+    let parsed = parse_ident(text);
+    let [Line::Entry(Mapping { system_user, role, .. })] = parsed.as_slice() else {
+        return Err(
+            "it is no line of pg_ident.conf; write `<map> \"<system user>\" <role>`".to_owned()
+        );
+    };
+    if system_user == SHARED_SUBJECT {
+        return Err(format!(
+            "{SHARED_SUBJECT} is the subject of every workload without a DNS name; name one workload"
+        ));
+    }
+    let Some(expression) = system_user.strip_prefix('/') else { return Ok(()) };
+    if !expression.starts_with('^') || !expression.ends_with('$') || expression.ends_with("\\$") {
+        return Err("the regular expression has no anchors, so it matches every longer name, too; write /^…$".to_owned());
+    }
+    // `\1` lets everybody in as what he is called; without it a whole class of names would be one role.
+    let inside = &expression[1..expression.len() - 1];
+    let anything = inside.trim_matches(['(', ')']);
+    if !role.contains("\\1") && (matches!(anything, ".*" | ".+") || anything == SHARED_SUBJECT) {
+        return Err(format!("it lets everybody be role {role}; name one workload"));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(text: &str) -> file::Workload {
+        toml::from_str(text).unwrap()
+    }
+
+    #[test]
+    fn a_template_expands_to_exact_ids() {
+        let entry = entry(
+            r#"
+            spiffe_id = "spiffe://example.org/ns/{namespace}/sa/{role}"
+            by = "uid"
+            values = { namespace = ["a", "b"], role = ["reports", "billing"] }
+            "#,
+        );
+        let seen: Vec<_> = expand(&entry)
+            .unwrap()
+            .into_iter()
+            .map(|workload| (workload.spiffe_id, workload.role, workload.by))
+            .collect();
+        let id =
+            |namespace: &str, role: &str| format!("spiffe://example.org/ns/{namespace}/sa/{role}");
+        let expected: Vec<_> =
+            [("a", "reports"), ("a", "billing"), ("b", "reports"), ("b", "billing")]
+                .into_iter()
+                .map(|(namespace, role)| {
+                    let id = id(namespace, role);
+                    let by = Recognition::UniqueIdentifier(unique_identifier(&id));
+                    (id, role.to_owned(), by)
+                })
+                .collect();
+        assert_eq!(seen, expected);
+    }
+
+    #[test]
+    fn what_is_wrong_with_an_entry_is_said() {
+        let id = r#"spiffe_id = "spiffe://example.org/x""#;
+        for (text, words) in [
+            (format!("{id}\nrole = 'x'"), "does not say how"),
+            (format!("{id}\nrole = 'x'\nby = 'cn'"), "by = \"cn\" is not known"),
+            (format!("{id}\nrole = 'x'\nby = 'uid'\ncn = 'x'"), "both by and cn"),
+            (format!("{id}\nby = 'uid'"), "names no role"),
+            (format!("{id}\nby = 'uid'\nrole = '/x'"), "begins with a slash"),
+            (format!("{id}\nby = 'uid'\nrole = 'x\\1'"), "a backslash"),
+            (format!("{id}\nby = 'uid'\nrole = 'a\"b'"), "a quotation mark"),
+            (format!("{id}\nby = 'uid'\nrole = '{}'", "x".repeat(64)), "more than 63 bytes"),
+            (format!("{id}\ncn = 'a b'\nrole = 'x'"), "is no DNS name"),
+            (format!("{id}\ncn = ''\nrole = 'x'"), "is no DNS name"),
+            (format!("{id}\ncn = 'a,O=SPIRE'\nrole = 'x'"), "is no DNS name"),
+            (format!("{id}\ncn = '{}'\nrole = 'x'", "a".repeat(201)), "more than the 253"),
+            (format!("{id}\nby = 'uid'\nrole = 'x'\nvalues = {{ a = ['b'] }}"), "values.a is not used"),
+            ("spiffe_id = 'spiffe://example.org/{a}'\nrole = 'x'\nby = 'uid'".to_owned(), "without values"),
+            (
+                "spiffe_id = 'spiffe://example.org/{a}'\nrole = 'x'\nby = 'uid'\nvalues = { a = [] }".to_owned(),
+                "values.a is empty",
+            ),
+            (
+                "spiffe_id = 'spiffe://example.org/{a}'\nrole = 'x'\nby = 'uid'\nvalues = { a = ['b/c'] }".to_owned(),
+                "not a part of one path segment",
+            ),
+            ("spiffe_id = 'spiffe://example.org/a b'\nrole = 'x'\nby = 'uid'".to_owned(), "no SPIFFE ID"),
+            ("spiffe_id = 'spiffe://example.org'\nrole = 'x'\nby = 'uid'".to_owned(), "has no path"),
+        ] {
+            let said = expand(&entry(&text)).unwrap_err();
+            assert!(said.contains(words), "{text}: {said}");
+        }
+    }
+
+    #[test]
+    fn a_template_must_not_explode() {
+        let list = format!("[{}]", vec!["'x'"; 101].join(","));
+        let text = format!(
+            "spiffe_id = 'spiffe://example.org/{{a}}/{{b}}'\nrole = 'x'\nby = 'uid'\nvalues = {{ a = {list}, b = {list} }}"
+        );
+        assert!(expand(&entry(&text)).unwrap_err().contains("more than 10000"));
+    }
+
+    #[test]
+    fn workloads_that_look_the_same_are_refused() {
+        let workload = |id: &str, role: &str, by: Recognition| Workload {
+            spiffe_id: id.to_owned(),
+            role: role.to_owned(),
+            by,
+        };
+        let cn = |name: &str| Recognition::CommonName(name.to_owned());
+        let said =
+            distinct(&[workload("a", "x", cn("n")), workload("b", "y", cn("n"))]).unwrap_err();
+        assert!(said.contains("could not tell them apart"), "{said}");
+        let said =
+            distinct(&[workload("a", "x", cn("n")), workload("a", "x", cn("n"))]).unwrap_err();
+        assert!(said.contains("twice"), "{said}");
+        // One workload may be two roles.
+        assert!(distinct(&[workload("a", "x", cn("n")), workload("a", "y", cn("n"))]).is_ok());
+    }
+
+    #[test]
+    fn lines_that_would_admit_everybody_are_refused() {
+        for (line, words) in [
+            ("spiffe \"O=SPIRE,C=US\" app", "every workload without a DNS name"),
+            ("spiffe /CN=app app", "no anchors"),
+            ("spiffe /^CN=app app", "no anchors"),
+            ("spiffe \"/^CN=app\\$\" app", "no anchors"),
+            ("spiffe /^.*$ app", "lets everybody be role app"),
+            ("spiffe /^(.+)$ app", "lets everybody be role app"),
+            ("spiffe \"/^O=SPIRE,C=US$\" app", "lets everybody be role app"),
+            ("spiffe app", "no line of pg_ident.conf"),
+            ("# nothing", "no line of pg_ident.conf"),
+            ("include_if_exists more.conf", "no line of pg_ident.conf"),
+            ("a b c\nd e f", "line break"),
+        ] {
+            let said = own_line(line).unwrap_err();
+            assert!(said.contains(words), "{line}: {said}");
+        }
+        for line in [
+            "corp \"CN=alice,O=Example\" alice",
+            "names \"/^(.*)[.]db[.]example$\" \"\\1\"",
+            "names /^(.*)$ \\1",
+            "pgsvid postgres pgsvid # a comment",
+        ] {
+            own_line(line).unwrap();
+        }
+    }
+}

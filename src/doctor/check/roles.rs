@@ -1,0 +1,117 @@
+//! `[[roles]]`: whether PostgreSQL's files say what the configuration says.
+
+use std::collections::BTreeSet;
+
+use super::postgresql::Answers;
+use crate::companions::role_map::{MAP, Workload};
+use crate::config::Config;
+use crate::diagnose::AccessFacts;
+use crate::doctor::finding::Finding;
+use crate::postgres::{HbaRule, statements};
+
+/// First version of PostgreSQL whose `pg_ident.conf` can include files.
+const INCLUDES: u32 = 160_000;
+
+pub(super) fn findings(
+    config: &Config,
+    answers: Option<&Answers>,
+    facts: &AccessFacts,
+) -> Vec<Finding> {
+    let map = &config.roles;
+    if map.workloads.is_empty() {
+        return Vec::new();
+    }
+    let mut findings = Vec::new();
+    if let Some(mappings) = &facts.mappings {
+        let there: BTreeSet<(&str, &str)> = mappings
+            .iter()
+            .map(|judged| &judged.mapping)
+            .filter(|mapping| mapping.map == MAP)
+            .map(|mapping| (mapping.system_user.as_str(), mapping.role.as_str()))
+            .collect();
+        let missing: Vec<&Workload> = map
+            .workloads
+            .iter()
+            .filter(|one| !there.contains(&(one.expression().as_str(), one.role.as_str())))
+            .collect();
+        findings.extend(missing_lines(config, answers, facts, &missing));
+    }
+    for role in map.roles() {
+        if !facts.rules.iter().any(|rule| leads_to_map(rule, role, facts.complete)) {
+            findings.push(
+                Finding::failure(format!(
+                    "no line of {} asks the map {MAP} whether a certificate may be role {role}",
+                    facts.hba
+                ))
+                .fix(format!(
+                    "put `hostssl all \"{role}\" all cert clientname=DN map={MAP}` above the general lines of {}, then \
+                     reload; pgsvid setup hba prints all of them",
+                    facts.hba
+                )),
+            );
+        }
+        findings.extend(answers.and_then(|answers| unusable(answers, role)));
+    }
+    if findings.is_empty() {
+        findings
+            .push(Finding::ok("the files say of each workload in [[roles]] which role it may be"));
+    }
+    findings
+}
+
+fn missing_lines(
+    config: &Config,
+    answers: Option<&Answers>,
+    facts: &AccessFacts,
+    missing: &[&Workload],
+) -> Option<Finding> {
+    let first = missing.first()?;
+    let finding = Finding::failure(format!(
+        "{} lacks {} of the {} lines of [[roles]]: {} cannot be role {}",
+        facts.ident,
+        missing.len(),
+        config.roles.workloads.len(),
+        first.spiffe_id,
+        first.role
+    ));
+    let Some(name) = &config.ident else {
+        return Some(finding.fix("add what `pgsvid setup ident` prints, then reload"));
+    };
+    let map = config.publish.readers_directory().join(name);
+    let map = map.display();
+    let version = answers.map(|answers| answers.settings.version_number);
+    Some(match version {
+        Some(version) if version < INCLUDES => {
+            finding.fix(format!("set ident_file = '{map}' in postgresql.conf and restart PostgreSQL"))
+        }
+        Some(_) => finding.fix(format!("put `include_if_exists \"{map}\"` into {}, then reload", facts.ident)),
+        None => finding.fix(format!(
+            "from PostgreSQL 16 on put `include_if_exists \"{map}\"` into {}; before, set ident_file = '{map}' and \
+             restart PostgreSQL",
+            facts.ident
+        )),
+    })
+}
+
+/// Whether the line lets a certificate be the role, if the map says so. The view of PostgreSQL 15 hides `clientname`.
+fn leads_to_map(line: &HbaRule, role: &str, complete: bool) -> bool {
+    line.method == "cert"
+        && line.admits_tls()
+        && line.option("map") == Some(MAP)
+        && (!complete || line.option("clientname") == Some("DN"))
+        && line.users.iter().any(|user| user == "all" || user.trim_matches('"') == role)
+}
+
+fn unusable(answers: &Answers, role: &str) -> Option<Finding> {
+    let name = statements::identifier(role);
+    match answers.roles.get(role) {
+        Some(true) => None,
+        Some(false) => Some(
+            Finding::failure(format!("role {role} of [[roles]] may not log in"))
+                .fix(format!("psql -U postgres -c 'ALTER ROLE {name} LOGIN'")),
+        ),
+        None => Some(Finding::failure(format!("role {role} of [[roles]] does not exist")).fix(
+            format!("psql -U postgres -c 'CREATE ROLE {name} LOGIN', and grant it what it may do"),
+        )),
+    }
+}

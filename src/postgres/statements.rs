@@ -1,0 +1,142 @@
+//! The SQL that sets a server up, for printing and for executing. Each is one statement: ALTER SYSTEM runs in no
+//! transaction and no batch.
+
+/// Connections that the role may have: a rotation needs one, and `check` another.
+const CONNECTIONS: u32 = 3;
+/// The role whose members may use the slots of `reserved_connections` (PostgreSQL 16 and later).
+pub(super) const RESERVE: &str = "pg_use_reserved_connections";
+
+/// A role's name as SQL wants it.
+#[must_use]
+pub fn identifier(name: &str) -> String {
+    let plain = name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
+    if plain && !name.is_empty() && !name.starts_with(|c: char| c.is_ascii_digit()) {
+        name.to_owned()
+    } else {
+        format!("\"{}\"", name.replace('"', "\"\""))
+    }
+}
+
+/// A text as SQL wants it, whatever `standard_conforming_strings` is.
+#[must_use]
+pub fn literal(text: &str) -> String {
+    let escape = if text.contains('\\') { "E" } else { "" };
+    format!("{escape}{}", configuration_value(text))
+}
+
+/// A text as postgresql.conf wants it.
+#[must_use]
+pub fn configuration_value(text: &str) -> String {
+    format!("'{}'", text.replace('\\', "\\\\").replace('\'', "''"))
+}
+
+/// Makes the role that reloads.
+#[must_use]
+pub fn create_role(role: &str) -> String {
+    format!("CREATE ROLE {} LOGIN CONNECTION LIMIT {CONNECTIONS}", identifier(role))
+}
+
+/// Lets the role log in.
+#[must_use]
+pub fn let_log_in(role: &str) -> String {
+    format!("ALTER ROLE {} LOGIN", identifier(role))
+}
+
+/// Takes that back.
+#[must_use]
+pub fn let_not_log_in(role: &str) -> String {
+    format!("ALTER ROLE {} NOLOGIN", identifier(role))
+}
+
+/// Removes the role.
+#[must_use]
+pub fn drop_role(role: &str) -> String {
+    format!("DROP ROLE IF EXISTS {}", identifier(role))
+}
+
+/// Lets the role reload, from the database where this is executed.
+#[must_use]
+pub fn grant_reload(role: &str) -> String {
+    format!("GRANT EXECUTE ON FUNCTION pg_catalog.pg_reload_conf() TO {}", identifier(role))
+}
+
+/// Takes that back.
+#[must_use]
+pub fn revoke_reload(role: &str) -> String {
+    format!("REVOKE EXECUTE ON FUNCTION pg_catalog.pg_reload_conf() FROM {}", identifier(role))
+}
+
+/// Lets the role use the slots of `reserved_connections`; 16 and later. A NOINHERIT role needs the option (measured
+/// on 16.14).
+#[must_use]
+pub fn grant_reserve(role: &str) -> String {
+    format!("GRANT {RESERVE} TO {} WITH INHERIT TRUE", identifier(role))
+}
+
+/// Takes that back.
+#[must_use]
+pub fn revoke_reserve(role: &str) -> String {
+    format!("REVOKE {RESERVE} FROM {}", identifier(role))
+}
+
+/// Sets a setting for the whole server, in `postgresql.auto.conf`.
+#[must_use]
+pub fn alter_system(name: &str, value: &str) -> String {
+    format!("ALTER SYSTEM SET {name} = {}", literal(value))
+}
+
+/// Leaves a setting to `postgresql.conf` again.
+#[must_use]
+pub fn alter_system_reset(name: &str) -> String {
+    format!("ALTER SYSTEM RESET {name}")
+}
+
+/// The role and its grants as a script that may be executed again, on any version.
+#[must_use]
+pub fn role_script(role: &str) -> String {
+    let name = literal(role);
+    format!(
+        "\
+-- The role that asks for reloads.
+DO $pgsvid$ BEGIN
+  IF NOT EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = {name}) THEN
+    {create};
+  END IF;
+END $pgsvid$;
+
+-- All that it may do. The grant counts in the database where it is made.
+{grant};
+
+-- PostgreSQL 16 and later: it may use the slots that reserved_connections keeps back.
+DO $pgsvid$ BEGIN
+  IF EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = '{RESERVE}') THEN
+    EXECUTE pg_catalog.format('GRANT {RESERVE} TO %I WITH INHERIT TRUE', {name});
+  END IF;
+END $pgsvid$;
+",
+        create = create_role(role),
+        grant = grant_reload(role),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_and_texts_are_quoted_where_they_must_be() {
+        for (name, quoted) in [
+            ("pgsvid", "pgsvid"),
+            ("pg_svid2", "pg_svid2"),
+            ("2nd", "\"2nd\""),
+            ("Pg-Svid", "\"Pg-Svid\""),
+            ("a\"b", "\"a\"\"b\""),
+            ("", "\"\""),
+        ] {
+            assert_eq!(identifier(name), quoted);
+        }
+        assert_eq!(literal("/svids/o'neill"), "'/svids/o''neill'");
+        assert_eq!(literal("a\\b"), "E'a\\\\b'");
+        assert_eq!(configuration_value("a\\b"), "'a\\\\b'");
+    }
+}
