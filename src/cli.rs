@@ -8,6 +8,7 @@
 
 mod inspect;
 mod probe;
+mod setup;
 
 use std::io::{IsTerminal as _, Write as _};
 use std::path::PathBuf;
@@ -80,6 +81,11 @@ enum Command {
         #[arg(long, value_enum, default_value_t = Format::Text)]
         format: Format,
     },
+    /// Print or apply what PostgreSQL needs: role, settings, pg_hba.conf, pg_ident.conf
+    ///
+    /// What is printed comes from the configuration alone, each piece with the reason for it, ready to paste or mount.
+    #[command(subcommand)]
+    Setup(setup::Setup),
     /// Show the certificate that a PostgreSQL serves
     ///
     /// Logs in nowhere and leaves no trace in the server's log. Judges what is shown by the bundle, and exits with 1
@@ -194,6 +200,7 @@ pub fn main(arguments: Vec<std::ffi::OsString>, environment: &Environment) -> Ex
         }
         Command::Run(settings) => run(*settings, environment),
         Command::Fetch { settings, timeout } => fetch(*settings, timeout, environment),
+        Command::Setup(what) => setup::run(what, environment),
         Command::Probe(arguments) => probe::run(*arguments, environment),
         Command::Inspect(arguments) => inspect::run(*arguments, environment),
     };

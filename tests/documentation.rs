@@ -314,6 +314,28 @@ fn statements(text: &str) -> BTreeSet<String> {
 }
 
 #[test]
+fn the_page_about_setup_shows_what_is_printed() {
+    let page = read("docs/setup.md");
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    let configuration = &blocks_in(&page, "toml")[0];
+    file.write_all(configuration.as_bytes()).unwrap();
+    let path = file.path().to_str().unwrap();
+    let output = pgsvid(["setup", "all", "--directory", "/var/lib/pgsvid", "--config", path]);
+    assert_success("setup all", &output);
+    let printed = String::from_utf8(output.stdout).unwrap();
+    let shown = blocks_in(&page, "conf").concat();
+    assert_eq!(shown.lines().count(), 5, "{shown}");
+    // And the two ways of reading the map, in the table.
+    let ways = [
+        "include_if_exists \"/var/lib/pgsvid/pg_ident.conf\"",
+        "ident_file = '/var/lib/pgsvid/pg_ident.conf'",
+    ];
+    for line in shown.lines().chain(ways) {
+        assert!(page.contains(line) && printed.contains(line), "{line} is not in:\n{printed}");
+    }
+}
+
+#[test]
 fn pages_show_what_the_examples_have() {
     // Only newer servers than the examples are for know these.
     let sixteen = [

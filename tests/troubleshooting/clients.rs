@@ -1,9 +1,11 @@
 //! Symptoms of libpq clients.
 
-use dev_agent::{DevAgent, Entry};
+use dev_agent::{DevAgent, Entry, KeyType};
 use test_support::{Directory, Psql, Setup};
 
-use crate::{Checked, admin, check, files_only, hba, publish, setup, started, symptom};
+use crate::{
+    BINARY, Checked, admin, check, client, files_only, hba, publish, setup, started, symptom,
+};
 
 /// psql through a service file, and what `check` says in the same environment.
 fn through(setup: &Setup, file: &str, service: &str) -> (test_support::PsqlOutput, Checked) {
@@ -177,4 +179,17 @@ fn no_service_file() {
     checked.warns("no service file is configured");
     let checked = Checked::run(&files_only(&setup), &[], &[("PGSERVICEFILE", "/nowhere")]);
     checked.warns("PGSERVICE is not set");
+}
+
+#[test]
+fn a_password_and_a_certificate_that_is_signed_with_ed25519() {
+    let setup = Setup::builder(BINARY)
+        .agent(|agent| agent.ca_key_type(KeyType::Ed25519))
+        .cluster(|cluster| cluster.hba("hostssl all app all scram-sha-256"))
+        .create();
+    started(&setup);
+    admin(&setup.cluster, "ALTER ROLE app PASSWORD 'secret'");
+    let said = client(&setup.cluster, setup.files.path(), "app", "password=secret").run().stderr;
+    symptom("could not find digest for NID UNDEF", &said);
+    check(&setup, &[]).warns("the SVID is signed with Ed25519");
 }

@@ -140,3 +140,41 @@ fn no_dns_name() {
     checked.warns("is shared by all workloads");
     checked.fails("the server's SVID has no DNS name");
 }
+
+#[test]
+fn workloads_that_the_servers_files_do_not_know() {
+    let setup = setup();
+    started(&setup);
+    let cluster = &setup.cluster;
+    setup.configure(&format!(
+        "[[roles]]\nspiffe_id = \"{}\"\nrole = \"reports\"\ncn = \"localhost\"",
+        Setup::SPIFFE_ID
+    ));
+    let psql = || client(cluster, setup.files.path(), "reports", "").run();
+
+    hba(cluster, "hostssl all all 127.0.0.1/32 cert clientname=DN map=spiffe");
+    let mark = cluster.log_mark();
+    psql();
+    let words = "no match in usermap";
+    assert!(cluster.wait_for_log(mark, LIMIT, words).contains("reports"));
+    let words = "A workload of `[[roles]]` is refused, `no match in usermap` in the log";
+    symptom(words, words);
+    check(&setup, &[]).fails("lacks 1 of the 1 lines of [[roles]]");
+
+    // Its line is there now, and its role is not.
+    let ident = "pgsvid {} pgsvid\nspiffe \"/^(x500UniqueIdentifier=[0-9a-f]*,)?CN=localhost,O=SPIRE,C=US$\" reports";
+    cluster.set_ident(&ident.replace("{}", test_support::Account::server().name()));
+    hba(cluster, "hostssl all all 127.0.0.1/32 cert clientname=DN map=spiffe");
+    assert!(psql().stderr.contains("role \"reports\" does not exist"));
+    let words = "A role of `[[roles]]` is unknown to PostgreSQL";
+    symptom(words, words);
+    check(&setup, &[]).fails("role reports of [[roles]] does not exist");
+
+    crate::admin(cluster, "CREATE ROLE reports LOGIN");
+    assert_eq!(psql().stdout, "1");
+    hba(cluster, "hostssl all all 127.0.0.1/32 scram-sha-256");
+    assert!(psql().stderr.contains("no password supplied"));
+    let words = "A workload of `[[roles]]` is asked for a password";
+    symptom(words, words);
+    check(&setup, &[]).fails("asks the map spiffe whether a certificate may be role reports");
+}

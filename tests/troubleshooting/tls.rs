@@ -5,7 +5,7 @@ use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::time::Duration;
 
 use dev_agent::Entry;
-use test_support::{Account, LIMIT, Setup, eventually};
+use test_support::{Account, LIMIT, Setup, eventually, openssl};
 
 use crate::{BINARY, admin, check, client, publish, reload, setup, started, symptom};
 
@@ -20,6 +20,8 @@ fn files_that_postgresql_refuses() {
     directory.write("empty.pem", "", 0o600);
     directory.write("cut.pem", &chain[..chain.len() / 2], 0o600);
     directory.subdirectory("directory");
+    let encrypt = ["pkcs8", "-topk8", "-v2", "aes-256-cbc", "-passout", "pass:secret"];
+    directory.write("passphrase.pem", openssl(&encrypt, other.key_pem()), 0o600);
     for (setting, file, words, cause) in [
         (
             "ssl_key_file",
@@ -35,6 +37,12 @@ fn files_that_postgresql_refuses() {
         ),
         ("ssl_cert_file", "empty.pem", "no start line", "empty.pem (ssl_cert_file) is empty"),
         ("ssl_cert_file", "cut.pem", "bad end line", "(ssl_cert_file) is cut short or damaged"),
+        (
+            "ssl_key_file",
+            "passphrase.pem",
+            "cannot be reloaded because it requires a passphrase",
+            "(ssl_key_file) has a passphrase, which a reload cannot ask for",
+        ),
         (
             "ssl_key_file",
             "directory",

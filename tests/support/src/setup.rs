@@ -65,9 +65,16 @@ impl SetupBuilder {
     /// Starts the agent, and makes the server without starting it.
     #[track_caller]
     pub fn create(self) -> Setup {
+        let setup = self.create_bare();
+        setup.cluster.prepare_role();
+        setup
+    }
+
+    /// The same, and the server has no role `pgsvid`.
+    #[track_caller]
+    pub fn create_bare(self) -> Setup {
         let Self { agent, cluster, files, other, binary } = self;
         let cluster = cluster.create();
-        cluster.prepare_role();
         let agent = agent.start().expect("starts the agent");
         let setup = Setup { agent, cluster, files, other, binary };
         setup.configure("");

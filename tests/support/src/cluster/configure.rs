@@ -30,6 +30,11 @@ impl Cluster {
         self.write("pg_ident.conf", &format!("{}\n{}\n", administrator(), text.trim_end()));
     }
 
+    /// Writes any other file of the data directory, as the server would.
+    pub fn write_file(&self, name: &str, text: &str) {
+        self.write(name, text);
+    }
+
     /// Creates the role `pgsvid`, lets it reload from the database `postgres`, and lets the server's
     /// account log in as it over the socket. The cluster may be running or stopped.
     #[track_caller]

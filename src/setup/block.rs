@@ -1,0 +1,166 @@
+//! A marked block in a file of somebody else's: put in, found again, taken out; with a backup, and back again.
+
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+
+use super::replace;
+
+/// First line of the block.
+const BEGIN: &str = "# BEGIN pgsvid setup. `pgsvid setup revert` removes it; edit outside of it.";
+/// What tells the first line, whatever else a later version says there.
+const BEGIN_MARK: &str = "# BEGIN pgsvid setup";
+/// Last line of the block.
+const END: &str = "# END pgsvid setup";
+/// Largest file that is edited, in bytes.
+const LARGEST: u64 = 4 * 1024 * 1024;
+
+/// The marks are not as we left them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the lines `{BEGIN_MARK}` and `{END}` do not stand in it once and in that order")]
+pub struct Marks;
+
+/// The text with `lines` as its block: where the block is, else at the top, since the first line of `pg_hba.conf` that
+/// matches decides.
+pub(super) fn with(text: &str, lines: &str) -> Result<String, Marks> {
+    let block = format!("{BEGIN}\n{}\n{END}\n", lines.trim_end());
+    Ok(match find(text)? {
+        Some((before, _, after)) => format!("{before}{block}{after}"),
+        None => format!("{block}{text}"),
+    })
+}
+
+/// The text without the block.
+pub(super) fn without(text: &str) -> Result<String, Marks> {
+    Ok(match find(text)? {
+        Some((before, _, after)) => format!("{before}{after}"),
+        None => text.to_owned(),
+    })
+}
+
+/// Whether all that `lines` say is said already, in the block or anywhere else.
+pub(super) fn says(text: &str, lines: &str) -> bool {
+    let words = |line: &str| line.split_whitespace().collect::<Vec<_>>().join(" ");
+    let there: Vec<String> = text.lines().map(words).collect();
+    lines.lines().filter(|line| !line.starts_with('#')).all(|line| there.contains(&words(line)))
+}
+
+/// What stands before the block, in it, and after it.
+fn find(text: &str) -> Result<Option<(&str, &str, &str)>, Marks> {
+    let starts = |mark: &str| {
+        let mut found = Vec::new();
+        let mut at = 0;
+        for line in text.split_inclusive('\n') {
+            if line.trim_end().starts_with(mark) {
+                found.push((at, at + line.len()));
+            }
+            at += line.len();
+        }
+        found
+    };
+    match (starts(BEGIN_MARK).as_slice(), starts(END).as_slice()) {
+        ([], []) => Ok(None),
+        ([(begin, first)], [(last, end)]) if first <= last => {
+            Ok(Some((&text[..*begin], &text[*first..*last], &text[*end..])))
+        }
+        _ => Err(Marks),
+    }
+}
+
+/// Reads a file to be edited: its path without links, and its text.
+pub(super) fn read(path: &Path) -> io::Result<(PathBuf, String)> {
+    let path = std::fs::canonicalize(path)?;
+    let file = File::open(&path)?;
+    let metadata = file.metadata()?;
+    if !metadata.is_file() || metadata.len() > LARGEST {
+        return Err(io::Error::other("it is no plain file of a reasonable size"));
+    }
+    let mut text = String::new();
+    file.take(LARGEST).read_to_string(&mut text)?;
+    Ok((path, text))
+}
+
+/// Replaces a file by one with the same owner and mode, after a copy of it to `copy`, if one is wanted.
+/// Fails without having changed it if it no longer holds `before`.
+pub(super) fn edit(path: &Path, before: &str, after: &str, copy: Option<&Path>) -> io::Result<()> {
+    let (path, now) = read(path)?;
+    if now != before {
+        return Err(io::Error::other("somebody else has changed it meanwhile; try again"));
+    }
+    let metadata = std::fs::metadata(&path)?;
+    let mode = metadata.mode() & 0o7777;
+    if let Some(copy) = copy {
+        replace::create(copy, before.as_bytes(), &metadata, mode)?;
+    }
+    replace::put(&path, after.as_bytes(), &metadata, mode)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::Permissions;
+    use std::io::Write as _;
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    const FILE: &str = "# comment\nlocal all all peer\n";
+
+    #[test]
+    fn a_block_is_put_at_the_top_replaced_in_place_and_taken_out() {
+        let first = with(FILE, "a\nb\n").unwrap();
+        assert_eq!(first, format!("{BEGIN}\na\nb\n{END}\n{FILE}"));
+        assert_eq!(with(&first, "a\nb").unwrap(), first);
+        let moved = format!("# mine\n{first}");
+        let second = with(&moved, "c").unwrap();
+        assert_eq!(second, format!("# mine\n{BEGIN}\nc\n{END}\n{FILE}"));
+        assert_eq!(without(&second).unwrap(), format!("# mine\n{FILE}"));
+        assert_eq!(without(&first).unwrap(), FILE);
+        assert_eq!(without(FILE).unwrap(), FILE);
+    }
+
+    #[test]
+    fn marks_that_somebody_has_damaged_are_not_guessed_at() {
+        let whole = with(FILE, "a").unwrap();
+        for text in [
+            whole.replace(END, ""),
+            whole.replace(BEGIN, ""),
+            format!("{whole}{whole}"),
+            format!("{END}\n{BEGIN}\n"),
+        ] {
+            assert_eq!(with(&text, "b"), Err(Marks), "{text}");
+            assert_eq!(without(&text), Err(Marks), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_said_elsewhere_need_not_be_said_again() {
+        assert!(says("local\tall  all peer\nx", "# why\nlocal all all peer"));
+        assert!(!says("# local all all peer", "local all all peer"));
+        assert!(says(FILE, "# nothing"));
+    }
+
+    #[test]
+    fn a_file_keeps_its_mode_and_comes_back() {
+        let directory = tempfile::tempdir().unwrap();
+        let (file, backup) =
+            (directory.path().join("pg_hba.conf"), directory.path().join("backup"));
+        let mut made = File::create(&file).unwrap();
+        made.write_all(FILE.as_bytes()).unwrap();
+        made.set_permissions(Permissions::from_mode(0o640)).unwrap();
+        edit(&file, FILE, "new\n", Some(&backup)).unwrap();
+        let state = |path: &Path| {
+            (
+                std::fs::read_to_string(path).unwrap(),
+                std::fs::metadata(path).unwrap().mode() & 0o777,
+            )
+        };
+        assert_eq!(state(&file), ("new\n".to_owned(), 0o640));
+        assert_eq!(state(&backup), (FILE.to_owned(), 0o640));
+        edit(&file, "new\n", FILE, None).unwrap();
+        assert_eq!(state(&file), (FILE.to_owned(), 0o640));
+        let error = edit(&file, "other", "new", None).unwrap_err();
+        assert!(error.to_string().contains("somebody else"), "{error}");
+        assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 2);
+    }
+}

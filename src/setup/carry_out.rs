@@ -1,0 +1,303 @@
+//! Carries steps out, one after the other, and puts back what PostgreSQL refuses.
+
+use std::path::{Path, PathBuf};
+
+use super::plan::Step;
+use super::record::{Change, Record, Undo};
+use super::{Error, Settings, block};
+use crate::material::Material;
+use crate::postgres::{Administration, BadLine, Session, statements};
+use crate::verify::{self, Expected, Verdict};
+use crate::{diagnose, publish, reload, timing};
+
+/// How often the published set is read again when a rotation comes in between.
+const TRIES: u32 = 3;
+
+/// The work on one server. `say` is told what was done, in a line each.
+pub(super) struct Work<'a> {
+    pub(super) settings: &'a Settings,
+    pub(super) server: &'a Administration,
+    pub(super) session: &'a Session,
+    pub(super) record: Record,
+    pub(super) say: &'a mut dyn FnMut(&str),
+}
+
+impl Work<'_> {
+    /// Everything, in the order of the plan. What is about to be done is recorded before it is done.
+    pub(super) async fn all(&mut self, steps: &[Step]) -> Result<(), Error> {
+        self.sql(steps).await?;
+        self.alter(steps).await?;
+        self.edit(steps).await
+    }
+
+    async fn sql(&mut self, steps: &[Step]) -> Result<(), Error> {
+        for step in steps {
+            let Step::Sql { statement, undo } = step else { continue };
+            let database = self.settings.server.session.database.clone();
+            let undo = Undo { database, statement: undo.clone() };
+            if !self.record.undo.contains(&undo) {
+                self.record.undo.push(undo);
+                self.write_record()?;
+            }
+            self.execute(statement).await?;
+        }
+        Ok(())
+    }
+
+    async fn alter(&mut self, steps: &[Step]) -> Result<(), Error> {
+        let former = self.record.settings.clone();
+        let mut altered: Vec<(&'static str, Option<String>)> = Vec::new();
+        for step in steps {
+            let Step::Setting { name, value, altered: before, .. } = step else { continue };
+            // An earlier set-up of ours knows what was there before it.
+            let first = former
+                .get(*name)
+                .filter(|known| Some(&known.after) == before.as_ref())
+                .map_or_else(|| before.clone(), |known| known.before.clone());
+            let change = Change { before: first, after: value.clone() };
+            self.record.settings.insert((*name).to_owned(), change);
+            altered.push((name, before.clone()));
+        }
+        if altered.is_empty() {
+            return Ok(());
+        }
+        self.write_record()?;
+        let error = match self.alter_and_prove(&altered).await {
+            Ok(proof) => {
+                (self.say)(&proof);
+                return Ok(());
+            }
+            Err(error) => error,
+        };
+        // Whatever went wrong: with half of the settings, or with files that it refuses, PostgreSQL would not start again.
+        match self.restore_all(&altered).await {
+            Ok(()) => {
+                self.record.settings = former;
+                self.write_record()?;
+                Err(Error::PutBack(Box::new(error)))
+            }
+            Err(cause) => {
+                Err(Error::NotRestored { error: Box::new(error), cause: Box::new(cause) })
+            }
+        }
+    }
+
+    async fn alter_and_prove(
+        &mut self,
+        altered: &[(&str, Option<String>)],
+    ) -> Result<String, Error> {
+        for (name, _) in altered {
+            let value = self.record.settings.get(*name).map(|change| change.after.clone());
+            self.execute(&statements::alter_system(name, &value.unwrap_or_default())).await?;
+        }
+        self.reload().await?;
+        self.verify().await.map_err(Error::NotServed)
+    }
+
+    async fn restore_all(&mut self, altered: &[(&str, Option<String>)]) -> Result<(), Error> {
+        for (name, before) in altered.iter().rev() {
+            self.restore(name, before.as_deref()).await?;
+        }
+        self.reload().await
+    }
+
+    /// A setting as ALTER SYSTEM had it before.
+    pub(super) async fn restore(&mut self, name: &str, before: Option<&str>) -> Result<(), Error> {
+        self.execute(&restoring(name, before)).await
+    }
+
+    async fn edit(&mut self, steps: &[Step]) -> Result<(), Error> {
+        let edits: Vec<Edit> = steps
+            .iter()
+            .filter_map(|step| match step {
+                Step::File { path, before, after, .. } => Some(Edit {
+                    path: path.clone(),
+                    before: before.clone(),
+                    after: after.clone(),
+                    copy: Some(copy_of(path)),
+                }),
+                _ => None,
+            })
+            .collect();
+        let former = self.record.files.clone();
+        for edit in &edits {
+            if let Some(copy) = &edit.copy {
+                // The first copy is the one from before us.
+                self.record.files.entry(edit.path.clone()).or_insert_with(|| copy.clone());
+            }
+        }
+        self.write_record()?;
+        let outcome = self.edit_files(&edits).await;
+        if outcome.is_err() {
+            self.record.files = former;
+            self.write_record()?;
+        }
+        outcome
+    }
+
+    /// Writes files, lets PostgreSQL examine them before it reads them, and puts all back if it objects.
+    pub(super) async fn edit_files(&mut self, edits: &[Edit]) -> Result<(), Error> {
+        if edits.is_empty() {
+            return Ok(());
+        }
+        if let Some(wrong) = self.objection().await? {
+            return Err(Error::AlreadyWrong(wrong));
+        }
+        let mut done = Vec::new();
+        for edit in edits {
+            if let Err(cause) = edit.write() {
+                put_back(&done, &cause.to_string())?;
+                return Err(Error::File { path: edit.path.clone(), cause });
+            }
+            done.push(edit);
+        }
+        // A question that fails is no consent.
+        let objection = match self.objection().await {
+            Ok(None) => None,
+            Ok(Some(objection)) => Some(Error::Objection(objection)),
+            Err(error) => Some(error),
+        };
+        if let Some(objection) = objection {
+            put_back(&done, &objection.to_string())?;
+            return Err(objection);
+        }
+        for Edit { path, copy, .. } in edits {
+            let copied =
+                copy.as_ref().map(|copy| format!("; what was there is in {}", copy.display()));
+            (self.say)(&format!("wrote {}{}", path.display(), copied.unwrap_or_default()));
+        }
+        self.reload().await
+    }
+
+    /// What PostgreSQL has against the files as they are now.
+    async fn objection(&self) -> Result<Option<String>, Error> {
+        // Whether TLS is on decides whether a hostssl line is right, and a session learns that when it begins.
+        let session =
+            Session::connect(&self.settings.session()).await.map_err(Error::Examination)?;
+        let views = session.access().await;
+        session.close().await;
+        let views = views.map_err(Error::Examination)?.unwrap_or_default();
+        Ok(views
+            .bad
+            .first()
+            .map(|BadLine { file, line, error }| format!("{file} line {line} is wrong: {error}")))
+    }
+
+    pub(super) async fn execute(&mut self, statement: &str) -> Result<(), Error> {
+        self.session
+            .execute(statement)
+            .await
+            .map_err(|cause| Error::Statement { statement: statement.to_owned(), cause })?;
+        (self.say)(statement);
+        Ok(())
+    }
+
+    pub(super) async fn reload(&mut self) -> Result<(), Error> {
+        reload::postgres::reload(self.session).await.map_err(|cause| Error::Statement {
+            statement: "SELECT pg_reload_conf()".to_owned(),
+            cause,
+        })
+    }
+
+    /// What the server serves, if it is the published set; else the verdict in words.
+    async fn verify(&self) -> Result<String, String> {
+        let tls = &self.server.tls;
+        let known = Some((tls.listen_addresses.as_str(), tls.port));
+        let target = &self.settings.server.verify.target;
+        let Some((hosts, port)) = target.hosts(known, self.settings.server.session.port) else {
+            return Ok(
+                "not proven: there is no TCP listener to look at, or postgres.verify is none"
+                    .to_owned(),
+            );
+        };
+        let mut sentence = String::new();
+        for _ in 0..TRIES {
+            let material = published(self.settings)?;
+            let facts = verify::probe(&hosts, port).await;
+            let now = timing::now();
+            let verdict = verify::judge(&facts, &Expected::of(&material, &[], Vec::new()), now);
+            if verdict == Verdict::Current {
+                return Ok(format!("proven: {} serves the published certificate", facts.address));
+            }
+            sentence = diagnose::explain(verdict, &facts, now).0;
+            // A rotation may have come in between; else nothing will be different.
+            if published(self.settings).is_ok_and(|newer| newer.leaf() == material.leaf()) {
+                break;
+            }
+        }
+        Err(sentence)
+    }
+
+    pub(super) fn write_record(&self) -> Result<(), Error> {
+        self.record.write(&self.server.data_directory)
+    }
+}
+
+/// What gives a setting back what ALTER SYSTEM had set before.
+pub(super) fn restoring(name: &str, before: Option<&str>) -> String {
+    match before {
+        Some(value) => statements::alter_system(name, value),
+        None => statements::alter_system_reset(name),
+    }
+}
+
+/// A file to be written.
+#[derive(Debug)]
+pub(super) struct Edit {
+    /// The file.
+    pub(super) path: PathBuf,
+    /// What it has to hold now.
+    pub(super) before: String,
+    /// What it will hold.
+    pub(super) after: String,
+    /// Where a copy of what it holds now goes, if one is wanted.
+    pub(super) copy: Option<PathBuf>,
+}
+
+impl Edit {
+    fn write(&self) -> std::io::Result<()> {
+        block::edit(&self.path, &self.before, &self.after, self.copy.as_deref())
+    }
+}
+
+/// Where a file's copy goes: beside it, under a name that nothing includes.
+fn copy_of(path: &Path) -> PathBuf {
+    let now = timing::utc(timing::now());
+    let stamp: String = now.chars().filter(char::is_ascii_alphanumeric).collect();
+    let mut copy = path.as_os_str().to_owned();
+    copy.push(format!(".pgsvid-{stamp}-{:04x}", fastrand::u16(..)));
+    PathBuf::from(copy)
+}
+
+/// The set that is published now, or why there is none.
+pub(super) fn published(settings: &Settings) -> Result<Material, String> {
+    let found = publish::examine(&settings.publish, &[], &settings.expectations, timing::now())
+        .map_err(|error| error.to_string())?;
+    if let Some(obstacle) = found.obstacle {
+        return Err(obstacle.to_string());
+    }
+    let material = match found.set {
+        None => return Err("nothing is published yet".to_owned()),
+        Some(Err(unusable)) => return Err(unusable.to_string()),
+        Some(Ok(material)) => material,
+    };
+    if found.missing_links.is_empty() {
+        return Ok(material);
+    }
+    Err(format!("there is no link through ..data: {}", found.missing_links.join(", ")))
+}
+
+fn put_back(done: &[&Edit], objection: &str) -> Result<(), Error> {
+    for Edit { path, before, after, copy } in done.iter().rev() {
+        block::edit(path, after, before, None).map_err(|cause| Error::NotPutBack {
+            objection: objection.to_owned(),
+            path: path.clone(),
+            cause,
+        })?;
+        // What was put back needs no copy.
+        if let Some(copy) = copy {
+            let _ = std::fs::remove_file(copy);
+        }
+    }
+    Ok(())
+}

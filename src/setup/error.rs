@@ -1,0 +1,130 @@
+//! What keeps a set-up from being applied or taken back. Each says what was left as it was.
+
+use std::io;
+use std::path::PathBuf;
+
+use super::block::Marks;
+use crate::{postgres, publish};
+
+/// Why it did not come to an end.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// No session.
+    #[error("cannot log in as superuser {user}: {cause}{}", remedy.as_ref().map(|fix| format!("; {fix}")).unwrap_or_default())]
+    Login {
+        /// The superuser.
+        user: String,
+        /// Why not.
+        cause: postgres::Error,
+        /// What to do.
+        remedy: Option<String>,
+    },
+    /// A role without the power.
+    #[error("role {0} is no superuser; name one: --superuser postgres")]
+    NoSuperuser(String),
+    /// A statement failed.
+    #[error(
+        "PostgreSQL refused `{statement}`: {cause}; `pgsvid setup revert` takes back what was done before"
+    )]
+    Statement {
+        /// The statement.
+        statement: String,
+        /// Why.
+        cause: postgres::Error,
+    },
+    /// A question to the server failed.
+    #[error("cannot examine the server: {0}")]
+    Examination(postgres::Error),
+    /// The server's files are not here.
+    #[error(
+        "cannot reach PostgreSQL's data directory {} from here ({why}): run this where it is, as PostgreSQL's user or as root, or paste what `pgsvid setup all` prints; nothing was changed",
+        path.display()
+    )]
+    Elsewhere {
+        /// The data directory, as the server sees it.
+        path: PathBuf,
+        /// What was found.
+        why: String,
+    },
+    /// The directory of the files cannot be looked at.
+    #[error("{0}; nothing was changed")]
+    Directory(#[from] publish::Error),
+    /// There is nothing to serve.
+    #[error(
+        "no valid set is published in {}: {why}; run `pgsvid fetch` (or `pgsvid run`) with these settings first, since PostgreSQL does not start with ssl = on and without the files; nothing was changed",
+        directory.display()
+    )]
+    NotPublished {
+        /// The published directory.
+        directory: PathBuf,
+        /// What is wrong.
+        why: String,
+    },
+    /// PostgreSQL would refuse the files.
+    #[error("PostgreSQL would refuse the published files: {cause}; {fix}; nothing was changed")]
+    Unusable {
+        /// Why.
+        cause: String,
+        /// What to do.
+        fix: String,
+    },
+    /// The probe says otherwise.
+    #[error("{0}; `pgsvid check` may know the cause")]
+    NotServed(String),
+    /// The settings could not all be set, or the files are not served.
+    #[error("{0}; the settings were put back as they were")]
+    PutBack(Box<Error>),
+    /// And could not be put back either.
+    #[error(
+        "{error}; and the settings could not be put back: {cause}; run `pgsvid setup revert` before PostgreSQL is restarted"
+    )]
+    NotRestored {
+        /// What went wrong first.
+        error: Box<Error>,
+        /// And then.
+        cause: Box<Error>,
+    },
+    /// A file of the server's cannot be read or written.
+    #[error("cannot edit {}: {cause}; it is as it was", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What the kernel said.
+        cause: io::Error,
+    },
+    /// Somebody has edited our marks.
+    #[error("cannot edit {}: {marks}; mend or remove them by hand", path.display())]
+    Marks {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        marks: Marks,
+    },
+    /// The files are wrong before we have touched them.
+    #[error("{0} already: mend it first; pg_hba.conf and pg_ident.conf are as they were")]
+    AlreadyWrong(String),
+    /// The server does not take what we wrote.
+    #[error("PostgreSQL objects: {0}; pg_hba.conf and pg_ident.conf are as they were before")]
+    Objection(String),
+    /// And the former file could not be put back.
+    #[error("{objection}; and {} could not be put back: {cause}; a copy of what it was is beside it", path.display())]
+    NotPutBack {
+        /// What PostgreSQL said.
+        objection: String,
+        /// The file.
+        path: PathBuf,
+        /// What the kernel said.
+        cause: io::Error,
+    },
+    /// The record cannot be read or written.
+    #[error("cannot use the record {}: {cause}", path.display())]
+    Record {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        cause: io::Error,
+    },
+    /// Grants count in their own database.
+    #[error("the set-up was applied in database {0}; revert it there: --database {0}")]
+    OtherDatabase(String),
+}

@@ -1,0 +1,54 @@
+//! What to tell whoever is in charge of a server's configuration, in place of changing it behind their back.
+
+use std::fmt::Write as _;
+
+use super::text::{Piece, text};
+use super::{Settings, plan};
+use crate::postgres::Manager;
+
+/// What to put where, and why it is not done here.
+pub(super) fn instructions(settings: &Settings, manager: Manager) -> String {
+    match manager {
+        Manager::Patroni => format!(
+            "Patroni is in charge of this server's configuration, and would write over it. Merge this into\n\
+             `patronictl edit-config`, its pg_hba and pg_ident above your own lines:\n\n{}",
+            patroni(settings)
+        ),
+        // Its documentation lists ssl and the ssl_*_file settings among the parameters that cannot be changed.
+        Manager::CloudNativePg => "CloudNativePG is in charge of this server's configuration, and fixes the TLS \
+             settings to its own files: it takes\ncertificates from Secrets only (spec.certificates). pgsvid can \
+             serve the clients of such a cluster, and not its server."
+            .to_owned(),
+        Manager::Somebody => format!(
+            "allow_alter_system is off, so somebody else is in charge of this server's configuration. Let them set \
+             this:\n\n{}",
+            text(settings, Piece::PostgresqlConf)
+        ),
+    }
+}
+
+/// The part of Patroni's dynamic configuration.
+fn patroni(settings: &Settings) -> String {
+    let mut yaml = "postgresql:\n  parameters:\n".to_owned();
+    for (name, value) in settings.wanted() {
+        // Writing to a String does not fail.
+        let _ = writeln!(yaml, "    {name}: {}", scalar(&value));
+    }
+    for (key, lines) in
+        [("pg_hba", settings.roles.hba()), ("pg_ident", plan::ident_lines(settings, None))]
+    {
+        let mut lines = lines.lines().filter(|line| !line.starts_with('#')).peekable();
+        if lines.peek().is_some() {
+            let _ = writeln!(yaml, "  {key}:");
+        }
+        for line in lines {
+            let _ = writeln!(yaml, "  - {}", scalar(line));
+        }
+    }
+    yaml
+}
+
+/// A text in YAML, where a single quote is doubled and nothing else means anything.
+fn scalar(text: &str) -> String {
+    format!("'{}'", text.replace('\'', "''"))
+}

@@ -1,0 +1,424 @@
+//! From facts about the server to the steps that set it up: pure, so that it can be shown before anything is done.
+
+use std::fmt::Write as _;
+use std::path::PathBuf;
+
+use super::block::{self, Marks};
+use super::{Settings, managed, text};
+use crate::postgres::{Administration, statements};
+
+/// What is to be done, and what is left to others.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Plan {
+    /// What will be done, in this order.
+    pub steps: Vec<Step>,
+    /// What has to be done elsewhere, by somebody else.
+    pub by_hand: Vec<String>,
+    /// What is worth knowing, and keeps nothing from working.
+    pub notes: Vec<String>,
+}
+
+/// One step.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Step {
+    /// A statement, and the one that takes it back.
+    Sql {
+        /// What to execute.
+        statement: String,
+        /// What takes it back.
+        undo: String,
+    },
+    /// A setting of the whole server's.
+    Setting {
+        /// Its name.
+        name: &'static str,
+        /// The value that it gets.
+        value: String,
+        /// The value in force now, for people.
+        now: String,
+        /// What ALTER SYSTEM has set until now.
+        altered: Option<String>,
+    },
+    /// A marked block in a file.
+    File {
+        /// The file, as the server sees it.
+        path: PathBuf,
+        /// What it holds now.
+        before: String,
+        /// What it will hold.
+        after: String,
+        /// The lines that are new.
+        lines: String,
+    },
+}
+
+/// `pg_hba.conf` or `pg_ident.conf` as it is now: its path, and its text if it can be read here.
+pub(super) type FileNow = (PathBuf, Result<String, String>);
+
+/// Everything that a plan is made from.
+pub(super) struct Facts {
+    /// The server.
+    pub(super) server: Administration,
+    /// Whether certificate, key and CA file of the settings are the published ones already, by whatever path.
+    pub(super) published: [bool; 3],
+    /// `pg_hba.conf` and `pg_ident.conf`.
+    pub(super) files: [FileNow; 2],
+}
+
+/// What setting the server up takes. `pg_hba.conf` and `pg_ident.conf` are edited only if `edit`.
+///
+/// Fails if somebody has damaged the marks of an earlier block.
+pub(super) fn plan(
+    settings: &Settings,
+    facts: &Facts,
+    edit: bool,
+) -> Result<Plan, (PathBuf, Marks)> {
+    let mut plan = Plan::default();
+    role(&mut plan, settings, &facts.server);
+    tls(&mut plan, settings, &facts.server, facts.published);
+    access(&mut plan, settings, facts, edit)?;
+    workloads(&mut plan, settings, &facts.server);
+    Ok(plan)
+}
+
+/// The lines that `pg_ident.conf` needs, where it can include files or not.
+pub(super) fn ident_lines(settings: &Settings, version_number: Option<u32>) -> String {
+    let includes = version_number.is_some_and(text::can_include);
+    match settings.published_map().filter(|_| includes) {
+        // pgsvid's own line stays here: without it no reload would ever read the included file.
+        Some(map) => {
+            let own = settings.roles.peer.as_ref().map(|peer| format!("{}\n", peer.ident_line()));
+            format!("{}{}\n", own.unwrap_or_default(), text::include(&map))
+        }
+        None => settings.roles.ident(),
+    }
+}
+
+fn role(plan: &mut Plan, settings: &Settings, server: &Administration) {
+    let role = &settings.server.session.user;
+    let mut steps = Vec::new();
+    let mut sql = |statement: String, undo: String| steps.push(Step::Sql { statement, undo });
+    match server.roles.get(role) {
+        None => sql(statements::create_role(role), statements::drop_role(role)),
+        Some(false) => sql(statements::let_log_in(role), statements::let_not_log_in(role)),
+        Some(true) => {}
+    }
+    if !server.may_reload {
+        sql(statements::grant_reload(role), statements::revoke_reload(role));
+    }
+    if server.has_reserve == Some(false) {
+        sql(statements::grant_reserve(role), statements::revoke_reserve(role));
+    }
+    if server.in_recovery && !steps.is_empty() {
+        plan.by_hand.push(format!(
+            "this server is a standby: role {role} and its grants have to be made on its primary, where `pgsvid setup \
+             apply` does it"
+        ));
+    } else {
+        plan.steps.extend(steps);
+    }
+}
+
+fn tls(plan: &mut Plan, settings: &Settings, server: &Administration, published: [bool; 3]) {
+    let tls = &server.tls;
+    let now = [&tls.certificate, &tls.private_key, &tls.authorities, &tls.ssl];
+    let [certificate, private_key, authorities] = published;
+    let differing: Vec<_> = settings
+        .wanted()
+        .into_iter()
+        .zip(now)
+        .zip([certificate, private_key, authorities, false])
+        .filter(|(((_, value), now), published)| now.value != *value && !published)
+        .map(|(differing, _)| differing)
+        .collect();
+    if let Some(manager) = server.manager.filter(|_| !differing.is_empty()) {
+        plan.by_hand.push(managed::instructions(settings, manager));
+        return;
+    }
+    let (fixed, free): (Vec<_>, Vec<_>) =
+        differing.into_iter().partition(|(_, now)| now.source.as_deref() == Some("command line"));
+    if !fixed.is_empty() {
+        let options: Vec<String> = fixed
+            .iter()
+            .map(|((name, value), _)| {
+                format!("-c {name}={}", statements::configuration_value(value))
+            })
+            .collect();
+        plan.by_hand.push(format!(
+            "the postmaster's command line goes before every file: start PostgreSQL with {}, or without these options",
+            options.join(" ")
+        ));
+        // One half of a set is no set.
+        return;
+    }
+    plan.steps.extend(free.into_iter().map(|((name, value), now)| Step::Setting {
+        name,
+        value,
+        now: now.value.clone(),
+        altered: server.altered.get(name).cloned(),
+    }));
+}
+
+fn access(
+    plan: &mut Plan,
+    settings: &Settings,
+    facts: &Facts,
+    edit: bool,
+) -> Result<(), (PathBuf, Marks)> {
+    let Facts { server, files: [hba, ident], .. } = facts;
+    let mut left_alone = Vec::new();
+    // The map first: a line of pg_hba.conf must not name one that is not there yet.
+    for ((path, text), lines) in [
+        (ident, ident_lines(settings, Some(server.tls.version_number))),
+        (hba, settings.roles.hba()),
+    ] {
+        let text = match text {
+            Ok(text) => text,
+            Err(why) => {
+                left_alone.push(format!("{} (it cannot be read here: {why})", path.display()));
+                continue;
+            }
+        };
+        let marked = |marks| (path.clone(), marks);
+        let without = block::without(text).map_err(marked)?;
+        let has_block = without != *text;
+        let after =
+            if lines.is_empty() { without } else { block::with(text, &lines).map_err(marked)? };
+        if after == *text || (!has_block && block::says(text, &lines)) {
+            continue;
+        }
+        if !edit || server.manager.is_some() {
+            left_alone.push(path.display().to_string());
+            continue;
+        }
+        plan.steps.push(Step::File { path: path.clone(), before: text.clone(), after, lines });
+    }
+    if left_alone.is_empty() {
+        return Ok(());
+    }
+    let left_alone = left_alone.join(" and ");
+    match server.manager {
+        Some(_) => plan.by_hand.push(format!(
+            "{left_alone}: left alone, too; `pgsvid setup hba` and `pgsvid setup ident` print the lines"
+        )),
+        None if edit => plan.by_hand.push(format!(
+            "{left_alone}: add what `pgsvid setup hba` and `pgsvid setup ident` print"
+        )),
+        None => plan.notes.push(format!(
+            "{left_alone}: left alone, and without lines for pgsvid; add what `pgsvid setup hba` and `pgsvid setup \
+             ident` print, or let --hba write it"
+        )),
+    }
+    Ok(())
+}
+
+fn workloads(plan: &mut Plan, settings: &Settings, server: &Administration) {
+    for role in settings.roles.roles() {
+        let name = statements::identifier(role);
+        match server.roles.get(role) {
+            None => plan.notes.push(format!(
+                "role {role} of [[roles]] does not exist yet: CREATE ROLE {name} LOGIN, and grant it what it may do"
+            )),
+            Some(false) => plan.notes.push(format!(
+                "role {role} of [[roles]] may not log in: ALTER ROLE {name} LOGIN"
+            )),
+            Some(true) => {}
+        }
+    }
+    if let Some(map) =
+        settings.published_map().filter(|_| !text::can_include(server.tls.version_number))
+    {
+        plan.notes.push(format!(
+            "this PostgreSQL's pg_ident.conf cannot include {map}, so a change of [[roles]] needs another `setup apply \
+             --hba`; or set ident_file = '{map}' (a restart), with all other lines in files.ident_lines",
+            map = map.display()
+        ));
+    }
+}
+
+impl Plan {
+    /// Whether something is to be done here.
+    #[must_use]
+    pub fn has_steps(&self) -> bool {
+        !self.steps.is_empty()
+    }
+
+    /// Whether settings are to be altered.
+    pub(super) fn alters_settings(&self) -> bool {
+        self.steps.iter().any(|step| matches!(step, Step::Setting { .. }))
+    }
+
+    /// The plan for people.
+    #[must_use]
+    pub fn text(&self) -> String {
+        let mut text = String::new();
+        // Writing to a String does not fail.
+        for step in &self.steps {
+            let _ = match step {
+                Step::Sql { statement, .. } => writeln!(text, "  sql      {statement}"),
+                Step::Setting { name, value, now, .. } => writeln!(
+                    text,
+                    "  setting  {}   (now {})",
+                    statements::alter_system(name, value),
+                    if now.is_empty() { "empty" } else { now }
+                ),
+                Step::File { path, lines, .. } => writeln!(
+                    text,
+                    "  file     {}: a marked block at its top, and a copy beside it\n             {}",
+                    path.display(),
+                    lines.trim_end().replace('\n', "\n             ")
+                ),
+            };
+        }
+        if self.alters_settings() {
+            text.push_str(
+                "  then     a reload, and a handshake that proves what is served; if PostgreSQL refuses the files, the\n           \
+                 settings are put back\n",
+            );
+        }
+        for item in &self.by_hand {
+            let _ = writeln!(text, "  by hand  {}", item.replace('\n', "\n           "));
+        }
+        for note in &self.notes {
+            let _ = writeln!(text, "  note     {note}");
+        }
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{BTreeMap, BTreeSet};
+    use std::path::Path;
+
+    use super::*;
+    use crate::config::{Flags, Parts};
+    use crate::postgres::{Manager, Setting, TlsSettings};
+
+    fn settings() -> Settings {
+        let flags = Flags {
+            directory: Some("/svids".to_owned()),
+            postgres: Some("/run/postgresql".to_owned()),
+            ..Flags::default()
+        };
+        let parts = Parts::load(&flags, &BTreeMap::new()).unwrap();
+        Settings {
+            server: parts.server().unwrap(),
+            publish: parts.publish.unwrap(),
+            expectations: parts.expectations,
+            roles: parts.roles,
+            ident: parts.ident,
+            superuser: "postgres".to_owned(),
+        }
+    }
+
+    /// A server that nobody has set up.
+    fn facts() -> Facts {
+        let setting = |value: &str| Setting { value: value.to_owned(), ..Setting::default() };
+        Facts {
+            published: [false; 3],
+            files: [
+                (PathBuf::from("/data/pg_hba.conf"), Ok("local all all peer\n".to_owned())),
+                (PathBuf::from("/data/pg_ident.conf"), Ok(String::new())),
+            ],
+            server: Administration {
+                tls: TlsSettings {
+                    ssl: setting("off"),
+                    certificate: setting("server.crt"),
+                    private_key: setting("server.key"),
+                    authorities: setting(""),
+                    version_number: 150_018,
+                    ..TlsSettings::default()
+                },
+                data_directory: PathBuf::from("/data"),
+                hba_file: PathBuf::from("/data/pg_hba.conf"),
+                ident_file: PathBuf::from("/data/pg_ident.conf"),
+                started: 0,
+                in_recovery: false,
+                manager: None,
+                altered: BTreeMap::new(),
+                roles: BTreeMap::from([("postgres".to_owned(), true)]),
+                may_reload: false,
+                has_reserve: None,
+                sees: BTreeSet::new(),
+            },
+        }
+    }
+
+    /// How many steps are SQL, settings and files.
+    fn count(plan: &Plan) -> [usize; 3] {
+        let mut count = [0; 3];
+        for step in &plan.steps {
+            count[match step {
+                Step::Sql { .. } => 0,
+                Step::Setting { .. } => 1,
+                Step::File { .. } => 2,
+            }] += 1;
+        }
+        count
+    }
+
+    #[test]
+    fn a_new_server_gets_everything_in_order_and_a_finished_one_nothing() {
+        let mut facts = facts();
+        facts.server.has_reserve = Some(false);
+        let plan = plan(&settings(), &facts, true).unwrap();
+        assert_eq!(count(&plan), [3, 4, 2]);
+        let mut names = plan.steps.iter().filter_map(|step| match step {
+            Step::Setting { name, .. } => Some(*name),
+            _ => None,
+        });
+        assert_eq!(names.next_back(), Some("ssl"));
+        let first = plan.steps.iter().find_map(|step| match step {
+            Step::File { path, .. } => Some(path.as_path()),
+            _ => None,
+        });
+        assert_eq!(first, Some(Path::new("/data/pg_ident.conf")));
+
+        for step in &plan.steps {
+            if let Step::File { path, after, .. } = step {
+                let file = facts.files.iter_mut().find(|(known, _)| known == path).unwrap();
+                file.1 = Ok(after.clone());
+            }
+        }
+        facts.published = [true; 3];
+        facts.server.tls.ssl.value = "on".to_owned();
+        facts.server.roles.insert("pgsvid".to_owned(), true);
+        (facts.server.may_reload, facts.server.has_reserve) = (true, Some(true));
+        assert_eq!(super::plan(&settings(), &facts, true).unwrap(), Plan::default());
+    }
+
+    #[test]
+    fn what_others_are_in_charge_of_is_left_to_them() {
+        for manager in [Manager::Patroni, Manager::CloudNativePg, Manager::Somebody] {
+            let mut facts = facts();
+            facts.server.manager = Some(manager);
+            let plan = plan(&settings(), &facts, true).unwrap();
+            // Role and grant are no configuration.
+            assert_eq!((count(&plan), plan.by_hand.len()), ([2, 0, 0], 2), "{manager:?}");
+        }
+        let mut facts = facts();
+        facts.server.in_recovery = true;
+        let plan = plan(&settings(), &facts, false).unwrap();
+        assert_eq!((count(&plan), plan.by_hand.len()), ([0, 4, 0], 1));
+        assert!(plan.by_hand[0].contains("is a standby"), "{plan:?}");
+    }
+
+    #[test]
+    fn of_a_set_all_is_altered_or_nothing() {
+        let mut facts = facts();
+        facts.server.tls.private_key.source = Some("command line".to_owned());
+        let plan = plan(&settings(), &facts, false).unwrap();
+        assert_eq!(count(&plan), [2, 0, 0]);
+        assert!(plan.by_hand[0].contains("-c ssl_key_file='/svids/svid_key.pem'"), "{plan:?}");
+    }
+
+    #[test]
+    fn files_that_cannot_be_read_are_for_hands() {
+        let mut facts = facts();
+        facts.files[0].1 = Err("permission denied".to_owned());
+        let plan = plan(&settings(), &facts, true).unwrap();
+        assert_eq!(count(&plan)[2], 1);
+        assert!(plan.by_hand[0].contains("/data/pg_hba.conf (it cannot be read here"), "{plan:?}");
+    }
+}

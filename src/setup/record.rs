@@ -1,0 +1,142 @@
+//! What was done to a server, so that it can be taken back: a file in its data directory, which is this server's alone.
+//!
+//! Written before anything is done. What stands in it and was not done is harmless to take back.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::{Error, replace};
+
+/// Name of the file.
+const NAME: &str = "pgsvid-setup.json";
+/// What this program writes and reads.
+const FORMAT: u32 = 1;
+/// Largest record that is read, in bytes.
+const LARGEST: u64 = 1024 * 1024;
+
+/// What was done.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Record {
+    format: u32,
+    /// Statements that take back what was executed, in the order of execution.
+    pub(super) undo: Vec<Undo>,
+    /// Settings that were altered.
+    pub(super) settings: BTreeMap<String, Change>,
+    /// Files that got a block, each with the first copy of what was there before.
+    pub(super) files: BTreeMap<PathBuf, PathBuf>,
+}
+
+/// A statement that takes another back.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Undo {
+    /// Where it has to be executed.
+    pub(super) database: String,
+    /// The statement.
+    pub(super) statement: String,
+}
+
+/// A setting of `postgresql.auto.conf`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Change {
+    /// What ALTER SYSTEM had set before; `None` if nothing.
+    pub(super) before: Option<String>,
+    /// What we have set.
+    pub(super) after: String,
+}
+
+impl Default for Record {
+    fn default() -> Self {
+        Self { format: FORMAT, undo: Vec::new(), settings: BTreeMap::new(), files: BTreeMap::new() }
+    }
+}
+
+impl Record {
+    /// Reads the record; an empty one if there is none.
+    pub(super) fn read(data_directory: &Path) -> Result<Self, Error> {
+        let path = data_directory.join(NAME);
+        let failed = |cause| Error::Record { path: path.clone(), cause };
+        match std::fs::metadata(&path) {
+            Ok(found) if found.len() > LARGEST => {
+                return Err(failed(io::Error::other("it is far too large")));
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Self::default()),
+            _ => {}
+        }
+        let text = std::fs::read_to_string(&path).map_err(failed)?;
+        let record: Self =
+            serde_json::from_str(&text).map_err(|error| failed(io::Error::other(error)))?;
+        if record.format != FORMAT {
+            let text = format!("its format is {}, and this program knows {FORMAT}", record.format);
+            return Err(failed(io::Error::other(text)));
+        }
+        Ok(record)
+    }
+
+    /// Writes the record, or removes it if there is nothing in it.
+    pub(super) fn write(&self, data_directory: &Path) -> Result<(), Error> {
+        let path = data_directory.join(NAME);
+        self.put(data_directory, &path).map_err(|cause| Error::Record { path, cause })
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    fn put(&self, data_directory: &Path, path: &Path) -> io::Result<()> {
+        if self.is_empty() {
+            return match std::fs::remove_file(path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+                _ => Ok(()),
+            };
+        }
+        let owner = std::fs::metadata(data_directory)?;
+        replace::put(path, &serde_json::to_vec_pretty(self)?, &owner, 0o600)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_comes_back_and_an_empty_one_leaves_no_file() {
+        let directory = tempfile::tempdir().unwrap();
+        let record = Record {
+            undo: vec![Undo { database: "postgres".into(), statement: "DROP ROLE x".into() }],
+            settings: BTreeMap::from([(
+                "ssl".to_owned(),
+                Change { before: None, after: "on".into() },
+            )]),
+            ..Record::default()
+        };
+        record.write(directory.path()).unwrap();
+        assert_eq!(Record::read(directory.path()).unwrap(), record);
+        Record::default().write(directory.path()).unwrap();
+        Record::default().write(directory.path()).unwrap();
+        assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0);
+        assert!(Record::read(directory.path()).unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_record_of_another_kind_is_not_guessed_at() {
+        let directory = tempfile::tempdir().unwrap();
+        for (text, words) in [
+            ("", "EOF"),
+            (r#"{"format":2,"undo":[],"settings":{},"files":{}}"#, "its format is 2"),
+            (r#"{"format":1,"undo":[],"settings":{},"files":{},"more":1}"#, "unknown field"),
+        ] {
+            let path = directory.path().join(NAME);
+            let _ = std::fs::remove_file(&path);
+            let file = std::fs::File::create_new(&path).unwrap();
+            io::Write::write_all(&mut &file, text.as_bytes()).unwrap();
+            let error = Record::read(directory.path()).unwrap_err().to_string();
+            assert!(error.contains(words), "{error}");
+        }
+    }
+}

@@ -1,0 +1,150 @@
+//! `setup revert`: takes back what `setup apply` has done, by its record, and nothing that others have changed since.
+
+use std::fmt::Write as _;
+
+use super::apply::{examine, reachable};
+use super::carry_out::{Edit, Work, restoring};
+use super::record::{Record, Undo};
+use super::{Error, Settings, block};
+use crate::postgres::{Administration, Session};
+
+/// What will be taken back, and the session to do it in.
+pub struct Revert {
+    settings: Settings,
+    session: Session,
+    server: Administration,
+    record: Record,
+    work: Todo,
+}
+
+/// What there is to take back.
+#[derive(Debug, Default)]
+struct Todo {
+    /// Files with our block, to be without it.
+    files: Vec<Edit>,
+    /// Settings, and what they were.
+    settings: Vec<(String, Option<String>)>,
+    /// Statements.
+    statements: Vec<String>,
+    /// What others have changed since.
+    left: Vec<String>,
+}
+
+impl Revert {
+    /// Reads the record and makes a plan; changes nothing.
+    pub async fn prepare(settings: Settings) -> Result<Self, Error> {
+        let (session, server) = examine(&settings).await?;
+        match todo(&settings, &server) {
+            Ok((record, work)) => Ok(Self { settings, session, server, record, work }),
+            Err(error) => {
+                session.close().await;
+                Err(error)
+            }
+        }
+    }
+
+    /// Whether anything was ever applied here.
+    #[must_use]
+    pub fn has_steps(&self) -> bool {
+        !self.record.is_empty()
+    }
+
+    /// The server's version, for people.
+    #[must_use]
+    pub fn version(&self) -> &str {
+        &self.server.tls.version
+    }
+
+    /// What will be done, for people.
+    #[must_use]
+    pub fn text(&self) -> String {
+        let mut text = String::new();
+        // Writing to a String does not fail.
+        for Edit { path, .. } in &self.work.files {
+            let _ = writeln!(text, "  file     {}: the marked block goes", path.display());
+        }
+        for (name, before) in &self.work.settings {
+            let _ = writeln!(text, "  setting  {}", restoring(name, before.as_deref()));
+        }
+        if !self.work.settings.is_empty() || !self.work.files.is_empty() {
+            text.push_str("  then     a reload\n");
+        }
+        for statement in &self.work.statements {
+            let _ = writeln!(text, "  sql      {statement}");
+        }
+        for left in &self.work.left {
+            let _ = writeln!(text, "  left     {left}");
+        }
+        text
+    }
+
+    /// Does it. `say` is told what was done, in a line each.
+    pub async fn carry_out(self, say: &mut dyn FnMut(&str)) -> Result<(), Error> {
+        let Self { settings, session, server, record, work: todo } = self;
+        let mut work =
+            Work { settings: &settings, server: &server, session: &session, record, say };
+        let outcome = take_back(&mut work, &todo).await;
+        session.close().await;
+        outcome
+    }
+
+    /// Ends without having done anything.
+    pub async fn leave(self) {
+        self.session.close().await;
+    }
+}
+
+async fn take_back(work: &mut Work<'_>, todo: &Todo) -> Result<(), Error> {
+    // In the reverse order of its making: nobody is let in by a role that is gone.
+    work.edit_files(&todo.files).await?;
+    work.record.files.clear();
+    work.write_record()?;
+    for (name, before) in &todo.settings {
+        work.restore(name, before.as_deref()).await?;
+    }
+    if !todo.settings.is_empty() {
+        work.reload().await?;
+    }
+    work.record.settings.clear();
+    work.write_record()?;
+    for statement in &todo.statements {
+        work.execute(statement).await?;
+        work.record.undo.pop();
+        work.write_record()?;
+    }
+    Ok(())
+}
+
+fn todo(settings: &Settings, server: &Administration) -> Result<(Record, Todo), Error> {
+    reachable(server)?;
+    let record = Record::read(&server.data_directory)?;
+    let mut todo = Todo::default();
+    for path in record.files.keys() {
+        let failed = |cause| Error::File { path: path.clone(), cause };
+        let (_, now) = block::read(path).map_err(failed)?;
+        let without =
+            block::without(&now).map_err(|marks| Error::Marks { path: path.clone(), marks })?;
+        if without == now {
+            todo.left.push(format!("{}: our block is gone already", path.display()));
+        } else {
+            todo.files.push(Edit { path: path.clone(), before: now, after: without, copy: None });
+        }
+    }
+    for (name, change) in &record.settings {
+        if server.altered.get(name) == Some(&change.after) {
+            todo.settings.push((name.clone(), change.before.clone()));
+        } else {
+            todo.left.push(format!("{name}: it was altered since"));
+        }
+    }
+    // TLS is turned off before its files go.
+    todo.settings.sort_by_key(|(name, _)| name != "ssl");
+    let database = &settings.server.session.database;
+    for Undo { database: of, statement } in record.undo.iter().rev() {
+        if of != database {
+            return Err(Error::OtherDatabase(of.clone()));
+        }
+        todo.statements.push(statement.clone());
+    }
+    Ok((record, todo))
+}

@@ -1,0 +1,142 @@
+//! What is needed, ready to paste or to mount: each piece says why, and for which file it is.
+
+use std::fmt::Write as _;
+
+use super::Settings;
+use crate::postgres::statements::{configuration_value, identifier, role_script};
+
+/// First version of PostgreSQL whose `pg_ident.conf` can include files.
+const INCLUDES: u32 = 16;
+/// Slots to keep back: as many as the role may have connections.
+const RESERVED: u32 = 3;
+
+/// A piece of what is needed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Piece {
+    /// Role and grants.
+    Sql,
+    /// Settings.
+    PostgresqlConf,
+    /// Who is let in.
+    Hba,
+    /// And as whom.
+    Ident,
+    /// All of them, one after the other.
+    All,
+}
+
+// Writing to a String does not fail, so nobody looks at what it returns.
+
+/// The text of a piece, with an end of line.
+#[must_use]
+pub fn text(settings: &Settings, piece: Piece) -> String {
+    match piece {
+        Piece::Sql => sql(settings),
+        Piece::PostgresqlConf => postgresql_conf(settings),
+        Piece::Hba => hba(settings),
+        Piece::Ident => ident(settings),
+        Piece::All => {
+            [sql(settings), postgresql_conf(settings), hba(settings), ident(settings)].join("\n")
+        }
+    }
+}
+
+fn sql(settings: &Settings) -> String {
+    let session = &settings.server.session;
+    let mut text = format!(
+        "\
+-- For psql as a superuser, in the database that pgsvid connects to:
+--   pgsvid setup sql | psql -U {} -d {}{}
+
+{}",
+        settings.superuser,
+        session.database,
+        session.psql_options(),
+        role_script(&session.user),
+    );
+    if let Some(path) = &session.password_file {
+        let _ = write!(
+            text,
+            "\n-- pgsvid logs in with the password in {}: give it to the role, with psql's\n--   \\password {}\n",
+            path.display(),
+            session.user
+        );
+    }
+    let roles = settings.roles.roles();
+    if !roles.is_empty() {
+        text.push_str(
+            "\n-- The roles of [[roles]], where they do not exist yet. What they may do is yours to grant.\n",
+        );
+        for role in roles {
+            let _ = writeln!(text, "-- CREATE ROLE {} LOGIN;", identifier(role));
+        }
+    }
+    text
+}
+
+fn postgresql_conf(settings: &Settings) -> String {
+    let mut text = "\
+# For postgresql.conf. Publish first (pgsvid fetch): with ssl = on and without the files PostgreSQL does not start.
+
+# The published set. PostgreSQL reads it at each reload. ssl_ca_file is what client certificates are checked against.
+"
+    .to_owned();
+    for (name, value) in settings.wanted() {
+        let value = if value == "on" { value } else { configuration_value(&value) };
+        let _ = writeln!(text, "{name} = {value}");
+    }
+    let _ = write!(text, "
+# A listener on TCP, so that a handshake can prove what is served: 'localhost', the default, is enough.
+#listen_addresses = 'localhost'       # needs a restart
+
+# PostgreSQL 16 and later: slots that clients cannot take from pgsvid.
+#reserved_connections = {RESERVED}             # needs a restart
+"
+    );
+    if let Some(map) = settings.published_map() {
+        let _ = write!(text, "
+# Before PostgreSQL {INCLUDES}: the map that pgsvid keeps up to date, in place of pg_ident.conf. All other lines that
+# you need there belong into files.ident_lines.
+#ident_file = {}       # needs a restart
+",
+            configuration_value(&map.display().to_string())
+        );
+    }
+    text
+}
+
+fn hba(settings: &Settings) -> String {
+    format!(
+        "# For pg_hba.conf, above its general lines: the first line that matches decides.\n\n{}",
+        settings.roles.hba()
+    )
+}
+
+fn ident(settings: &Settings) -> String {
+    let mut text = "# For pg_ident.conf.\n\n".to_owned();
+    if let (Some(map), Some(peer)) = (settings.published_map(), &settings.roles.peer) {
+        let _ = write!(text, "\
+# PostgreSQL {INCLUDES} and later need two of these lines, and pgsvid keeps the rest up to date in the included file:
+#   {}
+#   {}
+# Before PostgreSQL {INCLUDES} either ident_file names the published map (see setup postgresql-conf), or all of these
+# lines stand here.
+",
+            peer.ident_line(),
+            include(&map),
+        );
+    }
+    text.push_str(&settings.roles.ident());
+    text
+}
+
+/// The line that reads the published map, where `pg_ident.conf` can include files. A map that is not there yet must not
+/// keep the others from being read.
+pub(super) fn include(map: &std::path::Path) -> String {
+    format!("include_if_exists \"{}\"", map.display())
+}
+
+/// Whether this version's `pg_ident.conf` can include files.
+pub(super) fn can_include(version_number: u32) -> bool {
+    version_number >= INCLUDES * 10_000
+}

@@ -1,0 +1,131 @@
+//! `pgsvid setup` against real servers: what is printed, what is applied, what is taken back, and who gets in by it.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+
+mod applying;
+mod objections;
+mod printing;
+mod refusals;
+mod reverting;
+mod roles;
+
+use std::path::Path;
+
+use test_support::{Account, Cluster, LIMIT, Program, Psql, Setup};
+
+const PGSVID: &str = env!("CARGO_BIN_EXE_pgsvid");
+
+/// How a command has ended.
+struct Ended {
+    status: i32,
+    output: String,
+    error: String,
+}
+
+impl Ended {
+    #[track_caller]
+    fn well(self) -> String {
+        assert_eq!(self.status, 0, "{}{}", self.output, self.error);
+        self.output
+    }
+
+    #[track_caller]
+    fn badly(self, words: &str) -> String {
+        let said = format!("{}{}", self.output, self.error);
+        assert!(self.status == 1 && said.contains(words), "{words:?} in {}: {said}", self.status);
+        said
+    }
+}
+
+/// A server without anything of ours: its cluster has to be prepared by what is tested.
+fn bare() -> Setup {
+    with_cluster(|cluster| cluster)
+}
+
+fn with_cluster(
+    change: impl FnOnce(test_support::ClusterBuilder) -> test_support::ClusterBuilder,
+) -> Setup {
+    Setup::builder(PGSVID).cluster(|_| change(Cluster::builder())).create_bare()
+}
+
+/// Writes the configuration: `files` and `postgres` are more keys of these tables, `more` is whatever follows.
+fn configure(setup: &Setup, files: &str, more: &str) {
+    setup.configure(&format!(
+        "[files]\n{files}\n[postgres]\nos_user = \"{}\"\n{more}",
+        Account::server().name()
+    ));
+}
+
+/// `pgsvid setup …` as PostgreSQL's own user.
+fn run(setup: &Setup, what: &[&str]) -> Ended {
+    run_as(Account::server(), setup, what)
+}
+
+fn run_as(account: &Account, setup: &Setup, what: &[&str]) -> Ended {
+    let path = |path: &Path| path.display().to_string();
+    let arguments = [
+        path(&setup.other.join("pgsvid.toml")),
+        path(setup.files.path()),
+        path(setup.cluster.socket_directory()),
+        setup.cluster.port().to_string(),
+    ];
+    let flags = ["--config", "--directory", "--postgres", "--port"];
+    let flags = flags.into_iter().zip(&arguments).flat_map(|(flag, value)| [flag, value.as_str()]);
+    let all = ["setup"].into_iter().chain(what.iter().copied()).chain(flags);
+    let program = Program::spawn_as(account, PGSVID, all, &[]);
+    let status = program.wait_exit(LIMIT).code().unwrap();
+    Ended { status, output: program.standard_output(), error: program.standard_error() }
+}
+
+/// Publishes the agent's set, as an init container does.
+fn publish(setup: &Setup) {
+    let (endpoint, directory) = (setup.agent.endpoint(), setup.files.path().display().to_string());
+    let arguments =
+        ["fetch", "--timeout", "20s", "--endpoint", &endpoint, "--directory", &directory];
+    let program = Program::spawn(PGSVID, arguments, &[]);
+    assert!(program.wait_exit(LIMIT).success(), "{}", program.standard_error());
+}
+
+fn admin(cluster: &Cluster, statements: &str) -> String {
+    cluster.sql("postgres", "postgres", statements)
+}
+
+/// Everything of a server that a set-up may change.
+fn state(setup: &Setup) -> Vec<String> {
+    let data = setup.cluster.data_directory();
+    let file = |name: &str| std::fs::read_to_string(data.join(name)).unwrap();
+    let mut altered: Vec<String> = file("postgresql.auto.conf")
+        .lines()
+        .filter(|line| !line.starts_with('#'))
+        .map(str::to_owned)
+        .collect();
+    altered.sort_unstable();
+    let mut names: Vec<String> = std::fs::read_dir(&data)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned())
+        .filter(|name| name.contains("pgsvid"))
+        .collect();
+    names.sort_unstable();
+    vec![
+        file("pg_hba.conf"),
+        file("pg_ident.conf"),
+        altered.join("\n"),
+        names.join(" "),
+        admin(&setup.cluster, "SELECT rolname, rolcanlogin FROM pg_roles ORDER BY 1"),
+        admin(&setup.cluster, "SELECT proacl FROM pg_proc WHERE proname = 'pg_reload_conf'"),
+    ]
+}
+
+/// psql over TCP as that role with the certificate in `directory`, as careful as can be.
+fn client(cluster: &Cluster, directory: &Path, role: &str) -> Psql {
+    let directory = directory.display();
+    Psql::new()
+        .env("PGCONNECT_TIMEOUT", "10")
+        .arg("-w")
+        .arg(format!(
+            "host=localhost hostaddr=127.0.0.1 port={} user={role} dbname=postgres sslmode=verify-full \
+             sslcert={directory}/svid.pem sslkey={directory}/svid_key.pem sslrootcert={directory}/svid_bundle.pem",
+            cluster.port()
+        ))
+        .script("SELECT current_user")
+}

@@ -1,0 +1,106 @@
+//! `setup revert` takes back what was applied, and nothing else.
+
+use crate::{admin, bare, configure, publish, run, state};
+
+const ALL: [&str; 3] = ["apply", "--hba", "--yes"];
+const REVERT: [&str; 2] = ["revert", "--yes"];
+
+#[test]
+fn everything_is_as_it_was() {
+    let setup = bare();
+    configure(&setup, "", "");
+    publish(&setup);
+    setup.cluster.start();
+    admin(
+        &setup.cluster,
+        "ALTER SYSTEM SET ssl_ca_file = 'mine.pem'; ALTER SYSTEM SET work_mem = '5MB'",
+    );
+    let before = state(&setup);
+    run(&setup, &ALL).well();
+    let applied = state(&setup);
+    assert!(applied[3].contains("pgsvid-setup.json"), "{applied:?}");
+
+    let shown = run(&setup, &["revert", "--dry-run"]).well();
+    for words in [
+        "pg_hba.conf: the marked block goes",
+        "ALTER SYSTEM RESET ssl\n",
+        "ALTER SYSTEM SET ssl_ca_file = 'mine.pem'",
+        "DROP ROLE IF EXISTS pgsvid",
+    ] {
+        assert!(shown.contains(words), "{words}: {shown}");
+    }
+    assert_eq!(state(&setup), applied);
+
+    run(&setup, &REVERT).well();
+    let mut after = state(&setup);
+    // The copies of the files stay.
+    let copies: Vec<&str> = after[3].split(' ').collect();
+    assert!(
+        copies.len() == 2 && copies.iter().all(|name| name.contains(".conf.pgsvid-")),
+        "{copies:?}"
+    );
+    after[3].clear();
+    // What a grant leaves behind is the privilege list written out.
+    assert!(!after[5].contains("pgsvid"), "{after:?}");
+    assert_eq!(after[..5], before[..5]);
+    let again = run(&setup, &REVERT).well();
+    assert!(again.contains("nothing is to be taken back"), "{again}");
+    setup.cluster.restart();
+}
+
+#[test]
+fn what_others_have_changed_since_stays() {
+    let setup = bare();
+    configure(&setup, "", "");
+    publish(&setup);
+    setup.cluster.start();
+    run(&setup, &ALL).well();
+    admin(&setup.cluster, "ALTER SYSTEM SET ssl_ca_file = 'theirs.pem'");
+    let text = std::fs::read_to_string(setup.cluster.data_directory().join("pg_hba.conf")).unwrap();
+    setup.cluster.set_hba(&format!("{text}\nlocal all theirs reject"));
+    let said = run(&setup, &REVERT).well();
+    assert!(said.contains("left     ssl_ca_file: it was altered since"), "{said}");
+    let after = state(&setup);
+    assert!(after[0].contains("theirs reject") && !after[0].contains("map=pgsvid"), "{}", after[0]);
+    assert_eq!(after[2], "ssl_ca_file = 'theirs.pem'");
+}
+
+#[test]
+fn a_role_that_others_use_by_now_is_said_and_the_rest_is_done() {
+    let setup = bare();
+    configure(&setup, "", "");
+    publish(&setup);
+    setup.cluster.start();
+    run(&setup, &ALL).well();
+    admin(&setup.cluster, "CREATE TABLE theirs (n int); ALTER TABLE theirs OWNER TO pgsvid");
+    run(&setup, &REVERT).badly("PostgreSQL refused `DROP ROLE IF EXISTS pgsvid`");
+    assert_eq!(state(&setup)[2], "");
+    admin(&setup.cluster, "DROP TABLE theirs");
+    run(&setup, &REVERT).well();
+    assert!(!state(&setup)[4].contains("pgsvid"));
+}
+
+#[test]
+fn grants_are_taken_back_in_their_own_database() {
+    let setup = bare();
+    configure(&setup, "", "");
+    publish(&setup);
+    setup.cluster.start();
+    admin(&setup.cluster, "CREATE DATABASE products");
+    run(&setup, &["apply", "--yes", "--database", "products"]).well();
+    run(&setup, &REVERT).badly("revert it there: --database products");
+    run(&setup, &["revert", "--yes", "--database", "products"]).well();
+}
+
+#[test]
+fn a_damaged_record_is_not_guessed_at() {
+    let setup = bare();
+    configure(&setup, "", "");
+    publish(&setup);
+    setup.cluster.start();
+    run(&setup, &ALL).well();
+    setup.cluster.write_file("pgsvid-setup.json", "{");
+    let before = state(&setup);
+    run(&setup, &REVERT).badly("cannot use the record");
+    assert_eq!(state(&setup), before);
+}
