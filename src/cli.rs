@@ -109,26 +109,18 @@ enum Format {
     Json,
 }
 
+/// What every command needs that has to do with the published files and with a PostgreSQL.
 #[derive(Debug, Args)]
-struct Settings {
+struct Place {
     /// Configuration file [env: PGSVID_CONFIG] [default: /etc/pgsvid/pgsvid.toml, if it exists]
     #[arg(long, short, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// The Workload API, unix:///path or tcp://IP:PORT [env: PGSVID_ENDPOINT, then SPIFFE_ENDPOINT_SOCKET]
-    #[arg(long, value_name = "URI")]
-    endpoint: Option<String>,
     /// Directory to publish to; it must exist [env: PGSVID_DIRECTORY]
     #[arg(long, short, value_name = "DIR")]
     directory: Option<String>,
     /// Group that may read the key, by name or number; as root only [env: PGSVID_GROUP]
     #[arg(long, value_name = "GROUP")]
     group: Option<String>,
-    /// Take the SVID with this SPIFFE ID, and no other [env: PGSVID_SPIFFE_ID] [default: the first]
-    #[arg(long, value_name = "ID")]
-    spiffe_id: Option<String>,
-    /// Take the SVID with this hint [env: PGSVID_HINT]
-    #[arg(long, value_name = "HINT")]
-    hint: Option<String>,
     /// Reload and verify the PostgreSQL whose Unix socket is in this directory [env: PGSVID_POSTGRES]
     #[arg(long, value_name = "DIR")]
     postgres: Option<String>,
@@ -144,6 +136,21 @@ struct Settings {
     /// Where to see what is served: auto, none or HOST:PORT [env: PGSVID_VERIFY] [default: auto]
     #[arg(long, value_name = "WHERE")]
     verify: Option<String>,
+}
+
+#[derive(Debug, Args)]
+struct Settings {
+    /// The Workload API, unix:///path or tcp://IP:PORT [env: PGSVID_ENDPOINT, then SPIFFE_ENDPOINT_SOCKET]
+    #[arg(long, value_name = "URI")]
+    endpoint: Option<String>,
+    /// Take the SVID with this SPIFFE ID, and no other [env: PGSVID_SPIFFE_ID] [default: the first]
+    #[arg(long, value_name = "ID")]
+    spiffe_id: Option<String>,
+    /// Take the SVID with this hint [env: PGSVID_HINT]
+    #[arg(long, value_name = "HINT")]
+    hint: Option<String>,
+    #[command(flatten)]
+    place: Place,
     /// text or json [env: PGSVID_LOG_FORMAT] [default: text]
     #[arg(long, value_name = "FORMAT")]
     log_format: Option<String>,
@@ -152,22 +159,31 @@ struct Settings {
     log_level: Option<String>,
 }
 
+impl From<Place> for Flags {
+    fn from(place: Place) -> Self {
+        Self {
+            config: place.config,
+            directory: place.directory,
+            group: place.group,
+            postgres: place.postgres,
+            port: place.port,
+            user: place.user,
+            database: place.database,
+            verify: place.verify,
+            ..Self::default()
+        }
+    }
+}
+
 impl From<Settings> for Flags {
     fn from(settings: Settings) -> Self {
         Self {
-            config: settings.config,
             endpoint: settings.endpoint,
-            directory: settings.directory,
-            group: settings.group,
             spiffe_id: settings.spiffe_id,
             hint: settings.hint,
-            postgres: settings.postgres,
-            port: settings.port,
-            user: settings.user,
-            database: settings.database,
-            verify: settings.verify,
             log_format: settings.log_format,
             log_level: settings.log_level,
+            ..settings.place.into()
         }
     }
 }

@@ -1,12 +1,11 @@
 //! `pgsvid setup`.
 
 use std::io::{BufRead as _, IsTerminal as _, Write as _};
-use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
-use super::{Failure, MISUSED, on_one_thread, say};
-use crate::config::{self, Environment, Flags, Parts};
+use super::{Failure, MISUSED, Place, on_one_thread, say};
+use crate::config::{self, Environment, Parts};
 use crate::setup::{self, Apply, Piece, Revert, text};
 
 #[derive(Debug, Subcommand)]
@@ -53,50 +52,6 @@ pub(super) struct Carrying {
     /// Do not ask
     #[arg(long, short, conflicts_with = "dry_run")]
     yes: bool,
-}
-
-#[derive(Debug, Args)]
-pub(super) struct Place {
-    /// Configuration file [env: PGSVID_CONFIG] [default: /etc/pgsvid/pgsvid.toml, if it exists]
-    #[arg(long, short, value_name = "FILE")]
-    config: Option<PathBuf>,
-    /// Directory that pgsvid publishes to [env: PGSVID_DIRECTORY]
-    #[arg(long, short, value_name = "DIR")]
-    directory: Option<String>,
-    /// Group that may read the key, by name or number [env: PGSVID_GROUP]
-    #[arg(long, value_name = "GROUP")]
-    group: Option<String>,
-    /// Directory of PostgreSQL's Unix socket [env: PGSVID_POSTGRES]
-    #[arg(long, value_name = "DIR")]
-    postgres: Option<String>,
-    /// PostgreSQL's port, which names its socket [env: PGPORT] [default: 5432]
-    #[arg(long, value_name = "PORT")]
-    port: Option<String>,
-    /// Role that pgsvid logs in as [env: PGSVID_USER, then PGUSER] [default: pgsvid]
-    #[arg(long, value_name = "ROLE")]
-    user: Option<String>,
-    /// Database that it connects to [env: PGSVID_DATABASE, then PGDATABASE] [default: postgres]
-    #[arg(long, value_name = "NAME")]
-    database: Option<String>,
-    /// Where to see what is served: auto, none or HOST:PORT [env: PGSVID_VERIFY] [default: auto]
-    #[arg(long, value_name = "WHERE")]
-    verify: Option<String>,
-}
-
-impl From<Place> for Flags {
-    fn from(place: Place) -> Self {
-        Self {
-            config: place.config,
-            directory: place.directory,
-            group: place.group,
-            postgres: place.postgres,
-            port: place.port,
-            user: place.user,
-            database: place.database,
-            verify: place.verify,
-            ..Self::default()
-        }
-    }
 }
 
 pub(super) fn run(what: Setup, environment: &Environment) -> Result<(), Failure> {

@@ -100,6 +100,12 @@ impl Error {
         }
     }
 
+    /// Whether a statement named what is not there, such as a role.
+    #[must_use]
+    pub fn is_about_something_gone(&self) -> bool {
+        matches!(self, Self::Refused { code, .. } if *code == SqlState::UNDEFINED_OBJECT)
+    }
+
     /// When another try makes sense.
     #[must_use]
     pub fn retry(&self) -> Retry {

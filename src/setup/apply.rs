@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::carry_out::{Work, published};
 use super::plan::{self, Facts, FileNow, Plan};
-use super::record::Record;
+use super::record::{self, Lock, Record};
 use super::{Error, Settings, block};
 use crate::postgres::{Administration, Session};
 use crate::{diagnose, survey};
@@ -14,7 +14,8 @@ pub struct Apply {
     settings: Settings,
     session: Session,
     server: Administration,
-    record: Record,
+    /// The record of what was done before, if something is to be done now.
+    recorded: Option<(Lock, Record)>,
     plan: Plan,
 }
 
@@ -24,7 +25,7 @@ impl Apply {
     pub async fn prepare(settings: Settings, edit: bool) -> Result<Self, Error> {
         let (session, server) = examine(&settings).await?;
         match Self::plan_for(&settings, &server, edit) {
-            Ok((record, plan)) => Ok(Self { settings, session, server, record, plan }),
+            Ok((recorded, plan)) => Ok(Self { settings, session, server, recorded, plan }),
             Err(error) => {
                 session.close().await;
                 Err(error)
@@ -36,7 +37,7 @@ impl Apply {
         settings: &Settings,
         server: &Administration,
         edit: bool,
-    ) -> Result<(Record, Plan), Error> {
+    ) -> Result<(Option<(Lock, Record)>, Plan), Error> {
         let seen = survey::files(
             &server.tls,
             &settings.server.session,
@@ -57,13 +58,8 @@ impl Apply {
         if plan.alters_settings() {
             servable(settings, server)?;
         }
-        let record = if plan.has_steps() {
-            reachable(server)?;
-            Record::read(&server.data_directory)?
-        } else {
-            Record::default()
-        };
-        Ok((record, plan))
+        let recorded = plan.has_steps().then(|| record::open(server)).transpose()?;
+        Ok((recorded, plan))
     }
 
     /// What will be done.
@@ -80,10 +76,13 @@ impl Apply {
 
     /// Does it. `say` is told what was done, in a line each.
     pub async fn carry_out(self, say: &mut dyn FnMut(&str)) -> Result<(), Error> {
-        let Self { settings, session, server, record, plan } = self;
-        let mut work =
-            Work { settings: &settings, server: &server, session: &session, record, say };
-        let outcome = work.all(&plan.steps).await;
+        let Self { settings, session, server, recorded, plan } = self;
+        let mut outcome = Ok(());
+        if let Some((_lock, record)) = recorded {
+            let mut work =
+                Work { settings: &settings, server: &server, session: &session, record, say };
+            outcome = work.all(&plan.steps).await;
+        }
         session.close().await;
         outcome
     }
@@ -152,19 +151,5 @@ fn servable(settings: &Settings, server: &Administration) -> Result<(), Error> {
     match diagnose::refused(&files).into_iter().next() {
         Some(found) => Err(Error::Unusable { cause: found.cause, fix: found.fix }),
         None => Ok(()),
-    }
-}
-
-/// Whether the server's data directory is here: by its path, and by the start that its lock file tells of (PostgreSQL:
-/// `miscinit.c`, `CreateLockFile`; the third line).
-pub(super) fn reachable(server: &Administration) -> Result<(), Error> {
-    let elsewhere = |why: String| Error::Elsewhere { path: server.data_directory.clone(), why };
-    let text = std::fs::read_to_string(server.data_directory.join("postmaster.pid"))
-        .map_err(|error| elsewhere(format!("postmaster.pid: {error}")))?;
-    let started = text.lines().nth(2).and_then(|line| line.parse::<u64>().ok());
-    // The two are read from the clock one after the other.
-    match started {
-        Some(started) if started.abs_diff(server.started) <= 2 => Ok(()),
-        _ => Err(elsewhere("its postmaster.pid is another server's".to_owned())),
     }
 }

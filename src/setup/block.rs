@@ -46,6 +46,14 @@ pub(super) fn says(text: &str, lines: &str) -> bool {
     lines.lines().filter(|line| !line.starts_with('#')).all(|line| there.contains(&words(line)))
 }
 
+/// Whether the file has a block, or what is left of one; also if that cannot be told.
+pub(super) fn is_in(path: &Path) -> bool {
+    match read(path) {
+        Ok((_, text)) => without(&text).as_ref() != Ok(&text),
+        Err(_) => true,
+    }
+}
+
 /// What stands before the block, in it, and after it.
 fn find(text: &str) -> Result<Option<(&str, &str, &str)>, Marks> {
     let starts = |mark: &str| {

@@ -119,7 +119,6 @@ impl Work<'_> {
                 _ => None,
             })
             .collect();
-        let former = self.record.files.clone();
         for edit in &edits {
             if let Some(copy) = &edit.copy {
                 // The first copy is the one from before us.
@@ -129,7 +128,8 @@ impl Work<'_> {
         self.write_record()?;
         let outcome = self.edit_files(&edits).await;
         if outcome.is_err() {
-            self.record.files = former;
+            // What was put back is none of ours.
+            self.record.files.retain(|path, _| block::is_in(path));
             self.write_record()?;
         }
         outcome

@@ -116,6 +116,9 @@ pub enum Error {
         /// What the kernel said.
         cause: io::Error,
     },
+    /// Somebody else is setting the server up.
+    #[error("another `pgsvid setup` is at work on this server; wait for it, and try again")]
+    AtWork,
     /// The record cannot be read or written.
     #[error("cannot use the record {}: {cause}", path.display())]
     Record {

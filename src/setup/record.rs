@@ -3,12 +3,16 @@
 //! Written before anything is done. What stands in it and was not done is harmless to take back.
 
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use rustix::fs::FlockOperation;
+use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
 use super::{Error, replace};
+use crate::postgres::Administration;
 
 /// Name of the file.
 const NAME: &str = "pgsvid-setup.json";
@@ -56,9 +60,46 @@ impl Default for Record {
     }
 }
 
+/// Keeps others from setting up or reverting the same server for as long as it lives.
+pub(super) struct Lock {
+    _directory: File,
+}
+
+/// Takes the lock: the data directory's own `flock`, which PostgreSQL does not use.
+fn lock(data_directory: &Path) -> Result<Lock, Error> {
+    let failed = |cause| Error::Record { path: data_directory.to_owned(), cause };
+    let directory = File::open(data_directory).map_err(failed)?;
+    match rustix::fs::flock(&directory, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(Lock { _directory: directory }),
+        Err(Errno::WOULDBLOCK) => Err(Error::AtWork),
+        Err(error) => Err(failed(error.into())),
+    }
+}
+
+/// The record of a server whose data directory is here, under its lock.
+pub(super) fn open(server: &Administration) -> Result<(Lock, Record), Error> {
+    reachable(server)?;
+    let lock = lock(&server.data_directory)?;
+    Ok((lock, Record::read(&server.data_directory)?))
+}
+
+/// Whether the server's data directory is here: by its path, and by the start that its lock file tells of (PostgreSQL:
+/// `miscinit.c`, `CreateLockFile`; the third line).
+fn reachable(server: &Administration) -> Result<(), Error> {
+    let elsewhere = |why: String| Error::Elsewhere { path: server.data_directory.clone(), why };
+    let text = std::fs::read_to_string(server.data_directory.join("postmaster.pid"))
+        .map_err(|error| elsewhere(format!("postmaster.pid: {error}")))?;
+    let started = text.lines().nth(2).and_then(|line| line.parse::<u64>().ok());
+    // The two are read from the clock one after the other.
+    match started {
+        Some(started) if started.abs_diff(server.started) <= 2 => Ok(()),
+        _ => Err(elsewhere("its postmaster.pid is another server's".to_owned())),
+    }
+}
+
 impl Record {
     /// Reads the record; an empty one if there is none.
-    pub(super) fn read(data_directory: &Path) -> Result<Self, Error> {
+    fn read(data_directory: &Path) -> Result<Self, Error> {
         let path = data_directory.join(NAME);
         let failed = |cause| Error::Record { path: path.clone(), cause };
         match std::fs::metadata(&path) {
@@ -133,7 +174,7 @@ mod tests {
         ] {
             let path = directory.path().join(NAME);
             let _ = std::fs::remove_file(&path);
-            let file = std::fs::File::create_new(&path).unwrap();
+            let file = File::create_new(&path).unwrap();
             io::Write::write_all(&mut &file, text.as_bytes()).unwrap();
             let error = Record::read(directory.path()).unwrap_err().to_string();
             assert!(error.contains(words), "{error}");

@@ -2,9 +2,9 @@
 
 use std::fmt::Write as _;
 
-use super::apply::{examine, reachable};
+use super::apply::examine;
 use super::carry_out::{Edit, Work, restoring};
-use super::record::{Record, Undo};
+use super::record::{self, Lock, Record, Undo};
 use super::{Error, Settings, block};
 use crate::postgres::{Administration, Session};
 
@@ -13,6 +13,7 @@ pub struct Revert {
     settings: Settings,
     session: Session,
     server: Administration,
+    lock: Lock,
     record: Record,
     work: Todo,
 }
@@ -35,7 +36,7 @@ impl Revert {
     pub async fn prepare(settings: Settings) -> Result<Self, Error> {
         let (session, server) = examine(&settings).await?;
         match todo(&settings, &server) {
-            Ok((record, work)) => Ok(Self { settings, session, server, record, work }),
+            Ok((lock, record, work)) => Ok(Self { settings, session, server, lock, record, work }),
             Err(error) => {
                 session.close().await;
                 Err(error)
@@ -80,11 +81,12 @@ impl Revert {
 
     /// Does it. `say` is told what was done, in a line each.
     pub async fn carry_out(self, say: &mut dyn FnMut(&str)) -> Result<(), Error> {
-        let Self { settings, session, server, record, work: todo } = self;
+        let Self { settings, session, server, lock, record, work: todo } = self;
         let mut work =
             Work { settings: &settings, server: &server, session: &session, record, say };
         let outcome = take_back(&mut work, &todo).await;
         session.close().await;
+        drop(lock);
         outcome
     }
 
@@ -108,16 +110,19 @@ async fn take_back(work: &mut Work<'_>, todo: &Todo) -> Result<(), Error> {
     work.record.settings.clear();
     work.write_record()?;
     for statement in &todo.statements {
-        work.execute(statement).await?;
+        match work.execute(statement).await {
+            // Whom a grant was for is gone, and the grant with him.
+            Err(Error::Statement { cause, .. }) if cause.is_about_something_gone() => {}
+            done => done?,
+        }
         work.record.undo.pop();
         work.write_record()?;
     }
     Ok(())
 }
 
-fn todo(settings: &Settings, server: &Administration) -> Result<(Record, Todo), Error> {
-    reachable(server)?;
-    let record = Record::read(&server.data_directory)?;
+fn todo(settings: &Settings, server: &Administration) -> Result<(Lock, Record, Todo), Error> {
+    let (lock, record) = record::open(server)?;
     let mut todo = Todo::default();
     for path in record.files.keys() {
         let failed = |cause| Error::File { path: path.clone(), cause };
@@ -146,5 +151,5 @@ fn todo(settings: &Settings, server: &Administration) -> Result<(Record, Todo), 
         }
         todo.statements.push(statement.clone());
     }
-    Ok((record, todo))
+    Ok((lock, record, todo))
 }

@@ -4,7 +4,7 @@ use std::os::unix::fs::MetadataExt as _;
 
 use test_support::Account;
 
-use crate::{admin, bare, client, configure, publish, run, run_as, state, with_cluster};
+use crate::{admin, bare, configure, login, publish, run, run_as, state, with_cluster};
 
 const APP: &str = "[[roles]]\nspiffe_id = \"spiffe://example.org/ns/test/sa/db\"\nrole = \"app\"\ncn = \"localhost\"\n";
 const ALL: [&str; 3] = ["apply", "--hba", "--yes"];
@@ -40,7 +40,7 @@ fn from_nothing_to_a_server_that_serves_and_lets_in() {
     assert!(done.contains("serves the published certificate"), "{done}");
     let pgsvid = setup.spawn();
     pgsvid.current(0);
-    let output = client(&setup.cluster, setup.files.path(), "app").run();
+    let output = login(&setup.cluster, setup.files.path(), "app");
     assert_eq!(output.stdout, "app", "{output:?}");
     setup.agent.rotate().unwrap();
     pgsvid.current(1);

@@ -11,7 +11,7 @@ mod roles;
 
 use std::path::Path;
 
-use test_support::{Account, Cluster, LIMIT, Program, Psql, Setup};
+use test_support::{Account, Cluster, LIMIT, Program, PsqlOutput, Setup};
 
 const PGSVID: &str = env!("CARGO_BIN_EXE_pgsvid");
 
@@ -116,16 +116,7 @@ fn state(setup: &Setup) -> Vec<String> {
     ]
 }
 
-/// psql over TCP as that role with the certificate in `directory`, as careful as can be.
-fn client(cluster: &Cluster, directory: &Path, role: &str) -> Psql {
-    let directory = directory.display();
-    Psql::new()
-        .env("PGCONNECT_TIMEOUT", "10")
-        .arg("-w")
-        .arg(format!(
-            "host=localhost hostaddr=127.0.0.1 port={} user={role} dbname=postgres sslmode=verify-full \
-             sslcert={directory}/svid.pem sslkey={directory}/svid_key.pem sslrootcert={directory}/svid_bundle.pem",
-            cluster.port()
-        ))
-        .script("SELECT current_user")
+/// Logs in over TCP as that role with the certificate in `directory`, and asks who it is.
+fn login(cluster: &Cluster, directory: &Path, role: &str) -> PsqlOutput {
+    cluster.client(directory, role, "").script("SELECT current_user").run()
 }

@@ -2,7 +2,7 @@
 
 use test_support::LIMIT;
 
-use crate::{PGSVID, bare, configure, publish, run};
+use crate::{PGSVID, bare, configure, login, publish, run};
 
 const ROLES: &str = "[[roles]]\nspiffe_id = \"spiffe://example.org/ns/test/sa/db\"\nrole = \"app\"\ncn = \"localhost\"\n";
 
@@ -29,7 +29,7 @@ fn pasted_it_sets_a_server_up() {
     let pgsvid = setup.spawn();
     cluster.sighup();
     pgsvid.current(0);
-    let output = crate::client(cluster, setup.files.path(), "app").run();
+    let output = login(cluster, setup.files.path(), "app");
     assert_eq!(output.stdout, "app", "{output:?}");
 
     // And the uncommented extras are right as well.

@@ -81,6 +81,35 @@ fn a_role_that_others_use_by_now_is_said_and_the_rest_is_done() {
 }
 
 #[test]
+fn a_role_that_is_gone_already_is_no_obstacle() {
+    let setup = bare();
+    configure(&setup, "", "");
+    publish(&setup);
+    setup.cluster.start();
+    let before = state(&setup);
+    run(&setup, &["apply", "--yes"]).well();
+    admin(&setup.cluster, "DROP OWNED BY pgsvid; DROP ROLE pgsvid");
+    run(&setup, &REVERT).well();
+    assert_eq!(state(&setup)[..5], before[..5]);
+}
+
+#[test]
+fn one_at_a_time() {
+    let setup = bare();
+    configure(&setup, "", "");
+    publish(&setup);
+    setup.cluster.start();
+    // Whoever has the lock may be asking his administrator.
+    let directory = std::fs::File::open(setup.cluster.data_directory()).unwrap();
+    directory.lock().unwrap();
+    for what in [&["apply", "--yes"], &REVERT] {
+        run(&setup, what).badly("another `pgsvid setup` is at work");
+    }
+    directory.unlock().unwrap();
+    run(&setup, &["apply", "--yes"]).well();
+}
+
+#[test]
 fn grants_are_taken_back_in_their_own_database() {
     let setup = bare();
     configure(&setup, "", "");

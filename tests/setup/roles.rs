@@ -7,7 +7,7 @@ use rcgen::{
 use serde_json::Value;
 use test_support::{Account, Directory, LIMIT, Pgsvid, Program, Psql, PsqlOutput, Setup};
 
-use crate::{PGSVID, admin, client, configure, run};
+use crate::{PGSVID, admin, configure, login, run};
 
 const REPORTS: &str = "spiffe://example.org/ns/applications/sa/reports";
 const BILLING: &str = "spiffe://example.org/ns/applications/sa/billing";
@@ -66,20 +66,20 @@ fn holder(svid: &Svid) -> Directory {
     directory
 }
 
-fn login(setup: &Setup, entry: &Entry, role: &str) -> PsqlOutput {
+fn workload(setup: &Setup, entry: &Entry, role: &str) -> PsqlOutput {
     let directory = holder(&setup.agent.issue(entry).unwrap());
-    client(&setup.cluster, directory.path(), role).run()
+    login(&setup.cluster, directory.path(), role)
 }
 
 #[track_caller]
 fn gets_in(setup: &Setup, entry: &Entry, role: &str) {
-    let output = login(setup, entry, role);
+    let output = workload(setup, entry, role);
     assert_eq!(output.stdout, role, "{output:?}");
 }
 
 #[track_caller]
 fn is_refused(setup: &Setup, entry: &Entry, role: &str) {
-    let output = login(setup, entry, role);
+    let output = workload(setup, entry, role);
     assert!(output.stderr.contains("authentication failed for user"), "{role}: {output:?}");
 }
 
@@ -234,10 +234,10 @@ fn a_person_of_the_corporate_ca_gets_in_beside_the_workloads() {
         directory.write("svid_key.pem", pem("PRIVATE KEY", &key.serialize_der()), 0o600);
         directory
     };
-    let output = client(&setup.cluster, person("alice").path(), "alice").run();
+    let output = login(&setup.cluster, person("alice").path(), "alice");
     assert_eq!(output.stdout, "alice", "{output:?}");
     for (name, role) in [("bob", "alice"), ("alice", "reports")] {
-        let output = client(&setup.cluster, person(name).path(), role).run();
+        let output = login(&setup.cluster, person(name).path(), role);
         assert!(output.stderr.contains("authentication failed for user"), "{output:?}");
     }
     gets_in(&setup, &uid(REPORTS), "reports");

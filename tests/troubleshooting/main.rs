@@ -143,17 +143,7 @@ fn reload(cluster: &Cluster) {
 
 /// psql over TCP as that role, with the certificate in `directory`, as careful as can be.
 fn client(cluster: &Cluster, directory: &Path, role: &str, more: &str) -> Psql {
-    let directory = directory.display();
-    Psql::new()
-        .env("PGCONNECT_TIMEOUT", "10")
-        .arg("-w")
-        .arg(format!(
-            "host=localhost hostaddr=127.0.0.1 port={} user={role} dbname=postgres sslmode=verify-full \
-             sslcert={directory}/svid.pem sslkey={directory}/svid_key.pem \
-             sslrootcert={directory}/svid_bundle.pem {more}",
-            cluster.port()
-        ))
-        .script("SELECT 1")
+    cluster.client(directory, role, more).script("SELECT 1")
 }
 
 /// Every row is tested: the beginning of its symptom is a text of these tests.

@@ -119,6 +119,18 @@ impl Cluster {
             .env("PGCONNECT_TIMEOUT", "10")
     }
 
+    /// psql over TCP as that role with the certificate in `directory`, as careful as can be; `more` is added to the
+    /// connection string.
+    pub fn client(&self, directory: &Path, role: &str, more: &str) -> Psql {
+        let directory = directory.display();
+        Psql::new().env("PGCONNECT_TIMEOUT", "10").arg("-w").arg(format!(
+            "host=localhost hostaddr=127.0.0.1 port={} user={role} dbname=postgres sslmode=verify-full \
+             sslcert={directory}/svid.pem sslkey={directory}/svid_key.pem \
+             sslrootcert={directory}/svid_bundle.pem {more}",
+            self.port()
+        ))
+    }
+
     /// What the statements answer: columns apart by `|`, one row a line. Each statement is one of
     /// its own, as `ALTER SYSTEM` needs it.
     #[track_caller]
