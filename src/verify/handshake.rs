@@ -6,6 +6,7 @@
 
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{ResolvesClientCert, Resumption};
@@ -15,16 +16,20 @@ use rustls::pki_types::{CertificateDer, ServerName, SubjectPublicKeyInfoDer, Uni
 use rustls::sign::CertifiedKey;
 use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, SignatureScheme};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 
 use super::Served;
 use crate::material::Certificate;
 
 /// What the server's bytes beyond the handshake may amount to before we stop reading.
-const LONGEST_FAREWELL: usize = 4096;
+const LONGEST_FAREWELL: u64 = 4096;
+/// How long a server may take to end the connection.
+const FAREWELL: Duration = Duration::from_secs(2);
 
-/// Shakes hands, says goodbye, and waits until the server has heard it.
-pub(super) async fn shake<S>(stream: S) -> io::Result<Served>
+/// Shakes hands. What is left to do is to say goodbye.
+pub(super) async fn shake<S>(stream: S) -> io::Result<(Served, Goodbye<S>)>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
@@ -38,7 +43,7 @@ where
     config.enable_sni = false;
     let name = ServerName::IpAddress(std::net::Ipv4Addr::LOCALHOST.into());
 
-    let mut stream = TlsConnector::from(Arc::new(config)).connect(name, stream).await?;
+    let stream = TlsConnector::from(Arc::new(config)).connect(name, stream).await?;
     let (_, session) = stream.get_ref();
     let (leaf, rest) = session
         .peer_certificates()
@@ -55,13 +60,25 @@ where
         protocol: protocol.unwrap_or("unknown").to_owned(),
         cipher: cipher.unwrap_or("unknown").to_owned(),
     };
-    // Without close_notify, or without waiting for the end, PostgreSQL logs a lost connection. What we know
-    // we know by now, so an error here changes nothing.
-    if stream.shutdown().await.is_ok() {
-        let mut farewell = vec![0; LONGEST_FAREWELL];
-        while matches!(stream.read(&mut farewell).await, Ok(read) if read > 0) {}
+    Ok((served, Goodbye(stream)))
+}
+
+/// The end of a connection over which hands were shaken.
+pub(super) struct Goodbye<S>(TlsStream<S>);
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Goodbye<S> {
+    /// Sends `close_notify` and waits until the server has heard it: without either, PostgreSQL logs a lost
+    /// connection. A server that does not end, or has no end of words, is left to itself.
+    pub(super) async fn say(mut self) {
+        let farewell = async {
+            if self.0.shutdown().await.is_ok() {
+                let mut rest = self.0.take(LONGEST_FAREWELL);
+                // What we know we know by now, so an error here changes nothing.
+                let _ = tokio::io::copy(&mut rest, &mut tokio::io::sink()).await;
+            }
+        };
+        let _ = timeout(FAREWELL, farewell).await;
     }
-    Ok(served)
 }
 
 /// PostgreSQL 15 prefers prime256v1 (`ssl_ecdh_curve`): offered first, it saves a round trip.

@@ -13,7 +13,7 @@ use std::time::{Duration, SystemTime};
 
 pub use address::{InvalidTarget, Target, addresses};
 pub use judge::{Expected, Verdict, judge};
-pub use probe::probe;
+pub use probe::{ask, probe};
 
 use crate::material::Certificate;
 
@@ -26,7 +26,7 @@ pub struct Settings {
     pub every: Duration,
 }
 
-/// Limit for one address: connecting, the handshake, and the end.
+/// Limit for one address: connecting and the handshake.
 const LIMIT: Duration = Duration::from_secs(5);
 
 /// What one probe has seen.

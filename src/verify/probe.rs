@@ -1,16 +1,20 @@
 //! One probe: connect, ask for TLS, shake hands, over the first address that answers.
 
 use std::io;
+use std::pin::Pin;
+use std::task::Poll;
 
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 
+use super::handshake::{self, Goodbye};
 use super::ssl_request::{self, Reply};
-use super::{Answer, Facts, LIMIT, handshake};
+use super::{Answer, Facts, LIMIT};
 
 /// Probes the hosts in order until one gives an answer. Never fails: not being answered is a fact, too.
 ///
-/// Each host has five seconds.
+/// Each host has five seconds to answer.
 pub async fn probe(hosts: &[String], port: u16) -> Facts {
     let mut facts = Facts {
         address: format!("port {port}"),
@@ -19,12 +23,11 @@ pub async fn probe(hosts: &[String], port: u16) -> Facts {
     for host in hosts {
         let address =
             if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") };
-        let answer = match timeout(LIMIT, ask(host, port)).await {
-            Ok(Ok(answer)) => answer,
+        let deadline = Instant::now() + LIMIT;
+        let answer = match timeout_at(deadline, connect(host, port)).await {
+            Ok(Ok(stream)) => ask(stream, deadline).await,
             Ok(Err(error)) => Answer::Nothing(explain(&error)),
-            Err(_) => {
-                Answer::Nothing(format!("no answer within {}", humantime::format_duration(LIMIT)))
-            }
+            Err(_) => too_late(),
         };
         let answered = !matches!(answer, Answer::Nothing(_));
         facts = Facts { address, answer };
@@ -35,28 +38,71 @@ pub async fn probe(hosts: &[String], port: u16) -> Facts {
     facts
 }
 
-async fn ask(host: &str, port: u16) -> io::Result<Answer> {
-    let mut stream = TcpStream::connect((host, port)).await?;
+async fn connect(host: &str, port: u16) -> io::Result<TcpStream> {
+    let stream = TcpStream::connect((host, port)).await?;
     stream.set_nodelay(true)?;
+    Ok(stream)
+}
+
+/// Asks over a connection that is made already, until `deadline`. Never fails, as [`probe`] does not.
+///
+/// After a handshake the server has a little longer, to say goodbye: what is known by then is known.
+pub async fn ask<S>(stream: S, deadline: Instant) -> Answer
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    match timeout_at(deadline, question(stream)).await {
+        Ok(Ok((answer, goodbye))) => {
+            if let Some(goodbye) = goodbye {
+                goodbye.say().await;
+            }
+            answer
+        }
+        Ok(Err(error)) => Answer::Nothing(explain(&error)),
+        Err(_) => too_late(),
+    }
+}
+
+async fn question<S>(mut stream: S) -> io::Result<(Answer, Option<Goodbye<S>>)>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
     match ssl_request::ask(&mut stream).await? {
-        Reply::Plaintext => Ok(Answer::Plaintext),
+        Reply::Plaintext => Ok((Answer::Plaintext, None)),
         Reply::Error => {
             Err(io::Error::other("the server answered with an error instead of S or N"))
         }
         Reply::Garbage => Err(io::Error::other("what listens there is no PostgreSQL")),
+        // The server may send its first TLS byte only after our ClientHello.
+        Reply::Tls if has_spoken(&mut stream).await? => {
+            Err(io::Error::other("bytes were injected before the TLS handshake"))
+        }
         Reply::Tls => {
-            // The server may send its first TLS byte only after our ClientHello.
-            let mut early = [0; 1];
-            match stream.try_read(&mut early) {
-                Ok(0) => Err(io::ErrorKind::UnexpectedEof.into()),
-                Ok(_) => Err(io::Error::other("bytes were injected before the TLS handshake")),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    Ok(Answer::Served(Box::new(handshake::shake(stream).await?)))
-                }
-                Err(error) => Err(error),
-            }
+            let (served, goodbye) = handshake::shake(stream).await?;
+            Ok((Answer::Served(Box::new(served)), Some(goodbye)))
         }
     }
+}
+
+/// Whether a byte is there already, without waiting for one; fails if the stream has ended.
+async fn has_spoken<S: AsyncRead + Unpin>(stream: &mut S) -> io::Result<bool> {
+    let mut early = [0; 1];
+    std::future::poll_fn(|context| {
+        let mut early = ReadBuf::new(&mut early);
+        Poll::Ready(match Pin::new(&mut *stream).poll_read(context, &mut early) {
+            Poll::Pending => Ok(false),
+            Poll::Ready(Ok(())) if early.filled().is_empty() => {
+                Err(io::ErrorKind::UnexpectedEof.into())
+            }
+            Poll::Ready(Ok(())) => Ok(true),
+            Poll::Ready(Err(error)) => Err(error),
+        })
+    })
+    .await
+}
+
+fn too_late() -> Answer {
+    Answer::Nothing(format!("no answer within {}", humantime::format_duration(LIMIT)))
 }
 
 /// The kernel's words, or ours; never the server's.
@@ -65,5 +111,83 @@ fn explain(error: &io::Error) -> String {
         io::ErrorKind::ConnectionRefused => "nobody listens there".to_owned(),
         io::ErrorKind::UnexpectedEof => "the server ended the connection".to_owned(),
         _ => error.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use dev_agent::{Authority, Entry, Svid};
+    use rustls::ServerConfig;
+    use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer};
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
+    use tokio_rustls::TlsAcceptor;
+    use tokio_rustls::server::TlsStream;
+
+    use super::*;
+
+    /// A server that shakes hands, and does `then`.
+    async fn asked<F>(svid: Svid, then: impl FnOnce(TlsStream<DuplexStream>) -> F) -> Answer
+    where
+        F: Future<Output = ()>,
+    {
+        let (ours, mut theirs) = tokio::io::duplex(1 << 16);
+        let chain = svid.chain.into_iter().map(CertificateDer::from).collect();
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config = ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(chain, PrivatePkcs8KeyDer::from(svid.key).into())
+            .unwrap();
+        let server = async {
+            theirs.read_exact(&mut [0; 8]).await.unwrap();
+            theirs.write_all(b"S").await.unwrap();
+            then(TlsAcceptor::from(Arc::new(config)).accept(theirs).await.unwrap()).await;
+        };
+        tokio::join!(ask(ours, Instant::now() + LIMIT), server).0
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_a_server_has_shown_counts_however_it_takes_its_leave() {
+        let authority = Authority::new("example.org", false).unwrap();
+        let issue = || authority.issue(&Entry::new("spiffe://example.org/db")).unwrap();
+        let assert_shown = |answer: &Answer, svid: &Svid, how: &str| match answer {
+            Answer::Served(served) => assert_eq!(served.leaf.der(), svid.leaf(), "{how}"),
+            other => panic!("{how}: {other:?}"),
+        };
+
+        let svid = issue();
+        let silent = |stream| async {
+            tokio::time::sleep(Duration::from_secs(3600)).await;
+            drop(stream);
+        };
+        assert_shown(&asked(svid.clone(), silent).await, &svid, "it never ends");
+
+        let talkative = |mut stream: TlsStream<DuplexStream>| async move {
+            while stream.write_all(&[b'x'; 1000]).await.is_ok() {}
+        };
+        assert_shown(&asked(svid.clone(), talkative).await, &svid, "it does not stop talking");
+
+        assert_shown(&asked(svid.clone(), async |stream| drop(stream)).await, &svid, "it is gone");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn p10_a_byte_after_the_answer_is_seen_before_tls_begins() {
+        for (answer, reason) in [
+            (&b"SS"[..], "bytes were injected before the TLS handshake"),
+            (b"S\x16\x03\x03", "bytes were injected before the TLS handshake"),
+            (b"S", "no answer within 5s"),
+            (b"", "no answer within 5s"),
+        ] {
+            let (ours, mut theirs) = tokio::io::duplex(64);
+            theirs.write_all(answer).await.unwrap();
+            match ask(ours, Instant::now() + LIMIT).await {
+                Answer::Nothing(why) => assert_eq!(why, reason, "{answer:?}"),
+                other => panic!("{answer:?}: {other:?}"),
+            }
+        }
     }
 }
