@@ -8,6 +8,7 @@ use super::error::shown;
 use super::message::{self, Discarded};
 use super::{Error, Settings, channel, limits};
 use crate::material::Material;
+use crate::timing;
 
 /// Most SVIDs that are listed.
 const MOST_LISTED: usize = 32;
@@ -59,11 +60,6 @@ pub async fn look(settings: &Settings) -> Result<Look, Error> {
         took,
         offered,
         count: message.svids.len(),
-        material: message::material(
-            message,
-            &settings.selection,
-            &settings.expectations,
-            settings.federated_bundles,
-        ),
+        material: settings.material(message, timing::now()),
     })
 }

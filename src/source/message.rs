@@ -1,14 +1,16 @@
 //! From one message of the Workload API to one offer: which SVID to take, and what of it.
 
+use std::time::SystemTime;
+
 use pgsvid_proto::{X509svid, X509svidResponse};
 use tracing::warn;
 use zeroize::{Zeroize as _, Zeroizing};
 
+use super::Settings;
+use super::error::shown;
 use crate::material::{
-    Certificate, Expectations, LARGEST_BUNDLE, Material, Offer, Rejection, TrustDomain,
-    certificates,
+    Certificate, LARGEST_BUNDLE, Material, Offer, Rejection, TrustDomain, certificates,
 };
-use crate::timing;
 
 /// Which of several SVIDs to take. Without any wish the first one is the default identity.
 #[derive(Debug, Clone, Default)]
@@ -40,32 +42,36 @@ pub enum Discarded {
     Rejected(#[from] Rejection),
 }
 
-/// Chooses one SVID of the message and checks it. Every other key in the message is zeroed.
-pub(super) fn material(
-    mut message: X509svidResponse,
-    selection: &Selection,
-    expectations: &Expectations,
-    federated_bundles: bool,
-) -> Result<Material, Discarded> {
-    let chosen = select(&message.svids, selection).map(|index| message.svids.swap_remove(index));
-    for other in &mut message.svids {
-        other.x509_svid_key.zeroize();
+impl Settings {
+    /// Chooses one SVID of the message and checks it. Every other key in the message is zeroed.
+    ///
+    /// `now` is the wall-clock time that validity is judged by.
+    pub fn material(
+        &self,
+        mut message: X509svidResponse,
+        now: SystemTime,
+    ) -> Result<Material, Discarded> {
+        let chosen = select(&message.svids, &self.selection);
+        let chosen = chosen.map(|index| message.svids.swap_remove(index));
+        for other in &mut message.svids {
+            other.x509_svid_key.zeroize();
+        }
+        let chosen = chosen?;
+        let federated = if self.federated_bundles {
+            foreign_authorities(&message, &chosen.spiffe_id)
+        } else {
+            Vec::new()
+        };
+        let offer = Offer {
+            spiffe_id: Some(chosen.spiffe_id),
+            hint: chosen.hint,
+            chain: chosen.x509_svid,
+            key: Zeroizing::new(chosen.x509_svid_key),
+            bundle: chosen.bundle,
+            federated,
+        };
+        Ok(Material::check(offer, &self.expectations, now)?)
     }
-    let chosen = chosen?;
-    let federated = if federated_bundles {
-        foreign_authorities(&message, &chosen.spiffe_id)
-    } else {
-        Vec::new()
-    };
-    let offer = Offer {
-        spiffe_id: Some(chosen.spiffe_id),
-        hint: chosen.hint,
-        chain: chosen.x509_svid,
-        key: Zeroizing::new(chosen.x509_svid_key),
-        bundle: chosen.bundle,
-        federated,
-    };
-    Ok(Material::check(offer, expectations, timing::now())?)
 }
 
 /// The first match, as the specification has it for equal hints.
@@ -82,8 +88,8 @@ pub(super) fn select(svids: &[X509svid], selection: &Selection) -> Result<usize,
             .iter()
             .take(8)
             .map(|svid| match svid.hint.as_str() {
-                "" => svid.spiffe_id.escape_debug().to_string(),
-                hint => format!("{} (hint {hint:?})", svid.spiffe_id.escape_debug()),
+                "" => shown(&svid.spiffe_id),
+                hint => format!("{} (hint \"{}\")", shown(&svid.spiffe_id), shown(hint)),
             })
             .collect();
         Discarded::NoMatch { offered: svids.len(), wanted: wish(selection), list: list.join(", ") }
@@ -114,7 +120,7 @@ fn foreign_authorities(message: &X509svidResponse, own_id: &str) -> Vec<Certific
                 Err(error) => warn!(%domain, %error, "a federated bundle is malformed; ignored"),
             },
             Err(error) => {
-                let domain = domain.escape_debug().to_string();
+                let domain = shown(domain);
                 warn!(domain, %error, "a federated bundle is of no trust domain; ignored");
             }
         }

@@ -12,7 +12,7 @@ use tonic::Streaming;
 use tracing::{debug, error, info, warn};
 
 use super::error::{Class, Error};
-use super::message::{self, Discarded};
+use super::message::Discarded;
 use super::{Connection, Endpoint, Identity, Rejected, Source, channel, limits};
 use crate::material::{CLOCK_SKEW, Material, Rejection};
 use crate::timing::{self, Backoff};
@@ -192,13 +192,7 @@ impl Supervisor {
                 Some(Err(status)) => break Some(self.broken(&status)),
             }
         };
-        let settings = &self.source.settings;
-        let material = message::material(
-            newest,
-            &settings.selection,
-            &settings.expectations,
-            settings.federated_bundles,
-        );
+        let material = self.source.settings.material(newest, timing::now());
         self.early = match &material {
             Err(Discarded::Rejected(Rejection::NotYetValid(from))) => Some(*from - CLOCK_SKEW),
             _ => None,
