@@ -3,7 +3,7 @@
 use super::service_file::LONGEST_LINE;
 
 /// Keywords of libpq 18, each with the first version that knows it where that is later than 13.
-const KEYWORDS: [(&str, u32); 51] = [
+const KEYWORDS: [(&str, u32); 49] = [
     ("user", 0),
     ("password", 0),
     ("passfile", 0),
@@ -53,8 +53,6 @@ const KEYWORDS: [(&str, u32); 51] = [
     ("oauth_client_id", 18),
     ("oauth_client_secret", 18),
     ("oauth_scope", 18),
-    ("authtype", 0),
-    ("tty", 0),
 ];
 
 /// One line of a section.
@@ -72,7 +70,7 @@ pub struct Entry {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Unreadable {
     /// `definition of service "…" not found`
-    #[error("it has no section [{0}]")]
+    #[error("it has no section [{}]", .0.escape_debug())]
     NoSection(String),
     /// `line … too long in service file`
     #[error("line {line} has {length} bytes, more than the {LONGEST_LINE} that libpq reads")]
@@ -93,40 +91,57 @@ pub enum Unreadable {
 }
 
 /// The entries of a section. Of equal keywords the first counts, and so does the first section of a name.
-pub fn section(text: &str, name: &str) -> Result<Vec<Entry>, Unreadable> {
+///
+/// A line with a zero byte is refused: libpq would read half of it.
+pub fn section(file: &[u8], name: &str) -> Result<Vec<Entry>, Unreadable> {
     let mut entries: Option<Vec<Entry>> = None;
-    for (number, raw) in (1..).zip(text.lines()) {
-        if raw.len() > LONGEST_LINE {
-            return Err(Unreadable::TooLong { line: number, length: raw.len() });
+    for (number, raw) in (1..).zip(file.split_inclusive(|byte| *byte == b'\n')) {
+        // The end of the line counts, too.
+        if raw.len() > LONGEST_LINE + 1 {
+            let length = raw.strip_suffix(b"\n").unwrap_or(raw).len();
+            return Err(Unreadable::TooLong { line: number, length });
         }
-        let line = raw.trim();
-        if line.is_empty() || line.starts_with('#') {
+        let line = trimmed(raw);
+        let syntax = || Unreadable::Syntax { line: number, text: beginning(line) };
+        if raw.contains(&0) {
+            return Err(syntax());
+        }
+        if line.is_empty() || line.starts_with(b"#") {
             continue;
         }
-        if let Some(heading) = line.strip_prefix('[') {
+        if let Some(heading) = line.strip_prefix(b"[") {
             if entries.is_some() {
                 break;
             }
-            if heading.strip_prefix(name).is_some_and(|rest| rest.starts_with(']')) {
+            if heading.strip_prefix(name.as_bytes()).is_some_and(|rest| rest.starts_with(b"]")) {
                 entries = Some(Vec::new());
             }
             continue;
         }
         let Some(entries) = &mut entries else { continue };
-        let syntax = || Unreadable::Syntax { line: number, text: line.chars().take(60).collect() };
-        let (keyword, value) = line.split_once('=').ok_or_else(syntax)?;
-        if since(keyword).is_none() {
+        let at = line.iter().position(|byte| *byte == b'=').ok_or_else(syntax)?;
+        let keyword = String::from_utf8_lossy(&line[..at]).into_owned();
+        if since(&keyword).is_none() {
             return Err(syntax());
         }
         if !entries.iter().any(|entry| entry.keyword == keyword) {
-            entries.push(Entry {
-                line: number,
-                keyword: keyword.to_owned(),
-                value: value.to_owned(),
-            });
+            let value = String::from_utf8_lossy(&line[at + 1..]).into_owned();
+            entries.push(Entry { line: number, keyword, value });
         }
     }
     entries.ok_or_else(|| Unreadable::NoSection(name.to_owned()))
+}
+
+/// Without what C's `isspace` calls space: less than Unicode does, and more than Rust's ASCII does.
+fn trimmed(line: &[u8]) -> &[u8] {
+    let is_space = |byte: &u8| matches!(byte, b' ' | b'\t'..=b'\r');
+    let start = line.iter().position(|byte| !is_space(byte)).unwrap_or(line.len());
+    let end = line.iter().rposition(|byte| !is_space(byte)).map_or(start, |last| last + 1);
+    &line[start..end]
+}
+
+fn beginning(line: &[u8]) -> String {
+    String::from_utf8_lossy(line).chars().take(60).collect()
 }
 
 /// The first libpq that knows a keyword, 0 if all that matter do; `None` if none does.
@@ -141,8 +156,10 @@ mod tests {
 
     #[test]
     fn sections_are_read_as_libpq_does() {
+        let longest = format!("[db]\nhost={}", "x".repeat(1017));
+        assert!(section(longest.as_bytes(), "db").is_ok(), "without an end of the line");
         let text = "host=ignored\n[other]\nhost=x\n[db]\n# comment\n host=a b # c\nhost=second\n\nsslmode=verify-full\n[db]\nport=1\n";
-        let entries = section(text, "db").unwrap();
+        let entries = section(text.as_bytes(), "db").unwrap();
         let seen: Vec<_> = entries
             .iter()
             .map(|entry| (entry.line, entry.keyword.as_str(), entry.value.as_str()))
@@ -160,11 +177,21 @@ mod tests {
             ("[db]\nhosts=x", Unreadable::Syntax { line: 2, text: "hosts=x".to_owned() }),
             ("[db]\nhost", Unreadable::Syntax { line: 2, text: "host".to_owned() }),
             (
-                &format!("[db]\nhost={}", "x".repeat(1017)),
+                &format!("[db]\nhost={}\n", "x".repeat(1017)),
                 Unreadable::TooLong { line: 2, length: 1022 },
             ),
+            // Measured on 15: a carriage return counts, and so does the end of the line where there is one.
+            (
+                &format!("[db]\nhost={}\r\n", "x".repeat(1016)),
+                Unreadable::TooLong { line: 2, length: 1022 },
+            ),
+            // Gone since libpq 14.
+            ("[db]\ntty=x", Unreadable::Syntax { line: 2, text: "tty=x".to_owned() }),
+            // Unicode has more blanks than libpq.
+            ("[db]\n\u{a0}host=x", Unreadable::Syntax { line: 2, text: "\u{a0}host=x".to_owned() }),
+            ("[db]\nhost=a\0b", Unreadable::Syntax { line: 2, text: "host=a\0b".to_owned() }),
         ] {
-            assert_eq!(section(text, "db"), Err(error), "{text:?}");
+            assert_eq!(section(text.as_bytes(), "db"), Err(error), "{text:?}");
         }
     }
 }

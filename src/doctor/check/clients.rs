@@ -83,8 +83,8 @@ fn here(config: &Config, theirs: &Path) -> PathBuf {
 }
 
 fn service_file(config: &Config, path: &Path, name: &str) -> Vec<Finding> {
-    let text = match read(path) {
-        Ok(text) => text,
+    let file = match read(path) {
+        Ok(file) => file,
         Err(error) => {
             return vec![
                 Finding::failure(format!("libpq cannot read {}: {error}", path.display()))
@@ -92,7 +92,7 @@ fn service_file(config: &Config, path: &Path, name: &str) -> Vec<Finding> {
             ];
         }
     };
-    let entries = match service_reader::section(&text, name) {
+    let entries = match service_reader::section(&file, name) {
         Ok(entries) => entries,
         Err(error) => {
             let fix = match &error {
@@ -131,12 +131,12 @@ fn service_file(config: &Config, path: &Path, name: &str) -> Vec<Finding> {
     findings
 }
 
-fn read(path: &Path) -> std::io::Result<String> {
+fn read(path: &Path) -> std::io::Result<Vec<u8>> {
     let metadata = std::fs::metadata(path)?;
     if !metadata.is_file() || metadata.len() > LARGEST {
         return Err(std::io::Error::other("it is no file of a reasonable size"));
     }
-    Ok(String::from_utf8_lossy(&std::fs::read(path)?).into_owned())
+    std::fs::read(path)
 }
 
 fn value<'a>(entries: &'a [Entry], keyword: &str) -> Option<&'a str> {
