@@ -3,7 +3,9 @@
 //! Read from the files where they can be read, because the view of PostgreSQL 15 hides `clientname=DN`; else from
 //! `pg_hba_file_rules` and `pg_ident_file_mappings`, which also know the errors.
 
+use std::iter::Peekable;
 use std::net::IpAddr;
+use std::str::Chars;
 
 /// One line of `pg_hba.conf`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -139,27 +141,40 @@ fn covers((outer, bits): (IpAddr, u8), (inner, inner_bits): (IpAddr, u8)) -> boo
         }
 }
 
-/// An address as the file or the view has it, with its netmask where it stands apart.
+/// An address as the file or the view has it, with its netmask where it stands apart. What PostgreSQL would take for no
+/// network is a name.
 pub(super) fn address(text: &str, netmask: Option<&str>) -> Address {
     if text == "all" {
         return Address::All;
     }
-    let (ip, bits) = match text.split_once('/') {
-        Some((ip, bits)) => (ip, bits.parse().ok()),
-        None => (text, netmask.and_then(|mask| mask.parse().ok()).map(prefix)),
+    let text = bare(text);
+    let network = match text.split_once('/') {
+        Some((ip, bits)) => {
+            ip.parse().ok().zip(bits.parse().ok()).filter(|(ip, bits)| *bits <= width(*ip))
+        }
+        None => text.parse().ok().and_then(|ip| match netmask {
+            Some(mask) => prefix(ip, mask.parse().ok()?).map(|bits| (ip, bits)),
+            None => Some((ip, width(ip))),
+        }),
     };
-    match ip.parse::<IpAddr>() {
-        Ok(ip) => Address::Network(ip, bits.unwrap_or(width(ip))),
-        Err(_) => Address::Named(text.to_owned()),
+    match network {
+        Some((ip, bits)) => Address::Network(ip, bits),
+        None => Address::Named(text.to_owned()),
     }
 }
 
-fn prefix(mask: IpAddr) -> u8 {
-    let ones = match mask {
-        IpAddr::V4(mask) => mask.to_bits().count_ones(),
-        IpAddr::V6(mask) => mask.to_bits().count_ones(),
+/// The length of a netmask for such an address, if its ones come first.
+fn prefix(address: IpAddr, mask: IpAddr) -> Option<u8> {
+    let (ones, all) = match (address, mask) {
+        (IpAddr::V4(_), IpAddr::V4(mask)) => {
+            (mask.to_bits().leading_ones(), mask.to_bits().count_ones())
+        }
+        (IpAddr::V6(_), IpAddr::V6(mask)) => {
+            (mask.to_bits().leading_ones(), mask.to_bits().count_ones())
+        }
+        _ => return None,
     };
-    u8::try_from(ones).unwrap_or(128)
+    u8::try_from(ones).ok().filter(|_| ones == all)
 }
 
 /// What a line of either file is.
@@ -171,81 +186,103 @@ pub enum Line<T> {
     Include(String),
 }
 
-/// The lines of a `pg_hba.conf`. Those that PostgreSQL would refuse are passed over: it says so itself.
+/// The lines of a `pg_hba.conf`. Those that PostgreSQL would refuse for their form are passed over: it says so itself.
 #[must_use]
 pub fn parse_hba(text: &str) -> Vec<Line<HbaRule>> {
-    let mut rules = Vec::new();
-    for (line, fields) in lines(text) {
-        let words: Vec<String> = fields.iter().map(|field| field.join(",")).collect();
-        let words: Vec<&str> = words.iter().map(String::as_str).collect();
-        let mut rule = HbaRule { line, ..HbaRule::default() };
-        let rest = match words.as_slice() {
-            ["include" | "include_if_exists" | "include_dir", path, ..] => {
-                rules.push(Line::Include(bare(path).to_owned()));
-                continue;
-            }
-            ["local", _, _, rest @ ..] => rest,
-            [_, _, _, place, mask, rest @ ..] if mask.parse::<IpAddr>().is_ok() => {
-                rule.address = Some(address(bare(place), Some(mask)));
-                rest
-            }
-            [_, _, _, place, rest @ ..] => {
-                rule.address = Some(address(bare(place), None));
-                rest
-            }
-            _ => continue,
-        };
-        let [method, options @ ..] = rest else { continue };
-        words[0].clone_into(&mut rule.kind);
-        rule.databases.clone_from(&fields[1]);
-        rule.users.clone_from(&fields[2]);
-        bare(method).clone_into(&mut rule.method);
-        rule.options = options.iter().map(|option| option.replace('"', "")).collect();
-        rules.push(Line::Entry(rule));
+    lines(text).into_iter().filter_map(|(line, fields)| hba_line(line, &fields)).collect()
+}
+
+fn hba_line(line: u32, fields: &[Field]) -> Option<Line<HbaRule>> {
+    if let Some(include) = include(fields) {
+        return Some(Line::Include(include));
     }
-    rules
+    let [kind, databases, users, rest @ ..] = fields else { return None };
+    let kind = single(kind)?;
+    let (address, rest) = match (kind, rest) {
+        ("local", rest) => (None, rest),
+        ("host" | "hostssl" | "hostnossl" | "hostgssenc" | "hostnogssenc", [place, rest @ ..]) => {
+            let place = single(place)?;
+            if bare(place).parse::<IpAddr>().is_ok() {
+                // An address without a length has its mask beside it.
+                let (mask, rest) = rest.split_first()?;
+                let mask = bare(single(mask)?);
+                mask.parse::<IpAddr>().ok()?;
+                (Some(address(place, Some(mask))), rest)
+            } else {
+                (Some(address(place, None)), rest)
+            }
+        }
+        _ => return None,
+    };
+    let (method, options) = rest.split_first()?;
+    Some(Line::Entry(HbaRule {
+        line,
+        file: None,
+        kind: kind.to_owned(),
+        databases: databases.clone(),
+        users: users.clone(),
+        address,
+        method: bare(single(method)?).to_owned(),
+        options: options.iter().flatten().map(|option| bare(option).to_owned()).collect(),
+    }))
 }
 
 /// The lines of a `pg_ident.conf`, in the same way.
 #[must_use]
 pub fn parse_ident(text: &str) -> Vec<Line<Mapping>> {
-    let mut mappings = Vec::new();
-    for (line, fields) in lines(text) {
-        let words: Vec<String> =
-            fields.iter().map(|field| bare(&field.join(",")).to_owned()).collect();
-        match words.as_slice() {
-            [word, path] if word.starts_with("include") => {
-                mappings.push(Line::Include(path.clone()));
-            }
-            [map, system_user, role] => mappings.push(Line::Entry(Mapping {
-                line,
-                map: map.clone(),
-                system_user: system_user.clone(),
-                role: role.clone(),
-            })),
-            _ => {}
-        }
+    lines(text).into_iter().filter_map(|(line, fields)| ident_line(line, &fields)).collect()
+}
+
+fn ident_line(line: u32, fields: &[Field]) -> Option<Line<Mapping>> {
+    if let Some(include) = include(fields) {
+        return Some(Line::Include(include));
     }
-    mappings
+    let [map, system_user, role, ..] = fields else { return None };
+    Some(Line::Entry(Mapping {
+        line,
+        map: bare(single(map)?).to_owned(),
+        system_user: bare(single(system_user)?).to_owned(),
+        role: bare(single(role)?).to_owned(),
+    }))
+}
+
+/// The path of an `include` line (PostgreSQL 16 and later).
+fn include(fields: &[Field]) -> Option<String> {
+    let [directive, path] = fields else { return None };
+    let is_include = ["include", "include_if_exists", "include_dir"].contains(&single(directive)?);
+    is_include.then(|| single(path).map(|path| bare(path).to_owned()))?
+}
+
+/// The words of a list. A word that was quoted keeps its quotes where they change its meaning, or hold a comma or a blank.
+type Field = Vec<String>;
+
+fn single(field: &Field) -> Option<&str> {
+    match field.as_slice() {
+        [word] => Some(word),
+        _ => None,
+    }
 }
 
 fn bare(word: &str) -> &str {
     word.strip_prefix('"').and_then(|word| word.strip_suffix('"')).unwrap_or(word)
 }
 
-/// The fields of each line with its number; a field is a list of words. A word that was quoted keeps its quotes
-/// where they change its meaning, or hold a comma or a blank.
-fn lines(text: &str) -> Vec<(u32, Vec<Vec<String>>)> {
+/// The fields of each line, with its number. A line that ends with a backslash goes on in the next one; a backslash that
+/// such a joint brings to the end does not (PostgreSQL: `hba.c`, `tokenize_auth_file`).
+fn lines(text: &str) -> Vec<(u32, Vec<Field>)> {
     let mut found = Vec::new();
-    let mut lines = (1..).zip(text.lines());
-    while let Some((number, first)) = lines.next() {
-        let mut line = first.to_owned();
-        while line.ends_with('\\') {
+    let mut physical = (1..).zip(text.split('\n'));
+    while let Some((number, first)) = physical.next() {
+        let mut line = first.trim_end_matches('\r').to_owned();
+        let mut joint = 0;
+        while line.len() > joint && line.ends_with('\\') {
             line.pop();
-            let Some((_, next)) = lines.next() else { break };
-            line.push_str(next);
+            joint = line.len();
+            let Some((_, next)) = physical.next() else { break };
+            line.push_str(next.trim_end_matches('\r'));
         }
-        let fields = fields(&line);
+        // For C, a text ends there.
+        let fields = fields(line.split('\0').next().unwrap_or_default());
         if !fields.is_empty() {
             found.push((number, fields));
         }
@@ -253,42 +290,65 @@ fn lines(text: &str) -> Vec<(u32, Vec<Vec<String>>)> {
     found
 }
 
-fn fields(line: &str) -> Vec<Vec<String>> {
-    let mut fields: Vec<Vec<String>> = Vec::new();
-    let (mut word, mut quoted, mut was_quoted) = (String::new(), false, false);
+fn fields(line: &str) -> Vec<Field> {
+    let mut fields: Vec<Field> = Vec::new();
+    let mut rest = line.chars().peekable();
     let mut goes_on = false;
-    let mut end = |word: &mut String, was_quoted: &mut bool, goes_on: &mut bool| {
-        if word.is_empty() && !*was_quoted {
-            return;
-        }
-        let special = ["all", "sameuser", "samerole", "replication"].contains(&word.as_str())
-            || word.starts_with(['+', '@', '/'])
-            || word.contains([',', ' ']);
-        let text = std::mem::take(word);
-        let text = if std::mem::take(was_quoted) && special { format!("\"{text}\"") } else { text };
+    while let Some(word) = next_word(&mut rest) {
         match fields.last_mut() {
-            Some(field) if *goes_on => field.push(text),
-            _ => fields.push(vec![text]),
+            Some(field) if goes_on => field.push(word.text),
+            _ => fields.push(vec![word.text]),
         }
-        *goes_on = false;
-    };
-    for c in line.chars() {
+        goes_on = word.ends_with_comma;
+    }
+    fields
+}
+
+struct Word {
+    text: String,
+    ends_with_comma: bool,
+}
+
+/// The next word of a line. Blanks and commas before it are passed over; within quotation marks two of them stand for
+/// one, and what is not letters counts as such (PostgreSQL: `hba.c`, `next_token`).
+fn next_word(rest: &mut Peekable<Chars<'_>>) -> Option<Word> {
+    let is_blank = |c: char| matches!(c, ' ' | '\t' | '\r');
+    while rest.next_if(|c| is_blank(*c) || *c == ',').is_some() {}
+    let mut text = String::new();
+    let (mut within, mut just_closed) = (false, false);
+    let (mut begins_quoted, mut any_quote, mut ends_with_comma) = (false, false, false);
+    while let Some(c) = rest.next_if(|c| within || !is_blank(*c)) {
         match c {
             '"' => {
-                quoted = !quoted;
-                was_quoted = true;
+                if just_closed {
+                    text.push('"');
+                }
+                just_closed = within && !just_closed;
+                within = !within;
+                begins_quoted |= text.is_empty();
+                any_quote = true;
+                continue;
             }
-            '#' if !quoted => break,
-            ',' if !quoted => {
-                end(&mut word, &mut was_quoted, &mut goes_on);
-                goes_on = true;
+            '#' if !within => {
+                rest.by_ref().for_each(drop);
+                break;
             }
-            c if c.is_whitespace() && !quoted => end(&mut word, &mut was_quoted, &mut goes_on),
-            c => word.push(c),
+            ',' if !within => {
+                ends_with_comma = true;
+                break;
+            }
+            c => text.push(c),
         }
+        just_closed = false;
     }
-    end(&mut word, &mut was_quoted, &mut goes_on);
-    fields
+    if text.is_empty() && !any_quote {
+        return None;
+    }
+    let special = ["all", "sameuser", "samerole", "replication"].contains(&text.as_str())
+        || text.starts_with(['+', '@', '/'])
+        || text.contains([',', ' ']);
+    let text = if begins_quoted && special { format!("\"{text}\"") } else { text };
+    Some(Word { text, ends_with_comma })
 }
 
 #[cfg(test)]
@@ -324,6 +384,52 @@ mod tests {
         assert_eq!(rules[2].address, Some(address("192.168.1.0/24", None)));
         assert_eq!((rules[3].method.as_str(), rules[3].line), ("reject", 6));
         assert_eq!(rules[3].users, ["\"a b\"", "+dba"]);
+    }
+
+    /// What `tests/foreign_files.rs` shows to PostgreSQL itself, and where this reader once differed.
+    #[test]
+    fn words_end_where_postgresql_ends_them() {
+        for (text, wanted) in [
+            ("a b", &["a", "b"][..]),
+            ("a, b ,c", &["a|b", "c"]),
+            (",,a,,b", &["a|b"]),
+            ("\"a\"\"b\" \"\" c\"d e\"f", &["a\"b", "", "cd ef"]),
+            ("\"all\" al\"l\"", &["\"all\"", "all"]),
+            ("a\u{a0}b\u{b}c", &["a\u{a0}b\u{b}c"]),
+            ("a#b c", &["a"]),
+            ("\"a b", &["\"a b\""]),
+        ] {
+            let read: Vec<String> = fields(text).iter().map(|field| field.join("|")).collect();
+            assert_eq!(read, wanted, "{text:?}");
+        }
+        let joined = lines("a\\\r\nb\\\n\nc\\\\\n\nd\0e\n");
+        let read: Vec<(u32, &str)> =
+            joined.iter().map(|(line, fields)| (*line, fields[0][0].as_str())).collect();
+        assert_eq!(read, [(1, "ab"), (4, "c\\"), (6, "d")]);
+    }
+
+    #[test]
+    fn lines_that_postgresql_refuses_for_their_form_are_passed_over() {
+        for line in [
+            "hosts all all all cert",
+            "host,local all all all cert",
+            "host all all 10.0.0.0 cert",
+            "host all all all cert,peer",
+            "host all all all",
+            "local all all",
+        ] {
+            assert_eq!(parse_hba(line), [], "{line}");
+        }
+        for (place, mask, wanted) in [
+            ("10.0.0.0/33", None, Address::Named("10.0.0.0/33".to_owned())),
+            ("10.0.0.0", Some("255.0.255.0"), Address::Named("10.0.0.0".to_owned())),
+            ("10.0.0.0", Some("255.0.0.0"), Address::Network([10, 0, 0, 0].into(), 8)),
+            ("\"all\"", None, Address::Named("all".to_owned())),
+        ] {
+            assert_eq!(address(place, mask), wanted, "{place}");
+        }
+        assert_eq!(entries(parse_ident("m a,b c\nm a\n")), []);
+        assert_eq!(entries(parse_ident("m a b c\n")).len(), 1);
     }
 
     #[test]
