@@ -51,11 +51,27 @@ pub enum Error {
 
 impl Error {
     pub(super) fn value(origin: &Origin, why: impl fmt::Display) -> Self {
-        Self::Value { place: origin.to_string(), why: why.to_string() }
+        Self::Value { place: origin.to_string(), why: shown(&why.to_string()) }
     }
 
     pub(super) fn given(origin: &Origin, text: &str, why: impl fmt::Display) -> Self {
-        let shown: String = text.chars().take(120).collect();
-        Self::Value { place: format!("{origin} = {shown:?}"), why: why.to_string() }
+        let value: String = text.chars().take(120).collect();
+        Self::Value { place: format!("{origin} = {value:?}"), why: shown(&why.to_string()) }
     }
+}
+
+/// Longest explanation, in characters.
+const LONGEST: usize = 800;
+
+/// An explanation that may repeat what was given: shortened, and unable to begin a line or to move a cursor. Quotation
+/// marks stay as they are.
+pub(super) fn shown(why: &str) -> String {
+    let mut shown = String::new();
+    for c in why.chars().take(LONGEST) {
+        match c {
+            '"' | '\'' | '\\' => shown.push(c),
+            c => shown.extend(c.escape_debug()),
+        }
+    }
+    shown
 }

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 use super::Error;
+use super::error::shown;
 
 /// The whole file.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -128,18 +129,19 @@ fn explain(message: &str) -> String {
     } else if message.contains("expected u16") || message.contains("expected usize") {
         "write a number without quotes, 5432"
     } else {
-        return message;
+        return shown(&message);
     };
-    format!("{message}; {hint}")
+    format!("{}; {hint}", shown(&message))
 }
 
 fn explain_unknown(message: &str) -> String {
     let mut quoted = message.split('`').skip(1).step_by(2);
     let unknown = quoted.next().unwrap_or_default();
     let known: Vec<&str> = quoted.collect();
+    let unknown = shown(unknown);
     let nearest = known
         .iter()
-        .map(|known| (strsim::jaro_winkler(unknown, known), known))
+        .map(|known| (strsim::jaro_winkler(&unknown, known), known))
         .filter(|(similarity, _)| *similarity >= NEAR)
         .max_by(|(a, _), (b, _)| a.total_cmp(b));
     match nearest {

@@ -124,6 +124,23 @@ fn k01_unknown_keys_and_wrong_types_name_line_and_nearest_key() {
 }
 
 #[test]
+fn k01_what_is_repeated_from_the_file_cannot_act_and_is_short() {
+    let long = "x".repeat(100_000);
+    for text in [
+        "\"\\u001b[31m\\u202e\" = 1\n".to_owned(),
+        format!("{long} = 1\n"),
+        format!("[files]\ncertificate = \"{long}/\"\n"),
+        "[files]\ngroup = \"\\u009b31m\"\n".to_owned(),
+        "[files]\nseen_as = \"\\u202e\"\n".to_owned(),
+        format!("[files]\nprivate_key_mode = \"{long}\"\n"),
+    ] {
+        let error = config(&text).expect_err(&text);
+        assert!(!error.contains(|c: char| c.is_control() || c == '\u{202e}'), "{error:?}");
+        assert!(error.chars().count() < 2000, "{error}");
+    }
+}
+
+#[test]
 fn k01_a_default_file_that_cannot_be_looked_at_is_not_passed_over() {
     assert!(found(Path::new("/does/not/exist")).unwrap().is_none());
     let error = found(Path::new("/etc/passwd/pgsvid.toml")).unwrap_err().to_string();
