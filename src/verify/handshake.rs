@@ -72,7 +72,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Goodbye<S> {
     pub(super) async fn say(mut self) {
         let farewell = async {
             if self.0.shutdown().await.is_ok() {
-                let mut rest = self.0.take(LONGEST_FAREWELL);
+                // Of its last words only the end matters: they are not decrypted any more.
+                let (stream, _) = self.0.into_inner();
+                let mut rest = stream.take(LONGEST_FAREWELL);
                 // What we know we know by now, so an error here changes nothing.
                 let _ = tokio::io::copy(&mut rest, &mut tokio::io::sink()).await;
             }
