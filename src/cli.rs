@@ -257,8 +257,11 @@ fn load(settings: Settings, environment: &Environment) -> Result<Config, Failure
 
 fn run(settings: Settings, environment: &Environment) -> Result<(), Failure> {
     let config = load(settings, environment)?;
-    let _telemetry = telemetry::start(config.log);
-    Ok(on_one_thread(daemon::run(config))?)
+    let log = config.log;
+    // Before the log's thread starts.
+    let confined = daemon::confine(config)?;
+    let _telemetry = telemetry::start(log);
+    Ok(on_one_thread(daemon::run(confined))?)
 }
 
 fn check(
@@ -278,16 +281,20 @@ fn check(
 }
 
 fn fetch(settings: Settings, limit: Duration, environment: &Environment) -> Result<(), Failure> {
-    let config = load(settings, environment)?;
+    let mut config = load(settings, environment)?;
+    // It is neither reloaded nor verified.
+    config.rotation.server = None;
+    let log = config.log;
     let endpoint = config.source.endpoint.to_string();
     let directory = config.publish.directory.display().to_string();
     // On a terminal one line says what is being waited for; elsewhere the log does.
     let terminal = std::io::stderr().is_terminal();
-    let _telemetry = (!terminal).then(|| telemetry::start(config.log));
+    let confined = daemon::confine(config)?;
+    let _telemetry = (!terminal).then(|| telemetry::start(log));
     let (progress, watched) = watch::channel("no answer yet".to_owned());
     let fetched = on_one_thread(async move {
         tokio::select! {
-            fetched = daemon::fetch(config, limit, progress) => fetched,
+            fetched = daemon::fetch(confined, limit, progress) => fetched,
             never = show(watched, &endpoint, limit), if terminal => match never {},
         }
     });

@@ -13,6 +13,7 @@ pub mod postgres;
 pub mod publish;
 pub mod reload;
 pub mod rotation;
+pub mod sandbox;
 pub mod setup;
 pub mod source;
 pub mod status;

@@ -121,6 +121,19 @@ fn p07_a_pair_that_does_not_match() {
 }
 
 #[test]
+fn p07_what_a_sandbox_withholds_is_said_once_for_all_files() {
+    let withheld = files(|files| {
+        files.certificate.state = with(Content::Withheld);
+        files.private_key.state = with(Content::Withheld);
+    });
+    assert_one(
+        &withheld,
+        "what is in /c/c, /c/k cannot be seen from pgsvid's sandbox",
+        "let the settings name the published files, then reload; pgsvid check sees more, being in no sandbox",
+    );
+}
+
+#[test]
 fn p07_two_causes_are_two_findings() {
     let files = files(|files| {
         files.certificate.state = State::Missing;

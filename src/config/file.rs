@@ -17,6 +17,7 @@ pub(super) struct File {
     pub(super) files: Files,
     pub(super) postgres: Option<Postgres>,
     pub(super) roles: Vec<Workload>,
+    pub(super) sandbox: Sandbox,
     pub(super) log: Log,
 }
 
@@ -82,6 +83,12 @@ pub(super) struct Workload {
     pub(super) by: Option<String>,
     pub(super) cn: Option<String>,
     pub(super) values: Option<BTreeMap<String, Vec<String>>>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Sandbox {
+    pub(super) enabled: Option<bool>,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]

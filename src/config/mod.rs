@@ -25,7 +25,7 @@ use crate::companions::role_map::RoleMap;
 use crate::companions::service_file;
 use crate::daemon::telemetry;
 use crate::material::Expectations;
-use crate::{publish, rotation, source};
+use crate::{publish, rotation, sandbox, source};
 
 /// Where the file is looked for when nothing names one.
 pub const DEFAULT_FILE: &str = "/etc/pgsvid/pgsvid.toml";
@@ -47,6 +47,8 @@ pub struct Config {
     pub ident: Option<String>,
     /// What follows a publication.
     pub rotation: rotation::Settings,
+    /// What the process denies itself.
+    pub sandbox: sandbox::Settings,
     /// How to log.
     pub log: telemetry::Settings,
 }
@@ -119,6 +121,7 @@ fn assemble(
     let rotation =
         rotation::Settings { expectations: source.expectations.clone(), extra_authorities, server };
     let log = log(&resolver, &file.log, flags)?;
+    let sandbox = sandbox::Settings { enabled: file.sandbox.enabled.unwrap_or(true) };
     Ok(Config {
         file: path.map(Path::to_owned),
         source,
@@ -127,6 +130,7 @@ fn assemble(
         roles,
         ident,
         rotation,
+        sandbox,
         log,
     })
 }

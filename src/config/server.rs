@@ -112,5 +112,8 @@ pub(super) fn postgres(
         database: database.text,
         password_file: table.password_file,
     };
-    Ok(Some((session, verify::Settings { target: target.parse::<Target>()?, every })))
+    Ok(Some((
+        session,
+        verify::Settings { target: target.parse::<Target>()?, every, looks_up: true },
+    )))
 }

@@ -9,7 +9,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 use tracing::info;
 
 use super::tasks::Tasks;
-use super::{asked_to_end, open_publisher, termination, watch_files};
+use super::{Confined, asked_to_end, open_publisher, termination, watch_files};
 use crate::config::Config;
 use crate::material::Material;
 use crate::publish::{self, Published};
@@ -43,7 +43,7 @@ pub enum Publication {
 /// A set that is there already and has more than half of its life before it is enough. Where another instance
 /// holds the directory, its set is waited for.
 pub async fn fetch(
-    config: Config,
+    confined: Confined,
     limit: Duration,
     progress: watch::Sender<String>,
 ) -> anyhow::Result<Fetched> {
@@ -60,7 +60,7 @@ pub async fn fetch(
         () = asked_to_end(&mut terminate, &mut interrupt) => {
             bail!("ended by a signal; what was published before is still in place")
         }
-        fetched = timeout_at(deadline, attempt(config, &watching, &progress)) => match fetched {
+        fetched = timeout_at(deadline, attempt(confined, &watching, &progress)) => match fetched {
             Ok(fetched) => fetched,
             Err(_) => bail!(
                 "no identity within {}: {}",
@@ -72,15 +72,18 @@ pub async fn fetch(
 }
 
 async fn attempt(
-    config: Config,
+    confined: Confined,
     watching: &Watching,
     progress: &watch::Sender<String>,
 ) -> anyhow::Result<Fetched> {
-    let mut publisher = match open_publisher(&config) {
+    let mut publisher = match open_publisher(&confined) {
         Ok(publisher) => publisher,
-        Err(error) if is_locked(&error) => return another(&config, watching, progress).await,
+        Err(error) if is_locked(&error) => {
+            return another(&confined.config, watching, progress).await;
+        }
         Err(error) => return Err(error),
     };
+    let Confined { config, .. } = confined;
     let authorities = ExtraAuthorities::read(config.rotation.extra_authorities, watching)?;
     let expectations = &config.source.expectations;
     let existing = publisher

@@ -1,6 +1,7 @@
 //! The composition root: builds the rooms, owns their tasks, and ends when one of them does.
 
 mod alarm;
+mod confinement;
 mod fetch;
 mod tasks;
 pub mod telemetry;
@@ -12,6 +13,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::Notify;
 use tracing::{info, warn};
 
+pub use confinement::{Confined, confine};
 pub use fetch::{Fetched, Publication, fetch};
 use tasks::Tasks;
 
@@ -22,14 +24,16 @@ use crate::source::Source;
 use crate::watching::Watching;
 
 /// Runs until SIGTERM or SIGINT, or until a task fails. A second signal ends the process at once.
-pub async fn run(config: Config) -> anyhow::Result<()> {
+pub async fn run(confined: Confined) -> anyhow::Result<()> {
     let (mut terminate, mut interrupt) = termination()?;
     let mut hangup = signal(SignalKind::hangup()).context("cannot watch for SIGHUP")?;
-    announce(&config);
+    announce(&confined.config);
+    confined.announce();
 
     let mut tasks = Tasks::new();
     let watching = watch_files(&mut tasks);
-    let publisher = open_publisher(&config)?;
+    let publisher = open_publisher(&confined)?;
+    let Confined { config, .. } = confined;
     let (source, state) = Source::new(config.source, watching.clone());
     let again = Arc::new(Notify::new());
     let (rotation, status) =
@@ -91,7 +95,8 @@ fn announce(config: &Config) {
 }
 
 /// Opens the directory, and says what is worth knowing about it.
-fn open_publisher(config: &Config) -> anyhow::Result<Publisher> {
+fn open_publisher(confined: &Confined) -> anyhow::Result<Publisher> {
+    let config = &confined.config;
     if config.publish.group.is_some() && !rustix::process::geteuid().is_root() {
         // The key would belong to us, and with a group bit PostgreSQL refuses it.
         anyhow::bail!(
@@ -112,7 +117,10 @@ fn open_publisher(config: &Config) -> anyhow::Result<Publisher> {
     }
     // Modes are set exactly once a file is there; until then nobody else may see it, and we ourselves must.
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
-    let publisher = Publisher::open(config.publish.clone(), companions)?;
+    let mut publisher = Publisher::open(config.publish.clone(), companions)?;
+    if confined.is_bound_to_directory() {
+        publisher.bind();
+    }
     let directory = config.publish.directory.display();
     match publisher.trust() {
         Trust::Exclusive => {}

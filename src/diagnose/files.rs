@@ -7,14 +7,34 @@ use super::{Content, FileFacts, Files, Finding, Present, State};
 /// The causes that can be seen in the files; empty if they look right from here.
 #[must_use]
 pub fn refused(files: &Files) -> Vec<Finding> {
-    let mut findings = Vec::new();
-    findings.extend(certificate(&files.certificate, "ssl_cert_file", files.server_uid));
-    findings.extend(private_key(&files.private_key, files.server_uid));
-    findings.extend(pair(files));
+    let mut seen = vec![
+        (&files.certificate, certificate(&files.certificate, "ssl_cert_file", files.server_uid)),
+        (&files.private_key, private_key(&files.private_key, files.server_uid)),
+    ];
+    let mut authorities = None;
     if files.authorities.state != State::NotSet {
-        findings.extend(certificate(&files.authorities, "ssl_ca_file", files.server_uid));
+        authorities = certificate(&files.authorities, "ssl_ca_file", files.server_uid);
     }
+    seen.push((&files.authorities, authorities));
+    let unseen =
+        withheld(seen.iter().filter(|(_, found)| found.is_none()).map(|(facts, _)| *facts));
+    let mut findings: Vec<Finding> = seen.into_iter().filter_map(|(_, found)| found).collect();
+    findings.extend(pair(files));
+    findings.extend(unseen);
     findings
+}
+
+/// What cannot be told: said, so that nobody takes the silence for a clean bill.
+fn withheld<'a>(files: impl Iterator<Item = &'a FileFacts>) -> Option<Finding> {
+    let is_withheld = |facts: &&FileFacts| {
+        matches!(&facts.state, State::Present(Present { content: Content::Withheld, .. }))
+    };
+    let paths: Vec<String> = files.filter(is_withheld).map(shown).collect();
+    (!paths.is_empty()).then(|| Finding {
+        cause: format!("what is in {} cannot be seen from pgsvid's sandbox", paths.join(", ")),
+        fix: "let the settings name the published files, then reload; pgsvid check sees more, being in no sandbox"
+            .to_owned(),
+    })
 }
 
 /// What holds for any of the files: it is there, regular, and readable for the server.

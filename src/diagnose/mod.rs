@@ -105,6 +105,8 @@ pub struct Present {
 pub enum Content {
     /// We may not read it.
     Unreadable,
+    /// Owner and mode let us read it, and the kernel does not: it is outside of our sandbox.
+    Withheld,
     /// No byte.
     Empty,
     /// No PEM block begins in it.

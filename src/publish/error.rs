@@ -46,6 +46,16 @@ pub enum Error {
         /// Our effective uid.
         ours: u32,
     },
+    /// A sandbox binds us to the directory that was there when it was entered.
+    #[error(
+        "{} was unmounted, removed or replaced since pgsvid started, and its sandbox binds it to what was there then: \
+         start it again",
+        directory.display()
+    )]
+    Replaced {
+        /// The directory.
+        directory: PathBuf,
+    },
     /// Something that is not ours stands where a link has to be.
     #[error("{} {is}, and is not pgsvid's; move it away", path.display())]
     InTheWay {
@@ -91,6 +101,12 @@ impl Error {
             Self::NotWritten { .. } => "does not hold what was written".to_owned(),
             _ => self.to_string(),
         }
+    }
+
+    /// Whether this process will never be able to publish again, and another one may.
+    #[must_use]
+    pub fn needs_restart(&self) -> bool {
+        matches!(self, Self::Replaced { .. })
     }
 
     /// Whether another instance holds the directory's lock.

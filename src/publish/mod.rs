@@ -93,6 +93,8 @@ pub struct Publisher {
     current: Option<Generation>,
     /// What `current` has replaced: the last good set until the new one is verified.
     previous: Option<String>,
+    /// Whether another directory at the same path is out of reach.
+    bound: bool,
 }
 
 impl Publisher {
@@ -102,10 +104,17 @@ impl Publisher {
     /// something that is not ours stands where the links have to be.
     pub fn open(settings: Settings, companions: Vec<Companion>) -> Result<Self, Error> {
         let directory = Directory::open(&settings.directory)?;
-        let publisher = Self { current: None, previous: None, settings, companions, directory };
+        let publisher =
+            Self { current: None, previous: None, settings, companions, directory, bound: false };
         publisher.preflight()?;
         publisher.clear_leftovers()?;
         Ok(publisher)
+    }
+
+    /// Says that this process can write to the directory that is open, and to no other at the same path: then a
+    /// replaced directory is an error that only another process gets over.
+    pub fn bind(&mut self) {
+        self.bound = true;
     }
 
     /// Why the directory was taken although others may write to it, if so.
@@ -155,6 +164,9 @@ impl Publisher {
     ) -> Result<Published, Error> {
         if !self.directory.is_in_place() {
             // The volume was unmounted or replaced: what we hold open is no longer what readers see.
+            if self.bound {
+                return Err(Error::Replaced { directory: self.settings.directory.clone() });
+            }
             self.directory = Directory::open(&self.settings.directory)?;
             self.current = None;
             self.clear_leftovers()?;

@@ -329,7 +329,7 @@ impl Consumer {
     async fn probe(&self) -> Option<Facts> {
         let known = self.known.as_ref().map(|known| (known.listen_addresses.as_str(), known.port));
         let (hosts, port) = self.server.verify.target.hosts(known, self.server.session.port)?;
-        Some(verify::probe(&hosts, port).await)
+        Some(self.server.verify.probe(&hosts, port).await)
     }
 
     /// What can be seen from here of why the published set is not served. The reload may have applied pending

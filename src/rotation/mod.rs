@@ -61,6 +61,9 @@ pub enum Error {
     /// The configured authorities cannot be read, at start.
     #[error(transparent)]
     Authorities(#[from] UnreadableAuthorities),
+    /// Only another process can publish.
+    #[error(transparent)]
+    Directory(publish::Error),
     /// The task that writes files has panicked.
     #[error("the publication task ended abnormally")]
     Publication(#[from] tokio::task::JoinError),
@@ -243,6 +246,7 @@ impl Rotation {
                 // The generation before stays in any case: it is the last good set until this one is verified.
                 self.with_publisher(|publisher| publisher.sweep(timing::now())).await?;
             }
+            Err(error) if error.needs_restart() => return Err(Error::Directory(error)),
             Err(error) => self.publication_failed(&error),
         }
         Ok(())

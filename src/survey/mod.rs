@@ -129,6 +129,11 @@ fn state(path: &Path) -> State {
     }
     let content = match contents(path) {
         Ok(text) => content(&text),
+        Err(error)
+            if error.kind() == io::ErrorKind::PermissionDenied && is_open_to_us(&metadata) =>
+        {
+            Content::Withheld
+        }
         Err(_) => Content::Unreadable,
     };
     State::Present(Present {
@@ -138,6 +143,13 @@ fn state(path: &Path) -> State {
         modified: metadata.modified().unwrap_or(std::time::SystemTime::UNIX_EPOCH),
         content,
     })
+}
+
+/// Whether owner and mode let us read a file.
+fn is_open_to_us(metadata: &std::fs::Metadata) -> bool {
+    let ours = rustix::process::geteuid().as_raw();
+    let needed = if metadata.uid() == ours { 0o400 } else { 0o004 };
+    ours == 0 || metadata.mode() & needed != 0
 }
 
 fn content(text: &[u8]) -> Content {

@@ -1,6 +1,8 @@
 //! Where to probe: the address where *this* postmaster listens.
 
 use std::fmt;
+use std::io;
+use std::net::{IpAddr, ToSocketAddrs as _};
 use std::str::FromStr;
 
 /// Where to look.
@@ -10,6 +12,8 @@ pub enum Target {
     Auto,
     /// A host (name or IP address) and a port.
     Address(String, u16),
+    /// The same, with the addresses that the name had when it was looked up.
+    Resolved(String, Vec<IpAddr>, u16),
     /// Nowhere.
     Nowhere,
 }
@@ -48,13 +52,39 @@ impl fmt::Display for Target {
         match self {
             Self::Auto => f.write_str("auto"),
             Self::Nowhere => f.write_str("none"),
-            Self::Address(host, port) if host.contains(':') => write!(f, "[{host}]:{port}"),
-            Self::Address(host, port) => write!(f, "{host}:{port}"),
+            Self::Address(host, port) | Self::Resolved(host, _, port) if host.contains(':') => {
+                write!(f, "[{host}]:{port}")
+            }
+            Self::Address(host, port) | Self::Resolved(host, _, port) => write!(f, "{host}:{port}"),
         }
     }
 }
 
 impl Target {
+    /// The same target with its name looked up, for a process that will not be able to. Blocks.
+    pub fn resolved(self) -> io::Result<Self> {
+        let Self::Address(host, port) = self else {
+            return Ok(self);
+        };
+        let found = match addresses(&host) {
+            known if known.iter().all(|host| is_address(host)) => {
+                known.iter().filter_map(|host| host.parse().ok()).collect()
+            }
+            _ => (host.as_str(), port).to_socket_addrs()?.map(|found| found.ip()).collect(),
+        };
+        Ok(Self::Resolved(host, found, port))
+    }
+
+    /// The port that is connected to, where the server's socket has the number `port`; `None` if there is none.
+    #[must_use]
+    pub fn port(&self, port: u16) -> Option<u16> {
+        match self {
+            Self::Nowhere => None,
+            Self::Address(_, port) | Self::Resolved(_, _, port) => Some(*port),
+            Self::Auto => Some(port),
+        }
+    }
+
     /// The hosts to try, in order, and their port; `None` if there is nothing to be seen.
     ///
     /// `known` is what the postmaster says: `listen_addresses` and `port`. While it says nothing, the loopback
@@ -64,6 +94,9 @@ impl Target {
         match (self, known) {
             (Self::Nowhere, _) => None,
             (Self::Address(host, port), _) => Some((vec![host.clone()], *port)),
+            (Self::Resolved(_, found, port), _) => {
+                Some((found.iter().map(ToString::to_string).collect(), *port))
+            }
             (Self::Auto, Some((listen_addresses, port))) => {
                 let hosts = addresses(listen_addresses);
                 (!hosts.is_empty()).then_some((hosts, port))
@@ -94,9 +127,30 @@ pub fn addresses(listen_addresses: &str) -> Vec<String> {
     hosts
 }
 
+/// Whether nothing has to be looked up.
+pub(super) fn is_address(host: &str) -> bool {
+    host.parse::<IpAddr>().is_ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_needs_no_look_up_is_resolved_as_it_is_probed() {
+        for (text, hosts) in [
+            ("10.0.0.5:5432", &["10.0.0.5"][..]),
+            ("[::1]:5432", &["::1"]),
+            ("localhost:5432", &["127.0.0.1", "::1"]),
+        ] {
+            let target = text.parse::<Target>().unwrap().resolved().unwrap();
+            assert_eq!(target.hosts(None, 1).unwrap().0, hosts, "{text}");
+            assert_eq!((target.to_string().as_str(), target.port(1)), (text, Some(5432)));
+        }
+        assert_eq!(Target::Auto.resolved().unwrap(), Target::Auto);
+        assert_eq!(Target::Auto.port(6432), Some(6432));
+        assert_eq!(Target::Nowhere.port(6432), None);
+    }
 
     #[test]
     fn listen_addresses_become_hosts() {

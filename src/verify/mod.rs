@@ -24,6 +24,19 @@ pub struct Settings {
     pub target: Target,
     /// How often to look when nothing has changed.
     pub every: Duration,
+    /// Whether names are looked up at each probe. A process in a sandbox cannot.
+    pub looks_up: bool,
+}
+
+impl Settings {
+    /// Probes as [`probe`] does; without a look-up, names are passed over.
+    pub async fn probe(&self, hosts: &[String], port: u16) -> Facts {
+        if self.looks_up {
+            probe(hosts, port).await
+        } else {
+            probe::probe_addresses(hosts, port).await
+        }
+    }
 }
 
 /// Limit for one address: connecting and the handshake.

@@ -8,6 +8,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 
+use super::address::is_address;
 use super::handshake::{self, Goodbye};
 use super::ssl_request::{self, Reply};
 use super::{Answer, Facts, LIMIT};
@@ -36,6 +37,21 @@ pub async fn probe(hosts: &[String], port: u16) -> Facts {
         }
     }
     facts
+}
+
+/// The same for a process that cannot look up names: they are passed over.
+pub(super) async fn probe_addresses(hosts: &[String], port: u16) -> Facts {
+    let addresses: Vec<String> = hosts.iter().filter(|host| is_address(host)).cloned().collect();
+    if addresses.is_empty() && !hosts.is_empty() {
+        let name = &hosts[0];
+        return Facts {
+            address: format!("{name}:{port}"),
+            answer: Answer::Nothing(format!(
+                "{name} is a name, and pgsvid's sandbox lets it look up none"
+            )),
+        };
+    }
+    probe(&addresses, port).await
 }
 
 async fn connect(host: &str, port: u16) -> io::Result<TcpStream> {
@@ -109,6 +125,10 @@ fn too_late() -> Answer {
 fn explain(error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::ConnectionRefused => "nobody listens there".to_owned(),
+        io::ErrorKind::PermissionDenied => {
+            "may not connect: a firewall forbids it, or pgsvid's sandbox, which knows the configured port only"
+                .to_owned()
+        }
         io::ErrorKind::UnexpectedEof => "the server ended the connection".to_owned(),
         _ => error.to_string(),
     }
@@ -189,5 +209,23 @@ mod tests {
                 other => panic!("{answer:?}: {other:?}"),
             }
         }
+    }
+
+    #[tokio::test]
+    async fn without_a_look_up_names_are_passed_over_and_addresses_are_not() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let hosts = ["db.example".to_owned(), "127.0.0.1".to_owned()];
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                drop(stream);
+            }
+        });
+        let facts = probe_addresses(&hosts, port).await;
+        assert_eq!(facts.address, format!("127.0.0.1:{port}"));
+
+        let facts = probe_addresses(&hosts[..1], port).await;
+        let Answer::Nothing(why) = facts.answer else { panic!("{facts:?}") };
+        assert_eq!(why, "db.example is a name, and pgsvid's sandbox lets it look up none");
     }
 }

@@ -5,7 +5,7 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 
 use pgsvid::material::Expectations;
-use test_support::{LIMIT, Mark, Setup, Tmpfs, with_mounts};
+use test_support::{LIMIT, Mark, Program, Setup, Tmpfs, with_mounts};
 
 use crate::place::{
     Library, NAMES, PGSVID, Place, assert_published, current, give, material, mode_of, names,
@@ -98,10 +98,13 @@ fn d11_a_file_that_is_only_touched_or_read_is_left_alone() {
     assert_eq!(fs::read_to_string(place.svids.join("notes")).unwrap(), "of somebody else's");
 }
 
+/// What is mounted on the directory later is out of a sandbox's reach.
+const WITHOUT_SANDBOX: &str = "[sandbox]\nenabled = false\n";
+
 #[test]
 fn d12_a_directory_that_is_renamed_away_and_made_anew_is_published_to() {
     let place = Place::new();
-    let pgsvid = place.run();
+    let pgsvid = place.run_with(WITHOUT_SANDBOX);
     published(&pgsvid, 1);
     let away = place.other.join("away");
     fs::rename(&place.svids, &away).unwrap();
@@ -122,10 +125,34 @@ fn d12_a_directory_that_is_renamed_away_and_made_anew_is_published_to() {
 }
 
 #[test]
+fn d12_in_the_sandbox_a_directory_that_is_made_anew_ends_the_process_for_the_next_to_go_on() {
+    let place = Place::new();
+    let pgsvid = place.run();
+    published(&pgsvid, 1);
+    fs::rename(&place.svids, place.other.join("away")).unwrap();
+    fs::create_dir(&place.svids).unwrap();
+    give(&place.svids);
+    assert_bound(&pgsvid, &place.svids);
+    // As a supervisor starts it.
+    published(&place.run(), 1);
+    assert_published(&place.svids, &place.agent.svid());
+}
+
+/// The process has ended and named the reason.
+#[track_caller]
+fn assert_bound(pgsvid: &Program, svids: &Path) {
+    assert_eq!(pgsvid.wait_exit(LIMIT).code(), Some(1), "{}", pgsvid.standard_error());
+    let reason = format!("{} was unmounted, removed or replaced", svids.display());
+    let said = pgsvid.standard_error();
+    let last = said.lines().last().unwrap();
+    assert!(last.starts_with("pgsvid: ") && last.contains(&reason), "{said}");
+}
+
+#[test]
 fn d12_a_volume_that_is_mounted_over_the_directory_is_noticed_at_the_next_verification() {
     with_mounts(|| {
         let setup = Setup::new(PGSVID);
-        setup.configure("[postgres]\nverify_every = '1s'");
+        setup.configure(&format!("[postgres]\nverify_every = '1s'\n{WITHOUT_SANDBOX}"));
         let pgsvid = setup.start();
         let owner = format!("mode=0755,uid={},gid={}", setup.cluster.uid(), setup.cluster.gid());
         let volume = Tmpfs::over(setup.files.path(), &format!("size=1m,{owner}"));
@@ -136,6 +163,21 @@ fn d12_a_volume_that_is_mounted_over_the_directory_is_noticed_at_the_next_verifi
         drop(volume);
         setup.agent.rotate().unwrap();
         pgsvid.current(3);
+        assert_published(setup.files.path(), &setup.agent.svid());
+    });
+}
+
+#[test]
+fn d12_in_the_sandbox_a_volume_that_is_mounted_over_the_directory_ends_the_process() {
+    with_mounts(|| {
+        let setup = Setup::new(PGSVID);
+        setup.configure("[postgres]\nverify_every = '1s'");
+        let pgsvid = setup.start();
+        let owner = format!("mode=0755,uid={},gid={}", setup.cluster.uid(), setup.cluster.gid());
+        let _volume = Tmpfs::over(setup.files.path(), &format!("size=1m,{owner}"));
+        assert_bound(&pgsvid, setup.files.path());
+        let pgsvid = setup.spawn();
+        pgsvid.current(1);
         assert_published(setup.files.path(), &setup.agent.svid());
     });
 }

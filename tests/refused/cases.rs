@@ -54,6 +54,26 @@ pub(crate) const PAIRS: &[Case] = &[
     },
 ];
 
+/// What is wrong with them lies in files that a pgsvid in its sandbox cannot read.
+pub(crate) const UNSEEN: &[Case] = &[
+    Case {
+        name: "the old key with the new certificate",
+        of: Key,
+        defect: |copy| copy.write(copy.old.key_pem(), 0o600),
+        log: "key values mismatch",
+        cause: "what is in {path} cannot be seen from pgsvid's sandbox",
+        fix: "pgsvid check sees more, being in no sandbox",
+    },
+    Case {
+        name: "an empty certificate",
+        of: Certificate,
+        defect: |copy| copy.write("", 0o644),
+        log: "could not load server certificate file",
+        cause: "what is in {path} cannot be seen from pgsvid's sandbox",
+        fix: "pgsvid check sees more, being in no sandbox",
+    },
+];
+
 pub(crate) const ABSENT: &[Case] = &[
     Case {
         name: "no certificate",

@@ -10,13 +10,13 @@ use std::os::unix::fs::symlink;
 
 use test_support::{Account, openssl};
 
-use crate::cases::{ABSENT, CONTENT, OWNERS, PAIRS, PROTECTION};
+use crate::cases::{ABSENT, CONTENT, OWNERS, PAIRS, PROTECTION, UNSEEN};
 use crate::server::Server;
 use crate::server::What::{Bundle, Certificate, Key};
 
 #[test]
 fn p07_files_that_do_not_belong_together() {
-    Server::new().refuses(PAIRS);
+    Server::without_sandbox().refuses(PAIRS);
 }
 
 #[test]
@@ -35,7 +35,12 @@ fn p07_files_that_postgresql_may_not_read_or_must_not_trust() {
 
 #[test]
 fn p07_files_with_the_wrong_content() {
-    Server::new().refuses(CONTENT);
+    Server::without_sandbox().refuses(CONTENT);
+}
+
+#[test]
+fn p07_what_the_sandbox_does_not_show_is_not_guessed() {
+    Server::new().refuses(UNSEEN);
 }
 
 /// What PostgreSQL takes, however odd.

@@ -41,7 +41,17 @@ pub(crate) struct Copy<'a> {
 
 impl Server {
     pub(crate) fn new() -> Self {
+        Self::configured("")
+    }
+
+    /// With a pgsvid that can read what PostgreSQL reads elsewhere.
+    pub(crate) fn without_sandbox() -> Self {
+        Self::configured("[sandbox]\nenabled = false")
+    }
+
+    fn configured(configuration: &str) -> Self {
         let setup = Setup::new(env!("CARGO_BIN_EXE_pgsvid"));
+        setup.configure(configuration);
         let pgsvid = setup.start();
         let served = setup.agent.svid().into();
         Self { setup, pgsvid, served, count: 0.into() }

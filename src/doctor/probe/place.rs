@@ -63,7 +63,9 @@ impl Place {
         match server {
             None => Some(Self::At(Target::Address("127.0.0.1".to_owned(), PORT))),
             Some((session, Target::Auto)) => Some(Self::Configured(session)),
-            Some((_, target @ Target::Address(..))) => Some(Self::At(target)),
+            Some((_, target @ (Target::Address(..) | Target::Resolved(..)))) => {
+                Some(Self::At(target))
+            }
             Some((_, Target::Nowhere)) => None,
         }
     }

@@ -1,0 +1,144 @@
+//! What the process denies itself: core dumps, files and ports that are none of its business, other programs.
+//!
+//! [`enter`] is called once, before any other thread runs: threads inherit a sandbox, and none is put into one that
+//! runs already. What the kernel lacks is left out and reported, never silently.
+
+mod access;
+mod calls;
+mod dumps;
+
+use std::path::PathBuf;
+
+pub use access::Barriers;
+pub use dumps::keep_out_of_dumps;
+
+/// Whether to enter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Settings {
+    /// Off, only core dumps are prevented.
+    pub enabled: bool,
+}
+
+/// What the process may do once it has entered. Whatever is open by then stays so.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Rules {
+    /// Directories beneath which files are made, read and removed. A rule is tied to what is there now: a volume that is
+    /// mounted on it later is out of reach.
+    pub write: Vec<PathBuf>,
+    /// Directories beneath which files are read, but not listed.
+    pub read: Vec<PathBuf>,
+    /// TCP ports that are connected to, at whatever address.
+    pub connect: Vec<u16>,
+}
+
+/// What is in force.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InForce {
+    /// What Landlock keeps out of reach.
+    pub barriers: Barriers,
+    /// Whether the system calls are limited (seccomp).
+    pub calls: bool,
+    /// Directories of the rules that do not exist: what will be there stays out of reach.
+    pub absent: Vec<PathBuf>,
+}
+
+impl InForce {
+    /// What is denied, in words.
+    #[must_use]
+    pub fn denied(&self) -> Vec<&'static str> {
+        self.parts().into_iter().filter_map(|(name, _, there)| there.then_some(name)).collect()
+    }
+
+    /// What the kernel cannot deny, and from which version on it could.
+    #[must_use]
+    pub fn lacking(&self) -> Vec<String> {
+        let absent = |(name, since, there): (&str, &str, bool)| {
+            (!there).then(|| format!("{name} ({since})"))
+        };
+        self.parts().into_iter().filter_map(absent).collect()
+    }
+
+    fn parts(&self) -> [(&'static str, &'static str, bool); 5] {
+        [
+            ("other files", "Landlock, Linux 5.13", self.barriers.files()),
+            ("other TCP ports", "Landlock, Linux 6.7", self.barriers.ports()),
+            ("devices", "Landlock, Linux 6.10", self.barriers.devices()),
+            ("other processes", "Landlock, Linux 6.12", self.barriers.processes()),
+            ("other system calls", "seccomp", self.calls),
+        ]
+    }
+}
+
+/// Why there is no sandbox.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Core dumps could not be prevented.
+    #[error("cannot prevent core dumps: {0}")]
+    Dumps(rustix::io::Errno),
+    /// They would stay outside.
+    #[error(
+        "{0} threads run already, and would stay outside of the sandbox: is a library preloaded?"
+    )]
+    Threads(usize),
+    /// The kernel has Landlock, and did not take the rules.
+    #[error("the kernel does not take the Landlock rules: {0}")]
+    Landlock(#[from] landlock::RulesetError),
+    /// The filter could not be made, or the kernel did not take it.
+    #[error("the kernel does not take the seccomp filter: {0}")]
+    Seccomp(#[from] seccompiler::Error),
+}
+
+/// Enters the sandbox, for good. What is in force afterwards depends on the kernel.
+pub fn enter(rules: &Rules) -> Result<InForce, Error> {
+    alone()?;
+    let (barriers, absent) = access::restrict(rules)?;
+    // Last: it denies the calls that the other one needs.
+    let calls = calls::restrict()?;
+    Ok(InForce { barriers, calls, absent })
+}
+
+/// Where there is no /proc, nobody can tell, and nobody has started a thread.
+fn alone() -> Result<(), Error> {
+    match std::fs::read_dir("/proc/self/task").map_or(1, Iterator::count) {
+        0 | 1 => Ok(()),
+        several => Err(Error::Threads(several)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use landlock::ABI;
+
+    use super::*;
+
+    #[test]
+    fn whatever_is_lacking_is_named_with_the_version_that_has_it() {
+        let in_force =
+            |abi, calls| InForce { barriers: Barriers::of(abi), calls, absent: Vec::new() };
+        for (abi, barriers) in [
+            (ABI::Unsupported, 0),
+            (ABI::V1, 1),
+            (ABI::V3, 1),
+            (ABI::V4, 2),
+            (ABI::V5, 3),
+            (ABI::V6, 4),
+            (ABI::V7, 4),
+        ] {
+            let with_calls = in_force(abi, true);
+            assert_eq!(with_calls.denied().len(), barriers + 1, "{abi:?}");
+            assert_eq!(with_calls.lacking().len(), 4 - barriers, "{abi:?}");
+        }
+        // Debian 12 has Linux 6.1.
+        let some = in_force(ABI::V2, false);
+        assert_eq!(some.denied(), ["other files"]);
+        assert_eq!(
+            some.lacking(),
+            [
+                "other TCP ports (Landlock, Linux 6.7)",
+                "devices (Landlock, Linux 6.10)",
+                "other processes (Landlock, Linux 6.12)",
+                "other system calls (seccomp)",
+            ]
+        );
+    }
+}
