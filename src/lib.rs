@@ -18,6 +18,7 @@ pub mod setup;
 pub mod source;
 pub mod status;
 pub mod survey;
+pub mod text;
 pub mod timing;
 pub mod verify;
 pub mod watching;

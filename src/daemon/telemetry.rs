@@ -2,6 +2,7 @@
 //! pipe must not stop a rotation.
 
 use std::fmt;
+use std::io;
 use std::str::FromStr;
 
 use tracing::field::{Field, Visit};
@@ -9,11 +10,11 @@ use tracing::{Event, Level, Subscriber};
 use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::fmt::format::Writer;
-use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
+use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, MakeWriter};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::registry::LookupSpan;
 
-use crate::timing;
+use crate::{text, timing};
 
 /// How to log.
 #[derive(Debug, Clone, Copy)]
@@ -82,15 +83,21 @@ pub fn start(settings: Settings) -> Telemetry {
     let registry = tracing_subscriber::registry().with(filter);
     let layer = tracing_subscriber::fmt::layer().with_writer(writer);
     // A second call is a test's; the first subscriber stays.
-    let _ =
-        match settings.format {
-            Format::Text => tracing::subscriber::set_global_default(
-                registry.with(layer.with_ansi(false).event_format(Text)),
+    let _ = match settings.format {
+        Format::Text => tracing::subscriber::set_global_default(
+            registry.with(layer.with_ansi(false).event_format(Text)),
+        ),
+        Format::Json => tracing::subscriber::set_global_default(
+            registry.with(
+                layer
+                    .json()
+                    .flatten_event(true)
+                    .with_current_span(false)
+                    .with_span_list(false)
+                    .map_writer(Lines),
             ),
-            Format::Json => tracing::subscriber::set_global_default(registry.with(
-                layer.json().flatten_event(true).with_current_span(false).with_span_list(false),
-            )),
-        };
+        ),
+    };
     Telemetry { _worker: worker }
 }
 
@@ -130,17 +137,16 @@ struct Fields {
 }
 
 impl Fields {
-    fn add(&mut self, field: &Field, value: String) {
+    fn add(&mut self, field: &Field, value: &str) {
+        // The rooms have escaped what they know as foreign; libraries have not.
+        let value = text::harmless(value).into_owned();
         match field.name() {
-            "message" => self.message = harmless(value),
-            "cause" | "fix" | "next" => self.below.push((field.name(), harmless(value))),
+            "message" => self.message = value,
+            "cause" | "fix" | "next" => self.below.push((field.name(), value)),
             name => match name.strip_suffix("_ms") {
                 Some(name) => self.inline.push((name, format!("{value}ms"))),
-                None if value.is_empty()
-                    || value.contains([' ', '"', '='])
-                    || value.contains(char::is_control) =>
-                {
-                    self.inline.push((name, format!("{value:?}")));
+                None if value.is_empty() || value.contains([' ', '"', '=']) => {
+                    self.inline.push((name, format!("\"{}\"", value.replace('"', "\\\""))));
                 }
                 None => self.inline.push((name, value)),
             },
@@ -148,36 +154,98 @@ impl Fields {
     }
 }
 
-/// Foreign text begins no line of its own, and plays no tricks on a terminal.
-fn harmless(value: String) -> String {
-    if !value.contains(char::is_control) {
-        return value;
-    }
-    let escaped = |c: char| if c.is_control() { c.escape_debug().to_string() } else { c.into() };
-    value.chars().map(escaped).collect()
-}
-
 impl Visit for Fields {
     fn record_str(&mut self, field: &Field, value: &str) {
-        self.add(field, value.to_owned());
+        self.add(field, value);
     }
 
     fn record_f64(&mut self, field: &Field, value: f64) {
-        self.add(field, format!("{value:.1}"));
+        self.add(field, &format!("{value:.1}"));
     }
 
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        self.add(field, format!("{value:?}"));
+        self.add(field, &format!("{value:?}"));
+    }
+}
+
+/// Lines of JSON on their way to a terminal, perhaps. Each comes in one piece.
+struct Lines<W>(W);
+
+impl<'a, W: MakeWriter<'a>> MakeWriter<'a> for Lines<W> {
+    type Writer = Lines<W::Writer>;
+
+    fn make_writer(&'a self) -> Self::Writer {
+        Lines(self.0.make_writer())
+    }
+}
+
+impl<W: io::Write> io::Write for Lines<W> {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        let harmless = str::from_utf8(line).map(text::harmless_json);
+        self.0.write_all(harmless.as_deref().map_or(line, str::as_bytes))?;
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use tracing::{info, warn};
+
     use super::*;
 
+    const HOSTILE: &str = "a\nERROR \u{1b}[2J\u{9b}31m\u{202e} \"b\"";
+
+    #[derive(Clone, Default)]
+    struct Log(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Log {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn logged(json: bool) -> String {
+        let log = Log::default();
+        let writer = log.clone();
+        let layer = tracing_subscriber::fmt::layer().with_writer(move || writer.clone());
+        let registry = tracing_subscriber::registry();
+        let speak = || {
+            info!(name = HOSTILE, bare = "x\u{202e}", cause = HOSTILE, "{HOSTILE}");
+            warn!("the end");
+        };
+        if json {
+            let layer = layer.json().flatten_event(true).map_writer(Lines);
+            tracing::subscriber::with_default(registry.with(layer), speak);
+        } else {
+            let layer = layer.with_ansi(false).event_format(Text);
+            tracing::subscriber::with_default(registry.with(layer), speak);
+        }
+        let bytes = log.0.lock().unwrap().clone();
+        String::from_utf8(bytes).unwrap()
+    }
+
     #[test]
-    fn foreign_text_begins_no_line_of_its_own() {
-        assert_eq!(harmless("a\nERROR \u{1b}[2J".to_owned()), "a\\nERROR \\u{1b}[2J");
-        assert_eq!(harmless("\"two words\", naïve".to_owned()), "\"two words\", naïve");
+    fn whatever_is_logged_begins_no_line_and_plays_no_trick_on_a_terminal() {
+        for (json, lines) in [(false, 3), (true, 2)] {
+            let log = logged(json);
+            assert_eq!(log.lines().count(), lines, "{log}");
+            for c in ['\u{1b}', '\u{9b}', '\u{202e}'] {
+                assert!(!log.contains(c), "{log:?}");
+            }
+            assert!(log.contains("the end"), "{log}");
+        }
+        let text = logged(false);
+        assert!(text.contains(r#"name="a\nERROR \u{1b}[2J\u{9b}31m\u{202e} \"b\"""#), "{text}");
+        assert!(text.contains("bare=x\\u{202e}"), "{text}");
     }
 }

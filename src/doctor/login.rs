@@ -16,11 +16,10 @@ use tokio_postgres::config::SslMode;
 use tokio_postgres::tls::{ChannelBinding, TlsConnect, TlsStream};
 
 use crate::material::Material;
+use crate::text::shown;
 
 /// Limit for connecting and for the login.
 const LIMIT: Duration = Duration::from_secs(5);
-/// Longest text of the server's that is shown.
-const LONGEST_TEXT: usize = 200;
 
 /// Where to log in, and as whom.
 #[derive(Debug, Clone)]
@@ -108,11 +107,9 @@ async fn log_in(login: &Login<'_>, stream: TcpStream) -> Outcome {
 
 fn explain(error: &tokio_postgres::Error) -> Outcome {
     if let Some(refused) = error.as_db_error() {
-        let text: String = refused.message().chars().take(LONGEST_TEXT).collect();
         return Outcome::Refused {
             code: refused.code().code().to_owned(),
-            // Quotes need no escape: it is never read by a machine.
-            text: text.escape_debug().to_string().replace("\\\"", "\"").replace("\\'", "'"),
+            text: shown(refused.message()),
         };
     }
     let mut source = std::error::Error::source(error);
@@ -134,7 +131,7 @@ fn explain(error: &tokio_postgres::Error) -> Outcome {
         }
         source = cause.source();
     }
-    Outcome::Rejected(error.to_string().escape_debug().to_string())
+    Outcome::Rejected(shown(&error.to_string()))
 }
 
 /// libpq wants a self-signed root at the end of the server's chain, so only such certificates are anchors.

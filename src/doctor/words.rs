@@ -3,26 +3,11 @@
 use std::path::Path;
 use std::time::SystemTime;
 
-use crate::timing;
-
-/// Longest foreign text that is shown, in characters.
-const LONGEST: usize = 500;
+use crate::{text, timing};
 
 /// A foreign text, shortened, and unable to move the cursor, colour anything, begin a line, or be mistaken.
 pub(super) fn shown(text: &str) -> String {
-    let mut shown = String::new();
-    for (at, c) in text.chars().enumerate() {
-        if at == LONGEST {
-            shown.push('…');
-            break;
-        }
-        if c.is_ascii() && !c.is_ascii_control() {
-            shown.push(c);
-        } else {
-            shown.extend(c.escape_unicode());
-        }
-    }
-    shown
+    text::ascii(text)
 }
 
 /// A path, which belongs to whoever asks.
@@ -78,7 +63,7 @@ mod tests {
     #[test]
     fn foreign_texts_cannot_act() {
         assert_eq!(shown("a b"), "a b");
-        assert_eq!(shown("\x1b[31mé\n"), "\\u{1b}[31m\\u{e9}\\u{a}");
+        assert_eq!(shown("\x1b[31mé\n"), "\\u{1b}[31m\\u{e9}\\n");
         assert_eq!(shown(&"x".repeat(501)).chars().count(), 501);
     }
 

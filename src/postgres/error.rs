@@ -8,9 +8,7 @@ use tokio_postgres::error::{Severity, SqlState};
 
 use super::Settings;
 use super::statements::{self, identifier};
-
-/// Longest text of the server's that is shown.
-const LONGEST_TEXT: usize = 200;
+use crate::text::shown;
 
 /// Why a session could not be had, or a statement failed.
 #[derive(Debug, thiserror::Error)]
@@ -87,7 +85,7 @@ impl Error {
             }
             source = cause.source();
         }
-        Self::Lost(error.to_string())
+        Self::Lost(shown(&error.to_string()))
     }
 
     /// The role lacks a privilege, here as if `pg_reload_conf()` had been called without it.
@@ -200,16 +198,4 @@ impl Error {
             _ => None,
         }
     }
-}
-
-/// The server's text: what could play tricks on a terminal is escaped, quotation marks stay.
-pub(super) fn shown(text: &str) -> String {
-    let mut shown = String::new();
-    for c in text.chars().take(LONGEST_TEXT) {
-        match c {
-            '"' | '\'' => shown.push(c),
-            _ => shown.extend(c.escape_debug()),
-        }
-    }
-    shown
 }

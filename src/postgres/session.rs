@@ -11,11 +11,12 @@ use tokio_postgres::{Client, NoTls, SimpleQueryMessage};
 use zeroize::Zeroizing;
 
 use super::administration::{self, Administration};
-use super::error::{self, Error};
+use super::error::Error;
 use super::settings::{self, TlsSettings};
 use super::standing::{self, Standing};
 use super::views::{self, AccessViews};
 use super::{LIMIT, Settings};
+use crate::text::shown;
 
 /// Longest password file that is read, in bytes.
 const LONGEST_PASSWORD: u64 = 4096;
@@ -57,7 +58,7 @@ impl Session {
     /// Only for a role with [`TlsSettings::may_read_errors`].
     pub async fn file_errors(&self) -> Result<Vec<String>, Error> {
         let rows = self.rows(settings::ERRORS).await?;
-        Ok(rows.into_iter().flatten().flatten().map(|text| error::shown(&text)).collect())
+        Ok(rows.into_iter().flatten().flatten().map(|text| shown(&text)).collect())
     }
 
     /// How the role stands in this database: asked, not tried.

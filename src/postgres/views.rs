@@ -2,11 +2,10 @@
 
 use super::access::{self, BadLine, HbaRule, Mapping};
 use super::error::Error;
+use crate::text::shown;
 
 /// Parts the elements of an array.
 const SEPARATOR: char = '\u{1f}';
-/// Longest text of the server's that is shown.
-const LONGEST_TEXT: usize = 200;
 
 /// Whether the role may read the one view and the other: asked first, since a refusal would show in the server's log.
 pub(super) const ALLOWED: &str = "\
@@ -93,7 +92,7 @@ pub(super) fn bad_lines(rows: &[Row]) -> Vec<BadLine> {
         [Some(file), line, Some(error)] => Some(BadLine {
             file: if file == "pg_ident.conf" { "pg_ident.conf" } else { "pg_hba.conf" },
             line: number(line.as_deref()),
-            error: error.chars().take(LONGEST_TEXT).collect::<String>().escape_debug().to_string(),
+            error: shown(error),
         }),
         _ => None,
     };

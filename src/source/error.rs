@@ -8,9 +8,7 @@ use std::time::Duration;
 use tonic::Code;
 
 use super::{Endpoint, limits};
-
-/// Longest text of an agent's that is shown.
-const LONGEST_TEXT: usize = 200;
+use crate::text::shown;
 
 /// Why there is no stream.
 #[derive(Debug, thiserror::Error)]
@@ -148,9 +146,4 @@ impl Error {
             _ => Class::Transient,
         }
     }
-}
-
-/// A foreign text, shortened, and unable to begin a line of its own.
-pub(super) fn shown(text: &str) -> String {
-    text.chars().take(LONGEST_TEXT).collect::<String>().escape_debug().to_string()
 }

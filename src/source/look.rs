@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use tokio::time::{Instant, timeout};
 
-use super::error::shown;
 use super::message::{self, Discarded};
 use super::{Error, Settings, channel, limits};
 use crate::material::Material;
+use crate::text::shown;
 use crate::timing;
 
 /// Most SVIDs that are listed.

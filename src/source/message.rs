@@ -7,10 +7,10 @@ use tracing::warn;
 use zeroize::{Zeroize as _, Zeroizing};
 
 use super::Settings;
-use super::error::shown;
 use crate::material::{
     Certificate, LARGEST_BUNDLE, Material, Offer, Rejection, TrustDomain, certificates,
 };
+use crate::text::shown;
 
 /// Which of several SVIDs to take. Without any wish the first one is the default identity.
 #[derive(Debug, Clone, Default)]
@@ -120,8 +120,7 @@ fn foreign_authorities(message: &X509svidResponse, own_id: &str) -> Vec<Certific
                 Err(error) => warn!(%domain, %error, "a federated bundle is malformed; ignored"),
             },
             Err(error) => {
-                let domain = shown(domain);
-                warn!(domain, %error, "a federated bundle is of no trust domain; ignored");
+                warn!(domain = shown(domain), %error, "a federated bundle is of no trust domain; ignored");
             }
         }
     }

@@ -15,6 +15,7 @@ use super::error::{Class, Error};
 use super::message::Discarded;
 use super::{Connection, Endpoint, Identity, Rejected, Source, channel, limits};
 use crate::material::{CLOCK_SKEW, Material, Rejection};
+use crate::text::shown;
 use crate::timing::{self, Backoff};
 use crate::watching::{self, Changes};
 
@@ -214,7 +215,7 @@ impl Supervisor {
             let leaf = material.leaf();
             info!(
                 spiffe_id = %material.spiffe_id(),
-                hint = material.hint(),
+                hint = material.hint().map(shown),
                 serial = leaf.serial().short(),
                 not_after = timing::utc(material.not_after()),
                 "identity received"

@@ -1,0 +1,131 @@
+//! Foreign text: what agents, servers and certificates say, made fit for a log and a terminal.
+//!
+//! It is shortened, and what could act is escaped: it begins no line, moves no cursor, colours nothing, and turns no
+//! direction of writing round. Quotation marks and backslashes stay as they are, so that escaping twice changes nothing.
+
+use std::borrow::Cow;
+use std::fmt::Write as _;
+
+/// Longest foreign text that is shown, in characters.
+const LONGEST: usize = 200;
+/// The same where whole names of certificates are wanted.
+const LONGEST_NAME: usize = 500;
+
+/// The text, harmless, and at most 200 characters of it.
+#[must_use]
+pub fn shown(text: &str) -> String {
+    shortened(text, LONGEST, acts)
+}
+
+/// The same in ASCII alone, and at most 500 characters of it: no letter can be mistaken for another.
+#[must_use]
+pub fn ascii(text: &str) -> String {
+    shortened(text, LONGEST_NAME, |c| !c.is_ascii() || acts(c))
+}
+
+/// The whole text, with what could act escaped: `\n`, `\u{1b}`.
+#[must_use]
+pub fn harmless(text: &str) -> Cow<'_, str> {
+    if !text.contains(acts) {
+        return Cow::Borrowed(text);
+    }
+    Cow::Owned(shortened(text, usize::MAX, acts))
+}
+
+/// A line of JSON whose strings are harmless, whoever reads it unparsed. JSON itself escapes but the first 32 characters.
+#[must_use]
+pub fn harmless_json(line: &str) -> Cow<'_, str> {
+    // Nothing but strings holds any of these.
+    let escaped = |c: char| c != '\n' && acts(c);
+    if !line.contains(escaped) {
+        return Cow::Borrowed(line);
+    }
+    let mut harmless = String::with_capacity(line.len());
+    for c in line.chars() {
+        if escaped(c) {
+            for unit in c.encode_utf16(&mut [0; 2]) {
+                // Writing to a String does not fail.
+                let _ = write!(harmless, "\\u{unit:04x}");
+            }
+        } else {
+            harmless.push(c);
+        }
+    }
+    Cow::Owned(harmless)
+}
+
+fn shortened(text: &str, longest: usize, escaped: impl Fn(char) -> bool) -> String {
+    let mut shown = String::new();
+    for (at, c) in text.chars().enumerate() {
+        if at == longest {
+            shown.push('…');
+            break;
+        }
+        match c {
+            '\n' | '\r' | '\t' => shown.extend(c.escape_default()),
+            _ if escaped(c) => shown.extend(c.escape_unicode()),
+            _ => shown.push(c),
+        }
+    }
+    shown
+}
+
+/// Whether a character does something else than to show itself: controls, formats (Unicode's Cc and Cf, among them what
+/// turns the direction of writing), separators of lines, and what no font has.
+fn acts(c: char) -> bool {
+    if c.is_ascii() {
+        return c.is_ascii_control();
+    }
+    // Blanks that do not break: French has them within its quotation marks.
+    if matches!(c, '\u{a0}' | '\u{202f}') {
+        return false;
+    }
+    // What the standard library would escape, seen after a letter: marks that combine with one are no harm.
+    ['a', c].iter().collect::<String>().escape_debug().nth(2).is_some()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_could_act_is_escaped_and_the_rest_is_not() {
+        for (text, wanted) in [
+            ("permission denied", "permission denied"),
+            ("role \"it's\" C:\\x", "role \"it's\" C:\\x"),
+            (
+                "größer, ὕβρις, 不正なパスワード, неверный",
+                "größer, ὕβρις, 不正なパスワード, неверный",
+            ),
+            ("«\u{a0}rôle\u{a0}»", "«\u{a0}rôle\u{a0}»"),
+            // A letter and a mark that combines with it.
+            ("e\u{301}", "e\u{301}"),
+            ("a\nERROR b\r\tc", "a\\nERROR b\\r\\tc"),
+            ("\u{1b}[2J\u{7}\0\u{7f}", "\\u{1b}[2J\\u{7}\\u{0}\\u{7f}"),
+            // The second set of controls: CSI in one character.
+            ("\u{9b}31m\u{85}", "\\u{9b}31m\\u{85}"),
+            ("a\u{202e}b\u{2066}c\u{200f}d\u{61c}", "a\\u{202e}b\\u{2066}c\\u{200f}d\\u{61c}"),
+            ("a\u{200b}b\u{200d}c\u{feff}d\u{ad}", "a\\u{200b}b\\u{200d}c\\u{feff}d\\u{ad}"),
+            ("a\u{2028}b\u{2029}", "a\\u{2028}b\\u{2029}"),
+            ("a\u{e0041}b\u{e000}c\u{fffe}", "a\\u{e0041}b\\u{e000}c\\u{fffe}"),
+        ] {
+            assert_eq!(harmless(text), wanted, "{text:?}");
+            assert_eq!(shown(text), wanted, "{text:?}");
+            assert_eq!(harmless(&harmless(text)), wanted, "once is as good as twice: {text:?}");
+            let json = format!("{{\"text\":{}}}\n", serde_json::to_string(text).unwrap());
+            let line = harmless_json(&json);
+            assert!(!line.trim_end().contains(acts), "{line:?}");
+            let parsed: serde_json::Value = serde_json::from_str(&line).unwrap();
+            assert_eq!(parsed["text"], text, "JSON says the same");
+        }
+        assert_eq!(ascii("é\u{1b}a"), "\\u{e9}\\u{1b}a");
+    }
+
+    #[test]
+    fn nothing_is_longer_than_it_may_be() {
+        assert_eq!(shown(&"x".repeat(200)), "x".repeat(200));
+        assert_eq!(shown(&"é".repeat(201)), format!("{}…", "é".repeat(200)));
+        assert_eq!(ascii(&"x".repeat(501)), format!("{}…", "x".repeat(500)));
+        assert_eq!(harmless(&"x".repeat(100_000)).len(), 100_000);
+    }
+}
