@@ -1,6 +1,13 @@
 //! The `pgsvid` program.
 
+use std::alloc::System;
 use std::process::ExitCode;
+
+use zeroizing_alloc::ZeroAlloc;
+
+/// Zeroes what is freed: libraries copy keys, and do not clear what they copied.
+#[global_allocator]
+static ALLOCATOR: ZeroAlloc<System> = ZeroAlloc(System);
 
 fn main() -> ExitCode {
     let environment = std::env::vars_os()

@@ -66,8 +66,12 @@ pub fn decode_certificates(pem: &[u8]) -> Result<Vec<Certificate>, Malformed> {
 
 /// The public key that belongs to the first private key of a PEM text (PKCS#8, SEC1 or PKCS#1).
 pub fn public_key_of(pem: &[u8]) -> Result<SubjectPublicKeyInfoDer<'static>, Malformed> {
-    let key = PrivateKeyDer::from_pem_slice(pem).map_err(|_| Malformed::Key)?;
-    key::public_key(&key).map_err(|_| Malformed::Key)
+    key::public_key(&*decode_key(pem)?).map_err(|_| Malformed::Key)
+}
+
+/// The first private key of a PEM text, zeroed when dropped, which its type does not do by itself.
+pub(super) fn decode_key(pem: &[u8]) -> Result<Zeroizing<PrivateKeyDer<'static>>, Malformed> {
+    PrivateKeyDer::from_pem_slice(pem).map(Zeroizing::new).map_err(|_| Malformed::Key)
 }
 
 /// Why the files of an earlier run are no set to go on with.
@@ -93,8 +97,8 @@ pub fn decode_material(
         let certificates = decode_certificates(pem)?;
         Ok(certificates.iter().flat_map(|certificate| certificate.der().iter().copied()).collect())
     };
-    let key = match PrivateKeyDer::from_pem_slice(key) {
-        Ok(PrivateKeyDer::Pkcs8(key)) => Zeroizing::new(key.secret_pkcs8_der().to_vec()),
+    let key = match &*decode_key(key)? {
+        PrivateKeyDer::Pkcs8(key) => Zeroizing::new(key.secret_pkcs8_der().to_vec()),
         _ => return Err(Malformed::Key.into()),
     };
     let offer = Offer {

@@ -8,7 +8,7 @@ use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use x509_parser::der_parser::asn1_rs::{Any, FromDer as _, Sequence, Tag};
 
-use super::{Certificate, LARGEST_BUNDLE, MalformedCertificate, certificates, key};
+use super::{Certificate, LARGEST_BUNDLE, MalformedCertificate, certificates, key, pem};
 
 /// One thing that a file holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -192,8 +192,7 @@ fn read_block(position: usize, block: &[u8]) -> Result<Option<Item>, Unreadable>
             foreign(Foreign::EncryptedKey)
         }
         "PRIVATE KEY" | "EC PRIVATE KEY" | "RSA PRIVATE KEY" => {
-            let key = PrivateKeyDer::from_pem_slice(block)
-                .map_err(|_| Unreadable::Broken { position, label })?;
+            let key = pem::decode_key(block).map_err(|_| Unreadable::Broken { position, label })?;
             read_key(&key).map(Some)
         }
         "DSA PRIVATE KEY" => Err(Unreadable::Key),

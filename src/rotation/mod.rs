@@ -201,9 +201,10 @@ impl Rotation {
         let Identity::Current(material) = state.identity else {
             return Ok(());
         };
-        let known = self.wanted.replace(Arc::clone(&material));
+        let replaced = self.wanted.replace(Arc::clone(&material));
+        let is_news = !replaced.is_some_and(|replaced| replaced.publishes_as(&material));
         if self.holds(&material) {
-            if !known.is_some_and(|known| known.publishes_as(&material)) {
+            if is_news {
                 debug!("the identity is the one that is published");
             }
             return Ok(());

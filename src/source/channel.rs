@@ -5,35 +5,48 @@ use std::io;
 use std::os::unix::fs::FileTypeExt as _;
 use std::path::Path;
 
+use http_body_util::Full;
 use hyper_util::rt::TokioIo;
-use pgsvid_proto::spiffe_workload_api_client::SpiffeWorkloadApiClient;
-use pgsvid_proto::{SECURITY_HEADER, SECURITY_HEADER_VALUE, X509svidRequest, X509svidResponse};
+use pgsvid_proto::{SECURITY_HEADER, SECURITY_HEADER_VALUE, X509svidResponse};
 use tokio::net::{TcpStream, UnixStream};
-use tonic::Streaming;
-use tonic::metadata::MetadataValue;
+use tonic::Status;
+use tonic::body::Body;
+use tonic::codegen::{Bytes, http};
 use tonic::transport::Channel;
-use tower::service_fn;
+use tower::{ServiceExt as _, service_fn};
 
 use super::endpoint::Endpoint;
 use super::error::Error;
 use super::limits;
+use super::messages::Messages;
+use super::wiping::Wiping;
+
+/// The call (SPIFFE Workload API, section 5.1), as gRPC has it for a path.
+const CALL: &str = "/SpiffeWorkloadAPI/FetchX509SVID";
 
 /// Opens the stream of X.509-SVIDs and waits for its first message, which is absent if the agent ends it in order.
 /// The caller bounds the time.
 pub(super) async fn open(
     endpoint: &Endpoint,
-) -> Result<(Streaming<X509svidResponse>, Option<X509svidResponse>), Error> {
+) -> Result<(Messages, Option<X509svidResponse>), Error> {
     let channel = connect(endpoint).await?;
-    let mut client =
-        SpiffeWorkloadApiClient::new(channel).max_decoding_message_size(limits::MESSAGE);
-    let mut request = tonic::Request::new(X509svidRequest {});
-    let value = MetadataValue::from_static(SECURITY_HEADER_VALUE);
-    request.metadata_mut().insert(SECURITY_HEADER, value);
-    let explain = |status: tonic::Status| Error::of(&status, endpoint);
-    let response = client.fetch_x509svid(request).await;
-    let mut stream = response.map_err(explain)?.into_inner();
-    let first = stream.message().await.map_err(explain)?;
-    Ok((stream, first))
+    // The request is an empty message.
+    let mut request = http::Request::new(Body::new(Full::new(Bytes::from_static(&[0; 5]))));
+    *request.method_mut() = http::Method::POST;
+    *request.uri_mut() = http::Uri::from_static(CALL);
+    for (name, value) in [
+        ("te", "trailers"),
+        ("content-type", "application/grpc"),
+        (SECURITY_HEADER, SECURITY_HEADER_VALUE),
+    ] {
+        let value = http::HeaderValue::from_static(value);
+        request.headers_mut().insert(http::HeaderName::from_static(name), value);
+    }
+    let failed = |error| Error::of(&Status::from_error(Box::new(error)), endpoint);
+    let response = channel.oneshot(request).await.map_err(failed)?;
+    let mut messages = Messages::of(response, endpoint)?;
+    let first = messages.next().await?;
+    Ok((messages, first))
 }
 
 /// Connects once; the caller bounds the time, and decides about the next try.
@@ -44,18 +57,16 @@ async fn connect(endpoint: &Endpoint) -> Result<Channel, Error> {
         .keep_alive_timeout(limits::KEEPALIVE_ANSWER)
         .keep_alive_while_idle(true);
     let connected = match endpoint.clone() {
-        Endpoint::Unix(path) => {
-            builder
-                .connect_with_connector(service_fn(move |_| {
-                    let path = path.clone();
-                    async move { UnixStream::connect(path).await.map(TokioIo::new) }
-                }))
-                .await
-        }
+        Endpoint::Unix(path) => builder
+            .connect_with_connector(service_fn(move |_| {
+                let path = path.clone();
+                async move { UnixStream::connect(path).await.map(Wiping::new).map(TokioIo::new) }
+            }))
+            .await,
         Endpoint::Tcp(address) => {
             builder
                 .connect_with_connector(service_fn(move |_| async move {
-                    TcpStream::connect(address).await.map(TokioIo::new)
+                    TcpStream::connect(address).await.map(Wiping::new).map(TokioIo::new)
                 }))
                 .await
         }

@@ -45,6 +45,9 @@ pub enum Error {
     /// More than anybody's bundle has.
     #[error("the agent sent a message that is larger than the {} MiB that are allowed", limits::MESSAGE >> 20)]
     TooLarge,
+    /// Bytes came that are no message of the Workload API, or half of one.
+    #[error("the agent sent what is no message of the Workload API")]
+    Malformed,
     /// The stream ended in order before it held anything.
     #[error("the agent ended the stream without a message")]
     Empty,
@@ -73,12 +76,6 @@ impl Error {
     /// What a status means. Not every one is an answer: tonic makes some from what happened to the connection, with
     /// codes that depend on the features it was built with.
     pub(super) fn of(status: &tonic::Status, endpoint: &Endpoint) -> Self {
-        // The limit is ours, and so is this status: tonic's decoder makes it.
-        if status.code() == Code::OutOfRange
-            && status.message().contains("message length too large")
-        {
-            return Self::TooLarge;
-        }
         let mut deepest = None;
         let mut next = status.source();
         while let Some(cause) = next {

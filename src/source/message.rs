@@ -53,9 +53,7 @@ impl Settings {
     ) -> Result<Material, Discarded> {
         let chosen = select(&message.svids, &self.selection);
         let chosen = chosen.map(|index| message.svids.swap_remove(index));
-        for other in &mut message.svids {
-            other.x509_svid_key.zeroize();
-        }
+        wipe(&mut message);
         let chosen = chosen?;
         let federated = if self.federated_bundles {
             foreign_authorities(&message, &chosen.spiffe_id)
@@ -71,6 +69,13 @@ impl Settings {
             federated,
         };
         Ok(Material::check(offer, &self.expectations, now)?)
+    }
+}
+
+/// Zeroes every key in a message: the generated types do not.
+pub(super) fn wipe(message: &mut X509svidResponse) {
+    for svid in &mut message.svids {
+        svid.x509_svid_key.zeroize();
     }
 }
 

@@ -8,7 +8,9 @@ mod endpoint;
 mod error;
 mod look;
 mod message;
+mod messages;
 mod supervise;
+mod wiping;
 
 use std::fmt;
 use std::sync::Arc;

@@ -8,11 +8,11 @@ use futures_util::FutureExt as _;
 use pgsvid_proto::X509svidResponse;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
-use tonic::Streaming;
 use tracing::{debug, error, info, warn};
 
 use super::error::{Class, Error};
-use super::message::Discarded;
+use super::message::{self, Discarded};
+use super::messages::Messages;
 use super::{Connection, Endpoint, Identity, Rejected, Source, channel, limits};
 use crate::material::{CLOCK_SKEW, Material, Rejection};
 use crate::text::shown;
@@ -156,14 +156,14 @@ impl Supervisor {
         loop {
             let (overdue, early) = (self.overdue(), self.early());
             let message = tokio::select! {
-                message = stream.message() => message,
+                message = stream.next() => message,
                 () = overdue => return Ended::Overdue,
                 () = early => return Ended::Early,
             };
             let ended = match message {
                 Ok(Some(message)) => self.take(message, &mut stream).await,
                 Ok(None) => Some(Ended::Clean),
-                Err(status) => Some(self.broken(&status)),
+                Err(error) => Some(Ended::Failed(error)),
             };
             if let Some(ended) = ended {
                 return ended;
@@ -171,26 +171,18 @@ impl Supervisor {
         }
     }
 
-    fn broken(&self, status: &tonic::Status) -> Ended {
-        Ended::Failed(Error::of(status, &self.source.settings.endpoint))
-    }
-
     /// Takes a message, or the newest of those that are already readable: an agent may send two within a
     /// tenth of a millisecond. Returns how the stream has ended, if it has by then: that is said only once.
-    async fn take(
-        &mut self,
-        message: X509svidResponse,
-        stream: &mut Streaming<X509svidResponse>,
-    ) -> Option<Ended> {
+    async fn take(&mut self, message: X509svidResponse, stream: &mut Messages) -> Option<Ended> {
         let mut newest = message;
         // Lets the connection's task read what the kernel holds.
         tokio::task::yield_now().await;
         let ended = loop {
-            match stream.message().now_or_never() {
+            match stream.next().now_or_never() {
                 None => break None,
-                Some(Ok(Some(newer))) => newest = newer,
+                Some(Ok(Some(newer))) => message::wipe(&mut std::mem::replace(&mut newest, newer)),
                 Some(Ok(None)) => break Some(Ended::Clean),
-                Some(Err(status)) => break Some(self.broken(&status)),
+                Some(Err(error)) => break Some(Ended::Failed(error)),
             }
         };
         let material = self.source.settings.material(newest, timing::now());
