@@ -463,6 +463,28 @@ fn the_steps_of_the_readme_work() {
 }
 
 /// The name that a heading gets as a target of links.
+/// The threat model names the test of each claim.
+#[test]
+fn every_test_that_the_threat_model_names_exists() {
+    let sources: String = ["src", "tests"]
+        .into_iter()
+        .flat_map(|directory| files_with("rs", &root().join(directory)))
+        .map(read)
+        .collect();
+    let page = read("docs/threat-model.md");
+    let is_name = |word: &&str| {
+        word.matches('_').count() > 2
+            && word.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
+    };
+    let names: BTreeSet<&str> = page.split('`').skip(1).step_by(2).filter(is_name).collect();
+    assert!(names.len() > 10, "{names:?}");
+    for name in names {
+        let is_there =
+            sources.contains(&format!("fn {name}(")) || sources.contains(&format!("\"{name}\""));
+        assert!(is_there, "there is no test {name}");
+    }
+}
+
 fn slug(heading: &str) -> String {
     heading
         .trim_start_matches('#')
