@@ -67,7 +67,6 @@ const FREE: &[c_long] = &[
     libc::SYS_read,
     libc::SYS_readlinkat,
     libc::SYS_readv,
-    libc::SYS_renameat,
     libc::SYS_renameat2,
     libc::SYS_statx,
     libc::SYS_symlinkat,
@@ -98,7 +97,7 @@ const FREE: &[c_long] = &[
     libc::SYS_shutdown,
 ];
 
-/// The same under the names of old, which this processor still has and C libraries still use.
+/// The same under the names of old, which a processor still has and C libraries still use.
 #[cfg(target_arch = "x86_64")]
 const OLDER: &[c_long] = &[
     libc::SYS_access,
@@ -108,10 +107,13 @@ const OLDER: &[c_long] = &[
     libc::SYS_poll,
     libc::SYS_readlink,
     libc::SYS_rename,
+    libc::SYS_renameat,
     libc::SYS_stat,
     libc::SYS_time,
 ];
-#[cfg(not(target_arch = "x86_64"))]
+#[cfg(target_arch = "aarch64")]
+const OLDER: &[c_long] = &[libc::SYS_renameat];
+#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
 const OLDER: &[c_long] = &[];
 
 /// Restricts this thread and whatever it starts; false if the kernel cannot, or nobody has told how on this processor.
@@ -219,7 +221,6 @@ mod tests {
             libc::SYS_ptrace,
             libc::SYS_process_vm_readv,
             libc::SYS_kill,
-            libc::SYS_setrlimit,
             libc::SYS_bind,
             libc::SYS_mount,
             libc::SYS_bpf,
