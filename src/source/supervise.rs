@@ -16,7 +16,7 @@ use super::messages::Messages;
 use super::{Connection, Endpoint, Identity, Rejected, Source, channel, limits};
 use crate::material::{CLOCK_SKEW, Material, Rejection};
 use crate::text::shown;
-use crate::timing::{self, Backoff};
+use crate::timing::{self, Backoff, Clocks, Leap};
 use crate::watching::{self, Changes};
 
 pub(super) async fn run(source: Source, stop: CancellationToken) -> Result<(), Error> {
@@ -25,7 +25,8 @@ pub(super) async fn run(source: Source, stop: CancellationToken) -> Result<(), E
         Endpoint::Tcp(_) => Vec::new(),
     };
     let changes = source.watching.directories(directories);
-    let mut supervisor = Supervisor { source, changes, said: Vec::new(), early: None };
+    let clocks = Clocks::compared();
+    let mut supervisor = Supervisor { source, changes, said: Vec::new(), early: None, clocks };
     tokio::select! {
         () = stop.cancelled() => Ok(()),
         ended = supervisor.supervise() => ended,
@@ -40,6 +41,8 @@ enum Ended {
     Overdue,
     /// By us: what was rejected as not valid yet may be by now.
     Early,
+    /// By us: nobody knows what has become of the stream, and of the agent's renewals, meanwhile.
+    Leapt(Leap),
     /// Otherwise.
     Failed(Error),
 }
@@ -55,6 +58,7 @@ struct Supervisor {
     said: Vec<String>,
     /// When the message that came before its time becomes acceptable.
     early: Option<SystemTime>,
+    clocks: Clocks,
 }
 
 impl Supervisor {
@@ -86,6 +90,10 @@ impl Supervisor {
                 }
                 Ended::Early => {
                     debug!("asking again for the identity whose time had not come");
+                    Duration::ZERO
+                }
+                Ended::Leapt(by) => {
+                    info!(%by, "the clock was set, or the machine has slept; connecting anew");
                     Duration::ZERO
                 }
                 Ended::Failed(error) => match error.class() {
@@ -159,6 +167,7 @@ impl Supervisor {
                 message = stream.next() => message,
                 () = overdue => return Ended::Overdue,
                 () = early => return Ended::Early,
+                leap = self.clocks.leap() => return Ended::Leapt(leap),
             };
             let ended = match message {
                 Ok(Some(message)) => self.take(message, &mut stream).await,

@@ -7,7 +7,7 @@ use std::time::Duration;
 use dev_agent::{DevAgent, Entry};
 use serde_json::Value;
 
-use crate::{Account, Cluster, ClusterBuilder, Directory, Mark, Program, eventually};
+use crate::{Account, Cluster, ClusterBuilder, Directory, Mark, Program, WallClock, eventually};
 
 /// How long anything here is waited for: far longer than it takes, on however busy a machine.
 pub const LIMIT: Duration = Duration::from_secs(30);
@@ -133,6 +133,15 @@ impl Setup {
         let arguments = usual.map(String::as_str).chain(more.iter().copied());
         let arguments = ["run"].into_iter().chain(arguments);
         Pgsvid(Program::spawn_as(account, &self.binary, arguments, &[]))
+    }
+
+    /// The same with that wall clock.
+    #[track_caller]
+    pub fn spawn_with_clock(&self, clock: &WallClock) -> Pgsvid {
+        let arguments = ["run".to_owned()].into_iter().chain(self.arguments());
+        let variables = clock.variables();
+        let variables = variables.each_ref().map(|(name, value)| (*name, value.as_str()));
+        Pgsvid(Program::spawn(&self.binary, arguments, &variables))
     }
 
     /// The arguments that follow the command: configuration, endpoint, directory, socket, port, and

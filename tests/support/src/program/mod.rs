@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use crate::eventually::within;
 use crate::output::{Mark, Missing, Output, Stream};
-use crate::{Account, spawn};
+use crate::{Account, Process, spawn};
 
 /// A running program. It ends with the value, or with the test process; a test that panics shows
 /// what the program wrote.
@@ -183,6 +183,11 @@ impl Program {
     /// Its process number.
     pub fn pid(&self) -> u32 {
         self.child().id()
+    }
+
+    /// What the kernel tells of it.
+    pub fn process(&self) -> Process {
+        Process(self.pid())
     }
 
     #[track_caller]

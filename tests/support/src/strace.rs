@@ -1,0 +1,99 @@
+//! Faults at the system calls of a real program, by strace.
+
+use std::path::Path;
+use std::time::Duration;
+
+use crate::{Account, Program};
+
+const STRACE: &str = "/usr/bin/strace";
+const LIMIT: Duration = Duration::from_secs(30);
+
+/// A strace that is attached to a running process, until it is dropped.
+///
+/// A fault is written as strace's `-e inject=` takes it: `fsync:error=EIO:when=1`. Calls are counted from the moment at
+/// which this returns, for each call and each thread by itself.
+#[derive(Debug)]
+pub struct Strace(Program);
+
+impl Strace {
+    /// Attaches to all threads of a process, also to those that it starts later.
+    #[track_caller]
+    pub fn attach(process: u32, fault: &str) -> Self {
+        Self::start(&["-f"], &[process], fault)
+    }
+
+    /// Attaches to these threads alone.
+    #[track_caller]
+    pub fn attach_to_threads(threads: &[u32], fault: &str) -> Self {
+        Self::start(&[], threads, fault)
+    }
+
+    fn start(options: &[&str], processes: &[u32], fault: &str) -> Self {
+        let mut arguments: Vec<String> = options.iter().map(|&option| option.to_owned()).collect();
+        arguments.extend(injection(fault));
+        for process in processes {
+            arguments.extend(["-p".to_owned(), process.to_string()]);
+        }
+        // It has to be allowed to look at other accounts' processes.
+        let strace = Program::spawn_as(Account::current(), STRACE, arguments, &[]);
+        for process in processes {
+            strace.wait_for_text(LIMIT, &format!("Process {process} attached"));
+        }
+        Self(strace)
+    }
+
+    /// Runs a program with faults from its start on, as [`Account::server`]. What it writes is mixed with what strace
+    /// writes, which goes to standard error, too; signals go to the program.
+    #[track_caller]
+    pub fn around(program: impl AsRef<Path>, arguments: &[String], fault: &str) -> Program {
+        let program = Program::reachable(program).display().to_string();
+        let mut all = vec!["-D".to_owned(), "-f".to_owned()];
+        all.extend(injection(fault));
+        all.extend(["--".to_owned(), program]);
+        all.extend_from_slice(arguments);
+        Program::spawn(STRACE, all, &[])
+    }
+
+    /// Waits until a fault was injected.
+    #[track_caller]
+    pub fn wait_injected(&self) {
+        self.0.wait_for_text(LIMIT, "(INJECTED)");
+    }
+
+    /// Whether a fault was injected so far.
+    pub fn has_injected(&self) -> bool {
+        self.0.lines().iter().any(|line| line.contains("(INJECTED)"))
+    }
+
+    /// Leaves the process alone.
+    pub fn detach(self) {
+        self.0.terminate(LIMIT);
+    }
+}
+
+/// Only the calls in question are stopped at: everything else goes on at full speed.
+fn injection(fault: &str) -> [String; 4] {
+    let calls = fault.split(':').next().unwrap_or_default();
+    ["-e".to_owned(), format!("trace={calls}"), "-e".to_owned(), format!("inject={fault}")]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_meets_a_fault() {
+        let arguments = ["/etc/hostname".to_owned()];
+        let cat = Strace::around("/bin/cat", &arguments, "read:error=EIO:when=2+");
+        assert_eq!(cat.wait_exit(LIMIT).code(), Some(1));
+        assert!(cat.standard_error().contains("Input/output error"), "{}", cat.standard_error());
+    }
+
+    #[test]
+    fn a_running_program_meets_a_fault() {
+        let cat = Program::spawn("/bin/sh", ["-c", "while :; do sleep 0.01; done"], &[]);
+        let strace = Strace::attach(cat.pid(), "wait4:signal=KILL:when=1");
+        assert!(!cat.wait_exit(LIMIT).success());
+        drop(strace);
+    }
+}

@@ -1,0 +1,70 @@
+//! A wall clock of a program's own, by libfaketime.
+
+use std::fs;
+use std::path::PathBuf;
+
+use crate::Directory;
+
+/// A wall clock that is set while a program runs. The program has to be linked dynamically; its timers run on, as they
+/// do when somebody sets the clock. A machine that has slept looks the same to it: the wall clock is ahead by the time
+/// that the timers have missed.
+#[derive(Debug, Default)]
+pub struct WallClock {
+    directory: Directory,
+}
+
+impl WallClock {
+    /// A clock that shows the right time.
+    pub fn new() -> Self {
+        let clock = Self::default();
+        clock.set(0);
+        clock
+    }
+
+    /// Sets it so many seconds ahead of the right time, or behind it.
+    pub fn set(&self, ahead: i64) {
+        let new = self.directory.write("new", format!("{ahead:+}\n"), 0o644);
+        // It is read at each look at the clock.
+        fs::rename(new, self.file()).expect("renames a file");
+    }
+
+    /// What makes a program look at this clock.
+    pub fn variables(&self) -> [(&'static str, String); 4] {
+        let library = fs::read_dir("/usr/lib").ok().into_iter().flatten().find_map(|entry| {
+            let path = entry.ok()?.path().join("faketime/libfaketimeMT.so.1");
+            path.exists().then(|| path.display().to_string())
+        });
+        [
+            ("LD_PRELOAD", library.expect("scripts/test installs Debian's libfaketime")),
+            ("FAKETIME_TIMESTAMP_FILE", self.file().display().to_string()),
+            ("FAKETIME_NO_CACHE", "1".to_owned()),
+            ("FAKETIME_DONT_FAKE_MONOTONIC", "1".to_owned()),
+        ]
+    }
+
+    fn file(&self) -> PathBuf {
+        self.directory.join("clock")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::Program;
+
+    #[test]
+    fn a_running_program_sees_it_set() {
+        let clock = WallClock::new();
+        let variables = clock.variables();
+        let variables = variables.each_ref().map(|(name, value)| (*name, value.as_str()));
+        let script = "while :; do printf '%(%Y)T\\n' -1; read -t 0.01 < /dev/zero; done";
+        let program = Program::spawn("/bin/bash", ["-c", script], &variables);
+        let limit = Duration::from_secs(10);
+        let now: i32 = program.wait_for(limit, |line| line.len() == 4).parse().unwrap();
+        clock.set(-3 * 366 * 86_400);
+        let mark = program.mark();
+        program.wait_after(mark, limit, |line| line.parse().is_ok_and(|then: i32| now - then >= 3));
+    }
+}
