@@ -4,7 +4,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags, StatxAttributes, StatxFlags};
-use rustix::io::Errno;
+use rustix::io::{Errno, retry_on_intr};
 
 use super::error::Error;
 
@@ -67,7 +67,7 @@ impl Directory {
     }
 
     pub(super) fn sync(&self) -> Result<(), Error> {
-        rustix::fs::fsync(&self.fd).map_err(|cause| self.step("sync", "", cause))
+        retry_on_intr(|| rustix::fs::fsync(&self.fd)).map_err(|cause| self.step("sync", "", cause))
     }
 
     /// Path of an entry, for messages.
@@ -104,7 +104,7 @@ impl AsFd for Directory {
 
 fn open(path: &Path) -> Result<OwnedFd, Error> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    rustix::fs::open(path, flags, Mode::empty())
+    retry_on_intr(|| rustix::fs::open(path, flags, Mode::empty()))
         .map_err(|cause| Error::Open { directory: path.to_owned(), cause })
 }
 

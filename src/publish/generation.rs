@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 
 use ring::digest::{Digest, SHA256, digest};
 use rustix::fs::{AtFlags, Gid, Mode, OFlags, Stat};
-use rustix::io::Errno;
+use rustix::io::{Errno, retry_on_intr};
 use zeroize::Zeroizing;
 
 use super::directory::Directory;
@@ -161,8 +161,10 @@ pub(super) fn write(
     files: BTreeMap<String, Content>,
     group: Option<u32>,
 ) -> Result<Generation, Error> {
-    rustix::fs::mkdirat(directory, name.as_str(), Mode::from_raw_mode(UNFINISHED))
-        .map_err(|cause| directory.step("create", &name, cause))?;
+    retry_on_intr(|| {
+        rustix::fs::mkdirat(directory, name.as_str(), Mode::from_raw_mode(UNFINISHED))
+    })
+    .map_err(|cause| directory.step("create", &name, cause))?;
     match fill(directory, &name, files, group) {
         Ok(entries) => Ok(Generation { name, entries }),
         Err(error) => {
@@ -199,7 +201,7 @@ fn fill(
     // Last of all: that the mode is this one tells the next run that nothing is missing.
     rustix::fs::fchmod(&within, Mode::from_raw_mode(COMPLETE))
         .map_err(step("set the mode of", ""))?;
-    rustix::fs::fsync(&within).map_err(step("sync", ""))?;
+    retry_on_intr(|| rustix::fs::fsync(&within)).map_err(step("sync", ""))?;
     Ok(entries)
 }
 
@@ -211,7 +213,7 @@ fn create(
     group: Option<u32>,
 ) -> Result<(), (&'static str, Errno)> {
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let fd = rustix::fs::openat(within, name, flags, Mode::from_raw_mode(0o600))
+    let fd = retry_on_intr(|| rustix::fs::openat(within, name, flags, Mode::from_raw_mode(0o600)))
         .map_err(|cause| ("create", cause))?;
     if let Some(group) = group {
         rustix::fs::fchown(&fd, None, Some(Gid::from_raw(group)))
@@ -221,7 +223,7 @@ fn create(
         .map_err(|cause| ("set the mode of", cause))?;
     let mut file = File::from(fd);
     file.write_all(&content.bytes).map_err(|error| ("write", errno(&error)))?;
-    rustix::fs::fsync(&file).map_err(|cause| ("sync", cause))
+    retry_on_intr(|| rustix::fs::fsync(&file)).map_err(|cause| ("sync", cause))
 }
 
 /// Reads the files of an earlier run.
@@ -284,14 +286,15 @@ pub(super) fn remove(directory: &Directory, generation: &str) {
 
 fn open_generation(directory: &Directory, generation: &str) -> Result<OwnedFd, Errno> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    rustix::fs::openat(directory, generation, flags, Mode::empty())
+    retry_on_intr(|| rustix::fs::openat(directory, generation, flags, Mode::empty()))
 }
 
 /// Reads a plain file, following no link.
 pub(super) fn read(within: impl AsFd, name: &str) -> Result<(Zeroizing<Vec<u8>>, Stat), Errno> {
     // O_NONBLOCK: a planted FIFO must not hold us up.
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let file = File::from(rustix::fs::openat(within, name, flags, Mode::empty())?);
+    let opened = retry_on_intr(|| rustix::fs::openat(&within, name, flags, Mode::empty()))?;
+    let file = File::from(opened);
     let stat = rustix::fs::fstat(&file)?;
     let size = u64::try_from(stat.st_size).unwrap_or(0);
     if size > LARGEST {

@@ -10,5 +10,6 @@ mod place;
 mod readers;
 mod restored;
 mod space;
+mod system_calls;
 mod takeover;
 mod trust;
