@@ -4,6 +4,7 @@
 #![allow(clippy::print_stdout, reason = "scripts/test shows what was measured")]
 
 mod keeping;
+mod kill_walk;
 mod killed;
 mod obstacles;
 mod place;

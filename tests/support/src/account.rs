@@ -9,7 +9,7 @@ use rustix::process::{getegid, geteuid};
 
 /// A user of this system.
 ///
-/// It always has an entry in the user database: PostgreSQL's peer authentication looks the name up.
+/// But for [`Account::nameless`] it has an entry in the user database: PostgreSQL's peer authentication looks the name up.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Account {
     name: String,
@@ -40,6 +40,14 @@ impl Account {
         let choose = geteuid().is_root();
         let is_third = |user: &Self| user.uid != 0 && user != Self::server();
         choose.then(|| users().into_iter().find(is_third)).flatten()
+    }
+
+    /// An account without an entry in the user database, as a container may have it. Only root may choose it.
+    pub fn nameless() -> Self {
+        let users = users();
+        let is_free = |number: &u32| users.iter().all(|user| user.uid != *number);
+        let uid = (54_321..).find(is_free).expect("not all numbers have a name");
+        Self { name: String::new(), uid, gid: uid }
     }
 
     /// The account that runs the tests.

@@ -38,6 +38,7 @@
 mod account;
 mod cluster;
 mod connect_loop;
+mod dice;
 mod directory;
 mod eventually;
 mod installation;
@@ -56,6 +57,7 @@ mod wall_clock;
 pub use account::Account;
 pub use cluster::{Cluster, ClusterBuilder, Mode};
 pub use connect_loop::{ConnectLoop, Counts};
+pub use dice::Dice;
 pub use directory::Directory;
 pub use eventually::{Outcome, eventually};
 pub use installation::Installation;

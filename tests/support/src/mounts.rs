@@ -2,11 +2,16 @@
 
 use std::any::type_name;
 use std::ffi::CString;
+use std::io::{BufRead as _, BufReader, Read as _};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
+use std::thread;
 
+use rustix::io::Errno;
 use rustix::mount::{MountFlags, UnmountFlags, mount, mount_remount, unmount};
 use rustix::process::geteuid;
+
+use crate::{LIMIT, eventually};
 
 /// Set in the process that runs such a test's body.
 const INSIDE: &str = "TEST_SUPPORT_MOUNT_NAMESPACE";
@@ -27,20 +32,33 @@ pub fn with_mounts<F: FnOnce()>(body: F) {
     if !geteuid().is_root() {
         command.args(["--user", "--map-current-user", "--keep-caps"]);
     }
-    let output = command
+    let mut child = command
         .arg("--")
         .arg(std::env::current_exe().expect("knows its own path"))
         .args([name, "--exact", "--nocapture"])
         .env(INSIDE, "1")
-        .output()
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
         .expect("runs unshare, of util-linux");
-    let said = String::from_utf8_lossy(&output.stdout);
-    let errors = String::from_utf8_lossy(&output.stderr);
-    show(&format!("{said}{errors}"));
-    let status = output.status;
+    let mut errors = child.stderr.take().expect("was piped");
+    let errors = thread::spawn(move || {
+        let mut text = String::new();
+        let _ = errors.read_to_string(&mut text);
+        text
+    });
+    // What takes long is seen as it comes.
+    let mut has_run = false;
+    for line in BufReader::new(child.stdout.take().expect("was piped")).lines() {
+        let line = line.expect("a test writes text");
+        // A name that fits no test is no failure for the test's binary.
+        has_run |= line.contains(" 1 passed");
+        show(&line);
+    }
+    show(&errors.join().expect("reads"));
+    let status = child.wait().expect("waits for a child");
     assert!(status.success(), "{name} failed in a mount namespace of its own ({status})");
-    // A name that fits no test is no failure for the test's binary.
-    assert!(said.contains(" 1 passed"), "{name} did not run");
+    assert!(has_run, "{name} did not run");
 }
 
 #[expect(clippy::print_stdout, reason = "the output of a test, on its way to whoever runs it")]
@@ -67,7 +85,14 @@ impl Tmpfs {
     #[track_caller]
     pub fn set_read_only(&self, yes: bool) {
         let flags = if yes { MountFlags::RDONLY } else { MountFlags::empty() };
-        mount_remount(&self.0, flags, "").expect("mounts again");
+        // Nothing may be open for writing, and somebody may be writing right now.
+        eventually(LIMIT, "it is mounted again", || match mount_remount(&self.0, flags, "") {
+            Err(Errno::BUSY) => false,
+            mounted => {
+                mounted.expect("mounts again");
+                true
+            }
+        });
     }
 }
 

@@ -19,18 +19,18 @@ impl Strace {
     /// Attaches to all threads of a process, also to those that it starts later.
     #[track_caller]
     pub fn attach(process: u32, fault: &str) -> Self {
-        Self::start(&["-f"], &[process], fault)
+        Self::start(&["-f"], &[process], fault, None)
     }
 
-    /// Attaches to these threads alone.
+    /// Attaches to these threads alone, and watches these calls, too.
     #[track_caller]
-    pub fn attach_to_threads(threads: &[u32], fault: &str) -> Self {
-        Self::start(&[], threads, fault)
+    pub fn attach_to_threads(threads: &[u32], fault: &str, watched: &str) -> Self {
+        Self::start(&[], threads, fault, Some(watched))
     }
 
-    fn start(options: &[&str], processes: &[u32], fault: &str) -> Self {
+    fn start(options: &[&str], processes: &[u32], fault: &str, watched: Option<&str>) -> Self {
         let mut arguments: Vec<String> = options.iter().map(|&option| option.to_owned()).collect();
-        arguments.extend(injection(fault));
+        arguments.extend(injection(fault, watched));
         for process in processes {
             arguments.extend(["-p".to_owned(), process.to_string()]);
         }
@@ -48,21 +48,20 @@ impl Strace {
     pub fn around(program: impl AsRef<Path>, arguments: &[String], fault: &str) -> Program {
         let program = Program::reachable(program).display().to_string();
         let mut all = vec!["-D".to_owned(), "-f".to_owned()];
-        all.extend(injection(fault));
+        all.extend(injection(fault, None));
         all.extend(["--".to_owned(), program]);
         all.extend_from_slice(arguments);
         Program::spawn(STRACE, all, &[])
     }
 
-    /// Waits until a fault was injected.
-    #[track_caller]
-    pub fn wait_injected(&self) {
-        self.0.wait_for_text(LIMIT, "(INJECTED)");
-    }
-
     /// Whether a fault was injected so far.
     pub fn has_injected(&self) -> bool {
-        self.0.lines().iter().any(|line| line.contains("(INJECTED)"))
+        self.has_seen("(INJECTED)")
+    }
+
+    /// Whether a call was seen so far that contains the text.
+    pub fn has_seen(&self, text: &str) -> bool {
+        self.0.lines().iter().any(|line| line.contains(text))
     }
 
     /// Leaves the process alone.
@@ -72,8 +71,9 @@ impl Strace {
 }
 
 /// Only the calls in question are stopped at: everything else goes on at full speed.
-fn injection(fault: &str) -> [String; 4] {
+fn injection(fault: &str, watched: Option<&str>) -> [String; 4] {
     let calls = fault.split(':').next().unwrap_or_default();
+    let calls = watched.map_or(calls.to_owned(), |watched| format!("{calls},{watched}"));
     ["-e".to_owned(), format!("trace={calls}"), "-e".to_owned(), format!("inject={fault}")]
 }
 

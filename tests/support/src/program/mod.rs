@@ -133,6 +133,11 @@ impl Program {
         self.found(limit, "the event", self.output.wait(mark, limit, select))
     }
 
+    /// The lines after the mark, of both streams, in the order in which they were read.
+    pub fn lines_after(&self, mark: Mark) -> Vec<String> {
+        self.output.lines().into_iter().skip(mark.0).map(|(_, line)| line).collect()
+    }
+
     /// All lines of both streams, in the order in which they were read.
     pub fn lines(&self) -> Vec<String> {
         self.output.lines().into_iter().map(|(_, line)| line).collect()

@@ -1,0 +1,68 @@
+//! Chance that can be repeated.
+
+use std::ops::RangeInclusive;
+
+/// A generator whose seed decides everything that it says.
+#[derive(Debug)]
+pub struct Dice {
+    seed: u64,
+    generator: fastrand::Rng,
+}
+
+impl Dice {
+    /// With the seed in this environment variable, or else one that nobody has chosen. A test prints it.
+    #[track_caller]
+    pub fn from_environment(variable: &str) -> Self {
+        let seed = match std::env::var(variable) {
+            Ok(text) => text.parse().unwrap_or_else(|_| panic!("{variable}={text} is no number")),
+            Err(_) => u64::from(fastrand::u32(..)),
+        };
+        Self::from_seed(seed)
+    }
+
+    /// With this seed.
+    pub fn from_seed(seed: u64) -> Self {
+        Self { seed, generator: fastrand::Rng::with_seed(seed) }
+    }
+
+    /// What makes a run repeatable.
+    pub fn seed(&self) -> u64 {
+        self.seed
+    }
+
+    /// One of the values.
+    #[track_caller]
+    pub fn one_of<'a, T>(&mut self, values: &'a [T]) -> &'a T {
+        &values[self.generator.usize(..values.len())]
+    }
+
+    /// A number within the range.
+    pub fn between(&mut self, range: RangeInclusive<u32>) -> u32 {
+        self.generator.u32(range)
+    }
+
+    /// True once in so many times.
+    pub fn once_in(&mut self, times: u32) -> bool {
+        self.generator.u32(..times) == 0
+    }
+
+    /// So many bytes.
+    pub fn bytes(&mut self, count: usize) -> Vec<u8> {
+        std::iter::repeat_with(|| self.generator.u8(..)).take(count).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_seed_repeats_a_run() {
+        let run = |seed| {
+            let mut dice = Dice::from_seed(seed);
+            (dice.between(0..=1_000_000), *dice.one_of(&[1, 2, 3]), dice.bytes(8), dice.once_in(2))
+        };
+        assert_eq!(run(7), run(7));
+        assert_ne!(run(7), run(8));
+    }
+}
