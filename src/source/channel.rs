@@ -89,7 +89,11 @@ fn explain(endpoint: &Endpoint, error: &tonic::transport::Error) -> Error {
                 (io::ErrorKind::PermissionDenied, _) => {
                     Error::Forbidden(endpoint.to_string(), rustix::process::geteuid().as_raw())
                 }
-                (kind, _) => Error::Connect(endpoint.to_string(), kind.into()),
+                // Many of the kernel's reasons, such as "too many open files", have no kind of their own.
+                (kind, _) => Error::Connect(
+                    endpoint.to_string(),
+                    cause.raw_os_error().map_or(kind.into(), io::Error::from_raw_os_error),
+                ),
             };
         }
         source = cause.source();
