@@ -4,7 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 use serde_json::Value;
-use test_support::{Account, Mark, Pgsvid, Setup, Signal};
+use test_support::{Account, LIMIT, Mark, Pgsvid, Setup, Signal};
 
 const REFUSED: &str = "PostgreSQL cannot be asked to reload: ";
 const REVOKE: &str = "REVOKE EXECUTE ON FUNCTION pg_reload_conf() FROM pgsvid";
@@ -46,6 +46,29 @@ fn p04_a_refused_peer_is_reported_with_the_lines_that_admit_it() {
     assert_text(&alarm, "fix", &[&format!("let uid {} log in", setup.cluster.uid())]);
     admit(&setup, &alarm);
     assert_current(&pgsvid, mark, 2);
+}
+
+#[test]
+fn p06_a_uid_without_a_name_where_postgresql_runs_is_explained() {
+    let (setup, pgsvid) = started();
+    assert!(pgsvid.terminate(LIMIT).success());
+    setup.agent.rotate().unwrap();
+    // As in a pod whose two containers run under one uid that neither image knows.
+    let account = Account::nameless();
+    let directory = setup.other.subdirectory("svids");
+    std::os::unix::fs::chown(&directory, Some(account.uid()), Some(account.gid())).unwrap();
+    let log = setup.cluster.log_mark();
+    let directory = directory.display().to_string();
+    let pgsvid = setup.spawn_as(&account, &["--directory", &directory]);
+    let (alarm, _) = pgsvid.alarm_after(Mark::default());
+    assert_text(&alarm, "message", &[REFUSED, "Peer authentication failed for user \"pgsvid\""]);
+    let fix = format!("let uid {} log in", account.uid());
+    assert_text(&alarm, "fix", &[&fix, "the uid needs a name where PostgreSQL runs"]);
+    let said = format!("could not look up local user ID {}", account.uid());
+    setup.cluster.wait_for_log(log, LIMIT, &said);
+    // What was published stays, and pgsvid goes on.
+    assert!(pgsvid.is_running());
+    assert!(std::fs::exists(format!("{directory}/svid_key.pem")).unwrap());
 }
 
 /// The role has lost its right to connect: the same SQLSTATE as a missing grant on the function.

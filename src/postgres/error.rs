@@ -145,7 +145,8 @@ impl Error {
         let (user, database) = (identifier(&settings.user), &settings.database);
         let peer = format!(
             "let uid {uid} log in as it: `local {database} {user} peer map=pgsvid` above the general lines of \
-             pg_hba.conf, `pgsvid <os-user> {user}` in pg_ident.conf, then reload",
+             pg_hba.conf, `pgsvid <os-user> {user}` in pg_ident.conf, then reload; the uid needs a name where \
+             PostgreSQL runs",
             uid = rustix::process::geteuid().as_raw(),
         );
         let at = settings.psql_options();

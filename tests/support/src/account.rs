@@ -46,7 +46,7 @@ impl Account {
     pub fn nameless() -> Self {
         let users = users();
         let is_free = |number: &u32| users.iter().all(|user| user.uid != *number);
-        let uid = (54_321..).find(is_free).expect("not all numbers have a name");
+        let uid = (54_321..60_000).find(is_free).expect("not all numbers have a name");
         Self { name: String::new(), uid, gid: uid }
     }
 
