@@ -1,4 +1,4 @@
-//! P24: somebody else reloads PostgreSQL all the time, also in the midst of a swap between two authorities.
+//! P15, P24: somebody else reloads PostgreSQL, also in the midst of a swap between two authorities.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 #![allow(clippy::print_stdout, reason = "scripts/test shows what was measured")]
@@ -13,10 +13,37 @@ use dev_agent::{Authority, Entry, Svid};
 use pgsvid::material::Certificate;
 use pgsvid::verify::{self, Answer, Served};
 use pgsvid_proto::X509svidResponse;
-use test_support::{Cluster, Setup};
+use test_support::{Cluster, LIMIT, Pgsvid, Setup, Signal, Strace, eventually};
 
 const PGSVID: &str = env!("CARGO_BIN_EXE_pgsvid");
 const ROTATIONS: u64 = 200;
+
+#[test]
+fn p15_somebody_elses_reload_at_each_step_of_a_swap_ends_with_the_new_set() {
+    let setup = Setup::new(PGSVID);
+    let pgsvid = setup.start();
+    let authorities = [0, 1].map(|_| Authority::new("example.org", false).unwrap());
+    let entry = Entry::new(Setup::SPIFFE_ID).dns("localhost");
+    // pgsvid is held up after each: before anything is written, before the swap, and between it and our own reload.
+    for (call, generation) in ["mkdirat", "symlinkat", "renameat"].into_iter().zip(2..) {
+        let strace = Strace::attach(pgsvid.pid(), &format!("{call}:signal=STOP:when=1"));
+        let svid = authorities[usize::from(generation % 2 == 0)].issue(&entry).unwrap();
+        let svids = vec![svid.to_message()];
+        setup.agent.push(&X509svidResponse { svids, ..Default::default() });
+        eventually(LIMIT, "pgsvid is held up", || strace.has_seen("--- stopped by SIGSTOP ---"));
+        let published = fs::read_to_string(setup.files.join("svid.pem")).unwrap();
+        assert_eq!(published == svid.chain_pem(), call == "renameat", "{call}");
+        let mark = setup.cluster.log_mark();
+        setup.cluster.sighup();
+        setup.cluster.wait_for_log(mark, LIMIT, "received SIGHUP");
+        strace.detach();
+        pgsvid.signal(Signal::CONT);
+        let event = pgsvid.current(generation);
+        assert!(event["publish_ms"].is_number() && event["reload_ms"].is_number(), "{event}");
+        assert_serves(&setup.cluster, &svid);
+    }
+    assert_quiet(&pgsvid);
+}
 
 #[test]
 fn p24_in_a_storm_of_reloads_each_rotation_ends_with_leaf_and_authority_of_its_generation() {
@@ -44,9 +71,7 @@ fn p24_in_a_storm_of_reloads_each_rotation_ends_with_leaf_and_authority_of_its_g
         drop(until);
         storm.join().unwrap()
     });
-    let lines = pgsvid.lines();
-    let troubles = lines.iter().filter(|line| !line.contains("\"level\":\"INFO\""));
-    assert_eq!(troubles.collect::<Vec<_>>(), [""; 0]);
+    assert_quiet(&pgsvid);
     let log = setup.cluster.log_since(mark);
     let loads = log.matches("received SIGHUP").count();
     let refused = log.matches("SSL configuration was not reloaded").count();
@@ -81,6 +106,14 @@ fn storm(setup: &Setup, done: &AtomicBool) -> u64 {
         thread::park_timeout(Duration::from_millis(2 + signals % 4));
     }
     signals
+}
+
+/// Nothing was worth a warning.
+#[track_caller]
+fn assert_quiet(pgsvid: &Pgsvid) {
+    let lines = pgsvid.lines();
+    let troubles = lines.iter().filter(|line| !line.contains("\"level\":\"INFO\""));
+    assert_eq!(troubles.collect::<Vec<_>>(), [""; 0]);
 }
 
 /// What a new connection is shown is this SVID, and its authority alone.

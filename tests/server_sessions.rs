@@ -1,4 +1,4 @@
-//! P11, P22: a session that gets no answer, or loses it.
+//! P11, P17, P22: a session that gets no answer, that must not hold anybody up, or that is lost.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
@@ -13,7 +13,7 @@ use std::{fs, io, thread};
 
 use dev_agent::Svid;
 use serde_json::Value;
-use test_support::{Account, Directory, LIMIT, Mode, Pgsvid, Setup, Signal};
+use test_support::{Account, Directory, LIMIT, Mode, Pgsvid, Setup, Signal, eventually};
 
 #[test]
 fn p11_a_stopped_postmaster_holds_nothing_up() {
@@ -50,6 +50,38 @@ fn p11_a_stopped_postmaster_does_not_hold_up_the_end() {
     assert_eq!(pgsvid.terminate(LIMIT).code(), Some(0));
     setup.cluster.signal(Signal::CONT);
     setup.cluster.stop(Mode::Fast);
+}
+
+#[test]
+fn p17_a_smart_shutdown_is_not_held_up_between_rotations_or_during_one() {
+    let setup = Setup::new(env!("CARGO_BIN_EXE_pgsvid"));
+    setup.configure("[postgres]\nverify_every = '1s'");
+    let pgsvid = setup.start();
+    let mut generation = 1;
+    for rotations in [0, 1, 3] {
+        for _ in 0..rotations {
+            setup.agent.rotate().unwrap();
+        }
+        // It waits for the last session: ours, if there were one.
+        setup.cluster.stop(Mode::Smart);
+        let mark = pgsvid.mark();
+        setup.agent.rotate().unwrap();
+        pgsvid.event_after(mark, "identity received");
+        setup.cluster.start();
+        let newest = serial(&setup.agent.svid());
+        let (event, _) = pgsvid.wait_for_event_after(mark, LIMIT, |event| {
+            event["message"] == "rotated" && event["serial"] == newest
+        });
+        assert_eq!(event["verdict"], "current", "{event}");
+        let now = event["generation"].as_u64().unwrap();
+        assert!(now > generation, "{event}");
+        generation = now;
+        // Nobody holds a session while nothing is to be done.
+        let sessions = "SELECT count(*) FROM pg_stat_activity WHERE usename = 'pgsvid'";
+        eventually(LIMIT, "no session is open", || {
+            setup.cluster.sql("postgres", "postgres", sessions) == "0"
+        });
+    }
 }
 
 #[test]
