@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use dev_agent::{Code, DevAgent, Misbehaviour, Status, Stop};
-use test_support::Mark;
+use test_support::{Account, Mark, Program, Signal};
 
 use crate::place::{
     LIMIT, Place, assert_no_errors, assert_patient, clockwork, events, mend, published,
-    published_as, said,
+    published_as, said, workload,
 };
 
 #[test]
@@ -113,6 +113,42 @@ fn w05_a_frozen_agent_is_noticed_and_the_alarm_is_raised_in_time() {
 
     agent.thaw();
     published(&pgsvid, mark, 2);
+}
+
+/// Set in the process that is the agent of the next test.
+const AGENT: &str = "W05_AGENT";
+
+#[test]
+fn w05_an_agent_whose_process_is_stopped_is_dialled_anew_and_met_when_it_goes_on() {
+    const NAME: &str =
+        "absence::w05_an_agent_whose_process_is_stopped_is_dialled_anew_and_met_when_it_goes_on";
+    let place = Place::new();
+    if let Some(socket) = std::env::var_os(AGENT) {
+        let builder = clockwork(DevAgent::builder(socket).entry(workload()));
+        let agent = builder.ttl(Duration::from_secs(12)).start().unwrap();
+        agent.wait_until(Duration::MAX / 4, |_| false).unwrap();
+    }
+    let socket = place.socket().display().to_string();
+    let agent = Program::spawn_as(
+        Account::current(),
+        std::env::current_exe().unwrap(),
+        [NAME, "--exact"],
+        &[(AGENT, &socket)],
+    );
+    let pgsvid = place.run(&[]);
+    let mark = published(&pgsvid, Mark::default(), 1);
+    let before = place.read("svid.pem");
+    agent.signal(Signal::STOP);
+    let (alarm, _) = said(&pgsvid, mark, "the published identity expires in");
+    assert_eq!(alarm["level"], "ERROR");
+    let (_, mark) = said(&pgsvid, mark, "silent for longer than a renewal takes");
+    // The kernel accepts, and nobody answers.
+    let (event, mark) = said(&pgsvid, mark, "no connection to the agent");
+    assert_eq!(event["error"], "the agent did not answer within 9s");
+    assert!(place.read("svid.pem") == before && pgsvid.is_running());
+    agent.signal(Signal::CONT);
+    published(&pgsvid, mark, 2);
+    assert!(place.read("svid.pem") != before);
 }
 
 #[test]
