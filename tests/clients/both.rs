@@ -23,9 +23,14 @@ pub(crate) struct Both {
 impl Both {
     /// Everything runs; `files` is what the client's configuration adds to `[files]`.
     pub(crate) fn start(files: &str) -> Self {
+        Self::start_with(files, "")
+    }
+
+    /// The same with a line of `postgresql.conf`.
+    pub(crate) fn start_with(files: &str, conf: &str) -> Self {
         let setup = Setup::builder(PGSVID)
             .agent(|agent| agent.entry(Entry::new(CLIENT_ID).dns(ROLE)))
-            .cluster(|cluster| cluster.hba("hostssl postgres app 127.0.0.1/32 cert"))
+            .cluster(|cluster| cluster.hba("hostssl postgres app 127.0.0.1/32 cert").conf(conf))
             .create();
         let server = setup.start();
         setup.cluster.sql("postgres", "postgres", "CREATE ROLE app LOGIN");

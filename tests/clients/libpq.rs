@@ -3,16 +3,12 @@
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
-use test_support::{ConnectLoop, Counts, Directory, LIMIT, Psql};
+use test_support::{Directory, LIMIT};
 
 use crate::both::{Both, ROLE, files_in, psql};
 use crate::one_directory;
-
-/// How often one psql connects.
-const CONNECTIONS: usize = 20;
+use crate::reconnecting::Reconnecting;
 
 #[test]
 fn p25_no_client_fails_while_both_sides_rotate_fifty_times() {
@@ -83,43 +79,6 @@ fn p26_readers_that_see_the_directory_elsewhere_get_paths_that_are_theirs() {
     fs::remove_file(&certs).unwrap();
     let output = both.psql().run();
     assert!(output.stderr.contains(&certs.display().to_string()), "{output:?}");
-}
-
-/// One psql after the other, each of which connects many times: each time it reads the service file, if there is
-/// one, and the three files.
-struct Reconnecting {
-    running: ConnectLoop,
-    succeeded: Arc<AtomicU64>,
-}
-
-impl Reconnecting {
-    fn start(psql: Psql) -> Self {
-        let again = "\\c -reuse-previous=off dbname=postgres\nSELECT 1;\n";
-        let psql = psql.script(&format!("SELECT 1;\n{}", again.repeat(CONNECTIONS - 1)));
-        let succeeded = Arc::new(AtomicU64::new(0));
-        let running = ConnectLoop::start({
-            let succeeded = Arc::clone(&succeeded);
-            move || {
-                let output = psql.run();
-                let answers = output.stdout.lines().filter(|line| *line == "1").count();
-                succeeded.fetch_add(answers.try_into().unwrap(), Ordering::Relaxed);
-                if output.status.success() { Ok(()) } else { Err(cause(&output.stderr)) }
-            }
-        });
-        Self { running, succeeded }
-    }
-
-    /// How many connections there were, instead of how many runs; a run ends with the first that fails.
-    fn stop(self) -> Counts {
-        let failures = self.running.stop().failures;
-        Counts { succeeded: self.succeeded.load(Ordering::Relaxed), failures }
-    }
-}
-
-/// Without what differs from one failure to the next.
-fn cause(error: &str) -> String {
-    let words = error.split(' ').filter(|word| !word.contains("..v"));
-    words.collect::<Vec<_>>().join(" ")
 }
 
 /// What a helper does that rewrites its files in place.

@@ -4,6 +4,8 @@
 #![allow(clippy::print_stdout, reason = "scripts/test shows what was measured")]
 
 mod both;
+mod campaign;
 mod libpq;
 mod long_lived;
 mod one_directory;
+mod reconnecting;

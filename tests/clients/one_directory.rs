@@ -21,7 +21,7 @@ use tokio_postgres::tls::{ChannelBinding, TlsConnect};
 
 use crate::both::ROLE;
 
-type Failure = Box<dyn std::error::Error + Send + Sync>;
+pub(crate) type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 /// Connects again and again, with the set of the moment.
 pub(crate) fn connect_loop(directory: &Path, port: u16) -> ConnectLoop {
@@ -33,7 +33,12 @@ pub(crate) fn connect_loop(directory: &Path, port: u16) -> ConnectLoop {
 }
 
 async fn connect(directory: &Path, port: u16) -> Result<(), Failure> {
-    let tls = Arc::new(configuration(directory)?);
+    connect_with(configuration(directory)?, port).await
+}
+
+/// One connection with that configuration: sees that it is encrypted, and waits until the server has ended it.
+pub(crate) async fn connect_with(tls: ClientConfig, port: u16) -> Result<(), Failure> {
+    let tls = Arc::new(tls);
     let mut config = tokio_postgres::Config::new();
     config.user(ROLE).dbname("postgres").ssl_mode(SslMode::Require);
     let stream = TcpStream::connect(("127.0.0.1", port)).await?;
@@ -52,11 +57,19 @@ fn configuration(directory: &Path) -> Result<ClientConfig, Failure> {
     let open = |name: &str| -> io::Result<File> {
         Ok(rustix::fs::openat(&within, name, OFlags::RDONLY, Mode::empty())?.into())
     };
-    let chain =
-        CertificateDer::pem_reader_iter(open("svid.pem")?).collect::<Result<Vec<_>, _>>()?;
-    let key = PrivateKeyDer::from_pem_reader(open("svid_key.pem")?)?;
+    configuration_of(open("svid.pem")?, open("svid_key.pem")?, open("svid_bundle.pem")?)
+}
+
+/// A client's configuration from certificate, key and bundle.
+pub(crate) fn configuration_of(
+    chain: File,
+    key: File,
+    bundle: File,
+) -> Result<ClientConfig, Failure> {
+    let chain = CertificateDer::pem_reader_iter(chain).collect::<Result<Vec<_>, _>>()?;
+    let key = PrivateKeyDer::from_pem_reader(key)?;
     let mut roots = RootCertStore::empty();
-    for root in CertificateDer::pem_reader_iter(open("svid_bundle.pem")?) {
+    for root in CertificateDer::pem_reader_iter(bundle) {
         roots.add(root?)?;
     }
     let provider = Arc::new(rustls::crypto::ring::default_provider());
