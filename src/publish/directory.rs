@@ -7,6 +7,7 @@ use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags, StatxAttributes, StatxFl
 use rustix::io::{Errno, retry_on_intr};
 
 use super::error::Error;
+use super::seam;
 
 /// Why a directory is trusted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,6 +68,7 @@ impl Directory {
     }
 
     pub(super) fn sync(&self) -> Result<(), Error> {
+        seam::step();
         retry_on_intr(|| rustix::fs::fsync(&self.fd)).map_err(|cause| self.step("sync", "", cause))
     }
 

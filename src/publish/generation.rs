@@ -13,6 +13,7 @@ use zeroize::Zeroizing;
 
 use super::directory::Directory;
 use super::error::Error;
+use super::seam;
 use crate::timing;
 
 /// Every generation's directory begins so, and nothing else of ours does.
@@ -161,6 +162,7 @@ pub(super) fn write(
     files: BTreeMap<String, Content>,
     group: Option<u32>,
 ) -> Result<Generation, Error> {
+    seam::step();
     retry_on_intr(|| {
         rustix::fs::mkdirat(directory, name.as_str(), Mode::from_raw_mode(UNFINISHED))
     })
@@ -198,9 +200,11 @@ fn fill(
         }
         entries.insert(name, Entry::new(&bytes, &stat));
     }
+    seam::step();
     // Last of all: that the mode is this one tells the next run that nothing is missing.
     rustix::fs::fchmod(&within, Mode::from_raw_mode(COMPLETE))
         .map_err(step("set the mode of", ""))?;
+    seam::step();
     retry_on_intr(|| rustix::fs::fsync(&within)).map_err(step("sync", ""))?;
     Ok(entries)
 }
@@ -213,16 +217,20 @@ fn create(
     group: Option<u32>,
 ) -> Result<(), (&'static str, Errno)> {
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    seam::step();
     let fd = retry_on_intr(|| rustix::fs::openat(within, name, flags, Mode::from_raw_mode(0o600)))
         .map_err(|cause| ("create", cause))?;
     if let Some(group) = group {
         rustix::fs::fchown(&fd, None, Some(Gid::from_raw(group)))
             .map_err(|cause| ("give to its group", cause))?;
     }
+    seam::step();
     rustix::fs::fchmod(&fd, Mode::from_raw_mode(content.mode))
         .map_err(|cause| ("set the mode of", cause))?;
-    let mut file = File::from(fd);
-    file.write_all(&content.bytes).map_err(|error| ("write", errno(&error)))?;
+    let file = File::from(fd);
+    seam::step();
+    seam::writer(&file).write_all(&content.bytes).map_err(|error| ("write", errno(&error)))?;
+    seam::step();
     retry_on_intr(|| rustix::fs::fsync(&file)).map_err(|cause| ("sync", cause))
 }
 
@@ -275,12 +283,15 @@ pub(super) fn remove(directory: &Directory, generation: &str) {
     if let Ok(within) = open_generation(directory, generation)
         && let Ok(listing) = rustix::fs::Dir::read_from(&within)
     {
+        seam::step();
         // So that the next run knows it as unfinished, should this one be killed half way.
         let _ = rustix::fs::fchmod(&within, Mode::from_raw_mode(UNFINISHED));
         for entry in listing.flatten() {
+            seam::step();
             let _ = rustix::fs::unlinkat(&within, entry.file_name(), AtFlags::empty());
         }
     }
+    seam::step();
     let _ = rustix::fs::unlinkat(directory, generation, AtFlags::REMOVEDIR);
 }
 

@@ -7,6 +7,7 @@ use zeroize::Zeroizing;
 use super::directory::Directory;
 use super::error::Error;
 use super::generation::{self, PREFIX};
+use super::seam;
 
 /// The link to the current generation.
 const CURRENT: &str = "..data";
@@ -85,6 +86,7 @@ pub(super) fn incomplete(directory: &Directory, names: &[String]) -> Vec<String>
 /// Removes the temporary links of a killed run.
 pub(super) fn remove_leftovers(directory: &Directory) -> Result<(), Error> {
     for name in directory.entries(TEMPORARY)? {
+        seam::step();
         let _ = rustix::fs::unlinkat(directory, name.as_str(), AtFlags::empty());
     }
     Ok(())
@@ -97,8 +99,10 @@ fn stable_target(name: &str) -> String {
 /// Replaces whatever is at `name` by a link, in one step.
 fn link(directory: &Directory, name: &str, target: &str) -> Result<(), Error> {
     let temporary = format!("{TEMPORARY}{:08x}", fastrand::u32(..));
+    seam::step();
     rustix::fs::symlinkat(target, directory, temporary.as_str())
         .map_err(|cause| directory.step("create", &temporary, cause))?;
+    seam::step();
     rustix::fs::renameat(directory, temporary.as_str(), directory, name).map_err(|cause| {
         let _ = rustix::fs::unlinkat(directory, temporary.as_str(), AtFlags::empty());
         directory.step("rename a link to", name, cause)

@@ -9,6 +9,9 @@ mod error;
 mod examine;
 mod generation;
 mod links;
+#[cfg(test)]
+mod model;
+mod seam;
 mod sweep;
 
 use std::collections::BTreeMap;

@@ -131,3 +131,49 @@ fn foreign_authorities(message: &X509svidResponse, own_id: &str) -> Vec<Certific
     }
     authorities
 }
+
+#[cfg(test)]
+mod tests {
+    use test_support::Dice;
+
+    use super::*;
+
+    #[test]
+    fn w14_the_first_that_has_what_is_wished_is_taken_whatever_is_offered() {
+        let mut dice = Dice::from_environment("SELECTION_SEED");
+        let seed = dice.seed();
+        // Few values, so that they are repeated; the empty hint is none.
+        let (ids, hints) = (["spiffe://a/1", "spiffe://a/2", "spiffe://b/1"], ["", "x", "y"]);
+        for _ in 0..5000 {
+            let svids: Vec<X509svid> = (0..dice.between(0..=6))
+                .map(|_| X509svid {
+                    spiffe_id: (*dice.one_of(&ids)).to_owned(),
+                    hint: (*dice.one_of(&hints)).to_owned(),
+                    ..Default::default()
+                })
+                .collect();
+            let mut wish = |values: &[&str]| {
+                let value = (*dice.one_of(values)).to_owned();
+                (!dice.once_in(3)).then_some(value)
+            };
+            let selection = Selection { spiffe_id: wish(&ids), hint: wish(&hints) };
+            let fits = |svid: &X509svid| {
+                let Selection { spiffe_id, hint } = &selection;
+                (spiffe_id.is_none() || *spiffe_id == Some(svid.spiffe_id.clone()))
+                    && (hint.is_none() || *hint == Some(svid.hint.clone()))
+            };
+            match select(&svids, &selection) {
+                Ok(index) => {
+                    assert!(fits(&svids[index]), "{seed}: {svids:?} {selection:?}");
+                    assert!(!svids[..index].iter().any(fits), "{seed}: {svids:?} {selection:?}");
+                }
+                Err(Discarded::NoSvid) => assert!(svids.is_empty(), "{seed}"),
+                Err(Discarded::NoMatch { offered, .. }) => {
+                    assert_eq!(offered, svids.len());
+                    assert!(!svids.iter().any(fits), "{seed}: {svids:?} {selection:?}");
+                }
+                Err(other) => panic!("{seed}: {other}"),
+            }
+        }
+    }
+}

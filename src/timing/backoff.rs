@@ -40,6 +40,8 @@ impl Backoff {
 
 #[cfg(test)]
 mod tests {
+    use test_support::Dice;
+
     use super::*;
 
     #[test]
@@ -55,6 +57,34 @@ mod tests {
             }
             backoff.reset();
             assert!(backoff.delay() <= first);
+        }
+    }
+
+    #[test]
+    fn w11_whatever_its_limits_and_however_often_it_is_asked_a_delay_is_within_bounds() {
+        let mut dice = Dice::from_environment("BACKOFF_SEED");
+        let seed = dice.seed();
+        for _ in 0..2000 {
+            // From nothing to years, and the first may be longer than the longest.
+            let mut limit = || {
+                Duration::from_millis(u64::from(dice.between(0..=u32::MAX)) >> dice.between(0..=31))
+            };
+            let (first, longest) = (limit(), limit());
+            let mut backoff = Backoff::new(first, longest);
+            let mut ceiling = first.min(longest);
+            for tries in 0..dice.between(1..=100) {
+                let delay = backoff.delay();
+                let bounds = SHORTEST..=ceiling.max(SHORTEST);
+                assert!(
+                    bounds.contains(&delay),
+                    "{seed}: {first:?} {longest:?}, try {tries}: {delay:?}"
+                );
+                ceiling = ceiling.saturating_mul(2).min(longest);
+                if dice.once_in(20) {
+                    backoff.reset();
+                    ceiling = first.min(longest);
+                }
+            }
         }
     }
 

@@ -207,7 +207,7 @@ fn server_is_restarted(place: &mut Place, dice: &mut Dice) {
             place.said("published; ");
         }
     }
-    place.setup.cluster.start();
+    place.start_server();
 }
 
 fn role_may_not_log_in(place: &mut Place, _: &mut Dice) {

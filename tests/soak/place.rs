@@ -23,6 +23,8 @@ pub(crate) struct Place {
     pub(crate) mark: Mark,
     /// What this rotation and the few before it met.
     faults: VecDeque<&'static str>,
+    /// Starts of PostgreSQL in whose midst a swap came.
+    straddled: u32,
     runtime: Runtime,
 }
 
@@ -37,7 +39,15 @@ impl Place {
         let volume = Tmpfs::over(setup.files.path(), &format!("mode=0755,size=512k,{owner}"));
         let pgsvid = setup.start();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        Self { setup, pgsvid, volume, mark: Mark::default(), faults: VecDeque::new(), runtime }
+        Self {
+            setup,
+            pgsvid,
+            volume,
+            mark: Mark::default(),
+            faults: VecDeque::new(),
+            straddled: 0,
+            runtime,
+        }
     }
 
     /// The workload, with the SVID that nothing is wrong with.
@@ -50,6 +60,17 @@ impl Place {
         self.mark = self.pgsvid.mark();
         self.faults.push_front(fault);
         self.faults.truncate(5);
+    }
+
+    /// Starts PostgreSQL. It opens certificate and key one after the other: where a swap comes in between, a start fails,
+    /// and whoever supervises PostgreSQL starts it again.
+    #[track_caller]
+    pub(crate) fn start_server(&mut self) {
+        while let Err(log) = self.setup.cluster.try_start() {
+            assert!(log.contains("key values mismatch"), "PostgreSQL does not start:\n{log}");
+            self.straddled += 1;
+            assert!(self.straddled < 20, "it is no coincidence:\n{log}");
+        }
     }
 
     /// Waits until pgsvid has said that in this rotation.
@@ -149,6 +170,10 @@ impl Place {
                 .collect();
             *kinds.entry(kind.replace("##", "#").replace("##", "#")).or_default() += 1;
         }
+        println!(
+            "soak: {} starts of PostgreSQL failed because a swap came in between",
+            self.straddled
+        );
         println!("soak: {} lines in the server's log", log.lines().count());
         for (kind, count) in kinds {
             println!("soak:   {count:6} x {kind}");
