@@ -50,8 +50,11 @@ fn settings(choice: u8) -> (Settings, Option<&'static str>) {
             hint: hint.map(str::to_owned),
         },
         expectations: Expectations {
-            spiffe_id: has(2).then(|| workload_id(ID).unwrap()),
-            trust_domain: has(3).then(|| TrustDomain::new(DOMAIN).unwrap()),
+            spiffe_id: has(2).then(|| {
+                workload_id(if has(5) { "spiffe://example.org/other" } else { ID }).unwrap()
+            }),
+            trust_domain: has(3)
+                .then(|| TrustDomain::new(if has(6) { "other.org" } else { DOMAIN }).unwrap()),
         },
         federated_bundles: has(4),
     };
