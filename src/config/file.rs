@@ -126,8 +126,8 @@ const NEAR: f64 = 0.75;
 /// serde lists every known key; people want the nearest. And its words for types are a programmer's.
 fn explain(message: &str) -> String {
     let message = message.lines().collect::<Vec<_>>().join(" ");
-    if message.starts_with("unknown field") {
-        return explain_unknown(&message);
+    if let Some(unknown) = message.strip_prefix("unknown field `") {
+        return explain_unknown(unknown);
     }
     let hint = if message.contains("leading zero") {
         "a mode is written in quotes, \"0600\""
@@ -141,11 +141,11 @@ fn explain(message: &str) -> String {
     format!("{}; {hint}", shown(&message))
 }
 
-fn explain_unknown(message: &str) -> String {
-    let mut quoted = message.split('`').skip(1).step_by(2);
-    let unknown = quoted.next().unwrap_or_default();
-    let known: Vec<&str> = quoted.collect();
+/// `unknown`: "unknown field `…`, expected one of `…`, `…`", without its beginning. The key itself may hold anything.
+fn explain_unknown(unknown: &str) -> String {
+    let (unknown, known) = unknown.rsplit_once("`, expected ").unwrap_or((unknown, ""));
     let unknown = shown(unknown);
+    let known: Vec<&str> = known.split('`').skip(1).step_by(2).collect();
     let nearest = known
         .iter()
         .map(|known| (strsim::jaro_winkler(&unknown, known), known))

@@ -129,6 +129,8 @@ fn k01_what_is_repeated_from_the_file_cannot_act_and_is_short() {
     for text in [
         "\"\\u001b[31m\\u202e\" = 1\n".to_owned(),
         format!("{long} = 1\n"),
+        // Found by fuzzing: backticks in a key made the rest of it pass for known ones.
+        "\"a`b`\\u202e`, expected `\\u202e\" = 1\n".to_owned(),
         format!("[files]\ncertificate = \"{long}/\"\n"),
         "[files]\ngroup = \"\\u009b31m\"\n".to_owned(),
         "[files]\nseen_as = \"\\u202e\"\n".to_owned(),
