@@ -9,13 +9,15 @@ use test_support::{LIMIT, Mark, Pgsvid, Setup, WallClock};
 
 const PGSVID: &str = env!("CARGO_BIN_EXE_pgsvid");
 const DAY: i64 = 86_400;
+/// libfaketime reads its file at each look at the clock, which the sandbox does not allow.
+const UNSANDBOXED: &str = "[sandbox]\nenabled = false\n";
 /// The clocks are compared every 20 seconds.
 const NOTICED: Duration = Duration::from_secs(60);
 
 #[test]
 fn c01_a_clock_that_leaps_by_a_day_either_way_is_followed_without_haste() {
     let setup = Setup::new(PGSVID);
-    setup.configure("[postgres]\nverify_every = '1s'");
+    setup.configure(&format!("{UNSANDBOXED}[postgres]\nverify_every = '1s'"));
     let clock = WallClock::new();
     let pgsvid = start(&setup, &clock);
     let generation = fs::read_link(setup.files.join("..data")).unwrap();
@@ -47,8 +49,9 @@ fn c01_a_clock_that_leaps_by_a_day_either_way_is_followed_without_haste() {
     assert_eq!(fs::read_link(setup.files.join("..data")).unwrap(), generation);
 
     clock.set(0);
-    let mark = leap(&pgsvid, mark, "1d forward");
+    // What was not valid yet is asked for again by itself, before or after the leap is noticed.
     pgsvid.event_after(mark, "the agent's message is accepted again");
+    leap(&pgsvid, mark, "1d forward");
     setup.agent.rotate().unwrap();
     pgsvid.current(2);
 
@@ -63,6 +66,7 @@ fn c01_a_clock_that_leaps_by_a_day_either_way_is_followed_without_haste() {
 fn c04_a_machine_that_has_slept_for_hours_dials_on_waking() {
     let hours = |count: u64| Duration::from_secs(count * 3600);
     let setup = Setup::builder(PGSVID).agent(|agent| agent.ttl(hours(12))).create();
+    setup.configure(UNSANDBOXED);
     let clock = WallClock::new();
     let pgsvid = start(&setup, &clock);
     let before = setup.agent.activity().connections;
@@ -75,9 +79,9 @@ fn c04_a_machine_that_has_slept_for_hours_dials_on_waking() {
     assert_eq!(fs::read_link(setup.files.join("..data")).unwrap(), generation);
     setup.agent.rotate().unwrap();
     pgsvid.current(2);
-    let troubles = pgsvid.lines().into_iter().filter(|line| !line.contains("\"level\":\"INFO\""));
+    let lines = pgsvid.lines_after(mark);
+    let troubles = lines.iter().filter(|line| !line.contains("\"level\":\"INFO\""));
     assert_eq!(troubles.collect::<Vec<_>>(), [""; 0]);
-    assert!(mark > Mark::default());
 }
 
 fn start(setup: &Setup, clock: &WallClock) -> Pgsvid {
