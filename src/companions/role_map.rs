@@ -39,9 +39,9 @@ pub struct Workload {
 
 /// How pgsvid itself logs in.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Peer {
-    /// The operating-system user that runs it, by its name where PostgreSQL runs.
-    pub os_user: String,
+pub struct Login {
+    /// The operating-system user that runs it, by its name where PostgreSQL runs; `None` if it has a password.
+    pub os_user: Option<String>,
     /// The role.
     pub role: String,
     /// The database.
@@ -51,8 +51,8 @@ pub struct Peer {
 /// Everything that `pg_ident.conf` has to say for pgsvid and the workloads.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RoleMap {
-    /// How pgsvid logs in, if it does so by peer authentication.
-    pub peer: Option<Peer>,
+    /// How pgsvid logs in, if a PostgreSQL takes part.
+    pub login: Option<Login>,
     /// The workloads, in the order of the configuration.
     pub workloads: Vec<Workload>,
     /// Lines of the operator's own.
@@ -81,17 +81,22 @@ impl Workload {
     }
 }
 
-impl Peer {
-    /// Its line of `pg_ident.conf`.
+impl Login {
+    /// Its line of `pg_ident.conf`; none for a password.
     #[must_use]
-    pub fn ident_line(&self) -> String {
-        format!("{PEER_MAP}  \"{}\"  \"{}\"", self.os_user, self.role)
+    pub fn ident_line(&self) -> Option<String> {
+        let os_user = self.os_user.as_ref()?;
+        Some(format!("{PEER_MAP}  \"{os_user}\"  \"{}\"", self.role))
     }
 
     /// Its line of `pg_hba.conf`.
     #[must_use]
     pub fn hba_line(&self) -> String {
-        format!("local  \"{}\"  \"{}\"  peer map={PEER_MAP}", self.database, self.role)
+        let method = match &self.os_user {
+            Some(_) => format!("peer map={PEER_MAP}"),
+            None => "scram-sha-256".to_owned(),
+        };
+        format!("local  \"{}\"  \"{}\"  {method}", self.database, self.role)
     }
 }
 
@@ -100,12 +105,12 @@ impl RoleMap {
     #[must_use]
     pub fn ident(&self) -> String {
         let mut text = String::new();
-        if let Some(peer) = &self.peer {
+        if let Some(own) = self.login.as_ref().and_then(Login::ident_line) {
             add(
                 &mut text,
                 "The operating-system user that runs pgsvid, and the role that it logs in as.",
             );
-            line(&mut text, &peer.ident_line());
+            line(&mut text, &own);
         }
         if !self.lines.is_empty() {
             add(&mut text, "Lines of files.ident_lines.");
@@ -124,15 +129,18 @@ impl RoleMap {
     #[must_use]
     pub fn hba(&self) -> String {
         let mut text = String::new();
-        if let Some(peer) = &self.peer {
+        if let Some(login) = &self.login {
             add(&mut text, "pgsvid itself, over the Unix socket.");
-            line(&mut text, &peer.hba_line());
+            line(&mut text, &login.hba_line());
         }
         let roles = self.roles();
         if roles.is_empty() {
             return text;
         }
-        add(&mut text, "The roles of workloads: by certificate, and without TLS not at all.");
+        add(
+            &mut text,
+            "The roles of workloads: over TCP by certificate, and without TLS not at all.",
+        );
         for role in &roles {
             line(
                 &mut text,
@@ -151,6 +159,21 @@ impl RoleMap {
             self.ident()
         )
         .into_bytes()
+    }
+
+    /// The regular expressions of the operator's own lines, without the slash.
+    #[must_use]
+    pub fn expressions(&self) -> Vec<String> {
+        let expression = |line: &String| {
+            let (_, after) = line.split_once(|c: char| c.is_whitespace())?;
+            let word = after.trim_start();
+            let word = match word.strip_prefix('"') {
+                Some(quoted) => quoted.split('"').next()?,
+                None => word.split(char::is_whitespace).next()?,
+            };
+            word.strip_prefix('/').map(str::to_owned)
+        };
+        self.lines.iter().filter_map(expression).collect()
     }
 
     /// The roles of the workloads, each once.
@@ -186,8 +209,8 @@ mod tests {
 
     fn map() -> RoleMap {
         RoleMap {
-            peer: Some(Peer {
-                os_user: "postgres".to_owned(),
+            login: Some(Login {
+                os_user: Some("postgres".to_owned()),
                 role: "pgsvid".to_owned(),
                 database: "postgres".to_owned(),
             }),
@@ -234,6 +257,13 @@ mod tests {
                 "hostnossl  all  \"web\"  all  reject",
             ]
         );
+    }
+
+    #[test]
+    fn the_operators_expressions_are_found() {
+        let lines = ["corp \"/^CN=a b$\" alice", "names  /^(.*)$ \\1", "pgsvid postgres pgsvid"];
+        let map = RoleMap { lines: lines.map(str::to_owned).to_vec(), ..RoleMap::default() };
+        assert_eq!(map.expressions(), ["^CN=a b$", "^(.*)$"]);
     }
 
     #[test]

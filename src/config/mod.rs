@@ -112,8 +112,9 @@ fn assemble(
     let postgres = server::postgres(&resolver, &file, flags)?;
     let roles = roles::roles(&resolver, &file, postgres.as_ref().map(|(session, _)| session))?;
     let ident = ident(&resolver, &file, &publish, service.as_ref())?;
-    let server = postgres
-        .map(|(session, verify)| server::server(session, verify, &publish, ident.is_some()));
+    let server = postgres.map(|(session, verify)| {
+        server::server(session, verify, &publish, ident.as_ref().map(|_| roles.expressions()))
+    });
     let extra_authorities = file.files.extra_authorities.unwrap_or_default();
     for path in &extra_authorities {
         rules::absolute(path).map_err(|why| resolver.in_file("files.extra_authorities", why))?;

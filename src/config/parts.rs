@@ -45,6 +45,11 @@ impl Parts {
     pub fn server(&self) -> Result<rotation::Server, Error> {
         let (session, verify) = self.postgres.clone().ok_or(Error::NoPostgres)?;
         let publish = self.publish.as_ref().ok_or(Error::NoDirectory)?;
-        Ok(server::server(session, verify, publish, self.ident.is_some()))
+        Ok(server::server(
+            session,
+            verify,
+            publish,
+            self.ident.as_ref().map(|_| self.roles.expressions()),
+        ))
     }
 }

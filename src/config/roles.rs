@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use super::given::Resolver;
 use super::{Error, File, file, rules};
 use crate::companions::role_map::{
-    LONGEST_WORD, Peer, Recognition, RoleMap, SHARED_SUBJECT, Workload,
+    LONGEST_WORD, Login, MAP, Recognition, RoleMap, SHARED_SUBJECT, Workload,
 };
 use crate::material::unique_identifier;
 use crate::postgres::{self, Line, Mapping, parse_ident};
@@ -23,7 +23,7 @@ pub(super) fn roles(
     file: &File,
     session: Option<&postgres::Settings>,
 ) -> Result<RoleMap, Error> {
-    let mut map = RoleMap { peer: peer(resolver, file, session)?, ..RoleMap::default() };
+    let mut map = RoleMap { login: login(resolver, file, session)?, ..RoleMap::default() };
     for text in file.files.ident_lines.iter().flatten() {
         own_line(text)
             .map_err(|why| resolver.in_file("files.ident_lines", format!("{text:?}: {why}")))?;
@@ -38,11 +38,12 @@ pub(super) fn roles(
             return Err(failed(format!("the templates expand to more than {MOST} workloads")));
         }
     }
-    if !map.workloads.is_empty() && file.files.federated_bundles == Some(true) {
+    let has_map = !map.workloads.is_empty() || !map.lines.is_empty();
+    if has_map && file.files.federated_bundles == Some(true) {
         return Err(resolver.in_file(
             "roles",
             "files.federated_bundles lets every federated authority make a certificate with any of these subjects, \
-             and PostgreSQL cannot tell; turn it off, or leave the roles out",
+             and PostgreSQL cannot tell; turn it off, or leave the roles and files.ident_lines out",
         ));
     }
     distinct(&map.workloads).map_err(|why| resolver.in_file("roles", why))?;
@@ -50,27 +51,27 @@ pub(super) fn roles(
 }
 
 /// pgsvid logs in by peer authentication unless it has a password.
-fn peer(
+fn login(
     resolver: &Resolver<'_>,
     file: &File,
     session: Option<&postgres::Settings>,
-) -> Result<Option<Peer>, Error> {
+) -> Result<Option<Login>, Error> {
     let given = file.postgres.as_ref().and_then(|table| table.os_user.as_deref());
     // With a group the key must be root's; else it must be PostgreSQL's own user's.
     let usual = if file.files.group.is_some() { "root" } else { "postgres" };
     let os_user = given.unwrap_or(usual);
     word(os_user).map_err(|why| resolver.in_file("postgres.os_user", why))?;
-    let Some(session) = session.filter(|session| session.password_file.is_none()) else {
-        return Ok(None);
-    };
+    let Some(session) = session else { return Ok(None) };
     // Wherever these two come from: a flag, a variable or the file.
     for (place, name) in
         [("postgres.user", &session.user), ("postgres.database", &session.database)]
     {
         word(name).map_err(|why| Error::Value { place: place.to_owned(), why })?;
     }
-    Ok(Some(Peer {
-        os_user: os_user.to_owned(),
+    role_name(&session.user)
+        .map_err(|why| Error::Value { place: "postgres.user".to_owned(), why })?;
+    Ok(Some(Login {
+        os_user: session.password_file.is_none().then(|| os_user.to_owned()),
         role: session.user.clone(),
         database: session.database.clone(),
     }))
@@ -183,8 +184,13 @@ fn fill(template: &str, choice: &Choice<'_>) -> Result<String, String> {
 
 /// PostgreSQL 16 and later take a slash in front for a regular expression, even in quotes, and our expressions have
 /// groups that `\1` would refer to.
+///
+/// And some names are no role's (PostgreSQL: `rolespec`, `IsReservedName`).
 fn role_name(role: &str) -> Result<(), String> {
     word(role)?;
+    if ["public", "none"].contains(&role) || role.starts_with("pg_") {
+        return Err(format!("{role:?} is reserved by PostgreSQL and no role's name"));
+    }
     if role.len() > LONGEST_ROLE {
         return Err(format!("role {role:?} has more than {LONGEST_ROLE} bytes"));
     }
@@ -193,11 +199,11 @@ fn role_name(role: &str) -> Result<(), String> {
 
 /// What stands between quotation marks in the files, and means itself there.
 fn word(text: &str) -> Result<(), String> {
-    let strange = text.contains(['"', '\\']) || text.chars().any(char::is_control);
+    let strange = text.contains(['"', '\\', '$']) || text.chars().any(char::is_control);
     if text.is_empty() || text.starts_with('/') || strange || text.len() > LONGEST_WORD {
         return Err(format!(
             "{text:?} cannot be written into pg_ident.conf and pg_hba.conf as a name: it is empty or very long, \
-             begins with a slash, or holds a quotation mark, a backslash or a control character"
+             begins with a slash, or holds a quotation mark, a backslash, a dollar or a control character"
         ));
     }
     Ok(())
@@ -235,32 +241,88 @@ fn distinct(workloads: &[Workload]) -> Result<(), String> {
 }
 
 /// A line of the operator's: one mapping, which does not admit everybody.
+///
+/// What an expression matches only PostgreSQL's own engine can tell, and `check` asks it. Here it has to look like one
+/// that names somebody.
 fn own_line(text: &str) -> Result<(), String> {
-    if text.contains(['\n', '\r']) {
-        return Err("it holds a line break; write one line in each text".to_owned());
+    if text.contains(['\n', '\r'])
+        || text.ends_with('\\')
+        || !text.matches('"').count().is_multiple_of(2)
+    {
+        return Err("it does not end where it ends: a line break, a backslash at its end or an open quotation mark; \
+                    write one whole line in each text"
+            .to_owned());
     }
     let parsed = parse_ident(text);
-    let [Line::Entry(Mapping { system_user, role, .. })] = parsed.as_slice() else {
+    let [Line::Entry(Mapping { map, system_user, role, .. })] = parsed.as_slice() else {
         return Err(
             "it is no line of pg_ident.conf; write `<map> \"<system user>\" <role>`".to_owned()
         );
     };
+    if [map, system_user, role].iter().any(|word| word.starts_with('@')) {
+        return Err(
+            "it reads a file (@), which pgsvid cannot answer for; write the names".to_owned()
+        );
+    }
+    if role.starts_with('/') || role == "all" || role.starts_with('+') {
+        return Err(format!("{role} is more than one role; name one"));
+    }
     if system_user == SHARED_SUBJECT {
         return Err(format!(
             "{SHARED_SUBJECT} is the subject of every workload without a DNS name; name one workload"
         ));
     }
     let Some(expression) = system_user.strip_prefix('/') else { return Ok(()) };
-    if !expression.starts_with('^') || !expression.ends_with('$') || expression.ends_with("\\$") {
-        return Err("the regular expression has no anchors, so it matches every longer name, too; write /^…$".to_owned());
-    }
+    let inside = expression.strip_prefix('^').and_then(|rest| rest.strip_suffix('$'));
+    let Some(inside) = inside.filter(|inside| !inside.ends_with('\\') && !has_branches(inside))
+    else {
+        return Err("the regular expression is not anchored as a whole, so it matches other names, too; write /^…$, \
+                    and a line for each alternative"
+            .to_owned());
+    };
     // `\1` lets everybody in as what he is called; without it a whole class of names would be one role.
-    let inside = &expression[1..expression.len() - 1];
-    let anything = inside.trim_matches(['(', ')']);
-    if !role.contains("\\1") && (matches!(anything, ".*" | ".+") || anything == SHARED_SUBJECT) {
-        return Err(format!("it lets everybody be role {role}; name one workload"));
+    if role.contains("\\1") || names_somebody(map, inside) {
+        return Ok(());
     }
-    Ok(())
+    Err(format!(
+        "it lets many be role {role}: name one of them, such as /^CN=alice,OU=.*,O=Example$ or \
+         /^x500UniqueIdentifier=<32 hex>,.*$"
+    ))
+}
+
+/// Alternatives outside of any group: the anchors would not count for all of them.
+fn has_branches(expression: &str) -> bool {
+    let mut depth = 0_i32;
+    expression.chars().any(|c| {
+        match c {
+            '(' => depth += 1,
+            ')' => depth -= 1,
+            _ => {}
+        }
+        c == '|' && depth == 0
+    })
+}
+
+/// Whether the beginning of an expression says literally who is meant: in the map of workloads a CN or a whole
+/// x500UniqueIdentifier, elsewhere anything.
+fn names_somebody(map: &str, expression: &str) -> bool {
+    let literal = |text: &str| -> usize {
+        let plain = |c: &char| c.is_ascii_alphanumeric() || "-_@ =,".contains(*c);
+        text.replace("[.]", "-").replace("\\.", "-").chars().take_while(plain).count()
+    };
+    if map != MAP {
+        return literal(expression) > 0;
+    }
+    let rest = expression.strip_prefix("(x500UniqueIdentifier=[0-9a-f]*,)?").unwrap_or(expression);
+    let value = |attribute: &str, least: usize| {
+        rest.strip_prefix(attribute).is_some_and(|value| {
+            let length = literal(value);
+            // A repetition would make the last of it optional.
+            let goes_on = value.chars().nth(length);
+            length > least || (length == least && !matches!(goes_on, Some('*' | '?' | '{')))
+        })
+    };
+    value("CN=", 1) || value("x500UniqueIdentifier=", 32)
 }
 
 #[cfg(test)]
@@ -310,6 +372,8 @@ mod tests {
             (format!("{id}\nby = 'uid'\nrole = '/x'"), "begins with a slash"),
             (format!("{id}\nby = 'uid'\nrole = 'x\\1'"), "a backslash"),
             (format!("{id}\nby = 'uid'\nrole = 'a\"b'"), "a quotation mark"),
+            (format!("{id}\nby = 'uid'\nrole = 'public'"), "is reserved"),
+            (format!("{id}\nby = 'uid'\nrole = 'pg_monitor'"), "is reserved"),
             (format!("{id}\nby = 'uid'\nrole = '{}'", "x".repeat(64)), "more than 63 bytes"),
             (format!("{id}\ncn = 'a b'\nrole = 'x'"), "is no DNS name"),
             (format!("{id}\ncn = ''\nrole = 'x'"), "is no DNS name"),
@@ -364,16 +428,34 @@ mod tests {
     fn lines_that_would_admit_everybody_are_refused() {
         for (line, words) in [
             ("spiffe \"O=SPIRE,C=US\" app", "every workload without a DNS name"),
-            ("spiffe /CN=app app", "no anchors"),
-            ("spiffe /^CN=app app", "no anchors"),
-            ("spiffe \"/^CN=app\\$\" app", "no anchors"),
-            ("spiffe /^.*$ app", "lets everybody be role app"),
-            ("spiffe /^(.+)$ app", "lets everybody be role app"),
-            ("spiffe \"/^O=SPIRE,C=US$\" app", "lets everybody be role app"),
+            ("spiffe /CN=app app", "not anchored"),
+            ("spiffe /^CN=app app", "not anchored"),
+            ("spiffe \"/^CN=app\\$\" app", "not anchored"),
+            ("spiffe /^.*$ app", "lets many be role app"),
+            ("spiffe /^(.+)$ app", "lets many be role app"),
+            ("spiffe \"/^O=SPIRE,C=US$\" app", "lets many be role app"),
+            ("spiffe \"/^.*O=SPIRE,C=US$\" app", "lets many be role app"),
+            ("spiffe \"/^(.*,)?O=SPIRE,C=US$\" app", "lets many be role app"),
+            ("spiffe \"/^CN=alice|.*$\" app", "not anchored as a whole"),
+            ("spiffe /^[^x]*$ app", "lets many be role app"),
+            ("spiffe /^(.*)(.*)$ app", "lets many be role app"),
+            ("spiffe /^.*?$ app", "lets many be role app"),
+            (
+                "spiffe \"/^x500UniqueIdentifier=[0-9a-f]*,O=SPIRE,C=US$\" app",
+                "lets many be role app",
+            ),
+            ("spiffe \"/^x500UniqueIdentifier=0*$\" app", "lets many be role app"),
+            ("spiffe \"/^CN=a*$\" app", "lets many be role app"),
+            ("corp /^.*$ app", "lets many be role app"),
+            ("spiffe \"CN=alice,O=Example\" \"/^.*$\"", "more than one role"),
+            ("spiffe \"CN=alice,O=Example\" all", "more than one role"),
+            ("spiffe @/etc/passwd app", "reads a file"),
+            ("spiffe \"CN=alice app", "does not end where it ends"),
+            ("spiffe CN=alice app \\", "does not end where it ends"),
             ("spiffe app", "no line of pg_ident.conf"),
             ("# nothing", "no line of pg_ident.conf"),
             ("include_if_exists more.conf", "no line of pg_ident.conf"),
-            ("a b c\nd e f", "line break"),
+            ("a b c\nd e f", "a line break"),
         ] {
             let said = own_line(line).unwrap_err();
             assert!(said.contains(words), "{line}: {said}");
@@ -382,6 +464,9 @@ mod tests {
             "corp \"CN=alice,O=Example\" alice",
             "names \"/^(.*)[.]db[.]example$\" \"\\1\"",
             "names /^(.*)$ \\1",
+            "spiffe \"/^CN=alice,OU=.*,O=Example$\" alice",
+            "spiffe \"/^(x500UniqueIdentifier=[0-9a-f]*,)?CN=web[.]example,O=SPIRE,C=US$\" web",
+            "spiffe \"/^x500UniqueIdentifier=05050505050505050505050505050505,.*$\" app",
             "pgsvid postgres pgsvid # a comment",
         ] {
             own_line(line).unwrap();

@@ -24,13 +24,13 @@ pub(super) fn server(
     session: postgres::Settings,
     verify: verify::Settings,
     publish: &publish::Settings,
-    reads_role_map: bool,
+    role_map: Option<Vec<String>>,
 ) -> rotation::Server {
     let readers = publish.readers_directory();
     rotation::Server {
         session,
         verify,
-        reads_role_map,
+        role_map,
         paths: PublishedPaths {
             certificate: readers.join(&publish.certificate),
             private_key: readers.join(&publish.private_key),

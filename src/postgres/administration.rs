@@ -39,6 +39,9 @@ pub(super) const ALTERED: &str = "\
 pub(super) const ROLES: &str =
     "SELECT rolname, rolcanlogin::pg_catalog.text FROM pg_catalog.pg_roles";
 
+/// Those that may do everything.
+pub(super) const SUPERUSERS: &str = "SELECT rolname, '' FROM pg_catalog.pg_roles WHERE rolsuper";
+
 /// Who is in charge of a server's configuration, and would undo what others change there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Manager {
@@ -71,6 +74,8 @@ pub struct Administration {
     pub altered: BTreeMap<String, String>,
     /// Every role, and whether it may log in.
     pub roles: BTreeMap<String, bool>,
+    /// Those that may do everything.
+    pub superusers: BTreeSet<String>,
     /// Whether the role that reloads may do so, in this database.
     pub may_reload: bool,
     /// Whether slots are reserved for it; `None` before PostgreSQL 16.

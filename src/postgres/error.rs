@@ -104,6 +104,12 @@ impl Error {
         matches!(self, Self::Refused { code, .. } if *code == SqlState::UNDEFINED_OBJECT)
     }
 
+    /// Whether a regular expression could not be compiled.
+    #[must_use]
+    pub fn is_about_an_expression(&self) -> bool {
+        matches!(self, Self::Refused { code, .. } if *code == SqlState::INVALID_REGULAR_EXPRESSION)
+    }
+
     /// When another try makes sense.
     #[must_use]
     pub fn retry(&self) -> Retry {

@@ -122,6 +122,9 @@ impl Session {
             in_recovery: server.get("recovery").is_some_and(|value| value == "true"),
             manager: administration::manager(&server, &manager),
             altered: administration::pairs(&self.rows(administration::ALTERED).await?),
+            superusers: administration::pairs(&self.rows(administration::SUPERUSERS).await?)
+                .into_keys()
+                .collect(),
             may_reload: may(0),
             has_reserve: administration::has_reserve_role(&roles).then(|| may(1)),
             roles,

@@ -6,10 +6,103 @@ const CONNECTIONS: u32 = 3;
 /// The role whose members may use the slots of `reserved_connections` (PostgreSQL 16 and later).
 pub(super) const RESERVE: &str = "pg_use_reserved_connections";
 
+/// Words that name nothing without quotes (PostgreSQL 18: the reserved ones of `kwlist.h`).
+const RESERVED: [&str; 87] = [
+    "all",
+    "analyse",
+    "analyze",
+    "and",
+    "any",
+    "array",
+    "as",
+    "asc",
+    "asymmetric",
+    "authorization",
+    "between",
+    "binary",
+    "both",
+    "case",
+    "cast",
+    "check",
+    "collate",
+    "collation",
+    "column",
+    "concurrently",
+    "constraint",
+    "create",
+    "cross",
+    "current_catalog",
+    "current_date",
+    "current_role",
+    "current_schema",
+    "current_time",
+    "current_timestamp",
+    "current_user",
+    "default",
+    "deferrable",
+    "desc",
+    "distinct",
+    "do",
+    "else",
+    "end",
+    "except",
+    "false",
+    "fetch",
+    "for",
+    "foreign",
+    "freeze",
+    "from",
+    "full",
+    "grant",
+    "group",
+    "having",
+    "in",
+    "initially",
+    "inner",
+    "intersect",
+    "into",
+    "join",
+    "lateral",
+    "leading",
+    "left",
+    "like",
+    "limit",
+    "localtime",
+    "localtimestamp",
+    "natural",
+    "not",
+    "null",
+    "offset",
+    "on",
+    "only",
+    "or",
+    "order",
+    "outer",
+    "primary",
+    "references",
+    "returning",
+    "right",
+    "select",
+    "session_user",
+    "some",
+    "symmetric",
+    "system_user",
+    "table",
+    "then",
+    "to",
+    "union",
+    "unique",
+    "user",
+    "using",
+    "with",
+];
+
 /// A role's name as SQL wants it.
 #[must_use]
 pub fn identifier(name: &str) -> String {
-    let plain = name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
+    let plain = name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
+        // Only words of SQL are short and without a digit or an underscore; these and more are quoted.
+        && !RESERVED.contains(&name);
     if plain && !name.is_empty() && !name.starts_with(|c: char| c.is_ascii_digit()) {
         name.to_owned()
     } else {
@@ -97,6 +190,8 @@ pub fn role_script(role: &str) -> String {
     let name = literal(role);
     format!(
         "\
+\\set ON_ERROR_STOP on
+
 -- The role that asks for reloads.
 DO $pgsvid$ BEGIN
   IF NOT EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = {name}) THEN
@@ -132,6 +227,8 @@ mod tests {
             ("Pg-Svid", "\"Pg-Svid\""),
             ("a\"b", "\"a\"\"b\""),
             ("", "\"\""),
+            ("user", "\"user\""),
+            ("select", "\"select\""),
         ] {
             assert_eq!(identifier(name), quoted);
         }

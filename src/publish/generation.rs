@@ -55,6 +55,8 @@ struct Trace {
 pub(super) struct Generation {
     name: String,
     entries: BTreeMap<String, Entry>,
+    /// An earlier run has put more into it than is wanted now, which somebody may be reading.
+    has_more: bool,
 }
 
 /// A generation that an earlier run wrote, with its contents.
@@ -73,19 +75,21 @@ impl Generation {
         &self.name
     }
 
-    pub(super) fn adopt(name: String, kept: &Kept) -> Self {
+    /// `has_more` says that there are files in it besides.
+    pub(super) fn adopt(name: String, kept: &Kept, has_more: bool) -> Self {
         let entries = kept
             .contents
             .iter()
             .map(|(name, (bytes, stat))| (name.clone(), Entry::new(bytes, stat)))
             .collect();
-        Self { name, entries }
+        Self { name, entries, has_more }
     }
 
     /// Whether the generation consists of exactly these files, as we would write them.
     pub(super) fn has(&self, files: &BTreeMap<String, Content>, group: Option<u32>) -> bool {
         let ours = rustix::process::geteuid().as_raw();
-        self.entries.len() == files.len()
+        !self.has_more
+            && self.entries.len() == files.len()
             && files.iter().all(|(name, content)| {
                 self.entries.get(name).is_some_and(|entry| {
                     entry.mode == content.mode
@@ -168,7 +172,7 @@ pub(super) fn write(
     })
     .map_err(|cause| directory.step("create", &name, cause))?;
     match fill(directory, &name, files, group) {
-        Ok(entries) => Ok(Generation { name, entries }),
+        Ok(entries) => Ok(Generation { name, entries, has_more: false }),
         Err(error) => {
             remove(directory, &name);
             Err(error)
@@ -246,6 +250,17 @@ pub(super) fn load(
         contents.insert(name.clone(), read(&within, name)?);
     }
     Ok(Kept { contents })
+}
+
+/// Whether there is more in a generation than these files.
+pub(super) fn has_more(directory: &Directory, generation: &str, names: &[String]) -> bool {
+    let Ok(within) = open_generation(directory, generation) else { return false };
+    let Ok(mut listing) = rustix::fs::Dir::read_from(&within) else { return false };
+    listing.any(|entry| {
+        let Ok(entry) = entry else { return false };
+        let name = entry.file_name().to_string_lossy();
+        ![".", ".."].contains(&&*name) && !names.iter().any(|known| *known == name)
+    })
 }
 
 /// Reads one file of a generation, as `sweep` needs it to see how long its leaf lives.

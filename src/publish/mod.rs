@@ -153,7 +153,9 @@ impl Publisher {
         let Ok(material) = decode(&self.settings, &kept, expectations, now) else {
             return Ok(None);
         };
-        self.current = Some(Generation::adopt(name, &kept));
+        // What is no longer configured must not stay: a map of roles lets somebody in.
+        let has_more = generation::has_more(&self.directory, &name, &self.names());
+        self.current = Some(Generation::adopt(name, &kept, has_more));
         Ok(Some(material))
     }
 

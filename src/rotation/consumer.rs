@@ -97,7 +97,7 @@ impl Consumer {
             known: None,
             signalled: None,
             owes_reload: true,
-            owes_role_map: server.reads_role_map,
+            owes_role_map: server.role_map.is_some(),
             standing: Standing::New,
             ask_again: Backoff::new(SOON.0, SOON.1),
             verdict: None,
@@ -297,11 +297,27 @@ impl Consumer {
         if !self.owes_reload && (self.is_settled() || !self.has_news(&files, &settings)) {
             return Ok(false);
         }
+        if self.owes_role_map {
+            self.try_role_map(session).await?;
+        }
         reload::postgres::reload(session).await?;
         self.owes_reload = false;
         self.owes_role_map = false;
         self.signalled = Some((Instant::now(), Some((files, settings))));
         Ok(true)
+    }
+
+    /// A map with an expression that PostgreSQL cannot compile is not read, and the one before stays in force.
+    async fn try_role_map(&self, session: &Session) -> Result<(), postgres::Error> {
+        for expression in self.server.role_map.iter().flatten() {
+            match session.matches(expression, "").await {
+                Err(error) if error.is_about_an_expression() => {
+                    report::unreadable_map(expression, &error);
+                }
+                tried => drop(tried?),
+            }
+        }
+        Ok(())
     }
 
     /// Whether another SIGHUP may do what the last one did not.

@@ -51,8 +51,9 @@ pub struct Server {
     pub paths: PublishedPaths,
     /// Where its view of the files differs from ours.
     pub viewpoint: Viewpoint,
-    /// Whether a file beside the certificates is its `pg_ident.conf`, or a part of it.
-    pub reads_role_map: bool,
+    /// The regular expressions of the operator's in the map beside the certificates that is its `pg_ident.conf`, or a
+    /// part of it; `None` if no map is published.
+    pub role_map: Option<Vec<String>>,
 }
 
 /// Why the loop cannot go on.

@@ -98,6 +98,15 @@ pub(super) fn concerns(concerns: &[Finding]) {
     }
 }
 
+/// PostgreSQL will not read the published map: whoever was taken out of it keeps his role.
+pub(super) fn unreadable_map(expression: &str, error: &postgres::Error) {
+    error!(
+        cause = format!("/{expression}: {error}"),
+        fix = "mend files.ident_lines, and restart pgsvid",
+        "PostgreSQL cannot read the published map, and goes on with the one that it had"
+    );
+}
+
 /// Errors in files that a reload reads. They hinder neither the certificates nor one another, but somebody's edit.
 pub(super) fn file_errors(errors: &[String]) {
     for error in errors {

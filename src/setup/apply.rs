@@ -77,13 +77,13 @@ impl Apply {
     /// Does it. `say` is told what was done, in a line each.
     pub async fn carry_out(self, say: &mut dyn FnMut(&str)) -> Result<(), Error> {
         let Self { settings, session, server, recorded, plan } = self;
-        let mut outcome = Ok(());
-        if let Some((_lock, record)) = recorded {
-            let mut work =
-                Work { settings: &settings, server: &server, session: &session, record, say };
-            outcome = work.all(&plan.steps).await;
-        }
-        session.close().await;
+        let Some((_lock, record)) = recorded else {
+            session.close().await;
+            return Ok(());
+        };
+        let mut work = Work { settings: &settings, server: &server, session, record, say };
+        let outcome = work.all(&plan.steps).await;
+        work.session.close().await;
         outcome
     }
 
@@ -102,7 +102,9 @@ pub(super) async fn examine(settings: &Settings) -> Result<(Session, Administrat
         cause,
     })?;
     let paths = &settings.server.paths;
-    let files = [paths.certificate.as_path(), &paths.private_key, &paths.bundle];
+    let map = settings.published_map();
+    let mut files = vec![paths.certificate.as_path(), &paths.private_key, &paths.bundle];
+    files.extend(map.as_deref());
     let found = session.administration(&settings.server.session.user, &files).await;
     let refused = match found {
         Ok(Some(server)) => return Ok((session, server)),

@@ -46,6 +46,16 @@ pub(super) fn says(text: &str, lines: &str) -> bool {
     lines.lines().filter(|line| !line.starts_with('#')).all(|line| there.contains(&words(line)))
 }
 
+/// The same for `pg_hba.conf`, where the first line that matches decides: nothing else may stand above them.
+pub(super) fn says_first(text: &str, lines: &str) -> bool {
+    let words = |line: &str| line.split_whitespace().collect::<Vec<_>>().join(" ");
+    let active = |text: &str| -> Vec<String> {
+        text.lines().map(words).filter(|line| !line.is_empty() && !line.starts_with('#')).collect()
+    };
+    let (there, wanted) = (active(text), active(lines));
+    wanted.iter().all(|line| there.iter().take(wanted.len()).any(|found| found == line))
+}
+
 /// Whether the file has a block, or what is left of one; also if that cannot be told.
 pub(super) fn is_in(path: &Path) -> bool {
     match read(path) {
@@ -146,6 +156,8 @@ mod tests {
         assert!(says("local\tall  all peer\nx", "# why\nlocal all all peer"));
         assert!(!says("# local all all peer", "local all all peer"));
         assert!(says(FILE, "# nothing"));
+        assert!(says_first("# x\na  b\n\nc d\ne", "# why\nc d\na b"));
+        assert!(!says_first("host all all all trust\na b\nc d", "a b\nc d"));
     }
 
     #[test]

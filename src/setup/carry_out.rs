@@ -1,15 +1,22 @@
 //! Carries steps out, one after the other, and puts back what PostgreSQL refuses.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::plan::Step;
 use super::record::{Change, Record, Undo};
 use super::{Error, Settings, block};
 use crate::material::Material;
-use crate::postgres::{Administration, BadLine, Session, statements};
+use crate::postgres::{Administration, BadLine, Retry, Session, statements};
+use crate::rotation::Server;
+use crate::timing::Backoff;
 use crate::verify::{self, Expected, Verdict};
-use crate::{diagnose, publish, reload, timing};
+use crate::{diagnose, publish, reload, survey, timing};
 
+/// The one that the others are of no use without.
+const SSL: &str = "ssl";
+/// How often a lost session is made anew, with pauses that grow to two seconds.
+const RECONNECT: usize = 12;
 /// How often the published set is read again when a rotation comes in between.
 const TRIES: u32 = 3;
 
@@ -17,7 +24,7 @@ const TRIES: u32 = 3;
 pub(super) struct Work<'a> {
     pub(super) settings: &'a Settings,
     pub(super) server: &'a Administration,
-    pub(super) session: &'a Session,
+    pub(super) session: Session,
     pub(super) record: Record,
     pub(super) say: &'a mut dyn FnMut(&str),
 }
@@ -34,25 +41,34 @@ impl Work<'_> {
         for step in steps {
             let Step::Sql { statement, undo } = step else { continue };
             let database = self.settings.server.session.database.clone();
-            let undo = Undo { database, statement: undo.clone() };
-            if !self.record.undo.contains(&undo) {
-                self.record.undo.push(undo);
-                self.write_record()?;
+            self.record.undo.push(Undo { database, statement: undo.clone(), done: false });
+            self.write_record()?;
+            if let Err(error) = self.execute(statement).await {
+                if error.is_refusal() {
+                    // It was not done, for certain.
+                    self.record.undo.pop();
+                    self.write_record()?;
+                }
+                return Err(error);
             }
-            self.execute(statement).await?;
+            if let Some(undo) = self.record.undo.last_mut() {
+                undo.done = true;
+            }
+            self.write_record()?;
         }
         Ok(())
     }
 
     async fn alter(&mut self, steps: &[Step]) -> Result<(), Error> {
-        let former = self.record.settings.clone();
+        let former = self.record.clone();
         let mut altered: Vec<(&'static str, Option<String>)> = Vec::new();
         for step in steps {
             let Step::Setting { name, value, altered: before, .. } = step else { continue };
             // An earlier set-up of ours knows what was there before it.
             let first = former
+                .settings
                 .get(*name)
-                .filter(|known| Some(&known.after) == before.as_ref())
+                .filter(|known| former.altering || Some(&known.after) == before.as_ref())
                 .map_or_else(|| before.clone(), |known| known.before.clone());
             let change = Change { before: first, after: value.clone() };
             self.record.settings.insert((*name).to_owned(), change);
@@ -61,18 +77,26 @@ impl Work<'_> {
         if altered.is_empty() {
             return Ok(());
         }
+        self.record.altering = true;
         self.write_record()?;
         let error = match self.alter_and_prove(&altered).await {
             Ok(proof) => {
+                self.record.altering = false;
+                self.write_record()?;
                 (self.say)(&proof);
                 return Ok(());
             }
             Err(error) => error,
         };
-        // Whatever went wrong: with half of the settings, or with files that it refuses, PostgreSQL would not start again.
-        match self.restore_all(&altered).await {
+        // Whatever went wrong: half of the settings, or files that PostgreSQL refuses, must not stay. The session may
+        // have been what went wrong.
+        let restored = match self.reconnect().await {
+            Ok(()) => self.set_all(&altered).await,
+            Err(cause) => Err(cause),
+        };
+        match restored {
             Ok(()) => {
-                self.record.settings = former;
+                self.record = former;
                 self.write_record()?;
                 Err(Error::PutBack(Box::new(error)))
             }
@@ -84,26 +108,57 @@ impl Work<'_> {
 
     async fn alter_and_prove(
         &mut self,
-        altered: &[(&str, Option<String>)],
+        altered: &[(&'static str, Option<String>)],
     ) -> Result<String, Error> {
-        for (name, _) in altered {
-            let value = self.record.settings.get(*name).map(|change| change.after.clone());
-            self.execute(&statements::alter_system(name, &value.unwrap_or_default())).await?;
-        }
-        self.reload().await?;
+        let wanted = |name: &str| self.record.settings.get(name).map(|change| change.after.clone());
+        let settings: Vec<_> = altered.iter().map(|(name, _)| (*name, wanted(name))).collect();
+        self.set_all(&settings).await?;
         self.verify().await.map_err(Error::NotServed)
     }
 
-    async fn restore_all(&mut self, altered: &[(&str, Option<String>)]) -> Result<(), Error> {
-        for (name, before) in altered.iter().rev() {
-            self.restore(name, before.as_deref()).await?;
+    /// Gives settings their values, `None` for what postgresql.conf says, and reloads.
+    ///
+    /// ALTER SYSTEM takes one setting at a time, and half of a set keeps PostgreSQL from starting. So TLS is off in the
+    /// file while its files change: whoever starts PostgreSQL in between gets one that starts.
+    pub(super) async fn set_all(
+        &mut self,
+        settings: &[(impl AsRef<str>, Option<String>)],
+    ) -> Result<(), Error> {
+        let files = || settings.iter().filter(|(name, _)| name.as_ref() != SSL);
+        let ssl = settings.iter().find(|(name, _)| name.as_ref() == SSL);
+        if files().next().is_some() {
+            self.execute(&statements::alter_system(SSL, "off")).await?;
         }
+        for (name, value) in files() {
+            self.execute(&setting(name.as_ref(), value.as_deref())).await?;
+        }
+        let last =
+            ssl.map_or_else(|| self.server.altered.get(SSL).cloned(), |(_, value)| value.clone());
+        self.execute(&setting(SSL, last.as_deref())).await?;
         self.reload().await
     }
 
-    /// A setting as ALTER SYSTEM had it before.
-    pub(super) async fn restore(&mut self, name: &str, before: Option<&str>) -> Result<(), Error> {
-        self.execute(&restoring(name, before)).await
+    /// A new session, for what has to be done even though the old one may be lost.
+    async fn reconnect(&mut self) -> Result<(), Error> {
+        let superuser = self.settings.session();
+        let mut backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(2));
+        for _ in 0..RECONNECT {
+            match Session::connect(&superuser).await {
+                Ok(session) => {
+                    std::mem::replace(&mut self.session, session).close().await;
+                    return Ok(());
+                }
+                // A server that restarts is back soon.
+                Err(error) if error.retry() == Retry::Soon => {
+                    tokio::time::sleep(backoff.delay()).await;
+                }
+                Err(error) => return Err(Error::Examination(error)),
+            }
+        }
+        Session::connect(&superuser)
+            .await
+            .map(|session| self.session = session)
+            .map_err(Error::Examination)
     }
 
     async fn edit(&mut self, steps: &[Step]) -> Result<(), Error> {
@@ -183,6 +238,26 @@ impl Work<'_> {
             .map(|BadLine { file, line, error }| format!("{file} line {line} is wrong: {error}")))
     }
 
+    /// Says what PostgreSQL would refuse of the files that its settings name now: it would not start again.
+    pub(super) async fn tell_refused(&mut self) -> Result<(), Error> {
+        let superuser = self.settings.session();
+        let session = Session::connect(&superuser).await.map_err(Error::Examination)?;
+        let tls = session.tls_settings().await;
+        session.close().await;
+        let tls = tls.map_err(Error::Examination)?;
+        if tls.ssl.value != "on" {
+            return Ok(());
+        }
+        let Server { session, paths, viewpoint, .. } = &self.settings.server;
+        for found in diagnose::refused(&survey::files(&tls, session, paths, viewpoint)) {
+            (self.say)(&format!(
+                "but PostgreSQL will not start again as it is: {}; {}",
+                found.cause, found.fix
+            ));
+        }
+        Ok(())
+    }
+
     pub(super) async fn execute(&mut self, statement: &str) -> Result<(), Error> {
         self.session
             .execute(statement)
@@ -193,7 +268,7 @@ impl Work<'_> {
     }
 
     pub(super) async fn reload(&mut self) -> Result<(), Error> {
-        reload::postgres::reload(self.session).await.map_err(|cause| Error::Statement {
+        reload::postgres::reload(&self.session).await.map_err(|cause| Error::Statement {
             statement: "SELECT pg_reload_conf()".to_owned(),
             cause,
         })
@@ -233,9 +308,9 @@ impl Work<'_> {
     }
 }
 
-/// What gives a setting back what ALTER SYSTEM had set before.
-pub(super) fn restoring(name: &str, before: Option<&str>) -> String {
-    match before {
+/// The statement that gives a setting a value, or leaves it to postgresql.conf.
+pub(super) fn setting(name: &str, value: Option<&str>) -> String {
+    match value {
         Some(value) => statements::alter_system(name, value),
         None => statements::alter_system_reset(name),
     }

@@ -6,6 +6,13 @@ use std::path::PathBuf;
 use super::block::Marks;
 use crate::{postgres, publish};
 
+impl Error {
+    /// Whether PostgreSQL has refused a statement, which then was not executed.
+    pub(super) fn is_refusal(&self) -> bool {
+        matches!(self, Self::Statement { cause: postgres::Error::Refused { login: false, .. }, .. })
+    }
+}
+
 /// Why it did not come to an end.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -127,7 +134,4 @@ pub enum Error {
         /// What is wrong.
         cause: io::Error,
     },
-    /// Grants count in their own database.
-    #[error("the set-up was applied in database {0}; revert it there: --database {0}")]
-    OtherDatabase(String),
 }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use super::block::{self, Marks};
 use super::{Settings, managed, text};
+use crate::companions::role_map::Login;
 use crate::postgres::{Administration, statements};
 
 /// What is to be done, and what is left to others.
@@ -87,8 +88,9 @@ pub(super) fn ident_lines(settings: &Settings, version_number: Option<u32>) -> S
     match settings.published_map().filter(|_| includes) {
         // pgsvid's own line stays here: without it no reload would ever read the included file.
         Some(map) => {
-            let own = settings.roles.peer.as_ref().map(|peer| format!("{}\n", peer.ident_line()));
-            format!("{}{}\n", own.unwrap_or_default(), text::include(&map))
+            let own = settings.roles.login.as_ref().and_then(Login::ident_line);
+            let own = own.map(|line| format!("{line}\n")).unwrap_or_default();
+            format!("{own}{}\n", text::include(&map))
         }
         None => settings.roles.ident(),
     }
@@ -167,11 +169,35 @@ fn access(
 ) -> Result<(), (PathBuf, Marks)> {
     let Facts { server, files: [hba, ident], .. } = facts;
     let mut left_alone = Vec::new();
+    let published = settings.published_map();
+    let powerful: Vec<&str> = settings
+        .roles
+        .roles()
+        .into_iter()
+        .filter(|role| server.superusers.contains(*role))
+        .collect();
+    if edit && !powerful.is_empty() {
+        plan.by_hand.push(format!(
+            "{}: the superuser {} could no longer log in over TCP without a certificate; add what `pgsvid setup hba` and \
+             `pgsvid setup ident` print yourself, or leave the role out",
+            hba.0.display(),
+            powerful.join(", ")
+        ));
+        return Ok(());
+    }
     // The map first: a line of pg_hba.conf must not name one that is not there yet.
-    for ((path, text), lines) in [
-        (ident, ident_lines(settings, Some(server.tls.version_number))),
-        (hba, settings.roles.hba()),
+    for ((path, text), lines, says) in [
+        (
+            ident,
+            ident_lines(settings, Some(server.tls.version_number)),
+            block::says as fn(&str, &str) -> bool,
+        ),
+        (hba, settings.roles.hba(), block::says_first),
     ] {
+        // Up to PostgreSQL 15 the published map may be the whole file, which is `run`'s to write.
+        if Some(path) == published.as_ref() {
+            continue;
+        }
         let text = match text {
             Ok(text) => text,
             Err(why) => {
@@ -184,7 +210,7 @@ fn access(
         let has_block = without != *text;
         let after =
             if lines.is_empty() { without } else { block::with(text, &lines).map_err(marked)? };
-        if after == *text || (!has_block && block::says(text, &lines)) {
+        if after == *text || (!has_block && says(text, &lines)) {
             continue;
         }
         if !edit || server.manager.is_some() {
@@ -225,9 +251,15 @@ fn workloads(plan: &mut Plan, settings: &Settings, server: &Administration) {
             Some(true) => {}
         }
     }
-    if let Some(map) =
-        settings.published_map().filter(|_| !text::can_include(server.tls.version_number))
-    {
+    let Some(map) = settings.published_map() else { return };
+    if !server.sees.contains(&map) {
+        plan.notes.push(format!(
+            "the map {} is not published yet, or not seen by PostgreSQL: until `pgsvid run` or `pgsvid fetch` has published \
+             it, no workload gets in by it",
+            map.display()
+        ));
+    }
+    if !text::can_include(server.tls.version_number) && server.ident_file != map {
         plan.notes.push(format!(
             "this PostgreSQL's pg_ident.conf cannot include {map}, so a change of [[roles]] needs another `setup apply \
              --hba`; or set ident_file = '{map}' (a restart), with all other lines in files.ident_lines",
@@ -338,6 +370,7 @@ mod tests {
                 manager: None,
                 altered: BTreeMap::new(),
                 roles: BTreeMap::from([("postgres".to_owned(), true)]),
+                superusers: BTreeSet::new(),
                 may_reload: false,
                 has_reserve: None,
                 sees: BTreeSet::new(),

@@ -1,6 +1,6 @@
 //! What was done to a server, so that it can be taken back: a file in its data directory, which is this server's alone.
 //!
-//! Written before anything is done. What stands in it and was not done is harmless to take back.
+//! Written before anything is done.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -28,6 +28,8 @@ pub(super) struct Record {
     format: u32,
     /// Statements that take back what was executed, in the order of execution.
     pub(super) undo: Vec<Undo>,
+    /// Settings are being altered: whatever `postgresql.auto.conf` says of them now is ours.
+    pub(super) altering: bool,
     /// Settings that were altered.
     pub(super) settings: BTreeMap<String, Change>,
     /// Files that got a block, each with the first copy of what was there before.
@@ -42,6 +44,8 @@ pub(super) struct Undo {
     pub(super) database: String,
     /// The statement.
     pub(super) statement: String,
+    /// Whether what it takes back was done; else somebody has to look.
+    pub(super) done: bool,
 }
 
 /// A setting of `postgresql.auto.conf`.
@@ -56,7 +60,13 @@ pub(super) struct Change {
 
 impl Default for Record {
     fn default() -> Self {
-        Self { format: FORMAT, undo: Vec::new(), settings: BTreeMap::new(), files: BTreeMap::new() }
+        Self {
+            format: FORMAT,
+            undo: Vec::new(),
+            altering: false,
+            settings: BTreeMap::new(),
+            files: BTreeMap::new(),
+        }
     }
 }
 
@@ -149,7 +159,11 @@ mod tests {
     fn a_record_comes_back_and_an_empty_one_leaves_no_file() {
         let directory = tempfile::tempdir().unwrap();
         let record = Record {
-            undo: vec![Undo { database: "postgres".into(), statement: "DROP ROLE x".into() }],
+            undo: vec![Undo {
+                database: "postgres".into(),
+                statement: "DROP ROLE x".into(),
+                done: true,
+            }],
             settings: BTreeMap::from([(
                 "ssl".to_owned(),
                 Change { before: None, after: "on".into() },
@@ -169,8 +183,14 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         for (text, words) in [
             ("", "EOF"),
-            (r#"{"format":2,"undo":[],"settings":{},"files":{}}"#, "its format is 2"),
-            (r#"{"format":1,"undo":[],"settings":{},"files":{},"more":1}"#, "unknown field"),
+            (
+                r#"{"format":2,"undo":[],"altering":false,"settings":{},"files":{}}"#,
+                "its format is 2",
+            ),
+            (
+                r#"{"format":1,"undo":[],"altering":false,"settings":{},"files":{},"more":1}"#,
+                "unknown field",
+            ),
         ] {
             let path = directory.path().join(NAME);
             let _ = std::fs::remove_file(&path);

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::apply::examine;
-use super::carry_out::{Edit, Work, restoring};
+use super::carry_out::{Edit, Work, setting};
 use super::record::{self, Lock, Record, Undo};
 use super::{Error, Settings, block};
 use crate::postgres::{Administration, Session};
@@ -26,7 +26,7 @@ struct Todo {
     /// Settings, and what they were.
     settings: Vec<(String, Option<String>)>,
     /// Statements.
-    statements: Vec<String>,
+    statements: Vec<Undo>,
     /// What others have changed since.
     left: Vec<String>,
 }
@@ -65,12 +65,12 @@ impl Revert {
             let _ = writeln!(text, "  file     {}: the marked block goes", path.display());
         }
         for (name, before) in &self.work.settings {
-            let _ = writeln!(text, "  setting  {}", restoring(name, before.as_deref()));
+            let _ = writeln!(text, "  setting  {}", setting(name, before.as_deref()));
         }
         if !self.work.settings.is_empty() || !self.work.files.is_empty() {
             text.push_str("  then     a reload\n");
         }
-        for statement in &self.work.statements {
+        for Undo { statement, .. } in &self.work.statements {
             let _ = writeln!(text, "  sql      {statement}");
         }
         for left in &self.work.left {
@@ -82,10 +82,9 @@ impl Revert {
     /// Does it. `say` is told what was done, in a line each.
     pub async fn carry_out(self, say: &mut dyn FnMut(&str)) -> Result<(), Error> {
         let Self { settings, session, server, lock, record, work: todo } = self;
-        let mut work =
-            Work { settings: &settings, server: &server, session: &session, record, say };
+        let mut work = Work { settings: &settings, server: &server, session, record, say };
         let outcome = take_back(&mut work, &todo).await;
-        session.close().await;
+        work.session.close().await;
         drop(lock);
         outcome
     }
@@ -101,24 +100,27 @@ async fn take_back(work: &mut Work<'_>, todo: &Todo) -> Result<(), Error> {
     work.edit_files(&todo.files).await?;
     work.record.files.clear();
     work.write_record()?;
-    for (name, before) in &todo.settings {
-        work.restore(name, before.as_deref()).await?;
-    }
     if !todo.settings.is_empty() {
-        work.reload().await?;
+        work.record.altering = true;
+        work.write_record()?;
+        work.set_all(&todo.settings).await?;
+        work.tell_refused().await?;
     }
+    work.record.altering = false;
     work.record.settings.clear();
     work.write_record()?;
-    for statement in &todo.statements {
-        match work.execute(statement).await {
+    for undo in &todo.statements {
+        match work.execute(&undo.statement).await {
             // Whom a grant was for is gone, and the grant with him.
             Err(Error::Statement { cause, .. }) if cause.is_about_something_gone() => {}
             done => done?,
         }
-        work.record.undo.pop();
+        work.record.undo.retain(|known| known != undo);
         work.write_record()?;
     }
-    Ok(())
+    // Nobody can tell whether these were done: they have been shown.
+    work.record.undo.retain(|undo| undo.done);
+    work.write_record()
 }
 
 fn todo(settings: &Settings, server: &Administration) -> Result<(Lock, Record, Todo), Error> {
@@ -126,7 +128,14 @@ fn todo(settings: &Settings, server: &Administration) -> Result<(Lock, Record, T
     let mut todo = Todo::default();
     for path in record.files.keys() {
         let failed = |cause| Error::File { path: path.clone(), cause };
-        let (_, now) = block::read(path).map_err(failed)?;
+        let now = match block::read(path) {
+            Ok((_, now)) => now,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                todo.left.push(format!("{}: the file is gone", path.display()));
+                continue;
+            }
+            Err(error) => return Err(failed(error)),
+        };
         let without =
             block::without(&now).map_err(|marks| Error::Marks { path: path.clone(), marks })?;
         if without == now {
@@ -136,20 +145,27 @@ fn todo(settings: &Settings, server: &Administration) -> Result<(Lock, Record, T
         }
     }
     for (name, change) in &record.settings {
-        if server.altered.get(name) == Some(&change.after) {
+        if record.altering || server.altered.get(name) == Some(&change.after) {
             todo.settings.push((name.clone(), change.before.clone()));
         } else {
             todo.left.push(format!("{name}: it was altered since"));
         }
     }
-    // TLS is turned off before its files go.
-    todo.settings.sort_by_key(|(name, _)| name != "ssl");
     let database = &settings.server.session.database;
-    for Undo { database: of, statement } in record.undo.iter().rev() {
+    for undo in record.undo.iter().rev() {
+        let Undo { database: of, statement, done } = undo;
         if of != database {
-            return Err(Error::OtherDatabase(of.clone()));
+            todo.left.push(format!(
+                "{statement}: that was in database {of}; revert there, too: --database {of}"
+            ));
+        } else if *done {
+            todo.statements.push(undo.clone());
+        } else {
+            todo.left.push(format!(
+                "{statement}: whether there is anything to take back is not known, since apply was cut off there; do it by \
+                 hand if so"
+            ));
         }
-        todo.statements.push(statement.clone());
     }
     Ok((lock, record, todo))
 }

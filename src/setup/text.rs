@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use super::Settings;
+use crate::companions::role_map::Login;
 use crate::postgres::statements::{configuration_value, identifier, role_script};
 
 /// First version of PostgreSQL whose `pg_ident.conf` can include files.
@@ -114,15 +115,15 @@ fn hba(settings: &Settings) -> String {
 
 fn ident(settings: &Settings) -> String {
     let mut text = "# For pg_ident.conf.\n\n".to_owned();
-    if let (Some(map), Some(peer)) = (settings.published_map(), &settings.roles.peer) {
+    if let Some(map) = settings.published_map() {
+        let own = settings.roles.login.as_ref().and_then(Login::ident_line);
+        let own = own.map(|line| format!("#   {line}\n")).unwrap_or_default();
         let _ = write!(text, "\
-# PostgreSQL {INCLUDES} and later need two of these lines, and pgsvid keeps the rest up to date in the included file:
-#   {}
-#   {}
+# PostgreSQL {INCLUDES} and later need this alone, and pgsvid keeps the rest up to date in the included file:
+{own}#   {}
 # Before PostgreSQL {INCLUDES} either ident_file names the published map (see setup postgresql-conf), or all of these
 # lines stand here.
 ",
-            peer.ident_line(),
             include(&map),
         );
     }

@@ -4,7 +4,9 @@ use std::os::unix::fs::MetadataExt as _;
 
 use test_support::Account;
 
-use crate::{admin, bare, configure, login, publish, run, run_as, state, with_cluster};
+use crate::{
+    admin, bare, configure, login, publish, run, run_as, serve_own_files, state, with_cluster,
+};
 
 const APP: &str = "[[roles]]\nspiffe_id = \"spiffe://example.org/ns/test/sa/db\"\nrole = \"app\"\ncn = \"localhost\"\n";
 const ALL: [&str; 3] = ["apply", "--hba", "--yes"];
@@ -81,6 +83,53 @@ fn whoever_applies_it_the_files_stay_the_servers() {
     assert_eq!(owners(), [expected; 5]);
     run_as(whoever, &setup, &["revert", "--yes"]).well();
     assert_eq!(owners(), [expected; 4]);
+}
+
+#[test]
+fn whoever_starts_the_server_in_between_gets_one_that_starts() {
+    let setup = bare();
+    configure(&setup, "", "");
+    publish(&setup);
+    serve_own_files(&setup);
+    setup.cluster.start();
+    let statements = |output: String| -> Vec<String> {
+        let done =
+            output.lines().filter_map(|line| line.trim().strip_prefix("done     ALTER SYSTEM"));
+        done.map(|rest| format!("ALTER SYSTEM{rest}")).collect()
+    };
+    let applied = statements(run(&setup, &["apply", "--yes"]).well());
+    let reverted = statements(run(&setup, &["revert", "--yes"]).well());
+    assert!(applied.len() == 5 && reverted.len() == 5, "{applied:?} {reverted:?}");
+    for statement in applied.iter().chain(&reverted) {
+        admin(&setup.cluster, statement);
+        setup.cluster.restart();
+    }
+    assert_eq!(admin(&setup.cluster, "SHOW ssl"), "on");
+}
+
+#[test]
+fn a_line_that_would_decide_before_ours_does_not_count_as_done() {
+    let setup = bare();
+    configure(&setup, "", APP);
+    publish(&setup);
+    setup.cluster.start();
+    let ours = run(&setup, &["hba"]).well();
+    setup.cluster.set_hba(&format!("host all all 127.0.0.1/32 trust\n{ours}\nlocal all all peer"));
+    setup.cluster.sighup();
+    let done = run(&setup, &ALL).well();
+    assert!(done.contains("pg_hba.conf: a marked block at its top"), "{done}");
+    assert!(state(&setup)[0].starts_with("# BEGIN pgsvid setup"));
+}
+
+#[test]
+fn a_superuser_is_not_shut_out() {
+    let setup = bare();
+    configure(&setup, "", &APP.replace("\"app\"", "\"postgres\""));
+    publish(&setup);
+    setup.cluster.start();
+    let before = state(&setup);
+    run(&setup, &ALL).badly("the superuser postgres could no longer log in over TCP");
+    assert_eq!(state(&setup)[..2], before[..2]);
 }
 
 #[test]

@@ -70,7 +70,12 @@ fn run_as(account: &Account, setup: &Setup, what: &[&str]) -> Ended {
         setup.cluster.port().to_string(),
     ];
     let flags = ["--config", "--directory", "--postgres", "--port"];
-    let flags = flags.into_iter().zip(&arguments).flat_map(|(flag, value)| [flag, value.as_str()]);
+    // A flag may be given once: the test's own goes before the usual one.
+    let flags = flags
+        .into_iter()
+        .zip(&arguments)
+        .filter(|(flag, _)| !what.contains(flag))
+        .flat_map(|(flag, value)| [flag, value.as_str()]);
     let all = ["setup"].into_iter().chain(what.iter().copied()).chain(flags);
     let program = Program::spawn_as(account, PGSVID, all, &[]);
     let status = program.wait_exit(LIMIT).code().unwrap();
@@ -79,11 +84,23 @@ fn run_as(account: &Account, setup: &Setup, what: &[&str]) -> Ended {
 
 /// Publishes the agent's set, as an init container does.
 fn publish(setup: &Setup) {
-    let (endpoint, directory) = (setup.agent.endpoint(), setup.files.path().display().to_string());
+    publish_to(setup, setup.files.path());
+}
+
+fn publish_to(setup: &Setup, directory: &Path) {
+    let (endpoint, directory) = (setup.agent.endpoint(), directory.display().to_string());
     let arguments =
         ["fetch", "--timeout", "20s", "--endpoint", &endpoint, "--directory", &directory];
     let program = Program::spawn(PGSVID, arguments, &[]);
     assert!(program.wait_exit(LIMIT).success(), "{}", program.standard_error());
+}
+
+/// Lets the server speak TLS with files of its own.
+fn serve_own_files(setup: &Setup) {
+    let svid = setup.agent.svid();
+    setup.cluster.write_file("mine.crt", &svid.chain_pem());
+    setup.cluster.write_file("mine.key", &svid.key_pem());
+    setup.cluster.set_conf("ssl = on\nssl_cert_file = 'mine.crt'\nssl_key_file = 'mine.key'");
 }
 
 fn admin(cluster: &Cluster, statements: &str) -> String {

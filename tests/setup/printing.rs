@@ -48,12 +48,27 @@ fn pasted_it_sets_a_server_up() {
 }
 
 #[test]
+fn a_role_with_a_name_of_sqls_is_quoted() {
+    let setup = bare();
+    configure(&setup, "", "");
+    setup.cluster.start();
+    let sql = run(&setup, &["sql", "--user", "user"]).well();
+    setup.cluster.sql("postgres", "postgres", &sql);
+    let may = "SELECT has_function_privilege('user', 'pg_reload_conf()', 'EXECUTE')";
+    assert_eq!(setup.cluster.sql("postgres", "postgres", may), "t");
+    // Granted to it, everybody could reload.
+    let ended = run(&setup, &["sql", "--user", "public"]);
+    assert!(ended.status == 2 && ended.error.contains("is reserved"), "{}", ended.error);
+}
+
+#[test]
 fn a_password_role_has_no_peer_lines() {
     let setup = bare();
     let password = setup.other.write("password", "secret\n", 0o600);
     setup.configure(&format!("[postgres]\npassword_file = \"{}\"", password.display()));
     let all = run(&setup, &["all"]).well();
     assert!(!all.contains("peer"), "{all}");
+    assert!(all.contains("local  \"postgres\"  \"pgsvid\"  scram-sha-256"), "{all}");
     assert!(all.contains("\\password pgsvid"), "{all}");
     assert!(!all.contains("secret"), "{all}");
 }

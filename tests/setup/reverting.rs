@@ -1,6 +1,8 @@
 //! `setup revert` takes back what was applied, and nothing else.
 
-use crate::{admin, bare, configure, publish, run, state};
+use test_support::Directory;
+
+use crate::{admin, bare, configure, publish, publish_to, run, serve_own_files, state};
 
 const ALL: [&str; 3] = ["apply", "--hba", "--yes"];
 const REVERT: [&str; 2] = ["revert", "--yes"];
@@ -94,6 +96,49 @@ fn a_role_that_is_gone_already_is_no_obstacle() {
 }
 
 #[test]
+fn after_two_set_ups_what_was_there_before_the_first_comes_back() {
+    let setup = bare();
+    configure(&setup, "", "");
+    publish(&setup);
+    setup.cluster.start();
+    admin(&setup.cluster, "ALTER SYSTEM SET ssl_cert_file = 'mine.pem'");
+    let before = state(&setup);
+    run(&setup, &["apply", "--yes"]).well();
+    let other = Directory::new();
+    publish_to(&setup, other.path());
+    run(&setup, &["apply", "--yes", "--directory", &other.path().display().to_string()]).well();
+    run(&setup, &REVERT).well();
+    assert_eq!(state(&setup)[..5], before[..5]);
+}
+
+#[test]
+fn a_role_that_apply_could_not_make_is_not_its_to_drop() {
+    let setup = bare();
+    configure(&setup, "", "");
+    publish(&setup);
+    setup.cluster.start();
+    admin(&setup.cluster, "ALTER ROLE postgres SET default_transaction_read_only = on");
+    run(&setup, &["apply", "--yes"]).badly("PostgreSQL refused `CREATE ROLE pgsvid");
+    admin(&setup.cluster, "SET default_transaction_read_only = off; ALTER ROLE postgres RESET ALL");
+    admin(&setup.cluster, "CREATE ROLE pgsvid LOGIN");
+    run(&setup, &REVERT).well();
+    assert!(state(&setup)[4].contains("pgsvid"));
+}
+
+#[test]
+fn files_that_would_keep_the_server_from_starting_are_named() {
+    let setup = bare();
+    configure(&setup, "", "");
+    publish(&setup);
+    serve_own_files(&setup);
+    setup.cluster.start();
+    run(&setup, &["apply", "--yes"]).well();
+    std::fs::remove_file(setup.cluster.data_directory().join("mine.key")).unwrap();
+    let said = run(&setup, &REVERT).well();
+    assert!(said.contains("but PostgreSQL will not start again as it is"), "{said}");
+}
+
+#[test]
 fn one_at_a_time() {
     let setup = bare();
     configure(&setup, "", "");
@@ -117,8 +162,12 @@ fn grants_are_taken_back_in_their_own_database() {
     setup.cluster.start();
     admin(&setup.cluster, "CREATE DATABASE products");
     run(&setup, &["apply", "--yes", "--database", "products"]).well();
-    run(&setup, &REVERT).badly("revert it there: --database products");
+    run(&setup, &["apply", "--yes"]).well();
+    let said = run(&setup, &REVERT).well();
+    assert!(said.contains("revert there, too: --database products"), "{said}");
     run(&setup, &["revert", "--yes", "--database", "products"]).well();
+    assert!(!state(&setup)[4].contains("pgsvid"));
+    assert!(run(&setup, &REVERT).well().contains("nothing is to be taken back"));
 }
 
 #[test]

@@ -298,3 +298,51 @@ fn apply_lets_newer_servers_include_the_map() {
     gets_in(&setup, &uid(REPORTS), "reports");
     is_refused(&setup, &uid(BILLING), "reports");
 }
+
+#[test]
+fn a_map_that_does_not_compile_is_an_alarm_of_run_and_a_failure_of_check() {
+    let setup = Setup::builder(PGSVID).create();
+    write(&setup, "", &[], ROLES);
+    let pgsvid = started(&setup, "");
+    assert!(pgsvid.terminate(LIMIT).success());
+    write(&setup, "", &["names /^(unclosed$ \\1"], &ROLES.replace(", \"billing\"]", "]"));
+    let pgsvid = setup.spawn();
+    let alarm = pgsvid
+        .event("PostgreSQL cannot read the published map, and goes on with the one that it had");
+    assert_eq!(alarm["level"], "ERROR");
+    // It is true: the certificate goes on, and who was taken out is still in.
+    pgsvid.current(1);
+    gets_in(&setup, &uid(BILLING), "billing");
+    let (report, status) = check(&setup, &[]);
+    let found = report.to_string();
+    assert!(status == 1 && found.contains("PostgreSQL cannot compile /^(unclosed$"), "{report:#}");
+}
+
+#[test]
+fn a_map_that_is_no_longer_configured_does_not_stay() {
+    let setup = Setup::builder(PGSVID).create();
+    write(&setup, "", &[], ROLES);
+    let pgsvid = started(&setup, "");
+    assert!(pgsvid.terminate(LIMIT).success());
+    let map = std::fs::canonicalize(setup.files.join("pg_ident.conf")).unwrap();
+    configure(&setup, "", "");
+    let pgsvid = setup.spawn();
+    pgsvid.rotated(1);
+    assert!(!setup.files.join("pg_ident.conf").exists(), "{}", map.display());
+    if setup.cluster.version() >= 16 {
+        is_refused(&setup, &uid(BILLING), "billing");
+    }
+}
+
+#[test]
+fn check_sees_a_line_that_decides_first() {
+    let setup = Setup::builder(PGSVID).create();
+    write(&setup, "", &[], ROLES);
+    let pgsvid = started(&setup, "");
+    let hba = run(&setup, &["hba"]).well();
+    setup.cluster.set_hba(&format!("host all all 127.0.0.1/32 trust\n{hba}\nlocal all all peer"));
+    let (report, status) = check(&setup, &[]);
+    let words = "line 2 lets clients be role reports by trust alone, above the line that asks for a certificate";
+    assert!(status == 1 && report.to_string().contains(words), "{report:#}");
+    drop(pgsvid);
+}

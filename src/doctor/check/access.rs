@@ -89,6 +89,15 @@ pub(super) fn section(
         ));
     }
     section.extend(concerns);
+    for (line, expression) in sql.answers().into_iter().flat_map(|answers| &answers.broken) {
+        section.add(
+            Finding::failure(format!(
+                "{} line {line}: PostgreSQL cannot compile {expression}, and goes on with the file as it was before",
+                facts.ident
+            ))
+            .fix("mend the regular expression, then reload"),
+        );
+    }
     section.extend(roles::findings(config, sql.answers(), facts));
     if facts.mappings.is_none() {
         section.add(Finding::skipped(format!("{} cannot be read", facts.ident)));

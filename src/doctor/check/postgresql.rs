@@ -24,6 +24,8 @@ pub(super) struct Answers {
     pub(super) views: Option<AccessViews>,
     /// The files themselves, where they can be read.
     pub(super) files: Option<survey::Access>,
+    /// Expressions of `pg_ident.conf` that the server cannot compile, with their lines.
+    pub(super) broken: Vec<(u32, String)>,
     /// Every role, and whether it may log in.
     pub(super) roles: BTreeMap<String, bool>,
     /// For each regular expression of `pg_ident.conf` the first stranger that it matches.
@@ -75,6 +77,7 @@ async fn answers(
     let ours: BTreeSet<String> = config.roles.workloads.iter().map(Workload::expression).collect();
     let mut expressions: BTreeMap<String, Option<&'static str>> =
         ours.iter().map(|expression| (expression.clone(), None)).collect();
+    let mut broken = Vec::new();
     let foreign = mappings.into_iter().flatten().filter(|mapping| {
         mapping.system_user.starts_with('/') && !ours.contains(&mapping.system_user)
     });
@@ -90,13 +93,17 @@ async fn answers(
                 break;
             }
         }
-        // An expression that the server cannot compile is among the errors of its view.
-        if let Ok(found) = found {
-            expressions.insert(mapping.system_user.clone(), found);
+        match found {
+            Ok(found) => drop(expressions.insert(mapping.system_user.clone(), found)),
+            Err(error) if error.is_about_an_expression() => {
+                broken.push((mapping.line, mapping.system_user.clone()));
+            }
+            // It cannot be told then.
+            Err(_) => {}
         }
     }
     let roles = session.roles().await?;
-    Ok(Answers { settings, standing, views, files, roles, expressions })
+    Ok(Answers { settings, standing, views, files, broken, roles, expressions })
 }
 
 pub(super) fn section(server: &Server, sql: &Sql) -> Section {

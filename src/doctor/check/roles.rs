@@ -50,6 +50,7 @@ pub(super) fn findings(
                 )),
             );
         }
+        findings.extend(passed_by(facts, role));
         findings.extend(answers.and_then(|answers| unusable(answers, role)));
     }
     if findings.is_empty() {
@@ -100,6 +101,25 @@ fn leads_to_map(line: &HbaRule, role: &str, complete: bool) -> bool {
         && line.option("map") == Some(MAP)
         && (!complete || line.option("clientname") == Some("DN"))
         && line.users.iter().any(|user| user == "all" || user.trim_matches('"') == role)
+}
+
+/// A line that lets clients be the role without a certificate, and stands above the one that asks for it.
+fn passed_by(facts: &AccessFacts, role: &str) -> Option<Finding> {
+    let ours = facts.rules.iter().position(|rule| leads_to_map(rule, role, facts.complete))?;
+    let before = facts.rules[..ours].iter().find(|rule| {
+        rule.admits_tls()
+            && rule.method != "reject"
+            && !rule.wants_certificate()
+            && rule.users.iter().any(|user| user == "all" || user.trim_matches('"') == role)
+    })?;
+    let (file, line) = (before.file.as_deref().unwrap_or(&facts.hba), before.line);
+    Some(
+        Finding::failure(format!(
+            "{file} line {line} lets clients be role {role} by {} alone, above the line that asks for a certificate",
+            before.method
+        ))
+        .fix(format!("put what `pgsvid setup hba` prints above line {line} of {file}, then reload")),
+    )
 }
 
 fn unusable(answers: &Answers, role: &str) -> Option<Finding> {
