@@ -120,6 +120,7 @@ mod tests {
             leaf: Fingerprint::of(&generation.to_be_bytes()),
             not_before,
             not_after: not_before + life,
+            authorities_not_after: None,
         }
     }
 

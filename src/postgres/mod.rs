@@ -5,6 +5,7 @@ mod access;
 mod administration;
 mod error;
 mod session;
+mod sessions;
 mod settings;
 mod standing;
 pub mod statements;
@@ -17,6 +18,7 @@ pub use access::{Address, BadLine, HbaRule, Line, Mapping, parse_hba, parse_iden
 pub use administration::{Administration, Manager, TLS_SETTINGS};
 pub use error::{Error, Retry};
 pub use session::Session;
+pub use sessions::SessionCounts;
 pub use settings::{Setting, TlsSettings};
 pub use standing::Standing;
 pub use views::AccessViews;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use tokio::io::AsyncReadExt as _;
 use tokio::task::JoinHandle;
@@ -12,6 +13,7 @@ use zeroize::Zeroizing;
 
 use super::administration::{self, Administration};
 use super::error::Error;
+use super::sessions::{self, SessionCounts};
 use super::settings::{self, TlsSettings};
 use super::standing::{self, Standing};
 use super::views::{self, AccessViews};
@@ -59,6 +61,12 @@ impl Session {
     pub async fn file_errors(&self) -> Result<Vec<String>, Error> {
         let rows = self.rows(settings::ERRORS).await?;
         Ok(rows.into_iter().flatten().flatten().map(|text| shown(&text)).collect())
+    }
+
+    /// How many sessions there are by protocol, and how many over TLS are older than `age`.
+    /// Only for a role with [`TlsSettings::may_read_stats`].
+    pub async fn session_counts(&self, age: Duration) -> Result<SessionCounts, Error> {
+        sessions::parse(&self.rows(&sessions::query(age)).await?)
     }
 
     /// How the role stands in this database: asked, not tried.

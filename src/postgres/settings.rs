@@ -13,7 +13,9 @@ pub(super) const QUERY: &str = "\
         AND pg_catalog.has_function_privilege('pg_catalog.pg_show_all_file_settings()', 'EXECUTE') \
         AND pg_catalog.has_table_privilege('pg_catalog.pg_hba_file_rules', 'SELECT') \
         AND pg_catalog.has_function_privilege('pg_catalog.pg_hba_file_rules()', 'EXECUTE') \
-    )::pg_catalog.text, NULL, NULL";
+    )::pg_catalog.text, NULL, NULL \
+    UNION ALL SELECT 'may_read_stats', \
+        pg_catalog.pg_has_role('pg_read_all_stats', 'USAGE')::pg_catalog.text, NULL, NULL";
 
 /// The errors in the files that a reload reads, for roles that may see them: by default superusers alone.
 pub(super) const ERRORS: &str = "\
@@ -67,6 +69,8 @@ pub struct TlsSettings {
     pub version_number: u32,
     /// Whether the role may see the errors in the server's files.
     pub may_read_errors: bool,
+    /// Whether the role sees the sessions of others (`pg_read_all_stats`).
+    pub may_read_stats: bool,
 }
 
 pub(super) fn parse(rows: &[Vec<Option<String>>]) -> Result<TlsSettings, Error> {
@@ -86,6 +90,7 @@ pub(super) fn parse(rows: &[Vec<Option<String>>]) -> Result<TlsSettings, Error> 
             "port" => settings.port = value.parse().map_err(|_| Error::Unexpected)?,
             "server_version" => settings.version.clone_from(value),
             "may_read_errors" => settings.may_read_errors = value == "true",
+            "may_read_stats" => settings.may_read_stats = value == "true",
             "server_version_num" => {
                 settings.version_number = value.parse().map_err(|_| Error::Unexpected)?;
             }

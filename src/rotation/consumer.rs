@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, VecDeque};
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
 
@@ -10,7 +10,7 @@ use super::Server;
 use super::report::{self, Said, Trouble};
 use crate::diagnose::{self, Files, Finding};
 use crate::material::{Certificate, Fingerprint, Material};
-use crate::postgres::{self, Retry, Session, TlsSettings};
+use crate::postgres::{self, Retry, Session, SessionCounts, TlsSettings};
 use crate::timing::{self, Backoff};
 use crate::verify::{self, Expected, Facts, Verdict};
 use crate::watching::{self, Changes, Watching};
@@ -69,6 +69,8 @@ pub(super) struct Consumer {
     earlier: VecDeque<Fingerprint>,
     concerns: Vec<Finding>,
     file_errors: Vec<String>,
+    /// How many sessions there were at the last reload that the role could see them at.
+    sessions: Option<(SystemTime, SessionCounts)>,
     /// What the server was last seen to serve, of what was published.
     proven: Option<Features>,
 }
@@ -111,6 +113,7 @@ impl Consumer {
             earlier: VecDeque::new(),
             concerns: Vec::new(),
             file_errors: Vec::new(),
+            sessions: None,
             proven: None,
             server,
         }
@@ -125,8 +128,16 @@ impl Consumer {
         matches!(self.standing, Standing::Settled)
     }
 
-    pub(super) fn standing(&self) -> (Option<Verdict>, Option<String>) {
-        (self.verdict, self.problem.clone())
+    pub(super) fn owes_reload(&self) -> bool {
+        self.owes_reload
+    }
+
+    pub(super) fn sessions(&self) -> Option<&(SystemTime, SessionCounts)> {
+        self.sessions.as_ref()
+    }
+
+    pub(super) fn problem(&self) -> Option<&String> {
+        self.problem.as_ref()
     }
 
     /// Ends when an attempt is open and something has changed where the server's socket and files are. May be
@@ -161,10 +172,12 @@ impl Consumer {
         let earlier = self.earlier.iter().copied().collect();
         let expected = Expected::of(material, authorities, earlier);
 
+        let leaf = material.leaf();
+        let life = leaf.not_after().duration_since(leaf.not_before()).unwrap_or_default();
         let begun = Instant::now();
         // A set that is known to be served needs no session to see whether it still is.
         let routine = self.is_settled() && !self.owes_reload && self.known.is_some();
-        let (reloaded, sql) = if routine { (false, None) } else { self.reload().await };
+        let (reloaded, sql) = if routine { (false, None) } else { self.reload(life).await };
         let reload = reloaded.then(|| begun.elapsed());
 
         let begun = Instant::now();
@@ -268,21 +281,25 @@ impl Consumer {
     }
 
     /// One session: what the server's settings are, and the reload.
-    async fn reload(&mut self) -> (bool, Option<postgres::Error>) {
-        match self.session().await {
+    async fn reload(&mut self, life: Duration) -> (bool, Option<postgres::Error>) {
+        match self.session(life).await {
             Ok(reloaded) => (reloaded, None),
             Err(error) => (false, Some(error)),
         }
     }
 
-    async fn session(&mut self) -> Result<bool, postgres::Error> {
+    async fn session(&mut self, life: Duration) -> Result<bool, postgres::Error> {
         let session = Session::connect(&self.server.session).await?;
-        let outcome = self.use_session(&session).await;
+        let outcome = self.use_session(&session, life).await;
         session.close().await;
         outcome
     }
 
-    async fn use_session(&mut self, session: &Session) -> Result<bool, postgres::Error> {
+    async fn use_session(
+        &mut self,
+        session: &Session,
+        life: Duration,
+    ) -> Result<bool, postgres::Error> {
         let settings = session.tls_settings().await?;
         let files = self.files(&settings);
         self.tell_concerns(&settings, &files);
@@ -292,6 +309,9 @@ impl Consumer {
                 report::file_errors(&errors);
                 self.file_errors = errors;
             }
+        }
+        if settings.may_read_stats {
+            self.sessions = Some((timing::now(), session.session_counts(life).await?));
         }
         self.known = Some(settings.clone());
         if !self.owes_reload && (self.is_settled() || !self.has_news(&files, &settings)) {

@@ -5,19 +5,22 @@
 
 mod authorities;
 mod consumer;
+mod record;
 mod report;
+mod waiting;
 
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{Notify, watch};
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 pub use authorities::{ExtraAuthorities, UnreadableAuthorities};
 use consumer::Consumer;
+use waiting::{asked_after, changed_after, grace, touched_after};
 
 use crate::diagnose::PublishedPaths;
 use crate::material::{Expectations, Material};
@@ -76,8 +79,6 @@ const SHORTEST_INTERVAL: Duration = Duration::from_millis(100);
 /// How often the published files are looked at where no server takes part: a volume that is mounted over the
 /// directory is no event of the old one's.
 const LOOK_AGAIN: Duration = Duration::from_secs(300);
-/// How long a rotation that has begun may go on after the end has been asked for.
-const GRACE: Duration = Duration::from_secs(5);
 /// First and longest back-off between tries to publish.
 const PUBLISH_AGAIN: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(30));
 
@@ -97,6 +98,8 @@ pub struct Rotation {
     /// When the next identity may be taken from the source.
     not_before: Instant,
     said: Option<String>,
+    /// Since when the newest set has been on its way, until it is proven.
+    begun: Option<Instant>,
 }
 
 impl Rotation {
@@ -108,7 +111,11 @@ impl Rotation {
         watching: &Watching,
         again: Arc<Notify>,
     ) -> Result<(Self, watch::Receiver<Status>), Error> {
-        let (status, receiver) = watch::channel(Status::default());
+        let (status, receiver) = watch::channel(Status {
+            started: Some(timing::now()),
+            takes_part: settings.server.is_some(),
+            ..Status::default()
+        });
         let rotation = Self {
             files: watching.directories(publisher.watched_paths()),
             authorities: ExtraAuthorities::read(settings.extra_authorities, watching)?,
@@ -123,6 +130,7 @@ impl Rotation {
             publish_again: None,
             not_before: Instant::now(),
             said: None,
+            begun: None,
         };
         Ok((rotation, receiver))
     }
@@ -132,6 +140,7 @@ impl Rotation {
         self.adopt(&stop).await?;
         self.follow_source(&stop).await?;
         loop {
+            record::busy(&self.status, None);
             let timer = self.next_timer();
             tokio::select! {
                 biased;
@@ -195,10 +204,7 @@ impl Rotation {
     /// Takes what the source knows now.
     async fn follow_source(&mut self, stop: &CancellationToken) -> Result<(), Error> {
         let state = self.source.borrow_and_update().clone();
-        self.status.send_modify(|status| {
-            status.withdrawn = matches!(state.identity, Identity::Withdrawn(_));
-            status.agent = state.to_string();
-        });
+        self.status.send_modify(|status| record::agent(status, &state));
         let Identity::Current(material) = state.identity else {
             return Ok(());
         };
@@ -226,6 +232,7 @@ impl Rotation {
         };
         let authorities = self.authorities.certificates().to_vec();
         let begun = Instant::now();
+        self.begun = Some(begun);
         self.not_before = begun + SHORTEST_INTERVAL;
         let outcome = {
             let material = Arc::clone(&material);
@@ -249,7 +256,7 @@ impl Rotation {
                 self.with_publisher(|publisher| publisher.sweep(timing::now())).await?;
             }
             Err(error) if error.needs_restart() => return Err(Error::Directory(error)),
-            Err(error) => self.publication_failed(&error),
+            Err(error) => self.publication_failed(&error, &material),
         }
         Ok(())
     }
@@ -261,14 +268,14 @@ impl Rotation {
         }
         // Our own changes are no news.
         self.files.settle();
-        let published = Published::of(material, self.generation);
+        let published = Published::of(material, self.authorities.certificates(), self.generation);
         self.status.send_modify(|status| {
             status.published = Some(published);
             status.problem = None;
         });
     }
 
-    fn publication_failed(&mut self, error: &publish::Error) {
+    fn publication_failed(&mut self, error: &publish::Error, material: &Material) {
         let (first, longest) = PUBLISH_AGAIN;
         let (_, mut backoff) =
             self.publish_again.take().unwrap_or((Instant::now(), Backoff::new(first, longest)));
@@ -279,7 +286,11 @@ impl Rotation {
         let repeated = self.said.as_ref() == Some(&key);
         report::publication_failed(&text, delay, repeated);
         self.said = Some(key);
-        self.status.send_modify(|status| status.problem = Some(text));
+        let retry = record::due(self.publish_again.as_ref().map(|(at, _)| *at));
+        let generation = self.generation + 1;
+        self.status.send_modify(|status| {
+            record::unpublished(status, material, generation, &text, retry);
+        });
     }
 
     /// Somebody has touched the published directory: what is not as we left it is written again.
@@ -304,23 +315,39 @@ impl Rotation {
         let Some(material) = self.wanted.clone() else {
             return Ok(());
         };
+        self.begin();
+        let generation = self.generation;
         if let Some(consumer) = &mut self.consumer {
             let authorities = self.authorities.certificates();
+            let routine = consumer.is_settled() && took.is_none();
             let attempt = consumer.attempt(&material, authorities, took.is_some());
             let attempt = tokio::select! {
                 attempt = attempt => attempt,
                 () = grace(stop) => return Ok(()),
             };
-            consumer.record(&attempt, &material, self.generation, took);
-            let (verdict, problem) = consumer.standing();
+            consumer.record(&attempt, &material, generation, took);
+            let whole = self.begun.map(|begun| begun.elapsed());
+            if consumer.is_settled() {
+                self.begun = None;
+            }
             self.status.send_modify(|status| {
-                status.verdict = verdict;
-                status.problem = problem;
+                let of = (&*material, generation);
+                record::handed_over(status, &attempt, consumer, of, (took, whole), routine);
             });
         } else if let Some(took) = took {
-            report::published(&material, self.generation, took);
+            report::published(&material, generation, took);
+            self.status.send_modify(|status| {
+                record::published(status, &material, generation, took);
+            });
         }
         Ok(())
+    }
+
+    /// Notes that the loop is at work, until it waits again.
+    fn begin(&self) {
+        if self.status.borrow().busy.is_none() {
+            record::busy(&self.status, Some(Instant::now()));
+        }
     }
 
     fn next_timer(&self) -> impl Future<Output = ()> + use<> {
@@ -355,6 +382,7 @@ impl Rotation {
         &mut self,
         work: impl FnOnce(&mut Publisher) -> T + Send + 'static,
     ) -> Result<T, Error> {
+        self.begin();
         // It is absent only while it works, and that is awaited here.
         let Some(mut publisher) = self.publisher.take() else {
             return std::future::pending().await;
@@ -367,32 +395,4 @@ impl Rotation {
         self.publisher = Some(publisher);
         Ok(outcome)
     }
-}
-
-/// Waits for news of the source, but not before `moment`.
-async fn changed_after(
-    moment: Instant,
-    source: &mut watch::Receiver<SourceState>,
-) -> Result<(), watch::error::RecvError> {
-    sleep_until(moment).await;
-    source.changed().await
-}
-
-/// Waits until somebody asks for everything again, but not before `moment`: each reload wakes every backend.
-async fn asked_after(moment: Instant, again: &Notify) {
-    sleep_until(moment).await;
-    again.notified().await;
-}
-
-/// Waits until somebody touches the published files, but not before `moment`: whoever fights us for them must not
-/// make us spin.
-async fn touched_after(moment: Instant, files: &mut Changes) {
-    sleep_until(moment).await;
-    files.changed().await;
-}
-
-/// Ends [`GRACE`] after the end has been asked for.
-async fn grace(stop: &CancellationToken) {
-    stop.cancelled().await;
-    sleep(GRACE).await;
 }

@@ -72,6 +72,38 @@ impl Settings {
     }
 }
 
+/// What kinds of reasons there are: a closed set, fit for a label.
+const REASONS: [&str; 8] =
+    ["no-svid", "no-match", "malformed", "leaf", "identity", "key", "chain", "validity"];
+
+impl Discarded {
+    /// The kind of the reason.
+    pub(super) fn reason(&self) -> &'static str {
+        match self {
+            Self::NoSvid => "no-svid",
+            Self::NoMatch { .. } => "no-match",
+            Self::Rejected(rejection) => match rejection {
+                Rejection::Empty { .. } | Rejection::Chain(_) | Rejection::Bundle(_) => "malformed",
+                Rejection::LeafIsAuthority | Rejection::KeyUsage(_) | Rejection::UriNames(_) => {
+                    "leaf"
+                }
+                Rejection::Identity(_)
+                | Rejection::OtherIdentity { .. }
+                | Rejection::UnexpectedIdentity { .. }
+                | Rejection::UnexpectedTrustDomain { .. } => "identity",
+                Rejection::KeyTooLarge { .. } | Rejection::Key(_) | Rejection::KeyMismatch => "key",
+                Rejection::NoRoot(_) | Rejection::Unsigned(_) => "chain",
+                Rejection::Expired(_) | Rejection::NotYetValid(_) => "validity",
+            },
+        }
+    }
+}
+
+/// No rejection yet, of any kind.
+pub(super) fn no_rejections() -> Vec<(&'static str, u64)> {
+    REASONS.map(|reason| (reason, 0)).into()
+}
+
 /// Zeroes every key in a message: the generated types do not.
 pub(super) fn wipe(message: &mut X509svidResponse) {
     for svid in &mut message.svids {

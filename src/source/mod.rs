@@ -95,6 +95,8 @@ pub struct SourceState {
     pub rejected: Option<Rejected>,
     /// How many messages were rejected.
     pub rejections: u64,
+    /// The same by the kind of reason; each kind that there is.
+    pub rejections_by_reason: Vec<(&'static str, u64)>,
     /// The identity.
     pub identity: Identity,
 }
@@ -106,6 +108,7 @@ impl Default for SourceState {
             connects: 0,
             rejected: None,
             rejections: 0,
+            rejections_by_reason: message::no_rejections(),
             identity: Identity::Waiting,
         }
     }

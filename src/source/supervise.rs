@@ -201,7 +201,7 @@ impl Supervisor {
         };
         match material {
             Ok(material) => self.accept(material),
-            Err(reason) => self.reject(reason.to_string()),
+            Err(reason) => self.reject(reason.reason(), reason.to_string()),
         }
         ended
     }
@@ -237,7 +237,7 @@ impl Supervisor {
         });
     }
 
-    fn reject(&mut self, reason: String) {
+    fn reject(&mut self, kind: &'static str, reason: String) {
         let repeated = self
             .source
             .state
@@ -253,6 +253,9 @@ impl Supervisor {
         self.source.state.send_modify(|state| {
             state.connection = Connection::Streaming;
             state.rejections += 1;
+            for (_, count) in state.rejections_by_reason.iter_mut().filter(|(of, _)| *of == kind) {
+                *count += 1;
+            }
             state.rejected = Some(Rejected { at: timing::now(), reason });
         });
     }

@@ -1,23 +1,141 @@
 //! What is known now: the one picture that everything which reports is drawn from. Holds no key, and acts on nothing.
 
-use std::time::SystemTime;
+mod history;
+mod metrics;
+mod process;
+mod readiness;
+mod view;
 
-use crate::material::{Fingerprint, Material};
-use crate::verify::Verdict;
+use std::time::{Duration, SystemTime};
+
+use tokio::time::Instant;
+
+pub use history::{Attempt, History, Outcome, Step};
+pub use metrics::{openmetrics, reference};
+pub use readiness::Readiness;
+pub use view::{AgentView, AttemptView, PublishedView, ServedView, SessionsView, Time, View};
+
+use crate::material::{Certificate, Fingerprint, Material};
+use crate::verify::{self, Verdict};
+
+/// A rotation that has been going on for so long is stuck: its steps have limits, which come to less than half of this.
+const STUCK: Duration = Duration::from_secs(120);
 
 /// The daemon's state.
 #[derive(Debug, Clone, Default)]
 pub struct Status {
+    /// When this process began.
+    pub started: Option<SystemTime>,
     /// The set on disk.
     pub published: Option<Published>,
+    /// Whether a server is reloaded and verified.
+    pub takes_part: bool,
     /// What the last verification found; `None` before the first, and where no server takes part.
     pub verdict: Option<Verdict>,
+    /// The last verdict on an answer: it stays while nobody answers.
+    pub answered: Option<Verdict>,
+    /// What the server was last seen to serve.
+    pub served: Option<Served>,
+    /// When the published set was last proven to be served.
+    pub verified: Option<SystemTime>,
     /// What keeps the newest identity from being published and served, in words.
     pub problem: Option<String>,
+    /// Whether what is published was not followed by a reload yet.
+    pub reload_pending: bool,
+    /// When the next try is due, if something is being retried.
+    pub retry: Option<SystemTime>,
     /// Whether the agent has withdrawn the published identity.
     pub withdrawn: bool,
     /// What the agent last said that could not be used, or how the connection to it stands, in words.
     pub agent: String,
+    /// The connection to the agent.
+    pub connection: Connection,
+    /// How often it was made.
+    pub connects: u64,
+    /// How many of its messages were rejected, by reason; each reason that there is.
+    pub rejections: Vec<(&'static str, u64)>,
+    /// The sessions on the server, where the role may see them.
+    pub sessions: Option<Sessions>,
+    /// What the attempts came to.
+    pub history: History,
+    /// Since when the loop has been at work, if it is.
+    pub busy: Option<Instant>,
+}
+
+impl Status {
+    /// Takes a verdict.
+    pub fn judged(&mut self, verdict: Verdict, now: SystemTime) {
+        self.verdict = Some(verdict);
+        if verdict != Verdict::Unreachable {
+            self.answered = Some(verdict);
+        }
+        if verdict == Verdict::Current {
+            self.verified = Some(now);
+        }
+    }
+
+    /// Takes what a probe has seen. What a server that does not answer served before may still be in force.
+    pub fn seen(&mut self, answer: &verify::Answer, now: SystemTime) {
+        match answer {
+            verify::Answer::Nothing(_) => {}
+            verify::Answer::Plaintext => self.served = None,
+            verify::Answer::Served(served) => {
+                let serial = served.leaf.serial().to_string();
+                let since = self.served.as_ref().filter(|before| before.serial == serial);
+                let since = since.map_or(now, |before| before.since);
+                self.served = Some(Served { serial, not_after: served.not_after(), since });
+            }
+        }
+    }
+
+    /// Whether the database should be used.
+    #[must_use]
+    pub fn readiness(&self, now: SystemTime) -> Readiness {
+        readiness::of(self, now)
+    }
+
+    /// Whether a valid set is published.
+    #[must_use]
+    pub fn has_started(&self, now: SystemTime) -> bool {
+        self.published.as_ref().is_some_and(|published| published.not_after > now)
+    }
+
+    /// Whether the loop turns.
+    #[must_use]
+    pub fn is_alive(&self) -> bool {
+        self.busy.is_none_or(|since| since.elapsed() < STUCK)
+    }
+}
+
+/// The connection to the agent.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Connection {
+    /// Being made, or made and without an answer yet.
+    #[default]
+    Connecting,
+    /// A message has come over it.
+    Streaming,
+    /// The agent answers, but this workload has no registration entry.
+    NotRegistered,
+    /// Lost or refused.
+    Failed,
+}
+
+impl Connection {
+    /// All of them.
+    pub const ALL: [Self; 4] =
+        [Self::Connecting, Self::Streaming, Self::NotRegistered, Self::Failed];
+
+    /// Its name in metrics and JSON.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Connecting => "connecting",
+            Self::Streaming => "streaming",
+            Self::NotRegistered => "not-registered",
+            Self::Failed => "failed",
+        }
+    }
 }
 
 /// The set on disk.
@@ -35,12 +153,15 @@ pub struct Published {
     pub not_before: SystemTime,
     /// When the chain expires.
     pub not_after: SystemTime,
+    /// When the first of the published authorities expires.
+    pub authorities_not_after: Option<SystemTime>,
 }
 
 impl Published {
-    /// The facts of a material that has been published.
+    /// The facts of a material that has been published, with the extra authorities that were published beside it.
     #[must_use]
-    pub fn of(material: &Material, generation: u64) -> Self {
+    pub fn of(material: &Material, extra_authorities: &[Certificate], generation: u64) -> Self {
+        let authorities = material.authorities().chain(extra_authorities);
         Self {
             generation,
             spiffe_id: material.spiffe_id().to_string(),
@@ -48,6 +169,30 @@ impl Published {
             leaf: material.leaf().fingerprint(),
             not_before: material.leaf().not_before(),
             not_after: material.not_after(),
+            authorities_not_after: authorities.map(Certificate::not_after).min(),
         }
     }
+}
+
+/// What a server was seen to serve.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Served {
+    /// The leaf's serial number, in full.
+    pub serial: String,
+    /// When the leaf expires.
+    pub not_after: SystemTime,
+    /// When it was first seen.
+    pub since: SystemTime,
+}
+
+/// The sessions on the server, other than our own.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Sessions {
+    /// When they were counted.
+    pub at: Option<SystemTime>,
+    /// How many there are of each kind of connection; each kind that there is.
+    pub by_protocol: Vec<(&'static str, u64)>,
+    /// How many TLS sessions are older than the life of our SVID. An estimate of those whose client certificate has
+    /// expired since: PostgreSQL does not tell its validity.
+    pub older_than_svid: u64,
 }

@@ -62,6 +62,18 @@ pub enum Verdict {
 }
 
 impl Verdict {
+    /// All of them, in the order in which they are tried.
+    pub const ALL: [Self; 8] = [
+        Self::Unverifiable,
+        Self::Unreachable,
+        Self::Plaintext,
+        Self::Expired,
+        Self::Foreign,
+        Self::StillOld,
+        Self::OldAuthorities,
+        Self::Current,
+    ];
+
     /// The verdict's name in logs and machine-readable output.
     #[must_use]
     pub fn name(self) -> &'static str {

@@ -1,0 +1,123 @@
+//! What is recorded of the loop's work in the status, for whoever reports.
+
+use std::time::{Duration, SystemTime};
+
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use super::consumer::{self, Consumer};
+use crate::material::Material;
+use crate::source::{self, Identity, SourceState};
+use crate::status::{Attempt, Connection, Outcome, Sessions, Status, Step};
+use crate::timing;
+use crate::verify::Verdict;
+
+/// The agent, as the source has it.
+pub(super) fn agent(status: &mut Status, state: &SourceState) {
+    status.withdrawn = matches!(state.identity, Identity::Withdrawn(_));
+    status.agent = state.to_string();
+    status.connects = state.connects;
+    status.rejections.clone_from(&state.rejections_by_reason);
+    status.connection = match state.connection {
+        source::Connection::Connecting => Connection::Connecting,
+        source::Connection::Streaming => Connection::Streaming,
+        source::Connection::NotRegistered => Connection::NotRegistered,
+        source::Connection::Failed(_) => Connection::Failed,
+    };
+}
+
+/// That the loop is at work, or not any more. Wakes nobody.
+pub(super) fn busy(status: &watch::Sender<Status>, since: Option<Instant>) {
+    status.send_if_modified(|status| {
+        status.busy = since;
+        false
+    });
+}
+
+/// When the next try is due by the wall clock.
+pub(super) fn due(next: Option<Instant>) -> Option<SystemTime> {
+    next.map(|next| timing::now() + next.saturating_duration_since(Instant::now()))
+}
+
+fn attempt(material: &Material, generation: u64, outcome: Outcome, step: Step) -> Attempt {
+    Attempt {
+        at: timing::now(),
+        generation,
+        serial: material.leaf().serial().to_string(),
+        outcome,
+        step,
+        tries: 1,
+        verdict: None,
+        publish: None,
+        reload: None,
+        verify: None,
+        whole: None,
+        problem: None,
+    }
+}
+
+/// A publication that failed.
+pub(super) fn unpublished(
+    status: &mut Status,
+    material: &Material,
+    generation: u64,
+    problem: &str,
+    retry: Option<SystemTime>,
+) {
+    status.problem = Some(problem.to_owned());
+    status.retry = retry;
+    let failed = attempt(material, generation, Outcome::Failed, Step::Publish);
+    status.history.add(Attempt { problem: Some(problem.to_owned()), ..failed });
+}
+
+/// A publication that nobody has to be told of.
+pub(super) fn published(status: &mut Status, material: &Material, generation: u64, took: Duration) {
+    status.retry = None;
+    let published = attempt(material, generation, Outcome::Completed, Step::Publish);
+    status.history.add(Attempt { publish: Some(took), whole: Some(took), ..published });
+}
+
+/// What handing over has come to. A look at what is known to be served is no attempt, unless it finds something else.
+pub(super) fn handed_over(
+    status: &mut Status,
+    seen: &consumer::Attempt,
+    consumer: &Consumer,
+    (material, generation): (&Material, u64),
+    (publish, whole): (Option<Duration>, Option<Duration>),
+    routine: bool,
+) {
+    let now = timing::now();
+    let problem = consumer.problem().cloned();
+    status.judged(seen.verdict, now);
+    status.seen(&seen.facts.answer, now);
+    status.reload_pending = consumer.owes_reload();
+    let settled = consumer.is_settled();
+    status.retry = if settled { None } else { due(consumer.next()) };
+    status.problem.clone_from(&problem);
+    if let Some((at, counts)) = consumer.sessions() {
+        status.sessions = Some(Sessions {
+            at: Some(*at),
+            by_protocol: counts.by_protocol.clone(),
+            older_than_svid: counts.older,
+        });
+    }
+    if routine && settled {
+        return;
+    }
+    let outcome = if settled { Outcome::Completed } else { Outcome::Failed };
+    let asked = seen.sql.is_none();
+    let step = if settled || asked || seen.verdict == Verdict::Current {
+        Step::Verify
+    } else {
+        Step::Reload
+    };
+    status.history.add(Attempt {
+        verdict: Some(seen.verdict),
+        publish,
+        reload: seen.reload,
+        verify: Some(seen.verify),
+        whole: whole.filter(|_| settled),
+        problem,
+        ..attempt(material, generation, outcome, step)
+    });
+}

@@ -1,0 +1,232 @@
+//! What the attempts came to: counts, durations, and the last of them one by one.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::{Duration, SystemTime};
+
+use crate::verify::Verdict;
+
+/// How many entries the history keeps.
+const KEPT: usize = 50;
+/// Upper bounds of the histograms' buckets, in seconds. A rotation takes about ten milliseconds.
+pub(super) const BOUNDS: [f64; 13] =
+    [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
+
+/// The steps of a rotation, in their order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Step {
+    /// The set is swapped.
+    Publish,
+    /// PostgreSQL is told to read it.
+    Reload,
+    /// A handshake shows what is served.
+    Verify,
+}
+
+impl Step {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Publish, Self::Reload, Self::Verify];
+
+    /// Its name in metrics and JSON.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Publish => "publish",
+            Self::Reload => "reload",
+            Self::Verify => "verify",
+        }
+    }
+}
+
+/// How an attempt ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Outcome {
+    /// Nothing is left to be done.
+    Completed,
+    /// To be tried again.
+    Failed,
+}
+
+impl Outcome {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Completed, Self::Failed];
+
+    /// Its name in metrics and JSON.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Completed => "completed",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+/// One attempt, or several in a row that ended alike.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Attempt {
+    /// When it ended; of several, the last.
+    pub at: SystemTime,
+    /// The publication that it was about, from 1; 0 is a set that an earlier run left.
+    pub generation: u64,
+    /// Serial number of the leaf.
+    pub serial: String,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// The step that it ended with.
+    pub step: Step,
+    /// How many in a row ended so.
+    pub tries: u64,
+    /// What the verification found.
+    pub verdict: Option<Verdict>,
+    /// How long the publication took, if there was one.
+    pub publish: Option<Duration>,
+    /// How long the reload took, if there was one.
+    pub reload: Option<Duration>,
+    /// How long the verification took, if there was one.
+    pub verify: Option<Duration>,
+    /// From the beginning of the publication to its proof, retries and all; once it is proven.
+    pub whole: Option<Duration>,
+    /// Why it failed, in words.
+    pub problem: Option<String>,
+}
+
+impl Attempt {
+    fn resembles(&self, other: &Self) -> bool {
+        let what =
+            |attempt: &Self| (attempt.generation, attempt.outcome, attempt.step, attempt.verdict);
+        what(self) == what(other)
+    }
+}
+
+/// The attempts of this process.
+#[derive(Debug, Clone, Default)]
+pub struct History {
+    counts: BTreeMap<(Outcome, Step), u64>,
+    steps: BTreeMap<Step, Durations>,
+    whole: Durations,
+    kept: VecDeque<Attempt>,
+}
+
+impl History {
+    /// Adds an attempt. One that ended as the last did takes its place, so that hours of retries leave room for what was
+    /// before them.
+    pub fn add(&mut self, mut attempt: Attempt) {
+        *self.counts.entry((attempt.outcome, attempt.step)).or_default() += 1;
+        for (step, took) in [
+            (Step::Publish, attempt.publish),
+            (Step::Reload, attempt.reload),
+            (Step::Verify, attempt.verify),
+        ] {
+            if let Some(took) = took {
+                self.steps.entry(step).or_default().observe(took);
+            }
+        }
+        if let Some(whole) = attempt.whole {
+            self.whole.observe(whole);
+        }
+        if self.kept.back().is_some_and(|last| last.resembles(&attempt)) {
+            attempt.tries += self.kept.pop_back().map_or(0, |last| last.tries);
+        }
+        if self.kept.len() == KEPT {
+            self.kept.pop_front();
+        }
+        self.kept.push_back(attempt);
+    }
+
+    /// How many attempts ended so.
+    #[must_use]
+    pub fn count(&self, outcome: Outcome, step: Step) -> u64 {
+        self.counts.get(&(outcome, step)).copied().unwrap_or_default()
+    }
+
+    /// The last ones, the newest first.
+    pub fn newest_first(&self) -> impl Iterator<Item = &Attempt> {
+        self.kept.iter().rev()
+    }
+
+    pub(super) fn step(&self, step: Step) -> Durations {
+        self.steps.get(&step).cloned().unwrap_or_default()
+    }
+
+    pub(super) fn whole(&self) -> &Durations {
+        &self.whole
+    }
+}
+
+/// How long something took, each time.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Durations {
+    /// One for each of [`BOUNDS`], not cumulative, and one for what is longer.
+    counts: [u64; BOUNDS.len() + 1],
+    pub(super) sum: Duration,
+}
+
+impl Durations {
+    fn observe(&mut self, took: Duration) {
+        let seconds = took.as_secs_f64();
+        let bucket = BOUNDS.iter().position(|bound| seconds <= *bound).unwrap_or(BOUNDS.len());
+        self.counts[bucket] += 1;
+        self.sum += took;
+    }
+
+    pub(super) fn count(&self) -> u64 {
+        self.counts.iter().sum()
+    }
+
+    /// Upper bound in seconds, and how many fell between it and the one before.
+    pub(super) fn buckets(&self) -> Vec<(f64, u64)> {
+        BOUNDS.into_iter().chain([f64::MAX]).zip(self.counts).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn attempt(generation: u64, outcome: Outcome) -> Attempt {
+        Attempt {
+            at: SystemTime::UNIX_EPOCH,
+            generation,
+            serial: String::new(),
+            outcome,
+            step: Step::Verify,
+            tries: 1,
+            verdict: None,
+            publish: Some(Duration::from_millis(2)),
+            reload: None,
+            verify: Some(Duration::from_secs(60)),
+            whole: None,
+            problem: None,
+        }
+    }
+
+    #[test]
+    fn retries_are_one_entry_and_the_last_fifty_stay() {
+        let mut history = History::default();
+        for _ in 0..1000 {
+            history.add(attempt(1, Outcome::Failed));
+        }
+        let kept: Vec<_> = history.newest_first().collect();
+        assert_eq!((kept.len(), kept[0].tries), (1, 1000));
+        assert_eq!(history.count(Outcome::Failed, Step::Verify), 1000);
+        assert_eq!(history.count(Outcome::Completed, Step::Verify), 0);
+        for generation in 1..=60 {
+            history.add(attempt(generation, Outcome::Completed));
+        }
+        let kept: Vec<_> = history.newest_first().map(|kept| kept.generation).collect();
+        assert_eq!(kept, (11..=60).rev().collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn durations_fall_into_the_bucket_that_holds_them() {
+        let mut history = History::default();
+        history.add(attempt(1, Outcome::Completed));
+        let publish = history.step(Step::Publish);
+        let filled = |durations: &Durations| {
+            let buckets = durations.buckets().into_iter();
+            buckets.filter(|(_, count)| *count > 0).map(|(bound, _)| bound).collect::<Vec<_>>()
+        };
+        assert_eq!((filled(&publish), publish.count()), (vec![0.0025], 1));
+        assert_eq!(filled(&history.step(Step::Verify)), [f64::MAX]);
+        assert_eq!(history.step(Step::Reload).count(), 0);
+    }
+}

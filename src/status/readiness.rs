@@ -1,0 +1,168 @@
+//! Whether the database should be used: the published set and the verdict, as one answer.
+
+use std::time::SystemTime;
+
+use super::Status;
+use crate::timing;
+use crate::verify::Verdict;
+
+/// The answer of `/readyz`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Readiness {
+    /// What is missing, in words. Ready is who misses nothing.
+    pub missing: Vec<String>,
+    /// What is not as it should be, and no reason to take a database out of service.
+    pub degraded: Vec<String>,
+}
+
+impl Readiness {
+    /// Whether nothing is missing.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        self.missing.is_empty()
+    }
+}
+
+/// Judges what is known, by the time that it is now: a certificate expires without any event.
+pub(super) fn of(status: &Status, now: SystemTime) -> Readiness {
+    let mut readiness = Readiness::default();
+    set(status, now, &mut readiness);
+    if status.takes_part {
+        server(status, now, &mut readiness);
+    }
+    readiness
+}
+
+fn set(status: &Status, now: SystemTime, readiness: &mut Readiness) {
+    let Some(published) = &status.published else {
+        readiness.missing.push(format!("no identity is published yet: {}", status.agent));
+        return;
+    };
+    if published.not_after <= now {
+        let since = timing::utc(published.not_after);
+        readiness.missing.push(format!("the published certificate has expired at {since}"));
+    }
+    if status.withdrawn {
+        readiness.degraded.push("the agent has withdrawn the identity".to_owned());
+    }
+    // Before it was handed over, a problem can only be the publication's.
+    if let Some(problem) = status.problem.as_ref().filter(|_| !status.takes_part) {
+        readiness.degraded.push(problem.clone());
+    }
+}
+
+fn server(status: &Status, now: SystemTime, readiness: &mut Readiness) {
+    let unreachable = status.verdict == Some(Verdict::Unreachable);
+    let because = |general: &str| status.problem.clone().unwrap_or_else(|| general.to_owned());
+    // Who does not answer is judged by the last answer.
+    let Some(verdict) = status.answered else {
+        readiness.missing.push(if unreachable {
+            because("PostgreSQL has not answered yet")
+        } else {
+            "PostgreSQL has not been verified yet".to_owned()
+        });
+        return;
+    };
+    let accepted = match verdict {
+        Verdict::Current | Verdict::OldAuthorities | Verdict::Unverifiable => true,
+        Verdict::Plaintext
+        | Verdict::Expired
+        | Verdict::Foreign
+        | Verdict::StillOld
+        | Verdict::Unreachable => false,
+    };
+    if !accepted {
+        readiness.missing.push(because(verdict.name()));
+        return;
+    }
+    if let Some(served) = status.served.as_ref().filter(|served| served.not_after <= now) {
+        let since = timing::utc(served.not_after);
+        readiness.missing.push(format!("the served certificate has expired at {since}"));
+    } else if let Some(problem) = &status.problem {
+        readiness.degraded.push(problem.clone());
+    } else if unreachable {
+        readiness.degraded.push("PostgreSQL does not answer".to_owned());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::super::{Published, Served};
+    use super::*;
+    use crate::material::Fingerprint;
+
+    const NOW: SystemTime = SystemTime::UNIX_EPOCH;
+    const HOUR: Duration = Duration::from_secs(3600);
+
+    fn published() -> Status {
+        Status {
+            published: Some(Published {
+                generation: 1,
+                spiffe_id: "spiffe://example.org/db".to_owned(),
+                serial: "01".to_owned(),
+                leaf: Fingerprint::of(b"leaf"),
+                not_before: NOW - HOUR,
+                not_after: NOW + HOUR,
+                authorities_not_after: None,
+            }),
+            takes_part: true,
+            ..Status::default()
+        }
+    }
+
+    #[test]
+    fn every_verdict_is_judged_as_the_design_has_it() {
+        for (verdict, ready) in [
+            (Verdict::Unverifiable, true),
+            (Verdict::Plaintext, false),
+            (Verdict::Expired, false),
+            (Verdict::Foreign, false),
+            (Verdict::StillOld, false),
+            (Verdict::OldAuthorities, true),
+            (Verdict::Current, true),
+        ] {
+            let mut status = published();
+            status.judged(verdict, NOW);
+            assert_eq!(status.readiness(NOW).is_ready(), ready, "{verdict}");
+            // As before, while the published set is valid.
+            status.judged(Verdict::Unreachable, NOW);
+            let readiness = status.readiness(NOW);
+            assert_eq!(readiness.is_ready(), ready, "{verdict}, then unreachable");
+            assert_eq!(readiness.degraded.is_empty(), !ready, "{readiness:?}");
+            assert!(!status.readiness(NOW + HOUR).is_ready(), "{verdict}: expired");
+        }
+    }
+
+    #[test]
+    fn nothing_counts_before_it_was_seen() {
+        assert!(!Status::default().readiness(NOW).is_ready());
+        let mut status = published();
+        assert!(!status.readiness(NOW).is_ready(), "not verified");
+        status.judged(Verdict::Unreachable, NOW);
+        assert!(!status.readiness(NOW).is_ready(), "never answered");
+        status.takes_part = false;
+        assert!(status.readiness(NOW).is_ready(), "files alone");
+    }
+
+    #[test]
+    fn a_withdrawn_identity_is_degraded_until_it_expires() {
+        let mut status = published();
+        status.judged(Verdict::Current, NOW);
+        status.withdrawn = true;
+        let readiness = status.readiness(NOW);
+        assert!(readiness.is_ready() && readiness.degraded.len() == 1, "{readiness:?}");
+        assert!(!status.readiness(NOW + HOUR).is_ready());
+    }
+
+    #[test]
+    fn what_is_served_expires_without_another_verdict() {
+        let mut status = published();
+        status.judged(Verdict::OldAuthorities, NOW);
+        let served = |not_after| Served { serial: "01".to_owned(), not_after, since: NOW };
+        status.served = Some(served(NOW + HOUR / 2));
+        assert!(status.readiness(NOW).is_ready());
+        assert!(!status.readiness(NOW + HOUR / 2).is_ready());
+    }
+}
