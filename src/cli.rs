@@ -9,6 +9,7 @@
 mod inspect;
 mod probe;
 mod setup;
+mod status;
 
 use std::io::{IsTerminal as _, Write as _};
 use std::path::PathBuf;
@@ -20,8 +21,9 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::config::{Config, Environment, Flags, LONGEST};
-use crate::daemon::{self, Fetched, Publication, telemetry};
+use crate::daemon::{self, Fetched, Notify, Publication, telemetry};
 use crate::doctor::{self, check::Scope};
+use crate::http::Listener;
 use crate::timing;
 
 /// Back to the line's beginning, and nothing left of what stood there.
@@ -96,6 +98,12 @@ enum Command {
     /// Reads PEM and DER, and says whether key, leaf, chain and bundle belong together, and what pg_ident.conf needs.
     /// Keys are shown by type only. Exits with 1 if something does not belong together, has expired or cannot be read.
     Inspect(Box<inspect::Inspect>),
+    /// Ask the running daemon
+    ///
+    /// Where it listens is read from the configuration (health.listen), or given by --socket.
+    ///
+    /// Exit status: 0 ready, 1 not ready or no answer, 2 the command line or the configuration is wrong.
+    Status(Box<status::Arguments>),
     /// Show the version
     Version,
 }
@@ -219,6 +227,7 @@ pub fn main(arguments: Vec<std::ffi::OsString>, environment: &Environment) -> Ex
         Command::Setup(what) => setup::run(what, environment),
         Command::Probe(arguments) => probe::run(*arguments, environment),
         Command::Inspect(arguments) => inspect::run(*arguments, environment),
+        Command::Status(arguments) => status::run(*arguments, environment),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -259,9 +268,15 @@ fn run(settings: Settings, environment: &Environment) -> Result<(), Failure> {
     let config = load(settings, environment)?;
     let log = config.log;
     // Before the log's thread starts.
+    // Sockets are opened before the sandbox is entered, and before anything runs.
+    let listener = config.health.as_ref().map(Listener::bind).transpose();
+    let listener = listener.map_err(anyhow::Error::from)?;
+    let manager = Notify::open(environment).map_err(|error| {
+        anyhow::anyhow!("cannot reach the service manager at $NOTIFY_SOCKET: {error}")
+    })?;
     let confined = daemon::confine(config)?;
     let _telemetry = telemetry::start(log);
-    Ok(on_one_thread(daemon::run(confined))?)
+    Ok(on_one_thread(daemon::run(confined, listener, manager))?)
 }
 
 fn check(

@@ -17,6 +17,7 @@ pub(super) struct File {
     pub(super) files: Files,
     pub(super) postgres: Option<Postgres>,
     pub(super) roles: Vec<Workload>,
+    pub(super) health: Health,
     pub(super) sandbox: Sandbox,
     pub(super) log: Log,
 }
@@ -96,6 +97,12 @@ pub(super) struct Sandbox {
 pub(super) struct Log {
     pub(super) format: Option<String>,
     pub(super) level: Option<String>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Health {
+    pub(super) listen: Option<String>,
 }
 
 impl File {

@@ -25,7 +25,7 @@ use crate::companions::role_map::RoleMap;
 use crate::companions::service_file;
 use crate::daemon::telemetry;
 use crate::material::Expectations;
-use crate::{publish, rotation, sandbox, source};
+use crate::{http, publish, rotation, sandbox, source};
 
 /// Where the file is looked for when nothing names one.
 pub const DEFAULT_FILE: &str = "/etc/pgsvid/pgsvid.toml";
@@ -47,6 +47,8 @@ pub struct Config {
     pub ident: Option<String>,
     /// What follows a publication.
     pub rotation: rotation::Settings,
+    /// Where to answer who asks, if anywhere.
+    pub health: Option<http::Listen>,
     /// What the process denies itself.
     pub sandbox: sandbox::Settings,
     /// How to log.
@@ -60,7 +62,7 @@ impl Config {
     /// Reads the file that flags or environment name, and puts everything together.
     pub fn load(flags: &Flags, environment: &Environment) -> Result<Self, Error> {
         let (path, file) = read(flags, environment)?;
-        assemble(path.as_deref(), file, flags, environment)
+        assemble(path.as_deref(), &file, flags, environment)
     }
 }
 
@@ -100,27 +102,28 @@ fn found(path: &Path) -> Result<Option<PathBuf>, Error> {
 
 fn assemble(
     path: Option<&Path>,
-    file: File,
+    file: &File,
     flags: &Flags,
     environment: &Environment,
 ) -> Result<Config, Error> {
     let resolver = Resolver { file: path, environment };
-    let source = source(&resolver, &file, flags)?;
-    let publish = publish(&resolver, &file, flags)?;
-    let service = service(&resolver, &file, &publish)?;
+    let source = source(&resolver, file, flags)?;
+    let publish = publish(&resolver, file, flags)?;
+    let service = service(&resolver, file, &publish)?;
     let publish = publish::Settings { keep_until_expiry: service.is_some(), ..publish };
-    let postgres = server::postgres(&resolver, &file, flags)?;
-    let roles = roles::roles(&resolver, &file, postgres.as_ref().map(|(session, _)| session))?;
-    let ident = ident(&resolver, &file, &publish, service.as_ref())?;
+    let postgres = server::postgres(&resolver, file, flags)?;
+    let roles = roles::roles(&resolver, file, postgres.as_ref().map(|(session, _)| session))?;
+    let ident = ident(&resolver, file, &publish, service.as_ref())?;
     let server = postgres.map(|(session, verify)| {
         server::server(session, verify, &publish, ident.as_ref().map(|_| roles.expressions()))
     });
-    let extra_authorities = file.files.extra_authorities.unwrap_or_default();
+    let extra_authorities = file.files.extra_authorities.clone().unwrap_or_default();
     for path in &extra_authorities {
         rules::absolute(path).map_err(|why| resolver.in_file("files.extra_authorities", why))?;
     }
     let rotation =
         rotation::Settings { expectations: source.expectations.clone(), extra_authorities, server };
+    let health = health(&resolver, file)?;
     let log = log(&resolver, &file.log, flags)?;
     let sandbox = sandbox::Settings { enabled: file.sandbox.enabled.unwrap_or(true) };
     Ok(Config {
@@ -131,6 +134,7 @@ fn assemble(
         roles,
         ident,
         rotation,
+        health,
         sandbox,
         log,
     })
@@ -280,6 +284,20 @@ fn ident(
         return Err(resolver.in_file("files", format!("two files have the same name, {name}")));
     }
     Ok(ident)
+}
+
+fn health(resolver: &Resolver<'_>, file: &File) -> Result<Option<http::Listen>, Error> {
+    let listen = resolver
+        .value("health.listen", None, file.health.listen.as_deref())
+        .variable("PGSVID_HEALTH_LISTEN")
+        .resolve()?;
+    listen.map(|given| given.parse()).transpose()
+}
+
+/// Where a daemon of this configuration answers, if it does; the rest of it need not be there.
+pub fn listener(flags: &Flags, environment: &Environment) -> Result<Option<http::Listen>, Error> {
+    let (path, file) = read(flags, environment)?;
+    health(&Resolver { file: path.as_deref(), environment }, &file)
 }
 
 fn log(

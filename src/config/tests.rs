@@ -21,7 +21,7 @@ fn config(text: &str) -> Result<Config, String> {
 
 fn with(text: &str, flags: &Flags, variables: &[(&str, &str)]) -> Result<Config, String> {
     let file = File::parse(text).map_err(|(line, message)| format!("line {line}: {message}"))?;
-    assemble(Some(Path::new("/etc/pgsvid.toml")), file, flags, &environment(variables))
+    assemble(Some(Path::new("/etc/pgsvid.toml")), &file, flags, &environment(variables))
         .map_err(|error| error.to_string())
 }
 
@@ -199,7 +199,7 @@ fn k04_an_endpoint_variable_that_is_empty_or_not_utf8() {
     assert!(error.starts_with("SPIFFE_ENDPOINT_SOCKET: it is set, but empty"), "{error}");
     let environment =
         Environment::from([("SPIFFE_ENDPOINT_SOCKET".to_owned(), OsString::from_vec(vec![0xff]))]);
-    let error = assemble(None, File::default(), &flags, &environment).unwrap_err().to_string();
+    let error = assemble(None, &File::default(), &flags, &environment).unwrap_err().to_string();
     assert!(error.starts_with("SPIFFE_ENDPOINT_SOCKET: it is not UTF-8"), "{error}");
 }
 

@@ -3,6 +3,7 @@
 mod alarm;
 mod confinement;
 mod fetch;
+mod notify;
 mod tasks;
 pub mod telemetry;
 
@@ -10,21 +11,26 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::Notify;
 use tracing::{info, warn};
 
 pub use confinement::{Confined, confine};
 pub use fetch::{Fetched, Publication, fetch};
+pub use notify::Notify;
 use tasks::Tasks;
 
 use crate::config::{self, Config};
+use crate::http::{self, Listener};
 use crate::publish::{Companion, Publisher, Trust};
 use crate::rotation::Rotation;
 use crate::source::Source;
 use crate::watching::Watching;
 
 /// Runs until SIGTERM or SIGINT, or until a task fails. A second signal ends the process at once.
-pub async fn run(confined: Confined) -> anyhow::Result<()> {
+pub async fn run(
+    confined: Confined,
+    listener: Option<Listener>,
+    manager: Option<Notify>,
+) -> anyhow::Result<()> {
     let (mut terminate, mut interrupt) = termination()?;
     let mut hangup = signal(SignalKind::hangup()).context("cannot watch for SIGHUP")?;
     announce(&confined.config);
@@ -34,8 +40,11 @@ pub async fn run(confined: Confined) -> anyhow::Result<()> {
     let watching = watch_files(&mut tasks);
     let publisher = open_publisher(&confined)?;
     let Confined { config, .. } = confined;
+    if let Some(listen) = &config.health {
+        info!(%listen, "health, metrics and status");
+    }
     let (source, state) = Source::new(config.source, watching.clone());
-    let again = Arc::new(Notify::new());
+    let again = Arc::new(tokio::sync::Notify::new());
     let (rotation, status) =
         Rotation::new(config.rotation, publisher, state, &watching, Arc::clone(&again))?;
 
@@ -45,7 +54,20 @@ pub async fn run(confined: Confined) -> anyhow::Result<()> {
         async move { source.run(stop).await.context("the Workload API refuses this program") }
     });
     tasks.spawn("rotation", async move { Ok(rotation.run(stop).await?) });
-    tasks.spawn_background("alarm", alarm::run(status));
+    tasks.spawn_background("alarm", alarm::run(status.clone()));
+    let manager = manager.map(Arc::new);
+    if let Some(manager) = manager.clone() {
+        let status = status.clone();
+        tasks.spawn_background("service manager", async move {
+            manager.run(status).await;
+            anyhow::bail!("it has ended by itself")
+        });
+    }
+    if let Some(listener) = listener {
+        tasks.spawn_background("status", async move {
+            match http::serve(listener, status).await.context("cannot answer who asks")? {}
+        });
+    }
 
     loop {
         tokio::select! {
@@ -55,6 +77,9 @@ pub async fn run(confined: Confined) -> anyhow::Result<()> {
         }
     }
     info!("ending");
+    if let Some(manager) = &manager {
+        manager.stopping();
+    }
     tasks.stop().cancel();
     tokio::select! {
         ended = tasks.finish() => ended,

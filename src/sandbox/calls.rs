@@ -84,7 +84,8 @@ const FREE: &[c_long] = &[
     libc::SYS_inotify_init1,
     libc::SYS_inotify_rm_watch,
     libc::SYS_ppoll,
-    // sockets
+    // sockets; what is listened on was bound before
+    libc::SYS_accept4,
     libc::SYS_connect,
     libc::SYS_getpeername,
     libc::SYS_getsockname,

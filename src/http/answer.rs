@@ -1,0 +1,87 @@
+//! From a request to its answer: a pure function of the status.
+
+use http_body_util::Full;
+use hyper::body::Bytes;
+use hyper::header::{
+    ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderValue,
+    X_CONTENT_TYPE_OPTIONS,
+};
+use hyper::{Method, Request, Response, StatusCode};
+
+use super::page;
+use crate::status::{Status, View, openmetrics};
+use crate::timing;
+
+const TEXT: &str = "text/plain; charset=utf-8";
+const JSON: &str = "application/json";
+const HTML: &str = "text/html; charset=utf-8";
+/// <https://prometheus.io/docs/specs/om/open_metrics_spec/>
+const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+/// Nothing is loaded or run, whatever text came from a server: the page is styled by its own head, and that is all.
+const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'";
+
+/// The answer to a request; its body is not looked at.
+pub(super) fn answer<B>(request: &Request<B>, status: Status) -> Response<Full<Bytes>> {
+    if request.method() != Method::GET && request.method() != Method::HEAD {
+        let mut refusal =
+            response(StatusCode::METHOD_NOT_ALLOWED, TEXT, "only GET and HEAD\n".to_owned());
+        refusal.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+        return refusal;
+    }
+    let now = timing::now();
+    match request.uri().path() {
+        "/livez" if status.is_alive() => {
+            response(StatusCode::OK, TEXT, "the loop turns\n".to_owned())
+        }
+        "/livez" => unavailable("a rotation has been going on for too long".to_owned()),
+        "/startupz" if status.has_started(now) => {
+            response(StatusCode::OK, TEXT, "a valid set is published\n".to_owned())
+        }
+        "/startupz" => unavailable(format!("no valid set is published yet: {}", status.agent)),
+        "/readyz" => readiness(&status, now),
+        "/metrics" => response(StatusCode::OK, OPENMETRICS, openmetrics(status, now)),
+        "/status" => match serde_json::to_string_pretty(&View::of(&status, now)) {
+            Ok(text) => response(StatusCode::OK, JSON, text + "\n"),
+            Err(error) => unavailable(error.to_string()),
+        },
+        "/" => response(StatusCode::OK, HTML, page::html(&View::of(&status, now))),
+        _ => response(
+            StatusCode::NOT_FOUND,
+            TEXT,
+            "there are / /livez /startupz /readyz /metrics /status\n".to_owned(),
+        ),
+    }
+}
+
+fn readiness(status: &Status, now: std::time::SystemTime) -> Response<Full<Bytes>> {
+    let readiness = status.readiness(now);
+    let lines = |word: &str, texts: &[String]| -> String {
+        texts.iter().fold(String::new(), |lines, text| lines + word + ": " + text + "\n")
+    };
+    if readiness.is_ready() {
+        let text = format!("ready\n{}", lines("degraded", &readiness.degraded));
+        response(StatusCode::OK, TEXT, text)
+    } else {
+        let text = lines("missing", &readiness.missing) + &lines("degraded", &readiness.degraded);
+        response(StatusCode::SERVICE_UNAVAILABLE, TEXT, text)
+    }
+}
+
+fn unavailable(what: String) -> Response<Full<Bytes>> {
+    response(StatusCode::SERVICE_UNAVAILABLE, TEXT, what + "\n")
+}
+
+fn response(status: StatusCode, kind: &'static str, body: String) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(Bytes::from(body)));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    for (name, value) in [
+        (CONTENT_TYPE, kind),
+        (CACHE_CONTROL, "no-store"),
+        (X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (CONTENT_SECURITY_POLICY, POLICY),
+    ] {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    response
+}

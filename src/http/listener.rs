@@ -1,0 +1,152 @@
+//! Where to listen, and the bound socket.
+
+use std::fmt;
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+/// `127.0.0.1:9809` or `unix:/path`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Listen {
+    /// An address and port.
+    Tcp(SocketAddr),
+    /// An absolute path.
+    Unix(PathBuf),
+}
+
+impl FromStr for Listen {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let Some(path) = text.strip_prefix("unix:") else {
+            return text.parse().map(Self::Tcp).map_err(|_| {
+                "write an address with a port, 127.0.0.1:9809, or a socket, unix:/run/pgsvid/status.sock"
+                    .to_owned()
+            });
+        };
+        let path = Path::new(path.strip_prefix("//").unwrap_or(path));
+        if !path.is_absolute() {
+            return Err("write an absolute path after unix:".to_owned());
+        }
+        Ok(Self::Unix(path.to_owned()))
+    }
+}
+
+impl fmt::Display for Listen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(address) => address.fmt(f),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
+/// Why nobody can ask.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Another process listens there, or did.
+    #[error(
+        "cannot listen on {0}: another process does; stop it, or give health.listen another address"
+    )]
+    Taken(Listen),
+    /// The path is something else's.
+    #[error("cannot listen on unix:{}: there is something that is no socket; move it away, or give health.listen another path", .0.display())]
+    NoSocket(PathBuf),
+    /// The kernel refuses.
+    #[error(
+        "cannot listen on {0}: {1}; see that health.listen names an address of this machine, or a directory that pgsvid may write to"
+    )]
+    Refused(Listen, io::Error),
+}
+
+/// A socket that is listened on already, and that nobody is answered at yet.
+#[derive(Debug)]
+pub enum Listener {
+    /// Over TCP.
+    Tcp(TcpListener),
+    /// Over a Unix socket.
+    Unix(UnixListener),
+}
+
+impl Listener {
+    /// Binds, before there is a runtime, and before a sandbox would forbid it.
+    pub fn bind(listen: &Listen) -> Result<Self, Error> {
+        let failed = |error: io::Error| match error.kind() {
+            io::ErrorKind::AddrInUse => Error::Taken(listen.clone()),
+            _ => Error::Refused(listen.clone(), error),
+        };
+        match listen {
+            Listen::Tcp(address) => {
+                let listener = TcpListener::bind(address).map_err(failed)?;
+                listener.set_nonblocking(true).map_err(failed)?;
+                Ok(Self::Tcp(listener))
+            }
+            Listen::Unix(path) => {
+                remove_leftover(path)?;
+                let listener = UnixListener::bind(path).map_err(failed)?;
+                // For us and our group: what is told is no secret, and nobody else's business.
+                std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o660))
+                    .map_err(failed)?;
+                listener.set_nonblocking(true).map_err(failed)?;
+                Ok(Self::Unix(listener))
+            }
+        }
+    }
+}
+
+/// Nobody listens on the socket of a process that was killed, and nobody else can bind it.
+fn remove_leftover(path: &Path) -> Result<(), Error> {
+    match std::fs::symlink_metadata(path) {
+        Ok(found) if !found.file_type().is_socket() => Err(Error::NoSocket(path.to_owned())),
+        Ok(_) if UnixStream::connect(path).is_ok() => {
+            Err(Error::Taken(Listen::Unix(path.to_owned())))
+        }
+        Ok(_) => std::fs::remove_file(path)
+            .map_err(|error| Error::Refused(Listen::Unix(path.to_owned()), error)),
+        Err(_) => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_and_paths_are_told_apart() {
+        for text in ["127.0.0.1:9809", "[::1]:9809", "unix:/run/pgsvid/status.sock"] {
+            assert_eq!(text.parse::<Listen>().unwrap().to_string(), text);
+        }
+        let uri = "unix:///run/a".parse::<Listen>().unwrap();
+        assert_eq!(uri.to_string(), "unix:/run/a");
+        for text in ["9809", "localhost:9809", "unix:status.sock", ":9809", "/run/a"] {
+            assert!(text.parse::<Listen>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn x07_what_is_taken_is_named_and_what_was_left_is_taken_over() {
+        let listener = Listener::bind(&"127.0.0.1:0".parse().unwrap()).unwrap();
+        let Listener::Tcp(bound) = &listener else { panic!("{listener:?}") };
+        let address = Listen::Tcp(bound.local_addr().unwrap());
+        let error = Listener::bind(&address).unwrap_err().to_string();
+        assert!(
+            error.contains(&address.to_string()) && error.contains("another process"),
+            "{error}"
+        );
+
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("status.sock");
+        let listen = Listen::Unix(path.clone());
+        let listener = Listener::bind(&listen).unwrap();
+        assert!(matches!(Listener::bind(&listen), Err(Error::Taken(_))));
+        drop(listener);
+        Listener::bind(&listen).unwrap();
+        std::fs::remove_file(&path).unwrap();
+        std::fs::File::create(&path).unwrap();
+        assert!(matches!(Listener::bind(&listen), Err(Error::NoSocket(_))));
+        assert!(path.exists(), "what is not ours stays");
+    }
+}
