@@ -1,5 +1,6 @@
 //! Health, metrics, status, page and `pgsvid status`: what each says of each verdict, with a real PostgreSQL.
 
+#![allow(clippy::disallowed_methods, reason = "a page of the repository is no published file")]
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 use std::io::{Read as _, Write as _};
@@ -164,7 +165,7 @@ fn hostile_clients_do_not_hold_up_a_rotation() {
         let _ = client.write_all(b"GET /status HTTP/1.1\r\nX-Slow: ");
     }
     let mut endless = TcpStream::connect(port).unwrap();
-    let _ = endless.write_all(&[b'x'; 256 * 1024]);
+    let _ = endless.write_all(&vec![b'x'; 256 * 1024]);
     setup.agent.rotate().unwrap();
     pgsvid.current(2);
     let mut probe = TcpStream::connect(port).unwrap();

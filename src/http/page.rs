@@ -10,7 +10,7 @@ const STYLE: &str = include_str!("page.css");
 /// Seconds until the page is fetched anew.
 const REFRESH: u32 = 10;
 /// Width of the timeline's bars, in its own units.
-const WIDTH: f64 = 600.0;
+const WIDTH: f64 = 480.0;
 
 /// The whole page.
 pub(super) fn html(view: &View) -> String {
@@ -82,6 +82,7 @@ fn timeline(page: &mut String, view: &View) {
         "<section><h2>Validity</h2><svg viewBox=\"0 0 {WIDTH} {height}\" role=img \
          aria-label=\"Validity of what is published and served\">"
     );
+    let now = at(view.at);
     for (row, (name, from, to)) in rows.into_iter().enumerate() {
         let y = row * 34;
         let left = to.map_or_else(
@@ -111,15 +112,15 @@ fn timeline(page: &mut String, view: &View) {
                 at(to) - at(from)
             );
         }
+        let _ =
+            write!(page, "<line class=now x1={now:.1} y1={} x2={now:.1} y2={} />", y + 16, y + 28);
     }
-    let now = at(view.at);
-    let (anchor, shift) = if now > WIDTH / 2.0 { ("end", -5.0) } else { ("start", 5.0) };
+    let (anchor, shift) = if now > WIDTH / 2.0 { ("end", 4.0) } else { ("start", -1.0) };
     let _ = write!(
         page,
-        "<line class=now x1={now:.1} y1=14 x2={now:.1} y2={height} />\
-         <text class=now x={:.1} y={} text-anchor={anchor}>now</text></svg></section>",
+        "<text class=now x={:.1} y={} text-anchor={anchor}>now</text></svg></section>",
         now + shift,
-        height - 2
+        height - 4
     );
 }
 
@@ -141,7 +142,7 @@ fn facts(page: &mut String, view: &View) {
         if let Some(served) = &view.served {
             let _ = write!(
                 text,
-                ", serves <code>{}</code> since {}",
+                ", serves <code>{}</code>, first seen {}",
                 escape(&short(&served.serial)),
                 moment(view.at, served.since)
             );
