@@ -1,5 +1,6 @@
 //! Whether leaf, key, chain and bundle belong together. The checks are `material`'s; here they meet the files.
 
+use std::rc::Rc;
 use std::time::SystemTime;
 
 use super::{File, Problem};
@@ -15,10 +16,14 @@ use crate::timing;
 /// Most leaves that are judged: each is validated against every authority.
 const MOST_LEAVES: usize = 64;
 
-/// A leaf, with what its file holds after it.
+/// A leaf, and what else its file holds: a file may hold thousands, so this is found out once.
 struct Leaf<'a> {
     file: &'a File,
     certificate: &'a Certificate,
+    /// Whether the file holds no other leaf, so that its place says something.
+    is_single: bool,
+    /// The certificates of the file that are no leaves.
+    rest: Rc<[Certificate]>,
 }
 
 /// Everything that was read, by what it is.
@@ -76,15 +81,19 @@ fn found(files: &[File]) -> Found<'_> {
     let mut authorities = Vec::new();
     let bundle_is_named = files.iter().any(|file| file.bundle);
     for file in files {
-        let of_file: Vec<Leaf<'_>> = file
-            .certificates()
-            .filter(|found| !file.bundle && Role::of(found) == Role::Leaf)
-            .map(|certificate| Leaf { file, certificate })
-            .collect();
-        if file.bundle || (of_file.is_empty() && !bundle_is_named) {
+        if file.bundle {
             authorities.extend(file.certificates().cloned());
+            continue;
         }
-        leaves.extend(of_file);
+        let (of_file, rest): (Vec<&Certificate>, Vec<&Certificate>) =
+            file.certificates().partition(|found| Role::of(found) == Role::Leaf);
+        let rest: Rc<[Certificate]> = rest.into_iter().cloned().collect();
+        if of_file.is_empty() && !bundle_is_named {
+            authorities.extend(rest.iter().cloned());
+        }
+        let is_single = of_file.len() == 1;
+        let leaf = |certificate| Leaf { file, certificate, is_single, rest: Rc::clone(&rest) };
+        leaves.extend(of_file.into_iter().map(leaf));
     }
     if authorities.is_empty() && !bundle_is_named {
         // Everything in one file.
@@ -96,7 +105,7 @@ fn found(files: &[File]) -> Found<'_> {
 }
 
 fn of_leaf(leaf: &Leaf<'_>, found: &Found<'_>, now: SystemTime) -> Vec<Finding> {
-    let Leaf { file, certificate } = leaf;
+    let Leaf { file, certificate, .. } = leaf;
     let path = words::path(&file.path);
     let name = match found.leaves.len() {
         1 => "the leaf".to_owned(),
@@ -118,7 +127,7 @@ fn of_leaf(leaf: &Leaf<'_>, found: &Found<'_>, now: SystemTime) -> Vec<Finding> 
         }
     });
     findings.push(key(certificate, &name, found));
-    if file.certificates().next() != Some(certificate) && single(file) {
+    if file.certificates().next() != Some(certificate) && leaf.is_single {
         findings.push(
             Finding::failure(format!("{path}: the leaf is not the first certificate"))
                 .cause("PostgreSQL and libpq take the first certificate of the file for the leaf")
@@ -142,11 +151,6 @@ fn of_leaf(leaf: &Leaf<'_>, found: &Found<'_>, now: SystemTime) -> Vec<Finding> 
     findings
 }
 
-/// Whether the file holds one leaf, so that its place says something.
-fn single(file: &File) -> bool {
-    file.certificates().filter(|found| Role::of(found) == Role::Leaf).count() == 1
-}
-
 fn key(certificate: &Certificate, name: &str, found: &Found<'_>) -> Finding {
     let own = found.keys.iter().find(|(_, key)| *key == certificate.public_key());
     match own {
@@ -161,12 +165,10 @@ fn key(certificate: &Certificate, name: &str, found: &Found<'_>) -> Finding {
 }
 
 fn chain(leaf: &Leaf<'_>, name: &str, found: &Found<'_>, now: SystemTime) -> Vec<Finding> {
-    let Leaf { file, certificate } = leaf;
-    let rest: Vec<Certificate> =
-        file.certificates().filter(|found| Role::of(found) != Role::Leaf).cloned().collect();
+    let Leaf { certificate, rest, .. } = leaf;
     let mut findings: Vec<Finding> = rest
         .iter()
-        .filter(|found| Role::of(found) == Role::Intermediate && found.not_after() <= now)
+        .filter(|found| found.not_after() <= now && Role::of(found) == Role::Intermediate)
         .map(|found| {
             let subject = shown(found.subject_text());
             let at = timing::utc(found.not_after());
@@ -184,7 +186,7 @@ fn chain(leaf: &Leaf<'_>, name: &str, found: &Found<'_>, now: SystemTime) -> Vec
         findings.push(Finding::skipped(format!("whether an authority vouches for {name}")));
         return findings;
     }
-    findings.push(match verify_path(certificate, &rest, &found.authorities, Usage::Any, now) {
+    findings.push(match verify_path(certificate, rest, &found.authorities, Usage::Any, now) {
         Ok(()) => Finding::ok(format!("{name} is signed by an authority of the bundle")),
         Err(why) => {
             Finding::failure(format!("{name} and the bundle do not belong together: {why}"))
