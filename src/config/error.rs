@@ -4,6 +4,7 @@ use std::fmt;
 use std::path::PathBuf;
 
 use super::given::Origin;
+use crate::text;
 
 /// Why there is no configuration.
 #[derive(Debug, thiserror::Error)]
@@ -63,15 +64,8 @@ impl Error {
 /// Longest explanation, in characters.
 const LONGEST: usize = 800;
 
-/// An explanation that may repeat what was given: shortened, and unable to begin a line or to move a cursor. Quotation
-/// marks stay as they are.
+/// An explanation that may repeat what was given: shortened, and harmless.
 pub(super) fn shown(why: &str) -> String {
-    let mut shown = String::new();
-    for c in why.chars().take(LONGEST) {
-        match c {
-            '"' | '\'' | '\\' => shown.push(c),
-            c => shown.extend(c.escape_debug()),
-        }
-    }
-    shown
+    let shortened: String = why.chars().take(LONGEST).collect();
+    text::harmless(&shortened).into_owned()
 }

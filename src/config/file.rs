@@ -1,6 +1,7 @@
 //! The TOML file, as it stands: every key that there is, and no other.
 
 use std::collections::BTreeMap;
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
@@ -108,8 +109,8 @@ pub(super) struct Health {
 impl File {
     /// Reads and parses a file.
     pub(super) fn read(path: &Path) -> Result<Self, Error> {
-        let text = std::fs::read_to_string(path)
-            .map_err(|cause| Error::Unreadable { path: path.to_owned(), cause })?;
+        let text =
+            read(path).map_err(|cause| Error::Unreadable { path: path.to_owned(), cause })?;
         Self::parse(&text).map_err(|(line, message)| Error::File {
             path: path.to_owned(),
             line,
@@ -125,6 +126,19 @@ impl File {
             (line, explain(error.message()))
         })
     }
+}
+
+/// Largest file, in bytes.
+const LARGEST: u64 = 1024 * 1024;
+
+/// A shell may have put a pipe in the place of a file, so what has no end is found out by reading.
+fn read(path: &Path) -> io::Result<String> {
+    let mut text = String::new();
+    let read = std::fs::File::open(path)?.take(LARGEST + 1).read_to_string(&mut text)?;
+    if u64::try_from(read).is_ok_and(|read| read > LARGEST) {
+        return Err(io::Error::other("it is larger than 1 MiB"));
+    }
+    Ok(text)
 }
 
 /// How near a key must be to be meant: `Jaro-Winkler` similarity, from 0 to 1.

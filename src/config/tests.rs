@@ -150,6 +150,13 @@ fn k01_a_default_file_that_cannot_be_looked_at_is_not_passed_over() {
 }
 
 #[test]
+fn k01_a_file_without_an_end_is_refused() {
+    let flags = Flags { config: Some(PathBuf::from("/dev/zero")), ..flags() };
+    let error = Config::load(&flags, &environment(&[])).unwrap_err().to_string();
+    assert_eq!(error, "cannot read the configuration /dev/zero: it is larger than 1 MiB");
+}
+
+#[test]
 fn k01_a_missing_file_is_named() {
     let flags = Flags { config: Some(PathBuf::from("/does/not/exist.toml")), ..flags() };
     let error = Config::load(&flags, &environment(&[])).unwrap_err().to_string();

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use tracing::warn;
 
 use crate::material::{Certificate, pem};
+use crate::survey;
 use crate::watching::{self, Changes, Watching};
 
 /// A configured file that gives no certificate.
@@ -84,7 +85,7 @@ impl ExtraAuthorities {
 fn read(paths: &[PathBuf]) -> Result<Vec<Certificate>, UnreadableAuthorities> {
     let mut certificates = Vec::new();
     for path in paths {
-        let text = std::fs::read(path)
+        let text = survey::contents(path)
             .map_err(|cause| UnreadableAuthorities::File { path: path.clone(), cause })?;
         let found = pem::decode_certificates(&text)
             .map_err(|cause| UnreadableAuthorities::Content { path: path.clone(), cause })?;
