@@ -8,8 +8,10 @@ use std::path::{Component, Path};
 use std::sync::LazyLock;
 use std::time::Duration;
 
+use pgsvid::companions::role_map::{MAP, PEER_MAP, RoleMap};
 use pgsvid::companions::service_reader;
 use pgsvid::config::{Config, Environment, Flags, LONGEST, Parts, names};
+use pgsvid::postgres::{HbaRule, Line, Mapping, parse_hba, parse_ident};
 use tempfile::TempDir;
 
 use super::edits::Choices;
@@ -114,6 +116,7 @@ fn assert_sound(config: &Config) {
         assert!(!files[..at].contains(name), "{name:?} twice");
     }
     assert_service_can_be_read(config);
+    assert_roles_can_be_read(&config.roles);
 
     assert!(config.rotation.extra_authorities.iter().all(|path| path.is_absolute()));
     if let Some(server) = &config.rotation.server {
@@ -156,4 +159,45 @@ fn assert_service_can_be_read(config: &Config) {
     let read = entries.into_iter().map(|entry| (entry.keyword, entry.value)).collect();
     assert_eq!(wanted, read);
     assert!(wanted.contains_key("sslmode"));
+}
+
+/// The lines that let workloads in are read by PostgreSQL's rules as they were meant, and no others are there.
+fn assert_roles_can_be_read(roles: &RoleMap) {
+    let text = String::from_utf8(roles.render()).expect("text");
+    let read = entries(parse_ident(&text));
+    let has = |map: &str, system_user: &str, role: &str| {
+        let wanted = (map, system_user, role);
+        let is = |found: &&Mapping| {
+            (found.map.as_str(), found.system_user.as_str(), found.role.as_str()) == wanted
+        };
+        assert!(read.iter().any(|found| is(&found)), "{wanted:?} is missing: {text}");
+    };
+    for workload in &roles.workloads {
+        has(MAP, &workload.expression(), &workload.role);
+    }
+    if let Some(peer) = &roles.peer {
+        has(PEER_MAP, &peer.os_user, &peer.role);
+    }
+    let known = roles.workloads.len() + usize::from(roles.peer.is_some()) + roles.lines.len();
+    assert!(read.len() <= known, "{text}");
+
+    let rules = entries(parse_hba(&roles.hba()));
+    assert_eq!(rules.len(), 2 * roles.roles().len() + usize::from(roles.peer.is_some()));
+    let of_roles = &rules[usize::from(roles.peer.is_some())..];
+    for (pair, role) in of_roles.chunks(2).zip(roles.roles()) {
+        let role = [role.to_owned()];
+        let users =
+            |rule: &HbaRule| rule.users.iter().map(|user| user.replace('"', "")).eq(role.clone());
+        assert!(users(&pair[0]) && users(&pair[1]), "{pair:?}");
+        assert!(pair[0].kind == "hostssl" && pair[0].wants_certificate(), "{pair:?}");
+        assert!(pair[1].kind == "hostnossl" && pair[1].method == "reject", "{pair:?}");
+    }
+}
+
+fn entries<T>(lines: Vec<Line<T>>) -> Vec<T> {
+    let entry = |line| match line {
+        Line::Entry(entry) => Some(entry),
+        Line::Include(_) => None,
+    };
+    lines.into_iter().filter_map(entry).collect()
 }
