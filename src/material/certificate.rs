@@ -3,6 +3,7 @@
 use std::fmt::{self, Write as _};
 use std::time::{Duration, SystemTime};
 
+use x509_parser::der_parser::asn1_rs::Header;
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 
 use super::name;
@@ -124,16 +125,24 @@ pub fn certificates(der: &[u8], most: usize) -> Result<Vec<Certificate>, Malform
         if parsed.len() == most {
             return Err(MalformedCertificate::TooMany { most });
         }
+        // Before it is parsed: what its parts take in memory is many times what they take in DER.
+        if let Some(size) = announced(rest).filter(|size| (LARGEST + 1..=rest.len()).contains(size))
+        {
+            return Err(MalformedCertificate::TooLarge { position, size });
+        }
         let (after, certificate) = X509Certificate::from_der(rest)
             .map_err(|_| MalformedCertificate::NotDer { position })?;
         let size = rest.len() - after.len();
-        if size > LARGEST {
-            return Err(MalformedCertificate::TooLarge { position, size });
-        }
         parsed.push(Certificate::new(&rest[..size], &certificate));
         rest = after;
     }
     Ok(parsed)
+}
+
+/// The size of the first element, as its header has it.
+fn announced(der: &[u8]) -> Option<usize> {
+    let (content, header) = Header::from_der(der).ok()?;
+    (der.len() - content.len()).checked_add(header.length().definite().ok()?)
 }
 
 impl Certificate {

@@ -49,17 +49,18 @@ pub fn verify(
         return Err(NoPath::NoValidRoot);
     }
     // A verifier may also find an intermediate in its bundle, so one that is there counts.
-    let intermediates: Vec<CertificateDer<'_>> = intermediates
+    let between: Vec<&Certificate> = intermediates
         .iter()
         .chain(authorities.iter().filter(|authority| !authority.is_self_signed()))
-        .map(|certificate| CertificateDer::from(certificate.der()))
         .collect();
+    let intermediates: Vec<CertificateDer<'_>> =
+        between.iter().map(|certificate| CertificateDer::from(certificate.der())).collect();
     let der = CertificateDer::from(leaf.der());
     EndEntityCert::try_from(&der)?.verify_for_usage(
         webpki::ALL_VERIFICATION_ALGS,
         &anchors,
         &intermediates,
-        unix_time(moment_of_validation(leaf, &intermediates, now)),
+        unix_time(moment_of_validation(leaf, &between, now)),
         key_usage(leaf, usage),
         None,
         None,
@@ -74,12 +75,11 @@ fn is_valid(certificate: &Certificate, now: SystemTime) -> bool {
 /// `now`, or a start of validity that lies ahead of it by no more than the allowed skew.
 fn moment_of_validation(
     leaf: &Certificate,
-    intermediates: &[CertificateDer<'_>],
+    intermediates: &[&Certificate],
     now: SystemTime,
 ) -> SystemTime {
     intermediates
         .iter()
-        .filter_map(|der| Certificate::parse(der).ok())
         .map(|certificate| certificate.not_before())
         .chain([leaf.not_before()])
         .filter(|start| *start <= now + CLOCK_SKEW)

@@ -131,3 +131,14 @@ fn i05_another_id_or_trust_domain_than_the_configured_one_is_refused() {
         assert_reason(with(None, Some(other)), &reason);
     }
 }
+
+#[test]
+fn i04_a_certificate_of_an_absurd_size_is_refused_before_it_is_parsed() {
+    let mut offer = offer(&authority(false).issue(&workload()).unwrap());
+    let start = offer.bundle.len();
+    // A SEQUENCE of 65537 bytes that are nothing.
+    offer.bundle.extend([0x30, 0x83, 0x01, 0x00, 0x01]);
+    offer.bundle.resize(start + 5 + 65_537, 0);
+    let reason = "certificate 2 has 65542 bytes, more than the 65536 that are allowed";
+    assert_reason(check(offer), reason);
+}
