@@ -224,20 +224,28 @@ fn assert_wished(material: &Material, settings: &Settings, hint: Option<&str>) {
     assert!(hint.is_none() || material.hint() == hint);
 }
 
-/// What is trusted is the bundle of one SVID, byte by byte, and the bundles of other trust domains only where they are
-/// wanted: never one that calls itself ours, nor a malformed one.
+/// What is trusted is the bundle of one SVID, each certificate once, and the bundles of other trust domains only where
+/// they are wanted: never one that calls itself ours, nor a malformed one.
 fn assert_trusted(material: &Material, settings: &Settings, message: &X509svidResponse) {
     let own = material.spiffe_id().trust_domain();
     let mut federated: Vec<_> = message
         .federated_bundles
         .iter()
-        .filter_map(|(domain, bundle)| Some((domain, TrustDomain::new(domain).ok()?, bundle)))
-        .filter(|(_, domain, bundle)| domain != own && certificates(bundle, LARGEST_BUNDLE).is_ok())
+        .filter(|_| settings.federated_bundles)
+        .filter_map(|(name, bundle)| Some((name, TrustDomain::new(name).ok()?, bundle)))
+        .filter(|(_, domain, _)| domain != own)
         .collect();
     federated.sort_by_key(|(name, ..)| name.as_str());
-    let wanted = federated.into_iter().filter(|_| settings.federated_bundles);
-    let wanted: Vec<u8> = wanted.flat_map(|(_, _, bundle)| bundle.iter().copied()).collect();
-    let trusted: Vec<u8> = material.authorities().flat_map(|found| found.der().to_vec()).collect();
-    let own_bundle = trusted.strip_suffix(wanted.as_slice()).expect("the wanted bundles come last");
-    assert!(message.svids.iter().any(|svid| svid.bundle == own_bundle));
+    let parsed = |bundle: &Vec<u8>| certificates(bundle, LARGEST_BUNDLE).unwrap_or_default();
+    let federated: Vec<_> = federated.iter().flat_map(|(_, _, bundle)| parsed(bundle)).collect();
+    let trusted: Vec<&Certificate> = material.authorities().collect();
+    assert!(message.svids.iter().any(|svid| {
+        let mut seen = Vec::new();
+        for certificate in parsed(&svid.bundle).into_iter().chain(federated.clone()) {
+            if !seen.contains(&certificate) {
+                seen.push(certificate);
+            }
+        }
+        seen.iter().collect::<Vec<_>>() == trusted
+    }));
 }

@@ -1,10 +1,11 @@
 //! The checks between an offer and a [`Material`], in the order in which their answers are most useful.
 
+use std::collections::HashSet;
 use std::time::{Duration, SystemTime};
 
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-use super::certificate::{Certificate, MalformedCertificate, certificates};
+use super::certificate::{Certificate, Fingerprint, MalformedCertificate, certificates};
 use super::identity::{InvalidIdentity, SpiffeId, workload_id};
 use super::key::{PrivateKey, UnusableKey};
 use super::path::{self, NoPath, Usage};
@@ -138,7 +139,9 @@ pub(super) fn check(
         return Err(Rejection::KeyMismatch);
     }
 
+    let mut known = HashSet::new();
     let authorities = certificates(&offer.bundle, LARGEST_BUNDLE).map_err(Rejection::Bundle)?;
+    let authorities = distinct(authorities, &mut known);
     if !authorities.iter().any(Certificate::is_self_signed) {
         return Err(Rejection::NoRoot(authorities.len()));
     }
@@ -152,8 +155,17 @@ pub(super) fn check(
         intermediates,
         key,
         authorities,
-        federated: offer.federated,
+        federated: distinct(offer.federated, &mut known),
     })
+}
+
+/// Each certificate once: a path is looked for among all of them, within a budget.
+fn distinct(
+    mut certificates: Vec<Certificate>,
+    known: &mut HashSet<Fingerprint>,
+) -> Vec<Certificate> {
+    certificates.retain(|certificate| known.insert(certificate.fingerprint()));
+    certificates
 }
 
 /// X509-SVID sections 2 (one URI name), 4.1 (no CA) and 4.3 (key usage): the SPIFFE ID, or every rule that is broken.
