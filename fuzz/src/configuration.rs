@@ -161,34 +161,39 @@ fn assert_service_can_be_read(config: &Config) {
     assert!(wanted.contains_key("sslmode"));
 }
 
-/// The lines that let workloads in are read by PostgreSQL's rules as they were meant, and no others are there.
-fn assert_roles_can_be_read(roles: &RoleMap) {
-    let text = String::from_utf8(roles.render()).expect("text");
+/// The lines that let workloads and pgsvid in are read by PostgreSQL's rules as they were meant, and no others are there.
+fn assert_roles_can_be_read(map: &RoleMap) {
+    let text = String::from_utf8(map.render()).expect("text");
     let read = entries(parse_ident(&text));
-    let has = |map: &str, system_user: &str, role: &str| {
-        let wanted = (map, system_user, role);
-        let is = |found: &&Mapping| {
+    let has = |name: &str, system_user: &str, role: &str| {
+        let wanted = (name, system_user, role);
+        let is = |found: &Mapping| {
             (found.map.as_str(), found.system_user.as_str(), found.role.as_str()) == wanted
         };
-        assert!(read.iter().any(|found| is(&found)), "{wanted:?} is missing: {text}");
+        assert!(read.iter().any(is), "{wanted:?} is missing: {text}");
     };
-    for workload in &roles.workloads {
+    for workload in &map.workloads {
         has(MAP, &workload.expression(), &workload.role);
     }
-    if let Some(peer) = &roles.peer {
-        has(PEER_MAP, &peer.os_user, &peer.role);
+    let os_user = map.login.as_ref().and_then(|login| login.os_user.as_ref());
+    if let (Some(login), Some(os_user)) = (&map.login, os_user) {
+        has(PEER_MAP, os_user, &login.role);
     }
-    let known = roles.workloads.len() + usize::from(roles.peer.is_some()) + roles.lines.len();
+    let known = map.workloads.len() + usize::from(os_user.is_some()) + map.lines.len();
     assert!(read.len() <= known, "{text}");
 
-    let rules = entries(parse_hba(&roles.hba()));
-    assert_eq!(rules.len(), 2 * roles.roles().len() + usize::from(roles.peer.is_some()));
-    let of_roles = &rules[usize::from(roles.peer.is_some())..];
-    for (pair, role) in of_roles.chunks(2).zip(roles.roles()) {
-        let role = [role.to_owned()];
-        let users =
-            |rule: &HbaRule| rule.users.iter().map(|user| user.replace('"', "")).eq(role.clone());
-        assert!(users(&pair[0]) && users(&pair[1]), "{pair:?}");
+    let rules = entries(parse_hba(&map.hba()));
+    let is_for = |rule: &HbaRule, role: &str| {
+        rule.users.iter().map(|user| user.replace('"', "")).eq([role.to_owned()])
+    };
+    let (own, of_roles) = rules.split_at(usize::from(map.login.is_some()));
+    for (rule, login) in own.iter().zip(&map.login) {
+        assert!(rule.kind == "local" && is_for(rule, &login.role), "{rule:?}");
+        assert_eq!(rule.method == "peer", login.os_user.is_some(), "{rule:?}");
+    }
+    assert_eq!(of_roles.len(), 2 * map.roles().len());
+    for (pair, role) in of_roles.chunks(2).zip(map.roles()) {
+        assert!(is_for(&pair[0], role) && is_for(&pair[1], role), "{pair:?}");
         assert!(pair[0].kind == "hostssl" && pair[0].wants_certificate(), "{pair:?}");
         assert!(pair[1].kind == "hostnossl" && pair[1].method == "reject", "{pair:?}");
     }

@@ -1,7 +1,7 @@
 //! Reads an input as choices, and as edits of something valid.
 
 /// Largest result of an edit, in bytes: enough for every limit that is to be met, and little enough to stay quick.
-const LARGEST: usize = 256 * 1024;
+const LARGEST: usize = 80 * 1024;
 
 /// What is left of an input. Past its end every choice is zero.
 pub struct Choices<'a>(&'a [u8]);
