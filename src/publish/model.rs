@@ -5,14 +5,15 @@ use std::fs;
 use std::io::Write as _;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use dev_agent::{Authority, Entry, Svid};
 use tempfile::TempDir;
-use test_support::Dice;
+use test_support::{Dice, eventually};
 use zeroize::Zeroizing;
 
 use super::seam::killed_after;
-use super::{Companion, Publisher, Settings};
+use super::{Companion, Error, Publisher, Settings};
 use crate::material::{Expectations, Material, Offer};
 use crate::timing;
 
@@ -261,7 +262,13 @@ fn open(directory: &Path) -> Publisher {
         name: "pg_service.conf".to_owned(),
         render: std::sync::Arc::new(|path| path.display().to_string().into_bytes()),
     };
-    Publisher::open(settings(directory), vec![companion]).unwrap()
+    // A child that another test has just forked holds a copy of the former lock until it executes its program.
+    eventually(Duration::from_secs(10), "the former lock is gone", || {
+        match Publisher::open(settings(directory), vec![companion.clone()]) {
+            Err(Error::Locked { .. }) => None,
+            opened => Some(opened.unwrap()),
+        }
+    })
 }
 
 fn settings(directory: &Path) -> Settings {
