@@ -7,10 +7,11 @@ use std::collections::BTreeSet;
 use std::panic::catch_unwind;
 use std::path::{Path, PathBuf};
 
+use test_support::Dice;
+
 #[path = "../fuzz/src/lib.rs"]
 mod targets;
 
-use targets::mutations::Random;
 use targets::{TARGETS, Target};
 
 /// Mutations of each target's corpus.
@@ -70,11 +71,11 @@ fn replay(name: &str) {
     for (file, input) in &corpus {
         holds(target, input, file);
     }
-    let mut random = Random::new(0x5eed);
+    let mut dice = Dice::from_seed(0x5eed);
     for number in 0..MUTATIONS {
         let (file, seed) = &corpus[number % corpus.len()];
-        let (_, other) = &corpus[random.below(corpus.len())];
-        let input = random.mutation(seed, other);
+        let (_, other) = dice.one_of(&corpus);
+        let input = dice.mutation(seed, other);
         holds(target, &input, &format!("mutation {number}, of {file}"));
     }
 }

@@ -13,7 +13,6 @@ pub mod access;
 pub mod configuration;
 mod edits;
 pub mod inspect;
-pub mod mutations;
 pub mod probe;
 mod seeds;
 pub mod service_file;

@@ -50,6 +50,26 @@ impl Dice {
     pub fn bytes(&mut self, count: usize) -> Vec<u8> {
         std::iter::repeat_with(|| self.generator.u8(..)).take(count).collect()
     }
+
+    /// An input with one to four changes; some take a piece of another input.
+    pub fn mutation(&mut self, input: &[u8], other: &[u8]) -> Vec<u8> {
+        let mut bytes = input.to_vec();
+        for _ in 0..self.generator.usize(1..=4) {
+            let at = self.generator.usize(..=bytes.len());
+            match self.between(0..=4) {
+                0 => bytes.insert(at, self.generator.u8(..)),
+                1 => bytes.truncate(at),
+                2 => {
+                    let from = self.generator.usize(..=other.len());
+                    let to = (from + self.generator.usize(..40)).min(other.len());
+                    bytes.splice(at..at, other[from..to].iter().copied());
+                }
+                _ if at < bytes.len() => bytes[at] = self.generator.u8(..),
+                _ => bytes.push(self.generator.u8(..)),
+            }
+        }
+        bytes
+    }
 }
 
 #[cfg(test)]
