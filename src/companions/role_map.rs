@@ -17,6 +17,15 @@ pub const SHARED_SUBJECT: &str = "O=SPIRE,C=US";
 /// Longest word that PostgreSQL 14 and 15 read, in bytes; later ones take more (PostgreSQL: `hba.c`, `MAX_TOKEN`).
 pub const LONGEST_WORD: usize = 253;
 
+/// First version of PostgreSQL whose `pg_ident.conf` can include files.
+pub const INCLUDES: u32 = 16;
+
+/// Whether `pg_ident.conf` can include files, by `server_version_num`.
+#[must_use]
+pub fn can_include(version_number: u32) -> bool {
+    version_number >= INCLUDES * 10_000
+}
+
 /// How PostgreSQL knows a workload.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Recognition {

@@ -101,7 +101,6 @@ const RESERVED: [&str; 87] = [
 #[must_use]
 pub fn identifier(name: &str) -> String {
     let plain = name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
-        // Only words of SQL are short and without a digit or an underscore; these and more are quoted.
         && !RESERVED.contains(&name);
     if plain && !name.is_empty() && !name.starts_with(|c: char| c.is_ascii_digit()) {
         name.to_owned()

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use super::block::{self, Marks};
 use super::{Settings, managed, text};
-use crate::companions::role_map::Login;
+use crate::companions::role_map::{Login, can_include};
 use crate::postgres::{Administration, statements};
 
 /// What is to be done, and what is left to others.
@@ -84,7 +84,7 @@ pub(super) fn plan(
 
 /// The lines that `pg_ident.conf` needs, where it can include files or not.
 pub(super) fn ident_lines(settings: &Settings, version_number: Option<u32>) -> String {
-    let includes = version_number.is_some_and(text::can_include);
+    let includes = version_number.is_some_and(can_include);
     match settings.published_map().filter(|_| includes) {
         // pgsvid's own line stays here: without it no reload would ever read the included file.
         Some(map) => {
@@ -259,7 +259,7 @@ fn workloads(plan: &mut Plan, settings: &Settings, server: &Administration) {
             map.display()
         ));
     }
-    if !text::can_include(server.tls.version_number) && server.ident_file != map {
+    if !can_include(server.tls.version_number) && server.ident_file != map {
         plan.notes.push(format!(
             "this PostgreSQL's pg_ident.conf cannot include {map}, so a change of [[roles]] needs another `setup apply \
              --hba`; or set ident_file = '{map}' (a restart), with all other lines in files.ident_lines",

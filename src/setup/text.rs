@@ -3,11 +3,9 @@
 use std::fmt::Write as _;
 
 use super::Settings;
-use crate::companions::role_map::Login;
+use crate::companions::role_map::{INCLUDES, Login};
 use crate::postgres::statements::{configuration_value, identifier, role_script};
 
-/// First version of PostgreSQL whose `pg_ident.conf` can include files.
-const INCLUDES: u32 = 16;
 /// Slots to keep back: as many as the role may have connections.
 const RESERVED: u32 = 3;
 
@@ -135,9 +133,4 @@ fn ident(settings: &Settings) -> String {
 /// keep the others from being read.
 pub(super) fn include(map: &std::path::Path) -> String {
     format!("include_if_exists \"{}\"", map.display())
-}
-
-/// Whether this version's `pg_ident.conf` can include files.
-pub(super) fn can_include(version_number: u32) -> bool {
-    version_number >= INCLUDES * 10_000
 }

@@ -3,14 +3,11 @@
 use std::collections::BTreeSet;
 
 use super::postgresql::Answers;
-use crate::companions::role_map::{MAP, Workload};
+use crate::companions::role_map::{MAP, Workload, can_include};
 use crate::config::Config;
 use crate::diagnose::AccessFacts;
 use crate::doctor::finding::Finding;
 use crate::postgres::{HbaRule, statements};
-
-/// First version of PostgreSQL whose `pg_ident.conf` can include files.
-const INCLUDES: u32 = 160_000;
 
 pub(super) fn findings(
     config: &Config,
@@ -82,7 +79,7 @@ fn missing_lines(
     let map = map.display();
     let version = answers.map(|answers| answers.settings.version_number);
     Some(match version {
-        Some(version) if version < INCLUDES => {
+        Some(version) if !can_include(version) => {
             finding.fix(format!("set ident_file = '{map}' in postgresql.conf and restart PostgreSQL"))
         }
         Some(_) => finding.fix(format!("put `include_if_exists \"{map}\"` into {}, then reload", facts.ident)),
