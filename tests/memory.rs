@@ -7,8 +7,9 @@ use std::fs::{self, File};
 use std::os::unix::fs::FileExt as _;
 use std::time::Instant;
 
-use dev_agent::{Entry, Misbehaviour, Svid};
+use dev_agent::{Entry, KeyType, Misbehaviour, Svid};
 use test_support::{LIMIT, Pgsvid, Setup};
+use x509_parser::der_parser::parse_der;
 
 const PGSVID: &str = env!("CARGO_BIN_EXE_pgsvid");
 
@@ -18,17 +19,36 @@ struct Needle {
     bytes: Vec<u8>,
 }
 
-/// The private scalar of a P-256 key: as PKCS#8 has it, and as arithmetic holds it, in limbs of this machine; and a part
-/// of the key's PEM that holds half of it.
+/// The secret of a key as PKCS#8 has it, and as arithmetic holds it, in limbs of this machine; and the line of the key's
+/// PEM in which its middle lies.
 fn needles(name: &str, svid: &Svid) -> [Needle; 3] {
-    // RFC 5915: ECPrivateKey is version 1, then an OCTET STRING of 32 bytes.
-    let mark = [2, 1, 1, 4, 32];
-    let at = svid.key.windows(5).position(|window| window == mark).unwrap() + mark.len();
-    let scalar = svid.key[at..at + 32].to_vec();
-    let limbs = scalar.iter().rev().copied().collect();
-    let pem = svid.key_pem().lines().nth(1).unwrap().to_owned();
+    let secret = secret(&svid.key);
+    let at = svid.key.windows(secret.len()).position(|window| window == secret).unwrap();
+    let limbs = secret.iter().rev().copied().collect();
+    // 48 bytes make a line of 64 characters, after the heading.
+    let pem = svid.key_pem().lines().nth(1 + (at + secret.len() / 2) / 48).unwrap().to_owned();
     let needle = |kind: &str, bytes| Needle { name: format!("{name}, {kind}"), bytes };
-    [needle("scalar", scalar), needle("limbs", limbs), needle("PEM", pem.into_bytes())]
+    [needle("secret", secret), needle("limbs", limbs), needle("PEM", pem.into_bytes())]
+}
+
+/// The scalar of an elliptic curve, or the first prime of an RSA modulus.
+fn secret(pkcs8: &[u8]) -> Vec<u8> {
+    // RFC 5958: version, algorithm, and an OCTET STRING with a key of that algorithm.
+    let (_, info) = parse_der(pkcs8).unwrap();
+    let (_, key) = parse_der(info[2].as_slice().unwrap()).unwrap();
+    let secret = match key.as_sequence().map(Vec::as_slice) {
+        // RFC 8017: version, modulus, two exponents, two primes, and three more.
+        Ok([_, _, _, _, prime, _, _, _, _]) => prime,
+        // RFC 5915: version, scalar, and more.
+        Ok([_, scalar, ..]) => scalar,
+        // RFC 8410: the scalar alone.
+        _ => &key,
+    };
+    // A number whose first bit is set begins with a zero.
+    let secret = secret.as_slice().unwrap();
+    let secret = secret.strip_prefix(&[0]).unwrap_or(secret).to_vec();
+    assert!(secret.len() >= 32, "{} bytes", secret.len());
+    secret
 }
 
 /// Where each needle was found: its name, and the mapping.
@@ -62,7 +82,7 @@ fn search(pgsvid: &Pgsvid, needles: &[Needle]) -> Vec<(String, String)> {
     found
 }
 
-/// Waits until the memory holds the scalar of the last key, once, and no other part of any: what a task holds in passing
+/// Waits until the memory holds the secret of the last key, once, and no other part of any: what a task holds in passing
 /// is gone when it has ended.
 #[track_caller]
 fn assert_one_copy(pgsvid: &Pgsvid, keys: &[Svid]) {
@@ -71,7 +91,7 @@ fn assert_one_copy(pgsvid: &Pgsvid, keys: &[Svid]) {
         .enumerate()
         .flat_map(|(at, svid)| needles(&format!("key {} of {}", at + 1, keys.len()), svid))
         .collect();
-    let wanted = [format!("key {0} of {0}, scalar", keys.len())];
+    let wanted = [format!("key {0} of {0}, secret", keys.len())];
     let mut found = Vec::new();
     let patience = Instant::now() + LIMIT;
     while found.iter().map(|(name, _)| name).ne(&wanted) {
@@ -89,6 +109,20 @@ fn the_idle_daemon_holds_one_copy_of_the_published_key_and_none_of_an_earlier_on
         setup.agent.rotate().unwrap();
         pgsvid.current(generation);
         keys.push(setup.agent.svid());
+        assert_one_copy(&pgsvid, &keys);
+    }
+}
+
+#[test]
+fn so_it_is_with_keys_of_every_type() {
+    let setup = Setup::new(PGSVID);
+    let pgsvid = setup.start();
+    let mut keys = vec![setup.agent.svid()];
+    for kind in KeyType::ALL {
+        let entry = Entry::new(Setup::SPIFFE_ID).dns("localhost").key_type(kind);
+        setup.agent.set_entries([entry]).unwrap();
+        keys.push(setup.agent.svid());
+        pgsvid.current(keys.len() as u64);
         assert_one_copy(&pgsvid, &keys);
     }
 }

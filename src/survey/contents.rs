@@ -33,3 +33,39 @@ pub fn contents(path: &Path) -> io::Result<Zeroizing<Vec<u8>>> {
     file.take(metadata.len()).read_to_end(&mut text)?;
     Ok(text)
 }
+
+#[cfg(test)]
+mod tests {
+    use rustix::fs::{CWD, FileType, Mode, mknodat};
+
+    use super::*;
+
+    #[track_caller]
+    fn refuses(path: &Path, reason: &str) {
+        assert_eq!(contents(path).unwrap_err().to_string(), reason);
+    }
+
+    #[test]
+    fn a_file_is_read_whole_up_to_the_limit_and_not_at_all_beyond_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("file");
+        let file = File::create(&path).unwrap();
+        for size in [0, 1, LARGEST] {
+            file.set_len(size).unwrap();
+            assert_eq!(contents(&path).unwrap().len() as u64, size);
+        }
+        file.set_len(LARGEST + 1).unwrap();
+        refuses(&path, "it is larger than 16 MiB");
+    }
+
+    #[test]
+    fn what_is_no_regular_file_is_neither_waited_for_nor_read() {
+        let directory = tempfile::tempdir().unwrap();
+        refuses(directory.path(), "it is a directory");
+        let fifo = directory.path().join("fifo");
+        mknodat(CWD, &fifo, FileType::Fifo, Mode::RWXU, 0).unwrap();
+        refuses(&fifo, "it is no regular file");
+        // Which would never end.
+        refuses(Path::new("/dev/zero"), "it is no regular file");
+    }
+}

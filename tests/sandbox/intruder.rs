@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use memmap2::MmapMut;
 use pgsvid::config::{Config, Flags};
 use pgsvid::daemon;
 use rustix::process::{DumpableBehavior, Resource, Rlimit};
@@ -116,6 +117,7 @@ fn attempts(plan: &Plan, when: &str, victim: &mut Child) -> Outcomes {
         ("run a program", outcome(Command::new("/bin/true").status())),
         ("look into another process", outcome(fs::read(format!("/proc/{}/environ", victim.id())))),
         ("kill another process", outcome(victim.kill())),
+        ("make memory executable", outcome(executable())),
         ("allow core dumps", outcome(core_limit())),
         ("let others look in", outcome(be_dumpable())),
     ])
@@ -133,6 +135,10 @@ fn mode(bits: u32) -> Permissions {
 
 fn connect(port: u16) -> io::Result<TcpStream> {
     TcpStream::connect_timeout(&([127, 0, 0, 1], port).into(), Duration::from_secs(10))
+}
+
+fn executable() -> io::Result<()> {
+    MmapMut::map_anon(4096)?.make_exec().map(drop)
 }
 
 fn core_limit() -> io::Result<()> {
