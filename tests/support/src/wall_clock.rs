@@ -59,7 +59,7 @@ mod tests {
         let clock = WallClock::new();
         let variables = clock.variables();
         let variables = variables.each_ref().map(|(name, value)| (*name, value.as_str()));
-        let script = "while :; do printf '%(%Y)T\\n' -1; read -t 0.01 < /dev/zero; done";
+        let script = "while :; do printf '%(%Y)T\\n' -1; sleep 0.01; done";
         let program = Program::spawn("/bin/bash", ["-c", script], &variables);
         let limit = Duration::from_secs(10);
         let now: i32 = program.wait_for(limit, |line| line.len() == 4).parse().unwrap();
