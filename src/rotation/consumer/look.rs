@@ -1,0 +1,59 @@
+//! What can be seen from outside: the probe, and the files that PostgreSQL's settings name.
+
+use std::path::PathBuf;
+
+use super::Consumer;
+use crate::diagnose::{self, Files, Finding};
+use crate::postgres::{Session, TlsSettings};
+use crate::rotation::Server;
+use crate::verify::Facts;
+use crate::{survey, watching};
+
+impl Consumer {
+    /// The hosts to probe, and `None` if there is nothing to be seen.
+    pub(super) async fn probe(&self) -> Option<Facts> {
+        let known = self.known.as_ref().map(|known| (known.listen_addresses.as_str(), known.port));
+        let (hosts, port) = self.server.verify.target.hosts(known, self.server.session.port)?;
+        Some(self.server.verify.probe(&hosts, port).await)
+    }
+
+    /// What can be seen from here of why the published set is not served. The reload may have applied pending
+    /// edits, and only a new session shows them.
+    pub(super) async fn findings(&mut self, reachable: bool) -> Vec<Finding> {
+        if reachable && let Ok(session) = Session::connect(&self.server.session).await {
+            if let Ok(settings) = session.tls_settings().await {
+                self.known = Some(settings);
+            }
+            session.close().await;
+        }
+        let Some(settings) = &self.known else {
+            return Vec::new();
+        };
+        // Watched before they are looked at, so that no mending falls in between.
+        self.changes_of_interest(Some(&self.files(settings)));
+        let files = self.files(settings);
+        let mut findings = diagnose::concerns(settings, &files, &self.server.paths);
+        findings.extend(diagnose::refused(&files));
+        findings
+    }
+
+    pub(super) fn files(&self, settings: &TlsSettings) -> Files {
+        let Server { session, paths, viewpoint, .. } = &self.server;
+        survey::files(settings, session, paths, viewpoint)
+    }
+
+    /// Watches the socket's directory, and those of the files that PostgreSQL should take.
+    pub(super) fn changes_of_interest(&self, files: Option<&Files>) {
+        let mut paths = vec![self.server.session.host.clone()];
+        if let Some(files) = files {
+            paths.extend(
+                [&files.certificate, &files.private_key, &files.authorities]
+                    .into_iter()
+                    .filter_map(|facts| facts.path.as_deref().map(watching::parent))
+                    // Our own directory is watched by the loop.
+                    .filter(|path: &PathBuf| *path != self.server.viewpoint.directory),
+            );
+        }
+        self.changes.follow(paths);
+    }
+}

@@ -1,0 +1,232 @@
+//! The PostgreSQL that takes part: one attempt to hand the published set over, and what follows from it.
+
+mod ask;
+mod conclude;
+mod look;
+
+use std::collections::{BTreeSet, VecDeque};
+use std::time::{Duration, SystemTime};
+
+use tokio::time::Instant;
+
+use super::Server;
+use crate::diagnose::{Files, Finding};
+use crate::material::{Certificate, Fingerprint, Material};
+use crate::postgres::{self, Retry, SessionCounts, TlsSettings};
+use crate::timing::{self, Backoff};
+use crate::verify::{self, Expected, Facts, Verdict};
+use crate::watching::{Changes, Watching};
+
+/// First and longest back-off where waiting is enough.
+const SOON: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(10));
+/// The same where somebody has to mend something that we cannot watch.
+const SLOWLY: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(60));
+/// A SIGHUP applies pending edits of the operator's and wakes every backend: without news there is none sooner.
+const SIGNAL_AGAIN: Duration = Duration::from_secs(300);
+/// Shortest pause after a change in a watched directory, which others may use, too.
+const SETTLE: Duration = Duration::from_millis(50);
+/// Attempts that a change brought about double the pause until the next one so often: 3.2 seconds at most.
+const DOUBLINGS: u32 = 6;
+/// How many different troubles are remembered as having been said.
+const SAID: usize = 8;
+/// How many earlier leaves are remembered, to know them when they are still served.
+const EARLIER: usize = 64;
+
+/// How the last attempt ended.
+enum Standing {
+    /// Nothing was handed over yet.
+    New,
+    /// Nothing is left to be done until the next verification is due.
+    Settled,
+    /// To be tried again.
+    Trying { backoff: Backoff, slow: bool },
+}
+
+pub(in crate::rotation) struct Consumer {
+    server: Server,
+    /// The last known settings; they tell where to probe while SQL is unavailable.
+    known: Option<TlsSettings>,
+    /// When the postmaster was last signalled, and what its files and settings were then.
+    signalled: Option<(Instant, Option<(Files, TlsSettings)>)>,
+    /// A publication has not been followed by a reload yet.
+    owes_reload: bool,
+    /// The server's `pg_ident.conf` was published and no reload of ours has succeeded yet: no probe shows that it was
+    /// read.
+    owes_role_map: bool,
+    standing: Standing,
+    /// Between tries to ask a server that serves what it should, but was never asked.
+    ask_again: Backoff,
+    verdict: Option<Verdict>,
+    problem: Option<String>,
+    /// What was said since a set was last served: one trouble may show itself in more than one way, in turns.
+    said: Vec<String>,
+    next: Option<Instant>,
+    changes: Changes,
+    /// Something has changed there since the last attempt.
+    changed: bool,
+    /// How many attempts a change has brought about since a set was last published or served.
+    eager: u32,
+    leaf: Option<Fingerprint>,
+    earlier: VecDeque<Fingerprint>,
+    concerns: Vec<Finding>,
+    file_errors: Vec<String>,
+    /// How many sessions there were at the last reload that the role could see them at.
+    sessions: Option<(SystemTime, SessionCounts)>,
+    /// What the server was last seen to serve, of what was published.
+    proven: Option<Features>,
+}
+
+/// What a probe tells one published set from the next by: the leaf and the names of the authorities.
+type Features = (Fingerprint, BTreeSet<Vec<u8>>);
+
+/// What one attempt has shown.
+pub(in crate::rotation) struct Attempt {
+    /// How long the reload took; `None` if there was none.
+    pub(in crate::rotation) reload: Option<Duration>,
+    /// Why SQL was not to be had.
+    pub(in crate::rotation) sql: Option<postgres::Error>,
+    /// How long the verification took.
+    pub(in crate::rotation) verify: Duration,
+    pub(in crate::rotation) facts: Facts,
+    pub(in crate::rotation) verdict: Verdict,
+    findings: Vec<Finding>,
+    features: Features,
+}
+
+impl Consumer {
+    pub(in crate::rotation) fn new(server: Server, watching: &Watching) -> Self {
+        let changes = watching.directories([server.session.host.clone()]);
+        Self {
+            known: None,
+            signalled: None,
+            owes_reload: true,
+            owes_role_map: server.role_map.is_some(),
+            standing: Standing::New,
+            ask_again: Backoff::new(SOON.0, SOON.1),
+            verdict: None,
+            problem: None,
+            said: Vec::new(),
+            next: None,
+            changes,
+            changed: false,
+            eager: 0,
+            leaf: None,
+            earlier: VecDeque::new(),
+            concerns: Vec::new(),
+            file_errors: Vec::new(),
+            sessions: None,
+            proven: None,
+            server,
+        }
+    }
+
+    /// When the next attempt is due.
+    pub(in crate::rotation) fn next(&self) -> Option<Instant> {
+        self.next
+    }
+
+    pub(in crate::rotation) fn is_settled(&self) -> bool {
+        matches!(self.standing, Standing::Settled)
+    }
+
+    pub(in crate::rotation) fn owes_reload(&self) -> bool {
+        self.owes_reload
+    }
+
+    pub(in crate::rotation) fn sessions(&self) -> Option<&(SystemTime, SessionCounts)> {
+        self.sessions.as_ref()
+    }
+
+    pub(in crate::rotation) fn problem(&self) -> Option<&String> {
+        self.problem.as_ref()
+    }
+
+    /// Ends when an attempt is open and something has changed where the server's socket and files are. May be
+    /// cancelled without loss.
+    pub(in crate::rotation) async fn mended(consumer: Option<&mut Self>) {
+        match consumer {
+            Some(consumer) if matches!(consumer.standing, Standing::Trying { .. }) => {
+                if !consumer.changed {
+                    consumer.changes.changed().await;
+                    consumer.changed = true;
+                }
+                // PostgreSQL binds its socket before it answers; an editor writes and renames.
+                // And others may work in the same directory without end, /tmp perhaps.
+                tokio::time::sleep(SETTLE * 2u32.pow(consumer.eager.min(DOUBLINGS))).await;
+            }
+            _ => std::future::pending().await,
+        }
+    }
+
+    /// Reload, if one is owed or of use, and verification.
+    pub(in crate::rotation) async fn attempt(
+        &mut self,
+        material: &Material,
+        authorities: &[Certificate],
+        published: bool,
+    ) -> Attempt {
+        let because_of_change = std::mem::take(&mut self.changed);
+        self.eager = if published { 0 } else { self.eager + u32::from(because_of_change) };
+        self.changes.settle();
+        self.owes_reload |= published;
+        self.remember(material.leaf().fingerprint());
+        let earlier = self.earlier.iter().copied().collect();
+        let expected = Expected::of(material, authorities, earlier);
+
+        let leaf = material.leaf();
+        let life = leaf.not_after().duration_since(leaf.not_before()).unwrap_or_default();
+        let begun = Instant::now();
+        // A set that is known to be served needs no session to see whether it still is.
+        let routine = self.is_settled() && !self.owes_reload && self.known.is_some();
+        let (reloaded, sql) = if routine { (false, None) } else { self.reload(life).await };
+        let reload = reloaded.then(|| begun.elapsed());
+
+        let begun = Instant::now();
+        let facts = self.probe().await;
+        let verdict = match &facts {
+            Some(facts) => verify::judge(facts, &expected, timing::now()),
+            None => Verdict::Unverifiable,
+        };
+        let verify = begun.elapsed();
+        let features = (expected.leaf, expected.authorities);
+        let facts = facts.unwrap_or_else(nowhere);
+        let mut attempt =
+            Attempt { reload, sql, verify, facts, verdict, findings: Vec::new(), features };
+        let explained = verdict.is_final()
+            || verdict == Verdict::Unreachable
+            || attempt.has_outlived_its_renewal();
+        if !explained {
+            attempt.findings = self.findings(attempt.sql.is_none()).await;
+        }
+        attempt
+    }
+
+    fn remember(&mut self, leaf: Fingerprint) {
+        if let Some(before) = self.leaf.replace(leaf)
+            && before != leaf
+        {
+            self.earlier.push_back(before);
+            if self.earlier.len() > EARLIER {
+                self.earlier.pop_front();
+            }
+        }
+    }
+}
+
+impl Attempt {
+    /// Whether the published leaf is served, and has expired: the server is not at fault.
+    pub(in crate::rotation) fn has_outlived_its_renewal(&self) -> bool {
+        self.verdict == Verdict::Expired
+            && matches!(&self.facts.answer, verify::Answer::Served(served)
+                if served.leaf.fingerprint() == self.features.0)
+    }
+
+    /// When another try makes sense.
+    pub(in crate::rotation) fn retry(&self) -> Retry {
+        self.sql.as_ref().map_or(Retry::Soon, postgres::Error::retry)
+    }
+}
+
+fn nowhere() -> Facts {
+    Facts { address: String::new(), answer: verify::Answer::Nothing(String::new()) }
+}
