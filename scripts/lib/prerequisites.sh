@@ -3,6 +3,7 @@
 #
 #   prerequisites [PROGRAM=PACKAGE]...   cargo, a C compiler, PostgreSQL, and each PROGRAM
 #   postgresql_bin                       prints the directory of initdb, postgres and psql
+#   unpack_programs DIRECTORY PACKAGE PROGRAM...   takes programs out of a package, without installing it
 
 createcluster=/etc/postgresql-common/createcluster.conf
 
@@ -127,6 +128,44 @@ apt_get() {
         give_up "apt-get $1 failed"
     fi
     rm -f "$log"
+}
+
+# For packages that would start a service: their programs alone, into a directory of ours. A later call finds them there.
+unpack_programs() {
+    local directory=$1 package=$2 program
+    shift 2
+    local -a missing=()
+    for program in "$@"; do
+        command -v "$program" >/dev/null || [[ -x $directory/$program ]] || missing+=("$program")
+    done
+    if ((${#missing[@]} == 0)); then
+        return
+    fi
+    command -v apt-get >/dev/null ||
+        give_up "needed, and to be installed by hand, since this is neither Debian nor Ubuntu:" \
+            "${missing[*]} (of Debian's package $package)"
+    printf 'Unpacking %s of %s …\n' "${missing[*]}" "$package" >&2
+    local work
+    local -a as_root=()
+    work=$(mktemp -d)
+    # Without lists, as on a new machine, it is not found.
+    if ! (cd "$work" && apt-get -qq download "$package" >/dev/null 2>&1); then
+        if ((EUID != 0)); then
+            as_root=(sudo)
+        fi
+        apt_get update
+        (cd "$work" && apt-get -qq download "$package" 2>"$work/log") || {
+            cat "$work/log" >&2
+            rm -rf "$work"
+            give_up "apt-get download $package failed"
+        }
+    fi
+    mkdir -p "$directory"
+    dpkg-deb --extract "$work/$package"_*.deb "$work/root"
+    for program in "${missing[@]}"; do
+        mv "$work/root/usr/bin/$program" "$directory/$program"
+    done
+    rm -rf "$work"
 }
 
 # Debian's postgresql creates and starts a cluster of the system unless it is told not to. What an
