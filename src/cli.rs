@@ -102,7 +102,8 @@ enum Command {
     ///
     /// Where it listens is read from the configuration (health.listen), or given by --socket.
     ///
-    /// Exit status: 0 ready, 1 not ready or no answer, 2 the command line or the configuration is wrong.
+    /// Exit status: 0 ready, 1 not ready or no answer, 2 the command line or the configuration is wrong. With --startup
+    /// or --live, 0 and 1 are the answer to that question instead.
     Status(Box<status::Arguments>),
     /// Show the version
     Version,

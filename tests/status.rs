@@ -106,6 +106,52 @@ fn before_an_identity_has_come_it_lives_and_is_not_started() {
     assert_eq!(code, 404);
     assert!(text.contains("/readyz"), "{text}");
     assert_eq!(status.ask("POST /readyz HTTP/1.1\r\nHost: a\r\n\r\n").0, 405);
+    let (code, text) = status.command(&["--startup"]);
+    assert_eq!(code, 1, "{text}");
+    assert!(text.starts_with("no valid set is published yet: "), "{text}");
+    assert_eq!(status.command(&["--live"]), (0, "the loop turns\n".to_owned()));
+
+    // Published is enough: there is no PostgreSQL yet.
+    setup.agent.add_entry(Entry::new(Setup::SPIFFE_ID).dns("localhost")).unwrap();
+    setup.agent.drop_connections();
+    setup.wait_published();
+    eventually(LIMIT, "the start-up probe passes", || status.command(&["--startup"]).0 == 0);
+    assert_eq!(status.command(&["--startup"]).1, "a valid set is published\n");
+    assert_eq!(status.command(&[]).0, 1, "nothing is proven yet");
+}
+
+#[test]
+fn a_probe_believes_the_daemon_and_nobody_else() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let probe = |answer: &'static str| {
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                let (mut stream, _) = listener.accept().unwrap();
+                let _ = stream.read(&mut [0; 1024]);
+                stream.write_all(answer.as_bytes()).unwrap();
+            });
+            let mut command = Command::new(PGSVID);
+            let output = command.args(["status", "--live", "--socket", &address]).output().unwrap();
+            (output.status.code(), String::from_utf8(output.stdout).unwrap(), output.stderr)
+        })
+    };
+    let stuck = "a rotation has been going on for too long\n";
+    let answer =
+        "HTTP/1.0 503 Service Unavailable\r\n\r\na rotation has been going on for too long\n";
+    assert_eq!(probe(answer), (Some(1), stuck.to_owned(), Vec::new()));
+    for strange in ["HTTP/1.0 404 Not Found\r\n\r\nthe loop turns\n", "220 ready\r\n\r\n", ""] {
+        let (code, said, error) = probe(strange);
+        assert_eq!((code, said.as_str()), (Some(1), ""), "{strange}");
+        let error = String::from_utf8_lossy(&error).into_owned();
+        assert!(error.contains("answers something else"), "{error}");
+    }
+    drop(listener);
+    let output =
+        Command::new(PGSVID).args(["status", "--live", "--socket", &address]).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let error = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(error.contains(&format!("no answer from {address}")), "{error}");
 }
 
 #[test]
@@ -273,6 +319,14 @@ impl Asked {
         stream.read_to_string(&mut answer).unwrap();
         let (head, body) = answer.split_once("\r\n\r\n").unwrap();
         (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned())
+    }
+
+    /// Exit status and standard output of `pgsvid status`.
+    fn command(&self, more: &[&str]) -> (i32, String) {
+        let socket = format!("unix:{}", self.socket.display());
+        let mut command = Command::new(PGSVID);
+        let output = command.args(["status", "--socket", &socket]).args(more).output().unwrap();
+        (output.status.code().unwrap(), String::from_utf8(output.stdout).unwrap())
     }
 
     fn metrics(&self) -> String {

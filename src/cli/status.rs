@@ -8,7 +8,7 @@ use clap::Args;
 
 use super::{Failure, Format, MISUSED, say};
 use crate::config::{self, Environment, Flags};
-use crate::http::{self, Listen};
+use crate::http::{self, AskError, Listen, Question};
 use crate::status::{AttemptView, View};
 use crate::timing;
 
@@ -25,6 +25,12 @@ pub(super) struct Arguments {
     /// Where the daemon listens: 127.0.0.1:9809 or unix:/path [env: PGSVID_HEALTH_LISTEN]
     #[arg(long, value_name = "WHERE")]
     socket: Option<Listen>,
+    /// Ask only whether a valid set is published, as start-up probes do: PostgreSQL may then be started
+    #[arg(long, conflicts_with_all = ["live", "watch", "format"])]
+    startup: bool,
+    /// Ask only whether the daemon works, as liveness probes do: if not, it has to be started anew
+    #[arg(long, conflicts_with_all = ["watch", "format"])]
+    live: bool,
     /// Draw it again every two seconds, until interrupted
     #[arg(long)]
     watch: bool,
@@ -34,7 +40,7 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(arguments: Arguments, environment: &Environment) -> Result<(), Failure> {
-    let Arguments { config, socket, watch, format } = arguments;
+    let Arguments { config, socket, startup, live, watch, format } = arguments;
     let misused = |text: String| Failure { status: MISUSED, text };
     let listen = match socket {
         Some(listen) => listen,
@@ -47,6 +53,13 @@ pub(super) fn run(arguments: Arguments, environment: &Environment) -> Result<(),
                 )
             })?,
     };
+    if startup || live {
+        let question = if startup { Question::Started } else { Question::Alive };
+        let (yes, words) =
+            http::ask_whether(&listen, question).map_err(|error| unanswered(&error))?;
+        say(&crate::text::harmless(words.trim_end()));
+        return if yes { Ok(()) } else { Err(Failure::seen()) };
+    }
     if watch {
         loop {
             // A daemon that is being restarted is waited for.
@@ -61,10 +74,13 @@ pub(super) fn run(arguments: Arguments, environment: &Environment) -> Result<(),
             std::thread::sleep(AGAIN);
         }
     }
-    let view = http::ask(&listen)
-        .map_err(|error| Failure { status: super::FAILED, text: error.to_string() })?;
+    let view = http::ask(&listen).map_err(|error| unanswered(&error))?;
     say(&shown(&view, format)?);
     if view.ready { Ok(()) } else { Err(Failure::seen()) }
+}
+
+fn unanswered(error: &AskError) -> Failure {
+    Failure { status: super::FAILED, text: error.to_string() }
 }
 
 fn shown(view: &View, format: Format) -> Result<String, Failure> {

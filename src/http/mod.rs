@@ -9,6 +9,6 @@ mod listener;
 mod page;
 mod server;
 
-pub use client::{Error as AskError, ask};
+pub use client::{Error as AskError, Question, ask, ask_whether};
 pub use listener::{Error, Listen, Listener};
 pub use server::serve;
