@@ -61,7 +61,7 @@ pub use dice::Dice;
 pub use directory::Directory;
 pub use eventually::{Outcome, eventually};
 pub use installation::Installation;
-pub use mounts::{Tmpfs, with_mounts};
+pub use mounts::{Tmpfs, with_containers, with_mounts};
 pub use openssl::openssl;
 pub use output::Mark;
 pub use process::Process;

@@ -1,4 +1,4 @@
-//! File systems of a test's own: small ones, full ones, those that appear over a directory.
+//! Namespaces of a test's own, and file systems in them: small ones, full ones, those that appear over a directory.
 
 use std::any::type_name;
 use std::ffi::CString;
@@ -21,17 +21,38 @@ const INSIDE: &str = "TEST_SUPPORT_MOUNT_NAMESPACE";
 /// that takes a user namespace, too. Programs that the body starts are in the same namespace.
 #[track_caller]
 pub fn with_mounts<F: FnOnce()>(body: F) {
+    let as_root: &[&str] =
+        if geteuid().is_root() { &[] } else { &["--user", "--map-current-user", "--keep-caps"] };
+    within_namespaces(&[&["--mount"], as_root].concat(), body);
+}
+
+/// The same where containers can be run, too: with a network and process numbers of its own, so that
+/// whatever the body starts ends with it, and with temporary files in memory. Root only.
+#[track_caller]
+pub fn with_containers<F: FnOnce()>(body: F) {
+    assert!(geteuid().is_root(), "containers with users of their own need root: sudo scripts/test");
+    let namespaces =
+        ["--mount", "--net", "--pid", "--fork", "--kill-child", "--mount-proc"].as_slice();
+    within_namespaces(namespaces, || {
+        let _memory = Tmpfs::over(&std::env::temp_dir(), "mode=1777");
+        body();
+    });
+}
+
+#[track_caller]
+fn within_namespaces<F: FnOnce()>(namespaces: &[&str], body: F) {
     if std::env::var_os(INSIDE).is_some() {
         return body();
     }
     // `binary::module::test::{{closure}}`; the test's own name lacks both ends.
-    let name = type_name::<F>().trim_end_matches("::{{closure}}");
+    let mut name = type_name::<F>();
+    if let Some((_, inner)) = name.split_once("with_containers<") {
+        name = inner.split_once('>').map_or(inner, |(inner, _)| inner);
+    }
+    let name = name.trim_end_matches("::{{closure}}");
     let name = name.split_once("::").map_or(name, |(_, name)| name);
     let mut command = Command::new("unshare");
-    command.arg("--mount");
-    if !geteuid().is_root() {
-        command.args(["--user", "--map-current-user", "--keep-caps"]);
-    }
+    command.args(namespaces);
     let mut child = command
         .arg("--")
         .arg(std::env::current_exe().expect("knows its own path"))
@@ -57,7 +78,7 @@ pub fn with_mounts<F: FnOnce()>(body: F) {
     }
     show(&errors.join().expect("reads"));
     let status = child.wait().expect("waits for a child");
-    assert!(status.success(), "{name} failed in a mount namespace of its own ({status})");
+    assert!(status.success(), "{name} failed in namespaces of its own ({status})");
     assert!(has_run, "{name} did not run");
 }
 
