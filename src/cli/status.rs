@@ -1,21 +1,23 @@
 //! `pgsvid status`: what a running daemon knows, for the terminal and as a probe.
 
-use std::fmt::Write as _;
+mod text;
+
+use std::io::{self, IsTerminal as _, Write as _};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
 
-use super::{Failure, Format, MISUSED, say};
+use super::{FAILED, Failure, Format, MISUSED, colours, complain, say};
 use crate::config::{self, Environment, Flags};
 use crate::http::{self, AskError, Listen, Question};
-use crate::status::{AttemptView, View};
-use crate::timing;
 
 /// How often `--watch` asks.
 const AGAIN: Duration = Duration::from_secs(2);
-/// The screen is cleared, and the cursor goes home.
-const CLEAR: &str = "\x1b[H\x1b[2J";
+/// The cursor goes home; what is drawn replaces what was there, without a flicker.
+const HOME: &str = "\x1b[H";
+const REST_OF_LINE: &str = "\x1b[K";
+const REST_OF_SCREEN: &str = "\x1b[J";
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
@@ -60,103 +62,53 @@ pub(super) fn run(arguments: Arguments, environment: &Environment) -> Result<(),
         say(&crate::text::harmless(words.trim_end()));
         return if yes { Ok(()) } else { Err(Failure::seen()) };
     }
+    let colours = colours(environment);
     if watch {
-        loop {
-            // A daemon that is being restarted is waited for.
-            let shown = match http::ask(&listen) {
-                Ok(view) => shown(&view, format)?,
-                Err(error) => error.to_string(),
-            };
-            say(&match format {
-                Format::Text => format!("{CLEAR}{shown}"),
-                Format::Json => shown,
-            });
-            std::thread::sleep(AGAIN);
-        }
+        // A reader who has gone away has seen enough.
+        return follow(&listen, format, colours).or(Ok(()));
     }
     let view = http::ask(&listen).map_err(|error| unanswered(&error))?;
-    say(&shown(&view, format)?);
+    say(&match format {
+        Format::Text => text::text(&view, colours),
+        Format::Json => serde_json::to_string_pretty(&view).map_err(anyhow::Error::from)?,
+    });
     if view.ready { Ok(()) } else { Err(Failure::seen()) }
 }
 
 fn unanswered(error: &AskError) -> Failure {
-    Failure { status: super::FAILED, text: error.to_string() }
+    Failure { status: FAILED, text: error.to_string() }
 }
 
-fn shown(view: &View, format: Format) -> Result<String, Failure> {
+/// Asks again and again. A terminal is redrawn; elsewhere one answer follows another, in JSON as a line each. A daemon that
+/// is being restarted is waited for. Ends only when nobody reads.
+fn follow(listen: &Listen, format: Format, colours: bool) -> io::Result<()> {
+    let mut output = io::stdout();
+    let terminal = output.is_terminal();
+    loop {
+        let shown = match (http::ask(listen), format) {
+            (Ok(view), Format::Text) => Some(text::text(&view, colours)),
+            (Ok(view), Format::Json) => Some(serde_json::to_string(&view)?),
+            (Err(error), Format::Text) => Some(error.to_string()),
+            (Err(error), Format::Json) => {
+                complain(&format!("pgsvid: {error}"));
+                None
+            }
+        };
+        if let Some(shown) = shown {
+            output.write_all(frame(&shown, format, terminal).as_bytes())?;
+            output.flush()?;
+        }
+        std::thread::sleep(AGAIN);
+    }
+}
+
+fn frame(shown: &str, format: Format, terminal: bool) -> String {
     match format {
-        Format::Text => Ok(text(view)),
-        Format::Json => {
-            serde_json::to_string_pretty(view).map_err(|error| anyhow::Error::from(error).into())
+        Format::Json => format!("{shown}\n"),
+        Format::Text if terminal => {
+            let lines = shown.replace('\n', &format!("{REST_OF_LINE}\n"));
+            format!("{HOME}{lines}{REST_OF_LINE}\n{REST_OF_SCREEN}")
         }
+        Format::Text => format!("{shown}\n\n"),
     }
-}
-
-/// Whether it is ready, then a line for each thing that is known.
-fn text(view: &View) -> String {
-    let mut text = String::new();
-    let mut line = |name: &str, words: String| {
-        let _ = writeln!(text, "{name:<13}{}", crate::text::harmless(&words));
-    };
-    line(if view.ready { "ready" } else { "not ready" }, state(view));
-    for missing in view.missing.iter().skip(1) {
-        line("", missing.clone());
-    }
-    for degraded in &view.degraded {
-        line("degraded", degraded.clone());
-    }
-    if let Some(retry) = view.retry {
-        line("next try", format!("in {}", timing::roughly(view.at.until(retry))));
-    }
-    if let Some(served) = &view.served {
-        let left = timing::roughly(view.at.until(served.not_after));
-        line("served", format!("serial {} since {}, {left} left", served.serial, served.since));
-    }
-    let agent = &view.agent;
-    line(
-        "agent",
-        format!(
-            "{}, connected {} times, {} messages rejected",
-            agent.words, agent.connects, agent.rejected
-        ),
-    );
-    line("rotations", rotations(view));
-    if let Some(sessions) = &view.sessions {
-        let counts: Vec<String> = sessions
-            .by_protocol
-            .iter()
-            .filter(|(_, count)| *count > 0)
-            .map(|(protocol, count)| format!("{count} {protocol}"))
-            .collect();
-        let older = sessions.older_than_svid_estimate;
-        line(
-            "sessions",
-            format!("{}; about {older} older than the certificate's life", counts.join(", ")),
-        );
-    }
-    text.truncate(text.trim_end().len());
-    text
-}
-
-fn state(view: &View) -> String {
-    let mut words: Vec<String> = view.missing.iter().take(1).cloned().collect();
-    words.extend(view.verdict.clone());
-    if let Some(published) = &view.published {
-        let left = timing::roughly(view.at.until(published.not_after));
-        words.push(format!("{}, {left} left ({})", published.spiffe_id, published.not_after));
-    }
-    words.join(", ")
-}
-
-fn rotations(view: &View) -> String {
-    let mut words = format!("{} completed, {} failed tries", view.completed, view.failed);
-    let last = view.history.first();
-    if let Some(AttemptView { at, outcome, step, tries, .. }) = last {
-        let ago = timing::roughly(at.until(view.at));
-        let _ = write!(words, "; the last {outcome} at {step} {ago} ago");
-        if *tries > 1 {
-            let _ = write!(words, ", {tries} times in a row");
-        }
-    }
-    words
 }

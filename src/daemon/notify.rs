@@ -81,7 +81,7 @@ impl Notify {
                 }
             };
             tokio::select! {
-                () = tick => if status.borrow().is_alive() {
+                () = tick => if status.borrow().pulse.stuck_at().is_none() {
                     self.say("WATCHDOG=1");
                 },
                 changed = status.changed() => if changed.is_err() {

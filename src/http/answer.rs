@@ -30,10 +30,10 @@ pub(super) fn answer<B>(request: &Request<B>, status: Status) -> Response<Full<B
     }
     let now = timing::now();
     match request.uri().path() {
-        "/livez" if status.is_alive() => {
-            response(StatusCode::OK, TEXT, "the loop turns\n".to_owned())
-        }
-        "/livez" => unavailable("a rotation has been going on for too long".to_owned()),
+        "/livez" => match status.pulse.stuck_at() {
+            None => response(StatusCode::OK, TEXT, "the loop turns\n".to_owned()),
+            Some(what) => unavailable(format!("the loop is stuck, and was last heard of {what}")),
+        },
         "/startupz" if status.has_started(now) => {
             response(StatusCode::OK, TEXT, "a valid set is published\n".to_owned())
         }

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use crate::status::{AttemptView, Time, View};
+use crate::status::{Advice, AttemptView, Time, View};
 use crate::timing;
 
 const STYLE: &str = include_str!("page.css");
@@ -11,6 +11,8 @@ const STYLE: &str = include_str!("page.css");
 const REFRESH: u32 = 10;
 /// Width of the timeline's bars, in its own units.
 const WIDTH: f64 = 480.0;
+/// Height of one of them with its texts, which are larger on a phone.
+const ROW: usize = 42;
 
 /// The whole page.
 pub(super) fn html(view: &View) -> String {
@@ -27,8 +29,16 @@ pub(super) fn html(view: &View) -> String {
     for text in view.missing.iter().chain(&view.degraded).filter(|text| **text != sentence) {
         let _ = write!(page, "<p>{}</p>", escape(text));
     }
+    for Advice { cause, fix } in &view.advice {
+        page.push_str("<dl class=advice>");
+        for (name, text) in [("Cause", cause), ("Fix", fix)].iter().filter(|(_, of)| !of.is_empty())
+        {
+            let _ = write!(page, "<div><dt>{name}</dt><dd>{}</dd></div>", escape(text));
+        }
+        page.push_str("</dl>");
+    }
     if let Some(retry) = view.retry {
-        let _ = write!(page, "<p>Next try {}.</p>", moment(view.at, retry));
+        let _ = write!(page, "<p class=quiet>Next try {}</p>", moment(view.at, retry));
     }
     page.push_str("</header>");
     timeline(&mut page, view);
@@ -76,7 +86,7 @@ fn timeline(page: &mut String, view: &View) {
         rows.push(("served", served.map(|_| begin), served.map(|served| served.not_after)));
     }
     rows.push(("authorities", Some(begin), published.authorities_not_after));
-    let height = 20 + rows.len() * 34;
+    let height = 24 + rows.len() * ROW;
     let _ = write!(
         page,
         "<section><h2>Validity</h2><svg viewBox=\"0 0 {WIDTH} {height}\" role=img \
@@ -84,7 +94,7 @@ fn timeline(page: &mut String, view: &View) {
     );
     let now = at(view.at);
     for (row, (name, from, to)) in rows.into_iter().enumerate() {
-        let y = row * 34;
+        let y = row * ROW;
         let left = to.map_or_else(
             || "nothing".to_owned(),
             |to| {
@@ -99,8 +109,8 @@ fn timeline(page: &mut String, view: &View) {
             page,
             "<text x=0 y={0}>{name}</text><text x={WIDTH} y={0} text-anchor=end>{left}</text>\
              <rect class=track x=0 y={1} width={WIDTH} height=8 rx=4 />",
-            y + 12,
-            y + 18
+            y + 18,
+            y + 26
         );
         if let (Some(from), Some(to)) = (from, to) {
             let class = if to > view.at { "bar" } else { "bar over" };
@@ -108,12 +118,12 @@ fn timeline(page: &mut String, view: &View) {
                 page,
                 "<rect class=\"{class}\" x={:.1} y={} width={:.1} height=8 rx=4 />",
                 at(from),
-                y + 18,
+                y + 26,
                 at(to) - at(from)
             );
         }
         let _ =
-            write!(page, "<line class=now x1={now:.1} y1={} x2={now:.1} y2={} />", y + 16, y + 28);
+            write!(page, "<line class=now x1={now:.1} y1={} x2={now:.1} y2={} />", y + 23, y + 37);
     }
     let (anchor, shift) = if now > WIDTH / 2.0 { ("end", 4.0) } else { ("start", -1.0) };
     let _ = write!(
@@ -127,13 +137,14 @@ fn timeline(page: &mut String, view: &View) {
 fn facts(page: &mut String, view: &View) {
     let mut rows = Vec::new();
     if let Some(published) = &view.published {
-        rows.push(("Identity", format!("<code>{}</code>", escape(&published.spiffe_id))));
+        rows.push(("Identity", format!("<code>{}</code>", breakable(&published.spiffe_id))));
         rows.push((
             "Certificate",
             format!(
-                "<code>{}</code>, expires {}",
+                "<code>{}</code>, expires {} <span class=quiet>({})</span>",
                 escape(&short(&published.serial)),
-                moment(view.at, published.not_after)
+                moment(view.at, published.not_after),
+                published.not_after
             ),
         ));
     }
@@ -153,14 +164,28 @@ fn facts(page: &mut String, view: &View) {
         rows.push(("PostgreSQL", text));
     }
     let agent = &view.agent;
-    let words = if agent.words == agent.connection
+    let mut words = if agent.words == agent.connection
         || agent.connection == "streaming" && agent.words == "connected"
     {
         escape(&agent.words)
     } else {
         format!("{}: {}", escape(&agent.connection), escape(&agent.words))
     };
+    if let Some(since) = agent.connected {
+        let _ = write!(words, " for {}", timing::roughly(since.until(view.at)));
+    }
+    if agent.rejected > 0 {
+        let _ = write!(words, ", {} messages rejected", agent.rejected);
+    }
     rows.push(("Agent", words));
+    if let Some(renewal) = view.renewal {
+        let text = if renewal > view.at {
+            format!("due {}, at half of the life", moment(view.at, renewal))
+        } else {
+            format!("due since {}, at half of the life", moment(view.at, renewal))
+        };
+        rows.push(("Renewal", text));
+    }
     if let Some(sessions) = &view.sessions {
         let counts: Vec<String> = sessions
             .by_protocol
@@ -177,7 +202,11 @@ fn facts(page: &mut String, view: &View) {
             ),
         ));
     }
-    rows.push(("Rotations", format!("{} completed, {} failed tries", view.completed, view.failed)));
+    let mut rotations = format!("{} completed, {} failed tries", view.completed, view.failed);
+    if let Some(median) = view.median_ms {
+        let _ = write!(rotations, ", median {median:.1} ms");
+    }
+    rows.push(("Rotations", rotations));
     page.push_str("<section><h2>Now</h2><dl>");
     for (name, value) in rows {
         let _ = write!(page, "<div><dt>{name}</dt><dd>{value}</dd></div>");
@@ -230,6 +259,8 @@ fn entry(page: &mut String, now: Time, attempt: &AttemptView) {
 fn moment(now: Time, time: Time) -> String {
     let relative = if time > now {
         format!("in {}", timing::roughly(now.until(time)))
+    } else if now.until(time).is_zero() && time.until(now) < Duration::from_secs(1) {
+        "now".to_owned()
     } else {
         format!("{} ago", timing::roughly(time.until(now)))
     };
@@ -239,6 +270,11 @@ fn moment(now: Time, time: Time) -> String {
 /// A serial number as in the log: its beginning.
 fn short(serial: &str) -> String {
     serial.chars().take(8).collect()
+}
+
+/// An identity, which may be broken after its slashes where it is longer than a line.
+fn breakable(text: &str) -> String {
+    escape(text).replace('/', "/<wbr>")
 }
 
 /// Text as text, between tags and in quoted attributes. Servers and agents wrote some of it.

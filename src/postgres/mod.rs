@@ -56,4 +56,4 @@ impl Settings {
 }
 
 /// Limit for connecting, and for each statement. A stopped postmaster accepts and never answers.
-const LIMIT: Duration = Duration::from_secs(5);
+pub const LIMIT: Duration = Duration::from_secs(5);

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{Notify, watch};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
@@ -26,7 +26,7 @@ use crate::diagnose::PublishedPaths;
 use crate::material::{Expectations, Material};
 use crate::publish::{self, Publisher};
 use crate::source::{Identity, SourceState};
-use crate::status::{Published, Status};
+use crate::status::{Published, Pulse, Status};
 use crate::survey::Viewpoint;
 use crate::timing::{self, Backoff};
 use crate::watching::{Changes, Watching};
@@ -81,12 +81,16 @@ const SHORTEST_INTERVAL: Duration = Duration::from_millis(100);
 const LOOK_AGAIN: Duration = Duration::from_secs(300);
 /// First and longest back-off between tries to publish.
 const PUBLISH_AGAIN: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(30));
+/// How long files may take to be written and synced. A disk that is slow is no reason to start anew, which would not
+/// make it faster; one that never answers is.
+const FILES: Duration = Duration::from_secs(600);
 
 /// The loop, before it runs.
 pub struct Rotation {
     publisher: Option<Publisher>,
     source: watch::Receiver<SourceState>,
     status: watch::Sender<Status>,
+    pulse: Pulse,
     consumer: Option<Consumer>,
     authorities: ExtraAuthorities,
     files: Changes,
@@ -111,7 +115,9 @@ impl Rotation {
         watching: &Watching,
         again: Arc<Notify>,
     ) -> Result<(Self, watch::Receiver<Status>), Error> {
+        let pulse = Pulse::default();
         let (status, receiver) = watch::channel(Status {
+            pulse: pulse.clone(),
             started: Some(timing::now()),
             takes_part: settings.server.is_some(),
             ..Status::default()
@@ -119,7 +125,8 @@ impl Rotation {
         let rotation = Self {
             files: watching.directories(publisher.watched_paths()),
             authorities: ExtraAuthorities::read(settings.extra_authorities, watching)?,
-            consumer: settings.server.map(|server| Consumer::new(server, watching)),
+            consumer: settings.server.map(|server| Consumer::new(server, watching, pulse.clone())),
+            pulse,
             publisher: Some(publisher),
             source,
             status,
@@ -140,8 +147,8 @@ impl Rotation {
         self.adopt(&stop).await?;
         self.follow_source(&stop).await?;
         loop {
-            record::busy(&self.status, None);
-            let timer = self.next_timer();
+            let next = self.next_timer();
+            self.pulse.rest(next);
             tokio::select! {
                 biased;
                 () = stop.cancelled() => return Ok(()),
@@ -165,7 +172,7 @@ impl Rotation {
                     }
                 }
                 () = Consumer::mended(self.consumer.as_mut()) => self.hand_over(None, &stop).await?,
-                () = timer => self.on_timer(&stop).await?,
+                () = waiting::until(next) => self.on_timer(&stop).await?,
             }
         }
     }
@@ -272,6 +279,7 @@ impl Rotation {
         self.status.send_modify(|status| {
             status.published = Some(published);
             status.problem = None;
+            status.advice.clear();
         });
     }
 
@@ -315,7 +323,6 @@ impl Rotation {
         let Some(material) = self.wanted.clone() else {
             return Ok(());
         };
-        self.begin();
         let generation = self.generation;
         if let Some(consumer) = &mut self.consumer {
             let authorities = self.authorities.certificates();
@@ -343,26 +350,14 @@ impl Rotation {
         Ok(())
     }
 
-    /// Notes that the loop is at work, until it waits again.
-    fn begin(&self) {
-        if self.status.borrow().busy.is_none() {
-            record::busy(&self.status, Some(Instant::now()));
-        }
-    }
-
-    fn next_timer(&self) -> impl Future<Output = ()> + use<> {
+    /// When there is something to do although nothing has happened.
+    fn next_timer(&self) -> Option<Instant> {
         let publish = self.publish_again.as_ref().map(|(at, _)| *at);
         let look = match &self.consumer {
             Some(consumer) => consumer.next(),
             None => Some(Instant::now() + LOOK_AGAIN),
         };
-        let next = publish.into_iter().chain(look).min();
-        async move {
-            match next {
-                Some(at) => sleep_until(at).await,
-                None => std::future::pending().await,
-            }
-        }
+        publish.into_iter().chain(look).min()
     }
 
     async fn on_timer(&mut self, stop: &CancellationToken) -> Result<(), Error> {
@@ -382,7 +377,7 @@ impl Rotation {
         &mut self,
         work: impl FnOnce(&mut Publisher) -> T + Send + 'static,
     ) -> Result<T, Error> {
-        self.begin();
+        self.pulse.step("writing files", FILES);
         // It is absent only while it works, and that is awaited here.
         let Some(mut publisher) = self.publisher.take() else {
             return std::future::pending().await;

@@ -2,13 +2,12 @@
 
 use std::time::{Duration, SystemTime};
 
-use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::consumer::{self, Consumer};
 use crate::material::Material;
 use crate::source::{self, Identity, SourceState};
-use crate::status::{Attempt, Connection, Outcome, Sessions, Status, Step};
+use crate::status::{Advice, Attempt, Connection, Outcome, Sessions, Status, Step};
 use crate::timing;
 use crate::verify::Verdict;
 
@@ -16,6 +15,12 @@ use crate::verify::Verdict;
 pub(super) fn agent(status: &mut Status, state: &SourceState) {
     status.withdrawn = matches!(state.identity, Identity::Withdrawn(_));
     status.agent = state.to_string();
+    let is_streaming = matches!(state.connection, source::Connection::Streaming);
+    if !is_streaming {
+        status.connected = None;
+    } else if status.connected.is_none() || status.connects != state.connects {
+        status.connected = Some(timing::now());
+    }
     status.connects = state.connects;
     status.rejections.clone_from(&state.rejections_by_reason);
     status.connection = match state.connection {
@@ -24,14 +29,6 @@ pub(super) fn agent(status: &mut Status, state: &SourceState) {
         source::Connection::NotRegistered => Connection::NotRegistered,
         source::Connection::Failed(_) => Connection::Failed,
     };
-}
-
-/// That the loop is at work, or not any more. Wakes nobody.
-pub(super) fn busy(status: &watch::Sender<Status>, since: Option<Instant>) {
-    status.send_if_modified(|status| {
-        status.busy = since;
-        false
-    });
 }
 
 /// When the next try is due by the wall clock.
@@ -65,6 +62,7 @@ pub(super) fn unpublished(
     retry: Option<SystemTime>,
 ) {
     status.problem = Some(problem.to_owned());
+    status.advice.clear();
     status.retry = retry;
     let failed = attempt(material, generation, Outcome::Failed, Step::Publish);
     status.history.add(Attempt { problem: Some(problem.to_owned()), ..failed });
@@ -94,6 +92,9 @@ pub(super) fn handed_over(
     let settled = consumer.is_settled();
     status.retry = if settled { None } else { due(consumer.next()) };
     status.problem.clone_from(&problem);
+    let advice = consumer.advice().iter();
+    status.advice =
+        advice.map(|found| Advice { cause: found.cause.clone(), fix: found.fix.clone() }).collect();
     if let Some((at, counts)) = consumer.sessions() {
         status.sessions = Some(Sessions {
             at: Some(*at),

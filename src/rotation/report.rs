@@ -124,7 +124,8 @@ pub(super) struct Trouble {
     pub(super) sentence: String,
     /// Tells one trouble from the next; free of times.
     pub(super) key: String,
-    findings: Vec<Finding>,
+    /// What brings it about, and what mends it.
+    pub(super) findings: Vec<Finding>,
     pub(super) slow: bool,
     weight: Weight,
 }

@@ -34,6 +34,14 @@ pub(super) async fn touched_after(moment: Instant, files: &mut Changes) {
     files.changed().await;
 }
 
+/// Waits until then, and for ever if there is no such moment.
+pub(super) async fn until(moment: Option<Instant>) {
+    match moment {
+        Some(moment) => sleep_until(moment).await,
+        None => std::future::pending().await,
+    }
+}
+
 /// Ends [`GRACE`] after the end has been asked for.
 pub(super) async fn grace(stop: &CancellationToken) {
     stop.cancelled().await;

@@ -138,6 +138,14 @@ impl History {
         self.counts.get(&(outcome, step)).copied().unwrap_or_default()
     }
 
+    /// How long a rotation takes in the middle of the last ones, retries and all; `None` before the first.
+    #[must_use]
+    pub fn median(&self) -> Option<Duration> {
+        let mut took: Vec<Duration> = self.kept.iter().filter_map(|kept| kept.whole).collect();
+        took.sort_unstable();
+        took.get(took.len() / 2).copied()
+    }
+
     /// The last ones, the newest first.
     pub fn newest_first(&self) -> impl Iterator<Item = &Attempt> {
         self.kept.iter().rev()
@@ -228,5 +236,17 @@ mod tests {
         assert_eq!((filled(&publish), publish.count()), (vec![0.0025], 1));
         assert_eq!(filled(&history.step(Step::Verify)), [f64::MAX]);
         assert_eq!(history.step(Step::Reload).count(), 0);
+    }
+
+    #[test]
+    fn the_median_is_of_rotations_that_came_to_their_end() {
+        let mut history = History::default();
+        history.add(attempt(1, Outcome::Failed));
+        assert_eq!(history.median(), None);
+        for (generation, took) in [(2, 9), (3, 7000), (4, 12)] {
+            let whole = Some(Duration::from_millis(took));
+            history.add(Attempt { whole, ..attempt(generation, Outcome::Completed) });
+        }
+        assert_eq!(history.median(), Some(Duration::from_millis(12)));
     }
 }

@@ -3,23 +3,22 @@
 mod history;
 mod metrics;
 mod process;
+mod pulse;
 mod readiness;
 mod view;
 
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
-use tokio::time::Instant;
+use serde::{Deserialize, Serialize};
 
 pub use history::{Attempt, History, Outcome, Step};
 pub use metrics::{openmetrics, reference};
+pub use pulse::Pulse;
 pub use readiness::Readiness;
 pub use view::{AgentView, AttemptView, PublishedView, ServedView, SessionsView, Time, View};
 
 use crate::material::{Certificate, Fingerprint, Material};
 use crate::verify::{self, Verdict};
-
-/// A rotation that has been going on for so long is stuck: its steps have limits, which come to less than half of this.
-const STUCK: Duration = Duration::from_secs(120);
 
 /// The daemon's state.
 #[derive(Debug, Clone, Default)]
@@ -40,6 +39,8 @@ pub struct Status {
     pub verified: Option<SystemTime>,
     /// What keeps the newest identity from being published and served, in words.
     pub problem: Option<String>,
+    /// What brings the problem about, and what mends it, as far as that is known.
+    pub advice: Vec<Advice>,
     /// Whether what is published was not followed by a reload yet.
     pub reload_pending: bool,
     /// When the next try is due, if something is being retried.
@@ -52,14 +53,16 @@ pub struct Status {
     pub connection: Connection,
     /// How often it was made.
     pub connects: u64,
+    /// Since when messages have come over it.
+    pub connected: Option<SystemTime>,
     /// How many of its messages were rejected, by reason; each reason that there is.
     pub rejections: Vec<(&'static str, u64)>,
     /// The sessions on the server, where the role may see them.
     pub sessions: Option<Sessions>,
     /// What the attempts came to.
     pub history: History,
-    /// Since when the loop has been at work, if it is.
-    pub busy: Option<Instant>,
+    /// Whether the loop turns.
+    pub pulse: Pulse,
 }
 
 impl Status {
@@ -94,16 +97,18 @@ impl Status {
         readiness::of(self, now)
     }
 
+    /// When the agent should renew the published set, at half of its life; `None` if no renewal is to be expected.
+    #[must_use]
+    pub fn renewal(&self) -> Option<SystemTime> {
+        let published = self.published.as_ref().filter(|_| !self.withdrawn)?;
+        let life = published.not_after.duration_since(published.not_before).ok()?;
+        published.not_before.checked_add(life / 2)
+    }
+
     /// Whether a valid set is published.
     #[must_use]
     pub fn has_started(&self, now: SystemTime) -> bool {
         self.published.as_ref().is_some_and(|published| published.not_after > now)
-    }
-
-    /// Whether the loop turns.
-    #[must_use]
-    pub fn is_alive(&self) -> bool {
-        self.busy.is_none_or(|since| since.elapsed() < STUCK)
     }
 }
 
@@ -172,6 +177,15 @@ impl Published {
             authorities_not_after: authorities.map(Certificate::not_after).min(),
         }
     }
+}
+
+/// Why something is wrong, and what mends it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Advice {
+    /// The cause; empty where it is not known.
+    pub cause: String,
+    /// The remedy.
+    pub fix: String,
 }
 
 /// What a server was seen to serve.

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::{Outcome, Status};
+use super::{Advice, Outcome, Status};
 use crate::timing;
 
 /// The whole document. Times are RFC 3339 in UTC; durations are milliseconds.
@@ -26,16 +26,22 @@ pub struct View {
     pub verdict: Option<String>,
     pub verified: Option<Time>,
     pub problem: Option<String>,
+    /// What brings the problem about, and what mends it.
+    pub advice: Vec<Advice>,
     pub reload_pending: bool,
     /// When the next try is due.
     pub retry: Option<Time>,
     pub published: Option<PublishedView>,
     pub served: Option<ServedView>,
     pub agent: AgentView,
+    /// When the agent should renew what is published.
+    pub renewal: Option<Time>,
     pub sessions: Option<SessionsView>,
     /// Completed rotations, and failed attempts.
     pub completed: u64,
     pub failed: u64,
+    /// How long a rotation takes, in the middle of those of the history.
+    pub median_ms: Option<f64>,
     /// The newest first.
     pub history: Vec<AttemptView>,
 }
@@ -69,6 +75,8 @@ pub struct AgentView {
     pub connection: String,
     pub words: String,
     pub connects: u64,
+    /// Since when messages have come.
+    pub connected: Option<Time>,
     pub rejected: u64,
     pub withdrawn: bool,
 }
@@ -96,6 +104,7 @@ pub struct AttemptView {
     pub publish_ms: Option<f64>,
     pub reload_ms: Option<f64>,
     pub verify_ms: Option<f64>,
+    pub whole_ms: Option<f64>,
     pub problem: Option<String>,
 }
 
@@ -118,6 +127,7 @@ impl View {
             verdict: status.verdict.map(|verdict| verdict.name().to_owned()),
             verified: status.verified.map(Time),
             problem: status.problem.clone(),
+            advice: status.advice.clone(),
             reload_pending: status.reload_pending,
             retry: status.retry.map(Time),
             published: status.published.as_ref().map(|set| PublishedView {
@@ -138,9 +148,11 @@ impl View {
                 connection: status.connection.name().to_owned(),
                 words: status.agent.clone(),
                 connects: status.connects,
+                connected: status.connected.map(Time),
                 rejected: status.rejections.iter().map(|(_, count)| count).sum(),
                 withdrawn: status.withdrawn,
             },
+            renewal: status.renewal().map(Time),
             sessions: status.sessions.as_ref().map(|sessions| SessionsView {
                 at: sessions.at.map(Time),
                 by_protocol: sessions
@@ -152,6 +164,7 @@ impl View {
             }),
             completed: total(Outcome::Completed),
             failed: total(Outcome::Failed),
+            median_ms: status.history.median().map(milliseconds),
             history: status
                 .history
                 .newest_first()
@@ -166,6 +179,7 @@ impl View {
                     publish_ms: attempt.publish.map(milliseconds),
                     reload_ms: attempt.reload.map(milliseconds),
                     verify_ms: attempt.verify.map(milliseconds),
+                    whole_ms: attempt.whole.map(milliseconds),
                     problem: attempt.problem.clone(),
                 })
                 .collect(),

@@ -40,7 +40,7 @@ impl Settings {
 }
 
 /// Limit for one address: connecting and the handshake.
-const LIMIT: Duration = Duration::from_secs(5);
+pub const LIMIT: Duration = Duration::from_secs(5);
 
 /// What one probe has seen.
 #[derive(Debug, Clone)]

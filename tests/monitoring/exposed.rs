@@ -114,7 +114,7 @@ impl Exposed {
     #[track_caller]
     pub(crate) fn has_labels_of_template(&self, whose: &str, text: &str) {
         for after in text.split("$labels.").skip(1) {
-            let label: String = after.chars().take_while(|c| c.is_ascii_alphanumeric()).collect();
+            let label: String = after.chars().take_while(char::is_ascii_alphanumeric).collect();
             let known = ADDED.contains(&label.as_str())
                 || self.samples.values().any(|labels| labels.contains_key(&label));
             assert!(known, "{whose}: there is no label {label}");

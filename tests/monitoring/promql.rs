@@ -1,4 +1,4 @@
-//! What an expression of PromQL names: metrics with their matchers, and labels to group by. No more of the language is
+//! What an expression of `PromQL` names: metrics with their matchers, and labels to group by. No more of the language is
 //! understood; Prometheus itself says whether an expression is one.
 
 /// A metric, and what its labels must be.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::{Consumer, SIGNAL_AGAIN};
+use super::{ASKING, Consumer, SIGNAL_AGAIN};
 use crate::diagnose::{self, Files};
 use crate::postgres::{self, Session, TlsSettings};
 use crate::rotation::report;
@@ -20,8 +20,10 @@ impl Consumer {
     }
 
     async fn session(&mut self, life: Duration) -> Result<bool, postgres::Error> {
+        self.pulse.step(ASKING, postgres::LIMIT);
         let session = Session::connect(&self.server.session).await?;
         let outcome = self.use_session(&session, life).await;
+        self.pulse.step(ASKING, postgres::LIMIT);
         session.close().await;
         outcome
     }
@@ -31,10 +33,12 @@ impl Consumer {
         session: &Session,
         life: Duration,
     ) -> Result<bool, postgres::Error> {
+        self.pulse.step(ASKING, postgres::LIMIT);
         let settings = session.tls_settings().await?;
         let files = self.files(&settings);
         self.tell_concerns(&settings, &files);
         if settings.may_read_errors {
+            self.pulse.step(ASKING, postgres::LIMIT);
             let errors = session.file_errors().await?;
             if errors != self.file_errors {
                 report::file_errors(&errors);
@@ -42,6 +46,7 @@ impl Consumer {
             }
         }
         if settings.may_read_stats {
+            self.pulse.step(ASKING, postgres::LIMIT);
             self.sessions = Some((timing::now(), session.session_counts(life).await?));
         }
         self.known = Some(settings.clone());
@@ -51,6 +56,7 @@ impl Consumer {
         if self.owes_role_map {
             self.try_role_map(session).await?;
         }
+        self.pulse.step(ASKING, postgres::LIMIT);
         reload::postgres::reload(session).await?;
         self.owes_reload = false;
         self.owes_role_map = false;
@@ -61,6 +67,7 @@ impl Consumer {
     /// A map with an expression that PostgreSQL cannot compile is not read, and the one before stays in force.
     async fn try_role_map(&self, session: &Session) -> Result<(), postgres::Error> {
         for expression in self.server.role_map.iter().flatten() {
+            self.pulse.step(ASKING, postgres::LIMIT);
             match session.matches(expression, "").await {
                 Err(error) if error.is_about_an_expression() => {
                     report::unreadable_map(expression, &error);

@@ -41,6 +41,7 @@ impl Consumer {
             }
             self.standing = Standing::Settled;
             self.problem = None;
+            self.advice.clear();
             self.said.clear();
             self.eager = 0;
             self.next = Some(Instant::now() + self.until_next_look(attempt));
@@ -77,6 +78,7 @@ impl Consumer {
             self.said.insert(0, trouble.key);
         }
         self.problem = Some(trouble.sentence);
+        self.advice = trouble.findings;
         self.next = Some(Instant::now() + delay);
         self.standing = Standing::Trying { backoff, slow };
         let files = self.known.as_ref().map(|settings| self.files(settings));

@@ -2,11 +2,11 @@
 
 use std::path::PathBuf;
 
-use super::Consumer;
+use super::{ASKING, Consumer};
 use crate::diagnose::{self, Files, Finding};
-use crate::postgres::{Session, TlsSettings};
+use crate::postgres::{self, Session, TlsSettings};
 use crate::rotation::Server;
-use crate::verify::Facts;
+use crate::verify::{self, Facts};
 use crate::{survey, watching};
 
 impl Consumer {
@@ -14,13 +14,17 @@ impl Consumer {
     pub(super) async fn probe(&self) -> Option<Facts> {
         let known = self.known.as_ref().map(|known| (known.listen_addresses.as_str(), known.port));
         let (hosts, port) = self.server.verify.target.hosts(known, self.server.session.port)?;
+        let limit = verify::LIMIT * u32::try_from(hosts.len()).unwrap_or(u32::MAX).max(1);
+        self.pulse.step("verifying what PostgreSQL serves", limit);
         Some(self.server.verify.probe(&hosts, port).await)
     }
 
     /// What can be seen from here of why the published set is not served. The reload may have applied pending
     /// edits, and only a new session shows them.
     pub(super) async fn findings(&mut self, reachable: bool) -> Vec<Finding> {
+        self.pulse.step(ASKING, postgres::LIMIT);
         if reachable && let Ok(session) = Session::connect(&self.server.session).await {
+            self.pulse.step(ASKING, postgres::LIMIT * 2);
             if let Ok(settings) = session.tls_settings().await {
                 self.known = Some(settings);
             }

@@ -13,6 +13,7 @@ use super::Server;
 use crate::diagnose::{Files, Finding};
 use crate::material::{Certificate, Fingerprint, Material};
 use crate::postgres::{self, Retry, SessionCounts, TlsSettings};
+use crate::status::Pulse;
 use crate::timing::{self, Backoff};
 use crate::verify::{self, Expected, Facts, Verdict};
 use crate::watching::{Changes, Watching};
@@ -29,6 +30,8 @@ const SETTLE: Duration = Duration::from_millis(50);
 const DOUBLINGS: u32 = 6;
 /// How many different troubles are remembered as having been said.
 const SAID: usize = 8;
+/// What the loop does while an SQL session is open.
+const ASKING: &str = "asking PostgreSQL";
 /// How many earlier leaves are remembered, to know them when they are still served.
 const EARLIER: usize = 64;
 
@@ -58,6 +61,7 @@ pub(in crate::rotation) struct Consumer {
     ask_again: Backoff,
     verdict: Option<Verdict>,
     problem: Option<String>,
+    advice: Vec<Finding>,
     /// What was said since a set was last served: one trouble may show itself in more than one way, in turns.
     said: Vec<String>,
     next: Option<Instant>,
@@ -74,6 +78,7 @@ pub(in crate::rotation) struct Consumer {
     sessions: Option<(SystemTime, SessionCounts)>,
     /// What the server was last seen to serve, of what was published.
     proven: Option<Features>,
+    pulse: Pulse,
 }
 
 /// What a probe tells one published set from the next by: the leaf and the names of the authorities.
@@ -94,7 +99,7 @@ pub(in crate::rotation) struct Attempt {
 }
 
 impl Consumer {
-    pub(in crate::rotation) fn new(server: Server, watching: &Watching) -> Self {
+    pub(in crate::rotation) fn new(server: Server, watching: &Watching, pulse: Pulse) -> Self {
         let changes = watching.directories([server.session.host.clone()]);
         Self {
             known: None,
@@ -105,6 +110,7 @@ impl Consumer {
             ask_again: Backoff::new(SOON.0, SOON.1),
             verdict: None,
             problem: None,
+            advice: Vec::new(),
             said: Vec::new(),
             next: None,
             changes,
@@ -116,6 +122,7 @@ impl Consumer {
             file_errors: Vec::new(),
             sessions: None,
             proven: None,
+            pulse,
             server,
         }
     }
@@ -139,6 +146,11 @@ impl Consumer {
 
     pub(in crate::rotation) fn problem(&self) -> Option<&String> {
         self.problem.as_ref()
+    }
+
+    /// What brings the problem about, and what mends it.
+    pub(in crate::rotation) fn advice(&self) -> &[Finding] {
+        &self.advice
     }
 
     /// Ends when an attempt is open and something has changed where the server's socket and files are. May be
