@@ -47,7 +47,7 @@ fn a_kustomization_can_replace_image_and_configuration() {
         let own = volumes.iter().find(|volume| volume["name"] == "pgsvid").unwrap();
         own["configMap"]["name"].as_str().unwrap().to_owned()
     };
-    assert_ne!(name(&manifests), name(&example("dbserver")));
+    assert_ne!(name(&manifests), name(example("dbserver")));
     manifests.named("ConfigMap", &name(&manifests));
 }
 

@@ -3,6 +3,7 @@
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::sync::LazyLock;
 
 use serde_json::Value;
 
@@ -13,8 +14,18 @@ pub(crate) fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-pub(crate) fn example(name: &str) -> Manifests {
-    Manifests::build(&root().join("k8s/examples").join(name))
+/// An example of k8s/, rendered once for all tests.
+pub(crate) fn example(name: &str) -> &'static Manifests {
+    static SERVER: LazyLock<Manifests> = LazyLock::new(|| build("dbserver"));
+    static CLIENT: LazyLock<Manifests> = LazyLock::new(|| build("dbclient"));
+    fn build(name: &str) -> Manifests {
+        Manifests::build(&root().join("k8s/examples").join(name))
+    }
+    match name {
+        "dbserver" => &SERVER,
+        "dbclient" => &CLIENT,
+        _ => panic!("there is no example {name}"),
+    }
 }
 
 /// Rendered resources.

@@ -37,8 +37,8 @@ fn the_pods_of_the_examples_start_serve_and_rotate() {
         let socket = Directory::new();
         let agent = DevAgent::builder(socket.join("spire-agent.sock")).automatic(false);
         let agent = agent.start().unwrap();
-        let database = Pod::prepare(&server, socket.path(), &server_id, "10.77.0.1");
-        let application = Pod::prepare(&client, socket.path(), &client_id, "10.77.0.2");
+        let database = Pod::prepare(server, socket.path(), &server_id, "10.77.0.1");
+        let application = Pod::prepare(client, socket.path(), &client_id, "10.77.0.2");
         database.connect(&application);
         let place = &database.place;
 

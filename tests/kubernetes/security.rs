@@ -224,7 +224,7 @@ fn services_policies_budgets_and_monitors_select_the_pod() {
         assert_eq!(strings(&policy["policyTypes"]), ["Ingress", "Egress"]);
         assert!(rules.iter().all(|rule| rule["from"].is_array()), "from everywhere: {rules:?}");
     }
-    clients_are_let_through(&example("dbserver"), example("dbclient").pod());
+    clients_are_let_through(example("dbserver"), example("dbclient").pod());
 }
 
 fn clients_are_let_through(server: &Manifests, client: &Value) {
