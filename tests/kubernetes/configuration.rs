@@ -6,6 +6,18 @@ use std::process::Command;
 use crate::PGSVID;
 use crate::manifests::{Manifests, example, root};
 
+#[track_caller]
+fn assert_valid(toml: &str) -> String {
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    file.write_all(toml.as_bytes()).unwrap();
+    let mut command = Command::new(PGSVID);
+    command.env_clear().args(["check", "--offline", "--config"]).arg(file.path());
+    let output = command.output().unwrap();
+    let said = String::from_utf8(output.stdout.clone()).unwrap();
+    assert!(output.status.success(), "{toml}: {output:?}");
+    said
+}
+
 #[test]
 fn every_configuration_in_a_config_map_is_valid() {
     for name in ["dbserver", "dbclient"] {
@@ -13,13 +25,7 @@ fn every_configuration_in_a_config_map_is_valid() {
         let configurations = manifests.configurations();
         assert_eq!(configurations.len(), 1, "{name}");
         for toml in configurations {
-            let mut file = tempfile::NamedTempFile::new().unwrap();
-            file.write_all(toml.as_bytes()).unwrap();
-            let mut command = Command::new(PGSVID);
-            command.env_clear().args(["check", "--offline", "--config"]).arg(file.path());
-            let output = command.output().unwrap();
-            let said = String::from_utf8_lossy(&output.stdout);
-            assert!(output.status.success(), "{name}: {said}{output:?}");
+            let said = assert_valid(toml);
             assert!(said.contains("files in /svids"), "{said}");
             let takes_part = said.contains("PostgreSQL at /var/run/postgresql/.s.PGSQL.5432");
             assert_eq!(takes_part, name == "dbserver", "{said}");
@@ -67,4 +73,40 @@ fn the_names_that_clients_call_are_in_the_servers_certificate() {
     assert_eq!(id, "spiffe://example.org/ns/applications/sa/dbclient");
     assert_eq!(names, ["dbclient"]);
     assert!(client.configurations()[0].contains("\nuser = \"dbclient\"\n"));
+}
+
+/// What docs/kubernetes.md tells to write, with the examples' workloads in the place of one's own.
+#[test]
+fn every_kustomization_of_the_page_can_be_built() {
+    let page = std::fs::read_to_string(root().join("docs/kubernetes.md")).unwrap();
+    let blocks = page.split("```yaml\n").skip(1).map(|rest| rest.split("```").next().unwrap());
+    let mut built = 0;
+    for block in blocks {
+        let directory = tempfile::tempdir_in(root().join("target")).unwrap();
+        let write = |name: &str, text: &str| {
+            let mut file = std::fs::File::create(directory.path().join(name)).unwrap();
+            file.write_all(text.as_bytes()).unwrap();
+        };
+        let released = format!("?ref=v{}", env!("CARGO_PKG_VERSION"));
+        assert_eq!(block.matches("https://github.com/pgsvid/pgsvid//k8s/").count(), 1, "{block}");
+        assert!(block.contains(&released), "{block}");
+        let here = block.replace("https://github.com/pgsvid/pgsvid//k8s/", "../../k8s/");
+        write("kustomization.yaml", &here.replace(&released, ""));
+        for (name, path) in [
+            ("postgres.yaml", "dbserver/database/dbserver.yaml"),
+            ("application.yaml", "dbclient/dbclient.yaml"),
+            ("pgsvid.toml", "dbclient/pgsvid.toml"),
+        ] {
+            let path = root().join("k8s/examples").join(path);
+            write(name, &std::fs::read_to_string(path).unwrap());
+        }
+        let manifests = Manifests::build(directory.path());
+        let containers = manifests.pod()["spec"]["initContainers"].as_array().unwrap();
+        assert_eq!(containers.last().unwrap()["name"], "pgsvid");
+        for toml in manifests.configurations() {
+            assert_valid(toml);
+        }
+        built += 1;
+    }
+    assert_eq!(built, 3);
 }
