@@ -6,10 +6,12 @@
     reason = "the doc comments of the arguments are the help texts, where backticks would show"
 )]
 
+mod fetch;
 mod inspect;
 mod probe;
 mod setup;
 mod status;
+mod version;
 
 use std::io::{IsTerminal as _, Write as _};
 use std::path::PathBuf;
@@ -17,17 +19,12 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
-use tokio::sync::watch;
-use tokio::time::Instant;
 
 use crate::config::{Config, Environment, Flags, LONGEST};
-use crate::daemon::{self, Fetched, Notify, Publication, telemetry};
+use crate::daemon::{self, Notify, telemetry};
 use crate::doctor::{self, check::Scope};
 use crate::http::Listener;
-use crate::timing;
 
-/// Back to the line's beginning, and nothing left of what stood there.
-const ERASE_LINE: &str = "\r\x1b[K";
 /// How long standard error may take for the last words.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 /// It failed.
@@ -105,7 +102,7 @@ enum Command {
     /// Exit status: 0 ready, 1 not ready or no answer, 2 the command line or the configuration is wrong. With --startup
     /// or --live, 0 and 1 are the answer to that question instead.
     Status(Box<status::Arguments>),
-    /// Show the version
+    /// Show the version, and what this program was built from
     Version,
 }
 
@@ -204,6 +201,12 @@ fn timeout(text: &str) -> Result<Duration, String> {
     }
 }
 
+/// The definition of the command line, for man pages and completions.
+#[must_use]
+pub fn command() -> clap::Command {
+    <Arguments as clap::CommandFactory>::command()
+}
+
 /// Does what the command line asks for. `main` is the only caller.
 #[must_use]
 pub fn main(arguments: Vec<std::ffi::OsString>, environment: &Environment) -> ExitCode {
@@ -217,14 +220,14 @@ pub fn main(arguments: Vec<std::ffi::OsString>, environment: &Environment) -> Ex
     };
     let outcome = match arguments.command {
         Command::Version => {
-            say(&format!("pgsvid {}", env!("CARGO_PKG_VERSION")));
+            say(&version::text());
             Ok(())
         }
         Command::Check { settings, offline, as_client, format } => {
             check(*settings, &Scope { offline, as_client }, format, environment)
         }
         Command::Run(settings) => run(*settings, environment),
-        Command::Fetch { settings, timeout } => fetch(*settings, timeout, environment),
+        Command::Fetch { settings, timeout } => fetch::run(*settings, timeout, environment),
         Command::Setup(what) => setup::run(what, environment),
         Command::Probe(arguments) => probe::run(*arguments, environment),
         Command::Inspect(arguments) => inspect::run(*arguments, environment),
@@ -294,74 +297,6 @@ fn check(
         Format::Json => doctor::json(&report),
     });
     if report.has_failures() { Err(Failure::seen()) } else { Ok(()) }
-}
-
-fn fetch(settings: Settings, limit: Duration, environment: &Environment) -> Result<(), Failure> {
-    let mut config = load(settings, environment)?;
-    // It is neither reloaded nor verified.
-    config.rotation.server = None;
-    let log = config.log;
-    let endpoint = config.source.endpoint.to_string();
-    let directory = config.publish.directory.display().to_string();
-    // On a terminal one line says what is being waited for; elsewhere the log does.
-    let terminal = std::io::stderr().is_terminal();
-    let confined = daemon::confine(config)?;
-    let _telemetry = (!terminal).then(|| telemetry::start(log));
-    let (progress, watched) = watch::channel("no answer yet".to_owned());
-    let fetched = on_one_thread(async move {
-        tokio::select! {
-            fetched = daemon::fetch(confined, limit, progress) => fetched,
-            never = show(watched, &endpoint, limit), if terminal => match never {},
-        }
-    });
-    if terminal {
-        // After a success the line has served its time; after a failure it says what was waited for.
-        let end = if fetched.is_ok() { ERASE_LINE } else { "\n" };
-        let _ = write!(std::io::stderr(), "{end}");
-    }
-    let Fetched { material, by } = fetched?;
-    let left = material.not_after().duration_since(timing::now()).unwrap_or_default();
-    let by = match by {
-        Publication::Fresh => "",
-        Publication::Earlier => "  (published earlier, and still young)",
-        Publication::Another => "  (published by the pgsvid that holds the directory)",
-    };
-    say(&format!(
-        "{}  expires in {}  →  {directory}{by}",
-        material.spiffe_id(),
-        timing::roughly(left)
-    ));
-    Ok(())
-}
-
-/// Redraws the line on standard error, once a second and at each change.
-async fn show(
-    mut progress: watch::Receiver<String>,
-    endpoint: &str,
-    limit: Duration,
-) -> std::convert::Infallible {
-    let begun = Instant::now();
-    loop {
-        let what = progress.borrow_and_update().clone();
-        let elapsed = begun.elapsed().as_secs();
-        let limit = humantime::format_duration(limit);
-        let mut line =
-            format!("waiting for an identity from {endpoint} … {what} ({elapsed}s of {limit})");
-        // A line that wraps could not be redrawn in place. A terminal of no width has not told it.
-        let width = rustix::termios::tcgetwinsize(std::io::stderr()).map_or(0, |size| size.ws_col);
-        let most = usize::from(width).checked_sub(1).unwrap_or(usize::MAX);
-        if line.chars().count() > most {
-            line = format!("waiting for an identity … ({elapsed}s of {limit}) {what}");
-        }
-        let line: String = line.chars().take(most).collect();
-        let _ = write!(std::io::stderr(), "{ERASE_LINE}{line}");
-        tokio::select! {
-            () = tokio::time::sleep(Duration::from_secs(1)) => {}
-            changed = progress.changed() => if changed.is_err() {
-                std::future::pending::<()>().await;
-            },
-        }
-    }
 }
 
 fn on_one_thread<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {

@@ -70,12 +70,22 @@ fn each_flag_names_its_variable_and_each_variable_works() {
 }
 
 #[test]
-fn version_is_one_line() {
-    for arguments in [["version"], ["--version"], ["-V"]] {
-        let output = pgsvid(arguments, &[]);
+fn version_is_one_line_as_a_flag_and_says_more_as_a_command() {
+    let first = format!("pgsvid {}", env!("CARGO_PKG_VERSION"));
+    for flag in ["--version", "-V"] {
+        let output = pgsvid([flag], &[]);
         assert!(output.status.success());
-        assert_eq!(text(&output.stdout), format!("pgsvid {}\n", env!("CARGO_PKG_VERSION")));
+        assert_eq!(text(&output.stdout), format!("{first}\n"));
     }
+    let output = pgsvid(["version"], &[]);
+    assert!(output.status.success());
+    let text = text(&output.stdout);
+    let lines: Vec<&str> = text.lines().collect();
+    assert_eq!(lines[0], first);
+    let names: Vec<_> =
+        lines[1..].iter().filter_map(|line| line.split_whitespace().next()).collect();
+    assert_eq!(names, ["commit", "target", "features"]);
+    assert!(lines[3].contains("unwind"), "X04 needs it: {}", lines[3]);
 }
 
 #[test]

@@ -1,21 +1,34 @@
 # shellcheck shell=bash
 # Finds what the scripts need, or installs it. To be sourced in the root of the repository.
 #
-#   prerequisites [PROGRAM=PACKAGE]...   cargo, a C compiler, PostgreSQL, and each PROGRAM
-#   postgresql_bin                       prints the directory of initdb, postgres and psql
+#   prerequisites [PROGRAM=PACKAGE]...         cargo, a C compiler, PostgreSQL, and each PROGRAM
+#   build_prerequisites [PROGRAM=PACKAGE]...   the same without PostgreSQL
+#   postgresql_bin                             prints the directory of initdb, postgres and psql
+#   target_directory                           prints where cargo builds
 #   unpack_programs DIRECTORY PACKAGE PROGRAM...   takes programs out of a package, without installing it
 
 createcluster=/etc/postgresql-common/createcluster.conf
 
 prerequisites() {
-    need_cargo
     local -a packages=()
+    if ! postgresql_bin >/dev/null; then
+        packages+=(postgresql postgresql-client)
+    fi
+    find_or_install "$@"
+    postgresql_bin >/dev/null || give_up "no directory has initdb, postgres and psql"
+}
+
+build_prerequisites() {
+    local -a packages=()
+    find_or_install "$@"
+}
+
+# Adds to the packages of whoever calls.
+find_or_install() {
+    need_cargo
     # ring compiles C: a compiler alone, without the C library's headers, is not enough.
     if ! printf '#include <stdio.h>\n' | cc -E -x c - >/dev/null 2>&1; then
         packages+=(gcc libc6-dev)
-    fi
-    if ! postgresql_bin >/dev/null; then
-        packages+=(postgresql postgresql-client)
     fi
     local wanted
     for wanted in "$@"; do
@@ -24,7 +37,6 @@ prerequisites() {
     if ((${#packages[@]})); then
         install_packages "${packages[@]}"
     fi
-    postgresql_bin >/dev/null || give_up "no directory has initdb, postgres and psql"
 }
 
 give_up() {
@@ -211,4 +223,9 @@ install_without_cluster() (
 
 clusters() {
     pg_lsclusters --no-header | awk '{ print $1, $2 }' | sort
+}
+
+target_directory() {
+    cargo metadata --format-version 1 --no-deps --locked |
+        sed -n 's/.*"target_directory":"\([^"]*\)".*/\1/p'
 }

@@ -1,0 +1,87 @@
+//! `pgsvid fetch`.
+
+use std::io::{IsTerminal as _, Write as _};
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use super::{Failure, Settings, load, on_one_thread, say};
+use crate::config::Environment;
+use crate::daemon::{self, Fetched, Publication, telemetry};
+use crate::timing;
+
+/// Back to the line's beginning, and nothing left of what stood there.
+const ERASE_LINE: &str = "\r\x1b[K";
+
+pub(super) fn run(
+    settings: Settings,
+    limit: Duration,
+    environment: &Environment,
+) -> Result<(), Failure> {
+    let mut config = load(settings, environment)?;
+    // It is neither reloaded nor verified.
+    config.rotation.server = None;
+    let log = config.log;
+    let endpoint = config.source.endpoint.to_string();
+    let directory = config.publish.directory.display().to_string();
+    // On a terminal one line says what is being waited for; elsewhere the log does.
+    let terminal = std::io::stderr().is_terminal();
+    let confined = daemon::confine(config)?;
+    let _telemetry = (!terminal).then(|| telemetry::start(log));
+    let (progress, watched) = watch::channel("no answer yet".to_owned());
+    let fetched = on_one_thread(async move {
+        tokio::select! {
+            fetched = daemon::fetch(confined, limit, progress) => fetched,
+            never = show(watched, &endpoint, limit), if terminal => match never {},
+        }
+    });
+    if terminal {
+        // After a success the line has served its time; after a failure it says what was waited for.
+        let end = if fetched.is_ok() { ERASE_LINE } else { "\n" };
+        let _ = write!(std::io::stderr(), "{end}");
+    }
+    let Fetched { material, by } = fetched?;
+    let left = material.not_after().duration_since(timing::now()).unwrap_or_default();
+    let by = match by {
+        Publication::Fresh => "",
+        Publication::Earlier => "  (published earlier, and still young)",
+        Publication::Another => "  (published by the pgsvid that holds the directory)",
+    };
+    say(&format!(
+        "{}  expires in {}  →  {directory}{by}",
+        material.spiffe_id(),
+        timing::roughly(left)
+    ));
+    Ok(())
+}
+
+/// Redraws the line on standard error, once a second and at each change.
+async fn show(
+    mut progress: watch::Receiver<String>,
+    endpoint: &str,
+    limit: Duration,
+) -> std::convert::Infallible {
+    let begun = Instant::now();
+    loop {
+        let what = progress.borrow_and_update().clone();
+        let elapsed = begun.elapsed().as_secs();
+        let limit = humantime::format_duration(limit);
+        let mut line =
+            format!("waiting for an identity from {endpoint} … {what} ({elapsed}s of {limit})");
+        // A line that wraps could not be redrawn in place. A terminal of no width has not told it.
+        let width = rustix::termios::tcgetwinsize(std::io::stderr()).map_or(0, |size| size.ws_col);
+        let most = usize::from(width).checked_sub(1).unwrap_or(usize::MAX);
+        if line.chars().count() > most {
+            line = format!("waiting for an identity … ({elapsed}s of {limit}) {what}");
+        }
+        let line: String = line.chars().take(most).collect();
+        let _ = write!(std::io::stderr(), "{ERASE_LINE}{line}");
+        tokio::select! {
+            () = tokio::time::sleep(Duration::from_secs(1)) => {}
+            changed = progress.changed() => if changed.is_err() {
+                std::future::pending::<()>().await;
+            },
+        }
+    }
+}

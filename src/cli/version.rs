@@ -1,0 +1,39 @@
+//! `pgsvid version`: which program this is, and what it was built from.
+
+use std::env::consts;
+
+/// The commit, told by scripts/build-release. Another build does not know it.
+const COMMIT: Option<&str> = option_env!("PGSVID_BUILD_COMMIT");
+/// The day of that commit, or of `SOURCE_DATE_EPOCH`: a build says the same again whenever it is repeated.
+const DATE: Option<&str> = option_env!("PGSVID_BUILD_DATE");
+
+/// One line for the version, and one for each thing that is known about the build.
+pub(super) fn text() -> String {
+    let origin = match (COMMIT, DATE) {
+        (Some(commit), Some(date)) => format!("{commit}, {date}"),
+        _ => "unknown, since scripts/build-release has not built this".to_owned(),
+    };
+    format!(
+        "pgsvid {}\ncommit    {origin}\ntarget    {}-{}-{}\nfeatures  {}",
+        env!("CARGO_PKG_VERSION"),
+        consts::ARCH,
+        consts::OS,
+        if cfg!(target_env = "musl") { "musl" } else { "gnu" },
+        features().join(", "),
+    )
+}
+
+fn features() -> Vec<&'static str> {
+    [
+        (cfg!(target_feature = "crt-static"), "static"),
+        (cfg!(debug_assertions), "debug"),
+        // `daemon` relies on it to name the task that panicked.
+        (cfg!(panic = "unwind"), "unwind"),
+        (true, "ring"),
+        (true, "landlock"),
+        (true, "seccomp"),
+    ]
+    .into_iter()
+    .filter_map(|(there, name)| there.then_some(name))
+    .collect()
+}
