@@ -17,6 +17,7 @@ use tokio_postgres::tls::{ChannelBinding, TlsConnect, TlsStream};
 
 use crate::material::Material;
 use crate::text::shown;
+use crate::verify;
 
 /// Limit for connecting and for the login.
 const LIMIT: Duration = Duration::from_secs(5);
@@ -62,7 +63,7 @@ pub(super) enum Outcome {
 pub(super) async fn attempt(login: &Login<'_>) -> (Outcome, Option<IpAddr>) {
     let mut last = Outcome::Unreachable("there is no address to connect to".to_owned());
     for host in login.hosts {
-        let stream = match timeout(LIMIT, TcpStream::connect((host.as_str(), login.port))).await {
+        let stream = match timeout(LIMIT, verify::connect(host, login.port)).await {
             Ok(Ok(stream)) => stream,
             Ok(Err(error)) => {
                 last = Outcome::Unreachable(format!("{host}:{}: {error}", login.port));

@@ -2,8 +2,10 @@
 
 use std::fmt;
 use std::io;
-use std::net::{IpAddr, ToSocketAddrs as _};
+use std::net::IpAddr;
 use std::str::FromStr;
+
+use super::names::look_up;
 
 /// Where to look.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -70,7 +72,7 @@ impl Target {
             known if known.iter().all(|host| is_address(host)) => {
                 known.iter().filter_map(|host| host.parse().ok()).collect()
             }
-            _ => (host.as_str(), port).to_socket_addrs()?.map(|found| found.ip()).collect(),
+            _ => look_up(&host)?,
         };
         Ok(Self::Resolved(host, found, port))
     }

@@ -6,6 +6,7 @@
 mod address;
 mod handshake;
 mod judge;
+mod names;
 mod probe;
 mod ssl_request;
 
@@ -13,7 +14,7 @@ use std::time::{Duration, SystemTime};
 
 pub use address::{InvalidTarget, Target, addresses};
 pub use judge::{Expected, Verdict, judge};
-pub use probe::{ask, probe};
+pub use probe::{ask, connect, probe};
 
 use crate::material::Certificate;
 

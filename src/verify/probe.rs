@@ -1,6 +1,7 @@
 //! One probe: connect, ask for TLS, shake hands, over the first address that answers.
 
 use std::io;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::task::Poll;
 
@@ -10,6 +11,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::address::is_address;
 use super::handshake::{self, Goodbye};
+use super::names::look_up;
 use super::ssl_request::{self, Reply};
 use super::{Answer, Facts, LIMIT};
 
@@ -54,8 +56,18 @@ pub(super) async fn probe_addresses(hosts: &[String], port: u16) -> Facts {
     probe(&addresses, port).await
 }
 
-async fn connect(host: &str, port: u16) -> io::Result<TcpStream> {
-    let stream = TcpStream::connect((host, port)).await?;
+/// Connects to a host: an address, or a name that is looked up.
+pub async fn connect(host: &str, port: u16) -> io::Result<TcpStream> {
+    let stream = match host.parse::<IpAddr>() {
+        Ok(address) => TcpStream::connect((address, port)).await?,
+        Err(_) => {
+            let name = host.to_owned();
+            let found = tokio::task::spawn_blocking(move || look_up(&name)).await??;
+            let found: Vec<SocketAddr> =
+                found.into_iter().map(|host| (host, port).into()).collect();
+            TcpStream::connect(&found[..]).await?
+        }
+    };
     stream.set_nodelay(true)?;
     Ok(stream)
 }
