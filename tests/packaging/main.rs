@@ -3,6 +3,9 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
+mod compose;
+mod engine;
+mod image;
 mod machine;
 mod package;
 mod program;
