@@ -60,7 +60,9 @@ fn pg_hba_and_pg_ident_are_read_as_postgresql_reads_them() {
         mappings += views.mappings.unwrap_or_default().len();
         refused += views.bad.len();
     }
-    assert!(rules > 50 && mappings > 100 && refused > 100, "{rules} {mappings} {refused}");
+    // PostgreSQL 14 has no view of pg_ident.conf.
+    let has_mappings = mappings > 100 || cluster.version() < 15;
+    assert!(rules > 50 && has_mappings && refused > 100, "{rules} {mappings} {refused}");
 }
 
 #[track_caller]

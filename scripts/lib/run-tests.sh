@@ -1,0 +1,40 @@
+# shellcheck shell=bash
+# Runs tests and counts them. To be sourced in the root of the repository.
+#
+#   run_tests ARGUMENT...   cargo test; sets `passed`, and fails where nothing ran or something was skipped
+#   fail LINE...            says why, and fails
+#   duration SECONDS        prints them for people
+
+# One run shows all that fails. What the tests print is shown, because some of them measure; a test
+# that says "skipped:" is one that found a reason not to test.
+run_tests() {
+    local status=0
+    cargo test --locked --no-fail-fast "$@" -- --show-output 2>&1 | tee "$log" || status=$?
+    passed=$(sum 'passed')
+    if ((status != 0)); then
+        return "$status"
+    fi
+    if ((passed == 0)); then
+        fail 'no test ran' || return
+    fi
+    if (($(sum 'ignored') > 0)) || grep -q 'skipped:' "$log"; then
+        fail '' 'a skipped test is a failure:' "$(grep -E '\.\.\. ignored|skipped:' "$log")"
+    fi
+}
+
+sum() {
+    sed -n "s/^test result: .* \([0-9]*\) $1;.*/\1/p" "$log" | awk '{ n += $1 } END { print n + 0 }'
+}
+
+fail() {
+    printf '%s\n' "$@" >&2
+    return 1
+}
+
+duration() {
+    if (($1 < 60)); then
+        printf '%ds' "$1"
+    else
+        printf '%dm %02ds' $(($1 / 60)) $(($1 % 60))
+    fi
+}
