@@ -65,6 +65,10 @@ impl FromStr for LogLevel {
     }
 }
 
+/// How many lines may wait for a reader. Room for each is taken at the start, 32 bytes a line: the library's own 128,000
+/// would be four megabytes, and a rotation has a handful of lines.
+const QUEUE: usize = 1024;
+
 /// Writes what is still queued when dropped.
 pub struct Telemetry {
     _worker: WorkerGuard,
@@ -73,8 +77,11 @@ pub struct Telemetry {
 /// Starts logging, once in a process.
 #[must_use]
 pub fn start(settings: Settings) -> Telemetry {
-    let (writer, worker) =
-        NonBlockingBuilder::default().lossy(true).thread_name("log").finish(std::io::stderr());
+    let (writer, worker) = NonBlockingBuilder::default()
+        .lossy(true)
+        .buffered_lines_limit(QUEUE)
+        .thread_name("log")
+        .finish(std::io::stderr());
     // Dependencies speak up only when something is wrong: their text may hold what servers sent.
     let LogLevel(level) = settings.level;
     let filter = Targets::new()

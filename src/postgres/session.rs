@@ -160,6 +160,12 @@ impl Session {
         self.rows(statement).await.map(drop)
     }
 
+    /// Whether the connection still stands, as far as is known here.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        !self.client.is_closed()
+    }
+
     /// Ends the session and waits until the server has been told.
     pub async fn close(self) {
         let Self { client, connection } = self;

@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 pub use authorities::{ExtraAuthorities, UnreadableAuthorities};
-use consumer::Consumer;
+use consumer::{Consumer, Login};
 use waiting::{asked_after, changed_after, grace, touched_after};
 
 use crate::diagnose::PublishedPaths;
@@ -171,7 +171,7 @@ impl Rotation {
                         self.rotate(&stop).await?;
                     }
                 }
-                () = Consumer::mended(self.consumer.as_mut()) => self.hand_over(None, &stop).await?,
+                () = Consumer::mended(self.consumer.as_mut()) => self.hand_over(None, None, &stop).await?,
                 () = waiting::until(next) => self.on_timer(&stop).await?,
             }
         }
@@ -196,7 +196,7 @@ impl Rotation {
                 self.wanted = Some(Arc::new(material));
                 self.published();
                 if as_configured {
-                    self.hand_over(None, stop).await?;
+                    self.hand_over(None, None, stop).await?;
                 } else {
                     // A link is missing, or modes, group or companions are configured otherwise than then.
                     self.rotate(stop).await?;
@@ -241,11 +241,15 @@ impl Rotation {
         let begun = Instant::now();
         self.begun = Some(begun);
         self.not_before = begun + SHORTEST_INTERVAL;
-        let outcome = {
+        // A volume that is full, or worse, makes PostgreSQL open no session at each try.
+        let consumer = self.consumer.as_ref().filter(|_| self.publish_again.is_none());
+        let login = consumer.map(Consumer::begin_login);
+        let publication = {
             let material = Arc::clone(&material);
-            self.with_publisher(move |publisher| publisher.publish(&material, &authorities)).await?
+            self.with_publisher(move |publisher| publisher.publish(&material, &authorities))
         };
-        match outcome {
+        let (outcome, login) = Login::beside(login, publication).await;
+        match outcome? {
             Ok(published) => {
                 let took = begun.elapsed();
                 for name in &published.taken_over {
@@ -258,7 +262,7 @@ impl Rotation {
                 self.said = None;
                 self.generation += 1;
                 self.published();
-                self.hand_over(Some(took), stop).await?;
+                self.hand_over(login, Some(took), stop).await?;
                 // The generation before stays in any case: it is the last good set until this one is verified.
                 self.with_publisher(|publisher| publisher.sweep(timing::now())).await?;
             }
@@ -314,9 +318,11 @@ impl Rotation {
         self.rotate(stop).await
     }
 
-    /// Reload and verification of what is published; `took` is how long its publication took, if it is new.
+    /// Reload and verification of what is published; `took` is how long its publication took, if it is new, and `login`
+    /// a session that is being opened already.
     async fn hand_over(
         &mut self,
+        login: Option<Login>,
         took: Option<Duration>,
         stop: &CancellationToken,
     ) -> Result<(), Error> {
@@ -327,7 +333,7 @@ impl Rotation {
         if let Some(consumer) = &mut self.consumer {
             let authorities = self.authorities.certificates();
             let routine = consumer.is_settled() && took.is_none();
-            let attempt = consumer.attempt(&material, authorities, took.is_some());
+            let attempt = consumer.attempt(&material, authorities, took.is_some(), login);
             let attempt = tokio::select! {
                 attempt = attempt => attempt,
                 () = grace(stop) => return Ok(()),
@@ -369,7 +375,7 @@ impl Rotation {
         if !intact && self.status.borrow().published.is_some() && self.publish_again.is_none() {
             return self.restore(stop).await;
         }
-        self.hand_over(None, stop).await
+        self.hand_over(None, None, stop).await
     }
 
     /// Files are written and synced on a thread that may block.

@@ -1,58 +1,58 @@
-//! One SQL session: what the server's settings are, and the reload.
+//! The part of an attempt that takes SQL: the reload, and what the server says of itself.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::{ASKING, Consumer, SIGNAL_AGAIN};
+use super::session::{self, Login, Told};
+use super::{ASKING, Consumer, Reload, SIGNAL_AGAIN, Seen};
 use crate::diagnose::{self, Files};
 use crate::postgres::{self, Session, TlsSettings};
+use crate::reload;
 use crate::rotation::report;
-use crate::{reload, timing};
 
 impl Consumer {
-    /// One session: what the server's settings are, and the reload.
-    pub(super) async fn reload(&mut self, life: Duration) -> (bool, Option<postgres::Error>) {
-        match self.session(life).await {
-            Ok(reloaded) => (reloaded, None),
-            Err(error) => (false, Some(error)),
-        }
-    }
-
-    async fn session(&mut self, life: Duration) -> Result<bool, postgres::Error> {
+    /// One session: the reload, and what the server's settings are.
+    pub(super) async fn reload(
+        &mut self,
+        login: Option<Login>,
+        life: Duration,
+    ) -> Result<Reload, postgres::Error> {
         self.pulse.step(ASKING, postgres::LIMIT);
-        let session = Session::connect(&self.server.session).await?;
-        let outcome = self.use_session(&session, life).await;
+        let session = Login::finish(login, &self.server.session).await?;
+        // Where to look is known from before: nothing else has to be known first.
+        if self.owes_reload && self.known.is_some() {
+            if let Err(error) = self.signal(&session).await {
+                self.pulse.step(ASKING, postgres::LIMIT);
+                session.close().await;
+                return Err(error);
+            }
+            return Ok(Reload { signalled: true, unasked: Some(session) });
+        }
+        let outcome = self.ask_and_reload(&session, life).await;
         self.pulse.step(ASKING, postgres::LIMIT);
         session.close().await;
-        outcome
+        outcome.map(|signalled| Reload { signalled, unasked: None })
     }
 
-    async fn use_session(
+    async fn ask_and_reload(
         &mut self,
         session: &Session,
         life: Duration,
     ) -> Result<bool, postgres::Error> {
-        self.pulse.step(ASKING, postgres::LIMIT);
-        let settings = session.tls_settings().await?;
-        let files = self.files(&settings);
-        self.tell_concerns(&settings, &files);
-        if settings.may_read_errors {
-            self.pulse.step(ASKING, postgres::LIMIT);
-            let errors = session.file_errors().await?;
-            if errors != self.file_errors {
-                report::file_errors(&errors);
-                self.file_errors = errors;
-            }
-        }
-        if settings.may_read_stats {
-            self.pulse.step(ASKING, postgres::LIMIT);
-            self.sessions = Some((timing::now(), session.session_counts(life).await?));
-        }
-        self.known = Some(settings.clone());
-        if !self.owes_reload && (self.is_settled() || !self.has_news(&files, &settings)) {
+        self.pulse.step(ASKING, session::LONGEST);
+        let told = session::ask(session, life).await?;
+        let seen = self.take_note(told);
+        if !self.owes_reload && (self.is_settled() || !self.has_news(&seen)) {
             return Ok(false);
         }
+        self.signal(session).await?;
+        self.signalled = Some((Instant::now(), Some(seen)));
+        Ok(true)
+    }
+
+    /// SIGHUP. What the server's files and settings were then is still to be noted.
+    async fn signal(&mut self, session: &Session) -> Result<(), postgres::Error> {
         if self.owes_role_map {
             self.try_role_map(session).await?;
         }
@@ -60,8 +60,26 @@ impl Consumer {
         reload::postgres::reload(session).await?;
         self.owes_reload = false;
         self.owes_role_map = false;
-        self.signalled = Some((Instant::now(), Some((files, settings))));
-        Ok(true)
+        self.signalled = Some((Instant::now(), None));
+        Ok(())
+    }
+
+    /// Says what is new in what the server says of itself, and keeps it.
+    pub(super) fn take_note(&mut self, told: Told) -> Seen {
+        let Told { settings, file_errors, sessions } = told;
+        let files = self.files(&settings);
+        self.tell_concerns(&settings, &files);
+        if let Some(errors) = file_errors.filter(|errors| *errors != self.file_errors) {
+            report::file_errors(&errors);
+            self.file_errors = errors;
+        }
+        self.sessions = sessions.or_else(|| self.sessions.take());
+        self.known = Some(settings.clone());
+        let seen = (files, settings);
+        if let Some((_, unseen @ None)) = &mut self.signalled {
+            *unseen = Some(seen.clone());
+        }
+        seen
     }
 
     /// A map with an expression that PostgreSQL cannot compile is not read, and the one before stays in force.
@@ -79,10 +97,9 @@ impl Consumer {
     }
 
     /// Whether another SIGHUP may do what the last one did not.
-    fn has_news(&self, files: &Files, settings: &TlsSettings) -> bool {
-        self.signalled.as_ref().is_none_or(|(at, seen)| {
-            at.elapsed() >= SIGNAL_AGAIN
-                || seen.as_ref().is_none_or(|seen| (&seen.0, &seen.1) != (files, settings))
+    fn has_news(&self, now: &Seen) -> bool {
+        self.signalled.as_ref().is_none_or(|(at, then)| {
+            at.elapsed() >= SIGNAL_AGAIN || then.as_ref().is_none_or(|then| then != now)
         })
     }
 

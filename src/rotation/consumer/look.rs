@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::{ASKING, Consumer};
+use super::{ASKING, Consumer, session};
 use crate::diagnose::{self, Files, Finding};
 use crate::postgres::{self, Session, TlsSettings};
 use crate::rotation::Server;
@@ -10,12 +10,17 @@ use crate::verify::{self, Facts};
 use crate::{survey, watching};
 
 impl Consumer {
-    /// The hosts to probe, and `None` if there is nothing to be seen.
-    pub(super) async fn probe(&self) -> Option<Facts> {
+    /// The hosts to probe, and the port; `None` if there is nothing to be seen.
+    pub(super) fn place(&self) -> Option<(Vec<String>, u16)> {
         let known = self.known.as_ref().map(|known| (known.listen_addresses.as_str(), known.port));
-        let (hosts, port) = self.server.verify.target.hosts(known, self.server.session.port)?;
+        self.server.verify.target.hosts(known, self.server.session.port)
+    }
+
+    pub(super) async fn probe(&self) -> Option<Facts> {
+        let (hosts, port) = self.place()?;
         let limit = verify::LIMIT * u32::try_from(hosts.len()).unwrap_or(u32::MAX).max(1);
-        self.pulse.step("verifying what PostgreSQL serves", limit);
+        // A session may be asked meanwhile.
+        self.pulse.step("verifying what PostgreSQL serves", limit.max(session::LONGEST));
         Some(self.server.verify.probe(&hosts, port).await)
     }
 

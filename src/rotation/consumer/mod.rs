@@ -3,16 +3,19 @@
 mod ask;
 mod conclude;
 mod look;
+mod session;
 
 use std::collections::{BTreeSet, VecDeque};
 use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
 
+pub(in crate::rotation) use session::Login;
+
 use super::Server;
 use crate::diagnose::{Files, Finding};
 use crate::material::{Certificate, Fingerprint, Material};
-use crate::postgres::{self, Retry, SessionCounts, TlsSettings};
+use crate::postgres::{self, Retry, Session, SessionCounts, TlsSettings};
 use crate::status::Pulse;
 use crate::timing::{self, Backoff};
 use crate::verify::{self, Expected, Facts, Verdict};
@@ -50,7 +53,7 @@ pub(in crate::rotation) struct Consumer {
     /// The last known settings; they tell where to probe while SQL is unavailable.
     known: Option<TlsSettings>,
     /// When the postmaster was last signalled, and what its files and settings were then.
-    signalled: Option<(Instant, Option<(Files, TlsSettings)>)>,
+    signalled: Option<(Instant, Option<Seen>)>,
     /// A publication has not been followed by a reload yet.
     owes_reload: bool,
     /// The server's `pg_ident.conf` was published and no reload of ours has succeeded yet: no probe shows that it was
@@ -83,6 +86,17 @@ pub(in crate::rotation) struct Consumer {
 
 /// What a probe tells one published set from the next by: the leaf and the names of the authorities.
 type Features = (Fingerprint, BTreeSet<Vec<u8>>);
+
+/// The server's files and settings at one moment.
+type Seen = (Files, TlsSettings);
+
+/// What came of a session.
+#[derive(Default)]
+struct Reload {
+    signalled: bool,
+    /// It is open still, to be asked what is new.
+    unasked: Option<Session>,
+}
 
 /// What one attempt has shown.
 pub(in crate::rotation) struct Attempt {
@@ -136,6 +150,11 @@ impl Consumer {
         matches!(self.standing, Standing::Settled)
     }
 
+    /// Begins to log in, for a reload that is to come.
+    pub(in crate::rotation) fn begin_login(&self) -> Login {
+        Login::begin(self.server.session.clone())
+    }
+
     pub(in crate::rotation) fn owes_reload(&self) -> bool {
         self.owes_reload
     }
@@ -170,12 +189,13 @@ impl Consumer {
         }
     }
 
-    /// Reload, if one is owed or of use, and verification.
+    /// Reload, if one is owed or of use, and verification. `login` is a session that is being opened already.
     pub(in crate::rotation) async fn attempt(
         &mut self,
         material: &Material,
         authorities: &[Certificate],
         published: bool,
+        login: Option<Login>,
     ) -> Attempt {
         let because_of_change = std::mem::take(&mut self.changed);
         self.eager = if published { 0 } else { self.eager + u32::from(because_of_change) };
@@ -190,16 +210,32 @@ impl Consumer {
         let begun = Instant::now();
         // A set that is known to be served needs no session to see whether it still is.
         let routine = self.is_settled() && !self.owes_reload && self.known.is_some();
-        let (reloaded, sql) = if routine { (false, None) } else { self.reload(life).await };
-        let reload = reloaded.then(|| begun.elapsed());
+        let reload = if routine { Ok(Reload::default()) } else { self.reload(login, life).await };
+        let (Reload { signalled, unasked }, sql) =
+            reload.map_or_else(|error| (Reload::default(), Some(error)), |reload| (reload, None));
+        let reload = signalled.then(|| begun.elapsed());
 
         let begun = Instant::now();
-        let facts = self.probe().await;
+        let asked = async {
+            let session = unasked?;
+            let told = session::ask(&session, life).await.ok();
+            session.close().await;
+            told
+        };
+        let probed = async { (self.probe().await, begun.elapsed()) };
+        let ((mut facts, verify), told) = tokio::join!(probed, asked);
+        if let Some(told) = told {
+            let place = self.place();
+            self.take_note(told);
+            // It listens elsewhere since it was last asked.
+            if self.place() != place {
+                facts = self.probe().await;
+            }
+        }
         let verdict = match &facts {
             Some(facts) => verify::judge(facts, &expected, timing::now()),
             None => Verdict::Unverifiable,
         };
-        let verify = begun.elapsed();
         let features = (expected.leaf, expected.authorities);
         let facts = facts.unwrap_or_else(nowhere);
         let mut attempt =

@@ -32,6 +32,15 @@ impl Directory {
         directory
     }
 
+    /// The same elsewhere, such as on another file system. What a process that is killed has made there stays.
+    pub fn below(parent: &Path) -> Self {
+        let made = tempfile::Builder::new().prefix("pgsvid-").tempdir_in(parent);
+        let directory = Self { path: made.expect("makes a temporary directory").keep() };
+        fs::set_permissions(&directory.path, Permissions::from_mode(0o755)).expect("sets a mode");
+        own(&directory.path, Account::server().uid(), Account::server().gid());
+        directory
+    }
+
     /// Its absolute path.
     pub fn path(&self) -> &Path {
         &self.path

@@ -62,6 +62,14 @@ impl SetupBuilder {
         self
     }
 
+    /// Publishes to that directory.
+    #[must_use]
+    pub fn files(mut self, files: Directory) -> Self {
+        self.cluster = self.cluster.tls_files(files.path());
+        self.files = files;
+        self
+    }
+
     /// Starts the agent, and makes the server without starting it.
     #[track_caller]
     pub fn create(self) -> Setup {

@@ -1,0 +1,87 @@
+//! The SQL session of a rotation. Logging in takes PostgreSQL longer than anything else that is asked of it, so it begins
+//! while the files are still being written and synced; what is not needed for the reload is asked while a handshake
+//! already proves it.
+
+use std::pin::pin;
+use std::time::{Duration, SystemTime};
+
+use tokio::task::JoinHandle;
+use tokio::time::sleep;
+
+use crate::postgres::{self, Error, Session, SessionCounts, TlsSettings};
+use crate::timing;
+
+/// How long an open session may wait for files that are being written: it holds up a smart shutdown.
+const IDLE: Duration = Duration::from_secs(1);
+
+/// How long it may take to ask, and to leave: three statements and a farewell.
+pub(super) const LONGEST: Duration = postgres::LIMIT.saturating_mul(4);
+
+/// A login that has begun. Dropped, it is given up, and a session that is open by then is closed.
+pub(in crate::rotation) struct Login(JoinHandle<Result<Session, Error>>);
+
+impl Login {
+    /// Begins to log in.
+    pub(in crate::rotation) fn begin(settings: postgres::Settings) -> Self {
+        Self(tokio::spawn(async move { Session::connect(&settings).await }))
+    }
+
+    /// Does the work while the login goes on; returns what came of it, and the login unless it had to wait too long.
+    pub(in crate::rotation) async fn beside<T>(
+        login: Option<Self>,
+        work: impl Future<Output = T>,
+    ) -> (T, Option<Self>) {
+        let mut work = pin!(work);
+        tokio::select! {
+            biased;
+            done = &mut work => return (done, login),
+            () = sleep(IDLE) => drop(login),
+        }
+        (work.await, None)
+    }
+
+    /// The session. One that was begun before the server was there, or was lost since, is tried anew.
+    pub(super) async fn finish(
+        login: Option<Self>,
+        settings: &postgres::Settings,
+    ) -> Result<Session, Error> {
+        if let Some(mut login) = login
+            && let Ok(outcome) = (&mut login.0).await
+        {
+            match outcome {
+                Ok(session) if session.is_open() => return Ok(session),
+                Ok(_) | Err(Error::NotRunning) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Session::connect(settings).await
+    }
+}
+
+impl Drop for Login {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// What the server says of itself.
+pub(super) struct Told {
+    pub(super) settings: TlsSettings,
+    /// Errors in the files that a reload reads, if the role may see them.
+    pub(super) file_errors: Option<Vec<String>>,
+    /// How many sessions there are, if the role may see them.
+    pub(super) sessions: Option<(SystemTime, SessionCounts)>,
+}
+
+/// Asks for whatever the role may know; `life` is that of a leaf.
+pub(super) async fn ask(session: &Session, life: Duration) -> Result<Told, Error> {
+    let settings = session.tls_settings().await?;
+    let file_errors =
+        if settings.may_read_errors { Some(session.file_errors().await?) } else { None };
+    let sessions = if settings.may_read_stats {
+        Some((timing::now(), session.session_counts(life).await?))
+    } else {
+        None
+    };
+    Ok(Told { settings, file_errors, sessions })
+}
