@@ -1,0 +1,145 @@
+//! From the agent's push to the first handshake that shows the new leaf.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::competitors::{self, Competitor, Floor, Script, WithPgsvid, psql};
+use crate::handshake::rest;
+use crate::load::{Idle, Storm, make_role};
+use crate::machine::file_system;
+use crate::plot::{Strip, strips};
+use crate::report::{Report, row};
+use crate::sample::{Sample, figure};
+use crate::settings::Settings;
+
+/// How many rotations in a row each has where a storm has to be begun for it.
+const BLOCK: usize = 10;
+/// Before each turn, for what the one before has left to do.
+const PAUSE: Duration = Duration::from_millis(15);
+
+/// What else PostgreSQL has to do meanwhile.
+#[derive(Clone, Copy)]
+enum Load {
+    Idle(usize),
+    Storm,
+}
+
+impl Load {
+    fn name(self) -> String {
+        match self {
+            Self::Idle(count) => format!("{count} idle sessions"),
+            Self::Storm => "8 clients that connect again and again".to_owned(),
+        }
+    }
+}
+
+pub(crate) fn measure(settings: &Settings) -> Report {
+    let mut report = Report::default();
+    for parent in [std::env::temp_dir(), PathBuf::from("/dev/shm")] {
+        let medium = file_system(&parent);
+        let mut field = field(settings, &parent);
+        for competitor in &field {
+            make_role(&competitor.setup().cluster);
+        }
+        let mut plotted = Vec::new();
+        for load in [Load::Idle(0), Load::Idle(90), Load::Storm] {
+            let often = settings.often(200, 3);
+            let samples = run(&mut field, load, often);
+            table(&mut report, &medium, load, &field, &samples);
+            let names = field.iter().map(|competitor| competitor.name());
+            plotted.extend(names.zip(samples).map(|(name, sample)| Strip {
+                group: load.name(),
+                name: name.to_owned(),
+                sample,
+            }));
+        }
+        let title = format!("Milliseconds from the agent's push to the proof, files on {medium}");
+        settings.keep(&format!("latency-{medium}.svg"), &strips(&title, &plotted));
+    }
+    report
+}
+
+/// Everybody who takes part, each with a PostgreSQL and an agent of its own.
+fn field(settings: &Settings, parent: &Path) -> Vec<Box<dyn Competitor>> {
+    let setup = || competitors::setup(settings, parent);
+    let (wrapper, itself) = psql();
+    let script = |name, psql: &Path| {
+        Box::new(Script::start(settings, setup(), name, &psql.display().to_string()))
+    };
+    vec![
+        Box::new(Floor::start(setup(), false)),
+        Box::new(Floor::start(setup(), true)),
+        Box::new(WithPgsvid::start(setup())),
+        script("script, psql itself", &itself),
+        script("script, Debian's psql", &wrapper),
+    ]
+}
+
+fn run(field: &mut [Box<dyn Competitor>], load: Load, often: usize) -> Vec<Sample> {
+    let mut samples = vec![Sample::default(); field.len()];
+    match load {
+        Load::Idle(count) => {
+            let open =
+                |competitor: &Box<dyn Competitor>| Idle::open(&competitor.setup().cluster, count);
+            let _sessions: Vec<_> = field.iter().map(open).collect();
+            for _ in 0..often {
+                for (competitor, sample) in field.iter_mut().zip(&mut samples) {
+                    turn(&mut **competitor, sample);
+                }
+            }
+        }
+        Load::Storm => {
+            for begun in (0..often).step_by(BLOCK) {
+                for (competitor, sample) in field.iter_mut().zip(&mut samples) {
+                    let setup = competitor.setup();
+                    let script = setup.other.write("one.sql", "SELECT 1;\n", 0o644);
+                    let _storm = Storm::start(&setup.cluster, &script);
+                    for _ in begun..often.min(begun + BLOCK) {
+                        turn(&mut **competitor, sample);
+                    }
+                }
+            }
+        }
+    }
+    samples
+}
+
+fn turn(competitor: &mut dyn Competitor, sample: &mut Sample) {
+    let svid = competitors::issue(competitor.setup());
+    rest(PAUSE);
+    sample.time(competitor.rotate(&svid));
+}
+
+fn table(
+    report: &mut Report,
+    medium: &str,
+    load: Load,
+    field: &[Box<dyn Competitor>],
+    samples: &[Sample],
+) {
+    report.say(&format!("Files on {medium}, {}:", load.name()));
+    let synced = &samples[1];
+    let rows: Vec<_> = field
+        .iter()
+        .zip(samples)
+        .map(|(competitor, sample)| {
+            let mut row = row(competitor.name(), sample);
+            for floor in [&samples[0], synced] {
+                row.push(figure(sample.median() / floor.median()));
+                row.push(figure(sample.p99() / floor.p99()));
+            }
+            row
+        })
+        .collect();
+    let head = [
+        "",
+        "median ms",
+        "p99 ms",
+        "n",
+        "median × floor",
+        "p99 × floor",
+        "median × floor with fsync",
+        "p99 × floor with fsync",
+    ];
+    report.table(&head, &rows);
+}
