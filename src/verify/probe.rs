@@ -58,15 +58,13 @@ pub(super) async fn probe_addresses(hosts: &[String], port: u16) -> Facts {
 
 /// Connects to a host: an address, or a name that is looked up.
 pub async fn connect(host: &str, port: u16) -> io::Result<TcpStream> {
-    let stream = match host.parse::<IpAddr>() {
-        Ok(address) => TcpStream::connect((address, port)).await?,
-        Err(_) => {
-            let name = host.to_owned();
-            let found = tokio::task::spawn_blocking(move || look_up(&name)).await??;
-            let found: Vec<SocketAddr> =
-                found.into_iter().map(|host| (host, port).into()).collect();
-            TcpStream::connect(&found[..]).await?
-        }
+    let stream = if let Ok(address) = host.parse::<IpAddr>() {
+        TcpStream::connect((address, port)).await?
+    } else {
+        let name = host.to_owned();
+        let found = tokio::task::spawn_blocking(move || look_up(&name)).await??;
+        let found: Vec<SocketAddr> = found.into_iter().map(|host| (host, port).into()).collect();
+        TcpStream::connect(&found[..]).await?
     };
     stream.set_nodelay(true)?;
     Ok(stream)

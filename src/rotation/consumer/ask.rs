@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::session::{self, Login, Told};
+use super::login::{self, Login, Told};
 use super::{ASKING, Consumer, Reload, SIGNAL_AGAIN, Seen};
 use crate::diagnose::{self, Files};
 use crate::postgres::{self, Session, TlsSettings};
@@ -40,8 +40,8 @@ impl Consumer {
         session: &Session,
         life: Duration,
     ) -> Result<bool, postgres::Error> {
-        self.pulse.step(ASKING, session::LONGEST);
-        let told = session::ask(session, life).await?;
+        self.pulse.step(ASKING, login::LONGEST);
+        let told = login::ask(session, life).await?;
         let seen = self.take_note(told);
         if !self.owes_reload && (self.is_settled() || !self.has_news(&seen)) {
             return Ok(false);

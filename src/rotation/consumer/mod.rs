@@ -2,15 +2,15 @@
 
 mod ask;
 mod conclude;
+mod login;
 mod look;
-mod session;
 
 use std::collections::{BTreeSet, VecDeque};
 use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
 
-pub(in crate::rotation) use session::Login;
+pub(in crate::rotation) use login::Login;
 
 use super::Server;
 use crate::diagnose::{Files, Finding};
@@ -218,7 +218,7 @@ impl Consumer {
         let begun = Instant::now();
         let asked = async {
             let session = unasked?;
-            let told = session::ask(&session, life).await.ok();
+            let told = login::ask(&session, life).await.ok();
             session.close().await;
             told
         };
