@@ -14,6 +14,8 @@ use std::time::Duration;
 
 use test_support::{LIMIT, Pgsvid, Process, Setup, eventually};
 
+/// Another binary than the one that is tested.
+const BINARY: &str = "COST_BINARY";
 /// How many daemons of each kind are started, and for how many seconds their wake-ups are counted.
 const SAMPLES: &str = "COST_SAMPLES";
 const SECONDS: &str = "COST_SECONDS";
@@ -24,7 +26,8 @@ const MOST: i64 = 1024;
 
 #[test]
 fn the_listener_costs_less_than_a_mebibyte_and_wakes_nobody() {
-    let setup = Setup::new(env!("CARGO_BIN_EXE_pgsvid"));
+    let binary = std::env::var(BINARY);
+    let setup = Setup::new(binary.as_deref().unwrap_or(env!("CARGO_BIN_EXE_pgsvid")));
     let socket = setup.other.join("status.sock");
     // The first publishes, and lets PostgreSQL start; the others find what it has left.
     drop(setup.start());
