@@ -45,9 +45,10 @@ install_kustomize() {
 install_schemas() {
     local venv=$kubernetes_directory/venv
     rm -rf "$venv"
+    # Debian has a python3 without it.
+    python3 -c 'import ensurepip' 2>/dev/null || install_packages python3-venv
     printf 'Installing the schemas of Kubernetes …\n' >&2
-    python3 -m venv "$venv" ||
-        give_up "python3 cannot make virtual environments" "apt-get install python3-venv"
+    python3 -m venv "$venv" || give_up "python3 -m venv $venv has failed"
     "$venv/bin/pip" install --quiet --disable-pip-version-check --no-compile \
         "kubernetes-validate==$schemas_version" ||
         give_up "kubernetes-validate $schemas_version cannot be installed"
