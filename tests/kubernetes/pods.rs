@@ -62,7 +62,7 @@ fn the_pods_of_the_examples_start_serve_and_rotate() {
         });
         eventually(LIMIT, "PostgreSQL is proven to serve it", || passes("readinessProbe"));
         let asked = sidecar.exec(&words("/pgsvid status"));
-        assert!(said(&asked).starts_with("ready        current, spiffe://"), "{}", said(&asked));
+        assert!(said(&asked).starts_with("current      spiffe://"), "{}", said(&asked));
         assert_rules_are_taken(&postgres_container);
 
         // The client: init container, then sidecar, then application.
@@ -96,7 +96,7 @@ fn the_pods_of_the_examples_start_serve_and_rotate() {
         // Metrics are at the pod's address, for whom the NetworkPolicy lets.
         let address = format!("{}:9809", database.address);
         let asked = application.inside(PGSVID, &["status", "--socket", &address]);
-        assert!(asked.starts_with("ready "), "{asked}");
+        assert!(asked.starts_with("current "), "{asked}");
         assert!(passes("livenessProbe") && passes("readinessProbe") && is_up());
 
         // A pod that ends: PostgreSQL first, by its image's signal, then the sidecar.
