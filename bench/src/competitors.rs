@@ -99,7 +99,7 @@ impl Competitor for WithPgsvid {
 pub(crate) struct Script {
     setup: Setup,
     name: &'static str,
-    script: Program,
+    running: Program,
     _helper: Program,
     hand: Hand,
 }
@@ -131,7 +131,7 @@ impl Script {
             ],
         );
         script.wait_for_text(LIMIT, "Watches established");
-        Self { setup, name, script, _helper: helper, hand: Hand::new() }
+        Self { setup, name, running: script, _helper: helper, hand: Hand::new() }
     }
 }
 
@@ -145,11 +145,11 @@ impl Competitor for Script {
     }
 
     fn rotate(&mut self, svid: &Svid) -> Duration {
-        let mark = self.script.mark();
+        let mark = self.running.mark();
         let begun = Instant::now();
         push(&self.setup, svid);
         // It verifies nothing, so that is done for it as soon as psql has answered.
-        self.script.wait_after(mark, LIMIT, |line| line == "t");
+        self.running.wait_after(mark, LIMIT, |line| line == "t");
         self.hand.until_shown(&self.setup.cluster, svid.leaf());
         begun.elapsed()
     }

@@ -33,7 +33,7 @@ pub(crate) fn measure(settings: &Settings) -> Report {
     rest(quiet);
     rows.push(state(&format!("after {rotations} rotations"), &pgsvid));
     let mut report = Report::default();
-    let head = ["", "resident MiB", "private MiB", "anonymous MiB", "threads", "descriptors"];
+    let head = ["", "resident MiB", "private MiB", "threads", "descriptors"];
     report.table(&head, &rows);
     report.say(&format!(
         "The binary has {} MB; {}.",
@@ -48,9 +48,9 @@ pub(crate) fn measure(settings: &Settings) -> Report {
 
 fn state(name: &str, pgsvid: &WithPgsvid) -> Vec<String> {
     let process = pgsvid.program().process();
-    let Memory { resident, private, anonymous, .. } = memory(process.0);
+    let Memory { resident, private, .. } = memory(process.0);
     let mut row = vec![name.to_owned()];
-    row.extend([resident, private, anonymous].map(|kibibytes| figure(mebibytes(kibibytes))));
+    row.extend([resident, private].map(|kibibytes| figure(mebibytes(kibibytes))));
     row.extend([process.threads().len(), process.descriptors()].map(|count| count.to_string()));
     row
 }

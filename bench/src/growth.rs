@@ -26,6 +26,9 @@ pub(crate) fn measure(settings: &Settings) -> Report {
     report
 }
 
+/// Makes a message of one kind.
+type Make<'a> = Box<dyn Fn() -> X509svidResponse + 'a>;
+
 /// One larger message after another, taking turns.
 fn messages(settings: &Settings, report: &mut Report) {
     let pgsvid = WithPgsvid::start(competitors::setup(settings, &std::env::temp_dir()));
@@ -34,7 +37,6 @@ fn messages(settings: &Settings, report: &mut Report) {
     let largest = settings.often(1000, 10);
     let others: Vec<Authority> =
         (1..largest).map(|_| Authority::new("example.org", false).expect("an authority")).collect();
-    type Make<'a> = Box<dyn Fn() -> X509svidResponse + 'a>;
     let mut kinds: Vec<(String, Make<'_>)> = Vec::new();
     for size in [1, 10, 100, 300, 1000].into_iter().filter(|size| *size <= largest) {
         let others = &others;
@@ -70,7 +72,7 @@ fn messages(settings: &Settings, report: &mut Report) {
             {
                 sample.push(event[field].as_f64().unwrap_or(f64::NAN));
             }
-            *verdict = event["verdict"].as_str().unwrap_or("refused").to_owned();
+            event["verdict"].as_str().unwrap_or("refused").clone_into(verdict);
         }
     }
     let rows: Vec<_> = kinds

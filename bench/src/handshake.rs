@@ -30,7 +30,7 @@ impl Hand {
     /// Shakes hands until this leaf is shown.
     pub(crate) fn until_shown(&self, cluster: &Cluster, leaf: &[u8]) {
         let deadline = Instant::now() + LIMIT;
-        while !self.shake(cluster).is_some_and(|served| served.leaf.der() == leaf) {
+        while self.shake(cluster).is_none_or(|served| served.leaf.der() != leaf) {
             assert!(Instant::now() < deadline, "the new leaf is never served:\n{}", cluster.log());
         }
     }

@@ -79,9 +79,8 @@ fn run(field: &mut [Box<dyn Competitor>], load: Load, often: usize) -> Vec<Sampl
     let mut samples = vec![Sample::default(); field.len()];
     match load {
         Load::Idle(count) => {
-            let open =
-                |competitor: &Box<dyn Competitor>| Idle::open(&competitor.setup().cluster, count);
-            let _sessions: Vec<_> = field.iter().map(open).collect();
+            let clusters = field.iter().map(|competitor| &competitor.setup().cluster);
+            let _sessions: Vec<_> = clusters.map(|cluster| Idle::open(cluster, count)).collect();
             for _ in 0..often {
                 for (competitor, sample) in field.iter_mut().zip(&mut samples) {
                     turn(&mut **competitor, sample);

@@ -39,8 +39,11 @@ use std::process::ExitCode;
 use report::Report;
 use settings::{Settings, USAGE};
 
+/// Measures one part.
+type Measure = fn(&Settings) -> Report;
+
 /// The parts, by name, in the order in which `all` takes them.
-const PARTS: [(&str, fn(&Settings) -> Report); 6] = [
+const PARTS: [(&str, Measure); 6] = [
     ("latency", latency::measure),
     ("start", start::measure),
     ("footprint", footprint::measure),

@@ -8,10 +8,8 @@ use std::time::Duration;
 pub(crate) struct Memory {
     /// All pages that are mapped and present.
     pub(crate) resident: u64,
-    /// Those that no other process has.
+    /// Those that no other process can share: heap, stacks, and what was written of the program's data.
     pub(crate) private: u64,
-    /// Those that belong to no file: heap, stacks, and what was written of the program's data.
-    pub(crate) anonymous: u64,
     /// Resident, each page divided by how many processes have it.
     pub(crate) share: u64,
 }
@@ -25,8 +23,8 @@ pub(crate) fn memory(pid: u32) -> Memory {
     };
     Memory {
         resident: field("Rss:"),
-        private: field("Private_Clean:") + field("Private_Dirty:"),
-        anonymous: field("Anonymous:"),
+        // Not Private_Clean: pages of the program's file, as long as it runs only once.
+        private: field("Private_Dirty:"),
         share: field("Pss:"),
     }
 }
