@@ -60,7 +60,11 @@ fn files_that_postgresql_refuses() {
         admin(&setup.cluster, &format!("ALTER SYSTEM SET {setting} = '{}'", path.display()));
         let mark = setup.cluster.log_mark();
         setup.cluster.sighup();
-        symptom(words, &setup.cluster.wait_for_log(mark, LIMIT, words));
+        // What is wrong with half a certificate, OpenSSL's versions word differently.
+        let wanted = if file == "cut.pem" { "cut.pem\": " } else { words };
+        let logged = setup.cluster.wait_for_log(mark, LIMIT, wanted);
+        let words = if logged.contains("short header") { "short header" } else { words };
+        symptom(words, &logged);
         // As a superuser it also sees what overrides the configuration file.
         let checked = check(&setup, &["--user", "postgres"]);
         checked.fails(cause);
