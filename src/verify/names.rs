@@ -1,7 +1,7 @@
 //! Names to addresses, by the C library: /etc/hosts, DNS, and whatever else the machine has.
 
 use std::io;
-use std::net::{IpAddr, ToSocketAddrs as _};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, ToSocketAddrs as _};
 
 /// What the C library asks without a plug-in (`nss(5)`).
 const BUILT_IN: [&str; 2] = ["files", "dns"];
@@ -53,6 +53,10 @@ fn known(host: &str, hosts: &str) -> Option<Vec<IpAddr>> {
             words.any(|name| name.eq_ignore_ascii_case(host)).then_some(address)
         })
         .collect();
+    // RFC 6761: whatever the file has.
+    if found.is_empty() && host.eq_ignore_ascii_case("localhost") {
+        return Some(vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()]);
+    }
     (!found.is_empty()).then_some(found)
 }
 
@@ -85,6 +89,7 @@ mod tests {
         assert_eq!(of("DB.Example"), Some(vec!["10.0.0.5".to_owned()]));
         assert_eq!(of("192.0.2.1"), Some(vec!["192.0.2.1".to_owned()]));
         assert_eq!(of("other"), None);
+        assert_eq!(known("localhost", "").map(|found| found.len()), Some(2));
     }
 
     #[test]
