@@ -1,9 +1,12 @@
 # shellcheck shell=bash
 # Runs tests and counts them. To be sourced in the root of the repository.
 #
-#   run_tests ARGUMENT...   cargo test; sets `passed`, and fails where nothing ran or something was skipped
+#   run_tests ARGUMENT...   cargo test; sets `passed`, keeps what was printed in the file `log`, which is to be set, and
+#                           fails where nothing ran or something was skipped
 #   fail LINE...            says why, and fails
 #   duration SECONDS        prints them for people
+
+: "${log=}"
 
 # One run shows all that fails. What the tests print is shown, because some of them measure; a test
 # that says "skipped:" is one that found a reason not to test.
