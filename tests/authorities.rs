@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::fs;
 
 use dev_agent::{Authority, Entry, Svid};
-use pgsvid::material::Certificate;
+use pgsvid::material::{Certificate, MOST_EXTRA_NAMES, MOST_NAMES, size_of_names};
 use pgsvid::verify::{self, Answer, Served};
 use test_support::{Cluster, LIMIT, Setup, eventually};
 
@@ -45,6 +45,62 @@ fn w17_a_bundle_that_the_server_does_not_take_is_noticed_and_healed() {
     // Somebody copies the new bundle there, and leaves the reload to pgsvid.
     setup.other.write("ca.pem", setup.agent.svid().bundle_pem(), 0o644);
     pgsvid.current(2);
+}
+
+/// PostgreSQL names all authorities to each client, in a message with little room: with a few more, nobody could connect.
+#[test]
+fn as_many_authorities_as_are_taken_can_be_served_and_more_are_refused() {
+    let setup = Setup::builder(PGSVID)
+        .cluster(|cluster| cluster.hba("hostssl all all 127.0.0.1/32 cert"))
+        .create();
+    let mut extra = as_many_as_fit(MOST_EXTRA_NAMES);
+    let write = |roots: &[Authority]| {
+        let text: String = roots.iter().map(Authority::root_pem).collect();
+        setup.other.write("extra.pem", text, 0o644)
+    };
+    setup.configure(&format!("[files]\nextra_authorities = ['{}']", write(&extra).display()));
+    let pgsvid = setup.start();
+    setup.cluster.sql("postgres", "postgres", "CREATE ROLE client LOGIN");
+
+    let mut message = setup.agent.response();
+    let own = setup.agent.authority();
+    let more = as_many_as_fit(MOST_NAMES - size_of_names(&[certificate(&own)]));
+    message.svids[0].bundle.extend(more.iter().flat_map(Authority::root));
+    setup.agent.push(&message);
+    pgsvid.current(2);
+    login(&setup, "client", &client(&setup, "client")).unwrap();
+
+    let another = Authority::new("example.org", false).unwrap();
+    message.svids[0].bundle.extend(another.root());
+    setup.agent.push(&message);
+    pgsvid.wait_for_event(LIMIT, |event| says(event, "that a TLS handshake has room for"));
+    extra.push(another);
+    write(&extra);
+    let kept = pgsvid.event("keeping the extra authorities as they were");
+    assert!(says(&kept, "extra authorities take"), "{kept}");
+    login(&setup, "client", &client(&setup, "client")).unwrap();
+}
+
+fn says(event: &serde_json::Value, what: &str) -> bool {
+    ["error", "reason"].iter().any(|name| event[name].as_str().is_some_and(|it| it.contains(what)))
+}
+
+fn certificate(authority: &Authority) -> Certificate {
+    Certificate::parse(authority.root()).unwrap()
+}
+
+/// New authorities whose names take so many bytes that there is no room for another.
+fn as_many_as_fit(bytes: usize) -> Vec<Authority> {
+    let mut fitting: Vec<Authority> = Vec::new();
+    let mut taken = 0;
+    loop {
+        let next = Authority::new("example.org", false).unwrap();
+        taken += size_of_names(&[certificate(&next)]);
+        if taken > bytes {
+            return fitting;
+        }
+        fitting.push(next);
+    }
 }
 
 #[test]

@@ -17,8 +17,14 @@ pub const CLOCK_SKEW: Duration = Duration::from_secs(60);
 
 /// Most certificates in an SVID: a leaf and its intermediates.
 const LONGEST_CHAIN: usize = 16;
-/// Most authorities in a bundle. PostgreSQL sends all their names to each client.
+/// Most authorities in a bundle that are looked at.
 pub const LARGEST_BUNDLE: usize = 4096;
+/// Most bytes that the names of all authorities may take. PostgreSQL sends each of them to each client, in a list of
+/// 65,535 bytes at most (RFC 8446, section 4.2.4) and a message that has room for little else: with more, nobody can
+/// connect over TLS. The rest of the room is for [`MOST_EXTRA_NAMES`].
+pub const MOST_NAMES: usize = 49_000;
+/// The same for the authorities that the operator appends.
+pub const MOST_EXTRA_NAMES: usize = 16_000;
 /// Largest private key, in bytes of DER; RSA with 16384 bits has about 9,300.
 const LARGEST_KEY: usize = 16 * 1024;
 
@@ -88,6 +94,17 @@ pub enum Rejection {
     /// The bundle cannot vouch for anybody: OpenSSL wants a self-signed certificate at the end of a chain.
     #[error("none of the bundle's {0} certificates is a self-signed root")]
     NoRoot(usize),
+    /// With so many authorities PostgreSQL could not make a handshake with anybody.
+    #[error(
+        "the names of the bundle's {count} certificates take {size} bytes, more than the {MOST_NAMES} that a TLS handshake \
+         has room for"
+    )]
+    TooManyNames {
+        /// How many certificates.
+        count: usize,
+        /// What their distinct names take, in bytes.
+        size: usize,
+    },
     /// The leaf has expired.
     #[error("the SVID expired at {}", shown(*.0))]
     Expired(SystemTime),
@@ -145,6 +162,11 @@ pub(super) fn check(
     if !authorities.iter().any(Certificate::is_self_signed) {
         return Err(Rejection::NoRoot(authorities.len()));
     }
+    let federated = distinct(offer.federated, &mut known);
+    let size = size_of_names(authorities.iter().chain(&federated));
+    if size > MOST_NAMES {
+        return Err(Rejection::TooManyNames { count: authorities.len() + federated.len(), size });
+    }
     validity(&leaf, now)?;
     path::verify(&leaf, &intermediates, &authorities, Usage::Any, now)?;
 
@@ -155,8 +177,15 @@ pub(super) fn check(
         intermediates,
         key,
         authorities,
-        federated: distinct(offer.federated, &mut known),
+        federated,
     })
+}
+
+/// What the certificates' subjects take in a server's list of authorities, in bytes: each distinct one, and two more for
+/// its length.
+pub fn size_of_names<'a>(authorities: impl IntoIterator<Item = &'a Certificate>) -> usize {
+    let names: HashSet<&[u8]> = authorities.into_iter().map(Certificate::subject).collect();
+    names.into_iter().map(|name| name.len() + 2).sum()
 }
 
 /// Each certificate once: a path is looked for among all of them, within a budget.

@@ -20,7 +20,10 @@ use std::time::SystemTime;
 use zeroize::Zeroizing;
 
 pub use certificate::{Certificate, Fingerprint, MalformedCertificate, Serial, certificates};
-pub use checks::{CLOCK_SKEW, LARGEST_BUNDLE, Rejection, leaf_rules, validity};
+pub use checks::{
+    CLOCK_SKEW, LARGEST_BUNDLE, MOST_EXTRA_NAMES, MOST_NAMES, Rejection, leaf_rules, size_of_names,
+    validity,
+};
 pub use details::{Details, key_kind};
 pub use identity::{InvalidIdentity, SpiffeId, TrustDomain, unique_identifier, workload_id};
 pub use key::{PrivateKey, UnusableKey};

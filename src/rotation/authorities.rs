@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use tracing::warn;
 
-use crate::material::{Certificate, pem};
+use crate::material::{self, Certificate, MOST_EXTRA_NAMES, pem};
 use crate::survey;
 use crate::watching::{self, Changes, Watching};
 
@@ -26,6 +26,17 @@ pub enum UnreadableAuthorities {
         path: PathBuf,
         /// What is wrong.
         cause: pem::Malformed,
+    },
+    /// With so many PostgreSQL could not make a handshake with anybody.
+    #[error(
+        "the names of the {count} extra authorities take {size} bytes, more than the {MOST_EXTRA_NAMES} that a TLS \
+         handshake has room for; leave out those that issue no client certificates"
+    )]
+    TooMany {
+        /// How many certificates.
+        count: usize,
+        /// What their distinct names take, in bytes.
+        size: usize,
     },
 }
 
@@ -90,6 +101,10 @@ fn read(paths: &[PathBuf]) -> Result<Vec<Certificate>, UnreadableAuthorities> {
         let found = pem::decode_certificates(&text)
             .map_err(|cause| UnreadableAuthorities::Content { path: path.clone(), cause })?;
         certificates.extend(found);
+    }
+    let size = material::size_of_names(&certificates);
+    if size > MOST_EXTRA_NAMES {
+        return Err(UnreadableAuthorities::TooMany { count: certificates.len(), size });
     }
     Ok(certificates)
 }

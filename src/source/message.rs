@@ -92,7 +92,9 @@ impl Discarded {
                 | Rejection::UnexpectedIdentity { .. }
                 | Rejection::UnexpectedTrustDomain { .. } => "identity",
                 Rejection::KeyTooLarge { .. } | Rejection::Key(_) | Rejection::KeyMismatch => "key",
-                Rejection::NoRoot(_) | Rejection::Unsigned(_) => "chain",
+                Rejection::NoRoot(_) | Rejection::TooManyNames { .. } | Rejection::Unsigned(_) => {
+                    "chain"
+                }
                 Rejection::Expired(_) | Rejection::NotYetValid(_) => "validity",
             },
         }

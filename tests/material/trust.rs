@@ -1,7 +1,9 @@
 //! I02, I06, I07: chain, bundle, and what is warned of.
 
 use dev_agent::{Authority, DevAgent, Entry, Flaw, KeyType, Svid};
-use pgsvid::material::{Certificate, LARGEST_BUNDLE, Warning, certificates};
+use pgsvid::material::{
+    Certificate, LARGEST_BUNDLE, MOST_NAMES, Warning, certificates, size_of_names,
+};
 
 use crate::offers::{ID, assert_reason, assert_refused, authority, check, offer, workload};
 
@@ -93,6 +95,25 @@ fn an_absurdly_large_bundle_is_refused() {
     let mut offer = offer(&authority.issue(&workload()).unwrap());
     offer.bundle = authority.root().repeat(LARGEST_BUNDLE + 1);
     assert_reason(check(offer), "the bundle is malformed: more than 4096 certificates");
+}
+
+#[test]
+fn more_authorities_than_a_handshake_can_name_are_refused() {
+    let svid = authority(false).issue(&workload()).unwrap();
+    let more: Vec<Vec<u8>> =
+        (0..700).map(|_| Authority::new("example.org", false).unwrap().root().to_vec()).collect();
+    let taken = |count: usize| {
+        let mut offer = offer(&svid);
+        // Each twice: a name is sent once.
+        offer.bundle.extend([&more[..count], &more[..count]].concat().concat());
+        let size = size_of_names(&certificates(&offer.bundle, LARGEST_BUNDLE).unwrap());
+        assert_eq!(check(offer).is_ok(), size <= MOST_NAMES, "{count}: {size}");
+        size <= MOST_NAMES
+    };
+    assert!(taken(300) && !taken(700));
+    let mut offer = offer(&svid);
+    offer.bundle.extend(more.concat());
+    assert_reason(check(offer), "more than the 49000 that a TLS handshake has room for");
 }
 
 #[test]

@@ -87,6 +87,10 @@ pub(super) fn remedy(rejection: &Rejection) -> &'static str {
         Rejection::NoRoot(_) | Rejection::Unsigned(_) => {
             "see that the bundle holds the self-signed root that signs the SVIDs: spire-server bundle show"
         }
+        Rejection::TooManyNames { .. } => {
+            "see which authorities are not needed any more: spire-server bundle show; with files.federated_bundles, \
+             which trust domains"
+        }
         _ => "this is a fault of the agent or its server: see their logs",
     }
 }
