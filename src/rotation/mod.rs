@@ -334,10 +334,11 @@ impl Rotation {
             let authorities = self.authorities.certificates();
             let routine = consumer.is_settled() && took.is_none();
             let attempt = consumer.attempt(&material, authorities, took.is_some(), login);
-            let attempt = tokio::select! {
+            let mut attempt = tokio::select! {
                 attempt = attempt => attempt,
                 () = grace(stop) => return Ok(()),
             };
+            let unasked = attempt.take_unasked();
             consumer.record(&attempt, &material, generation, took);
             let whole = self.begun.map(|begun| begun.elapsed());
             if consumer.is_settled() {
@@ -347,6 +348,13 @@ impl Rotation {
                 let of = (&*material, generation);
                 record::handed_over(status, &attempt, consumer, of, (took, whole), routine);
             });
+            if let Some(unasked) = unasked {
+                tokio::select! {
+                    () = consumer.ask(unasked) => {}
+                    () = grace(stop) => return Ok(()),
+                }
+                self.status.send_modify(|status| record::sessions(status, consumer));
+            }
         } else if let Some(took) = took {
             report::published(&material, generation, took);
             self.status.send_modify(|status| {

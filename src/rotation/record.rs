@@ -95,13 +95,7 @@ pub(super) fn handed_over(
     let advice = consumer.advice().iter();
     status.advice =
         advice.map(|found| Advice { cause: found.cause.clone(), fix: found.fix.clone() }).collect();
-    if let Some((at, counts)) = consumer.sessions() {
-        status.sessions = Some(Sessions {
-            at: Some(*at),
-            by_protocol: counts.by_protocol.clone(),
-            older_than_svid: counts.older,
-        });
-    }
+    sessions(status, consumer);
     if routine && settled {
         return;
     }
@@ -121,4 +115,15 @@ pub(super) fn handed_over(
         problem,
         ..attempt(material, generation, outcome, step)
     });
+}
+
+/// The sessions on the server, as they were last counted.
+pub(super) fn sessions(status: &mut Status, consumer: &Consumer) {
+    if let Some((at, counts)) = consumer.sessions() {
+        status.sessions = Some(Sessions {
+            at: Some(*at),
+            by_protocol: counts.by_protocol.clone(),
+            older_than_svid: counts.older,
+        });
+    }
 }

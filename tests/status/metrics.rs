@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use test_support::Setup;
+use test_support::{LIMIT, Setup, eventually};
 
 use super::PGSVID;
 use super::asked::Asked;
@@ -16,6 +16,9 @@ fn metrics_tell_times_counts_and_sessions_of_a_role_that_may_see_them() {
     setup.cluster.sql("postgres", "postgres", "GRANT pg_read_all_stats TO pgsvid");
     setup.agent.rotate().unwrap();
     pgsvid.current(2);
+    // They are counted once the rotation is proven.
+    let counted = || status.metrics().contains("\npgsvid_sessions{");
+    eventually(LIMIT, "the sessions are counted", counted);
     let metrics = status.metrics();
     for sample in [
         "pgsvid_sessions{protocol=\"TLSv1.3\"} ",

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::login::{self, Login, Told};
-use super::{ASKING, Consumer, Reload, SIGNAL_AGAIN, Seen};
+use super::{ASKING, Consumer, Reload, SIGNAL_AGAIN, Seen, Unasked};
 use crate::diagnose::{self, Files};
 use crate::postgres::{self, Session, TlsSettings};
 use crate::reload;
@@ -22,7 +22,7 @@ impl Consumer {
         let session = Login::finish(login, &self.server.session).await?;
         // Where to look is known from before: nothing else has to be known first.
         if self.owes_reload && self.known.is_some() {
-            if let Err(error) = self.signal(&session).await {
+            if let Err(error) = self.signal(&session, None).await {
                 self.pulse.step(ASKING, postgres::LIMIT);
                 session.close().await;
                 return Err(error);
@@ -46,13 +46,16 @@ impl Consumer {
         if !self.owes_reload && (self.is_settled() || !self.has_news(&seen)) {
             return Ok(false);
         }
-        self.signal(session).await?;
-        self.signalled = Some((Instant::now(), Some(seen)));
+        self.signal(session, Some(seen)).await?;
         Ok(true)
     }
 
-    /// SIGHUP. What the server's files and settings were then is still to be noted.
-    async fn signal(&mut self, session: &Session) -> Result<(), postgres::Error> {
+    /// SIGHUP. `seen` is what the server's files and settings are, or `None` if that is still to be asked.
+    async fn signal(
+        &mut self,
+        session: &Session,
+        seen: Option<Seen>,
+    ) -> Result<(), postgres::Error> {
         if self.owes_role_map {
             self.try_role_map(session).await?;
         }
@@ -60,12 +63,22 @@ impl Consumer {
         reload::postgres::reload(session).await?;
         self.owes_reload = false;
         self.owes_role_map = false;
-        self.signalled = Some((Instant::now(), None));
+        self.signalled = Some((Instant::now(), seen));
         Ok(())
     }
 
+    /// Asks what is new on the server, which nobody has to wait for, and leaves.
+    pub(in crate::rotation) async fn ask(&mut self, Unasked { session, life }: Unasked) {
+        self.pulse.step(ASKING, login::LONGEST);
+        let told = login::ask(&session, life).await;
+        session.close().await;
+        if let Ok(told) = told {
+            self.take_note(told);
+        }
+    }
+
     /// Says what is new in what the server says of itself, and keeps it.
-    pub(super) fn take_note(&mut self, told: Told) -> Seen {
+    fn take_note(&mut self, told: Told) -> Seen {
         let Told { settings, file_errors, sessions } = told;
         let files = self.files(&settings);
         self.tell_concerns(&settings, &files);

@@ -1,6 +1,6 @@
 //! The SQL session of a rotation. Logging in takes PostgreSQL longer than anything else that is asked of it, so it begins
-//! while the files are still being written and synced; what is not needed for the reload is asked while a handshake
-//! already proves it.
+//! while the files are still being written and synced; what is not needed for the reload is asked once a handshake has
+//! proven it: the backends that answer both share the machine's processors.
 
 use std::pin::pin;
 use std::time::{Duration, SystemTime};

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::{ASKING, Consumer, login};
+use super::{ASKING, Consumer};
 use crate::diagnose::{self, Files, Finding};
 use crate::postgres::{self, Session, TlsSettings};
 use crate::rotation::Server;
@@ -19,8 +19,7 @@ impl Consumer {
     pub(super) async fn probe(&self) -> Option<Facts> {
         let (hosts, port) = self.place()?;
         let limit = verify::LIMIT * u32::try_from(hosts.len()).unwrap_or(u32::MAX).max(1);
-        // A session may be asked meanwhile.
-        self.pulse.step("verifying what PostgreSQL serves", limit.max(login::LONGEST));
+        self.pulse.step("verifying what PostgreSQL serves", limit);
         Some(self.server.verify.probe(&hosts, port).await)
     }
 

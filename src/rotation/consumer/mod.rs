@@ -110,6 +110,13 @@ pub(in crate::rotation) struct Attempt {
     pub(in crate::rotation) verdict: Verdict,
     findings: Vec<Finding>,
     features: Features,
+    unasked: Option<Unasked>,
+}
+
+/// A session of a rotation that is proven already, to be asked what is new on the server; the life is that of its leaf.
+pub(in crate::rotation) struct Unasked {
+    session: Session,
+    life: Duration,
 }
 
 impl Consumer {
@@ -216,30 +223,31 @@ impl Consumer {
         let reload = signalled.then(|| begun.elapsed());
 
         let begun = Instant::now();
-        let asked = async {
-            let session = unasked?;
-            let told = login::ask(&session, life).await.ok();
-            session.close().await;
-            told
-        };
-        let probed = async { (self.probe().await, begun.elapsed()) };
-        let ((mut facts, verify), told) = tokio::join!(probed, asked);
-        if let Some(told) = told {
-            let place = self.place();
-            self.take_note(told);
-            // It listens elsewhere since it was last asked.
-            if self.place() != place {
-                facts = self.probe().await;
-            }
-        }
-        let verdict = match &facts {
+        let mut facts = self.probe().await;
+        let verify = begun.elapsed();
+        let judged = |facts: &Option<Facts>| match facts {
             Some(facts) => verify::judge(facts, &expected, timing::now()),
             None => Verdict::Unverifiable,
         };
+        let mut verdict = judged(&facts);
+        let mut unasked = unasked.map(|session| Unasked { session, life });
+        // What is proven may be said before anything else is asked.
+        if verdict != Verdict::Current
+            && let Some(unasked) = unasked.take()
+        {
+            let place = self.place();
+            self.ask(unasked).await;
+            // It listens elsewhere since it was last asked.
+            if self.place() != place {
+                facts = self.probe().await;
+                verdict = judged(&facts);
+            }
+        }
         let features = (expected.leaf, expected.authorities);
         let facts = facts.unwrap_or_else(nowhere);
+        let findings = Vec::new();
         let mut attempt =
-            Attempt { reload, sql, verify, facts, verdict, findings: Vec::new(), features };
+            Attempt { reload, sql, verify, facts, verdict, findings, features, unasked };
         let explained = verdict.is_final()
             || verdict == Verdict::Unreachable
             || attempt.has_outlived_its_renewal();
@@ -262,6 +270,11 @@ impl Consumer {
 }
 
 impl Attempt {
+    /// The session that is still to be asked, by [`Consumer::ask`].
+    pub(in crate::rotation) fn take_unasked(&mut self) -> Option<Unasked> {
+        self.unasked.take()
+    }
+
     /// Whether the published leaf is served, and has expired: the server is not at fault.
     pub(in crate::rotation) fn has_outlived_its_renewal(&self) -> bool {
         self.verdict == Verdict::Expired
