@@ -10,11 +10,10 @@ use std::time::Duration;
 use dev_agent::{Authority, Entry, Svid};
 use tempfile::TempDir;
 use test_support::{Dice, eventually};
-use zeroize::Zeroizing;
 
 use super::seam::killed_after;
 use super::{Companion, Error, Publisher, Settings};
-use crate::material::{Expectations, Material, Offer};
+use crate::material::{Expectations, Material, pem};
 use crate::timing;
 
 const NAMES: [&str; 3] = ["svid.pem", "svid_key.pem", "svid_bundle.pem"];
@@ -288,15 +287,14 @@ fn settings(directory: &Path) -> Settings {
 }
 
 fn material(svid: &Svid) -> Material {
-    let offer = Offer {
-        spiffe_id: Some(svid.spiffe_id.clone()),
-        hint: svid.hint.clone(),
-        chain: svid.chain.concat(),
-        key: Zeroizing::new(svid.key.clone()),
-        bundle: svid.bundle.concat(),
-        federated: Vec::new(),
-    };
-    Material::check(offer, &Expectations::default(), timing::now()).unwrap()
+    pem::decode_material(
+        svid.chain_pem().as_bytes(),
+        svid.key_pem().as_bytes(),
+        svid.bundle_pem().as_bytes(),
+        &Expectations::default(),
+        timing::now(),
+    )
+    .unwrap()
 }
 
 fn contents(svid: &Svid) -> Set {

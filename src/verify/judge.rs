@@ -139,23 +139,21 @@ mod tests {
     use std::time::Duration;
 
     use dev_agent::{Authority, Entry, Flaw, Svid};
-    use zeroize::Zeroizing;
 
     use super::*;
-    use crate::material::{Expectations, Offer};
+    use crate::material::{Expectations, pem};
 
     const DATABASE: &str = "spiffe://example.org/db";
 
     fn material(svid: &Svid) -> Material {
-        let offer = Offer {
-            spiffe_id: Some(svid.spiffe_id.clone()),
-            hint: String::new(),
-            chain: svid.chain.concat(),
-            key: Zeroizing::new(svid.key.clone()),
-            bundle: svid.bundle.concat(),
-            federated: Vec::new(),
-        };
-        Material::check(offer, &Expectations::default(), moment(svid)).unwrap()
+        pem::decode_material(
+            svid.chain_pem().as_bytes(),
+            svid.key_pem().as_bytes(),
+            svid.bundle_pem().as_bytes(),
+            &Expectations::default(),
+            moment(svid),
+        )
+        .unwrap()
     }
 
     /// A moment in the life of an SVID: it is dated ten seconds back.

@@ -7,13 +7,12 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use dev_agent::{Authority, DevAgent, Entry, Svid};
-use pgsvid::material::{Expectations, Material, Offer};
+use pgsvid::material::{Expectations, Material, pem};
 use pgsvid::publish::{Companion, Publisher, Settings};
 use pgsvid::timing;
 use serde_json::Value;
 use tempfile::TempDir;
 use test_support::{Account, Directory, LIMIT, Mark, Program, Tmpfs, eventually};
-use zeroize::Zeroizing;
 
 pub(crate) const PGSVID: &str = env!("CARGO_BIN_EXE_pgsvid");
 pub(crate) const ID: &str = "spiffe://example.org/ns/test/sa/db";
@@ -170,15 +169,14 @@ pub(crate) fn settings(directory: &Path) -> Settings {
 
 /// The SVID as it passes the checks.
 pub(crate) fn material(svid: &Svid) -> Material {
-    let offer = Offer {
-        spiffe_id: Some(svid.spiffe_id.clone()),
-        hint: svid.hint.clone(),
-        chain: svid.chain.concat(),
-        key: Zeroizing::new(svid.key.clone()),
-        bundle: svid.bundle.concat(),
-        federated: Vec::new(),
-    };
-    Material::check(offer, &Expectations::default(), timing::now()).unwrap()
+    pem::decode_material(
+        svid.chain_pem().as_bytes(),
+        svid.key_pem().as_bytes(),
+        svid.bundle_pem().as_bytes(),
+        &Expectations::default(),
+        timing::now(),
+    )
+    .unwrap()
 }
 
 /// What is published of an SVID, in the order of [`NAMES`].
