@@ -1,12 +1,10 @@
 //! What `health.listen` costs: memory, and wake-ups while nobody asks. `scripts/cost` measures a release build for minutes;
 //! what runs with the other tests is short.
 
-#![allow(clippy::disallowed_methods, reason = "the kernel's own files are no published files")]
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 #![allow(clippy::print_stdout, reason = "the figures are what it is for")]
 
 use std::fmt;
-use std::fs;
 use std::io::{Read as _, Write as _};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
@@ -61,11 +59,11 @@ fn the_listener_costs_less_than_a_mebibyte_and_wakes_nobody() {
             // The thread that writes files ends when it has had nothing to do for a while.
             let threads = || Process(pgsvid.pid()).threads().len();
             eventually(LIMIT, "it is at rest", || threads() <= 2);
-            let before = wake_ups(&pgsvid);
+            let before = Process(pgsvid.pid()).work();
             std::thread::sleep(Duration::from_secs(seconds));
-            let woken = wake_ups(&pgsvid) - before;
+            let work = Process(pgsvid.pid()).work().since(before);
             pgsvid.terminate(LIMIT);
-            woken
+            work.sleeps
         });
         println!("cost: wake-ups in {seconds} s: without a listener {without}; with one {with}");
         assert!(with <= without + 1, "{without} -> {with}");
@@ -90,21 +88,10 @@ fn scrape(socket: &Path) {
     assert!(answer.ends_with("# EOF\n"), "{answer}");
 }
 
-/// How often its threads gave the processor back to wait.
-fn wake_ups(pgsvid: &Pgsvid) -> u64 {
-    let count = |thread| {
-        let path = format!("/proc/{}/task/{thread}/status", pgsvid.pid());
-        let text = fs::read_to_string(path).unwrap();
-        figure(&text, "voluntary_ctxt_switches:")
-    };
-    Process(pgsvid.pid()).threads().into_iter().map(count).sum()
-}
-
 /// In KiB.
 #[derive(Debug, Clone, Copy)]
 struct Memory {
     resident: i64,
-    /// Shared with no other process.
     private: i64,
 }
 
@@ -112,10 +99,10 @@ impl Memory {
     /// Once two looks at it are the same.
     fn of(pgsvid: &Pgsvid) -> Self {
         let look = || {
-            let text = fs::read_to_string(format!("/proc/{}/smaps_rollup", pgsvid.pid())).unwrap();
-            let of = |name: &str| i64::try_from(figure(&text, name)).unwrap();
-            let private = of("Private_Clean:") + of("Private_Dirty:");
-            Self { resident: of("Rss:"), private }
+            let memory = Process(pgsvid.pid()).memory();
+            let [resident, private] = [memory.resident, memory.private]
+                .map(|kibibytes| i64::try_from(kibibytes).unwrap());
+            Self { resident, private }
         };
         let mut last = look();
         eventually(LIMIT, "its memory keeps still", || {
@@ -138,12 +125,6 @@ impl fmt::Display for Memory {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} KiB resident, {} KiB private", self.resident, self.private)
     }
-}
-
-/// The number behind a name, of a file of lines with names.
-fn figure(text: &str, name: &str) -> u64 {
-    let line = text.lines().find_map(|line| line.strip_prefix(name)).expect(name);
-    line.split_whitespace().next().unwrap().parse().unwrap()
 }
 
 fn number(variable: &str, default: u64) -> u64 {

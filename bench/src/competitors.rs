@@ -1,21 +1,21 @@
-//! Those who rotate: pgsvid, the script that it replaces, and the floor.
+//! Those who rotate: pgsvid, and the script that it replaces. The floor is [`crate::floor`].
 
-use std::fs::{self, DirBuilder, OpenOptions};
-use std::io::Write as _;
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, chown, symlink};
+use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use dev_agent::{Entry, Svid};
 use pgsvid_proto::X509svidResponse;
-use test_support::{Account, Directory, LIMIT, Pgsvid, Program, Setup};
+use serde_json::Value;
+use test_support::{Directory, LIMIT, Pgsvid, Program, Setup};
 
 use crate::handshake::{Hand, rest};
 use crate::load::BENCH_ACCESS;
+use crate::sample::Sample;
 use crate::settings::{Settings, repository};
 
 /// The names of certificate, key and bundle.
-const NAMES: [&str; 3] = ["svid.pem", "svid_key.pem", "svid_bundle.pem"];
+pub(crate) const NAMES: [&str; 3] = ["svid.pem", "svid_key.pem", "svid_bundle.pem"];
 /// pgsvid waits so long from one rotation to the next on purpose, which is not what is measured.
 const OWN_PAUSE: Duration = Duration::from_millis(120);
 
@@ -27,6 +27,11 @@ pub(crate) trait Competitor {
 
     /// Rotates to this SVID; returns how long after the push a handshake had shown its leaf.
     fn rotate(&mut self, svid: &Svid) -> Duration;
+
+    /// The parts that it knows of what its rotations took, since this was last asked.
+    fn parts(&mut self) -> Vec<(&'static str, Sample)> {
+        Vec::new()
+    }
 }
 
 /// A new SVID for whoever is next.
@@ -53,7 +58,13 @@ pub(crate) struct WithPgsvid {
     setup: Setup,
     pgsvid: Pgsvid,
     before: Instant,
+    parts: [Sample; PARTS.len()],
 }
+
+/// What pgsvid's own lines tell of a rotation: from the push until it says that the identity is received, and good; the
+/// publication; the reload, whose login began with the publication; the verification; and from when it says that it has
+/// rotated until that is read.
+const PARTS: [&str; 5] = ["receive", "publish", "reload", "verify", "tell"];
 
 impl WithPgsvid {
     pub(crate) fn start(setup: Setup) -> Self {
@@ -63,7 +74,7 @@ impl WithPgsvid {
             setup.other.join("health.sock").display()
         ));
         let pgsvid = setup.start();
-        Self { setup, pgsvid, before: Instant::now() }
+        Self { setup, pgsvid, before: Instant::now(), parts: Default::default() }
     }
 
     /// The running program.
@@ -84,14 +95,34 @@ impl Competitor for WithPgsvid {
     fn rotate(&mut self, svid: &Svid) -> Duration {
         rest(OWN_PAUSE.saturating_sub(self.before.elapsed()));
         let mark = self.pgsvid.mark();
-        let begun = Instant::now();
+        let (begun, pushed) = (Instant::now(), SystemTime::now());
         push(&self.setup, svid);
         // It says so once a handshake of its own has shown the leaf, and it has taken its leave.
-        let (event, _) = self.pgsvid.event_after(mark, "rotated");
-        let took = begun.elapsed();
+        let (rotated, _) = self.pgsvid.event_after(mark, "rotated");
+        let (took, read) = (begun.elapsed(), SystemTime::now());
         self.before = Instant::now();
-        assert_eq!(event["verdict"], "current", "{event}");
+        assert_eq!(rotated["verdict"], "current", "{rotated}");
+        let (received, _) = self.pgsvid.event_after(mark, "identity received");
+        let between = |from: SystemTime, to: SystemTime| {
+            to.duration_since(from).unwrap_or_default().as_secs_f64() * 1e3
+        };
+        let field = |name: &str| rotated[name].as_f64().expect("milliseconds");
+        let parts = [
+            between(pushed, said_at(&received)),
+            field("publish_ms"),
+            field("reload_ms"),
+            field("verify_ms"),
+            between(said_at(&rotated), read),
+        ];
+        for (sample, part) in self.parts.iter_mut().zip(parts) {
+            sample.push(part);
+        }
         took
+    }
+
+    fn parts(&mut self) -> Vec<(&'static str, Sample)> {
+        let parts = std::mem::take(&mut self.parts);
+        PARTS.into_iter().zip(parts).collect()
     }
 }
 
@@ -155,79 +186,10 @@ impl Competitor for Script {
     }
 }
 
-/// What nobody can go below: a loop that is handed the SVID, writes, renames, signals the postmaster itself and shakes
-/// hands. It receives nothing, checks nothing, logs in nowhere, and survives nothing.
-pub(crate) struct Floor {
-    setup: Setup,
-    /// Whether it syncs what it writes.
-    synced: bool,
-    generation: u64,
-    hand: Hand,
-}
-
-impl Floor {
-    pub(crate) fn start(setup: Setup, synced: bool) -> Self {
-        let mut floor = Self { setup, synced, generation: 0, hand: Hand::new() };
-        for name in NAMES {
-            symlink(Path::new("..data").join(name), floor.setup.files.join(name)).expect("links");
-        }
-        floor.publish(&floor.setup.agent.svid());
-        floor.setup.cluster.start();
-        floor
-    }
-
-    fn publish(&mut self, svid: &Svid) {
-        self.generation += 1;
-        let name = format!("..v{}", self.generation);
-        let directory = self.setup.files.join(&name);
-        DirBuilder::new().mode(0o755).create(&directory).expect("makes a directory");
-        for (name, text) in NAMES.iter().zip(contents(svid)) {
-            self.write(&directory.join(name), &text);
-        }
-        let sync = |path: &Path| {
-            if self.synced {
-                fs::File::open(path).and_then(|file| file.sync_all()).expect("syncs a directory");
-            }
-        };
-        sync(&directory);
-        let (link, next) = (self.setup.files.join("..data"), self.setup.files.join("..next"));
-        symlink(&name, &next).expect("links");
-        fs::rename(next, link).expect("renames");
-        sync(self.setup.files.path());
-        if self.generation > 1 {
-            let former = format!("..v{}", self.generation - 2);
-            let _ = fs::remove_dir_all(self.setup.files.join(&former));
-        }
-    }
-
-    fn write(&self, path: &Path, text: &str) {
-        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
-        let file = file.as_mut().expect("makes a file");
-        let account = Account::server();
-        chown(path, Some(account.uid()), Some(account.gid())).expect("gives a file away");
-        file.write_all(text.as_bytes()).expect("writes a file");
-        if self.synced {
-            file.sync_all().expect("syncs a file");
-        }
-    }
-}
-
-impl Competitor for Floor {
-    fn name(&self) -> &'static str {
-        if self.synced { "floor, with fsync" } else { "floor" }
-    }
-
-    fn setup(&self) -> &Setup {
-        &self.setup
-    }
-
-    fn rotate(&mut self, svid: &Svid) -> Duration {
-        let begun = Instant::now();
-        self.publish(svid);
-        self.setup.cluster.sighup();
-        self.hand.until_shown(&self.setup.cluster, svid.leaf());
-        begun.elapsed()
-    }
+/// When a line was said.
+fn said_at(event: &Value) -> SystemTime {
+    let text = event["timestamp"].as_str().expect("each line has its time");
+    humantime::parse_rfc3339(text).expect("a time")
 }
 
 /// Files as plain as the script's helper leaves them, for a PostgreSQL that is to be started.
@@ -237,7 +199,7 @@ fn begin(setup: &Setup) {
     }
 }
 
-fn contents(svid: &Svid) -> [String; 3] {
+pub(crate) fn contents(svid: &Svid) -> [String; 3] {
     [svid.chain_pem(), svid.key_pem(), svid.bundle_pem()]
 }
 

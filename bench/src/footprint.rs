@@ -4,10 +4,11 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
+use test_support::Memory;
+
 use crate::competitors::{self, Competitor as _, WithPgsvid};
 use crate::handshake::rest;
 use crate::plot;
-use crate::process::{Memory, memory};
 use crate::report::Report;
 use crate::sample::figure;
 use crate::settings::Settings;
@@ -22,12 +23,12 @@ pub(crate) fn measure(settings: &Settings) -> Report {
     let quiet = if settings.short { Duration::from_millis(200) } else { QUIET };
     rest(quiet);
     let mut rows = vec![state("after the start", &pgsvid)];
-    let mut course = vec![(0.0, mebibytes(memory(pgsvid.program().pid()).resident))];
+    let mut course = vec![(0.0, mebibytes(pgsvid.program().process().memory().resident))];
     for rotation in 1..=rotations {
         let svid = competitors::issue(pgsvid.setup());
         pgsvid.rotate(&svid);
         if rotation % 10 == 0 {
-            course.push((rotation as f64, mebibytes(memory(pgsvid.program().pid()).resident)));
+            course.push((rotation as f64, mebibytes(pgsvid.program().process().memory().resident)));
         }
     }
     rest(quiet);
@@ -48,7 +49,7 @@ pub(crate) fn measure(settings: &Settings) -> Report {
 
 fn state(name: &str, pgsvid: &WithPgsvid) -> Vec<String> {
     let process = pgsvid.program().process();
-    let Memory { resident, private, .. } = memory(process.0);
+    let Memory { resident, private, .. } = process.memory();
     let mut row = vec![name.to_owned()];
     row.extend([resident, private].map(|kibibytes| figure(mebibytes(kibibytes))));
     row.extend([process.threads().len(), process.descriptors()].map(|count| count.to_string()));

@@ -10,7 +10,6 @@ use crate::chain;
 use crate::competitors::{self, Competitor as _, WithPgsvid, issue};
 use crate::footprint::mebibytes;
 use crate::handshake::{Hand, rest};
-use crate::process::{Work, memory};
 use crate::report::Report;
 use crate::sample::{Sample, figure};
 use crate::settings::Settings;
@@ -88,7 +87,7 @@ fn messages(settings: &Settings, report: &mut Report) {
         .collect();
     let head = ["", "verdict", "median ms", "p99 ms", "n", "publish ms", "reload ms", "verify ms"];
     report.table(&head, &rows);
-    let resident = mebibytes(memory(pgsvid.program().pid()).resident);
+    let resident = mebibytes(pgsvid.program().process().memory().resident);
     report.say(&format!("Resident after these: {} MiB.", figure(resident)));
 }
 
@@ -127,7 +126,7 @@ fn daemons(settings: &Settings, report: &mut Report) {
             all(&marks);
             sample.time(begun.elapsed());
         }
-        let share: u64 = programs.iter().map(|program| memory(program.pid()).share).sum();
+        let share: u64 = programs.iter().map(|program| program.process().memory().share).sum();
         rows.push(of_many(&format!("{count} that publish for clients"), &sample, share, count));
     }
     for count in [1, 10].into_iter().take(settings.often(2, 1)) {
@@ -149,7 +148,7 @@ fn daemons(settings: &Settings, report: &mut Report) {
             }
             sample.time(begun.elapsed());
         }
-        let share: u64 = all.iter().map(|one| memory(one.program().pid()).share).sum();
+        let share: u64 = all.iter().map(|one| one.program().process().memory().share).sum();
         rows.push(of_many(&format!("{count} with a PostgreSQL each"), &sample, share, count));
     }
     report.say(
@@ -170,8 +169,8 @@ fn updates(settings: &Settings, report: &mut Report) {
     let pgsvid = WithPgsvid::start(competitors::setup(settings, &std::env::temp_dir()));
     let renewals = settings.often(60_000, 1000);
     let setup = pgsvid.setup();
-    let pid = pgsvid.program().pid();
-    let before = (Work::of(pid), pgsvid.program().events("rotated").len());
+    let process = pgsvid.program().process();
+    let before = (process.work(), pgsvid.program().events("rotated").len());
     let issued = setup.agent.activity().issued;
     let begun = Instant::now();
     let count = u32::try_from(renewals).expect("it is small");
@@ -179,7 +178,7 @@ fn updates(settings: &Settings, report: &mut Report) {
     let mut most = 0;
     let wanted = issued + u64::from(count);
     while setup.agent.activity().issued < wanted {
-        most = most.max(memory(pid).resident);
+        most = most.max(process.memory().resident);
         rest(Duration::from_millis(50));
         assert!(begun.elapsed() < Duration::from_secs(600), "the agent does not keep up");
     }
@@ -187,7 +186,7 @@ fn updates(settings: &Settings, report: &mut Report) {
     let hand = Hand::new();
     hand.until_shown(&setup.cluster, setup.agent.svid().leaf());
     let after = begun.elapsed().saturating_sub(lasted);
-    let work = Work::of(pid).since(before.0);
+    let work = process.work().since(before.0);
     let rotations = pgsvid.program().events("rotated").len() - before.1;
     report.say(&format!(
         "{renewals} updates in {} s: {rotations} rotations, {} s of CPU, {} MiB resident at most; the newest was served \

@@ -19,8 +19,8 @@ impl Hand {
     }
 
     /// What a new connection is shown; `None` if hands could not be shaken.
-    pub(crate) fn shake(&self, cluster: &Cluster) -> Option<Served> {
-        let facts = self.runtime.block_on(verify::probe(&self.host, cluster.port()));
+    pub(crate) fn shake(&self, port: u16) -> Option<Served> {
+        let facts = self.runtime.block_on(verify::probe(&self.host, port));
         match facts.answer {
             Answer::Served(served) => Some(*served),
             _ => None,
@@ -30,7 +30,7 @@ impl Hand {
     /// Shakes hands until this leaf is shown.
     pub(crate) fn until_shown(&self, cluster: &Cluster, leaf: &[u8]) {
         let deadline = Instant::now() + LIMIT;
-        while self.shake(cluster).is_none_or(|served| served.leaf.der() != leaf) {
+        while self.shake(cluster.port()).is_none_or(|served| served.leaf.der() != leaf) {
             assert!(Instant::now() < deadline, "the new leaf is never served:\n{}", cluster.log());
         }
     }

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use test_support::Work;
+
 use crate::competitors::{self, WithPgsvid};
 use crate::handshake::rest;
-use crate::process::Work;
 use crate::report::Report;
 use crate::settings::Settings;
 
@@ -17,9 +18,10 @@ pub(crate) fn measure(settings: &Settings) -> Report {
         (Duration::from_secs(15), Duration::from_secs(300))
     };
     rest(quiet);
-    let before = Work::of(pgsvid.program().pid());
+    let process = pgsvid.program().process();
+    let before = process.work();
     rest(watched);
-    let Work { sleeps, preempted, busy } = Work::of(pgsvid.program().pid()).since(before);
+    let Work { sleeps, preempted, busy } = process.work().since(before);
     let mut report = Report::default();
     report.table(
         &["", "wake-ups", "preempted", "CPU ms"],

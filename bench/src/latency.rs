@@ -1,11 +1,14 @@
 //! From the agent's push to the first handshake that shows the new leaf.
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use crate::competitors::{self, Competitor, Floor, Script, WithPgsvid, psql};
-use crate::handshake::rest;
-use crate::load::{Idle, Storm, make_role};
+use test_support::Cluster;
+
+use crate::competitors::{self, Competitor, Script, WithPgsvid, psql};
+use crate::floor::{Floor, Level};
+use crate::handshake::{Hand, rest};
+use crate::load::{Idle, Storm, make_roles};
 use crate::machine::file_system;
 use crate::plot::{Strip, strips};
 use crate::report::{Report, row};
@@ -15,7 +18,7 @@ use crate::settings::Settings;
 /// How many rotations in a row each has where a storm has to be begun for it.
 const BLOCK: usize = 10;
 /// Before each turn, for what the one before has left to do.
-const PAUSE: Duration = Duration::from_millis(15);
+pub(crate) const PAUSE: Duration = Duration::from_millis(15);
 
 /// What else PostgreSQL has to do meanwhile.
 #[derive(Clone, Copy)]
@@ -39,13 +42,19 @@ pub(crate) fn measure(settings: &Settings) -> Report {
         let medium = file_system(&parent);
         let mut field = field(settings, &parent);
         for competitor in &field {
-            make_role(&competitor.setup().cluster);
+            make_roles(&competitor.setup().cluster);
         }
         let mut plotted = Vec::new();
         for load in [Load::Idle(0), Load::Idle(90), Load::Storm] {
             let often = settings.often(200, 3);
             let samples = run(&mut field, load, often);
             table(&mut report, &medium, load, &field, &samples);
+            for competitor in &mut field {
+                parts(&mut report, &mut **competitor);
+            }
+            if matches!(load, Load::Idle(_)) {
+                handshakes(&mut report, &field[0].setup().cluster, often);
+            }
             let names = field.iter().map(|competitor| competitor.name());
             plotted.extend(names.zip(samples).map(|(name, sample)| Strip {
                 group: load.name(),
@@ -67,8 +76,9 @@ fn field(settings: &Settings, parent: &Path) -> Vec<Box<dyn Competitor>> {
         Box::new(Script::start(settings, setup(), name, &psql.display().to_string()))
     };
     vec![
-        Box::new(Floor::start(setup(), false)),
-        Box::new(Floor::start(setup(), true)),
+        Box::new(Floor::start(setup(), Level::Bare)),
+        Box::new(Floor::start(setup(), Level::Synced)),
+        Box::new(Floor::start(setup(), Level::BySql)),
         Box::new(WithPgsvid::start(setup())),
         script("script, psql itself", &itself),
         script("script, Debian's psql", &wrapper),
@@ -117,13 +127,12 @@ fn table(
     samples: &[Sample],
 ) {
     report.say(&format!("Files on {medium}, {}:", load.name()));
-    let synced = &samples[1];
     let rows: Vec<_> = field
         .iter()
         .zip(samples)
         .map(|(competitor, sample)| {
             let mut row = row(competitor.name(), sample);
-            for floor in [&samples[0], synced] {
+            for floor in &samples[..3] {
                 row.push(figure(sample.median() / floor.median()));
                 row.push(figure(sample.p99() / floor.p99()));
             }
@@ -139,6 +148,36 @@ fn table(
         "p99 × floor",
         "median × floor with fsync",
         "p99 × floor with fsync",
+        "median × floor by SQL",
+        "p99 × floor by SQL",
     ];
     report.table(&head, &rows);
+}
+
+/// What of a rotation is the handshake itself.
+fn handshakes(report: &mut Report, cluster: &Cluster, often: usize) {
+    let hand = Hand::new();
+    let mut sample = Sample::default();
+    for _ in 0..often {
+        rest(PAUSE);
+        let begun = Instant::now();
+        hand.shake(cluster.port()).expect("the server answers");
+        sample.time(begun.elapsed());
+    }
+    let [median, p99, count] = sample.cells();
+    report.say(&format!(
+        "A handshake without a reload (median / p99 ms): {median} / {p99}, of {count}."
+    ));
+}
+
+fn parts(report: &mut Report, competitor: &mut dyn Competitor) {
+    let parts = competitor.parts();
+    if parts.is_empty() {
+        return;
+    }
+    let each = parts.iter().map(|(name, sample)| {
+        format!("{name} {} / {}", figure(sample.median()), figure(sample.p99()))
+    });
+    let each = each.collect::<Vec<_>>().join(", ");
+    report.say(&format!("{} (median / p99 ms): {each}.", competitor.name()));
 }

@@ -4,18 +4,62 @@ use std::path::PathBuf;
 use std::thread::{self, JoinHandle};
 
 use test_support::{Cluster, Installation, LIMIT, Program, eventually};
-use tokio::runtime::Builder;
+use tokio::runtime::{Builder, Runtime};
 use tokio::sync::oneshot;
 use tokio_postgres::NoTls;
 
-/// Lines of `pg_hba.conf` for [`ROLE`]: what is measured is not how somebody logs in.
-pub(crate) const BENCH_ACCESS: &str = "local all bench trust\nhostssl all bench 127.0.0.1/32 trust";
+/// Lines of `pg_hba.conf` for both roles: what is measured is not how somebody logs in.
+pub(crate) const BENCH_ACCESS: &str = "local all bench trust\nhostssl all bench 127.0.0.1/32 trust\n\
+                                       hostssl all client 127.0.0.1/32 trust clientcert=verify-ca";
 /// Who puts the load on.
 pub(crate) const ROLE: &str = "bench";
+/// Who has to have a certificate.
+pub(crate) const CLIENT: &str = "client";
 
-/// Makes the role of the clients.
-pub(crate) fn make_role(cluster: &Cluster) {
-    cluster.sql("postgres", "postgres", &format!("CREATE ROLE {ROLE} LOGIN"));
+/// Makes the roles of the clients.
+pub(crate) fn make_roles(cluster: &Cluster) {
+    for role in [ROLE, CLIENT] {
+        cluster.sql("postgres", "postgres", &format!("CREATE ROLE {role} LOGIN"));
+    }
+    let grant = format!("GRANT EXECUTE ON FUNCTION pg_catalog.pg_reload_conf() TO {ROLE}");
+    cluster.sql("postgres", "postgres", &grant);
+}
+
+/// One session over the Unix socket.
+pub(crate) struct Session {
+    runtime: Runtime,
+    client: tokio_postgres::Client,
+}
+
+impl Session {
+    pub(crate) fn open(cluster: &Cluster) -> Self {
+        let runtime = runtime();
+        let client = runtime.block_on(connect(&parameters(cluster)));
+        Self { runtime, client }
+    }
+
+    pub(crate) fn query(&mut self, statement: &str) {
+        self.runtime.block_on(self.client.simple_query(statement)).expect("answers");
+    }
+}
+
+async fn connect(parameters: &str) -> tokio_postgres::Client {
+    let connected = tokio_postgres::connect(parameters, NoTls).await;
+    let (client, connection) = connected.expect("opens a session");
+    tokio::spawn(connection);
+    client
+}
+
+fn runtime() -> Runtime {
+    Builder::new_current_thread().enable_all().build().expect("makes a runtime")
+}
+
+fn parameters(cluster: &Cluster) -> String {
+    format!(
+        "host={} port={} user={ROLE} dbname=postgres",
+        cluster.socket_directory().display(),
+        cluster.port()
+    )
 }
 
 /// Sessions that are open and idle until this is dropped.
@@ -26,21 +70,13 @@ pub(crate) struct Idle {
 
 impl Idle {
     pub(crate) fn open(cluster: &Cluster, count: usize) -> Self {
-        let parameters = format!(
-            "host={} port={} user={ROLE} dbname=postgres",
-            cluster.socket_directory().display(),
-            cluster.port()
-        );
+        let parameters = parameters(cluster);
         let (end, ended) = oneshot::channel();
         let thread = thread::spawn(move || {
-            let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime");
-            runtime.block_on(async {
+            runtime().block_on(async {
                 let mut clients = Vec::new();
                 for _ in 0..count {
-                    let connected = tokio_postgres::connect(&parameters, NoTls).await;
-                    let (client, connection) = connected.expect("opens a session");
-                    tokio::spawn(connection);
-                    clients.push(client);
+                    clients.push(connect(&parameters).await);
                 }
                 let _ = ended.await;
             });

@@ -19,15 +19,17 @@
 mod chain;
 mod competitors;
 mod feed;
+mod floor;
 mod footprint;
 mod growth;
 mod handshake;
 mod idle;
 mod latency;
+mod ledger;
 mod load;
 mod machine;
+mod mishaps;
 mod plot;
-mod process;
 mod report;
 mod sample;
 mod server;
@@ -43,8 +45,9 @@ use settings::{Settings, USAGE};
 type Measure = fn(&Settings) -> Report;
 
 /// The parts, by name, in the order in which `all` takes them.
-const PARTS: [(&str, Measure); 6] = [
+const PARTS: [(&str, Measure); 7] = [
     ("latency", latency::measure),
+    ("mishaps", mishaps::measure),
     ("start", start::measure),
     ("footprint", footprint::measure),
     ("idle", idle::measure),

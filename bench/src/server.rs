@@ -7,7 +7,7 @@ use test_support::Setup;
 
 use crate::competitors::{self, Competitor as _, WithPgsvid, issue};
 use crate::handshake::rest;
-use crate::load::{make_role, pgbench};
+use crate::load::{make_roles, pgbench};
 use crate::report::Report;
 use crate::sample::{Sample, figure};
 use crate::settings::Settings;
@@ -29,7 +29,7 @@ struct Seen {
 
 pub(crate) fn measure(settings: &Settings) -> Report {
     let pgsvid = WithPgsvid::start(competitors::setup(settings, &std::env::temp_dir()));
-    make_role(&pgsvid.setup().cluster);
+    make_roles(&pgsvid.setup().cluster);
     let table = "CREATE TABLE t AS SELECT n, n * 2 AS twice FROM generate_series(1, 100000) AS n; \
                  CREATE UNIQUE INDEX ON t (n); GRANT SELECT ON t TO bench; ANALYZE t";
     pgsvid.setup().cluster.sql("postgres", "postgres", table);

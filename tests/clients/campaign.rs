@@ -7,13 +7,12 @@ use std::path::{Path, PathBuf};
 use std::thread::{self, JoinHandle};
 
 use rustls::ClientConfig;
-use test_support::Counts;
+use test_support::{Counts, Reconnecting};
 use tokio::sync::watch;
 use tokio_postgres::error::SqlState;
 
 use crate::both::Both;
 use crate::one_directory::{Failure, configuration_of, connect_with};
-use crate::reconnecting::Reconnecting;
 
 const ROTATIONS: usize = 100;
 /// Clients of tokio-postgres, and psql.

@@ -4,11 +4,10 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::PathBuf;
 
-use test_support::{Directory, LIMIT};
+use test_support::{Directory, LIMIT, Reconnecting};
 
 use crate::both::{Both, ROLE, files_in, psql};
 use crate::one_directory;
-use crate::reconnecting::Reconnecting;
 
 #[test]
 fn p25_no_client_fails_while_both_sides_rotate_fifty_times() {

@@ -8,4 +8,3 @@ mod campaign;
 mod libpq;
 mod long_lived;
 mod one_directory;
-mod reconnecting;

@@ -2,8 +2,32 @@
 
 use std::fs;
 use std::path::Path;
+use std::time::Duration;
 
 use crate::{Account, spawn};
+
+/// Memory of a process, in KiB (`/proc/PID/smaps_rollup`).
+#[derive(Debug, Clone, Copy)]
+pub struct Memory {
+    /// All pages that are mapped and present.
+    pub resident: u64,
+    /// What it has written: heap, stacks, and changed pages of the program's data. Pages of the program's file are not in
+    /// it, even while it runs only once: the kernel may drop them at any time.
+    pub private: u64,
+    /// Resident, each page divided by how many processes have it.
+    pub share: u64,
+}
+
+/// What the threads of a process have done so far; those that have ended are not in it.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Work {
+    /// How often one of them went to sleep, and so was woken.
+    pub sleeps: u64,
+    /// How often one was interrupted for somebody else.
+    pub preempted: u64,
+    /// Time on a processor, by the scheduler's own clock.
+    pub busy: Duration,
+}
 
 /// A running process, by its number.
 #[derive(Debug, Clone, Copy)]
@@ -13,10 +37,34 @@ impl Process {
     /// Resident memory in KiB.
     #[track_caller]
     pub fn resident(self) -> u64 {
-        let status = self.read("status");
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-        let figure = line.and_then(|line| line.split_whitespace().next()?.parse().ok());
-        figure.expect("the kernel tells the resident memory of a process that runs")
+        figure(&self.read("status"), "VmRSS:")
+    }
+
+    /// Its memory.
+    #[track_caller]
+    pub fn memory(self) -> Memory {
+        let text = self.read("smaps_rollup");
+        Memory {
+            resident: figure(&text, "Rss:"),
+            private: figure(&text, "Private_Dirty:"),
+            share: figure(&text, "Pss:"),
+        }
+    }
+
+    /// Its work.
+    #[track_caller]
+    pub fn work(self) -> Work {
+        let mut work = Work::default();
+        for thread in self.threads() {
+            // One may have ended since.
+            let read = |name| fs::read_to_string(self.path(&format!("task/{thread}/{name}")));
+            let (Ok(status), Ok(schedstat)) = (read("status"), read("schedstat")) else { continue };
+            work.sleeps += figure(&status, "voluntary_ctxt_switches:");
+            work.preempted += figure(&status, "nonvoluntary_ctxt_switches:");
+            // Nanoseconds on a processor come first (Linux, Documentation/scheduler/sched-stats.rst).
+            work.busy += Duration::from_nanos(figure(&schedstat, ""));
+        }
+        work
     }
 
     /// How many descriptors are open.
@@ -65,4 +113,24 @@ impl Process {
     fn path(self, name: &str) -> String {
         format!("/proc/{}/{name}", self.0)
     }
+}
+
+impl Work {
+    /// What was done since an earlier look.
+    #[must_use]
+    pub fn since(self, before: Self) -> Self {
+        Self {
+            sleeps: self.sleeps.saturating_sub(before.sleeps),
+            preempted: self.preempted.saturating_sub(before.preempted),
+            busy: self.busy.saturating_sub(before.busy),
+        }
+    }
+}
+
+/// The number behind a name, of a file of lines with names.
+#[track_caller]
+fn figure(text: &str, name: &str) -> u64 {
+    let line = text.lines().find_map(|line| line.strip_prefix(name));
+    let figure = line.and_then(|line| line.split_whitespace().next()?.parse().ok());
+    figure.unwrap_or_else(|| panic!("the kernel tells no {name:?}"))
 }

@@ -3,20 +3,23 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use test_support::{ConnectLoop, Counts, Psql};
+use crate::{ConnectLoop, Counts, Psql};
 
 /// How often one psql connects.
 const CONNECTIONS: usize = 20;
 
 /// One psql after the other, each of which connects many times: each time it reads the service file, if there is
 /// one, and the three files.
-pub(crate) struct Reconnecting {
-    pub(crate) running: ConnectLoop,
+#[derive(Debug)]
+pub struct Reconnecting {
+    /// Its attempts are runs of psql.
+    pub running: ConnectLoop,
     succeeded: Arc<AtomicU64>,
 }
 
 impl Reconnecting {
-    pub(crate) fn start(psql: Psql) -> Self {
+    /// Begins, as that psql.
+    pub fn start(psql: Psql) -> Self {
         let again = "\\c -reuse-previous=off dbname=postgres\nSELECT 1;\n";
         let psql = psql.script(&format!("SELECT 1;\n{}", again.repeat(CONNECTIONS - 1)));
         let succeeded = Arc::new(AtomicU64::new(0));
@@ -25,7 +28,7 @@ impl Reconnecting {
             move || {
                 let output = psql.run();
                 let answers = output.stdout.lines().filter(|line| *line == "1").count();
-                succeeded.fetch_add(answers.try_into().unwrap(), Ordering::Relaxed);
+                succeeded.fetch_add(answers.try_into().expect("it is small"), Ordering::Relaxed);
                 if output.status.success() { Ok(()) } else { Err(cause(&output.stderr)) }
             }
         });
@@ -33,7 +36,7 @@ impl Reconnecting {
     }
 
     /// How many connections there were, instead of how many runs; a run ends with the first that fails.
-    pub(crate) fn stop(self) -> Counts {
+    pub fn stop(self) -> Counts {
         let failures = self.running.stop().failures;
         Counts { succeeded: self.succeeded.load(Ordering::Relaxed), failures }
     }
