@@ -5,8 +5,6 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use spiffe::transport::Endpoint as Parsed;
-
 /// A Unix socket with an absolute path, or an IP address and port.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Endpoint {
@@ -28,10 +26,15 @@ pub enum InvalidEndpoint {
     /// `unix:` with a path that is not absolute: a host name, most often.
     #[error("unix: wants an absolute path and no host; write unix:///path, with three slashes")]
     Relative,
-    /// Something else.
-    #[error("{0}; write unix:///path/to/the/agent.sock or tcp://IP:PORT")]
-    Rule(#[from] spiffe::transport::EndpointError),
-    /// A kind that this program does not know.
+    /// `tcp:` with something else than an IP address and a port: a host name, a path.
+    #[error("tcp: wants an IP address and a port, and nothing else; write tcp://IP:PORT")]
+    NoAddress,
+    /// A query, a fragment, or a character that no address has.
+    #[error(
+        "an endpoint has no ?, no # and no control character; write unix:///path or tcp://IP:PORT"
+    )]
+    Character,
+    /// Another scheme, or none.
     #[error("it is neither unix:///path nor tcp://IP:PORT")]
     Unknown,
 }
@@ -46,14 +49,29 @@ impl FromStr for Endpoint {
         if text.starts_with('/') {
             return Err(InvalidEndpoint::BarePath(text.to_owned()));
         }
-        match Parsed::parse(text) {
-            Ok(Parsed::Unix(path)) => Ok(Self::Unix(path)),
-            Ok(Parsed::Tcp { host, port }) => Ok(Self::Tcp(SocketAddr::new(host, port))),
-            Ok(_) => Err(InvalidEndpoint::Unknown),
-            Err(_) if text.starts_with("unix:") => Err(InvalidEndpoint::Relative),
-            Err(rule) => Err(rule.into()),
+        if text.contains(|c: char| matches!(c, '?' | '#') || c.is_control()) {
+            return Err(InvalidEndpoint::Character);
+        }
+        // One slash instead of three, or none instead of two, is what people write and other clients take.
+        match text.split_once(':') {
+            Some(("unix", rest)) => match after_slashes(rest) {
+                path if path.starts_with('/') && !path.trim_matches('/').is_empty() => {
+                    Ok(Self::Unix(path.into()))
+                }
+                _ => Err(InvalidEndpoint::Relative),
+            },
+            Some(("tcp", rest)) => {
+                let address = after_slashes(rest);
+                let address = address.strip_suffix('/').unwrap_or(address);
+                address.parse().map(Self::Tcp).map_err(|_| InvalidEndpoint::NoAddress)
+            }
+            _ => Err(InvalidEndpoint::Unknown),
         }
     }
+}
+
+fn after_slashes(rest: &str) -> &str {
+    rest.strip_prefix("//").unwrap_or(rest)
 }
 
 impl fmt::Display for Endpoint {
@@ -75,7 +93,10 @@ mod tests {
             ("unix:///run/spire/agent.sock", "unix:///run/spire/agent.sock"),
             ("unix:/run/spire/agent.sock", "unix:///run/spire/agent.sock"),
             ("tcp://127.0.0.1:8081", "tcp://127.0.0.1:8081"),
+            ("tcp:127.0.0.1:8081", "tcp://127.0.0.1:8081"),
+            ("tcp://127.0.0.1:8081/", "tcp://127.0.0.1:8081"),
             ("tcp://[::1]:8081", "tcp://[::1]:8081"),
+            ("unix:///run/my agent/a%20.sock", "unix:///run/my agent/a%20.sock"),
         ] {
             assert_eq!(text.parse::<Endpoint>().unwrap().to_string(), shown, "{text}");
         }
@@ -86,6 +107,12 @@ mod tests {
             "unix://host/agent.sock",
             "unix://",
             "unix:///",
+            "unix:////",
+            "unix:",
+            "tcp:",
+            "tcp://user@127.0.0.1:8081",
+            "tcp://127.0.0.1:99999",
+            "unix:///run/agent\n.sock",
             "/run/agent.sock",
             "tcp://agent.example:8081",
             "tcp://127.0.0.1",
