@@ -10,6 +10,7 @@ use crate::chain;
 use crate::competitors::{self, Competitor as _, WithPgsvid, issue};
 use crate::footprint::mebibytes;
 use crate::handshake::{Hand, rest};
+use crate::plot;
 use crate::report::Report;
 use crate::sample::{Sample, figure};
 use crate::settings::Settings;
@@ -37,7 +38,8 @@ fn messages(settings: &Settings, report: &mut Report) {
     let others: Vec<Authority> =
         (1..largest).map(|_| Authority::new("example.org", false).expect("an authority")).collect();
     let mut kinds: Vec<(String, Make<'_>)> = Vec::new();
-    for size in [1, 10, 100, 300, 1000].into_iter().filter(|size| *size <= largest) {
+    let sizes = [1, 10, 100, 300, 1000].into_iter().filter(|size| *size <= largest);
+    for size in sizes.clone() {
         let others = &others;
         let make = move || chain::with_bundle(&issue(setup), &others[..size - 1]);
         kinds.push((format!("bundle of {size}"), Box::new(make)));
@@ -74,6 +76,13 @@ fn messages(settings: &Settings, report: &mut Report) {
             event["verdict"].as_str().unwrap_or("refused").clone_into(verdict);
         }
     }
+    let course: Vec<_> = sizes
+        .zip(samples.iter().zip(&verdicts))
+        .filter(|(_, (_, verdict))| *verdict == "current")
+        .map(|(size, ([whole, ..], _))| (size as f64, whole.median()))
+        .collect();
+    let title = "Milliseconds from the push to the proof, over authorities in the bundle";
+    settings.keep("growth.svg", &plot::line(title, "medians", &course));
     let rows: Vec<_> = kinds
         .iter()
         .zip(&samples)

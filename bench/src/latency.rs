@@ -63,7 +63,10 @@ pub(crate) fn measure(settings: &Settings) -> Report {
             }));
         }
         let title = format!("Milliseconds from the agent's push to the proof, files on {medium}");
-        settings.keep(&format!("latency-{medium}.svg"), &strips(&title, &plotted));
+        settings.keep(
+            &format!("latency-{medium}.svg"),
+            &strips(&title, "each rotation a dot", &plotted),
+        );
     }
     report
 }

@@ -23,8 +23,9 @@ pub(crate) struct Strip {
     pub(crate) sample: Sample,
 }
 
-/// Each value as a dot, the median as a line, the 99th percentile as a broken one; the scale is logarithmic.
-pub(crate) fn strips(title: &str, rows: &[Strip]) -> String {
+/// Each value as a dot, the median as a line, the 99th percentile as a broken one; the scale is logarithmic. `dots` says
+/// what a dot is.
+pub(crate) fn strips(title: &str, dots: &str, rows: &[Strip]) -> String {
     let values = || rows.iter().flat_map(|row| row.sample.values());
     let axis = Axis::over(values().copied(), LEFT, WIDTH - RIGHT);
     let mut body = String::new();
@@ -40,13 +41,13 @@ pub(crate) fn strips(title: &str, rows: &[Strip]) -> String {
         }
         text(&mut body, 10.0, y, "", &row.name);
         let middle = y - 4.0;
-        let mut dots = String::new();
+        let mut marks = String::new();
         for (number, value) in row.sample.values().iter().enumerate() {
             // Spread a little, so that equal values are seen as many.
             let offset = (number * 7 % 11) as f64 - 5.0;
-            let _ = write!(dots, "M{:.1} {:.1}h0", axis.at(*value), middle + offset);
+            let _ = write!(marks, "M{:.1} {:.1}h0", axis.at(*value), middle + offset);
         }
-        let _ = writeln!(body, "<path class=\"d\" d=\"{dots}\"/>");
+        let _ = writeln!(body, "<path class=\"d\" d=\"{marks}\"/>");
         for (class, value) in [("m", row.sample.median()), ("p", row.sample.p99())] {
             let x = axis.at(value);
             let _ = writeln!(
@@ -63,7 +64,8 @@ pub(crate) fn strips(title: &str, rows: &[Strip]) -> String {
         let _ = writeln!(body, "<path class=\"a\" d=\"M{x:.1} {top:.1}V{:.1}\"/>", y - 8.0);
         text(&mut body, x - 6.0, y + 10.0, "", &figure(tick));
     }
-    page(title, y + 40.0, &body, "each rotation a dot; line: median; broken line: 99th percentile")
+    let note = format!("{dots}; line: median; broken line: 99th percentile");
+    page(title, y + 40.0, &body, &note)
 }
 
 /// One line through points; x and y begin at zero.
@@ -152,7 +154,7 @@ mod tests {
         }
         let strip =
             || Strip { group: "a & b".to_owned(), name: "<c>".to_owned(), sample: sample.clone() };
-        let svg = strips("title", &[strip(), strip()]);
+        let svg = strips("title", "a dot", &[strip(), strip()]);
         assert!(svg.contains("a &amp; b") && svg.contains("&lt;c>") && svg.ends_with("</svg>\n"));
         let axis = Axis::over([1.0, 120.0].into_iter(), LEFT, WIDTH - RIGHT);
         for value in [1.0, 9.5, 120.0] {

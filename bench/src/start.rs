@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use test_support::{Account, Directory, LIMIT, Mode, Setup};
 
+use crate::plot::{self, Strip};
 use crate::report::{Report, row};
 use crate::sample::Sample;
 use crate::settings::Settings;
@@ -43,6 +44,13 @@ pub(crate) fn measure(settings: &Settings) -> Report {
     let rows: Vec<_> =
         names.into_iter().zip(&samples).map(|(name, sample)| row(name, sample)).collect();
     report.table(&["", "median ms", "p99 ms", "n"], &rows);
+    let strips: Vec<_> = names
+        .into_iter()
+        .zip(samples)
+        .map(|(name, sample)| Strip { group: name.replace('`', ""), name: String::new(), sample })
+        .collect();
+    settings
+        .keep("start.svg", &plot::strips("Milliseconds of a start", "each start a dot", &strips));
     report
 }
 
