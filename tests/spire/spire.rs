@@ -1,0 +1,147 @@
+//! SPIRE's server and agent, from the programs in `$SPIRE_BIN`.
+
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Duration;
+
+use serde_json::Value;
+use test_support::{Account, Directory, Program, eventually};
+
+/// Life of an SVID, in seconds: short, to see many renewals.
+const LIFE: &str = "40";
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// An identity for every process of [`Account::server`].
+pub(crate) struct Entry {
+    pub(crate) spiffe_id: &'static str,
+    pub(crate) dns: &'static str,
+}
+
+pub(crate) struct Spire {
+    bin: PathBuf,
+    directory: Directory,
+    parent: String,
+    _server: Program,
+    agent: Option<Program>,
+}
+
+impl Spire {
+    /// A server and its agent, with these entries.
+    pub(crate) fn start(entries: &[Entry]) -> Self {
+        let bin = std::env::var_os("SPIRE_BIN").map(PathBuf::from);
+        let bin = bin.expect("SPIRE_BIN names the directory of spire-server and spire-agent");
+        let directory = Directory::new();
+        let (here, port) = (directory.path().display().to_string(), free_port());
+        let plugins = "NodeAttestor \"join_token\" { plugin_data {} }";
+        let server = format!(
+            "server {{\n bind_address = \"127.0.0.1\"\n bind_port = \"{port}\"\n trust_domain = \"example.org\"\n\
+             socket_path = \"{here}/server.sock\"\n data_dir = \"{here}\"\n}}\n\
+             plugins {{\n {plugins}\n KeyManager \"memory\" {{ plugin_data {{}} }}\n\
+             DataStore \"sql\" {{ plugin_data {{ database_type = \"sqlite3\"\n connection_string = \"{here}/db\" }} }}\n}}\n"
+        );
+        let file = directory.write("server.conf", server, 0o644);
+        let server = run(&bin, "spire-server", &["run", "-config", &file.display().to_string()]);
+        server.wait_for_text(LIMIT, "Starting Server APIs");
+        let mut spire =
+            Self { bin, directory, parent: String::new(), _server: server, agent: None };
+        eventually(LIMIT, "the server is healthy", || spire.ask(&["healthcheck"]).is_ok());
+        let parent = "spiffe://example.org/agent";
+        let token = spire.server(&["token", "generate", "-spiffeID", parent, "-output", "json"]);
+        parent.clone_into(&mut spire.parent);
+        let token = token["value"].as_str().expect("a token").to_owned();
+        let agent = format!(
+            "agent {{\n data_dir = \"{here}/agent\"\n server_address = \"127.0.0.1\"\n server_port = \"{port}\"\n\
+             socket_path = \"{here}/api.sock\"\n trust_domain = \"example.org\"\n insecure_bootstrap = true\n\
+             join_token = \"{token}\"\n}}\n\
+             plugins {{\n {plugins}\n KeyManager \"disk\" {{ plugin_data {{ directory = \"{here}/agent\" }} }}\n\
+             WorkloadAttestor \"unix\" {{ plugin_data {{}} }}\n}}\n"
+        );
+        spire.directory.write("agent.conf", agent, 0o644);
+        spire.directory.subdirectory("agent");
+        spire.start_agent();
+        for entry in entries {
+            spire.create_entry(entry);
+        }
+        spire
+    }
+
+    pub(crate) fn endpoint(&self) -> String {
+        format!("unix://{}", self.directory.join("api.sock").display())
+    }
+
+    pub(crate) fn start_agent(&mut self) {
+        let file = self.directory.join("agent.conf").display().to_string();
+        let agent = run(&self.bin, "spire-agent", &["run", "-config", &file]);
+        agent.wait_for_text(LIMIT, "Starting Workload and SDS APIs");
+        self.agent = Some(agent);
+    }
+
+    pub(crate) fn stop_agent(&mut self) {
+        self.agent = None;
+    }
+
+    pub(crate) fn create_entry(&self, entry: &Entry) {
+        let selector = format!("unix:uid:{}", Account::server().uid());
+        let Entry { spiffe_id, dns } = entry;
+        self.server(&[
+            "entry",
+            "create",
+            "-parentID",
+            &self.parent,
+            "-spiffeID",
+            spiffe_id,
+            "-selector",
+            &selector,
+            "-dns",
+            dns,
+            "-x509SVIDTTL",
+            LIFE,
+            "-output",
+            "json",
+        ]);
+    }
+
+    pub(crate) fn delete_entry(&self, spiffe_id: &str) {
+        let shown = self.server(&["entry", "show", "-spiffeID", spiffe_id, "-output", "json"]);
+        let id = shown["entries"][0]["id"].as_str().expect("an entry").to_owned();
+        self.server(&["entry", "delete", "-entryID", &id, "-output", "json"]);
+    }
+
+    /// The number of the authority in that state.
+    pub(crate) fn authority(&self, state: &str) -> String {
+        let shown = self.server(&["localauthority", "x509", "show", "-output", "json"]);
+        shown[state]["authority_id"].as_str().unwrap_or_else(|| panic!("{shown}")).to_owned()
+    }
+
+    pub(crate) fn authority_command(&self, command: &str, authority: Option<&str>) {
+        let mut arguments = vec!["localauthority", "x509", command, "-output", "json"];
+        arguments.extend(authority.into_iter().flat_map(|id| ["-authorityID", id]));
+        self.server(&arguments);
+    }
+
+    #[track_caller]
+    fn server(&self, arguments: &[&str]) -> Value {
+        let text = self.ask(arguments).unwrap_or_else(|said| panic!("{arguments:?}: {said}"));
+        serde_json::from_str(&text).unwrap_or_else(|error| panic!("{arguments:?}: {error}: {text}"))
+    }
+
+    /// What `spire-server` answers, or says on standard error.
+    fn ask(&self, arguments: &[&str]) -> Result<String, String> {
+        let mut command = Command::new(self.bin.join("spire-server"));
+        let socket = self.directory.join("server.sock").display().to_string();
+        let output = command.args(arguments).args(["-socketPath", &socket]).output();
+        let output = output.expect("runs spire-server");
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        if output.status.success() { Ok(text(&output.stdout)) } else { Err(text(&output.stderr)) }
+    }
+}
+
+/// As whoever runs the tests: an agent tells workloads apart by what only their own user, or root, may read.
+fn run(bin: &std::path::Path, name: &str, arguments: &[&str]) -> Program {
+    Program::spawn_as(Account::current(), bin.join(name), arguments.iter().copied(), &[])
+}
+
+fn free_port() -> u16 {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("binds a port");
+    listener.local_addr().expect("has an address").port()
+}
