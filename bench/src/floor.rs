@@ -1,6 +1,6 @@
 //! The floor: what nobody can go below who does as much.
 
-use std::fs::{self, DirBuilder, OpenOptions};
+use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::Write as _;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, chown, symlink};
 use std::path::Path;
@@ -49,13 +49,16 @@ impl Floor {
         let directory = self.setup.files.join(&name);
         DirBuilder::new().mode(0o755).create(&directory).expect("makes a directory");
         for (name, text) in NAMES.iter().zip(contents(svid)) {
-            self.write(&directory.join(name), &text);
+            write(&directory.join(name), &text);
         }
         let sync = |path: &Path| {
             if self.level != Level::Bare {
-                fs::File::open(path).and_then(|file| file.sync_all()).expect("syncs a directory");
+                File::open(path).and_then(|file| file.sync_all()).expect("syncs");
             }
         };
+        for name in NAMES {
+            sync(&directory.join(name));
+        }
         sync(&directory);
         let (link, next) = (self.setup.files.join("..data"), self.setup.files.join("..next"));
         symlink(&name, &next).expect("links");
@@ -66,17 +69,13 @@ impl Floor {
             let _ = fs::remove_dir_all(self.setup.files.join(&former));
         }
     }
+}
 
-    fn write(&self, path: &Path, text: &str) {
-        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
-        let file = file.as_mut().expect("makes a file");
-        let account = Account::server();
-        chown(path, Some(account.uid()), Some(account.gid())).expect("gives a file away");
-        file.write_all(text.as_bytes()).expect("writes a file");
-        if self.level != Level::Bare {
-            file.sync_all().expect("syncs a file");
-        }
-    }
+fn write(path: &Path, text: &str) {
+    let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
+    let account = Account::server();
+    chown(path, Some(account.uid()), Some(account.gid())).expect("gives a file away");
+    file.and_then(|mut file| file.write_all(text.as_bytes())).expect("writes a file");
 }
 
 impl Competitor for Floor {

@@ -192,10 +192,18 @@ fn fill(
         move |cause| directory.step(action, &entry, cause)
     };
     let within = open_generation(directory, generation).map_err(step("open", ""))?;
-    let mut entries = BTreeMap::new();
+    let mut written = Vec::new();
     for (name, content) in files {
-        create(&within, &name, &content, group)
+        let file = create(&within, &name, &content, group)
             .map_err(|(action, cause)| step(action, &name)(cause))?;
+        written.push((name, content, file));
+    }
+    // All are written by now: a journal commits them together, and the first sync is nearly the only one that waits.
+    let mut entries = BTreeMap::new();
+    for (name, content, file) in written {
+        seam::step();
+        retry_on_intr(|| rustix::fs::fsync(&file)).map_err(step("sync", &name))?;
+        drop(file);
         let (bytes, stat) = read(&within, &name).map_err(step("read back", &name))?;
         if *bytes != *content.bytes {
             return Err(Error::NotWritten {
@@ -213,13 +221,13 @@ fn fill(
     Ok(entries)
 }
 
-/// Creates one file: owner and mode are exact before the first byte is in it.
+/// Creates one file, still to be synced: owner and mode are exact before the first byte is in it.
 fn create(
     within: &OwnedFd,
     name: &str,
     content: &Content,
     group: Option<u32>,
-) -> Result<(), (&'static str, Errno)> {
+) -> Result<File, (&'static str, Errno)> {
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     seam::step();
     let fd = retry_on_intr(|| rustix::fs::openat(within, name, flags, Mode::from_raw_mode(0o600)))
@@ -234,8 +242,7 @@ fn create(
     let file = File::from(fd);
     seam::step();
     seam::writer(&file).write_all(&content.bytes).map_err(|error| ("write", errno(&error)))?;
-    seam::step();
-    retry_on_intr(|| rustix::fs::fsync(&file)).map_err(|cause| ("sync", cause))
+    Ok(file)
 }
 
 /// Reads the files of an earlier run.

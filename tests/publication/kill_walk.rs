@@ -64,7 +64,8 @@ fn d13_killed_at_each_call_of_a_first_publication_nothing_half_done_is_visible()
     println!(
         "first publication: {kills} kills; after each the next run published, and PostgreSQL started"
     );
-    assert!(kills > 60, "{kills}");
+    // 63 where one thread does it all.
+    assert!(kills > 50, "{kills}");
 }
 
 #[test]
