@@ -69,6 +69,11 @@ impl Spire {
         format!("unix://{}", self.directory.join("api.sock").display())
     }
 
+    /// The agent's own ID, below which entries are.
+    pub(crate) fn parent(&self) -> &str {
+        &self.parent
+    }
+
     pub(crate) fn start_agent(&mut self) {
         let file = self.directory.join("agent.conf").display().to_string();
         let agent = run(&self.bin, "spire-agent", &["run", "-config", &file]);
@@ -126,7 +131,7 @@ impl Spire {
     }
 
     /// What `spire-server` answers, or says on standard error.
-    fn ask(&self, arguments: &[&str]) -> Result<String, String> {
+    pub(crate) fn ask(&self, arguments: &[&str]) -> Result<String, String> {
         let mut command = Command::new(self.bin.join("spire-server"));
         let socket = self.directory.join("server.sock").display().to_string();
         let output = command.args(arguments).args(["-socketPath", &socket]).output();
