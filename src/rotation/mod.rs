@@ -10,6 +10,7 @@ mod report;
 mod waiting;
 
 use std::path::PathBuf;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -334,9 +335,10 @@ impl Rotation {
             let authorities = self.authorities.certificates();
             let routine = consumer.is_settled() && took.is_none();
             let attempt = consumer.attempt(&material, authorities, took.is_some(), login);
+            let mut out_of_time = pin!(grace(stop));
             let mut attempt = tokio::select! {
                 attempt = attempt => attempt,
-                () = grace(stop) => return Ok(()),
+                () = &mut out_of_time => return Ok(()),
             };
             let unasked = attempt.take_unasked();
             consumer.record(&attempt, &material, generation, took);
@@ -351,9 +353,9 @@ impl Rotation {
             if let Some(unasked) = unasked {
                 tokio::select! {
                     () = consumer.ask(unasked) => {}
-                    () = grace(stop) => return Ok(()),
+                    () = &mut out_of_time => return Ok(()),
                 }
-                self.status.send_modify(|status| record::sessions(status, consumer));
+                self.status.send_if_modified(|status| record::sessions(status, consumer));
             }
         } else if let Some(took) = took {
             report::published(&material, generation, took);

@@ -117,13 +117,14 @@ pub(super) fn handed_over(
     });
 }
 
-/// The sessions on the server, as they were last counted.
-pub(super) fn sessions(status: &mut Status, consumer: &Consumer) {
-    if let Some((at, counts)) = consumer.sessions() {
-        status.sessions = Some(Sessions {
-            at: Some(*at),
-            by_protocol: counts.by_protocol.clone(),
-            older_than_svid: counts.older,
-        });
-    }
+/// The sessions on the server, as they were last counted; whether that is news.
+pub(super) fn sessions(status: &mut Status, consumer: &Consumer) -> bool {
+    let Some((at, counts)) = consumer.sessions() else { return false };
+    let is_news = status.sessions.as_ref().is_none_or(|known| known.at != Some(*at));
+    status.sessions = Some(Sessions {
+        at: Some(*at),
+        by_protocol: counts.by_protocol.clone(),
+        older_than_svid: counts.older,
+    });
+    is_news
 }

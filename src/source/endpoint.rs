@@ -5,6 +5,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use crate::text::harmless;
+
 /// A Unix socket with an absolute path, or an IP address and port.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Endpoint {
@@ -31,7 +33,7 @@ pub enum InvalidEndpoint {
     NoAddress,
     /// A query, a fragment, or a character that no address has.
     #[error(
-        "an endpoint has no ?, no # and no control character; write unix:///path or tcp://IP:PORT"
+        "an endpoint has no ?, no # and no character that acts in a terminal; write unix:///path or tcp://IP:PORT"
     )]
     Character,
     /// Another scheme, or none.
@@ -43,13 +45,14 @@ impl FromStr for Endpoint {
     type Err = InvalidEndpoint;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        if text.trim().is_empty() {
+        let text = text.trim();
+        if text.is_empty() {
             return Err(InvalidEndpoint::Empty);
         }
         if text.starts_with('/') {
             return Err(InvalidEndpoint::BarePath(text.to_owned()));
         }
-        if text.contains(|c: char| matches!(c, '?' | '#') || c.is_control()) {
+        if text.contains(['?', '#']) || harmless(text) != text {
             return Err(InvalidEndpoint::Character);
         }
         // One slash instead of three, or none instead of two, is what people write and other clients take.
@@ -96,6 +99,7 @@ mod tests {
             ("tcp:127.0.0.1:8081", "tcp://127.0.0.1:8081"),
             ("tcp://127.0.0.1:8081/", "tcp://127.0.0.1:8081"),
             ("tcp://[::1]:8081", "tcp://[::1]:8081"),
+            (" unix:///run/agent.sock\r\n", "unix:///run/agent.sock"),
             ("unix:///run/my agent/a%20.sock", "unix:///run/my agent/a%20.sock"),
         ] {
             assert_eq!(text.parse::<Endpoint>().unwrap().to_string(), shown, "{text}");
@@ -113,6 +117,7 @@ mod tests {
             "tcp://user@127.0.0.1:8081",
             "tcp://127.0.0.1:99999",
             "unix:///run/agent\n.sock",
+            "unix:///run/agent\u{202e}.sock",
             "/run/agent.sock",
             "tcp://agent.example:8081",
             "tcp://127.0.0.1",

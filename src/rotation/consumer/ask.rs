@@ -67,18 +67,21 @@ impl Consumer {
         Ok(())
     }
 
-    /// Asks what is new on the server, which nobody has to wait for, and leaves.
-    pub(in crate::rotation) async fn ask(&mut self, Unasked { session, life }: Unasked) {
+    /// Asks what is new on the server, leaves, and takes note. A server that listens elsewhere is to be verified there
+    /// at once.
+    pub(in crate::rotation) async fn ask(&mut self, unasked: Unasked) {
         self.pulse.step(ASKING, login::LONGEST);
-        let told = login::ask(&session, life).await;
-        session.close().await;
-        if let Ok(told) = told {
+        let place = self.place();
+        if let Some(told) = unasked.told().await {
             self.take_note(told);
+        }
+        if self.place() != place {
+            self.next = Some(Instant::now());
         }
     }
 
     /// Says what is new in what the server says of itself, and keeps it.
-    fn take_note(&mut self, told: Told) -> Seen {
+    pub(super) fn take_note(&mut self, told: Told) -> Seen {
         let Told { settings, file_errors, sessions } = told;
         let files = self.files(&settings);
         self.tell_concerns(&settings, &files);
@@ -127,5 +130,14 @@ impl Consumer {
             report::concerns(&concerns);
             self.concerns = concerns;
         }
+    }
+}
+
+impl Unasked {
+    /// What the server says of itself, if it does; the session is closed.
+    pub(super) async fn told(self) -> Option<Told> {
+        let told = login::ask(&self.session, self.life).await.ok();
+        self.session.close().await;
+        told
     }
 }

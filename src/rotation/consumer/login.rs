@@ -1,6 +1,6 @@
 //! The SQL session of a rotation. Logging in takes PostgreSQL longer than anything else that is asked of it, so it begins
-//! while the files are still being written and synced; what is not needed for the reload is asked once a handshake has
-//! proven it: the backends that answer both share the machine's processors.
+//! while the files are still being written and synced; what is not needed for the reload is asked after the handshake that
+//! proves it, since the backends that answer both share the machine's processors.
 
 use std::pin::pin;
 use std::time::{Duration, SystemTime};
@@ -11,8 +11,8 @@ use tokio::time::sleep;
 use crate::postgres::{self, Error, Session, SessionCounts, TlsSettings};
 use crate::timing;
 
-/// How long an open session may wait for files that are being written: it holds up a smart shutdown.
-const IDLE: Duration = Duration::from_secs(1);
+/// How long an open session may wait, for files that are being written or for a handshake: it holds up a smart shutdown.
+pub(super) const IDLE: Duration = Duration::from_secs(1);
 
 /// How long it may take to ask, and to leave: three statements and a farewell.
 pub(super) const LONGEST: Duration = postgres::LIMIT.saturating_mul(4);

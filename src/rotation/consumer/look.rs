@@ -2,7 +2,9 @@
 
 use std::path::PathBuf;
 
-use super::{ASKING, Consumer};
+use tokio::time::sleep;
+
+use super::{ASKING, Consumer, Unasked, login};
 use crate::diagnose::{self, Files, Finding};
 use crate::postgres::{self, Session, TlsSettings};
 use crate::rotation::Server;
@@ -19,8 +21,38 @@ impl Consumer {
     pub(super) async fn probe(&self) -> Option<Facts> {
         let (hosts, port) = self.place()?;
         let limit = verify::LIMIT * u32::try_from(hosts.len()).unwrap_or(u32::MAX).max(1);
-        self.pulse.step("verifying what PostgreSQL serves", limit);
+        // A session may be asked meanwhile.
+        self.pulse
+            .step("verifying what PostgreSQL serves", limit.max(login::IDLE + login::LONGEST));
         Some(self.server.verify.probe(&hosts, port).await)
+    }
+
+    /// The same while a session is open. One that would have to wait for an answer for long is asked meanwhile, and
+    /// closed: it holds up a smart shutdown.
+    pub(super) async fn probe_beside(&mut self, unasked: &mut Option<Unasked>) -> Option<Facts> {
+        if unasked.is_none() {
+            return self.probe().await;
+        }
+        let mut early = None;
+        let facts = {
+            let mut probe = Box::pin(self.probe());
+            tokio::select! {
+                biased;
+                facts = &mut probe => facts,
+                () = sleep(login::IDLE) => {
+                    let asked = async {
+                        if let Some(unasked) = unasked.take() {
+                            early = unasked.told().await;
+                        }
+                    };
+                    tokio::join!(probe, asked).0
+                }
+            }
+        };
+        if let Some(told) = early {
+            self.take_note(told);
+        }
+        facts
     }
 
     /// What can be seen from here of why the published set is not served. The reload may have applied pending

@@ -113,7 +113,7 @@ pub(in crate::rotation) struct Attempt {
     unasked: Option<Unasked>,
 }
 
-/// A session of a rotation that is proven already, to be asked what is new on the server; the life is that of its leaf.
+/// A session over which a reload was asked for, and nothing else yet; the life is that of the leaf.
 pub(in crate::rotation) struct Unasked {
     session: Session,
     life: Duration,
@@ -222,26 +222,26 @@ impl Consumer {
             reload.map_or_else(|error| (Reload::default(), Some(error)), |reload| (reload, None));
         let reload = signalled.then(|| begun.elapsed());
 
+        let mut unasked = unasked.map(|session| Unasked { session, life });
         let begun = Instant::now();
-        let mut facts = self.probe().await;
+        let place = self.place();
+        let mut facts = self.probe_beside(&mut unasked).await;
         let verify = begun.elapsed();
         let judged = |facts: &Option<Facts>| match facts {
             Some(facts) => verify::judge(facts, &expected, timing::now()),
             None => Verdict::Unverifiable,
         };
         let mut verdict = judged(&facts);
-        let mut unasked = unasked.map(|session| Unasked { session, life });
-        // What is proven may be said before anything else is asked.
+        // What is proven may be said before anything else is asked; what is not, may be explained by it.
         if verdict != Verdict::Current
             && let Some(unasked) = unasked.take()
         {
-            let place = self.place();
             self.ask(unasked).await;
-            // It listens elsewhere since it was last asked.
-            if self.place() != place {
-                facts = self.probe().await;
-                verdict = judged(&facts);
-            }
+        }
+        // It listens elsewhere since it was last asked.
+        if self.place() != place {
+            facts = self.probe().await;
+            verdict = judged(&facts);
         }
         let features = (expected.leaf, expected.authorities);
         let facts = facts.unwrap_or_else(nowhere);
