@@ -25,6 +25,9 @@ pub(crate) trait Competitor {
 
     fn setup(&self) -> &Setup;
 
+    /// Waits until the next rotation would begin at once.
+    fn ready(&self) {}
+
     /// Rotates to this SVID; returns how long after the push a handshake had shown its leaf.
     fn rotate(&mut self, svid: &Svid) -> Duration;
 
@@ -92,8 +95,12 @@ impl Competitor for WithPgsvid {
         &self.setup
     }
 
-    fn rotate(&mut self, svid: &Svid) -> Duration {
+    fn ready(&self) {
         rest(OWN_PAUSE.saturating_sub(self.before.elapsed()));
+    }
+
+    fn rotate(&mut self, svid: &Svid) -> Duration {
+        self.ready();
         let mark = self.pgsvid.mark();
         let (begun, pushed) = (Instant::now(), SystemTime::now());
         push(&self.setup, svid);

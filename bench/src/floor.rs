@@ -2,7 +2,7 @@
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::Write as _;
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, chown, symlink};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, fchown, symlink};
 use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -48,34 +48,37 @@ impl Floor {
         let name = format!("..v{}", self.generation);
         let directory = self.setup.files.join(&name);
         DirBuilder::new().mode(0o755).create(&directory).expect("makes a directory");
-        for (name, text) in NAMES.iter().zip(contents(svid)) {
-            write(&directory.join(name), &text);
-        }
+        let files = NAMES.iter().zip(contents(svid));
+        let files: Vec<_> = files.map(|(name, text)| write(&directory.join(name), &text)).collect();
         let sync = |path: &Path| {
             if self.level != Level::Bare {
-                File::open(path).and_then(|file| file.sync_all()).expect("syncs");
+                File::open(path).and_then(|file| file.sync_all()).expect("syncs a directory");
             }
         };
-        for name in NAMES {
-            sync(&directory.join(name));
+        if self.level != Level::Bare {
+            files.iter().try_for_each(File::sync_all).expect("syncs a file");
         }
         sync(&directory);
         let (link, next) = (self.setup.files.join("..data"), self.setup.files.join("..next"));
         symlink(&name, &next).expect("links");
         fs::rename(next, link).expect("renames");
         sync(self.setup.files.path());
-        if self.generation > 1 {
-            let former = format!("..v{}", self.generation - 2);
-            let _ = fs::remove_dir_all(self.setup.files.join(&former));
-        }
+    }
+
+    /// Nobody waits for that.
+    fn sweep(&self) {
+        let former = format!("..v{}", self.generation - 1);
+        let _ = fs::remove_dir_all(self.setup.files.join(&former));
     }
 }
 
-fn write(path: &Path, text: &str) {
+fn write(path: &Path, text: &str) -> File {
     let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
+    let mut file = file.expect("makes a file");
     let account = Account::server();
-    chown(path, Some(account.uid()), Some(account.gid())).expect("gives a file away");
-    file.and_then(|mut file| file.write_all(text.as_bytes())).expect("writes a file");
+    fchown(&file, Some(account.uid()), Some(account.gid())).expect("gives a file away");
+    file.write_all(text.as_bytes()).expect("writes a file");
+    file
 }
 
 impl Competitor for Floor {
@@ -102,13 +105,13 @@ impl Competitor for Floor {
                 session
             });
             session.query("SELECT pg_catalog.pg_reload_conf()");
-            self.hand.until_shown(&self.setup.cluster, svid.leaf());
-            begun.elapsed()
         } else {
             self.publish(svid);
             self.setup.cluster.sighup();
-            self.hand.until_shown(&self.setup.cluster, svid.leaf());
-            begun.elapsed()
         }
+        self.hand.until_shown(&self.setup.cluster, svid.leaf());
+        let took = begun.elapsed();
+        self.sweep();
+        took
     }
 }

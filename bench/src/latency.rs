@@ -52,7 +52,7 @@ pub(crate) fn measure(settings: &Settings) -> Report {
             for competitor in &mut field {
                 parts(&mut report, &mut **competitor);
             }
-            if matches!(load, Load::Idle(_)) {
+            if matches!(load, Load::Idle(0)) {
                 handshakes(&mut report, &field[0].setup().cluster, often);
             }
             let names = field.iter().map(|competitor| competitor.name());

@@ -45,9 +45,10 @@ use settings::{Settings, USAGE};
 type Measure = fn(&Settings) -> Report;
 
 /// The parts, by name, in the order in which `all` takes them.
-const PARTS: [(&str, Measure); 7] = [
+const PARTS: [(&str, Measure); 8] = [
     ("latency", latency::measure),
-    ("mishaps", mishaps::measure),
+    ("mishaps", mishaps::clients),
+    ("reloads", mishaps::reloads),
     ("start", start::measure),
     ("footprint", footprint::measure),
     ("idle", idle::measure),

@@ -1,12 +1,13 @@
 //! What goes wrong while somebody rotates: connections that fail, sets that are read torn or mixed, and, if somebody else
 //! reloads at the wrong moment, mixtures that PostgreSQL serves.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
-use test_support::{Counts, Dice, Psql, Reconnecting, Setup};
+use test_support::{Counts, Dice, LIMIT, Psql, Reconnecting, Setup};
 
 use crate::competitors::{self, Competitor, Script, WithPgsvid, issue, psql};
 use crate::handshake::{Hand, rest};
@@ -61,7 +62,8 @@ struct Served {
     mixtures: Sample,
 }
 
-pub(crate) fn measure(settings: &Settings) -> Report {
+/// The script and pgsvid, each with a rotation behind it.
+fn field(settings: &Settings, ledger: &Ledger) -> [Box<dyn Competitor>; 2] {
     let parent = std::env::temp_dir();
     let setup = || competitors::setup(settings, &parent);
     let itself = psql().1.display().to_string();
@@ -69,21 +71,20 @@ pub(crate) fn measure(settings: &Settings) -> Report {
         Box::new(Script::start(settings, setup(), "script", &itself)),
         Box::new(WithPgsvid::start(setup())),
     ];
-    let ledger = Ledger::default();
     for competitor in &mut field {
         make_roles(&competitor.setup().cluster);
-        rotate(&mut **competitor, &ledger);
+        rotate(&mut **competitor, ledger, || ());
     }
-    let mut report = Report::default();
-    clients(settings, &mut field, &ledger, &mut report);
-    reloads(settings, &mut field, &ledger, &mut report);
-    report
+    field
 }
 
-fn rotate(competitor: &mut dyn Competitor, ledger: &Ledger) {
+/// Does what is to begin with the push, and rotates.
+fn rotate(competitor: &mut dyn Competitor, ledger: &Ledger, with_the_push: impl FnOnce()) {
     let mut svid = issue(competitor.setup());
     ledger.enter(&mut svid);
     rest(PAUSE);
+    competitor.ready();
+    with_the_push();
     competitor.rotate(&svid);
 }
 
@@ -105,12 +106,11 @@ fn in_blocks(often: usize, mut block: impl FnMut(usize, usize)) {
     }
 }
 
-fn clients(
-    settings: &Settings,
-    field: &mut [Box<dyn Competitor>; 2],
-    ledger: &Ledger,
-    report: &mut Report,
-) {
+/// Clients that connect again and again, and readers of the three files.
+pub(crate) fn clients(settings: &Settings) -> Report {
+    let ledger = &Ledger::default();
+    let field = &mut field(settings, ledger);
+    let mut report = Report::default();
     let mut seen: [Seen; 3] = Default::default();
     in_blocks(settings.often(1000, 5), |way, count| {
         let (_, who, names) = WAYS[way];
@@ -134,7 +134,7 @@ fn clients(
                 }
                 sets
             });
-            rotations(count, || rotate(competitor, ledger));
+            rotations(count, || rotate(competitor, ledger, || ()));
             done.store(true, Ordering::Relaxed);
             reader.join().expect("a reader goes on")
         });
@@ -179,12 +179,16 @@ fn clients(
     });
     report.table(&head, &rows.collect::<Vec<_>>());
     for ((name, ..), seen) in WAYS.iter().zip(&seen) {
+        let mut reasons: BTreeMap<&str, u64> = BTreeMap::new();
         for (message, times) in &seen.connections.failures {
             // Without the paths.
-            let reason = message.rsplit("\": ").next().unwrap_or(message);
+            *reasons.entry(message.rsplit("\": ").next().unwrap_or(message)).or_default() += times;
+        }
+        for (reason, times) in reasons {
             report.say(&format!("{name}, {times} times: {}", reason.replace('\n', " ")));
         }
     }
+    report
 }
 
 /// A client with the files that are published for the server.
@@ -210,12 +214,10 @@ fn client(setup: &Setup, names: Names) -> Psql {
 }
 
 /// Once in each rotation somebody else reloads, too, at any moment around the writing.
-fn reloads(
-    settings: &Settings,
-    field: &mut [Box<dyn Competitor>; 2],
-    ledger: &Ledger,
-    report: &mut Report,
-) {
+pub(crate) fn reloads(settings: &Settings) -> Report {
+    let ledger = &Ledger::default();
+    let field = &mut field(settings, ledger);
+    let mut report = Report::default();
     let mut served: [Served; 2] = Default::default();
     let mut dice = Dice::from_seed(8);
     in_blocks(settings.often(1000, 5), |way, count| {
@@ -229,12 +231,13 @@ fn reloads(
         thread::scope(|scope| {
             let looker = scope.spawn(|| look(port, ledger, &done));
             rotations(count, || {
-                let moment = PAUSE + Duration::from_micros(dice.between(0..=SOMEBODY_ELSE).into());
-                scope.spawn(move || {
-                    rest(moment);
-                    let _ = kill_process(postmaster, Signal::HUP);
+                let moment = Duration::from_micros(dice.between(0..=SOMEBODY_ELSE).into());
+                rotate(competitor, ledger, || {
+                    scope.spawn(move || {
+                        rest(moment);
+                        let _ = kill_process(postmaster, Signal::HUP);
+                    });
                 });
-                rotate(competitor, ledger);
             });
             done.store(true, Ordering::Relaxed);
             let (handshakes, mixtures) = looker.join().expect("a looker goes on");
@@ -260,22 +263,26 @@ fn reloads(
             ]
         });
     report.table(&head, &rows.collect::<Vec<_>>());
+    report
 }
 
 /// Shakes hands without a pause; returns how often, and how long each mixture lasted.
 fn look(port: u16, ledger: &Ledger, done: &AtomicBool) -> (usize, Vec<Duration>) {
     let hand = Hand::new();
-    let (mut handshakes, mut mixtures, mut since) = (0, Vec::new(), None);
+    let (mut handshakes, mut mixtures) = (0, Vec::new());
+    let mut since: Option<Instant> = None;
     while !done.load(Ordering::Relaxed) || since.is_some() {
-        let Some(served) = hand.shake(port) else { continue };
+        let served = hand.shake(port).expect("the server answers");
         handshakes += 1;
         match (ledger.served(&served), since) {
+            (Set::Torn, _) => panic!("what is served was never published"),
             (Set::Mixed, None) => since = Some(Instant::now()),
+            (Set::Mixed, Some(begun)) => assert!(begun.elapsed() < LIMIT, "a mixture stays"),
             (Set::Whole, Some(begun)) => {
                 mixtures.push(begun.elapsed());
                 since = None;
             }
-            _ => {}
+            (Set::Whole, None) => {}
         }
     }
     (handshakes, mixtures)

@@ -50,6 +50,8 @@ impl Sample {
 /// Three digits that count.
 pub(crate) fn figure(value: f64) -> String {
     match value.abs() {
+        // Of nothing.
+        none if none.is_nan() => "-".to_owned(),
         0.0 => "0".to_owned(),
         small if small < 0.1 => format!("{value:.3}"),
         small if small < 10.0 => format!("{value:.2}"),

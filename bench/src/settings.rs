@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 /// Shown on request, and after mistakes.
 pub(crate) const USAGE: &str = "Usage: bench --pgsvid FILE --out DIR [--short] PART...
 
-Parts: latency mishaps start footprint idle growth server, or all
+Parts: latency mishaps reloads start footprint idle growth server, or all
 
   --pgsvid FILE   the program to measure
   --out DIR       where tables and plots go; it must exist
