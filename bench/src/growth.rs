@@ -71,7 +71,10 @@ fn messages(settings: &Settings, report: &mut Report) {
             for (sample, field) in
                 samples[1..].iter_mut().zip(["publish_ms", "reload_ms", "verify_ms"])
             {
-                sample.push(event[field].as_f64().unwrap_or(f64::NAN));
+                // What is refused has none.
+                if let Some(time) = event[field].as_f64() {
+                    sample.push(time);
+                }
             }
             event["verdict"].as_str().unwrap_or("refused").clone_into(verdict);
         }

@@ -8,8 +8,9 @@ mod spire;
 
 use std::time::Duration;
 
+use serde_json::Value;
 use spire::{Entry, Spire};
-use test_support::{Directory, Mark, Pgsvid, Program, Reconnecting, Setup};
+use test_support::{Directory, Mark, Pgsvid, Program, Psql, Reconnecting, Setup, eventually};
 
 const PGSVID: &str = env!("CARGO_BIN_EXE_pgsvid");
 const DATABASE: &str = Setup::SPIFFE_ID;
@@ -24,10 +25,17 @@ const ENTRIES: [Entry; 2] =
 
 /// A PostgreSQL, and pgsvid on both sides of a connection, each with an identity of SPIRE's.
 struct Both {
-    setup: Setup,
+    // Ended before what they work on is removed.
     database: Pgsvid,
     client: Program,
     files: Directory,
+    setup: Setup,
+}
+
+/// Authorities in a published bundle.
+fn authorities(files: &Directory) -> usize {
+    let bundle = std::fs::read_to_string(files.join("svid_bundle.pem")).unwrap();
+    bundle.matches("BEGIN CERTIFICATE").count()
 }
 
 impl Both {
@@ -66,18 +74,37 @@ impl Both {
         mark
     }
 
-    /// psql that connects again and again with the client's identity.
-    fn clients(&self) -> Reconnecting {
-        let psql = test_support::Psql::new()
-            .env("PGSERVICEFILE", self.files.join("pg_service.conf"))
-            .env("PGSERVICE", "db");
-        Reconnecting::start(psql)
+    /// psql with the client's identity.
+    fn psql(&self) -> Psql {
+        let service_file = self.files.join("pg_service.conf");
+        Psql::new().env("PGSERVICEFILE", service_file).env("PGSERVICE", "db")
     }
 
-    /// Authorities that are published for the database.
-    fn authorities(&self) -> usize {
-        let bundle = std::fs::read_to_string(self.setup.files.join("svid_bundle.pem")).unwrap();
-        bundle.matches("BEGIN CERTIFICATE").count()
+    /// Waits until so many authorities are published on both sides.
+    #[track_caller]
+    fn wait_for_authorities(&self, count: usize) {
+        eventually(LIMIT, format_args!("{count} authorities on both sides"), || {
+            [&self.setup.files, &self.files].iter().all(|files| authorities(files) == count)
+        });
+    }
+
+    /// Waits until both sides have another leaf than before the marks.
+    #[track_caller]
+    fn renewed(&self, [database, client]: [Mark; 2]) -> [Mark; 2] {
+        let database = self.rotated(database);
+        let published = |event: &Value| event["message"] == "published";
+        [database, self.client.wait_for_event_after(client, LIMIT, published).1]
+    }
+
+    fn marks(&self) -> [Mark; 2] {
+        [self.database.mark(), self.client.mark()]
+    }
+
+    /// One connection with what is published, on both sides.
+    #[track_caller]
+    fn connect(&self) {
+        let output = self.psql().script("SELECT 1").run();
+        assert!(output.status.success(), "{output:?}");
     }
 }
 
@@ -85,27 +112,26 @@ impl Both {
 fn both_sides_follow_every_renewal_and_a_change_of_authority_without_a_failed_connection() {
     let spire = Spire::start(&ENTRIES);
     let both = Both::start(&spire);
-    let clients = both.clients();
-    let mut mark = both.database.mark();
+    let clients = Reconnecting::start(both.psql());
+    let mut marks = both.marks();
     for _ in 0..3 {
-        mark = both.rotated(mark);
+        marks = both.renewed(marks);
     }
 
-    // As SPIRE's documentation on `localauthority` has it: prepare, wait, activate, taint, revoke.
+    // As SPIRE's documentation on `localauthority` has it: prepare, wait, activate, taint, wait, revoke, wait.
     let old = spire.authority("active");
     spire.authority_command("prepare", None);
     let prepared = spire.authority("prepared");
-    test_support::eventually(LIMIT, "both authorities are published", || both.authorities() == 2);
-    both.client.wait_for_event(LIMIT, |event| event["message"] == "published");
-    mark = both.rotated(both.database.mark());
+    both.wait_for_authorities(2);
     spire.authority_command("activate", Some(&prepared));
-    // Tainted, the old one makes agents renew at once what it has signed.
+    let marks = both.marks();
+    // Tainted, the old one makes agents renew what it has signed.
     spire.authority_command("taint", Some(&old));
-    mark = both.rotated(mark);
-    mark = both.rotated(mark);
+    // The first renewal may have been under way.
+    let marks = both.renewed(both.renewed(marks));
     spire.authority_command("revoke", Some(&old));
-    test_support::eventually(LIMIT, "the old authority is gone", || both.authorities() == 1);
-    both.rotated(mark);
+    both.wait_for_authorities(1);
+    both.renewed(marks);
 
     let counts = clients.stop();
     println!("psql while SPIRE renewed and changed its authority: {counts}");
@@ -114,7 +140,7 @@ fn both_sides_follow_every_renewal_and_a_change_of_authority_without_a_failed_co
 }
 
 #[test]
-fn what_is_published_outlives_agent_server_and_entry() {
+fn what_is_published_outlives_agent_and_entry() {
     let mut spire = Spire::start(&ENTRIES);
     let both = Both::start(&spire);
     let mark = both.database.mark();
@@ -122,6 +148,7 @@ fn what_is_published_outlives_agent_server_and_entry() {
     both.database.wait_for_event_after(mark, LIMIT, |event| {
         event["message"] == "no connection to the agent; trying again"
     });
+    both.connect();
     let mark = both.database.mark();
     spire.start_agent();
     let mark = both.rotated(mark);
@@ -130,11 +157,11 @@ fn what_is_published_outlives_agent_server_and_entry() {
     for entry in ENTRIES {
         spire.delete_entry(entry.spiffe_id);
     }
-    let withdrawn = |event: &serde_json::Value| {
+    let withdrawn = |event: &Value| {
         event["message"].as_str().is_some_and(|text| text.contains("has withdrawn the identity"))
     };
     let (_, mark) = both.database.wait_for_event_after(mark, LIMIT, withdrawn);
-    assert!(both.setup.files.join("svid.pem").exists(), "what is published stays");
+    both.connect();
     spire.create_entry(&ENTRIES[0]);
     both.rotated(mark);
 }

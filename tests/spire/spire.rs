@@ -19,10 +19,11 @@ pub(crate) struct Entry {
 
 pub(crate) struct Spire {
     bin: PathBuf,
-    directory: Directory,
     parent: String,
-    _server: Program,
+    // Ended before what they work on is removed.
     agent: Option<Program>,
+    _server: Program,
+    directory: Directory,
 }
 
 impl Spire {

@@ -55,7 +55,7 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "NAME")]
     trust_domain: Option<String>,
 
-    /// The type of the workloads' keys: ec-p256, ec-p384, rsa-2048 or ed25519
+    /// The type of the workloads' keys: ec-p256, ec-p384, rsa-2048, rsa-4096 or ed25519
     #[arg(long, value_name = "TYPE", default_value_t)]
     key_type: KeyType,
 

@@ -20,18 +20,22 @@ pub enum KeyType {
     EcP384,
     /// RSA with 2048 bits. A key takes some tenths of a second.
     Rsa2048,
+    /// RSA with 4096 bits, SPIRE's longest. A key takes seconds.
+    Rsa4096,
     /// Ed25519. SPIRE never uses it; a CA that signs with it breaks SCRAM channel binding.
     Ed25519,
 }
 
 impl KeyType {
     /// All types, in the order of this enum.
-    pub const ALL: [Self; 4] = [Self::EcP256, Self::EcP384, Self::Rsa2048, Self::Ed25519];
+    pub const ALL: [Self; 5] =
+        [Self::EcP256, Self::EcP384, Self::Rsa2048, Self::Rsa4096, Self::Ed25519];
 
     /// A new key.
     pub(crate) fn generate(self) -> Result<KeyPair, Error> {
         let result = match self {
-            Self::Rsa2048 => return self.generate_rsa(),
+            Self::Rsa2048 => return self.generate_rsa(2048),
+            Self::Rsa4096 => return self.generate_rsa(4096),
             Self::Ed25519 => return self.generate_ed25519(),
             _ => KeyPair::generate_for(self.algorithm()),
         };
@@ -45,9 +49,9 @@ impl KeyType {
     }
 
     // ring signs with RSA keys, but does not generate them.
-    fn generate_rsa(self) -> Result<KeyPair, Error> {
+    fn generate_rsa(self, bits: usize) -> Result<KeyPair, Error> {
         let mut random = rsa::rand_core::OsRng;
-        let key = rsa::RsaPrivateKey::new(&mut random, 2048).map_err(|error| self.error(&error))?;
+        let key = rsa::RsaPrivateKey::new(&mut random, bits).map_err(|error| self.error(&error))?;
         let pkcs8 = key.to_pkcs8_der().map_err(|error| self.error(&error))?;
         self.parse(pkcs8.as_bytes())
     }
@@ -69,7 +73,7 @@ impl KeyType {
         match self {
             Self::EcP256 => &rcgen::PKCS_ECDSA_P256_SHA256,
             Self::EcP384 => &rcgen::PKCS_ECDSA_P384_SHA384,
-            Self::Rsa2048 => &rcgen::PKCS_RSA_SHA256,
+            Self::Rsa2048 | Self::Rsa4096 => &rcgen::PKCS_RSA_SHA256,
             Self::Ed25519 => &rcgen::PKCS_ED25519,
         }
     }
@@ -85,6 +89,7 @@ impl fmt::Display for KeyType {
             Self::EcP256 => "ec-p256",
             Self::EcP384 => "ec-p384",
             Self::Rsa2048 => "rsa-2048",
+            Self::Rsa4096 => "rsa-4096",
             Self::Ed25519 => "ed25519",
         })
     }
