@@ -60,7 +60,7 @@ impl Both {
         let client =
             Program::spawn(PGSVID, ["run", "--config", &file, "--log-format", "json"], &[]);
         client.wait_for_event(LIMIT, |event| event["message"] == "published");
-        let both = Self { setup, database, client, files };
+        let both = Self { database, client, files, setup };
         both.rotated(Mark::default());
         both
     }

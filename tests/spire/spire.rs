@@ -44,7 +44,7 @@ impl Spire {
         let server = run(&bin, "spire-server", &["run", "-config", &file.display().to_string()]);
         server.wait_for_text(LIMIT, "Starting Server APIs");
         let mut spire =
-            Self { bin, directory, parent: String::new(), _server: server, agent: None };
+            Self { bin, parent: String::new(), agent: None, _server: server, directory };
         eventually(LIMIT, "the server is healthy", || spire.ask(&["healthcheck"]).is_ok());
         let parent = "spiffe://example.org/agent";
         let token = spire.server(&["token", "generate", "-spiffeID", parent, "-output", "json"]);
