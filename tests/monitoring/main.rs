@@ -17,7 +17,7 @@ use serde_json::Value;
 use test_support::{LIMIT, Pgsvid, Setup, Signal, eventually};
 
 use exposed::Exposed;
-use prometheus::{Prometheus, tool};
+use prometheus::{Prometheus, get, tool};
 
 const PGSVID: &str = env!("CARGO_BIN_EXE_pgsvid");
 const FILES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/monitoring");
@@ -172,6 +172,9 @@ fn database() -> (Setup, Pgsvid, SocketAddr) {
     setup.cluster.sql("postgres", "postgres", "GRANT pg_read_all_stats TO pgsvid");
     setup.agent.rotate().unwrap();
     pgsvid.current(2);
+    // They are counted once the rotation is proven.
+    let counted = || get(address, "/metrics").contains("\npgsvid_sessions{");
+    eventually(LIMIT, "the sessions are counted", counted);
     (setup, pgsvid, address)
 }
 
