@@ -9,6 +9,8 @@ use dev_agent::{Authority, Svid};
 use pgsvid::material::{Certificate, pem};
 use pgsvid::verify::Served;
 
+use crate::competitors::NAMES;
+
 /// The leaf, the key and the newest authority of each rotation.
 #[derive(Default)]
 pub(crate) struct Ledger(Mutex<Book>);
@@ -81,7 +83,7 @@ impl Ledger {
 
 /// Certificate, key and bundle by the names that stay.
 pub(crate) fn stable_names(directory: &Path) -> [PathBuf; 3] {
-    ["svid.pem", "svid_key.pem", "svid_bundle.pem"].map(|name| directory.join(name))
+    NAMES.map(|name| directory.join(name))
 }
 
 /// Certificate, key and bundle as a service file names them.

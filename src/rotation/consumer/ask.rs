@@ -27,7 +27,7 @@ impl Consumer {
                 session.close().await;
                 return Err(error);
             }
-            return Ok(Reload { signalled: true, unasked: Some(session) });
+            return Ok(Reload { signalled: true, unasked: Some(Unasked { session, life }) });
         }
         let outcome = self.ask_and_reload(&session, life).await;
         self.pulse.step(ASKING, postgres::LIMIT);

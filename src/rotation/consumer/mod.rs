@@ -95,7 +95,7 @@ type Seen = (Files, TlsSettings);
 struct Reload {
     signalled: bool,
     /// It is open still, to be asked what is new.
-    unasked: Option<Session>,
+    unasked: Option<Unasked>,
 }
 
 /// What one attempt has shown.
@@ -218,11 +218,10 @@ impl Consumer {
         // A set that is known to be served needs no session to see whether it still is.
         let routine = self.is_settled() && !self.owes_reload && self.known.is_some();
         let reload = if routine { Ok(Reload::default()) } else { self.reload(login, life).await };
-        let (Reload { signalled, unasked }, sql) =
+        let (Reload { signalled, mut unasked }, sql) =
             reload.map_or_else(|error| (Reload::default(), Some(error)), |reload| (reload, None));
         let reload = signalled.then(|| begun.elapsed());
 
-        let mut unasked = unasked.map(|session| Unasked { session, life });
         let begun = Instant::now();
         let place = self.place();
         let mut facts = self.probe_beside(&mut unasked).await;
