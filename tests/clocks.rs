@@ -11,8 +11,6 @@ const PGSVID: &str = env!("CARGO_BIN_EXE_pgsvid");
 const DAY: i64 = 86_400;
 /// libfaketime reads its file at each look at the clock, which the sandbox does not allow.
 const UNSANDBOXED: &str = "[sandbox]\nenabled = false\n";
-/// The clocks are compared every 20 seconds.
-const NOTICED: Duration = Duration::from_secs(60);
 
 #[test]
 fn c01_a_clock_that_leaps_by_a_day_either_way_is_followed_without_haste() {
@@ -95,7 +93,7 @@ fn start(setup: &Setup, clock: &WallClock) -> Pgsvid {
 /// Waits until a leap is noticed.
 #[track_caller]
 fn leap(pgsvid: &Pgsvid, mark: Mark, by: &str) -> Mark {
-    let (event, mark) = pgsvid.wait_for_event_after(mark, NOTICED, |event| {
+    let (event, mark) = pgsvid.wait_for_event_after(mark, LIMIT, |event| {
         event["message"] == "the clock was set, or the machine has slept; connecting anew"
     });
     assert_eq!(event["by"], by, "{event}");

@@ -43,6 +43,8 @@ const FREE: &[c_long] = &[
     libc::SYS_getrandom,
     libc::SYS_gettimeofday,
     libc::SYS_nanosleep,
+    libc::SYS_timerfd_create,
+    libc::SYS_timerfd_settime,
     // who we are
     libc::SYS_getegid,
     libc::SYS_geteuid,

@@ -26,6 +26,9 @@ pub(super) async fn run(source: Source, stop: CancellationToken) -> Result<(), E
     };
     let changes = source.watching.directories(directories);
     let clocks = Clocks::compared();
+    if !clocks.told() {
+        debug!("the kernel does not tell that the clock was set; the clocks are compared by time");
+    }
     let mut supervisor = Supervisor { source, changes, said: Vec::new(), early: None, clocks };
     tokio::select! {
         () = stop.cancelled() => Ok(()),

@@ -1,13 +1,21 @@
 //! Leaps of the wall clock: somebody has set it, or the machine has slept. Timers notice neither.
 
 use std::fmt;
+use std::os::fd::OwnedFd;
 use std::time::{Duration, SystemTime};
 
+use rustix::io::{Errno, read};
+use rustix::time::{
+    Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create,
+    timerfd_settime,
+};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
 use tokio::time::{Instant, sleep};
 
 use super::clock;
 
-/// How often the clocks are compared: a machine that wakes is noticed within this time.
+/// How often the clocks are compared where the kernel does not tell, as gVisor's does not.
 const LOOK: Duration = Duration::from_secs(20);
 /// Smallest leap. Clocks that are slewed, and a process that waits for its turn, differ by less.
 const SMALLEST: Duration = Duration::from_secs(5);
@@ -21,31 +29,68 @@ pub enum Leap {
     Back(Duration),
 }
 
-/// Compares the clocks, from when it is made on.
+/// Compares the clocks, from when it is made on, whenever the kernel tells that one was set.
 #[derive(Debug)]
 pub struct Clocks {
     wall: SystemTime,
     timer: Instant,
+    told: Option<AsyncFd<OwnedFd>>,
 }
 
 impl Clocks {
-    /// Begins to compare.
+    /// Begins to compare. Within a runtime of tokio's.
     #[must_use]
     pub fn compared() -> Self {
-        Self { wall: clock::now(), timer: Instant::now() }
+        let told = never_expiring().ok();
+        Self { wall: clock::now(), timer: Instant::now(), told }
+    }
+
+    /// Whether the kernel tells. Else the clocks are compared every 20 seconds.
+    #[must_use]
+    pub fn told(&self) -> bool {
+        self.told.is_some()
     }
 
     /// Waits for the next leap. May be cancelled without loss.
     pub async fn leap(&mut self) -> Leap {
         loop {
-            sleep(LOOK).await;
-            let now = Self::compared();
-            let before = std::mem::replace(self, now);
-            if let Some(leap) = between(before.wall, self.wall, self.timer - before.timer) {
+            self.set().await;
+            let (wall, timer) = (clock::now(), Instant::now());
+            let leap = between(self.wall, wall, timer - self.timer);
+            (self.wall, self.timer) = (wall, timer);
+            if let Some(leap) = leap {
                 return leap;
             }
         }
     }
+
+    /// Ends when the wall clock may have been set, or the machine have slept.
+    async fn set(&mut self) {
+        let Some(timer) = &self.told else {
+            return sleep(LOOK).await;
+        };
+        let expired = timer.async_io(Interest::READABLE, |timer| {
+            read(timer, &mut [0; 8]).map_err(std::io::Error::from)
+        });
+        let canceled = Errno::CANCELED.raw_os_error();
+        if !expired.await.is_err_and(|error| error.raw_os_error() == Some(canceled)) {
+            self.told = None;
+        }
+    }
+}
+
+/// A timer of the wall clock that is cancelled whenever the clock is set or the machine wakes, and goes on after that was
+/// read: `TFD_TIMER_CANCEL_ON_SET` of `timerfd_create(2)`. It costs nothing meanwhile.
+fn never_expiring() -> std::io::Result<AsyncFd<OwnedFd>> {
+    let timer = timerfd_create(
+        TimerfdClockId::Realtime,
+        TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK,
+    )?;
+    let at = |tv_sec| Timespec { tv_sec, tv_nsec: 0 };
+    let never = Itimerspec { it_interval: at(0), it_value: at(i64::MAX) };
+    timerfd_settime(&timer, TimerfdTimerFlags::ABSTIME | TimerfdTimerFlags::CANCEL_ON_SET, &never)?;
+    #[expect(deprecated, reason = "unsound with what is no owner of its descriptor; this is one")]
+    AsyncFd::with_interest(timer, Interest::READABLE)
 }
 
 /// What the wall clock did while the timers' clock ran for `elapsed`.
@@ -94,5 +139,12 @@ mod tests {
             let found = between(start, after, elapsed).map(|leap| leap.to_string());
             assert_eq!(found.as_deref(), leap, "{elapsed:?}");
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn c01_where_the_kernel_does_not_tell_the_clocks_are_compared_from_time_to_time() {
+        let mut clocks = Clocks { wall: clock::now(), timer: Instant::now(), told: None };
+        // The paused timers leap to their end; the wall clock does not.
+        assert_eq!(clocks.leap().await.to_string(), "20s back");
     }
 }

@@ -15,6 +15,7 @@ use std::time::Duration;
 use memmap2::MmapMut;
 use pgsvid::config::{Config, Flags};
 use pgsvid::daemon;
+use pgsvid::timing::Clocks;
 use rustix::process::{DumpableBehavior, Resource, Rlimit};
 use serde_json::{Value, json};
 
@@ -170,11 +171,18 @@ fn needs(plan: &Plan) -> Outcomes {
         ("read about itself", outcome(fs::read("/proc/self/status"))),
         ("connect to the socket", outcome(UnixStream::connect(&plan.socket))),
         ("connect to the port", outcome(connect(plan.port))),
+        ("hear of a set clock", outcome(hear_of_the_clock())),
         (
             "start a thread",
             outcome(std::thread::Builder::new().spawn(|| ()).map(std::thread::JoinHandle::join)),
         ),
     ])
+}
+
+fn hear_of_the_clock() -> io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let told = runtime.block_on(async { Clocks::compared().told() });
+    if told { Ok(()) } else { Err(io::ErrorKind::PermissionDenied.into()) }
 }
 
 /// The calls that the daemon makes: the standard library uses others, which are no proof against Landlock.

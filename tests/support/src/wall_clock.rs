@@ -3,6 +3,8 @@
 use std::fs;
 use std::path::PathBuf;
 
+use rustix::time::{ClockId, clock_gettime, clock_settime};
+
 use crate::Directory;
 
 /// A wall clock that is set while a program runs. The program has to be linked dynamically; its timers run on, as they
@@ -26,6 +28,7 @@ impl WallClock {
         let new = self.directory.write("new", format!("{ahead:+}\n"), 0o644);
         // It is read at each look at the clock.
         fs::rename(new, self.file()).expect("renames a file");
+        tell();
     }
 
     /// What makes a program look at this clock.
@@ -45,6 +48,13 @@ impl WallClock {
     fn file(&self) -> PathBuf {
         self.directory.join("clock")
     }
+}
+
+/// Lets the kernel tell every program that the clock was set: the machine's clock is set to what it shows.
+fn tell() {
+    let shown = clock_gettime(ClockId::Realtime);
+    clock_settime(ClockId::Realtime, shown)
+        .expect("sets the clock, which takes CAP_SYS_TIME: sudo scripts/test");
 }
 
 #[cfg(test)]
