@@ -27,16 +27,15 @@ const UNKNOWN: u8 = 0xf5;
 const LENGTH: usize = 16_384;
 /// One to reach the buffer's end, or to make it grow, and one to be laid over its beginning.
 const FRAMES: usize = 2;
-/// All that is given at a time.
-const GIFT: usize = FRAMES * FRAME.len();
-
-/// A frame of zeros with its head.
-static FRAME: [u8; HEAD + LENGTH] = {
+/// The head of a frame of zeros.
+const BEFORE_ZEROS: [u8; HEAD] = {
     let [.., high, middle, low] = LENGTH.to_be_bytes();
-    let mut frame = [0; HEAD + LENGTH];
-    (frame[0], frame[1], frame[2], frame[3]) = (high, middle, low, UNKNOWN);
-    frame
+    [high, middle, low, UNKNOWN, 0, 0, 0, 0, 0]
 };
+/// A frame of zeros, in bytes.
+const FRAME: usize = HEAD + LENGTH;
+/// All that is given at a time.
+const GIFT: usize = FRAMES * FRAME;
 
 /// A connection whose reader is given zeros when the agent has nothing more to say.
 pub(super) struct Wiping<S> {
@@ -55,10 +54,14 @@ impl<S> Wiping<S> {
 
     /// As many zeros as there is room for.
     fn give(&mut self, buffer: &mut ReadBuf<'_>) {
-        let rest = &FRAME[self.given % FRAME.len()..];
-        let part = rest.len().min(buffer.remaining());
-        buffer.put_slice(&rest[..part]);
-        self.given += part;
+        let at = self.given % FRAME;
+        let head = BEFORE_ZEROS.get(at..).unwrap_or_default();
+        let head = &head[..head.len().min(buffer.remaining())];
+        buffer.put_slice(head);
+        let zeros = (FRAME - at - head.len()).min(buffer.remaining());
+        buffer.initialize_unfilled_to(zeros).fill(0);
+        buffer.advance(zeros);
+        self.given += head.len() + zeros;
     }
 }
 
@@ -181,6 +184,13 @@ mod tests {
         [&[high, middle, low, kind, flags, 0, 0, 0, 1], payload].concat()
     }
 
+    /// All that is given at a time, of the connection rather than of a stream.
+    fn zeros() -> Vec<u8> {
+        let mut frame = frame(UNKNOWN, 0, &[0; LENGTH]);
+        frame[HEAD - 1] = 0;
+        frame.repeat(FRAMES)
+    }
+
     /// What a reader sees of these pieces, when it has read all that it can get after each.
     async fn read(pieces: &[&[u8]], room: usize) -> Vec<u8> {
         let (mut agent, stream) = duplex(1 << 20);
@@ -200,7 +210,7 @@ mod tests {
     #[tokio::test]
     async fn zeros_follow_data_when_nothing_else_does() {
         let data = frame(DATA, 0, &[7; 1000]);
-        let zeros = [&FRAME[..], &FRAME[..]].concat();
+        let zeros = zeros();
         for room in [1, 10, 8192, 100_000] {
             // tokio's pipes pretend to be empty now and then, so that others have their turn.
             let seen = unconstrained(read(&[&frame(4, 0, &[0; 6]), &data, &data], room)).await;
@@ -213,7 +223,7 @@ mod tests {
     #[tokio::test]
     async fn zeros_never_come_within_a_frame_or_between_fields() {
         let data = frame(DATA, 0, &[7; 3]);
-        let zeros = [&FRAME[..], &FRAME[..]].concat();
+        let zeros = zeros();
         for cut in 1..data.len() {
             let seen = read(&[&data[..cut], &data[cut..]], 4096).await;
             assert!(seen == [&data[..], &zeros].concat(), "cut at {cut}");
