@@ -5,12 +5,12 @@
 
 mod authorities;
 mod consumer;
+mod hand_over;
 mod record;
 mod report;
 mod waiting;
 
 use std::path::PathBuf;
-use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ use tracing::{debug, info, warn};
 
 pub use authorities::{ExtraAuthorities, UnreadableAuthorities};
 use consumer::{Consumer, Login};
-use waiting::{asked_after, changed_after, grace, touched_after};
+use waiting::{asked_after, changed_after, touched_after};
 
 use crate::diagnose::PublishedPaths;
 use crate::material::{Expectations, Material};
@@ -172,7 +172,7 @@ impl Rotation {
                         self.rotate(&stop).await?;
                     }
                 }
-                () = Consumer::mended(self.consumer.as_mut()) => self.hand_over(None, None, &stop).await?,
+                () = Consumer::mended(self.consumer.as_mut()) => self.hand_over(None, None, &stop).await,
                 () = waiting::until(next) => self.on_timer(&stop).await?,
             }
         }
@@ -197,7 +197,7 @@ impl Rotation {
                 self.wanted = Some(Arc::new(material));
                 self.published();
                 if as_configured {
-                    self.hand_over(None, None, stop).await?;
+                    self.hand_over(None, None, stop).await;
                 } else {
                     // A link is missing, or modes, group or companions are configured otherwise than then.
                     self.rotate(stop).await?;
@@ -263,7 +263,7 @@ impl Rotation {
                 self.said = None;
                 self.generation += 1;
                 self.published();
-                self.hand_over(login, Some(took), stop).await?;
+                self.hand_over(login, Some(took), stop).await;
                 // The generation before stays in any case: it is the last good set until this one is verified.
                 self.with_publisher(|publisher| publisher.sweep(timing::now())).await?;
             }
@@ -319,53 +319,6 @@ impl Rotation {
         self.rotate(stop).await
     }
 
-    /// Reload and verification of what is published; `took` is how long its publication took, if it is new, and `login`
-    /// a session that is being opened already.
-    async fn hand_over(
-        &mut self,
-        login: Option<Login>,
-        took: Option<Duration>,
-        stop: &CancellationToken,
-    ) -> Result<(), Error> {
-        let Some(material) = self.wanted.clone() else {
-            return Ok(());
-        };
-        let generation = self.generation;
-        if let Some(consumer) = &mut self.consumer {
-            let authorities = self.authorities.certificates();
-            let routine = consumer.is_settled() && took.is_none();
-            let attempt = consumer.attempt(&material, authorities, took.is_some(), login);
-            let mut out_of_time = pin!(grace(stop));
-            let mut attempt = tokio::select! {
-                attempt = attempt => attempt,
-                () = &mut out_of_time => return Ok(()),
-            };
-            let unasked = attempt.take_unasked();
-            consumer.record(&attempt, &material, generation, took);
-            let whole = self.begun.map(|begun| begun.elapsed());
-            if consumer.is_settled() {
-                self.begun = None;
-            }
-            self.status.send_modify(|status| {
-                let of = (&*material, generation);
-                record::handed_over(status, &attempt, consumer, of, (took, whole), routine);
-            });
-            if let Some(unasked) = unasked {
-                tokio::select! {
-                    () = consumer.ask(unasked) => {}
-                    () = &mut out_of_time => return Ok(()),
-                }
-                self.status.send_if_modified(|status| record::sessions(status, consumer));
-            }
-        } else if let Some(took) = took {
-            report::published(&material, generation, took);
-            self.status.send_modify(|status| {
-                record::published(status, &material, generation, took);
-            });
-        }
-        Ok(())
-    }
-
     /// When there is something to do although nothing has happened.
     fn next_timer(&self) -> Option<Instant> {
         let publish = self.publish_again.as_ref().map(|(at, _)| *at);
@@ -385,7 +338,8 @@ impl Rotation {
         if !intact && self.status.borrow().published.is_some() && self.publish_again.is_none() {
             return self.restore(stop).await;
         }
-        self.hand_over(None, None, stop).await
+        self.hand_over(None, None, stop).await;
+        Ok(())
     }
 
     /// Files are written and synced on a thread that may block.

@@ -82,10 +82,8 @@ impl Clocks {
 /// A timer of the wall clock that is cancelled whenever the clock is set or the machine wakes, and goes on after that was
 /// read: `TFD_TIMER_CANCEL_ON_SET` of `timerfd_create(2)`. It costs nothing meanwhile.
 fn never_expiring() -> std::io::Result<AsyncFd<OwnedFd>> {
-    let timer = timerfd_create(
-        TimerfdClockId::Realtime,
-        TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK,
-    )?;
+    let timer =
+        timerfd_create(TimerfdClockId::Realtime, TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK)?;
     let at = |tv_sec| Timespec { tv_sec, tv_nsec: 0 };
     let never = Itimerspec { it_interval: at(0), it_value: at(i64::MAX) };
     timerfd_settime(&timer, TimerfdTimerFlags::ABSTIME | TimerfdTimerFlags::CANCEL_ON_SET, &never)?;
