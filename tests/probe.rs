@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use dev_agent::{Authority, Entry, Flaw, Svid};
 use serde_json::Value;
-use test_support::{Cluster, Directory, LIMIT, Program, Setup, Signal};
+use test_support::{Cluster, Directory, LIMIT, Program, Setup, Signal, free_address};
 
 const PGSVID: &str = env!("CARGO_BIN_EXE_pgsvid");
 const ID: &str = Setup::SPIFFE_ID;
@@ -206,7 +206,7 @@ fn names_are_judged_as_libpq_judges_them() {
 
 #[test]
 fn whatever_else_listens_has_its_sentence() {
-    let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let closed = free_address();
     let (status, text) = run(&[&closed.to_string()], &[]);
     assert!(status == 1 && text.contains("nobody listens there"), "{text}");
     for (answer, wanted) in [

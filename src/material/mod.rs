@@ -149,3 +149,16 @@ impl fmt::Debug for Material {
             .finish_non_exhaustive()
     }
 }
+
+/// An SVID as it passes the checks at a certain time.
+#[cfg(test)]
+pub(crate) fn checked(svid: &dev_agent::Svid, now: SystemTime) -> Material {
+    pem::decode_material(
+        svid.chain_pem().as_bytes(),
+        svid.key_pem().as_bytes(),
+        svid.bundle_pem().as_bytes(),
+        &Expectations::default(),
+        now,
+    )
+    .unwrap()
+}

@@ -13,7 +13,7 @@ use test_support::{Dice, eventually};
 
 use super::seam::killed_after;
 use super::{Companion, Error, Publisher, Settings};
-use crate::material::{Expectations, Material, pem};
+use crate::material::{Expectations, checked};
 use crate::timing;
 
 const NAMES: [&str; 3] = ["svid.pem", "svid_key.pem", "svid_bundle.pem"];
@@ -53,7 +53,7 @@ fn d05_writes_that_are_short_or_interrupted_are_completed() {
     let svid = authority.issue(&Entry::new("spiffe://example.org/db")).unwrap();
     let mut publisher = Publisher::open(settings(directory.path()), Vec::new()).unwrap();
     // The seam takes a hundred bytes at a time, and nothing at every third.
-    publisher.publish(&material(&svid), &[]).unwrap();
+    publisher.publish(&checked(&svid, timing::now()), &[]).unwrap();
     assert!(read(directory.path()) == Some(contents(&svid)));
 }
 
@@ -138,10 +138,10 @@ impl<'a> Model<'a> {
         let svid = dice.one_of(self.svids);
         self.history.push(format!("publish {}", svid.serial_hex()));
         let publisher = self.publisher.as_mut().unwrap();
-        publisher.publish(&material(svid), &[]).unwrap();
+        publisher.publish(&checked(svid, timing::now()), &[]).unwrap();
         publisher.sweep(timing::now());
         assert!(
-            publisher.is_intact() && publisher.holds(&material(svid), &[]),
+            publisher.is_intact() && publisher.holds(&checked(svid, timing::now()), &[]),
             "{:?}",
             self.history
         );
@@ -158,7 +158,7 @@ impl<'a> Model<'a> {
         self.history.push(format!("publish {}, killed after {steps} steps", svid.serial_hex()));
         let mut publisher = self.publisher.take().unwrap();
         let done = killed_after(steps, || {
-            publisher.publish(&material(svid), &[]).unwrap();
+            publisher.publish(&checked(svid, timing::now()), &[]).unwrap();
             publisher.sweep(timing::now());
             publisher
         });
@@ -284,17 +284,6 @@ fn settings(directory: &Path) -> Settings {
         keep_until_expiry: true,
         seen_as: None,
     }
-}
-
-fn material(svid: &Svid) -> Material {
-    pem::decode_material(
-        svid.chain_pem().as_bytes(),
-        svid.key_pem().as_bytes(),
-        svid.bundle_pem().as_bytes(),
-        &Expectations::default(),
-        timing::now(),
-    )
-    .unwrap()
 }
 
 fn contents(svid: &Svid) -> Set {

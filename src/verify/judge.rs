@@ -141,20 +141,9 @@ mod tests {
     use dev_agent::{Authority, Entry, Flaw, Svid};
 
     use super::*;
-    use crate::material::{Expectations, pem};
+    use crate::material::checked;
 
     const DATABASE: &str = "spiffe://example.org/db";
-
-    fn material(svid: &Svid) -> Material {
-        pem::decode_material(
-            svid.chain_pem().as_bytes(),
-            svid.key_pem().as_bytes(),
-            svid.bundle_pem().as_bytes(),
-            &Expectations::default(),
-            moment(svid),
-        )
-        .unwrap()
-    }
 
     /// A moment in the life of an SVID: it is dated ten seconds back.
     fn moment(svid: &Svid) -> SystemTime {
@@ -183,7 +172,7 @@ mod tests {
         let foreign = issue(&Entry::new("spiffe://example.org/other"));
         let expired = issue(&Entry::new(DATABASE).with(Flaw::Expired(Duration::from_secs(60))));
 
-        let published_material = material(&published);
+        let published_material = checked(&published, moment(&published));
         let names = |of: &[&Authority]| -> Option<Vec<Vec<u8>>> {
             let subject = |root: &[u8]| Certificate::parse(root).unwrap().subject().to_vec();
             Some(of.iter().map(|authority| subject(authority.root())).collect())

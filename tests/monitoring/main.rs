@@ -9,12 +9,12 @@ mod promql;
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde_json::Value;
-use test_support::{LIMIT, Pgsvid, Setup, Signal, eventually};
+use test_support::{LIMIT, Pgsvid, Setup, Signal, eventually, free_address};
 
 use exposed::Exposed;
 use prometheus::{Prometheus, get, tool};
@@ -166,7 +166,7 @@ fn a_name_that_is_not_exposed_is_found() {
 /// A database that is looked after, and where to ask about it. Its role may see sessions.
 fn database() -> (Setup, Pgsvid, SocketAddr) {
     let setup = Setup::new(PGSVID);
-    let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let address = free_address();
     setup.configure(&format!("[health]\nlisten = '{address}'"));
     let pgsvid = setup.start();
     setup.cluster.sql("postgres", "postgres", "GRANT pg_read_all_stats TO pgsvid");

@@ -4,11 +4,11 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::fs;
 use std::io::{Read as _, Write as _};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
-use test_support::{Directory, LIMIT, Program};
+use test_support::{Directory, LIMIT, Program, free_address};
 
 /// A program of Debian's `prometheus`: installed, or unpacked by `scripts/test`.
 pub(crate) fn tool(name: &str) -> PathBuf {
@@ -40,7 +40,7 @@ impl Prometheus {
              scrape_configs: [{{job_name: pgsvid, static_configs: [{{targets: ['{target}']}}]}}]\n"
         );
         let configuration = directory.write("prometheus.yml", configuration, 0o644);
-        let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let address = free_address();
         let arguments = [
             format!("--config.file={}", configuration.display()),
             format!("--storage.tsdb.path={}", directory.subdirectory("data").display()),

@@ -5,7 +5,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use serde_json::Value;
-use test_support::{Account, Directory, Program, eventually};
+use test_support::{Account, Directory, Program, eventually, free_address};
 
 /// Life of an SVID, in seconds: short, to see many renewals.
 const LIFE: &str = "40";
@@ -32,7 +32,7 @@ impl Spire {
         let bin = std::env::var_os("SPIRE_BIN").map(PathBuf::from);
         let bin = bin.expect("SPIRE_BIN names the directory of spire-server and spire-agent");
         let directory = Directory::new();
-        let (here, port) = (directory.path().display().to_string(), free_port());
+        let (here, port) = (directory.path().display().to_string(), free_address().port());
         let plugins = "NodeAttestor \"join_token\" { plugin_data {} }";
         let server = format!(
             "server {{\n bind_address = \"127.0.0.1\"\n bind_port = \"{port}\"\n trust_domain = \"example.org\"\n\
@@ -145,9 +145,4 @@ impl Spire {
 /// As whoever runs the tests: an agent tells workloads apart by what only their own user, or root, may read.
 fn run(bin: &std::path::Path, name: &str, arguments: &[&str]) -> Program {
     Program::spawn_as(Account::current(), bin.join(name), arguments.iter().copied(), &[])
-}
-
-fn free_port() -> u16 {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("binds a port");
-    listener.local_addr().expect("has an address").port()
 }

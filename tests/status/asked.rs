@@ -1,14 +1,14 @@
 //! A listener, and everything that can be asked of it.
 
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::{Command, Output};
 
 use dev_agent::Svid;
 use serde_json::Value;
-use test_support::{LIMIT, Pgsvid, Setup, Signal, eventually};
+use test_support::{LIMIT, Pgsvid, Setup, Signal, eventually, free_address};
 
 use super::PGSVID;
 use super::browser::Browser;
@@ -27,7 +27,7 @@ impl Asked {
 
     /// Lets the next pgsvid listen where a browser can ask.
     pub(crate) fn for_a_browser(setup: &Setup, more: &str) -> Self {
-        let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let address = free_address();
         Self::at(setup, more, Self::Tcp(address))
     }
 

@@ -5,7 +5,7 @@ use std::net::{TcpListener, TcpStream};
 use std::process::Command;
 
 use dev_agent::Entry;
-use test_support::{LIMIT, Setup, eventually};
+use test_support::{LIMIT, Setup, eventually, free_address};
 
 use super::PGSVID;
 use super::asked::Asked;
@@ -97,7 +97,7 @@ fn a_probe_believes_the_daemon_and_nobody_else() {
 #[test]
 fn hostile_clients_do_not_hold_up_a_rotation() {
     let setup = Setup::new(PGSVID);
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let port = free_address();
     setup.configure(&format!("[health]\nlisten = '{port}'"));
     let pgsvid = setup.start();
     // Many that say nothing, many that stop amid a header, and one that never ends its first line.

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU16};
 
-use super::{Cluster, ports};
+use super::Cluster;
 use crate::{Account, Directory, template};
 
 /// Fast and quiet; a crash of the machine may lose what a test wrote.
@@ -78,7 +78,7 @@ impl ClusterBuilder {
         let directory = Directory::new();
         let cluster = Cluster {
             socket_directory: directory.subdirectory("s"),
-            port: AtomicU16::new(ports::free()),
+            port: AtomicU16::new(crate::ports::free()),
             port_is_known: AtomicBool::new(false),
             arguments: self.arguments,
             process: Mutex::new(None),

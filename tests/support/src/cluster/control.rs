@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::{Cluster, ports};
+use super::Cluster;
 use crate::eventually::within;
 use crate::{Account, Installation, spawn};
 
@@ -65,7 +65,7 @@ impl Cluster {
             if !port_taken || self.port_is_known.load(Ordering::SeqCst) {
                 return Err(log);
             }
-            self.port.store(ports::free(), Ordering::SeqCst);
+            self.port.store(crate::ports::free(), Ordering::SeqCst);
         }
         Err(self.log())
     }

@@ -3,7 +3,6 @@
 mod builder;
 mod configure;
 mod control;
-mod ports;
 
 use std::fs;
 use std::path::{Path, PathBuf};

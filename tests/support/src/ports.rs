@@ -1,6 +1,6 @@
-//! Free ports.
+//! Free ports of 127.0.0.1.
 
-use std::net::{Ipv4Addr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::process;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -9,8 +9,13 @@ use std::sync::atomic::{AtomicU32, Ordering};
 const FIRST: u32 = 15_000;
 const COUNT: u32 = 15_000;
 
-/// A port of 127.0.0.1 that nobody listens on, and that this process has not handed out lately.
-pub(super) fn free() -> u16 {
+/// An address that nobody listens at, and that this process has not handed out lately.
+pub fn free_address() -> SocketAddr {
+    (Ipv4Addr::LOCALHOST, free()).into()
+}
+
+/// The same, the port alone.
+pub(crate) fn free() -> u16 {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     // Test processes that run at the same time begin far from each other.
     let start = process::id().wrapping_mul(101);
