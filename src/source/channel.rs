@@ -9,6 +9,7 @@ use http_body_util::Full;
 use hyper_util::rt::TokioIo;
 use pgsvid_proto::{SECURITY_HEADER, SECURITY_HEADER_VALUE, X509svidResponse};
 use tokio::net::{TcpStream, UnixStream};
+use tokio_util::either::Either;
 use tonic::Status;
 use tonic::body::Body;
 use tonic::codegen::{Bytes, http};
@@ -56,22 +57,20 @@ async fn connect(endpoint: &Endpoint) -> Result<Channel, Error> {
         .http2_keep_alive_interval(limits::KEEPALIVE)
         .keep_alive_timeout(limits::KEEPALIVE_ANSWER)
         .keep_alive_while_idle(true);
-    let connected = match endpoint.clone() {
-        Endpoint::Unix(path) => builder
-            .connect_with_connector(service_fn(move |_| {
-                let path = path.clone();
-                async move { UnixStream::connect(path).await.map(Wiping::new).map(TokioIo::new) }
-            }))
-            .await,
-        Endpoint::Tcp(address) => {
-            builder
-                .connect_with_connector(service_fn(move |_| async move {
-                    TcpStream::connect(address).await.map(Wiping::new).map(TokioIo::new)
-                }))
-                .await
-        }
-    };
+    let dialled = endpoint.clone();
+    let connector = service_fn(move |_| {
+        let endpoint = dialled.clone();
+        async move { dial(endpoint).await.map(Wiping::new).map(TokioIo::new) }
+    });
+    let connected = builder.connect_with_connector(connector).await;
     connected.map_err(|error| explain(endpoint, &error))
+}
+
+async fn dial(endpoint: Endpoint) -> io::Result<Either<UnixStream, TcpStream>> {
+    Ok(match endpoint {
+        Endpoint::Unix(path) => Either::Left(UnixStream::connect(path).await?),
+        Endpoint::Tcp(address) => Either::Right(TcpStream::connect(address).await?),
+    })
 }
 
 /// tonic wraps what the kernel said; people want to read the kernel.
