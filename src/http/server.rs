@@ -8,11 +8,11 @@ use std::time::Duration;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, UnixListener};
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{sleep, timeout};
+use tokio_util::either::Either;
 use tracing::{debug, warn};
 
 use super::{Listener, answer};
@@ -31,24 +31,22 @@ const MOST_HEADERS: usize = 64;
 /// Pause after the kernel has refused a connection: for want of descriptors, say.
 const REFUSED: Duration = Duration::from_millis(200);
 
+/// Over whichever socket; HTTP is compiled once.
+type Stream = Either<TcpStream, UnixStream>;
+
 /// Answers for as long as it is polled.
 pub async fn serve(listener: Listener, status: watch::Receiver<Status>) -> io::Result<Infallible> {
     let mut connections = Connections::default();
-    match listener {
-        Listener::Tcp(listener) => {
-            let listener = TcpListener::from_std(listener)?;
-            loop {
-                let accepted = listener.accept().await.map(|(stream, _)| stream);
-                connections.take(accepted, &status).await;
-            }
-        }
-        Listener::Unix(listener) => {
-            let listener = UnixListener::from_std(listener)?;
-            loop {
-                let accepted = listener.accept().await.map(|(stream, _)| stream);
-                connections.take(accepted, &status).await;
-            }
-        }
+    let mut listener = match listener {
+        Listener::Tcp(listener) => Either::Left(TcpListener::from_std(listener)?),
+        Listener::Unix(listener) => Either::Right(UnixListener::from_std(listener)?),
+    };
+    loop {
+        let accepted = listener.accept().await.map(|accepted| match accepted {
+            Either::Left((stream, _)) => Either::Left(stream),
+            Either::Right((stream, _)) => Either::Right(stream),
+        });
+        connections.take(accepted, &status).await;
     }
 }
 
@@ -60,10 +58,7 @@ struct Connections {
 }
 
 impl Connections {
-    async fn take<S>(&mut self, accepted: io::Result<S>, status: &watch::Receiver<Status>)
-    where
-        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    {
+    async fn take(&mut self, accepted: io::Result<Stream>, status: &watch::Receiver<Status>) {
         while self.tasks.try_join_next().is_some() {}
         self.by_age.retain(|task| !task.is_finished());
         match accepted {
@@ -83,10 +78,7 @@ impl Connections {
     }
 }
 
-async fn connection<S>(stream: S, status: watch::Receiver<Status>)
-where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
+async fn connection(stream: Stream, status: watch::Receiver<Status>) {
     let service = service_fn(move |request| {
         // The reference is given back before anybody waits: the loop must not wait for it.
         let status = status.borrow().clone();

@@ -7,7 +7,6 @@ use std::time::Duration;
 use tokio::io::AsyncReadExt as _;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
-use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, NoTls, SimpleQueryMessage};
 use zeroize::Zeroizing;
 
@@ -16,6 +15,7 @@ use super::error::Error;
 use super::sessions::{self, SessionCounts};
 use super::settings::{self, TlsSettings};
 use super::standing::{self, Standing};
+use super::statements::literal;
 use super::views::{self, AccessViews};
 use super::{LIMIT, Settings};
 use crate::text::shown;
@@ -146,13 +146,11 @@ impl Session {
 
     /// Whether a regular expression of PostgreSQL's kind matches a text, by the server's own engine.
     pub async fn matches(&self, expression: &str, text: &str) -> Result<bool, Error> {
-        let parameters: [&(dyn ToSql + Sync); 2] = [&expression, &text];
-        let query = self.client.query_one("SELECT $2::text ~ $1::text", &parameters);
-        let row = timeout(LIMIT, query)
-            .await
-            .map_err(|_| Error::Silent(LIMIT))?
-            .map_err(|error| Error::of(&error))?;
-        row.try_get(0).map_err(|error| Error::of(&error))
+        let (text, expression) = (literal(text), literal(expression));
+        let query = format!("SELECT {text}::text OPERATOR(pg_catalog.~) {expression}::text");
+        let rows = self.rows(&query).await?;
+        let matches = rows.first().and_then(|row| row.first()?.as_deref());
+        matches.map(|matches| matches == "t").ok_or(Error::Unexpected)
     }
 
     /// Runs one statement for its effect.

@@ -3,6 +3,8 @@
 //! Not a kill: whoever meets a forbidden call at night should find a line that names what failed. No program can be
 //! executed either way, since `execve` and `execveat` are not in the list.
 
+use std::collections::BTreeMap;
+
 use libc::c_long;
 use seccompiler::{
     BackendError, BpfProgram, Error as Failure, SeccompAction, SeccompCmpArgLen as Length,
@@ -141,8 +143,9 @@ pub(super) fn restrict() -> Result<bool, Error> {
 }
 
 fn allowed(processor: TargetArch) -> Result<BpfProgram, BackendError> {
-    let free = FREE.iter().chain(OLDER).map(|call| (*call, Vec::new()));
-    let rules = free.chain(conditional()?).collect();
+    let mut rules = BTreeMap::new();
+    rules.extend(FREE.iter().chain(OLDER).map(|call| (*call, Vec::new())));
+    rules.extend(conditional()?);
     let denied = SeccompAction::Errno(libc::EPERM.unsigned_abs());
     SeccompFilter::new(rules, denied, SeccompAction::Allow, processor)?.try_into()
 }
@@ -150,7 +153,8 @@ fn allowed(processor: TargetArch) -> Result<BpfProgram, BackendError> {
 /// The C library starts threads by `clone3`, whose flags lie in memory that no filter can look at. Where it is missing, as
 /// on older kernels, `clone` does the same. Of two filters' answers the stricter one counts.
 fn no_clone3(processor: TargetArch) -> Result<BpfProgram, BackendError> {
-    let rules = [(libc::SYS_clone3, Vec::new())].into_iter().collect();
+    let mut rules = BTreeMap::new();
+    rules.insert(libc::SYS_clone3, Vec::new());
     let missing = SeccompAction::Errno(libc::ENOSYS.unsigned_abs());
     SeccompFilter::new(rules, SeccompAction::Allow, missing, processor)?.try_into()
 }

@@ -124,9 +124,7 @@ fn judge_served(served: &Served, expected: &Expected, now: SystemTime) -> Verdic
     }
     match &served.authorities {
         // Authorities with equal names cannot be told apart in this way.
-        Some(names)
-            if names.iter().collect::<BTreeSet<_>>() != expected.authorities.iter().collect() =>
-        {
+        Some(names) if names.iter().cloned().collect::<BTreeSet<_>>() != expected.authorities => {
             Verdict::OldAuthorities
         }
         // A server that asks for no client certificate shows no names.
