@@ -2,6 +2,7 @@
 
 use std::fs::Permissions;
 use std::os::unix::fs::{PermissionsExt as _, chown};
+use std::thread;
 use std::time::Duration;
 
 use dev_agent::Entry;
@@ -201,6 +202,23 @@ fn a_new_set_that_is_not_served() {
     let words = "refused the new files and still serves";
     symptom(words, checked.finding("failure", words)["text"].as_str().unwrap());
     checked.fails("was not told to reload");
+}
+
+#[test]
+fn a_rotation_that_is_under_way_is_no_failure() {
+    let setup =
+        Setup::builder(BINARY).cluster(|cluster| cluster.conf("log_connections = on")).create();
+    started(&setup);
+    setup.agent.rotate().unwrap();
+    publish(&setup);
+    let mark = setup.cluster.log_mark();
+    let checked = thread::scope(|scope| {
+        let checked = scope.spawn(|| check(&setup, &[]));
+        setup.cluster.wait_for_log(mark, LIMIT, "connection received: host=127.0.0.1");
+        reload(&setup.cluster);
+        checked.join().unwrap()
+    });
+    checked.finding("ok", "serves the published certificate");
 }
 
 #[test]

@@ -48,7 +48,7 @@ pub async fn check(config: &Config, environment: &Environment, scope: &Scope) ->
     if let Some(server) = &config.rotation.server {
         let sql = postgresql::ask(config, server).await;
         sections.push(postgresql::section(server, &sql));
-        sections.push(tls::section(server, &sql, on_disk).await);
+        sections.push(tls::section(config, server, &sql, on_disk).await);
         let access = access::facts(server, &sql);
         sections.push(access::section(config, server, &sql, access.as_ref()));
         if let Some(role) = &scope.as_client {

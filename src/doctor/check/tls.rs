@@ -1,6 +1,10 @@
 //! PostgreSQL over TLS: what is served, by the judgement that `run` makes.
 
+use std::time::Duration;
+
+use super::files;
 use super::postgresql::Sql;
+use crate::config::Config;
 use crate::diagnose;
 use crate::doctor::finding::{Finding, Group, Section};
 use crate::material::Material;
@@ -8,8 +12,17 @@ use crate::rotation::Server;
 use crate::verify::{self, Answer, Expected, Facts, Served, Target, Verdict};
 use crate::{survey, timing};
 
-/// Probes the server once. What is on disk includes `files.extra_authorities`.
-pub(super) async fn section(server: &Server, sql: &Sql, on_disk: Option<&Material>) -> Section {
+/// A rotation that is under way is done by then: in milliseconds, as a rule.
+const UNDER_WAY: Duration = Duration::from_secs(2);
+
+/// Probes the server, and once more if it serves something else than is published. What is on disk includes
+/// `files.extra_authorities`.
+pub(super) async fn section(
+    config: &Config,
+    server: &Server,
+    sql: &Sql,
+    on_disk: Option<&Material>,
+) -> Section {
     let answers = sql.answers();
     let known =
         answers.map(|answers| (answers.settings.listen_addresses.as_str(), answers.settings.port));
@@ -30,7 +43,15 @@ pub(super) async fn section(server: &Server, sql: &Sql, on_disk: Option<&Materia
         section.add(Finding::skipped("PostgreSQL is not running"));
         return section;
     }
-    let facts = verify::probe(&hosts, port).await;
+    let mut facts = verify::probe(&hosts, port).await;
+    let examined;
+    let mut on_disk = on_disk;
+    if on_disk.is_some_and(|material| is_behind(judge(&facts, material))) {
+        tokio::time::sleep(UNDER_WAY).await;
+        examined = files::examine(config);
+        on_disk = examined.as_ref().ok().and_then(files::material);
+        facts = verify::probe(&hosts, port).await;
+    }
     let mut section = Section::new(Group::Tls, facts.address.clone());
     match on_disk {
         Some(material) => section.extend(judged(&facts, material, server, sql)),
@@ -47,9 +68,17 @@ pub(super) async fn section(server: &Server, sql: &Sql, on_disk: Option<&Materia
     section
 }
 
+fn judge(facts: &Facts, material: &Material) -> Verdict {
+    verify::judge(facts, &Expected::of(material, &[], Vec::new()), timing::now())
+}
+
+/// Whether it may be that PostgreSQL has only not loaded the set yet.
+fn is_behind(verdict: Verdict) -> bool {
+    matches!(verdict, Verdict::StillOld | Verdict::OldAuthorities)
+}
+
 fn judged(facts: &Facts, material: &Material, server: &Server, sql: &Sql) -> Vec<Finding> {
-    let now = timing::now();
-    let verdict = verify::judge(facts, &Expected::of(material, &[], Vec::new()), now);
+    let verdict = judge(facts, material);
     if verdict == Verdict::Current
         && let Answer::Served(served) = &facts.answer
     {
@@ -59,7 +88,7 @@ fn judged(facts: &Facts, material: &Material, server: &Server, sql: &Sql) -> Vec
             asks(served)
         ))];
     }
-    let (sentence, general) = diagnose::explain(verdict, facts, now);
+    let (sentence, general) = diagnose::explain(verdict, facts, timing::now());
     // The same look at the files and the settings that `run` takes after a refusal.
     let mut causes = Vec::new();
     if let Some(answers) = sql.answers() {
@@ -73,7 +102,7 @@ fn judged(facts: &Facts, material: &Material, server: &Server, sql: &Sql) -> Vec
         Some(found) if verdict != Verdict::Unreachable => {
             failure.cause(found.cause).fix(found.fix)
         }
-        _ if matches!(verdict, Verdict::StillOld | Verdict::OldAuthorities) => failure
+        _ if is_behind(verdict) => failure
             .cause("the files look right from here: PostgreSQL refused them earlier, or was not told to reload")
             .fix(
                 "psql -U postgres -c 'SELECT pg_reload_conf()', then check again; if it stays, look for \"SSL \
