@@ -51,9 +51,12 @@ fn tests() -> BTreeMap<String, BTreeSet<String>> {
 
 /// Functions right below an attribute that makes them tests.
 fn tests_in(source: &str) -> impl Iterator<Item = String> {
-    source.split("test]\n").skip(1).filter_map(|after| {
+    let lines: Vec<&str> = source.lines().map(str::trim).collect();
+    let makes_a_test = |line: &str| line == "#[test]" || line.starts_with("#[tokio::test");
+    let below: Vec<_> = (0..lines.len()).filter(|at| makes_a_test(lines[*at])).collect();
+    below.into_iter().filter_map(move |at| {
         // Other attributes may come in between.
-        let line = after.lines().map(str::trim).find(|line| !line.starts_with('#'))?;
+        let line = lines[at..].iter().find(|line| !line.starts_with('#'))?;
         let name = line.trim_start_matches("async ").strip_prefix("fn ")?.split('(').next()?;
         (!ids(name).is_empty()).then(|| name.to_owned())
     })
@@ -110,8 +113,8 @@ fn no_test_is_named_after_a_row_that_there_is_not() {
 #[test]
 fn names_are_read_from_attributes_and_functions() {
     let source = "#[test]\nfn w03_x() {}\n#[tokio::test]\n#[ignore]\nasync fn i01_i04_y() {}\nfn d01_no_test() {}\n\
-                  #[test]\nfn other() {}\n";
+                  #[test]\nfn other() {}\n#[tokio::test(start_paused = true)]\nasync fn c01_z() {}\n";
     let names: Vec<_> = tests_in(source).collect();
-    assert_eq!(names, ["w03_x", "i01_i04_y"]);
+    assert_eq!(names, ["w03_x", "i01_i04_y", "c01_z"]);
     assert_eq!(ids("i01_i04_y"), ["I01", "I04"]);
 }
