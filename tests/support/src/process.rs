@@ -46,7 +46,8 @@ impl Process {
         let text = self.read("smaps_rollup");
         Memory {
             resident: figure(&text, "Rss:"),
-            private: figure(&text, "Private_Dirty:"),
+            // A program that was just built is dirty in the page cache, and private until somebody else maps it.
+            private: figure(&text, "Anonymous:"),
             share: figure(&text, "Pss:"),
         }
     }
