@@ -67,7 +67,12 @@ impl Spire {
     }
 
     pub(crate) fn endpoint(&self) -> String {
-        format!("unix://{}", self.directory.join("api.sock").display())
+        format!("unix://{}", self.socket())
+    }
+
+    /// The agent's socket.
+    pub(crate) fn socket(&self) -> String {
+        self.directory.join("api.sock").display().to_string()
     }
 
     /// The agent's own ID, below which entries are.
@@ -139,6 +144,14 @@ impl Spire {
         let output = output.expect("runs spire-server");
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         if output.status.success() { Ok(text(&output.stdout)) } else { Err(text(&output.stderr)) }
+    }
+
+    /// What `spire-agent` shows to the database's user.
+    pub(crate) fn workload_asks(&self, arguments: &[&str]) -> String {
+        let agent = self.bin.join("spire-agent");
+        let program = Program::spawn_as(Account::server(), agent, arguments.iter().copied(), &[]);
+        program.wait_exit(LIMIT);
+        program.standard_output()
     }
 }
 
