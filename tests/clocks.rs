@@ -28,6 +28,8 @@ fn c01_a_clock_that_leaps_by_a_day_either_way_is_followed_without_haste() {
     assert!(rejected["reason"].as_str().unwrap().starts_with("the SVID expired at "), "{rejected}");
     let expired = "the published identity has expired: clients will refuse it";
     pgsvid.wait_for_event_after(Mark::default(), LIMIT, |event| event["message"] == expired);
+    // By the timers.
+    pgsvid.wait_for_event_after(mark, LIMIT, |event| event["verdict"] == "expired");
 
     clock.set(0);
     // Verified by the timers, before or after the leap is noticed.
