@@ -143,6 +143,7 @@ pub(super) fn restrict() -> Result<bool, Error> {
 }
 
 fn allowed(processor: TargetArch) -> Result<BpfProgram, BackendError> {
+    // Collected, they would be sorted first: 5 KB of the program for each type of pair.
     let mut rules = BTreeMap::new();
     rules.extend(FREE.iter().chain(OLDER).map(|call| (*call, Vec::new())));
     rules.extend(conditional()?);

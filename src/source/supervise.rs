@@ -152,6 +152,8 @@ impl Supervisor {
         let mut stream = match timeout(limits::FIRST_MESSAGE, opened).await {
             Ok(Ok((stream, first))) => {
                 self.connected();
+                // A leap before is no reason to leave what was dialled since.
+                self.clocks.restart();
                 let Some(first) = first else {
                     return Ended::Clean;
                 };

@@ -12,6 +12,7 @@ use rustix::time::{
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::time::{Instant, sleep};
+use tracing::debug;
 
 use super::clock;
 
@@ -51,6 +52,11 @@ impl Clocks {
         self.told.is_some()
     }
 
+    /// Compares from now on: what was before is no leap any more.
+    pub fn restart(&mut self) {
+        (self.wall, self.timer) = (clock::now(), Instant::now());
+    }
+
     /// Waits for the next leap. May be cancelled without loss.
     pub async fn leap(&mut self) -> Leap {
         loop {
@@ -73,8 +79,12 @@ impl Clocks {
             read(timer, &mut [0; 8]).map_err(std::io::Error::from)
         });
         let canceled = Errno::CANCELED.raw_os_error();
-        if !expired.await.is_err_and(|error| error.raw_os_error() == Some(canceled)) {
-            self.told = None;
+        match expired.await {
+            Err(error) if error.raw_os_error() == Some(canceled) => {}
+            other => {
+                debug!(?other, "the kernel no longer tells that the clock was set");
+                self.told = None;
+            }
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use test_support::eventually;
+use test_support::{Account, eventually};
 
 use crate::LIMIT;
 use crate::spire::Spire;
@@ -40,8 +40,16 @@ fn spire_takes_the_commands_of_the_pages() {
                     entries += usize::from(said.contains("Entry ID"));
                 }
                 ["sudo", "-u", "postgres", "spire-agent", command @ ..] => {
+                    let workload = Account::server();
+                    assert_eq!(workload.name(), "postgres", "root runs it, and has that user");
                     // The agent asks its server every few seconds.
-                    eventually(LIMIT, line, || spire.workload_asks(command).contains("SPIFFE ID:"));
+                    eventually(LIMIT, line, || match spire.workload_asks(command) {
+                        Ok(said) => said.contains("SPIFFE ID:"),
+                        Err(said) => {
+                            println!("{said}");
+                            false
+                        }
+                    });
                     looks += 1;
                 }
                 _ => {}

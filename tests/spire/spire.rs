@@ -146,12 +146,15 @@ impl Spire {
         if output.status.success() { Ok(text(&output.stdout)) } else { Err(text(&output.stderr)) }
     }
 
-    /// What `spire-agent` shows to the database's user.
-    pub(crate) fn workload_asks(&self, arguments: &[&str]) -> String {
+    /// What `spire-agent` shows to the database's user, or says on standard error.
+    pub(crate) fn workload_asks(&self, arguments: &[&str]) -> Result<String, String> {
         let agent = self.bin.join("spire-agent");
         let program = Program::spawn_as(Account::server(), agent, arguments.iter().copied(), &[]);
-        program.wait_exit(LIMIT);
-        program.standard_output()
+        if program.wait_exit(LIMIT).success() {
+            Ok(program.standard_output())
+        } else {
+            Err(program.standard_error())
+        }
     }
 }
 

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use tokio::time::{Instant, sleep};
+
 use super::files;
 use super::postgresql::Sql;
 use crate::config::Config;
@@ -12,10 +14,12 @@ use crate::rotation::Server;
 use crate::verify::{self, Answer, Expected, Facts, Served, Target, Verdict};
 use crate::{survey, timing};
 
-/// A rotation that is under way is done by then: in milliseconds, as a rule.
-const UNDER_WAY: Duration = Duration::from_secs(2);
+/// How long a rotation may be under way before what is served is a failure. It takes milliseconds, as a rule.
+const UNDER_WAY: Duration = Duration::from_secs(3);
+/// How often it is looked at meanwhile.
+const LOOK: Duration = Duration::from_millis(200);
 
-/// Probes the server, and once more if it serves something else than is published. What is on disk includes
+/// Probes the server, and again for a while if it serves something older than is published. What is on disk includes
 /// `files.extra_authorities`.
 pub(super) async fn section(
     config: &Config,
@@ -44,16 +48,23 @@ pub(super) async fn section(
         return section;
     }
     let mut facts = verify::probe(&hosts, port).await;
-    let examined;
-    let mut on_disk = on_disk;
-    if on_disk.is_some_and(|material| is_behind(judge(&facts, material))) {
-        tokio::time::sleep(UNDER_WAY).await;
-        examined = files::examine(config);
-        on_disk = examined.as_ref().ok().and_then(files::material);
+    let mut on_disk = on_disk.cloned();
+    let begun = Instant::now();
+    while let Some(material) = &on_disk
+        && is_behind(judge(&facts, material))
+        && begun.elapsed() < UNDER_WAY
+    {
+        sleep(LOOK).await;
+        // The set may be another one by now.
+        if let Ok(examined) = files::examine(config)
+            && let Some(material) = files::material(&examined)
+        {
+            on_disk = Some(material.clone());
+        }
         facts = verify::probe(&hosts, port).await;
     }
     let mut section = Section::new(Group::Tls, facts.address.clone());
-    match on_disk {
+    match &on_disk {
         Some(material) => section.extend(judged(&facts, material, server, sql)),
         None => section.extend(unjudged(&facts)),
     }

@@ -28,7 +28,15 @@ impl WallClock {
         let new = self.directory.write("new", format!("{ahead:+}\n"), 0o644);
         // It is read at each look at the clock.
         fs::rename(new, self.file()).expect("renames a file");
-        tell();
+    }
+
+    /// Sets it, and lets the kernel tell every program that the clock was set: the machine's own is set to what it shows.
+    pub fn leap(&self, ahead: i64) {
+        self.set(ahead);
+        let shown = clock_gettime(ClockId::Realtime);
+        clock_settime(ClockId::Realtime, shown).expect(
+            "sets the clock, which takes CAP_SYS_TIME: sudo scripts/test, in a container with --cap-add SYS_TIME",
+        );
     }
 
     /// What makes a program look at this clock.
@@ -48,13 +56,6 @@ impl WallClock {
     fn file(&self) -> PathBuf {
         self.directory.join("clock")
     }
-}
-
-/// Lets the kernel tell every program that the clock was set: the machine's clock is set to what it shows.
-fn tell() {
-    let shown = clock_gettime(ClockId::Realtime);
-    clock_settime(ClockId::Realtime, shown)
-        .expect("sets the clock, which takes CAP_SYS_TIME: sudo scripts/test");
 }
 
 #[cfg(test)]
