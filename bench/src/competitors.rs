@@ -173,6 +173,12 @@ impl Script {
     }
 }
 
+impl Drop for Script {
+    fn drop(&mut self) {
+        self.running.process().kill_children();
+    }
+}
+
 impl Competitor for Script {
     fn name(&self) -> &'static str {
         self.name

@@ -4,6 +4,8 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
+use rustix::process::{Pid, Signal, kill_process};
+
 use crate::{Account, spawn};
 
 /// Memory of a process, in KiB (`/proc/PID/smaps_rollup`).
@@ -91,6 +93,17 @@ impl Process {
                 .is_ok_and(|name| name.starts_with(prefix))
         });
         threads
+    }
+
+    /// Ends what its first thread has started, as a shell's pipeline: whoever kills the shell leaves that running.
+    pub fn kill_children(self) {
+        // It may have ended, and so may they.
+        let children = fs::read_to_string(self.path(&format!("task/{}/children", self.0)));
+        for child in children.unwrap_or_default().split_whitespace() {
+            if let Some(child) = child.parse().ok().and_then(Pid::from_raw) {
+                let _ = kill_process(child, Signal::KILL);
+            }
+        }
     }
 
     /// Lets a process of [`Account::server`] open no descriptor whose number is `limit` or more; returns the former limit.
