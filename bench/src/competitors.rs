@@ -58,10 +58,11 @@ pub(crate) fn setup(settings: &Settings, parent: &Path) -> Setup {
 
 /// pgsvid with everything on: service file, health, sandbox.
 pub(crate) struct WithPgsvid {
-    setup: Setup,
     pgsvid: Pgsvid,
     before: Instant,
     parts: [Sample; PARTS.len()],
+    // Removed when nobody writes into it any more.
+    setup: Setup,
 }
 
 /// What pgsvid's own lines tell of a rotation: from the push until it says that the identity is received, and good; the
@@ -77,7 +78,7 @@ impl WithPgsvid {
             setup.other.join("health.sock").display()
         ));
         let pgsvid = setup.start();
-        Self { setup, pgsvid, before: Instant::now(), parts: Default::default() }
+        Self { pgsvid, before: Instant::now(), parts: Default::default(), setup }
     }
 
     /// The running program.
@@ -135,11 +136,12 @@ impl Competitor for WithPgsvid {
 
 /// The script of examples/before, and its helper.
 pub(crate) struct Script {
-    setup: Setup,
     name: &'static str,
     running: Program,
     _helper: Program,
     hand: Hand,
+    // Removed when nobody writes into it any more.
+    setup: Setup,
 }
 
 impl Script {
@@ -169,7 +171,7 @@ impl Script {
             ],
         );
         script.wait_for_text(LIMIT, "Watches established");
-        Self { setup, name, running: script, _helper: helper, hand: Hand::new() }
+        Self { name, running: script, _helper: helper, hand: Hand::new(), setup }
     }
 }
 

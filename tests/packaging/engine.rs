@@ -105,5 +105,10 @@ impl Drop for Engine {
             return;
         }
         self.daemon.terminate(LIMIT);
+        // Containers that use the host's network leave it mounted, and the directory could not be removed.
+        let left = self.directory.join("exec/netns/default");
+        if left.exists() {
+            standard_output(&Command::new("umount").arg(left).output().unwrap());
+        }
     }
 }
