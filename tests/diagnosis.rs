@@ -310,6 +310,8 @@ impl Place {
             user: "pgsvid".to_owned(),
             database: "postgres".to_owned(),
             password_file: None,
+            require_peer: None,
+            purpose: pgsvid::postgres::Purpose::Reload,
         };
         let published = PublishedPaths {
             certificate: "/certs/text".into(),

@@ -44,6 +44,8 @@ fn pg_hba_and_pg_ident_are_read_as_postgresql_reads_them() {
         user: "postgres".to_owned(),
         database: "postgres".to_owned(),
         password_file: None,
+        require_peer: None,
+        purpose: pgsvid::postgres::Purpose::Reload,
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let session = runtime.block_on(Session::connect(&settings)).unwrap();

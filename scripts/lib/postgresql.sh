@@ -30,7 +30,7 @@ declare -A embedded_sha256=(
 # PostgreSQL takes part, too, but it is pgsvid that is looked at.
 # shellcheck disable=SC2034 # for who sources this
 postgresql_tests=(
-    authorities clients foreign_files probe refused rotations server_answers server_faults server_logins server_sessions
+    attacks authorities clients foreign_files probe refused rotations server_answers server_faults server_logins server_sessions
     server_states setup troubleshooting
 )
 

@@ -73,6 +73,7 @@ pub(super) struct Postgres {
     pub(super) database: Option<String>,
     pub(super) os_user: Option<String>,
     pub(super) password_file: Option<PathBuf>,
+    pub(super) require_peer: Option<String>,
     pub(super) verify: Option<String>,
     pub(super) verify_every: Option<String>,
 }

@@ -86,20 +86,30 @@ fn mode(text: Option<&str>, default: u32) -> Result<u32, String> {
     }
 }
 
-/// A number, or a name in /etc/group. Other name services are not asked.
+/// A group's number, or its name in /etc/group.
 pub(super) fn group(text: &str) -> Result<u32, String> {
+    number_of(text, "group", "/etc/group")
+}
+
+/// A user's number, or its name in /etc/passwd.
+pub(super) fn user(text: &str) -> Result<u32, String> {
+    number_of(text, "user", "/etc/passwd")
+}
+
+/// A number, or a name in such a file. Other name services are not asked.
+fn number_of(text: &str, kind: &str, file: &str) -> Result<u32, String> {
     if let Ok(number) = text.parse() {
-        // chown takes this one for "leave the group as it is".
-        return if number == u32::MAX { Err(format!("{number} is no group")) } else { Ok(number) };
+        // chown takes this one for "leave it as it is".
+        return if number == u32::MAX { Err(format!("{number} is no {kind}")) } else { Ok(number) };
     }
-    let groups = std::fs::read_to_string("/etc/group").unwrap_or_default();
-    groups
+    let entries = std::fs::read_to_string(file).unwrap_or_default();
+    entries
         .lines()
         .find_map(|line| {
             let mut fields = line.split(':');
             (fields.next() == Some(text)).then(|| fields.nth(1)?.parse().ok()).flatten()
         })
-        .ok_or_else(|| format!("there is no group {text} in /etc/group; write its number"))
+        .ok_or_else(|| format!("there is no {kind} {text} in {file}; write its number"))
 }
 
 pub(super) fn spiffe_id(text: &str) -> Result<SpiffeId, String> {

@@ -3,6 +3,7 @@
 use super::given::{Given, Origin, Resolver};
 use super::{Error, File, Flags, rules};
 use crate::diagnose::PublishedPaths;
+use crate::postgres::Purpose;
 use crate::survey::Viewpoint;
 use crate::verify::Target;
 use crate::{postgres, publish, rotation, verify};
@@ -103,6 +104,12 @@ pub(super) fn postgres(
     if let Some(path) = &table.password_file {
         rules::absolute(path).map_err(|why| resolver.in_file("postgres.password_file", why))?;
     }
+    let require_peer = table
+        .require_peer
+        .as_deref()
+        .map(rules::user)
+        .transpose()
+        .map_err(|why| resolver.in_file("postgres.require_peer", why))?;
     let every = rules::interval(table.verify_every.as_deref().unwrap_or("5m"))
         .map_err(|why| resolver.in_file("postgres.verify_every", why))?;
     let session = postgres::Settings {
@@ -111,6 +118,8 @@ pub(super) fn postgres(
         user: user.text,
         database: database.text,
         password_file: table.password_file,
+        require_peer,
+        purpose: Purpose::Reload,
     };
     Ok(Some((
         session,

@@ -16,7 +16,7 @@ pub(super) const SERVER: &str = "\
      WHERE name IN ('data_directory', 'config_file', 'hba_file', 'ident_file', 'allow_alter_system') \
     UNION ALL SELECT 'is_superuser', pg_catalog.current_setting('is_superuser') \
     UNION ALL \
-    SELECT 'started', pg_catalog.floor(extract(epoch FROM pg_catalog.pg_postmaster_start_time()))::pg_catalog.text \
+    SELECT 'started', pg_catalog.floor(pg_catalog.date_part('epoch', pg_catalog.pg_postmaster_start_time()))::pg_catalog.text \
     UNION ALL \
     SELECT 'recovery', pg_catalog.pg_is_in_recovery()::pg_catalog.text";
 

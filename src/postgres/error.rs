@@ -25,6 +25,17 @@ pub enum Error {
     /// The connection ended before the answer came.
     #[error("the connection to PostgreSQL was lost: {0}")]
     Lost(String),
+    /// Another user than PostgreSQL's listens on the socket; nothing was sent.
+    #[error(
+        "a process of uid {uid} listens on PostgreSQL's socket, and that is not PostgreSQL's user"
+    )]
+    Peer {
+        /// The process's user.
+        uid: u32,
+    },
+    /// The server says more than an answer can have.
+    #[error("the server's answer is far too long for a PostgreSQL's")]
+    TooMuch,
     /// The server asks for a login that we have nothing for.
     #[error("PostgreSQL asks for a login that pgsvid is not configured for: {0}")]
     NoLogin(String),
@@ -37,6 +48,12 @@ pub enum Error {
         text: String,
         /// Whether it refused the session, and not just a statement.
         login: bool,
+    },
+    /// A trigger of the database would run with a superuser's rights.
+    #[error("the event trigger {name} would run its function with a superuser's rights")]
+    EventTrigger {
+        /// Its name, shortened and escaped.
+        name: String,
     },
     /// The configured password file cannot be read.
     #[error("cannot read the password file {}: {cause}", path.display())]
@@ -72,11 +89,7 @@ impl Error {
         let mut source = std::error::Error::source(error);
         while let Some(cause) = source {
             if let Some(cause) = cause.downcast_ref::<io::Error>() {
-                return match cause.kind() {
-                    io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => Self::NotRunning,
-                    io::ErrorKind::PermissionDenied => Self::Forbidden,
-                    kind => Self::Lost(kind.to_string()),
-                };
+                return Self::io(cause);
             }
             // tokio-postgres has no public kinds for these; its words are all there is.
             let text = cause.to_string();
@@ -86,6 +99,21 @@ impl Error {
             source = cause.source();
         }
         Self::Lost(shown(&error.to_string()))
+    }
+
+    /// What the kernel has said of the socket.
+    pub(super) fn io(error: &io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => Self::NotRunning,
+            io::ErrorKind::PermissionDenied => Self::Forbidden,
+            kind => Self::Lost(kind.to_string()),
+        }
+    }
+
+    /// Whether an option of the start-up packet was refused: unknown to this version, or not for this role.
+    pub(super) fn is_about_an_option(&self) -> bool {
+        matches!(self, Self::Refused { code, login: true, .. }
+            if *code == SqlState::UNDEFINED_OBJECT || *code == SqlState::INSUFFICIENT_PRIVILEGE)
     }
 
     /// The role lacks a privilege, here as if `pg_reload_conf()` had been called without it.
@@ -122,9 +150,13 @@ impl Error {
             {
                 Retry::Slowly
             }
-            Self::Forbidden | Self::NoLogin(_) | Self::PasswordFile { .. } | Self::Unexpected => {
-                Retry::Slowly
-            }
+            Self::Forbidden
+            | Self::Peer { .. }
+            | Self::TooMuch
+            | Self::EventTrigger { .. }
+            | Self::NoLogin(_)
+            | Self::PasswordFile { .. }
+            | Self::Unexpected => Retry::Slowly,
             _ => Retry::Soon,
         }
     }
@@ -166,6 +198,16 @@ impl Error {
             Self::Forbidden => Some(format!(
                 "let pgsvid's uid enter {} and use the socket (unix_socket_permissions)",
                 settings.host.display()
+            )),
+            Self::Peer { uid } => Some(format!(
+                "if PostgreSQL runs as uid {uid}, set postgres.require_peer = \"{uid}\"; else that process has put a \
+                 socket of its own at {}: stop it, and start PostgreSQL",
+                settings.socket().display()
+            )),
+            Self::EventTrigger { name } => Some(format!(
+                "if its function is nobody's but a superuser's, run the statement yourself; or, for as long as setup runs: \
+                 psql -U postgres -d {database} -c 'ALTER EVENT TRIGGER {} DISABLE'{at}",
+                identifier(name)
             )),
             Self::PasswordFile { path, .. } => {
                 Some(format!("make {} readable for pgsvid's uid", path.display()))

@@ -7,7 +7,9 @@ mod error;
 mod session;
 mod sessions;
 mod settings;
+mod socket;
 mod standing;
+mod startup;
 pub mod statements;
 mod views;
 
@@ -36,6 +38,19 @@ pub struct Settings {
     pub database: String,
     /// File with the role's password, where peer authentication is impossible; read at each connection.
     pub password_file: Option<PathBuf>,
+    /// The uid that has to listen on the socket. Without it: root, our own, or that of the directory's owner.
+    pub require_peer: Option<u32>,
+    /// What sessions are for.
+    pub purpose: Purpose,
+}
+
+/// What a session is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// To reload and to ask what is in force, as a role that may do nothing else.
+    Reload,
+    /// To look at everything, or to change it, as a role that may be a superuser: no event trigger runs.
+    Administration,
 }
 
 impl Settings {

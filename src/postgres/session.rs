@@ -1,12 +1,15 @@
 //! One short-lived session. It is closed after each use: an idle one would hold up a smart shutdown.
+//!
+//! It begins with the settings of [`super::startup`], which make every name that is not qualified one of `pg_catalog`.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::AsyncReadExt as _;
 use tokio::task::JoinHandle;
-use tokio::time::timeout;
+use tokio::time::{timeout, timeout_at};
 use tokio_postgres::{Client, NoTls, SimpleQueryMessage};
 use zeroize::Zeroizing;
 
@@ -14,10 +17,12 @@ use super::administration::{self, Administration};
 use super::error::Error;
 use super::sessions::{self, SessionCounts};
 use super::settings::{self, TlsSettings};
+use super::socket::{self, Allowance, Budget};
 use super::standing::{self, Standing};
+use super::startup;
 use super::statements::literal;
 use super::views::{self, AccessViews};
-use super::{LIMIT, Settings};
+use super::{LIMIT, Purpose, Settings};
 use crate::text::shown;
 
 /// Longest password file that is read, in bytes.
@@ -27,56 +32,119 @@ const LONGEST_PASSWORD: u64 = 4096;
 pub struct Session {
     client: Client,
     connection: JoinHandle<()>,
+    budget: Arc<Budget>,
+    /// The server's major version.
+    version: u32,
+    /// Event triggers are turned off by posing as a replica.
+    as_a_replica: bool,
 }
 
 impl Session {
     /// Logs in, within five seconds.
     pub async fn connect(settings: &Settings) -> Result<Self, Error> {
+        let mut session = match settings.purpose {
+            Purpose::Reload => Self::log_in(settings, startup::options()).await?,
+            Purpose::Administration => Self::log_in_as_administrator(settings).await?,
+        };
+        match session.prepare(settings.purpose).await {
+            Ok(()) => Ok(session),
+            Err(error) => {
+                session.close().await;
+                Err(error)
+            }
+        }
+    }
+
+    /// Without event triggers, where there are any at a login and the role may turn them off. That it may not, or that the
+    /// server knows none, is known from its refusal alone.
+    async fn log_in_as_administrator(settings: &Settings) -> Result<Self, Error> {
+        match Self::log_in(settings, startup::options_from_17()).await {
+            Err(error) if error.is_about_an_option() => {
+                Self::log_in(settings, startup::options()).await
+            }
+            outcome => outcome,
+        }
+    }
+
+    async fn log_in(settings: &Settings, options: String) -> Result<Self, Error> {
+        let limit = tokio::time::Instant::now() + LIMIT;
+        let silent = |_| Error::Silent(LIMIT);
+        let (stream, budget) =
+            timeout_at(limit, socket::connect(settings)).await.map_err(silent)??;
         let mut config = tokio_postgres::Config::new();
         config
-            .host_path(&settings.host)
-            .port(settings.port)
             .user(&settings.user)
             .dbname(&settings.database)
-            .application_name("pgsvid");
+            .application_name("pgsvid")
+            .options(options);
+        // Only now: it is known who would be told.
         if let Some(path) = &settings.password_file {
             config.password(read_password(path).await?.as_slice());
         }
-        let (client, connection) = timeout(LIMIT, config.connect(NoTls))
+        let (client, connection) = timeout_at(limit, config.connect_raw(stream, NoTls))
             .await
-            .map_err(|_| Error::Silent(LIMIT))?
-            .map_err(|error| Error::of(&error))?;
-        // Its error is reported to whoever waits for an answer.
+            .map_err(silent)?
+            .map_err(|error| lost(&budget, &error))?;
+        let version = connection.parameter("server_version").unwrap_or_default();
+        let major = version.split(|c: char| !c.is_ascii_digit()).next().unwrap_or_default();
+        let version = major.parse().map_err(|_| Error::Unexpected)?;
+        // Its error is reported to the statement that waits for an answer.
         let connection = tokio::spawn(async move { drop(connection.await) });
-        Ok(Self { client, connection })
+        Ok(Self { client, connection, budget, version, as_a_replica: false })
+    }
+
+    /// Makes sure that the session is as it should be before anything else is asked.
+    async fn prepare(&mut self, purpose: Purpose) -> Result<(), Error> {
+        if self.version >= startup::HAS_EVENT_TRIGGERS {
+            self.rows(startup::NO_TRANSACTION_TIMEOUT, Allowance::FEW).await?;
+        }
+        let rows = self.rows(startup::IN_FORCE, Allowance::FEW).await?;
+        let [path, role, superuser] = rows.first().map(Vec::as_slice).unwrap_or_default() else {
+            return Err(Error::Unexpected);
+        };
+        if path.as_deref() != Some("") || role.as_deref() != Some("none") {
+            return Err(Error::Unexpected);
+        }
+        let is_superuser = superuser.as_deref() == Some("on");
+        if purpose == Purpose::Administration
+            && is_superuser
+            && self.version < startup::HAS_EVENT_TRIGGERS
+        {
+            self.rows(startup::AS_A_REPLICA, Allowance::FEW).await?;
+            self.as_a_replica = true;
+        }
+        Ok(())
     }
 
     /// What the postmaster has read of the settings that concern TLS, as a new session sees them.
     pub async fn tls_settings(&self) -> Result<TlsSettings, Error> {
-        settings::parse(&self.rows(settings::QUERY).await?)
+        settings::parse(&self.rows(settings::QUERY, Allowance::FEW).await?)
     }
 
     /// The errors in the files that a reload reads (postgresql.conf, `pg_hba.conf`): file, line and what is wrong.
     /// Only for a role with [`TlsSettings::may_read_errors`].
     pub async fn file_errors(&self) -> Result<Vec<String>, Error> {
-        let rows = self.rows(settings::ERRORS).await?;
+        let rows = self.rows(settings::ERRORS, Allowance::LISTS).await?;
         Ok(rows.into_iter().flatten().flatten().map(|text| shown(&text)).collect())
     }
 
     /// How many sessions there are by protocol, and how many over TLS are older than `age`.
     /// Only for a role with [`TlsSettings::may_read_stats`].
     pub async fn session_counts(&self, age: Duration) -> Result<SessionCounts, Error> {
-        sessions::parse(&self.rows(&sessions::query(age)).await?)
+        sessions::parse(&self.rows(&sessions::query(age), Allowance::FEW).await?)
     }
 
     /// How the role stands in this database: asked, not tried.
     pub async fn standing(&self) -> Result<Standing, Error> {
-        standing::parse(&self.rows(standing::ROLE).await?, &self.rows(standing::SETTINGS).await?)
+        standing::parse(
+            &self.rows(standing::ROLE, Allowance::FEW).await?,
+            &self.rows(standing::SETTINGS, Allowance::FEW).await?,
+        )
     }
 
     /// `pg_hba.conf` and `pg_ident.conf` as the server reads them; `None` if the role may not see them.
     pub async fn access(&self) -> Result<Option<AccessViews>, Error> {
-        let allowed = self.rows(views::ALLOWED).await?;
+        let allowed = self.rows(views::ALLOWED, Allowance::FEW).await?;
         let may = |view: usize| {
             let answer = allowed.first().and_then(|row| row.get(view)?.as_deref());
             answer == Some("t")
@@ -84,19 +152,20 @@ impl Session {
         if !may(0) {
             return Ok(None);
         }
-        let rules = views::rules(&self.rows(views::HBA).await?)?;
-        let mut bad = views::bad_lines(&self.rows(views::HBA_ERRORS).await?);
+        let rules = views::rules(&self.rows(views::HBA, Allowance::LISTS).await?)?;
+        let mut bad = views::bad_lines(&self.rows(views::HBA_ERRORS, Allowance::LISTS).await?);
         let mut mappings = None;
         if may(1) {
-            bad.extend(views::bad_lines(&self.rows(views::IDENT_ERRORS).await?));
-            mappings = Some(views::mappings(&self.rows(views::IDENT).await?)?);
+            bad.extend(views::bad_lines(&self.rows(views::IDENT_ERRORS, Allowance::LISTS).await?));
+            mappings = Some(views::mappings(&self.rows(views::IDENT, Allowance::LISTS).await?)?);
         }
         Ok(Some(AccessViews { rules, mappings, bad }))
     }
 
     /// Every role, and whether it may log in.
     pub async fn roles(&self) -> Result<BTreeMap<String, bool>, Error> {
-        let roles = administration::pairs(&self.rows(administration::ROLES).await?);
+        let roles =
+            administration::pairs(&self.rows(administration::ROLES, Allowance::LISTS).await?);
         Ok(roles.into_iter().map(|(name, may)| (name, may == "true")).collect())
     }
 
@@ -107,17 +176,21 @@ impl Session {
         role: &str,
         files: &[&Path],
     ) -> Result<Option<Administration>, Error> {
-        let server = administration::pairs(&self.rows(administration::SERVER).await?);
+        let server =
+            administration::pairs(&self.rows(administration::SERVER, Allowance::FEW).await?);
         if server.get("is_superuser").is_none_or(|value| value != "on") {
             return Ok(None);
         }
-        let manager = administration::pairs(&self.rows(administration::MANAGER).await?);
+        let manager =
+            administration::pairs(&self.rows(administration::MANAGER, Allowance::FEW).await?);
         let roles = self.roles().await?;
-        let rows = self.rows(&administration::role_query(role)).await?;
+        let rows = self.rows(&administration::role_query(role), Allowance::FEW).await?;
         let may = |column: usize| {
             rows.first().and_then(|row| row.get(column)?.as_deref()).is_some_and(|may| may == "t")
         };
-        let sees = administration::pairs(&self.rows(&administration::sees_query(files)).await?);
+        let sees = administration::pairs(
+            &self.rows(&administration::sees_query(files), Allowance::FEW).await?,
+        );
         Ok(Some(Administration {
             tls: self.tls_settings().await?,
             data_directory: administration::path(&server, "data_directory")?,
@@ -129,10 +202,14 @@ impl Session {
                 .ok_or(Error::Unexpected)?,
             in_recovery: server.get("recovery").is_some_and(|value| value == "true"),
             manager: administration::manager(&server, &manager),
-            altered: administration::pairs(&self.rows(administration::ALTERED).await?),
-            superusers: administration::pairs(&self.rows(administration::SUPERUSERS).await?)
-                .into_keys()
-                .collect(),
+            altered: administration::pairs(
+                &self.rows(administration::ALTERED, Allowance::LISTS).await?,
+            ),
+            superusers: administration::pairs(
+                &self.rows(administration::SUPERUSERS, Allowance::LISTS).await?,
+            )
+            .into_keys()
+            .collect(),
             may_reload: may(0),
             has_reserve: administration::has_reserve_role(&roles).then(|| may(1)),
             roles,
@@ -147,15 +224,27 @@ impl Session {
     /// Whether a regular expression of PostgreSQL's kind matches a text, by the server's own engine.
     pub async fn matches(&self, expression: &str, text: &str) -> Result<bool, Error> {
         let (text, expression) = (literal(text), literal(expression));
-        let query = format!("SELECT {text}::text OPERATOR(pg_catalog.~) {expression}::text");
-        let rows = self.rows(&query).await?;
+        let query = format!(
+            "SELECT {text}::pg_catalog.text OPERATOR(pg_catalog.~) {expression}::pg_catalog.text"
+        );
+        let rows = self.rows(&query, Allowance::FEW).await?;
         let matches = rows.first().and_then(|row| row.first()?.as_deref());
         matches.map(|matches| matches == "t").ok_or(Error::Unexpected)
     }
 
-    /// Runs one statement for its effect.
+    /// Runs one statement for its effect. With [`Purpose::Administration`] no event trigger runs by it.
     pub async fn execute(&self, statement: &str) -> Result<(), Error> {
-        self.rows(statement).await.map(drop)
+        if self.as_a_replica
+            && let Some([Some(name), ..]) =
+                self.rows(startup::TRIGGERS_LEFT, Allowance::FEW).await?.first().map(Vec::as_slice)
+        {
+            return Err(Error::EventTrigger { name: shown(name) });
+        }
+        // One after the other: ALTER SYSTEM runs in no transaction and no batch.
+        self.rows("SET default_transaction_read_only = off", Allowance::FEW).await?;
+        let outcome = self.rows(statement, Allowance::FEW).await;
+        self.rows("SET default_transaction_read_only = on", Allowance::FEW).await?;
+        outcome.map(drop)
     }
 
     /// Whether the connection still stands, as far as is known here.
@@ -166,7 +255,7 @@ impl Session {
 
     /// Ends the session and waits until the server has been told.
     pub async fn close(self) {
-        let Self { client, connection } = self;
+        let Self { client, connection, .. } = self;
         drop(client);
         let stuck = connection.abort_handle();
         if timeout(LIMIT, connection).await.is_err() {
@@ -174,11 +263,16 @@ impl Session {
         }
     }
 
-    async fn rows(&self, statement: &str) -> Result<Vec<Vec<Option<String>>>, Error> {
+    async fn rows(
+        &self,
+        statement: &str,
+        allowance: Allowance,
+    ) -> Result<Vec<Vec<Option<String>>>, Error> {
+        self.budget.renew(allowance);
         let messages = timeout(LIMIT, self.client.simple_query(statement))
             .await
             .map_err(|_| Error::Silent(LIMIT))?
-            .map_err(|error| Error::of(&error))?;
+            .map_err(|error| lost(&self.budget, &error))?;
         Ok(messages
             .iter()
             .filter_map(|message| match message {
@@ -189,6 +283,11 @@ impl Session {
             })
             .collect())
     }
+}
+
+/// What an error means: of one that the budget brought about only the end of the connection is seen.
+fn lost(budget: &Budget, error: &tokio_postgres::Error) -> Error {
+    if budget.is_exceeded() { Error::TooMuch } else { Error::of(error) }
 }
 
 async fn read_password(path: &std::path::Path) -> Result<Zeroizing<Vec<u8>>, Error> {

@@ -191,6 +191,9 @@ pub fn role_script(role: &str) -> String {
         "\
 \\set ON_ERROR_STOP on
 
+-- Names are looked up in pg_catalog alone, whatever this database's settings say.
+SET search_path = '';
+
 -- The role that asks for reloads.
 DO $pgsvid$ BEGIN
   IF NOT EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = {name}) THEN

@@ -17,8 +17,8 @@ pub(super) const ALLOWED: &str = "\
 
 /// The rules. PostgreSQL 15 leaves `clientname=DN` out of the options.
 pub(super) const HBA: &str = "\
-    SELECT line_number, type, array_to_string(database, E'\\x1f'), array_to_string(user_name, E'\\x1f'), \
-           address, netmask, auth_method, array_to_string(options, E'\\x1f') \
+    SELECT line_number, type, pg_catalog.array_to_string(database, E'\\x1f'), pg_catalog.array_to_string(user_name, E'\\x1f'), \
+           address, netmask, auth_method, pg_catalog.array_to_string(options, E'\\x1f') \
       FROM pg_catalog.pg_hba_file_rules WHERE error IS NULL ORDER BY line_number";
 
 /// What is wrong in `pg_hba.conf`.

@@ -50,6 +50,7 @@ impl Settings {
         postgres::Settings {
             user: self.superuser.clone(),
             password_file: None,
+            purpose: postgres::Purpose::Administration,
             ..self.server.session.clone()
         }
     }

@@ -1,6 +1,6 @@
 //! `setup revert` takes back what was applied, and nothing else.
 
-use test_support::Directory;
+use test_support::{Directory, LIMIT, eventually};
 
 use crate::{admin, bare, configure, publish, publish_to, run, serve_own_files, state};
 
@@ -117,9 +117,19 @@ fn a_role_that_apply_could_not_make_is_not_its_to_drop() {
     configure(&setup, "", "");
     publish(&setup);
     setup.cluster.start();
-    admin(&setup.cluster, "ALTER ROLE postgres SET default_transaction_read_only = on");
+    // Somebody holds a lock that keeps roles from being made.
+    let holder = setup
+        .cluster
+        .psql()
+        .user("postgres")
+        .database("postgres")
+        .script("BEGIN; LOCK TABLE pg_catalog.pg_authid IN SHARE MODE; SELECT pg_sleep(600)");
+    let holder = std::thread::spawn(move || holder.run());
+    let held = "SELECT pid FROM pg_locks WHERE relation = 1260 AND mode = 'ShareLock' AND granted";
+    eventually(LIMIT, "the lock is held", || !admin(&setup.cluster, held).is_empty());
     run(&setup, &["apply", "--yes"]).badly("PostgreSQL refused `CREATE ROLE pgsvid");
-    admin(&setup.cluster, "SET default_transaction_read_only = off; ALTER ROLE postgres RESET ALL");
+    admin(&setup.cluster, &format!("SELECT pg_terminate_backend(pid) FROM ({held}) AS held"));
+    holder.join().unwrap();
     admin(&setup.cluster, "CREATE ROLE pgsvid LOGIN");
     run(&setup, &REVERT).well();
     assert!(state(&setup)[4].contains("pgsvid"));

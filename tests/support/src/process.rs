@@ -42,6 +42,12 @@ impl Process {
         figure(&self.read("status"), "VmRSS:")
     }
 
+    /// The most resident memory that it ever had, in KiB.
+    #[track_caller]
+    pub fn peak(self) -> u64 {
+        figure(&self.read("status"), "VmHWM:")
+    }
+
     /// Its memory.
     #[track_caller]
     pub fn memory(self) -> Memory {

@@ -1,0 +1,225 @@
+//! The connection to PostgreSQL's Unix socket: who listens there, and how much it may say.
+//!
+//! In a directory where others may create files, `/tmp` above all, anybody can listen under PostgreSQL's name while it is
+//! down. Such a process must not be sent a password, nor fill the memory.
+
+use std::io;
+use std::os::unix::fs::MetadataExt as _;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll, ready};
+
+use rustix::process::geteuid;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::UnixStream;
+
+use super::Settings;
+use super::error::Error;
+
+/// How much a server may say: in answer to a statement, or while a session begins.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Allowance {
+    /// Bytes of all messages together.
+    bytes: usize,
+    /// Messages. A row is one; each costs more memory than it has bytes.
+    messages: usize,
+}
+
+impl Allowance {
+    /// For a handful of rows.
+    pub(super) const FEW: Self = Self { bytes: 256 * 1024, messages: 2_000 };
+    /// For lists that the server's administrators write: roles, lines of `pg_hba.conf`.
+    pub(super) const LISTS: Self = Self { bytes: 8 * 1024 * 1024, messages: 200_000 };
+}
+
+/// What is left of an allowance.
+#[derive(Debug)]
+pub(super) struct Budget {
+    bytes: AtomicUsize,
+    messages: AtomicUsize,
+    exceeded: AtomicUsize,
+}
+
+impl Budget {
+    fn new(allowance: Allowance) -> Self {
+        Self {
+            bytes: allowance.bytes.into(),
+            messages: allowance.messages.into(),
+            exceeded: 0.into(),
+        }
+    }
+
+    /// Begins anew, for the next statement.
+    pub(super) fn renew(&self, allowance: Allowance) {
+        self.bytes.store(allowance.bytes, Ordering::Relaxed);
+        self.messages.store(allowance.messages, Ordering::Relaxed);
+    }
+
+    /// Whether the server has said more than it may; then the connection is lost.
+    pub(super) fn is_exceeded(&self) -> bool {
+        self.exceeded.load(Ordering::Relaxed) != 0
+    }
+
+    /// Takes a message of so many bytes into account.
+    fn spend(&self, bytes: usize) -> io::Result<()> {
+        let taken = |from: &AtomicUsize, amount| {
+            from.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left: usize| {
+                left.checked_sub(amount)
+            })
+            .is_ok()
+        };
+        if taken(&self.bytes, bytes) && taken(&self.messages, 1) {
+            return Ok(());
+        }
+        self.exceeded.store(1, Ordering::Relaxed);
+        Err(io::Error::other("the server says more than it may"))
+    }
+}
+
+/// Connects to the server's socket, and makes sure that PostgreSQL's user listens there.
+pub(super) async fn connect(
+    settings: &Settings,
+) -> Result<(Limited<UnixStream>, Arc<Budget>), Error> {
+    let stream = UnixStream::connect(settings.socket()).await.map_err(|error| Error::io(&error))?;
+    // The uid of the process that has called listen(2) (`unix(7)`, SO_PEERCRED).
+    let uid = stream.peer_cred().map_err(|error| Error::io(&error))?.uid();
+    if !may_listen(settings, uid) {
+        return Err(Error::Peer { uid });
+    }
+    let budget = Arc::new(Budget::new(Allowance::FEW));
+    Ok((Limited { inner: stream, budget: Arc::clone(&budget), frame: Frame::default() }, budget))
+}
+
+/// Whether PostgreSQL may run as `uid`: as the user that is configured, and else as root, as our own user, or as the
+/// owner of the socket's directory. Whoever is one of these could replace the socket anyway.
+fn may_listen(settings: &Settings, uid: u32) -> bool {
+    if let Some(wanted) = settings.require_peer {
+        return uid == wanted;
+    }
+    let owner = || std::fs::metadata(&settings.host).is_ok_and(|found| found.uid() == uid);
+    uid == 0 || uid == geteuid().as_raw() || owner()
+}
+
+/// A connection that ends as soon as the server announces more than its budget allows: before any of it is kept.
+#[derive(Debug)]
+pub(super) struct Limited<S> {
+    inner: S,
+    budget: Arc<Budget>,
+    frame: Frame,
+}
+
+/// Where in a message the next byte lies. A message is a letter, a length that counts itself, and that many bytes less four
+/// (PostgreSQL: "Message Formats").
+#[derive(Debug, Default)]
+struct Frame {
+    header: [u8; 5],
+    /// Bytes of the header that are there.
+    have: usize,
+    /// Bytes of the body that are still to come.
+    body: usize,
+}
+
+impl Frame {
+    fn follow(&mut self, mut bytes: &[u8], budget: &Budget) -> io::Result<()> {
+        while !bytes.is_empty() {
+            if self.body > 0 {
+                let step = self.body.min(bytes.len());
+                self.body -= step;
+                bytes = &bytes[step..];
+                continue;
+            }
+            let step = (self.header.len() - self.have).min(bytes.len());
+            self.header[self.have..self.have + step].copy_from_slice(&bytes[..step]);
+            self.have += step;
+            bytes = &bytes[step..];
+            if self.have == self.header.len() {
+                let [_, length @ ..] = self.header;
+                let length = usize::try_from(u32::from_be_bytes(length)).unwrap_or(usize::MAX);
+                budget.spend(length.saturating_add(1))?;
+                self.body = length.saturating_sub(4);
+                self.have = 0;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Limited<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let Self { inner, budget, frame } = &mut *self;
+        let before = buffer.filled().len();
+        ready!(Pin::new(inner).poll_read(context, buffer))?;
+        Poll::Ready(frame.follow(&buffer.filled()[before..], budget))
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Limited<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.inner).poll_write(context, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_shutdown(context)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::AsyncReadExt as _;
+
+    use super::*;
+
+    fn message(letter: u8, body: usize) -> Vec<u8> {
+        let mut message = vec![letter];
+        message.extend(u32::try_from(body + 4).unwrap().to_be_bytes());
+        message.extend(vec![0; body]);
+        message
+    }
+
+    /// Reads everything in pieces of so many bytes.
+    async fn read(bytes: &[u8], piece: usize, allowance: Allowance) -> io::Result<usize> {
+        let budget = Arc::new(Budget::new(allowance));
+        let mut stream =
+            Limited { inner: bytes, budget: Arc::clone(&budget), frame: Frame::default() };
+        let (mut all, mut buffer) = (0, vec![0; piece]);
+        loop {
+            match stream.read(&mut buffer).await {
+                Ok(0) => return Ok(all),
+                Ok(read) => all += read,
+                Err(error) => {
+                    assert!(budget.is_exceeded());
+                    return Err(error);
+                }
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a03_bytes_and_messages_are_counted_however_they_arrive() {
+        let allowance = Allowance { bytes: 100, messages: 3 };
+        let three: Vec<u8> = [30, 0, 20].into_iter().flat_map(|body| message(b'D', body)).collect();
+        let four = [three.clone(), message(b'C', 0)].concat();
+        let long = message(b'D', 96);
+        // The length alone is enough: nothing of the body has to be there.
+        let huge = [b'D', 0x7f, 0xff, 0xff, 0xff];
+        for piece in [1, 2, 7, 1000] {
+            assert_eq!(read(&three, piece, allowance).await.ok(), Some(three.len()));
+            for bytes in [&four[..], &long, &huge] {
+                assert!(read(bytes, piece, allowance).await.is_err(), "{piece} {bytes:?}");
+            }
+        }
+    }
+}

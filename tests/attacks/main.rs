@@ -1,0 +1,8 @@
+//! Attacks that were made on an earlier version and succeeded, each as a test: the rows A of docs/reliability.md.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+
+mod planted_objects;
+mod planted_server;
+
+const PGSVID: &str = env!("CARGO_BIN_EXE_pgsvid");
