@@ -195,7 +195,7 @@ fn extra_authorities_are_appended_and_watched() {
 
 fn served(cluster: &Cluster) -> Served {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let facts = runtime.block_on(verify::probe(&["127.0.0.1".to_owned()], cluster.port()));
+    let facts = runtime.block_on(verify::probe(&["127.0.0.1".to_owned()], cluster.port(), None));
     match facts.answer {
         Answer::Served(served) => *served,
         other => panic!("PostgreSQL does not shake hands: {other:?}"),

@@ -128,7 +128,7 @@ fn assert_serves(cluster: &Cluster, svid: &Svid) {
 
 fn served(cluster: &Cluster) -> Served {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let facts = runtime.block_on(verify::probe(&["127.0.0.1".to_owned()], cluster.port()));
+    let facts = runtime.block_on(verify::probe(&["127.0.0.1".to_owned()], cluster.port(), None));
     match facts.answer {
         Answer::Served(served) => *served,
         other => panic!("PostgreSQL does not shake hands: {other:?}"),

@@ -116,7 +116,7 @@ fn rotates(setup: &Setup) {
         setup.agent.rotate().unwrap();
         let svid = setup.agent.svid();
         eventually(LIMIT, "the newest certificate is served", || {
-            match runtime.block_on(verify::probe(&hosts, setup.cluster.port())).answer {
+            match runtime.block_on(verify::probe(&hosts, setup.cluster.port(), None)).answer {
                 Answer::Served(served) => served.leaf.der() == svid.leaf(),
                 _ => false,
             }

@@ -349,7 +349,8 @@ fn session(setup: &Setup) -> Program {
 /// The leaf that a new connection is shown.
 fn served(setup: &Setup) -> Vec<u8> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let facts = runtime.block_on(verify::probe(&["127.0.0.1".to_owned()], setup.cluster.port()));
+    let facts =
+        runtime.block_on(verify::probe(&["127.0.0.1".to_owned()], setup.cluster.port(), None));
     match facts.answer {
         Answer::Served(served) => served.leaf.der().to_vec(),
         other => panic!("PostgreSQL does not shake hands: {other:?}"),

@@ -20,7 +20,7 @@ impl Hand {
 
     /// What a new connection is shown; `None` if hands could not be shaken.
     pub(crate) fn shake(&self, port: u16) -> Option<Served> {
-        let facts = self.runtime.block_on(verify::probe(&self.host, port));
+        let facts = self.runtime.block_on(verify::probe(&self.host, port, None));
         match facts.answer {
             Answer::Served(served) => Some(*served),
             _ => None,

@@ -77,7 +77,12 @@ pub fn explain(verdict: Verdict, facts: &Facts, now: SystemTime) -> (String, Fin
                 "PostgreSQL at {address} serves the new certificate, but trusts other authorities"
             ),
             finding(
-                "ssl_ca_file does not name the published bundle, or was loaded during somebody else's reload",
+                if misses_the_authority(facts) {
+                    "it does not take the published certificate from a client: it has another authority of the same \
+                     name, or a CRL file without one of this authority (ssl_crl_file, ssl_crl_dir)"
+                } else {
+                    "ssl_ca_file does not name the published bundle, or was loaded during somebody else's reload"
+                },
                 "let ssl_ca_file name the published bundle; pgsvid reloads again by itself",
             ),
         ),
@@ -97,6 +102,10 @@ pub fn outlived(facts: &Facts, now: SystemTime) -> (String, Finding) {
         fix: "see that the agent runs, is healthy, and has an entry for this workload".to_owned(),
     };
     (sentence, finding)
+}
+
+fn misses_the_authority(facts: &Facts) -> bool {
+    matches!(&facts.answer, Answer::Served(served) if served.reception.misses_the_authority())
 }
 
 fn served_until(facts: &Facts, now: SystemTime) -> String {

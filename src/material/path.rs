@@ -27,6 +27,8 @@ pub enum Usage {
     Any,
     /// A server, whatever it says.
     Server,
+    /// A client, whatever it says.
+    Client,
 }
 
 /// Validates the path from `leaf` to a self-signed authority. Give only authorities of the leaf's own trust domain
@@ -88,8 +90,10 @@ fn moment_of_validation(
 
 /// Servers and clients share this program; a leaf for clients alone is taken as one.
 fn key_usage(leaf: &Certificate, usage: Usage) -> KeyUsage {
-    if usage == Usage::Server {
-        return KeyUsage::server_auth();
+    match usage {
+        Usage::Server => return KeyUsage::server_auth(),
+        Usage::Client => return KeyUsage::client_auth(),
+        Usage::Any => {}
     }
     let client_only = X509Certificate::from_der(leaf.der()).is_ok_and(|(_, parsed)| {
         matches!(parsed.extended_key_usage(), Ok(Some(usage))

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
+use rustls::AlertDescription;
 use tracing::{debug, error, info, warn};
 
 use super::consumer::Attempt;
@@ -30,6 +31,10 @@ pub(super) fn rotated(
         return;
     }
     // A reload that was not possible is no fault once the handshake has shown the new certificate.
+    let authorities_by = match &attempt.facts.answer {
+        Answer::Served(served) => Some(served.proof().name()),
+        Answer::Plaintext | Answer::Nothing(_) => None,
+    };
     let without_reload = attempt.sql.as_ref().map(ToString::to_string);
     info!(
         generation,
@@ -40,6 +45,7 @@ pub(super) fn rotated(
         publish_ms = took.map(milliseconds),
         reload_ms = attempt.reload.map(milliseconds),
         verify_ms = milliseconds(attempt.verify),
+        authorities_by,
         without_reload,
         "rotated"
     );
@@ -116,6 +122,15 @@ pub(super) fn file_errors(errors: &[String]) {
             "PostgreSQL's files have an error"
         );
     }
+}
+
+/// The server refuses the published leaf as a client's, and not for its authority.
+pub(super) fn unwelcome(alert: AlertDescription) {
+    warn!(
+        ?alert,
+        fix = "look for \"could not accept SSL connection\" in the server log: the line names the reason",
+        "PostgreSQL does not take the published certificate from a client, so its authorities are proven by their names alone"
+    );
 }
 
 /// Why the published set is not proven to be served.

@@ -10,7 +10,7 @@ use crate::material::Material;
 use crate::postgres::{Administration, BadLine, Retry, Session, statements};
 use crate::rotation::Server;
 use crate::timing::Backoff;
-use crate::verify::{self, Expected, Verdict};
+use crate::verify::{self, Client, Expected, Verdict};
 use crate::{diagnose, publish, reload, survey, timing};
 
 /// The one that the others are of no use without.
@@ -288,7 +288,8 @@ impl Work<'_> {
         let mut sentence = String::new();
         for _ in 0..TRIES {
             let material = published(self.settings)?;
-            let facts = verify::probe(&hosts, port).await;
+            let client = Client::of(&material, timing::now());
+            let facts = verify::probe(&hosts, port, client.as_ref()).await;
             let now = timing::now();
             let verdict = verify::judge(&facts, &Expected::of(&material, &[], Vec::new()), now);
             if verdict == Verdict::Current {

@@ -14,27 +14,29 @@ use rustls::crypto::ring::kx_group;
 use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms};
 use rustls::pki_types::{CertificateDer, ServerName, SubjectPublicKeyInfoDer, UnixTime};
 use rustls::sign::CertifiedKey;
-use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, SignatureScheme};
+use rustls::{
+    AlertDescription, CertificateError, ClientConfig, DigitallySignedStruct, SignatureScheme,
+};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use super::Served;
+use super::{Client, Reception, Served};
 use crate::material::Certificate;
 
 /// What the server's bytes beyond the handshake may amount to before we stop reading.
-const LONGEST_FAREWELL: u64 = 4096;
+const LONGEST_FAREWELL: usize = 4096;
 /// How long a server may take to end the connection.
 const FAREWELL: Duration = Duration::from_secs(2);
 
-/// Shakes hands. What is left to do is to say goodbye.
-pub(super) async fn shake<S>(stream: S) -> io::Result<(Served, Goodbye<S>)>
+/// Shakes hands. What is left to do is to say goodbye, by which it is seen what became of the `client`'s certificate.
+pub(super) async fn shake<S>(stream: S, client: Option<&Client>) -> io::Result<(Served, Goodbye<S>)>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let provider = Arc::new(provider());
-    let notes = Arc::new(Notes::default());
+    let notes = Arc::new(Notes { client: client.cloned(), seen: Mutex::default() });
     let verifier = Possession { algorithms: provider.signature_verification_algorithms };
     let mut config = config(provider, verifier)?;
     config.client_auth_cert_resolver = Arc::clone(&notes) as Arc<dyn ResolvesClientCert>;
@@ -53,33 +55,70 @@ where
     let rest = rest.iter().filter_map(|der| Certificate::parse(der).ok()).collect();
     let protocol = session.protocol_version().and_then(|version| version.as_str());
     let cipher = session.negotiated_cipher_suite().and_then(|suite| suite.suite().as_str());
+    let seen = notes.seen.lock().unwrap_or_else(PoisonError::into_inner).take().unwrap_or_default();
     let served = Served {
         leaf,
         rest,
-        authorities: notes.0.lock().unwrap_or_else(PoisonError::into_inner).take(),
+        authorities: seen.authorities,
+        reception: Reception::NotShown,
         protocol: protocol.unwrap_or("unknown").to_owned(),
         cipher: cipher.unwrap_or("unknown").to_owned(),
     };
-    Ok((served, Goodbye(stream)))
+    Ok((served, Goodbye { stream, shown: seen.shown }))
 }
 
 /// The end of a connection over which hands were shaken.
-pub(super) struct Goodbye<S>(TlsStream<S>);
+pub(super) struct Goodbye<S> {
+    stream: TlsStream<S>,
+    /// A certificate of ours was shown.
+    shown: bool,
+}
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Goodbye<S> {
-    /// Sends `close_notify` and waits until the server has heard it: without either, PostgreSQL logs a lost
-    /// connection. A server that does not end, or has no end of words, is left to itself.
-    pub(super) async fn say(mut self) {
-        let farewell = async {
-            if self.0.shutdown().await.is_ok() {
-                // Of its last words only the end matters: they are not decrypted any more.
-                let (stream, _) = self.0.into_inner();
-                let mut rest = stream.take(LONGEST_FAREWELL);
-                // What we know we know by now, so an error here changes nothing.
-                let _ = tokio::io::copy(&mut rest, &mut tokio::io::sink()).await;
+    /// Sends `close_notify` and waits until the server has answered: without either, PostgreSQL logs a lost connection. A
+    /// server that does not end, or does not stop talking, is left to itself. Says what became of our certificate.
+    pub(super) async fn say(self) -> Reception {
+        let shown = self.shown;
+        let unknown = if shown { Reception::Unknown } else { Reception::NotShown };
+        let farewell =
+            async { if shown { self.answer().await } else { self.end().await.map(|()| unknown) } };
+        match timeout(FAREWELL, farewell).await {
+            Ok(Ok(reception)) => reception,
+            // What we know of the server we know by now, so an error here changes nothing of that.
+            Ok(Err(error)) => alert(&error).map_or(unknown, Reception::Refused),
+            Err(_) => unknown,
+        }
+    }
+
+    /// In TLS 1.3 the server looks at our certificate after we are done: it answers with `close_notify` of its own, or with
+    /// the alert of a refusal. (In TLS 1.2 a refusal ends the handshake.)
+    async fn answer(mut self) -> io::Result<Reception> {
+        self.stream.shutdown().await?;
+        let mut buffer = [0; 512];
+        let mut heard = 0;
+        while heard < LONGEST_FAREWELL {
+            match self.stream.read(&mut buffer).await? {
+                0 => return Ok(Reception::Taken),
+                more => heard += more,
             }
-        };
-        let _ = timeout(FAREWELL, farewell).await;
+        }
+        Ok(Reception::Unknown)
+    }
+
+    /// Of its last words only the end matters: they are not decrypted any more.
+    async fn end(mut self) -> io::Result<()> {
+        self.stream.shutdown().await?;
+        let (stream, _) = self.stream.into_inner();
+        let mut rest = stream.take(LONGEST_FAREWELL as u64);
+        tokio::io::copy(&mut rest, &mut tokio::io::sink()).await.map(drop)
+    }
+}
+
+/// The alert by which a server has ended the connection.
+pub(super) fn alert(error: &io::Error) -> Option<AlertDescription> {
+    match error.get_ref()?.downcast_ref() {
+        Some(rustls::Error::AlertReceived(alert)) => Some(*alert),
+        _ => None,
     }
 }
 
@@ -170,19 +209,35 @@ impl ServerCertVerifier for Possession {
     }
 }
 
-/// Notes whose client certificates the server asks for, and gives none.
+/// Notes whose client certificates the server asks for, and gives the one that there is.
+#[derive(Debug)]
+struct Notes {
+    client: Option<Client>,
+    /// What the server asked for; `None` if it asked for nothing.
+    seen: Mutex<Option<Seen>>,
+}
+
+/// What came of the server's question for a certificate.
 #[derive(Debug, Default)]
-struct Notes(Mutex<Option<Vec<Vec<u8>>>>);
+struct Seen {
+    authorities: Option<Vec<Vec<u8>>>,
+    /// A certificate was given.
+    shown: bool,
+}
 
 impl ResolvesClientCert for Notes {
     fn resolve(
         &self,
         root_hint_subjects: &[&[u8]],
-        _schemes: &[SignatureScheme],
+        schemes: &[SignatureScheme],
     ) -> Option<Arc<CertifiedKey>> {
         let names = root_hint_subjects.iter().map(|name| name.to_vec()).collect();
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(names);
-        None
+        // With no scheme that the key can sign by, rustls would give none either.
+        let client = self.client.as_ref().map(|client| &client.0);
+        let client = client.filter(|client| client.key.choose_scheme(schemes).is_some());
+        *self.seen.lock().unwrap_or_else(PoisonError::into_inner) =
+            Some(Seen { authorities: Some(names), shown: client.is_some() });
+        client.cloned()
     }
 
     fn has_certs(&self) -> bool {

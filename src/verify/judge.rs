@@ -55,7 +55,7 @@ pub enum Verdict {
     Foreign,
     /// Another leaf with our SPIFFE ID: PostgreSQL has refused the files.
     StillOld,
-    /// The leaf is current, the names of the authorities are not.
+    /// The leaf is current, the authorities are not: their names, or the key of the one that has signed the leaf.
     OldAuthorities,
     /// What was published is served.
     Current,
@@ -123,11 +123,13 @@ fn judge_served(served: &Served, expected: &Expected, now: SystemTime) -> Verdic
         return if ours { Verdict::StillOld } else { Verdict::Foreign };
     }
     match &served.authorities {
-        // Authorities with equal names cannot be told apart in this way. Copied, the names are collected by code that is
+        // Copied, the names are collected by code that is
         // there already: 6 KB less of the program.
         Some(names) if names.iter().cloned().collect::<BTreeSet<_>>() != expected.authorities => {
             Verdict::OldAuthorities
         }
+        // The names are right, and the key of one is another: they were made to look alike, or renewed under one name.
+        _ if served.reception.misses_the_authority() => Verdict::OldAuthorities,
         // A server that asks for no client certificate shows no names.
         _ => Verdict::Current,
     }
@@ -139,8 +141,11 @@ mod tests {
 
     use dev_agent::{Authority, Entry, Flaw, Svid};
 
+    use rustls::AlertDescription;
+
     use super::*;
     use crate::material::checked;
+    use crate::verify::Reception;
 
     const DATABASE: &str = "spiffe://example.org/db";
 
@@ -154,6 +159,7 @@ mod tests {
             leaf: Certificate::parse(leaf).unwrap(),
             rest: Vec::new(),
             authorities,
+            reception: Reception::NotShown,
             protocol: "TLSv1.3".to_owned(),
             cipher: "TLS13_AES_256_GCM_SHA384".to_owned(),
         };
@@ -181,6 +187,14 @@ mod tests {
         let knows_foreign =
             Expected { earlier: vec![Fingerprint::of(foreign.leaf())], ..expected.clone() };
         let nothing = |answer| Facts { address: String::new(), answer };
+
+        let shown = |authorities, reception| {
+            let mut facts = serving(published.leaf(), authorities);
+            if let Answer::Served(served) = &mut facts.answer {
+                served.reception = reception;
+            }
+            facts
+        };
 
         for (what, facts, expected, verdict) in [
             ("silence", nothing(Answer::Nothing(String::new())), &expected, Verdict::Unreachable),
@@ -212,6 +226,25 @@ mod tests {
                 &expected,
                 Verdict::OldAuthorities,
             ),
+            (
+                "another key under the name",
+                shown(ours.clone(), Reception::Refused(AlertDescription::UnknownCA)),
+                &expected,
+                Verdict::OldAuthorities,
+            ),
+            (
+                "another key, same identifier",
+                shown(ours.clone(), Reception::Refused(AlertDescription::DecryptError)),
+                &expected,
+                Verdict::OldAuthorities,
+            ),
+            (
+                "refused for a reason of its own",
+                shown(ours.clone(), Reception::Refused(AlertDescription::UnsupportedCertificate)),
+                &expected,
+                Verdict::Current,
+            ),
+            ("taken", shown(ours.clone(), Reception::Taken), &expected, Verdict::Current),
             ("no request", serving(published.leaf(), None), &expected, Verdict::Current),
             ("all is well", serving(published.leaf(), ours.clone()), &expected, Verdict::Current),
         ] {

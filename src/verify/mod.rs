@@ -1,9 +1,11 @@
 //! Proves which certificate a PostgreSQL serves: the network collects [`Facts`], a pure function judges them.
 //!
-//! The probe logs in nowhere and needs no role, no slot and no client certificate. PostgreSQL logs nothing of it,
-//! since it ends with `close_notify` (measured; with `log_connections = on` one line is unavoidable).
+//! The probe logs in nowhere and needs no role and no slot. PostgreSQL logs nothing of it, since it ends with
+//! `close_notify` (measured; with `log_connections = on` one line is unavoidable), unless it refuses the leaf that is shown to
+//! it as a [`Client`]'s.
 
 mod address;
+mod client;
 mod handshake;
 mod judge;
 mod names;
@@ -13,6 +15,7 @@ mod ssl_request;
 use std::time::{Duration, SystemTime};
 
 pub use address::{InvalidTarget, Target, addresses};
+pub use client::{Client, Proof, Reception, wipe_stack};
 pub use judge::{Expected, Verdict, judge};
 pub use probe::{ask, connect, probe};
 
@@ -31,11 +34,11 @@ pub struct Settings {
 
 impl Settings {
     /// Probes as [`probe`] does; without a look-up, names are passed over.
-    pub async fn probe(&self, hosts: &[String], port: u16) -> Facts {
+    pub async fn probe(&self, hosts: &[String], port: u16, client: Option<&Client>) -> Facts {
         if self.looks_up {
-            probe(hosts, port).await
+            probe(hosts, port, client).await
         } else {
-            probe::probe_addresses(hosts, port).await
+            probe::probe_addresses(hosts, port, client).await
         }
     }
 }
@@ -73,6 +76,8 @@ pub struct Served {
     pub rest: Vec<Certificate>,
     /// DER names of the authorities whose client certificates the server asks for; `None` if it asks for none.
     pub authorities: Option<Vec<Vec<u8>>>,
+    /// What the server made of the leaf that we have shown as a client's.
+    pub reception: Reception,
     /// `TLSv1.3`
     pub protocol: String,
     /// `TLS13_AES_256_GCM_SHA384`
@@ -83,6 +88,16 @@ impl Served {
     /// Every certificate that the server has shown, its leaf first.
     pub fn chain(&self) -> impl Iterator<Item = &Certificate> {
         std::iter::once(&self.leaf).chain(&self.rest)
+    }
+
+    /// How much of the server's authorities was proven.
+    #[must_use]
+    pub fn proof(&self) -> Proof {
+        match (&self.authorities, self.reception) {
+            (None, _) => Proof::Nothing,
+            (_, Reception::Taken) => Proof::Key,
+            _ => Proof::Names,
+        }
     }
 
     /// When the served leaf expires.

@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::task::Poll;
 
+use rustls::AlertDescription;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
@@ -13,12 +14,12 @@ use super::address::is_address;
 use super::handshake::{self, Goodbye};
 use super::names::look_up;
 use super::ssl_request::{self, Reply};
-use super::{Answer, Facts, LIMIT};
+use super::{Answer, Client, Facts, LIMIT, Reception};
 
 /// Probes the hosts in order until one gives an answer. Never fails: not being answered is a fact, too.
 ///
-/// Each host has five seconds to answer.
-pub async fn probe(hosts: &[String], port: u16) -> Facts {
+/// Each host has five seconds to answer. A server that asks for a client certificate is shown the `client`'s.
+pub async fn probe(hosts: &[String], port: u16, client: Option<&Client>) -> Facts {
     let mut facts = Facts {
         address: format!("port {port}"),
         answer: Answer::Nothing("there is no address to probe".to_owned()),
@@ -27,10 +28,9 @@ pub async fn probe(hosts: &[String], port: u16) -> Facts {
         let address =
             if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") };
         let deadline = Instant::now() + LIMIT;
-        let answer = match timeout_at(deadline, connect(host, port)).await {
-            Ok(Ok(stream)) => ask(stream, deadline).await,
-            Ok(Err(error)) => Answer::Nothing(explain(&error)),
-            Err(_) => too_late(),
+        let answer = match ask_at(host, port, deadline, client).await {
+            Err(alert) => without_client(host, port, deadline, alert).await,
+            Ok(answer) => answer,
         };
         let answered = !matches!(answer, Answer::Nothing(_));
         facts = Facts { address, answer };
@@ -41,8 +41,39 @@ pub async fn probe(hosts: &[String], port: u16) -> Facts {
     facts
 }
 
+/// Connects and asks. An alert that ends a handshake in which a certificate may have been shown is an error.
+async fn ask_at(
+    host: &str,
+    port: u16,
+    deadline: Instant,
+    client: Option<&Client>,
+) -> Result<Answer, AlertDescription> {
+    match timeout_at(deadline, connect(host, port)).await {
+        Ok(Ok(stream)) => ask_as(stream, deadline, client).await,
+        Ok(Err(error)) => Ok(Answer::Nothing(explain(&error))),
+        Err(_) => Ok(too_late()),
+    }
+}
+
+/// In TLS 1.2 a server that refuses our certificate does so within the handshake. What it serves is seen without one.
+async fn without_client(
+    host: &str,
+    port: u16,
+    deadline: Instant,
+    alert: AlertDescription,
+) -> Answer {
+    match ask_at(host, port, deadline, None).await {
+        Ok(Answer::Served(mut served)) => {
+            served.reception = Reception::Refused(alert);
+            Answer::Served(served)
+        }
+        Ok(answer) => answer,
+        Err(alert) => Answer::Nothing(ended_by(alert)),
+    }
+}
+
 /// The same for a process that cannot look up names: they are passed over.
-pub(super) async fn probe_addresses(hosts: &[String], port: u16) -> Facts {
+pub(super) async fn probe_addresses(hosts: &[String], port: u16, client: Option<&Client>) -> Facts {
     let addresses: Vec<String> = hosts.iter().filter(|host| is_address(host)).cloned().collect();
     if addresses.is_empty() && !hosts.is_empty() {
         let name = &hosts[0];
@@ -53,7 +84,7 @@ pub(super) async fn probe_addresses(hosts: &[String], port: u16) -> Facts {
             )),
         };
     }
-    probe(&addresses, port).await
+    probe(&addresses, port, client).await
 }
 
 /// Connects to a host: an address, or a name that is looked up.
@@ -70,26 +101,44 @@ pub async fn connect(host: &str, port: u16) -> io::Result<TcpStream> {
     Ok(stream)
 }
 
-/// Asks over a connection that is made already, until `deadline`. Never fails, as [`probe`] does not.
+/// Asks over a connection that is made already, until `deadline`. Never fails, as [`probe`] does not, and shows no
+/// certificate.
 ///
 /// After a handshake the server has a little longer, to say goodbye: what is known by then is known.
 pub async fn ask<S>(stream: S, deadline: Instant) -> Answer
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    match timeout_at(deadline, question(stream)).await {
-        Ok(Ok((answer, goodbye))) => {
-            if let Some(goodbye) = goodbye {
-                goodbye.say().await;
-            }
-            answer
+    let answer = ask_as(stream, deadline, None).await;
+    answer.unwrap_or_else(|alert| Answer::Nothing(ended_by(alert)))
+}
+
+async fn ask_as<S>(
+    stream: S,
+    deadline: Instant,
+    client: Option<&Client>,
+) -> Result<Answer, AlertDescription>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    match timeout_at(deadline, question(stream, client)).await {
+        Ok(Ok((Answer::Served(mut served), Some(goodbye)))) => {
+            served.reception = goodbye.say().await;
+            Ok(Answer::Served(served))
         }
-        Ok(Err(error)) => Answer::Nothing(explain(&error)),
-        Err(_) => too_late(),
+        Ok(Ok((answer, _))) => Ok(answer),
+        Ok(Err(error)) => match handshake::alert(&error) {
+            Some(alert) => Err(alert),
+            None => Ok(Answer::Nothing(explain(&error))),
+        },
+        Err(_) => Ok(too_late()),
     }
 }
 
-async fn question<S>(mut stream: S) -> io::Result<(Answer, Option<Goodbye<S>>)>
+async fn question<S>(
+    mut stream: S,
+    client: Option<&Client>,
+) -> io::Result<(Answer, Option<Goodbye<S>>)>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
@@ -104,7 +153,7 @@ where
             Err(io::Error::other("bytes were injected before the TLS handshake"))
         }
         Reply::Tls => {
-            let (served, goodbye) = handshake::shake(stream).await?;
+            let (served, goodbye) = handshake::shake(stream, client).await?;
             Ok((Answer::Served(Box::new(served)), Some(goodbye)))
         }
     }
@@ -129,6 +178,10 @@ async fn has_spoken<S: AsyncRead + Unpin>(stream: &mut S) -> io::Result<bool> {
 
 fn too_late() -> Answer {
     Answer::Nothing(format!("no answer within {}", humantime::format_duration(LIMIT)))
+}
+
+fn ended_by(alert: AlertDescription) -> String {
+    rustls::Error::AlertReceived(alert).to_string()
 }
 
 /// The kernel's words, or ours; never the server's.
@@ -231,10 +284,10 @@ mod tests {
                 drop(stream);
             }
         });
-        let facts = probe_addresses(&hosts, port).await;
+        let facts = probe_addresses(&hosts, port, None).await;
         assert_eq!(facts.address, format!("127.0.0.1:{port}"));
 
-        let facts = probe_addresses(&hosts[..1], port).await;
+        let facts = probe_addresses(&hosts[..1], port, None).await;
         let Answer::Nothing(why) = facts.answer else { panic!("{facts:?}") };
         assert_eq!(why, "db.example is a name, and pgsvid's sandbox lets it look up none");
     }

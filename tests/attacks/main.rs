@@ -4,5 +4,6 @@
 
 mod planted_objects;
 mod planted_server;
+mod twin_authority;
 
 const PGSVID: &str = env!("CARGO_BIN_EXE_pgsvid");

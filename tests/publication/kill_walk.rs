@@ -226,7 +226,8 @@ fn starts_from_one_of(setup: &Setup, sets: &[[String; 3]; 2]) {
     setup.cluster.start();
     let leaf = pem::decode_certificates(found[0].as_bytes()).unwrap().swap_remove(0);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let facts = runtime.block_on(verify::probe(&["127.0.0.1".to_owned()], setup.cluster.port()));
+    let facts =
+        runtime.block_on(verify::probe(&["127.0.0.1".to_owned()], setup.cluster.port(), None));
     match facts.answer {
         Answer::Served(served) => assert!(served.leaf == leaf, "another leaf is served"),
         other => panic!("PostgreSQL does not shake hands: {other:?}"),

@@ -6,13 +6,14 @@ use std::time::{Duration, SystemTime};
 
 use rcgen::string::{Ia5String, PrintableString};
 use rcgen::{
-    BasicConstraints, CertificateParams, DistinguishedName, DnType, DnValue, IsCa, Issuer, KeyPair,
-    KeyUsagePurpose, SanType, SerialNumber,
+    BasicConstraints, Certificate, CertificateParams, CertificateRevocationListParams,
+    DistinguishedName, DnType, DnValue, IsCa, Issuer, KeyIdMethod, KeyPair, KeyUsagePurpose,
+    RevokedCertParams, SanType, SerialNumber,
 };
 use ring::rand::{SecureRandom, SystemRandom};
 
-use crate::svid::certificates_pem;
-use crate::{Error, KeyType, clock};
+use crate::svid::{certificates_pem, pem};
+use crate::{Error, KeyType, Svid, clock};
 
 /// How far back SPIRE dates certificates, so that clocks that are a little slow accept them.
 pub(crate) const BACKDATE: Duration = Duration::from_secs(10);
@@ -35,8 +36,19 @@ pub(crate) struct Recipe {
 
 struct Ca {
     der: Vec<u8>,
+    params: CertificateParams,
+    key_identifier: Vec<u8>,
     issuer: Issuer<'static, KeyPair>,
     not_after: SystemTime,
+}
+
+/// The key identifier of an authority that poses as another one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeyIdentifier {
+    /// Made from its key, as it should be.
+    OfItsKey,
+    /// That of the other's key.
+    Copied,
 }
 
 impl Authority {
@@ -64,6 +76,43 @@ impl Authority {
     pub(crate) fn with_new_intermediate(&self, recipe: Recipe) -> Result<Self, Error> {
         let ca = Ca::new(&self.trust_domain, recipe, Some(&self.root))?;
         Ok(Self { intermediate: Some(Arc::new(ca)), ..self.clone() })
+    }
+
+    /// Another root with the name of this one, and a key of its own.
+    pub fn twin(&self, identifier: KeyIdentifier) -> Result<Self, Error> {
+        let mut params = self.root.params.clone();
+        if identifier == KeyIdentifier::Copied {
+            params.key_identifier_method =
+                KeyIdMethod::PreSpecified(self.root.key_identifier.clone());
+        }
+        let key = KeyType::default().generate()?;
+        let failed = |source| Error::Issue { subject: self.spiffe_id(), source };
+        let root = Ca::self_signed(params, key, self.root.not_after).map_err(failed)?;
+        Ok(Self { root: Arc::new(root), intermediate: None, ..self.clone() })
+    }
+
+    /// A list of these certificates as revoked, in PEM; it counts for an hour. An intermediate has no list.
+    pub fn revocation_list(&self, revoked: &[&Svid]) -> Result<String, Error> {
+        let now = clock::now();
+        let revoked_certs = revoked
+            .iter()
+            .map(|svid| RevokedCertParams {
+                serial_number: SerialNumber::from_slice(&svid.serial),
+                revocation_time: clock::calendar(now - BACKDATE),
+                reason_code: None,
+                invalidity_date: None,
+            })
+            .collect();
+        let list = CertificateRevocationListParams {
+            this_update: clock::calendar(now - BACKDATE),
+            next_update: clock::calendar(now + Duration::from_secs(3600)),
+            crl_number: SerialNumber::from(1),
+            issuing_distribution_point: None,
+            revoked_certs,
+            key_identifier_method: KeyIdMethod::Sha256,
+        };
+        let failed = |source| Error::Issue { subject: self.spiffe_id(), source };
+        Ok(pem("X509 CRL", list.signed_by(self.issuer()).map_err(failed)?.der()))
     }
 
     /// The trust domain's name, as in `example.org`.
@@ -151,18 +200,36 @@ impl Ca {
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
 
         let key = recipe.key_type.generate()?;
-        let certificate = match parent {
-            None => params.self_signed(&key),
-            Some(parent) => {
-                params.use_authority_key_identifier_extension = true;
-                params.signed_by(&key, &parent.issuer)
-            }
+        let Some(parent) = parent else {
+            return Self::self_signed(params, key, not_after).map_err(failed);
         };
-        Ok(Self {
-            der: certificate.map_err(failed)?.der().to_vec(),
-            issuer: Issuer::new(params, key),
+        params.use_authority_key_identifier_extension = true;
+        let certificate = params.signed_by(&key, &parent.issuer).map_err(failed)?;
+        Ok(Self::of(&certificate, params, key, not_after))
+    }
+
+    fn self_signed(
+        params: CertificateParams,
+        key: KeyPair,
+        not_after: SystemTime,
+    ) -> Result<Self, rcgen::Error> {
+        let certificate = params.self_signed(&key)?;
+        Ok(Self::of(&certificate, params, key, not_after))
+    }
+
+    fn of(
+        certificate: &Certificate,
+        params: CertificateParams,
+        key: KeyPair,
+        not_after: SystemTime,
+    ) -> Self {
+        Self {
+            der: certificate.der().to_vec(),
+            key_identifier: params.key_identifier(&key),
+            issuer: Issuer::new(params.clone(), key),
+            params,
             not_after,
-        })
+        }
     }
 }
 

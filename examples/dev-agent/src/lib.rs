@@ -52,7 +52,7 @@ pub use tonic::{Code, Status};
 pub use crate::activity::Activity;
 pub use crate::agent::{DevAgent, Stop};
 pub use crate::builder::Builder;
-pub use crate::ca::Authority;
+pub use crate::ca::{Authority, KeyIdentifier};
 pub use crate::entry::{Entry, Flaw, trust_domain_of};
 pub use crate::error::Error;
 pub use crate::key::KeyType;

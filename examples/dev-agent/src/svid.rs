@@ -97,7 +97,7 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().flat_map(digits).map(digit).collect()
 }
 
-fn pem(label: &str, der: &[u8]) -> String {
+pub(crate) fn pem(label: &str, der: &[u8]) -> String {
     // It fails on a malformed label only, and ours are literals.
     pem_rfc7468::encode_string(label, LineEnding::LF, der).unwrap_or_default()
 }

@@ -11,7 +11,7 @@ use crate::diagnose;
 use crate::doctor::finding::{Finding, Group, Section};
 use crate::material::Material;
 use crate::rotation::Server;
-use crate::verify::{self, Answer, Expected, Facts, Served, Target, Verdict};
+use crate::verify::{self, Answer, Client, Expected, Facts, Proof, Served, Target, Verdict};
 use crate::{survey, timing};
 
 /// How long a rotation may be under way before what is served is a failure. It takes milliseconds, as a rule.
@@ -47,8 +47,8 @@ pub(super) async fn section(
         section.add(Finding::skipped("PostgreSQL is not running"));
         return section;
     }
-    let mut facts = verify::probe(&hosts, port).await;
     let mut on_disk = on_disk.cloned();
+    let mut facts = probe(&hosts, port, on_disk.as_ref()).await;
     let begun = Instant::now();
     while let Some(material) = &on_disk
         && is_behind(judge(&facts, material))
@@ -61,7 +61,7 @@ pub(super) async fn section(
         {
             on_disk = Some(material.clone());
         }
-        facts = verify::probe(&hosts, port).await;
+        facts = probe(&hosts, port, on_disk.as_ref()).await;
     }
     let mut section = Section::new(Group::Tls, facts.address.clone());
     match &on_disk {
@@ -79,6 +79,11 @@ pub(super) async fn section(
     section
 }
 
+async fn probe(hosts: &[String], port: u16, on_disk: Option<&Material>) -> Facts {
+    let client = on_disk.and_then(|material| Client::of(material, timing::now()));
+    verify::probe(hosts, port, client.as_ref()).await
+}
+
 fn judge(facts: &Facts, material: &Material) -> Verdict {
     verify::judge(facts, &Expected::of(material, &[], Vec::new()), timing::now())
 }
@@ -93,8 +98,12 @@ fn judged(facts: &Facts, material: &Material, server: &Server, sql: &Sql) -> Vec
     if verdict == Verdict::Current
         && let Answer::Served(served) = &facts.answer
     {
+        let takes = match served.proof() {
+            Proof::Key => ", and takes it from a client: the authority's key is the published one",
+            Proof::Names | Proof::Nothing => "",
+        };
         return vec![Finding::ok(format!(
-            "{}, serves the published certificate{}",
+            "{}, serves the published certificate{}{takes}",
             protocol(served),
             asks(served)
         ))];

@@ -44,7 +44,7 @@ pub async fn look(request: &Request) -> Result<Seen, UnusableBundle> {
         None => Bundle::None,
     };
     let (facts, note) = match request.place.hosts().await {
-        place::Hosts::At(hosts, port, note) => (verify::probe(&hosts, port).await, note),
+        place::Hosts::At(hosts, port, note) => (verify::probe(&hosts, port, None).await, note),
         place::Hosts::Nowhere(why) => {
             let address = request.place.to_string();
             (Facts { address, answer: Answer::Nothing(why) }, None)

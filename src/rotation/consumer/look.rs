@@ -8,7 +8,7 @@ use super::{ASKING, Consumer, Unasked, login};
 use crate::diagnose::{self, Files, Finding};
 use crate::postgres::{self, Session, TlsSettings};
 use crate::rotation::Server;
-use crate::verify::{self, Facts};
+use crate::verify::{self, Client, Facts};
 use crate::{survey, watching};
 
 impl Consumer {
@@ -18,24 +18,29 @@ impl Consumer {
         self.server.verify.target.hosts(known, self.server.session.port)
     }
 
-    pub(super) async fn probe(&self) -> Option<Facts> {
+    /// What is served, and what becomes of the published leaf as a client's.
+    pub(super) async fn probe(&self, client: Option<&Client>) -> Option<Facts> {
         let (hosts, port) = self.place()?;
         let limit = verify::LIMIT * u32::try_from(hosts.len()).unwrap_or(u32::MAX).max(1);
         // A session may be asked meanwhile.
         self.pulse
             .step("verifying what PostgreSQL serves", limit.max(login::IDLE + login::LONGEST));
-        Some(self.server.verify.probe(&hosts, port).await)
+        Some(self.server.verify.probe(&hosts, port, client).await)
     }
 
     /// The same while a session is open. One that would have to wait for an answer for long is asked meanwhile, and
     /// closed: it holds up a smart shutdown.
-    pub(super) async fn probe_beside(&mut self, unasked: &mut Option<Unasked>) -> Option<Facts> {
+    pub(super) async fn probe_beside(
+        &mut self,
+        unasked: &mut Option<Unasked>,
+        client: Option<&Client>,
+    ) -> Option<Facts> {
         if unasked.is_none() {
-            return self.probe().await;
+            return self.probe(client).await;
         }
         let mut early = None;
         let facts = {
-            let mut probe = Box::pin(self.probe());
+            let mut probe = Box::pin(self.probe(client));
             tokio::select! {
                 biased;
                 facts = &mut probe => facts,

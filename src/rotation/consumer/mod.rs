@@ -12,13 +12,13 @@ use tokio::time::Instant;
 
 pub(in crate::rotation) use login::Login;
 
-use super::Server;
+use super::{Server, report};
 use crate::diagnose::{Files, Finding};
 use crate::material::{Certificate, Fingerprint, Material};
 use crate::postgres::{self, Retry, Session, SessionCounts, TlsSettings};
 use crate::status::Pulse;
 use crate::timing::{self, Backoff};
-use crate::verify::{self, Expected, Facts, Verdict};
+use crate::verify::{self, Client, Expected, Facts, Reception, Verdict};
 use crate::watching::{Changes, Watching};
 
 /// First and longest back-off where waiting is enough.
@@ -74,6 +74,8 @@ pub(in crate::rotation) struct Consumer {
     /// How many attempts a change has brought about since a set was last published or served.
     eager: u32,
     leaf: Option<Fingerprint>,
+    /// The leaf that the server refuses as a client's: it is not shown again.
+    unwelcome: Option<Fingerprint>,
     earlier: VecDeque<Fingerprint>,
     concerns: Vec<Finding>,
     file_errors: Vec<String>,
@@ -138,6 +140,7 @@ impl Consumer {
             changed: false,
             eager: 0,
             leaf: None,
+            unwelcome: None,
             earlier: VecDeque::new(),
             concerns: Vec::new(),
             file_errors: Vec::new(),
@@ -224,7 +227,10 @@ impl Consumer {
 
         let begun = Instant::now();
         let place = self.place();
-        let mut facts = self.probe_beside(&mut unasked).await;
+        // A server that has its own reasons to refuse the leaf would log each refusal.
+        let mut client =
+            Client::of(material, timing::now()).filter(|_| self.unwelcome != self.leaf);
+        let mut facts = self.probe_beside(&mut unasked, client.as_ref()).await;
         let verify = begun.elapsed();
         let judged = |facts: &Option<Facts>| match facts {
             Some(facts) => verify::judge(facts, &expected, timing::now()),
@@ -239,9 +245,13 @@ impl Consumer {
         }
         // It listens elsewhere since it was last asked.
         if self.place() != place {
-            facts = self.probe().await;
+            facts = self.probe(client.as_ref()).await;
             verdict = judged(&facts);
         }
+        if client.take().is_some() {
+            verify::wipe_stack();
+        }
+        self.note_reception(facts.as_ref());
         let features = (expected.leaf, expected.authorities);
         let facts = facts.unwrap_or_else(nowhere);
         let findings = Vec::new();
@@ -254,6 +264,18 @@ impl Consumer {
             attempt.findings = self.findings(attempt.sql.is_none()).await;
         }
         attempt
+    }
+
+    /// Says once of a leaf that the server does not take it from a client, for another reason than its authorities.
+    fn note_reception(&mut self, facts: Option<&Facts>) {
+        if let Some(Facts { answer: verify::Answer::Served(served), .. }) = facts
+            && Some(served.leaf.fingerprint()) == self.leaf
+            && let Reception::Refused(alert) = served.reception
+            && !served.reception.misses_the_authority()
+        {
+            report::unwelcome(alert);
+            self.unwelcome = self.leaf;
+        }
     }
 
     fn remember(&mut self, leaf: Fingerprint) {
