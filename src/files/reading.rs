@@ -95,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_regular_file_is_neither_waited_for_nor_read() {
+    fn a06_what_is_no_regular_file_is_neither_waited_for_nor_read() {
         let directory = tempfile::tempdir().unwrap();
         refuses(directory.path(), "it is a directory");
         let fifo = directory.path().join("fifo");

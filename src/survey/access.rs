@@ -143,7 +143,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn files_that_include_each_other_come_to_an_end() {
+    fn a06_files_that_include_each_other_come_to_an_end() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("pg_hba.conf");
         let write = |text: &str| {
