@@ -8,6 +8,7 @@ pub mod config;
 pub mod daemon;
 pub mod diagnose;
 pub mod doctor;
+pub mod files;
 pub mod http;
 pub mod material;
 pub mod postgres;

@@ -6,7 +6,8 @@ use clap::{Args, Subcommand};
 
 use super::{Failure, MISUSED, Place, on_one_thread, say};
 use crate::config::{self, Environment, Parts};
-use crate::setup::{self, Apply, Piece, Revert, text};
+use crate::setup::{self, Apply, Owner, Piece, Revert, text};
+use crate::text::harmless;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Setup {
@@ -24,7 +25,8 @@ pub(super) enum Setup {
     ///
     /// Shows first what it will do. Makes the role and its grants, and sets the TLS settings by ALTER SYSTEM once a
     /// valid set is published; a handshake proves that it is served, and the settings are put back if it is not.
-    /// Records what it replaced, for `setup revert`. Run it where PostgreSQL's data directory is, as its user or root.
+    /// Records what it replaced, for `setup revert`. Run it where PostgreSQL's data directory is, as its user, or as
+    /// root, who becomes that user.
     Apply(Apply_),
     /// Take back what `setup apply` has done
     Revert(Carrying),
@@ -95,13 +97,14 @@ fn apply(carrying: Carrying, hba: bool, environment: &Environment) -> Result<(),
     on_one_thread_setup(async move {
         let apply = Apply::prepare(settings, hba).await.map_err(|error| failed(&error))?;
         let plan = apply.plan().clone();
-        say(&format!("{heading}, version {}:", apply.version()));
+        show(&format!("{heading}, version {}:", apply.version()));
+        tell_owner(apply.owner());
         if !plan.has_steps() && plan.by_hand.is_empty() {
             say("  nothing is to be done: all of it is there");
         }
         let shown = plan.text();
         if !shown.is_empty() {
-            say(shown.trim_end());
+            show(shown.trim_end());
         }
         let unfinished = || Failure {
             status: super::FAILED,
@@ -126,13 +129,14 @@ fn revert(carrying: Carrying, environment: &Environment) -> Result<(), Failure> 
     let heading = heading(&settings);
     on_one_thread_setup(async move {
         let revert = Revert::prepare(settings).await.map_err(|error| failed(&error))?;
-        say(&format!("{heading}, version {}:", revert.version()));
+        show(&format!("{heading}, version {}:", revert.version()));
+        tell_owner(revert.owner());
         if !revert.has_steps() {
             say("  nothing is to be taken back: `pgsvid setup apply` has done nothing here");
             revert.leave().await;
             return Ok(());
         }
-        say(revert.text().trim_end());
+        show(revert.text().trim_end());
         match if dry_run { Ok(false) } else { agreed(yes) } {
             Ok(true) => revert.carry_out(&mut done).await.map_err(|error| failed(&error)),
             Ok(false) => {
@@ -181,11 +185,29 @@ fn agreed(yes: bool) -> Result<bool, Failure> {
 }
 
 fn done(line: &str) {
-    say(&format!("  done     {line}"));
+    show(&format!("  done     {line}"));
+}
+
+/// Says whose rights are left of root's.
+fn tell_owner(owner: Option<&Owner>) {
+    if let Some(owner) = owner {
+        show(&format!(
+            "  note     root's rights are given up: this goes on as {owner}, who runs the server"
+        ));
+    }
+}
+
+/// Prints lines that repeat what a server, its files or the record say.
+fn show(text: &str) {
+    say(&lines(text));
+}
+
+fn lines(text: &str) -> String {
+    text.split('\n').map(harmless).collect::<Vec<_>>().join("\n")
 }
 
 fn failed(error: &setup::Error) -> Failure {
-    Failure { status: super::FAILED, text: error.to_string() }
+    Failure { status: super::FAILED, text: lines(&error.to_string()) }
 }
 
 fn on_one_thread_setup(work: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {

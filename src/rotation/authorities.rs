@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use tracing::warn;
 
+use crate::files;
 use crate::material::{self, Certificate, MOST_EXTRA_NAMES, pem};
-use crate::survey;
 use crate::watching::{self, Changes, Watching};
 
 /// A configured file that gives no certificate.
@@ -96,7 +96,7 @@ impl ExtraAuthorities {
 fn read(paths: &[PathBuf]) -> Result<Vec<Certificate>, UnreadableAuthorities> {
     let mut certificates = Vec::new();
     for path in paths {
-        let text = survey::contents(path)
+        let text = files::contents(path)
             .map_err(|cause| UnreadableAuthorities::File { path: path.clone(), cause })?;
         let found = pem::decode_certificates(&text)
             .map_err(|cause| UnreadableAuthorities::Content { path: path.clone(), cause })?;

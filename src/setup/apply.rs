@@ -3,31 +3,32 @@
 use std::path::Path;
 
 use super::carry_out::{Work, published};
+use super::owner::{Owner, become_owner};
+use super::place::Place;
 use super::plan::{self, Facts, FileNow, Plan};
-use super::record::{self, Lock, Record};
-use super::{Error, Settings, block};
+use super::record::{self, Record};
+use super::{Error, Settings};
 use crate::postgres::{Administration, Session};
 use crate::{diagnose, survey};
 
 /// A plan for one server, and the session to carry it out in.
 pub struct Apply {
     settings: Settings,
-    session: Session,
-    server: Administration,
+    server: Examined,
     /// The record of what was done before, if something is to be done now.
-    recorded: Option<(Lock, Record)>,
+    record: Option<Record>,
     plan: Plan,
 }
 
 impl Apply {
-    /// Examines the server and makes a plan; changes nothing. `edit` lets it write to `pg_hba.conf` and
-    /// `pg_ident.conf`.
+    /// Examines the server and makes a plan; changes nothing but this process's user, if that is root. `edit` lets it write
+    /// to `pg_hba.conf` and `pg_ident.conf`.
     pub async fn prepare(settings: Settings, edit: bool) -> Result<Self, Error> {
-        let (session, server) = examine(&settings).await?;
+        let server = examine(&settings).await?;
         match Self::plan_for(&settings, &server, edit) {
-            Ok((recorded, plan)) => Ok(Self { settings, session, server, recorded, plan }),
+            Ok((record, plan)) => Ok(Self { settings, server, record, plan }),
             Err(error) => {
-                session.close().await;
+                server.session.close().await;
                 Err(error)
             }
         }
@@ -35,9 +36,9 @@ impl Apply {
 
     fn plan_for(
         settings: &Settings,
-        server: &Administration,
+        Examined { server, place, .. }: &Examined,
         edit: bool,
-    ) -> Result<(Option<(Lock, Record)>, Plan), Error> {
+    ) -> Result<(Option<Record>, Plan), Error> {
         let seen = survey::files(
             &server.tls,
             &settings.server.session,
@@ -50,7 +51,7 @@ impl Apply {
                 seen.private_key.published,
                 seen.authorities.published,
             ],
-            files: [now(&server.hba_file), now(&server.ident_file)],
+            files: [now(place, &server.hba_file), now(place, &server.ident_file)],
             server: server.clone(),
         };
         let plan = plan::plan(settings, &facts, edit)
@@ -58,8 +59,8 @@ impl Apply {
         if plan.alters_settings() {
             servable(settings, server)?;
         }
-        let recorded = plan.has_steps().then(|| record::open(server)).transpose()?;
-        Ok((recorded, plan))
+        let record = plan.has_steps().then(|| record::open(&place.data)).transpose()?;
+        Ok((record, plan))
     }
 
     /// What will be done.
@@ -71,17 +72,24 @@ impl Apply {
     /// The server's version, for people.
     #[must_use]
     pub fn version(&self) -> &str {
-        &self.server.tls.version
+        &self.server.server.tls.version
+    }
+
+    /// The user that this process has become, if it was root's.
+    #[must_use]
+    pub fn owner(&self) -> Option<&Owner> {
+        self.server.owner.as_ref()
     }
 
     /// Does it. `say` is told what was done, in a line each.
     pub async fn carry_out(self, say: &mut dyn FnMut(&str)) -> Result<(), Error> {
-        let Self { settings, session, server, recorded, plan } = self;
-        let Some((_lock, record)) = recorded else {
+        let Self { settings, server: Examined { session, server, place, .. }, record, plan } = self;
+        let Some(record) = record else {
             session.close().await;
             return Ok(());
         };
-        let mut work = Work { settings: &settings, server: &server, session, record, say };
+        let mut work =
+            Work { settings: &settings, server: &server, place: &place, session, record, say };
         let outcome = work.all(&plan.steps).await;
         work.session.close().await;
         outcome
@@ -89,13 +97,26 @@ impl Apply {
 
     /// Ends without having done anything.
     pub async fn leave(self) {
-        self.session.close().await;
+        self.server.session.close().await;
     }
 }
 
-/// A superuser's session, and what it sees.
-pub(super) async fn examine(settings: &Settings) -> Result<(Session, Administration), Error> {
+/// A server that can be set up from here.
+pub(super) struct Examined {
+    /// The user that this process has become, if it was root's.
+    pub(super) owner: Option<Owner>,
+    /// A superuser's session.
+    pub(super) session: Session,
+    /// What it sees.
+    pub(super) server: Administration,
+    /// The server's files.
+    pub(super) place: Place,
+}
+
+/// Becomes the server's user, and then logs in and opens the server's directories.
+pub(super) async fn examine(settings: &Settings) -> Result<Examined, Error> {
     let superuser = settings.session();
+    let owner = become_owner(&superuser).await?;
     let session = Session::connect(&superuser).await.map_err(|cause| Error::Login {
         user: superuser.user.clone(),
         remedy: remedy(&cause, &superuser),
@@ -107,7 +128,10 @@ pub(super) async fn examine(settings: &Settings) -> Result<(Session, Administrat
     files.extend(map.as_deref());
     let found = session.administration(&settings.server.session.user, &files).await;
     let refused = match found {
-        Ok(Some(server)) => return Ok((session, server)),
+        Ok(Some(server)) => match Place::open(&server) {
+            Ok(place) => return Ok(Examined { owner, session, server, place }),
+            Err(error) => error,
+        },
         Ok(None) => Error::NoSuperuser(superuser.user),
         Err(error) => Error::Examination(error),
     };
@@ -126,8 +150,13 @@ fn remedy(cause: &crate::postgres::Error, superuser: &crate::postgres::Settings)
     }
 }
 
-fn now(path: &Path) -> FileNow {
-    (path.to_owned(), block::read(path).map(|(_, text)| text).map_err(|error| error.to_string()))
+fn now(place: &Place, path: &Path) -> FileNow {
+    let (text, fixed) = match place.file(path) {
+        Some(Ok(file)) => (file.read().map_err(|error| error.to_string()), file.fixed()),
+        Some(Err(error)) => (Err(error.to_string()), None),
+        None => (Err("the server names no such file".to_owned()), None),
+    };
+    FileNow { path: path.to_owned(), text, fixed }
 }
 
 /// Whether there is a set that this server would take.

@@ -1,11 +1,4 @@
-//! A marked block in a file of somebody else's: put in, found again, taken out; with a backup, and back again.
-
-use std::fs::File;
-use std::io::{self, Read as _};
-use std::os::unix::fs::MetadataExt as _;
-use std::path::{Path, PathBuf};
-
-use super::replace;
+//! A marked block in a text of somebody else's: put in, found again, taken out.
 
 /// First line of the block.
 const BEGIN: &str = "# BEGIN pgsvid setup. `pgsvid setup revert` removes it; edit outside of it.";
@@ -13,8 +6,6 @@ const BEGIN: &str = "# BEGIN pgsvid setup. `pgsvid setup revert` removes it; edi
 const BEGIN_MARK: &str = "# BEGIN pgsvid setup";
 /// Last line of the block.
 const END: &str = "# END pgsvid setup";
-/// Largest file that is edited, in bytes.
-const LARGEST: u64 = 4 * 1024 * 1024;
 
 /// The marks are not as we left them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -56,12 +47,9 @@ pub(super) fn says_first(text: &str, lines: &str) -> bool {
     wanted.iter().all(|line| there.iter().take(wanted.len()).any(|found| found == line))
 }
 
-/// Whether the file has a block, or what is left of one; also if that cannot be told.
-pub(super) fn is_in(path: &Path) -> bool {
-    match read(path) {
-        Ok((_, text)) => without(&text).as_ref() != Ok(&text),
-        Err(_) => true,
-    }
+/// Whether the text has a block, or what is left of one.
+pub(super) fn is_in(text: &str) -> bool {
+    without(text).as_deref() != Ok(text)
 }
 
 /// What stands before the block, in it, and after it.
@@ -86,40 +74,8 @@ fn find(text: &str) -> Result<Option<(&str, &str, &str)>, Marks> {
     }
 }
 
-/// Reads a file to be edited: its path without links, and its text.
-pub(super) fn read(path: &Path) -> io::Result<(PathBuf, String)> {
-    let path = std::fs::canonicalize(path)?;
-    let file = File::open(&path)?;
-    let metadata = file.metadata()?;
-    if !metadata.is_file() || metadata.len() > LARGEST {
-        return Err(io::Error::other("it is no plain file of a reasonable size"));
-    }
-    let mut text = String::new();
-    file.take(LARGEST).read_to_string(&mut text)?;
-    Ok((path, text))
-}
-
-/// Replaces a file by one with the same owner and mode, after a copy of it to `copy`, if one is wanted.
-/// Fails without having changed it if it no longer holds `before`.
-pub(super) fn edit(path: &Path, before: &str, after: &str, copy: Option<&Path>) -> io::Result<()> {
-    let (path, now) = read(path)?;
-    if now != before {
-        return Err(io::Error::other("somebody else has changed it meanwhile; try again"));
-    }
-    let metadata = std::fs::metadata(&path)?;
-    let mode = metadata.mode() & 0o7777;
-    if let Some(copy) = copy {
-        replace::create(copy, before.as_bytes(), &metadata, mode)?;
-    }
-    replace::put(&path, after.as_bytes(), &metadata, mode)
-}
-
 #[cfg(test)]
 mod tests {
-    use std::fs::Permissions;
-    use std::io::Write as _;
-    use std::os::unix::fs::PermissionsExt as _;
-
     use super::*;
 
     const FILE: &str = "# comment\nlocal all all peer\n";
@@ -158,29 +114,5 @@ mod tests {
         assert!(says(FILE, "# nothing"));
         assert!(says_first("# x\na  b\n\nc d\ne", "# why\nc d\na b"));
         assert!(!says_first("host all all all trust\na b\nc d", "a b\nc d"));
-    }
-
-    #[test]
-    fn a_file_keeps_its_mode_and_comes_back() {
-        let directory = tempfile::tempdir().unwrap();
-        let (file, backup) =
-            (directory.path().join("pg_hba.conf"), directory.path().join("backup"));
-        let mut made = File::create(&file).unwrap();
-        made.write_all(FILE.as_bytes()).unwrap();
-        made.set_permissions(Permissions::from_mode(0o640)).unwrap();
-        edit(&file, FILE, "new\n", Some(&backup)).unwrap();
-        let state = |path: &Path| {
-            (
-                std::fs::read_to_string(path).unwrap(),
-                std::fs::metadata(path).unwrap().mode() & 0o777,
-            )
-        };
-        assert_eq!(state(&file), ("new\n".to_owned(), 0o640));
-        assert_eq!(state(&backup), (FILE.to_owned(), 0o640));
-        edit(&file, "new\n", FILE, None).unwrap();
-        assert_eq!(state(&file), (FILE.to_owned(), 0o640));
-        let error = edit(&file, "other", "new", None).unwrap_err();
-        assert!(error.to_string().contains("somebody else"), "{error}");
-        assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 2);
     }
 }

@@ -1,8 +1,11 @@
 //! Carries steps out, one after the other, and puts back what PostgreSQL refuses.
 
+use std::ffi::OsString;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::place::{Editable, Place};
 use super::plan::Step;
 use super::record::{Change, Record, Undo};
 use super::{Error, Settings, block};
@@ -24,6 +27,7 @@ const TRIES: u32 = 3;
 pub(super) struct Work<'a> {
     pub(super) settings: &'a Settings,
     pub(super) server: &'a Administration,
+    pub(super) place: &'a Place,
     pub(super) session: Session,
     pub(super) record: Record,
     pub(super) say: &'a mut dyn FnMut(&str),
@@ -162,29 +166,27 @@ impl Work<'_> {
     }
 
     async fn edit(&mut self, steps: &[Step]) -> Result<(), Error> {
-        let edits: Vec<Edit> = steps
-            .iter()
-            .filter_map(|step| match step {
-                Step::File { path, before, after, .. } => Some(Edit {
-                    path: path.clone(),
-                    before: before.clone(),
-                    after: after.clone(),
-                    copy: Some(copy_of(path)),
-                }),
-                _ => None,
-            })
-            .collect();
-        for edit in &edits {
-            if let Some(copy) = &edit.copy {
-                // The first copy is the one from before us.
-                self.record.files.entry(edit.path.clone()).or_insert_with(|| copy.clone());
-            }
+        let now: String =
+            timing::utc(timing::now()).chars().filter(char::is_ascii_alphanumeric).collect();
+        let mut edits = Vec::new();
+        for step in steps {
+            let Step::File { path, before, after, .. } = step else { continue };
+            let file = editable(self.place, path)?;
+            let copy = file.copy_name(&now);
+            // The first copy is the one from before us.
+            self.record.files.entry(path.clone()).or_insert_with(|| file.beside(&copy));
+            let (path, before, after) = (path.clone(), before.clone(), after.clone());
+            edits.push(Edit { path, before, after, copy: Some(copy) });
         }
         self.write_record()?;
         let outcome = self.edit_files(&edits).await;
         if outcome.is_err() {
-            // What was put back is none of ours.
-            self.record.files.retain(|path, _| block::is_in(path));
+            // What was put back is none of ours. A file that cannot be read may have a block.
+            let place = self.place;
+            self.record.files.retain(|path, _| {
+                let text = editable(place, path).ok().and_then(|file| file.read().ok());
+                text.is_none_or(|text| block::is_in(&text))
+            });
             self.write_record()?;
         }
         outcome
@@ -200,9 +202,9 @@ impl Work<'_> {
         }
         let mut done = Vec::new();
         for edit in edits {
-            if let Err(cause) = edit.write() {
-                put_back(&done, &cause.to_string())?;
-                return Err(Error::File { path: edit.path.clone(), cause });
+            if let Err(error) = self.write(edit) {
+                self.put_back(&done, &error.to_string())?;
+                return Err(error);
             }
             done.push(edit);
         }
@@ -213,15 +215,39 @@ impl Work<'_> {
             Err(error) => Some(error),
         };
         if let Some(objection) = objection {
-            put_back(&done, &objection.to_string())?;
+            self.put_back(&done, &objection.to_string())?;
             return Err(objection);
         }
         for Edit { path, copy, .. } in edits {
-            let copied =
-                copy.as_ref().map(|copy| format!("; what was there is in {}", copy.display()));
+            let file = editable(self.place, path)?;
+            let copied = copy
+                .as_ref()
+                .map(|copy| format!("; what was there is in {}", file.beside(copy).display()));
             (self.say)(&format!("wrote {}{}", path.display(), copied.unwrap_or_default()));
         }
         self.reload().await
+    }
+
+    fn write(&self, Edit { path, before, after, copy }: &Edit) -> Result<(), Error> {
+        editable(self.place, path)?
+            .edit(before, after, copy.as_deref())
+            .map_err(|cause| Error::File { path: path.clone(), cause })
+    }
+
+    fn put_back(&self, done: &[&Edit], objection: &str) -> Result<(), Error> {
+        for Edit { path, before, after, copy } in done.iter().rev() {
+            let file = editable(self.place, path)?;
+            file.edit(after, before, None).map_err(|cause| Error::NotPutBack {
+                objection: objection.to_owned(),
+                path: path.clone(),
+                cause,
+            })?;
+            // What was put back needs no copy.
+            if let Some(copy) = copy {
+                file.remove_copy(copy);
+            }
+        }
+        Ok(())
     }
 
     /// What PostgreSQL has against the files as they are now.
@@ -305,7 +331,7 @@ impl Work<'_> {
     }
 
     pub(super) fn write_record(&self) -> Result<(), Error> {
-        self.record.write(&self.server.data_directory)
+        self.record.write(&self.place.data)
     }
 }
 
@@ -326,23 +352,18 @@ pub(super) struct Edit {
     pub(super) before: String,
     /// What it will hold.
     pub(super) after: String,
-    /// Where a copy of what it holds now goes, if one is wanted.
-    pub(super) copy: Option<PathBuf>,
+    /// Name of the copy of what it holds now, beside it, if one is wanted.
+    pub(super) copy: Option<OsString>,
 }
 
-impl Edit {
-    fn write(&self) -> std::io::Result<()> {
-        block::edit(&self.path, &self.before, &self.after, self.copy.as_deref())
+/// The file of that path, which has to be one of the two that the server names.
+fn editable<'a>(place: &'a Place, path: &Path) -> Result<&'a Editable, Error> {
+    let failed = |cause| Error::File { path: path.to_owned(), cause };
+    match place.file(path) {
+        Some(Ok(file)) => Ok(file),
+        Some(Err(error)) => Err(failed(io::Error::new(error.kind(), error.to_string()))),
+        None => Err(failed(io::Error::other("it is neither hba_file nor ident_file"))),
     }
-}
-
-/// Where a file's copy goes: beside it, under a name that nothing includes.
-fn copy_of(path: &Path) -> PathBuf {
-    let now = timing::utc(timing::now());
-    let stamp: String = now.chars().filter(char::is_ascii_alphanumeric).collect();
-    let mut copy = path.as_os_str().to_owned();
-    copy.push(format!(".pgsvid-{stamp}-{:04x}", fastrand::u16(..)));
-    PathBuf::from(copy)
 }
 
 /// The set that is published now, or why there is none.
@@ -361,19 +382,4 @@ pub(super) fn published(settings: &Settings) -> Result<Material, String> {
         return Ok(material);
     }
     Err(format!("there is no link through ..data: {}", found.missing_links.join(", ")))
-}
-
-fn put_back(done: &[&Edit], objection: &str) -> Result<(), Error> {
-    for Edit { path, before, after, copy } in done.iter().rev() {
-        block::edit(path, after, before, None).map_err(|cause| Error::NotPutBack {
-            objection: objection.to_owned(),
-            path: path.clone(),
-            cause,
-        })?;
-        // What was put back needs no copy.
-        if let Some(copy) = copy {
-            let _ = std::fs::remove_file(copy);
-        }
-    }
-    Ok(())
 }

@@ -26,6 +26,61 @@ pub enum Error {
         /// What to do.
         remedy: Option<String>,
     },
+    /// Nobody can be reached there.
+    #[error("cannot connect to {}: {cause}{}; nothing was changed", socket.display(), remedy.as_ref().map(|fix| format!("; {fix}")).unwrap_or_default())]
+    Socket {
+        /// The socket.
+        socket: PathBuf,
+        /// Why not.
+        cause: postgres::Error,
+        /// What to do.
+        remedy: Option<String>,
+    },
+    /// The server is somebody else's than ours.
+    #[error(
+        "uid {listener} listens on {}, and this runs as uid {ours}: only a server of your own user can be set up; if uid {listener} is PostgreSQL's user, run this as that user or as root, else see who has put a socket there; nothing was sent or changed",
+        socket.display()
+    )]
+    ForeignListener {
+        /// The socket.
+        socket: PathBuf,
+        /// The user of the process that listens.
+        listener: u32,
+        /// Our own.
+        ours: u32,
+    },
+    /// What listens is no PostgreSQL, but leads to one at best.
+    #[error(
+        "root listens on {}, and PostgreSQL never runs as root: name the directory of PostgreSQL's own socket with --postgres, or run this as PostgreSQL's user; nothing was sent or changed",
+        socket.display()
+    )]
+    RootListens {
+        /// The socket.
+        socket: PathBuf,
+    },
+    /// Root's rights could not be given up.
+    #[error(
+        "cannot go on as {user}, whose server listens: {cause}; run this as that user; nothing was sent or changed"
+    )]
+    NotBecome {
+        /// The listener's user.
+        user: String,
+        /// What is in the way.
+        cause: io::Error,
+    },
+    /// The server names a data directory that its user does not own.
+    #[error(
+        "the server says that its data directory is {}, which belongs to uid {owner}, but this goes on as uid {ours}, who listens on the socket: see who has put a socket there, or run this as uid {owner}; nothing was changed",
+        path.display()
+    )]
+    NotTheOwners {
+        /// The directory that the server names.
+        path: PathBuf,
+        /// Its owner.
+        owner: u32,
+        /// The user that we are.
+        ours: u32,
+    },
     /// A role without the power.
     #[error("role {0} is no superuser; name one: --superuser postgres")]
     NoSuperuser(String),

@@ -1,16 +1,17 @@
 //! Sets a PostgreSQL up for pgsvid: prints what is needed, applies it, and takes it back.
 //!
 //! What is printed comes from the configuration alone. What is applied is planned from facts by a pure function, shown,
-//! recorded, and put back if PostgreSQL objects.
+//! recorded, and put back if PostgreSQL objects; and done as the user whose server it is, even where root asks for it.
 
 mod apply;
 mod block;
 mod carry_out;
 mod error;
 mod managed;
+mod owner;
+mod place;
 mod plan;
 mod record;
-mod replace;
 mod revert;
 mod text;
 
@@ -18,6 +19,7 @@ use std::path::PathBuf;
 
 pub use apply::Apply;
 pub use error::Error;
+pub use owner::Owner;
 pub use plan::{Plan, Step};
 pub use revert::Revert;
 pub use text::{Piece, text};

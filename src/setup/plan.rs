@@ -53,8 +53,15 @@ pub enum Step {
     },
 }
 
-/// `pg_hba.conf` or `pg_ident.conf` as it is now: its path, and its text if it can be read here.
-pub(super) type FileNow = (PathBuf, Result<String, String>);
+/// `pg_hba.conf` or `pg_ident.conf` as it is now.
+pub(super) struct FileNow {
+    /// The path that the server names.
+    pub(super) path: PathBuf,
+    /// Its text, or why that cannot be read here.
+    pub(super) text: Result<String, String>,
+    /// Why it cannot be replaced here, if so.
+    pub(super) fixed: Option<String>,
+}
 
 /// Everything that a plan is made from.
 pub(super) struct Facts {
@@ -180,13 +187,13 @@ fn access(
         plan.by_hand.push(format!(
             "{}: the superuser {} could no longer log in over TCP without a certificate; add what `pgsvid setup hba` and \
              `pgsvid setup ident` print yourself, or leave the role out",
-            hba.0.display(),
+            hba.path.display(),
             powerful.join(", ")
         ));
         return Ok(());
     }
     // The map first: a line of pg_hba.conf must not name one that is not there yet.
-    for ((path, text), lines, says) in [
+    for (FileNow { path, text, fixed }, lines, says) in [
         (
             ident,
             ident_lines(settings, Some(server.tls.version_number)),
@@ -215,6 +222,10 @@ fn access(
         }
         if !edit || server.manager.is_some() {
             left_alone.push(path.display().to_string());
+            continue;
+        }
+        if let Some(why) = fixed {
+            left_alone.push(format!("{} ({why})", path.display()));
             continue;
         }
         plan.steps.push(Step::File { path: path.clone(), before: text.clone(), after, lines });
@@ -349,10 +360,12 @@ mod tests {
         let setting = |value: &str| Setting { value: value.to_owned(), ..Setting::default() };
         Facts {
             published: [false; 3],
-            files: [
-                (PathBuf::from("/data/pg_hba.conf"), Ok("local all all peer\n".to_owned())),
-                (PathBuf::from("/data/pg_ident.conf"), Ok(String::new())),
-            ],
+            files: [("/data/pg_hba.conf", "local all all peer\n"), ("/data/pg_ident.conf", "")]
+                .map(|(path, text)| FileNow {
+                    path: path.into(),
+                    text: Ok(text.to_owned()),
+                    fixed: None,
+                }),
             server: Administration {
                 tls: TlsSettings {
                     ssl: setting("off"),
@@ -410,8 +423,8 @@ mod tests {
 
         for step in &plan.steps {
             if let Step::File { path, after, .. } = step {
-                let file = facts.files.iter_mut().find(|(known, _)| known == path).unwrap();
-                file.1 = Ok(after.clone());
+                let file = facts.files.iter_mut().find(|file| file.path == *path).unwrap();
+                file.text = Ok(after.clone());
             }
         }
         facts.published = [true; 3];
@@ -447,11 +460,16 @@ mod tests {
     }
 
     #[test]
-    fn files_that_cannot_be_read_are_for_hands() {
+    fn files_that_cannot_be_edited_are_for_hands() {
         let mut facts = facts();
-        facts.files[0].1 = Err("permission denied".to_owned());
+        facts.files[0].text = Err("permission denied".to_owned());
+        facts.files[1].fixed = Some("it belongs to uid 0".to_owned());
         let plan = plan(&settings(), &facts, true).unwrap();
-        assert_eq!(count(&plan)[2], 1);
-        assert!(plan.by_hand[0].contains("/data/pg_hba.conf (it cannot be read here"), "{plan:?}");
+        assert_eq!(count(&plan)[2], 0);
+        let [left_alone] = plan.by_hand.as_slice() else { panic!("{plan:?}") };
+        for file in ["/data/pg_hba.conf (it cannot be read here", "/data/pg_ident.conf (it belongs"]
+        {
+            assert!(left_alone.contains(file), "{left_alone}");
+        }
     }
 }

@@ -1,18 +1,18 @@
 //! What was done to a server, so that it can be taken back: a file in its data directory, which is this server's alone.
 //!
-//! Written before anything is done.
+//! Written before anything is done. PostgreSQL's user may write it too, and so may a superuser of the database: what it
+//! says is compared with what a set-up does, and never simply done.
 
 use std::collections::BTreeMap;
-use std::fs::File;
+use std::ffi::OsStr;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use rustix::fs::FlockOperation;
-use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
-use super::{Error, replace};
-use crate::postgres::Administration;
+use super::Error;
+use crate::files::Directory;
+use crate::text::shown;
 
 /// Name of the file.
 const NAME: &str = "pgsvid-setup.json";
@@ -70,58 +70,27 @@ impl Default for Record {
     }
 }
 
-/// Keeps others from setting up or reverting the same server for as long as it lives.
-pub(super) struct Lock {
-    _directory: File,
-}
-
-/// Takes the lock: the data directory's own `flock`, which PostgreSQL does not use.
-fn lock(data_directory: &Path) -> Result<Lock, Error> {
-    let failed = |cause| Error::Record { path: data_directory.to_owned(), cause };
-    let directory = File::open(data_directory).map_err(failed)?;
-    match rustix::fs::flock(&directory, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Ok(Lock { _directory: directory }),
-        Err(Errno::WOULDBLOCK) => Err(Error::AtWork),
-        Err(error) => Err(failed(error.into())),
-    }
-}
-
-/// The record of a server whose data directory is here, under its lock.
-pub(super) fn open(server: &Administration) -> Result<(Lock, Record), Error> {
-    reachable(server)?;
-    let lock = lock(&server.data_directory)?;
-    Ok((lock, Record::read(&server.data_directory)?))
-}
-
-/// Whether the server's data directory is here: by its path, and by the start that its lock file tells of (PostgreSQL:
-/// `miscinit.c`, `CreateLockFile`; the third line).
-fn reachable(server: &Administration) -> Result<(), Error> {
-    let elsewhere = |why: String| Error::Elsewhere { path: server.data_directory.clone(), why };
-    let text = std::fs::read_to_string(server.data_directory.join("postmaster.pid"))
-        .map_err(|error| elsewhere(format!("postmaster.pid: {error}")))?;
-    let started = text.lines().nth(2).and_then(|line| line.parse::<u64>().ok());
-    // The two are read from the clock one after the other.
-    match started {
-        Some(started) if started.abs_diff(server.started) <= 2 => Ok(()),
-        _ => Err(elsewhere("its postmaster.pid is another server's".to_owned())),
+/// The record of a server, under the lock that keeps others from setting up or reverting it for as long as the directory
+/// is open: the data directory's own `flock`, which PostgreSQL does not use.
+pub(super) fn open(data: &Directory) -> Result<Record, Error> {
+    match data.lock() {
+        Ok(true) => Record::read(data),
+        Ok(false) => Err(Error::AtWork),
+        Err(cause) => Err(Error::Record { path: data.path().to_owned(), cause }),
     }
 }
 
 impl Record {
-    /// Reads the record; an empty one if there is none.
-    fn read(data_directory: &Path) -> Result<Self, Error> {
-        let path = data_directory.join(NAME);
-        let failed = |cause| Error::Record { path: path.clone(), cause };
-        match std::fs::metadata(&path) {
-            Ok(found) if found.len() > LARGEST => {
-                return Err(failed(io::Error::other("it is far too large")));
-            }
+    fn read(data: &Directory) -> Result<Self, Error> {
+        let failed = |cause| Error::Record { path: data.path().join(NAME), cause };
+        let bytes = match data.read(OsStr::new(NAME), LARGEST) {
+            Ok((bytes, _)) => bytes,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Self::default()),
-            _ => {}
-        }
-        let text = std::fs::read_to_string(&path).map_err(failed)?;
-        let record: Self =
-            serde_json::from_str(&text).map_err(|error| failed(io::Error::other(error)))?;
+            Err(error) => return Err(failed(error)),
+        };
+        // Its words repeat what is in the file.
+        let record: Self = serde_json::from_slice(&bytes)
+            .map_err(|error| failed(io::Error::other(shown(&error.to_string()))))?;
         if record.format != FORMAT {
             let text = format!("its format is {}, and this program knows {FORMAT}", record.format);
             return Err(failed(io::Error::other(text)));
@@ -130,24 +99,20 @@ impl Record {
     }
 
     /// Writes the record, or removes it if there is nothing in it.
-    pub(super) fn write(&self, data_directory: &Path) -> Result<(), Error> {
-        let path = data_directory.join(NAME);
-        self.put(data_directory, &path).map_err(|cause| Error::Record { path, cause })
+    pub(super) fn write(&self, data: &Directory) -> Result<(), Error> {
+        self.put(data).map_err(|cause| Error::Record { path: data.path().join(NAME), cause })
     }
 
     pub(super) fn is_empty(&self) -> bool {
         *self == Self::default()
     }
 
-    fn put(&self, data_directory: &Path, path: &Path) -> io::Result<()> {
+    fn put(&self, data: &Directory) -> io::Result<()> {
+        let name = OsStr::new(NAME);
         if self.is_empty() {
-            return match std::fs::remove_file(path) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-                _ => Ok(()),
-            };
+            return data.remove(name);
         }
-        let owner = std::fs::metadata(data_directory)?;
-        replace::put(path, &serde_json::to_vec_pretty(self)?, &owner, 0o600)
+        data.replace(name, &serde_json::to_vec_pretty(self)?, None, 0o600)
     }
 }
 
@@ -158,6 +123,7 @@ mod tests {
     #[test]
     fn a_record_comes_back_and_an_empty_one_leaves_no_file() {
         let directory = tempfile::tempdir().unwrap();
+        let data = Directory::open(directory.path()).unwrap();
         let record = Record {
             undo: vec![Undo {
                 database: "postgres".into(),
@@ -170,17 +136,18 @@ mod tests {
             )]),
             ..Record::default()
         };
-        record.write(directory.path()).unwrap();
-        assert_eq!(Record::read(directory.path()).unwrap(), record);
-        Record::default().write(directory.path()).unwrap();
-        Record::default().write(directory.path()).unwrap();
+        record.write(&data).unwrap();
+        assert_eq!(Record::read(&data).unwrap(), record);
+        Record::default().write(&data).unwrap();
+        Record::default().write(&data).unwrap();
         assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0);
-        assert!(Record::read(directory.path()).unwrap().is_empty());
+        assert!(Record::read(&data).unwrap().is_empty());
     }
 
     #[test]
     fn a_record_of_another_kind_is_not_guessed_at() {
         let directory = tempfile::tempdir().unwrap();
+        let data = Directory::open(directory.path()).unwrap();
         for (text, words) in [
             ("", "EOF"),
             (
@@ -194,9 +161,9 @@ mod tests {
         ] {
             let path = directory.path().join(NAME);
             let _ = std::fs::remove_file(&path);
-            let file = File::create_new(&path).unwrap();
+            let file = std::fs::File::create_new(&path).unwrap();
             io::Write::write_all(&mut &file, text.as_bytes()).unwrap();
-            let error = Record::read(directory.path()).unwrap_err().to_string();
+            let error = Record::read(&data).unwrap_err().to_string();
             assert!(error.contains(words), "{error}");
         }
     }

@@ -1,19 +1,20 @@
 //! `setup revert`: takes back what `setup apply` has done, by its record, and nothing that others have changed since.
 
 use std::fmt::Write as _;
+use std::io;
 
-use super::apply::examine;
+use super::apply::{Examined, examine};
 use super::carry_out::{Edit, Work, setting};
-use super::record::{self, Lock, Record, Undo};
+use super::owner::Owner;
+use super::record::{self, Record, Undo};
 use super::{Error, Settings, block};
-use crate::postgres::{Administration, Session};
+use crate::postgres::{TLS_SETTINGS, statements};
+use crate::text::shown;
 
 /// What will be taken back, and the session to do it in.
 pub struct Revert {
     settings: Settings,
-    session: Session,
-    server: Administration,
-    lock: Lock,
+    server: Examined,
     record: Record,
     work: Todo,
 }
@@ -32,13 +33,13 @@ struct Todo {
 }
 
 impl Revert {
-    /// Reads the record and makes a plan; changes nothing.
+    /// Reads the record and makes a plan; changes nothing but this process's user, if that is root.
     pub async fn prepare(settings: Settings) -> Result<Self, Error> {
-        let (session, server) = examine(&settings).await?;
+        let server = examine(&settings).await?;
         match todo(&settings, &server) {
-            Ok((lock, record, work)) => Ok(Self { settings, session, server, lock, record, work }),
+            Ok((record, work)) => Ok(Self { settings, server, record, work }),
             Err(error) => {
-                session.close().await;
+                server.session.close().await;
                 Err(error)
             }
         }
@@ -53,7 +54,13 @@ impl Revert {
     /// The server's version, for people.
     #[must_use]
     pub fn version(&self) -> &str {
-        &self.server.tls.version
+        &self.server.server.tls.version
+    }
+
+    /// The user that this process has become, if it was root's.
+    #[must_use]
+    pub fn owner(&self) -> Option<&Owner> {
+        self.server.owner.as_ref()
     }
 
     /// What will be done, for people.
@@ -81,17 +88,18 @@ impl Revert {
 
     /// Does it. `say` is told what was done, in a line each.
     pub async fn carry_out(self, say: &mut dyn FnMut(&str)) -> Result<(), Error> {
-        let Self { settings, session, server, lock, record, work: todo } = self;
-        let mut work = Work { settings: &settings, server: &server, session, record, say };
+        let Self { settings, server, record, work: todo } = self;
+        let Examined { session, server, place, .. } = server;
+        let mut work =
+            Work { settings: &settings, server: &server, place: &place, session, record, say };
         let outcome = take_back(&mut work, &todo).await;
         work.session.close().await;
-        drop(lock);
         outcome
     }
 
     /// Ends without having done anything.
     pub async fn leave(self) {
-        self.session.close().await;
+        self.server.session.close().await;
     }
 }
 
@@ -123,15 +131,30 @@ async fn take_back(work: &mut Work<'_>, todo: &Todo) -> Result<(), Error> {
     work.write_record()
 }
 
-fn todo(settings: &Settings, server: &Administration) -> Result<(Lock, Record, Todo), Error> {
-    let (lock, record) = record::open(server)?;
+/// What of the record can be taken back: nothing but what a set-up of this server with these settings does. The rest is
+/// told, and left.
+fn todo(settings: &Settings, examined: &Examined) -> Result<(Record, Todo), Error> {
+    let Examined { server, place, .. } = examined;
+    let record = record::open(&place.data)?;
     let mut todo = Todo::default();
     for path in record.files.keys() {
         let failed = |cause| Error::File { path: path.clone(), cause };
-        let now = match block::read(path) {
-            Ok((_, now)) => now,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                todo.left.push(format!("{}: the file is gone", path.display()));
+        let name = shown(&path.display().to_string());
+        let now = match place.file(path) {
+            Some(Ok(file)) => file.read(),
+            Some(Err(error)) => Err(io::Error::new(error.kind(), error.to_string())),
+            None => {
+                todo.left.push(format!(
+                    "{name}: this server names it neither as hba_file nor as ident_file; if it has a block of ours, \
+                     remove that by hand"
+                ));
+                continue;
+            }
+        };
+        let now = match now {
+            Ok(now) => now,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                todo.left.push(format!("{name}: the file is gone"));
                 continue;
             }
             Err(error) => return Err(failed(error)),
@@ -139,26 +162,36 @@ fn todo(settings: &Settings, server: &Administration) -> Result<(Lock, Record, T
         let without =
             block::without(&now).map_err(|marks| Error::Marks { path: path.clone(), marks })?;
         if without == now {
-            todo.left.push(format!("{}: our block is gone already", path.display()));
+            todo.left.push(format!("{name}: our block is gone already"));
         } else {
             todo.files.push(Edit { path: path.clone(), before: now, after: without, copy: None });
         }
     }
     for (name, change) in &record.settings {
-        if record.altering || server.altered.get(name) == Some(&change.after) {
+        if !TLS_SETTINGS.contains(&name.as_str()) {
+            todo.left.push(format!("{}: it is no setting that setup alters", shown(name)));
+        } else if record.altering || server.altered.get(name) == Some(&change.after) {
             todo.settings.push((name.clone(), change.before.clone()));
         } else {
             todo.left.push(format!("{name}: it was altered since"));
         }
     }
-    let database = &settings.server.session.database;
+    let session = &settings.server.session;
     for undo in record.undo.iter().rev() {
-        let Undo { database: of, statement, done } = undo;
-        if of != database {
+        let statement = shown(&undo.statement);
+        if undo.database != session.database {
+            let of = shown(&undo.database);
             todo.left.push(format!(
-                "{statement}: that was in database {of}; revert there, too: --database {of}"
+                "{statement}: that was in database {of}; revert there, too: --database {}",
+                argument(&of)
             ));
-        } else if *done {
+        } else if !undoing(&session.user).contains(&undo.statement) {
+            todo.left.push(format!(
+                "{statement}: setup does nothing with role {} that this takes back; if it was applied for another role, \
+                 name that one with --user",
+                session.user
+            ));
+        } else if undo.done {
             todo.statements.push(undo.clone());
         } else {
             todo.left.push(format!(
@@ -167,5 +200,36 @@ fn todo(settings: &Settings, server: &Administration) -> Result<(Lock, Record, T
             ));
         }
     }
-    Ok((lock, record, todo))
+    Ok((record, todo))
+}
+
+/// A text as a shell takes it for one argument, which is all that it may become of what the record says.
+fn argument(text: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "_.,:/-".contains(c);
+    if !text.is_empty() && text.chars().all(plain) {
+        return text.to_owned();
+    }
+    format!("'{}'", text.replace('\'', r"'\''"))
+}
+
+/// All statements that can take back what a set-up does for a role.
+fn undoing(role: &str) -> [String; 4] {
+    [
+        statements::drop_role(role),
+        statements::let_not_log_in(role),
+        statements::revoke_reload(role),
+        statements::revoke_reserve(role),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_to_be_pasted_is_one_argument() {
+        assert_eq!(argument("products"), "products");
+        assert_eq!(argument("$(id) it's"), r"'$(id) it'\''s'");
+        assert_eq!(argument(""), "''");
+    }
 }

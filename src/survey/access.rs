@@ -3,12 +3,15 @@
 use std::path::{Path, PathBuf};
 
 use super::data_directory;
+use crate::files;
 use crate::postgres::{self, HbaRule, Line, Mapping, Standing, parse_hba, parse_ident};
 
 /// How deep files may include each other (PostgreSQL: `CONF_FILE_MAX_DEPTH`).
 const DEEPEST: usize = 10;
 /// Largest file that is read, in bytes.
 const LARGEST: u64 = 4 * 1024 * 1024;
+/// How many files are read for one (and entries of a directory looked at), and how many bytes of them: those that include each other could go on for ever.
+const MOST: Budget = Budget { files: 1000, bytes: 4 * LARGEST };
 
 /// Who may log in, as the files have it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,26 +39,49 @@ pub fn access(socket: &postgres::Settings, standing: Option<&Standing>) -> Optio
     };
     let hba = find("hba_file", "pg_hba.conf")?;
     let ident = find("ident_file", "pg_ident.conf")?;
-    let rules = collect(&hba, 0, parse_hba)?
+    let rules = collect(&hba, 0, parse_hba, &mut { MOST })?
         .into_iter()
         .map(|(path, rule)| HbaRule {
             file: (path != hba).then(|| path.display().to_string()),
             ..rule
         })
         .collect();
-    let mappings = collect(&ident, 0, parse_ident)
+    let mappings = collect(&ident, 0, parse_ident, &mut { MOST })
         .map(|found| found.into_iter().map(|(_, mapping)| mapping).collect());
     Some(Access { hba, rules, ident, mappings })
 }
 
-/// The entries of a file and of those that it includes, in their order.
+/// What is left to be read.
+#[derive(Debug, Clone, Copy)]
+struct Budget {
+    files: usize,
+    bytes: u64,
+}
+
+impl Budget {
+    /// Reads a file, if enough is left for it; else nothing is left.
+    fn read(&mut self, path: &Path) -> Option<String> {
+        self.files = self.files.checked_sub(1)?;
+        let text = files::text(path, LARGEST).ok()?;
+        let Some(left) = self.bytes.checked_sub(text.len() as u64) else {
+            self.files = 0;
+            return None;
+        };
+        self.bytes = left;
+        Some(text)
+    }
+}
+
+/// The entries of a file and of those that it includes, in their order. `None` if it cannot be read, or not all of it
+/// can within the budget: a part would be misjudged.
 fn collect<T>(
     path: &Path,
     depth: usize,
     parse: fn(&str) -> Vec<Line<T>>,
+    budget: &mut Budget,
 ) -> Option<Vec<(PathBuf, T)>> {
     let mut found = Vec::new();
-    for line in parse(&read(path)?) {
+    for line in parse(&budget.read(path)?) {
         let include = match line {
             Line::Entry(entry) => {
                 found.push((path.to_owned(), entry));
@@ -65,9 +91,14 @@ fn collect<T>(
         };
         let files = match std::fs::read_dir(&include) {
             Ok(listing) => {
-                let mut files: Vec<PathBuf> = listing
-                    .flatten()
-                    .map(|entry| entry.path())
+                let entries: Vec<_> = listing.flatten().take(MOST.files + 1).collect();
+                if entries.len() > MOST.files {
+                    budget.files = 0;
+                    return None;
+                }
+                let mut files: Vec<PathBuf> = entries
+                    .iter()
+                    .map(std::fs::DirEntry::path)
                     .filter(|file| file.extension().is_some_and(|extension| extension == "conf"))
                     .collect();
                 files.sort_unstable();
@@ -76,23 +107,18 @@ fn collect<T>(
             Err(_) => vec![include],
         };
         for file in files.iter().filter(|_| depth < DEEPEST) {
-            found.extend(collect(file, depth + 1, parse).unwrap_or_default());
+            found.extend(collect(file, depth + 1, parse, budget).unwrap_or_default());
+            if budget.files == 0 {
+                return None;
+            }
         }
     }
     Some(found)
 }
 
-fn read(path: &Path) -> Option<String> {
-    let metadata = std::fs::metadata(path).ok()?;
-    if !metadata.is_file() || metadata.len() > LARGEST {
-        return None;
-    }
-    Some(String::from_utf8_lossy(&std::fs::read(path).ok()?).into_owned())
-}
-
 /// The path of a file that a setting names, from the command line or the configuration file of a running server.
 fn configured(data: &Path, setting: &str, default: &str) -> PathBuf {
-    let options = read(&data.join("postmaster.opts")).unwrap_or_default();
+    let options = files::text(&data.join("postmaster.opts"), LARGEST).unwrap_or_default();
     let option = |name: &str| {
         let (_, after) = options.split_once(&format!("{name}="))?;
         Some(after.split(['"', ' ', '\n']).next()?.to_owned())
@@ -100,7 +126,7 @@ fn configured(data: &Path, setting: &str, default: &str) -> PathBuf {
     let in_file = || {
         let configuration =
             option("config_file").map_or_else(|| data.join("postgresql.conf"), PathBuf::from);
-        let text = read(&configuration)?;
+        let text = files::text(&configuration, LARGEST).ok()?;
         text.lines().rev().find_map(|line| {
             let rest = line.trim_start().strip_prefix(setting)?.trim_start();
             let value = rest.strip_prefix('=').unwrap_or(rest).trim_start();
@@ -108,4 +134,28 @@ fn configured(data: &Path, setting: &str, default: &str) -> PathBuf {
         })
     };
     data.join(option(setting).or_else(in_file).unwrap_or_else(|| default.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use super::*;
+
+    #[test]
+    fn a06_files_that_include_each_other_come_to_an_end() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("pg_hba.conf");
+        let write = |text: &str| {
+            std::fs::File::create(&path).unwrap().write_all(text.as_bytes()).unwrap();
+        };
+        write("local all all peer\ninclude_if_exists other.conf\n");
+        let found = collect(&path, 0, parse_hba, &mut { MOST }).unwrap();
+        assert_eq!(found.len(), 1);
+        // Ten levels of a thousand lines each would be more than anybody can wait for.
+        write(&"include pg_hba.conf\n".repeat(1000));
+        let mut budget = MOST;
+        assert_eq!(collect(&path, 0, parse_hba, &mut budget), None);
+        assert_eq!(budget.files, 0);
+    }
 }

@@ -3,7 +3,6 @@
 //! Gathers [`crate::diagnose`]'s facts, and judges nothing.
 
 mod access;
-mod contents;
 mod mounts;
 
 use std::io;
@@ -11,12 +10,15 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 pub use access::{Access, access};
-pub use contents::contents;
 pub use mounts::{Mount, mount_of, mounts};
 
 use crate::diagnose::{Content, FileFacts, Files, Present, PublishedPaths, State};
+use crate::files;
 use crate::material::pem;
 use crate::postgres::{self, Setting, TlsSettings};
+
+/// Largest lock file that is read, in bytes: PostgreSQL's has eight lines.
+const LARGEST_LOCK: u64 = 8192;
 
 /// Where the server's files are, seen from here.
 #[derive(Debug, Clone)]
@@ -93,7 +95,7 @@ pub fn server_uid(socket: &postgres::Settings) -> Option<u32> {
 fn data_directory(socket: &postgres::Settings) -> Option<PathBuf> {
     let mut lock = socket.socket().into_os_string();
     lock.push(".lock");
-    let text = std::fs::read_to_string(lock).ok()?;
+    let text = files::text(Path::new(&lock), LARGEST_LOCK).ok()?;
     text.lines().nth(1).map(PathBuf::from)
 }
 
@@ -127,7 +129,7 @@ fn state(path: &Path) -> State {
     if !metadata.is_file() {
         return State::NotRegular;
     }
-    let content = match contents(path) {
+    let content = match files::contents(path) {
         Ok(text) => content(&text),
         Err(error)
             if error.kind() == io::ErrorKind::PermissionDenied && is_open_to_us(&metadata) =>

@@ -52,7 +52,7 @@ fn whatever_a_path_leads_to_has_its_sentence() {
         ("half.der", "certificate 1 is no X.509 certificate in DER"),
         ("store.jks", "Java key stores are not supported"),
         ("fifo", "it is no regular file"),
-        ("socket", "it cannot be read: No such device or address"),
+        ("socket", "it is no regular file"),
         ("huge", "it is larger than 16 MiB"),
         ("directory", "the directory holds no files"),
         ("loop", "it cannot be read: Too many levels of symbolic links"),

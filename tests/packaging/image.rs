@@ -117,7 +117,7 @@ fn served(setup: &Setup) {
     let svid = setup.agent.svid();
     let hosts = ["127.0.0.1".to_owned()];
     eventually(LIMIT, "the newest certificate is served", || {
-        let probe = verify::probe(&hosts, setup.cluster.port());
+        let probe = verify::probe(&hosts, setup.cluster.port(), None);
         match runtime.block_on(probe).answer {
             Answer::Served(served) => served.leaf.der() == svid.leaf(),
             _ => false,

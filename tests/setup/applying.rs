@@ -1,11 +1,12 @@
 //! `setup apply` on a server that has nothing of ours.
 
-use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::fs::{MetadataExt as _, chown};
 
-use test_support::Account;
+use test_support::{Account, LIMIT, Program};
 
 use crate::{
-    admin, bare, configure, login, publish, run, run_as, serve_own_files, state, with_cluster,
+    PGSVID, admin, bare, configure, login, publish, run, run_as, serve_own_files, state,
+    with_cluster,
 };
 
 const APP: &str = "[[roles]]\nspiffe_id = \"spiffe://example.org/ns/test/sa/db\"\nrole = \"app\"\ncn = \"localhost\"\n";
@@ -61,9 +62,8 @@ fn whoever_applies_it_the_files_stay_the_servers() {
     let setup = bare();
     configure(&setup, "", APP);
     publish(&setup);
-    // In CI this is root, who may be the superuser only where the map says so.
+    // In CI this is root, who becomes the server's user, and logs in as that.
     let whoever = Account::current();
-    setup.cluster.set_ident(&format!("administration {} postgres", whoever.name()));
     setup.cluster.start();
     let owners = || {
         let listing = std::fs::read_dir(setup.cluster.data_directory()).unwrap();
@@ -83,6 +83,26 @@ fn whoever_applies_it_the_files_stay_the_servers() {
     assert_eq!(owners(), [expected; 5]);
     run_as(whoever, &setup, &["revert", "--yes"]).well();
     assert_eq!(owners(), [expected; 4]);
+}
+
+#[test]
+fn what_root_has_published_for_the_servers_group_is_read_as_the_server_reads_it() {
+    let root = Account::current();
+    if root.uid() != 0 {
+        return;
+    }
+    let setup = bare();
+    configure(&setup, "", "");
+    chown(setup.files.path(), Some(0), Some(0)).unwrap();
+    let files = setup.files.path().display().to_string();
+    let (endpoint, group) = (setup.agent.endpoint(), setup.cluster.gid().to_string());
+    let place = ["--directory", &files, "--group", &group];
+    let fetch = ["fetch", "--timeout", "20s", "--endpoint", &endpoint];
+    let program = Program::spawn_as(root, PGSVID, [fetch.as_slice(), &place].concat(), &[]);
+    assert!(program.wait_exit(LIMIT).success(), "{}", program.standard_error());
+    setup.cluster.start();
+    let done = run_as(root, &setup, &["apply", "--yes"]).well();
+    assert!(done.contains("serves the published certificate"), "{done}");
 }
 
 #[test]

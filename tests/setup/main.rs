@@ -3,6 +3,9 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 mod applying;
+mod attacks;
+mod endless;
+mod fake;
 mod objections;
 mod printing;
 mod refusals;
@@ -62,6 +65,13 @@ fn run(setup: &Setup, what: &[&str]) -> Ended {
 }
 
 fn run_as(account: &Account, setup: &Setup, what: &[&str]) -> Ended {
+    let program = Program::spawn_as(account, PGSVID, arguments(setup, what), &[]);
+    let status = program.wait_exit(LIMIT).code().unwrap();
+    Ended { status, output: program.standard_output(), error: program.standard_error() }
+}
+
+/// The arguments of `pgsvid setup …` for that server.
+fn arguments(setup: &Setup, what: &[&str]) -> Vec<String> {
     let path = |path: &Path| path.display().to_string();
     let arguments = [
         path(&setup.other.join("pgsvid.toml")),
@@ -76,10 +86,7 @@ fn run_as(account: &Account, setup: &Setup, what: &[&str]) -> Ended {
         .zip(&arguments)
         .filter(|(flag, _)| !what.contains(flag))
         .flat_map(|(flag, value)| [flag, value.as_str()]);
-    let all = ["setup"].into_iter().chain(what.iter().copied()).chain(flags);
-    let program = Program::spawn_as(account, PGSVID, all, &[]);
-    let status = program.wait_exit(LIMIT).code().unwrap();
-    Ended { status, output: program.standard_output(), error: program.standard_error() }
+    ["setup"].into_iter().chain(what.iter().copied()).chain(flags).map(str::to_owned).collect()
 }
 
 /// Publishes the agent's set, as an init container does.

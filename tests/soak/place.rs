@@ -130,7 +130,7 @@ impl Place {
 
     fn served(&self) -> Served {
         let hosts = ["127.0.0.1".to_owned()];
-        let facts = self.runtime.block_on(verify::probe(&hosts, self.setup.cluster.port()));
+        let facts = self.runtime.block_on(verify::probe(&hosts, self.setup.cluster.port(), None));
         match facts.answer {
             Answer::Served(served) => *served,
             other => panic!("PostgreSQL does not shake hands: {other:?}"),

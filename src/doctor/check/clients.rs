@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use crate::companions::service_reader::{self, Entry, Unreadable};
 use crate::config::{Config, Environment};
 use crate::doctor::finding::{Finding, Group, Section};
+use crate::files;
 use crate::material::Material;
 
 /// Largest service file that is read, in bytes.
@@ -83,7 +84,7 @@ fn here(config: &Config, theirs: &Path) -> PathBuf {
 }
 
 fn service_file(config: &Config, path: &Path, name: &str) -> Vec<Finding> {
-    let file = match read(path) {
+    let file = match files::read(path, LARGEST) {
         Ok(file) => file,
         Err(error) => {
             return vec![
@@ -129,14 +130,6 @@ fn service_file(config: &Config, path: &Path, name: &str) -> Vec<Finding> {
         findings.push(Finding::ok("complete, strict, and within libpq's limits"));
     }
     findings
-}
-
-fn read(path: &Path) -> std::io::Result<Vec<u8>> {
-    let metadata = std::fs::metadata(path)?;
-    if !metadata.is_file() || metadata.len() > LARGEST {
-        return Err(std::io::Error::other("it is no file of a reasonable size"));
-    }
-    std::fs::read(path)
 }
 
 fn value<'a>(entries: &'a [Entry], keyword: &str) -> Option<&'a str> {

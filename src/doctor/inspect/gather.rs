@@ -4,8 +4,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::{File, Problem, Request};
+use crate::files;
 use crate::material::reading;
-use crate::survey;
 
 /// Most files of one directory that are looked at.
 const MOST_FILES: usize = 256;
@@ -29,7 +29,7 @@ pub(super) fn files(request: &Request) -> Vec<File> {
 }
 
 fn file(path: PathBuf, named: bool) -> File {
-    let items = match survey::contents(&path) {
+    let items = match files::contents(&path) {
         Ok(bytes) => {
             reading::read(&bytes).into_iter().map(|item| item.map_err(Problem::Content)).collect()
         }

@@ -6,9 +6,9 @@ use std::time::SystemTime;
 use super::host_name;
 use crate::doctor::finding::{Finding, Group, Section};
 use crate::doctor::words::{self, remaining, shown};
+use crate::files;
 use crate::material::reading::{self, Item};
 use crate::material::{Certificate, Rejection, Usage, validity, verify_path};
-use crate::survey;
 use crate::timing;
 use crate::verify::{Answer, Facts, Served};
 
@@ -42,7 +42,7 @@ pub(super) fn read(path: &Path, published: bool) -> Result<Bundle, UnusableBundl
 }
 
 fn authorities(path: &Path) -> Result<Vec<Certificate>, String> {
-    let bytes = survey::contents(path).map_err(|error| error.to_string())?;
+    let bytes = files::contents(path).map_err(|error| error.to_string())?;
     let mut found = Vec::new();
     for item in reading::read(&bytes) {
         match item.map_err(|error| error.to_string())? {

@@ -1,0 +1,217 @@
+//! Who may set a server up: its own user. Root becomes that user, for good, before anything is sent or touched.
+//!
+//! The process that listens on the socket says where the server's files are. So nothing is done with more rights than it
+//! has: a server that somebody has planted leads us to nothing that its maker could not change without us.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::io;
+use std::path::Path;
+
+use rustix::process::{Gid, Uid, geteuid};
+use rustix::thread::{
+    CapabilitySet, CapabilitySets, set_capabilities, set_thread_groups, set_thread_res_gid,
+    set_thread_res_uid,
+};
+use tokio::net::UnixStream;
+use tokio::time::timeout;
+
+use super::Error;
+use crate::postgres::{self, LIMIT};
+use crate::{files, sandbox};
+
+/// Largest user or group database that is read, in bytes.
+const LARGEST: u64 = 16 * 1024 * 1024;
+/// The threads of this process (`proc_pid_task(5)`).
+const TASKS: &str = "/proc/self/task";
+
+/// The user that this process has become.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Owner {
+    uid: u32,
+    gid: u32,
+    /// The name in /etc/passwd, if it has one.
+    name: Option<String>,
+    groups: BTreeSet<u32>,
+}
+
+impl fmt::Display for Owner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.name {
+            Some(name) => write!(f, "{name} (uid {})", self.uid),
+            None => write!(
+                f,
+                "uid {}, which has no name in /etc/passwd and so none of the groups of /etc/group",
+                self.uid
+            ),
+        }
+    }
+}
+
+/// Sees to it that this process has no more rights than who listens on the server's socket: root becomes that user,
+/// which is returned; another user has to be that user already.
+pub(super) async fn become_owner(server: &postgres::Settings) -> Result<Option<Owner>, Error> {
+    let socket = server.socket();
+    let (uid, gid) = listener(&socket).await.map_err(|cause| Error::Socket {
+        socket: socket.clone(),
+        remedy: cause.remedy(server),
+        cause,
+    })?;
+    let ours = geteuid();
+    if !ours.is_root() {
+        // Root may pass connections on. Its rights are not ours, and not used.
+        return if uid == ours.as_raw() || uid == 0 {
+            Ok(None)
+        } else {
+            Err(Error::ForeignListener { socket, listener: uid, ours: ours.as_raw() })
+        };
+    }
+    if uid == 0 {
+        return Err(Error::RootListens { socket });
+    }
+    let text = |path: &str| files::text(Path::new(path), LARGEST).unwrap_or_default();
+    let owner = Owner::find(uid, gid, &text("/etc/passwd"), &text("/etc/group"));
+    match owner.take_over() {
+        Ok(()) => Ok(Some(owner)),
+        Err(cause) => Err(Error::NotBecome { user: owner.to_string(), cause }),
+    }
+}
+
+/// User and group of the process that listens (`SO_PEERCRED`, `unix(7)`). Nothing is sent.
+async fn listener(socket: &Path) -> Result<(u32, u32), postgres::Error> {
+    let connected = timeout(LIMIT, UnixStream::connect(socket))
+        .await
+        .map_err(|_| postgres::Error::Silent(LIMIT))?;
+    let credentials = connected.and_then(|stream| stream.peer_cred());
+    let credentials = credentials.map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => postgres::Error::NotRunning,
+        io::ErrorKind::PermissionDenied => postgres::Error::Forbidden,
+        kind => postgres::Error::Lost(kind.to_string()),
+    })?;
+    Ok((credentials.uid(), credentials.gid()))
+}
+
+impl Owner {
+    /// The user of that number with its groups in /etc/group, as `initgroups(3)` gives them to a server: it may be one of
+    /// them that lets it read the published key.
+    fn find(uid: u32, gid: u32, passwd: &str, group: &str) -> Self {
+        let number = |field: Option<&str>| field.and_then(|field| field.parse::<u32>().ok());
+        let user = passwd.lines().find_map(|line| {
+            let fields: Vec<&str> = line.split(':').collect();
+            let is_it = number(fields.get(2).copied()) == Some(uid);
+            is_it.then(|| (fields[0].to_owned(), number(fields.get(3).copied())))
+        });
+        let Some((name, first)) = user else {
+            return Self { uid, gid, name: None, groups: BTreeSet::new() };
+        };
+        let others = group.lines().filter_map(|line| {
+            let fields: Vec<&str> = line.split(':').collect();
+            let members = fields.get(3)?;
+            members.split(',').any(|member| member == name).then(|| number(Some(fields[2])))?
+        });
+        let groups = others.chain(first).collect();
+        Self { uid, gid, name: Some(name), groups }
+    }
+
+    /// Makes this process, which is root's and has one thread, that user's, for good.
+    fn take_over(&self) -> io::Result<()> {
+        // To the kernel this number says "leave it as it is".
+        if self.uid == 0 || [self.uid, self.gid].contains(&u32::MAX) {
+            return Err(io::Error::other("these are not the numbers of a user"));
+        }
+        // These calls are the kernel's, and change the thread that makes them.
+        let threads = std::fs::read_dir(TASKS)?.count();
+        if threads != 1 {
+            return Err(io::Error::other(format!("{threads} threads run already")));
+        }
+        let groups: Vec<Gid> = self.groups.iter().copied().map(Gid::from_raw).collect();
+        set_thread_groups(&groups)?;
+        let gid = Gid::from_raw(self.gid);
+        set_thread_res_gid(gid, gid, gid)?;
+        let uid = Uid::from_raw(self.uid);
+        set_thread_res_uid(uid, uid, uid)?;
+        // The kernel does so by itself, unless a securebit is set.
+        let none = CapabilitySet::empty();
+        set_capabilities(
+            None,
+            CapabilitySets { effective: none, permitted: none, inheritable: none },
+        )?;
+        // The listener's user must not become the master of this process, of its terminal above all. After the change,
+        // which resets it.
+        sandbox::keep_out_of_dumps().map_err(io::Error::other)?;
+        for thread in std::fs::read_dir(TASKS)? {
+            let status = std::fs::read_to_string(thread?.path().join("status"))?;
+            if let Some(line) = self.contradicts(&status) {
+                return Err(io::Error::other(format!("a thread still has {line:?}")));
+            }
+        }
+        Ok(())
+    }
+
+    /// The line of a thread's status that tells of other rights than this user's; the name of one that is missing.
+    fn contradicts(&self, status: &str) -> Option<String> {
+        let Self { uid, gid, groups, .. } = self;
+        let four = |number: &u32| vec![number.to_string(); 4];
+        let none = || vec!["0000000000000000".to_owned()];
+        let wanted = [
+            ("Uid:", four(uid)),
+            ("Gid:", four(gid)),
+            ("Groups:", groups.iter().map(u32::to_string).collect()),
+            ("CapInh:", none()),
+            ("CapPrm:", none()),
+            ("CapEff:", none()),
+            ("CapAmb:", none()),
+        ];
+        wanted.into_iter().find_map(|(name, wanted)| {
+            let Some(line) = status.lines().find(|line| line.starts_with(name)) else {
+                return Some(name.to_owned());
+            };
+            // The kernel sorts groups by its own numbers.
+            let sorted = |mut fields: Vec<String>| {
+                fields.sort_unstable();
+                fields
+            };
+            let found = line.split_whitespace().skip(1).map(str::to_owned).collect();
+            (sorted(found) != sorted(wanted)).then(|| line.to_owned())
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PASSWD: &str = "root:x:0:0:root:/root:/bin/bash\nnonsense\n\
+                          postgres:x:101:104:PostgreSQL,,,:/var/lib/postgresql:/bin/bash\n";
+    const GROUP: &str = "root:x:0:\nssl-cert:x:103:www,postgres\npostgres:x:104:\nother:x:105:postgres2\nnonsense\n";
+
+    #[test]
+    fn a_user_has_the_groups_of_its_name() {
+        let owner = Owner::find(101, 104, PASSWD, GROUP);
+        assert_eq!(owner.to_string(), "postgres (uid 101)");
+        assert_eq!(owner.groups, BTreeSet::from([103, 104]));
+        let owner = Owner::find(999, 998, PASSWD, GROUP);
+        assert_eq!((owner.name, owner.gid, owner.groups), (None, 998, BTreeSet::new()));
+    }
+
+    #[test]
+    fn whatever_is_left_of_roots_rights_is_found() {
+        let owner = Owner::find(101, 104, PASSWD, GROUP);
+        let none = "0000000000000000";
+        let status = format!(
+            "Name:\tpgsvid\nUid:\t101\t101\t101\t101\nGid:\t104\t104\t104\t104\nGroups:\t103 104 \nCapInh:\t{none}\n\
+             CapPrm:\t{none}\nCapEff:\t{none}\nCapBnd:\t000001ffffffffff\nCapAmb:\t{none}\n"
+        );
+        assert_eq!(owner.contradicts(&status), None);
+        for (was, is) in [
+            ("Uid:\t101\t101\t101\t101", "Uid:\t101\t101\t0\t101"),
+            ("Gid:\t104\t104\t104\t104", "Gid:\t104\t104\t104\t0"),
+            ("103 104", "0 103 104"),
+            ("103 104", "103 104 105"),
+            ("CapPrm:\t0000000000000000", "CapPrm:\t0000000000000002"),
+            ("CapAmb", "Cap"),
+        ] {
+            assert!(owner.contradicts(&status.replace(was, is)).is_some(), "{is}");
+        }
+    }
+}

@@ -1,0 +1,184 @@
+//! The server's files that a set-up touches, and no others: its data directory, `hba_file` and `ident_file`.
+//!
+//! Each directory is opened once, before anything is planned, and all work is done through its descriptor.
+
+use std::ffi::{OsStr, OsString};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::Error;
+use crate::files::{Attributes, Directory};
+use crate::postgres::Administration;
+
+/// Largest file that is edited, in bytes.
+const LARGEST: u64 = 4 * 1024 * 1024;
+/// Largest `postmaster.pid` that is read, in bytes: it has eight lines.
+const LARGEST_PID: u64 = 8192;
+
+/// Where a server's files are.
+pub(super) struct Place {
+    /// The data directory, which has the record.
+    pub(super) data: Directory,
+    /// `hba_file` and `ident_file`, each by the path that the server names.
+    files: [(PathBuf, io::Result<Editable>); 2],
+}
+
+/// A file that may get a block.
+#[derive(Debug)]
+pub(super) struct Editable {
+    directory: Directory,
+    name: OsString,
+}
+
+impl Place {
+    /// Opens the directories of a server, if its data directory is here and belongs to this process's user.
+    pub(super) fn open(server: &Administration) -> Result<Self, Error> {
+        let path = &server.data_directory;
+        let elsewhere = |why: String| Error::Elsewhere { path: path.clone(), why };
+        let data = Directory::open(path).map_err(|error| elsewhere(error.to_string()))?;
+        let ours = rustix::process::geteuid().as_raw();
+        let owner = data.owner().map_err(|error| elsewhere(error.to_string()))?;
+        if owner != ours {
+            return Err(Error::NotTheOwners { path: path.clone(), owner, ours });
+        }
+        started(&data, server).map_err(elsewhere)?;
+        let file = |path: &PathBuf| (path.clone(), Editable::open(path));
+        Ok(Self { data, files: [file(&server.hba_file), file(&server.ident_file)] })
+    }
+
+    /// The file that the server names by this path; `None` if it names none so.
+    pub(super) fn file(&self, path: &Path) -> Option<Result<&Editable, &io::Error>> {
+        let (_, file) = self.files.iter().find(|(known, _)| known == path)?;
+        Some(file.as_ref())
+    }
+}
+
+/// Whether the data directory is the server's: by the start that its lock file tells of (PostgreSQL: `miscinit.c`,
+/// `CreateLockFile`; the third line).
+fn started(data: &Directory, server: &Administration) -> Result<(), String> {
+    let (text, _) = data
+        .read(OsStr::new("postmaster.pid"), LARGEST_PID)
+        .map_err(|error| format!("postmaster.pid: {error}"))?;
+    let text = String::from_utf8_lossy(&text);
+    let started = text.lines().nth(2).and_then(|line| line.parse::<u64>().ok());
+    // The two are read from the clock one after the other.
+    match started {
+        Some(started) if started.abs_diff(server.started) <= 2 => Ok(()),
+        _ => Err("its postmaster.pid is another server's".to_owned()),
+    }
+}
+
+impl Editable {
+    fn open(path: &Path) -> io::Result<Self> {
+        if !path.is_absolute() {
+            return Err(io::Error::other("its path is not absolute"));
+        }
+        let (directory, name) = Directory::of_file(path)?;
+        Ok(Self { directory, name })
+    }
+
+    /// The path of something beside it, for people.
+    pub(super) fn beside(&self, name: &OsStr) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    /// Its text.
+    pub(super) fn read(&self) -> io::Result<String> {
+        self.look().map(|(text, _)| text)
+    }
+
+    fn look(&self) -> io::Result<(String, Attributes)> {
+        let (bytes, attributes) = self.directory.read(&self.name, LARGEST)?;
+        let text = std::str::from_utf8(&bytes)
+            .map_err(|_| io::Error::other("it is not written in UTF-8"))?;
+        Ok((text.to_owned(), attributes))
+    }
+
+    /// Why this process cannot put another file in its place, if so; for people.
+    pub(super) fn fixed(&self) -> Option<String> {
+        let (_, attributes) = self.look().ok()?;
+        if let Err(error) = ours(attributes) {
+            return Some(error.to_string());
+        }
+        let error = self.directory.is_writable().err()?;
+        Some(format!("no file can be made in {}: {error}", self.directory.path().display()))
+    }
+
+    /// Replaces the file by one with the same owner, group and mode, after a copy of it to `copy`, if one is wanted.
+    /// Fails without having changed it if it no longer holds `before`.
+    pub(super) fn edit(&self, before: &str, after: &str, copy: Option<&OsStr>) -> io::Result<()> {
+        let (now, attributes) = self.look()?;
+        if now != before {
+            return Err(io::Error::other("somebody else has changed it meanwhile; try again"));
+        }
+        ours(attributes)?;
+        let Attributes { group, mode, .. } = attributes;
+        if let Some(copy) = copy {
+            self.directory.create(copy, before.as_bytes(), Some(group), mode)?;
+        }
+        self.directory.replace(&self.name, after.as_bytes(), Some(group), mode)
+    }
+
+    /// Where a copy goes: beside it, under a name that nothing includes.
+    pub(super) fn copy_name(&self, stamp: &str) -> OsString {
+        let mut copy = self.name.clone();
+        copy.push(format!(".pgsvid-{stamp}-{:04x}", fastrand::u16(..)));
+        copy
+    }
+
+    /// Removes a copy.
+    pub(super) fn remove_copy(&self, name: &OsStr) {
+        let _ = self.directory.remove(name);
+    }
+}
+
+/// A file that replaces another belongs to this process's user: of somebody else's file that would be a new owner.
+fn ours(attributes: Attributes) -> io::Result<()> {
+    let ours = rustix::process::geteuid().as_raw();
+    if attributes.owner == ours {
+        return Ok(());
+    }
+    let owner = attributes.owner;
+    Err(io::Error::other(format!("it belongs to uid {owner}, and this goes on as uid {ours}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::{File, Permissions};
+    use std::io::Write as _;
+    use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
+
+    use super::*;
+
+    const FILE: &str = "# comment\nlocal all all peer\n";
+
+    #[test]
+    fn a_file_keeps_its_mode_and_comes_back() {
+        let directory = tempfile::tempdir().unwrap();
+        let (file, link) = (directory.path().join("pg_hba.conf"), directory.path().join("link"));
+        let mut made = File::create(&file).unwrap();
+        made.write_all(FILE.as_bytes()).unwrap();
+        made.set_permissions(Permissions::from_mode(0o640)).unwrap();
+        symlink(&file, &link).unwrap();
+        // What a link leads to is edited, as PostgreSQL reads it; the link stays.
+        let editable = Editable::open(&link).unwrap();
+        let copy = editable.copy_name("20261128");
+        editable.edit(FILE, "new\n", Some(&copy)).unwrap();
+        let state = |path: &Path| {
+            (
+                std::fs::read_to_string(path).unwrap(),
+                std::fs::metadata(path).unwrap().mode() & 0o777,
+            )
+        };
+        assert_eq!(state(&file), ("new\n".to_owned(), 0o640));
+        assert_eq!(state(&link), state(&file));
+        assert_eq!(state(&editable.beside(&copy)), (FILE.to_owned(), 0o640));
+        editable.edit("new\n", FILE, None).unwrap();
+        assert_eq!(state(&file), (FILE.to_owned(), 0o640));
+        let error = editable.edit("other", "new", None).unwrap_err();
+        assert!(error.to_string().contains("somebody else"), "{error}");
+        assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 3);
+        editable.remove_copy(&copy);
+        assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 2);
+    }
+}
