@@ -159,6 +159,13 @@ fn open_publisher(confined: &Confined) -> anyhow::Result<Publisher> {
                 "others may write to the directory; taken because it is a mount of its own, as an emptyDir is"
             );
         }
+        Trust::WithinMount { mode } => {
+            warn!(
+                %directory,
+                mode = format!("{mode:04o}"),
+                "others may rename the directory; taken because it lies in a mount of its own, as an emptyDir is"
+            );
+        }
     }
     Ok(publisher)
 }

@@ -1,13 +1,13 @@
-//! The published directory: opened once, locked, and trusted only if nobody else can replace what is in it.
+//! The published directory: opened once, locked, and trusted only if nobody else can replace it or what is in it.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags, StatxAttributes, StatxFlags};
+use rustix::fs::FlockOperation;
 use rustix::io::{Errno, retry_on_intr};
 
 use super::error::Error;
-use super::seam;
+use super::{seam, way};
 
 /// Why a directory is trusted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,6 +25,11 @@ pub enum Trust {
         /// Its permission bits.
         mode: u32,
     },
+    /// It lies in such a mount, where those others may rename it.
+    WithinMount {
+        /// The permission bits of the mount's root.
+        mode: u32,
+    },
 }
 
 /// An open directory.
@@ -37,9 +42,9 @@ pub(super) struct Directory {
 impl Directory {
     /// Opens, locks and judges the directory. The lock is the directory's own: no file is left behind.
     pub(super) fn open(path: &Path) -> Result<Self, Error> {
-        let fd = open(path)?;
-        let trust = judge(path, &fd)?;
-        let directory = Self { path: path.to_owned(), fd, trust };
+        let way = way::follow(path)?;
+        let trust = way.judge(ours())?;
+        let directory = Self { path: path.to_owned(), fd: way.fd, trust };
         match rustix::fs::flock(&directory.fd, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => Ok(directory),
             Err(Errno::WOULDBLOCK) => Err(Error::Locked { directory: path.to_owned() }),
@@ -47,24 +52,54 @@ impl Directory {
         }
     }
 
-    /// Opens the directory for somebody who only looks: the judgement is handed back, not obeyed.
+    /// Opens the directory for somebody who only looks: the judgement is handed back, not obeyed. Root looks at it as
+    /// its owner does.
     pub(super) fn open_to_look(path: &Path) -> Result<(Self, Result<Trust, Error>), Error> {
-        let fd = open(path)?;
-        let trust = judge(path, &fd);
-        Ok((Self { path: path.to_owned(), fd, trust: Trust::Exclusive }, trust))
+        let way = way::follow(path)?;
+        let (owner, ours) = (way.owner(), ours());
+        let trust = match way.judge(if ours == 0 { owner } else { ours }) {
+            Ok(_) if ours == 0 && owner != 0 => {
+                Err(Error::WrongOwner { directory: path.to_owned(), owner, ours })
+            }
+            judged => judged,
+        };
+        Ok((Self { path: path.to_owned(), fd: way.fd, trust: Trust::Exclusive }, trust))
     }
 
     pub(super) fn trust(&self) -> Trust {
         self.trust
     }
 
-    /// Whether the path still leads to the directory that is open.
-    pub(super) fn is_in_place(&self) -> bool {
-        let (Ok(there), Ok(here)) = (rustix::fs::stat(&self.path), rustix::fs::fstat(&self.fd))
-        else {
-            return false;
+    /// Whether the path still leads to the directory that is open. An error says that it does, but that others have
+    /// come to be able to replace it.
+    pub(super) fn is_in_place(&self) -> Result<bool, Error> {
+        self.trust_now().map(|trust| trust.is_some())
+    }
+
+    /// The same before something is written: the judgement counts from now on.
+    pub(super) fn judge_again(&mut self) -> Result<bool, Error> {
+        let trust = self.trust_now()?;
+        self.trust = trust.unwrap_or(self.trust);
+        Ok(trust.is_some())
+    }
+
+    fn trust_now(&self) -> Result<Option<Trust>, Error> {
+        let way = match way::follow(&self.path) {
+            Ok(way) => way,
+            // That the kernel lacks something for the moment says nothing of the path.
+            Err(error @ Error::Open { cause: Errno::MFILE | Errno::NFILE | Errno::NOMEM, .. }) => {
+                return Err(error);
+            }
+            Err(_) => return Ok(None),
         };
-        (there.st_dev, there.st_ino) == (here.st_dev, here.st_ino)
+        let (Ok(there), Ok(here)) = (rustix::fs::fstat(&way.fd), rustix::fs::fstat(&self.fd))
+        else {
+            return Ok(None);
+        };
+        if (there.st_dev, there.st_ino) != (here.st_dev, here.st_ino) {
+            return Ok(None);
+        }
+        way.judge(ours()).map(Some)
     }
 
     pub(super) fn sync(&self) -> Result<(), Error> {
@@ -104,29 +139,6 @@ impl AsFd for Directory {
     }
 }
 
-fn open(path: &Path) -> Result<OwnedFd, Error> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    retry_on_intr(|| rustix::fs::open(path, flags, Mode::empty()))
-        .map_err(|cause| Error::Open { directory: path.to_owned(), cause })
-}
-
-/// The owner of a directory, and whoever may write to it, can replace what is in it.
-fn judge(path: &Path, fd: &OwnedFd) -> Result<Trust, Error> {
-    let open = |cause| Error::Open { directory: path.to_owned(), cause };
-    let stat =
-        rustix::fs::statx(fd, "", AtFlags::EMPTY_PATH, StatxFlags::BASIC_STATS).map_err(open)?;
-    let ours = rustix::process::geteuid().as_raw();
-    if stat.stx_uid != 0 && stat.stx_uid != ours {
-        return Err(Error::WrongOwner { directory: path.to_owned(), owner: stat.stx_uid, ours });
-    }
-    let mode = u32::from(stat.stx_mode) & 0o7777;
-    if mode & 0o022 == 0 {
-        Ok(Trust::Exclusive)
-    } else if mode & 0o1000 != 0 {
-        Ok(Trust::Sticky { mode })
-    } else if stat.stx_attributes.contains(StatxAttributes::MOUNT_ROOT) {
-        Ok(Trust::Mount { mode })
-    } else {
-        Err(Error::WritableByOthers { directory: path.to_owned(), mode })
-    }
+fn ours() -> u32 {
+    rustix::process::geteuid().as_raw()
 }

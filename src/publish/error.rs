@@ -46,6 +46,36 @@ pub enum Error {
         /// Our effective uid.
         ours: u32,
     },
+    /// Somebody can put another directory in the place of the published one.
+    #[error(
+        "cannot publish to {0}: uid {owner} can replace it at any time, because {1} belongs to that user; publish to a \
+         directory whose parents are all root's, such as one below /run, or, as root, run chown -h {ours} {1}",
+        directory.display(), ancestor.display()
+    )]
+    ForeignAncestor {
+        /// The directory.
+        directory: PathBuf,
+        /// A directory or a link on the way to it, without links.
+        ancestor: PathBuf,
+        /// Its owner.
+        owner: u32,
+        /// Our effective uid.
+        ours: u32,
+    },
+    /// The same, because others may write to a directory above.
+    #[error(
+        "cannot publish to {0}: others can replace it at any time, because they may write to {1} (mode {mode:04o}); run \
+         chmod go-w {1}",
+        directory.display(), ancestor.display()
+    )]
+    WritableAncestor {
+        /// The directory.
+        directory: PathBuf,
+        /// A directory above it, without links.
+        ancestor: PathBuf,
+        /// Its permission bits.
+        mode: u32,
+    },
     /// A sandbox binds us to the directory that was there when it was entered.
     #[error(
         "{} was unmounted, removed or replaced since pgsvid started, and its sandbox binds it to what was there then: \

@@ -13,6 +13,7 @@ mod links;
 mod model;
 mod seam;
 mod sweep;
+mod way;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -167,7 +168,7 @@ impl Publisher {
         material: &Material,
         extra_authorities: &[Certificate],
     ) -> Result<Published, Error> {
-        if !self.directory.is_in_place() {
+        if !self.directory.judge_again()? {
             // The volume was unmounted or replaced: what we hold open is no longer what readers see.
             if self.bound {
                 return Err(Error::Replaced { directory: self.settings.directory.clone() });
@@ -251,7 +252,7 @@ impl Publisher {
         let Some(current) = &self.current else {
             return false;
         };
-        self.directory.is_in_place()
+        self.directory.is_in_place().is_ok_and(|in_place| in_place)
             && links::current(&self.directory).ok().flatten().as_deref() == Some(current.name())
             && links::are_complete(&self.directory, &self.names())
             && current.is_untouched(&self.directory)

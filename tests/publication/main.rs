@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 #![allow(clippy::print_stdout, reason = "scripts/test shows what was measured")]
 
+mod ancestors;
+mod attacker;
 mod keeping;
 mod kill_walk;
 mod killed;

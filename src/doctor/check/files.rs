@@ -68,6 +68,15 @@ fn trust(trust: &Result<Trust, publish::Error>, directory: &str) -> Option<Findi
         Ok(Trust::Exclusive) => return None,
         Ok(Trust::Sticky { mode }) => ("its sticky bit is set", mode),
         Ok(Trust::Mount { mode }) => ("it is a mount of its own, as an emptyDir is", mode),
+        Ok(Trust::WithinMount { mode }) => {
+            return Some(
+                Finding::warning(format!(
+                    "others may rename the directory: it lies in a mount with the mode {mode:04o}; taken because such a \
+                     mount is the pod's own, as an emptyDir is"
+                ))
+                .fix("where nobody else needs to write: chmod 0755 the mount's root, as its owner"),
+            );
+        }
         Err(publish::Error::WrongOwner { owner, ours: 0, .. }) => {
             return Some(
                 Finding::warning(format!(
