@@ -3,10 +3,11 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::FlockOperation;
+use rustix::fs::{AtFlags, FlockOperation, Stat};
 use rustix::io::{Errno, retry_on_intr};
 
 use super::error::Error;
+use super::ownership::Owners;
 use super::{seam, way};
 
 /// Why a directory is trusted.
@@ -37,6 +38,7 @@ pub(super) struct Directory {
     path: PathBuf,
     fd: OwnedFd,
     trust: Trust,
+    owners: Owners,
 }
 
 impl Directory {
@@ -44,7 +46,8 @@ impl Directory {
     pub(super) fn open(path: &Path) -> Result<Self, Error> {
         let way = way::follow(path)?;
         let trust = way.judge(ours())?;
-        let directory = Self { path: path.to_owned(), fd: way.fd, trust };
+        let owners = Owners::ours_or_roots();
+        let directory = Self { path: path.to_owned(), fd: way.fd, trust, owners };
         match rustix::fs::flock(&directory.fd, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => Ok(directory),
             Err(Errno::WOULDBLOCK) => Err(Error::Locked { directory: path.to_owned() }),
@@ -63,11 +66,17 @@ impl Directory {
             }
             judged => judged,
         };
-        Ok((Self { path: path.to_owned(), fd: way.fd, trust: Trust::Exclusive }, trust))
+        let owners = Owners::of_directory(owner);
+        Ok((Self { path: path.to_owned(), fd: way.fd, trust: Trust::Exclusive, owners }, trust))
     }
 
     pub(super) fn trust(&self) -> Trust {
         self.trust
+    }
+
+    /// The users whose files and links count here.
+    pub(super) fn owners(&self) -> Owners {
+        self.owners
     }
 
     /// Whether the path still leads to the directory that is open. An error says that it does, but that others have
@@ -116,20 +125,29 @@ impl Directory {
         Error::Step { action, path: self.path_of(name), cause }
     }
 
-    /// The names of all entries that begin with `prefix`.
+    /// The names of all entries that begin with `prefix`, and are not another user's where others may write: there may
+    /// be any number of those.
     pub(super) fn entries(&self, prefix: &str) -> Result<Vec<String>, Error> {
-        let listing = rustix::fs::Dir::read_from(&self.fd)
-            .and_then(|listing| {
-                listing
-                    .map(|entry| entry.map(|entry| entry.file_name().to_owned()))
-                    .collect::<Result<Vec<_>, _>>()
-            })
-            .map_err(|cause| self.step("list", "", cause))?;
-        Ok(listing
-            .into_iter()
-            .filter_map(|name| name.into_string().ok())
-            .filter(|name| name.starts_with(prefix) && name != "." && name != "..")
-            .collect())
+        let failed = |cause| self.step("list", "", cause);
+        let mut names = Vec::new();
+        for entry in rustix::fs::Dir::read_from(&self.fd).map_err(failed)? {
+            let entry = entry.map_err(failed)?;
+            if let Ok(name) = entry.file_name().to_str()
+                && name.starts_with(prefix)
+                && rustix::fs::statat(&self.fd, name, AtFlags::SYMLINK_NOFOLLOW)
+                    .is_ok_and(|stat| self.may_be_ours(&stat))
+            {
+                names.push(name.to_owned());
+            }
+        }
+        Ok(names)
+    }
+
+    /// Whether something in it may be ours to remove. Where others may write, they may give any directory of theirs a
+    /// name of ours, for us to empty it.
+    pub(super) fn may_be_ours(&self, stat: &Stat) -> bool {
+        let is_shared = matches!(self.trust, Trust::Sticky { .. } | Trust::Mount { .. });
+        !is_shared || self.owners.judge_owner(stat.st_uid).is_ok()
     }
 }
 

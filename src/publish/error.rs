@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use rustix::io::Errno;
 
+use super::ownership::NotOurs;
+
 /// Why nothing was published. Each text names the object, the cause and, where there is one, the remedy.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -76,6 +78,10 @@ pub enum Error {
         /// Its permission bits.
         mode: u32,
     },
+    /// Others could have put something at one of our names, and it is still there. In a directory with the sticky bit
+    /// only its owner, the directory's, and root can remove it.
+    #[error("{found}: others could have put it there; as root, run rm -r {path}", found = .0, path = .0.path.display())]
+    NotOurs(NotOurs),
     /// A sandbox binds us to the directory that was there when it was entered.
     #[error(
         "{} was unmounted, removed or replaced since pgsvid started, and its sandbox binds it to what was there then: \
@@ -121,6 +127,13 @@ impl Error {
             Self::NotWritten { .. } => true,
             _ => false,
         }
+    }
+
+    /// Whether the kernel lacks something for the moment: then nothing could be looked at either.
+    #[must_use]
+    pub fn is_exhaustion(&self) -> bool {
+        let (Self::Open { cause, .. } | Self::Step { cause, .. }) = self else { return false };
+        matches!(*cause, Errno::MFILE | Errno::NFILE | Errno::NOMEM)
     }
 
     /// Tells one trouble from the next: the text, without the names of generations, of which each try has its own.

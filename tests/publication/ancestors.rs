@@ -1,4 +1,4 @@
-//! A09: whoever may rename a directory above the published one can put another in its place while PostgreSQL reads.
+//! A09: a user who may rename a directory above the published one can put another in its place while PostgreSQL reads.
 
 use std::fs;
 use std::os::unix::fs::symlink;

@@ -1,7 +1,7 @@
 //! Another user of the machine, and what he puts into a directory that he may write to.
 
 use std::fs;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{MetadataExt as _, symlink};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -67,4 +67,9 @@ pub(crate) fn link(directory: &Path, name: &str, target: &str) {
 
 pub(crate) fn give_to(account: &Account, path: &Path) {
     std::os::unix::fs::lchown(path, Some(account.uid()), Some(account.gid())).unwrap();
+}
+
+/// The owner of a file or link, followed by none.
+pub(crate) fn owner(path: &Path) -> u32 {
+    fs::symlink_metadata(path).unwrap().uid()
 }

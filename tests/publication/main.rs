@@ -5,11 +5,13 @@
 
 mod ancestors;
 mod attacker;
+mod foreign_links;
 mod keeping;
 mod kill_walk;
 mod killed;
 mod obstacles;
 mod place;
+mod planted;
 mod readers;
 mod restored;
 mod space;

@@ -101,6 +101,10 @@ fn explain(unusable: &Unusable) -> Finding {
         Unusable::Unreadable { .. } => finding.fix(
             "run check as the user that runs pgsvid; if the file is gone, start `pgsvid run`, which restores it",
         ),
+        Unusable::NotOurs(found) => finding.fix(format!(
+            "start `pgsvid run`: it does not use them, and publishes a set of its own; if they stay: rm -r {}, as root",
+            found.path.display()
+        )),
         Unusable::Malformed { .. } | Unusable::Content(pem::Unusable::Malformed(_)) => {
             finding.fix("start `pgsvid run` (or restart it): it publishes a new set")
         }
