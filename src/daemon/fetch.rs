@@ -13,7 +13,7 @@ use super::{Confined, asked_to_end, open_publisher, termination, watch_files};
 use crate::config::Config;
 use crate::material::Material;
 use crate::publish::{self, Published};
-use crate::rotation::ExtraAuthorities;
+use crate::rotation::{self, ExtraAuthorities};
 use crate::source::{Identity, Source, SourceState};
 use crate::timing;
 use crate::watching::Watching;
@@ -86,10 +86,9 @@ async fn attempt(
     let Confined { config, .. } = confined;
     let authorities = ExtraAuthorities::read(config.rotation.extra_authorities, watching)?;
     let expectations = &config.source.expectations;
-    let existing = publisher
-        .existing(expectations, timing::now())?
-        .filter(|material| is_young(material, timing::now()))
-        .map(Arc::new);
+    let existing = publisher.existing(expectations, timing::now());
+    rotation::tell_disowned(&publisher.take_disowned());
+    let existing = existing?.filter(|material| is_young(material, timing::now())).map(Arc::new);
     let material = match existing {
         Some(material)
             if publisher.holds(&material, authorities.certificates()) && publisher.is_intact() =>
@@ -105,6 +104,7 @@ async fn attempt(
         let authorities = authorities.certificates().to_vec();
         move || {
             let outcome = publisher.publish(&material, &authorities);
+            rotation::tell_disowned(&publisher.take_disowned());
             publisher.sweep(timing::now());
             outcome
         }
@@ -155,9 +155,16 @@ async fn another(
     let mut said = false;
     let mut changes = watching.directories([config.publish.directory.clone()]);
     loop {
-        let found = publish::peek(&config.publish, &config.source.expectations, timing::now())?;
-        if let Some(material) = found {
-            return Ok(Fetched { material: Arc::new(material), by: Publication::Another });
+        match publish::peek(&config.publish, &config.source.expectations, timing::now()) {
+            Ok(Some(material)) => {
+                return Ok(Fetched { material: Arc::new(material), by: Publication::Another });
+            }
+            Ok(None) => {}
+            // The one that holds the directory may be about to replace it.
+            Err(error @ publish::Error::NotOurs(_)) => {
+                progress.send_replace(format!("{waiting}; {error}"));
+            }
+            Err(error) => return Err(error.into()),
         }
         if !std::mem::replace(&mut said, true) {
             info!(directory = %config.publish.directory.display(), "{waiting}");

@@ -21,7 +21,7 @@ use tasks::Tasks;
 use crate::config::{self, Config};
 use crate::http::{self, Listener};
 use crate::publish::{Companion, Publisher, Trust};
-use crate::rotation::Rotation;
+use crate::rotation::{self, Rotation};
 use crate::source::Source;
 use crate::watching::Watching;
 
@@ -146,6 +146,7 @@ fn open_publisher(confined: &Confined) -> anyhow::Result<Publisher> {
     if confined.is_bound_to_directory() {
         publisher.bind();
     }
+    rotation::tell_disowned(&publisher.take_disowned());
     let directory = config.publish.directory.display();
     match publisher.trust() {
         Trust::Exclusive => {}
@@ -157,6 +158,13 @@ fn open_publisher(confined: &Confined) -> anyhow::Result<Publisher> {
                 %directory,
                 mode = format!("{mode:04o}"),
                 "others may write to the directory; taken because it is a mount of its own, as an emptyDir is"
+            );
+        }
+        Trust::WithinMount { mode } => {
+            warn!(
+                %directory,
+                mode = format!("{mode:04o}"),
+                "others may rename the directory; taken because it lies in a mount of its own, as an emptyDir is"
             );
         }
     }

@@ -1,13 +1,14 @@
-//! The published directory: opened once, locked, and trusted only if nobody else can replace what is in it.
+//! The published directory: opened once, locked, and trusted only if nobody else can replace it or what is in it.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags, StatxAttributes, StatxFlags};
+use rustix::fs::{AtFlags, FlockOperation, Stat};
 use rustix::io::{Errno, retry_on_intr};
 
 use super::error::Error;
-use super::seam;
+use super::ownership::Owners;
+use super::{seam, way};
 
 /// Why a directory is trusted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,6 +26,11 @@ pub enum Trust {
         /// Its permission bits.
         mode: u32,
     },
+    /// It lies in such a mount, where those others may rename it.
+    WithinMount {
+        /// The permission bits of the mount's root.
+        mode: u32,
+    },
 }
 
 /// An open directory.
@@ -32,14 +38,16 @@ pub(super) struct Directory {
     path: PathBuf,
     fd: OwnedFd,
     trust: Trust,
+    owners: Owners,
 }
 
 impl Directory {
     /// Opens, locks and judges the directory. The lock is the directory's own: no file is left behind.
     pub(super) fn open(path: &Path) -> Result<Self, Error> {
-        let fd = open(path)?;
-        let trust = judge(path, &fd)?;
-        let directory = Self { path: path.to_owned(), fd, trust };
+        let way = way::follow(path)?;
+        let trust = way.judge(ours())?;
+        let owners = Owners::ours_or_roots();
+        let directory = Self { path: path.to_owned(), fd: way.fd, trust, owners };
         match rustix::fs::flock(&directory.fd, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => Ok(directory),
             Err(Errno::WOULDBLOCK) => Err(Error::Locked { directory: path.to_owned() }),
@@ -47,24 +55,60 @@ impl Directory {
         }
     }
 
-    /// Opens the directory for somebody who only looks: the judgement is handed back, not obeyed.
+    /// Opens the directory for somebody who only looks: the judgement is handed back, not obeyed. Root looks at it as
+    /// its owner does.
     pub(super) fn open_to_look(path: &Path) -> Result<(Self, Result<Trust, Error>), Error> {
-        let fd = open(path)?;
-        let trust = judge(path, &fd);
-        Ok((Self { path: path.to_owned(), fd, trust: Trust::Exclusive }, trust))
+        let way = way::follow(path)?;
+        let (owner, ours) = (way.owner(), ours());
+        let trust = match way.judge(if ours == 0 { owner } else { ours }) {
+            Ok(_) if ours == 0 && owner != 0 => {
+                Err(Error::WrongOwner { directory: path.to_owned(), owner, ours })
+            }
+            judged => judged,
+        };
+        let owners = Owners::of_directory(owner);
+        Ok((Self { path: path.to_owned(), fd: way.fd, trust: Trust::Exclusive, owners }, trust))
     }
 
     pub(super) fn trust(&self) -> Trust {
         self.trust
     }
 
-    /// Whether the path still leads to the directory that is open.
-    pub(super) fn is_in_place(&self) -> bool {
-        let (Ok(there), Ok(here)) = (rustix::fs::stat(&self.path), rustix::fs::fstat(&self.fd))
-        else {
-            return false;
+    /// The users whose files and links count here.
+    pub(super) fn owners(&self) -> Owners {
+        self.owners
+    }
+
+    /// Whether the path still leads to the directory that is open. An error says that it does, but that others have
+    /// come to be able to replace it.
+    pub(super) fn is_in_place(&self) -> Result<bool, Error> {
+        self.trust_now().map(|trust| trust.is_some())
+    }
+
+    /// The same before something is written: the judgement counts from now on.
+    pub(super) fn judge_again(&mut self) -> Result<bool, Error> {
+        let trust = self.trust_now()?;
+        self.trust = trust.unwrap_or(self.trust);
+        Ok(trust.is_some())
+    }
+
+    fn trust_now(&self) -> Result<Option<Trust>, Error> {
+        let way = match way::follow(&self.path) {
+            Ok(way) => way,
+            // That the kernel lacks something for the moment says nothing of the path.
+            Err(error @ Error::Open { cause: Errno::MFILE | Errno::NFILE | Errno::NOMEM, .. }) => {
+                return Err(error);
+            }
+            Err(_) => return Ok(None),
         };
-        (there.st_dev, there.st_ino) == (here.st_dev, here.st_ino)
+        let (Ok(there), Ok(here)) = (rustix::fs::fstat(&way.fd), rustix::fs::fstat(&self.fd))
+        else {
+            return Ok(None);
+        };
+        if (there.st_dev, there.st_ino) != (here.st_dev, here.st_ino) {
+            return Ok(None);
+        }
+        way.judge(ours()).map(Some)
     }
 
     pub(super) fn sync(&self) -> Result<(), Error> {
@@ -81,20 +125,29 @@ impl Directory {
         Error::Step { action, path: self.path_of(name), cause }
     }
 
-    /// The names of all entries that begin with `prefix`.
+    /// The names of all entries that begin with `prefix`, and are not another user's where others may write: there may
+    /// be any number of those.
     pub(super) fn entries(&self, prefix: &str) -> Result<Vec<String>, Error> {
-        let listing = rustix::fs::Dir::read_from(&self.fd)
-            .and_then(|listing| {
-                listing
-                    .map(|entry| entry.map(|entry| entry.file_name().to_owned()))
-                    .collect::<Result<Vec<_>, _>>()
-            })
-            .map_err(|cause| self.step("list", "", cause))?;
-        Ok(listing
-            .into_iter()
-            .filter_map(|name| name.into_string().ok())
-            .filter(|name| name.starts_with(prefix) && name != "." && name != "..")
-            .collect())
+        let failed = |cause| self.step("list", "", cause);
+        let mut names = Vec::new();
+        for entry in rustix::fs::Dir::read_from(&self.fd).map_err(failed)? {
+            let entry = entry.map_err(failed)?;
+            if let Ok(name) = entry.file_name().to_str()
+                && name.starts_with(prefix)
+                && rustix::fs::statat(&self.fd, name, AtFlags::SYMLINK_NOFOLLOW)
+                    .is_ok_and(|stat| self.may_be_ours(&stat))
+            {
+                names.push(name.to_owned());
+            }
+        }
+        Ok(names)
+    }
+
+    /// Whether something in it may be ours to remove. Where others may write, they may give any directory of theirs a
+    /// name of ours, for us to empty it.
+    pub(super) fn may_be_ours(&self, stat: &Stat) -> bool {
+        let is_shared = matches!(self.trust, Trust::Sticky { .. } | Trust::Mount { .. });
+        !is_shared || self.owners.judge_owner(stat.st_uid).is_ok()
     }
 }
 
@@ -104,29 +157,6 @@ impl AsFd for Directory {
     }
 }
 
-fn open(path: &Path) -> Result<OwnedFd, Error> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    retry_on_intr(|| rustix::fs::open(path, flags, Mode::empty()))
-        .map_err(|cause| Error::Open { directory: path.to_owned(), cause })
-}
-
-/// The owner of a directory, and whoever may write to it, can replace what is in it.
-fn judge(path: &Path, fd: &OwnedFd) -> Result<Trust, Error> {
-    let open = |cause| Error::Open { directory: path.to_owned(), cause };
-    let stat =
-        rustix::fs::statx(fd, "", AtFlags::EMPTY_PATH, StatxFlags::BASIC_STATS).map_err(open)?;
-    let ours = rustix::process::geteuid().as_raw();
-    if stat.stx_uid != 0 && stat.stx_uid != ours {
-        return Err(Error::WrongOwner { directory: path.to_owned(), owner: stat.stx_uid, ours });
-    }
-    let mode = u32::from(stat.stx_mode) & 0o7777;
-    if mode & 0o022 == 0 {
-        Ok(Trust::Exclusive)
-    } else if mode & 0o1000 != 0 {
-        Ok(Trust::Sticky { mode })
-    } else if stat.stx_attributes.contains(StatxAttributes::MOUNT_ROOT) {
-        Ok(Trust::Mount { mode })
-    } else {
-        Err(Error::WritableByOthers { directory: path.to_owned(), mode })
-    }
+fn ours() -> u32 {
+    rustix::process::geteuid().as_raw()
 }

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use rustix::io::Errno;
 
+use super::ownership::NotOurs;
+
 /// Why nothing was published. Each text names the object, the cause and, where there is one, the remedy.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -46,6 +48,40 @@ pub enum Error {
         /// Our effective uid.
         ours: u32,
     },
+    /// Somebody can put another directory in the place of the published one.
+    #[error(
+        "cannot publish to {0}: uid {owner} can replace it at any time, because {1} belongs to that user; publish to a \
+         directory whose parents are all root's, such as one below /run, or, as root, run chown -h {ours} {1}",
+        directory.display(), ancestor.display()
+    )]
+    ForeignAncestor {
+        /// The directory.
+        directory: PathBuf,
+        /// A directory or a link on the way to it, without links.
+        ancestor: PathBuf,
+        /// Its owner.
+        owner: u32,
+        /// Our effective uid.
+        ours: u32,
+    },
+    /// The same, because others may write to a directory above.
+    #[error(
+        "cannot publish to {0}: others can replace it at any time, because they may write to {1} (mode {mode:04o}); run \
+         chmod go-w {1}",
+        directory.display(), ancestor.display()
+    )]
+    WritableAncestor {
+        /// The directory.
+        directory: PathBuf,
+        /// A directory above it, without links.
+        ancestor: PathBuf,
+        /// Its permission bits.
+        mode: u32,
+    },
+    /// Others could have put something at one of our names, and it is still there. In a directory with the sticky bit
+    /// only its owner, the directory's, and root can remove it.
+    #[error("{found}: others could have put it there; as root, run rm -r {path}", found = .0, path = .0.path.display())]
+    NotOurs(NotOurs),
     /// A sandbox binds us to the directory that was there when it was entered.
     #[error(
         "{} was unmounted, removed or replaced since pgsvid started, and its sandbox binds it to what was there then: \
@@ -91,6 +127,13 @@ impl Error {
             Self::NotWritten { .. } => true,
             _ => false,
         }
+    }
+
+    /// Whether the kernel lacks something for the moment: then nothing could be looked at either.
+    #[must_use]
+    pub fn is_exhaustion(&self) -> bool {
+        let (Self::Open { cause, .. } | Self::Step { cause, .. }) = self else { return false };
+        matches!(*cause, Errno::MFILE | Errno::NFILE | Errno::NOMEM)
     }
 
     /// Tells one trouble from the next: the text, without the names of generations, of which each try has its own.

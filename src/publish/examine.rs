@@ -6,6 +6,8 @@ use rustix::io::Errno;
 
 use super::directory::{Directory, Trust};
 use super::error::Error;
+use super::kept::{self, Kept, Unreadable};
+use super::ownership::NotOurs;
 use super::{Settings, decode, generation, links};
 use crate::material::{Expectations, Material, pem};
 
@@ -36,6 +38,9 @@ pub enum Unusable {
         /// What the kernel said.
         cause: Errno,
     },
+    /// Others could have written it, or part of it.
+    #[error(transparent)]
+    NotOurs(NotOurs),
     /// A file holds something else than it should.
     #[error("{name} is damaged: {cause}")]
     Malformed {
@@ -63,7 +68,10 @@ pub fn examine(
     let names: Vec<String> = set_names.iter().chain(companions).cloned().collect();
     let mut found = Examination {
         trust,
-        obstacle: links::check(&directory, &names).err(),
+        obstacle: match links::check(&directory, &names) {
+            Ok(others) => others.into_iter().next().map(|(_, found)| Error::NotOurs(found)),
+            Err(obstacle) => Some(obstacle),
+        },
         generation: None,
         written_at: None,
         missing_links: links::incomplete(&directory, &names),
@@ -77,6 +85,23 @@ pub fn examine(
     Ok(found)
 }
 
+/// Reads the published set without locking the directory: for those who wait for somebody else's publication.
+pub fn peek(
+    settings: &Settings,
+    expectations: &Expectations,
+    now: SystemTime,
+) -> Result<Option<Material>, Error> {
+    let found = examine(settings, &[], expectations, now)?;
+    found.trust?;
+    match (found.obstacle, found.set) {
+        (Some(obstacle), _) => Err(obstacle),
+        (None, Some(Err(Unusable::NotOurs(found)))) => Err(Error::NotOurs(found)),
+        // The swap of a first publication comes before its links.
+        (None, _) if !found.missing_links.is_empty() => Ok(None),
+        (None, set) => Ok(set.and_then(Result::ok)),
+    }
+}
+
 fn read(
     directory: &Directory,
     generation: &str,
@@ -86,8 +111,7 @@ fn read(
     now: SystemTime,
 ) -> Result<Material, Unusable> {
     for name in names {
-        let kept = generation::load(directory, generation, std::slice::from_ref(name))
-            .map_err(|cause| Unusable::Unreadable { name: name.clone(), cause })?;
+        let kept = load(directory, generation, std::slice::from_ref(name), name)?;
         let content = kept.content(name);
         let readable = if *name == settings.private_key {
             pem::public_key_of(content).map(drop)
@@ -96,7 +120,18 @@ fn read(
         };
         readable.map_err(|cause| Unusable::Malformed { name: name.clone(), cause })?;
     }
-    let kept = generation::load(directory, generation, names)
-        .map_err(|cause| Unusable::Unreadable { name: generation.to_owned(), cause })?;
+    let kept = load(directory, generation, names, generation)?;
     Ok(decode(settings, &kept, expectations, now)?)
+}
+
+fn load(
+    directory: &Directory,
+    generation: &str,
+    names: &[String],
+    what: &str,
+) -> Result<Kept, Unusable> {
+    kept::load(directory, generation, names, directory.owners()).map_err(|error| match error {
+        Unreadable::NotOurs(found) => Unusable::NotOurs(found),
+        Unreadable::Failed(cause) => Unusable::Unreadable { name: what.to_owned(), cause },
+    })
 }

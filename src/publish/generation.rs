@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{Read as _, Write as _};
-use std::os::fd::{AsFd, OwnedFd};
+use std::io::Write as _;
+use std::os::fd::OwnedFd;
 use std::time::{Duration, SystemTime};
 
 use ring::digest::{Digest, SHA256, digest};
@@ -13,6 +13,8 @@ use zeroize::Zeroizing;
 
 use super::directory::Directory;
 use super::error::Error;
+use super::kept::{Kept, read};
+use super::ownership::{self, Owners};
 use super::seam;
 use crate::timing;
 
@@ -23,9 +25,6 @@ pub(super) const PREFIX: &str = "..v";
 const UNFINISHED: u32 = 0o700;
 /// And once it is complete.
 const COMPLETE: u32 = 0o755;
-
-/// Largest file that is read back from an earlier run, in bytes.
-const LARGEST: u64 = 64 * 1024 * 1024;
 
 /// A file to write. The bytes are zeroed when dropped: one of the files holds the key.
 pub(super) struct Content {
@@ -57,17 +56,6 @@ pub(super) struct Generation {
     entries: BTreeMap<String, Entry>,
     /// An earlier run has put more into it than is wanted now, which somebody may be reading.
     has_more: bool,
-}
-
-/// A generation that an earlier run wrote, with its contents.
-pub(super) struct Kept {
-    contents: BTreeMap<String, (Zeroizing<Vec<u8>>, Stat)>,
-}
-
-impl Kept {
-    pub(super) fn content(&self, name: &str) -> &[u8] {
-        self.contents.get(name).map_or(&[], |(bytes, _)| bytes)
-    }
 }
 
 impl Generation {
@@ -192,6 +180,12 @@ fn fill(
         move |cause| directory.step(action, &entry, cause)
     };
     let within = open_generation(directory, generation).map_err(step("open", ""))?;
+    // Where others may rename, it need not be the directory that was just made.
+    let stat = rustix::fs::fstat(&within).map_err(step("look at", ""))?;
+    Owners::ours()
+        .judge_owner(stat.st_uid)
+        .map_err(ownership::at(directory.path_of(generation)))
+        .map_err(Error::NotOurs)?;
     let mut written = Vec::new();
     for (name, content) in files {
         let file = create(&within, &name, &content, group)
@@ -246,41 +240,6 @@ fn create(
     Ok(file)
 }
 
-/// Reads the files of an earlier run.
-pub(super) fn load(
-    directory: &Directory,
-    generation: &str,
-    names: &[String],
-) -> Result<Kept, Errno> {
-    let within = open_generation(directory, generation)?;
-    let mut contents = BTreeMap::new();
-    for name in names {
-        contents.insert(name.clone(), read(&within, name)?);
-    }
-    Ok(Kept { contents })
-}
-
-/// Whether there is more in a generation than these files.
-pub(super) fn has_more(directory: &Directory, generation: &str, names: &[String]) -> bool {
-    let Ok(within) = open_generation(directory, generation) else { return false };
-    let Ok(mut listing) = rustix::fs::Dir::read_from(&within) else { return false };
-    listing.any(|entry| {
-        let Ok(entry) = entry else { return false };
-        let name = entry.file_name().to_string_lossy();
-        ![".", ".."].contains(&&*name) && !names.iter().any(|known| *known == name)
-    })
-}
-
-/// Reads one file of a generation, as `sweep` needs it to see how long its leaf lives.
-pub(super) fn read_one(
-    directory: &Directory,
-    generation: &str,
-    name: &str,
-) -> Option<Zeroizing<Vec<u8>>> {
-    let within = open_generation(directory, generation).ok()?;
-    Some(read(&within, name).ok()?.0)
-}
-
 /// When a generation was completed: its directory changes only while files are added.
 pub(super) fn written_at(directory: &Directory, generation: &str) -> Option<SystemTime> {
     let stat = rustix::fs::statat(directory, generation, AtFlags::SYMLINK_NOFOLLOW).ok()?;
@@ -304,6 +263,7 @@ pub(super) fn remove_unfinished(directory: &Directory, current: Option<&str>) ->
 /// Removes a generation's directory; what cannot be removed is tried again at the next sweep.
 pub(super) fn remove(directory: &Directory, generation: &str) {
     if let Ok(within) = open_generation(directory, generation)
+        && rustix::fs::fstat(&within).is_ok_and(|stat| directory.may_be_ours(&stat))
         && let Ok(listing) = rustix::fs::Dir::read_from(&within)
     {
         seam::step();
@@ -318,32 +278,15 @@ pub(super) fn remove(directory: &Directory, generation: &str) {
     let _ = rustix::fs::unlinkat(directory, generation, AtFlags::REMOVEDIR);
 }
 
-fn open_generation(directory: &Directory, generation: &str) -> Result<OwnedFd, Errno> {
+pub(super) fn open_generation(directory: &Directory, generation: &str) -> Result<OwnedFd, Errno> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     retry_on_intr(|| rustix::fs::openat(directory, generation, flags, Mode::empty()))
-}
-
-/// Reads a plain file, following no link.
-pub(super) fn read(within: impl AsFd, name: &str) -> Result<(Zeroizing<Vec<u8>>, Stat), Errno> {
-    // O_NONBLOCK: a planted FIFO must not hold us up.
-    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let opened = retry_on_intr(|| rustix::fs::openat(&within, name, flags, Mode::empty()))?;
-    let file = File::from(opened);
-    let stat = rustix::fs::fstat(&file)?;
-    let size = u64::try_from(stat.st_size).unwrap_or(0);
-    if size > LARGEST {
-        return Err(Errno::FBIG);
-    }
-    // One allocation of the exact size: a buffer that grows leaves copies of the key behind.
-    let mut bytes = Zeroizing::new(Vec::with_capacity(usize::try_from(size).unwrap_or(0)));
-    file.take(size).read_to_end(&mut bytes).map_err(|error| errno(&error))?;
-    Ok((bytes, stat))
 }
 
 fn sha256(bytes: &[u8]) -> Digest {
     digest(&SHA256, bytes)
 }
 
-fn errno(error: &std::io::Error) -> Errno {
+pub(super) fn errno(error: &std::io::Error) -> Errno {
     Errno::from_io_error(error).unwrap_or(Errno::IO)
 }

@@ -1,12 +1,14 @@
 //! The links: `..data`, which one rename moves from generation to generation, and the stable names through it.
 
-use rustix::fs::{AtFlags, FileType, RawMode};
-use rustix::io::Errno;
+use rustix::fs::{AtFlags, FileType, Mode, OFlags};
+use rustix::io::{Errno, retry_on_intr};
 use zeroize::Zeroizing;
 
 use super::directory::Directory;
 use super::error::Error;
-use super::generation::{self, PREFIX};
+use super::generation::PREFIX;
+use super::kept;
+use super::ownership::{self, NotOurs};
 use super::seam;
 
 /// The link to the current generation.
@@ -14,10 +16,15 @@ const CURRENT: &str = "..data";
 /// Every link is made under a name that begins so, and then renamed over its place.
 const TEMPORARY: &str = "..tmp-";
 
+/// Largest plain file that is taken over from another helper, in bytes: the certificates of 500 authorities with keys of
+/// 4,096 bits are as large.
+const LARGEST_PLAIN: u64 = 1024 * 1024;
+
 /// The name of the current generation's directory, if there is one.
 pub(super) fn current(directory: &Directory) -> Result<Option<String>, Error> {
     match kind(directory, CURRENT)? {
         Kind::Absent => Ok(None),
+        Kind::NotOurs(found) => Err(Error::NotOurs(found)),
         Kind::Link(target) if target.starts_with(PREFIX) && !target.contains('/') => {
             Ok(Some(target))
         }
@@ -25,18 +32,44 @@ pub(super) fn current(directory: &Directory) -> Result<Option<String>, Error> {
     }
 }
 
-/// Makes sure that nothing stands in the way of the links, before anything is written. Plain files at the
-/// stable names are no obstacle: somebody comes from another helper.
-pub(super) fn check(directory: &Directory, names: &[String]) -> Result<(), Error> {
-    current(directory)?;
+/// What others could have put at our names: with it somebody else says what is read there, at once or later.
+///
+/// Fails if something stands in the way of the links that is not to be removed. Plain files at the stable names are no
+/// obstacle: somebody comes from another helper.
+pub(super) fn check(
+    directory: &Directory,
+    names: &[String],
+) -> Result<Vec<(String, NotOurs)>, Error> {
+    let mut others = Vec::new();
+    match current(directory) {
+        Err(Error::NotOurs(found)) => others.push((CURRENT.to_owned(), found)),
+        other => drop(other?),
+    }
     for name in names {
         match kind(directory, name)? {
-            Kind::Absent | Kind::Plain => {}
+            Kind::Absent => {}
+            Kind::Plain(size) if size <= LARGEST_PLAIN => {}
             Kind::Link(target) if target == stable_target(name) => {}
+            Kind::NotOurs(found) => others.push((name.clone(), found)),
             other => return Err(in_the_way(directory, name, &other)),
         }
     }
-    Ok(())
+    Ok(others)
+}
+
+/// Removes the link to the current generation, of which something was found not to be ours.
+pub(super) fn remove_current(directory: &Directory, found: &NotOurs) -> Result<(), Error> {
+    remove(directory, CURRENT, found)
+}
+
+/// Removes what others could have put at one of our names.
+pub(super) fn remove(directory: &Directory, name: &str, found: &NotOurs) -> Result<(), Error> {
+    seam::step();
+    match rustix::fs::unlinkat(directory, name, AtFlags::empty()) {
+        Ok(()) | Err(Errno::NOENT) => Ok(()),
+        Err(Errno::PERM | Errno::ACCESS) => Err(Error::NotOurs(found.clone())),
+        Err(cause) => Err(directory.step("remove", name, cause)),
+    }
 }
 
 /// Makes `generation` the current one, for every reader at once. It is durable only after a sync.
@@ -51,8 +84,9 @@ pub(super) fn ensure(directory: &Directory, names: &[String]) -> Result<Vec<Stri
     for name in names {
         match kind(directory, name)? {
             Kind::Link(target) if target == stable_target(name) => continue,
-            Kind::Absent => {}
-            Kind::Plain => taken_over.push(name.clone()),
+            // Another link takes its place by one rename, wherever it can be removed.
+            Kind::Absent | Kind::NotOurs(_) => {}
+            Kind::Plain(_) => taken_over.push(name.clone()),
             other => return Err(in_the_way(directory, name, &other)),
         }
         link(directory, name, &stable_target(name))?;
@@ -64,12 +98,11 @@ pub(super) fn ensure(directory: &Directory, names: &[String]) -> Result<Vec<Stri
     Ok(taken_over)
 }
 
-/// The content of a plain file at a stable name, if there is one and it can be read.
+/// The content of a plain file at a stable name, if there is one that may be taken over.
 pub(super) fn plain_file(directory: &Directory, name: &str) -> Option<Zeroizing<Vec<u8>>> {
-    match kind(directory, name) {
-        Ok(Kind::Plain) => generation::read(directory, name).ok().map(|(bytes, _)| bytes),
-        _ => None,
-    }
+    let file = kept::open_file(directory, name).ok()?;
+    directory.owners().judge_file(&file.stat).ok()?;
+    file.read(LARGEST_PLAIN).ok()
 }
 
 /// Whether every stable name is the link that it should be.
@@ -106,26 +139,46 @@ fn link(directory: &Directory, name: &str, target: &str) -> Result<(), Error> {
     rustix::fs::renameat(directory, temporary.as_str(), directory, name).map_err(|cause| {
         let _ = rustix::fs::unlinkat(directory, temporary.as_str(), AtFlags::empty());
         directory.step("rename a link to", name, cause)
-    })
+    })?;
+    // Where others may rename, it may be another one by now that has got the name.
+    match kind(directory, name)? {
+        Kind::Link(found) if found == target => Ok(()),
+        Kind::NotOurs(found) => Err(Error::NotOurs(found)),
+        other => Err(in_the_way(directory, name, &other)),
+    }
 }
 
 enum Kind {
     Absent,
-    Plain,
+    /// A plain file of so many bytes.
+    Plain(u64),
     Link(String),
+    /// A link or a plain file that others could have put there.
+    NotOurs(NotOurs),
     Other(FileType),
 }
 
+/// Judges and reads by one descriptor: the name may be another's at any time.
 fn kind(directory: &Directory, name: &str) -> Result<Kind, Error> {
-    let stat = match rustix::fs::statat(directory, name, AtFlags::SYMLINK_NOFOLLOW) {
-        Ok(stat) => stat,
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let look = |cause| directory.step("look at", name, cause);
+    let found = match retry_on_intr(|| rustix::fs::openat(directory, name, flags, Mode::empty())) {
+        Ok(found) => found,
         Err(Errno::NOENT) => return Ok(Kind::Absent),
-        Err(cause) => return Err(directory.step("look at", name, cause)),
+        Err(cause) => return Err(look(cause)),
     };
-    match FileType::from_raw_mode(RawMode::from(stat.st_mode)) {
-        FileType::RegularFile => Ok(Kind::Plain),
+    let stat = rustix::fs::fstat(&found).map_err(look)?;
+    let not_ours = ownership::at(directory.path_of(name));
+    match FileType::from_raw_mode(stat.st_mode) {
+        FileType::RegularFile => Ok(match directory.owners().judge_file(&stat) {
+            Ok(()) => Kind::Plain(u64::try_from(stat.st_size).unwrap_or(u64::MAX)),
+            Err(reason) => Kind::NotOurs(not_ours(reason)),
+        }),
         FileType::Symlink => {
-            let target = rustix::fs::readlinkat(directory, name, Vec::new())
+            if let Err(reason) = directory.owners().judge_owner(stat.st_uid) {
+                return Ok(Kind::NotOurs(not_ours(reason)));
+            }
+            let target = rustix::fs::readlinkat(&found, "", Vec::new())
                 .map_err(|cause| directory.step("read the link", name, cause))?;
             Ok(Kind::Link(target.to_string_lossy().into_owned()))
         }
@@ -136,8 +189,14 @@ fn kind(directory: &Directory, name: &str) -> Result<Kind, Error> {
 fn in_the_way(directory: &Directory, name: &str, kind: &Kind) -> Error {
     let is = match kind {
         Kind::Absent => "is absent".to_owned(),
-        Kind::Plain => "is a plain file".to_owned(),
+        Kind::Plain(size) if *size > LARGEST_PLAIN => {
+            format!(
+                "is a plain file of {size} bytes, more than the {LARGEST_PLAIN} that are taken over,"
+            )
+        }
+        Kind::Plain(_) => "is a plain file".to_owned(),
         Kind::Link(target) => format!("is a symbolic link to {}", target.escape_debug()),
+        Kind::NotOurs(found) => found.reason.to_string(),
         Kind::Other(FileType::Directory) => "is a directory".to_owned(),
         Kind::Other(_) => "is neither a file nor a link".to_owned(),
     };

@@ -8,11 +8,14 @@ mod directory;
 mod error;
 mod examine;
 mod generation;
+mod kept;
 mod links;
 #[cfg(test)]
 mod model;
+mod ownership;
 mod seam;
 mod sweep;
+mod way;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -24,8 +27,11 @@ use zeroize::Zeroizing;
 use directory::Directory;
 pub use directory::Trust;
 pub use error::Error;
-pub use examine::{Examination, Unusable, examine};
-use generation::{Generation, Kept};
+pub use examine::{Examination, Unusable, examine, peek};
+use generation::Generation;
+use kept::{Kept, Unreadable};
+use ownership::Owners;
+pub use ownership::{NotOurs, Reason};
 
 use crate::material::{Certificate, Expectations, Material, pem};
 
@@ -88,6 +94,15 @@ pub struct Published {
     pub taken_over: Vec<String>,
 }
 
+/// Something that others could have put at one of our names, or into the generation that is current.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Disowned {
+    /// What, and how it is seen.
+    pub found: NotOurs,
+    /// Whether it was removed, or the link to it was. If not, it stays until the next publication: it is root's.
+    pub removed: bool,
+}
+
 /// The one writer of a directory. Its methods block: files are synced.
 pub struct Publisher {
     settings: Settings,
@@ -98,6 +113,8 @@ pub struct Publisher {
     previous: Option<String>,
     /// Whether another directory at the same path is out of reach.
     bound: bool,
+    /// What was found since it was last told.
+    disowned: Vec<Disowned>,
 }
 
 impl Publisher {
@@ -107,8 +124,15 @@ impl Publisher {
     /// something that is not ours stands where the links have to be.
     pub fn open(settings: Settings, companions: Vec<Companion>) -> Result<Self, Error> {
         let directory = Directory::open(&settings.directory)?;
-        let publisher =
-            Self { current: None, previous: None, settings, companions, directory, bound: false };
+        let mut publisher = Self {
+            current: None,
+            previous: None,
+            settings,
+            companions,
+            directory,
+            bound: false,
+            disowned: Vec::new(),
+        };
         publisher.preflight()?;
         publisher.clear_leftovers()?;
         Ok(publisher)
@@ -126,6 +150,12 @@ impl Publisher {
         self.directory.trust()
     }
 
+    /// What was found in the directory since the last call that others could have put there. It has to be told: somebody
+    /// tries to be believed, or the directory has changed hands.
+    pub fn take_disowned(&mut self) -> Vec<Disowned> {
+        std::mem::take(&mut self.disowned)
+    }
+
     /// Path of the published directory, and of the current generation in it.
     #[must_use]
     pub fn watched_paths(&self) -> Vec<PathBuf> {
@@ -137,6 +167,10 @@ impl Publisher {
     }
 
     /// Reads the set of an earlier run, if there is one that passes every check at `now`.
+    ///
+    /// A set counts only if nobody but us could have written any of it. If it may be another's, its link is removed, for
+    /// PostgreSQL not to be started with another's authorities while there is no set of ours. But root's stays until
+    /// then.
     pub fn existing(
         &mut self,
         expectations: &Expectations,
@@ -147,14 +181,24 @@ impl Publisher {
         };
         // Companions are not part of the identity: one that is missing is written anew.
         let names = self.settings.set_names();
-        let Ok(kept) = generation::load(&self.directory, &name, &names) else {
-            return Ok(None);
+        let kept = match kept::load(&self.directory, &name, &names, Owners::ours()) {
+            Ok(kept) => kept,
+            Err(Unreadable::Failed(_)) => return Ok(None),
+            Err(Unreadable::NotOurs(found)) => {
+                let removed = !found.is_roots();
+                if removed {
+                    links::remove_current(&self.directory, &found)?;
+                    generation::remove(&self.directory, &name);
+                }
+                self.disowned.push(Disowned { found, removed });
+                return Ok(None);
+            }
         };
         let Ok(material) = decode(&self.settings, &kept, expectations, now) else {
             return Ok(None);
         };
         // What is no longer configured must not stay: a map of roles lets somebody in.
-        let has_more = generation::has_more(&self.directory, &name, &self.names());
+        let has_more = kept::has_more(&self.directory, &name, &self.names());
         self.current = Some(Generation::adopt(name, &kept, has_more));
         Ok(Some(material))
     }
@@ -167,7 +211,7 @@ impl Publisher {
         material: &Material,
         extra_authorities: &[Certificate],
     ) -> Result<Published, Error> {
-        if !self.directory.is_in_place() {
+        if !self.directory.judge_again()? {
             // The volume was unmounted or replaced: what we hold open is no longer what readers see.
             if self.bound {
                 return Err(Error::Replaced { directory: self.settings.directory.clone() });
@@ -208,7 +252,7 @@ impl Publisher {
             let mut names = self.names();
             names.retain(|name| {
                 let plain = links::plain_file(&self.directory, name);
-                plain.is_some() && plain == generation::read_one(&self.directory, &current, name)
+                plain.is_some() && plain == kept::read_one(&self.directory, &current, name)
             });
             return links::ensure(&self.directory, &names);
         }
@@ -251,7 +295,7 @@ impl Publisher {
         let Some(current) = &self.current else {
             return false;
         };
-        self.directory.is_in_place()
+        self.directory.is_in_place().is_ok_and(|in_place| in_place)
             && links::current(&self.directory).ok().flatten().as_deref() == Some(current.name())
             && links::are_complete(&self.directory, &self.names())
             && current.is_untouched(&self.directory)
@@ -277,8 +321,12 @@ impl Publisher {
         generation::remove_unfinished(&self.directory, current.as_deref())
     }
 
-    fn preflight(&self) -> Result<(), Error> {
-        links::check(&self.directory, &self.names())
+    fn preflight(&mut self) -> Result<(), Error> {
+        for (name, found) in links::check(&self.directory, &self.names())? {
+            links::remove(&self.directory, &name, &found)?;
+            self.disowned.push(Disowned { found, removed: true });
+        }
+        Ok(())
     }
 
     fn write(
@@ -323,22 +371,6 @@ impl Publisher {
             files.insert(companion.name.clone(), public((companion.render)(path)));
         }
         files
-    }
-}
-
-/// Reads the published set without locking the directory: for those who wait for somebody else's publication.
-pub fn peek(
-    settings: &Settings,
-    expectations: &Expectations,
-    now: SystemTime,
-) -> Result<Option<Material>, Error> {
-    let found = examine(settings, &[], expectations, now)?;
-    found.trust?;
-    match found.obstacle {
-        Some(obstacle) => Err(obstacle),
-        // The swap of a first publication comes before its links.
-        None if !found.missing_links.is_empty() => Ok(None),
-        None => Ok(found.set.and_then(Result::ok)),
     }
 }
 

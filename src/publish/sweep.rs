@@ -9,6 +9,7 @@ use std::time::{Duration, SystemTime};
 use super::Settings;
 use super::directory::Directory;
 use super::generation::{self, PREFIX};
+use super::kept;
 use crate::material::pem;
 
 /// How long a replaced generation stays at least, for readers that opened it before the swap.
@@ -58,7 +59,7 @@ fn is_of_use(
     settings: &Settings,
     now: SystemTime,
 ) -> bool {
-    let Some(certificate) = generation::read_one(directory, name, &settings.certificate) else {
+    let Some(certificate) = kept::glance(directory, name, &settings.certificate) else {
         return false;
     };
     if settings.keep_until_expiry {

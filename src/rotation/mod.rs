@@ -21,6 +21,7 @@ use tracing::{debug, info, warn};
 
 pub use authorities::{ExtraAuthorities, UnreadableAuthorities};
 use consumer::{Consumer, Login};
+pub use report::disowned as tell_disowned;
 use waiting::{asked_after, changed_after, touched_after};
 
 use crate::diagnose::PublishedPaths;
@@ -100,6 +101,9 @@ pub struct Rotation {
     wanted: Option<Arc<Material>>,
     generation: u64,
     publish_again: Option<(Instant, Backoff)>,
+    /// Readers find something else than the published set, and it could not be published again: a reload would hand that
+    /// to PostgreSQL.
+    displaced: bool,
     /// When the next identity may be taken from the source.
     not_before: Instant,
     said: Option<String>,
@@ -136,6 +140,7 @@ impl Rotation {
             wanted: None,
             generation: 0,
             publish_again: None,
+            displaced: false,
             not_before: Instant::now(),
             said: None,
             begun: None,
@@ -172,7 +177,7 @@ impl Rotation {
                         self.rotate(&stop).await?;
                     }
                 }
-                () = Consumer::mended(self.consumer.as_mut()) => self.hand_over(None, None, &stop).await,
+                () = Consumer::mended(self.consumer.as_mut()), if !self.displaced => self.hand_over(None, None, &stop).await,
                 () = waiting::until(next) => self.on_timer(&stop).await?,
             }
         }
@@ -182,7 +187,11 @@ impl Rotation {
     async fn adopt(&mut self, stop: &CancellationToken) -> Result<(), Error> {
         let expectations = self.expectations.clone();
         let existing = self
-            .with_publisher(move |publisher| publisher.existing(&expectations, timing::now()))
+            .with_publisher(move |publisher| {
+                let existing = publisher.existing(&expectations, timing::now());
+                report::disowned(&publisher.take_disowned());
+                existing
+            })
             .await?;
         match existing {
             Ok(Some(material)) => {
@@ -247,7 +256,11 @@ impl Rotation {
         let login = consumer.map(Consumer::begin_login);
         let publication = {
             let material = Arc::clone(&material);
-            self.with_publisher(move |publisher| publisher.publish(&material, &authorities))
+            self.with_publisher(move |publisher| {
+                let outcome = publisher.publish(&material, &authorities);
+                report::disowned(&publisher.take_disowned());
+                outcome
+            })
         };
         let (outcome, login) = Login::beside(login, publication).await;
         match outcome? {
@@ -263,12 +276,24 @@ impl Rotation {
                 self.said = None;
                 self.generation += 1;
                 self.published();
+                if !self.with_publisher(|publisher| publisher.is_intact()).await? {
+                    // Somebody was at it before the events were settled, and a reload would hand that to PostgreSQL.
+                    warn!(
+                        "the published files were changed by somebody else at once; publishing them again"
+                    );
+                    self.again.notify_one();
+                    return Ok(());
+                }
                 self.hand_over(login, Some(took), stop).await;
                 // The generation before stays in any case: it is the last good set until this one is verified.
                 self.with_publisher(|publisher| publisher.sweep(timing::now())).await?;
             }
             Err(error) if error.needs_restart() => return Err(Error::Directory(error)),
-            Err(error) => self.publication_failed(&error, &material),
+            Err(error) => {
+                let intact = self.with_publisher(|publisher| publisher.is_intact()).await?;
+                self.displaced = !intact && !error.is_exhaustion();
+                self.publication_failed(&error, &material);
+            }
         }
         Ok(())
     }
@@ -280,10 +305,12 @@ impl Rotation {
         }
         // Our own changes are no news.
         self.files.settle();
+        self.displaced = false;
         let published = Published::of(material, self.authorities.certificates(), self.generation);
         self.status.send_modify(|status| {
             status.published = Some(published);
             status.problem = None;
+            status.displaced = None;
             status.advice.clear();
         });
     }
@@ -301,8 +328,10 @@ impl Rotation {
         self.said = Some(key);
         let retry = record::due(self.publish_again.as_ref().map(|(at, _)| *at));
         let generation = self.generation + 1;
+        let displaced = self.displaced.then(|| text.clone());
         self.status.send_modify(|status| {
             record::unpublished(status, material, generation, &text, retry);
+            status.displaced = displaced;
         });
     }
 
@@ -323,6 +352,7 @@ impl Rotation {
     fn next_timer(&self) -> Option<Instant> {
         let publish = self.publish_again.as_ref().map(|(at, _)| *at);
         let look = match &self.consumer {
+            _ if self.displaced => None,
             Some(consumer) => consumer.next(),
             None => Some(Instant::now() + LOOK_AGAIN),
         };

@@ -9,6 +9,7 @@ use super::consumer::Attempt;
 use crate::diagnose::{self, Finding};
 use crate::material::Material;
 use crate::postgres::{self, Retry, TlsSettings};
+use crate::publish::Disowned;
 use crate::timing;
 use crate::verify::{Answer, Target, Verdict};
 
@@ -56,6 +57,24 @@ pub(super) fn rotated(
         let cause = error.cause(session);
         let fix = error.remedy(session);
         warn!(generation, cause, fix, "PostgreSQL cannot be asked to reload at the next renewal");
+    }
+}
+
+/// What others could have put into the published directory.
+pub fn disowned(found: &[Disowned]) {
+    for Disowned { found, removed } in found {
+        let path = found.path.display();
+        if *removed {
+            warn!(
+                %path,
+                cause = %found.reason,
+                fix = "unless pgsvid ran as another user before: let nobody else write to the directory, or mount it \
+                       where nobody else does",
+                "removed from the published directory what others could have put there"
+            );
+        } else {
+            warn!(%path, cause = %found.reason, "the published set is root's: it stays until there is one of our own");
+        }
     }
 }
 

@@ -39,6 +39,8 @@ pub struct Status {
     pub verified: Option<SystemTime>,
     /// What keeps the newest identity from being published and served, in words.
     pub problem: Option<String>,
+    /// Why readers do not find the published set under the published names, in words; `None` if they do.
+    pub displaced: Option<String>,
     /// What brings the problem about, and what mends it, as far as that is known.
     pub advice: Vec<Advice>,
     /// Whether what is published was not followed by a reload yet.

@@ -42,11 +42,16 @@ fn set(status: &Status, now: SystemTime, readiness: &mut Readiness) {
         let since = timing::utc(published.not_after);
         readiness.missing.push(format!("the published certificate has expired at {since}"));
     }
+    if let Some(problem) = &status.displaced {
+        readiness.missing.push(problem.clone());
+    }
     if status.withdrawn {
         readiness.degraded.push("the agent has withdrawn the identity".to_owned());
     }
     // Before it was handed over, a problem can only be the publication's.
-    if let Some(problem) = status.problem.as_ref().filter(|_| !status.takes_part) {
+    if let Some(problem) =
+        status.problem.as_ref().filter(|_| !status.takes_part && status.displaced.is_none())
+    {
         readiness.degraded.push(problem.clone());
     }
 }

@@ -3,11 +3,15 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 #![allow(clippy::print_stdout, reason = "scripts/test shows what was measured")]
 
+mod ancestors;
+mod attacker;
+mod foreign_links;
 mod keeping;
 mod kill_walk;
 mod killed;
 mod obstacles;
 mod place;
+mod planted;
 mod readers;
 mod restored;
 mod space;

@@ -1,9 +1,9 @@
 //! Symptoms of the published directory.
 
 use std::fs::Permissions;
-use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::os::unix::fs::{PermissionsExt as _, chown, lchown, symlink};
 
-use test_support::{LIMIT, Program, Setup};
+use test_support::{Account, Directory, LIMIT, Program, Setup};
 
 use crate::{BINARY, Checked, check, files_only, publish, setup, symptom};
 
@@ -29,6 +29,54 @@ fn a_foreign_link_in_the_way() {
     symlink("/etc/hostname", setup.files.join("svid.pem")).unwrap();
     symptom("is a symbolic link to", &run_fails(&setup));
     check(&setup, &[]).fails("svid.pem is a symbolic link to /etc/hostname, and is not pgsvid's");
+}
+
+#[test]
+fn a_directory_above_that_others_may_write_to() {
+    let above = Directory::new();
+    let setup = Setup::builder(BINARY).files(Directory::below(above.path())).create();
+    std::fs::set_permissions(above.path(), Permissions::from_mode(0o775)).unwrap();
+    symptom("others can replace it at any time", &run_fails(&setup));
+    check(&setup, &[])
+        .fails(&format!("they may write to {above} (mode 0775); run chmod go-w {above}"));
+}
+
+#[test]
+fn a_directory_above_that_is_another_users() {
+    let Some(another) = Account::third() else { return };
+    let above = Directory::new();
+    let setup = Setup::builder(BINARY).files(Directory::below(above.path())).create();
+    chown(above.path(), Some(another.uid()), None).unwrap();
+    symptom("belongs to that user", &run_fails(&setup));
+    check(&setup, &[]).fails(&format!("uid {} can replace it at any time", another.uid()));
+}
+
+#[test]
+fn another_users_link_in_a_shared_directory() {
+    let Some(another) = Account::third() else { return };
+    let setup = setup();
+    chown(setup.files.path(), Some(Account::current().uid()), None).unwrap();
+    std::fs::set_permissions(setup.files.path(), Permissions::from_mode(0o1777)).unwrap();
+    let bundle = setup.files.join("svid_bundle.pem");
+    symlink("..data/svid_bundle.pem", &bundle).unwrap();
+    lchown(&bundle, Some(another.uid()), None).unwrap();
+    symptom("others could have put it there", &run_fails(&setup));
+    check(&setup, &[]).fails(&format!("as root, run rm -r {}", bundle.display()));
+}
+
+#[test]
+fn a_set_that_others_could_have_written() {
+    let setup = setup();
+    publish(&setup);
+    let bundle = setup.files.join("svid_bundle.pem");
+    std::fs::set_permissions(&bundle, Permissions::from_mode(0o666)).unwrap();
+    check(&setup, &[]).fails("with which others could have written to it");
+    let arguments = files_only(&setup);
+    let arguments = std::iter::once("fetch").chain(arguments.iter().map(String::as_str));
+    let fetch = Program::spawn(BINARY, arguments, &[]);
+    assert!(fetch.wait_exit(LIMIT).success());
+    let removed = "removed from the published directory what others could have put there";
+    symptom(removed, &fetch.standard_error());
 }
 
 #[test]

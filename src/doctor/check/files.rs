@@ -68,6 +68,15 @@ fn trust(trust: &Result<Trust, publish::Error>, directory: &str) -> Option<Findi
         Ok(Trust::Exclusive) => return None,
         Ok(Trust::Sticky { mode }) => ("its sticky bit is set", mode),
         Ok(Trust::Mount { mode }) => ("it is a mount of its own, as an emptyDir is", mode),
+        Ok(Trust::WithinMount { mode }) => {
+            return Some(
+                Finding::warning(format!(
+                    "others may rename the directory: it lies in a mount with the mode {mode:04o}; taken because such a \
+                     mount is the pod's own, as an emptyDir is"
+                ))
+                .fix("where nobody else needs to write: chmod 0755 the mount's root, as its owner"),
+            );
+        }
         Err(publish::Error::WrongOwner { owner, ours: 0, .. }) => {
             return Some(
                 Finding::warning(format!(
@@ -92,6 +101,10 @@ fn explain(unusable: &Unusable) -> Finding {
         Unusable::Unreadable { .. } => finding.fix(
             "run check as the user that runs pgsvid; if the file is gone, start `pgsvid run`, which restores it",
         ),
+        Unusable::NotOurs(found) => finding.fix(format!(
+            "start `pgsvid run`: it does not use them, and publishes a set of its own; if they stay: rm -r {}, as root",
+            found.path.display()
+        )),
         Unusable::Malformed { .. } | Unusable::Content(pem::Unusable::Malformed(_)) => {
             finding.fix("start `pgsvid run` (or restart it): it publishes a new set")
         }
