@@ -17,7 +17,12 @@ use super::{Error, Rules};
 
 /// Keeps those that the rules need, as far as there are any, and returns them.
 pub(super) fn reduce(rules: &Rules) -> Result<CapabilitySet, Error> {
-    let held = capabilities(None).map_err(Error::Capabilities)?.permitted;
+    let sets = capabilities(None).map_err(Error::Capabilities)?;
+    let held = sets.permitted;
+    // As for every user but root. A service manager's filter may then deny the calls that change them.
+    if (held | sets.effective | sets.inheritable).is_empty() {
+        return Ok(held);
+    }
     let mut needed = CapabilitySet::empty();
     if rules.group.is_some_and(|group| !joined(group)) {
         needed |= CapabilitySet::CHOWN;

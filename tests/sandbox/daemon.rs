@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 
-use test_support::{LIMIT, Pgsvid, Setup};
+use test_support::{LIMIT, Pgsvid, Setup, Strace};
 
 const PGSVID: &str = env!("CARGO_BIN_EXE_pgsvid");
 
@@ -81,4 +81,14 @@ pub(crate) fn an_absent_directory_is_named() {
         event["level"] == "WARN" && event["path"] == nowhere.as_str()
     });
     assert!(event["message"].as_str().unwrap().contains("until it is started again"), "{event}");
+}
+
+/// The filter of packaging/pgsvid@.service denies what it takes to change capabilities.
+pub(crate) fn who_has_no_capabilities_gives_none_up() {
+    let setup = Setup::new(PGSVID);
+    let arguments: Vec<_> = ["run".to_owned()].into_iter().chain(setup.arguments()).collect();
+    let denied = "capset,setgroups:error=EPERM";
+    let pgsvid = Strace::around(PGSVID, &arguments, denied);
+    pgsvid.wait_for_text(LIMIT, "sandbox entered");
+    setup.wait_published();
 }
