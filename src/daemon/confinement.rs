@@ -1,5 +1,6 @@
 //! The sandbox as the configuration needs it: what this process will have to read, write and connect to.
 
+use std::fs::File;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -15,6 +16,9 @@ use crate::watching::{self, Watching};
 /// How often directories of sockets are looked at where the kernel does not tell of changes.
 const LOOK: Duration = Duration::from_secs(20);
 
+/// What the metrics tell of this process is in these.
+const ABOUT_ITSELF: [&str; 2] = ["/proc/self/stat", "/proc/self/status"];
+
 /// A configuration, and the sandbox that was entered for it.
 pub struct Confined {
     pub(super) config: Config,
@@ -22,6 +26,9 @@ pub struct Confined {
     in_force: Option<InForce>,
     /// Those whose sockets alone can be connected to.
     sockets: Vec<SocketDirectory>,
+    /// [`ABOUT_ITSELF`], open for as long as they are read: once the kernel is short of memory, it forgets what is not open,
+    /// and makes it anew as another file, which no rule is for.
+    pub(super) held: Vec<File>,
 }
 
 /// Enters the sandbox that the configuration asks for. To be called before any other thread is started.
@@ -30,7 +37,7 @@ pub struct Confined {
 pub fn confine(mut config: Config) -> anyhow::Result<Confined> {
     sandbox::keep_out_of_dumps()?;
     if !config.sandbox.enabled {
-        return Ok(Confined { config, in_force: None, sockets: Vec::new() });
+        return Ok(Confined { config, in_force: None, sockets: Vec::new(), held: Vec::new() });
     }
     if let Some(server) = &mut config.rotation.server {
         let verify = &mut server.verify;
@@ -46,12 +53,13 @@ pub fn confine(mut config: Config) -> anyhow::Result<Confined> {
     }
     let rules = rules(&config);
     let mut sockets = directories_of(&rules.sockets);
+    let held = ABOUT_ITSELF.into_iter().filter_map(|path| File::open(path).ok()).collect();
     let in_force = sandbox::enter(&rules)
         .context("cannot enter the sandbox; sandbox.enabled = false does without")?;
     if !in_force.barriers.sockets() {
         sockets.clear();
     }
-    Ok(Confined { config, in_force: Some(in_force), sockets })
+    Ok(Confined { config, in_force: Some(in_force), sockets, held })
 }
 
 impl Confined {
@@ -98,8 +106,7 @@ fn rules(config: &Config) -> Rules {
     let publish = &config.publish;
     let mut rules = Rules {
         write: vec![publish.directory.clone()],
-        // What the metrics tell of this process.
-        read: vec![PathBuf::from("/proc/self/stat"), PathBuf::from("/proc/self/status")],
+        read: ABOUT_ITSELF.map(PathBuf::from).into(),
         group: publish.group,
         ..Rules::default()
     };

@@ -42,7 +42,7 @@ pub async fn run(
     if let Some(cut_off) = confined.until_cut_off(&watching) {
         tasks.spawn_background("sockets", cut_off);
     }
-    let Confined { config, .. } = confined;
+    let Confined { config, held: _held, .. } = confined;
     if let Some(listen) = &config.health {
         info!(%listen, "health, metrics and status");
     }
