@@ -318,8 +318,11 @@ impl Place {
             private_key: "/certs/key".into(),
             bundle: "/certs/bundle".into(),
         };
-        let viewpoint =
-            Viewpoint { directory: self.directory.path().to_owned(), seen_as: "/certs".into() };
+        let viewpoint = Viewpoint {
+            directory: self.directory.path().to_owned(),
+            seen_as: "/certs".into(),
+            data_directory: None,
+        };
         let files = survey::files(&settings, &socket, &published, &viewpoint);
         let owner = fs::metadata(self.directory.path()).unwrap().uid();
         assert_eq!(files.server_uid, Some(owner));

@@ -37,7 +37,11 @@ pub(super) fn server(
             private_key: readers.join(&publish.private_key),
             bundle: readers.join(&publish.bundle),
         },
-        viewpoint: Viewpoint { directory: publish.directory.clone(), seen_as: readers.to_owned() },
+        viewpoint: Viewpoint {
+            directory: publish.directory.clone(),
+            seen_as: readers.to_owned(),
+            data_directory: None,
+        },
     }
 }
 

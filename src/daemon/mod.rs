@@ -39,7 +39,10 @@ pub async fn run(
     let mut tasks = Tasks::new();
     let watching = watch_files(&mut tasks);
     let publisher = open_publisher(&confined)?;
-    let Confined { config, .. } = confined;
+    if let Some(cut_off) = confined.until_cut_off(&watching) {
+        tasks.spawn_background("sockets", cut_off);
+    }
+    let Confined { config, held: _held, .. } = confined;
     if let Some(listen) = &config.health {
         info!(%listen, "health, metrics and status");
     }

@@ -13,8 +13,8 @@ use landlock::{
 
 use super::{Error, Rules};
 
-/// The newest version of Landlock whose rights are asked for; it was tested.
-const TESTED: ABI = ABI::V6;
+/// The newest version of Landlock whose rights are asked for. Since V6: Unix sockets by path (V9) and UDP (V10).
+const NEWEST: ABI = ABI::V10;
 
 /// What Landlock keeps out of reach: it depends on the version that the kernel has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,33 +48,42 @@ impl Barriers {
     pub fn processes(self) -> bool {
         self.0 >= ABI::V6
     }
+
+    /// Whether Unix sockets that have a path, and lie beside none of the rules', are.
+    #[must_use]
+    pub fn sockets(self) -> bool {
+        self.0 >= ABI::V9
+    }
 }
 
-/// Restricts this thread and whatever it starts. Also returns the directories that do not exist.
+/// Restricts this thread and whatever it starts. Also returns what does not exist of files and directories.
 pub(super) fn restrict(rules: &Rules) -> Result<(Barriers, Vec<PathBuf>), Error> {
     let mut ruleset = Ruleset::default()
         .set_compatibility(CompatLevel::BestEffort)
-        .handle_access(AccessFs::from_all(TESTED))?
-        .handle_access(AccessNet::from_all(TESTED))?
-        .scope(Scope::from_all(TESTED))?
+        .handle_access(AccessFs::from_all(NEWEST))?
+        .handle_access(AccessNet::from_all(NEWEST))?
+        .scope(Scope::from_all(NEWEST))?
         .create()?;
     // Everything that publication does, and no more: no execution, no device, no socket, no pipe.
     let publish = make_bitflags!(AccessFs::{
         ReadFile | ReadDir | WriteFile | MakeReg | MakeDir | MakeSym | RemoveFile | RemoveDir
     });
     let mut absent = Vec::new();
-    for (directories, access) in
+    for (paths, access) in
         [(&rules.write, publish), (&rules.read, BitFlags::from(AccessFs::ReadFile))]
     {
-        for directory in directories {
-            ruleset = match allow(ruleset, directory, access)? {
+        for path in paths {
+            ruleset = match allow(ruleset, path, access)? {
                 (ruleset, true) => ruleset,
                 (ruleset, false) => {
-                    absent.push(directory.clone());
+                    absent.push(path.clone());
                     ruleset
                 }
             };
         }
+    }
+    for directory in rules.sockets.iter().filter_map(|socket| socket.parent()) {
+        (ruleset, _) = allow(ruleset, directory, BitFlags::from(AccessFs::ResolveUnix))?;
     }
     for port in &rules.connect {
         ruleset = ruleset.add_rule(NetPort::new(*port, AccessNet::ConnectTcp))?;

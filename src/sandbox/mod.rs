@@ -1,10 +1,13 @@
-//! What the process denies itself: core dumps, files and ports that are none of its business, other programs.
+//! What the process denies itself: core dumps, files and ports that are none of its business, other programs, the powers
+//! of root.
 //!
 //! [`enter`] is called once, before any other thread runs: threads inherit a sandbox, and none is put into one that
 //! runs already. What the kernel lacks is left out and reported, never silently.
 
 mod access;
+mod arguments;
 mod calls;
+mod capabilities;
 mod dumps;
 
 use std::path::PathBuf;
@@ -25,10 +28,16 @@ pub struct Rules {
     /// Directories beneath which files are made, read and removed. A rule is tied to what is there now: a volume that is
     /// mounted on it later is out of reach.
     pub write: Vec<PathBuf>,
-    /// Directories beneath which files are read, but not listed.
+    /// Files that are read, and directories beneath which files are read, but not listed.
     pub read: Vec<PathBuf>,
     /// TCP ports that are connected to, at whatever address.
     pub connect: Vec<u16>,
+    /// Unix sockets that are connected to. Their directories count: a socket is made anew by each start of its server.
+    pub sockets: Vec<PathBuf>,
+    /// Files that are read, as far as they are there now: a capability that this takes is kept.
+    pub files: Vec<PathBuf>,
+    /// Group that files get.
+    pub group: Option<u32>,
 }
 
 /// What is in force.
@@ -38,7 +47,9 @@ pub struct InForce {
     pub barriers: Barriers,
     /// Whether the system calls are limited (seccomp).
     pub calls: bool,
-    /// Directories of the rules that do not exist: what will be there stays out of reach.
+    /// Names of the capabilities that were kept, without `CAP_`.
+    pub capabilities: Vec<&'static str>,
+    /// What does not exist of the rules' files and directories: what will be there stays out of reach.
     pub absent: Vec<PathBuf>,
 }
 
@@ -58,12 +69,13 @@ impl InForce {
         self.parts().into_iter().filter_map(absent).collect()
     }
 
-    fn parts(&self) -> [(&'static str, &'static str, bool); 5] {
+    fn parts(&self) -> [(&'static str, &'static str, bool); 6] {
         [
             ("other files", "Landlock, Linux 5.13", self.barriers.files()),
             ("other TCP ports", "Landlock, Linux 6.7", self.barriers.ports()),
             ("devices", "Landlock, Linux 6.10", self.barriers.devices()),
             ("other processes", "Landlock, Linux 6.12", self.barriers.processes()),
+            ("other Unix sockets", "Landlock, Linux 7.1", self.barriers.sockets()),
             ("other system calls", "seccomp", self.calls),
         ]
     }
@@ -83,6 +95,9 @@ pub enum Error {
     /// The kernel has Landlock, and did not take the rules.
     #[error("the kernel does not take the Landlock rules: {0}")]
     Landlock(#[from] landlock::RulesetError),
+    /// What root may do beyond others could not be given up.
+    #[error("cannot give up capabilities: {0}")]
+    Capabilities(rustix::io::Errno),
     /// The filter could not be made, or the kernel did not take it.
     #[error("the kernel does not take the seccomp filter: {0}")]
     Seccomp(#[from] seccompiler::Error),
@@ -91,10 +106,13 @@ pub enum Error {
 /// Enters the sandbox, for good. What is in force afterwards depends on the kernel.
 pub fn enter(rules: &Rules) -> Result<InForce, Error> {
     alone()?;
+    // First: it looks at what the others close.
+    let kept = capabilities::reduce(rules)?;
     let (barriers, absent) = access::restrict(rules)?;
-    // Last: it denies the calls that the other one needs.
-    let calls = calls::restrict()?;
-    Ok(InForce { barriers, calls, absent })
+    // Last: it denies the calls that the others need.
+    let calls = calls::restrict(rules)?;
+    let capabilities = kept.iter_names().map(|(name, _)| name).collect();
+    Ok(InForce { barriers, calls, capabilities, absent })
 }
 
 /// Where there is no /proc, nobody can tell, and nobody has started a thread.
@@ -113,8 +131,12 @@ mod tests {
 
     #[test]
     fn whatever_is_lacking_is_named_with_the_version_that_has_it() {
-        let in_force =
-            |abi, calls| InForce { barriers: Barriers::of(abi), calls, absent: Vec::new() };
+        let in_force = |abi, calls| InForce {
+            barriers: Barriers::of(abi),
+            calls,
+            capabilities: Vec::new(),
+            absent: Vec::new(),
+        };
         for (abi, barriers) in [
             (ABI::Unsupported, 0),
             (ABI::V1, 1),
@@ -122,11 +144,13 @@ mod tests {
             (ABI::V4, 2),
             (ABI::V5, 3),
             (ABI::V6, 4),
-            (ABI::V7, 4),
+            (ABI::V8, 4),
+            (ABI::V9, 5),
+            (ABI::V10, 5),
         ] {
             let with_calls = in_force(abi, true);
             assert_eq!(with_calls.denied().len(), barriers + 1, "{abi:?}");
-            assert_eq!(with_calls.lacking().len(), 4 - barriers, "{abi:?}");
+            assert_eq!(with_calls.lacking().len(), 5 - barriers, "{abi:?}");
         }
         // Debian 12 has Linux 6.1.
         let some = in_force(ABI::V2, false);
@@ -137,6 +161,7 @@ mod tests {
                 "other TCP ports (Landlock, Linux 6.7)",
                 "devices (Landlock, Linux 6.10)",
                 "other processes (Landlock, Linux 6.12)",
+                "other Unix sockets (Landlock, Linux 7.1)",
                 "other system calls (seccomp)",
             ]
         );

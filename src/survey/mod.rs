@@ -27,9 +27,16 @@ pub struct Viewpoint {
     pub directory: PathBuf,
     /// The same directory as PostgreSQL sees it.
     pub seen_as: PathBuf,
+    /// The server's data directory as it was found before, for when its lock file cannot be read any more.
+    pub data_directory: Option<PathBuf>,
 }
 
 impl Viewpoint {
+    /// Looks up the data directory for later. A server that does not run yet has none.
+    pub fn remember(&mut self, socket: &postgres::Settings) {
+        self.data_directory = data_directory(socket);
+    }
+
     /// The path here of a path that PostgreSQL names.
     fn here(&self, theirs: &Path) -> PathBuf {
         match theirs.strip_prefix(&self.seen_as) {
@@ -47,7 +54,7 @@ pub fn files(
     published: &PublishedPaths,
     viewpoint: &Viewpoint,
 ) -> Files {
-    let data_directory = data_directory(socket);
+    let data_directory = data_directory(socket).or_else(|| viewpoint.data_directory.clone());
     let look = |value: &str, published: &Path| {
         let mut facts = look(value, data_directory.as_deref(), viewpoint);
         let published = viewpoint.here(published);

@@ -104,6 +104,8 @@ fn a07_in_a_sticky_directory_of_roots_a_planted_set_is_refused_with_the_command_
         if !refused {
             break pgsvid;
         }
+        // All of its output is there then.
+        pgsvid.wait_exit(LIMIT);
         let error = pgsvid.standard_error();
         let (_, command) = error.lines().last().unwrap().rsplit_once("as root, run ").unwrap();
         assert!(command.starts_with(&format!("rm -r {}", place.svids.display())), "{error}");

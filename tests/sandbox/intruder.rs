@@ -10,7 +10,6 @@ use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
 
 use memmap2::MmapMut;
 use pgsvid::config::{Config, Flags};
@@ -95,6 +94,8 @@ fn attempts(plan: &Plan, when: &str, victim: &mut Child) -> Outcomes {
     let elsewhere = |name: &str| place.join(name);
     Outcomes::from([
         ("read a file", outcome(File::open(elsewhere("secret")))),
+        ("read beside the socket", outcome(File::open(plan.socket.with_extension("0.lock")))),
+        ("read about its mounts", outcome(fs::read("/proc/self/mountinfo"))),
         ("read the configuration", outcome(File::open(&plan.configuration))),
         ("read the users", outcome(File::open("/etc/passwd"))),
         ("list a directory", outcome(fs::read_dir(&place))),
@@ -135,7 +136,7 @@ fn mode(bits: u32) -> Permissions {
 }
 
 fn connect(port: u16) -> io::Result<TcpStream> {
-    TcpStream::connect_timeout(&([127, 0, 0, 1], port).into(), Duration::from_secs(10))
+    TcpStream::connect(("127.0.0.1", port))
 }
 
 fn executable() -> io::Result<()> {
@@ -156,19 +157,19 @@ fn needs(plan: &Plan) -> Outcomes {
     let within = |name: &str| plan.directory.join(name);
     Outcomes::from([
         ("make a directory", outcome(calls::make_directory(&within("generation")))),
-        ("make a file", outcome(File::create_new(within("generation/file")))),
+        ("make a file", outcome(calls::make_file(&within("generation/file")))),
         ("change a mode", outcome(change_mode(&within("generation/file")))),
         ("read it back", outcome(fs::read(within("generation/file")))),
         ("make a link", outcome(calls::link("generation", &within("link")))),
         ("rename a link", outcome(calls::rename(&within("link"), &within("data")))),
-        ("read a link", outcome(fs::read_link(within("data")))),
+        ("read a link", outcome(calls::read_link(&within("data")))),
         ("list", outcome(fs::read_dir(&plan.directory))),
         ("remove a link", outcome(calls::remove(&within("data")))),
         ("remove a file", outcome(calls::remove(&within("generation/file")))),
         ("remove a directory", outcome(calls::remove_directory(&within("generation")))),
         ("read the authorities", outcome(fs::read(&plan.authorities))),
-        ("read PostgreSQL's lock file", outcome(fs::read(plan.socket.with_extension("0.lock")))),
         ("read about itself", outcome(fs::read("/proc/self/status"))),
+        ("read about its time", outcome(fs::read("/proc/self/stat"))),
         ("connect to the socket", outcome(UnixStream::connect(&plan.socket))),
         ("connect to the port", outcome(connect(plan.port))),
         ("hear of a set clock", outcome(hear_of_the_clock())),
@@ -190,10 +191,16 @@ mod calls {
     use std::io;
     use std::path::Path;
 
-    use rustix::fs::{AtFlags, CWD, Mode};
+    use rustix::fs::{AtFlags, CWD, Mode, OFlags};
 
     pub(super) fn make_directory(path: &Path) -> io::Result<()> {
         Ok(rustix::fs::mkdirat(CWD, path, Mode::RWXU)?)
+    }
+
+    pub(super) fn make_file(path: &Path) -> io::Result<()> {
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW;
+        Ok(rustix::fs::openat(CWD, path, flags | OFlags::CLOEXEC, Mode::from_raw_mode(0o600))
+            .map(drop)?)
     }
 
     pub(super) fn remove_directory(path: &Path) -> io::Result<()> {
@@ -206,6 +213,10 @@ mod calls {
 
     pub(super) fn link(to: &str, path: &Path) -> io::Result<()> {
         Ok(rustix::fs::symlinkat(to, CWD, path)?)
+    }
+
+    pub(super) fn read_link(path: &Path) -> io::Result<()> {
+        Ok(rustix::fs::readlinkat(CWD, path, Vec::new()).map(drop)?)
     }
 
     pub(super) fn rename(from: &Path, to: &Path) -> io::Result<()> {

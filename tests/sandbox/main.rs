@@ -29,6 +29,10 @@ fn main() {
         test("the_daemon_is_confined_and_says_so", daemon::is_confined_and_says_so),
         test("core_dumps_are_off_without_a_sandbox_too", daemon::core_dumps_are_off_without_too),
         test("a_name_is_looked_up_at_start_or_not_at_all", daemon::a_name_is_looked_up_at_start),
+        test(
+            "who_has_no_capabilities_gives_none_up",
+            daemon::who_has_no_capabilities_gives_none_up,
+        ),
         test("a_directory_that_is_not_there_yet_is_named", daemon::an_absent_directory_is_named),
     ];
     libtest_mimic::run(&Arguments::from_args(), tests).exit();

@@ -1,0 +1,211 @@
+//! The arguments with which a call is allowed: protocols, flags and mode bits that pgsvid uses, and no others.
+//!
+//! What lies in memory no filter can look at, such as an address or a path: `connect` and paths are Landlock's affair, and
+//! calls that carry addresses otherwise are not allowed.
+
+use libc::{c_int, c_long};
+use rustix::fs::OFlags;
+use seccompiler::{
+    BackendError, SeccompCmpArgLen as Length, SeccompCmpOp as Is, SeccompCondition as Condition,
+    SeccompRule,
+};
+
+use super::Rules;
+
+/// What all conditions together ask for.
+type Conditions = Vec<Result<Condition, BackendError>>;
+/// A call, and the rules of which one has to hold.
+type Call = (c_long, Vec<SeccompRule>);
+
+/// Flags of a descriptor that is made.
+const CLOSED_AND_NONBLOCKING: u32 = bits(libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK);
+/// The kernel's own value, which it implies anyhow: on 64-bit processors C libraries call it 0.
+const LARGE: u32 = OFlags::LARGEFILE.bits();
+
+pub(super) fn conditional(rules: &Rules) -> Result<Vec<Call>, BackendError> {
+    let mut calls = Vec::new();
+    files(rules, &mut calls)?;
+    sockets(rules, &mut calls)?;
+    memory(&mut calls)?;
+    process(&mut calls)?;
+    Ok(calls)
+}
+
+/// Files are read, or made anew. What is there is never opened for writing, and no mode is given that publication does not
+/// use: no bit of setuid, setgid or sticky, and nothing for others to write to.
+fn files(rules: &Rules, calls: &mut Vec<Call>) -> Result<(), BackendError> {
+    let (closed, directory) = (bits(libc::O_CLOEXEC), bits(libc::O_DIRECTORY));
+    // O_PATH is a look at what is there, and at a link itself: it reads nothing.
+    let careful = bits(libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_NOCTTY | libc::O_PATH);
+    let reading = closed | directory | careful | LARGE;
+    let creating = bits(libc::O_WRONLY | libc::O_CREAT | libc::O_EXCL | libc::O_NOFOLLOW);
+    let created =
+        vec![at_most(2, creating | closed | LARGE), all_of(2, creating), at_most(3, 0o600)];
+    calls.extend([
+        one_of(libc::SYS_openat, vec![vec![at_most(2, reading)], created])?,
+        one_of(libc::SYS_fchmod, vec![vec![at_most(1, 0o755)]])?,
+        one_of(libc::SYS_mkdirat, vec![vec![at_most(2, 0o700)]])?,
+        one_of(libc::SYS_umask, vec![vec![is(0, 0o077)]])?,
+        any(libc::SYS_flock, 1, &[bits(libc::LOCK_EX | libc::LOCK_NB)])?,
+        // Flags of descriptors, the mode of opening, and a second descriptor: no owner of signals, no lease, no lock.
+        any(
+            libc::SYS_fcntl,
+            1,
+            &[libc::F_GETFD, libc::F_SETFD, libc::F_GETFL, libc::F_DUPFD_CLOEXEC].map(bits),
+        )?,
+        // Non-blocking sockets; whether, and how wide, standard error is a terminal.
+        any(libc::SYS_ioctl, 1, &DEVICES)?,
+    ]);
+    #[cfg(target_arch = "x86_64")]
+    calls.push(one_of(libc::SYS_open, vec![vec![at_most(1, reading)]])?);
+    if let Some(group) = rules.group {
+        // The owner stays who it is.
+        calls.push(one_of(libc::SYS_fchown, vec![vec![is(1, u32::MAX), is(2, group)]])?);
+    }
+    Ok(())
+}
+
+/// Streams over Unix sockets and, where a port is to be connected to, TCP: neither MPTCP nor SMC, which are other protocols
+/// of the same kind that Landlock takes no notice of. What is listened on was bound before.
+fn sockets(rules: &Rules, calls: &mut Vec<Call>) -> Result<(), BackendError> {
+    let stream = |family: c_int| {
+        let kind = bits(libc::SOCK_STREAM);
+        vec![
+            is(0, bits(family)),
+            at_most(1, kind | CLOSED_AND_NONBLOCKING),
+            all_of(1, kind),
+            is(2, 0),
+        ]
+    };
+    let mut families = vec![stream(libc::AF_UNIX)];
+    if !rules.connect.is_empty() {
+        families.extend([stream(libc::AF_INET), stream(libc::AF_INET6)]);
+    }
+    let option = |level: c_int, name: c_int| vec![is(1, bits(level)), is(2, bits(name))];
+    calls.extend([
+        one_of(libc::SYS_socket, families)?,
+        one_of(libc::SYS_socketpair, vec![stream(libc::AF_UNIX)])?,
+        one_of(libc::SYS_accept4, vec![vec![at_most(3, CLOSED_AND_NONBLOCKING)]])?,
+        // To the peer alone: with an address and MSG_FASTOPEN, sending is connecting. `sendmsg` and `recvmsg`, whose
+        // addresses and descriptors lie in memory, are not allowed at all.
+        one_of(libc::SYS_sendto, vec![vec![at_most(3, bits(libc::MSG_NOSIGNAL)), is_null(4)]])?,
+        one_of(libc::SYS_recvfrom, vec![vec![is(3, 0), is_null(4)]])?,
+        one_of(libc::SYS_setsockopt, vec![option(libc::IPPROTO_TCP, libc::TCP_NODELAY)])?,
+        // What has become of a connection, and who is at its other end.
+        one_of(
+            libc::SYS_getsockopt,
+            vec![
+                option(libc::SOL_SOCKET, libc::SO_ERROR),
+                option(libc::SOL_SOCKET, libc::SO_PEERCRED),
+            ],
+        )?,
+    ]);
+    Ok(())
+}
+
+/// Of this process alone, mapped from no file, and never executable.
+fn memory(calls: &mut Vec<Call>) -> Result<(), BackendError> {
+    let usable = bits(libc::PROT_READ | libc::PROT_WRITE);
+    let anonymous = bits(libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
+    let more = bits(libc::MAP_STACK | libc::MAP_NORESERVE);
+    calls.extend([
+        one_of(
+            libc::SYS_mmap,
+            vec![vec![at_most(2, usable), at_most(3, anonymous | more), all_of(3, anonymous)]],
+        )?,
+        one_of(libc::SYS_mprotect, vec![vec![at_most(2, usable)]])?,
+        one_of(libc::SYS_mremap, vec![vec![at_most(3, bits(libc::MREMAP_MAYMOVE))]])?,
+        // What is not needed any more, and guards of stacks.
+        any(
+            libc::SYS_madvise,
+            2,
+            &[bits(libc::MADV_DONTNEED), bits(libc::MADV_FREE), GUARD, NO_GUARD],
+        )?,
+    ]);
+    Ok(())
+}
+
+/// Threads, but no processes and no namespaces; nothing that concerns another process.
+fn process(calls: &mut Vec<Call>) -> Result<(), BackendError> {
+    let thread = bits(
+        libc::CLONE_VM
+            | libc::CLONE_FS
+            | libc::CLONE_FILES
+            | libc::CLONE_SIGHAND
+            | libc::CLONE_THREAD
+            | libc::CLONE_SYSVSEM
+            | libc::CLONE_SETTLS
+            | libc::CLONE_PARENT_SETTID
+            | libc::CLONE_CHILD_CLEARTID,
+    );
+    // musl sets a flag that has had no effect since Linux 2.6.
+    let with_detached = thread | bits(libc::CLONE_DETACHED);
+    let own = std::process::id();
+    calls.extend([
+        any(libc::SYS_clone, 0, &[thread, with_detached])?,
+        // Waiting and waking. Locks whose owner inherits priority are not used.
+        one_of(
+            libc::SYS_futex,
+            [libc::FUTEX_WAIT, libc::FUTEX_WAKE, libc::FUTEX_WAIT_BITSET]
+                .map(|command| vec![masked(1, FUTEX_COMMAND, bits(command))])
+                .into(),
+        )?,
+        // The name of a thread.
+        any(libc::SYS_prctl, 0, &[bits(libc::PR_SET_NAME)])?,
+        // Limits are read, and our own; they are not set.
+        one_of(libc::SYS_prlimit64, vec![vec![is(0, 0), is_null(2)]])?,
+        // It is how a process aborts.
+        one_of(libc::SYS_tgkill, vec![vec![is(0, own), is(2, bits(libc::SIGABRT))]])?,
+    ]);
+    Ok(())
+}
+
+/// `FIONBIO`, `TIOCGWINSZ`, `TCGETS`: of a type that differs between C libraries.
+#[expect(clippy::cast_possible_truncation, reason = "the kernel takes 32 bits")]
+const DEVICES: [u32; 3] = [libc::FIONBIO as u32, libc::TIOCGWINSZ as u32, libc::TCGETS as u32];
+/// `MADV_GUARD_INSTALL` and `MADV_GUARD_REMOVE` of `asm-generic/mman-common.h`, Linux 6.13.
+const GUARD: u32 = 102;
+const NO_GUARD: u32 = 103;
+/// All but `FUTEX_PRIVATE_FLAG` and `FUTEX_CLOCK_REALTIME`.
+const FUTEX_COMMAND: u32 = !bits(libc::FUTEX_PRIVATE_FLAG | libc::FUTEX_CLOCK_REALTIME);
+
+/// A value of the kernel's headers, as the filter compares it.
+const fn bits(value: c_int) -> u32 {
+    value.cast_unsigned()
+}
+
+/// Of a call's rules one has to hold, and of a rule every condition.
+fn one_of(call: c_long, rules: Vec<Conditions>) -> Result<Call, BackendError> {
+    let rule = |conditions: Conditions| {
+        SeccompRule::new(conditions.into_iter().collect::<Result<_, _>>()?)
+    };
+    Ok((call, rules.into_iter().map(rule).collect::<Result<_, _>>()?))
+}
+
+/// One argument is one of these values.
+fn any(call: c_long, argument: u8, values: &[u32]) -> Result<Call, BackendError> {
+    one_of(call, values.iter().map(|value| vec![is(argument, *value)]).collect())
+}
+
+fn is(argument: u8, value: u32) -> Result<Condition, BackendError> {
+    Condition::new(argument, Length::Dword, Is::Eq, value.into())
+}
+
+/// A pointer.
+fn is_null(argument: u8) -> Result<Condition, BackendError> {
+    Condition::new(argument, Length::Qword, Is::Eq, 0)
+}
+
+/// No bit but these.
+fn at_most(argument: u8, allowed: u32) -> Result<Condition, BackendError> {
+    masked(argument, !allowed, 0)
+}
+
+/// Each of these bits.
+fn all_of(argument: u8, wanted: u32) -> Result<Condition, BackendError> {
+    masked(argument, wanted, wanted)
+}
+
+fn masked(argument: u8, mask: u32, value: u32) -> Result<Condition, BackendError> {
+    Condition::new(argument, Length::Dword, Is::MaskedEq(mask.into()), value.into())
+}
