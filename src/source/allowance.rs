@@ -17,7 +17,7 @@ use crate::timing;
 /// Part of a processor that an agent may use for long.
 const SHARE: f64 = 0.1;
 /// Processor time that may be used at once, in seconds. A message of the usual size takes a millisecond.
-const AT_ONCE: f64 = 1.0;
+const AT_ONCE: f64 = 0.5;
 /// The most that is owed afterwards, in seconds: connections are waited for nine seconds, and at this share half a second
 /// is five.
 const MOST_OWED: f64 = 0.5;
@@ -140,11 +140,11 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a15_work_without_an_end_gets_its_share_and_no_more() {
-        for (each, most) in [(1, 11_000), (50, 220), (2000, 21)] {
+        for (each, most) in [(1, 10_510), (50, 212), (2000, 21)] {
             let (each, times) = (Duration::from_millis(each), Cell::new(0));
             let allowance = Allowance::by(|| SPENT.get());
             let flood = allowance.limited(work(each, &times));
-            // A second at once, and a tenth of a hundred.
+            // Half a second at once, and a tenth of a hundred.
             let _ = tokio::time::timeout(Duration::from_secs(100), flood).await;
             assert!(times.get() <= most, "{} times of {each:?}", times.get());
             // One that takes longer than it may at once is let again all the same, some seconds later.
@@ -176,9 +176,9 @@ mod tests {
         let (each, times) = (Duration::from_millis(1), Cell::new(0));
         let allowance = Allowance::by(|| SPENT.get());
         let mut burst = allowance.limited(work(each, &times));
-        for _ in 0..900 {
+        for _ in 0..450 {
             assert!(futures_util::FutureExt::now_or_never(&mut burst).is_none());
         }
-        assert_eq!(times.get(), 900);
+        assert_eq!(times.get(), 450);
     }
 }

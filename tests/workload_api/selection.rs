@@ -117,8 +117,7 @@ fn i08_bad_federated_bundles_are_left_out_and_the_rest_counts() {
     let (event, _) = said(&pgsvid, Mark::default(), "federated bundles are left out");
     assert_eq!(event["level"], "WARN", "{event}");
     let left_out = event["left_out"].as_str().unwrap();
-    for domain in
-        ["spiffe://example.org: ", "; example.org: ", "broken.org: ", "not a trust domain"]
+    for domain in ["spiffe://example.org: ", "example.org: ", "broken.org: ", "not a trust domain"]
     {
         assert!(left_out.contains(domain), "{left_out}");
     }
