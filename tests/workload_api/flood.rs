@@ -30,15 +30,16 @@ fn a15_an_agent_that_floods_costs_a_part_of_a_processor() {
         let agent = place.agent().automatic(true).ttl(Duration::from_secs(2)).start().unwrap();
         agent.misbehave(Misbehaviour::Flood(bytes));
         let pgsvid = place.run(&["--log-level", "info"]);
-        // What it may use at once is used up by then.
-        renewals(&agent, 3);
+        renewals(&agent, 1);
         let (before, begun) = (pgsvid.process().work(), Instant::now());
         let sent = agent.activity().messages;
-        renewals(&agent, 3);
+        renewals(&agent, 6);
         let (busy, passed) = (pgsvid.process().work().since(before).busy, begun.elapsed());
         let sent = agent.activity().messages - sent;
         println!("a15: {what}: busy for {busy:?} of {passed:?}, with {sent} of them");
-        assert!(busy * 3 < passed, "{what}: busy for {busy:?} of {passed:?}");
+        // What it may use at once, and twice its share.
+        let most = Duration::from_millis(500) + passed / 5;
+        assert!(busy < most, "{what}: busy for {busy:?} of {passed:?}");
         // It has missed nothing.
         agent.behave();
         agent.drop_connections();
