@@ -131,7 +131,7 @@ fn assert_same_again(certificate: &Certificate) {
             other => panic!("{other:?}"),
         }
     }
-    assert_presentable(certificate.subject_text());
+    assert_presentable(&certificate.subject_text());
     assert_presentable(&certificate.distinguished_name());
     assert_presentable(&Details::of(certificate).issuer);
 }

@@ -10,7 +10,7 @@ use pgsvid::material::{
     Certificate, Expectations, LARGEST_BUNDLE, Material, TrustDomain, certificates, leaf_rules,
     pem, workload_id,
 };
-use pgsvid::source::{Endpoint, Selection, Settings};
+use pgsvid::source::{Endpoint, Message, Selection, Settings};
 use pgsvid_proto::{X509svid, X509svidResponse};
 use prost::Message as _;
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer, SubjectPublicKeyInfoDer};
@@ -28,14 +28,34 @@ pub fn run(input: &[u8]) {
     let (settings, expected_hint) = settings(choices.byte());
     let (bytes, moment) =
         if choices.yes() { edited(&mut choices) } else { (choices.rest().to_vec(), now()) };
-    let Ok(message) = X509svidResponse::decode(bytes.as_slice()) else { return };
-    match settings.material(message.clone(), moment) {
+    // By the generated decoder: what ours reads, it reads, too.
+    let decoded = X509svidResponse::decode(bytes.as_slice());
+    if let Ok(read) = Message::read(&bytes) {
+        assert_same(&read, decoded.as_ref().unwrap());
+    }
+    match settings.material(bytes, moment) {
         Ok(material) => {
+            let message = decoded.unwrap();
             assert_sound(&material, moment);
             assert_wished(&material, &settings, expected_hint);
             assert_trusted(&material, &settings, &message);
         }
         Err(discarded) => assert_presentable_error(&discarded),
+    }
+}
+
+fn assert_same(read: &Message<'_>, decoded: &X509svidResponse) {
+    assert_eq!(read.svids.len(), decoded.svids.len());
+    for (read, decoded) in read.svids.iter().zip(&decoded.svids) {
+        assert_eq!(read.spiffe_id, decoded.spiffe_id);
+        assert_eq!(read.chain, decoded.x509_svid);
+        assert_eq!(read.key, decoded.x509_svid_key);
+        assert_eq!(read.bundle, decoded.bundle);
+        assert_eq!(read.hint, decoded.hint);
+    }
+    assert_eq!(read.federated.len(), decoded.federated_bundles.len());
+    for (domain, bundle) in &read.federated {
+        assert_eq!(decoded.federated_bundles[*domain], *bundle);
     }
 }
 

@@ -93,7 +93,7 @@ impl View {
             dns_names: certificate.dns_names().to_vec(),
             ip_addresses: details.ip_addresses.iter().map(ToString::to_string).collect(),
             common_name: certificate.common_name(),
-            subject: certificate.subject_text().to_owned(),
+            subject: certificate.subject_text(),
             distinguished_name: certificate.distinguished_name(),
             issuer: details.issuer,
             key: details.key,

@@ -3,10 +3,12 @@
 use std::fmt;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
-use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, openat, statat, unlinkat};
+use rustix::process::{geteuid, umask};
 
 /// `127.0.0.1:9809` or `unix:/path`
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,6 +57,9 @@ pub enum Error {
     /// The path is something else's.
     #[error("cannot listen on unix:{}: there is something that is no socket; move it away, or give health.listen another path", .0.display())]
     NoSocket(PathBuf),
+    /// A socket of somebody else's, dead or alive.
+    #[error("cannot listen on unix:{}: there is a socket of uid {}, which is not ours; remove it, or give health.listen another path", .0.display(), .1)]
+    Foreign(PathBuf, u32),
     /// The kernel refuses.
     #[error(
         "cannot listen on {0}: {1}; see that health.listen names an address of this machine, or a directory that pgsvid may write to"
@@ -72,7 +77,7 @@ pub enum Listener {
 }
 
 impl Listener {
-    /// Binds, before there is a runtime, and before a sandbox would forbid it.
+    /// Binds, before there are threads, and before a sandbox would forbid it.
     pub fn bind(listen: &Listen) -> Result<Self, Error> {
         let failed = |error: io::Error| match error.kind() {
             io::ErrorKind::AddrInUse => Error::Taken(listen.clone()),
@@ -86,10 +91,12 @@ impl Listener {
             }
             Listen::Unix(path) => {
                 remove_leftover(path)?;
-                let listener = UnixListener::bind(path).map_err(failed)?;
-                // For us and our group: what is told is no secret, and nobody else's business.
-                std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o660))
-                    .map_err(failed)?;
+                // For us and our group: what is told is no secret, and nobody else's business. The kernel makes the socket
+                // with this mode. Changing it afterwards would change what somebody has put there meanwhile.
+                let former = umask(Mode::from_raw_mode(0o117));
+                let bound = UnixListener::bind(path);
+                umask(former);
+                let listener = bound.map_err(failed)?;
                 listener.set_nonblocking(true).map_err(failed)?;
                 Ok(Self::Unix(listener))
             }
@@ -97,21 +104,37 @@ impl Listener {
     }
 }
 
-/// Nobody listens on the socket of a process that was killed, and nobody else can bind it.
+/// Nobody listens on the socket of a process that was killed, and nobody else can bind it. No link is followed, and what is
+/// removed is in the directory that was looked at.
 fn remove_leftover(path: &Path) -> Result<(), Error> {
-    match std::fs::symlink_metadata(path) {
-        Ok(found) if !found.file_type().is_socket() => Err(Error::NoSocket(path.to_owned())),
-        Ok(_) if UnixStream::connect(path).is_ok() => {
-            Err(Error::Taken(Listen::Unix(path.to_owned())))
-        }
-        Ok(_) => std::fs::remove_file(path)
-            .map_err(|error| Error::Refused(Listen::Unix(path.to_owned()), error)),
-        Err(_) => Ok(()),
+    let refused =
+        |error: rustix::io::Errno| Error::Refused(Listen::Unix(path.to_owned()), error.into());
+    let (Some(directory), Some(name)) = (path.parent(), path.file_name()) else {
+        return Err(Error::NoSocket(path.to_owned()));
+    };
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let directory = openat(CWD, directory, flags, Mode::empty()).map_err(refused)?;
+    let found = match statat(&directory, name, AtFlags::SYMLINK_NOFOLLOW) {
+        Ok(found) => found,
+        Err(rustix::io::Errno::NOENT) => return Ok(()),
+        Err(error) => return Err(refused(error)),
+    };
+    if FileType::from_raw_mode(found.st_mode) != FileType::Socket {
+        return Err(Error::NoSocket(path.to_owned()));
     }
+    if found.st_uid != geteuid().as_raw() {
+        return Err(Error::Foreign(path.to_owned(), found.st_uid));
+    }
+    if UnixStream::connect(path).is_ok() {
+        return Err(Error::Taken(Listen::Unix(path.to_owned())));
+    }
+    unlinkat(&directory, name, AtFlags::empty()).map_err(refused)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::{MetadataExt as _, symlink};
+
     use super::*;
 
     #[test]
@@ -141,6 +164,7 @@ mod tests {
         let path = directory.path().join("status.sock");
         let listen = Listen::Unix(path.clone());
         let listener = Listener::bind(&listen).unwrap();
+        assert_eq!(std::fs::metadata(&path).unwrap().mode() & 0o7777, 0o660);
         assert!(matches!(Listener::bind(&listen), Err(Error::Taken(_))));
         drop(listener);
         Listener::bind(&listen).unwrap();
@@ -148,5 +172,26 @@ mod tests {
         std::fs::File::create(&path).unwrap();
         assert!(matches!(Listener::bind(&listen), Err(Error::NoSocket(_))));
         assert!(path.exists(), "what is not ours stays");
+    }
+
+    #[test]
+    fn a18_nothing_but_a_socket_of_ours_is_removed() {
+        let directory = tempfile::tempdir().unwrap();
+        let (path, other) = (directory.path().join("status.sock"), directory.path().join("other"));
+        let listen = Listen::Unix(path.clone());
+        drop(UnixListener::bind(&other).unwrap());
+        symlink(&other, &path).unwrap();
+        assert!(matches!(Listener::bind(&listen), Err(Error::NoSocket(_))));
+        assert!(other.exists() && path.is_symlink());
+
+        std::fs::remove_file(&path).unwrap();
+        std::fs::rename(&other, &path).unwrap();
+        if geteuid().is_root() {
+            std::os::unix::fs::chown(&path, Some(65_534), None).unwrap();
+            assert!(matches!(Listener::bind(&listen), Err(Error::Foreign(_, 65_534))));
+            assert!(path.exists());
+            std::os::unix::fs::chown(&path, Some(0), None).unwrap();
+        }
+        Listener::bind(&listen).unwrap();
     }
 }

@@ -87,6 +87,9 @@ pub enum MalformedCertificate {
         /// The limit.
         most: usize,
     },
+    /// More names than anybody's certificates have, all together.
+    #[error("its certificates have more than {MOST_NAMES} alternative names")]
+    TooManyNames,
     /// One certificate is larger than `LARGEST`.
     #[error("certificate {position} has {size} bytes, more than the {LARGEST} that are allowed")]
     TooLarge {
@@ -100,14 +103,17 @@ pub enum MalformedCertificate {
 /// Largest certificate that is looked at, in bytes of DER.
 const LARGEST: usize = 64 * 1024;
 
-/// One X.509 certificate.
+/// Most alternative names (URI and DNS) in a sequence of certificates. A name may have three bytes of DER and takes fifty in
+/// memory; an authority has one.
+const MOST_NAMES: usize = 8192;
+
+/// One X.509 certificate. In memory it takes little more than twice its DER.
 #[derive(Clone)]
 pub struct Certificate {
     der: Vec<u8>,
     fingerprint: Fingerprint,
     serial: Serial,
     subject: Vec<u8>,
-    subject_text: String,
     public_key: Vec<u8>,
     uris: Vec<String>,
     dns_names: Vec<String>,
@@ -120,6 +126,7 @@ pub struct Certificate {
 pub fn certificates(der: &[u8], most: usize) -> Result<Vec<Certificate>, MalformedCertificate> {
     let mut parsed = Vec::new();
     let mut rest = der;
+    let mut names = 0;
     while !rest.is_empty() {
         let position = parsed.len() + 1;
         if parsed.len() == most {
@@ -133,7 +140,12 @@ pub fn certificates(der: &[u8], most: usize) -> Result<Vec<Certificate>, Malform
         let (after, certificate) = X509Certificate::from_der(rest)
             .map_err(|_| MalformedCertificate::NotDer { position })?;
         let size = rest.len() - after.len();
-        parsed.push(Certificate::new(&rest[..size], &certificate));
+        let certificate = Certificate::new(&rest[..size], &certificate);
+        names += certificate.uris.len() + certificate.dns_names.len();
+        if names > MOST_NAMES {
+            return Err(MalformedCertificate::TooManyNames);
+        }
+        parsed.push(certificate);
         rest = after;
     }
     Ok(parsed)
@@ -171,7 +183,6 @@ impl Certificate {
             fingerprint: Fingerprint::of(der),
             serial: Serial(parsed.raw_serial().to_vec()),
             subject: parsed.subject().as_raw().to_vec(),
-            subject_text: name::for_people(parsed.subject().as_raw()),
             public_key: parsed.public_key().raw.to_vec(),
             uris,
             dns_names,
@@ -208,8 +219,8 @@ impl Certificate {
 
     /// The subject for people, `C=US, O=SPIRE, CN=…`.
     #[must_use]
-    pub fn subject_text(&self) -> &str {
-        &self.subject_text
+    pub fn subject_text(&self) -> String {
+        name::for_people(&self.subject)
     }
 
     /// The subject as `clientname=DN` and `pg_ident.conf` have it, `CN=…,O=SPIRE,C=US`.
@@ -282,6 +293,6 @@ impl Eq for Certificate {}
 
 impl fmt::Debug for Certificate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Certificate({}, serial {})", self.subject_text, self.serial.short())
+        write!(f, "Certificate({}, serial {})", self.subject_text(), self.serial.short())
     }
 }

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use http_body_util::Full;
 use hyper_util::rt::TokioIo;
-use pgsvid_proto::{SECURITY_HEADER, SECURITY_HEADER_VALUE, X509svidResponse};
+use pgsvid_proto::{SECURITY_HEADER, SECURITY_HEADER_VALUE};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_util::either::Either;
 use tonic::Status;
@@ -15,9 +15,11 @@ use tonic::body::Body;
 use tonic::codegen::{Bytes, http};
 use tonic::transport::Channel;
 use tower::{ServiceExt as _, service_fn};
+use zeroize::Zeroizing;
 
+use super::allowance::Allowance;
 use super::endpoint::Endpoint;
-use super::error::Error;
+use super::error::{Contact, Error};
 use super::limits;
 use super::messages::Messages;
 use super::wiping::Wiping;
@@ -29,8 +31,9 @@ const CALL: &str = "/SpiffeWorkloadAPI/FetchX509SVID";
 /// The caller bounds the time.
 pub(super) async fn open(
     endpoint: &Endpoint,
-) -> Result<(Messages, Option<X509svidResponse>), Error> {
-    let channel = connect(endpoint).await?;
+    allowance: &Allowance,
+) -> Result<(Messages, Option<Zeroizing<Vec<u8>>>), Error> {
+    let channel = connect(endpoint, allowance).await?;
     // The request is an empty message.
     let mut request = http::Request::new(Body::new(Full::new(Bytes::from_static(&[0; 5]))));
     *request.method_mut() = http::Method::POST;
@@ -43,7 +46,7 @@ pub(super) async fn open(
         let value = http::HeaderValue::from_static(value);
         request.headers_mut().insert(http::HeaderName::from_static(name), value);
     }
-    let failed = |error| Error::of(&Status::from_error(Box::new(error)), endpoint);
+    let failed = |error| Error::of(&Status::from_error(Box::new(error)), endpoint, Contact::First);
     let response = channel.oneshot(request).await.map_err(failed)?;
     let mut messages = Messages::of(response, endpoint)?;
     let first = messages.next().await?;
@@ -51,12 +54,15 @@ pub(super) async fn open(
 }
 
 /// Connects once; the caller bounds the time, and decides about the next try.
-async fn connect(endpoint: &Endpoint) -> Result<Channel, Error> {
+async fn connect(endpoint: &Endpoint, allowance: &Allowance) -> Result<Channel, Error> {
     // tonic wants an authority for the HTTP/2 requests; an agent ignores it.
     let builder = Channel::from_static("http://localhost")
         .http2_keep_alive_interval(limits::KEEPALIVE)
         .keep_alive_timeout(limits::KEEPALIVE_ANSWER)
-        .keep_alive_while_idle(true);
+        .keep_alive_while_idle(true)
+        .initial_stream_window_size(limits::WINDOW)
+        .initial_connection_window_size(limits::WINDOW)
+        .executor(allowance.clone());
     let dialled = endpoint.clone();
     let connector = service_fn(move |_| {
         let endpoint = dialled.clone();

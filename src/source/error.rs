@@ -36,6 +36,9 @@ pub enum Error {
     /// The connection ended without an answer.
     #[error("the connection to {0} broke: {1}")]
     Broken(String, String),
+    /// It has spoken gRPC and sent messages, and then something else.
+    #[error("the agent at {0} broke the rules of HTTP/2 in the middle of the stream: {1}")]
+    Garbled(String, String),
     /// Nothing came within the limit.
     #[error("the agent did not answer within {}", humantime::format_duration(*.0))]
     Silent(Duration),
@@ -72,10 +75,19 @@ pub(super) enum Class {
     Permanent,
 }
 
+/// How far a connection has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Contact {
+    /// No message has come over it.
+    First,
+    /// One has: it is an agent's.
+    Served,
+}
+
 impl Error {
     /// What a status means. Not every one is an answer: tonic makes some from what happened to the connection, with
     /// codes that depend on the features it was built with.
-    pub(super) fn of(status: &tonic::Status, endpoint: &Endpoint) -> Self {
+    pub(super) fn of(status: &tonic::Status, endpoint: &Endpoint, contact: Contact) -> Self {
         let mut deepest = None;
         let mut next = status.source();
         while let Some(cause) = next {
@@ -84,7 +96,12 @@ impl Error {
                 .downcast_ref::<h2::Error>()
                 .is_some_and(|error| error.is_go_away() && error.is_library())
             {
-                return Self::NotGrpc(endpoint.to_string());
+                return match contact {
+                    Contact::First => Self::NotGrpc(endpoint.to_string()),
+                    Contact::Served => {
+                        Self::Garbled(endpoint.to_string(), shown(&cause.to_string()))
+                    }
+                };
             }
             deepest = Some(cause);
             next = cause.source();
@@ -129,7 +146,7 @@ impl Error {
             Self::Answered { code: Code::InvalidArgument, .. } => {
                 "see the agent's log: it calls the request wrong"
             }
-            Self::Answered { .. } | Self::Broken(..) => "see the agent's log",
+            Self::Answered { .. } | Self::Broken(..) | Self::Garbled(..) => "see the agent's log",
             _ => return None,
         })
     }

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use tokio::time::{Instant, timeout};
 
+use super::allowance::Allowance;
 use super::message::{self, Discarded};
+use super::wire::Message;
 use super::{Error, Settings, channel, limits};
 use crate::material::Material;
 use crate::text::shown;
@@ -40,26 +42,24 @@ pub struct Offered {
 /// Asks the agent once, within the limit that `run` has for a first message.
 pub async fn look(settings: &Settings) -> Result<Look, Error> {
     let begun = Instant::now();
-    let opened = timeout(limits::FIRST_MESSAGE, channel::open(&settings.endpoint)).await;
+    let opened =
+        timeout(limits::FIRST_MESSAGE, channel::open(&settings.endpoint, &Allowance::new())).await;
     let (_stream, first) = opened.map_err(|_| Error::Silent(limits::FIRST_MESSAGE))??;
     let took = begun.elapsed();
     let message = first.ok_or(Error::Empty)?;
-    let chosen = message::select(&message.svids, &settings.selection).ok();
-    let offered = message
-        .svids
+    // Of what cannot be read the material tells.
+    let svids = Message::read(&message).map(|message| message.svids).unwrap_or_default();
+    let chosen = message::select(&svids, &settings.selection).ok();
+    let offered = svids
         .iter()
         .take(MOST_LISTED)
-        .enumerate()
-        .map(|(index, svid)| Offered {
-            spiffe_id: shown(&svid.spiffe_id),
-            hint: Some(shown(&svid.hint)).filter(|hint| !hint.is_empty()),
-            chosen: chosen == Some(index),
+        .map(|svid| Offered {
+            spiffe_id: shown(svid.spiffe_id),
+            hint: Some(shown(svid.hint)).filter(|hint| !hint.is_empty()),
+            chosen: chosen.is_some_and(|chosen| std::ptr::eq(chosen, svid)),
         })
         .collect();
-    Ok(Look {
-        took,
-        offered,
-        count: message.svids.len(),
-        material: settings.material(message, timing::now()),
-    })
+    let count = svids.len();
+    drop(svids);
+    Ok(Look { took, offered, count, material: settings.material(message, timing::now()) })
 }

@@ -2,15 +2,22 @@
 
 use std::time::SystemTime;
 
-use pgsvid_proto::{X509svid, X509svidResponse};
-use tracing::warn;
-use zeroize::{Zeroize as _, Zeroizing};
+use zeroize::Zeroizing;
 
 use super::Settings;
+use super::wire::{Message, Svid, Unreadable};
 use crate::material::{
     Certificate, LARGEST_BUNDLE, Material, Offer, Rejection, TrustDomain, certificates,
 };
 use crate::text::shown;
+
+/// Largest certificate chain, in bytes. A chain of four RSA certificates has eight thousand.
+const LARGEST_CHAIN: usize = 256 * 1024;
+/// Largest bundle, together with those of federated trust domains, in bytes. Some 580 of SPIRE's authorities are as many as
+/// PostgreSQL can name in a handshake ([`crate::material::MOST_NAMES`]), and with keys of RSA they have 800,000.
+const LARGEST_BUNDLES: usize = 1024 * 1024;
+/// How many of the federated bundles that are left out are named.
+const MOST_NAMED: usize = 4;
 
 /// Which of several SVIDs to take. Without any wish the first one is the default identity.
 #[derive(Debug, Clone, Default)]
@@ -24,6 +31,9 @@ pub struct Selection {
 /// Why a message gave no material.
 #[derive(Debug, thiserror::Error)]
 pub enum Discarded {
+    /// The bytes are no message, or an absurd one.
+    #[error("the message is malformed: {0}")]
+    Unreadable(#[from] Unreadable),
     /// Workload API section 5.2.1: the list is mandatory.
     #[error("the message holds no SVID")]
     NoSvid,
@@ -37,38 +47,82 @@ pub enum Discarded {
         /// The first few of them.
         list: String,
     },
+    /// More bytes than anybody's certificates have.
+    #[error("the {field} has {size} bytes, more than the {most} that are allowed")]
+    TooLarge {
+        /// `certificate chain` or `bundle`.
+        field: &'static str,
+        /// Its size in bytes.
+        size: usize,
+        /// The limit in bytes.
+        most: usize,
+    },
     /// The chosen one failed a check.
     #[error(transparent)]
     Rejected(#[from] Rejection),
 }
 
+/// What has become of a message.
+pub(super) struct Judged {
+    pub(super) material: Result<Material, Discarded>,
+    /// Which federated bundles were left out of it, and why; empty if there are none.
+    pub(super) left_out: String,
+}
+
 impl Settings {
-    /// Chooses one SVID of the message and checks it. Every other key in the message is zeroed.
+    /// Chooses one SVID of a message, as it was received, and checks it.
     ///
     /// `now` is the wall-clock time that validity is judged by.
     pub fn material(
         &self,
-        mut message: X509svidResponse,
+        message: impl Into<Zeroizing<Vec<u8>>>,
         now: SystemTime,
     ) -> Result<Material, Discarded> {
-        let chosen = select(&message.svids, &self.selection);
-        let chosen = chosen.map(|index| message.svids.swap_remove(index));
-        wipe(&mut message);
-        let chosen = chosen?;
-        let federated = if self.federated_bundles {
-            foreign_authorities(&message, &chosen.spiffe_id)
-        } else {
-            Vec::new()
-        };
+        self.judge(message.into(), now).material
+    }
+
+    /// The same, with what there is to say of it besides.
+    pub(super) fn judge(&self, message: Zeroizing<Vec<u8>>, now: SystemTime) -> Judged {
+        let chosen = self.choose(&message);
+        // Before certificates are parsed: the message may have megabytes, and keys that were not chosen.
+        drop(message);
+        let mut left_out = String::new();
+        let material = chosen.and_then(|(mut offer, bundles)| {
+            (offer.federated, left_out) = foreign_authorities(bundles);
+            Ok(Material::check(offer, &self.expectations, now)?)
+        });
+        Judged { material, left_out }
+    }
+
+    /// A copy of the SVID that is wanted, and the federated bundles.
+    fn choose(&self, message: &[u8]) -> Result<(Offer, Bundles), Discarded> {
+        let message = Message::read(message)?;
+        let svid = select(&message.svids, &self.selection)?;
+        for (field, size, most) in [
+            ("certificate chain", svid.chain.len(), LARGEST_CHAIN),
+            ("bundle", svid.bundle.len(), LARGEST_BUNDLES),
+        ] {
+            if size > most {
+                return Err(Discarded::TooLarge { field, size, most });
+            }
+        }
         let offer = Offer {
-            spiffe_id: Some(chosen.spiffe_id),
-            hint: chosen.hint,
-            chain: chosen.x509_svid,
-            key: Zeroizing::new(chosen.x509_svid_key),
-            bundle: chosen.bundle,
-            federated,
+            spiffe_id: Some(svid.spiffe_id.to_owned()),
+            hint: svid.hint.to_owned(),
+            chain: svid.chain.to_vec(),
+            key: Zeroizing::new(svid.key.to_vec()),
+            bundle: svid.bundle.to_vec(),
+            federated: Vec::new(),
         };
-        Ok(Material::check(offer, &self.expectations, now)?)
+        let mut bundles = Bundles::default();
+        if self.federated_bundles {
+            let own = TrustDomain::new(svid.spiffe_id).ok();
+            let mut room = LARGEST_BUNDLES - svid.bundle.len();
+            for (domain, der) in message.federated {
+                bundles.take(domain, der, own.as_ref(), &mut room);
+            }
+        }
+        Ok((offer, bundles))
     }
 }
 
@@ -80,6 +134,7 @@ impl Discarded {
     /// The kind of the reason.
     pub(super) fn reason(&self) -> &'static str {
         match self {
+            Self::Unreadable(_) | Self::TooLarge { .. } => "malformed",
             Self::NoSvid => "no-svid",
             Self::NoMatch { .. } => "no-match",
             Self::Rejected(rejection) => match rejection {
@@ -106,29 +161,25 @@ pub(super) fn no_rejections() -> Vec<(&'static str, u64)> {
     REASONS.map(|reason| (reason, 0)).into()
 }
 
-/// Zeroes every key in a message: the generated types do not.
-pub(super) fn wipe(message: &mut X509svidResponse) {
-    for svid in &mut message.svids {
-        svid.x509_svid_key.zeroize();
-    }
-}
-
 /// The first match, as the specification has it for equal hints.
-pub(super) fn select(svids: &[X509svid], selection: &Selection) -> Result<usize, Discarded> {
+pub(super) fn select<'a, 'b>(
+    svids: &'b [Svid<'a>],
+    selection: &Selection,
+) -> Result<&'b Svid<'a>, Discarded> {
     if svids.is_empty() {
         return Err(Discarded::NoSvid);
     }
-    let wanted = |svid: &X509svid| {
-        selection.spiffe_id.as_ref().is_none_or(|id| *id == svid.spiffe_id)
-            && selection.hint.as_ref().is_none_or(|hint| *hint == svid.hint)
+    let wanted = |svid: &&Svid<'_>| {
+        selection.spiffe_id.as_ref().is_none_or(|id| id == svid.spiffe_id)
+            && selection.hint.as_ref().is_none_or(|hint| hint == svid.hint)
     };
-    svids.iter().position(wanted).ok_or_else(|| {
+    svids.iter().find(wanted).ok_or_else(|| {
         let list: Vec<String> = svids
             .iter()
             .take(8)
-            .map(|svid| match svid.hint.as_str() {
-                "" => shown(&svid.spiffe_id),
-                hint => format!("{} (hint \"{}\")", shown(&svid.spiffe_id), shown(hint)),
+            .map(|svid| match svid.hint {
+                "" => shown(svid.spiffe_id),
+                hint => format!("{} (hint \"{}\")", shown(svid.spiffe_id), shown(hint)),
             })
             .collect();
         Discarded::NoMatch { offered: svids.len(), wanted: wish(selection), list: list.join(", ") }
@@ -141,29 +192,52 @@ fn wish(selection: &Selection) -> String {
     [id, hint].into_iter().flatten().collect::<Vec<_>>().join(" and ")
 }
 
-/// Authorities of other trust domains. One that repeats our own domain would replace its real bundle, and one
-/// that is malformed must not cost us the rest: both are left out, and said.
-fn foreign_authorities(message: &X509svidResponse, own_id: &str) -> Vec<Certificate> {
-    let own = TrustDomain::new(own_id).ok();
-    let mut bundles: Vec<_> = message.federated_bundles.iter().collect();
-    // The map has no order of its own; the published bytes need one.
-    bundles.sort_unstable_by_key(|(domain, _)| domain.as_str());
-    let mut authorities = Vec::new();
-    for (domain, der) in bundles {
+/// Bundles of other trust domains, in the order of their names: the published bytes need one. One that repeats our own
+/// domain would replace its real bundle, and one that is malformed or enormous must not cost us the rest: they are left out.
+#[derive(Default)]
+struct Bundles {
+    taken: Vec<(TrustDomain, Vec<u8>)>,
+    left_out: Vec<String>,
+    /// How many were left out, named or not.
+    count: usize,
+}
+
+impl Bundles {
+    fn take(&mut self, domain: &str, der: &[u8], own: Option<&TrustDomain>, room: &mut usize) {
         match TrustDomain::new(domain) {
-            Ok(domain) if Some(&domain) == own.as_ref() => {
-                warn!(%domain, "a federated bundle repeats our own trust domain; ignored");
+            Err(error) => self.leave(domain, &error.to_string()),
+            Ok(found) if Some(&found) == own => self.leave(domain, "it is our own trust domain"),
+            Ok(_) if der.len() > *room => {
+                self.leave(domain, &format!("all bundles have more than {LARGEST_BUNDLES} bytes"));
             }
-            Ok(domain) => match certificates(der, LARGEST_BUNDLE) {
-                Ok(found) => authorities.extend(found),
-                Err(error) => warn!(%domain, %error, "a federated bundle is malformed; ignored"),
-            },
-            Err(error) => {
-                warn!(domain = shown(domain), %error, "a federated bundle is of no trust domain; ignored");
+            Ok(found) => {
+                *room -= der.len();
+                self.taken.push((found, der.to_vec()));
             }
         }
     }
-    authorities
+
+    fn leave(&mut self, domain: &str, why: &str) {
+        self.count += 1;
+        if self.count <= MOST_NAMED {
+            self.left_out.push(format!("{}: {why}", shown(domain)));
+        }
+    }
+}
+
+/// The authorities of other trust domains, and in words what was left out.
+fn foreign_authorities(mut bundles: Bundles) -> (Vec<Certificate>, String) {
+    let mut authorities = Vec::new();
+    for (domain, der) in std::mem::take(&mut bundles.taken) {
+        match certificates(&der, LARGEST_BUNDLE) {
+            Ok(found) => authorities.extend(found),
+            Err(error) => bundles.leave(domain.as_ref(), &error.to_string()),
+        }
+    }
+    if let Some(more @ 1..) = bundles.count.checked_sub(MOST_NAMED) {
+        bundles.left_out.push(format!("and {more} more"));
+    }
+    (authorities, bundles.left_out.join("; "))
 }
 
 #[cfg(test)]
@@ -179,10 +253,10 @@ mod tests {
         // Few values, so that they are repeated; the empty hint is none.
         let (ids, hints) = (["spiffe://a/1", "spiffe://a/2", "spiffe://b/1"], ["", "x", "y"]);
         for _ in 0..5000 {
-            let svids: Vec<X509svid> = (0..dice.between(0..=6))
-                .map(|_| X509svid {
-                    spiffe_id: (*dice.one_of(&ids)).to_owned(),
-                    hint: (*dice.one_of(&hints)).to_owned(),
+            let svids: Vec<Svid<'_>> = (0..dice.between(0..=6))
+                .map(|_| Svid {
+                    spiffe_id: dice.one_of::<&str>(&ids),
+                    hint: dice.one_of::<&str>(&hints),
                     ..Default::default()
                 })
                 .collect();
@@ -191,14 +265,15 @@ mod tests {
                 (!dice.once_in(3)).then_some(value)
             };
             let selection = Selection { spiffe_id: wish(&ids), hint: wish(&hints) };
-            let fits = |svid: &X509svid| {
+            let fits = |svid: &Svid<'_>| {
                 let Selection { spiffe_id, hint } = &selection;
-                (spiffe_id.is_none() || *spiffe_id == Some(svid.spiffe_id.clone()))
-                    && (hint.is_none() || *hint == Some(svid.hint.clone()))
+                (spiffe_id.is_none() || *spiffe_id == Some(svid.spiffe_id.to_owned()))
+                    && (hint.is_none() || *hint == Some(svid.hint.to_owned()))
             };
             match select(&svids, &selection) {
-                Ok(index) => {
-                    assert!(fits(&svids[index]), "{seed}: {svids:?} {selection:?}");
+                Ok(found) => {
+                    assert!(fits(found), "{seed}: {svids:?} {selection:?}");
+                    let index = svids.iter().position(|svid| std::ptr::eq(svid, found)).unwrap();
                     assert!(!svids[..index].iter().any(fits), "{seed}: {svids:?} {selection:?}");
                 }
                 Err(Discarded::NoSvid) => assert!(svids.is_empty(), "{seed}"),

@@ -4,22 +4,21 @@
 //! gRPC over HTTP/2: five bytes before each message, a compression flag and a length (gRPC, `PROTOCOL-HTTP2.md`).
 
 use http_body_util::BodyExt as _;
-use pgsvid_proto::X509svidResponse;
-use prost::Message as _;
 use tonic::body::Body;
 use tonic::codegen::{Bytes, http};
 use tonic::{Code, Status};
 use zeroize::Zeroizing;
 
-use super::error::Error;
+use super::error::{Contact, Error};
 use super::{Endpoint, limits};
 
 /// What precedes each message: the flag and the length.
 const PREFIX: usize = 5;
 
-/// The messages, in order. Waiting for one may be given up without loss.
+/// The messages, in order, as bytes. Waiting for one may be given up without loss.
 pub(super) struct Messages {
     endpoint: Endpoint,
+    contact: Contact,
     body: Body,
     /// What has arrived and belongs to no message yet.
     rest: Bytes,
@@ -37,12 +36,13 @@ impl Messages {
     /// The messages that follow a response's head; fails if the agent has refused in it.
     pub(super) fn of(response: http::Response<Body>, endpoint: &Endpoint) -> Result<Self, Error> {
         if let Some(status) = Status::from_header_map(response.headers()) {
-            ended(&status, endpoint)?;
+            ended(&status, endpoint, Contact::First)?;
         } else if response.status() != http::StatusCode::OK {
             return Err(Error::NotGrpc(endpoint.to_string()));
         }
         Ok(Self {
             endpoint: endpoint.clone(),
+            contact: Contact::First,
             body: response.into_body(),
             rest: Bytes::new(),
             reading: Reading::Prefix(Vec::with_capacity(PREFIX)),
@@ -50,9 +50,10 @@ impl Messages {
     }
 
     /// The next message; `None` if the agent has ended the stream in order.
-    pub(super) async fn next(&mut self) -> Result<Option<X509svidResponse>, Error> {
+    pub(super) async fn next(&mut self) -> Result<Option<Zeroizing<Vec<u8>>>, Error> {
         loop {
             if let Some(message) = self.reading.feed(&mut self.rest)? {
+                self.contact = Contact::Served;
                 return Ok(Some(message));
             }
             // Whatever was read is in our own buffer now.
@@ -60,12 +61,15 @@ impl Messages {
             let Some(frame) = self.body.frame().await else {
                 return self.reading.end().map(|()| None);
             };
-            match frame.map_err(|status| Error::of(&status, &self.endpoint))?.into_data() {
+            match frame
+                .map_err(|status| Error::of(&status, &self.endpoint, self.contact))?
+                .into_data()
+            {
                 Ok(data) => self.rest = data,
                 Err(frame) => {
                     let trailers = frame.into_trailers().unwrap_or_default();
                     if let Some(status) = Status::from_header_map(&trailers) {
-                        ended(&status, &self.endpoint)?;
+                        ended(&status, &self.endpoint, self.contact)?;
                     }
                 }
             }
@@ -73,13 +77,13 @@ impl Messages {
     }
 }
 
-fn ended(status: &Status, endpoint: &Endpoint) -> Result<(), Error> {
-    if status.code() == Code::Ok { Ok(()) } else { Err(Error::of(status, endpoint)) }
+fn ended(status: &Status, endpoint: &Endpoint, contact: Contact) -> Result<(), Error> {
+    if status.code() == Code::Ok { Ok(()) } else { Err(Error::of(status, endpoint, contact)) }
 }
 
 impl Reading {
     /// Takes what it needs of the bytes; gives a message if it is complete by then.
-    fn feed(&mut self, bytes: &mut Bytes) -> Result<Option<X509svidResponse>, Error> {
+    fn feed(&mut self, bytes: &mut Bytes) -> Result<Option<Zeroizing<Vec<u8>>>, Error> {
         loop {
             let (wanted, buffer): (_, &mut Vec<u8>) = match self {
                 Self::Prefix(prefix) => (PREFIX, prefix),
@@ -96,9 +100,9 @@ impl Reading {
                     *self = Self::Message(length, Zeroizing::new(Vec::with_capacity(length)));
                 }
                 Self::Message(_, message) => {
-                    let decoded = X509svidResponse::decode(message.as_slice());
+                    let message = std::mem::take(message);
                     *self = Self::Prefix(Vec::with_capacity(PREFIX));
-                    return decoded.map(Some).map_err(|_| Error::Malformed);
+                    return Ok(Some(message));
                 }
             }
         }
@@ -123,15 +127,11 @@ fn length(prefix: &[u8]) -> Result<usize, Error> {
 
 #[cfg(test)]
 mod tests {
-    use pgsvid_proto::X509svid;
-
     use super::*;
 
-    fn framed(key: u8, size: usize) -> Vec<u8> {
-        let svid = X509svid { x509_svid_key: vec![key; size], ..X509svid::default() };
-        let message = X509svidResponse { svids: vec![svid], ..X509svidResponse::default() };
-        let bytes = message.encode_to_vec();
-        [&[0], &u32::try_from(bytes.len()).unwrap().to_be_bytes()[..], &bytes].concat()
+    fn framed(byte: u8, size: usize) -> Vec<u8> {
+        let message = vec![byte; size];
+        [&[0], &u32::try_from(size).unwrap().to_be_bytes()[..], &message].concat()
     }
 
     #[test]
@@ -139,15 +139,16 @@ mod tests {
         let all = [framed(1, 300), vec![0; 5], framed(2, 70_000), framed(3, 1)].concat();
         for size in [1, 2, 3, 5, 7, 100, 4096, all.len()] {
             let mut reading = Reading::Prefix(Vec::new());
-            let mut keys = Vec::new();
+            let mut sizes = Vec::new();
             for piece in all.chunks(size) {
                 let mut bytes = Bytes::copy_from_slice(piece);
                 while let Some(message) = reading.feed(&mut bytes).unwrap() {
-                    keys.push(message.svids.first().map(|svid| svid.x509_svid_key.len()));
+                    assert!(message.iter().all(|byte| *byte == message[0]));
+                    sizes.push(message.len());
                 }
                 assert!(bytes.is_empty());
             }
-            assert_eq!(keys, [Some(300), None, Some(70_000), Some(1)], "in pieces of {size}");
+            assert_eq!(sizes, [300, 0, 70_000, 1], "in pieces of {size}");
             assert!(reading.end().is_ok());
         }
     }
@@ -158,11 +159,8 @@ mod tests {
         // Five MiB are announced, and none of them is waited for.
         let too_large = reading.feed(&mut Bytes::from_static(&[0, 0, 80, 0, 0]));
         assert!(matches!(too_large, Err(Error::TooLarge)));
-        for bytes in [&[1, 0, 0, 0, 0][..], &[0, 0, 0, 0, 1, 0xff]] {
-            let mut reading = Reading::Prefix(Vec::new());
-            let malformed = reading.feed(&mut Bytes::copy_from_slice(bytes));
-            assert!(matches!(malformed, Err(Error::Malformed)), "{bytes:?}");
-        }
+        let malformed = Reading::Prefix(Vec::new()).feed(&mut Bytes::from_static(&[1, 0, 0, 0, 0]));
+        assert!(matches!(malformed, Err(Error::Malformed)));
         for bytes in [&[0][..], &[0, 0, 0, 0, 2, 1]] {
             let mut reading = Reading::Prefix(Vec::new());
             assert!(reading.feed(&mut Bytes::copy_from_slice(bytes)).unwrap().is_none());

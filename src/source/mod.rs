@@ -3,14 +3,17 @@
 //! [`Source::run`] publishes a [`SourceState`] whenever something changes. It holds the connection open for as
 //! long as the process lives; the absence of an agent never ends it.
 
+mod allowance;
 mod channel;
 mod endpoint;
 mod error;
+mod lines;
 mod look;
 mod message;
 mod messages;
 mod supervise;
 mod wiping;
+mod wire;
 
 use std::fmt;
 use std::sync::Arc;
@@ -23,6 +26,7 @@ pub use endpoint::{Endpoint, InvalidEndpoint};
 pub use error::Error;
 pub use look::{Look, Offered, look};
 pub use message::{Discarded, Selection};
+pub use wire::{Message, Svid, Unreadable};
 
 use crate::material::{Expectations, Material};
 use crate::watching::Watching;
@@ -161,8 +165,12 @@ mod limits {
     pub(super) const SAID: usize = 8;
     /// The watchdog once the identity has expired: the agent is dialled anew so often, though it holds the stream.
     pub(super) const WATCHDOG_EXPIRED: Duration = Duration::from_secs(60);
-    /// Largest message in bytes; a bundle of a thousand authorities has about half of it.
+    /// Largest message in bytes. SPIRE sends the bundle with each SVID: twenty of them with 200,000 bytes each.
     pub(super) const MESSAGE: usize = 4 * 1024 * 1024;
+    /// What HTTP/2 may hold of messages that were not read yet, in bytes: some hundred messages of the usual size.
+    pub(super) const WINDOW: u32 = 512 * 1024;
+    /// How many lines of the log an agent may cause at once, and how long it takes until it may cause another.
+    pub(super) const LINES: (u32, Duration) = (40, Duration::from_secs(5));
 }
 
 /// The supervised client of one Workload API.

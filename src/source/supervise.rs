@@ -5,19 +5,28 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use futures_util::FutureExt as _;
-use pgsvid_proto::X509svidResponse;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
+use zeroize::Zeroizing;
 
+use super::allowance::Allowance;
 use super::error::{Class, Error};
-use super::message::{self, Discarded};
+use super::lines::Lines;
+use super::message::{Discarded, Judged};
 use super::messages::Messages;
 use super::{Connection, Endpoint, Identity, Rejected, Source, channel, limits};
 use crate::material::{CLOCK_SKEW, Material, Rejection};
 use crate::text::shown;
 use crate::timing::{self, Backoff, Clocks, Leap};
 use crate::watching::{self, Changes};
+
+/// A line of the log that an agent causes: among the details once it has caused too many.
+macro_rules! tell {
+    ($supervisor:expr, $level:ident, $($line:tt)+) => {
+        if $supervisor.may_tell() { $level!($($line)+) } else { debug!($($line)+) }
+    };
+}
 
 pub(super) async fn run(source: Source, stop: CancellationToken) -> Result<(), Error> {
     let directories = match &source.settings.endpoint {
@@ -29,10 +38,22 @@ pub(super) async fn run(source: Source, stop: CancellationToken) -> Result<(), E
     if !clocks.told() {
         debug!("the kernel does not tell that the clock was set; the clocks are compared by time");
     }
-    let mut supervisor = Supervisor { source, changes, said: Vec::new(), early: None, clocks };
+    let allowance = Allowance::new();
+    let mut supervisor = Supervisor {
+        source,
+        changes,
+        allowance: allowance.clone(),
+        said: Vec::new(),
+        left_out: String::new(),
+        lines: Lines::new(),
+        silent: false,
+        early: None,
+        clocks,
+    };
+    let supervision = std::pin::pin!(supervisor.supervise());
     tokio::select! {
         () = stop.cancelled() => Ok(()),
-        ended = supervisor.supervise() => ended,
+        ended = allowance.counted(supervision) => ended,
     }
 }
 
@@ -56,9 +77,16 @@ type SocketId = (u64, u64, i64, i64);
 struct Supervisor {
     source: Source,
     changes: Changes,
+    /// What the agent may cost.
+    allowance: Allowance,
     /// What was said about the connection since it was last there: a repetition goes to the debug level. One fault
     /// may show itself in more than one way, in turns.
     said: Vec<String>,
+    /// The federated bundles that were last said to be left out.
+    left_out: String,
+    lines: Lines,
+    /// Lines are among the details for now.
+    silent: bool,
     /// When the message that came before its time becomes acceptable.
     early: Option<SystemTime>,
     clocks: Clocks,
@@ -148,7 +176,7 @@ impl Supervisor {
 
     /// One connection, from dialling to its end.
     async fn session(&mut self) -> Ended {
-        let opened = channel::open(&self.source.settings.endpoint);
+        let opened = channel::open(&self.source.settings.endpoint, &self.allowance);
         let mut stream = match timeout(limits::FIRST_MESSAGE, opened).await {
             Ok(Ok((stream, first))) => {
                 self.connected();
@@ -187,23 +215,29 @@ impl Supervisor {
 
     /// Takes a message, or the newest of those that are already readable: an agent may send two within a
     /// tenth of a millisecond. Returns how the stream has ended, if it has by then: that is said only once.
-    async fn take(&mut self, message: X509svidResponse, stream: &mut Messages) -> Option<Ended> {
+    async fn take(&mut self, message: Zeroizing<Vec<u8>>, stream: &mut Messages) -> Option<Ended> {
         let mut newest = message;
         // Lets the connection's task read what the kernel holds.
         tokio::task::yield_now().await;
         let ended = loop {
             match stream.next().now_or_never() {
                 None => break None,
-                Some(Ok(Some(newer))) => message::wipe(&mut std::mem::replace(&mut newest, newer)),
+                Some(Ok(Some(newer))) => newest = newer,
                 Some(Ok(None)) => break Some(Ended::Clean),
                 Some(Err(error)) => break Some(Ended::Failed(error)),
             }
         };
-        let material = self.source.settings.material(newest, timing::now());
+        let Judged { material, left_out } = self.source.settings.judge(newest, timing::now());
         self.early = match &material {
             Err(Discarded::Rejected(Rejection::NotYetValid(from))) => Some(*from - CLOCK_SKEW),
             _ => None,
         };
+        if material.is_ok() && self.left_out != left_out {
+            if !left_out.is_empty() {
+                tell!(self, warn, left_out, "federated bundles are left out");
+            }
+            self.left_out = left_out;
+        }
         match material {
             Ok(material) => self.accept(material),
             Err(reason) => self.reject(reason.reason(), reason.to_string()),
@@ -214,12 +248,14 @@ impl Supervisor {
     fn accept(&mut self, material: Material) {
         let before = self.source.state.borrow().clone();
         if before.rejected.is_some() {
-            info!("the agent's message is accepted again");
+            tell!(self, info, "the agent's message is accepted again");
         }
         let same = matches!(&before.identity, Identity::Current(current) if current.publishes_as(&material));
         if !same {
             let leaf = material.leaf();
-            info!(
+            tell!(
+                self,
+                info,
                 spiffe_id = %material.spiffe_id(),
                 hint = material.hint().map(shown),
                 serial = leaf.serial().short(),
@@ -230,7 +266,7 @@ impl Supervisor {
                 before.identity.material().map(|material| material.warnings()).unwrap_or_default();
             for warning in material.warnings().into_iter().filter(|warning| !said.contains(warning))
             {
-                warn!("{warning}");
+                tell!(self, warn, "{warning}");
             }
         }
         self.source.state.send_modify(|state| {
@@ -253,7 +289,7 @@ impl Supervisor {
         if repeated {
             debug!(reason, "the agent's message is rejected again");
         } else {
-            warn!(reason, "the agent's message is rejected; what is published stays");
+            tell!(self, warn, reason, "the agent's message is rejected; what is published stays");
         }
         self.source.state.send_modify(|state| {
             state.connection = Connection::Streaming;
@@ -271,7 +307,9 @@ impl Supervisor {
             _ => None,
         };
         if let Some(material) = &withdrawn {
-            warn!(
+            tell!(
+                self,
+                warn,
                 spiffe_id = %material.spiffe_id(),
                 not_after = timing::utc(material.not_after()),
                 "the agent has withdrawn the identity: is its registration entry deleted? \
@@ -294,7 +332,7 @@ impl Supervisor {
     fn fail(&mut self, error: Error) {
         let text = error.to_string();
         if self.is_news(&text) {
-            warn!(error = text, "no connection to the agent; trying again");
+            tell!(self, warn, error = text, "no connection to the agent; trying again");
         } else {
             debug!(error = text, "still no connection to the agent");
         }
@@ -325,11 +363,24 @@ impl Supervisor {
 
     fn connected(&mut self) {
         if !std::mem::take(&mut self.said).is_empty() {
-            info!(endpoint = %self.source.settings.endpoint, "connected to the agent");
+            tell!(self, info, endpoint = %self.source.settings.endpoint, "connected to the agent");
         }
         self.source.state.send_modify(|state| {
             state.connects += 1;
         });
+    }
+
+    /// Whether there may be another line; says so once when there is not.
+    fn may_tell(&mut self) -> bool {
+        let may = self.lines.take();
+        if !may && !self.silent {
+            warn!(
+                "the agent causes too many lines: one every {} from now on, the others at level debug",
+                humantime::format_duration(limits::LINES.1)
+            );
+        }
+        self.silent = !may;
+        may
     }
 
     fn is_news(&mut self, text: &str) -> bool {

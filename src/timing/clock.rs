@@ -1,12 +1,22 @@
 //! The wall clock. Validity is judged by it; timers run on tokio's clock, which does not jump.
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
+
+use rustix::time::{ClockId, clock_gettime};
 
 /// The wall-clock time.
 #[expect(clippy::disallowed_methods, reason = "this is the one home of the wall clock")]
 #[must_use]
 pub fn now() -> SystemTime {
     SystemTime::now()
+}
+
+/// The processor time that this thread has used so far.
+#[must_use]
+pub fn spent() -> Duration {
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    let nanoseconds = u32::try_from(time.tv_nsec).unwrap_or_default();
+    Duration::new(u64::try_from(time.tv_sec).unwrap_or_default(), nanoseconds)
 }
 
 /// A time as people and machines read it: RFC 3339 in UTC, to the second.

@@ -5,5 +5,5 @@ mod clock;
 mod leap;
 
 pub use backoff::Backoff;
-pub use clock::{now, roughly, utc};
+pub use clock::{now, roughly, spent, utc};
 pub use leap::{Clocks, Leap};

@@ -3,15 +3,26 @@
 //! One inotify instance serves the whole process, since a user may have few of them (128 by default) and a
 //! node runs many pods under one uid. Reading a file is no event here, so readers do not wake us. Where the
 //! kernel gives no instance, a [`Changes`] stays silent and its owner's timers do the work.
+//!
+//! Anybody who may write to a watched directory makes as many events as he likes. The first is handed on at once; of a
+//! flood, what has come meanwhile is handed on together, a few times a second. What the kernel has no room for is lost, and
+//! it says so: an overflow counts as a change everywhere.
 
-use std::collections::HashMap;
+mod pace;
+
+use std::collections::{HashMap, HashSet};
+use std::ffi::OsString;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use futures_util::StreamExt as _;
-use inotify::{EventMask, Inotify, WatchDescriptor, WatchMask, Watches};
+use futures_util::{FutureExt as _, StreamExt as _};
+use inotify::{Event, EventMask, EventStream, Inotify, WatchDescriptor, WatchMask, Watches};
 use tokio::sync::watch;
+use tokio::task::unconstrained;
+use tokio::time::sleep;
+
+use pace::Pace;
 
 /// Holds the process's one inotify instance, and hands out [`Changes`].
 #[derive(Clone)]
@@ -28,6 +39,23 @@ struct Watcher {
     changed: watch::Sender<u64>,
 }
 
+/// What some events tell together.
+#[derive(Default)]
+struct Happened {
+    places: HashSet<WatchDescriptor>,
+    /// Nobody knows what was lost.
+    overflow: bool,
+    events: u32,
+}
+
+impl Happened {
+    fn add(&mut self, event: &Event<OsString>) {
+        self.events += 1;
+        self.overflow |= event.mask.contains(EventMask::Q_OVERFLOW);
+        self.places.insert(event.wd.clone());
+    }
+}
+
 impl Watching {
     /// Opens the inotify instance, and returns it with the task that hands its events on.
     ///
@@ -35,15 +63,7 @@ impl Watching {
     pub fn start() -> io::Result<(Self, impl Future<Output = ()> + Send + 'static)> {
         let inotify = Inotify::init()?;
         let shared = Arc::new(Shared { watches: inotify.watches(), watchers: Mutex::default() });
-        let mut events = inotify.into_event_stream([0; 4096])?;
-        let task = {
-            let shared = Arc::clone(&shared);
-            async move {
-                while let Some(Ok(event)) = events.next().await {
-                    shared.hand_on(&event.wd, event.mask);
-                }
-            }
-        };
+        let task = hand_on(inotify.into_event_stream(BUFFER)?, Arc::clone(&shared));
         Ok((Self(Some(shared)), task))
     }
 
@@ -69,16 +89,42 @@ impl Watching {
     }
 }
 
+/// Room for what is read at a time.
+const BUFFER: [u8; 4096] = [0; 4096];
+
+/// Waits for events and hands them on, until the kernel gives no more.
+async fn hand_on(mut stream: EventStream<[u8; BUFFER.len()]>, shared: Arc<Shared>) {
+    let mut pace = Pace::default();
+    while let Some(Ok(event)) = stream.next().await {
+        let mut happened = Happened::default();
+        happened.add(&event);
+        // What else is there already. tokio would have a task pause after some of them.
+        while let Some(Some(Ok(event))) = unconstrained(stream.next()).now_or_never() {
+            happened.add(&event);
+            if happened.events == pace::BATCH {
+                // Of what was read with it, nothing is kept.
+                happened.overflow = true;
+                break;
+            }
+        }
+        shared.hand_on(&happened);
+        // While it is registered with the runtime, each event wakes the process, whether anybody waits for it or not.
+        let inotify = stream.into_inotify();
+        sleep(pace.pause(happened.events)).await;
+        let Ok(registered) = inotify.into_event_stream(BUFFER) else { return };
+        stream = registered;
+    }
+}
+
 impl Shared {
     fn watchers(&self) -> MutexGuard<'_, HashMap<u64, Watcher>> {
         // A panic elsewhere leaves the map as it was; there is nothing half done in it.
         self.watchers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn hand_on(&self, descriptor: &WatchDescriptor, mask: EventMask) {
+    fn hand_on(&self, happened: &Happened) {
         for watcher in self.watchers().values_mut() {
-            // After an overflow nobody knows what was lost.
-            if mask.contains(EventMask::Q_OVERFLOW) || watcher.armed.contains(descriptor) {
+            if happened.overflow || watcher.armed.iter().any(|it| happened.places.contains(it)) {
                 self.arm(watcher);
                 watcher.changed.send_modify(|count| *count += 1);
             }

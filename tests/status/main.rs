@@ -11,6 +11,7 @@ mod loops;
 mod manager;
 mod metrics;
 mod page;
+mod socket;
 mod terminal;
 mod verdicts;
 

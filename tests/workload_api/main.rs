@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 mod absence;
+mod absurd;
+mod flood;
 mod messages;
 mod place;
 mod refusals;

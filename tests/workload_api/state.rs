@@ -66,6 +66,26 @@ async fn w11_an_agent_that_is_unavailable_withdraws_nothing() {
 }
 
 #[tokio::test]
+async fn a19_an_agent_that_breaks_the_protocol_after_good_service_is_an_agent_all_the_same() {
+    let directory = tempfile::tempdir().unwrap();
+    let agent = agent(&directory);
+    let (mut state, _stop) = source(&agent);
+    let first = until(&mut state, |state| state.identity.material().is_some()).await;
+    agent.misbehave_times(1, Misbehaviour::GarbleMessages);
+    agent.rotate().unwrap();
+    let failed = until(&mut state, |state| matches!(state.connection, Connection::Failed(_))).await;
+    let Connection::Failed(error) = &failed.connection else { unreachable!() };
+    assert!(!matches!(**error, Error::NotGrpc(_)), "{error}");
+    assert!(error.remedy().is_some(), "{error}");
+    // As after any other connection that was lost.
+    assert!(matches!(failed.identity, Identity::Current(_)));
+    let renewed = |state: &SourceState| {
+        !state.identity.material().unwrap().publishes_as(first.identity.material().unwrap())
+    };
+    until(&mut state, renewed).await;
+}
+
+#[tokio::test]
 async fn w07_connections_are_counted() {
     let directory = tempfile::tempdir().unwrap();
     let agent = agent(&directory);

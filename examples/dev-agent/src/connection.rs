@@ -107,7 +107,15 @@ impl AsyncWrite for Connection {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         self.check(context)?;
-        if bytes.len() >= SMALLEST_MESSAGE && self.shared.script().next(Occasion::Write).is_some() {
+        let misbehaviour = (bytes.len() >= SMALLEST_MESSAGE)
+            .then(|| self.shared.script().next(Occasion::Write))
+            .flatten();
+        if let Some(Misbehaviour::GarbleMessages) = misbehaviour {
+            // A frame of data for the connection itself (RFC 9113, section 6.1: an error of the connection).
+            let _ = self.stream.try_write(&[0, 0, 1, 0, 0, 0, 0, 0, 0, 0]);
+            return Poll::Ready(Ok(bytes.len()));
+        }
+        if misbehaviour.is_some() {
             // The peer has room for it: it has just begun to read the message.
             let _ = self.stream.try_write(&bytes[..bytes.len() / 2]);
             self.cut = true;

@@ -21,6 +21,14 @@ pub enum Misbehaviour {
     /// Breaks connections off in the middle of the next message of 512 bytes or more; open ones,
     /// too.
     CutMessages,
+    /// Sends other bytes in place of the next message of 512 bytes or more; on open connections,
+    /// too. They are no HTTP/2.
+    GarbleMessages,
+    /// Begins streams with these bytes, and then falls silent. They should be whole messages of
+    /// gRPC, prefixes and all: see [`crate::framed`].
+    Bytes(Vec<u8>),
+    /// Sends these bytes again and again, as fast as they are read.
+    Flood(Vec<u8>),
     /// Refuses X.509-SVID streams.
     Refuse(Status),
     /// Opens streams and never sends a message on them.
@@ -53,7 +61,8 @@ impl Misbehaviour {
             Self::Refuse(_) | Self::HeadersOnly | Self::EndAfterFirst(_) | Self::Reply(_) => {
                 Occasion::Stream
             }
-            Self::CutMessages => Occasion::Write,
+            Self::CutMessages | Self::GarbleMessages => Occasion::Write,
+            Self::Bytes(_) | Self::Flood(_) => Occasion::Request,
         }
     }
 }
@@ -66,6 +75,9 @@ impl fmt::Debug for Misbehaviour {
             Self::Speak(bytes) => write!(f, "Speak({} bytes)", bytes.len()),
             Self::HangUp => f.write_str("HangUp"),
             Self::CutMessages => f.write_str("CutMessages"),
+            Self::GarbleMessages => f.write_str("GarbleMessages"),
+            Self::Bytes(bytes) => write!(f, "Bytes({} bytes)", bytes.len()),
+            Self::Flood(bytes) => write!(f, "Flood({} bytes)", bytes.len()),
             Self::Refuse(status) => write!(f, "Refuse({:?})", status.code()),
             Self::HeadersOnly => f.write_str("HeadersOnly"),
             Self::EndAfterFirst(None) => f.write_str("EndAfterFirst(cleanly)"),
@@ -75,11 +87,20 @@ impl fmt::Debug for Misbehaviour {
     }
 }
 
+/// A message as gRPC frames it: not compressed, its length in four bytes, and the bytes.
+#[must_use]
+pub fn framed(message: &[u8]) -> Vec<u8> {
+    let [.., a, b, c, d] = message.len().to_be_bytes();
+    [&[0, a, b, c, d], message].concat()
+}
+
 /// When misbehaviour is looked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Occasion {
     /// A connection was accepted.
     Connection,
+    /// A request has come, of whatever method.
+    Request,
     /// An X.509-SVID stream was asked for.
     Stream,
     /// A message is about to be written.

@@ -17,6 +17,7 @@ use tonic::transport::Server;
 use tonic::{Request, Response, Status};
 
 use crate::connection;
+use crate::raw::Raw;
 use crate::renewal;
 use crate::shared::Shared;
 use crate::streams::{BundleStream, SvidStream};
@@ -28,7 +29,10 @@ pub(crate) async fn serve(listener: UnixListener, shared: Arc<Shared>, stop: Can
     tokio::spawn(connection::accept(listener, Arc::clone(&shared), sender));
     tokio::spawn(renewal::renew(Arc::clone(&shared)));
     let served = Server::builder()
-        .add_service(SpiffeWorkloadApiServer::new(Api(shared)))
+        .add_service(Raw {
+            service: SpiffeWorkloadApiServer::new(Api(Arc::clone(&shared))),
+            shared,
+        })
         .serve_with_incoming(UnboundedReceiverStream::new(receiver));
     tokio::select! {
         () = stop.cancelled() => {}

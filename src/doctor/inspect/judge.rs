@@ -170,7 +170,7 @@ fn chain(leaf: &Leaf<'_>, name: &str, found: &Found<'_>, now: SystemTime) -> Vec
         .iter()
         .filter(|found| found.not_after() <= now && Role::of(found) == Role::Intermediate)
         .map(|found| {
-            let subject = shown(found.subject_text());
+            let subject = shown(&found.subject_text());
             let at = timing::utc(found.not_after());
             Finding::failure(format!("the intermediate {subject} expired at {at}"))
         })
@@ -250,7 +250,7 @@ fn of_authorities(files: &[File], now: SystemTime) -> Vec<Finding> {
                 Rejection::Expired(at) => format!("expired at {}", timing::utc(at)),
                 _ => format!("is valid only from {}", timing::utc(root.not_before())),
             };
-            let subject = shown(root.subject_text());
+            let subject = shown(&root.subject_text());
             let text = format!("{}: the root {subject} {what}", words::path(&file.path));
             findings.push(if usable { Finding::warning(text) } else { Finding::failure(text) });
         }

@@ -29,7 +29,7 @@ impl Seen {
                 for certificate in &served.rest {
                     let view = View::of(certificate);
                     lines.extend(view.short_lines(self.at));
-                    lines.push(line("subject", &shown(certificate.subject_text())));
+                    lines.push(line("subject", &shown(&certificate.subject_text())));
                     lines.push(line(
                         "sha256",
                         &certificate.fingerprint().to_string().replace(':', ""),
@@ -52,7 +52,7 @@ impl Seen {
                 let leaf = &served.leaf;
                 let who = match leaf.uris() {
                     [uri] => shown(uri),
-                    _ => shown(leaf.subject_text()),
+                    _ => shown(&leaf.subject_text()),
                 };
                 format!(
                     "{who}  serial {}  until {}",

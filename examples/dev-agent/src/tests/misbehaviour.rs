@@ -8,7 +8,7 @@ use tonic::{Code, Status};
 
 use super::client::{Workload, connect};
 use super::{DB, database};
-use crate::{DevAgent, Entry, Flaw, Misbehaviour};
+use crate::{DevAgent, Entry, Flaw, Misbehaviour, framed};
 
 #[tokio::test]
 async fn silent_connections_are_never_answered() {
@@ -45,6 +45,37 @@ async fn headers_may_come_alone() {
     assert!(workload.is_silent().await);
     agent.end_streams(None);
     assert!(workload.next().await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn streams_may_begin_with_any_bytes() {
+    let (_directory, builder) = database();
+    let agent = builder.start().unwrap();
+    let mut reply = agent.response();
+    reply.svids[0].hint = "raw".to_owned();
+    let bytes = framed(&prost::Message::encode_to_vec(&reply));
+    agent.misbehave(Misbehaviour::Bytes(bytes.clone()));
+    let mut workload = Workload::open(&agent).await.unwrap();
+    assert_eq!(workload.next().await.unwrap().unwrap(), reply);
+    assert!(workload.is_silent().await);
+
+    agent.misbehave(Misbehaviour::Flood(bytes));
+    let mut workload = Workload::open(&agent).await.unwrap();
+    for _ in 0..1000 {
+        assert_eq!(workload.next().await.unwrap().unwrap(), reply);
+    }
+}
+
+#[tokio::test]
+async fn a_message_may_be_garbled() {
+    let (_directory, builder) = database();
+    let agent = builder.start().unwrap();
+    let mut workload = Workload::open(&agent).await.unwrap();
+    workload.next().await.unwrap().unwrap();
+    agent.misbehave_times(1, Misbehaviour::GarbleMessages);
+    agent.rotate().unwrap();
+    assert!(workload.next().await.is_err());
+    serves(&agent).await;
 }
 
 #[tokio::test]

@@ -1,0 +1,184 @@
+//! What an agent may cost: processor time, whatever it sends.
+//!
+//! The work for one message is not bounded by its size alone (a small certificate is a signature to verify), and what an agent
+//! sends need not be messages at all. So not messages are counted, but the time that is spent on them. When an agent has used
+//! up what it may, nothing is read from its connection for a while; the kernel's buffers fill, and the agent has to wait. What
+//! it has sent meanwhile is then looked at together: the newest message wins.
+
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tokio::time::{Instant, Sleep, sleep_until};
+
+use crate::timing;
+
+/// Part of a processor that an agent may use for long.
+const SHARE: f64 = 0.1;
+/// Processor time that may be used at once, in seconds. A message of the usual size takes a millisecond.
+const AT_ONCE: f64 = 0.5;
+/// The most that is owed afterwards, in seconds: connections are waited for nine seconds, and at this share half a second
+/// is five.
+const MOST_OWED: f64 = 0.5;
+/// What there must be before the next read, in seconds: a pause is no shorter than ten times this.
+const LEAST: f64 = 0.005;
+
+/// The time that one agent has left, whatever connections it has.
+#[derive(Clone)]
+pub(super) struct Allowance(Arc<Mutex<Left>>);
+
+struct Left {
+    seconds: f64,
+    at: Instant,
+    /// The clock of what is spent.
+    clock: fn() -> Duration,
+}
+
+impl Allowance {
+    pub(super) fn new() -> Self {
+        Self::by(timing::spent)
+    }
+
+    fn by(clock: fn() -> Duration) -> Self {
+        Self(Arc::new(Mutex::new(Left { seconds: AT_ONCE, at: Instant::now(), clock })))
+    }
+
+    /// A future whose time is counted.
+    pub(super) fn counted<F: Future + Unpin>(&self, future: F) -> Counted<F> {
+        Counted { future, allowance: self.clone(), waits: false, pause: None }
+    }
+
+    /// A future whose time is counted, and that goes on only when there is some left.
+    pub(super) fn limited<F: Future + Unpin>(&self, future: F) -> Counted<F> {
+        Counted { waits: true, ..self.counted(future) }
+    }
+
+    /// When there is enough again; nothing if there is enough.
+    fn wait(&self) -> Option<Instant> {
+        let mut left = self.lock();
+        let now = Instant::now();
+        let since = now.duration_since(left.at).as_secs_f64();
+        left.at = now;
+        left.seconds = (left.seconds + since * SHARE).min(AT_ONCE);
+        let missing = LEAST - left.seconds;
+        // A little more, for the rounding of timers.
+        (missing > 0.0).then(|| now + Duration::from_secs_f64(missing / SHARE + 0.001))
+    }
+
+    fn spend<T>(&self, work: impl FnOnce() -> T) -> T {
+        let clock = self.lock().clock;
+        let before = clock();
+        let done = work();
+        let spent = clock().saturating_sub(before).as_secs_f64();
+        let mut left = self.lock();
+        left.seconds = (left.seconds - spent).max(-MOST_OWED);
+        done
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Left> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What tonic starts for a connection, reading from it above all.
+impl hyper::rt::Executor<Pin<Box<dyn Future<Output = ()> + Send>>> for Allowance {
+    fn execute(&self, future: Pin<Box<dyn Future<Output = ()> + Send>>) {
+        drop(tokio::spawn(self.limited(future)));
+    }
+}
+
+/// A future whose time is counted.
+pub(super) struct Counted<F> {
+    future: F,
+    allowance: Allowance,
+    /// Whether it waits when nothing is left.
+    waits: bool,
+    pause: Option<Pin<Box<Sleep>>>,
+}
+
+impl<F: Future + Unpin> Future for Counted<F> {
+    type Output = F::Output;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
+        let this = &mut *self;
+        while this.waits {
+            if let Some(pause) = &mut this.pause
+                && pause.as_mut().poll(context).is_pending()
+            {
+                return Poll::Pending;
+            }
+            this.pause = this.allowance.wait().map(|moment| Box::pin(sleep_until(moment)));
+            if this.pause.is_none() {
+                break;
+            }
+        }
+        let future = Pin::new(&mut this.future);
+        this.allowance.spend(|| future.poll(context))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+
+    thread_local! {
+        static SPENT: Cell<Duration> = const { Cell::new(Duration::ZERO) };
+    }
+
+    /// Work without an end, so much each time that it is let.
+    fn work(each: Duration, times: &Cell<u32>) -> impl Future<Output = ()> + Unpin {
+        std::future::poll_fn(move |context| {
+            SPENT.set(SPENT.get() + each);
+            times.set(times.get() + 1);
+            context.waker().wake_by_ref();
+            Poll::Pending
+        })
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a15_work_without_an_end_gets_its_share_and_no_more() {
+        for (each, most) in [(1, 10_510), (50, 212), (2000, 21)] {
+            let (each, times) = (Duration::from_millis(each), Cell::new(0));
+            let allowance = Allowance::by(|| SPENT.get());
+            let flood = allowance.limited(work(each, &times));
+            // Half a second at once, and a tenth of a hundred.
+            let _ = tokio::time::timeout(Duration::from_secs(100), flood).await;
+            assert!(times.get() <= most, "{} times of {each:?}", times.get());
+            // One that takes longer than it may at once is let again all the same, some seconds later.
+            assert!(times.get() >= most / 2, "{} times of {each:?}", times.get());
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a15_what_is_done_about_a_message_counts_for_the_connection() {
+        let allowance = Allowance::by(|| SPENT.get());
+        let checks = Cell::new(0);
+        let mut checked = allowance.counted(work(Duration::from_secs(1), &checks));
+        // It is not held up itself.
+        for _ in 0..3 {
+            assert!(futures_util::FutureExt::now_or_never(&mut checked).is_none());
+        }
+        assert_eq!(checks.get(), 3);
+        let reads = Cell::new(0);
+        let mut reading = allowance.limited(work(Duration::ZERO, &reads));
+        assert!(futures_util::FutureExt::now_or_never(&mut reading).is_none());
+        assert_eq!(reads.get(), 0, "the connection waits");
+        tokio::time::advance(Duration::from_secs(6)).await;
+        assert!(futures_util::FutureExt::now_or_never(&mut reading).is_none());
+        assert_eq!(reads.get(), 1, "and then goes on");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a15_a_burst_is_not_held_up() {
+        let (each, times) = (Duration::from_millis(1), Cell::new(0));
+        let allowance = Allowance::by(|| SPENT.get());
+        let mut burst = allowance.limited(work(each, &times));
+        for _ in 0..450 {
+            assert!(futures_util::FutureExt::now_or_never(&mut burst).is_none());
+        }
+        assert_eq!(times.get(), 450);
+    }
+}
