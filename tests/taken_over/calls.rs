@@ -299,7 +299,6 @@ fn a12_no_file_gets_a_mode_owner_or_place_that_publication_does_not_use() {
         existing("read and write", libc::O_RDWR),
         existing("cut off", libc::O_WRONLY | libc::O_TRUNC),
         existing("append", libc::O_WRONLY | libc::O_APPEND),
-        existing("its path alone", libc::O_PATH),
         ("openat2", libc::SYS_openat2, vec![HERE, shell_path, other_path, 24]),
         directory("a setuid directory", 0o4755),
         directory("a setgid directory", 0o2700),
