@@ -4,7 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 use serde_json::Value;
-use test_support::{Account, LIMIT, Mark, Pgsvid, Setup, Signal};
+use test_support::{Account, Directory, LIMIT, Mark, Pgsvid, Setup, Signal};
 
 const REFUSED: &str = "PostgreSQL cannot be asked to reload: ";
 const REVOKE: &str = "REVOKE EXECUTE ON FUNCTION pg_reload_conf() FROM pgsvid";
@@ -55,10 +55,10 @@ fn p06_a_uid_without_a_name_where_postgresql_runs_is_explained() {
     setup.agent.rotate().unwrap();
     // As in a pod whose two containers run under one uid that neither image knows.
     let account = Account::nameless();
-    let directory = setup.other.subdirectory("svids");
-    std::os::unix::fs::chown(&directory, Some(account.uid()), Some(account.gid())).unwrap();
+    let directory = Directory::new();
+    std::os::unix::fs::chown(directory.path(), Some(account.uid()), Some(account.gid())).unwrap();
     let log = setup.cluster.log_mark();
-    let directory = directory.display().to_string();
+    let directory = directory.to_string();
     let pgsvid = setup.spawn_as(&account, &["--directory", &directory]);
     let (alarm, _) = pgsvid.alarm_after(Mark::default());
     assert_text(&alarm, "message", &[REFUSED, "Peer authentication failed for user \"pgsvid\""]);

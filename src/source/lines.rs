@@ -1,52 +1,92 @@
 //! How many lines of the log an agent may cause: each of its messages may differ from the one before.
 
-use tokio::time::Instant;
+use std::time::Duration;
 
-use super::limits;
+use tokio::time::Instant;
 
 /// Lines that are left.
 pub(super) struct Lines {
+    most: u32,
+    each: Duration,
     left: u32,
     at: Instant,
+    /// There were none left, and it has not been calm since.
+    short: bool,
+}
+
+/// What becomes of a line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Line {
+    /// It is written.
+    Written,
+    /// It is among the details, the first one for long: that is worth a line itself.
+    FirstHidden,
+    /// It is among the details.
+    Hidden,
 }
 
 impl Lines {
-    pub(super) fn new() -> Self {
-        Self { left: limits::LINES.0, at: Instant::now() }
+    /// So many at once, and another one after each such time.
+    pub(super) fn new((most, each): (u32, Duration)) -> Self {
+        Self { most, each, left: most, at: Instant::now(), short: false }
     }
 
     /// Takes one, if there is one.
-    pub(super) fn take(&mut self) -> bool {
-        let (most, each) = limits::LINES;
-        let grown = self.at.elapsed().as_nanos() / each.as_nanos();
+    pub(super) fn take(&mut self) -> Line {
+        let grown = self.at.elapsed().as_nanos() / self.each.as_nanos();
         if let Ok(grown @ 1..) = u32::try_from(grown) {
-            self.left = self.left.saturating_add(grown).min(most);
+            self.left = self.left.saturating_add(grown).min(self.most);
             self.at = Instant::now();
         }
-        let taken = self.left.checked_sub(1);
-        self.left = taken.unwrap_or(0);
-        taken.is_some()
+        self.short &= self.left < self.most / 2;
+        match self.left.checked_sub(1) {
+            Some(left) => {
+                self.left = left;
+                Line::Written
+            }
+            None if std::mem::replace(&mut self.short, true) => Line::Hidden,
+            None => Line::FirstHidden,
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
+    use crate::source::limits;
 
     #[tokio::test(start_paused = true)]
     async fn a15_lines_are_many_at_once_and_few_for_long() {
         let (most, each) = limits::LINES;
-        let mut lines = Lines::new();
-        assert_eq!((0..1000).filter(|_| lines.take()).count(), most as usize);
+        let mut lines = Lines::new(limits::LINES);
+        let written = |lines: &mut Lines| lines.take() == Line::Written;
+        assert_eq!((0..1000).filter(|_| written(&mut lines)).count(), most as usize);
         let mut count = 0;
         for _ in 0..1000 {
             tokio::time::advance(each / 10).await;
-            count += usize::from(lines.take());
+            count += usize::from(written(&mut lines));
         }
         assert!((99..=100).contains(&count), "{count}");
         tokio::time::advance(Duration::from_secs(86_400)).await;
-        assert_eq!((0..1000).filter(|_| lines.take()).count(), most as usize);
+        let all: Vec<Line> = (0..1000).map(|_| lines.take()).collect();
+        assert_eq!(all.iter().filter(|line| **line == Line::Written).count(), most as usize);
+        assert_eq!(all[most as usize], Line::FirstHidden);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a15_that_lines_are_hidden_is_said_once_until_it_has_been_calm() {
+        let (most, each) = limits::LINES;
+        let mut lines = Lines::new(limits::LINES);
+        let mut said = 0;
+        for _ in 0..1000 {
+            tokio::time::advance(each / 3).await;
+            said += usize::from(lines.take() == Line::FirstHidden);
+        }
+        assert_eq!(said, 1);
+        tokio::time::advance(each * (most / 2 + 1)).await;
+        for _ in 0..1000 {
+            said += usize::from(lines.take() == Line::FirstHidden);
+        }
+        assert_eq!(said, 2);
     }
 }

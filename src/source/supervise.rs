@@ -1,13 +1,14 @@
 //! The supervision of the stream: dial, read, judge, and dial again.
 
+mod outcome;
+
 use std::os::unix::fs::MetadataExt as _;
-use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use futures_util::FutureExt as _;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, error, info, warn};
+use tracing::{debug, info, warn};
 use zeroize::Zeroizing;
 
 use super::allowance::Allowance;
@@ -15,18 +16,10 @@ use super::error::{Class, Error};
 use super::lines::Lines;
 use super::message::{Discarded, Judged};
 use super::messages::Messages;
-use super::{Connection, Endpoint, Identity, Rejected, Source, channel, limits};
-use crate::material::{CLOCK_SKEW, Material, Rejection};
-use crate::text::shown;
+use super::{Endpoint, Identity, Source, channel, limits};
+use crate::material::{CLOCK_SKEW, Rejection};
 use crate::timing::{self, Backoff, Clocks, Leap};
 use crate::watching::{self, Changes};
-
-/// A line of the log that an agent causes: among the details once it has caused too many.
-macro_rules! tell {
-    ($supervisor:expr, $level:ident, $($line:tt)+) => {
-        if $supervisor.may_tell() { $level!($($line)+) } else { debug!($($line)+) }
-    };
-}
 
 pub(super) async fn run(source: Source, stop: CancellationToken) -> Result<(), Error> {
     let directories = match &source.settings.endpoint {
@@ -45,8 +38,8 @@ pub(super) async fn run(source: Source, stop: CancellationToken) -> Result<(), E
         allowance: allowance.clone(),
         said: Vec::new(),
         left_out: String::new(),
-        lines: Lines::new(),
-        silent: false,
+        lines: Lines::new(limits::LINES),
+        identities: Lines::new(limits::IDENTITIES),
         early: None,
         clocks,
     };
@@ -85,8 +78,8 @@ struct Supervisor {
     /// The federated bundles that were last said to be left out.
     left_out: String,
     lines: Lines,
-    /// Lines are among the details for now.
-    silent: bool,
+    /// The lines about accepted identities.
+    identities: Lines,
     /// When the message that came before its time becomes acceptable.
     early: Option<SystemTime>,
     clocks: Clocks,
@@ -232,165 +225,14 @@ impl Supervisor {
             Err(Discarded::Rejected(Rejection::NotYetValid(from))) => Some(*from - CLOCK_SKEW),
             _ => None,
         };
-        if material.is_ok() && self.left_out != left_out {
-            if !left_out.is_empty() {
-                tell!(self, warn, left_out, "federated bundles are left out");
-            }
-            self.left_out = left_out;
+        if material.is_ok() {
+            self.leave_out(left_out);
         }
         match material {
             Ok(material) => self.accept(material),
             Err(reason) => self.reject(reason.reason(), reason.to_string()),
         }
         ended
-    }
-
-    fn accept(&mut self, material: Material) {
-        let before = self.source.state.borrow().clone();
-        if before.rejected.is_some() {
-            tell!(self, info, "the agent's message is accepted again");
-        }
-        let same = matches!(&before.identity, Identity::Current(current) if current.publishes_as(&material));
-        if !same {
-            let leaf = material.leaf();
-            tell!(
-                self,
-                info,
-                spiffe_id = %material.spiffe_id(),
-                hint = material.hint().map(shown),
-                serial = leaf.serial().short(),
-                not_after = timing::utc(material.not_after()),
-                "identity received"
-            );
-            let said: Vec<_> =
-                before.identity.material().map(|material| material.warnings()).unwrap_or_default();
-            for warning in material.warnings().into_iter().filter(|warning| !said.contains(warning))
-            {
-                tell!(self, warn, "{warning}");
-            }
-        }
-        self.source.state.send_modify(|state| {
-            state.rejected = None;
-            state.connection = Connection::Streaming;
-            if !same {
-                state.identity = Identity::Current(Arc::new(material));
-            }
-        });
-    }
-
-    fn reject(&mut self, kind: &'static str, reason: String) {
-        let repeated = self
-            .source
-            .state
-            .borrow()
-            .rejected
-            .as_ref()
-            .is_some_and(|rejected| rejected.reason == reason);
-        if repeated {
-            debug!(reason, "the agent's message is rejected again");
-        } else {
-            tell!(self, warn, reason, "the agent's message is rejected; what is published stays");
-        }
-        self.source.state.send_modify(|state| {
-            state.connection = Connection::Streaming;
-            state.rejections += 1;
-            for (_, count) in state.rejections_by_reason.iter_mut().filter(|(of, _)| *of == kind) {
-                *count += 1;
-            }
-            state.rejected = Some(Rejected { at: timing::now(), reason });
-        });
-    }
-
-    fn withdraw(&mut self) {
-        let withdrawn = match &self.source.state.borrow().identity {
-            Identity::Current(material) => Some(Arc::clone(material)),
-            _ => None,
-        };
-        if let Some(material) = &withdrawn {
-            tell!(
-                self,
-                warn,
-                spiffe_id = %material.spiffe_id(),
-                not_after = timing::utc(material.not_after()),
-                "the agent has withdrawn the identity: is its registration entry deleted? \
-                 The published files stay until they expire"
-            );
-        } else if self.is_news("not registered") {
-            info!(
-                endpoint = %self.source.settings.endpoint,
-                "not registered yet: the agent has no entry for this workload; asking again"
-            );
-        }
-        self.source.state.send_modify(|state| {
-            state.connection = Connection::NotRegistered;
-            if let Some(material) = withdrawn {
-                state.identity = Identity::Withdrawn(material);
-            }
-        });
-    }
-
-    fn fail(&mut self, error: Error) {
-        let text = error.to_string();
-        if self.is_news(&text) {
-            tell!(self, warn, error = text, "no connection to the agent; trying again");
-        } else {
-            debug!(error = text, "still no connection to the agent");
-        }
-        self.source.state.send_modify(|state| {
-            state.connection = Connection::Failed(Arc::new(error));
-        });
-    }
-
-    /// The agent has served us before, and now calls the request wrong: it will not go away by itself.
-    fn refused(&mut self, error: Error) {
-        let text = error.to_string();
-        if self.is_news(&text) {
-            let next = format!(
-                "what was published stays; asking again in {}",
-                humantime::format_duration(limits::PERMANENT)
-            );
-            error!(
-                error = text,
-                next, "the agent refuses the request: was it replaced or reconfigured?"
-            );
-        } else {
-            debug!(error = text, "the agent refuses the request still");
-        }
-        self.source.state.send_modify(|state| {
-            state.connection = Connection::Failed(Arc::new(error));
-        });
-    }
-
-    fn connected(&mut self) {
-        if !std::mem::take(&mut self.said).is_empty() {
-            tell!(self, info, endpoint = %self.source.settings.endpoint, "connected to the agent");
-        }
-        self.source.state.send_modify(|state| {
-            state.connects += 1;
-        });
-    }
-
-    /// Whether there may be another line; says so once when there is not.
-    fn may_tell(&mut self) -> bool {
-        let may = self.lines.take();
-        if !may && !self.silent {
-            warn!(
-                "the agent causes too many lines: one every {} from now on, the others at level debug",
-                humantime::format_duration(limits::LINES.1)
-            );
-        }
-        self.silent = !may;
-        may
-    }
-
-    fn is_news(&mut self, text: &str) -> bool {
-        let news = !self.said.iter().any(|said| said == text);
-        if news {
-            // An agent's texts may all differ.
-            self.said.truncate(limits::SAID - 1);
-            self.said.insert(0, text.to_owned());
-        }
-        news
     }
 
     fn has_identity(&self) -> bool {

@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 /// Most events that are handed on together: as many as the kernel keeps by default (`fs.inotify.max_queued_events`).
 pub(super) const BATCH: u32 = 16_384;
-/// The pause for each event: at most 20,000 are read in a second, whoever makes them.
+/// The pause for each event: at most 20,000 are read in a second.
 const EACH: Duration = Duration::from_micros(50);
 /// The first pause, and the longest for batches that follow one another, however small.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(100));

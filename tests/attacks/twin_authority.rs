@@ -40,10 +40,10 @@ fn a10_an_authority_of_the_same_name_with_another_key_is_not_taken_for_the_publi
             let pgsvid = setup.spawn();
             setup.wait_published();
             setup.cluster.start();
-            let event = pgsvid.wait_for_event(LIMIT, |event| {
-                event["generation"] == 1 && event["verdict"] == "old-authorities"
+            // While PostgreSQL starts, its reload is pending, which is no alarm.
+            pgsvid.wait_for_event(LIMIT, |event| {
+                event["level"] == "ERROR" && event["verdict"] == "old-authorities"
             });
-            assert_eq!(event["level"], "ERROR", "{protocol} {identifier:?}: {event}");
             assert_eq!(pgsvid.events("rotated").len(), 0);
 
             let genuine = setup.agent.authority().root_pem();

@@ -1,0 +1,179 @@
+//! What a message or the end of a stream comes to: the state that others see, and what is said of it.
+
+use std::sync::Arc;
+
+use tracing::{debug, error, info, warn};
+
+use super::Supervisor;
+use crate::material::Material;
+use crate::source::error::Error;
+use crate::source::lines::Line;
+use crate::source::{Connection, Identity, Rejected, limits};
+use crate::text::shown;
+use crate::timing;
+
+/// A line of the log that an agent causes: among the details once it has caused too many.
+macro_rules! tell {
+    ($supervisor:expr, $level:ident, $($line:tt)+) => {
+        if $supervisor.may_tell() { $level!($($line)+) } else { debug!($($line)+) }
+    };
+}
+
+impl Supervisor {
+    /// Says of which federated bundles the last accepted message went without, if they are others than before.
+    pub(super) fn leave_out(&mut self, left_out: String) {
+        if self.left_out != left_out {
+            if !left_out.is_empty() {
+                tell!(self, warn, left_out, "federated bundles are left out");
+            }
+            self.left_out = left_out;
+        }
+    }
+
+    pub(super) fn accept(&mut self, material: Material) {
+        let before = self.source.state.borrow().clone();
+        if before.rejected.is_some() {
+            tell!(self, info, "the agent's message is accepted again");
+        }
+        let same = matches!(&before.identity, Identity::Current(current) if current.publishes_as(&material));
+        if !same {
+            let leaf = material.leaf();
+            let spiffe_id = material.spiffe_id();
+            let hint = material.hint().map(shown);
+            let serial = leaf.serial().short();
+            let not_after = timing::utc(material.not_after());
+            if self.identities.take() == Line::Written {
+                info!(%spiffe_id, hint, serial, not_after, "identity received");
+            } else {
+                debug!(%spiffe_id, hint, serial, not_after, "identity received");
+            }
+            let said: Vec<_> =
+                before.identity.material().map(|material| material.warnings()).unwrap_or_default();
+            for warning in material.warnings().into_iter().filter(|warning| !said.contains(warning))
+            {
+                tell!(self, warn, "{warning}");
+            }
+        }
+        self.source.state.send_modify(|state| {
+            state.rejected = None;
+            state.connection = Connection::Streaming;
+            if !same {
+                state.identity = Identity::Current(Arc::new(material));
+            }
+        });
+    }
+
+    pub(super) fn reject(&mut self, kind: &'static str, reason: String) {
+        let repeated = self
+            .source
+            .state
+            .borrow()
+            .rejected
+            .as_ref()
+            .is_some_and(|rejected| rejected.reason == reason);
+        if repeated {
+            debug!(reason, "the agent's message is rejected again");
+        } else {
+            tell!(self, warn, reason, "the agent's message is rejected; what is published stays");
+        }
+        self.source.state.send_modify(|state| {
+            state.connection = Connection::Streaming;
+            state.rejections += 1;
+            for (_, count) in state.rejections_by_reason.iter_mut().filter(|(of, _)| *of == kind) {
+                *count += 1;
+            }
+            state.rejected = Some(Rejected { at: timing::now(), reason });
+        });
+    }
+
+    pub(super) fn withdraw(&mut self) {
+        let withdrawn = match &self.source.state.borrow().identity {
+            Identity::Current(material) => Some(Arc::clone(material)),
+            _ => None,
+        };
+        if let Some(material) = &withdrawn {
+            tell!(
+                self,
+                warn,
+                spiffe_id = %material.spiffe_id(),
+                not_after = timing::utc(material.not_after()),
+                "the agent has withdrawn the identity: is its registration entry deleted? \
+                 The published files stay until they expire"
+            );
+        } else if self.is_news("not registered") {
+            info!(
+                endpoint = %self.source.settings.endpoint,
+                "not registered yet: the agent has no entry for this workload; asking again"
+            );
+        }
+        self.source.state.send_modify(|state| {
+            state.connection = Connection::NotRegistered;
+            if let Some(material) = withdrawn {
+                state.identity = Identity::Withdrawn(material);
+            }
+        });
+    }
+
+    pub(super) fn fail(&mut self, error: Error) {
+        let text = error.to_string();
+        if self.is_news(&text) {
+            tell!(self, warn, error = text, "no connection to the agent; trying again");
+        } else {
+            debug!(error = text, "still no connection to the agent");
+        }
+        self.source.state.send_modify(|state| {
+            state.connection = Connection::Failed(Arc::new(error));
+        });
+    }
+
+    /// The agent has served us before, and now calls the request wrong: it will not go away by itself.
+    pub(super) fn refused(&mut self, error: Error) {
+        let text = error.to_string();
+        if self.is_news(&text) {
+            let next = format!(
+                "what was published stays; asking again in {}",
+                humantime::format_duration(limits::PERMANENT)
+            );
+            error!(
+                error = text,
+                next, "the agent refuses the request: was it replaced or reconfigured?"
+            );
+        } else {
+            debug!(error = text, "the agent refuses the request still");
+        }
+        self.source.state.send_modify(|state| {
+            state.connection = Connection::Failed(Arc::new(error));
+        });
+    }
+
+    pub(super) fn connected(&mut self) {
+        if !std::mem::take(&mut self.said).is_empty() {
+            tell!(self, info, endpoint = %self.source.settings.endpoint, "connected to the agent");
+        }
+        self.source.state.send_modify(|state| {
+            state.connects += 1;
+        });
+    }
+
+    /// Whether there may be another line; says so once when there is not.
+    fn may_tell(&mut self) -> bool {
+        let line = self.lines.take();
+        if line == Line::FirstHidden {
+            warn!(
+                "the agent causes too many lines: one every {} from now on, the others at level debug",
+                humantime::format_duration(limits::LINES.1)
+            );
+        }
+        line == Line::Written
+    }
+
+    fn is_news(&mut self, text: &str) -> bool {
+        let news = !self.said.iter().any(|said| said == text);
+        if news {
+            // An agent's texts may all differ.
+            self.said.truncate(limits::SAID - 1);
+            self.said.insert(0, text.to_owned());
+        }
+        news
+    }
+}
