@@ -13,9 +13,11 @@ use std::task::{Context, Poll, ready};
 use rustix::process::geteuid;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::UnixStream;
+use tokio::net::unix::UCred;
+use tokio::time::timeout;
 
-use super::Settings;
 use super::error::Error;
+use super::{LIMIT, Settings};
 
 /// How much a server may say: in answer to a statement, or while a session begins.
 #[derive(Debug, Clone, Copy)]
@@ -77,18 +79,29 @@ impl Budget {
     }
 }
 
+/// User and group of the process that listens on the server's socket, within five seconds. Nothing is sent.
+pub async fn listener(settings: &Settings) -> Result<(u32, u32), Error> {
+    let dialled = timeout(LIMIT, dial(settings)).await.map_err(|_| Error::Silent(LIMIT))?;
+    dialled.map(|(_, peer)| (peer.uid(), peer.gid()))
+}
+
 /// Connects to the server's socket, and makes sure that PostgreSQL's user listens there.
 pub(super) async fn connect(
     settings: &Settings,
 ) -> Result<(Limited<UnixStream>, Arc<Budget>), Error> {
-    let stream = UnixStream::connect(settings.socket()).await.map_err(|error| Error::io(&error))?;
-    // The uid of the process that has called listen(2) (`unix(7)`, SO_PEERCRED).
-    let uid = stream.peer_cred().map_err(|error| Error::io(&error))?.uid();
-    if !may_listen(settings, uid) {
-        return Err(Error::Peer { uid });
+    let (stream, peer) = dial(settings).await?;
+    if !may_listen(settings, peer.uid()) {
+        return Err(Error::Peer { uid: peer.uid() });
     }
     let budget = Arc::new(Budget::new(Allowance::FEW));
     Ok((Limited { inner: stream, budget: Arc::clone(&budget), frame: Frame::default() }, budget))
+}
+
+/// The second part is the process that has called `listen(2)` (`unix(7)`, `SO_PEERCRED`).
+async fn dial(settings: &Settings) -> Result<(UnixStream, UCred), Error> {
+    let stream = UnixStream::connect(settings.socket()).await.map_err(|error| Error::io(&error))?;
+    let peer = stream.peer_cred().map_err(|error| Error::io(&error))?;
+    Ok((stream, peer))
 }
 
 /// Whether PostgreSQL may run as `uid`: as the user that is configured, and else as root, as our own user, or as the

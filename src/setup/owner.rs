@@ -13,12 +13,9 @@ use rustix::thread::{
     CapabilitySet, CapabilitySets, set_capabilities, set_thread_groups, set_thread_res_gid,
     set_thread_res_uid,
 };
-use tokio::net::UnixStream;
-use tokio::time::timeout;
 
 use super::Error;
-use crate::postgres::{self, LIMIT};
-use crate::{files, sandbox};
+use crate::{files, postgres, sandbox};
 
 /// Largest user or group database that is read, in bytes.
 const LARGEST: u64 = 16 * 1024 * 1024;
@@ -52,7 +49,7 @@ impl fmt::Display for Owner {
 /// which is returned; another user has to be that user already.
 pub(super) async fn become_owner(server: &postgres::Settings) -> Result<Option<Owner>, Error> {
     let socket = server.socket();
-    let (uid, gid) = listener(&socket).await.map_err(|cause| Error::Socket {
+    let (uid, gid) = postgres::listener(server).await.map_err(|cause| Error::Socket {
         socket: socket.clone(),
         remedy: cause.remedy(server),
         cause,
@@ -75,20 +72,6 @@ pub(super) async fn become_owner(server: &postgres::Settings) -> Result<Option<O
         Ok(()) => Ok(Some(owner)),
         Err(cause) => Err(Error::NotBecome { user: owner.to_string(), cause }),
     }
-}
-
-/// User and group of the process that listens (`SO_PEERCRED`, `unix(7)`). Nothing is sent.
-async fn listener(socket: &Path) -> Result<(u32, u32), postgres::Error> {
-    let connected = timeout(LIMIT, UnixStream::connect(socket))
-        .await
-        .map_err(|_| postgres::Error::Silent(LIMIT))?;
-    let credentials = connected.and_then(|stream| stream.peer_cred());
-    let credentials = credentials.map_err(|error| match error.kind() {
-        io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => postgres::Error::NotRunning,
-        io::ErrorKind::PermissionDenied => postgres::Error::Forbidden,
-        kind => postgres::Error::Lost(kind.to_string()),
-    })?;
-    Ok((credentials.uid(), credentials.gid()))
 }
 
 impl Owner {
