@@ -142,3 +142,19 @@ fn an_unprivileged_socket() {
     );
     checked.fails("may not connect to");
 }
+
+#[test]
+fn an_agent_that_breaks_off_in_something_else() {
+    let setup = setup();
+    let arguments = files_only(&setup);
+    let pgsvid = Program::spawn(
+        BINARY,
+        ["run"].into_iter().chain(arguments.iter().map(String::as_str)),
+        &[],
+    );
+    setup.wait_published();
+    setup.agent.misbehave_times(1, Misbehaviour::GarbleMessages);
+    setup.agent.rotate().unwrap();
+    let words = "broke the rules of HTTP/2";
+    symptom(words, &pgsvid.wait_for_text(LIMIT, words));
+}

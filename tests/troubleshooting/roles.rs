@@ -53,3 +53,20 @@ fn the_grant_is_in_another_database() {
     check(&setup, &["--database", "products"])
         .fails("role pgsvid may not call pg_reload_conf() in database products");
 }
+
+#[test]
+fn another_user_listens_on_the_socket() {
+    let setup = setup();
+    started(&setup);
+    let require = |user: &str| setup.configure(&format!("[postgres]\nrequire_peer = '{user}'"));
+    require("root");
+    let checked = check(&setup, &[]);
+    let words = "listens on PostgreSQL's socket, and that is not PostgreSQL's user";
+    checked.fails(words);
+    symptom(words, &checked.report.to_string());
+    // The remedy names the user that listens.
+    let remedy = checked.finding("failure", words)["fix"].as_str().unwrap().to_owned();
+    let (_, rest) = remedy.split_once("require_peer = \"").unwrap();
+    require(rest.split('"').next().unwrap());
+    check(&setup, &[]).finding("ok", "role pgsvid may call pg_reload_conf()");
+}
