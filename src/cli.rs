@@ -224,9 +224,7 @@ pub fn main(arguments: Vec<std::ffi::OsString>, environment: &Environment) -> Ex
             Ok(())
         }
         Command::Check { settings, offline, as_client, format } => {
-            // Another role than the one that reloads may be a superuser.
-            let other_role = settings.place.user.is_some() || environment.contains_key("PGUSER");
-            check(*settings, &Scope { offline, as_client, other_role }, format, environment)
+            check(*settings, &Scope { offline, as_client }, format, environment)
         }
         Command::Run(settings) => run(*settings, environment),
         Command::Fetch { settings, timeout } => fetch::run(*settings, timeout, environment),

@@ -8,6 +8,9 @@ use crate::survey::Viewpoint;
 use crate::verify::Target;
 use crate::{postgres, publish, rotation, verify};
 
+/// The role that reloads, unless another one is configured.
+const RELOADS: &str = "pgsvid";
+
 /// A flag that would say something about a PostgreSQL, if one took part.
 fn idle_flag(flags: &Flags) -> Option<&'static str> {
     [
@@ -91,7 +94,7 @@ pub(super) fn postgres(
         .variable("PGSVID_USER")
         .foreign("PGUSER")
         .resolve()?
-        .unwrap_or_else(|| Given::default_value("pgsvid"));
+        .unwrap_or_else(|| Given::default_value(RELOADS));
     let database = resolver
         .value("postgres.database", flags.database.as_deref(), table.database.as_deref())
         .flag("--database")
@@ -116,6 +119,8 @@ pub(super) fn postgres(
         .map_err(|why| resolver.in_file("postgres.require_peer", why))?;
     let every = rules::interval(table.verify_every.as_deref().unwrap_or("5m"))
         .map_err(|why| resolver.in_file("postgres.verify_every", why))?;
+    // A role of another name may be a superuser.
+    let purpose = if user.text == RELOADS { Purpose::Reload } else { Purpose::Administration };
     let session = postgres::Settings {
         host: host.parse_with(rules::socket_directory)?,
         port: port.parse_with(rules::port)?,
@@ -123,7 +128,7 @@ pub(super) fn postgres(
         database: database.text,
         password_file: table.password_file,
         require_peer,
-        purpose: Purpose::Reload,
+        purpose,
     };
     Ok(Some((
         session,

@@ -4,7 +4,7 @@ use std::time::SystemTime;
 
 use super::Finding;
 use crate::timing;
-use crate::verify::{Answer, Facts, Verdict};
+use crate::verify::{Answer, Facts, Reception, Verdict};
 
 /// The sentence for a verdict, and what an operator should do. For [`Verdict::StillOld`] the findings of
 /// [`super::refused`] and [`super::concerns`] are more exact, where there are any.
@@ -77,9 +77,9 @@ pub fn explain(verdict: Verdict, facts: &Facts, now: SystemTime) -> (String, Fin
                 "PostgreSQL at {address} serves the new certificate, but trusts other authorities"
             ),
             finding(
-                if misses_the_authority(facts) {
+                if refuses_the_leaf(facts) {
                     "it does not take the published certificate from a client: it has another authority of the same \
-                     name, or a CRL file without one of this authority (ssl_crl_file, ssl_crl_dir)"
+                     name, beside or instead of the published one"
                 } else {
                     "ssl_ca_file does not name the published bundle, or was loaded during somebody else's reload"
                 },
@@ -104,8 +104,8 @@ pub fn outlived(facts: &Facts, now: SystemTime) -> (String, Finding) {
     (sentence, finding)
 }
 
-fn misses_the_authority(facts: &Facts) -> bool {
-    matches!(&facts.answer, Answer::Served(served) if served.reception.misses_the_authority())
+fn refuses_the_leaf(facts: &Facts) -> bool {
+    matches!(&facts.answer, Answer::Served(served) if matches!(served.reception, Reception::Refused(_)))
 }
 
 fn served_until(facts: &Facts, now: SystemTime) -> String {

@@ -23,7 +23,8 @@ pub(super) const SERVER: &str = "\
 /// Two facts in the data directory and in postgresql.conf that give a manager away; for superusers.
 pub(super) const MANAGER: &str = "\
     SELECT 'patroni', ((pg_catalog.pg_stat_file('patroni.dynamic.json', true)).size IS NOT NULL \
-        OR pg_catalog.pg_read_file(pg_catalog.current_setting('config_file'), 0, 200) LIKE '%overwritten by Patroni%' \
+        OR pg_catalog.position(pg_catalog.pg_read_binary_file(pg_catalog.current_setting('config_file'), 0, 200), \
+            'overwritten by Patroni'::pg_catalog.bytea) > 0 \
     )::pg_catalog.text \
     UNION ALL \
     SELECT 'cloudnativepg', EXISTS ( \

@@ -33,6 +33,12 @@ pub enum Error {
         /// The process's user.
         uid: u32,
     },
+    /// The socket is that of a server with another port.
+    #[error("the socket is that of another server: its port is {port}")]
+    OtherPort {
+        /// The port that the server names, shortened and escaped.
+        port: String,
+    },
     /// The server says more than an answer can have.
     #[error("the server's answer is far too long for a PostgreSQL's")]
     TooMuch,
@@ -152,6 +158,7 @@ impl Error {
             }
             Self::Forbidden
             | Self::Peer { .. }
+            | Self::OtherPort { .. }
             | Self::TooMuch
             | Self::EventTrigger { .. }
             | Self::NoLogin(_)
@@ -202,6 +209,10 @@ impl Error {
             Self::Peer { uid } => Some(format!(
                 "if PostgreSQL runs as uid {uid}, set postgres.require_peer = \"{uid}\"; else that process has put a \
                  socket of its own at {}: stop it, and start PostgreSQL",
+                settings.socket().display()
+            )),
+            Self::OtherPort { port } => Some(format!(
+                "see what {} leads to (ls -l); if that server is the right one, set postgres.port to {port}",
                 settings.socket().display()
             )),
             Self::EventTrigger { name } => Some(format!(

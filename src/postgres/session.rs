@@ -5,12 +5,13 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::io::AsyncReadExt as _;
 use tokio::task::JoinHandle;
 use tokio::time::{timeout, timeout_at};
-use tokio_postgres::{Client, NoTls, SimpleQueryMessage};
+use tokio_postgres::{Client, NoTls, SimpleQueryMessage, SimpleQueryRow};
 use zeroize::Zeroizing;
 
 use super::administration::{self, Administration};
@@ -20,7 +21,7 @@ use super::settings::{self, TlsSettings};
 use super::socket::{self, Allowance, Budget};
 use super::standing::{self, Standing};
 use super::startup;
-use super::statements::literal;
+use super::statements::{self, literal};
 use super::views::{self, AccessViews};
 use super::{LIMIT, Purpose, Settings};
 use crate::text::shown;
@@ -42,11 +43,12 @@ pub struct Session {
 impl Session {
     /// Logs in, within five seconds.
     pub async fn connect(settings: &Settings) -> Result<Self, Error> {
+        let token = format!("{:016x}", fastrand::u64(..));
         let mut session = match settings.purpose {
-            Purpose::Reload => Self::log_in(settings, startup::options()).await?,
-            Purpose::Administration => Self::log_in_as_administrator(settings).await?,
+            Purpose::Reload => Self::log_in(settings, startup::options(&token)).await?,
+            Purpose::Administration => Self::log_in_as_administrator(settings, &token).await?,
         };
-        match session.prepare(settings.purpose).await {
+        match session.prepare(settings, &token).await {
             Ok(()) => Ok(session),
             Err(error) => {
                 session.close().await;
@@ -57,13 +59,16 @@ impl Session {
 
     /// Without event triggers, where there are any at a login and the role may turn them off. That it may not, or that the
     /// server knows none, is known from its refusal alone.
-    async fn log_in_as_administrator(settings: &Settings) -> Result<Self, Error> {
-        match Self::log_in(settings, startup::options_from_17()).await {
-            Err(error) if error.is_about_an_option() => {
-                Self::log_in(settings, startup::options()).await
+    async fn log_in_as_administrator(settings: &Settings, token: &str) -> Result<Self, Error> {
+        // Asked once: each refusal is a line in the server's log.
+        static REFUSED: AtomicBool = AtomicBool::new(false);
+        if !REFUSED.load(Ordering::Relaxed) {
+            match Self::log_in(settings, startup::options_from_17(token)).await {
+                Err(error) if error.is_about_an_option() => REFUSED.store(true, Ordering::Relaxed),
+                outcome => return outcome,
             }
-            outcome => outcome,
         }
+        Self::log_in(settings, startup::options(token)).await
     }
 
     async fn log_in(settings: &Settings, options: String) -> Result<Self, Error> {
@@ -94,19 +99,25 @@ impl Session {
     }
 
     /// Makes sure that the session is as it should be before anything else is asked.
-    async fn prepare(&mut self, purpose: Purpose) -> Result<(), Error> {
+    async fn prepare(&mut self, settings: &Settings, token: &str) -> Result<(), Error> {
         if self.version >= startup::HAS_EVENT_TRIGGERS {
             self.rows(startup::NO_TRANSACTION_TIMEOUT, Allowance::FEW).await?;
         }
         let rows = self.rows(startup::IN_FORCE, Allowance::FEW).await?;
-        let [path, role, superuser] = rows.first().map(Vec::as_slice).unwrap_or_default() else {
+        let row: Vec<Option<&str>> =
+            rows.first().into_iter().flatten().map(Option::as_deref).collect();
+        let [Some(""), Some("none"), Some(found), Some(superuser), Some(port)] = row[..] else {
             return Err(Error::Unexpected);
         };
-        if path.as_deref() != Some("") || role.as_deref() != Some("none") {
+        if found != token {
             return Err(Error::Unexpected);
         }
-        let is_superuser = superuser.as_deref() == Some("on");
-        if purpose == Purpose::Administration
+        // The socket is a link to another server's, or passed on from one.
+        if port.parse() != Ok(settings.port) {
+            return Err(Error::OtherPort { port: shown(port) });
+        }
+        let is_superuser = superuser == "on";
+        if settings.purpose == Purpose::Administration
             && is_superuser
             && self.version < startup::HAS_EVENT_TRIGGERS
         {
@@ -235,6 +246,7 @@ impl Session {
     /// Runs one statement for its effect. With [`Purpose::Administration`] no event trigger runs by it.
     pub async fn execute(&self, statement: &str) -> Result<(), Error> {
         if self.as_a_replica
+            && statements::fires_event_triggers(statement)
             && let Some([Some(name), ..]) =
                 self.rows(startup::TRIGGERS_LEFT, Allowance::FEW).await?.first().map(Vec::as_slice)
         {
@@ -277,11 +289,19 @@ impl Session {
             .iter()
             .filter_map(|message| match message {
                 SimpleQueryMessage::Row(row) => {
-                    Some((0..row.len()).map(|column| row.get(column).map(str::to_owned)).collect())
+                    Some((0..row.len()).map(|column| value(row, column)).collect())
                 }
                 _ => None,
             })
             .collect())
+    }
+}
+
+/// A column's text. A name that was given in a database of another encoding need not be UTF-8.
+fn value(row: &SimpleQueryRow, column: usize) -> Option<String> {
+    match row.try_get(column) {
+        Ok(text) => text.map(str::to_owned),
+        Err(_) => Some(char::REPLACEMENT_CHARACTER.to_string()),
     }
 }
 

@@ -6,7 +6,7 @@ use super::error::Error;
 pub(super) const QUERY: &str = "\
     SELECT n, pg_catalog.current_setting(n), s.source, s.sourcefile \
     FROM (VALUES ('ssl'), ('ssl_cert_file'), ('ssl_key_file'), ('ssl_ca_file'), ('listen_addresses'), \
-                 ('port'), ('server_version'), ('server_version_num')) AS v (n) \
+                 ('port'), ('server_version'), ('server_version_num'), ('ssl_crl_file'), ('ssl_crl_dir')) AS v (n) \
     LEFT JOIN pg_catalog.pg_settings s ON s.name = n \
     UNION ALL SELECT 'may_read_errors', ( \
         pg_catalog.has_table_privilege('pg_catalog.pg_file_settings', 'SELECT') \
@@ -67,6 +67,8 @@ pub struct TlsSettings {
     pub version: String,
     /// `server_version_num`: 150018 is 15.18.
     pub version_number: u32,
+    /// Whether there are revocation lists: `ssl_crl_file` or `ssl_crl_dir` is set.
+    pub revocation: bool,
     /// Whether the role may see the errors in the server's files.
     pub may_read_errors: bool,
     /// Whether the role sees the sessions of others (`pg_read_all_stats`).
@@ -89,6 +91,7 @@ pub(super) fn parse(rows: &[Vec<Option<String>>]) -> Result<TlsSettings, Error> 
             "listen_addresses" => settings.listen_addresses.clone_from(value),
             "port" => settings.port = value.parse().map_err(|_| Error::Unexpected)?,
             "server_version" => settings.version.clone_from(value),
+            "ssl_crl_file" | "ssl_crl_dir" => settings.revocation |= !value.is_empty(),
             "may_read_errors" => settings.may_read_errors = value == "true",
             "may_read_stats" => settings.may_read_stats = value == "true",
             "server_version_num" => {

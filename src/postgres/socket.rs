@@ -106,12 +106,26 @@ async fn dial(settings: &Settings) -> Result<(UnixStream, UCred), Error> {
 
 /// Whether PostgreSQL may run as `uid`: as the user that is configured, and else as root, as our own user, or as the
 /// owner of the socket's directory. Each of these could replace the socket anyway.
-fn may_listen(settings: &Settings, uid: u32) -> bool {
+#[must_use]
+pub fn may_listen(settings: &Settings, uid: u32) -> bool {
     if let Some(wanted) = settings.require_peer {
         return uid == wanted;
     }
+    // Whoever has no number in this user namespace has the same one.
+    if is_nobody_here(uid) {
+        return false;
+    }
     let owner = || std::fs::metadata(&settings.host).is_ok_and(|found| found.uid() == uid);
     uid == 0 || uid == geteuid().as_raw() || owner()
+}
+
+/// Whether this is the number under which all users appear that have none in this process's user namespace
+/// (`user_namespaces(7)`, "Unmapped user and group IDs").
+fn is_nobody_here(uid: u32) -> bool {
+    let read = |path| std::fs::read_to_string(path).unwrap_or_default();
+    let everybody = |map: &str| map.split_whitespace().eq(["0", "0", "4294967295"]);
+    read("/proc/sys/kernel/overflowuid").trim().parse() == Ok(uid)
+        && !everybody(&read("/proc/self/uid_map"))
 }
 
 /// A connection that ends as soon as the server announces more than its budget allows: before any of it is kept.

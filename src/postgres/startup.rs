@@ -64,19 +64,20 @@ pub(super) const NO_TRANSACTION_TIMEOUT: &str = "SET transaction_timeout = 0";
 pub(super) const TRIGGERS_LEFT: &str = "\
     SELECT evtname FROM pg_catalog.pg_event_trigger WHERE evtenabled IN ('A', 'R') ORDER BY evtname";
 
-/// Shows whether the options have arrived: a pooler may have dropped them.
+/// Shows whether the options have arrived, by the token among them: a pooler may have dropped them. And whose port it is.
 pub(super) const IN_FORCE: &str = "\
     SELECT pg_catalog.current_setting('search_path'), pg_catalog.current_setting('role'), \
-           pg_catalog.current_setting('is_superuser')";
+           pg_catalog.current_setting('pgsvid.session', true), pg_catalog.current_setting('is_superuser'), \
+           pg_catalog.current_setting('port')";
 
 /// The options of the start-up packet (PostgreSQL: `process_postgres_switches`). A backslash keeps a blank.
-pub(super) fn options() -> String {
-    listed(&ALWAYS)
+pub(super) fn options(token: &str) -> String {
+    listed(&ALWAYS) + &listed(&[("pgsvid.session", token)])
 }
 
 /// The same for a superuser of a server of version 17 or later; others refuse them.
-pub(super) fn options_from_17() -> String {
-    options() + &listed(&FROM_17)
+pub(super) fn options_from_17(token: &str) -> String {
+    options(token) + &listed(&FROM_17)
 }
 
 fn listed(settings: &[(&str, &str)]) -> String {

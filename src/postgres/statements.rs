@@ -183,6 +183,12 @@ pub fn alter_system_reset(name: &str) -> String {
     format!("ALTER SYSTEM RESET {name}")
 }
 
+/// Whether event triggers can run by a statement: those about roles and about the server's settings set off none
+/// (PostgreSQL: "Overview of Event Trigger Behavior").
+pub(super) fn fires_event_triggers(statement: &str) -> bool {
+    statement.contains(" ON FUNCTION ")
+}
+
 /// The role and its grants as a script that may be executed again, on any version.
 #[must_use]
 pub fn role_script(role: &str) -> String {
@@ -191,8 +197,14 @@ pub fn role_script(role: &str) -> String {
         "\
 \\set ON_ERROR_STOP on
 
--- Names are looked up in pg_catalog alone, whatever this database's settings say.
+-- Names are looked up in pg_catalog alone, and it is a superuser who acts, whatever this database's settings say. No event
+-- trigger runs that is enabled as usual.
 SET search_path = '';
+SET role = none;
+SET default_transaction_read_only = off;
+SET session_replication_role = replica;
+SELECT CASE WHEN EXISTS (SELECT FROM pg_catalog.pg_settings WHERE name = 'event_triggers')
+            THEN pg_catalog.set_config('event_triggers', 'off', false) END \\g /dev/null
 
 -- The role that asks for reloads.
 DO $pgsvid$ BEGIN

@@ -285,10 +285,13 @@ impl Work<'_> {
     }
 
     pub(super) async fn execute(&mut self, statement: &str) -> Result<(), Error> {
-        self.session
-            .execute(statement)
-            .await
-            .map_err(|cause| Error::Statement { statement: statement.to_owned(), cause })?;
+        self.session.execute(statement).await.map_err(|cause| Error::Statement {
+            statement: statement.to_owned(),
+            remedy: matches!(cause, crate::postgres::Error::EventTrigger { .. })
+                .then(|| cause.remedy(&self.settings.session()))
+                .flatten(),
+            cause,
+        })?;
         (self.say)(statement);
         Ok(())
     }
@@ -297,6 +300,7 @@ impl Work<'_> {
         reload::postgres::reload(&self.session).await.map_err(|cause| Error::Statement {
             statement: "SELECT pg_reload_conf()".to_owned(),
             cause,
+            remedy: None,
         })
     }
 
@@ -317,7 +321,8 @@ impl Work<'_> {
             let client = Client::of(&material, timing::now());
             let facts = verify::probe(&hosts, port, client.as_ref()).await;
             let now = timing::now();
-            let verdict = verify::judge(&facts, &Expected::of(&material, &[], Vec::new()), now);
+            let expected = Expected::of(&material, &[], Vec::new()).with_revocation(tls.revocation);
+            let verdict = verify::judge(&facts, &expected, now);
             if verdict == Verdict::Current {
                 return Ok(format!("proven: {} serves the published certificate", facts.address));
             }

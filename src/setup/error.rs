@@ -9,7 +9,14 @@ use crate::{postgres, publish};
 impl Error {
     /// Whether PostgreSQL has refused a statement, which then was not executed.
     pub(super) fn is_refusal(&self) -> bool {
-        matches!(self, Self::Statement { cause: postgres::Error::Refused { login: false, .. }, .. })
+        matches!(
+            self,
+            Self::Statement {
+                cause: postgres::Error::Refused { login: false, .. }
+                    | postgres::Error::EventTrigger { .. },
+                ..
+            }
+        )
     }
 }
 
@@ -86,13 +93,16 @@ pub enum Error {
     NoSuperuser(String),
     /// A statement failed.
     #[error(
-        "PostgreSQL refused `{statement}`: {cause}; `pgsvid setup revert` takes back what was done before"
+        "`{statement}` was not executed: {cause}{}; `pgsvid setup revert` takes back what was done before",
+        remedy.as_ref().map(|fix| format!("; {fix}")).unwrap_or_default()
     )]
     Statement {
         /// The statement.
         statement: String,
         /// Why.
         cause: postgres::Error,
+        /// What to do, if it was not PostgreSQL that refused.
+        remedy: Option<String>,
     },
     /// A question to the server failed.
     #[error("cannot examine the server: {0}")]

@@ -66,6 +66,11 @@ pub(super) async fn become_owner(server: &postgres::Settings) -> Result<Option<O
     if uid == 0 {
         return Err(Error::RootListens { socket });
     }
+    // As root: afterwards that user is our own, and would always be the right one.
+    if !postgres::may_listen(server, uid) {
+        let cause = postgres::Error::Peer { uid };
+        return Err(Error::Socket { socket, remedy: cause.remedy(server), cause });
+    }
     let text = |path: &str| files::text(Path::new(path), LARGEST).unwrap_or_default();
     let owner = Owner::find(uid, gid, &text("/etc/passwd"), &text("/etc/group"));
     match owner.take_over() {

@@ -15,6 +15,9 @@ const LARGEST: u64 = 4 * 1024 * 1024;
 /// Largest `postmaster.pid` that is read, in bytes: it has eight lines.
 const LARGEST_PID: u64 = 8192;
 
+/// Longest time between the two moments that a server calls its start, in seconds.
+const LONGEST_START: u64 = 300;
+
 /// Where a server's files are.
 pub(super) struct Place {
     /// The data directory, which has the record.
@@ -53,17 +56,22 @@ impl Place {
     }
 }
 
-/// Whether the data directory is the server's: by the start that its lock file tells of (PostgreSQL: `miscinit.c`,
-/// `CreateLockFile`; the third line).
+/// Whether the data directory is the server's: by start and port, which its lock file tells of (PostgreSQL: `miscinit.c`,
+/// `CreateLockFile`; the third and the fourth line).
 fn started(data: &Directory, server: &Administration) -> Result<(), String> {
     let (text, _) = data
         .read(OsStr::new("postmaster.pid"), LARGEST_PID)
         .map_err(|error| format!("postmaster.pid: {error}"))?;
     let text = String::from_utf8_lossy(&text);
-    let started = text.lines().nth(2).and_then(|line| line.parse::<u64>().ok());
-    // The two are read from the clock one after the other.
-    match started {
-        Some(started) if started.abs_diff(server.started) <= 2 => Ok(()),
+    let line = |number| text.lines().nth(number).and_then(|line| line.trim().parse::<u64>().ok());
+    // The two are read from the clock one after the other: between them the server reads its settings and makes its memory.
+    match (line(2), line(3)) {
+        (Some(started), Some(port))
+            if started.abs_diff(server.started) <= LONGEST_START
+                && port == u64::from(server.tls.port) =>
+        {
+            Ok(())
+        }
         _ => Err("its postmaster.pid is another server's".to_owned()),
     }
 }

@@ -74,11 +74,15 @@ pub enum Reception {
 }
 
 impl Reception {
-    /// Whether the server does not have the authority that has signed the leaf: it finds none of that name and key, or one
-    /// whose key has not made the signature (OpenSSL: `ssl_x509err2alert`).
+    /// Whether the server's authorities must be others than the published ones: these take the leaf, which was looked at
+    /// before it was shown (OpenSSL: `ssl_x509err2alert`). A server with revocation lists may have its own reasons, and
+    /// answers as one that lacks the authority if it lacks the authority's list.
     #[must_use]
-    pub fn misses_the_authority(self) -> bool {
-        matches!(self, Self::Refused(AlertDescription::UnknownCA | AlertDescription::DecryptError))
+    pub fn denies_the_authorities(self, revocation: bool) -> bool {
+        match self {
+            Self::Refused(alert) => !revocation || alert == AlertDescription::DecryptError,
+            Self::NotShown | Self::Taken | Self::Unknown => false,
+        }
     }
 }
 

@@ -17,6 +17,8 @@ pub struct Expected {
     pub authorities: BTreeSet<Vec<u8>>,
     /// Leaves that were published before, by this process.
     pub earlier: Vec<Fingerprint>,
+    /// The server is known to have revocation lists (`ssl_crl_file`, `ssl_crl_dir`).
+    pub revocation: bool,
 }
 
 impl Expected {
@@ -36,7 +38,14 @@ impl Expected {
                 .map(|authority| authority.subject().to_vec())
                 .collect(),
             earlier,
+            revocation: false,
         }
+    }
+
+    /// The same of a server that has revocation lists, or not.
+    #[must_use]
+    pub fn with_revocation(self, revocation: bool) -> Self {
+        Self { revocation, ..self }
     }
 }
 
@@ -129,7 +138,9 @@ fn judge_served(served: &Served, expected: &Expected, now: SystemTime) -> Verdic
             Verdict::OldAuthorities
         }
         // The names are right, and the key of one is another: they were made to look alike, or renewed under one name.
-        _ if served.reception.misses_the_authority() => Verdict::OldAuthorities,
+        _ if served.reception.denies_the_authorities(expected.revocation) => {
+            Verdict::OldAuthorities
+        }
         // A server that asks for no client certificate shows no names.
         _ => Verdict::Current,
     }
@@ -184,6 +195,7 @@ mod tests {
         };
         let ours = names(&[&authority]);
         let expected = Expected::of(&published_material, &[], Vec::new());
+        let with_lists = expected.clone().with_revocation(true);
         let knows_foreign =
             Expected { earlier: vec![Fingerprint::of(foreign.leaf())], ..expected.clone() };
         let nothing = |answer| Facts { address: String::new(), answer };
@@ -239,9 +251,27 @@ mod tests {
                 Verdict::OldAuthorities,
             ),
             (
-                "refused for a reason of its own",
-                shown(ours.clone(), Reception::Refused(AlertDescription::UnsupportedCertificate)),
+                "an expired twin is found first",
+                shown(ours.clone(), Reception::Refused(AlertDescription::CertificateExpired)),
                 &expected,
+                Verdict::OldAuthorities,
+            ),
+            (
+                "another key, and revocation lists",
+                shown(ours.clone(), Reception::Refused(AlertDescription::DecryptError)),
+                &with_lists,
+                Verdict::OldAuthorities,
+            ),
+            (
+                "no list of the authority",
+                shown(ours.clone(), Reception::Refused(AlertDescription::UnknownCA)),
+                &with_lists,
+                Verdict::Current,
+            ),
+            (
+                "revoked",
+                shown(ours.clone(), Reception::Refused(AlertDescription::CertificateRevoked)),
+                &with_lists,
                 Verdict::Current,
             ),
             ("taken", shown(ours.clone(), Reception::Taken), &expected, Verdict::Current),

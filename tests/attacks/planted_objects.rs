@@ -100,8 +100,17 @@ impl Planted {
         }
     }
 
-    /// What a command says, and whether it has succeeded.
+    /// Whether a command has succeeded, and what it says.
     fn run(&self, command: &[&str], database: &str) -> (bool, String) {
+        self.run_with(command, database, &[])
+    }
+
+    fn run_with(
+        &self,
+        command: &[&str],
+        database: &str,
+        variables: &[(&str, &str)],
+    ) -> (bool, String) {
         let arguments = self.setup.arguments();
         let usual = arguments[..arguments.len() - 2].iter().map(String::as_str);
         // `setup` asks no agent.
@@ -111,7 +120,7 @@ impl Planted {
             usual.collect()
         };
         let all = command.iter().copied().chain(usual).chain(["--database", database]);
-        let program = Program::spawn(PGSVID, all, &[]);
+        let program = Program::spawn(PGSVID, all, variables);
         let status = program.wait_exit(LIMIT);
         let said = program.standard_output();
         // `check` ends with 1 for what it finds, and its report is whole.
@@ -242,4 +251,61 @@ fn a01_event_triggers_do_not_run_as_a_superuser() {
     let (success, said) = planted.run(&["setup", "apply", "--yes"], "planted");
     assert_eq!(success, cluster.version() >= 17, "{said}");
     planted.assert_nothing_ran("setup apply");
+    // What was done before is taken back: no trigger runs for that.
+    let (success, said) = planted.run(&["setup", "revert", "--yes"], "planted");
+    assert!(success, "{said}");
+    planted.assert_nothing_ran("setup revert");
+}
+
+/// However the role was named: by a flag, a variable, or the file.
+#[test]
+fn a01_no_login_trigger_runs_whoever_names_the_superuser() {
+    let planted = Planted::new();
+    let cluster = &planted.setup.cluster;
+    if cluster.version() < 17 {
+        // There are none.
+        return;
+    }
+    cluster.sql(
+        "postgres",
+        "planted",
+        "CREATE EVENT TRIGGER on_login ON login EXECUTE FUNCTION evil.on_event()",
+    );
+    let _ = std::fs::remove_file(&planted.evidence);
+    for variable in ["PGSVID_USER", "PGUSER"] {
+        planted.run_with(&["check"], "planted", &[(variable, "postgres")]);
+        planted.assert_nothing_ran(variable);
+    }
+    planted.setup.configure("[postgres]\nuser = 'postgres'");
+    planted.run(&["check"], "planted");
+    planted.assert_nothing_ran("check by the file");
+    let pgsvid = planted.setup.spawn_with(&["--database", "planted"]);
+    pgsvid.current(0);
+    planted.assert_nothing_ran("run by the file");
+}
+
+/// A role's name need not be UTF-8, nor a line of `pg_hba.conf`: anybody who may make roles can make such a one.
+#[test]
+fn a01_names_in_another_encoding_end_no_command() {
+    let planted = Planted::new();
+    let cluster = &planted.setup.cluster;
+    cluster.sql(
+        "postgres",
+        "template1",
+        "CREATE DATABASE latin TEMPLATE template0 ENCODING 'LATIN1' LC_COLLATE 'C' LC_CTYPE 'C'",
+    );
+    cluster.sql("postgres", "latin", "SET client_encoding = 'UTF8'; CREATE ROLE \"caf\u{e9}\"");
+    let stored = "SELECT count(*) FROM pg_roles WHERE rolname::bytea = '\\x636166e9'";
+    assert_eq!(cluster.sql("postgres", "latin", stored), "1");
+    for command in [
+        &["check", "--user", "postgres", "--format", "json"][..],
+        &["setup", "apply", "--dry-run"],
+        &["setup", "revert", "--yes"],
+    ] {
+        let (_, said) = planted.run(command, "clean");
+        assert!(!said.contains("panicked"), "{command:?}: {said}");
+    }
+    let checked = planted.run(&["check", "--user", "postgres", "--format", "json"], "clean").1;
+    let report: Value = serde_json::from_str(&checked).unwrap();
+    assert!(report["sections"].as_array().is_some_and(|sections| sections.len() > 3), "{checked}");
 }

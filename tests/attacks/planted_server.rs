@@ -102,6 +102,26 @@ fn a02_the_user_that_is_required_is_talked_to_and_no_other() {
     }
 }
 
+/// Another user puts a link in the socket's place, to that of another server of the same user.
+#[test]
+fn a02_a_link_to_another_servers_socket_is_not_taken_for_the_server() {
+    let setup = Setup::new(PGSVID);
+    let other = Setup::new(PGSVID);
+    let pgsvid = other.start();
+    let place = Directory::new();
+    let link = place.join(&format!(".s.PGSQL.{}", setup.cluster.port()));
+    let socket = format!(".s.PGSQL.{}", other.cluster.port());
+    std::os::unix::fs::symlink(other.cluster.socket_directory().join(socket), link).unwrap();
+    let loads = || other.cluster.sql("postgres", "postgres", "SELECT pg_conf_load_time()");
+    let before = loads();
+    let host = place.path().display().to_string();
+    let led_astray = setup.spawn_with(&["--postgres", &host]);
+    setup.wait_published();
+    led_astray.wait_for_event(LIMIT, |event| event["level"] == "ERROR");
+    assert_eq!(loads(), before, "the other server was reloaded");
+    assert!(pgsvid.is_running());
+}
+
 /// PostgreSQL's messages, as far as a login needs them.
 fn message(letter: u8, body: &[u8]) -> Vec<u8> {
     let mut message = vec![letter];

@@ -1,7 +1,7 @@
 //! A10: PostgreSQL has loaded an authority with the name of the published one, and another key: who holds that key logs in as
 //! any role. Its name in the handshake is the right one.
 
-use dev_agent::{KeyIdentifier, Svid};
+use dev_agent::{Authority, KeyIdentifier, Svid};
 use test_support::{LIMIT, Pgsvid, Setup, eventually};
 
 use crate::PGSVID;
@@ -90,6 +90,23 @@ fn a10_the_proof_is_quiet_in_the_servers_log() {
 
         setup.agent.rotate().unwrap();
         assert_eq!(authorities_by(&pgsvid, 2), "key", "{protocol}");
+    }
+}
+
+/// A server with the revocation list of another authority alone takes no certificate of ours from a client, whatever key it
+/// has: that is no sign of another authority.
+#[test]
+fn a10_a_revocation_list_of_another_authority_is_no_alarm() {
+    for protocol in PROTOCOLS {
+        let setup = setup(protocol, "");
+        let corporate = Authority::new("corporate.example", false).unwrap();
+        let list = setup.other.write("crl.pem", corporate.revocation_list(&[]).unwrap(), 0o644);
+        setup.cluster.set_conf(&format!("ssl_crl_file = '{}'", list.display()));
+        setup.other.write("ca.pem", setup.agent.authority().root_pem(), 0o644);
+        let pgsvid = setup.spawn();
+        setup.wait_published();
+        setup.cluster.start();
+        assert_eq!(authorities_by(&pgsvid, 1), "names", "{protocol}");
     }
 }
 

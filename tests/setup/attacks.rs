@@ -105,12 +105,17 @@ fn answers(
     }
 }
 
+/// That user's server is the right one, as where the user owns the socket's directory.
+fn believe(setup: &Setup, account: &Account) {
+    configure(setup, "", &format!("require_peer = \"{}\"", account.uid()));
+}
+
 /// A data directory of that account's, whose server has started at that time.
 fn data_of(account: &Account, place: &Directory, started: u64) -> PathBuf {
     let data = place.subdirectory("data");
     let (uid, gid) = (account.uid(), account.gid());
     chown(&data, Some(uid), Some(gid)).unwrap();
-    place.write_owned("data/postmaster.pid", format!("1\n/\n{started}\n"), 0o600, uid, gid);
+    place.write_owned("data/postmaster.pid", format!("1\n/\n{started}\n{PORT}\n"), 0o600, uid, gid);
     data
 }
 
@@ -127,7 +132,7 @@ fn with<'a>(what: &[&'a str], more: &'a [String]) -> Vec<&'a str> {
 fn a04_a_planted_server_leads_root_to_none_of_roots_files() {
     let Some(third) = Account::third() else { return };
     let (setup, socket) = (bare(), public());
-    configure(&setup, "", "");
+    believe(&setup, &third);
     publish(&setup);
     let victim = Victim::new(&setup.other, "file", "# root's\n");
     let data = data_of(&third, &setup.other, 7);
@@ -148,7 +153,7 @@ fn a04_a_planted_server_leads_root_to_none_of_roots_files() {
 fn a04_root_has_nothing_but_the_listeners_rights_before_anything_is_sent() {
     let Some(third) = Account::third() else { return };
     let (setup, socket) = (bare(), public());
-    configure(&setup, "", "");
+    believe(&setup, &third);
     let data = data_of(&third, &setup.other, 7);
     let ((asked, is_asked), (go, may_go)) = (channel(), channel::<()>());
     let may_go = Mutex::new(may_go);
@@ -185,7 +190,7 @@ fn a04_root_has_nothing_but_the_listeners_rights_before_anything_is_sent() {
 fn a04_a_planted_server_cannot_name_the_data_directory_of_another_user() {
     let Some(third) = Account::third() else { return };
     let (setup, socket) = (bare(), public());
-    configure(&setup, "", "");
+    believe(&setup, &third);
     publish(&setup);
     setup.cluster.start();
     let before = state(&setup);
@@ -210,7 +215,11 @@ fn a04_nothing_is_said_to_a_server_of_another_user_or_of_roots() {
     let setup = bare();
     configure(&setup, "", "");
     let data = data_of(&third, &setup.other, 7);
-    for (listener, we) in [(&third, Account::server()), (Account::current(), Account::current())] {
+    for (listener, we) in [
+        (&third, Account::server()),
+        (&third, Account::current()),
+        (Account::current(), Account::current()),
+    ] {
         let socket = public();
         let answers = answers(&setup, &data, 7, [&data.join("hba"), &data.join("ident")]);
         let fake = Fake::start(listener, socket.path(), PORT, answers);

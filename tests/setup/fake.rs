@@ -43,7 +43,7 @@ impl Fake {
             ready.send(()).unwrap();
             for stream in listener.incoming() {
                 let (answer, says) = (Arc::clone(&answer), says.clone());
-                thread::spawn(move || serve(stream.unwrap(), &answer, &says));
+                thread::spawn(move || serve(stream.unwrap(), port, &answer, &says));
             }
         });
         is_ready.recv_timeout(LIMIT).unwrap();
@@ -56,8 +56,14 @@ impl Fake {
     }
 }
 
-fn serve(mut stream: UnixStream, answer: &Answer, says: &Sender<String>) -> io::Result<()> {
-    message(&mut stream)?;
+fn serve(
+    mut stream: UnixStream,
+    port: u16,
+    answer: &Answer,
+    says: &Sender<String>,
+) -> io::Result<()> {
+    let startup = String::from_utf8_lossy(&message(&mut stream)?).into_owned();
+    let token = startup.split("pgsvid.session=").nth(1).and_then(|rest| rest.split(' ').next());
     let _ = says.send("startup".to_owned());
     let version = framed(b'S', b"server_version\x0015.18\0");
     stream
@@ -72,7 +78,8 @@ fn serve(mut stream: UnixStream, answer: &Answer, says: &Sender<String>) -> io::
         let statement = String::from_utf8_lossy(&body).trim_end_matches('\0').to_owned();
         // How a session begins: with the options that it has asked for, as a superuser.
         let rows = if statement.contains("current_setting('search_path')") {
-            vec![["", "none", "on"].map(|value| Some(value.to_owned())).to_vec()]
+            let row = ["", "none", token.unwrap_or_default(), "on", &port.to_string()];
+            vec![row.map(|value| Some(value.to_owned())).to_vec()]
         } else {
             answer(&statement)
         };

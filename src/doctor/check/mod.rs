@@ -24,8 +24,6 @@ pub struct Scope {
     pub offline: bool,
     /// Try a login with our certificate as this role.
     pub as_client: Option<String>,
-    /// The session is for another role than the one that reloads.
-    pub other_role: bool,
 }
 
 /// Examines everything that `scope` names.
@@ -48,7 +46,7 @@ pub async fn check(config: &Config, environment: &Environment, scope: &Scope) ->
     sections.push(files::section(config, &published, offered));
 
     if let Some(server) = &config.rotation.server {
-        let sql = postgresql::ask(config, server, scope.other_role).await;
+        let sql = postgresql::ask(config, server).await;
         sections.push(postgresql::section(server, &sql));
         sections.push(tls::section(config, server, &sql, on_disk).await);
         let access = access::facts(server, &sql);

@@ -6,7 +6,7 @@ use crate::companions::role_map::Workload;
 use crate::config::Config;
 use crate::diagnose::{self, STRANGE_NAME, STRANGERS};
 use crate::doctor::finding::{Finding, Group, Section};
-use crate::postgres::{self, AccessViews, Purpose, Session, Standing, TlsSettings};
+use crate::postgres::{self, AccessViews, Session, Standing, TlsSettings};
 use crate::rotation::Server;
 use crate::survey;
 
@@ -52,12 +52,8 @@ pub(super) fn none() -> Sql {
 }
 
 /// Asks everything in one session.
-pub(super) async fn ask(config: &Config, server: &Server, other_role: bool) -> Sql {
-    let mut settings = server.session.clone();
-    if other_role {
-        settings.purpose = Purpose::Administration;
-    }
-    let session = match Session::connect(&settings).await {
+pub(super) async fn ask(config: &Config, server: &Server) -> Sql {
+    let session = match Session::connect(&server.session).await {
         Ok(session) => session,
         Err(error) => return Sql(Some(Err(error))),
     };

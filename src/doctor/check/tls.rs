@@ -51,7 +51,7 @@ pub(super) async fn section(
     let mut facts = probe(&hosts, port, on_disk.as_ref()).await;
     let begun = Instant::now();
     while let Some(material) = &on_disk
-        && is_behind(judge(&facts, material))
+        && is_behind(judge(&facts, material, sql))
         && begun.elapsed() < UNDER_WAY
     {
         sleep(LOOK).await;
@@ -84,8 +84,10 @@ async fn probe(hosts: &[String], port: u16, on_disk: Option<&Material>) -> Facts
     verify::probe(hosts, port, client.as_ref()).await
 }
 
-fn judge(facts: &Facts, material: &Material) -> Verdict {
-    verify::judge(facts, &Expected::of(material, &[], Vec::new()), timing::now())
+fn judge(facts: &Facts, material: &Material, sql: &Sql) -> Verdict {
+    let revocation = sql.answers().is_some_and(|answers| answers.settings.revocation);
+    let expected = Expected::of(material, &[], Vec::new()).with_revocation(revocation);
+    verify::judge(facts, &expected, timing::now())
 }
 
 /// Whether it may be that PostgreSQL has only not loaded the set yet.
@@ -94,7 +96,7 @@ fn is_behind(verdict: Verdict) -> bool {
 }
 
 fn judged(facts: &Facts, material: &Material, server: &Server, sql: &Sql) -> Vec<Finding> {
-    let verdict = judge(facts, material);
+    let verdict = judge(facts, material, sql);
     if verdict == Verdict::Current
         && let Answer::Served(served) = &facts.answer
     {

@@ -63,13 +63,8 @@ impl Consumer {
     /// What can be seen from here of why the published set is not served. The reload may have applied pending
     /// edits, and only a new session shows them.
     pub(super) async fn findings(&mut self, reachable: bool) -> Vec<Finding> {
-        self.pulse.step(ASKING, postgres::LIMIT);
-        if reachable && let Ok(session) = Session::connect(&self.server.session).await {
-            self.pulse.step(ASKING, postgres::LIMIT * 2);
-            if let Ok(settings) = session.tls_settings().await {
-                self.known = Some(settings);
-            }
-            session.close().await;
+        if reachable {
+            self.ask_settings().await;
         }
         let Some(settings) = &self.known else {
             return Vec::new();
@@ -80,6 +75,18 @@ impl Consumer {
         let mut findings = diagnose::concerns(settings, &files, &self.server.paths);
         findings.extend(diagnose::refused(&files));
         findings
+    }
+
+    /// What the server's settings are now, if it says so: an edit of the operator's may have come into force meanwhile.
+    pub(super) async fn ask_settings(&mut self) {
+        self.pulse.step(ASKING, postgres::LIMIT);
+        if let Ok(session) = Session::connect(&self.server.session).await {
+            self.pulse.step(ASKING, postgres::LIMIT * 2);
+            if let Ok(settings) = session.tls_settings().await {
+                self.known = Some(settings);
+            }
+            session.close().await;
+        }
     }
 
     pub(super) fn files(&self, settings: &TlsSettings) -> Files {

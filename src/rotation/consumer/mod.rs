@@ -213,7 +213,7 @@ impl Consumer {
         self.owes_reload |= published;
         self.remember(material.leaf().fingerprint());
         let earlier = self.earlier.iter().copied().collect();
-        let expected = Expected::of(material, authorities, earlier);
+        let mut expected = Expected::of(material, authorities, earlier);
 
         let leaf = material.leaf();
         let life = leaf.not_after().duration_since(leaf.not_before()).unwrap_or_default();
@@ -232,26 +232,36 @@ impl Consumer {
             Client::of(material, timing::now()).filter(|_| self.unwelcome != self.leaf);
         let mut facts = self.probe_beside(&mut unasked, client.as_ref()).await;
         let verify = begun.elapsed();
-        let judged = |facts: &Option<Facts>| match facts {
-            Some(facts) => verify::judge(facts, &expected, timing::now()),
+        let judged = |facts: &Option<Facts>, expected: &Expected| match facts {
+            Some(facts) => verify::judge(facts, expected, timing::now()),
             None => Verdict::Unverifiable,
         };
-        let mut verdict = judged(&facts);
+        expected.revocation = self.has_revocation();
+        let mut verdict = judged(&facts, &expected);
         // What is proven may be said before anything else is asked; what is not, may be explained by it.
         if verdict != Verdict::Current
             && let Some(unasked) = unasked.take()
         {
             self.ask(unasked).await;
         }
+        // A refused leaf means another thing to a server that has got revocation lists since it was last asked.
+        if verdict == Verdict::OldAuthorities && !expected.revocation && is_refused(facts.as_ref())
+        {
+            self.ask_settings().await;
+        }
+        if self.has_revocation() != expected.revocation {
+            expected.revocation = self.has_revocation();
+            verdict = judged(&facts, &expected);
+        }
         // It listens elsewhere since it was last asked.
         if self.place() != place {
             facts = self.probe(client.as_ref()).await;
-            verdict = judged(&facts);
+            verdict = judged(&facts, &expected);
         }
         if client.take().is_some() {
             verify::wipe_stack();
         }
-        self.note_reception(facts.as_ref());
+        self.note_reception(facts.as_ref(), expected.revocation);
         let features = (expected.leaf, expected.authorities);
         let facts = facts.unwrap_or_else(nowhere);
         let findings = Vec::new();
@@ -266,12 +276,17 @@ impl Consumer {
         attempt
     }
 
+    /// Whether the server has revocation lists, as far as it has said so.
+    fn has_revocation(&self) -> bool {
+        self.known.as_ref().is_some_and(|known| known.revocation)
+    }
+
     /// Says once of a leaf that the server does not take it from a client, for another reason than its authorities.
-    fn note_reception(&mut self, facts: Option<&Facts>) {
+    fn note_reception(&mut self, facts: Option<&Facts>, revocation: bool) {
         if let Some(Facts { answer: verify::Answer::Served(served), .. }) = facts
             && Some(served.leaf.fingerprint()) == self.leaf
             && let Reception::Refused(alert) = served.reception
-            && !served.reception.misses_the_authority()
+            && !served.reception.denies_the_authorities(revocation)
         {
             report::unwelcome(alert);
             self.unwelcome = self.leaf;
@@ -307,6 +322,12 @@ impl Attempt {
     pub(in crate::rotation) fn retry(&self) -> Retry {
         self.sql.as_ref().map_or(Retry::Soon, postgres::Error::retry)
     }
+}
+
+/// Whether the leaf that was shown as a client's was refused.
+fn is_refused(facts: Option<&Facts>) -> bool {
+    matches!(facts, Some(Facts { answer: verify::Answer::Served(served), .. })
+        if matches!(served.reception, Reception::Refused(_)))
 }
 
 fn nowhere() -> Facts {
