@@ -176,7 +176,7 @@ fn p13_settings_that_lead_elsewhere_and_who_set_them() {
         }),
         one(
             "ssl is off, set by ALTER SYSTEM (postgresql.auto.conf)",
-            "psql -U postgres -c \"ALTER SYSTEM SET ssl = on\", then reload"
+            "psql -U postgres -c 'ALTER SYSTEM SET ssl = on', then reload"
         )
     );
     assert_eq!(
@@ -186,7 +186,7 @@ fn p13_settings_that_lead_elsewhere_and_who_set_them() {
         }),
         one(
             "ssl_key_file is /other/key, set by the postmaster's command line (-c), not /svids/svid_key.pem",
-            "start PostgreSQL with -c ssl_key_file='/svids/svid_key.pem', or without -c ssl_key_file"
+            "start PostgreSQL with -c ssl_key_file=/svids/svid_key.pem, or without -c ssl_key_file"
         )
     );
     assert_eq!(
