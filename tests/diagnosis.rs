@@ -3,7 +3,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 use std::fs;
-use std::os::unix::fs::{MetadataExt as _, symlink};
+use std::os::unix::fs::{MetadataExt as _, chown, symlink};
+use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -282,7 +283,10 @@ struct Place {
 impl Place {
     fn new() -> Self {
         let directory = Directory::new();
-        directory.write(".s.PGSQL.5432", "", 0o777);
+        let socket = directory.join(".s.PGSQL.5432");
+        UnixListener::bind(&socket).unwrap();
+        let owner = fs::metadata(directory.path()).unwrap();
+        chown(socket, Some(owner.uid()), Some(owner.gid())).unwrap();
         let agent = DevAgent::builder(directory.join("agent.sock")).start().unwrap();
         Self { directory, agent }
     }

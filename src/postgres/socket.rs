@@ -106,7 +106,8 @@ async fn dial(settings: &Settings) -> Result<(UnixStream, UCred), Error> {
 
 /// Whether PostgreSQL may run as `uid`: as the user that is configured, and else as root, as our own user, or as the
 /// owner of the socket's directory. Each of these could replace the socket anyway.
-fn may_listen(settings: &Settings, uid: u32) -> bool {
+#[must_use]
+pub fn may_listen(settings: &Settings, uid: u32) -> bool {
     if let Some(wanted) = settings.require_peer {
         return uid == wanted;
     }

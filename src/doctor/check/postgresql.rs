@@ -41,6 +41,15 @@ impl Sql {
         self.0.as_ref()?.as_ref().ok()
     }
 
+    /// Another process than PostgreSQL listens on the socket: what lies beside it may be that one's, too.
+    pub(super) fn stranger(&self) -> Option<&postgres::Error> {
+        self.0
+            .as_ref()?
+            .as_ref()
+            .err()
+            .filter(|error| matches!(error, postgres::Error::Peer { .. }))
+    }
+
     /// Whether nobody listens on the socket.
     pub(super) fn is_not_running(&self) -> bool {
         matches!(self.0, Some(Err(postgres::Error::NotRunning)))
