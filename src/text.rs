@@ -4,6 +4,7 @@
 //! direction of writing round. Quotation marks and backslashes stay as they are, so that escaping twice changes nothing.
 
 use std::borrow::Cow;
+use std::ffi::OsStr;
 use std::fmt::Write as _;
 
 /// Longest foreign text that is shown, in characters.
@@ -54,6 +55,51 @@ pub fn harmless_json(line: &str) -> Cow<'_, str> {
     Cow::Owned(harmless)
 }
 
+/// One argument of a shell's command line, for commands to paste; without quotation marks where none are needed.
+///
+/// What could act on a terminal, and what is no UTF-8, is escaped as `$'…'` has it (POSIX.1-2024). A shell that does not know
+/// that takes it for another name, and for one argument all the same: no quotation mark stands within.
+#[must_use]
+pub fn argument(of: impl AsRef<OsStr>) -> String {
+    let of = of.as_ref();
+    match of.to_str() {
+        Some(text) if !text.contains(acts) => quoted(text),
+        _ => {
+            let mut escaped = String::from("$'");
+            for chunk in of.as_encoded_bytes().utf8_chunks() {
+                for c in chunk.valid().chars() {
+                    if acts(c) || matches!(c, '\'' | '\\') {
+                        octal(&mut escaped, c.encode_utf8(&mut [0; 4]).as_bytes());
+                    } else {
+                        escaped.push(c);
+                    }
+                }
+                octal(&mut escaped, chunk.invalid());
+            }
+            escaped + "'"
+        }
+    }
+}
+
+fn quoted(text: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+,:@%".contains(c);
+    if !text.is_empty() && text.chars().all(plain) {
+        text.to_owned()
+    } else if text.contains('\'') && !text.contains(['"', '$', '`', '\\', '!']) {
+        // As people write SQL with literals.
+        format!("\"{text}\"")
+    } else {
+        format!("'{}'", text.replace('\'', r"'\''"))
+    }
+}
+
+fn octal(escaped: &mut String, bytes: &[u8]) {
+    for byte in bytes {
+        // Writing to a String does not fail.
+        let _ = write!(escaped, "\\{byte:03o}");
+    }
+}
+
 fn shortened(text: &str, longest: usize, escaped: impl Fn(char) -> bool) -> String {
     let mut shown = String::new();
     for (at, c) in text.chars().enumerate() {
@@ -86,6 +132,9 @@ fn acts(c: char) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::ffi::OsStrExt as _;
+    use std::process::Command;
+
     use super::*;
 
     #[test]
@@ -119,6 +168,44 @@ mod tests {
             assert_eq!(parsed["text"], text, "JSON says the same");
         }
         assert_eq!(ascii("é\u{1b}a"), "\\u{e9}\\u{1b}a");
+    }
+
+    #[test]
+    fn what_is_to_be_pasted_is_one_argument() {
+        for (text, wanted) in [
+            ("products", "products"),
+            ("/run/pgsvid/svid_key.pem", "/run/pgsvid/svid_key.pem"),
+            ("", "''"),
+            ("/x; touch y", "'/x; touch y'"),
+            ("it's", "\"it's\""),
+            ("$(id) it's", r"'$(id) it'\''s'"),
+            ("it's !1", r"'it'\''s !1'"),
+            ("~", "'~'"),
+            ("größer", "'größer'"),
+            ("a\nb'\\\u{9b}", r"$'a\012b\047\134\302\233'"),
+        ] {
+            assert_eq!(argument(text), wanted, "{text:?}");
+        }
+        let bytes = OsStr::from_bytes(b"/\xff'x");
+        assert_eq!(argument(bytes), r"$'/\377\047x'");
+    }
+
+    #[test]
+    fn a_shell_takes_it_for_that_argument() {
+        let all: Vec<u8> = (1..=255).collect();
+        let texts: [&[u8]; 6] = [
+            b"a b",
+            b"it's",
+            b"$(id) `id` it's \\ \" !",
+            b"a\nb'c\\d",
+            &all,
+            "ü\u{202e}".as_bytes(),
+        ];
+        for text in texts {
+            let script = format!("printf %s {}", argument(OsStr::from_bytes(text)));
+            let output = Command::new("bash").args(["-c", &script]).output().unwrap();
+            assert_eq!(output.stdout, text, "{script}");
+        }
     }
 
     #[test]

@@ -3,7 +3,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 use std::fs;
-use std::os::unix::fs::{MetadataExt as _, symlink};
+use std::os::unix::fs::{MetadataExt as _, chown, symlink};
+use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -176,7 +177,7 @@ fn p13_settings_that_lead_elsewhere_and_who_set_them() {
         }),
         one(
             "ssl is off, set by ALTER SYSTEM (postgresql.auto.conf)",
-            "psql -U postgres -c \"ALTER SYSTEM SET ssl = on\", then reload"
+            "psql -U postgres -c 'ALTER SYSTEM SET ssl = on', then reload"
         )
     );
     assert_eq!(
@@ -186,7 +187,7 @@ fn p13_settings_that_lead_elsewhere_and_who_set_them() {
         }),
         one(
             "ssl_key_file is /other/key, set by the postmaster's command line (-c), not /svids/svid_key.pem",
-            "start PostgreSQL with -c ssl_key_file='/svids/svid_key.pem', or without -c ssl_key_file"
+            "start PostgreSQL with -c ssl_key_file=/svids/svid_key.pem, or without -c ssl_key_file"
         )
     );
     assert_eq!(
@@ -282,7 +283,10 @@ struct Place {
 impl Place {
     fn new() -> Self {
         let directory = Directory::new();
-        directory.write(".s.PGSQL.5432", "", 0o777);
+        let socket = directory.join(".s.PGSQL.5432");
+        UnixListener::bind(&socket).unwrap();
+        let owner = fs::metadata(directory.path()).unwrap();
+        chown(socket, Some(owner.uid()), Some(owner.gid())).unwrap();
         let agent = DevAgent::builder(directory.join("agent.sock")).start().unwrap();
         Self { directory, agent }
     }

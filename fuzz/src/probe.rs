@@ -146,6 +146,7 @@ fn assert_judged(answer: Answer) {
         spiffe_id: ID.to_owned(),
         authorities: BTreeSet::from([root.subject().to_vec()]),
         earlier: Vec::new(),
+        revocation: false,
     };
     let facts = Facts { address: String::new(), answer };
     let verdict = judge(&facts, &expected, now());

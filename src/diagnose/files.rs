@@ -3,6 +3,7 @@
 //! PostgreSQL: `be-secure-openssl.c` (`be_tls_init`) and `be-secure-common.c` (`check_ssl_key_file_permissions`).
 
 use super::{Content, FileFacts, Files, Finding, Present, State};
+use crate::text::argument;
 
 /// The causes that can be seen in the files; empty if they look right from here.
 #[must_use]
@@ -79,7 +80,7 @@ fn certificate(facts: &FileFacts, setting: &str, server_uid: Option<u32>) -> Opt
                 present.uid,
                 runs_as(server_uid)
             ),
-            fix: format!("chmod 0644 {path}"),
+            fix: format!("chmod 0644 {}", argument(&path)),
         });
     }
     let cause = match &present.content {
@@ -134,7 +135,7 @@ fn key_owner_and_mode(
                      with files.group"
                 )
             } else {
-                format!("chown {server} {path}")
+                format!("chown {server} {}", argument(path))
             },
         });
     }
@@ -145,7 +146,7 @@ fn key_owner_and_mode(
                 "{path} has mode {:04o}; PostgreSQL takes a key of uid {} with {limit} at most",
                 key.mode, key.uid
             ),
-            fix: format!("chmod {limit} {path}"),
+            fix: format!("chmod {limit} {}", argument(path)),
         });
     }
     if key.uid == 0 && server != 0 && key.mode & 0o040 == 0 {
@@ -159,13 +160,13 @@ fn key_owner_and_mode(
                     "set files.group to PostgreSQL's group, or run pgsvid as PostgreSQL's uid {server}"
                 )
             } else {
-                format!("chown {server} {path}")
+                format!("chown {server} {}", argument(path))
             },
         });
     }
     (!readable(key, server_uid)).then(|| Finding {
         cause: format!("{path} has mode {:04o}: PostgreSQL cannot read it", key.mode),
-        fix: format!("chmod {limit} {path}"),
+        fix: format!("chmod {limit} {}", argument(path)),
     })
 }
 

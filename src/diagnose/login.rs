@@ -5,7 +5,9 @@ use std::net::IpAddr;
 use super::Finding;
 use super::access::{AccessFacts, place};
 use crate::material::Certificate;
-use crate::postgres::HbaRule;
+use crate::postgres::{HbaRule, statements};
+
+const RELOAD: &str = "psql -U postgres -c 'SELECT pg_reload_conf()'";
 
 /// A login attempt.
 #[derive(Debug, Clone)]
@@ -96,15 +98,13 @@ pub fn refused_login(login: &Login<'_>, access: Option<&AccessFacts>) -> Finding
                 "{} lets it in, and PostgreSQL has not read the file since it was changed",
                 access.ident
             ),
-            fix: "psql -U postgres -c 'SELECT pg_reload_conf()'".to_owned(),
+            fix: RELOAD.to_owned(),
         },
         None if name == *role => Finding {
             cause: format!(
                 "{here} lets it in: PostgreSQL has not read the file since, or the role may not log in"
             ),
-            fix: format!(
-                "psql -U postgres -c 'SELECT pg_reload_conf()'; if it stays: ALTER ROLE {role} LOGIN"
-            ),
+            fix: format!("{RELOAD}; if it stays: {}", statements::let_log_in(role)),
         },
         None => Finding {
             cause: format!(

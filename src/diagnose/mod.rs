@@ -51,7 +51,7 @@ pub struct Files {
     pub private_key: FileFacts,
     /// `ssl_ca_file`
     pub authorities: FileFacts,
-    /// The uid that PostgreSQL runs as, if its socket can be seen.
+    /// The uid that PostgreSQL runs as, if its socket can be seen and may be PostgreSQL's.
     pub server_uid: Option<u32>,
 }
 

@@ -3,7 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use super::{FileFacts, Files, Finding};
-use crate::postgres::{Setting, TlsSettings};
+use crate::postgres::{Setting, TlsSettings, statements};
+use crate::text::argument;
 
 /// The published files' paths, as PostgreSQL sees them.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,14 +61,21 @@ fn set_by(by: Option<&str>) -> String {
 }
 
 fn mend(name: &str, value: &str, overridden_by: Option<&str>) -> String {
-    let quoted = if value == "on" { value.to_owned() } else { format!("'{value}'") };
+    let quote = |quoted: fn(&str) -> String| {
+        if value == "on" { value.to_owned() } else { quoted(value) }
+    };
     match overridden_by {
         Some(by) if by.contains("command line") => {
-            format!("start PostgreSQL with -c {name}={quoted}, or without -c {name}")
+            let option = format!("{name}={}", quote(|value| argument(value)));
+            format!("start PostgreSQL with -c {option}, or without -c {name}")
         }
         Some(_) => {
-            format!("psql -U postgres -c \"ALTER SYSTEM SET {name} = {quoted}\", then reload")
+            let statement = format!("ALTER SYSTEM SET {name} = {}", quote(statements::literal));
+            format!("psql -U postgres -c {}, then reload", argument(statement))
         }
-        None => format!("put {name} = {quoted} into postgresql.conf, then reload"),
+        None => {
+            let value = quote(statements::configuration_value);
+            format!("put {name} = {value} into postgresql.conf, then reload")
+        }
     }
 }

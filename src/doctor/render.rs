@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use serde_json::json;
 
 use super::finding::{Report, Severity};
+use crate::text::harmless;
 
 /// Width that prose is broken at. Remedies are not broken: they are made for pasting.
 const WIDTH: usize = 100;
@@ -15,22 +16,23 @@ const HEADING: usize = 14;
 
 /// The report for people: a heading for each group, a line for each finding, and a line that counts them.
 ///
-/// With `colours` the words of severity are coloured, too. They are never only coloured.
+/// With `colours` the words of severity are coloured, too. They are never only coloured. What findings say may be foreign: it
+/// is made harmless here, where it is printed.
 #[must_use]
 pub fn text(report: &Report, colours: bool) -> String {
     let mut text = String::new();
     for section in &report.sections {
         let heading = format!("{:HEADING$}{}", section.group.title(), section.subject);
-        line(&mut text, &bold(heading.trim_end(), colours));
+        line(&mut text, &bold(harmless(heading.trim_end()).trim_end(), colours));
         for finding in &section.findings {
             let word = coloured(finding.severity, colours);
-            wrapped(&mut text, &format!("  {word} "), &finding.text);
+            wrapped(&mut text, &format!("  {word} "), &harmless(&finding.text));
             let indent = " ".repeat(INDENT);
             if let Some(cause) = &finding.cause {
-                wrapped(&mut text, &format!("{indent}cause: "), cause);
+                wrapped(&mut text, &format!("{indent}cause: "), &harmless(cause));
             }
             if let Some(fix) = &finding.fix {
-                line(&mut text, &format!("{indent}fix: {fix}"));
+                line(&mut text, &format!("{indent}fix: {}", harmless(fix)));
             }
         }
     }
@@ -151,6 +153,21 @@ mod tests {
         }
         assert_ne!(coloured, plain);
         assert_eq!(bare, plain);
+    }
+
+    #[test]
+    fn a20_what_a_finding_says_begins_no_line_and_moves_no_cursor() {
+        let foreign = "/c\n\nFiles         /svids\n  ok       all\u{1b}]0;x\u{7}\u{202e}\u{9b}";
+        let mut section = Section::new(Group::Postgresql, foreign);
+        section.add(Finding::failure(foreign).cause(foreign).fix(foreign));
+        let report = Report { sections: vec![section] };
+        let plain = text(&report, false);
+        assert!(plain.split('\n').all(|line| crate::text::harmless(line) == line), "{plain:?}");
+        let starts: Vec<&str> = plain.lines().filter(|line| !line.starts_with(' ')).collect();
+        assert_eq!(starts.len(), 3, "heading, blank line, summary: {plain}");
+        assert!(!plain.lines().any(|line| line.starts_with("  ok")), "{plain}");
+        let coloured = text(&report, true);
+        assert!(!coloured.contains("\u{1b}]") && !coloured.contains('\u{202e}'), "{coloured:?}");
     }
 
     #[test]

@@ -23,15 +23,11 @@ pub(super) fn for_pasting(text: &str) -> String {
 
 /// A path for a shell's command line.
 pub(super) fn for_shell(path: &Path) -> String {
-    let text = path.to_string_lossy();
-    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+=,@".contains(c);
-    if !text.is_empty() && !text.starts_with('-') && text.chars().all(plain) {
-        text.into_owned()
-    } else if text.chars().any(char::is_control) {
-        "FILE".to_owned()
+    // No option.
+    if path.as_os_str().as_encoded_bytes().starts_with(b"-") {
+        text::argument(Path::new(".").join(path))
     } else {
-        let dashed = if text.starts_with('-') { "./" } else { "" };
-        format!("'{dashed}{}'", text.replace('\'', "'\\''"))
+        text::argument(path)
     }
 }
 
@@ -70,8 +66,8 @@ mod tests {
     #[test]
     fn quoting() {
         assert_eq!(for_shell(Path::new("/a/b.pem")), "/a/b.pem");
-        assert_eq!(for_shell(Path::new("it's")), "'it'\\''s'");
-        assert_eq!(for_shell(Path::new("-x")), "'./-x'");
+        assert_eq!(for_shell(Path::new("a b")), "'a b'");
+        assert_eq!(for_shell(Path::new("-x")), "./-x");
         assert_eq!(for_pg_ident("CN=a\\\"b,C=US"), "\"CN=a\\\"\"b,C=US\"");
     }
 }

@@ -8,4 +8,4 @@ mod directory;
 mod reading;
 
 pub use directory::{Attributes, Directory};
-pub use reading::{contents, read, text};
+pub use reading::{contents, read, text, text_and_owner};

@@ -2,7 +2,7 @@
 
 use std::fs::{File, Metadata};
 use std::io::{self, Read as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::Path;
 
 use rustix::fs::OFlags;
@@ -31,9 +31,24 @@ pub fn text(path: &Path, most: u64) -> io::Result<String> {
 pub fn read(path: &Path, most: u64) -> io::Result<Zeroizing<Vec<u8>>> {
     // Opening alone can have effects, such as a watchdog's; so it is looked at before, and what was opened afterwards.
     regular(&std::fs::metadata(path)?)?;
-    let flags = i32::try_from(CAREFULLY.bits()).unwrap_or(0);
-    let file = File::options().read(true).custom_flags(flags).open(path)?;
-    read_open(&file, most)
+    read_open(&open(path, CAREFULLY)?, most)
+}
+
+/// The same of text that was written there: no link of either kind leads to it. And the number of the file's owner.
+pub fn text_and_owner(path: &Path, most: u64) -> io::Result<(String, u32)> {
+    regular(&std::fs::symlink_metadata(path)?)?;
+    let file = open(path, CAREFULLY | OFlags::NOFOLLOW)?;
+    let metadata = file.metadata()?;
+    if metadata.nlink() != 1 {
+        return Err(io::Error::other("it has another name (a hard link)"));
+    }
+    let text = read_open(&file, most)?;
+    Ok((String::from_utf8_lossy(&text).into_owned(), metadata.uid()))
+}
+
+fn open(path: &Path, flags: OFlags) -> io::Result<File> {
+    let flags = i32::try_from(flags.bits()).unwrap_or(0);
+    File::options().read(true).custom_flags(flags).open(path)
 }
 
 /// Reads an open file from its beginning, if it is a regular one of at most `most` bytes.

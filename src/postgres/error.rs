@@ -8,7 +8,7 @@ use tokio_postgres::error::{Severity, SqlState};
 
 use super::Settings;
 use super::statements::{self, identifier};
-use crate::text::shown;
+use crate::text::{argument, shown};
 
 /// Why a session could not be had, or a statement failed.
 #[derive(Debug, thiserror::Error)]
@@ -195,7 +195,8 @@ impl Error {
             uid = rustix::process::geteuid().as_raw(),
         );
         let at = settings.psql_options();
-        let grant = statements::grant_reload(&settings.user);
+        let (target, grant) =
+            (argument(database), argument(statements::grant_reload(&settings.user)));
         match self {
             Self::NotRunning => Some(
                 "start PostgreSQL, or set postgres.host to a directory of its unix_socket_directories and \
@@ -217,19 +218,19 @@ impl Error {
             )),
             Self::EventTrigger { name } => Some(format!(
                 "if its function is nobody's but a superuser's, run the statement yourself; or, for as long as setup runs: \
-                 psql -U postgres -d {database} -c 'ALTER EVENT TRIGGER {} DISABLE'{at}",
-                identifier(name)
+                 psql -U postgres -d {target} -c {}{at}",
+                argument(format!("ALTER EVENT TRIGGER {} DISABLE", identifier(name)))
             )),
             Self::PasswordFile { path, .. } => {
                 Some(format!("make {} readable for pgsvid's uid", path.display()))
             }
             Self::Refused { code, login, .. } => match code.code() {
                 "42501" if *login => Some(format!(
-                    "psql -U postgres -c 'GRANT CONNECT ON DATABASE {database} TO {user}'{at}",
-                    database = identifier(database),
+                    "psql -U postgres -c {}{at}",
+                    argument(format!("GRANT CONNECT ON DATABASE {} TO {user}", identifier(database))),
                 )),
                 "42501" => Some(format!(
-                    "psql -U postgres -d {database} -c '{grant}'{at} (a grant counts in its own database only)"
+                    "psql -U postgres -d {target} -c {grant}{at} (a grant counts in its own database only)"
                 )),
                 "3D000" => Some(format!(
                     "set postgres.database to a database that exists; {database} does not"
@@ -246,8 +247,8 @@ impl Error {
                 // A missing role and a refused peer authentication have the same code, and their texts are
                 // translated by the server.
                 "28000" => Some(format!(
-                    "psql -U postgres -d {database} -c '{create}' -c '{grant}'{at}; if the role exists, {peer}",
-                    create = statements::create_role(&settings.user),
+                    "psql -U postgres -d {target} -c {create} -c {grant}{at}; if the role exists, {peer}",
+                    create = argument(statements::create_role(&settings.user)),
                 )),
                 _ => None,
             },

@@ -16,6 +16,8 @@ mod views;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::text::argument;
+
 pub use access::{Address, BadLine, HbaRule, Line, Mapping, parse_hba, parse_ident};
 pub use administration::{Administration, Manager, TLS_SETTINGS};
 pub use error::{Error, Retry};
@@ -67,7 +69,7 @@ impl Settings {
         if self.host == Path::new("/var/run/postgresql") && self.port == 5432 {
             return String::new();
         }
-        format!(" -h {} -p {}", self.host.display(), self.port)
+        format!(" -h {} -p {}", argument(&self.host), self.port)
     }
 }
 

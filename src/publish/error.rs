@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use rustix::io::Errno;
 
 use super::ownership::NotOurs;
+use crate::text::argument;
 
 /// Why nothing was published. Each text names the object, the cause and, where there is one, the remedy.
 #[derive(Debug, thiserror::Error)]
@@ -25,8 +26,8 @@ pub enum Error {
     },
     /// Others may replace what is published.
     #[error(
-        "cannot publish to {0}: others may write to it (mode {mode:04o}); run chmod {1:04o} {0}",
-        directory.display(), mode & 0o7755
+        "cannot publish to {0}: others may write to it (mode {mode:04o}); run chmod {1:04o} {2}",
+        directory.display(), mode & 0o7755, argument(directory)
     )]
     WritableByOthers {
         /// The directory.
@@ -37,8 +38,8 @@ pub enum Error {
     /// The owner of a directory can replace what is in it.
     #[error(
         "cannot publish to {0}: it belongs to uid {owner}, and pgsvid runs as uid {ours}; run pgsvid as uid {owner}, \
-         or chown {ours} {0}",
-        directory.display()
+         or chown {ours} {1}",
+        directory.display(), argument(directory)
     )]
     WrongOwner {
         /// The directory.
@@ -51,8 +52,8 @@ pub enum Error {
     /// Somebody can put another directory in the place of the published one.
     #[error(
         "cannot publish to {0}: uid {owner} can replace it at any time, because {1} belongs to that user; publish to a \
-         directory whose parents are all root's, such as one below /run, or, as root, run chown -h {ours} {1}",
-        directory.display(), ancestor.display()
+         directory whose parents are all root's, such as one below /run, or, as root, run chown -h {ours} {2}",
+        directory.display(), ancestor.display(), argument(ancestor)
     )]
     ForeignAncestor {
         /// The directory.
@@ -67,8 +68,8 @@ pub enum Error {
     /// The same, because others may write to a directory above.
     #[error(
         "cannot publish to {0}: others can replace it at any time, because they may write to {1} (mode {mode:04o}); run \
-         chmod go-w {1}",
-        directory.display(), ancestor.display()
+         chmod go-w {2}",
+        directory.display(), ancestor.display(), argument(ancestor)
     )]
     WritableAncestor {
         /// The directory.
@@ -80,7 +81,7 @@ pub enum Error {
     },
     /// Others could have put something at one of our names, and it is still there. In a directory with the sticky bit
     /// only its owner, the directory's, and root can remove it.
-    #[error("{found}: others could have put it there; as root, run rm -r {path}", found = .0, path = .0.path.display())]
+    #[error("{found}: others could have put it there; as root, run rm -r {path}", found = .0, path = argument(&.0.path))]
     NotOurs(NotOurs),
     /// A sandbox binds us to the directory that was there when it was entered.
     #[error(
@@ -162,7 +163,7 @@ impl Error {
 fn remedy_for(cause: Errno, path: &std::path::Path) -> String {
     let ours = rustix::process::geteuid().as_raw();
     match cause {
-        Errno::NOENT => format!("; as root, run install -d -o {ours} -m 0755 {}", path.display()),
+        Errno::NOENT => format!("; as root, run install -d -o {ours} -m 0755 {}", argument(path)),
         Errno::NOSPC | Errno::DQUOT => "; make room on the volume".to_owned(),
         Errno::ROFS => "; mount the volume read-write for pgsvid".to_owned(),
         Errno::ACCESS | Errno::PERM => {

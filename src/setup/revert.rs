@@ -9,7 +9,7 @@ use super::owner::Owner;
 use super::record::{self, Record, Undo};
 use super::{Error, Settings, block};
 use crate::postgres::{TLS_SETTINGS, statements};
-use crate::text::shown;
+use crate::text::{argument, shown};
 
 /// What will be taken back, and the session to do it in.
 pub struct Revert {
@@ -203,15 +203,6 @@ fn todo(settings: &Settings, examined: &Examined) -> Result<(Record, Todo), Erro
     Ok((record, todo))
 }
 
-/// A text as a shell takes it for one argument, which is all that it may become of what the record says.
-fn argument(text: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "_.,:/-".contains(c);
-    if !text.is_empty() && text.chars().all(plain) {
-        return text.to_owned();
-    }
-    format!("'{}'", text.replace('\'', r"'\''"))
-}
-
 /// All statements that can take back what a set-up does for a role.
 fn undoing(role: &str) -> [String; 4] {
     [
@@ -220,16 +211,4 @@ fn undoing(role: &str) -> [String; 4] {
         statements::revoke_reload(role),
         statements::revoke_reserve(role),
     ]
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_is_to_be_pasted_is_one_argument() {
-        assert_eq!(argument("products"), "products");
-        assert_eq!(argument("$(id) it's"), r"'$(id) it'\''s'");
-        assert_eq!(argument(""), "''");
-    }
 }

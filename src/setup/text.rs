@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use super::Settings;
 use crate::companions::role_map::{INCLUDES, Login};
 use crate::postgres::statements::{configuration_value, identifier, role_script};
+use crate::text::argument;
 
 /// Slots to keep back: as many as the role may have connections.
 const RESERVED: u32 = 3;
@@ -48,8 +49,8 @@ fn sql(settings: &Settings) -> String {
 --   pgsvid setup sql | psql -U {} -d {}{}
 
 {}",
-        settings.superuser,
-        session.database,
+        argument(&settings.superuser),
+        argument(&session.database),
         session.psql_options(),
         role_script(&session.user),
     );

@@ -6,7 +6,7 @@ mod access;
 mod mounts;
 
 use std::io;
-use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 
 pub use access::{Access, access};
@@ -91,18 +91,23 @@ fn is_same(one: &Path, other: &Path) -> bool {
     identity(one).is_some_and(|found| Some(found) == identity(other))
 }
 
-/// The uid that PostgreSQL runs as: it owns its socket.
-#[must_use]
-pub fn server_uid(socket: &postgres::Settings) -> Option<u32> {
-    std::fs::symlink_metadata(socket.socket()).ok().map(|metadata| metadata.uid())
+/// The uid that PostgreSQL runs as: it owns its socket. In a directory for everybody anybody can have put one there; that one
+/// tells nothing.
+fn server_uid(socket: &postgres::Settings) -> Option<u32> {
+    let found = std::fs::symlink_metadata(socket.socket()).ok()?;
+    (found.file_type().is_socket() && postgres::may_listen(socket, found.uid()))
+        .then(|| found.uid())
 }
 
 /// The data directory, which relative settings start from: the second line of the socket's lock file
-/// (PostgreSQL: `miscinit.c`, `CreateLockFile`). Readable where we share the server's uid.
+/// (PostgreSQL: `miscinit.c`, `CreateLockFile`). Readable where we share the server's uid, and believed if it may be the server's.
 fn data_directory(socket: &postgres::Settings) -> Option<PathBuf> {
     let mut lock = socket.socket().into_os_string();
     lock.push(".lock");
-    let text = files::text(Path::new(&lock), LARGEST_LOCK).ok()?;
+    let (text, owner) = files::text_and_owner(Path::new(&lock), LARGEST_LOCK).ok()?;
+    if !postgres::may_listen(socket, owner) {
+        return None;
+    }
     text.lines().nth(1).map(PathBuf::from)
 }
 

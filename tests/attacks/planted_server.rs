@@ -12,7 +12,7 @@ use test_support::{Account, Directory, LIMIT, Program, Setup};
 use crate::PGSVID;
 
 /// A directory where everybody may create files, as `/tmp` is: its owner is root.
-fn shared_directory(parent: &Directory) -> PathBuf {
+pub(crate) fn shared_directory(parent: &Directory) -> PathBuf {
     let directory = parent.subdirectory("shared");
     std::os::unix::fs::chown(&directory, Some(0), Some(0)).unwrap();
     chmod(&directory, Mode::from_raw_mode(0o1777)).unwrap();
@@ -20,7 +20,11 @@ fn shared_directory(parent: &Directory) -> PathBuf {
 }
 
 /// Listens on a socket as another user, and lets `serve` answer each client.
-fn listen_as(account: &Account, socket: &Path, serve: impl Fn(UnixStream) + Send + 'static) {
+pub(crate) fn listen_as(
+    account: &Account,
+    socket: &Path,
+    serve: impl Fn(UnixStream) + Send + 'static,
+) {
     let (ready, listens) = mpsc::channel();
     let (uid, socket) = (rustix::process::Uid::from_raw(account.uid()), socket.to_owned());
     thread::spawn(move || {
@@ -34,7 +38,7 @@ fn listen_as(account: &Account, socket: &Path, serve: impl Fn(UnixStream) + Send
     listens.recv().unwrap();
 }
 
-fn socket_in(directory: &Path) -> PathBuf {
+pub(crate) fn socket_in(directory: &Path) -> PathBuf {
     directory.join(".s.PGSQL.5432")
 }
 

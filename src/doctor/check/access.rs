@@ -12,6 +12,9 @@ use crate::survey;
 /// What can be known of the files: from themselves, since the view of PostgreSQL 15 hides `clientname=DN`, or else
 /// from the views.
 pub(super) fn facts(server: &Server, sql: &Sql) -> Option<AccessFacts> {
+    if sql.stranger().is_some() {
+        return None;
+    }
     let answers = sql.answers();
     let views = answers.and_then(|answers| answers.views.as_ref());
     let bad = views.map(|views| views.bad.clone()).unwrap_or_default();
@@ -62,6 +65,12 @@ pub(super) fn section(
     let user = &server.session.user;
     let Some(facts) = facts else {
         let mut section = Section::new(Group::Access, "pg_hba.conf, pg_ident.conf");
+        if let Some(error) = sql.stranger() {
+            section.add(Finding::skipped(format!(
+                "nothing is read that may not be PostgreSQL's: {error}"
+            )));
+            return section;
+        }
         section.add(
             Finding::skipped(match sql.answers() {
                 Some(_) => {

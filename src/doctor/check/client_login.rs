@@ -8,6 +8,8 @@ use crate::diagnose::{self, AccessFacts};
 use crate::doctor::finding::{Finding, Group, Section};
 use crate::doctor::login::{self, Login, Outcome};
 use crate::material::Material;
+use crate::postgres::statements::identifier;
+use crate::text::argument;
 
 /// Where a client would go: the service's host, or the PostgreSQL that takes part.
 struct Place {
@@ -130,9 +132,15 @@ fn explain(
                     .fix(found.fix)
             }
             "3D000" => Finding::failure(format!("PostgreSQL refuses the login: {text}"))
-                .fix(format!("psql -U postgres -c 'CREATE DATABASE {database}', or name another one")),
+                .fix(format!(
+                    "psql -U postgres -c {}, or name another one",
+                    argument(format!("CREATE DATABASE {}", identifier(database)))
+                )),
             "42501" => Finding::failure(format!("PostgreSQL refuses the login: {text}"))
-                .fix(format!("psql -U postgres -c 'GRANT CONNECT ON DATABASE {database} TO {role}'")),
+                .fix(format!(
+                    "psql -U postgres -c {}",
+                    argument(format!("GRANT CONNECT ON DATABASE {} TO {}", identifier(database), identifier(role)))
+                )),
             _ => Finding::failure(format!("PostgreSQL refuses the login: {text} (SQLSTATE {code})"))
                 .fix("the server log says more"),
         },

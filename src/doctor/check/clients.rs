@@ -7,6 +7,7 @@ use crate::config::{Config, Environment};
 use crate::doctor::finding::{Finding, Group, Section};
 use crate::files;
 use crate::material::Material;
+use crate::text;
 
 /// Largest service file that is read, in bytes.
 const LARGEST: u64 = 1024 * 1024;
@@ -212,7 +213,7 @@ fn key_mode(path: &Path, metadata: &std::fs::Metadata) -> Option<Finding> {
         ))
         .fix(format!(
             "chmod {limit} {}; on Kubernetes leave fsGroup out, which widens modes",
-            path.display()
+            text::argument(path)
         ))
     })
 }

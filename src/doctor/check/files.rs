@@ -8,6 +8,7 @@ use crate::diagnose;
 use crate::doctor::finding::{Finding, Group, Section};
 use crate::material::{Material, pem};
 use crate::publish::{self, Examination, Trust, Unusable};
+use crate::text::argument;
 use crate::{survey, timing};
 
 /// Looks at the directory.
@@ -103,7 +104,7 @@ fn explain(unusable: &Unusable) -> Finding {
         ),
         Unusable::NotOurs(found) => finding.fix(format!(
             "start `pgsvid run`: it does not use them, and publishes a set of its own; if they stay: rm -r {}, as root",
-            found.path.display()
+            argument(&found.path)
         )),
         Unusable::Malformed { .. } | Unusable::Content(pem::Unusable::Malformed(_)) => {
             finding.fix("start `pgsvid run` (or restart it): it publishes a new set")
@@ -174,7 +175,7 @@ fn readable(config: &Config) -> Vec<Finding> {
     let files = survey::published_files(&server.session, &server.paths, &server.viewpoint);
     let Some(uid) = files.server_uid else {
         return vec![Finding::skipped(format!(
-            "owner and mode: PostgreSQL's uid is not known, since {} does not exist",
+            "owner and mode: PostgreSQL's uid is not known, since {} is no socket of a user that PostgreSQL may run as",
             server.session.socket().display()
         ))];
     };

@@ -6,9 +6,10 @@ use crate::companions::role_map::Workload;
 use crate::config::Config;
 use crate::diagnose::{self, STRANGE_NAME, STRANGERS};
 use crate::doctor::finding::{Finding, Group, Section};
-use crate::postgres::{self, AccessViews, Session, Standing, TlsSettings};
+use crate::postgres::{self, AccessViews, Session, Standing, TlsSettings, statements};
 use crate::rotation::Server;
 use crate::survey;
+use crate::text::argument;
 
 /// From here on slots can be reserved for a role.
 const RESERVED_CONNECTIONS: u32 = 160_000;
@@ -38,6 +39,15 @@ pub(super) struct Sql(pub(super) Option<Result<Answers, postgres::Error>>);
 impl Sql {
     pub(super) fn answers(&self) -> Option<&Answers> {
         self.0.as_ref()?.as_ref().ok()
+    }
+
+    /// Another process than PostgreSQL listens on the socket: what lies beside it may be that one's, too.
+    pub(super) fn stranger(&self) -> Option<&postgres::Error> {
+        self.0
+            .as_ref()?
+            .as_ref()
+            .err()
+            .filter(|error| matches!(error, postgres::Error::Peer { .. }))
     }
 
     /// Whether nobody listens on the socket.
@@ -152,9 +162,12 @@ fn unreachable(error: &postgres::Error, settings: &postgres::Settings) -> Findin
             "see whether the postmaster is stopped (state T in ps) or overloaded".to_owned()
         }
         postgres::Error::Refused { code, .. } if code.code() == "53300" => format!(
-            "free a slot: all of max_connections or of the role's CONNECTION LIMIT are taken; psql -U postgres -c \
-             'ALTER ROLE {} CONNECTION LIMIT 3'",
-            settings.user
+            "free a slot: all of max_connections or of the role's CONNECTION LIMIT are taken; psql -U postgres -c {}{}",
+            argument(format!(
+                "ALTER ROLE {} CONNECTION LIMIT 3",
+                statements::identifier(&settings.user)
+            )),
+            settings.psql_options()
         ),
         error => error.remedy(settings).unwrap_or_else(|| "wait, and run check again".to_owned()),
     };
@@ -214,9 +227,8 @@ fn versions(tls: &TlsSettings, standing: &Standing) -> Vec<Finding> {
         findings.push(
             Finding::ok("no connection slot is reserved for pgsvid: while clients take all of them, a reload waits").fix(
                 format!(
-                    "reserved_connections = 1 in postgresql.conf, a restart, and: GRANT pg_use_reserved_connections \
-                     TO {} WITH INHERIT TRUE",
-                    standing.role
+                    "reserved_connections = 1 in postgresql.conf, a restart, and: {}",
+                    statements::grant_reserve(&standing.role)
                 ),
             ),
         );

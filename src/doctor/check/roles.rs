@@ -8,6 +8,7 @@ use crate::config::Config;
 use crate::diagnose::AccessFacts;
 use crate::doctor::finding::Finding;
 use crate::postgres::{HbaRule, statements};
+use crate::text::argument;
 
 pub(super) fn findings(
     config: &Config,
@@ -120,15 +121,17 @@ fn passed_by(facts: &AccessFacts, role: &str) -> Option<Finding> {
 }
 
 fn unusable(answers: &Answers, role: &str) -> Option<Finding> {
-    let name = statements::identifier(role);
     match answers.roles.get(role) {
         Some(true) => None,
         Some(false) => Some(
             Finding::failure(format!("role {role} of [[roles]] may not log in"))
-                .fix(format!("psql -U postgres -c 'ALTER ROLE {name} LOGIN'")),
+                .fix(format!("psql -U postgres -c {}", argument(statements::let_log_in(role)))),
         ),
-        None => Some(Finding::failure(format!("role {role} of [[roles]] does not exist")).fix(
-            format!("psql -U postgres -c 'CREATE ROLE {name} LOGIN', and grant it what it may do"),
-        )),
+        None => {
+            Some(Finding::failure(format!("role {role} of [[roles]] does not exist")).fix(format!(
+                "psql -U postgres -c {}, and grant it what it may do",
+                argument(format!("CREATE ROLE {} LOGIN", statements::identifier(role)))
+            )))
+        }
     }
 }

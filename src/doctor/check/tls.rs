@@ -126,10 +126,11 @@ fn judged(facts: &Facts, material: &Material, server: &Server, sql: &Sql) -> Vec
         }
         _ if is_behind(verdict) => failure
             .cause("the files look right from here: PostgreSQL refused them earlier, or was not told to reload")
-            .fix(
-                "psql -U postgres -c 'SELECT pg_reload_conf()', then check again; if it stays, look for \"SSL \
+            .fix(format!(
+                "psql -U postgres -c 'SELECT pg_reload_conf()'{}, then check again; if it stays, look for \"SSL \
                  configuration was not reloaded\" in the server log",
-            ),
+                server.session.psql_options()
+            )),
         _ => failure.cause(general.cause).fix(general.fix),
     }]
 }

@@ -8,6 +8,7 @@ use crate::doctor::render;
 use crate::doctor::words::{self, for_shell};
 use crate::material::key_kind;
 use crate::material::reading::Item;
+use crate::text::harmless;
 
 impl Inspection {
     /// The files, what each holds, and the judgement. Keys are shown by type, and whose they are.
@@ -38,7 +39,7 @@ impl Inspection {
                 };
                 vec![line("key", &format!("{} in {encoding}, {whose}", key_kind(public_key)))]
             }
-            Err(problem) => vec![line("-", &problem.text())],
+            Err(problem) => vec![line("-", &harmless(&problem.text()))],
         }
     }
 

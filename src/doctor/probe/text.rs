@@ -7,6 +7,7 @@ use crate::doctor::certificate::{Role, View, line};
 use crate::doctor::words::shown;
 use crate::doctor::{Severity, render};
 use crate::material::name_for_people;
+use crate::text::harmless;
 use crate::timing;
 use crate::verify::{Answer, Served};
 
@@ -72,7 +73,7 @@ impl Seen {
         let judged = if judged.is_empty() {
             String::new()
         } else {
-            format!("  failure: {}", judged.join("; "))
+            format!("  failure: {}", harmless(&judged.join("; ")))
         };
         format!("{}  {}  {what}{judged}", timing::utc(self.at), shown(&self.facts.address))
     }
