@@ -108,12 +108,9 @@ fn rules(config: &Config) -> Rules {
         write: vec![publish.directory.clone()],
         read: ABOUT_ITSELF.map(PathBuf::from).into(),
         group: publish.group,
+        modes: vec![publish.certificate_mode, publish.private_key_mode],
         ..Rules::default()
     };
-    // Files of another helper are taken over with their contents.
-    for name in [&publish.certificate, &publish.private_key, &publish.bundle] {
-        rules.files.push(publish.directory.join(name));
-    }
     for file in &config.rotation.extra_authorities {
         rules.read.extend(around(file));
         rules.files.push(file.clone());

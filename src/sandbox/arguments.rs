@@ -43,7 +43,8 @@ fn files(rules: &Rules, calls: &mut Vec<Call>) -> Result<(), BackendError> {
         vec![at_most(2, creating | closed | LARGE), all_of(2, creating), at_most(3, 0o600)];
     calls.extend([
         one_of(libc::SYS_openat, vec![vec![at_most(2, reading)], created])?,
-        one_of(libc::SYS_fchmod, vec![vec![at_most(1, 0o755)]])?,
+        // No other mode than publication gives: it is given to descriptors, and what may be read has one, too.
+        any(libc::SYS_fchmod, 1, &[&[0o700, 0o755], rules.modes.as_slice()].concat())?,
         one_of(libc::SYS_mkdirat, vec![vec![at_most(2, 0o700)]])?,
         one_of(libc::SYS_umask, vec![vec![is(0, 0o077)]])?,
         any(libc::SYS_flock, 1, &[bits(libc::LOCK_EX | libc::LOCK_NB)])?,

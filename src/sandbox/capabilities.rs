@@ -4,7 +4,7 @@
 
 use std::path::Path;
 
-use rustix::fs::{Access, AtFlags, CWD, Mode, OFlags};
+use rustix::fs::{Access, AtFlags, CWD};
 use rustix::io::Errno;
 use rustix::process::{getegid, getgroups};
 use rustix::thread::{
@@ -74,14 +74,16 @@ fn joined(group: u32) -> bool {
     set_thread_groups(&groups).is_ok()
 }
 
-/// Whether owner and mode keep us from reading it. What is not there is not closed.
+/// Whether owner and mode keep us from reading it. What is not there is not closed. Nothing is opened: that can have effects.
 fn is_closed(file: &Path) -> bool {
-    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-    rustix::fs::open(file, flags, Mode::empty()).is_err_and(|error| error == Errno::ACCESS)
+    denied(file, Access::READ_OK)
 }
 
 /// Whether owner and mode keep us from connecting to it: that takes the right to write.
 fn is_closed_socket(socket: &Path) -> bool {
-    let access = rustix::fs::accessat(CWD, socket, Access::WRITE_OK, AtFlags::EACCESS);
-    access == Err(Errno::ACCESS)
+    denied(socket, Access::WRITE_OK)
+}
+
+fn denied(path: &Path, access: Access) -> bool {
+    rustix::fs::accessat(CWD, path, access, AtFlags::EACCESS) == Err(Errno::ACCESS)
 }

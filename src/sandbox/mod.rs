@@ -38,6 +38,8 @@ pub struct Rules {
     pub files: Vec<PathBuf>,
     /// Group that files get.
     pub group: Option<u32>,
+    /// Modes that files get.
+    pub modes: Vec<u32>,
 }
 
 /// What is in force.
