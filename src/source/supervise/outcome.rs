@@ -92,9 +92,8 @@ impl Supervisor {
             _ => None,
         };
         if let Some(material) = &withdrawn {
-            tell!(
-                self,
-                warn,
+            // Never among the details: it ends the stream, and the next one is asked for slowly.
+            warn!(
                 spiffe_id = %material.spiffe_id(),
                 not_after = timing::utc(material.not_after()),
                 "the agent has withdrawn the identity: is its registration entry deleted? \
