@@ -82,11 +82,11 @@ pub fn start(settings: Settings) -> Telemetry {
         .buffered_lines_limit(QUEUE)
         .thread_name("log")
         .finish(std::io::stderr());
-    // Dependencies speak up only when something is wrong: their text may hold what servers sent.
+    // What is wrong comes to us as errors, of which we tell ourselves. What dependencies tell besides may be a line for each
+    // frame that an agent sends, and hold what others have sent: it is for those who look for details.
     let LogLevel(level) = settings.level;
-    let filter = Targets::new()
-        .with_default(LevelFilter::WARN.min(level.into()))
-        .with_target("pgsvid", level);
+    let dependencies = if level >= Level::DEBUG { LevelFilter::WARN } else { LevelFilter::OFF };
+    let filter = Targets::new().with_default(dependencies).with_target("pgsvid", level);
     let registry = tracing_subscriber::registry().with(filter);
     let layer = tracing_subscriber::fmt::layer().with_writer(writer);
     // A second call is a test's; the first subscriber stays.
