@@ -11,6 +11,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::time::{Instant, Sleep, sleep_until};
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::timing;
 
@@ -81,10 +82,26 @@ impl Allowance {
     }
 }
 
-/// What tonic starts for a connection, reading from it above all.
-impl hyper::rt::Executor<Pin<Box<dyn Future<Output = ()> + Send>>> for Allowance {
+/// Starts what tonic wants started for a connection, reading from it above all.
+#[derive(Clone)]
+pub(super) struct Tasks {
+    allowance: Allowance,
+    ended: CancellationToken,
+}
+
+impl Tasks {
+    /// All of them end when the guard is dropped: one that waits for an agent to read would go on for minutes, with the
+    /// connection and what was read from it.
+    pub(super) fn of(allowance: &Allowance) -> (Self, DropGuard) {
+        let ended = CancellationToken::new();
+        (Self { allowance: allowance.clone(), ended: ended.clone() }, ended.drop_guard())
+    }
+}
+
+impl hyper::rt::Executor<Pin<Box<dyn Future<Output = ()> + Send>>> for Tasks {
     fn execute(&self, future: Pin<Box<dyn Future<Output = ()> + Send>>) {
-        drop(tokio::spawn(self.limited(future)));
+        let future = self.allowance.limited(future);
+        drop(tokio::spawn(self.ended.clone().run_until_cancelled_owned(future)));
     }
 }
 

@@ -17,7 +17,7 @@ use tonic::transport::Channel;
 use tower::{ServiceExt as _, service_fn};
 use zeroize::Zeroizing;
 
-use super::allowance::Allowance;
+use super::allowance::{Allowance, Tasks};
 use super::endpoint::Endpoint;
 use super::error::{Contact, Error};
 use super::limits;
@@ -33,7 +33,8 @@ pub(super) async fn open(
     endpoint: &Endpoint,
     allowance: &Allowance,
 ) -> Result<(Messages, Option<Zeroizing<Vec<u8>>>), Error> {
-    let channel = connect(endpoint, allowance).await?;
+    let (tasks, guard) = Tasks::of(allowance);
+    let channel = connect(endpoint, tasks).await?;
     // The request is an empty message.
     let mut request = http::Request::new(Body::new(Full::new(Bytes::from_static(&[0; 5]))));
     *request.method_mut() = http::Method::POST;
@@ -48,13 +49,13 @@ pub(super) async fn open(
     }
     let failed = |error| Error::of(&Status::from_error(Box::new(error)), endpoint, Contact::First);
     let response = channel.oneshot(request).await.map_err(failed)?;
-    let mut messages = Messages::of(response, endpoint)?;
+    let mut messages = Messages::of(response, endpoint, guard)?;
     let first = messages.next().await?;
     Ok((messages, first))
 }
 
 /// Connects once; the caller bounds the time, and decides about the next try.
-async fn connect(endpoint: &Endpoint, allowance: &Allowance) -> Result<Channel, Error> {
+async fn connect(endpoint: &Endpoint, tasks: Tasks) -> Result<Channel, Error> {
     // tonic wants an authority for the HTTP/2 requests; an agent ignores it.
     let builder = Channel::from_static("http://localhost")
         .http2_keep_alive_interval(limits::KEEPALIVE)
@@ -62,7 +63,7 @@ async fn connect(endpoint: &Endpoint, allowance: &Allowance) -> Result<Channel, 
         .keep_alive_while_idle(true)
         .initial_stream_window_size(limits::WINDOW)
         .initial_connection_window_size(limits::WINDOW)
-        .executor(allowance.clone());
+        .executor(tasks);
     let dialled = endpoint.clone();
     let connector = service_fn(move |_| {
         let endpoint = dialled.clone();

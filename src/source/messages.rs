@@ -4,6 +4,7 @@
 //! gRPC over HTTP/2: five bytes before each message, a compression flag and a length (gRPC, `PROTOCOL-HTTP2.md`).
 
 use http_body_util::BodyExt as _;
+use tokio_util::sync::DropGuard;
 use tonic::body::Body;
 use tonic::codegen::{Bytes, http};
 use tonic::{Code, Status};
@@ -23,6 +24,8 @@ pub(super) struct Messages {
     /// What has arrived and belongs to no message yet.
     rest: Bytes,
     reading: Reading,
+    /// What reads from the connection goes on as long as somebody wants the messages.
+    _tasks: DropGuard,
 }
 
 /// The message that is being read.
@@ -34,7 +37,11 @@ enum Reading {
 
 impl Messages {
     /// The messages that follow a response's head; fails if the agent has refused in it.
-    pub(super) fn of(response: http::Response<Body>, endpoint: &Endpoint) -> Result<Self, Error> {
+    pub(super) fn of(
+        response: http::Response<Body>,
+        endpoint: &Endpoint,
+        tasks: DropGuard,
+    ) -> Result<Self, Error> {
         if let Some(status) = Status::from_header_map(response.headers()) {
             ended(&status, endpoint, Contact::First)?;
         } else if response.status() != http::StatusCode::OK {
@@ -46,6 +53,7 @@ impl Messages {
             body: response.into_body(),
             rest: Bytes::new(),
             reading: Reading::Prefix(Vec::with_capacity(PREFIX)),
+            _tasks: tasks,
         })
     }
 

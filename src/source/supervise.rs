@@ -91,6 +91,8 @@ impl Supervisor {
         let mut failed = Backoff::new(first, longest);
         let (first, longest) = limits::UNREGISTERED;
         let mut unregistered = Backoff::new(first, longest);
+        let (first, longest) = limits::ANOTHER_SOCKET;
+        let mut another = Backoff::new(first, longest);
         loop {
             // What changed until now does not cut the next pause short.
             self.changes.settle();
@@ -102,6 +104,7 @@ impl Supervisor {
             if held {
                 failed.reset();
                 unregistered.reset();
+                another.reset();
             }
             let pause = match ended {
                 Ended::Clean => {
@@ -139,7 +142,10 @@ impl Supervisor {
             tokio::select! {
                 () = sleep(pause) => {}
                 // Another agent, perhaps one that does not listen yet: its first tries come fast.
-                () = self.another_socket(socket) => failed.reset(),
+                () = async {
+                    self.another_socket(socket).await;
+                    sleep(another.delay()).await;
+                } => failed.reset(),
             }
         }
     }

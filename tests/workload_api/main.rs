@@ -4,9 +4,11 @@
 
 mod absence;
 mod absurd;
+mod connections;
 mod flood;
 mod messages;
 mod place;
+mod raw;
 mod refusals;
 mod selection;
 mod state;
