@@ -19,6 +19,9 @@ const HEAD: usize = 9;
 const DATA: u8 = 0;
 /// `HEADERS`, `PUSH_PROMISE` and `CONTINUATION`: no other frame may come before a flag says that the fields are complete.
 const FIELDS: [u8; 3] = [1, 5, 9];
+/// Most frames of fields on a connection. There is one call: its answer has a head and an end, and each may go on in
+/// further frames. Interim answers (`103`) may come in any number, and h2 keeps them all until somebody asks for them.
+const MOST_FIELDS: usize = 16;
 /// `END_HEADERS`
 const COMPLETE: u8 = 4;
 /// A type for experiments (RFC 7540, section 11.2).
@@ -81,6 +84,9 @@ impl<S: AsyncRead + Unpin> AsyncRead for Wiping<S> {
         let before = buffer.filled().len();
         let polled = Pin::new(&mut this.stream).poll_read(context, buffer);
         this.dirty |= this.place.follow(&buffer.filled()[before..]);
+        if this.place.fields > MOST_FIELDS {
+            return Poll::Ready(Err(io::Error::other("too many frames of headers")));
+        }
         if room && polled.is_pending() && this.dirty && this.place.is_between_frames() {
             (this.dirty, this.given) = (false, 0);
             this.give(buffer);
@@ -130,6 +136,8 @@ struct Place {
     left: usize,
     /// Further frames of fields must follow.
     in_fields: bool,
+    /// How many frames of fields have begun.
+    fields: usize,
 }
 
 impl Place {
@@ -163,6 +171,7 @@ impl Place {
         self.left = [high, middle, low].iter().fold(0, |sum, byte| sum << 8 | usize::from(*byte));
         if FIELDS.contains(&kind) {
             self.in_fields = flags & COMPLETE == 0;
+            self.fields = self.fields.saturating_add(1);
         }
     }
 
@@ -238,6 +247,21 @@ mod tests {
             read(&[&ping, &frame(DATA, 1, &[])], 4096).await
                 == [ping, frame(DATA, 1, &[])].concat()
         );
+    }
+
+    #[tokio::test]
+    async fn a14_fields_without_an_end_break_the_connection() {
+        for kind in FIELDS {
+            let (mut agent, stream) = duplex(1 << 20);
+            let mut reader = Wiping::new(stream);
+            let mut buffer = [0; 9 + 3];
+            let fields = frame(kind, COMPLETE, &[1; 3]);
+            agent.write_all(&fields.repeat(MOST_FIELDS + 1)).await.unwrap();
+            for _ in 0..MOST_FIELDS {
+                reader.read_exact(&mut buffer).await.unwrap();
+            }
+            assert!(reader.read(&mut buffer).await.is_err(), "kind {kind}");
+        }
     }
 
     #[tokio::test]

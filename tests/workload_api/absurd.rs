@@ -13,7 +13,7 @@ use crate::place::{ID, LIMIT, Place, said};
 /// As large as a message may be.
 const MESSAGE: usize = 4 << 20;
 /// What a message may add to what the idle daemon has, in KiB: that is 5.4 MiB, and a pod has 32.
-const MOST: u64 = 10 * 1024;
+pub(crate) const MOST: u64 = 10 * 1024;
 
 #[test]
 fn a14_an_absurd_message_takes_no_more_memory_than_a_large_one() {
@@ -147,7 +147,7 @@ fn signed(parameters: &CertificateParams) -> Vec<u8> {
 }
 
 /// Resident memory in KiB, once two looks at it are the same; the peak counts from here.
-fn at_rest(pgsvid: &Program) -> u64 {
+pub(crate) fn at_rest(pgsvid: &Program) -> u64 {
     let mut last = 0;
     eventually(LIMIT, "its memory keeps still", || {
         let before = std::mem::replace(&mut last, pgsvid.process().resident());
@@ -164,6 +164,6 @@ fn at_rest(pgsvid: &Program) -> u64 {
     last
 }
 
-fn peak(pgsvid: &Program) -> u64 {
+pub(crate) fn peak(pgsvid: &Program) -> u64 {
     crate::volume::peak_memory(pgsvid)
 }

@@ -1,4 +1,4 @@
-//! A15: an agent that abuses HTTP/2 itself.
+//! A14, A15: an agent that abuses HTTP/2 itself.
 
 use std::io::Write as _;
 use std::sync::Arc;
@@ -11,8 +11,9 @@ use pgsvid_proto::X509svidResponse;
 use prost::Message as _;
 use test_support::Mark;
 
+use crate::absurd::{MOST, at_rest, peak};
 use crate::place::{LIMIT, Place, events, said};
-use crate::raw::{ACK, PING, answer, asked, flood, frame, greeting, listen};
+use crate::raw::{ACK, COMPLETE, HEADERS, PING, answer, asked, flood, frame, greeting, listen};
 
 #[test]
 fn a15_what_libraries_say_of_an_agents_frames_is_not_logged() {
@@ -74,6 +75,24 @@ fn a15_a_socket_that_is_made_anew_for_each_connection_brings_no_storm() {
     renewals(&clock, 3);
     let dialled = accepted.load(Ordering::Relaxed) - before;
     assert!(dialled < 25, "{dialled} connections");
+}
+
+#[test]
+fn a14_interim_answers_without_end_take_no_memory() {
+    let place = Place::new();
+    let listener = listen(&place.socket());
+    let pgsvid = place.run(&[]);
+    let mut stream = asked(&listener);
+    let before = at_rest(&pgsvid);
+    // The first puts `a: b` into the table, the others repeat it from there, a byte each time (RFC 7541).
+    let status = [8, 3, b'1', b'0', b'3'];
+    let first = [&status[..], &[0x40, 1, b'a', 1, b'b']].concat();
+    let next = [&status[..], &[0xbe; 400]].concat();
+    let first = [greeting(), frame(HEADERS, COMPLETE, 1, &first)].concat();
+    stream.write_all(&first).unwrap();
+    flood(&mut stream, &frame(HEADERS, COMPLETE, 1, &next).repeat(100));
+    let grown = peak(&pgsvid) - before;
+    assert!(grown < MOST, "{grown} KiB more than {before}");
 }
 
 /// A good message, of another agent.
