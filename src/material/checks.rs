@@ -162,10 +162,9 @@ pub(super) fn check(
     if !authorities.iter().any(Certificate::is_self_signed) {
         return Err(Rejection::NoRoot(authorities.len()));
     }
-    let federated = distinct(offer.federated, &mut known);
-    let size = size_of_names(authorities.iter().chain(&federated));
+    let size = size_of_names(&authorities);
     if size > MOST_NAMES {
-        return Err(Rejection::TooManyNames { count: authorities.len() + federated.len(), size });
+        return Err(Rejection::TooManyNames { count: authorities.len(), size });
     }
     validity(&leaf, now)?;
     path::verify(&leaf, &intermediates, &authorities, Usage::Any, now)?;
@@ -177,8 +176,28 @@ pub(super) fn check(
         intermediates,
         key,
         authorities,
-        federated,
+        federated: Vec::new(),
     })
+}
+
+/// A handshake has no room for the authorities of another trust domain. Our own SVID does without them: nobody else's
+/// authorities may keep it from being published.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "with it there would be more than {LARGEST_BUNDLE} authorities, or more than {MOST_NAMES} bytes of their names, and a TLS \
+     handshake has room for no more"
+)]
+pub struct NoRoom;
+
+pub(super) fn federate(material: &mut Material, found: Vec<Certificate>) -> Result<(), NoRoom> {
+    let mut known = material.authorities().map(Certificate::fingerprint).collect();
+    let found = distinct(found, &mut known);
+    let size = size_of_names(material.authorities().chain(&found));
+    if known.len() > LARGEST_BUNDLE || size > MOST_NAMES {
+        return Err(NoRoom);
+    }
+    material.federated.extend(found);
+    Ok(())
 }
 
 /// What the certificates' subjects take in a server's list of authorities, in bytes: each distinct one, and two more for

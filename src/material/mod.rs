@@ -21,8 +21,8 @@ use zeroize::Zeroizing;
 
 pub use certificate::{Certificate, Fingerprint, MalformedCertificate, Serial, certificates};
 pub use checks::{
-    CLOCK_SKEW, LARGEST_BUNDLE, MOST_EXTRA_NAMES, MOST_NAMES, Rejection, leaf_rules, size_of_names,
-    validity,
+    CLOCK_SKEW, LARGEST_BUNDLE, MOST_EXTRA_NAMES, MOST_NAMES, NoRoom, Rejection, leaf_rules,
+    size_of_names, validity,
 };
 pub use details::{Details, key_kind};
 pub use identity::{InvalidIdentity, SpiffeId, TrustDomain, unique_identifier, workload_id};
@@ -43,8 +43,6 @@ pub struct Offer {
     pub key: Zeroizing<Vec<u8>>,
     /// Concatenated DER certificates of the trust domain's authorities.
     pub bundle: Vec<u8>,
-    /// Authorities of other trust domains, if they were asked for.
-    pub federated: Vec<Certificate>,
 }
 
 /// What the configuration demands of an identity.
@@ -79,6 +77,11 @@ impl Material {
         now: SystemTime,
     ) -> Result<Self, Rejection> {
         checks::check(offer, expectations, now)
+    }
+
+    /// Adds the authorities of another trust domain, unless a handshake has no room for them beside those that are there.
+    pub fn federate(&mut self, authorities: Vec<Certificate>) -> Result<(), NoRoom> {
+        checks::federate(self, authorities)
     }
 
     /// The workload's SPIFFE ID, as the leaf carries it.

@@ -107,7 +107,6 @@ pub fn decode_material(
         chain: concatenated(chain)?,
         key,
         bundle: concatenated(bundle)?,
-        federated: Vec::new(),
     };
     Ok(Material::check(offer, expectations, now)?)
 }

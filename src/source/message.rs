@@ -6,9 +6,7 @@ use zeroize::Zeroizing;
 
 use super::Settings;
 use super::wire::{Message, Svid, Unreadable};
-use crate::material::{
-    Certificate, LARGEST_BUNDLE, Material, Offer, Rejection, TrustDomain, certificates,
-};
+use crate::material::{LARGEST_BUNDLE, Material, Offer, Rejection, TrustDomain, certificates};
 use crate::text::shown;
 
 /// Largest certificate chain, in bytes. A chain of four RSA certificates has eight thousand.
@@ -87,9 +85,10 @@ impl Settings {
         // Before certificates are parsed: the message may have megabytes, and keys that were not chosen.
         drop(message);
         let mut left_out = String::new();
-        let material = chosen.and_then(|(mut offer, bundles)| {
-            (offer.federated, left_out) = foreign_authorities(bundles);
-            Ok(Material::check(offer, &self.expectations, now)?)
+        let material = chosen.and_then(|(offer, bundles)| {
+            let mut material = Material::check(offer, &self.expectations, now)?;
+            left_out = federate(&mut material, bundles);
+            Ok(material)
         });
         Judged { material, left_out }
     }
@@ -112,7 +111,6 @@ impl Settings {
             chain: svid.chain.to_vec(),
             key: Zeroizing::new(svid.key.to_vec()),
             bundle: svid.bundle.to_vec(),
-            federated: Vec::new(),
         };
         let mut bundles = Bundles::default();
         if self.federated_bundles {
@@ -225,19 +223,20 @@ impl Bundles {
     }
 }
 
-/// The authorities of other trust domains, and in words what was left out.
-fn foreign_authorities(mut bundles: Bundles) -> (Vec<Certificate>, String) {
-    let mut authorities = Vec::new();
+/// Adds the authorities of other trust domains; says in words which were left out.
+fn federate(material: &mut Material, mut bundles: Bundles) -> String {
     for (domain, der) in std::mem::take(&mut bundles.taken) {
-        match certificates(&der, LARGEST_BUNDLE) {
-            Ok(found) => authorities.extend(found),
-            Err(error) => bundles.leave(domain.as_ref(), &error.to_string()),
+        let found = certificates(&der, LARGEST_BUNDLE).map_err(|error| error.to_string());
+        let added =
+            found.and_then(|found| material.federate(found).map_err(|error| error.to_string()));
+        if let Err(why) = added {
+            bundles.leave(domain.as_ref(), &why);
         }
     }
     if let Some(more @ 1..) = bundles.count.checked_sub(MOST_NAMED) {
         bundles.left_out.push(format!("and {more} more"));
     }
-    (authorities, bundles.left_out.join("; "))
+    bundles.left_out.join("; ")
 }
 
 #[cfg(test)]

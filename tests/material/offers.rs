@@ -22,7 +22,6 @@ pub(crate) fn offer(svid: &Svid) -> Offer {
         chain: svid.chain.concat(),
         key: Zeroizing::new(svid.key.clone()),
         bundle: svid.bundle.concat(),
-        federated: Vec::new(),
     }
 }
 

@@ -85,7 +85,6 @@ fn i02_a_federated_authority_vouches_for_nobody_of_ours() {
     let impostor = other.issue(&workload()).unwrap();
     let mut offer = offer(&impostor);
     offer.bundle = ours.root().to_vec();
-    offer.federated = certificates(other.root(), 1).unwrap();
     assert_reason(check(offer), "the leaf is not signed through its chain");
 }
 
@@ -139,9 +138,8 @@ fn i07_no_dns_name_and_the_shared_subject_are_warned_of() {
 #[test]
 fn federated_authorities_are_warned_of_and_come_last() {
     let (ours, other) = (authority(false), Authority::new("other.org", false).unwrap());
-    let mut offer = offer(&ours.issue(&workload()).unwrap());
-    offer.federated = certificates(other.root(), 1).unwrap();
-    let material = check(offer).unwrap();
+    let mut material = check(offer(&ours.issue(&workload()).unwrap())).unwrap();
+    material.federate(certificates(other.root(), 1).unwrap()).unwrap();
     assert_eq!(material.warnings(), [Warning::FederatedAuthorities]);
     assert_eq!(ders(material.authorities()), [ours.root(), other.root()]);
 }

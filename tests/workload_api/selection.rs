@@ -1,6 +1,6 @@
 //! W14: which of several SVIDs; I08: whose authorities beside them.
 
-use dev_agent::{Authority, DevAgent, Entry};
+use dev_agent::{Authority, DevAgent, Entry, Misbehaviour};
 use test_support::Mark;
 
 use crate::place::{LIMIT, Place, published, published_as, said, workload};
@@ -138,4 +138,25 @@ fn two(place: &Place, hints: [&str; 2]) -> DevAgent {
         .entry(Entry::new(OTHER).dns("other.example.org").hint(second))
         .start()
         .unwrap()
+}
+
+#[test]
+fn a14_names_of_federated_authorities_do_not_keep_out_our_own_svid() {
+    let place = Place::new();
+    let agent = place.agent().start().unwrap();
+    let many = |domain: &str, count: usize| -> Vec<u8> {
+        let root = |_| Authority::new(domain, false).unwrap().root().to_vec();
+        (0..count).flat_map(root).collect()
+    };
+    let mut message = agent.response();
+    // More than a handshake has room for, and one that comes after it.
+    message.federated_bundles.insert("many.org".to_owned(), many("many.org", 700));
+    message.federated_bundles.insert("other.org".to_owned(), many("other.org", 1));
+    agent.misbehave(Misbehaviour::Reply(vec![message.clone()]));
+    let pgsvid = place.run_with("[files]\nfederated_bundles = true\n");
+    let (event, _) = said(&pgsvid, Mark::default(), "federated bundles are left out");
+    let left_out = event["left_out"].as_str().unwrap();
+    assert!(left_out.contains("many.org") && !left_out.contains("other.org"), "{event}");
+    published(&pgsvid, Mark::default(), 1);
+    assert_eq!(place.read("svid_bundle.pem").matches("BEGIN CERTIFICATE").count(), 2);
 }
