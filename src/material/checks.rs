@@ -17,8 +17,9 @@ pub const CLOCK_SKEW: Duration = Duration::from_secs(60);
 
 /// Most certificates in an SVID: a leaf and its intermediates.
 const LONGEST_CHAIN: usize = 16;
-/// Most authorities in a bundle that are looked at.
-pub const LARGEST_BUNDLE: usize = 4096;
+/// Most authorities in a bundle that are looked at, and of all bundles together. Each is a signature to verify, of a
+/// millisecond for P-384; a handshake has room for the names of about 580 of SPIRE's.
+pub const LARGEST_BUNDLE: usize = 1024;
 /// Most bytes that the names of all authorities may take. PostgreSQL sends each of them to each client, in a list of
 /// 65,535 bytes at most (RFC 8446, section 4.2.4) and a message that has room for little else: with more, nobody can
 /// connect over TLS. The rest of the room is for [`MOST_EXTRA_NAMES`].

@@ -137,7 +137,7 @@ impl Foreign {
 
 /// Everything in a file, in order. Text around PEM blocks is passed over, as OpenSSL does.
 ///
-/// Never empty. At most 4096 blocks are looked at.
+/// Never empty. At most [`LARGEST_BUNDLE`] blocks are looked at.
 #[must_use]
 pub fn read(bytes: &[u8]) -> Vec<Result<Item, Unreadable>> {
     if bytes.is_empty() {

@@ -19,9 +19,9 @@ use crate::timing;
 const SHARE: f64 = 0.1;
 /// Processor time that may be used at once, in seconds. A message of the usual size takes a millisecond.
 const AT_ONCE: f64 = 0.5;
-/// The most that is owed afterwards, in seconds: connections are waited for nine seconds, and at this share half a second
-/// is five.
-const MOST_OWED: f64 = 0.5;
+/// The most that is owed afterwards, in seconds. One message may take a second or two, and it is to be paid for in full, or a tenth
+/// of a processor would be none.
+const MOST_OWED: f64 = 6.0;
 /// What there must be before the next read, in seconds: a pause is no shorter than ten times this.
 const LEAST: f64 = 0.005;
 
@@ -53,6 +53,13 @@ impl Allowance {
     /// A future whose time is counted, and that goes on only when there is some left.
     pub(super) fn limited<F: Future + Unpin>(&self, future: F) -> Counted<F> {
         Counted { waits: true, ..self.counted(future) }
+    }
+
+    /// Waits until there is enough: before a connection is dialled, since it is given up when nothing is read from it.
+    pub(super) async fn enough(&self) {
+        while let Some(moment) = self.wait() {
+            sleep_until(moment).await;
+        }
     }
 
     /// When there is enough again; nothing if there is enough.
@@ -157,7 +164,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a15_work_without_an_end_gets_its_share_and_no_more() {
-        for (each, most) in [(1, 10_510), (50, 212), (2000, 21)] {
+        for (each, most) in [(1, 10_510), (50, 212), (2000, 6)] {
             let (each, times) = (Duration::from_millis(each), Cell::new(0));
             let allowance = Allowance::by(|| SPENT.get());
             let flood = allowance.limited(work(each, &times));
@@ -183,7 +190,7 @@ mod tests {
         let mut reading = allowance.limited(work(Duration::ZERO, &reads));
         assert!(futures_util::FutureExt::now_or_never(&mut reading).is_none());
         assert_eq!(reads.get(), 0, "the connection waits");
-        tokio::time::advance(Duration::from_secs(6)).await;
+        tokio::time::advance(Duration::from_secs(26)).await;
         assert!(futures_util::FutureExt::now_or_never(&mut reading).is_none());
         assert_eq!(reads.get(), 1, "and then goes on");
     }

@@ -94,6 +94,7 @@ impl Supervisor {
         let (first, longest) = limits::ANOTHER_SOCKET;
         let mut another = Backoff::new(first, longest);
         loop {
+            self.allowance.enough().await;
             // What changed until now does not cut the next pause short.
             self.changes.settle();
             let socket = self.socket();

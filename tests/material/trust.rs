@@ -93,7 +93,7 @@ fn an_absurdly_large_bundle_is_refused() {
     let authority = authority(false);
     let mut offer = offer(&authority.issue(&workload()).unwrap());
     offer.bundle = authority.root().repeat(LARGEST_BUNDLE + 1);
-    assert_reason(check(offer), "the bundle is malformed: more than 4096 certificates");
+    assert_reason(check(offer), "the bundle is malformed: more than 1024 certificates");
 }
 
 #[test]
