@@ -9,8 +9,9 @@ use super::wire::{Message, Svid, Unreadable};
 use crate::material::{LARGEST_BUNDLE, Material, Offer, Rejection, TrustDomain, certificates};
 use crate::text::shown;
 
-/// Largest certificate chain, in bytes. A chain of four RSA certificates has eight thousand.
-const LARGEST_CHAIN: usize = 256 * 1024;
+/// Largest certificate chain, in bytes. A chain of four RSA certificates has eight thousand; clients and our own probe refuse a
+/// handshake's message of more than about 60,000, so nobody could connect over TLS.
+const LARGEST_CHAIN: usize = 48 * 1024;
 /// Largest bundle, together with those of federated trust domains, in bytes. Some 580 of SPIRE's authorities are as many as
 /// PostgreSQL can name in a handshake ([`crate::material::MOST_NAMES`]), and with keys of RSA they have 800,000.
 const LARGEST_BUNDLES: usize = 1024 * 1024;

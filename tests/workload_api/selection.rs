@@ -1,6 +1,9 @@
 //! W14: which of several SVIDs; I08: whose authorities beside them.
 
 use dev_agent::{Authority, DevAgent, Entry, Misbehaviour};
+use pgsvid::material::Expectations;
+use pgsvid::source::{Discarded, Selection, Settings};
+use prost::Message as _;
 use test_support::Mark;
 
 use crate::place::{LIMIT, Place, published, published_as, said, workload};
@@ -127,6 +130,29 @@ fn i08_bad_federated_bundles_are_left_out_and_the_rest_counts() {
     let third = agent.federate("third.org").unwrap();
     published(&pgsvid, mark, 2);
     assert!(place.read("svid_bundle.pem").ends_with(&third.root_pem()));
+}
+
+#[test]
+fn a14_a_chain_that_no_client_would_take_is_refused() {
+    let place = Place::new();
+    let agent = place.agent().start().unwrap();
+    let settings = Settings {
+        endpoint: agent.endpoint().parse().unwrap(),
+        selection: Selection::default(),
+        expectations: Expectations::default(),
+        federated_bundles: false,
+    };
+    let mut message = agent.response();
+    let chain = &mut message.svids[0].x509_svid;
+    // Certificates all of them: nothing but the size is wrong.
+    let (leaf, most) = (chain.clone(), 48 * 1024);
+    while chain.len() <= most {
+        chain.extend_from_slice(&leaf);
+    }
+    let refused = settings.material(message.encode_to_vec(), pgsvid::timing::now()).unwrap_err();
+    let of_the_chain =
+        |error: &Discarded| matches!(error, Discarded::TooLarge { field: "certificate chain", .. });
+    assert!(of_the_chain(&refused), "{refused}");
 }
 
 /// An agent with two SVIDs of these hints.
