@@ -8,6 +8,7 @@ use rustix::io::{Errno, retry_on_intr};
 
 use super::error::Error;
 use super::ownership::Owners;
+use super::trace::Trace;
 use super::{seam, way};
 
 /// Why a directory is trusted.
@@ -90,6 +91,16 @@ impl Directory {
         let trust = self.trust_now()?;
         self.trust = trust.unwrap_or(self.trust);
         Ok(trust.is_some())
+    }
+
+    /// What others may rename on the way to it, the directory itself perhaps.
+    pub(super) fn exposed(&self) -> Result<Vec<Trace>, Error> {
+        Ok(way::follow(&self.path)?.exposed)
+    }
+
+    /// Whether others may rename what is ours in it, or itself.
+    pub(super) fn is_exposed(&self) -> bool {
+        matches!(self.trust, Trust::Mount { .. } | Trust::WithinMount { .. })
     }
 
     fn trust_now(&self) -> Result<Option<Trust>, Error> {

@@ -16,6 +16,7 @@ use super::error::Error;
 use super::kept::{Kept, read};
 use super::ownership::{self, Owners};
 use super::seam;
+use super::trace::Trace;
 use crate::timing;
 
 /// Every generation's directory begins so, and nothing else of ours does.
@@ -40,14 +41,6 @@ struct Entry {
     owner: u32,
     group: u32,
     trace: Trace,
-}
-
-/// Changes whenever a file is edited, replaced, or given another owner or mode.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Trace {
-    inode: u64,
-    size: i64,
-    changed: (i64, i64),
 }
 
 /// A generation on disk.
@@ -123,16 +116,6 @@ impl Entry {
             owner: stat.st_uid,
             group: stat.st_gid,
             trace: Trace::of(stat),
-        }
-    }
-}
-
-impl Trace {
-    fn of(stat: &Stat) -> Self {
-        Self {
-            inode: stat.st_ino,
-            size: stat.st_size,
-            changed: (stat.st_ctime, i64::try_from(stat.st_ctime_nsec).unwrap_or(0)),
         }
     }
 }

@@ -12,7 +12,7 @@ use super::ownership::{self, NotOurs};
 use super::seam;
 
 /// The link to the current generation.
-const CURRENT: &str = "..data";
+pub(super) const CURRENT: &str = "..data";
 /// Every link is made under a name that begins so, and then renamed over its place.
 const TEMPORARY: &str = "..tmp-";
 

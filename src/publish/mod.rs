@@ -15,6 +15,7 @@ mod model;
 mod ownership;
 mod seam;
 mod sweep;
+mod trace;
 mod way;
 
 use std::collections::BTreeMap;
@@ -32,6 +33,7 @@ use generation::Generation;
 use kept::{Kept, Unreadable};
 use ownership::Owners;
 pub use ownership::{NotOurs, Reason};
+use trace::Trace;
 
 use crate::material::{Certificate, Expectations, Material, pem};
 
@@ -109,6 +111,8 @@ pub struct Publisher {
     companions: Vec<Companion>,
     directory: Directory,
     current: Option<Generation>,
+    /// What others could exchange, as we have left it; empty where nobody can.
+    left: Vec<Trace>,
     /// What `current` has replaced: the last good set until the new one is verified.
     previous: Option<String>,
     /// Whether another directory at the same path is out of reach.
@@ -126,6 +130,7 @@ impl Publisher {
         let directory = Directory::open(&settings.directory)?;
         let mut publisher = Self {
             current: None,
+            left: Vec::new(),
             previous: None,
             settings,
             companions,
@@ -200,6 +205,8 @@ impl Publisher {
         // What is no longer configured must not stay: a map of roles lets somebody in.
         let has_more = kept::has_more(&self.directory, &name, &self.names());
         self.current = Some(Generation::adopt(name, &kept, has_more));
+        // What is missing of it is seen as such.
+        let _ = self.leave();
         Ok(Some(material))
     }
 
@@ -241,6 +248,7 @@ impl Publisher {
         taken_over.extend(links::ensure(&self.directory, &self.names())?);
         let name = generation.name().to_owned();
         self.current = Some(generation);
+        self.leave()?;
         Ok(Published { generation: name, taken_over })
     }
 
@@ -299,13 +307,43 @@ impl Publisher {
             && links::current(&self.directory).ok().flatten().as_deref() == Some(current.name())
             && links::are_complete(&self.directory, &self.names())
             && current.is_untouched(&self.directory)
+            && self.is_undisturbed()
+    }
+
+    /// Whether nobody has exchanged anything of the published set since we have left it, not even for a moment: PostgreSQL
+    /// may have read it at that moment.
+    #[must_use]
+    pub fn is_undisturbed(&self) -> bool {
+        !self.directory.is_exposed()
+            || trace::of_all(&self.directory, &self.exchangeable())
+                .is_ok_and(|traces| traces == self.left)
+    }
+
+    /// Notes how we leave what others could exchange.
+    fn leave(&mut self) -> Result<(), Error> {
+        self.left.clear();
+        if self.directory.is_exposed() {
+            self.left = trace::of_all_settled(&self.directory, &self.exchangeable())?;
+        }
+        Ok(())
+    }
+
+    /// The links, and the generation that they lead to.
+    fn exchangeable(&self) -> Vec<String> {
+        let current = self.current.iter().map(|current| current.name().to_owned());
+        self.names().into_iter().chain([links::CURRENT.to_owned()]).chain(current).collect()
     }
 
     /// Removes the generations that nobody needs any more.
-    pub fn sweep(&self, now: SystemTime) {
+    pub fn sweep(&mut self, now: SystemTime) {
+        // It changes the directory, which is not to hide that somebody has exchanged it.
+        let undisturbed = self.is_undisturbed();
         if let Some(current) = &self.current {
             let previous = self.previous.as_deref();
             sweep::sweep(&self.directory, current.name(), previous, &self.settings, now);
+        }
+        if undisturbed {
+            let _ = self.leave();
         }
     }
 

@@ -5,6 +5,7 @@
 
 mod ancestors;
 mod attacker;
+mod exchanged;
 mod foreign_links;
 mod keeping;
 mod kill_walk;
