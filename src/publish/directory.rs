@@ -3,10 +3,11 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, FlockOperation, Stat};
+use rustix::fs::{AtFlags, Stat};
 use rustix::io::{Errno, retry_on_intr};
 
 use super::error::Error;
+use super::lock::{self, Lock};
 use super::ownership::Owners;
 use super::trace::Trace;
 use super::{seam, way};
@@ -40,20 +41,19 @@ pub(super) struct Directory {
     fd: OwnedFd,
     trust: Trust,
     owners: Owners,
+    /// Held by the one who publishes.
+    lock: Option<Lock>,
 }
 
 impl Directory {
-    /// Opens, locks and judges the directory. The lock is the directory's own: no file is left behind.
+    /// Opens, judges and locks the directory.
     pub(super) fn open(path: &Path) -> Result<Self, Error> {
         let way = way::follow(path)?;
         let trust = way.judge(ours())?;
         let owners = Owners::ours_or_roots();
-        let directory = Self { path: path.to_owned(), fd: way.fd, trust, owners };
-        match rustix::fs::flock(&directory.fd, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => Ok(directory),
-            Err(Errno::WOULDBLOCK) => Err(Error::Locked { directory: path.to_owned() }),
-            Err(cause) => Err(directory.step("lock", "", cause)),
-        }
+        let mut directory = Self { path: path.to_owned(), fd: way.fd, trust, owners, lock: None };
+        directory.lock = lock::take(&directory)?;
+        Ok(directory)
     }
 
     /// Opens the directory for somebody who only looks: the judgement is handed back, not obeyed. Root looks at it as
@@ -68,7 +68,8 @@ impl Directory {
             judged => judged,
         };
         let owners = Owners::of_directory(owner);
-        Ok((Self { path: path.to_owned(), fd: way.fd, trust: Trust::Exclusive, owners }, trust))
+        let (path, fd) = (path.to_owned(), way.fd);
+        Ok((Self { path, fd, trust: Trust::Exclusive, owners, lock: None }, trust))
     }
 
     pub(super) fn trust(&self) -> Trust {
@@ -90,6 +91,10 @@ impl Directory {
     pub(super) fn judge_again(&mut self) -> Result<bool, Error> {
         let trust = self.trust_now()?;
         self.trust = trust.unwrap_or(self.trust);
+        // Others may have removed it, where they may rename; or there was no room for it before.
+        if trust.is_some() && !self.lock.as_ref().is_some_and(|lock| lock.is_in_place(self)) {
+            self.lock = lock::take(self)?;
+        }
         Ok(trust.is_some())
     }
 

@@ -10,6 +10,7 @@ mod examine;
 mod generation;
 mod kept;
 mod links;
+mod lock;
 #[cfg(test)]
 mod model;
 mod ownership;

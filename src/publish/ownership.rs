@@ -79,6 +79,12 @@ impl Owners {
         if mode & 0o7022 == 0 { Ok(()) } else { Err(Reason::Mode(mode)) }
     }
 
+    /// Judges the file of the lock, whatever its mode.
+    pub(super) fn judge_lock(self, stat: &Stat) -> Result<(), Reason> {
+        self.judge_owner(stat.st_uid)?;
+        if FileType::from_raw_mode(stat.st_mode).is_file() { Ok(()) } else { Err(Reason::Kind) }
+    }
+
     /// Judges a file.
     pub(super) fn judge_file(self, stat: &Stat) -> Result<(), Reason> {
         if !FileType::from_raw_mode(stat.st_mode).is_file() {

@@ -10,6 +10,7 @@ mod foreign_links;
 mod keeping;
 mod kill_walk;
 mod killed;
+mod locked;
 mod obstacles;
 mod place;
 mod planted;
