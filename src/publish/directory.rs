@@ -41,17 +41,20 @@ pub(super) struct Directory {
     fd: OwnedFd,
     trust: Trust,
     owners: Owners,
+    /// The names of all files that pgsvid makes in a generation.
+    names: Vec<String>,
     /// Held by the one who publishes.
     lock: Option<Lock>,
 }
 
 impl Directory {
     /// Opens, judges and locks the directory.
-    pub(super) fn open(path: &Path) -> Result<Self, Error> {
+    pub(super) fn open(path: &Path, names: Vec<String>) -> Result<Self, Error> {
         let way = way::follow(path)?;
         let trust = way.judge(ours())?;
         let owners = Owners::ours_or_roots();
-        let mut directory = Self { path: path.to_owned(), fd: way.fd, trust, owners, lock: None };
+        let (path, fd) = (path.to_owned(), way.fd);
+        let mut directory = Self { path, fd, trust, owners, names, lock: None };
         directory.lock = lock::take(&directory)?;
         Ok(directory)
     }
@@ -69,7 +72,10 @@ impl Directory {
         };
         let owners = Owners::of_directory(owner);
         let (path, fd) = (path.to_owned(), way.fd);
-        Ok((Self { path, fd, trust: Trust::Exclusive, owners, lock: None }, trust))
+        Ok((
+            Self { path, fd, trust: Trust::Exclusive, owners, names: Vec::new(), lock: None },
+            trust,
+        ))
     }
 
     pub(super) fn trust(&self) -> Trust {
@@ -111,16 +117,12 @@ impl Directory {
     fn trust_now(&self) -> Result<Option<Trust>, Error> {
         let way = match way::follow(&self.path) {
             Ok(way) => way,
-            // That the kernel lacks something for the moment says nothing of the path.
-            Err(error @ Error::Open { cause: Errno::MFILE | Errno::NFILE | Errno::NOMEM, .. }) => {
-                return Err(error);
-            }
-            Err(_) => return Ok(None),
+            Err(Error::Open { cause: Errno::NOENT | Errno::NOTDIR, .. }) => return Ok(None),
+            // That it cannot be looked at for the moment says nothing of the path.
+            Err(error) => return Err(error),
         };
-        let (Ok(there), Ok(here)) = (rustix::fs::fstat(&way.fd), rustix::fs::fstat(&self.fd))
-        else {
-            return Ok(None);
-        };
+        let look = |fd| rustix::fs::fstat(fd).map_err(|cause| self.step("look at", "", cause));
+        let (there, here) = (look(&way.fd)?, look(&self.fd)?);
         if (there.st_dev, there.st_ino) != (here.st_dev, here.st_ino) {
             return Ok(None);
         }
@@ -159,11 +161,23 @@ impl Directory {
         Ok(names)
     }
 
+    /// Whether others may put things into it.
+    pub(super) fn is_shared(&self) -> bool {
+        matches!(self.trust, Trust::Sticky { .. } | Trust::Mount { .. })
+    }
+
+    /// Whether a file in a generation may be ours to remove. Where others may write, they may give one of our names to any
+    /// directory of our user's, a database's perhaps.
+    pub(super) fn may_hold(&self, name: &str) -> bool {
+        !self.is_shared()
+            || [".", ".."].contains(&name)
+            || self.names.iter().any(|ours| ours == name)
+    }
+
     /// Whether something in it may be ours to remove. Where others may write, they may give any directory of theirs a
     /// name of ours, for us to empty it.
     pub(super) fn may_be_ours(&self, stat: &Stat) -> bool {
-        let is_shared = matches!(self.trust, Trust::Sticky { .. } | Trust::Mount { .. });
-        !is_shared || self.owners.judge_owner(stat.st_uid).is_ok()
+        !self.is_shared() || self.owners.judge_owner(stat.st_uid).is_ok()
     }
 }
 

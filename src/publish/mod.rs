@@ -128,7 +128,8 @@ impl Publisher {
     /// Fails if another instance holds the lock, if the directory could be tampered with by others, or if
     /// something that is not ours stands where the links have to be.
     pub fn open(settings: Settings, companions: Vec<Companion>) -> Result<Self, Error> {
-        let directory = Directory::open(&settings.directory)?;
+        let names = names(&settings, &companions);
+        let directory = Directory::open(&settings.directory, names)?;
         let mut publisher = Self {
             current: None,
             left: Vec::new(),
@@ -224,7 +225,7 @@ impl Publisher {
             if self.bound {
                 return Err(Error::Replaced { directory: self.settings.directory.clone() });
             }
-            self.directory = Directory::open(&self.settings.directory)?;
+            self.directory = Directory::open(&self.settings.directory, self.names())?;
             self.current = None;
             self.clear_leftovers()?;
         }
@@ -349,8 +350,7 @@ impl Publisher {
     }
 
     fn names(&self) -> Vec<String> {
-        let companions = self.companions.iter().map(|companion| companion.name.clone());
-        self.settings.set_names().into_iter().chain(companions).collect()
+        names(&self.settings, &self.companions)
     }
 
     /// What a killed run has left under way.
@@ -411,6 +411,11 @@ impl Publisher {
         }
         files
     }
+}
+
+fn names(settings: &Settings, companions: &[Companion]) -> Vec<String> {
+    let companions = companions.iter().map(|companion| companion.name.clone());
+    settings.set_names().into_iter().chain(companions).collect()
 }
 
 fn decode(

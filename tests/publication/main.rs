@@ -15,6 +15,7 @@ mod obstacles;
 mod place;
 mod planted;
 mod readers;
+mod renamed;
 mod restored;
 mod space;
 mod system_calls;
