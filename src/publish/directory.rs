@@ -119,7 +119,18 @@ impl Directory {
             Ok(way) => way,
             Err(Error::Open { cause: Errno::NOENT | Errno::NOTDIR, .. }) => return Ok(None),
             // That it cannot be looked at for the moment says nothing of the path.
-            Err(error) => return Err(error),
+            // A sandbox keeps us out of another directory at the same path, which can be looked at.
+            Err(error) => {
+                let (there, here) = (rustix::fs::stat(&self.path), rustix::fs::fstat(&self.fd));
+                return match (there, here) {
+                    (Ok(there), Ok(here))
+                        if (there.st_dev, there.st_ino) != (here.st_dev, here.st_ino) =>
+                    {
+                        Ok(None)
+                    }
+                    _ => Err(error),
+                };
+            }
         };
         let look = |fd| rustix::fs::fstat(fd).map_err(|cause| self.step("look at", "", cause));
         let (there, here) = (look(&way.fd)?, look(&self.fd)?);
