@@ -1,4 +1,4 @@
-//! A20: another user exchanges what is published while PostgreSQL reads it, and exchanges it back before anybody looks.
+//! A23: another user exchanges what is published while PostgreSQL reads it, and exchanges it back before anybody looks.
 
 use std::fs;
 use std::path::Path;
@@ -34,7 +34,7 @@ fn reload(setup: &Setup) {
 }
 
 #[test]
-fn a20_what_was_exchanged_and_exchanged_back_is_read_again_before_it_counts() {
+fn a23_what_was_exchanged_and_exchanged_back_is_read_again_before_it_counts() {
     with_mounts(|| {
         let setup = Setup::new(PGSVID);
         let _volume = Tmpfs::over(setup.files.path(), "size=4m,mode=0777");
@@ -73,7 +73,7 @@ fn a20_what_was_exchanged_and_exchanged_back_is_read_again_before_it_counts() {
 }
 
 #[test]
-fn a20_a_directory_that_was_exchanged_and_exchanged_back_is_read_again_before_it_counts() {
+fn a23_a_directory_that_was_exchanged_and_exchanged_back_is_read_again_before_it_counts() {
     with_mounts(|| {
         let library = Library::new();
         let _volume = Tmpfs::over(library.path(), "size=4m,mode=0777");
@@ -101,7 +101,7 @@ fn a20_a_directory_that_was_exchanged_and_exchanged_back_is_read_again_before_it
 }
 
 #[test]
-fn a20_whatever_is_exchanged_at_once_and_back_is_noticed_and_what_is_beside_it_is_not() {
+fn a23_whatever_is_exchanged_at_once_and_back_is_noticed_and_what_is_beside_it_is_not() {
     with_mounts(|| {
         let library = Library::new();
         let _volume = Tmpfs::over(library.path(), "size=4m,mode=0777");

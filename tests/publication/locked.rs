@@ -1,4 +1,4 @@
-//! A21: another user holds the lock of the directory, or what he takes for it.
+//! A24: another user holds the lock of the directory, or what he takes for it.
 
 use std::fs;
 use std::time::Duration;
@@ -17,7 +17,7 @@ const HOLD: &str =
     "cd \"$1\"; exec 8<.; flock -n 8; test ! -e ..lock || ! cat ..lock; echo held; exec sleep 1000";
 
 #[test]
-fn a21_who_may_only_read_the_directory_keeps_nobody_from_publishing() {
+fn a24_who_may_only_read_the_directory_keeps_nobody_from_publishing() {
     let place = Place::new();
     for generation in 1..=2 {
         let arguments = ["-ec", HOLD, "sh", &place.svids.display().to_string()].map(str::to_owned);
@@ -37,7 +37,7 @@ fn a21_who_may_only_read_the_directory_keeps_nobody_from_publishing() {
 }
 
 #[test]
-fn a21_what_is_planted_at_the_locks_name_is_removed_and_what_is_removed_is_made_again() {
+fn a24_what_is_planted_at_the_locks_name_is_removed_and_what_is_removed_is_made_again() {
     with_mounts(|| {
         let library = Library::new();
         let _volume = Tmpfs::over(library.path(), "size=4m,mode=0777");
@@ -58,7 +58,7 @@ fn a21_what_is_planted_at_the_locks_name_is_removed_and_what_is_removed_is_made_
 }
 
 #[test]
-fn a21_a_lock_that_a_volumes_group_may_open_is_closed_to_it() {
+fn a24_a_lock_that_a_volumes_group_may_open_is_closed_to_it() {
     let library = Library::new();
     drop(library.open());
     set_mode(&library.path().join("..lock"), 0o660);
@@ -67,7 +67,7 @@ fn a21_a_lock_that_a_volumes_group_may_open_is_closed_to_it() {
 }
 
 #[test]
-fn a21_fetch_does_not_take_an_old_set_for_good_because_somebody_holds_the_directory() {
+fn a24_fetch_does_not_take_an_old_set_for_good_because_somebody_holds_the_directory() {
     let place = Place::new();
     place.agent.remove_entries();
     place.agent.add_entry(Entry::new(ID).dns("localhost").ttl(Duration::from_secs(12))).unwrap();

@@ -1,5 +1,5 @@
-//! A22, A23: where others may write, one puts something else at a name of pgsvid's, or gives a name of pgsvid's to something
-//! else. A24, A25: what looks like an attack, and is none.
+//! A25, A26: where others may write, one puts something else at a name of pgsvid's, or gives a name of pgsvid's to something
+//! else. A27, A28: what looks like an attack, and is none.
 
 use std::fs;
 use std::path::Path;
@@ -30,7 +30,7 @@ const OBSTACLES: [&str; 11] = [
 ];
 
 #[test]
-fn a22_nothing_that_is_put_at_our_names_stops_publication_in_a_mount_for_everybody() {
+fn a25_nothing_that_is_put_at_our_names_stops_publication_in_a_mount_for_everybody() {
     with_mounts(|| {
         let library = Library::new();
         let _volume = Tmpfs::over(library.path(), "size=8m,mode=0777");
@@ -56,7 +56,7 @@ fn a22_nothing_that_is_put_at_our_names_stops_publication_in_a_mount_for_everybo
 }
 
 #[test]
-fn a23_a_directory_of_our_user_that_is_renamed_to_a_generation_is_left_as_it_is() {
+fn a26_a_directory_of_our_user_that_is_renamed_to_a_generation_is_left_as_it_is() {
     with_mounts(|| {
         let library = Library::new();
         let _volume = Tmpfs::over(library.path(), "size=8m,mode=0777");
@@ -88,7 +88,7 @@ fn a23_a_directory_of_our_user_that_is_renamed_to_a_generation_is_left_as_it_is(
 }
 
 #[test]
-fn a24_a_set_that_a_backup_has_linked_is_still_ours() {
+fn a27_a_set_that_a_backup_has_linked_is_still_ours() {
     let library = Library::new();
     let (svid, _) = library.publish(&mut library.open());
     let backup = tempfile::tempdir_in(library.path().parent().unwrap()).unwrap();
@@ -106,7 +106,7 @@ fn a24_a_set_that_a_backup_has_linked_is_still_ours() {
 }
 
 #[test]
-fn a25_a_way_that_cannot_be_looked_at_for_a_while_does_not_end_the_daemon() {
+fn a28_a_way_that_cannot_be_looked_at_for_a_while_does_not_end_the_daemon() {
     let mut place = Place::new();
     let above = place.other.subdirectory("above");
     place.svids = above.join("svids");
