@@ -278,7 +278,8 @@ impl Place {
     }
 
     fn is_empty(&self) -> bool {
-        std::fs::read_dir(&self.svids).unwrap().next().is_none()
+        let mut entries = std::fs::read_dir(&self.svids).unwrap();
+        entries.all(|entry| entry.unwrap().file_name() == "..lock")
     }
 
     /// How many generations' directories there are.

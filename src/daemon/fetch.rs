@@ -151,15 +151,16 @@ async fn another(
     progress: &watch::Sender<String>,
 ) -> anyhow::Result<Fetched> {
     let waiting = "another pgsvid holds the directory; waiting for its set";
-    progress.send_replace(waiting.to_owned());
+    let renewal = "another pgsvid holds the directory, and its set has less than half of its life before it; waiting for a newer one";
     let mut said = false;
     let mut changes = watching.directories([config.publish.directory.clone()]);
     loop {
         match publish::peek(&config.publish, &config.source.expectations, timing::now()) {
-            Ok(Some(material)) => {
+            Ok(Some(material)) if is_young(&material, timing::now()) => {
                 return Ok(Fetched { material: Arc::new(material), by: Publication::Another });
             }
-            Ok(None) => {}
+            Ok(Some(_)) => drop(progress.send_replace(renewal.to_owned())),
+            Ok(None) => drop(progress.send_replace(waiting.to_owned())),
             // The one that holds the directory may be about to replace it.
             Err(error @ publish::Error::NotOurs(_)) => {
                 progress.send_replace(format!("{waiting}; {error}"));

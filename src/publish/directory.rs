@@ -3,11 +3,13 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, FlockOperation, Stat};
+use rustix::fs::{AtFlags, Stat};
 use rustix::io::{Errno, retry_on_intr};
 
 use super::error::Error;
+use super::lock::{self, Lock};
 use super::ownership::Owners;
+use super::trace::Trace;
 use super::{seam, way};
 
 /// Why a directory is trusted.
@@ -39,20 +41,22 @@ pub(super) struct Directory {
     fd: OwnedFd,
     trust: Trust,
     owners: Owners,
+    /// The names of all files that pgsvid makes in a generation.
+    names: Vec<String>,
+    /// Held by the one who publishes.
+    lock: Option<Lock>,
 }
 
 impl Directory {
-    /// Opens, locks and judges the directory. The lock is the directory's own: no file is left behind.
-    pub(super) fn open(path: &Path) -> Result<Self, Error> {
+    /// Opens, judges and locks the directory.
+    pub(super) fn open(path: &Path, names: Vec<String>) -> Result<Self, Error> {
         let way = way::follow(path)?;
         let trust = way.judge(ours())?;
         let owners = Owners::ours_or_roots();
-        let directory = Self { path: path.to_owned(), fd: way.fd, trust, owners };
-        match rustix::fs::flock(&directory.fd, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => Ok(directory),
-            Err(Errno::WOULDBLOCK) => Err(Error::Locked { directory: path.to_owned() }),
-            Err(cause) => Err(directory.step("lock", "", cause)),
-        }
+        let (path, fd) = (path.to_owned(), way.fd);
+        let mut directory = Self { path, fd, trust, owners, names, lock: None };
+        directory.lock = lock::take(&directory)?;
+        Ok(directory)
     }
 
     /// Opens the directory for somebody who only looks: the judgement is handed back, not obeyed. Root looks at it as
@@ -67,7 +71,11 @@ impl Directory {
             judged => judged,
         };
         let owners = Owners::of_directory(owner);
-        Ok((Self { path: path.to_owned(), fd: way.fd, trust: Trust::Exclusive, owners }, trust))
+        let (path, fd) = (path.to_owned(), way.fd);
+        Ok((
+            Self { path, fd, trust: Trust::Exclusive, owners, names: Vec::new(), lock: None },
+            trust,
+        ))
     }
 
     pub(super) fn trust(&self) -> Trust {
@@ -89,22 +97,43 @@ impl Directory {
     pub(super) fn judge_again(&mut self) -> Result<bool, Error> {
         let trust = self.trust_now()?;
         self.trust = trust.unwrap_or(self.trust);
+        // Others may have removed it, where they may rename; or there was no room for it before.
+        if trust.is_some() && !self.lock.as_ref().is_some_and(|lock| lock.is_in_place(self)) {
+            self.lock = lock::take(self)?;
+        }
         Ok(trust.is_some())
+    }
+
+    /// What others may rename on the way to it, the directory itself perhaps.
+    pub(super) fn exposed(&self) -> Result<Vec<Trace>, Error> {
+        Ok(way::follow(&self.path)?.exposed)
+    }
+
+    /// Whether others may rename what is ours in it, or itself.
+    pub(super) fn is_exposed(&self) -> bool {
+        matches!(self.trust, Trust::Mount { .. } | Trust::WithinMount { .. })
     }
 
     fn trust_now(&self) -> Result<Option<Trust>, Error> {
         let way = match way::follow(&self.path) {
             Ok(way) => way,
-            // That the kernel lacks something for the moment says nothing of the path.
-            Err(error @ Error::Open { cause: Errno::MFILE | Errno::NFILE | Errno::NOMEM, .. }) => {
-                return Err(error);
+            Err(Error::Open { cause: Errno::NOENT | Errno::NOTDIR, .. }) => return Ok(None),
+            // That it cannot be looked at for the moment says nothing of the path.
+            // A sandbox keeps us out of another directory at the same path, which can be looked at.
+            Err(error) => {
+                let (there, here) = (rustix::fs::stat(&self.path), rustix::fs::fstat(&self.fd));
+                return match (there, here) {
+                    (Ok(there), Ok(here))
+                        if (there.st_dev, there.st_ino) != (here.st_dev, here.st_ino) =>
+                    {
+                        Ok(None)
+                    }
+                    _ => Err(error),
+                };
             }
-            Err(_) => return Ok(None),
         };
-        let (Ok(there), Ok(here)) = (rustix::fs::fstat(&way.fd), rustix::fs::fstat(&self.fd))
-        else {
-            return Ok(None);
-        };
+        let look = |fd| rustix::fs::fstat(fd).map_err(|cause| self.step("look at", "", cause));
+        let (there, here) = (look(&way.fd)?, look(&self.fd)?);
         if (there.st_dev, there.st_ino) != (here.st_dev, here.st_ino) {
             return Ok(None);
         }
@@ -143,11 +172,23 @@ impl Directory {
         Ok(names)
     }
 
+    /// Whether others may put things into it.
+    pub(super) fn is_shared(&self) -> bool {
+        matches!(self.trust, Trust::Sticky { .. } | Trust::Mount { .. })
+    }
+
+    /// Whether a file in a generation may be ours to remove. Where others may write, they may give one of our names to any
+    /// directory of our user's, a database's perhaps.
+    pub(super) fn may_hold(&self, name: &str) -> bool {
+        !self.is_shared()
+            || [".", ".."].contains(&name)
+            || self.names.iter().any(|ours| ours == name)
+    }
+
     /// Whether something in it may be ours to remove. Where others may write, they may give any directory of theirs a
     /// name of ours, for us to empty it.
     pub(super) fn may_be_ours(&self, stat: &Stat) -> bool {
-        let is_shared = matches!(self.trust, Trust::Sticky { .. } | Trust::Mount { .. });
-        !is_shared || self.owners.judge_owner(stat.st_uid).is_ok()
+        !self.is_shared() || self.owners.judge_owner(stat.st_uid).is_ok()
     }
 }
 

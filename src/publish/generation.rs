@@ -16,6 +16,7 @@ use super::error::Error;
 use super::kept::{Kept, read};
 use super::ownership::{self, Owners};
 use super::seam;
+use super::trace::Trace;
 use crate::timing;
 
 /// Every generation's directory begins so, and nothing else of ours does.
@@ -40,14 +41,6 @@ struct Entry {
     owner: u32,
     group: u32,
     trace: Trace,
-}
-
-/// Changes whenever a file is edited, replaced, or given another owner or mode.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Trace {
-    inode: u64,
-    size: i64,
-    changed: (i64, i64),
 }
 
 /// A generation on disk.
@@ -127,16 +120,6 @@ impl Entry {
     }
 }
 
-impl Trace {
-    fn of(stat: &Stat) -> Self {
-        Self {
-            inode: stat.st_ino,
-            size: stat.st_size,
-            changed: (stat.st_ctime, i64::try_from(stat.st_ctime_nsec).unwrap_or(0)),
-        }
-    }
-}
-
 /// `..v<stamp>-<random>`: sorts by time, and is never used twice.
 pub(super) fn fresh_name() -> String {
     let stamp: String = humantime::format_rfc3339_millis(timing::now())
@@ -186,6 +169,14 @@ fn fill(
         .judge_owner(stat.st_uid)
         .map_err(ownership::at(directory.path_of(generation)))
         .map_err(Error::NotOurs)?;
+    // Nor need it be a new one of ours.
+    for entry in rustix::fs::Dir::read_from(&within).map_err(step("list", ""))? {
+        let entry = entry.map_err(step("list", ""))?;
+        if ![".", ".."].contains(&&*entry.file_name().to_string_lossy()) {
+            let (path, is) = (directory.path_of(generation), "is not empty".to_owned());
+            return Err(Error::InTheWay { path, is });
+        }
+    }
     let mut written = Vec::new();
     for (name, content) in files {
         let file = create(&within, &name, &content, group)
@@ -265,11 +256,15 @@ pub(super) fn remove(directory: &Directory, generation: &str) {
     if let Ok(within) = open_generation(directory, generation)
         && rustix::fs::fstat(&within).is_ok_and(|stat| directory.may_be_ours(&stat))
         && let Ok(listing) = rustix::fs::Dir::read_from(&within)
+        && let Ok(listing) = listing.collect::<Result<Vec<_>, _>>()
     {
+        if !listing.iter().all(|entry| directory.may_hold(&entry.file_name().to_string_lossy())) {
+            return;
+        }
         seam::step();
         // So that the next run knows it as unfinished, should this one be killed half way.
         let _ = rustix::fs::fchmod(&within, Mode::from_raw_mode(UNFINISHED));
-        for entry in listing.flatten() {
+        for entry in listing {
             seam::step();
             let _ = rustix::fs::unlinkat(&within, entry.file_name(), AtFlags::empty());
         }

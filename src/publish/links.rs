@@ -6,15 +6,18 @@ use zeroize::Zeroizing;
 
 use super::directory::Directory;
 use super::error::Error;
-use super::generation::PREFIX;
+use super::generation::{self, PREFIX};
 use super::kept;
-use super::ownership::{self, NotOurs};
+use super::ownership::{self, NotOurs, Reason};
 use super::seam;
 
 /// The link to the current generation.
-const CURRENT: &str = "..data";
+pub(super) const CURRENT: &str = "..data";
 /// Every link is made under a name that begins so, and then renamed over its place.
 const TEMPORARY: &str = "..tmp-";
+
+/// A directory that stood in the way is given a name that begins so.
+const REMOVED: &str = "..removed-";
 
 /// Largest plain file that is taken over from another helper, in bytes: the certificates of 500 authorities with keys of
 /// 4,096 bits are as large.
@@ -42,8 +45,9 @@ pub(super) fn check(
 ) -> Result<Vec<(String, NotOurs)>, Error> {
     let mut others = Vec::new();
     match current(directory) {
+        Ok(_) => {}
         Err(Error::NotOurs(found)) => others.push((CURRENT.to_owned(), found)),
-        other => drop(other?),
+        Err(obstacle) => others.push((CURRENT.to_owned(), movable(directory, CURRENT, obstacle)?)),
     }
     for name in names {
         match kind(directory, name)? {
@@ -51,10 +55,26 @@ pub(super) fn check(
             Kind::Plain(size) if size <= LARGEST_PLAIN => {}
             Kind::Link(target) if target == stable_target(name) => {}
             Kind::NotOurs(found) => others.push((name.clone(), found)),
-            other => return Err(in_the_way(directory, name, &other)),
+            other => {
+                let obstacle = in_the_way(directory, name, &other);
+                others.push((name.clone(), movable(directory, name, obstacle)?));
+            }
         }
     }
     Ok(others)
+}
+
+/// Where others may write, what stands in the way is theirs, or something of ours that they have renamed.
+fn movable(directory: &Directory, name: &str, obstacle: Error) -> Result<NotOurs, Error> {
+    if !directory.is_shared() {
+        return Err(obstacle);
+    }
+    let reason = match kind(directory, name)? {
+        Kind::NotOurs(found) => return Ok(found),
+        Kind::Other(_) => Reason::Kind,
+        Kind::Absent | Kind::Plain(_) | Kind::Link(_) => Reason::Target,
+    };
+    Ok(ownership::at(directory.path_of(name))(reason))
 }
 
 /// Removes the link to the current generation, of which something was found not to be ours.
@@ -65,11 +85,27 @@ pub(super) fn remove_current(directory: &Directory, found: &NotOurs) -> Result<(
 /// Removes what others could have put at one of our names.
 pub(super) fn remove(directory: &Directory, name: &str, found: &NotOurs) -> Result<(), Error> {
     seam::step();
-    match rustix::fs::unlinkat(directory, name, AtFlags::empty()) {
+    let removed = match found.reason {
+        // It may be anything of ours that others have renamed.
+        Reason::Target => move_aside(directory, name),
+        _ => match rustix::fs::unlinkat(directory, name, AtFlags::empty()) {
+            Err(Errno::ISDIR) if directory.is_shared() => move_aside(directory, name),
+            removed => removed,
+        },
+    };
+    match removed {
         Ok(()) | Err(Errno::NOENT) => Ok(()),
         Err(Errno::PERM | Errno::ACCESS) => Err(Error::NotOurs(found.clone())),
         Err(cause) => Err(directory.step("remove", name, cause)),
     }
+}
+
+/// Gives another name to what is not to be lost. A generation of ours goes.
+fn move_aside(directory: &Directory, name: &str) -> Result<(), Errno> {
+    let aside = format!("{REMOVED}{:08x}", fastrand::u32(..));
+    rustix::fs::renameat(directory, name, directory, aside.as_str())?;
+    generation::remove(directory, &aside);
+    Ok(())
 }
 
 /// Makes `generation` the current one, for every reader at once. It is durable only after a sync.
@@ -101,7 +137,7 @@ pub(super) fn ensure(directory: &Directory, names: &[String]) -> Result<Vec<Stri
 /// The content of a plain file at a stable name, if there is one that may be taken over.
 pub(super) fn plain_file(directory: &Directory, name: &str) -> Option<Zeroizing<Vec<u8>>> {
     let file = kept::open_file(directory, name).ok()?;
-    directory.owners().judge_file(&file.stat).ok()?;
+    directory.owners().judge_plain(&file.stat).ok()?;
     file.read(LARGEST_PLAIN).ok()
 }
 
@@ -170,7 +206,7 @@ fn kind(directory: &Directory, name: &str) -> Result<Kind, Error> {
     let stat = rustix::fs::fstat(&found).map_err(look)?;
     let not_ours = ownership::at(directory.path_of(name));
     match FileType::from_raw_mode(stat.st_mode) {
-        FileType::RegularFile => Ok(match directory.owners().judge_file(&stat) {
+        FileType::RegularFile => Ok(match directory.owners().judge_plain(&stat) {
             Ok(()) => Kind::Plain(u64::try_from(stat.st_size).unwrap_or(u64::MAX)),
             Err(reason) => Kind::NotOurs(not_ours(reason)),
         }),

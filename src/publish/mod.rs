@@ -10,11 +10,13 @@ mod examine;
 mod generation;
 mod kept;
 mod links;
+mod lock;
 #[cfg(test)]
 mod model;
 mod ownership;
 mod seam;
 mod sweep;
+mod trace;
 mod way;
 
 use std::collections::BTreeMap;
@@ -32,6 +34,7 @@ use generation::Generation;
 use kept::{Kept, Unreadable};
 use ownership::Owners;
 pub use ownership::{NotOurs, Reason};
+use trace::Trace;
 
 use crate::material::{Certificate, Expectations, Material, pem};
 
@@ -109,6 +112,8 @@ pub struct Publisher {
     companions: Vec<Companion>,
     directory: Directory,
     current: Option<Generation>,
+    /// What others could exchange, as we have left it; empty where nobody can.
+    left: Vec<Trace>,
     /// What `current` has replaced: the last good set until the new one is verified.
     previous: Option<String>,
     /// Whether another directory at the same path is out of reach.
@@ -123,9 +128,11 @@ impl Publisher {
     /// Fails if another instance holds the lock, if the directory could be tampered with by others, or if
     /// something that is not ours stands where the links have to be.
     pub fn open(settings: Settings, companions: Vec<Companion>) -> Result<Self, Error> {
-        let directory = Directory::open(&settings.directory)?;
+        let names = names(&settings, &companions);
+        let directory = Directory::open(&settings.directory, names)?;
         let mut publisher = Self {
             current: None,
+            left: Vec::new(),
             previous: None,
             settings,
             companions,
@@ -200,6 +207,8 @@ impl Publisher {
         // What is no longer configured must not stay: a map of roles lets somebody in.
         let has_more = kept::has_more(&self.directory, &name, &self.names());
         self.current = Some(Generation::adopt(name, &kept, has_more));
+        // What is missing of it is seen as such.
+        let _ = self.leave();
         Ok(Some(material))
     }
 
@@ -216,7 +225,7 @@ impl Publisher {
             if self.bound {
                 return Err(Error::Replaced { directory: self.settings.directory.clone() });
             }
-            self.directory = Directory::open(&self.settings.directory)?;
+            self.directory = Directory::open(&self.settings.directory, self.names())?;
             self.current = None;
             self.clear_leftovers()?;
         }
@@ -241,6 +250,7 @@ impl Publisher {
         taken_over.extend(links::ensure(&self.directory, &self.names())?);
         let name = generation.name().to_owned();
         self.current = Some(generation);
+        self.leave()?;
         Ok(Published { generation: name, taken_over })
     }
 
@@ -299,19 +309,48 @@ impl Publisher {
             && links::current(&self.directory).ok().flatten().as_deref() == Some(current.name())
             && links::are_complete(&self.directory, &self.names())
             && current.is_untouched(&self.directory)
+            && self.is_undisturbed()
+    }
+
+    /// Whether nobody has exchanged anything of the published set since we have left it, not even for a moment: PostgreSQL
+    /// may have read it at that moment.
+    #[must_use]
+    pub fn is_undisturbed(&self) -> bool {
+        !self.directory.is_exposed()
+            || trace::of_all(&self.directory, &self.exchangeable())
+                .is_ok_and(|traces| traces == self.left)
+    }
+
+    /// Notes how we leave what others could exchange.
+    fn leave(&mut self) -> Result<(), Error> {
+        self.left.clear();
+        if self.directory.is_exposed() {
+            self.left = trace::of_all_settled(&self.directory, &self.exchangeable())?;
+        }
+        Ok(())
+    }
+
+    /// The links, and the generation that they lead to.
+    fn exchangeable(&self) -> Vec<String> {
+        let current = self.current.iter().map(|current| current.name().to_owned());
+        self.names().into_iter().chain([links::CURRENT.to_owned()]).chain(current).collect()
     }
 
     /// Removes the generations that nobody needs any more.
-    pub fn sweep(&self, now: SystemTime) {
+    pub fn sweep(&mut self, now: SystemTime) {
+        // It changes the directory, which is not to hide that somebody has exchanged it.
+        let undisturbed = self.is_undisturbed();
         if let Some(current) = &self.current {
             let previous = self.previous.as_deref();
             sweep::sweep(&self.directory, current.name(), previous, &self.settings, now);
         }
+        if undisturbed {
+            let _ = self.leave();
+        }
     }
 
     fn names(&self) -> Vec<String> {
-        let companions = self.companions.iter().map(|companion| companion.name.clone());
-        self.settings.set_names().into_iter().chain(companions).collect()
+        names(&self.settings, &self.companions)
     }
 
     /// What a killed run has left under way.
@@ -372,6 +411,11 @@ impl Publisher {
         }
         files
     }
+}
+
+fn names(settings: &Settings, companions: &[Companion]) -> Vec<String> {
+    let companions = companions.iter().map(|companion| companion.name.clone());
+    settings.set_names().into_iter().chain(companions).collect()
 }
 
 fn decode(

@@ -31,6 +31,9 @@ pub enum Reason {
     /// Somebody has linked it here from elsewhere, or from here to elsewhere.
     #[error("has {0} names (hard links), and a file of pgsvid's has one")]
     Names(u64),
+    /// It is a link that leads elsewhere than pgsvid's do.
+    #[error("is a link that leads elsewhere")]
+    Target,
     /// It is a link, a directory, a pipe or a device.
     #[error("is not a regular file")]
     Kind,
@@ -79,12 +82,23 @@ impl Owners {
         if mode & 0o7022 == 0 { Ok(()) } else { Err(Reason::Mode(mode)) }
     }
 
-    /// Judges a file.
+    /// Judges the file of the lock, whatever its mode.
+    pub(super) fn judge_lock(self, stat: &Stat) -> Result<(), Reason> {
+        self.judge_owner(stat.st_uid)?;
+        if FileType::from_raw_mode(stat.st_mode).is_file() { Ok(()) } else { Err(Reason::Kind) }
+    }
+
+    /// Judges a file, which may have more names where others cannot put one, as a backup gives it.
     pub(super) fn judge_file(self, stat: &Stat) -> Result<(), Reason> {
         if !FileType::from_raw_mode(stat.st_mode).is_file() {
             return Err(Reason::Kind);
         }
-        self.judge_directory(stat)?;
+        self.judge_directory(stat)
+    }
+
+    /// Judges a file where others may put one: it may be one of ours that is meant for something else.
+    pub(super) fn judge_plain(self, stat: &Stat) -> Result<(), Reason> {
+        self.judge_file(stat)?;
         #[allow(clippy::useless_conversion, reason = "its width depends on the processor")]
         let names = u64::from(stat.st_nlink);
         if names == 1 { Ok(()) } else { Err(Reason::Names(names)) }

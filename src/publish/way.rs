@@ -17,6 +17,7 @@ use rustix::io::{Errno, retry_on_intr};
 
 use super::directory::Trust;
 use super::error::Error;
+use super::trace::Trace;
 
 /// As many as the kernel follows (`path_resolution(7)`).
 const MOST_LINKS: usize = 40;
@@ -28,6 +29,8 @@ pub(super) struct Way {
     published: Statx,
     /// The directories and links on the way, from `/` on, with their paths without links.
     steps: Vec<(PathBuf, Statx)>,
+    /// Those that lie in a directory where others may rename them.
+    pub(super) exposed: Vec<Trace>,
 }
 
 /// Opens the directory. Each step is taken from the directory that is recorded, by its descriptor.
@@ -37,10 +40,14 @@ pub(super) fn follow(path: &Path) -> Result<Way, Error> {
     let (mut here, mut stat) = root().map_err(failed)?;
     let mut behind = PathBuf::from("/");
     let mut steps = vec![(behind.clone(), stat)];
+    let mut exposed = Vec::new();
     let mut links = 0;
     while let Some(name) = ahead.pop_front() {
         let next = enter(&here, &name).map_err(failed)?;
         let found = look(&next).map_err(failed)?;
+        if matches!(Openness::of(&stat), Openness::Mount(_)) {
+            exposed.push(Trace::of(&rustix::fs::fstat(&next).map_err(failed)?));
+        }
         if is_link(&found) {
             links += 1;
             if links > MOST_LINKS {
@@ -70,7 +77,7 @@ pub(super) fn follow(path: &Path) -> Result<Way, Error> {
     steps.pop_if(|(_, last)| !is_link(last));
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let fd = retry_on_intr(|| rustix::fs::openat(&here, ".", flags, Mode::empty()));
-    Ok(Way { path: path.to_owned(), fd: fd.map_err(failed)?, published: stat, steps })
+    Ok(Way { path: path.to_owned(), fd: fd.map_err(failed)?, published: stat, steps, exposed })
 }
 
 impl Way {

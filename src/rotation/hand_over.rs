@@ -3,11 +3,17 @@
 use std::pin::pin;
 use std::time::Duration;
 
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use tracing::warn;
 
 use super::consumer::Login;
 use super::waiting::grace;
-use super::{Rotation, record, report};
+use super::{Error, PUBLISH_AGAIN, Rotation, record, report};
+use crate::material::Material;
+use crate::timing::Backoff;
+
+const DISTURBED: &str = "somebody has exchanged the published files while PostgreSQL may have read them; publishing them again";
 
 impl Rotation {
     /// Reload and verification of what is published; `took` is how long its publication took, if it is new, and `login`
@@ -17,9 +23,9 @@ impl Rotation {
         login: Option<Login>,
         took: Option<Duration>,
         stop: &CancellationToken,
-    ) {
+    ) -> Result<(), Error> {
         let Some(material) = self.wanted.clone() else {
-            return;
+            return Ok(());
         };
         let generation = self.generation;
         if let Some(consumer) = &mut self.consumer {
@@ -29,22 +35,33 @@ impl Rotation {
             let mut out_of_time = pin!(grace(stop));
             let mut attempt = tokio::select! {
                 attempt = attempt => attempt,
-                () = &mut out_of_time => return,
+                () = &mut out_of_time => return Ok(()),
             };
+            // It may have been something else for as long as PostgreSQL read it: then it proves nothing.
+            if !self.with_publisher(|publisher| publisher.is_undisturbed()).await? {
+                self.disturbed(&material);
+                return Ok(());
+            }
+            let Some(consumer) = &mut self.consumer else { return Ok(()) };
             let unasked = attempt.take_unasked();
             consumer.record(&attempt, &material, generation, took);
             let whole = self.begun.map(|begun| begun.elapsed());
             if consumer.is_settled() {
                 self.begun = None;
+                self.disturbed = None;
             }
+            let disturbed = self.disturbed.is_some();
             self.status.send_modify(|status| {
                 let of = (&*material, generation);
                 record::handed_over(status, &attempt, consumer, of, (took, whole), routine);
+                if !disturbed {
+                    status.displaced = None;
+                }
             });
             if let Some(unasked) = unasked {
                 tokio::select! {
                     () = consumer.ask(unasked) => {}
-                    () = &mut out_of_time => return,
+                    () = &mut out_of_time => return Ok(()),
                 }
                 self.status.send_if_modified(|status| record::sessions(status, consumer));
             }
@@ -52,7 +69,39 @@ impl Rotation {
             report::published(&material, generation, took);
             self.status.send_modify(|status| {
                 record::published(status, &material, generation, took);
+                status.displaced = None;
             });
+            self.disturbed = None;
         }
+        Ok(())
+    }
+
+    /// What PostgreSQL was last told to read may not have been ours: it counts for nothing until it has read again.
+    pub(super) fn distrust(&mut self) {
+        let (first, longest) = PUBLISH_AGAIN;
+        if self.disturbed.is_none() {
+            self.disturbed = Some(Backoff::new(first, longest));
+        }
+        if let Some(consumer) = &mut self.consumer {
+            consumer.distrust();
+        }
+        self.status.send_modify(|status| status.displaced = Some(DISTURBED.to_owned()));
+    }
+
+    /// Somebody has been at the published set since it was handed over: it is published and handed over again, in a while.
+    fn disturbed(&mut self, material: &Material) {
+        self.distrust();
+        let Some(backoff) = &mut self.disturbed else { return };
+        let delay = backoff.delay();
+        warn!(again_in = ?delay, "{DISTURBED}");
+        let (first, longest) = PUBLISH_AGAIN;
+        self.publish_again = Some((Instant::now() + delay, Backoff::new(first, longest)));
+        // What is there may be another's again at any time.
+        self.displaced = true;
+        let retry = record::due(self.publish_again.as_ref().map(|(at, _)| *at));
+        let generation = self.generation;
+        self.status.send_modify(|status| {
+            record::unpublished(status, material, generation, DISTURBED, retry);
+        });
     }
 }

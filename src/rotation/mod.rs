@@ -104,6 +104,9 @@ pub struct Rotation {
     /// Readers find something else than the published set, and it could not be published again: a reload would hand that
     /// to PostgreSQL.
     displaced: bool,
+    /// Somebody was at the published set while PostgreSQL may have read it, and it is not proven since that nothing came of
+    /// it. It is published again, less and less soon while that goes on.
+    disturbed: Option<Backoff>,
     /// When the next identity may be taken from the source.
     not_before: Instant,
     said: Option<String>,
@@ -141,6 +144,7 @@ impl Rotation {
             generation: 0,
             publish_again: None,
             displaced: false,
+            disturbed: None,
             not_before: Instant::now(),
             said: None,
             begun: None,
@@ -177,7 +181,7 @@ impl Rotation {
                         self.rotate(&stop).await?;
                     }
                 }
-                () = Consumer::mended(self.consumer.as_mut()), if !self.displaced => self.hand_over(None, None, &stop).await,
+                () = Consumer::mended(self.consumer.as_mut()), if !self.displaced => self.hand_over(None, None, &stop).await?,
                 () = waiting::until(next) => self.on_timer(&stop).await?,
             }
         }
@@ -206,7 +210,7 @@ impl Rotation {
                 self.wanted = Some(Arc::new(material));
                 self.published();
                 if as_configured {
-                    self.hand_over(None, None, stop).await;
+                    self.hand_over(None, None, stop).await?;
                 } else {
                     // A link is missing, or modes, group or companions are configured otherwise than then.
                     self.rotate(stop).await?;
@@ -284,7 +288,7 @@ impl Rotation {
                     self.again.notify_one();
                     return Ok(());
                 }
-                self.hand_over(login, Some(took), stop).await;
+                self.hand_over(login, Some(took), stop).await?;
                 // The generation before stays in any case: it is the last good set until this one is verified.
                 self.with_publisher(|publisher| publisher.sweep(timing::now())).await?;
             }
@@ -306,11 +310,14 @@ impl Rotation {
         // Our own changes are no news.
         self.files.settle();
         self.displaced = false;
+        let disturbed = self.disturbed.is_some();
         let published = Published::of(material, self.authorities.certificates(), self.generation);
         self.status.send_modify(|status| {
             status.published = Some(published);
             status.problem = None;
-            status.displaced = None;
+            if !disturbed {
+                status.displaced = None;
+            }
             status.advice.clear();
         });
     }
@@ -345,6 +352,9 @@ impl Rotation {
             return Ok(());
         }
         warn!("the published files were changed by somebody else; publishing them again");
+        if !self.with_publisher(|publisher| publisher.is_undisturbed()).await? {
+            self.distrust();
+        }
         self.rotate(stop).await
     }
 
@@ -368,8 +378,7 @@ impl Rotation {
         if !intact && self.status.borrow().published.is_some() && self.publish_again.is_none() {
             return self.restore(stop).await;
         }
-        self.hand_over(None, None, stop).await;
-        Ok(())
+        self.hand_over(None, None, stop).await
     }
 
     /// Files are written and synced on a thread that may block.

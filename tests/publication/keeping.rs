@@ -22,7 +22,7 @@ fn p25_with_a_service_file_a_generation_stays_until_its_leaf_has_expired() {
         generations.push(publisher.publish(&material(&svid), &[]).unwrap().generation);
         publisher.sweep(timing::now());
     }
-    let left = |after: Duration| {
+    let mut left = |after: Duration| {
         publisher.sweep(now + after + Duration::from_secs(60));
         let left = names(library.path(), "..v");
         let place = |name| generations.iter().position(|generation| *generation == name).unwrap();

@@ -5,14 +5,17 @@
 
 mod ancestors;
 mod attacker;
+mod exchanged;
 mod foreign_links;
 mod keeping;
 mod kill_walk;
 mod killed;
+mod locked;
 mod obstacles;
 mod place;
 mod planted;
 mod readers;
+mod renamed;
 mod restored;
 mod space;
 mod system_calls;

@@ -56,13 +56,13 @@ impl Consumer {
         session: &Session,
         seen: Option<Seen>,
     ) -> Result<(), postgres::Error> {
-        if self.owes_role_map {
+        if self.proof_takes_reload {
             self.try_role_map(session).await?;
         }
         self.pulse.step(ASKING, postgres::LIMIT);
         reload::postgres::reload(session).await?;
         self.owes_reload = false;
-        self.owes_role_map = false;
+        self.proof_takes_reload = false;
         self.signalled = Some((Instant::now(), seen));
         Ok(())
     }

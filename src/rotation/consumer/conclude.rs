@@ -26,7 +26,7 @@ impl Consumer {
             Verdict::Current => {
                 attempt.sql.is_none()
                     || !self.owes_reload
-                    || (!self.owes_role_map && self.proven.as_ref() != Some(&attempt.features))
+                    || (!self.proof_takes_reload && self.proven.as_ref() != Some(&attempt.features))
             }
             Verdict::Unverifiable => attempt.sql.is_none(),
             _ => false,

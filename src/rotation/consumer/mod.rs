@@ -56,9 +56,9 @@ pub(in crate::rotation) struct Consumer {
     signalled: Option<(Instant, Option<Seen>)>,
     /// A publication has not been followed by a reload yet.
     owes_reload: bool,
-    /// The server's `pg_ident.conf` was published and no reload of ours has succeeded yet: no probe shows that it was
-    /// read.
-    owes_role_map: bool,
+    /// No probe shows whether PostgreSQL has read what is published, before a reload of ours has succeeded: the server's
+    /// `pg_ident.conf` was published, or somebody has been at the published set.
+    proof_takes_reload: bool,
     standing: Standing,
     /// Between tries to ask a server that serves what it should, but was never asked.
     ask_again: Backoff,
@@ -128,7 +128,7 @@ impl Consumer {
             known: None,
             signalled: None,
             owes_reload: true,
-            owes_role_map: server.role_map.is_some(),
+            proof_takes_reload: server.role_map.is_some(),
             standing: Standing::New,
             ask_again: Backoff::new(SOON.0, SOON.1),
             verdict: None,
@@ -167,6 +167,13 @@ impl Consumer {
 
     pub(in crate::rotation) fn owes_reload(&self) -> bool {
         self.owes_reload
+    }
+
+    /// PostgreSQL may have read something else than what is published.
+    pub(in crate::rotation) fn distrust(&mut self) {
+        self.owes_reload = true;
+        self.proof_takes_reload = true;
+        self.standing = Standing::New;
     }
 
     pub(in crate::rotation) fn sessions(&self) -> Option<&(SystemTime, SessionCounts)> {

@@ -1,0 +1,109 @@
+//! The directory's lock: a file in it that only its owner can open. The directory's own `flock` would be anybody's who may
+//! open the directory.
+
+use std::os::fd::OwnedFd;
+
+use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags, Stat};
+use rustix::io::{Errno, retry_on_intr};
+
+use super::directory::Directory;
+use super::error::Error;
+use super::links;
+use super::ownership::{self, Owners};
+
+const NAME: &str = "..lock";
+/// Others may remove it while it is taken, where they may rename.
+const TRIES: u32 = 16;
+
+/// It is released with the value.
+pub(super) struct Lock(OwnedFd);
+
+/// Takes the lock; `None` if there is none and none can be made, so that nothing can be published either.
+pub(super) fn take(directory: &Directory) -> Result<Option<Lock>, Error> {
+    for _ in 0..TRIES {
+        let file = match open(directory) {
+            Ok(Some(file)) => file,
+            Ok(None) => continue,
+            Err(Error::Step { cause, .. }) if lets_nobody_publish(cause) => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let taken = match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            // NFS locks only what is open for writing, which the sandbox allows of no file that is there.
+            Err(Errno::BADF) => {
+                rustix::fs::flock(directory, FlockOperation::NonBlockingLockExclusive)
+            }
+            taken => taken,
+        };
+        let lock = Lock(file);
+        if !lock.is_in_place(directory) {
+            continue;
+        }
+        return match taken {
+            Ok(()) => Ok(Some(lock)),
+            Err(Errno::WOULDBLOCK) => Err(Error::Locked { directory: directory.path_of("") }),
+            Err(cause) => Err(directory.step("lock", NAME, cause)),
+        };
+    }
+    Err(directory.step("lock", NAME, Errno::AGAIN))
+}
+
+impl Lock {
+    /// Whether it is still the file that another instance would find.
+    pub(super) fn is_in_place(&self, directory: &Directory) -> bool {
+        match (look(directory), rustix::fs::fstat(&self.0)) {
+            (Ok(there), Ok(held)) => (there.st_dev, there.st_ino) == (held.st_dev, held.st_ino),
+            _ => false,
+        }
+    }
+}
+
+/// Opens the file, or makes it; `None` if it has to be tried again. What is not ours is removed.
+fn open(directory: &Directory) -> Result<Option<OwnedFd>, Error> {
+    let failed = |action| move |cause| directory.step(action, NAME, cause);
+    let found = match look(directory) {
+        Ok(found) => found,
+        Err(Errno::NOENT) => {
+            let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW;
+            // Held open for writing, it would keep the volume from becoming read-only.
+            return match open_with(directory, flags) {
+                Ok(_) | Err(Errno::EXIST) => Ok(None),
+                Err(cause) => Err(failed("create")(cause)),
+            };
+        }
+        Err(cause) => return Err(failed("look at")(cause)),
+    };
+    if let Err(reason) = Owners::ours().judge_lock(&found) {
+        let found = ownership::at(directory.path_of(NAME))(reason);
+        links::remove(directory, NAME, &found)?;
+        return Ok(None);
+    }
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK;
+    let file = match open_with(directory, flags) {
+        Ok(file) => file,
+        Err(Errno::NOENT) => return Ok(None),
+        Err(cause) => return Err(failed("open")(cause)),
+    };
+    let stat = rustix::fs::fstat(&file).map_err(failed("look at"))?;
+    if Owners::ours().judge_lock(&stat).is_err() {
+        return Ok(None);
+    }
+    // Kubernetes opens what is in a volume to its group.
+    if stat.st_mode & 0o7777 != 0o600 {
+        let mode = Mode::from_raw_mode(0o600);
+        rustix::fs::fchmod(&file, mode).map_err(failed("set the mode of"))?;
+    }
+    Ok(Some(file))
+}
+
+fn open_with(directory: &Directory, flags: OFlags) -> Result<OwnedFd, Errno> {
+    let mode = Mode::from_raw_mode(0o600);
+    retry_on_intr(|| rustix::fs::openat(directory, NAME, flags | OFlags::CLOEXEC, mode))
+}
+
+fn look(directory: &Directory) -> Result<Stat, Errno> {
+    rustix::fs::statat(directory, NAME, AtFlags::SYMLINK_NOFOLLOW)
+}
+
+fn lets_nobody_publish(cause: Errno) -> bool {
+    matches!(cause, Errno::NOSPC | Errno::DQUOT | Errno::ROFS | Errno::ACCESS | Errno::PERM)
+}
