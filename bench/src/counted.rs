@@ -24,7 +24,6 @@ fn main() {
             chain: svid.chain.concat(),
             key: Zeroizing::new(svid.key.clone()),
             bundle: svid.bundle.concat(),
-            federated: Vec::new(),
         };
         Material::check(offer, &Expectations::default(), timing::now()).expect("it is good")
     };

@@ -148,7 +148,7 @@ fn i01_i04_flawed_svids_are_refused_before_anything_is_written() {
         (Flaw::Ca, "the leaf is a CA certificate"),
         (Flaw::Uri("spiffe://example.org".to_owned()), "the SPIFFE ID is invalid"),
         (Flaw::TrailingBytes(vec![0]), "the certificate chain is malformed"),
-        (Flaw::Intermediates(300), "the certificate chain is malformed"),
+        (Flaw::Intermediates(30), "the certificate chain is malformed"),
     ] {
         agent.set_entries([workload().with(flaw)]).unwrap();
         mark = rejected(&pgsvid, mark, reason);
