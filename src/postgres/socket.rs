@@ -111,7 +111,7 @@ pub fn may_listen(settings: &Settings, uid: u32) -> bool {
     if let Some(wanted) = settings.require_peer {
         return uid == wanted;
     }
-    // Whoever has no number in this user namespace has the same one.
+    // All users without a number in this user namespace have the same one.
     if is_nobody_here(uid) {
         return false;
     }

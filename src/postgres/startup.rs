@@ -1,7 +1,7 @@
 //! What every session begins with, whatever the settings of the database and of the role say.
 //!
 //! The owner of a database sets its `search_path` and whatever else a role may set, and creates functions, operators, casts
-//! and types in its schemas. A session that would look there runs his code with our rights, which are a superuser's in
+//! and types in its schemas. A session that would look there runs the owner's code with our rights, which are a superuser's in
 //! `setup` and often in `check`. Options of the start-up packet go before ALTER DATABASE and ALTER ROLE, and no code of
 //! the database has run by then but that of a login event trigger.
 

@@ -10,19 +10,19 @@ use test_support::{Account, LIMIT, Program};
 
 use crate::place::{ID, NAMES, contents, set_mode, write};
 
-/// A user who is neither root nor PostgreSQL's. Only root can act for him.
+/// A user who is neither root nor PostgreSQL's. Only root can act for this user.
 pub(crate) fn attacker() -> Account {
     Account::third().expect("attacks by another user need root: sudo scripts/test")
 }
 
-/// An SVID of the same name from his own authority, for ten years.
+/// An SVID of the same name from the attacker's own authority, for ten years.
 pub(crate) fn forged() -> Svid {
     let authority = Authority::new("example.org", false).unwrap();
     let ten_years = Duration::from_secs(10 * 365 * 24 * 3600);
     authority.issue(&Entry::new(ID).dns("localhost").ttl(ten_years)).unwrap()
 }
 
-/// Lets him run a script of the shell with `$1` and so on; it has to succeed.
+/// Runs a script of the shell as this user, with `$1` and so on; it has to succeed.
 #[track_caller]
 pub(crate) fn attacks(script: &str, arguments: &[&Path]) {
     let mut all = vec!["-ec".to_owned(), script.to_owned(), "sh".to_owned()];
@@ -48,7 +48,7 @@ pub(crate) fn plant_generation(directory: &Path, svid: &Svid) -> PathBuf {
     for (name, content) in NAMES.into_iter().zip(contents(svid)) {
         let path = generation.join(name);
         write(&path, &content);
-        // His key, too: pgsvid has to be able to read it.
+        // The key, too: pgsvid has to be able to read it.
         set_mode(&path, 0o644);
         give_to(&attacker(), &path);
     }
@@ -57,7 +57,7 @@ pub(crate) fn plant_generation(directory: &Path, svid: &Svid) -> PathBuf {
     generation
 }
 
-/// Makes a link of his, which replaces what is there.
+/// Makes a link of this user's, which replaces what is there.
 pub(crate) fn link(directory: &Path, name: &str, target: &str) {
     let fresh = directory.join("fresh");
     symlink(target, &fresh).unwrap();
