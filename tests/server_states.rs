@@ -274,7 +274,7 @@ fn p26_a_setting_on_the_command_line_is_named_as_what_overrides() {
     let warning = concern(&pgsvid, Mark::default()).0;
     let cause = warning["cause"].as_str().unwrap();
     assert!(cause.starts_with("ssl_ca_file is empty") && cause.contains("(-c)"), "{warning}");
-    let fix = format!("-c ssl_ca_file='{}/svid_bundle.pem'", setup.files);
+    let fix = format!("-c ssl_ca_file={}/svid_bundle.pem", setup.files);
     assert!(warning["fix"].as_str().unwrap().contains(&fix), "{warning}");
 }
 

@@ -203,6 +203,12 @@ impl Error {
                  postgres.port to its port"
                     .to_owned(),
             ),
+            // What root needs for a closed socket it keeps only if the socket is there, and closed, when pgsvid starts.
+            Self::Forbidden if rustix::process::geteuid().is_root() => Some(
+                "start pgsvid again now that the socket is there: as root it keeps the right to use a closed socket only if \
+                 it finds it closed at its start"
+                    .to_owned(),
+            ),
             Self::Forbidden => Some(format!(
                 "let pgsvid's uid enter {} and use the socket (unix_socket_permissions)",
                 settings.host.display()

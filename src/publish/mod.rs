@@ -312,11 +312,17 @@ impl Publisher {
             && self.is_undisturbed()
     }
 
+    /// Whether others may rename what is published, or the directory itself.
+    #[must_use]
+    pub fn is_exposed(&self) -> bool {
+        self.directory.is_exposed()
+    }
+
     /// Whether nobody has exchanged anything of the published set since we have left it, not even for a moment: PostgreSQL
     /// may have read it at that moment.
     #[must_use]
     pub fn is_undisturbed(&self) -> bool {
-        !self.directory.is_exposed()
+        !self.is_exposed()
             || trace::of_all(&self.directory, &self.exchangeable())
                 .is_ok_and(|traces| traces == self.left)
     }

@@ -38,7 +38,7 @@ impl Rotation {
                 () = &mut out_of_time => return Ok(()),
             };
             // It may have been something else for as long as PostgreSQL read it: then it proves nothing.
-            if !self.with_publisher(|publisher| publisher.is_undisturbed()).await? {
+            if !self.is_undisturbed().await? {
                 self.disturbed(&material);
                 return Ok(());
             }
