@@ -78,7 +78,9 @@ impl Place {
 
     /// Whether nothing was ever published.
     pub(crate) fn is_empty(&self) -> bool {
-        std::fs::read_dir(&self.svids).unwrap().next().is_none()
+        let entries = std::fs::read_dir(&self.svids).unwrap();
+        // The lock is there from the start on.
+        entries.map(|entry| entry.unwrap().file_name()).all(|name| name == "..lock")
     }
 }
 
