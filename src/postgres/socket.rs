@@ -7,7 +7,7 @@ use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::{Context, Poll, ready};
 
 use rustix::process::geteuid;
@@ -40,7 +40,7 @@ impl Allowance {
 pub(super) struct Budget {
     bytes: AtomicUsize,
     messages: AtomicUsize,
-    exceeded: AtomicUsize,
+    exceeded: AtomicBool,
 }
 
 impl Budget {
@@ -48,7 +48,7 @@ impl Budget {
         Self {
             bytes: allowance.bytes.into(),
             messages: allowance.messages.into(),
-            exceeded: 0.into(),
+            exceeded: false.into(),
         }
     }
 
@@ -60,7 +60,7 @@ impl Budget {
 
     /// Whether the server has said more than it may; then the connection is lost.
     pub(super) fn is_exceeded(&self) -> bool {
-        self.exceeded.load(Ordering::Relaxed) != 0
+        self.exceeded.load(Ordering::Relaxed)
     }
 
     /// Takes a message of so many bytes into account.
@@ -74,7 +74,7 @@ impl Budget {
         if taken(&self.bytes, bytes) && taken(&self.messages, 1) {
             return Ok(());
         }
-        self.exceeded.store(1, Ordering::Relaxed);
+        self.exceeded.store(true, Ordering::Relaxed);
         Err(io::Error::other("the server says more than it may"))
     }
 }

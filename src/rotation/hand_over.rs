@@ -76,6 +76,15 @@ impl Rotation {
         Ok(())
     }
 
+    /// Whether nobody has exchanged anything of the published set for a moment. A thread takes a look only where somebody
+    /// could: it would stay for a while.
+    pub(super) async fn is_undisturbed(&mut self) -> Result<bool, Error> {
+        if self.publisher.as_ref().is_some_and(|publisher| !publisher.is_exposed()) {
+            return Ok(true);
+        }
+        self.with_publisher(|publisher| publisher.is_undisturbed()).await
+    }
+
     /// What PostgreSQL was last told to read may not have been ours: it counts for nothing until it has read again.
     pub(super) fn distrust(&mut self) {
         let (first, longest) = PUBLISH_AGAIN;

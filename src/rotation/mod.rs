@@ -381,15 +381,6 @@ impl Rotation {
         self.hand_over(None, None, stop).await
     }
 
-    /// Whether nobody has exchanged anything of the published set for a moment. A thread takes a look only where somebody
-    /// could: it would stay for a while.
-    async fn is_undisturbed(&mut self) -> Result<bool, Error> {
-        if self.publisher.as_ref().is_some_and(|publisher| !publisher.is_exposed()) {
-            return Ok(true);
-        }
-        self.with_publisher(|publisher| publisher.is_undisturbed()).await
-    }
-
     /// Files are written and synced on a thread that may block.
     async fn with_publisher<T: Send + 'static>(
         &mut self,
