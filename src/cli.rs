@@ -21,9 +21,10 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 
 use crate::config::{Config, Environment, Flags, LONGEST};
-use crate::daemon::{self, Notify, telemetry};
+use crate::daemon::{self, Notify};
 use crate::doctor::{self, check::Scope};
 use crate::http::Listener;
+use crate::telemetry;
 
 /// How long standard error may take for the last words.
 const LAST_WORDS: Duration = Duration::from_secs(1);

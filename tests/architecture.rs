@@ -13,6 +13,11 @@ fn root() -> &'static Path {
 
 /// The table: room → rooms that it may import.
 fn table(markdown: &str) -> Table {
+    rows(markdown).into_iter().collect()
+}
+
+/// The same in the order of the page.
+fn rows(markdown: &str) -> Vec<(String, BTreeSet<String>)> {
     let names = |cell: &str| -> BTreeSet<String> {
         cell.split('`').skip(1).step_by(2).map(str::to_owned).collect()
     };
@@ -52,13 +57,18 @@ fn room_of(file: &Path) -> Option<String> {
 
 /// The rooms that a file's code names: `crate::room…` and `crate::{room…, room…}`; also from deeper modules.
 fn imports(source: &str) -> BTreeSet<String> {
+    names_after("crate::", source)
+}
+
+/// The names that follow directly on a prefix of paths, in groups too.
+fn names_after(prefix: &str, source: &str) -> BTreeSet<String> {
     let code: String = source
         .lines()
         .filter(|line| !line.trim_start().starts_with("//"))
         .collect::<Vec<_>>()
         .join(" ");
     let mut rooms = BTreeSet::new();
-    for after in code.split("crate::").skip(1) {
+    for after in code.split(prefix).skip(1) {
         match after.strip_prefix('{') {
             None => rooms.extend(identifier(after)),
             Some(group) => {
@@ -133,6 +143,17 @@ fn each_row_is_a_room_and_names_rooms() {
             allowed.is_subset(&rooms),
             "{room} may import something that is no room: {allowed:?}"
         );
+    }
+}
+
+#[test]
+fn a_row_names_only_rooms_above_it() {
+    let page = std::fs::read_to_string(root().join("ARCHITECTURE.md")).unwrap();
+    let mut above = BTreeSet::new();
+    for (room, allowed) in rows(&page) {
+        let below: Vec<_> = allowed.difference(&above).collect();
+        assert!(below.is_empty(), "{room} names {below:?}, which are not above it");
+        above.insert(room);
     }
 }
 

@@ -9,10 +9,11 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use dev_agent::{Authority, DevAgent, Entry, KeyType, Svid};
-use pgsvid::diagnose::{self, Content, FileFacts, Files, Present, PublishedPaths, State};
+use pgsvid::diagnose;
 use pgsvid::material::Certificate;
 use pgsvid::postgres::{self, Setting, TlsSettings};
 use pgsvid::survey::{self, Viewpoint};
+use pgsvid::survey::{Content, FileFacts, Files, Present, PublishedPaths, State};
 use test_support::Directory;
 
 /// PostgreSQL's uid in the tables.

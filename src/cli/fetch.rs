@@ -8,8 +8,8 @@ use tokio::time::Instant;
 
 use super::{Failure, Settings, load, on_one_thread, say};
 use crate::config::Environment;
-use crate::daemon::{self, Fetched, Publication, telemetry};
-use crate::timing;
+use crate::daemon::{self, Fetched, Publication};
+use crate::{telemetry, timing};
 
 /// Back to the line's beginning, and nothing left of what stood there.
 const ERASE_LINE: &str = "\r\x1b[K";

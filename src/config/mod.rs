@@ -23,9 +23,8 @@ pub use rules::LONGEST;
 
 use crate::companions::role_map::RoleMap;
 use crate::companions::service_file;
-use crate::daemon::telemetry;
 use crate::material::Expectations;
-use crate::{http, publish, rotation, sandbox, source};
+use crate::{http, publish, rotation, sandbox, source, telemetry};
 
 /// Where the file is looked for when nothing names one.
 pub const DEFAULT_FILE: &str = "/etc/pgsvid/pgsvid.toml";

@@ -4,7 +4,7 @@ use super::given::Resolver;
 use super::{Environment, Error, Flags, ident, identity, publish, read, roles, server, service};
 use crate::companions::role_map::RoleMap;
 use crate::material::Expectations;
-use crate::{postgres, rotation, verify};
+use crate::{consumers, postgres, verify};
 
 /// The parts that stand by themselves. What is given must be right; what is not given is absent.
 #[derive(Debug, Clone)]
@@ -42,7 +42,7 @@ impl Parts {
     }
 
     /// The server that takes part, with the published files as it sees them; for commands that need both.
-    pub fn server(&self) -> Result<rotation::Server, Error> {
+    pub fn server(&self) -> Result<consumers::Server, Error> {
         let (session, verify) = self.postgres.clone().ok_or(Error::NoPostgres)?;
         let publish = self.publish.as_ref().ok_or(Error::NoDirectory)?;
         Ok(server::server(

@@ -2,11 +2,10 @@
 
 use super::given::{Given, Origin, Resolver};
 use super::{Error, File, Flags, rules};
-use crate::diagnose::PublishedPaths;
 use crate::postgres::Purpose;
-use crate::survey::Viewpoint;
+use crate::survey::{PublishedPaths, Viewpoint};
 use crate::verify::Target;
-use crate::{postgres, publish, rotation, verify};
+use crate::{consumers, postgres, publish, verify};
 
 /// The role that reloads, unless another one is configured.
 const RELOADS: &str = "pgsvid";
@@ -29,9 +28,9 @@ pub(super) fn server(
     verify: verify::Settings,
     publish: &publish::Settings,
     role_map: Option<Vec<String>>,
-) -> rotation::Server {
+) -> consumers::Server {
     let readers = publish.readers_directory();
-    rotation::Server {
+    consumers::Server {
         session,
         verify,
         role_map,

@@ -13,8 +13,8 @@ use super::{Confined, asked_to_end, open_publisher, termination, watch_files};
 use crate::config::Config;
 use crate::material::Material;
 use crate::publish::{self, Published};
-use crate::rotation::{self, ExtraAuthorities};
-use crate::source::{Identity, Source, SourceState};
+use crate::rotation;
+use crate::source::{ExtraAuthorities, Identity, Source, SourceState};
 use crate::timing;
 use crate::watching::Watching;
 

@@ -5,7 +5,6 @@ mod confinement;
 mod fetch;
 mod notify;
 mod tasks;
-pub mod telemetry;
 
 use std::sync::Arc;
 

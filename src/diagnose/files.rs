@@ -2,7 +2,8 @@
 //!
 //! PostgreSQL: `be-secure-openssl.c` (`be_tls_init`) and `be-secure-common.c` (`check_ssl_key_file_permissions`).
 
-use super::{Content, FileFacts, Files, Finding, Present, State};
+use super::Finding;
+use crate::survey::{Content, FileFacts, Files, Present, State};
 use crate::text::argument;
 
 /// The causes that can be seen in the files; empty if they look right from here.

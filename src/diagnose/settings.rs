@@ -1,21 +1,11 @@
 //! Whether PostgreSQL's settings lead to the published files at all.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use super::{FileFacts, Files, Finding};
+use super::Finding;
 use crate::postgres::{Setting, TlsSettings, statements};
+use crate::survey::{FileFacts, Files, PublishedPaths};
 use crate::text::argument;
-
-/// The published files' paths, as PostgreSQL sees them.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PublishedPaths {
-    /// For `ssl_cert_file`.
-    pub certificate: PathBuf,
-    /// For `ssl_key_file`.
-    pub private_key: PathBuf,
-    /// For `ssl_ca_file`.
-    pub bundle: PathBuf,
-}
 
 /// What in the settings will keep the published files from being served.
 #[must_use]

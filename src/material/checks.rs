@@ -1,19 +1,15 @@
 //! The checks between an offer and a [`Material`], in the order in which their answers are most useful.
 
 use std::collections::HashSet;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::certificate::{Certificate, Fingerprint, MalformedCertificate, certificates};
 use super::identity::{InvalidIdentity, SpiffeId, workload_id};
 use super::key::{PrivateKey, UnusableKey};
-use super::path::{self, NoPath, Usage};
+use super::path::{self, CLOCK_SKEW, NoPath, Usage};
 use super::{Expectations, Material, Offer};
-
-/// How far a leaf's start may lie ahead of our clock. Agents date certificates 10 s back; a minute more is
-/// what machines without a tight clock are apart.
-pub const CLOCK_SKEW: Duration = Duration::from_secs(60);
 
 /// Most certificates in an SVID: a leaf and its intermediates.
 const LONGEST_CHAIN: usize = 16;

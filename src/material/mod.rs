@@ -21,14 +21,14 @@ use zeroize::Zeroizing;
 
 pub use certificate::{Certificate, Fingerprint, MalformedCertificate, Serial, certificates};
 pub use checks::{
-    CLOCK_SKEW, LARGEST_BUNDLE, MOST_EXTRA_NAMES, MOST_NAMES, NoRoom, Rejection, leaf_rules,
-    size_of_names, validity,
+    LARGEST_BUNDLE, MOST_EXTRA_NAMES, MOST_NAMES, NoRoom, Rejection, leaf_rules, size_of_names,
+    validity,
 };
 pub use details::{Details, key_kind};
 pub use identity::{InvalidIdentity, SpiffeId, TrustDomain, unique_identifier, workload_id};
 pub use key::{PrivateKey, UnusableKey};
 pub use name::for_people as name_for_people;
-pub use path::{NoPath, Usage, verify as verify_path};
+pub use path::{CLOCK_SKEW, NoPath, Usage, verify as verify_path};
 pub use warning::Warning;
 
 /// What somebody offers as an identity: raw bytes, nothing believed yet.

@@ -7,7 +7,10 @@ use webpki::{EndEntityCert, KeyUsage, anchor_from_trusted_cert};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::certificate::Certificate;
-use super::checks::CLOCK_SKEW;
+
+/// How far a leaf's start may lie ahead of our clock. Agents date certificates 10 s back; a minute more is
+/// what machines without a tight clock are apart.
+pub const CLOCK_SKEW: Duration = Duration::from_secs(60);
 
 /// Why there is no path.
 #[derive(Debug, thiserror::Error)]

@@ -259,6 +259,14 @@ impl Session {
         outcome.map(drop)
     }
 
+    /// Asks the postmaster to read its files again.
+    ///
+    /// `pg_reload_conf()` sends SIGHUP, and returns true even when PostgreSQL refuses the files, so its result is not
+    /// looked at (PostgreSQL: `src/backend/storage/ipc/signalfuncs.c`). Only a handshake tells.
+    pub async fn reload(&self) -> Result<(), Error> {
+        self.execute("SELECT pg_catalog.pg_reload_conf()").await
+    }
+
     /// Whether the connection still stands, as far as is known here.
     #[must_use]
     pub fn is_open(&self) -> bool {

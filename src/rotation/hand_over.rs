@@ -7,9 +7,9 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
-use super::consumer::Login;
 use super::waiting::grace;
 use super::{Error, PUBLISH_AGAIN, Rotation, record, report};
+use crate::consumers::Login;
 use crate::material::Material;
 use crate::timing::Backoff;
 

@@ -3,8 +3,6 @@
 //! A rotation is publish → reload → verify. A failed step is a fact to be recorded and answered with a retry; newer
 //! material replaces the retries of older.
 
-mod authorities;
-mod consumer;
 mod hand_over;
 mod record;
 mod report;
@@ -19,20 +17,16 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
-pub use authorities::{ExtraAuthorities, UnreadableAuthorities};
-use consumer::{Consumer, Login};
 pub use report::disowned as tell_disowned;
 use waiting::{asked_after, changed_after, touched_after};
 
-use crate::diagnose::PublishedPaths;
+use crate::consumers::{Consumer, Login, Server};
 use crate::material::{Expectations, Material};
 use crate::publish::{self, Publisher};
-use crate::source::{Identity, SourceState};
+use crate::source::{ExtraAuthorities, Identity, SourceState, UnreadableAuthorities};
 use crate::status::{Published, Pulse, Status};
-use crate::survey::Viewpoint;
 use crate::timing::{self, Backoff};
 use crate::watching::{Changes, Watching};
-use crate::{postgres, verify};
 
 /// What a rotation consists of.
 #[derive(Debug, Clone)]
@@ -43,22 +37,6 @@ pub struct Settings {
     pub extra_authorities: Vec<PathBuf>,
     /// The PostgreSQL that takes part, if one does.
     pub server: Option<Server>,
-}
-
-/// A PostgreSQL that is reloaded and verified.
-#[derive(Debug, Clone)]
-pub struct Server {
-    /// How to reach it.
-    pub session: postgres::Settings,
-    /// How to verify it.
-    pub verify: verify::Settings,
-    /// The published files as it sees them.
-    pub paths: PublishedPaths,
-    /// Where its view of the files differs from ours.
-    pub viewpoint: Viewpoint,
-    /// The regular expressions of the operator's in the map beside the certificates that is its `pg_ident.conf`, or a
-    /// part of it; `None` if no map is published.
-    pub role_map: Option<Vec<String>>,
 }
 
 /// Why the loop cannot go on.

@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
 
-use super::consumer::{self, Consumer};
+use crate::consumers::{self, Consumer};
 use crate::material::Material;
 use crate::source::{self, Identity, SourceState};
 use crate::status::{Advice, Attempt, Connection, Outcome, Sessions, Status, Step};
@@ -78,7 +78,7 @@ pub(super) fn published(status: &mut Status, material: &Material, generation: u6
 /// What handing over has come to. A look at what is known to be served is no attempt, unless it finds something else.
 pub(super) fn handed_over(
     status: &mut Status,
-    seen: &consumer::Attempt,
+    seen: &consumers::Attempt,
     consumer: &Consumer,
     (material, generation): (&Material, u64),
     (publish, whole): (Option<Duration>, Option<Duration>),

@@ -9,12 +9,12 @@ use super::place::{Editable, Place};
 use super::plan::Step;
 use super::record::{Change, Record, Undo};
 use super::{Error, Settings, block};
+use crate::consumers::Server;
 use crate::material::Material;
 use crate::postgres::{Administration, BadLine, Retry, Session, statements};
-use crate::rotation::Server;
 use crate::timing::Backoff;
 use crate::verify::{self, Client, Expected, Verdict};
-use crate::{diagnose, publish, reload, survey, timing};
+use crate::{diagnose, publish, survey, timing};
 
 /// The one that the others are of no use without.
 const SSL: &str = "ssl";
@@ -297,7 +297,7 @@ impl Work<'_> {
     }
 
     pub(super) async fn reload(&mut self) -> Result<(), Error> {
-        reload::postgres::reload(&self.session).await.map_err(|cause| Error::Statement {
+        self.session.reload().await.map_err(|cause| Error::Statement {
             statement: "SELECT pg_reload_conf()".to_owned(),
             cause,
             remedy: None,

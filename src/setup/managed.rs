@@ -2,8 +2,8 @@
 
 use std::fmt::Write as _;
 
+use super::Settings;
 use super::text::{Piece, text};
-use super::{Settings, plan};
 use crate::postgres::Manager;
 
 /// What to put where, and why it is not done here.
@@ -34,9 +34,7 @@ fn patroni(settings: &Settings) -> String {
         // Writing to a String does not fail.
         let _ = writeln!(yaml, "    {name}: {}", scalar(&value));
     }
-    for (key, lines) in
-        [("pg_hba", settings.roles.hba()), ("pg_ident", plan::ident_lines(settings, None))]
-    {
+    for (key, lines) in [("pg_hba", settings.roles.hba()), ("pg_ident", settings.roles.ident())] {
         let mut lines = lines.lines().filter(|line| !line.starts_with('#')).peekable();
         if lines.peek().is_some() {
             let _ = writeln!(yaml, "  {key}:");

@@ -25,8 +25,8 @@ pub use revert::Revert;
 pub use text::{Piece, text};
 
 use crate::companions::role_map::RoleMap;
+use crate::consumers::Server;
 use crate::material::Expectations;
-use crate::rotation::Server;
 use crate::{postgres, publish};
 
 /// What to set up, and through whom.

@@ -90,8 +90,8 @@ pub(super) fn plan(
 }
 
 /// The lines that `pg_ident.conf` needs, where it can include files or not.
-pub(super) fn ident_lines(settings: &Settings, version_number: Option<u32>) -> String {
-    let includes = version_number.is_some_and(can_include);
+fn ident_lines(settings: &Settings, version_number: u32) -> String {
+    let includes = can_include(version_number);
     match settings.published_map().filter(|_| includes) {
         // pgsvid's own line stays here: without it no reload would ever read the included file.
         Some(map) => {
@@ -196,7 +196,7 @@ fn access(
     for (FileNow { path, text, fixed }, lines, says) in [
         (
             ident,
-            ident_lines(settings, Some(server.tls.version_number)),
+            ident_lines(settings, server.tls.version_number),
             block::says as fn(&str, &str) -> bool,
         ),
         (hba, settings.roles.hba(), block::says_first),

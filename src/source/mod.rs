@@ -4,6 +4,7 @@
 //! long as the process lives; the absence of an agent never ends it.
 
 mod allowance;
+mod authorities;
 mod channel;
 mod endpoint;
 mod error;
@@ -22,6 +23,7 @@ use std::time::{Duration, SystemTime};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+pub use authorities::{ExtraAuthorities, UnreadableAuthorities};
 pub use endpoint::{Endpoint, InvalidEndpoint};
 pub use error::Error;
 pub use look::{Look, Offered, look};

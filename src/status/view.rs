@@ -164,7 +164,7 @@ impl View {
             }),
             completed: total(Outcome::Completed),
             failed: total(Outcome::Failed),
-            median_ms: status.history.median().map(milliseconds),
+            median_ms: status.history.median().map(timing::milliseconds),
             history: status
                 .history
                 .newest_first()
@@ -176,20 +176,15 @@ impl View {
                     step: attempt.step.name().to_owned(),
                     tries: attempt.tries,
                     verdict: attempt.verdict.map(|verdict| verdict.name().to_owned()),
-                    publish_ms: attempt.publish.map(milliseconds),
-                    reload_ms: attempt.reload.map(milliseconds),
-                    verify_ms: attempt.verify.map(milliseconds),
-                    whole_ms: attempt.whole.map(milliseconds),
+                    publish_ms: attempt.publish.map(timing::milliseconds),
+                    reload_ms: attempt.reload.map(timing::milliseconds),
+                    verify_ms: attempt.verify.map(timing::milliseconds),
+                    whole_ms: attempt.whole.map(timing::milliseconds),
                     problem: attempt.problem.clone(),
                 })
                 .collect(),
         }
     }
-}
-
-/// To the microsecond.
-fn milliseconds(duration: Duration) -> f64 {
-    (duration.as_secs_f64() * 1e6).round() / 1e3
 }
 
 /// A time of the document, to the second.

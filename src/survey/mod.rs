@@ -1,8 +1,9 @@
 //! Looks at what a PostgreSQL would open: owner, mode, kind and content of the three files, and the server's uid.
 //!
-//! Gathers [`crate::diagnose`]'s facts, and judges nothing.
+//! Gathers facts, and judges nothing.
 
 mod access;
+mod facts;
 mod mounts;
 
 use std::io;
@@ -10,9 +11,9 @@ use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 
 pub use access::{Access, access};
+pub use facts::{Content, FileFacts, Files, Present, PublishedPaths, State};
 pub use mounts::{Mount, mount_of, mounts};
 
-use crate::diagnose::{Content, FileFacts, Files, Present, PublishedPaths, State};
 use crate::files;
 use crate::material::pem;
 use crate::postgres::{self, Setting, TlsSettings};

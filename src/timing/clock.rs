@@ -49,6 +49,22 @@ pub fn roughly(duration: std::time::Duration) -> String {
     if shown.is_empty() { "0s".to_owned() } else { shown.join(" ") }
 }
 
+/// The same for short ones: `350 ms` below a second.
+#[must_use]
+pub fn shortly(duration: Duration) -> String {
+    if duration < Duration::from_secs(1) {
+        format!("{} ms", duration.as_millis())
+    } else {
+        roughly(duration)
+    }
+}
+
+/// Milliseconds, to the microsecond.
+#[must_use]
+pub fn milliseconds(duration: Duration) -> f64 {
+    (duration.as_secs_f64() * 1e6).round() / 1e3
+}
+
 #[cfg(test)]
 mod tests {
     use std::time::Duration;

@@ -5,5 +5,5 @@ mod clock;
 mod leap;
 
 pub use backoff::Backoff;
-pub use clock::{now, roughly, spent, utc};
+pub use clock::{milliseconds, now, roughly, shortly, spent, utc};
 pub use leap::{Clocks, Leap};

@@ -3,10 +3,10 @@
 use super::postgresql::{Answers, Sql};
 use super::roles;
 use crate::config::Config;
+use crate::consumers::Server;
 use crate::diagnose::{self, AccessFacts, JudgedMapping, STRANGE_NAME, STRANGERS};
 use crate::doctor::finding::{Finding, Group, Section};
 use crate::postgres::Mapping;
-use crate::rotation::Server;
 use crate::survey;
 
 /// What can be known of the files: from themselves, since the view of PostgreSQL 15 hides `clientname=DN`, or else

@@ -4,8 +4,7 @@ use std::path::Path;
 
 use crate::config::Config;
 use crate::doctor::finding::{Finding, Group, Section};
-use crate::rotation::ExtraAuthorities;
-use crate::source::Endpoint;
+use crate::source::{Endpoint, ExtraAuthorities};
 use crate::survey;
 use crate::watching::Watching;
 

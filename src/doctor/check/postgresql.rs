@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::companions::role_map::Workload;
 use crate::config::Config;
+use crate::consumers::Server;
 use crate::diagnose::{self, STRANGE_NAME, STRANGERS};
 use crate::doctor::finding::{Finding, Group, Section};
 use crate::postgres::{self, AccessViews, Session, Standing, TlsSettings, statements};
-use crate::rotation::Server;
 use crate::survey;
 use crate::text::argument;
 

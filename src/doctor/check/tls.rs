@@ -7,10 +7,10 @@ use tokio::time::{Instant, sleep};
 use super::files;
 use super::postgresql::Sql;
 use crate::config::Config;
+use crate::consumers::Server;
 use crate::diagnose;
 use crate::doctor::finding::{Finding, Group, Section};
 use crate::material::Material;
-use crate::rotation::Server;
 use crate::verify::{self, Answer, Client, Expected, Facts, Proof, Served, Target, Verdict};
 use crate::{survey, timing};
 

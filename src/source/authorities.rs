@@ -64,7 +64,7 @@ impl ExtraAuthorities {
     }
 
     /// Waits until something happens where the files are.
-    pub(super) async fn changed(&mut self) {
+    pub async fn changed(&mut self) {
         if self.paths.is_empty() {
             std::future::pending::<()>().await;
         }
@@ -72,7 +72,7 @@ impl ExtraAuthorities {
     }
 
     /// Reads the files again, and says whether they differ. Unreadable ones keep their last good content.
-    pub(super) fn read_again(&mut self) -> bool {
+    pub fn read_again(&mut self) -> bool {
         match read(&self.paths) {
             Ok(certificates) => {
                 self.said = None;

@@ -4,16 +4,17 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::report;
+use super::trouble::{Said, Trouble};
 use super::{Attempt, Consumer, SAID, SLOWLY, SOON, Standing};
 use crate::material::Material;
 use crate::postgres::Retry;
-use crate::rotation::report::{self, Said, Trouble};
 use crate::timing::{self, Backoff};
 use crate::verify::Verdict;
 
 impl Consumer {
     /// Draws the conclusions: what to say, and when to try again.
-    pub(in crate::rotation) fn record(
+    pub(crate) fn record(
         &mut self,
         attempt: &Attempt,
         material: &Material,

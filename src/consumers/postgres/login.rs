@@ -18,16 +18,16 @@ pub(super) const IDLE: Duration = Duration::from_secs(1);
 pub(super) const LONGEST: Duration = postgres::LIMIT.saturating_mul(4);
 
 /// A login that has begun. Dropped, it is given up, and a session that is open by then is closed.
-pub(in crate::rotation) struct Login(JoinHandle<Result<Session, Error>>);
+pub(crate) struct Login(JoinHandle<Result<Session, Error>>);
 
 impl Login {
     /// Begins to log in.
-    pub(in crate::rotation) fn begin(settings: postgres::Settings) -> Self {
+    pub(crate) fn begin(settings: postgres::Settings) -> Self {
         Self(tokio::spawn(async move { Session::connect(&settings).await }))
     }
 
     /// Does the work while the login goes on; returns what came of it, and the login unless it had to wait too long.
-    pub(in crate::rotation) async fn beside<T>(
+    pub(crate) async fn beside<T>(
         login: Option<Self>,
         work: impl Future<Output = T>,
     ) -> (T, Option<Self>) {
@@ -84,4 +84,19 @@ pub(super) async fn ask(session: &Session, life: Duration) -> Result<Told, Error
         None
     };
     Ok(Told { settings, file_errors, sessions })
+}
+
+/// A session over which a reload was asked for, and nothing else yet; the life is that of the leaf.
+pub(crate) struct Unasked {
+    pub(super) session: Session,
+    pub(super) life: Duration,
+}
+
+impl Unasked {
+    /// What the server says of itself, if it does; the session is closed.
+    pub(super) async fn told(self) -> Option<Told> {
+        let told = ask(&self.session, self.life).await.ok();
+        self.session.close().await;
+        told
+    }
 }

@@ -1,22 +1,31 @@
 //! The PostgreSQL that takes part: one attempt to hand the published set over, and what follows from it.
 
 mod ask;
+mod attempt;
 mod conclude;
 mod login;
 mod look;
+mod report;
+mod server;
+mod trouble;
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
 use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
 
-pub(in crate::rotation) use login::Login;
+pub(crate) use attempt::Attempt;
+pub(crate) use login::Login;
+pub use server::Server;
 
-use super::{Server, report};
-use crate::diagnose::{Files, Finding};
+use attempt::Features;
+use login::Unasked;
+
+use crate::diagnose::Finding;
 use crate::material::{Certificate, Fingerprint, Material};
-use crate::postgres::{self, Retry, Session, SessionCounts, TlsSettings};
+use crate::postgres::{SessionCounts, TlsSettings};
 use crate::status::Pulse;
+use crate::survey::Files;
 use crate::timing::{self, Backoff};
 use crate::verify::{self, Client, Expected, Facts, Reception, Verdict};
 use crate::watching::{Changes, Watching};
@@ -48,7 +57,7 @@ enum Standing {
     Trying { backoff: Backoff, slow: bool },
 }
 
-pub(in crate::rotation) struct Consumer {
+pub(crate) struct Consumer {
     server: Server,
     /// The last known settings; they tell where to probe while SQL is unavailable.
     known: Option<TlsSettings>,
@@ -86,9 +95,6 @@ pub(in crate::rotation) struct Consumer {
     pulse: Pulse,
 }
 
-/// What a probe tells one published set from the next by: the leaf and the names of the authorities.
-type Features = (Fingerprint, BTreeSet<Vec<u8>>);
-
 /// The server's files and settings at one moment.
 type Seen = (Files, TlsSettings);
 
@@ -100,29 +106,8 @@ struct Reload {
     unasked: Option<Unasked>,
 }
 
-/// What one attempt has shown.
-pub(in crate::rotation) struct Attempt {
-    /// How long the reload took; `None` if there was none.
-    pub(in crate::rotation) reload: Option<Duration>,
-    /// Why SQL was not to be had.
-    pub(in crate::rotation) sql: Option<postgres::Error>,
-    /// How long the verification took.
-    pub(in crate::rotation) verify: Duration,
-    pub(in crate::rotation) facts: Facts,
-    pub(in crate::rotation) verdict: Verdict,
-    findings: Vec<Finding>,
-    features: Features,
-    unasked: Option<Unasked>,
-}
-
-/// A session over which a reload was asked for, and nothing else yet; the life is that of the leaf.
-pub(in crate::rotation) struct Unasked {
-    session: Session,
-    life: Duration,
-}
-
 impl Consumer {
-    pub(in crate::rotation) fn new(server: Server, watching: &Watching, pulse: Pulse) -> Self {
+    pub(crate) fn new(server: Server, watching: &Watching, pulse: Pulse) -> Self {
         let changes = watching.directories([server.session.host.clone()]);
         Self {
             known: None,
@@ -152,46 +137,46 @@ impl Consumer {
     }
 
     /// When the next attempt is due.
-    pub(in crate::rotation) fn next(&self) -> Option<Instant> {
+    pub(crate) fn next(&self) -> Option<Instant> {
         self.next
     }
 
-    pub(in crate::rotation) fn is_settled(&self) -> bool {
+    pub(crate) fn is_settled(&self) -> bool {
         matches!(self.standing, Standing::Settled)
     }
 
     /// Begins to log in, for a reload that is to come.
-    pub(in crate::rotation) fn begin_login(&self) -> Login {
+    pub(crate) fn begin_login(&self) -> Login {
         Login::begin(self.server.session.clone())
     }
 
-    pub(in crate::rotation) fn owes_reload(&self) -> bool {
+    pub(crate) fn owes_reload(&self) -> bool {
         self.owes_reload
     }
 
     /// PostgreSQL may have read something else than what is published.
-    pub(in crate::rotation) fn distrust(&mut self) {
+    pub(crate) fn distrust(&mut self) {
         self.owes_reload = true;
         self.proof_takes_reload = true;
         self.standing = Standing::New;
     }
 
-    pub(in crate::rotation) fn sessions(&self) -> Option<&(SystemTime, SessionCounts)> {
+    pub(crate) fn sessions(&self) -> Option<&(SystemTime, SessionCounts)> {
         self.sessions.as_ref()
     }
 
-    pub(in crate::rotation) fn problem(&self) -> Option<&String> {
+    pub(crate) fn problem(&self) -> Option<&String> {
         self.problem.as_ref()
     }
 
     /// What brings the problem about, and what mends it.
-    pub(in crate::rotation) fn advice(&self) -> &[Finding] {
+    pub(crate) fn advice(&self) -> &[Finding] {
         &self.advice
     }
 
     /// Ends when an attempt is open and something has changed where the server's socket and files are. May be
     /// cancelled without loss.
-    pub(in crate::rotation) async fn mended(consumer: Option<&mut Self>) {
+    pub(crate) async fn mended(consumer: Option<&mut Self>) {
         match consumer {
             Some(consumer) if matches!(consumer.standing, Standing::Trying { .. }) => {
                 if !consumer.changed {
@@ -207,7 +192,7 @@ impl Consumer {
     }
 
     /// Reload, if one is owed or of use, and verification. `login` is a session that is being opened already.
-    pub(in crate::rotation) async fn attempt(
+    pub(crate) async fn attempt(
         &mut self,
         material: &Material,
         authorities: &[Certificate],
@@ -309,25 +294,6 @@ impl Consumer {
                 self.earlier.pop_front();
             }
         }
-    }
-}
-
-impl Attempt {
-    /// The session that is still to be asked, by [`Consumer::ask`].
-    pub(in crate::rotation) fn take_unasked(&mut self) -> Option<Unasked> {
-        self.unasked.take()
-    }
-
-    /// Whether the published leaf is served, and has expired: the server is not at fault.
-    pub(in crate::rotation) fn has_outlived_its_renewal(&self) -> bool {
-        self.verdict == Verdict::Expired
-            && matches!(&self.facts.answer, verify::Answer::Served(served)
-                if served.leaf.fingerprint() == self.features.0)
-    }
-
-    /// When another try makes sense.
-    pub(in crate::rotation) fn retry(&self) -> Retry {
-        self.sql.as_ref().map_or(Retry::Soon, postgres::Error::retry)
     }
 }
 

@@ -4,10 +4,11 @@ use std::path::PathBuf;
 
 use tokio::time::sleep;
 
-use super::{ASKING, Consumer, Unasked, login};
-use crate::diagnose::{self, Files, Finding};
+use super::login::{self, Unasked};
+use super::{ASKING, Consumer, Server};
+use crate::diagnose::{self, Finding};
 use crate::postgres::{self, Session, TlsSettings};
-use crate::rotation::Server;
+use crate::survey::Files;
 use crate::verify::{self, Client, Facts};
 use crate::{survey, watching};
 

@@ -4,12 +4,11 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::login::{self, Login, Told};
-use super::{ASKING, Consumer, Reload, SIGNAL_AGAIN, Seen, Unasked};
-use crate::diagnose::{self, Files};
+use super::login::{self, Login, Told, Unasked};
+use super::{ASKING, Consumer, Reload, SIGNAL_AGAIN, Seen, report};
+use crate::diagnose;
 use crate::postgres::{self, Session, TlsSettings};
-use crate::reload;
-use crate::rotation::report;
+use crate::survey::Files;
 
 impl Consumer {
     /// One session: the reload, and what the server's settings are.
@@ -60,7 +59,7 @@ impl Consumer {
             self.try_role_map(session).await?;
         }
         self.pulse.step(ASKING, postgres::LIMIT);
-        reload::postgres::reload(session).await?;
+        session.reload().await?;
         self.owes_reload = false;
         self.proof_takes_reload = false;
         self.signalled = Some((Instant::now(), seen));
@@ -69,7 +68,7 @@ impl Consumer {
 
     /// Asks what is new on the server, leaves, and takes note. A server that listens elsewhere is to be verified there
     /// at once.
-    pub(in crate::rotation) async fn ask(&mut self, unasked: Unasked) {
+    pub(crate) async fn ask(&mut self, unasked: Unasked) {
         self.pulse.step(ASKING, login::LONGEST);
         let place = self.place();
         if let Some(told) = unasked.told().await {
@@ -130,14 +129,5 @@ impl Consumer {
             report::concerns(&concerns);
             self.concerns = concerns;
         }
-    }
-}
-
-impl Unasked {
-    /// What the server says of itself, if it does; the session is closed.
-    pub(super) async fn told(self) -> Option<Told> {
-        let told = login::ask(&self.session, self.life).await.ok();
-        self.session.close().await;
-        told
     }
 }

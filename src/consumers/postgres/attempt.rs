@@ -1,0 +1,47 @@
+//! What one attempt to have the published set served has shown.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use super::login::Unasked;
+use crate::diagnose::Finding;
+use crate::material::Fingerprint;
+use crate::postgres::{self, Retry};
+use crate::verify::{self, Facts, Verdict};
+
+/// What a probe tells one published set from the next by: the leaf and the names of the authorities.
+pub(super) type Features = (Fingerprint, BTreeSet<Vec<u8>>);
+
+/// What one attempt has shown.
+pub(crate) struct Attempt {
+    /// How long the reload took; `None` if there was none.
+    pub(crate) reload: Option<Duration>,
+    /// Why SQL was not to be had.
+    pub(crate) sql: Option<postgres::Error>,
+    /// How long the verification took.
+    pub(crate) verify: Duration,
+    pub(crate) facts: Facts,
+    pub(crate) verdict: Verdict,
+    pub(super) findings: Vec<Finding>,
+    pub(super) features: Features,
+    pub(super) unasked: Option<Unasked>,
+}
+
+impl Attempt {
+    /// The session that is still to be asked, by `Consumer::ask`.
+    pub(crate) fn take_unasked(&mut self) -> Option<Unasked> {
+        self.unasked.take()
+    }
+
+    /// Whether the published leaf is served, and has expired: the server is not at fault.
+    pub(crate) fn has_outlived_its_renewal(&self) -> bool {
+        self.verdict == Verdict::Expired
+            && matches!(&self.facts.answer, verify::Answer::Served(served)
+                if served.leaf.fingerprint() == self.features.0)
+    }
+
+    /// When another try makes sense.
+    pub(crate) fn retry(&self) -> Retry {
+        self.sql.as_ref().map_or(Retry::Soon, postgres::Error::retry)
+    }
+}

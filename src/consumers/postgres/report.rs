@@ -1,0 +1,108 @@
+//! What is said of a PostgreSQL: each change once, its repetition at the debug level.
+
+use std::time::Duration;
+
+use rustls::AlertDescription;
+use tracing::{debug, error, info, warn};
+
+use super::Attempt;
+use crate::diagnose::Finding;
+use crate::material::Material;
+use crate::postgres::{self, Retry, TlsSettings};
+use crate::timing;
+use crate::verify::{Answer, Target};
+
+/// The line of a rotation that came to its end.
+pub(super) fn rotated(
+    attempt: &Attempt,
+    session: &postgres::Settings,
+    material: &Material,
+    generation: u64,
+    took: Option<Duration>,
+    routine: bool,
+) {
+    if routine {
+        debug!(generation, verdict = %attempt.verdict, "verified again");
+        return;
+    }
+    // A reload that was not possible is no fault once the handshake has shown the new certificate.
+    let authorities_by = match &attempt.facts.answer {
+        Answer::Served(served) => Some(served.proof().name()),
+        Answer::Plaintext | Answer::Nothing(_) => None,
+    };
+    let without_reload = attempt.sql.as_ref().map(ToString::to_string);
+    info!(
+        generation,
+        verdict = %attempt.verdict,
+        spiffe_id = %material.spiffe_id(),
+        serial = material.leaf().serial().short(),
+        not_after = timing::utc(material.not_after()),
+        publish_ms = took.map(timing::milliseconds),
+        reload_ms = attempt.reload.map(timing::milliseconds),
+        verify_ms = timing::milliseconds(attempt.verify),
+        authorities_by,
+        without_reload,
+        "rotated"
+    );
+    // Somebody else's reload, or PostgreSQL's start, has done our work; it will not do so at the next renewal.
+    if let Some(error) = &attempt.sql
+        && error.retry() == Retry::Slowly
+    {
+        let cause = error.cause(session);
+        let fix = error.remedy(session);
+        warn!(generation, cause, fix, "PostgreSQL cannot be asked to reload at the next renewal");
+    }
+}
+
+/// What is known of the server, once.
+pub(super) fn server(settings: &TlsSettings, target: &Target) {
+    if *target == Target::Auto && settings.listen_addresses.is_empty() {
+        warn!(
+            version = settings.version,
+            fix = "let it listen on 127.0.0.1 (listen_addresses) to have every rotation proven",
+            "PostgreSQL has no TCP listener: what it serves cannot be verified"
+        );
+    } else {
+        info!(
+            version = settings.version,
+            listen_addresses = settings.listen_addresses,
+            port = settings.port,
+            "connected to PostgreSQL"
+        );
+    }
+}
+
+pub(super) fn concerns(concerns: &[Finding]) {
+    for Finding { cause, fix } in concerns {
+        warn!(cause, fix, "PostgreSQL's settings do not lead to the published files");
+    }
+}
+
+/// PostgreSQL will not read the published map: whoever was taken out of it keeps his role.
+pub(super) fn unreadable_map(expression: &str, error: &postgres::Error) {
+    error!(
+        cause = format!("/{expression}: {error}"),
+        fix = "mend files.ident_lines, and restart pgsvid",
+        "PostgreSQL cannot read the published map, and goes on with the one that it had"
+    );
+}
+
+/// Errors in files that a reload reads. They hinder neither the certificates nor one another, but somebody's edit.
+pub(super) fn file_errors(errors: &[String]) {
+    for error in errors {
+        warn!(
+            cause = error,
+            fix = "mend the line, then reload",
+            "PostgreSQL's files have an error"
+        );
+    }
+}
+
+/// The server refuses the published leaf as a client's, and not for its authority.
+pub(super) fn unwelcome(alert: AlertDescription) {
+    warn!(
+        ?alert,
+        fix = "look for \"could not accept SSL connection\" in the server log: the line names the reason",
+        "PostgreSQL does not take the published certificate from a client, so its authorities are proven by their names alone"
+    );
+}

@@ -1,0 +1,20 @@
+//! Which PostgreSQL, how to reach it, and where it sees the published files.
+
+use crate::survey::{PublishedPaths, Viewpoint};
+use crate::{postgres, verify};
+
+/// A PostgreSQL that is reloaded and verified.
+#[derive(Debug, Clone)]
+pub struct Server {
+    /// How to reach it.
+    pub session: postgres::Settings,
+    /// How to verify it.
+    pub verify: verify::Settings,
+    /// The published files as it sees them.
+    pub paths: PublishedPaths,
+    /// Where its view of the files differs from ours.
+    pub viewpoint: Viewpoint,
+    /// The regular expressions of the operator's in the map beside the certificates that is its `pg_ident.conf`, or a
+    /// part of it; `None` if no map is published.
+    pub role_map: Option<Vec<String>>,
+}
