@@ -2,6 +2,7 @@
 //!
 //! One room for each kind. A consumer knows nothing of where the set comes from, or of what else reads it.
 
+mod delivery;
 mod postgres;
 
 pub use postgres::Server;

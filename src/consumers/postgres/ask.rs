@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::login::{self, Login, Told, Unasked};
-use super::{ASKING, Consumer, Reload, SIGNAL_AGAIN, Seen, report};
+use super::{ASKING, Consumer, Reload, Seen, report};
 use crate::diagnose;
 use crate::postgres::{self, Session, TlsSettings};
 use crate::survey::Files;
@@ -20,7 +20,7 @@ impl Consumer {
         self.pulse.step(ASKING, postgres::LIMIT);
         let session = Login::finish(login, &self.server.session).await?;
         // Where to look is known from before: nothing else has to be known first.
-        if self.owes_reload && self.known.is_some() {
+        if self.owes_reload() && self.known.is_some() {
             if let Err(error) = self.signal(&session, None).await {
                 self.pulse.step(ASKING, postgres::LIMIT);
                 session.close().await;
@@ -42,7 +42,8 @@ impl Consumer {
         self.pulse.step(ASKING, login::LONGEST);
         let told = login::ask(session, life).await?;
         let seen = self.take_note(told);
-        if !self.owes_reload && (self.is_settled() || !self.has_news(&seen)) {
+        let news = self.seen.as_ref() != Some(&seen);
+        if !self.delivery.should_reload(news, Instant::now()) {
             return Ok(false);
         }
         self.signal(session, Some(seen)).await?;
@@ -55,14 +56,13 @@ impl Consumer {
         session: &Session,
         seen: Option<Seen>,
     ) -> Result<(), postgres::Error> {
-        if self.proof_takes_reload {
+        if self.delivery.needs_reload_as_proof() {
             self.try_role_map(session).await?;
         }
         self.pulse.step(ASKING, postgres::LIMIT);
         session.reload().await?;
-        self.owes_reload = false;
-        self.proof_takes_reload = false;
-        self.signalled = Some((Instant::now(), seen));
+        self.delivery.reloaded(Instant::now());
+        self.seen = seen;
         Ok(())
     }
 
@@ -75,7 +75,7 @@ impl Consumer {
             self.take_note(told);
         }
         if self.place() != place {
-            self.next = Some(Instant::now());
+            self.delivery.hurry(Instant::now());
         }
     }
 
@@ -91,9 +91,7 @@ impl Consumer {
         self.sessions = sessions.or_else(|| self.sessions.take());
         self.known = Some(settings.clone());
         let seen = (files, settings);
-        if let Some((_, unseen @ None)) = &mut self.signalled {
-            *unseen = Some(seen.clone());
-        }
+        self.seen.get_or_insert_with(|| seen.clone());
         seen
     }
 
@@ -109,13 +107,6 @@ impl Consumer {
             }
         }
         Ok(())
-    }
-
-    /// Whether another SIGHUP may do what the last one did not.
-    fn has_news(&self, now: &Seen) -> bool {
-        self.signalled.as_ref().is_none_or(|(at, then)| {
-            at.elapsed() >= SIGNAL_AGAIN || then.as_ref().is_none_or(|then| then != now)
-        })
     }
 
     /// Says what in the settings will keep the files from being served: at start, and when it changes.

@@ -1,6 +1,5 @@
 //! What one attempt to have the published set served has shown.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::login::Unasked;
@@ -8,9 +7,6 @@ use crate::diagnose::Finding;
 use crate::material::Fingerprint;
 use crate::postgres::{self, Retry};
 use crate::verify::{self, Facts, Verdict};
-
-/// What a probe tells one published set from the next by: the leaf and the names of the authorities.
-pub(super) type Features = (Fingerprint, BTreeSet<Vec<u8>>);
 
 /// What one attempt has shown.
 pub(crate) struct Attempt {
@@ -22,8 +18,9 @@ pub(crate) struct Attempt {
     pub(crate) verify: Duration,
     pub(crate) facts: Facts,
     pub(crate) verdict: Verdict,
+    /// The published one.
+    pub(super) leaf: Fingerprint,
     pub(super) findings: Vec<Finding>,
-    pub(super) features: Features,
     pub(super) unasked: Option<Unasked>,
 }
 
@@ -37,7 +34,7 @@ impl Attempt {
     pub(crate) fn has_outlived_its_renewal(&self) -> bool {
         self.verdict == Verdict::Expired
             && matches!(&self.facts.answer, verify::Answer::Served(served)
-                if served.leaf.fingerprint() == self.features.0)
+                if served.leaf.fingerprint() == self.leaf)
     }
 
     /// When another try makes sense.

@@ -9,79 +9,44 @@ mod report;
 mod server;
 mod trouble;
 
-use std::collections::VecDeque;
-use std::time::{Duration, SystemTime};
+use std::collections::{BTreeSet, VecDeque};
+use std::time::SystemTime;
 
 use tokio::time::Instant;
 
 pub(crate) use attempt::Attempt;
 pub(crate) use login::Login;
+use login::Unasked;
 pub use server::Server;
 
-use attempt::Features;
-use login::Unasked;
-
+use crate::consumers::delivery::Delivery;
 use crate::diagnose::Finding;
 use crate::material::{Certificate, Fingerprint, Material};
 use crate::postgres::{SessionCounts, TlsSettings};
 use crate::status::Pulse;
 use crate::survey::Files;
-use crate::timing::{self, Backoff};
+use crate::timing;
 use crate::verify::{self, Client, Expected, Facts, Reception, Verdict};
 use crate::watching::{Changes, Watching};
 
-/// First and longest back-off where waiting is enough.
-const SOON: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(10));
-/// The same where somebody has to mend something that we cannot watch.
-const SLOWLY: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(60));
-/// A SIGHUP applies pending edits of the operator's and wakes every backend: without news there is none sooner.
-const SIGNAL_AGAIN: Duration = Duration::from_secs(300);
-/// Shortest pause after a change in a watched directory, which others may use, too.
-const SETTLE: Duration = Duration::from_millis(50);
-/// Attempts that a change brought about double the pause until the next one so often: 3.2 seconds at most.
-const DOUBLINGS: u32 = 6;
-/// How many different troubles are remembered as having been said.
-const SAID: usize = 8;
 /// What the loop does while an SQL session is open.
 const ASKING: &str = "asking PostgreSQL";
 /// How many earlier leaves are remembered, to know them when they are still served.
 const EARLIER: usize = 64;
 
-/// How the last attempt ended.
-enum Standing {
-    /// Nothing was handed over yet.
-    New,
-    /// Nothing is left to be done until the next verification is due.
-    Settled,
-    /// To be tried again.
-    Trying { backoff: Backoff, slow: bool },
-}
+/// What a probe tells one published set from the next by: the leaf and the names of the authorities.
+type Features = (Fingerprint, BTreeSet<Vec<u8>>);
 
 pub(crate) struct Consumer {
     server: Server,
     /// The last known settings; they tell where to probe while SQL is unavailable.
     known: Option<TlsSettings>,
-    /// When the postmaster was last signalled, and what its files and settings were then.
-    signalled: Option<(Instant, Option<Seen>)>,
-    /// A publication has not been followed by a reload yet.
-    owes_reload: bool,
-    /// No probe shows whether PostgreSQL has read what is published, before a reload of ours has succeeded: the server's
-    /// `pg_ident.conf` was published, or somebody has been at the published set.
-    proof_takes_reload: bool,
-    standing: Standing,
-    /// Between tries to ask a server that serves what it should, but was never asked.
-    ask_again: Backoff,
-    verdict: Option<Verdict>,
+    /// What its files and settings were when it was last asked to reload, if that is known yet.
+    seen: Option<Seen>,
+    delivery: Delivery<Features>,
     problem: Option<String>,
     advice: Vec<Finding>,
-    /// What was said since a set was last served: one trouble may show itself in more than one way, in turns.
-    said: Vec<String>,
-    next: Option<Instant>,
     changes: Changes,
-    /// Something has changed there since the last attempt.
-    changed: bool,
-    /// How many attempts a change has brought about since a set was last published or served.
-    eager: u32,
     leaf: Option<Fingerprint>,
     /// The leaf that the server refuses as a client's: it is not shown again.
     unwelcome: Option<Fingerprint>,
@@ -90,8 +55,6 @@ pub(crate) struct Consumer {
     file_errors: Vec<String>,
     /// How many sessions there were at the last reload that the role could see them at.
     sessions: Option<(SystemTime, SessionCounts)>,
-    /// What the server was last seen to serve, of what was published.
-    proven: Option<Features>,
     pulse: Pulse,
 }
 
@@ -111,26 +74,18 @@ impl Consumer {
         let changes = watching.directories([server.session.host.clone()]);
         Self {
             known: None,
-            signalled: None,
-            owes_reload: true,
-            proof_takes_reload: server.role_map.is_some(),
-            standing: Standing::New,
-            ask_again: Backoff::new(SOON.0, SOON.1),
-            verdict: None,
+            seen: None,
+            // No look shows whether it has read the published map.
+            delivery: Delivery::new(server.verify.every, server.role_map.is_some()),
             problem: None,
             advice: Vec::new(),
-            said: Vec::new(),
-            next: None,
             changes,
-            changed: false,
-            eager: 0,
             leaf: None,
             unwelcome: None,
             earlier: VecDeque::new(),
             concerns: Vec::new(),
             file_errors: Vec::new(),
             sessions: None,
-            proven: None,
             pulse,
             server,
         }
@@ -138,11 +93,11 @@ impl Consumer {
 
     /// When the next attempt is due.
     pub(crate) fn next(&self) -> Option<Instant> {
-        self.next
+        self.delivery.next()
     }
 
     pub(crate) fn is_settled(&self) -> bool {
-        matches!(self.standing, Standing::Settled)
+        self.delivery.is_settled()
     }
 
     /// Begins to log in, for a reload that is to come.
@@ -151,14 +106,12 @@ impl Consumer {
     }
 
     pub(crate) fn owes_reload(&self) -> bool {
-        self.owes_reload
+        self.delivery.owes_reload()
     }
 
     /// PostgreSQL may have read something else than what is published.
     pub(crate) fn distrust(&mut self) {
-        self.owes_reload = true;
-        self.proof_takes_reload = true;
-        self.standing = Standing::New;
+        self.delivery.distrust();
     }
 
     pub(crate) fn sessions(&self) -> Option<&(SystemTime, SessionCounts)> {
@@ -178,14 +131,13 @@ impl Consumer {
     /// cancelled without loss.
     pub(crate) async fn mended(consumer: Option<&mut Self>) {
         match consumer {
-            Some(consumer) if matches!(consumer.standing, Standing::Trying { .. }) => {
-                if !consumer.changed {
+            Some(consumer) if consumer.delivery.is_trying() => {
+                if !consumer.delivery.has_changed() {
                     consumer.changes.changed().await;
-                    consumer.changed = true;
+                    consumer.delivery.note_change();
                 }
-                // PostgreSQL binds its socket before it answers; an editor writes and renames.
-                // And others may work in the same directory without end, /tmp perhaps.
-                tokio::time::sleep(SETTLE * 2u32.pow(consumer.eager.min(DOUBLINGS))).await;
+                // PostgreSQL binds its socket before it answers.
+                tokio::time::sleep(consumer.delivery.pause()).await;
             }
             _ => std::future::pending().await,
         }
@@ -199,19 +151,17 @@ impl Consumer {
         published: bool,
         login: Option<Login>,
     ) -> Attempt {
-        let because_of_change = std::mem::take(&mut self.changed);
-        self.eager = if published { 0 } else { self.eager + u32::from(because_of_change) };
         self.changes.settle();
-        self.owes_reload |= published;
         self.remember(material.leaf().fingerprint());
         let earlier = self.earlier.iter().copied().collect();
         let mut expected = Expected::of(material, authorities, earlier);
+        self.delivery.begin(&(expected.leaf, expected.authorities.clone()), published);
 
         let leaf = material.leaf();
         let life = leaf.not_after().duration_since(leaf.not_before()).unwrap_or_default();
         let begun = Instant::now();
         // A set that is known to be served needs no session to see whether it still is.
-        let routine = self.is_settled() && !self.owes_reload && self.known.is_some();
+        let routine = self.is_settled() && !self.owes_reload() && self.known.is_some();
         let reload = if routine { Ok(Reload::default()) } else { self.reload(login, life).await };
         let (Reload { signalled, mut unasked }, sql) =
             reload.map_or_else(|error| (Reload::default(), Some(error)), |reload| (reload, None));
@@ -254,11 +204,10 @@ impl Consumer {
             verify::wipe_stack();
         }
         self.note_reception(facts.as_ref(), expected.revocation);
-        let features = (expected.leaf, expected.authorities);
+        let leaf = expected.leaf;
         let facts = facts.unwrap_or_else(nowhere);
         let findings = Vec::new();
-        let mut attempt =
-            Attempt { reload, sql, verify, facts, verdict, findings, features, unasked };
+        let mut attempt = Attempt { reload, sql, verify, facts, verdict, leaf, findings, unasked };
         let explained = verdict.is_final()
             || verdict == Verdict::Unreachable
             || attempt.has_outlived_its_renewal();

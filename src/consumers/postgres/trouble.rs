@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime};
 use tracing::{debug, error, info, warn};
 
 use super::Attempt;
+use crate::consumers::delivery::{Obstacle, Told};
 use crate::diagnose::{self, Finding};
 use crate::postgres::{self, Retry};
 use crate::timing;
@@ -14,20 +15,9 @@ use crate::verify::{Answer, Verdict};
 pub(super) struct Trouble {
     verdict: Verdict,
     pub(super) sentence: String,
-    /// Tells one trouble from the next; free of times.
-    pub(super) key: String,
-    /// What brings it about, and what mends it.
+    /// What brings it about, and what fixes it.
     pub(super) findings: Vec<Finding>,
-    pub(super) slow: bool,
     weight: Weight,
-}
-
-/// Whether a trouble was said already.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Said {
-    Never,
-    ForAnotherGeneration,
-    Before,
 }
 
 /// How much a trouble matters.
@@ -36,18 +26,25 @@ enum Weight {
     Pending,
     /// Nothing is known to be wrong, but nothing is proven either, and waiting may not help.
     Unproven,
-    /// Somebody has to mend it.
+    /// Somebody has to fix it.
     Alarm,
 }
 
+impl Weight {
+    fn is_alarm(&self) -> bool {
+        matches!(self, Self::Alarm)
+    }
+}
+
 impl Trouble {
+    /// What to say of an attempt that has failed, and what it means for the next; `again` if the one before failed, too.
     pub(super) fn of(
         attempt: &Attempt,
-        findings: &[Finding],
         session: &postgres::Settings,
         again: bool,
         now: SystemTime,
-    ) -> Self {
+    ) -> (Self, Obstacle) {
+        let findings = &attempt.findings;
         let outlived = attempt.has_outlived_its_renewal();
         let (sentence, general) = if outlived {
             diagnose::outlived(&attempt.facts, now)
@@ -56,15 +53,16 @@ impl Trouble {
         };
         let verdict = attempt.verdict;
         let slow = outlived || attempt.retry() == Retry::Slowly;
-        // Another reload of what is served already would mend nothing.
+        // Another reload of what is served already would fix nothing.
         let Some(error) = attempt.sql.as_ref().filter(|_| !outlived) else {
-            let findings = if findings.is_empty() { vec![general] } else { findings.to_vec() };
+            let findings = if findings.is_empty() { vec![general] } else { findings.clone() };
             let weight = match verdict {
                 Verdict::Unreachable => Weight::Unproven,
                 _ => Weight::Alarm,
             };
+            let alarm = weight.is_alarm();
             let key = format!("{verdict} {findings:?}");
-            return Self { verdict, sentence, key, findings, slow, weight };
+            return (Self { verdict, sentence, findings, weight }, Obstacle { key, slow, alarm });
         };
         // Whatever else is wrong, the reload has not happened yet.
         let mut all = Vec::new();
@@ -92,26 +90,23 @@ impl Trouble {
             _ if slow || elsewhere => (pending.clone(), Weight::Alarm),
             _ => (pending.clone(), Weight::Pending),
         };
+        let alarm = weight.is_alarm();
         let key = format!("{verdict} {pending} {all:?}");
-        Self { verdict, sentence, key, findings: all, slow, weight }
-    }
-
-    pub(super) fn is_alarm(&self) -> bool {
-        matches!(self.weight, Weight::Alarm)
+        (Self { verdict, sentence, findings: all, weight }, Obstacle { key, slow, alarm })
     }
 
     /// Says it: an alarm, unless waiting is enough.
-    pub(super) fn say(&self, generation: u64, delay: Duration, said: Said) {
+    pub(super) fn say(&self, generation: u64, delay: Duration, told: Told) {
         let Self { verdict, sentence, findings, weight, .. } = self;
         let cause = joined(findings.iter().map(|finding| finding.cause.as_str()));
         let fix = joined(findings.iter().map(|finding| finding.fix.as_str()));
         let next = format!("retrying in {}", timing::shortly(delay));
         match weight {
-            _ if said == Said::Before => {
+            _ if told == Told::Before => {
                 debug!(generation, %verdict, cause, fix, next, "still: {sentence}");
             }
             // Each generation that waits is worth a line, but no alarm of its own.
-            _ if said == Said::ForAnotherGeneration => {
+            _ if told == Told::ForAnotherGeneration => {
                 info!(generation, %verdict, cause, fix, next, "published; still: {sentence}");
             }
             Weight::Pending => {
