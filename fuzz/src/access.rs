@@ -1,6 +1,6 @@
 //! `pg_hba.conf` and `pg_ident.conf`: any text, and lines that are known to say something.
 //!
-//! `tests/foreign_files.rs` shows the same texts to PostgreSQL itself.
+//! `tests/postgresql/foreign_files.rs` shows the same texts to PostgreSQL itself.
 
 use pgsvid::postgres::{Address, HbaRule, Line, Mapping, parse_hba, parse_ident};
 

@@ -1,6 +1,6 @@
 //! What the fuzz targets do, without a fuzzer: functions from bytes that others choose to properties that must hold.
 //!
-//! `fuzz_targets/` gives these functions to libFuzzer; `tests/fuzz_corpora.rs`, which includes this file, replays the
+//! `fuzz_targets/` gives these functions to libFuzzer; `tests/files/fuzz_corpora.rs`, which includes this file, replays the
 //! corpora and a few thousand mutations of them on any toolchain. A property that does not hold is a panic.
 //!
 //! No input holds a key or a certificate. Where a target wants them, [`seeds`] makes them, the same in every process, and

@@ -1,6 +1,6 @@
 //! Connection service files: read as libpq reads them, or not at all.
 //!
-//! The first line of an input is the name of the section, the rest is the file. `tests/foreign_files.rs` shows the same
+//! The first line of an input is the name of the section, the rest is the file. `tests/postgresql/foreign_files.rs` shows the same
 //! files to libpq itself.
 
 use pgsvid::companions::service_reader::{self, Unreadable};

@@ -29,10 +29,7 @@ declare -A embedded_sha256=(
 # The tests that find what another version does differently; together they need about four minutes. In the others a
 # PostgreSQL takes part, too, but it is pgsvid that is looked at.
 # shellcheck disable=SC2034 # for who sources this
-postgresql_tests=(
-    attacks authorities clients foreign_files probe refused rotations server_answers server_faults server_logins server_sessions
-    server_states setup troubleshooting
-)
+postgresql_tests=(administration clients postgresql)
 
 unpacked=()
 

@@ -386,7 +386,7 @@ mod tests {
         assert_eq!(rules[3].users, ["\"a b\"", "+dba"]);
     }
 
-    /// What `tests/foreign_files.rs` shows to PostgreSQL itself, and where this reader once differed.
+    /// What `tests/postgresql/foreign_files.rs` shows to PostgreSQL itself, and where this reader once differed.
     #[test]
     fn words_end_where_postgresql_ends_them() {
         for (text, wanted) in [

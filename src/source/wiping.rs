@@ -5,7 +5,7 @@
 //! falls silent, frames of a type that nobody knows follow, full of zeros. Such frames are passed over (RFC 9113, section
 //! 5.5), and take the keys' place. They come from this process; no byte of them is sent.
 //!
-//! `tests/memory.rs` shows that no key is left.
+//! `tests/intruder/memory.rs` shows that no key is left.
 
 use std::io;
 use std::pin::Pin;

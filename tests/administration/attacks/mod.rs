@@ -1,0 +1,8 @@
+//! Attacks that were made on an earlier version and succeeded, each as a test: the rows A of docs/reliability.md.
+
+mod planted_objects;
+mod planted_server;
+mod planted_texts;
+mod twin_authority;
+
+const PGSVID: &str = env!("CARGO_BIN_EXE_pgsvid");

@@ -1,0 +1,160 @@
+//! Symptoms between pgsvid and the agent.
+
+use std::time::Duration;
+
+use dev_agent::{DevAgent, Entry, Flaw, Misbehaviour, Stop};
+use test_support::{LIMIT, Program, Setup};
+
+use crate::troubleshooting::{BINARY, Checked, check, files_only, setup, symptom};
+
+/// What `pgsvid run` logs and `pgsvid fetch` ends with.
+fn said(setup: &Setup, more: &[&str]) -> String {
+    let arguments = files_only(setup);
+    let arguments = ["fetch", "--timeout", "2s"]
+        .into_iter()
+        .chain(arguments.iter().map(String::as_str))
+        .chain(more.iter().copied());
+    let program = Program::spawn(BINARY, arguments, &[]);
+    assert_eq!(program.wait_exit(LIMIT).code(), Some(1));
+    program.standard_error()
+}
+
+fn with_agent(change: impl FnOnce(dev_agent::Builder) -> dev_agent::Builder) -> Setup {
+    Setup::builder(BINARY).agent(change).create()
+}
+
+#[test]
+fn no_agent() {
+    let setup = setup();
+    setup.agent.stop(Stop::Terminate);
+    symptom("the socket does not exist", &said(&setup, &[]));
+    check(&setup, &[]).fails("the socket does not exist");
+}
+
+#[test]
+fn a_killed_agents_socket() {
+    let setup = setup();
+    setup.agent.stop(Stop::Kill);
+    symptom("nobody listens there", &said(&setup, &[]));
+    check(&setup, &[]).fails("nobody listens there");
+}
+
+#[test]
+fn no_registration_entry() {
+    let setup = setup();
+    setup.agent.remove_entries();
+    symptom("not registered yet", &said(&setup, &[]));
+    check(&setup, &[]).fails("has no identity for this process");
+}
+
+#[test]
+fn another_programs_socket() {
+    let setup = setup();
+    setup.agent.misbehave(Misbehaviour::http1());
+    // Now and then the other program is gone before its words are read.
+    let words = "does not speak gRPC";
+    test_support::eventually(test_support::LIMIT, words, || said(&setup, &[]).contains(words));
+    symptom(words, words);
+    test_support::eventually(test_support::LIMIT, words, || {
+        let checked = check(&setup, &[]);
+        let texts: Vec<_> =
+            checked.findings().iter().map(|found| found["text"].to_string()).collect();
+        texts.iter().any(|text| text.contains(words))
+    });
+}
+
+#[test]
+fn a_silent_agent() {
+    let setup = setup();
+    setup.agent.misbehave(Misbehaviour::Silent);
+    symptom("no answer yet", &said(&setup, &[]));
+    check(&setup, &[]).fails("the agent did not answer within");
+}
+
+#[test]
+fn a_bare_path_as_endpoint() {
+    let arguments = ["--directory", "/svids"].map(str::to_owned);
+    let variables = [("SPIFFE_ENDPOINT_SOCKET", "/run/spire/agent.sock")];
+    let checked = Checked::run(&arguments, &[], &variables);
+    symptom("it is a path, not an endpoint; write unix://", &checked.error);
+    assert_eq!(checked.status, 2);
+}
+
+#[test]
+fn a_hint_that_no_svid_has() {
+    let setup = setup();
+    let more = ["--hint", "postgres"];
+    symptom("SVIDs offered has the hint", &said(&setup, &more));
+    check(&setup, &more).fails("has the hint \"postgres\"; offered:");
+}
+
+#[test]
+fn another_workloads_identity() {
+    let setup = setup();
+    setup.configure("[svid]\ntrust_domain = 'example.com'");
+    symptom("is not of trust domain", &said(&setup, &[]));
+    check(&setup, &[]).fails("is not of trust domain example.com");
+}
+
+#[test]
+fn svids_that_are_refused() {
+    for (flaw, words) in [
+        (Flaw::KeyOfAnother, "the private key does not belong to the leaf"),
+        (Flaw::Expired(Duration::from_secs(60)), "the SVID expired at"),
+        (Flaw::NotYetValid(Duration::from_secs(3600)), "the SVID is valid only from"),
+        (Flaw::ForeignAuthority, "not signed through its chain by an authority of the bundle"),
+    ] {
+        let entry = Entry::new(Setup::SPIFFE_ID).dns("localhost").with(flaw);
+        let setup = with_agent(|agent| agent);
+        setup.agent.set_entries([entry]).unwrap();
+        symptom(words, &said(&setup, &[]));
+        check(&setup, &[]).fails(words);
+    }
+}
+
+#[test]
+fn no_agent_is_configured() {
+    let arguments = ["--directory", "/svids"].map(str::to_owned);
+    let checked = Checked::run(&arguments, &[], &[]);
+    symptom("no Workload API is given", &checked.error);
+    assert_eq!(checked.status, 2);
+}
+
+#[test]
+fn an_unprivileged_socket() {
+    let setup = setup();
+    let other = test_support::Directory::new();
+    let agent = DevAgent::builder(other.join("agent.sock")).start().unwrap();
+    let closed = std::os::unix::fs::PermissionsExt::from_mode(0o000);
+    std::fs::set_permissions(agent.socket(), closed).unwrap();
+    let endpoint = agent.endpoint();
+    let more = ["--endpoint", endpoint.as_str()];
+    let arguments: Vec<String> = files_only(&setup)
+        .into_iter()
+        .enumerate()
+        .filter(|(index, _)| !(2..4).contains(index))
+        .map(|(_, argument)| argument)
+        .collect();
+    let checked = Checked::run(&arguments, &more, &[]);
+    symptom(
+        "permission denied; give uid",
+        checked.finding("failure", "may not connect to")["text"].as_str().unwrap(),
+    );
+    checked.fails("may not connect to");
+}
+
+#[test]
+fn an_agent_that_breaks_off_in_something_else() {
+    let setup = setup();
+    let arguments = files_only(&setup);
+    let pgsvid = Program::spawn(
+        BINARY,
+        ["run"].into_iter().chain(arguments.iter().map(String::as_str)),
+        &[],
+    );
+    setup.wait_published();
+    setup.agent.misbehave_times(1, Misbehaviour::GarbleMessages);
+    setup.agent.rotate().unwrap();
+    let words = "broke the rules of HTTP/2";
+    symptom(words, &pgsvid.wait_for_text(LIMIT, words));
+}

@@ -1,0 +1,144 @@
+//! Symptoms of the published directory.
+
+use std::fs::Permissions;
+use std::os::unix::fs::{PermissionsExt as _, chown, lchown, symlink};
+
+use test_support::{Account, Directory, LIMIT, Program, Setup};
+
+use crate::troubleshooting::{BINARY, Checked, check, files_only, publish, setup, symptom};
+
+fn run_fails(setup: &Setup) -> String {
+    let arguments = files_only(setup);
+    let arguments = std::iter::once("run").chain(arguments.iter().map(String::as_str));
+    let program = Program::spawn(BINARY, arguments, &[]);
+    assert_eq!(program.wait_exit(LIMIT).code(), Some(1));
+    program.standard_error()
+}
+
+#[test]
+fn a_directory_that_others_may_write_to() {
+    let setup = setup();
+    std::fs::set_permissions(setup.files.path(), Permissions::from_mode(0o777)).unwrap();
+    symptom("others may write to it", &run_fails(&setup));
+    check(&setup, &[]).fails("others may write to it (mode 0777); run chmod 0755");
+}
+
+#[test]
+fn a_foreign_link_in_the_way() {
+    let setup = setup();
+    symlink("/etc/hostname", setup.files.join("svid.pem")).unwrap();
+    symptom("is a symbolic link to", &run_fails(&setup));
+    check(&setup, &[]).fails("svid.pem is a symbolic link to /etc/hostname, and is not pgsvid's");
+}
+
+#[test]
+fn a_directory_above_that_others_may_write_to() {
+    let above = Directory::new();
+    let setup = Setup::builder(BINARY).files(Directory::below(above.path())).create();
+    std::fs::set_permissions(above.path(), Permissions::from_mode(0o775)).unwrap();
+    symptom("others can replace it at any time", &run_fails(&setup));
+    check(&setup, &[])
+        .fails(&format!("they may write to {above} (mode 0775); run chmod go-w {above}"));
+}
+
+#[test]
+fn a_directory_above_that_is_another_users() {
+    let Some(another) = Account::third() else { return };
+    let above = Directory::new();
+    let setup = Setup::builder(BINARY).files(Directory::below(above.path())).create();
+    chown(above.path(), Some(another.uid()), None).unwrap();
+    symptom("belongs to that user", &run_fails(&setup));
+    check(&setup, &[]).fails(&format!("uid {} can replace it at any time", another.uid()));
+}
+
+#[test]
+fn another_users_link_in_a_shared_directory() {
+    let Some(another) = Account::third() else { return };
+    let setup = setup();
+    chown(setup.files.path(), Some(Account::current().uid()), None).unwrap();
+    std::fs::set_permissions(setup.files.path(), Permissions::from_mode(0o1777)).unwrap();
+    let bundle = setup.files.join("svid_bundle.pem");
+    symlink("..data/svid_bundle.pem", &bundle).unwrap();
+    lchown(&bundle, Some(another.uid()), None).unwrap();
+    symptom("others could have put it there", &run_fails(&setup));
+    check(&setup, &[]).fails(&format!("as root, run rm -r {}", bundle.display()));
+}
+
+#[test]
+fn a_set_that_others_could_have_written() {
+    let setup = setup();
+    publish(&setup);
+    let bundle = setup.files.join("svid_bundle.pem");
+    std::fs::set_permissions(&bundle, Permissions::from_mode(0o666)).unwrap();
+    check(&setup, &[]).fails("with which others could have written to it");
+    let arguments = files_only(&setup);
+    let arguments = std::iter::once("fetch").chain(arguments.iter().map(String::as_str));
+    let fetch = Program::spawn(BINARY, arguments, &[]);
+    assert!(fetch.wait_exit(LIMIT).success());
+    let removed = "removed from the published directory what others could have put there";
+    symptom(removed, &fetch.standard_error());
+}
+
+#[test]
+fn no_directory() {
+    let setup = setup();
+    std::fs::remove_dir(setup.files.path()).unwrap();
+    symptom("cannot open the directory", &run_fails(&setup));
+    check(&setup, &[]).fails("cannot open the directory");
+    std::fs::create_dir(setup.files.path()).unwrap();
+}
+
+#[test]
+fn a_directory_of_somebody_elses() {
+    // Root alone can give directories away; who is not root meets one of root's that is no use to him.
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    let setup = setup();
+    std::os::unix::fs::chown(setup.files.path(), Some(12345), Some(12345)).unwrap();
+    symptom("it belongs to uid", &run_fails(&setup));
+    check(&setup, &[]).fails("it belongs to uid 12345");
+}
+
+#[test]
+fn damaged_files() {
+    let setup = setup();
+    publish(&setup);
+    let real = |name| std::fs::canonicalize(setup.files.join(name)).unwrap();
+    let bundle = real("svid_bundle.pem");
+    std::fs::File::options().write(true).truncate(true).open(bundle).unwrap();
+    check(&setup, &[]).fails("the published files are no set: svid_bundle.pem is damaged");
+    std::fs::remove_file(real("svid_key.pem")).unwrap();
+    let checked = check(&setup, &[]);
+    symptom(
+        "the published files are no set",
+        checked.finding("failure", "are no set")["text"].as_str().unwrap(),
+    );
+    checked.fails("the published files are no set: cannot read svid_key.pem");
+}
+
+#[test]
+fn a_set_that_nobody_renews() {
+    let setup = setup();
+    publish(&setup);
+    setup.agent.rotate().unwrap();
+    let checked = check(&setup, &[]);
+    let words = "the agent has another SVID than the published one";
+    symptom(words, checked.finding("warning", words)["text"].as_str().unwrap());
+    checked.warns(words);
+}
+
+#[test]
+fn a_group_without_root() {
+    let checked = Checked::run(
+        &["--endpoint", "unix:///nowhere/a.sock", "--directory", "/nowhere", "--group", "0"]
+            .map(str::to_owned),
+        &[],
+        &[],
+    );
+    symptom(
+        "files.group needs root",
+        checked.finding("failure", "files.group")["text"].as_str().unwrap(),
+    );
+    checked.fails("files.group needs root");
+}

@@ -1,0 +1,139 @@
+//! What is in order is said to be so, and nothing is changed by looking.
+
+use std::time::Duration;
+
+use dev_agent::Entry;
+use test_support::{Account, LIMIT, Program, Setup};
+
+use crate::troubleshooting::{BINARY, Checked, admin, check, files_only, publish, setup, started};
+
+#[test]
+fn a_healthy_set_up_has_no_failure() {
+    let setup = Setup::builder(BINARY)
+        .cluster(|cluster| cluster.hba("hostssl all all 127.0.0.1/32 cert"))
+        .create();
+    let _running = setup.start();
+    admin(&setup.cluster, "CREATE ROLE localhost LOGIN");
+    let checked = check(&setup, &["--as-client", "localhost"]);
+    assert_eq!(checked.status, 0, "{:#}", checked.report);
+    for words in [
+        "agent answered in",
+        "same SVID as the agent's",
+        "may call pg_reload_conf()",
+        "serves the published certificate, asks clients for certificates of 1 authority",
+        "TLS clients need a certificate",
+        "logged in as role localhost",
+    ] {
+        checked.finding("ok", words);
+    }
+    checked.finding("skipped", "may not read pg_hba_file_rules");
+    let all = check(&setup, &["--user", "postgres"]);
+    assert_eq!(all.report["summary"]["skipped"], 0, "{:#}", all.report);
+}
+
+#[test]
+fn looking_changes_nothing() {
+    let setup = setup();
+    started(&setup);
+    let listing = || {
+        let mut names: Vec<_> = std::fs::read_dir(setup.files.path())
+            .unwrap()
+            .map(|entry| {
+                let entry = entry.unwrap();
+                (entry.file_name(), entry.metadata().unwrap().modified().unwrap())
+            })
+            .collect();
+        names.sort_unstable();
+        names
+    };
+    let loaded = || admin(&setup.cluster, "SELECT pg_conf_load_time()");
+    let (files, time, mark) = (listing(), loaded(), setup.cluster.log_mark());
+    let checked = check(&setup, &[]);
+    checked.finding("ok", "serves the published certificate");
+    assert_eq!((listing(), loaded()), (files, time));
+    assert_eq!(setup.cluster.log_since(mark), "", "the server has nothing to log");
+}
+
+#[test]
+fn nothing_is_there_yet() {
+    let setup = setup();
+    setup.agent.stop(dev_agent::Stop::Terminate);
+    let checked = check(&setup, &["--as-client", "app"]);
+    checked.fails("the socket does not exist");
+    checked.fails("nothing is published yet");
+    checked.fails("nobody listens on ");
+    checked.finding("skipped", "there is no SVID to look at");
+    checked.finding("skipped", "there is no published set to log in with");
+}
+
+#[test]
+fn the_text_has_no_colours_where_there_is_no_terminal() {
+    let setup = setup();
+    publish(&setup);
+    let arguments = files_only(&setup);
+    let program = Program::spawn(
+        BINARY,
+        std::iter::once("check").chain(arguments.iter().map(String::as_str)),
+        &[("TERM", "xterm")],
+    );
+    assert!(program.wait_exit(LIMIT).success());
+    let text = program.standard_output();
+    assert!(text.contains("\nFiles         "), "{text}");
+    assert!(text.lines().last().unwrap().starts_with("0 failures, 1 warning, "), "{text}");
+    assert!(!text.contains('\x1b'), "{text}");
+}
+
+/// `script` gives the program a terminal.
+#[test]
+fn colours_are_for_terminals_whose_owner_wants_them() {
+    let command = format!("{BINARY} check --offline --endpoint unix:///a/b --directory /nowhere");
+    let run = |variables: &[(&str, &str)]| {
+        let script = ["-q", "-e", "-c", &command, "/dev/null"];
+        let program = Program::spawn_as(Account::current(), "/usr/bin/script", script, variables);
+        assert!(program.wait_exit(LIMIT).success());
+        program.standard_output()
+    };
+    let coloured = run(&[("TERM", "xterm")]);
+    assert!(coloured.contains("\x1b[32mok"), "{coloured:?}");
+    for variables in [[("TERM", "xterm"), ("NO_COLOR", "1")], [("TERM", "dumb"), ("LC_ALL", "C")]] {
+        let plain = run(&variables);
+        assert!(plain.contains("  ok  ") && !plain.contains('\x1b'), "{plain:?}");
+    }
+}
+
+#[test]
+fn authorities_beside_the_trust_domain_are_named() {
+    let setup = setup();
+    let corporate = dev_agent::Authority::new("corporate.example", false).unwrap();
+    let corporate = corporate.issue(&Entry::new("spiffe://corporate.example/x")).unwrap();
+    let file = setup.other.write("corporate.pem", corporate.bundle_pem(), 0o644);
+    setup.configure(&format!("[files]\nextra_authorities = ['{}']", file.display()));
+    started(&setup);
+    let checked = check(&setup, &[]);
+    checked.finding("ok", "also lets in whoever has a certificate of serialNumber=");
+    checked.finding("ok", "asks clients for certificates of 2 authorities");
+    setup.configure("[files]\nextra_authorities = ['/nowhere/ca.pem']");
+    check(&setup, &[]).fails("cannot read the extra authorities /nowhere/ca.pem");
+}
+
+#[test]
+fn offline_looks_at_the_configuration_alone() {
+    let arguments = ["--endpoint", "unix:///nowhere/agent.sock", "--directory", "/nowhere/svids"];
+    let checked = Checked::run(&arguments.map(str::to_owned), &["--offline"], &[]);
+    assert_eq!((checked.status, checked.report["sections"].as_array().unwrap().len()), (0, 1));
+    checked.finding("ok", "files in /nowhere/svids");
+}
+
+#[test]
+fn several_svids_are_listed() {
+    let setup = Setup::builder(BINARY)
+        .agent(|agent| {
+            let other = Entry::new("spiffe://example.org/other").dns("other").hint("second");
+            agent.entry(other).ttl(Duration::from_secs(600))
+        })
+        .create();
+    let first = check(&setup, &[]);
+    first.warns("the first of several SVIDs is taken");
+    let second = check(&setup, &["--hint", "second"]);
+    second.finding("ok", "spiffe://example.org/other, hint \"second\"; this one is taken");
+}

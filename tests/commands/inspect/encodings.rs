@@ -1,0 +1,119 @@
+//! Keys in every encoding, and formats that have to be converted.
+
+use std::process::Command;
+
+use dev_agent::{Authority, Entry, KeyType};
+use test_support::Directory;
+
+use crate::inspect::{ID, openssl, run, set, shown};
+
+#[test]
+fn every_encoding_of_a_key_is_read_or_converted() {
+    let authority = Authority::new("example.org", false).unwrap();
+    // Ed25519 has one encoding only.
+    for kind in [KeyType::EcP256, KeyType::EcP384, KeyType::Rsa2048] {
+        let svid = authority.issue(&Entry::new(ID).dns("db").key_type(kind)).unwrap();
+        let files = set(&svid);
+        let key = shown(&files.join("svid_key.pem"));
+        let file = |name: &str| shown(&files.join(name));
+        openssl(&["pkey", "-in", &key, "-traditional", "-out", &file("a.pem")]);
+        openssl(&["pkey", "-in", &key, "-traditional", "-outform", "DER", "-out", &file("a.der")]);
+        openssl(&[
+            "pkcs8",
+            "-topk8",
+            "-nocrypt",
+            "-in",
+            &key,
+            "-outform",
+            "DER",
+            "-out",
+            &file("b.der"),
+        ]);
+        files.write("svid.der", svid.leaf(), 0o644);
+        readable(&files);
+        for name in ["a.pem", "a.der", "b.der"] {
+            let (status, text) = run(&[&files.join("svid.der"), &files.join(name)], &[]);
+            assert_eq!(status, 0, "{kind:?} {name}: {text}");
+            assert!(text.contains("belongs to the leaf"), "{kind:?} {name}: {text}");
+        }
+    }
+
+    let svid = authority.issue(&Entry::new(ID).dns("db")).unwrap();
+    let files = set(&svid);
+    let file = |name: &str| shown(&files.join(name));
+    let (key, leaf) = (file("svid_key.pem"), file("svid.pem"));
+    let pass = ["-passout", "pass:secret"];
+    openssl(
+        &[&["pkcs8", "-topk8", "-in", &key, "-out", &file("encrypted.pem")], &pass[..]].concat(),
+    );
+    openssl(
+        &[
+            &["pkcs8", "-topk8", "-in", &key, "-outform", "DER", "-out", &file("encrypted.der")],
+            &pass[..],
+        ]
+        .concat(),
+    );
+    openssl(&[&["ec", "-aes128", "-in", &key, "-out", &file("old.pem")], &pass[..]].concat());
+    openssl(
+        &[
+            &["pkcs12", "-export", "-inkey", &key, "-in", &leaf, "-out", &file("it's.p12")],
+            &pass[..],
+        ]
+        .concat(),
+    );
+    openssl(&["crl2pkcs7", "-nocrl", "-certfile", &leaf, "-out", &file("set.p7b")]);
+    openssl(&[
+        "crl2pkcs7",
+        "-nocrl",
+        "-certfile",
+        &leaf,
+        "-outform",
+        "DER",
+        "-out",
+        &file("set.p7c"),
+    ]);
+    openssl(&["x509", "-in", &leaf, "-trustout", "-out", &file("trusted.pem")]);
+    openssl(&["req", "-new", "-key", &key, "-subj", "/CN=db", "-out", &file("request.pem")]);
+    openssl(&["pkey", "-in", &key, "-pubout", "-out", &file("public.pem")]);
+    readable(&files);
+    for (name, words, password) in [
+        ("encrypted.pem", "keys with a passphrase are not supported", true),
+        ("encrypted.der", "keys with a passphrase are not supported", true),
+        ("old.pem", "keys with a passphrase are not supported", true),
+        ("it's.p12", "PKCS#12 is not supported", true),
+        ("set.p7b", "PKCS#7 is not supported", false),
+        ("set.p7c", "PKCS#7 is not supported", false),
+        ("trusted.pem", "OpenSSL's trust settings are not supported", false),
+        ("request.pem", "an authority has to sign it first", false),
+        ("public.pem", "a public key without a certificate", false),
+    ] {
+        let (status, text) = run(&[&files.join(name)], &[]);
+        assert!(status == 1 && text.contains(words), "{name}: {text}");
+        // The remedy is a command, and what it makes can be inspected.
+        let Some((_, remedy)) = text.split_once("fix: ") else {
+            assert!(["request.pem", "public.pem"].contains(&name), "{name}: {text}");
+            continue;
+        };
+        let mut remedy = remedy.lines().next().unwrap().to_owned();
+        let output = remedy.rsplit(' ').next().unwrap().to_owned();
+        if password {
+            remedy.push_str(" -passin pass:secret");
+        }
+        let directory = tempfile::tempdir().unwrap();
+        let done =
+            Command::new("sh").args(["-c", &remedy]).current_dir(&directory).output().unwrap();
+        assert!(done.status.success(), "{remedy}: {done:?}");
+        let converted = std::fs::read(directory.path().join(output)).unwrap();
+        let items = pgsvid::material::reading::read(&converted);
+        assert!(items.iter().any(Result::is_ok), "{remedy}: {items:?}");
+    }
+}
+
+/// Hands what openssl wrote to the account that pgsvid runs as.
+fn readable(files: &Directory) {
+    for entry in std::fs::read_dir(files.path()).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_str().unwrap().to_owned();
+        files.write(&name, std::fs::read(&path).unwrap(), 0o600);
+    }
+}

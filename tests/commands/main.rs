@@ -1,0 +1,10 @@
+//! The commands as they are typed, and what they and the status say.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+
+mod cli;
+mod fetch;
+mod hostile_text;
+mod inspect;
+mod monitoring;
+mod status;

@@ -1,0 +1,12 @@
+//! The manifests of k8s/: rendered by kustomize, validated against the schemas of Kubernetes, looked at, and run as the pods
+//! that they describe.
+
+mod configuration;
+mod container;
+mod manifests;
+mod pod;
+mod pods;
+mod schemas;
+mod security;
+
+const PGSVID: &str = env!("CARGO_BIN_EXE_pgsvid");

@@ -1,0 +1,6 @@
+//! Where it runs: pods, packages, units and images.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+
+mod kubernetes;
+mod packaging;

@@ -1,0 +1,84 @@
+//! The program as it is shipped: static, stripped, small, and at work under its sandbox.
+
+use std::process::Command;
+
+use test_support::Setup;
+
+use crate::packaging::{built, standard_output};
+
+/// What `scripts/build-release` keeps below.
+const MOST_BYTES: u64 = 6 * 1024 * 1024;
+
+fn readelf(option: &str) -> String {
+    let output = Command::new("readelf").args(["--wide", option]).arg(built("pgsvid")).output();
+    standard_output(&output.expect("runs readelf, of binutils"))
+}
+
+#[test]
+fn it_is_static_stripped_and_small() {
+    let segments = readelf("--program-headers");
+    assert!(segments.contains("GNU_RELRO") && !segments.contains("INTERP"), "{segments}");
+    assert!(readelf("--file-header").contains("DYN"), "not position-independent: no ASLR");
+    assert!(!readelf("--dynamic").contains("(NEEDED)"), "it needs a library");
+    let sections = readelf("--sections");
+    assert!(!sections.contains(".symtab") && !sections.contains(".debug"), "{sections}");
+    let bytes = std::fs::metadata(built("pgsvid")).unwrap().len();
+    assert!(bytes < MOST_BYTES, "{bytes}");
+}
+
+#[test]
+fn it_knows_what_it_was_built_from() {
+    let output = Command::new(built("pgsvid")).arg("version").env_clear().output().unwrap();
+    let text = standard_output(&output);
+    let lines: Vec<&str> = text.lines().collect();
+    assert_eq!(lines[0], format!("pgsvid {}", env!("CARGO_PKG_VERSION")));
+    assert!(!lines[1].contains("unknown"), "{text}");
+    // X04 relies on unwinding.
+    assert!(lines[3].contains("static") && lines[3].contains("unwind"), "{text}");
+    assert!(!lines[3].contains("debug"), "{text}");
+}
+
+/// Where it was built is nobody's business, and would make a build elsewhere another one.
+#[test]
+fn it_holds_no_path_of_whoever_built_it() {
+    let bytes = std::fs::read(built("pgsvid")).unwrap();
+    let home = std::env::var("HOME").unwrap();
+    for path in [env!("CARGO_MANIFEST_DIR"), &format!("{home}/.cargo/registry")] {
+        let found = bytes.windows(path.len()).any(|window| window == path.as_bytes());
+        assert!(!found, "it holds {path}");
+    }
+}
+
+#[test]
+fn it_rotates_a_real_postgresql_under_its_sandbox() {
+    let setup = Setup::new(built("pgsvid"));
+    let pgsvid = setup.start();
+    let entered = pgsvid.event("sandbox entered");
+    assert!(entered["denied"].as_str().unwrap().contains("other system calls"), "{entered}");
+    for generation in 2..5 {
+        setup.agent.rotate().unwrap();
+        pgsvid.current(generation);
+    }
+    setup.cluster.restart();
+    setup.agent.rotate().unwrap();
+    pgsvid.current(5);
+    assert!(pgsvid.terminate(test_support::LIMIT).success());
+}
+
+/// A name is looked up before the sandbox is entered: in a static program without the C library's plug-ins.
+#[test]
+fn it_looks_up_the_name_that_it_verifies_at() {
+    let hosts = std::fs::read_to_string("/etc/hosts").unwrap();
+    let name = hosts
+        .lines()
+        .filter_map(|line| line.strip_prefix("127.0.0.1"))
+        .flat_map(str::split_whitespace)
+        .find(|name| *name != "localhost");
+    let setup = Setup::new(built("pgsvid"));
+    // Debian gives every machine such a name; where there is none, its own is asked for by DNS or not at all.
+    let host = name.unwrap_or("ip6-localhost");
+    setup.configure(&format!("[postgres]\nverify = '{host}:{}'", setup.cluster.port()));
+    let pgsvid = setup.start();
+    setup.agent.rotate().unwrap();
+    pgsvid.current(2);
+}

@@ -1,0 +1,134 @@
+//! PEM: what is written is what OpenSSL reads, and is read back as what it was.
+
+use std::io::Write as _;
+
+use dev_agent::{DevAgent, KeyType};
+use pgsvid::material::{Certificate, Expectations, PrivateKey, pem};
+use pgsvid::timing;
+use test_support::openssl;
+use zeroize::Zeroizing;
+
+use crate::material::offers::{authority, check, offer, workload};
+
+#[test]
+fn openssl_reads_certificates_and_keys_as_they_were() {
+    let directory = tempfile::tempdir().unwrap();
+    for kind in [KeyType::EcP256, KeyType::EcP384, KeyType::Rsa2048, KeyType::Ed25519] {
+        let agent = DevAgent::builder(directory.path().join(kind.to_string()))
+            .entry(workload().key_type(kind))
+            .start()
+            .unwrap();
+        let svid = agent.svid();
+        let material = check(offer(&svid)).unwrap();
+        let chain = pem::encode_certificates(material.chain());
+        assert_eq!(openssl(&["x509", "-outform", "DER"], &chain), svid.leaf());
+        let key = pem::encode_key(material.key());
+        assert_eq!(
+            openssl(&["pkey", "-pubout", "-outform", "DER"], &key),
+            material.leaf().public_key(),
+            "{kind}"
+        );
+        // OpenSSL writes PKCS#8 as the same text.
+        assert_eq!(
+            openssl(&["pkcs8", "-topk8", "-nocrypt"], openssl(&["pkey"], &key)).len(),
+            key.len()
+        );
+    }
+}
+
+#[test]
+fn openssl_verifies_the_published_chain_against_the_published_bundle() {
+    let directory = tempfile::tempdir().unwrap();
+    let svid = authority(true).issue(&workload()).unwrap();
+    let material = check(offer(&svid)).unwrap();
+    let write = |name: &str, bytes: &[u8]| {
+        let path = directory.path().join(name);
+        std::fs::File::create(&path).unwrap().write_all(bytes).unwrap();
+        path.display().to_string()
+    };
+    let chain = write("chain", &pem::encode_certificates(material.chain()));
+    let bundle = write("bundle", &pem::encode_certificates(material.authorities()));
+    let arguments = [
+        "verify",
+        "-x509_strict",
+        "-purpose",
+        "sslserver",
+        "-CAfile",
+        &bundle,
+        "-untrusted",
+        &chain,
+        &chain,
+    ];
+    let text = openssl(&arguments, b"");
+    assert!(String::from_utf8_lossy(&text).ends_with(": OK\n"));
+}
+
+#[test]
+fn what_is_written_is_read_back_as_what_it_was() {
+    for intermediate in [false, true] {
+        let material = check(offer(&authority(intermediate).issue(&workload()).unwrap())).unwrap();
+        let chain = pem::encode_certificates(material.chain());
+        let key = pem::encode_key(material.key());
+        let bundle = pem::encode_certificates(material.authorities());
+        let none = Expectations::default();
+        let read = pem::decode_material(&chain, &key, &bundle, &none, timing::now()).unwrap();
+        assert!(read.publishes_as(&material));
+        assert_eq!(read.key().expose(), material.key().expose());
+
+        // The files of another identity do not go with these.
+        let other = check(offer(&authority(false).issue(&workload()).unwrap())).unwrap();
+        let foreign = pem::encode_key(other.key());
+        for (chain, key, bundle) in [
+            (&chain[..], &foreign[..], &bundle[..]),
+            (b"", &key, &bundle),
+            (&chain, b"", &bundle),
+            (&chain, &key, b""),
+            (&chain, &chain, &bundle),
+            (&chain[..chain.len() / 2], &key, &bundle),
+        ] {
+            assert!(pem::decode_material(chain, key, bundle, &none, timing::now()).is_err());
+        }
+    }
+}
+
+#[test]
+fn a_keys_buffer_is_made_in_its_size_so_that_no_copy_is_left_behind() {
+    for size in [1, 48, 138, 1217] {
+        let key = pem::encode_key(&PrivateKey::new(Zeroizing::new(vec![7; size])));
+        assert_eq!(key.len(), key.capacity(), "{size}");
+        let text = std::str::from_utf8(&key).unwrap();
+        assert!(text.starts_with("-----BEGIN PRIVATE KEY-----\n"), "{text}");
+        assert!(text.ends_with("\n-----END PRIVATE KEY-----\n"), "{text}");
+        assert!(text.lines().all(|line| line.len() <= 64), "{text}");
+    }
+}
+
+#[test]
+fn text_around_the_blocks_and_other_ends_of_lines_are_passed_over() {
+    let svid = authority(true).issue(&workload()).unwrap();
+    let text = format!("subject=CN\n{}\nissuer=CN\n{}", svid.chain_pem(), svid.bundle_pem());
+    for text in [text.clone(), text.replace('\n', "\r\n")] {
+        let read = pem::decode_certificates(text.as_bytes()).unwrap();
+        let wanted: Vec<&[u8]> = svid.chain.iter().chain(&svid.bundle).map(Vec::as_slice).collect();
+        assert_eq!(read.iter().map(Certificate::der).collect::<Vec<_>>(), wanted);
+    }
+    for wrong in ["", "no PEM", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"] {
+        assert!(pem::decode_certificates(wrong.as_bytes()).is_err(), "{wrong}");
+    }
+}
+
+#[test]
+fn keys_in_openssls_older_encodings_have_the_same_public_key() {
+    let directory = tempfile::tempdir().unwrap();
+    for kind in [KeyType::EcP256, KeyType::Rsa2048] {
+        let agent = DevAgent::builder(directory.path().join(kind.to_string()))
+            .entry(workload().key_type(kind))
+            .start()
+            .unwrap();
+        let svid = agent.svid();
+        let older = openssl(&["pkey", "-traditional"], svid.key_pem().as_bytes());
+        assert!(!String::from_utf8_lossy(&older).contains("BEGIN PRIVATE KEY"));
+        let leaf = Certificate::parse(svid.leaf()).unwrap();
+        assert_eq!(pem::public_key_of(&older).unwrap().as_ref(), leaf.public_key(), "{kind}");
+    }
+}

@@ -1,0 +1,89 @@
+//! A24: another user holds the lock of the directory, or what he takes for it.
+
+use std::fs;
+use std::time::Duration;
+
+use dev_agent::Entry;
+use rustix::fs::FlockOperation;
+use test_support::{LIMIT, Program, Tmpfs, eventually, with_mounts};
+
+use crate::publication::attacker::{attacker, attacks};
+use crate::publication::place::{
+    ID, Library, PGSVID, Place, assert_published, material, mode_of, published, set_mode,
+};
+
+/// Opens whatever he may in the directory, and holds the lock of it until the end.
+const HOLD: &str =
+    "cd \"$1\"; exec 8<.; flock -n 8; test ! -e ..lock || ! cat ..lock; echo held; exec sleep 1000";
+
+#[test]
+fn a24_who_may_only_read_the_directory_keeps_nobody_from_publishing() {
+    let place = Place::new();
+    for generation in 1..=2 {
+        let arguments = ["-ec", HOLD, "sh", &place.svids.display().to_string()].map(str::to_owned);
+        let holder = Program::spawn_as(&attacker(), "/bin/sh", arguments, &[]);
+        eventually(LIMIT, "he holds it", || holder.standard_output().contains("held"));
+        let pgsvid = place.run();
+        if generation == 1 {
+            published(&pgsvid, 1);
+        } else {
+            pgsvid.wait_for_text(LIMIT, "the set of an earlier run is still valid");
+        }
+        assert_published(&place.svids, &place.agent.svid());
+        assert_eq!(mode_of(&place.svids.join("..lock")), 0o600);
+        assert!(place.refused().contains("is in use by another pgsvid"));
+        assert!(pgsvid.terminate(LIMIT).success());
+    }
+}
+
+#[test]
+fn a24_what_is_planted_at_the_locks_name_is_removed_and_what_is_removed_is_made_again() {
+    with_mounts(|| {
+        let library = Library::new();
+        let _volume = Tmpfs::over(library.path(), "size=4m,mode=0777");
+        let lock = library.path().join("..lock");
+        for plant in ["touch \"$1/..lock\"", "ln -s svid.pem \"$1/..lock\"", "mkfifo \"$1/..lock\""]
+        {
+            attacks(plant, &[library.path()]);
+            let mut publisher = library.open();
+            assert!(library.refused().contains("is in use"), "{plant}");
+            attacks("rm -f \"$1/..lock\"; ln -s x \"$1/..lock\"", &[library.path()]);
+            library.publish(&mut publisher);
+            assert!(library.refused().contains("is in use"), "{plant}");
+            assert!(fs::symlink_metadata(&lock).unwrap().is_file());
+            drop(publisher);
+            fs::remove_file(&lock).unwrap();
+        }
+    });
+}
+
+#[test]
+fn a24_a_lock_that_a_volumes_group_may_open_is_closed_to_it() {
+    let library = Library::new();
+    drop(library.open());
+    set_mode(&library.path().join("..lock"), 0o660);
+    let _publisher = library.open();
+    assert_eq!(mode_of(&library.path().join("..lock")), 0o600);
+}
+
+#[test]
+fn a24_fetch_does_not_take_an_old_set_for_good_because_somebody_holds_the_directory() {
+    let place = Place::new();
+    place.agent.remove_entries();
+    place.agent.add_entry(Entry::new(ID).dns("localhost").ttl(Duration::from_secs(12))).unwrap();
+    let pgsvid = place.run();
+    published(&pgsvid, 1);
+    drop(pgsvid);
+    let lock = fs::File::open(place.svids.join("..lock")).unwrap();
+    rustix::fs::flock(&lock, FlockOperation::LockExclusive).unwrap();
+    let set = material(&place.agent.svid());
+    let life = set.not_after().duration_since(set.leaf().not_before()).unwrap();
+    eventually(LIMIT, "half of its life is over", || {
+        pgsvid::timing::now() > set.leaf().not_before() + life / 2
+    });
+    let mut arguments = place.arguments();
+    "fetch".clone_into(&mut arguments[0]);
+    arguments.extend(["--timeout".to_owned(), "1s".to_owned()]);
+    let fetch = Program::spawn(PGSVID, arguments, &[]);
+    assert_eq!(fetch.wait_exit(LIMIT).code(), Some(1), "{}", fetch.standard_output());
+}

@@ -1,0 +1,99 @@
+//! D04, D05: system calls that fail, are interrupted, or do not do what they say.
+
+use std::fs;
+
+use test_support::{LIMIT, Mark, Program, Setup, Strace};
+
+use crate::publication::place::{NAMES, PGSVID, Place, assert_published, current, names};
+
+#[test]
+fn d04_what_cannot_be_synced_counts_as_not_written() {
+    let setup = Setup::new(PGSVID);
+    let pgsvid = setup.start();
+    let old = setup.agent.svid();
+    let strace = Strace::attach(pgsvid.pid(), "fsync:error=EIO");
+    setup.agent.rotate().unwrap();
+    let (alarm, _) = pgsvid.event_after(Mark::default(), "cannot publish the new identity");
+    assert_eq!(alarm["level"], "ERROR");
+    let error = alarm["error"].as_str().unwrap();
+    assert!(error.starts_with("cannot sync ") && error.contains("Input/output error"), "{alarm}");
+    assert!(alarm["next"].as_str().unwrap().contains("what was published stays"), "{alarm}");
+    assert_published(setup.files.path(), &old);
+    setup.cluster.restart();
+    assert_published(setup.files.path(), &old);
+    let failed = error.split('/').find(|part| part.starts_with("..v")).unwrap().to_owned();
+    strace.detach();
+    // What the kernel failed to write may be gone from its cache: the next try is a new directory.
+    pgsvid.current(2);
+    assert_published(setup.files.path(), &setup.agent.svid());
+    assert_ne!(current(setup.files.path()), failed);
+    assert!(!setup.files.join(&failed).exists(), "nothing half written stays");
+}
+
+#[test]
+fn d04_whichever_sync_fails_the_next_try_is_another_directory() {
+    let setup = Setup::new(PGSVID);
+    let pgsvid = setup.start();
+    // Of each of the three files, of the generation, and of the directory once the swap is done.
+    for (nth, generation) in (1..=5).zip(2..) {
+        let before = current(setup.files.path());
+        let strace = Strace::attach(pgsvid.pid(), &format!("fsync:error=EIO:when={nth}"));
+        let mark = pgsvid.mark();
+        setup.agent.rotate().unwrap();
+        let (alarm, mark) = pgsvid.event_after(mark, "cannot publish the new identity");
+        strace.detach();
+        let (rotated, _) = pgsvid.event_after(mark, "rotated");
+        assert_eq!(rotated["verdict"], "current", "{rotated}");
+        assert_eq!(rotated["generation"], generation, "{rotated}");
+        assert_published(setup.files.path(), &setup.agent.svid());
+        let now = current(setup.files.path());
+        assert!(now != before && !alarm["error"].as_str().unwrap().contains(&now), "{alarm}");
+    }
+    setup.cluster.restart();
+}
+
+#[test]
+fn d05_an_interrupted_call_is_repeated() {
+    let setup = Setup::new(PGSVID);
+    let pgsvid = setup.start();
+    for (call, generation) in ["fsync", "mkdirat", "openat"].into_iter().zip(2..) {
+        let fault = format!("{call}:error=EINTR:when=1..2");
+        let strace = Strace::attach(pgsvid.pid(), &fault);
+        setup.agent.rotate().unwrap();
+        pgsvid.current(generation);
+        assert!(strace.has_injected(), "{call}");
+        strace.detach();
+        assert_published(setup.files.path(), &setup.agent.svid());
+    }
+    let lines = pgsvid.lines();
+    assert!(!lines.iter().any(|line| line.contains("\"level\":\"ERROR\"")), "{lines:#?}");
+}
+
+#[test]
+fn d05_a_write_that_claims_more_than_it_wrote_is_found_by_reading_back() {
+    // The third `write` of the thread that publishes is the key's. That of another thread only wakes up who is awake, or
+    // is a line of the log.
+    // Both tries within one publication: the key lacks a byte.
+    let place = Place::new();
+    let fetch = fetch(&place, "write:retval=1:when=3..7+4");
+    assert_eq!(fetch.wait_exit(LIMIT).code(), Some(1), "{}", fetch.standard_error());
+    let said = fetch.standard_error();
+    assert!(said.matches("(INJECTED)").count() >= 2, "{said}");
+    assert!(said.contains("svid_key.pem does not hold what was written to it"), "{said}");
+    assert_eq!(names(&place.svids, ""), ["..lock"], "nothing is left, and nothing is visible");
+    // And once: the second try is right.
+    let fetch = self::fetch(&place, "write:retval=1:when=3");
+    assert!(fetch.wait_exit(LIMIT).success(), "{}", fetch.standard_error());
+    assert_published(&place.svids, &place.agent.svid());
+    assert_eq!(names(&place.svids, "..v").len(), 1);
+    for name in NAMES {
+        assert!(fs::metadata(place.svids.join(name)).unwrap().len() > 100);
+    }
+}
+
+/// `pgsvid fetch` with a fault.
+fn fetch(place: &Place, fault: &str) -> Program {
+    let mut arguments = place.arguments();
+    "fetch".clone_into(&mut arguments[0]);
+    Strace::around(PGSVID, &arguments, fault)
+}

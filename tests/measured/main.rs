@@ -1,0 +1,6 @@
+//! What takes long, or is measured: each has a script of its own.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+
+mod cost;
+mod soak;

@@ -1,0 +1,123 @@
+//! X03, X05: what the process itself runs out of, or cannot write to.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{ErrorKind, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::process::Command;
+
+use pgsvid::verify::{self, Answer};
+use test_support::{LIMIT, Mark, Program, Setup, eventually};
+
+const PGSVID: &str = env!("CARGO_BIN_EXE_pgsvid");
+/// `O_NONBLOCK` of Linux.
+const NONBLOCK: i32 = 0o4000;
+
+#[test]
+fn x03_exhausted_descriptors_are_reported_and_it_recovers() {
+    let setup = Setup::new(PGSVID);
+    let pgsvid = setup.start();
+    let old = setup.agent.svid();
+    let open = pgsvid.process().descriptors();
+    // It keeps what it has, and gets nothing more.
+    let limit = pgsvid.process().limit_descriptors(0);
+    setup.agent.rotate().unwrap();
+    let (alarm, mark) = pgsvid.event_after(Mark::default(), "cannot publish the new identity");
+    assert_eq!(alarm["level"], "ERROR");
+    assert!(alarm["error"].as_str().unwrap().contains("Too many open files"), "{alarm}");
+    assert!(alarm["next"].as_str().unwrap().contains("what was published stays"), "{alarm}");
+    assert_eq!(fs::read_to_string(setup.files.join("svid.pem")).unwrap(), old.chain_pem());
+    // Neither can it dial.
+    setup.agent.drop_connections();
+    let (warning, mark) = pgsvid.wait_for_event_after(mark, LIMIT, |event| {
+        event["error"].as_str().is_some_and(|text| {
+            text.contains("cannot connect to unix://") && text.contains("oo many open files")
+        })
+    });
+    assert_eq!(warning["message"], "no connection to the agent; trying again");
+    assert!(pgsvid.is_running());
+
+    pgsvid.process().limit_descriptors(limit);
+    pgsvid.event_after(mark, "connected to the agent");
+    pgsvid.current(2);
+    setup.agent.rotate().unwrap();
+    pgsvid.current(3);
+    eventually(LIMIT, "no descriptor was lost", || pgsvid.process().descriptors() <= open + 1);
+}
+
+#[test]
+fn x05_a_full_pipe_on_both_outputs_hinders_no_rotation() {
+    let setup = Setup::new(PGSVID);
+    let (path, _reader) = pipe(&setup);
+    fill(&path);
+    let pgsvid = run(&setup, &format!(">{path} 2>{path}"));
+    rotates(&setup);
+    // Nor does what it could not say hold up its end.
+    assert!(pgsvid.terminate(LIMIT).success());
+}
+
+#[test]
+fn x05_outputs_that_are_closed_or_whose_reader_goes_away_hinder_no_rotation() {
+    let setup = Setup::new(PGSVID);
+    let pgsvid = run(&setup, "<&- >&- 2>&-");
+    rotates(&setup);
+    assert!(pgsvid.terminate(LIMIT).success());
+
+    let setup = Setup::new(PGSVID);
+    let (path, reader) = pipe(&setup);
+    let pgsvid = run(&setup, &format!(">{path} 2>{path}"));
+    setup.wait_published();
+    drop(reader);
+    rotates(&setup);
+    assert!(pgsvid.terminate(LIMIT).success());
+}
+
+/// pgsvid with its outputs somewhere else, and every line that it has to say.
+fn run(setup: &Setup, outputs: &str) -> Program {
+    let pgsvid = Program::reachable(PGSVID).display().to_string();
+    let script = format!("exec \"$0\" \"$@\" {outputs}");
+    let mut arguments = vec!["-c".to_owned(), script, pgsvid, "run".to_owned()];
+    arguments.extend(setup.arguments());
+    arguments.extend(["--log-level", "trace"].map(str::to_owned));
+    Program::spawn("/bin/sh", arguments, &[])
+}
+
+/// A named pipe, and its end that nobody reads from.
+fn pipe(setup: &Setup) -> (String, File) {
+    let path = setup.other.join("pipe");
+    assert!(Command::new("mkfifo").args(["-m", "666"]).arg(&path).status().unwrap().success());
+    let reader = OpenOptions::new().read(true).custom_flags(NONBLOCK).open(&path).unwrap();
+    (path.display().to_string(), reader)
+}
+
+/// Fills a pipe to the last byte.
+fn fill(path: &str) {
+    let mut writer = OpenOptions::new().write(true).custom_flags(NONBLOCK).open(path).unwrap();
+    for size in [4096, 1] {
+        loop {
+            match writer.write(&vec![b'x'; size]) {
+                Ok(_) => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+                Err(error) => panic!("{error}"),
+            }
+        }
+    }
+}
+
+/// A server that starts gets the set, and each that follows.
+#[track_caller]
+fn rotates(setup: &Setup) {
+    setup.wait_published();
+    setup.cluster.start();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let hosts = ["127.0.0.1".to_owned()];
+    for _ in 0..20 {
+        setup.agent.rotate().unwrap();
+        let svid = setup.agent.svid();
+        eventually(LIMIT, "the newest certificate is served", || {
+            match runtime.block_on(verify::probe(&hosts, setup.cluster.port(), None)).answer {
+                Answer::Served(served) => served.leaf.der() == svid.leaf(),
+                _ => false,
+            }
+        });
+    }
+}

@@ -1,0 +1,8 @@
+//! What holds the project together: rooms, dependencies, documents, the fault table.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+
+mod architecture;
+mod dependencies;
+mod documentation;
+mod fault_rows;
