@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::certificate::{Certificate, Fingerprint, MalformedCertificate, certificates};
+use super::encoding;
 use super::identity::{InvalidIdentity, SpiffeId, workload_id};
 use super::key::{PrivateKey, UnusableKey};
 use super::path::{self, NoPath, Usage};
@@ -169,6 +170,7 @@ pub(super) fn check(
     }
     validity(&leaf, now)?;
     path::verify(&leaf, &intermediates, &authorities, Usage::Any, now)?;
+    servable(&intermediates).map_err(Rejection::Chain)?;
 
     Ok(Material {
         spiffe_id,
@@ -179,6 +181,15 @@ pub(super) fn check(
         authorities,
         federated: Vec::new(),
     })
+}
+
+/// Whether OpenSSL serves the certificates behind the leaf, also those that no path needs.
+fn servable(intermediates: &[Certificate]) -> Result<(), MalformedCertificate> {
+    for (position, certificate) in (2..).zip(intermediates) {
+        encoding::check_served(certificate.der(), certificate.public_key())
+            .map_err(|cause| MalformedCertificate::Unloadable { position, cause })?;
+    }
+    Ok(())
 }
 
 /// A handshake has no room for the authorities of another trust domain. Our own SVID does without them: nobody else's

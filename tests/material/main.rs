@@ -3,8 +3,12 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 mod identity;
+mod loadable;
+mod mutation;
 mod offers;
+mod openssl;
 mod pem;
+mod samples;
 mod secrecy;
 mod time;
 mod trust;
