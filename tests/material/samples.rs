@@ -1,6 +1,7 @@
 //! Certificates of many kinds, as odd as OpenSSL makes them.
 
 use std::path::Path;
+use std::sync::LazyLock;
 
 use dev_agent::{Authority, Entry, KeyType};
 use rustls::pki_types::CertificateDer;
@@ -84,7 +85,9 @@ const STRINGS: &[(&str, &str)] = &[
 ];
 
 /// As they come: authorities and leaves, with some of the keys each.
-pub(crate) fn samples() -> Vec<Sample> {
+pub(crate) static SAMPLES: LazyLock<Vec<Sample>> = LazyLock::new(samples);
+
+fn samples() -> Vec<Sample> {
     let directory = Directory::new();
     let mut samples = Vec::new();
     for (key, arguments) in KEYS {
