@@ -157,6 +157,7 @@ pub(super) fn check(
     if key.public_key()?.as_ref() != leaf.public_key() {
         return Err(Rejection::KeyMismatch);
     }
+    let key = key.readable();
 
     let mut known = HashSet::new();
     let authorities = certificates(&offer.bundle, LARGEST_BUNDLE).map_err(Rejection::Bundle)?;
@@ -186,7 +187,7 @@ pub(super) fn check(
 /// Whether OpenSSL serves the certificates behind the leaf, also those that no path needs.
 fn servable(intermediates: &[Certificate]) -> Result<(), MalformedCertificate> {
     for (position, certificate) in (2..).zip(intermediates) {
-        encoding::check_served(certificate.der(), certificate.public_key())
+        encoding::check_served(certificate)
             .map_err(|cause| MalformedCertificate::Unloadable { position, cause })?;
     }
     Ok(())

@@ -3,7 +3,8 @@
 
 use std::path::PathBuf;
 
-use pgsvid::material::{Certificate, Offer};
+use dev_agent::KeyType;
+use pgsvid::material::{Certificate, Offer, pem};
 use rcgen::{
     BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
     KeyUsagePurpose, SanType, SigningKey as _,
@@ -14,10 +15,10 @@ use zeroize::Zeroizing;
 
 use crate::mutation::{element, mutated, with_value};
 use crate::offers::{ID, authority, check, offer, workload};
-use crate::openssl::{Question, Questions};
+use crate::openssl::{Question, Questions, hex};
 use crate::samples::{SAMPLES, Sample, public_authorities};
 
-/// How many certificates are changed. More are tried with MUTATIONS, and the same ones again with MUTATION_SEED.
+/// How many certificates are changed. More are tried with `MUTATIONS`, and the same ones again with `MUTATION_SEED`.
 fn how_many(usual: usize) -> usize {
     std::env::var("MUTATIONS").map_or(usual, |count| count.parse().unwrap())
 }
@@ -161,10 +162,33 @@ fn a29_an_intermediate_is_taken_only_if_openssl_serves_it() {
     for ((name, der), answer) in taken.iter().zip(&answers) {
         assert_eq!(*answer, Ok(()), "{seed}: {name}: {}", hex(der));
     }
-    for kind in ["P-256", "RSA", "Ed25519"] {
+    for kind in ["P-256", "RSA", "RSA with SHA-1", "Ed25519"] {
         let name = format!("plain, {kind}");
         assert!(taken.iter().any(|(taken, _)| **taken == name), "{name}");
     }
+}
+
+/// Version 2 of PKCS#8 holds the public key, too: ring makes and reads it, and OpenSSL 3.0 does not.
+#[test]
+fn a29_a_key_that_openssl_does_not_read_is_rewritten() {
+    let directory = Directory::new();
+    let svid = authority(false).issue(&workload().key_type(KeyType::Ed25519)).unwrap();
+    let before = check(offer(&svid)).unwrap();
+    let key =
+        KeyPair::from_pkcs8_der_and_sign_algo(&svid.key.as_slice().into(), &rcgen::PKCS_ED25519);
+    let public = [&[0x81, 33, 0], key.unwrap().public_key_raw()].concat();
+    let mut second = offer(&svid);
+    second.key[1] += u8::try_from(public.len()).unwrap();
+    // The version, which is counted from zero.
+    second.key[4] = 1;
+    second.key.extend(public);
+    let after = check(second).unwrap();
+    assert_eq!(after.key().expose(), before.key().expose());
+    // Later versions of OpenSSL read what is offered, too.
+    let file = directory.write("key.pem", &*pem::encode_key(after.key()), 0o600);
+    let mut questions = Questions::default();
+    questions.ask(&Question::Chain(&file, &[svid.leaf()]));
+    assert_eq!(questions.answers(), [Ok(())]);
 }
 
 /// An authority whose key signs whatever it is given.
@@ -215,8 +239,4 @@ impl Signer {
             bundle: self.root.clone(),
         }
     }
-}
-
-fn hex(der: &[u8]) -> String {
-    der.iter().map(|byte| format!("{byte:02x}")).collect()
 }

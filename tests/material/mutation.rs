@@ -36,7 +36,7 @@ pub(crate) fn mutated(der: &[u8], dice: &mut Dice) -> Vec<u8> {
     roots.iter().flat_map(Node::encode).collect()
 }
 
-/// The certificate with another value in the place of the first UTF8String.
+/// The certificate with another value in the place of the first `UTF8String`.
 pub(crate) fn with_value(der: &[u8], tag: u8, content: &[u8]) -> Vec<u8> {
     fn replace(nodes: &mut [Node], tag: u8, content: &[u8]) -> bool {
         nodes.iter_mut().any(|node| {

@@ -39,9 +39,7 @@ impl Questions {
         };
         for der in certificates {
             self.0.push(' ');
-            for byte in *der {
-                write!(self.0, "{byte:02x}").unwrap();
-            }
+            self.0.push_str(&hex(der));
         }
         self.0.push('\n');
     }
@@ -68,4 +66,13 @@ impl Questions {
         assert_eq!(answers.len(), asked);
         answers
     }
+}
+
+/// DER, to be pasted.
+pub(crate) fn hex(der: &[u8]) -> String {
+    let mut text = String::new();
+    for byte in der {
+        write!(text, "{byte:02x}").unwrap();
+    }
+    text
 }

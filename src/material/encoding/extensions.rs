@@ -29,7 +29,7 @@ const WELL_KNOWN: &[(&[u8], &str, Content)] = &[
     (&[0x2b, 6, 1, 5, 5, 7, 1, 14], "proxyCertInfo", |_| Err(Flaw::Proxy)),
 ];
 
-/// Extensions ::= SEQUENCE OF SEQUENCE { OBJECT IDENTIFIER, BOOLEAN DEFAULT FALSE, OCTET STRING }
+/// `Extensions ::= SEQUENCE OF SEQUENCE { OBJECT IDENTIFIER, BOOLEAN DEFAULT FALSE, OCTET STRING }`
 pub(super) fn extensions(mut list: Reader<'_>) -> Result<(), Unloadable> {
     let mut seen = Vec::new();
     while !list.is_empty() {
@@ -111,7 +111,7 @@ fn distribution_points(content: &mut Reader<'_>) -> Result<(), Flaw> {
         point.optional(tag::primitive(1))?.map_or(Ok(()), |bits| bit_string(bits).map(|_| ()))?;
         let issuer = point.optional_within(tag::constructed(2))?;
         issuer.map_or(Ok(()), general_names)?;
-        // Where is the list, then?
+        // OpenSSL's own rule: a list of revoked certificates has a place or an issuer.
         if name.is_none() && issuer.is_none_or(Reader::is_empty) {
             return Err(Flaw::Unexpected);
         }
@@ -155,7 +155,7 @@ fn system_identifiers(content: &mut Reader<'_>) -> Result<(), Flaw> {
     kinds.end()
 }
 
-/// CHOICE { inherit NULL, SEQUENCE OF item }
+/// `CHOICE { inherit NULL, SEQUENCE OF item }`
 fn inherited_or_each(reader: &mut Reader<'_>, item: Content) -> Result<(), Flaw> {
     match reader.optional_within(tag::NULL)? {
         Some(inherit) => inherit.end().map_err(|_| Flaw::Null),

@@ -12,9 +12,22 @@ mod served;
 pub use reader::Flaw;
 pub(super) use served::check_served;
 
+use rustls_pki_types::alg_id;
+
 use extensions::extensions;
 use names::name;
 use reader::{Reader, bit_string, tag};
+
+/// The 32 bytes of a key of Ed25519 in PKCS#8 (RFC 8410, section 7), if it is one.
+pub(super) fn ed25519_seed(pkcs8: &[u8]) -> Option<&[u8]> {
+    let mut parts = Reader::new(pkcs8).within(tag::SEQUENCE).ok()?;
+    parts.integer().ok()?;
+    if parts.take(tag::SEQUENCE).ok()? != alg_id::ED25519.as_ref() {
+        return None;
+    }
+    let seed = parts.within(tag::OCTET_STRING).ok()?.take(tag::OCTET_STRING).ok()?;
+    (seed.len() == 32).then_some(seed)
+}
 
 /// OpenSSL does not load the certificate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -72,7 +85,7 @@ fn version(fields: &mut Reader<'_>) -> Result<(), Flaw> {
     Ok(())
 }
 
-/// AlgorithmIdentifier ::= SEQUENCE { OBJECT IDENTIFIER, ANY OPTIONAL }
+/// `AlgorithmIdentifier ::= SEQUENCE { OBJECT IDENTIFIER, ANY OPTIONAL }`
 fn algorithm(fields: &mut Reader<'_>) -> Result<(), Flaw> {
     let mut algorithm = fields.within(tag::SEQUENCE)?;
     algorithm.object_identifier()?;

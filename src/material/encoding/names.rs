@@ -2,7 +2,7 @@
 
 use super::reader::{Flaw, Reader, integer, object_identifier, tag};
 
-/// Name ::= SEQUENCE OF SET OF SEQUENCE { OBJECT IDENTIFIER, value }
+/// `Name ::= SEQUENCE OF SET OF SEQUENCE { OBJECT IDENTIFIER, value }`
 pub(super) fn name(reader: &mut Reader<'_>) -> Result<(), Flaw> {
     reader.within(tag::SEQUENCE)?.each(|sets| attributes(sets.within(tag::SET)?))
 }
@@ -25,10 +25,13 @@ fn value(reader: &mut Reader<'_>) -> Result<(), Flaw> {
         tag::UTF8_STRING => std::str::from_utf8(content).is_ok(),
         tag::BMP_STRING => characters(content, |pair: [u8; 2]| u16::from_be_bytes(pair).into()),
         tag::UNIVERSAL_STRING => characters(content, u32::from_be_bytes),
-        tag::NUMERIC_STRING | tag::PRINTABLE_STRING | tag::TELETEX_STRING | tag::IA5_STRING => true,
-        // x500UniqueIdentifier (RFC 4519, section 2.45), and what has no type of its own.
+        tag::NUMERIC_STRING
+        | tag::PRINTABLE_STRING
+        | tag::TELETEX_STRING
+        | tag::IA5_STRING
+        | tag::SEQUENCE => true,
+        // x500UniqueIdentifier (X.520, section 6.2.7).
         tag::BIT_STRING => return rest.any(),
-        tag::SEQUENCE => true,
         _ => return Err(Flaw::TextType),
     };
     if valid { Ok(()) } else { Err(Flaw::Text) }
@@ -40,7 +43,7 @@ fn characters<const SIZE: usize>(content: &[u8], code: impl Fn([u8; SIZE]) -> u3
     rest.is_empty() && characters.iter().all(|bytes| char::from_u32(code(*bytes)).is_some())
 }
 
-/// GeneralNames (RFC 5280, section 4.2.1.6), without its own header.
+/// `GeneralNames` (RFC 5280, section 4.2.1.6), without its own header.
 pub(super) fn general_names(reader: Reader<'_>) -> Result<(), Flaw> {
     reader.each(general_name)
 }
@@ -75,7 +78,7 @@ pub(super) fn general_name(reader: &mut Reader<'_>) -> Result<(), Flaw> {
     }
 }
 
-/// GeneralSubtrees (RFC 5280, section 4.2.1.10), without its own header.
+/// `GeneralSubtrees` (RFC 5280, section 4.2.1.10), without its own header.
 pub(super) fn subtrees(reader: Reader<'_>) -> Result<(), Flaw> {
     reader.each(|subtrees| {
         let mut subtree = subtrees.within(tag::SEQUENCE)?;

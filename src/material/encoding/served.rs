@@ -10,8 +10,11 @@ use ring::agreement::{
 use ring::rand::SystemRandom;
 use rustls_pki_types::{AlgorithmIdentifier, alg_id};
 
+use x509_parser::prelude::{FromDer as _, ParsedExtension, X509Certificate};
+
 use super::Unloadable;
 use super::reader::{Flaw, Reader, tag};
+use crate::material::Certificate;
 
 /// RSA with fewer bits has less than 112 bits of security (NIST SP 800-57, part 1, table 2).
 const LEAST_RSA_BITS: usize = 2048;
@@ -35,12 +38,35 @@ const SIGNATURES: [AlgorithmIdentifier; 11] = [
 const NULL: &[u8] = &[tag::NULL, 0];
 
 /// Looks at the key and the signature of one certificate, which [`super::check`] has passed.
-pub(in crate::material) fn check_served(
-    certificate: &[u8],
-    public_key: &[u8],
-) -> Result<(), Unloadable> {
-    signature(certificate).map_err(Unloadable::within("signatureAlgorithm"))?;
-    key(public_key).map_err(Unloadable::within("subjectPublicKeyInfo"))
+pub(in crate::material) fn check_served(certificate: &Certificate) -> Result<(), Unloadable> {
+    if !is_root(certificate) {
+        signature(certificate.der()).map_err(Unloadable::within("signatureAlgorithm"))?;
+    }
+    key(certificate.public_key()).map_err(Unloadable::within("subjectPublicKeyInfo"))
+}
+
+/// OpenSSL does not look at the signature of a certificate that names itself as its issuer, by its key's identifier, too.
+/// (Also by serial number, which is looked at here as if it named another.)
+fn is_root(certificate: &Certificate) -> bool {
+    let Ok((_, parsed)) = X509Certificate::from_der(certificate.der()) else {
+        return false;
+    };
+    let mut own = None;
+    let mut named = None;
+    for extension in parsed.extensions() {
+        match extension.parsed_extension() {
+            ParsedExtension::SubjectKeyIdentifier(identifier) => own = Some(identifier),
+            ParsedExtension::AuthorityKeyIdentifier(issuer) => named = Some(issuer),
+            ParsedExtension::ParseError { .. } => return false,
+            _ => {}
+        }
+    }
+    certificate.is_self_signed()
+        && named.is_none_or(|named| {
+            named.authority_cert_issuer.is_none()
+                && named.authority_cert_serial.is_none()
+                && named.key_identifier.as_ref().is_none_or(|named| Some(named) == own)
+        })
 }
 
 fn signature(certificate: &[u8]) -> Result<(), Flaw> {
@@ -56,9 +82,8 @@ fn signature(certificate: &[u8]) -> Result<(), Flaw> {
 fn key(information: &[u8]) -> Result<(), Flaw> {
     let mut parts = Reader::new(information).within(tag::SEQUENCE)?;
     let algorithm = parts.take(tag::SEQUENCE)?;
-    let key = match parts.bit_string()? {
-        (0, key) => key,
-        _ => return Err(Flaw::Key),
+    let (0, key) = parts.bit_string()? else {
+        return Err(Flaw::Key);
     };
     let is = |known: AlgorithmIdentifier| known.as_ref() == algorithm;
     let usable = if is(alg_id::ECDSA_P256) {
@@ -80,7 +105,7 @@ fn is_point(key: &[u8], curve: &'static Algorithm) -> bool {
     })
 }
 
-/// RSAPublicKey ::= SEQUENCE { modulus INTEGER, publicExponent INTEGER }
+/// `RSAPublicKey ::= SEQUENCE { modulus INTEGER, publicExponent INTEGER }`
 fn rsa_bits(key: &[u8]) -> Result<usize, Flaw> {
     let mut outer = Reader::new(key);
     let mut numbers = outer.within(tag::SEQUENCE)?;
