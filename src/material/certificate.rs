@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime};
 use x509_parser::der_parser::asn1_rs::Header;
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 
+use super::encoding::{self, Unloadable};
 use super::name;
 
 /// SHA-256 of a certificate's DER.
@@ -82,6 +83,14 @@ pub enum MalformedCertificate {
         /// Which one of a sequence, from 1.
         position: usize,
     },
+    /// OpenSSL does not load it, and PostgreSQL could not start with it.
+    #[error("OpenSSL would not load certificate {position}, because of its {cause}")]
+    Unloadable {
+        /// Which one of a sequence, from 1.
+        position: usize,
+        /// Where and why.
+        cause: Unloadable,
+    },
     /// More certificates than anybody has a use for.
     #[error("more than {most} certificates")]
     TooMany {
@@ -99,6 +108,17 @@ pub enum MalformedCertificate {
         /// Its size in bytes.
         size: usize,
     },
+}
+
+impl MalformedCertificate {
+    /// The error of a certificate that was parsed by itself, with its place among others.
+    pub(super) fn at(self, position: usize) -> Self {
+        match self {
+            Self::TooLarge { size, .. } => Self::TooLarge { position, size },
+            Self::Unloadable { cause, .. } => Self::Unloadable { position, cause },
+            _ => Self::NotDer { position },
+        }
+    }
 }
 
 /// Largest certificate that is looked at, in bytes of DER.
@@ -142,6 +162,8 @@ pub fn certificates(der: &[u8], most: usize) -> Result<Vec<Certificate>, Malform
         let (after, certificate) = X509Certificate::from_der(rest)
             .map_err(|_| MalformedCertificate::NotDer { position })?;
         let size = rest.len() - after.len();
+        encoding::check(&rest[..size])
+            .map_err(|cause| MalformedCertificate::Unloadable { position, cause })?;
         let certificate = Certificate::new(&rest[..size], &certificate);
         names += certificate.uris.len() + certificate.dns_names.len();
         if names > MOST_NAMES {

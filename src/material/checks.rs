@@ -6,6 +6,7 @@ use std::time::SystemTime;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::certificate::{Certificate, Fingerprint, MalformedCertificate, certificates};
+use super::encoding;
 use super::identity::{InvalidIdentity, SpiffeId, workload_id};
 use super::key::{PrivateKey, UnusableKey};
 use super::path::{self, CLOCK_SKEW, NoPath, Usage};
@@ -152,6 +153,7 @@ pub(super) fn check(
     if key.public_key()?.as_ref() != leaf.public_key() {
         return Err(Rejection::KeyMismatch);
     }
+    let key = key.readable();
 
     let mut known = HashSet::new();
     let authorities = certificates(&offer.bundle, LARGEST_BUNDLE).map_err(Rejection::Bundle)?;
@@ -165,6 +167,7 @@ pub(super) fn check(
     }
     validity(&leaf, now)?;
     path::verify(&leaf, &intermediates, &authorities, Usage::Any, now)?;
+    servable(&intermediates).map_err(Rejection::Chain)?;
 
     Ok(Material {
         spiffe_id,
@@ -175,6 +178,15 @@ pub(super) fn check(
         authorities,
         federated: Vec::new(),
     })
+}
+
+/// Whether OpenSSL serves the certificates behind the leaf, also those that no path needs.
+fn servable(intermediates: &[Certificate]) -> Result<(), MalformedCertificate> {
+    for (position, certificate) in (2..).zip(intermediates) {
+        encoding::check_served(certificate)
+            .map_err(|cause| MalformedCertificate::Unloadable { position, cause })?;
+    }
+    Ok(())
 }
 
 /// A handshake has no room for the authorities of another trust domain. Our own SVID does without them: nobody else's

@@ -5,9 +5,16 @@ use std::fmt;
 use rustls_pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer, SubjectPublicKeyInfoDer};
 use zeroize::Zeroizing;
 
+use super::encoding;
+
 /// A PKCS#8 private key in DER. `Debug` shows its length only.
 #[derive(Clone)]
 pub struct PrivateKey(Zeroizing<Vec<u8>>);
+
+/// PKCS#8, version 1, up to the 32 bytes of a key of Ed25519.
+const ED25519: [u8; 16] = [
+    0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x04, 0x22, 0x04, 0x20,
+];
 
 /// The key is not one of P-256, P-384, RSA (2048 bits or more) or Ed25519 in PKCS#8.
 #[derive(Debug, thiserror::Error)]
@@ -27,6 +34,18 @@ impl PrivateKey {
     #[must_use]
     pub fn expose(&self) -> &[u8] {
         &self.0
+    }
+
+    /// The same key as OpenSSL reads it.
+    ///
+    /// Ed25519 with its public key beside, as ring and others write it (version 2 of PKCS#8: RFC 8410, section 7), is nothing
+    /// that OpenSSL 3.0 reads; it comes out as version 1.
+    #[must_use]
+    pub(super) fn readable(self) -> Self {
+        match encoding::ed25519_seed(&self.0) {
+            Some(seed) => Self(Zeroizing::new([&ED25519, seed].concat())),
+            None => self,
+        }
     }
 
     /// The SubjectPublicKeyInfo that belongs to this key.

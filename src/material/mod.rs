@@ -6,6 +6,7 @@
 mod certificate;
 mod checks;
 mod details;
+mod encoding;
 mod identity;
 mod key;
 mod name;
@@ -25,6 +26,7 @@ pub use checks::{
     validity,
 };
 pub use details::{Details, key_kind};
+pub use encoding::{Flaw, Unloadable};
 pub use identity::{InvalidIdentity, SpiffeId, TrustDomain, unique_identifier, workload_id};
 pub use key::{PrivateKey, UnusableKey};
 pub use name::for_people as name_for_people;

@@ -7,7 +7,9 @@ use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, SubjectPublicKeyInfoDer};
 use zeroize::Zeroizing;
 
-use super::{Certificate, Expectations, Material, Offer, PrivateKey, Rejection, key};
+use super::{
+    Certificate, Expectations, MalformedCertificate, Material, Offer, PrivateKey, Rejection, key,
+};
 
 /// The text is no PEM of the kind that was asked for.
 #[derive(Debug, thiserror::Error)]
@@ -15,6 +17,9 @@ pub enum Malformed {
     /// No certificate, or one that cannot be read.
     #[error("it holds no readable certificate in PEM")]
     Certificate,
+    /// A certificate that OpenSSL does not load.
+    #[error(transparent)]
+    Unloadable(MalformedCertificate),
     /// No private key, or one that cannot be read.
     #[error("it holds no readable private key in PEM")]
     Key,
@@ -54,9 +59,12 @@ fn append(label: &str, der: &[u8], pem: &mut Vec<u8>) {
 /// The certificates of a PEM text; text around the blocks is passed over, as OpenSSL does.
 pub fn decode_certificates(pem: &[u8]) -> Result<Vec<Certificate>, Malformed> {
     let mut certificates = Vec::new();
-    for der in CertificateDer::pem_slice_iter(pem) {
+    for (position, der) in (1..).zip(CertificateDer::pem_slice_iter(pem)) {
         let der = der.map_err(|_| Malformed::Certificate)?;
-        certificates.push(Certificate::parse(&der).map_err(|_| Malformed::Certificate)?);
+        certificates.push(Certificate::parse(&der).map_err(|error| match error {
+            MalformedCertificate::Unloadable { .. } => Malformed::Unloadable(error.at(position)),
+            _ => Malformed::Certificate,
+        })?);
     }
     if certificates.is_empty() {
         return Err(Malformed::Certificate);

@@ -184,7 +184,7 @@ fn read_block(position: usize, block: &[u8]) -> Result<Option<Item>, Unreadable>
         "CERTIFICATE" => {
             let der = CertificateDer::from_pem_slice(block)
                 .map_err(|_| Unreadable::Broken { position, label })?;
-            let certificate = Certificate::parse(&der).map_err(|error| at(&error, position))?;
+            let certificate = Certificate::parse(&der).map_err(|error| error.at(position))?;
             Ok(Some(Item::Certificate(Box::new(certificate))))
         }
         "ENCRYPTED PRIVATE KEY" => foreign(Foreign::EncryptedKey),
@@ -205,16 +205,6 @@ fn read_block(position: usize, block: &[u8]) -> Result<Option<Item>, Unreadable>
         // `openssl ecparam -genkey` writes them before the key, which names its curve itself.
         "EC PARAMETERS" | "DH PARAMETERS" => Ok(None),
         _ => Err(Unreadable::Other { position, label }),
-    }
-}
-
-/// The error of a certificate that was parsed by itself, with its place among others.
-fn at(error: &MalformedCertificate, position: usize) -> MalformedCertificate {
-    match error {
-        MalformedCertificate::TooLarge { size, .. } => {
-            MalformedCertificate::TooLarge { position, size: *size }
-        }
-        _ => MalformedCertificate::NotDer { position },
     }
 }
 

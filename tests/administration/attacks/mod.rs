@@ -4,5 +4,6 @@ mod planted_objects;
 mod planted_server;
 mod planted_texts;
 mod twin_authority;
+mod unloadable;
 
 const PGSVID: &str = env!("CARGO_BIN_EXE_pgsvid");

@@ -1,8 +1,12 @@
 //! Rows I and C: what is refused before anything is written, and why; PEM as OpenSSL reads it.
 
 mod identity;
+mod loadable;
+mod mutation;
 mod offers;
+mod openssl;
 mod pem;
+mod samples;
 mod secrecy;
 mod time;
 mod trust;

@@ -1,0 +1,164 @@
+//! What is in the extensions that OpenSSL reads before it shows or believes a certificate (`x509v3_cache_extensions`).
+//!
+//! A leaf is not loaded if one of them is malformed, and nobody who is signed by such an authority is let in.
+
+use super::Unloadable;
+use super::names::{attributes, general_names, subtrees};
+use super::reader::{Flaw, Reader, bit_string, integer, tag};
+
+type Content = fn(&mut Reader<'_>) -> Result<(), Flaw>;
+
+/// The encoded object identifiers, the names in RFC 5280 or of their own RFC, and what reads the content.
+const WELL_KNOWN: &[(&[u8], &str, Content)] = &[
+    (&[0x55, 0x1d, 14], "subjectKeyIdentifier", |content| {
+        content.take(tag::OCTET_STRING).map(|_| ())
+    }),
+    (&[0x55, 0x1d, 15], "keyUsage", key_usage),
+    (&[0x55, 0x1d, 17], "subjectAltName", |content| general_names(content.within(tag::SEQUENCE)?)),
+    (&[0x55, 0x1d, 19], "basicConstraints", basic_constraints),
+    (&[0x55, 0x1d, 30], "nameConstraints", name_constraints),
+    (&[0x55, 0x1d, 31], "cRLDistributionPoints", distribution_points),
+    (&[0x55, 0x1d, 35], "authorityKeyIdentifier", authority_key_identifier),
+    (&[0x55, 0x1d, 37], "extKeyUsage", extended_key_usage),
+    (&[0x60, 0x86, 0x48, 1, 0x86, 0xf8, 0x42, 1, 1], "netscape-cert-type", |content| {
+        content.bit_string().map(|_| ())
+    }),
+    // RFC 3779.
+    (&[0x2b, 6, 1, 5, 5, 7, 1, 7], "ipAddrBlocks", address_blocks),
+    (&[0x2b, 6, 1, 5, 5, 7, 1, 8], "autonomousSysIds", system_identifiers),
+    (&[0x2b, 6, 1, 5, 5, 7, 1, 14], "proxyCertInfo", |_| Err(Flaw::Proxy)),
+];
+
+/// `Extensions ::= SEQUENCE OF SEQUENCE { OBJECT IDENTIFIER, BOOLEAN DEFAULT FALSE, OCTET STRING }`
+pub(super) fn extensions(mut list: Reader<'_>) -> Result<(), Unloadable> {
+    let mut seen = Vec::new();
+    while !list.is_empty() {
+        let (identifier, content) =
+            extension(&mut list).map_err(Unloadable::within("extensions"))?;
+        let known = WELL_KNOWN.iter().find(|(known, ..)| *known == identifier);
+        if let Some((_, name, read)) = known {
+            let at = Unloadable::within(name);
+            if seen.contains(name) {
+                return Err(at(Flaw::Twice));
+            }
+            seen.push(*name);
+            let mut content = Reader::new(content);
+            read(&mut content).and_then(|()| content.end()).map_err(at)?;
+        }
+    }
+    Ok(())
+}
+
+fn extension<'a>(list: &mut Reader<'a>) -> Result<(&'a [u8], &'a [u8]), Flaw> {
+    let mut extension = list.within(tag::SEQUENCE)?;
+    let identifier = extension.object_identifier()?;
+    extension.optional_boolean()?;
+    let content = extension.take(tag::OCTET_STRING)?;
+    extension.end()?;
+    Ok((identifier, content))
+}
+
+fn basic_constraints(content: &mut Reader<'_>) -> Result<(), Flaw> {
+    let mut constraints = content.within(tag::SEQUENCE)?;
+    constraints.optional_boolean()?;
+    if !constraints.is_empty() && constraints.integer()?.first().is_some_and(|byte| *byte >= 0x80) {
+        return Err(Flaw::Negative);
+    }
+    constraints.end()
+}
+
+fn key_usage(content: &mut Reader<'_>) -> Result<(), Flaw> {
+    let allows = match content.bit_string()? {
+        (_, []) => false,
+        (unused, [only]) => only >> unused != 0,
+        (unused, [first, last]) => *first != 0 || last >> unused != 0,
+        (_, [first, second, ..]) => *first != 0 || *second != 0,
+    };
+    if allows { Ok(()) } else { Err(Flaw::NoUsage) }
+}
+
+fn extended_key_usage(content: &mut Reader<'_>) -> Result<(), Flaw> {
+    content.within(tag::SEQUENCE)?.each(|usages| usages.object_identifier().map(|_| ()))
+}
+
+fn authority_key_identifier(content: &mut Reader<'_>) -> Result<(), Flaw> {
+    let mut identifier = content.within(tag::SEQUENCE)?;
+    identifier.optional(tag::primitive(0))?;
+    identifier.optional_within(tag::constructed(1))?.map_or(Ok(()), general_names)?;
+    identifier.optional(tag::primitive(2))?.map_or(Ok(()), integer)?;
+    identifier.end()
+}
+
+fn name_constraints(content: &mut Reader<'_>) -> Result<(), Flaw> {
+    let mut constraints = content.within(tag::SEQUENCE)?;
+    for number in [0, 1] {
+        constraints.optional_within(tag::constructed(number))?.map_or(Ok(()), subtrees)?;
+    }
+    constraints.end()
+}
+
+fn distribution_points(content: &mut Reader<'_>) -> Result<(), Flaw> {
+    content.within(tag::SEQUENCE)?.each(|points| {
+        let mut point = points.within(tag::SEQUENCE)?;
+        let name = point.optional_within(tag::constructed(0))?;
+        if let Some(mut name) = name {
+            match name.optional_within(tag::constructed(0))? {
+                Some(full) => general_names(full)?,
+                None => attributes(name.within(tag::constructed(1))?)?,
+            }
+            name.end()?;
+        }
+        point.optional(tag::primitive(1))?.map_or(Ok(()), |bits| bit_string(bits).map(|_| ()))?;
+        let issuer = point.optional_within(tag::constructed(2))?;
+        issuer.map_or(Ok(()), general_names)?;
+        // OpenSSL's own rule: a list of revoked certificates has a place or an issuer.
+        if name.is_none() && issuer.is_none_or(Reader::is_empty) {
+            return Err(Flaw::Unexpected);
+        }
+        point.end()
+    })
+}
+
+fn address_blocks(content: &mut Reader<'_>) -> Result<(), Flaw> {
+    content.within(tag::SEQUENCE)?.each(|families| {
+        let mut family = families.within(tag::SEQUENCE)?;
+        family.take(tag::OCTET_STRING)?;
+        inherited_or_each(&mut family, |item| match item.optional_within(tag::SEQUENCE)? {
+            Some(mut range) => {
+                range.bit_string()?;
+                range.bit_string()?;
+                range.end()
+            }
+            None => item.bit_string().map(|_| ()),
+        })?;
+        family.end()
+    })
+}
+
+fn system_identifiers(content: &mut Reader<'_>) -> Result<(), Flaw> {
+    let mut kinds = content.within(tag::SEQUENCE)?;
+    for number in [0, 1] {
+        if let Some(mut identifiers) = kinds.optional_within(tag::constructed(number))? {
+            inherited_or_each(&mut identifiers, |item| {
+                match item.optional_within(tag::SEQUENCE)? {
+                    Some(mut range) => {
+                        range.integer()?;
+                        range.integer()?;
+                        range.end()
+                    }
+                    None => item.integer().map(|_| ()),
+                }
+            })?;
+            identifiers.end()?;
+        }
+    }
+    kinds.end()
+}
+
+/// `CHOICE { inherit NULL, SEQUENCE OF item }`
+fn inherited_or_each(reader: &mut Reader<'_>, item: Content) -> Result<(), Flaw> {
+    match reader.optional_within(tag::NULL)? {
+        Some(inherit) => inherit.end().map_err(|_| Flaw::Null),
+        None => reader.within(tag::SEQUENCE)?.each(item),
+    }
+}

@@ -1,0 +1,132 @@
+//! Whether OpenSSL loads a certificate. What it does not load must not be published: PostgreSQL would refuse to reload, and
+//! could not start.
+//!
+//! Libraries that read a certificate for its facts pass over what they have no use for, names above all. OpenSSL decodes
+//! every element (`tasn_dec.c`), so every element is looked at here: its encoding, and nothing of its meaning.
+
+mod extensions;
+mod names;
+mod reader;
+mod served;
+
+pub use reader::Flaw;
+pub(super) use served::check_served;
+
+use rustls_pki_types::alg_id;
+
+use extensions::extensions;
+use names::name;
+use reader::{Reader, bit_string, tag};
+
+/// The 32 bytes of a key of Ed25519 in PKCS#8 (RFC 8410, section 7), if it is one.
+pub(super) fn ed25519_seed(pkcs8: &[u8]) -> Option<&[u8]> {
+    let mut parts = Reader::new(pkcs8).within(tag::SEQUENCE).ok()?;
+    parts.integer().ok()?;
+    if parts.take(tag::SEQUENCE).ok()? != alg_id::ED25519.as_ref() {
+        return None;
+    }
+    let seed = parts.within(tag::OCTET_STRING).ok()?.take(tag::OCTET_STRING).ok()?;
+    (seed.len() == 32).then_some(seed)
+}
+
+/// OpenSSL does not load the certificate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("{field}: {flaw}")]
+pub struct Unloadable {
+    /// The part of the certificate, as RFC 5280 names it.
+    pub field: &'static str,
+    /// What is wrong there.
+    pub flaw: Flaw,
+}
+
+impl Unloadable {
+    fn within(field: &'static str) -> impl Fn(Flaw) -> Self + Copy {
+        move |flaw| Self { field, flaw }
+    }
+}
+
+/// Looks at all of one certificate (RFC 5280, section 4.1).
+pub(super) fn check(der: &[u8]) -> Result<(), Unloadable> {
+    let within = Unloadable::within;
+    let mut outermost = Reader::new(der);
+    let mut certificate = outermost.within(tag::SEQUENCE).map_err(within("certificate"))?;
+    outermost.end().map_err(within("certificate"))?;
+    let to_be_signed = certificate.within(tag::SEQUENCE).map_err(within("tbsCertificate"))?;
+    to_be_signed_certificate(to_be_signed)?;
+    algorithm(&mut certificate).map_err(within("signatureAlgorithm"))?;
+    certificate.bit_string().map_err(within("signatureValue"))?;
+    certificate.end().map_err(within("certificate"))
+}
+
+fn to_be_signed_certificate(mut fields: Reader<'_>) -> Result<(), Unloadable> {
+    let within = Unloadable::within;
+    version(&mut fields).map_err(within("version"))?;
+    fields.integer().map_err(within("serialNumber"))?;
+    algorithm(&mut fields).map_err(within("signature"))?;
+    name(&mut fields).map_err(within("issuer"))?;
+    validity(&mut fields).map_err(within("validity"))?;
+    name(&mut fields).map_err(within("subject"))?;
+    public_key(&mut fields).map_err(within("subjectPublicKeyInfo"))?;
+    for (number, field) in [(1, "issuerUniqueID"), (2, "subjectUniqueID")] {
+        let bits = fields.optional(tag::primitive(number)).map_err(within(field))?;
+        bits.map_or(Ok((0, [].as_slice())), bit_string).map_err(within(field))?;
+    }
+    if let Some(list) = extension_list(&mut fields).map_err(within("extensions"))? {
+        extensions(list)?;
+    }
+    fields.end().map_err(within("tbsCertificate"))
+}
+
+fn version(fields: &mut Reader<'_>) -> Result<(), Flaw> {
+    if let Some(mut version) = fields.optional_within(tag::constructed(0))? {
+        version.integer()?;
+        version.end()?;
+    }
+    Ok(())
+}
+
+/// `AlgorithmIdentifier ::= SEQUENCE { OBJECT IDENTIFIER, ANY OPTIONAL }`
+fn algorithm(fields: &mut Reader<'_>) -> Result<(), Flaw> {
+    let mut algorithm = fields.within(tag::SEQUENCE)?;
+    algorithm.object_identifier()?;
+    if !algorithm.is_empty() {
+        algorithm.any()?;
+    }
+    algorithm.end()
+}
+
+fn validity(fields: &mut Reader<'_>) -> Result<(), Flaw> {
+    let mut validity = fields.within(tag::SEQUENCE)?;
+    time(&mut validity)?;
+    time(&mut validity)?;
+    validity.end()
+}
+
+/// OpenSSL compares no times that are written otherwise, and later versions do not load them.
+fn time(reader: &mut Reader<'_>) -> Result<(), Flaw> {
+    let (tag, content) = reader.element()?;
+    let digits = match tag {
+        tag::UTC_TIME => 12,
+        tag::GENERALIZED_TIME => 14,
+        _ => return Err(Flaw::Unexpected),
+    };
+    let well_formed = matches!(content.split_last(), Some((b'Z', text))
+        if text.len() == digits && text.iter().all(u8::is_ascii_digit));
+    if well_formed { Ok(()) } else { Err(Flaw::Time) }
+}
+
+fn public_key(fields: &mut Reader<'_>) -> Result<(), Flaw> {
+    let mut information = fields.within(tag::SEQUENCE)?;
+    algorithm(&mut information)?;
+    information.bit_string()?;
+    information.end()
+}
+
+fn extension_list<'a>(fields: &mut Reader<'a>) -> Result<Option<Reader<'a>>, Flaw> {
+    let Some(mut outer) = fields.optional_within(tag::constructed(3))? else {
+        return Ok(None);
+    };
+    let list = outer.within(tag::SEQUENCE)?;
+    outer.end()?;
+    Ok(Some(list))
+}

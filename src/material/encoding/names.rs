@@ -1,0 +1,91 @@
+//! Names: of subjects and issuers, and those of other kinds that extensions hold.
+
+use super::reader::{Flaw, Reader, integer, object_identifier, tag};
+
+/// `Name ::= SEQUENCE OF SET OF SEQUENCE { OBJECT IDENTIFIER, value }`
+pub(super) fn name(reader: &mut Reader<'_>) -> Result<(), Flaw> {
+    reader.within(tag::SEQUENCE)?.each(|sets| attributes(sets.within(tag::SET)?))
+}
+
+pub(super) fn attributes(set: Reader<'_>) -> Result<(), Flaw> {
+    set.each(|set| {
+        let mut attribute = set.within(tag::SEQUENCE)?;
+        attribute.object_identifier()?;
+        value(&mut attribute)?;
+        attribute.end()
+    })
+}
+
+/// OpenSSL makes UTF-8 of every value that is text, for comparing names, and loads no certificate where that fails. It takes
+/// every byte of the older types for a character.
+fn value(reader: &mut Reader<'_>) -> Result<(), Flaw> {
+    let mut rest = *reader;
+    let (tag, content) = reader.element()?;
+    let valid = match tag {
+        tag::UTF8_STRING => std::str::from_utf8(content).is_ok(),
+        tag::BMP_STRING => characters(content, |pair: [u8; 2]| u16::from_be_bytes(pair).into()),
+        tag::UNIVERSAL_STRING => characters(content, u32::from_be_bytes),
+        tag::NUMERIC_STRING
+        | tag::PRINTABLE_STRING
+        | tag::TELETEX_STRING
+        | tag::IA5_STRING
+        | tag::SEQUENCE => true,
+        // x500UniqueIdentifier (X.520, section 6.2.7).
+        tag::BIT_STRING => return rest.any(),
+        _ => return Err(Flaw::TextType),
+    };
+    if valid { Ok(()) } else { Err(Flaw::Text) }
+}
+
+/// Whether the content is a sequence of characters of a fixed size. There are no pairs of surrogates in these types.
+fn characters<const SIZE: usize>(content: &[u8], code: impl Fn([u8; SIZE]) -> u32) -> bool {
+    let (characters, rest) = content.as_chunks();
+    rest.is_empty() && characters.iter().all(|bytes| char::from_u32(code(*bytes)).is_some())
+}
+
+/// `GeneralNames` (RFC 5280, section 4.2.1.6), without its own header.
+pub(super) fn general_names(reader: Reader<'_>) -> Result<(), Flaw> {
+    reader.each(general_name)
+}
+
+pub(super) fn general_name(reader: &mut Reader<'_>) -> Result<(), Flaw> {
+    const OTHER: u8 = tag::constructed(0);
+    const X400: u8 = tag::constructed(3);
+    const DIRECTORY: u8 = tag::constructed(4);
+    const RFC822: u8 = tag::primitive(1);
+    const DNS: u8 = tag::primitive(2);
+    const URI: u8 = tag::primitive(6);
+    const ADDRESS: u8 = tag::primitive(7);
+    const REGISTERED: u8 = tag::primitive(8);
+
+    let (tag, content) = reader.element()?;
+    let mut within = Reader::new(content);
+    match tag {
+        RFC822 | DNS | URI | ADDRESS | X400 => Ok(()),
+        REGISTERED => object_identifier(content),
+        DIRECTORY => {
+            name(&mut within)?;
+            within.end()
+        }
+        OTHER => {
+            within.object_identifier()?;
+            let mut value = within.within(tag::constructed(0))?;
+            value.any()?;
+            value.end()?;
+            within.end()
+        }
+        _ => Err(Flaw::Unexpected),
+    }
+}
+
+/// `GeneralSubtrees` (RFC 5280, section 4.2.1.10), without its own header.
+pub(super) fn subtrees(reader: Reader<'_>) -> Result<(), Flaw> {
+    reader.each(|subtrees| {
+        let mut subtree = subtrees.within(tag::SEQUENCE)?;
+        general_name(&mut subtree)?;
+        for number in [0, 1] {
+            subtree.optional(tag::primitive(number))?.map_or(Ok(()), integer)?;
+        }
+        subtree.end()
+    })
+}

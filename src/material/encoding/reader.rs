@@ -1,0 +1,247 @@
+//! Elements of DER, one after the other.
+
+/// What is wrong with an element. Texts go on from "its FIELD: ".
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Flaw {
+    /// The bytes end before the element does.
+    #[error("it ends too early")]
+    CutOff,
+    /// The length is indefinite, or takes more bytes than it needs.
+    #[error("a length is not encoded as DER demands")]
+    Length,
+    /// The element is missing, or another one stands in its place.
+    #[error("an element is missing or has the wrong type")]
+    Unexpected,
+    /// Bytes are left over behind the last element.
+    #[error("bytes are left over behind its last element")]
+    LeftOver,
+    /// An object identifier without content, or with a number that is cut off or padded.
+    #[error("an object identifier is malformed")]
+    ObjectIdentifier,
+    /// An integer without content, or with more bytes than it needs.
+    #[error("an integer is empty or padded")]
+    Integer,
+    /// An integer that has to be zero or more is negative.
+    #[error("a number is negative")]
+    Negative,
+    /// A truth value that does not have one byte.
+    #[error("a truth value does not have exactly one byte")]
+    Boolean,
+    /// A bit string without content, or with more than seven unused bits.
+    #[error("a bit string is malformed")]
+    BitString,
+    /// A NULL that has content.
+    #[error("a NULL is not empty")]
+    Null,
+    /// A string whose bytes are no text in the encoding that its type names.
+    #[error("a string is not valid in the encoding of its type")]
+    Text,
+    /// A type of string that no name may have.
+    #[error("a string has a type that names do not have")]
+    TextType,
+    /// A time that is not written as RFC 5280, section 4.1.2.5, has it.
+    #[error("a time is not YYMMDDHHMMSSZ or YYYYMMDDHHMMSSZ")]
+    Time,
+    /// An extension that may be there once.
+    #[error("the extension is there twice")]
+    Twice,
+    /// Key usage without any bit.
+    #[error("it allows nothing")]
+    NoUsage,
+    /// Proxy certificates (RFC 3820) are neither SVIDs nor authorities.
+    #[error("it makes this a proxy certificate")]
+    Proxy,
+    /// A key that OpenSSL does not serve.
+    #[error(
+        "the key is broken, weak, or of a type that is not supported behind a leaf (supported are EC P-256 and P-384, RSA \
+         from 2048 bits, Ed25519)"
+    )]
+    Key,
+    /// A signature that OpenSSL does not serve.
+    #[error("the signature is weak, or of a type that is not supported")]
+    Signature,
+}
+
+/// Tags of one byte: class, form and number (X.690, section 8.1.2).
+pub(super) mod tag {
+    pub(crate) const BOOLEAN: u8 = 1;
+    pub(crate) const INTEGER: u8 = 2;
+    pub(crate) const BIT_STRING: u8 = 3;
+    pub(crate) const OCTET_STRING: u8 = 4;
+    pub(crate) const NULL: u8 = 5;
+    pub(crate) const OBJECT_IDENTIFIER: u8 = 6;
+    pub(crate) const UTF8_STRING: u8 = 12;
+    pub(crate) const NUMERIC_STRING: u8 = 18;
+    pub(crate) const PRINTABLE_STRING: u8 = 19;
+    pub(crate) const TELETEX_STRING: u8 = 20;
+    pub(crate) const IA5_STRING: u8 = 22;
+    pub(crate) const UTC_TIME: u8 = 23;
+    pub(crate) const GENERALIZED_TIME: u8 = 24;
+    pub(crate) const UNIVERSAL_STRING: u8 = 28;
+    pub(crate) const BMP_STRING: u8 = 30;
+    pub(crate) const SEQUENCE: u8 = 0x30;
+    pub(crate) const SET: u8 = 0x31;
+
+    /// `[number]` around a string of bytes.
+    pub(crate) const fn primitive(number: u8) -> u8 {
+        0x80 | number
+    }
+
+    /// `[number]` around other elements.
+    pub(crate) const fn constructed(number: u8) -> u8 {
+        0xa0 | number
+    }
+}
+
+/// The elements that are not read yet.
+#[derive(Clone, Copy)]
+pub(super) struct Reader<'a>(&'a [u8]);
+
+impl<'a> Reader<'a> {
+    pub(super) fn new(bytes: &'a [u8]) -> Self {
+        Self(bytes)
+    }
+
+    pub(super) fn is_empty(self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Nothing is left over.
+    pub(super) fn end(self) -> Result<(), Flaw> {
+        if self.is_empty() { Ok(()) } else { Err(Flaw::LeftOver) }
+    }
+
+    /// The next element: its tag and its content.
+    pub(super) fn element(&mut self) -> Result<(u8, &'a [u8]), Flaw> {
+        let (&tag, rest) = self.0.split_first().ok_or(Flaw::Unexpected)?;
+        // Numbers from 31 on take more bytes, and nothing in a certificate has one.
+        if tag & 0x1f == 0x1f {
+            return Err(Flaw::Unexpected);
+        }
+        let (length, rest) = length(rest)?;
+        let (content, rest) = rest.split_at_checked(length).ok_or(Flaw::CutOff)?;
+        self.0 = rest;
+        Ok((tag, content))
+    }
+
+    /// The content of the next element, which has to have this tag.
+    pub(super) fn take(&mut self, tag: u8) -> Result<&'a [u8], Flaw> {
+        self.optional(tag)?.ok_or(Flaw::Unexpected)
+    }
+
+    /// The content of the next element, if it has this tag.
+    pub(super) fn optional(&mut self, tag: u8) -> Result<Option<&'a [u8]>, Flaw> {
+        if self.0.first() == Some(&tag) { Ok(Some(self.element()?.1)) } else { Ok(None) }
+    }
+
+    /// The elements within the next one, which has to have this tag.
+    pub(super) fn within(&mut self, tag: u8) -> Result<Self, Flaw> {
+        Ok(Self::new(self.take(tag)?))
+    }
+
+    /// The same, if the next one has this tag.
+    pub(super) fn optional_within(&mut self, tag: u8) -> Result<Option<Self>, Flaw> {
+        Ok(self.optional(tag)?.map(Self::new))
+    }
+
+    /// Every element that is left, each as `read` has it.
+    pub(super) fn each(
+        mut self,
+        mut read: impl FnMut(&mut Self) -> Result<(), Flaw>,
+    ) -> Result<(), Flaw> {
+        while !self.is_empty() {
+            read(&mut self)?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn object_identifier(&mut self) -> Result<&'a [u8], Flaw> {
+        let content = self.take(tag::OBJECT_IDENTIFIER)?;
+        object_identifier(content)?;
+        Ok(content)
+    }
+
+    pub(super) fn integer(&mut self) -> Result<&'a [u8], Flaw> {
+        let content = self.take(tag::INTEGER)?;
+        integer(content)?;
+        Ok(content)
+    }
+
+    /// The bits, and how many of the last byte are unused.
+    pub(super) fn bit_string(&mut self) -> Result<(u8, &'a [u8]), Flaw> {
+        bit_string(self.take(tag::BIT_STRING)?)
+    }
+
+    pub(super) fn optional_boolean(&mut self) -> Result<(), Flaw> {
+        self.optional(tag::BOOLEAN)?.map_or(Ok(()), boolean)
+    }
+
+    /// An element of any type. OpenSSL looks into those of simple types.
+    pub(super) fn any(&mut self) -> Result<(), Flaw> {
+        let (tag, content) = self.element()?;
+        match tag {
+            tag::BOOLEAN => boolean(content),
+            tag::INTEGER => integer(content),
+            tag::BIT_STRING => bit_string(content).map(|_| ()),
+            tag::NULL if !content.is_empty() => Err(Flaw::Null),
+            tag::OBJECT_IDENTIFIER => object_identifier(content),
+            tag::BMP_STRING if content.len() % 2 != 0 => Err(Flaw::Text),
+            tag::UNIVERSAL_STRING if content.len() % 4 != 0 => Err(Flaw::Text),
+            tag::SEQUENCE | tag::SET => Ok(()),
+            // Simple types have no elements within them, sequences and sets have; 0 marks an end that DER does not have.
+            0 | 0x10 | 0x11 | 0x20..=0x3f => Err(Flaw::Unexpected),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// A definite length in as few bytes as it takes (X.690, section 10.1).
+fn length(bytes: &[u8]) -> Result<(usize, &[u8]), Flaw> {
+    let (&first, rest) = bytes.split_first().ok_or(Flaw::CutOff)?;
+    if first < 0x80 {
+        return Ok((first.into(), rest));
+    }
+    let (digits, rest) = rest.split_at_checked((first & 0x7f).into()).ok_or(Flaw::CutOff)?;
+    // Nothing that is looked at has as many as 2^24 bytes.
+    if digits.len() > 3 {
+        return Err(Flaw::Length);
+    }
+    let length = digits.iter().fold(0, |length, digit| length << 8 | usize::from(*digit));
+    if length < 0x80 || digits.first() == Some(&0) {
+        return Err(Flaw::Length);
+    }
+    Ok((length, rest))
+}
+
+/// Numbers of seven bits a byte, all but the last with the eighth bit, none with leading zeros (X.690, section 8.19.2).
+pub(super) fn object_identifier(content: &[u8]) -> Result<(), Flaw> {
+    let mut begins = true;
+    for byte in content {
+        if begins && *byte == 0x80 {
+            return Err(Flaw::ObjectIdentifier);
+        }
+        begins = byte & 0x80 == 0;
+    }
+    if content.is_empty() || !begins { Err(Flaw::ObjectIdentifier) } else { Ok(()) }
+}
+
+/// X.690, section 8.3.2: the first nine bits are neither all zeros nor all ones.
+pub(super) fn integer(content: &[u8]) -> Result<(), Flaw> {
+    match content {
+        [] => Err(Flaw::Integer),
+        [0, second, ..] if *second < 0x80 => Err(Flaw::Integer),
+        [0xff, second, ..] if *second >= 0x80 => Err(Flaw::Integer),
+        _ => Ok(()),
+    }
+}
+
+fn boolean(content: &[u8]) -> Result<(), Flaw> {
+    if content.len() == 1 { Ok(()) } else { Err(Flaw::Boolean) }
+}
+
+pub(super) fn bit_string(content: &[u8]) -> Result<(u8, &[u8]), Flaw> {
+    match content.split_first() {
+        Some((unused @ 0..8, bits)) => Ok((*unused, bits)),
+        _ => Err(Flaw::BitString),
+    }
+}

@@ -1,0 +1,93 @@
+"""Says whether OpenSSL takes certificates, by the calls that PostgreSQL makes of it (be-secure-openssl.c, be_tls_init).
+
+Each line asks one question, with certificates as DER in hexadecimal, and is answered by a line: `yes`, or OpenSSL's words.
+
+  bundle CERTIFICATE...      the file that ssl_ca_file names
+  chain KEY CERTIFICATE...   the file that ssl_cert_file names, with the file KEY of its private key in PEM
+  extensions CERTIFICATE     whether the extensions that OpenSSL reads itself can be read
+"""
+
+import base64
+import ctypes
+import ctypes.util
+import os
+import sys
+import tempfile
+
+ssl = ctypes.CDLL(ctypes.util.find_library("ssl"))
+crypto = ctypes.CDLL(ctypes.util.find_library("crypto"))
+POINTER, TEXT, INT = ctypes.c_void_p, ctypes.c_char_p, ctypes.c_int
+PEM, INVALID = 1, 0x80  # SSL_FILETYPE_PEM, EXFLAG_INVALID
+
+
+def function(library, name, result, *arguments):
+    found = getattr(library, name)
+    found.restype, found.argtypes = result, arguments
+    return found
+
+
+method = function(ssl, "TLS_method", POINTER)
+new_context = function(ssl, "SSL_CTX_new", POINTER, POINTER)
+free_context = function(ssl, "SSL_CTX_free", None, POINTER)
+use_chain = function(ssl, "SSL_CTX_use_certificate_chain_file", INT, POINTER, TEXT)
+use_key = function(ssl, "SSL_CTX_use_PrivateKey_file", INT, POINTER, TEXT, INT)
+check_key = function(ssl, "SSL_CTX_check_private_key", INT, POINTER)
+load_authorities = function(ssl, "SSL_CTX_load_verify_locations", INT, POINTER, TEXT, TEXT)
+load_names = function(ssl, "SSL_load_client_CA_file", POINTER, TEXT)
+set_names = function(ssl, "SSL_CTX_set_client_CA_list", None, POINTER, POINTER)
+decode = function(crypto, "d2i_X509", POINTER, POINTER, ctypes.POINTER(TEXT), ctypes.c_long)
+free_certificate = function(crypto, "X509_free", None, POINTER)
+read_extensions = function(crypto, "X509_check_purpose", INT, POINTER, INT, INT)
+flags = function(crypto, "X509_get_extension_flags", ctypes.c_uint32, POINTER)
+clear_errors = function(crypto, "ERR_clear_error", None)
+first_error = function(crypto, "ERR_get_error", ctypes.c_ulong)
+text_of = function(crypto, "ERR_reason_error_string", TEXT, ctypes.c_ulong)
+
+directory = tempfile.TemporaryDirectory()
+path = os.path.join(directory.name, "certificates.pem").encode()
+
+
+def write(certificates):
+    with open(path, "wb") as file:
+        for der in certificates:
+            file.write(b"-----BEGIN CERTIFICATE-----\n")
+            file.write(base64.encodebytes(bytes.fromhex(der)))
+            file.write(b"-----END CERTIFICATE-----\n")
+
+
+def bundle(context, *certificates):
+    write(certificates)
+    if load_authorities(context, path, None) != 1:
+        return False
+    names = load_names(path)
+    if names:
+        set_names(context, names)
+    return bool(names)
+
+
+def chain(context, key, *certificates):
+    write(certificates)
+    return (
+        use_chain(context, path) == 1
+        and use_key(context, key.encode(), PEM) == 1
+        and check_key(context) == 1
+    )
+
+
+def extensions(_context, certificate):
+    der = bytes.fromhex(certificate)
+    parsed = decode(None, ctypes.byref(TEXT(der)), len(der))
+    readable = bool(parsed) and read_extensions(parsed, -1, 0) == 1 and not flags(parsed) & INVALID
+    free_certificate(parsed)
+    return readable
+
+
+for line in sys.stdin:
+    question, *parts = line.split()
+    context = new_context(method())
+    clear_errors()
+    if {"bundle": bundle, "chain": chain, "extensions": extensions}[question](context, *parts):
+        print("yes")
+    else:
+        print((text_of(first_error()) or b"no reason given").decode())
+    free_context(context)
