@@ -141,8 +141,10 @@ pub(super) fn write(
 ) -> Result<Generation, Error> {
     let unfinished = format!("{name}{UNFINISHED}");
     seam::step();
-    retry_on_intr(|| rustix::fs::mkdirat(directory, unfinished.as_str(), Mode::from_raw_mode(MODE)))
-        .map_err(|cause| directory.step("create", &unfinished, cause))?;
+    retry_on_intr(|| {
+        rustix::fs::mkdirat(directory, unfinished.as_str(), Mode::from_raw_mode(MODE))
+    })
+    .map_err(|cause| directory.step("create", &unfinished, cause))?;
     let written = fill(directory, &unfinished, files, group).and_then(|entries| {
         seam::step();
         // Last of all: the name tells the next run that nothing is missing.
@@ -246,7 +248,8 @@ fn create_empty(
     };
     let change = |fd| {
         seam::step();
-        rustix::fs::fchmod(fd, Mode::from_raw_mode(mode)).map_err(|cause| ("set the mode of", cause))
+        rustix::fs::fchmod(fd, Mode::from_raw_mode(mode))
+            .map_err(|cause| ("set the mode of", cause))
     };
     let fd = create(mode)?;
     let stat = rustix::fs::fstat(&fd).map_err(|cause| ("look at", cause))?;
@@ -278,10 +281,9 @@ pub(super) fn written_at(directory: &Directory, generation: &str) -> Option<Syst
 pub(super) fn remove_unfinished(directory: &Directory, current: Option<&str>) -> Result<(), Error> {
     for name in directory.entries(PREFIX)? {
         let stat = rustix::fs::statat(directory, name.as_str(), AtFlags::SYMLINK_NOFOLLOW);
-        let unfinished = name.ends_with(UNFINISHED)
-            || stat.is_ok_and(|stat| stat.st_mode & COUNTS != MODE);
-        if unfinished && Some(name.as_str()) != current
-        {
+        let unfinished =
+            name.ends_with(UNFINISHED) || stat.is_ok_and(|stat| stat.st_mode & COUNTS != MODE);
+        if unfinished && Some(name.as_str()) != current {
             remove(directory, &name);
         }
     }

@@ -95,7 +95,8 @@ fn sockets(rules: &Rules, calls: &mut Vec<Call>) -> Result<(), BackendError> {
     if !rules.connect.is_empty() {
         families.extend([stream(libc::AF_INET), stream(libc::AF_INET6)]);
     }
-    let connected: Vec<Conditions> = not_connected(rules).map(|other| vec![other]).into_iter().collect();
+    let connected: Vec<Conditions> =
+        not_connected(rules).map(|other| vec![other]).into_iter().collect();
     let option = |level: c_int, name: c_int| vec![is(1, bits(level)), is(2, bits(name))];
     calls.extend([
         one_of(libc::SYS_socket, families)?,

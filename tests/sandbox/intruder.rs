@@ -161,7 +161,10 @@ fn needs(plan: &Plan) -> Outcomes {
     Outcomes::from([
         ("make a directory", outcome(calls::make_directory(&within("generation")))),
         ("make a file", outcome(calls::make_file(&within("generation/file")))),
-        ("make a file that others read", outcome(calls::make_readable(&within("generation/other")))),
+        (
+            "make a file that others read",
+            outcome(calls::make_readable(&within("generation/other"))),
+        ),
         ("read it back", outcome(fs::read(within("generation/file")))),
         ("make a link", outcome(calls::link("generation", &within("link")))),
         ("rename a link", outcome(calls::rename(&within("link"), &within("data")))),
