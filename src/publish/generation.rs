@@ -277,12 +277,17 @@ pub(super) fn written_at(directory: &Directory, generation: &str) -> Option<Syst
     SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(seconds))
 }
 
+/// Whether it says of itself that it is not complete.
+pub(super) fn is_unfinished(name: &str) -> bool {
+    name.ends_with(UNFINISHED)
+}
+
 /// Removes the generations that a killed run was writing or removing.
 pub(super) fn remove_unfinished(directory: &Directory, current: Option<&str>) -> Result<(), Error> {
     for name in directory.entries(PREFIX)? {
         let stat = rustix::fs::statat(directory, name.as_str(), AtFlags::SYMLINK_NOFOLLOW);
         let unfinished =
-            name.ends_with(UNFINISHED) || stat.is_ok_and(|stat| stat.st_mode & COUNTS != MODE);
+            is_unfinished(&name) || stat.is_ok_and(|stat| stat.st_mode & COUNTS != MODE);
         if unfinished && Some(name.as_str()) != current {
             remove(directory, &name);
         }
@@ -304,7 +309,7 @@ pub(super) fn remove(directory: &Directory, generation: &str) {
         // So that the next run knows it as unfinished, should this one be killed half way.
         let unfinished = format!("{generation}{UNFINISHED}");
         seam::step();
-        if !generation.ends_with(UNFINISHED)
+        if !is_unfinished(generation)
             && rustix::fs::renameat(directory, generation, directory, unfinished.as_str()).is_ok()
         {
             name = unfinished;

@@ -29,7 +29,9 @@ pub(super) fn take(directory: &Directory) -> Result<Option<Lock>, Error> {
             Err(Error::Step { cause, .. }) if lets_nobody_publish(cause) => return Ok(None),
             Err(error) => return Err(error),
         };
-        let is_closed = rustix::fs::fstat(&file).is_ok_and(|stat| stat.st_mode & 0o077 == 0);
+        let is_open = rustix::fs::fstat(&file).is_ok_and(|stat| {
+            Mode::from_raw_mode(stat.st_mode).intersects(Mode::RWXG | Mode::RWXO)
+        });
         let taken = match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
             // NFS locks only what is open for writing, which the sandbox allows of no file that is there.
             Err(Errno::BADF) => {
@@ -43,7 +45,7 @@ pub(super) fn take(directory: &Directory) -> Result<Option<Lock>, Error> {
         }
         return match taken {
             // Kubernetes opens what is in a volume to its group. Those who have opened it since could take the lock again.
-            Ok(()) if !is_closed && !renewed => {
+            Ok(()) if is_open && !renewed => {
                 renewed = true;
                 rustix::fs::unlinkat(directory, NAME, AtFlags::empty())
                     .map_err(|cause| directory.step("remove", NAME, cause))?;

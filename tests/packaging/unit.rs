@@ -61,15 +61,14 @@ fn its_limits_leave_room_for_the_largest_messages_and_for_every_connection() {
 #[test]
 fn the_drop_in_that_it_shows_closes_every_address_but_the_loopback() {
     let unit = unit();
-    let shown: String = unit
+    let shown: Vec<_> = unit
         .lines()
         .skip_while(|line| !line.starts_with("#   IPAddressDeny="))
         .filter_map(|line| line.strip_prefix("#                      "))
-        .map(|line| format!("{line}\n"))
         .collect();
-    assert!(shown.starts_with("[Service]\n") && shown.lines().count() == 3, "{shown}");
+    assert!(shown.len() == 3 && shown[0] == "[Service]", "{shown:?}");
     let place = test_support::Directory::new();
-    let changed = place.write("pgsvid@.service", format!("{unit}\n{shown}"), 0o644);
+    let changed = place.write("pgsvid@.service", format!("{unit}\n{}", shown.join("\n")), 0o644);
     let text = judged(&["security", "--offline=true", "--no-pager"], &changed);
     let judgement = text.lines().find(|line| line.contains("IPAddressDeny=")).unwrap();
     assert!(judgement.contains("only localhost"), "{judgement}");
