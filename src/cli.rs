@@ -279,7 +279,8 @@ fn run(settings: Settings, environment: &Environment) -> Result<(), Failure> {
     let manager = Notify::open(environment).map_err(|error| {
         anyhow::anyhow!("cannot reach the service manager at $NOTIFY_SOCKET: {error}")
     })?;
-    let confined = daemon::confine(config)?;
+    daemon::turn_off_output();
+    let confined = daemon::confine(config, manager.as_ref())?;
     let _telemetry = telemetry::start(log);
     Ok(on_one_thread(daemon::run(confined, listener, manager))?)
 }

@@ -27,7 +27,7 @@ pub(super) fn run(
     let directory = config.publish.directory.display().to_string();
     // On a terminal one line says what is being waited for; elsewhere the log does.
     let terminal = std::io::stderr().is_terminal();
-    let confined = daemon::confine(config)?;
+    let confined = daemon::confine(config, None)?;
     let _telemetry = (!terminal).then(|| telemetry::start(log));
     let (progress, watched) = watch::channel("no answer yet".to_owned());
     let fetched = on_one_thread(async move {

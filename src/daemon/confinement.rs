@@ -1,13 +1,17 @@
 //! The sandbox as the configuration needs it: what this process will have to read, write and connect to.
 
 use std::fs::File;
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context as _;
+use rustix::fs::Mode;
+use rustix::process::umask;
 use tracing::{info, warn};
 
+use super::Notify;
 use crate::config::Config;
 use crate::sandbox::{self, InForce, Rules};
 use crate::source::Endpoint;
@@ -15,6 +19,9 @@ use crate::watching::{self, Watching};
 
 /// How often directories of sockets are looked at where the kernel does not tell of changes.
 const LOOK: Duration = Duration::from_secs(20);
+
+/// The umask. Each file is made with the mode that it keeps, and those of generations are open to others at most to read.
+const LEAVES_MODES: u32 = 0o022;
 
 /// What the metrics tell of this process is in these.
 const ABOUT_ITSELF: [&str; 2] = ["/proc/self/stat", "/proc/self/status"];
@@ -33,9 +40,12 @@ pub struct Confined {
 
 /// Enters the sandbox that the configuration asks for. To be called before any other thread is started.
 ///
-/// Core dumps are prevented in any case. Blocks while a name is looked up, since that cannot be done afterwards.
-pub fn confine(mut config: Config) -> anyhow::Result<Confined> {
+/// Core dumps are prevented in any case, and standard input is closed. Blocks while a name is looked up, since that cannot
+/// be done afterwards.
+pub fn confine(mut config: Config, manager: Option<&Notify>) -> anyhow::Result<Confined> {
     sandbox::keep_out_of_dumps()?;
+    turn_off(rustix::stdio::dup2_stdin);
+    umask(Mode::from_raw_mode(LEAVES_MODES));
     if !config.sandbox.enabled {
         return Ok(Confined { config, in_force: None, sockets: Vec::new(), held: Vec::new() });
     }
@@ -51,7 +61,7 @@ pub fn confine(mut config: Config) -> anyhow::Result<Confined> {
         verify.looks_up = false;
         server.viewpoint.remember(&server.session);
     }
-    let rules = rules(&config);
+    let rules = Rules { connected: manager.map(AsRawFd::as_raw_fd), ..rules(&config) };
     let mut sockets = directories_of(&rules.sockets);
     let held = ABOUT_ITSELF.into_iter().filter_map(|path| File::open(path).ok()).collect();
     let in_force = sandbox::enter(&rules)
@@ -98,6 +108,18 @@ impl Confined {
                 "nothing is there yet: what comes to lie there stays closed to pgsvid until it is started again"
             );
         }
+    }
+}
+
+/// Nothing is printed to standard output from here on: what it is open for is of no use to anybody in this process.
+pub fn turn_off_output() {
+    turn_off(rustix::stdio::dup2_stdout);
+}
+
+/// Where there is no /dev/null, the descriptor stays what it is.
+fn turn_off(replace: fn(File) -> rustix::io::Result<()>) {
+    if let Ok(null) = File::options().read(true).write(true).open("/dev/null") {
+        let _ = replace(null);
     }
 }
 

@@ -12,7 +12,7 @@ use anyhow::Context as _;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::{info, warn};
 
-pub use confinement::{Confined, confine};
+pub use confinement::{Confined, confine, turn_off_output};
 pub use fetch::{Fetched, Publication, fetch};
 pub use notify::Notify;
 use tasks::Tasks;
@@ -142,8 +142,6 @@ fn open_publisher(confined: &Confined) -> anyhow::Result<Publisher> {
         let map = config.roles.render();
         companions.push(Companion { name, render: Arc::new(move |_| map.clone()) });
     }
-    // Modes are set exactly once a file is there; until then nobody else may see it, and we ourselves must.
-    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
     let mut publisher = Publisher::open(config.publish.clone(), companions)?;
     if confined.is_bound_to_directory() {
         publisher.bind();

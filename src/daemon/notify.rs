@@ -2,6 +2,7 @@
 //! sandbox would forbid it. Without `NOTIFY_SOCKET` nobody is told anything.
 
 use std::io;
+use std::os::fd::{AsRawFd, RawFd};
 use std::os::linux::net::SocketAddrExt as _;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
@@ -95,6 +96,12 @@ impl Notify {
     /// That the end has begun.
     pub(super) fn stopping(&self) {
         self.say("STOPPING=1\nSTATUS=ending");
+    }
+}
+
+impl AsRawFd for Notify {
+    fn as_raw_fd(&self) -> RawFd {
+        self.socket.as_raw_fd()
     }
 }
 

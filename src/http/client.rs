@@ -1,17 +1,26 @@
 //! Asks a running daemon for its status, for the terminal and for probes. Blocks, with limits.
 
-use std::io::{self, Read, Write};
+use std::io::{self, ErrorKind, Read, Write};
 use std::net::TcpStream;
+use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::time::Duration;
+
+use rustix::io::retry_on_intr;
+use rustix::net::sockopt::{Timeout, set_socket_timeout};
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
+use tokio::time::Instant;
 
 use super::Listen;
 use crate::status::View;
 
-/// Limit for connecting, and for each read and write.
+/// Limit from connecting to the end of the answer.
 const LIMIT: Duration = Duration::from_secs(5);
 /// Largest answer in bytes: a full history has about thirty thousand.
-const LARGEST: u64 = 1024 * 1024;
+const LARGEST: usize = 1024 * 1024;
+/// Bytes that are read at once.
+const PART: usize = 16 * 1024;
 /// The two codes of HTTP that it answers such questions by.
 const OK: u16 = 200;
 const UNAVAILABLE: u16 = 503;
@@ -57,33 +66,64 @@ pub fn ask_whether(listen: &Listen, question: Question) -> Result<(bool, String)
 
 /// The answer's code and body.
 fn get(listen: &Listen, path: &str) -> Result<(u16, String), Error> {
-    let answer = exchange(listen, path).map_err(|error| Error::Silent(listen.clone(), error))?;
+    let answer = exchange(listen, path).map_err(|error| {
+        let error = match error.kind() {
+            ErrorKind::WouldBlock | ErrorKind::TimedOut => {
+                let limit = humantime::format_duration(LIMIT);
+                io::Error::new(ErrorKind::TimedOut, format!("it takes longer than {limit}"))
+            }
+            _ => error,
+        };
+        Error::Silent(listen.clone(), error)
+    })?;
     parse(&answer).ok_or_else(|| Error::Strange(listen.clone()))
 }
 
 fn exchange(listen: &Listen, path: &str) -> io::Result<Vec<u8>> {
+    let deadline = Instant::now() + LIMIT;
     match listen {
         Listen::Tcp(address) => {
-            let stream = TcpStream::connect_timeout(address, LIMIT)?;
-            stream.set_read_timeout(Some(LIMIT))?;
-            stream.set_write_timeout(Some(LIMIT))?;
-            converse(stream, path)
+            converse(TcpStream::connect_timeout(address, LIMIT)?, deadline, path)
         }
-        Listen::Unix(socket) => {
-            let stream = UnixStream::connect(socket)?;
-            stream.set_read_timeout(Some(LIMIT))?;
-            stream.set_write_timeout(Some(LIMIT))?;
-            converse(stream, path)
-        }
+        Listen::Unix(socket) => converse(connect_unix(socket)?, deadline, path),
     }
 }
 
+/// Who listens and accepts nobody has a queue, and once it is full a connection waits for room in it.
+fn connect_unix(path: &Path) -> io::Result<UnixStream> {
+    let address = SocketAddrUnix::new(path)?;
+    let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
+    set_socket_timeout(&socket, Timeout::Send, Some(LIMIT))?;
+    retry_on_intr(|| connect(&socket, &address))?;
+    Ok(socket.into())
+}
+
 /// HTTP/1.0: the answer ends with the connection, and is in one piece.
-fn converse(mut stream: impl Read + Write, path: &str) -> io::Result<Vec<u8>> {
+fn converse(
+    mut stream: impl Read + Write + AsFd,
+    deadline: Instant,
+    path: &str,
+) -> io::Result<Vec<u8>> {
+    set_socket_timeout(&stream, Timeout::Send, Some(left(deadline)?))?;
     stream.write_all(format!("GET {path} HTTP/1.0\r\nHost: pgsvid\r\n\r\n").as_bytes())?;
     let mut answer = Vec::new();
-    stream.take(LARGEST).read_to_end(&mut answer)?;
+    let mut part = vec![0; PART];
+    while answer.len() < LARGEST {
+        set_socket_timeout(&stream, Timeout::Recv, Some(left(deadline)?))?;
+        match stream.read(&mut part) {
+            Ok(0) => break,
+            Ok(length) => answer.extend_from_slice(&part[..length]),
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
     Ok(answer)
+}
+
+/// Never nothing: to the kernel that would be no limit.
+fn left(deadline: Instant) -> io::Result<Duration> {
+    let left = deadline.saturating_duration_since(Instant::now());
+    if left.is_zero() { Err(ErrorKind::TimedOut.into()) } else { Ok(left) }
 }
 
 fn parse(answer: &[u8]) -> Option<(u16, String)> {

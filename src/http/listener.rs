@@ -3,11 +3,13 @@
 use std::fmt;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, openat, statat, unlinkat};
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
 use rustix::process::{geteuid, umask};
 
 /// `127.0.0.1:9809` or `unix:/path`
@@ -107,8 +109,7 @@ impl Listener {
 /// Nobody listens on the socket of a process that was killed, and nobody else can bind it. No link is followed, and what is
 /// removed is in the directory that was looked at.
 fn remove_leftover(path: &Path) -> Result<(), Error> {
-    let refused =
-        |error: rustix::io::Errno| Error::Refused(Listen::Unix(path.to_owned()), error.into());
+    let refused = |error: Errno| Error::Refused(Listen::Unix(path.to_owned()), error.into());
     let (Some(directory), Some(name)) = (path.parent(), path.file_name()) else {
         return Err(Error::NoSocket(path.to_owned()));
     };
@@ -116,7 +117,7 @@ fn remove_leftover(path: &Path) -> Result<(), Error> {
     let directory = openat(CWD, directory, flags, Mode::empty()).map_err(refused)?;
     let found = match statat(&directory, name, AtFlags::SYMLINK_NOFOLLOW) {
         Ok(found) => found,
-        Err(rustix::io::Errno::NOENT) => return Ok(()),
+        Err(Errno::NOENT) => return Ok(()),
         Err(error) => return Err(refused(error)),
     };
     if FileType::from_raw_mode(found.st_mode) != FileType::Socket {
@@ -125,10 +126,19 @@ fn remove_leftover(path: &Path) -> Result<(), Error> {
     if found.st_uid != geteuid().as_raw() {
         return Err(Error::Foreign(path.to_owned(), found.st_uid));
     }
-    if UnixStream::connect(path).is_ok() {
+    if is_listened_on(path).map_err(refused)? {
         return Err(Error::Taken(Listen::Unix(path.to_owned())));
     }
     unlinkat(&directory, name, AtFlags::empty()).map_err(refused)
+}
+
+/// Waits for nobody: a process that listens and does not accept has a queue, which may be full.
+fn is_listened_on(path: &Path) -> Result<bool, Errno> {
+    let address = SocketAddrUnix::new(path)?;
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+    // A socket of another type is somebody's, too: that is looked at once somebody has it open.
+    Ok(matches!(connect(&socket, &address), Ok(()) | Err(Errno::AGAIN | Errno::PROTOTYPE)))
 }
 
 #[cfg(test)]
@@ -172,6 +182,24 @@ mod tests {
         std::fs::File::create(&path).unwrap();
         assert!(matches!(Listener::bind(&listen), Err(Error::NoSocket(_))));
         assert!(path.exists(), "what is not ours stays");
+    }
+
+    #[test]
+    fn a33_a_socket_whose_process_accepts_nobody_or_takes_datagrams_is_taken() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("status.sock");
+        let listen = Listen::Unix(path.clone());
+        let full = UnixListener::bind(&path).unwrap();
+        rustix::net::listen(&full, 0).unwrap();
+        let _waiting = std::os::unix::net::UnixStream::connect(&path).unwrap();
+        assert!(matches!(Listener::bind(&listen), Err(Error::Taken(_))));
+        assert!(path.exists());
+
+        std::fs::remove_file(&path).unwrap();
+        let datagrams = std::os::unix::net::UnixDatagram::bind(&path).unwrap();
+        assert!(matches!(Listener::bind(&listen), Err(Error::Taken(_))));
+        drop(datagrams);
+        Listener::bind(&listen).unwrap();
     }
 
     #[test]

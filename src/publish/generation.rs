@@ -22,10 +22,12 @@ use crate::timing;
 /// Every generation's directory begins so, and nothing else of ours does.
 pub(super) const PREFIX: &str = "..v";
 
-/// Mode of a generation's directory while it is written or removed: nobody else may enter.
-const UNFINISHED: u32 = 0o700;
-/// And once it is complete.
-const COMPLETE: u32 = 0o755;
+/// The name of a generation's directory ends so while it is written or removed.
+const UNFINISHED: &str = ".part";
+/// Mode of a generation's directory. With another one it is not complete: readers have to get through it.
+const MODE: u32 = 0o755;
+/// What counts of a directory's mode: one made in a setgid directory is one itself, which gives nobody a right.
+const COUNTS: u32 = 0o5777;
 
 /// A file to write. The bytes are zeroed when dropped: one of the files holds the key.
 pub(super) struct Content {
@@ -90,7 +92,7 @@ impl Generation {
         // PostgreSQL has to get through it, and nobody else may put anything into it.
         let ours = rustix::process::geteuid().as_raw();
         if !rustix::fs::fstat(&within)
-            .is_ok_and(|stat| stat.st_mode & 0o7777 == COMPLETE && stat.st_uid == ours)
+            .is_ok_and(|stat| stat.st_mode & COUNTS == MODE && stat.st_uid == ours)
         {
             return false;
         }
@@ -137,15 +139,23 @@ pub(super) fn write(
     files: BTreeMap<String, Content>,
     group: Option<u32>,
 ) -> Result<Generation, Error> {
+    let unfinished = format!("{name}{UNFINISHED}");
     seam::step();
     retry_on_intr(|| {
-        rustix::fs::mkdirat(directory, name.as_str(), Mode::from_raw_mode(UNFINISHED))
+        rustix::fs::mkdirat(directory, unfinished.as_str(), Mode::from_raw_mode(MODE))
     })
-    .map_err(|cause| directory.step("create", &name, cause))?;
-    match fill(directory, &name, files, group) {
+    .map_err(|cause| directory.step("create", &unfinished, cause))?;
+    let written = fill(directory, &unfinished, files, group).and_then(|entries| {
+        seam::step();
+        // Last of all: the name tells the next run that nothing is missing.
+        rustix::fs::renameat(directory, unfinished.as_str(), directory, name.as_str())
+            .map_err(|cause| directory.step("rename", &unfinished, cause))?;
+        Ok(entries)
+    });
+    match written {
         Ok(entries) => Ok(Generation { name, entries, has_more: false }),
         Err(error) => {
-            remove(directory, &name);
+            remove(directory, &unfinished);
             Err(error)
         }
     }
@@ -169,6 +179,11 @@ fn fill(
         .judge_owner(stat.st_uid)
         .map_err(ownership::at(directory.path_of(generation)))
         .map_err(Error::NotOurs)?;
+    if stat.st_mode & COUNTS != MODE {
+        seam::step();
+        rustix::fs::fchmod(&within, Mode::from_raw_mode(MODE))
+            .map_err(step("set the mode of", ""))?;
+    }
     // Nor need it be a new one of ours.
     for entry in rustix::fs::Dir::read_from(&within).map_err(step("list", ""))? {
         let entry = entry.map_err(step("list", ""))?;
@@ -199,36 +214,60 @@ fn fill(
         entries.insert(name, Entry::new(&bytes, &stat));
     }
     seam::step();
-    // Last of all: that the mode is this one tells the next run that nothing is missing.
-    rustix::fs::fchmod(&within, Mode::from_raw_mode(COMPLETE))
-        .map_err(step("set the mode of", ""))?;
-    seam::step();
     retry_on_intr(|| rustix::fs::fsync(&within)).map_err(step("sync", ""))?;
     Ok(entries)
 }
 
-/// Creates one file, still to be synced: owner and mode are exact before the first byte is in it.
+/// Creates one file, still to be synced: owner, group and mode are exact before the first byte is in it.
 fn create(
     within: &OwnedFd,
     name: &str,
     content: &Content,
     group: Option<u32>,
 ) -> Result<File, (&'static str, Errno)> {
-    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    seam::step();
-    let fd = retry_on_intr(|| rustix::fs::openat(within, name, flags, Mode::from_raw_mode(0o600)))
-        .map_err(|cause| ("create", cause))?;
-    if let Some(group) = group {
-        rustix::fs::fchown(&fd, None, Some(Gid::from_raw(group)))
-            .map_err(|cause| ("give to its group", cause))?;
-    }
-    seam::step();
-    rustix::fs::fchmod(&fd, Mode::from_raw_mode(content.mode))
-        .map_err(|cause| ("set the mode of", cause))?;
+    let fd = create_empty(within, name, content.mode, group)?;
     let file = File::from(fd);
     seam::step();
     seam::writer(&file).write_all(&content.bytes).map_err(|error| ("write", errno(&error)))?;
     Ok(file)
+}
+
+/// The sandbox lets no group and no mode be changed where new files get the right ones: see `sandbox::Rules`.
+fn create_empty(
+    within: &OwnedFd,
+    name: &str,
+    mode: u32,
+    group: Option<u32>,
+) -> Result<OwnedFd, (&'static str, Errno)> {
+    let create = |mode| {
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW;
+        let mode = Mode::from_raw_mode(mode);
+        seam::step();
+        retry_on_intr(|| rustix::fs::openat(within, name, flags | OFlags::CLOEXEC, mode))
+            .map_err(|cause| ("create", cause))
+    };
+    let change = |fd| {
+        seam::step();
+        rustix::fs::fchmod(fd, Mode::from_raw_mode(mode))
+            .map_err(|cause| ("set the mode of", cause))
+    };
+    let fd = create(mode)?;
+    let stat = rustix::fs::fstat(&fd).map_err(|cause| ("look at", cause))?;
+    match group.filter(|group| *group != stat.st_gid) {
+        None if stat.st_mode & 0o7777 == mode => Ok(fd),
+        None => change(&fd).map(|()| fd),
+        Some(group) => {
+            // Members of another group may have opened it, and would read what comes into it.
+            seam::step();
+            rustix::fs::unlinkat(within, name, AtFlags::empty())
+                .map_err(|cause| ("create", cause))?;
+            let fd = create(0o600)?;
+            seam::step();
+            rustix::fs::fchown(&fd, None, Some(Gid::from_raw(group)))
+                .map_err(|cause| ("give to its group", cause))?;
+            change(&fd).map(|()| fd)
+        }
+    }
 }
 
 /// When a generation was completed: its directory changes only while files are added.
@@ -238,13 +277,18 @@ pub(super) fn written_at(directory: &Directory, generation: &str) -> Option<Syst
     SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(seconds))
 }
 
+/// Whether it says of itself that it is not complete.
+pub(super) fn is_unfinished(name: &str) -> bool {
+    name.ends_with(UNFINISHED)
+}
+
 /// Removes the generations that a killed run was writing or removing.
 pub(super) fn remove_unfinished(directory: &Directory, current: Option<&str>) -> Result<(), Error> {
     for name in directory.entries(PREFIX)? {
         let stat = rustix::fs::statat(directory, name.as_str(), AtFlags::SYMLINK_NOFOLLOW);
-        if stat.is_ok_and(|stat| stat.st_mode & 0o7777 != COMPLETE)
-            && Some(name.as_str()) != current
-        {
+        let unfinished =
+            is_unfinished(&name) || stat.is_ok_and(|stat| stat.st_mode & COUNTS != MODE);
+        if unfinished && Some(name.as_str()) != current {
             remove(directory, &name);
         }
     }
@@ -253,6 +297,7 @@ pub(super) fn remove_unfinished(directory: &Directory, current: Option<&str>) ->
 
 /// Removes a generation's directory; what cannot be removed is tried again at the next sweep.
 pub(super) fn remove(directory: &Directory, generation: &str) {
+    let mut name = generation.to_owned();
     if let Ok(within) = open_generation(directory, generation)
         && rustix::fs::fstat(&within).is_ok_and(|stat| directory.may_be_ours(&stat))
         && let Ok(listing) = rustix::fs::Dir::read_from(&within)
@@ -261,16 +306,21 @@ pub(super) fn remove(directory: &Directory, generation: &str) {
         if !listing.iter().all(|entry| directory.may_hold(&entry.file_name().to_string_lossy())) {
             return;
         }
-        seam::step();
         // So that the next run knows it as unfinished, should this one be killed half way.
-        let _ = rustix::fs::fchmod(&within, Mode::from_raw_mode(UNFINISHED));
+        let unfinished = format!("{generation}{UNFINISHED}");
+        seam::step();
+        if !is_unfinished(generation)
+            && rustix::fs::renameat(directory, generation, directory, unfinished.as_str()).is_ok()
+        {
+            name = unfinished;
+        }
         for entry in listing {
             seam::step();
             let _ = rustix::fs::unlinkat(&within, entry.file_name(), AtFlags::empty());
         }
     }
     seam::step();
-    let _ = rustix::fs::unlinkat(directory, generation, AtFlags::REMOVEDIR);
+    let _ = rustix::fs::unlinkat(directory, name.as_str(), AtFlags::REMOVEDIR);
 }
 
 pub(super) fn open_generation(directory: &Directory, generation: &str) -> Result<OwnedFd, Errno> {

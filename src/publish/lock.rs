@@ -12,6 +12,7 @@ use super::links;
 use super::ownership::{self, Owners};
 
 const NAME: &str = "..lock";
+const MODE: u32 = 0o600;
 /// Others may remove it while it is taken, where they may rename.
 const TRIES: u32 = 16;
 
@@ -20,6 +21,7 @@ pub(super) struct Lock(OwnedFd);
 
 /// Takes the lock; `None` if there is none and none can be made, so that nothing can be published either.
 pub(super) fn take(directory: &Directory) -> Result<Option<Lock>, Error> {
+    let mut renewed = false;
     for _ in 0..TRIES {
         let file = match open(directory) {
             Ok(Some(file)) => file,
@@ -27,6 +29,9 @@ pub(super) fn take(directory: &Directory) -> Result<Option<Lock>, Error> {
             Err(Error::Step { cause, .. }) if lets_nobody_publish(cause) => return Ok(None),
             Err(error) => return Err(error),
         };
+        let is_open = rustix::fs::fstat(&file).is_ok_and(|stat| {
+            Mode::from_raw_mode(stat.st_mode).intersects(Mode::RWXG | Mode::RWXO)
+        });
         let taken = match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
             // NFS locks only what is open for writing, which the sandbox allows of no file that is there.
             Err(Errno::BADF) => {
@@ -39,6 +44,13 @@ pub(super) fn take(directory: &Directory) -> Result<Option<Lock>, Error> {
             continue;
         }
         return match taken {
+            // Kubernetes opens what is in a volume to its group. Those who have opened it since could take the lock again.
+            Ok(()) if is_open && !renewed => {
+                renewed = true;
+                rustix::fs::unlinkat(directory, NAME, AtFlags::empty())
+                    .map_err(|cause| directory.step("remove", NAME, cause))?;
+                continue;
+            }
             Ok(()) => Ok(Some(lock)),
             Err(Errno::WOULDBLOCK) => Err(Error::Locked { directory: directory.path_of("") }),
             Err(cause) => Err(directory.step("lock", NAME, cause)),
@@ -87,16 +99,11 @@ fn open(directory: &Directory) -> Result<Option<OwnedFd>, Error> {
     if Owners::ours().judge_lock(&stat).is_err() {
         return Ok(None);
     }
-    // Kubernetes opens what is in a volume to its group.
-    if stat.st_mode & 0o7777 != 0o600 {
-        let mode = Mode::from_raw_mode(0o600);
-        rustix::fs::fchmod(&file, mode).map_err(failed("set the mode of"))?;
-    }
     Ok(Some(file))
 }
 
 fn open_with(directory: &Directory, flags: OFlags) -> Result<OwnedFd, Errno> {
-    let mode = Mode::from_raw_mode(0o600);
+    let mode = Mode::from_raw_mode(MODE);
     retry_on_intr(|| rustix::fs::openat(directory, NAME, flags | OFlags::CLOEXEC, mode))
 }
 

@@ -76,10 +76,10 @@ impl Owners {
     }
 
     /// Judges a directory. What a former run was configured to set is narrower than this, whatever it was.
+    /// One that was made in a setgid directory is one itself, which gives nobody a right.
     pub(super) fn judge_directory(self, stat: &Stat) -> Result<(), Reason> {
         self.judge_owner(stat.st_uid)?;
-        let mode = stat.st_mode & 0o7777;
-        if mode & 0o7022 == 0 { Ok(()) } else { Err(Reason::Mode(mode)) }
+        judge_mode(stat.st_mode, 0o5022)
     }
 
     /// Judges the file of the lock, whatever its mode.
@@ -93,7 +93,8 @@ impl Owners {
         if !FileType::from_raw_mode(stat.st_mode).is_file() {
             return Err(Reason::Kind);
         }
-        self.judge_directory(stat)
+        self.judge_owner(stat.st_uid)?;
+        judge_mode(stat.st_mode, 0o7022)
     }
 
     /// Judges a file where others may put one: it may be one of ours that is meant for something else.
@@ -103,6 +104,11 @@ impl Owners {
         let names = u64::from(stat.st_nlink);
         if names == 1 { Ok(()) } else { Err(Reason::Names(names)) }
     }
+}
+
+fn judge_mode(mode: u32, refused: u32) -> Result<(), Reason> {
+    let mode = mode & 0o7777;
+    if mode & refused == 0 { Ok(()) } else { Err(Reason::Mode(mode)) }
 }
 
 /// Names the thing that was judged.

@@ -59,6 +59,9 @@ fn is_of_use(
     settings: &Settings,
     now: SystemTime,
 ) -> bool {
+    if generation::is_unfinished(name) {
+        return false;
+    }
     let Some(certificate) = kept::glance(directory, name, &settings.certificate) else {
         return false;
     };

@@ -17,14 +17,21 @@ type Conditions = Vec<Result<Condition, BackendError>>;
 /// A call, and the rules of which one has to hold.
 type Call = (c_long, Vec<SeccompRule>);
 
+/// Mode of what nobody else opens, the lock, and of directories.
+const CLOSED: u32 = 0o600;
+const DIRECTORY: u32 = 0o755;
 /// Flags of a descriptor that is made.
 const CLOSED_AND_NONBLOCKING: u32 = bits(libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK);
 /// The kernel's own value, which it implies anyhow: on 64-bit processors C libraries call it 0.
 const LARGE: u32 = OFlags::LARGEFILE.bits();
 
-pub(super) fn conditional(rules: &Rules) -> Result<Vec<Call>, BackendError> {
+/// `changes` says that modes and groups of files are changed.
+pub(super) fn conditional(rules: &Rules, changes: bool) -> Result<Vec<Call>, BackendError> {
     let mut calls = Vec::new();
     files(rules, &mut calls)?;
+    if changes {
+        changing(rules, &mut calls)?;
+    }
     sockets(rules, &mut calls)?;
     memory(&mut calls)?;
     process(&mut calls)?;
@@ -40,25 +47,31 @@ fn files(rules: &Rules, calls: &mut Vec<Call>) -> Result<(), BackendError> {
     let reading = closed | directory | careful | LARGE;
     let creating = bits(libc::O_WRONLY | libc::O_CREAT | libc::O_EXCL | libc::O_NOFOLLOW);
     let created =
-        vec![at_most(2, creating | closed | LARGE), all_of(2, creating), at_most(3, 0o600)];
+        |mode| vec![at_most(2, creating | closed | LARGE), all_of(2, creating), is(3, mode)];
+    let mut opened = vec![vec![at_most(2, reading)], created(CLOSED)];
+    opened.extend(rules.modes.iter().filter(|mode| **mode != CLOSED).map(|mode| created(*mode)));
+    // Flags of descriptors, the mode of opening, and a second descriptor: no owner of signals, no lease, no lock.
+    let mut controls: Vec<_> = [libc::F_GETFD, libc::F_SETFD, libc::F_GETFL]
+        .map(|command| vec![is(1, bits(command))])
+        .into();
+    let duplicated = vec![is(1, bits(libc::F_DUPFD_CLOEXEC))];
+    controls.push(duplicated.into_iter().chain(not_connected(rules)).collect());
     calls.extend([
-        one_of(libc::SYS_openat, vec![vec![at_most(2, reading)], created])?,
-        // No other mode than publication gives: it is given to descriptors, and what may be read has one, too.
-        any(libc::SYS_fchmod, 1, &[&[0o700, 0o755], rules.modes.as_slice()].concat())?,
-        one_of(libc::SYS_mkdirat, vec![vec![at_most(2, 0o700)]])?,
-        one_of(libc::SYS_umask, vec![vec![is(0, 0o077)]])?,
+        one_of(libc::SYS_openat, opened)?,
+        one_of(libc::SYS_mkdirat, vec![vec![at_most(2, DIRECTORY)]])?,
         any(libc::SYS_flock, 1, &[bits(libc::LOCK_EX | libc::LOCK_NB)])?,
-        // Flags of descriptors, the mode of opening, and a second descriptor: no owner of signals, no lease, no lock.
-        any(
-            libc::SYS_fcntl,
-            1,
-            &[libc::F_GETFD, libc::F_SETFD, libc::F_GETFL, libc::F_DUPFD_CLOEXEC].map(bits),
-        )?,
+        one_of(libc::SYS_fcntl, controls)?,
         // Non-blocking sockets; whether, and how wide, standard error is a terminal.
         any(libc::SYS_ioctl, 1, &DEVICES)?,
     ]);
     #[cfg(target_arch = "x86_64")]
     calls.push(one_of(libc::SYS_open, vec![vec![at_most(1, reading)]])?);
+    Ok(())
+}
+
+/// Of descriptors, and so of whatever may be read: no other mode than publication gives, and no other group.
+fn changing(rules: &Rules, calls: &mut Vec<Call>) -> Result<(), BackendError> {
+    calls.push(any(libc::SYS_fchmod, 1, &[&[DIRECTORY], rules.modes.as_slice()].concat())?);
     if let Some(group) = rules.group {
         // The owner stays who it is.
         calls.push(one_of(libc::SYS_fchown, vec![vec![is(1, u32::MAX), is(2, group)]])?);
@@ -82,9 +95,12 @@ fn sockets(rules: &Rules, calls: &mut Vec<Call>) -> Result<(), BackendError> {
     if !rules.connect.is_empty() {
         families.extend([stream(libc::AF_INET), stream(libc::AF_INET6)]);
     }
+    let connected: Vec<Conditions> =
+        not_connected(rules).map(|other| vec![other]).into_iter().collect();
     let option = |level: c_int, name: c_int| vec![is(1, bits(level)), is(2, bits(name))];
     calls.extend([
         one_of(libc::SYS_socket, families)?,
+        one_of(libc::SYS_connect, connected)?,
         one_of(libc::SYS_socketpair, vec![stream(libc::AF_UNIX)])?,
         one_of(libc::SYS_accept4, vec![vec![at_most(3, CLOSED_AND_NONBLOCKING)]])?,
         // To the peer alone: with an address and MSG_FASTOPEN, sending is connecting. `sendmsg` and `recvmsg`, whose
@@ -173,6 +189,13 @@ const FUTEX_COMMAND: u32 = !bits(libc::FUTEX_PRIVATE_FLAG | libc::FUTEX_CLOCK_RE
 /// A value of the kernel's headers, as the filter compares it.
 const fn bits(value: c_int) -> u32 {
     value.cast_unsigned()
+}
+
+/// The first argument is another descriptor than the one that stays connected: with a datagram socket, connecting is
+/// choosing another peer.
+fn not_connected(rules: &Rules) -> Option<Result<Condition, BackendError>> {
+    let descriptor = rules.connected?;
+    Some(Condition::new(0, Length::Dword, Is::Ne, bits(descriptor).into()))
 }
 
 /// Of a call's rules one has to hold, and of a rule every condition.

@@ -65,7 +65,6 @@ const FREE: &[c_long] = &[
     libc::SYS_inotify_init1,
     libc::SYS_inotify_rm_watch,
     // sockets
-    libc::SYS_connect,
     libc::SYS_shutdown,
 ];
 
@@ -78,12 +77,13 @@ const OLDER: &[c_long] = &[libc::SYS_renameat];
 const OLDER: &[c_long] = &[];
 
 /// Restricts this thread and whatever it starts; false if the kernel cannot, or nobody has told how on this processor.
-pub(super) fn restrict(rules: &Rules) -> Result<bool, Error> {
+/// `changes` says that modes and groups of files are changed.
+pub(super) fn restrict(rules: &Rules, changes: bool) -> Result<bool, Error> {
     let Ok(processor) = std::env::consts::ARCH.try_into() else {
         return Ok(false);
     };
     // In this order: the second denies what it takes to install one.
-    for filter in [no_clone3(processor), allowed(rules, processor)] {
+    for filter in [no_clone3(processor), allowed(rules, changes, processor)] {
         match seccompiler::apply_filter(&filter.map_err(Failure::from)?) {
             Ok(()) => {}
             // A kernel without seccomp, or without filters.
@@ -98,11 +98,15 @@ pub(super) fn restrict(rules: &Rules) -> Result<bool, Error> {
     Ok(true)
 }
 
-fn allowed(rules: &Rules, processor: TargetArch) -> Result<BpfProgram, BackendError> {
+fn allowed(
+    rules: &Rules,
+    changes: bool,
+    processor: TargetArch,
+) -> Result<BpfProgram, BackendError> {
     // Collected, they would be sorted first: 5 KB of the program for each type of pair.
     let mut calls = BTreeMap::new();
     calls.extend(FREE.iter().chain(OLDER).map(|call| (*call, Vec::new())));
-    calls.extend(conditional(rules)?);
+    calls.extend(conditional(rules, changes)?);
     let denied = SeccompAction::Errno(libc::EPERM.unsigned_abs());
     SeccompFilter::new(calls, denied, SeccompAction::Allow, processor)?.try_into()
 }
@@ -124,7 +128,7 @@ mod tests {
     fn both_filters_can_be_made_for_every_processor_that_is_known() {
         let rules = Rules { connect: vec![5432], group: Some(999), ..Rules::default() };
         for processor in [TargetArch::x86_64, TargetArch::aarch64] {
-            assert!(allowed(&rules, processor).is_ok_and(|filter| !filter.is_empty()));
+            assert!(allowed(&rules, true, processor).is_ok_and(|filter| !filter.is_empty()));
             assert!(no_clone3(processor).is_ok_and(|filter| !filter.is_empty()));
         }
     }
@@ -133,7 +137,7 @@ mod tests {
     fn nothing_in_the_list_runs_a_program_or_looks_into_another_process() {
         let rules = Rules { connect: vec![5432], group: Some(999), ..Rules::default() };
         let mut listed: Vec<c_long> = FREE.iter().chain(OLDER).copied().collect();
-        listed.extend(conditional(&rules).unwrap().into_iter().map(|(call, _)| call));
+        listed.extend(conditional(&rules, false).unwrap().into_iter().map(|(call, _)| call));
         for call in [
             libc::SYS_execve,
             libc::SYS_execveat,
@@ -144,6 +148,9 @@ mod tests {
             libc::SYS_mount,
             libc::SYS_bpf,
             libc::SYS_io_uring_setup,
+            libc::SYS_fchmod,
+            libc::SYS_fchown,
+            libc::SYS_umask,
         ] {
             assert!(!listed.contains(&call), "{call}");
         }

@@ -10,13 +10,13 @@ use rustix::process::{getegid, getgroups};
 use rustix::thread::{
     CapabilitySet, CapabilitySets, capabilities, capability_is_in_bounding_set,
     clear_ambient_capability_set, remove_capability_from_bounding_set, set_capabilities,
-    set_thread_groups,
 };
 
 use super::{Error, Rules};
 
-/// Keeps those that the rules need, as far as there are any, and returns them.
-pub(super) fn reduce(rules: &Rules) -> Result<CapabilitySet, Error> {
+/// Keeps those that the rules need, as far as there are any, and returns them. `changes` says that files are given to
+/// their group once they are made.
+pub(super) fn reduce(rules: &Rules, changes: bool) -> Result<CapabilitySet, Error> {
     let sets = capabilities(None).map_err(Error::Capabilities)?;
     let held = sets.permitted;
     // As for every user but root. A service manager's filter may then deny the calls that change them.
@@ -24,7 +24,7 @@ pub(super) fn reduce(rules: &Rules) -> Result<CapabilitySet, Error> {
         return Ok(held);
     }
     let mut needed = CapabilitySet::empty();
-    if rules.group.is_some_and(|group| !joined(group)) {
+    if changes && rules.group.is_some_and(|group| !is_member(group)) {
         needed |= CapabilitySet::CHOWN;
     }
     // Looked at as it will be: without any.
@@ -63,15 +63,10 @@ fn keep(effective: CapabilitySet, permitted: CapabilitySet) -> Result<(), Error>
         .map_err(Error::Capabilities)
 }
 
-/// A member may give its own files to the group, and needs no capability that is good for all files. To become one takes
-/// `CAP_SETGID`, and a user namespace may forbid it.
-fn joined(group: u32) -> bool {
-    let Ok(mut groups) = getgroups() else { return false };
-    if getegid().as_raw() == group || groups.iter().any(|member| member.as_raw() == group) {
-        return true;
-    }
-    groups.push(rustix::process::Gid::from_raw(group));
-    set_thread_groups(&groups).is_ok()
+/// A member may give its own files to the group, and needs no capability that is good for all files.
+fn is_member(group: u32) -> bool {
+    let groups = getgroups().unwrap_or_default();
+    groups.into_iter().chain([getegid()]).any(|member| member.as_raw() == group)
 }
 
 /// Whether owner and mode keep us from reading it. What is not there is not closed. Nothing is opened: that can have effects.

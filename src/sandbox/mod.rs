@@ -9,7 +9,9 @@ mod arguments;
 mod calls;
 mod capabilities;
 mod dumps;
+mod making;
 
+use std::os::fd::RawFd;
 use std::path::PathBuf;
 
 pub use access::Barriers;
@@ -40,6 +42,8 @@ pub struct Rules {
     pub group: Option<u32>,
     /// Modes that files get.
     pub modes: Vec<u32>,
+    /// Descriptor of a socket that stays connected to whom it is: it is neither connected again nor duplicated.
+    pub connected: Option<RawFd>,
 }
 
 /// What is in force.
@@ -49,6 +53,9 @@ pub struct InForce {
     pub barriers: Barriers,
     /// Whether the system calls are limited (seccomp).
     pub calls: bool,
+    /// Whether those that change the mode or the group of a file are left to the process: new files do not get the right
+    /// ones by themselves.
+    pub changes: bool,
     /// Names of the capabilities that were kept, without `CAP_`.
     pub capabilities: Vec<&'static str>,
     /// What does not exist of the rules' files and directories: what will be there stays out of reach.
@@ -62,7 +69,7 @@ impl InForce {
         self.parts().into_iter().filter_map(|(name, _, there)| there.then_some(name)).collect()
     }
 
-    /// What the kernel cannot deny, and from which version on it could.
+    /// What cannot be denied, and what it takes: a version of the kernel's, most often.
     #[must_use]
     pub fn lacking(&self) -> Vec<String> {
         let absent = |(name, since, there): (&str, &str, bool)| {
@@ -71,7 +78,7 @@ impl InForce {
         self.parts().into_iter().filter_map(absent).collect()
     }
 
-    fn parts(&self) -> [(&'static str, &'static str, bool); 6] {
+    fn parts(&self) -> [(&'static str, &'static str, bool); 7] {
         [
             ("other files", "Landlock, Linux 5.13", self.barriers.files()),
             ("other TCP ports", "Landlock, Linux 6.7", self.barriers.ports()),
@@ -79,6 +86,11 @@ impl InForce {
             ("other processes", "Landlock, Linux 6.12", self.barriers.processes()),
             ("other Unix sockets", "Landlock, Linux 7.1", self.barriers.sockets()),
             ("other system calls", "seccomp", self.calls),
+            (
+                "modes and groups of files",
+                "a directory whose new files get the configured ones",
+                self.calls && !self.changes,
+            ),
         ]
     }
 }
@@ -105,16 +117,20 @@ pub enum Error {
     Seccomp(#[from] seccompiler::Error),
 }
 
-/// Enters the sandbox, for good. What is in force afterwards depends on the kernel.
+/// Enters the sandbox, for good. What is in force afterwards depends on the kernel, and on the directories.
+///
+/// The umask has to let through what `modes` has, and 0755 for directories: it is not changed any more.
 pub fn enter(rules: &Rules) -> Result<InForce, Error> {
     alone()?;
-    // First: it looks at what the others close.
-    let kept = capabilities::reduce(rules)?;
+    // First: it takes capabilities.
+    let changes = !making::is_exact(rules);
+    // Then: it looks at what the others close.
+    let kept = capabilities::reduce(rules, changes)?;
     let (barriers, absent) = access::restrict(rules)?;
     // Last: it denies the calls that the others need.
-    let calls = calls::restrict(rules)?;
+    let calls = calls::restrict(rules, changes)?;
     let capabilities = kept.iter_names().map(|(name, _)| name).collect();
-    Ok(InForce { barriers, calls, capabilities, absent })
+    Ok(InForce { barriers, calls, changes, capabilities, absent })
 }
 
 /// Where there is no /proc, nobody can tell, and nobody has started a thread.
@@ -136,6 +152,7 @@ mod tests {
         let in_force = |abi, calls| InForce {
             barriers: Barriers::of(abi),
             calls,
+            changes: false,
             capabilities: Vec::new(),
             absent: Vec::new(),
         };
@@ -151,7 +168,7 @@ mod tests {
             (ABI::V10, 5),
         ] {
             let with_calls = in_force(abi, true);
-            assert_eq!(with_calls.denied().len(), barriers + 1, "{abi:?}");
+            assert_eq!(with_calls.denied().len(), barriers + 2, "{abi:?}");
             assert_eq!(with_calls.lacking().len(), 5 - barriers, "{abi:?}");
         }
         // Debian 12 has Linux 6.1.
@@ -165,7 +182,10 @@ mod tests {
                 "other processes (Landlock, Linux 6.12)",
                 "other Unix sockets (Landlock, Linux 7.1)",
                 "other system calls (seccomp)",
+                "modes and groups of files (a directory whose new files get the configured ones)",
             ]
         );
+        let changing = InForce { changes: true, ..in_force(ABI::V10, true) };
+        assert_eq!(changing.lacking().len(), 1);
     }
 }

@@ -23,9 +23,7 @@ pub enum Error {
     #[error("no agent at {0}: nobody listens there")]
     Refused(String),
     /// The socket exists, and we may not use it.
-    #[error(
-        "may not connect to {0}: permission denied; give uid {1} access to the socket and its directory"
-    )]
+    #[error("may not connect to {0}: permission denied; {to_do}", to_do = access(*.1))]
     Forbidden(String, u32),
     /// Another failure to connect.
     #[error("cannot connect to {0}: {1}")]
@@ -62,6 +60,19 @@ pub enum Error {
         /// The agent's words, shortened and escaped.
         text: String,
     },
+}
+
+/// How that user gets to use the socket. What root needs for a closed one it keeps only if the socket is there, and closed,
+/// when pgsvid starts.
+fn access(uid: u32) -> String {
+    let give = format!("give uid {uid} access to the socket and its directory");
+    if uid != 0 {
+        return give;
+    }
+    format!(
+        "start pgsvid again now that the socket is there, since as root it keeps the right to use a closed socket only if \
+         it finds it closed at its start; or {give}"
+    )
 }
 
 /// What an error means for the next try (SPIFFE Workload API section 4; SPIRE's agent for the rest).

@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io;
 use std::net::{TcpListener, TcpStream, UdpSocket};
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
@@ -37,7 +37,7 @@ pub(crate) fn main() {
     let flags = Flags { config: Some(plan.configuration.clone()), ..Flags::default() };
     let config = Config::load(&flags, &BTreeMap::<String, OsString>::new()).unwrap();
     let enabled = config.sandbox.enabled;
-    let entered = daemon::confine(config).map(drop).map_err(|error| format!("{error:#}"));
+    let entered = daemon::confine(config, None).map(drop).map_err(|error| format!("{error:#}"));
     let mut after = (attempts(&plan, "after", &mut victim), needs(&plan));
     if enabled && entered.is_ok() {
         // If it succeeded, there would be nobody left to tell.
@@ -113,6 +113,9 @@ fn attempts(plan: &Plan, when: &str, victim: &mut Child) -> Outcomes {
         ("remove a file", outcome(calls::remove(&elsewhere("another")))),
         ("link a file into the directory", outcome(hard_link(&elsewhere("secret"), plan))),
         ("change a mode", outcome(fs::set_permissions(elsewhere("secret"), mode(0o644)))),
+        // Of a file that may be read, and to a mode that is given to files.
+        ("change the mode of the authorities", outcome(change_mode(&plan.authorities, 0o644))),
+        ("change their group", outcome(change_group(&plan.authorities))),
         ("connect to another port", outcome(connect(plan.other_port))),
         ("listen", outcome(TcpListener::bind("127.0.0.1:0"))),
         ("send a datagram", outcome(UdpSocket::bind("127.0.0.1:0"))),
@@ -158,7 +161,10 @@ fn needs(plan: &Plan) -> Outcomes {
     Outcomes::from([
         ("make a directory", outcome(calls::make_directory(&within("generation")))),
         ("make a file", outcome(calls::make_file(&within("generation/file")))),
-        ("change a mode", outcome(change_mode(&within("generation/file")))),
+        (
+            "make a file that others read",
+            outcome(calls::make_readable(&within("generation/other"))),
+        ),
         ("read it back", outcome(fs::read(within("generation/file")))),
         ("make a link", outcome(calls::link("generation", &within("link")))),
         ("rename a link", outcome(calls::rename(&within("link"), &within("data")))),
@@ -166,6 +172,7 @@ fn needs(plan: &Plan) -> Outcomes {
         ("list", outcome(fs::read_dir(&plan.directory))),
         ("remove a link", outcome(calls::remove(&within("data")))),
         ("remove a file", outcome(calls::remove(&within("generation/file")))),
+        ("remove the other file", outcome(calls::remove(&within("generation/other")))),
         ("remove a directory", outcome(calls::remove_directory(&within("generation")))),
         ("read the authorities", outcome(fs::read(&plan.authorities))),
         ("read about itself", outcome(fs::read("/proc/self/status"))),
@@ -197,10 +204,17 @@ mod calls {
         Ok(rustix::fs::mkdirat(CWD, path, Mode::RWXU)?)
     }
 
-    pub(super) fn make_file(path: &Path) -> io::Result<()> {
+    fn make(path: &Path, mode: Mode) -> io::Result<()> {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW;
-        Ok(rustix::fs::openat(CWD, path, flags | OFlags::CLOEXEC, Mode::from_raw_mode(0o600))
-            .map(drop)?)
+        Ok(rustix::fs::openat(CWD, path, flags | OFlags::CLOEXEC, mode).map(drop)?)
+    }
+
+    pub(super) fn make_file(path: &Path) -> io::Result<()> {
+        make(path, Mode::from_raw_mode(0o600))
+    }
+
+    pub(super) fn make_readable(path: &Path) -> io::Result<()> {
+        make(path, Mode::from_raw_mode(0o644))
     }
 
     pub(super) fn remove_directory(path: &Path) -> io::Result<()> {
@@ -224,6 +238,12 @@ mod calls {
     }
 }
 
-fn change_mode(path: &Path) -> io::Result<()> {
-    File::open(path)?.set_permissions(mode(0o600))
+fn change_mode(path: &Path, bits: u32) -> io::Result<()> {
+    File::open(path)?.set_permissions(mode(bits))
+}
+
+fn change_group(path: &Path) -> io::Result<()> {
+    let file = File::open(path)?;
+    let group = file.metadata()?.gid();
+    std::os::unix::fs::fchown(file, None, Some(group))
 }

@@ -1,5 +1,6 @@
 //! The systemd unit, as `systemd-analyze` judges it. `package` runs it.
 
+use std::path::Path;
 use std::process::Command;
 
 use crate::packaging::{root, standard_output};
@@ -8,9 +9,13 @@ use crate::packaging::{root, standard_output};
 const MOST_EXPOSURE: f64 = 2.0;
 
 fn analyze(arguments: &[&str]) -> String {
+    judged(arguments, &root().join("packaging/pgsvid@.service"))
+}
+
+fn judged(arguments: &[&str], unit: &Path) -> String {
     let output = Command::new("systemd-analyze")
         .args(arguments)
-        .arg(root().join("packaging/pgsvid@.service"))
+        .arg(unit)
         .env("LC_ALL", "C")
         .output()
         .expect("runs systemd-analyze, of systemd");
@@ -39,6 +44,34 @@ fn what_would_break_it_is_left_out_with_a_reason() {
         assert!(!unit.lines().any(|line| line.starts_with(setting)), "{setting} is set");
         assert!(unit.contains(&format!("#   {setting}")), "no reason is given for {setting}");
     }
+}
+
+/// docs/threat-model.md and docs/performance.md say what is used. No key gets onto a disk.
+#[test]
+fn its_limits_leave_room_for_the_largest_messages_and_for_every_connection() {
+    let unit = unit();
+    let has = |wanted: &str| unit.lines().any(|line| line == wanted);
+    for line in
+        ["MemoryMax=128M", "MemorySwapMax=0", "LimitNOFILE=256", "LimitCORE=0", "TasksMax=32"]
+    {
+        assert!(has(line), "{line} is missing");
+    }
+}
+
+#[test]
+fn the_drop_in_that_it_shows_closes_every_address_but_the_loopback() {
+    let unit = unit();
+    let shown: Vec<_> = unit
+        .lines()
+        .skip_while(|line| !line.starts_with("#   IPAddressDeny="))
+        .filter_map(|line| line.strip_prefix("#                      "))
+        .collect();
+    assert!(shown.len() == 3 && shown[0] == "[Service]", "{shown:?}");
+    let place = test_support::Directory::new();
+    let changed = place.write("pgsvid@.service", format!("{unit}\n{}", shown.join("\n")), 0o644);
+    let text = judged(&["security", "--offline=true", "--no-pager"], &changed);
+    let judgement = text.lines().find(|line| line.contains("IPAddressDeny=")).unwrap();
+    assert!(judgement.contains("only localhost"), "{judgement}");
 }
 
 #[test]

@@ -240,6 +240,8 @@ fn process_calls(one: u64) -> Vec<Attempt> {
         ("dumped memory", libc::SYS_madvise, vec![one & !0xfff, 4096, word(libc::MADV_DODUMP)]),
         ("a mutex that inherits", libc::SYS_futex, vec![one, word(libc::FUTEX_LOCK_PI)]),
         ("umask", libc::SYS_umask, vec![0]),
+        ("the former umask", libc::SYS_umask, vec![0o077]),
+        ("another group for files", libc::SYS_setfsgid, vec![0]),
         ("personality", libc::SYS_personality, vec![0x40_0000]),
         ("keys", libc::SYS_keyctl, vec![0]),
         ("bpf", libc::SYS_bpf, vec![0, one, 0]),
@@ -263,11 +265,10 @@ fn a12_no_file_gets_a_mode_owner_or_place_that_publication_does_not_use() {
     let flags =
         word(libc::O_WRONLY | libc::O_CREAT | libc::O_EXCL | libc::O_NOFOLLOW | libc::O_CLOEXEC);
     let open = |flags, mode| injector.call(libc::SYS_openat, &[HERE, shell_path, flags, mode]);
-    let file = allowed("a new file", open(flags, 0o600));
-    allowed("its mode", injector.call(libc::SYS_fchmod, &[file, 0o640]));
+    // It has its mode and its group at once.
+    let file = allowed("a new file", open(flags, 0o640));
     let group = u64::from(setup.cluster.gid());
     let nobody = u64::from(u32::MAX);
-    allowed("its group", injector.call(libc::SYS_fchown, &[file, nobody, group]));
 
     // The attack: a program in it is root's for everybody.
     let mode = |name, mode| (name, libc::SYS_fchmod, vec![file, mode]);
@@ -282,6 +283,8 @@ fn a12_no_file_gets_a_mode_owner_or_place_that_publication_does_not_use() {
         mode("setgid", 0o2755),
         mode("setuid and setgid", 0o6755),
         mode("sticky", 0o1755),
+        mode("one of publication's", 0o640),
+        mode("the one that it has", 0o600),
         mode("writable for the group", 0o660),
         mode("writable for everybody", 0o666),
         ("fchmodat", libc::SYS_fchmodat, vec![HERE, shell_path, 0o4755]),
@@ -290,6 +293,7 @@ fn a12_no_file_gets_a_mode_owner_or_place_that_publication_does_not_use() {
         create("a setuid file", 0, 0o4755),
         create("a setgid file", 0, 0o2755),
         create("a file for everybody", 0, 0o666),
+        create("a program", 0, 0o755),
         create("a nameless file", libc::O_TMPFILE, 0o600),
         create("a file without a cache", libc::O_DIRECT, 0o600),
         create("a path alone", libc::O_PATH, 0o600),
@@ -307,6 +311,7 @@ fn a12_no_file_gets_a_mode_owner_or_place_that_publication_does_not_use() {
         ("mkdir", libc::SYS_mkdir, vec![other_path, 0o2755]),
         ("mknodat", libc::SYS_mknodat, vec![HERE, other_path, 0o104_755, 0]),
         ("another owner", libc::SYS_fchown, vec![file, 1, group]),
+        ("the group of publication", libc::SYS_fchown, vec![file, nobody, group]),
         ("another group", libc::SYS_fchown, vec![file, nobody, 0]),
         ("fchownat", libc::SYS_fchownat, vec![HERE, shell_path, 1, 1, 0]),
         ("chown", libc::SYS_chown, vec![shell_path, 1, 1]),

@@ -2,6 +2,8 @@
 //! the live daemon. Afterwards it has to rotate.
 
 mod calls;
+mod changes;
+mod given;
 mod injector;
 mod reach;
 

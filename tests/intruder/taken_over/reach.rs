@@ -5,7 +5,7 @@ use std::os::unix::net::UnixListener;
 use std::path::Path;
 
 use nix::libc;
-use test_support::{Account, Pgsvid, Setup};
+use test_support::{Account, LIMIT, Pgsvid, Setup};
 
 use crate::taken_over::injector::Injector;
 use crate::taken_over::{PGSVID, of_root};
@@ -96,6 +96,37 @@ fn a13_as_root_a_capability_that_the_configured_files_need_stays_and_is_named() 
     assert_eq!(pgsvid.event("sandbox entered")["capabilities"], "DAC_READ_SEARCH");
     setup.agent.rotate().unwrap();
     pgsvid.current(2);
+}
+
+/// What it takes for the socket is kept only where the socket is found closed at the start.
+#[test]
+fn as_root_an_agent_that_comes_later_and_is_closed_is_reached_once_pgsvid_is_started_again_as_it_says()
+ {
+    let (root, setup) = (Account::current(), Setup::new(PGSVID));
+    std::os::unix::fs::chown(setup.files.path(), Some(0), Some(0)).unwrap();
+    setup.configure(&format!("files.group = \"{}\"\n", setup.cluster.gid()));
+    let closed = setup.other.join("closed");
+    let endpoint = format!("unix://{}/agent.sock", closed.display());
+    let run = || setup.spawn_as(root, &["--endpoint", &endpoint]);
+    let pgsvid = run();
+    pgsvid.event("sandbox entered");
+    pgsvid.event("no connection to the agent; trying again");
+
+    let made = setup.other.subdirectory("made");
+    let agent = setup.agent.endpoint().strip_prefix("unix://").unwrap().to_owned();
+    std::os::unix::fs::symlink(agent, made.join("agent.sock")).unwrap();
+    fs::set_permissions(&made, std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
+    std::os::unix::fs::chown(&made, Some(Account::server().uid()), None).unwrap();
+    fs::rename(&made, &closed).unwrap();
+    let told = pgsvid.wait_for_event(LIMIT, |event| {
+        event["error"].as_str().is_some_and(|error| error.contains("permission denied"))
+    });
+    assert!(told["error"].as_str().unwrap().contains("start pgsvid again"), "{told}");
+    assert!(pgsvid.terminate(LIMIT).success());
+
+    let pgsvid = run();
+    setup.wait_published();
+    assert_eq!(pgsvid.event("sandbox entered")["capabilities"], "DAC_OVERRIDE");
 }
 
 /// What Landlock cannot close here, modes do: without root's capabilities, a socket of another user's is closed.
