@@ -72,8 +72,15 @@ pub fn disowned(found: &[Disowned]) {
                        where nobody else does",
                 "removed from the published directory what others could have put there"
             );
-        } else {
+        } else if found.is_roots() {
             warn!(%path, cause = %found.reason, "the published set is root's: it stays until there is one of our own");
+        } else {
+            warn!(
+                %path,
+                cause = %found.reason,
+                fix = "let nobody else write to the directory, or mount it where nobody else does",
+                "the published set may be an older one: it stays, and counts for nothing, until the agent has sent one"
+            );
         }
     }
 }

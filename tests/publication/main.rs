@@ -16,6 +16,7 @@ mod place;
 mod planted;
 mod readers;
 mod renamed;
+mod replayed;
 mod restored;
 mod space;
 mod system_calls;
