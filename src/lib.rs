@@ -22,5 +22,6 @@ pub mod status;
 pub mod survey;
 pub mod text;
 pub mod timing;
+pub mod users;
 pub mod verify;
 pub mod watching;

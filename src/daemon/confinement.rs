@@ -11,6 +11,7 @@ use tracing::{info, warn};
 use crate::config::Config;
 use crate::sandbox::{self, InForce, Rules};
 use crate::source::Endpoint;
+use crate::users;
 use crate::watching::{self, Watching};
 
 /// How often directories of sockets are looked at where the kernel does not tell of changes.
@@ -36,6 +37,8 @@ pub struct Confined {
 /// Core dumps are prevented in any case. Blocks while a name is looked up, since that cannot be done afterwards.
 pub fn confine(mut config: Config) -> anyhow::Result<Confined> {
     sandbox::keep_out_of_dumps()?;
+    // It cannot be found out afterwards.
+    let _ = users::nobody_here();
     if !config.sandbox.enabled {
         return Ok(Confined { config, in_force: None, sockets: Vec::new(), held: Vec::new() });
     }

@@ -11,6 +11,7 @@ mod keeping;
 mod kill_walk;
 mod killed;
 mod locked;
+mod namespaces;
 mod obstacles;
 mod place;
 mod planted;
