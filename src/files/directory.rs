@@ -6,9 +6,7 @@ use std::io::{self, Write as _};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Component, Path, PathBuf};
 
-use rustix::fs::{
-    Access, AtFlags, CWD, FlockOperation, Gid, Mode, OFlags, ResolveFlags, Stat,
-};
+use rustix::fs::{Access, AtFlags, CWD, FlockOperation, Gid, Mode, OFlags, ResolveFlags, Stat};
 use rustix::io::{Errno, retry_on_intr};
 use zeroize::Zeroizing;
 

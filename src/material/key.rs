@@ -9,10 +9,10 @@ use zeroize::Zeroizing;
 #[derive(Clone)]
 pub struct PrivateKey(Zeroizing<Vec<u8>>);
 
-/// The key is not one of P-256, P-384, RSA (2048 bits or more) or Ed25519 in PKCS#8.
+/// The key is not one of P-256, P-384, RSA (2048 to 4096 bits, which is what ring signs with) or Ed25519 in PKCS#8.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "the private key is not an unencrypted PKCS#8 key of a supported type (P-256, P-384, RSA from 2048 bits, Ed25519)"
+    "the private key is not an unencrypted PKCS#8 key of a supported type (P-256, P-384, RSA of 2048 to 4096 bits, Ed25519)"
 )]
 pub struct UnusableKey;
 

@@ -116,8 +116,8 @@ fn a38_run_does_not_begin_with_an_older_set_that_was_put_back() {
         place.agent.stop(Stop::Terminate);
         let pgsvid = place.run();
         let judged = [OLDER, "the set of an earlier run is still valid"];
-        let told =
-            pgsvid.wait_for_event(LIMIT, |event| judged.iter().any(|said| event["message"] == *said));
+        let told = pgsvid
+            .wait_for_event(LIMIT, |event| judged.iter().any(|said| event["message"] == *said));
         assert_eq!(told["message"], OLDER);
         assert_eq!(told["path"], place.svids.join("..data").display().to_string());
         // PostgreSQL can start from it all the same.
