@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn a40_what_takes_the_place_of_a_regular_file_meanwhile_is_not_opened() {
+    fn a06_what_takes_the_place_of_a_regular_file_meanwhile_is_not_opened() {
         let directory = tempfile::tempdir().unwrap();
         let (path, other) = (directory.path().join("file"), directory.path().join("other"));
         drop(File::create(&path).unwrap());

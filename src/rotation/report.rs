@@ -97,6 +97,15 @@ pub(super) fn published(material: &Material, generation: u64, took: Duration) {
     );
 }
 
+/// The agent changes the identity without end.
+pub(super) fn paced(every: Duration) {
+    warn!(
+        every = %humantime::format_duration(every),
+        fix = "see the agent's log for why it issues so many SVIDs",
+        "the agent changes the identity without end: the newest is published now and then, a changed bundle at once"
+    );
+}
+
 pub(super) fn publication_failed(text: &str, delay: Duration, repeated: bool) {
     let next = format!("what was published stays; retrying in {}", roughly(delay));
     if repeated {

@@ -69,7 +69,7 @@ fn whatever_a_path_leads_to_has_its_sentence() {
 }
 
 #[test]
-fn a40_many_large_files_are_read_up_to_a_limit_together() {
+fn a06_many_large_files_are_read_up_to_a_limit_together() {
     let authority = Authority::new("example.org", false).unwrap();
     let large = authority.root_pem().repeat((7 << 20) / authority.root_pem().len());
     let files = Directory::new();

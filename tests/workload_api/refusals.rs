@@ -1,4 +1,4 @@
-//! W09-W12, W19, A40: what the agent answers instead of an identity.
+//! W09-W12, W19: what the agent answers instead of an identity.
 
 use std::io::Write as _;
 
@@ -189,7 +189,7 @@ fn checked(answer: &[u8]) -> (String, String) {
 }
 
 #[test]
-fn a40_whatever_an_agent_says_instead_of_an_svid_is_named_with_its_remedy() {
+fn w19_whatever_an_agent_says_instead_of_an_svid_is_named_with_its_remedy() {
     let page = b"<!DOCTYPE html><title>It works!</title>";
     for (answer, words) in [
         (raw::answer_of_type("text/html", page), "does not speak gRPC"),
