@@ -81,6 +81,14 @@ impl Directory {
         ))
     }
 
+    /// Whether another path has led to the same directory.
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        match (rustix::fs::fstat(&self.fd), rustix::fs::fstat(&other.fd)) {
+            (Ok(one), Ok(other)) => (one.st_dev, one.st_ino) == (other.st_dev, other.st_ino),
+            _ => false,
+        }
+    }
+
     pub(super) fn trust(&self) -> Trust {
         self.trust
     }

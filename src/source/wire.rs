@@ -117,7 +117,7 @@ impl<'a> Svid<'a> {
 }
 
 /// One entry of the map of federated bundles: the trust domain and its bundle.
-fn entry<'a>(bytes: &'a [u8]) -> Result<(&'a str, &'a [u8]), Unreadable> {
+fn entry(bytes: &[u8]) -> Result<(&str, &[u8]), Unreadable> {
     let (mut domain, mut bundle) = Default::default();
     let mut seen = Seen::default();
     for field in Fields(bytes) {

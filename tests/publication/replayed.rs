@@ -1,6 +1,5 @@
 //! A38: where others may rename, one puts an older set of ours back, which is valid still.
 
-use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
@@ -8,13 +7,10 @@ use dev_agent::{Stop, Svid};
 use pgsvid::material::Expectations;
 use pgsvid::publish::{Publisher, Reason};
 use pgsvid::timing;
-use test_support::{LIMIT, Mark, Program, Tmpfs, with_mounts};
+use test_support::{LIMIT, Program, Tmpfs, with_mounts};
 
 use crate::attacker::attacks;
-use crate::place::{
-    Library, PGSVID, Place, assert_published, contents, current, give, material, published, read,
-    said,
-};
+use crate::place::{Library, PGSVID, Place, assert_published, contents, current, published, read};
 
 const OLDER: &str = "the published set may be an older one: it stays, and counts for nothing, until the agent has sent one";
 /// More than is allowed for between the steps of a publication.
