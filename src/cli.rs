@@ -53,8 +53,9 @@ enum Command {
     Run(Box<Settings>),
     /// Publish one generation, then exit (init container, cron, scripts)
     ///
-    /// A published set with more than half of its life before it is enough. PostgreSQL is neither reloaded nor
-    /// verified: start it, or `pgsvid run`, afterwards.
+    /// A published set with more than half of its life before it is enough, unless other users may rename what is in
+    /// the directory: then the agent is asked first. PostgreSQL is neither reloaded nor verified: start it, or
+    /// `pgsvid run`, afterwards.
     Fetch {
         #[command(flatten)]
         settings: Box<Settings>,

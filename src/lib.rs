@@ -23,5 +23,6 @@ pub mod survey;
 pub mod telemetry;
 pub mod text;
 pub mod timing;
+pub mod users;
 pub mod verify;
 pub mod watching;

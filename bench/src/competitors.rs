@@ -73,7 +73,7 @@ const PARTS: [&str; 5] = ["receive", "publish", "reload", "verify", "tell"];
 impl WithPgsvid {
     pub(crate) fn start(setup: Setup) -> Self {
         setup.configure(&format!(
-            "[files.service]\nname = 'db'\n[files.service.options]\nhost = 'localhost'\n\
+            "[files]\npublish_every = '0s'\n[files.service]\nname = 'db'\n[files.service.options]\nhost = 'localhost'\n\
              [health]\nlisten = 'unix:{}'\n",
             setup.other.join("health.sock").display()
         ));

@@ -46,6 +46,9 @@ pub(super) fn run(
     let by = match by {
         Publication::Fresh => "",
         Publication::Earlier => "  (published earlier, and still young)",
+        Publication::Unconfirmed => {
+            "  (published earlier; the agent could not be asked whether it is the newest)"
+        }
         Publication::Another => "  (published by the pgsvid that holds the directory)",
     };
     say(&format!(

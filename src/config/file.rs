@@ -50,6 +50,7 @@ pub(super) struct Files {
     pub(super) federated_bundles: Option<bool>,
     pub(super) extra_authorities: Option<Vec<PathBuf>>,
     pub(super) keep_at_most: Option<usize>,
+    pub(super) publish_every: Option<String>,
     pub(super) seen_as: Option<PathBuf>,
     pub(super) ident: Option<String>,
     pub(super) ident_lines: Option<Vec<String>>,

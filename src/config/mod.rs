@@ -120,8 +120,10 @@ fn assemble(
     for path in &extra_authorities {
         rules::absolute(path).map_err(|why| resolver.in_file("files.extra_authorities", why))?;
     }
-    let rotation =
-        rotation::Settings { expectations: source.expectations.clone(), extra_authorities, server };
+    let publish_every = rules::pause(file.files.publish_every.as_deref().unwrap_or("5s"))
+        .map_err(|why| resolver.in_file("files.publish_every", why))?;
+    let expectations = source.expectations.clone();
+    let rotation = rotation::Settings { expectations, extra_authorities, publish_every, server };
     let health = health(&resolver, file)?;
     let log = log(&resolver, &file.log, flags)?;
     let sandbox = sandbox::Settings { enabled: file.sandbox.enabled.unwrap_or(true) };

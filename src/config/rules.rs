@@ -122,11 +122,17 @@ pub(super) fn trust_domain(text: &str) -> Result<TrustDomain, String> {
 
 /// A time between re-verifications: at least a second.
 pub(super) fn interval(text: &str) -> Result<Duration, String> {
-    let duration = humantime::parse_duration(text)
-        .map_err(|error| format!("{text:?} is no duration ({error}); write 30s, 5m or 1h"))?;
+    let duration = pause(text)?;
     if duration < Duration::from_secs(1) {
         return Err(format!("{text:?} is shorter than a second"));
     }
+    Ok(duration)
+}
+
+/// A time that may be zero.
+pub(super) fn pause(text: &str) -> Result<Duration, String> {
+    let duration = humantime::parse_duration(text)
+        .map_err(|error| format!("{text:?} is no duration ({error}); write 30s, 5m or 1h"))?;
     if duration > LONGEST {
         return Err(format!("{text:?} is longer than a year"));
     }

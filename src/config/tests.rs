@@ -38,6 +38,7 @@ fn the_designs_example_is_taken() {
         federated_bundles = false
         extra_authorities = ["/etc/ssl/corporate-ca.pem"]
         keep_at_most = 16
+        publish_every = "0s"
         seen_as = "/certs"
         [files.service]
         name = "products"
@@ -218,6 +219,8 @@ fn impossible_values_are_refused() {
         "[files]\ncertificate = \"\"\n",
         "[files]\ncertificate = \"svid_key.pem\"\n",
         "[files]\nkeep_at_most = 1\n",
+        "[files]\npublish_every = \"5\"\n",
+        "[files]\npublish_every = \"300000000000y\"\n",
         "[files]\nseen_as = \"certs\"\n",
         "[files]\ngroup = \"no such group\"\n",
         "[files]\nextra_authorities = [\"ca.pem\"]\n",

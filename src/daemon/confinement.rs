@@ -15,6 +15,7 @@ use super::Notify;
 use crate::config::Config;
 use crate::sandbox::{self, InForce, Rules};
 use crate::source::Endpoint;
+use crate::users;
 use crate::watching::{self, Watching};
 
 /// How often directories of sockets are looked at where the kernel does not tell of changes.
@@ -46,6 +47,8 @@ pub fn confine(mut config: Config, manager: Option<&Notify>) -> anyhow::Result<C
     sandbox::keep_out_of_dumps()?;
     turn_off(rustix::stdio::dup2_stdin);
     umask(Mode::from_raw_mode(LEAVES_MODES));
+    // It cannot be found out afterwards.
+    let _ = users::nobody_here();
     if !config.sandbox.enabled {
         return Ok(Confined { config, in_force: None, sockets: Vec::new(), held: Vec::new() });
     }

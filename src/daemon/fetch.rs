@@ -5,8 +5,8 @@ use std::time::{Duration, SystemTime};
 
 use anyhow::{Context as _, bail};
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep, timeout_at};
-use tracing::info;
+use tokio::time::{Instant, sleep, timeout, timeout_at};
+use tracing::{info, warn};
 
 use super::tasks::Tasks;
 use super::{Confined, asked_to_end, open_publisher, termination, watch_files};
@@ -14,7 +14,7 @@ use crate::config::Config;
 use crate::material::Material;
 use crate::publish::{self, Published};
 use crate::rotation;
-use crate::source::{ExtraAuthorities, Identity, Source, SourceState};
+use crate::source::{self, ExtraAuthorities, Identity, Look, Source, SourceState};
 use crate::timing;
 use crate::watching::Watching;
 
@@ -34,14 +34,16 @@ pub enum Publication {
     Fresh,
     /// An earlier run; it has more than half of its life before it.
     Earlier,
+    /// The same, but others may have put an older set back, and the agent could not be asked for the newest one.
+    Unconfirmed,
     /// The instance that holds the directory.
     Another,
 }
 
 /// Publishes one generation within `limit`. `progress` gets what is being waited for, whenever it changes.
 ///
-/// A set that is there already and has more than half of its life before it is enough. Where another instance
-/// holds the directory, its set is waited for.
+/// A set that is there already and has more than half of its life before it is enough, except where others may rename
+/// what is published: there the agent is asked first. Where another instance holds the directory, its set is waited for.
 pub async fn fetch(
     confined: Confined,
     limit: Duration,
@@ -60,7 +62,7 @@ pub async fn fetch(
         () = asked_to_end(&mut terminate, &mut interrupt) => {
             bail!("ended by a signal; what was published before is still in place")
         }
-        fetched = timeout_at(deadline, attempt(confined, &watching, &progress)) => match fetched {
+        fetched = timeout_at(deadline, attempt(confined, limit, &watching, &progress)) => match fetched {
             Ok(fetched) => fetched,
             Err(_) => bail!(
                 "no identity within {}: {}",
@@ -73,6 +75,7 @@ pub async fn fetch(
 
 async fn attempt(
     confined: Confined,
+    limit: Duration,
     watching: &Watching,
     progress: &watch::Sender<String>,
 ) -> anyhow::Result<Fetched> {
@@ -89,16 +92,21 @@ async fn attempt(
     let existing = publisher.existing(expectations, timing::now());
     rotation::tell_disowned(&publisher.take_disowned());
     let existing = existing?.filter(|material| is_young(material, timing::now())).map(Arc::new);
-    let material = match existing {
-        Some(material)
-            if publisher.holds(&material, authorities.certificates()) && publisher.is_intact() =>
-        {
-            return Ok(Fetched { material, by: Publication::Earlier });
+    let (material, by) = match existing {
+        Some(existing) if publisher.is_exposed() => {
+            newest(&config.source, limit / 2, existing).await
         }
-        // A link is missing, as after a kill, or modes, group or companions are configured otherwise than then.
-        Some(material) => material,
-        None => receive(config.source, watching, progress).await?,
+        Some(existing) => (existing, Publication::Earlier),
+        None => (receive(config.source, watching, progress).await?, Publication::Fresh),
     };
+    if by != Publication::Fresh
+        && publisher.holds(&material, authorities.certificates())
+        && publisher.is_intact()
+    {
+        return Ok(Fetched { material, by });
+    }
+    // It is new; or a link is missing, as after a kill, or modes, group or companions are configured otherwise than then.
+    let by = if by == Publication::Unconfirmed { by } else { Publication::Fresh };
     let outcome: Result<Published, publish::Error> = tokio::task::spawn_blocking({
         let material = Arc::clone(&material);
         let authorities = authorities.certificates().to_vec();
@@ -112,12 +120,33 @@ async fn attempt(
     .await
     .context("the publication task ended abnormally")?;
     outcome?;
-    Ok(Fetched { material, by: Publication::Fresh })
+    Ok(Fetched { material, by })
+}
+
+/// What the agent has now, or what is published if the agent has nothing to say within `limit`.
+async fn newest(
+    settings: &source::Settings,
+    limit: Duration,
+    existing: Arc<Material>,
+) -> (Arc<Material>, Publication) {
+    let answer = match timeout(limit, source::look(settings)).await {
+        Ok(Ok(Look { material: Ok(material), .. })) => {
+            return (Arc::new(material), Publication::Earlier);
+        }
+        Ok(Ok(Look { material: Err(reason), .. })) => reason.to_string(),
+        Ok(Err(error)) => error.to_string(),
+        Err(_) => format!("no answer within {}", humantime::format_duration(limit)),
+    };
+    warn!(
+        answer,
+        "others may have put an older set back, and the agent cannot be asked for the newest one"
+    );
+    (existing, Publication::Unconfirmed)
 }
 
 /// Waits for the first identity.
 async fn receive(
-    settings: crate::source::Settings,
+    settings: source::Settings,
     watching: &Watching,
     progress: &watch::Sender<String>,
 ) -> anyhow::Result<Arc<Material>> {

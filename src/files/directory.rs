@@ -6,13 +6,11 @@ use std::io::{self, Write as _};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Component, Path, PathBuf};
 
-use rustix::fs::{
-    Access, AtFlags, CWD, FileType, FlockOperation, Gid, Mode, OFlags, ResolveFlags, Stat,
-};
+use rustix::fs::{Access, AtFlags, CWD, FlockOperation, Gid, Mode, OFlags, ResolveFlags, Stat};
 use rustix::io::{Errno, retry_on_intr};
 use zeroize::Zeroizing;
 
-use super::reading::{CAREFULLY, read_open};
+use super::reading::{open, read_open};
 
 const DIRECTORY: OFlags = OFlags::DIRECTORY.union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
@@ -92,17 +90,7 @@ impl Directory {
     /// Reads a regular file of at most `most` bytes in it. Follows no link, and waits for nothing.
     pub fn read(&self, name: &OsStr, most: u64) -> io::Result<(Zeroizing<Vec<u8>>, Attributes)> {
         let name = plain(name)?;
-        let stat = rustix::fs::statat(&self.fd, name, AtFlags::SYMLINK_NOFOLLOW)?;
-        if FileType::from_raw_mode(stat.st_mode) == FileType::Symlink {
-            return Err(io::Error::other("it is a symbolic link"));
-        }
-        // Opening alone can have effects on what is no regular file.
-        if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
-            return Err(io::Error::other("it is no regular file"));
-        }
-        let flags = CAREFULLY | OFlags::NOFOLLOW;
-        let opened = retry_on_intr(|| rustix::fs::openat(&self.fd, name, flags, Mode::empty()));
-        let file = File::from(opened?);
+        let file = open(&self.fd, name, OFlags::NOFOLLOW)?;
         let contents = read_open(&file, most)?;
         Ok((contents, attributes(&rustix::fs::fstat(&file)?)))
     }

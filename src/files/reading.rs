@@ -1,18 +1,20 @@
 //! The contents of a file that somebody named: it may be anything.
 
-use std::fs::{File, Metadata};
+use std::ffi::OsStr;
+use std::fs::File;
 use std::io::{self, Read as _};
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::os::fd::{AsFd, AsRawFd as _};
 use std::path::Path;
 
-use rustix::fs::OFlags;
+use rustix::fs::{CWD, FileType, Mode, OFlags, Stat};
+use rustix::io::{Errno, retry_on_intr};
 use zeroize::Zeroizing;
 
 /// Largest file that [`contents`] reads, in bytes.
 const LARGEST: u64 = 16 * 1024 * 1024;
 
 /// What a file is opened with that may be anything: neither a FIFO nor a terminal is waited for.
-pub(super) const CAREFULLY: OFlags =
+const CAREFULLY: OFlags =
     OFlags::RDONLY.union(OFlags::NONBLOCK).union(OFlags::NOCTTY).union(OFlags::CLOEXEC);
 
 /// Reads a regular file of at most 16 MiB, which may hold a key. Never waits: a FIFO is refused, not opened for long.
@@ -29,50 +31,59 @@ pub fn text(path: &Path, most: u64) -> io::Result<String> {
 
 /// Reads a regular file of at most `most` bytes. In the same way.
 pub fn read(path: &Path, most: u64) -> io::Result<Zeroizing<Vec<u8>>> {
-    // Opening alone can have effects, such as a watchdog's; so it is looked at before, and what was opened afterwards.
-    regular(&std::fs::metadata(path)?)?;
-    read_open(&open(path, CAREFULLY)?, most)
+    read_open(&open(CWD, path.as_os_str(), OFlags::empty())?, most)
 }
 
 /// The same of text that was written there: no link of either kind leads to it. And the number of the file's owner.
 pub fn text_and_owner(path: &Path, most: u64) -> io::Result<(String, u32)> {
-    regular(&std::fs::symlink_metadata(path)?)?;
-    let file = open(path, CAREFULLY | OFlags::NOFOLLOW)?;
-    let metadata = file.metadata()?;
-    if metadata.nlink() != 1 {
+    let file = open(CWD, path.as_os_str(), OFlags::NOFOLLOW)?;
+    let stat = rustix::fs::fstat(&file)?;
+    if stat.st_nlink != 1 {
         return Err(io::Error::other("it has another name (a hard link)"));
     }
     let text = read_open(&file, most)?;
-    Ok((String::from_utf8_lossy(&text).into_owned(), metadata.uid()))
+    Ok((String::from_utf8_lossy(&text).into_owned(), stat.st_uid))
 }
 
-fn open(path: &Path, flags: OFlags) -> io::Result<File> {
-    let flags = i32::try_from(flags.bits()).unwrap_or(0);
-    File::options().read(true).custom_flags(flags).open(path)
+/// Opens a regular file, and nothing else: opening alone can have effects, such as a watchdog's. So what is there is held
+/// by a descriptor that does not open it, judged, and opened by that descriptor: the name may be another's by then.
+pub(super) fn open(within: impl AsFd, name: &OsStr, more: OFlags) -> io::Result<File> {
+    let flags = OFlags::PATH | OFlags::CLOEXEC | more;
+    let held = retry_on_intr(|| rustix::fs::openat(&within, name, flags, Mode::empty()))?;
+    regular(&rustix::fs::fstat(&held)?)?;
+    let by_descriptor = format!("/proc/self/fd/{}", held.as_raw_fd());
+    match retry_on_intr(|| rustix::fs::open(&by_descriptor, CAREFULLY, Mode::empty())) {
+        // There is no /proc, so the name has to do.
+        Err(Errno::NOENT) => {
+            let flags = CAREFULLY | more;
+            Ok(retry_on_intr(|| rustix::fs::openat(&within, name, flags, Mode::empty()))?.into())
+        }
+        opened => Ok(opened?.into()),
+    }
 }
 
 /// Reads an open file from its beginning, if it is a regular one of at most `most` bytes.
 pub(super) fn read_open(file: &File, most: u64) -> io::Result<Zeroizing<Vec<u8>>> {
-    let metadata = file.metadata()?;
-    regular(&metadata)?;
-    if metadata.len() > most {
+    let stat = rustix::fs::fstat(file)?;
+    regular(&stat)?;
+    let size = u64::try_from(stat.st_size).unwrap_or(0);
+    if size > most {
         return Err(io::Error::other(format!("it is larger than {}", amount(most))));
     }
     // A buffer that grew would leave copies of a key behind; and what is appended meanwhile is not read.
-    let size = usize::try_from(metadata.len()).unwrap_or(0);
-    let mut text = Zeroizing::new(Vec::with_capacity(size));
-    file.take(metadata.len()).read_to_end(&mut text)?;
+    let mut text = Zeroizing::new(Vec::with_capacity(usize::try_from(size).unwrap_or(0)));
+    file.take(size).read_to_end(&mut text)?;
     Ok(text)
 }
 
-fn regular(metadata: &Metadata) -> io::Result<()> {
-    if metadata.is_dir() {
-        return Err(io::Error::other("it is a directory"));
-    }
-    if !metadata.is_file() {
-        return Err(io::Error::other("it is no regular file"));
-    }
-    Ok(())
+fn regular(stat: &Stat) -> io::Result<()> {
+    let is = match FileType::from_raw_mode(stat.st_mode) {
+        FileType::RegularFile => return Ok(()),
+        FileType::Directory => "it is a directory",
+        FileType::Symlink => "it is a symbolic link",
+        _ => "it is no regular file",
+    };
+    Err(io::Error::other(is))
 }
 
 fn amount(bytes: u64) -> String {
@@ -86,8 +97,12 @@ fn amount(bytes: u64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use rustix::fs::{CWD, FileType, Mode, mknodat};
+    use std::sync::atomic::{AtomicBool, Ordering};
 
+    use inotify::{Inotify, WatchMask};
+    use rustix::fs::{RenameFlags, mknodat, renameat_with};
+
+    use super::super::Directory;
     use super::*;
 
     #[track_caller]
@@ -118,5 +133,33 @@ mod tests {
         refuses(&fifo, "it is no regular file");
         // Which would never end.
         refuses(Path::new("/dev/zero"), "it is no regular file");
+    }
+
+    #[test]
+    fn a06_what_takes_the_place_of_a_regular_file_meanwhile_is_not_opened() {
+        let directory = tempfile::tempdir().unwrap();
+        let (path, other) = (directory.path().join("file"), directory.path().join("other"));
+        drop(File::create(&path).unwrap());
+        mknodat(CWD, &other, FileType::Fifo, Mode::RWXU, 0).unwrap();
+        let mut inotify = Inotify::init().unwrap();
+        inotify.watches().add(&other, WatchMask::OPEN).unwrap();
+        let opened = Directory::open(directory.path()).unwrap();
+        let done = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !done.load(Ordering::Relaxed) {
+                    renameat_with(CWD, &path, CWD, &other, RenameFlags::EXCHANGE).unwrap();
+                }
+            });
+            for _ in 0..20_000 {
+                let _ = contents(&path);
+                let _ = text_and_owner(&path, 1);
+                let _ = opened.read(OsStr::new("file"), 1);
+            }
+            done.store(true, Ordering::Relaxed);
+        });
+        let events = inotify.read_events(&mut [0; 1024]).map(Iterator::count);
+        let none = events.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock);
+        assert!(none, "the pipe was opened");
     }
 }

@@ -16,10 +16,10 @@ const ED25519: [u8; 16] = [
     0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x04, 0x22, 0x04, 0x20,
 ];
 
-/// The key is not one of P-256, P-384, RSA (2048 bits or more) or Ed25519 in PKCS#8.
+/// The key is not one of P-256, P-384, RSA (2048 to 4096 bits, which is what ring signs with) or Ed25519 in PKCS#8.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "the private key is not an unencrypted PKCS#8 key of a supported type (P-256, P-384, RSA from 2048 bits, Ed25519)"
+    "the private key is not an unencrypted PKCS#8 key of a supported type (P-256, P-384, RSA of 2048 to 4096 bits, Ed25519)"
 )]
 pub struct UnusableKey;
 

@@ -46,8 +46,8 @@ pub enum Unreadable {
     Certificate(#[from] MalformedCertificate),
     /// Not the kind of key that pgsvid handles.
     #[error(
-        "its private key is broken, or of a type that is not supported (supported are EC P-256 and P-384, RSA from \
-         2048 bits, Ed25519)"
+        "its private key is broken, or of a type that is not supported (supported are EC P-256 and P-384, RSA of \
+         2048 to 4096 bits, Ed25519)"
     )]
     Key,
     /// A known format, but none of ours.

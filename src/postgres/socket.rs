@@ -18,6 +18,7 @@ use tokio::time::timeout;
 
 use super::error::Error;
 use super::{LIMIT, Settings};
+use crate::users;
 
 /// How much a server may say: in answer to a statement, or while a session begins.
 #[derive(Debug, Clone, Copy)]
@@ -111,21 +112,12 @@ pub fn may_listen(settings: &Settings, uid: u32) -> bool {
     if let Some(wanted) = settings.require_peer {
         return uid == wanted;
     }
-    // All users without a number in this user namespace have the same one.
-    if is_nobody_here(uid) {
+    // The owner of the directory may be another one of them.
+    if users::nobody_here() == Some(uid) {
         return false;
     }
     let owner = || std::fs::metadata(&settings.host).is_ok_and(|found| found.uid() == uid);
     uid == 0 || uid == geteuid().as_raw() || owner()
-}
-
-/// Whether this is the number under which all users appear that have none in this process's user namespace
-/// (`user_namespaces(7)`, "Unmapped user and group IDs").
-fn is_nobody_here(uid: u32) -> bool {
-    let read = |path| std::fs::read_to_string(path).unwrap_or_default();
-    let everybody = |map: &str| map.split_whitespace().eq(["0", "0", "4294967295"]);
-    read("/proc/sys/kernel/overflowuid").trim().parse() == Ok(uid)
-        && !everybody(&read("/proc/self/uid_map"))
 }
 
 /// A connection that ends as soon as the server announces more than its budget allows: before any of it is kept.

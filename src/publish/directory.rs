@@ -11,6 +11,7 @@ use super::lock::{self, Lock};
 use super::ownership::Owners;
 use super::trace::Trace;
 use super::{seam, way};
+use crate::users;
 
 /// Why a directory is trusted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,18 +65,28 @@ impl Directory {
     pub(super) fn open_to_look(path: &Path) -> Result<(Self, Result<Trust, Error>), Error> {
         let way = way::follow(path)?;
         let (owner, ours) = (way.owner(), ours());
-        let trust = match way.judge(if ours == 0 { owner } else { ours }) {
+        // Many users may have the owner's number.
+        let seen_by = if ours == 0 && users::nobody_here() != Some(owner) { owner } else { ours };
+        let trust = match way.judge(seen_by) {
             Ok(_) if ours == 0 && owner != 0 => {
                 Err(Error::WrongOwner { directory: path.to_owned(), owner, ours })
             }
             judged => judged,
         };
-        let owners = Owners::of_directory(owner);
+        let owners = Owners::of_directory(seen_by);
         let (path, fd) = (path.to_owned(), way.fd);
         Ok((
             Self { path, fd, trust: Trust::Exclusive, owners, names: Vec::new(), lock: None },
             trust,
         ))
+    }
+
+    /// Whether another path has led to the same directory.
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        match (rustix::fs::fstat(&self.fd), rustix::fs::fstat(&other.fd)) {
+            (Ok(one), Ok(other)) => (one.st_dev, one.st_ino) == (other.st_dev, other.st_ino),
+            _ => false,
+        }
     }
 
     pub(super) fn trust(&self) -> Trust {

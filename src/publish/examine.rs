@@ -15,6 +15,9 @@ use crate::material::{Expectations, Material, pem};
 pub struct Examination {
     /// Whether `run` would take the directory.
     pub trust: Result<Trust, Error>,
+    /// Whether others can lead readers elsewhere, on the path that these take to the directory; `None` if they take ours, or
+    /// if theirs leads elsewhere from here.
+    pub readers: Option<Result<Trust, Error>>,
     /// Whether something stands where the links have to be; then nothing else could be seen.
     pub obstacle: Option<Error>,
     /// Name of the current generation's directory; `None` if there is none.
@@ -66,8 +69,13 @@ pub fn examine(
     let (directory, trust) = Directory::open_to_look(&settings.directory)?;
     let set_names = settings.set_names();
     let names: Vec<String> = set_names.iter().chain(companions).cloned().collect();
+    let readers = settings.seen_as.as_deref().and_then(|path| {
+        let (seen, trust) = Directory::open_to_look(path).ok()?;
+        seen.is_same(&directory).then_some(trust)
+    });
     let mut found = Examination {
         trust,
+        readers,
         obstacle: match links::check(&directory, &names) {
             Ok(others) => others.into_iter().next().map(|(_, found)| Error::NotOurs(found)),
             Err(obstacle) => Some(obstacle),

@@ -14,6 +14,7 @@ mod lock;
 #[cfg(test)]
 mod model;
 mod ownership;
+mod replay;
 mod seam;
 mod sweep;
 mod trace;
@@ -102,7 +103,8 @@ pub struct Published {
 pub struct Disowned {
     /// What, and how it is seen.
     pub found: NotOurs,
-    /// Whether it was removed, or the link to it was. If not, it stays until the next publication: it is root's.
+    /// Whether it was removed, or the link to it was. If not, it stays until the next publication: it is root's, or ours and
+    /// perhaps an older one.
     pub removed: bool,
 }
 
@@ -177,7 +179,7 @@ impl Publisher {
     ///
     /// A set counts only if nobody but us could have written any of it. If it may be another's, its link is removed, for
     /// PostgreSQL not to be started with another's authorities while there is no set of ours. But root's stays until
-    /// then.
+    /// then, and so does one of ours that others may have put back.
     pub fn existing(
         &mut self,
         expectations: &Expectations,
@@ -204,6 +206,12 @@ impl Publisher {
         let Ok(material) = decode(&self.settings, &kept, expectations, now) else {
             return Ok(None);
         };
+        if self.directory.is_exposed()
+            && let Ok(Some(found)) = replay::renamed(&self.directory, &name, &kept)
+        {
+            self.disowned.push(Disowned { found, removed: false });
+            return Ok(None);
+        }
         // What is no longer configured must not stay: a map of roles lets somebody in.
         let has_more = kept::has_more(&self.directory, &name, &self.names());
         self.current = Some(Generation::adopt(name, &kept, has_more));

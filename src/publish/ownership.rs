@@ -34,6 +34,11 @@ pub enum Reason {
     /// It is a link that leads elsewhere than pgsvid's do.
     #[error("is a link that leads elsewhere")]
     Target,
+    /// It is ours, and was given its name by a rename that is not ours: it may be older than what we have published last.
+    #[error(
+        "was renamed after pgsvid had published it, so it may be an older one that others have put back"
+    )]
+    Renamed,
     /// It is a link, a directory, a pipe or a device.
     #[error("is not a regular file")]
     Kind,

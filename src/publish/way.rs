@@ -18,6 +18,7 @@ use rustix::io::{Errno, retry_on_intr};
 use super::directory::Trust;
 use super::error::Error;
 use super::trace::Trace;
+use crate::users;
 
 /// As many as the kernel follows (`path_resolution(7)`).
 const MOST_LINKS: usize = 40;
@@ -121,14 +122,29 @@ impl Way {
 
     fn judge_owner(&self, ancestor: &Path, stat: &Statx, ours: u32) -> Result<(), Error> {
         let owner = stat.stx_uid;
-        // The owner of `/` is root, or in a user namespace without root the one who stands for it: all that there is
-        // depends on that user anyway.
+        // The owner of `/` is root, or the one who stands for root: all that there is depends on that user anyway.
         let roots = self.steps.first().map_or(0, |(_, root)| root.stx_uid);
-        if [0, ours, roots].contains(&owner) {
+        let is_roots = match users::nobody_here() {
+            Some(nobody) if nobody == owner => self.may_be_roots(ancestor),
+            _ => owner == roots,
+        };
+        if [0, ours].contains(&owner) || is_roots {
             return Ok(());
         }
         let (directory, ancestor) = (self.path.clone(), ancestor.to_owned());
         Err(Error::ForeignAncestor { directory, ancestor, owner, ours })
+    }
+
+    /// Whether a directory or link may be root's, where root is one of many users without a number of their own. It may if
+    /// nobody but such users could put it there, from `/` on. Not so in a directory for everybody, or beneath one of ours.
+    fn may_be_roots(&self, path: &Path) -> bool {
+        let above = |(above, stat): &&(PathBuf, Statx)| {
+            above != path && path.starts_with(above) && !is_link(stat)
+        };
+        self.steps.iter().filter(above).all(|(_, stat)| {
+            users::nobody_here() == Some(stat.stx_uid)
+                && matches!(Openness::of(stat), Openness::Closed)
+        })
     }
 }
 

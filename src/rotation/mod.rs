@@ -4,6 +4,7 @@
 //! material replaces the retries of older.
 
 mod hand_over;
+mod pace;
 mod record;
 mod report;
 mod waiting;
@@ -17,6 +18,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
+use pace::{Change, Pace};
 pub use report::disowned as tell_disowned;
 use waiting::{asked_after, changed_after, touched_after};
 
@@ -35,6 +37,8 @@ pub struct Settings {
     pub expectations: Expectations,
     /// PEM files whose certificates are appended to the bundle.
     pub extra_authorities: Vec<PathBuf>,
+    /// Shortest time between two publications of an identity that changes without end; zero for none.
+    pub publish_every: Duration,
     /// The PostgreSQL that takes part, if one does.
     pub server: Option<Server>,
 }
@@ -87,6 +91,11 @@ pub struct Rotation {
     disturbed: Option<Backoff>,
     /// When the next identity may be taken from the source.
     not_before: Instant,
+    pace: Pace,
+    /// When the identity that the source has is taken, where it has to wait for that.
+    later: Option<Instant>,
+    /// Whether it was said that identities have to wait.
+    paced: bool,
     said: Option<String>,
     /// Since when the newest set has been on its way, until it is proven.
     begun: Option<Instant>,
@@ -124,6 +133,9 @@ impl Rotation {
             displaced: false,
             disturbed: None,
             not_before: Instant::now(),
+            pace: Pace::new(settings.publish_every),
+            later: None,
+            paced: false,
             said: None,
             begun: None,
         };
@@ -204,9 +216,13 @@ impl Rotation {
     async fn follow_source(&mut self, stop: &CancellationToken) -> Result<(), Error> {
         let state = self.source.borrow_and_update().clone();
         self.status.send_modify(|status| record::agent(status, &state));
+        self.later = None;
         let Identity::Current(material) = state.identity else {
             return Ok(());
         };
+        if self.has_to_wait(&material) {
+            return Ok(());
+        }
         let replaced = self.wanted.replace(Arc::clone(&material));
         let is_news = !replaced.is_some_and(|replaced| replaced.publishes_as(&material));
         if self.holds(&material) {
@@ -218,6 +234,27 @@ impl Rotation {
         self.rotate(stop).await
     }
 
+    /// Whether an identity is another one that follows too many.
+    fn has_to_wait(&mut self, material: &Arc<Material>) -> bool {
+        let Some(wanted) = self.wanted.clone().filter(|_| !self.holds(material)) else {
+            return false;
+        };
+        let same = wanted.authorities().eq(material.authorities());
+        let change = if same { Change::Leaf } else { Change::Authorities };
+        let valid_for = wanted.not_after().duration_since(timing::now()).unwrap_or_default();
+        self.later = self.pace.take(change, valid_for).err();
+        if self.later.is_none() {
+            self.paced &= !self.pace.is_at_rest();
+            return false;
+        }
+        // So often it is looked at what has come meanwhile.
+        self.not_before = Instant::now() + SHORTEST_INTERVAL;
+        if !std::mem::replace(&mut self.paced, true) {
+            report::paced(self.pace.every());
+        }
+        true
+    }
+
     /// Whether publishing this would change nothing.
     fn holds(&self, material: &Material) -> bool {
         let authorities = self.authorities.certificates();
@@ -226,6 +263,12 @@ impl Rotation {
 
     /// Publishes what is wanted, and hands it over.
     async fn rotate(&mut self, stop: &CancellationToken) -> Result<(), Error> {
+        // Whatever it is for: of what waits, the newest is published with it.
+        if self.later.take().is_some()
+            && let Identity::Current(newest) = &self.source.borrow().identity
+        {
+            self.wanted = Some(Arc::clone(newest));
+        }
         let Some(material) = self.wanted.clone() else {
             return Ok(());
         };
@@ -344,12 +387,15 @@ impl Rotation {
             Some(consumer) => consumer.next(),
             None => Some(Instant::now() + LOOK_AGAIN),
         };
-        publish.into_iter().chain(look).min()
+        publish.into_iter().chain(self.later).chain(look).min()
     }
 
     async fn on_timer(&mut self, stop: &CancellationToken) -> Result<(), Error> {
         if self.publish_again.as_ref().is_some_and(|(at, _)| *at <= Instant::now()) {
             return self.rotate(stop).await;
+        }
+        if self.later.is_some_and(|at| at <= Instant::now()) {
+            return self.follow_source(stop).await;
         }
         // A volume that was replaced tells nobody.
         let intact = self.with_publisher(|publisher| publisher.is_intact()).await?;

@@ -20,8 +20,15 @@ pub fn disowned(found: &[Disowned]) {
                        where nobody else does",
                 "removed from the published directory what others could have put there"
             );
-        } else {
+        } else if found.is_roots() {
             warn!(%path, cause = %found.reason, "the published set is root's: it stays until there is one of our own");
+        } else {
+            warn!(
+                %path,
+                cause = %found.reason,
+                fix = "let nobody else write to the directory, or mount it where nobody else does",
+                "the published set may be an older one: it stays, and counts for nothing, until the agent has sent one"
+            );
         }
     }
 }
@@ -35,6 +42,15 @@ pub(super) fn published(material: &Material, generation: u64, took: Duration) {
         not_after = timing::utc(material.not_after()),
         publish_ms = timing::milliseconds(took),
         "published"
+    );
+}
+
+/// The agent changes the identity without end.
+pub(super) fn paced(every: Duration) {
+    warn!(
+        every = %humantime::format_duration(every),
+        fix = "see the agent's log for why it issues so many SVIDs",
+        "the agent changes the identity without end: the newest is published now and then, a changed bundle at once"
     );
 }
 

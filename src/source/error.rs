@@ -157,6 +157,10 @@ impl Error {
             Self::Answered { code: Code::InvalidArgument, .. } => {
                 "see the agent's log: it calls the request wrong"
             }
+            Self::Malformed | Self::TooLarge => {
+                "see the agent's version and its log: what it sends is at fault, or it is no SPIFFE agent"
+            }
+            Self::Empty => "see the agent's log: it has ended the call before it sent an SVID",
             Self::Answered { .. } | Self::Broken(..) | Self::Garbled(..) => "see the agent's log",
             _ => return None,
         })

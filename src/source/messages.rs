@@ -44,7 +44,7 @@ impl Messages {
     ) -> Result<Self, Error> {
         if let Some(status) = Status::from_header_map(response.headers()) {
             ended(&status, endpoint, Contact::First)?;
-        } else if response.status() != http::StatusCode::OK {
+        } else if response.status() != http::StatusCode::OK || !is_grpc(response.headers()) {
             return Err(Error::NotGrpc(endpoint.to_string()));
         }
         Ok(Self {
@@ -82,6 +82,16 @@ impl Messages {
                 }
             }
         }
+    }
+}
+
+/// Whether the answer is one of gRPC (`PROTOCOL-HTTP2.md`, "Content-Type"), and not a web server's page.
+fn is_grpc(headers: &http::HeaderMap) -> bool {
+    let kind =
+        headers.get(http::header::CONTENT_TYPE).map_or(&b""[..], http::HeaderValue::as_bytes);
+    match kind.strip_prefix(b"application/grpc") {
+        Some(more) => more.first().is_none_or(|next| b"+;".contains(next)),
+        None => false,
     }
 }
 

@@ -176,8 +176,8 @@ mod limits {
     pub(super) const WINDOW: u32 = 512 * 1024;
     /// How many lines of the log an agent may cause at once, and how long it takes until it may cause another.
     pub(super) const LINES: (u32, Duration) = (40, Duration::from_secs(5));
-    /// The same of lines about an accepted identity: each can lead to a rotation, and there are ten of these a second.
-    pub(super) const IDENTITIES: (u32, Duration) = (40, Duration::from_millis(100));
+    /// The same of lines about an accepted identity: each can lead to a rotation, and there are no more of these.
+    pub(super) const IDENTITIES: (u32, Duration) = (120, Duration::from_secs(5));
 }
 
 /// The supervised client of one Workload API.

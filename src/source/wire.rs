@@ -13,8 +13,6 @@ const MOST_SVIDS: usize = 256;
 const MOST_LISTS: usize = 1024;
 /// Most federated trust domains.
 const MOST_FEDERATED: usize = 1024;
-/// Most fields that this version does not know, in the whole message. A later version of the API may add some.
-const MOST_UNKNOWN: usize = 1024;
 
 /// Why bytes are no message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -74,12 +72,11 @@ impl<'a> Message<'a> {
     pub fn read(bytes: &'a [u8]) -> Result<Self, Unreadable> {
         let mut message = Self { svids: Vec::new(), federated: BTreeMap::new() };
         let mut lists = 0;
-        let mut unknown = MOST_UNKNOWN;
         for field in Fields(bytes) {
             match field? {
                 (1, value) => {
                     within(message.svids.len(), MOST_SVIDS, "SVIDs")?;
-                    message.svids.push(Svid::read(value.bytes()?, &mut unknown)?);
+                    message.svids.push(Svid::read(value.bytes()?)?);
                 }
                 (2, value) => {
                     value.bytes()?;
@@ -88,12 +85,13 @@ impl<'a> Message<'a> {
                 }
                 (3, value) => {
                     within(message.federated.len(), MOST_FEDERATED, "federated bundles")?;
-                    let (domain, bundle) = entry(value.bytes()?, &mut unknown)?;
+                    let (domain, bundle) = entry(value.bytes()?)?;
                     if message.federated.insert(domain, bundle).is_some() {
                         return Err(Unreadable::Repeated("federated trust domain"));
                     }
                 }
-                _ => pass_over(&mut unknown)?,
+                // A later version of the API may add some: they are passed over, and nothing is kept of them.
+                _ => {}
             }
         }
         Ok(message)
@@ -101,7 +99,7 @@ impl<'a> Message<'a> {
 }
 
 impl<'a> Svid<'a> {
-    fn read(bytes: &'a [u8], unknown: &mut usize) -> Result<Self, Unreadable> {
+    fn read(bytes: &'a [u8]) -> Result<Self, Unreadable> {
         let mut svid = Self::default();
         let mut seen = Seen::default();
         for field in Fields(bytes) {
@@ -111,7 +109,7 @@ impl<'a> Svid<'a> {
                 (3, value) => svid.key = seen.once(3, value, "private key")?.bytes()?,
                 (4, value) => svid.bundle = seen.once(4, value, "bundle")?.bytes()?,
                 (5, value) => svid.hint = seen.once(5, value, "hint")?.text()?,
-                _ => pass_over(unknown)?,
+                _ => {}
             }
         }
         Ok(svid)
@@ -119,14 +117,14 @@ impl<'a> Svid<'a> {
 }
 
 /// One entry of the map of federated bundles: the trust domain and its bundle.
-fn entry<'a>(bytes: &'a [u8], unknown: &mut usize) -> Result<(&'a str, &'a [u8]), Unreadable> {
+fn entry(bytes: &[u8]) -> Result<(&str, &[u8]), Unreadable> {
     let (mut domain, mut bundle) = Default::default();
     let mut seen = Seen::default();
     for field in Fields(bytes) {
         match field? {
             (1, value) => domain = seen.once(1, value, "federated trust domain")?.text()?,
             (2, value) => bundle = seen.once(2, value, "federated bundle")?.bytes()?,
-            _ => pass_over(unknown)?,
+            _ => {}
         }
     }
     Ok((domain, bundle))
@@ -135,13 +133,6 @@ fn entry<'a>(bytes: &'a [u8], unknown: &mut usize) -> Result<(&'a str, &'a [u8])
 /// Whether there is room for one more than `count`.
 fn within(count: usize, most: usize, what: &'static str) -> Result<(), Unreadable> {
     if count < most { Ok(()) } else { Err(Unreadable::TooMany { what, most }) }
-}
-
-fn pass_over(left: &mut usize) -> Result<(), Unreadable> {
-    *left = left
-        .checked_sub(1)
-        .ok_or(Unreadable::TooMany { what: "unknown fields", most: MOST_UNKNOWN })?;
-    Ok(())
 }
 
 /// Which fields have come, as bits.
@@ -302,28 +293,40 @@ mod tests {
             let entry = [&[1 << 3 | 2, u8::try_from(key.len()).unwrap()], key.as_bytes()].concat();
             [&[3 << 3 | 2, u8::try_from(entry.len()).unwrap()], &entry[..]].concat()
         };
-        let cases: [(&str, usize, Nth<'_>); 5] = [
+        let cases: [(&str, usize, Nth<'_>); 3] = [
             ("SVIDs", 256, &|_| EMPTY_SVID.to_vec()),
             ("revocation lists", 1024, &|_| vec![2 << 3 | 2, 0]),
             ("federated bundles", 1024, &federated),
-            ("unknown fields", 1024, &|_| vec![15 << 3, 1]),
-            // Within an SVID and an entry of the map they count for the message.
-            ("unknown fields", 1024, &|number| {
-                let inner = [15 << 3 | 5, 0, 0, 0, 0].repeat(16);
-                let mut svid = vec![1 << 3 | 2, 80];
-                svid.extend(inner);
-                if number < 64 { svid } else { vec![15 << 3, 1] }
-            }),
         ];
         for (what, most, nth) in cases {
-            let step = if nth(0).len() > 80 { 64 } else { most };
             let message = |count: usize| -> Vec<u8> {
                 (0..count).flat_map(|number| nth(u16::try_from(number).unwrap())).collect()
             };
-            assert!(Message::read(&message(step)).is_ok(), "{what}");
-            let refused = Message::read(&message(step + 1)).unwrap_err();
+            assert!(Message::read(&message(most)).is_ok(), "{what}");
+            let refused = Message::read(&message(most + 1)).unwrap_err();
             assert_eq!(refused, Unreadable::TooMany { what, most });
         }
+    }
+
+    #[test]
+    fn a14_fields_of_a_later_version_are_passed_over_however_many_there_are() {
+        let unknown =
+            [&[15 << 3, 1][..], &[14 << 3 | 2, 1, 0], &[13 << 3 | 5, 0, 0, 0, 0]].concat();
+        let unknown = unknown.repeat(2000);
+        let within = |outer: u8, inner: &[u8]| {
+            let bits = |shift: usize| u8::try_from(inner.len() >> shift & 0x7f).unwrap();
+            let length = [bits(0) | 0x80, bits(7) | 0x80, bits(14)];
+            [&[outer << 3 | 2][..], &length, inner].concat()
+        };
+        let svid = [&unknown[..], &[1 << 3 | 2, 1, b'a'], &unknown].concat();
+        let domain = [&unknown[..], &[1 << 3 | 2, 1, b'b'], &unknown].concat();
+        let message = [&unknown[..], &within(1, &svid), &within(3, &domain), &unknown].concat();
+        let read = Message::read(&message).unwrap();
+        assert_eq!((read.svids.len(), read.svids[0].spiffe_id), (1, "a"));
+        assert_eq!(read.federated.keys().collect::<Vec<_>>(), [&"b"]);
+        // What the generated decoder makes of it.
+        let decoded = X509svidResponse::decode(&message[..]).unwrap();
+        assert_eq!(decoded.svids[0].spiffe_id, "a");
     }
 
     #[test]

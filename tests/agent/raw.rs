@@ -29,15 +29,20 @@ pub(crate) fn greeting() -> Vec<u8> {
 
 /// A stream that holds one message and has ended in order.
 pub(crate) fn answer(message: &[u8]) -> Vec<u8> {
+    answer_of_type("application/grpc", &dev_agent::framed(message))
+}
+
+/// A stream of that type that holds these bytes and has ended in order.
+pub(crate) fn answer_of_type(kind: &str, bytes: &[u8]) -> Vec<u8> {
     let field = |name: &str, value: &str| {
         let text = |text: &str| [&[u8::try_from(text.len()).unwrap()], text.as_bytes()].concat();
         [vec![0], text(name), text(value)].concat()
     };
-    let head = [vec![0x88], field("content-type", "application/grpc")].concat();
+    let head = [vec![0x88], field("content-type", kind)].concat();
     let trailers = field("grpc-status", "0");
     [
         frame(HEADERS, COMPLETE, 1, &head),
-        frame(0, 0, 1, &dev_agent::framed(message)),
+        frame(0, 0, 1, bytes),
         frame(HEADERS, COMPLETE | 1, 1, &trailers),
     ]
     .concat()

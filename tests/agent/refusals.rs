@@ -1,12 +1,16 @@
 //! W09-W12, W19: what the agent answers instead of an identity.
 
+use std::io::Write as _;
+
 use dev_agent::{Code, Misbehaviour, Status};
-use test_support::Mark;
+use serde_json::Value;
+use test_support::{Mark, Program};
 
 use crate::place::{
     LIMIT, Place, assert_no_errors, assert_patient, clockwork, count, mend, published,
     published_as, said, workload,
 };
+use crate::raw;
 
 #[test]
 fn w09_an_unregistered_workload_is_said_once_and_asked_for_slowly() {
@@ -156,4 +160,47 @@ fn speaks(language: Misbehaviour) {
     assert!(pgsvid.is_running() && place.is_empty());
     mend(&agent);
     published(&pgsvid, mark, 1);
+}
+
+/// What `check` says of an agent that answers with these bytes, and its remedy.
+fn checked(answer: &[u8]) -> (String, String) {
+    let place = Place::new();
+    let listener = raw::listen(&place.socket());
+    let arguments = [
+        "check",
+        "--format=json",
+        &format!("--endpoint=unix://{}", place.socket().display()),
+        &format!("--directory={}", place.svids.display()),
+    ]
+    .map(str::to_owned);
+    let check = Program::spawn(env!("CARGO_BIN_EXE_pgsvid"), arguments, &[]);
+    let mut agent = raw::asked(&listener);
+    agent.write_all(&[raw::greeting(), answer.to_vec()].concat()).unwrap();
+    assert_eq!(check.wait_exit(LIMIT).code(), Some(1), "{}", check.standard_error());
+    let report: Value = serde_json::from_str(&check.standard_output()).unwrap();
+    let sections = report["sections"].as_array().unwrap().iter();
+    let findings = sections.flat_map(|section| section["findings"].as_array().unwrap());
+    let said = |finding: &Value, key| finding[key].as_str().unwrap_or_default().to_owned();
+    let of_agent = |finding: &&Value| {
+        finding["severity"] == "failure" && said(finding, "text") != "nothing is published yet"
+    };
+    let finding = findings.clone().find(of_agent).unwrap();
+    (said(finding, "text"), said(finding, "fix"))
+}
+
+#[test]
+fn w19_whatever_an_agent_says_instead_of_an_svid_is_named_with_its_remedy() {
+    let page = b"<!DOCTYPE html><title>It works!</title>";
+    for (answer, words) in [
+        (raw::answer_of_type("text/html", page), "does not speak gRPC"),
+        (raw::answer_of_type("application/grpc-web+proto", page), "does not speak gRPC"),
+        (raw::answer_of_type("application/grpc+proto", page), "no message of the Workload API"),
+        (raw::answer_of_type("application/grpc", &[]), "ended the stream without a message"),
+        (raw::answer(b"<html>"), "the message is malformed"),
+        (raw::answer(b""), "the message holds no SVID"),
+    ] {
+        let (text, fix) = checked(&answer);
+        assert!(text.contains(words), "{words}: {text}");
+        assert!(!fix.is_empty(), "no remedy: {text}");
+    }
 }

@@ -38,6 +38,7 @@ pub(super) fn section(
         }
     };
     section.extend(trust(&found.trust, &directory));
+    section.extend(found.readers.as_ref().and_then(readers_way));
     if let Some(obstacle) = &found.obstacle {
         section.add(Finding::failure(obstacle.to_string()));
     }
@@ -94,6 +95,31 @@ fn trust(trust: &Result<Trust, publish::Error>, directory: &str) -> Option<Findi
         ))
         .fix("where nobody else needs to write: chmod 0755, as its owner"),
     )
+}
+
+/// Another path to the same directory, which readers take.
+fn readers_way(trust: &Result<Trust, publish::Error>) -> Option<Finding> {
+    let (directory, ancestor, who) = match trust {
+        Err(publish::Error::WritableAncestor { directory, ancestor, mode }) => {
+            (directory, ancestor, format!("others may write to it (mode {mode:04o})"))
+        }
+        Err(publish::Error::ForeignAncestor { directory, ancestor, owner, .. }) => {
+            (directory, ancestor, format!("it belongs to uid {owner}"))
+        }
+        // The directory itself was judged by its own path.
+        _ => return None,
+    };
+    let finding = Finding::warning(format!(
+        "readers take the path {} (files.seen_as), and others can lead them elsewhere at {}: {who}",
+        directory.display(),
+        ancestor.display()
+    ));
+    Some(match trust {
+        Err(publish::Error::WritableAncestor { .. }) => {
+            finding.fix(format!("chmod go-w {}, as its owner", argument(ancestor)))
+        }
+        _ => finding.fix("let them take a path whose directories and links are all root's"),
+    })
 }
 
 fn explain(unusable: &Unusable) -> Finding {

@@ -44,12 +44,27 @@ pub(super) async fn section(settings: &source::Settings) -> (Section, Option<Loo
             );
         }
     }
-    if let Err(discarded @ (Discarded::NoSvid | Discarded::NoMatch { .. })) = &look.material {
-        section.add(
-            Finding::failure(discarded.to_string()).fix(
-                "mend svid.spiffe_id or svid.hint (--spiffe-id, --hint), or the entry's -hint",
-            ),
-        );
+    if let Err(discarded) = &look.material
+        && let Some(fix) = remedy(discarded)
+    {
+        section.add(Finding::failure(discarded.to_string()).fix(fix));
     }
     (section, Some(look))
+}
+
+/// What to do about a message that gives no SVID to look at.
+fn remedy(discarded: &Discarded) -> Option<&'static str> {
+    Some(match discarded {
+        Discarded::NoSvid | Discarded::NoMatch { .. } => {
+            "mend svid.spiffe_id or svid.hint (--spiffe-id, --hint), or the entry's -hint"
+        }
+        Discarded::Unreadable(_) => {
+            "see the agent's version and its log: what it sends is at fault"
+        }
+        Discarded::TooLarge { .. } => {
+            "see which authorities are not needed any more: spire-server bundle show"
+        }
+        // It is told beside what else there is to say of the SVID.
+        Discarded::Rejected(_) => return None,
+    })
 }

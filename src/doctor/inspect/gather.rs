@@ -9,28 +9,46 @@ use crate::material::reading;
 
 /// Most files of one directory that are looked at.
 const MOST_FILES: usize = 256;
+/// Most bytes of all files together: what is in them is kept until all of it is judged.
+const MOST_BYTES: u64 = 32 * 1024 * 1024;
 
 /// Every file, in the order in which they were named; those of a directory by name.
 pub(super) fn files(request: &Request) -> Vec<File> {
     let mut files = Vec::new();
+    let mut room = MOST_BYTES;
+    // What everything else is judged by.
+    let bundle = request.bundle.clone().map(|path| file(path, true, &mut room));
     for path in &request.paths {
         // Follows links: the published names are links.
         if path.is_dir() {
-            files.extend(directory(path));
+            files.extend(directory(path, &mut room));
         } else {
-            files.push(file(path.clone(), true));
+            files.push(file(path.clone(), true, &mut room));
         }
     }
-    if let Some(bundle) = &request.bundle {
-        files.retain(|file| file.path != *bundle);
-        files.push(File { bundle: true, ..file(bundle.clone(), true) });
+    if let Some(bundle) = bundle {
+        files.retain(|file| file.path != bundle.path);
+        files.push(File { bundle: true, ..bundle });
     }
     files
 }
 
-fn file(path: PathBuf, named: bool) -> File {
-    let items = match files::contents(&path) {
+/// Reads a file if there is room for it, and takes that room.
+fn file(path: PathBuf, named: bool, room: &mut u64) -> File {
+    let regular = std::fs::metadata(&path).ok().filter(std::fs::Metadata::is_file);
+    let size = regular.map_or(0, |found| found.len());
+    // Of one that is too large by itself, that is said.
+    let read = if (*room + 1..=MOST_BYTES).contains(&size) {
+        Err(io::Error::other(format!(
+            "it is not read: with it, the files would be larger than {} MiB together; name fewer",
+            MOST_BYTES >> 20
+        )))
+    } else {
+        files::contents(&path)
+    };
+    let items = match read {
         Ok(bytes) => {
+            *room = room.saturating_sub(u64::try_from(bytes.len()).unwrap_or(u64::MAX));
             reading::read(&bytes).into_iter().map(|item| item.map_err(Problem::Content)).collect()
         }
         Err(error) => vec![Err(Problem::File(in_words(&error)))],
@@ -39,7 +57,7 @@ fn file(path: PathBuf, named: bool) -> File {
 }
 
 /// The regular files of a directory itself, hidden ones left out: `..data` and what it leads to are the same files again.
-fn directory(path: &Path) -> Vec<File> {
+fn directory(path: &Path, room: &mut u64) -> Vec<File> {
     let problem = |why: String| {
         let items = vec![Err(Problem::File(why))];
         vec![File { path: path.to_owned(), named: true, bundle: false, items }]
@@ -62,7 +80,7 @@ fn directory(path: &Path) -> Vec<File> {
     if found.len() > MOST_FILES {
         return problem(format!("the directory holds more than {MOST_FILES} files; name the ones"));
     }
-    found.into_iter().map(|path| file(path, false)).collect()
+    found.into_iter().map(|path| file(path, false, room)).collect()
 }
 
 fn in_words(error: &io::Error) -> String {

@@ -106,6 +106,48 @@ fn a02_the_user_that_is_required_is_talked_to_and_no_other() {
     }
 }
 
+/// In a user namespace all users without a number in it have the same one: the owner of the socket's directory, and another
+/// user who listens there.
+#[test]
+fn a39_a_listener_without_a_number_in_the_user_namespace_is_not_taken_for_the_directorys_owner() {
+    let other = Directory::new();
+    let (owner, own) = (Account::third().expect("the tests run as root"), Account::server());
+    let shared = other.subdirectory("shared");
+    std::os::unix::fs::chown(&shared, Some(owner.uid()), Some(owner.gid())).unwrap();
+    chmod(&shared, Mode::from_raw_mode(0o1777)).unwrap();
+    let (serve, counts) = count_bytes();
+    listen_as(&Account::nameless(), &socket_in(&shared), serve);
+    let place = tempfile::tempdir_in("/").unwrap();
+    for path in [place.path().to_owned(), place.path().join("svids")] {
+        std::fs::create_dir_all(&path).unwrap();
+        std::os::unix::fs::chown(&path, Some(own.uid()), Some(own.gid())).unwrap();
+    }
+    let agent = dev_agent::DevAgent::builder(other.join("agent.sock"))
+        .entry(dev_agent::Entry::new("spiffe://example.org/db").dns("localhost"))
+        .start()
+        .unwrap();
+    let pgsvid = Program::spawn(
+        "/usr/bin/unshare",
+        [
+            "--user",
+            "--map-root-user",
+            &Program::reachable(PGSVID).display().to_string(),
+            "run",
+            "--endpoint",
+            &agent.endpoint(),
+            "--directory",
+            &place.path().join("svids").display().to_string(),
+            "--postgres",
+            &shared.display().to_string(),
+        ],
+        &[],
+    );
+    for _ in 0..2 {
+        assert_eq!(counts.recv_timeout(LIMIT).unwrap(), 0);
+    }
+    assert!(pgsvid.is_running(), "{}", pgsvid.standard_error());
+}
+
 /// Another user puts a link in the socket's place, to that of another server of the same user.
 #[test]
 fn a02_a_link_to_another_servers_socket_is_not_taken_for_the_server() {

@@ -69,6 +69,31 @@ fn whatever_a_path_leads_to_has_its_sentence() {
 }
 
 #[test]
+fn a06_many_large_files_are_read_up_to_a_limit_together() {
+    let authority = Authority::new("example.org", false).unwrap();
+    let large = authority.root_pem().repeat((7 << 20) / authority.root_pem().len());
+    let files = Directory::new();
+    for number in 10..30 {
+        files.write(&format!("{number}.pem"), &large, 0o644);
+    }
+    let inspect = format!(
+        "ulimit -v 400000; exec {} inspect {}",
+        env!("CARGO_BIN_EXE_pgsvid"),
+        files.path().display()
+    );
+    let done = Command::new("/bin/sh").args(["-c", &inspect]).output().unwrap();
+    let text = String::from_utf8_lossy(&done.stdout).into_owned();
+    assert_eq!(done.status.code(), Some(1), "{}", String::from_utf8_lossy(&done.stderr));
+    let flat = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let left_out = "the files would be larger than 32 MiB together; name fewer";
+    // Once with the file, and once in the judgement.
+    assert_eq!(flat.matches(left_out).count(), 2 * 16);
+    // One that is named alone is read.
+    let (_, text) = run(&[files.join("29.pem")], &[]);
+    assert!(!text.contains("it is not read"), "{text}");
+}
+
+#[test]
 fn no_mutation_of_good_input_makes_it_panic() {
     let authority = Authority::new("example.org", true).unwrap();
     let svid = authority.issue(&Entry::new(ID).dns("db").unique_id(true)).unwrap();

@@ -217,3 +217,41 @@ fn a09_check_finds_the_ancestor() {
         NAMES.iter().all(|name| Path::new(&place.svids).join(name).exists())
     });
 }
+
+#[test]
+fn a09_check_judges_the_path_that_readers_take_as_well() {
+    let place = Place::new();
+    published(&place.run(), 1);
+    let open = place.other.subdirectory("open");
+    symlink(&place.svids, open.join("certs")).unwrap();
+    give(&open.join("certs"));
+    let seen_as = |path: &Path| {
+        let text = format!("[files]\nseen_as = '{}'", path.display());
+        let file = place.other.write("check.toml", text, 0o644).display().to_string();
+        let mut arguments = place.arguments();
+        "check".clone_into(&mut arguments[0]);
+        arguments.truncate(arguments.len() - 2);
+        arguments.extend(["--format", "json", "--config", &file].map(str::to_owned));
+        let check = Program::spawn(PGSVID, arguments, &[]);
+        check.wait_exit(LIMIT);
+        let report: Value = serde_json::from_str(&check.standard_output()).unwrap();
+        let findings = report["sections"].as_array().unwrap().iter();
+        let findings = findings.flat_map(|section| section["findings"].as_array().unwrap());
+        let told = findings.filter(|finding| finding["text"].to_string().contains("seen_as"));
+        told.cloned().collect::<Vec<_>>()
+    };
+    assert_eq!(seen_as(&open.join("certs")), [Value::Null; 0]);
+    set_mode(&open, 0o777);
+    let told = seen_as(&open.join("certs"));
+    assert_eq!((told.len(), &told[0]["severity"]), (1, &"warning".into()), "{told:?}");
+    let command = told[0]["fix"].as_str().unwrap().strip_suffix(", as its owner").unwrap();
+    assert_eq!(command, format!("chmod go-w {}", open.display()));
+    assert!(Command::new("/bin/sh").args(["-c", command]).status().unwrap().success());
+    assert_eq!(seen_as(&open.join("certs")), [Value::Null; 0]);
+    // Another's link there leads to the same place for as long as its owner wants.
+    link(&open, "certs", &place.svids.display().to_string());
+    let told = seen_as(&open.join("certs"));
+    assert_eq!((told.len(), &told[0]["severity"]), (1, &"warning".into()), "{told:?}");
+    // Where the path leads elsewhere, it is the one of another container.
+    assert_eq!(seen_as(&place.other.subdirectory("elsewhere")), [Value::Null; 0]);
+}

@@ -32,10 +32,11 @@ impl Place {
     /// A database whose files are on a small volume, with a service file beside them.
     pub(crate) fn start() -> Self {
         let setup = Setup::new(env!("CARGO_BIN_EXE_pgsvid"));
-        // Of an agent with so many troubles in so short a time most lines are among the details.
+        // Rotations follow one another without end, and none is to wait. Of an agent with so many troubles in so short a
+        // time most lines are among the details.
         setup.configure(
-            "[files.service]\nfile = 'pg_service.conf'\nname = 'db'\n[postgres]\nverify_every = '5s'\n\
-             [log]\nlevel = 'debug'",
+            "[files]\npublish_every = '0s'\n[files.service]\nfile = 'pg_service.conf'\nname = 'db'\n\
+             [postgres]\nverify_every = '5s'\n[log]\nlevel = 'debug'",
         );
         let owner = format!("uid={},gid={}", setup.cluster.uid(), setup.cluster.gid());
         let volume = Tmpfs::over(setup.files.path(), &format!("mode=0755,size=512k,{owner}"));

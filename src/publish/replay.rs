@@ -1,0 +1,38 @@
+//! Whether somebody has put an older set back. In a directory where others may rename, an earlier generation of ours, or an
+//! earlier `..data`, can be given its former name again: it is ours, and valid, and may hold an authority that has been
+//! removed since.
+//!
+//! A rename needs no ownership, but it sets the time of change of what is renamed (`inode(7)`, ctime), which only the kernel
+//! can set. We rename a link once, when it is made, and a generation never. What root changes afterwards, as Kubernetes does
+//! when it gives a volume to its group, it changes in the files as well.
+
+use rustix::fs::{AtFlags, Stat};
+use rustix::io::Errno;
+
+use super::directory::Directory;
+use super::generation::open_generation;
+use super::kept::Kept;
+use super::links;
+use super::ownership::{self, NotOurs, Reason};
+
+/// How much later a change is counted, in seconds: more than lies between two of our own steps.
+const LATER: i64 = 2;
+
+/// What of the current set was renamed after it was published, if anything was.
+pub(super) fn renamed(
+    directory: &Directory,
+    generation: &str,
+    kept: &Kept,
+) -> Result<Option<NotOurs>, Errno> {
+    let link = rustix::fs::statat(directory, links::CURRENT, AtFlags::SYMLINK_NOFOLLOW)?;
+    let within = rustix::fs::fstat(open_generation(directory, generation)?)?;
+    // A link is made when its generation is complete. The time of its content is the time when it was made.
+    let published =
+        kept.contents.values().map(|(_, stat)| stat.st_ctime).fold(link.st_mtime, i64::max);
+    let is_later = |stat: &Stat| stat.st_ctime > published.saturating_add(LATER);
+    let found = [(links::CURRENT, link), (generation, within)]
+        .into_iter()
+        .find(|(_, stat)| is_later(stat))
+        .map(|(name, _)| ownership::at(directory.path_of(name))(Reason::Renamed));
+    Ok(found)
+}

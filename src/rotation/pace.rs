@@ -1,0 +1,138 @@
+//! How often PostgreSQL has to take what an agent changes. A flawed agent may issue another identity whenever it is asked:
+//! each is valid, each is published and loaded, and each reload wakes every backend.
+//!
+//! As many as come in a burst are taken as they come, and then one in a while: the newest. A change of the authorities waits
+//! for its own kind alone, since whoever was taken out of the bundle is to be let in no more.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// Most changes of one kind in a row.
+const BURST: u32 = 120;
+/// How long before the published leaf expires a new one does not wait any more.
+const IN_TIME: Duration = Duration::from_secs(2);
+
+/// What changes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Change {
+    /// The leaf or its chain.
+    Leaf,
+    /// The authorities, perhaps beside the leaf.
+    Authorities,
+}
+
+/// The changes that may be taken.
+pub(super) struct Pace {
+    every: Duration,
+    leaf: Burst,
+    authorities: Burst,
+}
+
+/// What is left of a burst.
+struct Burst {
+    left: u32,
+    /// Until when it was filled up again.
+    at: Instant,
+}
+
+impl Pace {
+    /// After a burst one change is taken in that time, or each at once if it is zero.
+    pub(super) fn new(every: Duration) -> Self {
+        let full = || Burst { left: BURST, at: Instant::now() };
+        Self { every, leaf: full(), authorities: full() }
+    }
+
+    /// Takes a change, or says when it may be taken. `valid_for` is how long the published leaf is valid still.
+    pub(super) fn take(&mut self, change: Change, valid_for: Duration) -> Result<(), Instant> {
+        let now = Instant::now();
+        let burst = match change {
+            Change::Leaf => &mut self.leaf,
+            Change::Authorities => &mut self.authorities,
+        };
+        let Err(moment) = burst.take(now, self.every) else { return Ok(()) };
+        match valid_for.checked_sub(IN_TIME) {
+            None | Some(Duration::ZERO) => Ok(()),
+            Some(left) => Err(moment.min(now + left)),
+        }
+    }
+
+    /// The time between two changes after a burst.
+    pub(super) fn every(&self) -> Duration {
+        self.every
+    }
+
+    /// Whether nothing has had to wait for long.
+    pub(super) fn is_at_rest(&self) -> bool {
+        [&self.leaf, &self.authorities].iter().all(|burst| burst.left > BURST / 2)
+    }
+}
+
+impl Burst {
+    fn take(&mut self, now: Instant, every: Duration) -> Result<(), Instant> {
+        if every.is_zero() {
+            return Ok(());
+        }
+        while self.left < BURST && self.at + every <= now {
+            self.at += every;
+            self.left += 1;
+        }
+        if self.left == BURST {
+            self.at = now;
+        }
+        match self.left.checked_sub(1) {
+            Some(left) => {
+                self.left = left;
+                Ok(())
+            }
+            None => Err(self.at + every),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const EVERY: Duration = Duration::from_secs(5);
+    const LONG: Duration = Duration::from_secs(3600);
+
+    fn taken(pace: &mut Pace, change: Change, valid_for: Duration) -> u32 {
+        (0..10 * BURST).map(|_| u32::from(pace.take(change, valid_for).is_ok())).sum()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a40_after_a_burst_one_change_is_taken_in_a_while_and_the_first_after_a_quiet_time_at_once()
+     {
+        let mut pace = Pace::new(EVERY);
+        assert_eq!(taken(&mut pace, Change::Leaf, LONG), BURST);
+        assert!(!pace.is_at_rest());
+        for _ in 0..3 {
+            assert_eq!(pace.take(Change::Leaf, LONG), Err(Instant::now() + EVERY));
+            tokio::time::advance(EVERY).await;
+            assert_eq!(taken(&mut pace, Change::Leaf, LONG), 1);
+        }
+        tokio::time::advance(BURST * EVERY).await;
+        assert_eq!(taken(&mut pace, Change::Leaf, LONG), BURST);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a40_what_is_needed_does_not_wait() {
+        let mut pace = Pace::new(EVERY);
+        taken(&mut pace, Change::Leaf, LONG);
+        // Another authority, but not without end either.
+        assert_eq!(taken(&mut pace, Change::Authorities, LONG), BURST);
+        // A leaf whose predecessor is about to expire.
+        let soon = Duration::from_secs(5);
+        let moment = Instant::now() + Duration::from_secs(3);
+        assert_eq!(pace.take(Change::Leaf, soon), Err(moment));
+        assert_eq!(pace.take(Change::Leaf, IN_TIME), Ok(()));
+        assert_eq!(pace.take(Change::Leaf, Duration::ZERO), Ok(()));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a40_it_can_be_turned_off() {
+        let mut pace = Pace::new(Duration::ZERO);
+        assert_eq!(taken(&mut pace, Change::Leaf, LONG), 10 * BURST);
+    }
+}
