@@ -11,6 +11,7 @@ mod socket;
 mod standing;
 mod startup;
 pub mod statements;
+mod transaction;
 mod views;
 
 use std::path::{Path, PathBuf};
@@ -26,6 +27,7 @@ pub use sessions::SessionCounts;
 pub use settings::{Setting, TlsSettings};
 pub use socket::{listener, may_listen};
 pub use standing::Standing;
+pub use transaction::Outcome;
 pub use views::AccessViews;
 
 /// How to reach the PostgreSQL that is to be reloaded.

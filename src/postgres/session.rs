@@ -245,6 +245,16 @@ impl Session {
 
     /// Runs one statement for its effect. With [`Purpose::Administration`] no event trigger runs by it.
     pub async fn execute(&self, statement: &str) -> Result<(), Error> {
+        self.without_event_triggers(statement).await?;
+        // One after the other: ALTER SYSTEM runs in no transaction and no batch.
+        self.rows("SET default_transaction_read_only = off", Allowance::FEW).await?;
+        let outcome = self.rows(statement, Allowance::FEW).await;
+        self.rows("SET default_transaction_read_only = on", Allowance::FEW).await?;
+        outcome.map(drop)
+    }
+
+    /// Fails if an event trigger would run by the statement.
+    pub(super) async fn without_event_triggers(&self, statement: &str) -> Result<(), Error> {
         if self.as_a_replica
             && statements::fires_event_triggers(statement)
             && let Some([Some(name), ..]) =
@@ -252,11 +262,7 @@ impl Session {
         {
             return Err(Error::EventTrigger { name: shown(name) });
         }
-        // One after the other: ALTER SYSTEM runs in no transaction and no batch.
-        self.rows("SET default_transaction_read_only = off", Allowance::FEW).await?;
-        let outcome = self.rows(statement, Allowance::FEW).await;
-        self.rows("SET default_transaction_read_only = on", Allowance::FEW).await?;
-        outcome.map(drop)
+        Ok(())
     }
 
     /// Whether the connection still stands, as far as is known here.
@@ -275,7 +281,7 @@ impl Session {
         }
     }
 
-    async fn rows(
+    pub(super) async fn rows(
         &self,
         statement: &str,
         allowance: Allowance,

@@ -25,7 +25,13 @@ impl Apply {
     /// to `pg_hba.conf` and `pg_ident.conf`.
     pub async fn prepare(settings: Settings, edit: bool) -> Result<Self, Error> {
         let server = examine(&settings).await?;
-        match Self::plan_for(&settings, &server, edit) {
+        let prepared = match Self::plan_for(&settings, &server, edit) {
+            Ok((Some(mut record), plan)) => {
+                record::settle(&mut record, &server.session).await.map(|()| (Some(record), plan))
+            }
+            prepared => prepared,
+        };
+        match prepared {
             Ok((record, plan)) => Ok(Self { settings, server, record, plan }),
             Err(error) => {
                 server.session.close().await;
