@@ -20,7 +20,9 @@ use std::time::Duration;
 use crate::text::argument;
 
 pub use access::{Address, BadLine, HbaRule, Line, Mapping, parse_hba, parse_ident};
-pub use administration::{Administration, Manager, TLS_SETTINGS};
+pub use administration::{
+    Administration, MOST_RELATED, MOST_SUPERUSERS, Manager, Related, Role, TLS_SETTINGS,
+};
 pub use error::{Error, Retry};
 pub use session::Session;
 pub use sessions::SessionCounts;

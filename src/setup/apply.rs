@@ -132,7 +132,8 @@ pub(super) async fn examine(settings: &Settings) -> Result<Examined, Error> {
     let map = settings.published_map();
     let mut files = vec![paths.certificate.as_path(), &paths.private_key, &paths.bundle];
     files.extend(map.as_deref());
-    let found = session.administration(&settings.server.session.user, &files).await;
+    let user = &settings.server.session.user;
+    let found = session.administration(user, &settings.roles.roles(), &files).await;
     let refused = match found {
         Ok(Some(server)) => match Place::open(&server) {
             Ok(place) => return Ok(Examined { owner, session, server, place }),

@@ -5,6 +5,7 @@
 mod planted_objects;
 mod planted_server;
 mod planted_texts;
+mod superuser;
 mod twin_authority;
 
 const PGSVID: &str = env!("CARGO_BIN_EXE_pgsvid");

@@ -17,7 +17,7 @@ use crate::PGSVID;
 use crate::planted_server::{listen_as, shared_directory, socket_in};
 
 /// A server that runs without TLS, with a line in its configuration.
-fn with(line: &str) -> Setup {
+pub(crate) fn with(line: &str) -> Setup {
     let setup = Setup::builder(PGSVID);
     let setup = setup.cluster(|cluster| cluster.conf("ssl = off").conf(line)).create();
     setup.configure("");
@@ -36,7 +36,7 @@ fn check(account: &Account, setup: &Setup, more: &[&str]) -> String {
     program.standard_output()
 }
 
-fn report(account: &Account, setup: &Setup, more: &[&str]) -> Value {
+pub(crate) fn report(account: &Account, setup: &Setup, more: &[&str]) -> Value {
     let all = [&["--format", "json"], more].concat();
     serde_json::from_str(&check(account, setup, &all)).expect("a report")
 }

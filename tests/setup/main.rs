@@ -6,6 +6,7 @@ mod applying;
 mod attacks;
 mod endless;
 mod fake;
+mod foreign_role;
 mod killed;
 mod objections;
 mod printing;

@@ -6,10 +6,12 @@ mod access;
 mod client_login;
 mod clients;
 mod configuration;
+mod expressions;
 mod files;
 mod material;
 mod postgresql;
 mod roles;
+mod superusers;
 mod tls;
 mod workload_api;
 

@@ -121,7 +121,7 @@ fn passed_by(facts: &AccessFacts, role: &str) -> Option<Finding> {
 }
 
 fn unusable(answers: &Answers, role: &str) -> Option<Finding> {
-    match answers.roles.get(role) {
+    match answers.roles.get(role).map(|role| role.can_log_in) {
         Some(true) => None,
         Some(false) => Some(
             Finding::failure(format!("role {role} of [[roles]] may not log in"))
