@@ -7,7 +7,7 @@ mod settings;
 mod superuser;
 mod verdict;
 
-pub use access::{AccessFacts, JudgedMapping, STRANGE_NAME, STRANGERS, access};
+pub use access::{AccessFacts, JudgedMapping, STRANGE_NAME, STRANGERS, access, compared};
 pub use files::refused;
 pub use login::{Login, refused_login};
 pub use settings::{PublishedPaths, concerns};

@@ -27,7 +27,7 @@ pub use error::{Error, Retry};
 pub use session::Session;
 pub use sessions::SessionCounts;
 pub use settings::{Setting, TlsSettings};
-pub use socket::{listener, may_listen};
+pub use socket::{Budget, Limited, listener, may_listen};
 pub use standing::Standing;
 pub use transaction::Outcome;
 pub use views::AccessViews;

@@ -3,12 +3,12 @@
 //! It begins with the settings of [`super::startup`], which make every name that is not qualified one of `pg_catalog`.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use tokio::io::AsyncReadExt as _;
 use tokio::task::JoinHandle;
 use tokio::time::{timeout, timeout_at};
 use tokio_postgres::{Client, NoTls, SimpleQueryMessage, SimpleQueryRow};
@@ -24,6 +24,7 @@ use super::startup;
 use super::statements::{self, RESERVE, literal};
 use super::views::{self, AccessViews};
 use super::{LIMIT, Purpose, Settings};
+use crate::files;
 use crate::text::shown;
 
 /// Longest password file that is read, in bytes.
@@ -341,12 +342,13 @@ fn lost(budget: &Budget, error: &tokio_postgres::Error) -> Error {
     if budget.is_exceeded() { Error::TooMuch } else { Error::of(error) }
 }
 
-async fn read_password(path: &std::path::Path) -> Result<Zeroizing<Vec<u8>>, Error> {
+async fn read_password(path: &Path) -> Result<Zeroizing<Vec<u8>>, Error> {
     let failed = |cause| Error::PasswordFile { path: path.to_owned(), cause };
-    let file = tokio::fs::File::open(path).await.map_err(failed)?;
+    let named = path.to_owned();
+    // It may be anything, on a file system that takes its time.
+    let read = tokio::task::spawn_blocking(move || files::read(&named, LONGEST_PASSWORD));
     let mut password =
-        Zeroizing::new(Vec::with_capacity(usize::try_from(LONGEST_PASSWORD).unwrap_or(0)));
-    file.take(LONGEST_PASSWORD).read_to_end(&mut password).await.map_err(failed)?;
+        read.await.map_err(|error| failed(io::Error::other(error)))?.map_err(failed)?;
     while matches!(password.last(), Some(b'\n' | b'\r')) {
         password.pop();
     }

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
+mod endless;
 mod planted_objects;
 mod planted_server;
 mod planted_texts;

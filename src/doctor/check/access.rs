@@ -139,6 +139,14 @@ pub(super) fn section(
     if facts.mappings.is_none() {
         section.add(Finding::skipped(format!("{} cannot be read", facts.ident)));
     }
+    let compared = diagnose::compared(&facts.rules);
+    if let Some(rule) = facts.rules.get(compared) {
+        section.add(Finding::skipped(format!(
+            "whether lines of {} from line {} on are never reached: there are too many to compare each with all others",
+            rule.file.as_deref().unwrap_or(&facts.hba),
+            rule.line
+        )));
+    }
     if !untried.is_empty() {
         let more = untried.len().saturating_sub(MOST_LINES);
         let lines: Vec<String> = untried.iter().take(MOST_LINES).map(u32::to_string).collect();

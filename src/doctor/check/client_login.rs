@@ -116,6 +116,8 @@ fn explain(
                 "let ssl_ca_file name a bundle with our authority, then reload; an expired certificate is refused, too",
             )
         }
+        Outcome::TooMuch => Finding::failure("the server says far more than a PostgreSQL at a login; the rest was not read")
+            .fix("see what listens there (host and port of files.service.options, or of postgres)"),
         Outcome::Password => Finding::failure(format!("role {role} is asked for a password, beside or instead of the certificate"))
             .fix(format!("put `hostssl {database} {role} all cert` above the line that asks for it, then reload")),
         Outcome::Refused { code, text } => match code.as_str() {
