@@ -57,7 +57,7 @@ impl Apply {
                 seen.private_key.published,
                 seen.authorities.published,
             ],
-            files: [now(place, &server.hba_file), now(place, &server.ident_file)],
+            files: [now(place, &server.hba_file, edit), now(place, &server.ident_file, edit)],
             server: server.clone(),
         };
         let plan = plan::plan(settings, &facts, edit)
@@ -157,9 +157,11 @@ fn remedy(cause: &crate::postgres::Error, superuser: &crate::postgres::Settings)
     }
 }
 
-fn now(place: &Place, path: &Path) -> FileNow {
+fn now(place: &Place, path: &Path, edit: bool) -> FileNow {
     let (text, fixed) = match place.file(path) {
-        Some(Ok(file)) => (file.read().map_err(|error| error.to_string()), file.fixed()),
+        Some(Ok(file)) => {
+            (file.read().map_err(|error| error.to_string()), edit.then(|| file.fixed()).flatten())
+        }
         Some(Err(error)) => (Err(error.to_string()), None),
         None => (Err("the server names no such file".to_owned()), None),
     };

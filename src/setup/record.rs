@@ -135,7 +135,7 @@ impl Record {
         if self.is_empty() {
             return data.remove(name);
         }
-        data.replace(name, &serde_json::to_vec_pretty(self)?, None, 0o600)
+        data.replace(name, &serde_json::to_vec_pretty(self)?, None)
     }
 }
 

@@ -7,6 +7,7 @@ mod attacks;
 mod endless;
 mod fake;
 mod foreign_role;
+mod irreplaceable;
 mod killed;
 mod objections;
 mod printing;
