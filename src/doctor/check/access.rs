@@ -133,7 +133,7 @@ pub(super) fn section(
             .fix("mend the regular expression, then reload"),
         );
     }
-    section.extend(roles::findings(config, sql.answers(), facts));
+    section.extend(roles::findings(config, server, sql.answers(), facts));
     section
         .extend(sql.answers().into_iter().flat_map(|answers| superusers::findings(answers, facts)));
     if facts.mappings.is_none() {

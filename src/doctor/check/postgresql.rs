@@ -155,7 +155,7 @@ fn unreachable(error: &postgres::Error, settings: &postgres::Settings) -> Findin
 /// Whether the settings lead to the published files, and what other files they lead to.
 fn files(server: &Server, tls: &TlsSettings) -> Vec<Finding> {
     let files = survey::files(tls, &server.session, &server.paths, &server.viewpoint);
-    let mut findings: Vec<Finding> = diagnose::concerns(tls, &files, &server.paths)
+    let mut findings: Vec<Finding> = diagnose::concerns(tls, &files, &server.paths, &server.session)
         .into_iter()
         .map(|found| {
             // TLS works without: only clients cannot be asked for certificates.
