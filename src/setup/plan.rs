@@ -1,13 +1,13 @@
 //! From facts about the server to the steps that set it up: pure, so that it can be shown before anything is done.
 
 use std::fmt::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::block::{self, Marks};
 use super::{Settings, managed, text};
 use crate::companions::role_map::{Login, can_include};
 use crate::postgres::{Administration, MOST_RELATED, Related, statements};
-use crate::text::{argument, shown};
+use crate::text::{argument, harmless, shown};
 
 /// What is to be done, and what is left to others.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -240,7 +240,7 @@ fn access(
         plan.by_hand.push(format!(
             "{}: the superuser {} could no longer log in over TCP without a certificate; add what `pgsvid setup hba` and \
              `pgsvid setup ident` print yourself, or leave the role out",
-            hba.path.display(),
+            named(&hba.path),
             powerful.join(", ")
         ));
         return Ok(());
@@ -261,7 +261,11 @@ fn access(
         let text = match text {
             Ok(text) => text,
             Err(why) => {
-                left_alone.push(format!("{} (it cannot be read here: {why})", path.display()));
+                left_alone.push(format!(
+                    "{} (it cannot be read here: {})",
+                    named(path),
+                    harmless(why)
+                ));
                 continue;
             }
         };
@@ -274,11 +278,11 @@ fn access(
             continue;
         }
         if !edit || server.manager.is_some() {
-            left_alone.push(path.display().to_string());
+            left_alone.push(named(path));
             continue;
         }
         if let Some(why) = fixed {
-            left_alone.push(format!("{} ({why})", path.display()));
+            left_alone.push(format!("{} ({why})", named(path)));
             continue;
         }
         plan.steps.push(Step::File { path: path.clone(), before: text.clone(), after, lines });
@@ -332,6 +336,11 @@ fn workloads(plan: &mut Plan, settings: &Settings, server: &Administration) {
     }
 }
 
+/// A path that the server names: it begins no line.
+fn named(path: &Path) -> String {
+    harmless(&path.display().to_string()).into_owned()
+}
+
 impl Plan {
     /// Whether something is to be done here.
     #[must_use]
@@ -356,12 +365,12 @@ impl Plan {
                     text,
                     "  setting  {}   (now {})",
                     statements::alter_system(name, value),
-                    if now.is_empty() { "empty" } else { now }
+                    if now.is_empty() { "empty".to_owned() } else { shown(now) }
                 ),
                 Step::File { path, lines, .. } => writeln!(
                     text,
                     "  file     {}: a marked block at its top, and a copy beside it\n             {}",
-                    path.display(),
+                    named(path),
                     lines.trim_end().replace('\n', "\n             ")
                 ),
             };
@@ -384,12 +393,10 @@ impl Plan {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::{BTreeMap, BTreeSet};
-    use std::path::Path;
-
     use super::*;
     use crate::config::{Flags, Parts};
     use crate::postgres::{Manager, Role, Setting, TlsSettings};
+    use std::collections::{BTreeMap, BTreeSet};
 
     fn settings() -> Settings {
         let flags = Flags {
@@ -502,6 +509,21 @@ mod tests {
         let plan = plan(&settings(), &facts, false).unwrap();
         assert_eq!((count(&plan), plan.by_hand.len()), ([0, 4, 0], 1));
         assert!(plan.by_hand[0].contains("is a standby"), "{plan:?}");
+    }
+
+    #[test]
+    fn a20_what_the_server_names_begins_no_line_of_the_plan() {
+        let mut facts = facts();
+        facts.server.tls.ssl.value = "off\n  done     forged".to_owned();
+        for (file, text) in
+            facts.files.iter_mut().zip([Ok(String::new()), Err("no\n  done     forged".to_owned())])
+        {
+            file.path = PathBuf::from("/data/x\n  done     forged");
+            file.text = text;
+        }
+        let text = plan(&settings(), &facts, true).unwrap().text();
+        assert!(text.contains("forged"), "{text}");
+        assert!(!text.lines().any(|line| line.trim_start().starts_with("done ")), "{text}");
     }
 
     #[test]

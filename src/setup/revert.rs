@@ -9,7 +9,7 @@ use super::owner::Owner;
 use super::record::{self, Record, Undo};
 use super::{Error, Settings, block};
 use crate::postgres::{TLS_SETTINGS, statements};
-use crate::text::{argument, shown};
+use crate::text::{argument, harmless, shown};
 
 /// What will be taken back, and the session to do it in.
 pub struct Revert {
@@ -77,10 +77,12 @@ impl Revert {
         let mut text = String::new();
         // Writing to a String does not fail.
         for Edit { path, .. } in &self.work.files {
-            let _ = writeln!(text, "  file     {}: the marked block goes", path.display());
+            let path = shown(&path.display().to_string());
+            let _ = writeln!(text, "  file     {path}: the marked block goes");
         }
         for (name, before) in &self.work.settings {
-            let _ = writeln!(text, "  setting  {}", setting(name, before.as_deref()));
+            let statement = setting(name, before.as_deref());
+            let _ = writeln!(text, "  setting  {}", harmless(&statement));
         }
         if !self.work.settings.is_empty() || !self.work.files.is_empty() {
             text.push_str("  then     a reload\n");

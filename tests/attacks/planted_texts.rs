@@ -59,6 +59,20 @@ fn a20_a_setting_forges_no_section_and_moves_no_cursor() {
 }
 
 #[test]
+fn a20_an_error_moves_no_cursor() {
+    let place = Directory::new();
+    let path = place.join("x\u{1b}[2J\u{202e}.toml");
+    for what in [&["check"][..], &["setup", "apply"], &["fetch"], &["run"]] {
+        let arguments = what.iter().copied().chain(["--config", path.to_str().unwrap()]);
+        let program = Program::spawn(PGSVID, arguments, &[]);
+        assert!(!program.wait_exit(LIMIT).success());
+        let said = program.standard_error();
+        assert!(said.contains(r"x\u{1b}[2J\u{202e}.toml"), "{what:?}: {said:?}");
+        assert!(!said.contains(|c: char| c == '\u{1b}' || c == '\u{202e}'), "{what:?}: {said:?}");
+    }
+}
+
+#[test]
 fn a21_a_path_in_a_remedy_is_one_argument() {
     let hostile = Directory::new();
     let directory = hostile.subdirectory("x; touch PWNED; $(touch PWNED) it's");

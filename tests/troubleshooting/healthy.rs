@@ -162,8 +162,18 @@ fn remedies_for_psql_reach_the_server() {
             "SELECT count(*) FROM pg_file_settings WHERE sourcefile LIKE '%auto.conf' AND setting LIKE '%svid_bundle.pem'",
             "1",
         ),
-        (&[], "CREATE ROLE reports LOGIN", "SELECT rolcanlogin FROM pg_roles WHERE rolname = 'reports'", "t"),
-        (&[], "ALTER ROLE reports LOGIN", "SELECT rolcanlogin FROM pg_roles WHERE rolname = 'reports'", "t"),
+        (
+            &[],
+            "CREATE ROLE reports LOGIN",
+            "SELECT rolcanlogin FROM pg_roles WHERE rolname = 'reports'",
+            "t",
+        ),
+        (
+            &[],
+            "ALTER ROLE reports LOGIN",
+            "SELECT rolcanlogin FROM pg_roles WHERE rolname = 'reports'",
+            "t",
+        ),
         (
             &["--as-client", "app"],
             "CREATE DATABASE nowhere",

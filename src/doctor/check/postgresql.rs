@@ -155,17 +155,18 @@ fn unreachable(error: &postgres::Error, settings: &postgres::Settings) -> Findin
 /// Whether the settings lead to the published files, and what other files they lead to.
 fn files(server: &Server, tls: &TlsSettings) -> Vec<Finding> {
     let files = survey::files(tls, &server.session, &server.paths, &server.viewpoint);
-    let mut findings: Vec<Finding> = diagnose::concerns(tls, &files, &server.paths, &server.session)
-        .into_iter()
-        .map(|found| {
-            // TLS works without: only clients cannot be asked for certificates.
-            if tls.authorities.value.is_empty() && found.cause.starts_with("ssl_ca_file") {
-                Finding::warning(found.cause).fix(found.fix)
-            } else {
-                Finding::from(found)
-            }
-        })
-        .collect();
+    let mut findings: Vec<Finding> =
+        diagnose::concerns(tls, &files, &server.paths, &server.session)
+            .into_iter()
+            .map(|found| {
+                // TLS works without: only clients cannot be asked for certificates.
+                if tls.authorities.value.is_empty() && found.cause.starts_with("ssl_ca_file") {
+                    Finding::warning(found.cause).fix(found.fix)
+                } else {
+                    Finding::from(found)
+                }
+            })
+            .collect();
     if findings.is_empty() {
         findings.push(Finding::ok(
             "ssl is on; ssl_cert_file, ssl_key_file and ssl_ca_file name the published files",
