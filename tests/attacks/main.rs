@@ -8,5 +8,6 @@ mod planted_server;
 mod planted_texts;
 mod superuser;
 mod twin_authority;
+mod ways;
 
 const PGSVID: &str = env!("CARGO_BIN_EXE_pgsvid");

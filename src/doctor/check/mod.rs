@@ -13,6 +13,7 @@ mod postgresql;
 mod roles;
 mod superusers;
 mod tls;
+mod ways;
 mod workload_api;
 
 use super::finding::Report;

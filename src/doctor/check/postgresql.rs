@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::expressions::{self, Expressions};
-use super::superusers;
+use super::{superusers, ways};
 use crate::config::Config;
 use crate::diagnose;
 use crate::doctor::finding::{Finding, Group, Section};
@@ -175,6 +175,18 @@ fn files(server: &Server, tls: &TlsSettings) -> Vec<Finding> {
     let foreign = [&files.certificate, &files.private_key, &files.authorities]
         .iter()
         .any(|facts| !facts.published);
+    if let Some(uid) = files.server_uid {
+        let all = [&files.certificate, &files.private_key, &files.authorities];
+        for facts in all.into_iter().filter(|facts| !facts.published) {
+            let Some((why, fix)) =
+                facts.path.as_deref().and_then(|path| ways::exchangeable(path, uid))
+            else {
+                continue;
+            };
+            let text = format!("other users of this machine can exchange {}", facts.named);
+            findings.push(Finding::warning(text).cause(why).fix(fix));
+        }
+    }
     if foreign {
         // What is wrong with the published ones is said where they are examined.
         findings.extend(diagnose::refused(&files).into_iter().map(Finding::from));
