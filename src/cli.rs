@@ -25,6 +25,7 @@ use crate::daemon::{self, Notify};
 use crate::doctor::{self, check::Scope};
 use crate::http::Listener;
 use crate::telemetry;
+use crate::text::harmless;
 
 /// How long standard error may take for the last words.
 const LAST_WORDS: Duration = Duration::from_secs(1);
@@ -322,9 +323,14 @@ fn say(text: &str) {
     let _ = writeln!(std::io::stdout(), "{text}");
 }
 
+/// Lines whose text repeats what others say, such as a server or a file's name.
+fn lines(text: &str) -> String {
+    text.split('\n').map(harmless).collect::<Vec<_>>().join("\n")
+}
+
 /// The last words, in a thread of their own: a full pipe that nobody reads must not keep the process.
 fn complain(text: &str) {
-    let line = format!("{text}\n");
+    let line = format!("{}\n", lines(text));
     let (done, written) = std::sync::mpsc::channel();
     let writer = std::thread::Builder::new().name("last words".to_owned()).spawn(move || {
         let _ = std::io::stderr().write_all(line.as_bytes());

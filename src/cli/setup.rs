@@ -4,7 +4,7 @@ use std::io::{BufRead as _, IsTerminal as _, Write as _};
 
 use clap::{Args, Subcommand};
 
-use super::{Failure, MISUSED, Place, on_one_thread, say};
+use super::{Failure, MISUSED, Place, lines, on_one_thread, say};
 use crate::config::{self, Environment, Parts};
 use crate::setup::{self, Apply, Owner, Piece, Revert, text};
 use crate::text::harmless;
@@ -97,7 +97,7 @@ fn apply(carrying: Carrying, hba: bool, environment: &Environment) -> Result<(),
     on_one_thread_setup(async move {
         let apply = Apply::prepare(settings, hba).await.map_err(|error| failed(&error))?;
         let plan = apply.plan().clone();
-        show(&format!("{heading}, version {}:", apply.version()));
+        show(&format!("{heading}, version {}:", harmless(apply.version())));
         tell_owner(apply.owner());
         if !plan.has_steps() && plan.by_hand.is_empty() {
             say("  nothing is to be done: all of it is there");
@@ -129,7 +129,7 @@ fn revert(carrying: Carrying, environment: &Environment) -> Result<(), Failure> 
     let heading = heading(&settings);
     on_one_thread_setup(async move {
         let revert = Revert::prepare(settings).await.map_err(|error| failed(&error))?;
-        show(&format!("{heading}, version {}:", revert.version()));
+        show(&format!("{heading}, version {}:", harmless(revert.version())));
         tell_owner(revert.owner());
         if !revert.has_steps() {
             say("  nothing is to be taken back: `pgsvid setup apply` has done nothing here");
@@ -185,7 +185,7 @@ fn agreed(yes: bool) -> Result<bool, Failure> {
 }
 
 fn done(line: &str) {
-    show(&format!("  done     {line}"));
+    say(&format!("  done     {}", harmless(line)));
 }
 
 /// Says whose rights are left of root's.
@@ -202,12 +202,8 @@ fn show(text: &str) {
     say(&lines(text));
 }
 
-fn lines(text: &str) -> String {
-    text.split('\n').map(harmless).collect::<Vec<_>>().join("\n")
-}
-
 fn failed(error: &setup::Error) -> Failure {
-    Failure { status: super::FAILED, text: lines(&error.to_string()) }
+    Failure { status: super::FAILED, text: harmless(&error.to_string()).into_owned() }
 }
 
 fn on_one_thread_setup(work: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {

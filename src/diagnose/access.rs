@@ -2,6 +2,8 @@
 //!
 //! PostgreSQL: `hba.c`. The first line that matches connection type, database, user and address decides.
 
+use std::collections::BTreeSet;
+
 use super::Concern;
 use crate::postgres::{Address, BadLine, HbaRule, Mapping};
 
@@ -13,6 +15,8 @@ pub const STRANGERS: [&str; 4] = [
     "x500UniqueIdentifier=00000000000000000000000000000000,CN=stranger.invalid,O=SPIRE,C=US",
     SHARED,
 ];
+/// How many pairs of lines are compared: all of some two thousand lines.
+const MOST_COMPARISONS: usize = 2_000_000;
 /// What all workloads without a DNS name share, if their identifiers are not in the subject.
 const SHARED: &str = "O=SPIRE,C=US";
 /// The same for maps of the CN.
@@ -51,11 +55,17 @@ pub fn access(facts: &AccessFacts) -> Vec<Concern> {
     for rule in facts.rules.iter().filter(|rule| rule.admits_tls()) {
         concerns.extend(without_certificate(facts, rule));
     }
+    let compared = compared(&facts.rules);
+    let known = facts.mappings.as_ref().map(|mappings| {
+        mappings.iter().map(|judged| judged.mapping.map.as_str()).collect::<BTreeSet<_>>()
+    });
     for (index, rule) in facts.rules.iter().enumerate() {
         if rule.wants_certificate() {
-            concerns.extend(never_reached(facts, index, rule));
+            if index < compared {
+                concerns.extend(never_reached(facts, index, rule));
+            }
             concerns.extend(wrong_type(facts, rule));
-            concerns.extend(unmapped(facts, rule));
+            concerns.extend(unmapped(facts, known.as_ref(), rule));
         }
     }
     if !facts.rules.iter().any(|rule| rule.admits_tls() && rule.wants_certificate()) {
@@ -67,6 +77,24 @@ pub fn access(facts: &AccessFacts) -> Vec<Concern> {
     }
     concerns.extend(maps(facts));
     concerns
+}
+
+/// How many of the rules, from the first one on, are compared with all that stand above them.
+#[must_use]
+pub fn compared(rules: &[HbaRule]) -> usize {
+    let mut left = MOST_COMPARISONS;
+    let costs = rules.iter().enumerate().map(
+        |(index, rule)| {
+            if rule.wants_certificate() { index } else { 0 }
+        },
+    );
+    costs
+        .take_while(|cost| {
+            let enough = left.checked_sub(*cost);
+            left = enough.unwrap_or(0);
+            enough.is_some()
+        })
+        .count()
 }
 
 /// Where a rule stands.
@@ -159,7 +187,11 @@ fn wrong_type(facts: &AccessFacts, rule: &HbaRule) -> Option<Concern> {
 }
 
 /// A line whose map cannot admit anybody.
-fn unmapped(facts: &AccessFacts, rule: &HbaRule) -> Option<Concern> {
+fn unmapped(
+    facts: &AccessFacts,
+    known: Option<&BTreeSet<&str>>,
+    rule: &HbaRule,
+) -> Option<Concern> {
     let place = place(&facts.hba, rule);
     let Some(map) = rule.option("map") else {
         return (rule.option("clientname") == Some("DN")).then(|| {
@@ -172,8 +204,7 @@ fn unmapped(facts: &AccessFacts, rule: &HbaRule) -> Option<Concern> {
             )
         });
     };
-    let mappings = facts.mappings.as_ref()?;
-    (!mappings.iter().any(|judged| judged.mapping.map == map)).then(|| {
+    (!known?.contains(map)).then(|| {
         Concern::failure(
             format!(
                 "{place} uses the map {map}, which has no line in {}: nobody can log in by it",
@@ -185,11 +216,9 @@ fn unmapped(facts: &AccessFacts, rule: &HbaRule) -> Option<Concern> {
 }
 
 fn maps(facts: &AccessFacts) -> Vec<Concern> {
-    let used = |judged: &&JudgedMapping| {
-        facts.rules.iter().any(|rule| {
-            rule.wants_certificate() && rule.option("map") == Some(judged.mapping.map.as_str())
-        })
-    };
+    let rules = facts.rules.iter().filter(|rule| rule.wants_certificate());
+    let names: BTreeSet<&str> = rules.filter_map(|rule| rule.option("map")).collect();
+    let used = |judged: &&JudgedMapping| names.contains(judged.mapping.map.as_str());
     facts.mappings.iter().flatten().filter(used).filter_map(|judged| map(facts, judged)).collect()
 }
 

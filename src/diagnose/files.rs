@@ -51,18 +51,18 @@ fn present<'a>(facts: &'a FileFacts, setting: &str) -> Result<&'a Present, Optio
         })),
         State::Missing => Err(Some(Finding {
             cause: format!("{path} ({setting}) does not exist, or leads to nothing"),
-            fix: format!("let {setting} name the published file, then reload"),
+            fix: name_the_published(setting),
         })),
         State::Closed => Err(Some(Finding {
             cause: format!(
                 "{path} ({setting}) lies below a directory that pgsvid may not enter; PostgreSQL can load it only \
                  if its own uid may"
             ),
-            fix: format!("let {setting} name the published file, then reload"),
+            fix: name_the_published(setting),
         })),
         State::NotRegular => Err(Some(Finding {
             cause: format!("{path} ({setting}) is not a regular file"),
-            fix: format!("let {setting} name the published file, then reload"),
+            fix: name_the_published(setting),
         })),
     }
 }
@@ -81,7 +81,7 @@ fn certificate(facts: &FileFacts, setting: &str, server_uid: Option<u32>) -> Opt
                 present.uid,
                 runs_as(server_uid)
             ),
-            fix: format!("chmod 0644 {}", argument(&path)),
+            fix: chmod("0644", facts, present, setting),
         });
     }
     let cause = match &present.content {
@@ -91,7 +91,7 @@ fn certificate(facts: &FileFacts, setting: &str, server_uid: Option<u32>) -> Opt
         Content::Pem { leaf: None, .. } => format!("{path} ({setting}) holds no certificate"),
         _ => return None,
     };
-    Some(Finding { cause, fix: format!("let {setting} name the published file, then reload") })
+    Some(Finding { cause, fix: name_the_published(setting) })
 }
 
 fn private_key(facts: &FileFacts, server_uid: Option<u32>) -> Option<Finding> {
@@ -101,7 +101,7 @@ fn private_key(facts: &FileFacts, server_uid: Option<u32>) -> Option<Finding> {
         Ok(present) => present,
         Err(finding) => return finding,
     };
-    if let Some(finding) = key_owner_and_mode(&path, facts.published, present, server_uid) {
+    if let Some(finding) = key_owner_and_mode(facts, present, server_uid) {
         return Some(finding);
     }
     let cause = match &present.content {
@@ -116,17 +116,34 @@ fn private_key(facts: &FileFacts, server_uid: Option<u32>) -> Option<Finding> {
         }
         _ => return None,
     };
-    Some(Finding { cause, fix: format!("let {setting} name the published file, then reload") })
+    Some(Finding { cause, fix: name_the_published(setting) })
+}
+
+/// The command that gives a file this mode. Who may write to its directory can have put a link there by the time that root
+/// types it, to a file of root's: so it runs as the file's owner, who has no more rights over other files than before.
+fn chmod(mode: &str, facts: &FileFacts, present: &Present, setting: &str) -> String {
+    let path = argument(shown(facts));
+    match present.uid {
+        // The way to what is published was judged: nobody else could put a link there.
+        0 if facts.published => format!("chmod {mode} {path}"),
+        0 => name_the_published(setting),
+        owner => format!("setpriv --reuid={owner} chmod {mode} {path}"),
+    }
+}
+
+/// Another owner is no remedy for a file that may be anybody's: given away as root it might be one of root's by then.
+fn name_the_published(setting: &str) -> String {
+    format!("let {setting} name the published file, then reload")
 }
 
 /// Owned by the server: no bit for group or others. Owned by root: at most 0640. Anybody else: refused.
 fn key_owner_and_mode(
-    path: &str,
-    published: bool,
+    facts: &FileFacts,
     key: &Present,
     server_uid: Option<u32>,
 ) -> Option<Finding> {
     let server = server_uid?;
+    let (path, published, setting) = (shown(facts), facts.published, "ssl_key_file");
     if key.uid != server && key.uid != 0 {
         return Some(Finding {
             cause: format!("{path} is owned by uid {}, PostgreSQL runs as uid {server}", key.uid),
@@ -136,7 +153,7 @@ fn key_owner_and_mode(
                      with files.group"
                 )
             } else {
-                format!("chown {server} {}", argument(path))
+                name_the_published(setting)
             },
         });
     }
@@ -147,7 +164,7 @@ fn key_owner_and_mode(
                 "{path} has mode {:04o}; PostgreSQL takes a key of uid {} with {limit} at most",
                 key.mode, key.uid
             ),
-            fix: format!("chmod {limit} {}", argument(path)),
+            fix: chmod(limit, facts, key, setting),
         });
     }
     if key.uid == 0 && server != 0 && key.mode & 0o040 == 0 {
@@ -161,13 +178,13 @@ fn key_owner_and_mode(
                     "set files.group to PostgreSQL's group, or run pgsvid as PostgreSQL's uid {server}"
                 )
             } else {
-                format!("chown {server} {}", argument(path))
+                name_the_published(setting)
             },
         });
     }
     (!readable(key, server_uid)).then(|| Finding {
         cause: format!("{path} has mode {:04o}: PostgreSQL cannot read it", key.mode),
-        fix: format!("chmod {limit} {}", argument(path)),
+        fix: chmod(limit, facts, key, setting),
     })
 }
 

@@ -6,8 +6,7 @@ use super::Finding;
 use super::access::{AccessFacts, place};
 use crate::material::Certificate;
 use crate::postgres::{HbaRule, statements};
-
-const RELOAD: &str = "psql -U postgres -c 'SELECT pg_reload_conf()'";
+use crate::text::argument;
 
 /// A login attempt.
 #[derive(Debug, Clone)]
@@ -20,12 +19,15 @@ pub struct Login<'a> {
     pub from: IpAddr,
     /// The certificate that was shown.
     pub leaf: &'a Certificate,
+    /// What psql has to be told to reach the server: nothing, or options with a blank before them.
+    pub psql: &'a str,
 }
 
 /// The cause, and the line to add, of an attempt that PostgreSQL refused with SQLSTATE 28000.
 #[must_use]
 pub fn refused_login(login: &Login<'_>, access: Option<&AccessFacts>) -> Finding {
-    let Login { role, database, from, .. } = login;
+    let Login { role, database, from, psql, .. } = login;
+    let reload = format!("psql -U postgres -c 'SELECT pg_reload_conf()'{psql}");
     let seen = seen(login.leaf);
     let Some(access) = access else {
         return Finding {
@@ -98,13 +100,16 @@ pub fn refused_login(login: &Login<'_>, access: Option<&AccessFacts>) -> Finding
                 "{} lets it in, and PostgreSQL has not read the file since it was changed",
                 access.ident
             ),
-            fix: RELOAD.to_owned(),
+            fix: reload,
         },
         None if name == *role => Finding {
             cause: format!(
                 "{here} lets it in: PostgreSQL has not read the file since, or the role may not log in"
             ),
-            fix: format!("{RELOAD}; if it stays: {}", statements::let_log_in(role)),
+            fix: format!(
+                "{reload}; if it stays: psql -U postgres -c {}{psql}",
+                argument(statements::let_log_in(role))
+            ),
         },
         None => Finding {
             cause: format!(
@@ -135,7 +140,7 @@ fn seen(leaf: &Certificate) -> String {
 }
 
 fn ways(login: &Login<'_>) -> String {
-    let Login { role, database, from, leaf } = login;
+    let Login { role, database, from, leaf, .. } = login;
     format!(
         "`hostssl {database} {role} {from}/{} cert clientname=DN map=spiffe` above the general lines of pg_hba.conf, \
          and `spiffe \"{}\" {role}` in pg_ident.conf",

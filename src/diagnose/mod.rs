@@ -4,12 +4,14 @@ mod access;
 mod files;
 mod login;
 mod settings;
+mod superuser;
 mod verdict;
 
-pub use access::{AccessFacts, JudgedMapping, STRANGE_NAME, STRANGERS, access};
+pub use access::{AccessFacts, JudgedMapping, STRANGE_NAME, STRANGERS, access, compared};
 pub use files::refused;
 pub use login::{Login, refused_login};
 pub use settings::concerns;
+pub use superuser::{SocketUser, superuser_logins};
 pub use verdict::{explain, outlived};
 
 /// One cause, and what to do about it.

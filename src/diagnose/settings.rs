@@ -3,19 +3,25 @@
 use std::path::Path;
 
 use super::Finding;
-use crate::postgres::{Setting, TlsSettings, statements};
+use crate::postgres::{self, Setting, TlsSettings, statements};
 use crate::survey::{FileFacts, Files, PublishedPaths};
 use crate::text::argument;
 
-/// What in the settings will keep the published files from being served.
+/// What in the settings will keep the published files from being served. `socket` is where psql reaches the server.
 #[must_use]
-pub fn concerns(settings: &TlsSettings, files: &Files, paths: &PublishedPaths) -> Vec<Finding> {
+pub fn concerns(
+    settings: &TlsSettings,
+    files: &Files,
+    paths: &PublishedPaths,
+    socket: &postgres::Settings,
+) -> Vec<Finding> {
+    let at = socket.psql_options();
     let mut findings = Vec::new();
     if settings.ssl.value != "on" {
         let by = settings.ssl.overridden_by();
         findings.push(Finding {
             cause: format!("ssl is {}{}", settings.ssl.value, set_by(by)),
-            fix: mend("ssl", "on", by),
+            fix: mend("ssl", "on", by, &at),
         });
     }
     for (name, setting, facts, path) in [
@@ -23,12 +29,18 @@ pub fn concerns(settings: &TlsSettings, files: &Files, paths: &PublishedPaths) -
         ("ssl_key_file", &settings.private_key, &files.private_key, &paths.private_key),
         ("ssl_ca_file", &settings.authorities, &files.authorities, &paths.bundle),
     ] {
-        findings.extend(concern(name, setting, facts, path));
+        findings.extend(concern(name, setting, facts, path, &at));
     }
     findings
 }
 
-fn concern(name: &str, setting: &Setting, facts: &FileFacts, path: &Path) -> Option<Finding> {
+fn concern(
+    name: &str,
+    setting: &Setting,
+    facts: &FileFacts,
+    path: &Path,
+    at: &str,
+) -> Option<Finding> {
     // Another path may lead to the same file.
     if Path::new(&setting.value) == path || facts.published {
         return None;
@@ -43,14 +55,14 @@ fn concern(name: &str, setting: &Setting, facts: &FileFacts, path: &Path) -> Opt
     } else {
         format!("{name} is {}{}, not {wanted}", setting.value, set_by(by))
     };
-    Some(Finding { cause, fix: mend(name, &wanted, by) })
+    Some(Finding { cause, fix: mend(name, &wanted, by, at) })
 }
 
 fn set_by(by: Option<&str>) -> String {
     by.map(|by| format!(", set by {by}")).unwrap_or_default()
 }
 
-fn mend(name: &str, value: &str, overridden_by: Option<&str>) -> String {
+fn mend(name: &str, value: &str, overridden_by: Option<&str>, at: &str) -> String {
     let quote = |quoted: fn(&str) -> String| {
         if value == "on" { value.to_owned() } else { quoted(value) }
     };
@@ -61,7 +73,7 @@ fn mend(name: &str, value: &str, overridden_by: Option<&str>) -> String {
         }
         Some(_) => {
             let statement = format!("ALTER SYSTEM SET {name} = {}", quote(statements::literal));
-            format!("psql -U postgres -c {}, then reload", argument(statement))
+            format!("psql -U postgres -c {}{at}, then reload", argument(statement))
         }
         None => {
             let value = quote(statements::configuration_value);

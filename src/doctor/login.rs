@@ -16,6 +16,7 @@ use tokio_postgres::config::SslMode;
 use tokio_postgres::tls::{ChannelBinding, TlsConnect, TlsStream};
 
 use crate::material::Material;
+use crate::postgres::{Budget, Limited};
 use crate::text::shown;
 use crate::verify;
 
@@ -55,6 +56,8 @@ pub(super) enum Outcome {
     },
     /// It asks for a password, too.
     Password,
+    /// It says more than PostgreSQL would.
+    TooMuch,
     /// Logged in, and out again.
     Welcome,
 }
@@ -85,7 +88,8 @@ pub(super) async fn attempt(login: &Login<'_>) -> (Outcome, Option<IpAddr>) {
 }
 
 async fn log_in(login: &Login<'_>, stream: TcpStream) -> Outcome {
-    let connector = match connector(login) {
+    let budget = Budget::few();
+    let connector = match connector(login, &budget) {
         Ok(connector) => connector,
         Err(error) => return Outcome::Untrusted(error),
     };
@@ -102,6 +106,8 @@ async fn log_in(login: &Login<'_>, stream: TcpStream) -> Outcome {
             let _ = connection.await;
             Outcome::Welcome
         }
+        // Of an end that the budget has brought about only the end is seen.
+        Err(_) if budget.is_exceeded() => Outcome::TooMuch,
         Err(error) => explain(&error),
     }
 }
@@ -136,7 +142,7 @@ fn explain(error: &tokio_postgres::Error) -> Outcome {
 }
 
 /// libpq wants a self-signed root at the end of the server's chain, so only such certificates are anchors.
-fn connector(login: &Login<'_>) -> Result<Connector, rustls::Error> {
+fn connector(login: &Login<'_>, budget: &Arc<Budget>) -> Result<Connector, rustls::Error> {
     let mut roots = RootCertStore::empty();
     for root in login.material.authorities().filter(|authority| authority.is_self_signed()) {
         roots.add(CertificateDer::from(root.der().to_vec()))?;
@@ -151,12 +157,13 @@ fn connector(login: &Login<'_>) -> Result<Connector, rustls::Error> {
         .with_client_auth_cert(chain, PrivateKeyDer::Pkcs8(key))?;
     let name = ServerName::try_from(login.name.to_owned())
         .map_err(|_| rustls::Error::General(format!("{:?} is no host name", login.name)))?;
-    Ok(Connector { config: Arc::new(config), name })
+    Ok(Connector { config: Arc::new(config), name, budget: Arc::clone(budget) })
 }
 
 struct Connector {
     config: Arc<ClientConfig>,
     name: ServerName<'static>,
+    budget: Arc<Budget>,
 }
 
 impl TlsConnect<TcpStream> for Connector {
@@ -167,13 +174,14 @@ impl TlsConnect<TcpStream> for Connector {
     fn connect(self, stream: TcpStream) -> Self::Future {
         Box::pin(async move {
             let connector = tokio_rustls::TlsConnector::from(self.config);
-            Ok(Stream(connector.connect(self.name, stream).await?))
+            let stream = connector.connect(self.name, stream).await?;
+            Ok(Stream(Limited::new(stream, self.budget)))
         })
     }
 }
 
 /// tokio-rustls' stream, as tokio-postgres wants it.
-struct Stream(tokio_rustls::client::TlsStream<TcpStream>);
+struct Stream(Limited<tokio_rustls::client::TlsStream<TcpStream>>);
 
 impl TlsStream for Stream {
     fn channel_binding(&self) -> ChannelBinding {
@@ -207,5 +215,84 @@ impl AsyncWrite for Stream {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.0).poll_shutdown(context)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use dev_agent::{Authority, Entry, Svid};
+    use rustls::ServerConfig;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpListener;
+    use tokio_rustls::TlsAcceptor;
+    use zeroize::Zeroizing;
+
+    use super::*;
+    use crate::material::{Expectations, Offer};
+    use crate::timing;
+
+    /// A server that shakes hands, and then says the same without an end; returns how many bytes it could say.
+    async fn talk(listener: TcpListener, svid: Svid, words: Vec<u8>) -> usize {
+        let chain = svid.chain.into_iter().map(CertificateDer::from).collect();
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config = ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(chain, PrivatePkcs8KeyDer::from(svid.key).into())
+            .unwrap();
+        let (mut stream, _) = listener.accept().await.unwrap();
+        stream.read_exact(&mut [0; 8]).await.unwrap();
+        stream.write_all(b"S").await.unwrap();
+        let mut stream = TlsAcceptor::from(Arc::new(config)).accept(stream).await.unwrap();
+        stream.write_all(&message(b'R', &[0; 4])).await.unwrap();
+        let mut said = 0;
+        while stream.write_all(&words).await.is_ok() {
+            said += words.len();
+        }
+        said
+    }
+
+    fn message(kind: u8, body: &[u8]) -> Vec<u8> {
+        let length = u32::try_from(body.len() + 4).unwrap();
+        [&[kind][..], &length.to_be_bytes(), body].concat()
+    }
+
+    #[tokio::test]
+    async fn a37_a_server_that_says_more_than_it_may_is_not_listened_to() {
+        let authority = Authority::new("example.org", false).unwrap();
+        let entry = Entry::new("spiffe://example.org/db").dns("localhost");
+        let svid = authority.issue(&entry).unwrap();
+        let offer = Offer {
+            spiffe_id: Some(svid.spiffe_id.clone()),
+            hint: String::new(),
+            chain: svid.chain.concat(),
+            key: Zeroizing::new(svid.key.clone()),
+            bundle: svid.bundle.concat(),
+        };
+        let material = Material::check(offer, &Expectations::default(), timing::now()).unwrap();
+        for words in [
+            message(b'N', b"SNOTICE\0\0").repeat(1000),
+            message(b'S', &[b"a\0", &[b'x'; 9000][..], b"\0"].concat()),
+            [&[b'E', 0x7f, 0xff, 0xff, 0xff][..], &[b'x'; 60_000]].concat(),
+        ] {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let port = listener.local_addr().unwrap().port();
+            let server = tokio::spawn(talk(listener, svid.clone(), words));
+            let hosts = ["127.0.0.1".to_owned()];
+            let login = Login {
+                hosts: &hosts,
+                port,
+                name: "localhost",
+                role: "app",
+                database: "postgres",
+                material: &material,
+            };
+            let (outcome, _) = attempt(&login).await;
+            assert!(matches!(outcome, Outcome::TooMuch), "{outcome:?}");
+            // The rest is in the kernel's buffers.
+            let said = server.await.unwrap();
+            assert!(said < 16 * 1024 * 1024, "{said}");
+        }
     }
 }

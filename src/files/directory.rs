@@ -6,10 +6,14 @@ use std::io::{self, Write as _};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Component, Path, PathBuf};
 
-use rustix::fs::{Access, AtFlags, CWD, FlockOperation, Gid, Mode, OFlags, ResolveFlags, Stat};
+use rustix::fs::{
+    Access, AtFlags, CWD, FlockOperation, Mode, OFlags, ResolveFlags, StatxAttributes, StatxFlags,
+};
 use rustix::io::{Errno, retry_on_intr};
+use rustix::path::Arg;
 use zeroize::Zeroizing;
 
+use super::attributes::Attributes;
 use super::reading::{open, read_open};
 
 const DIRECTORY: OFlags = OFlags::DIRECTORY.union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
@@ -19,17 +23,6 @@ const DIRECTORY: OFlags = OFlags::DIRECTORY.union(OFlags::NOFOLLOW).union(OFlags
 pub struct Directory {
     path: PathBuf,
     fd: OwnedFd,
-}
-
-/// What a file has beside its contents.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Attributes {
-    /// Number of its owner.
-    pub owner: u32,
-    /// Number of its group.
-    pub group: u32,
-    /// Its permission bits, without setuid, setgid and sticky.
-    pub mode: u32,
 }
 
 impl Directory {
@@ -92,31 +85,28 @@ impl Directory {
         let name = plain(name)?;
         let file = open(&self.fd, name, OFlags::NOFOLLOW)?;
         let contents = read_open(&file, most)?;
-        Ok((contents, attributes(&rustix::fs::fstat(&file)?)))
+        Ok((contents, Attributes::of(&file)?))
     }
 
-    /// Makes a file that is not there yet, with this group and mode. It belongs to this process's user.
+    /// Makes a file that is not there yet, with these attributes, or closed to everybody else. It belongs to this process's
+    /// user. Nothing is left of it if that fails.
     pub fn create(
         &self,
         name: &OsStr,
         bytes: &[u8],
-        group: Option<u32>,
-        mode: u32,
+        attributes: Option<&Attributes>,
     ) -> io::Result<()> {
         let name = plain(name)?;
         let flags =
             OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let closed = Mode::RUSR | Mode::WUSR;
         let opened = retry_on_intr(|| rustix::fs::openat(&self.fd, name, flags, closed));
-        let mut file = File::from(opened?);
-        if let Some(group) =
-            group.filter(|group| rustix::fs::fstat(&file).map_or(true, |own| own.st_gid != *group))
-        {
-            rustix::fs::fchown(&file, None, Some(Gid::from_raw(group)))?;
+        let file = File::from(opened?);
+        let filled = fill(file, bytes, attributes);
+        if filled.is_err() {
+            let _ = self.remove(name);
         }
-        rustix::fs::fchmod(&file, Mode::from_raw_mode(mode & 0o777))?;
-        file.write_all(bytes)?;
-        file.sync_all()
+        filled
     }
 
     /// Puts a file into the place of another in one step, or makes it: a reader sees the one or the other, whole.
@@ -125,20 +115,49 @@ impl Directory {
         &self,
         name: &OsStr,
         bytes: &[u8],
-        group: Option<u32>,
-        mode: u32,
+        attributes: Option<&Attributes>,
     ) -> io::Result<()> {
-        let name = plain(name)?;
-        let mut temporary = name.to_owned();
-        temporary.push(format!(".new-{:08x}", fastrand::u32(..)));
-        let written = self
-            .create(&temporary, bytes, group, mode)
-            .and_then(|()| Ok(rustix::fs::renameat(&self.fd, &temporary, &self.fd, name)?));
-        if let Err(error) = written {
+        let temporary = temporary(plain(name)?);
+        self.create(&temporary, bytes, attributes)?;
+        if let Err(error) = rustix::fs::renameat(&self.fd, &temporary, &self.fd, name) {
             let _ = self.remove(&temporary);
-            return Err(error);
+            return Err(error.into());
         }
         Ok(retry_on_intr(|| rustix::fs::fsync(&self.fd))?)
+    }
+
+    /// Whether a file that is there could be replaced: all but the last step is done, and undone.
+    pub fn rehearse_replace(
+        &self,
+        name: &OsStr,
+        attributes: Option<&Attributes>,
+    ) -> io::Result<()> {
+        let name = plain(name)?;
+        // Flags that show in the last step alone (`chattr(1)`), and a file that is mounted by itself.
+        self.may_go("", "its directory", AtFlags::EMPTY_PATH)?;
+        self.may_go(name, "it", AtFlags::SYMLINK_NOFOLLOW)?;
+        let temporary = temporary(name);
+        self.create(&temporary, &[], attributes)?;
+        self.remove(&temporary)
+    }
+
+    fn may_go(&self, name: impl Arg, what: &str, flags: AtFlags) -> io::Result<()> {
+        let found = match rustix::fs::statx(&self.fd, name, flags, StatxFlags::empty()) {
+            Ok(found) => found.stx_attributes,
+            // Linux before 4.11, and filters that do not know the call.
+            Err(Errno::NOSYS | Errno::PERM) => return Ok(()),
+            Err(error) => return Err(error.into()),
+        };
+        let why = if found.contains(StatxAttributes::IMMUTABLE) {
+            "is immutable: chattr -i"
+        } else if found.contains(StatxAttributes::APPEND) {
+            "may only be appended to: chattr -a"
+        } else if what == "it" && found.contains(StatxAttributes::MOUNT_ROOT) {
+            "is a mount of its own"
+        } else {
+            return Ok(());
+        };
+        Err(io::Error::other(format!("{what} {why}")))
     }
 
     /// Removes a file; none is no error.
@@ -165,8 +184,20 @@ fn plain(name: &OsStr) -> io::Result<&OsStr> {
     }
 }
 
-fn attributes(stat: &Stat) -> Attributes {
-    Attributes { owner: stat.st_uid, group: stat.st_gid, mode: stat.st_mode & 0o777 }
+fn temporary(name: &OsStr) -> OsString {
+    let mut temporary = name.to_owned();
+    temporary.push(format!(".new-{:08x}", fastrand::u32(..)));
+    temporary
+}
+
+fn fill(mut file: File, bytes: &[u8], attributes: Option<&Attributes>) -> io::Result<()> {
+    match attributes {
+        Some(attributes) => attributes.give_to(&file)?,
+        // Whatever the umask.
+        None => rustix::fs::fchmod(&file, Mode::RUSR | Mode::WUSR)?,
+    }
+    file.write_all(bytes)?;
+    file.sync_all()
 }
 
 /// Opens an absolute path without links component by component, as `openat2` does by itself.
@@ -240,12 +271,14 @@ mod tests {
         std::fs::rename(&real, &aside).unwrap();
         std::fs::rename(&link, &real).unwrap();
         let name = OsStr::new("file");
-        directory.replace(name, b"one", None, 0o640).unwrap();
-        directory.replace(name, b"two", None, 0o640).unwrap();
+        directory.replace(name, b"one", None).unwrap();
+        let (_, attributes) = directory.read(name, 3).unwrap();
+        let attributes = Attributes { mode: 0o640, ..attributes };
+        directory.replace(name, b"two", Some(&attributes)).unwrap();
         let (contents, attributes) = directory.read(name, 3).unwrap();
         assert_eq!((contents.as_slice(), attributes.mode), (&b"two"[..], 0o640));
         assert_eq!(std::fs::read(aside.join("file")).unwrap(), b"two");
-        assert!(directory.create(name, b"", None, 0o600).is_err());
+        assert!(directory.create(name, b"", None).is_err());
         directory.remove(name).unwrap();
         directory.remove(name).unwrap();
         assert_eq!(std::fs::read_dir(&aside).unwrap().count(), 0);
@@ -264,7 +297,7 @@ mod tests {
         symlink(&secret, real.join("file")).unwrap();
         let directory = Directory::open(&real).unwrap();
         assert_eq!(directory.read(name, 99).unwrap_err().to_string(), "it is a symbolic link");
-        directory.replace(name, b"new", None, 0o600).unwrap();
+        directory.replace(name, b"new", None).unwrap();
         assert_eq!(std::fs::read(&secret).unwrap(), b"secret");
         for name in ["", ".", "..", "a/b", "a/", "/a"] {
             assert!(directory.read(OsStr::new(name), 1).is_err(), "{name}");

@@ -4,8 +4,10 @@
 //! A path can lead somewhere else each time that it is walked. So what is written goes through a [`Directory`], whose
 //! descriptor stays what it is.
 
+mod attributes;
 mod directory;
 mod reading;
 
-pub use directory::{Attributes, Directory};
+pub use attributes::Attributes;
+pub use directory::Directory;
 pub use reading::{contents, read, text, text_and_owner};

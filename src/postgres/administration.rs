@@ -36,12 +36,10 @@ pub(super) const ALTERED: &str = "\
     SELECT name, setting FROM pg_catalog.pg_file_settings \
      WHERE sourcefile = pg_catalog.current_setting('data_directory') || '/postgresql.auto.conf' ORDER BY seqno";
 
-/// All roles, and whether they may log in.
-pub(super) const ROLES: &str =
-    "SELECT rolname, rolcanlogin::pg_catalog.text FROM pg_catalog.pg_roles";
-
-/// Those that may do everything.
-pub(super) const SUPERUSERS: &str = "SELECT rolname, '' FROM pg_catalog.pg_roles WHERE rolsuper";
+/// How many superusers are looked at.
+pub const MOST_SUPERUSERS: usize = 100;
+/// How many roles of one kind that have to do with the role are looked at.
+pub const MOST_RELATED: usize = 20;
 
 /// Who is in charge of a server's configuration, and would undo what others change there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,6 +50,28 @@ pub enum Manager {
     CloudNativePg,
     /// `allow_alter_system` is off, so somebody is.
     Somebody,
+}
+
+/// A role.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Role {
+    /// Whether it may log in.
+    pub can_log_in: bool,
+    /// Whether it may do everything.
+    pub superuser: bool,
+}
+
+/// What a role has that may not be meant for it, and who else may be it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Related {
+    /// Its attributes, as ALTER ROLE names them: SUPERUSER, CREATEROLE, CREATEDB, REPLICATION, BYPASSRLS.
+    pub attributes: Vec<String>,
+    /// Whether it has a password.
+    pub password: bool,
+    /// Roles whose rights it has, at most [`MOST_RELATED`].
+    pub member_of: Vec<String>,
+    /// Roles that have its rights, may be it, or may let others, at most [`MOST_RELATED`].
+    pub members: Vec<String>,
 }
 
 /// The server, as a superuser sees it.
@@ -73,10 +93,10 @@ pub struct Administration {
     pub manager: Option<Manager>,
     /// What ALTER SYSTEM has set.
     pub altered: BTreeMap<String, String>,
-    /// Every role, and whether it may log in.
-    pub roles: BTreeMap<String, bool>,
-    /// Those that may do everything.
-    pub superusers: BTreeSet<String>,
+    /// Those of the roles that were asked for which exist.
+    pub roles: BTreeMap<String, Role>,
+    /// What the role that reloads has, and others have of it.
+    pub related: Related,
     /// Whether the role that reloads may do so, in this database.
     pub may_reload: bool,
     /// Whether slots are reserved for it; `None` before PostgreSQL 16.
@@ -108,9 +128,67 @@ pub(super) fn role_query(role: &str) -> String {
     )
 }
 
-/// Whether the role for reserved slots exists: 16 and later.
-pub(super) fn has_reserve_role(roles: &BTreeMap<String, bool>) -> bool {
-    roles.contains_key(RESERVE)
+/// Those of the roles that exist. All of a server's would be too many.
+pub(super) fn roles_query(names: &[&str]) -> String {
+    let names: Vec<String> = names.iter().map(|name| literal(name)).collect();
+    format!(
+        "SELECT rolname, rolcanlogin, rolsuper FROM pg_catalog.pg_roles WHERE rolname IN ({})",
+        names.join(", ")
+    )
+}
+
+pub(super) fn roles(rows: &[Row]) -> BTreeMap<String, Role> {
+    let is = |value: &str| value == "t";
+    rows.iter()
+        .filter_map(|row| match row.as_slice() {
+            [Some(name), Some(can_log_in), Some(superuser)] => {
+                Some((name.clone(), Role { can_log_in: is(can_log_in), superuser: is(superuser) }))
+            }
+            _ => None,
+        })
+        .collect()
+}
+
+/// Roles that may do everything and log in, the oldest first, and one more than are looked at.
+pub(super) fn superusers_query() -> String {
+    format!(
+        "SELECT rolname FROM pg_catalog.pg_roles WHERE rolsuper AND rolcanlogin ORDER BY oid LIMIT {}",
+        MOST_SUPERUSERS + 1
+    )
+}
+
+/// What a role has, and others have of it: rows of a kind and a name. For superusers, who may see whether there is a password.
+pub(super) fn related_query(role: &str) -> String {
+    let role = literal(role);
+    format!(
+        "SELECT 'attribute', a.name FROM pg_catalog.pg_authid r, \
+                LATERAL (VALUES ('SUPERUSER', r.rolsuper), ('CREATEROLE', r.rolcreaterole), ('CREATEDB', r.rolcreatedb), \
+                                ('REPLICATION', r.rolreplication), ('BYPASSRLS', r.rolbypassrls), \
+                                ('PASSWORD', r.rolpassword IS NOT NULL)) AS a (name, has) \
+          WHERE r.rolname = {role} AND a.has \
+         UNION ALL \
+         (SELECT 'member of', other.rolname FROM pg_catalog.pg_auth_members m \
+            JOIN pg_catalog.pg_authid r ON r.oid = m.member JOIN pg_catalog.pg_authid other ON other.oid = m.roleid \
+           WHERE r.rolname = {role} AND other.rolname <> '{RESERVE}' ORDER BY 2 LIMIT {MOST_RELATED}) \
+         UNION ALL \
+         (SELECT 'member', other.rolname FROM pg_catalog.pg_auth_members m \
+            JOIN pg_catalog.pg_authid r ON r.oid = m.roleid JOIN pg_catalog.pg_authid other ON other.oid = m.member \
+           WHERE r.rolname = {role} ORDER BY 2 LIMIT {MOST_RELATED})"
+    )
+}
+
+pub(super) fn related(rows: &[Row]) -> Related {
+    let mut related = Related::default();
+    for row in rows {
+        let [Some(kind), Some(name)] = row.as_slice() else { continue };
+        match (kind.as_str(), name.as_str()) {
+            ("attribute", "PASSWORD") => related.password = true,
+            ("attribute", _) => related.attributes.push(name.clone()),
+            ("member of", _) => related.member_of.push(name.clone()),
+            _ => related.members.push(name.clone()),
+        }
+    }
+    related
 }
 
 /// Which of `files` the server can find.

@@ -11,6 +11,7 @@ mod socket;
 mod standing;
 mod startup;
 pub mod statements;
+mod transaction;
 mod views;
 
 use std::path::{Path, PathBuf};
@@ -19,13 +20,16 @@ use std::time::Duration;
 use crate::text::argument;
 
 pub use access::{Address, BadLine, HbaRule, Line, Mapping, parse_hba, parse_ident};
-pub use administration::{Administration, Manager, TLS_SETTINGS};
+pub use administration::{
+    Administration, MOST_RELATED, MOST_SUPERUSERS, Manager, Related, Role, TLS_SETTINGS,
+};
 pub use error::{Error, Retry};
 pub use session::Session;
 pub use sessions::SessionCounts;
 pub use settings::{Setting, TlsSettings};
-pub use socket::{listener, may_listen};
+pub use socket::{Budget, Limited, listener, may_listen};
 pub use standing::Standing;
+pub use transaction::Outcome;
 pub use views::AccessViews;
 
 /// How to reach the PostgreSQL that is to be reloaded.

@@ -3,31 +3,34 @@
 //! It begins with the settings of [`super::startup`], which make every name that is not qualified one of `pg_catalog`.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use tokio::io::AsyncReadExt as _;
 use tokio::task::JoinHandle;
 use tokio::time::{timeout, timeout_at};
 use tokio_postgres::{Client, NoTls, SimpleQueryMessage, SimpleQueryRow};
 use zeroize::Zeroizing;
 
-use super::administration::{self, Administration};
+use super::administration::{self, Administration, MOST_SUPERUSERS, Role};
 use super::error::Error;
 use super::sessions::{self, SessionCounts};
 use super::settings::{self, TlsSettings};
 use super::socket::{self, Allowance, Budget};
 use super::standing::{self, Standing};
 use super::startup;
-use super::statements::{self, literal};
+use super::statements::{self, RESERVE, literal};
 use super::views::{self, AccessViews};
 use super::{LIMIT, Purpose, Settings};
+use crate::files;
 use crate::text::shown;
 
 /// Longest password file that is read, in bytes.
 const LONGEST_PASSWORD: u64 = 4096;
+/// How many roles are asked for at once.
+const MOST_NAMES: usize = 500;
 
 /// A logged-in session.
 pub struct Session {
@@ -173,18 +176,31 @@ impl Session {
         Ok(Some(AccessViews { rules, mappings, bad }))
     }
 
-    /// Every role, and whether it may log in.
-    pub async fn roles(&self) -> Result<BTreeMap<String, bool>, Error> {
-        let roles =
-            administration::pairs(&self.rows(administration::ROLES, Allowance::LISTS).await?);
-        Ok(roles.into_iter().map(|(name, may)| (name, may == "true")).collect())
+    /// Those of the roles that exist.
+    pub async fn roles(&self, names: &[&str]) -> Result<BTreeMap<String, Role>, Error> {
+        let mut found = BTreeMap::new();
+        for names in names.chunks(MOST_NAMES) {
+            let rows = self.rows(&administration::roles_query(names), Allowance::FEW).await?;
+            found.extend(administration::roles(&rows));
+        }
+        Ok(found)
     }
 
-    /// Everything that setting the server up needs to know, for a superuser: of `role`, and of `files`, which are paths
-    /// as the server sees them. `None` if we are no superuser.
+    /// Roles that may do everything and log in, and whether there are more.
+    pub async fn superusers(&self) -> Result<(Vec<String>, bool), Error> {
+        let rows = self.rows(&administration::superusers_query(), Allowance::FEW).await?;
+        let mut names: Vec<String> = rows.into_iter().flatten().flatten().collect();
+        let more = names.len() > MOST_SUPERUSERS;
+        names.truncate(MOST_SUPERUSERS);
+        Ok((names, more))
+    }
+
+    /// Everything that setting the server up needs to know, for a superuser: of `role` and of `others`, which are roles of
+    /// workloads, and of `files`, which are paths as the server sees them. `None` if we are no superuser.
     pub async fn administration(
         &self,
         role: &str,
+        others: &[&str],
         files: &[&Path],
     ) -> Result<Option<Administration>, Error> {
         let server =
@@ -194,7 +210,10 @@ impl Session {
         }
         let manager =
             administration::pairs(&self.rows(administration::MANAGER, Allowance::FEW).await?);
-        let roles = self.roles().await?;
+        let mut roles = self.roles(&[others, &[role, RESERVE]].concat()).await?;
+        // From 16 on the server has it.
+        let has_reserve_role = roles.remove(RESERVE).is_some();
+        let related = self.rows(&administration::related_query(role), Allowance::FEW).await?;
         let rows = self.rows(&administration::role_query(role), Allowance::FEW).await?;
         let may = |column: usize| {
             rows.first().and_then(|row| row.get(column)?.as_deref()).is_some_and(|may| may == "t")
@@ -216,14 +235,10 @@ impl Session {
             altered: administration::pairs(
                 &self.rows(administration::ALTERED, Allowance::LISTS).await?,
             ),
-            superusers: administration::pairs(
-                &self.rows(administration::SUPERUSERS, Allowance::LISTS).await?,
-            )
-            .into_keys()
-            .collect(),
             may_reload: may(0),
-            has_reserve: administration::has_reserve_role(&roles).then(|| may(1)),
+            has_reserve: has_reserve_role.then(|| may(1)),
             roles,
+            related: administration::related(&related),
             sees: sees
                 .into_iter()
                 .filter(|(_, seen)| seen == "true")
@@ -243,8 +258,29 @@ impl Session {
         matches.map(|matches| matches == "t").ok_or(Error::Unexpected)
     }
 
+    /// What `\1` stands for where a regular expression of PostgreSQL's kind matches a text, or the whole match if the
+    /// expression has no parentheses; `None` if it does not match.
+    pub async fn first_part(&self, expression: &str, text: &str) -> Result<Option<String>, Error> {
+        let (text, expression) = (literal(text), literal(expression));
+        let query = format!(
+            "SELECT (pg_catalog.regexp_match({text}::pg_catalog.text, {expression}::pg_catalog.text))[1]"
+        );
+        let rows = self.rows(&query, Allowance::FEW).await?;
+        rows.into_iter().next().and_then(|mut row| row.pop()).ok_or(Error::Unexpected)
+    }
+
     /// Runs one statement for its effect. With [`Purpose::Administration`] no event trigger runs by it.
     pub async fn execute(&self, statement: &str) -> Result<(), Error> {
+        self.without_event_triggers(statement).await?;
+        // One after the other: ALTER SYSTEM runs in no transaction and no batch.
+        self.rows("SET default_transaction_read_only = off", Allowance::FEW).await?;
+        let outcome = self.rows(statement, Allowance::FEW).await;
+        self.rows("SET default_transaction_read_only = on", Allowance::FEW).await?;
+        outcome.map(drop)
+    }
+
+    /// Fails if an event trigger would run by the statement.
+    pub(super) async fn without_event_triggers(&self, statement: &str) -> Result<(), Error> {
         if self.as_a_replica
             && statements::fires_event_triggers(statement)
             && let Some([Some(name), ..]) =
@@ -252,11 +288,7 @@ impl Session {
         {
             return Err(Error::EventTrigger { name: shown(name) });
         }
-        // One after the other: ALTER SYSTEM runs in no transaction and no batch.
-        self.rows("SET default_transaction_read_only = off", Allowance::FEW).await?;
-        let outcome = self.rows(statement, Allowance::FEW).await;
-        self.rows("SET default_transaction_read_only = on", Allowance::FEW).await?;
-        outcome.map(drop)
+        Ok(())
     }
 
     /// Asks the postmaster to read its files again.
@@ -283,7 +315,7 @@ impl Session {
         }
     }
 
-    async fn rows(
+    pub(super) async fn rows(
         &self,
         statement: &str,
         allowance: Allowance,
@@ -318,12 +350,13 @@ fn lost(budget: &Budget, error: &tokio_postgres::Error) -> Error {
     if budget.is_exceeded() { Error::TooMuch } else { Error::of(error) }
 }
 
-async fn read_password(path: &std::path::Path) -> Result<Zeroizing<Vec<u8>>, Error> {
+async fn read_password(path: &Path) -> Result<Zeroizing<Vec<u8>>, Error> {
     let failed = |cause| Error::PasswordFile { path: path.to_owned(), cause };
-    let file = tokio::fs::File::open(path).await.map_err(failed)?;
+    let named = path.to_owned();
+    // It may be anything, on a file system that takes its time.
+    let read = tokio::task::spawn_blocking(move || files::read(&named, LONGEST_PASSWORD));
     let mut password =
-        Zeroizing::new(Vec::with_capacity(usize::try_from(LONGEST_PASSWORD).unwrap_or(0)));
-    file.take(LONGEST_PASSWORD).read_to_end(&mut password).await.map_err(failed)?;
+        read.await.map_err(|error| failed(io::Error::other(error)))?.map_err(failed)?;
     while matches!(password.last(), Some(b'\n' | b'\r')) {
         password.pop();
     }

@@ -36,15 +36,21 @@ impl Allowance {
     pub(super) const LISTS: Self = Self { bytes: 8 * 1024 * 1024, messages: 200_000 };
 }
 
-/// What is left of an allowance.
+/// What is left of what a server may say.
 #[derive(Debug)]
-pub(super) struct Budget {
+pub struct Budget {
     bytes: AtomicUsize,
     messages: AtomicUsize,
     exceeded: AtomicBool,
 }
 
 impl Budget {
+    /// For a login, and a few rows.
+    #[must_use]
+    pub fn few() -> Arc<Self> {
+        Arc::new(Self::new(Allowance::FEW))
+    }
+
     fn new(allowance: Allowance) -> Self {
         Self {
             bytes: allowance.bytes.into(),
@@ -60,7 +66,8 @@ impl Budget {
     }
 
     /// Whether the server has said more than it may; then the connection is lost.
-    pub(super) fn is_exceeded(&self) -> bool {
+    #[must_use]
+    pub fn is_exceeded(&self) -> bool {
         self.exceeded.load(Ordering::Relaxed)
     }
 
@@ -94,8 +101,8 @@ pub(super) async fn connect(
     if !may_listen(settings, peer.uid()) {
         return Err(Error::Peer { uid: peer.uid() });
     }
-    let budget = Arc::new(Budget::new(Allowance::FEW));
-    Ok((Limited { inner: stream, budget: Arc::clone(&budget), frame: Frame::default() }, budget))
+    let budget = Budget::few();
+    Ok((Limited::new(stream, Arc::clone(&budget)), budget))
 }
 
 /// The second part is the process that has called `listen(2)` (`unix(7)`, `SO_PEERCRED`).
@@ -122,10 +129,17 @@ pub fn may_listen(settings: &Settings, uid: u32) -> bool {
 
 /// A connection that ends as soon as the server announces more than its budget allows: before any of it is kept.
 #[derive(Debug)]
-pub(super) struct Limited<S> {
+pub struct Limited<S> {
     inner: S,
     budget: Arc<Budget>,
     frame: Frame,
+}
+
+impl<S> Limited<S> {
+    /// Counts from here on, where a message has to begin.
+    pub fn new(inner: S, budget: Arc<Budget>) -> Self {
+        Self { inner, budget, frame: Frame::default() }
+    }
 }
 
 /// Where in a message the next byte lies. A message is a letter, a length that counts itself, and that many bytes less four
@@ -211,8 +225,7 @@ mod tests {
     /// Reads everything in pieces of so many bytes.
     async fn read(bytes: &[u8], piece: usize, allowance: Allowance) -> io::Result<usize> {
         let budget = Arc::new(Budget::new(allowance));
-        let mut stream =
-            Limited { inner: bytes, budget: Arc::clone(&budget), frame: Frame::default() };
+        let mut stream = Limited::new(bytes, Arc::clone(&budget));
         let (mut all, mut buffer) = (0, vec![0; piece]);
         loop {
             match stream.read(&mut buffer).await {

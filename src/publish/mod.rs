@@ -39,6 +39,12 @@ use trace::Trace;
 
 use crate::material::{Certificate, Expectations, Material, pem};
 
+/// Judges a directory that others write, and the way to it, as that of what is published is judged: fails if somebody else
+/// than root and the reader could exchange what is read there.
+pub fn judge_way(directory: &Path, reader: u32) -> Result<(), Error> {
+    way::judge(directory, reader)
+}
+
 /// How and where to publish.
 #[derive(Debug, Clone)]
 pub struct Settings {

@@ -81,6 +81,11 @@ pub(super) fn follow(path: &Path) -> Result<Way, Error> {
     Ok(Way { path: path.to_owned(), fd: fd.map_err(failed)?, published: stat, steps, exposed })
 }
 
+/// Judges a directory that somebody else than pgsvid writes, and the way to it, for readers of that user.
+pub(super) fn judge(path: &Path, reader: u32) -> Result<(), Error> {
+    follow(path)?.judge(reader).map(drop)
+}
+
 impl Way {
     /// The directory's owner.
     pub(super) fn owner(&self) -> u32 {

@@ -25,7 +25,13 @@ impl Apply {
     /// to `pg_hba.conf` and `pg_ident.conf`.
     pub async fn prepare(settings: Settings, edit: bool) -> Result<Self, Error> {
         let server = examine(&settings).await?;
-        match Self::plan_for(&settings, &server, edit) {
+        let prepared = match Self::plan_for(&settings, &server, edit) {
+            Ok((Some(mut record), plan)) => {
+                record::settle(&mut record, &server.session).await.map(|()| (Some(record), plan))
+            }
+            prepared => prepared,
+        };
+        match prepared {
             Ok((record, plan)) => Ok(Self { settings, server, record, plan }),
             Err(error) => {
                 server.session.close().await;
@@ -51,7 +57,7 @@ impl Apply {
                 seen.private_key.published,
                 seen.authorities.published,
             ],
-            files: [now(place, &server.hba_file), now(place, &server.ident_file)],
+            files: [now(place, &server.hba_file, edit), now(place, &server.ident_file, edit)],
             server: server.clone(),
         };
         let plan = plan::plan(settings, &facts, edit)
@@ -126,7 +132,8 @@ pub(super) async fn examine(settings: &Settings) -> Result<Examined, Error> {
     let map = settings.published_map();
     let mut files = vec![paths.certificate.as_path(), &paths.private_key, &paths.bundle];
     files.extend(map.as_deref());
-    let found = session.administration(&settings.server.session.user, &files).await;
+    let user = &settings.server.session.user;
+    let found = session.administration(user, &settings.roles.roles(), &files).await;
     let refused = match found {
         Ok(Some(server)) => match Place::open(&server) {
             Ok(place) => return Ok(Examined { owner, session, server, place }),
@@ -150,9 +157,11 @@ fn remedy(cause: &crate::postgres::Error, superuser: &crate::postgres::Settings)
     }
 }
 
-fn now(place: &Place, path: &Path) -> FileNow {
+fn now(place: &Place, path: &Path, edit: bool) -> FileNow {
     let (text, fixed) = match place.file(path) {
-        Some(Ok(file)) => (file.read().map_err(|error| error.to_string()), file.fixed()),
+        Some(Ok(file)) => {
+            (file.read().map_err(|error| error.to_string()), edit.then(|| file.fixed()).flatten())
+        }
         Some(Err(error)) => (Err(error.to_string()), None),
         None => (Err("the server names no such file".to_owned()), None),
     };

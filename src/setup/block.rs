@@ -1,5 +1,7 @@
 //! A marked block in a text of somebody else's: put in, found again, taken out.
 
+use crate::postgres::{HbaRule, Line, Mapping, parse_hba, parse_ident};
+
 /// First line of the block.
 const BEGIN: &str = "# BEGIN pgsvid setup. `pgsvid setup revert` removes it; edit outside of it.";
 /// What tells the first line, whatever else a later version says there.
@@ -7,10 +9,19 @@ const BEGIN_MARK: &str = "# BEGIN pgsvid setup";
 /// Last line of the block.
 const END: &str = "# END pgsvid setup";
 
-/// The marks are not as we left them.
+/// The block cannot be found, or not be taken out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the lines `{BEGIN_MARK}` and `{END}` do not stand in it once and in that order")]
-pub struct Marks;
+pub enum Marks {
+    /// The marks are not as we left them.
+    #[error("the lines `{BEGIN_MARK}` and `{END}` do not stand in it once and in that order")]
+    Misplaced,
+    /// To PostgreSQL the block begins in the line above it.
+    #[error(
+        "the line above `{BEGIN_MARK}` ends with a backslash, by which PostgreSQL takes the next line for a part of it, even \
+         where it is a comment; without the block that would be a line of somebody else's"
+    )]
+    Continued,
+}
 
 /// The text with `lines` as its block: where the block is, else at the top, since the first line of `pg_hba.conf` that
 /// matches decides.
@@ -24,27 +35,46 @@ pub(super) fn with(text: &str, lines: &str) -> Result<String, Marks> {
 
 /// The text without the block.
 pub(super) fn without(text: &str) -> Result<String, Marks> {
-    Ok(match find(text)? {
-        Some((before, _, after)) => format!("{before}{after}"),
-        None => text.to_owned(),
-    })
+    match find(text)? {
+        Some((before, _, _)) if before.trim_end_matches(['\r', '\n']).ends_with('\\') => {
+            Err(Marks::Continued)
+        }
+        Some((before, _, after)) => Ok(format!("{before}{after}")),
+        None => Ok(text.to_owned()),
+    }
 }
 
-/// Whether all that `lines` say is said already, in the block or anywhere else.
+/// Whether all that `lines` of a `pg_ident.conf` say is said already, in the block or anywhere else: as PostgreSQL reads them,
+/// since a comment can go on in the next line.
 pub(super) fn says(text: &str, lines: &str) -> bool {
-    let words = |line: &str| line.split_whitespace().collect::<Vec<_>>().join(" ");
-    let there: Vec<String> = text.lines().map(words).collect();
-    lines.lines().filter(|line| !line.starts_with('#')).all(|line| there.contains(&words(line)))
+    let (there, wanted) = (mappings(text), mappings(lines));
+    wanted.iter().all(|line| there.contains(line))
 }
 
 /// The same for `pg_hba.conf`, where the first line that matches decides: nothing else may stand above them.
 pub(super) fn says_first(text: &str, lines: &str) -> bool {
-    let words = |line: &str| line.split_whitespace().collect::<Vec<_>>().join(" ");
-    let active = |text: &str| -> Vec<String> {
-        text.lines().map(words).filter(|line| !line.is_empty() && !line.starts_with('#')).collect()
-    };
-    let (there, wanted) = (active(text), active(lines));
+    let (there, wanted) = (rules(text), rules(lines));
     wanted.iter().all(|line| there.iter().take(wanted.len()).any(|found| found == line))
+}
+
+fn mappings(text: &str) -> Vec<Line<Mapping>> {
+    let mut lines = parse_ident(text);
+    for line in &mut lines {
+        if let Line::Entry(mapping) = line {
+            mapping.line = 0;
+        }
+    }
+    lines
+}
+
+fn rules(text: &str) -> Vec<Line<HbaRule>> {
+    let mut lines = parse_hba(text);
+    for line in &mut lines {
+        if let Line::Entry(rule) = line {
+            rule.line = 0;
+        }
+    }
+    lines
 }
 
 /// Whether the text has a block, or what is left of one.
@@ -70,7 +100,7 @@ fn find(text: &str) -> Result<Option<(&str, &str, &str)>, Marks> {
         ([(begin, first)], [(last, end)]) if first <= last => {
             Ok(Some((&text[..*begin], &text[*first..*last], &text[*end..])))
         }
-        _ => Err(Marks),
+        _ => Err(Marks::Misplaced),
     }
 }
 
@@ -102,17 +132,31 @@ mod tests {
             format!("{whole}{whole}"),
             format!("{END}\n{BEGIN}\n"),
         ] {
-            assert_eq!(with(&text, "b"), Err(Marks), "{text}");
-            assert_eq!(without(&text), Err(Marks), "{text}");
+            assert_eq!(with(&text, "b"), Err(Marks::Misplaced), "{text}");
+            assert_eq!(without(&text), Err(Marks::Misplaced), "{text}");
         }
     }
 
     #[test]
     fn what_is_said_elsewhere_need_not_be_said_again() {
-        assert!(says("local\tall  all peer\nx", "# why\nlocal all all peer"));
-        assert!(!says("# local all all peer", "local all all peer"));
+        const RULES: &str = "# why\nlocal all a peer\nlocal all b peer";
+        assert!(says("m\tx  y\nz", "# why\nm x y"));
+        assert!(!says("# m x y", "m x y"));
         assert!(says(FILE, "# nothing"));
-        assert!(says_first("# x\na  b\n\nc d\ne", "# why\nc d\na b"));
-        assert!(!says_first("host all all all trust\na b\nc d", "a b\nc d"));
+        assert!(says_first("# x\nlocal all  b peer\n\nlocal all a peer\nlocal all c peer", RULES));
+        assert!(!says_first("host all all all trust\nlocal all a peer\nlocal all b peer", RULES));
+        // PostgreSQL takes these for a comment, and the part of one.
+        assert!(!says("# x \\\nm x y", "m x y"));
+        assert!(!says_first("# x \\\nlocal all a peer\nlocal all b peer", RULES));
+        assert!(says_first("# x \\\n# y\nlocal all a peer\nlocal all b peer", RULES));
+    }
+
+    #[test]
+    fn what_the_block_ends_is_not_let_loose_on_the_next_line() {
+        let whole = with("local all all peer\n", "a").unwrap();
+        for above in ["# x \\\n", "# x \\\r\n"] {
+            assert_eq!(without(&format!("{above}{whole}")), Err(Marks::Continued));
+        }
+        assert!(without(&format!("# x\n{whole}")).is_ok());
     }
 }

@@ -14,7 +14,7 @@ use crate::material::Material;
 use crate::postgres::{Administration, BadLine, Retry, Session, statements};
 use crate::timing::Backoff;
 use crate::verify::{self, Client, Expected, Verdict};
-use crate::{diagnose, publish, survey, timing};
+use crate::{diagnose, postgres, publish, survey, timing};
 
 /// The one that the others are of no use without.
 const SSL: &str = "ssl";
@@ -45,9 +45,15 @@ impl Work<'_> {
         for step in steps {
             let Step::Sql { statement, undo } = step else { continue };
             let database = self.settings.server.session.database.clone();
-            self.record.undo.push(Undo { database, statement: undo.clone(), done: false });
+            // If this process is killed before the record says "done", the server can tell by the number.
+            let transaction = Some(
+                self.session.begin().await.map_err(|cause| self.not_executed(statement, cause))?,
+            );
+            let undo = undo.clone();
+            self.record.undo.push(Undo { database, statement: undo, done: false, transaction });
             self.write_record()?;
-            if let Err(error) = self.execute(statement).await {
+            if let Err(cause) = self.session.commit(statement).await {
+                let error = self.not_executed(statement, cause);
                 if error.is_refusal() {
                     // It was not done, for certain.
                     self.record.undo.pop();
@@ -55,8 +61,10 @@ impl Work<'_> {
                 }
                 return Err(error);
             }
+            (self.say)(statement);
             if let Some(undo) = self.record.undo.last_mut() {
                 undo.done = true;
+                undo.transaction = None;
             }
             self.write_record()?;
         }
@@ -285,15 +293,17 @@ impl Work<'_> {
     }
 
     pub(super) async fn execute(&mut self, statement: &str) -> Result<(), Error> {
-        self.session.execute(statement).await.map_err(|cause| Error::Statement {
-            statement: statement.to_owned(),
-            remedy: matches!(cause, crate::postgres::Error::EventTrigger { .. })
-                .then(|| cause.remedy(&self.settings.session()))
-                .flatten(),
-            cause,
-        })?;
+        let outcome = self.session.execute(statement).await;
+        outcome.map_err(|cause| self.not_executed(statement, cause))?;
         (self.say)(statement);
         Ok(())
+    }
+
+    fn not_executed(&self, statement: &str, cause: postgres::Error) -> Error {
+        let remedy = matches!(cause, postgres::Error::EventTrigger { .. })
+            .then(|| cause.remedy(&self.settings.session()))
+            .flatten();
+        Error::Statement { statement: statement.to_owned(), remedy, cause }
     }
 
     pub(super) async fn reload(&mut self) -> Result<(), Error> {

@@ -102,29 +102,42 @@ impl Editable {
         Ok((text.to_owned(), attributes))
     }
 
-    /// Why this process cannot put another file in its place, if so; for people.
+    /// Why this process cannot put another file in its place, if so; for people. It is tried up to the last step, and nothing
+    /// is left of that.
     pub(super) fn fixed(&self) -> Option<String> {
         let (_, attributes) = self.look().ok()?;
-        if let Err(error) = ours(attributes) {
+        if let Err(error) = ours(&attributes) {
             return Some(error.to_string());
         }
-        let error = self.directory.is_writable().err()?;
-        Some(format!("no file can be made in {}: {error}", self.directory.path().display()))
+        if let Err(error) = self.directory.is_writable() {
+            return Some(format!(
+                "no file can be made in {}: {error}",
+                self.directory.path().display()
+            ));
+        }
+        let error = self.directory.rehearse_replace(&self.name, Some(&attributes)).err()?;
+        Some(format!("it cannot be replaced: {error}"))
     }
 
-    /// Replaces the file by one with the same owner, group and mode, after a copy of it to `copy`, if one is wanted.
-    /// Fails without having changed it if it no longer holds `before`.
+    /// Replaces the file by one with the same owner, group, mode and extended attributes, after a copy of it to `copy`, if one
+    /// is wanted. Fails without having changed it if it no longer holds `before`; then there is no copy, either.
     pub(super) fn edit(&self, before: &str, after: &str, copy: Option<&OsStr>) -> io::Result<()> {
         let (now, attributes) = self.look()?;
         if now != before {
             return Err(io::Error::other("somebody else has changed it meanwhile; try again"));
         }
-        ours(attributes)?;
-        let Attributes { group, mode, .. } = attributes;
+        ours(&attributes)?;
         if let Some(copy) = copy {
-            self.directory.create(copy, before.as_bytes(), Some(group), mode)?;
+            self.directory.create(copy, before.as_bytes(), Some(&attributes))?;
         }
-        self.directory.replace(&self.name, after.as_bytes(), Some(group), mode)
+        let replaced = self.directory.replace(&self.name, after.as_bytes(), Some(&attributes));
+        if let Some(copy) = copy
+            && replaced.is_err()
+            && self.look().is_ok_and(|(now, _)| now == before)
+        {
+            self.remove_copy(copy);
+        }
+        replaced
     }
 
     /// Where a copy goes: beside it, under a name that nothing includes.
@@ -141,7 +154,7 @@ impl Editable {
 }
 
 /// A file that replaces another belongs to this process's user: of somebody else's file that would be a new owner.
-fn ours(attributes: Attributes) -> io::Result<()> {
+fn ours(attributes: &Attributes) -> io::Result<()> {
     let ours = rustix::process::geteuid().as_raw();
     if attributes.owner == ours {
         return Ok(());
@@ -159,6 +172,34 @@ mod tests {
     use super::*;
 
     const FILE: &str = "# comment\nlocal all all peer\n";
+
+    #[test]
+    fn a34_a_file_and_its_copy_keep_the_access_control_list() {
+        const ACL: &str = "system.posix_acl_access";
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("pg_hba.conf");
+        File::create(&path).unwrap().write_all(FILE.as_bytes()).unwrap();
+        // acl(5): the user 4711 may read it, its group may not, and the mask shows as the group's bits.
+        let none = u32::MAX;
+        let entries = [(1, 6, none), (2, 4, 4711), (4, 0, none), (0x10, 4, none), (0x20, 0, none)];
+        let mut list = 2_u32.to_le_bytes().to_vec();
+        for (tag, rights, id) in entries {
+            list.extend(u16::to_le_bytes(tag));
+            list.extend(u16::to_le_bytes(rights));
+            list.extend(u32::to_le_bytes(id));
+        }
+        rustix::fs::setxattr(&path, ACL, &list, rustix::fs::XattrFlags::empty()).unwrap();
+        let editable = Editable::open(&path).unwrap();
+        assert_eq!(editable.fixed(), None);
+        let copy = editable.copy_name("20261129");
+        editable.edit(FILE, "new\n", Some(&copy)).unwrap();
+        for path in [&path, &editable.beside(&copy)] {
+            let mut found = [0; 256];
+            let length = rustix::fs::getxattr(path, ACL, &mut found).unwrap();
+            assert_eq!(found[..length], list, "{path:?}");
+        }
+        assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 2);
+    }
 
     #[test]
     fn a_file_keeps_its_mode_and_comes_back() {

@@ -1,12 +1,13 @@
 //! From facts about the server to the steps that set it up: pure, so that it can be shown before anything is done.
 
 use std::fmt::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::block::{self, Marks};
 use super::{Settings, managed, text};
 use crate::companions::role_map::{Login, can_include};
-use crate::postgres::{Administration, statements};
+use crate::postgres::{Administration, MOST_RELATED, Related, statements};
+use crate::text::{argument, harmless, shown};
 
 /// What is to be done, and what is left to others.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -107,7 +108,8 @@ fn role(plan: &mut Plan, settings: &Settings, server: &Administration) {
     let role = &settings.server.session.user;
     let mut steps = Vec::new();
     let mut sql = |statement: String, undo: String| steps.push(Step::Sql { statement, undo });
-    match server.roles.get(role) {
+    let there = server.roles.get(role);
+    match there.map(|role| role.can_log_in) {
         None => sql(statements::create_role(role), statements::drop_role(role)),
         Some(false) => sql(statements::let_log_in(role), statements::let_not_log_in(role)),
         Some(true) => {}
@@ -126,6 +128,57 @@ fn role(plan: &mut Plan, settings: &Settings, server: &Administration) {
     } else {
         plan.steps.extend(steps);
     }
+    if there.is_some() {
+        plan.notes.extend(foreign(settings, &server.related));
+    }
+}
+
+/// What the role has that a set-up would not have given it: somebody else may have made it, to have what it gets.
+fn foreign(settings: &Settings, related: &Related) -> Vec<String> {
+    let session = &settings.server.session;
+    let role = &session.user;
+    let name = statements::identifier(role);
+    let Related { attributes, password, member_of, members } = related;
+    let mut notes = Vec::new();
+    let mut note = |what: String, statement: String| {
+        notes.push(format!(
+            "role {role} is there already, and {what}; if that is not meant: psql -U {} -c {}{}",
+            argument(&settings.superuser),
+            argument(statement),
+            session.psql_options(),
+        ));
+    };
+    let listed = |names: &[String]| -> (String, String) {
+        let shown: Vec<String> = names.iter().map(|name| shown(name)).collect();
+        let more = if names.len() == MOST_RELATED { ", and perhaps more" } else { "" };
+        let quoted: Vec<String> = names.iter().map(|name| statements::identifier(name)).collect();
+        (format!("{}{more}", shown.join(", ")), quoted.join(", "))
+    };
+    if !attributes.is_empty() {
+        let less: Vec<String> = attributes.iter().map(|has| format!("NO{has}")).collect();
+        note(
+            format!("has {}, which pgsvid does not need", attributes.join(", ")),
+            format!("ALTER ROLE {name} {}", less.join(" ")),
+        );
+    }
+    if *password && session.password_file.is_none() {
+        note(
+            "has a password, with which others may log in as it".to_owned(),
+            format!("ALTER ROLE {name} PASSWORD NULL"),
+        );
+    }
+    if !member_of.is_empty() {
+        let (shown, quoted) = listed(member_of);
+        note(format!("is a member of {shown}"), format!("REVOKE {quoted} FROM {name}"));
+    }
+    if !members.is_empty() {
+        let (shown, quoted) = listed(members);
+        note(
+            format!("has the members {shown}, who get what it gets"),
+            format!("REVOKE {name} FROM {quoted}"),
+        );
+    }
+    notes
 }
 
 fn tls(plan: &mut Plan, settings: &Settings, server: &Administration, published: [bool; 3]) {
@@ -181,13 +234,13 @@ fn access(
         .roles
         .roles()
         .into_iter()
-        .filter(|role| server.superusers.contains(*role))
+        .filter(|role| server.roles.get(*role).is_some_and(|role| role.superuser))
         .collect();
     if edit && !powerful.is_empty() {
         plan.by_hand.push(format!(
             "{}: the superuser {} could no longer log in over TCP without a certificate; add what `pgsvid setup hba` and \
              `pgsvid setup ident` print yourself, or leave the role out",
-            hba.path.display(),
+            named(&hba.path),
             powerful.join(", ")
         ));
         return Ok(());
@@ -208,7 +261,11 @@ fn access(
         let text = match text {
             Ok(text) => text,
             Err(why) => {
-                left_alone.push(format!("{} (it cannot be read here: {why})", path.display()));
+                left_alone.push(format!(
+                    "{} (it cannot be read here: {})",
+                    named(path),
+                    harmless(why)
+                ));
                 continue;
             }
         };
@@ -221,11 +278,11 @@ fn access(
             continue;
         }
         if !edit || server.manager.is_some() {
-            left_alone.push(path.display().to_string());
+            left_alone.push(named(path));
             continue;
         }
         if let Some(why) = fixed {
-            left_alone.push(format!("{} ({why})", path.display()));
+            left_alone.push(format!("{} ({why})", named(path)));
             continue;
         }
         plan.steps.push(Step::File { path: path.clone(), before: text.clone(), after, lines });
@@ -252,7 +309,7 @@ fn access(
 fn workloads(plan: &mut Plan, settings: &Settings, server: &Administration) {
     for role in settings.roles.roles() {
         let name = statements::identifier(role);
-        match server.roles.get(role) {
+        match server.roles.get(role).map(|role| role.can_log_in) {
             None => plan.notes.push(format!(
                 "role {role} of [[roles]] does not exist yet: CREATE ROLE {name} LOGIN, and grant it what it may do"
             )),
@@ -279,6 +336,11 @@ fn workloads(plan: &mut Plan, settings: &Settings, server: &Administration) {
     }
 }
 
+/// A path that the server names: it begins no line.
+fn named(path: &Path) -> String {
+    harmless(&path.display().to_string()).into_owned()
+}
+
 impl Plan {
     /// Whether something is to be done here.
     #[must_use]
@@ -303,12 +365,12 @@ impl Plan {
                     text,
                     "  setting  {}   (now {})",
                     statements::alter_system(name, value),
-                    if now.is_empty() { "empty" } else { now }
+                    if now.is_empty() { "empty".to_owned() } else { shown(now) }
                 ),
                 Step::File { path, lines, .. } => writeln!(
                     text,
                     "  file     {}: a marked block at its top, and a copy beside it\n             {}",
-                    path.display(),
+                    named(path),
                     lines.trim_end().replace('\n', "\n             ")
                 ),
             };
@@ -331,12 +393,10 @@ impl Plan {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::{BTreeMap, BTreeSet};
-    use std::path::Path;
-
     use super::*;
     use crate::config::{Flags, Parts};
-    use crate::postgres::{Manager, Setting, TlsSettings};
+    use crate::postgres::{Manager, Role, Setting, TlsSettings};
+    use std::collections::{BTreeMap, BTreeSet};
 
     fn settings() -> Settings {
         let flags = Flags {
@@ -382,8 +442,8 @@ mod tests {
                 in_recovery: false,
                 manager: None,
                 altered: BTreeMap::new(),
-                roles: BTreeMap::from([("postgres".to_owned(), true)]),
-                superusers: BTreeSet::new(),
+                roles: BTreeMap::new(),
+                related: Related::default(),
                 may_reload: false,
                 has_reserve: None,
                 sees: BTreeSet::new(),
@@ -429,7 +489,8 @@ mod tests {
         }
         facts.published = [true; 3];
         facts.server.tls.ssl.value = "on".to_owned();
-        facts.server.roles.insert("pgsvid".to_owned(), true);
+        let role = Role { can_log_in: true, superuser: false };
+        facts.server.roles.insert("pgsvid".to_owned(), role);
         (facts.server.may_reload, facts.server.has_reserve) = (true, Some(true));
         assert_eq!(super::plan(&settings(), &facts, true).unwrap(), Plan::default());
     }
@@ -448,6 +509,21 @@ mod tests {
         let plan = plan(&settings(), &facts, false).unwrap();
         assert_eq!((count(&plan), plan.by_hand.len()), ([0, 4, 0], 1));
         assert!(plan.by_hand[0].contains("is a standby"), "{plan:?}");
+    }
+
+    #[test]
+    fn a20_what_the_server_names_begins_no_line_of_the_plan() {
+        let mut facts = facts();
+        facts.server.tls.ssl.value = "off\n  done     forged".to_owned();
+        for (file, text) in
+            facts.files.iter_mut().zip([Ok(String::new()), Err("no\n  done     forged".to_owned())])
+        {
+            file.path = PathBuf::from("/data/x\n  done     forged");
+            file.text = text;
+        }
+        let text = plan(&settings(), &facts, true).unwrap().text();
+        assert!(text.contains("forged"), "{text}");
+        assert!(!text.lines().any(|line| line.trim_start().starts_with("done ")), "{text}");
     }
 
     #[test]

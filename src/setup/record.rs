@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Error;
 use crate::files::Directory;
+use crate::postgres::{Outcome, Session};
 use crate::text::shown;
 
 /// Name of the file.
@@ -44,8 +45,11 @@ pub(super) struct Undo {
     pub(super) database: String,
     /// The statement.
     pub(super) statement: String,
-    /// Whether what it takes back was done; else somebody has to look.
+    /// Whether what it takes back was done; else the transaction says so, or somebody has to look.
     pub(super) done: bool,
+    /// The number of the transaction that does what it takes back, until it is done.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) transaction: Option<String>,
 }
 
 /// A setting of `postgresql.auto.conf`.
@@ -80,6 +84,25 @@ pub(super) fn open(data: &Directory) -> Result<Record, Error> {
     }
 }
 
+/// Asks the server what became of the statements that `setup apply` was about to execute when it was cut off: forgets those
+/// that were not executed. What the server does not know stays as it is.
+pub(super) async fn settle(record: &mut Record, session: &Session) -> Result<(), Error> {
+    let mut settled = Vec::with_capacity(record.undo.len());
+    for mut undo in std::mem::take(&mut record.undo) {
+        if let Some(transaction) = undo.transaction.take_if(|_| !undo.done) {
+            match session.outcome_of(&transaction).await.map_err(Error::Examination)? {
+                Outcome::Committed => undo.done = true,
+                Outcome::Aborted => continue,
+                Outcome::Running => undo.transaction = Some(transaction),
+                Outcome::Unknown => {}
+            }
+        }
+        settled.push(undo);
+    }
+    record.undo = settled;
+    Ok(())
+}
+
 impl Record {
     fn read(data: &Directory) -> Result<Self, Error> {
         let failed = |cause| Error::Record { path: data.path().join(NAME), cause };
@@ -112,7 +135,7 @@ impl Record {
         if self.is_empty() {
             return data.remove(name);
         }
-        data.replace(name, &serde_json::to_vec_pretty(self)?, None, 0o600)
+        data.replace(name, &serde_json::to_vec_pretty(self)?, None)
     }
 }
 
@@ -129,6 +152,7 @@ mod tests {
                 database: "postgres".into(),
                 statement: "DROP ROLE x".into(),
                 done: true,
+                transaction: None,
             }],
             settings: BTreeMap::from([(
                 "ssl".to_owned(),

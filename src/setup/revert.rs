@@ -9,12 +9,14 @@ use super::owner::Owner;
 use super::record::{self, Record, Undo};
 use super::{Error, Settings, block};
 use crate::postgres::{TLS_SETTINGS, statements};
-use crate::text::{argument, shown};
+use crate::text::{argument, harmless, shown};
 
 /// What will be taken back, and the session to do it in.
 pub struct Revert {
     settings: Settings,
     server: Examined,
+    /// Whether there is a record on disk.
+    there: bool,
     record: Record,
     work: Todo,
 }
@@ -36,8 +38,14 @@ impl Revert {
     /// Reads the record and makes a plan; changes nothing but this process's user, if that is root.
     pub async fn prepare(settings: Settings) -> Result<Self, Error> {
         let server = examine(&settings).await?;
-        match todo(&settings, &server) {
-            Ok((record, work)) => Ok(Self { settings, server, record, work }),
+        let prepared = match recorded(&server).await {
+            Ok((there, record)) => {
+                todo(&settings, &server, &record).map(|work| (there, record, work))
+            }
+            Err(error) => Err(error),
+        };
+        match prepared {
+            Ok((there, record, work)) => Ok(Self { settings, server, there, record, work }),
             Err(error) => {
                 server.session.close().await;
                 Err(error)
@@ -48,7 +56,7 @@ impl Revert {
     /// Whether anything was ever applied here.
     #[must_use]
     pub fn has_steps(&self) -> bool {
-        !self.record.is_empty()
+        self.there
     }
 
     /// The server's version, for people.
@@ -69,10 +77,12 @@ impl Revert {
         let mut text = String::new();
         // Writing to a String does not fail.
         for Edit { path, .. } in &self.work.files {
-            let _ = writeln!(text, "  file     {}: the marked block goes", path.display());
+            let path = shown(&path.display().to_string());
+            let _ = writeln!(text, "  file     {path}: the marked block goes");
         }
         for (name, before) in &self.work.settings {
-            let _ = writeln!(text, "  setting  {}", setting(name, before.as_deref()));
+            let statement = setting(name, before.as_deref());
+            let _ = writeln!(text, "  setting  {}", harmless(&statement));
         }
         if !self.work.settings.is_empty() || !self.work.files.is_empty() {
             text.push_str("  then     a reload\n");
@@ -88,7 +98,7 @@ impl Revert {
 
     /// Does it. `say` is told what was done, in a line each.
     pub async fn carry_out(self, say: &mut dyn FnMut(&str)) -> Result<(), Error> {
-        let Self { settings, server, record, work: todo } = self;
+        let Self { settings, server, record, work: todo, .. } = self;
         let Examined { session, server, place, .. } = server;
         let mut work =
             Work { settings: &settings, server: &server, place: &place, session, record, say };
@@ -126,16 +136,23 @@ async fn take_back(work: &mut Work<'_>, todo: &Todo) -> Result<(), Error> {
         work.record.undo.retain(|known| known != undo);
         work.write_record()?;
     }
-    // Nobody can tell whether these were done: they have been shown.
-    work.record.undo.retain(|undo| undo.done);
+    // Nobody can tell whether these were done: they have been shown. Of one that still runs the server will know.
+    work.record.undo.retain(|undo| undo.done || undo.transaction.is_some());
     work.write_record()
+}
+
+/// Whether there is a record, and what it says once the server was asked how it ended.
+async fn recorded(Examined { session, place, .. }: &Examined) -> Result<(bool, Record), Error> {
+    let mut record = record::open(&place.data)?;
+    let there = !record.is_empty();
+    record::settle(&mut record, session).await?;
+    Ok((there, record))
 }
 
 /// What of the record can be taken back: nothing but what a set-up of this server with these settings does. The rest is
 /// told, and left.
-fn todo(settings: &Settings, examined: &Examined) -> Result<(Record, Todo), Error> {
+fn todo(settings: &Settings, examined: &Examined, record: &Record) -> Result<Todo, Error> {
     let Examined { server, place, .. } = examined;
-    let record = record::open(&place.data)?;
     let mut todo = Todo::default();
     for path in record.files.keys() {
         let failed = |cause| Error::File { path: path.clone(), cause };
@@ -193,6 +210,10 @@ fn todo(settings: &Settings, examined: &Examined) -> Result<(Record, Todo), Erro
             ));
         } else if undo.done {
             todo.statements.push(undo.clone());
+        } else if undo.transaction.is_some() {
+            todo.left.push(format!(
+                "{statement}: the server is still executing what this takes back; wait, and revert again"
+            ));
         } else {
             todo.left.push(format!(
                 "{statement}: whether there is anything to take back is not known, since apply was cut off there; do it by \
@@ -200,7 +221,7 @@ fn todo(settings: &Settings, examined: &Examined) -> Result<(Record, Todo), Erro
             ));
         }
     }
-    Ok((record, todo))
+    Ok(todo)
 }
 
 /// All statements that can take back what a set-up does for a role.

@@ -102,7 +102,8 @@ fn server_uid(socket: &postgres::Settings) -> Option<u32> {
 
 /// The data directory, which relative settings start from: the second line of the socket's lock file
 /// (PostgreSQL: `miscinit.c`, `CreateLockFile`). Readable where we share the server's uid, and believed if it may be the server's.
-fn data_directory(socket: &postgres::Settings) -> Option<PathBuf> {
+#[must_use]
+pub fn data_directory(socket: &postgres::Settings) -> Option<PathBuf> {
     let mut lock = socket.socket().into_os_string();
     lock.push(".lock");
     let (text, owner) = files::text_and_owner(Path::new(&lock), LARGEST_LOCK).ok()?;

@@ -16,6 +16,8 @@ use test_support::Directory;
 
 /// PostgreSQL's uid in the tables.
 const SERVER: u32 = 999;
+/// What is to be done about a file of another user's, which is not to be touched as root.
+const NAME_THE_PUBLISHED: &str = "let ssl_key_file name the published file, then reload";
 
 #[test]
 fn p07_owner_and_mode_of_a_key() {
@@ -29,30 +31,35 @@ fn p07_owner_and_mode_of_a_key() {
             SERVER,
             0o640,
             "mode 0640; PostgreSQL takes a key of uid 999 with 0600 at most",
-            "chmod 0600 /c/k",
+            "setpriv --reuid=999 chmod 0600 /c/k",
         ),
         (
             SERVER,
             0o604,
             "mode 0604; PostgreSQL takes a key of uid 999 with 0600 at most",
-            "chmod 0600 /c/k",
+            "setpriv --reuid=999 chmod 0600 /c/k",
         ),
-        (SERVER, 0o200, "mode 0200: PostgreSQL cannot read it", "chmod 0600 /c/k"),
+        (
+            SERVER,
+            0o200,
+            "mode 0200: PostgreSQL cannot read it",
+            "setpriv --reuid=999 chmod 0600 /c/k",
+        ),
         (
             0,
             0o660,
             "mode 0660; PostgreSQL takes a key of uid 0 with 0640 at most",
-            "chmod 0640 /c/k",
+            NAME_THE_PUBLISHED,
         ),
         (
             0,
             0o644,
             "mode 0644; PostgreSQL takes a key of uid 0 with 0640 at most",
-            "chmod 0640 /c/k",
+            NAME_THE_PUBLISHED,
         ),
-        (0, 0o600, "belongs to root with mode 0600: PostgreSQL cannot read it", "chown 999 /c/k"),
-        (1001, 0o600, "owned by uid 1001, PostgreSQL runs as uid 999", "chown 999 /c/k"),
-        (1001, 0o644, "owned by uid 1001, PostgreSQL runs as uid 999", "chown 999 /c/k"),
+        (0, 0o600, "belongs to root with mode 0600: PostgreSQL cannot read it", NAME_THE_PUBLISHED),
+        (1001, 0o600, "owned by uid 1001, PostgreSQL runs as uid 999", NAME_THE_PUBLISHED),
+        (1001, 0o644, "owned by uid 1001, PostgreSQL runs as uid 999", NAME_THE_PUBLISHED),
     ] {
         let files = files(|files| key(files, uid, mode));
         assert_one(&files, cause, fix);
@@ -160,7 +167,16 @@ fn p13_settings_that_lead_elsewhere_and_who_set_them() {
     let concerns = |change: &dyn Fn(&mut TlsSettings)| {
         let mut settings = settings.clone();
         change(&mut settings);
-        let found = diagnose::concerns(&settings, &files, &published);
+        let socket = postgres::Settings {
+            host: "/var/run/postgresql".into(),
+            port: 5432,
+            user: "pgsvid".to_owned(),
+            database: "postgres".to_owned(),
+            password_file: None,
+            require_peer: None,
+            purpose: postgres::Purpose::Reload,
+        };
+        let found = diagnose::concerns(&settings, &files, &published, &socket);
         found.into_iter().map(|finding| (finding.cause, finding.fix)).collect::<Vec<_>>()
     };
     let one = |cause: &str, fix: &str| vec![(cause.to_owned(), fix.to_owned())];

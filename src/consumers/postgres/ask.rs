@@ -112,7 +112,8 @@ impl Consumer {
     /// Says what in the settings will keep the files from being served: at start, and when it changes.
     fn tell_concerns(&mut self, settings: &TlsSettings, files: &Files) {
         let first = self.known.is_none();
-        let concerns = diagnose::concerns(settings, files, &self.server.paths);
+        let concerns =
+            diagnose::concerns(settings, files, &self.server.paths, &self.server.session);
         if first {
             report::server(settings, &self.server.verify.target);
         }

@@ -73,7 +73,8 @@ impl Consumer {
         // Watched before they are looked at, so that no mending falls in between.
         self.changes_of_interest(Some(&self.files(settings)));
         let files = self.files(settings);
-        let mut findings = diagnose::concerns(settings, &files, &self.server.paths);
+        let mut findings =
+            diagnose::concerns(settings, &files, &self.server.paths, &self.server.session);
         findings.extend(diagnose::refused(&files));
         findings
     }

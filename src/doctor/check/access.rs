@@ -1,13 +1,18 @@
 //! Whom PostgreSQL lets in: `pg_hba.conf` and `pg_ident.conf`.
 
+use std::collections::BTreeSet;
+
 use super::postgresql::{Answers, Sql};
-use super::roles;
+use super::{roles, superusers};
 use crate::config::Config;
 use crate::consumers::Server;
 use crate::diagnose::{self, AccessFacts, JudgedMapping, STRANGE_NAME, STRANGERS};
 use crate::doctor::finding::{Finding, Group, Section};
 use crate::postgres::Mapping;
 use crate::survey;
+
+/// How many lines are named in a finding.
+const MOST_LINES: usize = 5;
 
 /// What can be known of the files: from themselves, since the view of PostgreSQL 15 hides `clientname=DN`, or else
 /// from the views.
@@ -48,12 +53,29 @@ fn name(path: &std::path::Path) -> String {
 fn judge(mapping: Mapping, answers: Option<&Answers>) -> JudgedMapping {
     let name = mapping.system_user.as_str();
     let admits = if name.starts_with('/') {
-        answers.and_then(|answers| answers.expressions.get(name).copied()).ok_or(())
+        answers.and_then(|answers| answers.expressions.strangers.get(name).copied()).ok_or(())
     } else {
         let strangers = STRANGERS.into_iter().chain([STRANGE_NAME]);
         Ok(strangers.into_iter().find(|stranger| *stranger == name))
     };
     JudgedMapping { mapping, admits }
+}
+
+/// The lines of `pg_ident.conf` whose regular expressions were not tried to the end, and compile as far as is known.
+fn untried(facts: &AccessFacts, sql: &Sql) -> Vec<u32> {
+    let broken: BTreeSet<&str> = sql
+        .answers()
+        .into_iter()
+        .flat_map(|answers| &answers.expressions.broken)
+        .map(|(_, name)| name.as_str())
+        .collect();
+    let mappings = facts.mappings.iter().flatten();
+    mappings
+        .filter(|judged| {
+            judged.admits.is_err() && !broken.contains(judged.mapping.system_user.as_str())
+        })
+        .map(|judged| judged.mapping.line)
+        .collect()
 }
 
 pub(super) fn section(
@@ -92,13 +114,17 @@ pub(super) fn section(
     );
     let mut section = Section::new(Group::Access, subject);
     let concerns = diagnose::access(facts);
+    let untried = untried(facts, sql);
     if concerns.is_empty() {
-        section.add(Finding::ok(
-            "TLS clients need a certificate, and no map admits a workload that it does not name",
-        ));
+        section.add(Finding::ok(if untried.is_empty() && facts.mappings.is_some() {
+            "TLS clients need a certificate, and no map admits a workload that it does not name"
+        } else {
+            "TLS clients need a certificate"
+        }));
     }
     section.extend(concerns);
-    for (line, expression) in sql.answers().into_iter().flat_map(|answers| &answers.broken) {
+    let broken = sql.answers().into_iter().flat_map(|answers| &answers.expressions.broken);
+    for (line, expression) in broken {
         section.add(
             Finding::failure(format!(
                 "{} line {line}: PostgreSQL cannot compile {expression}, and goes on with the file as it was before",
@@ -107,14 +133,30 @@ pub(super) fn section(
             .fix("mend the regular expression, then reload"),
         );
     }
-    section.extend(roles::findings(config, sql.answers(), facts));
+    section.extend(roles::findings(config, server, sql.answers(), facts));
+    section
+        .extend(sql.answers().into_iter().flat_map(|answers| superusers::findings(answers, facts)));
     if facts.mappings.is_none() {
         section.add(Finding::skipped(format!("{} cannot be read", facts.ident)));
     }
-    if facts.mappings.iter().flatten().any(|judged| judged.admits.is_err()) {
-        section.add(Finding::skipped(
-            "regular expressions of pg_ident.conf: PostgreSQL could not be asked what they match",
-        ));
+    let compared = diagnose::compared(&facts.rules);
+    if let Some(rule) = facts.rules.get(compared) {
+        section.add(Finding::skipped(format!(
+            "whether lines of {} from line {} on are never reached: there are too many to compare each with all others",
+            rule.file.as_deref().unwrap_or(&facts.hba),
+            rule.line
+        )));
+    }
+    if !untried.is_empty() {
+        let more = untried.len().saturating_sub(MOST_LINES);
+        let lines: Vec<String> = untried.iter().take(MOST_LINES).map(u32::to_string).collect();
+        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        section.add(Finding::skipped(format!(
+            "what the regular expressions of {} match in line {}{more}: PostgreSQL could not be asked, or there are too many, \
+             or they take it too long",
+            facts.ident,
+            lines.join(", ")
+        )));
     }
     if !facts.complete {
         section.add(Finding::skipped(

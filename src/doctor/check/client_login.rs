@@ -18,6 +18,8 @@ struct Place {
     database: String,
     /// The name that the server must prove.
     name: Option<String>,
+    /// What psql has to be told to reach the server.
+    psql: String,
 }
 
 pub(super) async fn section(
@@ -65,22 +67,26 @@ pub(super) async fn section(
         material,
     };
     let (outcome, from) = login::attempt(&login).await;
-    section.add(explain(&login, outcome, from, access));
+    section.add(explain(&login, &place.psql, outcome, from, access));
     section
 }
 
 fn place(config: &Config, sql: &Sql, material: &Material) -> Option<Place> {
     let option = |name: &str| config.service.as_ref().and_then(|service| service.options.get(name));
+    let server = config.rotation.server.as_ref();
+    let socket = server.map(|server| server.session.psql_options());
     if let Some(host) = option("host").filter(|host| !host.starts_with('/')) {
+        let port = option("port").and_then(|port| port.parse().ok()).unwrap_or(5432);
         return Some(Place {
+            psql: socket.unwrap_or_else(|| format!(" -h {} -p {port}", argument(host))),
             // `hostaddr` says where, `host` whom to expect there.
             hosts: vec![option("hostaddr").unwrap_or(host).clone()],
-            port: option("port").and_then(|port| port.parse().ok()).unwrap_or(5432),
+            port,
             database: option("dbname").map_or_else(|| "postgres".to_owned(), Clone::clone),
             name: Some(host.clone()),
         });
     }
-    let server = config.rotation.server.as_ref()?;
+    let server = server?;
     let known = sql
         .answers()
         .map(|answers| (answers.settings.listen_addresses.as_str(), answers.settings.port));
@@ -91,11 +97,13 @@ fn place(config: &Config, sql: &Sql, material: &Material) -> Option<Place> {
         database: server.session.database.clone(),
         // The address is this machine's; clients know the server by the first name of its certificate.
         name: material.leaf().dns_names().first().cloned(),
+        psql: socket.unwrap_or_default(),
     })
 }
 
 fn explain(
     login: &Login<'_>,
+    psql: &str,
     outcome: Outcome,
     from: Option<IpAddr>,
     access: Option<&AccessFacts>,
@@ -116,6 +124,8 @@ fn explain(
                 "let ssl_ca_file name a bundle with our authority, then reload; an expired certificate is refused, too",
             )
         }
+        Outcome::TooMuch => Finding::failure("the server says far more than a PostgreSQL at a login; the rest was not read")
+            .fix("see what listens there (host and port of files.service.options, or of postgres)"),
         Outcome::Password => Finding::failure(format!("role {role} is asked for a password, beside or instead of the certificate"))
             .fix(format!("put `hostssl {database} {role} all cert` above the line that asks for it, then reload")),
         Outcome::Refused { code, text } => match code.as_str() {
@@ -125,6 +135,7 @@ fn explain(
                     database,
                     from: from.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST)),
                     leaf: material.leaf(),
+                    psql,
                 };
                 let found = diagnose::refused_login(&login, access);
                 Finding::failure(format!("PostgreSQL refuses the login: {text}"))
@@ -133,12 +144,12 @@ fn explain(
             }
             "3D000" => Finding::failure(format!("PostgreSQL refuses the login: {text}"))
                 .fix(format!(
-                    "psql -U postgres -c {}, or name another one",
+                    "psql -U postgres -c {}{psql}, or name another one",
                     argument(format!("CREATE DATABASE {}", identifier(database)))
                 )),
             "42501" => Finding::failure(format!("PostgreSQL refuses the login: {text}"))
                 .fix(format!(
-                    "psql -U postgres -c {}",
+                    "psql -U postgres -c {}{psql}",
                     argument(format!("GRANT CONNECT ON DATABASE {} TO {}", identifier(database), identifier(role)))
                 )),
             _ => Finding::failure(format!("PostgreSQL refuses the login: {text} (SQLSTATE {code})"))

@@ -120,6 +120,12 @@ pub(super) fn machine(config: &Config) -> Vec<Finding> {
                 .fix("mend the file, or leave it out of files.extra_authorities"),
         ),
     }
+    findings.extend(super::ways::extra_authorities(config));
+    if let Some(data) =
+        config.rotation.server.as_ref().and_then(|server| survey::data_directory(&server.session))
+    {
+        findings.extend(super::ways::over_data(config, &data));
+    }
     match survey::mounts() {
         Ok(mounts) => findings.extend(on_mounts(config, &mounts)),
         Err(error) => findings

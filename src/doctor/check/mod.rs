@@ -6,11 +6,14 @@ mod access;
 mod client_login;
 mod clients;
 mod configuration;
+mod expressions;
 mod files;
 mod material;
 mod postgresql;
 mod roles;
+mod superusers;
 mod tls;
+mod ways;
 mod workload_api;
 
 use super::finding::Report;

@@ -1,20 +1,19 @@
 //! PostgreSQL over SQL: one session, asked without trying; nothing is reloaded.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
-use crate::companions::role_map::Workload;
+use super::expressions::{self, Expressions};
+use super::{superusers, ways};
 use crate::config::Config;
 use crate::consumers::Server;
-use crate::diagnose::{self, STRANGE_NAME, STRANGERS};
+use crate::diagnose;
 use crate::doctor::finding::{Finding, Group, Section};
-use crate::postgres::{self, AccessViews, Session, Standing, TlsSettings, statements};
+use crate::postgres::{self, AccessViews, Role, Session, Standing, TlsSettings, statements};
 use crate::survey;
 use crate::text::argument;
 
 /// From here on slots can be reserved for a role.
 const RESERVED_CONNECTIONS: u32 = 160_000;
-/// PostgreSQL's limit for regular expressions that are tried on behalf of a file.
-const MOST_EXPRESSIONS: usize = 200;
 
 /// What one session has shown.
 #[derive(Debug)]
@@ -25,12 +24,14 @@ pub(super) struct Answers {
     pub(super) views: Option<AccessViews>,
     /// The files themselves, where they can be read.
     pub(super) files: Option<survey::Access>,
-    /// Expressions of `pg_ident.conf` that the server cannot compile, with their lines.
-    pub(super) broken: Vec<(u32, String)>,
-    /// Every role, and whether it may log in.
-    pub(super) roles: BTreeMap<String, bool>,
-    /// For each regular expression of `pg_ident.conf` the first stranger that it matches.
-    pub(super) expressions: BTreeMap<String, Option<&'static str>>,
+    /// pgsvid's user: its number, and its name if it has one.
+    pub(super) own_user: (u32, Option<String>),
+    /// The roles of `[[roles]]` that exist.
+    pub(super) roles: BTreeMap<String, Role>,
+    /// Roles that may do everything and log in, and whether there are more.
+    pub(super) superusers: (Vec<String>, bool),
+    /// What the regular expressions of `pg_ident.conf` match.
+    pub(super) expressions: Expressions,
 }
 
 /// What came of asking; `None` if no PostgreSQL takes part.
@@ -83,37 +84,13 @@ async fn answers(
     let files = survey::access(&server.session, Some(&standing));
     let mappings = files.as_ref().and_then(|files| files.mappings.as_ref());
     let mappings = mappings.or(views.as_ref().and_then(|views| views.mappings.as_ref()));
-    // Those that we have written ourselves name one workload each.
-    let ours: BTreeSet<String> = config.roles.workloads.iter().map(Workload::expression).collect();
-    let mut expressions: BTreeMap<String, Option<&'static str>> =
-        ours.iter().map(|expression| (expression.clone(), None)).collect();
-    let mut broken = Vec::new();
-    let foreign = mappings.into_iter().flatten().filter(|mapping| {
-        mapping.system_user.starts_with('/') && !ours.contains(&mapping.system_user)
-    });
-    for mapping in foreign.take(MOST_EXPRESSIONS) {
-        let expression = &mapping.system_user[1..];
-        let mut found = Ok(None);
-        for stranger in STRANGERS.into_iter().chain([STRANGE_NAME]) {
-            found = session
-                .matches(expression, stranger)
-                .await
-                .map(|matches| matches.then_some(stranger));
-            if !matches!(found, Ok(None)) {
-                break;
-            }
-        }
-        match found {
-            Ok(found) => drop(expressions.insert(mapping.system_user.clone(), found)),
-            Err(error) if error.is_about_an_expression() => {
-                broken.push((mapping.line, mapping.system_user.clone()));
-            }
-            // It cannot be told then.
-            Err(_) => {}
-        }
-    }
-    let roles = session.roles().await?;
-    Ok(Answers { settings, standing, views, files, broken, roles, expressions })
+    let roles = session.roles(&config.roles.roles()).await?;
+    let superusers = session.superusers().await?;
+    // Last, since the server may be busy with them for a while.
+    let own_user = superusers::own_user(config);
+    let mappings = mappings.into_iter().flatten();
+    let expressions = expressions::try_all(session, config, mappings, own_user.1.as_deref()).await;
+    Ok(Answers { settings, standing, views, files, own_user, roles, superusers, expressions })
 }
 
 pub(super) fn section(server: &Server, sql: &Sql) -> Section {
@@ -178,17 +155,18 @@ fn unreachable(error: &postgres::Error, settings: &postgres::Settings) -> Findin
 /// Whether the settings lead to the published files, and what other files they lead to.
 fn files(server: &Server, tls: &TlsSettings) -> Vec<Finding> {
     let files = survey::files(tls, &server.session, &server.paths, &server.viewpoint);
-    let mut findings: Vec<Finding> = diagnose::concerns(tls, &files, &server.paths)
-        .into_iter()
-        .map(|found| {
-            // TLS works without: only clients cannot be asked for certificates.
-            if tls.authorities.value.is_empty() && found.cause.starts_with("ssl_ca_file") {
-                Finding::warning(found.cause).fix(found.fix)
-            } else {
-                Finding::from(found)
-            }
-        })
-        .collect();
+    let mut findings: Vec<Finding> =
+        diagnose::concerns(tls, &files, &server.paths, &server.session)
+            .into_iter()
+            .map(|found| {
+                // TLS works without: only clients cannot be asked for certificates.
+                if tls.authorities.value.is_empty() && found.cause.starts_with("ssl_ca_file") {
+                    Finding::warning(found.cause).fix(found.fix)
+                } else {
+                    Finding::from(found)
+                }
+            })
+            .collect();
     if findings.is_empty() {
         findings.push(Finding::ok(
             "ssl is on; ssl_cert_file, ssl_key_file and ssl_ca_file name the published files",
@@ -197,6 +175,18 @@ fn files(server: &Server, tls: &TlsSettings) -> Vec<Finding> {
     let foreign = [&files.certificate, &files.private_key, &files.authorities]
         .iter()
         .any(|facts| !facts.published);
+    if let Some(uid) = files.server_uid {
+        let all = [&files.certificate, &files.private_key, &files.authorities];
+        for facts in all.into_iter().filter(|facts| !facts.published) {
+            let Some((why, fix)) =
+                facts.path.as_deref().and_then(|path| ways::exchangeable(path, uid))
+            else {
+                continue;
+            };
+            let text = format!("other users of this machine can exchange {}", facts.named);
+            findings.push(Finding::warning(text).cause(why).fix(fix));
+        }
+    }
     if foreign {
         // What is wrong with the published ones is said where they are examined.
         findings.extend(diagnose::refused(&files).into_iter().map(Finding::from));

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use super::postgresql::Answers;
 use crate::companions::role_map::{MAP, Workload, can_include};
 use crate::config::Config;
+use crate::consumers::Server;
 use crate::diagnose::AccessFacts;
 use crate::doctor::finding::Finding;
 use crate::postgres::{HbaRule, statements};
@@ -12,6 +13,7 @@ use crate::text::argument;
 
 pub(super) fn findings(
     config: &Config,
+    server: &Server,
     answers: Option<&Answers>,
     facts: &AccessFacts,
 ) -> Vec<Finding> {
@@ -20,6 +22,7 @@ pub(super) fn findings(
         return Vec::new();
     }
     let mut findings = Vec::new();
+    let at = server.session.psql_options();
     if let Some(mappings) = &facts.mappings {
         let there: BTreeSet<(&str, &str)> = mappings
             .iter()
@@ -49,7 +52,7 @@ pub(super) fn findings(
             );
         }
         findings.extend(passed_by(facts, role));
-        findings.extend(answers.and_then(|answers| unusable(answers, role)));
+        findings.extend(answers.and_then(|answers| unusable(answers, role, &at)));
     }
     if findings.is_empty() {
         findings
@@ -120,16 +123,16 @@ fn passed_by(facts: &AccessFacts, role: &str) -> Option<Finding> {
     )
 }
 
-fn unusable(answers: &Answers, role: &str) -> Option<Finding> {
-    match answers.roles.get(role) {
+fn unusable(answers: &Answers, role: &str, at: &str) -> Option<Finding> {
+    match answers.roles.get(role).map(|role| role.can_log_in) {
         Some(true) => None,
         Some(false) => Some(
             Finding::failure(format!("role {role} of [[roles]] may not log in"))
-                .fix(format!("psql -U postgres -c {}", argument(statements::let_log_in(role)))),
+                .fix(format!("psql -U postgres -c {}{at}", argument(statements::let_log_in(role)))),
         ),
         None => {
             Some(Finding::failure(format!("role {role} of [[roles]] does not exist")).fix(format!(
-                "psql -U postgres -c {}, and grant it what it may do",
+                "psql -U postgres -c {}{at}, and grant it what it may do",
                 argument(format!("CREATE ROLE {} LOGIN", statements::identifier(role)))
             )))
         }

@@ -116,7 +116,7 @@ fn judged(facts: &Facts, material: &Material, server: &Server, sql: &Sql) -> Vec
     if let Some(answers) = sql.answers() {
         let files =
             survey::files(&answers.settings, &server.session, &server.paths, &server.viewpoint);
-        causes = diagnose::concerns(&answers.settings, &files, &server.paths);
+        causes = diagnose::concerns(&answers.settings, &files, &server.paths, &server.session);
         causes.extend(diagnose::refused(&files));
     }
     let failure = Finding::failure(sentence);

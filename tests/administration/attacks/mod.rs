@@ -1,9 +1,12 @@
 //! Attacks that were made on an earlier version and succeeded, each as a test: the rows A of docs/reliability.md.
 
+mod endless;
 mod planted_objects;
 mod planted_server;
 mod planted_texts;
+mod superuser;
 mod twin_authority;
 mod unloadable;
+mod ways;
 
 const PGSVID: &str = env!("CARGO_BIN_EXE_pgsvid");

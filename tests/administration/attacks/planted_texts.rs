@@ -17,7 +17,7 @@ use crate::attacks::PGSVID;
 use crate::attacks::planted_server::{listen_as, shared_directory, socket_in};
 
 /// A server that runs without TLS, with a line in its configuration.
-fn with(line: &str) -> Setup {
+pub(crate) fn with(line: &str) -> Setup {
     let setup = Setup::builder(PGSVID);
     let setup = setup.cluster(|cluster| cluster.conf("ssl = off").conf(line)).create();
     setup.configure("");
@@ -36,7 +36,7 @@ fn check(account: &Account, setup: &Setup, more: &[&str]) -> String {
     program.standard_output()
 }
 
-fn report(account: &Account, setup: &Setup, more: &[&str]) -> Value {
+pub(crate) fn report(account: &Account, setup: &Setup, more: &[&str]) -> Value {
     let all = [&["--format", "json"], more].concat();
     serde_json::from_str(&check(account, setup, &all)).expect("a report")
 }
@@ -59,6 +59,20 @@ fn a20_a_setting_forges_no_section_and_moves_no_cursor() {
 }
 
 #[test]
+fn a20_an_error_moves_no_cursor() {
+    let place = Directory::new();
+    let path = place.join("x\u{1b}[2J\u{202e}.toml");
+    for what in [&["check"][..], &["setup", "apply"], &["fetch"], &["run"]] {
+        let arguments = what.iter().copied().chain(["--config", path.to_str().unwrap()]);
+        let program = Program::spawn(PGSVID, arguments, &[]);
+        assert!(!program.wait_exit(LIMIT).success());
+        let said = program.standard_error();
+        assert!(said.contains(r"x\u{1b}[2J\u{202e}.toml"), "{what:?}: {said:?}");
+        assert!(!said.contains(|c: char| c == '\u{1b}' || c == '\u{202e}'), "{what:?}: {said:?}");
+    }
+}
+
+#[test]
 fn a21_a_path_in_a_remedy_is_one_argument() {
     let hostile = Directory::new();
     let directory = hostile.subdirectory("x; touch PWNED; $(touch PWNED) it's");
@@ -69,12 +83,31 @@ fn a21_a_path_in_a_remedy_is_one_argument() {
     let setup = with(&format!("ssl_key_file = '{value}'"));
     let report = report(Account::server(), &setup, &["--user", "postgres"]);
     let remedies = remedies(&report);
-    let command = remedies.iter().find(|fix| fix.starts_with("chmod")).expect("a remedy");
+    let command = remedies.iter().find(|fix| fix.contains(" chmod ")).expect("a remedy");
     let place = Directory::new();
     let status = Command::new("bash").args(["-c", command]).current_dir(place.path()).status();
     assert_eq!(fs::read_dir(place.path()).unwrap().count(), 0, "{command}");
     assert!(status.unwrap().success(), "{command}");
     assert_eq!(fs::metadata(&key).unwrap().mode() & 0o777, 0o600, "{command}");
+}
+
+/// PostgreSQL's user puts a link in the place of a file after `check` has printed what to do about that, and root does it.
+#[test]
+fn a21_a_remedy_that_root_types_follows_no_link_to_a_file_of_roots() {
+    let place = Directory::new();
+    let key = place.write("key", "no key", 0o644);
+    let setup = with(&format!("ssl_key_file = '{}'", key.display()));
+    let report = report(Account::server(), &setup, &["--user", "postgres"]);
+    let remedies = remedies(&report);
+    let about = |fix: &&&str| fix.contains(key.to_str().unwrap()) && fix.contains("chmod");
+    let command = remedies.iter().find(about).expect("a remedy");
+    let roots = place.write("roots", "root's", 0o644);
+    lchown(&roots, Some(0), Some(0)).unwrap();
+    fs::rename(&key, place.join("aside")).unwrap();
+    symlink(&roots, &key).unwrap();
+    let status = Command::new("bash").args(["-c", command]).status().unwrap();
+    assert!(!status.success(), "{command}");
+    assert_eq!(fs::metadata(&roots).unwrap().mode() & 0o777, 0o644, "{command}");
 }
 
 /// What a shell makes of the command at the end of a text: the command's name and its arguments.

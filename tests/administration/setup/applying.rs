@@ -265,3 +265,27 @@ fn where_alter_system_is_not_allowed_the_settings_are_printed() {
         ended.well();
     }
 }
+
+/// A line that ends with a backslash goes on in the next one, even where it is a comment.
+#[test]
+fn a34_lines_that_are_part_of_a_comment_do_not_count_as_done() {
+    let setup = bare();
+    configure(&setup, "", "");
+    publish(&setup);
+    setup.cluster.start();
+    let data = setup.cluster.data_directory();
+    for (name, what) in [("pg_hba.conf", "hba"), ("pg_ident.conf", "ident")] {
+        let ours = run(&setup, &[what]).well();
+        let ours: Vec<&str> =
+            ours.lines().filter(|line| !line.is_empty() && !line.starts_with('#')).collect();
+        let there = std::fs::read_to_string(data.join(name)).unwrap();
+        setup.cluster.write_file(name, &format!("# mine \\\n{}\n{there}", ours.join("\n")));
+    }
+    run(&setup, &ALL).well();
+    let views = "SELECT count(*) FROM pg_hba_file_rules WHERE user_name = '{pgsvid}'; \
+                 SELECT count(*) FROM pg_ident_file_mappings WHERE map_name = 'pgsvid'";
+    assert_eq!(admin(&setup.cluster, views), "1\n1");
+    let pgsvid = setup.cluster.psql().user("pgsvid").database("postgres").script("SELECT 1").run();
+    assert_eq!(pgsvid.stdout, "1", "{pgsvid:?}");
+    run(&setup, &["revert", "--yes"]).well();
+}

@@ -98,7 +98,7 @@ fn answers(
             ];
             pairs(&rows, 2)
         } else if statement.contains("rolcanlogin") {
-            pairs(&[("postgres", "true"), ("pgsvid", "true")], 0)
+            vec![["pgsvid", "t", "f"].map(|value| Some(value.to_owned())).to_vec()]
         } else if statement.contains("rolname =") {
             vec![vec![Some("t".to_owned()), None]]
         } else {

@@ -5,7 +5,9 @@ use std::time::Duration;
 use dev_agent::Entry;
 use test_support::{Account, LIMIT, Program, Setup};
 
-use crate::troubleshooting::{BINARY, Checked, admin, check, files_only, publish, setup, started};
+use crate::troubleshooting::{
+    BINARY, Checked, admin, check, files_only, hba, publish, setup, started,
+};
 
 #[test]
 fn a_healthy_set_up_has_no_failure() {
@@ -136,4 +138,85 @@ fn several_svids_are_listed() {
     first.warns("the first of several SVIDs is taken");
     let second = check(&setup, &["--hint", "second"]);
     second.finding("ok", "spiffe://example.org/other, hint \"second\"; this one is taken");
+}
+
+/// Each command for psql reaches this server as it was printed, which listens at another place than the usual one.
+#[test]
+fn remedies_for_psql_reach_the_server() {
+    let setup = setup();
+    setup.configure(&format!(
+        "[[roles]]\nspiffe_id = \"{}\"\nrole = \"reports\"\ncn = \"localhost\"\n\
+         [files.service]\nfile = 'pg_service.conf'\nname = 'db'\noptions.dbname = 'nowhere'\n\
+         options.host = 'localhost'\noptions.port = '{}'",
+        Setup::SPIFFE_ID,
+        setup.cluster.port()
+    ));
+    started(&setup);
+    hba(&setup.cluster, "hostssl all all 127.0.0.1/32 cert map=any");
+    setup.cluster.set_ident(&format!("{}\nany localhost app", pgsvid_line()));
+    crate::troubleshooting::reload(&setup.cluster);
+    admin(&setup.cluster, "ALTER SYSTEM SET ssl_ca_file = ''");
+    crate::troubleshooting::reload(&setup.cluster);
+    for (more, statement, question, answer) in [
+        (
+            &["--user", "postgres"][..],
+            "ALTER SYSTEM SET ssl_ca_file",
+            "SELECT count(*) FROM pg_file_settings WHERE sourcefile LIKE '%auto.conf' AND setting LIKE '%svid_bundle.pem'",
+            "1",
+        ),
+        (
+            &[],
+            "CREATE ROLE reports LOGIN",
+            "SELECT rolcanlogin FROM pg_roles WHERE rolname = 'reports'",
+            "t",
+        ),
+        (
+            &[],
+            "ALTER ROLE reports LOGIN",
+            "SELECT rolcanlogin FROM pg_roles WHERE rolname = 'reports'",
+            "t",
+        ),
+        (
+            &["--as-client", "app"],
+            "CREATE DATABASE nowhere",
+            "SELECT count(*) FROM pg_database WHERE datname = 'nowhere'",
+            "1",
+        ),
+        (
+            &["--as-client", "app"],
+            "GRANT CONNECT ON DATABASE nowhere TO app",
+            "SELECT has_database_privilege('app', 'nowhere', 'CONNECT')",
+            "t",
+        ),
+    ] {
+        if statement.starts_with("ALTER ROLE") {
+            admin(&setup.cluster, "ALTER ROLE reports NOLOGIN");
+        } else if statement.starts_with("GRANT") {
+            admin(&setup.cluster, "REVOKE CONNECT ON DATABASE nowhere FROM PUBLIC");
+        }
+        let checked = check(&setup, more);
+        let fixes = checked.findings().into_iter().filter_map(|finding| finding["fix"].as_str());
+        let fix = fixes.into_iter().find(|fix| fix.contains(statement));
+        let fix = fix.unwrap_or_else(|| panic!("no {statement} in {:#}", checked.report));
+        paste(fix, setup.cluster.port());
+        assert_eq!(admin(&setup.cluster, question), answer, "{fix}");
+        if statement.starts_with("ALTER SYSTEM") {
+            crate::troubleshooting::reload(&setup.cluster);
+        }
+    }
+}
+
+fn pgsvid_line() -> String {
+    format!("pgsvid {} pgsvid", Account::server().name())
+}
+
+/// Runs the command at the beginning of a remedy, as the user that may be the superuser.
+#[track_caller]
+fn paste(fix: &str, port: u16) {
+    let end = format!(" -p {port}");
+    let (command, _) = fix.split_once(&end).unwrap_or_else(|| panic!("no{end} in {fix}"));
+    let script = ["-c".to_owned(), format!("{command}{end}")];
+    let program = Program::spawn_as(Account::server(), "/bin/bash", script, &[]);
+    let status = program.wait_exit(LIMIT);
+    assert!(status.success(), "{command}: {}", program.standard_error());
 }

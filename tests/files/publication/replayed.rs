@@ -10,7 +10,9 @@ use pgsvid::timing;
 use test_support::{LIMIT, Program, Tmpfs, with_mounts};
 
 use crate::publication::attacker::attacks;
-use crate::publication::place::{Library, PGSVID, Place, assert_published, contents, current, published, read};
+use crate::publication::place::{
+    Library, PGSVID, Place, assert_published, contents, current, published, read,
+};
 
 const OLDER: &str = "the published set may be an older one: it stays, and counts for nothing, until the agent has sent one";
 /// More than is allowed for between the steps of a publication.

@@ -153,7 +153,7 @@ pub(crate) const PROTECTION: &[Case] = &[
         defect: |copy| copy.write(copy.good(), 0o000),
         log: "could not load server certificate file",
         cause: "{path} (ssl_cert_file) has mode 0000 and belongs to uid {uid}: PostgreSQL (uid {uid}) cannot read it",
-        fix: "chmod 0644 {path}",
+        fix: "setpriv --reuid={uid} chmod 0644 {path}",
     },
     Case {
         name: "an unreadable key",
@@ -161,7 +161,7 @@ pub(crate) const PROTECTION: &[Case] = &[
         defect: |copy| copy.write(copy.good(), 0o000),
         log: "could not load private key file",
         cause: "{path} has mode 0000: PostgreSQL cannot read it",
-        fix: "chmod 0600 {path}",
+        fix: "setpriv --reuid={uid} chmod 0600 {path}",
     },
     Case {
         name: "an unreadable bundle",
@@ -169,7 +169,7 @@ pub(crate) const PROTECTION: &[Case] = &[
         defect: |copy| copy.write(copy.good(), 0o000),
         log: "could not load root certificate file",
         cause: "{path} (ssl_ca_file) has mode 0000 and belongs to uid {uid}: PostgreSQL (uid {uid}) cannot read it",
-        fix: "chmod 0644 {path}",
+        fix: "setpriv --reuid={uid} chmod 0644 {path}",
     },
     Case {
         name: "a directory that nobody may enter",
@@ -189,7 +189,7 @@ pub(crate) const PROTECTION: &[Case] = &[
         defect: |copy| copy.write(copy.good(), 0o640),
         log: PROTECTED,
         cause: "{path} has mode 0640; PostgreSQL takes a key of uid {uid} with 0600 at most",
-        fix: "chmod 0600 {path}",
+        fix: "setpriv --reuid={uid} chmod 0600 {path}",
     },
     Case {
         name: "the server's key 0644",
@@ -197,7 +197,7 @@ pub(crate) const PROTECTION: &[Case] = &[
         defect: |copy| copy.write(copy.good(), 0o644),
         log: PROTECTED,
         cause: "{path} has mode 0644; PostgreSQL takes a key of uid {uid} with 0600 at most",
-        fix: "chmod 0600 {path}",
+        fix: "setpriv --reuid={uid} chmod 0600 {path}",
     },
 ];
 
@@ -209,7 +209,7 @@ pub(crate) const OWNERS: &[Case] = &[
         defect: |copy| copy.write_as(copy.good(), 0o660, 0),
         log: PROTECTED,
         cause: "{path} has mode 0660; PostgreSQL takes a key of uid 0 with 0640 at most",
-        fix: "chmod 0640 {path}",
+        fix: NAME_THE_PUBLISHED,
     },
     Case {
         name: "root's key 0644",
@@ -217,7 +217,7 @@ pub(crate) const OWNERS: &[Case] = &[
         defect: |copy| copy.write_as(copy.good(), 0o644, 0),
         log: PROTECTED,
         cause: "{path} has mode 0644; PostgreSQL takes a key of uid 0 with 0640 at most",
-        fix: "chmod 0640 {path}",
+        fix: NAME_THE_PUBLISHED,
     },
     Case {
         name: "root's key 0600",
@@ -225,7 +225,7 @@ pub(crate) const OWNERS: &[Case] = &[
         defect: |copy| copy.write_as(copy.good(), 0o600, 0),
         log: "Permission denied",
         cause: "{path} belongs to root with mode 0600: PostgreSQL cannot read it",
-        fix: "chown {uid} {path}",
+        fix: NAME_THE_PUBLISHED,
     },
     Case {
         name: "the key of a third uid",
@@ -233,7 +233,7 @@ pub(crate) const OWNERS: &[Case] = &[
         defect: |copy| copy.write_as(copy.good(), 0o600, 54321),
         log: "must be owned by the database user or root",
         cause: "{path} is owned by uid 54321, PostgreSQL runs as uid {uid}",
-        fix: "chown {uid} {path}",
+        fix: NAME_THE_PUBLISHED,
     },
 ];
 

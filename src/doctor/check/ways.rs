@@ -1,0 +1,105 @@
+//! Whether other users of the machine can exchange a file that pgsvid or PostgreSQL reads: they then choose its contents.
+
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+
+use crate::config::Config;
+use crate::doctor::finding::Finding;
+use crate::publish::{self, Error};
+use crate::text::argument;
+
+/// How many links a file is looked for through (`path_resolution(7)`).
+const MOST_LINKS: usize = 40;
+/// Bits by which others than a file's owner may write to it.
+const OTHERS_WRITE: u32 = 0o022;
+
+/// The files of `files.extra_authorities` that others can exchange.
+pub(super) fn extra_authorities(config: &Config) -> Vec<Finding> {
+    let ours = rustix::process::geteuid().as_raw();
+    let paths = config.rotation.extra_authorities.iter();
+    paths
+        .filter_map(|path| {
+            let (why, fix) = exchangeable(path, ours)?;
+            let text = format!(
+                "files.extra_authorities: other users of this machine can exchange {}, and with it whom PostgreSQL lets in",
+                path.display()
+            );
+            Some(Finding::warning(text).cause(why).fix(fix))
+        })
+        .collect()
+}
+
+/// Why others than root and `ours` can exchange the file, and what to do about it; `None` if they cannot, or if it cannot be
+/// looked at, which is said elsewhere.
+pub(super) fn exchangeable(path: &Path, ours: u32) -> Option<(String, String)> {
+    let mut path = path.to_owned();
+    for _ in 0..MOST_LINKS {
+        let directory = path.parent()?.to_owned();
+        match publish::judge_way(&directory, ours) {
+            Ok(()) | Err(Error::Open { .. }) => {}
+            Err(error) => return Some(explain(&error, ours)),
+        }
+        let found = std::fs::symlink_metadata(&path).ok()?;
+        if ![0, ours].contains(&found.uid()) {
+            return Some(foreign(&path, found.uid(), ours));
+        }
+        if found.is_symlink() {
+            path = directory.join(std::fs::read_link(&path).ok()?);
+            continue;
+        }
+        let writable = found.mode() & OTHERS_WRITE != 0;
+        return writable.then(|| open(&path, found.mode() & 0o7777));
+    }
+    None
+}
+
+fn explain(error: &Error, ours: u32) -> (String, String) {
+    match error {
+        Error::WritableByOthers { directory: path, mode }
+        | Error::WritableAncestor { ancestor: path, mode, .. } => open(path, *mode),
+        Error::WrongOwner { directory: path, owner, .. }
+        | Error::ForeignAncestor { ancestor: path, owner, .. } => foreign(path, *owner, ours),
+        error => (error.to_string(), "look at the directories on the way to it".to_owned()),
+    }
+}
+
+fn open(path: &Path, mode: u32) -> (String, String) {
+    let cause = format!("others may write to {} (mode {mode:04o})", path.display());
+    (cause, format!("chmod go-w {}", argument(path)))
+}
+
+fn foreign(path: &Path, owner: u32, ours: u32) -> (String, String) {
+    let cause =
+        format!("{} belongs to uid {owner}, and not to root or to uid {ours}", path.display());
+    let fix = format!(
+        "put the file where all directories are root's, or, as root: chown -h 0 {}",
+        argument(path)
+    );
+    (cause, fix)
+}
+
+/// Directories that the sandbox lets pgsvid read for the sake of one file, with PostgreSQL's data directory in them.
+pub(super) fn over_data(config: &Config, data: &Path) -> Vec<Finding> {
+    let Ok(data) = std::fs::canonicalize(data) else { return Vec::new() };
+    let server = config.rotation.server.as_ref();
+    let password = server.and_then(|server| server.session.password_file.as_ref());
+    let named =
+        config.rotation.extra_authorities.iter().map(|path| ("files.extra_authorities", path));
+    named
+        .chain(password.map(|path| ("postgres.password_file", path)))
+        .filter_map(|(key, path)| {
+            let directory = std::fs::canonicalize(path.parent()?).ok()?;
+            data.starts_with(&directory).then(|| {
+                Finding::warning(format!(
+                    "{key}: the sandbox lets pgsvid read all of {}, where PostgreSQL's data directory lies: anyone who takes \
+                     over pgsvid can read the data",
+                    directory.display()
+                ))
+                .fix(format!(
+                    "give {} a directory of its own, and name it there in {key}",
+                    path.file_name().map(PathBuf::from).unwrap_or_default().display()
+                ))
+            })
+        })
+        .collect()
+}

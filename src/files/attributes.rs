@@ -1,0 +1,95 @@
+//! What a file has beside its contents, read from one and given to another.
+
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::io;
+use std::os::unix::ffi::OsStrExt as _;
+
+use rustix::fs::{Gid, Mode, XattrFlags};
+use rustix::io::Errno;
+
+/// Largest list of names, and largest value, of extended attributes (`xattr(7)`: `XATTR_LIST_MAX`, `XATTR_SIZE_MAX`).
+const LARGEST: usize = 65_536;
+
+/// What a file has beside its contents.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Attributes {
+    /// Number of its owner.
+    pub owner: u32,
+    /// Number of its group.
+    pub group: u32,
+    /// Its permission bits, without setuid, setgid and sticky.
+    pub mode: u32,
+    /// Its extended attributes, among them an access control list.
+    pub extended: Vec<(OsString, Vec<u8>)>,
+}
+
+impl Attributes {
+    /// Those of an open file.
+    pub(super) fn of(file: &File) -> io::Result<Self> {
+        let stat = rustix::fs::fstat(file)?;
+        Ok(Self {
+            owner: stat.st_uid,
+            group: stat.st_gid,
+            mode: stat.st_mode & 0o777,
+            extended: extended(file)?,
+        })
+    }
+
+    /// Gives them to a file of this process's, all but the owner. Fails if one of them cannot be given.
+    pub(super) fn give_to(&self, file: &File) -> io::Result<()> {
+        if rustix::fs::fstat(file)?.st_gid != self.group {
+            rustix::fs::fchown(file, None, Some(Gid::from_raw(self.group))).map_err(|error| {
+                let text = format!("a new file cannot be given its group, {}: {error}", self.group);
+                io::Error::new(io::Error::from(error).kind(), text)
+            })?;
+        }
+        // What the directory gives to each new file.
+        let given = extended(file)?;
+        for (name, _) in &given {
+            if !self.extended.iter().any(|(wanted, _)| wanted == name) {
+                rustix::fs::fremovexattr(file, name.as_os_str())
+                    .map_err(|error| cannot("be without", name, error))?;
+            }
+        }
+        rustix::fs::fchmod(file, Mode::from_raw_mode(self.mode & 0o777))?;
+        for attribute in &self.extended {
+            let (name, value) = attribute;
+            if !given.contains(attribute) {
+                rustix::fs::fsetxattr(file, name.as_os_str(), value, XattrFlags::empty())
+                    .map_err(|error| cannot("be given", name, error))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn cannot(what: &str, name: &OsStr, error: Errno) -> io::Error {
+    let text = format!(
+        "a new file cannot {what} the extended attribute {}: {error}",
+        name.to_string_lossy()
+    );
+    io::Error::new(io::Error::from(error).kind(), text)
+}
+
+fn extended(file: &File) -> io::Result<Vec<(OsString, Vec<u8>)>> {
+    let mut names = Vec::with_capacity(LARGEST);
+    match rustix::fs::flistxattr(file, rustix::buffer::spare_capacity(&mut names)) {
+        Ok(_) => {}
+        // The file system has none.
+        Err(Errno::OPNOTSUPP) => return Ok(Vec::new()),
+        Err(error) => return Err(error.into()),
+    }
+    let names = names.split(|byte| *byte == 0).filter(|name| !name.is_empty());
+    let mut extended = Vec::new();
+    for name in names.map(OsStr::from_bytes) {
+        let mut value = Vec::with_capacity(LARGEST);
+        match rustix::fs::fgetxattr(file, name, rustix::buffer::spare_capacity(&mut value)) {
+            Ok(_) => extended.push((name.to_owned(), value)),
+            // It is gone by now.
+            Err(Errno::NODATA) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(extended)
+}

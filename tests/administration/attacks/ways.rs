@@ -1,0 +1,64 @@
+//! A36: other users can exchange what pgsvid or PostgreSQL reads, or pgsvid may read more than is meant.
+
+use std::process::Command;
+
+use rustix::fs::{Mode, chmod};
+use serde_json::Value;
+use test_support::{Account, Directory, Setup};
+
+use crate::attacks::PGSVID;
+use crate::attacks::planted_texts::report;
+
+/// The warnings whose text holds these words.
+fn warnings<'a>(report: &'a Value, words: &str) -> Vec<&'a Value> {
+    let sections = report["sections"].as_array().unwrap();
+    let findings = sections.iter().flat_map(|section| section["findings"].as_array().unwrap());
+    findings
+        .filter(|finding| finding["severity"] == "warning")
+        .filter(|finding| finding["text"].as_str().unwrap().contains(words))
+        .collect()
+}
+
+#[test]
+fn a36_files_that_others_can_exchange_are_told_and_the_remedy_ends_it() {
+    let other = Directory::new();
+    let directory = other.subdirectory("open");
+    let link = other.join("link.pem");
+    let setup = Setup::builder(PGSVID);
+    let setup = setup
+        .cluster(|cluster| {
+            cluster.conf("ssl = off").conf(&format!("ssl_ca_file = '{}'", link.display()))
+        })
+        .create();
+    let authority = other.write("ca.pem", setup.agent.svid().bundle_pem(), 0o644);
+    std::fs::rename(authority, directory.join("ca.pem")).unwrap();
+    std::os::unix::fs::symlink("open/ca.pem", &link).unwrap();
+    chmod(&directory, Mode::from_raw_mode(0o777)).unwrap();
+    setup.configure(&format!("[files]\nextra_authorities = ['{}']", link.display()));
+    setup.cluster.start();
+
+    let before = report(Account::server(), &setup, &["--user", "postgres"]);
+    let found = warnings(&before, "other users of this machine can exchange");
+    let [extra, setting] = found[..] else { panic!("{before:#}") };
+    assert!(extra["text"].as_str().unwrap().starts_with("files.extra_authorities"), "{extra:#}");
+    assert!(setting["text"].as_str().unwrap().contains("link.pem"), "{setting:#}");
+    let command = extra["fix"].as_str().unwrap();
+    assert!(Command::new("bash").args(["-c", command]).status().unwrap().success(), "{command}");
+    let after = report(Account::server(), &setup, &["--user", "postgres"]);
+    assert_eq!(warnings(&after, "other users of this machine"), [&Value::Null; 0]);
+}
+
+#[test]
+fn a36_a_data_directory_that_the_sandbox_lets_pgsvid_read_is_told() {
+    let setup = Setup::builder(PGSVID).cluster(|cluster| cluster.conf("ssl = off")).create();
+    setup.cluster.start();
+    let data = setup.cluster.data_directory();
+    for (place, count) in [(setup.other.path(), 0), (data.parent().unwrap(), 1), (&data, 1)] {
+        let file = place.join("ca.pem");
+        let written = setup.other.write("written.pem", setup.agent.svid().bundle_pem(), 0o644);
+        std::fs::copy(written, &file).unwrap();
+        setup.configure(&format!("[files]\nextra_authorities = ['{}']", file.display()));
+        let report = report(Account::server(), &setup, &[]);
+        assert_eq!(warnings(&report, "can read the data").len(), count, "{file:?} {report:#}");
+    }
+}
