@@ -9,7 +9,6 @@ use ring::agreement::{
 };
 use ring::rand::SystemRandom;
 use rustls_pki_types::{AlgorithmIdentifier, alg_id};
-
 use x509_parser::prelude::{FromDer as _, ParsedExtension, X509Certificate};
 
 use super::Unloadable;
@@ -45,8 +44,8 @@ pub(in crate::material) fn check_served(certificate: &Certificate) -> Result<(),
     key(certificate.public_key()).map_err(Unloadable::within("subjectPublicKeyInfo"))
 }
 
-/// OpenSSL does not look at the signature of a certificate that names itself as its issuer, by its key's identifier, too.
-/// (Also by serial number, which is looked at here as if it named another.)
+/// Whether it names itself as its issuer: OpenSSL does not look at the signature of such a certificate. One that also names
+/// its issuer's serial number is not taken for one here.
 fn is_root(certificate: &Certificate) -> bool {
     let Ok((_, parsed)) = X509Certificate::from_der(certificate.der()) else {
         return false;

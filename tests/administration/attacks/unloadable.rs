@@ -9,7 +9,7 @@ use test_support::{LIMIT, Mode, Pgsvid, Setup};
 
 use crate::attacks::PGSVID;
 
-/// An authority whose names hold a VisibleString: no type for a name, but only OpenSSL minds.
+/// An authority whose names hold a `VisibleString`: no type for a name, but only OpenSSL minds.
 fn unloadable(domain: &str) -> Vec<u8> {
     let mut der = Authority::new(domain, false).unwrap().root().to_vec();
     // PrintableString, six bytes.
