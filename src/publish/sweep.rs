@@ -26,6 +26,9 @@ pub(super) fn sweep(
     let Ok(mut generations) = directory.entries(PREFIX) else {
         return;
     };
+    // Removed before, and not wholly: it has replaced nothing.
+    let unfinished = generations.extract_if(.., |name| generation::is_unfinished(name));
+    unfinished.for_each(|name| generation::remove(directory, &name));
     // Names sort by time.
     generations.sort_unstable_by(|a, b| b.cmp(a));
     let mut kept = 1 + usize::from(previous.is_some());
@@ -59,9 +62,6 @@ fn is_of_use(
     settings: &Settings,
     now: SystemTime,
 ) -> bool {
-    if generation::is_unfinished(name) {
-        return false;
-    }
     let Some(certificate) = kept::glance(directory, name, &settings.certificate) else {
         return false;
     };

@@ -88,7 +88,7 @@ impl InForce {
             ("other system calls", "seccomp", self.calls),
             (
                 "modes and groups of files",
-                "a directory whose new files get the configured ones",
+                "new files that have the configured ones at once",
                 self.calls && !self.changes,
             ),
         ]
@@ -182,7 +182,7 @@ mod tests {
                 "other processes (Landlock, Linux 6.12)",
                 "other Unix sockets (Landlock, Linux 7.1)",
                 "other system calls (seccomp)",
-                "modes and groups of files (a directory whose new files get the configured ones)",
+                "modes and groups of files (new files that have the configured ones at once)",
             ]
         );
         let changing = InForce { changes: true, ..in_force(ABI::V10, true) };

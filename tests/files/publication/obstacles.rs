@@ -24,6 +24,8 @@ fn d06_leftovers_of_a_killed_run_are_cleared_away() {
     // Killed while it was written: later than what is current, with the certificate alone.
     let unfinished = generation(directory, "..v29990101T000000000Z-00000001", 1, 0o700);
     let empty = generation(directory, "..v20200101T000000000Z-00000002", 0, 0o700);
+    // The same by its name, whatever it holds.
+    let unnamed = generation(directory, "..v29990101T000000000Z-00000005.part", 3, 0o755);
     // Killed before it became current, and a former one.
     let orphan = generation(directory, "..v29990101T000000000Z-00000003", 3, 0o755);
     let former = generation(directory, "..v20200101T000000000Z-00000004", 3, 0o755);
@@ -31,13 +33,21 @@ fn d06_leftovers_of_a_killed_run_are_cleared_away() {
     let mut publisher = library.open();
     assert_eq!(names(directory, "..tmp-"), [""; 0]);
     let generations = names(directory, "..v");
-    assert!(!generations.contains(&unfinished) && !generations.contains(&empty));
+    for cleared in [&unfinished, &empty, &unnamed] {
+        assert!(!generations.contains(cleared), "{cleared} in {generations:?}");
+    }
+    // What could not be removed then is removed by the next sweep.
+    let later = generation(directory, "..v29990101T000000000Z-00000006.part", 3, 0o755);
 
     let (svid, second) = library.publish(&mut publisher);
     assert_published(directory, &svid);
     // Readers that opened one before the swap have a while.
     publisher.sweep(timing::now());
-    assert_eq!(names(directory, "..v").len(), 4, "{orphan}, {former}, {first}, {second}");
+    assert_eq!(
+        names(directory, "..v").len(),
+        4,
+        "{orphan}, {former}, {first}, {second}, not {later}"
+    );
     // What was current before stays, whatever else there is.
     publisher.sweep(timing::now() + Duration::from_secs(120));
     assert_eq!(names(directory, "..v"), [first, second]);

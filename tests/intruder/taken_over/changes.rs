@@ -6,7 +6,7 @@ use std::path::Path;
 
 use nix::libc;
 use rustix::fs::XattrFlags;
-use test_support::{Pgsvid, Setup};
+use test_support::{Account, LIMIT, Pgsvid, Program, Setup};
 
 use crate::taken_over::injector::Injector;
 use crate::taken_over::{PGSVID, of_root};
@@ -121,6 +121,30 @@ fn a31_where_the_directory_gives_its_own_group_files_get_the_configured_one_all_
     changes_are_left(&pgsvid);
     goes_on(&setup, &pgsvid);
     let group = setup.cluster.gid();
+    assert_eq!(states(&setup), [(0o644, group), (0o640, group), (0o644, group)]);
+}
+
+/// As in a container that has dropped all capabilities, and was given the group.
+#[test]
+fn a31_as_root_without_capabilities_a_member_gives_its_files_to_the_group_all_the_same() {
+    let setup = Setup::new(PGSVID);
+    let group = setup.cluster.gid();
+    std::os::unix::fs::chown(setup.files.path(), Some(0), Some(0)).unwrap();
+    setup.cluster.set_ident(&format!("pgsvid {} pgsvid", Account::current().name()));
+    setup.configure(&format!("files.group = \"{group}\"\n"));
+    let pgsvid = Path::new(PGSVID);
+    let groups = format!("0,{group}");
+    let dropped = ["--groups", &groups, "--bounding-set=-all", "--inh-caps=-all", "--"];
+    let arguments = dropped.map(str::to_owned).into_iter();
+    let arguments = arguments.chain([pgsvid.display().to_string(), "run".to_owned()]);
+    let setpriv = Path::new("/usr/bin/setpriv");
+    let arguments = arguments.chain(setup.arguments());
+    let pgsvid = Program::spawn_as(Account::current(), setpriv, arguments, &[]);
+    setup.wait_published();
+    setup.cluster.start();
+    pgsvid.wait_for_event(LIMIT, |event| event["verdict"] == "current");
+    let entered = pgsvid.wait_for_event(LIMIT, |event| event["message"] == "sandbox entered");
+    assert!(entered["lacking"].as_str().unwrap().contains(CHANGES), "{entered}");
     assert_eq!(states(&setup), [(0o644, group), (0o640, group), (0o644, group)]);
 }
 
