@@ -18,7 +18,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
-use pace::{Change, Pace};
+use pace::Pace;
 pub use report::disowned as tell_disowned;
 use waiting::{asked_after, changed_after, touched_after};
 
@@ -232,27 +232,6 @@ impl Rotation {
             return Ok(());
         }
         self.rotate(stop).await
-    }
-
-    /// Whether an identity is another one that follows too many.
-    fn has_to_wait(&mut self, material: &Arc<Material>) -> bool {
-        let Some(wanted) = self.wanted.clone().filter(|_| !self.holds(material)) else {
-            return false;
-        };
-        let same = wanted.authorities().eq(material.authorities());
-        let change = if same { Change::Leaf } else { Change::Authorities };
-        let valid_for = wanted.not_after().duration_since(timing::now()).unwrap_or_default();
-        self.later = self.pace.take(change, valid_for).err();
-        if self.later.is_none() {
-            self.paced &= !self.pace.is_at_rest();
-            return false;
-        }
-        // So often it is looked at what has come meanwhile.
-        self.not_before = Instant::now() + SHORTEST_INTERVAL;
-        if !std::mem::replace(&mut self.paced, true) {
-            report::paced(self.pace.every());
-        }
-        true
     }
 
     /// Whether publishing this would change nothing.

@@ -1,16 +1,44 @@
 //! What the loop waits for, and no sooner than it should.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
+use super::pace::Change;
+use super::{Rotation, SHORTEST_INTERVAL, report};
+use crate::material::Material;
 use crate::source::SourceState;
+use crate::timing;
 use crate::watching::Changes;
 
 /// How long a rotation that has begun may go on after the end has been asked for.
 const GRACE: Duration = Duration::from_secs(5);
+
+impl Rotation {
+    /// Whether an identity is another one that follows too many.
+    pub(super) fn has_to_wait(&mut self, material: &Arc<Material>) -> bool {
+        let Some(wanted) = self.wanted.clone().filter(|_| !self.holds(material)) else {
+            return false;
+        };
+        let same = wanted.authorities().eq(material.authorities());
+        let change = if same { Change::Leaf } else { Change::Authorities };
+        let valid_for = wanted.not_after().duration_since(timing::now()).unwrap_or_default();
+        self.later = self.pace.take(change, valid_for).err();
+        if self.later.is_none() {
+            self.paced &= !self.pace.is_at_rest();
+            return false;
+        }
+        // So often it is looked at what has come meanwhile.
+        self.not_before = Instant::now() + SHORTEST_INTERVAL;
+        if !std::mem::replace(&mut self.paced, true) {
+            report::paced(self.pace.every());
+        }
+        true
+    }
+}
 
 /// Waits for news of the source, but not before `moment`.
 pub(super) async fn changed_after(
