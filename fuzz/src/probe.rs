@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use pgsvid::doctor::View;
 use pgsvid::material::{Certificate, Fingerprint};
-use pgsvid::verify::{Answer, Expected, Facts, Served, Verdict, ask, judge};
+use pgsvid::verify::{Answer, ClientSettings, Expected, Facts, Served, Verdict, ask, judge};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
 use tokio::runtime::{Builder, Runtime};
 use tokio::time::Instant;
@@ -146,7 +146,7 @@ fn assert_judged(answer: Answer) {
         spiffe_id: ID.to_owned(),
         authorities: BTreeSet::from([root.subject().to_vec()]),
         earlier: Vec::new(),
-        revocation: false,
+        clients: ClientSettings::default(),
     };
     let facts = Facts { address: String::new(), answer };
     let verdict = judge(&facts, &expected, now());

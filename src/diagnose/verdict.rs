@@ -77,13 +77,19 @@ pub fn explain(verdict: Verdict, facts: &Facts, now: SystemTime) -> (String, Fin
                 "PostgreSQL at {address} serves the new certificate, but trusts other authorities"
             ),
             finding(
-                if refuses_the_leaf(facts) {
+                if asks_for_nothing(facts) {
+                    "it asks for no client certificate, though ssl_ca_file is set: it has refused a reload since"
+                } else if refuses_the_leaf(facts) {
                     "it does not take the published certificate from a client: it has another authority of the same \
                      name, beside or instead of the published one"
                 } else {
                     "ssl_ca_file does not name the published bundle, or was loaded during somebody else's reload"
                 },
-                "let ssl_ca_file name the published bundle; pgsvid reloads again by itself",
+                if asks_for_nothing(facts) {
+                    "look for \"SSL configuration was not reloaded\" in the server log: the line names the reason"
+                } else {
+                    "let ssl_ca_file name the published bundle; pgsvid reloads again by itself"
+                },
             ),
         ),
     }
@@ -102,6 +108,10 @@ pub fn outlived(facts: &Facts, now: SystemTime) -> (String, Finding) {
         fix: "see that the agent runs, is healthy, and has an entry for this workload".to_owned(),
     };
     (sentence, finding)
+}
+
+fn asks_for_nothing(facts: &Facts) -> bool {
+    matches!(&facts.answer, Answer::Served(served) if served.authorities.is_none())
 }
 
 fn refuses_the_leaf(facts: &Facts) -> bool {

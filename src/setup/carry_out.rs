@@ -331,7 +331,8 @@ impl Work<'_> {
             let client = Client::of(&material, timing::now());
             let facts = verify::probe(&hosts, port, client.as_ref()).await;
             let now = timing::now();
-            let expected = Expected::of(&material, &[], Vec::new()).with_revocation(tls.revocation);
+            let expected =
+                Expected::of(&material, &[], Vec::new()).with_clients(survey::clients(tls));
             let verdict = verify::judge(&facts, &expected, now);
             if verdict == Verdict::Current {
                 return Ok(format!("proven: {} serves the published certificate", facts.address));

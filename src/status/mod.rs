@@ -88,7 +88,9 @@ impl Status {
                 let serial = served.leaf.serial().to_string();
                 let since = self.served.as_ref().filter(|before| before.serial == serial);
                 let since = since.map_or(now, |before| before.since);
-                self.served = Some(Served { serial, not_after: served.not_after(), since });
+                let authorities_by = served.proof();
+                let not_after = served.not_after();
+                self.served = Some(Served { serial, not_after, since, authorities_by });
             }
         }
     }
@@ -199,6 +201,8 @@ pub struct Served {
     pub not_after: SystemTime,
     /// When it was first seen.
     pub since: SystemTime,
+    /// By what the server's authorities were last proven.
+    pub authorities_by: verify::Proof,
 }
 
 /// The sessions on the server, other than our own.

@@ -97,6 +97,7 @@ mod tests {
     use super::super::{Published, Served};
     use super::*;
     use crate::material::Fingerprint;
+    use crate::verify::Proof;
 
     const NOW: SystemTime = SystemTime::UNIX_EPOCH;
     const HOUR: Duration = Duration::from_secs(3600);
@@ -165,7 +166,12 @@ mod tests {
     fn what_is_served_expires_without_another_verdict() {
         let mut status = published();
         status.judged(Verdict::OldAuthorities, NOW);
-        let served = |not_after| Served { serial: "01".to_owned(), not_after, since: NOW };
+        let served = |not_after| Served {
+            serial: "01".to_owned(),
+            not_after,
+            since: NOW,
+            authorities_by: Proof::Key,
+        };
         status.served = Some(served(NOW + HOUR / 2));
         assert!(status.readiness(NOW).is_ready());
         assert!(!status.readiness(NOW + HOUR / 2).is_ready());

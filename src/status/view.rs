@@ -66,6 +66,7 @@ pub struct ServedView {
     pub serial: String,
     pub not_after: Time,
     pub since: Time,
+    pub authorities_by: String,
 }
 
 /// The agent.
@@ -143,6 +144,7 @@ impl View {
                 serial: served.serial.clone(),
                 not_after: Time(served.not_after),
                 since: Time(served.since),
+                authorities_by: served.authorities_by.name().to_owned(),
             }),
             agent: AgentView {
                 connection: status.connection.name().to_owned(),

@@ -17,6 +17,7 @@ pub use mounts::{Mount, mount_of, mounts};
 use crate::files;
 use crate::material::pem;
 use crate::postgres::{self, Setting, TlsSettings};
+use crate::verify::ClientSettings;
 
 /// Largest lock file that is read, in bytes: PostgreSQL's has eight lines.
 const LARGEST_LOCK: u64 = 8192;
@@ -68,6 +69,12 @@ pub fn files(
         authorities: look(&settings.authorities.value, &published.bundle),
         server_uid: server_uid(socket),
     }
+}
+
+/// What the settings say of client certificates.
+#[must_use]
+pub fn clients(settings: &TlsSettings) -> ClientSettings {
+    ClientSettings { asks: !settings.authorities.value.is_empty(), revocation: settings.revocation }
 }
 
 /// Looks at the published files as if the server's settings named them.

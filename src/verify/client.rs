@@ -86,15 +86,15 @@ impl Reception {
     }
 }
 
-/// How much of the authorities that a server has loaded was proven.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// How much of the authorities that a server has loaded was proven: from little to much.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Proof {
-    /// The key of the one that has signed the leaf, and the names of all.
-    Key,
-    /// The names of all.
-    Names,
     /// Nothing: the server asks for no client certificate.
     Nothing,
+    /// The names of all.
+    Names,
+    /// The key of the one that has signed the leaf, and the names of all.
+    Key,
 }
 
 impl Proof {

@@ -17,7 +17,16 @@ pub struct Expected {
     pub authorities: BTreeSet<Vec<u8>>,
     /// Leaves that were published before, by this process.
     pub earlier: Vec<Fingerprint>,
-    /// The server is known to have revocation lists (`ssl_crl_file`, `ssl_crl_dir`).
+    /// What the server's settings say of client certificates.
+    pub clients: ClientSettings,
+}
+
+/// What a server's settings say of client certificates, as far as they are known.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ClientSettings {
+    /// `ssl_ca_file` is set, so the server asks for certificates once it has loaded that file.
+    pub asks: bool,
+    /// There are revocation lists (`ssl_crl_file`, `ssl_crl_dir`).
     pub revocation: bool,
 }
 
@@ -38,14 +47,14 @@ impl Expected {
                 .map(|authority| authority.subject().to_vec())
                 .collect(),
             earlier,
-            revocation: false,
+            clients: ClientSettings::default(),
         }
     }
 
-    /// The same of a server that has revocation lists, or not.
+    /// The same of a server with these settings.
     #[must_use]
-    pub fn with_revocation(self, revocation: bool) -> Self {
-        Self { revocation, ..self }
+    pub fn with_clients(self, clients: ClientSettings) -> Self {
+        Self { clients, ..self }
     }
 }
 
@@ -138,9 +147,11 @@ fn judge_served(served: &Served, expected: &Expected, now: SystemTime) -> Verdic
             Verdict::OldAuthorities
         }
         // The names are right, and the key of one is another: they were made to look alike, or renewed under one name.
-        _ if served.reception.denies_the_authorities(expected.revocation) => {
+        _ if served.reception.denies_the_authorities(expected.clients.revocation) => {
             Verdict::OldAuthorities
         }
+        // It has refused a reload since ssl_ca_file was set: its settings are new, and what it has loaded is not.
+        None if expected.clients.asks => Verdict::OldAuthorities,
         // A server that asks for no client certificate shows no names.
         _ => Verdict::Current,
     }
@@ -195,7 +206,10 @@ mod tests {
         };
         let ours = names(&[&authority]);
         let expected = Expected::of(&published_material, &[], Vec::new());
-        let with_lists = expected.clone().with_revocation(true);
+        let with_lists = ClientSettings { asks: true, revocation: true };
+        let with_lists = expected.clone().with_clients(with_lists);
+        let asks = ClientSettings { asks: true, revocation: false };
+        let asks = expected.clone().with_clients(asks);
         let knows_foreign =
             Expected { earlier: vec![Fingerprint::of(foreign.leaf())], ..expected.clone() };
         let nothing = |answer| Facts { address: String::new(), answer };
@@ -220,6 +234,13 @@ mod tests {
                 Verdict::StillOld,
             ),
             ("before", serving(before.leaf(), ours.clone()), &expected, Verdict::StillOld),
+            (
+                "no names though ssl_ca_file is set",
+                serving(published.leaf(), None),
+                &asks,
+                Verdict::OldAuthorities,
+            ),
+            ("no names", serving(published.leaf(), None), &expected, Verdict::Current),
             (
                 "other CA",
                 serving(published.leaf(), names(&[&other])),

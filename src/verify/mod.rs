@@ -16,7 +16,7 @@ use std::time::{Duration, SystemTime};
 
 pub use address::{InvalidTarget, Target, addresses};
 pub use client::{Client, Proof, Reception, wipe_stack};
-pub use judge::{Expected, Verdict, judge};
+pub use judge::{ClientSettings, Expected, Verdict, judge};
 pub use probe::{ask, connect, probe};
 
 use crate::material::Certificate;

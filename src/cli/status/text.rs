@@ -190,7 +190,7 @@ mod tests {
                 "not_after": "2026-11-24T20:34:02Z", "authorities_not_after": null,
             },
             "served": {
-                "serial": "07:aa:31:00", "not_after": "2026-11-24T20:34:02Z", "since": "2026-11-24T19:34:02Z",
+                "serial": "07:aa:31:00", "not_after": "2026-11-24T20:34:02Z", "since": "2026-11-24T19:34:02Z", "authorities_by": "key",
             },
             "agent": {
                 "connection": "streaming", "words": "connected", "connects": 1,
@@ -221,7 +221,7 @@ mod tests {
             "ready": false, "verdict": "still-old", "missing": ["PostgreSQL refused the new files"],
             "degraded": ["the agent has withdrawn the identity"], "retry": "2026-11-24T19:53:06Z",
             "advice": [{ "cause": "the key is owned by uid 1001", "fix": "run pgsvid as uid 999" }],
-            "served": { "serial": "06:bb:42:11", "not_after": "2026-11-24T19:50:02Z", "since": "2026-11-24T19:00:00Z" },
+            "served": { "serial": "06:bb:42:11", "not_after": "2026-11-24T19:50:02Z", "since": "2026-11-24T19:00:00Z", "authorities_by": "key" },
             "renewal": "2026-11-24T19:43:00Z", "median_ms": 3.75, "failed": 7,
         }));
         assert_eq!(

@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use super::report;
 use super::trouble::Trouble;
-use super::{Attempt, Consumer};
+use super::{Attempt, Consumer, proof_of};
 use crate::consumers::delivery::{Asked, Shown};
 use crate::material::Material;
 use crate::postgres::Retry;
@@ -29,6 +29,7 @@ impl Consumer {
         let shown = Shown { verdict: attempt.verdict, asked };
         if self.delivery.is_done(shown) {
             let routine = self.delivery.settle(shown, self.known.is_some(), Instant::now());
+            self.compare_proof(attempt);
             report::rotated(attempt, &self.server.session, material, generation, took, routine);
             self.problem = None;
             self.advice.clear();
@@ -43,5 +44,14 @@ impl Consumer {
         self.advice = trouble.findings;
         let files = self.known.as_ref().map(|settings| self.files(settings));
         self.changes_of_interest(files.as_ref());
+    }
+
+    /// Says when less of the authorities is proven than before. That the leaf is refused was said already.
+    fn compare_proof(&mut self, attempt: &Attempt) {
+        let Some(proof) = proof_of(Some(&attempt.facts)) else { return };
+        let before = self.proof.replace(proof);
+        if before.is_some_and(|before| proof < before) && self.unwelcome != self.leaf {
+            report::less_is_proven(proof, &attempt.facts.address);
+        }
     }
 }

@@ -24,9 +24,9 @@ use crate::diagnose::Finding;
 use crate::material::{Certificate, Fingerprint, Material};
 use crate::postgres::{SessionCounts, TlsSettings};
 use crate::status::Pulse;
-use crate::survey::Files;
+use crate::survey::{self, Files};
 use crate::timing;
-use crate::verify::{self, Client, Expected, Facts, Reception, Verdict};
+use crate::verify::{self, Client, ClientSettings, Expected, Facts, Proof, Reception, Verdict};
 use crate::watching::{Changes, Watching};
 
 /// What the loop does while an SQL session is open.
@@ -55,6 +55,8 @@ pub(crate) struct Consumer {
     file_errors: Vec<String>,
     /// How many sessions there were at the last reload that the role could see them at.
     sessions: Option<(SystemTime, SessionCounts)>,
+    /// How much of the authorities was proven when the set was last in force.
+    proof: Option<Proof>,
     pulse: Pulse,
 }
 
@@ -86,6 +88,7 @@ impl Consumer {
             concerns: Vec::new(),
             file_errors: Vec::new(),
             sessions: None,
+            proof: None,
             pulse,
             server,
         }
@@ -178,32 +181,33 @@ impl Consumer {
             Some(facts) => verify::judge(facts, expected, timing::now()),
             None => Verdict::Unverifiable,
         };
-        expected.revocation = self.has_revocation();
+        expected.clients = self.clients();
         let mut verdict = judged(&facts, &expected);
         // What is proven may be said before anything else is asked; what is not, may be explained by it.
-        if verdict != Verdict::Current
+        if (verdict != Verdict::Current || proof_of(facts.as_ref()) == Some(Proof::Nothing))
             && let Some(unasked) = unasked.take()
         {
             self.ask(unasked).await;
         }
-        // A refused leaf means another thing to a server that has got revocation lists since it was last asked.
-        if verdict == Verdict::OldAuthorities && !expected.revocation && is_refused(facts.as_ref())
+        // What was seen means another thing if the server has got revocation lists, or lost its ssl_ca_file, since it was
+        // last asked.
+        if verdict == Verdict::OldAuthorities && hangs_on_settings(facts.as_ref(), expected.clients)
         {
             self.ask_settings().await;
         }
-        if self.has_revocation() != expected.revocation {
-            expected.revocation = self.has_revocation();
-            verdict = judged(&facts, &expected);
-        }
-        // It listens elsewhere since it was last asked.
-        if self.place() != place {
+        // It may have loaded other files since it was looked at, or listens elsewhere.
+        let (clients, before) = (self.clients(), expected.clients);
+        expected.clients = clients;
+        if self.place() != place || (clients.asks && !before.asks) {
             facts = self.probe(client.as_ref()).await;
+            verdict = judged(&facts, &expected);
+        } else if clients != before {
             verdict = judged(&facts, &expected);
         }
         if client.take().is_some() {
             verify::wipe_stack();
         }
-        self.note_reception(facts.as_ref(), expected.revocation);
+        self.note_reception(facts.as_ref(), expected.clients.revocation);
         let leaf = expected.leaf;
         let facts = facts.unwrap_or_else(nowhere);
         let findings = Vec::new();
@@ -217,9 +221,9 @@ impl Consumer {
         attempt
     }
 
-    /// Whether the server has revocation lists, as far as it has said so.
-    fn has_revocation(&self) -> bool {
-        self.known.as_ref().is_some_and(|known| known.revocation)
+    /// What the server's settings say of client certificates, as far as it has told them.
+    fn clients(&self) -> ClientSettings {
+        self.known.as_ref().map(survey::clients).unwrap_or_default()
     }
 
     /// Says once of a leaf that the server does not take it from a client, for another reason than its authorities.
@@ -246,10 +250,19 @@ impl Consumer {
     }
 }
 
-/// Whether the leaf that was shown as a client's was refused.
-fn is_refused(facts: Option<&Facts>) -> bool {
+/// Whether other settings than these would make the authorities that were seen the right ones.
+fn hangs_on_settings(facts: Option<&Facts>, clients: ClientSettings) -> bool {
     matches!(facts, Some(Facts { answer: verify::Answer::Served(served), .. })
-        if matches!(served.reception, Reception::Refused(_)))
+        if (clients.asks && served.authorities.is_none())
+            || (!clients.revocation && matches!(served.reception, Reception::Refused(_))))
+}
+
+/// How much of the server's authorities a look has proven, if it was served anything.
+fn proof_of(facts: Option<&Facts>) -> Option<Proof> {
+    match &facts?.answer {
+        verify::Answer::Served(served) => Some(served.proof()),
+        verify::Answer::Plaintext | verify::Answer::Nothing(_) => None,
+    }
 }
 
 fn nowhere() -> Facts {

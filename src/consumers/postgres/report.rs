@@ -10,7 +10,7 @@ use crate::diagnose::Finding;
 use crate::material::Material;
 use crate::postgres::{self, Retry, TlsSettings};
 use crate::timing;
-use crate::verify::{Answer, Target};
+use crate::verify::{Answer, Proof, Target};
 
 /// The line of a rotation that came to its end.
 pub(super) fn rotated(
@@ -96,6 +96,28 @@ pub(super) fn file_errors(errors: &[String]) {
             "PostgreSQL's files have an error"
         );
     }
+}
+
+/// The authorities were proven before, and are not any more, or by their names alone.
+pub(super) fn less_is_proven(proof: Proof, address: &str) {
+    let (cause, fix) = match proof {
+        Proof::Nothing => (
+            "it asks for no client certificate any more: ssl_ca_file is empty",
+            "if that is not meant, set ssl_ca_file to the published bundle, then reload",
+        ),
+        Proof::Names | Proof::Key => (
+            "it does not say any more whether it takes the published certificate from a client, or something between \
+             here and there keeps that back",
+            "look for \"could not accept SSL connection\" in the server log, and see that nothing relays the connection",
+        ),
+    };
+    warn!(
+        address,
+        authorities_by = proof.name(),
+        cause,
+        fix,
+        "less is proven of PostgreSQL's authorities than before"
+    );
 }
 
 /// The server refuses the published leaf as a client's, and not for its authority.

@@ -85,8 +85,9 @@ async fn probe(hosts: &[String], port: u16, on_disk: Option<&Material>) -> Facts
 }
 
 fn judge(facts: &Facts, material: &Material, sql: &Sql) -> Verdict {
-    let revocation = sql.answers().is_some_and(|answers| answers.settings.revocation);
-    let expected = Expected::of(material, &[], Vec::new()).with_revocation(revocation);
+    let clients = sql.answers().map(|answers| survey::clients(&answers.settings));
+    let expected =
+        Expected::of(material, &[], Vec::new()).with_clients(clients.unwrap_or_default());
     verify::judge(facts, &expected, timing::now())
 }
 

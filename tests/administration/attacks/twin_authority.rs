@@ -2,7 +2,7 @@
 //! any role. Its name in the handshake is the right one.
 
 use dev_agent::{Authority, KeyIdentifier, Svid};
-use test_support::{LIMIT, Pgsvid, Setup, eventually};
+use test_support::{LIMIT, Pgsvid, Setup, Signal, eventually};
 
 use crate::attacks::PGSVID;
 
@@ -108,6 +108,52 @@ fn a10_a_revocation_list_of_another_authority_is_no_alarm() {
         setup.cluster.start();
         assert_eq!(authorities_by(&pgsvid, 1), "names", "{protocol}");
     }
+}
+
+/// PostgreSQL's settings name the bundle, and it has refused the reload that would have loaded it: it asks for no certificate.
+#[test]
+fn a61_a_server_that_has_not_loaded_the_bundle_that_it_names_is_not_current() {
+    let setup = setup("TLSv1.3", "");
+    setup.cluster.set_conf("ssl_ca_file = ''");
+    let pgsvid = setup.start();
+    assert_eq!(authorities_by(&pgsvid, 1), "nothing");
+    let bundle = setup.other.write("ca.pem", setup.agent.authority().root_pem(), 0o644);
+    let absent = setup.other.join("absent.pem");
+    setup.cluster.set_conf(&format!(
+        "ssl_ca_file = '{}'\nssl_crl_file = '{}'",
+        bundle.display(),
+        absent.display()
+    ));
+    let log = setup.cluster.log_mark();
+    setup.cluster.sighup();
+    eventually(LIMIT, "the reload is refused", || {
+        setup.cluster.log_since(log).contains("SSL configuration was not reloaded")
+    });
+    let mark = pgsvid.mark();
+    pgsvid.signal(Signal::HUP);
+    let (event, _) = pgsvid.alarm_after(mark);
+    assert_eq!(event["verdict"], "old-authorities", "{event}");
+
+    setup.cluster.set_conf("ssl_crl_file = ''");
+    setup.cluster.sighup();
+    pgsvid.wait_for_event(LIMIT, |event| {
+        event["message"] == "rotated" && event["authorities_by"] == "key"
+    });
+}
+
+/// Less is proven than before: the verdict stays, and somebody is told.
+#[test]
+fn a61_a_server_that_asks_for_no_certificate_any_more_is_told() {
+    let setup = setup("TLSv1.3", "");
+    setup.other.write("ca.pem", setup.agent.authority().root_pem(), 0o644);
+    let pgsvid = setup.start();
+    assert_eq!(authorities_by(&pgsvid, 1), "key");
+    setup.cluster.set_conf("ssl_ca_file = ''");
+    setup.cluster.sighup();
+    pgsvid.wait_for_event(LIMIT, |event| {
+        event["level"] == "WARN" && event["authorities_by"] == "nothing"
+    });
+    assert!(!pgsvid.lines().iter().any(|line| line.contains("ERROR")), "{:?}", pgsvid.lines());
 }
 
 /// Waits until the server was looked at so often.
