@@ -187,6 +187,9 @@ impl<'a> Reader<'a> {
             tag::OBJECT_IDENTIFIER => object_identifier(content),
             tag::BMP_STRING if content.len() % 2 != 0 => Err(Flaw::Text),
             tag::UNIVERSAL_STRING if content.len() % 4 != 0 => Err(Flaw::Text),
+            // Later versions than 3.0 look at these.
+            tag::UTC_TIME if content.len() < 13 => Err(Flaw::Time),
+            tag::GENERALIZED_TIME if content.len() < 15 => Err(Flaw::Time),
             tag::SEQUENCE | tag::SET => Ok(()),
             // Simple types have no elements within them, sequences and sets have; 0 marks an end that DER does not have.
             0 | 0x10 | 0x11 | 0x20..=0x3f => Err(Flaw::Unexpected),
