@@ -41,8 +41,8 @@ pub struct Confined {
 
 /// Enters the sandbox that the configuration asks for. To be called before any other thread is started.
 ///
-/// Core dumps are prevented in any case, and standard input is closed. Blocks while a name is looked up, since that cannot
-/// be done afterwards.
+/// Core dumps are prevented in any case, and standard input becomes /dev/null. Blocks while a name is looked up, since
+/// that cannot be done afterwards.
 pub fn confine(mut config: Config, manager: Option<&Notify>) -> anyhow::Result<Confined> {
     sandbox::keep_out_of_dumps()?;
     turn_off(rustix::stdio::dup2_stdin);
@@ -114,7 +114,7 @@ impl Confined {
     }
 }
 
-/// Nothing is printed to standard output from here on: what it is open for is of no use to anybody in this process.
+/// Replaces standard output by /dev/null: nothing is printed from here on.
 pub fn turn_off_output() {
     turn_off(rustix::stdio::dup2_stdout);
 }

@@ -179,11 +179,6 @@ fn fill(
         .judge_owner(stat.st_uid)
         .map_err(ownership::at(directory.path_of(generation)))
         .map_err(Error::NotOurs)?;
-    if stat.st_mode & COUNTS != MODE {
-        seam::step();
-        rustix::fs::fchmod(&within, Mode::from_raw_mode(MODE))
-            .map_err(step("set the mode of", ""))?;
-    }
     // Nor need it be a new one of ours.
     for entry in rustix::fs::Dir::read_from(&within).map_err(step("list", ""))? {
         let entry = entry.map_err(step("list", ""))?;
@@ -191,6 +186,11 @@ fn fill(
             let (path, is) = (directory.path_of(generation), "is not empty".to_owned());
             return Err(Error::InTheWay { path, is });
         }
+    }
+    if stat.st_mode & COUNTS != MODE {
+        seam::step();
+        rustix::fs::fchmod(&within, Mode::from_raw_mode(MODE))
+            .map_err(step("set the mode of", ""))?;
     }
     let mut written = Vec::new();
     for (name, content) in files {

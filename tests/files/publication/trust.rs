@@ -5,11 +5,11 @@ use std::os::unix::fs::{MetadataExt as _, chown};
 use std::path::Path;
 
 use pgsvid::publish::{Companion, Publisher, Trust};
-use test_support::{Account, LIMIT, Program, Tmpfs, with_mounts};
+use test_support::{Account, LIMIT, Mark, Program, Tmpfs, with_mounts};
 
 use crate::publication::place::{
     Library, NAMES, PGSVID, Place, assert_published, current, material, mode_of, open, published,
-    set_mode, settings,
+    said, set_mode, settings,
 };
 
 #[test]
@@ -122,6 +122,32 @@ fn d10_modes_are_exact_whatever_the_umask() {
             place.agent.rotate().unwrap();
         }
     }
+}
+
+/// What is made in a setgid directory is setgid itself, if it is a directory, and its group is that of the directory.
+#[test]
+fn a31_in_a_volume_with_a_group_as_fs_group_makes_it_modes_are_exact_and_cannot_be_changed() {
+    with_mounts(|| {
+        let place = Place::new();
+        let _volume = Tmpfs::over(&place.svids, "size=1m,mode=2777,gid=54321");
+        let pgsvid = place.run();
+        published(&pgsvid, 1);
+        let (entered, _) = said(&pgsvid, Mark::default(), "sandbox entered");
+        assert!(entered["denied"].as_str().unwrap().contains("modes and groups"), "{entered}");
+        place.agent.rotate().unwrap();
+        published(&pgsvid, 2);
+        assert_published(&place.svids, &place.agent.svid());
+        assert_eq!(NAMES.map(|name| mode_of(&place.svids.join(name))), [0o644, 0o600, 0o644]);
+        let generation = current(&place.svids);
+        assert!(pgsvid.terminate(LIMIT).success());
+        // It is found whole by the next run, which has nothing to publish.
+        let mut arguments = place.arguments();
+        "fetch".clone_into(&mut arguments[0]);
+        let fetch = Program::spawn(PGSVID, arguments, &[]);
+        assert!(fetch.wait_exit(LIMIT).success(), "{}", fetch.standard_error());
+        assert!(fetch.standard_output().contains("published earlier"));
+        assert_eq!(current(&place.svids), generation);
+    });
 }
 
 #[test]
