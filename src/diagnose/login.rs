@@ -26,8 +26,8 @@ pub struct Login<'a> {
 /// The cause, and the line to add, of an attempt that PostgreSQL refused with SQLSTATE 28000.
 #[must_use]
 pub fn refused_login(login: &Login<'_>, access: Option<&AccessFacts>) -> Finding {
-    let Login { role, database, from, psql, .. } = login;
-    let reload = format!("psql -U postgres -c 'SELECT pg_reload_conf()'{psql}");
+    let Login { role, database, from, .. } = login;
+    let reload = psql("SELECT pg_reload_conf()", login);
     let seen = seen(login.leaf);
     let Some(access) = access else {
         return Finding {
@@ -106,10 +106,7 @@ pub fn refused_login(login: &Login<'_>, access: Option<&AccessFacts>) -> Finding
             cause: format!(
                 "{here} lets it in: PostgreSQL has not read the file since, or the role may not log in"
             ),
-            fix: format!(
-                "{reload}; if it stays: psql -U postgres -c {}{psql}",
-                argument(statements::let_log_in(role))
-            ),
+            fix: format!("{reload}; if it stays: {}", psql(&statements::let_log_in(role), login)),
         },
         None => Finding {
             cause: format!(
@@ -128,6 +125,11 @@ pub fn refused_login(login: &Login<'_>, access: Option<&AccessFacts>) -> Finding
             fix: format!("add `{map} \"{name}\" {role}` to {}, then reload", access.ident),
         },
     }
+}
+
+/// The command that executes a statement as a superuser, on the server of that login.
+fn psql(statement: &str, login: &Login<'_>) -> String {
+    format!("psql -U postgres -c {}{}", argument(statement), login.psql)
 }
 
 /// The two names that a certificate may go by.

@@ -49,22 +49,22 @@ pub fn superuser_logins(
     // Of each role, the databases for which an earlier line has decided.
     let mut decided: Vec<(&str, BTreeSet<&str>)> =
         superusers.iter().map(|role| (role.as_str(), BTreeSet::new())).collect();
-    for rule in facts.rules.iter().filter(|rule| rule.kind == "local") {
+    for line in facts.rules.iter().filter(|line| line.kind == "local") {
         let mut admitted: Vec<(&str, Way)> = Vec::new();
         for (role, decided) in &mut decided {
-            if !rule.users.iter().any(|word| may_be(word, role)) || !is_reached(rule, decided) {
+            if !line.users.iter().any(|word| may_be(word, role)) || !is_reached(line, decided) {
                 continue;
             }
-            match way(&mut maps, rule, user, role) {
-                Some(Some(way)) => admitted.push((role, way)),
-                Some(None) => {}
-                None => judged = false,
+            match way(&mut maps, line, user, role) {
+                Ok(Some(way)) => admitted.push((role, way)),
+                Ok(None) => {}
+                Err(Untold) => judged = false,
             }
-            if rule.users.iter().any(|word| is(word, role)) {
-                decided.extend(rule.databases.iter().map(String::as_str));
+            if line.users.iter().any(|word| is(word, role)) {
+                decided.extend(line.databases.iter().map(String::as_str));
             }
         }
-        concerns.extend(concern(facts, rule, user, &admitted));
+        concerns.extend(concern(facts, line, user, &admitted));
     }
     (concerns, judged)
 }
@@ -80,28 +80,32 @@ fn may_be(word: &str, role: &str) -> bool {
 }
 
 /// `all` stands for no replication connection, which only `replication` does.
-fn is_reached(rule: &HbaRule, decided: &BTreeSet<&str>) -> bool {
-    rule.databases.iter().any(|word| {
+fn is_reached(line: &HbaRule, decided: &BTreeSet<&str>) -> bool {
+    line.databases.iter().any(|word| {
         !decided.contains(word.as_str()) && (word == "replication" || !decided.contains("all"))
     })
 }
 
-/// How the line lets the user be that role; `None` if that cannot be told.
+/// It cannot be told from here.
+#[derive(Debug, Clone, Copy)]
+struct Untold;
+
+/// How the line lets the user be that role, if it does.
 fn way<'a>(
     maps: &mut Maps<'a>,
-    rule: &'a HbaRule,
+    line: &'a HbaRule,
     user: &SocketUser,
     role: &'a str,
-) -> Option<Option<Way>> {
-    match (rule.method.as_str(), rule.option("map")) {
-        ("trust", _) => Some(Some(Way::Trust)),
+) -> Result<Option<Way>, Untold> {
+    match (line.method.as_str(), line.option("map")) {
+        ("trust", _) => Ok(Some(Way::Trust)),
         ("peer" | "ident", None) => {
-            let name = user.name.as_ref()?;
-            Some((name == role).then_some(Way::SameName))
+            let name = user.name.as_ref().ok_or(Untold)?;
+            Ok((name == role).then_some(Way::SameName))
         }
         ("peer" | "ident", Some(map)) => maps.ask(map, user, role),
         // By a password, or by somebody else.
-        _ => Some(None),
+        _ => Ok(None),
     }
 }
 
@@ -109,7 +113,7 @@ fn way<'a>(
 struct Maps<'a> {
     /// `None` if they cannot be read.
     mappings: Option<BTreeMap<&'a str, Vec<&'a Mapping>>>,
-    answers: BTreeMap<(&'a str, &'a str), Option<Option<Way>>>,
+    answers: BTreeMap<(&'a str, &'a str), Result<Option<Way>, Untold>>,
 }
 
 impl<'a> Maps<'a> {
@@ -124,31 +128,36 @@ impl<'a> Maps<'a> {
         Self { mappings, answers: BTreeMap::new() }
     }
 
-    fn ask(&mut self, map: &'a str, user: &SocketUser, role: &'a str) -> Option<Option<Way>> {
+    fn ask(
+        &mut self,
+        map: &'a str,
+        user: &SocketUser,
+        role: &'a str,
+    ) -> Result<Option<Way>, Untold> {
         let Self { mappings, answers } = self;
         *answers.entry((map, role)).or_insert_with(|| {
-            let name = user.name.as_ref()?;
+            let name = user.name.as_ref().ok_or(Untold)?;
             let mut judged = true;
-            for mapping in mappings.as_ref()?.get(map).into_iter().flatten() {
+            for mapping in mappings.as_ref().ok_or(Untold)?.get(map).into_iter().flatten() {
                 match admits(mapping, name, user, role) {
-                    Some(true) => return Some(Some(Way::Mapped(mapping.line))),
-                    Some(false) => {}
-                    None => judged = false,
+                    Ok(true) => return Ok(Some(Way::Mapped(mapping.line))),
+                    Ok(false) => {}
+                    Err(Untold) => judged = false,
                 }
             }
-            judged.then_some(None)
+            if judged { Ok(None) } else { Err(Untold) }
         })
     }
 }
 
-/// Whether a mapping lets the user be the role; `None` if its regular expression could not be tried.
-fn admits(mapping: &Mapping, name: &str, user: &SocketUser, role: &str) -> Option<bool> {
+/// Whether a mapping lets the user be the role.
+fn admits(mapping: &Mapping, name: &str, user: &SocketUser, role: &str) -> Result<bool, Untold> {
     // PostgreSQL 16 and later: any role.
     let any = mapping.role == "all";
     if !mapping.system_user.starts_with('/') {
-        return Some(mapping.system_user == name && (any || mapping.role == role));
+        return Ok(mapping.system_user == name && (any || mapping.role == role));
     }
-    Some(match user.expressions.get(&mapping.system_user)? {
+    Ok(match user.expressions.get(&mapping.system_user).ok_or(Untold)? {
         Some(first) => any || mapping.role.replacen("\\1", first, 1) == role,
         None => false,
     })
@@ -156,12 +165,12 @@ fn admits(mapping: &Mapping, name: &str, user: &SocketUser, role: &str) -> Optio
 
 fn concern(
     facts: &AccessFacts,
-    rule: &HbaRule,
+    line: &HbaRule,
     user: &SocketUser,
     admitted: &[(&str, Way)],
 ) -> Option<Concern> {
     let (first, way) = *admitted.first()?;
-    let here = place(&facts.hba, rule);
+    let here = place(&facts.hba, line);
     let named: Vec<String> =
         admitted.iter().take(MOST_NAMED).map(|(role, _)| shown(role)).collect();
     let more = admitted.len().saturating_sub(MOST_NAMED);

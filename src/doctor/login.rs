@@ -246,11 +246,11 @@ mod tests {
         stream.write_all(b"S").await.unwrap();
         let mut stream = TlsAcceptor::from(Arc::new(config)).accept(stream).await.unwrap();
         stream.write_all(&message(b'R', &[0; 4])).await.unwrap();
-        let mut said = 0;
+        let mut count = 0;
         while stream.write_all(&words).await.is_ok() {
-            said += words.len();
+            count += words.len();
         }
-        said
+        count
     }
 
     fn message(kind: u8, body: &[u8]) -> Vec<u8> {
@@ -274,7 +274,7 @@ mod tests {
         for words in [
             message(b'N', b"SNOTICE\0\0").repeat(1000),
             message(b'S', &[b"a\0", &[b'x'; 9000][..], b"\0"].concat()),
-            [&[b'E', 0x7f, 0xff, 0xff, 0xff][..], &[b'x'; 60_000]].concat(),
+            [&[b'E', 0x7f, 0xff, 0xff, 0xff][..], &vec![b'x'; 60_000]].concat(),
         ] {
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
             let port = listener.local_addr().unwrap().port();
@@ -291,8 +291,8 @@ mod tests {
             let (outcome, _) = attempt(&login).await;
             assert!(matches!(outcome, Outcome::TooMuch), "{outcome:?}");
             // The rest is in the kernel's buffers.
-            let said = server.await.unwrap();
-            assert!(said < 16 * 1024 * 1024, "{said}");
+            let count = server.await.unwrap();
+            assert!(count < 16 * 1024 * 1024, "{count}");
         }
     }
 }

@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_block_ends_is_not_let_loose_on_the_next_line() {
+    fn a34_a_block_below_a_line_that_goes_on_is_not_taken_out() {
         let whole = with("local all all peer\n", "a").unwrap();
         for above in ["# x \\\n", "# x \\\r\n"] {
             assert_eq!(without(&format!("{above}{whole}")), Err(Marks::Continued));

@@ -1,11 +1,12 @@
 //! A37: what is configured, or what PostgreSQL's files hold, has no end or takes for ever.
 
 use std::fmt::Write as _;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 use serde_json::Value;
 use test_support::{Account, LIMIT, Setup};
+use tokio::time::Instant;
 
 use crate::attacks::PGSVID;
 use crate::attacks::planted_texts::report;
@@ -14,10 +15,10 @@ use crate::attacks::planted_texts::report;
 fn texts(report: &Value, severity: &str) -> String {
     let sections = report["sections"].as_array().unwrap();
     let findings = sections.iter().flat_map(|section| section["findings"].as_array().unwrap());
-    findings
+    let texts = findings
         .filter(|finding| finding["severity"] == severity)
-        .map(|finding| format!("{} {}\n", finding["text"], finding["cause"]))
-        .collect()
+        .flat_map(|finding| [finding["text"].to_string(), finding["cause"].to_string()]);
+    texts.collect::<Vec<_>>().join("\n")
 }
 
 fn started() -> Setup {
@@ -87,7 +88,6 @@ fn a37_a_pg_hba_conf_of_many_lines_is_judged_in_time() {
     setup.cluster.set_hba(&hba);
     let begin = Instant::now();
     let report = report(Account::server(), &setup, &[]);
-    println!("{:?}", begin.elapsed());
     assert!(begin.elapsed() < Duration::from_secs(20), "{:?}", begin.elapsed());
     assert!(texts(&report, "skipped").contains("are never reached"), "{report:#}");
 }

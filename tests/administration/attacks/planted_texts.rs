@@ -68,7 +68,7 @@ fn a20_an_error_moves_no_cursor() {
         assert!(!program.wait_exit(LIMIT).success());
         let said = program.standard_error();
         assert!(said.contains(r"x\u{1b}[2J\u{202e}.toml"), "{what:?}: {said:?}");
-        assert!(!said.contains(|c: char| c == '\u{1b}' || c == '\u{202e}'), "{what:?}: {said:?}");
+        assert!(!said.contains(['\u{1b}', '\u{202e}']), "{what:?}: {said:?}");
     }
 }
 

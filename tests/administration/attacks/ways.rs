@@ -1,5 +1,6 @@
 //! A36: other users can exchange what pgsvid or PostgreSQL reads, or pgsvid may read more than is meant.
 
+use std::os::unix::fs::lchown;
 use std::process::Command;
 
 use rustix::fs::{Mode, chmod};
@@ -45,6 +46,17 @@ fn a36_files_that_others_can_exchange_are_told_and_the_remedy_ends_it() {
     let command = extra["fix"].as_str().unwrap();
     assert!(Command::new("bash").args(["-c", command]).status().unwrap().success(), "{command}");
     let after = report(Account::server(), &setup, &["--user", "postgres"]);
+    assert_eq!(warnings(&after, "other users of this machine"), [&Value::Null; 0]);
+
+    // The file's owner can write to it at any time.
+    let another = Account::third().expect("the tests run as root");
+    lchown(directory.join("ca.pem"), Some(another.uid()), None).unwrap();
+    let before = report(Account::server(), &setup, &[]);
+    let found =
+        warnings(&before, "files.extra_authorities: other users of this machine can exchange");
+    let (_, command) = found[0]["fix"].as_str().unwrap().split_once("as root: ").unwrap();
+    assert!(Command::new("bash").args(["-c", command]).status().unwrap().success(), "{command}");
+    let after = report(Account::server(), &setup, &[]);
     assert_eq!(warnings(&after, "other users of this machine"), [&Value::Null; 0]);
 }
 

@@ -60,6 +60,5 @@ fn a34_killed_at_any_step_apply_is_taken_back_whole() {
             kills += 1;
         }
     }
-    println!("{kills} kills; after each, revert left nothing");
     assert!(kills > 30, "{kills}");
 }
