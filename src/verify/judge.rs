@@ -189,6 +189,18 @@ mod tests {
     }
 
     #[test]
+    fn a_server_that_should_ask_for_certificates_and_does_not_is_not_current() {
+        let authority = Authority::new("example.org", false).unwrap();
+        let published = authority.issue(&Entry::new(DATABASE)).unwrap();
+        let now = moment(&published);
+        let expected = Expected::of(&checked(&published, now), &[], Vec::new());
+        let facts = serving(published.leaf(), None);
+        assert_eq!(judge(&facts, &expected, now), Verdict::Current);
+        let asks = ClientSettings { asks: true, revocation: false };
+        assert_eq!(judge(&facts, &expected.with_clients(asks), now), Verdict::OldAuthorities);
+    }
+
+    #[test]
     fn the_first_that_fits_from_the_top() {
         let authority = Authority::new("example.org", false).unwrap();
         let other = Authority::new("example.org", false).unwrap();
@@ -208,8 +220,6 @@ mod tests {
         let expected = Expected::of(&published_material, &[], Vec::new());
         let with_lists = ClientSettings { asks: true, revocation: true };
         let with_lists = expected.clone().with_clients(with_lists);
-        let asks = ClientSettings { asks: true, revocation: false };
-        let asks = expected.clone().with_clients(asks);
         let knows_foreign =
             Expected { earlier: vec![Fingerprint::of(foreign.leaf())], ..expected.clone() };
         let nothing = |answer| Facts { address: String::new(), answer };
@@ -234,13 +244,6 @@ mod tests {
                 Verdict::StillOld,
             ),
             ("before", serving(before.leaf(), ours.clone()), &expected, Verdict::StillOld),
-            (
-                "no names though ssl_ca_file is set",
-                serving(published.leaf(), None),
-                &asks,
-                Verdict::OldAuthorities,
-            ),
-            ("no names", serving(published.leaf(), None), &expected, Verdict::Current),
             (
                 "other CA",
                 serving(published.leaf(), names(&[&other])),
