@@ -77,17 +77,18 @@ fn a54_it_logs_in_by_password_under_its_sandbox() {
     setup.wait_published();
     setup.cluster.start();
     pgsvid.current(1);
-    setup.cluster.administrate("ALTER ROLE pgsvid PASSWORD 'correct horse'");
+    setup.cluster.sql("postgres", "postgres", "ALTER ROLE pgsvid PASSWORD 'correct horse'");
     for generation in 2..5 {
         setup.agent.rotate().unwrap();
         let rotated = pgsvid.current(generation);
-        assert_eq!(rotated["reloaded"], true, "{rotated}");
+        assert!(rotated["reload_ms"].is_number(), "{rotated}");
     }
     assert!(pgsvid.terminate(test_support::LIMIT).success());
     let arguments = setup.arguments();
-    let check = Command::new(built("pgsvid")).arg("check").args(arguments).output().unwrap();
+    let usual = arguments.chunks(2).filter(|pair| !pair[0].starts_with("--log")).flatten();
+    let check = Command::new(built("pgsvid")).arg("check").args(usual).output().unwrap();
     let text = String::from_utf8_lossy(&check.stdout).into_owned();
-    assert!(text.contains("logged in as pgsvid"), "{text}");
+    assert!(text.contains("role pgsvid may call pg_reload_conf()"), "{text}");
 }
 
 /// A name is looked up before the sandbox is entered: in a static program without the C library's plug-ins.
