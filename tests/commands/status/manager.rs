@@ -28,7 +28,7 @@ fn a57_that_it_is_ready_is_heard_however_full_the_socket_was() {
     other.connect(&path).unwrap();
     other.set_nonblocking(true).unwrap();
     while other.send(b"STATUS=of another").is_ok() {}
-    let pgsvid = notifying(&setup, &path, "60000000");
+    let pgsvid = notifying(&setup, &path, "600000000");
     setup.wait_published();
     let is_failure = |line: &str| line.contains("cannot tell the service manager");
     pgsvid.wait_for(LIMIT, is_failure);
@@ -48,7 +48,7 @@ fn a58_an_agent_that_never_says_the_same_floods_neither_the_manager_nor_the_log(
     }
     setup.agent.misbehave(Misbehaviour::Flood(flood));
     let (manager, path) = listening(&setup);
-    let pgsvid = notifying(&setup, &path, "60000000");
+    let pgsvid = notifying(&setup, &path, "600000000");
     hear(&manager, "STATUS=waiting");
     let (begun, mut heard) = (Instant::now(), 0);
     manager.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
