@@ -9,6 +9,8 @@ use std::fmt::Write as _;
 
 /// Longest foreign text that is shown, in characters.
 const LONGEST: usize = 200;
+/// The same of a sentence that holds such a text, or several.
+const LONGEST_SENTENCE: usize = 1000;
 /// The same where whole names of certificates are wanted.
 const LONGEST_NAME: usize = 500;
 
@@ -16,6 +18,12 @@ const LONGEST_NAME: usize = 500;
 #[must_use]
 pub fn shown(text: &str) -> String {
     shortened(text, LONGEST, acts)
+}
+
+/// The same of a whole sentence, in which foreign text may stand: at most 1000 characters of it.
+#[must_use]
+pub fn sentence(text: &str) -> String {
+    shortened(text, LONGEST_SENTENCE, acts)
 }
 
 /// The same in ASCII alone, and at most 500 characters of it: no letter can be mistaken for another.
@@ -212,6 +220,7 @@ mod tests {
     fn nothing_is_longer_than_it_may_be() {
         assert_eq!(shown(&"x".repeat(200)), "x".repeat(200));
         assert_eq!(shown(&"é".repeat(201)), format!("{}…", "é".repeat(200)));
+        assert_eq!(sentence(&"x".repeat(1001)), format!("{}…", "x".repeat(1000)));
         assert_eq!(ascii(&"x".repeat(501)), format!("{}…", "x".repeat(500)));
         assert_eq!(harmless(&"x".repeat(100_000)).len(), 100_000);
     }

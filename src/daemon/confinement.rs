@@ -13,6 +13,7 @@ use tracing::{info, warn};
 
 use super::Notify;
 use crate::config::Config;
+use crate::postgres;
 use crate::sandbox::{self, InForce, Rules};
 use crate::source::Endpoint;
 use crate::users;
@@ -62,6 +63,9 @@ pub fn confine(mut config: Config, manager: Option<&Notify>) -> anyhow::Result<C
             )
         })?;
         verify.looks_up = false;
+        if server.session.password_file.is_some() {
+            postgres::prepare_for_passwords();
+        }
         server.viewpoint.remember(&server.session);
     }
     let rules = Rules { connected: manager.map(AsRawFd::as_raw_fd), ..rules(&config) };

@@ -9,12 +9,15 @@ use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::time::Duration;
 
 use tokio::sync::watch;
-use tokio::time::{MissedTickBehavior, interval};
-use tracing::warn;
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
+use tracing::{info, warn};
 
 use crate::config::Environment;
 use crate::status::Status;
 use crate::timing;
+
+/// The least time between two sentences, and between two attempts.
+const PAUSE: Duration = Duration::from_secs(1);
 
 /// The service manager, if there is one that wants to know.
 #[derive(Debug)]
@@ -41,16 +44,9 @@ impl Notify {
         Ok(Some(Self { socket, watchdog: watchdog(environment) }))
     }
 
-    fn say(&self, text: &str) {
-        if let Err(error) = self.socket.send(text.as_bytes()) {
-            warn!(%error, "cannot tell the service manager");
-        }
-    }
-
     /// Tells for as long as it is polled.
     pub(super) async fn run(&self, mut status: watch::Receiver<Status>) {
-        let mut ready = false;
-        let mut said = String::new();
+        let mut told = Told::new();
         let mut ticks = self.watchdog.map(|every| {
             let mut ticks = interval(every / 2);
             ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -61,18 +57,13 @@ impl Notify {
                 let status = status.borrow_and_update();
                 (status.has_started(timing::now()), sentence(&status))
             };
-            let mut lines = Vec::new();
-            if started && !ready {
-                ready = true;
-                lines.push("READY=1".to_owned());
-            }
-            if sentence != said {
-                lines.push(format!("STATUS={sentence}"));
-                said = sentence;
-            }
-            if !lines.is_empty() {
-                self.say(&lines.join("\n"));
-            }
+            let wait = told.tell(started, sentence, |text| self.say(text));
+            let again = async {
+                match wait {
+                    Some(moment) => sleep_until(moment).await,
+                    None => std::future::pending().await,
+                }
+            };
             let tick = async {
                 match &mut ticks {
                     Some(ticks) => {
@@ -82,8 +73,13 @@ impl Notify {
                 }
             };
             tokio::select! {
+                () = again => {}
                 () = tick => if status.borrow().pulse.stuck_at().is_none() {
-                    self.say("WATCHDOG=1");
+                    let said = told.note(self.say("WATCHDOG=1"));
+                    if let (false, Some(ticks)) = (said, &mut ticks) {
+                        // The next one would come when the manager's patience ends.
+                        ticks.reset_after(PAUSE.min(ticks.period()));
+                    }
                 },
                 changed = status.changed() => if changed.is_err() {
                     // The loop has ended, and whoever owns it says why.
@@ -93,9 +89,71 @@ impl Notify {
         }
     }
 
+    fn say(&self, text: &str) -> io::Result<()> {
+        self.socket.send(text.as_bytes()).map(|_| ())
+    }
+
     /// That the end has begun.
     pub(super) fn stopping(&self) {
-        self.say("STOPPING=1\nSTATUS=ending");
+        if let Err(error) = self.say("STOPPING=1\nSTATUS=ending") {
+            warn!(%error, "cannot tell the service manager");
+        }
+    }
+}
+
+/// What the manager has been told, which is what was sent without an error: its socket may be full, of whatever another
+/// process of this machine sends to it.
+struct Told {
+    ready: bool,
+    sentence: String,
+    /// The last attempt has failed.
+    failing: bool,
+    /// Not before this is the next attempt made, except for the first word that we are ready.
+    next: Instant,
+}
+
+impl Told {
+    fn new() -> Self {
+        Self { ready: false, sentence: String::new(), failing: false, next: Instant::now() }
+    }
+
+    /// Says what is new, or when it may be said. An agent may change the sentence thousands of times in a second.
+    fn tell(
+        &mut self,
+        started: bool,
+        sentence: String,
+        say: impl FnOnce(&str) -> io::Result<()>,
+    ) -> Option<Instant> {
+        let ready = started && !self.ready;
+        if !ready && sentence == self.sentence {
+            return None;
+        }
+        let now = Instant::now();
+        if now < self.next && (self.failing || !ready) {
+            return Some(self.next);
+        }
+        self.next = now + PAUSE;
+        let first = if ready { "READY=1\n" } else { "" };
+        if !self.note(say(&format!("{first}STATUS={sentence}"))) {
+            return Some(self.next);
+        }
+        self.ready |= ready;
+        self.sentence = sentence;
+        None
+    }
+
+    /// Says of a failure once; whether there was none.
+    fn note(&mut self, said: io::Result<()>) -> bool {
+        let failed = said.is_err();
+        match said {
+            Err(error) if !self.failing => {
+                warn!(%error, "cannot tell the service manager; trying again each second");
+            }
+            Ok(()) if self.failing => info!("the service manager is told again"),
+            _ => {}
+        }
+        self.failing = failed;
+        !failed
     }
 }
 
@@ -124,4 +182,60 @@ fn sentence(status: &Status) -> String {
     let problem = status.problem.as_ref().map(|problem| format!("; {problem}")).unwrap_or_default();
     // A line break would end the field.
     crate::text::harmless(&format!("{verdict}{set}{problem}")).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn full() -> io::Result<()> {
+        Err(io::ErrorKind::WouldBlock.into())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a57_that_it_is_ready_is_said_until_somebody_has_heard_it() {
+        let mut told = Told::new();
+        let mut attempts = 0;
+        for _ in 0..100 {
+            let wait = told.tell(true, "served".to_owned(), |_| {
+                attempts += 1;
+                full()
+            });
+            assert!(wait.is_some());
+            tokio::time::advance(PAUSE / 10).await;
+        }
+        assert!((10..=11).contains(&attempts), "{attempts}");
+        tokio::time::advance(PAUSE).await;
+        let mut heard = String::new();
+        let mut hear = |text: &str| {
+            heard.push_str(text);
+            Ok(())
+        };
+        assert_eq!(told.tell(true, "served".to_owned(), &mut hear), None);
+        assert_eq!(told.tell(true, "served".to_owned(), &mut hear), None);
+        assert_eq!(heard, "READY=1\nSTATUS=served", "once");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a58_of_sentences_without_end_the_newest_is_said_each_second() {
+        let mut told = Told::new();
+        let mut heard = Vec::new();
+        for number in 0..10_000 {
+            told.tell(false, number.to_string(), |text| {
+                heard.push(text.to_owned());
+                Ok(())
+            });
+            tokio::time::advance(Duration::from_millis(1)).await;
+        }
+        assert_eq!(heard.len(), 10, "{heard:?}");
+        assert_eq!(told.tell(false, "a last one".to_owned(), |_| Ok(())), None);
+        let wait = told.tell(false, "last".to_owned(), |_| unreachable!()).unwrap();
+        assert!(wait <= Instant::now() + PAUSE);
+        // That it is ready does not wait.
+        told.tell(true, "last".to_owned(), |text| {
+            heard.push(text.to_owned());
+            Ok(())
+        });
+        assert_eq!(heard.last().unwrap(), "READY=1\nSTATUS=last");
+    }
 }

@@ -288,6 +288,11 @@ impl Certificate {
         self.not_after
     }
 
+    /// Whether it names itself as its issuer, which a root does.
+    pub(super) fn is_self_issued(&self) -> bool {
+        encoding::signed(&self.der).is_ok_and(|signed| signed.issuer == self.subject)
+    }
+
     /// Whether the certificate is signed by its own key: a root.
     #[must_use]
     pub fn is_self_signed(&self) -> bool {

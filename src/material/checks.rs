@@ -158,7 +158,7 @@ pub(super) fn check(
     let mut known = HashSet::new();
     let authorities = certificates(&offer.bundle, LARGEST_BUNDLE).map_err(Rejection::Bundle)?;
     let authorities = distinct(authorities, &mut known);
-    if !authorities.iter().any(Certificate::is_self_signed) {
+    if !path::has_root(authorities.iter()) {
         return Err(Rejection::NoRoot(authorities.len()));
     }
     let size = size_of_names(&authorities);

@@ -8,6 +8,7 @@ mod checks;
 mod details;
 mod encoding;
 mod identity;
+mod issuers;
 mod key;
 mod name;
 mod path;

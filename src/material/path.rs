@@ -7,6 +7,7 @@ use webpki::{EndEntityCert, KeyUsage, anchor_from_trusted_cert};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::certificate::Certificate;
+use super::issuers::{Path, named, paths};
 
 /// How far a leaf's start may lie ahead of our clock. Agents date certificates 10 s back; a minute more is
 /// what machines without a tight clock are apart.
@@ -36,6 +37,8 @@ pub enum Usage {
 
 /// Validates the path from `leaf` to a self-signed authority. Give only authorities of the leaf's own trust domain
 /// where others must not vouch for it.
+///
+/// However many certificates there are, it takes a fraction of a second.
 pub fn verify(
     leaf: &Certificate,
     intermediates: &[Certificate],
@@ -43,29 +46,51 @@ pub fn verify(
     usage: Usage,
     now: SystemTime,
 ) -> Result<(), NoPath> {
-    let roots: Vec<CertificateDer<'_>> = authorities
-        .iter()
-        .filter(|root| root.is_self_signed() && is_valid(root, now))
-        .map(|root| CertificateDer::from(root.der()))
-        .collect();
-    let anchors: Vec<TrustAnchor<'_>> =
-        roots.iter().filter_map(|root| anchor_from_trusted_cert(root).ok()).collect();
-    if anchors.is_empty() {
+    if !has_root(authorities.iter().filter(|root| is_valid(root, now))) {
         return Err(NoPath::NoValidRoot);
     }
-    // A verifier may also find an intermediate in its bundle, so one that is there counts.
-    let between: Vec<&Certificate> = intermediates
-        .iter()
-        .chain(authorities.iter().filter(|authority| !authority.is_self_signed()))
-        .collect();
-    let intermediates: Vec<CertificateDer<'_>> =
-        between.iter().map(|certificate| CertificateDer::from(certificate.der())).collect();
+    let mut why = None;
+    for Path { root, between } in paths(leaf, intermediates, authorities, now) {
+        match validate(leaf, &between, &[root], usage, now) {
+            Ok(()) => return Ok(()),
+            Err(error) => why = why.or(Some(error)),
+        }
+    }
+    if let Some(error) = why {
+        return Err(error);
+    }
+    let (between, roots) = named(leaf, intermediates, authorities, now);
+    validate(leaf, &between, &roots, usage, now)
+}
+
+/// Most certificates of which it is found out whether they are roots: each is a signature to verify.
+const MOST_ROOTS: usize = 64;
+
+/// Whether a root is among the first few that could be one.
+pub(super) fn has_root<'a>(mut authorities: impl Iterator<Item = &'a Certificate>) -> bool {
+    let could_be = |found: &&Certificate| found.is_self_issued();
+    authorities.by_ref().filter(could_be).take(MOST_ROOTS).any(Certificate::is_self_signed)
+}
+
+/// By webpki, to which few certificates are given.
+fn validate(
+    leaf: &Certificate,
+    between: &[&Certificate],
+    roots: &[&Certificate],
+    usage: Usage,
+    now: SystemTime,
+) -> Result<(), NoPath> {
+    let der = |certificate: &&Certificate| CertificateDer::from(certificate.der().to_vec());
+    let roots: Vec<CertificateDer<'_>> = roots.iter().map(der).collect();
+    let anchors: Vec<TrustAnchor<'_>> =
+        roots.iter().filter_map(|root| anchor_from_trusted_cert(root).ok()).collect();
+    let intermediates: Vec<CertificateDer<'_>> = between.iter().map(der).collect();
     let der = CertificateDer::from(leaf.der());
     EndEntityCert::try_from(&der)?.verify_for_usage(
         webpki::ALL_VERIFICATION_ALGS,
         &anchors,
         &intermediates,
-        unix_time(moment_of_validation(leaf, &between, now)),
+        unix_time(moment_of_validation(leaf, between, now)),
         key_usage(leaf, usage),
         None,
         None,
@@ -73,7 +98,7 @@ pub fn verify(
     Ok(())
 }
 
-fn is_valid(certificate: &Certificate, now: SystemTime) -> bool {
+pub(super) fn is_valid(certificate: &Certificate, now: SystemTime) -> bool {
     certificate.not_before() <= now + CLOCK_SKEW && now < certificate.not_after()
 }
 
@@ -111,8 +136,9 @@ fn unix_time(time: SystemTime) -> UnixTime {
     )
 }
 
-/// The library's names for what it found, in words where people meet them.
-fn explain(error: &webpki::Error) -> String {
+/// The library's names for what it found, in words where people meet them. Never the library's own: some hold bytes of the
+/// certificates, as many as there are.
+fn explain(error: &webpki::Error) -> &'static str {
     use webpki::Error;
     match error {
         Error::UnknownIssuer => {
@@ -127,7 +153,34 @@ fn explain(error: &webpki::Error) -> String {
         Error::EndEntityUsedAsCa => "it is signed by a certificate that is no CA",
         Error::UnsupportedCertVersion => "it is no X.509 certificate of version 3",
         Error::RequiredEkuNotFoundContext(_) => "its extended key usage does not allow this use",
-        other => return other.to_string(),
+        Error::EmptyEkuExtension => "an extended key usage in the chain is empty",
+        Error::InvalidCertValidity => "a certificate in the chain ends before it begins",
+        Error::NameConstraintViolation => "a name constraint in the chain does not allow its names",
+        Error::PathLenConstraintViolated => {
+            "an authority in the chain allows no authority below it"
+        }
+        Error::MaximumPathDepthExceeded => "its chain has more than six intermediates",
+        Error::SignatureAlgorithmMismatch => {
+            "a certificate in the chain names two different signature algorithms"
+        }
+        Error::UnsupportedCriticalExtension => {
+            "a certificate in the chain has a critical extension that is not supported"
+        }
+        Error::UnsupportedSignatureAlgorithmContext(_)
+        | Error::UnsupportedSignatureAlgorithmForPublicKeyContext(_) => {
+            "a signature in the chain is of an algorithm that is not supported, or not with its authority's key"
+        }
+        Error::BadDer
+        | Error::BadDerTime
+        | Error::InvalidSerialNumber
+        | Error::MalformedExtensions
+        | Error::ExtensionValueInvalid
+        | Error::TrailingData(_) => "a certificate in the chain is malformed",
+        Error::MaximumSignatureChecksExceeded
+        | Error::MaximumPathBuildCallsExceeded
+        | Error::MaximumNameConstraintComparisonsExceeded => {
+            "there are too many certificates, or constraints on names, to look for a path"
+        }
+        _ => "a certificate in the chain is not acceptable",
     }
-    .to_owned()
 }

@@ -17,6 +17,8 @@ mod views;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use postgres_protocol::authentication::sasl::{ChannelBinding, ScramSha256};
+
 use crate::text::argument;
 
 pub use access::{Address, BadLine, HbaRule, Line, Mapping, parse_hba, parse_ident};
@@ -75,6 +77,14 @@ impl Settings {
         }
         format!(" -h {} -p {}", argument(&self.host), self.port)
     }
+}
+
+/// Makes a login by password possible in a sandbox: to be called before it is entered.
+///
+/// A static program does not find the C library's `getrandom`, and the numbers of a login come from /dev/urandom instead. It
+/// is opened once for the process, for all threads, and neither Landlock nor seccomp would let that happen later.
+pub fn prepare_for_passwords() {
+    drop(ScramSha256::new(b"", ChannelBinding::unsupported()));
 }
 
 /// Limit for connecting, and for each statement. A stopped postmaster accepts and never answers.

@@ -41,7 +41,7 @@ pub enum Error {
     #[error("the agent did not answer within {}", humantime::format_duration(*.0))]
     Silent(Duration),
     /// The agent has not renewed in time.
-    #[error("the agent has been silent for longer than a renewal takes")]
+    #[error("the agent has sent no newer identity for longer than a renewal takes")]
     Overdue,
     /// More than anybody's bundle has.
     #[error("the agent sent a message that is larger than the {} MiB that are allowed", limits::MESSAGE >> 20)]

@@ -15,6 +15,8 @@ const LARGEST_CHAIN: usize = 48 * 1024;
 /// Largest bundle, together with those of federated trust domains, in bytes. Some 580 of SPIRE's authorities are as many as
 /// PostgreSQL can name in a handshake ([`crate::material::MOST_NAMES`]), and with keys of RSA they have 800,000.
 const LARGEST_BUNDLES: usize = 1024 * 1024;
+/// Longest hint, in bytes. It is kept for as long as the identity.
+const LONGEST_HINT: usize = 1024;
 /// How many of the federated bundles that are left out are named.
 const MOST_NAMED: usize = 4;
 
@@ -46,10 +48,10 @@ pub enum Discarded {
         /// The first few of them.
         list: String,
     },
-    /// More bytes than anybody's certificates have.
+    /// More bytes than anybody's certificates or hints have.
     #[error("the {field} has {size} bytes, more than the {most} that are allowed")]
     TooLarge {
-        /// `certificate chain` or `bundle`.
+        /// `certificate chain`, `bundle` or `hint`.
         field: &'static str,
         /// Its size in bytes.
         size: usize,
@@ -101,6 +103,7 @@ impl Settings {
         for (field, size, most) in [
             ("certificate chain", svid.chain.len(), LARGEST_CHAIN),
             ("bundle", svid.bundle.len(), LARGEST_BUNDLES),
+            ("hint", svid.hint.len(), LONGEST_HINT),
         ] {
             if size > most {
                 return Err(Discarded::TooLarge { field, size, most });
@@ -219,7 +222,7 @@ impl Bundles {
     fn leave(&mut self, domain: &str, why: &str) {
         self.count += 1;
         if self.count <= MOST_NAMED {
-            self.left_out.push(format!("{}: {why}", shown(domain)));
+            self.left_out.push(format!("{}: {}", shown(domain), shown(why)));
         }
     }
 }

@@ -1,15 +1,19 @@
 //! The supervision of the stream: dial, read, judge, and dial again.
 
 mod outcome;
+mod renewal;
 
 use std::os::unix::fs::MetadataExt as _;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use futures_util::FutureExt as _;
-use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, info, warn};
+use tracing::{debug, info};
 use zeroize::Zeroizing;
+
+use renewal::{Renewal, patience};
 
 use super::allowance::Allowance;
 use super::error::{Class, Error};
@@ -17,7 +21,7 @@ use super::lines::Lines;
 use super::message::{Discarded, Judged};
 use super::messages::Messages;
 use super::{Endpoint, Identity, Source, channel, limits};
-use crate::material::{CLOCK_SKEW, Rejection};
+use crate::material::{CLOCK_SKEW, Material, Rejection};
 use crate::timing::{self, Backoff, Clocks, Leap};
 use crate::watching::{self, Changes};
 
@@ -41,6 +45,7 @@ pub(super) async fn run(source: Source, stop: CancellationToken) -> Result<(), E
         lines: Lines::new(limits::LINES),
         identities: Lines::new(limits::IDENTITIES),
         early: None,
+        renewal: Renewal::default(),
         clocks,
     };
     let supervision = std::pin::pin!(supervisor.supervise());
@@ -54,7 +59,7 @@ pub(super) async fn run(source: Source, stop: CancellationToken) -> Result<(), E
 enum Ended {
     /// By the agent, in order.
     Clean,
-    /// By us: the agent was silent for longer than a renewal takes.
+    /// By us: the agent has not renewed the identity for longer than that takes.
     Overdue,
     /// By us: what was rejected as not valid yet may be by now.
     Early,
@@ -82,6 +87,7 @@ struct Supervisor {
     identities: Lines,
     /// When the message that came before its time becomes acceptable.
     early: Option<SystemTime>,
+    renewal: Renewal,
     clocks: Clocks,
 }
 
@@ -113,7 +119,8 @@ impl Supervisor {
                     if held { Duration::ZERO } else { failed.delay() }
                 }
                 Ended::Overdue => {
-                    warn!("{}; connecting anew", Error::Overdue);
+                    self.overdue();
+                    self.renewal.begin_anew(self.current().as_deref());
                     Duration::ZERO
                 }
                 Ended::Early => {
@@ -122,16 +129,19 @@ impl Supervisor {
                 }
                 Ended::Leapt(by) => {
                     info!(%by, "the clock was set, or the machine has slept; connecting anew");
+                    self.renewal.begin_anew(self.current().as_deref());
                     Duration::ZERO
                 }
                 Ended::Failed(error) => match error.class() {
                     Class::Permanent if !self.has_identity() => return Err(error),
                     Class::Permanent => {
-                        self.refused(error);
-                        limits::PERMANENT
+                        let pause = self.permanent();
+                        self.refused(error, pause);
+                        pause
                     }
                     Class::NotRegistered => {
                         self.withdraw();
+                        self.renewal.begin_anew(None);
                         unregistered.delay()
                     }
                     Class::Transient => {
@@ -195,7 +205,7 @@ impl Supervisor {
             Err(_) => return Ended::Failed(Error::Silent(limits::FIRST_MESSAGE)),
         };
         loop {
-            let (overdue, early) = (self.overdue(), self.early());
+            let (overdue, early) = (self.renewal.overdue(), self.early());
             let message = tokio::select! {
                 message = stream.next() => message,
                 () = overdue => return Ended::Overdue,
@@ -236,8 +246,11 @@ impl Supervisor {
             self.leave_out(left_out);
         }
         match material {
-            Ok(material) => self.accept(material),
-            Err(reason) => self.reject(reason.reason(), reason.to_string()),
+            Ok(material) => {
+                self.renewal.accepted(&material);
+                self.accept(material);
+            }
+            Err(reason) => self.reject(reason.reason(), &reason.to_string()),
         }
         ended
     }
@@ -260,26 +273,17 @@ impl Supervisor {
         }
     }
 
-    /// Ends when the published identity has lived so much of what it has left that a renewal should have come.
-    fn overdue(&self) -> impl Future<Output = ()> + use<> {
-        let patience = match &self.source.state.borrow().identity {
-            Identity::Current(material) => Some(watchdog(material.not_after(), timing::now())),
+    /// The identity, unless it was withdrawn.
+    fn current(&self) -> Option<Arc<Material>> {
+        match &self.source.state.borrow().identity {
+            Identity::Current(material) => Some(Arc::clone(material)),
             _ => None,
-        };
-        let begun = Instant::now();
-        async move {
-            match patience {
-                Some(patience) => sleep_until(begun + patience).await,
-                None => std::future::pending().await,
-            }
         }
     }
-}
 
-/// How long an agent may be silent.
-fn watchdog(not_after: SystemTime, now: SystemTime) -> Duration {
-    match not_after.duration_since(now) {
-        Ok(left) => left.mul_f64(limits::WATCHDOG_PART).max(limits::WATCHDOG_SHORTEST),
-        Err(_) => limits::WATCHDOG_EXPIRED,
+    /// How long an agent that calls the request invalid is left alone: what is published may expire meanwhile.
+    fn permanent(&self) -> Duration {
+        let left = self.current().map(|material| patience(material.not_after(), timing::now()));
+        left.map_or(limits::PERMANENT, |left| left.min(limits::PERMANENT))
     }
 }

@@ -105,7 +105,8 @@ fn w05_a_frozen_agent_is_noticed_and_the_alarm_is_raised_in_time() {
     assert!(!serial.is_empty() && svid.serial_hex().starts_with(&serial), "{alarm}");
     assert!(alarm["cause"].as_str().unwrap().contains("no newer identity"), "{alarm}");
     assert!(alarm["fix"].as_str().is_some(), "{alarm}");
-    let (overdue, mark) = said(&pgsvid, mark, "silent for longer than a renewal takes");
+    let (overdue, mark) =
+        said(&pgsvid, mark, "sent no newer identity for longer than a renewal takes");
     assert_eq!(overdue["level"], "WARN");
     // Past the end the files stay, and so does the process.
     let (_, mark) = said(&pgsvid, mark, "the published identity has expired");
@@ -141,7 +142,7 @@ fn w05_an_agent_whose_process_is_stopped_is_dialled_anew_and_met_when_it_goes_on
     agent.signal(Signal::STOP);
     let (alarm, _) = said(&pgsvid, mark, "the published identity expires in");
     assert_eq!(alarm["level"], "ERROR");
-    let (_, mark) = said(&pgsvid, mark, "silent for longer than a renewal takes");
+    let (_, mark) = said(&pgsvid, mark, "sent no newer identity for longer than a renewal takes");
     // The kernel accepts, and nobody answers.
     let (event, mark) = said(&pgsvid, mark, "no connection to the agent");
     assert_eq!(event["error"], "the agent did not answer within 9s");

@@ -12,4 +12,6 @@ mod raw;
 mod refusals;
 mod selection;
 mod state;
+mod unrenewed;
 mod volume;
+mod wordy;

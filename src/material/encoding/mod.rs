@@ -8,9 +8,11 @@ mod extensions;
 mod names;
 mod reader;
 mod served;
+mod signed;
 
 pub use reader::Flaw;
 pub(super) use served::check_served;
+pub(super) use signed::{key, signed};
 
 use rustls_pki_types::alg_id;
 

@@ -129,6 +129,13 @@ impl<'a> Reader<'a> {
         self.optional(tag)?.ok_or(Flaw::Unexpected)
     }
 
+    /// The next element with its tag and its length.
+    pub(super) fn whole(&mut self, tag: u8) -> Result<&'a [u8], Flaw> {
+        let before = self.0;
+        self.take(tag)?;
+        Ok(&before[..before.len() - self.0.len()])
+    }
+
     /// The content of the next element, if it has this tag.
     pub(super) fn optional(&mut self, tag: u8) -> Result<Option<&'a [u8]>, Flaw> {
         if self.0.first() == Some(&tag) { Ok(Some(self.element()?.1)) } else { Ok(None) }

@@ -1,6 +1,7 @@
 //! What a message or the end of a stream comes to: the state that others see, and what is said of it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tracing::{debug, error, info, warn};
 
@@ -9,7 +10,7 @@ use crate::material::Material;
 use crate::source::error::Error;
 use crate::source::lines::Line;
 use crate::source::{Connection, Identity, Rejected, limits};
-use crate::text::shown;
+use crate::text::{sentence, shown};
 use crate::timing;
 
 /// A line of the log that an agent causes: among the details once it has caused too many.
@@ -63,7 +64,13 @@ impl Supervisor {
         });
     }
 
-    pub(super) fn reject(&mut self, kind: &'static str, reason: String) {
+    /// The agent's renewal has not come, whatever else it has said.
+    pub(super) fn overdue(&mut self) {
+        tell!(self, warn, "{}; connecting anew", Error::Overdue);
+    }
+
+    pub(super) fn reject(&mut self, kind: &'static str, reason: &str) {
+        let reason = sentence(reason);
         let repeated = self
             .source
             .state
@@ -92,8 +99,9 @@ impl Supervisor {
             _ => None,
         };
         if let Some(material) = &withdrawn {
-            // Never among the details: it ends the stream, and the next one is asked for slowly.
-            warn!(
+            tell!(
+                self,
+                warn,
                 spiffe_id = %material.spiffe_id(),
                 not_after = timing::utc(material.not_after()),
                 "the agent has withdrawn the identity: is its registration entry deleted? \
@@ -126,12 +134,12 @@ impl Supervisor {
     }
 
     /// The agent has served us before, and now calls the request wrong: it will not go away by itself.
-    pub(super) fn refused(&mut self, error: Error) {
+    pub(super) fn refused(&mut self, error: Error, pause: Duration) {
         let text = error.to_string();
         if self.is_news(&text) {
             let next = format!(
                 "what was published stays; asking again in {}",
-                humantime::format_duration(limits::PERMANENT)
+                humantime::format_duration(Duration::from_secs(pause.as_secs()))
             );
             error!(
                 error = text,

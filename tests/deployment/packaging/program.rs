@@ -65,6 +65,32 @@ fn it_rotates_a_real_postgresql_under_its_sandbox() {
     assert!(pgsvid.terminate(test_support::LIMIT).success());
 }
 
+/// What a login takes its numbers from is found otherwise in a static program than in a dynamic one.
+#[test]
+fn a54_it_logs_in_by_password_under_its_sandbox() {
+    let setup = Setup::new(built("pgsvid"));
+    let file = setup.other.write("password", "correct horse\n", 0o600);
+    let file = file.display();
+    setup.configure(&format!("[postgres]\npassword_file = '{file}'\nverify_every = '1s'"));
+    setup.cluster.set_hba("local postgres pgsvid scram-sha-256\nlocal all all peer");
+    let pgsvid = setup.spawn();
+    setup.wait_published();
+    setup.cluster.start();
+    pgsvid.current(1);
+    setup.cluster.sql("postgres", "postgres", "ALTER ROLE pgsvid PASSWORD 'correct horse'");
+    for generation in 2..5 {
+        setup.agent.rotate().unwrap();
+        let rotated = pgsvid.current(generation);
+        assert!(rotated["reload_ms"].is_number(), "{rotated}");
+    }
+    assert!(pgsvid.terminate(test_support::LIMIT).success());
+    let arguments = setup.arguments();
+    let usual = arguments.chunks(2).filter(|pair| !pair[0].starts_with("--log")).flatten();
+    let check = Command::new(built("pgsvid")).arg("check").args(usual).output().unwrap();
+    let text = String::from_utf8_lossy(&check.stdout).into_owned();
+    assert!(text.contains("role pgsvid may call pg_reload_conf()"), "{text}");
+}
+
 /// A name is looked up before the sandbox is entered: in a static program without the C library's plug-ins.
 #[test]
 fn it_looks_up_the_name_that_it_verifies_at() {

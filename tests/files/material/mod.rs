@@ -2,6 +2,7 @@
 
 mod identity;
 mod loadable;
+mod many;
 mod mutation;
 mod offers;
 mod openssl;

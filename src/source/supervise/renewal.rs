@@ -1,0 +1,59 @@
+//! When the agent should have renewed the identity, whatever else it says meanwhile.
+
+use std::time::{Duration, SystemTime};
+
+use tokio::time::{Instant, sleep_until};
+
+use crate::material::Material;
+use crate::source::limits;
+use crate::timing;
+
+/// The renewal that is waited for.
+#[derive(Default)]
+pub(super) struct Renewal(Option<Due>);
+
+#[derive(Clone, Copy)]
+struct Due {
+    /// When it is overdue.
+    at: Instant,
+    /// When the identity was issued that it is counted from.
+    issued: SystemTime,
+}
+
+impl Renewal {
+    /// An identity was accepted. Only one that was issued later is a renewal: a repetition, and an older one, put off nothing.
+    pub(super) fn accepted(&mut self, material: &Material) {
+        let issued = material.leaf().not_before();
+        let at = Instant::now() + patience(material.not_after(), timing::now());
+        self.0 = Some(match self.0 {
+            Some(due) if issued <= due.issued => Due { at: at.min(due.at), ..due },
+            _ => Due { at, issued },
+        });
+    }
+
+    /// Counts anew, from what is left of this identity: the agent was dialled anew, or the clock was set. Nothing is waited
+    /// for without one.
+    pub(super) fn begin_anew(&mut self, identity: Option<&Material>) {
+        self.0 = None;
+        identity.into_iter().for_each(|material| self.accepted(material));
+    }
+
+    /// Ends when it is overdue.
+    pub(super) fn overdue(&self) -> impl Future<Output = ()> + use<> {
+        let at = self.0.map(|due| due.at);
+        async move {
+            match at {
+                Some(at) => sleep_until(at).await,
+                None => std::future::pending().await,
+            }
+        }
+    }
+}
+
+/// How long an agent is waited for, of what an identity has left.
+pub(super) fn patience(not_after: SystemTime, now: SystemTime) -> Duration {
+    match not_after.duration_since(now) {
+        Ok(left) => left.mul_f64(limits::WATCHDOG_PART).max(limits::WATCHDOG_SHORTEST),
+        Err(_) => limits::WATCHDOG_EXPIRED,
+    }
+}
