@@ -4,6 +4,7 @@
 mod access;
 mod administration;
 mod error;
+mod patience;
 mod session;
 mod sessions;
 mod settings;
@@ -79,3 +80,9 @@ impl Settings {
 
 /// Limit for connecting, and for each statement. A stopped postmaster accepts and never answers.
 pub const LIMIT: Duration = Duration::from_secs(5);
+
+/// Limit for a session of somebody who has other things to do: logging in and all statements.
+pub const BRIEF: Duration = Duration::from_secs(15);
+
+/// Limit for any other session. People who are asked meanwhile do not count.
+const LONG: Duration = Duration::from_secs(60);
