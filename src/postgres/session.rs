@@ -5,10 +5,12 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use futures_util::StreamExt as _;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_postgres::{Client, NoTls, SimpleQueryMessage, SimpleQueryRow};
@@ -159,10 +161,11 @@ impl Session {
         settings::parse(&self.rows(settings::QUERY, Allowance::FEW).await?)
     }
 
-    /// The errors in the files that a reload reads (postgresql.conf, `pg_hba.conf`): file, line and what is wrong.
+    /// The errors in the files that a reload reads (postgresql.conf, `pg_hba.conf`), some of them if there are many: file, line
+    /// and what is wrong.
     /// Only for a role with [`TlsSettings::may_read_errors`].
     pub async fn file_errors(&self) -> Result<Vec<String>, Error> {
-        let rows = self.rows(settings::ERRORS, Allowance::LISTS).await?;
+        let rows = self.rows(settings::ERRORS, Allowance::FEW).await?;
         Ok(rows.into_iter().flatten().flatten().map(|text| shown(&text)).collect())
     }
 
@@ -345,20 +348,17 @@ impl Session {
         allowance: Allowance,
     ) -> Result<Vec<Vec<Option<String>>>, Error> {
         self.budget.renew(allowance);
-        let messages = self
-            .patience
-            .wait(self.client.simple_query(statement))
-            .await?
-            .map_err(|error| lost(&self.budget, &error))?;
-        Ok(messages
-            .iter()
-            .filter_map(|message| match message {
-                SimpleQueryMessage::Row(row) => {
-                    Some((0..row.len()).map(|column| value(row, column)).collect())
+        let answer = async {
+            let mut messages = pin!(self.client.simple_query_raw(statement).await?);
+            let mut rows = Vec::new();
+            while let Some(message) = messages.next().await {
+                if let SimpleQueryMessage::Row(row) = message? {
+                    rows.push((0..row.len()).map(|column| value(&row, column)).collect());
                 }
-                _ => None,
-            })
-            .collect())
+            }
+            Ok(rows)
+        };
+        self.patience.wait(answer).await?.map_err(|error| lost(&self.budget, &error))
     }
 }
 

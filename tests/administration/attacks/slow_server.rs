@@ -142,3 +142,23 @@ fn a49_answers_that_come_just_in_time_do_not_keep_back_what_is_published_next() 
     assert!(pgsvid.terminate(LIMIT).success());
     assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
 }
+
+#[test]
+fn a50_rows_of_nothing_cost_no_memory() {
+    let idle = {
+        let (_setup, pgsvid, _fake) = beside("127.0.0.1", Duration::ZERO, |_| Vec::new());
+        pgsvid.wait_for_event(LIMIT, published);
+        pgsvid.process().peak()
+    };
+    for (what, columns, rows) in [("wide", 2_000, 1_035), ("wider", 60_000, 25), ("long", 40, 50_000)] {
+        let answer = move |statement: &str| {
+            let lists = statement.contains("pg_file_settings WHERE error");
+            if lists { vec![vec![None; columns]; rows] } else { Vec::new() }
+        };
+        let (_setup, pgsvid, fake) = beside("127.0.0.1", Duration::ZERO, answer);
+        pgsvid.wait_for_event(LIMIT, |event| event["level"] == "ERROR");
+        assert!(fake.heard().iter().any(|said| said.contains("pg_file_settings WHERE error")));
+        let peak = pgsvid.process().peak();
+        assert!(peak < idle + 4 * 1024, "{what}: {peak} KiB at most, {idle} KiB without");
+    }
+}
