@@ -20,7 +20,7 @@ use crate::postgres::{Budget, Limited};
 use crate::text::shown;
 use crate::verify;
 
-/// Limit for connecting and for the login.
+/// Limit for the login.
 const LIMIT: Duration = Duration::from_secs(5);
 
 /// Where to log in, and as whom.
@@ -64,27 +64,16 @@ pub(super) enum Outcome {
 
 /// Tries once. The second part is our address, as the server sees it.
 pub(super) async fn attempt(login: &Login<'_>) -> (Outcome, Option<IpAddr>) {
-    let mut last = Outcome::Unreachable("there is no address to connect to".to_owned());
-    for host in login.hosts {
-        let stream = match timeout(LIMIT, verify::connect(host, login.port)).await {
-            Ok(Ok(stream)) => stream,
-            Ok(Err(error)) => {
-                last = Outcome::Unreachable(format!("{host}:{}: {error}", login.port));
-                continue;
-            }
-            Err(_) => {
-                last = Outcome::Unreachable(format!("{host}:{}: no answer", login.port));
-                continue;
-            }
-        };
-        let from = stream.local_addr().ok().map(|address| address.ip());
-        let outcome = match timeout(LIMIT, log_in(login, stream)).await {
-            Ok(outcome) => outcome,
-            Err(_) => Outcome::Unreachable(format!("{host}:{}: no answer", login.port)),
-        };
-        return (outcome, from);
-    }
-    (last, None)
+    let stream = match verify::connect_in_turns(login.hosts, login.port).await {
+        Ok(stream) => stream,
+        Err(why) => return (Outcome::Unreachable(why), None),
+    };
+    let from = stream.local_addr().ok().map(|address| address.ip());
+    let outcome = match timeout(LIMIT, log_in(login, stream)).await {
+        Ok(outcome) => outcome,
+        Err(_) => Outcome::Unreachable("the server takes the connection, and does not answer".to_owned()),
+    };
+    (outcome, from)
 }
 
 async fn log_in(login: &Login<'_>, stream: TcpStream) -> Outcome {

@@ -22,6 +22,9 @@ pub enum Error {
     /// No answer in time.
     #[error("PostgreSQL did not answer within {}", humantime::format_duration(*.0))]
     Silent(Duration),
+    /// Each answer in time, and all of them not.
+    #[error("PostgreSQL answers so slowly that {} were not enough for a session", humantime::format_duration(*.0))]
+    Slow(Duration),
     /// The connection ended before the answer came.
     #[error("the connection to PostgreSQL was lost: {0}")]
     Lost(String),

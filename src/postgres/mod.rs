@@ -4,6 +4,7 @@
 mod access;
 mod administration;
 mod error;
+mod patience;
 mod session;
 mod sessions;
 mod settings;
@@ -89,3 +90,9 @@ pub fn prepare_for_passwords() {
 
 /// Limit for connecting, and for each statement. A stopped postmaster accepts and never answers.
 pub const LIMIT: Duration = Duration::from_secs(5);
+
+/// Limit for a session of somebody who has other things to do: logging in and all statements.
+pub const BRIEF: Duration = Duration::from_secs(15);
+
+/// Limit for any other session. People who are asked meanwhile do not count.
+const LONG: Duration = Duration::from_secs(60);

@@ -5,17 +5,20 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use futures_util::StreamExt as _;
 use tokio::task::JoinHandle;
-use tokio::time::{timeout, timeout_at};
+use tokio::time::timeout;
 use tokio_postgres::{Client, NoTls, SimpleQueryMessage, SimpleQueryRow};
 use zeroize::Zeroizing;
 
 use super::administration::{self, Administration, MOST_SUPERUSERS, Role};
 use super::error::Error;
+use super::patience::Patience;
 use super::sessions::{self, SessionCounts};
 use super::settings::{self, TlsSettings};
 use super::socket::{self, Allowance, Budget};
@@ -23,7 +26,7 @@ use super::standing::{self, Standing};
 use super::startup;
 use super::statements::{self, RESERVE, literal};
 use super::views::{self, AccessViews};
-use super::{LIMIT, Purpose, Settings};
+use super::{BRIEF, LIMIT, LONG, Purpose, Settings};
 use crate::files;
 use crate::text::shown;
 
@@ -37,6 +40,7 @@ pub struct Session {
     client: Client,
     connection: JoinHandle<()>,
     budget: Arc<Budget>,
+    patience: Arc<Patience>,
     /// The server's major version.
     version: u32,
     /// Event triggers are turned off by posing as a replica.
@@ -44,12 +48,26 @@ pub struct Session {
 }
 
 impl Session {
-    /// Logs in, within five seconds.
+    /// Logs in. The server has five seconds for that, and for each answer, and a minute for all of them.
     pub async fn connect(settings: &Settings) -> Result<Self, Error> {
+        Self::connect_within(settings, LONG).await
+    }
+
+    /// The same with [`BRIEF`] for all of them, logging in included.
+    ///
+    /// [`BRIEF`]: super::BRIEF
+    pub async fn connect_briefly(settings: &Settings) -> Result<Self, Error> {
+        Self::connect_within(settings, BRIEF).await
+    }
+
+    async fn connect_within(settings: &Settings, all: Duration) -> Result<Self, Error> {
+        let patience = Arc::new(Patience::new(all));
         let token = format!("{:016x}", fastrand::u64(..));
         let mut session = match settings.purpose {
-            Purpose::Reload => Self::log_in(settings, startup::options(&token)).await?,
-            Purpose::Administration => Self::log_in_as_administrator(settings, &token).await?,
+            Purpose::Reload => Self::log_in(settings, startup::options(&token), patience).await?,
+            Purpose::Administration => {
+                Self::log_in_as_administrator(settings, &token, patience).await?
+            }
         };
         match session.prepare(settings, &token).await {
             Ok(()) => Ok(session),
@@ -62,43 +80,51 @@ impl Session {
 
     /// Without event triggers, where there are any at a login and the role may turn them off. That it may not, or that the
     /// server knows none, is known from its refusal alone.
-    async fn log_in_as_administrator(settings: &Settings, token: &str) -> Result<Self, Error> {
+    async fn log_in_as_administrator(
+        settings: &Settings,
+        token: &str,
+        patience: Arc<Patience>,
+    ) -> Result<Self, Error> {
         // Asked once: each refusal is a line in the server's log.
         static REFUSED: AtomicBool = AtomicBool::new(false);
         if !REFUSED.load(Ordering::Relaxed) {
-            match Self::log_in(settings, startup::options_from_17(token)).await {
+            let options = startup::options_from_17(token);
+            match Self::log_in(settings, options, Arc::clone(&patience)).await {
                 Err(error) if error.is_about_an_option() => REFUSED.store(true, Ordering::Relaxed),
                 outcome => return outcome,
             }
         }
-        Self::log_in(settings, startup::options(token)).await
+        Self::log_in(settings, startup::options(token), patience).await
     }
 
-    async fn log_in(settings: &Settings, options: String) -> Result<Self, Error> {
-        let limit = tokio::time::Instant::now() + LIMIT;
-        let silent = |_| Error::Silent(LIMIT);
-        let (stream, budget) =
-            timeout_at(limit, socket::connect(settings)).await.map_err(silent)??;
-        let mut config = tokio_postgres::Config::new();
-        config
-            .user(&settings.user)
-            .dbname(&settings.database)
-            .application_name("pgsvid")
-            .options(options);
-        // Only now: it is known who would be told.
-        if let Some(path) = &settings.password_file {
-            config.password(read_password(path).await?.as_slice());
-        }
-        let (client, connection) = timeout_at(limit, config.connect_raw(stream, NoTls))
-            .await
-            .map_err(silent)?
-            .map_err(|error| lost(&budget, &error))?;
+    async fn log_in(
+        settings: &Settings,
+        options: String,
+        patience: Arc<Patience>,
+    ) -> Result<Self, Error> {
+        let login = async {
+            let (stream, budget) = socket::connect(settings).await?;
+            let mut config = tokio_postgres::Config::new();
+            config
+                .user(&settings.user)
+                .dbname(&settings.database)
+                .application_name("pgsvid")
+                .options(options);
+            // Only now: it is known who would be told.
+            if let Some(path) = &settings.password_file {
+                config.password(read_password(path).await?.as_slice());
+            }
+            let connected = config.connect_raw(stream, NoTls).await;
+            let (client, connection) = connected.map_err(|error| lost(&budget, &error))?;
+            Ok((client, connection, budget))
+        };
+        let (client, connection, budget) = patience.wait(login).await??;
         let version = connection.parameter("server_version").unwrap_or_default();
         let major = version.split(|c: char| !c.is_ascii_digit()).next().unwrap_or_default();
         let version = major.parse().map_err(|_| Error::Unexpected)?;
         // Its error is reported to the statement that waits for an answer.
         let connection = tokio::spawn(async move { drop(connection.await) });
-        Ok(Self { client, connection, budget, version, as_a_replica: false })
+        Ok(Self { client, connection, budget, patience, version, as_a_replica: false })
     }
 
     /// Makes sure that the session is as it should be before anything else is asked.
@@ -135,10 +161,11 @@ impl Session {
         settings::parse(&self.rows(settings::QUERY, Allowance::FEW).await?)
     }
 
-    /// The errors in the files that a reload reads (postgresql.conf, `pg_hba.conf`): file, line and what is wrong.
+    /// The errors in the files that a reload reads (postgresql.conf, `pg_hba.conf`), some of them if there are many: file, line
+    /// and what is wrong.
     /// Only for a role with [`TlsSettings::may_read_errors`].
     pub async fn file_errors(&self) -> Result<Vec<String>, Error> {
-        let rows = self.rows(settings::ERRORS, Allowance::LISTS).await?;
+        let rows = self.rows(settings::ERRORS, Allowance::FEW).await?;
         Ok(rows.into_iter().flatten().flatten().map(|text| shown(&text)).collect())
     }
 
@@ -321,19 +348,17 @@ impl Session {
         allowance: Allowance,
     ) -> Result<Vec<Vec<Option<String>>>, Error> {
         self.budget.renew(allowance);
-        let messages = timeout(LIMIT, self.client.simple_query(statement))
-            .await
-            .map_err(|_| Error::Silent(LIMIT))?
-            .map_err(|error| lost(&self.budget, &error))?;
-        Ok(messages
-            .iter()
-            .filter_map(|message| match message {
-                SimpleQueryMessage::Row(row) => {
-                    Some((0..row.len()).map(|column| value(row, column)).collect())
+        let answer = async {
+            let mut messages = pin!(self.client.simple_query_raw(statement).await?);
+            let mut rows = Vec::new();
+            while let Some(message) = messages.next().await {
+                if let SimpleQueryMessage::Row(row) = message? {
+                    rows.push((0..row.len()).map(|column| value(&row, column)).collect());
                 }
-                _ => None,
-            })
-            .collect())
+            }
+            Ok(rows)
+        };
+        self.patience.wait(answer).await?.map_err(|error| lost(&self.budget, &error))
     }
 }
 

@@ -17,13 +17,16 @@ pub(super) const QUERY: &str = "\
     UNION ALL SELECT 'may_read_stats', \
         pg_catalog.pg_has_role('pg_read_all_stats', 'USAGE')::pg_catalog.text, NULL, NULL";
 
-/// The errors in the files that a reload reads, for roles that may see them: by default superusers alone.
+/// The errors in the files that a reload reads, for roles that may see them: by default superusers alone. A file may have as
+/// many as it has lines, each as long as its line.
 pub(super) const ERRORS: &str = "\
-    SELECT pg_catalog.concat(sourcefile, ':', sourceline, ': ', name, ': ', error) \
+    SELECT pg_catalog.concat(pg_catalog.left(sourcefile, 300), ':', sourceline, ': ', pg_catalog.left(name, 100), ': ', \
+                             pg_catalog.left(error, 200)) \
     FROM pg_catalog.pg_file_settings WHERE error IS NOT NULL \
     UNION ALL \
-    SELECT pg_catalog.concat(pg_catalog.current_setting('hba_file'), ':', line_number, ': ', error) \
-    FROM pg_catalog.pg_hba_file_rules WHERE error IS NOT NULL";
+    SELECT pg_catalog.concat(pg_catalog.current_setting('hba_file'), ':', line_number, ': ', pg_catalog.left(error, 200)) \
+    FROM pg_catalog.pg_hba_file_rules WHERE error IS NOT NULL \
+    LIMIT 50";
 
 /// A setting's value, and what set it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

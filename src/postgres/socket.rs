@@ -27,13 +27,16 @@ pub(super) struct Allowance {
     bytes: usize,
     /// Messages. A row is one; each costs more memory than it has bytes.
     messages: usize,
+    /// Columns of all rows together: one that is NULL has four bytes, and costs more memory than that.
+    columns: usize,
 }
 
 impl Allowance {
     /// For a handful of rows.
-    pub(super) const FEW: Self = Self { bytes: 256 * 1024, messages: 2_000 };
+    pub(super) const FEW: Self = Self { bytes: 256 * 1024, messages: 2_000, columns: 8_000 };
     /// For lists that the server's administrators write: roles, lines of `pg_hba.conf`.
-    pub(super) const LISTS: Self = Self { bytes: 8 * 1024 * 1024, messages: 200_000 };
+    pub(super) const LISTS: Self =
+        Self { bytes: 8 * 1024 * 1024, messages: 200_000, columns: 500_000 };
 }
 
 /// What is left of what a server may say.
@@ -41,6 +44,7 @@ impl Allowance {
 pub struct Budget {
     bytes: AtomicUsize,
     messages: AtomicUsize,
+    columns: AtomicUsize,
     exceeded: AtomicBool,
 }
 
@@ -55,6 +59,7 @@ impl Budget {
         Self {
             bytes: allowance.bytes.into(),
             messages: allowance.messages.into(),
+            columns: allowance.columns.into(),
             exceeded: false.into(),
         }
     }
@@ -63,6 +68,7 @@ impl Budget {
     pub(super) fn renew(&self, allowance: Allowance) {
         self.bytes.store(allowance.bytes, Ordering::Relaxed);
         self.messages.store(allowance.messages, Ordering::Relaxed);
+        self.columns.store(allowance.columns, Ordering::Relaxed);
     }
 
     /// Whether the server has said more than it may; then the connection is lost.
@@ -72,14 +78,21 @@ impl Budget {
     }
 
     /// Takes a message of so many bytes into account.
-    fn spend(&self, bytes: usize) -> io::Result<()> {
-        let taken = |from: &AtomicUsize, amount| {
-            from.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left: usize| {
-                left.checked_sub(amount)
-            })
-            .is_ok()
-        };
-        if taken(&self.bytes, bytes) && taken(&self.messages, 1) {
+    fn spend_message(&self, bytes: usize) -> io::Result<()> {
+        self.spend(&self.bytes, bytes)?;
+        self.spend(&self.messages, 1)
+    }
+
+    /// Takes the columns of a row into account.
+    fn spend_columns(&self, columns: usize) -> io::Result<()> {
+        self.spend(&self.columns, columns)
+    }
+
+    fn spend(&self, from: &AtomicUsize, amount: usize) -> io::Result<()> {
+        let taken = from.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left: usize| {
+            left.checked_sub(amount)
+        });
+        if taken.is_ok() {
             return Ok(());
         }
         self.exceeded.store(true, Ordering::Relaxed);
@@ -142,36 +155,59 @@ impl<S> Limited<S> {
     }
 }
 
-/// Where in a message the next byte lies. A message is a letter, a length that counts itself, and that many bytes less four
-/// (PostgreSQL: "Message Formats").
+/// Where in a message the next byte lies. A message is a letter, a length that counts itself, and that many bytes less four;
+/// those of a row begin with the number of its columns (PostgreSQL: "Message Formats").
 #[derive(Debug, Default)]
 struct Frame {
-    header: [u8; 5],
+    header: [u8; 7],
     /// Bytes of the header that are there.
     have: usize,
     /// Bytes of the body that are still to come.
     body: usize,
 }
 
+/// How long a header is: letter and length.
+const HEADER: usize = 5;
+
 impl Frame {
     fn follow(&mut self, mut bytes: &[u8], budget: &Budget) -> io::Result<()> {
         while !bytes.is_empty() {
-            if self.body > 0 {
+            if self.have < HEADER || self.counts_columns() {
+                self.header[self.have] = bytes[0];
+                self.have += 1;
+                bytes = &bytes[1..];
+                self.account(budget)?;
+            } else {
                 let step = self.body.min(bytes.len());
                 self.body -= step;
                 bytes = &bytes[step..];
-                continue;
             }
-            let step = (self.header.len() - self.have).min(bytes.len());
-            self.header[self.have..self.have + step].copy_from_slice(&bytes[..step]);
-            self.have += step;
-            bytes = &bytes[step..];
-            if self.have == self.header.len() {
-                let [_, length @ ..] = self.header;
-                let length = usize::try_from(u32::from_be_bytes(length)).unwrap_or(usize::MAX);
-                budget.spend(length.saturating_add(1))?;
-                self.body = length.saturating_sub(4);
+            if self.have >= HEADER && !self.counts_columns() && self.body == 0 {
                 self.have = 0;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the number of columns comes next.
+    fn counts_columns(&self) -> bool {
+        matches!(self.header[0], b'D' | b'T')
+            && (HEADER..self.header.len()).contains(&self.have)
+            && self.body > 0
+    }
+
+    /// Takes into account what the header says by now.
+    fn account(&mut self, budget: &Budget) -> io::Result<()> {
+        let [_, length @ .., _, _] = self.header;
+        if self.have == HEADER {
+            let length = usize::try_from(u32::from_be_bytes(length)).unwrap_or(usize::MAX);
+            self.body = length.saturating_sub(4);
+            budget.spend_message(length.saturating_add(1))?;
+        } else if self.have > HEADER {
+            self.body -= 1;
+            if self.have == self.header.len() {
+                let [.., high, low] = self.header;
+                budget.spend_columns(u16::from_be_bytes([high, low]).into())?;
             }
         }
         Ok(())
@@ -241,7 +277,7 @@ mod tests {
 
     #[tokio::test]
     async fn a03_bytes_and_messages_are_counted_however_they_arrive() {
-        let allowance = Allowance { bytes: 100, messages: 3 };
+        let allowance = Allowance { bytes: 100, messages: 3, columns: 100 };
         let three: Vec<u8> = [30, 0, 20].into_iter().flat_map(|body| message(b'D', body)).collect();
         let four = [three.clone(), message(b'C', 0)].concat();
         let long = message(b'D', 96);
@@ -252,6 +288,22 @@ mod tests {
             for bytes in [&four[..], &long, &huge] {
                 assert!(read(bytes, piece, allowance).await.is_err(), "{piece} {bytes:?}");
             }
+        }
+    }
+    #[tokio::test]
+    async fn a50_columns_are_counted_however_they_arrive() {
+        let allowance = Allowance { bytes: 1000, messages: 10, columns: 500 };
+        let row = |letter: u8, columns: u16| {
+            [&[letter, 0, 0, 0, 8][..], &columns.to_be_bytes(), &[0; 2]].concat()
+        };
+        let few = [row(b'T', 200), message(b'N', 3), row(b'D', 300), row(b'C', 600)].concat();
+        let many = [few.clone(), row(b'D', 1)].concat();
+        // Messages that are too short to have any.
+        let short = [message(b'D', 0), message(b'D', 1), row(b'D', 500)].concat();
+        for piece in [1, 2, 3, 7, 1000] {
+            assert_eq!(read(&few, piece, allowance).await.ok(), Some(few.len()), "{piece}");
+            assert_eq!(read(&short, piece, allowance).await.ok(), Some(short.len()), "{piece}");
+            assert!(read(&many, piece, allowance).await.is_err(), "{piece}");
         }
     }
 }

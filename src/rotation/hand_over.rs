@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
-use super::waiting::grace;
+use super::waiting::{grace, superseded};
 use super::{Error, PUBLISH_AGAIN, Rotation, record, report};
 use crate::consumers::Login;
 use crate::material::Material;
@@ -36,6 +36,11 @@ impl Rotation {
             let mut attempt = tokio::select! {
                 attempt = attempt => attempt,
                 () = &mut out_of_time => return Ok(()),
+                () = superseded(self.source.clone(), &material) => {
+                    consumer.interrupted();
+                    warn!(generation, "PostgreSQL answers slowly; what the agent has sent meanwhile is published first");
+                    return Ok(());
+                }
             };
             // It may have been something else for as long as PostgreSQL read it: then it proves nothing.
             if !self.is_undisturbed().await? {

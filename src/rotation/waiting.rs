@@ -10,12 +10,14 @@ use tokio_util::sync::CancellationToken;
 use super::pace::Change;
 use super::{Rotation, SHORTEST_INTERVAL, report};
 use crate::material::Material;
-use crate::source::SourceState;
+use crate::source::{Identity, SourceState};
 use crate::timing;
 use crate::watching::Changes;
 
 /// How long a rotation that has begun may go on after the end has been asked for.
 const GRACE: Duration = Duration::from_secs(5);
+/// How long newer material waits for the one before to be handed over.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 impl Rotation {
     /// Whether an identity is another one that follows too many.
@@ -68,6 +70,20 @@ pub(super) async fn until(moment: Option<Instant>) {
         Some(moment) => sleep_until(moment).await,
         None => std::future::pending().await,
     }
+}
+
+/// Ends when the source has brought another identity than the one that is being handed over, but not before that has had
+/// [`PATIENCE`]: a server that answers slowly, or seems to, must not keep back what is published next.
+pub(super) async fn superseded(mut source: watch::Receiver<SourceState>, wanted: &Material) {
+    sleep(PATIENCE).await;
+    while source.changed().await.is_ok() {
+        if matches!(&source.borrow_and_update().identity,
+            Identity::Current(newest) if !newest.publishes_as(wanted))
+        {
+            return;
+        }
+    }
+    std::future::pending().await
 }
 
 /// Ends [`GRACE`] after the end has been asked for.

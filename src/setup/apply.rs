@@ -45,6 +45,8 @@ impl Apply {
         Examined { server, place, .. }: &Examined,
         edit: bool,
     ) -> Result<(Option<Record>, Plan), Error> {
+        // If it cannot be read, that is said when it has to be.
+        let altering = Record::read(&place.data).is_ok_and(|record| record.altering);
         let seen = survey::files(
             &server.tls,
             &settings.server.session,
@@ -59,6 +61,7 @@ impl Apply {
             ],
             files: [now(place, &server.hba_file, edit), now(place, &server.ident_file, edit)],
             server: server.clone(),
+            altering,
         };
         let plan = plan::plan(settings, &facts, edit)
             .map_err(|(path, marks)| Error::Marks { path, marks })?;
@@ -66,6 +69,9 @@ impl Apply {
             servable(settings, server)?;
         }
         let record = plan.has_steps().then(|| record::open(&place.data)).transpose()?;
+        if record.as_ref().is_some_and(|record| record.altering != altering) {
+            return Err(Error::AtWork);
+        }
         Ok((record, plan))
     }
 

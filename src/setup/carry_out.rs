@@ -3,23 +3,17 @@
 use std::ffi::OsString;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use super::place::{Editable, Place};
 use super::plan::Step;
-use super::record::{Change, Record, Undo};
+use super::record::{Record, Undo};
 use super::{Error, Settings, block};
 use crate::consumers::Server;
 use crate::material::Material;
-use crate::postgres::{Administration, BadLine, Retry, Session, statements};
-use crate::timing::Backoff;
+use crate::postgres::{Administration, BadLine, Session, statements};
 use crate::verify::{self, Client, Expected, Verdict};
 use crate::{diagnose, postgres, publish, survey, timing};
 
-/// The one that the others are of no use without.
-const SSL: &str = "ssl";
-/// How often a lost session is made anew, with pauses that grow to two seconds.
-const RECONNECT: usize = 12;
 /// How often the published set is read again when a rotation comes in between.
 const TRIES: u32 = 3;
 
@@ -38,7 +32,21 @@ impl Work<'_> {
     pub(super) async fn all(&mut self, steps: &[Step]) -> Result<(), Error> {
         self.sql(steps).await?;
         self.alter(steps).await?;
-        self.edit(steps).await
+        self.edit(steps).await?;
+        // Each reload reads the settings, too, and what others have left there.
+        if steps.iter().any(|step| matches!(step, Step::File { .. })) && self.should_serve(steps) {
+            self.verify().await.map_err(Error::NotServed)?;
+        }
+        Ok(())
+    }
+
+    /// Whether the published set is to be served by now.
+    fn should_serve(&self, steps: &[Step]) -> bool {
+        let tls = &self.server.tls;
+        let now = [&tls.certificate, &tls.private_key, &tls.authorities, &tls.ssl];
+        let wanted = self.settings.wanted();
+        steps.iter().any(|step| matches!(step, Step::Setting { .. }))
+            || wanted.iter().zip(now).all(|((_, wanted), now)| *wanted == now.value)
     }
 
     async fn sql(&mut self, steps: &[Step]) -> Result<(), Error> {
@@ -69,108 +77,6 @@ impl Work<'_> {
             self.write_record()?;
         }
         Ok(())
-    }
-
-    async fn alter(&mut self, steps: &[Step]) -> Result<(), Error> {
-        let former = self.record.clone();
-        let mut altered: Vec<(&'static str, Option<String>)> = Vec::new();
-        for step in steps {
-            let Step::Setting { name, value, altered: before, .. } = step else { continue };
-            // An earlier set-up of ours knows what was there before it.
-            let first = former
-                .settings
-                .get(*name)
-                .filter(|known| former.altering || Some(&known.after) == before.as_ref())
-                .map_or_else(|| before.clone(), |known| known.before.clone());
-            let change = Change { before: first, after: value.clone() };
-            self.record.settings.insert((*name).to_owned(), change);
-            altered.push((name, before.clone()));
-        }
-        if altered.is_empty() {
-            return Ok(());
-        }
-        self.record.altering = true;
-        self.write_record()?;
-        let error = match self.alter_and_prove(&altered).await {
-            Ok(proof) => {
-                self.record.altering = false;
-                self.write_record()?;
-                (self.say)(&proof);
-                return Ok(());
-            }
-            Err(error) => error,
-        };
-        // Whatever went wrong: half of the settings, or files that PostgreSQL refuses, must not stay. The session may
-        // have been what went wrong.
-        let restored = match self.reconnect().await {
-            Ok(()) => self.set_all(&altered).await,
-            Err(cause) => Err(cause),
-        };
-        match restored {
-            Ok(()) => {
-                self.record = former;
-                self.write_record()?;
-                Err(Error::PutBack(Box::new(error)))
-            }
-            Err(cause) => {
-                Err(Error::NotRestored { error: Box::new(error), cause: Box::new(cause) })
-            }
-        }
-    }
-
-    async fn alter_and_prove(
-        &mut self,
-        altered: &[(&'static str, Option<String>)],
-    ) -> Result<String, Error> {
-        let wanted = |name: &str| self.record.settings.get(name).map(|change| change.after.clone());
-        let settings: Vec<_> = altered.iter().map(|(name, _)| (*name, wanted(name))).collect();
-        self.set_all(&settings).await?;
-        self.verify().await.map_err(Error::NotServed)
-    }
-
-    /// Gives settings their values, `None` for what postgresql.conf says, and reloads.
-    ///
-    /// ALTER SYSTEM takes one setting at a time, and half of a set keeps PostgreSQL from starting. So TLS is off in the
-    /// file while its files change: whoever starts PostgreSQL in between gets one that starts.
-    pub(super) async fn set_all(
-        &mut self,
-        settings: &[(impl AsRef<str>, Option<String>)],
-    ) -> Result<(), Error> {
-        let files = || settings.iter().filter(|(name, _)| name.as_ref() != SSL);
-        let ssl = settings.iter().find(|(name, _)| name.as_ref() == SSL);
-        if files().next().is_some() {
-            self.execute(&statements::alter_system(SSL, "off")).await?;
-        }
-        for (name, value) in files() {
-            self.execute(&setting(name.as_ref(), value.as_deref())).await?;
-        }
-        let last =
-            ssl.map_or_else(|| self.server.altered.get(SSL).cloned(), |(_, value)| value.clone());
-        self.execute(&setting(SSL, last.as_deref())).await?;
-        self.reload().await
-    }
-
-    /// A new session, for what has to be done even though the old one may be lost.
-    async fn reconnect(&mut self) -> Result<(), Error> {
-        let superuser = self.settings.session();
-        let mut backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(2));
-        for _ in 0..RECONNECT {
-            match Session::connect(&superuser).await {
-                Ok(session) => {
-                    std::mem::replace(&mut self.session, session).close().await;
-                    return Ok(());
-                }
-                // A server that restarts is back soon.
-                Err(error) if error.retry() == Retry::Soon => {
-                    tokio::time::sleep(backoff.delay()).await;
-                }
-                Err(error) => return Err(Error::Examination(error)),
-            }
-        }
-        Session::connect(&superuser)
-            .await
-            .map(|session| self.session = session)
-            .map_err(Error::Examination)
     }
 
     async fn edit(&mut self, steps: &[Step]) -> Result<(), Error> {
@@ -315,7 +221,7 @@ impl Work<'_> {
     }
 
     /// What the server serves, if it is the published set; else the verdict in words.
-    async fn verify(&self) -> Result<String, String> {
+    pub(super) async fn verify(&self) -> Result<String, String> {
         let tls = &self.server.tls;
         let known = Some((tls.listen_addresses.as_str(), tls.port));
         let target = &self.settings.server.verify.target;

@@ -3,6 +3,7 @@
 //! What is printed comes from the configuration alone. What is applied is planned from facts by a pure function, shown,
 //! recorded, and put back if PostgreSQL objects; and done as the user whose server it is, even where root asks for it.
 
+mod alter;
 mod apply;
 mod block;
 mod carry_out;

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use super::block::{self, Marks};
 use super::{Settings, managed, text};
 use crate::companions::role_map::{Login, can_include};
-use crate::postgres::{Administration, MOST_RELATED, Related, statements};
+use crate::postgres::{Administration, MOST_RELATED, Related, Setting, statements};
 use crate::text::{argument, harmless, shown};
 
 /// What is to be done, and what is left to others.
@@ -38,8 +38,6 @@ pub enum Step {
         value: String,
         /// The value in force now, for people.
         now: String,
-        /// What ALTER SYSTEM has set until now.
-        altered: Option<String>,
     },
     /// A marked block in a file.
     File {
@@ -72,6 +70,8 @@ pub(super) struct Facts {
     pub(super) published: [bool; 3],
     /// `pg_hba.conf` and `pg_ident.conf`.
     pub(super) files: [FileNow; 2],
+    /// Whether an earlier set-up was cut off while it altered settings.
+    pub(super) altering: bool,
 }
 
 /// What setting the server up takes. `pg_hba.conf` and `pg_ident.conf` are edited only if `edit`.
@@ -84,7 +84,7 @@ pub(super) fn plan(
 ) -> Result<Plan, (PathBuf, Marks)> {
     let mut plan = Plan::default();
     role(&mut plan, settings, &facts.server);
-    tls(&mut plan, settings, &facts.server, facts.published);
+    tls(&mut plan, settings, facts);
     access(&mut plan, settings, facts, edit)?;
     workloads(&mut plan, settings, &facts.server);
     Ok(plan)
@@ -181,24 +181,42 @@ fn foreign(settings: &Settings, related: &Related) -> Vec<String> {
     notes
 }
 
-fn tls(plan: &mut Plan, settings: &Settings, server: &Administration, published: [bool; 3]) {
+/// Whether the postmaster's command line has it.
+fn is_given(setting: &Setting) -> bool {
+    setting.source.as_deref() == Some("command line")
+}
+
+fn tls(plan: &mut Plan, settings: &Settings, facts: &Facts) {
+    let Facts { server, published, altering, .. } = facts;
     let tls = &server.tls;
     let now = [&tls.certificate, &tls.private_key, &tls.authorities, &tls.ssl];
-    let [certificate, private_key, authorities] = published;
+    let [certificate, private_key, authorities] = *published;
     let differing: Vec<_> = settings
         .wanted()
         .into_iter()
         .zip(now)
         .zip([certificate, private_key, authorities, false])
-        .filter(|(((_, value), now), published)| now.value != *value && !published)
+        .filter(|(((name, value), now), published)| {
+            // What the file has comes into force with the next reload.
+            let pending = server.altered.get(*name).filter(|altered| **altered != now.value);
+            let pending = pending.filter(|_| !is_given(now));
+            *altering
+                || pending.is_some_and(|pending| pending != value)
+                || (now.value != *value && !published)
+        })
         .map(|(differing, _)| differing)
         .collect();
+    if *altering {
+        plan.notes.push(
+            "an earlier set-up was cut off while it altered settings: all of them are set anew, ssl too".to_owned(),
+        );
+    }
     if let Some(manager) = server.manager.filter(|_| !differing.is_empty()) {
         plan.by_hand.push(managed::instructions(settings, manager));
         return;
     }
     let (fixed, free): (Vec<_>, Vec<_>) =
-        differing.into_iter().partition(|(_, now)| now.source.as_deref() == Some("command line"));
+        differing.into_iter().partition(|(_, now)| is_given(now));
     if !fixed.is_empty() {
         let options: Vec<String> = fixed
             .iter()
@@ -217,7 +235,6 @@ fn tls(plan: &mut Plan, settings: &Settings, server: &Administration, published:
         name,
         value,
         now: now.value.clone(),
-        altered: server.altered.get(name).cloned(),
     }));
 }
 
@@ -341,6 +358,13 @@ fn named(path: &Path) -> String {
     harmless(&path.display().to_string()).into_owned()
 }
 
+impl Step {
+    /// Whether it alters that setting.
+    pub(super) fn alters(&self, setting: &str) -> bool {
+        matches!(self, Self::Setting { name, .. } if *name == setting)
+    }
+}
+
 impl Plan {
     /// Whether something is to be done here.
     #[must_use]
@@ -395,7 +419,7 @@ impl Plan {
 mod tests {
     use super::*;
     use crate::config::{Flags, Parts};
-    use crate::postgres::{Manager, Role, Setting, TlsSettings};
+    use crate::postgres::{Manager, Role, TlsSettings};
     use std::collections::{BTreeMap, BTreeSet};
 
     fn settings() -> Settings {
@@ -426,6 +450,7 @@ mod tests {
                     text: Ok(text.to_owned()),
                     fixed: None,
                 }),
+            altering: false,
             server: Administration {
                 tls: TlsSettings {
                     ssl: setting("off"),
@@ -533,6 +558,23 @@ mod tests {
         let plan = plan(&settings(), &facts, false).unwrap();
         assert_eq!(count(&plan), [2, 0, 0]);
         assert!(plan.by_hand[0].contains("-c ssl_key_file='/svids/svid_key.pem'"), "{plan:?}");
+    }
+
+    #[test]
+    fn a51_what_was_cut_off_or_is_pending_is_altered_whatever_is_in_force() {
+        let mut facts = facts();
+        facts.published = [true; 3];
+        facts.server.tls.ssl.value = "on".to_owned();
+        assert_eq!(count(&plan(&settings(), &facts, false).unwrap())[1], 0);
+        facts.server.altered.insert("ssl".to_owned(), "off".to_owned());
+        assert_eq!(count(&plan(&settings(), &facts, false).unwrap())[1], 1);
+        facts.server.tls.ssl.source = Some("command line".to_owned());
+        let given = plan(&settings(), &facts, false).unwrap();
+        assert_eq!((count(&given)[1], given.by_hand.len()), (0, 0), "{given:?}");
+        facts.server.tls.ssl.source = None;
+        facts.altering = true;
+        let plan = plan(&settings(), &facts, false).unwrap();
+        assert_eq!((count(&plan)[1], plan.notes.len()), (4, 2), "{plan:?}");
     }
 
     #[test]

@@ -104,7 +104,7 @@ pub(super) async fn settle(record: &mut Record, session: &Session) -> Result<(),
 }
 
 impl Record {
-    fn read(data: &Directory) -> Result<Self, Error> {
+    pub(super) fn read(data: &Directory) -> Result<Self, Error> {
         let failed = |cause| Error::Record { path: data.path().join(NAME), cause };
         let bytes = match data.read(OsStr::new(NAME), LARGEST) {
             Ok((bytes, _)) => bytes,

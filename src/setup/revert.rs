@@ -119,9 +119,7 @@ async fn take_back(work: &mut Work<'_>, todo: &Todo) -> Result<(), Error> {
     work.record.files.clear();
     work.write_record()?;
     if !todo.settings.is_empty() {
-        work.record.altering = true;
-        work.write_record()?;
-        work.set_all(&todo.settings).await?;
+        work.take_back_settings(&todo.settings).await?;
         work.tell_refused().await?;
     }
     work.record.altering = false;

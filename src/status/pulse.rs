@@ -1,7 +1,7 @@
 //! The loop's sign of life: it says by when it will be heard of again, and whoever asks sees whether that is over.
 //!
-//! How long a whole rotation takes tells nothing: with many addresses to probe, or a slow disk, one may rightly take
-//! minutes, and a loop that has missed its own timer is not in a rotation at all. So each single step has its limit.
+//! How long a whole rotation takes tells nothing: with a server that answers slowly, or a slow disk, one may rightly
+//! take minutes, and a loop that has missed its own timer is not in a rotation at all. So each single step has its limit.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;

@@ -1,11 +1,15 @@
 //! Where to probe: the address where *this* postmaster listens.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::io;
 use std::net::IpAddr;
 use std::str::FromStr;
 
 use super::names::look_up;
+
+/// Longest name of a host, in bytes, and quotation marks around it.
+const LONGEST_NAME: usize = 257;
 
 /// Where to look.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -112,21 +116,27 @@ impl Target {
 #[must_use]
 pub fn addresses(listen_addresses: &str) -> Vec<String> {
     let mut hosts = Vec::new();
-    for entry in listen_addresses.split(',').map(str::trim).filter(|entry| !entry.is_empty()) {
-        let found: &[&str] = match entry.trim_matches('"') {
+    let mut known = BTreeSet::new();
+    for entry in listen_addresses.split(',').map(str::trim).filter(is_a_hosts) {
+        let found = match entry.trim_matches('"') {
             // Both wildcards include the loopback.
-            "*" | "localhost" => &["127.0.0.1", "::1"],
-            "0.0.0.0" => &["127.0.0.1"],
-            "::" => &["::1"],
-            other => &[other],
+            "*" | "localhost" => ["127.0.0.1", "::1"],
+            "0.0.0.0" => ["127.0.0.1"; 2],
+            "::" => ["::1"; 2],
+            other => [other; 2],
         };
         for host in found {
-            if !hosts.iter().any(|known| known == host) {
-                hosts.push((*host).to_owned());
+            if known.insert(host) {
+                hosts.push(host.to_owned());
             }
         }
     }
     hosts
+}
+
+/// Whether it may be a host at all: no name is longer (RFC 1035).
+fn is_a_hosts(entry: &&str) -> bool {
+    (1..=LONGEST_NAME).contains(&entry.len())
 }
 
 /// Whether nothing has to be looked up.

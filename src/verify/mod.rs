@@ -11,13 +11,15 @@ mod judge;
 mod names;
 mod probe;
 mod ssl_request;
+mod turns;
 
 use std::time::{Duration, SystemTime};
 
 pub use address::{InvalidTarget, Target, addresses};
 pub use client::{Client, Proof, Reception, wipe_stack};
 pub use judge::{ClientSettings, Expected, Verdict, judge};
-pub use probe::{ask, connect, probe};
+pub use probe::{ask, connect, connect_in_turns, probe};
+pub use turns::{LONGEST, MOST_HOSTS};
 
 use crate::material::Certificate;
 

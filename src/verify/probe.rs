@@ -14,31 +14,49 @@ use super::address::is_address;
 use super::handshake::{self, Goodbye};
 use super::names::look_up;
 use super::ssl_request::{self, Reply};
+use super::turns::{chosen, in_turns, left_out};
 use super::{Answer, Client, Facts, LIMIT, Reception};
 
-/// Probes the hosts in order until one gives an answer. Never fails: not being answered is a fact, too.
+/// Probes the hosts in turns until one gives an answer. Never fails: not being answered is a fact, too.
 ///
-/// Each host has five seconds to answer. A server that asks for a client certificate is shown the `client`'s.
+/// Each host has five seconds to answer, and all of them [`super::LONGEST`]; of more than [`super::MOST_HOSTS`] the others are
+/// left out. A server that asks for a client certificate is shown the `client`'s.
 pub async fn probe(hosts: &[String], port: u16, client: Option<&Client>) -> Facts {
-    let mut facts = Facts {
-        address: format!("port {port}"),
-        answer: Answer::Nothing("there is no address to probe".to_owned()),
-    };
-    for host in hosts {
-        let address =
-            if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") };
+    let ask = async |host: &str| {
         let deadline = Instant::now() + LIMIT;
         let answer = match ask_at(host, port, deadline, client).await {
             Err(alert) => without_client(host, port, deadline, alert).await,
             Ok(answer) => answer,
         };
-        let answered = !matches!(answer, Answer::Nothing(_));
-        facts = Facts { address, answer };
-        if answered {
-            break;
-        }
+        Facts { address: shown_address(host, port), answer }
+    };
+    let answered = |facts: &Facts| !matches!(facts.answer, Answer::Nothing(_));
+    let found = in_turns(&chosen(hosts), ask, answered).await;
+    let mut facts = found.unwrap_or_else(|| Facts {
+        address: format!("port {port}"),
+        answer: Answer::Nothing("there is no address to probe".to_owned()),
+    });
+    if let Answer::Nothing(why) = &mut facts.answer {
+        why.push_str(&left_out(hosts));
     }
     facts
+}
+
+fn shown_address(host: &str, port: u16) -> String {
+    if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
+}
+
+/// Connects to the first of the hosts that takes the connection, in the same turns; else says why the last one did not.
+pub async fn connect_in_turns(hosts: &[String], port: u16) -> Result<TcpStream, String> {
+    let dial = async |host: &str| match timeout_at(Instant::now() + LIMIT, connect(host, port)).await {
+        Ok(Ok(stream)) => Ok(stream),
+        Ok(Err(error)) => Err(format!("{}: {error}", shown_address(host, port))),
+        Err(_) => Err(format!("{}: no answer", shown_address(host, port))),
+    };
+    match in_turns(&chosen(hosts), dial, Result::is_ok).await {
+        Some(outcome) => outcome.map_err(|why| why + &left_out(hosts)),
+        None => Err("there is no address to connect to".to_owned()),
+    }
 }
 
 /// Connects and asks. An alert that ends a handshake in which a certificate may have been shown is an error.

@@ -17,19 +17,17 @@ impl Consumer {
         login: Option<Login>,
         life: Duration,
     ) -> Result<Reload, postgres::Error> {
-        self.pulse.step(ASKING, postgres::LIMIT);
+        self.pulse.step(ASKING, login::LONGEST);
         let session = Login::finish(login, &self.server.session).await?;
         // Where to look is known from before: nothing else has to be known first.
         if self.owes_reload() && self.known.is_some() {
             if let Err(error) = self.signal(&session, None).await {
-                self.pulse.step(ASKING, postgres::LIMIT);
                 session.close().await;
                 return Err(error);
             }
             return Ok(Reload { signalled: true, unasked: Some(Unasked { session, life }) });
         }
         let outcome = self.ask_and_reload(&session, life).await;
-        self.pulse.step(ASKING, postgres::LIMIT);
         session.close().await;
         outcome.map(|signalled| Reload { signalled, unasked: None })
     }
@@ -39,7 +37,6 @@ impl Consumer {
         session: &Session,
         life: Duration,
     ) -> Result<bool, postgres::Error> {
-        self.pulse.step(ASKING, login::LONGEST);
         let told = login::ask(session, life).await?;
         let seen = self.take_note(told);
         let news = self.seen.as_ref() != Some(&seen);
@@ -59,7 +56,6 @@ impl Consumer {
         if self.delivery.needs_reload_as_proof() {
             self.try_role_map(session).await?;
         }
-        self.pulse.step(ASKING, postgres::LIMIT);
         session.reload().await?;
         self.delivery.reloaded(Instant::now());
         self.seen = seen;
@@ -98,7 +94,6 @@ impl Consumer {
     /// A map with an expression that PostgreSQL cannot compile is not read, and the one before stays in force.
     async fn try_role_map(&self, session: &Session) -> Result<(), postgres::Error> {
         for expression in self.server.role_map.iter().flatten() {
-            self.pulse.step(ASKING, postgres::LIMIT);
             match session.matches(expression, "").await {
                 Err(error) if error.is_about_an_expression() => {
                     report::unreadable_map(expression, &error);

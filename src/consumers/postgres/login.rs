@@ -14,8 +14,8 @@ use crate::timing;
 /// How long an open session may wait, for files that are being written or for a handshake: it holds up a smart shutdown.
 pub(super) const IDLE: Duration = Duration::from_secs(1);
 
-/// How long it may take to ask, and to leave: three statements and a farewell.
-pub(super) const LONGEST: Duration = postgres::LIMIT.saturating_mul(4);
+/// How long a session may take, its farewell included.
+pub(super) const LONGEST: Duration = postgres::BRIEF.saturating_add(postgres::LIMIT);
 
 /// A login that has begun. Dropped, it is given up, and a session that is open by then is closed.
 pub(crate) struct Login(JoinHandle<Result<Session, Error>>);
@@ -23,7 +23,7 @@ pub(crate) struct Login(JoinHandle<Result<Session, Error>>);
 impl Login {
     /// Begins to log in.
     pub(crate) fn begin(settings: postgres::Settings) -> Self {
-        Self(tokio::spawn(async move { Session::connect(&settings).await }))
+        Self(tokio::spawn(async move { Session::connect_briefly(&settings).await }))
     }
 
     /// Does the work while the login goes on; returns what came of it, and the login unless it had to wait too long.
@@ -54,7 +54,7 @@ impl Login {
                 Err(error) => return Err(error),
             }
         }
-        Session::connect(settings).await
+        Session::connect_briefly(settings).await
     }
 }
 

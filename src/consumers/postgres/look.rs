@@ -7,7 +7,7 @@ use tokio::time::sleep;
 use super::login::{self, Unasked};
 use super::{ASKING, Consumer, Server};
 use crate::diagnose::{self, Finding};
-use crate::postgres::{self, Session, TlsSettings};
+use crate::postgres::{Session, TlsSettings};
 use crate::survey::Files;
 use crate::verify::{self, Client, Facts};
 use crate::{survey, watching};
@@ -22,10 +22,9 @@ impl Consumer {
     /// What is served, and what becomes of the published leaf as a client's.
     pub(super) async fn probe(&self, client: Option<&Client>) -> Option<Facts> {
         let (hosts, port) = self.place()?;
-        let limit = verify::LIMIT * u32::try_from(hosts.len()).unwrap_or(u32::MAX).max(1);
         // A session may be asked meanwhile.
-        self.pulse
-            .step("verifying what PostgreSQL serves", limit.max(login::IDLE + login::LONGEST));
+        let limit = verify::LONGEST.max(login::IDLE + login::LONGEST);
+        self.pulse.step("verifying what PostgreSQL serves", limit);
         Some(self.server.verify.probe(&hosts, port, client).await)
     }
 
@@ -81,9 +80,8 @@ impl Consumer {
 
     /// What the server's settings are now, if it says so: an edit of the operator's may have come into force meanwhile.
     pub(super) async fn ask_settings(&mut self) {
-        self.pulse.step(ASKING, postgres::LIMIT);
-        if let Ok(session) = Session::connect(&self.server.session).await {
-            self.pulse.step(ASKING, postgres::LIMIT * 2);
+        self.pulse.step(ASKING, login::LONGEST);
+        if let Ok(session) = Session::connect_briefly(&self.server.session).await {
             if let Ok(settings) = session.tls_settings().await {
                 self.known = Some(settings);
             }

@@ -117,6 +117,11 @@ impl Consumer {
         self.delivery.distrust();
     }
 
+    /// An attempt was not waited for to its end: another is due.
+    pub(crate) fn interrupted(&mut self) {
+        self.delivery.hurry(Instant::now());
+    }
+
     pub(crate) fn sessions(&self) -> Option<&(SystemTime, SessionCounts)> {
         self.sessions.as_ref()
     }

@@ -9,6 +9,7 @@ use super::Attempt;
 use crate::diagnose::Finding;
 use crate::material::Material;
 use crate::postgres::{self, Retry, TlsSettings};
+use crate::text::shown;
 use crate::timing;
 use crate::verify::{Answer, Proof, Target};
 
@@ -58,14 +59,14 @@ pub(super) fn rotated(
 pub(super) fn server(settings: &TlsSettings, target: &Target) {
     if *target == Target::Auto && settings.listen_addresses.is_empty() {
         warn!(
-            version = settings.version,
+            version = shown(&settings.version),
             fix = "let it listen on 127.0.0.1 (listen_addresses) to have every rotation proven",
             "PostgreSQL has no TCP listener: what it serves cannot be verified"
         );
     } else {
         info!(
-            version = settings.version,
-            listen_addresses = settings.listen_addresses,
+            version = shown(&settings.version),
+            listen_addresses = shown(&settings.listen_addresses),
             port = settings.port,
             "connected to PostgreSQL"
         );

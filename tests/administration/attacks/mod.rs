@@ -4,6 +4,7 @@ mod endless;
 mod planted_objects;
 mod planted_server;
 mod planted_texts;
+mod slow_server;
 mod superuser;
 mod twin_authority;
 mod unloadable;

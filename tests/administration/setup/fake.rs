@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
+use std::time::Duration;
 
 use rustix::process::{Gid, Uid};
 use rustix::thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid};
@@ -28,6 +29,17 @@ impl Fake {
         port: u16,
         answer: impl Fn(&str) -> Rows + Send + Sync + 'static,
     ) -> Self {
+        Self::start_slowly(account, directory, port, Duration::ZERO, answer)
+    }
+
+    /// The same, and each answer takes that long.
+    pub(crate) fn start_slowly(
+        account: &Account,
+        directory: &Path,
+        port: u16,
+        delay: Duration,
+        answer: impl Fn(&str) -> Rows + Send + Sync + 'static,
+    ) -> Self {
         let socket = directory.join(format!(".s.PGSQL.{port}"));
         let (account, answer): (_, Answer) = (account.clone(), Arc::new(answer));
         let ((ready, is_ready), (says, heard)) = (channel(), channel());
@@ -43,7 +55,7 @@ impl Fake {
             ready.send(()).unwrap();
             for stream in listener.incoming() {
                 let (answer, says) = (Arc::clone(&answer), says.clone());
-                thread::spawn(move || serve(stream.unwrap(), port, &answer, &says));
+                thread::spawn(move || serve(stream.unwrap(), port, delay, &answer, &says));
             }
         });
         is_ready.recv_timeout(LIMIT).unwrap();
@@ -59,6 +71,7 @@ impl Fake {
 fn serve(
     mut stream: UnixStream,
     port: u16,
+    delay: Duration,
     answer: &Answer,
     says: &Sender<String>,
 ) -> io::Result<()> {
@@ -110,6 +123,7 @@ fn serve(
         }
         reply.extend(framed(b'C', b"SELECT\0"));
         reply.extend(framed(b'Z', b"I"));
+        thread::sleep(delay);
         stream.write_all(&reply)?;
     }
 }

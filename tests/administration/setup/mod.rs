@@ -3,7 +3,7 @@
 mod applying;
 mod attacks;
 mod endless;
-mod fake;
+pub(crate) mod fake;
 mod foreign_role;
 mod irreplaceable;
 mod killed;

@@ -1,0 +1,64 @@
+//! How long a server is waited for. Each answer has its limit, and so have all the answers of a session: one that takes almost
+//! as long as it may with each of them would hold up everything else for a minute.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use tokio::time::{Instant, timeout};
+
+use super::LIMIT;
+use super::error::Error;
+
+/// What is left of the time that a server has.
+#[derive(Debug)]
+pub(super) struct Patience {
+    all: Duration,
+    milliseconds: AtomicU64,
+}
+
+impl Patience {
+    /// So much for all that is asked.
+    pub(super) fn new(all: Duration) -> Self {
+        Self { all, milliseconds: milliseconds(all).into() }
+    }
+
+    /// Waits for an answer: five seconds, or what is left.
+    pub(super) async fn wait<T>(&self, answer: impl Future<Output = T>) -> Result<T, Error> {
+        let left = Duration::from_millis(self.milliseconds.load(Ordering::Relaxed));
+        let begun = Instant::now();
+        let outcome = timeout(left.min(LIMIT), answer).await;
+        let left_now = milliseconds(left.saturating_sub(begun.elapsed()));
+        self.milliseconds.store(left_now, Ordering::Relaxed);
+        let too_late = if left < LIMIT { Error::Slow(self.all) } else { Error::Silent(LIMIT) };
+        outcome.map_err(|_| too_late)
+    }
+}
+
+fn milliseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::sleep;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a49_answers_that_come_just_in_time_do_not_go_on_for_ever() {
+        let begun = Instant::now();
+        let patience = Patience::new(Duration::from_secs(15));
+        for _ in 0..3 {
+            assert!(patience.wait(sleep(Duration::from_millis(4800))).await.is_ok());
+        }
+        for _ in 0..10 {
+            let error = patience.wait(sleep(Duration::from_millis(4800))).await.unwrap_err();
+            assert!(matches!(error, Error::Slow(_)), "{error}");
+        }
+        assert!(begun.elapsed() <= Duration::from_secs(15), "{:?}", begun.elapsed());
+
+        let patience = Patience::new(Duration::from_secs(15));
+        let error = patience.wait(sleep(Duration::from_secs(6))).await.unwrap_err();
+        assert!(matches!(error, Error::Silent(LIMIT)), "{error}");
+    }
+}
