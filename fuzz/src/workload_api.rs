@@ -75,6 +75,7 @@ fn settings(choice: u8) -> (Settings, Option<&'static str>) {
             }),
             trust_domain: has(3)
                 .then(|| TrustDomain::new(if has(6) { "other.org" } else { DOMAIN }).unwrap()),
+            federated: has(4),
         },
         federated_bundles: has(4),
     };

@@ -156,9 +156,9 @@ fn source(resolver: &Resolver<'_>, file: &File, flags: &Flags) -> Result<source:
     let (selection, expectations) = identity(resolver, file, flags)?;
     Ok(source::Settings {
         endpoint: endpoint.parse()?,
+        federated_bundles: expectations.federated,
         selection,
         expectations,
-        federated_bundles: file.files.federated_bundles.unwrap_or(false),
     })
 }
 
@@ -189,7 +189,8 @@ fn identity(
     };
     let trust_domain =
         trust_domain.map(|given| given.parse_with(rules::trust_domain)).transpose()?;
-    Ok((selection, Expectations { spiffe_id, trust_domain }))
+    let federated = file.files.federated_bundles.unwrap_or(false);
+    Ok((selection, Expectations { spiffe_id, trust_domain, federated }))
 }
 
 fn publish(

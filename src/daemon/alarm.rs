@@ -60,6 +60,17 @@ pub(super) async fn run(mut status: watch::Receiver<Status>) -> anyhow::Result<(
     }
 }
 
+/// Raises what would have waited for the agent's first answer: the process ends before, perhaps again and again.
+pub(super) fn at_the_end(status: &Status) {
+    let now = timing::now();
+    if let Some(published) = &status.published
+        && published.generation == 0
+        && due(published, now) > 0
+    {
+        raise(published, status, now);
+    }
+}
+
 /// The moments at which the alarm is due: parts of the life, and its end.
 fn moments(published: &Published) -> [SystemTime; 3] {
     let life = published.not_after.duration_since(published.not_before).unwrap_or_default();

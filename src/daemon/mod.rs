@@ -19,7 +19,7 @@ use tasks::Tasks;
 
 use crate::config::{self, Config};
 use crate::http::{self, Listener};
-use crate::publish::{Companion, Publisher, Trust};
+use crate::publish::{Companion, Publisher};
 use crate::rotation::{self, Rotation};
 use crate::source::Source;
 use crate::watching::Watching;
@@ -57,6 +57,7 @@ pub async fn run(
     });
     tasks.spawn("rotation", async move { Ok(rotation.run(stop).await?) });
     tasks.spawn_background("alarm", alarm::run(status.clone()));
+    let seen = status.clone();
     let manager = manager.map(Arc::new);
     if let Some(manager) = manager.clone() {
         let status = status.clone();
@@ -73,7 +74,10 @@ pub async fn run(
 
     loop {
         tokio::select! {
-            ended = tasks.ended() => return ended,
+            ended = tasks.ended() => {
+                alarm::at_the_end(&seen.borrow());
+                return ended;
+            }
             _ = hangup.recv() => again.notify_one(),
             () = asked_to_end(&mut terminate, &mut interrupt) => break,
         }
@@ -147,27 +151,7 @@ fn open_publisher(confined: &Confined) -> anyhow::Result<Publisher> {
         publisher.bind();
     }
     rotation::tell_disowned(&publisher.take_disowned());
-    let directory = config.publish.directory.display();
-    match publisher.trust() {
-        Trust::Exclusive => {}
-        Trust::Sticky { mode } => {
-            warn!(%directory, mode = format!("{mode:04o}"), "others may create files in the directory");
-        }
-        Trust::Mount { mode } => {
-            warn!(
-                %directory,
-                mode = format!("{mode:04o}"),
-                "others may write to the directory; taken because it is a mount of its own, as an emptyDir is"
-            );
-        }
-        Trust::WithinMount { mode } => {
-            warn!(
-                %directory,
-                mode = format!("{mode:04o}"),
-                "others may rename the directory; taken because it lies in a mount of its own, as an emptyDir is"
-            );
-        }
-    }
+    rotation::tell_trust(&publisher);
     Ok(publisher)
 }
 

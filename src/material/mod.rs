@@ -55,6 +55,8 @@ pub struct Expectations {
     pub spiffe_id: Option<SpiffeId>,
     /// The trust domain that the SPIFFE ID must belong to.
     pub trust_domain: Option<TrustDomain>,
+    /// Whether authorities of federated trust domains may be beside it.
+    pub federated: bool,
 }
 
 /// One checked generation: leaf, intermediates, key and authorities that belong together.
@@ -119,6 +121,20 @@ impl Material {
     /// The authorities to trust: the trust domain's own, then those of federated domains if asked for.
     pub fn authorities(&self) -> impl Iterator<Item = &Certificate> {
         self.authorities.iter().chain(&self.federated)
+    }
+
+    /// Those of the trust domain itself.
+    #[must_use]
+    pub fn own_authorities(&self) -> &[Certificate] {
+        &self.authorities
+    }
+
+    /// Says of a set that was read back which of its authorities are still to be trusted: the first `own` are the trust
+    /// domain's, and the next `federated` those of others.
+    pub fn keep_authorities(&mut self, own: usize, federated: usize) {
+        let mut others = self.authorities.split_off(own.min(self.authorities.len()));
+        others.truncate(federated);
+        self.federated = others;
     }
 
     /// When the leaf, or an intermediate that it needs, expires.

@@ -8,8 +8,10 @@ use rustix::io::{Errno, retry_on_intr};
 
 use super::error::Error;
 use super::lock::{self, Lock};
-use super::ownership::Owners;
+use super::origin::RECORD;
+use super::ownership::{Owners, Reason};
 use super::trace::Trace;
+use super::way::Way;
 use super::{seam, way};
 use crate::users;
 
@@ -36,11 +38,25 @@ pub enum Trust {
     },
 }
 
+/// How a directory is judged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Standing {
+    trust: Trust,
+    /// Whether others may rename what is ours in it, or itself.
+    exposed: bool,
+}
+
+impl Standing {
+    fn of(way: &Way) -> Result<Self, Error> {
+        Ok(Self { trust: way.judge(ours())?, exposed: way.is_exposed() })
+    }
+}
+
 /// An open directory.
 pub(super) struct Directory {
     path: PathBuf,
     fd: OwnedFd,
-    trust: Trust,
+    standing: Standing,
     owners: Owners,
     /// The names of all files that pgsvid makes in a generation.
     names: Vec<String>,
@@ -52,10 +68,13 @@ impl Directory {
     /// Opens, judges and locks the directory.
     pub(super) fn open(path: &Path, names: Vec<String>) -> Result<Self, Error> {
         let way = way::follow(path)?;
-        let trust = way.judge(ours())?;
+        let standing = Standing::of(&way)?;
+        if way.gives_more_rights() {
+            return Err(Error::DefaultAcl { directory: path.to_owned() });
+        }
         let owners = Owners::ours_or_roots();
         let (path, fd) = (path.to_owned(), way.fd);
-        let mut directory = Self { path, fd, trust, owners, names, lock: None };
+        let mut directory = Self { path, fd, standing, owners, names, lock: None };
         directory.lock = lock::take(&directory)?;
         Ok(directory)
     }
@@ -74,11 +93,15 @@ impl Directory {
             judged => judged,
         };
         let owners = Owners::of_directory(seen_by);
+        let trust = match trust {
+            Ok(_) if way.gives_more_rights() => {
+                Err(Error::DefaultAcl { directory: path.to_owned() })
+            }
+            trust => trust,
+        };
         let (path, fd) = (path.to_owned(), way.fd);
-        Ok((
-            Self { path, fd, trust: Trust::Exclusive, owners, names: Vec::new(), lock: None },
-            trust,
-        ))
+        let standing = Standing { trust: Trust::Exclusive, exposed: false };
+        Ok((Self { path, fd, standing, owners, names: Vec::new(), lock: None }, trust))
     }
 
     /// Whether another path has led to the same directory.
@@ -90,7 +113,7 @@ impl Directory {
     }
 
     pub(super) fn trust(&self) -> Trust {
-        self.trust
+        self.standing.trust
     }
 
     /// The users whose files and links count here.
@@ -98,21 +121,21 @@ impl Directory {
         self.owners
     }
 
-    /// Whether the path still leads to the directory that is open. An error says that it does, but that others have
-    /// come to be able to replace it.
+    /// Whether the path still leads to the directory that is open, and it is judged as it was. An error says that others
+    /// have come to be able to replace it.
     pub(super) fn is_in_place(&self) -> Result<bool, Error> {
-        self.trust_now().map(|trust| trust.is_some())
+        self.standing_now().map(|standing| standing == Some(self.standing))
     }
 
     /// The same before something is written: the judgement counts from now on.
     pub(super) fn judge_again(&mut self) -> Result<bool, Error> {
-        let trust = self.trust_now()?;
-        self.trust = trust.unwrap_or(self.trust);
+        let standing = self.standing_now()?;
+        self.standing = standing.unwrap_or(self.standing);
         // Others may have removed it, where they may rename; or there was no room for it before.
-        if trust.is_some() && !self.lock.as_ref().is_some_and(|lock| lock.is_in_place(self)) {
+        if standing.is_some() && !self.lock.as_ref().is_some_and(|lock| lock.is_in_place(self)) {
             self.lock = lock::take(self)?;
         }
-        Ok(trust.is_some())
+        Ok(standing.is_some())
     }
 
     /// What others may rename on the way to it, the directory itself perhaps.
@@ -122,10 +145,28 @@ impl Directory {
 
     /// Whether others may rename what is ours in it, or itself.
     pub(super) fn is_exposed(&self) -> bool {
-        matches!(self.trust, Trust::Mount { .. } | Trust::WithinMount { .. })
+        self.standing.exposed
     }
 
-    fn trust_now(&self) -> Result<Option<Trust>, Error> {
+    /// Whether nobody else can put anything into it, or another one into its place.
+    pub(super) fn is_exclusive(&self) -> bool {
+        !self.is_shared() && !self.is_exposed()
+    }
+
+    /// What tells that something was renamed beside it.
+    pub(super) fn above(&self) -> Result<Trace, Error> {
+        let look = |cause| self.step("look above", "", cause);
+        let stat = rustix::fs::statat(&self.fd, "..", AtFlags::SYMLINK_NOFOLLOW).map_err(look)?;
+        Ok(Trace::of(&stat))
+    }
+
+    /// What tells whether the directory itself is still the one that is open.
+    pub(super) fn own_trace(&self) -> Result<Trace, Error> {
+        let stat = rustix::fs::fstat(&self.fd).map_err(|cause| self.step("look at", "", cause))?;
+        Ok(Trace::of(&stat))
+    }
+
+    fn standing_now(&self) -> Result<Option<Standing>, Error> {
         let way = match way::follow(&self.path) {
             Ok(way) => way,
             Err(Error::Open { cause: Errno::NOENT | Errno::NOTDIR, .. }) => return Ok(None),
@@ -148,7 +189,7 @@ impl Directory {
         if (there.st_dev, there.st_ino) != (here.st_dev, here.st_ino) {
             return Ok(None);
         }
-        way.judge(ours()).map(Some)
+        Standing::of(&way).map(Some)
     }
 
     pub(super) fn sync(&self) -> Result<(), Error> {
@@ -185,14 +226,24 @@ impl Directory {
 
     /// Whether others may put things into it.
     pub(super) fn is_shared(&self) -> bool {
-        matches!(self.trust, Trust::Sticky { .. } | Trust::Mount { .. })
+        matches!(self.standing.trust, Trust::Sticky { .. } | Trust::Mount { .. })
+    }
+
+    /// Judges a plain file at one of our names. Where nobody else can put one there, as a backup or a helper with another
+    /// umask gives it, it stays until it is replaced.
+    pub(super) fn judge_plain(&self, stat: &Stat) -> Result<(), Reason> {
+        if self.is_exclusive() {
+            self.owners.judge_left(stat)
+        } else {
+            self.owners.judge_plain(stat)
+        }
     }
 
     /// Whether a file in a generation may be ours to remove. Where others may write, they may give one of our names to any
     /// directory of our user's, a database's perhaps.
     pub(super) fn may_hold(&self, name: &str) -> bool {
         !self.is_shared()
-            || [".", ".."].contains(&name)
+            || [".", "..", RECORD].contains(&name)
             || self.names.iter().any(|ours| ours == name)
     }
 

@@ -65,6 +65,16 @@ pub enum Error {
         /// Our effective uid.
         ours: u32,
     },
+    /// What is made in the directory would be readable for others.
+    #[error(
+        "cannot publish to {0}: it has a default access control list, by which others could come to read the private \
+         key; run setfacl -k {1}",
+        directory.display(), argument(directory)
+    )]
+    DefaultAcl {
+        /// The directory.
+        directory: PathBuf,
+    },
     /// The same, because others may write to a directory above.
     #[error(
         "cannot publish to {0}: others can replace it at any time, because they may write to {1} (mode {mode:04o}); run \

@@ -6,7 +6,7 @@ use zeroize::Zeroizing;
 
 use super::directory::Directory;
 use super::error::Error;
-use super::generation::{self, PREFIX};
+use super::generation::PREFIX;
 use super::kept;
 use super::ownership::{self, NotOurs, Reason};
 use super::seam;
@@ -100,11 +100,12 @@ pub(super) fn remove(directory: &Directory, name: &str, found: &NotOurs) -> Resu
     }
 }
 
-/// Gives another name to what is not to be lost. A generation of ours goes.
+/// Gives another name to what is not to be lost. It is not emptied, whatever it looks like: it need not be a generation of
+/// ours, but may be the directory of a client's set.
 fn move_aside(directory: &Directory, name: &str) -> Result<(), Errno> {
     let aside = format!("{REMOVED}{:08x}", fastrand::u32(..));
     rustix::fs::renameat(directory, name, directory, aside.as_str())?;
-    generation::remove(directory, &aside);
+    let _ = rustix::fs::unlinkat(directory, aside.as_str(), AtFlags::REMOVEDIR);
     Ok(())
 }
 
@@ -134,11 +135,12 @@ pub(super) fn ensure(directory: &Directory, names: &[String]) -> Result<Vec<Stri
     Ok(taken_over)
 }
 
-/// The content of a plain file at a stable name, if there is one that may be taken over.
-pub(super) fn plain_file(directory: &Directory, name: &str) -> Option<Zeroizing<Vec<u8>>> {
+/// The content of a plain file at a stable name, and its mode, if there is one that may be taken over: whose content nobody
+/// else could have written.
+pub(super) fn plain_file(directory: &Directory, name: &str) -> Option<(Zeroizing<Vec<u8>>, u32)> {
     let file = kept::open_file(directory, name).ok()?;
-    directory.owners().judge_plain(&file.stat).ok()?;
-    file.read(LARGEST_PLAIN).ok()
+    directory.owners().judge_file(&file.stat).ok()?;
+    Some((file.read(LARGEST_PLAIN).ok()?, file.stat.st_mode & 0o777))
 }
 
 /// Whether every stable name is the link that it should be.
@@ -206,7 +208,7 @@ fn kind(directory: &Directory, name: &str) -> Result<Kind, Error> {
     let stat = rustix::fs::fstat(&found).map_err(look)?;
     let not_ours = ownership::at(directory.path_of(name));
     match FileType::from_raw_mode(stat.st_mode) {
-        FileType::RegularFile => Ok(match directory.owners().judge_plain(&stat) {
+        FileType::RegularFile => Ok(match directory.judge_plain(&stat) {
             Ok(()) => Kind::Plain(u64::try_from(stat.st_size).unwrap_or(u64::MAX)),
             Err(reason) => Kind::NotOurs(not_ours(reason)),
         }),

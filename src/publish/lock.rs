@@ -9,7 +9,7 @@ use rustix::io::{Errno, retry_on_intr};
 use super::directory::Directory;
 use super::error::Error;
 use super::links;
-use super::ownership::{self, Owners};
+use super::ownership::{self, Owners, Reason};
 
 const NAME: &str = "..lock";
 const MODE: u32 = 0o600;
@@ -21,7 +21,6 @@ pub(super) struct Lock(OwnedFd);
 
 /// Takes the lock; `None` if there is none and none can be made, so that nothing can be published either.
 pub(super) fn take(directory: &Directory) -> Result<Option<Lock>, Error> {
-    let mut renewed = false;
     for _ in 0..TRIES {
         let file = match open(directory) {
             Ok(Some(file)) => file,
@@ -29,9 +28,6 @@ pub(super) fn take(directory: &Directory) -> Result<Option<Lock>, Error> {
             Err(Error::Step { cause, .. }) if lets_nobody_publish(cause) => return Ok(None),
             Err(error) => return Err(error),
         };
-        let is_open = rustix::fs::fstat(&file).is_ok_and(|stat| {
-            Mode::from_raw_mode(stat.st_mode).intersects(Mode::RWXG | Mode::RWXO)
-        });
         let taken = match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
             // NFS locks only what is open for writing, which the sandbox allows of no file that is there.
             Err(Errno::BADF) => {
@@ -44,13 +40,6 @@ pub(super) fn take(directory: &Directory) -> Result<Option<Lock>, Error> {
             continue;
         }
         return match taken {
-            // Kubernetes opens what is in a volume to its group. Those who have opened it since could take the lock again.
-            Ok(()) if is_open && !renewed => {
-                renewed = true;
-                rustix::fs::unlinkat(directory, NAME, AtFlags::empty())
-                    .map_err(|cause| directory.step("remove", NAME, cause))?;
-                continue;
-            }
             Ok(()) => Ok(Some(lock)),
             Err(Errno::WOULDBLOCK) => Err(Error::Locked { directory: directory.path_of("") }),
             Err(cause) => Err(directory.step("lock", NAME, cause)),
@@ -84,7 +73,7 @@ fn open(directory: &Directory) -> Result<Option<OwnedFd>, Error> {
         }
         Err(cause) => return Err(failed("look at")(cause)),
     };
-    if let Err(reason) = Owners::ours().judge_lock(&found) {
+    if let Err(reason) = judge(&found) {
         let found = ownership::at(directory.path_of(NAME))(reason);
         links::remove(directory, NAME, &found)?;
         return Ok(None);
@@ -96,10 +85,23 @@ fn open(directory: &Directory) -> Result<Option<OwnedFd>, Error> {
         Err(cause) => return Err(failed("open")(cause)),
     };
     let stat = rustix::fs::fstat(&file).map_err(failed("look at"))?;
-    if Owners::ours().judge_lock(&stat).is_err() {
+    if judge(&stat).is_err() {
         return Ok(None);
     }
     Ok(Some(file))
+}
+
+/// Judges the file. If it is not as we make it, others may have opened it, and hold it: Kubernetes opens what is in a volume
+/// to its group, and where others may rename, another file of ours can get its name. So that one is replaced, whoever holds
+/// it; a pgsvid notices before it publishes.
+fn judge(stat: &Stat) -> Result<(), Reason> {
+    Owners::ours().judge_plain(stat)?;
+    // Ours is empty: what has content is meant for something else, and was given the name.
+    if stat.st_size != 0 {
+        return Err(Reason::Target);
+    }
+    let mode = stat.st_mode & 0o7777;
+    if mode == MODE { Ok(()) } else { Err(Reason::Mode(mode)) }
 }
 
 fn open_with(directory: &Directory, flags: OFlags) -> Result<OwnedFd, Errno> {

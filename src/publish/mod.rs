@@ -13,11 +13,14 @@ mod links;
 mod lock;
 #[cfg(test)]
 mod model;
+mod origin;
 mod ownership;
 mod replay;
 mod seam;
 mod sweep;
+mod takeover;
 mod trace;
+mod undisturbed;
 mod way;
 
 use std::collections::BTreeMap;
@@ -33,6 +36,7 @@ pub use error::Error;
 pub use examine::{Examination, Unusable, examine, peek};
 use generation::Generation;
 use kept::{Kept, Unreadable};
+use origin::RECORD;
 use ownership::Owners;
 pub use ownership::{NotOurs, Reason};
 use trace::Trace;
@@ -159,6 +163,12 @@ impl Publisher {
         self.bound = true;
     }
 
+    /// The published directory.
+    #[must_use]
+    pub fn directory(&self) -> &Path {
+        &self.settings.directory
+    }
+
     /// Why the directory was taken although others may write to it, if so.
     #[must_use]
     pub fn trust(&self) -> Trust {
@@ -196,7 +206,7 @@ impl Publisher {
         };
         // Companions are not part of the identity: one that is missing is written anew.
         let names = self.settings.set_names();
-        let kept = match kept::load(&self.directory, &name, &names, Owners::ours()) {
+        let mut kept = match kept::load(&self.directory, &name, &names, Owners::ours()) {
             Ok(kept) => kept,
             Err(Unreadable::Failed(_)) => return Ok(None),
             Err(Unreadable::NotOurs(found)) => {
@@ -209,9 +219,19 @@ impl Publisher {
                 return Ok(None);
             }
         };
-        let Ok(material) = decode(&self.settings, &kept, expectations, now) else {
+        let Ok(mut material) = decode(&self.settings, &kept, expectations, now) else {
             return Ok(None);
         };
+        // What is not the agent's is what the configuration gives now, and not what it gave then.
+        match origin::read(&self.directory, &name) {
+            Ok(None) => {}
+            Ok(Some(origin)) => {
+                let federated = if expectations.federated { origin.federated } else { 0 };
+                material.keep_authorities(origin.own, federated);
+                kept.contents.insert(RECORD.to_owned(), origin.file);
+            }
+            Err(_) => return Ok(None),
+        }
         if self.directory.is_exposed()
             && let Ok(Some(found)) = replay::renamed(&self.directory, &name, &kept)
         {
@@ -219,7 +239,8 @@ impl Publisher {
             return Ok(None);
         }
         // What is no longer configured must not stay: a map of roles lets somebody in.
-        let has_more = kept::has_more(&self.directory, &name, &self.names());
+        let names: Vec<_> = self.names().into_iter().chain([RECORD.to_owned()]).collect();
+        let has_more = kept::has_more(&self.directory, &name, &names);
         self.current = Some(Generation::adopt(name, &kept, has_more));
         // What is missing of it is seen as such.
         let _ = self.leave();
@@ -268,41 +289,6 @@ impl Publisher {
         Ok(Published { generation: name, taken_over })
     }
 
-    /// Turns the plain files of another helper into a generation with the same contents, so that replacing
-    /// them by links, one after the other, changes nothing for a PostgreSQL that starts in between.
-    fn take_over(&self) -> Result<Vec<String>, Error> {
-        if let Some(current) = links::current(&self.directory)? {
-            // Killed half way, perhaps: then what is still plain is in the current generation, too.
-            let mut names = self.names();
-            names.retain(|name| {
-                let plain = links::plain_file(&self.directory, name);
-                plain.is_some() && plain == kept::read_one(&self.directory, &current, name)
-            });
-            return links::ensure(&self.directory, &names);
-        }
-        let settings = &self.settings;
-        let mut files = BTreeMap::new();
-        for (name, mode) in [
-            (&settings.certificate, settings.certificate_mode),
-            (&settings.private_key, settings.private_key_mode),
-            (&settings.bundle, settings.certificate_mode),
-        ] {
-            // Not every former set has a bundle, or has it under this name.
-            if let Some(bytes) = links::plain_file(&self.directory, name) {
-                files.insert(name.clone(), generation::Content { bytes, mode });
-            }
-        }
-        if files.is_empty() {
-            return Ok(Vec::new());
-        }
-        let names: Vec<String> = files.keys().cloned().collect();
-        let generation =
-            generation::write(&self.directory, generation::fresh_name(), files, settings.group)?;
-        links::swap(&self.directory, generation.name())?;
-        self.directory.sync()?;
-        links::ensure(&self.directory, &names)
-    }
-
     /// Whether what is published has the bytes that publishing these would give.
     #[must_use]
     pub fn holds(&self, material: &Material, extra_authorities: &[Certificate]) -> bool {
@@ -332,41 +318,14 @@ impl Publisher {
         self.directory.is_exposed()
     }
 
-    /// Whether nobody has exchanged anything of the published set since we have left it, not even for a moment: PostgreSQL
-    /// may have read it at that moment.
-    #[must_use]
-    pub fn is_undisturbed(&self) -> bool {
-        !self.is_exposed()
-            || trace::of_all(&self.directory, &self.exchangeable())
-                .is_ok_and(|traces| traces == self.left)
-    }
-
-    /// Notes how we leave what others could exchange.
-    fn leave(&mut self) -> Result<(), Error> {
-        self.left.clear();
-        if self.directory.is_exposed() {
-            self.left = trace::of_all_settled(&self.directory, &self.exchangeable())?;
-        }
-        Ok(())
-    }
-
-    /// The links, and the generation that they lead to.
-    fn exchangeable(&self) -> Vec<String> {
-        let current = self.current.iter().map(|current| current.name().to_owned());
-        self.names().into_iter().chain([links::CURRENT.to_owned()]).chain(current).collect()
-    }
-
-    /// Removes the generations that nobody needs any more.
-    pub fn sweep(&mut self, now: SystemTime) {
-        // It changes the directory, which is not to hide that somebody has exchanged it.
-        let undisturbed = self.is_undisturbed();
-        if let Some(current) = &self.current {
-            let previous = self.previous.as_deref();
-            sweep::sweep(&self.directory, current.name(), previous, &self.settings, now);
-        }
-        if undisturbed {
-            let _ = self.leave();
-        }
+    /// Looks again at what is there while nothing of ours is: others may have put a set there.
+    pub fn look_again(
+        &mut self,
+        expectations: &Expectations,
+        now: SystemTime,
+    ) -> Result<Option<Material>, Error> {
+        self.preflight()?;
+        self.existing(expectations, now)
     }
 
     fn names(&self) -> Vec<String> {
@@ -414,18 +373,24 @@ impl Publisher {
             bytes: pem::encode_key(material.key()),
             mode: settings.private_key_mode,
         };
-        let mut authorities: Vec<&Certificate> = Vec::new();
-        for authority in material.authorities().chain(extra_authorities) {
-            // An extra authority may be in the bundle as well, and is in a set that was read back.
+        let mut authorities: Vec<&Certificate> = material.authorities().collect();
+        let agents = authorities.len();
+        for authority in extra_authorities {
+            // It may be in the bundle as well, and is in a set that was read back.
             if !authorities.contains(&authority) {
                 authorities.push(authority);
             }
         }
+        let own = material.own_authorities().len();
+        let record = (authorities.len() > own).then(|| origin::record(own, agents - own));
         let mut files = BTreeMap::from([
             (settings.certificate.clone(), public(pem::encode_certificates(material.chain()))),
             (settings.private_key.clone(), key),
             (settings.bundle.clone(), public(pem::encode_certificates(authorities))),
         ]);
+        if let Some(record) = record {
+            files.insert(RECORD.to_owned(), public(record));
+        }
         for companion in &self.companions {
             files.insert(companion.name.clone(), public((companion.render)(path)));
         }

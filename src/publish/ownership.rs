@@ -87,18 +87,19 @@ impl Owners {
         judge_mode(stat.st_mode, 0o5022)
     }
 
-    /// Judges the file of the lock, whatever its mode.
-    pub(super) fn judge_lock(self, stat: &Stat) -> Result<(), Reason> {
-        self.judge_owner(stat.st_uid)?;
-        if FileType::from_raw_mode(stat.st_mode).is_file() { Ok(()) } else { Err(Reason::Kind) }
-    }
-
-    /// Judges a file, which may have more names where others cannot put one, as a backup gives it.
-    pub(super) fn judge_file(self, stat: &Stat) -> Result<(), Reason> {
+    /// Judges a file where others cannot put one: by those who may write to it. A group may be a user's own, as with a
+    /// umask of 0002.
+    pub(super) fn judge_left(self, stat: &Stat) -> Result<(), Reason> {
         if !FileType::from_raw_mode(stat.st_mode).is_file() {
             return Err(Reason::Kind);
         }
         self.judge_owner(stat.st_uid)?;
+        judge_mode(stat.st_mode, 0o7002)
+    }
+
+    /// Judges a file, which may have more names where others cannot put one, as a backup gives it.
+    pub(super) fn judge_file(self, stat: &Stat) -> Result<(), Reason> {
+        self.judge_left(stat)?;
         judge_mode(stat.st_mode, 0o7022)
     }
 

@@ -19,6 +19,11 @@ pub(super) struct Trace {
 }
 
 impl Trace {
+    /// Whether both are of the same thing, whatever has happened to it.
+    pub(super) fn is_of_same(&self, other: &Self) -> bool {
+        (self.device, self.inode) == (other.device, other.inode)
+    }
+
     pub(super) fn of(stat: &Stat) -> Self {
         Self {
             device: stat.st_dev,

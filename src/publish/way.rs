@@ -23,6 +23,9 @@ use crate::users;
 /// As many as the kernel follows (`path_resolution(7)`).
 const MOST_LINKS: usize = 40;
 
+/// Where the kernel keeps the access control list of what will be made in a directory.
+const DEFAULT_ACL: &str = "system.posix_acl_default";
+
 /// A directory that was opened, and what leads to it.
 pub(super) struct Way {
     path: PathBuf,
@@ -90,6 +93,19 @@ impl Way {
     /// The directory's owner.
     pub(super) fn owner(&self) -> u32 {
         self.published.stx_uid
+    }
+
+    /// Whether others may rename what is in the directory, or itself, or what leads to it. Whatever it is trusted for:
+    /// with the sticky bit its content is safe, and it can lie where it is not safe itself.
+    pub(super) fn is_exposed(&self) -> bool {
+        !self.exposed.is_empty() || matches!(Openness::of(&self.published), Openness::Mount(_))
+    }
+
+    /// Whether a default access control list gives rights to whatever is made in the directory (`acl(5)`), which no
+    /// permission bits show.
+    pub(super) fn gives_more_rights(&self) -> bool {
+        let mut list = [0; 256];
+        matches!(rustix::fs::fgetxattr(&self.fd, DEFAULT_ACL, &mut list), Ok(_) | Err(Errno::RANGE))
     }
 
     /// Judges the way and the directory, for a pgsvid of that user. What comes first is told: the rest depends on it.

@@ -7,6 +7,7 @@ mod hand_over;
 mod pace;
 mod record;
 mod report;
+mod there;
 mod waiting;
 
 use std::path::PathBuf;
@@ -19,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 use pace::Pace;
-pub use report::disowned as tell_disowned;
+pub use report::{disowned as tell_disowned, trust as tell_trust};
 use waiting::{asked_after, changed_after, touched_after};
 
 use crate::consumers::{Consumer, Login, Server};
@@ -89,11 +90,17 @@ pub struct Rotation {
     /// Somebody was at the published set while PostgreSQL may have read it, and it is not proven since that nothing came of
     /// it. It is published again, less and less soon while that goes on.
     disturbed: Option<Backoff>,
+    /// Until when others' changes are not looked at: they may go on without end.
+    quiet_until: Instant,
+    /// What was last said of a directory whose content can be neither used nor removed.
+    unreadable: Option<String>,
     /// When the next identity may be taken from the source.
     not_before: Instant,
     pace: Pace,
     /// When the identity that the source has is taken, where it has to wait for that.
     later: Option<Instant>,
+    /// The last publication failed because the kernel lacked something: then nothing can be looked at either.
+    exhausted: bool,
     /// Whether it was said that identities have to wait.
     paced: bool,
     said: Option<String>,
@@ -120,7 +127,9 @@ impl Rotation {
         let rotation = Self {
             files: watching.directories(publisher.watched_paths()),
             authorities: ExtraAuthorities::read(settings.extra_authorities, watching)?,
-            consumer: settings.server.map(|server| Consumer::new(server, watching, pulse.clone())),
+            consumer: settings.server.map(|server| {
+                Consumer::new(server, watching, pulse.clone(), publisher.is_exposed())
+            }),
             pulse,
             publisher: Some(publisher),
             source,
@@ -132,9 +141,12 @@ impl Rotation {
             publish_again: None,
             displaced: false,
             disturbed: None,
+            quiet_until: Instant::now(),
+            unreadable: None,
             not_before: Instant::now(),
             pace: Pace::new(settings.publish_every),
             later: None,
+            exhausted: false,
             paced: false,
             said: None,
             begun: None,
@@ -144,11 +156,13 @@ impl Rotation {
 
     /// Turns until `stop`.
     pub async fn run(mut self, stop: CancellationToken) -> Result<(), Error> {
+        self.begin();
         self.adopt(&stop).await?;
         self.follow_source(&stop).await?;
         loop {
             let next = self.next_timer();
             self.pulse.rest(next);
+            let look_after = self.not_before.max(self.quiet_until);
             tokio::select! {
                 biased;
                 () = stop.cancelled() => return Ok(()),
@@ -164,52 +178,17 @@ impl Rotation {
                     info!("publishing, reloading and verifying again, as asked");
                     self.rotate(&stop).await?;
                 }
-                () = touched_after(self.not_before, &mut self.files) => self.restore(&stop).await?,
+                () = touched_after(look_after, &mut self.files) => drop(self.look(&stop).await?),
                 () = self.authorities.changed() => {
                     if self.authorities.read_again() {
                         info!("the extra authorities have changed");
                         self.rotate(&stop).await?;
                     }
                 }
-                () = Consumer::mended(self.consumer.as_mut()), if !self.displaced => self.hand_over(None, None, &stop).await?,
+                () = Consumer::mended(self.consumer.as_mut()), if !self.displaced => self.look_and_hand_over(&stop).await?,
                 () = waiting::until(next) => self.on_timer(&stop).await?,
             }
         }
-    }
-
-    /// A valid set of an earlier run counts at once: nobody has to wait for the agent.
-    async fn adopt(&mut self, stop: &CancellationToken) -> Result<(), Error> {
-        let expectations = self.expectations.clone();
-        let existing = self
-            .with_publisher(move |publisher| {
-                let existing = publisher.existing(&expectations, timing::now());
-                report::disowned(&publisher.take_disowned());
-                existing
-            })
-            .await?;
-        match existing {
-            Ok(Some(material)) => {
-                info!(
-                    spiffe_id = %material.spiffe_id(),
-                    serial = material.leaf().serial().short(),
-                    not_after = timing::utc(material.not_after()),
-                    "the set of an earlier run is still valid"
-                );
-                let as_configured = self.holds(&material)
-                    && self.with_publisher(|publisher| publisher.is_intact()).await?;
-                self.wanted = Some(Arc::new(material));
-                self.published();
-                if as_configured {
-                    self.hand_over(None, None, stop).await?;
-                } else {
-                    // A link is missing, or modes, group or companions are configured otherwise than then.
-                    self.rotate(stop).await?;
-                }
-            }
-            Ok(None) => {}
-            Err(error) => warn!(%error, "the set of an earlier run cannot be read"),
-        }
-        Ok(())
     }
 
     /// Takes what the source knows now.
@@ -261,8 +240,12 @@ impl Rotation {
         let publication = {
             let material = Arc::clone(&material);
             self.with_publisher(move |publisher| {
+                let before = (publisher.trust(), publisher.is_exposed());
                 let outcome = publisher.publish(&material, &authorities);
                 report::disowned(&publisher.take_disowned());
+                if (publisher.trust(), publisher.is_exposed()) != before {
+                    report::trust(publisher);
+                }
                 outcome
             })
         };
@@ -295,8 +278,12 @@ impl Rotation {
             Err(error) if error.needs_restart() => return Err(Error::Directory(error)),
             Err(error) => {
                 let intact = self.with_publisher(|publisher| publisher.is_intact()).await?;
-                self.displaced = !intact && !error.is_exhaustion();
+                self.exhausted = error.is_exhaustion();
+                self.displaced = !intact && !self.exhausted;
                 self.publication_failed(&error, &material);
+                if self.displaced {
+                    self.restore_links(stop).await?;
+                }
             }
         }
         Ok(())
@@ -336,26 +323,13 @@ impl Rotation {
         let retry = record::due(self.publish_again.as_ref().map(|(at, _)| *at));
         let generation = self.generation + 1;
         let displaced = self.displaced.then(|| text.clone());
+        let disturbed = self.disturbed.is_some();
         self.status.send_modify(|status| {
             record::unpublished(status, material, generation, &text, retry);
-            status.displaced = displaced;
+            if displaced.is_some() || !disturbed {
+                status.displaced = displaced;
+            }
         });
-    }
-
-    /// Somebody has touched the published directory: what is not as we left it is written again.
-    async fn restore(&mut self, stop: &CancellationToken) -> Result<(), Error> {
-        if self.generation == 0 && self.status.borrow().published.is_none() {
-            return Ok(());
-        }
-        let intact = self.with_publisher(|publisher| publisher.is_intact()).await?;
-        if intact || self.publish_again.is_some() {
-            return Ok(());
-        }
-        warn!("the published files were changed by somebody else; publishing them again");
-        if !self.is_undisturbed().await? {
-            self.distrust();
-        }
-        self.rotate(stop).await
     }
 
     /// When there is something to do although nothing has happened.
@@ -377,11 +351,14 @@ impl Rotation {
             return self.follow_source(stop).await;
         }
         // A volume that was replaced tells nobody.
-        let intact = self.with_publisher(|publisher| publisher.is_intact()).await?;
-        if !intact && self.status.borrow().published.is_some() && self.publish_again.is_none() {
-            return self.restore(stop).await;
+        self.look_and_hand_over(stop).await
+    }
+
+    async fn look_and_hand_over(&mut self, stop: &CancellationToken) -> Result<(), Error> {
+        if self.look(stop).await? {
+            self.hand_over(None, None, stop).await?;
         }
-        self.hand_over(None, None, stop).await
+        Ok(())
     }
 
     /// Files are written and synced on a thread that may block.

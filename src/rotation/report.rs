@@ -5,7 +5,7 @@ use std::time::Duration;
 use tracing::{debug, error, info, warn};
 
 use crate::material::Material;
-use crate::publish::Disowned;
+use crate::publish::{Disowned, Publisher, Trust};
 use crate::timing;
 
 /// What others could have put into the published directory.
@@ -28,6 +28,38 @@ pub fn disowned(found: &[Disowned]) {
                 cause = %found.reason,
                 fix = "let nobody else write to the directory, or mount it where nobody else does",
                 "the published set may be an older one: it stays, and counts for nothing, until the agent has sent one"
+            );
+        }
+    }
+}
+
+/// What is worth knowing about the published directory: what others can do there.
+pub fn trust(publisher: &Publisher) {
+    let directory = publisher.directory().display();
+    match publisher.trust() {
+        Trust::Exclusive => {}
+        Trust::Sticky { mode } => {
+            let mode = format!("{mode:04o}");
+            warn!(%directory, mode, "others may create files in the directory");
+            if publisher.is_exposed() {
+                warn!(
+                    %directory,
+                    "others may rename the directory; taken because it lies in a mount of its own, as an emptyDir is"
+                );
+            }
+        }
+        Trust::Mount { mode } => {
+            warn!(
+                %directory,
+                mode = format!("{mode:04o}"),
+                "others may write to the directory; taken because it is a mount of its own, as an emptyDir is"
+            );
+        }
+        Trust::WithinMount { mode } => {
+            warn!(
+                %directory,
+                mode = format!("{mode:04o}"),
+                "others may rename the directory; taken because it lies in a mount of its own, as an emptyDir is"
             );
         }
     }

@@ -44,6 +44,7 @@ const FREE: &[c_long] = &[
     libc::SYS_geteuid,
     // files
     libc::SYS_close,
+    libc::SYS_fgetxattr,
     libc::SYS_fstat,
     libc::SYS_fsync,
     libc::SYS_getdents64,

@@ -72,13 +72,14 @@ struct Reload {
 }
 
 impl Consumer {
-    pub(crate) fn new(server: Server, watching: &Watching, pulse: Pulse) -> Self {
+    /// `exposed` says that others may have exchanged what it has read before this process has begun to look.
+    pub(crate) fn new(server: Server, watching: &Watching, pulse: Pulse, exposed: bool) -> Self {
         let changes = watching.directories([server.session.host.clone()]);
         Self {
             known: None,
             seen: None,
-            // No look shows whether it has read the published map.
-            delivery: Delivery::new(server.verify.every, server.role_map.is_some()),
+            // No look shows whether it has read the published map, or authorities of the same names.
+            delivery: Delivery::new(server.verify.every, server.role_map.is_some() || exposed),
             problem: None,
             advice: Vec::new(),
             changes,

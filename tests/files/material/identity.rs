@@ -120,6 +120,7 @@ fn i05_another_id_or_trust_domain_than_the_configured_one_is_refused() {
         let expectations = Expectations {
             spiffe_id: id.map(|id| SpiffeId::new(id).unwrap()),
             trust_domain: domain.map(|domain| TrustDomain::new(domain).unwrap()),
+            federated: false,
         };
         Material::check(offer(&svid), &expectations, timing::now())
     };

@@ -12,7 +12,7 @@ use crate::publication::attacker::{attacker, give_to, link};
 use crate::publication::place::{Library, NAMES, PGSVID, give, set_mode};
 use crate::publication::planted::ask;
 
-fn exchange(one: &Path, other: &Path) {
+pub(crate) fn exchange(one: &Path, other: &Path) {
     renameat_with(CWD, one, CWD, other, RenameFlags::EXCHANGE).unwrap();
 }
 
@@ -25,7 +25,7 @@ fn unseen(pgsvid: &Pgsvid, work: impl FnOnce()) {
 }
 
 /// PostgreSQL reads what is there now, by somebody's reload.
-fn reload(setup: &Setup) {
+pub(crate) fn reload(setup: &Setup) {
     let log = setup.cluster.log_mark();
     setup.cluster.sighup();
     eventually(LIMIT, "PostgreSQL reads again", || {

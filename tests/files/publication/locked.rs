@@ -87,3 +87,35 @@ fn a24_fetch_does_not_take_an_old_set_for_good_because_somebody_holds_the_direct
     let fetch = Program::spawn(PGSVID, arguments, &[]);
     assert_eq!(fetch.wait_exit(LIMIT).code(), Some(1), "{}", fetch.standard_output());
 }
+
+/// Opens a file that he may read, locks it, gives it the lock's name if it has another one, and holds it.
+const TAKE: &str = "cd \"$1\"; exec 8<\"$2\"; flock -n 8; test \"$2\" = ..lock || mv -T \"$2\" ..lock; echo held; exec sleep 1000";
+
+#[test]
+fn a47_a_lock_that_others_could_have_opened_keeps_nobody_from_publishing() {
+    with_mounts(|| {
+        for (name, mode) in [("notes", 0o644), ("empty", 0o644), ("..lock", 0o664)] {
+            let library = Library::new();
+            let _volume = Tmpfs::over(library.path(), "size=4m,mode=0777");
+            drop(library.open());
+            let path = library.path().join(name);
+            let content = if name == "notes" { "of somebody else's" } else { "" };
+            crate::publication::place::write(&path, content);
+            // As the volume's group may, where Kubernetes has given the volume to it.
+            set_mode(&path, mode);
+            let arguments = ["-ec", TAKE, "sh", &library.path().display().to_string(), name];
+            let holder = Program::spawn_as(&attacker(), "/bin/sh", arguments, &[]);
+            eventually(LIMIT, "it is held", || holder.standard_output().contains("held"));
+            let mut publisher = library.open();
+            let (svid, _) = library.publish(&mut publisher);
+            assert_published(library.path(), &svid);
+            assert_eq!(mode_of(&library.path().join("..lock")), 0o600);
+            assert!(library.refused().contains("is in use by another pgsvid"), "{name}");
+            // What is no lock of ours is not lost.
+            let left = crate::publication::place::names(library.path(), "..removed-");
+            let left: Vec<_> = left.iter().map(|name| library.path().join(name)).collect();
+            let left: String = left.iter().map(|path| fs::read_to_string(path).unwrap()).collect();
+            assert_eq!(left, content);
+        }
+    });
+}

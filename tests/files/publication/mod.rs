@@ -4,7 +4,9 @@
 
 mod ancestors;
 mod attacker;
+mod disturbed;
 mod exchanged;
+mod exposed;
 mod foreign_links;
 mod keeping;
 mod kill_walk;
@@ -14,7 +16,9 @@ mod namespaces;
 mod obstacles;
 mod place;
 mod planted;
+mod private;
 mod readers;
+mod removed;
 mod renamed;
 mod replayed;
 mod restored;

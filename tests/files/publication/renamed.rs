@@ -88,6 +88,34 @@ fn a26_a_directory_of_our_user_that_is_renamed_to_a_generation_is_left_as_it_is(
 }
 
 #[test]
+fn a26_the_directory_of_a_clients_set_that_is_renamed_to_ours_is_not_emptied() {
+    with_mounts(|| {
+        let library = Library::new();
+        let _volume = Tmpfs::over(library.path(), "size=8m,mode=0777");
+        for name in ["..data", "svid.pem"] {
+            let mut publisher = library.open();
+            library.publish(&mut publisher);
+            let client = library.path().join("client");
+            fs::create_dir(&client).unwrap();
+            for name in NAMES {
+                write(&client.join(name), "a client's");
+            }
+            attacks(
+                "cd \"$1\"; rm -f \"$2\"; mv -T client \"$2\"",
+                &[library.path(), Path::new(name)],
+            );
+            let (svid, _) = library.publish(&mut publisher);
+            assert_published(library.path(), &svid);
+            let left = library.path().join(&names(library.path(), "..removed-")[0]);
+            for name in NAMES {
+                assert_eq!(fs::read_to_string(left.join(name)).unwrap(), "a client's");
+            }
+            fs::remove_dir_all(left).unwrap();
+        }
+    });
+}
+
+#[test]
 fn a27_a_set_that_a_backup_has_linked_is_still_ours() {
     let library = Library::new();
     let (svid, _) = library.publish(&mut library.open());

@@ -1,0 +1,155 @@
+//! What is in the published directory: the set of an earlier run, what others have changed, and what they have put there.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info, warn};
+
+use super::{Error, PUBLISH_AGAIN, Rotation, report};
+use crate::material::Material;
+use crate::publish::{self, Publisher};
+use crate::timing::{self, Backoff};
+
+/// How often what others put there is looked at, while nothing is published: they may go on without end.
+const PLANTED: Duration = Duration::from_secs(1);
+
+const TURNED: &str = "somebody has changed the links to the published files, and they cannot be published again for the moment";
+
+const BEFORE: &str = "others could have exchanged the published files before pgsvid was started, and PostgreSQL has not read them again yet";
+
+impl Rotation {
+    /// Where others may rename, PostgreSQL may have read something else before this process has begun to look.
+    pub(super) fn begin(&mut self) {
+        let exposed = self.publisher.as_ref().is_some_and(Publisher::is_exposed);
+        if exposed && self.consumer.is_some() {
+            self.disturbed = Some(Backoff::new(PUBLISH_AGAIN.0, PUBLISH_AGAIN.1));
+            self.status.send_modify(|status| status.displaced = Some(BEFORE.to_owned()));
+        }
+    }
+
+    /// A valid set of an earlier run counts at once: nobody has to wait for the agent.
+    pub(super) async fn adopt(&mut self, stop: &CancellationToken) -> Result<(), Error> {
+        let expectations = self.expectations.clone();
+        let existing = self
+            .with_publisher(move |publisher| {
+                let existing = publisher.existing(&expectations, timing::now());
+                report::disowned(&publisher.take_disowned());
+                existing
+            })
+            .await?;
+        self.begin_with(existing, stop).await
+    }
+
+    async fn begin_with(
+        &mut self,
+        existing: Result<Option<Material>, publish::Error>,
+        stop: &CancellationToken,
+    ) -> Result<(), Error> {
+        match existing {
+            Ok(Some(material)) => {
+                info!(
+                    spiffe_id = %material.spiffe_id(),
+                    serial = material.leaf().serial().short(),
+                    not_after = timing::utc(material.not_after()),
+                    "the set of an earlier run is still valid"
+                );
+                let as_configured = self.holds(&material)
+                    && self.with_publisher(|publisher| publisher.is_intact()).await?;
+                self.wanted = Some(Arc::new(material));
+                self.published();
+                if as_configured {
+                    self.hand_over(None, None, stop).await?;
+                } else {
+                    // A link is missing, or modes, group or companions are configured otherwise than then.
+                    self.rotate(stop).await?;
+                }
+            }
+            Ok(None) => {}
+            Err(error) => self.cannot_read(&error),
+        }
+        Ok(())
+    }
+
+    /// Looks at the published set. What is not as we left it is written again, or its links are made anew where that is not
+    /// possible for the moment. Returns whether PostgreSQL may be told to read what is there: it is ours.
+    pub(super) async fn look(&mut self, stop: &CancellationToken) -> Result<bool, Error> {
+        if self.generation == 0 && self.status.borrow().published.is_none() {
+            self.look_for_planted(stop).await?;
+            return Ok(false);
+        }
+        if self.with_publisher(|publisher| publisher.is_intact()).await? {
+            if self.displaced && self.disturbed.is_none() {
+                self.displaced = false;
+                self.status.send_modify(|status| status.displaced = None);
+            }
+            return Ok(!self.displaced);
+        }
+        if self.publish_again.is_none() {
+            warn!("the published files were changed by somebody else; publishing them again");
+            if !self.is_undisturbed().await? {
+                self.distrust();
+            }
+            self.rotate(stop).await?;
+            return Ok(false);
+        }
+        self.displaced = true;
+        if self.exhausted {
+            return Ok(false);
+        }
+        self.status.send_modify(|status| status.displaced = Some(TURNED.to_owned()));
+        if Instant::now() >= self.quiet_until {
+            warn!("{TURNED}; making the links again");
+            self.restore_links(stop).await?;
+        }
+        Ok(false)
+    }
+
+    /// Makes the links of the published set anew, and hands it over: PostgreSQL may have read by others' links. Returns
+    /// whether the set is as it was left.
+    pub(super) async fn restore_links(&mut self, stop: &CancellationToken) -> Result<bool, Error> {
+        let (was, is) = self
+            .with_publisher(|publisher| {
+                let was = publisher.is_intact();
+                let is = was || publisher.restore_links();
+                report::disowned(&publisher.take_disowned());
+                (was, is)
+            })
+            .await?;
+        if !was && is {
+            self.files.settle();
+            self.displaced = false;
+            self.distrust();
+            // Each time PostgreSQL reads again, so it is not done as often as others like.
+            let (first, longest) = PUBLISH_AGAIN;
+            let backoff = self.disturbed.get_or_insert_with(|| Backoff::new(first, longest));
+            self.quiet_until = Instant::now() + backoff.delay();
+            self.hand_over(None, None, stop).await?;
+        }
+        Ok(is)
+    }
+
+    /// While there is no set of ours, PostgreSQL would start from whatever others have put at its names.
+    async fn look_for_planted(&mut self, stop: &CancellationToken) -> Result<(), Error> {
+        self.quiet_until = Instant::now() + PLANTED;
+        let expectations = self.expectations.clone();
+        let existing = self
+            .with_publisher(move |publisher| {
+                let existing = publisher.look_again(&expectations, timing::now());
+                report::disowned(&publisher.take_disowned());
+                existing
+            })
+            .await?;
+        self.begin_with(existing, stop).await
+    }
+
+    /// Says once that what is there cannot be read or removed.
+    pub(super) fn cannot_read(&mut self, error: &publish::Error) {
+        let key = error.key();
+        if self.unreadable.as_ref() != Some(&key) {
+            error!(%error, "what is in the published directory can be neither used nor removed");
+            self.unreadable = Some(key);
+        }
+    }
+}
