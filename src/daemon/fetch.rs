@@ -15,6 +15,7 @@ use crate::material::Material;
 use crate::publish::{self, Published};
 use crate::rotation;
 use crate::source::{self, ExtraAuthorities, Identity, Look, Source, SourceState};
+use crate::text::sentence;
 use crate::timing;
 use crate::watching::Watching;
 
@@ -133,7 +134,7 @@ async fn newest(
         Ok(Ok(Look { material: Ok(material), .. })) => {
             return (Arc::new(material), Publication::Earlier);
         }
-        Ok(Ok(Look { material: Err(reason), .. })) => reason.to_string(),
+        Ok(Ok(Look { material: Err(reason), .. })) => sentence(&reason.to_string()),
         Ok(Err(error)) => error.to_string(),
         Err(_) => format!("no answer within {}", humantime::format_duration(limit)),
     };

@@ -1,4 +1,4 @@
-//! What systemd is told (`sd_notify(3)`): a datagram for each change of state, over a socket that is opened before the
+//! What systemd is told (`sd_notify(3)`): what is new of the state, a sentence a second at most, over a socket that is opened before the
 //! sandbox would forbid it. Without `NOTIFY_SOCKET` nobody is told anything.
 
 use std::io;

@@ -67,9 +67,11 @@ pub fn verify(
 const MOST_ROOTS: usize = 64;
 
 /// Whether a root is among the first few that could be one.
-pub(super) fn has_root<'a>(mut authorities: impl Iterator<Item = &'a Certificate>) -> bool {
-    let could_be = |found: &&Certificate| found.is_self_issued();
-    authorities.by_ref().filter(could_be).take(MOST_ROOTS).any(Certificate::is_self_signed)
+pub(super) fn has_root<'a>(authorities: impl Iterator<Item = &'a Certificate>) -> bool {
+    authorities
+        .filter(|found| found.is_self_issued())
+        .take(MOST_ROOTS)
+        .any(Certificate::is_self_signed)
 }
 
 /// By webpki, to which few certificates are given.

@@ -115,6 +115,8 @@ impl Error {
         match error.kind() {
             io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => Self::NotRunning,
             io::ErrorKind::PermissionDenied => Self::Forbidden,
+            // No word of the kernel's: tokio-postgres could not read a message.
+            io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData => Self::Unexpected,
             kind => Self::Lost(kind.to_string()),
         }
     }

@@ -80,7 +80,7 @@ fn with_a_long_algorithm(certificate: &[u8]) -> Vec<u8> {
     // ecdsa-with-SHA256
     let identifier = [6, 8, 0x2a, 0x86, 0x48, 0xce, 0x3d, 4, 3, 2];
     let usual = element(0x30, &identifier);
-    let long = element(0x30, &[&identifier[..], &element(4, &[0xff; 20_000])].concat());
+    let long = element(0x30, &[&identifier[..], &element(4, &vec![0xff; 20_000])].concat());
     let at = to_be_signed.windows(usual.len()).position(|window| window == usual).unwrap();
     let content = [&to_be_signed[4..at], &long, &to_be_signed[at + usual.len()..]].concat();
     let signature = [&[0], parsed.signature_value.as_ref()].concat();
@@ -89,12 +89,11 @@ fn with_a_long_algorithm(certificate: &[u8]) -> Vec<u8> {
 
 fn element(tag: u8, content: &[u8]) -> Vec<u8> {
     let length = content.len();
-    let head = match length {
-        0..128 => vec![tag, u8::try_from(length).unwrap()],
-        _ => {
-            let [.., high, low] = length.to_be_bytes();
-            vec![tag, 0x82, high, low]
-        }
+    let head = if length < 128 {
+        vec![tag, u8::try_from(length).unwrap()]
+    } else {
+        let [.., high, low] = length.to_be_bytes();
+        vec![tag, 0x82, high, low]
     };
     [head, content.to_vec()].concat()
 }

@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime};
 use crate::doctor::finding::{Finding, Group, Section};
 use crate::material::{Material, Rejection};
 use crate::source::Discarded;
+use crate::text::sentence;
 use crate::timing;
 
 /// Examines what the agent offers, or else what is on disk.
@@ -17,7 +18,8 @@ pub(super) fn section(
         let mut section = Section::new(Group::Material, "");
         section.add(match rejected {
             Some(Discarded::Rejected(rejection)) => {
-                Finding::failure(format!("the SVID is refused: {rejection}")).fix(remedy(rejection))
+                Finding::failure(sentence(&format!("the SVID is refused: {rejection}")))
+                    .fix(remedy(rejection))
             }
             _ => Finding::skipped("there is no SVID to look at"),
         });
@@ -26,7 +28,7 @@ pub(super) fn section(
     let mut section = Section::new(Group::Material, super::identity(material));
     if let Some(Discarded::Rejected(rejection)) = rejected {
         section.add(
-            Finding::failure(format!("the agent's SVID is refused: {rejection}"))
+            Finding::failure(sentence(&format!("the agent's SVID is refused: {rejection}")))
                 .fix(remedy(rejection)),
         );
     }
@@ -42,8 +44,10 @@ pub(super) fn section(
     )));
     let leaf = material.leaf();
     section.add(Finding::ok(match leaf.dns_names() {
-        [] => format!("no DNS name, subject {}", leaf.distinguished_name()),
-        names => format!("DNS {}, subject {}", names.join(", "), leaf.distinguished_name()),
+        [] => sentence(&format!("no DNS name, subject {}", leaf.distinguished_name())),
+        names => {
+            sentence(&format!("DNS {}, subject {}", names.join(", "), leaf.distinguished_name()))
+        }
     }));
     for warning in material.warnings() {
         section.add(Finding::warning(warning.cause()).fix(warning.fix()));

@@ -2,6 +2,7 @@
 
 use crate::doctor::finding::{Finding, Group, Section};
 use crate::source::{self, Discarded, Look};
+use crate::text::sentence;
 
 /// Asks the agent once.
 pub(super) async fn section(settings: &source::Settings) -> (Section, Option<Look>) {
@@ -47,7 +48,7 @@ pub(super) async fn section(settings: &source::Settings) -> (Section, Option<Loo
     if let Err(discarded) = &look.material
         && let Some(fix) = remedy(discarded)
     {
-        section.add(Finding::failure(discarded.to_string()).fix(fix));
+        section.add(Finding::failure(sentence(&discarded.to_string())).fix(fix));
     }
     (section, Some(look))
 }

@@ -35,7 +35,9 @@ impl Renewal {
     /// for without one.
     pub(super) fn begin_anew(&mut self, identity: Option<&Material>) {
         self.0 = None;
-        identity.into_iter().for_each(|material| self.accepted(material));
+        if let Some(material) = identity {
+            self.accepted(material);
+        }
     }
 
     /// Ends when it is overdue.

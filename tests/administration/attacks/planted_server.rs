@@ -231,3 +231,17 @@ fn a03_answers_without_end_cost_no_memory() {
         assert!(peak < idle + 16 * 1024, "{what}: {peak} KiB at most, {idle} KiB idle");
     }
 }
+
+/// Nothing was lost, and the words of a library's parser help nobody.
+#[test]
+fn a60_an_error_of_no_severity_that_postgresql_has_is_told_as_anothers() {
+    let directory = Directory::new();
+    let odd = message(b'E', b"SODD\0VODD\0C42501\0Mno\0\0");
+    listen_as(Account::server(), &socket_in(directory.path()), move |client| {
+        answer_without_end(client, &odd);
+    });
+    let (_setup, pgsvid) = run(directory.path(), "");
+    pgsvid.wait_for_event(LIMIT, |event| {
+        event.to_string().contains("the server's answer is not PostgreSQL's own")
+    });
+}
