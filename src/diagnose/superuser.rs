@@ -211,6 +211,7 @@ mod tests {
             complete: true,
             mappings: Some(entries(parse_ident(ident)).map(judged).collect()),
             bad: Vec::new(),
+            misread: Vec::new(),
         };
         let user = SocketUser {
             uid: 7,

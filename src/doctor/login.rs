@@ -71,7 +71,9 @@ pub(super) async fn attempt(login: &Login<'_>) -> (Outcome, Option<IpAddr>) {
     let from = stream.local_addr().ok().map(|address| address.ip());
     let outcome = match timeout(LIMIT, log_in(login, stream)).await {
         Ok(outcome) => outcome,
-        Err(_) => Outcome::Unreachable("the server takes the connection, and does not answer".to_owned()),
+        Err(_) => {
+            Outcome::Unreachable("the server takes the connection, and does not answer".to_owned())
+        }
     };
     (outcome, from)
 }

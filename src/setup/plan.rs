@@ -215,8 +215,7 @@ fn tls(plan: &mut Plan, settings: &Settings, facts: &Facts) {
         plan.by_hand.push(managed::instructions(settings, manager));
         return;
     }
-    let (fixed, free): (Vec<_>, Vec<_>) =
-        differing.into_iter().partition(|(_, now)| is_given(now));
+    let (fixed, free): (Vec<_>, Vec<_>) = differing.into_iter().partition(|(_, now)| is_given(now));
     if !fixed.is_empty() {
         let options: Vec<String> = fixed
             .iter()

@@ -3,6 +3,7 @@
 //! Gathers facts, and judges nothing.
 
 mod access;
+mod configuration;
 mod facts;
 mod mounts;
 

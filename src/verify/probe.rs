@@ -48,11 +48,12 @@ fn shown_address(host: &str, port: u16) -> String {
 
 /// Connects to the first of the hosts that takes the connection, in the same turns; else says why the last one did not.
 pub async fn connect_in_turns(hosts: &[String], port: u16) -> Result<TcpStream, String> {
-    let dial = async |host: &str| match timeout_at(Instant::now() + LIMIT, connect(host, port)).await {
-        Ok(Ok(stream)) => Ok(stream),
-        Ok(Err(error)) => Err(format!("{}: {error}", shown_address(host, port))),
-        Err(_) => Err(format!("{}: no answer", shown_address(host, port))),
-    };
+    let dial =
+        async |host: &str| match timeout_at(Instant::now() + LIMIT, connect(host, port)).await {
+            Ok(Ok(stream)) => Ok(stream),
+            Ok(Err(error)) => Err(format!("{}: {error}", shown_address(host, port))),
+            Err(_) => Err(format!("{}: no answer", shown_address(host, port))),
+        };
     match in_turns(&chosen(hosts), dial, Result::is_ok).await {
         Some(outcome) => outcome.map_err(|why| why + &left_out(hosts)),
         None => Err("there is no address to connect to".to_owned()),

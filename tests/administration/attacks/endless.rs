@@ -11,7 +11,7 @@ use crate::attacks::PGSVID;
 use crate::attacks::planted_texts::report;
 
 /// The texts and causes of the findings of that severity.
-fn texts(report: &Value, severity: &str) -> String {
+pub(crate) fn texts(report: &Value, severity: &str) -> String {
     let sections = report["sections"].as_array().unwrap();
     let findings = sections.iter().flat_map(|section| section["findings"].as_array().unwrap());
     findings
@@ -20,7 +20,7 @@ fn texts(report: &Value, severity: &str) -> String {
         .collect()
 }
 
-fn started() -> Setup {
+pub(crate) fn started() -> Setup {
     let setup = Setup::new(PGSVID);
     setup.configure("");
     let pgsvid = setup.spawn();

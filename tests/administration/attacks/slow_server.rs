@@ -18,7 +18,8 @@ const SOON: Duration = Duration::from_secs(20);
 
 /// Listeners that take connections, and never say a word.
 fn silent_addresses(port: u16) -> (Vec<TcpListener>, String) {
-    let addresses: Vec<String> = (2..SILENT + 2).map(|number| format!("127.0.0.{number}")).collect();
+    let addresses: Vec<String> =
+        (2..SILENT + 2).map(|number| format!("127.0.0.{number}")).collect();
     let listeners =
         addresses.iter().map(|address| TcpListener::bind((address.as_str(), port)).unwrap());
     (listeners.collect(), addresses.join(","))
@@ -150,7 +151,9 @@ fn a50_rows_of_nothing_cost_no_memory() {
         pgsvid.wait_for_event(LIMIT, published);
         pgsvid.process().peak()
     };
-    for (what, columns, rows) in [("wide", 2_000, 1_035), ("wider", 60_000, 25), ("long", 40, 50_000)] {
+    for (what, columns, rows) in
+        [("wide", 2_000, 1_035), ("wider", 60_000, 25), ("long", 40, 50_000)]
+    {
         let answer = move |statement: &str| {
             let lists = statement.contains("pg_file_settings WHERE error");
             if lists { vec![vec![None; columns]; rows] } else { Vec::new() }
