@@ -31,6 +31,15 @@ pub struct JudgedMapping {
     pub admits: Result<Option<&'static str>, ()>,
 }
 
+/// What PostgreSQL reads otherwise than it looks, and where.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Misread {
+    /// A line with a NUL byte.
+    Nul(String),
+    /// A file of which PostgreSQL has other lines than are read from it here.
+    Otherwise(String),
+}
+
 /// Everything that is known of the two files.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AccessFacts {
@@ -46,14 +55,21 @@ pub struct AccessFacts {
     pub mappings: Option<Vec<JudgedMapping>>,
     /// What PostgreSQL objects to, if it may be asked.
     pub bad: Vec<BadLine>,
+    /// What it reads otherwise than it looks.
+    pub misread: Vec<Misread>,
 }
 
 /// What in the files lets in whom it should not, or keeps out whom it should let in.
 #[must_use]
 pub fn access(facts: &AccessFacts) -> Vec<Concern> {
     let mut concerns: Vec<Concern> = facts.bad.iter().map(bad_line).collect();
-    for rule in facts.rules.iter().filter(|rule| rule.admits_tls()) {
-        concerns.extend(without_certificate(facts, rule));
+    concerns.extend(facts.misread.iter().map(misread));
+    for rule in &facts.rules {
+        if rule.believes_clients() {
+            concerns.push(believing(facts, rule));
+        } else if rule.admits_tls() {
+            concerns.extend(without_certificate(facts, rule));
+        }
     }
     let compared = compared(&facts.rules);
     let known = facts.mappings.as_ref().map(|mappings| {
@@ -114,22 +130,56 @@ fn bad_line(bad: &BadLine) -> Concern {
     )
 }
 
-fn without_certificate(facts: &AccessFacts, rule: &HbaRule) -> Option<Concern> {
+/// What PostgreSQL reads otherwise than it looks.
+#[must_use]
+pub fn misread(place: &Misread) -> Concern {
+    match place {
+        Misread::Nul(place) => Concern::failure(
+            format!(
+                "{place} has a NUL byte: PostgreSQL passes over what follows it there, and takes the next line for a part of it"
+            ),
+            format!("remove the byte from {place} with an editor that shows it, then reload"),
+        ),
+        Misread::Otherwise(place) => Concern::failure(
+            format!(
+                "PostgreSQL reads {place} in another way than pgsvid, or it has just been changed"
+            ),
+            format!(
+                "check again; if it stays, see what pg_hba_file_rules has there, and write {place} in a plainer way"
+            ),
+        ),
+    }
+}
+
+/// A line by which clients are whatever role they like.
+fn believing(facts: &AccessFacts, rule: &HbaRule) -> Concern {
     let place = place(&facts.hba, rule);
     let local = rule.address.as_ref().is_some_and(Address::is_local);
+    let method = &rule.method;
+    let from = if rule.wants_certificate() {
+        "every workload that has a certificate"
+    } else if method == "ident" {
+        "anyone who rules a machine that it names"
+    } else {
+        "anyone who can reach the port from there"
+    };
+    let tls = if rule.admits_tls() { "" } else { ", without TLS" };
+    let text = format!("{place} says {method}: {from} can be any role{tls}");
+    let fix = if rule.wants_certificate() {
+        format!("write cert instead of {method} in {place}, or clientcert=verify-full, then reload")
+    } else {
+        format!(
+            "replace {method} by cert and {} by hostssl in {place}, or remove the line, then reload",
+            rule.kind
+        )
+    };
+    if local { Concern::warning(text, fix) } else { Concern::failure(text, fix) }
+}
+
+fn without_certificate(facts: &AccessFacts, rule: &HbaRule) -> Option<Concern> {
+    let place = place(&facts.hba, rule);
     match rule.method.as_str() {
-        "reject" | "cert" => None,
-        "trust" if rule.wants_certificate() => None,
-        "trust" => {
-            let text = format!(
-                "{place} says trust: whoever reaches the port from there is any role he likes"
-            );
-            let fix = format!(
-                "replace trust by cert and {} by hostssl in {place}, or remove the line, then reload",
-                rule.kind
-            );
-            Some(if local { Concern::warning(text, fix) } else { Concern::failure(text, fix) })
-        }
+        "reject" => None,
         _ if rule.wants_certificate() => None,
         method => Some(Concern::warning(
             format!("{place} lets clients in by {method} alone, without a certificate"),
@@ -282,6 +332,7 @@ mod tests {
             complete: true,
             mappings: Some(mappings.iter().map(judged).collect()),
             bad: Vec::new(),
+            misread: Vec::new(),
         }
     }
 
@@ -302,6 +353,18 @@ mod tests {
             ("host all all all cert", 1, 0),
             ("hostssl all all all cert map=none", 1, 0),
             ("hostssl all all all cert clientname=DN", 0, 1),
+            // Any workload is any role.
+            ("hostssl all all all trust clientcert=verify-ca", 1, 0),
+            ("hostssl all all all ident clientcert=verify-ca", 1, 0),
+            ("hostssl all all 127.0.0.1/32 trust clientcert=verify-ca", 0, 1),
+            // The certificate has the role's name, or something else is asked for.
+            ("hostssl all all all trust clientcert=verify-full", 0, 0),
+            ("hostssl all all all scram-sha-256 clientcert=verify-ca", 0, 0),
+            // Without TLS.
+            ("hostssl all all all cert\nhostnossl all all all trust", 1, 0),
+            ("hostssl all all all cert\nhostnossl all all ::1/128 trust", 0, 1),
+            ("hostssl all all all cert\nhostgssenc all all all ident", 1, 0),
+            ("hostssl all all all cert\nhost all all 10.0.0.0/8 ident", 1, 0),
         ] {
             let found = access(&facts(hba, &[]));
             let count = |severe| found.iter().filter(|concern| concern.severe == severe).count();

@@ -7,7 +7,9 @@ mod settings;
 mod superuser;
 mod verdict;
 
-pub use access::{AccessFacts, JudgedMapping, STRANGE_NAME, STRANGERS, access, compared};
+pub use access::{
+    AccessFacts, JudgedMapping, Misread, STRANGE_NAME, STRANGERS, access, compared, misread,
+};
 pub use files::refused;
 pub use login::{Login, refused_login};
 pub use settings::concerns;

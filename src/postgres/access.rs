@@ -82,6 +82,15 @@ impl HbaRule {
         self.method == "cert"
             || matches!(self.option("clientcert"), Some("verify-full" | "verify-ca"))
     }
+
+    /// Whether a client over TCP is any role that it likes: nobody is asked, or a service of the client's own machine, and no
+    /// name of a certificate is compared with the role's.
+    #[must_use]
+    pub fn believes_clients(&self) -> bool {
+        self.kind != "local"
+            && matches!(self.method.as_str(), "trust" | "ident")
+            && self.option("clientcert") != Some("verify-full")
+    }
 }
 
 impl Address {

@@ -11,7 +11,7 @@ use crate::files::{Attributes, Directory};
 use crate::postgres::Administration;
 
 /// Largest file that is edited, in bytes.
-const LARGEST: u64 = 4 * 1024 * 1024;
+pub(super) const LARGEST: u64 = 4 * 1024 * 1024;
 /// Largest `postmaster.pid` that is read, in bytes: it has eight lines.
 const LARGEST_PID: u64 = 8192;
 
@@ -99,6 +99,12 @@ impl Editable {
         let (bytes, attributes) = self.directory.read(&self.name, LARGEST)?;
         let text = std::str::from_utf8(&bytes)
             .map_err(|_| io::Error::other("it is not written in UTF-8"))?;
+        if let Some(line) = text.split('\n').position(|line| line.contains('\0')) {
+            return Err(io::Error::other(format!(
+                "line {} has a NUL byte, so PostgreSQL reads it otherwise than it looks",
+                line + 1
+            )));
+        }
         Ok((text.to_owned(), attributes))
     }
 

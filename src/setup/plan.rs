@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use super::block::{self, Marks};
+use super::place::LARGEST;
 use super::{Settings, managed, text};
 use crate::companions::role_map::{Login, can_include};
 use crate::postgres::{Administration, MOST_RELATED, Related, Setting, statements};
@@ -297,6 +298,14 @@ fn access(
             left_alone.push(named(path));
             continue;
         }
+        if after.len() as u64 > LARGEST {
+            left_alone.push(format!(
+                "{} (with these lines it would be larger than {} MiB, and no later setup would read it)",
+                named(path),
+                LARGEST / (1024 * 1024)
+            ));
+            continue;
+        }
         if let Some(why) = fixed {
             left_alone.push(format!("{} ({why})", named(path)));
             continue;
@@ -548,6 +557,16 @@ mod tests {
         let text = plan(&settings(), &facts, true).unwrap().text();
         assert!(text.contains("forged"), "{text}");
         assert!(!text.lines().any(|line| line.trim_start().starts_with("done ")), "{text}");
+    }
+
+    #[test]
+    fn a53_a_file_that_no_later_setup_would_read_is_not_written() {
+        let mut facts = facts();
+        let full = "# x\n".repeat(usize::try_from(LARGEST / 4).unwrap());
+        facts.files[0].text = Ok(full);
+        let plan = plan(&settings(), &facts, true).unwrap();
+        assert_eq!(count(&plan)[2], 1);
+        assert!(plan.by_hand[0].contains("would be larger than 4 MiB"), "{:?}", plan.by_hand);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 use std::io;
+use std::path::PathBuf;
 
 use super::apply::{Examined, examine};
 use super::carry_out::{Edit, Work, setting};
@@ -30,6 +31,8 @@ struct Todo {
     settings: Vec<(String, Option<String>)>,
     /// Statements.
     statements: Vec<Undo>,
+    /// Files that stay in the record, since nobody knows whether they have our block.
+    unread: Vec<PathBuf>,
     /// What others have changed since.
     left: Vec<String>,
 }
@@ -116,7 +119,7 @@ impl Revert {
 async fn take_back(work: &mut Work<'_>, todo: &Todo) -> Result<(), Error> {
     // In the reverse order of its making: nobody is let in by a role that is gone.
     work.edit_files(&todo.files).await?;
-    work.record.files.clear();
+    work.record.files.retain(|path, _| todo.unread.contains(path));
     work.write_record()?;
     if !todo.settings.is_empty() {
         work.take_back_settings(&todo.settings).await?;
@@ -153,7 +156,6 @@ fn todo(settings: &Settings, examined: &Examined, record: &Record) -> Result<Tod
     let Examined { server, place, .. } = examined;
     let mut todo = Todo::default();
     for path in record.files.keys() {
-        let failed = |cause| Error::File { path: path.clone(), cause };
         let name = shown(&path.display().to_string());
         let now = match place.file(path) {
             Some(Ok(file)) => file.read(),
@@ -172,7 +174,14 @@ fn todo(settings: &Settings, examined: &Examined, record: &Record) -> Result<Tod
                 todo.left.push(format!("{name}: the file is gone"));
                 continue;
             }
-            Err(error) => return Err(failed(error)),
+            Err(error) => {
+                todo.left.push(format!(
+                    "{name}: it cannot be read here ({error}); if it has a block of ours, remove that by hand, or fix that \
+                     and revert again"
+                ));
+                todo.unread.push(path.clone());
+                continue;
+            }
         };
         let without =
             block::without(&now).map_err(|marks| Error::Marks { path: path.clone(), marks })?;

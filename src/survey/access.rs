@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use super::configuration::configured;
 use super::data_directory;
 use crate::files;
 use crate::postgres::{self, HbaRule, Line, Mapping, Standing, parse_hba, parse_ident};
@@ -10,8 +11,9 @@ use crate::postgres::{self, HbaRule, Line, Mapping, Standing, parse_hba, parse_i
 const DEEPEST: usize = 10;
 /// Largest file that is read, in bytes.
 const LARGEST: u64 = 4 * 1024 * 1024;
-/// How many files are read for one (and entries of a directory looked at), and how many bytes of them: those that include each other could go on for ever.
-const MOST: Budget = Budget { files: 1000, bytes: 4 * LARGEST };
+/// How many files are read for one (and entries of a directory looked at), and how many bytes of them: those that include each
+/// other could go on for ever.
+const MOST: Budget = Budget { files: 1000, bytes: 4 * LARGEST, nul: None };
 
 /// Who may log in, as the files have it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,38 +26,47 @@ pub struct Access {
     pub ident: PathBuf,
     /// Its mappings; `None` if it cannot be read.
     pub mappings: Option<Vec<Mapping>>,
+    /// File and line of the first NUL byte in either. PostgreSQL passes over the rest of such a line, and takes the next one for a
+    /// part of it, so what is said here of its file is not what PostgreSQL reads.
+    pub nul: Option<(PathBuf, usize)>,
 }
 
-/// Reads the files; `None` if `pg_hba.conf` cannot be found or read.
+/// Reads the files; `None` if `pg_hba.conf` cannot be found for certain, or not be read.
 ///
 /// A plain role may not see the settings `hba_file` and `ident_file`; then the server's own command line and
-/// configuration file are looked into, which its uid may read.
+/// configuration files are looked into, which its uid may read.
 #[must_use]
 pub fn access(socket: &postgres::Settings, standing: Option<&Standing>) -> Option<Access> {
     let told = |name: &str| standing.and_then(|standing| standing.setting(name)).map(PathBuf::from);
     let data = data_directory(socket);
     let find = |name: &str, default: &str| {
-        told(name).or_else(|| data.as_deref().map(|data| configured(data, name, default)))
+        told(name).or_else(|| data.as_deref().and_then(|data| configured(data, name, default)))
     };
     let hba = find("hba_file", "pg_hba.conf")?;
-    let ident = find("ident_file", "pg_ident.conf")?;
-    let rules = collect(&hba, 0, parse_hba, &mut { MOST })?
+    let ident = find("ident_file", "pg_ident.conf");
+    let (mut of_hba, mut of_ident) = (MOST, MOST);
+    let rules = collect(&hba, 0, parse_hba, &mut of_hba)?
         .into_iter()
         .map(|(path, rule)| HbaRule {
             file: (path != hba).then(|| path.display().to_string()),
             ..rule
         })
         .collect();
-    let mappings = collect(&ident, 0, parse_ident, &mut { MOST })
+    let mappings = ident
+        .as_deref()
+        .and_then(|ident| collect(ident, 0, parse_ident, &mut of_ident))
         .map(|found| found.into_iter().map(|(_, mapping)| mapping).collect());
-    Some(Access { hba, rules, ident, mappings })
+    let ident = ident.unwrap_or_else(|| PathBuf::from("pg_ident.conf"));
+    Some(Access { hba, rules, ident, mappings, nul: of_hba.nul.or(of_ident.nul) })
 }
 
 /// What is left to be read.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 struct Budget {
     files: usize,
     bytes: u64,
+    /// File and line of the first NUL byte that was read.
+    nul: Option<(PathBuf, usize)>,
 }
 
 impl Budget {
@@ -68,6 +79,9 @@ impl Budget {
             return None;
         };
         self.bytes = left;
+        if let Some(line) = text.split('\n').position(|line| line.contains('\0')) {
+            self.nul.get_or_insert_with(|| (path.to_owned(), line + 1));
+        }
         Some(text)
     }
 }
@@ -114,26 +128,6 @@ fn collect<T>(
         }
     }
     Some(found)
-}
-
-/// The path of a file that a setting names, from the command line or the configuration file of a running server.
-fn configured(data: &Path, setting: &str, default: &str) -> PathBuf {
-    let options = files::text(&data.join("postmaster.opts"), LARGEST).unwrap_or_default();
-    let option = |name: &str| {
-        let (_, after) = options.split_once(&format!("{name}="))?;
-        Some(after.split(['"', ' ', '\n']).next()?.to_owned())
-    };
-    let in_file = || {
-        let configuration =
-            option("config_file").map_or_else(|| data.join("postgresql.conf"), PathBuf::from);
-        let text = files::text(&configuration, LARGEST).ok()?;
-        text.lines().rev().find_map(|line| {
-            let rest = line.trim_start().strip_prefix(setting)?.trim_start();
-            let value = rest.strip_prefix('=').unwrap_or(rest).trim_start();
-            Some(value.strip_prefix('\'')?.split('\'').next()?.to_owned())
-        })
-    };
-    data.join(option(setting).or_else(in_file).unwrap_or_else(|| default.to_owned()))
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 //! Gathers facts, and judges nothing.
 
 mod access;
+mod configuration;
 mod facts;
 mod mounts;
 
@@ -175,6 +176,18 @@ fn is_open_to_us(metadata: &std::fs::Metadata) -> bool {
     ours == 0 || metadata.mode() & needed != 0
 }
 
+/// What of a PEM text is parsed: what matters stands first, and a parsed certificate takes several times its text.
+fn beginning(text: &[u8]) -> &[u8] {
+    const MOST: usize = 512 * 1024;
+    const BEGIN: &[u8] = b"-----BEGIN ";
+    let Some(begun) = text.get(..MOST) else { return text };
+    // The last block may have its end beyond.
+    match begun.windows(BEGIN.len()).rposition(|window| window == BEGIN) {
+        Some(last) if last > 0 => &begun[..last],
+        _ => begun,
+    }
+}
+
 fn content(text: &[u8]) -> Content {
     let holds = |needle: &str| text.windows(needle.len()).any(|window| window == needle.as_bytes());
     if text.is_empty() {
@@ -184,6 +197,7 @@ fn content(text: &[u8]) -> Content {
     } else if !holds("-----BEGIN ") {
         Content::NoPem
     } else {
+        let text = beginning(text);
         let certificates = pem::decode_certificates(text).ok();
         let key = pem::public_key_of(text).ok();
         if certificates.is_none() && key.is_none() {
@@ -200,5 +214,25 @@ fn content(text: &[u8]) -> Content {
                 .map(|leaf| leaf.public_key().to_vec()),
             private_key: key.map(|key| key.as_ref().to_vec()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use dev_agent::{Authority, Entry};
+
+    use super::*;
+
+    #[test]
+    fn a53_of_a_text_without_an_end_the_first_certificate_and_key_are_looked_at() {
+        let authority = Authority::new("example.org", false).unwrap();
+        let svid = authority.issue(&Entry::new("spiffe://example.org/db")).unwrap();
+        let once = svid.chain_pem() + &svid.key_pem();
+        let without_end = once.clone() + &svid.chain_pem().repeat(20_000);
+        assert_eq!(content(without_end.as_bytes()), content(once.as_bytes()));
+        assert!(matches!(content(once.as_bytes()), Content::Pem { leaf: Some(_), .. }));
+        let cut = beginning(without_end.as_bytes());
+        assert!(cut.len() <= 512 * 1024 && cut.ends_with(b"-----END CERTIFICATE-----\n"));
+        assert_eq!(beginning(once.as_bytes()), once.as_bytes());
     }
 }

@@ -6,9 +6,9 @@ use super::postgresql::{Answers, Sql};
 use super::{roles, superusers};
 use crate::config::Config;
 use crate::consumers::Server;
-use crate::diagnose::{self, AccessFacts, JudgedMapping, STRANGE_NAME, STRANGERS};
+use crate::diagnose::{self, AccessFacts, JudgedMapping, Misread, STRANGE_NAME, STRANGERS};
 use crate::doctor::finding::{Finding, Group, Section};
-use crate::postgres::Mapping;
+use crate::postgres::{HbaRule, Mapping};
 use crate::survey;
 
 /// How many lines are named in a finding.
@@ -23,26 +23,47 @@ pub(super) fn facts(server: &Server, sql: &Sql) -> Option<AccessFacts> {
     let answers = sql.answers();
     let views = answers.and_then(|answers| answers.views.as_ref());
     let bad = views.map(|views| views.bad.clone()).unwrap_or_default();
-    let files = match answers {
-        Some(answers) => answers.files.clone(),
-        // A role that cannot log in does not keep us from reading.
-        None => survey::access(&server.session, None),
-    };
+    let files = files(server, sql);
+    let mut misread = Vec::new();
+    if let Some((file, line)) = files.as_ref().and_then(|files| files.nul.as_ref()) {
+        misread.push(Misread::Nul(format!("{} line {line}", name(file))));
+    } else if let (Some(files), Some(views)) = (&files, views)
+        && views.bad.is_empty()
+        && lines(&files.rules) != lines(&views.rules)
+    {
+        misread.push(Misread::Otherwise(name(&files.hba)));
+    }
     let (hba, ident, rules, mappings, complete) = match (files, views) {
-        (Some(files), _) => {
+        (Some(files), _) if misread.is_empty() => {
             (name(&files.hba), name(&files.ident), files.rules, files.mappings, true)
         }
-        (None, Some(views)) => (
+        (_, Some(views)) => (
             "pg_hba.conf".to_owned(),
             "pg_ident.conf".to_owned(),
             views.rules.clone(),
             views.mappings.clone(),
             false,
         ),
-        (None, None) => return None,
+        (_, None) => return None,
     };
     let mappings = mappings.map(|found| found.into_iter().map(|one| judge(one, answers)).collect());
-    Some(AccessFacts { hba, ident, rules, complete, mappings, bad })
+    Some(AccessFacts { hba, ident, rules, complete, mappings, bad, misread })
+}
+
+/// The files themselves. A role that cannot log in does not keep us from reading.
+fn files(server: &Server, sql: &Sql) -> Option<survey::Access> {
+    match sql.answers() {
+        Some(answers) => answers.files.clone(),
+        None => survey::access(&server.session, None),
+    }
+}
+
+/// The rules by what both the files and the view have of them.
+fn lines(rules: &[HbaRule]) -> Vec<(u32, &str, &str)> {
+    let mut lines: Vec<_> =
+        rules.iter().map(|rule| (rule.line, rule.kind.as_str(), rule.method.as_str())).collect();
+    lines.sort_unstable();
+    lines
 }
 
 /// The heading has the path.
@@ -93,10 +114,17 @@ pub(super) fn section(
             )));
             return section;
         }
+        if let Some((file, line)) = files(server, sql).and_then(|files| files.nul) {
+            let place = format!("{} line {line}", name(&file));
+            section.extend([diagnose::misread(&Misread::Nul(place))]);
+            return section;
+        }
         section.add(
             Finding::skipped(match sql.answers() {
                 Some(_) => {
-                    format!("role {user} may not read the views, and this uid not the files")
+                    format!(
+                        "role {user} may not read the views, and this uid not the files, or not all that says where they are"
+                    )
                 }
                 None => "PostgreSQL does not answer, and the files cannot be read".to_owned(),
             })
@@ -104,11 +132,7 @@ pub(super) fn section(
         );
         return section;
     };
-    let files = match sql.answers() {
-        Some(answers) => answers.files.clone(),
-        None => survey::access(&server.session, None),
-    };
-    let subject = files.map_or_else(
+    let subject = files(server, sql).map_or_else(
         || format!("{}, {}", facts.hba, facts.ident),
         |files| format!("{}, {}", files.hba.display(), files.ident.display()),
     );

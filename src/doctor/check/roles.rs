@@ -110,7 +110,7 @@ fn passed_by(facts: &AccessFacts, role: &str) -> Option<Finding> {
     let before = facts.rules[..ours].iter().find(|rule| {
         rule.admits_tls()
             && rule.method != "reject"
-            && !rule.wants_certificate()
+            && (!rule.wants_certificate() || rule.believes_clients())
             && rule.users.iter().any(|user| user == "all" || user.trim_matches('"') == role)
     })?;
     let (file, line) = (before.file.as_deref().unwrap_or(&facts.hba), before.line);

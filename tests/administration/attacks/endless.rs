@@ -5,14 +5,14 @@ use std::time::Duration;
 
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 use serde_json::Value;
-use test_support::{Account, LIMIT, Setup};
+use test_support::{Account, LIMIT, Program, Setup};
 use tokio::time::Instant;
 
 use crate::attacks::PGSVID;
 use crate::attacks::planted_texts::report;
 
 /// The texts and causes of the findings of that severity.
-fn texts(report: &Value, severity: &str) -> String {
+pub(crate) fn texts(report: &Value, severity: &str) -> String {
     let sections = report["sections"].as_array().unwrap();
     let findings = sections.iter().flat_map(|section| section["findings"].as_array().unwrap());
     let texts = findings
@@ -21,7 +21,7 @@ fn texts(report: &Value, severity: &str) -> String {
     texts.collect::<Vec<_>>().join("\n")
 }
 
-fn started() -> Setup {
+pub(crate) fn started() -> Setup {
     let setup = Setup::new(PGSVID);
     setup.configure("");
     let pgsvid = setup.spawn();
@@ -90,4 +90,45 @@ fn a37_a_pg_hba_conf_of_many_lines_is_judged_in_time() {
     let report = report(Account::server(), &setup, &[]);
     assert!(begin.elapsed() < Duration::from_secs(20), "{:?}", begin.elapsed());
     assert!(texts(&report, "skipped").contains("are never reached"), "{report:#}");
+}
+
+#[test]
+fn a53_maps_without_number_are_judged_in_time_and_memory() {
+    let setup = started();
+    let name = Account::server().name();
+    let (mut hba, mut ident) = (
+        "local postgres pgsvid peer map=pgsvid\nlocal all postgres peer map=administration\n"
+            .to_owned(),
+        format!("pgsvid {name} pgsvid\nadministration {name} postgres\n"),
+    );
+    for number in 0..90_000 {
+        writeln!(hba, "local db{number} all peer map=m{number}").unwrap();
+        writeln!(ident, "m{} nobody app{number}", number % 50).unwrap();
+    }
+    for number in 0..120 {
+        let statement = format!("CREATE ROLE super{number} LOGIN SUPERUSER");
+        setup.cluster.sql("postgres", "postgres", &statement);
+    }
+    setup.cluster.write_file("pg_hba.conf", &hba);
+    setup.cluster.write_file("pg_ident.conf", &ident);
+    let begin = Instant::now();
+    let arguments = setup.arguments();
+    let arguments = arguments[..arguments.len() - 2].iter().map(String::as_str);
+    let check = Program::spawn(PGSVID, ["check"].into_iter().chain(arguments), &[]);
+    let mut peak = 0;
+    while check.is_running() {
+        peak = std::fs::read_to_string(format!("/proc/{}/status", check.pid()))
+            .ok()
+            .and_then(|status| {
+                let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;
+                line.split_whitespace().nth(1)?.parse().ok()
+            })
+            .unwrap_or(peak);
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    println!("{:?}, {peak} KiB", begin.elapsed());
+    assert!(begin.elapsed() < Duration::from_secs(20), "{:?}", begin.elapsed());
+    assert!(peak < 300 * 1024, "{peak} KiB");
+    let said = check.standard_output();
+    assert!(said.contains("may be a superuser over the socket: not all lines"), "{said}");
 }

@@ -51,6 +51,30 @@ fn everything_is_as_it_was() {
 }
 
 #[test]
+fn a53_a_file_that_cannot_be_read_keeps_nothing_else_from_being_taken_back() {
+    let setup = bare();
+    configure(&setup, "", "");
+    publish(&setup);
+    setup.cluster.start();
+    let before = state(&setup);
+    run(&setup, &ALL).well();
+    let hba = setup.cluster.data_directory().join("pg_hba.conf");
+    let whole = std::fs::read(&hba).unwrap();
+    for (spoilt, why) in [(&b"# \xff\n"[..], "UTF-8"), (b"# \0\n", "NUL byte")] {
+        std::fs::write(&hba, [&whole, spoilt].concat()).unwrap();
+        let said = run(&setup, &REVERT).well();
+        assert!(said.contains("left") && said.contains(why), "{said}");
+    }
+    std::fs::write(&hba, &whole).unwrap();
+    let halfway = state(&setup);
+    assert_eq!((&halfway[1..3], &halfway[4]), (&before[1..3], &before[4]));
+    run(&setup, &REVERT).well();
+    let after = state(&setup);
+    assert_eq!(after[..3], before[..3]);
+    assert!(!after[3].contains("pgsvid-setup.json"), "{after:?}");
+}
+
+#[test]
 fn what_others_have_changed_since_stays() {
     let setup = bare();
     configure(&setup, "", "");
