@@ -206,6 +206,26 @@ mod tests {
         assert!(last.contains("has expired") && last.contains("no space left"), "{last}");
     }
 
+    #[test]
+    fn c05_what_waits_for_the_agents_first_answer_is_raised_before_the_process_ends() {
+        let log = Log::default();
+        let subscriber = tracing_subscriber::fmt().with_writer(log.clone()).finish();
+        let _guard = tracing::subscriber::set_default(subscriber);
+        let mut status = Status::default();
+        at_the_end(&status);
+        let now = timing::now();
+        // Raised already, if it was due; and the set of an earlier run with most of its life before it.
+        for set in [published(1, now - 9 * HOUR, 10 * HOUR), published(0, now - HOUR, 10 * HOUR)] {
+            status.published = Some(set);
+            at_the_end(&status);
+        }
+        assert!(log.lines().is_empty(), "{:#?}", log.lines());
+        status.published = Some(published(0, now - 9 * HOUR, 10 * HOUR));
+        at_the_end(&status);
+        assert!(log.lines()[0].contains("the published identity expires in"), "{:#?}", log.lines());
+        assert_eq!(log.lines().len(), 1);
+    }
+
     #[derive(Clone, Default)]
     struct Log(Arc<Mutex<Vec<u8>>>);
 

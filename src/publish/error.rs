@@ -67,8 +67,8 @@ pub enum Error {
     },
     /// What is made in the directory would be readable for others.
     #[error(
-        "cannot publish to {0}: it has a default access control list, by which others could come to read the private \
-         key; run setfacl -k {1}",
+        "cannot publish to {0}: it has a default access control list that names users or groups, who could come to read \
+         the private key; run setfacl -k {1}",
         directory.display(), argument(directory)
     )]
     DefaultAcl {

@@ -73,7 +73,7 @@ fn open(directory: &Directory) -> Result<Option<OwnedFd>, Error> {
         }
         Err(cause) => return Err(failed("look at")(cause)),
     };
-    if let Err(reason) = judge(&found) {
+    if let Err(reason) = judge(directory, &found) {
         let found = ownership::at(directory.path_of(NAME))(reason);
         links::remove(directory, NAME, &found)?;
         return Ok(None);
@@ -85,7 +85,7 @@ fn open(directory: &Directory) -> Result<Option<OwnedFd>, Error> {
         Err(cause) => return Err(failed("open")(cause)),
     };
     let stat = rustix::fs::fstat(&file).map_err(failed("look at"))?;
-    if judge(&stat).is_err() {
+    if judge(directory, &stat).is_err() {
         return Ok(None);
     }
     Ok(Some(file))
@@ -94,11 +94,17 @@ fn open(directory: &Directory) -> Result<Option<OwnedFd>, Error> {
 /// Judges the file. If it is not as we make it, others may have opened it, and hold it: Kubernetes opens what is in a volume
 /// to its group, and where others may rename, another file of ours can get its name. So that one is replaced, whoever holds
 /// it; a pgsvid notices before it publishes.
-fn judge(stat: &Stat) -> Result<(), Reason> {
-    Owners::ours().judge_plain(stat)?;
-    // Ours is empty: what has content is meant for something else, and was given the name.
-    if stat.st_size != 0 {
-        return Err(Reason::Target);
+fn judge(directory: &Directory, stat: &Stat) -> Result<(), Reason> {
+    let ours = Owners::ours();
+    if directory.is_exclusive() {
+        // A backup may have linked it, and its holder is to be respected.
+        ours.judge_left(stat)?;
+    } else {
+        ours.judge_plain(stat)?;
+        // Ours is empty: what has content is meant for something else, and was given the name.
+        if stat.st_size != 0 {
+            return Err(Reason::Target);
+        }
     }
     let mode = stat.st_mode & 0o7777;
     if mode == MODE { Ok(()) } else { Err(Reason::Mode(mode)) }

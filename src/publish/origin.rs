@@ -48,7 +48,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_recorded_is_read_and_nothing_else_is() {
+    fn a45_what_is_recorded_is_read_and_nothing_else_is() {
         assert_eq!(parse(&record(2, 17)), Some((2, 17)));
         for text in
             ["", "own 1", "own 1\nfederated x", "federated 1\nown 1\n", "own -1\nfederated 0"]

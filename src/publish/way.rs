@@ -25,6 +25,8 @@ const MOST_LINKS: usize = 40;
 
 /// Where the kernel keeps the access control list of what will be made in a directory.
 const DEFAULT_ACL: &str = "system.posix_acl_default";
+/// The tags of a user and of a group that are named (`linux/posix_acl.h`).
+const NAMED: [u16; 2] = [0x02, 0x08];
 
 /// A directory that was opened, and what leads to it.
 pub(super) struct Way {
@@ -101,11 +103,19 @@ impl Way {
         !self.exposed.is_empty() || matches!(Openness::of(&self.published), Openness::Mount(_))
     }
 
-    /// Whether a default access control list gives rights to whatever is made in the directory (`acl(5)`), which no
-    /// permission bits show.
+    /// Whether a default access control list gives rights to single users or groups (`acl(5)`), which no permission bits
+    /// show, for whatever is made in the directory. One that only limits the usual rights does not matter.
     pub(super) fn gives_more_rights(&self) -> bool {
         let mut list = [0; 256];
-        matches!(rustix::fs::fgetxattr(&self.fd, DEFAULT_ACL, &mut list), Ok(_) | Err(Errno::RANGE))
+        match rustix::fs::fgetxattr(&self.fd, DEFAULT_ACL, &mut list) {
+            // A version, then entries of a tag, rights, and a number: `linux/posix_acl_xattr.h`.
+            Ok(length) => {
+                let entries = list.get(4..length).unwrap_or_default().chunks_exact(8);
+                let tags = entries.map(|entry| u16::from_le_bytes([entry[0], entry[1]]));
+                tags.into_iter().any(|tag| NAMED.contains(&tag))
+            }
+            Err(cause) => cause == Errno::RANGE,
+        }
     }
 
     /// Judges the way and the directory, for a pgsvid of that user. What comes first is told: the rest depends on it.

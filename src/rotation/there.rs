@@ -12,8 +12,8 @@ use crate::material::Material;
 use crate::publish::{self, Publisher};
 use crate::timing::{self, Backoff};
 
-/// How often what others put there is looked at, while nothing is published: they may go on without end.
-const PLANTED: Duration = Duration::from_secs(1);
+/// How often what others do there is looked at while nothing can be published: they may go on without end.
+const PAUSE: Duration = Duration::from_secs(1);
 
 const TURNED: &str = "somebody has changed the links to the published files, and they cannot be published again for the moment";
 
@@ -100,7 +100,7 @@ impl Rotation {
         }
         self.status.send_modify(|status| status.displaced = Some(TURNED.to_owned()));
         if Instant::now() >= self.quiet_until {
-            warn!("{TURNED}; making the links again");
+            self.quiet_until = Instant::now() + PAUSE;
             self.restore_links(stop).await?;
         }
         Ok(false)
@@ -118,6 +118,7 @@ impl Rotation {
             })
             .await?;
         if !was && is {
+            warn!("{TURNED}; the links are made again");
             self.files.settle();
             self.displaced = false;
             self.distrust();
@@ -132,7 +133,7 @@ impl Rotation {
 
     /// While there is no set of ours, PostgreSQL would start from whatever others have put at its names.
     async fn look_for_planted(&mut self, stop: &CancellationToken) -> Result<(), Error> {
-        self.quiet_until = Instant::now() + PLANTED;
+        self.quiet_until = Instant::now() + PAUSE;
         let expectations = self.expectations.clone();
         let existing = self
             .with_publisher(move |publisher| {

@@ -130,10 +130,16 @@ fn a46_postgresql_is_not_told_to_read_by_a_link_that_cannot_be_made_again() {
             "[postgres]\nverify_every = '1s'\n[health]\nlisten = 'unix:{}'",
             socket.display()
         ));
-        let pgsvid = setup.start();
+        let pgsvid = setup.spawn_with(&["--log-level", "debug"]);
+        setup.wait_published();
+        setup.cluster.start();
+        pgsvid.current(1);
         volume.set_read_only(true);
         setup.agent.rotate().unwrap();
-        pgsvid.event("cannot publish the new identity");
+        // Until the next try is far away.
+        eventually(LIMIT, "it is tried again and again", || {
+            pgsvid.events("still cannot publish the new identity").len() >= 4
+        });
         let bundle = setup.files.join("svid_bundle.pem");
         let evil = setup.other.write("evil.pem", forged().bundle_pem(), 0o644);
         pgsvid.signal(Signal::STOP);
@@ -143,7 +149,11 @@ fn a46_postgresql_is_not_told_to_read_by_a_link_that_cannot_be_made_again() {
         let log = setup.cluster.log_mark();
         pgsvid.signal(Signal::CONT);
         eventually(LIMIT, "it is not ready", || ask(&socket).0 == 503);
-        std::thread::sleep(std::time::Duration::from_secs(4));
+        // What makes it try to hand over what is published.
+        for number in 0..6 {
+            File::create(setup.cluster.socket_directory().join(format!("x{number}"))).unwrap();
+            std::thread::sleep(std::time::Duration::from_millis(400));
+        }
         assert_eq!(fs::read_link(&bundle).unwrap(), evil);
         assert!(!setup.cluster.log_since(log).contains("received SIGHUP"));
         volume.set_read_only(false);

@@ -119,3 +119,12 @@ fn a47_a_lock_that_others_could_have_opened_keeps_nobody_from_publishing() {
         }
     });
 }
+
+#[test]
+fn a47_a_lock_that_a_backup_has_linked_is_still_respected() {
+    let library = Library::new();
+    let _publisher = library.open();
+    let backup = tempfile::tempdir_in(library.path().parent().unwrap()).unwrap();
+    fs::hard_link(library.path().join("..lock"), backup.path().join("..lock")).unwrap();
+    assert!(library.refused().contains("is in use by another pgsvid"));
+}
