@@ -14,8 +14,8 @@ use zeroize::Zeroizing;
 
 use crate::material::offers::ID;
 
-/// Processor time that one message may take here, where nothing is optimized: it is a tenth of a second as it is shipped.
-const MOST: Duration = Duration::from_secs(3);
+/// Processor time that one message may take, also here, where nothing is optimized.
+const MOST: Duration = Duration::from_secs(1);
 
 /// Levels of authorities, and how many there are on each: with six of eight, 262,144 ways lead from the leaf upwards.
 const LEVELS: usize = 6;

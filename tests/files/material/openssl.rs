@@ -47,7 +47,7 @@ impl Questions {
     /// The answers, in order: `Err` has OpenSSL's reason.
     pub(crate) fn answers(self) -> Vec<Result<(), String>> {
         let mut python = Command::new("python3")
-            .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/material/openssl.py"))
+            .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/files/material/openssl.py"))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
