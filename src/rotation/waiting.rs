@@ -83,7 +83,7 @@ pub(super) async fn superseded(mut source: watch::Receiver<SourceState>, wanted:
             return;
         }
     }
-    std::future::pending().await
+    std::future::pending::<()>().await;
 }
 
 /// Ends [`GRACE`] after the end has been asked for.

@@ -189,10 +189,12 @@ fn unquoted(quoted: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write as _;
+
     use super::*;
 
     fn write(path: &Path, text: &str) {
-        std::fs::write(path, text).unwrap();
+        std::fs::File::create(path).unwrap().write_all(text.as_bytes()).unwrap();
     }
 
     #[test]

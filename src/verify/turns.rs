@@ -18,7 +18,7 @@ const TURN: Duration = Duration::from_millis(700);
 /// How long all of them may take, if each ends within [`LIMIT`].
 pub const LONGEST: Duration = LIMIT.saturating_add(TURN.saturating_mul(7));
 
-/// The hosts that are tried, in order. Of too many those of this machine come first, and 127.0.0.1 and ::1 before all.
+/// The hosts that are tried, in order. Of too many those of this machine come first, and `127.0.0.1` and `::1` before all.
 pub(super) fn chosen(hosts: &[String]) -> Vec<&str> {
     let mut hosts: Vec<&str> = hosts.iter().map(String::as_str).collect();
     if hosts.len() > MOST_HOSTS {
@@ -60,7 +60,7 @@ where
         }
         let turn = async {
             if waiting.len() == 0 {
-                std::future::pending().await
+                std::future::pending::<()>().await;
             } else {
                 sleep(TURN).await;
             }
