@@ -91,7 +91,8 @@ impl Rotation {
             if !self.is_undisturbed().await? {
                 self.distrust();
             }
-            self.rotate(stop).await?;
+            // On the heap: it is rare, and the loop's own state would have room for it all the time.
+            Box::pin(self.rotate(stop)).await?;
             return Ok(false);
         }
         self.displaced = true;
@@ -126,7 +127,8 @@ impl Rotation {
             let (first, longest) = PUBLISH_AGAIN;
             let backoff = self.disturbed.get_or_insert_with(|| Backoff::new(first, longest));
             self.quiet_until = Instant::now() + backoff.delay();
-            self.hand_over(None, None, stop).await?;
+            // On the heap, as above.
+            Box::pin(self.hand_over(None, None, stop)).await?;
         }
         Ok(is)
     }
