@@ -5,12 +5,13 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use pgsvid::publish::{Publisher, Trust};
 use pgsvid::timing;
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 use test_support::{LIMIT, Tmpfs, eventually, with_mounts};
+use tokio::time::Instant;
 
 use crate::publication::attacker::{attacker, attacks, give_to};
 use crate::publication::place::{Done, Library, Place, current, open, published, set_mode};
