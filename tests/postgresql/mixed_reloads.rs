@@ -23,9 +23,11 @@ fn p15_somebody_elses_reload_at_each_step_of_a_swap_ends_with_the_new_set() {
     let pgsvid = setup.start();
     let authorities = [0, 1].map(|_| Authority::new("example.org", false).unwrap());
     let entry = Entry::new(Setup::SPIFFE_ID).dns("localhost");
-    // pgsvid is held up after each: before anything is written, before the swap, and between it and our own reload.
-    for (call, generation) in ["mkdirat", "symlinkat", "renameat"].into_iter().zip(2..) {
-        let strace = Strace::attach(pgsvid.pid(), &format!("{call}:signal=STOP:when=1"));
+    // pgsvid is held up after each: before anything is written, before the swap, and between it and our own reload. The first
+    // rename is that of the complete generation.
+    let steps = [("mkdirat", 1), ("symlinkat", 1), ("renameat", 2)];
+    for ((call, when), generation) in steps.into_iter().zip(2..) {
+        let strace = Strace::attach(pgsvid.pid(), &format!("{call}:signal=STOP:when={when}"));
         let svid = authorities[usize::from(generation % 2 == 0)].issue(&entry).unwrap();
         let svids = vec![svid.to_message()];
         setup.agent.push(&X509svidResponse { svids, ..Default::default() });
@@ -47,6 +49,7 @@ fn p15_somebody_elses_reload_at_each_step_of_a_swap_ends_with_the_new_set() {
 #[test]
 fn p24_in_a_storm_of_reloads_each_rotation_ends_with_leaf_and_authority_of_its_generation() {
     let setup = Setup::new(PGSVID);
+    setup.configure("files.publish_every = \"0s\"");
     let pgsvid = setup.start();
     let authorities = [0, 1].map(|_| Authority::new("example.org", false).unwrap());
     let entry = Entry::new(Setup::SPIFFE_ID).dns("localhost");

@@ -126,7 +126,6 @@ fn a53_maps_without_number_are_judged_in_time_and_memory() {
             .unwrap_or(peak);
         std::thread::sleep(Duration::from_millis(20));
     }
-    println!("{:?}, {peak} KiB", begin.elapsed());
     assert!(begin.elapsed() < Duration::from_secs(20), "{:?}", begin.elapsed());
     assert!(peak < 300 * 1024, "{peak} KiB");
     let said = check.standard_output();

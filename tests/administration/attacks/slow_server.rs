@@ -3,10 +3,11 @@
 
 use std::net::TcpListener;
 use std::thread::sleep;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::Value;
 use test_support::{Account, Directory, LIMIT, Program, Setup};
+use tokio::time::Instant;
 
 use crate::attacks::PGSVID;
 use crate::setup::fake::{Fake, Rows};

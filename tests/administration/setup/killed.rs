@@ -75,14 +75,6 @@ fn was_altering(setup: &Setup) -> bool {
     std::fs::read_to_string(record).is_ok_and(|record| record.contains("\"altering\": true"))
 }
 
-#[track_caller]
-fn assert_as_before(setup: &Setup, before: &[String], place: &str) {
-    run(setup, &["revert", "--yes"]).well();
-    let after = state(setup);
-    assert_eq!(after[..3], before[..3], "{place}");
-    eventually(LIMIT, place, || admin(&setup.cluster, "SHOW ssl") == "on");
-}
-
 /// Kills it at each message to the server, and goes on: another time with `apply`, which has to prove that TLS is on with the
 /// published set, now and then after a restart in between; and then with `revert`.
 #[track_caller]
@@ -119,7 +111,6 @@ fn kill_while_altering(setup: &Setup, what: &[&str]) {
             break;
         }
     }
-    println!("{what:?}: {kills} kills while it altered settings");
     assert!(kills > 8, "{kills}");
 }
 

@@ -1,5 +1,6 @@
 //! `setup revert` takes back what was applied, and nothing else.
 
+use std::io::Write as _;
 use test_support::{Directory, LIMIT, eventually};
 
 use crate::setup::{admin, bare, configure, publish, publish_to, run, serve_own_files, state};
@@ -60,12 +61,15 @@ fn a53_a_file_that_cannot_be_read_keeps_nothing_else_from_being_taken_back() {
     run(&setup, &ALL).well();
     let hba = setup.cluster.data_directory().join("pg_hba.conf");
     let whole = std::fs::read(&hba).unwrap();
+    let write = |text: &[u8]| {
+        std::fs::File::create(&hba).unwrap().write_all(text).unwrap();
+    };
     for (spoilt, why) in [(&b"# \xff\n"[..], "UTF-8"), (b"# \0\n", "NUL byte")] {
-        std::fs::write(&hba, [&whole, spoilt].concat()).unwrap();
+        write(&[&whole, spoilt].concat());
         let said = run(&setup, &REVERT).well();
         assert!(said.contains("left") && said.contains(why), "{said}");
     }
-    std::fs::write(&hba, &whole).unwrap();
+    write(&whole);
     let halfway = state(&setup);
     assert_eq!((&halfway[1..3], &halfway[4]), (&before[1..3], &before[4]));
     run(&setup, &REVERT).well();
