@@ -2,7 +2,7 @@
 //!
 //! `tests/postgresql/foreign_files.rs` shows the same texts to PostgreSQL itself.
 
-use pgsvid::postgres::{Address, HbaRule, Line, Mapping, parse_hba, parse_ident};
+use pgsvid::sql::{Address, HbaRule, Line, Mapping, parse_hba, parse_ident};
 
 use super::edits::Choices;
 

@@ -11,7 +11,7 @@ use std::time::Duration;
 use pgsvid::companions::role_map::{MAP, PEER_MAP, RoleMap};
 use pgsvid::companions::service_reader;
 use pgsvid::config::{Config, Environment, Flags, LONGEST, Parts, names};
-use pgsvid::postgres::{HbaRule, Line, Mapping, parse_hba, parse_ident};
+use pgsvid::sql::{HbaRule, Line, Mapping, parse_hba, parse_ident};
 use tempfile::TempDir;
 
 use super::edits::Choices;

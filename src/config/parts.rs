@@ -4,7 +4,7 @@ use super::given::Resolver;
 use super::{Environment, Error, Flags, ident, identity, publish, read, roles, server, service};
 use crate::companions::role_map::RoleMap;
 use crate::material::Expectations;
-use crate::{consumers, postgres, verify};
+use crate::{consumers, sql, verify};
 
 /// The parts that stand by themselves. What is given must be right; what is not given is absent.
 #[derive(Debug, Clone)]
@@ -14,7 +14,7 @@ pub struct Parts {
     /// Where identities are published.
     pub publish: Option<crate::publish::Settings>,
     /// The PostgreSQL that takes part: its session, and where to see what it serves.
-    pub postgres: Option<(postgres::Settings, verify::Settings)>,
+    pub postgres: Option<(sql::Settings, verify::Settings)>,
     /// Which workload may be which role.
     pub roles: RoleMap,
     /// Name of the file that the map is published as, if it is.

@@ -10,7 +10,7 @@ use crate::companions::role_map::{
     LONGEST_WORD, Login, MAP, Recognition, RoleMap, SHARED_SUBJECT, Workload,
 };
 use crate::material::unique_identifier;
-use crate::postgres::{self, Line, Mapping, parse_ident};
+use crate::sql::{self, Line, Mapping, parse_ident};
 
 /// Most workloads that a configuration may come to.
 const MOST: usize = 10_000;
@@ -21,7 +21,7 @@ const LONGEST_ROLE: usize = 63;
 pub(super) fn roles(
     resolver: &Resolver<'_>,
     file: &File,
-    session: Option<&postgres::Settings>,
+    session: Option<&sql::Settings>,
 ) -> Result<RoleMap, Error> {
     let mut map = RoleMap { login: login(resolver, file, session)?, ..RoleMap::default() };
     for text in file.files.ident_lines.iter().flatten() {
@@ -54,7 +54,7 @@ pub(super) fn roles(
 fn login(
     resolver: &Resolver<'_>,
     file: &File,
-    session: Option<&postgres::Settings>,
+    session: Option<&sql::Settings>,
 ) -> Result<Option<Login>, Error> {
     let given = file.postgres.as_ref().and_then(|table| table.os_user.as_deref());
     // With a group the key must be root's; else it must be PostgreSQL's own user's.

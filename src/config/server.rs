@@ -2,10 +2,10 @@
 
 use super::given::{Given, Origin, Resolver};
 use super::{Error, File, Flags, rules};
-use crate::postgres::Purpose;
+use crate::sql::Purpose;
 use crate::survey::{PublishedPaths, Viewpoint};
 use crate::verify::Target;
-use crate::{consumers, postgres, publish, verify};
+use crate::{consumers, publish, sql, verify};
 
 /// The role that reloads, unless another one is configured.
 const RELOADS: &str = "pgsvid";
@@ -24,7 +24,7 @@ fn idle_flag(flags: &Flags) -> Option<&'static str> {
 
 /// The server, and the published files as it sees them.
 pub(super) fn server(
-    session: postgres::Settings,
+    session: sql::Settings,
     verify: verify::Settings,
     publish: &publish::Settings,
     role_map: Option<Vec<String>>,
@@ -52,7 +52,7 @@ pub(super) fn postgres(
     resolver: &Resolver<'_>,
     file: &File,
     flags: &Flags,
-) -> Result<Option<(postgres::Settings, verify::Settings)>, Error> {
+) -> Result<Option<(sql::Settings, verify::Settings)>, Error> {
     let table = file.postgres.clone().unwrap_or_default();
     let host = resolver
         .value("postgres.host", flags.postgres.as_deref(), table.host.as_deref())
@@ -120,7 +120,7 @@ pub(super) fn postgres(
         .map_err(|why| resolver.in_file("postgres.verify_every", why))?;
     // A role of another name may be a superuser.
     let purpose = if user.text == RELOADS { Purpose::Reload } else { Purpose::Administration };
-    let session = postgres::Settings {
+    let session = sql::Settings {
         host: host.parse_with(rules::socket_directory)?,
         port: port.parse_with(rules::port)?,
         user: user.text,

@@ -13,9 +13,9 @@ use tracing::{info, warn};
 
 use super::Notify;
 use crate::config::Config;
-use crate::postgres;
 use crate::sandbox::{self, InForce, Rules};
 use crate::source::Endpoint;
+use crate::sql;
 use crate::users;
 use crate::watching::{self, Watching};
 
@@ -64,7 +64,7 @@ pub fn confine(mut config: Config, manager: Option<&Notify>) -> anyhow::Result<C
         })?;
         verify.looks_up = false;
         if server.session.password_file.is_some() {
-            postgres::prepare_for_passwords();
+            sql::prepare_for_passwords();
         }
         server.viewpoint.remember(&server.session);
     }

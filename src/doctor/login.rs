@@ -16,7 +16,7 @@ use tokio_postgres::config::SslMode;
 use tokio_postgres::tls::{ChannelBinding, TlsConnect, TlsStream};
 
 use crate::material::Material;
-use crate::postgres::{Budget, Limited};
+use crate::sql::{Budget, Limited};
 use crate::text::shown;
 use crate::verify;
 

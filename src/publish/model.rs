@@ -9,11 +9,11 @@ use std::time::Duration;
 
 use dev_agent::{Authority, Entry, Svid};
 use tempfile::TempDir;
-use test_support::{Dice, eventually};
+use test_support::{Dice, checked, eventually};
 
 use super::seam::killed_after;
 use super::{Companion, Error, Publisher, Settings};
-use crate::material::{Expectations, checked};
+use crate::material::Expectations;
 use crate::timing;
 
 const NAMES: [&str; 3] = ["svid.pem", "svid_key.pem", "svid_bundle.pem"];

@@ -10,7 +10,7 @@ use super::Error;
 use super::carry_out::{Work, setting};
 use super::plan::Step;
 use super::record::Change;
-use crate::postgres::{Retry, Session, statements};
+use crate::sql::{Retry, Session, statements};
 use crate::timing::Backoff;
 
 /// The one that the others are of no use without.

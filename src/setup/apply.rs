@@ -8,7 +8,7 @@ use super::place::Place;
 use super::plan::{self, Facts, FileNow, Plan};
 use super::record::{self, Record};
 use super::{Error, Settings};
-use crate::postgres::{Administration, Session};
+use crate::sql::{Administration, Session};
 use crate::{diagnose, survey};
 
 /// A plan for one server, and the session to carry it out in.
@@ -152,8 +152,8 @@ pub(super) async fn examine(settings: &Settings) -> Result<Examined, Error> {
     Err(refused)
 }
 
-fn remedy(cause: &crate::postgres::Error, superuser: &crate::postgres::Settings) -> Option<String> {
-    use crate::postgres::Error as Cause;
+fn remedy(cause: &crate::sql::Error, superuser: &crate::sql::Settings) -> Option<String> {
+    use crate::sql::Error as Cause;
     match cause {
         Cause::Refused { login: true, .. } | Cause::NoLogin(_) => Some(
             "run this as the operating-system user that may be it over the socket: sudo -u postgres pgsvid setup …"

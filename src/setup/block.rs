@@ -1,6 +1,6 @@
 //! A marked block in a text of somebody else's: put in, found again, taken out.
 
-use crate::postgres::{HbaRule, Line, Mapping, parse_hba, parse_ident};
+use crate::sql::{HbaRule, Line, Mapping, parse_hba, parse_ident};
 
 /// First line of the block.
 const BEGIN: &str = "# BEGIN pgsvid setup. `pgsvid setup revert` removes it; edit outside of it.";

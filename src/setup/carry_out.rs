@@ -10,9 +10,9 @@ use super::record::{Record, Undo};
 use super::{Error, Settings, block};
 use crate::consumers::Server;
 use crate::material::Material;
-use crate::postgres::{Administration, BadLine, Session, statements};
+use crate::sql::{Administration, BadLine, Session, statements};
 use crate::verify::{self, Client, Expected, Verdict};
-use crate::{diagnose, postgres, publish, survey, timing};
+use crate::{diagnose, publish, sql, survey, timing};
 
 /// How often the published set is read again when a rotation comes in between.
 const TRIES: u32 = 3;
@@ -205,8 +205,8 @@ impl Work<'_> {
         Ok(())
     }
 
-    fn not_executed(&self, statement: &str, cause: postgres::Error) -> Error {
-        let remedy = matches!(cause, postgres::Error::EventTrigger { .. })
+    fn not_executed(&self, statement: &str, cause: sql::Error) -> Error {
+        let remedy = matches!(cause, sql::Error::EventTrigger { .. })
             .then(|| cause.remedy(&self.settings.session()))
             .flatten();
         Error::Statement { statement: statement.to_owned(), remedy, cause }

@@ -4,7 +4,7 @@ use std::io;
 use std::path::PathBuf;
 
 use super::block::Marks;
-use crate::{postgres, publish};
+use crate::{publish, sql};
 
 impl Error {
     /// Whether PostgreSQL has refused a statement, which then was not executed.
@@ -12,8 +12,7 @@ impl Error {
         matches!(
             self,
             Self::Statement {
-                cause: postgres::Error::Refused { login: false, .. }
-                    | postgres::Error::EventTrigger { .. },
+                cause: sql::Error::Refused { login: false, .. } | sql::Error::EventTrigger { .. },
                 ..
             }
         )
@@ -29,7 +28,7 @@ pub enum Error {
         /// The superuser.
         user: String,
         /// Why not.
-        cause: postgres::Error,
+        cause: sql::Error,
         /// What to do.
         remedy: Option<String>,
     },
@@ -39,7 +38,7 @@ pub enum Error {
         /// The socket.
         socket: PathBuf,
         /// Why not.
-        cause: postgres::Error,
+        cause: sql::Error,
         /// What to do.
         remedy: Option<String>,
     },
@@ -100,13 +99,13 @@ pub enum Error {
         /// The statement.
         statement: String,
         /// Why.
-        cause: postgres::Error,
+        cause: sql::Error,
         /// What to do, if it was not PostgreSQL that refused.
         remedy: Option<String>,
     },
     /// A question to the server failed.
     #[error("cannot examine the server: {0}")]
-    Examination(postgres::Error),
+    Examination(sql::Error),
     /// The server's files are not here.
     #[error(
         "cannot reach PostgreSQL's data directory {} from here ({why}): run this where it is, as PostgreSQL's user or as root, or paste what `pgsvid setup all` prints; nothing was changed",

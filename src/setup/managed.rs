@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use super::Settings;
 use super::text::{Piece, text};
-use crate::postgres::Manager;
+use crate::sql::Manager;
 
 /// What to put where, and why it is not done here.
 pub(super) fn instructions(settings: &Settings, manager: Manager) -> String {

@@ -28,7 +28,7 @@ pub use text::{Piece, text};
 use crate::companions::role_map::RoleMap;
 use crate::consumers::Server;
 use crate::material::Expectations;
-use crate::{postgres, publish};
+use crate::{publish, sql};
 
 /// What to set up, and through whom.
 #[derive(Debug, Clone)]
@@ -49,11 +49,11 @@ pub struct Settings {
 
 impl Settings {
     /// The superuser's session.
-    fn session(&self) -> postgres::Settings {
-        postgres::Settings {
+    fn session(&self) -> sql::Settings {
+        sql::Settings {
             user: self.superuser.clone(),
             password_file: None,
-            purpose: postgres::Purpose::Administration,
+            purpose: sql::Purpose::Administration,
             ..self.server.session.clone()
         }
     }
@@ -67,7 +67,7 @@ impl Settings {
     fn wanted(&self) -> [(&'static str, String); 4] {
         let paths = &self.server.paths;
         let path = |path: &std::path::Path| path.display().to_string();
-        let [certificate, private_key, authorities, ssl] = postgres::TLS_SETTINGS;
+        let [certificate, private_key, authorities, ssl] = sql::TLS_SETTINGS;
         [
             (certificate, path(&paths.certificate)),
             (private_key, path(&paths.private_key)),

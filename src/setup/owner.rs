@@ -15,7 +15,7 @@ use rustix::thread::{
 };
 
 use super::Error;
-use crate::{files, postgres, sandbox};
+use crate::{files, sandbox, sql};
 
 /// Largest user or group database that is read, in bytes.
 const LARGEST: u64 = 16 * 1024 * 1024;
@@ -47,9 +47,9 @@ impl fmt::Display for Owner {
 
 /// Sees to it that this process has no more rights than who listens on the server's socket: root becomes that user,
 /// which is returned; another user has to be that user already.
-pub(super) async fn become_owner(server: &postgres::Settings) -> Result<Option<Owner>, Error> {
+pub(super) async fn become_owner(server: &sql::Settings) -> Result<Option<Owner>, Error> {
     let socket = server.socket();
-    let (uid, gid) = postgres::listener(server).await.map_err(|cause| Error::Socket {
+    let (uid, gid) = sql::listener(server).await.map_err(|cause| Error::Socket {
         socket: socket.clone(),
         remedy: cause.remedy(server),
         cause,
@@ -67,8 +67,8 @@ pub(super) async fn become_owner(server: &postgres::Settings) -> Result<Option<O
         return Err(Error::RootListens { socket });
     }
     // As root: afterwards that user is our own, and would always be the right one.
-    if !postgres::may_listen(server, uid) {
-        let cause = postgres::Error::Peer { uid };
+    if !sql::may_listen(server, uid) {
+        let cause = sql::Error::Peer { uid };
         return Err(Error::Socket { socket, remedy: cause.remedy(server), cause });
     }
     let text = |path: &str| files::text(Path::new(path), LARGEST).unwrap_or_default();

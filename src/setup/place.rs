@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use super::Error;
 use crate::files::{Attributes, Directory};
-use crate::postgres::Administration;
+use crate::sql::Administration;
 
 /// Largest file that is edited, in bytes.
 pub(super) const LARGEST: u64 = 4 * 1024 * 1024;

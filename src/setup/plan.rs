@@ -7,7 +7,7 @@ use super::block::{self, Marks};
 use super::place::LARGEST;
 use super::{Settings, managed, text};
 use crate::companions::role_map::{Login, can_include};
-use crate::postgres::{Administration, MOST_RELATED, Related, Setting, statements};
+use crate::sql::{Administration, MOST_RELATED, Related, Setting, statements};
 use crate::text::{argument, harmless, shown};
 
 /// What is to be done, and what is left to others.
@@ -427,7 +427,7 @@ impl Plan {
 mod tests {
     use super::*;
     use crate::config::{Flags, Parts};
-    use crate::postgres::{Manager, Role, TlsSettings};
+    use crate::sql::{Manager, Role, TlsSettings};
     use std::collections::{BTreeMap, BTreeSet};
 
     fn settings() -> Settings {

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Error;
 use crate::files::Directory;
-use crate::postgres::{Outcome, Session};
+use crate::sql::{Outcome, Session};
 use crate::text::shown;
 
 /// Name of the file.

@@ -9,7 +9,7 @@ use super::carry_out::{Edit, Work, setting};
 use super::owner::Owner;
 use super::record::{self, Record, Undo};
 use super::{Error, Settings, block};
-use crate::postgres::{TLS_SETTINGS, statements};
+use crate::sql::{TLS_SETTINGS, statements};
 use crate::text::{argument, harmless, shown};
 
 /// What will be taken back, and the session to do it in.

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use super::Settings;
 use crate::companions::role_map::{INCLUDES, Login};
-use crate::postgres::statements::{configuration_value, identifier, role_script};
+use crate::sql::statements::{configuration_value, identifier, role_script};
 use crate::text::argument;
 
 /// Slots to keep back: as many as the role may have connections.

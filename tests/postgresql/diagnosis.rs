@@ -9,7 +9,7 @@ use std::time::SystemTime;
 use dev_agent::{Authority, DevAgent, Entry, KeyType, Svid};
 use pgsvid::diagnose;
 use pgsvid::material::Certificate;
-use pgsvid::postgres::{self, Setting, TlsSettings};
+use pgsvid::sql::{self, Setting, TlsSettings};
 use pgsvid::survey::{self, Viewpoint};
 use pgsvid::survey::{Content, FileFacts, Files, Present, PublishedPaths, State};
 use test_support::Directory;
@@ -167,14 +167,14 @@ fn p13_settings_that_lead_elsewhere_and_who_set_them() {
     let concerns = |change: &dyn Fn(&mut TlsSettings)| {
         let mut settings = settings.clone();
         change(&mut settings);
-        let socket = postgres::Settings {
+        let socket = sql::Settings {
             host: "/var/run/postgresql".into(),
             port: 5432,
             user: "pgsvid".to_owned(),
             database: "postgres".to_owned(),
             password_file: None,
             require_peer: None,
-            purpose: postgres::Purpose::Reload,
+            purpose: sql::Purpose::Reload,
         };
         let found = diagnose::concerns(&settings, &files, &published, &socket);
         found.into_iter().map(|finding| (finding.cause, finding.fix)).collect::<Vec<_>>()
@@ -323,14 +323,14 @@ impl Place {
             certificate: setting(certificate.to_str().unwrap()),
             ..TlsSettings::default()
         };
-        let socket = postgres::Settings {
+        let socket = sql::Settings {
             host: self.directory.path().to_owned(),
             port: 5432,
             user: "pgsvid".to_owned(),
             database: "postgres".to_owned(),
             password_file: None,
             require_peer: None,
-            purpose: pgsvid::postgres::Purpose::Reload,
+            purpose: pgsvid::sql::Purpose::Reload,
         };
         let published = PublishedPaths {
             certificate: "/certs/text".into(),

@@ -6,7 +6,7 @@ use std::io::Write as _;
 use std::path::Path;
 
 use pgsvid::companions::service_reader::{self, Unreadable};
-use pgsvid::postgres::{
+use pgsvid::sql::{
     self, AccessViews, Address, HbaRule, Line, Mapping, Session, parse_hba, parse_ident,
 };
 use test_support::{Cluster, Dice, Psql};
@@ -36,14 +36,14 @@ fn inputs(target: &str, beginning: &str) -> Vec<Vec<u8>> {
 fn pg_hba_and_pg_ident_are_read_as_postgresql_reads_them() {
     // The line that lets us in is loaded; what stands in the files later is not.
     let cluster = Cluster::builder().ident("administration root postgres").start();
-    let settings = postgres::Settings {
+    let settings = sql::Settings {
         host: cluster.socket_directory().to_owned(),
         port: cluster.port(),
         user: "postgres".to_owned(),
         database: "postgres".to_owned(),
         password_file: None,
         require_peer: None,
-        purpose: pgsvid::postgres::Purpose::Reload,
+        purpose: pgsvid::sql::Purpose::Reload,
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let session = runtime.block_on(Session::connect(&settings)).unwrap();

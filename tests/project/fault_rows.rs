@@ -26,10 +26,10 @@ fn rows() -> Vec<(String, Vec<String>)> {
         .collect()
 }
 
-/// The functions of `tests/` and `src/` whose names begin with the ids of rows: name → files.
+/// The functions of `tests/`, `src/` and `crates/` whose names begin with the ids of rows: name → files.
 fn tests() -> BTreeMap<String, BTreeSet<String>> {
     let mut found = BTreeMap::<String, BTreeSet<String>>::new();
-    let mut directories = vec![root().join("tests"), root().join("src")];
+    let mut directories = vec![root().join("tests"), root().join("src"), root().join("crates")];
     while let Some(directory) = directories.pop() {
         for entry in fs::read_dir(directory).unwrap() {
             let path = entry.unwrap().path();

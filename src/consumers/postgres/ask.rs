@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use super::login::{self, Login, Told, Unasked};
 use super::{ASKING, Consumer, Reload, Seen, report};
 use crate::diagnose;
-use crate::postgres::{self, Session, TlsSettings};
+use crate::sql::{self, Session, TlsSettings};
 use crate::survey::Files;
 
 impl Consumer {
@@ -16,7 +16,7 @@ impl Consumer {
         &mut self,
         login: Option<Login>,
         life: Duration,
-    ) -> Result<Reload, postgres::Error> {
+    ) -> Result<Reload, sql::Error> {
         self.pulse.step(ASKING, login::LONGEST);
         let session = Login::finish(login, &self.server.session).await?;
         // Where to look is known from before: nothing else has to be known first.
@@ -36,7 +36,7 @@ impl Consumer {
         &mut self,
         session: &Session,
         life: Duration,
-    ) -> Result<bool, postgres::Error> {
+    ) -> Result<bool, sql::Error> {
         let told = login::ask(session, life).await?;
         let seen = self.take_note(told);
         let news = self.seen.as_ref() != Some(&seen);
@@ -48,11 +48,7 @@ impl Consumer {
     }
 
     /// SIGHUP. `seen` is what the server's files and settings are, or `None` if that is still to be asked.
-    async fn signal(
-        &mut self,
-        session: &Session,
-        seen: Option<Seen>,
-    ) -> Result<(), postgres::Error> {
+    async fn signal(&mut self, session: &Session, seen: Option<Seen>) -> Result<(), sql::Error> {
         if self.delivery.needs_reload_as_proof() {
             self.try_role_map(session).await?;
         }
@@ -92,7 +88,7 @@ impl Consumer {
     }
 
     /// A map with an expression that PostgreSQL cannot compile is not read, and the one before stays in force.
-    async fn try_role_map(&self, session: &Session) -> Result<(), postgres::Error> {
+    async fn try_role_map(&self, session: &Session) -> Result<(), sql::Error> {
         for expression in self.server.role_map.iter().flatten() {
             match session.matches(expression, "").await {
                 Err(error) if error.is_about_an_expression() => {

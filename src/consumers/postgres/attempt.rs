@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::login::Unasked;
 use crate::diagnose::Finding;
 use crate::material::Fingerprint;
-use crate::postgres::{self, Retry};
+use crate::sql::{self, Retry};
 use crate::verify::{self, Facts, Verdict};
 
 /// What one attempt has shown.
@@ -13,7 +13,7 @@ pub(crate) struct Attempt {
     /// How long the reload took; `None` if there was none.
     pub(crate) reload: Option<Duration>,
     /// Why SQL was not to be had.
-    pub(crate) sql: Option<postgres::Error>,
+    pub(crate) sql: Option<sql::Error>,
     /// How long the verification took.
     pub(crate) verify: Duration,
     pub(crate) facts: Facts,
@@ -39,6 +39,6 @@ impl Attempt {
 
     /// When another try makes sense.
     pub(crate) fn retry(&self) -> Retry {
-        self.sql.as_ref().map_or(Retry::Soon, postgres::Error::retry)
+        self.sql.as_ref().map_or(Retry::Soon, sql::Error::retry)
     }
 }

@@ -9,7 +9,7 @@ use super::trouble::Trouble;
 use super::{Attempt, Consumer, proof_of};
 use crate::consumers::delivery::{Asked, Shown};
 use crate::material::Material;
-use crate::postgres::Retry;
+use crate::sql::Retry;
 use crate::timing;
 
 impl Consumer {

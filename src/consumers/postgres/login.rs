@@ -8,21 +8,21 @@ use std::time::{Duration, SystemTime};
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
-use crate::postgres::{self, Error, Session, SessionCounts, TlsSettings};
+use crate::sql::{self, Error, Session, SessionCounts, TlsSettings};
 use crate::timing;
 
 /// How long an open session may wait, for files that are being written or for a handshake: it holds up a smart shutdown.
 pub(super) const IDLE: Duration = Duration::from_secs(1);
 
 /// How long a session may take, its farewell included.
-pub(super) const LONGEST: Duration = postgres::BRIEF.saturating_add(postgres::LIMIT);
+pub(super) const LONGEST: Duration = sql::BRIEF.saturating_add(sql::LIMIT);
 
 /// A login that has begun. Dropped, it is given up, and a session that is open by then is closed.
 pub(crate) struct Login(JoinHandle<Result<Session, Error>>);
 
 impl Login {
     /// Begins to log in.
-    pub(crate) fn begin(settings: postgres::Settings) -> Self {
+    pub(crate) fn begin(settings: sql::Settings) -> Self {
         Self(tokio::spawn(async move { Session::connect_briefly(&settings).await }))
     }
 
@@ -43,7 +43,7 @@ impl Login {
     /// The session. One that was begun before the server was there, or was lost since, is tried anew.
     pub(super) async fn finish(
         login: Option<Self>,
-        settings: &postgres::Settings,
+        settings: &sql::Settings,
     ) -> Result<Session, Error> {
         if let Some(mut login) = login
             && let Ok(outcome) = (&mut login.0).await

@@ -7,7 +7,7 @@ use tokio::time::sleep;
 use super::login::{self, Unasked};
 use super::{ASKING, Consumer, Server};
 use crate::diagnose::{self, Finding};
-use crate::postgres::{Session, TlsSettings};
+use crate::sql::{Session, TlsSettings};
 use crate::survey::Files;
 use crate::verify::{self, Client, Facts};
 use crate::{survey, watching};

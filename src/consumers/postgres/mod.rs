@@ -22,7 +22,7 @@ pub use server::Server;
 use crate::consumers::delivery::Delivery;
 use crate::diagnose::Finding;
 use crate::material::{Certificate, Fingerprint, Material};
-use crate::postgres::{SessionCounts, TlsSettings};
+use crate::sql::{SessionCounts, TlsSettings};
 use crate::status::Pulse;
 use crate::survey::{self, Files};
 use crate::timing;

@@ -8,7 +8,7 @@ use tracing::{debug, error, info, warn};
 use super::Attempt;
 use crate::diagnose::Finding;
 use crate::material::Material;
-use crate::postgres::{self, Retry, TlsSettings};
+use crate::sql::{self, Retry, TlsSettings};
 use crate::text::shown;
 use crate::timing;
 use crate::verify::{Answer, Proof, Target};
@@ -16,7 +16,7 @@ use crate::verify::{Answer, Proof, Target};
 /// The line of a rotation that came to its end.
 pub(super) fn rotated(
     attempt: &Attempt,
-    session: &postgres::Settings,
+    session: &sql::Settings,
     material: &Material,
     generation: u64,
     took: Option<Duration>,
@@ -80,7 +80,7 @@ pub(super) fn concerns(concerns: &[Finding]) {
 }
 
 /// PostgreSQL will not read the published map: whoever was taken out of it keeps his role.
-pub(super) fn unreadable_map(expression: &str, error: &postgres::Error) {
+pub(super) fn unreadable_map(expression: &str, error: &sql::Error) {
     error!(
         cause = format!("/{expression}: {error}"),
         fix = "mend files.ident_lines, and restart pgsvid",

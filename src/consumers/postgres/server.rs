@@ -1,13 +1,13 @@
 //! Which PostgreSQL, how to reach it, and where it sees the published files.
 
 use crate::survey::{PublishedPaths, Viewpoint};
-use crate::{postgres, verify};
+use crate::{sql, verify};
 
 /// A PostgreSQL that is reloaded and verified.
 #[derive(Debug, Clone)]
 pub struct Server {
     /// How to reach it.
-    pub session: postgres::Settings,
+    pub session: sql::Settings,
     /// How to verify it.
     pub verify: verify::Settings,
     /// The published files as it sees them.

@@ -7,7 +7,7 @@ use tracing::{debug, error, info, warn};
 use super::Attempt;
 use crate::consumers::delivery::{Obstacle, Told};
 use crate::diagnose::{self, Finding};
-use crate::postgres::{self, Retry};
+use crate::sql::{self, Retry};
 use crate::timing;
 use crate::verify::{Answer, Verdict};
 
@@ -40,7 +40,7 @@ impl Trouble {
     /// What to say of an attempt that has failed, and what it means for the next; `again` if the one before failed, too.
     pub(super) fn of(
         attempt: &Attempt,
-        session: &postgres::Settings,
+        session: &sql::Settings,
         again: bool,
         now: SystemTime,
     ) -> (Self, Obstacle) {
@@ -73,7 +73,7 @@ impl Trouble {
         // A server that is just starting binds its TCP port first; one that answers again and again has its socket
         // elsewhere, and will never be asked to reload.
         let elsewhere = again
-            && matches!(error, postgres::Error::NotRunning)
+            && matches!(error, sql::Error::NotRunning)
             && matches!(attempt.facts.answer, Answer::Served(_) | Answer::Plaintext);
         let pending = if slow {
             format!("PostgreSQL cannot be asked to reload: {error}")

@@ -8,7 +8,7 @@ use crate::config::Config;
 use crate::consumers::Server;
 use crate::diagnose::{self, AccessFacts, JudgedMapping, Misread, STRANGE_NAME, STRANGERS};
 use crate::doctor::finding::{Finding, Group, Section};
-use crate::postgres::{HbaRule, Mapping};
+use crate::sql::{HbaRule, Mapping};
 use crate::survey;
 
 /// How many lines are named in a finding.

@@ -8,7 +8,7 @@ use crate::diagnose::{self, AccessFacts};
 use crate::doctor::finding::{Finding, Group, Section};
 use crate::doctor::login::{self, Login, Outcome};
 use crate::material::Material;
-use crate::postgres::statements::identifier;
+use crate::sql::statements::identifier;
 use crate::text::argument;
 
 /// Where a client would go: the service's host, or the PostgreSQL that takes part.

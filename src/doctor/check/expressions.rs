@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use crate::companions::role_map::Workload;
 use crate::config::Config;
 use crate::diagnose::{STRANGE_NAME, STRANGERS};
-use crate::postgres::{Error, Mapping, Session};
+use crate::sql::{Error, Mapping, Session};
 
 /// How many are tried.
 const MOST: usize = 200;

@@ -8,7 +8,7 @@ use crate::config::Config;
 use crate::consumers::Server;
 use crate::diagnose;
 use crate::doctor::finding::{Finding, Group, Section};
-use crate::postgres::{self, AccessViews, Role, Session, Standing, TlsSettings, statements};
+use crate::sql::{self, AccessViews, Role, Session, Standing, TlsSettings, statements};
 use crate::survey;
 use crate::text::argument;
 
@@ -35,7 +35,7 @@ pub(super) struct Answers {
 }
 
 /// What came of asking; `None` if no PostgreSQL takes part.
-pub(super) struct Sql(pub(super) Option<Result<Answers, postgres::Error>>);
+pub(super) struct Sql(pub(super) Option<Result<Answers, sql::Error>>);
 
 impl Sql {
     pub(super) fn answers(&self) -> Option<&Answers> {
@@ -43,17 +43,13 @@ impl Sql {
     }
 
     /// Another process than PostgreSQL listens on the socket: what lies beside it may be that one's, too.
-    pub(super) fn stranger(&self) -> Option<&postgres::Error> {
-        self.0
-            .as_ref()?
-            .as_ref()
-            .err()
-            .filter(|error| matches!(error, postgres::Error::Peer { .. }))
+    pub(super) fn stranger(&self) -> Option<&sql::Error> {
+        self.0.as_ref()?.as_ref().err().filter(|error| matches!(error, sql::Error::Peer { .. }))
     }
 
     /// Whether nobody listens on the socket.
     pub(super) fn is_not_running(&self) -> bool {
-        matches!(self.0, Some(Err(postgres::Error::NotRunning)))
+        matches!(self.0, Some(Err(sql::Error::NotRunning)))
     }
 }
 
@@ -77,7 +73,7 @@ async fn answers(
     session: &Session,
     config: &Config,
     server: &Server,
-) -> Result<Answers, postgres::Error> {
+) -> Result<Answers, sql::Error> {
     let settings = session.tls_settings().await?;
     let standing = session.standing().await?;
     let views = session.access().await?;
@@ -114,7 +110,7 @@ pub(super) fn section(server: &Server, sql: &Sql) -> Section {
             standing.role, settings.database
         )));
     } else {
-        let error = postgres::Error::no_grant();
+        let error = sql::Error::no_grant();
         section.add(
             Finding::failure(error.cause(settings)).fix(error.remedy(settings).unwrap_or_default()),
         );
@@ -124,21 +120,21 @@ pub(super) fn section(server: &Server, sql: &Sql) -> Section {
     section
 }
 
-fn unreachable(error: &postgres::Error, settings: &postgres::Settings) -> Finding {
+fn unreachable(error: &sql::Error, settings: &sql::Settings) -> Finding {
     let (text, said) = (error.cause(settings), error.to_string());
     let socket = settings.socket();
     let fix = match error {
-        postgres::Error::NotRunning => {
+        sql::Error::NotRunning => {
             let found = if socket.exists() { "nobody listens on" } else { "there is no" };
             return Finding::failure(text).cause(format!("{found} {}", socket.display())).fix(
                 "start PostgreSQL, or mend postgres.host and postgres.port (--postgres, --port): they name the \
                  socket",
             );
         }
-        postgres::Error::Silent(_) => {
+        sql::Error::Silent(_) => {
             "see whether the postmaster is stopped (state T in ps) or overloaded".to_owned()
         }
-        postgres::Error::Refused { code, .. } if code.code() == "53300" => format!(
+        sql::Error::Refused { code, .. } if code.code() == "53300" => format!(
             "free a slot: all of max_connections or of the role's CONNECTION LIMIT are taken; psql -U postgres -c {}{}",
             argument(format!(
                 "ALTER ROLE {} CONNECTION LIMIT 3",

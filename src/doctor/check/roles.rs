@@ -8,7 +8,7 @@ use crate::config::Config;
 use crate::consumers::Server;
 use crate::diagnose::AccessFacts;
 use crate::doctor::finding::Finding;
-use crate::postgres::{HbaRule, statements};
+use crate::sql::{HbaRule, statements};
 use crate::text::argument;
 
 pub(super) fn findings(

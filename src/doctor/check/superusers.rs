@@ -8,7 +8,7 @@ use crate::config::Config;
 use crate::diagnose::{AccessFacts, SocketUser, superuser_logins};
 use crate::doctor::finding::Finding;
 use crate::files;
-use crate::postgres::MOST_SUPERUSERS;
+use crate::sql::MOST_SUPERUSERS;
 
 /// Largest user database that is read, in bytes.
 const LARGEST: u64 = 16 * 1024 * 1024;

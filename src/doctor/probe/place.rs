@@ -3,7 +3,7 @@
 use std::fmt;
 use std::net::Ipv6Addr;
 
-use crate::postgres::{self, Session};
+use crate::sql::{self, Session};
 use crate::verify::Target;
 
 /// PostgreSQL's own port.
@@ -15,7 +15,7 @@ pub enum Place {
     /// A host and a port.
     At(Target),
     /// Where the postmaster behind this socket says that it listens.
-    Configured(postgres::Settings),
+    Configured(sql::Settings),
 }
 
 /// The text names no place.
@@ -59,7 +59,7 @@ impl Place {
 
     /// Where the configuration looks; its own machine where there is none, and `None` where it says `none`.
     #[must_use]
-    pub fn configured(server: Option<(postgres::Settings, Target)>) -> Option<Self> {
+    pub fn configured(server: Option<(sql::Settings, Target)>) -> Option<Self> {
         match server {
             None => Some(Self::At(Target::Address("127.0.0.1".to_owned(), PORT))),
             Some((session, Target::Auto)) => Some(Self::Configured(session)),
@@ -99,7 +99,7 @@ impl Place {
     }
 }
 
-async fn listening(settings: &postgres::Settings) -> Result<(String, u16), postgres::Error> {
+async fn listening(settings: &sql::Settings) -> Result<(String, u16), sql::Error> {
     let session = Session::connect(settings).await?;
     let found = session.tls_settings().await;
     session.close().await;

@@ -7,8 +7,8 @@ use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use pgsvid::postgres;
 use pgsvid::publish::{Error, NotOurs, Reason};
+use pgsvid::sql;
 use rustix::io::Errno;
 use serde_json::Value;
 use test_support::{Account, Directory, LIMIT, Program, Setup};
@@ -124,22 +124,22 @@ fn words(text: &str, command: &str) -> Vec<String> {
 #[test]
 fn a21_a_name_in_a_remedy_for_psql_is_one_argument() {
     let name = "it's; $(false) \"x\"";
-    let settings = postgres::Settings {
+    let settings = sql::Settings {
         host: "/s; false".into(),
         port: 5433,
         user: name.to_owned(),
         database: name.to_owned(),
         password_file: None,
         require_peer: None,
-        purpose: postgres::Purpose::Reload,
+        purpose: sql::Purpose::Reload,
     };
-    let quoted = postgres::statements::identifier(name);
-    let grant = postgres::Error::no_grant().remedy(&settings).unwrap();
+    let quoted = sql::statements::identifier(name);
+    let grant = sql::Error::no_grant().remedy(&settings).unwrap();
     let grant = grant.split(" (a grant").next().unwrap();
-    let trigger = postgres::Error::EventTrigger { name: name.to_owned() };
+    let trigger = sql::Error::EventTrigger { name: name.to_owned() };
     let trigger = trigger.remedy(&settings).unwrap();
     for (text, statement) in [
-        (grant, postgres::statements::grant_reload(name)),
+        (grant, sql::statements::grant_reload(name)),
         (&trigger, format!("ALTER EVENT TRIGGER {quoted} DISABLE")),
     ] {
         let wanted =

@@ -1,0 +1,6 @@
+//! What every crate of pgsvid builds on, and what knows nothing of certificates or of PostgreSQL.
+
+pub mod files;
+pub mod text;
+pub mod timing;
+pub mod users;

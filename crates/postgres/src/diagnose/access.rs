@@ -1,0 +1,397 @@
+//! Whom `pg_hba.conf` and `pg_ident.conf` let in over TLS: with which certificate, as whom, or with none at all.
+//!
+//! PostgreSQL: `hba.c`. The first line that matches connection type, database, user and address decides.
+
+use std::collections::BTreeSet;
+
+use super::Concern;
+use crate::sql::{Address, BadLine, HbaRule, Mapping};
+
+/// Subjects of workloads that nobody means when writing a map: what SPIRE gives to those without a DNS name, with
+/// a name, and with the identifier of its credential composer.
+pub const STRANGERS: [&str; 4] = [
+    "CN=stranger.invalid,O=SPIRE,C=US",
+    "x500UniqueIdentifier=00000000000000000000000000000000,O=SPIRE,C=US",
+    "x500UniqueIdentifier=00000000000000000000000000000000,CN=stranger.invalid,O=SPIRE,C=US",
+    SHARED,
+];
+/// How many pairs of lines are compared: all of some two thousand lines.
+const MOST_COMPARISONS: usize = 2_000_000;
+/// What all workloads without a DNS name share, if their identifiers are not in the subject.
+const SHARED: &str = "O=SPIRE,C=US";
+/// The same for maps of the CN.
+pub const STRANGE_NAME: &str = "stranger.invalid";
+
+/// A mapping, and what of the strangers it matches.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JudgedMapping {
+    /// The line.
+    pub mapping: Mapping,
+    /// The first stranger's name that it matches; `Err` if its regular expression could not be tried.
+    pub admits: Result<Option<&'static str>, ()>,
+}
+
+/// What PostgreSQL reads otherwise than it looks, and where.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Misread {
+    /// A line with a NUL byte.
+    Nul(String),
+    /// A file of which PostgreSQL has other lines than are read from it here.
+    Otherwise(String),
+}
+
+/// Everything that is known of the two files.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AccessFacts {
+    /// `pg_hba.conf`, for messages.
+    pub hba: String,
+    /// `pg_ident.conf`, for messages.
+    pub ident: String,
+    /// The rules, in order.
+    pub rules: Vec<HbaRule>,
+    /// Whether the rules come from the files, and not from a view that hides `clientname=DN`.
+    pub complete: bool,
+    /// The mappings, if they can be read.
+    pub mappings: Option<Vec<JudgedMapping>>,
+    /// What PostgreSQL objects to, if it may be asked.
+    pub bad: Vec<BadLine>,
+    /// What it reads otherwise than it looks.
+    pub misread: Vec<Misread>,
+}
+
+/// What in the files lets in whom it should not, or keeps out whom it should let in.
+#[must_use]
+pub fn access(facts: &AccessFacts) -> Vec<Concern> {
+    let mut concerns: Vec<Concern> = facts.bad.iter().map(bad_line).collect();
+    concerns.extend(facts.misread.iter().map(misread));
+    for rule in &facts.rules {
+        if rule.believes_clients() {
+            concerns.push(believing(facts, rule));
+        } else if rule.admits_tls() {
+            concerns.extend(without_certificate(facts, rule));
+        }
+    }
+    let compared = compared(&facts.rules);
+    let known = facts.mappings.as_ref().map(|mappings| {
+        mappings.iter().map(|judged| judged.mapping.map.as_str()).collect::<BTreeSet<_>>()
+    });
+    for (index, rule) in facts.rules.iter().enumerate() {
+        if rule.wants_certificate() {
+            if index < compared {
+                concerns.extend(never_reached(facts, index, rule));
+            }
+            concerns.extend(wrong_type(facts, rule));
+            concerns.extend(unmapped(facts, known.as_ref(), rule));
+        }
+    }
+    if !facts.rules.iter().any(|rule| rule.admits_tls() && rule.wants_certificate()) {
+        concerns.push(Concern::warning(
+            format!("{} has no line that lets clients in by their certificate", facts.hba),
+            "add `hostssl all all 0.0.0.0/0 cert` above the lines that match the same clients, then reload"
+                .to_owned(),
+        ));
+    }
+    concerns.extend(maps(facts));
+    concerns
+}
+
+/// How many of the rules, from the first one on, are compared with all that stand above them.
+#[must_use]
+pub fn compared(rules: &[HbaRule]) -> usize {
+    let mut left = MOST_COMPARISONS;
+    let costs = rules.iter().enumerate().map(
+        |(index, rule)| {
+            if rule.wants_certificate() { index } else { 0 }
+        },
+    );
+    costs
+        .take_while(|cost| {
+            let enough = left.checked_sub(*cost);
+            left = enough.unwrap_or(0);
+            enough.is_some()
+        })
+        .count()
+}
+
+/// Where a rule stands.
+#[must_use]
+pub(super) fn place(hba: &str, rule: &HbaRule) -> String {
+    format!("{} line {}", rule.file.as_deref().unwrap_or(hba), rule.line)
+}
+
+fn bad_line(bad: &BadLine) -> Concern {
+    Concern::failure(
+        format!("{} line {} is wrong: {}", bad.file, bad.line, bad.error),
+        format!(
+            "mend line {} of {}, then reload: until then PostgreSQL keeps the rules it had, and cannot be \
+             restarted with a wrong pg_hba.conf",
+            bad.line, bad.file
+        ),
+    )
+}
+
+/// What PostgreSQL reads otherwise than it looks.
+#[must_use]
+pub fn misread(place: &Misread) -> Concern {
+    match place {
+        Misread::Nul(place) => Concern::failure(
+            format!(
+                "{place} has a NUL byte: PostgreSQL passes over what follows it there, and takes the next line for a part of it"
+            ),
+            format!("remove the byte from {place} with an editor that shows it, then reload"),
+        ),
+        Misread::Otherwise(place) => Concern::failure(
+            format!(
+                "PostgreSQL reads {place} in another way than pgsvid, or it has just been changed"
+            ),
+            format!(
+                "check again; if it stays, see what pg_hba_file_rules has there, and write {place} in a plainer way"
+            ),
+        ),
+    }
+}
+
+/// A line by which clients are whatever role they like.
+fn believing(facts: &AccessFacts, rule: &HbaRule) -> Concern {
+    let place = place(&facts.hba, rule);
+    let local = rule.address.as_ref().is_some_and(Address::is_local);
+    let method = &rule.method;
+    let from = if rule.wants_certificate() {
+        "every workload that has a certificate"
+    } else if method == "ident" {
+        "anyone who rules a machine that it names"
+    } else {
+        "anyone who can reach the port from there"
+    };
+    let tls = if rule.admits_tls() { "" } else { ", without TLS" };
+    let text = format!("{place} says {method}: {from} can be any role{tls}");
+    let fix = if rule.wants_certificate() {
+        format!("write cert instead of {method} in {place}, or clientcert=verify-full, then reload")
+    } else {
+        format!(
+            "replace {method} by cert and {} by hostssl in {place}, or remove the line, then reload",
+            rule.kind
+        )
+    };
+    if local { Concern::warning(text, fix) } else { Concern::failure(text, fix) }
+}
+
+fn without_certificate(facts: &AccessFacts, rule: &HbaRule) -> Option<Concern> {
+    let place = place(&facts.hba, rule);
+    match rule.method.as_str() {
+        "reject" => None,
+        _ if rule.wants_certificate() => None,
+        method => Some(Concern::warning(
+            format!("{place} lets clients in by {method} alone, without a certificate"),
+            format!(
+                "write cert instead of {method}, or add clientcert=verify-full, in {place}; narrow it if people \
+                 need it"
+            ),
+        )),
+    }
+}
+
+/// An earlier line that matches all that this one matches.
+fn never_reached(facts: &AccessFacts, index: usize, rule: &HbaRule) -> Option<Concern> {
+    let earlier = facts.rules[..index].iter().find(|earlier| shadows(earlier, rule))?;
+    let (earlier, here) = (place(&facts.hba, earlier), place(&facts.hba, rule));
+    Some(Concern::failure(
+        format!("{here} is never reached: {earlier} matches the same clients first"),
+        format!("move {here} above {earlier}, then reload: the first line that matches decides"),
+    ))
+}
+
+fn shadows(earlier: &HbaRule, later: &HbaRule) -> bool {
+    let kind = earlier.kind == later.kind
+        || (earlier.kind == "host" && later.kind.starts_with("host"))
+        || (earlier.kind == "hostnogssenc" && later.kind == "hostssl");
+    let address = match (&earlier.address, &later.address) {
+        (Some(earlier), Some(later)) => earlier.includes(later),
+        (None, None) => true,
+        _ => false,
+    };
+    kind && address
+        && includes(&earlier.databases, &later.databases)
+        && includes(&earlier.users, &later.users)
+}
+
+/// `all` matches no replication connection, which only `replication` does.
+fn includes(earlier: &[String], later: &[String]) -> bool {
+    later.iter().all(|word| {
+        earlier.contains(word)
+            || (word != "replication" && earlier.iter().any(|earlier| earlier == "all"))
+    })
+}
+
+fn wrong_type(facts: &AccessFacts, rule: &HbaRule) -> Option<Concern> {
+    let place = place(&facts.hba, rule);
+    (rule.kind != "hostssl" && facts.bad.is_empty()).then(|| {
+        Concern::failure(
+            format!(
+                "{place} asks for a certificate in a {} line, which PostgreSQL refuses",
+                rule.kind
+            ),
+            format!("write hostssl instead of {} in {place}, then reload", rule.kind),
+        )
+    })
+}
+
+/// A line whose map cannot admit anybody.
+fn unmapped(
+    facts: &AccessFacts,
+    known: Option<&BTreeSet<&str>>,
+    rule: &HbaRule,
+) -> Option<Concern> {
+    let place = place(&facts.hba, rule);
+    let Some(map) = rule.option("map") else {
+        return (rule.option("clientname") == Some("DN")).then(|| {
+            Concern::warning(
+                format!("{place} compares the whole subject with the role's name, and has no map"),
+                format!(
+                    "add map=spiffe to {place}, and `spiffe \"<subject>\" <role>` to {}",
+                    facts.ident
+                ),
+            )
+        });
+    };
+    (!known?.contains(map)).then(|| {
+        Concern::failure(
+            format!(
+                "{place} uses the map {map}, which has no line in {}: nobody can log in by it",
+                facts.ident
+            ),
+            format!("add `{map} \"<subject>\" <role>` to {}, then reload", facts.ident),
+        )
+    })
+}
+
+fn maps(facts: &AccessFacts) -> Vec<Concern> {
+    let rules = facts.rules.iter().filter(|rule| rule.wants_certificate());
+    let names: BTreeSet<&str> = rules.filter_map(|rule| rule.option("map")).collect();
+    let used = |judged: &&JudgedMapping| names.contains(judged.mapping.map.as_str());
+    facts.mappings.iter().flatten().filter(used).filter_map(|judged| map(facts, judged)).collect()
+}
+
+fn map(facts: &AccessFacts, judged: &JudgedMapping) -> Option<Concern> {
+    let JudgedMapping { mapping, admits } = judged;
+    let place = format!("{} line {}", facts.ident, mapping.line);
+    let role = &mapping.role;
+    // `\1` lets a workload in as the role that its own name names: that is what `cert` does without a map.
+    if mapping.system_user.starts_with('/') && role.contains("\\1") {
+        return None;
+    }
+    if let Ok(Some(stranger)) = admits {
+        let whom = if *stranger == SHARED {
+            "every workload without a DNS name"
+        } else {
+            "every workload"
+        };
+        return Some(Concern::failure(
+            format!("{place} admits {whom} as role {role}: it matches {stranger}"),
+            format!(
+                "name one workload in {place}: `{} \"x500UniqueIdentifier=<32 hex>,…,O=SPIRE,C=US\" {role}`",
+                mapping.map
+            ),
+        ));
+    }
+    let expression = mapping.system_user.strip_prefix('/')?;
+    (!expression.starts_with('^') || !expression.ends_with('$')).then(|| {
+        Concern::warning(
+            format!("{place}: the regular expression has no anchors, so it matches every longer name, too"),
+            format!("write `/^…$` in {place}, then reload"),
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sql::{Line, parse_hba};
+
+    fn facts(hba: &str, mappings: &[(&str, &str, &str, Option<&'static str>)]) -> AccessFacts {
+        let rules = parse_hba(hba)
+            .into_iter()
+            .filter_map(|line| match line {
+                Line::Entry(rule) => Some(rule),
+                Line::Include(_) => None,
+            })
+            .collect();
+        let judged = |(map, user, role, admits): &(&str, &str, &str, Option<&'static str>)| {
+            let mapping = Mapping {
+                line: 1,
+                map: (*map).to_owned(),
+                system_user: (*user).to_owned(),
+                role: (*role).to_owned(),
+            };
+            JudgedMapping { mapping, admits: Ok(*admits) }
+        };
+        AccessFacts {
+            hba: "hba".to_owned(),
+            ident: "ident".to_owned(),
+            rules,
+            complete: true,
+            mappings: Some(mappings.iter().map(judged).collect()),
+            bad: Vec::new(),
+            misread: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn lines_are_judged() {
+        for (hba, failures, warnings) in [
+            ("local all all trust\nhostssl all all all cert", 0, 0),
+            ("hostssl all all all cert\nhost all all all reject", 0, 0),
+            ("hostssl all all all cert\nhost all all 127.0.0.1/32 trust", 0, 1),
+            ("hostssl all all all cert\nhost all all all trust", 1, 0),
+            ("hostssl all all all scram-sha-256 clientcert=verify-full", 0, 0),
+            ("hostssl all all all scram-sha-256", 0, 2),
+            // Both without a certificate, and in the way.
+            ("host all all all scram-sha-256\nhostssl all all all cert", 1, 1),
+            ("hostssl app all 10.0.0.0/8 reject\nhostssl all all all cert", 0, 0),
+            ("hostnossl all all all reject\nhostssl all all all cert", 0, 0),
+            ("hostssl all all all reject\nhostssl replication all all cert", 0, 0),
+            ("host all all all cert", 1, 0),
+            ("hostssl all all all cert map=none", 1, 0),
+            ("hostssl all all all cert clientname=DN", 0, 1),
+            // Any workload is any role.
+            ("hostssl all all all trust clientcert=verify-ca", 1, 0),
+            ("hostssl all all all ident clientcert=verify-ca", 1, 0),
+            ("hostssl all all 127.0.0.1/32 trust clientcert=verify-ca", 0, 1),
+            // The certificate has the role's name, or something else is asked for.
+            ("hostssl all all all trust clientcert=verify-full", 0, 0),
+            ("hostssl all all all scram-sha-256 clientcert=verify-ca", 0, 0),
+            // Without TLS.
+            ("hostssl all all all cert\nhostnossl all all all trust", 1, 0),
+            ("hostssl all all all cert\nhostnossl all all ::1/128 trust", 0, 1),
+            ("hostssl all all all cert\nhostgssenc all all all ident", 1, 0),
+            ("hostssl all all all cert\nhost all all 10.0.0.0/8 ident", 1, 0),
+        ] {
+            let found = access(&facts(hba, &[]));
+            let count = |severe| found.iter().filter(|concern| concern.severe == severe).count();
+            assert_eq!((count(true), count(false)), (failures, warnings), "{hba}: {found:#?}");
+        }
+    }
+
+    #[test]
+    fn maps_are_judged() {
+        let hba = "hostssl all all all cert clientname=DN map=m";
+        for (user, role, admits, found) in [
+            ("x500UniqueIdentifier=05,O=SPIRE,C=US", "app", None, None),
+            ("O=SPIRE,C=US", "app", Some(SHARED), Some((true, "every workload without"))),
+            ("/^.*$", "app", Some(STRANGERS[0]), Some((true, "every workload as"))),
+            ("/CN=app", "app", None, Some((false, "no anchors"))),
+            ("/^CN=app,O=SPIRE,C=US$", "app", None, None),
+            ("/^(.*)$", "\\1", Some(SHARED), None),
+        ] {
+            let concerns = access(&facts(hba, &[("m", user, role, admits)]));
+            let seen = concerns.first().map(|concern| (concern.severe, &concern.finding.cause));
+            match found {
+                None => assert_eq!(seen, None, "{user}"),
+                Some((severe, text)) => {
+                    let (is_severe, cause) = seen.unwrap();
+                    assert!(is_severe == severe && cause.contains(text), "{user}: {cause}");
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,283 @@
+//! Whether `pg_hba.conf` lets a user of the machine log in over the Unix socket as a superuser (PostgreSQL: `hba.c`,
+//! `auth.c`).
+//!
+//! Lists in files, groups and regular expressions in `pg_hba.conf` cannot be told from here: such a line counts where it
+//! would let in, and not where it would keep out.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::Concern;
+use super::access::{AccessFacts, JudgedMapping, place};
+use crate::sql::{HbaRule, Mapping, statements::identifier};
+use pgsvid_base::text::shown;
+
+/// How many roles are named in a finding.
+const MOST_NAMED: usize = 3;
+
+/// How many lines are looked at: each with every superuser, and with the databases that the lines above it name.
+const MOST_RULES: usize = 2000;
+
+/// A user of the machine, who connects to the socket.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SocketUser {
+    /// The user's number.
+    pub uid: u32,
+    /// The user's name, by which `peer` goes; `None` if it is not known here.
+    pub name: Option<String>,
+    /// For each regular expression of `pg_ident.conf` that was tried on the name: what stands for `\1`, if it matches.
+    pub expressions: BTreeMap<String, Option<String>>,
+}
+
+/// How a line lets the user be a superuser.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Way {
+    /// Without a question.
+    Trust,
+    /// By a name that is the role's.
+    SameName,
+    /// By that line of `pg_ident.conf`.
+    Mapped(u32),
+}
+
+/// What lets the user be one of `superusers`, and whether all lines could be judged.
+#[must_use]
+pub fn superuser_logins(
+    facts: &AccessFacts,
+    user: &SocketUser,
+    superusers: &[String],
+) -> (Vec<Concern>, bool) {
+    let mut judged = true;
+    let mut concerns = Vec::new();
+    let mut maps = Maps::of(facts);
+    // Of each role, the databases for which an earlier line has decided.
+    let mut decided: Vec<(&str, BTreeSet<&str>)> =
+        superusers.iter().map(|role| (role.as_str(), BTreeSet::new())).collect();
+    for (number, line) in facts.rules.iter().filter(|line| line.kind == "local").enumerate() {
+        if number == MOST_RULES {
+            judged = false;
+            break;
+        }
+        let mut admitted: Vec<(&str, Way)> = Vec::new();
+        for (role, decided) in &mut decided {
+            if !line.users.iter().any(|word| may_be(word, role)) || !is_reached(line, decided) {
+                continue;
+            }
+            match way(&mut maps, line, user, role) {
+                Ok(Some(way)) => admitted.push((role, way)),
+                Ok(None) => {}
+                Err(Untold) => judged = false,
+            }
+            if line.users.iter().any(|word| is(word, role)) {
+                decided.extend(line.databases.iter().map(String::as_str));
+            }
+        }
+        concerns.extend(concern(facts, line, user, &admitted));
+    }
+    (concerns, judged)
+}
+
+/// Whether a word of a line names the role.
+fn is(word: &str, role: &str) -> bool {
+    word == "all" || word.trim_matches('"') == role
+}
+
+/// The same of a word that cannot be told.
+fn may_be(word: &str, role: &str) -> bool {
+    is(word, role) || word.starts_with(['+', '@', '/'])
+}
+
+/// `all` stands for no replication connection, which only `replication` does.
+fn is_reached(line: &HbaRule, decided: &BTreeSet<&str>) -> bool {
+    line.databases.iter().any(|word| {
+        !decided.contains(word.as_str()) && (word == "replication" || !decided.contains("all"))
+    })
+}
+
+/// It cannot be told from here.
+#[derive(Debug, Clone, Copy)]
+struct Untold;
+
+/// How the line lets the user be that role, if it does.
+fn way<'a>(
+    maps: &mut Maps<'a>,
+    line: &'a HbaRule,
+    user: &SocketUser,
+    role: &'a str,
+) -> Result<Option<Way>, Untold> {
+    match (line.method.as_str(), line.option("map")) {
+        ("trust", _) => Ok(Some(Way::Trust)),
+        ("peer" | "ident", None) => {
+            let name = user.name.as_ref().ok_or(Untold)?;
+            Ok((name == role).then_some(Way::SameName))
+        }
+        ("peer" | "ident", Some(map)) => maps.ask(map, user, role),
+        // By a password, or by somebody else.
+        _ => Ok(None),
+    }
+}
+
+/// The mappings by their maps, each asked once for a role: there may be many lines of both kinds.
+struct Maps<'a> {
+    /// `None` if they cannot be read.
+    mappings: Option<BTreeMap<&'a str, Vec<&'a Mapping>>>,
+    answers: BTreeMap<(&'a str, &'a str), Result<Option<Way>, Untold>>,
+}
+
+impl<'a> Maps<'a> {
+    fn of(facts: &'a AccessFacts) -> Self {
+        let mappings = facts.mappings.as_ref().map(|judged| {
+            let mut maps: BTreeMap<&str, Vec<&Mapping>> = BTreeMap::new();
+            for JudgedMapping { mapping, .. } in judged {
+                maps.entry(&mapping.map).or_default().push(mapping);
+            }
+            maps
+        });
+        Self { mappings, answers: BTreeMap::new() }
+    }
+
+    fn ask(
+        &mut self,
+        map: &'a str,
+        user: &SocketUser,
+        role: &'a str,
+    ) -> Result<Option<Way>, Untold> {
+        let Self { mappings, answers } = self;
+        *answers.entry((map, role)).or_insert_with(|| {
+            let name = user.name.as_ref().ok_or(Untold)?;
+            let mut judged = true;
+            for mapping in mappings.as_ref().ok_or(Untold)?.get(map).into_iter().flatten() {
+                match admits(mapping, name, user, role) {
+                    Ok(true) => return Ok(Some(Way::Mapped(mapping.line))),
+                    Ok(false) => {}
+                    Err(Untold) => judged = false,
+                }
+            }
+            if judged { Ok(None) } else { Err(Untold) }
+        })
+    }
+}
+
+/// Whether a mapping lets the user be the role.
+fn admits(mapping: &Mapping, name: &str, user: &SocketUser, role: &str) -> Result<bool, Untold> {
+    // PostgreSQL 16 and later: any role.
+    let any = mapping.role == "all";
+    if !mapping.system_user.starts_with('/') {
+        return Ok(mapping.system_user == name && (any || mapping.role == role));
+    }
+    Ok(match user.expressions.get(&mapping.system_user).ok_or(Untold)? {
+        Some(first) => any || mapping.role.replacen("\\1", first, 1) == role,
+        None => false,
+    })
+}
+
+fn concern(
+    facts: &AccessFacts,
+    line: &HbaRule,
+    user: &SocketUser,
+    admitted: &[(&str, Way)],
+) -> Option<Concern> {
+    let (first, way) = *admitted.first()?;
+    let here = place(&facts.hba, line);
+    let named: Vec<String> =
+        admitted.iter().take(MOST_NAMED).map(|(role, _)| shown(role)).collect();
+    let more = admitted.len().saturating_sub(MOST_NAMED);
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    let name = user.name.as_ref().map_or_else(|| format!("uid {}", user.uid), |name| shown(name));
+    let text = format!(
+        "{here} lets pgsvid's user, {name}, log in over the socket as superuser {}{more}: anyone who takes over pgsvid has \
+         all rights in PostgreSQL",
+        named.join(", ")
+    );
+    let role = identifier(first);
+    let fix = match way {
+        Way::Trust => format!(
+            "write peer instead of trust in {here}, then reload: with trust every user of this machine may be every role"
+        ),
+        Way::SameName => format!(
+            "if root is to be this superuser, as by sudo psql -U {role}: put `local all,replication {role} peer \
+             map=superuser` above {here}, and `superuser root {role}` into {}, then reload; what logs in as {role} from the \
+             user {name} needs another way then",
+            facts.ident
+        ),
+        Way::Mapped(line) => format!(
+            "let {} line {line} name another user than {name}, such as root, then reload",
+            facts.ident
+        ),
+    };
+    Some(Concern::warning(text, fix))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sql::{Line, parse_hba, parse_ident};
+
+    fn found(hba: &str, ident: &str, name: Option<&str>) -> (usize, bool) {
+        fn entries<T>(lines: Vec<Line<T>>) -> impl Iterator<Item = T> {
+            lines.into_iter().filter_map(|line| match line {
+                Line::Entry(entry) => Some(entry),
+                Line::Include(_) => None,
+            })
+        }
+        let judged = |mapping| JudgedMapping { mapping, admits: Ok(None) };
+        let facts = AccessFacts {
+            hba: "hba".to_owned(),
+            ident: "ident".to_owned(),
+            rules: entries(parse_hba(hba)).collect(),
+            complete: true,
+            mappings: Some(entries(parse_ident(ident)).map(judged).collect()),
+            bad: Vec::new(),
+            misread: Vec::new(),
+        };
+        let user = SocketUser {
+            uid: 7,
+            name: name.map(str::to_owned),
+            expressions: BTreeMap::from([
+                ("/^(.*)$".to_owned(), Some("svc".to_owned())),
+                ("/^x".to_owned(), None),
+            ]),
+        };
+        let superusers = ["postgres".to_owned(), "svc".to_owned()];
+        let (concerns, judged) = superuser_logins(&facts, &user, &superusers);
+        (concerns.len(), judged)
+    }
+
+    #[test]
+    fn lines_that_let_a_user_be_a_superuser_are_found() {
+        for (hba, ident, name, count, judged) in [
+            ("local all all trust", "", Some("x"), 1, true),
+            ("local all all trust", "", None, 1, true),
+            ("host all all all trust", "", Some("svc"), 0, true),
+            ("local all all peer", "", Some("x"), 0, true),
+            ("local all all peer", "", Some("svc"), 1, true),
+            ("local all all peer", "", None, 0, false),
+            ("local all all scram-sha-256", "", Some("svc"), 0, true),
+            // The first line that matches decides, for these databases and roles.
+            ("local all all reject\nlocal all all trust", "", Some("svc"), 0, true),
+            ("local all svc reject\nlocal all all peer", "", Some("svc"), 0, true),
+            ("local app svc reject\nlocal all all peer", "", Some("svc"), 1, true),
+            ("local all svc reject\nlocal replication all peer", "", Some("svc"), 1, true),
+            (
+                "local all,replication svc reject\nlocal replication all peer",
+                "",
+                Some("svc"),
+                0,
+                true,
+            ),
+            ("local all +admins reject\nlocal all all peer", "", Some("svc"), 1, true),
+            ("local all +admins peer", "", Some("svc"), 1, true),
+            ("local app app trust\nlocal all all reject", "", Some("svc"), 0, true),
+            ("local app all trust\nlocal all all trust", "", Some("svc"), 2, true),
+            ("local all all peer map=m", "m svc postgres", Some("svc"), 1, true),
+            ("local all all peer map=m", "m root postgres", Some("svc"), 0, true),
+            ("local all all peer map=m", "other svc postgres", Some("svc"), 0, true),
+            ("local all all peer map=m", "m svc all", Some("svc"), 1, true),
+            ("local all all peer map=m", r"m /^(.*)$ \1", Some("svc"), 1, true),
+            ("local all postgres peer map=m", r"m /^(.*)$ \1", Some("svc"), 0, true),
+            ("local all all peer map=m", "m /^x postgres", Some("svc"), 0, true),
+            ("local all all peer map=m", "m /^y postgres", Some("svc"), 0, false),
+        ] {
+            assert_eq!(found(hba, ident, name), (count, judged), "{hba} | {ident} | {name:?}");
+        }
+    }
+}

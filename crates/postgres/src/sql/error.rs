@@ -1,0 +1,273 @@
+//! What PostgreSQL's errors mean: when to try again, and what an operator has to do.
+
+use std::io;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use tokio_postgres::error::{Severity, SqlState};
+
+use super::Settings;
+use super::statements::{self, identifier};
+use pgsvid_base::text::{argument, shown};
+
+/// Why a session could not be had, or a statement failed.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// No socket, or nobody listens.
+    #[error("PostgreSQL is not running")]
+    NotRunning,
+    /// We may not use the socket.
+    #[error("may not connect to PostgreSQL's socket: permission denied")]
+    Forbidden,
+    /// No answer in time.
+    #[error("PostgreSQL did not answer within {}", humantime::format_duration(*.0))]
+    Silent(Duration),
+    /// Each answer in time, and all of them not.
+    #[error("PostgreSQL answers so slowly that {} were not enough for a session", humantime::format_duration(*.0))]
+    Slow(Duration),
+    /// The connection ended before the answer came.
+    #[error("the connection to PostgreSQL was lost: {0}")]
+    Lost(String),
+    /// Another user than PostgreSQL's listens on the socket; nothing was sent.
+    #[error(
+        "a process of uid {uid} listens on PostgreSQL's socket, and that is not PostgreSQL's user"
+    )]
+    Peer {
+        /// The process's user.
+        uid: u32,
+    },
+    /// The socket is that of a server with another port.
+    #[error("the socket is that of another server: its port is {port}")]
+    OtherPort {
+        /// The port that the server names, shortened and escaped.
+        port: String,
+    },
+    /// The server says more than an answer can have.
+    #[error("the server's answer is far too long for a PostgreSQL's")]
+    TooMuch,
+    /// The server asks for a login that we have nothing for.
+    #[error("PostgreSQL asks for a login that pgsvid is not configured for: {0}")]
+    NoLogin(String),
+    /// The server refused.
+    #[error("{text} (SQLSTATE {code})", code = code.code())]
+    Refused {
+        /// Its reason as a code.
+        code: SqlState,
+        /// Its words, shortened and escaped.
+        text: String,
+        /// Whether it refused the session, and not just a statement.
+        login: bool,
+    },
+    /// A trigger of the database would run with a superuser's rights.
+    #[error("the event trigger {name} would run its function with a superuser's rights")]
+    EventTrigger {
+        /// Its name, shortened and escaped.
+        name: String,
+    },
+    /// The configured password file cannot be read.
+    #[error("cannot read the password file {}: {cause}", path.display())]
+    PasswordFile {
+        /// The file.
+        path: PathBuf,
+        /// What the kernel said.
+        cause: io::Error,
+    },
+    /// The answer is not that of a PostgreSQL: is a pooler listening?
+    #[error("the server's answer is not PostgreSQL's own: is a pooler listening on the socket?")]
+    Unexpected,
+}
+
+/// When to try again (`facts`: PostgreSQL's appendix A, and what was measured of 57P03 and 53300).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Retry {
+    /// Goes away by itself.
+    Soon,
+    /// Somebody has to mend it.
+    Slowly,
+}
+
+impl Error {
+    pub(super) fn of(error: &tokio_postgres::Error) -> Self {
+        if let Some(refused) = error.as_db_error() {
+            return Self::Refused {
+                code: refused.code().clone(),
+                text: shown(refused.message()),
+                login: refused.parsed_severity() == Some(Severity::Fatal),
+            };
+        }
+        let mut source = std::error::Error::source(error);
+        while let Some(cause) = source {
+            if let Some(cause) = cause.downcast_ref::<io::Error>() {
+                return Self::io(cause);
+            }
+            // tokio-postgres has no public kinds for these; its words are all there is.
+            let text = cause.to_string();
+            if matches!(text.as_str(), "password missing" | "unsupported authentication method") {
+                return Self::NoLogin(text);
+            }
+            source = cause.source();
+        }
+        Self::Lost(shown(&error.to_string()))
+    }
+
+    /// What the kernel has said of the socket.
+    pub(super) fn io(error: &io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => Self::NotRunning,
+            io::ErrorKind::PermissionDenied => Self::Forbidden,
+            // No word of the kernel's: tokio-postgres could not read a message.
+            io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData => Self::Unexpected,
+            kind => Self::Lost(kind.to_string()),
+        }
+    }
+
+    /// Whether an option of the start-up packet was refused: unknown to this version, or not for this role.
+    pub(super) fn is_about_an_option(&self) -> bool {
+        matches!(self, Self::Refused { code, login: true, .. }
+            if *code == SqlState::UNDEFINED_OBJECT || *code == SqlState::INSUFFICIENT_PRIVILEGE)
+    }
+
+    /// The role lacks a privilege, here as if `pg_reload_conf()` had been called without it.
+    #[must_use]
+    pub fn no_grant() -> Self {
+        Self::Refused {
+            code: SqlState::INSUFFICIENT_PRIVILEGE,
+            text: "permission denied for function pg_reload_conf".to_owned(),
+            login: false,
+        }
+    }
+
+    /// Whether a statement named what is not there, such as a role.
+    #[must_use]
+    pub fn is_about_something_gone(&self) -> bool {
+        matches!(self, Self::Refused { code, .. } if *code == SqlState::UNDEFINED_OBJECT)
+    }
+
+    /// Whether a regular expression could not be compiled.
+    #[must_use]
+    pub fn is_about_an_expression(&self) -> bool {
+        matches!(self, Self::Refused { code, .. } if *code == SqlState::INVALID_REGULAR_EXPRESSION)
+    }
+
+    /// When another try makes sense.
+    #[must_use]
+    pub fn retry(&self) -> Retry {
+        match self {
+            Self::Refused { code, .. }
+                if *code != SqlState::CANNOT_CONNECT_NOW
+                    && *code != SqlState::TOO_MANY_CONNECTIONS
+                    && *code != SqlState::ADMIN_SHUTDOWN
+                    && *code != SqlState::CRASH_SHUTDOWN =>
+            {
+                Retry::Slowly
+            }
+            Self::Forbidden
+            | Self::Peer { .. }
+            | Self::OtherPort { .. }
+            | Self::TooMuch
+            | Self::EventTrigger { .. }
+            | Self::NoLogin(_)
+            | Self::PasswordFile { .. }
+            | Self::Unexpected => Retry::Slowly,
+            _ => Retry::Soon,
+        }
+    }
+
+    /// What is wrong, with the role and the database that it is wrong for.
+    #[must_use]
+    pub fn cause(&self, settings: &Settings) -> String {
+        let Settings { user, database, .. } = settings;
+        match self {
+            Self::Refused { login: true, .. } | Self::NoLogin(_) => {
+                format!("role {user} cannot log in to database {database}")
+            }
+            Self::Refused { code, .. } if *code == SqlState::INSUFFICIENT_PRIVILEGE => {
+                format!("role {user} may not call pg_reload_conf() in database {database}")
+            }
+            Self::NotRunning => format!("nobody listens on {}", settings.socket().display()),
+            _ => self.to_string(),
+        }
+    }
+
+    /// What an operator has to do, ready to paste; `None` where waiting is enough.
+    #[must_use]
+    pub fn remedy(&self, settings: &Settings) -> Option<String> {
+        let (user, database) = (identifier(&settings.user), &settings.database);
+        let peer = format!(
+            "let uid {uid} log in as it: `local {database} {user} peer map=pgsvid` above the general lines of \
+             pg_hba.conf, `pgsvid <os-user> {user}` in pg_ident.conf, then reload; the uid needs a name where \
+             PostgreSQL runs",
+            uid = rustix::process::geteuid().as_raw(),
+        );
+        let at = settings.psql_options();
+        let (target, grant) =
+            (argument(database), argument(statements::grant_reload(&settings.user)));
+        match self {
+            Self::NotRunning => Some(
+                "start PostgreSQL, or set postgres.host to a directory of its unix_socket_directories and \
+                 postgres.port to its port"
+                    .to_owned(),
+            ),
+            // What root needs for a closed socket it keeps only if the socket is there, and closed, when pgsvid starts.
+            Self::Forbidden if rustix::process::geteuid().is_root() => Some(
+                "start pgsvid again now that the socket is there: as root it keeps the right to use a closed socket only if \
+                 it finds it closed at its start"
+                    .to_owned(),
+            ),
+            Self::Forbidden => Some(format!(
+                "let pgsvid's uid enter {} and use the socket (unix_socket_permissions)",
+                settings.host.display()
+            )),
+            Self::Peer { uid } => Some(format!(
+                "if PostgreSQL runs as uid {uid}, set postgres.require_peer = \"{uid}\"; else that process has put a \
+                 socket of its own at {}: stop it, and start PostgreSQL",
+                settings.socket().display()
+            )),
+            Self::OtherPort { port } => Some(format!(
+                "see what {} leads to (ls -l); if that server is the right one, set postgres.port to {port}",
+                settings.socket().display()
+            )),
+            Self::EventTrigger { name } => Some(format!(
+                "if its function is nobody's but a superuser's, run the statement yourself; or, for as long as setup runs: \
+                 psql -U postgres -d {target} -c {}{at}",
+                argument(format!("ALTER EVENT TRIGGER {} DISABLE", identifier(name)))
+            )),
+            Self::PasswordFile { path, .. } => {
+                Some(format!("make {} readable for pgsvid's uid", path.display()))
+            }
+            Self::Refused { code, login, .. } => match code.code() {
+                "42501" if *login => Some(format!(
+                    "psql -U postgres -c {}{at}",
+                    argument(format!("GRANT CONNECT ON DATABASE {} TO {user}", identifier(database))),
+                )),
+                "42501" => Some(format!(
+                    "psql -U postgres -d {target} -c {grant}{at} (a grant counts in its own database only)"
+                )),
+                "3D000" => Some(format!(
+                    "set postgres.database to a database that exists; {database} does not"
+                )),
+                "28P01" => Some(match &settings.password_file {
+                    Some(path) => {
+                        format!(
+                            "put the password of role {user} into {}; if there is no such role, create it",
+                            path.display()
+                        )
+                    }
+                    None => format!("if role {user} exists, {peer}"),
+                }),
+                // A missing role and a refused peer authentication have the same code, and their texts are
+                // translated by the server.
+                "28000" => Some(format!(
+                    "psql -U postgres -d {target} -c {create} -c {grant}{at}; if the role exists, {peer}",
+                    create = argument(statements::create_role(&settings.user)),
+                )),
+                _ => None,
+            },
+            Self::NoLogin(_) => Some(format!(
+                "{peer}; where that is impossible, set postgres.password_file to a file with the password of \
+                 role {user}"
+            )),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,237 @@
+//! Looks at what a PostgreSQL would open: owner, mode, kind and content of the three files, and the server's uid.
+//!
+//! Gathers facts, and judges nothing.
+
+mod access;
+mod configuration;
+mod facts;
+mod mounts;
+
+use std::io;
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
+use std::path::{Path, PathBuf};
+
+pub use access::{Access, access};
+pub use facts::{Content, FileFacts, Files, Present, PublishedPaths, State};
+pub use mounts::{Mount, mount_of, mounts};
+
+use crate::sql::{self, Setting, TlsSettings};
+use crate::verify::ClientSettings;
+use pgsvid_base::files;
+use pgsvid_material::pem;
+
+/// Largest lock file that is read, in bytes: PostgreSQL's has eight lines.
+const LARGEST_LOCK: u64 = 8192;
+
+/// Where the server's files are, seen from here.
+#[derive(Debug, Clone)]
+pub struct Viewpoint {
+    /// The published directory, here.
+    pub directory: PathBuf,
+    /// The same directory as PostgreSQL sees it.
+    pub seen_as: PathBuf,
+    /// The server's data directory as it was found before, for when its lock file cannot be read any more.
+    pub data_directory: Option<PathBuf>,
+}
+
+impl Viewpoint {
+    /// Looks up the data directory for later. A server that does not run yet has none.
+    pub fn remember(&mut self, socket: &sql::Settings) {
+        self.data_directory = data_directory(socket);
+    }
+
+    /// The path here of a path that PostgreSQL names.
+    fn here(&self, theirs: &Path) -> PathBuf {
+        match theirs.strip_prefix(&self.seen_as) {
+            Ok(rest) => self.directory.join(rest),
+            Err(_) => theirs.to_owned(),
+        }
+    }
+}
+
+/// Looks at the three files that `settings` name.
+#[must_use]
+pub fn files(
+    settings: &TlsSettings,
+    socket: &sql::Settings,
+    published: &PublishedPaths,
+    viewpoint: &Viewpoint,
+) -> Files {
+    let data_directory = data_directory(socket).or_else(|| viewpoint.data_directory.clone());
+    let look = |value: &str, published: &Path| {
+        let mut facts = look(value, data_directory.as_deref(), viewpoint);
+        let published = viewpoint.here(published);
+        facts.published = facts.path.as_deref().is_some_and(|path| is_same(path, &published));
+        facts
+    };
+    Files {
+        certificate: look(&settings.certificate.value, &published.certificate),
+        private_key: look(&settings.private_key.value, &published.private_key),
+        authorities: look(&settings.authorities.value, &published.bundle),
+        server_uid: server_uid(socket),
+    }
+}
+
+/// What the settings say of client certificates.
+#[must_use]
+pub fn clients(settings: &TlsSettings) -> ClientSettings {
+    ClientSettings { asks: !settings.authorities.value.is_empty(), revocation: settings.revocation }
+}
+
+/// Looks at the published files as if the server's settings named them.
+#[must_use]
+pub fn published_files(
+    socket: &sql::Settings,
+    published: &PublishedPaths,
+    viewpoint: &Viewpoint,
+) -> Files {
+    let setting = |path: &Path| Setting { value: path.display().to_string(), ..Setting::default() };
+    let settings = TlsSettings {
+        certificate: setting(&published.certificate),
+        private_key: setting(&published.private_key),
+        authorities: setting(&published.bundle),
+        ..TlsSettings::default()
+    };
+    files(&settings, socket, published, viewpoint)
+}
+
+fn is_same(one: &Path, other: &Path) -> bool {
+    let identity = |path| std::fs::metadata(path).ok().map(|found| (found.dev(), found.ino()));
+    identity(one).is_some_and(|found| Some(found) == identity(other))
+}
+
+/// The uid that PostgreSQL runs as: it owns its socket. In a directory for everybody anybody can have put one there; that one
+/// tells nothing.
+fn server_uid(socket: &sql::Settings) -> Option<u32> {
+    let found = std::fs::symlink_metadata(socket.socket()).ok()?;
+    (found.file_type().is_socket() && sql::may_listen(socket, found.uid())).then(|| found.uid())
+}
+
+/// The data directory, which relative settings start from: the second line of the socket's lock file
+/// (PostgreSQL: `miscinit.c`, `CreateLockFile`). Readable where we share the server's uid, and believed if it may be the server's.
+#[must_use]
+pub fn data_directory(socket: &sql::Settings) -> Option<PathBuf> {
+    let mut lock = socket.socket().into_os_string();
+    lock.push(".lock");
+    let (text, owner) = files::text_and_owner(Path::new(&lock), LARGEST_LOCK).ok()?;
+    if !sql::may_listen(socket, owner) {
+        return None;
+    }
+    text.lines().nth(1).map(PathBuf::from)
+}
+
+fn look(value: &str, data_directory: Option<&Path>, viewpoint: &Viewpoint) -> FileFacts {
+    let named = PathBuf::from(value);
+    let facts = |path, state| FileFacts { named: value.to_owned(), path, published: false, state };
+    if value.is_empty() {
+        return facts(None, State::NotSet);
+    }
+    let theirs = match (named.is_absolute(), data_directory) {
+        (true, _) => named,
+        (false, Some(data_directory)) => data_directory.join(named),
+        (false, None) => return facts(None, State::OutOfSight),
+    };
+    let path = viewpoint.here(&theirs);
+    let state = state(&path);
+    facts(Some(path), state)
+}
+
+fn state(path: &Path) -> State {
+    let metadata = match std::fs::metadata(path) {
+        Ok(metadata) => metadata,
+        Err(error) => {
+            return match error.kind() {
+                io::ErrorKind::PermissionDenied => State::Closed,
+                // Also a loop of links, or a file where a directory should be.
+                _ => State::Missing,
+            };
+        }
+    };
+    if !metadata.is_file() {
+        return State::NotRegular;
+    }
+    let content = match files::contents(path) {
+        Ok(text) => content(&text),
+        Err(error)
+            if error.kind() == io::ErrorKind::PermissionDenied && is_open_to_us(&metadata) =>
+        {
+            Content::Withheld
+        }
+        Err(_) => Content::Unreadable,
+    };
+    State::Present(Present {
+        uid: metadata.uid(),
+        gid: metadata.gid(),
+        mode: metadata.mode() & 0o7777,
+        modified: metadata.modified().unwrap_or(std::time::SystemTime::UNIX_EPOCH),
+        content,
+    })
+}
+
+/// Whether owner and mode let us read a file.
+fn is_open_to_us(metadata: &std::fs::Metadata) -> bool {
+    let ours = rustix::process::geteuid().as_raw();
+    let needed = if metadata.uid() == ours { 0o400 } else { 0o004 };
+    ours == 0 || metadata.mode() & needed != 0
+}
+
+/// What of a PEM text is parsed: what matters stands first, and a parsed certificate takes several times its text.
+fn beginning(text: &[u8]) -> &[u8] {
+    const MOST: usize = 512 * 1024;
+    const BEGIN: &[u8] = b"-----BEGIN ";
+    let Some(begun) = text.get(..MOST) else { return text };
+    // The last block may have its end beyond.
+    match begun.windows(BEGIN.len()).rposition(|window| window == BEGIN) {
+        Some(last) if last > 0 => &begun[..last],
+        _ => begun,
+    }
+}
+
+fn content(text: &[u8]) -> Content {
+    let holds = |needle: &str| text.windows(needle.len()).any(|window| window == needle.as_bytes());
+    if text.is_empty() {
+        Content::Empty
+    } else if holds("ENCRYPTED PRIVATE KEY") || holds("Proc-Type: 4,ENCRYPTED") {
+        Content::Passphrase
+    } else if !holds("-----BEGIN ") {
+        Content::NoPem
+    } else {
+        let text = beginning(text);
+        let certificates = pem::decode_certificates(text).ok();
+        let key = pem::public_key_of(text).ok();
+        if certificates.is_none() && key.is_none() {
+            return Content::Broken;
+        }
+        Content::Pem {
+            leaf: certificates
+                .as_ref()
+                .and_then(|found| found.first())
+                .map(pgsvid_material::Certificate::fingerprint),
+            leaf_key: certificates
+                .as_ref()
+                .and_then(|found| found.first())
+                .map(|leaf| leaf.public_key().to_vec()),
+            private_key: key.map(|key| key.as_ref().to_vec()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use dev_agent::{Authority, Entry};
+
+    use super::*;
+
+    #[test]
+    fn a53_of_a_text_without_an_end_the_first_certificate_and_key_are_looked_at() {
+        let authority = Authority::new("example.org", false).unwrap();
+        let svid = authority.issue(&Entry::new("spiffe://example.org/db")).unwrap();
+        let once = svid.chain_pem() + &svid.key_pem();
+        let without_end = once.clone() + &svid.chain_pem().repeat(20_000);
+        assert_eq!(content(without_end.as_bytes()), content(once.as_bytes()));
+        assert!(matches!(content(once.as_bytes()), Content::Pem { leaf: Some(_), .. }));
+        let cut = beginning(without_end.as_bytes());
+        assert!(cut.len() <= 512 * 1024 && cut.ends_with(b"-----END CERTIFICATE-----\n"));
+        assert_eq!(beginning(once.as_bytes()), once.as_bytes());
+    }
+}
