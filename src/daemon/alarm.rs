@@ -108,7 +108,7 @@ fn raise(published: &Published, status: &Status, now: SystemTime) {
     };
     // As short as in every other line.
     let serial = published.serial.get(..8).unwrap_or(&published.serial);
-    error!(serial, not_after = end, cause, fix, "{sentence}");
+    error!(event = "certificate-expires", serial, not_after = end, cause, fix, "{sentence}");
 }
 
 #[cfg(test)]

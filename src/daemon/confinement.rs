@@ -97,6 +97,7 @@ impl Confined {
     pub(super) fn announce(&self) {
         let Some(in_force) = &self.in_force else {
             warn!(
+                event = "sandbox-off",
                 "no sandbox, as configured: pgsvid can do whatever its user can; core dumps are off all the same"
             );
             return;
@@ -104,13 +105,14 @@ impl Confined {
         let lacking = in_force.lacking();
         let kept = &in_force.capabilities;
         info!(
+            event = "sandbox-entered",
             denied = in_force.denied().join(", "),
             lacking = (!lacking.is_empty()).then(|| lacking.join(", ")),
             capabilities = (!kept.is_empty()).then(|| kept.join(", ")),
             "sandbox entered"
         );
         for path in &in_force.absent {
-            warn!(
+            warn!(event = "sandbox-path-missing",
                 path = %path.display(),
                 "nothing is there yet: what comes to lie there stays closed to pgsvid until it is started again"
             );

@@ -139,6 +139,7 @@ async fn newest(
         Err(_) => format!("no answer within {}", humantime::format_duration(limit)),
     };
     warn!(
+        event = "older-set-possible",
         answer,
         "others may have put an older set back, and the agent cannot be asked for the newest one"
     );
@@ -198,7 +199,7 @@ async fn another(
             Err(error) => return Err(error.into()),
         }
         if !std::mem::replace(&mut said, true) {
-            info!(directory = %config.publish.directory.display(), "{waiting}");
+            info!(event = "waiting", directory = %config.publish.directory.display(), "{waiting}");
         }
         tokio::select! {
             () = changes.changed() => {}

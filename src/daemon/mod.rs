@@ -43,7 +43,7 @@ pub async fn run(
     }
     let Confined { config, held: _held, .. } = confined;
     if let Some(listen) = &config.health {
-        info!(%listen, "health, metrics and status");
+        info!(event = "status-listening", %listen, "health, metrics and status");
     }
     let (source, state) = Source::new(config.source, watching.clone());
     let again = Arc::new(tokio::sync::Notify::new());
@@ -82,7 +82,7 @@ pub async fn run(
             () = asked_to_end(&mut terminate, &mut interrupt) => break,
         }
     }
-    info!("ending");
+    info!(event = "ending", "ending");
     if let Some(manager) = &manager {
         manager.stopping();
     }
@@ -115,7 +115,7 @@ fn announce(config: &Config) {
         .server
         .as_ref()
         .map(|server| format!("{}:{}", server.session.host.display(), server.session.port));
-    info!(
+    info!(event = "started",
         endpoint = %config.source.endpoint,
         directory = %config.publish.directory.display(),
         postgres = server,
@@ -166,7 +166,7 @@ fn watch_files(tasks: &mut Tasks) -> Watching {
             watching
         }
         Err(error) => {
-            warn!(%error, "cannot watch files (raise fs.inotify.max_user_instances?); retrying by time only");
+            warn!(event = "watching-failed", %error, "cannot watch files (raise fs.inotify.max_user_instances?); retrying by time only");
             Watching::blind()
         }
     }

@@ -96,7 +96,7 @@ impl Notify {
     /// That the end has begun.
     pub(super) fn stopping(&self) {
         if let Err(error) = self.say("STOPPING=1\nSTATUS=ending") {
-            warn!(%error, "cannot tell the service manager");
+            warn!(event = "notify-failed", %error, "cannot tell the service manager");
         }
     }
 }
@@ -147,9 +147,11 @@ impl Told {
         let failed = said.is_err();
         match said {
             Err(error) if !self.failing => {
-                warn!(%error, "cannot tell the service manager; trying again each second");
+                warn!(event = "notify-failed", %error, "cannot tell the service manager; trying again each second");
             }
-            Ok(()) if self.failing => info!("the service manager is told again"),
+            Ok(()) if self.failing => {
+                info!(event = "notify-restored", "the service manager is told again");
+            }
             _ => {}
         }
         self.failing = failed;

@@ -71,7 +71,7 @@ impl Connections {
                 self.by_age.push_back(self.tasks.spawn(connection(stream, status.clone())));
             }
             Err(error) => {
-                warn!(%error, "cannot accept a connection to the status; going on");
+                warn!(event = "status-accept-failed", %error, "cannot accept a connection to the status; going on");
                 sleep(REFUSED).await;
             }
         }

@@ -38,7 +38,7 @@ impl Rotation {
                 () = &mut out_of_time => return Ok(()),
                 () = superseded(self.source.clone(), &material) => {
                     consumer.interrupted();
-                    warn!(generation, "PostgreSQL answers slowly; what the agent has sent meanwhile is published first");
+                    warn!(event = "attempt-interrupted", generation, "PostgreSQL answers slowly; what the agent has sent meanwhile is published first");
                     return Ok(());
                 }
             };
@@ -107,7 +107,7 @@ impl Rotation {
         self.distrust();
         let Some(backoff) = &mut self.disturbed else { return };
         let delay = backoff.delay();
-        warn!(again_in = ?delay, "{DISTURBED}");
+        warn!(event = "set-disturbed", again_in = ?delay, "{DISTURBED}");
         let (first, longest) = PUBLISH_AGAIN;
         self.publish_again = Some((Instant::now() + delay, Backoff::new(first, longest)));
         // What is there may be another's again at any time.

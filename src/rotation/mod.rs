@@ -175,13 +175,13 @@ impl Rotation {
                     self.follow_source(&stop).await?;
                 }
                 () = asked_after(self.not_before, &self.again) => {
-                    info!("publishing, reloading and verifying again, as asked");
+                    info!(event = "asked-again", "publishing, reloading and verifying again, as asked");
                     self.rotate(&stop).await?;
                 }
                 () = touched_after(look_after, &mut self.files) => drop(self.look(&stop).await?),
                 () = self.authorities.changed() => {
                     if self.authorities.read_again() {
-                        info!("the extra authorities have changed");
+                        info!(event = "extra-authorities-changed", "the extra authorities have changed");
                         self.rotate(&stop).await?;
                     }
                 }
@@ -255,6 +255,7 @@ impl Rotation {
                 let took = begun.elapsed();
                 for name in &published.taken_over {
                     info!(
+                        event = "file-taken-over",
                         file = name,
                         "took over a plain file of another helper: it is a link now"
                     );
@@ -266,6 +267,7 @@ impl Rotation {
                 if !self.with_publisher(|publisher| publisher.is_intact()).await? {
                     // Somebody was at it before the events were settled, and a reload would hand that to PostgreSQL.
                     warn!(
+                        event = "files-changed",
                         "the published files were changed by somebody else at once; publishing them again"
                     );
                     self.again.notify_one();

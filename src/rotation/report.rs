@@ -13,7 +13,7 @@ pub fn disowned(found: &[Disowned]) {
     for Disowned { found, removed } in found {
         let path = found.path.display();
         if *removed {
-            warn!(
+            warn!(event = "foreign-files-removed",
                 %path,
                 cause = %found.reason,
                 fix = "unless pgsvid ran as another user before: let nobody else write to the directory, or mount it \
@@ -21,9 +21,9 @@ pub fn disowned(found: &[Disowned]) {
                 "removed from the published directory what others could have put there"
             );
         } else if found.is_roots() {
-            warn!(%path, cause = %found.reason, "the published set is root's: it stays until there is one of our own");
+            warn!(event = "foreign-set-kept", %path, cause = %found.reason, "the published set is root's: it stays until there is one of our own");
         } else {
-            warn!(
+            warn!(event = "older-set-kept",
                 %path,
                 cause = %found.reason,
                 fix = "let nobody else write to the directory, or mount it where nobody else does",
@@ -40,23 +40,23 @@ pub fn trust(publisher: &Publisher) {
         Trust::Exclusive => {}
         Trust::Sticky { mode } => {
             let mode = format!("{mode:04o}");
-            warn!(%directory, mode, "others may create files in the directory");
+            warn!(event = "directory-shared", %directory, mode, "others may create files in the directory");
             if publisher.is_exposed() {
-                warn!(
+                warn!(event = "directory-shared",
                     %directory,
                     "others may rename the directory; taken because it lies in a mount of its own, as an emptyDir is"
                 );
             }
         }
         Trust::Mount { mode } => {
-            warn!(
+            warn!(event = "directory-shared",
                 %directory,
                 mode = format!("{mode:04o}"),
                 "others may write to the directory; taken because it is a mount of its own, as an emptyDir is"
             );
         }
         Trust::WithinMount { mode } => {
-            warn!(
+            warn!(event = "directory-shared",
                 %directory,
                 mode = format!("{mode:04o}"),
                 "others may rename the directory; taken because it lies in a mount of its own, as an emptyDir is"
@@ -67,7 +67,7 @@ pub fn trust(publisher: &Publisher) {
 
 /// The line of a publication where no server takes part.
 pub(super) fn published(material: &Material, generation: u64, took: Duration) {
-    info!(
+    info!(event = "published",
         generation,
         spiffe_id = %material.spiffe_id(),
         serial = material.leaf().serial().short(),
@@ -79,7 +79,7 @@ pub(super) fn published(material: &Material, generation: u64, took: Duration) {
 
 /// The agent changes the identity without end.
 pub(super) fn paced(every: Duration) {
-    warn!(
+    warn!(event = "identities-without-end",
         every = %humantime::format_duration(every),
         fix = "see the agent's log for why it issues so many SVIDs",
         "the agent changes the identity without end: the newest is published now and then, a changed bundle at once"
@@ -91,6 +91,6 @@ pub(super) fn publication_failed(text: &str, delay: Duration, repeated: bool) {
     if repeated {
         debug!(error = text, next, "still cannot publish the new identity");
     } else {
-        error!(error = text, next, "cannot publish the new identity");
+        error!(event = "publication-failed", error = text, next, "cannot publish the new identity");
     }
 }

@@ -49,7 +49,7 @@ impl Rotation {
     ) -> Result<(), Error> {
         match existing {
             Ok(Some(material)) => {
-                info!(
+                info!(event = "set-adopted",
                     spiffe_id = %material.spiffe_id(),
                     serial = material.leaf().serial().short(),
                     not_after = timing::utc(material.not_after()),
@@ -87,7 +87,10 @@ impl Rotation {
             return Ok(!self.displaced);
         }
         if self.publish_again.is_none() {
-            warn!("the published files were changed by somebody else; publishing them again");
+            warn!(
+                event = "files-changed",
+                "the published files were changed by somebody else; publishing them again"
+            );
             if !self.is_undisturbed().await? {
                 self.distrust();
             }
@@ -119,7 +122,7 @@ impl Rotation {
             })
             .await?;
         if !was && is {
-            warn!("{TURNED}; the links are made again");
+            warn!(event = "links-changed", "{TURNED}; the links are made again");
             self.files.settle();
             self.displaced = false;
             self.distrust();
@@ -151,7 +154,7 @@ impl Rotation {
     pub(super) fn cannot_read(&mut self, error: &publish::Error) {
         let key = error.key();
         if self.unreadable.as_ref() != Some(&key) {
-            error!(%error, "what is in the published directory can be neither used nor removed");
+            error!(event = "foreign-files-stay", %error, "what is in the published directory can be neither used nor removed");
             self.unreadable = Some(key);
         }
     }

@@ -84,7 +84,10 @@ impl ExtraAuthorities {
                 // Whatever happens in their directory brings us here.
                 let error = error.to_string();
                 if self.said.as_ref() != Some(&error) {
-                    warn!(error, "keeping the extra authorities as they were");
+                    warn!(
+                        event = "extra-authorities-kept",
+                        error, "keeping the extra authorities as they were"
+                    );
                     self.said = Some(error);
                 }
                 false

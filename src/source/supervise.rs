@@ -128,7 +128,7 @@ impl Supervisor {
                     Duration::ZERO
                 }
                 Ended::Leapt(by) => {
-                    info!(%by, "the clock was set, or the machine has slept; connecting anew");
+                    info!(event = "clock-changed", %by, "the clock was set, or the machine has slept; connecting anew");
                     self.renewal.begin_anew(self.current().as_deref());
                     Duration::ZERO
                 }

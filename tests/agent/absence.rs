@@ -7,17 +7,17 @@ use test_support::{Account, Mark, Program, Signal};
 
 use crate::place::{
     LIMIT, Place, assert_no_errors, assert_patient, clockwork, events, mend, published,
-    published_as, said, workload,
+    published_as, said, said_in_words, workload,
 };
 
 #[test]
 fn w01_without_a_socket_it_waits_and_publishes_as_soon_as_there_is_one() {
     let place = Place::new();
     let pgsvid = place.run(&[]);
-    let (event, mark) = said(&pgsvid, Mark::default(), "no connection to the agent");
+    let (event, mark) = said(&pgsvid, Mark::default(), "agent-disconnected");
     let error = event["error"].as_str().unwrap();
     assert!(error.contains("agent.sock: the socket does not exist"), "{error}");
-    let (_, mark) = said(&pgsvid, mark, "still no connection to the agent");
+    let (_, mark) = said_in_words(&pgsvid, mark, "still no connection to the agent");
     assert!(pgsvid.is_running() && place.is_empty());
 
     let agent = place.agent().start().unwrap();
@@ -40,7 +40,7 @@ fn w01_the_sockets_directory_may_be_missing_too() {
     let socket = place.svids.with_file_name("later").join("agent.sock");
     let endpoint = format!("unix://{}", socket.display());
     let pgsvid = place.run(&["--endpoint", &endpoint]);
-    let (_, mark) = said(&pgsvid, Mark::default(), "no connection to the agent");
+    let (_, mark) = said(&pgsvid, Mark::default(), "agent-disconnected");
     std::fs::create_dir(socket.parent().unwrap()).unwrap();
     let agent = DevAgent::builder(&socket).entry(crate::place::workload()).start().unwrap();
     published(&pgsvid, mark, 1);
@@ -54,9 +54,9 @@ fn w02_a_stale_socket_file_is_waited_for_likewise() {
     agent.stop(Stop::Kill);
     assert!(place.socket().exists());
     let pgsvid = place.run(&[]);
-    let (event, mark) = said(&pgsvid, Mark::default(), "no connection to the agent");
+    let (event, mark) = said(&pgsvid, Mark::default(), "agent-disconnected");
     assert!(event["error"].as_str().unwrap().contains("nobody listens there"), "{event}");
-    let (_, mark) = said(&pgsvid, mark, "still no connection to the agent");
+    let (_, mark) = said_in_words(&pgsvid, mark, "still no connection to the agent");
     agent.restart().unwrap();
     published(&pgsvid, mark, 1);
     assert!(place.holds(&agent.svid()));
@@ -68,7 +68,7 @@ fn w03_a_silent_agent_is_given_up_and_redialled() {
     let agent = place.agent().misbehaviour(Misbehaviour::Silent).start().unwrap();
     let pgsvid = place.run(&[]);
     agent.wait_until(LIMIT, |activity| activity.connections == 1).unwrap();
-    let (event, mark) = said(&pgsvid, Mark::default(), "no connection to the agent");
+    let (event, mark) = said(&pgsvid, Mark::default(), "agent-disconnected");
     assert_eq!(event["error"], "the agent did not answer within 9s");
     agent.wait_until(LIMIT, |activity| activity.connections >= 2).unwrap();
     agent.behave();
@@ -81,7 +81,7 @@ fn w04_headers_without_a_message_are_given_up_and_redialled() {
     let place = Place::new();
     let agent = place.agent().misbehaviour(Misbehaviour::HeadersOnly).start().unwrap();
     let pgsvid = place.run(&[]);
-    let (event, mark) = said(&pgsvid, Mark::default(), "no connection to the agent");
+    let (event, mark) = said(&pgsvid, Mark::default(), "agent-disconnected");
     assert_eq!(event["error"], "the agent did not answer within 9s");
     assert!(place.is_empty());
     agent.behave();
@@ -99,17 +99,16 @@ fn w05_a_frozen_agent_is_noticed_and_the_alarm_is_raised_in_time() {
     agent.freeze();
     let svid = agent.svid();
 
-    let (alarm, _) = said(&pgsvid, mark, "the published identity expires in");
+    let (alarm, _) = said_in_words(&pgsvid, mark, "the published identity expires in");
     assert_eq!(alarm["level"], "ERROR");
     let serial = alarm["serial"].as_str().unwrap().replace(':', "");
     assert!(!serial.is_empty() && svid.serial_hex().starts_with(&serial), "{alarm}");
     assert!(alarm["cause"].as_str().unwrap().contains("no newer identity"), "{alarm}");
     assert!(alarm["fix"].as_str().is_some(), "{alarm}");
-    let (overdue, mark) =
-        said(&pgsvid, mark, "sent no newer identity for longer than a renewal takes");
+    let (overdue, mark) = said(&pgsvid, mark, "agent-overdue");
     assert_eq!(overdue["level"], "WARN");
     // Past the end the files stay, and so does the process.
-    let (_, mark) = said(&pgsvid, mark, "the published identity has expired");
+    let (_, mark) = said_in_words(&pgsvid, mark, "the published identity has expired");
     assert!(place.holds(&svid) && pgsvid.is_running());
 
     agent.thaw();
@@ -140,11 +139,11 @@ fn w05_an_agent_whose_process_is_stopped_is_dialled_anew_and_met_when_it_goes_on
     let mark = published(&pgsvid, Mark::default(), 1);
     let before = place.read("svid.pem");
     agent.signal(Signal::STOP);
-    let (alarm, _) = said(&pgsvid, mark, "the published identity expires in");
+    let (alarm, _) = said_in_words(&pgsvid, mark, "the published identity expires in");
     assert_eq!(alarm["level"], "ERROR");
-    let (_, mark) = said(&pgsvid, mark, "sent no newer identity for longer than a renewal takes");
+    let (_, mark) = said(&pgsvid, mark, "agent-overdue");
     // The kernel accepts, and nobody answers.
-    let (event, mark) = said(&pgsvid, mark, "no connection to the agent");
+    let (event, mark) = said(&pgsvid, mark, "agent-disconnected");
     assert_eq!(event["error"], "the agent did not answer within 9s");
     assert!(place.read("svid.pem") == before && pgsvid.is_running());
     agent.signal(Signal::CONT);
@@ -161,7 +160,7 @@ fn w06_a_socket_made_anew_is_met_at_once() {
     // From here on the next try by the clock is five minutes away.
     agent.misbehave(Misbehaviour::Refuse(Status::new(Code::InvalidArgument, "on purpose")));
     agent.end_streams(None);
-    let (_, mut mark) = said(&pgsvid, mark, "the agent refuses the request");
+    let (_, mut mark) = said(&pgsvid, mark, "agent-refused");
     for (generation, how) in (2..).zip([Stop::Kill, Stop::Terminate]) {
         agent.stop(how);
         agent.behave();
@@ -171,7 +170,7 @@ fn w06_a_socket_made_anew_is_met_at_once() {
 
         agent.misbehave(Misbehaviour::Refuse(Status::new(Code::InvalidArgument, "on purpose")));
         agent.end_streams(None);
-        mark = said(&pgsvid, mark, "refuses the request").1;
+        mark = said(&pgsvid, mark, "agent-refused").1;
     }
 }
 
@@ -209,7 +208,7 @@ fn w07_an_agent_that_hangs_up_at_once_is_no_reason_to_spin() {
     let place = Place::new();
     let agent = clockwork(place.agent()).misbehaviour(Misbehaviour::HangUp).start().unwrap();
     let pgsvid = place.run(&[]);
-    said(&pgsvid, Mark::default(), "no connection to the agent");
+    said(&pgsvid, Mark::default(), "agent-disconnected");
     assert_patient(&agent);
     mend(&agent);
     published(&pgsvid, Mark::default(), 1);
@@ -224,7 +223,7 @@ fn w08_a_connection_that_breaks_in_mid_message_leaves_the_old_set_in_place() {
     let first = agent.svid();
     agent.misbehave(Misbehaviour::CutMessages);
     agent.rotate().unwrap();
-    let (event, mark) = said(&pgsvid, mark, "no connection to the agent");
+    let (event, mark) = said(&pgsvid, mark, "agent-disconnected");
     assert_eq!(event["level"], "WARN", "{event}");
     assert!(event["error"].as_str().unwrap().contains("agent.sock broke: "), "{event}");
     assert!(place.holds(&first));

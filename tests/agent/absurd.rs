@@ -80,7 +80,7 @@ fn a14_an_absurd_message_takes_no_more_memory_than_a_large_one() {
         let before = at_rest(&pgsvid);
         agent.misbehave(Misbehaviour::Bytes(framed(&bytes)));
         agent.drop_connections();
-        said(&pgsvid, test_support::Mark::default(), "the agent's message is rejected");
+        said(&pgsvid, test_support::Mark::default(), "message-rejected");
         let grown = peak(&pgsvid) - before;
         println!("a14: {what}: {grown} KiB more than {before}");
         assert!(grown < MOST, "{what}: {grown} KiB more than {before}");

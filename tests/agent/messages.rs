@@ -7,10 +7,11 @@ use pgsvid_proto::X509svidResponse;
 use test_support::{Mark, Program};
 
 use crate::place::{
-    ID, LIMIT, Place, assert_no_errors, count, events, published, published_as, said, workload,
+    ID, LIMIT, Place, assert_no_errors, count, events, published, published_as, said,
+    said_in_words, workload,
 };
 
-const REJECTED: &str = "the agent's message is rejected; what is published stays";
+const REJECTED: &str = "message-rejected";
 
 #[test]
 fn w13_incomplete_messages_are_discarded_and_the_old_set_is_kept() {
@@ -38,7 +39,7 @@ fn w13_incomplete_messages_are_discarded_and_the_old_set_is_kept() {
         assert!(place.holds(&svid), "{reason}");
     }
     agent.rotate().unwrap();
-    let (_, mark) = said(&pgsvid, mark, "the agent's message is accepted again");
+    let (_, mark) = said(&pgsvid, mark, "message-accepted");
     published(&pgsvid, mark, 2);
     assert!(place.holds(&agent.svid()));
     assert_no_errors(&pgsvid);
@@ -54,7 +55,7 @@ fn w13_an_incomplete_first_message_leaves_the_directory_empty() {
     assert!(place.is_empty());
     // The same again is not said again.
     agent.repeat();
-    said(&pgsvid, mark, "the agent's message is rejected again");
+    said_in_words(&pgsvid, mark, "the agent's message is rejected again");
     assert_eq!(count(&pgsvid, REJECTED), 1);
     agent.set_entries([workload()]).unwrap();
     published(&pgsvid, mark, 1);
@@ -80,7 +81,7 @@ fn w16_the_same_svid_again_is_neither_written_nor_said() {
     assert_eq!(std::fs::read_link(place.svids.join("..data")).unwrap(), generation);
     agent.rotate().unwrap();
     published_as(&pgsvid, mark, 2, &agent.svid());
-    assert_eq!(count(&pgsvid, "identity received"), 2);
+    assert_eq!(count(&pgsvid, "identity-received"), 2);
 }
 
 #[test]
@@ -140,7 +141,7 @@ fn i01_i04_flawed_svids_are_refused_before_anything_is_written() {
     let place = Place::new();
     let agent = place.agent_without_entries().start().unwrap();
     let pgsvid = place.run(&[]);
-    let mut mark = said(&pgsvid, Mark::default(), "not registered yet").1;
+    let mut mark = said(&pgsvid, Mark::default(), "not-registered").1;
     for (flaw, reason) in [
         (Flaw::KeyOfAnother, "the private key does not belong to the leaf"),
         (Flaw::ForeignAuthority, "the leaf is not signed through its chain"),
@@ -183,7 +184,7 @@ fn c03_an_expired_svid_never_replaces_a_valid_one() {
     agent.set_entries([expired]).unwrap();
     rejected(&pgsvid, mark, "the SVID expired at ");
     assert!(place.holds(&svid));
-    assert_eq!(events(&pgsvid).iter().filter(|event| event["message"] == "published").count(), 1);
+    assert_eq!(events(&pgsvid).iter().filter(|event| event["event"] == "published").count(), 1);
 }
 
 #[track_caller]

@@ -105,13 +105,18 @@ pub(crate) fn published_as(pgsvid: &Program, mark: Mark, generation: u64, svid: 
     mark
 }
 
-/// Waits for an event after the mark whose message contains the text.
+/// Waits for an event of this name after the mark.
 #[track_caller]
-pub(crate) fn said(pgsvid: &Program, mark: Mark, text: &str) -> (Value, Mark) {
+pub(crate) fn said(pgsvid: &Program, mark: Mark, name: &str) -> (Value, Mark) {
+    pgsvid.wait_for_event_after(mark, LIMIT, |event| event["event"] == name)
+}
+
+/// Waits for a line after the mark whose message contains the text: details have no names, and some names stand for more
+/// than one sentence.
+#[track_caller]
+pub(crate) fn said_in_words(pgsvid: &Program, mark: Mark, text: &str) -> (Value, Mark) {
     pgsvid.wait_for_event_after(mark, LIMIT, |event| {
         event["message"].as_str().is_some_and(|message| message.contains(text))
-            // "publishing again" and the like are other events.
-            && (text != "published" || event["message"] == "published")
     })
 }
 
@@ -120,9 +125,9 @@ pub(crate) fn events(pgsvid: &Program) -> Vec<Value> {
     pgsvid.lines().iter().filter_map(|line| serde_json::from_str(line).ok()).collect()
 }
 
-/// How often a message was said so far.
-pub(crate) fn count(pgsvid: &Program, message: &str) -> usize {
-    events(pgsvid).iter().filter(|event| event["message"] == message).count()
+/// How many events of this name there were so far.
+pub(crate) fn count(pgsvid: &Program, name: &str) -> usize {
+    events(pgsvid).iter().filter(|event| event["event"] == name).count()
 }
 
 #[track_caller]

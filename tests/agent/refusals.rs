@@ -17,7 +17,7 @@ fn w09_an_unregistered_workload_is_said_once_and_asked_for_slowly() {
     let place = Place::new();
     let agent = place.agent_without_entries().start().unwrap();
     let pgsvid = place.run(&[]);
-    let (event, mark) = said(&pgsvid, Mark::default(), "not registered yet");
+    let (event, mark) = said(&pgsvid, Mark::default(), "not-registered");
     assert_eq!(event["level"], "INFO", "{event}");
     agent.wait_until(LIMIT, |activity| activity.requests >= 3).unwrap();
     assert!(pgsvid.is_running() && place.is_empty());
@@ -38,7 +38,7 @@ fn w10_a_withdrawn_identity_stays_on_disk_and_is_warned_of() {
     let mark = published(&pgsvid, Mark::default(), 1);
     let svid = agent.svid();
     agent.remove_entries();
-    let (event, mark) = said(&pgsvid, mark, "withdrawn the identity");
+    let (event, mark) = said(&pgsvid, mark, "identity-withdrawn");
     assert_eq!(event["level"], "WARN", "{event}");
     let before = agent.activity().requests;
     agent.wait_until(LIMIT, |activity| activity.requests > before).unwrap();
@@ -60,7 +60,7 @@ fn w10_the_same_identity_given_back_is_current_again_and_not_published_twice() {
     let mark = published(&pgsvid, Mark::default(), 1);
     agent.misbehave(Misbehaviour::Refuse(Status::permission_denied("no identity issued")));
     agent.end_streams(Some(&Status::permission_denied("no identity issued")));
-    let (_, mark) = said(&pgsvid, mark, "withdrawn the identity");
+    let (_, mark) = said(&pgsvid, mark, "identity-withdrawn");
     agent.behave();
     agent.wait_until(LIMIT, |activity| activity.open_streams == 1).unwrap();
     // The second stream is asked for when what the first one brought has been dealt with.
@@ -119,7 +119,7 @@ fn w12_later_a_permanent_refusal_is_an_alarm_and_no_end() {
     agent.misbehave(Misbehaviour::Refuse(Status::unimplemented("no such method")));
     let requests = agent.activity().requests;
     agent.end_streams(None);
-    let (event, mark) = said(&pgsvid, mark, "the agent refuses the request");
+    let (event, mark) = said(&pgsvid, mark, "agent-refused");
     assert_eq!(event["level"], "ERROR", "{event}");
     assert!(event["error"].as_str().unwrap().contains("Unimplemented: no such method"), "{event}");
     assert_eq!(event["next"], "what was published stays; asking again in 5m");
@@ -156,7 +156,7 @@ fn speaks(language: Misbehaviour) {
         })
     });
     assert_patient(&agent);
-    assert!(count(&pgsvid, "no connection to the agent; trying again") <= 3);
+    assert!(count(&pgsvid, "agent-disconnected") <= 3);
     assert!(pgsvid.is_running() && place.is_empty());
     mend(&agent);
     published(&pgsvid, mark, 1);

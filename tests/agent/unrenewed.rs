@@ -41,7 +41,7 @@ fn a56_an_agent_that_says_anything_but_a_newer_identity_is_dialled_anew_in_time(
             asked.is_ok()
         });
         assert!(dialled, "{what}");
-        let (overdue, _) = said(&pgsvid, mark, "sent no newer identity");
+        let (overdue, _) = said(&pgsvid, mark, "agent-overdue");
         assert_eq!(overdue["level"], "WARN", "{what}: {overdue}");
         // Whoever listens by now is heard.
         agent.rotate().unwrap();
@@ -64,7 +64,7 @@ fn a60_an_agent_that_calls_the_request_invalid_is_asked_again_before_the_identit
     let refusal = Status::new(Code::InvalidArgument, "on purpose");
     agent.misbehave_times(1, Misbehaviour::Refuse(refusal));
     agent.end_streams(None);
-    let (event, mark) = said(&pgsvid, mark, "the agent refuses the request");
+    let (event, mark) = said(&pgsvid, mark, "agent-refused");
     let next = event["next"].as_str().unwrap();
     assert!(next.ends_with("asking again in 6s") || next.ends_with("in 5s"), "{event}");
     agent.wait_until(LIMIT, |activity| activity.requests >= before + 2).unwrap();
@@ -84,7 +84,7 @@ fn a60_a_hint_that_is_too_long_is_refused() {
         if taken {
             published(&pgsvid, Mark::default(), 1);
         } else {
-            let (event, _) = said(&pgsvid, Mark::default(), "the agent's message is rejected");
+            let (event, _) = said(&pgsvid, Mark::default(), "message-rejected");
             let reason = "the hint has 1025 bytes, more than the 1024 that are allowed";
             assert_eq!(event["reason"], reason, "{event}");
         }

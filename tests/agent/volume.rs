@@ -90,7 +90,7 @@ fn w18_a_message_of_ten_mebibytes_is_refused_and_the_stream_is_made_anew() {
     let mut message = agent.response();
     message.svids[0].bundle = svid.bundle[0].repeat((10 << 20) / svid.bundle[0].len());
     agent.push(&message);
-    let (event, mark) = said(&pgsvid, mark, "no connection to the agent");
+    let (event, mark) = said(&pgsvid, mark, "agent-disconnected");
     assert!(event["error"].as_str().unwrap().contains("larger than"), "{event}");
     assert!(place.holds(&svid));
     let grown = peak_memory(&pgsvid) - before;
@@ -109,7 +109,7 @@ fn w18_an_agent_that_says_nothing_but_too_much_is_no_reason_to_spin() {
     message.svids[0].bundle = vec![0; 10 << 20];
     agent.misbehave(Misbehaviour::Reply(vec![message]));
     let pgsvid = place.run(&[]);
-    let (_, mark) = said(&pgsvid, Mark::default(), "no connection to the agent");
+    let (_, mark) = said(&pgsvid, Mark::default(), "agent-disconnected");
     assert_patient(&agent);
     assert!(pgsvid.is_running() && place.is_empty());
     mend(&agent);

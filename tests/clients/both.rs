@@ -124,7 +124,7 @@ fn client(setup: &Setup, directory: &Directory, files: &str) -> Program {
 #[track_caller]
 fn published(pgsvid: &Program, generation: u64) -> Value {
     let (event, _) = pgsvid.wait_for_event_after(Mark::default(), LIMIT, |event| {
-        event["message"] == "published" && event["generation"] == generation
+        event["event"] == "published" && event["generation"] == generation
     });
     event
 }

@@ -75,7 +75,7 @@ fn start(setup: &Setup, socket: &Path, listens: bool) -> Pgsvid {
     setup.configure(if listens { &listen } else { "" });
     let pgsvid = setup.spawn();
     pgsvid.event("rotated");
-    pgsvid.event("identity received");
+    pgsvid.event("identity-received");
     pgsvid
 }
 

@@ -31,7 +31,7 @@ fn w17_a_bundle_that_the_server_does_not_take_is_noticed_and_healed() {
     let bundle = setup.other.write("ca.pem", setup.agent.svid().bundle_pem(), 0o644);
     setup.cluster.set_conf(&format!("ssl_ca_file = '{}'", bundle.display()));
     setup.cluster.start();
-    let warning = pgsvid.event("PostgreSQL's settings do not lead to the published files");
+    let warning = pgsvid.event("settings-lead-elsewhere");
     assert!(warning["cause"].as_str().unwrap().contains("ssl_ca_file is "), "{warning}");
     // By its names it is the published one.
     pgsvid.current(1);
@@ -74,7 +74,7 @@ fn as_many_authorities_as_are_taken_can_be_served_and_more_are_refused() {
     pgsvid.wait_for_event(LIMIT, |event| says(event, "that a TLS handshake has room for"));
     extra.push(another);
     write(&extra);
-    let kept = pgsvid.event("keeping the extra authorities as they were");
+    let kept = pgsvid.event("extra-authorities-kept");
     assert!(says(&kept, "extra authorities take"), "{kept}");
     login(&setup, "client", &client(&setup, "client")).unwrap();
 }
@@ -171,7 +171,7 @@ fn extra_authorities_are_appended_and_watched() {
     login(&setup, "two", &two).unwrap_err();
 
     setup.other.write("extra.pem", second.root_pem(), 0o644);
-    pgsvid.event("the extra authorities have changed");
+    pgsvid.event("extra-authorities-changed");
     pgsvid.current(2);
     assert_authorities(&setup, &with(&second));
     login(&setup, "one", &one).unwrap_err();
@@ -179,13 +179,13 @@ fn extra_authorities_are_appended_and_watched() {
 
     // What cannot be read changes nothing, and a rotation still carries what was read last.
     setup.other.write("extra.pem", "no certificate", 0o644);
-    pgsvid.event("keeping the extra authorities as they were");
+    pgsvid.event("extra-authorities-kept");
     // Whatever happens beside it is no reason to say so again.
     for number in 0..5 {
         setup.other.write(&format!("beside{number}"), "", 0o644);
         std::thread::sleep(std::time::Duration::from_millis(100));
     }
-    assert_eq!(pgsvid.events("keeping the extra authorities as they were").len(), 1);
+    assert_eq!(pgsvid.events("extra-authorities-kept").len(), 1);
     setup.agent.rotate().unwrap();
     pgsvid.current(3);
     assert_authorities(&setup, &with(&second));

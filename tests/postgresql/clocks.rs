@@ -23,8 +23,7 @@ fn c01_a_clock_that_leaps_by_a_day_either_way_is_followed_without_haste() {
     // Tomorrow the SVID has expired, whatever the timers say. What is published stays.
     clock.leap(DAY);
     let mark = leap(&pgsvid, Mark::default(), "1d forward");
-    let (rejected, _) =
-        pgsvid.event_after(mark, "the agent's message is rejected; what is published stays");
+    let (rejected, _) = pgsvid.event_after(mark, "message-rejected");
     assert!(rejected["reason"].as_str().unwrap().starts_with("the SVID expired at "), "{rejected}");
     let expired = "the published identity has expired: clients will refuse it";
     pgsvid.wait_for_event_after(Mark::default(), LIMIT, |event| event["message"] == expired);
@@ -35,13 +34,12 @@ fn c01_a_clock_that_leaps_by_a_day_either_way_is_followed_without_haste() {
     // Verified by the timers, before or after the leap is noticed.
     pgsvid.event_after(mark, "rotated");
     let mark = leap(&pgsvid, mark, "1d back");
-    pgsvid.event_after(mark, "the agent's message is accepted again");
+    pgsvid.event_after(mark, "message-accepted");
 
     // Yesterday it is not valid yet.
     clock.leap(-DAY);
     let mark = leap(&pgsvid, mark, "1d back");
-    let (rejected, _) =
-        pgsvid.event_after(mark, "the agent's message is rejected; what is published stays");
+    let (rejected, _) = pgsvid.event_after(mark, "message-rejected");
     assert!(
         rejected["reason"].as_str().unwrap().starts_with("the SVID is valid only from "),
         "{rejected}"
@@ -50,7 +48,7 @@ fn c01_a_clock_that_leaps_by_a_day_either_way_is_followed_without_haste() {
 
     clock.leap(0);
     // What was not valid yet is asked for again by itself, before or after the leap is noticed.
-    pgsvid.event_after(mark, "the agent's message is accepted again");
+    pgsvid.event_after(mark, "message-accepted");
     leap(&pgsvid, mark, "1d forward");
     setup.agent.rotate().unwrap();
     pgsvid.current(2);
@@ -95,9 +93,8 @@ fn start(setup: &Setup, clock: &WallClock) -> Pgsvid {
 /// Waits until a leap is noticed.
 #[track_caller]
 fn leap(pgsvid: &Pgsvid, mark: Mark, by: &str) -> Mark {
-    let (event, mark) = pgsvid.wait_for_event_after(mark, AT_ONCE, |event| {
-        event["message"] == "the clock was set, or the machine has slept; connecting anew"
-    });
+    let (event, mark) =
+        pgsvid.wait_for_event_after(mark, AT_ONCE, |event| event["event"] == "clock-changed");
     assert_eq!(event["by"], by, "{event}");
     mark
 }

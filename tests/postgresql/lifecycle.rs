@@ -13,7 +13,7 @@ fn w01_an_agent_that_comes_late_is_waited_for() {
     let setup = Setup::new(PGSVID);
     setup.agent.stop(Stop::Terminate);
     let pgsvid = setup.spawn();
-    let said = pgsvid.event("no connection to the agent; trying again");
+    let said = pgsvid.event("agent-disconnected");
     let socket = setup.agent.socket().display().to_string();
     assert!(said["error"].as_str().unwrap().contains(&socket), "{said}");
     assert!(pgsvid.is_running());
@@ -22,7 +22,7 @@ fn w01_an_agent_that_comes_late_is_waited_for() {
     setup.wait_published();
     setup.cluster.start();
     pgsvid.current(1);
-    assert_eq!(pgsvid.events("connected to the agent").len(), 1);
+    assert_eq!(pgsvid.events("agent-connected").len(), 1);
 }
 
 #[test]
@@ -44,11 +44,11 @@ fn w01_fetch_gives_up_at_its_time_limit() {
 fn p01_a_server_that_is_not_there_yet_is_no_fault() {
     let setup = Setup::new(PGSVID);
     let pgsvid = setup.spawn();
-    pgsvid.event("published; the reload is pending: PostgreSQL is not running");
+    pgsvid.event("reload-pending");
     // Everything that its start needs is there, and later generations replace what nobody has taken.
     let mark = pgsvid.mark();
     setup.agent.rotate().unwrap();
-    pgsvid.event_after(mark, "identity received");
+    pgsvid.event_after(mark, "identity-received");
     let newest = setup.agent.svid().chain_pem();
     eventually(LIMIT, "the newest SVID is published", || published(&setup) == newest);
     setup.cluster.start();
@@ -87,10 +87,10 @@ fn an_existing_set_counts_at_once_without_an_agent() {
     setup.agent.stop(Stop::Terminate);
 
     let second = setup.spawn();
-    second.event("the set of an earlier run is still valid");
+    second.event("set-adopted");
     let event = second.current(0);
     assert_eq!(event["serial"], first.rotated(1)["serial"]);
-    second.event("no connection to the agent; trying again");
+    second.event("agent-disconnected");
     assert_eq!(fs::read_link(setup.files.join("..data")).unwrap(), before);
 
     setup.agent.restart().unwrap();
@@ -106,7 +106,7 @@ fn w16_an_existing_set_that_the_agent_still_hands_out_is_kept() {
 
     let second = setup.spawn();
     second.current(0);
-    second.event("identity received");
+    second.event("identity-received");
     setup.agent.wait_until(LIMIT, |activity| activity.messages >= 2).unwrap();
     assert_eq!(fs::read_link(setup.files.join("..data")).unwrap(), before);
     // The next one is the first publication of this run.
@@ -122,12 +122,12 @@ fn x01_sigterm_ends_it_at_every_step() {
         ("waiting for the agent", |setup| {
             setup.agent.stop(Stop::Terminate);
             let pgsvid = setup.spawn();
-            pgsvid.event("no connection to the agent; trying again");
+            pgsvid.event("agent-disconnected");
             pgsvid
         }),
         ("waiting for PostgreSQL", |setup| {
             let pgsvid = setup.spawn();
-            pgsvid.event("published; the reload is pending: PostgreSQL is not running");
+            pgsvid.event("reload-pending");
             pgsvid
         }),
         ("with nothing to do", Setup::start),
@@ -157,7 +157,7 @@ fn x01_sigterm_in_a_storm_of_rotations_leaves_a_set_that_postgresql_starts_from(
         // At another point of its work each time, which the noise of the machine spreads further.
         let mut mark = Mark::default();
         for _ in 0..=round {
-            mark = pgsvid.event_after(mark, "identity received").1;
+            mark = pgsvid.event_after(mark, "identity-received").1;
         }
         let status = pgsvid.terminate(LIMIT);
         assert!(status.success(), "{status}");

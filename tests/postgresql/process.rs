@@ -21,7 +21,7 @@ fn x03_exhausted_descriptors_are_reported_and_it_recovers() {
     // It keeps what it has, and gets nothing more.
     let limit = pgsvid.process().limit_descriptors(0);
     setup.agent.rotate().unwrap();
-    let (alarm, mark) = pgsvid.event_after(Mark::default(), "cannot publish the new identity");
+    let (alarm, mark) = pgsvid.event_after(Mark::default(), "publication-failed");
     assert_eq!(alarm["level"], "ERROR");
     assert!(alarm["error"].as_str().unwrap().contains("Too many open files"), "{alarm}");
     assert!(alarm["next"].as_str().unwrap().contains("what was published stays"), "{alarm}");
@@ -37,7 +37,7 @@ fn x03_exhausted_descriptors_are_reported_and_it_recovers() {
     assert!(pgsvid.is_running());
 
     pgsvid.process().limit_descriptors(limit);
-    pgsvid.event_after(mark, "connected to the agent");
+    pgsvid.event_after(mark, "agent-connected");
     pgsvid.current(2);
     setup.agent.rotate().unwrap();
     pgsvid.current(3);

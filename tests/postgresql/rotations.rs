@@ -67,7 +67,7 @@ fn w16_the_same_svid_again_is_neither_written_nor_loaded() {
     }
     // A new stream begins with the same SVID, too.
     setup.agent.end_streams(Some(&Status::unavailable("a test")));
-    pgsvid.event("connected to the agent");
+    pgsvid.event("agent-connected");
     assert_eq!(fs::read_link(setup.files.join("..data")).unwrap(), published);
 
     setup.agent.rotate().unwrap();
@@ -88,7 +88,7 @@ fn k05_sighup_publishes_reloads_and_verifies_again() {
     // Read at start only: what is wrong by now does not matter.
     setup.configure("nonsense");
     pgsvid.signal(Signal::HUP);
-    pgsvid.event("publishing, reloading and verifying again, as asked");
+    pgsvid.event("asked-again");
     let event = pgsvid.current(2);
     assert_eq!(event["serial"], short(&setup.agent.svid()));
     assert_ne!(fs::read_link(setup.files.join("..data")).unwrap(), published);
@@ -187,7 +187,7 @@ fn w06_an_agent_that_comes_back_at_the_same_path_is_met_again() {
     let mut mark = Mark::default();
     for (how, generation) in [(dev_agent::Stop::Terminate, 2), (dev_agent::Stop::Kill, 3)] {
         setup.agent.stop(how);
-        mark = pgsvid.event_after(mark, "no connection to the agent; trying again").1;
+        mark = pgsvid.event_after(mark, "agent-disconnected").1;
         // A restarted agent issues a new SVID at once.
         setup.agent.restart().unwrap();
         pgsvid.current(generation);

@@ -102,7 +102,7 @@ fn p04_a_missing_grant_is_reported_although_the_first_set_is_served() {
     let second = setup.spawn();
     let rotated = second.rotated(0);
     assert_eq!(rotated["verdict"], "current");
-    let warning = second.event("PostgreSQL cannot be asked to reload at the next renewal");
+    let warning = second.event("reload-impossible");
     assert_eq!(warning["level"], "WARN");
     assert_text(
         &warning,
@@ -245,7 +245,7 @@ fn assert_text(event: &Value, field: &str, texts: &[&str]) {
 #[track_caller]
 fn assert_current(pgsvid: &Pgsvid, mark: Mark, generation: u64) {
     let (event, _) = pgsvid.wait_for_event_after(mark, LIMIT, |event| {
-        event["message"] == "rotated" && event["generation"] == generation
+        event["event"] == "rotated" && event["generation"] == generation
     });
     assert_eq!(event["verdict"], "current", "{event}");
 }

@@ -30,11 +30,11 @@ fn p11_a_stopped_postmaster_holds_nothing_up() {
     );
     // It still takes what the agent sends.
     setup.agent.rotate().unwrap();
-    let (_, mark) = pgsvid.event_after(mark, "identity received");
+    let (_, mark) = pgsvid.event_after(mark, "identity-received");
     setup.cluster.signal(Signal::CONT);
     let newest = serial(&setup.agent.svid());
     let (event, _) = pgsvid.wait_for_event_after(mark, LIMIT, |event| {
-        event["message"] == "rotated" && event["serial"] == newest
+        event["event"] == "rotated" && event["serial"] == newest
     });
     assert_eq!(event["verdict"], "current");
 }
@@ -45,7 +45,7 @@ fn p11_a_stopped_postmaster_does_not_hold_up_the_end() {
     setup.cluster.signal(Signal::STOP);
     let mark = pgsvid.mark();
     setup.agent.rotate().unwrap();
-    pgsvid.event_after(mark, "identity received");
+    pgsvid.event_after(mark, "identity-received");
     assert_eq!(pgsvid.terminate(LIMIT).code(), Some(0));
     setup.cluster.signal(Signal::CONT);
     setup.cluster.stop(Mode::Fast);
@@ -74,7 +74,7 @@ fn p17_a_smart_shutdown_is_not_held_up_between_rotations_or_during_one() {
         setup.cluster.start();
         let newest = serial(&newest);
         let (event, _) = pgsvid.wait_for_event_after(mark, LIMIT, |event| {
-            event["message"] == "rotated" && event["serial"] == newest
+            event["event"] == "rotated" && event["serial"] == newest
         });
         assert_eq!(event["verdict"], "current", "{event}");
         let now = event["generation"].as_u64().unwrap();

@@ -115,7 +115,7 @@ fn p12_without_a_tcp_listener_nothing_can_be_verified_and_that_is_said() {
     let pgsvid = setup.spawn();
     setup.wait_published();
     setup.cluster.start();
-    let warning = pgsvid.event("PostgreSQL has no TCP listener: what it serves cannot be verified");
+    let warning = pgsvid.event("no-tcp-listener");
     assert!(warning["fix"].as_str().unwrap().contains("listen_addresses"), "{warning}");
     assert_eq!(pgsvid.rotated(1)["verdict"], "unverifiable");
     let mark = setup.cluster.log_mark();
@@ -215,7 +215,7 @@ fn p19_a_role_that_may_read_the_errors_reports_them() {
     setup.agent.rotate().unwrap();
     pgsvid.current(2);
     // They are asked for once the rotation is proven.
-    let errors = || pgsvid.events("PostgreSQL's files have an error");
+    let errors = || pgsvid.events("postgresql-files-error");
     eventually(LIMIT, "both are told", || errors().len() == 2);
     let causes: Vec<String> =
         errors().iter().map(|event| event["cause"].as_str().unwrap().to_owned()).collect();

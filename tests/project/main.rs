@@ -5,4 +5,5 @@
 mod architecture;
 mod dependencies;
 mod documentation;
+mod events;
 mod fault_rows;

@@ -59,7 +59,7 @@ impl Both {
         let file = setup.other.write("client.toml", configuration, 0o644).display().to_string();
         let client =
             Program::spawn(PGSVID, ["run", "--config", &file, "--log-format", "json"], &[]);
-        client.wait_for_event(LIMIT, |event| event["message"] == "published");
+        client.wait_for_event(LIMIT, |event| event["event"] == "published");
         let both = Self { database, client, files, setup };
         both.rotated(Mark::default());
         both
@@ -69,7 +69,7 @@ impl Both {
     #[track_caller]
     fn rotated(&self, mark: Mark) -> Mark {
         let (event, mark) =
-            self.database.wait_for_event_after(mark, LIMIT, |event| event["message"] == "rotated");
+            self.database.wait_for_event_after(mark, LIMIT, |event| event["event"] == "rotated");
         assert_eq!(event["verdict"], "current", "{event}");
         mark
     }
@@ -92,7 +92,7 @@ impl Both {
     #[track_caller]
     fn renewed(&self, [database, client]: [Mark; 2]) -> [Mark; 2] {
         let database = self.rotated(database);
-        let published = |event: &Value| event["message"] == "published";
+        let published = |event: &Value| event["event"] == "published";
         [database, self.client.wait_for_event_after(client, LIMIT, published).1]
     }
 
@@ -145,9 +145,7 @@ fn what_is_published_outlives_agent_and_entry() {
     let both = Both::start(&spire);
     let mark = both.database.mark();
     spire.stop_agent();
-    both.database.wait_for_event_after(mark, LIMIT, |event| {
-        event["message"] == "no connection to the agent; trying again"
-    });
+    both.database.wait_for_event_after(mark, LIMIT, |event| event["event"] == "agent-disconnected");
     both.connect();
     let mark = both.database.mark();
     spire.start_agent();

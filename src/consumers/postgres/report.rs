@@ -32,7 +32,7 @@ pub(super) fn rotated(
         Answer::Plaintext | Answer::Nothing(_) => None,
     };
     let without_reload = attempt.sql.as_ref().map(ToString::to_string);
-    info!(
+    info!(event = "rotated",
         generation,
         verdict = %attempt.verdict,
         spiffe_id = %material.spiffe_id(),
@@ -51,7 +51,10 @@ pub(super) fn rotated(
     {
         let cause = error.cause(session);
         let fix = error.remedy(session);
-        warn!(generation, cause, fix, "PostgreSQL cannot be asked to reload at the next renewal");
+        warn!(
+            event = "reload-impossible",
+            generation, cause, fix, "PostgreSQL cannot be asked to reload at the next renewal"
+        );
     }
 }
 
@@ -59,12 +62,14 @@ pub(super) fn rotated(
 pub(super) fn server(settings: &TlsSettings, target: &Target) {
     if *target == Target::Auto && settings.listen_addresses.is_empty() {
         warn!(
+            event = "no-tcp-listener",
             version = shown(&settings.version),
             fix = "let it listen on 127.0.0.1 (listen_addresses) to have every rotation proven",
             "PostgreSQL has no TCP listener: what it serves cannot be verified"
         );
     } else {
         info!(
+            event = "postgresql-connected",
             version = shown(&settings.version),
             listen_addresses = shown(&settings.listen_addresses),
             port = settings.port,
@@ -75,13 +80,17 @@ pub(super) fn server(settings: &TlsSettings, target: &Target) {
 
 pub(super) fn concerns(concerns: &[Finding]) {
     for Finding { cause, fix } in concerns {
-        warn!(cause, fix, "PostgreSQL's settings do not lead to the published files");
+        warn!(
+            event = "settings-lead-elsewhere",
+            cause, fix, "PostgreSQL's settings do not lead to the published files"
+        );
     }
 }
 
 /// PostgreSQL will not read the published map: whoever was taken out of it keeps his role.
 pub(super) fn unreadable_map(expression: &str, error: &sql::Error) {
     error!(
+        event = "role-map-unreadable",
         cause = format!("/{expression}: {error}"),
         fix = "mend files.ident_lines, and restart pgsvid",
         "PostgreSQL cannot read the published map, and goes on with the one that it had"
@@ -92,6 +101,7 @@ pub(super) fn unreadable_map(expression: &str, error: &sql::Error) {
 pub(super) fn file_errors(errors: &[String]) {
     for error in errors {
         warn!(
+            event = "postgresql-files-error",
             cause = error,
             fix = "mend the line, then reload",
             "PostgreSQL's files have an error"
@@ -113,6 +123,7 @@ pub(super) fn less_is_proven(proof: Proof, address: &str) {
         ),
     };
     warn!(
+        event = "less-proven",
         address,
         authorities_by = proof.name(),
         cause,
@@ -124,6 +135,7 @@ pub(super) fn less_is_proven(proof: Proof, address: &str) {
 /// The server refuses the published leaf as a client's, and not for its authority.
 pub(super) fn unwelcome(alert: AlertDescription) {
     warn!(
+        event = "leaf-refused-as-client",
         ?alert,
         fix = "look for \"could not accept SSL connection\" in the server log: the line names the reason",
         "PostgreSQL does not take the published certificate from a client, so its authorities are proven by their names alone"

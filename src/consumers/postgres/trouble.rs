@@ -107,15 +107,17 @@ impl Trouble {
             }
             // Each generation that waits is worth a line, but no alarm of its own.
             _ if told == Told::ForAnotherGeneration => {
-                info!(generation, %verdict, cause, fix, next, "published; still: {sentence}");
+                info!(event = "still-not-in-force", generation, %verdict, cause, fix, next, "published; still: {sentence}");
             }
             Weight::Pending => {
-                info!(generation, %verdict, cause, fix, next, "published; {sentence}");
+                info!(event = "reload-pending", generation, %verdict, cause, fix, next, "published; {sentence}");
             }
             Weight::Unproven => {
-                warn!(generation, %verdict, cause, fix, next, "published; {sentence}");
+                warn!(event = "unproven", generation, %verdict, cause, fix, next, "published; {sentence}");
             }
-            Weight::Alarm => error!(generation, %verdict, cause, fix, next, "{sentence}"),
+            Weight::Alarm => {
+                error!(event = "not-in-force", generation, %verdict, cause, fix, next, "{sentence}");
+            }
         }
     }
 }

@@ -25,7 +25,13 @@ impl Supervisor {
     pub(super) fn leave_out(&mut self, left_out: String) {
         if self.left_out != left_out {
             if !left_out.is_empty() {
-                tell!(self, warn, left_out, "federated bundles are left out");
+                tell!(
+                    self,
+                    warn,
+                    event = "federated-left-out",
+                    left_out,
+                    "federated bundles are left out"
+                );
             }
             self.left_out = left_out;
         }
@@ -34,7 +40,7 @@ impl Supervisor {
     pub(super) fn accept(&mut self, material: Material) {
         let before = self.source.state.borrow().clone();
         if before.rejected.is_some() {
-            tell!(self, info, "the agent's message is accepted again");
+            tell!(self, info, event = "message-accepted", "the agent's message is accepted again");
         }
         let same = matches!(&before.identity, Identity::Current(current) if current.publishes_as(&material));
         if !same {
@@ -44,7 +50,7 @@ impl Supervisor {
             let serial = leaf.serial().short();
             let not_after = timing::utc(material.not_after());
             if self.identities.take() == Line::Written {
-                info!(%spiffe_id, hint, serial, not_after, "identity received");
+                info!(event = "identity-received", %spiffe_id, hint, serial, not_after, "identity received");
             } else {
                 debug!(%spiffe_id, hint, serial, not_after, "identity received");
             }
@@ -52,7 +58,7 @@ impl Supervisor {
                 before.identity.material().map(|material| material.warnings()).unwrap_or_default();
             for warning in material.warnings().into_iter().filter(|warning| !said.contains(warning))
             {
-                tell!(self, warn, "{warning}");
+                tell!(self, warn, event = "identity-warning", "{warning}");
             }
         }
         self.source.state.send_modify(|state| {
@@ -66,7 +72,7 @@ impl Supervisor {
 
     /// The agent's renewal has not come, whatever else it has said.
     pub(super) fn overdue(&mut self) {
-        tell!(self, warn, "{}; connecting anew", Error::Overdue);
+        tell!(self, warn, event = "agent-overdue", "{}; connecting anew", Error::Overdue);
     }
 
     pub(super) fn reject(&mut self, kind: &'static str, reason: &str) {
@@ -81,7 +87,13 @@ impl Supervisor {
         if repeated {
             debug!(reason, "the agent's message is rejected again");
         } else {
-            tell!(self, warn, reason, "the agent's message is rejected; what is published stays");
+            tell!(
+                self,
+                warn,
+                event = "message-rejected",
+                reason,
+                "the agent's message is rejected; what is published stays"
+            );
         }
         self.source.state.send_modify(|state| {
             state.connection = Connection::Streaming;
@@ -102,13 +114,13 @@ impl Supervisor {
             tell!(
                 self,
                 warn,
-                spiffe_id = %material.spiffe_id(),
+                event = "identity-withdrawn", spiffe_id = %material.spiffe_id(),
                 not_after = timing::utc(material.not_after()),
                 "the agent has withdrawn the identity: is its registration entry deleted? \
                  The published files stay until they expire"
             );
         } else if self.is_news("not registered") {
-            info!(
+            info!(event = "not-registered",
                 endpoint = %self.source.settings.endpoint,
                 "not registered yet: the agent has no entry for this workload; asking again"
             );
@@ -124,7 +136,13 @@ impl Supervisor {
     pub(super) fn fail(&mut self, error: Error) {
         let text = error.to_string();
         if self.is_news(&text) {
-            tell!(self, warn, error = text, "no connection to the agent; trying again");
+            tell!(
+                self,
+                warn,
+                event = "agent-disconnected",
+                error = text,
+                "no connection to the agent; trying again"
+            );
         } else {
             debug!(error = text, "still no connection to the agent");
         }
@@ -142,8 +160,10 @@ impl Supervisor {
                 humantime::format_duration(Duration::from_secs(pause.as_secs()))
             );
             error!(
+                event = "agent-refused",
                 error = text,
-                next, "the agent refuses the request: was it replaced or reconfigured?"
+                next,
+                "the agent refuses the request: was it replaced or reconfigured?"
             );
         } else {
             debug!(error = text, "the agent refuses the request still");
@@ -155,7 +175,7 @@ impl Supervisor {
 
     pub(super) fn connected(&mut self) {
         if !std::mem::take(&mut self.said).is_empty() {
-            tell!(self, info, endpoint = %self.source.settings.endpoint, "connected to the agent");
+            tell!(self, info, event = "agent-connected", endpoint = %self.source.settings.endpoint, "connected to the agent");
         }
         self.source.state.send_modify(|state| {
             state.connects += 1;
@@ -167,6 +187,7 @@ impl Supervisor {
         let line = self.lines.take();
         if line == Line::FirstHidden {
             warn!(
+                event = "agent-lines-limited",
                 "the agent causes too many lines: one every {} from now on, the others at level debug",
                 humantime::format_duration(limits::LINES.1)
             );

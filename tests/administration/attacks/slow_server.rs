@@ -57,7 +57,7 @@ fn a48_addresses_that_do_not_answer_hold_up_no_rotation_no_end_and_no_command() 
     setup.cluster.stop(test_support::Mode::Fast);
     let mark = pgsvid.mark();
     setup.agent.rotate().unwrap();
-    pgsvid.event_after(mark, "identity received");
+    pgsvid.event_after(mark, "identity-received");
     let begun = Instant::now();
     assert!(pgsvid.terminate(LIMIT).success());
     assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());

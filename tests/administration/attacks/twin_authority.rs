@@ -137,7 +137,7 @@ fn a61_a_server_that_has_not_loaded_the_bundle_that_it_names_is_not_current() {
     setup.cluster.set_conf("ssl_crl_file = ''");
     setup.cluster.sighup();
     pgsvid.wait_for_event(LIMIT, |event| {
-        event["message"] == "rotated" && event["authorities_by"] == "key"
+        event["event"] == "rotated" && event["authorities_by"] == "key"
     });
 }
 

@@ -108,7 +108,7 @@ fn a29_extra_authorities_that_openssl_does_not_load_are_refused_at_start_and_lef
     let pgsvid = setup.start();
     let before = published(&setup);
     setup.other.write("extra.pem", bad, 0o644);
-    let kept = pgsvid.event("keeping the extra authorities as they were");
+    let kept = pgsvid.event("extra-authorities-kept");
     assert!(says(&kept, "error", &words), "{kept}");
     assert_eq!(published(&setup), before);
     assert_starts(&setup);

@@ -175,7 +175,7 @@ fn a_map_that_somebody_has_widened_is_restored_and_loaded() {
     let right = std::fs::read_to_string(&published).unwrap();
     let name = published.strip_prefix(setup.files.path()).unwrap().to_str().unwrap();
     setup.files.write(name, format!("{right}spiffe /^.*$ reports\n"), 0o644);
-    pgsvid.event("the published files were changed by somebody else; publishing them again");
+    pgsvid.event("files-changed");
     pgsvid.current(2);
     assert_eq!(std::fs::read_to_string(setup.files.join("pg_ident.conf")).unwrap(), right);
     is_refused(&setup, &stranger, "reports");
@@ -307,8 +307,7 @@ fn a_map_that_does_not_compile_is_an_alarm_of_run_and_a_failure_of_check() {
     assert!(pgsvid.terminate(LIMIT).success());
     write(&setup, "", &["names /^(unclosed$ \\1"], &ROLES.replace(", \"billing\"]", "]"));
     let pgsvid = setup.spawn();
-    let alarm = pgsvid
-        .event("PostgreSQL cannot read the published map, and goes on with the one that it had");
+    let alarm = pgsvid.event("role-map-unreadable");
     assert_eq!(alarm["level"], "ERROR");
     // It is true: the certificate goes on, and who was taken out is still in.
     pgsvid.current(1);

@@ -110,7 +110,7 @@ fn publish(setup: &Setup) {
     let arguments =
         ["run", "--log-format", "json"].into_iter().chain(arguments.iter().map(String::as_str));
     let program = Program::spawn(BINARY, arguments, &[]);
-    program.wait_for_event(LIMIT, |event| event["message"] == "published");
+    program.wait_for_event(LIMIT, |event| event["event"] == "published");
     assert!(program.terminate(LIMIT).success());
 }
 

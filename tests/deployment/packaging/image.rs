@@ -105,7 +105,7 @@ fn run(engine: &Engine, setup: &Setup, network: &str, verify: &str) -> Program {
 fn rotated(pgsvid: &Program, generation: u64) -> Value {
     pgsvid
         .wait_for_event_after(Mark::default(), LIMIT, |event| {
-            event["message"] == "rotated" && event["generation"] == generation
+            event["event"] == "rotated" && event["generation"] == generation
         })
         .0
 }

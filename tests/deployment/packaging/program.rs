@@ -53,7 +53,7 @@ fn it_holds_no_path_of_whoever_built_it() {
 fn it_rotates_a_real_postgresql_under_its_sandbox() {
     let setup = Setup::new(built("pgsvid"));
     let pgsvid = setup.start();
-    let entered = pgsvid.event("sandbox entered");
+    let entered = pgsvid.event("sandbox-entered");
     assert!(entered["denied"].as_str().unwrap().contains("other system calls"), "{entered}");
     for generation in 2..5 {
         setup.agent.rotate().unwrap();

@@ -175,7 +175,7 @@ fn a09_the_running_daemon_names_the_ancestor_and_goes_on_when_it_is_closed_again
     published(&pgsvid, 1);
     set_mode(&parent, 0o777);
     place.agent.rotate().unwrap();
-    let (alarm, mark) = said(&pgsvid, Mark::default(), "cannot publish the new identity");
+    let (alarm, mark) = said(&pgsvid, Mark::default(), "publication-failed");
     assert!(alarm["error"].as_str().unwrap().contains(&parent.display().to_string()), "{alarm}");
     set_mode(&parent, 0o755);
     said(&pgsvid, mark, "published");

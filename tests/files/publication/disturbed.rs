@@ -99,7 +99,7 @@ fn a46_a_link_that_others_have_turned_is_made_again_while_the_volume_is_full() {
         let old = setup.agent.svid();
         fill(setup.files.path());
         setup.agent.rotate().unwrap();
-        pgsvid.event("cannot publish the new identity");
+        pgsvid.event("publication-failed");
         let evil = setup.other.write("evil.pem", forged().bundle_pem(), 0o644);
         let log = setup.cluster.log_mark();
         attacks(
@@ -138,7 +138,7 @@ fn a46_postgresql_is_not_told_to_read_by_a_link_that_cannot_be_made_again() {
         setup.agent.rotate().unwrap();
         // Until the next try is far away.
         eventually(LIMIT, "it is tried again and again", || {
-            pgsvid.events("still cannot publish the new identity").len() >= 4
+            pgsvid.messages("still cannot publish the new identity").len() >= 4
         });
         let bundle = setup.files.join("svid_bundle.pem");
         let evil = setup.other.write("evil.pem", forged().bundle_pem(), 0o644);

@@ -115,7 +115,7 @@ fn a08_a_link_that_cannot_be_restored_takes_readiness_until_the_command_was_run(
     // As one who owns the directory may at any time.
     link(setup.files.path(), "svid_bundle.pem", &evil.display().to_string());
     eventually(LIMIT, "it is not ready", || ask(&socket).0 == 503);
-    let (alarm, mark) = said(&pgsvid, Mark::default(), "cannot publish the new identity");
+    let (alarm, mark) = said(&pgsvid, Mark::default(), "publication-failed");
     let error = alarm["error"].as_str().unwrap();
     let (_, command) = error.rsplit_once("as root, run ").unwrap();
     let bundle = setup.files.join("svid_bundle.pem");
@@ -124,7 +124,7 @@ fn a08_a_link_that_cannot_be_restored_takes_readiness_until_the_command_was_run(
     // PostgreSQL is not told to read that.
     let before = pgsvid.mark();
     setup.agent.rotate().unwrap();
-    said(&pgsvid, before, "identity received");
+    said(&pgsvid, before, "identity-received");
     assert_eq!(ask(&socket).0, 503);
     assert!(!setup.cluster.log_since(log).contains("received SIGHUP"));
 

@@ -213,7 +213,7 @@ fn serial(svid: &Svid) -> String {
 fn mended(setup: &Setup, pgsvid: &Pgsvid) {
     let serial = serial(&setup.agent.svid());
     let event = pgsvid.wait_for_event(Duration::from_secs(60), |event| {
-        event["message"] == "rotated" && event["serial"] == serial.as_str()
+        event["event"] == "rotated" && event["serial"] == serial.as_str()
     });
     assert_eq!(event["verdict"], "current", "{event}");
 }

@@ -106,7 +106,7 @@ fn d07_a_link_that_turns_away_while_the_daemon_runs_is_an_alarm() {
     let elsewhere = place.svids.join("elsewhere");
     symlink(&outside, &elsewhere).unwrap();
     fs::rename(&elsewhere, place.svids.join("..data")).unwrap();
-    let (alarm, mark) = said(&pgsvid, Mark::default(), "cannot publish the new identity");
+    let (alarm, mark) = said(&pgsvid, Mark::default(), "publication-failed");
     assert_eq!(alarm["level"], "ERROR");
     assert!(alarm["error"].as_str().unwrap().contains("..data is a symbolic link to "), "{alarm}");
     // Whoever mends it need not tell anybody.

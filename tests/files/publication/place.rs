@@ -81,14 +81,14 @@ impl Place {
 #[track_caller]
 pub(crate) fn published(pgsvid: &Program, generation: u64) -> Value {
     pgsvid.wait_for_event(LIMIT, |event| {
-        event["message"] == "published" && event["generation"] == generation
+        event["event"] == "published" && event["generation"] == generation
     })
 }
 
-/// Waits for the next event with that message.
+/// Waits for the next event of that name.
 #[track_caller]
-pub(crate) fn said(pgsvid: &Program, mark: Mark, message: &str) -> (Value, Mark) {
-    pgsvid.wait_for_event_after(mark, LIMIT, |event| event["message"] == message)
+pub(crate) fn said(pgsvid: &Program, mark: Mark, name: &str) -> (Value, Mark) {
+    pgsvid.wait_for_event_after(mark, LIMIT, |event| event["event"] == name)
 }
 
 /// A directory that the library publishes to, in this process.

@@ -47,8 +47,8 @@ fn a07_a_planted_set_is_not_served_without_an_agent_and_the_agents_is() {
         ));
         setup.agent.stop(Stop::Terminate);
         let pgsvid = setup.spawn();
-        let judged = [REMOVED, "the set of an earlier run is still valid"];
-        pgsvid.wait_for_event(LIMIT, |event| judged.iter().any(|said| event["message"] == *said));
+        let judged = [REMOVED, "set-adopted"];
+        pgsvid.wait_for_event(LIMIT, |event| judged.iter().any(|said| event["event"] == *said));
         let (code, text) = ask(&setup.other.join("status.sock"));
         assert_eq!(code, 503, "{text}");
         // PostgreSQL has nothing that it could start from: no key, and no authority that it would ask clients for.
@@ -254,11 +254,7 @@ fn a07_a_set_that_root_has_published_is_told_and_stays_until_our_own_replaces_it
     place.agent.rotate().unwrap();
     place.agent.remove_entries();
     let pgsvid = place.run();
-    let (told, _) = said(
-        &pgsvid,
-        Mark::default(),
-        "the published set is root's: it stays until there is one of our own",
-    );
+    let (told, _) = said(&pgsvid, Mark::default(), "foreign-set-kept");
     assert_eq!(told["level"], "WARN", "{told}");
     place.agent.wait_until(LIMIT, |activity| activity.requests > 0).unwrap();
     assert_eq!(read(&place.svids), contents(&former));

@@ -65,7 +65,7 @@ fn a45_run_without_an_agent_does_not_keep_an_authority_that_is_no_longer_configu
     place.agent.stop(Stop::Terminate);
     for (position, (configuration, authority)) in both.iter().enumerate() {
         let pgsvid = start(&place, "run", configuration);
-        let (_, mark) = said(&pgsvid, Mark::default(), "the set of an earlier run is still valid");
+        let (_, mark) = said(&pgsvid, Mark::default(), "set-adopted");
         if position == 0 {
             // The federated one goes, and what is configured stays.
             said(&pgsvid, mark, "published");

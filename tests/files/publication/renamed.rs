@@ -145,7 +145,7 @@ fn a28_a_way_that_cannot_be_looked_at_for_a_while_does_not_end_the_daemon() {
     let mark = pgsvid.mark();
     set_mode(&above, 0o000);
     place.agent.rotate().unwrap();
-    let (alarm, mark) = said(&pgsvid, mark, "cannot publish the new identity");
+    let (alarm, mark) = said(&pgsvid, mark, "publication-failed");
     assert!(alarm["error"].as_str().unwrap().contains("Permission denied"), "{alarm}");
     set_mode(&above, 0o755);
     said(&pgsvid, mark, "published");

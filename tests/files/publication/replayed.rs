@@ -14,7 +14,7 @@ use crate::publication::place::{
     Library, PGSVID, Place, assert_published, contents, current, published, read,
 };
 
-const OLDER: &str = "the published set may be an older one: it stays, and counts for nothing, until the agent has sent one";
+const OLDER: &str = "older-set-kept";
 /// More than is allowed for between the steps of a publication.
 const LATER: Duration = Duration::from_millis(3_100);
 
@@ -113,10 +113,10 @@ fn a38_run_does_not_begin_with_an_older_set_that_was_put_back() {
         let (older, _) = replay(&place.svids, REPLAYS[1], publish);
         place.agent.stop(Stop::Terminate);
         let pgsvid = place.run();
-        let judged = [OLDER, "the set of an earlier run is still valid"];
-        let told = pgsvid
-            .wait_for_event(LIMIT, |event| judged.iter().any(|said| event["message"] == *said));
-        assert_eq!(told["message"], OLDER);
+        let judged = [OLDER, "set-adopted"];
+        let told =
+            pgsvid.wait_for_event(LIMIT, |event| judged.iter().any(|said| event["event"] == *said));
+        assert_eq!(told["event"], OLDER);
         assert_eq!(told["path"], place.svids.join("..data").display().to_string());
         // PostgreSQL can start from it all the same.
         assert!(read(&place.svids) == contents(&older));

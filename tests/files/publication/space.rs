@@ -31,8 +31,8 @@ fn d01_without_space_the_old_set_is_served_until_there_is_some() {
         assert!(pgsvid.is_running());
 
         // It is tried again, and said once.
-        pgsvid.event("still cannot publish the new identity");
-        assert_eq!(pgsvid.events("cannot publish the new identity").len(), 1);
+        pgsvid.message("still cannot publish the new identity");
+        assert_eq!(pgsvid.events("publication-failed").len(), 1);
         fs::remove_file(filler).unwrap();
         pgsvid.current(2);
         assert_published(setup.files.path(), &setup.agent.svid());
@@ -51,7 +51,7 @@ fn d01_former_generations_make_room_before_anything_fails() {
         setup.agent.rotate().unwrap();
         pgsvid.current(3);
         assert_published(setup.files.path(), &setup.agent.svid());
-        assert!(pgsvid.events("cannot publish the new identity").is_empty());
+        assert!(pgsvid.events("publication-failed").is_empty());
     });
 }
 
@@ -114,7 +114,7 @@ fn fill(directory: &Path) -> PathBuf {
 
 #[track_caller]
 fn alarm(pgsvid: &Pgsvid) -> Value {
-    let (alarm, _) = pgsvid.event_after(Mark::default(), "cannot publish the new identity");
+    let (alarm, _) = pgsvid.event_after(Mark::default(), "publication-failed");
     assert_eq!(alarm["level"], "ERROR");
     alarm
 }

@@ -13,7 +13,7 @@ fn d04_what_cannot_be_synced_counts_as_not_written() {
     let old = setup.agent.svid();
     let strace = Strace::attach(pgsvid.pid(), "fsync:error=EIO");
     setup.agent.rotate().unwrap();
-    let (alarm, _) = pgsvid.event_after(Mark::default(), "cannot publish the new identity");
+    let (alarm, _) = pgsvid.event_after(Mark::default(), "publication-failed");
     assert_eq!(alarm["level"], "ERROR");
     let error = alarm["error"].as_str().unwrap();
     assert!(error.starts_with("cannot sync ") && error.contains("Input/output error"), "{alarm}");
@@ -40,7 +40,7 @@ fn d04_whichever_sync_fails_the_next_try_is_another_directory() {
         let strace = Strace::attach(pgsvid.pid(), &format!("fsync:error=EIO:when={nth}"));
         let mark = pgsvid.mark();
         setup.agent.rotate().unwrap();
-        let (alarm, mark) = pgsvid.event_after(mark, "cannot publish the new identity");
+        let (alarm, mark) = pgsvid.event_after(mark, "publication-failed");
         strace.detach();
         let (rotated, _) = pgsvid.event_after(mark, "rotated");
         assert_eq!(rotated["verdict"], "current", "{rotated}");

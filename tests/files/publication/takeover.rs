@@ -27,8 +27,7 @@ fn d08_plain_files_are_taken_over() {
     let mut mark = Mark::default();
     let mut taken = Vec::new();
     for _ in NAMES {
-        let message = "took over a plain file of another helper: it is a link now";
-        let (event, next) = said(&pgsvid, mark, message);
+        let (event, next) = said(&pgsvid, mark, "file-taken-over");
         taken.push(event["file"].as_str().unwrap().to_owned());
         mark = next;
     }

@@ -132,7 +132,7 @@ fn a31_in_a_volume_with_a_group_as_fs_group_makes_it_modes_are_exact_and_cannot_
         let _volume = Tmpfs::over(&place.svids, "size=1m,mode=2777,gid=54321");
         let pgsvid = place.run();
         published(&pgsvid, 1);
-        let (entered, _) = said(&pgsvid, Mark::default(), "sandbox entered");
+        let (entered, _) = said(&pgsvid, Mark::default(), "sandbox-entered");
         assert!(entered["denied"].as_str().unwrap().contains("modes and groups"), "{entered}");
         place.agent.rotate().unwrap();
         published(&pgsvid, 2);

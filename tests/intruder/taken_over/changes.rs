@@ -104,7 +104,7 @@ fn a31_as_root_whatever_the_daemon_can_open_keeps_its_mode_and_its_group() {
 /// The calls are left to the daemon, which says so.
 #[track_caller]
 fn changes_are_left(pgsvid: &Pgsvid) {
-    let entered = pgsvid.event("sandbox entered");
+    let entered = pgsvid.event("sandbox-entered");
     assert!(entered["lacking"].as_str().unwrap().contains(CHANGES), "{entered}");
     assert!(!entered["denied"].as_str().unwrap().contains(CHANGES), "{entered}");
 }
@@ -143,7 +143,7 @@ fn a31_as_root_without_capabilities_a_member_gives_its_files_to_the_group_all_th
     setup.wait_published();
     setup.cluster.start();
     pgsvid.wait_for_event(LIMIT, |event| event["verdict"] == "current");
-    let entered = pgsvid.wait_for_event(LIMIT, |event| event["message"] == "sandbox entered");
+    let entered = pgsvid.wait_for_event(LIMIT, |event| event["event"] == "sandbox-entered");
     assert!(entered["lacking"].as_str().unwrap().contains(CHANGES), "{entered}");
     assert_eq!(states(&setup), [(0o644, group), (0o640, group), (0o644, group)]);
 }
@@ -157,7 +157,7 @@ fn a31_where_the_directory_gives_the_configured_group_nothing_is_left_to_the_dae
         String::new()
     });
     pgsvid.current(1);
-    let entered = pgsvid.event("sandbox entered");
+    let entered = pgsvid.event("sandbox-entered");
     assert!(entered["denied"].as_str().unwrap().contains(CHANGES), "{entered}");
     goes_on(&setup, &pgsvid);
     let group = setup.cluster.gid();

@@ -93,7 +93,7 @@ fn a13_as_root_a_capability_that_the_configured_files_need_stays_and_is_named() 
     });
     pgsvid.current(1);
     assert_capabilities(&pgsvid, READ_AND_SEARCH);
-    assert_eq!(pgsvid.event("sandbox entered")["capabilities"], "DAC_READ_SEARCH");
+    assert_eq!(pgsvid.event("sandbox-entered")["capabilities"], "DAC_READ_SEARCH");
     setup.agent.rotate().unwrap();
     pgsvid.current(2);
 }
@@ -109,8 +109,8 @@ fn as_root_an_agent_that_comes_later_and_is_closed_is_reached_once_pgsvid_is_sta
     let endpoint = format!("unix://{}/agent.sock", closed.display());
     let run = || setup.spawn_as(root, &["--endpoint", &endpoint]);
     let pgsvid = run();
-    pgsvid.event("sandbox entered");
-    pgsvid.event("no connection to the agent; trying again");
+    pgsvid.event("sandbox-entered");
+    pgsvid.event("agent-disconnected");
 
     let made = setup.other.subdirectory("made");
     let agent = setup.agent.endpoint().strip_prefix("unix://").unwrap().to_owned();
@@ -126,7 +126,7 @@ fn as_root_an_agent_that_comes_later_and_is_closed_is_reached_once_pgsvid_is_sta
 
     let pgsvid = run();
     setup.wait_published();
-    assert_eq!(pgsvid.event("sandbox entered")["capabilities"], "DAC_OVERRIDE");
+    assert_eq!(pgsvid.event("sandbox-entered")["capabilities"], "DAC_OVERRIDE");
 }
 
 /// What Landlock cannot close here, modes do: without root's capabilities, a socket of another user's is closed.

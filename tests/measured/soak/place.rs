@@ -96,7 +96,7 @@ impl Place {
         let svid = self.setup.agent.svid();
         let serial = short(&svid);
         let (event, _) = self.pgsvid.wait_for_event_after(self.mark, LIMIT, |event| {
-            event["message"] == "rotated" && event["serial"] == serial.as_str()
+            event["event"] == "rotated" && event["serial"] == serial.as_str()
         });
         assert_eq!(event["verdict"], "current", "{event}");
         self.assert_published(&svid);

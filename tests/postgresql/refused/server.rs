@@ -124,7 +124,7 @@ impl Server {
         let mut message = agent.response();
         message.svids = vec![copy.new.to_message()];
         agent.push(&message);
-        let is_outcome = |event: &Value| event["level"] == "ERROR" || event["message"] == "rotated";
+        let is_outcome = |event: &Value| event["level"] == "ERROR" || event["event"] == "rotated";
         let (event, mark) = self.pgsvid.wait_for_event_after(mark, LIMIT, is_outcome);
         (copy, event, mark)
     }

@@ -196,23 +196,29 @@ impl Setup {
 pub struct Pgsvid(Program);
 
 impl Pgsvid {
-    /// Waits for the first event with this message.
+    /// Waits for the first event of this name.
     #[track_caller]
-    pub fn event(&self, message: &str) -> Value {
-        self.event_after(Mark::default(), message).0
+    pub fn event(&self, name: &str) -> Value {
+        self.event_after(Mark::default(), name).0
     }
 
-    /// Waits for the next event with this message, and tells where it ends.
+    /// Waits for the next event of this name, and tells where it ends.
     #[track_caller]
-    pub fn event_after(&self, mark: Mark, message: &str) -> (Value, Mark) {
-        self.0.wait_for_event_after(mark, LIMIT, |event| event["message"] == message)
+    pub fn event_after(&self, mark: Mark, name: &str) -> (Value, Mark) {
+        self.0.wait_for_event_after(mark, LIMIT, |event| event["event"] == name)
+    }
+
+    /// Waits for the first line with this message. Lines of level debug have no names.
+    #[track_caller]
+    pub fn message(&self, message: &str) -> Value {
+        self.0.wait_for_event(LIMIT, |event| event["message"] == message)
     }
 
     /// Waits for the verdict on a generation.
     #[track_caller]
     pub fn rotated(&self, generation: u64) -> Value {
         self.0.wait_for_event(LIMIT, |event| {
-            event["message"] == "rotated" && event["generation"] == generation
+            event["event"] == "rotated" && event["generation"] == generation
         })
     }
 
@@ -230,11 +236,18 @@ impl Pgsvid {
         self.0.wait_for_event_after(mark, LIMIT, |event| event["level"] == "ERROR")
     }
 
-    /// All events so far with this message.
-    pub fn events(&self, message: &str) -> Vec<Value> {
+    /// All lines so far with this message.
+    pub fn messages(&self, message: &str) -> Vec<Value> {
         let lines = self.0.lines();
         let events = lines.iter().filter_map(|line| serde_json::from_str::<Value>(line).ok());
         events.filter(|event| event["message"] == message).collect()
+    }
+
+    /// All events so far of this name.
+    pub fn events(&self, name: &str) -> Vec<Value> {
+        let lines = self.0.lines();
+        let events = lines.iter().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        events.filter(|event| event["event"] == name).collect()
     }
 }
 

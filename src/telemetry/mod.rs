@@ -1,6 +1,8 @@
 //! Logs: text for terminals and journals, JSON on request, on standard error through a lossy writer, since a full
 //! pipe must not stop a rotation.
 
+mod events;
+
 use std::fmt;
 use std::io;
 use std::str::FromStr;
@@ -13,6 +15,8 @@ use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, MakeWriter};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::registry::LookupSpan;
+
+pub use events::{EVENTS, reference};
 
 use crate::{text, timing};
 
@@ -129,6 +133,10 @@ where
         for (name, value) in &fields.inline {
             write!(writer, " {name}={value}")?;
         }
+        // Last, since it is for programs.
+        if let Some(event) = fields.event {
+            write!(writer, " event={event}")?;
+        }
         for (name, value) in &fields.below {
             write!(writer, "\n{:27}{:<7}{value}", "", format!("{name}:"))?;
         }
@@ -139,6 +147,7 @@ where
 #[derive(Default)]
 struct Fields {
     message: String,
+    event: Option<String>,
     inline: Vec<(&'static str, String)>,
     below: Vec<(&'static str, String)>,
 }
@@ -149,6 +158,7 @@ impl Fields {
         let value = text::harmless(value).into_owned();
         match field.name() {
             "message" => self.message = value,
+            "event" => self.event = Some(value),
             "cause" | "fix" | "next" => self.below.push((field.name(), value)),
             name => match name.strip_suffix("_ms") {
                 Some(name) => self.inline.push((name, format!("{value}ms"))),
