@@ -143,7 +143,7 @@ pub(crate) fn kustomize(directory: &Path) -> Vec<u8> {
 
 /// Validates manifests strictly; they come back as JSON.
 pub(crate) fn validate(yaml: &[u8]) -> Output {
-    let here = root().join("tests/kubernetes");
+    let here = root().join("tests/deployment/kubernetes");
     let mut child = Command::new(tool("venv/bin/python3"))
         .arg(here.join("documents.py"))
         .arg(here.join("schemas"))
