@@ -1,4 +1,4 @@
-//! P07, by table: what is seen of the files, and what is said of it. `tests/refused` proves that PostgreSQL agrees.
+//! P07, by table: what is seen of the files, and what is said of it. `tests/postgresql/refused` proves that PostgreSQL agrees.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, chown, symlink};
