@@ -2,7 +2,7 @@
 //! each is valid, each is published and loaded, and each reload wakes every backend.
 //!
 //! As many as come in a burst are taken as they come, and then one in a while: the newest. A change of the authorities waits
-//! for its own kind alone, since whoever was taken out of the bundle is to be let in no more.
+//! for its own kind alone, since clients of an authority that was taken out of the bundle are to be kept out.
 
 use std::time::Duration;
 

@@ -1,7 +1,7 @@
 //! Alters settings, and puts them back if what comes of it is not served.
 //!
 //! ALTER SYSTEM takes one setting at a time, and half of a set keeps PostgreSQL from starting. So TLS is off in the file while
-//! its files change: whoever starts PostgreSQL in between gets one that starts. What `ssl` was is recorded before, whether
+//! its files change: PostgreSQL can be started in between. What `ssl` was is recorded before, whether
 //! it is to change or not: nobody could tell our "off" from another's afterwards.
 
 use std::time::Duration;

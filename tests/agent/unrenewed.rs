@@ -43,7 +43,7 @@ fn a56_an_agent_that_says_anything_but_a_newer_identity_is_dialled_anew_in_time(
         assert!(dialled, "{what}");
         let (overdue, _) = said(&pgsvid, mark, "agent-overdue");
         assert_eq!(overdue["level"], "WARN", "{what}: {overdue}");
-        // Whoever listens by now is heard.
+        // The agent that listens by now is heard.
         agent.rotate().unwrap();
         let newest = agent.svid();
         eventually(LIMIT, what, || place.holds(&newest));

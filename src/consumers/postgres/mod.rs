@@ -131,7 +131,7 @@ impl Consumer {
         self.problem.as_ref()
     }
 
-    /// What brings the problem about, and what mends it.
+    /// What brings the problem about, and what fixes it.
     pub(crate) fn advice(&self) -> &[Finding] {
         &self.advice
     }

@@ -87,7 +87,7 @@ pub(super) fn concerns(concerns: &[Finding]) {
     }
 }
 
-/// PostgreSQL will not read the published map: whoever was taken out of it keeps his role.
+/// PostgreSQL will not read the published map: a workload that was taken out of it keeps its role.
 pub(super) fn unreadable_map(expression: &str, error: &sql::Error) {
     error!(
         event = "role-map-unreadable",

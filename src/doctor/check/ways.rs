@@ -21,7 +21,7 @@ pub(super) fn extra_authorities(config: &Config) -> Vec<Finding> {
         .filter_map(|path| {
             let (why, fix) = exchangeable(path, ours)?;
             let text = format!(
-                "files.extra_authorities: other users of this machine can exchange {}, and with it whom PostgreSQL lets in",
+                "files.extra_authorities: other users of this machine can exchange {}, and so choose which clients PostgreSQL lets in",
                 path.display()
             );
             Some(Finding::warning(text).cause(why).fix(fix))

@@ -1,4 +1,4 @@
-//! A52: lines of `pg_hba.conf` that let in whom they should not, where `check` does not see it.
+//! A52: lines of `pg_hba.conf` that let the wrong clients in, where `check` did not see it.
 
 use test_support::{Account, Setup};
 

@@ -1,4 +1,4 @@
-//! A55: certificates that are well chosen to keep whoever looks for a path among them busy.
+//! A55: certificates that are chosen to make the search for a path among them long.
 
 #![allow(clippy::print_stdout, reason = "the figures are what documents tell")]
 

@@ -21,14 +21,14 @@ pub use verdict::{explain, outlived};
 pub struct Finding {
     /// What is wrong: names the object.
     pub cause: String,
-    /// The command, SQL or line that mends it.
+    /// The command, SQL or line that fixes it.
     pub fix: String,
 }
 
-/// Something that lets in whom it should not, or keeps out whom it should let in.
+/// Something that lets the wrong clients in, or keeps the right ones out.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Concern {
-    /// Whether it must be mended; else it is worth a thought.
+    /// Whether it has to be fixed; otherwise it is worth a thought.
     pub severe: bool,
     /// What it is.
     pub finding: Finding,

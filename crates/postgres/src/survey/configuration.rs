@@ -1,5 +1,5 @@
 //! Settings of a server that name files, from its command line and its configuration files (PostgreSQL: `guc-file.l`), for
-//! whoever may not ask for them. Where it cannot be told, it is not guessed.
+//! for roles that may not ask for them. Where it cannot be told, it is not guessed.
 
 use std::path::{Component, Path, PathBuf};
 
