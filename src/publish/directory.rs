@@ -3,40 +3,15 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, Stat};
+use rustix::fs::{AtFlags, Mode, OFlags, Stat};
 use rustix::io::{Errno, retry_on_intr};
 
 use super::error::Error;
-use super::lock::{self, Lock};
-use super::origin::RECORD;
 use super::ownership::{Owners, Reason};
 use super::trace::Trace;
-use super::way::Way;
+use super::way::{Trust, Way};
 use super::{seam, way};
 use crate::users;
-
-/// Why a directory is trusted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Trust {
-    /// Nobody but its owner may write to it.
-    Exclusive,
-    /// Others may write, but not replace what is ours: the sticky bit is set.
-    Sticky {
-        /// Its permission bits.
-        mode: u32,
-    },
-    /// Others may write, but it is the root of a mount of its own, as a Kubernetes `emptyDir` is: those
-    /// others are the pod's own containers.
-    Mount {
-        /// Its permission bits.
-        mode: u32,
-    },
-    /// It lies in such a mount, where those others may rename it.
-    WithinMount {
-        /// The permission bits of the mount's root.
-        mode: u32,
-    },
-}
 
 /// How a directory is judged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,6 +27,9 @@ impl Standing {
     }
 }
 
+/// The file of a generation that records whose the authorities are.
+pub(super) const RECORD: &str = "..authorities";
+
 /// An open directory.
 pub(super) struct Directory {
     path: PathBuf,
@@ -60,12 +38,10 @@ pub(super) struct Directory {
     owners: Owners,
     /// The names of all files that pgsvid makes in a generation.
     names: Vec<String>,
-    /// Held by the one who publishes.
-    lock: Option<Lock>,
 }
 
 impl Directory {
-    /// Opens, judges and locks the directory.
+    /// Opens and judges the directory.
     pub(super) fn open(path: &Path, names: Vec<String>) -> Result<Self, Error> {
         let way = way::follow(path)?;
         let standing = Standing::of(&way)?;
@@ -74,9 +50,7 @@ impl Directory {
         }
         let owners = Owners::ours_or_roots();
         let (path, fd) = (path.to_owned(), way.fd);
-        let mut directory = Self { path, fd, standing, owners, names, lock: None };
-        directory.lock = lock::take(&directory)?;
-        Ok(directory)
+        Ok(Self { path, fd, standing, owners, names })
     }
 
     /// Opens the directory for somebody who only looks: the judgement is handed back, not obeyed. Root looks at it as
@@ -101,7 +75,7 @@ impl Directory {
         };
         let (path, fd) = (path.to_owned(), way.fd);
         let standing = Standing { trust: Trust::Exclusive, exposed: false };
-        Ok((Self { path, fd, standing, owners, names: Vec::new(), lock: None }, trust))
+        Ok((Self { path, fd, standing, owners, names: Vec::new() }, trust))
     }
 
     /// Whether another path has led to the same directory.
@@ -131,10 +105,6 @@ impl Directory {
     pub(super) fn judge_again(&mut self) -> Result<bool, Error> {
         let standing = self.standing_now()?;
         self.standing = standing.unwrap_or(self.standing);
-        // Others may have removed it, where they may rename; or there was no room for it before.
-        if standing.is_some() && !self.lock.as_ref().is_some_and(|lock| lock.is_in_place(self)) {
-            self.lock = lock::take(self)?;
-        }
         Ok(standing.is_some())
     }
 
@@ -190,6 +160,12 @@ impl Directory {
             return Ok(None);
         }
         Standing::of(&way).map(Some)
+    }
+
+    /// Opens the directory of a generation. Follows no link.
+    pub(super) fn open_generation(&self, generation: &str) -> Result<OwnedFd, Errno> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        retry_on_intr(|| rustix::fs::openat(self, generation, flags, Mode::empty()))
     }
 
     pub(super) fn sync(&self) -> Result<(), Error> {

@@ -184,3 +184,8 @@ fn remedy_for(cause: Errno, path: &std::path::Path) -> String {
         _ => String::new(),
     }
 }
+
+/// The kernel's number of an error.
+pub(super) fn errno(error: &std::io::Error) -> Errno {
+    Errno::from_io_error(error).unwrap_or(Errno::IO)
+}

@@ -4,10 +4,11 @@ use std::time::SystemTime;
 
 use rustix::io::Errno;
 
-use super::directory::{Directory, Trust};
+use super::directory::Directory;
 use super::error::Error;
 use super::kept::{self, Kept, Unreadable};
 use super::ownership::NotOurs;
+use super::way::Trust;
 use super::{Settings, decode, generation, links};
 use crate::material::{Expectations, Material, pem};
 

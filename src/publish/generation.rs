@@ -12,7 +12,7 @@ use rustix::io::{Errno, retry_on_intr};
 use zeroize::Zeroizing;
 
 use super::directory::Directory;
-use super::error::Error;
+use super::error::{Error, errno};
 use super::kept::{Kept, read};
 use super::ownership::{self, Owners};
 use super::seam;
@@ -86,7 +86,7 @@ impl Generation {
     /// Whether every file is as it was written. A file that looks touched is read: only its owner, mode and
     /// content count.
     pub(super) fn is_untouched(&self, directory: &Directory) -> bool {
-        let Ok(within) = open_generation(directory, &self.name) else {
+        let Ok(within) = directory.open_generation(&self.name) else {
             return false;
         };
         // PostgreSQL has to get through it, and nobody else may put anything into it.
@@ -172,7 +172,7 @@ fn fill(
             if name.is_empty() { generation.to_owned() } else { format!("{generation}/{name}") };
         move |cause| directory.step(action, &entry, cause)
     };
-    let within = open_generation(directory, generation).map_err(step("open", ""))?;
+    let within = directory.open_generation(generation).map_err(step("open", ""))?;
     // Where others may rename, it need not be the directory that was just made.
     let stat = rustix::fs::fstat(&within).map_err(step("look at", ""))?;
     Owners::ours()
@@ -298,7 +298,7 @@ pub(super) fn remove_unfinished(directory: &Directory, current: Option<&str>) ->
 /// Removes a generation's directory; what cannot be removed is tried again at the next sweep.
 pub(super) fn remove(directory: &Directory, generation: &str) {
     let mut name = generation.to_owned();
-    if let Ok(within) = open_generation(directory, generation)
+    if let Ok(within) = directory.open_generation(generation)
         && rustix::fs::fstat(&within).is_ok_and(|stat| directory.may_be_ours(&stat))
         && let Ok(listing) = rustix::fs::Dir::read_from(&within)
         && let Ok(listing) = listing.collect::<Result<Vec<_>, _>>()
@@ -323,15 +323,6 @@ pub(super) fn remove(directory: &Directory, generation: &str) {
     let _ = rustix::fs::unlinkat(directory, name.as_str(), AtFlags::REMOVEDIR);
 }
 
-pub(super) fn open_generation(directory: &Directory, generation: &str) -> Result<OwnedFd, Errno> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    retry_on_intr(|| rustix::fs::openat(directory, generation, flags, Mode::empty()))
-}
-
 fn sha256(bytes: &[u8]) -> Digest {
     digest(&SHA256, bytes)
-}
-
-pub(super) fn errno(error: &std::io::Error) -> Errno {
-    Errno::from_io_error(error).unwrap_or(Errno::IO)
 }

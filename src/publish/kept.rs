@@ -10,7 +10,7 @@ use rustix::io::{Errno, retry_on_intr};
 use zeroize::Zeroizing;
 
 use super::directory::Directory;
-use super::generation::{errno, open_generation};
+use super::error::errno;
 use super::ownership::{self, NotOurs, Owners};
 
 /// Largest file that is read back, in bytes: as text, the 4 MiB that an agent's message may have are 5.7 MiB.
@@ -49,7 +49,7 @@ pub(super) fn load(
     names: &[String],
     owners: Owners,
 ) -> Result<Kept, Unreadable> {
-    let within = open_generation(directory, generation)?;
+    let within = directory.open_generation(generation)?;
     let at = |name: &str| {
         // The path gets into a command of the remedy. A name that is none of ours may be written for that, so the
         // generation stands for it.
@@ -78,7 +78,7 @@ pub(super) fn load(
 
 /// Whether there is more in a generation than these files.
 pub(super) fn has_more(directory: &Directory, generation: &str, names: &[String]) -> bool {
-    let Ok(within) = open_generation(directory, generation) else { return false };
+    let Ok(within) = directory.open_generation(generation) else { return false };
     let Ok(mut listing) = rustix::fs::Dir::read_from(&within) else { return false };
     listing.any(|entry| {
         let Ok(entry) = entry else { return false };
@@ -104,7 +104,7 @@ pub(super) fn glance(
     generation: &str,
     name: &str,
 ) -> Option<Zeroizing<Vec<u8>>> {
-    let within = open_generation(directory, generation).ok()?;
+    let within = directory.open_generation(generation).ok()?;
     Some(read(&within, name).ok()?.0)
 }
 

@@ -30,16 +30,16 @@ use std::time::SystemTime;
 
 use zeroize::Zeroizing;
 
-use directory::Directory;
-pub use directory::Trust;
+use directory::{Directory, RECORD};
 pub use error::Error;
 pub use examine::{Examination, Unusable, examine, peek};
 use generation::Generation;
 use kept::{Kept, Unreadable};
-use origin::RECORD;
+use lock::Lock;
 use ownership::Owners;
 pub use ownership::{NotOurs, Reason};
 use trace::Trace;
+pub use way::Trust;
 
 use crate::material::{Certificate, Expectations, Material, pem};
 
@@ -123,6 +123,8 @@ pub struct Publisher {
     settings: Settings,
     companions: Vec<Companion>,
     directory: Directory,
+    /// Held as long as we may publish.
+    lock: Option<Lock>,
     current: Option<Generation>,
     /// What others could exchange, as we have left it; empty where nobody can.
     left: Vec<Trace>,
@@ -142,6 +144,7 @@ impl Publisher {
     pub fn open(settings: Settings, companions: Vec<Companion>) -> Result<Self, Error> {
         let names = names(&settings, &companions);
         let directory = Directory::open(&settings.directory, names)?;
+        let lock = lock::take(&directory)?;
         let mut publisher = Self {
             current: None,
             left: Vec::new(),
@@ -149,6 +152,7 @@ impl Publisher {
             settings,
             companions,
             directory,
+            lock,
             bound: false,
             disowned: Vec::new(),
         };
@@ -247,6 +251,14 @@ impl Publisher {
         Ok(Some(material))
     }
 
+    /// Others may have removed the lock, where they may rename; or there was no room for it before.
+    fn keep_locked(&mut self) -> Result<(), Error> {
+        if !self.lock.as_ref().is_some_and(|lock| lock.is_in_place(&self.directory)) {
+            self.lock = lock::take(&self.directory)?;
+        }
+        Ok(())
+    }
+
     /// Publishes a generation, even if the very same bytes are published already: see [`Self::holds`].
     ///
     /// On an error the last good set is still in place, and nothing half written is in anybody's way.
@@ -261,9 +273,11 @@ impl Publisher {
                 return Err(Error::Replaced { directory: self.settings.directory.clone() });
             }
             self.directory = Directory::open(&self.settings.directory, self.names())?;
+            self.lock = lock::take(&self.directory)?;
             self.current = None;
             self.clear_leftovers()?;
         }
+        self.keep_locked()?;
         self.preflight()?;
         let mut taken_over = self.take_over()?;
         let written = match self.write(material, extra_authorities) {

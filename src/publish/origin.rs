@@ -5,14 +5,11 @@ use rustix::fs::Stat;
 use rustix::io::Errno;
 use zeroize::Zeroizing;
 
-use super::directory::Directory;
+use super::directory::{Directory, RECORD};
 use super::kept::{self, Unreadable};
 use super::ownership::Owners;
 
 /// The file's name in a generation. No configured one begins so. Without more authorities than the trust domain's own there
-/// is none.
-pub(super) const RECORD: &str = "..authorities";
-
 /// How many of the bundle's first certificates are the trust domain's own, how many after them those of federated trust
 /// domains. The others are from the configuration's own files.
 pub(super) struct Origin {

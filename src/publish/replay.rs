@@ -10,7 +10,6 @@ use rustix::fs::{AtFlags, Stat};
 use rustix::io::Errno;
 
 use super::directory::Directory;
-use super::generation::open_generation;
 use super::kept::Kept;
 use super::links;
 use super::ownership::{self, NotOurs, Reason};
@@ -25,7 +24,7 @@ pub(super) fn renamed(
     kept: &Kept,
 ) -> Result<Option<NotOurs>, Errno> {
     let link = rustix::fs::statat(directory, links::CURRENT, AtFlags::SYMLINK_NOFOLLOW)?;
-    let within = rustix::fs::fstat(open_generation(directory, generation)?)?;
+    let within = rustix::fs::fstat(directory.open_generation(generation)?)?;
     // A link is made when its generation is complete. The time of its content is the time when it was made.
     let published =
         kept.contents.values().map(|(_, stat)| stat.st_ctime).fold(link.st_mtime, i64::max);

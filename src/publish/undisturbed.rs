@@ -1,10 +1,19 @@
 //! Whether others have exchanged what is published, if only for a moment, and how it is put right.
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
+use rustix::fs::AtFlags;
+use rustix::time::{ClockId, clock_gettime};
+
+use super::directory::Directory;
 use super::error::Error;
-use super::trace::{self, Trace};
+use super::trace::Trace;
 use super::{Publisher, links, sweep};
+
+/// The kernel notes times by a clock that ticks so often at least.
+const TICK: Duration = Duration::from_millis(1);
+/// A file server has a clock of its own, which may be ahead.
+const MOST_TICKS: u32 = 50;
 
 impl Publisher {
     /// Whether nobody has exchanged anything of the published set since we have left it, not even for a moment: PostgreSQL
@@ -12,7 +21,7 @@ impl Publisher {
     #[must_use]
     pub fn is_undisturbed(&self) -> bool {
         !self.is_exposed()
-            || trace::of_all(&self.directory, &self.exchangeable())
+            || traces_of(&self.directory, &self.exchangeable())
                 .is_ok_and(|traces| traces == self.left)
     }
 
@@ -20,7 +29,7 @@ impl Publisher {
     pub(super) fn leave(&mut self) -> Result<(), Error> {
         self.left.clear();
         if self.directory.is_exposed() {
-            self.left = trace::of_all_settled(&self.directory, &self.exchangeable())?;
+            self.left = settled_traces(&self.directory, &self.exchangeable())?;
         }
         Ok(())
     }
@@ -51,7 +60,7 @@ impl Publisher {
         if !self.is_exposed() {
             return Ok(());
         }
-        let traces = trace::of_all_settled(&self.directory, &self.exchangeable())?;
+        let traces = settled_traces(&self.directory, &self.exchangeable())?;
         let own = self.directory.own_trace()?;
         // Where the directory itself can be exchanged, its own trace no longer tells, and what is above it has to.
         let may_differ = |trace: &Trace| trace.is_of_same(&own);
@@ -90,4 +99,29 @@ impl Publisher {
         }
         links::ensure(&self.directory, &self.names()).map(drop)
     }
+}
+
+/// What others could exchange and exchange back while PostgreSQL reads: the links, the generation, and what they may rename
+/// on the way to the directory. Files in the generation are out of their reach.
+fn traces_of(directory: &Directory, names: &[String]) -> Result<Vec<Trace>, Error> {
+    let mut traces = directory.exposed()?;
+    for name in names {
+        let stat = rustix::fs::statat(directory, name.as_str(), AtFlags::SYMLINK_NOFOLLOW);
+        traces.push(Trace::of(&stat.map_err(|cause| directory.step("look at", name, cause))?));
+    }
+    Ok(traces)
+}
+
+/// The same once the kernel's clock has gone on, so that whatever happens later gets a later time.
+fn settled_traces(directory: &Directory, names: &[String]) -> Result<Vec<Trace>, Error> {
+    let mut traces = traces_of(directory, names)?;
+    for _ in 0..MOST_TICKS {
+        let now = clock_gettime(ClockId::RealtimeCoarse);
+        if traces.iter().all(|trace| trace.is_before((now.tv_sec, now.tv_nsec))) {
+            break;
+        }
+        std::thread::sleep(TICK);
+        traces = traces_of(directory, names)?;
+    }
+    Ok(traces)
 }

@@ -15,10 +15,32 @@ use std::path::{Component, Path, PathBuf};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, Statx, StatxAttributes, StatxFlags};
 use rustix::io::{Errno, retry_on_intr};
 
-use super::directory::Trust;
 use super::error::Error;
 use super::trace::Trace;
 use crate::users;
+
+/// Why a directory is trusted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Trust {
+    /// Nobody but its owner may write to it.
+    Exclusive,
+    /// Others may write, but not replace what is ours: the sticky bit is set.
+    Sticky {
+        /// Its permission bits.
+        mode: u32,
+    },
+    /// Others may write, but it is the root of a mount of its own, as a Kubernetes `emptyDir` is: those
+    /// others are the pod's own containers.
+    Mount {
+        /// Its permission bits.
+        mode: u32,
+    },
+    /// It lies in such a mount, where those others may rename it.
+    WithinMount {
+        /// The permission bits of the mount's root.
+        mode: u32,
+    },
+}
 
 /// As many as the kernel follows (`path_resolution(7)`).
 const MOST_LINKS: usize = 40;

@@ -9,7 +9,8 @@ use super::certificate::{Certificate, Fingerprint, MalformedCertificate, certifi
 use super::encoding;
 use super::identity::{InvalidIdentity, SpiffeId, workload_id};
 use super::key::{PrivateKey, UnusableKey};
-use super::path::{self, CLOCK_SKEW, NoPath, Usage};
+use super::path::{self, NoPath, Usage};
+use super::validity::CLOCK_SKEW;
 use super::{Expectations, Material, Offer};
 
 /// Most certificates in an SVID: a leaf and its intermediates.

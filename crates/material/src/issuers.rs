@@ -11,7 +11,7 @@ use rustls_pki_types::SignatureVerificationAlgorithm;
 
 use super::certificate::{Certificate, Fingerprint};
 use super::encoding;
-use super::path::is_valid;
+use super::validity::is_valid;
 
 /// Most intermediates in a path, which is webpki's limit.
 const DEEPEST: usize = 6;

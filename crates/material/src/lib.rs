@@ -14,6 +14,7 @@ mod name;
 mod path;
 pub mod pem;
 pub mod reading;
+mod validity;
 mod warning;
 
 use std::fmt;
@@ -31,7 +32,8 @@ pub use encoding::{Flaw, Unloadable};
 pub use identity::{InvalidIdentity, SpiffeId, TrustDomain, unique_identifier, workload_id};
 pub use key::{PrivateKey, UnusableKey};
 pub use name::for_people as name_for_people;
-pub use path::{CLOCK_SKEW, NoPath, Usage, verify as verify_path};
+pub use path::{NoPath, Usage, verify as verify_path};
+pub use validity::CLOCK_SKEW;
 pub use warning::Warning;
 
 /// What somebody offers as an identity: raw bytes, nothing believed yet.

@@ -8,10 +8,7 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::certificate::Certificate;
 use super::issuers::{Path, named, paths};
-
-/// How far a leaf's start may lie ahead of our clock. Agents date certificates 10 s back; a minute more is
-/// what machines without a tight clock are apart.
-pub const CLOCK_SKEW: Duration = Duration::from_secs(60);
+use super::validity::{CLOCK_SKEW, is_valid};
 
 /// Why there is no path.
 #[derive(Debug, thiserror::Error)]
@@ -98,10 +95,6 @@ fn validate(
         None,
     )?;
     Ok(())
-}
-
-pub(super) fn is_valid(certificate: &Certificate, now: SystemTime) -> bool {
-    certificate.not_before() <= now + CLOCK_SKEW && now < certificate.not_after()
 }
 
 /// `now`, or a start of validity that lies ahead of it by no more than the allowed skew.

@@ -9,6 +9,7 @@ mod configuration;
 mod expressions;
 mod files;
 mod material;
+mod own_user;
 mod postgresql;
 mod roles;
 mod superusers;

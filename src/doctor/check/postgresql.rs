@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::expressions::{self, Expressions};
-use super::{superusers, ways};
+use super::{own_user::own_user, ways};
 use crate::config::Config;
 use crate::consumers::Server;
 use crate::diagnose;
@@ -83,7 +83,7 @@ async fn answers(
     let roles = session.roles(&config.roles.roles()).await?;
     let superusers = session.superusers().await?;
     // Last, since the server may be busy with them for a while.
-    let own_user = superusers::own_user(config);
+    let own_user = own_user(config);
     let mappings = mappings.into_iter().flatten();
     let expressions = expressions::try_all(session, config, mappings, own_user.1.as_deref()).await;
     Ok(Answers { settings, standing, views, files, own_user, roles, superusers, expressions })

@@ -1,0 +1,24 @@
+//! The operating-system user that pgsvid runs as.
+
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
+
+use crate::config::Config;
+use crate::files;
+
+/// Largest user database that is read, in bytes.
+const LARGEST: u64 = 16 * 1024 * 1024;
+
+/// The uid that has published, or else the one that asks, and its name.
+pub(super) fn own_user(config: &Config) -> (u32, Option<String>) {
+    let generation = std::fs::metadata(config.publish.directory.join("..data"));
+    let uid = generation
+        .map_or_else(|_| rustix::process::geteuid().as_raw(), |generation| generation.uid());
+    let users = files::text(Path::new("/etc/passwd"), LARGEST).unwrap_or_default();
+    let name = users.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        let name = fields.next()?;
+        (fields.nth(1)?.parse() == Ok(uid)).then(|| name.to_owned())
+    });
+    (uid, name)
+}
