@@ -58,7 +58,7 @@ fn a44_what_is_planted_while_there_is_no_identity_is_told_and_removed() {
         let path = setup.files.join("..data").display().to_string();
         mark = pgsvid
             .wait_for_event_after(mark, LIMIT, |event| {
-                event["message"] == REMOVED && event["path"] == path
+                event["event"] == REMOVED && event["path"] == path
             })
             .1;
         eventually(LIMIT, "nothing can be read at our names", || {

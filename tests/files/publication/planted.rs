@@ -16,8 +16,7 @@ use crate::publication::place::{
     published, read, said, set_mode, write,
 };
 
-pub(crate) const REMOVED: &str =
-    "removed from the published directory what others could have put there";
+pub(crate) const REMOVED: &str = "foreign-files-removed";
 
 /// Everything that an attacker has planted belongs to our own user, as a former run of ours has written it.
 fn make_ours(directory: &Path, generation: &Path) {
