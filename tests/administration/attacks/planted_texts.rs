@@ -198,7 +198,8 @@ fn a22_what_others_put_beside_the_socket_is_not_taken_for_postgresqls() {
     setup.wait_published();
     let other = Directory::new();
     let data = other.subdirectory("data");
-    for (name, text) in [("pg_hba.conf", "host all all all trust\n"), ("pg_ident.conf", "")] {
+    let hba = "host all all all trust\n";
+    for (name, text) in [("pg_hba.conf", hba), ("pg_ident.conf", ""), ("postgresql.conf", "")] {
         let path = other.write(name, text, 0o644);
         fs::rename(path, data.join(name)).unwrap();
     }
