@@ -7,14 +7,14 @@ use std::os::fd::OwnedFd;
 use std::time::{Duration, SystemTime};
 
 use ring::digest::{Digest, SHA256, digest};
-use rustix::fs::{AtFlags, Gid, Mode, OFlags, Stat};
+use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Stat};
 use rustix::io::{Errno, retry_on_intr};
 use zeroize::Zeroizing;
 
 use super::directory::Directory;
 use super::error::{Error, errno};
 use super::kept::{Kept, read};
-use super::ownership::{self, Owners};
+use super::ownership::{self, NotOurs, Owners, Reason};
 use super::seam;
 use super::trace::Trace;
 use crate::timing;
@@ -130,6 +130,34 @@ pub(super) fn fresh_name() -> String {
         .filter(|c| !matches!(c, '-' | ':' | '.'))
         .collect();
     format!("{PREFIX}{stamp}-{:08x}", fastrand::u32(..))
+}
+
+/// When the generation of that name was written, by the clock of that time.
+pub(super) fn named_at(name: &str) -> Option<SystemTime> {
+    let stamp = name.strip_prefix(PREFIX)?.get(..18)?;
+    let part = |from: usize, to: usize| stamp.get(from..to);
+    let text = format!(
+        "{}-{}-{}T{}:{}:{}.{}Z",
+        part(0, 4)?,
+        part(4, 6)?,
+        part(6, 8)?,
+        part(9, 11)?,
+        part(11, 13)?,
+        part(13, 15)?,
+        part(15, 18)?
+    );
+    humantime::parse_rfc3339(&text).ok()
+}
+
+/// What somebody has put in the place of a generation, if it is no directory of ours.
+pub(super) fn impostor(directory: &Directory, name: &str) -> Option<NotOurs> {
+    let stat = rustix::fs::statat(directory, name, AtFlags::SYMLINK_NOFOLLOW).ok()?;
+    let reason = match Owners::ours().judge_owner(stat.st_uid) {
+        Err(reason) => reason,
+        Ok(()) if FileType::from_raw_mode(stat.st_mode) == FileType::Directory => return None,
+        Ok(()) => Reason::Target,
+    };
+    Some(ownership::at(directory.path_of(name))(reason))
 }
 
 /// Writes a generation, complete and synced, or nothing.

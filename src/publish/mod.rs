@@ -212,7 +212,16 @@ impl Publisher {
         let names = self.settings.set_names();
         let mut kept = match kept::load(&self.directory, &name, &names, Owners::ours()) {
             Ok(kept) => kept,
-            Err(Unreadable::Failed(_)) => return Ok(None),
+            Err(Unreadable::Failed(_)) => {
+                // A link, perhaps, that leads PostgreSQL to another set.
+                if let Some(found) = generation::impostor(&self.directory, &name)
+                    && !found.is_roots()
+                {
+                    links::remove_current(&self.directory, &found)?;
+                    self.disowned.push(Disowned { found, removed: true });
+                }
+                return Ok(None);
+            }
             Err(Unreadable::NotOurs(found)) => {
                 let removed = !found.is_roots();
                 if removed {
@@ -282,7 +291,11 @@ impl Publisher {
         let mut taken_over = self.take_over()?;
         let written = match self.write(material, extra_authorities) {
             Err(error) if error.is_out_of_space() => {
-                sweep::all_but(&self.directory, links::current(&self.directory)?.as_deref());
+                // Where somebody has turned the link, it is not the one that tells which set is the last good one.
+                let linked = links::current(&self.directory)?;
+                let ours = self.current.as_ref().map(Generation::name);
+                let kept: Vec<&str> = linked.as_deref().into_iter().chain(ours).collect();
+                sweep::all_but(&self.directory, &kept);
                 self.write(material, extra_authorities)
             }
             other => other,

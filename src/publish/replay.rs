@@ -6,32 +6,47 @@
 //! can set. We rename a link once, when it is made, and a generation never. What root changes afterwards, as Kubernetes does
 //! when it gives a volume to its group, it changes in the files as well.
 
+use std::time::SystemTime;
+
 use rustix::fs::{AtFlags, Stat};
 use rustix::io::Errno;
 
 use super::directory::Directory;
 use super::kept::Kept;
-use super::links;
 use super::ownership::{self, NotOurs, Reason};
+use super::{generation, links};
 
 /// How much later a change is counted, in seconds: more than lies between two of our own steps.
 const LATER: i64 = 2;
 
+/// How far the clock of the file system and ours may be apart, in seconds.
+const APART: i64 = 30;
+
 /// What of the current set was renamed after it was published, if anything was.
 pub(super) fn renamed(
     directory: &Directory,
-    generation: &str,
+    name: &str,
     kept: &Kept,
 ) -> Result<Option<NotOurs>, Errno> {
     let link = rustix::fs::statat(directory, links::CURRENT, AtFlags::SYMLINK_NOFOLLOW)?;
-    let within = rustix::fs::fstat(directory.open_generation(generation)?)?;
+    let within = rustix::fs::fstat(directory.open_generation(name)?)?;
     // A link is made when its generation is complete. The time of its content is the time when it was made.
     let published =
         kept.contents.values().map(|(_, stat)| stat.st_ctime).fold(link.st_mtime, i64::max);
     let is_later = |stat: &Stat| stat.st_ctime > published.saturating_add(LATER);
-    let found = [(links::CURRENT, link), (generation, within)]
+    // The newest link leads to the newest name. A generation's files are written right after it has got its name.
+    let written = kept.contents.values().map(|(_, stat)| stat.st_ctime).max();
+    let named = generation::named_at(name)
+        .and_then(|named| named.duration_since(SystemTime::UNIX_EPOCH).ok())
+        .and_then(|named| i64::try_from(named.as_secs()).ok());
+    if let (Some(written), Some(named)) = (written, named)
+        && written < named.saturating_sub(APART)
+    {
+        return Ok(Some(ownership::at(directory.path_of(name))(Reason::Renamed)));
+    }
+    let found = [(links::CURRENT, link), (name, within)]
         .into_iter()
         .find(|(_, stat)| is_later(stat))
-        .map(|(name, _)| ownership::at(directory.path_of(name))(Reason::Renamed));
+        .map(|(found, _)| ownership::at(directory.path_of(found))(Reason::Renamed));
     Ok(found)
 }

@@ -46,10 +46,10 @@ pub(super) fn sweep(
     }
 }
 
-/// Removes every generation but one: space has run out.
-pub(super) fn all_but(directory: &Directory, current: Option<&str>) {
+/// Removes every generation but these: space has run out.
+pub(super) fn all_but(directory: &Directory, kept: &[&str]) {
     for name in directory.entries(PREFIX).unwrap_or_default() {
-        if Some(name.as_str()) != current {
+        if !kept.contains(&name.as_str()) {
             generation::remove(directory, &name);
         }
     }

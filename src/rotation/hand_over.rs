@@ -103,7 +103,7 @@ impl Rotation {
     }
 
     /// Somebody has been at the published set since it was handed over: it is published and handed over again, in a while.
-    fn disturbed(&mut self, material: &Material) {
+    pub(super) fn disturbed(&mut self, material: &Material) {
         self.distrust();
         let Some(backoff) = &mut self.disturbed else { return };
         let delay = backoff.delay();

@@ -237,6 +237,10 @@ impl Rotation {
         // A volume that is full, or worse, makes PostgreSQL open no session at each try.
         let consumer = self.consumer.as_ref().filter(|_| self.publish_again.is_none());
         let login = consumer.map(Consumer::begin_login);
+        // What was exchanged while the former set was published would be forgotten with it.
+        if self.generation > 0 && !self.is_undisturbed().await? {
+            self.distrust();
+        }
         let publication = {
             let material = Arc::clone(&material);
             self.with_publisher(move |publisher| {
@@ -270,8 +274,8 @@ impl Rotation {
                         event = "files-changed",
                         "the published files were changed by somebody else at once; publishing them again"
                     );
-                    self.again.notify_one();
-                    return Ok(());
+                    self.disturbed(&material);
+                    return self.with_publisher(|publisher| publisher.sweep(timing::now())).await;
                 }
                 self.hand_over(login, Some(took), stop).await?;
                 // The generation before stays in any case: it is the last good set until this one is verified.
@@ -342,6 +346,8 @@ impl Rotation {
             Some(consumer) => consumer.next(),
             None => Some(Instant::now() + LOOK_AGAIN),
         };
+        // Others may make each look find something.
+        let look = look.map(|at| at.max(self.not_before));
         publish.into_iter().chain(self.later).chain(look).min()
     }
 

@@ -27,24 +27,24 @@ fn a59_no_text_of_an_agents_makes_a_long_line() {
     for (what, wanted, misbehaviour) in [
         (
             "signature algorithm",
-            "rejected",
+            "message-rejected",
             of(&|message| {
                 let leaf = &mut message.svids[0].x509_svid;
                 *leaf = with_a_long_algorithm(leaf);
             }),
         ),
-        ("SPIFFE ID", "rejected", of(&|message| message.svids[0].spiffe_id = long.clone())),
+        ("SPIFFE ID", "message-rejected", of(&|message| message.svids[0].spiffe_id = long.clone())),
         (
             "long SPIFFE ID of another workload",
-            "rejected",
+            "message-rejected",
             of(&|message| {
                 message.svids[0].spiffe_id = format!("spiffe://example.org/{}", &long[..2000]);
             }),
         ),
-        ("hint", "rejected", of(&|message| message.svids[0].hint = long.clone())),
+        ("hint", "message-rejected", of(&|message| message.svids[0].hint = long.clone())),
         (
             "status",
-            "no connection to the agent",
+            "agent-disconnected",
             // As much as HTTP/2 has room for in its trailers.
             Misbehaviour::Refuse(Status::unavailable(&long[..8000])),
         ),

@@ -75,7 +75,8 @@ fn what_an_agent_offers_is_listed_and_cannot_act() {
     let agent = agent(&place);
     let mut message = agent.response();
     message.svids[0].spiffe_id = hostile();
-    message.svids[0].hint = hostile();
+    // As long as a hint may be.
+    message.svids[0].hint = hostile().chars().take(900).collect();
     agent.misbehave(Misbehaviour::Reply(vec![message]));
     logs_are_harmless(&place, &["--hint", "another"]);
 }
@@ -96,7 +97,8 @@ fn the_hint_of_what_is_taken_cannot_act() {
     let place = Directory::new();
     let agent = agent(&place);
     let mut message = agent.response();
-    message.svids[0].hint = hostile();
+    // As long as a hint may be.
+    message.svids[0].hint = hostile().chars().take(900).collect();
     agent.misbehave(Misbehaviour::Reply(vec![message]));
     logs_are_harmless(&place, &[]);
 }

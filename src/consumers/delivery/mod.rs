@@ -31,6 +31,9 @@ const READ: usize = 64;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Owed {
     Nothing,
+    /// The set is in force as far as a look can show, and the consumer was never asked to read it. A look shows names alone of
+    /// some authorities, so it is asked when it can be.
+    Asking,
     /// A set was published, and no reload has followed yet.
     Reload,
     /// The same, and no look at the consumer can show that it has read the set: only a reload of ours can.
@@ -146,6 +149,16 @@ impl<F: Clone + PartialEq> Delivery<F> {
 
     /// Whether a published set is still to be followed by a reload.
     pub(super) fn owes_reload(&self) -> bool {
+        matches!(self.owed, Owed::Reload | Owed::ReloadAsProof)
+    }
+
+    /// Whether a look needs no session beside it.
+    pub(super) fn is_at_rest(&self) -> bool {
+        self.is_settled() && self.owed == Owed::Nothing
+    }
+
+    /// Whether the consumer is to be asked to reload in any case, news or not.
+    pub(super) fn is_owed(&self) -> bool {
         self.owed != Owed::Nothing
     }
 
@@ -192,7 +205,7 @@ impl<F: Clone + PartialEq> Delivery<F> {
             // An authority may have a new key under its old name: a look would show the same before.
             if before.is_some() || is_full {
                 self.owed = Owed::ReloadAsProof;
-            } else if self.owed == Owed::Nothing {
+            } else if self.owed != Owed::ReloadAsProof {
                 self.owed = Owed::Reload;
             }
         }
@@ -205,7 +218,7 @@ impl<F: Clone + PartialEq> Delivery<F> {
     /// Whether to ask for a reload now. `news` says that something is different from what it was at the last one.
     pub(super) fn should_reload(&self, news: bool, now: Instant) -> bool {
         let is_due = || self.reloaded.is_none_or(|at| now.duration_since(at) >= RELOAD_AGAIN);
-        self.owes_reload() || (!self.is_settled() && (news || is_due()))
+        self.owed != Owed::Nothing || (!self.is_settled() && (news || is_due()))
     }
 
     /// The consumer was asked to reload.
@@ -230,7 +243,13 @@ impl<F: Clone + PartialEq> Delivery<F> {
     pub(super) fn settle(&mut self, shown: Shown, is_known: bool, now: Instant) -> bool {
         let before = self.verdict.replace(shown.verdict);
         let routine = self.is_settled() && !self.fresh && before == self.verdict;
-        self.owed = Owed::Nothing;
+        let asked_before = matches!(self.owed, Owed::Nothing);
+        self.owed =
+            if shown.asked == Asked::Yes || asked_before || shown.verdict != Verdict::Current {
+                Owed::Nothing
+            } else {
+                Owed::Asking
+            };
         if shown.verdict == Verdict::Current {
             // The last one is that of this attempt.
             self.may_have_read.drain(..self.may_have_read.len().saturating_sub(1));
@@ -238,8 +257,10 @@ impl<F: Clone + PartialEq> Delivery<F> {
         self.standing = Standing::Settled;
         self.told.clear();
         self.eager = 0;
-        // One that could not be asked yet is asked as soon as it can be: its settings may lead elsewhere next time.
-        let wait = if !is_known && shown.asked == Asked::NotYet {
+        // One that could not be asked yet is asked as soon as it can be: it may have read less than it seems, and its settings
+        // may lead elsewhere next time.
+        let waits = !is_known || self.owed == Owed::Asking;
+        let wait = if waits && shown.asked == Asked::NotYet {
             self.ask_again.delay().min(self.every)
         } else {
             self.every

@@ -90,6 +90,22 @@ fn a_look_that_would_have_shown_the_same_before_is_no_proof() {
 }
 
 #[test]
+fn a_consumer_that_serves_the_set_without_having_been_asked_is_asked_when_it_can_be() {
+    let now = Instant::now();
+    let mut delivery = delivery();
+    delivery.begin(&1, true);
+    delivery.settle(shown(Verdict::Current, Asked::NotYet), true, now);
+    assert!(delivery.is_settled() && !delivery.owes_reload() && !delivery.is_at_rest());
+    assert!(delivery.next().unwrap() < now + EVERY);
+    delivery.begin(&1, false);
+    assert!(delivery.should_reload(false, now));
+    delivery.reloaded(now);
+    delivery.settle(shown(Verdict::Current, Asked::Yes), true, now);
+    assert!(delivery.is_at_rest());
+    assert_eq!(delivery.next(), Some(now + EVERY));
+}
+
+#[test]
 fn what_a_look_cannot_show_takes_a_reload() {
     let now = Instant::now();
     let mut with_map = Delivery::new(EVERY, true);
@@ -304,10 +320,13 @@ impl Model {
         let delivery = &mut self.delivery;
         delivery.begin(&self.features, published);
         let asked = if self.runs { self.asked } else { Asked::NotYet };
-        let routine = delivery.is_settled() && !delivery.owes_reload();
+        let routine = delivery.is_at_rest();
         let news = self.edits_seen != Some(self.edits);
+        let is_owed = delivery.is_owed();
         if !routine && asked == Asked::Yes && delivery.should_reload(news, self.now) {
-            if let Some((at, true)) = self.reloaded {
+            if let Some((at, true)) = self.reloaded
+                && !is_owed
+            {
                 assert!(self.now - at >= RELOAD_AGAIN, "a reload that nothing has called for");
             }
             self.delivery.reloaded(self.now);

@@ -20,7 +20,7 @@ impl Consumer {
         self.pulse.step(ASKING, login::LONGEST);
         let session = Login::finish(login, &self.server.session).await?;
         // Where to look is known from before: nothing else has to be known first.
-        if self.owes_reload() && self.known.is_some() {
+        if self.delivery.is_owed() && self.known.is_some() {
             if let Err(error) = self.signal(&session, None).await {
                 session.close().await;
                 return Err(error);

@@ -170,7 +170,7 @@ impl Consumer {
         let life = leaf.not_after().duration_since(leaf.not_before()).unwrap_or_default();
         let begun = Instant::now();
         // A set that is known to be served needs no session to see whether it still is.
-        let routine = self.is_settled() && !self.owes_reload() && self.known.is_some();
+        let routine = self.delivery.is_at_rest() && self.known.is_some();
         let reload = if routine { Ok(Reload::default()) } else { self.reload(login, life).await };
         let (Reload { signalled, mut unasked }, sql) =
             reload.map_or_else(|error| (Reload::default(), Some(error)), |reload| (reload, None));
@@ -203,6 +203,10 @@ impl Consumer {
         }
         // It may have loaded other files since it was looked at, or listens elsewhere.
         let (clients, before) = (self.clients(), expected.clients);
+        if clients != before {
+            // It may have refused the leaf for what it was set to then.
+            self.unwelcome = None;
+        }
         expected.clients = clients;
         if self.place() != place || (clients.asks && !before.asks) {
             facts = self.probe(client.as_ref()).await;
