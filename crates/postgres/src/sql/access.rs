@@ -64,10 +64,10 @@ pub struct BadLine {
 }
 
 impl HbaRule {
-    /// The value of an option.
+    /// The value of an option. Of several, PostgreSQL takes the last (`hba.c`, `parse_hba_auth_opt`).
     #[must_use]
     pub fn option(&self, name: &str) -> Option<&str> {
-        self.options.iter().find_map(|option| option.strip_prefix(name)?.strip_prefix('='))
+        self.options.iter().rev().find_map(|option| option.strip_prefix(name)?.strip_prefix('='))
     }
 
     /// Whether a client with TLS can meet it.
@@ -159,10 +159,10 @@ pub(super) fn address(text: &str, netmask: Option<&str>) -> Address {
     let text = bare(text);
     let network = match text.split_once('/') {
         Some((ip, bits)) => {
-            ip.parse().ok().zip(bits.parse().ok()).filter(|(ip, bits)| *bits <= width(*ip))
+            numeric(ip).zip(bits.parse().ok()).filter(|(ip, bits)| *bits <= width(*ip))
         }
-        None => text.parse().ok().and_then(|ip| match netmask {
-            Some(mask) => prefix(ip, mask.parse().ok()?).map(|bits| (ip, bits)),
+        None => numeric(text).and_then(|ip| match netmask {
+            Some(mask) => prefix(ip, numeric(mask)?).map(|bits| (ip, bits)),
             None => Some((ip, width(ip))),
         }),
     };
@@ -170,6 +170,33 @@ pub(super) fn address(text: &str, netmask: Option<&str>) -> Address {
         Some((ip, bits)) => Address::Network(ip, bits),
         None => Address::Named(text.to_owned()),
     }
+}
+
+/// An address in any form that PostgreSQL takes for one: `getaddrinfo` with `AI_NUMERICHOST`, which knows the old short, octal
+/// and hexadecimal forms of IPv4 as well, such as `0` and `127.1` (`inet_aton(3)`).
+fn numeric(text: &str) -> Option<IpAddr> {
+    if let Ok(ip) = text.parse() {
+        return Some(ip);
+    }
+    let number = |part: &str| {
+        let (digits, radix) = match (part.strip_prefix("0x").or(part.strip_prefix("0X")), part) {
+            (Some(digits), _) => (digits, 16),
+            (None, part) if part.len() > 1 && part.starts_with('0') => (&part[1..], 8),
+            (None, part) => (part, 10),
+        };
+        // `from_str_radix` would take a sign.
+        let plain = digits.chars().all(|c| c.is_digit(radix));
+        plain.then(|| u32::from_str_radix(digits, radix).ok()).flatten()
+    };
+    let parts: Vec<u32> = text.split('.').map(number).collect::<Option<_>>()?;
+    let (last, first) = parts.split_last()?;
+    // Each but the last is one byte; the last fills what is left.
+    let room = 32_u32.checked_sub(8 * u32::try_from(first.len()).ok()?).filter(|room| *room > 0)?;
+    if first.iter().any(|byte| *byte > 255) || (room < 32 && *last >> room != 0) {
+        return None;
+    }
+    let start = first.iter().enumerate().map(|(at, byte)| byte << (24 - 8 * at)).sum::<u32>();
+    Some(IpAddr::V4((start | last).into()))
 }
 
 /// The length of a netmask for such an address, if its ones come first.
@@ -211,11 +238,11 @@ fn hba_line(line: u32, fields: &[Field]) -> Option<Line<HbaRule>> {
         ("local", rest) => (None, rest),
         ("host" | "hostssl" | "hostnossl" | "hostgssenc" | "hostnogssenc", [place, rest @ ..]) => {
             let place = single(place)?;
-            if bare(place).parse::<IpAddr>().is_ok() {
+            if numeric(bare(place)).is_some() {
                 // An address without a length has its mask beside it.
                 let (mask, rest) = rest.split_first()?;
                 let mask = bare(single(mask)?);
-                mask.parse::<IpAddr>().ok()?;
+                numeric(mask)?;
                 (Some(address(place, Some(mask))), rest)
             } else {
                 (Some(address(place, None)), rest)
@@ -449,6 +476,46 @@ mod tests {
         assert_eq!(mappings[0].system_user, "x500UniqueIdentifier=05,O=SPIRE,C=US");
         assert_eq!(mappings[0].role, "app1");
         assert_eq!((mappings[1].system_user.as_str(), mappings[1].line), ("/^(.*)$", 2));
+    }
+
+    #[test]
+    fn addresses_have_all_forms_that_the_c_library_takes() {
+        for (text, wanted) in [
+            ("0", Some("0.0.0.0")),
+            ("127.1", Some("127.0.0.1")),
+            ("10.1.258", Some("10.1.1.2")),
+            ("0x7f.1", Some("127.0.0.1")),
+            ("0177.0.0.1", Some("127.0.0.1")),
+            ("4294967295", Some("255.255.255.255")),
+            ("::1", Some("::1")),
+            ("256.1", None),
+            ("1.2.3.4.5", None),
+            ("1.16777216", None),
+            ("08", None),
+            ("0x", None),
+            ("+1", None),
+            ("1..2", None),
+            ("a.example", None),
+            ("", None),
+        ] {
+            assert_eq!(numeric(text), wanted.map(|ip| ip.parse().unwrap()), "{text}");
+        }
+        let rules =
+            entries(parse_hba("host all all 0.0.0.0 0 trust\nhostnossl all all 0 0x0 trust\n"));
+        for rule in rules.into_iter().map(Result::unwrap) {
+            assert_eq!(rule.address, Some(address("0.0.0.0/0", None)));
+            assert_eq!(rule.method, "trust");
+        }
+    }
+
+    #[test]
+    fn of_an_option_that_comes_again_the_last_counts() {
+        let mut rules = entries(parse_hba(
+            "hostssl all all all trust clientcert=verify-full clientcert=verify-ca\n",
+        ));
+        let rule = rules.pop().unwrap().unwrap();
+        assert_eq!(rule.option("clientcert"), Some("verify-ca"));
+        assert!(rule.believes_clients());
     }
 
     #[test]
