@@ -190,6 +190,7 @@ impl Supervisor {
         let mut stream = match timeout(limits::FIRST_MESSAGE, opened).await {
             Ok(Ok((stream, first))) => {
                 self.connected();
+                self.renewal.wait_for_first();
                 // A leap before is no reason to leave what was dialled since.
                 self.clocks.restart();
                 let Some(first) = first else {

@@ -72,7 +72,11 @@ impl Supervisor {
 
     /// The agent's renewal has not come, whatever else it has said.
     pub(super) fn overdue(&mut self) {
-        tell!(self, warn, event = "agent-overdue", "{}; connecting anew", Error::Overdue);
+        if self.has_identity() {
+            tell!(self, warn, event = "agent-overdue", "{}; connecting anew", Error::Overdue);
+        } else {
+            debug!("the agent has sent no identity that is accepted; connecting anew");
+        }
     }
 
     pub(super) fn reject(&mut self, kind: &'static str, reason: &str) {

@@ -31,13 +31,19 @@ impl Renewal {
         });
     }
 
-    /// Counts anew, from what is left of this identity: the agent was dialled anew, or the clock was set. Nothing is waited
-    /// for without one.
+    /// Counts anew, from what is left of this identity: the agent was dialled anew, or the clock was set.
     pub(super) fn begin_anew(&mut self, identity: Option<&Material>) {
         self.0 = None;
         if let Some(material) = identity {
             self.accepted(material);
         }
+    }
+
+    /// A connection begins. Without an identity, the agent has a while to send one that is accepted: else nothing that it says
+    /// would ever lead to another agent at the same place.
+    pub(super) fn wait_for_first(&mut self) {
+        let at = Instant::now() + limits::WATCHDOG_EXPIRED;
+        self.0.get_or_insert(Due { at, issued: SystemTime::UNIX_EPOCH });
     }
 
     /// Ends when it is overdue.

@@ -6,8 +6,8 @@ use test_support::Setup;
 
 use crate::packaging::{built, standard_output};
 
-/// What `scripts/build-release` keeps below.
-const MOST_BYTES: u64 = 6 * 1024 * 1024;
+/// What it takes with everything; `scripts/build-release` refuses 10 MB.
+const MOST_BYTES: u64 = 6_500_000;
 
 fn readelf(option: &str) -> String {
     let output = Command::new("readelf").args(["--wide", option]).arg(built("pgsvid")).output();
