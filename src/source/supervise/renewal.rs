@@ -65,3 +65,24 @@ pub(super) fn patience(not_after: SystemTime, now: SystemTime) -> Duration {
         Err(_) => limits::WATCHDOG_EXPIRED,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a63_without_an_identity_the_agent_has_a_minute_however_often_it_is_connected_to() {
+        let mut renewal = Renewal::default();
+        let begun = Instant::now();
+        renewal.wait_for_first();
+        tokio::time::sleep(limits::WATCHDOG_EXPIRED / 2).await;
+        renewal.wait_for_first();
+        renewal.overdue().await;
+        assert_eq!(begun.elapsed(), limits::WATCHDOG_EXPIRED);
+        // It was withdrawn, or the agent was dialled anew.
+        renewal.begin_anew(None);
+        renewal.wait_for_first();
+        renewal.overdue().await;
+        assert_eq!(begun.elapsed(), limits::WATCHDOG_EXPIRED * 2);
+    }
+}

@@ -4,6 +4,7 @@
 
 mod ancestors;
 mod attacker;
+mod displaced;
 mod disturbed;
 mod exchanged;
 mod exposed;
