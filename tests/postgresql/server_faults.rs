@@ -77,8 +77,7 @@ fn p13_other_paths_are_reported_at_start() {
         ("ssl_key_file", "svid_key.pem", "key.pem"),
         ("ssl_ca_file", "svid_bundle.pem", "ca.pem"),
     ] {
-        let message = "PostgreSQL's settings do not lead to the published files";
-        let (warning, end) = pgsvid.event_after(mark, message);
+        let (warning, end) = pgsvid.event_after(mark, "settings-lead-elsewhere");
         let (file, copy) = (setup.files.join(file), setup.other.join(copy));
         let (file, copy) = (file.display(), copy.display());
         assert_eq!(warning["level"], "WARN");

@@ -198,7 +198,7 @@ fn p04_the_same_trouble_is_an_alarm_once() {
     let again = format!("still: {}", alarm["message"].as_str().unwrap());
     for _ in 0..3 {
         pgsvid.signal(Signal::HUP);
-        mark = pgsvid.event_after(mark, &again).1;
+        mark = pgsvid.message_after(mark, &again).1;
     }
     assert_eq!(alarms(&pgsvid), 1);
     // Another trouble is another alarm, and so is the first when it comes back.

@@ -309,7 +309,7 @@ fn p26_alter_system_is_named_where_the_role_may_see_it() {
     assert_eq!(show, setup.files.join("svid_bundle.pem").display().to_string());
 }
 
-const CONCERN: &str = "PostgreSQL's settings do not lead to the published files";
+const CONCERN: &str = "settings-lead-elsewhere";
 
 fn concern(pgsvid: &Pgsvid, mark: Mark) -> (Value, Mark) {
     pgsvid.event_after(mark, CONCERN)

@@ -211,7 +211,13 @@ impl Pgsvid {
     /// Waits for the first line with this message. Lines of level debug have no names.
     #[track_caller]
     pub fn message(&self, message: &str) -> Value {
-        self.0.wait_for_event(LIMIT, |event| event["message"] == message)
+        self.message_after(Mark::default(), message).0
+    }
+
+    /// Waits for the next line with this message, and tells where it ends.
+    #[track_caller]
+    pub fn message_after(&self, mark: Mark, message: &str) -> (Value, Mark) {
+        self.0.wait_for_event_after(mark, LIMIT, |event| event["message"] == message)
     }
 
     /// Waits for the verdict on a generation.
