@@ -38,8 +38,8 @@ fn a35_a_role_that_somebody_else_has_made_is_told_before_it_gets_rights() {
     admin(
         &setup.cluster,
         "CREATE ROLE \"Creator x\" LOGIN CREATEROLE; SET ROLE \"Creator x\"; \
-         CREATE ROLE pgsvid LOGIN CREATEROLE PASSWORD 'mine'; CREATE ROLE theirs; \
-         GRANT pgsvid TO \"Creator x\"; GRANT theirs TO pgsvid; RESET ROLE; ALTER ROLE pgsvid REPLICATION",
+         CREATE ROLE pgsvid LOGIN CREATEROLE PASSWORD 'mine'; CREATE ROLE theirs; RESET ROLE; \
+         GRANT pgsvid TO \"Creator x\"; GRANT theirs TO pgsvid; ALTER ROLE pgsvid REPLICATION",
     );
     let plan = || run(&setup, &["apply", "--dry-run"]).well();
     let shown = plan();
