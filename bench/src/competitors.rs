@@ -110,7 +110,7 @@ impl Competitor for WithPgsvid {
         let (took, read) = (begun.elapsed(), SystemTime::now());
         self.before = Instant::now();
         assert_eq!(rotated["verdict"], "current", "{rotated}");
-        let (received, _) = self.pgsvid.event_after(mark, "identity received");
+        let (received, _) = self.pgsvid.event_after(mark, "identity-received");
         let between = |from: SystemTime, to: SystemTime| {
             to.duration_since(from).unwrap_or_default().as_secs_f64() * 1e3
         };

@@ -125,7 +125,7 @@ fn daemons(settings: &Settings, report: &mut Report) {
         let programs: Vec<_> = places.iter().map(started).collect();
         let all = |marks: &[Mark]| {
             for (program, mark) in programs.iter().zip(marks) {
-                program.wait_for_event_after(*mark, LIMIT, |event| event["message"] == "published");
+                program.wait_for_event_after(*mark, LIMIT, |event| event["event"] == "published");
             }
         };
         all(&vec![Mark::default(); count]);
