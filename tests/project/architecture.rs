@@ -32,7 +32,8 @@ fn rows(markdown: &str) -> Vec<(String, BTreeSet<String>)> {
         .collect()
 }
 
-fn rust_files(directory: &Path) -> Vec<PathBuf> {
+/// The Rust files below a directory.
+pub(crate) fn rust_files(directory: &Path) -> Vec<PathBuf> {
     let mut files = Vec::new();
     for entry in std::fs::read_dir(directory).unwrap() {
         let path = entry.unwrap().path();

@@ -1,24 +1,15 @@
 //! No files import each other in a circle: each can be read with what it names, and nothing else.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::Path;
+
+use crate::architecture::rust_files;
 
 /// A module's path within its crate: `["publish", "links"]`.
 type Module = Vec<String>;
 type Graph = BTreeMap<Module, BTreeSet<Module>>;
 
 const CRATES: [&str; 4] = ["src", "crates/base/src", "crates/material/src", "crates/postgres/src"];
-
-fn rust_files(directory: &Path, found: &mut Vec<PathBuf>) {
-    for entry in std::fs::read_dir(directory).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            rust_files(&path, found);
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
-            found.push(path);
-        }
-    }
-}
 
 fn module_of(file: &Path) -> Module {
     let mut parts: Module = file
@@ -134,8 +125,7 @@ fn circle(mut graph: Graph) -> Vec<String> {
 fn no_files_import_each_other_in_a_circle() {
     for directory in CRATES {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join(directory);
-        let mut files = Vec::new();
-        rust_files(&root, &mut files);
+        let files = rust_files(&root);
         let sources: Vec<(Module, String)> = files
             .iter()
             .filter(|file| !file.ends_with("main.rs") && !file.ends_with("lib.rs"))

@@ -2,26 +2,17 @@
 
 use std::collections::BTreeSet;
 use std::io::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use pgsvid::telemetry::{EVENTS, reference};
+
+use crate::architecture::rust_files;
 
 const BEGIN: &str = "<!-- events: begin -->";
 const END: &str = "<!-- events: end -->";
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
-}
-
-fn rust_files(directory: &Path, found: &mut Vec<PathBuf>) {
-    for entry in std::fs::read_dir(directory).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            rust_files(&path, found);
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
-            found.push(path);
-        }
-    }
 }
 
 /// What follows the opening parenthesis of each call that logs at level info or above, outside of unit tests.
@@ -48,9 +39,8 @@ fn name(call: &str) -> Option<&str> {
 
 #[test]
 fn each_line_of_level_info_and_above_has_a_name_of_the_list() {
-    let mut files = Vec::new();
-    rust_files(&root().join("src"), &mut files);
-    rust_files(&root().join("crates"), &mut files);
+    let mut files = rust_files(&root().join("src"));
+    files.extend(rust_files(&root().join("crates")));
     let listed: BTreeSet<&str> = EVENTS.iter().map(|(name, _)| *name).collect();
     let mut used = BTreeSet::new();
     for file in files {

@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use super::report;
 use super::trouble::Trouble;
-use super::{Attempt, Consumer, proof_of};
+use super::{Attempt, Consumer};
 use crate::consumers::delivery::{Asked, Shown};
 use crate::material::Material;
 use crate::sql::Retry;
@@ -48,7 +48,7 @@ impl Consumer {
 
     /// Says when less of the authorities is proven than before. That the leaf is refused was said already.
     fn compare_proof(&mut self, attempt: &Attempt) {
-        let Some(proof) = proof_of(Some(&attempt.facts)) else { return };
+        let Some(proof) = attempt.facts.proof() else { return };
         let before = self.proof.replace(proof);
         if before.is_some_and(|before| proof < before) && self.unwelcome != self.leaf {
             report::less_is_proven(proof, &attempt.facts.address);

@@ -190,7 +190,8 @@ impl Consumer {
         expected.clients = self.clients();
         let mut verdict = judged(&facts, &expected);
         // What is proven may be said before anything else is asked; what is not, may be explained by it.
-        if (verdict != Verdict::Current || proof_of(facts.as_ref()) == Some(Proof::Nothing))
+        if (verdict != Verdict::Current
+            || facts.as_ref().and_then(Facts::proof) == Some(Proof::Nothing))
             && let Some(unasked) = unasked.take()
         {
             self.ask(unasked).await;
@@ -265,14 +266,6 @@ fn hangs_on_settings(facts: Option<&Facts>, clients: ClientSettings) -> bool {
     matches!(facts, Some(Facts { answer: verify::Answer::Served(served), .. })
         if (clients.asks && served.authorities.is_none())
             || (!clients.revocation && matches!(served.reception, Reception::Refused(_))))
-}
-
-/// How much of the server's authorities a look has proven, if it was served anything.
-fn proof_of(facts: Option<&Facts>) -> Option<Proof> {
-    match &facts?.answer {
-        verify::Answer::Served(served) => Some(served.proof()),
-        verify::Answer::Plaintext | verify::Answer::Nothing(_) => None,
-    }
 }
 
 fn nowhere() -> Facts {

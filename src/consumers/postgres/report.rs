@@ -11,7 +11,7 @@ use crate::material::Material;
 use crate::sql::{self, Retry, TlsSettings};
 use crate::text::shown;
 use crate::timing;
-use crate::verify::{Answer, Proof, Target};
+use crate::verify::{Proof, Target};
 
 /// The line of a rotation that came to its end.
 pub(super) fn rotated(
@@ -27,10 +27,7 @@ pub(super) fn rotated(
         return;
     }
     // A reload that was not possible is no fault once the handshake has shown the new certificate.
-    let authorities_by = match &attempt.facts.answer {
-        Answer::Served(served) => Some(served.proof().name()),
-        Answer::Plaintext | Answer::Nothing(_) => None,
-    };
+    let authorities_by = attempt.facts.proof().map(Proof::name);
     let without_reload = attempt.sql.as_ref().map(ToString::to_string);
     info!(event = "rotated",
         generation,

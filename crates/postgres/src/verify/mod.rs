@@ -57,6 +57,17 @@ pub struct Facts {
     pub answer: Answer,
 }
 
+impl Facts {
+    /// How much of the server's authorities was proven; `None` if no handshake was completed.
+    #[must_use]
+    pub fn proof(&self) -> Option<Proof> {
+        match &self.answer {
+            Answer::Served(served) => Some(served.proof()),
+            Answer::Plaintext | Answer::Nothing(_) => None,
+        }
+    }
+}
+
 /// The server's answer.
 #[derive(Debug, Clone)]
 pub enum Answer {
