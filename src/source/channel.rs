@@ -5,24 +5,25 @@ use std::io;
 use std::os::unix::fs::FileTypeExt as _;
 use std::path::Path;
 
-use http_body_util::Full;
 use hyper_util::rt::TokioIo;
 use pgsvid_proto::{SECURITY_HEADER, SECURITY_HEADER_VALUE};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_util::either::Either;
-use tonic::Status;
-use tonic::body::Body;
-use tonic::codegen::{Bytes, http};
+use tonic::Request;
+use tonic::client::Grpc;
+use tonic::codegen::http::uri::PathAndQuery;
+use tonic::metadata::MetadataValue;
 use tonic::transport::Channel;
-use tower::{ServiceExt as _, service_fn};
+use tower::service_fn;
 use zeroize::Zeroizing;
 
 use super::allowance::{Allowance, Tasks};
+use super::codec::Uncoded;
 use super::endpoint::Endpoint;
 use super::error::{Contact, Error};
+use super::fields::FewFields;
 use super::limits;
 use super::messages::Messages;
-use super::wiping::Wiping;
 
 /// The call (SPIFFE Workload API, section 5.1), as gRPC has it for a path.
 const CALL: &str = "/SpiffeWorkloadAPI/FetchX509SVID";
@@ -35,20 +36,16 @@ pub(super) async fn open(
 ) -> Result<(Messages, Option<Zeroizing<Vec<u8>>>), Error> {
     let (tasks, guard) = Tasks::of(allowance);
     let channel = connect(endpoint, tasks).await?;
-    // The request is an empty message.
-    let mut request = http::Request::new(Body::new(Full::new(Bytes::from_static(&[0; 5]))));
-    *request.method_mut() = http::Method::POST;
-    *request.uri_mut() = http::Uri::from_static(CALL);
-    for (name, value) in [
-        ("te", "trailers"),
-        ("content-type", "application/grpc"),
-        (SECURITY_HEADER, SECURITY_HEADER_VALUE),
-    ] {
-        let value = http::HeaderValue::from_static(value);
-        request.headers_mut().insert(http::HeaderName::from_static(name), value);
-    }
-    let failed = |error| Error::of(&Status::from_error(Box::new(error)), endpoint, Contact::First);
-    let response = channel.oneshot(request).await.map_err(failed)?;
+    let mut client = Grpc::new(channel).max_decoding_message_size(limits::MESSAGE);
+    let failed = |status| Error::of(&status, endpoint, Contact::First);
+    let unusable = |error| Error::Broken(endpoint.to_string(), format!("{error}"));
+    client.ready().await.map_err(unusable)?;
+    let mut request = Request::new(());
+    request
+        .metadata_mut()
+        .insert(SECURITY_HEADER, MetadataValue::from_static(SECURITY_HEADER_VALUE));
+    let call = PathAndQuery::from_static(CALL);
+    let response = client.server_streaming(request, call, Uncoded).await.map_err(failed)?;
     let mut messages = Messages::of(response, endpoint, guard)?;
     let first = messages.next().await?;
     Ok((messages, first))
@@ -67,7 +64,7 @@ async fn connect(endpoint: &Endpoint, tasks: Tasks) -> Result<Channel, Error> {
     let dialled = endpoint.clone();
     let connector = service_fn(move |_| {
         let endpoint = dialled.clone();
-        async move { dial(endpoint).await.map(Wiping::new).map(TokioIo::new) }
+        async move { dial(endpoint).await.map(FewFields::new).map(TokioIo::new) }
     });
     let connected = builder.connect_with_connector(connector).await;
     connected.map_err(|error| explain(endpoint, &error))

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tonic::Code;
 
-use super::{Endpoint, limits};
+use super::Endpoint;
 use crate::text::shown;
 
 /// Why there is no stream.
@@ -43,12 +43,6 @@ pub enum Error {
     /// The agent has not renewed in time.
     #[error("the agent has sent no newer identity for longer than a renewal takes")]
     Overdue,
-    /// More than anybody's bundle has.
-    #[error("the agent sent a message that is larger than the {} MiB that are allowed", limits::MESSAGE >> 20)]
-    TooLarge,
-    /// Bytes came that are no message of the Workload API, or half of one.
-    #[error("the agent sent what is no message of the Workload API")]
-    Malformed,
     /// The stream ended in order before it held anything.
     #[error("the agent ended the stream without a message")]
     Empty,
@@ -58,6 +52,14 @@ pub enum Error {
         /// The gRPC status.
         code: Code,
         /// The agent's words, shortened and escaped.
+        text: String,
+    },
+    /// A status that the agent may have sent, and that our library gives to what is no gRPC message, or is too large.
+    #[error("the call failed with {code:?}: {text}")]
+    Failed {
+        /// The gRPC status.
+        code: Code,
+        /// The reason, shortened and escaped.
         text: String,
     },
 }
@@ -120,7 +122,11 @@ impl Error {
         if let Some(cause) = deepest {
             return Self::Broken(endpoint.to_string(), shown(&cause.to_string()));
         }
-        Self::Answered { code: status.code(), text: shown(status.message()) }
+        let (code, text) = (status.code(), shown(status.message()));
+        match code {
+            Code::Internal | Code::OutOfRange => Self::Failed { code, text },
+            _ => Self::Answered { code, text },
+        }
     }
 
     /// Whether the agent has said that it has no registration entry for this workload.
@@ -157,7 +163,7 @@ impl Error {
             Self::Answered { code: Code::InvalidArgument, .. } => {
                 "see the agent's log: it calls the request wrong"
             }
-            Self::Malformed | Self::TooLarge => {
+            Self::Failed { .. } => {
                 "see the agent's version and its log: what it sends is at fault, or it is no SPIFFE agent"
             }
             Self::Empty => "see the agent's log: it has ended the call before it sent an SVID",

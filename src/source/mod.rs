@@ -6,14 +6,15 @@
 mod allowance;
 mod authorities;
 mod channel;
+mod codec;
 mod endpoint;
 mod error;
+mod fields;
 mod lines;
 mod look;
 mod message;
 mod messages;
 mod supervise;
-mod wiping;
 mod wire;
 
 use std::fmt;

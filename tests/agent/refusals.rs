@@ -194,7 +194,7 @@ fn w19_whatever_an_agent_says_instead_of_an_svid_is_named_with_its_remedy() {
     for (answer, words) in [
         (raw::answer_of_type("text/html", page), "does not speak gRPC"),
         (raw::answer_of_type("application/grpc-web+proto", page), "does not speak gRPC"),
-        (raw::answer_of_type("application/grpc+proto", page), "no message of the Workload API"),
+        (raw::answer_of_type("application/grpc+proto", page), "the call failed with Internal"),
         (raw::answer_of_type("application/grpc", &[]), "ended the stream without a message"),
         (raw::answer(b"<html>"), "the message is malformed"),
         (raw::answer(b""), "the message holds no SVID"),
