@@ -11,6 +11,7 @@ use super::error::shown;
 
 /// The whole file.
 #[derive(Debug, Clone, Default, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct File {
     pub(super) workload_api: WorkloadApi,
@@ -24,12 +25,14 @@ pub(super) struct File {
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub(super) struct WorkloadApi {
     pub(super) endpoint: Option<String>,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub(super) struct Svid {
     pub(super) spiffe_id: Option<String>,
@@ -38,6 +41,7 @@ pub(super) struct Svid {
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub(super) struct Files {
     pub(super) directory: Option<String>,
@@ -58,6 +62,7 @@ pub(super) struct Files {
 }
 
 #[derive(Debug, Clone, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub(super) struct Service {
     pub(super) file: Option<String>,
@@ -66,6 +71,7 @@ pub(super) struct Service {
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub(super) struct Postgres {
     pub(super) host: Option<String>,
@@ -80,6 +86,7 @@ pub(super) struct Postgres {
 }
 
 #[derive(Debug, Clone, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub(super) struct Workload {
     pub(super) spiffe_id: String,
@@ -90,12 +97,14 @@ pub(super) struct Workload {
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub(super) struct Sandbox {
     pub(super) enabled: Option<bool>,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub(super) struct Log {
     pub(super) format: Option<String>,
@@ -103,6 +112,7 @@ pub(super) struct Log {
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub(super) struct Health {
     pub(super) listen: Option<String>,

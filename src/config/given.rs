@@ -4,6 +4,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
+use super::keys::Key;
 use super::{Environment, Error};
 
 /// What the command line gave. Every value is text; it is parsed where its origin is known.
@@ -61,8 +62,9 @@ pub(super) struct Given {
 }
 
 impl Given {
-    pub(super) fn default_value(text: &str) -> Self {
-        Self { text: text.to_owned(), origin: Origin::Default }
+    /// The default of a key that has one value as its default.
+    pub(super) fn default_of(key: &Key) -> Self {
+        Self { text: key.default_text().to_owned(), origin: Origin::Default }
     }
 
     pub(super) fn parse<T>(&self) -> Result<T, Error>
@@ -90,19 +92,11 @@ pub(super) struct Resolver<'a> {
 impl<'a> Resolver<'a> {
     pub(super) fn value(
         &'a self,
-        key: &'static str,
+        key: &'static Key,
         flag: Option<&'a str>,
         file: Option<&'a str>,
     ) -> Lookup<'a> {
-        Lookup {
-            resolver: self,
-            key,
-            given: flag,
-            in_file: file,
-            flag: "",
-            variable: None,
-            foreign: None,
-        }
+        Lookup { resolver: self, key, given: flag, in_file: file }
     }
 
     /// An error about a key of the file.
@@ -138,33 +132,22 @@ impl<'a> Resolver<'a> {
 /// One look-up.
 pub(super) struct Lookup<'a> {
     resolver: &'a Resolver<'a>,
-    key: &'static str,
+    key: &'static Key,
     given: Option<&'a str>,
     in_file: Option<&'a str>,
-    flag: &'static str,
-    variable: Option<&'static str>,
-    foreign: Option<&'static str>,
 }
 
 impl Lookup<'_> {
-    pub(super) fn flag(mut self, name: &'static str) -> Self {
-        self.flag = name;
-        self
+    /// The value of the first place that gives one.
+    pub(super) fn resolve(&self) -> Result<Option<Given>, Error> {
+        match (self.own()?, self.key.foreign) {
+            (None, Some(name)) => self.resolver.variable(name),
+            (given, _) => Ok(given),
+        }
     }
 
-    /// Our own variable: it goes before the file.
-    pub(super) fn variable(mut self, name: &'static str) -> Self {
-        self.variable = Some(name);
-        self
-    }
-
-    /// Another program's variable: it comes after the file.
-    pub(super) fn foreign(mut self, name: &'static str) -> Self {
-        self.foreign = Some(name);
-        self
-    }
-
-    pub(super) fn resolve(self) -> Result<Option<Given>, Error> {
+    /// The same, but for other programs' variables.
+    pub(super) fn own(&self) -> Result<Option<Given>, Error> {
         let found = self.find()?;
         if let Some(given) = &found
             && given.text.is_empty()
@@ -174,24 +157,25 @@ impl Lookup<'_> {
         Ok(found)
     }
 
+    /// The value of the first place that gives one, or else the default.
+    pub(super) fn or_default(&self) -> Result<Given, Error> {
+        Ok(self.resolve()?.unwrap_or_else(|| Given::default_of(self.key)))
+    }
+
     fn find(&self) -> Result<Option<Given>, Error> {
         if let Some(text) = self.given {
-            return Ok(Some(Given { text: text.to_owned(), origin: Origin::Flag(self.flag) }));
+            let origin = Origin::Flag(self.key.flag.unwrap_or_default());
+            return Ok(Some(Given { text: text.to_owned(), origin }));
         }
-        if let Some(name) = self.variable
+        if let Some(name) = self.key.variable
             && let Some(given) = self.resolver.variable(name)?
         {
             return Ok(Some(given));
         }
-        if let Some(text) = self.in_file {
-            return Ok(Some(Given {
-                text: text.to_owned(),
-                origin: self.resolver.origin(self.key),
-            }));
-        }
-        match self.foreign {
-            Some(name) => self.resolver.variable(name),
-            None => Ok(None),
-        }
+        let in_file = self.in_file.map(|text| Given {
+            text: text.to_owned(),
+            origin: self.resolver.origin(self.key.name),
+        });
+        Ok(in_file)
     }
 }

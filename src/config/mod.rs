@@ -5,9 +5,12 @@
 mod error;
 mod file;
 mod given;
+pub mod keys;
 mod parts;
 mod roles;
 mod rules;
+#[cfg(feature = "schema")]
+mod schema;
 mod server;
 
 use std::collections::BTreeMap;
@@ -17,9 +20,12 @@ use std::path::{Path, PathBuf};
 pub use error::Error;
 use file::File;
 pub use given::Flags;
-use given::{Given, Origin, Resolver};
+use given::{Origin, Resolver};
+use keys::Key;
 pub use parts::Parts;
 pub use rules::LONGEST;
+#[cfg(feature = "schema")]
+pub use schema::schema;
 
 use crate::companions::role_map::RoleMap;
 use crate::companions::service_file;
@@ -118,10 +124,13 @@ fn assemble(
     });
     let extra_authorities = file.files.extra_authorities.clone().unwrap_or_default();
     for path in &extra_authorities {
-        rules::absolute(path).map_err(|why| resolver.in_file("files.extra_authorities", why))?;
+        rules::absolute(path)
+            .map_err(|why| resolver.in_file(keys::FILES_EXTRA_AUTHORITIES.name, why))?;
     }
-    let publish_every = rules::pause(file.files.publish_every.as_deref().unwrap_or("5s"))
-        .map_err(|why| resolver.in_file("files.publish_every", why))?;
+    let publish_every = rules::pause(
+        file.files.publish_every.as_deref().unwrap_or(keys::FILES_PUBLISH_EVERY.default_text()),
+    )
+    .map_err(|why| resolver.in_file(keys::FILES_PUBLISH_EVERY.name, why))?;
     let expectations = source.expectations.clone();
     let rotation = rotation::Settings { expectations, extra_authorities, publish_every, server };
     let health = health(&resolver, file)?;
@@ -144,13 +153,10 @@ fn assemble(
 fn source(resolver: &Resolver<'_>, file: &File, flags: &Flags) -> Result<source::Settings, Error> {
     let endpoint = resolver
         .value(
-            "workload_api.endpoint",
+            &keys::WORKLOAD_API_ENDPOINT,
             flags.endpoint.as_deref(),
             file.workload_api.endpoint.as_deref(),
         )
-        .flag("--endpoint")
-        .variable("PGSVID_ENDPOINT")
-        .foreign("SPIFFE_ENDPOINT_SOCKET")
         .resolve()?
         .ok_or(Error::NoEndpoint)?;
     let (selection, expectations) = identity(resolver, file, flags)?;
@@ -169,18 +175,13 @@ fn identity(
     flags: &Flags,
 ) -> Result<(source::Selection, Expectations), Error> {
     let spiffe_id = resolver
-        .value("svid.spiffe_id", flags.spiffe_id.as_deref(), file.svid.spiffe_id.as_deref())
-        .flag("--spiffe-id")
-        .variable("PGSVID_SPIFFE_ID")
+        .value(&keys::SVID_SPIFFE_ID, flags.spiffe_id.as_deref(), file.svid.spiffe_id.as_deref())
         .resolve()?;
     let hint = resolver
-        .value("svid.hint", flags.hint.as_deref(), file.svid.hint.as_deref())
-        .flag("--hint")
-        .variable("PGSVID_HINT")
+        .value(&keys::SVID_HINT, flags.hint.as_deref(), file.svid.hint.as_deref())
         .resolve()?;
     let trust_domain = resolver
-        .value("svid.trust_domain", None, file.svid.trust_domain.as_deref())
-        .variable("PGSVID_TRUST_DOMAIN")
+        .value(&keys::SVID_TRUST_DOMAIN, None, file.svid.trust_domain.as_deref())
         .resolve()?;
     let spiffe_id = spiffe_id.map(|given| given.parse_with(rules::spiffe_id)).transpose()?;
     let selection = source::Selection {
@@ -200,40 +201,38 @@ fn publish(
 ) -> Result<publish::Settings, Error> {
     let files = &file.files;
     let directory = resolver
-        .value("files.directory", flags.directory.as_deref(), files.directory.as_deref())
-        .flag("--directory")
-        .variable("PGSVID_DIRECTORY")
+        .value(&keys::FILES_DIRECTORY, flags.directory.as_deref(), files.directory.as_deref())
         .resolve()?
         .ok_or(Error::NoDirectory)?
         .parse_with(|text| rules::absolute(Path::new(text)).map(Path::to_owned))?;
     let group = resolver
-        .value("files.group", flags.group.as_deref(), files.group.as_deref())
-        .flag("--group")
-        .variable("PGSVID_GROUP")
+        .value(&keys::FILES_GROUP, flags.group.as_deref(), files.group.as_deref())
         .resolve()?
         .map(|given| given.parse_with(rules::group))
         .transpose()?;
     let key_mode = rules::key_mode(files.private_key_mode.as_deref(), group.is_some())
-        .map_err(|why| resolver.in_file("files.private_key_mode", why))?;
+        .map_err(|why| resolver.in_file(keys::FILES_PRIVATE_KEY_MODE.name, why))?;
     let certificate_mode = rules::certificate_mode(files.certificate_mode.as_deref())
-        .map_err(|why| resolver.in_file("files.certificate_mode", why))?;
+        .map_err(|why| resolver.in_file(keys::FILES_CERTIFICATE_MODE.name, why))?;
     let keep_at_most = files.keep_at_most.unwrap_or(16);
     if !(2..=1000).contains(&keep_at_most) {
-        return Err(resolver.in_file("files.keep_at_most", "it must lie between 2 and 1000"));
+        return Err(
+            resolver.in_file(keys::FILES_KEEP_AT_MOST.name, "it must lie between 2 and 1000")
+        );
     }
     let seen_as = files.seen_as.clone();
     if let Some(path) = &seen_as {
-        rules::absolute(path).map_err(|why| resolver.in_file("files.seen_as", why))?;
+        rules::absolute(path).map_err(|why| resolver.in_file(keys::FILES_SEEN_AS.name, why))?;
     }
-    let name = |key: &'static str, given: &Option<String>, default: &str| {
-        let name = given.as_deref().unwrap_or(default);
-        rules::file_name(name).map(str::to_owned).map_err(|why| resolver.in_file(key, why))
+    let name = |key: &'static Key, given: &Option<String>| {
+        let name = given.as_deref().unwrap_or(key.default_text());
+        rules::file_name(name).map(str::to_owned).map_err(|why| resolver.in_file(key.name, why))
     };
     Ok(publish::Settings {
         directory,
-        certificate: name("files.certificate", &files.certificate, "svid.pem")?,
-        private_key: name("files.private_key", &files.private_key, "svid_key.pem")?,
-        bundle: name("files.bundle", &files.bundle, "svid_bundle.pem")?,
+        certificate: name(&keys::FILES_CERTIFICATE, &files.certificate)?,
+        private_key: name(&keys::FILES_PRIVATE_KEY, &files.private_key)?,
+        bundle: name(&keys::FILES_BUNDLE, &files.bundle)?,
         private_key_mode: key_mode,
         certificate_mode,
         group,
@@ -251,9 +250,9 @@ fn service(
     let service = match &file.files.service {
         None => None,
         Some(given) => {
-            let name = given.file.as_deref().unwrap_or("pg_service.conf");
+            let name = given.file.as_deref().unwrap_or(keys::FILES_SERVICE_FILE.default_text());
             let name = rules::file_name(name)
-                .map_err(|why| resolver.in_file("files.service.file", why))?
+                .map_err(|why| resolver.in_file(keys::FILES_SERVICE_FILE.name, why))?
                 .to_owned();
             let settings = service_file::Settings::new(
                 name,
@@ -277,7 +276,8 @@ fn ident(
     service: Option<&service_file::Settings>,
 ) -> Result<Option<String>, Error> {
     let ident = file.files.ident.as_deref().map(rules::file_name).transpose();
-    let ident = ident.map_err(|why| resolver.in_file("files.ident", why))?.map(str::to_owned);
+    let ident =
+        ident.map_err(|why| resolver.in_file(keys::FILES_IDENT.name, why))?.map(str::to_owned);
     let mut names = vec![&publish.certificate, &publish.private_key, &publish.bundle];
     names.extend(service.map(|service| &service.file));
     names.extend(&ident);
@@ -289,10 +289,8 @@ fn ident(
 }
 
 fn health(resolver: &Resolver<'_>, file: &File) -> Result<Option<http::Listen>, Error> {
-    let listen = resolver
-        .value("health.listen", None, file.health.listen.as_deref())
-        .variable("PGSVID_HEALTH_LISTEN")
-        .resolve()?;
+    let listen =
+        resolver.value(&keys::HEALTH_LISTEN, None, file.health.listen.as_deref()).resolve()?;
     listen.map(|given| given.parse()).transpose()
 }
 
@@ -308,17 +306,11 @@ fn log(
     flags: &Flags,
 ) -> Result<telemetry::Settings, Error> {
     let format = resolver
-        .value("log.format", flags.log_format.as_deref(), file.format.as_deref())
-        .flag("--log-format")
-        .variable("PGSVID_LOG_FORMAT")
-        .resolve()?
-        .unwrap_or_else(|| Given::default_value("text"));
+        .value(&keys::LOG_FORMAT, flags.log_format.as_deref(), file.format.as_deref())
+        .or_default()?;
     let level = resolver
-        .value("log.level", flags.log_level.as_deref(), file.level.as_deref())
-        .flag("--log-level")
-        .variable("PGSVID_LOG_LEVEL")
-        .resolve()?
-        .unwrap_or_else(|| Given::default_value("info"));
+        .value(&keys::LOG_LEVEL, flags.log_level.as_deref(), file.level.as_deref())
+        .or_default()?;
     Ok(telemetry::Settings { format: format.parse()?, level: level.parse()? })
 }
 

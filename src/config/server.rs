@@ -1,14 +1,11 @@
 //! The PostgreSQL that takes part, if one does.
 
-use super::given::{Given, Origin, Resolver};
-use super::{Error, File, Flags, rules};
+use super::given::{Origin, Resolver};
+use super::{Error, File, Flags, keys, rules};
 use crate::sql::Purpose;
 use crate::survey::{PublishedPaths, Viewpoint};
 use crate::verify::Target;
 use crate::{consumers, publish, sql, verify};
-
-/// The role that reloads, unless another one is configured.
-const RELOADS: &str = "pgsvid";
 
 /// A flag that would say something about a PostgreSQL, if one took part.
 fn idle_flag(flags: &Flags) -> Option<&'static str> {
@@ -55,10 +52,8 @@ pub(super) fn postgres(
 ) -> Result<Option<(sql::Settings, verify::Settings)>, Error> {
     let table = file.postgres.clone().unwrap_or_default();
     let host = resolver
-        .value("postgres.host", flags.postgres.as_deref(), table.host.as_deref())
-        .flag("--postgres")
-        .variable("PGSVID_POSTGRES")
-        .resolve()?;
+        .value(&keys::POSTGRES_HOST, flags.postgres.as_deref(), table.host.as_deref())
+        .own()?;
     // A client pod often has PGHOST set for its application: that alone lets no PostgreSQL take part.
     if host.is_none() && file.postgres.is_none() {
         return match idle_flag(flags) {
@@ -71,55 +66,44 @@ pub(super) fn postgres(
     }
     let host = match host {
         Some(given) => given,
-        None => resolver
-            .value("postgres.host", None, None)
-            .foreign("PGHOST")
-            .resolve()?
-            .unwrap_or_else(|| Given::default_value("/var/run/postgresql")),
+        None => resolver.value(&keys::POSTGRES_HOST, None, None).or_default()?,
     };
     let port = resolver
         .value(
-            "postgres.port",
+            &keys::POSTGRES_PORT,
             flags.port.as_deref(),
             table.port.map(|port| port.to_string()).as_deref(),
         )
-        .flag("--port")
-        .foreign("PGPORT")
-        .resolve()?
-        .unwrap_or_else(|| Given::default_value("5432"));
+        .or_default()?;
     let user = resolver
-        .value("postgres.user", flags.user.as_deref(), table.user.as_deref())
-        .flag("--user")
-        .variable("PGSVID_USER")
-        .foreign("PGUSER")
-        .resolve()?
-        .unwrap_or_else(|| Given::default_value(RELOADS));
+        .value(&keys::POSTGRES_USER, flags.user.as_deref(), table.user.as_deref())
+        .or_default()?;
     let database = resolver
-        .value("postgres.database", flags.database.as_deref(), table.database.as_deref())
-        .flag("--database")
-        .variable("PGSVID_DATABASE")
-        .foreign("PGDATABASE")
-        .resolve()?
-        .unwrap_or_else(|| Given::default_value("postgres"));
+        .value(&keys::POSTGRES_DATABASE, flags.database.as_deref(), table.database.as_deref())
+        .or_default()?;
     let target = resolver
-        .value("postgres.verify", flags.verify.as_deref(), table.verify.as_deref())
-        .flag("--verify")
-        .variable("PGSVID_VERIFY")
-        .resolve()?
-        .unwrap_or_else(|| Given::default_value("auto"));
+        .value(&keys::POSTGRES_VERIFY, flags.verify.as_deref(), table.verify.as_deref())
+        .or_default()?;
     if let Some(path) = &table.password_file {
-        rules::absolute(path).map_err(|why| resolver.in_file("postgres.password_file", why))?;
+        rules::absolute(path)
+            .map_err(|why| resolver.in_file(keys::POSTGRES_PASSWORD_FILE.name, why))?;
     }
     let require_peer = table
         .require_peer
         .as_deref()
         .map(rules::user)
         .transpose()
-        .map_err(|why| resolver.in_file("postgres.require_peer", why))?;
-    let every = rules::interval(table.verify_every.as_deref().unwrap_or("5m"))
-        .map_err(|why| resolver.in_file("postgres.verify_every", why))?;
+        .map_err(|why| resolver.in_file(keys::POSTGRES_REQUIRE_PEER.name, why))?;
+    let every = rules::interval(
+        table.verify_every.as_deref().unwrap_or(keys::POSTGRES_VERIFY_EVERY.default_text()),
+    )
+    .map_err(|why| resolver.in_file(keys::POSTGRES_VERIFY_EVERY.name, why))?;
     // A role of another name may be a superuser.
-    let purpose = if user.text == RELOADS { Purpose::Reload } else { Purpose::Administration };
+    let purpose = if user.text == keys::POSTGRES_USER.default_text() {
+        Purpose::Reload
+    } else {
+        Purpose::Administration
+    };
     let session = sql::Settings {
         host: host.parse_with(rules::socket_directory)?,
         port: port.parse_with(rules::port)?,

@@ -254,3 +254,24 @@ fn a_flag_about_a_postgresql_that_takes_no_part_is_said() {
     assert!(error.starts_with("--port: no PostgreSQL takes part"), "{error}");
     assert!(with("[postgres]\n", &flags, &[]).is_ok());
 }
+
+#[test]
+fn a_file_with_every_default_says_the_same_as_one_without() {
+    let mut tables = BTreeMap::<&str, String>::new();
+    for key in keys::ALL {
+        let (table, name) = key.name.rsplit_once('.').unwrap();
+        let value = match key.default {
+            keys::Default::Text(text) => format!("{text:?}"),
+            keys::Default::Bare(bare) => bare.to_owned(),
+            keys::Default::Required | keys::Default::Words(_) => continue,
+        };
+        tables.entry(table).or_default().push_str(&format!("{name} = {value}\n"));
+    }
+    // Where a table is required to be there, so is the key without a default.
+    tables.entry("files.service").or_default().push_str("name = \"db\"\n");
+    let given: String = tables.iter().map(|(table, keys)| format!("[{table}]\n{keys}")).collect();
+    let left_out = "[postgres]\n[files.service]\nname = \"db\"\n";
+    let settings = |text: &str| format!("{:?}", config(text).unwrap());
+    assert!(given.lines().count() > 20, "{given}");
+    assert_eq!(settings(&given), settings(left_out));
+}

@@ -7,6 +7,7 @@ use std::process::{Command, Output};
 use std::time::Duration;
 
 use dev_agent::{DevAgent, Entry};
+use pgsvid::config::keys::{self, Default, Key};
 use test_support::{Account, Cluster, Directory, Program, Psql};
 
 const PGSVID: &str = env!("CARGO_BIN_EXE_pgsvid");
@@ -200,55 +201,62 @@ fn a_wrong_command_line_is_found() {
     }
 }
 
-/// `files.service.name` and so on, from the structs of the file's definition.
-fn keys_in_source() -> BTreeSet<String> {
-    let source = read("src/config/file.rs");
-    let fields = |name: &str| -> Vec<(String, String)> {
-        let (_, body) = source.split_once(&format!("struct {name} {{")).expect("a struct");
-        let (body, _) = body.split_once("\n}").expect("its end");
-        body.lines()
-            .filter_map(|line| line.trim().strip_prefix("pub(super) ")?.split_once(": "))
-            .map(|(field, kind)| {
-                let kind = kind.trim_end_matches(',');
-                let kind = kind.trim_start_matches("Option<").trim_start_matches("Vec<");
-                (field.to_owned(), kind.trim_end_matches('>').to_owned())
-            })
-            .collect()
-    };
-    let mut keys = BTreeSet::new();
-    let mut tables = vec![(String::new(), "File".to_owned())];
-    while let Some((prefix, name)) = tables.pop() {
-        for (field, kind) in fields(&name) {
-            let key = format!("{prefix}{field}");
-            if source.contains(&format!("struct {kind} {{")) {
-                tables.push((format!("{key}."), kind));
-            } else {
-                keys.insert(key);
-            }
-        }
+/// The keys of the table, as the reference shows them.
+fn table_of(name: &str) -> String {
+    let mut table =
+        String::from("| key | flag | variable | default | meaning |\n|---|---|---|---|---|\n");
+    let in_table = |key: &&Key| key.name.rsplit_once('.').is_some_and(|(table, _)| table == name);
+    for key in keys::ALL.into_iter().filter(in_table) {
+        let words = |of: &[Option<&str>], between: &str| {
+            let of: Vec<_> = of.iter().flatten().map(|word| format!("`{word}`")).collect();
+            if of.is_empty() { "none".to_owned() } else { of.join(between) }
+        };
+        let default = match key.default {
+            Default::Required => "required".to_owned(),
+            Default::Text(text) => format!("`\"{text}\"`"),
+            Default::Bare(bare) => format!("`{bare}`"),
+            Default::Words(words) => words.to_owned(),
+        };
+        let Key { name, meaning, .. } = key;
+        let flag = words(&[key.flag, key.short], ", ");
+        let variable = words(&[key.variable, key.foreign], "; ");
+        table += &format!("| `{name}` | {flag} | {variable} | {default} | {meaning} |\n");
     }
-    keys
-}
-
-/// The keys in the first column of the reference's tables.
-fn keys_in_reference(reference: &str) -> BTreeSet<String> {
-    reference
-        .lines()
-        .filter_map(|line| line.strip_prefix("| `")?.split('`').next())
-        .filter(|key| {
-            key.contains('.') && key.chars().all(|c| c.is_ascii_lowercase() || "._".contains(c))
-        })
-        .map(str::to_owned)
-        .collect()
+    table
 }
 
 #[test]
-fn the_reference_has_every_key_flag_and_variable_and_no_other_key() {
-    let reference = read("docs/configuration.md");
-    let keys = keys_in_source();
-    assert!(keys.contains("files.service.name") && keys.len() > 20, "{keys:?}");
-    assert_eq!(keys_in_reference(&reference), keys);
+fn the_tables_of_the_reference_are_those_of_the_code() {
+    const BEGIN: &str = "<!-- keys of ";
+    const END: &str = "<!-- end -->";
+    let page = read("docs/configuration.md");
+    let mut wanted = String::new();
+    let mut shown = 0;
+    let mut parts = page.split(BEGIN);
+    wanted += parts.next().unwrap();
+    for part in parts {
+        let (name, rest) = part.split_once(" -->").unwrap();
+        let (_, after) = rest.split_once(END).unwrap();
+        let table = table_of(name);
+        // Without the head.
+        shown += table.lines().count() - 2;
+        wanted += &format!("{BEGIN}{name} -->\n{table}{END}{after}");
+    }
+    assert_eq!(shown, keys::ALL.len(), "a key's table is not on the page");
+    if std::env::var_os("PGSVID_WRITE_DOCS").is_some() {
+        let path = root().join("docs/configuration.md");
+        std::fs::File::create(path).unwrap().write_all(wanted.as_bytes()).unwrap();
+        return;
+    }
+    assert!(
+        page == wanted,
+        "docs/configuration.md is stale: PGSVID_WRITE_DOCS=1 cargo test --test project tables_of_the_reference"
+    );
+}
 
+#[test]
+fn the_reference_has_every_flag() {
+    let reference = read("docs/configuration.md");
     // And how many flags each has at least, so that none is left out because help reads otherwise.
     for (command, least) in [("run", 10), ("fetch", 10), ("check", 10), ("status", 5)] {
         let help = String::from_utf8(pgsvid([command, "--help"]).stdout).unwrap();
@@ -262,26 +270,8 @@ fn the_reference_has_every_key_flag_and_variable_and_no_other_key() {
         assert!(found >= least, "{help}");
     }
 
-    let mut variables = BTreeSet::new();
-    for file in files_with("rs", &root().join("src/config")) {
-        if file.ends_with("tests.rs") {
-            continue;
-        }
-        let source = read(file);
-        variables.extend(
-            source
-                .split('"')
-                .skip(1)
-                .step_by(2)
-                .filter(|text| ["PGSVID_", "PG", "SPIFFE_"].iter().any(|own| text.starts_with(own)))
-                .filter(|text| text.chars().all(|c| c.is_ascii_uppercase() || c == '_'))
-                .map(str::to_owned),
-        );
-    }
-    assert!(variables.contains("PGSVID_ENDPOINT") && variables.contains("PGHOST"), "{variables:?}");
-    for variable in variables {
-        assert!(reference.contains(&format!("`{variable}`")), "{variable} is missing");
-    }
+    // What the tables do not have.
+    assert!(reference.contains("`PGSVID_CONFIG`"));
 }
 
 #[test]
@@ -300,7 +290,7 @@ fn the_example_with_everything_has_every_key() {
         keys.iter().filter(|key| key.starts_with("files.service.options.")).cloned().collect();
     let mut keys: BTreeSet<_> = keys.difference(&options).cloned().collect();
     keys.insert("files.service.options".to_owned());
-    assert_eq!(keys, keys_in_source());
+    assert_eq!(keys, keys::ALL.iter().map(|key| key.name.to_owned()).collect());
 }
 
 /// The lines that count, with single blanks.

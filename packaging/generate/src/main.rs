@@ -1,5 +1,5 @@
 //! Writes what a package ships beside the program: man pages and shell completions, from the definition of the command
-//! line, so that neither can say something else than `--help`.
+//! line, so that neither can say something else than `--help`; and the schema of the configuration, from what reads it.
 //!
 //! A program of its own, since pgsvid itself should not carry what is needed once, when it is packaged.
 
@@ -15,10 +15,10 @@ use clap_mangen::Man;
 /// What the command line does not know: files, variables, exit status.
 const MORE: &str = include_str!("more.roff");
 
-/// Writes pgsvid's man pages and shell completions
+/// Writes pgsvid's man pages, its shell completions and the schema of its configuration
 #[derive(Debug, Parser)]
 struct Arguments {
-    /// Where to; its subdirectories man and completions are made
+    /// Where to; its subdirectories man, completions and schema are made
     directory: PathBuf,
 }
 
@@ -26,7 +26,8 @@ fn main() -> anyhow::Result<()> {
     let Arguments { directory } = Arguments::parse();
     let command = pgsvid::cli::command();
     write_man_pages(&command, &subdirectory(&directory, "man")?)?;
-    write_completions(command, &subdirectory(&directory, "completions")?)
+    write_completions(command, &subdirectory(&directory, "completions")?)?;
+    write_schema(&subdirectory(&directory, "schema")?)
 }
 
 fn subdirectory(directory: &Path, name: &str) -> anyhow::Result<PathBuf> {
@@ -65,4 +66,13 @@ fn write_completions(mut command: Command, directory: &Path) -> anyhow::Result<(
             .with_context(|| format!("cannot write the completions of {shell}"))?;
     }
     Ok(())
+}
+
+/// For editors: what may stand in the configuration file.
+fn write_schema(directory: &Path) -> anyhow::Result<()> {
+    let path = directory.join("pgsvid.schema.json");
+    let text = format!("{:#}\n", pgsvid::config::schema());
+    File::create(&path)
+        .and_then(|mut file| file.write_all(text.as_bytes()))
+        .with_context(|| format!("cannot write {}", path.display()))
 }

@@ -174,6 +174,7 @@ fn the_package_has_what_belongs_to_it_and_needs_nothing() {
         ("./usr/share/bash-completion/completions/pgsvid", "-rw-r--r-- 0/0"),
         ("./usr/share/zsh/vendor-completions/_pgsvid", "-rw-r--r-- 0/0"),
         ("./usr/share/fish/vendor_completions.d/pgsvid.fish", "-rw-r--r-- 0/0"),
+        ("./usr/share/pgsvid/pgsvid.schema.json", "-rw-r--r-- 0/0"),
         ("./usr/share/doc/pgsvid/docs/vm.md", "-rw-r--r-- 0/0"),
         ("./usr/share/doc/pgsvid/copyright", "-rw-r--r-- 0/0"),
     ] {
