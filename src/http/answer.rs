@@ -44,7 +44,7 @@ pub(super) fn answer<B>(request: &Request<B>, status: Status) -> Response<Full<B
             Ok(text) => response(StatusCode::OK, JSON, text + "\n"),
             Err(error) => unavailable(error.to_string()),
         },
-        "/" => response(StatusCode::OK, HTML, page::html(&View::of(&status, now))),
+        "/" => response(StatusCode::OK, HTML, page::page(&View::of(&status, now))),
         _ => response(
             StatusCode::NOT_FOUND,
             TEXT,
