@@ -1,6 +1,8 @@
 //! The SQL that sets a server up, for printing and for executing. Each is one statement: ALTER SYSTEM runs in no
 //! transaction and no batch.
 
+use postgres_protocol::escape;
+
 /// Connections that the role may have: a rotation needs one, and `check` another.
 const CONNECTIONS: u32 = 3;
 /// The role whose members may use the slots of `reserved_connections` (PostgreSQL 16 and later).
@@ -105,15 +107,15 @@ pub fn identifier(name: &str) -> String {
     if plain && !name.is_empty() && !name.starts_with(|c: char| c.is_ascii_digit()) {
         name.to_owned()
     } else {
-        format!("\"{}\"", name.replace('"', "\"\""))
+        escape::escape_identifier(name)
     }
 }
 
 /// A text as SQL wants it, whatever `standard_conforming_strings` is.
 #[must_use]
 pub fn literal(text: &str) -> String {
-    let escape = if text.contains('\\') { "E" } else { "" };
-    format!("{escape}{}", configuration_value(text))
+    // With a blank before the E of a text with backslashes.
+    escape::escape_literal(text).trim_start().to_owned()
 }
 
 /// A text as postgresql.conf wants it.
