@@ -23,7 +23,7 @@ const INSIDE: &str = "TEST_SUPPORT_MOUNT_NAMESPACE";
 pub fn with_mounts<F: FnOnce()>(body: F) {
     let as_root: &[&str] =
         if geteuid().is_root() { &[] } else { &["--user", "--map-current-user", "--keep-caps"] };
-    within_namespaces(&[&["--mount"], as_root].concat(), body);
+    within_namespaces(&[&["--mount"], as_root].concat(), &[], body);
 }
 
 /// The same where containers can be run, too: with a network and process numbers of its own, so that
@@ -33,14 +33,18 @@ pub fn with_containers<F: FnOnce()>(body: F) {
     assert!(geteuid().is_root(), "containers with users of their own need root: sudo scripts/test");
     let namespaces =
         ["--mount", "--net", "--pid", "--fork", "--kill-child", "--mount-proc"].as_slice();
-    within_namespaces(namespaces, || {
+    // Short, for sockets' paths; and a directory of its own, since the project may lie below the usual one.
+    let place =
+        tempfile::Builder::new().prefix("t").rand_bytes(4).tempdir().expect("makes a directory");
+    let variables = [("TMPDIR", place.path())];
+    within_namespaces(namespaces, &variables, || {
         let _memory = Tmpfs::over(&std::env::temp_dir(), "mode=1777");
         body();
     });
 }
 
 #[track_caller]
-fn within_namespaces<F: FnOnce()>(namespaces: &[&str], body: F) {
+fn within_namespaces<F: FnOnce()>(namespaces: &[&str], variables: &[(&str, &Path)], body: F) {
     if std::env::var_os(INSIDE).is_some() {
         return body();
     }
@@ -58,6 +62,7 @@ fn within_namespaces<F: FnOnce()>(namespaces: &[&str], body: F) {
         .arg(std::env::current_exe().expect("knows its own path"))
         .args([name, "--exact", "--nocapture"])
         .env(INSIDE, "1")
+        .envs(variables.iter().copied())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
