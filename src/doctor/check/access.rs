@@ -3,11 +3,11 @@
 use std::collections::BTreeSet;
 
 use super::postgresql::{Answers, Sql};
-use super::{roles, superusers};
+use super::{loaded, roles, superusers};
 use crate::config::Config;
 use crate::consumers::Server;
 use crate::diagnose::{self, AccessFacts, JudgedMapping, Misread, STRANGE_NAME, STRANGERS};
-use crate::doctor::finding::{Finding, Group, Section};
+use crate::doctor::finding::{Finding, Group, Section, Severity};
 use crate::sql::{HbaRule, Mapping};
 use crate::survey;
 
@@ -139,6 +139,10 @@ pub(super) fn section(
     let mut section = Section::new(Group::Access, subject);
     let concerns = diagnose::access(facts);
     let untried = untried(facts, sql);
+    let loaded = loaded::access(server, sql);
+    // What is in force may be something else.
+    let in_force = loaded.iter().all(|finding| finding.severity == Severity::Warning);
+    section.extend(loaded);
     if concerns.is_empty() {
         section.add(Finding::ok(if untried.is_empty() && facts.mappings.is_some() {
             "TLS clients need a certificate, and no map admits a workload that it does not name"
@@ -192,12 +196,18 @@ pub(super) fn section(
         section.add(
             Finding::skipped(match sql.answers() {
                 Some(_) => {
-                    format!("errors in the files: role {user} may not read pg_hba_file_rules")
+                    format!(
+                        "errors in the files: role {user} may not read pg_hba_file_rules; PostgreSQL loads no file that has an \
+                         error, and keeps the rules that it had"
+                    )
                 }
                 None => "errors in the files: PostgreSQL does not answer".to_owned(),
             })
             .fix("as a superuser: --user postgres"),
         );
+    }
+    if !in_force {
+        section.findings.retain(|finding| finding.severity != Severity::Ok);
     }
     section
 }

@@ -8,6 +8,7 @@ mod clients;
 mod configuration;
 mod expressions;
 mod files;
+mod loaded;
 mod material;
 mod own_user;
 mod postgresql;
