@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 
 use super::expressions::{self, Expressions};
-use super::{loaded, own_user::own_user, ways};
+use super::{loaded, own_user::own_user, superusers, ways};
 use crate::config::Config;
 use crate::consumers::Server;
 use crate::diagnose;
 use crate::doctor::finding::{Finding, Group, Section};
-use crate::sql::{self, AccessViews, Role, Session, Standing, TlsSettings, statements};
+use crate::sql::{self, AccessViews, Role, Session, Standing, Superuser, TlsSettings, statements};
 use crate::survey::{self, Loading};
 use crate::text::argument;
 
@@ -32,8 +32,8 @@ pub(super) struct Answers {
     pub(super) own_user: (u32, Option<String>),
     /// The roles of `[[roles]]` that exist.
     pub(super) roles: BTreeMap<String, Role>,
-    /// Roles that may do everything and log in, and whether there are more.
-    pub(super) superusers: (Vec<String>, bool),
+    /// Roles that log in and may do everything, or may make themselves such, and whether there are more.
+    pub(super) superusers: (Vec<Superuser>, bool),
     /// What the regular expressions of `pg_ident.conf` match.
     pub(super) expressions: Expressions,
 }
@@ -133,6 +133,7 @@ pub(super) fn section(server: &Server, sql: &Sql) -> Section {
             Finding::failure(error.cause(settings)).fix(error.remedy(settings).unwrap_or_default()),
         );
     }
+    section.extend(superusers::own_role(server, answers));
     section.extend(loaded::configuration(server, answers));
     section.extend(files(server, answers));
     section.extend(versions(tls, standing));

@@ -24,7 +24,8 @@ use pgsvid_base::text::argument;
 
 pub use access::{Address, BadLine, HbaRule, Line, Mapping, parse_hba, parse_ident};
 pub use administration::{
-    Administration, MOST_RELATED, MOST_SUPERUSERS, Manager, Related, Role, TLS_SETTINGS,
+    Administration, MOST_RELATED, MOST_SUPERUSERS, Manager, Membership, Might, Related, Role,
+    Superuser, TLS_SETTINGS,
 };
 pub use error::{Error, Retry};
 pub use session::Session;

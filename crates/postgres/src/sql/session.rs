@@ -16,7 +16,7 @@ use tokio::time::timeout;
 use tokio_postgres::{Client, NoTls, SimpleQueryMessage, SimpleQueryRow};
 use zeroize::Zeroizing;
 
-use super::administration::{self, Administration, MOST_SUPERUSERS, Role};
+use super::administration::{self, Administration, MOST_SUPERUSERS, Role, Superuser};
 use super::error::Error;
 use super::patience::Patience;
 use super::sessions::{self, SessionCounts};
@@ -223,10 +223,10 @@ impl Session {
         Ok(found)
     }
 
-    /// Roles that may do everything and log in, and whether there are more.
-    pub async fn superusers(&self) -> Result<(Vec<String>, bool), Error> {
+    /// Roles that log in and may do everything, or may make themselves such, and whether there are more.
+    pub async fn superusers(&self) -> Result<(Vec<Superuser>, bool), Error> {
         let rows = self.rows(&administration::superusers_query(), Allowance::FEW).await?;
-        let mut names: Vec<String> = rows.into_iter().flatten().flatten().collect();
+        let mut names = administration::superusers(&rows);
         let more = names.len() > MOST_SUPERUSERS;
         names.truncate(MOST_SUPERUSERS);
         Ok((names, more))
