@@ -89,6 +89,9 @@ pub fn prepare_for_passwords() {
     drop(ScramSha256::new(b"", ChannelBinding::unsupported()));
 }
 
+/// Longest path of a Unix socket in bytes: `sun_path` has 108, and PostgreSQL wants a zero at its end.
+pub const LONGEST_SOCKET: usize = 107;
+
 /// Limit for connecting, and for each statement. A stopped postmaster accepts and never answers.
 pub const LIMIT: Duration = Duration::from_secs(5);
 
