@@ -99,39 +99,43 @@ fn untried(facts: &AccessFacts, sql: &Sql) -> Vec<u32> {
         .collect()
 }
 
+/// Where nothing is known of the files.
+fn unknown(server: &Server, sql: &Sql) -> Section {
+    let user = &server.session.user;
+    let mut section = Section::new(Group::Access, "pg_hba.conf, pg_ident.conf");
+    if let Some(error) = sql.stranger() {
+        section.add(Finding::skipped(format!(
+            "nothing is read that may not be PostgreSQL's: {error}"
+        )));
+        return section;
+    }
+    if let Some((file, line)) = files(server, sql).and_then(|files| files.nul) {
+        let place = format!("{} line {line}", name(&file));
+        section.extend([diagnose::misread(&Misread::Nul(place))]);
+        return section;
+    }
+    section.add(
+        Finding::skipped(match sql.answers() {
+            Some(_) => {
+                format!(
+                    "role {user} may not read the views, and this uid not the files, or not all that says where they are"
+                )
+            }
+            None => "PostgreSQL does not answer, and the files cannot be read".to_owned(),
+        })
+        .fix("run check as PostgreSQL's uid, or as a superuser: --user postgres"),
+    );
+    section
+}
+
 pub(super) fn section(
     config: &Config,
     server: &Server,
     sql: &Sql,
     facts: Option<&AccessFacts>,
 ) -> Section {
+    let Some(facts) = facts else { return unknown(server, sql) };
     let user = &server.session.user;
-    let Some(facts) = facts else {
-        let mut section = Section::new(Group::Access, "pg_hba.conf, pg_ident.conf");
-        if let Some(error) = sql.stranger() {
-            section.add(Finding::skipped(format!(
-                "nothing is read that may not be PostgreSQL's: {error}"
-            )));
-            return section;
-        }
-        if let Some((file, line)) = files(server, sql).and_then(|files| files.nul) {
-            let place = format!("{} line {line}", name(&file));
-            section.extend([diagnose::misread(&Misread::Nul(place))]);
-            return section;
-        }
-        section.add(
-            Finding::skipped(match sql.answers() {
-                Some(_) => {
-                    format!(
-                        "role {user} may not read the views, and this uid not the files, or not all that says where they are"
-                    )
-                }
-                None => "PostgreSQL does not answer, and the files cannot be read".to_owned(),
-            })
-            .fix("run check as PostgreSQL's uid, or as a superuser: --user postgres"),
-        );
-        return section;
-    };
     let subject = files(server, sql).map_or_else(
         || format!("{}, {}", facts.hba, facts.ident),
         |files| format!("{}, {}", files.hba.display(), files.ident.display()),

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::expressions::{self, Expressions};
-use super::{loaded, own_user::own_user, superusers, ways};
+use super::{own_user::own_user, ways};
 use crate::config::Config;
 use crate::consumers::Server;
 use crate::diagnose;
@@ -133,8 +133,6 @@ pub(super) fn section(server: &Server, sql: &Sql) -> Section {
             Finding::failure(error.cause(settings)).fix(error.remedy(settings).unwrap_or_default()),
         );
     }
-    section.extend(superusers::own_role(server, answers));
-    section.extend(loaded::configuration(server, answers));
     section.extend(files(server, answers));
     section.extend(versions(tls, standing));
     section

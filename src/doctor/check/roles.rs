@@ -140,18 +140,18 @@ fn in_the_clear(facts: &AccessFacts, role: &str) -> Option<Finding> {
             && rule.databases.iter().any(|database| database == "all")
             && rule.users.iter().any(|user| user == "all" || user.trim_matches('"') == role)
     };
-    let (rule, password) = facts
+    let (line, password) = facts
         .rules
         .iter()
         .filter(without_tls)
         .take_while(|rule| !rejects_all(rule))
         .filter(|rule| !rule.address.as_ref().is_some_and(Address::is_local))
         .find_map(|rule| Some((rule, password(rule)?)))?;
-    let (file, line) = (rule.file.as_deref().unwrap_or(&facts.hba), rule.line);
+    let place = format!("{} line {}", line.file.as_deref().unwrap_or(&facts.hba), line.line);
     let finding = |what: &str| {
         format!(
-            "{file} line {line} ({}) may ask role {role} of [[roles]] for a password without TLS: anyone on the way can read {what}",
-            rule.method
+            "{place} ({}) may ask role {role} of [[roles]] for a password without TLS: anyone on the way can read {what}",
+            line.method
         )
     };
     Some(
@@ -162,8 +162,8 @@ fn in_the_clear(facts: &AccessFacts, role: &str) -> Option<Finding> {
             }
         }
         .fix(format!(
-            "write hostssl instead of {} in {file} line {line}, or put `hostnossl all \"{role}\" all reject` above it, then reload",
-            rule.kind
+            "write hostssl instead of {} in {place}, or put `hostnossl all \"{role}\" all reject` above it, then reload",
+            line.kind
         )),
     )
 }

@@ -65,8 +65,8 @@ fn a82_an_authority_among_revocation_lists_is_told_and_the_remedy_ends_it() {
         std::fs::rename(written, directory.join(name)).unwrap();
     };
     let hash = |certificate: &str| {
-        let said = openssl(&["x509", "-noout", "-hash"], certificate);
-        String::from_utf8(said).unwrap().trim().to_owned()
+        let printed = openssl(&["x509", "-noout", "-hash"], certificate);
+        String::from_utf8(printed).unwrap().trim().to_owned()
     };
     let theirs = hash(&rogue.root_pem());
     put(&format!("{}.r0", hash(&ours.root_pem())), &our_list);

@@ -57,7 +57,9 @@ fn is_well(setup: &Setup, more: &[&str]) {
 fn a81_rules_that_are_mended_and_not_loaded_are_no_all_clear() {
     let setup = good();
     let roles = [&[][..], &ADMINISTRATOR];
-    roles.iter().for_each(|more| is_well(&setup, more));
+    for more in roles {
+        is_well(&setup, more);
+    }
     setup.cluster.write_file("pg_hba.conf", &format!("{OPEN}{GOOD}"));
     reload(&setup);
     setup.cluster.write_file("pg_hba.conf", GOOD);
@@ -65,7 +67,9 @@ fn a81_rules_that_are_mended_and_not_loaded_are_no_all_clear() {
         tells(&setup, more, "failure", "pg_hba.conf changed after PostgreSQL last loaded it");
     }
     reload(&setup);
-    roles.iter().for_each(|more| is_well(&setup, more));
+    for more in roles {
+        is_well(&setup, more);
+    }
     // An older file that takes the place of the one that was loaded.
     setup.cluster.write_file(
         "pg_ident.conf.new",

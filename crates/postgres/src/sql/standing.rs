@@ -53,8 +53,8 @@ pub struct Standing {
     pub started: Option<SystemTime>,
     /// Of `hba_file` and `ident_file`, those whose files were changed since they were loaded, for a superuser.
     pub changed: Vec<String>,
-    /// Whether that cannot be told of one of them.
-    pub changed_perhaps: bool,
+    /// Those of which that cannot be told.
+    pub changed_perhaps: Vec<String>,
     /// Those of the two whose values were changed, or had been for a while, since the server has started.
     pub pending: Vec<String>,
     settings: BTreeMap<String, String>,
@@ -101,7 +101,7 @@ pub(super) fn parse(
         loaded: time("loaded"),
         started: time("started"),
         changed: facts("changed").collect(),
-        changed_perhaps: facts("perhaps").next().is_some(),
+        changed_perhaps: facts("perhaps").collect(),
         pending: facts("pending").collect(),
         role: name.clone(),
         superuser: superuser == "t",

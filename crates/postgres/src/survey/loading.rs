@@ -63,7 +63,7 @@ pub fn loading(socket: &sql::Settings, standing: &Standing, access: Option<&Acce
                 .collect(),
         },
         configuration: changed(sources.as_deref().unwrap_or_default(), standing.loaded),
-        unseen: access.is_none() && (!standing.superuser || standing.changed_perhaps),
+        unseen: access.is_none() && (!standing.superuser || !standing.changed_perhaps.is_empty()),
         ..Loading::default()
     };
     for (setting, default) in NAMED {

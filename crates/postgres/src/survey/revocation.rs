@@ -67,7 +67,7 @@ pub fn revocation(
 fn holds_certificate(path: &Path) -> Option<bool> {
     let text = files::read(path, LARGEST).ok()?;
     let holds = |begin: &&str| text.windows(begin.len()).any(|window| window == begin.as_bytes());
-    Some(CERTIFICATES.iter().any(|begin| holds(&begin)))
+    Some(CERTIFICATES.iter().any(holds))
 }
 
 /// The files of a directory that OpenSSL reads certificates from: eight hexadecimal digits, a dot, and a number (`by_dir.c`). It
