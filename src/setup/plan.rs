@@ -7,7 +7,7 @@ use super::block::{self, Marks};
 use super::place::LARGEST;
 use super::{Settings, managed, text};
 use crate::companions::role_map::{Login, can_include};
-use crate::sql::{Administration, MOST_RELATED, Related, Setting, statements};
+use crate::sql::{Administration, MOST_RELATED, Membership, Related, Setting, statements};
 use crate::text::{argument, harmless, shown};
 
 /// What is to be done, and what is left to others.
@@ -149,11 +149,11 @@ fn foreign(settings: &Settings, related: &Related) -> Vec<String> {
             session.psql_options(),
         ));
     };
-    let listed = |names: &[String]| -> (String, String) {
-        let shown: Vec<String> = names.iter().map(|name| shown(name)).collect();
-        let more = if names.len() == MOST_RELATED { ", and perhaps more" } else { "" };
-        let quoted: Vec<String> = names.iter().map(|name| statements::identifier(name)).collect();
-        (format!("{}{more}", shown.join(", ")), quoted.join(", "))
+    let listed = |memberships: &[Membership]| -> String {
+        let mut shown: Vec<String> = memberships.iter().map(|one| shown(&one.role)).collect();
+        shown.dedup();
+        let more = if memberships.len() == MOST_RELATED { ", and perhaps more" } else { "" };
+        format!("{}{more}", shown.join(", "))
     };
     if !attributes.is_empty() {
         let less: Vec<String> = attributes.iter().map(|has| format!("NO{has}")).collect();
@@ -169,14 +169,20 @@ fn foreign(settings: &Settings, related: &Related) -> Vec<String> {
         );
     }
     if !member_of.is_empty() {
-        let (shown, quoted) = listed(member_of);
-        note(format!("is a member of {shown}"), format!("REVOKE {quoted} FROM {name}"));
+        let revoke = |one: &Membership| {
+            statements::revoke_membership(&one.role, role, one.granted_by.as_deref())
+        };
+        let statements: Vec<String> = member_of.iter().map(revoke).collect();
+        note(format!("is a member of {}", listed(member_of)), statements.join("; "));
     }
     if !members.is_empty() {
-        let (shown, quoted) = listed(members);
+        let revoke = |one: &Membership| {
+            statements::revoke_membership(role, &one.role, one.granted_by.as_deref())
+        };
+        let statements: Vec<String> = members.iter().map(revoke).collect();
         note(
-            format!("has the members {shown}, who get what it gets"),
-            format!("REVOKE {name} FROM {quoted}"),
+            format!("has the members {}, who get what it gets", listed(members)),
+            statements.join("; "),
         );
     }
     notes

@@ -3,11 +3,11 @@
 use std::collections::BTreeSet;
 
 use super::postgresql::{Answers, Sql};
-use super::{roles, superusers};
+use super::{loaded, roles, superusers};
 use crate::config::Config;
 use crate::consumers::Server;
 use crate::diagnose::{self, AccessFacts, JudgedMapping, Misread, STRANGE_NAME, STRANGERS};
-use crate::doctor::finding::{Finding, Group, Section};
+use crate::doctor::finding::{Finding, Group, Section, Severity};
 use crate::sql::{HbaRule, Mapping};
 use crate::survey;
 
@@ -99,39 +99,43 @@ fn untried(facts: &AccessFacts, sql: &Sql) -> Vec<u32> {
         .collect()
 }
 
+/// Where nothing is known of the files.
+fn unknown(server: &Server, sql: &Sql) -> Section {
+    let user = &server.session.user;
+    let mut section = Section::new(Group::Access, "pg_hba.conf, pg_ident.conf");
+    if let Some(error) = sql.stranger() {
+        section.add(Finding::skipped(format!(
+            "nothing is read that may not be PostgreSQL's: {error}"
+        )));
+        return section;
+    }
+    if let Some((file, line)) = files(server, sql).and_then(|files| files.nul) {
+        let place = format!("{} line {line}", name(&file));
+        section.extend([diagnose::misread(&Misread::Nul(place))]);
+        return section;
+    }
+    section.add(
+        Finding::skipped(match sql.answers() {
+            Some(_) => {
+                format!(
+                    "role {user} may not read the views, and this uid not the files, or not all that says where they are"
+                )
+            }
+            None => "PostgreSQL does not answer, and the files cannot be read".to_owned(),
+        })
+        .fix("run check as PostgreSQL's uid, or as a superuser: --user postgres"),
+    );
+    section
+}
+
 pub(super) fn section(
     config: &Config,
     server: &Server,
     sql: &Sql,
     facts: Option<&AccessFacts>,
 ) -> Section {
+    let Some(facts) = facts else { return unknown(server, sql) };
     let user = &server.session.user;
-    let Some(facts) = facts else {
-        let mut section = Section::new(Group::Access, "pg_hba.conf, pg_ident.conf");
-        if let Some(error) = sql.stranger() {
-            section.add(Finding::skipped(format!(
-                "nothing is read that may not be PostgreSQL's: {error}"
-            )));
-            return section;
-        }
-        if let Some((file, line)) = files(server, sql).and_then(|files| files.nul) {
-            let place = format!("{} line {line}", name(&file));
-            section.extend([diagnose::misread(&Misread::Nul(place))]);
-            return section;
-        }
-        section.add(
-            Finding::skipped(match sql.answers() {
-                Some(_) => {
-                    format!(
-                        "role {user} may not read the views, and this uid not the files, or not all that says where they are"
-                    )
-                }
-                None => "PostgreSQL does not answer, and the files cannot be read".to_owned(),
-            })
-            .fix("run check as PostgreSQL's uid, or as a superuser: --user postgres"),
-        );
-        return section;
-    };
     let subject = files(server, sql).map_or_else(
         || format!("{}, {}", facts.hba, facts.ident),
         |files| format!("{}, {}", files.hba.display(), files.ident.display()),
@@ -139,6 +143,10 @@ pub(super) fn section(
     let mut section = Section::new(Group::Access, subject);
     let concerns = diagnose::access(facts);
     let untried = untried(facts, sql);
+    let loaded = loaded::access(server, sql);
+    // What is in force may be something else.
+    let in_force = loaded.iter().all(|finding| finding.severity == Severity::Warning);
+    section.extend(loaded);
     if concerns.is_empty() {
         section.add(Finding::ok(if untried.is_empty() && facts.mappings.is_some() {
             "TLS clients need a certificate, and no map admits a workload that it does not name"
@@ -192,12 +200,18 @@ pub(super) fn section(
         section.add(
             Finding::skipped(match sql.answers() {
                 Some(_) => {
-                    format!("errors in the files: role {user} may not read pg_hba_file_rules")
+                    format!(
+                        "errors in the files: role {user} may not read pg_hba_file_rules; PostgreSQL loads no file that has an \
+                         error, and keeps the rules that it had"
+                    )
                 }
                 None => "errors in the files: PostgreSQL does not answer".to_owned(),
             })
             .fix("as a superuser: --user postgres"),
         );
+    }
+    if !in_force {
+        section.findings.retain(|finding| finding.severity != Severity::Ok);
     }
     section
 }

@@ -5,11 +5,9 @@ use std::path::Path;
 use crate::config::Config;
 use crate::doctor::finding::{Finding, Group, Section};
 use crate::source::{Endpoint, ExtraAuthorities};
+use crate::sql::LONGEST_SOCKET;
 use crate::survey;
 use crate::watching::Watching;
-
-/// Longest path of a Unix socket in bytes: `sun_path` has 108, and PostgreSQL wants a zero at its end.
-const LONGEST_SOCKET: usize = 107;
 
 /// What the configuration comes to, without a look at anything else.
 pub(super) fn offline(config: &Config) -> Section {

@@ -8,6 +8,7 @@ mod clients;
 mod configuration;
 mod expressions;
 mod files;
+mod loaded;
 mod material;
 mod own_user;
 mod postgresql;
@@ -51,7 +52,12 @@ pub async fn check(config: &Config, environment: &Environment, scope: &Scope) ->
 
     if let Some(server) = &config.rotation.server {
         let sql = postgresql::ask(config, server).await;
-        sections.push(postgresql::section(server, &sql));
+        let mut session = postgresql::section(server, &sql);
+        if let Some(answers) = sql.answers() {
+            session.extend(superusers::own_role(server, answers));
+            session.extend(loaded::configuration(server, answers));
+        }
+        sections.push(session);
         sections.push(tls::section(config, server, &sql, on_disk).await);
         let access = access::facts(server, &sql);
         sections.push(access::section(config, server, &sql, access.as_ref()));

@@ -8,8 +8,8 @@ use crate::config::Config;
 use crate::consumers::Server;
 use crate::diagnose;
 use crate::doctor::finding::{Finding, Group, Section};
-use crate::sql::{self, AccessViews, Role, Session, Standing, TlsSettings, statements};
-use crate::survey;
+use crate::sql::{self, AccessViews, Role, Session, Standing, Superuser, TlsSettings, statements};
+use crate::survey::{self, Loading};
 use crate::text::argument;
 
 /// From here on slots can be reserved for a role.
@@ -24,12 +24,16 @@ pub(super) struct Answers {
     pub(super) views: Option<AccessViews>,
     /// The files themselves, where they can be read.
     pub(super) files: Option<survey::Access>,
+    /// Whether files are what is in force.
+    pub(super) loading: Loading,
+    /// What keeps PostgreSQL from loading its configuration files, if the role may see that.
+    pub(super) configuration_errors: Vec<String>,
     /// pgsvid's user: its number, and its name if it has one.
     pub(super) own_user: (u32, Option<String>),
     /// The roles of `[[roles]]` that exist.
     pub(super) roles: BTreeMap<String, Role>,
-    /// Roles that may do everything and log in, and whether there are more.
-    pub(super) superusers: (Vec<String>, bool),
+    /// Roles that log in and may do everything, or may make themselves such, and whether there are more.
+    pub(super) superusers: (Vec<Superuser>, bool),
     /// What the regular expressions of `pg_ident.conf` match.
     pub(super) expressions: Expressions,
 }
@@ -78,6 +82,9 @@ async fn answers(
     let standing = session.standing().await?;
     let views = session.access().await?;
     let files = survey::access(&server.session, Some(&standing));
+    let loading = survey::loading(&server.session, &standing, files.as_ref());
+    let configuration_errors =
+        if settings.may_read_errors { session.configuration_errors().await? } else { Vec::new() };
     let mappings = files.as_ref().and_then(|files| files.mappings.as_ref());
     let mappings = mappings.or(views.as_ref().and_then(|views| views.mappings.as_ref()));
     let roles = session.roles(&config.roles.roles()).await?;
@@ -86,7 +93,18 @@ async fn answers(
     let own_user = own_user(config);
     let mappings = mappings.into_iter().flatten();
     let expressions = expressions::try_all(session, config, mappings, own_user.1.as_deref()).await;
-    Ok(Answers { settings, standing, views, files, own_user, roles, superusers, expressions })
+    Ok(Answers {
+        settings,
+        standing,
+        views,
+        files,
+        loading,
+        configuration_errors,
+        own_user,
+        roles,
+        superusers,
+        expressions,
+    })
 }
 
 pub(super) fn section(server: &Server, sql: &Sql) -> Section {
@@ -115,7 +133,7 @@ pub(super) fn section(server: &Server, sql: &Sql) -> Section {
             Finding::failure(error.cause(settings)).fix(error.remedy(settings).unwrap_or_default()),
         );
     }
-    section.extend(files(server, tls));
+    section.extend(files(server, answers));
     section.extend(versions(tls, standing));
     section
 }
@@ -149,7 +167,8 @@ fn unreachable(error: &sql::Error, settings: &sql::Settings) -> Finding {
 }
 
 /// Whether the settings lead to the published files, and what other files they lead to.
-fn files(server: &Server, tls: &TlsSettings) -> Vec<Finding> {
+fn files(server: &Server, answers: &Answers) -> Vec<Finding> {
+    let tls = &answers.settings;
     let files = survey::files(tls, &server.session, &server.paths, &server.viewpoint);
     let mut findings: Vec<Finding> =
         diagnose::concerns(tls, &files, &server.paths, &server.session)
@@ -171,18 +190,22 @@ fn files(server: &Server, tls: &TlsSettings) -> Vec<Finding> {
     let foreign = [&files.certificate, &files.private_key, &files.authorities]
         .iter()
         .any(|facts| !facts.published);
+    let revocation = survey::revocation(tls, &server.session, &server.viewpoint);
     if let Some(uid) = files.server_uid {
-        let all = [&files.certificate, &files.private_key, &files.authorities];
-        for facts in all.into_iter().filter(|facts| !facts.published) {
-            let Some((why, fix)) =
-                facts.path.as_deref().and_then(|path| ways::exchangeable(path, uid))
-            else {
-                continue;
-            };
-            let text = format!("other users of this machine can exchange {}", facts.named);
-            findings.push(Finding::warning(text).cause(why).fix(fix));
-        }
+        let all = [&files.certificate, &files.private_key, &files.authorities].into_iter();
+        let named = all.filter(|facts| !facts.published).filter_map(|facts| facts.path.clone());
+        let access = answers.files.iter().flat_map(|files| files.files.clone());
+        let sources = answers.loading.sources.iter().flatten().cloned();
+        let paths = named.chain(access).chain(sources).chain(revocation.paths.clone());
+        findings.extend(ways::of_server(paths, uid));
     }
+    findings.extend(diagnose::revocation(&revocation).into_iter().map(Finding::from));
+    findings.extend(revocation.unseen.iter().map(|(setting, value)| {
+        Finding::skipped(format!(
+            "whether a certificate is in {value} ({setting}), which would be an authority: it cannot be read from here"
+        ))
+        .fix("run check as PostgreSQL's uid")
+    }));
     if foreign {
         // What is wrong with the published ones is said where they are examined.
         findings.extend(diagnose::refused(&files).into_iter().map(Finding::from));

@@ -8,7 +8,7 @@ use crate::config::Config;
 use crate::consumers::Server;
 use crate::diagnose::AccessFacts;
 use crate::doctor::finding::Finding;
-use crate::sql::{HbaRule, statements};
+use crate::sql::{Address, HbaRule, statements};
 use crate::text::argument;
 
 pub(super) fn findings(
@@ -52,6 +52,7 @@ pub(super) fn findings(
             );
         }
         findings.extend(passed_by(facts, role));
+        findings.extend(in_the_clear(facts, role));
         findings.extend(answers.and_then(|answers| unusable(answers, role, &at)));
     }
     if findings.is_empty() {
@@ -121,6 +122,66 @@ fn passed_by(facts: &AccessFacts, role: &str) -> Option<Finding> {
         ))
         .fix(format!("put what `pgsvid setup hba` prints above line {line} of {file}, then reload")),
     )
+}
+
+/// A line by which the role's password, or a proof of it, goes over a network without TLS. The first line that matches decides.
+fn in_the_clear(facts: &AccessFacts, role: &str) -> Option<Finding> {
+    let without_tls = |rule: &&HbaRule| {
+        matches!(rule.kind.as_str(), "host" | "hostnossl" | "hostnogssenc")
+            && rule.users.iter().any(|user| {
+                user == "all" || user.trim_matches('"') == role || user.starts_with(['+', '@', '/'])
+            })
+    };
+    // That keeps out everybody whom a later line would ask.
+    let rejects_all = |rule: &HbaRule| {
+        rule.method == "reject"
+            && rule.kind != "hostnogssenc"
+            && rule.address == Some(Address::All)
+            && rule.databases.iter().any(|database| database == "all")
+            && rule.users.iter().any(|user| user == "all" || user.trim_matches('"') == role)
+    };
+    let (line, password) = facts
+        .rules
+        .iter()
+        .filter(without_tls)
+        .take_while(|rule| !rejects_all(rule))
+        .filter(|rule| !rule.address.as_ref().is_some_and(Address::is_local))
+        .find_map(|rule| Some((rule, password(rule)?)))?;
+    let place = format!("{} line {}", line.file.as_deref().unwrap_or(&facts.hba), line.line);
+    let finding = |what: &str| {
+        format!(
+            "{place} ({}) may ask role {role} of [[roles]] for a password without TLS: anyone on the way can read {what}",
+            line.method
+        )
+    };
+    Some(
+        match password {
+            Password::AsItIs => Finding::failure(finding("the password itself")),
+            Password::Proof => {
+                Finding::warning(finding("a proof of it, by which it can be guessed"))
+            }
+        }
+        .fix(format!(
+            "write hostssl instead of {} in {place}, or put `hostnossl all \"{role}\" all reject` above it, then reload",
+            line.kind
+        )),
+    )
+}
+
+/// How a line asks for a password, if it does.
+fn password(rule: &HbaRule) -> Option<Password> {
+    match rule.method.as_str() {
+        "password" | "ldap" | "pam" | "radius" | "bsd" => Some(Password::AsItIs),
+        "md5" | "scram-sha-256" => Some(Password::Proof),
+        _ => None,
+    }
+}
+
+/// What goes over the network.
+#[derive(Clone, Copy)]
+enum Password {
+    AsItIs,
+    Proof,
 }
 
 fn unusable(answers: &Answers, role: &str, at: &str) -> Option<Finding> {

@@ -1,9 +1,12 @@
-//! Whether pgsvid's user may be a superuser over the Unix socket: then anyone who takes over pgsvid may, too.
+//! Whether pgsvid's user may be a superuser over the Unix socket, or its role become one: then anyone who takes over pgsvid may,
+//! too. And whether workloads may.
 
 use super::postgresql::Answers;
-use crate::diagnose::{AccessFacts, SocketUser, superuser_logins};
+use crate::consumers::Server;
+use crate::diagnose::{AccessFacts, SocketUser, mapped_superusers, named, superuser_logins};
 use crate::doctor::finding::Finding;
-use crate::sql::MOST_SUPERUSERS;
+use crate::sql::{MOST_SUPERUSERS, Might, Standing, statements};
+use crate::text::argument;
 
 pub(super) fn findings(answers: &Answers, facts: &AccessFacts) -> Vec<Finding> {
     let (uid, name) = answers.own_user.clone();
@@ -12,6 +15,7 @@ pub(super) fn findings(answers: &Answers, facts: &AccessFacts) -> Vec<Finding> {
     let user = SocketUser { uid, name, expressions };
     let (concerns, judged) = superuser_logins(facts, &user, superusers);
     let mut findings: Vec<Finding> = concerns.into_iter().map(Finding::from).collect();
+    let mapped = mapped_superusers(facts, superusers).into_iter().map(Finding::from);
     let name = user.name.unwrap_or_else(|| format!("uid {uid}"));
     if !judged {
         findings.push(
@@ -26,11 +30,43 @@ pub(super) fn findings(answers: &Answers, facts: &AccessFacts) -> Vec<Finding> {
             "whether pgsvid's user, {name}, may be one of the superusers beyond the first {MOST_SUPERUSERS}"
         )));
     }
+    if *more {
+        findings.push(Finding::skipped(format!(
+            "whether {} lets workloads be one of these other superusers",
+            facts.ident
+        )));
+    }
     if findings.is_empty() {
         findings.push(Finding::ok(format!(
             "pgsvid's user, {name}, is no superuser over the socket by {} and {}",
             facts.hba, facts.ident
         )));
     }
+    findings.extend(mapped);
     findings
+}
+
+/// The role that pgsvid logs in as. A superuser was named by whoever runs `check`, to see everything.
+pub(super) fn own_role(server: &Server, answers: &Answers) -> Option<Finding> {
+    let Standing { role, superuser: false, .. } = &answers.standing else { return None };
+    let found = answers.superusers.0.iter().find(|superuser| superuser.role == *role)?;
+    let statement = match &found.by {
+        Might::Membership(of) => {
+            statements::revoke_membership(&of.role, role, of.granted_by.as_deref())
+        }
+        Might::CreateRole | Might::Attribute => {
+            format!("ALTER ROLE {} NOCREATEROLE", statements::identifier(role))
+        }
+    };
+    Some(
+        Finding::warning(format!(
+            "role {} can make itself a superuser: anyone who takes over pgsvid has all rights in PostgreSQL",
+            named(found)
+        ))
+        .fix(format!(
+            "psql -U postgres -c {}{}; pgsvid setup apply --dry-run shows what else the role has",
+            argument(statement),
+            server.session.psql_options()
+        )),
+    )
 }

@@ -1,5 +1,7 @@
 //! Whether other users of the machine can exchange a file that pgsvid or PostgreSQL reads: they then choose its contents.
 
+use std::collections::BTreeSet;
+use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
@@ -12,6 +14,29 @@ use crate::text::argument;
 const MOST_LINKS: usize = 40;
 /// Bits by which others than a file's owner may write to it.
 const OTHERS_WRITE: u32 = 0o022;
+/// How many files are named in a finding.
+const MOST_NAMED: usize = 3;
+
+/// The files that PostgreSQL of that uid reads, as far as others can exchange them. Each reason is told once.
+pub(super) fn of_server(paths: impl Iterator<Item = PathBuf>, uid: u32) -> Vec<Finding> {
+    let mut reasons: Vec<((String, String), Vec<String>)> = Vec::new();
+    for path in paths.collect::<BTreeSet<_>>() {
+        let Some(reason) = exchangeable(&path, uid) else { continue };
+        let named = path.display().to_string();
+        match reasons.iter_mut().find(|(known, _)| *known == reason) {
+            Some((_, paths)) => paths.push(named),
+            None => reasons.push((reason, vec![named])),
+        }
+    }
+    let finding = |((why, fix), paths): ((String, String), Vec<String>)| {
+        let more = paths.len().saturating_sub(MOST_NAMED);
+        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        let named = paths.get(..MOST_NAMED).unwrap_or(&paths).join(", ");
+        let text = format!("other users of this machine can exchange {named}{more}");
+        Finding::warning(text).cause(why).fix(fix)
+    };
+    reasons.into_iter().map(finding).collect()
+}
 
 /// The files of `files.extra_authorities` that others can exchange.
 pub(super) fn extra_authorities(config: &Config) -> Vec<Finding> {
@@ -40,17 +65,46 @@ pub(super) fn exchangeable(path: &Path, ours: u32) -> Option<(String, String)> {
             Err(error) => return Some(explain(&error, ours)),
         }
         let found = std::fs::symlink_metadata(&path).ok()?;
-        if ![0, ours].contains(&found.uid()) {
-            return Some(foreign(&path, found.uid(), ours));
+        if found.is_dir() {
+            return match publish::judge_way(&path, ours) {
+                Ok(()) | Err(Error::Open { .. }) => None,
+                Err(error) => Some(explain(&error, ours)),
+            };
         }
+        let is_foreign = ![0, ours].contains(&found.uid());
         if found.is_symlink() {
+            if is_foreign {
+                return Some(foreign(&path, found.uid(), ours));
+            }
             path = directory.join(std::fs::read_link(&path).ok()?);
             continue;
         }
-        let writable = found.mode() & OTHERS_WRITE != 0;
-        return writable.then(|| open(&path, found.mode() & 0o7777));
+        let cause = if is_foreign {
+            foreign(&path, found.uid(), ours).0
+        } else if found.mode() & OTHERS_WRITE != 0 {
+            open(&path, found.mode() & 0o7777).0
+        } else {
+            return None;
+        };
+        return Some((cause, replace(&path, &found, &std::fs::metadata(&directory).ok()?)));
     }
     None
+}
+
+/// The command that puts a copy in a file's place: who has opened the file before can go on writing to it, whatever its owner and
+/// mode are by then. It runs as the owner of the directory, who could otherwise lead root elsewhere by links.
+fn replace(path: &Path, file: &Metadata, directory: &Metadata) -> String {
+    let mode = file.mode() & 0o7777 & !OTHERS_WRITE;
+    let (old, new) = (argument(path), argument(format!("{}.new", path.display())));
+    let (uid, gid) = (directory.uid(), directory.gid());
+    let (user, group) = if uid == 0 {
+        (String::new(), format!(" -g {}", file.gid()))
+    } else {
+        (format!("setpriv --reuid={uid} --regid={gid} --clear-groups "), String::new())
+    };
+    format!(
+        "see whether its contents are right, then, as root: {user}install -m {mode:04o}{group} {old} {new} && {user}mv {new} {old}"
+    )
 }
 
 fn explain(error: &Error, ours: u32) -> (String, String) {

@@ -48,6 +48,39 @@ fn a37_a_password_file_without_an_end_is_refused_at_once() {
     }
 }
 
+/// Each was told as a pooler's answer, or with a remedy that does not help.
+#[test]
+fn a86_what_keeps_pgsvid_from_a_session_is_told_by_its_own_cause() {
+    let setup = started();
+    let found = |more: &[&str]| {
+        let report = report(Account::server(), &setup, more);
+        assert!(!texts(&report, "failure").contains("pooler"), "{report:#}");
+        report.to_string()
+    };
+    // A password that takes longer to prove than pgsvid goes on for.
+    let (salt, key) = ("A".repeat(22) + "==", "A".repeat(43) + "=");
+    let password = format!("SCRAM-SHA-256$200000:{salt}${key}:{key}");
+    let statement = format!("ALTER ROLE pgsvid PASSWORD '{password}'");
+    setup.cluster.sql("postgres", "postgres", &statement);
+    setup.cluster.set_hba("local postgres pgsvid scram-sha-256");
+    setup.cluster.sighup();
+    let file = setup.other.write("password", "secret", 0o644);
+    setup.configure(&format!("[postgres]\npassword_file = '{}'", file.display()));
+    let said = found(&[]);
+    assert!(said.contains("more SCRAM iterations than the 100000"), "{said}");
+    assert!(said.contains("set scram_iterations to 100000 or less"), "{said}");
+
+    let fifo = setup.other.join("pipe");
+    mknodat(CWD, &fifo, FileType::Fifo, Mode::RWXU, 0).unwrap();
+    setup.configure(&format!("[postgres]\npassword_file = '{}'", fifo.display()));
+    let said = found(&[]);
+    assert!(said.contains("pipe be a regular file that holds the password of role"), "{said}");
+
+    let long = format!("/tmp/{}", "x".repeat(100));
+    let said = found(&["--postgres", &long]);
+    assert!(said.contains("longer than the 107 bytes that the kernel takes"), "{said}");
+}
+
 #[test]
 fn a37_regular_expressions_that_take_long_are_given_up_and_named() {
     let setup = started();

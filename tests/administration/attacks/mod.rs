@@ -1,7 +1,10 @@
 //! Attacks that were made on an earlier version and succeeded, each as a test: the rows A of docs/reliability.md.
 
+mod among_lists;
+mod clear_text;
 mod endless;
 mod hidden_rules;
+mod loaded;
 mod planted_objects;
 mod planted_server;
 mod planted_texts;

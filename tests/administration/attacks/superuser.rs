@@ -119,3 +119,93 @@ fn a36_trust_and_maps_on_the_socket_are_told_with_the_line() {
         assert!(warning["fix"].as_str().unwrap().contains(place), "{warning:#}");
     }
 }
+
+/// Runs the first command of a remedy as it is printed, as the user that may be the superuser.
+fn paste(finding: &Value) {
+    let fix = finding["fix"].as_str().unwrap();
+    let (command, _) = fix.split_once("; pgsvid setup").unwrap();
+    let account = Account::server();
+    let mut bash = Command::new("bash");
+    let output = bash.args(["-c", command]).uid(account.uid()).current_dir("/").output().unwrap();
+    assert!(output.status.success(), "{command}: {output:?}");
+}
+
+#[test]
+fn a84_roles_that_are_superusers_by_membership_count_as_superusers() {
+    let setup = setup();
+    let account = Account::server();
+    let name = account.name();
+    let own = format!("pgsvid {name} pgsvid\nadministration {name} postgres\n");
+    let ours =
+        "local postgres pgsvid peer map=pgsvid\nlocal all postgres peer map=administration\n";
+    let hba = format!("{ours}local all dba peer map=m\nhostssl all dba,app all cert map=w\n");
+    write(&setup, &hba, &format!("{own}m {name} dba\nw one.example app\nw two.example dba\n"));
+    let admin = |statement: &str| setup.cluster.sql("postgres", "postgres", statement);
+    admin("CREATE ROLE dba LOGIN; CREATE ROLE app LOGIN; CREATE ROLE admins");
+    let words = ["over the socket as superuser dba", "by its certificate as superuser"];
+    let texts = || {
+        let report = report(account, &setup, &[]);
+        crate::attacks::endless::texts(&report, "warning")
+    };
+    let before = texts();
+    assert!(!words.iter().any(|words| before.contains(words)), "{before}");
+
+    admin("GRANT postgres TO admins; GRANT admins TO dba");
+    // What the attack is.
+    setup.cluster.sql("dba", "postgres", "SET ROLE postgres; CREATE ROLE planted SUPERUSER");
+    let after = texts();
+    let by = "dba (by its membership in admins)";
+    assert!(
+        after.contains(&format!("{name}, log in over the socket as superuser {by}")),
+        "{after}"
+    );
+    let mapped = format!("line 5 lets two.example log in by its certificate as superuser {by}");
+    assert!(after.contains(&mapped), "{after}");
+    assert!(!after.contains("one.example"), "{after}");
+    // A line that does not name the role lets in nobody as it.
+    let hba = hba.replace("dba,app all cert", "app all cert");
+    write(&setup, &hba, &format!("{own}w two.example dba\n"));
+    assert!(!words.iter().any(|words| texts().contains(words)), "{}", texts());
+}
+
+#[test]
+fn a84_the_own_role_that_can_make_itself_a_superuser_is_told_and_the_remedy_ends_it() {
+    let setup = setup();
+    let account = Account::server();
+    let name = account.name();
+    let ident = format!("pgsvid {name} pgsvid\nadministration {name} postgres\n");
+    let hba = "local postgres pgsvid peer map=pgsvid\nlocal all postgres peer map=administration\n";
+    write(&setup, hba, &ident);
+    let admin = |statement: &str| setup.cluster.sql("postgres", "postgres", statement);
+    admin("CREATE ROLE files; GRANT pg_write_server_files TO files");
+    let version: u32 = admin("SHOW server_version_num").parse().unwrap();
+    let mut ways = vec![
+        ("GRANT files TO pgsvid", "pgsvid (by its membership in files)"),
+        (
+            "GRANT pg_execute_server_program TO pgsvid",
+            "pgsvid (by its membership in pg_execute_server_program)",
+        ),
+    ];
+    if version < 160_000 {
+        ways.push(("ALTER ROLE pgsvid CREATEROLE", "pgsvid (by CREATEROLE)"));
+    }
+    let found = || {
+        let report = report(account, &setup, &[]);
+        let sections = report["sections"].as_array().unwrap().clone();
+        let findings =
+            sections.into_iter().flat_map(|it| it["findings"].as_array().unwrap().clone());
+        findings
+            .filter(|it| it["text"].as_str().unwrap().contains("can make itself a superuser"))
+            .collect::<Vec<Value>>()
+    };
+    assert_eq!(found(), [Value::Null; 0]);
+    for (statement, words) in ways {
+        admin(statement);
+        let all = found();
+        let [finding] = &all[..] else { panic!("{statement}: {all:?}") };
+        assert!(finding["text"].as_str().unwrap().contains(words), "{finding:#}");
+        assert_eq!(finding["severity"], "warning");
+        paste(finding);
+        assert_eq!(found(), [Value::Null; 0], "{statement}");
+    }
+}

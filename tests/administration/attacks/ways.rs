@@ -1,6 +1,7 @@
 //! A36: other users can exchange what pgsvid or PostgreSQL reads, or pgsvid may read more than is meant.
 
-use std::os::unix::fs::lchown;
+use std::io::Write as _;
+use std::os::unix::fs::{MetadataExt as _, lchown};
 use std::process::Command;
 
 use rustix::fs::{Mode, chmod};
@@ -8,6 +9,7 @@ use serde_json::Value;
 use test_support::{Account, Directory, Setup};
 
 use crate::attacks::PGSVID;
+use crate::attacks::endless::started;
 use crate::attacks::planted_texts::report;
 
 /// The warnings whose text holds these words.
@@ -73,4 +75,58 @@ fn a36_a_data_directory_that_the_sandbox_lets_pgsvid_read_is_told() {
         let report = report(Account::server(), &setup, &[]);
         assert_eq!(warnings(&report, "can read the data").len(), count, "{file:?} {report:#}");
     }
+}
+
+/// The access files, what they name, and the configuration decide who is let in, too.
+#[test]
+fn a83_files_of_access_and_configuration_that_others_can_exchange_are_told() {
+    let setup = started();
+    let data = setup.cluster.data_directory();
+    setup.cluster.write_file("who", "app\n");
+    setup.cluster.write_file("list.pem", "");
+    std::fs::create_dir(data.join("more")).unwrap();
+    lchown(data.join("more"), Some(Account::server().uid()), None).unwrap();
+    setup.cluster.write_file("more/1.conf", "ssl_crl_file = 'list.pem'\n");
+    setup.cluster.set_conf("include_dir 'more'");
+    setup.cluster.set_hba("local postgres pgsvid peer map=pgsvid\nhostssl all @who all cert");
+    setup.cluster.sighup();
+    let words = "other users of this machine can exchange";
+    let found = || -> Vec<(String, String)> {
+        let report = report(Account::server(), &setup, &[]);
+        let text = |finding: &Value, key: &str| finding[key].as_str().unwrap().to_owned();
+        let found = warnings(&report, words).into_iter();
+        found.map(|finding| (text(finding, "text"), text(finding, "fix"))).collect()
+    };
+    assert_eq!(found(), []);
+    let another = Account::third().expect("the tests run as root");
+    for name in
+        ["pg_hba.conf", "pg_ident.conf", "who", "postgresql.conf", "more/1.conf", "list.pem"]
+    {
+        let path = data.join(name);
+        let before = std::fs::read(&path).unwrap();
+        for is_foreign in [false, true] {
+            let mode = if is_foreign { 0o644 } else { 0o606 };
+            chmod(&path, Mode::from_raw_mode(mode)).unwrap();
+            if is_foreign {
+                lchown(&path, Some(another.uid()), None).unwrap();
+            }
+            // Whoever could write to it goes on holding it open.
+            let mut held = std::fs::OpenOptions::new().append(true).open(&path).unwrap();
+            let all = found();
+            let [(text, fix)] = &all[..] else { panic!("{name}: {all:?}") };
+            assert!(text.ends_with(&format!("/{name}")), "{text}");
+            let (_, command) = fix.split_once("as root: ").unwrap();
+            assert!(Command::new("bash").args(["-c", command]).status().unwrap().success());
+            assert_eq!(found(), [], "{name}: {command}");
+            held.write_all(b"host all all all trust\n").unwrap();
+            assert_eq!(std::fs::read(&path).unwrap(), before, "{name}");
+            let uid = std::fs::metadata(&path).unwrap().uid();
+            assert_eq!(uid, Account::server().uid(), "{name}");
+        }
+    }
+    chmod(data.join("more"), Mode::from_raw_mode(0o777)).unwrap();
+    let all = found();
+    let [(_, fix)] = &all[..] else { panic!("{all:?}") };
+    assert!(Command::new("bash").args(["-c", fix]).status().unwrap().success(), "{fix}");
+    assert_eq!(found(), []);
 }

@@ -10,10 +10,10 @@ mod verdict;
 pub use access::{
     AccessFacts, JudgedMapping, Misread, STRANGE_NAME, STRANGERS, access, compared, misread,
 };
-pub use files::refused;
+pub use files::{refused, revocation};
 pub use login::{Login, refused_login};
 pub use settings::concerns;
-pub use superuser::{SocketUser, superuser_logins};
+pub use superuser::{SocketUser, mapped_superusers, named, superuser_logins};
 pub use verdict::{explain, outlived};
 
 /// One cause, and what to do about it.

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::Concern;
 use super::access::{AccessFacts, JudgedMapping, place};
-use crate::sql::{HbaRule, Mapping, statements::identifier};
+use crate::sql::{HbaRule, Mapping, Might, Superuser, statements::identifier};
 use pgsvid_base::text::shown;
 
 /// How many roles are named in a finding.
@@ -44,26 +44,27 @@ enum Way {
 pub fn superuser_logins(
     facts: &AccessFacts,
     user: &SocketUser,
-    superusers: &[String],
+    superusers: &[Superuser],
 ) -> (Vec<Concern>, bool) {
     let mut judged = true;
     let mut concerns = Vec::new();
     let mut maps = Maps::of(facts);
     // Of each role, the databases for which an earlier line has decided.
-    let mut decided: Vec<(&str, BTreeSet<&str>)> =
-        superusers.iter().map(|role| (role.as_str(), BTreeSet::new())).collect();
+    let mut decided: Vec<(&Superuser, BTreeSet<&str>)> =
+        superusers.iter().map(|superuser| (superuser, BTreeSet::new())).collect();
     for (number, line) in facts.rules.iter().filter(|line| line.kind == "local").enumerate() {
         if number == MOST_RULES {
             judged = false;
             break;
         }
-        let mut admitted: Vec<(&str, Way)> = Vec::new();
-        for (role, decided) in &mut decided {
+        let mut admitted: Vec<(&Superuser, Way)> = Vec::new();
+        for (superuser, decided) in &mut decided {
+            let role = superuser.role.as_str();
             if !line.users.iter().any(|word| may_be(word, role)) || !is_reached(line, decided) {
                 continue;
             }
             match way(&mut maps, line, user, role) {
-                Ok(Some(way)) => admitted.push((role, way)),
+                Ok(Some(way)) => admitted.push((superuser, way)),
                 Ok(None) => {}
                 Err(Untold) => judged = false,
             }
@@ -174,12 +175,12 @@ fn concern(
     facts: &AccessFacts,
     line: &HbaRule,
     user: &SocketUser,
-    admitted: &[(&str, Way)],
+    admitted: &[(&Superuser, Way)],
 ) -> Option<Concern> {
     let (first, way) = *admitted.first()?;
     let here = place(&facts.hba, line);
     let named: Vec<String> =
-        admitted.iter().take(MOST_NAMED).map(|(role, _)| shown(role)).collect();
+        admitted.iter().take(MOST_NAMED).map(|(role, _)| named(role)).collect();
     let more = admitted.len().saturating_sub(MOST_NAMED);
     let more = if more > 0 { format!(" and {more} more") } else { String::new() };
     let name = user.name.as_ref().map_or_else(|| format!("uid {}", user.uid), |name| shown(name));
@@ -188,7 +189,7 @@ fn concern(
          all rights in PostgreSQL",
         named.join(", ")
     );
-    let role = identifier(first);
+    let role = identifier(&first.role);
     let fix = match way {
         Way::Trust => format!(
             "write peer instead of trust in {here}, then reload: with trust every user of this machine may be every role"
@@ -205,6 +206,53 @@ fn concern(
         ),
     };
     Some(Concern::warning(text, fix))
+}
+
+/// The role, and why it counts as a superuser if it is none.
+#[must_use]
+pub fn named(superuser: &Superuser) -> String {
+    let role = shown(&superuser.role);
+    match &superuser.by {
+        Might::Attribute => role,
+        Might::Membership(of) => format!("{role} (by its membership in {})", shown(&of.role)),
+        Might::CreateRole => format!("{role} (by CREATEROLE)"),
+    }
+}
+
+/// Lines of `pg_ident.conf` by which a certificate lets a workload be one of `superusers`, one for each of these.
+#[must_use]
+pub fn mapped_superusers(facts: &AccessFacts, superusers: &[Superuser]) -> Vec<Concern> {
+    let mut lines: BTreeMap<&str, Vec<&HbaRule>> = BTreeMap::new();
+    for line in facts.rules.iter().filter(|line| line.admits_tls() && line.wants_certificate()) {
+        if let Some(map) = line.option("map") {
+            lines.entry(map).or_default().push(line);
+        }
+    }
+    let mut first: BTreeMap<&str, &Mapping> = BTreeMap::new();
+    for judged in facts.mappings.iter().flatten() {
+        let mapping = &judged.mapping;
+        if lines.contains_key(mapping.map.as_str()) {
+            first.entry(&mapping.role).or_insert(mapping);
+        }
+    }
+    let concern = |superuser: &Superuser| {
+        let role = superuser.role.as_str();
+        let mapping = first.get(role).or(first.get("all"))?;
+        let reaches = |line: &&HbaRule| line.users.iter().any(|word| may_be(word, role));
+        lines.get(mapping.map.as_str())?.iter().take(MOST_RULES).find(|line| reaches(line))?;
+        let place = format!("{} line {}", facts.ident, mapping.line);
+        Some(Concern::warning(
+            format!(
+                "{place} lets {} log in by its certificate as superuser {}: that workload has all rights in PostgreSQL",
+                shown(&mapping.system_user),
+                named(superuser)
+            ),
+            format!(
+                "let {place} name a role that has only the rights that the workload needs, then reload"
+            ),
+        ))
+    };
+    superusers.iter().filter_map(concern).collect()
 }
 
 #[cfg(test)]
@@ -237,7 +285,8 @@ mod tests {
                 ("/^x".to_owned(), None),
             ]),
         };
-        let superusers = ["postgres".to_owned(), "svc".to_owned()];
+        let superusers = ["postgres", "svc"]
+            .map(|role| Superuser { role: role.to_owned(), by: Might::Attribute });
         let (concerns, judged) = superuser_logins(&facts, &user, &superusers);
         (concerns.len(), judged)
     }

@@ -61,6 +61,35 @@ pub struct Role {
     pub superuser: bool,
 }
 
+/// A role that may log in, and do everything.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Superuser {
+    /// The role.
+    pub role: String,
+    /// Why it may.
+    pub by: Might,
+}
+
+/// Why a role may do everything.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Might {
+    /// It is a superuser.
+    Attribute,
+    /// It may be such a role, or one that reads or writes files or runs programs as the server, by its membership in this one.
+    Membership(Membership),
+    /// It may grant itself such roles (before PostgreSQL 16).
+    CreateRole,
+}
+
+/// A membership.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Membership {
+    /// The other role.
+    pub role: String,
+    /// Who has granted it, where a REVOKE has to name that role: from PostgreSQL 16 on there can be several grants.
+    pub granted_by: Option<String>,
+}
+
 /// What a role has that may not be meant for it, and who else may be it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Related {
@@ -69,9 +98,9 @@ pub struct Related {
     /// Whether it has a password.
     pub password: bool,
     /// Roles whose rights it has, at most [`MOST_RELATED`].
-    pub member_of: Vec<String>,
+    pub member_of: Vec<Membership>,
     /// Roles that have its rights, may be it, or may let others, at most [`MOST_RELATED`].
-    pub members: Vec<String>,
+    pub members: Vec<Membership>,
 }
 
 /// The server, as a superuser sees it.
@@ -104,6 +133,9 @@ pub struct Administration {
     /// Which of the published files the server sees.
     pub sees: BTreeSet<PathBuf>,
 }
+
+/// Who has granted a membership, where a REVOKE has to name that role.
+const GRANTED_BY: &str = "CASE WHEN pg_catalog.current_setting('server_version_num')::pg_catalog.int4 >= 160000 THEN g.rolname END";
 
 type Row = Vec<Option<String>>;
 
@@ -149,43 +181,80 @@ pub(super) fn roles(rows: &[Row]) -> BTreeMap<String, Role> {
         .collect()
 }
 
-/// Roles that may do everything and log in, the oldest first, and one more than are looked at.
+/// Roles that log in and may do everything, or may make themselves such, and one more than are looked at: the own role first, then
+/// superusers, the oldest first. A member of a role may SET ROLE to it, and who has CREATEROLE before PostgreSQL 16 may grant
+/// the three predefined roles, which reach superuser's rights (PostgreSQL: "Predefined Roles").
 pub(super) fn superusers_query() -> String {
     format!(
-        "SELECT rolname FROM pg_catalog.pg_roles WHERE rolsuper AND rolcanlogin ORDER BY oid LIMIT {}",
+        "WITH RECURSIVE mighty (oid) AS ( \
+             SELECT oid FROM pg_catalog.pg_roles \
+              WHERE rolsuper \
+                 OR rolname IN ('pg_execute_server_program', 'pg_read_server_files', 'pg_write_server_files') \
+                 OR (rolcreaterole AND pg_catalog.current_setting('server_version_num')::pg_catalog.int4 < 160000) \
+             UNION \
+             SELECT m.member FROM mighty JOIN pg_catalog.pg_auth_members m ON m.roleid = mighty.oid) \
+         SELECT r.rolname, r.rolsuper, way.role, way.granted_by \
+           FROM mighty JOIN pg_catalog.pg_roles r ON r.oid = mighty.oid \
+           LEFT JOIN LATERAL ( \
+                SELECT other.rolname AS role, {GRANTED_BY} AS granted_by FROM pg_catalog.pg_auth_members m \
+                  JOIN mighty ON mighty.oid = m.roleid JOIN pg_catalog.pg_roles other ON other.oid = m.roleid \
+                  LEFT JOIN pg_catalog.pg_roles g ON g.oid = m.grantor \
+                 WHERE m.member = r.oid ORDER BY other.oid LIMIT 1) way ON true \
+          WHERE r.rolcanlogin ORDER BY r.rolname <> current_user, NOT r.rolsuper, r.oid LIMIT {}",
         MOST_SUPERUSERS + 1
     )
+}
+
+pub(super) fn superusers(rows: &[Row]) -> Vec<Superuser> {
+    let superuser = |row: &Row| match row.as_slice() {
+        [Some(role), Some(is_superuser), member_of, granted_by] => Some(Superuser {
+            role: role.clone(),
+            by: match member_of {
+                _ if is_superuser == "t" => Might::Attribute,
+                Some(role) => Might::Membership(Membership {
+                    role: role.clone(),
+                    granted_by: granted_by.clone(),
+                }),
+                None => Might::CreateRole,
+            },
+        }),
+        _ => None,
+    };
+    rows.iter().filter_map(superuser).collect()
 }
 
 /// What a role has, and others have of it: rows of a kind and a name. For superusers, who may see whether there is a password.
 pub(super) fn related_query(role: &str) -> String {
     let role = literal(role);
     format!(
-        "SELECT 'attribute', a.name FROM pg_catalog.pg_authid r, \
+        "SELECT 'attribute', a.name, NULL FROM pg_catalog.pg_authid r, \
                 LATERAL (VALUES ('SUPERUSER', r.rolsuper), ('CREATEROLE', r.rolcreaterole), ('CREATEDB', r.rolcreatedb), \
                                 ('REPLICATION', r.rolreplication), ('BYPASSRLS', r.rolbypassrls), \
                                 ('PASSWORD', r.rolpassword IS NOT NULL)) AS a (name, has) \
           WHERE r.rolname = {role} AND a.has \
          UNION ALL \
-         (SELECT 'member of', other.rolname FROM pg_catalog.pg_auth_members m \
+         (SELECT DISTINCT 'member of', other.rolname, {GRANTED_BY} FROM pg_catalog.pg_auth_members m \
+            LEFT JOIN pg_catalog.pg_authid g ON g.oid = m.grantor \
             JOIN pg_catalog.pg_authid r ON r.oid = m.member JOIN pg_catalog.pg_authid other ON other.oid = m.roleid \
-           WHERE r.rolname = {role} AND other.rolname <> '{RESERVE}' ORDER BY 2 LIMIT {MOST_RELATED}) \
+           WHERE r.rolname = {role} AND other.rolname <> '{RESERVE}' ORDER BY 2, 3 LIMIT {MOST_RELATED}) \
          UNION ALL \
-         (SELECT 'member', other.rolname FROM pg_catalog.pg_auth_members m \
+         (SELECT DISTINCT 'member', other.rolname, {GRANTED_BY} FROM pg_catalog.pg_auth_members m \
+            LEFT JOIN pg_catalog.pg_authid g ON g.oid = m.grantor \
             JOIN pg_catalog.pg_authid r ON r.oid = m.roleid JOIN pg_catalog.pg_authid other ON other.oid = m.member \
-           WHERE r.rolname = {role} ORDER BY 2 LIMIT {MOST_RELATED})"
+           WHERE r.rolname = {role} ORDER BY 2, 3 LIMIT {MOST_RELATED})"
     )
 }
 
 pub(super) fn related(rows: &[Row]) -> Related {
     let mut related = Related::default();
     for row in rows {
-        let [Some(kind), Some(name)] = row.as_slice() else { continue };
+        let [Some(kind), Some(name), granted_by] = row.as_slice() else { continue };
+        let membership = || Membership { role: name.clone(), granted_by: granted_by.clone() };
         match (kind.as_str(), name.as_str()) {
             ("attribute", "PASSWORD") => related.password = true,
             ("attribute", _) => related.attributes.push(name.clone()),
-            ("member of", _) => related.member_of.push(name.clone()),
-            _ => related.members.push(name.clone()),
+            ("member of", _) => related.member_of.push(membership()),
+            _ => related.members.push(membership()),
         }
     }
     related

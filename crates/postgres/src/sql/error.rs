@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use tokio_postgres::error::{Severity, SqlState};
 
-use super::Settings;
 use super::statements::{self, identifier};
+use super::{LONGEST_SOCKET, Settings};
 use pgsvid_base::text::{argument, shown};
 
 /// Why a session could not be had, or a statement failed.
@@ -72,10 +72,21 @@ pub enum Error {
         /// What the kernel said.
         cause: io::Error,
     },
+    /// The stored password takes more work to prove than a login may cost (postgres-protocol: `MAX_ITERATION_COUNT`).
+    #[error(
+        "the role's password is stored with more SCRAM iterations than the {MOST_ITERATIONS} that pgsvid makes"
+    )]
+    TooManyIterations,
+    /// No socket can have this path.
+    #[error("the socket's path is longer than the {LONGEST_SOCKET} bytes that the kernel takes")]
+    LongPath,
     /// The answer is not that of a PostgreSQL: is a pooler listening?
     #[error("the server's answer is not PostgreSQL's own: is a pooler listening on the socket?")]
     Unexpected,
 }
+
+/// Most iterations of SCRAM that a login makes (postgres-protocol: `MAX_ITERATION_COUNT`).
+const MOST_ITERATIONS: u32 = 100_000;
 
 /// When to try again (`facts`: PostgreSQL's appendix A, and what was measured of 57P03 and 53300).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -98,6 +109,10 @@ impl Error {
         let mut source = std::error::Error::source(error);
         while let Some(cause) = source {
             if let Some(cause) = cause.downcast_ref::<io::Error>() {
+                // No public kind either.
+                if cause.to_string().starts_with("SCRAM iteration count exceeds") {
+                    return Self::TooManyIterations;
+                }
                 return Self::io(cause);
             }
             // tokio-postgres has no public kinds for these; its words are all there is.
@@ -168,6 +183,8 @@ impl Error {
             | Self::EventTrigger { .. }
             | Self::NoLogin(_)
             | Self::PasswordFile { .. }
+            | Self::TooManyIterations
+            | Self::LongPath
             | Self::Unexpected => Retry::Slowly,
             _ => Retry::Soon,
         }
@@ -178,7 +195,7 @@ impl Error {
     pub fn cause(&self, settings: &Settings) -> String {
         let Settings { user, database, .. } = settings;
         match self {
-            Self::Refused { login: true, .. } | Self::NoLogin(_) => {
+            Self::Refused { login: true, .. } | Self::NoLogin(_) | Self::TooManyIterations => {
                 format!("role {user} cannot log in to database {database}")
             }
             Self::Refused { code, .. } if *code == SqlState::INSUFFICIENT_PRIVILEGE => {
@@ -232,9 +249,22 @@ impl Error {
                  psql -U postgres -d {target} -c {}{at}",
                 argument(format!("ALTER EVENT TRIGGER {} DISABLE", identifier(name)))
             )),
-            Self::PasswordFile { path, .. } => {
+            Self::PasswordFile { path, cause }
+                if cause.kind() == io::ErrorKind::PermissionDenied =>
+            {
                 Some(format!("make {} readable for pgsvid's uid", path.display()))
             }
+            Self::PasswordFile { path, .. } => Some(format!(
+                "let {} be a regular file that holds the password of role {user} and nothing else",
+                path.display()
+            )),
+            Self::TooManyIterations => Some(format!(
+                "set scram_iterations to {MOST_ITERATIONS} or less, and then the password of role {user} again (psql: \\password {user})"
+            )),
+            Self::LongPath => Some(format!(
+                "set postgres.host to a shorter path of the directory {}, such as a symbolic link",
+                settings.host.display()
+            )),
             Self::Refused { code, login, .. } => match code.code() {
                 "42501" if *login => Some(format!(
                     "psql -U postgres -c {}{at}",

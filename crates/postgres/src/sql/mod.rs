@@ -24,7 +24,8 @@ use pgsvid_base::text::argument;
 
 pub use access::{Address, BadLine, HbaRule, Line, Mapping, parse_hba, parse_ident};
 pub use administration::{
-    Administration, MOST_RELATED, MOST_SUPERUSERS, Manager, Related, Role, TLS_SETTINGS,
+    Administration, MOST_RELATED, MOST_SUPERUSERS, Manager, Membership, Might, Related, Role,
+    Superuser, TLS_SETTINGS,
 };
 pub use error::{Error, Retry};
 pub use session::Session;
@@ -87,6 +88,9 @@ impl Settings {
 pub fn prepare_for_passwords() {
     drop(ScramSha256::new(b"", ChannelBinding::unsupported()));
 }
+
+/// Longest path of a Unix socket in bytes: `sun_path` has 108, and PostgreSQL wants a zero at its end.
+pub const LONGEST_SOCKET: usize = 107;
 
 /// Limit for connecting, and for each statement. A stopped postmaster accepts and never answers.
 pub const LIMIT: Duration = Duration::from_secs(5);

@@ -16,7 +16,7 @@ use tokio::time::timeout;
 use tokio_postgres::{Client, NoTls, SimpleQueryMessage, SimpleQueryRow};
 use zeroize::Zeroizing;
 
-use super::administration::{self, Administration, MOST_SUPERUSERS, Role};
+use super::administration::{self, Administration, MOST_SUPERUSERS, Role, Superuser};
 use super::error::Error;
 use super::patience::Patience;
 use super::sessions::{self, SessionCounts};
@@ -169,6 +169,13 @@ impl Session {
         Ok(rows.into_iter().flatten().flatten().map(|text| shown(&text)).collect())
     }
 
+    /// What keeps the server from loading its configuration files; settings that only wait for a restart do not.
+    /// Only for a role with [`TlsSettings::may_read_errors`].
+    pub async fn configuration_errors(&self) -> Result<Vec<String>, Error> {
+        let rows = self.rows(settings::CONFIGURATION_ERRORS, Allowance::FEW).await?;
+        Ok(rows.into_iter().flatten().flatten().map(|text| shown(&text)).collect())
+    }
+
     /// How many sessions there are by protocol, and how many over TLS are older than `age`.
     /// Only for a role with [`TlsSettings::may_read_stats`].
     pub async fn session_counts(&self, age: Duration) -> Result<SessionCounts, Error> {
@@ -177,10 +184,13 @@ impl Session {
 
     /// How the role stands in this database: asked, not tried.
     pub async fn standing(&self) -> Result<Standing, Error> {
-        standing::parse(
-            &self.rows(standing::ROLE, Allowance::FEW).await?,
-            &self.rows(standing::SETTINGS, Allowance::FEW).await?,
-        )
+        let mut loaded = self.rows(standing::LOADED, Allowance::FEW).await?;
+        let role = self.rows(standing::ROLE, Allowance::FEW).await?;
+        let is_superuser = role.first().and_then(|row| row.get(1)?.as_deref()) == Some("t");
+        if is_superuser {
+            loaded.extend(self.rows(standing::CHANGED, Allowance::FEW).await?);
+        }
+        standing::parse(&role, &self.rows(standing::SETTINGS, Allowance::FEW).await?, &loaded)
     }
 
     /// `pg_hba.conf` and `pg_ident.conf` as the server reads them; `None` if the role may not see them.
@@ -213,10 +223,10 @@ impl Session {
         Ok(found)
     }
 
-    /// Roles that may do everything and log in, and whether there are more.
-    pub async fn superusers(&self) -> Result<(Vec<String>, bool), Error> {
+    /// Roles that log in and may do everything, or may make themselves such, and whether there are more.
+    pub async fn superusers(&self) -> Result<(Vec<Superuser>, bool), Error> {
         let rows = self.rows(&administration::superusers_query(), Allowance::FEW).await?;
-        let mut names: Vec<String> = rows.into_iter().flatten().flatten().collect();
+        let mut names = administration::superusers(&rows);
         let more = names.len() > MOST_SUPERUSERS;
         names.truncate(MOST_SUPERUSERS);
         Ok((names, more))

@@ -28,6 +28,14 @@ pub(super) const ERRORS: &str = "\
     FROM pg_catalog.pg_hba_file_rules WHERE error IS NOT NULL \
     LIMIT 50";
 
+/// What keeps configuration files from being loaded. A setting that waits for a restart has an error, too, and is harmless:
+/// those that concern TLS wait for none, so theirs are wrong.
+pub(super) const CONFIGURATION_ERRORS: &str = "\
+    SELECT pg_catalog.concat(pg_catalog.left(sourcefile, 300), ':', sourceline, ': ', pg_catalog.left(name, 100), ': ', \
+                             pg_catalog.left(error, 200)) \
+    FROM pg_catalog.pg_file_settings WHERE error IS NOT NULL \
+     AND (error <> 'setting could not be applied' OR pg_catalog.lower(name) LIKE 'ssl%') LIMIT 20";
+
 /// A setting's value, and what set it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Setting {
@@ -72,6 +80,10 @@ pub struct TlsSettings {
     pub version_number: u32,
     /// Whether there are revocation lists: `ssl_crl_file` or `ssl_crl_dir` is set.
     pub revocation: bool,
+    /// `ssl_crl_file`
+    pub revocation_file: String,
+    /// `ssl_crl_dir`
+    pub revocation_directory: String,
     /// Whether the role may see the errors in the server's files.
     pub may_read_errors: bool,
     /// Whether the role sees the sessions of others (`pg_read_all_stats`).
@@ -94,7 +106,8 @@ pub(super) fn parse(rows: &[Vec<Option<String>>]) -> Result<TlsSettings, Error> 
             "listen_addresses" => settings.listen_addresses.clone_from(value),
             "port" => settings.port = value.parse().map_err(|_| Error::Unexpected)?,
             "server_version" => settings.version.clone_from(value),
-            "ssl_crl_file" | "ssl_crl_dir" => settings.revocation |= !value.is_empty(),
+            "ssl_crl_file" => settings.revocation_file.clone_from(value),
+            "ssl_crl_dir" => settings.revocation_directory.clone_from(value),
             "may_read_errors" => settings.may_read_errors = value == "true",
             "may_read_stats" => settings.may_read_stats = value == "true",
             "server_version_num" => {
@@ -103,6 +116,8 @@ pub(super) fn parse(rows: &[Vec<Option<String>>]) -> Result<TlsSettings, Error> 
             _ => {}
         }
     }
+    settings.revocation =
+        !settings.revocation_file.is_empty() || !settings.revocation_directory.is_empty();
     if settings.port == 0 {
         return Err(Error::Unexpected);
     }

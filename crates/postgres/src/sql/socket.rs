@@ -17,7 +17,7 @@ use tokio::net::unix::UCred;
 use tokio::time::timeout;
 
 use super::error::Error;
-use super::{LIMIT, Settings};
+use super::{LIMIT, LONGEST_SOCKET, Settings};
 use pgsvid_base::users;
 
 /// How much a server may say: in answer to a statement, or while a session begins.
@@ -120,7 +120,11 @@ pub(super) async fn connect(
 
 /// The second part is the process that has called `listen(2)` (`unix(7)`, `SO_PEERCRED`).
 async fn dial(settings: &Settings) -> Result<(UnixStream, UCred), Error> {
-    let stream = UnixStream::connect(settings.socket()).await.map_err(|error| Error::io(&error))?;
+    let path = settings.socket();
+    if path.as_os_str().len() > LONGEST_SOCKET {
+        return Err(Error::LongPath);
+    }
+    let stream = UnixStream::connect(path).await.map_err(|error| Error::io(&error))?;
     let peer = stream.peer_cred().map_err(|error| Error::io(&error))?;
     Ok((stream, peer))
 }

@@ -173,6 +173,16 @@ pub fn revoke_reserve(role: &str) -> String {
     format!("REVOKE {RESERVE} FROM {}", identifier(role))
 }
 
+/// Takes a membership back. From PostgreSQL 16 on that has to name who granted it, and what hangs on it goes with it.
+#[must_use]
+pub fn revoke_membership(role: &str, member: &str, granted_by: Option<&str>) -> String {
+    let statement = format!("REVOKE {} FROM {}", identifier(role), identifier(member));
+    match granted_by {
+        Some(grantor) => format!("{statement} GRANTED BY {} CASCADE", identifier(grantor)),
+        None => statement,
+    }
+}
+
 /// Sets a setting for the whole server, in `postgresql.auto.conf`.
 #[must_use]
 pub fn alter_system(name: &str, value: &str) -> String {
@@ -233,6 +243,13 @@ END $pgsvid$;
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a84_a_membership_is_taken_back_from_whoever_has_granted_it() {
+        assert_eq!(revoke_membership("Dba", "pgsvid", None), "REVOKE \"Dba\" FROM pgsvid");
+        let from_16_on = "REVOKE dba FROM pgsvid GRANTED BY \"user\" CASCADE";
+        assert_eq!(revoke_membership("dba", "pgsvid", Some("user")), from_16_on);
+    }
 
     #[test]
     fn names_and_texts_are_quoted_where_they_must_be() {

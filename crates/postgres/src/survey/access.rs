@@ -1,5 +1,6 @@
 //! `pg_hba.conf` and `pg_ident.conf` themselves, where they can be read.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use super::configuration::configured;
@@ -13,7 +14,7 @@ const DEEPEST: usize = 10;
 const LARGEST: u64 = 4 * 1024 * 1024;
 /// How many files are read for one (and entries of a directory looked at), and how many bytes of them: those that include each
 /// other could go on for ever.
-const MOST: Budget = Budget { files: 1000, bytes: 4 * LARGEST, nul: None };
+const MOST: Budget = Budget { files: 1000, bytes: 4 * LARGEST, nul: None, read: Vec::new() };
 
 /// Who may log in, as the files have it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,6 +30,8 @@ pub struct Access {
     /// File and line of the first NUL byte in either. PostgreSQL passes over the rest of such a line, and takes the next one for a
     /// part of it, so what is said here of its file is not what PostgreSQL reads.
     pub nul: Option<(PathBuf, usize)>,
+    /// All files that they come from.
+    pub files: Vec<PathBuf>,
 }
 
 /// Reads the files; `None` if `pg_hba.conf` cannot be found for certain, or not be read.
@@ -45,7 +48,9 @@ pub fn access(socket: &sql::Settings, standing: Option<&Standing>) -> Option<Acc
     let hba = find("hba_file", "pg_hba.conf")?;
     let ident = find("ident_file", "pg_ident.conf");
     let (mut of_hba, mut of_ident) = (MOST, MOST);
-    let rules = collect(&hba, 0, parse_hba, &mut of_hba)?
+    let rules = collect(&hba, 0, parse_hba, &mut of_hba)?;
+    let mut files: Vec<PathBuf> = listed(&rules).into_iter().collect();
+    let rules = rules
         .into_iter()
         .map(|(path, rule)| HbaRule {
             file: (path != hba).then(|| path.display().to_string()),
@@ -57,7 +62,28 @@ pub fn access(socket: &sql::Settings, standing: Option<&Standing>) -> Option<Acc
         .and_then(|ident| collect(ident, 0, parse_ident, &mut of_ident))
         .map(|found| found.into_iter().map(|(_, mapping)| mapping).collect());
     let ident = ident.unwrap_or_else(|| PathBuf::from("pg_ident.conf"));
-    Some(Access { hba, rules, ident, mappings, nul: of_hba.nul.or(of_ident.nul) })
+    files.extend(of_hba.read.into_iter().chain(of_ident.read));
+    Some(Access { hba, rules, ident, mappings, nul: of_hba.nul.or(of_ident.nul), files })
+}
+
+/// The files that lists of databases and roles are in (`@file`), and those that these name.
+fn listed(rules: &[(PathBuf, HbaRule)]) -> BTreeSet<PathBuf> {
+    fn add(found: &mut BTreeSet<PathBuf>, beside: &Path, word: &str) {
+        let Some(name) = word.strip_prefix('@').filter(|name| !name.is_empty()) else { return };
+        let path = beside.parent().unwrap_or(Path::new("/")).join(name.trim_matches('"'));
+        if found.len() < MOST.files
+            && found.insert(path.clone())
+            && let Ok(text) = files::text(&path, LARGEST)
+        {
+            let words = text.split(|c: char| c.is_whitespace() || c == ',');
+            words.for_each(|word| add(found, &path, word));
+        }
+    }
+    let mut found = BTreeSet::new();
+    for (path, rule) in rules {
+        rule.databases.iter().chain(&rule.users).for_each(|word| add(&mut found, path, word));
+    }
+    found
 }
 
 /// What is left to be read.
@@ -67,6 +93,8 @@ struct Budget {
     bytes: u64,
     /// File and line of the first NUL byte that was read.
     nul: Option<(PathBuf, usize)>,
+    /// What was read.
+    read: Vec<PathBuf>,
 }
 
 impl Budget {
@@ -79,6 +107,7 @@ impl Budget {
             return None;
         };
         self.bytes = left;
+        self.read.push(path.to_owned());
         if let Some(line) = text.split('\n').position(|line| line.contains('\0')) {
             self.nul.get_or_insert_with(|| (path.to_owned(), line + 1));
         }
@@ -105,6 +134,7 @@ fn collect<T>(
         };
         let files = match std::fs::read_dir(&include) {
             Ok(listing) => {
+                budget.read.push(include.clone());
                 let entries: Vec<_> = listing.flatten().take(MOST.files + 1).collect();
                 if entries.len() > MOST.files {
                     budget.files = 0;

@@ -19,20 +19,37 @@ pub(super) fn configured(data: &Path, setting: &str, default: &str) -> Option<Pa
     if let Some(path) = option(&arguments, setting) {
         return Some(data.join(path));
     }
-    let directory = directory(&arguments, data)?;
-    let configuration = option(&arguments, "config_file")
+    let (directory, reader) = read(&arguments, data, setting)?;
+    Some(match reader.found {
+        Some(path) if !path.is_empty() => data.join(path),
+        _ => directory.join(default),
+    })
+}
+
+/// Whether the command line says it, so that no file does.
+pub(super) fn is_fixed(data: &Path, setting: &str) -> bool {
+    arguments(data).is_some_and(|arguments| option(&arguments, setting).is_some())
+}
+
+/// The configuration files and directories, in the order in which they are read; `None` if not all can be found and read.
+pub(super) fn files(data: &Path) -> Option<Vec<PathBuf>> {
+    let (_, reader) = read(&arguments(data)?, data, "")?;
+    Some(reader.files)
+}
+
+/// Reads the files for one setting. Also returns the directory where files are that nothing is said of.
+fn read<'a>(arguments: &[String], data: &Path, setting: &'a str) -> Option<(PathBuf, Reader<'a>)> {
+    let directory = directory(arguments, data)?;
+    let configuration = option(arguments, "config_file")
         .map_or_else(|| directory.join("postgresql.conf"), |path| data.join(path));
-    let mut reader = Reader { setting, left: MOST, found: None };
+    let mut reader = Reader { setting, left: MOST, files: Vec::new(), found: None };
     reader.read(&configuration, 0)?;
     // Read after the others, if it is there.
     let altered = data.join("postgresql.auto.conf");
     if altered.exists() {
         reader.read(&altered, 0)?;
     }
-    Some(match reader.found {
-        Some(path) if !path.is_empty() => data.join(path),
-        _ => directory.join(default),
-    })
+    Some((directory, reader))
 }
 
 /// What the postmaster was started with; nothing if that is not known (PostgreSQL: `CreateOptsFile`).
@@ -87,6 +104,8 @@ struct Reader<'a> {
     setting: &'a str,
     /// How many files may still be read.
     left: usize,
+    /// Those that were read.
+    files: Vec<PathBuf>,
     /// The last value that was found.
     found: Option<String>,
 }
@@ -102,6 +121,7 @@ impl Reader<'_> {
         if text.contains('\0') {
             return None;
         }
+        self.files.push(path.to_owned());
         for (name, value) in text.lines().filter_map(entry) {
             let name = name.to_ascii_lowercase();
             if !name.starts_with("include") && name != self.setting {
@@ -126,6 +146,7 @@ impl Reader<'_> {
     }
 
     fn read_directory(&mut self, path: &Path, depth: usize) -> Option<()> {
+        self.files.push(path.to_owned());
         let entries: Vec<_> = std::fs::read_dir(path).ok()?.take(MOST + 1).collect();
         if entries.len() > MOST {
             return None;

@@ -5,7 +5,9 @@
 mod access;
 mod configuration;
 mod facts;
+mod loading;
 mod mounts;
+mod revocation;
 
 use std::io;
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
@@ -13,7 +15,9 @@ use std::path::{Path, PathBuf};
 
 pub use access::{Access, access};
 pub use facts::{Content, FileFacts, Files, Present, PublishedPaths, State};
+pub use loading::{Loading, Restart, loading};
 pub use mounts::{Mount, mount_of, mounts};
+pub use revocation::{Revocation, revocation};
 
 use crate::sql::{self, Setting, TlsSettings};
 use crate::verify::ClientSettings;
@@ -121,19 +125,24 @@ pub fn data_directory(socket: &sql::Settings) -> Option<PathBuf> {
 }
 
 fn look(value: &str, data_directory: Option<&Path>, viewpoint: &Viewpoint) -> FileFacts {
-    let named = PathBuf::from(value);
     let facts = |path, state| FileFacts { named: value.to_owned(), path, published: false, state };
     if value.is_empty() {
         return facts(None, State::NotSet);
     }
-    let theirs = match (named.is_absolute(), data_directory) {
-        (true, _) => named,
-        (false, Some(data_directory)) => data_directory.join(named),
-        (false, None) => return facts(None, State::OutOfSight),
-    };
-    let path = viewpoint.here(&theirs);
-    let state = state(&path);
-    facts(Some(path), state)
+    match place(value, data_directory, viewpoint) {
+        Some(path) => {
+            let state = state(&path);
+            facts(Some(path), state)
+        }
+        None => facts(None, State::OutOfSight),
+    }
+}
+
+/// The path here of a file that a setting names, if that can be told.
+fn place(value: &str, data_directory: Option<&Path>, viewpoint: &Viewpoint) -> Option<PathBuf> {
+    let named = Path::new(value);
+    let theirs = if named.is_absolute() { named.to_owned() } else { data_directory?.join(named) };
+    Some(viewpoint.here(&theirs))
 }
 
 fn state(path: &Path) -> State {
