@@ -215,8 +215,8 @@ impl Rotation {
 
     /// Whether publishing this would change nothing.
     fn holds(&self, material: &Material) -> bool {
-        let authorities = self.authorities.certificates();
-        self.publisher.as_ref().is_some_and(|publisher| publisher.holds(material, authorities))
+        let authorities = self.authorities.beside(material);
+        self.publisher.as_ref().is_some_and(|publisher| publisher.holds(material, &authorities))
     }
 
     /// Publishes what is wanted, and hands it over.
@@ -230,7 +230,8 @@ impl Rotation {
         let Some(material) = self.wanted.clone() else {
             return Ok(());
         };
-        let authorities = self.authorities.certificates().to_vec();
+        self.authorities.tell_left_out(&material);
+        let authorities = self.authorities.beside(&material);
         let begun = Instant::now();
         self.begun = Some(begun);
         self.not_before = begun + SHORTEST_INTERVAL;
@@ -304,7 +305,8 @@ impl Rotation {
         self.files.settle();
         self.displaced = false;
         let disturbed = self.disturbed.is_some();
-        let published = Published::of(material, self.authorities.certificates(), self.generation);
+        let authorities = self.authorities.beside(material);
+        let published = Published::of(material, &authorities, self.generation);
         self.status.send_modify(|status| {
             status.published = Some(published);
             status.problem = None;

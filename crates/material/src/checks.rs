@@ -1,6 +1,7 @@
 //! The checks between an offer and a [`Material`], in the order in which their answers are most useful.
 
 use std::collections::HashSet;
+use std::sync::OnceLock;
 use std::time::SystemTime;
 
 use x509_parser::prelude::{FromDer, X509Certificate};
@@ -167,7 +168,7 @@ pub(super) fn check(
         return Err(Rejection::TooManyNames { count: authorities.len(), size });
     }
     validity(&leaf, now)?;
-    path::verify(&leaf, &intermediates, &authorities, Usage::Any, now)?;
+    let not_after = path::verify(&leaf, &intermediates, &authorities, Usage::Any, now)?;
     servable(&intermediates).map_err(Rejection::Chain)?;
 
     Ok(Material {
@@ -178,6 +179,8 @@ pub(super) fn check(
         key,
         authorities,
         federated: Vec::new(),
+        names: OnceLock::new(),
+        not_after,
     })
 }
 
@@ -199,7 +202,12 @@ fn servable(intermediates: &[Certificate]) -> Result<(), MalformedCertificate> {
 )]
 pub struct NoRoom;
 
-pub(super) fn federate(material: &mut Material, found: Vec<Certificate>) -> Result<(), NoRoom> {
+pub(super) fn federate(
+    material: &mut Material,
+    found: Vec<Certificate>,
+) -> Result<Vec<Certificate>, NoRoom> {
+    let (left_out, found): (Vec<_>, Vec<_>) =
+        found.into_iter().partition(|found| material.is_obstructed_by(found));
     let mut known = material.authorities().map(Certificate::fingerprint).collect();
     let found = distinct(found, &mut known);
     let size = size_of_names(material.authorities().chain(&found));
@@ -207,7 +215,7 @@ pub(super) fn federate(material: &mut Material, found: Vec<Certificate>) -> Resu
         return Err(NoRoom);
     }
     material.federated.extend(found);
-    Ok(())
+    Ok(left_out)
 }
 
 /// What the certificates' subjects take in a server's list of authorities, in bytes: each distinct one, and two more for

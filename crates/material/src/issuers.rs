@@ -4,6 +4,7 @@
 //! some dozens of certificates, well chosen, keep it busy for minutes. Here each certificate is followed only where its
 //! signature leads, and all that is done is counted. What is found is a few lists, each for webpki to judge by itself.
 
+use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::time::SystemTime;
 
@@ -44,8 +45,9 @@ pub(super) fn paths<'a>(
         steps: MOST_STEPS,
         found: Vec::new(),
     };
-    // Of two that differ in nothing but their dates, the one that is valid.
-    search.certificates.sort_by_key(|certificate| !is_valid(certificate, now));
+    // Of two that differ in nothing but their dates, the one that is valid, and for longest.
+    let dates = |found: &&Certificate| (!is_valid(found, now), Reverse(found.not_after()));
+    search.certificates.sort_by_key(dates);
     search.from(&mut vec![leaf]);
     search.found
 }

@@ -1,5 +1,6 @@
 //! Path validation from the leaf to a root of its own trust domain's bundle (RFC 5280 section 6).
 
+use std::cmp::Reverse;
 use std::time::{Duration, SystemTime};
 
 use rustls_pki_types::{CertificateDer, TrustAnchor, UnixTime};
@@ -33,7 +34,8 @@ pub enum Usage {
 }
 
 /// Validates the path from `leaf` to a self-signed authority. Give only authorities of the leaf's own trust domain
-/// where others must not vouch for it.
+/// where others must not vouch for it. Returns when the leaf or an intermediate of that path expires: of the path that is
+/// valid for longest.
 ///
 /// However many certificates there are, it takes a fraction of a second.
 pub fn verify(
@@ -42,14 +44,19 @@ pub fn verify(
     authorities: &[Certificate],
     usage: Usage,
     now: SystemTime,
-) -> Result<(), NoPath> {
+) -> Result<SystemTime, NoPath> {
     if !has_root(authorities.iter().filter(|root| is_valid(root, now))) {
         return Err(NoPath::NoValidRoot);
     }
+    let end = |path: &[&Certificate]| {
+        path.iter().fold(leaf.not_after(), |end, found| end.min(found.not_after()))
+    };
+    let mut paths = paths(leaf, intermediates, authorities, now);
+    paths.sort_by_key(|path| Reverse(end(&path.between)));
     let mut why = None;
-    for Path { root, between } in paths(leaf, intermediates, authorities, now) {
+    for Path { root, between } in paths {
         match validate(leaf, &between, &[root], usage, now) {
-            Ok(()) => return Ok(()),
+            Ok(()) => return Ok(end(&between)),
             Err(error) => why = why.or(Some(error)),
         }
     }
@@ -57,7 +64,8 @@ pub fn verify(
         return Err(error);
     }
     let (between, roots) = named(leaf, intermediates, authorities, now);
-    validate(leaf, &between, &roots, usage, now)
+    validate(leaf, &between, &roots, usage, now)?;
+    Ok(end(&between))
 }
 
 /// Most certificates of which it is found out whether they are roots: each is a signature to verify.

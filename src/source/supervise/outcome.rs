@@ -21,7 +21,7 @@ macro_rules! tell {
 }
 
 impl Supervisor {
-    /// Says of which federated bundles the last accepted message went without, if they are others than before.
+    /// Says of which federated bundles or authorities the last accepted message went without, if they are others than before.
     pub(super) fn leave_out(&mut self, left_out: String) {
         if self.left_out != left_out {
             if !left_out.is_empty() {
@@ -30,7 +30,7 @@ impl Supervisor {
                     warn,
                     event = "federated-left-out",
                     left_out,
-                    "federated bundles are left out"
+                    "federated bundles, or authorities of them, are left out"
                 );
             }
             self.left_out = left_out;

@@ -2,6 +2,7 @@
 
 mod endless;
 mod hidden_rules;
+mod namesakes;
 mod planted_objects;
 mod planted_server;
 mod planted_texts;
