@@ -199,6 +199,11 @@ impl Rotation {
         let Identity::Current(material) = state.identity else {
             return Ok(());
         };
+        let is_wanted = |wanted: &Arc<Material>| wanted.publishes_as(&material);
+        if self.publish_again.is_some() && self.wanted.as_ref().is_some_and(is_wanted) {
+            // Whatever else the agent says, the next try comes in its time.
+            return Ok(());
+        }
         if self.has_to_wait(&material) {
             return Ok(());
         }

@@ -141,7 +141,7 @@ pub(super) fn check(
 
     let mut chain = certificates(&offer.chain, LONGEST_CHAIN).map_err(Rejection::Chain)?;
     let leaf = chain.remove(0);
-    let intermediates = chain;
+    let mut intermediates = chain;
     let spiffe_id = leaf_rules(&leaf).map_err(first)?;
     if let Some(named) = offer.spiffe_id {
         let named = workload_id(&named)?;
@@ -168,8 +168,12 @@ pub(super) fn check(
         return Err(Rejection::TooManyNames { count: authorities.len(), size });
     }
     validity(&leaf, now)?;
-    let not_after = path::verify(&leaf, &intermediates, &authorities, Usage::Any, now)?;
+    let path = path::verify(&leaf, &intermediates, &authorities, Usage::Any, now)?;
     servable(&intermediates).map_err(Rejection::Chain)?;
+    // OpenSSL takes the first of a name and key that is valid, and tries no other where that leads to no root.
+    let place =
+        |found: &Certificate| path.between.iter().position(|one| *one == found.fingerprint());
+    intermediates.sort_by_key(|found| place(found).unwrap_or(usize::MAX));
 
     Ok(Material {
         spiffe_id,
@@ -180,7 +184,7 @@ pub(super) fn check(
         authorities,
         federated: Vec::new(),
         names: OnceLock::new(),
-        not_after,
+        not_after: path.not_after,
     })
 }
 

@@ -34,7 +34,7 @@ pub use encoding::{Flaw, Unloadable};
 pub use identity::{InvalidIdentity, SpiffeId, TrustDomain, unique_identifier, workload_id};
 pub use key::{PrivateKey, UnusableKey};
 pub use name::for_people as name_for_people;
-pub use path::{NoPath, Usage, verify as verify_path};
+pub use path::{NoPath, Sound, Usage, verify as verify_path};
 pub use validity::CLOCK_SKEW;
 pub use warning::Warning;
 

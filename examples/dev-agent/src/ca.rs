@@ -92,8 +92,8 @@ impl Authority {
         Ok(Self { root: Arc::new(root), intermediate: None, ..self.clone() })
     }
 
-    /// A certificate of this authority's for what signs another one's leaves: its name and its key. It expires after that
-    /// time, or has expired already.
+    /// A certificate by this authority's root for what signs another one's leaves: its name and its key. It is valid until
+    /// then, or has expired already.
     pub fn vouch_for(&self, other: &Self, not_after: SystemTime) -> Result<Vec<u8>, Error> {
         let signing = other.signing();
         let mut params = signing.params.clone();
@@ -102,7 +102,8 @@ impl Authority {
         params.use_authority_key_identifier_extension = true;
         let failed = |source| Error::Issue { subject: other.spiffe_id(), source };
         params.serial_number = Some(SerialNumber::from_slice(&serial().map_err(failed)?));
-        let certificate = params.signed_by(signing.issuer.key(), self.issuer()).map_err(failed)?;
+        let certificate =
+            params.signed_by(signing.issuer.key(), &self.root.issuer).map_err(failed)?;
         Ok(certificate.der().to_vec())
     }
 

@@ -1,6 +1,7 @@
 //! Attacks that were made on an earlier version and succeeded, each as a test: the rows A of docs/reliability.md.
 
 mod endless;
+mod expired;
 mod hidden_rules;
 mod namesakes;
 mod planted_objects;

@@ -5,6 +5,7 @@ use std::fs;
 use std::time::{Duration, SystemTime};
 
 use dev_agent::{Authority, KeyIdentifier};
+use pgsvid::timing;
 use test_support::{LIMIT, Pgsvid, Setup, openssl};
 
 use crate::attacks::PGSVID;
@@ -31,13 +32,13 @@ fn login(setup: &Setup) -> Result<String, String> {
 }
 
 fn day(distance: u64) -> SystemTime {
-    SystemTime::now() + Duration::from_secs(distance * 24 * 3600)
+    timing::now() + Duration::from_secs(distance * 24 * 3600)
 }
 
 /// What can be made of our intermediate's name, with or without its key.
 fn namesakes(ours: &Authority) -> Vec<(&'static str, Vec<u8>)> {
     let foreign = Authority::new("other.org", false).unwrap();
-    let yesterday = SystemTime::now() - Duration::from_secs(24 * 3600);
+    let yesterday = timing::now() - Duration::from_secs(24 * 3600);
     vec![
         ("another key", ours.twin(KeyIdentifier::Copied).unwrap().root().to_vec()),
         ("our key, by an authority that is not there", foreign.vouch_for(ours, day(1)).unwrap()),
