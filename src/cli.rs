@@ -25,7 +25,7 @@ use crate::daemon::{self, Notify};
 use crate::doctor::{self, check::Scope};
 use crate::http::Listener;
 use crate::telemetry;
-use crate::text::harmless;
+use crate::text::{harmless, harmless_json};
 
 /// How long standard error may take for the last words.
 const LAST_WORDS: Duration = Duration::from_secs(1);
@@ -296,10 +296,10 @@ fn check(
     let config = load(settings, environment)?;
     let report =
         on_one_thread(async { Ok(doctor::check::check(&config, environment, scope).await) })?;
-    say(&match format {
-        Format::Text => doctor::text(&report, colours(environment)),
-        Format::Json => doctor::json(&report),
-    });
+    match format {
+        Format::Text => say(&doctor::text(&report, colours(environment))),
+        Format::Json => say_json(&doctor::json(&report)),
+    }
     if report.has_failures() { Err(Failure::seen()) } else { Ok(()) }
 }
 
@@ -321,6 +321,11 @@ fn colours(environment: &Environment) -> bool {
 /// A result. A reader who has gone away is no failure.
 fn say(text: &str) {
     let _ = writeln!(std::io::stdout(), "{text}");
+}
+
+/// JSON, which a terminal may get.
+fn say_json(text: &str) {
+    say(&harmless_json(text));
 }
 
 /// Lines whose text repeats what others say, such as a server or a file's name.

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::{Failure, Format, MISUSED, colours, say};
+use super::{Failure, Format, MISUSED, colours, say, say_json};
 use crate::config::{Environment, Flags, Parts};
 use crate::doctor::inspect::{Request, inspect};
 use crate::timing;
@@ -31,7 +31,7 @@ pub(super) fn run(arguments: Inspect, environment: &Environment) -> Result<(), F
     let found = inspect(&Request { paths, bundle }, timing::now());
     match format {
         Format::Text => say(&found.text(colours(environment))),
-        Format::Json => say(&found.json()),
+        Format::Json => say_json(&found.json()),
     }
     if found.has_failures() { Err(Failure::seen()) } else { Ok(()) }
 }

@@ -7,9 +7,10 @@ use std::time::Duration;
 use clap::Args;
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::{Failure, Format, MISUSED, colours, complain, on_one_thread, say};
+use super::{Failure, Format, MISUSED, colours, complain, on_one_thread, say, say_json};
 use crate::config::{Environment, Flags, Parts};
 use crate::doctor::probe::{Place, Request, Seen, look};
+use crate::text::harmless_json;
 
 /// A handshake costs the server some milliseconds.
 const SHORTEST_INTERVAL: Duration = Duration::from_millis(100);
@@ -91,7 +92,7 @@ pub(super) fn run(arguments: Probe, environment: &Environment) -> Result<(), Fai
     let seen = seen.map_err(|error| misused(error.to_string()))?;
     match format {
         Format::Text => say(&seen.text(colours)),
-        Format::Json => say(&seen.json()),
+        Format::Json => say_json(&seen.json()),
     }
     if seen.has_failures() { Err(Failure::seen()) } else { Ok(()) }
 }
@@ -138,7 +139,7 @@ async fn watch_for_changes(
 fn tell(seen: &Seen, format: Format) -> bool {
     let line = match format {
         Format::Text => seen.line(),
-        Format::Json => seen.json(),
+        Format::Json => harmless_json(&seen.json()).into_owned(),
     };
     writeln!(std::io::stdout(), "{line}").is_ok()
 }

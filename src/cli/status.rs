@@ -8,9 +8,10 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::{FAILED, Failure, Format, MISUSED, colours, complain, say};
+use super::{FAILED, Failure, Format, MISUSED, colours, complain, say, say_json};
 use crate::config::{self, Environment, Flags};
 use crate::http::{self, AskError, Listen, Question};
+use crate::text::{harmless, harmless_json};
 
 /// How often `--watch` asks.
 const AGAIN: Duration = Duration::from_secs(2);
@@ -59,7 +60,7 @@ pub(super) fn run(arguments: Arguments, environment: &Environment) -> Result<(),
         let question = if startup { Question::Started } else { Question::Alive };
         let (yes, words) =
             http::ask_whether(&listen, question).map_err(|error| unanswered(&error))?;
-        say(&crate::text::harmless(words.trim_end()));
+        say(&harmless(words.trim_end()));
         return if yes { Ok(()) } else { Err(Failure::seen()) };
     }
     let colours = colours(environment);
@@ -68,10 +69,12 @@ pub(super) fn run(arguments: Arguments, environment: &Environment) -> Result<(),
         return follow(&listen, format, colours).or(Ok(()));
     }
     let view = http::ask(&listen).map_err(|error| unanswered(&error))?;
-    say(&match format {
-        Format::Text => text::text(&view, colours),
-        Format::Json => serde_json::to_string_pretty(&view).map_err(anyhow::Error::from)?,
-    });
+    match format {
+        Format::Text => say(&text::text(&view, colours)),
+        Format::Json => {
+            say_json(&serde_json::to_string_pretty(&view).map_err(anyhow::Error::from)?);
+        }
+    }
     if view.ready { Ok(()) } else { Err(Failure::seen()) }
 }
 
@@ -87,7 +90,9 @@ fn follow(listen: &Listen, format: Format, colours: bool) -> io::Result<()> {
     loop {
         let shown = match (http::ask(listen), format) {
             (Ok(view), Format::Text) => Some(text::text(&view, colours)),
-            (Ok(view), Format::Json) => Some(serde_json::to_string(&view)?),
+            (Ok(view), Format::Json) => {
+                Some(harmless_json(&serde_json::to_string(&view)?).into_owned())
+            }
             (Err(error), Format::Text) => Some(error.to_string()),
             (Err(error), Format::Json) => {
                 complain(&format!("pgsvid: {error}"));

@@ -6,6 +6,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 use tracing::error;
 
+use crate::source::{Line, Lines};
 use crate::status::{Published, Status};
 use crate::timing;
 
@@ -15,11 +16,15 @@ const LEFT: [f64; 2] = [0.25, 0.1];
 const LOOK_AGAIN: Duration = Duration::from_secs(600);
 /// How long the set of an earlier run stays without alarm: the agent gets the time of its first answer.
 const FIRST_ANSWER: Duration = Duration::from_secs(10);
+/// Most alarms at once, and how long it takes until there may be another: an agent may send leaves that expire within a moment,
+/// one after the other. An alarm that has to wait for that is raised later, if it is due by then.
+const MOST: (u32, Duration) = (40, Duration::from_secs(5));
 
 /// Watches the published set's remaining life, for as long as the status is kept.
 pub(super) async fn run(mut status: watch::Receiver<Status>) -> anyhow::Result<()> {
     let mut watched: Option<Published> = None;
     let mut raised = 0;
+    let mut lines = Lines::new(MOST);
     let begun = Instant::now();
     loop {
         let now = timing::now();
@@ -36,6 +41,8 @@ pub(super) async fn run(mut status: watch::Receiver<Status>) -> anyhow::Result<(
             let left = FIRST_ANSWER.saturating_sub(begun.elapsed());
             if due > raised && published.generation == 0 && !left.is_zero() {
                 pause = Some(left);
+            } else if due > raised && lines.take() != Line::Written {
+                pause = Some(MOST.1);
             } else {
                 if due > raised {
                     raised = due;
@@ -204,6 +211,29 @@ mod tests {
         log.wait_for(&status, "serial=\"03:02:03\"", 1).await;
         let last = log.lines().pop().unwrap();
         assert!(last.contains("has expired") && last.contains("no space left"), "{last}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a65_alarms_about_leaves_that_expire_within_a_moment_are_few() {
+        let log = Log::default();
+        let subscriber = tracing_subscriber::fmt().with_writer(log.clone()).finish();
+        let _guard = tracing::subscriber::set_default(subscriber);
+        let (status, receiver) = watch::channel(Status::default());
+        let _task = tokio::spawn(run(receiver));
+        let send = |generation| {
+            let set = published(generation, timing::now() - 2 * HOUR, HOUR);
+            status.send_modify(|status| status.published = Some(set));
+        };
+        for generation in 1..=400 {
+            send(generation);
+            sleep(Duration::from_millis(50)).await;
+        }
+        let most = usize::try_from(MOST.0).unwrap();
+        assert!((most..most + 6).contains(&log.lines().len()), "{:#?}", log.lines());
+        // The last one is not forgotten.
+        sleep(MOST.1).await;
+        let last = log.lines().pop().unwrap();
+        assert!(last.contains(&published(400, timing::now(), HOUR).serial[..8]), "{last}");
     }
 
     #[test]

@@ -88,7 +88,7 @@ async fn attempt(
         Err(error) => return Err(error),
     };
     let Confined { config, .. } = confined;
-    let authorities = ExtraAuthorities::read(config.rotation.extra_authorities, watching)?;
+    let mut authorities = ExtraAuthorities::read(config.rotation.extra_authorities, watching)?;
     let expectations = &config.source.expectations;
     let existing = publisher.existing(expectations, timing::now());
     rotation::tell_disowned(&publisher.take_disowned());
@@ -100,9 +100,9 @@ async fn attempt(
         Some(existing) => (existing, Publication::Earlier),
         None => (receive(config.source, watching, progress).await?, Publication::Fresh),
     };
-    if by != Publication::Fresh
-        && publisher.holds(&material, authorities.certificates())
-        && publisher.is_intact()
+    authorities.tell_left_out(&material);
+    let authorities = authorities.beside(&material);
+    if by != Publication::Fresh && publisher.holds(&material, &authorities) && publisher.is_intact()
     {
         return Ok(Fetched { material, by });
     }
@@ -110,7 +110,6 @@ async fn attempt(
     let by = if by == Publication::Unconfirmed { by } else { Publication::Fresh };
     let outcome: Result<bool, publish::Error> = tokio::task::spawn_blocking({
         let material = Arc::clone(&material);
-        let authorities = authorities.certificates().to_vec();
         move || {
             let outcome = publisher.publish(&material, &authorities);
             rotation::tell_disowned(&publisher.take_disowned());

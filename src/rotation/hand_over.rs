@@ -29,9 +29,9 @@ impl Rotation {
         };
         let generation = self.generation;
         if let Some(consumer) = &mut self.consumer {
-            let authorities = self.authorities.certificates();
+            let authorities = self.authorities.beside(&material);
             let routine = consumer.is_settled() && took.is_none();
-            let attempt = consumer.attempt(&material, authorities, took.is_some(), login);
+            let attempt = consumer.attempt(&material, &authorities, took.is_some(), login);
             let mut out_of_time = pin!(grace(stop));
             let mut attempt = tokio::select! {
                 attempt = attempt => attempt,

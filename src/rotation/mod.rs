@@ -199,6 +199,11 @@ impl Rotation {
         let Identity::Current(material) = state.identity else {
             return Ok(());
         };
+        let is_wanted = |wanted: &Arc<Material>| wanted.publishes_as(&material);
+        if self.publish_again.is_some() && self.wanted.as_ref().is_some_and(is_wanted) {
+            // Whatever else the agent says, the next try comes in its time.
+            return Ok(());
+        }
         if self.has_to_wait(&material) {
             return Ok(());
         }
@@ -215,8 +220,8 @@ impl Rotation {
 
     /// Whether publishing this would change nothing.
     fn holds(&self, material: &Material) -> bool {
-        let authorities = self.authorities.certificates();
-        self.publisher.as_ref().is_some_and(|publisher| publisher.holds(material, authorities))
+        let authorities = self.authorities.beside(material);
+        self.publisher.as_ref().is_some_and(|publisher| publisher.holds(material, &authorities))
     }
 
     /// Publishes what is wanted, and hands it over.
@@ -230,7 +235,8 @@ impl Rotation {
         let Some(material) = self.wanted.clone() else {
             return Ok(());
         };
-        let authorities = self.authorities.certificates().to_vec();
+        self.authorities.tell_left_out(&material);
+        let authorities = self.authorities.beside(&material);
         let begun = Instant::now();
         self.begun = Some(begun);
         self.not_before = begun + SHORTEST_INTERVAL;
@@ -304,7 +310,8 @@ impl Rotation {
         self.files.settle();
         self.displaced = false;
         let disturbed = self.disturbed.is_some();
-        let published = Published::of(material, self.authorities.certificates(), self.generation);
+        let authorities = self.authorities.beside(material);
+        let published = Published::of(material, &authorities, self.generation);
         self.status.send_modify(|status| {
             status.published = Some(published);
             status.problem = None;

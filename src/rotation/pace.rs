@@ -2,7 +2,8 @@
 //! each is valid, each is published and loaded, and each reload wakes every backend.
 //!
 //! As many as come in a burst are taken as they come, and then one in a while: the newest. A change of the authorities waits
-//! for its own kind alone, since clients of an authority that was taken out of the bundle are to be kept out.
+//! for its own kind alone, since clients of an authority that was taken out of the bundle are to be kept out. What is needed,
+//! since the published leaf is about to expire, waits for [`NEEDED`] at most: an agent may see to it that this goes on.
 
 use std::time::Duration;
 
@@ -12,6 +13,8 @@ use tokio::time::Instant;
 const BURST: u32 = 120;
 /// How long before the published leaf expires a new one does not wait any more.
 const IN_TIME: Duration = Duration::from_secs(2);
+/// Shortest time between two changes that did not wait because of that.
+const NEEDED: Duration = Duration::from_secs(5);
 
 /// What changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,6 +30,8 @@ pub(super) struct Pace {
     every: Duration,
     leaf: Burst,
     authorities: Burst,
+    /// When the next one that is needed may be taken.
+    needed: Instant,
 }
 
 /// What is left of a burst.
@@ -40,7 +45,7 @@ impl Pace {
     /// After a burst one change is taken in that time, or each at once if it is zero.
     pub(super) fn new(every: Duration) -> Self {
         let full = || Burst { left: BURST, at: Instant::now() };
-        Self { every, leaf: full(), authorities: full() }
+        Self { every, leaf: full(), authorities: full(), needed: Instant::now() }
     }
 
     /// Takes a change, or says when it may be taken. `valid_for` is how long the published leaf is valid still.
@@ -51,10 +56,12 @@ impl Pace {
             Change::Authorities => &mut self.authorities,
         };
         let Err(moment) = burst.take(now, self.every) else { return Ok(()) };
-        match valid_for.checked_sub(IN_TIME) {
-            None | Some(Duration::ZERO) => Ok(()),
-            Some(left) => Err(moment.min(now + left)),
+        let needed = self.needed.max(now + valid_for.saturating_sub(IN_TIME));
+        if needed > now {
+            return Err(moment.min(needed));
         }
+        self.needed = now + NEEDED;
+        Ok(())
     }
 
     /// The time between two changes after a burst.
@@ -127,7 +134,23 @@ mod tests {
         let moment = Instant::now() + Duration::from_secs(3);
         assert_eq!(pace.take(Change::Leaf, soon), Err(moment));
         assert_eq!(pace.take(Change::Leaf, IN_TIME), Ok(()));
+        tokio::time::advance(EVERY).await;
+        assert_eq!(taken(&mut pace, Change::Leaf, LONG), 1);
         assert_eq!(pace.take(Change::Leaf, Duration::ZERO), Ok(()));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a65_leaves_that_are_always_about_to_expire_pass_the_limit_now_and_then() {
+        let mut pace = Pace::new(LONG);
+        taken(&mut pace, Change::Leaf, LONG);
+        taken(&mut pace, Change::Authorities, LONG);
+        for _ in 0..3 {
+            let both = taken(&mut pace, Change::Leaf, Duration::ZERO)
+                + taken(&mut pace, Change::Authorities, IN_TIME);
+            assert_eq!(both, 1);
+            assert_eq!(pace.take(Change::Leaf, Duration::ZERO), Err(Instant::now() + NEEDED));
+            tokio::time::advance(NEEDED).await;
+        }
     }
 
     #[tokio::test(start_paused = true)]

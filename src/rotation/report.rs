@@ -6,6 +6,7 @@ use tracing::{debug, error, info, warn};
 
 use crate::material::Material;
 use crate::publish::{Disowned, Publisher, Trust};
+use crate::text::ascii;
 use crate::timing;
 
 /// What others could have put into the published directory.
@@ -67,9 +68,10 @@ pub fn trust(publisher: &Publisher) {
 
 /// The line of a publication where no server takes part.
 pub(super) fn published(material: &Material, generation: u64, took: Duration) {
-    info!(event = "published",
+    info!(
+        event = "published",
         generation,
-        spiffe_id = %material.spiffe_id(),
+        spiffe_id = ascii(&material.spiffe_id().to_string()),
         serial = material.leaf().serial().short(),
         not_after = timing::utc(material.not_after()),
         publish_ms = timing::milliseconds(took),

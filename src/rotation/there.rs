@@ -10,6 +10,7 @@ use tracing::{error, info, warn};
 use super::{Error, PUBLISH_AGAIN, Rotation, report};
 use crate::material::Material;
 use crate::publish::{self, Publisher};
+use crate::text::ascii;
 use crate::timing::{self, Backoff};
 
 /// How often what others do there is looked at while nothing can be published: they may go on without end.
@@ -49,8 +50,9 @@ impl Rotation {
     ) -> Result<(), Error> {
         match existing {
             Ok(Some(material)) => {
-                info!(event = "set-adopted",
-                    spiffe_id = %material.spiffe_id(),
+                info!(
+                    event = "set-adopted",
+                    spiffe_id = ascii(&material.spiffe_id().to_string()),
                     serial = material.leaf().serial().short(),
                     not_after = timing::utc(material.not_after()),
                     "the set of an earlier run is still valid"

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use tracing::warn;
 
 use crate::files;
-use crate::material::{self, Certificate, MOST_EXTRA_NAMES, pem};
+use crate::material::{self, Certificate, Fingerprint, MOST_EXTRA_NAMES, Material, pem};
+use crate::text::ascii;
 use crate::watching::{self, Changes, Watching};
 
 /// A configured file that gives no certificate.
@@ -47,6 +48,8 @@ pub struct ExtraAuthorities {
     changes: Changes,
     /// What was last said of files that cannot be read.
     said: Option<String>,
+    /// Those that were last said to be left out.
+    left_out: Vec<Fingerprint>,
 }
 
 impl ExtraAuthorities {
@@ -54,13 +57,39 @@ impl ExtraAuthorities {
     pub fn read(paths: Vec<PathBuf>, watching: &Watching) -> Result<Self, UnreadableAuthorities> {
         let changes = watching.directories(paths.iter().map(|path| watching::parent(path)));
         let certificates = read(&paths)?;
-        Ok(Self { paths, certificates, changes, said: None })
+        Ok(Self { paths, certificates, changes, said: None, left_out: Vec::new() })
     }
 
     /// What they held when they were last good.
     #[must_use]
     pub fn certificates(&self) -> &[Certificate] {
         &self.certificates
+    }
+
+    /// Those of them that can be published beside an identity: OpenSSL could take the others for certificates of ours.
+    #[must_use]
+    pub fn beside(&self, material: &Material) -> Vec<Certificate> {
+        let mut certificates = self.certificates.clone();
+        certificates.retain(|found| !material.is_obstructed_by(found));
+        certificates
+    }
+
+    /// Says which cannot be published beside this identity, if they are others than were said before.
+    pub fn tell_left_out(&mut self, material: &Material) {
+        let obstructing = self.certificates.iter().filter(|found| material.is_obstructed_by(found));
+        let left_out: Vec<&Certificate> = obstructing.collect();
+        let fingerprints = left_out.iter().map(|found| found.fingerprint()).collect();
+        let before = std::mem::replace(&mut self.left_out, fingerprints);
+        for found in left_out.iter().filter(|found| !before.contains(&found.fingerprint())) {
+            warn!(
+                event = "extra-authority-left-out",
+                subject = ascii(&found.subject_text()),
+                serial = found.serial().short(),
+                fix = "take it out of files.extra_authorities, or let it be made anew with a name of its own",
+                "an extra authority is left out: OpenSSL could take it for an authority of ours, and PostgreSQL would refuse \
+                 our own clients"
+            );
+        }
     }
 
     /// Waits until something happens where the files are.

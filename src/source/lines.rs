@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 /// Lines that are left.
-pub(super) struct Lines {
+pub struct Lines {
     most: u32,
     each: Duration,
     left: u32,
@@ -16,7 +16,7 @@ pub(super) struct Lines {
 
 /// What becomes of a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Line {
+pub enum Line {
     /// It is written.
     Written,
     /// It is among the details, the first one for long: that is worth a line itself.
@@ -27,12 +27,13 @@ pub(super) enum Line {
 
 impl Lines {
     /// So many at once, and another one after each such time.
-    pub(super) fn new((most, each): (u32, Duration)) -> Self {
+    #[must_use]
+    pub fn new((most, each): (u32, Duration)) -> Self {
         Self { most, each, left: most, at: Instant::now(), short: false }
     }
 
     /// Takes one, if there is one.
-    pub(super) fn take(&mut self) -> Line {
+    pub fn take(&mut self) -> Line {
         let grown = self.at.elapsed().as_nanos() / self.each.as_nanos();
         if let Ok(grown @ 1..) = u32::try_from(grown) {
             self.left = self.left.saturating_add(grown).min(self.most);

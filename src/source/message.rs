@@ -233,8 +233,18 @@ fn federate(material: &mut Material, mut bundles: Bundles) -> String {
         let found = certificates(&der, LARGEST_BUNDLE).map_err(|error| error.to_string());
         let added =
             found.and_then(|found| material.federate(found).map_err(|error| error.to_string()));
-        if let Err(why) = added {
-            bundles.leave(domain.as_ref(), &why);
+        match added.as_deref() {
+            Ok([]) => {}
+            Ok([first, more @ ..]) => {
+                let count = more.len() + 1;
+                let why = format!(
+                    "{count} of its authorities, which OpenSSL could take for ours: serial {}, {}",
+                    first.serial().short(),
+                    first.subject_text()
+                );
+                bundles.leave(domain.as_ref(), &why);
+            }
+            Err(why) => bundles.leave(domain.as_ref(), why),
         }
     }
     if let Some(more @ 1..) = bundles.count.checked_sub(MOST_NAMED) {

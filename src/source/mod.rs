@@ -27,6 +27,7 @@ use tokio_util::sync::CancellationToken;
 pub use authorities::{ExtraAuthorities, UnreadableAuthorities};
 pub use endpoint::{Endpoint, InvalidEndpoint};
 pub use error::Error;
+pub use lines::{Line, Lines};
 pub use look::{Look, Offered, look};
 pub use message::{Discarded, Selection};
 pub use wire::{Message, Svid, Unreadable};

@@ -35,19 +35,8 @@ pub(super) async fn run(source: Source, stop: CancellationToken) -> Result<(), E
     if !clocks.told() {
         debug!("the kernel does not tell that the clock was set; the clocks are compared by time");
     }
-    let allowance = Allowance::new();
-    let mut supervisor = Supervisor {
-        source,
-        changes,
-        allowance: allowance.clone(),
-        said: Vec::new(),
-        left_out: String::new(),
-        lines: Lines::new(limits::LINES),
-        identities: Lines::new(limits::IDENTITIES),
-        early: None,
-        renewal: Renewal::default(),
-        clocks,
-    };
+    let mut supervisor = Supervisor::new(source, changes, clocks);
+    let allowance = supervisor.allowance.clone();
     let supervision = std::pin::pin!(supervisor.supervise());
     tokio::select! {
         () = stop.cancelled() => Ok(()),
@@ -92,6 +81,21 @@ struct Supervisor {
 }
 
 impl Supervisor {
+    fn new(source: Source, changes: Changes, clocks: Clocks) -> Self {
+        Self {
+            source,
+            changes,
+            allowance: Allowance::new(),
+            said: Vec::new(),
+            left_out: String::new(),
+            lines: Lines::new(limits::LINES),
+            identities: Lines::new(limits::IDENTITIES),
+            early: None,
+            renewal: Renewal::default(),
+            clocks,
+        }
+    }
+
     async fn supervise(&mut self) -> Result<(), Error> {
         let (first, longest) = limits::BACKOFF;
         let mut failed = Backoff::new(first, longest);

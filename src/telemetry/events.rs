@@ -26,7 +26,11 @@ pub const EVENTS: &[(&str, &str)] = &[
         "extra-authorities-kept",
         "files.extra_authorities cannot be read; what they held before stays",
     ),
-    ("federated-left-out", "federated bundles do not fit, or would not be loaded"),
+    ("extra-authority-left-out", "OpenSSL could take an extra authority for one of ours"),
+    (
+        "federated-left-out",
+        "federated bundles do not fit or would not be loaded, or authorities of them could be taken for ours",
+    ),
     ("file-taken-over", "a plain file of another helper is a link now"),
     ("files-changed", "somebody else has changed the published files; they are published again"),
     (

@@ -3,10 +3,13 @@
 use std::time::Duration;
 
 use dev_agent::Misbehaviour;
-use test_support::{Mark, Program, eventually};
+use pgsvid::timing;
+use test_support::{Account, Mark, Program, Tmpfs, eventually, with_mounts};
+use tokio::time::Instant;
 
 use crate::place::{
     LIMIT, Place, assert_no_errors, assert_patient, clockwork, count, mend, published, said,
+    said_in_words, workload,
 };
 
 #[test]
@@ -75,6 +78,77 @@ fn a40_of_identities_without_end_the_newest_wins_in_the_end() {
     place.wait_for_current(&agent);
     assert!(count(&pgsvid, "published") < 180);
     assert_no_errors(&pgsvid);
+}
+
+#[test]
+fn a65_an_expired_certificate_behind_the_leaf_does_not_pass_the_limit() {
+    let place = Place::new();
+    let agent = place.agent().intermediate(true).start().unwrap();
+    let pgsvid = place.run_with("[files]\npublish_every = '1h'");
+    let mark = published(&pgsvid, Mark::default(), 1);
+    let ours = agent.authority();
+    let expired = ours.vouch_for(&ours, timing::now() - Duration::from_secs(86_400)).unwrap();
+    let send = |mark| {
+        let svid = agent.issue(&workload()).unwrap();
+        let mut message = agent.response();
+        message.svids[0] = svid.to_message();
+        message.svids[0].x509_svid.extend(&expired);
+        agent.push(&message);
+        let serial = &svid.serial_hex()[..6];
+        let received = pgsvid.wait_for_event_after(mark, LIMIT, |event| {
+            event["message"] == "identity received"
+                && event["serial"].as_str().is_some_and(|text| text.replace(':', "") == serial)
+        });
+        received.1
+    };
+    let mut mark = mark;
+    for _ in 0..1000 {
+        if count(&pgsvid, "identities-without-end") > 0 {
+            break;
+        }
+        mark = send(mark);
+    }
+    assert_eq!(count(&pgsvid, "identities-without-end"), 1);
+    let generations = count(&pgsvid, "published");
+    for _ in 0..100 {
+        mark = send(mark);
+    }
+    assert_eq!(count(&pgsvid, "published"), generations);
+}
+
+#[test]
+fn a67_messages_that_are_rejected_bring_no_try_forward_while_nothing_can_be_published() {
+    with_mounts(|| {
+        let place = Place::new();
+        let volume = Tmpfs::over(
+            &place.svids,
+            &format!("size=1m,mode=0755,uid={}", Account::server().uid()),
+        );
+        let agent = place.agent().start().unwrap();
+        let pgsvid = place.run(&[]);
+        published(&pgsvid, Mark::default(), 1);
+        volume.set_read_only(true);
+        agent.rotate().unwrap();
+        let tries = || {
+            let lines = pgsvid.lines();
+            lines.iter().filter(|line| line.contains("still cannot publish")).count()
+        };
+        // Until the next try is a second away, on average.
+        eventually(LIMIT, "it is tried again and again", || tries() >= 4);
+        let before = tries();
+        let mut message = agent.response();
+        message.svids[0].bundle = b"none".to_vec();
+        let mut mark = pgsvid.mark();
+        let begun = Instant::now();
+        // Each of these would have been another try, ten in a second.
+        while begun.elapsed() < Duration::from_secs(4) {
+            agent.push(&message);
+            mark = said_in_words(&pgsvid, mark, "the agent's message is rejected").1;
+        }
+        assert!(tries() < before + 12, "{before} tries, and then {}", tries());
+        volume.set_read_only(false);
+        place.wait_for_current(&agent);
+    });
 }
 
 #[test]

@@ -4,12 +4,12 @@ use std::io::{Read as _, Write as _};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 
-use dev_agent::{Misbehaviour, Status};
+use dev_agent::{Entry, Misbehaviour, Status};
 use pgsvid_proto::X509svidResponse;
 use test_support::Mark;
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
-use crate::place::{Place, said};
+use crate::place::{Place, events, said};
 
 /// Longest line that may come of it, in bytes: a text of 1000 characters, escaped, and what stands around it.
 const MOST: usize = 4096;
@@ -62,6 +62,23 @@ fn a59_no_text_of_an_agents_makes_a_long_line() {
             assert!((1..4 * MOST).contains(&size), "{what}: {page} has {size} bytes");
         }
         drop(agent);
+    }
+}
+
+#[test]
+fn a66_the_line_about_an_identity_is_short_whatever_its_id_and_its_hint() {
+    let place = Place::new();
+    let id = format!("spiffe://example.org/{}", "x".repeat(2000));
+    let entry = Entry::new(&id).hint("\u{10ffff}".repeat(250));
+    let agent = place.agent_without_entries().entry(entry).start().unwrap();
+    let pgsvid = place.run(&[]);
+    said(&pgsvid, Mark::default(), "published");
+    agent.remove_entries();
+    let withdrawn = said(&pgsvid, Mark::default(), "identity-withdrawn").0;
+    assert!(withdrawn["spiffe_id"].as_str().unwrap().starts_with(&id[..500]), "{withdrawn}");
+    assert_eq!(events(&pgsvid).iter().filter(|event| event["hint"].is_string()).count(), 1);
+    for line in pgsvid.lines() {
+        assert!(line.len() < 1200, "a line of {} bytes: {line}", line.len());
     }
 }
 

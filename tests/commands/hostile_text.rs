@@ -3,10 +3,12 @@
 use std::io::{Read as _, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::Path;
+use std::process::Command;
 use std::thread;
 
 use dev_agent::{DevAgent, Entry, Misbehaviour};
-use test_support::{Directory, LIMIT, Program};
+use test_support::{Directory, LIMIT, Program, eventually};
 use tonic::Status;
 
 const ID: &str = "spiffe://example.org/ns/test/sa/db";
@@ -119,6 +121,50 @@ fn a_servers_error_is_shown_and_cannot_act() {
         }
     });
     logs_are_harmless(&place, &["--postgres", &sockets.display().to_string(), "--verify", "none"]);
+}
+
+/// What listens there may be another's. JSON escapes no more than the first 32 characters by itself.
+#[test]
+fn a69_a_status_in_json_cannot_act_on_a_terminal() {
+    let place = Directory::new();
+    let agent = agent(&place);
+    let real = place.join("health.sock");
+    let svids = place.subdirectory("svids").display().to_string();
+    let endpoint = format!("unix://{}", agent.socket().display());
+    let listen = format!("unix:{}", real.display());
+    let arguments = ["run", "--endpoint", &endpoint, "--directory", &svids];
+    let variables = [("PGSVID_HEALTH_LISTEN", listen.as_str())];
+    let pgsvid = Program::spawn(env!("CARGO_BIN_EXE_pgsvid"), arguments, &variables);
+    let status = |socket: &Path| {
+        Command::new(env!("CARGO_BIN_EXE_pgsvid"))
+            .args(["status", "--format", "json", "--socket", &format!("unix:{}", socket.display())])
+            .output()
+            .unwrap()
+    };
+    eventually(LIMIT, "it is ready", || status(&real).status.success());
+    let mut view: serde_json::Value = serde_json::from_slice(&status(&real).stdout).unwrap();
+    drop(pgsvid);
+    view["degraded"] = serde_json::json!([HOSTILE]);
+    let body = view.to_string();
+    assert!(body.contains('\u{9b}') && body.contains('\u{202e}'));
+
+    let forged = place.join("forged.sock");
+    let listener = UnixListener::bind(&forged).unwrap();
+    thread::spawn(move || {
+        for mut client in listener.incoming().map_while(Result::ok) {
+            let _ = client.read(&mut [0; 4096]);
+            let _ = write!(
+                client,
+                "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+                body.len()
+            );
+        }
+    });
+    let printed = String::from_utf8(status(&forged).stdout).unwrap();
+    let acting = |c: char| c != '\n' && (c.is_control() || ['\u{202e}', '\u{2028}'].contains(&c));
+    assert!(!printed.contains(acting), "{printed:?}");
+    let parsed: serde_json::Value = serde_json::from_str(&printed).unwrap();
+    assert_eq!(parsed["degraded"][0], HOSTILE, "it says the same");
 }
 
 /// Answers a login with an `ErrorResponse`: severity, SQLSTATE, message.

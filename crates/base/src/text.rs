@@ -110,16 +110,21 @@ fn octal(escaped: &mut String, bytes: &[u8]) {
 
 fn shortened(text: &str, longest: usize, escaped: impl Fn(char) -> bool) -> String {
     let mut shown = String::new();
-    for (at, c) in text.chars().enumerate() {
-        if at == longest {
-            shown.push('…');
-            break;
-        }
+    let mut left = longest;
+    for c in text.chars() {
+        let before = shown.len();
         match c {
             '\n' | '\r' | '\t' => shown.extend(c.escape_default()),
             _ if escaped(c) => shown.extend(c.escape_unicode()),
             _ => shown.push(c),
         }
+        // An escape counts as long as it is, and is not cut.
+        let Some(rest) = left.checked_sub(shown[before..].chars().count()) else {
+            shown.truncate(before);
+            shown.push('…');
+            break;
+        };
+        left = rest;
     }
     shown
 }
@@ -221,6 +226,8 @@ mod tests {
         assert_eq!(shown(&"x".repeat(200)), "x".repeat(200));
         assert_eq!(shown(&"é".repeat(201)), format!("{}…", "é".repeat(200)));
         assert_eq!(sentence(&"x".repeat(1001)), format!("{}…", "x".repeat(1000)));
+        assert_eq!(shown(&"\u{10ffff}".repeat(21)), format!("{}…", "\\u{10ffff}".repeat(20)));
+        assert_eq!(shown(&shown(&"x".repeat(201))), format!("{}…", "x".repeat(200)));
         assert_eq!(ascii(&"x".repeat(501)), format!("{}…", "x".repeat(500)));
         assert_eq!(harmless(&"x".repeat(100_000)).len(), 100_000);
     }

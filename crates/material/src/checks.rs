@@ -1,6 +1,7 @@
 //! The checks between an offer and a [`Material`], in the order in which their answers are most useful.
 
 use std::collections::HashSet;
+use std::sync::OnceLock;
 use std::time::SystemTime;
 
 use x509_parser::prelude::{FromDer, X509Certificate};
@@ -140,7 +141,7 @@ pub(super) fn check(
 
     let mut chain = certificates(&offer.chain, LONGEST_CHAIN).map_err(Rejection::Chain)?;
     let leaf = chain.remove(0);
-    let intermediates = chain;
+    let mut intermediates = chain;
     let spiffe_id = leaf_rules(&leaf).map_err(first)?;
     if let Some(named) = offer.spiffe_id {
         let named = workload_id(&named)?;
@@ -167,8 +168,12 @@ pub(super) fn check(
         return Err(Rejection::TooManyNames { count: authorities.len(), size });
     }
     validity(&leaf, now)?;
-    path::verify(&leaf, &intermediates, &authorities, Usage::Any, now)?;
+    let path = path::verify(&leaf, &intermediates, &authorities, Usage::Any, now)?;
     servable(&intermediates).map_err(Rejection::Chain)?;
+    // OpenSSL takes the first of a name and key that is valid, and tries no other where that leads to no root.
+    let place =
+        |found: &Certificate| path.between.iter().position(|one| *one == found.fingerprint());
+    intermediates.sort_by_key(|found| place(found).unwrap_or(usize::MAX));
 
     Ok(Material {
         spiffe_id,
@@ -178,6 +183,8 @@ pub(super) fn check(
         key,
         authorities,
         federated: Vec::new(),
+        names: OnceLock::new(),
+        not_after: path.not_after,
     })
 }
 
@@ -199,7 +206,12 @@ fn servable(intermediates: &[Certificate]) -> Result<(), MalformedCertificate> {
 )]
 pub struct NoRoom;
 
-pub(super) fn federate(material: &mut Material, found: Vec<Certificate>) -> Result<(), NoRoom> {
+pub(super) fn federate(
+    material: &mut Material,
+    found: Vec<Certificate>,
+) -> Result<Vec<Certificate>, NoRoom> {
+    let (left_out, found): (Vec<_>, Vec<_>) =
+        found.into_iter().partition(|found| material.is_obstructed_by(found));
     let mut known = material.authorities().map(Certificate::fingerprint).collect();
     let found = distinct(found, &mut known);
     let size = size_of_names(material.authorities().chain(&found));
@@ -207,7 +219,7 @@ pub(super) fn federate(material: &mut Material, found: Vec<Certificate>) -> Resu
         return Err(NoRoom);
     }
     material.federated.extend(found);
-    Ok(())
+    Ok(left_out)
 }
 
 /// What the certificates' subjects take in a server's list of authorities, in bytes: each distinct one, and two more for

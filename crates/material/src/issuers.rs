@@ -4,13 +4,15 @@
 //! some dozens of certificates, well chosen, keep it busy for minutes. Here each certificate is followed only where its
 //! signature leads, and all that is done is counted. What is found is a few lists, each for webpki to judge by itself.
 
-use std::collections::HashMap;
+use std::cmp::Reverse;
+use std::collections::{HashMap, HashSet};
 use std::time::SystemTime;
 
 use rustls_pki_types::SignatureVerificationAlgorithm;
 
 use super::certificate::{Certificate, Fingerprint};
 use super::encoding;
+use super::rivals::{Of, identifier};
 use super::validity::is_valid;
 
 /// Most intermediates in a path, which is webpki's limit.
@@ -35,19 +37,44 @@ pub(super) fn paths<'a>(
     authorities: &'a [Certificate],
     now: SystemTime,
 ) -> Vec<Path<'a>> {
+    let pointed = if authorities.len() > MOST_SIGNATURES {
+        pointed_to(std::iter::once(leaf).chain(intermediates), authorities)
+    } else {
+        HashSet::new()
+    };
+    // Of two that differ in nothing but their dates, the one that is valid, and for longest.
+    let rank = |found: &&Certificate| {
+        (!is_valid(found, now), !pointed.contains(&found.fingerprint()), Reverse(found.not_after()))
+    };
+    let mut authorities: Vec<&Certificate> = authorities.iter().collect();
+    authorities.sort_by_key(rank);
+    // A verifier may also find an intermediate in its bundle, so one that is there counts.
+    let mut certificates: Vec<&Certificate> =
+        intermediates.iter().chain(authorities.iter().copied()).collect();
+    certificates.sort_by_key(rank);
     let mut search = Search {
-        // A verifier may also find an intermediate in its bundle, so one that is there counts.
-        certificates: intermediates.iter().chain(authorities).collect(),
+        certificates,
         authorities,
         now,
         signed: HashMap::new(),
         steps: MOST_STEPS,
         found: Vec::new(),
     };
-    // Of two that differ in nothing but their dates, the one that is valid.
-    search.certificates.sort_by_key(|certificate| !is_valid(certificate, now));
     search.from(&mut vec![leaf]);
     search.found
+}
+
+/// Those whose key identifiers the chain names: there may be more of one name than can be tried.
+fn pointed_to<'a>(
+    chain: impl Iterator<Item = &'a Certificate>,
+    authorities: &[Certificate],
+) -> HashSet<Fingerprint> {
+    let named: HashSet<Vec<u8>> =
+        chain.filter_map(|found| identifier(found, Of::ItsIssuer)).collect();
+    let pointed = authorities
+        .iter()
+        .filter(|found| identifier(found, Of::Itself).is_some_and(|own| named.contains(&own)));
+    pointed.map(Certificate::fingerprint).collect()
 }
 
 /// What the names alone connect with the leaf, for words about why there is no path: few, whatever there is.
@@ -85,7 +112,7 @@ pub(super) fn named<'a>(
 
 struct Search<'a> {
     certificates: Vec<&'a Certificate>,
-    authorities: &'a [Certificate],
+    authorities: Vec<&'a Certificate>,
     now: SystemTime,
     /// Whether the first one is signed by the key of the second one.
     signed: HashMap<(Fingerprint, Fingerprint), bool>,
@@ -101,7 +128,11 @@ impl<'a> Search<'a> {
         self.steps = steps;
         let Some(last) = path.last().copied() else { return };
         let Some(issuer) = issuer(last) else { return };
-        for root in self.authorities.iter().filter(|root| root.subject() == issuer) {
+        for at in 0..self.authorities.len() {
+            let root = self.authorities[at];
+            if root.subject() != issuer {
+                continue;
+            }
             if self.found.len() == MOST_PATHS {
                 return;
             }

@@ -14,10 +14,12 @@ mod name;
 mod path;
 pub mod pem;
 pub mod reading;
+mod rivals;
 mod validity;
 mod warning;
 
 use std::fmt;
+use std::sync::OnceLock;
 use std::time::SystemTime;
 
 use zeroize::Zeroizing;
@@ -32,7 +34,7 @@ pub use encoding::{Flaw, Unloadable};
 pub use identity::{InvalidIdentity, SpiffeId, TrustDomain, unique_identifier, workload_id};
 pub use key::{PrivateKey, UnusableKey};
 pub use name::for_people as name_for_people;
-pub use path::{NoPath, Usage, verify as verify_path};
+pub use path::{NoPath, Sound, Usage, verify as verify_path};
 pub use validity::CLOCK_SKEW;
 pub use warning::Warning;
 
@@ -71,6 +73,9 @@ pub struct Material {
     key: PrivateKey,
     authorities: Vec<Certificate>,
     federated: Vec<Certificate>,
+    /// Made when foreign authorities are compared with them.
+    names: OnceLock<rivals::Names>,
+    not_after: SystemTime,
 }
 
 impl Material {
@@ -87,8 +92,18 @@ impl Material {
     }
 
     /// Adds the authorities of another trust domain, unless a handshake has no room for them beside those that are there.
-    pub fn federate(&mut self, authorities: Vec<Certificate>) -> Result<(), NoRoom> {
+    /// Returns those that were left out, since they would get in the way of our own: see [`Self::is_obstructed_by`].
+    pub fn federate(&mut self, authorities: Vec<Certificate>) -> Result<Vec<Certificate>, NoRoom> {
         checks::federate(self, authorities)
+    }
+
+    /// Whether OpenSSL could take a foreign authority, where it is published, for an authority or an intermediate of ours: it
+    /// has its name, and no key identifier tells them apart. Certificates of our own would not be accepted any more.
+    #[must_use]
+    pub fn is_obstructed_by(&self, foreign: &Certificate) -> bool {
+        let names =
+            || rivals::Names::of(&self.leaf, self.intermediates.iter().chain(&self.authorities));
+        self.names.get_or_init(names).are_claimed_by(foreign)
     }
 
     /// The workload's SPIFFE ID, as the leaf carries it.
@@ -137,15 +152,20 @@ impl Material {
         let mut others = self.authorities.split_off(own.min(self.authorities.len()));
         others.truncate(federated);
         self.federated = others;
+        self.names = OnceLock::new();
+        let federated = std::mem::take(&mut self.federated);
+        self.federated =
+            federated.into_iter().filter(|found| !self.is_obstructed_by(found)).collect();
     }
 
-    /// When the leaf, or an intermediate that it needs, expires.
+    /// When the leaf expires, or an intermediate that it needs, whichever comes first. Of several paths upwards the one that
+    /// is valid for longest counts: whoever builds a path passes over what has expired, where there is something else.
     #[must_use]
     pub fn not_after(&self) -> SystemTime {
-        self.chain().map(Certificate::not_after).min().unwrap_or_else(|| self.leaf.not_after())
+        self.not_after
     }
 
-    /// Whether the leaf or an intermediate has expired at `now`.
+    /// Whether the leaf, or an intermediate that it needs, has expired at `now`.
     #[must_use]
     pub fn is_expired(&self, now: SystemTime) -> bool {
         self.not_after() <= now

@@ -1,12 +1,13 @@
 //! Path validation from the leaf to a root of its own trust domain's bundle (RFC 5280 section 6).
 
+use std::cmp::Reverse;
 use std::time::{Duration, SystemTime};
 
 use rustls_pki_types::{CertificateDer, TrustAnchor, UnixTime};
 use webpki::{EndEntityCert, KeyUsage, anchor_from_trusted_cert};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-use super::certificate::Certificate;
+use super::certificate::{Certificate, Fingerprint};
 use super::issuers::{Path, named, paths};
 use super::validity::{CLOCK_SKEW, is_valid};
 
@@ -32,8 +33,17 @@ pub enum Usage {
     Client,
 }
 
+/// A path that is sound.
+#[derive(Debug)]
+pub struct Sound {
+    /// When the leaf or what is between it and the root expires, whichever comes first.
+    pub not_after: SystemTime,
+    /// What is between leaf and root, from the leaf upwards.
+    pub between: Vec<Fingerprint>,
+}
+
 /// Validates the path from `leaf` to a self-signed authority. Give only authorities of the leaf's own trust domain
-/// where others must not vouch for it.
+/// where others must not vouch for it. Returns the path that is valid for longest.
 ///
 /// However many certificates there are, it takes a fraction of a second.
 pub fn verify(
@@ -42,14 +52,23 @@ pub fn verify(
     authorities: &[Certificate],
     usage: Usage,
     now: SystemTime,
-) -> Result<(), NoPath> {
+) -> Result<Sound, NoPath> {
     if !has_root(authorities.iter().filter(|root| is_valid(root, now))) {
         return Err(NoPath::NoValidRoot);
     }
+    let end = |path: &[&Certificate]| {
+        path.iter().fold(leaf.not_after(), |end, found| end.min(found.not_after()))
+    };
+    let sound = |path: &[&Certificate]| Sound {
+        not_after: end(path),
+        between: path.iter().map(|found| found.fingerprint()).collect(),
+    };
+    let mut paths = paths(leaf, intermediates, authorities, now);
+    paths.sort_by_key(|path| Reverse(end(&path.between)));
     let mut why = None;
-    for Path { root, between } in paths(leaf, intermediates, authorities, now) {
+    for Path { root, between } in paths {
         match validate(leaf, &between, &[root], usage, now) {
-            Ok(()) => return Ok(()),
+            Ok(()) => return Ok(sound(&between)),
             Err(error) => why = why.or(Some(error)),
         }
     }
@@ -57,7 +76,8 @@ pub fn verify(
         return Err(error);
     }
     let (between, roots) = named(leaf, intermediates, authorities, now);
-    validate(leaf, &between, &roots, usage, now)
+    validate(leaf, &between, &roots, usage, now)?;
+    Ok(sound(&between))
 }
 
 /// Most certificates of which it is found out whether they are roots: each is a signature to verify.

@@ -78,17 +78,33 @@ impl Authority {
         Ok(Self { intermediate: Some(Arc::new(ca)), ..self.clone() })
     }
 
-    /// Another root with the name of this one, and a key of its own.
+    /// A root with the name of what signs leaves, and a key of its own.
     pub fn twin(&self, identifier: KeyIdentifier) -> Result<Self, Error> {
-        let mut params = self.root.params.clone();
+        let signing = self.signing();
+        let mut params = signing.params.clone();
         if identifier == KeyIdentifier::Copied {
             params.key_identifier_method =
-                KeyIdMethod::PreSpecified(self.root.key_identifier.clone());
+                KeyIdMethod::PreSpecified(signing.key_identifier.clone());
         }
         let key = KeyType::default().generate()?;
         let failed = |source| Error::Issue { subject: self.spiffe_id(), source };
-        let root = Ca::self_signed(params, key, self.root.not_after).map_err(failed)?;
+        let root = Ca::self_signed(params, key, signing.not_after).map_err(failed)?;
         Ok(Self { root: Arc::new(root), intermediate: None, ..self.clone() })
+    }
+
+    /// A certificate by this authority's root for what signs another one's leaves: its name and its key. It is valid until
+    /// then, or has expired already.
+    pub fn vouch_for(&self, other: &Self, not_after: SystemTime) -> Result<Vec<u8>, Error> {
+        let signing = other.signing();
+        let mut params = signing.params.clone();
+        params.not_before = clock::calendar(not_after - Duration::from_secs(7 * 24 * 3600));
+        params.not_after = clock::calendar(not_after);
+        params.use_authority_key_identifier_extension = true;
+        let failed = |source| Error::Issue { subject: other.spiffe_id(), source };
+        params.serial_number = Some(SerialNumber::from_slice(&serial().map_err(failed)?));
+        let certificate =
+            params.signed_by(signing.issuer.key(), &self.root.issuer).map_err(failed)?;
+        Ok(certificate.der().to_vec())
     }
 
     /// A list of these certificates as revoked, in PEM; it counts for an hour. An intermediate has no list.

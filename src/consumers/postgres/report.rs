@@ -9,7 +9,7 @@ use super::Attempt;
 use crate::diagnose::Finding;
 use crate::material::Material;
 use crate::sql::{self, Retry, TlsSettings};
-use crate::text::shown;
+use crate::text::{ascii, shown};
 use crate::timing;
 use crate::verify::{Proof, Target};
 
@@ -32,7 +32,7 @@ pub(super) fn rotated(
     info!(event = "rotated",
         generation,
         verdict = %attempt.verdict,
-        spiffe_id = %material.spiffe_id(),
+        spiffe_id = ascii(&material.spiffe_id().to_string()),
         serial = material.leaf().serial().short(),
         not_after = timing::utc(material.not_after()),
         publish_ms = took.map(timing::milliseconds),

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use crate::config::Config;
 use crate::doctor::finding::{Finding, Group, Section};
+use crate::material::Material;
 use crate::source::{Endpoint, ExtraAuthorities};
 use crate::sql::LONGEST_SOCKET;
 use crate::survey;
@@ -95,7 +96,7 @@ fn socket_length(path: &Path, key: &str) -> Option<Finding> {
 }
 
 /// What the machine makes of it.
-pub(super) fn machine(config: &Config) -> Vec<Finding> {
+pub(super) fn machine(config: &Config, material: Option<&Material>) -> Vec<Finding> {
     let mut findings = Vec::new();
     if config.publish.group.is_some() && !rustix::process::geteuid().is_root() {
         findings.push(
@@ -108,9 +109,14 @@ pub(super) fn machine(config: &Config) -> Vec<Finding> {
     let extra = config.rotation.extra_authorities.clone();
     match ExtraAuthorities::read(extra, &Watching::blind()) {
         Ok(extra) => findings.extend(extra.certificates().iter().map(|authority| {
+            let name = authority.distinguished_name();
+            if material.is_some_and(|material| material.is_obstructed_by(authority)) {
+                return Finding::warning(format!("of files.extra_authorities {name} is left out"))
+                    .cause("OpenSSL could take it for an authority of ours, and PostgreSQL would refuse our own clients")
+                    .fix("take it out of the file, or let it be made anew with a name of its own");
+            }
             Finding::ok(format!(
-                "files.extra_authorities also lets in whoever has a certificate of {}",
-                authority.distinguished_name()
+                "files.extra_authorities also lets in whoever has a certificate of {name}"
             ))
         })),
         Err(error) => findings.push(

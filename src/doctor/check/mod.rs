@@ -37,15 +37,14 @@ pub async fn check(config: &Config, environment: &Environment, scope: &Scope) ->
     if scope.offline {
         return Report { sections: vec![configuration] };
     }
-    configuration.extend(configuration::machine(config));
-    let mut sections = vec![configuration];
 
     let (agent, look) = workload_api::section(&config.source).await;
-    sections.push(agent);
     let offered = look.as_ref().and_then(|look| look.material.as_ref().ok());
 
     let published = files::examine(config);
     let on_disk = published.as_ref().ok().and_then(files::material);
+    configuration.extend(configuration::machine(config, offered.or(on_disk)));
+    let mut sections = vec![configuration, agent];
     let rejected = look.as_ref().and_then(|look| look.material.as_ref().err());
     sections.push(material::section(offered, rejected, on_disk));
     sections.push(files::section(config, &published, offered));

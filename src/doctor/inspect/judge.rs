@@ -187,7 +187,7 @@ fn chain(leaf: &Leaf<'_>, name: &str, found: &Found<'_>, now: SystemTime) -> Vec
         return findings;
     }
     findings.push(match verify_path(certificate, rest, &found.authorities, Usage::Any, now) {
-        Ok(()) => Finding::ok(format!("{name} is signed by an authority of the bundle")),
+        Ok(_) => Finding::ok(format!("{name} is signed by an authority of the bundle")),
         Err(why) => {
             Finding::failure(format!("{name} and the bundle do not belong together: {why}"))
         }

@@ -121,7 +121,7 @@ fn of_path(served: &Served, bundle: &Bundle, now: SystemTime) -> Finding {
         return Finding::skipped(format!("whether the leaf chains to {path}"));
     }
     match verify_path(&served.leaf, &served.rest, authorities, Usage::Server, now) {
-        Ok(()) => Finding::ok(format!("the leaf chains to {path}")),
+        Ok(_) => Finding::ok(format!("the leaf chains to {path}")),
         Err(why) => Finding::failure(format!("the leaf does not chain to {path}: {why}"))
             .fix("use the bundle of the server's own trust domain, or look which PostgreSQL answers there"),
     }

@@ -10,7 +10,7 @@ use crate::material::Material;
 use crate::source::error::Error;
 use crate::source::lines::Line;
 use crate::source::{Connection, Identity, Rejected, limits};
-use crate::text::{sentence, shown};
+use crate::text::{ascii, sentence, shown};
 use crate::timing;
 
 /// A line of the log that an agent causes: among the details once it has caused too many.
@@ -21,7 +21,7 @@ macro_rules! tell {
 }
 
 impl Supervisor {
-    /// Says of which federated bundles the last accepted message went without, if they are others than before.
+    /// Says of which federated bundles or authorities the last accepted message went without, if they are others than before.
     pub(super) fn leave_out(&mut self, left_out: String) {
         if self.left_out != left_out {
             if !left_out.is_empty() {
@@ -30,7 +30,7 @@ impl Supervisor {
                     warn,
                     event = "federated-left-out",
                     left_out,
-                    "federated bundles are left out"
+                    "federated bundles, or authorities of them, are left out"
                 );
             }
             self.left_out = left_out;
@@ -45,14 +45,17 @@ impl Supervisor {
         let same = matches!(&before.identity, Identity::Current(current) if current.publishes_as(&material));
         if !same {
             let leaf = material.leaf();
-            let spiffe_id = material.spiffe_id();
+            let spiffe_id = ascii(&material.spiffe_id().to_string());
             let hint = material.hint().map(shown);
             let serial = leaf.serial().short();
             let not_after = timing::utc(material.not_after());
             if self.identities.take() == Line::Written {
-                info!(event = "identity-received", %spiffe_id, hint, serial, not_after, "identity received");
+                info!(
+                    event = "identity-received",
+                    spiffe_id, hint, serial, not_after, "identity received"
+                );
             } else {
-                debug!(%spiffe_id, hint, serial, not_after, "identity received");
+                debug!(spiffe_id, hint, serial, not_after, "identity received");
             }
             let said: Vec<_> =
                 before.identity.material().map(|material| material.warnings()).unwrap_or_default();
@@ -118,13 +121,14 @@ impl Supervisor {
             tell!(
                 self,
                 warn,
-                event = "identity-withdrawn", spiffe_id = %material.spiffe_id(),
+                event = "identity-withdrawn",
+                spiffe_id = ascii(&material.spiffe_id().to_string()),
                 not_after = timing::utc(material.not_after()),
                 "the agent has withdrawn the identity: is its registration entry deleted? \
                  The published files stay until they expire"
             );
         } else if self.is_news("not registered") {
-            info!(event = "not-registered",
+            tell!(self, info, event = "not-registered",
                 endpoint = %self.source.settings.endpoint,
                 "not registered yet: the agent has no entry for this workload; asking again"
             );
@@ -163,7 +167,9 @@ impl Supervisor {
                 "what was published stays; asking again in {}",
                 humantime::format_duration(Duration::from_secs(pause.as_secs()))
             );
-            error!(
+            tell!(
+                self,
+                error,
                 event = "agent-refused",
                 error = text,
                 next,
@@ -207,5 +213,76 @@ impl Supervisor {
             self.said.insert(0, text.to_owned());
         }
         news
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::sync::{Mutex, MutexGuard, PoisonError};
+
+    use tonic::Code;
+
+    use super::*;
+    use crate::material::Expectations;
+    use crate::source::{Endpoint, Selection, Settings, Source};
+    use crate::timing::Clocks;
+    use crate::watching::Watching;
+
+    /// How many lines there are.
+    #[derive(Clone, Default)]
+    struct Log(Arc<Mutex<usize>>);
+
+    impl Log {
+        fn lines(&self) -> MutexGuard<'_, usize> {
+            self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        }
+    }
+
+    impl io::Write for Log {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            *self.lines() += 1;
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a66_no_line_that_an_agent_causes_goes_past_the_limit() {
+        let settings = Settings {
+            endpoint: Endpoint::Unix("/nowhere/agent.sock".into()),
+            selection: Selection::default(),
+            expectations: Expectations::default(),
+            federated_bundles: false,
+        };
+        let most = usize::try_from(limits::LINES.0).unwrap() + 1;
+        let causes: [fn(&mut Supervisor, usize); 3] = [
+            |supervisor, _| {
+                supervisor.withdraw();
+                supervisor.connected();
+            },
+            |supervisor, number| {
+                let error =
+                    Error::Answered { code: Code::InvalidArgument, text: number.to_string() };
+                supervisor.refused(error, Duration::from_secs(2));
+            },
+            |supervisor, number| supervisor.reject("malformed", &number.to_string()),
+        ];
+        for (which, cause) in causes.into_iter().enumerate() {
+            let log = Log::default();
+            let writer = log.clone();
+            let subscriber = tracing_subscriber::fmt().with_writer(move || writer.clone()).finish();
+            let _guard = tracing::subscriber::set_default(subscriber);
+            let (source, _state) = Source::new(settings.clone(), Watching::blind());
+            let changes = Watching::blind().directories([] as [std::path::PathBuf; 0]);
+            let mut supervisor = Supervisor::new(source, changes, Clocks::compared());
+            for number in 0..1000 {
+                cause(&mut supervisor, number);
+            }
+            assert_eq!(*log.lines(), most, "cause {which}");
+        }
     }
 }

@@ -3,8 +3,10 @@
 mod among_lists;
 mod clear_text;
 mod endless;
+mod expired;
 mod hidden_rules;
 mod loaded;
+mod namesakes;
 mod planted_objects;
 mod planted_server;
 mod planted_texts;

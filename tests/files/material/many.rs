@@ -57,6 +57,7 @@ impl Maker {
         leaf.subject_alt_names = vec![SanType::URI(ID.try_into().unwrap())];
         leaf.is_ca = IsCa::ExplicitNoCa;
         leaf.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        leaf.use_authority_key_identifier_extension = true;
         let chain = signed(&leaf, &leaf_key, issuer, key);
         let offer = Offer {
             spiffe_id: Some(ID.to_owned()),
@@ -187,6 +188,19 @@ fn a55_one_of_many_roots_of_one_name_is_found() {
     }
     maker.authorities.push(authority("root").self_signed(&ours).unwrap().der().to_vec());
     maker.check("roots of one name").unwrap();
+}
+
+/// More than are tried: the leaf names the key that has signed it.
+#[test]
+fn a68_one_of_a_thousand_roots_of_one_name_is_found_by_its_key_identifier() {
+    let ours = KeyPair::generate().unwrap();
+    let mut maker = Maker::new("root", &ours);
+    for _ in 0..900 {
+        let other = KeyPair::generate().unwrap();
+        maker.authorities.push(authority("root").self_signed(&other).unwrap().der().to_vec());
+    }
+    maker.authorities.push(authority("root").self_signed(&ours).unwrap().der().to_vec());
+    maker.check("a thousand roots of one name").unwrap();
 }
 
 /// One and the same intermediate, issued again and again.

@@ -2,8 +2,9 @@
 
 use std::time::{Duration, SystemTime};
 
-use dev_agent::{Flaw, Svid};
+use dev_agent::{Authority, Flaw, Svid};
 use pgsvid::material::{CLOCK_SKEW, Expectations, Material, Rejection};
+use pgsvid::timing;
 
 use crate::material::offers::{assert_reason, assert_refused, authority, check, offer, workload};
 
@@ -52,6 +53,36 @@ fn c03_without_a_root_that_is_valid_now_it_is_refused() {
         offer.bundle.extend_from_slice(authority(false).root());
         let later = svid.not_before + SECOND;
         assert!(Material::check(offer, &Expectations::default(), later).is_err());
+    }
+}
+
+/// What no path needs may have expired, and of two paths the longer one counts.
+#[test]
+fn a65_the_end_is_that_of_the_path_that_is_needed() {
+    let (ours, foreign) = (authority(true), Authority::new("other.org", false).unwrap());
+    let svid = ours.issue(&workload()).unwrap();
+    let [leaf, intermediate] = &svid.chain[..] else { panic!("leaf and intermediate") };
+    let whole = |time: SystemTime| {
+        let seconds = time.duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
+        SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)
+    };
+    let (yesterday, soon) = (timing::now() - 86_400 * SECOND, whole(timing::now() + 60 * SECOND));
+    let short = &ours.vouch_for(&ours, soon).unwrap();
+    let expired = &ours.vouch_for(&ours, yesterday).unwrap();
+    let cross = &foreign.vouch_for(&ours, soon).unwrap();
+    let stray = &foreign.vouch_for(&foreign, yesterday).unwrap();
+    for (chain, end) in [
+        (vec![leaf, intermediate, expired, stray], svid.not_after),
+        (vec![leaf, stray, cross, intermediate], svid.not_after),
+        (vec![leaf, short, intermediate], svid.not_after),
+        (vec![leaf, intermediate, short], svid.not_after),
+        (vec![leaf, short, expired, stray], soon),
+    ] {
+        let mut offer = offer(&svid);
+        offer.chain = chain.into_iter().flatten().copied().collect();
+        let material = check(offer).unwrap();
+        assert_eq!(material.not_after(), end);
+        assert!(!material.is_expired(end - SECOND) && material.is_expired(end));
     }
 }
 

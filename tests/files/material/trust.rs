@@ -1,6 +1,6 @@
 //! I02, I06, I07: chain, bundle, and what is warned of.
 
-use dev_agent::{Authority, DevAgent, Entry, Flaw, KeyType, Svid};
+use dev_agent::{Authority, DevAgent, Entry, Flaw, KeyIdentifier, KeyType, Svid};
 use pgsvid::material::{
     Certificate, LARGEST_BUNDLE, MOST_NAMES, Warning, certificates, size_of_names,
 };
@@ -144,6 +144,24 @@ fn federated_authorities_are_warned_of_and_come_last() {
     material.federate(certificates(other.root(), 1).unwrap()).unwrap();
     assert_eq!(material.warnings(), [Warning::FederatedAuthorities]);
     assert_eq!(ders(material.authorities()), [ours.root(), other.root()]);
+}
+
+#[test]
+fn a64_twins_of_our_root_are_left_out_unless_an_identifier_tells_them_from_it() {
+    for intermediate in [false, true] {
+        let ours = authority(intermediate);
+        let mut material = check(offer(&ours.issue(&workload()).unwrap())).unwrap();
+        let root = Certificate::parse(ours.root()).unwrap();
+        // Of the root's name without an intermediate, of the intermediate's with one.
+        for (identifier, left_out) in [(KeyIdentifier::Copied, 1), (KeyIdentifier::OfItsKey, 0)] {
+            let twin = ours.twin(identifier).unwrap();
+            let twin = certificates(twin.root(), 1).unwrap();
+            assert_eq!(material.is_obstructed_by(&twin[0]), left_out == 1);
+            assert_eq!(material.federate(twin).unwrap().len(), left_out, "{identifier:?}");
+        }
+        assert!(!material.is_obstructed_by(&root), "our own is no obstacle");
+        assert_eq!(material.authorities().count(), 2);
+    }
 }
 
 #[test]

@@ -55,6 +55,40 @@ pub fn for_people(subject: &[u8]) -> String {
     parts.join(", ")
 }
 
+/// A DER `Name` as OpenSSL compares names (`x_name.c`, `x509_name_canon`): types of strings, cases of ASCII letters, and how
+/// many blanks there are make no difference, nor does the order within an RDN.
+pub(super) fn comparable(name: &[u8]) -> Vec<u8> {
+    let Ok((_, parsed)) = X509Name::from_der(name) else { return name.to_vec() };
+    let mut comparable = Vec::new();
+    let mut add = |part: &[u8]| {
+        comparable.extend(part.len().to_be_bytes());
+        comparable.extend(part);
+    };
+    for rdn in parsed.iter_rdn() {
+        let mut attributes: Vec<(Vec<u8>, Vec<u8>)> = rdn
+            .iter()
+            .map(|found| {
+                let value = found.attr_value();
+                let value = text(value).map_or_else(|| value.data.to_vec(), |text| folded(&text));
+                (found.attr_type().as_bytes().to_vec(), value)
+            })
+            .collect();
+        attributes.sort_unstable();
+        add(&attributes.len().to_be_bytes());
+        for (kind, value) in &attributes {
+            add(kind);
+            add(value);
+        }
+    }
+    comparable
+}
+
+fn folded(text: &str) -> Vec<u8> {
+    let words = text.split(|c| c == '\x0b' || char::is_ascii_whitespace(&c));
+    let words: Vec<&str> = words.filter(|word| !word.is_empty()).collect();
+    words.join(" ").to_ascii_lowercase().into_bytes()
+}
+
 fn attribute(attribute: &AttributeTypeAndValue<'_>) -> String {
     let oid = attribute.attr_type().to_id_string();
     let known = SHORT_NAMES.iter().find(|(known, _)| *known == oid);
