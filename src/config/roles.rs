@@ -10,7 +10,7 @@ use crate::companions::role_map::{
     LONGEST_WORD, Login, MAP, Recognition, RoleMap, SHARED_SUBJECT, Workload,
 };
 use crate::material::unique_identifier;
-use crate::sql::{self, Line, Mapping, parse_ident};
+use crate::sql::{self, Line, Mapping, is_anchored, parse_ident};
 
 /// Most workloads that a configuration may come to.
 const MOST: usize = 10_000;
@@ -274,8 +274,7 @@ fn own_line(text: &str) -> Result<(), String> {
     }
     let Some(expression) = system_user.strip_prefix('/') else { return Ok(()) };
     let inside = expression.strip_prefix('^').and_then(|rest| rest.strip_suffix('$'));
-    let Some(inside) = inside.filter(|inside| !inside.ends_with('\\') && !has_branches(inside))
-    else {
+    let Some(inside) = inside.filter(|_| is_anchored(expression)) else {
         return Err("the regular expression is not anchored as a whole, so it matches other names, too; write /^…$, \
                     and a line for each alternative"
             .to_owned());
@@ -288,19 +287,6 @@ fn own_line(text: &str) -> Result<(), String> {
         "it lets many be role {role}: name one of them, such as /^CN=alice,OU=.*,O=Example$ or \
          /^x500UniqueIdentifier=<32 hex>,.*$"
     ))
-}
-
-/// Alternatives outside of any group: the anchors would not count for all of them.
-fn has_branches(expression: &str) -> bool {
-    let mut depth = 0_i32;
-    expression.chars().any(|c| {
-        match c {
-            '(' => depth += 1,
-            ')' => depth -= 1,
-            _ => {}
-        }
-        c == '|' && depth == 0
-    })
 }
 
 /// Whether the beginning of an expression says literally who is meant: in the map of workloads a CN or a whole
@@ -437,6 +423,8 @@ mod tests {
             ("spiffe \"/^.*O=SPIRE,C=US$\" app", "lets many be role app"),
             ("spiffe \"/^(.*,)?O=SPIRE,C=US$\" app", "lets many be role app"),
             ("spiffe \"/^CN=alice|.*$\" app", "not anchored as a whole"),
+            (r#"spiffe "/^CN=alice\(|.*$" app"#, "not anchored as a whole"),
+            (r#"spiffe "/^CN=alice[(]|.*$" app"#, "not anchored as a whole"),
             ("spiffe /^[^x]*$ app", "lets many be role app"),
             ("spiffe /^(.*)(.*)$ app", "lets many be role app"),
             ("spiffe /^.*?$ app", "lets many be role app"),
