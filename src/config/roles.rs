@@ -255,15 +255,14 @@ fn own_line(text: &str) -> Result<(), String> {
     }
     let parsed = parse_ident(text);
     let [Line::Entry(Mapping { map, system_user, role, .. })] = parsed.as_slice() else {
-        return Err(
-            "it is no line of pg_ident.conf; write `<map> \"<system user>\" <role>`".to_owned()
-        );
+        let why = match parsed.as_slice() {
+            [Line::Unclear(_, why)] => format!(": {why}"),
+            _ => String::new(),
+        };
+        return Err(format!(
+            "it is no line of pg_ident.conf{why}; write `<map> \"<system user>\" <role>`"
+        ));
     };
-    if [map, system_user, role].iter().any(|word| word.starts_with('@')) {
-        return Err(
-            "it reads a file (@), which pgsvid cannot answer for; write the names".to_owned()
-        );
-    }
     if role.starts_with('/') || role == "all" || role.starts_with('+') {
         return Err(format!("{role} is more than one role; name one"));
     }
@@ -437,7 +436,7 @@ mod tests {
             ("corp /^.*$ app", "lets many be role app"),
             ("spiffe \"CN=alice,O=Example\" \"/^.*$\"", "more than one role"),
             ("spiffe \"CN=alice,O=Example\" all", "more than one role"),
-            ("spiffe @/etc/passwd app", "reads a file"),
+            ("spiffe @/etc/passwd app", "a file (@)"),
             ("spiffe \"CN=alice app", "does not end where it ends"),
             ("spiffe CN=alice app \\", "does not end where it ends"),
             ("spiffe app", "no line of pg_ident.conf"),
