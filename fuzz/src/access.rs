@@ -45,17 +45,16 @@ fn assert_rule(rule: &HbaRule) {
     assert!(!(rule.kind == "local" && rule.admits_tls()));
     if let Some(address) = &rule.address {
         assert!(address.includes(address) && Address::All.includes(address), "{rule:?}");
-        if let Address::Network(network, bits) = address {
-            let width = if network.is_ipv4() { 32 } else { 128 };
-            assert!(*bits <= width, "{rule:?}");
+        if let Address::Network(network, mask) = address {
+            assert!(network.is_ipv6() || *mask <= u32::MAX.into(), "{rule:?}");
             assert_eq!(address.holds(*network), Some(true), "{rule:?}");
         }
     }
     for option in &rule.options {
         if let Some((name, value)) = option.split_once('=') {
-            let first =
-                rule.options.iter().find_map(|option| option.strip_prefix(name)?.strip_prefix('='));
-            assert!(rule.option(name) == first && first.is_some(), "{value}");
+            let mut all = rule.options.iter().rev();
+            let last = all.find_map(|option| option.strip_prefix(name)?.strip_prefix('='));
+            assert!(rule.option(name) == last && last.is_some(), "{value}");
         }
     }
 }
@@ -92,12 +91,12 @@ fn known_rule(choices: &mut Choices<'_>, line: u32) -> (HbaRule, String) {
     let (databases, users) = (many(choices), many(choices));
     let (place, address) = match shape >> 2 & 3 {
         0 => ("all", Address::All),
-        1 => ("10.1.0.0/16", Address::Network([10, 1, 0, 0].into(), 16)),
-        2 => ("fd00::  ffff::", Address::Network("fd00::".parse().unwrap(), 16)),
-        _ => (".example.org", Address::Named(".example.org".to_owned())),
+        1 => ("10.1.0.0/16", Address::network([10, 1, 0, 0].into(), 16)),
+        2 => ("fd00::  ffff::", Address::network("fd00::".parse().unwrap(), 16)),
+        _ => (".example.org", Address::Name(".example.org".to_owned())),
     };
     let options: Vec<String> =
-        (0..choices.byte() % 3).map(|number| format!("o{number}={}", word(choices))).collect();
+        (0..choices.byte() % 3).map(|_| format!("map={}", word(choices))).collect();
     let gap = ["  ", "\t", " \\\n ", "\r "][usize::from(shape >> 4 & 3)];
     let list = |words: &[String], comma: &str| {
         words.iter().map(|word| quoted(word)).collect::<Vec<_>>().join(comma)
@@ -107,7 +106,12 @@ fn known_rule(choices: &mut Choices<'_>, line: u32) -> (HbaRule, String) {
     if kind != "local" {
         fields.push(place.to_owned());
     }
-    fields.push("cert".to_owned());
+    let method = match kind {
+        "local" => "peer",
+        "hostssl" => "cert",
+        _ => "ident",
+    };
+    fields.push(method.to_owned());
     fields.extend(options.iter().map(|option| quoted(option)));
     let end = if shape & 0x80 == 0 { "\n" } else { " # \"a comment\", to the end\r\n" };
     let rule = HbaRule {
@@ -117,7 +121,7 @@ fn known_rule(choices: &mut Choices<'_>, line: u32) -> (HbaRule, String) {
         databases,
         users,
         address: (kind != "local").then_some(address),
-        method: "cert".to_owned(),
+        method: method.to_owned(),
         options,
     };
     (rule, fields.join(gap) + end)
@@ -153,6 +157,6 @@ fn plain(line: Line<HbaRule>) -> Line<HbaRule> {
             users: bare(rule.users),
             ..rule
         }),
-        include @ Line::Include(_) => include,
+        other => other,
     }
 }

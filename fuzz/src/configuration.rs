@@ -202,7 +202,7 @@ fn assert_roles_can_be_read(map: &RoleMap) {
 fn entries<T>(lines: Vec<Line<T>>) -> Vec<T> {
     let entry = |line| match line {
         Line::Entry(entry) => Some(entry),
-        Line::Include(_) => None,
+        Line::Include(_) | Line::Unclear(..) => None,
     };
     lines.into_iter().filter_map(entry).collect()
 }

@@ -10,7 +10,7 @@ use crate::companions::role_map::{
     LONGEST_WORD, Login, MAP, Recognition, RoleMap, SHARED_SUBJECT, Workload,
 };
 use crate::material::unique_identifier;
-use crate::sql::{self, Line, Mapping, parse_ident};
+use crate::sql::{self, Line, Mapping, is_anchored, parse_ident};
 
 /// Most workloads that a configuration may come to.
 const MOST: usize = 10_000;
@@ -255,15 +255,14 @@ fn own_line(text: &str) -> Result<(), String> {
     }
     let parsed = parse_ident(text);
     let [Line::Entry(Mapping { map, system_user, role, .. })] = parsed.as_slice() else {
-        return Err(
-            "it is no line of pg_ident.conf; write `<map> \"<system user>\" <role>`".to_owned()
-        );
+        let why = match parsed.as_slice() {
+            [Line::Unclear(_, why)] => format!(": {why}"),
+            _ => String::new(),
+        };
+        return Err(format!(
+            "it is no line of pg_ident.conf{why}; write `<map> \"<system user>\" <role>`"
+        ));
     };
-    if [map, system_user, role].iter().any(|word| word.starts_with('@')) {
-        return Err(
-            "it reads a file (@), which pgsvid cannot answer for; write the names".to_owned()
-        );
-    }
     if role.starts_with('/') || role == "all" || role.starts_with('+') {
         return Err(format!("{role} is more than one role; name one"));
     }
@@ -274,8 +273,7 @@ fn own_line(text: &str) -> Result<(), String> {
     }
     let Some(expression) = system_user.strip_prefix('/') else { return Ok(()) };
     let inside = expression.strip_prefix('^').and_then(|rest| rest.strip_suffix('$'));
-    let Some(inside) = inside.filter(|inside| !inside.ends_with('\\') && !has_branches(inside))
-    else {
+    let Some(inside) = inside.filter(|_| is_anchored(expression)) else {
         return Err("the regular expression is not anchored as a whole, so it matches other names, too; write /^…$, \
                     and a line for each alternative"
             .to_owned());
@@ -288,19 +286,6 @@ fn own_line(text: &str) -> Result<(), String> {
         "it lets many be role {role}: name one of them, such as /^CN=alice,OU=.*,O=Example$ or \
          /^x500UniqueIdentifier=<32 hex>,.*$"
     ))
-}
-
-/// Alternatives outside of any group: the anchors would not count for all of them.
-fn has_branches(expression: &str) -> bool {
-    let mut depth = 0_i32;
-    expression.chars().any(|c| {
-        match c {
-            '(' => depth += 1,
-            ')' => depth -= 1,
-            _ => {}
-        }
-        c == '|' && depth == 0
-    })
 }
 
 /// Whether the beginning of an expression says literally who is meant: in the map of workloads a CN or a whole
@@ -437,6 +422,8 @@ mod tests {
             ("spiffe \"/^.*O=SPIRE,C=US$\" app", "lets many be role app"),
             ("spiffe \"/^(.*,)?O=SPIRE,C=US$\" app", "lets many be role app"),
             ("spiffe \"/^CN=alice|.*$\" app", "not anchored as a whole"),
+            (r#"spiffe "/^CN=alice\(|.*$" app"#, "not anchored as a whole"),
+            (r#"spiffe "/^CN=alice[(]|.*$" app"#, "not anchored as a whole"),
             ("spiffe /^[^x]*$ app", "lets many be role app"),
             ("spiffe /^(.*)(.*)$ app", "lets many be role app"),
             ("spiffe /^.*?$ app", "lets many be role app"),
@@ -449,7 +436,7 @@ mod tests {
             ("corp /^.*$ app", "lets many be role app"),
             ("spiffe \"CN=alice,O=Example\" \"/^.*$\"", "more than one role"),
             ("spiffe \"CN=alice,O=Example\" all", "more than one role"),
-            ("spiffe @/etc/passwd app", "reads a file"),
+            ("spiffe @/etc/passwd app", "a file (@)"),
             ("spiffe \"CN=alice app", "does not end where it ends"),
             ("spiffe CN=alice app \\", "does not end where it ends"),
             ("spiffe app", "no line of pg_ident.conf"),

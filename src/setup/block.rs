@@ -60,8 +60,10 @@ pub(super) fn says_first(text: &str, lines: &str) -> bool {
 fn mappings(text: &str) -> Vec<Line<Mapping>> {
     let mut lines = parse_ident(text);
     for line in &mut lines {
-        if let Line::Entry(mapping) = line {
-            mapping.line = 0;
+        match line {
+            Line::Entry(mapping) => mapping.line = 0,
+            Line::Include(include) => include.line = 0,
+            Line::Unclear(number, _) => *number = 0,
         }
     }
     lines
@@ -70,8 +72,10 @@ fn mappings(text: &str) -> Vec<Line<Mapping>> {
 fn rules(text: &str) -> Vec<Line<HbaRule>> {
     let mut lines = parse_hba(text);
     for line in &mut lines {
-        if let Line::Entry(rule) = line {
-            rule.line = 0;
+        match line {
+            Line::Entry(rule) => rule.line = 0,
+            Line::Include(include) => include.line = 0,
+            Line::Unclear(number, _) => *number = 0,
         }
     }
     lines

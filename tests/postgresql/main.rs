@@ -6,6 +6,7 @@ mod authorities;
 mod clocks;
 mod diagnosis;
 mod foreign_files;
+mod hba_lines;
 mod lifecycle;
 mod mixed_reloads;
 mod probe;

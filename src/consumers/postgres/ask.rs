@@ -90,7 +90,7 @@ impl Consumer {
     /// A map with an expression that PostgreSQL cannot compile is not read, and the one before stays in force.
     async fn try_role_map(&self, session: &Session) -> Result<(), sql::Error> {
         for expression in self.server.role_map.iter().flatten() {
-            match session.matches(expression, "").await {
+            match session.first_match(expression, &[""]).await {
                 Err(error) if error.is_about_an_expression() => {
                     report::unreadable_map(expression, &error);
                 }

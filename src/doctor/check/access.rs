@@ -6,10 +6,10 @@ use super::postgresql::{Answers, Sql};
 use super::{loaded, roles, superusers};
 use crate::config::Config;
 use crate::consumers::Server;
-use crate::diagnose::{self, AccessFacts, JudgedMapping, Misread, STRANGE_NAME, STRANGERS};
+use crate::diagnose::{self, AccessFacts, JudgedMapping, Misread, SHARED};
 use crate::doctor::finding::{Finding, Group, Section, Severity};
-use crate::sql::{HbaRule, Mapping};
-use crate::survey;
+use crate::sql::{BadLine, Mapping};
+use crate::survey::{self, Unclear};
 
 /// How many lines are named in a finding.
 const MOST_LINES: usize = 5;
@@ -29,10 +29,20 @@ pub(super) fn facts(server: &Server, sql: &Sql) -> Option<AccessFacts> {
         misread.push(Misread::Nul(format!("{} line {line}", name(file))));
     } else if let (Some(files), Some(views)) = (&files, views)
         && views.bad.is_empty()
-        && lines(&files.rules) != lines(&views.rules)
     {
-        misread.push(Misread::Otherwise(name(&files.hba)));
+        let same = files.rules.len() == views.rules.len()
+            && files.rules.iter().zip(&views.rules).all(|(ours, shown)| ours.is_shown_as(shown));
+        if !same {
+            misread.push(Misread::Otherwise(name(&files.hba)));
+        }
+        // PostgreSQL 14 has no view of the mappings.
+        if let (Some(ours), Some(theirs)) = (&files.mappings, &views.mappings)
+            && ours != theirs
+        {
+            misread.push(Misread::Otherwise(name(&files.ident)));
+        }
     }
+    let unclear = files.as_ref().map(|files| unclear(files, &bad)).unwrap_or_default();
     let (hba, ident, rules, mappings, complete) = match (files, views) {
         (Some(files), _) if misread.is_empty() => {
             (name(&files.hba), name(&files.ident), files.rules, files.mappings, true)
@@ -47,7 +57,7 @@ pub(super) fn facts(server: &Server, sql: &Sql) -> Option<AccessFacts> {
         (_, None) => return None,
     };
     let mappings = mappings.map(|found| found.into_iter().map(|one| judge(one, answers)).collect());
-    Some(AccessFacts { hba, ident, rules, complete, mappings, bad, misread })
+    Some(AccessFacts { hba, ident, rules, complete, mappings, bad, misread, unclear })
 }
 
 /// The files themselves. A role that cannot log in does not keep us from reading.
@@ -58,12 +68,12 @@ fn files(server: &Server, sql: &Sql) -> Option<survey::Access> {
     }
 }
 
-/// The rules by what both the files and the view have of them.
-fn lines(rules: &[HbaRule]) -> Vec<(u32, &str, &str)> {
-    let mut lines: Vec<_> =
-        rules.iter().map(|rule| (rule.line, rule.kind.as_str(), rule.method.as_str())).collect();
-    lines.sort_unstable();
-    lines
+/// The lines that are not understood, without those of which PostgreSQL says itself what is wrong.
+fn unclear(files: &survey::Access, bad: &[BadLine]) -> Vec<Unclear> {
+    let told = |unclear: &&Unclear| {
+        bad.iter().any(|bad| bad.file == unclear.of && bad.line == unclear.line)
+    };
+    files.unclear.iter().filter(|unclear| !told(unclear)).cloned().collect()
 }
 
 /// The heading has the path.
@@ -74,10 +84,9 @@ fn name(path: &std::path::Path) -> String {
 fn judge(mapping: Mapping, answers: Option<&Answers>) -> JudgedMapping {
     let name = mapping.system_user.as_str();
     let admits = if name.starts_with('/') {
-        answers.and_then(|answers| answers.expressions.strangers.get(name).copied()).ok_or(())
+        answers.and_then(|answers| answers.expressions.strangers.get(name).cloned()).ok_or(())
     } else {
-        let strangers = STRANGERS.into_iter().chain([STRANGE_NAME]);
-        Ok(strangers.into_iter().find(|stranger| *stranger == name))
+        Ok((name == SHARED).then(|| name.to_owned()))
     };
     JudgedMapping { mapping, admits }
 }
@@ -147,7 +156,7 @@ pub(super) fn section(
     // What is in force may be something else.
     let in_force = loaded.iter().all(|finding| finding.severity == Severity::Warning);
     section.extend(loaded);
-    if concerns.is_empty() {
+    if concerns.is_empty() && facts.is_certain() {
         section.add(Finding::ok(if untried.is_empty() && facts.mappings.is_some() {
             "TLS clients need a certificate, and no map admits a workload that it does not name"
         } else {

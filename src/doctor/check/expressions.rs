@@ -8,8 +8,8 @@ use tokio::time::Instant;
 
 use crate::companions::role_map::Workload;
 use crate::config::Config;
-use crate::diagnose::{STRANGE_NAME, STRANGERS};
-use crate::sql::{Error, Mapping, Session};
+use crate::diagnose::strangers;
+use crate::sql::{Error, Mapping, Session, lookalikes};
 
 /// How many are tried.
 const MOST: usize = 200;
@@ -19,8 +19,8 @@ const LONGEST: Duration = Duration::from_secs(10);
 /// What was found. An expression that is in none of these was not tried, or not to its end.
 #[derive(Debug, Default)]
 pub(super) struct Expressions {
-    /// For each expression the first stranger that it matches.
-    pub(super) strangers: BTreeMap<String, Option<&'static str>>,
+    /// For each expression the first stranger's name that it matches.
+    pub(super) strangers: BTreeMap<String, Option<String>>,
     /// For each expression what stands for `\1` where it matches the name of pgsvid's user.
     pub(super) own: BTreeMap<String, Option<String>>,
     /// Those that the server cannot compile, with their lines.
@@ -39,6 +39,7 @@ pub(super) async fn try_all<'a>(
         strangers: ours.iter().map(|expression| (expression.clone(), None)).collect(),
         ..Expressions::default()
     };
+    let strangers = strangers();
     let end = Instant::now() + LONGEST;
     let mut tried = BTreeSet::new();
     for mapping in mappings {
@@ -51,7 +52,7 @@ pub(super) async fn try_all<'a>(
             break;
         }
         tried.insert(name);
-        match try_one(session, expression, own_name, end).await {
+        match try_one(session, expression, own_name, &strangers).await {
             Ok((stranger, own)) => {
                 found.strangers.insert(name.clone(), stranger);
                 if own_name.is_some() {
@@ -72,18 +73,13 @@ async fn try_one(
     session: &Session,
     expression: &str,
     own_name: Option<&str>,
-    end: Instant,
-) -> Result<(Option<&'static str>, Option<String>), Error> {
-    let in_time = || if Instant::now() < end { Ok(()) } else { Err(Error::Silent(LONGEST)) };
+    strangers: &[String],
+) -> Result<(Option<String>, Option<String>), Error> {
     let own = match own_name {
         Some(name) => session.first_part(expression, name).await?,
         None => None,
     };
-    for stranger in STRANGERS.into_iter().chain([STRANGE_NAME]) {
-        in_time()?;
-        if session.matches(expression, stranger).await? {
-            return Ok((Some(stranger), own));
-        }
-    }
-    Ok((None, own))
+    let alike = lookalikes(expression);
+    let names: Vec<&str> = strangers.iter().chain(&alike).map(String::as_str).collect();
+    Ok((session.first_match(expression, &names).await?, own))
 }

@@ -51,11 +51,11 @@ pub(super) fn findings(
                 )),
             );
         }
-        findings.extend(passed_by(facts, role));
+        findings.extend(above(facts, role));
         findings.extend(in_the_clear(facts, role));
         findings.extend(answers.and_then(|answers| unusable(answers, role, &at)));
     }
-    if findings.is_empty() {
+    if findings.is_empty() && facts.is_certain() {
         findings
             .push(Finding::ok("the files say of each workload in [[roles]] which role it may be"));
     }
@@ -96,41 +96,49 @@ fn missing_lines(
     })
 }
 
-/// Whether the line lets a certificate be the role, if the map says so. The view of PostgreSQL 15 hides `clientname`.
+/// Whether the line lets a certificate be the role, if the map says so. The view hides `clientname`.
 fn leads_to_map(line: &HbaRule, role: &str, complete: bool) -> bool {
     line.method == "cert"
         && line.admits_tls()
-        && line.option("map") == Some(MAP)
+        && line.map() == Some(MAP)
         && (!complete || line.option("clientname") == Some("DN"))
-        && line.users.iter().any(|user| user == "all" || user.trim_matches('"') == role)
+        && line.is_about(role) == Some(true)
 }
 
-/// A line that lets clients be the role without a certificate, and stands above the one that asks for it.
-fn passed_by(facts: &AccessFacts, role: &str) -> Option<Finding> {
+/// The first line that may let clients be the role in another way, above the one that asks the map.
+fn above(facts: &AccessFacts, role: &str) -> Option<Finding> {
     let ours = facts.rules.iter().position(|rule| leads_to_map(rule, role, facts.complete))?;
-    let before = facts.rules[..ours].iter().find(|rule| {
-        rule.admits_tls()
-            && rule.method != "reject"
-            && (!rule.wants_certificate() || rule.believes_clients())
-            && rule.users.iter().any(|user| user == "all" || user.trim_matches('"') == role)
+    let other = facts.rules[..ours].iter().find(|rule| {
+        rule.admits_tls() && rule.method != "reject" && rule.is_about(role) != Some(false)
     })?;
-    let (file, line) = (before.file.as_deref().unwrap_or(&facts.hba), before.line);
-    Some(
-        Finding::failure(format!(
-            "{file} line {line} lets clients be role {role} by {} alone, above the line that asks for a certificate",
-            before.method
-        ))
-        .fix(format!("put what `pgsvid setup hba` prints above line {line} of {file}, then reload")),
-    )
+    let (file, line) = (other.file.as_deref().unwrap_or(&facts.hba), other.line);
+    let fix =
+        format!("put what `pgsvid setup hba` prints above line {line} of {file}, then reload");
+    if other.is_about(role).is_none() {
+        let text = format!(
+            "{file} line {line} may decide about role {role} before the map {MAP} is asked: it names a group or a regular \
+             expression, which cannot be told from here"
+        );
+        return Some(Finding::warning(text).fix(fix));
+    }
+    let way = if !other.wants_certificate() || other.believes_clients() {
+        format!("by {} alone, above the line that asks for a certificate", other.method)
+    } else {
+        let asked = match other.map() {
+            Some(MAP) => "by the CN of their certificate instead of its whole subject".to_owned(),
+            Some(map) => format!("by the map {map}"),
+            None => "by a certificate that has the role's name as its CN".to_owned(),
+        };
+        format!("{asked}, above the line that asks the map {MAP}")
+    };
+    Some(Finding::failure(format!("{file} line {line} lets clients be role {role} {way}")).fix(fix))
 }
 
 /// A line by which the role's password, or a proof of it, goes over a network without TLS. The first line that matches decides.
 fn in_the_clear(facts: &AccessFacts, role: &str) -> Option<Finding> {
     let without_tls = |rule: &&HbaRule| {
         matches!(rule.kind.as_str(), "host" | "hostnossl" | "hostnogssenc")
-            && rule.users.iter().any(|user| {
-                user == "all" || user.trim_matches('"') == role || user.starts_with(['+', '@', '/'])
-            })
+            && rule.is_about(role) != Some(false)
     };
     // That keeps out everybody whom a later line would ask.
     let rejects_all = |rule: &HbaRule| {
@@ -138,7 +146,7 @@ fn in_the_clear(facts: &AccessFacts, role: &str) -> Option<Finding> {
             && rule.kind != "hostnogssenc"
             && rule.address == Some(Address::All)
             && rule.databases.iter().any(|database| database == "all")
-            && rule.users.iter().any(|user| user == "all" || user.trim_matches('"') == role)
+            && rule.is_about(role) == Some(true)
     };
     let (line, password) = facts
         .rules

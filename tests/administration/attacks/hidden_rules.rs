@@ -6,24 +6,24 @@ use crate::attacks::endless::{started, texts};
 use crate::attacks::planted_texts::report;
 
 /// Lets pgsvid in, and asks for a certificate.
-const GOOD: &str = "local postgres pgsvid peer map=pgsvid\nlocal all postgres peer map=administration\n\
+pub(super) const GOOD: &str = "local postgres pgsvid peer map=pgsvid\nlocal all postgres peer map=administration\n\
                     hostssl all all all cert\n";
 /// What is said of files that let in nobody without a certificate.
-const ALL_CLEAR: &str = "TLS clients need a certificate";
+pub(super) const ALL_CLEAR: &str = "TLS clients need a certificate";
 
-fn write(setup: &Setup, hba: &str) {
+pub(super) fn write(setup: &Setup, hba: &str) {
     setup.cluster.write_file("pg_hba.conf", hba);
     setup.cluster.sighup();
 }
 
 /// The same with a line above the one that asks for a certificate.
-fn above(line: &str) -> String {
+pub(super) fn above(line: &str) -> String {
     GOOD.replace("hostssl", &format!("{line}\nhostssl"))
 }
 
 /// Fails where the report does not have a failure with these words, or gives an all-clear.
 #[track_caller]
-fn fails(setup: &Setup, more: &[&str], words: &str) {
+pub(super) fn fails(setup: &Setup, more: &[&str], words: &str) {
     let report = report(Account::server(), setup, more);
     let failures = texts(&report, "failure");
     assert!(failures.contains(words), "{words}: {report:#}");
@@ -32,7 +32,7 @@ fn fails(setup: &Setup, more: &[&str], words: &str) {
 }
 
 #[track_caller]
-fn is_well(setup: &Setup, more: &[&str]) {
+pub(super) fn is_well(setup: &Setup, more: &[&str]) {
     let report = report(Account::server(), setup, more);
     assert!(texts(&report, "ok").contains(ALL_CLEAR), "{report:#}");
 }

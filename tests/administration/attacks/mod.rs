@@ -13,6 +13,7 @@ mod planted_texts;
 mod slow_server;
 mod superuser;
 mod twin_authority;
+mod unclear_lines;
 mod unloadable;
 mod ways;
 

@@ -279,6 +279,51 @@ fn check_names_what_the_servers_files_lack() {
 }
 
 #[test]
+fn a80_a_line_above_that_asks_no_map_or_another_is_told() {
+    let setup = Setup::builder(PGSVID).create();
+    write(&setup, "", &[], ROLES);
+    let pgsvid = started(&setup, "");
+    let cluster = &setup.cluster;
+    admin(cluster, "CREATE ROLE dba NOLOGIN; GRANT dba TO reports");
+    let ours = run(&setup, &["hba"]).well();
+    let impostor = Entry::new("spiffe://example.org/impostor").dns("reports");
+    is_refused(&setup, &impostor, "reports");
+    for (line, lets_in, severity, words) in [
+        ("hostssl all all all cert", true, "failure", "has the role's name as its CN"),
+        ("hostssl all +dba all cert", true, "warning", "may decide about role reports"),
+        ("hostssl all reports all cert map=other", false, "failure", "by the map other"),
+        ("hostssl all all all cert map=spiffe", false, "failure", "instead of its whole subject"),
+        (
+            "hostssl all all all scram-sha-256 clientcert=verify-full",
+            false,
+            "failure",
+            "has the role's name as its CN",
+        ),
+    ] {
+        cluster.set_hba(&format!("{line}\n{ours}\nlocal all all peer"));
+        let mark = cluster.log_mark();
+        cluster.sighup();
+        cluster.wait_for_log(mark, LIMIT, "received SIGHUP");
+        if lets_in {
+            test_support::eventually(LIMIT, "the line lets it in", || {
+                workload(&setup, &impostor, "reports").stdout == "reports"
+            });
+        }
+        let (report, _) = check(&setup, &[]);
+        let sections = report["sections"].as_array().unwrap();
+        let findings = sections.iter().flat_map(|section| section["findings"].as_array().unwrap());
+        let mut of_severity = findings.filter(|finding| finding["severity"] == severity);
+        let is_told = of_severity.any(|finding| {
+            let text = finding["text"].as_str().unwrap();
+            text.contains("line 2 ") && text.contains(words)
+        });
+        assert!(is_told, "{line}: {report:#}");
+        assert!(!report.to_string().contains("of each workload in [[roles]] which"), "{report:#}");
+    }
+    drop(pgsvid);
+}
+
+#[test]
 fn apply_lets_newer_servers_include_the_map() {
     let setup = Setup::builder(PGSVID).cluster(|_| test_support::Cluster::builder()).create_bare();
     configure(&setup, "ident = \"pg_ident.conf\"", ROLES);

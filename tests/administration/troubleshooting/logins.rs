@@ -121,7 +121,7 @@ fn anybody_is_let_in() {
         "pgsvid {} pgsvid\nspiffe /CN=local app",
         test_support::Account::server().name()
     ));
-    check(&setup, &[]).warns("the regular expression has no anchors");
+    check(&setup, &[]).warns("the regular expression is not anchored as a whole");
 }
 
 #[test]

@@ -2,33 +2,50 @@
 //!
 //! PostgreSQL: `hba.c`. The first line that matches connection type, database, user and address decides.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::Concern;
-use crate::sql::{Address, BadLine, HbaRule, Mapping};
+use crate::sql::{Address, BadLine, HbaRule, Mapping, is_anchored};
+use crate::survey::Unclear;
+use pgsvid_base::text::shown;
 
-/// Subjects of workloads that nobody means when writing a map: what SPIRE gives to those without a DNS name, with
-/// a name, and with the identifier of its credential composer.
-pub const STRANGERS: [&str; 4] = [
-    "CN=stranger.invalid,O=SPIRE,C=US",
-    "x500UniqueIdentifier=00000000000000000000000000000000,O=SPIRE,C=US",
-    "x500UniqueIdentifier=00000000000000000000000000000000,CN=stranger.invalid,O=SPIRE,C=US",
-    SHARED,
-];
 /// How many pairs of lines are compared: all of some two thousand lines.
 const MOST_COMPARISONS: usize = 2_000_000;
 /// What all workloads without a DNS name share, if their identifiers are not in the subject.
-const SHARED: &str = "O=SPIRE,C=US";
-/// The same for maps of the CN.
-pub const STRANGE_NAME: &str = "stranger.invalid";
+pub const SHARED: &str = "O=SPIRE,C=US";
+/// An identifier that no workload has.
+const NOBODY: &str = "x500UniqueIdentifier=00000000000000000000000000000000";
+/// Names that nobody means when writing a map: with and without dots, of small and capital letters, of digits, of letters that are
+/// not ASCII. One that is empty is let in by no map (PostgreSQL: `auth.c`, `CheckCertAuth`).
+const STRANGE_NAMES: [&str; 8] =
+    ["stranger.invalid", "stranger", "Stranger", "STRANGER", "stranger-1", "stranger_1", "7", "ÿ€"];
+/// The length of a name that is as long as DNS allows.
+const LONGEST_NAME: usize = 253;
+
+/// Names and subjects of workloads, and names of users, that nobody means when writing a map: those that SPIRE gives to workloads
+/// without a DNS name, with a name, and with the identifier of its credential composer.
+#[must_use]
+pub fn strangers() -> Vec<String> {
+    let mut strangers = vec![format!("{NOBODY},{SHARED}"), SHARED.to_owned()];
+    let long = "x".repeat(LONGEST_NAME);
+    for name in STRANGE_NAMES.into_iter().chain([long.as_str()]) {
+        strangers.extend([
+            format!("CN={name},{SHARED}"),
+            format!("{NOBODY},CN={name},{SHARED}"),
+            name.to_owned(),
+        ]);
+    }
+    strangers
+}
 
 /// A mapping, and what of the strangers it matches.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct JudgedMapping {
     /// The line.
     pub mapping: Mapping,
-    /// The first stranger's name that it matches; `Err` if its regular expression could not be tried.
-    pub admits: Result<Option<&'static str>, ()>,
+    /// The first name that it matches and nobody means: one of [`strangers`], or one that looks like those that it is meant for.
+    /// `Err` if its regular expression could not be tried.
+    pub admits: Result<Option<String>, ()>,
 }
 
 /// What PostgreSQL reads otherwise than it looks, and where.
@@ -57,6 +74,16 @@ pub struct AccessFacts {
     pub bad: Vec<BadLine>,
     /// What it reads otherwise than it looks.
     pub misread: Vec<Misread>,
+    /// Lines that are not understood here, and of which PostgreSQL has not said what is wrong.
+    pub unclear: Vec<Unclear>,
+}
+
+impl AccessFacts {
+    /// Whether every line is understood, and as PostgreSQL understands it: else nothing can be said to be well.
+    #[must_use]
+    pub fn is_certain(&self) -> bool {
+        self.bad.is_empty() && self.misread.is_empty() && self.unclear.is_empty()
+    }
 }
 
 /// What in the files lets in whom it should not, or keeps out whom it should let in.
@@ -64,6 +91,7 @@ pub struct AccessFacts {
 pub fn access(facts: &AccessFacts) -> Vec<Concern> {
     let mut concerns: Vec<Concern> = facts.bad.iter().map(bad_line).collect();
     concerns.extend(facts.misread.iter().map(misread));
+    concerns.extend(facts.unclear.iter().map(unclear));
     for rule in &facts.rules {
         if rule.believes_clients() {
             concerns.push(believing(facts, rule));
@@ -80,7 +108,6 @@ pub fn access(facts: &AccessFacts) -> Vec<Concern> {
             if index < compared {
                 concerns.extend(never_reached(facts, index, rule));
             }
-            concerns.extend(wrong_type(facts, rule));
             concerns.extend(unmapped(facts, known.as_ref(), rule));
         }
     }
@@ -126,6 +153,20 @@ fn bad_line(bad: &BadLine) -> Concern {
             "mend line {} of {}, then reload: until then PostgreSQL keeps the rules it had, and cannot be \
              restarted with a wrong pg_hba.conf",
             bad.line, bad.file
+        ),
+    )
+}
+
+fn unclear(unclear: &Unclear) -> Concern {
+    let name = unclear.file.file_name().unwrap_or(unclear.file.as_os_str()).to_string_lossy();
+    let place = format!("{} line {}", shown(&name), unclear.line);
+    Concern::failure(
+        format!(
+            "{place} cannot be judged: {}. Such a line may let in anyone, or keep PostgreSQL from reading {} at all",
+            unclear.why, unclear.of
+        ),
+        format!(
+            "correct {place}, then reload; as a superuser (--user postgres) check says what PostgreSQL makes of it"
         ),
     )
 }
@@ -223,19 +264,6 @@ fn includes(earlier: &[String], later: &[String]) -> bool {
     })
 }
 
-fn wrong_type(facts: &AccessFacts, rule: &HbaRule) -> Option<Concern> {
-    let place = place(&facts.hba, rule);
-    (rule.kind != "hostssl" && facts.bad.is_empty()).then(|| {
-        Concern::failure(
-            format!(
-                "{place} asks for a certificate in a {} line, which PostgreSQL refuses",
-                rule.kind
-            ),
-            format!("write hostssl instead of {} in {place}, then reload", rule.kind),
-        )
-    })
-}
-
 /// A line whose map cannot admit anybody.
 fn unmapped(
     facts: &AccessFacts,
@@ -243,7 +271,7 @@ fn unmapped(
     rule: &HbaRule,
 ) -> Option<Concern> {
     let place = place(&facts.hba, rule);
-    let Some(map) = rule.option("map") else {
+    let Some(map) = rule.map() else {
         return (rule.option("clientname") == Some("DN")).then(|| {
             Concern::warning(
                 format!("{place} compares the whole subject with the role's name, and has no map"),
@@ -266,41 +294,80 @@ fn unmapped(
 }
 
 fn maps(facts: &AccessFacts) -> Vec<Concern> {
-    let rules = facts.rules.iter().filter(|rule| rule.wants_certificate());
-    let names: BTreeSet<&str> = rules.filter_map(|rule| rule.option("map")).collect();
-    let used = |judged: &&JudgedMapping| names.contains(judged.mapping.map.as_str());
-    facts.mappings.iter().flatten().filter(used).filter_map(|judged| map(facts, judged)).collect()
+    let mut used = BTreeMap::new();
+    for rule in &facts.rules {
+        if let Some(map) = rule.map() {
+            let whom = if rule.wants_certificate() {
+                Some(Whom::Workloads)
+            } else {
+                (rule.method == "peer").then_some(Whom::Users)
+            };
+            used.extend(whom.map(|whom| (map, whom)));
+        }
+    }
+    let strangers = strangers();
+    let judged = facts.mappings.iter().flatten();
+    judged
+        .filter_map(|judged| {
+            map(facts, judged, *used.get(judged.mapping.map.as_str())?, &strangers)
+        })
+        .collect()
 }
 
-fn map(facts: &AccessFacts, judged: &JudgedMapping) -> Option<Concern> {
+/// Whose names a map has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Whom {
+    Workloads,
+    /// Of the machine, by `peer`.
+    Users,
+}
+
+fn map(
+    facts: &AccessFacts,
+    judged: &JudgedMapping,
+    whom: Whom,
+    strangers: &[String],
+) -> Option<Concern> {
     let JudgedMapping { mapping, admits } = judged;
     let place = format!("{} line {}", facts.ident, mapping.line);
-    let role = &mapping.role;
-    // `\1` lets a workload in as the role that its own name names: that is what `cert` does without a map.
-    if mapping.system_user.starts_with('/') && role.contains("\\1") {
-        return None;
-    }
-    if let Ok(Some(stranger)) = admits {
-        let whom = if *stranger == SHARED {
-            "every workload without a DNS name"
-        } else {
-            "every workload"
+    let Mapping { role, map, .. } = mapping;
+    let stranger = admits.as_ref().ok().and_then(Option::as_ref);
+    // `\1` lets somebody in as the role that his own name names: that is what `cert` and `peer` do without a map.
+    let everybody = stranger
+        .filter(|name| strangers.contains(name))
+        .filter(|_| !(mapping.system_user.starts_with('/') && role.contains("\\1")));
+    if let Some(stranger) = everybody {
+        let (everybody, name) = match whom {
+            Whom::Workloads if stranger == SHARED => (
+                "every workload without a DNS name",
+                "name one workload in it: `MAP \"x500UniqueIdentifier=<32 hex>,…,O=SPIRE,C=US\" ROLE`",
+            ),
+            Whom::Workloads => (
+                "every workload",
+                "name one workload in it: `MAP \"x500UniqueIdentifier=<32 hex>,…,O=SPIRE,C=US\" ROLE`",
+            ),
+            Whom::Users => ("every user of this machine", "name one user in it: `MAP <user> ROLE`"),
         };
         return Some(Concern::failure(
-            format!("{place} admits {whom} as role {role}: it matches {stranger}"),
-            format!(
-                "name one workload in {place}: `{} \"x500UniqueIdentifier=<32 hex>,…,O=SPIRE,C=US\" {role}`",
-                mapping.map
-            ),
+            format!("{place} admits {everybody} as role {role}: it matches {stranger}"),
+            format!("{place}: {}, then reload", name.replace("MAP", map).replace("ROLE", role)),
         ));
     }
     let expression = mapping.system_user.strip_prefix('/')?;
-    (!expression.starts_with('^') || !expression.ends_with('$')).then(|| {
-        Concern::warning(
-            format!("{place}: the regular expression has no anchors, so it matches every longer name, too"),
-            format!("write `/^…$` in {place}, then reload"),
-        )
-    })
+    let other = stranger.filter(|name| !strangers.contains(name));
+    if is_anchored(expression) && other.is_none() {
+        return None;
+    }
+    let example = other.map(|other| format!(", such as {other}")).unwrap_or_default();
+    Some(Concern::warning(
+        format!(
+            "{place}: the regular expression is not anchored as a whole, or has a dot for any letter, so it matches other names, \
+             too{example}"
+        ),
+        format!(
+            "write `/^…$` in {place}, each alternative in a line of its own and [.] for a dot, then reload"
+        ),
+    ))
 }
 
 #[cfg(test)]
@@ -308,22 +375,22 @@ mod tests {
     use super::*;
     use crate::sql::{Line, parse_hba};
 
-    fn facts(hba: &str, mappings: &[(&str, &str, &str, Option<&'static str>)]) -> AccessFacts {
+    fn facts(hba: &str, mappings: &[(&str, &str, &str, Option<&str>)]) -> AccessFacts {
         let rules = parse_hba(hba)
             .into_iter()
-            .filter_map(|line| match line {
-                Line::Entry(rule) => Some(rule),
-                Line::Include(_) => None,
+            .map(|line| match line {
+                Line::Entry(rule) => rule,
+                line => panic!("{line:?}"),
             })
             .collect();
-        let judged = |(map, user, role, admits): &(&str, &str, &str, Option<&'static str>)| {
+        let judged = |(map, user, role, admits): &(&str, &str, &str, Option<&str>)| {
             let mapping = Mapping {
                 line: 1,
                 map: (*map).to_owned(),
                 system_user: (*user).to_owned(),
                 role: (*role).to_owned(),
             };
-            JudgedMapping { mapping, admits: Ok(*admits) }
+            JudgedMapping { mapping, admits: Ok(admits.map(str::to_owned)) }
         };
         AccessFacts {
             hba: "hba".to_owned(),
@@ -333,6 +400,7 @@ mod tests {
             mappings: Some(mappings.iter().map(judged).collect()),
             bad: Vec::new(),
             misread: Vec::new(),
+            unclear: Vec::new(),
         }
     }
 
@@ -350,7 +418,6 @@ mod tests {
             ("hostssl app all 10.0.0.0/8 reject\nhostssl all all all cert", 0, 0),
             ("hostnossl all all all reject\nhostssl all all all cert", 0, 0),
             ("hostssl all all all reject\nhostssl replication all all cert", 0, 0),
-            ("host all all all cert", 1, 0),
             ("hostssl all all all cert map=none", 1, 0),
             ("hostssl all all all cert clientname=DN", 0, 1),
             // Any workload is any role.
@@ -378,10 +445,13 @@ mod tests {
         for (user, role, admits, found) in [
             ("x500UniqueIdentifier=05,O=SPIRE,C=US", "app", None, None),
             ("O=SPIRE,C=US", "app", Some(SHARED), Some((true, "every workload without"))),
-            ("/^.*$", "app", Some(STRANGERS[0]), Some((true, "every workload as"))),
-            ("/CN=app", "app", None, Some((false, "no anchors"))),
+            ("/^.*$", "app", Some("stranger"), Some((true, "every workload as"))),
+            ("/CN=app", "app", None, Some((false, "not anchored"))),
+            ("/^CN=app|CN=b$", "app", None, Some((false, "not anchored"))),
+            ("/^CN=a.b$", "app", Some("CN=axb"), Some((false, "such as CN=axb"))),
             ("/^CN=app,O=SPIRE,C=US$", "app", None, None),
             ("/^(.*)$", "\\1", Some(SHARED), None),
+            ("/CN=(.*)$", "\\1", Some("stranger"), Some((false, "not anchored"))),
         ] {
             let concerns = access(&facts(hba, &[("m", user, role, admits)]));
             let seen = concerns.first().map(|concern| (concern.severe, &concern.finding.cause));

@@ -40,7 +40,12 @@ pub fn refused_login(login: &Login<'_>, access: Option<&AccessFacts>) -> Finding
             ),
         };
     };
-    let Some(rule) = access.rules.iter().find(|rule| matches(rule, login)) else {
+    let first = access.rules.iter().find(|rule| matches(rule, login) != Some(false));
+    let untold = first.filter(|rule| matches(rule, login).is_none());
+    if untold.is_some() || !access.is_certain() {
+        return undecided(access, untold, login);
+    }
+    let Some(rule) = first else {
         return Finding {
             cause: format!(
                 "no line of {} matches role {role}, database {database}, from {from}",
@@ -54,21 +59,16 @@ pub fn refused_login(login: &Login<'_>, access: Option<&AccessFacts>) -> Finding
         };
     };
     let here = place(&access.hba, rule);
-    if rule.method == "reject" {
-        return Finding {
-            cause: format!("{here} rejects it: the first line that matches decides"),
-            fix: format!(
-                "put `hostssl {database} {role} {from}/{} cert` above {here}, then reload",
-                bits(*from)
-            ),
-        };
-    }
     if rule.method != "cert" {
         return Finding {
-            cause: format!(
-                "{here} decides, and asks for {} instead of the certificate alone",
-                rule.method
-            ),
+            cause: match rule.method.as_str() {
+                "reject" => {
+                    format!("{here} rejects it: the first line that matches decides")
+                }
+                method => format!(
+                    "{here} decides, and asks for {method} instead of the certificate alone"
+                ),
+            },
             fix: format!(
                 "put `hostssl {database} {role} {from}/{} cert` above {here}, then reload",
                 bits(*from)
@@ -94,7 +94,7 @@ pub fn refused_login(login: &Login<'_>, access: Option<&AccessFacts>) -> Finding
             mapping.map == map && mapping.system_user == name && mapping.role == *role
         })
     };
-    match rule.option("map") {
+    match rule.map() {
         Some(map) if listed(map) => Finding {
             cause: format!(
                 "{} lets it in, and PostgreSQL has not read the file since it was changed",
@@ -127,6 +127,21 @@ pub fn refused_login(login: &Login<'_>, access: Option<&AccessFacts>) -> Finding
     }
 }
 
+/// Nobody can say from here which line decided.
+fn undecided(access: &AccessFacts, untold: Option<&HbaRule>, login: &Login<'_>) -> Finding {
+    let what = match untold {
+        None => format!("not all lines of {} and {} can be judged", access.hba, access.ident),
+        Some(rule) => format!(
+            "whether {} decides cannot be told from here: it names a group, a regular expression or a host",
+            place(&access.hba, rule)
+        ),
+    };
+    Finding {
+        cause: format!("{what}; as PostgreSQL sees the certificate, it is {}", seen(login.leaf)),
+        fix: format!("{}; the server log names the line that decided", ways(login)),
+    }
+}
+
 /// The command that executes a statement as a superuser, on the server of that login.
 fn psql(statement: &str, login: &Login<'_>) -> String {
     format!("psql -U postgres -c {}{}", argument(statement), login.psql)
@@ -151,18 +166,17 @@ fn ways(login: &Login<'_>) -> String {
     )
 }
 
-/// Groups, lists in files and regular expressions cannot be told from here: such a line is passed over.
-fn matches(rule: &HbaRule, login: &Login<'_>) -> bool {
-    let database = |word: &String| match word.as_str() {
-        "all" => true,
-        "sameuser" => login.role == login.database,
-        word => word.trim_matches('"') == login.database,
-    };
-    let user = |word: &String| word == "all" || word.trim_matches('"') == login.role;
-    rule.admits_tls()
-        && rule.databases.iter().any(database)
-        && rule.users.iter().any(user)
-        && rule.address.as_ref().is_some_and(|address| address.holds(login.from) == Some(true))
+/// Whether the line is about such a login; `None` if that cannot be told from here.
+fn matches(rule: &HbaRule, login: &Login<'_>) -> Option<bool> {
+    if !rule.admits_tls() {
+        return Some(false);
+    }
+    let place = rule.address.as_ref().map_or(Some(false), |address| address.holds(login.from));
+    let parts = [rule.is_for(login.database, login.role), rule.is_about(login.role), place];
+    if parts.contains(&Some(false)) {
+        return Some(false);
+    }
+    (!parts.contains(&None)).then_some(true)
 }
 
 fn bits(address: IpAddr) -> u8 {

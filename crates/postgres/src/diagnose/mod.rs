@@ -8,7 +8,7 @@ mod superuser;
 mod verdict;
 
 pub use access::{
-    AccessFacts, JudgedMapping, Misread, STRANGE_NAME, STRANGERS, access, compared, misread,
+    AccessFacts, JudgedMapping, Misread, SHARED, access, compared, misread, strangers,
 };
 pub use files::{refused, revocation};
 pub use login::{Login, refused_login};

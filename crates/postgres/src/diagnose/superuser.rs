@@ -46,7 +46,7 @@ pub fn superuser_logins(
     user: &SocketUser,
     superusers: &[Superuser],
 ) -> (Vec<Concern>, bool) {
-    let mut judged = true;
+    let mut judged = facts.is_certain();
     let mut concerns = Vec::new();
     let mut maps = Maps::of(facts);
     // Of each role, the databases for which an earlier line has decided.
@@ -60,7 +60,8 @@ pub fn superuser_logins(
         let mut admitted: Vec<(&Superuser, Way)> = Vec::new();
         for (superuser, decided) in &mut decided {
             let role = superuser.role.as_str();
-            if !line.users.iter().any(|word| may_be(word, role)) || !is_reached(line, decided) {
+            let is_about = line.is_about(role);
+            if is_about == Some(false) || !is_reached(line, decided) {
                 continue;
             }
             match way(&mut maps, line, user, role) {
@@ -68,23 +69,13 @@ pub fn superuser_logins(
                 Ok(None) => {}
                 Err(Untold) => judged = false,
             }
-            if line.users.iter().any(|word| is(word, role)) {
+            if is_about == Some(true) {
                 decided.extend(line.databases.iter().map(String::as_str));
             }
         }
         concerns.extend(concern(facts, line, user, &admitted));
     }
     (concerns, judged)
-}
-
-/// Whether a word of a line names the role.
-fn is(word: &str, role: &str) -> bool {
-    word == "all" || word.trim_matches('"') == role
-}
-
-/// The same of a word that cannot be told.
-fn may_be(word: &str, role: &str) -> bool {
-    is(word, role) || word.starts_with(['+', '@', '/'])
 }
 
 /// `all` stands for no replication connection, which only `replication` does.
@@ -105,13 +96,13 @@ fn way<'a>(
     user: &SocketUser,
     role: &'a str,
 ) -> Result<Option<Way>, Untold> {
-    match (line.method.as_str(), line.option("map")) {
+    match (line.method.as_str(), line.map()) {
         ("trust", _) => Ok(Some(Way::Trust)),
-        ("peer" | "ident", None) => {
+        ("peer", None) => {
             let name = user.name.as_ref().ok_or(Untold)?;
             Ok((name == role).then_some(Way::SameName))
         }
-        ("peer" | "ident", Some(map)) => maps.ask(map, user, role),
+        ("peer", Some(map)) => maps.ask(map, user, role),
         // By a password, or by somebody else.
         _ => Ok(None),
     }
@@ -160,15 +151,23 @@ impl<'a> Maps<'a> {
 
 /// Whether a mapping lets the user be the role.
 fn admits(mapping: &Mapping, name: &str, user: &SocketUser, role: &str) -> Result<bool, Untold> {
-    // PostgreSQL 16 and later: any role.
-    let any = mapping.role == "all";
-    if !mapping.system_user.starts_with('/') {
-        return Ok(mapping.system_user == name && (any || mapping.role == role));
+    let first = if mapping.system_user.starts_with('/') {
+        match user.expressions.get(&mapping.system_user).ok_or(Untold)? {
+            Some(first) => first,
+            None => return Ok(false),
+        }
+    } else if mapping.system_user == name {
+        ""
+    } else {
+        return Ok(false);
+    };
+    match mapping.role.as_str() {
+        // PostgreSQL 16 and later: any role, those of a group, and those that an expression matches.
+        "all" => Ok(true),
+        word if word.starts_with(['+', '/']) => Err(Untold),
+        word if mapping.system_user.starts_with('/') => Ok(word.replacen("\\1", first, 1) == role),
+        word => Ok(word == role),
     }
-    Ok(match user.expressions.get(&mapping.system_user).ok_or(Untold)? {
-        Some(first) => any || mapping.role.replacen("\\1", first, 1) == role,
-        None => false,
-    })
 }
 
 fn concern(
@@ -224,7 +223,7 @@ pub fn named(superuser: &Superuser) -> String {
 pub fn mapped_superusers(facts: &AccessFacts, superusers: &[Superuser]) -> Vec<Concern> {
     let mut lines: BTreeMap<&str, Vec<&HbaRule>> = BTreeMap::new();
     for line in facts.rules.iter().filter(|line| line.admits_tls() && line.wants_certificate()) {
-        if let Some(map) = line.option("map") {
+        if let Some(map) = line.map() {
             lines.entry(map).or_default().push(line);
         }
     }
@@ -238,7 +237,7 @@ pub fn mapped_superusers(facts: &AccessFacts, superusers: &[Superuser]) -> Vec<C
     let concern = |superuser: &Superuser| {
         let role = superuser.role.as_str();
         let mapping = first.get(role).or(first.get("all"))?;
-        let reaches = |line: &&HbaRule| line.users.iter().any(|word| may_be(word, role));
+        let reaches = |line: &&HbaRule| line.is_about(role) != Some(false);
         lines.get(mapping.map.as_str())?.iter().take(MOST_RULES).find(|line| reaches(line))?;
         let place = format!("{} line {}", facts.ident, mapping.line);
         Some(Concern::warning(
@@ -264,7 +263,7 @@ mod tests {
         fn entries<T>(lines: Vec<Line<T>>) -> impl Iterator<Item = T> {
             lines.into_iter().filter_map(|line| match line {
                 Line::Entry(entry) => Some(entry),
-                Line::Include(_) => None,
+                Line::Include(_) | Line::Unclear(..) => None,
             })
         }
         let judged = |mapping| JudgedMapping { mapping, admits: Ok(None) };
@@ -276,6 +275,7 @@ mod tests {
             mappings: Some(entries(parse_ident(ident)).map(judged).collect()),
             bad: Vec::new(),
             misread: Vec::new(),
+            unclear: Vec::new(),
         };
         let user = SocketUser {
             uid: 7,
@@ -321,6 +321,14 @@ mod tests {
             ("local all all peer map=m", "m root postgres", Some("svc"), 0, true),
             ("local all all peer map=m", "other svc postgres", Some("svc"), 0, true),
             ("local all all peer map=m", "m svc all", Some("svc"), 1, true),
+            ("local all all peer map=m", "m svc +dba", Some("svc"), 0, false),
+            ("local all all peer map=m", "m root +dba", Some("svc"), 0, true),
+            ("local all all peer map=m", "m svc /^post", Some("svc"), 0, false),
+            ("local all all peer map=\"\"", "", Some("svc"), 1, true),
+            ("local all all ident", "", Some("svc"), 1, true),
+            ("local all \"/^s\" trust", "", Some("svc"), 1, true),
+            ("local all \"+dba\" trust", "", Some("svc"), 0, true),
+            ("local all \"all\" reject\nlocal all all peer", "", Some("svc"), 1, true),
             ("local all all peer map=m", r"m /^(.*)$ \1", Some("svc"), 1, true),
             ("local all postgres peer map=m", r"m /^(.*)$ \1", Some("svc"), 0, true),
             ("local all all peer map=m", "m /^x postgres", Some("svc"), 0, true),

@@ -2,8 +2,10 @@
 //! and how to mend them; whom the server lets in. Knows nothing of certificates.
 
 mod access;
+mod address;
 mod administration;
 mod error;
+mod expression;
 mod patience;
 mod session;
 mod sessions;
@@ -14,6 +16,7 @@ mod startup;
 pub mod statements;
 mod transaction;
 mod views;
+mod words;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -22,12 +25,14 @@ use postgres_protocol::authentication::sasl::{ChannelBinding, ScramSha256};
 
 use pgsvid_base::text::argument;
 
-pub use access::{Address, BadLine, HbaRule, Line, Mapping, parse_hba, parse_ident};
+pub use access::{BadLine, HbaRule, Include, Line, Mapping, parse_hba, parse_ident, parse_list};
+pub use address::Address;
 pub use administration::{
     Administration, MOST_RELATED, MOST_SUPERUSERS, Manager, Membership, Might, Related, Role,
     Superuser, TLS_SETTINGS,
 };
 pub use error::{Error, Retry};
+pub use expression::{is_anchored, lookalikes};
 pub use session::Session;
 pub use sessions::SessionCounts;
 pub use settings::{Setting, TlsSettings};
@@ -35,6 +40,7 @@ pub use socket::{Budget, Limited, listener, may_listen};
 pub use standing::Standing;
 pub use transaction::Outcome;
 pub use views::AccessViews;
+pub use words::list_file;
 
 /// How to reach the PostgreSQL that is to be reloaded.
 #[derive(Debug, Clone)]

@@ -284,15 +284,23 @@ impl Session {
         }))
     }
 
-    /// Whether a regular expression of PostgreSQL's kind matches a text, by the server's own engine.
-    pub async fn matches(&self, expression: &str, text: &str) -> Result<bool, Error> {
-        let (text, expression) = (literal(text), literal(expression));
+    /// The first of these names that a regular expression of PostgreSQL's kind matches, by the server's own engine and with the
+    /// collation of its `pg_ident.conf` (`hba.c`, `regcomp_auth_token`).
+    pub async fn first_match(
+        &self,
+        expression: &str,
+        names: &[&str],
+    ) -> Result<Option<String>, Error> {
+        let (names, expression) = (
+            names.iter().copied().map(literal).collect::<Vec<_>>().join(", "),
+            literal(expression),
+        );
         let query = format!(
-            "SELECT {text}::pg_catalog.text OPERATOR(pg_catalog.~) {expression}::pg_catalog.text"
+            "SELECT name FROM pg_catalog.unnest(ARRAY[{names}]::pg_catalog.text[]) WITH ORDINALITY AS known (name, place) \
+              WHERE name OPERATOR(pg_catalog.~) {expression}::pg_catalog.text COLLATE pg_catalog.\"C\" ORDER BY place LIMIT 1"
         );
         let rows = self.rows(&query, Allowance::FEW).await?;
-        let matches = rows.first().and_then(|row| row.first()?.as_deref());
-        matches.map(|matches| matches == "t").ok_or(Error::Unexpected)
+        Ok(rows.into_iter().next().and_then(|mut row| row.pop()).flatten())
     }
 
     /// What `\1` stands for where a regular expression of PostgreSQL's kind matches a text, or the whole match if the
@@ -300,7 +308,7 @@ impl Session {
     pub async fn first_part(&self, expression: &str, text: &str) -> Result<Option<String>, Error> {
         let (text, expression) = (literal(text), literal(expression));
         let query = format!(
-            "SELECT (pg_catalog.regexp_match({text}::pg_catalog.text, {expression}::pg_catalog.text))[1]"
+            "SELECT (pg_catalog.regexp_match({text}::pg_catalog.text, {expression}::pg_catalog.text COLLATE pg_catalog.\"C\"))[1]"
         );
         let rows = self.rows(&query, Allowance::FEW).await?;
         rows.into_iter().next().and_then(|mut row| row.pop()).ok_or(Error::Unexpected)

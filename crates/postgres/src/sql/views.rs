@@ -1,7 +1,9 @@
 //! The views of `pg_hba.conf` and `pg_ident.conf`. A superuser may read them, and whoever it was granted to.
 
-use super::access::{self, BadLine, HbaRule, Mapping};
+use super::access::{BadLine, HbaRule, Mapping};
+use super::address::Address;
 use super::error::Error;
+use super::words::bare;
 use pgsvid_base::text::shown;
 
 /// Parts the elements of an array.
@@ -15,20 +17,27 @@ pub(super) const ALLOWED: &str = "\
        AND pg_catalog.has_function_privilege( \
                pg_catalog.to_regprocedure('pg_catalog.pg_ident_file_mappings()'), 'EXECUTE')";
 
-/// The rules. PostgreSQL 15 leaves `clientname=DN` out of the options.
+/// The rules, in the order in which they count. The view leaves `clientname=DN` out of the options, and of lines in included files
+/// (PostgreSQL 16 and later) it has the numbers that they have there.
 pub(super) const HBA: &str = "\
     SELECT line_number, type, pg_catalog.array_to_string(database, E'\\x1f'), pg_catalog.array_to_string(user_name, E'\\x1f'), \
-           address, netmask, auth_method, pg_catalog.array_to_string(options, E'\\x1f') \
-      FROM pg_catalog.pg_hba_file_rules WHERE error IS NULL ORDER BY line_number";
+           address, netmask, auth_method, pg_catalog.array_to_string(options, E'\\x1f'), \
+           pg_catalog.jsonb_extract_path_text(pg_catalog.to_jsonb(rule), 'file_name'), \
+           (SELECT setting FROM pg_catalog.pg_settings WHERE name = 'hba_file') \
+      FROM pg_catalog.pg_hba_file_rules() WITH ORDINALITY AS rule \
+     WHERE error IS NULL AND auth_method IS NOT NULL ORDER BY ordinality";
 
-/// What is wrong in `pg_hba.conf`.
+/// What is wrong in `pg_hba.conf`. Of a value that `clientcert` or `clientname` cannot have the view has no error, and no rule either
+/// (`hba.c`, `parse_hba_auth_opt`).
 pub(super) const HBA_ERRORS: &str = "\
-    SELECT 'pg_hba.conf', line_number, error FROM pg_catalog.pg_hba_file_rules WHERE error IS NOT NULL";
+    SELECT 'pg_hba.conf', line_number, \
+           COALESCE(error, 'PostgreSQL refuses it, and says why in its log only, as for a value that an option cannot have') \
+      FROM pg_catalog.pg_hba_file_rules WHERE error IS NOT NULL OR auth_method IS NULL";
 
 /// The mappings; the view is there since PostgreSQL 15.
 pub(super) const IDENT: &str = "\
     SELECT line_number, map_name, sys_name, pg_username \
-      FROM pg_catalog.pg_ident_file_mappings WHERE error IS NULL ORDER BY line_number";
+      FROM pg_catalog.pg_ident_file_mappings() WITH ORDINALITY WHERE error IS NULL ORDER BY ordinality";
 
 /// What is wrong in `pg_ident.conf`.
 pub(super) const IDENT_ERRORS: &str = "\
@@ -46,6 +55,29 @@ pub struct AccessViews {
     pub bad: Vec<BadLine>,
 }
 
+impl HbaRule {
+    /// Whether the view's rule is this line of the file. The view has no quotation marks, hides `clientname`, and shows what `cert`
+    /// implies; the other options that no judgement asks for are not compared.
+    #[must_use]
+    pub fn is_shown_as(&self, shown: &Self) -> bool {
+        let words = |ours: &[String], shown: &[String]| {
+            ours.iter().map(|word| bare(word)).filter(|word| !word.is_empty()).eq(shown)
+        };
+        let address = match &self.address {
+            Some(Address::Name(name)) => Some(Address::shown(name, None)),
+            address => address.clone(),
+        };
+        let certificate =
+            if self.method == "cert" { Some("verify-full") } else { self.option("clientcert") };
+        (self.line, &self.kind, &self.method) == (shown.line, &shown.kind, &shown.method)
+            && words(&self.databases, &shown.databases)
+            && words(&self.users, &shown.users)
+            && address == shown.address
+            && self.option("map") == shown.option("map")
+            && certificate == shown.option("clientcert")
+    }
+}
+
 type Row = Vec<Option<String>>;
 
 pub(super) fn rules(rows: &[Row]) -> Result<Vec<HbaRule>, Error> {
@@ -53,8 +85,18 @@ pub(super) fn rules(rows: &[Row]) -> Result<Vec<HbaRule>, Error> {
 }
 
 fn rule(row: &Row) -> Option<HbaRule> {
-    let [line, Some(kind), databases, users, address, netmask, Some(method), options] =
-        row.as_slice()
+    let [
+        line,
+        Some(kind),
+        databases,
+        users,
+        address,
+        netmask,
+        Some(method),
+        options,
+        file,
+        main_file,
+    ] = row.as_slice()
     else {
         return None;
     };
@@ -64,11 +106,11 @@ fn rule(row: &Row) -> Option<HbaRule> {
     };
     Some(HbaRule {
         line: number(line.as_deref()),
-        file: None,
+        file: file.clone().filter(|_| file != main_file),
         kind: kind.clone(),
         databases: list(databases),
         users: list(users),
-        address: address.as_ref().map(|text| access::address(text, netmask.as_deref())),
+        address: address.as_ref().map(|text| Address::shown(text, netmask.as_deref())),
         method: method.clone(),
         options: list(options),
     })
@@ -101,4 +143,38 @@ pub(super) fn bad_lines(rows: &[Row]) -> Vec<BadLine> {
 
 fn number(text: Option<&str>) -> u32 {
     text.and_then(|text| text.parse().ok()).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sql::{Line, parse_hba};
+
+    #[test]
+    fn a79_a_rule_that_the_view_shows_otherwise_is_seen() {
+        let of = |text: &str| match parse_hba(text).remove(0) {
+            Line::Entry(rule) => rule,
+            line => panic!("{line:?}"),
+        };
+        let ours = of("hostssl app,\"all\" svc 10.0.0.0/8 cert map=m clientname=DN");
+        let shown = HbaRule {
+            databases: vec!["app".to_owned(), "all".to_owned()],
+            options: vec!["map=m".to_owned(), "clientcert=verify-full".to_owned()],
+            ..ours.clone()
+        };
+        assert!(ours.is_shown_as(&shown));
+        for other in [
+            HbaRule { line: 2, ..shown.clone() },
+            HbaRule { kind: "host".to_owned(), ..shown.clone() },
+            HbaRule { databases: vec!["app".to_owned()], ..shown.clone() },
+            HbaRule { users: vec!["all".to_owned()], ..shown.clone() },
+            HbaRule { address: Some(Address::All), ..shown.clone() },
+            HbaRule { address: Some(Address::network([10, 0, 0, 0].into(), 9)), ..shown.clone() },
+            HbaRule { method: "trust".to_owned(), ..shown.clone() },
+            HbaRule { options: vec!["clientcert=verify-full".to_owned()], ..shown.clone() },
+            HbaRule { options: vec!["map=m".to_owned()], ..shown.clone() },
+        ] {
+            assert!(!ours.is_shown_as(&other), "{other:?}");
+        }
+    }
 }

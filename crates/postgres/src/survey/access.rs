@@ -1,11 +1,13 @@
 //! `pg_hba.conf` and `pg_ident.conf` themselves, where they can be read.
 
-use std::collections::BTreeSet;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use super::configuration::configured;
 use super::data_directory;
-use crate::sql::{self, HbaRule, Line, Mapping, Standing, parse_hba, parse_ident};
+use crate::sql::{
+    self, HbaRule, Line, Mapping, Standing, list_file, parse_hba, parse_ident, parse_list,
+};
 use pgsvid_base::files;
 
 /// How deep files may include each other (PostgreSQL: `CONF_FILE_MAX_DEPTH`).
@@ -21,17 +23,32 @@ const MOST: Budget = Budget { files: 1000, bytes: 4 * LARGEST, nul: None, read: 
 pub struct Access {
     /// `pg_hba.conf`
     pub hba: PathBuf,
-    /// Its rules, in order.
+    /// Its rules, in order. Lists in files stand in the rules that name them.
     pub rules: Vec<HbaRule>,
     /// `pg_ident.conf`
     pub ident: PathBuf,
     /// Its mappings; `None` if it cannot be read.
     pub mappings: Option<Vec<Mapping>>,
+    /// The lines of both that are not understood.
+    pub unclear: Vec<Unclear>,
     /// File and line of the first NUL byte in either. PostgreSQL passes over the rest of such a line, and takes the next one for a
     /// part of it, so what is said here of its file is not what PostgreSQL reads.
     pub nul: Option<(PathBuf, usize)>,
     /// All files that they come from.
     pub files: Vec<PathBuf>,
+}
+
+/// A line of which nobody here knows what it says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unclear {
+    /// `pg_hba.conf` or `pg_ident.conf`
+    pub of: &'static str,
+    /// The file that it stands in.
+    pub file: PathBuf,
+    /// Line, from 1.
+    pub line: u32,
+    /// What is not understood.
+    pub why: String,
 }
 
 /// Reads the files; `None` if `pg_hba.conf` cannot be found for certain, or not be read.
@@ -47,9 +64,11 @@ pub fn access(socket: &sql::Settings, standing: Option<&Standing>) -> Option<Acc
     };
     let hba = find("hba_file", "pg_hba.conf")?;
     let ident = find("ident_file", "pg_ident.conf");
-    let (mut of_hba, mut of_ident) = (MOST, MOST);
-    let rules = collect(&hba, 0, parse_hba, &mut of_hba)?;
-    let mut files: Vec<PathBuf> = listed(&rules).into_iter().collect();
+    let includes = data.as_deref().is_none_or(can_include);
+    let mut of_hba = Reading::of("pg_hba.conf", includes);
+    let mut rules = Vec::new();
+    of_hba.collect(&hba, 0, parse_hba, &mut rules).ok()?;
+    let rules = of_hba.with_lists(rules)?;
     let rules = rules
         .into_iter()
         .map(|(path, rule)| HbaRule {
@@ -57,33 +76,23 @@ pub fn access(socket: &sql::Settings, standing: Option<&Standing>) -> Option<Acc
             ..rule
         })
         .collect();
-    let mappings = ident
-        .as_deref()
-        .and_then(|ident| collect(ident, 0, parse_ident, &mut of_ident))
-        .map(|found| found.into_iter().map(|(_, mapping)| mapping).collect());
+    let mut of_ident = Reading::of("pg_ident.conf", includes);
+    let mappings = ident.as_deref().and_then(|ident| {
+        let mut found = Vec::new();
+        of_ident.collect(ident, 0, parse_ident, &mut found).ok()?;
+        Some(found.into_iter().map(|(_, mapping)| mapping).collect())
+    });
     let ident = ident.unwrap_or_else(|| PathBuf::from("pg_ident.conf"));
-    files.extend(of_hba.read.into_iter().chain(of_ident.read));
-    Some(Access { hba, rules, ident, mappings, nul: of_hba.nul.or(of_ident.nul), files })
+    let nul = of_hba.budget.nul.or(of_ident.budget.nul);
+    let files = of_hba.budget.read.into_iter().chain(of_ident.budget.read).collect();
+    of_hba.unclear.append(&mut of_ident.unclear);
+    Some(Access { hba, rules, ident, mappings, unclear: of_hba.unclear, nul, files })
 }
 
-/// The files that lists of databases and roles are in (`@file`), and those that these name.
-fn listed(rules: &[(PathBuf, HbaRule)]) -> BTreeSet<PathBuf> {
-    fn add(found: &mut BTreeSet<PathBuf>, beside: &Path, word: &str) {
-        let Some(name) = word.strip_prefix('@').filter(|name| !name.is_empty()) else { return };
-        let path = beside.parent().unwrap_or(Path::new("/")).join(name.trim_matches('"'));
-        if found.len() < MOST.files
-            && found.insert(path.clone())
-            && let Ok(text) = files::text(&path, LARGEST)
-        {
-            let words = text.split(|c: char| c.is_whitespace() || c == ',');
-            words.for_each(|word| add(found, &path, word));
-        }
-    }
-    let mut found = BTreeSet::new();
-    for (path, rule) in rules {
-        rule.databases.iter().chain(&rule.users).for_each(|word| add(&mut found, path, word));
-    }
-    found
+/// Whether the version whose data these are knows lines that include files: from 16 on. So are those that are not known.
+fn can_include(data: &Path) -> bool {
+    let version = files::text(&data.join("PG_VERSION"), LARGEST).ok();
+    version.and_then(|version| version.trim().parse().ok()).is_none_or(|version: u32| version >= 16)
 }
 
 /// What is left to be read.
@@ -97,67 +106,182 @@ struct Budget {
     read: Vec<PathBuf>,
 }
 
+/// Why a file was not read.
+#[derive(Debug, thiserror::Error)]
+enum Error {
+    /// It cannot be.
+    #[error("{0}")]
+    Unreadable(#[from] io::Error),
+    /// Files include each other deeper than PostgreSQL follows.
+    #[error("more than {DEEPEST} files include each other")]
+    TooDeep,
+    /// Nothing is left of the budget.
+    #[error("there is too much to be read")]
+    TooMuch,
+}
+
 impl Budget {
     /// Reads a file, if enough is left for it; else nothing is left.
-    fn read(&mut self, path: &Path) -> Option<String> {
-        self.files = self.files.checked_sub(1)?;
-        let text = files::text(path, LARGEST).ok()?;
+    fn read(&mut self, path: &Path) -> Result<String, Error> {
+        self.files = self.files.checked_sub(1).ok_or(Error::TooMuch)?;
+        let text = files::text(path, LARGEST)?;
         let Some(left) = self.bytes.checked_sub(text.len() as u64) else {
             self.files = 0;
-            return None;
+            return Err(Error::TooMuch);
         };
         self.bytes = left;
         self.read.push(path.to_owned());
         if let Some(line) = text.split('\n').position(|line| line.contains('\0')) {
             self.nul.get_or_insert_with(|| (path.to_owned(), line + 1));
         }
-        Some(text)
+        Ok(text)
     }
 }
 
-/// The entries of a file and of those that it includes, in their order. `None` if it cannot be read, or not all of it
-/// can within the budget: a part would be misjudged.
-fn collect<T>(
-    path: &Path,
-    depth: usize,
-    parse: fn(&str) -> Vec<Line<T>>,
-    budget: &mut Budget,
-) -> Option<Vec<(PathBuf, T)>> {
-    let mut found = Vec::new();
-    for line in parse(&budget.read(path)?) {
-        let include = match line {
-            Line::Entry(entry) => {
-                found.push((path.to_owned(), entry));
-                continue;
-            }
-            Line::Include(include) => path.parent().unwrap_or(Path::new("/")).join(include),
-        };
-        let files = match std::fs::read_dir(&include) {
-            Ok(listing) => {
-                budget.read.push(include.clone());
-                let entries: Vec<_> = listing.flatten().take(MOST.files + 1).collect();
-                if entries.len() > MOST.files {
-                    budget.files = 0;
-                    return None;
+/// One of the two files, with all that it includes.
+#[derive(Debug)]
+struct Reading {
+    of: &'static str,
+    /// Whether PostgreSQL knows lines that include files.
+    includes: bool,
+    budget: Budget,
+    unclear: Vec<Unclear>,
+}
+
+impl Reading {
+    fn of(of: &'static str, includes: bool) -> Self {
+        Self { of, includes, budget: MOST, unclear: Vec::new() }
+    }
+
+    fn unclear(&mut self, file: &Path, line: u32, why: String) {
+        self.unclear.push(Unclear { of: self.of, file: file.to_owned(), line, why });
+    }
+
+    /// The entries of a file and of those that it includes, in their order. An error if it cannot be read, or not all of it
+    /// can within the budget: a part would be misjudged.
+    fn collect<T>(
+        &mut self,
+        path: &Path,
+        depth: usize,
+        parse: fn(&str) -> Vec<Line<T>>,
+        found: &mut Vec<(PathBuf, T)>,
+    ) -> Result<(), Error> {
+        if depth > DEEPEST {
+            return Err(Error::TooDeep);
+        }
+        for line in parse(&self.budget.read(path)?) {
+            let include = match line {
+                Line::Entry(entry) => {
+                    found.push((path.to_owned(), entry));
+                    continue;
                 }
-                let mut files: Vec<PathBuf> = entries
-                    .iter()
-                    .map(std::fs::DirEntry::path)
-                    .filter(|file| file.extension().is_some_and(|extension| extension == "conf"))
-                    .collect();
-                files.sort_unstable();
-                files
-            }
-            Err(_) => vec![include],
-        };
-        for file in files.iter().filter(|_| depth < DEEPEST) {
-            found.extend(collect(file, depth + 1, parse, budget).unwrap_or_default());
-            if budget.files == 0 {
-                return None;
+                Line::Unclear(line, why) => {
+                    self.unclear(path, line, why.to_owned());
+                    continue;
+                }
+                Line::Include(include) if !self.includes => {
+                    let why = "it includes files, which PostgreSQL does from version 16 on";
+                    self.unclear(path, include.line, why.to_owned());
+                    continue;
+                }
+                Line::Include(include) => include,
+            };
+            let target = beside(path, &include.path);
+            let files = if include.directory {
+                self.budget.read.push(target.clone());
+                listed(&target)
+            } else {
+                Ok(vec![target.clone()])
+            };
+            let read = files.and_then(|files| {
+                files.iter().try_for_each(|file| self.collect(file, depth + 1, parse, found))
+            });
+            match read {
+                Ok(()) => {}
+                Err(Error::TooMuch) => return Err(Error::TooMuch),
+                Err(Error::Unreadable(error))
+                    if include.if_exists && error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => {
+                    let why = format!("it includes {}: {error}", target.display());
+                    self.unclear(path, include.line, why);
+                }
             }
         }
+        Ok(())
     }
-    Some(found)
+
+    /// The rules with the words of the files (`@`) that their lists name; `None` if that is too much.
+    fn with_lists(&mut self, rules: Vec<(PathBuf, HbaRule)>) -> Option<Vec<(PathBuf, HbaRule)>> {
+        let mut found = Vec::new();
+        for (path, mut rule) in rules {
+            let lists = [&mut rule.databases, &mut rule.users];
+            let read = lists.into_iter().try_for_each(|list| {
+                if list.iter().any(|word| list_file(word).is_some()) {
+                    let words = std::mem::take(list);
+                    self.budget.expand(&path, words, 0, list)?;
+                }
+                Ok(())
+            });
+            match read {
+                Ok(()) if rule.databases.is_empty() || rule.users.is_empty() => self.unclear(
+                    &path,
+                    rule.line,
+                    "it names a file (@) that is empty, so PostgreSQL takes the next word for its list".to_owned(),
+                ),
+                Ok(()) => found.push((path, rule)),
+                Err(Error::TooMuch) => return None,
+                Err(error) => {
+                    let why = format!("it names a file (@) that cannot be read: {error}");
+                    self.unclear(&path, rule.line, why);
+                }
+            }
+        }
+        Some(found)
+    }
+}
+
+impl Budget {
+    fn expand(
+        &mut self,
+        outer: &Path,
+        words: Vec<String>,
+        depth: usize,
+        list: &mut Vec<String>,
+    ) -> Result<(), Error> {
+        for word in words {
+            let Some(file) = list_file(&word) else {
+                list.push(word);
+                continue;
+            };
+            if depth == DEEPEST {
+                return Err(Error::TooDeep);
+            }
+            let file = beside(outer, file);
+            let words = parse_list(&self.read(&file)?).map_err(io::Error::other)?;
+            self.expand(&file, words, depth + 1, list)?;
+        }
+        Ok(())
+    }
+}
+
+fn beside(outer: &Path, path: &str) -> PathBuf {
+    outer.parent().unwrap_or(Path::new("/")).join(path)
+}
+
+/// The files of a directory, as PostgreSQL lists them (`conffiles.c`, `GetConfFilesInDir`).
+fn listed(directory: &Path) -> Result<Vec<PathBuf>, Error> {
+    let entries: Vec<_> = std::fs::read_dir(directory)?.flatten().take(MOST.files + 1).collect();
+    if entries.len() > MOST.files {
+        return Err(Error::TooMuch);
+    }
+    let named = |path: &PathBuf| {
+        let name = path.file_name().unwrap_or_default().as_encoded_bytes();
+        name.ends_with(b".conf") && !name.starts_with(b".") && !path.is_dir()
+    };
+    let mut files: Vec<PathBuf> =
+        entries.iter().map(std::fs::DirEntry::path).filter(named).collect();
+    files.sort_unstable();
+    Ok(files)
 }
 
 #[cfg(test)]
@@ -166,20 +290,73 @@ mod tests {
 
     use super::*;
 
+    fn write(path: &Path, text: &str) {
+        std::fs::File::create(path).unwrap().write_all(text.as_bytes()).unwrap();
+    }
+
     #[test]
     fn a06_files_that_include_each_other_come_to_an_end() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("pg_hba.conf");
-        let write = |text: &str| {
-            std::fs::File::create(&path).unwrap().write_all(text.as_bytes()).unwrap();
+        let collect = |found: &mut Vec<_>| {
+            let mut reading = Reading::of("pg_hba.conf", true);
+            (reading.collect(&path, 0, parse_hba, found), reading)
         };
-        write("local all all peer\ninclude_if_exists other.conf\n");
-        let found = collect(&path, 0, parse_hba, &mut { MOST }).unwrap();
-        assert_eq!(found.len(), 1);
+        write(&path, "local all all peer\ninclude_if_exists other.conf\n");
+        let mut found = Vec::new();
+        let (read, reading) = collect(&mut found);
+        assert!(read.is_ok() && reading.unclear.is_empty() && found.len() == 1);
         // Ten levels of a thousand lines each would be more than anybody can wait for.
-        write(&"include pg_hba.conf\n".repeat(1000));
-        let mut budget = MOST;
-        assert_eq!(collect(&path, 0, parse_hba, &mut budget), None);
-        assert_eq!(budget.files, 0);
+        write(&path, &"include pg_hba.conf\n".repeat(1000));
+        let (read, reading) = collect(&mut Vec::new());
+        assert!(matches!(read, Err(Error::TooMuch)) && reading.budget.files == 0);
+        // Those that are too deep are not passed over.
+        write(&path, "include pg_hba.conf\n");
+        let (read, reading) = collect(&mut Vec::new());
+        assert!(read.is_ok() && reading.unclear.len() == 1, "{reading:?}");
+    }
+
+    #[test]
+    fn a76_what_a_line_names_and_cannot_be_read_makes_it_unclear() {
+        let directory = tempfile::tempdir().unwrap();
+        let at = |name: &str| directory.path().join(name);
+        write(&at("users"), "app, \"all\" @more # and\n+dba\n");
+        write(&at("more"), "svc\n");
+        write(&at("empty"), "# nobody\n");
+        write(&at("loop"), "@loop\n");
+        write(&at("included"), "local db app trust\n");
+        write(&at("more.conf"), "local more app trust\n");
+        write(&at(".hidden.conf"), "local hidden app trust\n");
+        for (line, users) in [
+            ("local all @users peer", Ok("app,\"all\",svc,+dba")),
+            ("local all x,@more peer", Ok("x,svc")),
+            ("local @more all peer", Ok("all")),
+            ("local all \"@more\" peer", Ok("\"@more\"")),
+            ("local all @nowhere peer", Err("@nowhere")),
+            ("local @nowhere all peer", Err("@nowhere")),
+            ("local all @empty peer", Err("empty")),
+            ("local all @loop peer", Err("include each other")),
+            ("include included", Ok("app")),
+            ("include_dir .", Ok("app")),
+            ("include nowhere", Err("nowhere")),
+            ("include_dir nowhere", Err("nowhere")),
+            ("include .", Err("directory")),
+        ] {
+            write(&at("pg_hba"), &format!("{line}\n"));
+            let mut reading = Reading::of("pg_hba.conf", true);
+            let mut rules = Vec::new();
+            reading.collect(&at("pg_hba"), 0, parse_hba, &mut rules).unwrap();
+            let rules = reading.with_lists(rules).unwrap();
+            match users {
+                Ok(users) => {
+                    assert_eq!(reading.unclear, [], "{line}");
+                    assert_eq!(rules[0].1.users.join(","), users, "{line}");
+                    assert_eq!(rules.len(), 1, "{line}");
+                }
+                Err(_) => {
+                    assert!(rules.is_empty() && reading.unclear.len() == 1, "{line}: {reading:?}");
+                }
+            }
+        }
     }
 }

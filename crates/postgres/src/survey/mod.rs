@@ -13,7 +13,7 @@ use std::io;
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 
-pub use access::{Access, access};
+pub use access::{Access, Unclear, access};
 pub use facts::{Content, FileFacts, Files, Present, PublishedPaths, State};
 pub use loading::{Loading, Restart, loading};
 pub use mounts::{Mount, mount_of, mounts};
