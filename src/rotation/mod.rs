@@ -8,6 +8,7 @@ mod pace;
 mod record;
 mod report;
 mod there;
+mod turns;
 mod waiting;
 
 use std::path::PathBuf;
@@ -21,7 +22,7 @@ use tracing::{debug, info, warn};
 
 use pace::Pace;
 pub use report::{disowned as tell_disowned, trust as tell_trust};
-use waiting::{asked_after, changed_after, touched_after};
+use turns::{Turn, Turns};
 
 use crate::consumers::{Consumer, Login, Server};
 use crate::material::{Expectations, Material};
@@ -96,6 +97,9 @@ pub struct Rotation {
     unreadable: Option<String>,
     /// When the next identity may be taken from the source.
     not_before: Instant,
+    /// When the published files are looked at next where no server takes part.
+    look_again: Instant,
+    turns: Turns,
     pace: Pace,
     /// When the identity that the source has is taken, where it has to wait for that.
     later: Option<Instant>,
@@ -144,6 +148,8 @@ impl Rotation {
             quiet_until: Instant::now(),
             unreadable: None,
             not_before: Instant::now(),
+            look_again: Instant::now() + LOOK_AGAIN,
+            turns: Turns::default(),
             pace: Pace::new(settings.publish_every),
             later: None,
             exhausted: false,
@@ -160,35 +166,41 @@ impl Rotation {
         self.adopt(&stop).await?;
         self.follow_source(&stop).await?;
         loop {
-            let next = self.next_timer();
-            self.pulse.rest(next);
-            let look_after = self.not_before.max(self.quiet_until);
-            tokio::select! {
+            let turn = tokio::select! {
                 biased;
                 () = stop.cancelled() => return Ok(()),
-                changed = changed_after(self.not_before, &mut self.source) => {
-                    if changed.is_err() {
-                        // The source has ended; whoever owns both says why.
-                        stop.cancelled().await;
-                        return Ok(());
-                    }
-                    self.follow_source(&stop).await?;
+                turn = self.next_turn() => turn,
+            };
+            match turn {
+                Turn::Source => self.follow_source(&stop).await?,
+                Turn::SourceEnded => {
+                    // Whoever owns both says why.
+                    stop.cancelled().await;
+                    return Ok(());
                 }
-                () = asked_after(self.not_before, &self.again) => {
-                    info!(event = "asked-again", "publishing, reloading and verifying again, as asked");
+                Turn::Asked => {
+                    info!(
+                        event = "asked-again",
+                        "publishing, reloading and verifying again, as asked"
+                    );
                     self.rotate(&stop).await?;
                 }
-                () = touched_after(look_after, &mut self.files) => drop(self.look(&stop).await?),
-                () = self.authorities.changed() => {
-                    if self.authorities.read_again() {
-                        info!(event = "extra-authorities-changed", "the extra authorities have changed");
-                        self.rotate(&stop).await?;
-                    }
-                }
-                () = Consumer::mended(self.consumer.as_mut()), if !self.displaced => self.look_and_hand_over(&stop).await?,
-                () = waiting::until(next) => self.on_timer(&stop).await?,
+                Turn::Files => drop(self.look(&stop).await?),
+                Turn::Authorities => drop(self.read_authorities(&stop).await?),
+                Turn::Server => self.look_and_hand_over(&stop).await?,
+                Turn::Timer => self.on_timer(&stop).await?,
             }
         }
+    }
+
+    /// Reads the extra authorities again, and publishes if they have changed; returns whether they have.
+    async fn read_authorities(&mut self, stop: &CancellationToken) -> Result<bool, Error> {
+        let changed = self.authorities.read_again();
+        if changed {
+            info!(event = "extra-authorities-changed", "the extra authorities have changed");
+            self.rotate(stop).await?;
+        }
+        Ok(changed)
     }
 
     /// Takes what the source knows now.
@@ -338,25 +350,17 @@ impl Rotation {
         });
     }
 
-    /// When there is something to do although nothing has happened.
-    fn next_timer(&self) -> Option<Instant> {
-        let publish = self.publish_again.as_ref().map(|(at, _)| *at);
-        let look = match &self.consumer {
-            _ if self.displaced => None,
-            Some(consumer) => consumer.next(),
-            None => Some(Instant::now() + LOOK_AGAIN),
-        };
-        // Others may make each look find something.
-        let look = look.map(|at| at.max(self.not_before));
-        publish.into_iter().chain(self.later).chain(look).min()
-    }
-
     async fn on_timer(&mut self, stop: &CancellationToken) -> Result<(), Error> {
         if self.publish_again.as_ref().is_some_and(|(at, _)| *at <= Instant::now()) {
             return self.rotate(stop).await;
         }
         if self.later.is_some_and(|at| at <= Instant::now()) {
             return self.follow_source(stop).await;
+        }
+        self.look_again = Instant::now() + LOOK_AGAIN;
+        // The kernel may not tell of changes.
+        if self.read_authorities(stop).await? {
+            return Ok(());
         }
         // A volume that was replaced tells nobody.
         self.look_and_hand_over(stop).await

@@ -3,11 +3,14 @@
 use std::time::Duration;
 
 use dev_agent::Misbehaviour;
-use test_support::{Mark, Program, eventually};
+use test_support::{Mark, Program, Signal, eventually};
 
 use crate::place::{
     LIMIT, Place, assert_no_errors, assert_patient, clockwork, count, mend, published, said,
 };
+
+/// How soon something has its turn among others, on a busy machine.
+const PROMPT: Duration = Duration::from_secs(5);
 
 #[test]
 fn w15_of_a_storm_the_newest_wins() {
@@ -74,6 +77,35 @@ fn a40_of_identities_without_end_the_newest_wins_in_the_end() {
     agent.wait_until(4 * LIMIT, |activity| activity.issued >= issued + 2990).unwrap();
     place.wait_for_current(&agent);
     assert!(count(&pgsvid, "published") < 180);
+    assert_no_errors(&pgsvid);
+}
+
+#[test]
+fn a88_identities_without_end_hide_neither_changed_files_nor_a_signal() {
+    let place = Place::new();
+    let agent = place.agent().start().unwrap();
+    let pgsvid = place.run_with("[files]\npublish_every = '1h'\n[log]\nlevel = 'info'");
+    published(&pgsvid, Mark::default(), 1);
+    agent.storm(u32::MAX, Duration::from_millis(1));
+    let (_, mut mark) = pgsvid.wait_for_event_after(Mark::default(), 4 * LIMIT, |event| {
+        event["event"] == "identities-without-end"
+    });
+    for name in ["svid.pem", "svid_bundle.pem", "..data"] {
+        std::fs::remove_file(place.svids.join(name)).unwrap();
+        eventually(PROMPT, "what was removed is there again", || place.svids.join(name).exists());
+        (_, mark) = said(&pgsvid, mark, "files-changed");
+        (_, mark) = said(&pgsvid, mark, "published");
+    }
+    let links = place.svids.join("..data");
+    let ours = std::fs::read_link(&links).unwrap();
+    for _ in 0..3 {
+        pgsvid.signal(Signal::HUP);
+        (_, mark) =
+            pgsvid.wait_for_event_after(mark, PROMPT, |event| event["event"] == "asked-again");
+        (_, mark) = said(&pgsvid, mark, "published");
+    }
+    assert_ne!(std::fs::read_link(&links).unwrap(), ours);
+    assert!(pgsvid.terminate(LIMIT).success());
     assert_no_errors(&pgsvid);
 }
 

@@ -1,12 +1,13 @@
-//! X03, X05: what the process itself runs out of, or cannot write to.
+//! X03, X05, A88: what the process itself runs out of, or cannot write to.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{ErrorKind, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::process::Command;
+use std::time::Duration;
 
 use pgsvid::verify::{self, Answer};
-use test_support::{LIMIT, Mark, Program, Setup, eventually};
+use test_support::{LIMIT, Mark, Mode, Program, Setup, Signal, eventually};
 
 const PGSVID: &str = env!("CARGO_BIN_EXE_pgsvid");
 /// `O_NONBLOCK` of Linux.
@@ -42,6 +43,33 @@ fn x03_exhausted_descriptors_are_reported_and_it_recovers() {
     setup.agent.rotate().unwrap();
     pgsvid.current(3);
     eventually(LIMIT, "no descriptor was lost", || pgsvid.process().descriptors() <= open + 1);
+}
+
+#[test]
+fn a88_identities_without_end_hide_nothing_that_postgresql_serves() {
+    let setup = Setup::new(PGSVID);
+    setup.configure("[files]\npublish_every = '1h'\n[postgres]\nverify_every = '1s'");
+    let pgsvid = setup.spawn_with(&["--log-level", "debug"]);
+    setup.wait_published();
+    setup.cluster.start();
+    pgsvid.current(1);
+    setup.agent.storm(u32::MAX, Duration::from_millis(1));
+    // The first 120 are published, one after the other.
+    let (_, mut mark) = pgsvid.wait_for_event_after(Mark::default(), 4 * LIMIT, |event| {
+        event["event"] == "identities-without-end"
+    });
+    // After the last publication of the burst only looks are left.
+    for _ in 0..3 {
+        (_, mark) = pgsvid.message_after(mark, "verified again");
+    }
+    // One of them finds what has happened, and what it takes to fix it is not hidden either.
+    setup.cluster.stop(Mode::Fast);
+    setup.cluster.start();
+    (_, mark) = pgsvid.message_after(mark, "verified again");
+    pgsvid.signal(Signal::HUP);
+    (_, mark) = pgsvid.event_after(mark, "asked-again");
+    let (event, _) = pgsvid.event_after(mark, "rotated");
+    assert_eq!(event["verdict"], "current", "{event}");
 }
 
 #[test]
