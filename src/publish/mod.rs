@@ -22,6 +22,7 @@ mod takeover;
 mod trace;
 mod undisturbed;
 mod way;
+mod worker;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -40,6 +41,7 @@ use ownership::Owners;
 pub use ownership::{NotOurs, Reason};
 use trace::Trace;
 pub use way::Trust;
+pub use worker::{Broken, Worker};
 
 use crate::material::{Certificate, Expectations, Material, pem};
 

@@ -81,12 +81,8 @@ impl Rotation {
         Ok(())
     }
 
-    /// Whether nobody has exchanged anything of the published set for a moment. A thread takes a look only where somebody
-    /// could: it would stay for a while.
-    pub(super) async fn is_undisturbed(&mut self) -> Result<bool, Error> {
-        if self.publisher.as_ref().is_some_and(|publisher| !publisher.is_exposed()) {
-            return Ok(true);
-        }
+    /// Whether nobody has exchanged anything of the published set for a moment.
+    pub(super) async fn is_undisturbed(&self) -> Result<bool, Error> {
         self.with_publisher(|publisher| publisher.is_undisturbed()).await
     }
 

@@ -26,7 +26,7 @@ use turns::{Turn, Turns};
 
 use crate::consumers::{Consumer, Login, Server};
 use crate::material::{Expectations, Material};
-use crate::publish::{self, Publisher};
+use crate::publish::{self, Publisher, Worker};
 use crate::source::{ExtraAuthorities, Identity, SourceState, UnreadableAuthorities};
 use crate::status::{Published, Pulse, Status};
 use crate::timing::{self, Backoff};
@@ -54,9 +54,9 @@ pub enum Error {
     /// Only another process can publish.
     #[error(transparent)]
     Directory(publish::Error),
-    /// The task that writes files has panicked.
-    #[error("the publication task ended abnormally")]
-    Publication(#[from] tokio::task::JoinError),
+    /// Nothing writes files.
+    #[error(transparent)]
+    Publication(#[from] publish::Broken),
 }
 
 /// Shortest time from one rotation to the next: each reload wakes every backend, and an agent gone wild may send a
@@ -73,7 +73,7 @@ const FILES: Duration = Duration::from_secs(600);
 
 /// The loop, before it runs.
 pub struct Rotation {
-    publisher: Option<Publisher>,
+    publisher: Worker,
     source: watch::Receiver<SourceState>,
     status: watch::Sender<Status>,
     pulse: Pulse,
@@ -113,7 +113,7 @@ pub struct Rotation {
 }
 
 impl Rotation {
-    /// Prepares the loop. `again` asks for publication, reload and verification now.
+    /// Prepares the loop, and starts the thread that writes files. `again` asks for publication, reload and verification now.
     pub fn new(
         settings: Settings,
         publisher: Publisher,
@@ -135,7 +135,7 @@ impl Rotation {
                 Consumer::new(server, watching, pulse.clone(), publisher.is_exposed())
             }),
             pulse,
-            publisher: Some(publisher),
+            publisher: Worker::start(publisher)?,
             source,
             status,
             again,
@@ -162,7 +162,7 @@ impl Rotation {
 
     /// Turns until `stop`.
     pub async fn run(mut self, stop: CancellationToken) -> Result<(), Error> {
-        self.begin();
+        self.begin().await?;
         self.adopt(&stop).await?;
         self.follow_source(&stop).await?;
         loop {
@@ -211,12 +211,12 @@ impl Rotation {
         let Identity::Current(material) = state.identity else {
             return Ok(());
         };
-        if self.has_to_wait(&material) {
+        if self.has_to_wait(&material).await? {
             return Ok(());
         }
         let replaced = self.wanted.replace(Arc::clone(&material));
         let is_news = !replaced.is_some_and(|replaced| replaced.publishes_as(&material));
-        if self.holds(&material) {
+        if self.holds(&material).await? {
             if is_news {
                 debug!("the identity is the one that is published");
             }
@@ -226,9 +226,10 @@ impl Rotation {
     }
 
     /// Whether publishing this would change nothing.
-    fn holds(&self, material: &Material) -> bool {
-        let authorities = self.authorities.certificates();
-        self.publisher.as_ref().is_some_and(|publisher| publisher.holds(material, authorities))
+    async fn holds(&self, material: &Arc<Material>) -> Result<bool, Error> {
+        let material = Arc::clone(material);
+        let authorities = self.authorities.certificates().to_vec();
+        self.with_publisher(move |publisher| publisher.holds(&material, &authorities)).await
     }
 
     /// Publishes what is wanted, and hands it over.
@@ -279,7 +280,7 @@ impl Rotation {
                 self.publish_again = None;
                 self.said = None;
                 self.generation += 1;
-                self.published();
+                self.published().await?;
                 if !self.with_publisher(|publisher| publisher.is_intact()).await? {
                     // Somebody was at it before the events were settled, and a reload would hand that to PostgreSQL.
                     warn!(
@@ -307,11 +308,9 @@ impl Rotation {
         Ok(())
     }
 
-    fn published(&mut self) {
-        let Some(material) = &self.wanted else { return };
-        if let Some(publisher) = &self.publisher {
-            self.files.follow(publisher.watched_paths());
-        }
+    async fn published(&mut self) -> Result<(), Error> {
+        let Some(material) = &self.wanted else { return Ok(()) };
+        self.files.follow(self.with_publisher(|publisher| publisher.watched_paths()).await?);
         // Our own changes are no news.
         self.files.settle();
         self.displaced = false;
@@ -325,6 +324,7 @@ impl Rotation {
             }
             status.advice.clear();
         });
+        Ok(())
     }
 
     fn publication_failed(&mut self, error: &publish::Error, material: &Material) {
@@ -373,22 +373,12 @@ impl Rotation {
         Ok(())
     }
 
-    /// Files are written and synced on a thread that may block.
+    /// Has the thread that writes files do something.
     async fn with_publisher<T: Send + 'static>(
-        &mut self,
+        &self,
         work: impl FnOnce(&mut Publisher) -> T + Send + 'static,
     ) -> Result<T, Error> {
         self.pulse.step("writing files", FILES);
-        // It is absent only while it works, and that is awaited here.
-        let Some(mut publisher) = self.publisher.take() else {
-            return std::future::pending().await;
-        };
-        let (publisher, outcome) = tokio::task::spawn_blocking(move || {
-            let outcome = work(&mut publisher);
-            (publisher, outcome)
-        })
-        .await?;
-        self.publisher = Some(publisher);
-        Ok(outcome)
+        Ok(self.publisher.with(work).await?)
     }
 }

@@ -8,7 +8,7 @@ use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 use super::pace::Change;
-use super::{Rotation, SHORTEST_INTERVAL, report};
+use super::{Error, Rotation, SHORTEST_INTERVAL, report};
 use crate::material::Material;
 use crate::source::{Identity, SourceState};
 use crate::timing;
@@ -20,24 +20,25 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 impl Rotation {
     /// Whether an identity is another one that follows too many.
-    pub(super) fn has_to_wait(&mut self, material: &Arc<Material>) -> bool {
-        let Some(wanted) = self.wanted.clone().filter(|_| !self.holds(material)) else {
-            return false;
-        };
+    pub(super) async fn has_to_wait(&mut self, material: &Arc<Material>) -> Result<bool, Error> {
+        let Some(wanted) = self.wanted.clone() else { return Ok(false) };
+        if self.holds(material).await? {
+            return Ok(false);
+        }
         let same = wanted.authorities().eq(material.authorities());
         let change = if same { Change::Leaf } else { Change::Authorities };
         let valid_for = wanted.not_after().duration_since(timing::now()).unwrap_or_default();
         self.later = self.pace.take(change, valid_for).err();
         if self.later.is_none() {
             self.paced &= !self.pace.is_at_rest();
-            return false;
+            return Ok(false);
         }
         // So often it is looked at what has come meanwhile.
         self.not_before = Instant::now() + SHORTEST_INTERVAL;
         if !std::mem::replace(&mut self.paced, true) {
             report::paced(self.pace.every());
         }
-        true
+        Ok(true)
     }
 }
 

@@ -1,4 +1,4 @@
-//! X03, X05, A88: what the process itself runs out of, or cannot write to.
+//! X03, X05, A88, A89: what the process itself runs out of, or cannot write to.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{ErrorKind, Write as _};
@@ -7,7 +7,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use pgsvid::verify::{self, Answer};
-use test_support::{LIMIT, Mark, Mode, Program, Setup, Signal, eventually};
+use test_support::{LIMIT, Mark, Mode, Pgsvid, Program, Setup, Signal, eventually};
 
 const PGSVID: &str = env!("CARGO_BIN_EXE_pgsvid");
 /// `O_NONBLOCK` of Linux.
@@ -70,6 +70,41 @@ fn a88_identities_without_end_hide_nothing_that_postgresql_serves() {
     (_, mark) = pgsvid.event_after(mark, "asked-again");
     let (event, _) = pgsvid.event_after(mark, "rotated");
     assert_eq!(event["verdict"], "current", "{event}");
+}
+
+#[test]
+fn a89_where_no_thread_can_be_made_any_more_rotations_go_on() {
+    let setup = Setup::new(PGSVID);
+    let pgsvid = setup.start();
+    rotate_without_threads(&setup, &pgsvid);
+}
+
+#[test]
+fn a89_where_no_thread_can_be_made_any_more_the_password_is_read() {
+    let setup = Setup::new(PGSVID);
+    let file = setup.other.write("password", "correct horse\n", 0o600);
+    setup.configure(&format!("[postgres]\npassword_file = '{}'", file.display()));
+    setup.cluster.set_hba("local postgres pgsvid scram-sha-256");
+    let pgsvid = setup.start();
+    setup.cluster.sql("postgres", "postgres", "ALTER ROLE pgsvid PASSWORD 'correct horse'");
+    rotate_without_threads(&setup, &pgsvid);
+}
+
+#[track_caller]
+fn rotate_without_threads(setup: &Setup, pgsvid: &Pgsvid) {
+    // tokio's own end when they have had nothing to do for ten seconds.
+    eventually(LIMIT, "it is at rest", || pgsvid.process().threads_named("tokio").is_empty());
+    let threads = pgsvid.process().threads();
+    pgsvid.process().limit_threads();
+    for generation in 2..=4 {
+        setup.agent.rotate().unwrap();
+        let event = pgsvid.current(generation);
+        assert!(event["reload_ms"].is_number(), "{event}");
+    }
+    pgsvid.signal(Signal::HUP);
+    pgsvid.current(5);
+    assert_eq!(pgsvid.process().threads(), threads);
+    assert!(pgsvid.terminate(LIMIT).success());
 }
 
 #[test]
