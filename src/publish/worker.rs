@@ -52,29 +52,13 @@ impl Worker {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt as _;
-
-    use super::super::Settings;
+    use super::super::model::settings;
     use super::*;
 
     #[tokio::test]
     async fn a89_a_worker_that_panics_is_an_error_for_all_work_from_then_on() {
         let directory = tempfile::tempdir().unwrap();
-        let mode = std::fs::Permissions::from_mode(0o755);
-        std::fs::set_permissions(directory.path(), mode).unwrap();
-        let settings = Settings {
-            directory: directory.path().to_owned(),
-            certificate: "svid.pem".to_owned(),
-            private_key: "svid_key.pem".to_owned(),
-            bundle: "svid_bundle.pem".to_owned(),
-            private_key_mode: 0o600,
-            certificate_mode: 0o644,
-            group: None,
-            keep_at_most: 2,
-            keep_until_expiry: false,
-            seen_as: None,
-        };
-        let open = || Publisher::open(settings.clone(), Vec::new());
+        let open = || Publisher::open(settings(directory.path()), Vec::new());
         let worker = Worker::start(open().unwrap()).unwrap();
         assert!(!worker.with(|publisher| publisher.is_intact()).await.unwrap());
         assert!(open().is_err_and(|error| error.is_locked()));

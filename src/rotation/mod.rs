@@ -91,6 +91,8 @@ pub struct Rotation {
     /// Somebody was at the published set while PostgreSQL may have read it, and it is not proven since that nothing came of
     /// it. It is published again, less and less soon while that goes on.
     disturbed: Option<Backoff>,
+    /// No handshake can tell whether PostgreSQL has read the published set or one before it.
+    alike: bool,
     /// Until when others' changes are not looked at: they may go on without end.
     quiet_until: Instant,
     /// What was last said of a directory whose content can be neither used nor removed.
@@ -105,8 +107,6 @@ pub struct Rotation {
     later: Option<Instant>,
     /// The last publication failed because the kernel lacked something: then nothing can be looked at either.
     exhausted: bool,
-    /// Whether it was said that identities have to wait.
-    paced: bool,
     said: Option<String>,
     /// Since when the newest set has been on its way, until it is proven.
     begun: Option<Instant>,
@@ -145,6 +145,7 @@ impl Rotation {
             publish_again: None,
             displaced: false,
             disturbed: None,
+            alike: false,
             quiet_until: Instant::now(),
             unreadable: None,
             not_before: Instant::now(),
@@ -153,7 +154,6 @@ impl Rotation {
             pace: Pace::new(settings.publish_every),
             later: None,
             exhausted: false,
-            paced: false,
             said: None,
             begun: None,
         };
@@ -309,11 +309,17 @@ impl Rotation {
     }
 
     async fn published(&mut self) -> Result<(), Error> {
-        let Some(material) = &self.wanted else { return Ok(()) };
-        self.files.follow(self.with_publisher(|publisher| publisher.watched_paths()).await?);
+        let look = |publisher: &mut Publisher| (publisher.watched_paths(), publisher.is_alike());
+        let (paths, alike) = self.with_publisher(look).await?;
+        self.files.follow(paths);
+        self.alike = alike;
+        if alike && let Some(consumer) = &mut self.consumer {
+            consumer.distrust();
+        }
         // Our own changes are no news.
         self.files.settle();
         self.displaced = false;
+        let Some(material) = &self.wanted else { return Ok(()) };
         let disturbed = self.disturbed.is_some();
         let published = Published::of(material, self.authorities.certificates(), self.generation);
         self.status.send_modify(|status| {

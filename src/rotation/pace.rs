@@ -27,6 +27,8 @@ pub(super) struct Pace {
     every: Duration,
     leaf: Burst,
     authorities: Burst,
+    /// Whether it was said that changes have to wait.
+    pub(super) said: bool,
 }
 
 /// What is left of a burst.
@@ -40,7 +42,7 @@ impl Pace {
     /// After a burst one change is taken in that time, or each at once if it is zero.
     pub(super) fn new(every: Duration) -> Self {
         let full = || Burst { left: BURST, at: Instant::now() };
-        Self { every, leaf: full(), authorities: full() }
+        Self { every, leaf: full(), authorities: full(), said: false }
     }
 
     /// Takes a change, or says when it may be taken. `valid_for` is how long the published leaf is valid still.

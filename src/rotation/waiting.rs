@@ -30,12 +30,12 @@ impl Rotation {
         let valid_for = wanted.not_after().duration_since(timing::now()).unwrap_or_default();
         self.later = self.pace.take(change, valid_for).err();
         if self.later.is_none() {
-            self.paced &= !self.pace.is_at_rest();
+            self.pace.said &= !self.pace.is_at_rest();
             return Ok(false);
         }
         // So often it is looked at what has come meanwhile.
         self.not_before = Instant::now() + SHORTEST_INTERVAL;
-        if !std::mem::replace(&mut self.paced, true) {
+        if !std::mem::replace(&mut self.pace.said, true) {
             report::paced(self.pace.every());
         }
         Ok(true)
