@@ -25,6 +25,7 @@ use crate::config::{Config, Environment, Flags, LONGEST};
 use crate::daemon::{self, Notify};
 use crate::doctor::{self, check::Scope};
 use crate::http::Listener;
+use crate::sandbox;
 use crate::telemetry;
 use crate::text::harmless;
 
@@ -226,6 +227,11 @@ pub fn main(arguments: Vec<std::ffi::OsString>, environment: &Environment) -> Ex
             return if error.use_stderr() { ExitCode::from(MISUSED) } else { ExitCode::SUCCESS };
         }
     };
+    // Each may come to hold a key or a password, and fetch and check hold the published one.
+    if let Err(error) = sandbox::keep_out_of_dumps() {
+        complain(&format!("pgsvid: {error}"));
+        return ExitCode::from(FAILED);
+    }
     let outcome = match arguments.command {
         Command::Version => {
             say(&version::text());
