@@ -80,6 +80,10 @@ pub const EVENTS: &[(&str, &str)] = &[
     ("still-not-in-force", "another set waits for the same reason as the one before"),
     ("unproven", "the set is published, and nothing could be proven of it"),
     ("waiting", "fetch waits for the agent"),
+    (
+        "watches-exhausted",
+        "the kernel watches no more directories for the user; timers do the work",
+    ),
     ("watching-failed", "the kernel gives no inotify instance; timers do the work"),
 ];
 

@@ -1,13 +1,13 @@
-//! X03, X05, A88, A89: what the process itself runs out of, or cannot write to.
+//! X03, X05, A89, A92: what the process itself runs out of, or cannot write to.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{ErrorKind, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::process::Command;
-use std::time::Duration;
 
+use dev_agent::KeyIdentifier;
 use pgsvid::verify::{self, Answer};
-use test_support::{LIMIT, Mark, Mode, Pgsvid, Program, Setup, Signal, eventually};
+use test_support::{LIMIT, Mark, Pgsvid, Program, Setup, Signal, Strace, eventually};
 
 const PGSVID: &str = env!("CARGO_BIN_EXE_pgsvid");
 /// `O_NONBLOCK` of Linux.
@@ -46,33 +46,6 @@ fn x03_exhausted_descriptors_are_reported_and_it_recovers() {
 }
 
 #[test]
-fn a88_identities_without_end_hide_nothing_that_postgresql_serves() {
-    let setup = Setup::new(PGSVID);
-    setup.configure("[files]\npublish_every = '1h'\n[postgres]\nverify_every = '1s'");
-    let pgsvid = setup.spawn_with(&["--log-level", "debug"]);
-    setup.wait_published();
-    setup.cluster.start();
-    pgsvid.current(1);
-    setup.agent.storm(u32::MAX, Duration::from_millis(1));
-    // The first 120 are published, one after the other.
-    let (_, mut mark) = pgsvid.wait_for_event_after(Mark::default(), 4 * LIMIT, |event| {
-        event["event"] == "identities-without-end"
-    });
-    // After the last publication of the burst only looks are left.
-    for _ in 0..3 {
-        (_, mark) = pgsvid.message_after(mark, "verified again");
-    }
-    // One of them finds what has happened, and what it takes to fix it is not hidden either.
-    setup.cluster.stop(Mode::Fast);
-    setup.cluster.start();
-    (_, mark) = pgsvid.message_after(mark, "verified again");
-    pgsvid.signal(Signal::HUP);
-    (_, mark) = pgsvid.event_after(mark, "asked-again");
-    let (event, _) = pgsvid.event_after(mark, "rotated");
-    assert_eq!(event["verdict"], "current", "{event}");
-}
-
-#[test]
 fn a89_where_no_thread_can_be_made_any_more_rotations_go_on() {
     let setup = Setup::new(PGSVID);
     let pgsvid = setup.start();
@@ -105,6 +78,45 @@ fn rotate_without_threads(setup: &Setup, pgsvid: &Pgsvid) {
     pgsvid.current(5);
     assert_eq!(pgsvid.process().threads(), threads);
     assert!(pgsvid.terminate(LIMIT).success());
+}
+
+#[test]
+fn a92_where_the_kernel_watches_no_more_directories_that_is_said_and_timers_find_changes() {
+    for (fault, said) in [
+        ("inotify_add_watch:error=ENOSPC", "watches-exhausted"),
+        ("inotify_init1:error=EMFILE", "watching-failed"),
+    ] {
+        let setup = Setup::new(PGSVID);
+        let bundle = |number| {
+            let agents = setup.agent.authority().twin(KeyIdentifier::OfItsKey);
+            setup.other.write("extra.pem", agents.unwrap().root_pem().repeat(number), 0o644)
+        };
+        let extra = bundle(1);
+        setup.configure(&format!(
+            "files.extra_authorities = ['{}']\npostgres.verify_every = '1s'",
+            extra.display()
+        ));
+        let arguments: Vec<_> = ["run".to_owned()].into_iter().chain(setup.arguments()).collect();
+        let pgsvid = Strace::quietly(PGSVID, &arguments, fault);
+        let after = |mark, name: &str| {
+            pgsvid.wait_for_event_after(mark, LIMIT, |event| event["event"] == name)
+        };
+        let (event, _) = after(Mark::default(), said);
+        assert_eq!(event["level"], "WARN", "{event}");
+        assert!(event.to_string().contains("raise fs.inotify.max_user_"), "{event}");
+        setup.wait_published();
+        setup.cluster.start();
+        let (_, mark) = after(Mark::default(), "rotated");
+        fs::remove_file(setup.files.join("svid.pem")).unwrap();
+        let (_, mark) = after(mark, "files-changed");
+        let (_, mark) = after(mark, "rotated");
+        bundle(2);
+        let (_, mark) = after(mark, "extra-authorities-changed");
+        let (event, _) = after(mark, "rotated");
+        assert_eq!(event["verdict"], "current", "{event}");
+        let times = pgsvid.lines().iter().filter(|line| line.contains(said)).count();
+        assert_eq!(times, 1, "said once");
+    }
 }
 
 #[test]
