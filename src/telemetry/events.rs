@@ -12,6 +12,7 @@ pub const EVENTS: &[(&str, &str)] = &[
     ),
     ("agent-overdue", "the agent has sent nothing new though the SVID is due; it is dialled anew"),
     ("agent-refused", "the agent refuses the request, and waiting does not help"),
+    ("agent-replaced", "there is another socket in the place of the agent's; it is dialled"),
     ("asked-again", "SIGHUP: everything is done again"),
     ("attempt-interrupted", "PostgreSQL answers slowly, and a newer set is published first"),
     (
