@@ -19,16 +19,22 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::config::{Config, Environment, Flags, LONGEST};
 use crate::daemon::{self, Notify};
 use crate::doctor::{self, check::Scope};
 use crate::http::Listener;
+use crate::sandbox;
 use crate::telemetry;
 use crate::text::{harmless, harmless_json};
 
 /// How long standard error may take for the last words.
 const LAST_WORDS: Duration = Duration::from_secs(1);
+/// A writable pipe has room for so many bytes, `PIPE_BUF` (`pipe(7)`).
+const ROOM: usize = 4096;
+/// Most threads that wait for a file system or a name server which does not answer. They stay.
+const MOST_BLOCKED: usize = 4;
 /// It failed.
 const FAILED: u8 = 1;
 /// The command line or the configuration is wrong.
@@ -221,6 +227,11 @@ pub fn main(arguments: Vec<std::ffi::OsString>, environment: &Environment) -> Ex
             return if error.use_stderr() { ExitCode::from(MISUSED) } else { ExitCode::SUCCESS };
         }
     };
+    // Each may come to hold a key or a password, and fetch and check hold the published one.
+    if let Err(error) = sandbox::keep_out_of_dumps() {
+        complain(&format!("pgsvid: {error}"));
+        return ExitCode::from(FAILED);
+    }
     let outcome = match arguments.command {
         Command::Version => {
             say(&version::text());
@@ -304,7 +315,12 @@ fn check(
 }
 
 fn on_one_thread<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .max_blocking_threads(MOST_BLOCKED)
+        .thread_keep_alive(Duration::MAX)
+        .thread_name("blocking")
+        .build()?;
     let outcome = runtime.block_on(work);
     // A thread that is stuck in a system call must not keep the process.
     runtime.shutdown_background();
@@ -333,15 +349,15 @@ fn lines(text: &str) -> String {
     text.split('\n').map(harmless).collect::<Vec<_>>().join("\n")
 }
 
-/// The last words, in a thread of their own: a full pipe that nobody reads must not keep the process.
+/// The last words: a full pipe that nobody reads must not keep the process.
 fn complain(text: &str) {
     let line = format!("{}\n", lines(text));
-    let (done, written) = std::sync::mpsc::channel();
-    let writer = std::thread::Builder::new().name("last words".to_owned()).spawn(move || {
-        let _ = std::io::stderr().write_all(line.as_bytes());
-        let _ = done.send(());
-    });
-    if writer.is_ok() {
-        let _ = written.recv_timeout(LAST_WORDS);
+    let mut error = std::io::stderr();
+    let limit = Timespec::try_from(LAST_WORDS).ok();
+    for part in line.as_bytes().chunks(ROOM) {
+        let ready = poll(&mut [PollFd::new(&error, PollFlags::OUT)], limit.as_ref());
+        if ready != Ok(1) || error.write_all(part).is_err() {
+            return;
+        }
     }
 }

@@ -42,10 +42,9 @@ pub struct Confined {
 
 /// Enters the sandbox that the configuration asks for. To be called before any other thread is started.
 ///
-/// Core dumps are prevented in any case, and standard input becomes /dev/null. Blocks while a name is looked up, since
+/// Standard input becomes /dev/null in any case. Blocks while a name is looked up, since
 /// that cannot be done afterwards.
 pub fn confine(mut config: Config, manager: Option<&Notify>) -> anyhow::Result<Confined> {
-    sandbox::keep_out_of_dumps()?;
     turn_off(rustix::stdio::dup2_stdin);
     umask(Mode::from_raw_mode(LEAVES_MODES));
     // It cannot be found out afterwards.

@@ -12,7 +12,7 @@ use super::tasks::Tasks;
 use super::{Confined, asked_to_end, open_publisher, termination, watch_files};
 use crate::config::Config;
 use crate::material::Material;
-use crate::publish;
+use crate::publish::{self, Publisher, Worker};
 use crate::rotation;
 use crate::source::{self, ExtraAuthorities, Identity, Look, Source, SourceState};
 use crate::text::sentence;
@@ -108,9 +108,9 @@ async fn attempt(
     }
     // It is new; or a link is missing, as after a kill, or modes, group or companions are configured otherwise than then.
     let by = if by == Publication::Unconfirmed { by } else { Publication::Fresh };
-    let outcome: Result<bool, publish::Error> = tokio::task::spawn_blocking({
+    let publishing = {
         let material = Arc::clone(&material);
-        move || {
+        move |publisher: &mut Publisher| {
             let outcome = publisher.publish(&material, &authorities);
             rotation::tell_disowned(&publisher.take_disowned());
             // Somebody may have put another set there at once.
@@ -118,9 +118,8 @@ async fn attempt(
             publisher.sweep(timing::now());
             outcome.map(|_| intact)
         }
-    })
-    .await
-    .context("the publication task ended abnormally")?;
+    };
+    let outcome = Worker::start(publisher)?.with(publishing).await?;
     if !outcome? {
         bail!(
             "the published files were changed by somebody else at once: let nobody else write to the directory"

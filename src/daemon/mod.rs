@@ -42,6 +42,11 @@ pub async fn run(
         tasks.spawn_background("sockets", cut_off);
     }
     let Confined { config, held: _held, .. } = confined;
+    let server = config.rotation.server.as_ref();
+    if server.is_some_and(|it| it.session.password_file.is_some() || it.verify.looks_up) {
+        // What reads files and looks up names may block, too. The thread stays: none may be to be had later.
+        tokio::task::spawn_blocking(|| ()).await?;
+    }
     if let Some(listen) = &config.health {
         info!(event = "status-listening", %listen, "health, metrics and status");
     }

@@ -4,6 +4,7 @@
 //! generation is complete, synced and read back before one `renameat` makes it the current one, and nothing
 //! that exists is ever written to. Everything is relative to one open directory and follows no links.
 
+mod alike;
 mod directory;
 mod error;
 mod examine;
@@ -22,6 +23,7 @@ mod takeover;
 mod trace;
 mod undisturbed;
 mod way;
+mod worker;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -30,6 +32,7 @@ use std::time::SystemTime;
 
 use zeroize::Zeroizing;
 
+use alike::Shown;
 use directory::{Directory, RECORD};
 pub use error::Error;
 pub use examine::{Examination, Unusable, examine, peek};
@@ -40,6 +43,7 @@ use ownership::Owners;
 pub use ownership::{NotOurs, Reason};
 use trace::Trace;
 pub use way::Trust;
+pub use worker::{Broken, Worker};
 
 use crate::material::{Certificate, Expectations, Material, pem};
 
@@ -126,6 +130,8 @@ pub struct Publisher {
     /// Held as long as we may publish.
     lock: Option<Lock>,
     current: Option<Generation>,
+    /// What a handshake shows of it.
+    shown: Option<Shown>,
     /// What others could exchange, as we have left it; empty where nobody can.
     left: Vec<Trace>,
     /// What `current` has replaced: the last good set until the new one is verified.
@@ -147,6 +153,7 @@ impl Publisher {
         let lock = lock::take(&directory)?;
         let mut publisher = Self {
             current: None,
+            shown: None,
             left: Vec::new(),
             previous: None,
             settings,
@@ -235,6 +242,7 @@ impl Publisher {
         let Ok(mut material) = decode(&self.settings, &kept, expectations, now) else {
             return Ok(None);
         };
+        let shown = Shown::of(&material, &[]);
         // What is not the agent's is what the configuration gives now, and not what it gave then.
         match origin::read(&self.directory, &name) {
             Ok(None) => {}
@@ -255,6 +263,7 @@ impl Publisher {
         let names: Vec<_> = self.names().into_iter().chain([RECORD.to_owned()]).collect();
         let has_more = kept::has_more(&self.directory, &name, &names);
         self.current = Some(Generation::adopt(name, &kept, has_more));
+        self.shown = Some(shown);
         // What is missing of it is seen as such.
         let _ = self.leave();
         Ok(Some(material))
@@ -302,6 +311,13 @@ impl Publisher {
         };
         let generation = written?;
         let replaced = links::current(&self.directory)?;
+        let shown = Shown::of(material, extra_authorities);
+        if self.looks_the_same(&shown, &generation)
+            && let Err(error) = alike::note(&self.directory)
+        {
+            generation::remove(&self.directory, generation.name());
+            return Err(error);
+        }
         if let Err(error) = links::swap(&self.directory, generation.name()) {
             generation::remove(&self.directory, generation.name());
             return Err(error);
@@ -312,6 +328,10 @@ impl Publisher {
         taken_over.extend(links::ensure(&self.directory, &self.names())?);
         let name = generation.name().to_owned();
         self.current = Some(generation);
+        if self.shown.as_ref().is_none_or(|former| former.is_told_by_leaf(&shown)) {
+            alike::forget(&self.directory);
+        }
+        self.shown = Some(shown);
         self.leave()?;
         Ok(Published { generation: name, taken_over })
     }

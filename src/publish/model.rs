@@ -270,7 +270,7 @@ fn open(directory: &Path) -> Publisher {
     })
 }
 
-fn settings(directory: &Path) -> Settings {
+pub(super) fn settings(directory: &Path) -> Settings {
     let [certificate, private_key, bundle] = NAMES.map(str::to_owned);
     Settings {
         directory: directory.to_owned(),

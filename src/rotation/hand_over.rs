@@ -51,7 +51,8 @@ impl Rotation {
             let unasked = attempt.take_unasked();
             consumer.record(&attempt, &material, generation, took);
             let whole = self.begun.map(|begun| begun.elapsed());
-            if consumer.is_settled() {
+            let settled = consumer.is_settled();
+            if settled {
                 self.begun = None;
                 self.disturbed = None;
             }
@@ -63,6 +64,11 @@ impl Rotation {
                     status.displaced = None;
                 }
             });
+            // It is settled by a reload of ours alone.
+            if settled && std::mem::take(&mut self.alike) {
+                self.with_publisher(|publisher| publisher.note_read()).await?;
+            }
+            let Some(consumer) = &mut self.consumer else { return Ok(()) };
             if let Some(unasked) = unasked {
                 tokio::select! {
                     () = consumer.ask(unasked) => {}
@@ -81,12 +87,8 @@ impl Rotation {
         Ok(())
     }
 
-    /// Whether nobody has exchanged anything of the published set for a moment. A thread takes a look only where somebody
-    /// could: it would stay for a while.
-    pub(super) async fn is_undisturbed(&mut self) -> Result<bool, Error> {
-        if self.publisher.as_ref().is_some_and(|publisher| !publisher.is_exposed()) {
-            return Ok(true);
-        }
+    /// Whether nobody has exchanged anything of the published set for a moment.
+    pub(super) async fn is_undisturbed(&self) -> Result<bool, Error> {
         self.with_publisher(|publisher| publisher.is_undisturbed()).await
     }
 

@@ -8,6 +8,7 @@ mod pace;
 mod record;
 mod report;
 mod there;
+mod turns;
 mod waiting;
 
 use std::path::PathBuf;
@@ -21,11 +22,11 @@ use tracing::{debug, info, warn};
 
 use pace::Pace;
 pub use report::{disowned as tell_disowned, trust as tell_trust};
-use waiting::{asked_after, changed_after, touched_after};
+use turns::{Turn, Turns};
 
 use crate::consumers::{Consumer, Login, Server};
 use crate::material::{Expectations, Material};
-use crate::publish::{self, Publisher};
+use crate::publish::{self, Publisher, Worker};
 use crate::source::{ExtraAuthorities, Identity, SourceState, UnreadableAuthorities};
 use crate::status::{Published, Pulse, Status};
 use crate::timing::{self, Backoff};
@@ -53,9 +54,9 @@ pub enum Error {
     /// Only another process can publish.
     #[error(transparent)]
     Directory(publish::Error),
-    /// The task that writes files has panicked.
-    #[error("the publication task ended abnormally")]
-    Publication(#[from] tokio::task::JoinError),
+    /// Nothing writes files.
+    #[error(transparent)]
+    Publication(#[from] publish::Broken),
 }
 
 /// Shortest time from one rotation to the next: each reload wakes every backend, and an agent gone wild may send a
@@ -72,7 +73,7 @@ const FILES: Duration = Duration::from_secs(600);
 
 /// The loop, before it runs.
 pub struct Rotation {
-    publisher: Option<Publisher>,
+    publisher: Worker,
     source: watch::Receiver<SourceState>,
     status: watch::Sender<Status>,
     pulse: Pulse,
@@ -90,26 +91,29 @@ pub struct Rotation {
     /// Somebody was at the published set while PostgreSQL may have read it, and it is not proven since that nothing came of
     /// it. It is published again, less and less soon while that goes on.
     disturbed: Option<Backoff>,
+    /// No handshake can tell whether PostgreSQL has read the published set or one before it.
+    alike: bool,
     /// Until when others' changes are not looked at: they may go on without end.
     quiet_until: Instant,
     /// What was last said of a directory whose content can be neither used nor removed.
     unreadable: Option<String>,
     /// When the next identity may be taken from the source.
     not_before: Instant,
+    /// When the published files are looked at next where no server takes part.
+    look_again: Instant,
+    turns: Turns,
     pace: Pace,
     /// When the identity that the source has is taken, where it has to wait for that.
     later: Option<Instant>,
     /// The last publication failed because the kernel lacked something: then nothing can be looked at either.
     exhausted: bool,
-    /// Whether it was said that identities have to wait.
-    paced: bool,
     said: Option<String>,
     /// Since when the newest set has been on its way, until it is proven.
     begun: Option<Instant>,
 }
 
 impl Rotation {
-    /// Prepares the loop. `again` asks for publication, reload and verification now.
+    /// Prepares the loop, and starts the thread that writes files. `again` asks for publication, reload and verification now.
     pub fn new(
         settings: Settings,
         publisher: Publisher,
@@ -131,7 +135,7 @@ impl Rotation {
                 Consumer::new(server, watching, pulse.clone(), publisher.is_exposed())
             }),
             pulse,
-            publisher: Some(publisher),
+            publisher: Worker::start(publisher)?,
             source,
             status,
             again,
@@ -141,13 +145,15 @@ impl Rotation {
             publish_again: None,
             displaced: false,
             disturbed: None,
+            alike: false,
             quiet_until: Instant::now(),
             unreadable: None,
             not_before: Instant::now(),
+            look_again: Instant::now() + LOOK_AGAIN,
+            turns: Turns::default(),
             pace: Pace::new(settings.publish_every),
             later: None,
             exhausted: false,
-            paced: false,
             said: None,
             begun: None,
         };
@@ -156,39 +162,45 @@ impl Rotation {
 
     /// Turns until `stop`.
     pub async fn run(mut self, stop: CancellationToken) -> Result<(), Error> {
-        self.begin();
+        self.begin().await?;
         self.adopt(&stop).await?;
         self.follow_source(&stop).await?;
         loop {
-            let next = self.next_timer();
-            self.pulse.rest(next);
-            let look_after = self.not_before.max(self.quiet_until);
-            tokio::select! {
+            let turn = tokio::select! {
                 biased;
                 () = stop.cancelled() => return Ok(()),
-                changed = changed_after(self.not_before, &mut self.source) => {
-                    if changed.is_err() {
-                        // The source has ended; whoever owns both says why.
-                        stop.cancelled().await;
-                        return Ok(());
-                    }
-                    self.follow_source(&stop).await?;
+                turn = self.next_turn() => turn,
+            };
+            match turn {
+                Turn::Source => self.follow_source(&stop).await?,
+                Turn::SourceEnded => {
+                    // Whoever owns both says why.
+                    stop.cancelled().await;
+                    return Ok(());
                 }
-                () = asked_after(self.not_before, &self.again) => {
-                    info!(event = "asked-again", "publishing, reloading and verifying again, as asked");
+                Turn::Asked => {
+                    info!(
+                        event = "asked-again",
+                        "publishing, reloading and verifying again, as asked"
+                    );
                     self.rotate(&stop).await?;
                 }
-                () = touched_after(look_after, &mut self.files) => drop(self.look(&stop).await?),
-                () = self.authorities.changed() => {
-                    if self.authorities.read_again() {
-                        info!(event = "extra-authorities-changed", "the extra authorities have changed");
-                        self.rotate(&stop).await?;
-                    }
-                }
-                () = Consumer::mended(self.consumer.as_mut()), if !self.displaced => self.look_and_hand_over(&stop).await?,
-                () = waiting::until(next) => self.on_timer(&stop).await?,
+                Turn::Files => drop(self.look(&stop).await?),
+                Turn::Authorities => drop(self.read_authorities(&stop).await?),
+                Turn::Server => self.look_and_hand_over(&stop).await?,
+                Turn::Timer => self.on_timer(&stop).await?,
             }
         }
+    }
+
+    /// Reads the extra authorities again, and publishes if they have changed; returns whether they have.
+    async fn read_authorities(&mut self, stop: &CancellationToken) -> Result<bool, Error> {
+        let changed = self.authorities.read_again();
+        if changed {
+            info!(event = "extra-authorities-changed", "the extra authorities have changed");
+            self.rotate(stop).await?;
+        }
+        Ok(changed)
     }
 
     /// Takes what the source knows now.
@@ -204,12 +216,12 @@ impl Rotation {
             // Whatever else the agent says, the next try comes in its time.
             return Ok(());
         }
-        if self.has_to_wait(&material) {
+        if self.has_to_wait(&material).await? {
             return Ok(());
         }
         let replaced = self.wanted.replace(Arc::clone(&material));
         let is_news = !replaced.is_some_and(|replaced| replaced.publishes_as(&material));
-        if self.holds(&material) {
+        if self.holds(&material).await? {
             if is_news {
                 debug!("the identity is the one that is published");
             }
@@ -219,9 +231,10 @@ impl Rotation {
     }
 
     /// Whether publishing this would change nothing.
-    fn holds(&self, material: &Material) -> bool {
-        let authorities = self.authorities.beside(material);
-        self.publisher.as_ref().is_some_and(|publisher| publisher.holds(material, &authorities))
+    async fn holds(&self, material: &Arc<Material>) -> Result<bool, Error> {
+        let material = Arc::clone(material);
+        let authorities = self.authorities.beside(&material);
+        self.with_publisher(move |publisher| publisher.holds(&material, &authorities)).await
     }
 
     /// Publishes what is wanted, and hands it over.
@@ -273,7 +286,7 @@ impl Rotation {
                 self.publish_again = None;
                 self.said = None;
                 self.generation += 1;
-                self.published();
+                self.published().await?;
                 if !self.with_publisher(|publisher| publisher.is_intact()).await? {
                     // Somebody was at it before the events were settled, and a reload would hand that to PostgreSQL.
                     warn!(
@@ -301,14 +314,18 @@ impl Rotation {
         Ok(())
     }
 
-    fn published(&mut self) {
-        let Some(material) = &self.wanted else { return };
-        if let Some(publisher) = &self.publisher {
-            self.files.follow(publisher.watched_paths());
+    async fn published(&mut self) -> Result<(), Error> {
+        let look = |publisher: &mut Publisher| (publisher.watched_paths(), publisher.is_alike());
+        let (paths, alike) = self.with_publisher(look).await?;
+        self.files.follow(paths);
+        self.alike = alike;
+        if alike && let Some(consumer) = &mut self.consumer {
+            consumer.distrust();
         }
         // Our own changes are no news.
         self.files.settle();
         self.displaced = false;
+        let Some(material) = &self.wanted else { return Ok(()) };
         let disturbed = self.disturbed.is_some();
         let authorities = self.authorities.beside(material);
         let published = Published::of(material, &authorities, self.generation);
@@ -320,6 +337,7 @@ impl Rotation {
             }
             status.advice.clear();
         });
+        Ok(())
     }
 
     fn publication_failed(&mut self, error: &publish::Error, material: &Material) {
@@ -345,25 +363,17 @@ impl Rotation {
         });
     }
 
-    /// When there is something to do although nothing has happened.
-    fn next_timer(&self) -> Option<Instant> {
-        let publish = self.publish_again.as_ref().map(|(at, _)| *at);
-        let look = match &self.consumer {
-            _ if self.displaced => None,
-            Some(consumer) => consumer.next(),
-            None => Some(Instant::now() + LOOK_AGAIN),
-        };
-        // Others may make each look find something.
-        let look = look.map(|at| at.max(self.not_before));
-        publish.into_iter().chain(self.later).chain(look).min()
-    }
-
     async fn on_timer(&mut self, stop: &CancellationToken) -> Result<(), Error> {
         if self.publish_again.as_ref().is_some_and(|(at, _)| *at <= Instant::now()) {
             return self.rotate(stop).await;
         }
         if self.later.is_some_and(|at| at <= Instant::now()) {
             return self.follow_source(stop).await;
+        }
+        self.look_again = Instant::now() + LOOK_AGAIN;
+        // The kernel may not tell of changes.
+        if self.read_authorities(stop).await? {
+            return Ok(());
         }
         // A volume that was replaced tells nobody.
         self.look_and_hand_over(stop).await
@@ -376,22 +386,12 @@ impl Rotation {
         Ok(())
     }
 
-    /// Files are written and synced on a thread that may block.
+    /// Has the thread that writes files do something.
     async fn with_publisher<T: Send + 'static>(
-        &mut self,
+        &self,
         work: impl FnOnce(&mut Publisher) -> T + Send + 'static,
     ) -> Result<T, Error> {
         self.pulse.step("writing files", FILES);
-        // It is absent only while it works, and that is awaited here.
-        let Some(mut publisher) = self.publisher.take() else {
-            return std::future::pending().await;
-        };
-        let (publisher, outcome) = tokio::task::spawn_blocking(move || {
-            let outcome = work(&mut publisher);
-            (publisher, outcome)
-        })
-        .await?;
-        self.publisher = Some(publisher);
-        Ok(outcome)
+        Ok(self.publisher.with(work).await?)
     }
 }

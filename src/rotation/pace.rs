@@ -32,6 +32,8 @@ pub(super) struct Pace {
     authorities: Burst,
     /// When the next one that is needed may be taken.
     needed: Instant,
+    /// Whether it was said that changes have to wait.
+    pub(super) said: bool,
 }
 
 /// What is left of a burst.
@@ -45,7 +47,7 @@ impl Pace {
     /// After a burst one change is taken in that time, or each at once if it is zero.
     pub(super) fn new(every: Duration) -> Self {
         let full = || Burst { left: BURST, at: Instant::now() };
-        Self { every, leaf: full(), authorities: full(), needed: Instant::now() }
+        Self { every, leaf: full(), authorities: full(), needed: Instant::now(), said: false }
     }
 
     /// Takes a change, or says when it may be taken. `valid_for` is how long the published leaf is valid still.

@@ -9,7 +9,7 @@ use tracing::{error, info, warn};
 
 use super::{Error, PUBLISH_AGAIN, Rotation, report};
 use crate::material::Material;
-use crate::publish::{self, Publisher};
+use crate::publish;
 use crate::text::ascii;
 use crate::timing::{self, Backoff};
 
@@ -22,12 +22,13 @@ const BEFORE: &str = "others could have exchanged the published files before pgs
 
 impl Rotation {
     /// Where others may rename, PostgreSQL may have read something else before this process has begun to look.
-    pub(super) fn begin(&mut self) {
-        let exposed = self.publisher.as_ref().is_some_and(Publisher::is_exposed);
+    pub(super) async fn begin(&mut self) -> Result<(), Error> {
+        let exposed = self.with_publisher(|publisher| publisher.is_exposed()).await?;
         if exposed && self.consumer.is_some() {
             self.disturbed = Some(Backoff::new(PUBLISH_AGAIN.0, PUBLISH_AGAIN.1));
             self.status.send_modify(|status| status.displaced = Some(BEFORE.to_owned()));
         }
+        Ok(())
     }
 
     /// A valid set of an earlier run counts at once: nobody has to wait for the agent.
@@ -57,10 +58,11 @@ impl Rotation {
                     not_after = timing::utc(material.not_after()),
                     "the set of an earlier run is still valid"
                 );
-                let as_configured = self.holds(&material)
+                let material = Arc::new(material);
+                let as_configured = self.holds(&material).await?
                     && self.with_publisher(|publisher| publisher.is_intact()).await?;
-                self.wanted = Some(Arc::new(material));
-                self.published();
+                self.wanted = Some(material);
+                self.published().await?;
                 if as_configured {
                     self.hand_over(None, None, stop).await?;
                 } else {

@@ -3,16 +3,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{Notify, watch};
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 use super::pace::Change;
-use super::{Rotation, SHORTEST_INTERVAL, report};
+use super::{Error, Rotation, SHORTEST_INTERVAL, report};
 use crate::material::Material;
 use crate::source::{Identity, SourceState};
 use crate::timing;
-use crate::watching::Changes;
 
 /// How long a rotation that has begun may go on after the end has been asked for.
 const GRACE: Duration = Duration::from_secs(5);
@@ -21,54 +20,25 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 impl Rotation {
     /// Whether an identity is another one that follows too many.
-    pub(super) fn has_to_wait(&mut self, material: &Arc<Material>) -> bool {
-        let Some(wanted) = self.wanted.clone().filter(|_| !self.holds(material)) else {
-            return false;
-        };
+    pub(super) async fn has_to_wait(&mut self, material: &Arc<Material>) -> Result<bool, Error> {
+        let Some(wanted) = self.wanted.clone() else { return Ok(false) };
+        if self.holds(material).await? {
+            return Ok(false);
+        }
         let same = wanted.authorities().eq(material.authorities());
         let change = if same { Change::Leaf } else { Change::Authorities };
         let valid_for = wanted.not_after().duration_since(timing::now()).unwrap_or_default();
         self.later = self.pace.take(change, valid_for).err();
         if self.later.is_none() {
-            self.paced &= !self.pace.is_at_rest();
-            return false;
+            self.pace.said &= !self.pace.is_at_rest();
+            return Ok(false);
         }
         // So often it is looked at what has come meanwhile.
         self.not_before = Instant::now() + SHORTEST_INTERVAL;
-        if !std::mem::replace(&mut self.paced, true) {
+        if !std::mem::replace(&mut self.pace.said, true) {
             report::paced(self.pace.every());
         }
-        true
-    }
-}
-
-/// Waits for news of the source, but not before `moment`.
-pub(super) async fn changed_after(
-    moment: Instant,
-    source: &mut watch::Receiver<SourceState>,
-) -> Result<(), watch::error::RecvError> {
-    sleep_until(moment).await;
-    source.changed().await
-}
-
-/// Waits until somebody asks for everything again, but not before `moment`: each reload wakes every backend.
-pub(super) async fn asked_after(moment: Instant, again: &Notify) {
-    sleep_until(moment).await;
-    again.notified().await;
-}
-
-/// Waits until somebody touches the published files, but not before `moment`: whoever fights us for them must not
-/// make us spin.
-pub(super) async fn touched_after(moment: Instant, files: &mut Changes) {
-    sleep_until(moment).await;
-    files.changed().await;
-}
-
-/// Waits until then, and for ever if there is no such moment.
-pub(super) async fn until(moment: Option<Instant>) {
-    match moment {
-        Some(moment) => sleep_until(moment).await,
-        None => std::future::pending().await,
+        Ok(true)
     }
 }
 

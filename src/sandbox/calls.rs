@@ -65,6 +65,7 @@ const FREE: &[c_long] = &[
     libc::SYS_inotify_add_watch,
     libc::SYS_inotify_init1,
     libc::SYS_inotify_rm_watch,
+    libc::SYS_ppoll,
     // sockets
     libc::SYS_shutdown,
 ];

@@ -149,6 +149,10 @@ mod limits {
     /// The same after another socket was found, which cuts a pause short: an agent may make one for each connection.
     pub(super) const ANOTHER_SOCKET: (Duration, Duration) =
         (Duration::from_millis(100), Duration::from_secs(15));
+    /// How long a connection is kept at least though there is another socket in the place of its own: at first, and at most
+    /// where an agent makes one for each connection.
+    pub(super) const REPLACED: (Duration, Duration) =
+        (Duration::from_secs(1), Duration::from_secs(3600));
     /// How long a stream must have lasted for the back-off to begin anew after it.
     pub(super) const HELD: Duration = Duration::from_secs(1);
     /// First and longest back-off while not registered. SPIRE's agents learn of an entry within 5 s.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use futures_util::FutureExt as _;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info};
 use zeroize::Zeroizing;
@@ -52,6 +52,8 @@ enum Ended {
     Overdue,
     /// By us: what was rejected as not valid yet may be by now.
     Early,
+    /// By us: there is another socket in the place of the one that was dialled.
+    Replaced,
     /// By us: nobody knows what has become of the stream, and of the agent's renewals, meanwhile.
     Leapt(Leap),
     /// Otherwise.
@@ -103,13 +105,18 @@ impl Supervisor {
         let mut unregistered = Backoff::new(first, longest);
         let (first, longest) = limits::ANOTHER_SOCKET;
         let mut another = Backoff::new(first, longest);
+        let (first, longest) = limits::REPLACED;
+        let mut replaced = Backoff::new(first, longest);
         loop {
             self.allowance.enough().await;
             // What changed until now does not cut the next pause short.
             self.changes.settle();
-            let socket = self.socket();
+            let socket = socket(&self.source.settings.endpoint);
             let begun = Instant::now();
-            let ended = self.session().await;
+            let ended = self.session(socket, begun + replaced.delay()).await;
+            if !matches!(ended, Ended::Replaced) {
+                replaced.reset();
+            }
             // A stream that ends within a moment is no success, however often it is opened.
             let held = begun.elapsed() >= limits::HELD;
             if held {
@@ -129,6 +136,13 @@ impl Supervisor {
                 }
                 Ended::Early => {
                     debug!("asking again for the identity whose time had not come");
+                    Duration::ZERO
+                }
+                Ended::Replaced => {
+                    info!(
+                        event = "agent-replaced",
+                        "another agent listens at the socket's path; connecting to it"
+                    );
                     Duration::ZERO
                 }
                 Ended::Leapt(by) => {
@@ -158,38 +172,16 @@ impl Supervisor {
                 () = sleep(pause) => {}
                 // Another agent, perhaps one that does not listen yet: its first tries come fast.
                 () = async {
-                    self.another_socket(socket).await;
+                    another_socket(&self.source.settings.endpoint, &mut self.changes, socket).await;
                     sleep(another.delay()).await;
                 } => failed.reset(),
             }
         }
     }
 
-    /// Ends when the socket has come, or was made anew. Whatever else happens in its directory is passed over.
-    async fn another_socket(&mut self, known: Option<SocketId>) {
-        loop {
-            self.changes.changed().await;
-            let now = self.socket();
-            if now.is_some() && now != known {
-                return;
-            }
-        }
-    }
-
-    /// What tells one socket from the next at the same path, or from itself before its mode was changed.
-    fn socket(&self) -> Option<SocketId> {
-        match &self.source.settings.endpoint {
-            Endpoint::Unix(path) => {
-                let stat = std::fs::metadata(path).ok()?;
-                // File systems give the number of a removed inode to the next file.
-                Some((stat.dev(), stat.ino(), stat.ctime(), stat.ctime_nsec()))
-            }
-            Endpoint::Tcp(_) => None,
-        }
-    }
-
-    /// One connection, from dialling to its end.
-    async fn session(&mut self) -> Ended {
+    /// One connection, from dialling to its end. `socket` is the one that is dialled; if there is another one in its place
+    /// later, the connection is left, but not before `leave`.
+    async fn session(&mut self, socket: Option<SocketId>, leave: Instant) -> Ended {
         let opened = channel::open(&self.source.settings.endpoint, &self.allowance);
         let mut stream = match timeout(limits::FIRST_MESSAGE, opened).await {
             Ok(Ok((stream, first))) => {
@@ -215,6 +207,10 @@ impl Supervisor {
                 message = stream.next() => message,
                 () = overdue => return Ended::Overdue,
                 () = early => return Ended::Early,
+                () = async {
+                    sleep_until(leave).await;
+                    another_socket(&self.source.settings.endpoint, &mut self.changes, socket).await;
+                } => return Ended::Replaced,
                 leap = self.clocks.leap() => return Ended::Leapt(leap),
             };
             let ended = match message {
@@ -290,5 +286,25 @@ impl Supervisor {
     fn permanent(&self) -> Duration {
         let left = self.current().map(|material| patience(material.not_after(), timing::now()));
         left.map_or(limits::PERMANENT, |left| left.min(limits::PERMANENT))
+    }
+}
+
+/// Ends when the socket has come, or was made anew. Whatever else happens in its directory is passed over. May be cancelled
+/// without loss.
+async fn another_socket(endpoint: &Endpoint, changes: &mut Changes, known: Option<SocketId>) {
+    while socket(endpoint).is_none_or(|now| Some(now) == known) {
+        changes.changed().await;
+    }
+}
+
+/// What tells one socket from the next at the same path, or from itself before its mode was changed.
+fn socket(endpoint: &Endpoint) -> Option<SocketId> {
+    match endpoint {
+        Endpoint::Unix(path) => {
+            let stat = std::fs::metadata(path).ok()?;
+            // File systems give the number of a removed inode to the next file.
+            Some((stat.dev(), stat.ino(), stat.ctime(), stat.ctime_nsec()))
+        }
+        Endpoint::Tcp(_) => None,
     }
 }

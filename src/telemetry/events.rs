@@ -12,6 +12,7 @@ pub const EVENTS: &[(&str, &str)] = &[
     ),
     ("agent-overdue", "the agent has sent nothing new though the SVID is due; it is dialled anew"),
     ("agent-refused", "the agent refuses the request, and waiting does not help"),
+    ("agent-replaced", "there is another socket in the place of the agent's; it is dialled"),
     ("asked-again", "SIGHUP: everything is done again"),
     ("attempt-interrupted", "PostgreSQL answers slowly, and a newer set is published first"),
     (
@@ -84,6 +85,10 @@ pub const EVENTS: &[(&str, &str)] = &[
     ("still-not-in-force", "another set waits for the same reason as the one before"),
     ("unproven", "the set is published, and nothing could be proven of it"),
     ("waiting", "fetch waits for the agent"),
+    (
+        "watches-exhausted",
+        "the kernel watches no more directories for the user; timers do the work",
+    ),
     ("watching-failed", "the kernel gives no inotify instance; timers do the work"),
 ];
 

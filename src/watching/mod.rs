@@ -2,7 +2,7 @@
 //!
 //! One inotify instance serves the whole process, since a user may have few of them (128 by default) and a
 //! node runs many pods under one uid. Reading a file is no event here, so readers do not wake us. Where the
-//! kernel gives no instance, a [`Changes`] stays silent and its owner's timers do the work.
+//! kernel gives no instance, or no more watches, a [`Changes`] stays silent and its owner's timers do the work.
 //!
 //! Anybody who may write to a watched directory makes as many events as he likes. The first is handed on at once; of a
 //! flood, what has come meanwhile is handed on together, a few times a second. What the kernel has no room for is lost, and
@@ -14,6 +14,7 @@ use std::collections::{HashMap, HashSet};
 use std::ffi::OsString;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures_util::{FutureExt as _, StreamExt as _};
@@ -21,6 +22,7 @@ use inotify::{Event, EventMask, EventStream, Inotify, WatchDescriptor, WatchMask
 use tokio::sync::watch;
 use tokio::task::unconstrained;
 use tokio::time::sleep;
+use tracing::warn;
 
 use pace::Pace;
 
@@ -30,6 +32,8 @@ pub struct Watching(Option<Arc<Shared>>);
 
 struct Shared {
     watches: Watches,
+    /// Whether it was said that the kernel gives no more watches.
+    said: AtomicBool,
     watchers: Mutex<HashMap<u64, Watcher>>,
 }
 
@@ -62,7 +66,11 @@ impl Watching {
     /// The task ends only when the kernel's event stream does.
     pub fn start() -> io::Result<(Self, impl Future<Output = ()> + Send + 'static)> {
         let inotify = Inotify::init()?;
-        let shared = Arc::new(Shared { watches: inotify.watches(), watchers: Mutex::default() });
+        let shared = Arc::new(Shared {
+            watches: inotify.watches(),
+            said: AtomicBool::new(false),
+            watchers: Mutex::default(),
+        });
         let task = hand_on(inotify.into_event_stream(BUFFER)?, Arc::clone(&shared));
         Ok((Self(Some(shared)), task))
     }
@@ -144,10 +152,26 @@ impl Shared {
         watcher.armed = watcher
             .paths
             .iter()
-            .filter_map(|path| {
-                path.ancestors().find_map(|path| self.watches.clone().add(path, mask).ok())
-            })
+            .filter_map(|path| path.ancestors().find_map(|path| self.watch(path, mask)))
             .collect();
+    }
+
+    /// Watches a directory, if it exists and the kernel has a watch left for it.
+    fn watch(&self, path: &Path, mask: WatchMask) -> Option<WatchDescriptor> {
+        let error = match self.watches.clone().add(path, mask) {
+            Ok(descriptor) => return Some(descriptor),
+            Err(error) => error,
+        };
+        // The limit is one for all processes of the user.
+        if error.kind() == io::ErrorKind::StorageFull && !self.said.swap(true, Ordering::Relaxed) {
+            warn!(
+                event = "watches-exhausted",
+                path = %path.display(),
+                fix = "raise fs.inotify.max_user_watches, as by sysctl -w fs.inotify.max_user_watches=1048576",
+                "the kernel watches no more directories for this user: changes are found by time only"
+            );
+        }
+        None
     }
 }
 

@@ -248,3 +248,24 @@ fn w08_connections_that_are_reset_are_made_again() {
     agent.rotate().unwrap();
     published_as(&pgsvid, mark, 2, &agent.svid());
 }
+
+#[test]
+fn a93_another_agent_in_the_place_of_one_that_holds_the_connection_is_dialled() {
+    let place = Place::new();
+    let agent = place.agent().start().unwrap();
+    let pgsvid = place.run(&[]);
+    let mark = published(&pgsvid, Mark::default(), 1);
+    // It goes on, answers, and will never renew; nobody else can reach it any more.
+    std::fs::remove_file(place.socket()).unwrap();
+    let other = place.agent().start().unwrap();
+    let (_, mark) = said(&pgsvid, mark, "agent-replaced");
+    published_as(&pgsvid, mark, 2, &other.svid());
+    assert!(place.holds(&other.svid()));
+    // Its directory may change as it will.
+    std::fs::File::create(place.socket().with_file_name("beside")).unwrap();
+    other.rotate().unwrap();
+    place.wait_for_current(&other);
+    assert_eq!(other.activity().connections, 1);
+    assert_eq!(agent.activity().connections, 1);
+    assert_no_errors(&pgsvid);
+}

@@ -4,13 +4,16 @@ use std::time::Duration;
 
 use dev_agent::Misbehaviour;
 use pgsvid::timing;
-use test_support::{Account, Mark, Program, Tmpfs, eventually, with_mounts};
+use test_support::{Account, Mark, Program, Signal, Tmpfs, eventually, with_mounts};
 use tokio::time::Instant;
 
 use crate::place::{
     LIMIT, Place, assert_no_errors, assert_patient, clockwork, count, mend, published, said,
     said_in_words, workload,
 };
+
+/// How soon something has its turn among others, on a busy machine.
+const PROMPT: Duration = Duration::from_secs(5);
 
 #[test]
 fn w15_of_a_storm_the_newest_wins() {
@@ -149,6 +152,35 @@ fn a67_messages_that_are_rejected_bring_no_try_forward_while_nothing_can_be_publ
         volume.set_read_only(false);
         place.wait_for_current(&agent);
     });
+}
+
+#[test]
+fn a88_identities_without_end_hide_neither_changed_files_nor_a_signal() {
+    let place = Place::new();
+    let agent = place.agent().start().unwrap();
+    let pgsvid = place.run_with("[files]\npublish_every = '1h'\n[log]\nlevel = 'info'");
+    published(&pgsvid, Mark::default(), 1);
+    agent.storm(u32::MAX, Duration::from_millis(1));
+    let (_, mut mark) = pgsvid.wait_for_event_after(Mark::default(), 4 * LIMIT, |event| {
+        event["event"] == "identities-without-end"
+    });
+    for name in ["svid.pem", "svid_bundle.pem", "..data"] {
+        std::fs::remove_file(place.svids.join(name)).unwrap();
+        eventually(PROMPT, "what was removed is there again", || place.svids.join(name).exists());
+        (_, mark) = said(&pgsvid, mark, "files-changed");
+        (_, mark) = said(&pgsvid, mark, "published");
+    }
+    let links = place.svids.join("..data");
+    let ours = std::fs::read_link(&links).unwrap();
+    for _ in 0..3 {
+        pgsvid.signal(Signal::HUP);
+        (_, mark) =
+            pgsvid.wait_for_event_after(mark, PROMPT, |event| event["event"] == "asked-again");
+        (_, mark) = said(&pgsvid, mark, "published");
+    }
+    assert_ne!(std::fs::read_link(&links).unwrap(), ours);
+    assert!(pgsvid.terminate(LIMIT).success());
+    assert_no_errors(&pgsvid);
 }
 
 #[test]

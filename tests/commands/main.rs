@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 mod cli;
+mod dumps;
 mod fetch;
 mod hostile_text;
 mod inspect;

@@ -3,10 +3,10 @@
 use std::collections::BTreeSet;
 use std::fs;
 
-use dev_agent::{Authority, Entry, Svid};
+use dev_agent::{Authority, Entry, KeyIdentifier, Svid};
 use pgsvid::material::{Certificate, MOST_EXTRA_NAMES, MOST_NAMES, size_of_names};
 use pgsvid::verify::{self, Answer, Served};
-use test_support::{Cluster, LIMIT, Setup, eventually};
+use test_support::{Cluster, LIMIT, Mark, Pgsvid, Setup, Signal, eventually};
 
 const PGSVID: &str = env!("CARGO_BIN_EXE_pgsvid");
 
@@ -43,6 +43,60 @@ fn w17_a_bundle_that_the_server_does_not_take_is_noticed_and_healed() {
     // Somebody copies the new bundle there, and leaves the reload to pgsvid.
     setup.other.write("ca.pem", setup.agent.svid().bundle_pem(), 0o644);
     pgsvid.current(2);
+}
+
+/// A handshake shows the same before and after: the leaf, and one name.
+#[test]
+fn a90_an_authority_that_has_gone_counts_as_gone_after_a_restart_once_postgresql_has_read_again() {
+    let setup = Setup::builder(PGSVID)
+        .cluster(|cluster| cluster.hba("hostssl all all 127.0.0.1/32 cert"))
+        .create();
+    let twin = setup.agent.authority().twin(KeyIdentifier::OfItsKey).unwrap();
+    let file = setup.other.write("twin.pem", twin.root_pem(), 0o644);
+    setup.configure(&format!("[files]\nextra_authorities = ['{}']", file.display()));
+    let restart = |pgsvid: Pgsvid| {
+        assert!(pgsvid.terminate(LIMIT).success());
+        setup.spawn()
+    };
+    let login = |may: &str| {
+        setup.cluster.sql("postgres", "postgres", &format!("ALTER ROLE pgsvid {may}"));
+    };
+    let mut pgsvid = setup.start();
+    setup.configure("");
+    login("NOLOGIN");
+    // The first publishes without it; those that follow find that set.
+    for _ in 0..3 {
+        pgsvid = restart(pgsvid);
+        let (alarm, _) = pgsvid.alarm_after(Mark::default());
+        assert!(
+            alarm["message"].as_str().unwrap().contains("cannot be asked to reload"),
+            "{alarm}"
+        );
+        assert_eq!(pgsvid.events("rotated").len(), 0);
+    }
+    let bundle = fs::read_to_string(setup.files.join("svid_bundle.pem")).unwrap();
+    assert_eq!(bundle, setup.agent.svid().bundle_pem());
+    login("LOGIN");
+    pgsvid.signal(Signal::HUP);
+    assert_eq!(pgsvid.event("rotated")["verdict"], "current");
+    // Now it is certain, for later processes too.
+    login("NOLOGIN");
+    pgsvid = restart(pgsvid);
+    let event = pgsvid.event("rotated");
+    assert_eq!(event["verdict"], "current", "{event}");
+    assert!(event["without_reload"].is_string(), "{event}");
+    // Another leaf tells by itself, whatever was not certain before.
+    setup.configure(&format!("[files]\nextra_authorities = ['{}']", file.display()));
+    pgsvid = restart(pgsvid);
+    pgsvid.alarm_after(Mark::default());
+    setup.agent.rotate().unwrap();
+    eventually(LIMIT, "the next set is published", || {
+        let published = fs::read_to_string(setup.files.join("svid.pem")).unwrap();
+        published == setup.agent.svid().chain_pem()
+    });
+    setup.cluster.sighup();
+    pgsvid = restart(pgsvid);
+    assert_eq!(pgsvid.event("rotated")["verdict"], "current");
 }
 
 /// PostgreSQL names all authorities to each client, in a message with little room: with a few more, nobody could connect.

@@ -1,12 +1,13 @@
-//! X03, X05: what the process itself runs out of, or cannot write to.
+//! X03, X05, A89, A92: what the process itself runs out of, or cannot write to.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{ErrorKind, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::process::Command;
 
+use dev_agent::KeyIdentifier;
 use pgsvid::verify::{self, Answer};
-use test_support::{LIMIT, Mark, Program, Setup, eventually};
+use test_support::{LIMIT, Mark, Pgsvid, Program, Setup, Signal, Strace, eventually};
 
 const PGSVID: &str = env!("CARGO_BIN_EXE_pgsvid");
 /// `O_NONBLOCK` of Linux.
@@ -42,6 +43,80 @@ fn x03_exhausted_descriptors_are_reported_and_it_recovers() {
     setup.agent.rotate().unwrap();
     pgsvid.current(3);
     eventually(LIMIT, "no descriptor was lost", || pgsvid.process().descriptors() <= open + 1);
+}
+
+#[test]
+fn a89_where_no_thread_can_be_made_any_more_rotations_go_on() {
+    let setup = Setup::new(PGSVID);
+    let pgsvid = setup.start();
+    rotate_without_threads(&setup, &pgsvid);
+}
+
+#[test]
+fn a89_where_no_thread_can_be_made_any_more_the_password_is_read() {
+    let setup = Setup::new(PGSVID);
+    let file = setup.other.write("password", "correct horse\n", 0o600);
+    setup.configure(&format!("[postgres]\npassword_file = '{}'", file.display()));
+    setup.cluster.set_hba("local postgres pgsvid scram-sha-256");
+    let pgsvid = setup.start();
+    setup.cluster.sql("postgres", "postgres", "ALTER ROLE pgsvid PASSWORD 'correct horse'");
+    rotate_without_threads(&setup, &pgsvid);
+}
+
+#[track_caller]
+fn rotate_without_threads(setup: &Setup, pgsvid: &Pgsvid) {
+    // tokio's own end when they have had nothing to do for ten seconds.
+    eventually(LIMIT, "it is at rest", || pgsvid.process().threads_named("tokio").is_empty());
+    let threads = pgsvid.process().threads();
+    pgsvid.process().limit_threads();
+    for generation in 2..=4 {
+        setup.agent.rotate().unwrap();
+        let event = pgsvid.current(generation);
+        assert!(event["reload_ms"].is_number(), "{event}");
+    }
+    pgsvid.signal(Signal::HUP);
+    pgsvid.current(5);
+    assert_eq!(pgsvid.process().threads(), threads);
+    assert!(pgsvid.terminate(LIMIT).success());
+}
+
+#[test]
+fn a92_where_the_kernel_watches_no_more_directories_that_is_said_and_timers_find_changes() {
+    for (fault, said) in [
+        ("inotify_add_watch:error=ENOSPC", "watches-exhausted"),
+        ("inotify_init1:error=EMFILE", "watching-failed"),
+    ] {
+        let setup = Setup::new(PGSVID);
+        let bundle = |number| {
+            let agents = setup.agent.authority().twin(KeyIdentifier::OfItsKey);
+            setup.other.write("extra.pem", agents.unwrap().root_pem().repeat(number), 0o644)
+        };
+        let extra = bundle(1);
+        setup.configure(&format!(
+            "files.extra_authorities = ['{}']\npostgres.verify_every = '1s'",
+            extra.display()
+        ));
+        let arguments: Vec<_> = ["run".to_owned()].into_iter().chain(setup.arguments()).collect();
+        let pgsvid = Strace::quietly(PGSVID, &arguments, fault);
+        let after = |mark, name: &str| {
+            pgsvid.wait_for_event_after(mark, LIMIT, |event| event["event"] == name)
+        };
+        let (event, _) = after(Mark::default(), said);
+        assert_eq!(event["level"], "WARN", "{event}");
+        assert!(event.to_string().contains("raise fs.inotify.max_user_"), "{event}");
+        setup.wait_published();
+        setup.cluster.start();
+        let (_, mark) = after(Mark::default(), "rotated");
+        fs::remove_file(setup.files.join("svid.pem")).unwrap();
+        let (_, mark) = after(mark, "files-changed");
+        let (_, mark) = after(mark, "rotated");
+        bundle(2);
+        let (_, mark) = after(mark, "extra-authorities-changed");
+        let (event, _) = after(mark, "rotated");
+        assert_eq!(event["verdict"], "current", "{event}");
+        let times = pgsvid.lines().iter().filter(|line| line.contains(said)).count();
+        assert_eq!(times, 1, "said once");
+    }
 }
 
 #[test]

@@ -104,8 +104,8 @@ pub(super) struct Delivery<F> {
     verdict: Option<Verdict>,
     /// The obstacles that were told since a set was last in force: one may show itself in more than one way, in turns.
     told: Vec<String>,
-    /// Something has changed where the consumer's files are since the last attempt.
-    changed: bool,
+    /// When something was first seen to have changed where the consumer's files are, since the last attempt.
+    changed: Option<Instant>,
     /// How many attempts a change has brought about since a set was last published or in force.
     eager: u32,
     /// What a look would show of the sets that the consumer may have read: the last one that was in force, and those that
@@ -126,7 +126,7 @@ impl<F: Clone + PartialEq> Delivery<F> {
             ask_again: Backoff::new(SOON.0, SOON.1),
             verdict: None,
             told: Vec::new(),
-            changed: false,
+            changed: None,
             eager: 0,
             may_have_read: Vec::new(),
         }
@@ -174,18 +174,14 @@ impl<F: Clone + PartialEq> Delivery<F> {
     }
 
     /// Something has changed where the consumer's files are.
-    pub(super) fn note_change(&mut self) {
-        self.changed = true;
+    pub(super) fn note_change(&mut self, now: Instant) {
+        self.changed.get_or_insert(now);
     }
 
-    /// Whether something has changed since the last attempt.
-    pub(super) fn has_changed(&self) -> bool {
-        self.changed
-    }
-
-    /// How long to wait after a change: an editor writes and renames, and others may work in the same directory without end.
-    pub(super) fn pause(&self) -> Duration {
-        SETTLE * 2u32.pow(self.eager.min(DOUBLINGS))
+    /// When to look because of a change since the last attempt, if there was one: an editor writes and renames, and others
+    /// may work in the same directory without end.
+    pub(super) fn after_change(&self) -> Option<Instant> {
+        self.changed.map(|at| at + SETTLE * 2u32.pow(self.eager.min(DOUBLINGS)))
     }
 
     /// Something has come to light that makes another attempt useful at once.
@@ -196,7 +192,7 @@ impl<F: Clone + PartialEq> Delivery<F> {
     /// An attempt begins, of a set that was just published or of one that was tried before; `features` is what a look will
     /// show of it.
     pub(super) fn begin(&mut self, features: &F, published: bool) {
-        let because_of_change = std::mem::take(&mut self.changed);
+        let because_of_change = self.changed.take().is_some();
         self.eager = if published { 0 } else { self.eager + u32::from(because_of_change) };
         self.fresh = published;
         let before = self.may_have_read.iter().position(|known| known == features);

@@ -141,12 +141,15 @@ impl Consumer {
     pub(crate) async fn mended(consumer: Option<&mut Self>) {
         match consumer {
             Some(consumer) if consumer.delivery.is_trying() => {
-                if !consumer.delivery.has_changed() {
-                    consumer.changes.changed().await;
-                    consumer.delivery.note_change();
-                }
+                let look = loop {
+                    match consumer.delivery.after_change() {
+                        Some(moment) => break moment,
+                        None => consumer.changes.changed().await,
+                    }
+                    consumer.delivery.note_change(Instant::now());
+                };
                 // PostgreSQL binds its socket before it answers.
-                tokio::time::sleep(consumer.delivery.pause()).await;
+                tokio::time::sleep_until(look).await;
             }
             _ => std::future::pending().await,
         }

@@ -118,12 +118,24 @@ impl Process {
         let text = self.read("limits");
         let line = text.lines().find_map(|line| line.strip_prefix("Max open files"));
         let former = line.and_then(|line| line.split_whitespace().next()?.parse().ok());
-        // An account may limit its own processes; root, in a container, may not limit others.
+        self.limit(&format!("--nofile={limit}:"));
+        former.expect("the kernel tells the limits")
+    }
+
+    /// Lets a process of [`Account::server`] make no more threads. `RLIMIT_NPROC` counts those of all processes of the
+    /// user, and nobody's but root's may exceed it.
+    #[track_caller]
+    pub fn limit_threads(self) {
+        self.limit("--nproc=1:");
+    }
+
+    /// An account may limit its own processes; root, in a container, may not limit others.
+    #[track_caller]
+    fn limit(self, what: &str) {
         let status = spawn::command(Path::new("/usr/bin/prlimit"), Account::server())
-            .args(["--pid", &self.0.to_string(), &format!("--nofile={limit}:")])
+            .args(["--pid", &self.0.to_string(), what])
             .status();
         assert!(status.expect("runs prlimit, of util-linux").success(), "limits {self:?}");
-        former.expect("the kernel tells the limits")
     }
 
     fn read(self, name: &str) -> String {

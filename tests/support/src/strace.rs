@@ -46,8 +46,19 @@ impl Strace {
     /// writes, which goes to standard error, too; signals go to the program.
     #[track_caller]
     pub fn around(program: impl AsRef<Path>, arguments: &[String], fault: &str) -> Program {
+        Self::run(&["-D", "-f"], program.as_ref(), arguments, fault)
+    }
+
+    /// The same, and strace writes nothing: each line is the program's own.
+    #[track_caller]
+    pub fn quietly(program: impl AsRef<Path>, arguments: &[String], fault: &str) -> Program {
+        Self::run(&["-D", "-f", "-q", "-o", "/dev/null"], program.as_ref(), arguments, fault)
+    }
+
+    #[track_caller]
+    fn run(options: &[&str], program: &Path, arguments: &[String], fault: &str) -> Program {
         let program = Program::reachable(program).display().to_string();
-        let mut all = vec!["-D".to_owned(), "-f".to_owned()];
+        let mut all: Vec<String> = options.iter().map(|&option| option.to_owned()).collect();
         all.extend(injection(fault, None));
         all.extend(["--".to_owned(), program]);
         all.extend_from_slice(arguments);

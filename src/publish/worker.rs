@@ -1,0 +1,68 @@
+//! The publisher on a thread of its own: files are written and synced, which blocks.
+
+use std::sync::mpsc::{Sender, channel};
+
+use tokio::sync::oneshot;
+
+use super::Publisher;
+
+type Work = Box<dyn FnOnce(&mut Publisher) + Send>;
+
+/// A publisher that works on a thread of its own.
+///
+/// The thread is made once. Where a user may have no more of them (`RLIMIT_NPROC`, `pids.max`), none could be made for a
+/// rotation.
+pub struct Worker(Sender<Work>);
+
+/// Why there is no outcome.
+#[derive(Debug, thiserror::Error)]
+pub enum Broken {
+    /// There is no thread.
+    #[error(
+        "cannot start the thread that writes files ({0}): raise the limit of processes (TasksMax of the systemd unit, \
+         the container's pids limit, ulimit -u)"
+    )]
+    Start(std::io::Error),
+    /// The thread has panicked.
+    #[error("the thread that writes files has ended abnormally")]
+    Ended,
+}
+
+impl Worker {
+    /// Starts the thread. It ends, and the directory is free for another instance, when this is dropped.
+    pub fn start(mut publisher: Publisher) -> Result<Self, Broken> {
+        let (sender, work) = channel::<Work>();
+        let thread = std::thread::Builder::new().name("files".to_owned());
+        let run = move || work.into_iter().for_each(|work| work(&mut publisher));
+        thread.spawn(run).map_err(Broken::Start)?;
+        Ok(Self(sender))
+    }
+
+    /// Has something done, after whatever was asked for before, and waits for the outcome.
+    pub async fn with<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Publisher) -> T + Send + 'static,
+    ) -> Result<T, Broken> {
+        let (done, outcome) = oneshot::channel();
+        // Once the thread has ended the work is dropped, and `done` with it.
+        let _ = self.0.send(Box::new(move |publisher| drop(done.send(work(publisher)))));
+        outcome.await.map_err(|_| Broken::Ended)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::model::settings;
+    use super::*;
+
+    #[tokio::test]
+    async fn a89_a_worker_that_panics_is_an_error_for_all_work_from_then_on() {
+        let directory = tempfile::tempdir().unwrap();
+        let open = || Publisher::open(settings(directory.path()), Vec::new());
+        let worker = Worker::start(open().unwrap()).unwrap();
+        assert!(!worker.with(|publisher| publisher.is_intact()).await.unwrap());
+        assert!(open().is_err_and(|error| error.is_locked()));
+        assert!(matches!(worker.with(|_| panic!("on purpose")).await, Err::<(), _>(Broken::Ended)));
+        assert!(matches!(worker.with(|_| ()).await, Err(Broken::Ended)));
+    }
+}
