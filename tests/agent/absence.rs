@@ -250,7 +250,7 @@ fn w08_connections_that_are_reset_are_made_again() {
 }
 
 #[test]
-fn a93_another_agent_in_the_place_of_one_that_holds_the_connection_is_dialled() {
+fn a87_another_agent_in_the_place_of_one_that_holds_the_connection_is_dialled() {
     let place = Place::new();
     let agent = place.agent().start().unwrap();
     let pgsvid = place.run(&[]);
