@@ -326,9 +326,15 @@ impl Publisher {
         current.has(&self.files(material, extra_authorities, &path), self.settings.group)
     }
 
-    /// Whether the published set is as we left it: links, owners, modes and contents.
+    /// Whether the published set is as we left it, and nobody has exchanged anything of it meanwhile.
     #[must_use]
     pub fn is_intact(&self) -> bool {
+        self.is_in_order() && self.is_undisturbed()
+    }
+
+    /// Whether the published set is as we left it: links, owners, modes and contents.
+    #[must_use]
+    pub fn is_in_order(&self) -> bool {
         let Some(current) = &self.current else {
             return false;
         };
@@ -336,7 +342,6 @@ impl Publisher {
             && links::current(&self.directory).ok().flatten().as_deref() == Some(current.name())
             && links::are_complete(&self.directory, &self.names())
             && current.is_untouched(&self.directory)
-            && self.is_undisturbed()
     }
 
     /// Whether others may rename what is published, or the directory itself.

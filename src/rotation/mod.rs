@@ -3,6 +3,7 @@
 //! A rotation is publish → reload → verify. A failed step is a fact to be recorded and answered with a retry; newer
 //! material replaces the retries of older.
 
+mod disturbance;
 mod hand_over;
 mod pace;
 mod record;
@@ -19,6 +20,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
+use disturbance::Disturbance;
 use pace::Pace;
 pub use report::{disowned as tell_disowned, trust as tell_trust};
 use waiting::{asked_after, changed_after, touched_after};
@@ -87,9 +89,7 @@ pub struct Rotation {
     /// Readers find something else than the published set, and it could not be published again: a reload would hand that
     /// to PostgreSQL.
     displaced: bool,
-    /// Somebody was at the published set while PostgreSQL may have read it, and it is not proven since that nothing came of
-    /// it. It is published again, less and less soon while that goes on.
-    disturbed: Option<Backoff>,
+    disturbance: Disturbance,
     /// Until when others' changes are not looked at: they may go on without end.
     quiet_until: Instant,
     /// What was last said of a directory whose content can be neither used nor removed.
@@ -140,7 +140,7 @@ impl Rotation {
             generation: 0,
             publish_again: None,
             displaced: false,
-            disturbed: None,
+            disturbance: Disturbance::new(),
             quiet_until: Instant::now(),
             unreadable: None,
             not_before: Instant::now(),
@@ -230,6 +230,7 @@ impl Rotation {
         let Some(material) = self.wanted.clone() else {
             return Ok(());
         };
+        self.disturbance.waits = false;
         let authorities = self.authorities.certificates().to_vec();
         let begun = Instant::now();
         self.begun = Some(begun);
@@ -303,7 +304,7 @@ impl Rotation {
         // Our own changes are no news.
         self.files.settle();
         self.displaced = false;
-        let disturbed = self.disturbed.is_some();
+        let disturbed = self.disturbance.is_pending();
         let published = Published::of(material, self.authorities.certificates(), self.generation);
         self.status.send_modify(|status| {
             status.published = Some(published);
@@ -329,7 +330,7 @@ impl Rotation {
         let retry = record::due(self.publish_again.as_ref().map(|(at, _)| *at));
         let generation = self.generation + 1;
         let displaced = self.displaced.then(|| text.clone());
-        let disturbed = self.disturbed.is_some();
+        let disturbed = self.disturbance.is_pending();
         self.status.send_modify(|status| {
             record::unpublished(status, material, generation, &text, retry);
             if displaced.is_some() || !disturbed {
