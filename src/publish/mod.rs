@@ -38,10 +38,12 @@ use kept::{Kept, Unreadable};
 use lock::Lock;
 use ownership::Owners;
 pub use ownership::{NotOurs, Reason};
-use trace::Trace;
+use undisturbed::Left;
+use way::Exposed;
 pub use way::Trust;
 
 use crate::material::{Certificate, Expectations, Material, pem};
+use crate::timing;
 
 /// Judges a directory that others write, and the way to it, as that of what is published is judged: fails if somebody else
 /// than root and the reader could exchange what is read there.
@@ -127,7 +129,9 @@ pub struct Publisher {
     lock: Option<Lock>,
     current: Option<Generation>,
     /// What others could exchange, as we have left it; empty where nobody can.
-    left: Vec<Trace>,
+    left: Left,
+    /// Generations of ours whose paths clients may hold, the newest first, where others could exchange them.
+    earlier: Vec<String>,
     /// What `current` has replaced: the last good set until the new one is verified.
     previous: Option<String>,
     /// Whether another directory at the same path is out of reach.
@@ -147,7 +151,8 @@ impl Publisher {
         let lock = lock::take(&directory)?;
         let mut publisher = Self {
             current: None,
-            left: Vec::new(),
+            left: Left::new(),
+            earlier: Vec::new(),
             previous: None,
             settings,
             companions,
@@ -185,10 +190,12 @@ impl Publisher {
         std::mem::take(&mut self.disowned)
     }
 
-    /// Path of the published directory, and of the current generation in it.
+    /// Path of the published directory, of the current generation in it, and what tells that others rename something on the
+    /// way to it.
     #[must_use]
     pub fn watched_paths(&self) -> Vec<PathBuf> {
         let mut paths = vec![self.settings.directory.clone()];
+        paths.extend(self.directory.exposed().iter().flatten().map(Exposed::watched));
         if let Some(current) = &self.current {
             paths.push(self.settings.directory.join(current.name()));
         }
@@ -312,6 +319,9 @@ impl Publisher {
         taken_over.extend(links::ensure(&self.directory, &self.names())?);
         let name = generation.name().to_owned();
         self.current = Some(generation);
+        if self.is_exposed() {
+            self.remove_old(timing::now());
+        }
         self.leave()?;
         Ok(Published { generation: name, taken_over })
     }
@@ -375,6 +385,13 @@ impl Publisher {
         for (name, found) in links::check(&self.directory, &self.names())? {
             links::remove(&self.directory, &name, &found)?;
             self.disowned.push(Disowned { found, removed: true });
+        }
+        // Clients whose connections were configured from one read it by its name.
+        for name in &self.earlier {
+            if let Some(found) = generation::impostor(&self.directory, name) {
+                links::remove(&self.directory, name, &found)?;
+                self.disowned.push(Disowned { found, removed: true });
+            }
         }
         Ok(())
     }

@@ -2,10 +2,12 @@
 
 #![allow(clippy::print_stdout, reason = "scripts/test shows what was measured")]
 
+mod above;
 mod ancestors;
 mod attacker;
 mod displaced;
 mod disturbed;
+mod earlier;
 mod exchanged;
 mod exposed;
 mod foreign_links;
