@@ -22,7 +22,11 @@ struct Standing {
 
 impl Standing {
     fn of(way: &Way) -> Result<Self, Error> {
-        Ok(Self { trust: way.judge(ours())?, exposed: way.is_exposed() })
+        let trust = way.judge(ours())?;
+        if way.gives_more_rights() {
+            return Err(Error::DefaultAcl { directory: way.path.clone() });
+        }
+        Ok(Self { trust, exposed: way.is_exposed() })
     }
 }
 
@@ -46,9 +50,6 @@ impl Directory {
     pub(super) fn open(path: &Path, names: Vec<String>) -> Result<Self, Error> {
         let way = way::follow(path)?;
         let standing = Standing::of(&way)?;
-        if way.gives_more_rights() {
-            return Err(Error::DefaultAcl { directory: path.to_owned() });
-        }
         let owners = Owners::ours_or_roots();
         let (path, fd, found) = (path.to_owned(), way.fd, way.exposed);
         Ok(Self { path, fd, standing, owners, found, names })

@@ -267,12 +267,15 @@ impl Publisher {
         Ok(Some(material))
     }
 
-    /// Others may have removed the lock, where they may rename; or there was no room for it before.
-    fn keep_locked(&mut self) -> Result<(), Error> {
-        if !self.lock.as_ref().is_some_and(|lock| lock.is_in_place(&self.directory)) {
-            self.lock = lock::take(&self.directory)?;
+    /// Takes the lock again where it was removed, replaced or opened to others; or where there was no room for it before.
+    /// Returns whether it was lost.
+    pub fn keep_locked(&mut self) -> Result<bool, Error> {
+        if self.lock.as_ref().is_some_and(|lock| lock.is_in_place(&self.directory)) {
+            return Ok(false);
         }
-        Ok(())
+        let had = self.lock.is_some();
+        self.lock = lock::take(&self.directory)?;
+        Ok(had && self.lock.is_some())
     }
 
     /// Publishes a generation, even if the very same bytes are published already: see [`Self::holds`].

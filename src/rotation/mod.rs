@@ -245,6 +245,7 @@ impl Rotation {
         let publication = {
             let material = Arc::clone(&material);
             self.with_publisher(move |publisher| {
+                report::lock(&publisher.keep_locked());
                 let before = (publisher.trust(), publisher.is_exposed());
                 let outcome = publisher.publish(&material, &authorities);
                 report::disowned(&publisher.take_disowned());

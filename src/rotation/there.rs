@@ -79,7 +79,12 @@ impl Rotation {
             self.look_for_planted(stop).await?;
             return Ok(false);
         }
-        if self.with_publisher(|publisher| publisher.is_intact()).await? {
+        let (locked, intact) = self
+            .with_publisher(|publisher| (publisher.keep_locked(), publisher.is_intact()))
+            .await?;
+        report::lock(&locked);
+        // Another pgsvid that has the lock is told as what keeps this one from publishing.
+        if intact && (locked.is_ok() || self.publish_again.is_some()) {
             if self.displaced && !self.disturbance.is_pending() {
                 self.displaced = false;
                 self.status.send_modify(|status| status.displaced = None);
@@ -87,10 +92,12 @@ impl Rotation {
             return Ok(!self.displaced);
         }
         if self.publish_again.is_none() {
-            warn!(
-                event = "files-changed",
-                "the published files were changed by somebody else; publishing them again"
-            );
+            if !intact {
+                warn!(
+                    event = "files-changed",
+                    "the published files were changed by somebody else; publishing them again"
+                );
+            }
             if !self.is_undisturbed().await?
                 && self.distrust()
                 && let Some(material) = self.wanted.clone()

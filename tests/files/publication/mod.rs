@@ -14,6 +14,7 @@ mod foreign_links;
 mod keeping;
 mod kill_walk;
 mod killed;
+mod later;
 mod locked;
 mod namespaces;
 mod obstacles;
