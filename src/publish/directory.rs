@@ -8,8 +8,7 @@ use rustix::io::{Errno, retry_on_intr};
 
 use super::error::Error;
 use super::ownership::{Owners, Reason};
-use super::trace::Trace;
-use super::way::{Trust, Way};
+use super::way::{Exposed, Trust, Way};
 use super::{seam, way};
 use crate::users;
 
@@ -23,7 +22,11 @@ struct Standing {
 
 impl Standing {
     fn of(way: &Way) -> Result<Self, Error> {
-        Ok(Self { trust: way.judge(ours())?, exposed: way.is_exposed() })
+        let trust = way.judge(ours())?;
+        if way.gives_more_rights() {
+            return Err(Error::DefaultAcl { directory: way.path.clone() });
+        }
+        Ok(Self { trust, exposed: way.is_exposed() })
     }
 }
 
@@ -36,6 +39,8 @@ pub(super) struct Directory {
     fd: OwnedFd,
     standing: Standing,
     owners: Owners,
+    /// What others may rename on the way to it, as it was before we have changed anything.
+    found: Vec<Exposed>,
     /// The names of all files that pgsvid makes in a generation.
     names: Vec<String>,
 }
@@ -45,12 +50,9 @@ impl Directory {
     pub(super) fn open(path: &Path, names: Vec<String>) -> Result<Self, Error> {
         let way = way::follow(path)?;
         let standing = Standing::of(&way)?;
-        if way.gives_more_rights() {
-            return Err(Error::DefaultAcl { directory: path.to_owned() });
-        }
         let owners = Owners::ours_or_roots();
-        let (path, fd) = (path.to_owned(), way.fd);
-        Ok(Self { path, fd, standing, owners, names })
+        let (path, fd, found) = (path.to_owned(), way.fd, way.exposed);
+        Ok(Self { path, fd, standing, owners, found, names })
     }
 
     /// Opens the directory for somebody who only looks: the judgement is handed back, not obeyed. Root looks at it as
@@ -75,7 +77,8 @@ impl Directory {
         };
         let (path, fd) = (path.to_owned(), way.fd);
         let standing = Standing { trust: Trust::Exclusive, exposed: false };
-        Ok((Self { path, fd, standing, owners, names: Vec::new() }, trust))
+        let (found, names) = (Vec::new(), Vec::new());
+        Ok((Self { path, fd, standing, owners, found, names }, trust))
     }
 
     /// Whether another path has led to the same directory.
@@ -109,8 +112,13 @@ impl Directory {
     }
 
     /// What others may rename on the way to it, the directory itself perhaps.
-    pub(super) fn exposed(&self) -> Result<Vec<Trace>, Error> {
+    pub(super) fn exposed(&self) -> Result<Vec<Exposed>, Error> {
         Ok(way::follow(&self.path)?.exposed)
+    }
+
+    /// The same when it was opened.
+    pub(super) fn found(&self) -> &[Exposed] {
+        &self.found
     }
 
     /// Whether others may rename what is ours in it, or itself.
@@ -121,19 +129,6 @@ impl Directory {
     /// Whether nobody else can put anything into it, or another one into its place.
     pub(super) fn is_exclusive(&self) -> bool {
         !self.is_shared() && !self.is_exposed()
-    }
-
-    /// What tells that something was renamed beside it.
-    pub(super) fn above(&self) -> Result<Trace, Error> {
-        let look = |cause| self.step("look above", "", cause);
-        let stat = rustix::fs::statat(&self.fd, "..", AtFlags::SYMLINK_NOFOLLOW).map_err(look)?;
-        Ok(Trace::of(&stat))
-    }
-
-    /// What tells whether the directory itself is still the one that is open.
-    pub(super) fn own_trace(&self) -> Result<Trace, Error> {
-        let stat = rustix::fs::fstat(&self.fd).map_err(|cause| self.step("look at", "", cause))?;
-        Ok(Trace::of(&stat))
     }
 
     fn standing_now(&self) -> Result<Option<Standing>, Error> {

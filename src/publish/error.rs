@@ -7,6 +7,10 @@ use rustix::io::Errno;
 use super::ownership::NotOurs;
 use crate::text::argument;
 
+/// Actions that a sandbox may keep us from.
+pub(super) const TO_GROUP: &str = "give to its group";
+pub(super) const MODE_OF: &str = "set the mode of";
+
 /// Why nothing was published. Each text names the object, the cause and, where there is one, the remedy.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -75,7 +79,7 @@ pub enum Error {
         /// The directory.
         directory: PathBuf,
     },
-    /// The same, because others may write to a directory above.
+    /// Somebody can put another directory in the place of the published one: others may write to a directory above.
     #[error(
         "cannot publish to {0}: others can replace it at any time, because they may write to {1} (mode {mode:04o}); run \
          chmod go-w {2}",
@@ -112,7 +116,7 @@ pub enum Error {
         is: String,
     },
     /// A step failed.
-    #[error("cannot {action} {}: {cause}{}", path.display(), remedy_for(*cause, path))]
+    #[error("cannot {action} {}: {cause}{}", path.display(), remedy_for_step(action, *cause, path))]
     Step {
         /// What was attempted, `write`, `sync`, `create` …
         action: &'static str,
@@ -168,6 +172,16 @@ impl Error {
     pub fn is_locked(&self) -> bool {
         matches!(self, Self::Locked { .. })
     }
+}
+
+/// What a new file gets changes with the directory's setgid bit and default access control list.
+fn remedy_for_step(action: &str, cause: Errno, path: &std::path::Path) -> String {
+    if cause == Errno::PERM && [TO_GROUP, MODE_OF].contains(&action) {
+        return "; run pgsvid as root, or as a member of that group; if it is, start it again: its sandbox lets it change no \
+                group and no mode where new files had the right ones at the start"
+            .to_owned();
+    }
+    remedy_for(cause, path)
 }
 
 fn remedy_for(cause: Errno, path: &std::path::Path) -> String {

@@ -12,7 +12,7 @@ use rustix::io::{Errno, retry_on_intr};
 use zeroize::Zeroizing;
 
 use super::directory::Directory;
-use super::error::{Error, errno};
+use super::error::{Error, MODE_OF, TO_GROUP, errno};
 use super::kept::{Kept, read};
 use super::ownership::{self, NotOurs, Owners, Reason};
 use super::seam;
@@ -223,8 +223,7 @@ fn fill(
     }
     if stat.st_mode & COUNTS != MODE {
         seam::step();
-        rustix::fs::fchmod(&within, Mode::from_raw_mode(MODE))
-            .map_err(step("set the mode of", ""))?;
+        rustix::fs::fchmod(&within, Mode::from_raw_mode(MODE)).map_err(step(MODE_OF, ""))?;
     }
     let mut written = Vec::new();
     for (name, content) in files {
@@ -282,8 +281,7 @@ fn create_empty(
     };
     let change = |fd| {
         seam::step();
-        rustix::fs::fchmod(fd, Mode::from_raw_mode(mode))
-            .map_err(|cause| ("set the mode of", cause))
+        rustix::fs::fchmod(fd, Mode::from_raw_mode(mode)).map_err(|cause| (MODE_OF, cause))
     };
     let fd = create(mode)?;
     let stat = rustix::fs::fstat(&fd).map_err(|cause| ("look at", cause))?;
@@ -298,7 +296,7 @@ fn create_empty(
             let fd = create(0o600)?;
             seam::step();
             rustix::fs::fchown(&fd, None, Some(Gid::from_raw(group)))
-                .map_err(|cause| ("give to its group", cause))?;
+                .map_err(|cause| (TO_GROUP, cause))?;
             change(&fd).map(|()| fd)
         }
     }

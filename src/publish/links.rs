@@ -135,12 +135,21 @@ pub(super) fn ensure(directory: &Directory, names: &[String]) -> Result<Vec<Stri
     Ok(taken_over)
 }
 
-/// The content of a plain file at a stable name, and its mode, if there is one that may be taken over: whose content nobody
-/// else could have written.
-pub(super) fn plain_file(directory: &Directory, name: &str) -> Option<(Zeroizing<Vec<u8>>, u32)> {
+/// A plain file at a stable name.
+pub(super) struct Plain {
+    pub(super) bytes: Zeroizing<Vec<u8>>,
+    pub(super) mode: u32,
+    /// Nobody else could have written it: not its group either, which may be a user's own (a umask of 0002).
+    pub(super) is_ours: bool,
+}
+
+/// The plain file at a stable name, if there is one that may be taken over.
+pub(super) fn plain_file(directory: &Directory, name: &str) -> Option<Plain> {
     let file = kept::open_file(directory, name).ok()?;
-    directory.owners().judge_file(&file.stat).ok()?;
-    Some((file.read(LARGEST_PLAIN).ok()?, file.stat.st_mode & 0o777))
+    directory.judge_plain(&file.stat).ok()?;
+    let bytes = file.read(LARGEST_PLAIN).ok()?;
+    let is_ours = directory.owners().judge_file(&file.stat).is_ok();
+    Some(Plain { bytes, mode: file.stat.st_mode & 0o777, is_ours })
 }
 
 /// Whether every stable name is the link that it should be.

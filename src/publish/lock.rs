@@ -49,10 +49,13 @@ pub(super) fn take(directory: &Directory) -> Result<Option<Lock>, Error> {
 }
 
 impl Lock {
-    /// Whether it is still the file that another instance would find.
+    /// Whether it is still the file that another instance would find, and nobody else could have opened it.
     pub(super) fn is_in_place(&self, directory: &Directory) -> bool {
         match (look(directory), rustix::fs::fstat(&self.0)) {
-            (Ok(there), Ok(held)) => (there.st_dev, there.st_ino) == (held.st_dev, held.st_ino),
+            (Ok(there), Ok(held)) => {
+                (there.st_dev, there.st_ino) == (held.st_dev, held.st_ino)
+                    && judge(directory, &there).is_ok()
+            }
             _ => false,
         }
     }

@@ -41,11 +41,13 @@ use kept::{Kept, Unreadable};
 use lock::Lock;
 use ownership::Owners;
 pub use ownership::{NotOurs, Reason};
-use trace::Trace;
+use undisturbed::Left;
+use way::Exposed;
 pub use way::Trust;
 pub use worker::{Broken, Worker};
 
 use crate::material::{Certificate, Expectations, Material, pem};
+use crate::timing;
 
 /// Judges a directory that others write, and the way to it, as that of what is published is judged: fails if somebody else
 /// than root and the reader could exchange what is read there.
@@ -133,7 +135,9 @@ pub struct Publisher {
     /// What a handshake shows of it.
     shown: Option<Shown>,
     /// What others could exchange, as we have left it; empty where nobody can.
-    left: Vec<Trace>,
+    left: Left,
+    /// Generations of ours whose paths clients may hold, the newest first, where others could exchange them.
+    earlier: Vec<String>,
     /// What `current` has replaced: the last good set until the new one is verified.
     previous: Option<String>,
     /// Whether another directory at the same path is out of reach.
@@ -154,7 +158,8 @@ impl Publisher {
         let mut publisher = Self {
             current: None,
             shown: None,
-            left: Vec::new(),
+            left: Left::new(),
+            earlier: Vec::new(),
             previous: None,
             settings,
             companions,
@@ -192,10 +197,12 @@ impl Publisher {
         std::mem::take(&mut self.disowned)
     }
 
-    /// Path of the published directory, and of the current generation in it.
+    /// Path of the published directory, of the current generation in it, and what tells that others rename something on the
+    /// way to it.
     #[must_use]
     pub fn watched_paths(&self) -> Vec<PathBuf> {
         let mut paths = vec![self.settings.directory.clone()];
+        paths.extend(self.directory.exposed().iter().flatten().map(Exposed::watched));
         if let Some(current) = &self.current {
             paths.push(self.settings.directory.join(current.name()));
         }
@@ -269,12 +276,15 @@ impl Publisher {
         Ok(Some(material))
     }
 
-    /// Others may have removed the lock, where they may rename; or there was no room for it before.
-    fn keep_locked(&mut self) -> Result<(), Error> {
-        if !self.lock.as_ref().is_some_and(|lock| lock.is_in_place(&self.directory)) {
-            self.lock = lock::take(&self.directory)?;
+    /// Takes the lock again where it was removed, replaced or opened to others; or where there was no room for it before.
+    /// Returns whether it was lost.
+    pub fn keep_locked(&mut self) -> Result<bool, Error> {
+        if self.lock.as_ref().is_some_and(|lock| lock.is_in_place(&self.directory)) {
+            return Ok(false);
         }
-        Ok(())
+        let had = self.lock.is_some();
+        self.lock = lock::take(&self.directory)?;
+        Ok(had && self.lock.is_some())
     }
 
     /// Publishes a generation, even if the very same bytes are published already: see [`Self::holds`].
@@ -332,6 +342,9 @@ impl Publisher {
             alike::forget(&self.directory);
         }
         self.shown = Some(shown);
+        if self.is_exposed() {
+            self.remove_old(timing::now());
+        }
         self.leave()?;
         Ok(Published { generation: name, taken_over })
     }
@@ -346,9 +359,15 @@ impl Publisher {
         current.has(&self.files(material, extra_authorities, &path), self.settings.group)
     }
 
-    /// Whether the published set is as we left it: links, owners, modes and contents.
+    /// Whether the published set is as we left it, and nobody has exchanged anything of it meanwhile.
     #[must_use]
     pub fn is_intact(&self) -> bool {
+        self.is_in_order() && self.is_undisturbed()
+    }
+
+    /// Whether the published set is as we left it: links, owners, modes and contents.
+    #[must_use]
+    pub fn is_in_order(&self) -> bool {
         let Some(current) = &self.current else {
             return false;
         };
@@ -356,7 +375,6 @@ impl Publisher {
             && links::current(&self.directory).ok().flatten().as_deref() == Some(current.name())
             && links::are_complete(&self.directory, &self.names())
             && current.is_untouched(&self.directory)
-            && self.is_undisturbed()
     }
 
     /// Whether others may rename what is published, or the directory itself.
@@ -390,6 +408,13 @@ impl Publisher {
         for (name, found) in links::check(&self.directory, &self.names())? {
             links::remove(&self.directory, &name, &found)?;
             self.disowned.push(Disowned { found, removed: true });
+        }
+        // Clients whose connections were configured from one read it by its name.
+        for name in &self.earlier {
+            if let Some(found) = generation::impostor(&self.directory, name) {
+                links::remove(&self.directory, name, &found)?;
+                self.disowned.push(Disowned { found, removed: true });
+            }
         }
         Ok(())
     }

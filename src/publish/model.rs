@@ -57,6 +57,49 @@ fn d05_writes_that_are_short_or_interrupted_are_completed() {
     assert!(read(directory.path()) == Some(contents(&svid)));
 }
 
+#[test]
+fn a75_a_set_whose_group_could_write_it_is_taken_over_whole_and_does_not_count_as_ours() {
+    let authority = Authority::new("example.org", false).unwrap();
+    let entry = Entry::new("spiffe://example.org/db").dns("db");
+    let [former, next] = [(); 2].map(|()| authority.issue(&entry).unwrap());
+    for steps in 0.. {
+        let directory = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
+        let path = directory.path();
+        for ((name, content), mode) in
+            NAMES.iter().zip(contents(&former)).zip([0o664, 0o640, 0o664])
+        {
+            write(&path.join(name), &content);
+            set_mode(&path.join(name), mode);
+        }
+        let settings = Settings { private_key_mode: 0o640, ..settings(path) };
+        let publish = || {
+            let mut publisher = Publisher::open(settings.clone(), Vec::new()).unwrap();
+            publisher.publish(&checked(&next, timing::now()), &[]).unwrap();
+        };
+        let done = killed_after(steps, publish).is_some();
+        let found = read(path).unwrap();
+        assert!(
+            [contents(&former), contents(&next)].contains(&found),
+            "killed after {steps} steps"
+        );
+        let mut publisher = eventually(Duration::from_secs(10), "the former lock is gone", || {
+            Publisher::open(settings.clone(), Vec::new()).ok()
+        });
+        assert!(read(path).is_some_and(|again| again == found), "a start changes nothing");
+        let counts = publisher.existing(&Expectations::default(), timing::now()).unwrap();
+        // Only what is published counts.
+        let is_next = fs::read_to_string(path.join("..data/svid.pem"))
+            .is_ok_and(|leaf| leaf == next.chain_pem());
+        assert_eq!(counts.is_some(), is_next, "killed after {steps} steps");
+        publisher.publish(&checked(&next, timing::now()), &[]).unwrap();
+        assert!(publisher.is_intact() && read(path) == Some(contents(&next)));
+        if done {
+            assert!(steps > 20, "{steps} steps only");
+            return;
+        }
+    }
+}
+
 struct Model<'a> {
     directory: TempDir,
     publisher: Option<Publisher>,

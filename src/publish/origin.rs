@@ -9,7 +9,9 @@ use super::directory::{Directory, RECORD};
 use super::kept::{self, Unreadable};
 use super::ownership::Owners;
 
-/// The file's name in a generation. No configured one begins so. Without more authorities than the trust domain's own there
+/// The record of a set that others could have written: it is none, so that the set does not count.
+pub(super) const NOT_OURS: &[u8] = b"not ours\n";
+
 /// How many of the bundle's first certificates are the trust domain's own, how many after them those of federated trust
 /// domains. The others are from the configuration's own files.
 pub(super) struct Origin {
@@ -47,9 +49,15 @@ mod tests {
     #[test]
     fn a45_what_is_recorded_is_read_and_nothing_else_is() {
         assert_eq!(parse(&record(2, 17)), Some((2, 17)));
-        for text in
-            ["", "own 1", "own 1\nfederated x", "federated 1\nown 1\n", "own -1\nfederated 0"]
-        {
+        let not_ours = std::str::from_utf8(NOT_OURS).unwrap();
+        for text in [
+            not_ours,
+            "",
+            "own 1",
+            "own 1\nfederated x",
+            "federated 1\nown 1\n",
+            "own -1\nfederated 0",
+        ] {
             assert_eq!(parse(text.as_bytes()), None, "{text}");
         }
     }

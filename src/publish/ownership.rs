@@ -36,7 +36,7 @@ pub enum Reason {
     Target,
     /// It is ours, and was given its name by a rename that is not ours: it may be older than what we have published last.
     #[error(
-        "was renamed after pgsvid had published it, so it may be an older one that others have put back"
+        "was renamed, or given another owner or mode, after pgsvid had published it, so it may be an older one that others have put back"
     )]
     Renamed,
     /// It is a link, a directory, a pipe or a device.

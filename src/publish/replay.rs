@@ -5,6 +5,10 @@
 //! A rename needs no ownership, but it sets the time of change of what is renamed (`inode(7)`, ctime), which only the kernel
 //! can set. We rename a link once, when it is made, and a generation never. What root changes afterwards, as Kubernetes does
 //! when it gives a volume to its group, it changes in the files as well.
+//!
+//! The same goes for the directory, where others may rename that. A rename sets no time of modification (tried on ext4, tmpfs
+//! and overlayfs), and an entry that is made in it sets both. So one whose time of change is later than both that and its set
+//! was renamed, or given another owner or mode. With the sticky bit, others may hide it by making an entry.
 
 use std::time::SystemTime;
 
@@ -43,6 +47,11 @@ pub(super) fn renamed(
         && written < named.saturating_sub(APART)
     {
         return Ok(Some(ownership::at(directory.path_of(name))(Reason::Renamed)));
+    }
+    // What is on the way was modified when an entry was made in it, or the link itself.
+    let moved = |stat: &Stat| is_later(stat) && stat.st_ctime > stat.st_mtime.saturating_add(LATER);
+    if let Some(step) = directory.found().iter().find(|step| moved(&step.stat)) {
+        return Ok(Some(ownership::at(step.path.clone())(Reason::Renamed)));
     }
     let found = [(links::CURRENT, link), (name, within)]
         .into_iter()

@@ -15,16 +15,17 @@ use crate::material::pem;
 /// How long a replaced generation stays at least, for readers that opened it before the swap.
 const GRACE: Duration = Duration::from_secs(60);
 
-/// Removes what is neither current, nor the one before, nor still of use.
+/// Removes what is neither current, nor the one before, nor still of use. Returns what is gone for good.
 pub(super) fn sweep(
     directory: &Directory,
     current: &str,
     previous: Option<&str>,
     settings: &Settings,
     now: SystemTime,
-) {
+) -> Vec<String> {
+    let mut removed = Vec::new();
     let Ok(mut generations) = directory.entries(PREFIX) else {
-        return;
+        return removed;
     };
     // Removed before, and not wholly: it has replaced nothing.
     let unfinished = generations.extract_if(.., |name| generation::is_unfinished(name));
@@ -42,8 +43,10 @@ pub(super) fn sweep(
             kept += 1;
         } else {
             generation::remove(directory, name);
+            removed.push(name.clone());
         }
     }
+    removed
 }
 
 /// Removes every generation but these: space has run out.

@@ -2,8 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use zeroize::Zeroizing;
+
+use super::directory::RECORD;
 use super::error::Error;
-use super::{Publisher, generation, kept, links};
+use super::{Publisher, generation, kept, links, origin};
 
 impl Publisher {
     /// Turns the plain files of another helper into a generation with the same contents, so that replacing
@@ -19,28 +22,37 @@ impl Publisher {
             // Killed half way, perhaps: then what is still plain is in the current generation, too.
             let mut names = self.names();
             names.retain(|name| {
-                links::plain_file(&self.directory, name).is_some_and(|(plain, _)| {
-                    Some(plain) == kept::read_one(&self.directory, &current, name)
+                links::plain_file(&self.directory, name).is_some_and(|plain| {
+                    Some(plain.bytes) == kept::read_one(&self.directory, &current, name)
                 })
             });
             return links::ensure(&self.directory, &names);
         }
         let settings = &self.settings;
         let mut files = BTreeMap::new();
+        let mut all_ours = true;
         for (name, mode) in [
             (&settings.certificate, settings.certificate_mode),
             (&settings.private_key, settings.private_key_mode),
             (&settings.bundle, settings.certificate_mode),
         ] {
             // Not every former set has a bundle, or has it under this name.
-            if let Some((bytes, had)) = links::plain_file(&self.directory, name) {
-                files.insert(name.clone(), generation::Content { bytes, mode: had & mode });
+            if let Some(plain) = links::plain_file(&self.directory, name) {
+                let mode = plain.mode & mode;
+                files.insert(name.clone(), generation::Content { bytes: plain.bytes, mode });
+                all_ours &= plain.is_ours;
             }
         }
         if files.is_empty() {
             return Ok(Vec::new());
         }
         let names: Vec<String> = files.keys().cloned().collect();
+        if !all_ours {
+            // PostgreSQL may start from it, as it did before, but for us it never counts as a set of our own.
+            let bytes = Zeroizing::new(origin::NOT_OURS.to_vec());
+            let mode = settings.certificate_mode;
+            files.insert(RECORD.to_owned(), generation::Content { bytes, mode });
+        }
         let generation =
             generation::write(&self.directory, generation::fresh_name(), files, settings.group)?;
         links::swap(&self.directory, generation.name())?;

@@ -1,19 +1,46 @@
 //! Whether others have exchanged what is published, if only for a moment, and how it is put right.
 
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use rustix::fs::AtFlags;
+use rustix::io::Errno;
 use rustix::time::{ClockId, clock_gettime};
 
 use super::directory::Directory;
 use super::error::Error;
 use super::trace::Trace;
-use super::{Publisher, links, sweep};
+use super::{Publisher, generation, links, sweep};
 
 /// The kernel notes times by a clock that ticks so often at least.
 const TICK: Duration = Duration::from_millis(1);
 /// A file server has a clock of its own, which may be ahead.
 const MOST_TICKS: u32 = 50;
+
+/// What others could exchange, as we have left it: what is on the way by its path, and what is in the directory by its name.
+pub(super) type Left = BTreeMap<PathBuf, Seen>;
+
+/// Something that others could rename.
+#[derive(Debug)]
+pub(super) struct Seen {
+    /// `None` if nothing is there.
+    trace: Option<Trace>,
+    /// The directory that it lies in, if that tells more: the trace of a directory on the way also changes when an entry is
+    /// made in it.
+    within: Option<Trace>,
+}
+
+impl Seen {
+    /// Whether nobody has renamed it since. A rename changes the trace of both, so one that has not changed tells.
+    fn is_as(&self, left: &Self) -> bool {
+        let same = match (&self.trace, &left.trace) {
+            (Some(now), Some(left)) => now.is_of_same(left),
+            _ => false,
+        };
+        self.trace == left.trace || (same && left.within.is_some() && self.within == left.within)
+    }
+}
 
 impl Publisher {
     /// Whether nobody has exchanged anything of the published set since we have left it, not even for a moment: PostgreSQL
@@ -21,59 +48,52 @@ impl Publisher {
     #[must_use]
     pub fn is_undisturbed(&self) -> bool {
         !self.is_exposed()
-            || traces_of(&self.directory, &self.exchangeable())
-                .is_ok_and(|traces| traces == self.left)
+            || look(&self.directory, &self.exchangeable()).is_ok_and(|now| {
+                now.len() == self.left.len()
+                    && now
+                        .iter()
+                        .all(|(path, now)| self.left.get(path).is_some_and(|left| now.is_as(left)))
+            })
     }
 
     /// Notes how we leave what others could exchange.
     pub(super) fn leave(&mut self) -> Result<(), Error> {
         self.left.clear();
-        if self.directory.is_exposed() {
-            self.left = settled_traces(&self.directory, &self.exchangeable())?;
-        }
-        Ok(())
-    }
-
-    /// The links, and the generation that they lead to.
-    fn exchangeable(&self) -> Vec<String> {
-        let current = self.current.iter().map(|current| current.name().to_owned());
-        self.names().into_iter().chain([links::CURRENT.to_owned()]).chain(current).collect()
-    }
-
-    /// Removes the generations that nobody needs any more.
-    pub fn sweep(&mut self, now: SystemTime) {
-        // It changes the directory, which is not to hide that somebody has exchanged it.
-        let above = self.directory.above();
-        let undisturbed = self.is_undisturbed();
-        if let Some(current) = &self.current {
-            let previous = self.previous.as_deref();
-            sweep::sweep(&self.directory, current.name(), previous, &self.settings, now);
-        }
-        if undisturbed && let Ok(above) = above {
-            let _ = self.leave_swept(&above);
-        }
-    }
-
-    /// Notes how a sweep has left the directory, unless something else has changed meanwhile: it may take long, where others
-    /// have made many entries. `above` is what was above the directory before.
-    fn leave_swept(&mut self, above: &Trace) -> Result<(), Error> {
         if !self.is_exposed() {
             return Ok(());
         }
-        let traces = settled_traces(&self.directory, &self.exchangeable())?;
-        let own = self.directory.own_trace()?;
-        // Where the directory itself can be exchanged, its own trace no longer tells, and what is above it has to.
-        let may_differ = |trace: &Trace| trace.is_of_same(&own);
-        let same = traces.len() == self.left.len()
-            && traces
-                .iter()
-                .zip(&self.left)
-                .all(|(now, left)| now == left || (now.is_of_same(left) && may_differ(now)));
-        let is_beside = traces.iter().any(may_differ);
-        if same && (!is_beside || self.directory.above()? == *above) {
-            self.left = traces;
+        if self.settings.keep_until_expiry {
+            self.earlier.extend(self.directory.entries(generation::PREFIX)?);
+            self.earlier.sort_unstable_by(|a, b| b.cmp(a));
+            self.earlier.dedup();
+            self.earlier.truncate(self.settings.keep_at_most);
         }
+        self.left = settled(&self.directory, &self.exchangeable())?;
         Ok(())
+    }
+
+    /// The links, the generation that they lead to, and earlier ones, whose paths clients may hold.
+    fn exchangeable(&self) -> Vec<String> {
+        let current = self.current.iter().map(|current| current.name().to_owned());
+        let links = self.names().into_iter().chain([links::CURRENT.to_owned()]);
+        links.chain(current).chain(self.earlier.iter().cloned()).collect()
+    }
+
+    /// Removes the generations that nobody needs any more. Where others may rename, that is done before it is noted how the
+    /// set was left: it changes the directory, which would hide that somebody has exchanged it.
+    pub fn sweep(&mut self, now: SystemTime) {
+        if !self.is_exposed() {
+            self.remove_old(now);
+        }
+    }
+
+    pub(super) fn remove_old(&mut self, now: SystemTime) {
+        if let Some(current) = &self.current {
+            let previous = self.previous.as_deref();
+            let removed =
+                sweep::sweep(&self.directory, current.name(), previous, &self.settings, now);
+            self.earlier.retain(|name| !removed.contains(name));
+        }
     }
 
     /// Makes the links anew that others have changed, without a new generation: that takes no room on a full volume.
@@ -101,27 +121,41 @@ impl Publisher {
     }
 }
 
-/// What others could exchange and exchange back while PostgreSQL reads: the links, the generation, and what they may rename
-/// on the way to the directory. Files in the generation are out of their reach.
-fn traces_of(directory: &Directory, names: &[String]) -> Result<Vec<Trace>, Error> {
-    let mut traces = directory.exposed()?;
-    for name in names {
-        let stat = rustix::fs::statat(directory, name.as_str(), AtFlags::SYMLINK_NOFOLLOW);
-        traces.push(Trace::of(&stat.map_err(|cause| directory.step("look at", name, cause))?));
+/// What others could exchange and exchange back while PostgreSQL reads: the links, generations, and what they may rename on
+/// the way to the directory. Files in a generation are out of their reach.
+fn look(directory: &Directory, names: &[String]) -> Result<Left, Error> {
+    let mut seen = Left::new();
+    for step in directory.exposed()? {
+        let (trace, within) = (Some(Trace::of(&step.stat)), Some(step.within));
+        seen.insert(step.path, Seen { trace, within });
     }
-    Ok(traces)
+    for name in names {
+        let trace = match rustix::fs::statat(directory, name.as_str(), AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(stat) => Some(Trace::of(&stat)),
+            Err(Errno::NOENT) => None,
+            Err(cause) => return Err(directory.step("look at", name, cause)),
+        };
+        seen.insert(Path::new(name).to_owned(), Seen { trace, within: None });
+    }
+    Ok(seen)
 }
 
 /// The same once the kernel's clock has gone on, so that whatever happens later gets a later time.
-fn settled_traces(directory: &Directory, names: &[String]) -> Result<Vec<Trace>, Error> {
-    let mut traces = traces_of(directory, names)?;
-    for _ in 0..MOST_TICKS {
+fn settled(directory: &Directory, names: &[String]) -> Result<Left, Error> {
+    let mut ticks = 0;
+    loop {
+        // Before the look: what happens after it in the same tick would get the same time.
         let now = clock_gettime(ClockId::RealtimeCoarse);
-        if traces.iter().all(|trace| trace.is_before((now.tv_sec, now.tv_nsec))) {
-            break;
+        let is_past = |trace: &Trace| trace.is_before((now.tv_sec, now.tv_nsec));
+        let mut seen = look(directory, names)?;
+        ticks += 1;
+        if ticks > MOST_TICKS || seen.values().all(|it| it.trace.as_ref().is_none_or(is_past)) {
+            // Beside a busy neighbour it may never be past, and then it tells nothing.
+            for it in seen.values_mut() {
+                it.within.take_if(|within| !is_past(within));
+            }
+            return Ok(seen);
         }
         std::thread::sleep(TICK);
-        traces = traces_of(directory, names)?;
     }
-    Ok(traces)
 }

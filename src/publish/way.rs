@@ -12,7 +12,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt as _;
 use std::path::{Component, Path, PathBuf};
 
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, Statx, StatxAttributes, StatxFlags};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat, Statx, StatxAttributes, StatxFlags};
 use rustix::io::{Errno, retry_on_intr};
 
 use super::error::Error;
@@ -52,13 +52,30 @@ const NAMED: [u16; 2] = [0x02, 0x08];
 
 /// A directory that was opened, and what leads to it.
 pub(super) struct Way {
-    path: PathBuf,
+    pub(super) path: PathBuf,
     pub(super) fd: OwnedFd,
     published: Statx,
     /// The directories and links on the way, from `/` on, with their paths without links.
     steps: Vec<(PathBuf, Statx)>,
     /// Those that lie in a directory where others may rename them.
-    pub(super) exposed: Vec<Trace>,
+    pub(super) exposed: Vec<Exposed>,
+}
+
+/// A directory or a link that lies where others may rename it.
+pub(super) struct Exposed {
+    pub(super) path: PathBuf,
+    pub(super) stat: Stat,
+    /// The directory that it lies in: renaming one of its entries changes it.
+    pub(super) within: Trace,
+}
+
+impl Exposed {
+    /// What has to be watched to hear of its being renamed. A link cannot be, but the directory that it lies in.
+    pub(super) fn watched(&self) -> PathBuf {
+        let is_link = FileType::from_raw_mode(self.stat.st_mode).is_symlink();
+        let above = self.path.parent().filter(|_| is_link);
+        above.unwrap_or(&self.path).to_owned()
+    }
 }
 
 /// Opens the directory. Each step is taken from the directory that is recorded, by its descriptor.
@@ -74,7 +91,11 @@ pub(super) fn follow(path: &Path) -> Result<Way, Error> {
         let next = enter(&here, &name).map_err(failed)?;
         let found = look(&next).map_err(failed)?;
         if matches!(Openness::of(&stat), Openness::Mount(_)) {
-            exposed.push(Trace::of(&rustix::fs::fstat(&next).map_err(failed)?));
+            exposed.push(Exposed {
+                path: behind.join(&name),
+                stat: rustix::fs::fstat(&next).map_err(failed)?,
+                within: Trace::of(&rustix::fs::fstat(&here).map_err(failed)?),
+            });
         }
         if is_link(&found) {
             links += 1;

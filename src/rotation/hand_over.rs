@@ -54,9 +54,9 @@ impl Rotation {
             let settled = consumer.is_settled();
             if settled {
                 self.begun = None;
-                self.disturbed = None;
+                self.disturbance.settle();
             }
-            let disturbed = self.disturbed.is_some();
+            let disturbed = self.disturbance.is_pending();
             self.status.send_modify(|status| {
                 let of = (&*material, generation);
                 record::handed_over(status, &attempt, consumer, of, (took, whole), routine);
@@ -82,7 +82,7 @@ impl Rotation {
                 record::published(status, &material, generation, took);
                 status.displaced = None;
             });
-            self.disturbed = None;
+            self.disturbance.settle();
         }
         Ok(())
     }
@@ -92,23 +92,25 @@ impl Rotation {
         self.with_publisher(|publisher| publisher.is_undisturbed()).await
     }
 
-    /// What PostgreSQL was last told to read may not have been ours: it counts for nothing until it has read again.
-    pub(super) fn distrust(&mut self) {
-        let (first, longest) = PUBLISH_AGAIN;
-        if self.disturbed.is_none() {
-            self.disturbed = Some(Backoff::new(first, longest));
-        }
+    /// What PostgreSQL was last told to read may not have been ours: it counts for nothing until it has read again. Returns
+    /// whether that was so a while ago, too.
+    pub(super) fn distrust(&mut self) -> bool {
         if let Some(consumer) = &mut self.consumer {
             consumer.distrust();
         }
         self.status.send_modify(|status| status.displaced = Some(DISTURBED.to_owned()));
+        self.disturbance.note()
     }
 
     /// Somebody has been at the published set since it was handed over: it is published and handed over again, in a while.
     pub(super) fn disturbed(&mut self, material: &Material) {
         self.distrust();
-        let Some(backoff) = &mut self.disturbed else { return };
-        let delay = backoff.delay();
+        self.publish_in_a_while(material);
+    }
+
+    pub(super) fn publish_in_a_while(&mut self, material: &Material) {
+        let delay = self.disturbance.delay();
+        self.disturbance.waits = true;
         warn!(event = "set-disturbed", again_in = ?delay, "{DISTURBED}");
         let (first, longest) = PUBLISH_AGAIN;
         self.publish_again = Some((Instant::now() + delay, Backoff::new(first, longest)));

@@ -3,6 +3,7 @@
 //! A rotation is publish → reload → verify. A failed step is a fact to be recorded and answered with a retry; newer
 //! material replaces the retries of older.
 
+mod disturbance;
 mod hand_over;
 mod pace;
 mod record;
@@ -20,6 +21,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
+use disturbance::Disturbance;
 use pace::Pace;
 pub use report::{disowned as tell_disowned, trust as tell_trust};
 use turns::{Turn, Turns};
@@ -88,9 +90,7 @@ pub struct Rotation {
     /// Readers find something else than the published set, and it could not be published again: a reload would hand that
     /// to PostgreSQL.
     displaced: bool,
-    /// Somebody was at the published set while PostgreSQL may have read it, and it is not proven since that nothing came of
-    /// it. It is published again, less and less soon while that goes on.
-    disturbed: Option<Backoff>,
+    disturbance: Disturbance,
     /// No handshake can tell whether PostgreSQL has read the published set or one before it.
     alike: bool,
     /// Until when others' changes are not looked at: they may go on without end.
@@ -144,8 +144,8 @@ impl Rotation {
             generation: 0,
             publish_again: None,
             displaced: false,
-            disturbed: None,
             alike: false,
+            disturbance: Disturbance::new(),
             quiet_until: Instant::now(),
             unreadable: None,
             not_before: Instant::now(),
@@ -250,6 +250,7 @@ impl Rotation {
         };
         self.authorities.tell_left_out(&material);
         let authorities = self.authorities.beside(&material);
+        self.disturbance.waits = false;
         let begun = Instant::now();
         self.begun = Some(begun);
         self.not_before = begun + SHORTEST_INTERVAL;
@@ -263,6 +264,7 @@ impl Rotation {
         let publication = {
             let material = Arc::clone(&material);
             self.with_publisher(move |publisher| {
+                report::lock(&publisher.keep_locked());
                 let before = (publisher.trust(), publisher.is_exposed());
                 let outcome = publisher.publish(&material, &authorities);
                 report::disowned(&publisher.take_disowned());
@@ -326,7 +328,7 @@ impl Rotation {
         self.files.settle();
         self.displaced = false;
         let Some(material) = &self.wanted else { return Ok(()) };
-        let disturbed = self.disturbed.is_some();
+        let disturbed = self.disturbance.is_pending();
         let authorities = self.authorities.beside(material);
         let published = Published::of(material, &authorities, self.generation);
         self.status.send_modify(|status| {
@@ -354,7 +356,7 @@ impl Rotation {
         let retry = record::due(self.publish_again.as_ref().map(|(at, _)| *at));
         let generation = self.generation + 1;
         let displaced = self.displaced.then(|| text.clone());
-        let disturbed = self.disturbed.is_some();
+        let disturbed = self.disturbance.is_pending();
         self.status.send_modify(|status| {
             record::unpublished(status, material, generation, &text, retry);
             if displaced.is_some() || !disturbed {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tracing::{debug, error, info, warn};
 
 use crate::material::Material;
-use crate::publish::{Disowned, Publisher, Trust};
+use crate::publish::{self, Disowned, Publisher, Trust};
 use crate::text::ascii;
 use crate::timing;
 
@@ -31,6 +31,17 @@ pub fn disowned(found: &[Disowned]) {
                 "the published set may be an older one: it stays, and counts for nothing, until the agent has sent one"
             );
         }
+    }
+}
+
+/// That the lock had to be taken again, if so.
+pub(super) fn lock(kept: &Result<bool, publish::Error>) {
+    if let Ok(true) = kept {
+        warn!(
+            event = "lock-lost",
+            fix = "leave ..lock in the published directory alone: it keeps another pgsvid from publishing there",
+            "the lock of the published directory was removed, replaced or opened to others; it is taken again"
+        );
     }
 }
 

@@ -7,11 +7,11 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
-use super::{Error, PUBLISH_AGAIN, Rotation, report};
+use super::{Error, Rotation, report};
 use crate::material::Material;
 use crate::publish;
 use crate::text::ascii;
-use crate::timing::{self, Backoff};
+use crate::timing;
 
 /// How often what others do there is looked at while nothing can be published: they may go on without end.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -25,7 +25,7 @@ impl Rotation {
     pub(super) async fn begin(&mut self) -> Result<(), Error> {
         let exposed = self.with_publisher(|publisher| publisher.is_exposed()).await?;
         if exposed && self.consumer.is_some() {
-            self.disturbed = Some(Backoff::new(PUBLISH_AGAIN.0, PUBLISH_AGAIN.1));
+            self.disturbance.suspect();
             self.status.send_modify(|status| status.displaced = Some(BEFORE.to_owned()));
         }
         Ok(())
@@ -83,27 +83,41 @@ impl Rotation {
             self.look_for_planted(stop).await?;
             return Ok(false);
         }
-        if self.with_publisher(|publisher| publisher.is_intact()).await? {
-            if self.displaced && self.disturbed.is_none() {
+        let (locked, intact) = self
+            .with_publisher(|publisher| (publisher.keep_locked(), publisher.is_intact()))
+            .await?;
+        report::lock(&locked);
+        // Another pgsvid that has the lock is told as what keeps this one from publishing.
+        if intact && (locked.is_ok() || self.publish_again.is_some()) {
+            if self.displaced && !self.disturbance.is_pending() {
                 self.displaced = false;
                 self.status.send_modify(|status| status.displaced = None);
             }
             return Ok(!self.displaced);
         }
         if self.publish_again.is_none() {
-            warn!(
-                event = "files-changed",
-                "the published files were changed by somebody else; publishing them again"
-            );
-            if !self.is_undisturbed().await? {
-                self.distrust();
+            if !intact {
+                warn!(
+                    event = "files-changed",
+                    "the published files were changed by somebody else; publishing them again"
+                );
+            }
+            if !self.is_undisturbed().await?
+                && self.distrust()
+                && let Some(material) = self.wanted.clone()
+            {
+                self.publish_in_a_while(&material);
+                return Ok(false);
             }
             // On the heap: it is rare, and the loop's own state would have room for it all the time.
             Box::pin(self.rotate(stop)).await?;
             return Ok(false);
         }
         self.displaced = true;
-        if self.exhausted {
+        // What is only exchanged and exchanged back is not to be made again, since it will be published anew.
+        let leave_it = self.disturbance.waits
+            && self.with_publisher(|publisher| publisher.is_in_order()).await?;
+        if self.exhausted || leave_it {
             return Ok(false);
         }
         self.status.send_modify(|status| status.displaced = Some(TURNED.to_owned()));
@@ -131,9 +145,7 @@ impl Rotation {
             self.displaced = false;
             self.distrust();
             // Each time PostgreSQL reads again, so it is not done as often as others like.
-            let (first, longest) = PUBLISH_AGAIN;
-            let backoff = self.disturbed.get_or_insert_with(|| Backoff::new(first, longest));
-            self.quiet_until = Instant::now() + backoff.delay();
+            self.quiet_until = Instant::now() + self.disturbance.delay();
             // On the heap, as above.
             Box::pin(self.hand_over(None, None, stop)).await?;
         }

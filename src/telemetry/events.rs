@@ -56,6 +56,7 @@ pub const EVENTS: &[(&str, &str)] = &[
         "links-changed",
         "somebody else has changed the links of the published set; they are made again",
     ),
+    ("lock-lost", "the lock of the published directory was removed, replaced or opened to others"),
     ("message-accepted", "the agent's message is accepted after others were rejected"),
     ("message-rejected", "the agent's message breaks a rule; what is published stays"),
     ("no-tcp-listener", "what PostgreSQL serves cannot be verified"),

@@ -4,43 +4,37 @@ use std::fs::{self, File};
 use std::io::Write as _;
 use std::path::Path;
 
-use dev_agent::KeyIdentifier;
 use test_support::{LIMIT, Mark, Setup, Signal, Tmpfs, eventually, with_mounts};
 
 use crate::publication::attacker::{attacks, forged, give_to, link, plant};
-use crate::publication::exchanged::{exchange, reload};
+use crate::publication::exchanged::{Stage, exchange, reload};
 use crate::publication::place::{NAMES, PGSVID, Place, assert_published, set_mode};
 use crate::publication::planted::{REMOVED, ask};
 
 #[test]
 fn a43_a_restart_does_not_forget_that_postgresql_may_have_read_something_else() {
     with_mounts(|| {
-        let setup = Setup::new(PGSVID);
-        let _volume = Tmpfs::over(setup.files.path(), "size=4m,mode=0777");
-        let socket = setup.other.join("status.sock");
-        setup.configure(&format!("[health]\nlisten = 'unix:{}'", socket.display()));
+        let stage = Stage::new();
+        let Stage { setup, socket, .. } = &stage;
         let pgsvid = setup.start();
-        let twin = setup.agent.authority().twin(KeyIdentifier::Copied).unwrap();
-        let both = format!("{}{}", setup.agent.authority().root_pem(), twin.root_pem());
-        let both = setup.other.write("both.pem", both, 0o644);
-        link(setup.files.path(), "x", &both.display().to_string());
+        let evil = stage.evil();
         pgsvid.signal(Signal::KILL);
         pgsvid.wait_exit(LIMIT);
-        let (bundle, evil) = (setup.files.join("svid_bundle.pem"), setup.files.join("x"));
+        let bundle = setup.files.join("svid_bundle.pem");
         exchange(&bundle, &evil);
-        reload(&setup);
+        reload(setup);
         exchange(&bundle, &evil);
         // No session for it, as when all are taken.
         setup.cluster.sql("postgres", "postgres", "ALTER ROLE pgsvid CONNECTION LIMIT 0");
         let pgsvid = setup.spawn();
         pgsvid.wait_for_text(LIMIT, "too many connections for role");
         assert!(pgsvid.events("rotated").is_empty(), "it counts what PostgreSQL may not have read");
-        assert_eq!(ask(&socket).0, 503);
+        assert_eq!(ask(socket).0, 503);
         setup.cluster.sql("postgres", "postgres", "ALTER ROLE pgsvid CONNECTION LIMIT -1");
         let event = pgsvid.event("rotated");
         assert_eq!(event["verdict"], "current", "{event}");
         assert!(event["reload_ms"].is_number(), "{event}");
-        eventually(LIMIT, "it is ready", || ask(&socket).0 == 200);
+        eventually(LIMIT, "it is ready", || ask(socket).0 == 200);
     });
 }
 

@@ -1,27 +1,57 @@
 //! A23: another user exchanges what is published while PostgreSQL reads it, and exchanges it back before anybody looks.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use dev_agent::KeyIdentifier;
 use rustix::fs::{CWD, RenameFlags, renameat_with};
-use rustix::process::{Pid, Signal, kill_process};
-use test_support::{LIMIT, Pgsvid, Setup, Tmpfs, eventually, with_mounts};
+use test_support::{LIMIT, Program, Setup, Signal, Tmpfs, eventually, with_mounts};
 
 use crate::publication::attacker::{attacker, give_to, link};
-use crate::publication::place::{Library, NAMES, PGSVID, give, set_mode};
+use crate::publication::place::{Done, Library, NAMES, PGSVID, give, set_mode};
 use crate::publication::planted::ask;
+
+/// A PostgreSQL whose set lies in a mount for everybody, and an attacker's file beside it.
+pub(crate) struct Stage {
+    _volume: Tmpfs,
+    pub(crate) setup: Setup,
+    /// Where pgsvid says whether it is ready.
+    pub(crate) socket: PathBuf,
+    /// A bundle with the authority, and one of the same name with another key.
+    pub(crate) both: PathBuf,
+}
+
+impl Stage {
+    pub(crate) fn new() -> Self {
+        let setup = Setup::new(PGSVID);
+        let volume = Tmpfs::over(setup.files.path(), "size=4m,mode=0777");
+        let socket = setup.other.join("status.sock");
+        setup.configure(&format!("[health]\nlisten = 'unix:{}'", socket.display()));
+        let authority = setup.agent.authority();
+        let twin = authority.twin(KeyIdentifier::Copied).unwrap();
+        let both = format!("{}{}", authority.root_pem(), twin.root_pem());
+        let both = setup.other.write("both.pem", both, 0o644);
+        Self { _volume: volume, setup, socket, both }
+    }
+
+    /// A link of the attacker's to that bundle, beside the set.
+    pub(crate) fn evil(&self) -> PathBuf {
+        link(self.setup.files.path(), "x", &self.both.display().to_string());
+        self.setup.files.join("x")
+    }
+}
 
 pub(crate) fn exchange(one: &Path, other: &Path) {
     renameat_with(CWD, one, CWD, other, RenameFlags::EXCHANGE).unwrap();
 }
 
 /// Does something between two looks of pgsvid's.
-fn unseen(pgsvid: &Pgsvid, work: impl FnOnce()) {
-    let pid = Pid::from_raw(pgsvid.pid().try_into().unwrap()).unwrap();
-    kill_process(pid, Signal::STOP).unwrap();
+pub(crate) fn unseen(pgsvid: &Program, work: impl FnOnce()) {
+    pgsvid.signal(Signal::STOP);
     work();
-    kill_process(pid, Signal::CONT).unwrap();
+    pgsvid.signal(Signal::CONT);
 }
 
 /// PostgreSQL reads what is there now, by somebody's reload.
@@ -36,17 +66,11 @@ pub(crate) fn reload(setup: &Setup) {
 #[test]
 fn a23_what_was_exchanged_and_exchanged_back_is_read_again_before_it_counts() {
     with_mounts(|| {
-        let setup = Setup::new(PGSVID);
-        let _volume = Tmpfs::over(setup.files.path(), "size=4m,mode=0777");
-        let socket = setup.other.join("status.sock");
-        setup.configure(&format!("[health]\nlisten = 'unix:{}'", socket.display()));
+        let stage = Stage::new();
+        let setup = &stage.setup;
         let pgsvid = setup.start();
-        let twin = setup.agent.authority().twin(KeyIdentifier::Copied).unwrap();
-        let both = format!("{}{}", setup.agent.authority().root_pem(), twin.root_pem());
-        let both = setup.other.write("both.pem", both, 0o644);
         for (generation, name) in (2..).zip(["svid_bundle.pem", "..data"]) {
-            let evil = setup.files.join("x");
-            link(setup.files.path(), "x", &both.display().to_string());
+            let evil = stage.evil();
             if name == "..data" {
                 link(setup.files.path(), "x", "y");
                 let set = setup.files.join("y");
@@ -56,18 +80,18 @@ fn a23_what_was_exchanged_and_exchanged_back_is_read_again_before_it_counts() {
                     give(&set.join(name));
                 }
                 set_mode(&set.join("svid_key.pem"), 0o600);
-                fs::copy(&both, set.join("svid_bundle.pem")).unwrap();
+                fs::copy(&stage.both, set.join("svid_bundle.pem")).unwrap();
                 set_mode(&set, 0o755);
                 give_to(&attacker(), &set);
             }
             unseen(&pgsvid, || {
                 exchange(&setup.files.join(name), &evil);
-                reload(&setup);
+                reload(setup);
                 exchange(&setup.files.join(name), &evil);
             });
             let event = pgsvid.current(generation);
             assert!(event["reload_ms"].is_number(), "{event}");
-            eventually(LIMIT, "it is ready", || ask(&socket).0 == 200);
+            eventually(LIMIT, "it is ready", || ask(&stage.socket).0 == 200);
         }
     });
 }
@@ -118,5 +142,52 @@ fn a23_whatever_is_exchanged_at_once_and_back_is_noticed_and_what_is_beside_it_i
             exchange(&library.path().join(name), &evil);
             assert!(!publisher.is_intact(), "{name}");
         }
+    });
+}
+
+#[test]
+fn a73_whoever_exchanges_after_each_publication_is_answered_less_and_less_soon() {
+    with_mounts(|| {
+        let stage = Stage::new();
+        let setup = &stage.setup;
+        let pgsvid = setup.start();
+        let (bundle, evil) = (setup.files.join("svid_bundle.pem"), stage.evil());
+        let current = || fs::read_link(setup.files.join("..data")).unwrap();
+        let log = setup.cluster.log_mark();
+        let done = AtomicBool::new(false);
+        let publications = AtomicUsize::new(0);
+        std::thread::scope(|scope| {
+            let _until = Done(&done);
+            scope.spawn(|| {
+                let mut last = current();
+                while !done.load(Ordering::SeqCst) {
+                    // Before it is proven and afterwards, or every other time only afterwards.
+                    if last != current() || publications.load(Ordering::SeqCst) == 0 {
+                        last = current();
+                        let nth: usize = publications.fetch_add(1, Ordering::SeqCst);
+                        let pauses: &[u64] =
+                            if nth.is_multiple_of(2) { &[0, 30, 300] } else { &[300] };
+                        for pause in pauses {
+                            std::thread::sleep(Duration::from_millis(*pause));
+                            exchange(&bundle, &evil);
+                            exchange(&bundle, &evil);
+                        }
+                    }
+                }
+            });
+            eventually(LIMIT, "it is disturbed again and again", || {
+                pgsvid.events("set-disturbed").len() >= 5
+            });
+            assert_eq!(ask(&stage.socket).0, 503);
+        });
+        // The first is answered at once, each other one when its time has come.
+        let publications = publications.into_inner();
+        let disturbed = pgsvid.events("set-disturbed").len();
+        assert!(publications <= disturbed + 2, "{publications} publications, {disturbed} delayed");
+        let reloads = setup.cluster.log_since(log).matches("received SIGHUP").count();
+        assert!(reloads <= 2 * publications + 2, "{reloads} reloads, {publications} publications");
+        eventually(LIMIT, "it is ready when nobody exchanges any more", || {
+            ask(&stage.socket).0 == 200
+        });
     });
 }

@@ -2,16 +2,19 @@
 
 #![allow(clippy::print_stdout, reason = "scripts/test shows what was measured")]
 
+mod above;
 mod ancestors;
 mod attacker;
 mod displaced;
 mod disturbed;
+mod earlier;
 mod exchanged;
 mod exposed;
 mod foreign_links;
 mod keeping;
 mod kill_walk;
 mod killed;
+mod later;
 mod locked;
 mod namespaces;
 mod obstacles;

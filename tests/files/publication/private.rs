@@ -96,7 +96,7 @@ fn a42_what_is_taken_over_gets_no_more_readers_than_it_had() {
 }
 
 /// A default list that lets the attacker read (`acl(5)`, the kernel's form of it).
-fn default_acl() -> Vec<u8> {
+pub(crate) fn default_acl() -> Vec<u8> {
     let entry = |tag: u16, rights: u16, id: u32| {
         [&tag.to_le_bytes()[..], &rights.to_le_bytes(), &id.to_le_bytes()].concat()
     };
