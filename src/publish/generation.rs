@@ -68,12 +68,6 @@ impl Generation {
         Self { name, entries, has_more }
     }
 
-    /// Whether a file is the same in another generation.
-    pub(super) fn has_same(&self, other: &Self, name: &str) -> bool {
-        let digest = |it: &Self| it.entries.get(name).map(|entry| entry.digest.clone());
-        digest(self) == digest(other)
-    }
-
     /// Whether the generation consists of exactly these files, as we would write them.
     pub(super) fn has(&self, files: &BTreeMap<String, Content>, group: Option<u32>) -> bool {
         let ours = rustix::process::geteuid().as_raw();

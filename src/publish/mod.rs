@@ -4,7 +4,6 @@
 //! generation is complete, synced and read back before one `renameat` makes it the current one, and nothing
 //! that exists is ever written to. Everything is relative to one open directory and follows no links.
 
-mod alike;
 mod directory;
 mod error;
 mod examine;
@@ -32,7 +31,6 @@ use std::time::SystemTime;
 
 use zeroize::Zeroizing;
 
-use alike::Shown;
 use directory::{Directory, RECORD};
 pub use error::Error;
 pub use examine::{Examination, Unusable, examine, peek};
@@ -132,8 +130,6 @@ pub struct Publisher {
     /// Held as long as we may publish.
     lock: Option<Lock>,
     current: Option<Generation>,
-    /// What a handshake shows of it.
-    shown: Option<Shown>,
     /// What others could exchange, as we have left it; empty where nobody can.
     left: Left,
     /// Generations of ours whose paths clients may hold, the newest first, where others could exchange them.
@@ -157,7 +153,6 @@ impl Publisher {
         let lock = lock::take(&directory)?;
         let mut publisher = Self {
             current: None,
-            shown: None,
             left: Left::new(),
             earlier: Vec::new(),
             previous: None,
@@ -249,7 +244,6 @@ impl Publisher {
         let Ok(mut material) = decode(&self.settings, &kept, expectations, now) else {
             return Ok(None);
         };
-        let shown = Shown::of(&material, &[]);
         // What is not the agent's is what the configuration gives now, and not what it gave then.
         match origin::read(&self.directory, &name) {
             Ok(None) => {}
@@ -270,7 +264,6 @@ impl Publisher {
         let names: Vec<_> = self.names().into_iter().chain([RECORD.to_owned()]).collect();
         let has_more = kept::has_more(&self.directory, &name, &names);
         self.current = Some(Generation::adopt(name, &kept, has_more));
-        self.shown = Some(shown);
         // What is missing of it is seen as such.
         let _ = self.leave();
         Ok(Some(material))
@@ -321,13 +314,6 @@ impl Publisher {
         };
         let generation = written?;
         let replaced = links::current(&self.directory)?;
-        let shown = Shown::of(material, extra_authorities);
-        if self.looks_the_same(&shown, &generation)
-            && let Err(error) = alike::note(&self.directory)
-        {
-            generation::remove(&self.directory, generation.name());
-            return Err(error);
-        }
         if let Err(error) = links::swap(&self.directory, generation.name()) {
             generation::remove(&self.directory, generation.name());
             return Err(error);
@@ -338,10 +324,6 @@ impl Publisher {
         taken_over.extend(links::ensure(&self.directory, &self.names())?);
         let name = generation.name().to_owned();
         self.current = Some(generation);
-        if self.shown.as_ref().is_none_or(|former| former.is_told_by_leaf(&shown)) {
-            alike::forget(&self.directory);
-        }
-        self.shown = Some(shown);
         if self.is_exposed() {
             self.remove_old(timing::now());
         }

@@ -51,8 +51,7 @@ impl Rotation {
             let unasked = attempt.take_unasked();
             consumer.record(&attempt, &material, generation, took);
             let whole = self.begun.map(|begun| begun.elapsed());
-            let settled = consumer.is_settled();
-            if settled {
+            if consumer.is_settled() {
                 self.begun = None;
                 self.disturbance.settle();
             }
@@ -64,11 +63,6 @@ impl Rotation {
                     status.displaced = None;
                 }
             });
-            // It is settled by a reload of ours alone.
-            if settled && std::mem::take(&mut self.alike) {
-                self.with_publisher(|publisher| publisher.note_read()).await?;
-            }
-            let Some(consumer) = &mut self.consumer else { return Ok(()) };
             if let Some(unasked) = unasked {
                 tokio::select! {
                     () = consumer.ask(unasked) => {}

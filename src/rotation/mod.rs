@@ -91,8 +91,6 @@ pub struct Rotation {
     /// to PostgreSQL.
     displaced: bool,
     disturbance: Disturbance,
-    /// No handshake can tell whether PostgreSQL has read the published set or one before it.
-    alike: bool,
     /// Until when others' changes are not looked at: they may go on without end.
     quiet_until: Instant,
     /// What was last said of a directory whose content can be neither used nor removed.
@@ -144,7 +142,6 @@ impl Rotation {
             generation: 0,
             publish_again: None,
             displaced: false,
-            alike: false,
             disturbance: Disturbance::new(),
             quiet_until: Instant::now(),
             unreadable: None,
@@ -317,13 +314,8 @@ impl Rotation {
     }
 
     async fn published(&mut self) -> Result<(), Error> {
-        let look = |publisher: &mut Publisher| (publisher.watched_paths(), publisher.is_alike());
-        let (paths, alike) = self.with_publisher(look).await?;
+        let paths = self.with_publisher(|publisher| publisher.watched_paths()).await?;
         self.files.follow(paths);
-        self.alike = alike;
-        if alike && let Some(consumer) = &mut self.consumer {
-            consumer.distrust();
-        }
         // Our own changes are no news.
         self.files.settle();
         self.displaced = false;

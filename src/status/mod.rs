@@ -45,6 +45,9 @@ pub struct Status {
     pub advice: Vec<Advice>,
     /// Whether what is published was not followed by a reload yet.
     pub reload_pending: bool,
+    /// Whether the server could not be asked to reload since this process began, so that its authorities are proven by their
+    /// names alone.
+    pub unasked: bool,
     /// When the next try is due, if something is being retried.
     pub retry: Option<SystemTime>,
     /// Whether the agent has withdrawn the published identity.

@@ -59,6 +59,10 @@ pub const EVENTS: &[(&str, &str)] = &[
     ("lock-lost", "the lock of the published directory was removed, replaced or opened to others"),
     ("message-accepted", "the agent's message is accepted after others were rejected"),
     ("message-rejected", "the agent's message breaks a rule; what is published stays"),
+    (
+        "never-asked",
+        "PostgreSQL could not be asked to reload since pgsvid was started: its authorities are proven by their names",
+    ),
     ("no-tcp-listener", "what PostgreSQL serves cannot be verified"),
     ("not-in-force", "the published set is not in force, and somebody has to fix something"),
     ("not-registered", "the agent has no entry for this workload yet"),

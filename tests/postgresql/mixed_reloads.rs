@@ -9,10 +9,8 @@ use std::thread;
 use std::time::Duration;
 
 use dev_agent::{Authority, Entry, Svid};
-use pgsvid::material::Certificate;
-use pgsvid::verify::{self, Answer, Served};
 use pgsvid_proto::X509svidResponse;
-use test_support::{Cluster, LIMIT, Pgsvid, Setup, Signal, Strace, eventually};
+use test_support::{Cluster, LIMIT, Pgsvid, Setup, Signal, Strace, eventually, subject};
 
 const PGSVID: &str = env!("CARGO_BIN_EXE_pgsvid");
 const ROTATIONS: u64 = 200;
@@ -121,20 +119,9 @@ fn assert_quiet(pgsvid: &Pgsvid) {
 /// What a new connection is shown is this SVID, and its authority alone.
 #[track_caller]
 fn assert_serves(cluster: &Cluster, svid: &Svid) {
-    let served = served(cluster);
-    assert!(served.leaf.der() == svid.leaf(), "another leaf is served");
-    let names: BTreeSet<Vec<u8>> = served.authorities.unwrap().into_iter().collect();
-    let root = Certificate::parse(&svid.bundle[0]).unwrap();
-    assert_eq!(names, BTreeSet::from([root.subject().to_vec()]));
-}
-
-fn served(cluster: &Cluster) -> Served {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let facts = runtime.block_on(verify::probe(&["127.0.0.1".to_owned()], cluster.port(), None));
-    match facts.answer {
-        Answer::Served(served) => *served,
-        other => panic!("PostgreSQL does not shake hands: {other:?}"),
-    }
+    let served = cluster.served();
+    assert!(served.leaf == svid.leaf(), "another leaf is served");
+    assert_eq!(served.authorities, Some(BTreeSet::from([subject(&svid.bundle[0])])));
 }
 
 fn short(svid: &Svid) -> String {

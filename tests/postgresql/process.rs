@@ -6,7 +6,6 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::process::Command;
 
 use dev_agent::KeyIdentifier;
-use pgsvid::verify::{self, Answer};
 use test_support::{LIMIT, Mark, Pgsvid, Program, Setup, Signal, Strace, eventually};
 
 const PGSVID: &str = env!("CARGO_BIN_EXE_pgsvid");
@@ -183,16 +182,11 @@ fn fill(path: &str) {
 fn rotates(setup: &Setup) {
     setup.wait_published();
     setup.cluster.start();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let hosts = ["127.0.0.1".to_owned()];
     for _ in 0..20 {
         setup.agent.rotate().unwrap();
         let svid = setup.agent.svid();
         eventually(LIMIT, "the newest certificate is served", || {
-            match runtime.block_on(verify::probe(&hosts, setup.cluster.port(), None)).answer {
-                Answer::Served(served) => served.leaf.der() == svid.leaf(),
-                _ => false,
-            }
+            setup.cluster.try_served().is_ok_and(|served| served.leaf == svid.leaf())
         });
     }
 }

@@ -5,8 +5,7 @@ use std::thread;
 use std::time::Duration;
 
 use dev_agent::{Entry, KeyType, Status, Svid};
-use pgsvid::verify::{self, Answer, Served};
-use test_support::{Cluster, LIMIT, Mark, Mode, Setup, Signal};
+use test_support::{LIMIT, Mark, Mode, Setup, Signal};
 
 const PGSVID: &str = env!("CARGO_BIN_EXE_pgsvid");
 
@@ -152,7 +151,7 @@ fn a_certificate_that_changes_behind_our_back_is_noticed() {
     let alarm = pgsvid.wait_for_event(LIMIT, |event| event["level"] == "ERROR");
     let cause = alarm["cause"].as_str().unwrap();
     assert!(cause.contains("ssl_cert_file is ") && cause.contains("other.pem"), "{alarm}");
-    assert_eq!(served(&setup.cluster).leaf.der(), other.leaf());
+    assert_eq!(setup.cluster.served().leaf, other.leaf());
 
     // Who undoes it is believed as soon as it shows.
     let mark = pgsvid.mark();
@@ -196,15 +195,6 @@ fn w06_an_agent_that_comes_back_at_the_same_path_is_met_again() {
     assert_quiet(&pgsvid);
 }
 
-fn served(cluster: &Cluster) -> Served {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let facts = runtime.block_on(verify::probe(&["127.0.0.1".to_owned()], cluster.port(), None));
-    match facts.answer {
-        Answer::Served(served) => *served,
-        other => panic!("PostgreSQL does not shake hands: {other:?}"),
-    }
-}
-
 /// The files are this SVID's, byte for byte, and so is what a new connection is shown.
 #[track_caller]
 fn assert_published_and_served(setup: &Setup, svid: &Svid) {
@@ -212,7 +202,7 @@ fn assert_published_and_served(setup: &Setup, svid: &Svid) {
     assert_eq!(read("svid.pem"), svid.chain_pem());
     assert_eq!(read("svid_key.pem"), svid.key_pem());
     assert_eq!(read("svid_bundle.pem"), svid.bundle_pem());
-    assert_eq!(served(&setup.cluster).leaf.der(), svid.leaf());
+    assert_eq!(setup.cluster.served().leaf, svid.leaf());
 }
 
 /// Nothing happened for which somebody is to be woken.

@@ -2,7 +2,6 @@
 
 use std::fs;
 
-use pgsvid::verify::{self, Answer};
 use serde_json::Value;
 use test_support::{Installation, LIMIT, Mark, Mode, Pgsvid, Program, Setup, Signal, eventually};
 
@@ -30,7 +29,7 @@ fn p02_in_recovery_the_reload_is_pending_and_the_probe_completes_what_a_start_ha
     setup.agent.rotate().unwrap();
     let (pending, _) = pending(&pgsvid, Mark::default(), "57P03");
     assert_eq!((&pending["generation"], &pending["level"]), (&3.into(), &"INFO".into()));
-    assert_eq!(served(&setup), before.leaf());
+    assert_eq!(setup.cluster.served().leaf, before.leaf());
     promote(&setup);
     let event = pgsvid.current(3);
     assert!(event.get("without_reload").is_none(), "{event}");
@@ -344,18 +343,7 @@ fn session(setup: &Setup) -> Program {
     Program::spawn(Installation::found().program("psql"), arguments, &[])
 }
 
-/// The leaf that a new connection is shown.
-fn served(setup: &Setup) -> Vec<u8> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let facts =
-        runtime.block_on(verify::probe(&["127.0.0.1".to_owned()], setup.cluster.port(), None));
-    match facts.answer {
-        Answer::Served(served) => served.leaf.der().to_vec(),
-        other => panic!("PostgreSQL does not shake hands: {other:?}"),
-    }
-}
-
 #[track_caller]
 fn assert_served(setup: &Setup) {
-    assert_eq!(served(setup), setup.agent.svid().leaf());
+    assert_eq!(setup.cluster.served().leaf, setup.agent.svid().leaf());
 }

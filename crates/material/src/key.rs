@@ -11,10 +11,10 @@ use super::encoding;
 #[derive(Clone)]
 pub struct PrivateKey(Zeroizing<Vec<u8>>);
 
-/// PKCS#8, version 1, up to the 32 bytes of a key of Ed25519.
-const ED25519: [u8; 16] = [
-    0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x04, 0x22, 0x04, 0x20,
-];
+/// `SEQUENCE`
+const SEQUENCE: u8 = 0x30;
+/// `INTEGER 0`
+const VERSION_1: [u8; 3] = [0x02, 0x01, 0x00];
 
 /// The key is not one of P-256, P-384, RSA (2048 to 4096 bits, which is what ring signs with) or Ed25519 in PKCS#8.
 #[derive(Debug, thiserror::Error)]
@@ -36,16 +36,23 @@ impl PrivateKey {
         &self.0
     }
 
-    /// The same key as OpenSSL reads it.
+    /// The same key as OpenSSL reads it: the algorithm and the key alone, in version 1 of PKCS#8.
     ///
-    /// Ed25519 with its public key beside, as ring and others write it (version 2 of PKCS#8: RFC 8410, section 7), is nothing
-    /// that OpenSSL 3.0 reads; it comes out as version 1.
+    /// OpenSSL 3.0 does not read Ed25519 with its public key beside, as ring and others write it (version 2: RFC 8410, section 7),
+    /// nor attributes that are malformed.
     #[must_use]
     pub(super) fn readable(self) -> Self {
-        match encoding::ed25519_seed(&self.0) {
-            Some(seed) => Self(Zeroizing::new([&ED25519, seed].concat())),
-            None => self,
-        }
+        let Some([algorithm, key]) = encoding::pkcs8(&self.0) else { return self };
+        let length = VERSION_1.len() + algorithm.len() + key.len();
+        let [high, low] = u16::try_from(length).unwrap_or(u16::MAX).to_be_bytes();
+        let head = match length {
+            0..0x80 => vec![SEQUENCE, low],
+            0x80..0x100 => vec![SEQUENCE, 0x81, low],
+            0x100..0x1_0000 => vec![SEQUENCE, 0x82, high, low],
+            _ => return self,
+        };
+        // Of exact size: a buffer that grew would leave copies of the key behind.
+        Self(Zeroizing::new([&head[..], &VERSION_1, algorithm, key].concat()))
     }
 
     /// The SubjectPublicKeyInfo that belongs to this key.
@@ -77,6 +84,38 @@ mod tests {
     fn debug_shows_no_byte_of_the_key() {
         let key = PrivateKey::new(Zeroizing::new(vec![0xab; 138]));
         assert_eq!(format!("{key:?}"), "PrivateKey(138 bytes)");
+    }
+
+    #[test]
+    fn a99_what_follows_the_key_is_left_out_whatever_its_length() {
+        let element = |tag: u8, content: &[u8]| {
+            let mut der = vec![tag];
+            match content.len() {
+                length @ 0..0x80 => der.push(u8::try_from(length).unwrap()),
+                length => {
+                    der.push(0x82);
+                    der.extend(u16::try_from(length).unwrap().to_be_bytes());
+                }
+            }
+            der.extend(content);
+            der
+        };
+        for size in [32, 100, 200, 300, 5000] {
+            let parts = [&VERSION_1[..], &element(0x30, &[6, 1, 42]), &element(4, &vec![7; size])];
+            let wanted = element(0x30, &parts.concat());
+            let more = element(0xa0, &[0xff; 20]);
+            for after in [vec![], more, element(0x81, &[0; 33])] {
+                let der = element(0x30, &[&parts.concat()[..], &after].concat());
+                let key = PrivateKey::new(Zeroizing::new(der)).readable();
+                let Some([algorithm, octets]) = encoding::pkcs8(key.expose()) else {
+                    panic!("{size}");
+                };
+                assert_eq!((algorithm, octets), (parts[1], parts[2]));
+                // The shortest form of the length.
+                assert!(key.expose().len() <= wanted.len(), "{size}");
+                assert_eq!(encoding::pkcs8(&wanted), Some([parts[1], parts[2]]));
+            }
+        }
     }
 
     #[test]

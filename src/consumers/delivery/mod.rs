@@ -162,6 +162,11 @@ impl<F: Clone + PartialEq> Delivery<F> {
         self.owed != Owed::Nothing
     }
 
+    /// Whether the consumer serves what it should, and could never be asked to read it.
+    pub(super) fn was_never_asked(&self) -> bool {
+        self.owed == Owed::Asking
+    }
+
     /// Whether only a reload of ours proves that the set was read.
     pub(super) fn needs_reload_as_proof(&self) -> bool {
         self.owed == Owed::ReloadAsProof

@@ -31,11 +31,19 @@ impl Consumer {
             let routine = self.delivery.settle(shown, self.known.is_some(), Instant::now());
             self.compare_proof(attempt);
             report::rotated(attempt, &self.server.session, material, generation, took, routine);
+            // PostgreSQL reads a set as a whole: a leaf that it cannot have had before proves all of it.
+            let is_old = material.leaf().not_before() <= self.started;
+            let unasked = self.delivery.was_never_asked() && is_old;
+            if unasked && !std::mem::replace(&mut self.unasked, unasked) {
+                report::unasked(attempt, &self.server.session);
+            }
+            self.unasked = unasked;
             self.problem = None;
             self.advice.clear();
             self.changes_of_interest(None);
             return;
         }
+        self.unasked = false;
         let again = self.delivery.is_trying();
         let (trouble, obstacle) = Trouble::of(attempt, &self.server.session, again, timing::now());
         let (delay, told) = self.delivery.retry(attempt.verdict, obstacle, Instant::now());

@@ -57,6 +57,10 @@ pub(crate) struct Consumer {
     sessions: Option<(SystemTime, SessionCounts)>,
     /// How much of the authorities was proven when the set was last in force.
     proof: Option<Proof>,
+    /// A leaf that was issued later than this cannot have been read before pgsvid has begun to look.
+    started: SystemTime,
+    /// The set looks as if it were in force, and the server may have read one before this process began that looks the same.
+    unasked: bool,
     pulse: Pulse,
 }
 
@@ -90,6 +94,8 @@ impl Consumer {
             file_errors: Vec::new(),
             sessions: None,
             proof: None,
+            started: timing::now(),
+            unasked: false,
             pulse,
             server,
         }
@@ -111,6 +117,12 @@ impl Consumer {
 
     pub(crate) fn owes_reload(&self) -> bool {
         self.delivery.owes_reload()
+    }
+
+    /// Whether the server could not be asked to reload since this process began, and may have read a set that only looks the
+    /// same: with another authority under one of the names.
+    pub(crate) fn is_unasked(&self) -> bool {
+        self.unasked
     }
 
     /// PostgreSQL may have read something else than what is published.

@@ -55,6 +55,18 @@ pub(super) fn rotated(
     }
 }
 
+/// The handshake shows what it should, and would show the same of a set that only looks alike.
+pub(super) fn unasked(attempt: &Attempt, session: &sql::Settings) {
+    let cause = attempt.sql.as_ref().map(|error| error.cause(session));
+    let fix = attempt.sql.as_ref().and_then(|error| error.remedy(session));
+    warn!(
+        event = "never-asked",
+        cause,
+        fix,
+        "PostgreSQL could not be asked to reload since pgsvid was started: its authorities are proven by their names"
+    );
+}
+
 /// What is known of the server, once.
 pub(super) fn server(settings: &TlsSettings, target: &Target) {
     if *target == Target::Auto && settings.listen_addresses.is_empty() {

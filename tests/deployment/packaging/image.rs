@@ -1,6 +1,5 @@
 //! The container image, on a real engine: it keeps a real PostgreSQL outside of it fresh.
 
-use pgsvid::verify::{self, Answer};
 use serde_json::Value;
 use test_support::{Account, LIMIT, Mark, Program, Setup, eventually};
 
@@ -113,15 +112,9 @@ fn rotated(pgsvid: &Program, generation: u64) -> Value {
 /// By the test's own handshake.
 #[track_caller]
 fn served(setup: &Setup) {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let svid = setup.agent.svid();
-    let hosts = ["127.0.0.1".to_owned()];
     eventually(LIMIT, "the newest certificate is served", || {
-        let probe = verify::probe(&hosts, setup.cluster.port(), None);
-        match runtime.block_on(probe).answer {
-            Answer::Served(served) => served.leaf.der() == svid.leaf(),
-            _ => false,
-        }
+        setup.cluster.try_served().is_ok_and(|served| served.leaf == svid.leaf())
     });
 }
 

@@ -3,7 +3,7 @@
 use std::io::Write as _;
 
 use dev_agent::{DevAgent, KeyType};
-use pgsvid::material::{Certificate, Expectations, PrivateKey, pem};
+use pgsvid::material::{Certificate, Expectations, Offer, PrivateKey, pem};
 use pgsvid::timing;
 use test_support::openssl;
 use zeroize::Zeroizing;
@@ -34,6 +34,57 @@ fn openssl_reads_certificates_and_keys_as_they_were() {
             key.len()
         );
     }
+}
+
+#[test]
+fn a99_openssl_loads_the_key_whatever_stands_beside_it() {
+    let directory = tempfile::tempdir().unwrap();
+    for kind in [KeyType::EcP256, KeyType::EcP384, KeyType::Rsa2048, KeyType::Ed25519] {
+        let agent = DevAgent::builder(directory.path().join(kind.to_string()))
+            .entry(workload().key_type(kind))
+            .start()
+            .unwrap();
+        let svid = agent.svid();
+        // Attributes ([0] of RFC 5958) that are none.
+        let flawed = [&[0xa0, 20][..], &[0xff; 20]].concat();
+        let key = pkcs8_with(&svid.key, &flawed);
+        let text = pem_rfc7468::encode_string("PRIVATE KEY", Default::default(), &key).unwrap();
+        assert!(!is_loaded(text.as_bytes()), "OpenSSL loads what the agent sends: {kind}");
+        let material = check(Offer { key: Zeroizing::new(key), ..offer(&svid) }).unwrap();
+        let public = openssl(
+            &["pkey", "-pubout", "-outform", "DER"],
+            pem::encode_key(material.key()).as_slice(),
+        );
+        assert_eq!(public, material.leaf().public_key(), "{kind}");
+    }
+}
+
+/// A PKCS#8 structure with more at its end.
+fn pkcs8_with(key: &[u8], more: &[u8]) -> Vec<u8> {
+    let (_, parsed) = x509_parser::der_parser::parse_der(key).unwrap();
+    let head = key.len() - parsed.header.length().definite().unwrap();
+    let body = [&key[head..], more].concat();
+    let length = u16::try_from(body.len()).unwrap().to_be_bytes();
+    let length = if body.len() < 0x80 {
+        vec![length[1]]
+    } else if body.len() < 0x100 {
+        vec![0x81, length[1]]
+    } else {
+        vec![0x82, length[0], length[1]]
+    };
+    [&[0x30][..], &length, &body].concat()
+}
+
+/// Whether OpenSSL takes this for a private key.
+fn is_loaded(key: &[u8]) -> bool {
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    file.write_all(key).unwrap();
+    let output = std::process::Command::new("openssl")
+        .args(["pkey", "-noout", "-in"])
+        .arg(file.path())
+        .output()
+        .unwrap();
+    output.status.success()
 }
 
 #[test]

@@ -11,7 +11,6 @@ use std::time::Duration;
 
 use dev_agent::{Stop, Svid};
 use pgsvid::material::pem;
-use pgsvid::verify::{self, Answer};
 use test_support::{LIMIT, Mode, Pgsvid, Setup, Strace, eventually};
 
 use crate::publication::place::{
@@ -227,13 +226,7 @@ fn starts_from_one_of(setup: &Setup, sets: &[[String; 3]; 2]) {
     setup.cluster.stop(Mode::Immediate);
     setup.cluster.start();
     let leaf = pem::decode_certificates(found[0].as_bytes()).unwrap().swap_remove(0);
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let facts =
-        runtime.block_on(verify::probe(&["127.0.0.1".to_owned()], setup.cluster.port(), None));
-    match facts.answer {
-        Answer::Served(served) => assert!(served.leaf == leaf, "another leaf is served"),
-        other => panic!("PostgreSQL does not shake hands: {other:?}"),
-    }
+    assert!(setup.cluster.served().leaf == leaf.der(), "another leaf is served");
 }
 
 /// A generation that was never completed, or never wholly removed.

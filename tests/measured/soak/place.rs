@@ -1,14 +1,11 @@
 //! Where the soak takes place, and what has to hold after each rotation.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::fs;
 use std::time::Duration;
 
 use dev_agent::{Entry, Svid};
-use pgsvid::material::Certificate;
-use pgsvid::verify::{self, Answer, Served};
-use test_support::{Mark, Pgsvid, Setup, Tmpfs, eventually};
-use tokio::runtime::Runtime;
+use test_support::{Mark, Pgsvid, Setup, Tmpfs, eventually, subject};
 
 use crate::soak::figures::Figures;
 
@@ -25,7 +22,6 @@ pub(crate) struct Place {
     faults: VecDeque<&'static str>,
     /// Starts of PostgreSQL in whose midst a swap came.
     straddled: u32,
-    runtime: Runtime,
 }
 
 impl Place {
@@ -41,16 +37,7 @@ impl Place {
         let owner = format!("uid={},gid={}", setup.cluster.uid(), setup.cluster.gid());
         let volume = Tmpfs::over(setup.files.path(), &format!("mode=0755,size=512k,{owner}"));
         let pgsvid = setup.start();
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        Self {
-            setup,
-            pgsvid,
-            volume,
-            mark: Mark::default(),
-            faults: VecDeque::new(),
-            straddled: 0,
-            runtime,
-        }
+        Self { setup, pgsvid, volume, mark: Mark::default(), faults: VecDeque::new(), straddled: 0 }
     }
 
     /// The workload, with the SVID that nothing is wrong with.
@@ -100,12 +87,10 @@ impl Place {
         });
         assert_eq!(event["verdict"], "current", "{event}");
         self.assert_published(&svid);
-        let served = self.served();
-        assert!(served.leaf.der() == svid.leaf(), "another leaf is served");
-        let names: BTreeSet<Vec<u8>> = served.authorities.unwrap().into_iter().collect();
-        let authorities = svid.bundle.iter();
-        let wanted = authorities.map(|der| Certificate::parse(der).unwrap().subject().to_vec());
-        assert_eq!(names, wanted.collect(), "other authorities are served");
+        let served = self.setup.cluster.served();
+        assert!(served.leaf == svid.leaf(), "another leaf is served");
+        let wanted = svid.bundle.iter().map(|root| subject(root)).collect();
+        assert_eq!(served.authorities, Some(wanted), "other authorities are served");
     }
 
     /// Whether the set on disk is that of the newest SVID.
@@ -129,15 +114,6 @@ impl Place {
         let generation = fs::read_link(self.setup.files.join("..data")).unwrap();
         let service = self.read("pg_service.conf");
         assert!(service.contains(generation.to_str().unwrap()), "{service}");
-    }
-
-    fn served(&self) -> Served {
-        let hosts = ["127.0.0.1".to_owned()];
-        let facts = self.runtime.block_on(verify::probe(&hosts, self.setup.cluster.port(), None));
-        match facts.answer {
-            Answer::Served(served) => *served,
-            other => panic!("PostgreSQL does not shake hands: {other:?}"),
-        }
     }
 
     pub(crate) fn figures(&self) -> Figures {

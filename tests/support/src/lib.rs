@@ -58,7 +58,7 @@ mod template;
 mod wall_clock;
 
 pub use account::Account;
-pub use cluster::{Cluster, ClusterBuilder, Mode};
+pub use cluster::{Cluster, ClusterBuilder, Mode, Served, subject};
 pub use connect_loop::{ConnectLoop, Counts};
 pub use dice::Dice;
 pub use directory::Directory;

@@ -14,21 +14,18 @@ pub use reader::Flaw;
 pub(super) use served::check_served;
 pub(super) use signed::{key, signed};
 
-use rustls_pki_types::alg_id;
-
 use extensions::extensions;
 use names::name;
 use reader::{Reader, bit_string, tag};
 
-/// The 32 bytes of a key of Ed25519 in PKCS#8 (RFC 8410, section 7), if it is one.
-pub(super) fn ed25519_seed(pkcs8: &[u8]) -> Option<&[u8]> {
-    let mut parts = Reader::new(pkcs8).within(tag::SEQUENCE).ok()?;
+/// The algorithm and the key of a PKCS#8 structure (RFC 5958, section 2), each as its whole element, if it is one. What may
+/// follow them, attributes and a public key, is passed over.
+pub(super) fn pkcs8(der: &[u8]) -> Option<[&[u8]; 2]> {
+    let mut parts = Reader::new(der).within(tag::SEQUENCE).ok()?;
     parts.integer().ok()?;
-    if parts.take(tag::SEQUENCE).ok()? != alg_id::ED25519.as_ref() {
-        return None;
-    }
-    let seed = parts.within(tag::OCTET_STRING).ok()?.take(tag::OCTET_STRING).ok()?;
-    (seed.len() == 32).then_some(seed)
+    let algorithm = parts.whole(tag::SEQUENCE).ok()?;
+    let key = parts.whole(tag::OCTET_STRING).ok()?;
+    Some([algorithm, key])
 }
 
 /// OpenSSL does not load the certificate.

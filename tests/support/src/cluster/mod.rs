@@ -3,6 +3,7 @@
 mod builder;
 mod configure;
 mod control;
+mod served;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -13,6 +14,7 @@ use std::time::Duration;
 
 pub use self::builder::ClusterBuilder;
 pub use self::control::Mode;
+pub use self::served::{Served, subject};
 use crate::eventually::within;
 use crate::{Account, Directory, Installation, Psql};
 

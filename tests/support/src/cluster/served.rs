@@ -1,0 +1,73 @@
+//! What a new connection over TCP is shown, as OpenSSL sees it: not by the eyes of the program that is tested.
+
+use std::collections::BTreeSet;
+use std::process::{Command, Stdio};
+
+use super::Cluster;
+use crate::openssl;
+
+/// How names are written, so that they can be compared.
+const NAMES: [&str; 2] = ["-nameopt", "RFC2253"];
+const BEGIN: &str = "-----BEGIN CERTIFICATE-----";
+const END: &str = "-----END CERTIFICATE-----";
+
+/// What one handshake has shown.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Served {
+    /// The leaf, in DER.
+    pub leaf: Vec<u8>,
+    /// The names of the authorities that clients are asked for, as [`subject`] has them; `None` if they are asked for none.
+    pub authorities: Option<BTreeSet<String>>,
+}
+
+impl Cluster {
+    /// What a handshake shows now.
+    #[track_caller]
+    pub fn served(&self) -> Served {
+        self.try_served().unwrap_or_else(|said| panic!("PostgreSQL does not shake hands: {said}"))
+    }
+
+    /// The same, or what OpenSSL has said.
+    pub fn try_served(&self) -> Result<Served, String> {
+        let output = Command::new("openssl")
+            .args(["s_client", "-starttls", "postgres", "-connect"])
+            .arg(format!("127.0.0.1:{}", self.port()))
+            .args(NAMES)
+            .stdin(Stdio::null())
+            .output()
+            .expect("runs openssl");
+        let text = String::from_utf8_lossy(&output.stdout);
+        let shown = text.split_once(BEGIN).and_then(|(_, rest)| rest.split_once(END));
+        let Some((body, rest)) = shown else {
+            return Err(format!("{text}{}", String::from_utf8_lossy(&output.stderr)));
+        };
+        let leaf = openssl(&["x509", "-outform", "DER"], format!("{BEGIN}{body}{END}\n"));
+        let asked = rest.split_once("Acceptable client certificate CA names\n");
+        let authorities = asked.map(|(_, names)| {
+            let names = names.lines().take_while(|line| !is_about_something_else(line));
+            names.map(str::to_owned).collect()
+        });
+        Ok(Served { leaf, authorities })
+    }
+}
+
+/// What follows the names.
+fn is_about_something_else(line: &str) -> bool {
+    [
+        "Client Certificate Types",
+        "Requested Signature Algorithms",
+        "Shared Requested",
+        "Peer signing",
+        "Server Temp",
+    ]
+    .iter()
+    .any(|beginning| line.starts_with(beginning))
+}
+
+/// The subject of a certificate in DER, in text.
+#[track_caller]
+pub fn subject(certificate: &[u8]) -> String {
+    let arguments = [&["x509", "-inform", "DER", "-noout", "-subject"], &NAMES[..]].concat();
+    let said = String::from_utf8(openssl(&arguments, certificate)).expect("is text");
+    said.trim_end().strip_prefix("subject=").expect("begins so").to_owned()
+}
