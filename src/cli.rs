@@ -13,6 +13,8 @@ mod setup;
 mod status;
 mod version;
 
+use std::ffi::OsString;
+use std::fmt::Display;
 use std::io::{IsTerminal as _, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -24,6 +26,8 @@ use crate::config::{Config, Environment, Flags, LONGEST};
 use crate::daemon::{self, Notify};
 use crate::doctor::{self, check::Scope};
 use crate::http::Listener;
+use crate::parent::{self, Channel};
+use crate::sandbox;
 use crate::telemetry;
 use crate::text::harmless;
 
@@ -212,8 +216,8 @@ pub fn command() -> clap::Command {
 
 /// Does what the command line asks for. `main` is the only caller.
 #[must_use]
-pub fn main(arguments: Vec<std::ffi::OsString>, environment: &Environment) -> ExitCode {
-    let arguments = match Arguments::try_parse_from(arguments) {
+pub fn main(given: Vec<OsString>, environment: &Environment) -> ExitCode {
+    let arguments = match Arguments::try_parse_from(&given) {
         Ok(arguments) => arguments,
         Err(error) => {
             // Help goes to standard output and is no failure; clap knows.
@@ -229,7 +233,11 @@ pub fn main(arguments: Vec<std::ffi::OsString>, environment: &Environment) -> Ex
         Command::Check { settings, offline, as_client, format } => {
             check(*settings, &Scope { offline, as_client }, format, environment)
         }
-        Command::Run(settings) => run(*settings, environment),
+        Command::Run(settings) => match Channel::inherited(environment.get(parent::VARIABLE)) {
+            Ok(Some(channel)) => run(*settings, channel, environment),
+            Ok(None) => keep(&given, environment),
+            Err(error) => Err(Failure { status: MISUSED, text: error.to_string() }),
+        },
         Command::Fetch { settings, timeout } => fetch::run(*settings, timeout, environment),
         Command::Setup(what) => setup::run(what, environment),
         Command::Probe(arguments) => probe::run(*arguments, environment),
@@ -271,7 +279,19 @@ fn load(settings: Settings, environment: &Environment) -> Result<Config, Failure
         .map_err(|error| Failure { status: MISUSED, text: error.to_string() })
 }
 
-fn run(settings: Settings, environment: &Environment) -> Result<(), Failure> {
+/// The process that was started, from which the daemon is started.
+fn keep(arguments: &[OsString], environment: &Environment) -> Result<(), Failure> {
+    daemon::turn_off_output();
+    let cannot = |error: &dyn Display| anyhow::anyhow!("cannot start the daemon: {error}");
+    sandbox::keep_out_of_dumps().map_err(|error| cannot(&error))?;
+    let status = parent::keep(arguments, environment.get("NOTIFY_SOCKET"))
+        .map_err(|error| cannot(&error))?;
+    // It has said itself why.
+    if status == 0 { Ok(()) } else { Err(Failure { status, text: String::new() }) }
+}
+
+/// The daemon.
+fn run(settings: Settings, channel: Channel, environment: &Environment) -> Result<(), Failure> {
     let config = load(settings, environment)?;
     let log = config.log;
     // Before the log's thread starts.
@@ -283,8 +303,9 @@ fn run(settings: Settings, environment: &Environment) -> Result<(), Failure> {
     })?;
     daemon::turn_off_output();
     let confined = daemon::confine(config, manager.as_ref())?;
+    channel.listen();
     let _telemetry = telemetry::start(log);
-    Ok(on_one_thread(daemon::run(confined, listener, manager))?)
+    Ok(on_one_thread(daemon::run(confined, channel, listener, manager))?)
 }
 
 fn check(
