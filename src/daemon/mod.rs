@@ -51,7 +51,10 @@ pub async fn run(
     if let Some(listen) = &config.health {
         info!(event = "status-listening", %listen, "health, metrics and status");
     }
-    let (source, state) = Source::new(config.source, watching.clone());
+    let (mut source, state) = Source::new(config.source, watching.clone());
+    if channel.predecessor().is_some() {
+        source.persist();
+    }
     let again = Arc::new(tokio::sync::Notify::new());
     let (rotation, status) =
         Rotation::new(config.rotation, publisher, state, &watching, Arc::clone(&again))?;

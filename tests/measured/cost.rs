@@ -56,11 +56,11 @@ fn the_listener_costs_less_than_a_mebibyte_and_wakes_nobody() {
         let [without, with] = [false, true].map(|listens| {
             let pgsvid = start(&setup, &socket, listens);
             // The thread that writes files ends when it has had nothing to do for a while.
-            let threads = || Process(pgsvid.pid()).threads().len();
+            let threads = || Process(pgsvid.daemon_pid()).threads().len();
             eventually(LIMIT, "it is at rest", || threads() <= 2);
-            let before = Process(pgsvid.pid()).work();
+            let before = Process(pgsvid.daemon_pid()).work();
             std::thread::sleep(Duration::from_secs(seconds));
-            let work = Process(pgsvid.pid()).work().since(before);
+            let work = Process(pgsvid.daemon_pid()).work().since(before);
             pgsvid.terminate(LIMIT);
             work.sleeps
         });
@@ -98,7 +98,7 @@ impl Memory {
     /// Once two looks at it are the same.
     fn of(pgsvid: &Pgsvid) -> Self {
         let look = || {
-            let memory = Process(pgsvid.pid()).memory();
+            let memory = Process(pgsvid.daemon_pid()).memory();
             let [resident, private] = [memory.resident, memory.private]
                 .map(|kibibytes| i64::try_from(kibibytes).unwrap());
             Self { resident, private }

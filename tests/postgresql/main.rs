@@ -8,6 +8,7 @@ mod diagnosis;
 mod foreign_files;
 mod lifecycle;
 mod mixed_reloads;
+mod parent;
 mod probe;
 mod process;
 mod refused;

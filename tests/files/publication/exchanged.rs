@@ -18,7 +18,7 @@ pub(crate) fn exchange(one: &Path, other: &Path) {
 
 /// Does something between two looks of pgsvid's.
 fn unseen(pgsvid: &Pgsvid, work: impl FnOnce()) {
-    let pid = Pid::from_raw(pgsvid.pid().try_into().unwrap()).unwrap();
+    let pid = Pid::from_raw(pgsvid.daemon_pid().try_into().unwrap()).unwrap();
     kill_process(pid, Signal::STOP).unwrap();
     work();
     kill_process(pid, Signal::CONT).unwrap();

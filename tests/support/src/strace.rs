@@ -1,5 +1,6 @@
 //! Faults at the system calls of a real program, by strace.
 
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
 
@@ -46,12 +47,26 @@ impl Strace {
     /// writes, which goes to standard error, too; signals go to the program.
     #[track_caller]
     pub fn around(program: impl AsRef<Path>, arguments: &[String], fault: &str) -> Program {
+        Program::spawn(STRACE, Self::all_around(program, arguments, fault), &[])
+    }
+
+    /// The same with pgsvid's daemon alone: see [`Program::spawn_daemon`].
+    #[track_caller]
+    pub fn around_daemon(
+        program: impl AsRef<Path>,
+        arguments: &[String],
+        fault: &str,
+    ) -> (Program, UnixStream) {
+        Program::spawn_daemon(STRACE, Self::all_around(program, arguments, fault))
+    }
+
+    fn all_around(program: impl AsRef<Path>, arguments: &[String], fault: &str) -> Vec<String> {
         let program = Program::reachable(program).display().to_string();
         let mut all = vec!["-D".to_owned(), "-f".to_owned()];
         all.extend(injection(fault, None));
         all.extend(["--".to_owned(), program]);
         all.extend_from_slice(arguments);
-        Program::spawn(STRACE, all, &[])
+        all
     }
 
     /// Whether a fault was injected so far.
