@@ -14,7 +14,6 @@ mod status;
 mod version;
 
 use std::ffi::OsString;
-use std::fmt::Display;
 use std::io::{IsTerminal as _, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -27,7 +26,6 @@ use crate::daemon::{self, Notify};
 use crate::doctor::{self, check::Scope};
 use crate::http::Listener;
 use crate::parent::{self, Channel};
-use crate::sandbox;
 use crate::telemetry;
 use crate::text::harmless;
 
@@ -217,7 +215,13 @@ pub fn command() -> clap::Command {
 /// Does what the command line asks for. `main` is the only caller.
 #[must_use]
 pub fn main(given: Vec<OsString>, environment: &Environment) -> ExitCode {
-    let arguments = match Arguments::try_parse_from(&given) {
+    // Before anything is parsed: that is the daemon's affair, and takes memory that its parent would keep.
+    if given.get(1).is_some_and(|command| command == "run")
+        && !environment.contains_key(parent::VARIABLE)
+    {
+        return keep(&given, environment);
+    }
+    let arguments = match Arguments::try_parse_from(given) {
         Ok(arguments) => arguments,
         Err(error) => {
             // Help goes to standard output and is no failure; clap knows.
@@ -234,8 +238,7 @@ pub fn main(given: Vec<OsString>, environment: &Environment) -> ExitCode {
             check(*settings, &Scope { offline, as_client }, format, environment)
         }
         Command::Run(settings) => match Channel::inherited(environment.get(parent::VARIABLE)) {
-            Ok(Some(channel)) => run(*settings, channel, environment),
-            Ok(None) => keep(&given, environment),
+            Ok(channel) => run(*settings, channel, environment),
             Err(error) => Err(Failure { status: MISUSED, text: error.to_string() }),
         },
         Command::Fetch { settings, timeout } => fetch::run(*settings, timeout, environment),
@@ -280,14 +283,17 @@ fn load(settings: Settings, environment: &Environment) -> Result<Config, Failure
 }
 
 /// The process that was started, from which the daemon is started.
-fn keep(arguments: &[OsString], environment: &Environment) -> Result<(), Failure> {
-    daemon::turn_off_output();
-    let cannot = |error: &dyn Display| anyhow::anyhow!("cannot start the daemon: {error}");
-    sandbox::keep_out_of_dumps().map_err(|error| cannot(&error))?;
-    let status = parent::keep(arguments, environment.get("NOTIFY_SOCKET"))
-        .map_err(|error| cannot(&error))?;
-    // It has said itself why.
-    if status == 0 { Ok(()) } else { Err(Failure { status, text: String::new() }) }
+#[inline(never)]
+fn keep(arguments: &[OsString], environment: &Environment) -> ExitCode {
+    let notify = environment.get("NOTIFY_SOCKET");
+    match parent::keep(arguments, notify, daemon::turn_off_output) {
+        // The daemon has said why.
+        Ok(status) => ExitCode::from(status),
+        Err(error) => {
+            complain(&format!("pgsvid: cannot start the daemon: {error}"));
+            ExitCode::from(FAILED)
+        }
+    }
 }
 
 /// The daemon.

@@ -9,7 +9,6 @@ mod tasks;
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tracing::{error, info, warn};
 
@@ -114,35 +113,18 @@ pub async fn run(
 
 /// Waits for a published set that is valid; once.
 async fn has_started(status: &mut Option<watch::Receiver<Status>>) {
-    match status {
-        Some(status) => {
-            if status.wait_for(|status| status.has_started(timing::now())).await.is_ok() {
-                return;
-            }
-            // The loop has ended, and whoever owns it says why.
-        }
-        None => {}
+    if let Some(status) = status
+        && status.wait_for(|status| status.has_started(timing::now())).await.is_ok()
+    {
+        return;
     }
+    // It was waited for before, or the loop has ended, and whoever owns it says why.
     std::future::pending().await
 }
 
 async fn until_end(orders: &mut Orders) -> std::io::Result<()> {
     while orders.next().await? != Order::End {}
     Ok(())
-}
-
-/// SIGTERM and SIGINT.
-fn termination() -> anyhow::Result<(Signal, Signal)> {
-    let terminate = signal(SignalKind::terminate()).context("cannot watch for SIGTERM")?;
-    let interrupt = signal(SignalKind::interrupt()).context("cannot watch for SIGINT")?;
-    Ok((terminate, interrupt))
-}
-
-async fn asked_to_end(terminate: &mut Signal, interrupt: &mut Signal) {
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-    }
 }
 
 fn announce(config: &Config, channel: &Channel) {

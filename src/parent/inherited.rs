@@ -19,10 +19,9 @@ pub struct Channel {
 }
 
 impl Channel {
-    /// The one that a parent has left, if a parent has started this process: to be called before any other thread is started.
-    /// From here on the kernel kills this process when its parent dies.
-    pub fn inherited(variable: Option<&OsString>) -> io::Result<Option<Self>> {
-        let Some(variable) = variable else { return Ok(None) };
+    /// The one that the parent has left: to be called before any other thread is started. From here on the kernel kills this
+    /// process when its parent dies.
+    pub fn inherited(variable: Option<&OsString>) -> io::Result<Self> {
         let stream = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
         if stream.peer_addr().is_err() {
             return Err(io::Error::other(format!(
@@ -37,8 +36,8 @@ impl Channel {
         // The channel ends with the process, which may have last words to say, and not before: the parent would kill it.
         let _ = stream.try_clone()?.into_raw_fd();
         signals::release();
-        let predecessor = variable.to_str().and_then(Predecessor::of);
-        Ok(Some(Self { stream, predecessor }))
+        let predecessor = variable.and_then(|text| Predecessor::of(text.to_str()?));
+        Ok(Self { stream, predecessor })
     }
 
     /// From here on SIGTERM, SIGINT and SIGHUP are the parent's affair, whoever else they are sent to: a service manager sends

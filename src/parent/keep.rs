@@ -13,21 +13,29 @@ use super::duty::{Duty, Ended, Next};
 use super::manager;
 use super::signals::{Signals, Wanted};
 use super::start::{Daemon, Heard, reap};
+use crate::sandbox;
 
 /// How long a daemon may take that was told twice to end.
 const AT_ONCE: Duration = Duration::from_secs(1);
 
 /// Starts the daemon, with the same arguments, and starts it again, until the end is asked for; returns the exit status.
 ///
-/// `notify` is the value of `NOTIFY_SOCKET`. An error is that of a start at which nothing else could be tried.
-pub fn keep(arguments: &[OsString], notify: Option<&OsString>) -> io::Result<u8> {
+/// `notify` is the value of `NOTIFY_SOCKET`. `turn_off` is called once the first daemon has been started, which may have
+/// something to print. An error is that of the very first start.
+pub fn keep(
+    arguments: &[OsString],
+    notify: Option<&OsString>,
+    turn_off: impl FnOnce(),
+) -> io::Result<u8> {
+    sandbox::keep_out_of_dumps().map_err(io::Error::other)?;
     let signals = Signals::block()?;
     let mut duty = Duty::new();
+    let mut begun = Instant::now();
+    let mut started = Ok(Daemon::start(arguments, None)?);
+    turn_off();
     loop {
-        let begun = Instant::now();
-        let ended = match Daemon::start(arguments, duty.predecessor()) {
+        let ended = match started {
             Ok(daemon) => attend(&daemon, &signals, &mut duty),
-            Err(error) if duty.predecessor().is_none() => return Err(error),
             Err(error) => Ended::Unknown(format!("cannot be started: {error}")),
         };
         match duty.ended(&ended, begun.elapsed()) {
@@ -42,6 +50,8 @@ pub fn keep(arguments: &[OsString], notify: Option<&OsString>) -> io::Result<u8>
                 }
             }
         }
+        begun = Instant::now();
+        started = Daemon::start(arguments, duty.predecessor());
     }
 }
 

@@ -82,6 +82,7 @@ fn it_is_ready_once_files_are_published_and_comes_before_its_postgresql() {
         "Type=notify",
         "NotifyAccess=all",
         "KillMode=mixed",
+        "OOMPolicy=continue",
         "WatchdogSec=30s",
         "Before=postgresql@%i.service",
         "User=postgres",
