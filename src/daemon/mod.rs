@@ -119,7 +119,7 @@ async fn has_started(status: &mut Option<watch::Receiver<Status>>) {
         return;
     }
     // It was waited for before, or the loop has ended, and whoever owns it says why.
-    std::future::pending().await
+    std::future::pending::<()>().await;
 }
 
 async fn until_end(orders: &mut Orders) -> std::io::Result<()> {

@@ -59,9 +59,9 @@ pub fn keep(
 fn attend(daemon: &Daemon, signals: &Signals, duty: &mut Duty) -> Ended {
     let mut deadline = None;
     // Its one word is waited for; after that it cannot wake us.
-    let mut hears = PollFlags::IN;
+    let mut awaited = PollFlags::IN;
     loop {
-        let mut sources = [PollFd::new(signals, PollFlags::IN), PollFd::new(daemon, hears)];
+        let mut sources = [PollFd::new(signals, PollFlags::IN), PollFd::new(daemon, awaited)];
         wait(&mut sources, deadline);
         let (signalled, told) = (sources[0].revents(), sources[1].revents());
         if !signalled.is_empty() {
@@ -93,7 +93,7 @@ fn attend(daemon: &Daemon, signals: &Signals, duty: &mut Duty) -> Ended {
         let heard = daemon.hear();
         if heard == Heard::Ready {
             duty.is_ready();
-            hears = PollFlags::empty();
+            awaited = PollFlags::empty();
         }
         if heard == Heard::End || told.contains(PollFlags::HUP) {
             return daemon.end();

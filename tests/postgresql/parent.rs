@@ -2,9 +2,10 @@
 
 use std::fs;
 use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use test_support::{Account, LIMIT, Mark, Pgsvid, Process, Program, Setup, Signal, eventually};
+use tokio::time::Instant;
 
 const PGSVID: &str = env!("CARGO_BIN_EXE_pgsvid");
 
@@ -21,7 +22,7 @@ fn x08_whatever_kills_the_daemon_it_is_there_again_within_a_second_and_says_so()
     let setup = Setup::new(PGSVID);
     let pgsvid = setup.start();
     let parent = pgsvid.pid();
-    for (signal, restarts) in [Signal::KILL, Signal::ABRT].into_iter().zip(1..) {
+    for (signal, restarts) in [Signal::KILL, Signal::ABORT].into_iter().zip(1..) {
         let before = pgsvid.daemon();
         let killed = Instant::now();
         before.signal(signal);
@@ -214,9 +215,8 @@ fn x08_as_the_first_process_it_reaps_and_starts_again_and_ends_when_asked() {
     assert_eq!(unshare.lines().iter().filter(|line| is_ending(line)).count(), 1);
 }
 
-/// Private memory, and how often it wakes up.
 #[test]
-fn the_parent_costs_little_and_sleeps() {
+fn the_parent_sleeps() {
     let setup = Setup::new(PGSVID);
     let pgsvid = setup.start();
     pgsvid.event_after(Mark::default(), "rotated");
@@ -225,7 +225,6 @@ fn the_parent_costs_little_and_sleeps() {
     let before = parent.work();
     std::thread::sleep(Duration::from_secs(seconds));
     let work = parent.work().since(before);
-    println!("parent: {:?}; in {seconds} s {work:?}", parent.memory());
     assert_eq!(work.sleeps, 0, "{work:?}");
     assert_eq!(parent.threads().len(), 1);
 }

@@ -78,7 +78,6 @@ fn its_parent_costs_little_and_sleeps() {
     let before = parent.work();
     std::thread::sleep(Duration::from_secs(seconds));
     let (work, memory) = (parent.work().since(before), parent.memory());
-    println!("parent: {memory:?}; in {seconds} s {work:?}");
     assert_eq!(work.sleeps, 0, "{work:?}");
     assert!(memory.private <= MOST_OF_PARENT, "{memory:?}");
 }
