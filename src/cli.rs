@@ -216,11 +216,30 @@ pub fn command() -> clap::Command {
 #[must_use]
 pub fn main(given: Vec<OsString>, environment: &Environment) -> ExitCode {
     // Before anything is parsed: that is the daemon's affair, and takes memory that its parent would keep.
-    if given.get(1).is_some_and(|command| command == "run")
-        && !environment.contains_key(parent::VARIABLE)
-    {
-        return keep(&given, environment);
+    let runs = given.get(1).is_some_and(|command| command == "run");
+    if runs && !environment.contains_key(parent::VARIABLE) {
+        keep(&given, environment)
+    } else {
+        execute(given, environment)
     }
+}
+
+/// The process that was started, from which the daemon is started.
+fn keep(arguments: &[OsString], environment: &Environment) -> ExitCode {
+    let notify = environment.get("NOTIFY_SOCKET");
+    match parent::keep(arguments, notify, daemon::turn_off_output) {
+        // The daemon has said why.
+        Ok(status) => ExitCode::from(status),
+        Err(error) => {
+            complain(&format!("pgsvid: cannot start the daemon: {error}"));
+            ExitCode::from(FAILED)
+        }
+    }
+}
+
+/// Everything else. It needs a large stack, of which every page is touched as soon as it begins.
+#[inline(never)]
+fn execute(given: Vec<OsString>, environment: &Environment) -> ExitCode {
     let arguments = match Arguments::try_parse_from(given) {
         Ok(arguments) => arguments,
         Err(error) => {
@@ -280,20 +299,6 @@ impl From<anyhow::Error> for Failure {
 fn load(settings: Settings, environment: &Environment) -> Result<Config, Failure> {
     Config::load(&settings.into(), environment)
         .map_err(|error| Failure { status: MISUSED, text: error.to_string() })
-}
-
-/// The process that was started, from which the daemon is started.
-#[inline(never)]
-fn keep(arguments: &[OsString], environment: &Environment) -> ExitCode {
-    let notify = environment.get("NOTIFY_SOCKET");
-    match parent::keep(arguments, notify, daemon::turn_off_output) {
-        // The daemon has said why.
-        Ok(status) => ExitCode::from(status),
-        Err(error) => {
-            complain(&format!("pgsvid: cannot start the daemon: {error}"));
-            ExitCode::from(FAILED)
-        }
-    }
 }
 
 /// The daemon.
