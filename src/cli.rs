@@ -13,6 +13,7 @@ mod setup;
 mod status;
 mod version;
 
+use std::ffi::OsString;
 use std::io::{IsTerminal as _, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -25,6 +26,7 @@ use crate::config::{Config, Environment, Flags, LONGEST};
 use crate::daemon::{self, Notify};
 use crate::doctor::{self, check::Scope};
 use crate::http::Listener;
+use crate::parent::{self, Channel};
 use crate::sandbox;
 use crate::telemetry;
 use crate::text::{harmless, harmless_json};
@@ -218,8 +220,33 @@ pub fn command() -> clap::Command {
 
 /// Does what the command line asks for. `main` is the only caller.
 #[must_use]
-pub fn main(arguments: Vec<std::ffi::OsString>, environment: &Environment) -> ExitCode {
-    let arguments = match Arguments::try_parse_from(arguments) {
+pub fn main(given: Vec<OsString>, environment: &Environment) -> ExitCode {
+    // Before anything is parsed: that is the daemon's affair, and takes memory that its parent would keep.
+    let runs = given.get(1).is_some_and(|command| command == "run");
+    if runs && !environment.contains_key(parent::VARIABLE) {
+        keep(&given, environment)
+    } else {
+        execute(given, environment)
+    }
+}
+
+/// The process that was started, from which the daemon is started.
+fn keep(arguments: &[OsString], environment: &Environment) -> ExitCode {
+    let notify = environment.get("NOTIFY_SOCKET");
+    match parent::keep(arguments, notify, daemon::turn_off_output) {
+        // The daemon has said why.
+        Ok(status) => ExitCode::from(status),
+        Err(error) => {
+            complain(&format!("pgsvid: cannot start the daemon: {error}"));
+            ExitCode::from(FAILED)
+        }
+    }
+}
+
+/// Everything else. It needs a large stack, of which every page is touched as soon as it begins.
+#[inline(never)]
+fn execute(given: Vec<OsString>, environment: &Environment) -> ExitCode {
+    let arguments = match Arguments::try_parse_from(given) {
         Ok(arguments) => arguments,
         Err(error) => {
             // Help goes to standard output and is no failure; clap knows.
@@ -240,7 +267,10 @@ pub fn main(arguments: Vec<std::ffi::OsString>, environment: &Environment) -> Ex
         Command::Check { settings, offline, as_client, format } => {
             check(*settings, &Scope { offline, as_client }, format, environment)
         }
-        Command::Run(settings) => run(*settings, environment),
+        Command::Run(settings) => match Channel::inherited(environment.get(parent::VARIABLE)) {
+            Ok(channel) => run(*settings, channel, environment),
+            Err(error) => Err(Failure { status: MISUSED, text: error.to_string() }),
+        },
         Command::Fetch { settings, timeout } => fetch::run(*settings, timeout, environment),
         Command::Setup(what) => setup::run(what, environment),
         Command::Probe(arguments) => probe::run(*arguments, environment),
@@ -282,7 +312,8 @@ fn load(settings: Settings, environment: &Environment) -> Result<Config, Failure
         .map_err(|error| Failure { status: MISUSED, text: error.to_string() })
 }
 
-fn run(settings: Settings, environment: &Environment) -> Result<(), Failure> {
+/// The daemon.
+fn run(settings: Settings, channel: Channel, environment: &Environment) -> Result<(), Failure> {
     let config = load(settings, environment)?;
     let log = config.log;
     // Before the log's thread starts.
@@ -294,8 +325,9 @@ fn run(settings: Settings, environment: &Environment) -> Result<(), Failure> {
     })?;
     daemon::turn_off_output();
     let confined = daemon::confine(config, manager.as_ref())?;
+    channel.listen();
     let _telemetry = telemetry::start(log);
-    Ok(on_one_thread(daemon::run(confined, listener, manager))?)
+    Ok(on_one_thread(daemon::run(confined, channel, listener, manager))?)
 }
 
 fn check(

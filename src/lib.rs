@@ -9,6 +9,7 @@ pub mod consumers;
 pub mod daemon;
 pub mod doctor;
 pub mod http;
+pub mod parent;
 pub mod publish;
 pub mod rotation;
 pub mod sandbox;

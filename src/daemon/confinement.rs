@@ -201,8 +201,8 @@ async fn until_replaced(
         for (path, was) in &directories {
             if identity(path).is_some_and(|is| Some(is) != *was) {
                 anyhow::bail!(
-                    "{} was made anew, and the sandbox lets pgsvid connect to sockets of the former directory only; \
-                     start pgsvid again, or set sandbox.enabled to false",
+                    "{} was made anew, and the sandbox lets this process connect to sockets of the former directory only; \
+                     it ends, for the next one to use the new directory",
                     path.display()
                 );
             }

@@ -4,12 +4,13 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context as _, bail};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tracing::{info, warn};
 
 use super::tasks::Tasks;
-use super::{Confined, asked_to_end, open_publisher, termination, watch_files};
+use super::{Confined, open_publisher, watch_files};
 use crate::config::Config;
 use crate::material::Material;
 use crate::publish::{self, Publisher, Worker};
@@ -221,4 +222,18 @@ fn is_young(material: &Material, now: SystemTime) -> bool {
     let life =
         material.not_after().duration_since(material.leaf().not_before()).unwrap_or_default();
     material.not_after().duration_since(now).is_ok_and(|left| left > life / 2)
+}
+
+/// SIGTERM and SIGINT.
+fn termination() -> anyhow::Result<(Signal, Signal)> {
+    let terminate = signal(SignalKind::terminate()).context("cannot watch for SIGTERM")?;
+    let interrupt = signal(SignalKind::interrupt()).context("cannot watch for SIGINT")?;
+    Ok((terminate, interrupt))
+}
+
+async fn asked_to_end(terminate: &mut Signal, interrupt: &mut Signal) {
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
 }

@@ -9,8 +9,8 @@ mod tasks;
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use tokio::signal::unix::{Signal, SignalKind, signal};
-use tracing::{info, warn};
+use tokio::sync::watch;
+use tracing::{error, info, warn};
 
 pub use confinement::{Confined, confine, turn_off_output};
 pub use fetch::{Fetched, Publication, fetch};
@@ -19,20 +19,25 @@ use tasks::Tasks;
 
 use crate::config::{self, Config};
 use crate::http::{self, Listener};
+use crate::parent::{Channel, Order, Orders, Predecessor};
 use crate::publish::{Companion, Publisher};
 use crate::rotation::{self, Rotation};
 use crate::source::Source;
+use crate::status::Status;
+use crate::timing;
 use crate::watching::Watching;
 
-/// Runs until SIGTERM or SIGINT, or until a task fails. A second signal ends the process at once.
+/// The process that has started this one is gone.
+const ORPHAN: &str = "the parent has ended";
+
+/// Runs until the parent says that it is over, or until a task fails.
 pub async fn run(
     confined: Confined,
+    channel: Channel,
     listener: Option<Listener>,
     manager: Option<Notify>,
 ) -> anyhow::Result<()> {
-    let (mut terminate, mut interrupt) = termination()?;
-    let mut hangup = signal(SignalKind::hangup()).context("cannot watch for SIGHUP")?;
-    announce(&confined.config);
+    announce(&confined.config, &channel);
     confined.announce();
 
     let mut tasks = Tasks::new();
@@ -50,11 +55,15 @@ pub async fn run(
     if let Some(listen) = &config.health {
         info!(event = "status-listening", %listen, "health, metrics and status");
     }
-    let (source, state) = Source::new(config.source, watching.clone());
+    let (mut source, state) = Source::new(config.source, watching.clone());
+    if channel.predecessor().is_some() {
+        source.persist();
+    }
     let again = Arc::new(tokio::sync::Notify::new());
     let (rotation, status) =
         Rotation::new(config.rotation, publisher, state, &watching, Arc::clone(&again))?;
 
+    let mut orders = channel.open().context("cannot listen to the parent")?;
     let stop = tasks.stop();
     tasks.spawn("workload API", {
         let stop = stop.clone();
@@ -62,7 +71,7 @@ pub async fn run(
     });
     tasks.spawn("rotation", async move { Ok(rotation.run(stop).await?) });
     tasks.spawn_background("alarm", alarm::run(status.clone()));
-    let seen = status.clone();
+    let (seen, mut starting) = (status.clone(), Some(status.clone()));
     let manager = manager.map(Arc::new);
     if let Some(manager) = manager.clone() {
         let status = status.clone();
@@ -83,8 +92,14 @@ pub async fn run(
                 alarm::at_the_end(&seen.borrow());
                 return ended;
             }
-            _ = hangup.recv() => again.notify_one(),
-            () = asked_to_end(&mut terminate, &mut interrupt) => break,
+            () = has_started(&mut starting) => {
+                orders.tell_ready();
+                starting = None;
+            }
+            order = orders.next() => match order.context(ORPHAN)? {
+                Order::Again => again.notify_one(),
+                Order::End => break,
+            },
         }
     }
     info!(event = "ending", "ending");
@@ -94,27 +109,30 @@ pub async fn run(
     tasks.stop().cancel();
     tokio::select! {
         ended = tasks.finish() => ended,
-        () = asked_to_end(&mut terminate, &mut interrupt) => {
+        order = until_end(&mut orders) => {
+            order.context(ORPHAN)?;
             anyhow::bail!("ended at once: a second signal came before the work in hand was done")
         }
     }
 }
 
-/// SIGTERM and SIGINT.
-fn termination() -> anyhow::Result<(Signal, Signal)> {
-    let terminate = signal(SignalKind::terminate()).context("cannot watch for SIGTERM")?;
-    let interrupt = signal(SignalKind::interrupt()).context("cannot watch for SIGINT")?;
-    Ok((terminate, interrupt))
-}
-
-async fn asked_to_end(terminate: &mut Signal, interrupt: &mut Signal) {
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+/// Waits for a published set that is valid; once.
+async fn has_started(status: &mut Option<watch::Receiver<Status>>) {
+    if let Some(status) = status
+        && status.wait_for(|status| status.has_started(timing::now())).await.is_ok()
+    {
+        return;
     }
+    // It was waited for before, or the loop has ended, and whoever owns it says why.
+    std::future::pending::<()>().await;
 }
 
-fn announce(config: &Config) {
+async fn until_end(orders: &mut Orders) -> std::io::Result<()> {
+    while orders.next().await? != Order::End {}
+    Ok(())
+}
+
+fn announce(config: &Config, channel: &Channel) {
     let server = config
         .rotation
         .server
@@ -128,6 +146,15 @@ fn announce(config: &Config) {
         "pgsvid {}",
         env!("CARGO_PKG_VERSION")
     );
+    if let Some(Predecessor { restarts, ended }) = channel.predecessor() {
+        error!(
+            event = "daemon-restarted",
+            restarts,
+            cause = ended,
+            fix = "see what was said before; after SIGKILL, what the kernel says of memory (dmesg), and the memory limit",
+            "the process before this one ended without being asked to, and was replaced"
+        );
+    }
 }
 
 /// Opens the directory, and says what is worth knowing about it.

@@ -3,9 +3,7 @@
 
 use std::io;
 use std::os::fd::{AsRawFd, RawFd};
-use std::os::linux::net::SocketAddrExt as _;
-use std::os::unix::ffi::OsStrExt as _;
-use std::os::unix::net::{SocketAddr, UnixDatagram};
+use std::os::unix::net::UnixDatagram;
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -13,6 +11,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 use tracing::{info, warn};
 
 use crate::config::Environment;
+use crate::parent;
 use crate::status::Status;
 use crate::timing;
 
@@ -30,18 +29,8 @@ pub struct Notify {
 impl Notify {
     /// Opens the socket that the environment names.
     pub fn open(environment: &Environment) -> io::Result<Option<Self>> {
-        let Some(path) = environment.get("NOTIFY_SOCKET").filter(|path| !path.is_empty()) else {
-            return Ok(None);
-        };
-        let address = match path.as_bytes() {
-            [b'@', name @ ..] => SocketAddr::from_abstract_name(name)?,
-            _ => SocketAddr::from_pathname(path)?,
-        };
-        let socket = UnixDatagram::unbound()?;
-        socket.connect_addr(&address)?;
-        // A manager that does not read must not keep us.
-        socket.set_nonblocking(true)?;
-        Ok(Some(Self { socket, watchdog: watchdog(environment) }))
+        let socket = parent::connect(environment.get("NOTIFY_SOCKET"))?;
+        Ok(socket.map(|socket| Self { socket, watchdog: watchdog(environment) }))
     }
 
     /// Tells for as long as it is polled.

@@ -99,8 +99,8 @@ pub enum Error {
     NotOurs(NotOurs),
     /// A sandbox binds us to the directory that was there when it was entered.
     #[error(
-        "{} was unmounted, removed or replaced since pgsvid started, and its sandbox binds it to what was there then: \
-         start it again",
+        "{} was unmounted, removed or replaced since pgsvid started, and its sandbox binds it to what was there then; \
+         this process ends, for the next one to use what is there now",
         directory.display()
     )]
     Replaced {

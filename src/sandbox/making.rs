@@ -5,7 +5,9 @@ use std::path::Path;
 
 use nix::unistd::setfsgid;
 use rustix::fs::{CWD, Mode, OFlags, fstat, openat};
-use rustix::process::{Gid, getegid, getgroups};
+use rustix::process::{
+    Gid, getegid, getgroups, parent_process_death_signal, set_parent_process_death_signal,
+};
 use rustix::thread::set_thread_groups;
 
 use super::Rules;
@@ -32,10 +34,13 @@ fn take_on(group: Gid) {
             groups.push(wanted);
         }
     }
+    let at_parents_death = parent_process_death_signal().unwrap_or_default();
     // It takes `CAP_SETGID`, and a user namespace may forbid it.
     if groups.len() == before || set_thread_groups(&groups).is_ok() {
         // It does not say whether it has failed. What a file gets does.
         setfsgid(group.as_raw().into());
+        // And the kernel forgets what it does when the parent dies (`prctl(2)`).
+        let _ = set_parent_process_death_signal(at_parents_death);
     }
 }
 

@@ -191,6 +191,8 @@ pub struct Source {
     settings: Settings,
     watching: Watching,
     state: watch::Sender<SourceState>,
+    /// See [`Source::persist`].
+    persists: bool,
 }
 
 impl Source {
@@ -198,13 +200,19 @@ impl Source {
     #[must_use]
     pub fn new(settings: Settings, watching: Watching) -> (Self, watch::Receiver<SourceState>) {
         let (state, receiver) = watch::channel(SourceState::default());
-        (Self { settings, watching, state }, receiver)
+        (Self { settings, watching, state, persists: false }, receiver)
+    }
+
+    /// Lets a first request that the agent rejects be an alarm, and be repeated as slowly as a later one: an end would be a
+    /// new process, and so the same request at once.
+    pub fn persist(&mut self) {
+        self.persists = true;
     }
 
     /// Keeps the stream open until `stop`.
     ///
     /// Fails only if the agent rejects the very first request as invalid or unimplemented, which the
-    /// specification forbids to retry (Workload API section 4).
+    /// specification forbids to retry (Workload API section 4), and only where it was not told to persist.
     pub async fn run(self, stop: CancellationToken) -> Result<(), Error> {
         supervise::run(self, stop).await
     }

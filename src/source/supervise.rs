@@ -151,7 +151,9 @@ impl Supervisor {
                     Duration::ZERO
                 }
                 Ended::Failed(error) => match error.class() {
-                    Class::Permanent if !self.has_identity() => return Err(error),
+                    Class::Permanent if !self.has_identity() && !self.source.persists => {
+                        return Err(error);
+                    }
                     Class::Permanent => {
                         let pause = self.permanent();
                         self.refused(error, pause);

@@ -20,6 +20,7 @@ pub const EVENTS: &[(&str, &str)] = &[
         "the published certificate nears its end, or has passed it, and there is no newer one",
     ),
     ("clock-changed", "the clock was set, or the machine has slept; the agent is dialled anew"),
+    ("daemon-restarted", "the process before this one ended without being asked to"),
     ("directory-shared", "others may write to the published directory"),
     ("ending", "the end was asked for"),
     ("extra-authorities-changed", "files.extra_authorities hold something else"),

@@ -155,7 +155,7 @@ pub(crate) fn at_rest(pgsvid: &Program) -> u64 {
     });
     // 5 resets the peak (proc(5), clear_refs).
     rustix::fs::open(
-        format!("/proc/{}/clear_refs", pgsvid.pid()),
+        format!("/proc/{}/clear_refs", pgsvid.daemon_pid()),
         rustix::fs::OFlags::WRONLY,
         rustix::fs::Mode::empty(),
     )

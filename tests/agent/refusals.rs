@@ -130,6 +130,27 @@ fn w12_later_a_permanent_refusal_is_an_alarm_and_no_end() {
     assert!(agent.activity().requests <= requests + 3, "{:?}", agent.activity());
 }
 
+/// The set that is there counts at once, so this daemon's end would be the start of another one.
+#[test]
+fn x08_a_permanent_refusal_to_a_daemon_that_was_started_again_is_an_alarm_and_no_end() {
+    let place = Place::new();
+    let agent = place.agent().start().unwrap();
+    let pgsvid = place.run(&[]);
+    let mark = published(&pgsvid, Mark::default(), 1);
+    agent.misbehave(Misbehaviour::Refuse(Status::unimplemented("no such method")));
+    let requests = agent.activity().requests;
+    pgsvid.daemon().signal(test_support::Signal::KILL);
+    let (_, mark) = said(&pgsvid, mark, "daemon-restarted");
+    let (event, mark) = said(&pgsvid, mark, "agent-refused");
+    assert_eq!(event["next"], "what was published stays; asking again in 5m");
+    let daemon = pgsvid.daemon().0;
+    agent.rotate().unwrap();
+    mend(&agent);
+    published(&pgsvid, mark, 1);
+    assert_eq!(pgsvid.daemon().0, daemon);
+    assert!(agent.activity().requests <= requests + 3, "{:?}", agent.activity());
+}
+
 #[test]
 fn w19_http_1_on_the_socket_is_named() {
     speaks(Misbehaviour::http1());

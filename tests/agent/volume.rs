@@ -224,7 +224,5 @@ fn w18_an_agent_that_says_nothing_but_too_much_is_no_reason_to_spin() {
 
 /// Peak resident memory in KiB.
 pub(crate) fn peak_memory(program: &Program) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", program.pid())).unwrap();
-    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
-    peak.trim().trim_end_matches(" kB").parse().unwrap()
+    program.process().peak()
 }

@@ -39,6 +39,16 @@ impl Both {
         Self { setup, server, client, files: directory, generation: 1 }
     }
 
+    /// The pgsvid of the database.
+    pub(crate) fn server(&self) -> &Program {
+        &self.server
+    }
+
+    /// That of the client.
+    pub(crate) fn client(&self) -> &Program {
+        &self.client
+    }
+
     /// Waits until both sides have done what the agent's last message asks for.
     #[track_caller]
     pub(crate) fn settled(&mut self) {

@@ -66,13 +66,13 @@ fn p23_p25_no_client_fails_while_all_slots_are_in_use_and_both_sides_rotate_a_hu
 }
 
 /// Clients of tokio-postgres, which read the service file for each connection, as libpq does.
-struct Many {
+pub(crate) struct Many {
     stop: watch::Sender<bool>,
     worker: JoinHandle<Counts>,
 }
 
 impl Many {
-    fn start(clients: usize, service_file: &Path, port: u16) -> Self {
+    pub(crate) fn start(clients: usize, service_file: &Path, port: u16) -> Self {
         let (stop, stopped) = watch::channel(false);
         let service_file = service_file.to_owned();
         let worker = thread::spawn(move || {
@@ -96,7 +96,7 @@ impl Many {
         Self { stop, worker }
     }
 
-    fn stop(self) -> Counts {
+    pub(crate) fn stop(self) -> Counts {
         self.stop.send_replace(true);
         self.worker.join().unwrap()
     }

@@ -58,8 +58,8 @@ fn search(pgsvid: &Pgsvid, needles: &[Needle]) -> Vec<(String, String)> {
     for needle in needles {
         starts[start(&needle.bytes)] = true;
     }
-    let memory = File::open(format!("/proc/{}/mem", pgsvid.pid())).unwrap();
-    let maps = fs::read_to_string(format!("/proc/{}/maps", pgsvid.pid())).unwrap();
+    let memory = File::open(format!("/proc/{}/mem", pgsvid.daemon_pid())).unwrap();
+    let maps = fs::read_to_string(format!("/proc/{}/maps", pgsvid.daemon_pid())).unwrap();
     let mut found = Vec::new();
     for map in maps.lines() {
         let mut fields = map.split_whitespace();

@@ -55,9 +55,9 @@ fn the_listener_costs_less_than_a_mebibyte_and_wakes_nobody() {
     if seconds > 0 {
         let [without, with] = [false, true].map(|listens| {
             let pgsvid = start(&setup, &socket, listens);
-            let before = Process(pgsvid.pid()).work();
+            let before = Process(pgsvid.daemon_pid()).work();
             std::thread::sleep(Duration::from_secs(seconds));
-            let work = Process(pgsvid.pid()).work().since(before);
+            let work = Process(pgsvid.daemon_pid()).work().since(before);
             pgsvid.terminate(LIMIT);
             work.sleeps
         });
@@ -95,7 +95,7 @@ impl Memory {
     /// Once two looks at it are the same.
     fn of(pgsvid: &Pgsvid) -> Self {
         let look = || {
-            let memory = Process(pgsvid.pid()).memory();
+            let memory = Process(pgsvid.daemon_pid()).memory();
             let [resident, private] = [memory.resident, memory.private]
                 .map(|kibibytes| i64::try_from(kibibytes).unwrap());
             Self { resident, private }

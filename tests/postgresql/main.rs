@@ -9,6 +9,7 @@ mod foreign_files;
 mod hba_lines;
 mod lifecycle;
 mod mixed_reloads;
+mod parent;
 mod probe;
 mod process;
 mod refused;

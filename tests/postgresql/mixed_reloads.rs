@@ -25,7 +25,8 @@ fn p15_somebody_elses_reload_at_each_step_of_a_swap_ends_with_the_new_set() {
     // rename is that of the complete generation.
     let steps = [("mkdirat", 1), ("symlinkat", 1), ("renameat", 2)];
     for ((call, when), generation) in steps.into_iter().zip(2..) {
-        let strace = Strace::attach(pgsvid.pid(), &format!("{call}:signal=STOP:when={when}"));
+        let strace =
+            Strace::attach(pgsvid.daemon_pid(), &format!("{call}:signal=STOP:when={when}"));
         let svid = authorities[usize::from(generation % 2 == 0)].issue(&entry).unwrap();
         let svids = vec![svid.to_message()];
         setup.agent.push(&X509svidResponse { svids, ..Default::default() });
@@ -36,7 +37,7 @@ fn p15_somebody_elses_reload_at_each_step_of_a_swap_ends_with_the_new_set() {
         setup.cluster.sighup();
         setup.cluster.wait_for_log(mark, LIMIT, "received SIGHUP");
         strace.detach();
-        pgsvid.signal(Signal::CONT);
+        pgsvid.daemon().signal(Signal::CONT);
         let event = pgsvid.current(generation);
         assert!(event["publish_ms"].is_number() && event["reload_ms"].is_number(), "{event}");
         assert_serves(&setup.cluster, &svid);

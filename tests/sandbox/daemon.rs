@@ -9,18 +9,18 @@ const PGSVID: &str = env!("CARGO_BIN_EXE_pgsvid");
 
 /// The value of a line of `/proc/<pid>/status`.
 fn status(pgsvid: &Pgsvid, name: &str) -> String {
-    let status = fs::read_to_string(format!("/proc/{}/status", pgsvid.pid())).unwrap();
+    let status = fs::read_to_string(format!("/proc/{}/status", pgsvid.daemon_pid())).unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix(&format!("{name}:")));
     line.unwrap().trim().to_owned()
 }
 
 #[track_caller]
 fn assert_no_dumps(pgsvid: &Pgsvid) {
-    let limits = fs::read_to_string(format!("/proc/{}/limits", pgsvid.pid())).unwrap();
+    let limits = fs::read_to_string(format!("/proc/{}/limits", pgsvid.daemon_pid())).unwrap();
     let core = limits.lines().find(|line| line.starts_with("Max core file size")).unwrap();
     assert_eq!(core.split_whitespace().skip(4).take(2).collect::<Vec<_>>(), ["0", "0"], "{core}");
     // The kernel gives what is in /proc to root if a process is not dumpable, and else to its user (proc(5)).
-    let owner = fs::metadata(format!("/proc/{}/environ", pgsvid.pid())).unwrap().uid();
+    let owner = fs::metadata(format!("/proc/{}/environ", pgsvid.daemon_pid())).unwrap().uid();
     assert_eq!(owner, 0);
     assert_ne!(status(pgsvid, "Uid").split_whitespace().next(), Some("0"));
 }
@@ -41,7 +41,7 @@ pub(crate) fn is_confined_and_says_so() {
     assert_eq!(status(&pgsvid, "NoNewPrivs"), "1");
     assert_no_dumps(&pgsvid);
     // Every thread is in it.
-    for task in fs::read_dir(format!("/proc/{}/task", pgsvid.pid())).unwrap() {
+    for task in fs::read_dir(format!("/proc/{}/task", pgsvid.daemon_pid())).unwrap() {
         let status = fs::read_to_string(task.unwrap().path().join("status")).unwrap();
         assert!(status.contains("Seccomp:\t2"), "{status}");
     }

@@ -28,7 +28,7 @@ fn a_loop_that_stands_still_is_said_and_a_slow_disk_is_not_alarmed_about() {
     });
     assert_eq!(status.get("/livez"), (200, "the loop turns\n".to_owned()));
 
-    let disk = Strace::attach(pgsvid.pid(), "fsync:delay_enter=600s");
+    let disk = Strace::attach(pgsvid.daemon_pid(), "fsync:delay_enter=600s");
     setup.agent.rotate().unwrap();
     let generations = || {
         let names =

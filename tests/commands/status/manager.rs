@@ -63,6 +63,20 @@ fn a58_an_agent_that_never_says_the_same_floods_neither_the_manager_nor_the_log(
     assert!(pgsvid.terminate(LIMIT).success());
 }
 
+#[test]
+fn x08_systemd_hears_of_a_daemon_that_has_died_and_of_the_next_one() {
+    let setup = Setup::new(PGSVID);
+    let (manager, path) = listening(&setup);
+    let pgsvid = notifying(&setup, &path, "600000000");
+    hear(&manager, "READY=1");
+    pgsvid.daemon().signal(Signal::KILL);
+    let heard =
+        hear(&manager, "STATUS=pgsvid has ended (signal: 9 (SIGKILL)) and starts again in ");
+    // Nobody else is there to say that somebody is.
+    assert!(heard.contains("WATCHDOG=1"), "{heard}");
+    hear(&manager, "READY=1");
+}
+
 /// As systemd has it where there is no file system to meet in; the name begins with an `@`.
 #[test]
 fn a_manager_at_an_abstract_socket_hears_the_same() {

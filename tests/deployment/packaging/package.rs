@@ -105,6 +105,7 @@ fn the_page_leads_from_nothing_to_a_verified_rotation_and_back() {
 
     it_is_ready_before_its_postgresql_starts(machine, cluster);
     it_comes_back_when_it_is_killed(machine, &unit);
+    its_daemon_is_replaced_and_systemd_sees_one_service(machine, &unit);
 
     machine.succeed(&last);
     assert!(!machine.run("command -v pgsvid").status.success());
@@ -137,6 +138,41 @@ fn it_is_ready_before_its_postgresql_starts(machine: &Machine, cluster: &str) {
         &["rotated", "generation=0", "verdict=current"],
         1,
     );
+}
+
+/// Killed, it is the parent's affair; hung, the watchdog's.
+fn its_daemon_is_replaced_and_systemd_sees_one_service(machine: &Machine, unit: &str) {
+    let show = |property: &str| {
+        machine.succeed(&format!("systemctl show --value -p {property} {unit}")).trim().to_owned()
+    };
+    let daemon = || {
+        let output = machine.run(&format!("pgrep -P {}", show("MainPID"))).stdout;
+        String::from_utf8_lossy(&output).trim().to_owned()
+    };
+    let service = || ["MainPID", "NRestarts", "ActiveState"].map(show);
+    let (before, killed) = (service(), daemon());
+    machine.succeed(&format!("kill -KILL {killed}"));
+    machine.wait_logged(unit, &["daemon-restarted"], 1);
+    eventually(LIMIT, "systemd hears of the next daemon", || {
+        show("StatusText").starts_with("current; spiffe://")
+    });
+    assert_ne!(daemon(), killed);
+    assert_eq!(service(), before);
+
+    machine.succeed(&format!(
+        "mkdir -p /run/systemd/system/{unit}.service.d
+         printf '[Service]\\nWatchdogSec=2s\\n' >/run/systemd/system/{unit}.service.d/watchdog.conf
+         systemctl daemon-reload
+         systemctl restart {unit}"
+    ));
+    let (parent, hung) = (show("MainPID"), daemon());
+    machine.succeed(&format!("kill -STOP {hung}"));
+    machine.wait_logged(unit, &["Watchdog timeout"], 1);
+    eventually(LIMIT, "there is another daemon", || {
+        show("ActiveState") == "active" && show("MainPID") != parent && daemon() != hung
+    });
+    assert!(!machine.run(&format!("kill -0 {hung}")).status.success(), "the hung one is gone");
+    machine.succeed(&format!("rm -r /run/systemd/system/{unit}.service.d; systemctl daemon-reload; systemctl restart {unit}"));
 }
 
 fn it_comes_back_when_it_is_killed(machine: &Machine, unit: &str) {

@@ -1,13 +1,16 @@
 //! The program as it is shipped: static, stripped, small, and at work under its sandbox.
 
 use std::process::Command;
+use std::time::Duration;
 
-use test_support::Setup;
+use test_support::{Process, Setup};
 
 use crate::packaging::{built, standard_output};
 
 /// What it takes with everything; `scripts/build-release` refuses 10 MB.
 const MOST_BYTES: u64 = 6_500_000;
+/// Private memory of the parent, in KiB.
+const MOST_OF_PARENT: u64 = 300;
 
 fn readelf(option: &str) -> String {
     let output = Command::new("readelf").args(["--wide", option]).arg(built("pgsvid")).output();
@@ -63,6 +66,20 @@ fn it_rotates_a_real_postgresql_under_its_sandbox() {
     setup.agent.rotate().unwrap();
     pgsvid.current(5);
     assert!(pgsvid.terminate(test_support::LIMIT).success());
+}
+
+/// docs/performance.md has the figure.
+#[test]
+fn its_parent_costs_little_and_sleeps() {
+    let setup = Setup::new(built("pgsvid"));
+    let pgsvid = setup.start();
+    let parent = Process(pgsvid.pid());
+    let seconds = std::env::var("PARENT_SECONDS").map_or(2, |text| text.parse().unwrap());
+    let before = parent.work();
+    std::thread::sleep(Duration::from_secs(seconds));
+    let (work, memory) = (parent.work().since(before), parent.memory());
+    assert_eq!(work.sleeps, 0, "{work:?}");
+    assert!(memory.private <= MOST_OF_PARENT, "{memory:?}");
 }
 
 /// What a login takes its numbers from is found otherwise in a static program than in a dynamic one.

@@ -78,8 +78,15 @@ fn the_drop_in_that_it_shows_closes_every_address_but_the_loopback() {
 fn it_is_ready_once_files_are_published_and_comes_before_its_postgresql() {
     let unit = unit();
     let has = |wanted: &str| unit.lines().any(|line| line == wanted);
-    for line in ["Type=notify", "WatchdogSec=30s", "Before=postgresql@%i.service", "User=postgres"]
-    {
+    for line in [
+        "Type=notify",
+        "NotifyAccess=all",
+        "KillMode=mixed",
+        "OOMPolicy=continue",
+        "WatchdogSec=30s",
+        "Before=postgresql@%i.service",
+        "User=postgres",
+    ] {
         assert!(has(line), "{line} is missing");
     }
 }

@@ -136,12 +136,12 @@ fn a46_postgresql_is_not_told_to_read_by_a_link_that_cannot_be_made_again() {
         });
         let bundle = setup.files.join("svid_bundle.pem");
         let evil = setup.other.write("evil.pem", forged().bundle_pem(), 0o644);
-        pgsvid.signal(Signal::STOP);
+        pgsvid.daemon().signal(Signal::STOP);
         volume.set_read_only(false);
         link(setup.files.path(), "svid_bundle.pem", &evil.display().to_string());
         volume.set_read_only(true);
         let log = setup.cluster.log_mark();
-        pgsvid.signal(Signal::CONT);
+        pgsvid.daemon().signal(Signal::CONT);
         eventually(LIMIT, "it is not ready", || ask(&socket).0 == 503);
         // What makes it try to hand over what is published.
         for number in 0..6 {

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use dev_agent::KeyIdentifier;
 use rustix::fs::{CWD, RenameFlags, renameat_with};
+use rustix::process::{Pid, kill_process};
 use test_support::{LIMIT, Program, Setup, Signal, Tmpfs, eventually, with_mounts};
 
 use crate::publication::attacker::{attacker, give_to, link};
@@ -49,9 +50,10 @@ pub(crate) fn exchange(one: &Path, other: &Path) {
 
 /// Does something between two looks of pgsvid's.
 pub(crate) fn unseen(pgsvid: &Program, work: impl FnOnce()) {
-    pgsvid.signal(Signal::STOP);
+    let daemon = Pid::from_raw(pgsvid.daemon_pid().try_into().unwrap()).unwrap();
+    kill_process(daemon, Signal::STOP).unwrap();
     work();
-    pgsvid.signal(Signal::CONT);
+    kill_process(daemon, Signal::CONT).unwrap();
 }
 
 /// PostgreSQL reads what is there now, by somebody's reload.

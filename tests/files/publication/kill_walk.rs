@@ -5,13 +5,14 @@
 
 use std::cell::RefCell;
 use std::fs;
+use std::io::Write as _;
 use std::os::unix::fs::symlink;
 use std::os::unix::process::ExitStatusExt as _;
 use std::time::Duration;
 
 use dev_agent::{Stop, Svid};
 use pgsvid::material::pem;
-use test_support::{LIMIT, Mode, Pgsvid, Setup, Strace, eventually};
+use test_support::{LIMIT, Mode, Pgsvid, Setup, Signal, Strace, eventually};
 
 use crate::publication::place::{
     NAMES, PGSVID, contents, give, mode_of, names, read, set_mode, write,
@@ -129,13 +130,15 @@ fn d13_killed_at_each_call_of_a_start_on_leftovers_postgresql_starts() {
         let mut arguments = setup.arguments();
         arguments.insert(0, "run".to_owned());
         let fault = format!("{call}:signal=KILL:when={nth}");
-        let pgsvid = Strace::around(PGSVID, &arguments, &fault);
+        let (pgsvid, mut parent) = Strace::around_daemon(PGSVID, &arguments, &fault);
         let serial = serial(&setup.agent.svid());
         eventually(LIMIT, "it has published, or is killed", || {
             let published = |line: &String| line.contains("\"rotated\"") && line.contains(&serial);
             !pgsvid.is_running() || pgsvid.lines().iter().any(published)
         });
-        let status = pgsvid.terminate(LIMIT);
+        // It may have been killed.
+        let _ = parent.write_all(b"e");
+        let status = pgsvid.wait_exit(LIMIT);
         starts_from_one_of(&setup, &[former.clone(), contents(&setup.agent.svid())]);
         if status.signal() != Some(9) {
             assert!(status.success(), "{status}");
@@ -181,16 +184,24 @@ fn strike(
         let fault = format!("{call}:signal=KILL:when={nth}");
         let strace = Strace::attach_to_threads(&threads, &fault, "mkdirat");
         let mark = pgsvid.mark();
+        // The parent sleeps: it would start another daemon, which would mend.
+        let daemon = pgsvid.daemon();
+        pgsvid.signal(Signal::STOP);
         publish();
         eventually(LIMIT, "it has published, or is killed", || {
             let published = |line: &String| {
                 line.contains("\"message\":\"rotated\"") || line.contains("\"message\":\"published")
             };
-            !pgsvid.is_running() || pgsvid.lines_after(mark).iter().any(published)
+            !daemon.is_running() || pgsvid.lines_after(mark).iter().any(published)
         });
+        if !daemon.is_running() {
+            return true;
+        }
         // It ends only after it has swept.
-        let status = pgsvid.terminate(LIMIT);
-        if status.signal() == Some(9) {
+        pgsvid.signal(Signal::TERM);
+        pgsvid.signal(Signal::CONT);
+        let status = pgsvid.wait_exit(LIMIT);
+        if status.code() == Some(1) {
             return true;
         }
         assert!(status.success(), "{status}");

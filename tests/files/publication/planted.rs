@@ -340,7 +340,7 @@ fn a17_a_large_file_in_a_set_is_not_read() {
     // It asks the agent when it has looked at what is there.
     let pgsvid = fetch(&place, &["--timeout", "1h"]);
     place.agent.wait_until(LIMIT, |activity| activity.requests > 0).unwrap();
-    let status = fs::read_to_string(format!("/proc/{}/status", pgsvid.pid())).unwrap();
+    let status = fs::read_to_string(format!("/proc/{}/status", pgsvid.process().0)).unwrap();
     let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
     let peak: u64 = peak.trim().trim_end_matches(" kB").parse().unwrap();
     assert!(peak < 64 * 1024, "{peak} KiB");

@@ -125,27 +125,24 @@ fn d12_a_directory_that_is_renamed_away_and_made_anew_is_published_to() {
 }
 
 #[test]
-fn d12_in_the_sandbox_a_directory_that_is_made_anew_ends_the_process_for_the_next_to_go_on() {
+fn d12_in_the_sandbox_a_directory_that_is_made_anew_ends_the_daemon_for_the_next_to_go_on() {
     let place = Place::new();
     let pgsvid = place.run();
     published(&pgsvid, 1);
     fs::rename(&place.svids, place.other.join("away")).unwrap();
     fs::create_dir(&place.svids).unwrap();
     give(&place.svids);
-    assert_bound(&pgsvid, &place.svids);
-    // As a supervisor starts it.
-    published(&place.run(), 1);
+    let mark = assert_bound(&pgsvid, &place.svids);
+    said(&pgsvid, mark, "published");
     assert_published(&place.svids, &place.agent.svid());
 }
 
-/// The process has ended and named the reason.
+/// The daemon has ended and named the reason, and the next one is there.
 #[track_caller]
-fn assert_bound(pgsvid: &Program, svids: &Path) {
-    assert_eq!(pgsvid.wait_exit(LIMIT).code(), Some(1), "{}", pgsvid.standard_error());
+fn assert_bound(pgsvid: &Program, svids: &Path) -> Mark {
     let reason = format!("{} was unmounted, removed or replaced", svids.display());
-    let said = pgsvid.standard_error();
-    let last = said.lines().last().unwrap();
-    assert!(last.starts_with("pgsvid: ") && last.contains(&reason), "{said}");
+    pgsvid.wait_for(LIMIT, |line| line.starts_with("pgsvid: ") && line.contains(&reason));
+    said(pgsvid, Mark::default(), "daemon-restarted").1
 }
 
 #[test]
@@ -168,16 +165,16 @@ fn d12_a_volume_that_is_mounted_over_the_directory_is_noticed_at_the_next_verifi
 }
 
 #[test]
-fn d12_in_the_sandbox_a_volume_that_is_mounted_over_the_directory_ends_the_process() {
+fn d12_in_the_sandbox_a_volume_that_is_mounted_over_the_directory_ends_the_daemon() {
     with_mounts(|| {
         let setup = Setup::new(PGSVID);
         setup.configure("[postgres]\nverify_every = '1s'");
         let pgsvid = setup.start();
         let owner = format!("mode=0755,uid={},gid={}", setup.cluster.uid(), setup.cluster.gid());
         let _volume = Tmpfs::over(setup.files.path(), &format!("size=1m,{owner}"));
-        assert_bound(&pgsvid, setup.files.path());
-        let pgsvid = setup.spawn();
-        pgsvid.current(1);
+        let mark = assert_bound(&pgsvid, setup.files.path());
+        let (event, _) = pgsvid.event_after(mark, "rotated");
+        assert_eq!((&event["generation"], &event["verdict"]), (&1.into(), &"current".into()));
         assert_published(setup.files.path(), &setup.agent.svid());
     });
 }

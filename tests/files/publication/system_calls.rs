@@ -11,7 +11,7 @@ fn d04_what_cannot_be_synced_counts_as_not_written() {
     let setup = Setup::new(PGSVID);
     let pgsvid = setup.start();
     let old = setup.agent.svid();
-    let strace = Strace::attach(pgsvid.pid(), "fsync:error=EIO");
+    let strace = Strace::attach(pgsvid.daemon_pid(), "fsync:error=EIO");
     setup.agent.rotate().unwrap();
     let (alarm, _) = pgsvid.event_after(Mark::default(), "publication-failed");
     assert_eq!(alarm["level"], "ERROR");
@@ -37,7 +37,7 @@ fn d04_whichever_sync_fails_the_next_try_is_another_directory() {
     // Of each of the three files, of the generation, and of the directory once the swap is done.
     for (nth, generation) in (1..=5).zip(2..) {
         let before = current(setup.files.path());
-        let strace = Strace::attach(pgsvid.pid(), &format!("fsync:error=EIO:when={nth}"));
+        let strace = Strace::attach(pgsvid.daemon_pid(), &format!("fsync:error=EIO:when={nth}"));
         let mark = pgsvid.mark();
         setup.agent.rotate().unwrap();
         let (alarm, mark) = pgsvid.event_after(mark, "publication-failed");
@@ -58,7 +58,7 @@ fn d05_an_interrupted_call_is_repeated() {
     let pgsvid = setup.start();
     for (call, generation) in ["fsync", "mkdirat", "openat"].into_iter().zip(2..) {
         let fault = format!("{call}:error=EINTR:when=1..2");
-        let strace = Strace::attach(pgsvid.pid(), &fault);
+        let strace = Strace::attach(pgsvid.daemon_pid(), &fault);
         setup.agent.rotate().unwrap();
         pgsvid.current(generation);
         assert!(strace.has_injected(), "{call}");

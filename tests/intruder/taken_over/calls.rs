@@ -56,9 +56,9 @@ fn path(path: &Path) -> &str {
 fn a11_protocols_and_flags_that_lead_past_the_sandbox_are_refused() {
     let setup = Setup::new(PGSVID);
     let pgsvid = setup.start();
-    let injector = Injector::attach(pgsvid.pid());
+    let injector = Injector::attach(pgsvid.daemon_pid());
     let process = injector.call(libc::SYS_getpid, &[]);
-    assert_eq!(process, i64::from(pgsvid.pid()), "the calls are made in the daemon");
+    assert_eq!(process, i64::from(pgsvid.daemon_pid()), "the calls are made in the daemon");
 
     // Somebody who waits for what is to be carried out.
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
@@ -257,7 +257,7 @@ fn process_calls(one: u64) -> Vec<Attempt> {
 fn a12_no_file_gets_a_mode_owner_or_place_that_publication_does_not_use() {
     let (setup, pgsvid) = of_root(|_| String::new());
     pgsvid.current(1);
-    let injector = Injector::attach(pgsvid.pid());
+    let injector = Injector::attach(pgsvid.daemon_pid());
     let shell = setup.files.join("shell");
     let shell_path = injector.put_text(0, path(&shell));
     let other_path = injector.put_text(1, path(&setup.files.join("other")));

@@ -46,7 +46,7 @@ fn goes_on(setup: &Setup, pgsvid: &Pgsvid) {
 #[track_caller]
 fn keeps_modes_and_groups(setup: &Setup, pgsvid: &Pgsvid, readable: &Path) {
     let before = (state(readable), states(setup));
-    let injector = Injector::attach(pgsvid.pid());
+    let injector = Injector::attach(pgsvid.daemon_pid());
     let group = u64::from(setup.cluster.gid());
     let files = [readable, &setup.files.join("svid_key.pem"), setup.files.path()];
     let descriptors = files.map(|path| opened(&injector, path));
@@ -96,7 +96,7 @@ fn a31_as_root_whatever_the_daemon_can_open_keeps_its_mode_and_its_group() {
     let group = setup.cluster.gid();
     assert_eq!(states(&setup), [(0o644, group), (0o640, group), (0o644, group)]);
     // An agent knows the process by its effective group, which is the third number here; the last one is for files.
-    let status = fs::read_to_string(format!("/proc/{}/status", pgsvid.pid())).unwrap();
+    let status = fs::read_to_string(format!("/proc/{}/status", pgsvid.daemon_pid())).unwrap();
     assert!(status.contains(&format!("\nGid:\t0\t0\t0\t{group}\n")), "{status}");
     keeps_modes_and_groups(&setup, &pgsvid, &readable.unwrap());
 }

@@ -30,13 +30,13 @@ fn a32_standard_input_and_output_lead_nowhere() {
     setup.wait_published();
     setup.cluster.start();
 
-    let injector = Injector::attach(pgsvid.pid());
+    let injector = Injector::attach(pgsvid.daemon_pid());
     let buffer = injector.put(0, &[0; 64]);
     assert_eq!(injector.call(libc::SYS_read, &[0, buffer, 64]), 0, "there is nothing to read");
     for number in [0, 1] {
         let bytes = injector.call(libc::SYS_write, &[number, buffer, 64]);
         assert_eq!(bytes, 64, "it goes to /dev/null");
-        let leads_to = descriptor(pgsvid.pid(), number);
+        let leads_to = descriptor(pgsvid.daemon_pid(), number);
         assert_eq!(leads_to.as_deref(), Some(Path::new("/dev/null")), "{number}");
     }
     drop(injector);
@@ -91,8 +91,8 @@ fn a32_the_notification_socket_stays_the_service_managers() {
     let pgsvid = Program::spawn_as(Account::server(), Path::new(PGSVID), arguments, &variables);
     hear("READY=1");
 
-    let socket = notification(pgsvid.pid());
-    let injector = Injector::attach(pgsvid.pid());
+    let socket = notification(pgsvid.daemon_pid());
+    let injector = Injector::attach(pgsvid.daemon_pid());
     let mut name = 1_u16.to_ne_bytes().to_vec();
     name.extend(address.to_str().unwrap().as_bytes());
     name.push(0);

@@ -50,19 +50,7 @@ impl Injector {
     /// What the call returns: an error number is negative.
     #[track_caller]
     pub(crate) fn call(&self, number: i64, arguments: &[u64]) -> i64 {
-        let argument = |at: usize| arguments.get(at).copied().unwrap_or(0);
-        let mut registers = self.registers;
-        // In no system call that the kernel could start again.
-        registers.orig_rax = u64::MAX;
-        registers.rip -= 2;
-        registers.rax = number.unsigned_abs();
-        registers.rdi = argument(0);
-        registers.rsi = argument(1);
-        registers.rdx = argument(2);
-        registers.r10 = argument(3);
-        registers.r8 = argument(4);
-        registers.r9 = argument(5);
-        ptrace::setregs(self.thread, registers).unwrap();
+        self.prepare(number, arguments);
         loop {
             ptrace::step(self.thread, None).unwrap();
             match wait(self.thread) {
@@ -81,6 +69,33 @@ impl Injector {
         let address = (self.registers.rsp - ROOM + slot * 256) & !0xf;
         self.memory.write_all_at(bytes, address).unwrap();
         address
+    }
+
+    /// A call after which the process is killed by somebody else. The kernel tells whoever holds it first.
+    #[track_caller]
+    pub(crate) fn last_call(self, number: i64, arguments: &[u64]) {
+        self.prepare(number, arguments);
+        ptrace::cont(self.thread, None).unwrap();
+        let ended = wait(self.thread);
+        assert!(matches!(ended, WaitStatus::Signaled(_, Signal::SIGKILL, _)), "{ended:?}");
+        // There is nothing to be restored.
+        std::mem::forget(self);
+    }
+
+    fn prepare(&self, number: i64, arguments: &[u64]) {
+        let argument = |at: usize| arguments.get(at).copied().unwrap_or(0);
+        let mut registers = self.registers;
+        // In no system call that the kernel could start again.
+        registers.orig_rax = u64::MAX;
+        registers.rip -= 2;
+        registers.rax = number.unsigned_abs();
+        registers.rdi = argument(0);
+        registers.rsi = argument(1);
+        registers.rdx = argument(2);
+        registers.r10 = argument(3);
+        registers.r8 = argument(4);
+        registers.r9 = argument(5);
+        ptrace::setregs(self.thread, registers).unwrap();
     }
 
     /// The same of a text that ends with a zero.

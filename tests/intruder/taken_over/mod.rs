@@ -5,6 +5,7 @@ mod calls;
 mod changes;
 mod given;
 mod injector;
+mod parent;
 mod reach;
 
 use test_support::{Account, Pgsvid, Setup};

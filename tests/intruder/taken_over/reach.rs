@@ -23,7 +23,7 @@ fn read(injector: &Injector, path: &Path) -> i64 {
 /// The sets of capabilities of every thread: name → value.
 #[track_caller]
 fn assert_capabilities(pgsvid: &Pgsvid, wanted: &str) {
-    for task in fs::read_dir(format!("/proc/{}/task", pgsvid.pid())).unwrap() {
+    for task in fs::read_dir(format!("/proc/{}/task", pgsvid.daemon_pid())).unwrap() {
         let status = fs::read_to_string(task.unwrap().path().join("status")).unwrap();
         let value = |name: &str| {
             let line = status.lines().find_map(|line| line.strip_prefix(name));
@@ -55,8 +55,8 @@ fn a13_nothing_beside_postgresqls_socket_is_readable() {
     fs::create_dir(&within).unwrap();
     fs::File::create(within.join("pg_authid")).unwrap();
 
-    let injector = Injector::attach(pgsvid.pid());
-    let own = format!("/proc/{}", pgsvid.pid());
+    let injector = Injector::attach(pgsvid.daemon_pid());
+    let own = format!("/proc/{}", pgsvid.daemon_pid());
     let status = read(&injector, &Path::new(&own).join("status"));
     assert!(status >= 0, "{status}");
     for path in [
@@ -139,7 +139,7 @@ fn a13_as_root_a_closed_socket_of_another_user_is_out_of_reach() {
     std::os::unix::fs::chown(&socket, Some(Account::server().uid()), None).unwrap();
     fs::set_permissions(&socket, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
 
-    let injector = Injector::attach(pgsvid.pid());
+    let injector = Injector::attach(pgsvid.daemon_pid());
     let unix = i64::from(libc::AF_UNIX).cast_unsigned();
     let stream = i64::from(libc::SOCK_STREAM | libc::SOCK_CLOEXEC).cast_unsigned();
     let descriptor = injector.call(libc::SYS_socket, &[unix, stream, 0]);

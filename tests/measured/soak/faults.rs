@@ -285,9 +285,9 @@ fn descriptors_are_exhausted(place: &mut Place, _: &mut Dice) {
 }
 
 fn pgsvid_is_stopped(place: &mut Place, dice: &mut Dice) {
-    place.pgsvid.signal(Signal::STOP);
+    place.pgsvid.daemon().signal(Signal::STOP);
     for _ in 0..dice.between(1..=5) {
         place.setup.agent.rotate().unwrap();
     }
-    place.pgsvid.signal(Signal::CONT);
+    place.pgsvid.daemon().signal(Signal::CONT);
 }

@@ -101,15 +101,39 @@ impl Process {
         threads
     }
 
+    /// The processes that its first thread has started, and that have not been waited for; none if it has ended.
+    pub fn children(self) -> Vec<Self> {
+        let children = fs::read_to_string(self.path(&format!("task/{}/children", self.0)));
+        let children = children.unwrap_or_default();
+        children.split_whitespace().filter_map(|child| child.parse().ok()).map(Self).collect()
+    }
+
+    /// Those of them that run the same program as it does: pgsvid's daemon, of its parent's.
+    pub fn same_children(self) -> Vec<Self> {
+        let program = |process: Self| fs::read_link(process.path("exe")).ok();
+        let own = program(self);
+        let mut children = self.children();
+        children.retain(|child| own.is_some() && program(*child) == own);
+        children
+    }
+
+    /// Whether it is there, and no zombie.
+    pub fn is_running(self) -> bool {
+        let status = fs::read_to_string(self.path("status")).unwrap_or_default();
+        status.lines().any(|line| line.starts_with("State:") && !line.contains("(zombie)"))
+    }
+
+    /// Signals it; nothing happens if it has ended.
+    pub fn signal(self, signal: Signal) {
+        if let Some(pid) = self.0.try_into().ok().and_then(Pid::from_raw) {
+            let _ = kill_process(pid, signal);
+        }
+    }
+
     /// Ends what its first thread has started, as a shell's pipeline: whoever kills the shell leaves that running.
     pub fn kill_children(self) {
         // It may have ended, and so may they.
-        let children = fs::read_to_string(self.path(&format!("task/{}/children", self.0)));
-        for child in children.unwrap_or_default().split_whitespace() {
-            if let Some(child) = child.parse().ok().and_then(Pid::from_raw) {
-                let _ = kill_process(child, Signal::KILL);
-            }
-        }
+        self.children().into_iter().for_each(|child| child.signal(Signal::KILL));
     }
 
     /// Lets a process of [`Account::server`] open no descriptor whose number is `limit` or more; returns the former limit.

@@ -1,5 +1,6 @@
 //! Faults at the system calls of a real program, by strace.
 
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
 
@@ -46,23 +47,38 @@ impl Strace {
     /// writes, which goes to standard error, too; signals go to the program.
     #[track_caller]
     pub fn around(program: impl AsRef<Path>, arguments: &[String], fault: &str) -> Program {
-        Self::run(&["-D", "-f"], program.as_ref(), arguments, fault)
+        Program::spawn(STRACE, Self::all_around(&["-D", "-f"], program, arguments, fault), &[])
     }
 
     /// The same, and strace writes nothing: each line is the program's own.
     #[track_caller]
     pub fn quietly(program: impl AsRef<Path>, arguments: &[String], fault: &str) -> Program {
-        Self::run(&["-D", "-f", "-q", "-o", "/dev/null"], program.as_ref(), arguments, fault)
+        let options = ["-D", "-f", "-q", "-o", "/dev/null"];
+        Program::spawn(STRACE, Self::all_around(&options, program, arguments, fault), &[])
     }
 
+    /// The same with pgsvid's daemon alone: see [`Program::spawn_daemon`].
     #[track_caller]
-    fn run(options: &[&str], program: &Path, arguments: &[String], fault: &str) -> Program {
+    pub fn around_daemon(
+        program: impl AsRef<Path>,
+        arguments: &[String],
+        fault: &str,
+    ) -> (Program, UnixStream) {
+        Program::spawn_daemon(STRACE, Self::all_around(&["-D", "-f"], program, arguments, fault))
+    }
+
+    fn all_around(
+        options: &[&str],
+        program: impl AsRef<Path>,
+        arguments: &[String],
+        fault: &str,
+    ) -> Vec<String> {
         let program = Program::reachable(program).display().to_string();
         let mut all: Vec<String> = options.iter().map(|&option| option.to_owned()).collect();
         all.extend(injection(fault, None));
         all.extend(["--".to_owned(), program]);
         all.extend_from_slice(arguments);
-        Program::spawn(STRACE, all, &[])
+        all
     }
 
     /// Whether a fault was injected so far.

@@ -2,6 +2,8 @@
 
 use std::ffi::OsStr;
 use std::fmt;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -13,6 +15,7 @@ use serde_json::Value;
 
 use crate::eventually::within;
 use crate::output::{Mark, Missing, Output, Stream};
+use crate::setup::LIMIT;
 use crate::{Account, Process, spawn};
 
 /// A running program. It ends with the value, or with the test process; a test that panics shows
@@ -22,6 +25,8 @@ pub struct Program {
     name: String,
     child: Mutex<Child>,
     output: Arc<Output>,
+    /// Those that the kernel ends with it, since it was killed.
+    orphans: Mutex<Vec<Process>>,
 }
 
 impl Program {
@@ -44,13 +49,36 @@ impl Program {
         arguments: impl IntoIterator<Item = A>,
         variables: &[(&str, &str)],
     ) -> Self {
-        let path = path.as_ref();
+        Self::spawn_with_input(account, path.as_ref(), arguments, variables, Stdio::null())
+    }
+
+    /// `pgsvid run`'s daemon alone: the test is its parent, and has the parent's end of the channel. It ends when that is
+    /// dropped. The program may be one that becomes pgsvid.
+    #[track_caller]
+    pub fn spawn_daemon<A: AsRef<OsStr>>(
+        path: impl AsRef<Path>,
+        arguments: impl IntoIterator<Item = A>,
+    ) -> (Self, UnixStream) {
+        let (channel, its) = UnixStream::pair().expect("makes sockets");
+        let (account, variables) = (Account::server(), [("PGSVID_PARENT", "0")]);
+        let input = OwnedFd::from(its).into();
+        (Self::spawn_with_input(account, path.as_ref(), arguments, &variables, input), channel)
+    }
+
+    #[track_caller]
+    fn spawn_with_input<A: AsRef<OsStr>>(
+        account: &Account,
+        path: &Path,
+        arguments: impl IntoIterator<Item = A>,
+        variables: &[(&str, &str)],
+        input: Stdio,
+    ) -> Self {
         let program = spawn::executable(path, account);
         let mut command = spawn::lasting_command(&program, account, "KILL");
         command
             .args(arguments)
             .envs(variables.iter().copied())
-            .stdin(Stdio::null())
+            .stdin(input)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
         let mut child = spawn::spawn(command)
@@ -59,7 +87,7 @@ impl Program {
         output.read(Stream::Standard, child.stdout.take().expect("was piped"));
         output.read(Stream::Error, child.stderr.take().expect("was piped"));
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        Self { name, child: Mutex::new(child), output }
+        Self { name, child: Mutex::new(child), output, orphans: Mutex::default() }
     }
 
     /// Where [`Account::server`] finds a program that it starts by itself, for instance from a shell.
@@ -157,6 +185,9 @@ impl Program {
     pub fn signal(&self, signal: Signal) {
         let mut child = self.child();
         if child.try_wait().is_ok_and(|status| status.is_none()) {
+            if signal == Signal::KILL {
+                self.orphans.lock().expect("no panic").extend(Process(child.id()).same_children());
+            }
             kill_process(Pid::from_child(&child), signal).expect("signals a child");
         }
     }
@@ -168,6 +199,7 @@ impl Program {
         let Some(status) = status else {
             panic!("{} has not ended within {limit:?}", self.name);
         };
+        self.wait_orphans();
         // A grandchild that holds the pipe open is no reason to wait for ever.
         self.output.wait_closed(Duration::from_secs(2));
         status
@@ -190,9 +222,29 @@ impl Program {
         self.child().id()
     }
 
-    /// What the kernel tells of it.
+    /// What the kernel tells of it: of the daemon, where it is the parent of one.
     pub fn process(&self) -> Process {
-        Process(self.pid())
+        let own = Process(self.pid());
+        own.same_children().pop().unwrap_or(own)
+    }
+
+    /// The daemon of a `pgsvid run`, whose parent this program is. Waits until there is one.
+    #[track_caller]
+    pub fn daemon(&self) -> Process {
+        let daemon = within(LIMIT, || Process(self.pid()).same_children().pop());
+        daemon.unwrap_or_else(|| panic!("{self} has no daemon"))
+    }
+
+    /// Its process number.
+    #[track_caller]
+    pub fn daemon_pid(&self) -> u32 {
+        self.daemon().0
+    }
+
+    /// The kernel ends a killed parent's daemon, which may take a moment longer.
+    fn wait_orphans(&self) {
+        let orphans = self.orphans.lock().expect("no panic").clone();
+        let _ = within(LIMIT, || (!orphans.iter().any(|one| one.is_running())).then_some(()));
     }
 
     #[track_caller]
@@ -226,10 +278,11 @@ impl fmt::Display for Program {
 
 impl Drop for Program {
     fn drop(&mut self) {
+        self.signal(Signal::KILL);
         if let Ok(child) = self.child.get_mut() {
-            let _ = child.kill();
             let _ = child.wait();
         }
+        self.wait_orphans();
         if thread::panicking() {
             self.output.wait_closed(Duration::from_secs(1));
             eprintln!("--- {} wrote\n{}\n---", self.name, self.lines().join("\n"));

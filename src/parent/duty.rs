@@ -1,0 +1,188 @@
+//! What becomes of a daemon that has ended: started again, or not. Pure: it is told what has happened.
+
+use std::fmt;
+use std::os::unix::process::ExitStatusExt as _;
+use std::process::ExitStatus;
+use std::time::Duration;
+
+use super::channel::Predecessor;
+use crate::timing::Backoff;
+
+/// The first pause is at most so long, and each following one at most twice as long as the one before.
+const FIRST: Duration = Duration::from_millis(500);
+/// Less than the time after which a service manager's watchdog would bite.
+const LONGEST: Duration = Duration::from_secs(10);
+/// A daemon that has run for so long is no sign of one that cannot.
+const LONG: Duration = Duration::from_secs(60);
+/// Exit status of a daemon that failed.
+const FAILED: u8 = 1;
+/// The greatest exit status that is the program's own word. Others are of panics and of what runs in its place.
+const LAST_WORD: i32 = 2;
+
+/// How a daemon ended.
+#[derive(Debug)]
+pub(super) enum Ended {
+    /// The kernel's word.
+    Told(ExitStatus),
+    /// There was none: it could not be started, or somebody else was told.
+    Unknown(String),
+}
+
+impl fmt::Display for Ended {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Told(status) => status.fmt(formatter),
+            Self::Unknown(why) => formatter.write_str(why),
+        }
+    }
+}
+
+/// What is to be done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Next {
+    /// Start a daemon, after this time.
+    Start(Duration),
+    /// End, with this status.
+    End(u8),
+}
+
+/// What the parent knows.
+#[derive(Debug)]
+pub(super) struct Duty {
+    /// How often the end was asked for.
+    asked: u32,
+    /// A daemon was ready once: PostgreSQL may have started from what it has published.
+    ready: bool,
+    backoff: Backoff,
+    predecessor: Option<Predecessor>,
+}
+
+impl Duty {
+    pub(super) fn new() -> Self {
+        Self { asked: 0, ready: false, backoff: Backoff::new(FIRST, LONGEST), predecessor: None }
+    }
+
+    /// The daemon that has ended last.
+    pub(super) fn predecessor(&self) -> Option<&Predecessor> {
+        self.predecessor.as_ref()
+    }
+
+    /// The daemon says that a valid set is published.
+    pub(super) fn is_ready(&mut self) {
+        self.ready = true;
+    }
+
+    /// Somebody wants it to end; how often by now.
+    pub(super) fn asked_to_end(&mut self) -> u32 {
+        self.asked += 1;
+        self.asked
+    }
+
+    /// A daemon has ended after this time.
+    ///
+    /// One that ends with a status of its own before any was ready cannot do its work as it is configured: whoever starts
+    /// it is told at once. After that no status ends the parent: what helps PostgreSQL must not take it down.
+    pub(super) fn ended(&mut self, how: &Ended, lived: Duration) -> Next {
+        let code = match how {
+            Ended::Told(status) => status.code(),
+            Ended::Unknown(_) => None,
+        };
+        if self.asked > 0 {
+            return Next::End(match (code, how) {
+                (Some(code), _) => u8::try_from(code).unwrap_or(FAILED),
+                // In its first moments it ends as every program does.
+                (None, Ended::Told(status)) if is_wanted(*status) => 0,
+                _ => FAILED,
+            });
+        }
+        if let Some(code) = code.filter(|code| !self.ready && *code <= LAST_WORD) {
+            return Next::End(u8::try_from(code).unwrap_or(FAILED));
+        }
+        if lived >= LONG {
+            self.backoff.reset();
+        }
+        let restarts = self.predecessor.as_ref().map_or(0, |one| one.restarts).saturating_add(1);
+        self.predecessor = Some(Predecessor { restarts, ended: how.to_string() });
+        Next::Start(self.backoff.delay())
+    }
+}
+
+fn is_wanted(status: ExitStatus) -> bool {
+    use nix::sys::signal::Signal::{SIGINT, SIGTERM};
+    status.signal().is_some_and(|signal| [SIGTERM as i32, SIGINT as i32].contains(&signal))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BRIEFLY: Duration = Duration::from_millis(20);
+
+    fn exited(code: i32) -> Ended {
+        Ended::Told(ExitStatus::from_raw(code << 8))
+    }
+
+    fn killed(signal: i32) -> Ended {
+        Ended::Told(ExitStatus::from_raw(signal))
+    }
+
+    #[test]
+    fn x08_the_first_daemon_that_cannot_do_its_work_ends_the_parent_with_its_status() {
+        for code in [1, 2] {
+            assert_eq!(
+                Duty::new().ended(&exited(code), BRIEFLY),
+                Next::End(u8::try_from(code).unwrap())
+            );
+        }
+    }
+
+    #[test]
+    fn x08_whatever_else_ends_a_daemon_it_is_started_again_within_a_second() {
+        for ready in [false, true] {
+            for how in [
+                killed(9),
+                killed(11),
+                killed(15),
+                exited(101),
+                Ended::Unknown("no memory".to_owned()),
+            ] {
+                let mut duty = Duty { ready, ..Duty::new() };
+                let next = duty.ended(&how, BRIEFLY);
+                assert!(
+                    matches!(next, Next::Start(pause) if pause <= Duration::from_secs(1)),
+                    "{next:?}"
+                );
+                let told = duty.predecessor().unwrap();
+                assert_eq!((told.restarts, &told.ended), (1, &how.to_string()));
+            }
+        }
+    }
+
+    #[test]
+    fn x08_once_one_was_ready_no_status_ends_the_parent() {
+        let mut duty = Duty::new();
+        duty.is_ready();
+        for restarts in 1..1000 {
+            for code in [0, 1, 2] {
+                let next = duty.ended(&exited(code), BRIEFLY);
+                assert!(matches!(next, Next::Start(pause) if pause <= LONGEST), "{next:?}");
+            }
+            assert_eq!(duty.predecessor().unwrap().restarts, 3 * restarts);
+        }
+        // One that has run for long is started again as the first was.
+        let next = duty.ended(&exited(1), LONG);
+        assert!(matches!(next, Next::Start(pause) if pause <= FIRST), "{next:?}");
+    }
+
+    #[test]
+    fn asked_to_end_it_ends_with_the_daemons_status() {
+        for (how, status) in
+            [(exited(0), 0), (exited(1), 1), (killed(15), 0), (killed(2), 0), (killed(9), 1)]
+        {
+            let mut duty = Duty::new();
+            duty.is_ready();
+            assert_eq!(duty.asked_to_end(), 1);
+            assert_eq!(duty.ended(&how, BRIEFLY), Next::End(status), "{how}");
+        }
+    }
+}
