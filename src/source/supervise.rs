@@ -114,11 +114,11 @@ impl Supervisor {
             let socket = socket(&self.source.settings.endpoint);
             let begun = Instant::now();
             let ended = self.session(socket, begun + replaced.delay()).await;
-            if !matches!(ended, Ended::Replaced) {
-                replaced.reset();
-            }
             // A stream that ends within a moment is no success, however often it is opened.
             let held = begun.elapsed() >= limits::HELD;
+            if begun.elapsed() >= limits::CALM && !matches!(ended, Ended::Replaced) {
+                replaced.reset();
+            }
             if held {
                 failed.reset();
                 unregistered.reset();
@@ -139,10 +139,7 @@ impl Supervisor {
                     Duration::ZERO
                 }
                 Ended::Replaced => {
-                    info!(
-                        event = "agent-replaced",
-                        "another agent listens at the socket's path; connecting to it"
-                    );
+                    self.tell_replaced();
                     Duration::ZERO
                 }
                 Ended::Leapt(by) => {

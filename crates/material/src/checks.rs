@@ -155,6 +155,7 @@ pub(super) fn check(
     if key.public_key()?.as_ref() != leaf.public_key() {
         return Err(Rejection::KeyMismatch);
     }
+    key.signs_for(&leaf)?;
     let key = key.readable();
 
     let mut known = HashSet::new();

@@ -2,9 +2,13 @@
 
 use std::fmt;
 
-use rustls_pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer, SubjectPublicKeyInfoDer};
+use rustls::SignatureScheme;
+use rustls_pki_types::{
+    CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, SubjectPublicKeyInfoDer,
+};
 use zeroize::Zeroizing;
 
+use super::certificate::Certificate;
 use super::encoding;
 
 /// A PKCS#8 private key in DER. `Debug` shows its length only.
@@ -53,6 +57,28 @@ impl PrivateKey {
         };
         // Of exact size: a buffer that grew would leave copies of the key behind.
         Self(Zeroizing::new([&head[..], &VERSION_1, algorithm, key].concat()))
+    }
+
+    /// Fails unless what the key signs is verified by the leaf's public key. The public half that lies beside it may be right and
+    /// the rest wrong: then OpenSSL loads it, and each handshake fails.
+    pub(super) fn signs_for(&self, leaf: &Certificate) -> Result<(), UnusableKey> {
+        const MESSAGE: &[u8] = b"pgsvid looks whether this key signs";
+        let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(self.expose()));
+        let key = rustls::crypto::ring::sign::any_supported_type(&key).map_err(|_| UnusableKey)?;
+        let algorithms = [
+            (SignatureScheme::ECDSA_NISTP256_SHA256, webpki::ring::ECDSA_P256_SHA256),
+            (SignatureScheme::ECDSA_NISTP384_SHA384, webpki::ring::ECDSA_P384_SHA384),
+            (SignatureScheme::ED25519, webpki::ring::ED25519),
+            (SignatureScheme::RSA_PSS_SHA256, webpki::ring::RSA_PSS_2048_8192_SHA256_LEGACY_KEY),
+        ];
+        let signed = algorithms.iter().find_map(|(scheme, algorithm)| {
+            let signature = key.choose_scheme(&[*scheme])?.sign(MESSAGE).ok()?;
+            Some((algorithm, signature))
+        });
+        let (algorithm, signature) = signed.ok_or(UnusableKey)?;
+        let der = CertificateDer::from(leaf.der());
+        let leaf = webpki::EndEntityCert::try_from(&der).map_err(|_| UnusableKey)?;
+        leaf.verify_signature(*algorithm, MESSAGE, &signature).map_err(|_| UnusableKey)
     }
 
     /// The SubjectPublicKeyInfo that belongs to this key.

@@ -36,7 +36,7 @@ pub enum Usage {
 /// A path that is sound.
 #[derive(Debug)]
 pub struct Sound {
-    /// When the leaf or what is between it and the root expires, whichever comes first.
+    /// When the leaf, the root, or what is between them expires, whichever comes first.
     pub not_after: SystemTime,
     /// What is between leaf and root, from the leaf upwards.
     pub between: Vec<Fingerprint>,
@@ -56,19 +56,19 @@ pub fn verify(
     if !has_root(authorities.iter().filter(|root| is_valid(root, now))) {
         return Err(NoPath::NoValidRoot);
     }
-    let end = |path: &[&Certificate]| {
-        path.iter().fold(leaf.not_after(), |end, found| end.min(found.not_after()))
+    let end = |path: &[&Certificate], root: SystemTime| {
+        path.iter().fold(leaf.not_after().min(root), |end, found| end.min(found.not_after()))
     };
-    let sound = |path: &[&Certificate]| Sound {
-        not_after: end(path),
+    let sound = |path: &[&Certificate], root: SystemTime| Sound {
+        not_after: end(path, root),
         between: path.iter().map(|found| found.fingerprint()).collect(),
     };
     let mut paths = paths(leaf, intermediates, authorities, now);
-    paths.sort_by_key(|path| Reverse(end(&path.between)));
+    paths.sort_by_key(|path| Reverse(end(&path.between, path.root.not_after())));
     let mut why = None;
     for Path { root, between } in paths {
         match validate(leaf, &between, &[root], usage, now) {
-            Ok(()) => return Ok(sound(&between)),
+            Ok(()) => return Ok(sound(&between, root.not_after())),
             Err(error) => why = why.or(Some(error)),
         }
     }
@@ -77,7 +77,9 @@ pub fn verify(
     }
     let (between, roots) = named(leaf, intermediates, authorities, now);
     validate(leaf, &between, &roots, usage, now)?;
-    Ok(sound(&between))
+    // Which of them it was is not known: the last one to expire, as PostgreSQL and clients try others of the name.
+    let root = roots.iter().map(|root| root.not_after()).max();
+    Ok(sound(&between, root.unwrap_or(leaf.not_after())))
 }
 
 /// Most certificates of which it is found out whether they are roots: each is a signature to verify.

@@ -73,6 +73,16 @@ impl Supervisor {
         });
     }
 
+    /// Another socket has taken the place of the one that was dialled.
+    pub(super) fn tell_replaced(&mut self) {
+        tell!(
+            self,
+            info,
+            event = "agent-replaced",
+            "another agent listens at the socket's path; connecting to it"
+        );
+    }
+
     /// The agent's renewal has not come, whatever else it has said.
     pub(super) fn overdue(&mut self) {
         if self.has_identity() {

@@ -3,7 +3,7 @@
 use std::io::Write as _;
 
 use dev_agent::{DevAgent, KeyType};
-use pgsvid::material::{Certificate, Expectations, Offer, PrivateKey, pem};
+use pgsvid::material::{Certificate, Expectations, Offer, PrivateKey, Rejection, pem};
 use pgsvid::timing;
 use test_support::openssl;
 use zeroize::Zeroizing;
@@ -56,6 +56,29 @@ fn a99_openssl_loads_the_key_whatever_stands_beside_it() {
             pem::encode_key(material.key()).as_slice(),
         );
         assert_eq!(public, material.leaf().public_key(), "{kind}");
+    }
+}
+
+/// The public half is right, so that OpenSSL loads it; what it signs is not verified by anybody.
+#[test]
+fn b01_a_key_that_signs_wrong_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let agent = DevAgent::builder(directory.path().join("agent.sock"))
+        .entry(workload().key_type(KeyType::Rsa2048))
+        .start()
+        .unwrap();
+    let svid = agent.svid();
+    let (_, info) = x509_parser::der_parser::parse_der(&svid.key).unwrap();
+    let inner = info.as_sequence().unwrap()[2].as_slice().unwrap();
+    let (_, rsa) = x509_parser::der_parser::parse_der(inner).unwrap();
+    // RFC 8017, appendix A.1.2: exponent1 and exponent2 follow version, n, e, d, p and q.
+    for at in [6, 7] {
+        let exponent = rsa.as_sequence().unwrap()[at].as_slice().unwrap();
+        let start = svid.key.windows(exponent.len()).position(|found| found == exponent).unwrap();
+        let mut key = svid.key.clone();
+        key[start + exponent.len() - 1] ^= 2;
+        let refused = check(Offer { key: Zeroizing::new(key), ..offer(&svid) }).unwrap_err();
+        assert!(matches!(refused, Rejection::Key(_)), "{refused}");
     }
 }
 

@@ -86,6 +86,22 @@ fn a65_the_end_is_that_of_the_path_that_is_needed() {
     }
 }
 
+#[test]
+fn b02_the_root_that_is_needed_counts_for_the_end() {
+    let ours = authority(false);
+    let svid = ours.issue(&workload()).unwrap();
+    let soon = timing::now() + 60 * SECOND;
+    // Our own root, with an earlier end.
+    let short = ours.vouch_for(&ours, soon).unwrap();
+    let with = |bundle: &[&[u8]]| {
+        let mut offer = offer(&svid);
+        offer.bundle = bundle.concat();
+        check(offer).unwrap()
+    };
+    assert!(with(&[&short]).not_after() <= soon);
+    assert_eq!(with(&[&short, ours.root()]).not_after(), svid.not_after);
+}
+
 fn at(svid: &Svid, now: SystemTime) -> Result<Material, Rejection> {
     Material::check(offer(svid), &Expectations::default(), now)
 }

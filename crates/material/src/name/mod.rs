@@ -56,7 +56,7 @@ pub fn for_people(subject: &[u8]) -> String {
 }
 
 /// A DER `Name` as OpenSSL compares names (`x_name.c`, `x509_name_canon`): types of strings, cases of ASCII letters, and how
-/// many blanks there are make no difference, nor does the order within an RDN.
+/// many blanks there are make no difference, nor do the order within an RDN and RDNs without an attribute.
 pub(super) fn comparable(name: &[u8]) -> Vec<u8> {
     let Ok((_, parsed)) = X509Name::from_der(name) else { return name.to_vec() };
     let mut comparable = Vec::new();
@@ -74,6 +74,9 @@ pub(super) fn comparable(name: &[u8]) -> Vec<u8> {
             })
             .collect();
         attributes.sort_unstable();
+        if attributes.is_empty() {
+            continue;
+        }
         add(&attributes.len().to_be_bytes());
         for (kind, value) in &attributes {
             add(kind);

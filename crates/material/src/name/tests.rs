@@ -258,3 +258,21 @@ fn tlv(tag: u8, parts: &[&[u8]]) -> Vec<u8> {
     bytes.extend(content);
     bytes
 }
+
+#[test]
+fn b03_an_empty_rdn_makes_no_other_name() {
+    // SEQUENCE { SET { SEQUENCE { CN, UTF8String } }, … }
+    let common_name =
+        [&[0x31, 0x0c, 0x30, 0x0a, 0x06, 0x03, 0x55, 0x04, 0x03, UTF8, 0x03][..], b"ca1"];
+    let common_name = common_name.concat();
+    let name = |parts: &[&[u8]]| {
+        let content = parts.concat();
+        [&[0x30, u8::try_from(content.len()).unwrap()][..], &content].concat()
+    };
+    let plain = comparable(&name(&[&common_name]));
+    let empty: &[u8] = &[0x31, 0];
+    for with in [name(&[empty, &common_name]), name(&[&common_name, empty, empty])] {
+        assert_eq!(comparable(&with), plain);
+    }
+    assert_ne!(comparable(&name(&[&common_name, &common_name])), plain);
+}
