@@ -94,7 +94,8 @@ pub(super) fn exchangeable(path: &Path, ours: u32) -> Option<(String, String)> {
 /// The command that puts a copy in a file's place: who has opened the file before can go on writing to it, whatever its owner and
 /// mode are by then. It runs as the owner of the directory, who could otherwise lead root elsewhere by links.
 fn replace(path: &Path, file: &Metadata, directory: &Metadata) -> String {
-    let mode = file.mode() & 0o7777 & !OTHERS_WRITE;
+    // Without setuid and setgid, which its owner may have set for the copy to be root's.
+    let mode = file.mode() & 0o777 & !OTHERS_WRITE;
     let (old, new) = (argument(path), argument(format!("{}.new", path.display())));
     let (uid, gid) = (directory.uid(), directory.gid());
     let (user, group) = if uid == 0 {

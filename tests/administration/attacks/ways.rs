@@ -105,11 +105,12 @@ fn a83_files_of_access_and_configuration_that_others_can_exchange_are_told() {
         let path = data.join(name);
         let before = std::fs::read(&path).unwrap();
         for is_foreign in [false, true] {
-            let mode = if is_foreign { 0o644 } else { 0o606 };
-            chmod(&path, Mode::from_raw_mode(mode)).unwrap();
             if is_foreign {
                 lchown(&path, Some(another.uid()), None).unwrap();
             }
+            // A copy with the same bits that belongs to root would be a program of root's.
+            let mode = if is_foreign { 0o6755 } else { 0o606 };
+            chmod(&path, Mode::from_raw_mode(mode)).unwrap();
             // Whoever could write to it goes on holding it open.
             let mut held = std::fs::OpenOptions::new().append(true).open(&path).unwrap();
             let all = found();
@@ -120,8 +121,9 @@ fn a83_files_of_access_and_configuration_that_others_can_exchange_are_told() {
             assert_eq!(found(), [], "{name}: {command}");
             held.write_all(b"host all all all trust\n").unwrap();
             assert_eq!(std::fs::read(&path).unwrap(), before, "{name}");
-            let uid = std::fs::metadata(&path).unwrap().uid();
-            assert_eq!(uid, Account::server().uid(), "{name}");
+            let after = std::fs::metadata(&path).unwrap();
+            assert_eq!(after.uid(), Account::server().uid(), "{name}");
+            assert_eq!(after.mode() & 0o7022, 0, "{name}");
         }
     }
     chmod(data.join("more"), Mode::from_raw_mode(0o777)).unwrap();
