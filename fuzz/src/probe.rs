@@ -143,6 +143,7 @@ fn assert_judged(answer: Answer) {
     let root = Certificate::parse(&SEEDS.root.der).unwrap();
     let expected = Expected {
         leaf: published,
+        intermediates: Vec::new(),
         spiffe_id: ID.to_owned(),
         authorities: BTreeSet::from([root.subject().to_vec()]),
         earlier: Vec::new(),

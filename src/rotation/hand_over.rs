@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use super::waiting::{grace, superseded};
-use super::{Error, PUBLISH_AGAIN, Rotation, record, report};
+use super::{Error, PUBLISH_AGAIN, Rotation, Set, record, report};
 use crate::consumers::Login;
 use crate::material::Material;
 use crate::timing::Backoff;
@@ -24,14 +24,13 @@ impl Rotation {
         took: Option<Duration>,
         stop: &CancellationToken,
     ) -> Result<(), Error> {
-        let Some(material) = self.wanted.clone() else {
+        let Some(Set { material, extra_authorities }) = self.published.clone() else {
             return Ok(());
         };
         let generation = self.generation;
         if let Some(consumer) = &mut self.consumer {
-            let authorities = self.authorities.beside(&material);
             let routine = consumer.is_settled() && took.is_none();
-            let attempt = consumer.attempt(&material, &authorities, took.is_some(), login);
+            let attempt = consumer.attempt(&material, &extra_authorities, took.is_some(), login);
             let mut out_of_time = pin!(grace(stop));
             let mut attempt = tokio::select! {
                 attempt = attempt => attempt,
@@ -56,9 +55,13 @@ impl Rotation {
                 self.disturbance.settle();
             }
             let disturbed = self.disturbance.is_pending();
+            let publish_again = self.publish_again.as_ref().map(|(at, _)| *at);
             self.status.send_modify(|status| {
                 let of = (&*material, generation);
                 record::handed_over(status, &attempt, consumer, of, (took, whole), routine);
+                if let Some(why) = &self.unpublished {
+                    record::still_unpublished(status, why, publish_again);
+                }
                 if !disturbed {
                     status.displaced = None;
                 }

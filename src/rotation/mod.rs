@@ -27,7 +27,7 @@ pub use report::{disowned as tell_disowned, trust as tell_trust};
 use turns::{Turn, Turns};
 
 use crate::consumers::{Consumer, Login, Server};
-use crate::material::{Expectations, Material};
+use crate::material::{Certificate, Expectations, Material};
 use crate::publish::{self, Publisher, Worker};
 use crate::source::{ExtraAuthorities, Identity, SourceState, UnreadableAuthorities};
 use crate::status::{Published, Pulse, Status};
@@ -84,7 +84,12 @@ pub struct Rotation {
     files: Changes,
     again: Arc<Notify>,
     expectations: Expectations,
+    /// What is to be published. It may not be possible yet.
     wanted: Option<Arc<Material>>,
+    /// The set that readers find: what PostgreSQL is judged by.
+    published: Option<Set>,
+    /// Why what is wanted is not published, in words; `None` if it is.
+    unpublished: Option<String>,
     generation: u64,
     publish_again: Option<(Instant, Backoff)>,
     /// Readers find something else than the published set, and it could not be published again: a reload would hand that
@@ -108,6 +113,13 @@ pub struct Rotation {
     said: Option<String>,
     /// Since when the newest set has been on its way, until it is proven.
     begun: Option<Instant>,
+}
+
+/// A published set.
+#[derive(Clone)]
+struct Set {
+    material: Arc<Material>,
+    extra_authorities: Vec<Certificate>,
 }
 
 impl Rotation {
@@ -139,6 +151,8 @@ impl Rotation {
             again,
             expectations: settings.expectations,
             wanted: None,
+            published: None,
+            unpublished: None,
             generation: 0,
             publish_again: None,
             displaced: false,
@@ -319,10 +333,12 @@ impl Rotation {
         // Our own changes are no news.
         self.files.settle();
         self.displaced = false;
-        let Some(material) = &self.wanted else { return Ok(()) };
+        let Some(material) = self.wanted.clone() else { return Ok(()) };
         let disturbed = self.disturbance.is_pending();
-        let authorities = self.authorities.beside(material);
-        let published = Published::of(material, &authorities, self.generation);
+        let extra_authorities = self.authorities.beside(&material);
+        let published = Published::of(&material, &extra_authorities, self.generation);
+        self.published = Some(Set { material, extra_authorities });
+        self.unpublished = None;
         self.status.send_modify(|status| {
             status.published = Some(published);
             status.problem = None;
@@ -347,6 +363,7 @@ impl Rotation {
         self.said = Some(key);
         let retry = record::due(self.publish_again.as_ref().map(|(at, _)| *at));
         let generation = self.generation + 1;
+        self.unpublished = Some(text.clone());
         let displaced = self.displaced.then(|| text.clone());
         let disturbed = self.disturbance.is_pending();
         self.status.send_modify(|status| {

@@ -68,6 +68,12 @@ pub(super) fn unpublished(
     status.history.add(Attempt { problem: Some(problem.to_owned()), ..failed });
 }
 
+/// The set before is handed over, and the newest identity is still not published: no word on the former hides that.
+pub(super) fn still_unpublished(status: &mut Status, why: &str, publish_again: Option<Instant>) {
+    status.problem.get_or_insert_with(|| why.to_owned());
+    status.retry = [status.retry, due(publish_again)].into_iter().flatten().min();
+}
+
 /// A publication that nobody has to be told of.
 pub(super) fn published(status: &mut Status, material: &Material, generation: u64, took: Duration) {
     status.retry = None;

@@ -34,8 +34,8 @@ const ASKING: &str = "asking PostgreSQL";
 /// How many earlier leaves are remembered, to know them when they are still served.
 const EARLIER: usize = 64;
 
-/// What a probe tells one published set from the next by: the leaf and the names of the authorities.
-type Features = (Fingerprint, BTreeSet<Vec<u8>>);
+/// What a probe tells one published set from the next by: the leaf, what is behind it, and the names of the authorities.
+type Features = (Fingerprint, Vec<Fingerprint>, BTreeSet<Vec<u8>>);
 
 pub(crate) struct Consumer {
     server: Server,
@@ -179,7 +179,9 @@ impl Consumer {
         self.remember(material.leaf().fingerprint());
         let earlier = self.earlier.iter().copied().collect();
         let mut expected = Expected::of(material, authorities, earlier);
-        self.delivery.begin(&(expected.leaf, expected.authorities.clone()), published);
+        let features =
+            (expected.leaf, expected.intermediates.clone(), expected.authorities.clone());
+        self.delivery.begin(&features, published);
 
         let leaf = material.leaf();
         let life = leaf.not_after().duration_since(leaf.not_before()).unwrap_or_default();

@@ -178,9 +178,9 @@ fn strike(
         let pgsvid = setup.spawn();
         ready(&pgsvid);
         eventually(LIMIT, "files were looked at", || {
-            !pgsvid.process().threads_named("tokio-rt").is_empty()
+            !pgsvid.process().threads_named("files").is_empty()
         });
-        let threads = pgsvid.process().threads_named("tokio-rt");
+        let threads = pgsvid.process().threads_named("files");
         let fault = format!("{call}:signal=KILL:when={nth}");
         let strace = Strace::attach_to_threads(&threads, &fault, "mkdirat");
         let mark = pgsvid.mark();

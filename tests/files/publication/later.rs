@@ -83,11 +83,12 @@ fn a74_another_pgsvid_that_has_got_the_lock_is_told() {
     let place = Place::new();
     let first = place.run();
     published(&first, 1);
-    first.signal(Signal::STOP);
+    let daemon = first.daemon();
+    daemon.signal(Signal::STOP);
     fs::remove_file(place.svids.join("..lock")).unwrap();
     let second = place.run();
     second.wait_for_event(LIMIT, |event| event["event"] == "set-adopted");
-    first.signal(Signal::CONT);
+    daemon.signal(Signal::CONT);
     let (told, _) = said(&first, Mark::default(), "publication-failed");
     assert!(told["error"].as_str().unwrap().contains("is in use by another pgsvid"), "{told}");
     assert_eq!(names(&place.svids, "..v").len(), 1, "it leaves the other's set alone");

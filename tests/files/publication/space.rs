@@ -8,6 +8,7 @@ use serde_json::Value;
 use test_support::{Mark, Pgsvid, Setup, Tmpfs, with_mounts};
 
 use crate::publication::place::{PGSVID, assert_published, names};
+use crate::publication::planted::ask;
 
 #[test]
 fn d01_without_space_the_old_set_is_served_until_there_is_some() {
@@ -90,6 +91,34 @@ fn d03_on_a_read_only_volume_the_old_set_is_served_until_it_can_be_written() {
         let error = alarm["error"].as_str().unwrap();
         assert!(error.contains("mount the volume read-write for pgsvid"), "{alarm}");
         assert_published(setup.files.path(), &old);
+        volume.set_read_only(false);
+        pgsvid.current(2);
+        assert_published(setup.files.path(), &setup.agent.svid());
+    });
+}
+
+/// What PostgreSQL is to serve is what is published, not what could not be published yet.
+#[test]
+fn b04_while_nothing_can_be_published_postgresql_is_judged_by_what_is() {
+    with_mounts(|| {
+        let (setup, volume) = setup("size=1m");
+        let socket = setup.other.join("status.sock");
+        setup.configure(&format!(
+            "[postgres]\nverify_every = '1s'\n[log]\nlevel = 'debug'\n[health]\nlisten = 'unix:{}'",
+            socket.display()
+        ));
+        let pgsvid = setup.start();
+        volume.set_read_only(true);
+        setup.agent.rotate().unwrap();
+        let mut mark = pgsvid.event_after(Mark::default(), "publication-failed").1;
+        for _ in 0..3 {
+            mark = pgsvid.message_after(mark, "verified again").1;
+            // Ready, and not without a word.
+            let (code, answer) = ask(&socket);
+            assert_eq!(code, 200, "{answer}");
+            assert!(answer.contains("mount the volume read-write for pgsvid"), "{answer}");
+        }
+        assert_eq!(pgsvid.events("not-in-force").len(), 0);
         volume.set_read_only(false);
         pgsvid.current(2);
         assert_published(setup.files.path(), &setup.agent.svid());

@@ -11,6 +11,8 @@ use pgsvid_material::{Certificate, Fingerprint, Material};
 pub struct Expected {
     /// The published leaf.
     pub leaf: Fingerprint,
+    /// What is published behind it. A server sends all of that; one that sends less has not read the set.
+    pub intermediates: Vec<Fingerprint>,
     /// Its SPIFFE ID, as the URI name has it.
     pub spiffe_id: String,
     /// DER names of the published authorities.
@@ -40,6 +42,7 @@ impl Expected {
     ) -> Self {
         Self {
             leaf: material.leaf().fingerprint(),
+            intermediates: material.chain().skip(1).map(Certificate::fingerprint).collect(),
             spiffe_id: material.spiffe_id().to_string(),
             authorities: material
                 .authorities()
@@ -140,6 +143,10 @@ fn judge_served(served: &Served, expected: &Expected, now: SystemTime) -> Verdic
             served.leaf.uris() == [expected.spiffe_id.as_str()] || expected.earlier.contains(&leaf);
         return if ours { Verdict::StillOld } else { Verdict::Foreign };
     }
+    let sent: Vec<Fingerprint> = served.rest.iter().map(Certificate::fingerprint).collect();
+    if !expected.intermediates.iter().all(|published| sent.contains(published)) {
+        return Verdict::StillOld;
+    }
     match &served.authorities {
         // Copied, the names are collected by code that is
         // there already: 6 KB less of the program.
@@ -198,6 +205,29 @@ mod tests {
         assert_eq!(judge(&facts, &expected, now), Verdict::Current);
         let asks = ClientSettings { asks: true, revocation: false };
         assert_eq!(judge(&facts, &expected.with_clients(asks), now), Verdict::OldAuthorities);
+    }
+
+    #[test]
+    fn b05_a_server_that_goes_on_with_a_former_intermediate_is_not_current() {
+        let authority = Authority::new("example.org", true).unwrap();
+        let published = authority.issue(&Entry::new(DATABASE)).unwrap();
+        let now = moment(&published);
+        let expected = Expected::of(&checked(&published, now), &[], Vec::new());
+        let sending = |behind: &[&[u8]]| {
+            let mut facts = serving(published.leaf(), None);
+            if let Answer::Served(served) = &mut facts.answer {
+                served.rest = behind.iter().map(|der| Certificate::parse(der).unwrap()).collect();
+            }
+            judge(&facts, &expected, now)
+        };
+        let intermediate = published.chain[1].as_slice();
+        let former = Authority::new("example.org", true).unwrap();
+        let former = former.issue(&Entry::new(DATABASE)).unwrap();
+        assert_eq!(sending(&[intermediate]), Verdict::Current);
+        // A server may add the root of its own accord.
+        assert_eq!(sending(&[intermediate, authority.root()]), Verdict::Current);
+        assert_eq!(sending(&[&former.chain[1]]), Verdict::StillOld);
+        assert_eq!(sending(&[]), Verdict::StillOld);
     }
 
     #[test]
