@@ -10,6 +10,7 @@ use crate::diagnose::{self, AccessFacts, JudgedMapping, Misread, SHARED};
 use crate::doctor::finding::{Finding, Group, Section, Severity};
 use crate::sql::{BadLine, Mapping};
 use crate::survey::{self, Unclear};
+use crate::text::shown;
 
 /// How many lines are named in a finding.
 const MOST_LINES: usize = 5;
@@ -108,6 +109,42 @@ fn untried(facts: &AccessFacts, sql: &Sql) -> Vec<u32> {
         .collect()
 }
 
+/// Numbers of lines, as many as a finding names.
+pub(super) fn listed(lines: &[u32]) -> String {
+    let more = lines.len().saturating_sub(MOST_LINES);
+    let named: Vec<String> = lines.iter().take(MOST_LINES).map(u32::to_string).collect();
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    format!("{}{more}", named.join(", "))
+}
+
+/// The expressions that may match more names than anybody can list.
+fn untold(facts: &AccessFacts, open: &[&Mapping]) -> Vec<Finding> {
+    let fix = "name each workload in a line of its own, with [.] for a dot in an expression, as `pgsvid setup ident` does";
+    let finding = |text: String| Finding::skipped(text).fix(fix);
+    let mut findings: Vec<Finding> = open
+        .iter()
+        .take(MOST_LINES)
+        .map(|mapping| {
+            finding(format!(
+                "{} line {}: {} is an expression; which names it admits as role {} cannot be told from here",
+                facts.ident,
+                mapping.line,
+                shown(&mapping.system_user),
+                shown(&mapping.role)
+            ))
+        })
+        .collect();
+    let more: Vec<u32> = open.iter().skip(MOST_LINES).map(|mapping| mapping.line).collect();
+    if !more.is_empty() {
+        findings.push(finding(format!(
+            "{}: which names the expressions in line {} admit cannot be told from here either",
+            facts.ident,
+            listed(&more)
+        )));
+    }
+    findings
+}
+
 /// Where nothing is known of the files.
 fn unknown(server: &Server, sql: &Sql) -> Section {
     let user = &server.session.user;
@@ -151,19 +188,21 @@ pub(super) fn section(
     );
     let mut section = Section::new(Group::Access, subject);
     let concerns = diagnose::access(facts);
-    let untried = untried(facts, sql);
+    let (untried, open) = (untried(facts, sql), diagnose::open_mappings(facts));
     let loaded = loaded::access(server, sql);
     // What is in force may be something else.
     let in_force = loaded.iter().all(|finding| finding.severity == Severity::Warning);
     section.extend(loaded);
     if concerns.is_empty() && facts.is_certain() {
-        section.add(Finding::ok(if untried.is_empty() && facts.mappings.is_some() {
+        let all_told = untried.is_empty() && open.is_empty() && facts.mappings.is_some();
+        section.add(Finding::ok(if all_told {
             "TLS clients need a certificate, and no map admits a workload that it does not name"
         } else {
             "TLS clients need a certificate"
         }));
     }
     section.extend(concerns);
+    section.extend(untold(facts, &open));
     let broken = sql.answers().into_iter().flat_map(|answers| &answers.expressions.broken);
     for (line, expression) in broken {
         section.add(
@@ -189,14 +228,11 @@ pub(super) fn section(
         )));
     }
     if !untried.is_empty() {
-        let more = untried.len().saturating_sub(MOST_LINES);
-        let lines: Vec<String> = untried.iter().take(MOST_LINES).map(u32::to_string).collect();
-        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
         section.add(Finding::skipped(format!(
-            "what the regular expressions of {} match in line {}{more}: PostgreSQL could not be asked, or there are too many, \
+            "what the regular expressions of {} match in line {}: PostgreSQL could not be asked, or there are too many, \
              or they take it too long",
             facts.ident,
-            lines.join(", ")
+            listed(&untried)
         )));
     }
     if !facts.complete {

@@ -7,6 +7,7 @@ mod expired;
 mod hidden_rules;
 mod loaded;
 mod namesakes;
+mod open_maps;
 mod planted_objects;
 mod planted_server;
 mod planted_texts;

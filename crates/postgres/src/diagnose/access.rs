@@ -3,9 +3,10 @@
 //! PostgreSQL: `hba.c`. The first line that matches connection type, database, user and address decides.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 use super::Concern;
-use crate::sql::{Address, BadLine, HbaRule, Mapping, is_anchored};
+use crate::sql::{Address, BadLine, HbaRule, Mapping, first_parts, is_anchored};
 use crate::survey::Unclear;
 use pgsvid_base::text::shown;
 
@@ -256,6 +257,38 @@ fn shadows(earlier: &HbaRule, later: &HbaRule) -> bool {
         && includes(&earlier.users, &later.users)
 }
 
+/// How many lines that decide about a role are remembered.
+pub const MOST_DECIDERS: usize = 100;
+
+/// Whether earlier lines decide about all clients with TLS that the line matches. These earlier lines are about the role in
+/// question.
+#[must_use]
+pub fn is_decided(rule: &HbaRule, earlier: &[&HbaRule]) -> bool {
+    let families = [
+        Some(Address::network(Ipv4Addr::UNSPECIFIED.into(), 0)),
+        Some(Address::network(Ipv6Addr::UNSPECIFIED.into(), 0)),
+    ];
+    let addresses = if rule.address == Some(Address::All) {
+        &families[..]
+    } else {
+        std::slice::from_ref(&rule.address)
+    };
+    let covers = |earlier: &HbaRule, database: &String, address: &Option<Address>| {
+        (earlier.kind == rule.kind || matches!(earlier.kind.as_str(), "host" | "hostnogssenc"))
+            && includes(&earlier.databases, std::slice::from_ref(database))
+            && earlier
+                .address
+                .as_ref()
+                .zip(address.as_ref())
+                .is_some_and(|(all, one)| all.includes(one))
+    };
+    rule.databases.iter().all(|database| {
+        addresses
+            .iter()
+            .all(|address| earlier.iter().any(|earlier| covers(earlier, database, address)))
+    })
+}
+
 /// `all` matches no replication connection, which only `replication` does.
 fn includes(earlier: &[String], later: &[String]) -> bool {
     later.iter().all(|word| {
@@ -332,10 +365,12 @@ fn map(
     let place = format!("{} line {}", facts.ident, mapping.line);
     let Mapping { role, map, .. } = mapping;
     let stranger = admits.as_ref().ok().and_then(Option::as_ref);
-    // `\1` lets somebody in as the role that his own name names: that is what `cert` and `peer` do without a map.
+    // `\1` lets somebody in as the role that his own name names: that is what `cert` and `peer` do without a map. Where it stands
+    // for the same text in all names, it lets in everybody as one role.
+    let by_name = |expression: &str| role.contains("\\1") && first_parts(expression).is_none();
     let everybody = stranger
         .filter(|name| strangers.contains(name))
-        .filter(|_| !(mapping.system_user.starts_with('/') && role.contains("\\1")));
+        .filter(|_| !mapping.system_user.strip_prefix('/').is_some_and(by_name));
     if let Some(stranger) = everybody {
         let (everybody, name) = match whom {
             Whom::Workloads if stranger == SHARED => (
