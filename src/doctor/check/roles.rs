@@ -6,7 +6,7 @@ use super::postgresql::Answers;
 use crate::companions::role_map::{MAP, Workload, can_include};
 use crate::config::Config;
 use crate::consumers::Server;
-use crate::diagnose::AccessFacts;
+use crate::diagnose::{AccessFacts, Password};
 use crate::doctor::finding::Finding;
 use crate::sql::{Address, HbaRule, statements};
 use crate::text::argument;
@@ -154,42 +154,23 @@ fn in_the_clear(facts: &AccessFacts, role: &str) -> Option<Finding> {
         .filter(without_tls)
         .take_while(|rule| !rejects_all(rule))
         .filter(|rule| !rule.address.as_ref().is_some_and(Address::is_local))
-        .find_map(|rule| Some((rule, password(rule)?)))?;
+        .find_map(|rule| Some((rule, Password::asked_by(rule)?)))?;
     let place = format!("{} line {}", line.file.as_deref().unwrap_or(&facts.hba), line.line);
-    let finding = |what: &str| {
-        format!(
-            "{place} ({}) may ask role {role} of [[roles]] for a password without TLS: anyone on the way can read {what}",
-            line.method
-        )
-    };
+    let text = format!(
+        "{place} ({}) may ask role {role} of [[roles]] for a password without TLS: anyone on the way can read {}",
+        line.method,
+        password.what()
+    );
     Some(
         match password {
-            Password::AsItIs => Finding::failure(finding("the password itself")),
-            Password::Proof => {
-                Finding::warning(finding("a proof of it, by which it can be guessed"))
-            }
+            Password::AsItIs => Finding::failure(text),
+            Password::Proof => Finding::warning(text),
         }
         .fix(format!(
             "write hostssl instead of {} in {place}, or put `hostnossl all \"{role}\" all reject` above it, then reload",
             line.kind
         )),
     )
-}
-
-/// How a line asks for a password, if it does.
-fn password(rule: &HbaRule) -> Option<Password> {
-    match rule.method.as_str() {
-        "password" | "ldap" | "pam" | "radius" | "bsd" => Some(Password::AsItIs),
-        "md5" | "scram-sha-256" => Some(Password::Proof),
-        _ => None,
-    }
-}
-
-/// What goes over the network.
-#[derive(Clone, Copy)]
-enum Password {
-    AsItIs,
-    Proof,
 }
 
 fn unusable(answers: &Answers, role: &str, at: &str) -> Option<Finding> {

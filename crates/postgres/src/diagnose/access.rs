@@ -93,11 +93,15 @@ pub fn access(facts: &AccessFacts) -> Vec<Concern> {
     let mut concerns: Vec<Concern> = facts.bad.iter().map(bad_line).collect();
     concerns.extend(facts.misread.iter().map(misread));
     concerns.extend(facts.unclear.iter().map(unclear));
+    let mut rejects = Vec::new();
     for rule in &facts.rules {
         if rule.believes_clients() {
             concerns.push(believing(facts, rule));
-        } else if rule.admits_tls() {
-            concerns.extend(without_certificate(facts, rule));
+        } else {
+            concerns.extend(without_certificate(facts, rule, in_the_clear(rule, &rejects)));
+        }
+        if rule.method == "reject" && rejects.len() < MOST_DECIDERS {
+            rejects.push(rule);
         }
     }
     let compared = compared(&facts.rules);
@@ -218,18 +222,72 @@ fn believing(facts: &AccessFacts, rule: &HbaRule) -> Concern {
     if local { Concern::warning(text, fix) } else { Concern::failure(text, fix) }
 }
 
-fn without_certificate(facts: &AccessFacts, rule: &HbaRule) -> Option<Concern> {
-    let place = place(&facts.hba, rule);
-    match rule.method.as_str() {
-        "reject" => None,
-        _ if rule.wants_certificate() => None,
-        method => Some(Concern::warning(
-            format!("{place} lets clients in by {method} alone, without a certificate"),
-            format!(
-                "write cert instead of {method}, or add clientcert=verify-full, in {place}; narrow it if people \
-                 need it"
-            ),
-        )),
+/// What of a password goes over a network without TLS, if the line asks for one there, and no earlier line rejects these clients.
+fn in_the_clear(rule: &HbaRule, rejects: &[&HbaRule]) -> Option<Password> {
+    let may_lack_tls = matches!(rule.kind.as_str(), "host" | "hostnossl" | "hostnogssenc");
+    let address = rule.address.as_ref().filter(|address| may_lack_tls && !address.is_local())?;
+    let password = Password::asked_by(rule)?;
+    let is_rejected = rejects.iter().any(|earlier| {
+        matches!(earlier.kind.as_str(), "host" | "hostnossl")
+            && earlier.address.as_ref().is_some_and(|rejected| rejected.includes(address))
+            && includes(&earlier.databases, &rule.databases)
+            && includes(&earlier.users, &rule.users)
+    });
+    (!is_rejected).then_some(password)
+}
+
+fn without_certificate(
+    facts: &AccessFacts,
+    rule: &HbaRule,
+    clear: Option<Password>,
+) -> Option<Concern> {
+    if rule.method == "reject" || rule.wants_certificate() || !rule.admits_tls() && clear.is_none()
+    {
+        return None;
+    }
+    let (place, kind, method) = (place(&facts.hba, rule), &rule.kind, &rule.method);
+    let clear = clear.map_or_else(String::new, |password| {
+        format!(" and without TLS: anyone on the way can read {}", password.what())
+    });
+    // PostgreSQL takes cert and clientcert in hostssl lines alone.
+    let hostssl =
+        if kind == "hostssl" { String::new() } else { format!("hostssl instead of {kind}, and ") };
+    Some(Concern::warning(
+        format!("{place} lets clients in by {method} alone, without a certificate{clear}"),
+        format!(
+            "write {hostssl}cert instead of {method}, or {hostssl}clientcert=verify-full beside {method}, in {place}, then \
+             reload; narrow it if people need it"
+        ),
+    ))
+}
+
+/// What goes over the network where a password is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Password {
+    /// The password.
+    AsItIs,
+    /// A proof of it.
+    Proof,
+}
+
+impl Password {
+    /// How a line asks for a password, if it does.
+    #[must_use]
+    pub fn asked_by(rule: &HbaRule) -> Option<Self> {
+        match rule.method.as_str() {
+            "password" | "ldap" | "pam" | "radius" | "bsd" => Some(Self::AsItIs),
+            "md5" | "scram-sha-256" => Some(Self::Proof),
+            _ => None,
+        }
+    }
+
+    /// What can be read on the way.
+    #[must_use]
+    pub fn what(self) -> &'static str {
+        match self {
+            Self::AsItIs => "the password itself",
+            Self::Proof => "a proof of the password, by which it can be guessed",
+        }
     }
 }
 
@@ -452,6 +510,17 @@ mod tests {
             ("host all all all scram-sha-256\nhostssl all all all cert", 1, 1),
             ("hostssl app all 10.0.0.0/8 reject\nhostssl all all all cert", 0, 0),
             ("hostnossl all all all reject\nhostssl all all all cert", 0, 0),
+            // Passwords without TLS.
+            ("hostssl all all all cert\nhostnossl all all 0.0.0.0/0 password", 0, 1),
+            ("hostssl all all all cert\nhostnossl all people 10.0.0.0/8 md5", 0, 1),
+            ("hostssl all all all cert\nhostnossl all all ::1/128 password", 0, 0),
+            ("hostssl all all all cert\nhostnossl all all all gss", 0, 0),
+            (
+                "hostnossl all all all reject\nhostssl all all all cert\nhostnossl all a all md5",
+                0,
+                0,
+            ),
+            ("hostnossl all b all reject\nhostssl all all all cert\nhostnossl all a all md5", 0, 1),
             ("hostssl all all all reject\nhostssl replication all all cert", 0, 0),
             ("hostssl all all all cert map=none", 1, 0),
             ("hostssl all all all cert clientname=DN", 0, 1),

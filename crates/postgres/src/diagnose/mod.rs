@@ -9,8 +9,8 @@ mod superuser;
 mod verdict;
 
 pub use access::{
-    AccessFacts, JudgedMapping, MOST_DECIDERS, Misread, SHARED, access, compared, is_decided,
-    misread, strangers,
+    AccessFacts, JudgedMapping, MOST_DECIDERS, Misread, Password, SHARED, access, compared,
+    is_decided, misread, strangers,
 };
 pub use files::{refused, revocation};
 pub use login::{Login, refused_login};
