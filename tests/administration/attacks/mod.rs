@@ -2,7 +2,7 @@
 
 mod among_lists;
 mod clear_text;
-mod endless;
+pub(crate) mod endless;
 mod expired;
 mod hidden_rules;
 mod loaded;

@@ -3,15 +3,14 @@
 //! PostgreSQL: `hba.c`. The first line that matches connection type, database, user and address decides.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{Ipv4Addr, Ipv6Addr};
 
 use super::Concern;
+use super::order::{MOST_DECIDERS, compared, never_reached};
+use super::passwords::{in_the_clear, without_certificate};
 use crate::sql::{Address, BadLine, HbaRule, Mapping, first_parts, is_anchored};
 use crate::survey::Unclear;
 use pgsvid_base::text::shown;
 
-/// How many pairs of lines are compared: all of some two thousand lines.
-const MOST_COMPARISONS: usize = 2_000_000;
 /// What all workloads without a DNS name share, if their identifiers are not in the subject.
 pub const SHARED: &str = "O=SPIRE,C=US";
 /// An identifier that no workload has.
@@ -127,24 +126,6 @@ pub fn access(facts: &AccessFacts) -> Vec<Concern> {
     concerns
 }
 
-/// How many of the rules, from the first one on, are compared with all that stand above them.
-#[must_use]
-pub fn compared(rules: &[HbaRule]) -> usize {
-    let mut left = MOST_COMPARISONS;
-    let costs = rules.iter().enumerate().map(
-        |(index, rule)| {
-            if rule.wants_certificate() { index } else { 0 }
-        },
-    );
-    costs
-        .take_while(|cost| {
-            let enough = left.checked_sub(*cost);
-            left = enough.unwrap_or(0);
-            enough.is_some()
-        })
-        .count()
-}
-
 /// Where a rule stands.
 #[must_use]
 pub(super) fn place(hba: &str, rule: &HbaRule) -> String {
@@ -220,139 +201,6 @@ fn believing(facts: &AccessFacts, rule: &HbaRule) -> Concern {
         )
     };
     if local { Concern::warning(text, fix) } else { Concern::failure(text, fix) }
-}
-
-/// What of a password goes over a network without TLS, if the line asks for one there, and no earlier line rejects these clients.
-fn in_the_clear(rule: &HbaRule, rejects: &[&HbaRule]) -> Option<Password> {
-    let may_lack_tls = matches!(rule.kind.as_str(), "host" | "hostnossl" | "hostnogssenc");
-    let address = rule.address.as_ref().filter(|address| may_lack_tls && !address.is_local())?;
-    let password = Password::asked_by(rule)?;
-    let is_rejected = rejects.iter().any(|earlier| {
-        matches!(earlier.kind.as_str(), "host" | "hostnossl")
-            && earlier.address.as_ref().is_some_and(|rejected| rejected.includes(address))
-            && includes(&earlier.databases, &rule.databases)
-            && includes(&earlier.users, &rule.users)
-    });
-    (!is_rejected).then_some(password)
-}
-
-fn without_certificate(
-    facts: &AccessFacts,
-    rule: &HbaRule,
-    clear: Option<Password>,
-) -> Option<Concern> {
-    if rule.method == "reject" || rule.wants_certificate() || !rule.admits_tls() && clear.is_none()
-    {
-        return None;
-    }
-    let (place, kind, method) = (place(&facts.hba, rule), &rule.kind, &rule.method);
-    let clear = clear.map_or_else(String::new, |password| {
-        format!(" and without TLS: anyone on the way can read {}", password.what())
-    });
-    // PostgreSQL takes cert and clientcert in hostssl lines alone.
-    let hostssl =
-        if kind == "hostssl" { String::new() } else { format!("hostssl instead of {kind}, and ") };
-    Some(Concern::warning(
-        format!("{place} lets clients in by {method} alone, without a certificate{clear}"),
-        format!(
-            "write {hostssl}cert instead of {method}, or {hostssl}clientcert=verify-full beside {method}, in {place}, then \
-             reload; narrow it if people need it"
-        ),
-    ))
-}
-
-/// What goes over the network where a password is asked for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Password {
-    /// The password.
-    AsItIs,
-    /// A proof of it.
-    Proof,
-}
-
-impl Password {
-    /// How a line asks for a password, if it does.
-    #[must_use]
-    pub fn asked_by(rule: &HbaRule) -> Option<Self> {
-        match rule.method.as_str() {
-            "password" | "ldap" | "pam" | "radius" | "bsd" => Some(Self::AsItIs),
-            "md5" | "scram-sha-256" => Some(Self::Proof),
-            _ => None,
-        }
-    }
-
-    /// What can be read on the way.
-    #[must_use]
-    pub fn what(self) -> &'static str {
-        match self {
-            Self::AsItIs => "the password itself",
-            Self::Proof => "a proof of the password, by which it can be guessed",
-        }
-    }
-}
-
-/// An earlier line that matches all that this one matches.
-fn never_reached(facts: &AccessFacts, index: usize, rule: &HbaRule) -> Option<Concern> {
-    let earlier = facts.rules[..index].iter().find(|earlier| shadows(earlier, rule))?;
-    let (earlier, here) = (place(&facts.hba, earlier), place(&facts.hba, rule));
-    Some(Concern::failure(
-        format!("{here} is never reached: {earlier} matches the same clients first"),
-        format!("move {here} above {earlier}, then reload: the first line that matches decides"),
-    ))
-}
-
-fn shadows(earlier: &HbaRule, later: &HbaRule) -> bool {
-    let kind = earlier.kind == later.kind
-        || (earlier.kind == "host" && later.kind.starts_with("host"))
-        || (earlier.kind == "hostnogssenc" && later.kind == "hostssl");
-    let address = match (&earlier.address, &later.address) {
-        (Some(earlier), Some(later)) => earlier.includes(later),
-        (None, None) => true,
-        _ => false,
-    };
-    kind && address
-        && includes(&earlier.databases, &later.databases)
-        && includes(&earlier.users, &later.users)
-}
-
-/// How many lines that decide about a role are remembered.
-pub const MOST_DECIDERS: usize = 100;
-
-/// Whether earlier lines decide about all clients with TLS that the line matches. These earlier lines are about the role in
-/// question.
-#[must_use]
-pub fn is_decided(rule: &HbaRule, earlier: &[&HbaRule]) -> bool {
-    let families = [
-        Some(Address::network(Ipv4Addr::UNSPECIFIED.into(), 0)),
-        Some(Address::network(Ipv6Addr::UNSPECIFIED.into(), 0)),
-    ];
-    let addresses = if rule.address == Some(Address::All) {
-        &families[..]
-    } else {
-        std::slice::from_ref(&rule.address)
-    };
-    let covers = |earlier: &HbaRule, database: &String, address: &Option<Address>| {
-        (earlier.kind == rule.kind || matches!(earlier.kind.as_str(), "host" | "hostnogssenc"))
-            && includes(&earlier.databases, std::slice::from_ref(database))
-            && earlier
-                .address
-                .as_ref()
-                .zip(address.as_ref())
-                .is_some_and(|(all, one)| all.includes(one))
-    };
-    rule.databases.iter().all(|database| {
-        addresses
-            .iter()
-            .all(|address| earlier.iter().any(|earlier| covers(earlier, database, address)))
-    })
-}
-
-/// `all` matches no replication connection, which only `replication` does.
-fn includes(earlier: &[String], later: &[String]) -> bool {
-    later.iter().all(|word| {
-        earlier.contains(word)
-            || (word != "replication" && earlier.iter().any(|earlier| earlier == "all"))
-    })
 }
 
 /// A line whose map cannot admit anybody.

@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Concern;
-use super::access::{AccessFacts, MOST_DECIDERS, is_decided, place};
+use super::access::{AccessFacts, place};
+use super::order::{MOST_DECIDERS, is_decided};
 use super::superuser::{MOST_NAMED, MOST_RULES, named};
 use crate::sql::{HbaRule, Mapping, Superuser, first_parts, is_exact, statements::identifier};
 use pgsvid_base::text::shown;

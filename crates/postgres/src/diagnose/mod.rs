@@ -4,17 +4,18 @@ mod access;
 mod files;
 mod login;
 mod maps;
+mod order;
+mod passwords;
 mod settings;
 mod superuser;
 mod verdict;
 
-pub use access::{
-    AccessFacts, JudgedMapping, MOST_DECIDERS, Misread, Password, SHARED, access, compared,
-    is_decided, misread, strangers,
-};
+pub use access::{AccessFacts, JudgedMapping, Misread, SHARED, access, misread, strangers};
 pub use files::{refused, revocation};
 pub use login::{Login, refused_login};
 pub use maps::{mapped_superusers, open_mappings};
+pub use order::{MOST_DECIDERS, compared, is_decided};
+pub use passwords::Password;
 pub use settings::concerns;
 pub use superuser::{SocketUser, named, superuser_logins};
 pub use verdict::{explain, outlived};
