@@ -44,6 +44,7 @@ pub(super) fn facts(server: &Server, sql: &Sql) -> Option<AccessFacts> {
         }
     }
     let unclear = files.as_ref().map(|files| unclear(files, &bad)).unwrap_or_default();
+    let read = files.as_ref().map(|files| files.files.clone()).unwrap_or_default();
     let (hba, ident, rules, mappings, complete) = match (files, views) {
         (Some(files), _) if misread.is_empty() => {
             (name(&files.hba), name(&files.ident), files.rules, files.mappings, true)
@@ -57,6 +58,8 @@ pub(super) fn facts(server: &Server, sql: &Sql) -> Option<AccessFacts> {
         ),
         (_, None) => return None,
     };
+    let withheld = survey::withheld(&server.session, &read);
+    misread.extend(withheld.into_iter().map(Misread::Withheld));
     let mappings = mappings.map(|found| found.into_iter().map(|one| judge(one, answers)).collect());
     Some(AccessFacts { hba, ident, rules, complete, mappings, bad, misread, unclear })
 }
@@ -149,6 +152,7 @@ fn untold(facts: &AccessFacts, open: &[&Mapping]) -> Vec<Finding> {
 fn unknown(server: &Server, sql: &Sql) -> Section {
     let user = &server.session.user;
     let mut section = Section::new(Group::Access, "pg_hba.conf, pg_ident.conf");
+    section.extend(sql.answers().into_iter().flat_map(loaded::refused));
     if let Some(error) = sql.stranger() {
         section.add(Finding::skipped(format!(
             "nothing is read that may not be PostgreSQL's: {error}"
@@ -244,6 +248,9 @@ pub(super) fn section(
     if !has_views {
         section.add(
             Finding::skipped(match sql.answers() {
+                Some(answers) if answers.views_refused.is_some() => {
+                    "errors in the files: PostgreSQL cannot read them itself".to_owned()
+                }
                 Some(_) => {
                     format!(
                         "errors in the files: role {user} may not read pg_hba_file_rules; PostgreSQL loads no file that has an \

@@ -17,5 +17,6 @@ mod twin_authority;
 mod unclear_lines;
 mod unloadable;
 mod ways;
+mod withheld;
 
 const PGSVID: &str = env!("CARGO_BIN_EXE_pgsvid");

@@ -8,8 +8,8 @@ use super::Concern;
 use super::order::{MOST_DECIDERS, compared, never_reached};
 use super::passwords::{in_the_clear, without_certificate};
 use crate::sql::{Address, BadLine, HbaRule, Mapping, first_parts, is_anchored};
-use crate::survey::Unclear;
-use pgsvid_base::text::shown;
+use crate::survey::{Unclear, Withheld};
+use pgsvid_base::text::{argument, shown};
 
 /// What all workloads without a DNS name share, if their identifiers are not in the subject.
 pub const SHARED: &str = "O=SPIRE,C=US";
@@ -55,6 +55,8 @@ pub enum Misread {
     Nul(String),
     /// A file of which PostgreSQL has other lines than are read from it here.
     Otherwise(String),
+    /// A file that PostgreSQL's user cannot read.
+    Withheld(Withheld),
 }
 
 /// Everything that is known of the two files.
@@ -166,6 +168,25 @@ pub fn misread(place: &Misread) -> Concern {
                 "{place} has a NUL byte: PostgreSQL passes over what follows it there, and takes the next line for a part of it"
             ),
             format!("remove the byte from {place} with an editor that shows it, then reload"),
+        ),
+        Misread::Withheld(Withheld { path, at, on_the_way, uid }) => Concern::failure(
+            format!(
+                "PostgreSQL (uid {uid}) cannot read {}: it goes on with what it has read before, or with nothing of this file, and may \
+                 not start again",
+                path.display()
+            ),
+            if *on_the_way {
+                format!(
+                    "let PostgreSQL's user enter {}, such as by chmod o+x {}, then reload",
+                    at.display(),
+                    argument(at)
+                )
+            } else {
+                format!(
+                    "as root: chown -h {uid} {} && setpriv --reuid={uid} chmod u+r {0}, then reload",
+                    argument(at)
+                )
+            },
         ),
         Misread::Otherwise(place) => Concern::failure(
             format!(
