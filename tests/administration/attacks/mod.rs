@@ -4,6 +4,7 @@ mod among_lists;
 mod clear_text;
 pub(crate) mod endless;
 mod expired;
+mod gone_authority;
 mod hidden_rules;
 mod loaded;
 mod namesakes;
