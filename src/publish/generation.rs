@@ -306,7 +306,7 @@ fn create_empty(
 pub(super) fn written_at(directory: &Directory, generation: &str) -> Option<SystemTime> {
     let stat = rustix::fs::statat(directory, generation, AtFlags::SYMLINK_NOFOLLOW).ok()?;
     let seconds = Duration::from_secs(stat.st_mtime.try_into().ok()?);
-    let part = Duration::from_nanos(stat.st_mtime_nsec.try_into().ok()?);
+    let part = Duration::from_nanos(stat.st_mtime_nsec);
     SystemTime::UNIX_EPOCH.checked_add(seconds + part)
 }
 

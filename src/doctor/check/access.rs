@@ -8,12 +8,10 @@ use crate::config::Config;
 use crate::consumers::Server;
 use crate::diagnose::{self, AccessFacts, JudgedMapping, Misread, SHARED};
 use crate::doctor::finding::{Finding, Group, Section, Severity};
+use crate::doctor::words::{MOST_LINES, listed};
 use crate::sql::{BadLine, Mapping};
 use crate::survey::{self, Unclear};
 use crate::text::shown;
-
-/// How many lines are named in a finding.
-const MOST_LINES: usize = 5;
 
 /// What can be known of the files: from themselves, since the view of PostgreSQL 15 hides `clientname=DN`, or else
 /// from the views.
@@ -110,14 +108,6 @@ fn untried(facts: &AccessFacts, sql: &Sql) -> Vec<u32> {
         })
         .map(|judged| judged.mapping.line)
         .collect()
-}
-
-/// Numbers of lines, as many as a finding names.
-pub(super) fn listed(lines: &[u32]) -> String {
-    let more = lines.len().saturating_sub(MOST_LINES);
-    let named: Vec<String> = lines.iter().take(MOST_LINES).map(u32::to_string).collect();
-    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-    format!("{}{more}", named.join(", "))
 }
 
 /// The expressions that may match more names than anybody can list.

@@ -5,6 +5,7 @@ use super::postgresql::Answers;
 use crate::consumers::Server;
 use crate::diagnose::{AccessFacts, SocketUser, mapped_superusers, named, superuser_logins};
 use crate::doctor::finding::Finding;
+use crate::doctor::words::listed;
 use crate::sql::{MOST_SUPERUSERS, Might, Standing, statements};
 use crate::text::argument;
 
@@ -44,7 +45,7 @@ pub(super) fn findings(answers: &Answers, facts: &AccessFacts) -> Vec<Finding> {
     }
     findings.extend(mapped.into_iter().map(Finding::from));
     if !untold.is_empty() {
-        let lines = super::access::listed(&untold);
+        let lines = listed(&untold);
         findings.push(Finding::skipped(format!(
             "whether {} lets workloads be superusers in line {lines}: a group or an expression stands for the role there",
             facts.ident

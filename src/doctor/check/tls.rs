@@ -151,7 +151,7 @@ fn unseen(
     server: &Server,
     sql: &Sql,
 ) -> Vec<Finding> {
-    let asks = matches!(&facts.answer, Answer::Served(served) if served.authorities.is_some());
+    let asks = matches!(&facts.answer, Answer::Served(found) if found.authorities.is_some());
     if !asks || judge(facts, material, sql) != Verdict::Current {
         return Vec::new();
     }

@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Concern;
-use super::order::{MOST_DECIDERS, compared, never_reached};
+use super::order::{MOST_DECIDERS, compared, shadows};
 use super::passwords::{in_the_clear, without_certificate};
 use crate::sql::{Address, BadLine, HbaRule, Mapping, first_parts, is_anchored};
 use crate::survey::{Unclear, Withheld};
@@ -99,7 +99,11 @@ pub fn access(facts: &AccessFacts) -> Vec<Concern> {
         if rule.believes_clients() {
             concerns.push(believing(facts, rule));
         } else {
-            concerns.extend(without_certificate(facts, rule, in_the_clear(rule, &rejects)));
+            concerns.extend(without_certificate(
+                &place(&facts.hba, rule),
+                rule,
+                in_the_clear(rule, &rejects),
+            ));
         }
         if rule.method == "reject" && rejects.len() < MOST_DECIDERS {
             rejects.push(rule);
@@ -222,6 +226,16 @@ fn believing(facts: &AccessFacts, rule: &HbaRule) -> Concern {
         )
     };
     if local { Concern::warning(text, fix) } else { Concern::failure(text, fix) }
+}
+
+/// An earlier line that matches all that this one matches.
+fn never_reached(facts: &AccessFacts, index: usize, rule: &HbaRule) -> Option<Concern> {
+    let earlier = facts.rules[..index].iter().find(|earlier| shadows(earlier, rule))?;
+    let (earlier, here) = (place(&facts.hba, earlier), place(&facts.hba, rule));
+    Some(Concern::failure(
+        format!("{here} is never reached: {earlier} matches the same clients first"),
+        format!("move {here} above {earlier}, then reload: the first line that matches decides"),
+    ))
 }
 
 /// A line whose map cannot admit anybody.

@@ -66,8 +66,9 @@ pub fn mapped_superusers(
         let of = |lets| found.iter().filter(|(_, _, found)| *found == lets).collect::<Vec<_>>();
         for (lets, found) in [Lets::Certainly, Lets::Perhaps].map(|lets| (lets, of(lets))) {
             if let Some((first, line, _)) = found.first() {
-                let roles = found.iter().map(|(superuser, ..)| named(superuser));
-                concerns.push(concern(facts, mapping, lets, first, line, roles.collect()));
+                let roles: Vec<String> =
+                    found.iter().map(|(superuser, ..)| named(superuser)).collect();
+                concerns.push(concern(facts, mapping, lets, first, line, &roles));
             }
         }
         if !of(Lets::Untold).is_empty() {
@@ -135,12 +136,12 @@ fn concern(
     lets: Lets,
     first: &Superuser,
     line: &HbaRule,
-    roles: Vec<String>,
+    roles: &[String],
 ) -> Concern {
     let here = format!("{} line {}", facts.ident, mapping.line);
     let more = roles.len().saturating_sub(MOST_NAMED);
     let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-    let roles = format!("{}{more}", roles.get(..MOST_NAMED).unwrap_or(&roles).join(", "));
+    let roles = format!("{}{more}", roles.get(..MOST_NAMED).unwrap_or(roles).join(", "));
     let name = shown(&mapping.system_user);
     if lets == Lets::Certainly {
         return Concern::warning(

@@ -2,8 +2,6 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use super::Concern;
-use super::access::{AccessFacts, place};
 use crate::sql::{Address, HbaRule};
 
 /// How many pairs of lines are compared: all of some two thousand lines.
@@ -27,17 +25,8 @@ pub fn compared(rules: &[HbaRule]) -> usize {
         .count()
 }
 
-/// An earlier line that matches all that this one matches.
-pub(super) fn never_reached(facts: &AccessFacts, index: usize, rule: &HbaRule) -> Option<Concern> {
-    let earlier = facts.rules[..index].iter().find(|earlier| shadows(earlier, rule))?;
-    let (earlier, here) = (place(&facts.hba, earlier), place(&facts.hba, rule));
-    Some(Concern::failure(
-        format!("{here} is never reached: {earlier} matches the same clients first"),
-        format!("move {here} above {earlier}, then reload: the first line that matches decides"),
-    ))
-}
-
-fn shadows(earlier: &HbaRule, later: &HbaRule) -> bool {
+/// Whether an earlier line matches all that the later one matches.
+pub(super) fn shadows(earlier: &HbaRule, later: &HbaRule) -> bool {
     let kind = earlier.kind == later.kind
         || (earlier.kind == "host" && later.kind.starts_with("host"))
         || (earlier.kind == "hostnogssenc" && later.kind == "hostssl");

@@ -1,7 +1,6 @@
 //! Lines of `pg_hba.conf` that let clients in without a certificate, and what of their passwords goes over the network.
 
 use super::Concern;
-use super::access::{AccessFacts, place};
 use super::order::includes;
 use crate::sql::HbaRule;
 
@@ -20,7 +19,7 @@ pub(super) fn in_the_clear(rule: &HbaRule, rejects: &[&HbaRule]) -> Option<Passw
 }
 
 pub(super) fn without_certificate(
-    facts: &AccessFacts,
+    place: &str,
     rule: &HbaRule,
     clear: Option<Password>,
 ) -> Option<Concern> {
@@ -28,7 +27,7 @@ pub(super) fn without_certificate(
     {
         return None;
     }
-    let (place, kind, method) = (place(&facts.hba, rule), &rule.kind, &rule.method);
+    let (kind, method) = (&rule.kind, &rule.method);
     let clear = clear.map_or_else(String::new, |password| {
         format!(" and without TLS: anyone on the way can read {}", password.what())
     });
