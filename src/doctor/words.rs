@@ -36,6 +36,17 @@ pub(super) fn for_pg_ident(token: &str) -> String {
     format!("\"{}\"", token.replace('"', "\"\""))
 }
 
+/// How many lines are named in a finding.
+pub(super) const MOST_LINES: usize = 5;
+
+/// Numbers of lines, as many as a finding names.
+pub(super) fn listed(lines: &[u32]) -> String {
+    let more = lines.len().saturating_sub(MOST_LINES);
+    let named: Vec<String> = lines.iter().take(MOST_LINES).map(u32::to_string).collect();
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    format!("{}{more}", named.join(", "))
+}
+
 /// When a validity ends, seen from `now`: `41m left`.
 pub(super) fn remaining(not_before: SystemTime, not_after: SystemTime, now: SystemTime) -> String {
     if let Ok(wait) = not_before.duration_since(now)

@@ -299,8 +299,9 @@ fn create_empty(
 /// When a generation was completed: its directory changes only while files are added.
 pub(super) fn written_at(directory: &Directory, generation: &str) -> Option<SystemTime> {
     let stat = rustix::fs::statat(directory, generation, AtFlags::SYMLINK_NOFOLLOW).ok()?;
-    let seconds = u64::try_from(stat.st_mtime).ok()?;
-    SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(seconds))
+    let seconds = Duration::from_secs(stat.st_mtime.try_into().ok()?);
+    let part = Duration::from_nanos(stat.st_mtime_nsec);
+    SystemTime::UNIX_EPOCH.checked_add(seconds + part)
 }
 
 /// Whether it says of itself that it is not complete.

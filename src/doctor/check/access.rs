@@ -8,11 +8,10 @@ use crate::config::Config;
 use crate::consumers::Server;
 use crate::diagnose::{self, AccessFacts, JudgedMapping, Misread, SHARED};
 use crate::doctor::finding::{Finding, Group, Section, Severity};
+use crate::doctor::words::{MOST_LINES, listed};
 use crate::sql::{BadLine, Mapping};
 use crate::survey::{self, Unclear};
-
-/// How many lines are named in a finding.
-const MOST_LINES: usize = 5;
+use crate::text::shown;
 
 /// What can be known of the files: from themselves, since the view of PostgreSQL 15 hides `clientname=DN`, or else
 /// from the views.
@@ -43,6 +42,7 @@ pub(super) fn facts(server: &Server, sql: &Sql) -> Option<AccessFacts> {
         }
     }
     let unclear = files.as_ref().map(|files| unclear(files, &bad)).unwrap_or_default();
+    let read = files.as_ref().map(|files| files.files.clone()).unwrap_or_default();
     let (hba, ident, rules, mappings, complete) = match (files, views) {
         (Some(files), _) if misread.is_empty() => {
             (name(&files.hba), name(&files.ident), files.rules, files.mappings, true)
@@ -56,6 +56,8 @@ pub(super) fn facts(server: &Server, sql: &Sql) -> Option<AccessFacts> {
         ),
         (_, None) => return None,
     };
+    let withheld = survey::withheld(&server.session, &read);
+    misread.extend(withheld.into_iter().map(Misread::Withheld));
     let mappings = mappings.map(|found| found.into_iter().map(|one| judge(one, answers)).collect());
     Some(AccessFacts { hba, ident, rules, complete, mappings, bad, misread, unclear })
 }
@@ -108,10 +110,39 @@ fn untried(facts: &AccessFacts, sql: &Sql) -> Vec<u32> {
         .collect()
 }
 
+/// The expressions that may match more names than anybody can list.
+fn untold(facts: &AccessFacts, open: &[&Mapping]) -> Vec<Finding> {
+    let fix = "name each workload in a line of its own, with [.] for a dot in an expression, as `pgsvid setup ident` does";
+    let finding = |text: String| Finding::skipped(text).fix(fix);
+    let mut findings: Vec<Finding> = open
+        .iter()
+        .take(MOST_LINES)
+        .map(|mapping| {
+            finding(format!(
+                "{} line {}: {} is an expression; which names it admits as role {} cannot be told from here",
+                facts.ident,
+                mapping.line,
+                shown(&mapping.system_user),
+                shown(&mapping.role)
+            ))
+        })
+        .collect();
+    let more: Vec<u32> = open.iter().skip(MOST_LINES).map(|mapping| mapping.line).collect();
+    if !more.is_empty() {
+        findings.push(finding(format!(
+            "{}: which names the expressions in line {} admit cannot be told from here either",
+            facts.ident,
+            listed(&more)
+        )));
+    }
+    findings
+}
+
 /// Where nothing is known of the files.
 fn unknown(server: &Server, sql: &Sql) -> Section {
     let user = &server.session.user;
     let mut section = Section::new(Group::Access, "pg_hba.conf, pg_ident.conf");
+    section.extend(sql.answers().into_iter().flat_map(loaded::refused));
     if let Some(error) = sql.stranger() {
         section.add(Finding::skipped(format!(
             "nothing is read that may not be PostgreSQL's: {error}"
@@ -151,19 +182,21 @@ pub(super) fn section(
     );
     let mut section = Section::new(Group::Access, subject);
     let concerns = diagnose::access(facts);
-    let untried = untried(facts, sql);
+    let (untried, open) = (untried(facts, sql), diagnose::open_mappings(facts));
     let loaded = loaded::access(server, sql);
     // What is in force may be something else.
     let in_force = loaded.iter().all(|finding| finding.severity == Severity::Warning);
     section.extend(loaded);
     if concerns.is_empty() && facts.is_certain() {
-        section.add(Finding::ok(if untried.is_empty() && facts.mappings.is_some() {
+        let all_told = untried.is_empty() && open.is_empty() && facts.mappings.is_some();
+        section.add(Finding::ok(if all_told {
             "TLS clients need a certificate, and no map admits a workload that it does not name"
         } else {
             "TLS clients need a certificate"
         }));
     }
     section.extend(concerns);
+    section.extend(untold(facts, &open));
     let broken = sql.answers().into_iter().flat_map(|answers| &answers.expressions.broken);
     for (line, expression) in broken {
         section.add(
@@ -189,14 +222,11 @@ pub(super) fn section(
         )));
     }
     if !untried.is_empty() {
-        let more = untried.len().saturating_sub(MOST_LINES);
-        let lines: Vec<String> = untried.iter().take(MOST_LINES).map(u32::to_string).collect();
-        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
         section.add(Finding::skipped(format!(
-            "what the regular expressions of {} match in line {}{more}: PostgreSQL could not be asked, or there are too many, \
+            "what the regular expressions of {} match in line {}: PostgreSQL could not be asked, or there are too many, \
              or they take it too long",
             facts.ident,
-            lines.join(", ")
+            listed(&untried)
         )));
     }
     if !facts.complete {
@@ -208,6 +238,9 @@ pub(super) fn section(
     if !has_views {
         section.add(
             Finding::skipped(match sql.answers() {
+                Some(answers) if answers.views_refused.is_some() => {
+                    "errors in the files: PostgreSQL cannot read them itself".to_owned()
+                }
                 Some(_) => {
                     format!(
                         "errors in the files: role {user} may not read pg_hba_file_rules; PostgreSQL loads no file that has an \

@@ -8,7 +8,9 @@ use crate::diagnose;
 use crate::doctor::finding::{Finding, Group, Section};
 use crate::material::{Material, pem};
 use crate::publish::{self, Examination, Trust, Unusable};
+use crate::source::ExtraAuthorities;
 use crate::text::argument;
+use crate::watching::Watching;
 use crate::{survey, timing};
 
 /// Looks at the directory.
@@ -59,7 +61,7 @@ pub(super) fn section(
     }
     match set {
         Err(unusable) => section.add(explain(unusable)),
-        Ok(material) => section.extend(consistent(material, found.written_at, offered)),
+        Ok(material) => section.extend(consistent(config, material, found.written_at, offered)),
     }
     section.extend(readable(config));
     section
@@ -143,6 +145,7 @@ fn explain(unusable: &Unusable) -> Finding {
 }
 
 fn consistent(
+    config: &Config,
     material: &Material,
     written_at: Option<SystemTime>,
     offered: Option<&Material>,
@@ -161,9 +164,8 @@ fn consistent(
             Finding::skipped("whether it is the agent's newest: the agent gives none"),
         ];
     };
-    if offered.publishes_as(material)
-        || offered.leaf() == material.leaf() && has_more_authorities(material, offered)
-    {
+    let more = more_authorities(config, material, offered);
+    if offered.publishes_as(material) || offered.leaf() == material.leaf() && more == Some(0) {
         return vec![Finding::ok(format!("{set}, same SVID as the agent's"))];
     }
     let running = "see that `pgsvid run` runs with these settings, and what its log says";
@@ -174,6 +176,15 @@ fn consistent(
             offered.spiffe_id()
         ))
         .fix(running)
+    } else if offered.leaf() == material.leaf()
+        && let Some(more) = more
+    {
+        Finding::warning(format!(
+            "the published bundle has {more} more authorit{} than the agent's bundle and files.extra_authorities have",
+            if more == 1 { "y" } else { "ies" }
+        ))
+        .cause("PostgreSQL goes on letting in the clients that these have signed")
+        .fix(format!("{running}; pgsvid fetch leaves a set as it is that has more than half of its life before it"))
     } else if offered.leaf() == material.leaf() {
         Finding::warning("the agent's bundle has other authorities than the published one")
             .fix(running)
@@ -187,10 +198,18 @@ fn consistent(
     vec![Finding::ok(set), finding]
 }
 
-/// `files.extra_authorities` widen the published bundle.
-fn has_more_authorities(published: &Material, offered: &Material) -> bool {
-    let published: Vec<_> = published.authorities().collect();
-    offered.authorities().all(|authority| published.contains(&authority))
+/// How many authorities are published beside the agent's and those of `files.extra_authorities`; `None` if one of the agent's
+/// is not published. Of files that cannot be read, which is said elsewhere, any may be.
+fn more_authorities(config: &Config, published: &Material, offered: &Material) -> Option<usize> {
+    let there: Vec<_> = published.authorities().collect();
+    if !offered.authorities().all(|authority| there.contains(&authority)) {
+        return None;
+    }
+    let paths = config.rotation.extra_authorities.clone();
+    let Ok(extra) = ExtraAuthorities::read(paths, &Watching::blind()) else { return Some(0) };
+    let extra = extra.beside(offered);
+    let wanted: Vec<_> = offered.authorities().chain(&extra).collect();
+    Some(there.iter().filter(|authority| !wanted.contains(authority)).count())
 }
 
 /// Owner, mode and content, by PostgreSQL's own rules.

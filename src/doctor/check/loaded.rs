@@ -23,7 +23,7 @@ pub(super) fn access(server: &Server, sql: &Sql) -> Vec<Finding> {
         };
     };
     let Loading { access, unseen, restart, unknown, .. } = &answers.loading;
-    let mut findings = Vec::new();
+    let mut findings = refused(answers);
     if *unseen {
         findings.push(
             Finding::skipped(
@@ -59,6 +59,16 @@ pub(super) fn access(server: &Server, sql: &Sql) -> Vec<Finding> {
         .fix("run check as a superuser: --user postgres")
     }));
     findings
+}
+
+/// What the server said when it was to show what it makes of the files.
+pub(super) fn refused(answers: &Answers) -> Vec<Finding> {
+    let finding = |error: &String| {
+        Finding::failure(format!("PostgreSQL cannot read a file that says whom it lets in: {error}"))
+            .cause("it goes on with what it has read before, or with nothing of this file, and may not start again")
+            .fix("let the user that PostgreSQL runs as read the file, and enter the directories on the way, then reload")
+    };
+    answers.views_refused.iter().map(finding).collect()
 }
 
 fn pending(restart: &Restart) -> Finding {

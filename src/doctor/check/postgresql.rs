@@ -22,6 +22,8 @@ pub(super) struct Answers {
     pub(super) standing: Standing,
     /// `pg_hba.conf` and `pg_ident.conf` by their views; `None` if the role may not read them.
     pub(super) views: Option<AccessViews>,
+    /// Why PostgreSQL could not show them, although the role may read them: it cannot read the files.
+    pub(super) views_refused: Option<String>,
     /// The files themselves, where they can be read.
     pub(super) files: Option<survey::Access>,
     /// Whether files are what is in force.
@@ -80,7 +82,10 @@ async fn answers(
 ) -> Result<Answers, sql::Error> {
     let settings = session.tls_settings().await?;
     let standing = session.standing().await?;
-    let views = session.access().await?;
+    let (views, views_refused) = match session.access().await {
+        Err(error) if error.is_about_a_file() => (None, Some(error.to_string())),
+        views => (views?, None),
+    };
     let files = survey::access(&server.session, Some(&standing));
     let loading = survey::loading(&server.session, &standing, files.as_ref());
     let configuration_errors =
@@ -97,6 +102,7 @@ async fn answers(
         settings,
         standing,
         views,
+        views_refused,
         files,
         loading,
         configuration_errors,

@@ -6,7 +6,7 @@ use super::postgresql::Answers;
 use crate::companions::role_map::{MAP, Workload, can_include};
 use crate::config::Config;
 use crate::consumers::Server;
-use crate::diagnose::AccessFacts;
+use crate::diagnose::{AccessFacts, MOST_DECIDERS, Password, is_decided};
 use crate::doctor::finding::Finding;
 use crate::sql::{Address, HbaRule, statements};
 use crate::text::argument;
@@ -52,6 +52,7 @@ pub(super) fn findings(
             );
         }
         findings.extend(above(facts, role));
+        findings.extend(below(facts, role));
         findings.extend(in_the_clear(facts, role));
         findings.extend(answers.and_then(|answers| unusable(answers, role, &at)));
     }
@@ -111,27 +112,80 @@ fn above(facts: &AccessFacts, role: &str) -> Option<Finding> {
     let other = facts.rules[..ours].iter().find(|rule| {
         rule.admits_tls() && rule.method != "reject" && rule.is_about(role) != Some(false)
     })?;
-    let (file, line) = (other.file.as_deref().unwrap_or(&facts.hba), other.line);
-    let fix =
-        format!("put what `pgsvid setup hba` prints above line {line} of {file}, then reload");
     if other.is_about(role).is_none() {
+        let (file, line) = (other.file.as_deref().unwrap_or(&facts.hba), other.line);
         let text = format!(
             "{file} line {line} may decide about role {role} before the map {MAP} is asked: it names a group or a regular \
              expression, which cannot be told from here"
         );
-        return Some(Finding::warning(text).fix(fix));
+        return Some(Finding::warning(text).fix(print_above(facts, other)));
     }
+    let text = other_way(facts, other, role, "above the line that asks");
+    Some(Finding::failure(text).fix(print_above(facts, other)))
+}
+
+/// The first line that lets a certificate be the role in another way, below the one that asks the map: for databases or addresses
+/// about which no line above it decides.
+fn below(facts: &AccessFacts, role: &str) -> Option<Finding> {
+    let ours = facts.rules.iter().position(|rule| leads_to_map(rule, role, facts.complete))?;
+    let mut earlier = Vec::new();
+    for (number, rule) in facts.rules.iter().enumerate() {
+        let is_about = rule.is_about(role);
+        if is_about == Some(false) || !rule.admits_tls() {
+            continue;
+        }
+        let is_other = rule.wants_certificate() && !leads_to_map(rule, role, facts.complete);
+        if number > ours && is_other && !is_decided(rule, &earlier) {
+            let place = "below the line that asks";
+            let text = match is_about {
+                Some(_) => other_way(facts, rule, role, place),
+                None => format!(
+                    "{}, if role {role} is one of its group or regular expression",
+                    other_way(facts, rule, role, place)
+                ),
+            };
+            // A role that may not replicate gains nothing by it.
+            let for_replication = rule.databases.iter().all(|word| word == "replication");
+            return Some(match is_about {
+                Some(_) if !for_replication => {
+                    Finding::failure(text).fix(print_above(facts, rule))
+                }
+                _ if for_replication => Finding::warning(text).fix(format!(
+                    "put `hostssl replication \"{role}\" all reject` above line {} of {}, then reload",
+                    rule.line,
+                    rule.file.as_deref().unwrap_or(&facts.hba)
+                )),
+                _ => Finding::warning(text).fix(print_above(facts, rule)),
+            });
+        }
+        if is_about == Some(true) && earlier.len() < MOST_DECIDERS {
+            earlier.push(rule);
+        }
+    }
+    None
+}
+
+fn print_above(facts: &AccessFacts, other: &HbaRule) -> String {
+    format!(
+        "put what `pgsvid setup hba` prints above line {} of {}, then reload",
+        other.line,
+        other.file.as_deref().unwrap_or(&facts.hba)
+    )
+}
+
+fn other_way(facts: &AccessFacts, other: &HbaRule, role: &str, place: &str) -> String {
+    let (file, line) = (other.file.as_deref().unwrap_or(&facts.hba), other.line);
     let way = if !other.wants_certificate() || other.believes_clients() {
-        format!("by {} alone, above the line that asks for a certificate", other.method)
+        format!("by {} alone, {place} for a certificate", other.method)
     } else {
         let asked = match other.map() {
             Some(MAP) => "by the CN of their certificate instead of its whole subject".to_owned(),
             Some(map) => format!("by the map {map}"),
             None => "by a certificate that has the role's name as its CN".to_owned(),
         };
-        format!("{asked}, above the line that asks the map {MAP}")
+        format!("{asked}, {place} the map {MAP}")
     };
-    Some(Finding::failure(format!("{file} line {line} lets clients be role {role} {way}")).fix(fix))
+    format!("{file} line {line} lets clients be role {role} {way}")
 }
 
 /// A line by which the role's password, or a proof of it, goes over a network without TLS. The first line that matches decides.
@@ -154,42 +208,23 @@ fn in_the_clear(facts: &AccessFacts, role: &str) -> Option<Finding> {
         .filter(without_tls)
         .take_while(|rule| !rejects_all(rule))
         .filter(|rule| !rule.address.as_ref().is_some_and(Address::is_local))
-        .find_map(|rule| Some((rule, password(rule)?)))?;
+        .find_map(|rule| Some((rule, Password::asked_by(rule)?)))?;
     let place = format!("{} line {}", line.file.as_deref().unwrap_or(&facts.hba), line.line);
-    let finding = |what: &str| {
-        format!(
-            "{place} ({}) may ask role {role} of [[roles]] for a password without TLS: anyone on the way can read {what}",
-            line.method
-        )
-    };
+    let text = format!(
+        "{place} ({}) may ask role {role} of [[roles]] for a password without TLS: anyone on the way can read {}",
+        line.method,
+        password.what()
+    );
     Some(
         match password {
-            Password::AsItIs => Finding::failure(finding("the password itself")),
-            Password::Proof => {
-                Finding::warning(finding("a proof of it, by which it can be guessed"))
-            }
+            Password::AsItIs => Finding::failure(text),
+            Password::Proof => Finding::warning(text),
         }
         .fix(format!(
             "write hostssl instead of {} in {place}, or put `hostnossl all \"{role}\" all reject` above it, then reload",
             line.kind
         )),
     )
-}
-
-/// How a line asks for a password, if it does.
-fn password(rule: &HbaRule) -> Option<Password> {
-    match rule.method.as_str() {
-        "password" | "ldap" | "pam" | "radius" | "bsd" => Some(Password::AsItIs),
-        "md5" | "scram-sha-256" => Some(Password::Proof),
-        _ => None,
-    }
-}
-
-/// What goes over the network.
-#[derive(Clone, Copy)]
-enum Password {
-    AsItIs,
-    Proof,
 }
 
 fn unusable(answers: &Answers, role: &str, at: &str) -> Option<Finding> {

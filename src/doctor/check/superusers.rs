@@ -5,6 +5,7 @@ use super::postgresql::Answers;
 use crate::consumers::Server;
 use crate::diagnose::{AccessFacts, SocketUser, mapped_superusers, named, superuser_logins};
 use crate::doctor::finding::Finding;
+use crate::doctor::words::listed;
 use crate::sql::{MOST_SUPERUSERS, Might, Standing, statements};
 use crate::text::argument;
 
@@ -15,7 +16,7 @@ pub(super) fn findings(answers: &Answers, facts: &AccessFacts) -> Vec<Finding> {
     let user = SocketUser { uid, name, expressions };
     let (concerns, judged) = superuser_logins(facts, &user, superusers);
     let mut findings: Vec<Finding> = concerns.into_iter().map(Finding::from).collect();
-    let mapped = mapped_superusers(facts, superusers).into_iter().map(Finding::from);
+    let (mapped, untold) = mapped_superusers(facts, superusers);
     let name = user.name.unwrap_or_else(|| format!("uid {uid}"));
     if !judged {
         findings.push(
@@ -42,7 +43,14 @@ pub(super) fn findings(answers: &Answers, facts: &AccessFacts) -> Vec<Finding> {
             facts.hba, facts.ident
         )));
     }
-    findings.extend(mapped);
+    findings.extend(mapped.into_iter().map(Finding::from));
+    if !untold.is_empty() {
+        let lines = listed(&untold);
+        findings.push(Finding::skipped(format!(
+            "whether {} lets workloads be superusers in line {lines}: a group or an expression stands for the role there",
+            facts.ident
+        )));
+    }
     findings
 }
 

@@ -1,5 +1,6 @@
 //! PostgreSQL over TLS: what is served, by the judgement that `run` makes.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
@@ -11,6 +12,7 @@ use crate::consumers::Server;
 use crate::diagnose;
 use crate::doctor::finding::{Finding, Group, Section};
 use crate::material::Material;
+use crate::text::shown;
 use crate::verify::{self, Answer, Client, Expected, Facts, Proof, Served, Target, Verdict};
 use crate::{survey, timing};
 
@@ -65,7 +67,10 @@ pub(super) async fn section(
     }
     let mut section = Section::new(Group::Tls, facts.address.clone());
     match &on_disk {
-        Some(material) => section.extend(judged(&facts, material, server, sql)),
+        Some(material) => {
+            section.extend(judged(&facts, material, server, sql));
+            section.extend(unseen(config, &facts, material, server, sql));
+        }
         None => section.extend(unjudged(&facts)),
     }
     if let Answer::Served(served) = &facts.answer
@@ -102,7 +107,9 @@ fn judged(facts: &Facts, material: &Material, server: &Server, sql: &Sql) -> Vec
         && let Answer::Served(served) = &facts.answer
     {
         let takes = match served.proof() {
-            Proof::Key => ", and takes it from a client: the authority's key is the published one",
+            Proof::Key => {
+                ", and takes it from a client: the signing authority's key is the published one"
+            }
             Proof::Names | Proof::Nothing => "",
         };
         return vec![Finding::ok(format!(
@@ -134,6 +141,54 @@ fn judged(facts: &Facts, material: &Material, server: &Server, sql: &Sql) -> Vec
             )),
         _ => failure.cause(general.cause).fix(general.fix),
     }]
+}
+
+/// What a handshake does not show of the authorities. It shows the names of all, and the key of the one that has signed the leaf.
+fn unseen(
+    config: &Config,
+    facts: &Facts,
+    material: &Material,
+    server: &Server,
+    sql: &Sql,
+) -> Vec<Finding> {
+    let asks = matches!(&facts.answer, Answer::Served(found) if found.authorities.is_some());
+    if !asks || judge(facts, material, sql) != Verdict::Current {
+        return Vec::new();
+    }
+    let mut findings = Vec::new();
+    let loaded = sql.answers().and_then(|answers| answers.standing.loaded);
+    let written = files::examine(config).ok().and_then(|examined| examined.written_at);
+    if let (Some(loaded), Some(written)) = (loaded, written)
+        && loaded < written
+    {
+        findings.push(
+            Finding::skipped(format!(
+                "whether PostgreSQL has loaded the authorities of this set: it last loaded its files at {}, and the set was \
+                 written at {}",
+                timing::utc(loaded),
+                timing::utc(written)
+            ))
+            .fix(format!(
+                "psql -U postgres -c 'SELECT pg_reload_conf()'{}, then check again",
+                server.session.psql_options()
+            )),
+        );
+    }
+    let mut names = BTreeSet::new();
+    let namesake = material.authorities().find(|authority| !names.insert(authority.subject()));
+    if let Some(namesake) = namesake {
+        findings.push(
+            Finding::skipped(format!(
+                "which authorities of the name {} PostgreSQL has loaded: the published bundle has several, and a handshake shows \
+                 names alone",
+                shown(&namesake.distinguished_name())
+            ))
+            .fix(
+                "after a reload see that the server log has no \"SSL configuration was not reloaded\"",
+            ),
+        );
+    }
+    findings
 }
 
 /// Without a published set there is nothing to compare with.

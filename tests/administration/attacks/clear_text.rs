@@ -1,4 +1,4 @@
-//! A85: a role of `[[roles]]` may be asked for a password without TLS, beside the line that asks for its certificate.
+//! A85, A95: a role of `[[roles]]` may be asked for a password without TLS, beside the line that asks for its certificate.
 
 use test_support::{Account, LIMIT, Psql, eventually};
 
@@ -51,4 +51,52 @@ fn a85_a_password_that_may_be_sent_without_tls_is_told() {
     eventually(LIMIT, "the password is sent without TLS", || {
         Psql::new().arg(&place).script("SELECT 1").run().status.success()
     });
+}
+
+/// Beside a line that asks for a certificate where there is TLS, and without any [[roles]].
+#[test]
+fn a95_a_password_of_any_role_that_may_be_sent_without_tls_is_told_and_the_remedy_ends_it() {
+    let setup = started();
+    setup.cluster.sql("postgres", "postgres", "CREATE ROLE people LOGIN PASSWORD 'secret'");
+    let name = Account::server().name();
+    let ident = format!("pgsvid {name} pgsvid\nadministration {name} postgres\n");
+    setup.cluster.write_file("pg_ident.conf", &ident);
+    let write = |line: &str| {
+        let hba = format!(
+            "local postgres pgsvid peer map=pgsvid\nlocal all postgres peer map=administration\n{line}\n\
+             hostssl all all all cert\n"
+        );
+        setup.cluster.write_file("pg_hba.conf", &hba);
+        let mark = setup.cluster.log_mark();
+        setup.cluster.sighup();
+        setup.cluster.wait_for_log(mark, LIMIT, "received SIGHUP");
+    };
+    let login = || {
+        let place = format!(
+            "host=127.0.0.1 port={} dbname=postgres user=people sslmode=disable password=secret",
+            setup.cluster.port()
+        );
+        Psql::new().arg(&place).script("SELECT 1").run().status.success()
+    };
+    for method in ["password", "scram-sha-256"] {
+        for kind in ["hostnossl", "host"] {
+            write(&format!("{kind} all all 0.0.0.0/0 {method}"));
+            eventually(LIMIT, "the password is sent without TLS", login);
+            let report = report(Account::server(), &setup, &[]);
+            let warnings = texts(&report, "warning");
+            let told =
+                format!("lets clients in by {method} alone, without a certificate and without TLS");
+            assert!(warnings.contains(&told), "{kind} {method}: {report:#}");
+            let fix = report.to_string();
+            let fix = fix
+                .split(&format!("write hostssl instead of {kind}, and cert instead of {method}"))
+                .count();
+            assert_eq!(fix, 2, "{kind} {method}: {report:#}");
+            assert!(!texts(&report, "ok").contains("TLS clients need a certificate"), "{report:#}");
+        }
+    }
+    write("hostssl all all 0.0.0.0/0 cert");
+    eventually(LIMIT, "no password is taken any more", || !login());
+    let report = report(Account::server(), &setup, &[]);
+    assert!(texts(&report, "ok").contains("TLS clients need a certificate"), "{report:#}");
 }

@@ -2,11 +2,13 @@
 
 mod among_lists;
 mod clear_text;
-mod endless;
+pub(crate) mod endless;
 mod expired;
+mod gone_authority;
 mod hidden_rules;
 mod loaded;
 mod namesakes;
+mod open_maps;
 mod planted_objects;
 mod planted_server;
 mod planted_texts;
@@ -16,5 +18,6 @@ mod twin_authority;
 mod unclear_lines;
 mod unloadable;
 mod ways;
+mod withheld;
 
 const PGSVID: &str = env!("CARGO_BIN_EXE_pgsvid");

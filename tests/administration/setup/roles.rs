@@ -323,6 +323,79 @@ fn a80_a_line_above_that_asks_no_map_or_another_is_told() {
     drop(pgsvid);
 }
 
+/// The line that asks the map is for fewer databases or addresses than one below it.
+#[test]
+fn a96_a_line_below_that_others_reach_is_told_and_the_remedy_ends_it() {
+    let setup = Setup::builder(PGSVID).create();
+    write(&setup, "", &[], ROLES);
+    let pgsvid = started(&setup, "");
+    let cluster = &setup.cluster;
+    admin(cluster, "CREATE ROLE dba NOLOGIN; GRANT dba TO reports");
+    let ours = run(&setup, &["hba"]).well();
+    let impostor = Entry::new("spiffe://example.org/impostor").dns("reports");
+    let narrowed = |from: &str, to: &str| {
+        let lines: Vec<String> = ours
+            .lines()
+            .map(|line| {
+                if line.starts_with("hostssl") {
+                    line.replacen(from, to, 1)
+                } else {
+                    line.to_owned()
+                }
+            })
+            .collect();
+        lines.join("\n")
+    };
+    let said = |hba: &str| {
+        cluster.set_hba(&format!("{hba}\nlocal all all peer"));
+        let mark = cluster.log_mark();
+        cluster.sighup();
+        cluster.wait_for_log(mark, LIMIT, "received SIGHUP");
+        let (report, _) = check(&setup, &[]);
+        let found = |severity: &str| crate::attacks::endless::texts(&report, severity);
+        let is_below = |text: String| {
+            text.contains("role reports") && text.contains("below the line that asks")
+        };
+        let is_well = found("ok").contains("of each workload in [[roles]] which");
+        (is_below(found("failure")), is_below(found("warning")), is_well)
+    };
+    for (from, to) in [("  all  ", "  products  "), ("  all  cert", "  10.0.0.0/8  cert")] {
+        let narrow = narrowed(from, to);
+        assert_ne!(narrow, ours);
+        for line in
+            ["hostssl all all all cert", "hostssl all all all scram-sha-256 clientcert=verify-full"]
+        {
+            assert_eq!(said(&format!("{narrow}\n{line}")), (true, false, false), "{narrow} {line}");
+        }
+        assert_eq!(said(&format!("{narrow}\nhostssl all +dba all cert")), (false, true, false));
+        assert_eq!(said(&format!("{narrow}\nhostssl all all all cert")), (true, false, false));
+        test_support::eventually(LIMIT, "the line below lets it in", || {
+            workload(&setup, &impostor, "reports").stdout == "reports"
+        });
+        // The remedy, and others that decide.
+        assert_eq!(
+            said(&format!("{narrow}\n{ours}\nhostssl all all all cert")),
+            (false, false, true)
+        );
+        is_refused(&setup, &impostor, "reports");
+        let rest = "hostssl all reports,billing,shop 0.0.0.0/0 reject\nhostssl all reports,billing,shop ::/0 reject";
+        assert_eq!(
+            said(&format!("{narrow}\n{rest}\nhostssl all all all cert")),
+            (false, false, true)
+        );
+        assert_eq!(said(&format!("{narrow}\nhostssl all other all cert")), (false, false, true));
+    }
+    // `all` is no replication.
+    let lines = format!("{ours}\nhostssl replication all all cert");
+    assert_eq!(said(&lines), (false, true, false));
+    let reject = "hostssl replication reports,billing,shop all reject";
+    assert_eq!(
+        said(&lines.replace("hostssl replication", &format!("{reject}\nhostssl replication"))),
+        (false, false, true)
+    );
+    drop(pgsvid);
+}
+
 #[test]
 fn apply_lets_newer_servers_include_the_map() {
     let setup = Setup::builder(PGSVID).cluster(|_| test_support::Cluster::builder()).create_bare();

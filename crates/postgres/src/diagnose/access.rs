@@ -5,12 +5,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Concern;
-use crate::sql::{Address, BadLine, HbaRule, Mapping, is_anchored};
-use crate::survey::Unclear;
-use pgsvid_base::text::shown;
+use super::order::{MOST_DECIDERS, compared, shadows};
+use super::passwords::{in_the_clear, without_certificate};
+use crate::sql::{Address, BadLine, HbaRule, Mapping, first_parts, is_anchored};
+use crate::survey::{Unclear, Withheld};
+use pgsvid_base::text::{argument, shown};
 
-/// How many pairs of lines are compared: all of some two thousand lines.
-const MOST_COMPARISONS: usize = 2_000_000;
 /// What all workloads without a DNS name share, if their identifiers are not in the subject.
 pub const SHARED: &str = "O=SPIRE,C=US";
 /// An identifier that no workload has.
@@ -55,6 +55,8 @@ pub enum Misread {
     Nul(String),
     /// A file of which PostgreSQL has other lines than are read from it here.
     Otherwise(String),
+    /// A file that PostgreSQL's user cannot read.
+    Withheld(Withheld),
 }
 
 /// Everything that is known of the two files.
@@ -92,11 +94,19 @@ pub fn access(facts: &AccessFacts) -> Vec<Concern> {
     let mut concerns: Vec<Concern> = facts.bad.iter().map(bad_line).collect();
     concerns.extend(facts.misread.iter().map(misread));
     concerns.extend(facts.unclear.iter().map(unclear));
+    let mut rejects = Vec::new();
     for rule in &facts.rules {
         if rule.believes_clients() {
             concerns.push(believing(facts, rule));
-        } else if rule.admits_tls() {
-            concerns.extend(without_certificate(facts, rule));
+        } else {
+            concerns.extend(without_certificate(
+                &place(&facts.hba, rule),
+                rule,
+                in_the_clear(rule, &rejects),
+            ));
+        }
+        if rule.method == "reject" && rejects.len() < MOST_DECIDERS {
+            rejects.push(rule);
         }
     }
     let compared = compared(&facts.rules);
@@ -120,24 +130,6 @@ pub fn access(facts: &AccessFacts) -> Vec<Concern> {
     }
     concerns.extend(maps(facts));
     concerns
-}
-
-/// How many of the rules, from the first one on, are compared with all that stand above them.
-#[must_use]
-pub fn compared(rules: &[HbaRule]) -> usize {
-    let mut left = MOST_COMPARISONS;
-    let costs = rules.iter().enumerate().map(
-        |(index, rule)| {
-            if rule.wants_certificate() { index } else { 0 }
-        },
-    );
-    costs
-        .take_while(|cost| {
-            let enough = left.checked_sub(*cost);
-            left = enough.unwrap_or(0);
-            enough.is_some()
-        })
-        .count()
 }
 
 /// Where a rule stands.
@@ -181,6 +173,25 @@ pub fn misread(place: &Misread) -> Concern {
             ),
             format!("remove the byte from {place} with an editor that shows it, then reload"),
         ),
+        Misread::Withheld(Withheld { path, at, on_the_way, uid }) => Concern::failure(
+            format!(
+                "PostgreSQL (uid {uid}) cannot read {}: it goes on with what it has read before, or with nothing of this file, and may \
+                 not start again",
+                path.display()
+            ),
+            if *on_the_way {
+                format!(
+                    "let PostgreSQL's user enter {}, such as by chmod o+x {}, then reload",
+                    at.display(),
+                    argument(at)
+                )
+            } else {
+                format!(
+                    "as root: chown -h {uid} {} && setpriv --reuid={uid} chmod u+r {0}, then reload",
+                    argument(at)
+                )
+            },
+        ),
         Misread::Otherwise(place) => Concern::failure(
             format!(
                 "PostgreSQL reads {place} in another way than pgsvid, or it has just been changed"
@@ -217,21 +228,6 @@ fn believing(facts: &AccessFacts, rule: &HbaRule) -> Concern {
     if local { Concern::warning(text, fix) } else { Concern::failure(text, fix) }
 }
 
-fn without_certificate(facts: &AccessFacts, rule: &HbaRule) -> Option<Concern> {
-    let place = place(&facts.hba, rule);
-    match rule.method.as_str() {
-        "reject" => None,
-        _ if rule.wants_certificate() => None,
-        method => Some(Concern::warning(
-            format!("{place} lets clients in by {method} alone, without a certificate"),
-            format!(
-                "write cert instead of {method}, or add clientcert=verify-full, in {place}; narrow it if people \
-                 need it"
-            ),
-        )),
-    }
-}
-
 /// An earlier line that matches all that this one matches.
 fn never_reached(facts: &AccessFacts, index: usize, rule: &HbaRule) -> Option<Concern> {
     let earlier = facts.rules[..index].iter().find(|earlier| shadows(earlier, rule))?;
@@ -240,28 +236,6 @@ fn never_reached(facts: &AccessFacts, index: usize, rule: &HbaRule) -> Option<Co
         format!("{here} is never reached: {earlier} matches the same clients first"),
         format!("move {here} above {earlier}, then reload: the first line that matches decides"),
     ))
-}
-
-fn shadows(earlier: &HbaRule, later: &HbaRule) -> bool {
-    let kind = earlier.kind == later.kind
-        || (earlier.kind == "host" && later.kind.starts_with("host"))
-        || (earlier.kind == "hostnogssenc" && later.kind == "hostssl");
-    let address = match (&earlier.address, &later.address) {
-        (Some(earlier), Some(later)) => earlier.includes(later),
-        (None, None) => true,
-        _ => false,
-    };
-    kind && address
-        && includes(&earlier.databases, &later.databases)
-        && includes(&earlier.users, &later.users)
-}
-
-/// `all` matches no replication connection, which only `replication` does.
-fn includes(earlier: &[String], later: &[String]) -> bool {
-    later.iter().all(|word| {
-        earlier.contains(word)
-            || (word != "replication" && earlier.iter().any(|earlier| earlier == "all"))
-    })
 }
 
 /// A line whose map cannot admit anybody.
@@ -332,10 +306,12 @@ fn map(
     let place = format!("{} line {}", facts.ident, mapping.line);
     let Mapping { role, map, .. } = mapping;
     let stranger = admits.as_ref().ok().and_then(Option::as_ref);
-    // `\1` lets somebody in as the role that his own name names: that is what `cert` and `peer` do without a map.
+    // `\1` lets somebody in as the role that his own name names: that is what `cert` and `peer` do without a map. Where it stands
+    // for the same text in all names, it lets in everybody as one role.
+    let by_name = |expression: &str| role.contains("\\1") && first_parts(expression).is_none();
     let everybody = stranger
         .filter(|name| strangers.contains(name))
-        .filter(|_| !(mapping.system_user.starts_with('/') && role.contains("\\1")));
+        .filter(|_| !mapping.system_user.strip_prefix('/').is_some_and(by_name));
     if let Some(stranger) = everybody {
         let (everybody, name) = match whom {
             Whom::Workloads if stranger == SHARED => (
@@ -417,6 +393,17 @@ mod tests {
             ("host all all all scram-sha-256\nhostssl all all all cert", 1, 1),
             ("hostssl app all 10.0.0.0/8 reject\nhostssl all all all cert", 0, 0),
             ("hostnossl all all all reject\nhostssl all all all cert", 0, 0),
+            // Passwords without TLS.
+            ("hostssl all all all cert\nhostnossl all all 0.0.0.0/0 password", 0, 1),
+            ("hostssl all all all cert\nhostnossl all people 10.0.0.0/8 md5", 0, 1),
+            ("hostssl all all all cert\nhostnossl all all ::1/128 password", 0, 0),
+            ("hostssl all all all cert\nhostnossl all all all gss", 0, 0),
+            (
+                "hostnossl all all all reject\nhostssl all all all cert\nhostnossl all a all md5",
+                0,
+                0,
+            ),
+            ("hostnossl all b all reject\nhostssl all all all cert\nhostnossl all a all md5", 0, 1),
             ("hostssl all all all reject\nhostssl replication all all cert", 0, 0),
             ("hostssl all all all cert map=none", 1, 0),
             ("hostssl all all all cert clientname=DN", 0, 1),

@@ -3,17 +3,21 @@
 mod access;
 mod files;
 mod login;
+mod maps;
+mod order;
+mod passwords;
 mod settings;
 mod superuser;
 mod verdict;
 
-pub use access::{
-    AccessFacts, JudgedMapping, Misread, SHARED, access, compared, misread, strangers,
-};
+pub use access::{AccessFacts, JudgedMapping, Misread, SHARED, access, misread, strangers};
 pub use files::{refused, revocation};
 pub use login::{Login, refused_login};
+pub use maps::{mapped_superusers, open_mappings};
+pub use order::{MOST_DECIDERS, compared, is_decided};
+pub use passwords::Password;
 pub use settings::concerns;
-pub use superuser::{SocketUser, mapped_superusers, named, superuser_logins};
+pub use superuser::{SocketUser, named, superuser_logins};
 pub use verdict::{explain, outlived};
 
 /// One cause, and what to do about it.

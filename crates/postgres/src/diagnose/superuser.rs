@@ -12,10 +12,10 @@ use crate::sql::{HbaRule, Mapping, Might, Superuser, statements::identifier};
 use pgsvid_base::text::shown;
 
 /// How many roles are named in a finding.
-const MOST_NAMED: usize = 3;
+pub(super) const MOST_NAMED: usize = 3;
 
 /// How many lines are looked at: each with every superuser, and with the databases that the lines above it name.
-const MOST_RULES: usize = 2000;
+pub(super) const MOST_RULES: usize = 2000;
 
 /// A user of the machine, who connects to the socket.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -216,42 +216,6 @@ pub fn named(superuser: &Superuser) -> String {
         Might::Membership(of) => format!("{role} (by its membership in {})", shown(&of.role)),
         Might::CreateRole => format!("{role} (by CREATEROLE)"),
     }
-}
-
-/// Lines of `pg_ident.conf` by which a certificate lets a workload be one of `superusers`, one for each of these.
-#[must_use]
-pub fn mapped_superusers(facts: &AccessFacts, superusers: &[Superuser]) -> Vec<Concern> {
-    let mut lines: BTreeMap<&str, Vec<&HbaRule>> = BTreeMap::new();
-    for line in facts.rules.iter().filter(|line| line.admits_tls() && line.wants_certificate()) {
-        if let Some(map) = line.map() {
-            lines.entry(map).or_default().push(line);
-        }
-    }
-    let mut first: BTreeMap<&str, &Mapping> = BTreeMap::new();
-    for judged in facts.mappings.iter().flatten() {
-        let mapping = &judged.mapping;
-        if lines.contains_key(mapping.map.as_str()) {
-            first.entry(&mapping.role).or_insert(mapping);
-        }
-    }
-    let concern = |superuser: &Superuser| {
-        let role = superuser.role.as_str();
-        let mapping = first.get(role).or(first.get("all"))?;
-        let reaches = |line: &&HbaRule| line.is_about(role) != Some(false);
-        lines.get(mapping.map.as_str())?.iter().take(MOST_RULES).find(|line| reaches(line))?;
-        let place = format!("{} line {}", facts.ident, mapping.line);
-        Some(Concern::warning(
-            format!(
-                "{place} lets {} log in by its certificate as superuser {}: that workload has all rights in PostgreSQL",
-                shown(&mapping.system_user),
-                named(superuser)
-            ),
-            format!(
-                "let {place} name a role that has only the rights that the workload needs, then reload"
-            ),
-        ))
-    };
-    superusers.iter().filter_map(concern).collect()
 }
 
 #[cfg(test)]

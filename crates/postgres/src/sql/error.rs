@@ -152,6 +152,16 @@ impl Error {
         }
     }
 
+    /// Whether the server could not read a file of its own, where the role may do what it asked for. The code is the one of a
+    /// missing privilege, too (PostgreSQL: `elog.c`, `errcode_for_file_access`).
+    #[must_use]
+    pub fn is_about_a_file(&self) -> bool {
+        matches!(self, Self::Refused { code, login: false, .. }
+            if *code == SqlState::INSUFFICIENT_PRIVILEGE
+                || *code == SqlState::UNDEFINED_FILE
+                || *code == SqlState::IO_ERROR)
+    }
+
     /// Whether a statement named what is not there, such as a role.
     #[must_use]
     pub fn is_about_something_gone(&self) -> bool {

@@ -35,6 +35,118 @@ pub fn lookalikes(expression: &str) -> Vec<String> {
     names
 }
 
+/// Whether it is certain that it matches those names only that it spells out: it is anchored as a whole, and has literal
+/// characters, alternatives of them in parentheses, and at most the one part in which the names of one workload may differ
+/// (`companions/role_map.rs`).
+#[must_use]
+pub fn is_exact(expression: &str) -> bool {
+    branches(expression).into_iter().all(|branch| {
+        inside(branch).is_some_and(|name| texts(&without_placeholder(name), 0).is_some())
+    })
+}
+
+/// All that the first part in parentheses can match, which is what `\1` stands for; `None` if that cannot be told from here.
+#[must_use]
+pub fn first_parts(expression: &str) -> Option<Vec<String>> {
+    let bytes = expression.as_bytes();
+    let mut at = 0;
+    loop {
+        match bytes.get(at)? {
+            b'\\' => at += 1,
+            b'[' => at = end_of_bracket(bytes, at),
+            b'(' => break,
+            _ => {}
+        }
+        at += 1;
+    }
+    texts(expression.get(at + 1..end_of_group(bytes, at)?)?, 0)
+}
+
+/// A name without the part in which the names of one workload may differ: its identifier beside a CN, or a CN beside its
+/// identifier.
+fn without_placeholder(name: &str) -> String {
+    if let Some(rest) = name.strip_prefix("(x500UniqueIdentifier=[0-9a-f]*,)?")
+        && rest.starts_with("CN=")
+    {
+        return rest.to_owned();
+    }
+    let identifier = name.strip_prefix("x500UniqueIdentifier=").unwrap_or_default();
+    match identifier.split_once(",(CN=[^,]*,)?") {
+        Some((digits, rest))
+            if digits.len() == 32 && digits.bytes().all(|digit| digit.is_ascii_hexdigit()) =>
+        {
+            format!("{digits},{rest}")
+        }
+        _ => name.to_owned(),
+    }
+}
+
+/// How many names an expression may spell out.
+const MOST_NAMES: usize = 1000;
+/// How deep its parentheses may be.
+const DEEPEST: usize = 5;
+
+/// All texts that it matches, if it has literal characters and alternatives of them alone.
+fn texts(part: &str, depth: usize) -> Option<Vec<String>> {
+    let mut all = Vec::new();
+    for branch in branches(part) {
+        all.extend(texts_of_branch(branch, depth)?);
+        if all.len() > MOST_NAMES {
+            return None;
+        }
+    }
+    Some(all)
+}
+
+fn texts_of_branch(branch: &str, depth: usize) -> Option<Vec<String>> {
+    let mut found = vec![String::new()];
+    let mut rest = branch;
+    while let Some(first) = rest.chars().next() {
+        let mut after = rest[first.len_utf8()..].chars();
+        let here = match first {
+            '(' if depth < DEEPEST => {
+                let end = end_of_group(rest.as_bytes(), 0)?;
+                after = rest[end + 1..].chars();
+                texts(&rest[1..end], depth + 1)?
+            }
+            '[' => {
+                let only = after.next().filter(|c| !"^[]\\".contains(*c))?;
+                after.next().filter(|c| *c == ']')?;
+                vec![only.to_string()]
+            }
+            // Before a letter or a digit it makes a class, a reference, or a character of its number.
+            '\\' => vec![after.next().filter(|c| !c.is_alphanumeric())?.to_string()],
+            '.' | '*' | '+' | '?' | '{' | '}' | '(' | ')' | ']' | '^' | '$' => return None,
+            plain => vec![plain.to_string()],
+        };
+        if found.len() * here.len() > MOST_NAMES {
+            return None;
+        }
+        let longer = |text: &String| -> Vec<String> {
+            here.iter().map(|more| format!("{text}{more}")).collect()
+        };
+        found = found.iter().flat_map(longer).collect();
+        rest = after.as_str();
+    }
+    Some(found)
+}
+
+/// Where the parentheses end that begin there.
+fn end_of_group(bytes: &[u8], begin: usize) -> Option<usize> {
+    let (mut depth, mut at) = (0_usize, begin);
+    loop {
+        match bytes.get(at)? {
+            b'\\' => at += 1,
+            b'[' => at = end_of_bracket(bytes, at),
+            b'(' => depth += 1,
+            b')' if depth == 1 => return Some(at),
+            b')' => depth -= 1,
+            _ => {}
+        }
+        at += 1;
+    }
+}
+
 /// Of how many alternatives names are made.
 const MOST_BRANCHES: usize = 10;
 
@@ -125,5 +237,64 @@ mod tests {
         }
         assert_eq!(lookalikes(r"^a|b\.c$"), ["xa", "ax", "xb.c", "b.cx", "bxc"]);
         assert_eq!(lookalikes("^a.*$"), [""; 0]);
+    }
+
+    #[test]
+    fn a93_only_what_is_spelt_out_is_exact() {
+        let digits = "05".repeat(16);
+        let ours = [
+            format!("^x500UniqueIdentifier={digits},(CN=[^,]*,)?O=SPIRE,C=US$"),
+            "^(x500UniqueIdentifier=[0-9a-f]*,)?CN=web[.]example,O=SPIRE,C=US$".to_owned(),
+        ];
+        for expression in &ours {
+            assert!(is_exact(expression), "{expression}");
+        }
+        for (expression, exact) in [
+            ("^CN=web[.]example,O=SPIRE,C=US$", true),
+            (r"^CN=web\.example$", true),
+            (r"\ACN=web\Z", true),
+            ("^CN=(web|api)[.]example,O=(A|B|)$", true),
+            ("^((a|b)|c)-é$|^d$", true),
+            ("^CN=web.example$", false),
+            ("^CN=(web|api).example$", false),
+            ("^CN=(web.|api)$", false),
+            ("^(x500UniqueIdentifier=[0-9a-f]*,)?CN=web.example,O=SPIRE,C=US$", false),
+            ("^(x500UniqueIdentifier=[0-9a-f]*,)?O=SPIRE,C=US$", false),
+            ("^x500UniqueIdentifier=05,(CN=[^,]*,)?O=SPIRE,C=US$", false),
+            ("^(CN=[^,]*,)?O=SPIRE,C=US$", false),
+            ("^CN=[a-z]{1,7}$", false),
+            ("^CN=web[.x]$", false),
+            ("^CN=web[^.]$", false),
+            ("^CN=web[[:alpha:]]$", false),
+            (r"^CN=web\w$", false),
+            (r"^CN=(w)eb\1$", false),
+            ("^CN=webs?$", false),
+            ("^CN=(web)*$", false),
+            ("^CN=web{2}$", false),
+            ("^CN=web|api$", false),
+            ("^(?i)web$", false),
+            ("^(?:web)$", false),
+            ("^(web$", false),
+            ("^web)$", false),
+            ("web", false),
+            ("", false),
+        ] {
+            assert_eq!(is_exact(expression), exact, "{expression}");
+        }
+        assert!(!is_exact(&format!("^{}{}$", "(".repeat(9000), ")".repeat(9000))));
+        assert!(!is_exact(&format!("^{}$", "(a|b)".repeat(30))));
+        for (expression, parts) in [
+            ("^CN=(postgres)[^,]*$", Some(&["postgres"][..])),
+            (r"^.\([(].(a|b[.])c(.*)$", Some(&["a", "b."])),
+            ("^CN=([^.,]+)[^,]*$", None),
+            ("^(?:a)(b)$", None),
+            ("^a$", None),
+            ("^(a$", None),
+        ] {
+            let found = first_parts(expression);
+            let found: Option<Vec<&str>> =
+                found.as_ref().map(|found| found.iter().map(String::as_str).collect());
+            assert_eq!(found.as_deref(), parts, "{expression}");
+        }
     }
 }

@@ -32,7 +32,7 @@ pub use administration::{
     Superuser, TLS_SETTINGS,
 };
 pub use error::{Error, Retry};
-pub use expression::{is_anchored, lookalikes};
+pub use expression::{first_parts, is_anchored, is_exact, lookalikes};
 pub use session::Session;
 pub use sessions::SessionCounts;
 pub use settings::{Setting, TlsSettings};

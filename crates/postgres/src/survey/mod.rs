@@ -8,6 +8,7 @@ mod facts;
 mod loading;
 mod mounts;
 mod revocation;
+mod withheld;
 
 use std::io;
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
@@ -18,6 +19,7 @@ pub use facts::{Content, FileFacts, Files, Present, PublishedPaths, State};
 pub use loading::{Loading, Restart, loading};
 pub use mounts::{Mount, mount_of, mounts};
 pub use revocation::{Revocation, revocation};
+pub use withheld::{Withheld, withheld};
 
 use crate::sql::{self, Setting, TlsSettings};
 use crate::verify::ClientSettings;

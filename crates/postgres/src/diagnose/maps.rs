@@ -1,0 +1,264 @@
+//! Which workloads the maps of `pg_ident.conf` admit over TLS, as far as that can be told, and which superusers these may be.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::Concern;
+use super::access::{AccessFacts, place};
+use super::order::{MOST_DECIDERS, is_decided};
+use super::superuser::{MOST_NAMED, MOST_RULES, named};
+use crate::sql::{HbaRule, Mapping, Superuser, first_parts, is_exact, statements::identifier};
+use pgsvid_base::text::shown;
+
+/// How many lines of `pg_ident.conf` that make superusers are named.
+const MOST_LINES: usize = 20;
+
+/// The lines that ask a map about a certificate.
+fn asking(facts: &AccessFacts) -> impl Iterator<Item = (&str, &HbaRule)> {
+    let lines = facts.rules.iter().filter(|line| line.admits_tls() && line.wants_certificate());
+    lines.filter_map(|line| Some((line.map()?, line)))
+}
+
+fn mappings(facts: &AccessFacts) -> impl Iterator<Item = &Mapping> {
+    facts.mappings.iter().flatten().map(|judged| &judged.mapping)
+}
+
+/// The mappings that clients with TLS can meet, and of which nobody can list the names that they admit: samples alone say
+/// little of what an expression matches.
+#[must_use]
+pub fn open_mappings(facts: &AccessFacts) -> Vec<&Mapping> {
+    let maps: BTreeSet<&str> = asking(facts).map(|(map, _)| map).collect();
+    let is_open = |mapping: &&Mapping| {
+        let expression = mapping.system_user.strip_prefix('/');
+        expression.is_some_and(|expression| !is_exact(expression))
+    };
+    mappings(facts).filter(|mapping| maps.contains(mapping.map.as_str())).filter(is_open).collect()
+}
+
+/// Whether a mapping lets somebody be a role.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Lets {
+    Certainly,
+    /// If the name is one that the expression takes the role out of.
+    Perhaps,
+    /// By a group or an expression in the place of the role.
+    Untold,
+}
+
+/// Lines of `pg_ident.conf` by which a certificate lets a workload be one of `superusers`, and those of which that cannot be
+/// told.
+#[must_use]
+pub fn mapped_superusers(
+    facts: &AccessFacts,
+    superusers: &[Superuser],
+) -> (Vec<Concern>, Vec<u32>) {
+    let reached: Vec<(&Superuser, BTreeMap<&str, &HbaRule>)> =
+        superusers.iter().map(|superuser| (superuser, reached(facts, &superuser.role))).collect();
+    let (mut concerns, mut untold) = (Vec::new(), Vec::new());
+    for mapping in mappings(facts) {
+        let parts = mapping.system_user.strip_prefix('/').map(first_parts);
+        let found: Vec<(&Superuser, &HbaRule, Lets)> = reached
+            .iter()
+            .filter_map(|(superuser, maps)| {
+                let line = *maps.get(mapping.map.as_str())?;
+                Some((*superuser, line, lets(mapping, parts.as_ref(), &superuser.role)?))
+            })
+            .collect();
+        let of = |lets| found.iter().filter(|(_, _, found)| *found == lets).collect::<Vec<_>>();
+        for (lets, found) in [Lets::Certainly, Lets::Perhaps].map(|lets| (lets, of(lets))) {
+            if let Some((first, line, _)) = found.first() {
+                let roles: Vec<String> =
+                    found.iter().map(|(superuser, ..)| named(superuser)).collect();
+                concerns.push(concern(facts, mapping, lets, first, line, &roles));
+            }
+        }
+        if !of(Lets::Untold).is_empty() {
+            untold.push(mapping.line);
+        }
+    }
+    let more = concerns.len().saturating_sub(MOST_LINES);
+    concerns.truncate(MOST_LINES);
+    if more > 0 {
+        concerns.push(Concern::warning(
+            format!("{} has {more} more lines that let workloads be superusers", facts.ident),
+            "correct the lines that are named, then check again".to_owned(),
+        ));
+    }
+    (concerns, untold)
+}
+
+/// The maps that are asked whether a certificate may be the role, each with the first line that does. The first line that matches
+/// decides.
+fn reached<'a>(facts: &'a AccessFacts, role: &str) -> BTreeMap<&'a str, &'a HbaRule> {
+    let mut maps = BTreeMap::new();
+    let mut earlier: Vec<&HbaRule> = Vec::new();
+    for (number, line) in facts.rules.iter().filter(|line| line.admits_tls()).enumerate() {
+        if number >= MOST_RULES {
+            if let Some(map) = line.map() {
+                maps.entry(map).or_insert(line);
+            }
+            continue;
+        }
+        let is_about = line.is_about(role);
+        if let Some(map) = line.map()
+            && line.wants_certificate()
+            && is_about != Some(false)
+            && !maps.contains_key(map)
+            && !is_decided(line, &earlier)
+        {
+            maps.insert(map, line);
+        }
+        if is_about == Some(true) && earlier.len() < MOST_DECIDERS {
+            earlier.push(line);
+        }
+    }
+    maps
+}
+
+/// `parts` is what `\1` may stand for, if the name is an expression, and if that can be told.
+fn lets(mapping: &Mapping, parts: Option<&Option<Vec<String>>>, role: &str) -> Option<Lets> {
+    let (before, after) = match (mapping.role.split_once("\\1"), parts) {
+        (Some((before, after)), Some(Some(parts))) => {
+            let is_role = |part: &String| format!("{before}{part}{after}") == role;
+            return parts.iter().any(is_role).then_some(Lets::Certainly);
+        }
+        (Some(around), Some(None)) => around,
+        // PostgreSQL 16 and later: any role, those of a group, and those that an expression matches.
+        _ if mapping.role == "all" || mapping.role == role => return Some(Lets::Certainly),
+        _ => return mapping.role.starts_with(['+', '/']).then_some(Lets::Untold),
+    };
+    let part = role.strip_prefix(before).and_then(|rest| rest.strip_suffix(after));
+    part.map(|_| Lets::Perhaps)
+}
+
+fn concern(
+    facts: &AccessFacts,
+    mapping: &Mapping,
+    lets: Lets,
+    first: &Superuser,
+    line: &HbaRule,
+    roles: &[String],
+) -> Concern {
+    let here = format!("{} line {}", facts.ident, mapping.line);
+    let more = roles.len().saturating_sub(MOST_NAMED);
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    let roles = format!("{}{more}", roles.get(..MOST_NAMED).unwrap_or(roles).join(", "));
+    let name = shown(&mapping.system_user);
+    if lets == Lets::Certainly {
+        return Concern::warning(
+            format!(
+                "{here} lets {name} log in by its certificate as superuser {roles}: that workload has all rights in PostgreSQL"
+            ),
+            format!(
+                "let {here} name a role that has only the rights that the workload needs, then reload"
+            ),
+        );
+    }
+    let above = place(&facts.hba, line);
+    Concern::warning(
+        format!(
+            "{here} may let a workload log in by its certificate as superuser {roles}: the role is what {name} takes out of the \
+             workload's name, and whether that can be {roles} cannot be told from here"
+        ),
+        format!(
+            "put `hostssl all,replication {} all reject` above {above}, then reload; or name each workload and its role in a line \
+             of its own instead of {here}",
+            identifier(&first.role)
+        ),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::access::JudgedMapping;
+    use super::*;
+    use crate::sql::{Line, Might, parse_hba, parse_ident};
+
+    fn facts(hba: &str, ident: &str) -> AccessFacts {
+        fn entries<T>(lines: Vec<Line<T>>) -> impl Iterator<Item = T> {
+            lines.into_iter().filter_map(|line| match line {
+                Line::Entry(entry) => Some(entry),
+                Line::Include(_) | Line::Unclear(..) => None,
+            })
+        }
+        let judged = |mapping| JudgedMapping { mapping, admits: Ok(None) };
+        AccessFacts {
+            hba: "hba".to_owned(),
+            ident: "ident".to_owned(),
+            rules: entries(parse_hba(hba)).collect(),
+            complete: true,
+            mappings: Some(entries(parse_ident(ident)).map(judged).collect()),
+            bad: Vec::new(),
+            misread: Vec::new(),
+            unclear: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn a94_every_line_of_every_map_that_is_asked_is_looked_at() {
+        let superusers = ["postgres", "svc"]
+            .map(|role| Superuser { role: role.to_owned(), by: Might::Attribute });
+        let general = "hostssl all all all cert map=m";
+        for (hba, ident, count, untold) in [
+            (general, "m x app", 0, 0),
+            (general, "m x postgres", 1, 0),
+            (general, "m x postgres\nm y postgres\nm z app", 2, 0),
+            (general, "other x postgres", 0, 0),
+            (
+                "hostssl all app all cert map=a\nhostssl all postgres all cert map=b",
+                "a x postgres\nb y postgres",
+                1,
+                0,
+            ),
+            (general, "m x all", 1, 0),
+            (general, "m x +dba", 0, 1),
+            (general, "m x /^p", 0, 1),
+            (general, r"m x \1", 0, 0),
+            (general, r"m /^(.*)$ \1", 1, 0),
+            (general, r"m /^(.*)$ app_\1", 0, 0),
+            (general, r"m /^(.*)$ post\1", 1, 0),
+            (general, r"m /^(app|web)[.]example$ \1", 0, 0),
+            (general, r"m /^(postgres|web)[.]example$ \1", 1, 0),
+            (general, r"m /^.*(web).*$ \1", 0, 0),
+            ("hostssl all app all cert map=m", r"m /^(.*)$ \1", 0, 0),
+            ("hostssl all +dba all cert map=m", r"m /^(.*)$ \1", 1, 0),
+            ("hostnossl all all all reject\nhostssl all all all cert map=m", "m x svc", 1, 0),
+            // The remedy, and what is not enough for one.
+            (
+                "hostssl all,replication postgres,svc all reject\nhostssl all all all cert map=m",
+                r"m /^(.*)$ \1",
+                0,
+                0,
+            ),
+            (
+                "hostssl all svc 0.0.0.0/0 reject\nhostssl all svc ::/0 reject\nhostssl all all all cert map=m",
+                "m x svc",
+                0,
+                0,
+            ),
+            ("hostssl all svc 0.0.0.0/0 reject\nhostssl all all all cert map=m", "m x svc", 1, 0),
+            ("hostssl db svc all reject\nhostssl all all all cert map=m", "m x svc", 1, 0),
+            ("hostssl all +dba all reject\nhostssl all all all cert map=m", "m x svc", 1, 0),
+        ] {
+            let (concerns, lines) = mapped_superusers(&facts(hba, ident), &superusers);
+            assert_eq!((concerns.len(), lines.len()), (count, untold), "{hba} | {ident}");
+        }
+        let many = "m x postgres\n".repeat(50);
+        let (concerns, _) = mapped_superusers(&facts(general, &many), &superusers);
+        assert_eq!(concerns.len(), MOST_LINES + 1);
+    }
+
+    #[test]
+    fn a93_expressions_of_maps_that_clients_with_tls_meet_are_open() {
+        let hba = "hostssl all all all cert map=m\nlocal all all peer map=users";
+        for (ident, open) in [
+            ("m x app", 0),
+            ("m /^x[.]y$ app", 0),
+            ("m /^x.y$ app", 1),
+            ("m /^(.*)$ \\1", 1),
+            ("users /^.*$ app", 0),
+            ("other /^.*$ app", 0),
+        ] {
+            assert_eq!(open_mappings(&facts(hba, ident)).len(), open, "{ident}");
+        }
+    }
+}

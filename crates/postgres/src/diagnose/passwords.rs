@@ -1,0 +1,74 @@
+//! Lines of `pg_hba.conf` that let clients in without a certificate, and what of their passwords goes over the network.
+
+use super::Concern;
+use super::order::includes;
+use crate::sql::HbaRule;
+
+/// What of a password goes over a network without TLS, if the line asks for one there, and no earlier line rejects these clients.
+pub(super) fn in_the_clear(rule: &HbaRule, rejects: &[&HbaRule]) -> Option<Password> {
+    let may_lack_tls = matches!(rule.kind.as_str(), "host" | "hostnossl" | "hostnogssenc");
+    let address = rule.address.as_ref().filter(|address| may_lack_tls && !address.is_local())?;
+    let password = Password::asked_by(rule)?;
+    let is_rejected = rejects.iter().any(|earlier| {
+        matches!(earlier.kind.as_str(), "host" | "hostnossl")
+            && earlier.address.as_ref().is_some_and(|rejected| rejected.includes(address))
+            && includes(&earlier.databases, &rule.databases)
+            && includes(&earlier.users, &rule.users)
+    });
+    (!is_rejected).then_some(password)
+}
+
+pub(super) fn without_certificate(
+    place: &str,
+    rule: &HbaRule,
+    clear: Option<Password>,
+) -> Option<Concern> {
+    if rule.method == "reject" || rule.wants_certificate() || !rule.admits_tls() && clear.is_none()
+    {
+        return None;
+    }
+    let (kind, method) = (&rule.kind, &rule.method);
+    let clear = clear.map_or_else(String::new, |password| {
+        format!(" and without TLS: anyone on the way can read {}", password.what())
+    });
+    // PostgreSQL takes cert and clientcert in hostssl lines alone.
+    let hostssl =
+        if kind == "hostssl" { String::new() } else { format!("hostssl instead of {kind}, and ") };
+    Some(Concern::warning(
+        format!("{place} lets clients in by {method} alone, without a certificate{clear}"),
+        format!(
+            "write {hostssl}cert instead of {method}, or {hostssl}clientcert=verify-full beside {method}, in {place}, then \
+             reload; narrow it if people need it"
+        ),
+    ))
+}
+
+/// What goes over the network where a password is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Password {
+    /// The password.
+    AsItIs,
+    /// A proof of it.
+    Proof,
+}
+
+impl Password {
+    /// How a line asks for a password, if it does.
+    #[must_use]
+    pub fn asked_by(rule: &HbaRule) -> Option<Self> {
+        match rule.method.as_str() {
+            "password" | "ldap" | "pam" | "radius" | "bsd" => Some(Self::AsItIs),
+            "md5" | "scram-sha-256" => Some(Self::Proof),
+            _ => None,
+        }
+    }
+
+    /// What can be read on the way.
+    #[must_use]
+    pub fn what(self) -> &'static str {
+        match self {
+            Self::AsItIs => "the password itself",
+            Self::Proof => "a proof of the password, by which it can be guessed",
+        }
+    }
+}

@@ -1,0 +1,143 @@
+//! A97: files that say whom PostgreSQL lets in, and that it cannot read itself.
+
+use std::os::unix::fs::{PermissionsExt as _, chown};
+use std::path::Path;
+use std::process::Command;
+
+use test_support::{Account, LIMIT, Setup, eventually};
+
+use crate::attacks::endless::{started, texts};
+use crate::attacks::planted_texts::report;
+
+const HBA: &str = "local postgres pgsvid peer map=pgsvid\nlocal all postgres peer map=administration\n\
+                   hostssl all all all cert\n";
+const ALL_CLEAR: [&str; 2] = ["TLS clients need a certificate", "is no superuser over the socket"];
+const ADMINISTRATOR: [&str; 2] = ["--user", "postgres"];
+
+/// A server that lets in pgsvid and the test from root, too.
+fn setup() -> Setup {
+    let setup = started();
+    let name = Account::server().name();
+    let ident = format!(
+        "pgsvid {name} pgsvid\npgsvid root pgsvid\nadministration {name} postgres\nadministration root postgres\n"
+    );
+    setup.cluster.write_file("pg_ident.conf", &ident);
+    setup.cluster.write_file("pg_hba.conf", HBA);
+    setup.cluster.restart();
+    setup
+}
+
+fn own(path: &Path, uid: u32, mode: u32) {
+    chown(path, Some(uid), Some(uid)).unwrap();
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+}
+
+/// A reload, and what the server says of it.
+fn reload(setup: &Setup, words: &str) {
+    let mark = setup.cluster.log_mark();
+    setup.cluster.sighup();
+    setup.cluster.wait_for_log(mark, LIMIT, words);
+}
+
+/// Fails unless root is told that, and gives what it is to type.
+#[track_caller]
+fn tells_root(setup: &Setup, words: &str) -> String {
+    let mut fix = String::new();
+    for more in [&[][..], &ADMINISTRATOR] {
+        let report = report(Account::current(), setup, more);
+        let sections = report["sections"].as_array().unwrap();
+        let findings = sections.iter().flat_map(|section| section["findings"].as_array().unwrap());
+        let failures = findings.filter(|finding| finding["severity"] == "failure");
+        let told = failures
+            .filter(|finding| finding["text"].as_str().unwrap().contains(words))
+            .find_map(|finding| finding["fix"].as_str());
+        told.unwrap_or_else(|| panic!("{words}: {report:#}")).clone_into(&mut fix);
+        let ok = texts(&report, "ok");
+        assert!(!ALL_CLEAR.iter().any(|words| ok.contains(words)), "{ok}");
+    }
+    fix
+}
+
+#[track_caller]
+fn is_well(setup: &Setup) {
+    for account in [Account::current(), Account::server()] {
+        for more in [&[][..], &ADMINISTRATOR] {
+            let report = report(account, setup, more);
+            assert!(texts(&report, "ok").contains(ALL_CLEAR[0]), "{report:#}");
+        }
+    }
+}
+
+fn bash(command: &str) {
+    let output = Command::new("bash").args(["-c", command]).output().unwrap();
+    assert!(output.status.success(), "{command}: {output:?}");
+}
+
+#[test]
+fn a97_a_file_that_postgresql_cannot_read_is_told_and_the_remedy_ends_it() {
+    let setup = setup();
+    is_well(&setup);
+    // Rules that let in everybody stay in force, since the new ones cannot be read.
+    let hba = setup.cluster.data_directory().join("pg_hba.conf");
+    setup.cluster.write_file("pg_hba.conf", &format!("{HBA}host all all all trust\n"));
+    reload(&setup, "received SIGHUP");
+    setup.cluster.write_file("new", HBA);
+    own(&setup.cluster.data_directory().join("new"), 0, 0o600);
+    std::fs::rename(setup.cluster.data_directory().join("new"), &hba).unwrap();
+    reload(&setup, "pg_hba.conf\": Permission denied");
+    let place = format!(
+        "host=127.0.0.1 port={} dbname=postgres user=postgres sslmode=disable",
+        setup.cluster.port()
+    );
+    let login = test_support::Psql::new().arg(&place).script("SELECT 1").run();
+    assert!(login.status.success(), "{login:?}");
+
+    let uid = setup.cluster.uid();
+    let fix = tells_root(&setup, &format!("PostgreSQL (uid {uid}) cannot read "));
+    // Its own user, as a superuser: the cause is no privilege of pgsvid's role.
+    let seen = report(Account::server(), &setup, &ADMINISTRATOR);
+    let failures = texts(&seen, "failure");
+    assert!(failures.contains("cannot read a file that says whom it lets in"), "{seen:#}");
+    assert!(!failures.contains("may not call pg_reload_conf()"), "{seen:#}");
+
+    bash(fix.strip_prefix("as root: ").unwrap().strip_suffix(", then reload").unwrap());
+    reload(&setup, "received SIGHUP");
+    is_well(&setup);
+    eventually(LIMIT, "nobody is let in any more", || {
+        !test_support::Psql::new().arg(&place).script("SELECT 1").run().status.success()
+    });
+}
+
+#[test]
+fn a97_a_directory_on_the_way_that_postgresql_may_not_enter_is_told_and_groups_count() {
+    let setup = setup();
+    let closed = setup.other.subdirectory("closed");
+    let list = setup.other.write("closed/who", "app\n", 0o644);
+    let hba = format!("{HBA}hostssl all @{} all reject\n", list.display());
+    setup.cluster.write_file("pg_hba.conf", &hba);
+    let (uid, gid) = (setup.cluster.uid(), setup.cluster.gid());
+    own(&closed, 0, 0o700);
+    reload(&setup, "Permission denied");
+    let fix = tells_root(&setup, &format!("PostgreSQL (uid {uid}) cannot read {}", list.display()));
+    let (_, command) = fix.split_once("such as by ").unwrap();
+    bash(command.strip_suffix(", then reload").unwrap());
+    reload(&setup, "received SIGHUP");
+    is_well(&setup);
+    // By its group the server may read it; by root's it may not.
+    for (group, mode, may) in [(gid, 0o640, true), (0, 0o640, false), (0, 0o604, true)] {
+        chown(&list, Some(0), Some(group)).unwrap();
+        std::fs::set_permissions(&list, std::fs::Permissions::from_mode(mode)).unwrap();
+        reload(&setup, if may { "received SIGHUP" } else { "Permission denied" });
+        if may {
+            is_well_for_root(&setup);
+        } else {
+            tells_root(&setup, "cannot read ");
+        }
+    }
+}
+
+#[track_caller]
+fn is_well_for_root(setup: &Setup) {
+    let report = report(Account::current(), setup, &[]);
+    assert!(texts(&report, "ok").contains(ALL_CLEAR[0]), "{report:#}");
+}
