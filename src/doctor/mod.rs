@@ -2,6 +2,7 @@
 
 mod certificate;
 pub mod check;
+mod codes;
 mod finding;
 pub mod inspect;
 mod login;
@@ -10,5 +11,5 @@ mod render;
 mod words;
 
 pub use certificate::{Role, View};
-pub use finding::{Finding, Group, Report, Section, Severity};
+pub use finding::{Code, Finding, Group, Report, Section, Severity};
 pub use render::{json, text};

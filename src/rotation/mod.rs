@@ -337,7 +337,7 @@ impl Rotation {
             if !disturbed {
                 status.displaced = None;
             }
-            status.advice.clear();
+            status.findings.clear();
         });
         Ok(())
     }

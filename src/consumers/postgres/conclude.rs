@@ -32,7 +32,8 @@ impl Consumer {
             self.compare_proof(attempt);
             report::rotated(attempt, &self.server.session, material, generation, took, routine);
             self.problem = None;
-            self.advice.clear();
+            self.findings.clear();
+            self.codes.clear();
             self.changes_of_interest(None);
             return;
         }
@@ -41,7 +42,8 @@ impl Consumer {
         let (delay, told) = self.delivery.retry(attempt.verdict, obstacle, Instant::now());
         trouble.say(generation, delay, told);
         self.problem = Some(trouble.sentence);
-        self.advice = trouble.findings;
+        self.findings = trouble.findings;
+        self.codes = trouble.codes;
         let files = self.known.as_ref().map(|settings| self.files(settings));
         self.changes_of_interest(files.as_ref());
     }

@@ -7,7 +7,7 @@ use super::{loaded, roles, superusers};
 use crate::config::Config;
 use crate::consumers::Server;
 use crate::diagnose::{self, AccessFacts, JudgedMapping, Misread, SHARED};
-use crate::doctor::finding::{Finding, Group, Section, Severity};
+use crate::doctor::finding::{Code, Finding, Group, Section, Severity};
 use crate::sql::{BadLine, Mapping};
 use crate::survey::{self, Unclear};
 
@@ -113,9 +113,10 @@ fn unknown(server: &Server, sql: &Sql) -> Section {
     let user = &server.session.user;
     let mut section = Section::new(Group::Access, "pg_hba.conf, pg_ident.conf");
     if let Some(error) = sql.stranger() {
-        section.add(Finding::skipped(format!(
-            "nothing is read that may not be PostgreSQL's: {error}"
-        )));
+        section.add(Finding::skipped(
+            Code::SocketOfOtherUser,
+            format!("nothing is read that may not be PostgreSQL's: {error}"),
+        ));
         return section;
     }
     if let Some((file, line)) = files(server, sql).and_then(|files| files.nul) {
@@ -124,7 +125,7 @@ fn unknown(server: &Server, sql: &Sql) -> Section {
         return section;
     }
     section.add(
-        Finding::skipped(match sql.answers() {
+        Finding::skipped(Code::AccessFilesUnread, match sql.answers() {
             Some(_) => {
                 format!(
                     "role {user} may not read the views, and this uid not the files, or not all that says where they are"
@@ -157,17 +158,20 @@ pub(super) fn section(
     let in_force = loaded.iter().all(|finding| finding.severity == Severity::Warning);
     section.extend(loaded);
     if concerns.is_empty() && facts.is_certain() {
-        section.add(Finding::ok(if untried.is_empty() && facts.mappings.is_some() {
-            "TLS clients need a certificate, and no map admits a workload that it does not name"
-        } else {
-            "TLS clients need a certificate"
-        }));
+        section.add(Finding::ok(
+            Code::AccessRules,
+            if untried.is_empty() && facts.mappings.is_some() {
+                "TLS clients need a certificate, and no map admits a workload that it does not name"
+            } else {
+                "TLS clients need a certificate"
+            },
+        ));
     }
     section.extend(concerns);
     let broken = sql.answers().into_iter().flat_map(|answers| &answers.expressions.broken);
     for (line, expression) in broken {
         section.add(
-            Finding::failure(format!(
+            Finding::failure(Code::IdentExpressionBroken, format!(
                 "{} line {line}: PostgreSQL cannot compile {expression}, and goes on with the file as it was before",
                 facts.ident
             ))
@@ -178,11 +182,11 @@ pub(super) fn section(
     section
         .extend(sql.answers().into_iter().flat_map(|answers| superusers::findings(answers, facts)));
     if facts.mappings.is_none() {
-        section.add(Finding::skipped(format!("{} cannot be read", facts.ident)));
+        section.add(Finding::skipped(Code::IdentUnread, format!("{} cannot be read", facts.ident)));
     }
     let compared = diagnose::compared(&facts.rules);
     if let Some(rule) = facts.rules.get(compared) {
-        section.add(Finding::skipped(format!(
+        section.add(Finding::skipped(Code::HbaLineNeverReached, format!(
             "whether lines of {} from line {} on are never reached: there are too many to compare each with all others",
             rule.file.as_deref().unwrap_or(&facts.hba),
             rule.line
@@ -192,7 +196,7 @@ pub(super) fn section(
         let more = untried.len().saturating_sub(MOST_LINES);
         let lines: Vec<String> = untried.iter().take(MOST_LINES).map(u32::to_string).collect();
         let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-        section.add(Finding::skipped(format!(
+        section.add(Finding::skipped(Code::IdentExpressionUntried, format!(
             "what the regular expressions of {} match in line {}{more}: PostgreSQL could not be asked, or there are too many, \
              or they take it too long",
             facts.ident,
@@ -201,13 +205,15 @@ pub(super) fn section(
     }
     if !facts.complete {
         section.add(Finding::skipped(
-            "clientname=DN: PostgreSQL's view may hide it; run check as PostgreSQL's uid to read the file itself",
+            Code::HbaClientnameHidden,
+            "clientname=DN: PostgreSQL's view may hide it; run check as PostgreSQL's uid to read \
+                 the file itself",
         ));
     }
     let has_views = sql.answers().is_some_and(|answers| answers.views.is_some());
     if !has_views {
         section.add(
-            Finding::skipped(match sql.answers() {
+            Finding::skipped(Code::HbaLineWrong, match sql.answers() {
                 Some(_) => {
                     format!(
                         "errors in the files: role {user} may not read pg_hba_file_rules; PostgreSQL loads no file that has an \

@@ -7,7 +7,7 @@ use crate::companions::role_map::{MAP, Workload, can_include};
 use crate::config::Config;
 use crate::consumers::Server;
 use crate::diagnose::AccessFacts;
-use crate::doctor::finding::Finding;
+use crate::doctor::finding::{Code, Finding};
 use crate::sql::{Address, HbaRule, statements};
 use crate::text::argument;
 
@@ -40,7 +40,7 @@ pub(super) fn findings(
     for role in map.roles() {
         if !facts.rules.iter().any(|rule| leads_to_map(rule, role, facts.complete)) {
             findings.push(
-                Finding::failure(format!(
+                Finding::failure(Code::RolesHbaLineMissing, format!(
                     "no line of {} asks the map {MAP} whether a certificate may be role {role}",
                     facts.hba
                 ))
@@ -56,8 +56,10 @@ pub(super) fn findings(
         findings.extend(answers.and_then(|answers| unusable(answers, role, &at)));
     }
     if findings.is_empty() && facts.is_certain() {
-        findings
-            .push(Finding::ok("the files say of each workload in [[roles]] which role it may be"));
+        findings.push(Finding::ok(
+            Code::Roles,
+            "the files say of each workload in [[roles]] which role it may be",
+        ));
     }
     findings
 }
@@ -69,14 +71,17 @@ fn missing_lines(
     missing: &[&Workload],
 ) -> Option<Finding> {
     let first = missing.first()?;
-    let finding = Finding::failure(format!(
-        "{} lacks {} of the {} lines of [[roles]]: {} cannot be role {}",
-        facts.ident,
-        missing.len(),
-        config.roles.workloads.len(),
-        first.spiffe_id,
-        first.role
-    ));
+    let finding = Finding::failure(
+        Code::RolesIdentLineMissing,
+        format!(
+            "{} lacks {} of the {} lines of [[roles]]: {} cannot be role {}",
+            facts.ident,
+            missing.len(),
+            config.roles.workloads.len(),
+            first.spiffe_id,
+            first.role
+        ),
+    );
     let Some(name) = &config.ident else {
         return Some(finding.fix("add what `pgsvid setup ident` prints, then reload"));
     };
@@ -119,7 +124,7 @@ fn above(facts: &AccessFacts, role: &str) -> Option<Finding> {
             "{file} line {line} may decide about role {role} before the map {MAP} is asked: it names a group or a regular \
              expression, which cannot be told from here"
         );
-        return Some(Finding::warning(text).fix(fix));
+        return Some(Finding::warning(Code::RolesLineAbove, text).fix(fix));
     }
     let way = if !other.wants_certificate() || other.believes_clients() {
         format!("by {} alone, above the line that asks for a certificate", other.method)
@@ -131,7 +136,13 @@ fn above(facts: &AccessFacts, role: &str) -> Option<Finding> {
         };
         format!("{asked}, above the line that asks the map {MAP}")
     };
-    Some(Finding::failure(format!("{file} line {line} lets clients be role {role} {way}")).fix(fix))
+    Some(
+        Finding::failure(
+            Code::RolesLineAbove,
+            format!("{file} line {line} lets clients be role {role} {way}"),
+        )
+        .fix(fix),
+    )
 }
 
 /// A line by which the role's password, or a proof of it, goes over a network without TLS. The first line that matches decides.
@@ -164,9 +175,9 @@ fn in_the_clear(facts: &AccessFacts, role: &str) -> Option<Finding> {
     };
     Some(
         match password {
-            Password::AsItIs => Finding::failure(finding("the password itself")),
+            Password::AsItIs => Finding::failure(Code::HbaPasswordWithoutTls, finding("the password itself")),
             Password::Proof => {
-                Finding::warning(finding("a proof of it, by which it can be guessed"))
+                Finding::warning(Code::HbaPasswordWithoutTls, finding("a proof of it, by which it can be guessed"))
             }
         }
         .fix(format!(
@@ -196,14 +207,18 @@ fn unusable(answers: &Answers, role: &str, at: &str) -> Option<Finding> {
     match answers.roles.get(role).map(|role| role.can_log_in) {
         Some(true) => None,
         Some(false) => Some(
-            Finding::failure(format!("role {role} of [[roles]] may not log in"))
-                .fix(format!("psql -U postgres -c {}{at}", argument(statements::let_log_in(role)))),
+            Finding::failure(
+                Code::RoleWithoutLogin,
+                format!("role {role} of [[roles]] may not log in"),
+            )
+            .fix(format!("psql -U postgres -c {}{at}", argument(statements::let_log_in(role)))),
         ),
-        None => {
-            Some(Finding::failure(format!("role {role} of [[roles]] does not exist")).fix(format!(
-                "psql -U postgres -c {}{at}, and grant it what it may do",
-                argument(format!("CREATE ROLE {} LOGIN", statements::identifier(role)))
-            )))
-        }
+        None => Some(
+            Finding::failure(Code::RoleMissing, format!("role {role} of [[roles]] does not exist"))
+                .fix(format!(
+                    "psql -U postgres -c {}{at}, and grant it what it may do",
+                    argument(format!("CREATE ROLE {} LOGIN", statements::identifier(role)))
+                )),
+        ),
     }
 }

@@ -6,9 +6,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::Concern;
 use super::access::{AccessFacts, JudgedMapping, place};
+use super::warning;
 use crate::sql::{HbaRule, Mapping, Might, Superuser, statements::identifier};
+use pgsvid_base::finding::{Code, Finding};
 use pgsvid_base::text::shown;
 
 /// How many roles are named in a finding.
@@ -45,7 +46,7 @@ pub fn superuser_logins(
     facts: &AccessFacts,
     user: &SocketUser,
     superusers: &[Superuser],
-) -> (Vec<Concern>, bool) {
+) -> (Vec<Finding>, bool) {
     let mut judged = facts.is_certain();
     let mut concerns = Vec::new();
     let mut maps = Maps::of(facts);
@@ -175,7 +176,7 @@ fn concern(
     line: &HbaRule,
     user: &SocketUser,
     admitted: &[(&Superuser, Way)],
-) -> Option<Concern> {
+) -> Option<Finding> {
     let (first, way) = *admitted.first()?;
     let here = place(&facts.hba, line);
     let named: Vec<String> =
@@ -204,7 +205,7 @@ fn concern(
             facts.ident
         ),
     };
-    Some(Concern::warning(text, fix))
+    Some(warning(Code::SuperuserOverSocket, text, fix))
 }
 
 /// The role, and why it counts as a superuser if it is none.
@@ -220,7 +221,7 @@ pub fn named(superuser: &Superuser) -> String {
 
 /// Lines of `pg_ident.conf` by which a certificate lets a workload be one of `superusers`, one for each of these.
 #[must_use]
-pub fn mapped_superusers(facts: &AccessFacts, superusers: &[Superuser]) -> Vec<Concern> {
+pub fn mapped_superusers(facts: &AccessFacts, superusers: &[Superuser]) -> Vec<Finding> {
     let mut lines: BTreeMap<&str, Vec<&HbaRule>> = BTreeMap::new();
     for line in facts.rules.iter().filter(|line| line.admits_tls() && line.wants_certificate()) {
         if let Some(map) = line.map() {
@@ -240,7 +241,8 @@ pub fn mapped_superusers(facts: &AccessFacts, superusers: &[Superuser]) -> Vec<C
         let reaches = |line: &&HbaRule| line.is_about(role) != Some(false);
         lines.get(mapping.map.as_str())?.iter().take(MOST_RULES).find(|line| reaches(line))?;
         let place = format!("{} line {}", facts.ident, mapping.line);
-        Some(Concern::warning(
+        Some(warning(
+            Code::SuperuserByCertificate,
             format!(
                 "{place} lets {} log in by its certificate as superuser {}: that workload has all rights in PostgreSQL",
                 shown(&mapping.system_user),
