@@ -1,7 +1,7 @@
 //! Codes of what other rooms say in their own errors.
 
 use super::finding::Code;
-use crate::material::{Rejection, Warning};
+use crate::material::Rejection;
 use crate::publish;
 use crate::source::{self, Discarded};
 
@@ -63,15 +63,5 @@ pub(super) fn rejection(rejection: &Rejection) -> Code {
         Rejection::NoRoot(_) | Rejection::Unsigned(_) => Code::SvidNotSigned,
         Rejection::TooManyNames { .. } => Code::BundleTooLarge,
         _ => Code::SvidMalformed,
-    }
-}
-
-/// Of what about an SVID will hurt somebody.
-pub(super) fn warning(warning: Warning) -> Code {
-    match warning {
-        Warning::NoDnsName => Code::SvidDnsName,
-        Warning::SharedSubject => Code::SvidSharedSubject,
-        Warning::Ed25519Signature => Code::SvidEd25519,
-        Warning::FederatedAuthorities => Code::FederatedAuthorities,
     }
 }

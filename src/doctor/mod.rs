@@ -7,6 +7,7 @@ mod finding;
 pub mod inspect;
 mod login;
 pub mod probe;
+mod profile;
 mod render;
 mod words;
 

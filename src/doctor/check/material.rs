@@ -4,6 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use crate::doctor::codes;
 use crate::doctor::finding::{Code, Finding, Group, Section};
+use crate::doctor::profile::warned;
 use crate::material::{Material, Rejection};
 use crate::source::Discarded;
 use crate::text::sentence;
@@ -65,9 +66,7 @@ pub(super) fn section(
             )),
         },
     ));
-    for warning in material.warnings() {
-        section.add(Finding::warning(codes::warning(warning), warning.cause()).fix(warning.fix()));
-    }
+    section.extend(material.warnings().into_iter().map(warned));
     section
 }
 

@@ -5,8 +5,8 @@ use std::time::SystemTime;
 
 use super::{File, Problem};
 use crate::doctor::certificate::Role;
-use crate::doctor::codes;
 use crate::doctor::finding::{Code, Finding, Group, Section};
+use crate::doctor::profile::warned;
 use crate::doctor::words::{self, for_shell, remaining, shown};
 use crate::material::reading::Unreadable;
 use crate::material::{
@@ -157,10 +157,7 @@ fn of_leaf(leaf: &Leaf<'_>, found: &Found<'_>, now: SystemTime) -> Vec<Finding> 
     }
     // What an SVID should have is nothing to demand of other certificates.
     if leaf_rules(certificate).is_ok() {
-        let warnings = Warning::of_leaf(certificate);
-        findings.extend(warnings.iter().map(|warning| {
-            Finding::warning(codes::warning(*warning), warning.cause()).fix(warning.fix())
-        }));
+        findings.extend(Warning::of_leaf(certificate).into_iter().map(warned));
     }
     findings
 }

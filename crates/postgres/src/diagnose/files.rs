@@ -2,10 +2,8 @@
 //!
 //! PostgreSQL: `be-secure-openssl.c` (`be_tls_init`) and `be-secure-common.c` (`check_ssl_key_file_permissions`).
 
-use std::path::PathBuf;
-
 use super::failure;
-use crate::survey::{Content, FileFacts, Files, Present, Revocation, State};
+use crate::survey::{Content, FileFacts, Files, Present, State};
 use pgsvid_base::finding::{Code, Finding};
 use pgsvid_base::text::argument;
 
@@ -28,33 +26,6 @@ pub fn refused(files: &Files) -> Vec<Finding> {
     findings.extend(pair(files));
     findings.extend(unseen);
     findings
-}
-
-/// Certificates where revocation lists should be.
-#[must_use]
-pub fn revocation(found: &Revocation) -> Vec<Finding> {
-    let finding = |(setting, path): &(&str, PathBuf)| {
-        failure(
-            Code::CrlHoldsCertificate,
-            format!(
-                "{} ({setting}) holds a certificate: OpenSSL takes it for an authority, as if it were in ssl_ca_file, and PostgreSQL \
-             lets in the clients that it has signed",
-                path.display()
-            ),
-            if *setting == "ssl_crl_dir" {
-                format!(
-                    "remove {} from the directory, where lists are called <hash>.r<number>",
-                    path.display()
-                )
-            } else {
-                format!(
-                    "remove the certificates from {}, and leave the lists (X509 CRL), then reload",
-                    path.display()
-                )
-            },
-        )
-    };
-    found.authorities.iter().map(finding).collect()
 }
 
 /// What cannot be told: said, so that nobody takes the silence for a clean bill.

@@ -3,6 +3,7 @@
 mod access;
 mod files;
 mod login;
+mod revocation;
 mod session;
 mod settings;
 mod superuser;
@@ -11,8 +12,9 @@ mod verdict;
 pub use access::{
     AccessFacts, JudgedMapping, Misread, SHARED, access, compared, misread, strangers,
 };
-pub use files::{refused, revocation};
+pub use files::refused;
 pub use login::{Login, refused_login};
+pub use revocation::revocation;
 pub use session::session;
 pub use settings::concerns;
 pub use superuser::{SocketUser, mapped_superusers, named, superuser_logins};

@@ -27,7 +27,6 @@ fn code(error: &Error) -> Code {
         Error::OtherPort { .. } => Code::SocketOfOtherServer,
         Error::TooMuch | Error::Unexpected => Code::NotPostgresql,
         Error::NoLogin(_) => Code::LoginMethodUnsupported,
-        Error::EventTrigger { .. } => Code::EventTrigger,
         Error::PasswordFile { .. } => Code::PasswordFileUnreadable,
         Error::TooManyIterations => Code::ScramIterations,
         Error::LongPath => Code::SocketPathLong,
@@ -41,5 +40,7 @@ fn code(error: &Error) -> Code {
             ("57P01" | "57P02" | "57P03", _) => Code::PostgresqlStarting,
             _ => Code::SessionRefused,
         },
+        // Of statements that setup alone makes.
+        Error::EventTrigger { .. } => Code::SessionRefused,
     }
 }
