@@ -45,7 +45,7 @@ pub struct Finding {
     pub code: Code,
     /// How to take it.
     pub severity: Severity,
-    /// Which path or setting it is about, where two findings with this code differ by it.
+    /// Which path, setting or state of these it is about, where two findings with this code differ by it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub object: Option<String>,
     /// What was found: names the object.

@@ -22,7 +22,7 @@ pub fn refused(files: &Files) -> Vec<Finding> {
     let unseen =
         withheld(seen.iter().filter(|(_, found)| found.is_none()).map(|(facts, _)| *facts));
     let mut findings: Vec<Finding> =
-        seen.into_iter().filter_map(|(facts, found)| Some(found?.about(shown(facts)))).collect();
+        seen.into_iter().filter_map(|(facts, found)| Some(found?.about(object(facts)))).collect();
     findings.extend(pair(files));
     findings.extend(unseen);
     findings
@@ -250,6 +250,16 @@ fn readable(present: &Present, server_uid: Option<u32>) -> bool {
 
 fn runs_as(server_uid: Option<u32>) -> String {
     server_uid.map(|uid| format!(" (uid {uid})")).unwrap_or_default()
+}
+
+/// What tells a finding about a file from the next: its path, and what may be changed about it.
+fn object(facts: &FileFacts) -> String {
+    match &facts.state {
+        State::Present(Present { uid, mode, .. }) => {
+            format!("{} (uid {uid}, mode {mode:04o})", shown(facts))
+        }
+        _ => shown(facts),
+    }
 }
 
 fn shown(facts: &FileFacts) -> String {

@@ -12,6 +12,9 @@ pub fn session(error: &Error, settings: &sql::Settings) -> Finding {
         Error::Refused { code, text, .. } => {
             found.about(format!("SQLSTATE {}: {text}", code.code()))
         }
+        Error::PasswordFile { path, cause } => found.about(format!("{}: {cause}", path.display())),
+        Error::Peer { uid } => found.about(format!("uid {uid}")),
+        Error::OtherPort { port } => found.about(format!("port {port}")),
         _ => found,
     };
     found.fix(error.remedy(settings).unwrap_or_default())

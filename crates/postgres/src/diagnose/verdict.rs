@@ -26,15 +26,15 @@ pub fn explain(verdict: Verdict, facts: &Facts, now: SystemTime) -> Finding {
             "verification is off (postgres.verify = \"none\"), or PostgreSQL has no TCP listener",
             "let PostgreSQL listen on 127.0.0.1 (listen_addresses) to have every rotation proven",
         ),
-        Verdict::Unreachable => finding(
-            Code::VerdictUnreachable,
-            format!("cannot see what PostgreSQL at {address} serves"),
-            match &facts.answer {
+        Verdict::Unreachable => {
+            let reason = match &facts.answer {
                 Answer::Nothing(reason) => reason,
                 _ => "nobody answered",
-            },
-            "start PostgreSQL, or set postgres.verify to the address where it listens",
-        ),
+            };
+            let text = format!("cannot see what PostgreSQL at {address} serves");
+            let fix = "start PostgreSQL, or set postgres.verify to the address where it listens";
+            finding(Code::VerdictUnreachable, text, reason, fix).about(reason)
+        }
         Verdict::Plaintext => finding(
             Code::VerdictPlaintext,
             format!(
