@@ -123,3 +123,38 @@ fn pages_name_no_code_that_is_not_in_the_list() {
         assert!(found >= 8, "{page}: {found}");
     }
 }
+
+/// An error's text does not say what its source says: who prints the chain would say it twice.
+#[test]
+fn no_error_repeats_its_source() {
+    let mut seen = 0;
+    for (file, source) in sources() {
+        for variant in source.split("#[error(").skip(1) {
+            // Up to the next variant, or the end of the type.
+            let variant = variant.split("\n    #[error(").next().unwrap();
+            let variant = variant.split("\n}").next().unwrap();
+            let Some((text, fields)) = variant.split_once(")]") else { continue };
+            let Some(at) = ["#[from]", "#[source]"].iter().find_map(|mark| fields.find(mark))
+            else {
+                continue;
+            };
+            seen += 1;
+            let name: String = fields[at..]
+                .lines()
+                .nth(1)
+                .and_then(|line| line.split_once(':'))
+                .map(|(name, _)| name.trim().to_owned())
+                .filter(|name| name.chars().all(|c| c.is_ascii_lowercase() || c == '_'))
+                .unwrap_or_else(|| "0".to_owned());
+            let repeats = [
+                format!("{{{name}}}"),
+                format!("{{{name}:"),
+                format!("(.{name})"),
+                format!("(*.{name})"),
+            ];
+            let repeated = repeats.iter().any(|form| text.contains(form.as_str()));
+            assert!(!repeated, "{}: {text}", file.display());
+        }
+    }
+    assert!(seen > 5, "the variants are found: {seen}");
+}
