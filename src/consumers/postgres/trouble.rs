@@ -143,3 +143,18 @@ fn joined<'a>(texts: impl Iterator<Item = &'a str>, between: &str) -> Option<Str
     let texts: Vec<_> = texts.collect();
     (!texts.is_empty()).then(|| texts.join(between))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_trouble_is_told_from_the_next_by_codes_and_objects_and_not_by_sentences() {
+        let found = |code, object: &str, text: &str| [Finding::failure(code, text).about(object)];
+        let identity = |found: &[Finding]| identity(Verdict::StillOld, "served", found);
+        let first = identity(&found(Code::KeyModeRefused, "/a", "expires in 12s"));
+        assert_eq!(first, identity(&found(Code::KeyModeRefused, "/a", "expires in 9s")));
+        assert_ne!(first, identity(&found(Code::KeyModeRefused, "/b", "expires in 12s")));
+        assert_ne!(first, identity(&found(Code::KeyUnreadable, "/a", "expires in 12s")));
+    }
+}
