@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::diagnose::{self, Concern};
+pub use crate::finding::{Code, Finding, Severity};
 
 /// What was examined.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -49,104 +49,6 @@ impl Group {
     }
 }
 
-/// How a finding is to be taken.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Severity {
-    /// As it should be.
-    Ok,
-    /// It could not be looked at, and why.
-    Skipped,
-    /// It works, and will hurt somebody.
-    Warning,
-    /// It does not work.
-    Failure,
-}
-
-impl Severity {
-    /// The word for it.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Ok => "ok",
-            Self::Skipped => "skipped",
-            Self::Warning => "warning",
-            Self::Failure => "failure",
-        }
-    }
-}
-
-/// One finding.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Finding {
-    /// How to take it.
-    pub severity: Severity,
-    /// What was found: names the object.
-    pub text: String,
-    /// Why, where the text does not say it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub cause: Option<String>,
-    /// The command, SQL or line that mends it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub fix: Option<String>,
-}
-
-impl Finding {
-    fn new(severity: Severity, text: impl Into<String>) -> Self {
-        Self { severity, text: text.into(), cause: None, fix: None }
-    }
-
-    /// All is well.
-    pub fn ok(text: impl Into<String>) -> Self {
-        Self::new(Severity::Ok, text)
-    }
-
-    /// Could not be looked at.
-    pub fn skipped(text: impl Into<String>) -> Self {
-        Self::new(Severity::Skipped, text)
-    }
-
-    /// Will hurt somebody.
-    pub fn warning(text: impl Into<String>) -> Self {
-        Self::new(Severity::Warning, text)
-    }
-
-    /// Does not work.
-    pub fn failure(text: impl Into<String>) -> Self {
-        Self::new(Severity::Failure, text)
-    }
-
-    /// Adds why.
-    #[must_use]
-    pub fn cause(mut self, cause: impl Into<String>) -> Self {
-        self.cause = Some(cause.into()).filter(|cause| !cause.is_empty());
-        self
-    }
-
-    /// Adds how to mend it.
-    #[must_use]
-    pub fn fix(mut self, fix: impl Into<String>) -> Self {
-        self.fix = Some(fix.into()).filter(|fix| !fix.is_empty());
-        self
-    }
-}
-
-/// What keeps PostgreSQL from serving the files is a failure.
-impl From<diagnose::Finding> for Finding {
-    fn from(found: diagnose::Finding) -> Self {
-        Self::failure(found.cause).fix(found.fix)
-    }
-}
-
-impl From<Concern> for Finding {
-    fn from(concern: Concern) -> Self {
-        let Concern { severe, finding } = concern;
-        let found =
-            if severe { Self::failure(finding.cause) } else { Self::warning(finding.cause) };
-        found.fix(finding.fix)
-    }
-}
-
 /// The findings about one thing.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Section {
@@ -165,13 +67,13 @@ impl Section {
     }
 
     /// Adds a finding.
-    pub fn add(&mut self, finding: impl Into<Finding>) {
-        self.findings.push(finding.into());
+    pub fn add(&mut self, finding: Finding) {
+        self.findings.push(finding);
     }
 
     /// Adds findings.
-    pub fn extend<F: Into<Finding>>(&mut self, findings: impl IntoIterator<Item = F>) {
-        self.findings.extend(findings.into_iter().map(Into::into));
+    pub fn extend(&mut self, findings: impl IntoIterator<Item = Finding>) {
+        self.findings.extend(findings);
     }
 }
 

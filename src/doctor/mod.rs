@@ -2,13 +2,15 @@
 
 mod certificate;
 pub mod check;
+mod codes;
 mod finding;
 pub mod inspect;
 mod login;
 pub mod probe;
+mod profile;
 mod render;
 mod words;
 
 pub use certificate::{Role, View};
-pub use finding::{Finding, Group, Report, Section, Severity};
+pub use finding::{Code, Finding, Group, Report, Section, Severity};
 pub use render::{json, text};

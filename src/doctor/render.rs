@@ -122,17 +122,17 @@ fn bold(text: &str, colours: bool) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::doctor::finding::{Finding, Group, Section};
+    use crate::doctor::finding::{Code, Finding, Group, Section};
 
     fn report() -> Report {
         let mut section = Section::new(Group::Files, "/svids");
-        section.add(Finding::ok("one set"));
+        section.add(Finding::ok(Code::PublishedSet, "one set"));
         section.add(
-            Finding::failure("word ".repeat(40).trim())
+            Finding::failure(Code::KeyModeRefused, "word ".repeat(40).trim())
                 .cause("a cause")
                 .fix("chmod 0600 ".repeat(12)),
         );
-        section.add(Finding::skipped("a thing"));
+        section.add(Finding::skipped(Code::PublishedNewest, "a thing"));
         Report { sections: vec![section] }
     }
 
@@ -159,7 +159,7 @@ mod tests {
     fn a20_what_a_finding_says_begins_no_line_and_moves_no_cursor() {
         let foreign = "/c\n\nFiles         /svids\n  ok       all\u{1b}]0;x\u{7}\u{202e}\u{9b}";
         let mut section = Section::new(Group::Postgresql, foreign);
-        section.add(Finding::failure(foreign).cause(foreign).fix(foreign));
+        section.add(Finding::failure(Code::PublishedSet, foreign).cause(foreign).fix(foreign));
         let report = Report { sections: vec![section] };
         let plain = text(&report, false);
         assert!(plain.split('\n').all(|line| crate::text::harmless(line) == line), "{plain:?}");
@@ -175,6 +175,7 @@ mod tests {
         let value: serde_json::Value = serde_json::from_str(&json(&report())).unwrap();
         assert_eq!(value["summary"]["failure"], 1);
         assert_eq!(value["sections"][0]["group"], "files");
+        assert_eq!(value["sections"][0]["findings"][1]["code"], "key-mode-refused");
         assert_eq!(value["sections"][0]["findings"][1]["severity"], "failure");
         assert_eq!(value["sections"][0]["findings"][1]["cause"], "a cause");
         assert!(value["sections"][0]["findings"][0].get("fix").is_none());

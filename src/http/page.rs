@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
-use crate::status::{Advice, AttemptView, PublishedView, Time, View};
+use crate::status::{AttemptView, FindingView, PublishedView, Time, View};
 use crate::timing;
 
 const STYLE: &str = include_str!("page.css");
@@ -39,7 +39,7 @@ pub(super) fn page(view: &View) -> String {
                         @for text in view.missing.iter().chain(&view.degraded).filter(|text| **text != sentence) {
                             p { (text) }
                         }
-                        @for advice in &view.advice { (advised(advice)) }
+                        @for found in &view.findings { (finding(found)) }
                         @if let Some(retry) = view.retry {
                             p.quiet { "Next try " (moment(view.at, retry)) }
                         }
@@ -76,12 +76,12 @@ fn state(view: &View) -> (&'static str, &'static str, String) {
     ("good", "Ready", sentence.to_owned())
 }
 
-fn advised(Advice { cause, fix }: &Advice) -> Markup {
+fn finding(found: &FindingView) -> Markup {
     html! {
-        dl.advice {
-            @for (name, text) in [("Cause", cause), ("Fix", fix)].iter().filter(|(_, of)| !of.is_empty()) {
-                div { dt { (name) } dd { (text) } }
-            }
+        dl.finding {
+            div { dt { "Cause" } dd { (found.why()) } }
+            @if let Some(fix) = &found.fix { div { dt { "Fix" } dd { (fix) } } }
+            div { dt { "Code" } dd { (found.code) } }
         }
     }
 }
@@ -191,8 +191,7 @@ fn postgresql(view: &View) -> Markup {
 
 fn agent(view: &View) -> Markup {
     let agent = &view.agent;
-    let is_plain = agent.words == agent.connection
-        || agent.connection == "streaming" && agent.words == "connected";
+    let is_plain = agent.connection == "streaming" && agent.rejection.is_none();
     html! {
         @if !is_plain { (agent.connection) ": " }
         (agent.words)

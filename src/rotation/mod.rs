@@ -345,7 +345,7 @@ impl Rotation {
             if !disturbed {
                 status.displaced = None;
             }
-            status.advice.clear();
+            status.findings.clear();
         });
         Ok(())
     }

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use crate::consumers::{self, Consumer};
 use crate::material::Material;
 use crate::source::{self, Identity, SourceState};
-use crate::status::{Advice, Attempt, Connection, Outcome, Sessions, Status, Step};
+use crate::status::{Attempt, Connection, Outcome, Sessions, Status, Step};
 use crate::timing;
 use crate::verify::Verdict;
 
@@ -15,6 +15,7 @@ use crate::verify::Verdict;
 pub(super) fn agent(status: &mut Status, state: &SourceState) {
     status.withdrawn = matches!(state.identity, Identity::Withdrawn(_));
     status.agent = state.to_string();
+    status.rejection = state.rejected.as_ref().map(|rejected| rejected.reason.clone());
     let is_streaming = matches!(state.connection, source::Connection::Streaming);
     if !is_streaming {
         status.connected = None;
@@ -50,6 +51,7 @@ fn attempt(material: &Material, generation: u64, outcome: Outcome, step: Step) -
         verify: None,
         whole: None,
         problem: None,
+        codes: Vec::new(),
     }
 }
 
@@ -62,7 +64,7 @@ pub(super) fn unpublished(
     retry: Option<SystemTime>,
 ) {
     status.problem = Some(problem.to_owned());
-    status.advice.clear();
+    status.findings.clear();
     status.retry = retry;
     let failed = attempt(material, generation, Outcome::Failed, Step::Publish);
     status.history.add(Attempt { problem: Some(problem.to_owned()), ..failed });
@@ -99,9 +101,7 @@ pub(super) fn handed_over(
     let settled = consumer.is_settled();
     status.retry = if settled { None } else { due(consumer.next()) };
     status.problem.clone_from(&problem);
-    let advice = consumer.advice().iter();
-    status.advice =
-        advice.map(|found| Advice { cause: found.cause.clone(), fix: found.fix.clone() }).collect();
+    status.findings = consumer.findings().to_vec();
     sessions(status, consumer);
     if routine && settled {
         return;
@@ -120,6 +120,7 @@ pub(super) fn handed_over(
         verify: Some(seen.verify),
         whole: whole.filter(|_| settled),
         problem,
+        codes: consumer.codes().to_vec(),
         ..attempt(material, generation, outcome, step)
     });
 }

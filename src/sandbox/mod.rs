@@ -107,13 +107,13 @@ pub enum Error {
     )]
     Threads(usize),
     /// The kernel has Landlock, and did not take the rules.
-    #[error("the kernel does not take the Landlock rules: {0}")]
+    #[error("the kernel does not take the Landlock rules")]
     Landlock(#[from] landlock::RulesetError),
     /// What root may do beyond others could not be given up.
     #[error("cannot give up capabilities: {0}")]
     Capabilities(rustix::io::Errno),
     /// The filter could not be made, or the kernel did not take it.
-    #[error("the kernel does not take the seccomp filter: {0}")]
+    #[error("the kernel does not take the seccomp filter")]
     Seccomp(#[from] seccompiler::Error),
 }
 

@@ -195,7 +195,9 @@ fn servable(settings: &Settings, server: &Administration) -> Result<(), Error> {
         &settings.server.viewpoint,
     );
     match diagnose::refused(&files).into_iter().next() {
-        Some(found) => Err(Error::Unusable { cause: found.cause, fix: found.fix }),
+        Some(found) => {
+            Err(Error::Unusable { cause: found.text, fix: found.fix.unwrap_or_default() })
+        }
         None => Ok(()),
     }
 }

@@ -192,7 +192,8 @@ impl Work<'_> {
         for found in diagnose::refused(&survey::files(&tls, session, paths, viewpoint)) {
             (self.say)(&format!(
                 "but PostgreSQL will not start again as it is: {}; {}",
-                found.cause, found.fix
+                found.text,
+                found.fix.unwrap_or_default()
             ));
         }
         Ok(())
@@ -243,7 +244,7 @@ impl Work<'_> {
             if verdict == Verdict::Current {
                 return Ok(format!("proven: {} serves the published certificate", facts.address));
             }
-            sentence = diagnose::explain(verdict, &facts, now).0;
+            sentence = diagnose::explain(verdict, &facts, now).text;
             // A rotation may have come in between; else nothing will be different.
             if published(self.settings).is_ok_and(|newer| newer.leaf() == material.leaf()) {
                 break;

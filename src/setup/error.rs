@@ -119,7 +119,7 @@ pub enum Error {
     },
     /// The directory of the files cannot be looked at.
     #[error("{0}; nothing was changed")]
-    Directory(#[from] publish::Error),
+    Directory(publish::Error),
     /// There is nothing to serve.
     #[error(
         "no valid set is published in {}: {why}; run `pgsvid fetch` (or `pgsvid run`) with these settings first, since PostgreSQL does not start with ssl = on and without the files; nothing was changed",

@@ -34,7 +34,7 @@ pub struct Selection {
 pub enum Discarded {
     /// The bytes are no message, or an absurd one.
     #[error("the message is malformed: {0}")]
-    Unreadable(#[from] Unreadable),
+    Unreadable(Unreadable),
     /// Workload API section 5.2.1: the list is mandatory.
     #[error("the message holds no SVID")]
     NoSvid,
@@ -98,7 +98,7 @@ impl Settings {
 
     /// A copy of the SVID that is wanted, and the federated bundles.
     fn choose(&self, message: &[u8]) -> Result<(Offer, Bundles), Discarded> {
-        let message = Message::read(message)?;
+        let message = Message::read(message).map_err(Discarded::Unreadable)?;
         let svid = select(&message.svids, &self.selection)?;
         for (field, size, most) in [
             ("certificate chain", svid.chain.len(), LARGEST_CHAIN),

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, SystemTime};
 
+use crate::finding::Code;
 use crate::verify::Verdict;
 
 /// How many entries the history keeps.
@@ -87,6 +88,8 @@ pub struct Attempt {
     pub whole: Option<Duration>,
     /// Why it failed, in words.
     pub problem: Option<String>,
+    /// The codes of what brought it about.
+    pub codes: Vec<Code>,
 }
 
 impl Attempt {
@@ -204,6 +207,7 @@ mod tests {
             verify: Some(Duration::from_secs(60)),
             whole: None,
             problem: None,
+            codes: Vec::new(),
         }
     }
 

@@ -9,14 +9,15 @@ mod view;
 
 use std::time::SystemTime;
 
-use serde::{Deserialize, Serialize};
-
 pub use history::{Attempt, History, Outcome, Step};
 pub use metrics::{openmetrics, reference};
 pub use pulse::Pulse;
 pub use readiness::Readiness;
-pub use view::{AgentView, AttemptView, PublishedView, ServedView, SessionsView, Time, View};
+pub use view::{
+    AgentView, AttemptView, FindingView, PublishedView, ServedView, SessionsView, Time, View,
+};
 
+use crate::finding::Finding;
 use crate::material::{Certificate, Fingerprint, Material};
 use crate::verify::{self, Verdict};
 
@@ -41,8 +42,8 @@ pub struct Status {
     pub problem: Option<String>,
     /// Why readers do not find the published set under the published names, in words; `None` if they do.
     pub displaced: Option<String>,
-    /// What brings the problem about, and what mends it, as far as that is known.
-    pub advice: Vec<Advice>,
+    /// What brings the problem about, and what fixes it, as far as that is known.
+    pub findings: Vec<Finding>,
     /// Whether what is published was not followed by a reload yet.
     pub reload_pending: bool,
     /// Whether the server could not be asked to reload since this process began, so that its authorities are proven by their
@@ -54,6 +55,8 @@ pub struct Status {
     pub withdrawn: bool,
     /// What the agent last said that could not be used, or how the connection to it stands, in words.
     pub agent: String,
+    /// Why its last message was rejected, in words; `None` if it was not.
+    pub rejection: Option<String>,
     /// The connection to the agent.
     pub connection: Connection,
     /// How often it was made.
@@ -184,15 +187,6 @@ impl Published {
             authorities_not_after: authorities.map(Certificate::not_after).min(),
         }
     }
-}
-
-/// Why something is wrong, and what mends it.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Advice {
-    /// The cause; empty where it is not known.
-    pub cause: String,
-    /// The remedy.
-    pub fix: String,
 }
 
 /// What a server was seen to serve.

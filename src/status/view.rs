@@ -5,7 +5,8 @@ use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::{Advice, Outcome, Status};
+use super::{Outcome, Status};
+use crate::finding::{Code, Finding};
 use crate::timing;
 
 /// The whole document. Times are RFC 3339 in UTC; durations are milliseconds.
@@ -26,8 +27,8 @@ pub struct View {
     pub verdict: Option<String>,
     pub verified: Option<Time>,
     pub problem: Option<String>,
-    /// What brings the problem about, and what mends it.
-    pub advice: Vec<Advice>,
+    /// What brings the problem about, and what fixes it.
+    pub findings: Vec<FindingView>,
     pub reload_pending: bool,
     /// When the next try is due.
     pub retry: Option<Time>,
@@ -44,6 +45,35 @@ pub struct View {
     pub median_ms: Option<f64>,
     /// The newest first.
     pub history: Vec<AttemptView>,
+}
+
+/// What brings a problem about. The code is a word: another version may have codes that this one does not know.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "names and comments of `Finding` say it")]
+pub struct FindingView {
+    pub code: String,
+    pub severity: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub object: Option<String>,
+    pub text: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cause: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fix: Option<String>,
+}
+
+impl FindingView {
+    fn of(found: &Finding) -> Self {
+        let Finding { code, severity, object, text, cause, fix } = found.clone();
+        let (code, severity) = (code.name().to_owned(), severity.name().to_owned());
+        Self { code, severity, object, text, cause, fix }
+    }
+
+    /// Why something is wrong: the cause, or the text where that says it.
+    #[must_use]
+    pub fn why(&self) -> &str {
+        self.cause.as_ref().unwrap_or(&self.text)
+    }
 }
 
 /// The set on disk.
@@ -75,6 +105,8 @@ pub struct ServedView {
 pub struct AgentView {
     pub connection: String,
     pub words: String,
+    /// Why its last message was rejected.
+    pub rejection: Option<String>,
     pub connects: u64,
     /// Since when messages have come.
     pub connected: Option<Time>,
@@ -107,6 +139,8 @@ pub struct AttemptView {
     pub verify_ms: Option<f64>,
     pub whole_ms: Option<f64>,
     pub problem: Option<String>,
+    /// The codes of the findings that brought it about.
+    pub codes: Vec<String>,
 }
 
 impl View {
@@ -128,7 +162,7 @@ impl View {
             verdict: status.verdict.map(|verdict| verdict.name().to_owned()),
             verified: status.verified.map(Time),
             problem: status.problem.clone(),
-            advice: status.advice.clone(),
+            findings: status.findings.iter().map(FindingView::of).collect(),
             reload_pending: status.reload_pending,
             retry: status.retry.map(Time),
             published: status.published.as_ref().map(|set| PublishedView {
@@ -149,6 +183,7 @@ impl View {
             agent: AgentView {
                 connection: status.connection.name().to_owned(),
                 words: status.agent.clone(),
+                rejection: status.rejection.clone(),
                 connects: status.connects,
                 connected: status.connected.map(Time),
                 rejected: status.rejections.iter().map(|(_, count)| count).sum(),
@@ -183,6 +218,7 @@ impl View {
                     verify_ms: attempt.verify.map(timing::milliseconds),
                     whole_ms: attempt.whole.map(timing::milliseconds),
                     problem: attempt.problem.clone(),
+                    codes: attempt.codes.iter().map(Code::to_string).collect(),
                 })
                 .collect(),
         }

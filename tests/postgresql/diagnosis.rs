@@ -177,7 +177,7 @@ fn p13_settings_that_lead_elsewhere_and_who_set_them() {
             purpose: sql::Purpose::Reload,
         };
         let found = diagnose::concerns(&settings, &files, &published, &socket);
-        found.into_iter().map(|finding| (finding.cause, finding.fix)).collect::<Vec<_>>()
+        found.into_iter().map(|finding| (finding.text, finding.fix.unwrap())).collect::<Vec<_>>()
     };
     let one = |cause: &str, fix: &str| vec![(cause.to_owned(), fix.to_owned())];
     assert_eq!(concerns(&|_| {}), []);
@@ -408,6 +408,6 @@ fn setting(value: &str) -> Setting {
 fn assert_one(files: &Files, cause: &str, fix: &str) {
     let findings = diagnose::refused(files);
     let [finding] = findings.as_slice() else { panic!("not one finding: {findings:?}") };
-    assert!(finding.cause.contains(cause), "{finding:?} lacks {cause:?}");
-    assert!(finding.fix.contains(fix), "{finding:?} lacks {fix:?}");
+    assert!(finding.text.contains(cause), "{finding:?} lacks {cause:?}");
+    assert!(finding.fix.as_ref().unwrap().contains(fix), "{finding:?} lacks {fix:?}");
 }

@@ -158,7 +158,11 @@ fn p04_a_password_that_is_missing_or_wrong_is_reported_with_its_file() {
     let (alarm, mark) = rotate(&setup, &pgsvid);
     let name = file.display().to_string();
     assert_text(&alarm, "message", &[REFUSED, "cannot read the password file", &name]);
-    assert_text(&alarm, "fix", &[&format!("make {name} readable for pgsvid's uid")]);
+    assert_text(
+        &alarm,
+        "fix",
+        &[&format!("let {name} be a regular file that holds the password of role pgsvid")],
+    );
 
     setup.other.write("password", "battery staple\n", 0o600);
     pgsvid.signal(Signal::HUP);

@@ -8,3 +8,4 @@ mod dependencies;
 mod documentation;
 mod events;
 mod fault_rows;
+mod findings;

@@ -39,10 +39,10 @@ pub enum Rejection {
     },
     /// The certificate chain is no sequence of certificates.
     #[error("the certificate chain is malformed: {0}")]
-    Chain(#[source] MalformedCertificate),
+    Chain(MalformedCertificate),
     /// The bundle is no sequence of certificates.
     #[error("the bundle is malformed: {0}")]
-    Bundle(#[source] MalformedCertificate),
+    Bundle(MalformedCertificate),
     /// No key of use is as large.
     #[error("the private key has {size} bytes, more than the {LARGEST_KEY} that are allowed")]
     KeyTooLarge {
@@ -60,7 +60,7 @@ pub enum Rejection {
     UriNames(usize),
     /// The URI name, or the ID that came with the SVID, is no SPIFFE ID of a workload.
     #[error("the SPIFFE ID is invalid: {0}")]
-    Identity(#[from] InvalidIdentity),
+    Identity(InvalidIdentity),
     /// The message says one ID, the certificate another.
     #[error("the message names {message}, its leaf {leaf}")]
     OtherIdentity {
@@ -113,7 +113,7 @@ pub enum Rejection {
     NotYetValid(SystemTime),
     /// No path from the leaf to a root of the bundle.
     #[error("the leaf is not signed through its chain by an authority of the bundle: {0}")]
-    Unsigned(#[from] NoPath),
+    Unsigned(NoPath),
 }
 
 /// Certificates may hold times before 1970, which the formatter answers with a panic.
@@ -144,7 +144,7 @@ pub(super) fn check(
     let mut intermediates = chain;
     let spiffe_id = leaf_rules(&leaf).map_err(first)?;
     if let Some(named) = offer.spiffe_id {
-        let named = workload_id(&named)?;
+        let named = workload_id(&named).map_err(Rejection::Identity)?;
         if named != spiffe_id {
             return Err(Rejection::OtherIdentity { message: named, leaf: spiffe_id });
         }
@@ -169,7 +169,8 @@ pub(super) fn check(
         return Err(Rejection::TooManyNames { count: authorities.len(), size });
     }
     validity(&leaf, now)?;
-    let path = path::verify(&leaf, &intermediates, &authorities, Usage::Any, now)?;
+    let path = path::verify(&leaf, &intermediates, &authorities, Usage::Any, now)
+        .map_err(Rejection::Unsigned)?;
     servable(&intermediates).map_err(Rejection::Chain)?;
     // OpenSSL takes the first of a name and key that is valid, and tries no other where that leads to no root.
     let place =
@@ -269,7 +270,7 @@ pub fn leaf_rules(leaf: &Certificate) -> Result<SpiffeId, Vec<Rejection>> {
         broken.push(malformed());
     }
     let identity = match leaf.uris() {
-        [uri] => workload_id(uri).map_err(Rejection::from),
+        [uri] => workload_id(uri).map_err(Rejection::Identity),
         other => Err(Rejection::UriNames(other.len())),
     };
     match identity {

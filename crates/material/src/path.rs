@@ -19,7 +19,7 @@ pub enum NoPath {
     NoValidRoot,
     /// Validation failed.
     #[error("{}", explain(.0))]
-    Invalid(#[from] webpki::Error),
+    Invalid(webpki::Error),
 }
 
 /// What the leaf is to be good for.
@@ -107,7 +107,8 @@ fn validate(
         roots.iter().filter_map(|root| anchor_from_trusted_cert(root).ok()).collect();
     let intermediates: Vec<CertificateDer<'_>> = between.iter().map(der).collect();
     let der = CertificateDer::from(leaf.der());
-    EndEntityCert::try_from(&der)?.verify_for_usage(
+    let certificate = EndEntityCert::try_from(&der).map_err(NoPath::Invalid)?;
+    let verified = certificate.verify_for_usage(
         webpki::ALL_VERIFICATION_ALGS,
         &anchors,
         &intermediates,
@@ -115,8 +116,8 @@ fn validate(
         key_usage(leaf, usage),
         None,
         None,
-    )?;
-    Ok(())
+    );
+    verified.map(drop).map_err(NoPath::Invalid)
 }
 
 /// `now`, or a start of validity that lies ahead of it by no more than the allowed skew.

@@ -42,7 +42,7 @@ pub enum Unreadable {
         label: String,
     },
     /// A certificate that is none.
-    #[error("{0}")]
+    #[error(transparent)]
     Certificate(#[from] MalformedCertificate),
     /// Not the kind of key that pgsvid handles.
     #[error(

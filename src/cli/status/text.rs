@@ -26,12 +26,10 @@ pub(super) fn text(view: &View, colours: bool) -> String {
     for degraded in &view.degraded {
         lines.add("degraded", Some(YELLOW), degraded);
     }
-    for advice in &view.advice {
-        if !advice.cause.is_empty() {
-            lines.add("cause", None, &advice.cause);
-        }
-        if !advice.fix.is_empty() {
-            lines.add("fix", None, &advice.fix);
+    for found in &view.findings {
+        lines.add("cause", None, found.why());
+        if let Some(fix) = &found.fix {
+            lines.add("fix", None, fix);
         }
     }
     if let Some(retry) = view.retry {
@@ -109,8 +107,10 @@ fn agent(view: &View) -> String {
         None => agent.words.clone(),
     };
     // What it says beside that, such as why a message was rejected.
-    if agent.connected.is_some() && agent.words != "connected" {
-        let _ = write!(text, ", {}", agent.words);
+    if agent.connected.is_some()
+        && let Some(rejection) = &agent.rejection
+    {
+        let _ = write!(text, ", {rejection}");
     }
     if let Some(renewal) = view.renewal {
         let due = view.at.until(renewal);
@@ -183,7 +183,7 @@ mod tests {
         let mut view = json!({
             "version": "0.1.0", "at": "2026-11-24T19:53:02Z", "started": "2026-11-12T08:00:00Z",
             "ready": true, "missing": [], "degraded": [], "takes_part": true, "verdict": "current",
-            "verified": "2026-11-24T19:53:00Z", "problem": null, "advice": [], "reload_pending": false, "retry": null,
+            "verified": "2026-11-24T19:53:00Z", "problem": null, "findings": [], "reload_pending": false, "retry": null,
             "published": {
                 "generation": 214, "spiffe_id": "spiffe://example.org/ns/applications/sa/dbserver",
                 "serial": "07:aa:31:00", "sha256": "00", "not_before": "2026-11-24T19:33:52Z",
@@ -220,7 +220,9 @@ mod tests {
         let view = view(&json!({
             "ready": false, "verdict": "still-old", "missing": ["PostgreSQL refused the new files"],
             "degraded": ["the agent has withdrawn the identity"], "retry": "2026-11-24T19:53:06Z",
-            "advice": [{ "cause": "the key is owned by uid 1001", "fix": "run pgsvid as uid 999" }],
+            "findings": [{
+                "code": "key-owner-refused", "severity": "failure", "text": "the key is owned by uid 1001", "fix": "run pgsvid as uid 999",
+            }],
             "served": { "serial": "06:bb:42:11", "not_after": "2026-11-24T19:50:02Z", "since": "2026-11-24T19:00:00Z", "authorities_by": "key" },
             "renewal": "2026-11-24T19:43:00Z", "median_ms": 3.75, "failed": 7,
         }));

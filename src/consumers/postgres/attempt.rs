@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::login::Unasked;
-use crate::diagnose::Finding;
+use crate::finding::Finding;
 use crate::material::Fingerprint;
 use crate::sql::{self, Retry};
 use crate::verify::{self, Facts, Verdict};

@@ -39,7 +39,8 @@ impl Consumer {
             }
             self.unasked = unasked;
             self.problem = None;
-            self.advice.clear();
+            self.findings.clear();
+            self.codes.clear();
             self.changes_of_interest(None);
             return;
         }
@@ -49,7 +50,8 @@ impl Consumer {
         let (delay, told) = self.delivery.retry(attempt.verdict, obstacle, Instant::now());
         trouble.say(generation, delay, told);
         self.problem = Some(trouble.sentence);
-        self.advice = trouble.findings;
+        self.findings = trouble.findings;
+        self.codes = trouble.codes;
         let files = self.known.as_ref().map(|settings| self.files(settings));
         self.changes_of_interest(files.as_ref());
     }

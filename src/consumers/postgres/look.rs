@@ -6,7 +6,8 @@ use tokio::time::sleep;
 
 use super::login::{self, Unasked};
 use super::{ASKING, Consumer, Server};
-use crate::diagnose::{self, Finding};
+use crate::diagnose;
+use crate::finding::Finding;
 use crate::sql::{Session, TlsSettings};
 use crate::survey::Files;
 use crate::verify::{self, Client, Facts};
@@ -62,7 +63,7 @@ impl Consumer {
 
     /// What can be seen from here of why the published set is not served. The reload may have applied pending
     /// edits, and only a new session shows them.
-    pub(super) async fn findings(&mut self, reachable: bool) -> Vec<Finding> {
+    pub(super) async fn look_for_causes(&mut self, reachable: bool) -> Vec<Finding> {
         if reachable {
             self.ask_settings().await;
         }

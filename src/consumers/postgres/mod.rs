@@ -20,7 +20,7 @@ use login::Unasked;
 pub use server::Server;
 
 use crate::consumers::delivery::Delivery;
-use crate::diagnose::Finding;
+use crate::finding::{Code, Finding};
 use crate::material::{Certificate, Fingerprint, Material};
 use crate::sql::{SessionCounts, TlsSettings};
 use crate::status::Pulse;
@@ -45,7 +45,10 @@ pub(crate) struct Consumer {
     seen: Option<Seen>,
     delivery: Delivery<Features>,
     problem: Option<String>,
-    advice: Vec<Finding>,
+    /// What brings the problem about, and what fixes it.
+    findings: Vec<Finding>,
+    /// The codes of the problem, also of what waiting is enough for.
+    codes: Vec<Code>,
     changes: Changes,
     leaf: Option<Fingerprint>,
     /// The leaf that the server refuses as a client's: it is not shown again.
@@ -85,7 +88,8 @@ impl Consumer {
             // No look shows whether it has read the published map, or authorities of the same names.
             delivery: Delivery::new(server.verify.every, server.role_map.is_some() || exposed),
             problem: None,
-            advice: Vec::new(),
+            findings: Vec::new(),
+            codes: Vec::new(),
             changes,
             leaf: None,
             unwelcome: None,
@@ -144,8 +148,13 @@ impl Consumer {
     }
 
     /// What brings the problem about, and what fixes it.
-    pub(crate) fn advice(&self) -> &[Finding] {
-        &self.advice
+    pub(crate) fn findings(&self) -> &[Finding] {
+        &self.findings
+    }
+
+    /// The codes of the problem, also of what waiting is enough for.
+    pub(crate) fn codes(&self) -> &[Code] {
+        &self.codes
     }
 
     /// Ends when an attempt is open and something has changed where the server's socket and files are. May be
@@ -244,7 +253,7 @@ impl Consumer {
             || verdict == Verdict::Unreachable
             || attempt.has_outlived_its_renewal();
         if !explained {
-            attempt.findings = self.findings(attempt.sql.is_none()).await;
+            attempt.findings = self.look_for_causes(attempt.sql.is_none()).await;
         }
         attempt
     }

@@ -6,7 +6,8 @@ use rustls::AlertDescription;
 use tracing::{debug, error, info, warn};
 
 use super::Attempt;
-use crate::diagnose::Finding;
+use crate::diagnose;
+use crate::finding::Finding;
 use crate::material::Material;
 use crate::sql::{self, Retry, TlsSettings};
 use crate::text::{ascii, shown};
@@ -46,11 +47,10 @@ pub(super) fn rotated(
     if let Some(error) = &attempt.sql
         && error.retry() == Retry::Slowly
     {
-        let cause = error.cause(session);
-        let fix = error.remedy(session);
+        let Finding { code, text, fix, .. } = diagnose::session(error, session);
         warn!(
             event = "reload-impossible",
-            generation, cause, fix, "PostgreSQL cannot be asked to reload at the next renewal"
+            generation, %code, cause = text, fix, "PostgreSQL cannot be asked to reload at the next renewal"
         );
     }
 }
@@ -88,10 +88,10 @@ pub(super) fn server(settings: &TlsSettings, target: &Target) {
 }
 
 pub(super) fn concerns(concerns: &[Finding]) {
-    for Finding { cause, fix } in concerns {
+    for Finding { code, text, fix, .. } in concerns {
         warn!(
             event = "settings-lead-elsewhere",
-            cause, fix, "PostgreSQL's settings do not lead to the published files"
+            %code, cause = text, fix, "PostgreSQL's settings do not lead to the published files"
         );
     }
 }

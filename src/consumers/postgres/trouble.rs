@@ -6,7 +6,8 @@ use tracing::{debug, error, info, warn};
 
 use super::Attempt;
 use crate::consumers::delivery::{Obstacle, Told};
-use crate::diagnose::{self, Finding};
+use crate::diagnose;
+use crate::finding::{Code, Finding};
 use crate::sql::{self, Retry};
 use crate::timing;
 use crate::verify::{Answer, Verdict};
@@ -17,6 +18,8 @@ pub(super) struct Trouble {
     pub(super) sentence: String,
     /// What brings it about, and what fixes it.
     pub(super) findings: Vec<Finding>,
+    /// The codes of the findings, also of what waiting is enough for.
+    pub(super) codes: Vec<Code>,
     weight: Weight,
 }
 
@@ -46,7 +49,7 @@ impl Trouble {
     ) -> (Self, Obstacle) {
         let findings = &attempt.findings;
         let outlived = attempt.has_outlived_its_renewal();
-        let (sentence, general) = if outlived {
+        let general = if outlived {
             diagnose::outlived(&attempt.facts, now)
         } else {
             diagnose::explain(attempt.verdict, &attempt.facts, now)
@@ -55,74 +58,103 @@ impl Trouble {
         let slow = outlived || attempt.retry() == Retry::Slowly;
         // Another reload of what is served already would fix nothing.
         let Some(error) = attempt.sql.as_ref().filter(|_| !outlived) else {
+            let sentence = general.text.clone();
             let findings = if findings.is_empty() { vec![general] } else { findings.clone() };
             let weight = match verdict {
                 Verdict::Unreachable => Weight::Unproven,
                 _ => Weight::Alarm,
             };
             let alarm = weight.is_alarm();
-            let key = format!("{verdict} {findings:?}");
-            return (Self { verdict, sentence, findings, weight }, Obstacle { key, slow, alarm });
+            let key = identity(verdict, "served", &findings);
+            let codes = findings.iter().map(|found| found.code).collect();
+            let trouble = Self { verdict, sentence, findings, codes, weight };
+            return (trouble, Obstacle { key, slow, alarm });
         };
         // Whatever else is wrong, the reload has not happened yet.
-        let mut all = Vec::new();
-        if let Some(fix) = error.remedy(session) {
-            all.push(Finding { cause: error.cause(session), fix });
-        }
+        let mut all = vec![diagnose::session(error, session)];
         all.extend_from_slice(findings);
         // A server that is just starting binds its TCP port first; one that answers again and again has its socket
         // elsewhere, and will never be asked to reload.
         let elsewhere = again
             && matches!(error, sql::Error::NotRunning)
             && matches!(attempt.facts.answer, Answer::Served(_) | Answer::Plaintext);
-        let pending = if slow {
-            format!("PostgreSQL cannot be asked to reload: {error}")
+        let (state, pending) = if slow {
+            ("impossible", format!("PostgreSQL cannot be asked to reload: {error}"))
         } else if elsewhere {
-            format!(
+            let sentence = format!(
                 "a server answers at {}, but PostgreSQL's socket is not where it is looked for",
                 attempt.facts.address
-            )
+            );
+            ("elsewhere", sentence)
         } else {
-            format!("the reload is pending: {error}")
+            ("pending", format!("the reload is pending: {error}"))
         };
         let (sentence, weight) = match verdict {
-            Verdict::Expired => (format!("{sentence}; {pending}"), Weight::Alarm),
-            _ if slow || elsewhere => (pending.clone(), Weight::Alarm),
-            _ => (pending.clone(), Weight::Pending),
+            Verdict::Expired => (format!("{}; {pending}", general.text), Weight::Alarm),
+            _ if slow || elsewhere => (pending, Weight::Alarm),
+            _ => (pending, Weight::Pending),
         };
         let alarm = weight.is_alarm();
-        let key = format!("{verdict} {pending} {all:?}");
-        (Self { verdict, sentence, findings: all, weight }, Obstacle { key, slow, alarm })
+        let key = identity(verdict, state, &all);
+        let codes = all.iter().map(|found| found.code).collect();
+        // Where waiting is enough, the sentence says it all.
+        all.retain(|found| found.fix.is_some());
+        (Self { verdict, sentence, findings: all, codes, weight }, Obstacle { key, slow, alarm })
     }
 
     /// Says it: an alarm, unless waiting is enough.
     pub(super) fn say(&self, generation: u64, delay: Duration, told: Told) {
-        let Self { verdict, sentence, findings, weight, .. } = self;
-        let cause = joined(findings.iter().map(|finding| finding.cause.as_str()));
-        let fix = joined(findings.iter().map(|finding| finding.fix.as_str()));
+        let Self { verdict, sentence, findings, codes, weight } = self;
+        let code = joined(codes.iter().map(|code| code.name()), ", ");
+        let cause = joined(findings.iter().map(Finding::why), "; ");
+        let fix = joined(findings.iter().filter_map(|finding| finding.fix.as_deref()), "; ");
         let next = format!("retrying in {}", timing::shortly(delay));
         match weight {
             _ if told == Told::Before => {
-                debug!(generation, %verdict, cause, fix, next, "still: {sentence}");
+                debug!(generation, %verdict, code, cause, fix, next, "still: {sentence}");
             }
             // Each generation that waits is worth a line, but no alarm of its own.
             _ if told == Told::ForAnotherGeneration => {
-                info!(event = "still-not-in-force", generation, %verdict, cause, fix, next, "published; still: {sentence}");
+                info!(event = "still-not-in-force", generation, %verdict, code, cause, fix, next, "published; still: {sentence}");
             }
             Weight::Pending => {
-                info!(event = "reload-pending", generation, %verdict, cause, fix, next, "published; {sentence}");
+                info!(event = "reload-pending", generation, %verdict, code, cause, fix, next, "published; {sentence}");
             }
             Weight::Unproven => {
-                warn!(event = "unproven", generation, %verdict, cause, fix, next, "published; {sentence}");
+                warn!(event = "unproven", generation, %verdict, code, cause, fix, next, "published; {sentence}");
             }
             Weight::Alarm => {
-                error!(event = "not-in-force", generation, %verdict, cause, fix, next, "{sentence}");
+                error!(event = "not-in-force", generation, %verdict, code, cause, fix, next, "{sentence}");
             }
         }
     }
 }
 
-fn joined<'a>(texts: impl Iterator<Item = &'a str>) -> Option<String> {
-    let texts: Vec<_> = texts.filter(|text| !text.is_empty()).collect();
-    (!texts.is_empty()).then(|| texts.join("; "))
+/// Tells one trouble from the next: by codes and objects, without times and sentences.
+fn identity(verdict: Verdict, state: &str, findings: &[Finding]) -> String {
+    let mut identity = format!("{verdict} {state}");
+    for Finding { code, object, .. } in findings {
+        identity.extend([" ", code.name(), "=", object.as_deref().unwrap_or_default()]);
+    }
+    identity
+}
+
+fn joined<'a>(texts: impl Iterator<Item = &'a str>, between: &str) -> Option<String> {
+    let texts: Vec<_> = texts.collect();
+    (!texts.is_empty()).then(|| texts.join(between))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_trouble_is_told_from_the_next_by_codes_and_objects_and_not_by_sentences() {
+        let found = |code, object: &str, text: &str| [Finding::failure(code, text).about(object)];
+        let identity = |found: &[Finding]| identity(Verdict::StillOld, "served", found);
+        let first = identity(&found(Code::KeyModeRefused, "/a", "expires in 12s"));
+        assert_eq!(first, identity(&found(Code::KeyModeRefused, "/a", "expires in 9s")));
+        assert_ne!(first, identity(&found(Code::KeyModeRefused, "/b", "expires in 12s")));
+        assert_ne!(first, identity(&found(Code::KeyUnreadable, "/a", "expires in 12s")));
+    }
 }

@@ -7,7 +7,7 @@ use super::{loaded, roles, superusers};
 use crate::config::Config;
 use crate::consumers::Server;
 use crate::diagnose::{self, AccessFacts, JudgedMapping, Misread, SHARED};
-use crate::doctor::finding::{Finding, Group, Section, Severity};
+use crate::doctor::finding::{Code, Finding, Group, Section, Severity};
 use crate::doctor::words::{MOST_LINES, listed};
 use crate::sql::{BadLine, Mapping};
 use crate::survey::{self, Unclear};
@@ -113,7 +113,7 @@ fn untried(facts: &AccessFacts, sql: &Sql) -> Vec<u32> {
 /// The expressions that may match more names than anybody can list.
 fn untold(facts: &AccessFacts, open: &[&Mapping]) -> Vec<Finding> {
     let fix = "name each workload in a line of its own, with [.] for a dot in an expression, as `pgsvid setup ident` does";
-    let finding = |text: String| Finding::skipped(text).fix(fix);
+    let finding = |text: String| Finding::skipped(Code::IdentExpressionUntold, text).fix(fix);
     let mut findings: Vec<Finding> = open
         .iter()
         .take(MOST_LINES)
@@ -144,9 +144,10 @@ fn unknown(server: &Server, sql: &Sql) -> Section {
     let mut section = Section::new(Group::Access, "pg_hba.conf, pg_ident.conf");
     section.extend(sql.answers().into_iter().flat_map(loaded::refused));
     if let Some(error) = sql.stranger() {
-        section.add(Finding::skipped(format!(
-            "nothing is read that may not be PostgreSQL's: {error}"
-        )));
+        section.add(Finding::skipped(
+            Code::SocketOfOtherUser,
+            format!("nothing is read that may not be PostgreSQL's: {error}"),
+        ));
         return section;
     }
     if let Some((file, line)) = files(server, sql).and_then(|files| files.nul) {
@@ -155,7 +156,7 @@ fn unknown(server: &Server, sql: &Sql) -> Section {
         return section;
     }
     section.add(
-        Finding::skipped(match sql.answers() {
+        Finding::skipped(Code::AccessFilesUnread, match sql.answers() {
             Some(_) => {
                 format!(
                     "role {user} may not read the views, and this uid not the files, or not all that says where they are"
@@ -189,18 +190,21 @@ pub(super) fn section(
     section.extend(loaded);
     if concerns.is_empty() && facts.is_certain() {
         let all_told = untried.is_empty() && open.is_empty() && facts.mappings.is_some();
-        section.add(Finding::ok(if all_told {
-            "TLS clients need a certificate, and no map admits a workload that it does not name"
-        } else {
-            "TLS clients need a certificate"
-        }));
+        section.add(Finding::ok(
+            Code::AccessRules,
+            if all_told {
+                "TLS clients need a certificate, and no map admits a workload that it does not name"
+            } else {
+                "TLS clients need a certificate"
+            },
+        ));
     }
     section.extend(concerns);
     section.extend(untold(facts, &open));
     let broken = sql.answers().into_iter().flat_map(|answers| &answers.expressions.broken);
     for (line, expression) in broken {
         section.add(
-            Finding::failure(format!(
+            Finding::failure(Code::IdentExpressionBroken, format!(
                 "{} line {line}: PostgreSQL cannot compile {expression}, and goes on with the file as it was before",
                 facts.ident
             ))
@@ -211,18 +215,18 @@ pub(super) fn section(
     section
         .extend(sql.answers().into_iter().flat_map(|answers| superusers::findings(answers, facts)));
     if facts.mappings.is_none() {
-        section.add(Finding::skipped(format!("{} cannot be read", facts.ident)));
+        section.add(Finding::skipped(Code::IdentUnread, format!("{} cannot be read", facts.ident)));
     }
     let compared = diagnose::compared(&facts.rules);
     if let Some(rule) = facts.rules.get(compared) {
-        section.add(Finding::skipped(format!(
+        section.add(Finding::skipped(Code::HbaLineNeverReached, format!(
             "whether lines of {} from line {} on are never reached: there are too many to compare each with all others",
             rule.file.as_deref().unwrap_or(&facts.hba),
             rule.line
         )));
     }
     if !untried.is_empty() {
-        section.add(Finding::skipped(format!(
+        section.add(Finding::skipped(Code::IdentExpressionUntried, format!(
             "what the regular expressions of {} match in line {}: PostgreSQL could not be asked, or there are too many, \
              or they take it too long",
             facts.ident,
@@ -231,13 +235,15 @@ pub(super) fn section(
     }
     if !facts.complete {
         section.add(Finding::skipped(
-            "clientname=DN: PostgreSQL's view may hide it; run check as PostgreSQL's uid to read the file itself",
+            Code::HbaClientnameHidden,
+            "clientname=DN: PostgreSQL's view may hide it; run check as PostgreSQL's uid to read \
+                 the file itself",
         ));
     }
     let has_views = sql.answers().is_some_and(|answers| answers.views.is_some());
     if !has_views {
         section.add(
-            Finding::skipped(match sql.answers() {
+            Finding::skipped(Code::HbaLineWrong, match sql.answers() {
                 Some(answers) if answers.views_refused.is_some() => {
                     "errors in the files: PostgreSQL cannot read them itself".to_owned()
                 }

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use super::postgresql::Sql;
 use crate::config::Config;
 use crate::diagnose::{self, AccessFacts};
-use crate::doctor::finding::{Finding, Group, Section};
+use crate::doctor::finding::{Code, Finding, Group, Section};
 use crate::doctor::login::{self, Login, Outcome};
 use crate::material::Material;
 use crate::sql::statements::identifier;
@@ -31,7 +31,7 @@ pub(super) async fn section(
 ) -> Section {
     let nowhere = |text: &str| {
         let mut section = Section::new(Group::Login, format!("as {role}"));
-        section.add(Finding::skipped(text));
+        section.add(Finding::skipped(Code::ClientLogin, text));
         section
     };
     let Some(material) = on_disk else {
@@ -50,6 +50,7 @@ pub(super) async fn section(
     let Some(name) = &place.name else {
         section.add(
             Finding::failure(
+                Code::SvidDnsName,
                 "clients cannot use sslmode=verify-full: the server's SVID has no DNS name",
             )
             .fix(
@@ -111,22 +112,23 @@ fn explain(
     let Login { role, name, database, material, .. } = login;
     match outcome {
         Outcome::Welcome => {
-            Finding::ok(format!("logged in as role {role}, server proven to be {name}, and out again"))
+            Finding::ok(Code::ClientLogin, format!("logged in as role {role}, server proven to be {name}, and out again"))
         }
-        Outcome::Unreachable(reason) => Finding::failure("the server cannot be reached")
+        Outcome::Unreachable(reason) => Finding::failure(Code::ServerUnreachable, "the server cannot be reached")
             .cause(reason)
             .fix("see that PostgreSQL runs and listens there (listen_addresses, port), and that nothing is between"),
-        Outcome::Plaintext => Finding::failure("the server has TLS turned off, so verify-full refuses it")
+        Outcome::Plaintext => Finding::failure(Code::ServerTlsOff, "the server has TLS turned off, so verify-full refuses it")
             .fix("set ssl = on in postgresql.conf, then reload"),
         Outcome::Untrusted(error) => untrusted(name, &error),
         Outcome::Rejected(alert) => {
-            Finding::failure("the server refuses our certificate in the handshake").cause(alert).fix(
+            Finding::failure(Code::LoginCertificateRefused, "the server refuses our certificate in the handshake").cause(alert).fix(
                 "let ssl_ca_file name a bundle with our authority, then reload; an expired certificate is refused, too",
             )
         }
-        Outcome::TooMuch => Finding::failure("the server says far more than a PostgreSQL at a login; the rest was not read")
+        Outcome::TooMuch => Finding::failure(Code::NotPostgresql, "the server says far more than a PostgreSQL at a login; \
+                 the rest was not read")
             .fix("see what listens there (host and port of files.service.options, or of postgres)"),
-        Outcome::Password => Finding::failure(format!("role {role} is asked for a password, beside or instead of the certificate"))
+        Outcome::Password => Finding::failure(Code::LoginPassword, format!("role {role} is asked for a password, beside or instead of the certificate"))
             .fix(format!("put `hostssl {database} {role} all cert` above the line that asks for it, then reload")),
         Outcome::Refused { code, text } => match code.as_str() {
             "28000" | "28P01" => {
@@ -138,21 +140,20 @@ fn explain(
                     psql,
                 };
                 let found = diagnose::refused_login(&login, access);
-                Finding::failure(format!("PostgreSQL refuses the login: {text}"))
-                    .cause(found.cause)
-                    .fix(found.fix)
+                Finding::failure(found.code, format!("PostgreSQL refuses the login: {text}"))
+                    .because_of(found)
             }
-            "3D000" => Finding::failure(format!("PostgreSQL refuses the login: {text}"))
+            "3D000" => Finding::failure(Code::DatabaseMissing, format!("PostgreSQL refuses the login: {text}"))
                 .fix(format!(
                     "psql -U postgres -c {}{psql}, or name another one",
                     argument(format!("CREATE DATABASE {}", identifier(database)))
                 )),
-            "42501" => Finding::failure(format!("PostgreSQL refuses the login: {text}"))
+            "42501" => Finding::failure(Code::ConnectPrivilege, format!("PostgreSQL refuses the login: {text}"))
                 .fix(format!(
                     "psql -U postgres -c {}{psql}",
                     argument(format!("GRANT CONNECT ON DATABASE {} TO {}", identifier(database), identifier(role)))
                 )),
-            _ => Finding::failure(format!("PostgreSQL refuses the login: {text} (SQLSTATE {code})"))
+            _ => Finding::failure(Code::LoginRefused, format!("PostgreSQL refuses the login: {text} (SQLSTATE {code})"))
                 .fix("the server log says more"),
         },
     }
@@ -160,20 +161,21 @@ fn explain(
 
 fn untrusted(name: &str, error: &rustls::Error) -> Finding {
     use rustls::CertificateError as Reason;
-    let finding = Finding::failure(format!("clients do not trust the server: {error}"));
+    let finding =
+        |code| Finding::failure(code, format!("clients do not trust the server: {error}"));
     let rustls::Error::InvalidCertificate(reason) = error else {
-        return finding.fix("see what is served: pgsvid probe");
+        return finding(Code::ServerUntrusted).fix("see what is served: pgsvid probe");
     };
     match reason {
-        Reason::NotValidForName | Reason::NotValidForNameContext { .. } => finding
+        Reason::NotValidForName | Reason::NotValidForNameContext { .. } => finding(Code::ServedName)
             .cause(format!("the server's certificate is not for {name}; verify-full looks at DNS names, never at the SPIFFE ID"))
             .fix(format!("connect by a name that it has, or: spire-server entry update … -dns {name}")),
-        Reason::UnknownIssuer => finding
+        Reason::UnknownIssuer => finding(Code::ServedChain)
             .cause("its chain does not end at a root of the published bundle")
             .fix("see that client and server are of one trust domain, and that ssl_cert_file names the whole chain"),
-        Reason::Expired | Reason::ExpiredContext { .. } => finding
+        Reason::Expired | Reason::ExpiredContext { .. } => finding(Code::ServedValidity)
             .cause("PostgreSQL serves an expired certificate")
             .fix("see the findings about TLS above"),
-        _ => finding.fix("see what is served: pgsvid probe"),
+        _ => finding(Code::ServerUntrusted).fix("see what is served: pgsvid probe"),
     }
 }

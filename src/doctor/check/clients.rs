@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use crate::companions::service_reader::{self, Entry, Unreadable};
 use crate::config::{Config, Environment};
-use crate::doctor::finding::{Finding, Group, Section};
+use crate::doctor::finding::{Code, Finding, Group, Section};
 use crate::files;
 use crate::material::Material;
 use crate::text;
@@ -27,7 +27,7 @@ pub(super) fn sections(
         Some((path, name)) => {
             let mut section = Section::new(Group::Clients, format!("{} [{name}]", path.display()));
             if on_disk.is_none() && !path.exists() {
-                section.add(Finding::skipped("nothing is published yet"));
+                section.add(Finding::skipped(Code::NothingPublished, "nothing is published yet"));
             } else {
                 section.extend(service_file(config, path, name));
             }
@@ -36,8 +36,9 @@ pub(super) fn sections(
         None if config.rotation.server.is_none() => {
             let mut section = Section::new(Group::Clients, "");
             section.add(
-                Finding::warning(
-                    "no service file is configured: libpq opens certificate and key one after the other, and fails \
+                Finding::warning(Code::ServiceFileNotConfigured,
+                    "no service file is configured: libpq opens certificate and key one after the other, \
+                     and fails \
                      (key values mismatch) when a rotation comes between",
                 )
                 .fix("add [files.service] with a name, and set PGSERVICEFILE and PGSERVICE for the clients"),
@@ -56,10 +57,16 @@ pub(super) fn sections(
             let mut section = Section::new(Group::Clients, format!("PGSERVICEFILE={file}"));
             match name {
                 None => section.add(
-                    Finding::warning("PGSERVICE is not set: libpq passes over PGSERVICEFILE unless service= is given")
-                        .fix("set PGSERVICE to the name of the file's section"),
+                    Finding::warning(
+                        Code::PgserviceUnset,
+                        "PGSERVICE is not set: libpq passes over PGSERVICEFILE unless \
+                 service= is given",
+                    )
+                    .fix("set PGSERVICE to the name of the file's section"),
                 ),
-                Some(name) => section.extend(service_file(config, &here(config, Path::new(file)), name)),
+                Some(name) => {
+                    section.extend(service_file(config, &here(config, Path::new(file)), name));
+                }
             }
             sections.push(section);
         }
@@ -89,25 +96,33 @@ fn service_file(config: &Config, path: &Path, name: &str) -> Vec<Finding> {
         Ok(file) => file,
         Err(error) => {
             return vec![
-                Finding::failure(format!("libpq cannot read {}: {error}", path.display()))
-                    .fix("start `pgsvid run` with [files.service], or mend PGSERVICEFILE"),
+                Finding::failure(
+                    Code::ServiceFileUnreadable,
+                    format!("libpq cannot read {}: {error}", path.display()),
+                )
+                .fix("start `pgsvid run` with [files.service], or mend PGSERVICEFILE"),
             ];
         }
     };
     let entries = match service_reader::section(&file, name) {
         Ok(entries) => entries,
         Err(error) => {
-            let fix = match &error {
-                Unreadable::NoSection(_) => {
-                    "set PGSERVICE to a section that is there, or files.service.name to the one that is used"
+            let (code, fix) = match &error {
+                Unreadable::NoSection(_) => (
+                    Code::ServiceSectionMissing,
+                    "set PGSERVICE to a section that is there, or files.service.name to the one that is used",
+                ),
+                Unreadable::TooLong { .. } => {
+                    (Code::ServiceLineTooLong, "shorten the value, or files.directory")
                 }
-                Unreadable::TooLong { .. } => "shorten the value, or files.directory",
-                Unreadable::Syntax { .. } => {
-                    "mend the line: keyword=value, without blanks around =, and a keyword that libpq has"
-                }
+                Unreadable::Syntax { .. } => (
+                    Code::ServiceSyntax,
+                    "mend the line: keyword=value, without blanks around =, and a keyword that libpq has",
+                ),
             };
             return vec![
-                Finding::failure(format!("libpq cannot use {}: {error}", path.display())).fix(fix),
+                Finding::failure(code, format!("libpq cannot use {}: {error}", path.display()))
+                    .fix(fix),
             ];
         }
     };
@@ -120,7 +135,7 @@ fn service_file(config: &Config, path: &Path, name: &str) -> Vec<Finding> {
     );
     for entry in &entries {
         if let Some(since) = service_reader::since(&entry.keyword).filter(|since| *since > 14) {
-            findings.push(Finding::warning(format!(
+            findings.push(Finding::warning(Code::ServiceKeywordNew, format!(
                 "line {}: libpq older than {since} does not know {}, and refuses the whole section (syntax error in \
                  service file)",
                 entry.line, entry.keyword
@@ -128,7 +143,8 @@ fn service_file(config: &Config, path: &Path, name: &str) -> Vec<Finding> {
         }
     }
     if findings.is_empty() {
-        findings.push(Finding::ok("complete, strict, and within libpq's limits"));
+        findings
+            .push(Finding::ok(Code::ServiceFile, "complete, strict, and within libpq's limits"));
     }
     findings
 }
@@ -145,19 +161,19 @@ pub(super) fn sslmode(mode: Option<&str>, place: &str) -> Vec<Finding> {
     match mode {
         Some("verify-full") => Vec::new(),
         None if place == "files.service.options" => Vec::new(),
-        None => vec![Finding::failure(format!("no sslmode: {silent}")).fix(fix)],
+        None => vec![Finding::failure(Code::SslmodeNotStrict, format!("no sslmode: {silent}")).fix(fix)],
         Some(mode @ ("prefer" | "allow" | "disable")) => {
-            vec![Finding::failure(format!("sslmode={mode}: {silent}")).fix(fix)]
+            vec![Finding::failure(Code::SslmodeNotStrict, format!("sslmode={mode}: {silent}")).fix(fix)]
         }
         Some("verify-ca" | "require") => vec![
-            Finding::warning(format!(
+            Finding::warning(Code::SslmodeServerUnproven, format!(
                 "sslmode={} does not prove which server answers: any workload of the trust domain may pose as it",
                 mode.unwrap_or_default()
             ))
             .fix(fix),
         ],
         Some(mode) => {
-            vec![Finding::failure(format!("sslmode={mode:?} is none that libpq knows")).fix(fix)]
+            vec![Finding::failure(Code::SslmodeUnknown, format!("sslmode={mode:?} is none that libpq knows")).fix(fix)]
         }
     }
 }
@@ -166,26 +182,31 @@ fn named_file(config: &Config, entries: &[Entry], keyword: &str, file: &Path) ->
     let place = file.display();
     let Some(named) = value(entries, keyword) else {
         return Some(
-            Finding::failure(format!(
-                "{place} does not say {keyword}: libpq looks in ~/.postgresql instead"
-            ))
+            Finding::failure(
+                Code::ServiceKeywordMissing,
+                format!("{place} does not say {keyword}: libpq looks in ~/.postgresql instead"),
+            )
             .fix("let pgsvid write the file: [files.service]"),
         );
     };
     if keyword == "sslrootcert" && named == "system" {
         return Some(
-            Finding::failure(format!(
-                "{place}: sslrootcert=system does not know the trust domain's authority"
-            ))
+            Finding::failure(
+                Code::SslrootcertSystem,
+                format!("{place}: sslrootcert=system does not know the trust domain's authority"),
+            )
             .fix("let sslrootcert name the published bundle"),
         );
     }
     let path = here(config, Path::new(named));
     if !path.is_absolute() {
         return Some(
-            Finding::failure(format!(
-                "{place}: {keyword}={named} is relative to wherever the client was started"
-            ))
+            Finding::failure(
+                Code::ServicePathRelative,
+                format!(
+                    "{place}: {keyword}={named} is relative to wherever the client was started"
+                ),
+            )
             .fix("write an absolute path"),
         );
     }
@@ -193,7 +214,7 @@ fn named_file(config: &Config, entries: &[Entry], keyword: &str, file: &Path) ->
         Ok(metadata) if keyword == "sslkey" => key_mode(&path, &metadata),
         Ok(_) => None,
         Err(error) => Some(
-            Finding::failure(format!("{keyword} names {}: {error}", path.display())).fix(
+            Finding::failure(Code::ServicePathMissing, format!("{keyword} names {}: {error}", path.display())).fix(
                 "start `pgsvid run`, which writes the file anew for each generation; set files.seen_as if clients \
                  mount the directory elsewhere",
             ),
@@ -206,11 +227,14 @@ fn key_mode(path: &Path, metadata: &std::fs::Metadata) -> Option<Finding> {
     use std::os::unix::fs::MetadataExt as _;
     let (allowed, limit) = if metadata.uid() == 0 { (0o740, "0640") } else { (0o700, "0600") };
     (metadata.mode() & 0o777 & !allowed != 0).then(|| {
-        Finding::failure(format!(
-            "{} has mode {:04o}: libpq refuses a private key with group or world access",
-            path.display(),
-            metadata.mode() & 0o777
-        ))
+        Finding::failure(
+            Code::ClientKeyMode,
+            format!(
+                "{} has mode {:04o}: libpq refuses a private key with group or world access",
+                path.display(),
+                metadata.mode() & 0o777
+            ),
+        )
         .fix(format!(
             "chmod {limit} {}; on Kubernetes leave fsGroup out, which widens modes",
             text::argument(path)

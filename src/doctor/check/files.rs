@@ -5,7 +5,8 @@ use std::time::SystemTime;
 use super::material::remedy;
 use crate::config::Config;
 use crate::diagnose;
-use crate::doctor::finding::{Finding, Group, Section};
+use crate::doctor::codes;
+use crate::doctor::finding::{Code, Finding, Group, Section};
 use crate::material::{Material, pem};
 use crate::publish::{self, Examination, Trust, Unusable};
 use crate::source::ExtraAuthorities;
@@ -35,19 +36,19 @@ pub(super) fn section(
     let found = match examined {
         Ok(found) => found,
         Err(error) => {
-            section.add(Finding::failure(error.to_string()));
+            section.add(Finding::failure(codes::directory(error), error.to_string()));
             return section;
         }
     };
     section.extend(trust(&found.trust, &directory));
     section.extend(found.readers.as_ref().and_then(readers_way));
     if let Some(obstacle) = &found.obstacle {
-        section.add(Finding::failure(obstacle.to_string()));
+        section.add(Finding::failure(codes::directory(obstacle), obstacle.to_string()));
     }
     let Some(set) = &found.set else {
         if found.obstacle.is_none() {
             section.add(
-                Finding::failure("nothing is published yet")
+                Finding::failure(Code::NothingPublished, "nothing is published yet")
                     .fix("start `pgsvid run`, or run `pgsvid fetch` once with the same settings"),
             );
         }
@@ -55,8 +56,11 @@ pub(super) fn section(
     };
     if !found.missing_links.is_empty() && found.obstacle.is_none() {
         section.add(
-            Finding::failure(format!("no link through ..data: {}", found.missing_links.join(", ")))
-                .fix("start `pgsvid run` with these settings: it makes the links"),
+            Finding::failure(
+                Code::LinksMissing,
+                format!("no link through ..data: {}", found.missing_links.join(", ")),
+            )
+            .fix("start `pgsvid run` with these settings: it makes the links"),
         );
     }
     match set {
@@ -74,7 +78,7 @@ fn trust(trust: &Result<Trust, publish::Error>, directory: &str) -> Option<Findi
         Ok(Trust::Mount { mode }) => ("it is a mount of its own, as an emptyDir is", mode),
         Ok(Trust::WithinMount { mode }) => {
             return Some(
-                Finding::warning(format!(
+                Finding::warning(Code::DirectoryShared, format!(
                     "others may rename the directory: it lies in a mount with the mode {mode:04o}; taken because such a \
                      mount is the pod's own, as an emptyDir is"
                 ))
@@ -83,18 +87,19 @@ fn trust(trust: &Result<Trust, publish::Error>, directory: &str) -> Option<Findi
         }
         Err(publish::Error::WrongOwner { owner, ours: 0, .. }) => {
             return Some(
-                Finding::warning(format!(
+                Finding::warning(Code::CheckAsRoot, format!(
                     "check runs as root, and {directory} belongs to uid {owner}: what follows is root's view"
                 ))
                 .fix(format!("run check as the user that runs pgsvid: sudo -u '#{owner}' pgsvid check …")),
             );
         }
-        Err(error) => return Some(Finding::failure(error.to_string())),
+        Err(error) => return Some(Finding::failure(codes::directory(error), error.to_string())),
     };
     Some(
-        Finding::warning(format!(
-            "others may write to the directory (mode {mode:04o}); taken because {why}"
-        ))
+        Finding::warning(
+            Code::DirectoryShared,
+            format!("others may write to the directory (mode {mode:04o}); taken because {why}"),
+        )
         .fix("where nobody else needs to write: chmod 0755, as its owner"),
     )
 }
@@ -111,11 +116,14 @@ fn readers_way(trust: &Result<Trust, publish::Error>) -> Option<Finding> {
         // The directory itself was judged by its own path.
         _ => return None,
     };
-    let finding = Finding::warning(format!(
-        "readers take the path {} (files.seen_as), and others can lead them elsewhere at {}: {who}",
-        directory.display(),
-        ancestor.display()
-    ));
+    let finding = Finding::warning(
+        Code::ReadersPathOpen,
+        format!(
+            "readers take the path {} (files.seen_as), and others can lead them elsewhere at {}: {who}",
+            directory.display(),
+            ancestor.display()
+        ),
+    );
     Some(match trust {
         Err(publish::Error::WritableAncestor { .. }) => {
             finding.fix(format!("chmod go-w {}, as its owner", argument(ancestor)))
@@ -125,7 +133,8 @@ fn readers_way(trust: &Result<Trust, publish::Error>) -> Option<Finding> {
 }
 
 fn explain(unusable: &Unusable) -> Finding {
-    let finding = Finding::failure(format!("the published files are no set: {unusable}"));
+    let finding =
+        Finding::failure(Code::PublishedSet, format!("the published files are no set: {unusable}"));
     match unusable {
         Unusable::Unreadable { .. } => finding.fix(
             "run check as the user that runs pgsvid; if the file is gone, start `pgsvid run`, which restores it",
@@ -160,42 +169,51 @@ fn consistent(
     );
     let Some(offered) = offered else {
         return vec![
-            Finding::ok(set),
-            Finding::skipped("whether it is the agent's newest: the agent gives none"),
+            Finding::ok(Code::PublishedSet, set),
+            Finding::skipped(
+                Code::PublishedNewest,
+                "whether it is the agent's newest: the agent gives none",
+            ),
         ];
     };
     let more = more_authorities(config, material, offered);
     if offered.publishes_as(material) || offered.leaf() == material.leaf() && more == Some(0) {
-        return vec![Finding::ok(format!("{set}, same SVID as the agent's"))];
+        return vec![Finding::ok(Code::PublishedSet, format!("{set}, same SVID as the agent's"))];
     }
     let running = "see that `pgsvid run` runs with these settings, and what its log says";
     let finding = if offered.spiffe_id() != material.spiffe_id() {
-        Finding::failure(format!(
-            "the published set is for {}, the agent gives {}",
-            material.spiffe_id(),
-            offered.spiffe_id()
-        ))
+        Finding::failure(
+            Code::PublishedIdentity,
+            format!(
+                "the published set is for {}, the agent gives {}",
+                material.spiffe_id(),
+                offered.spiffe_id()
+            ),
+        )
         .fix(running)
     } else if offered.leaf() == material.leaf()
         && let Some(more) = more
     {
-        Finding::warning(format!(
+        Finding::warning(Code::PublishedAuthorities, format!(
             "the published bundle has {more} more authorit{} than the agent's bundle and files.extra_authorities have",
             if more == 1 { "y" } else { "ies" }
         ))
         .cause("PostgreSQL goes on letting in the clients that these have signed")
         .fix(format!("{running}; pgsvid fetch leaves a set as it is that has more than half of its life before it"))
     } else if offered.leaf() == material.leaf() {
-        Finding::warning("the agent's bundle has other authorities than the published one")
-            .fix(running)
+        Finding::warning(
+            Code::PublishedAuthorities,
+            "the agent's bundle has other authorities than the published one",
+        )
+        .fix(running)
     } else {
-        Finding::warning(format!(
+        Finding::warning(Code::PublishedNewest, format!(
             "the agent has another SVID than the published one: serial {}, which nobody has published",
             offered.leaf().serial().short()
         ))
         .fix(running)
     };
-    vec![Finding::ok(set), finding]
+    vec![Finding::ok(Code::PublishedSet, set), finding]
 }
 
 /// How many authorities are published beside the agent's and those of `files.extra_authorities`; `None` if one of the agent's
@@ -219,17 +237,21 @@ fn readable(config: &Config) -> Vec<Finding> {
     };
     let files = survey::published_files(&server.session, &server.paths, &server.viewpoint);
     let Some(uid) = files.server_uid else {
-        return vec![Finding::skipped(format!(
-            "owner and mode: PostgreSQL's uid is not known, since {} is no socket of a user that PostgreSQL may run as",
-            server.session.socket().display()
-        ))];
+        return vec![Finding::skipped(
+            Code::TlsFilesReadable,
+            format!(
+                "owner and mode: PostgreSQL's uid is not known, since {} is no socket of a user that PostgreSQL may run as",
+                server.session.socket().display()
+            ),
+        )];
     };
     let refused = diagnose::refused(&files);
     if refused.is_empty() {
-        vec![Finding::ok(format!(
-            "PostgreSQL (uid {uid}) may read them, and takes the key's owner and mode"
-        ))]
+        vec![Finding::ok(
+            Code::TlsFilesReadable,
+            format!("PostgreSQL (uid {uid}) may read them, and takes the key's owner and mode"),
+        )]
     } else {
-        refused.into_iter().map(Finding::from).collect()
+        refused
     }
 }

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::postgresql::{Answers, Sql};
 use crate::consumers::Server;
-use crate::doctor::finding::Finding;
+use crate::doctor::finding::{Code, Finding};
 use crate::survey::{Loading, Restart};
 
 /// How many files are named in a finding.
@@ -18,6 +18,7 @@ pub(super) fn access(server: &Server, sql: &Sql) -> Vec<Finding> {
             Vec::new()
         } else {
             vec![Finding::skipped(
+                Code::AccessFilesLoaded,
                 "whether PostgreSQL has loaded these files as they are: it does not answer",
             )]
         };
@@ -27,6 +28,7 @@ pub(super) fn access(server: &Server, sql: &Sql) -> Vec<Finding> {
     if *unseen {
         findings.push(
             Finding::skipped(
+                Code::AccessFilesLoaded,
                 "whether PostgreSQL has loaded the files as they are: they cannot be looked at",
             )
             .fix("run check as PostgreSQL's uid, or as a superuser: --user postgres"),
@@ -34,7 +36,7 @@ pub(super) fn access(server: &Server, sql: &Sql) -> Vec<Finding> {
     }
     if !access.is_empty() {
         findings.push(
-            Finding::failure(format!(
+            Finding::failure(Code::AccessFilesLoaded, format!(
                 "{} changed after PostgreSQL last loaded it: the rules in force may be others than the ones judged here",
                 listed(access)
             ))
@@ -52,7 +54,7 @@ pub(super) fn access(server: &Server, sql: &Sql) -> Vec<Finding> {
                 format!("{} changed after PostgreSQL started, and {setting} counts from a start on", path.display())
             },
         );
-        Finding::skipped(format!(
+        Finding::skipped(Code::AccessFileInForce, format!(
             "whether the file judged here is the {setting} in force: role {} may not see the setting, and {why}",
             answers.standing.role
         ))
@@ -64,7 +66,7 @@ pub(super) fn access(server: &Server, sql: &Sql) -> Vec<Finding> {
 /// What the server said when it was to show what it makes of the files.
 pub(super) fn refused(answers: &Answers) -> Vec<Finding> {
     let finding = |error: &String| {
-        Finding::failure(format!("PostgreSQL cannot read a file that says whom it lets in: {error}"))
+        Finding::failure(Code::HbaUnreadableForServer, format!("PostgreSQL cannot read a file that says whom it lets in: {error}"))
             .cause("it goes on with what it has read before, or with nothing of this file, and may not start again")
             .fix("let the user that PostgreSQL runs as read the file, and enter the directories on the way, then reload")
     };
@@ -75,7 +77,7 @@ fn pending(restart: &Restart) -> Finding {
     let Restart { setting, now, then } = restart;
     let then =
         then.as_ref().map_or_else(|| "another file".to_owned(), |then| then.display().to_string());
-    Finding::warning(format!(
+    Finding::warning(Code::AccessFileRestart, format!(
         "PostgreSQL uses {now} as {setting} until it is restarted, and {then} from then on: only the first is judged here"
     ))
     .fix(format!(
@@ -89,7 +91,7 @@ pub(super) fn configuration(server: &Server, answers: &Answers) -> Vec<Finding> 
         .configuration_errors
         .iter()
         .map(|error| {
-            Finding::failure(format!("PostgreSQL cannot load its configuration: {error}"))
+            Finding::failure(Code::PostgresqlConfError, format!("PostgreSQL cannot load its configuration: {error}"))
                 .cause("until this is fixed it may load no change of these files, and it cannot be restarted")
                 .fix(format!("correct or remove the line, then: {}", reload(server)))
         })
@@ -97,7 +99,7 @@ pub(super) fn configuration(server: &Server, answers: &Answers) -> Vec<Finding> 
     let changed = &answers.loading.configuration;
     if !changed.is_empty() {
         findings.push(
-            Finding::warning(format!(
+            Finding::warning(Code::PostgresqlConfNotLoaded, format!(
                 "{} changed after PostgreSQL last loaded it: the settings judged here are those in force, and the next reload \
                  may change them",
                 listed(changed)

@@ -2,7 +2,9 @@
 
 use std::time::{Duration, SystemTime};
 
-use crate::doctor::finding::{Finding, Group, Section};
+use crate::doctor::codes;
+use crate::doctor::finding::{Code, Finding, Group, Section};
+use crate::doctor::profile::warned;
 use crate::material::{Material, Rejection};
 use crate::source::Discarded;
 use crate::text::sentence;
@@ -17,41 +19,54 @@ pub(super) fn section(
     let Some(material) = offered.or(on_disk) else {
         let mut section = Section::new(Group::Material, "");
         section.add(match rejected {
-            Some(Discarded::Rejected(rejection)) => {
-                Finding::failure(sentence(&format!("the SVID is refused: {rejection}")))
-                    .fix(remedy(rejection))
-            }
-            _ => Finding::skipped("there is no SVID to look at"),
+            Some(Discarded::Rejected(rejection)) => Finding::failure(
+                codes::rejection(rejection),
+                sentence(&format!("the SVID is refused: {rejection}")),
+            )
+            .fix(remedy(rejection)),
+            _ => Finding::skipped(Code::Svid, "there is no SVID to look at"),
         });
         return section;
     };
     let mut section = Section::new(Group::Material, super::identity(material));
     if let Some(Discarded::Rejected(rejection)) = rejected {
         section.add(
-            Finding::failure(sentence(&format!("the agent's SVID is refused: {rejection}")))
-                .fix(remedy(rejection)),
+            Finding::failure(
+                codes::rejection(rejection),
+                sentence(&format!("the agent's SVID is refused: {rejection}")),
+            )
+            .fix(remedy(rejection)),
         );
     }
     if offered.is_none() {
-        section.add(Finding::skipped("the agent gives none; this is about the published one"));
+        section.add(Finding::skipped(
+            Code::Svid,
+            "the agent gives none; this is about the published one",
+        ));
     }
     section.add(lifetime(material, timing::now()));
     let (links, roots) = (material.chain().count() - 1, material.authorities().count());
-    section.add(Finding::ok(format!(
-        "key, leaf, {links} intermediate{} and bundle ({roots} authorit{}) belong together",
-        if links == 1 { "" } else { "s" },
-        if roots == 1 { "y" } else { "ies" },
-    )));
+    section.add(Finding::ok(
+        Code::Svid,
+        format!(
+            "key, leaf, {links} intermediate{} and bundle ({roots} authorit{}) belong together",
+            if links == 1 { "" } else { "s" },
+            if roots == 1 { "y" } else { "ies" },
+        ),
+    ));
     let leaf = material.leaf();
-    section.add(Finding::ok(match leaf.dns_names() {
-        [] => sentence(&format!("no DNS name, subject {}", leaf.distinguished_name())),
-        names => {
-            sentence(&format!("DNS {}, subject {}", names.join(", "), leaf.distinguished_name()))
-        }
-    }));
-    for warning in material.warnings() {
-        section.add(Finding::warning(warning.cause()).fix(warning.fix()));
-    }
+    section.add(Finding::ok(
+        Code::SvidDnsName,
+        match leaf.dns_names() {
+            [] => sentence(&format!("no DNS name, subject {}", leaf.distinguished_name())),
+            names => sentence(&format!(
+                "DNS {}, subject {}",
+                names.join(", "),
+                leaf.distinguished_name()
+            )),
+        },
+    ));
+    section.extend(material.warnings().into_iter().map(warned));
     section
 }
 
@@ -62,13 +77,16 @@ fn lifetime(material: &Material, now: SystemTime) -> Finding {
     let left = end.duration_since(now).unwrap_or_default();
     let until = format!("expires in {} ({})", timing::roughly(left), timing::utc(end));
     match left.checked_sub(life / 2) {
-        Some(due) => Finding::ok(format!("{until}, renewal due in about {}", timing::roughly(due))),
+        Some(due) => Finding::ok(
+            Code::SvidLifetime,
+            format!("{until}, renewal due in about {}", timing::roughly(due)),
+        ),
         // SPIRE's agents look every few seconds; a quarter of the life is late by any measure.
         None if left < life / 4 && life > Duration::from_secs(60) => {
-            Finding::warning(format!("{until}; its renewal is overdue"))
+            Finding::warning(Code::SvidLifetime, format!("{until}; its renewal is overdue"))
                 .fix("see that the agent reaches its server: spire-agent healthcheck, and its log")
         }
-        None => Finding::ok(format!("{until}, renewal due now")),
+        None => Finding::ok(Code::SvidLifetime, format!("{until}, renewal due now")),
     }
 }
 

@@ -7,7 +7,7 @@ use super::{own_user::own_user, ways};
 use crate::config::Config;
 use crate::consumers::Server;
 use crate::diagnose;
-use crate::doctor::finding::{Finding, Group, Section};
+use crate::doctor::finding::{Code, Finding, Group, Section};
 use crate::sql::{self, AccessViews, Role, Session, Standing, Superuser, TlsSettings, statements};
 use crate::survey::{self, Loading};
 use crate::text::argument;
@@ -129,15 +129,15 @@ pub(super) fn section(server: &Server, sql: &Sql) -> Section {
     let mut section = Section::new(Group::Postgresql, format!("{place}, version {}", tls.version));
     let standby = if standing.in_recovery { ", a standby" } else { "" };
     if standing.may_reload {
-        section.add(Finding::ok(format!(
-            "role {} may call pg_reload_conf() in database {}{standby}",
-            standing.role, settings.database
-        )));
+        section.add(Finding::ok(
+            Code::ReloadPrivilege,
+            format!(
+                "role {} may call pg_reload_conf() in database {}{standby}",
+                standing.role, settings.database
+            ),
+        ));
     } else {
-        let error = sql::Error::no_grant();
-        section.add(
-            Finding::failure(error.cause(settings)).fix(error.remedy(settings).unwrap_or_default()),
-        );
+        section.add(diagnose::session(&sql::Error::no_grant(), settings));
     }
     section.extend(files(server, answers));
     section.extend(versions(tls, standing));
@@ -145,12 +145,13 @@ pub(super) fn section(server: &Server, sql: &Sql) -> Section {
 }
 
 fn unreachable(error: &sql::Error, settings: &sql::Settings) -> Finding {
-    let (text, said) = (error.cause(settings), error.to_string());
+    let Finding { code, text, fix, .. } = diagnose::session(error, settings);
+    let said = error.to_string();
     let socket = settings.socket();
     let fix = match error {
         sql::Error::NotRunning => {
             let found = if socket.exists() { "nobody listens on" } else { "there is no" };
-            return Finding::failure(text).cause(format!("{found} {}", socket.display())).fix(
+            return Finding::failure(code, text).cause(format!("{found} {}", socket.display())).fix(
                 "start PostgreSQL, or mend postgres.host and postgres.port (--postgres, --port): they name the \
                  socket",
             );
@@ -166,9 +167,9 @@ fn unreachable(error: &sql::Error, settings: &sql::Settings) -> Finding {
             )),
             settings.psql_options()
         ),
-        error => error.remedy(settings).unwrap_or_else(|| "wait, and run check again".to_owned()),
+        _ => fix.unwrap_or_else(|| "wait, and run check again".to_owned()),
     };
-    let finding = Finding::failure(text.clone()).fix(fix);
+    let finding = Finding::failure(code, text.clone()).fix(fix);
     if said == text { finding } else { finding.cause(said) }
 }
 
@@ -176,20 +177,10 @@ fn unreachable(error: &sql::Error, settings: &sql::Settings) -> Finding {
 fn files(server: &Server, answers: &Answers) -> Vec<Finding> {
     let tls = &answers.settings;
     let files = survey::files(tls, &server.session, &server.paths, &server.viewpoint);
-    let mut findings: Vec<Finding> =
-        diagnose::concerns(tls, &files, &server.paths, &server.session)
-            .into_iter()
-            .map(|found| {
-                // TLS works without: only clients cannot be asked for certificates.
-                if tls.authorities.value.is_empty() && found.cause.starts_with("ssl_ca_file") {
-                    Finding::warning(found.cause).fix(found.fix)
-                } else {
-                    Finding::from(found)
-                }
-            })
-            .collect();
+    let mut findings = diagnose::concerns(tls, &files, &server.paths, &server.session);
     if findings.is_empty() {
         findings.push(Finding::ok(
+            Code::SslSettings,
             "ssl is on; ssl_cert_file, ssl_key_file and ssl_ca_file name the published files",
         ));
     }
@@ -205,16 +196,16 @@ fn files(server: &Server, answers: &Answers) -> Vec<Finding> {
         let paths = named.chain(access).chain(sources).chain(revocation.paths.clone());
         findings.extend(ways::of_server(paths, uid));
     }
-    findings.extend(diagnose::revocation(&revocation).into_iter().map(Finding::from));
+    findings.extend(diagnose::revocation(&revocation));
     findings.extend(revocation.unseen.iter().map(|(setting, value)| {
-        Finding::skipped(format!(
+        Finding::skipped(Code::CrlHoldsCertificate, format!(
             "whether a certificate is in {value} ({setting}), which would be an authority: it cannot be read from here"
         ))
         .fix("run check as PostgreSQL's uid")
     }));
     if foreign {
         // What is wrong with the published ones is said where they are examined.
-        findings.extend(diagnose::refused(&files).into_iter().map(Finding::from));
+        findings.extend(diagnose::refused(&files));
     }
     findings
 }
@@ -224,28 +215,38 @@ fn versions(tls: &TlsSettings, standing: &Standing) -> Vec<Finding> {
     if let Some(minimum @ ("" | "TLSv1" | "TLSv1.1")) = standing.setting("ssl_min_protocol_version")
     {
         findings.push(
-            Finding::warning(format!(
-                "ssl_min_protocol_version is {minimum:?}: old and weak protocols are taken"
-            ))
+            Finding::warning(
+                Code::SslMinProtocolVersion,
+                format!(
+                    "ssl_min_protocol_version is {minimum:?}: old and weak protocols are taken"
+                ),
+            )
             .fix("put ssl_min_protocol_version = 'TLSv1.2' into postgresql.conf, then reload"),
         );
     }
     if standing.setting("ssl_sni") == Some("on") {
         findings.push(
-            Finding::warning("ssl_sni is on: for the names in pg_hosts.conf other files are served than the three settings say")
-                .fix("name the published files in pg_hosts.conf, too, or set ssl_sni = off"),
+            Finding::warning(
+                Code::SslSni,
+                "ssl_sni is on: for the names in pg_hosts.conf other files are served than the \
+                 three settings say",
+            )
+            .fix("name the published files in pg_hosts.conf, too, or set ssl_sni = off"),
         );
     }
     let reserved = standing.setting("reserved_connections").unwrap_or("0") != "0"
         && standing.reserved_slots == Some(true);
     if tls.version_number >= RESERVED_CONNECTIONS && !reserved && !standing.superuser {
         findings.push(
-            Finding::ok("no connection slot is reserved for pgsvid: while clients take all of them, a reload waits").fix(
-                format!(
-                    "reserved_connections = 1 in postgresql.conf, a restart, and: {}",
-                    statements::grant_reserve(&standing.role)
-                ),
-            ),
+            Finding::ok(
+                Code::ReservedConnections,
+                "no connection slot is reserved for pgsvid: while clients take all of them, \
+                 a reload waits",
+            )
+            .fix(format!(
+                "reserved_connections = 1 in postgresql.conf, a restart, and: {}",
+                statements::grant_reserve(&standing.role)
+            )),
         );
     }
     findings

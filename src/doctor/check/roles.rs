@@ -7,7 +7,7 @@ use crate::companions::role_map::{MAP, Workload, can_include};
 use crate::config::Config;
 use crate::consumers::Server;
 use crate::diagnose::{AccessFacts, MOST_DECIDERS, Password, is_decided};
-use crate::doctor::finding::Finding;
+use crate::doctor::finding::{Code, Finding};
 use crate::sql::{Address, HbaRule, statements};
 use crate::text::argument;
 
@@ -40,7 +40,7 @@ pub(super) fn findings(
     for role in map.roles() {
         if !facts.rules.iter().any(|rule| leads_to_map(rule, role, facts.complete)) {
             findings.push(
-                Finding::failure(format!(
+                Finding::failure(Code::RolesHbaLineMissing, format!(
                     "no line of {} asks the map {MAP} whether a certificate may be role {role}",
                     facts.hba
                 ))
@@ -57,8 +57,10 @@ pub(super) fn findings(
         findings.extend(answers.and_then(|answers| unusable(answers, role, &at)));
     }
     if findings.is_empty() && facts.is_certain() {
-        findings
-            .push(Finding::ok("the files say of each workload in [[roles]] which role it may be"));
+        findings.push(Finding::ok(
+            Code::Roles,
+            "the files say of each workload in [[roles]] which role it may be",
+        ));
     }
     findings
 }
@@ -70,14 +72,17 @@ fn missing_lines(
     missing: &[&Workload],
 ) -> Option<Finding> {
     let first = missing.first()?;
-    let finding = Finding::failure(format!(
-        "{} lacks {} of the {} lines of [[roles]]: {} cannot be role {}",
-        facts.ident,
-        missing.len(),
-        config.roles.workloads.len(),
-        first.spiffe_id,
-        first.role
-    ));
+    let finding = Finding::failure(
+        Code::RolesIdentLineMissing,
+        format!(
+            "{} lacks {} of the {} lines of [[roles]]: {} cannot be role {}",
+            facts.ident,
+            missing.len(),
+            config.roles.workloads.len(),
+            first.spiffe_id,
+            first.role
+        ),
+    );
     let Some(name) = &config.ident else {
         return Some(finding.fix("add what `pgsvid setup ident` prints, then reload"));
     };
@@ -118,10 +123,10 @@ fn above(facts: &AccessFacts, role: &str) -> Option<Finding> {
             "{file} line {line} may decide about role {role} before the map {MAP} is asked: it names a group or a regular \
              expression, which cannot be told from here"
         );
-        return Some(Finding::warning(text).fix(print_above(facts, other)));
+        return Some(Finding::warning(Code::RolesLineAbove, text).fix(print_above(facts, other)));
     }
     let text = other_way(facts, other, role, "above the line that asks");
-    Some(Finding::failure(text).fix(print_above(facts, other)))
+    Some(Finding::failure(Code::RolesLineAbove, text).fix(print_above(facts, other)))
 }
 
 /// The first line that lets a certificate be the role in another way, below the one that asks the map: for databases or addresses
@@ -148,14 +153,14 @@ fn below(facts: &AccessFacts, role: &str) -> Option<Finding> {
             let for_replication = rule.databases.iter().all(|word| word == "replication");
             return Some(match is_about {
                 Some(_) if !for_replication => {
-                    Finding::failure(text).fix(print_above(facts, rule))
+                    Finding::failure(Code::RolesLineBelow, text).fix(print_above(facts, rule))
                 }
-                _ if for_replication => Finding::warning(text).fix(format!(
+                _ if for_replication => Finding::warning(Code::RolesLineBelow, text).fix(format!(
                     "put `hostssl replication \"{role}\" all reject` above line {} of {}, then reload",
                     rule.line,
                     rule.file.as_deref().unwrap_or(&facts.hba)
                 )),
-                _ => Finding::warning(text).fix(print_above(facts, rule)),
+                _ => Finding::warning(Code::RolesLineBelow, text).fix(print_above(facts, rule)),
             });
         }
         if is_about == Some(true) && earlier.len() < MOST_DECIDERS {
@@ -217,8 +222,8 @@ fn in_the_clear(facts: &AccessFacts, role: &str) -> Option<Finding> {
     );
     Some(
         match password {
-            Password::AsItIs => Finding::failure(text),
-            Password::Proof => Finding::warning(text),
+            Password::AsItIs => Finding::failure(Code::HbaPasswordWithoutTls, text),
+            Password::Proof => Finding::warning(Code::HbaPasswordWithoutTls, text),
         }
         .fix(format!(
             "write hostssl instead of {} in {place}, or put `hostnossl all \"{role}\" all reject` above it, then reload",
@@ -231,14 +236,18 @@ fn unusable(answers: &Answers, role: &str, at: &str) -> Option<Finding> {
     match answers.roles.get(role).map(|role| role.can_log_in) {
         Some(true) => None,
         Some(false) => Some(
-            Finding::failure(format!("role {role} of [[roles]] may not log in"))
-                .fix(format!("psql -U postgres -c {}{at}", argument(statements::let_log_in(role)))),
+            Finding::failure(
+                Code::RoleWithoutLogin,
+                format!("role {role} of [[roles]] may not log in"),
+            )
+            .fix(format!("psql -U postgres -c {}{at}", argument(statements::let_log_in(role)))),
         ),
-        None => {
-            Some(Finding::failure(format!("role {role} of [[roles]] does not exist")).fix(format!(
-                "psql -U postgres -c {}{at}, and grant it what it may do",
-                argument(format!("CREATE ROLE {} LOGIN", statements::identifier(role)))
-            )))
-        }
+        None => Some(
+            Finding::failure(Code::RoleMissing, format!("role {role} of [[roles]] does not exist"))
+                .fix(format!(
+                    "psql -U postgres -c {}{at}, and grant it what it may do",
+                    argument(format!("CREATE ROLE {} LOGIN", statements::identifier(role)))
+                )),
+        ),
     }
 }

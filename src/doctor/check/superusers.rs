@@ -4,7 +4,7 @@
 use super::postgresql::Answers;
 use crate::consumers::Server;
 use crate::diagnose::{AccessFacts, SocketUser, mapped_superusers, named, superuser_logins};
-use crate::doctor::finding::Finding;
+use crate::doctor::finding::{Code, Finding};
 use crate::doctor::words::listed;
 use crate::sql::{MOST_SUPERUSERS, Might, Standing, statements};
 use crate::text::argument;
@@ -14,39 +14,41 @@ pub(super) fn findings(answers: &Answers, facts: &AccessFacts) -> Vec<Finding> {
     let (superusers, more) = &answers.superusers;
     let expressions = answers.expressions.own.clone();
     let user = SocketUser { uid, name, expressions };
-    let (concerns, judged) = superuser_logins(facts, &user, superusers);
-    let mut findings: Vec<Finding> = concerns.into_iter().map(Finding::from).collect();
+    let (mut findings, judged) = superuser_logins(facts, &user, superusers);
     let (mapped, untold) = mapped_superusers(facts, superusers);
     let name = user.name.unwrap_or_else(|| format!("uid {uid}"));
     if !judged {
         findings.push(
-            Finding::skipped(format!(
+            Finding::skipped(Code::SuperuserOverSocket, format!(
                 "whether pgsvid's user, {name}, may be a superuser over the socket: not all lines about it can be judged"
             ))
             .fix("run check where PostgreSQL runs, as its uid, or as a superuser: --user postgres"),
         );
     }
     if *more {
-        findings.push(Finding::skipped(format!(
+        findings.push(Finding::skipped(Code::SuperuserOverSocket, format!(
             "whether pgsvid's user, {name}, may be one of the superusers beyond the first {MOST_SUPERUSERS}"
         )));
     }
     if *more {
-        findings.push(Finding::skipped(format!(
-            "whether {} lets workloads be one of these other superusers",
-            facts.ident
-        )));
+        findings.push(Finding::skipped(
+            Code::SuperuserByCertificate,
+            format!("whether {} lets workloads be one of these other superusers", facts.ident),
+        ));
     }
     if findings.is_empty() {
-        findings.push(Finding::ok(format!(
-            "pgsvid's user, {name}, is no superuser over the socket by {} and {}",
-            facts.hba, facts.ident
-        )));
+        findings.push(Finding::ok(
+            Code::SuperuserOverSocket,
+            format!(
+                "pgsvid's user, {name}, is no superuser over the socket by {} and {}",
+                facts.hba, facts.ident
+            ),
+        ));
     }
-    findings.extend(mapped.into_iter().map(Finding::from));
+    findings.extend(mapped);
     if !untold.is_empty() {
         let lines = listed(&untold);
-        findings.push(Finding::skipped(format!(
+        findings.push(Finding::skipped(Code::SuperuserByCertificate, format!(
             "whether {} lets workloads be superusers in line {lines}: a group or an expression stands for the role there",
             facts.ident
         )));
@@ -67,7 +69,7 @@ pub(super) fn own_role(server: &Server, answers: &Answers) -> Option<Finding> {
         }
     };
     Some(
-        Finding::warning(format!(
+        Finding::warning(Code::OwnRoleSuperuser, format!(
             "role {} can make itself a superuser: anyone who takes over pgsvid has all rights in PostgreSQL",
             named(found)
         ))

@@ -10,7 +10,7 @@ use super::postgresql::Sql;
 use crate::config::Config;
 use crate::consumers::Server;
 use crate::diagnose;
-use crate::doctor::finding::{Finding, Group, Section};
+use crate::doctor::finding::{Code, Finding, Group, Section};
 use crate::material::Material;
 use crate::text::shown;
 use crate::verify::{self, Answer, Client, Expected, Facts, Proof, Served, Target, Verdict};
@@ -39,14 +39,14 @@ pub(super) async fn section(
         } else {
             "PostgreSQL has no TCP listener (listen_addresses is empty)"
         };
-        section.add(Finding::skipped(format!("what is served cannot be seen: {why}")).fix(
+        section.add(Finding::skipped(Code::VerdictUnverifiable, format!("what is served cannot be seen: {why}")).fix(
             "let PostgreSQL listen on 127.0.0.1, with postgres.verify = \"auto\", to have every rotation proven",
         ));
         return section;
     };
     if sql.is_not_running() && server.verify.target == Target::Auto {
         let mut section = Section::new(Group::Tls, "");
-        section.add(Finding::skipped("PostgreSQL is not running"));
+        section.add(Finding::skipped(Code::PostgresqlNotRunning, "PostgreSQL is not running"));
         return section;
     }
     let mut on_disk = on_disk.cloned();
@@ -77,8 +77,11 @@ pub(super) async fn section(
         && served.authorities.is_none()
     {
         section.add(
-            Finding::warning("the server asks clients for no certificate: none can log in by one")
-                .fix("set ssl_ca_file to the published bundle, then reload"),
+            Finding::warning(
+                Code::ClientCertificatesUnasked,
+                "the server asks clients for no certificate: none can log in by one",
+            )
+            .fix("set ssl_ca_file to the published bundle, then reload"),
         );
     }
     section
@@ -112,13 +115,16 @@ fn judged(facts: &Facts, material: &Material, server: &Server, sql: &Sql) -> Vec
             }
             Proof::Names | Proof::Nothing => "",
         };
-        return vec![Finding::ok(format!(
-            "{}, serves the published certificate{}{takes}",
-            protocol(served),
-            asks(served)
-        ))];
+        return vec![Finding::ok(
+            Code::VerdictCurrent,
+            format!(
+                "{}, serves the published certificate{}{takes}",
+                protocol(served),
+                asks(served)
+            ),
+        )];
     }
-    let (sentence, general) = diagnose::explain(verdict, facts, timing::now());
+    let failure = diagnose::explain(verdict, facts, timing::now());
     // The same look at the files and the settings that `run` takes after a refusal.
     let mut causes = Vec::new();
     if let Some(answers) = sql.answers() {
@@ -127,10 +133,9 @@ fn judged(facts: &Facts, material: &Material, server: &Server, sql: &Sql) -> Vec
         causes = diagnose::concerns(&answers.settings, &files, &server.paths, &server.session);
         causes.extend(diagnose::refused(&files));
     }
-    let failure = Finding::failure(sentence);
     vec![match causes.into_iter().next() {
         Some(found) if verdict != Verdict::Unreachable => {
-            failure.cause(found.cause).fix(found.fix)
+            failure.because_of(found)
         }
         _ if is_behind(verdict) => failure
             .cause("the files look right from here: PostgreSQL refused them earlier, or was not told to reload")
@@ -139,7 +144,7 @@ fn judged(facts: &Facts, material: &Material, server: &Server, sql: &Sql) -> Vec
                  configuration was not reloaded\" in the server log",
                 server.session.psql_options()
             )),
-        _ => failure.cause(general.cause).fix(general.fix),
+        _ => failure,
     }]
 }
 
@@ -162,7 +167,7 @@ fn unseen(
         && loaded < written
     {
         findings.push(
-            Finding::skipped(format!(
+            Finding::skipped(Code::LoadedAuthorities, format!(
                 "whether PostgreSQL has loaded the authorities of this set: it last loaded its files at {}, and the set was \
                  written at {}",
                 timing::utc(loaded),
@@ -178,7 +183,7 @@ fn unseen(
     let namesake = material.authorities().find(|authority| !names.insert(authority.subject()));
     if let Some(namesake) = namesake {
         findings.push(
-            Finding::skipped(format!(
+            Finding::skipped(Code::LoadedAuthorities, format!(
                 "which authorities of the name {} PostgreSQL has loaded: the published bundle has several, and a handshake shows \
                  names alone",
                 shown(&namesake.distinguished_name())
@@ -194,21 +199,26 @@ fn unseen(
 /// Without a published set there is nothing to compare with.
 fn unjudged(facts: &Facts) -> Vec<Finding> {
     match &facts.answer {
-        Answer::Served(served) => vec![Finding::skipped(format!(
-            "{}, serves serial {}{}; nothing is published that it could be compared with",
-            protocol(served),
-            served.leaf.serial().short(),
-            asks(served)
-        ))],
+        Answer::Served(served) => vec![Finding::skipped(
+            Code::NothingPublished,
+            format!(
+                "{}, serves serial {}{}; nothing is published that it could be compared with",
+                protocol(served),
+                served.leaf.serial().short(),
+                asks(served)
+            ),
+        )],
         Answer::Plaintext => vec![
-            Finding::failure("PostgreSQL has TLS turned off")
+            Finding::failure(Code::VerdictPlaintext, "PostgreSQL has TLS turned off")
                 .fix("set ssl = on in postgresql.conf once a set is published, then reload"),
         ],
         Answer::Nothing(reason) => {
             vec![
-                Finding::failure("cannot see what PostgreSQL serves").cause(reason.as_str()).fix(
-                    "start PostgreSQL, or set postgres.verify to the address where it listens",
-                ),
+                Finding::failure(Code::VerdictUnreachable, "cannot see what PostgreSQL serves")
+                    .cause(reason.as_str())
+                    .fix(
+                        "start PostgreSQL, or set postgres.verify to the address where it listens",
+                    ),
             ]
         }
     }

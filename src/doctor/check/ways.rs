@@ -6,7 +6,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use crate::config::Config;
-use crate::doctor::finding::Finding;
+use crate::doctor::finding::{Code, Finding};
 use crate::publish::{self, Error};
 use crate::text::argument;
 
@@ -33,7 +33,7 @@ pub(super) fn of_server(paths: impl Iterator<Item = PathBuf>, uid: u32) -> Vec<F
         let more = if more > 0 { format!(" and {more} more") } else { String::new() };
         let named = paths.get(..MOST_NAMED).unwrap_or(&paths).join(", ");
         let text = format!("other users of this machine can exchange {named}{more}");
-        Finding::warning(text).cause(why).fix(fix)
+        Finding::warning(Code::FileExchangeable, text).cause(why).fix(fix)
     };
     reasons.into_iter().map(finding).collect()
 }
@@ -49,7 +49,7 @@ pub(super) fn extra_authorities(config: &Config) -> Vec<Finding> {
                 "files.extra_authorities: other users of this machine can exchange {}, and so choose which clients PostgreSQL lets in",
                 path.display()
             );
-            Some(Finding::warning(text).cause(why).fix(fix))
+            Some(Finding::warning(Code::FileExchangeable, text).cause(why).fix(fix))
         })
         .collect()
 }
@@ -145,7 +145,7 @@ pub(super) fn over_data(config: &Config, data: &Path) -> Vec<Finding> {
         .filter_map(|(key, path)| {
             let directory = std::fs::canonicalize(path.parent()?).ok()?;
             data.starts_with(&directory).then(|| {
-                Finding::warning(format!(
+                Finding::warning(Code::SandboxOpenToData, format!(
                     "{key}: the sandbox lets pgsvid read all of {}, where PostgreSQL's data directory lies: anyone who takes \
                      over pgsvid can read the data",
                     directory.display()

@@ -1,6 +1,7 @@
 //! The agent: whether it answers, and what it gives.
 
-use crate::doctor::finding::{Finding, Group, Section};
+use crate::doctor::codes;
+use crate::doctor::finding::{Code, Finding, Group, Section};
 use crate::source::{self, Discarded, Look};
 use crate::text::sentence;
 
@@ -15,7 +16,8 @@ pub(super) async fn section(settings: &source::Settings) -> (Section, Option<Loo
             } else {
                 error.to_string()
             };
-            let mut finding = Finding::failure(text).fix(error.remedy().unwrap_or_default());
+            let mut finding = Finding::failure(codes::agent(&error), text)
+                .fix(error.remedy().unwrap_or_default());
             if error.is_not_registered() {
                 finding = finding.cause(error.to_string());
             }
@@ -25,30 +27,43 @@ pub(super) async fn section(settings: &source::Settings) -> (Section, Option<Loo
     };
     let millis = look.took.as_millis();
     section.add(match (look.count, look.offered.first().and_then(|one| one.hint.as_ref())) {
-        (1, None) => Finding::ok(format!("agent answered in {millis} ms; one SVID, no hint")),
-        (1, Some(hint)) => {
-            Finding::ok(format!("agent answered in {millis} ms; one SVID, hint {hint:?}"))
+        (1, None) => Finding::ok(
+            Code::AgentAnswer,
+            format!("agent answered in {millis} ms; one SVID, no hint"),
+        ),
+        (1, Some(hint)) => Finding::ok(
+            Code::AgentAnswer,
+            format!("agent answered in {millis} ms; one SVID, hint {hint:?}"),
+        ),
+        (count, _) => {
+            Finding::ok(Code::AgentAnswer, format!("agent answered in {millis} ms; {count} SVIDs"))
         }
-        (count, _) => Finding::ok(format!("agent answered in {millis} ms; {count} SVIDs")),
     });
     if look.count > 1 {
         for one in &look.offered {
             let hint =
                 one.hint.as_ref().map_or("no hint".to_owned(), |hint| format!("hint {hint:?}"));
             let taken = if one.chosen { "; this one is taken" } else { "" };
-            section.add(Finding::ok(format!("{}, {hint}{taken}", one.spiffe_id)));
+            section
+                .add(Finding::ok(Code::AgentAnswer, format!("{}, {hint}{taken}", one.spiffe_id)));
         }
         if settings.selection.spiffe_id.is_none() && settings.selection.hint.is_none() {
             section.add(
-                Finding::warning("the first of several SVIDs is taken; agents promise no order")
-                    .fix("set svid.spiffe_id or svid.hint (--spiffe-id, --hint)"),
+                Finding::warning(
+                    Code::SvidChoice,
+                    "the first of several SVIDs is taken; agents promise no order",
+                )
+                .fix("set svid.spiffe_id or svid.hint (--spiffe-id, --hint)"),
             );
         }
     }
     if let Err(discarded) = &look.material
         && let Some(fix) = remedy(discarded)
     {
-        section.add(Finding::failure(sentence(&discarded.to_string())).fix(fix));
+        section.add(
+            Finding::failure(codes::discarded(discarded), sentence(&discarded.to_string()))
+                .fix(fix),
+        );
     }
     (section, Some(look))
 }

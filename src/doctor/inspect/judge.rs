@@ -5,7 +5,8 @@ use std::time::SystemTime;
 
 use super::{File, Problem};
 use crate::doctor::certificate::Role;
-use crate::doctor::finding::{Finding, Group, Section};
+use crate::doctor::finding::{Code, Finding, Group, Section};
+use crate::doctor::profile::warned;
 use crate::doctor::words::{self, for_shell, remaining, shown};
 use crate::material::reading::Unreadable;
 use crate::material::{
@@ -43,12 +44,15 @@ pub(super) fn judge(files: &[File], now: SystemTime) -> Section {
     }
     if found.leaves.len() > MOST_LEAVES {
         let number = found.leaves.len();
-        section.add(Finding::skipped(format!("only {MOST_LEAVES} of {number} leaves are judged")));
+        section.add(Finding::skipped(
+            Code::InspectionLimited,
+            format!("only {MOST_LEAVES} of {number} leaves are judged"),
+        ));
     }
     section.extend(other_keys(&found, files));
     section.extend(of_authorities(files, now));
     if found.leaves.is_empty() && section.findings.is_empty() {
-        section.add(Finding::ok("nothing here has expired"));
+        section.add(Finding::ok(Code::CertificateValidity, "nothing here has expired"));
     }
     section
 }
@@ -68,10 +72,10 @@ fn problems(file: &File) -> Vec<Finding> {
             let text = format!("{path}: {}", problem.text());
             // A directory may hold other things, too.
             if !file.named && nothing_of_ours(problem) {
-                return Finding::skipped(text);
+                return Finding::skipped(Code::FileUnreadable, text);
             }
             let fix = problem.fix(&for_shell(&file.path)).unwrap_or_default();
-            Finding::failure(text).fix(fix)
+            Finding::failure(Code::FileUnreadable, text).fix(fix)
         })
         .collect()
 }
@@ -116,37 +120,44 @@ fn of_leaf(leaf: &Leaf<'_>, found: &Found<'_>, now: SystemTime) -> Vec<Finding> 
     findings.push(match validity(certificate, now) {
         Ok(()) => {
             let left = remaining(now, certificate.not_after(), now);
-            Finding::ok(format!("{name} is valid, {left}"))
+            Finding::ok(Code::CertificateValidity, format!("{name} is valid, {left}"))
         }
-        Err(Rejection::Expired(at)) => {
-            Finding::failure(format!("{name} expired at {}", timing::utc(at)))
-        }
+        Err(Rejection::Expired(at)) => Finding::failure(
+            Code::CertificateValidity,
+            format!("{name} expired at {}", timing::utc(at)),
+        ),
         Err(_) => {
             let start = timing::utc(certificate.not_before());
-            Finding::failure(format!("{name} is valid only from {start}"))
+            Finding::failure(
+                Code::CertificateValidity,
+                format!("{name} is valid only from {start}"),
+            )
         }
     });
     findings.push(key(certificate, &name, found));
     if file.certificates().next() != Some(certificate) && leaf.is_single {
         findings.push(
-            Finding::failure(format!("{path}: the leaf is not the first certificate"))
-                .cause("PostgreSQL and libpq take the first certificate of the file for the leaf")
-                .fix("write the leaf first, then its intermediates"),
+            Finding::failure(
+                Code::LeafNotFirst,
+                format!("{path}: the leaf is not the first certificate"),
+            )
+            .cause("PostgreSQL and libpq take the first certificate of the file for the leaf")
+            .fix("write the leaf first, then its intermediates"),
         );
     }
     findings.extend(chain(leaf, &name, found, now));
     match leaf_rules(certificate) {
-        Ok(_) => findings.push(Finding::ok(format!("{name} is an X.509-SVID"))),
+        Ok(_) => findings.push(Finding::ok(Code::SvidProfile, format!("{name} is an X.509-SVID"))),
         Err(broken) => findings.extend(broken.iter().map(|rule| {
-            Finding::warning(format!("{name} is no X.509-SVID: {}", shown(&rule.to_string())))
+            Finding::warning(
+                Code::SvidProfile,
+                format!("{name} is no X.509-SVID: {}", shown(&rule.to_string())),
+            )
         })),
     }
     // What an SVID should have is nothing to demand of other certificates.
     if leaf_rules(certificate).is_ok() {
-        let warnings = Warning::of_leaf(certificate);
-        findings.extend(
-            warnings.iter().map(|warning| Finding::warning(warning.cause()).fix(warning.fix())),
-        );
+        findings.extend(Warning::of_leaf(certificate).into_iter().map(warned));
     }
     findings
 }
@@ -154,13 +165,15 @@ fn of_leaf(leaf: &Leaf<'_>, found: &Found<'_>, now: SystemTime) -> Vec<Finding> 
 fn key(certificate: &Certificate, name: &str, found: &Found<'_>) -> Finding {
     let own = found.keys.iter().find(|(_, key)| *key == certificate.public_key());
     match own {
-        Some((file, _)) => {
-            Finding::ok(format!("the private key in {} belongs to {name}", words::path(&file.path)))
-        }
-        None if found.keys.is_empty() => {
-            Finding::skipped(format!("whether a private key belongs to {name}: none is here"))
-        }
-        None => Finding::skipped(format!("the private key of {name} is not here")),
+        Some((file, _)) => Finding::ok(
+            Code::KeyPair,
+            format!("the private key in {} belongs to {name}", words::path(&file.path)),
+        ),
+        None if found.keys.is_empty() => Finding::skipped(
+            Code::KeyPair,
+            format!("whether a private key belongs to {name}: none is here"),
+        ),
+        None => Finding::skipped(Code::KeyPair, format!("the private key of {name} is not here")),
     }
 }
 
@@ -172,25 +185,38 @@ fn chain(leaf: &Leaf<'_>, name: &str, found: &Found<'_>, now: SystemTime) -> Vec
         .map(|found| {
             let subject = shown(&found.subject_text());
             let at = timing::utc(found.not_after());
-            Finding::failure(format!("the intermediate {subject} expired at {at}"))
+            Finding::failure(
+                Code::IntermediateExpired,
+                format!("the intermediate {subject} expired at {at}"),
+            )
         })
         .collect();
     if found.authorities.is_empty() {
         findings.push(
-            Finding::skipped(format!("whether an authority vouches for {name}: none is here"))
-                .fix("name the bundle, too, or use --bundle FILE"),
+            Finding::skipped(
+                Code::CertificateChain,
+                format!("whether an authority vouches for {name}: none is here"),
+            )
+            .fix("name the bundle, too, or use --bundle FILE"),
         );
         return findings;
     }
     if validity(certificate, now).is_err() {
-        findings.push(Finding::skipped(format!("whether an authority vouches for {name}")));
+        findings.push(Finding::skipped(
+            Code::CertificateChain,
+            format!("whether an authority vouches for {name}"),
+        ));
         return findings;
     }
     findings.push(match verify_path(certificate, rest, &found.authorities, Usage::Any, now) {
-        Ok(_) => Finding::ok(format!("{name} is signed by an authority of the bundle")),
-        Err(why) => {
-            Finding::failure(format!("{name} and the bundle do not belong together: {why}"))
-        }
+        Ok(_) => Finding::ok(
+            Code::CertificateChain,
+            format!("{name} is signed by an authority of the bundle"),
+        ),
+        Err(why) => Finding::failure(
+            Code::CertificateChain,
+            format!("{name} and the bundle do not belong together: {why}"),
+        ),
     });
     findings
 }
@@ -211,15 +237,16 @@ fn other_keys(found: &Found<'_>, files: &[File]) -> Vec<Finding> {
             let kind = key_kind(key);
             if certificates.is_empty() {
                 let text = format!("whether the private key in {path} belongs to a certificate");
-                return Finding::skipped(format!("{text}: none is here"));
+                return Finding::skipped(Code::KeyPair, format!("{text}: none is here"));
             }
             if let Some((other, _)) =
                 certificates.iter().find(|(_, found)| found.public_key() == *key)
             {
                 let other = words::path(&other.path);
-                return Finding::ok(format!(
-                    "the private key in {path} is that of the authority in {other}"
-                ));
+                return Finding::ok(
+                    Code::KeyPair,
+                    format!("the private key in {path} is that of the authority in {other}"),
+                );
             }
             let whose = match found.leaves.as_slice() {
                 [leaf] => format!(
@@ -231,7 +258,7 @@ fn other_keys(found: &Found<'_>, files: &[File]) -> Vec<Finding> {
                     "the private key in {path} ({kind}) belongs to none of the certificates"
                 ),
             };
-            Finding::failure(whose)
+            Finding::failure(Code::KeyPair, whose)
                 .fix("use certificate and key of the same issuance; a new SVID has a new key")
         })
         .collect()
@@ -252,7 +279,11 @@ fn of_authorities(files: &[File], now: SystemTime) -> Vec<Finding> {
             };
             let subject = shown(&root.subject_text());
             let text = format!("{}: the root {subject} {what}", words::path(&file.path));
-            findings.push(if usable { Finding::warning(text) } else { Finding::failure(text) });
+            findings.push(if usable {
+                Finding::warning(Code::AuthorityValidity, text)
+            } else {
+                Finding::failure(Code::AuthorityValidity, text)
+            });
         }
     }
     findings

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use super::host_name;
-use crate::doctor::finding::{Finding, Group, Section};
+use crate::doctor::finding::{Code, Finding, Group, Section};
 use crate::doctor::words::{self, remaining, shown};
 use crate::files;
 use crate::material::reading::{self, Item};
@@ -62,11 +62,11 @@ pub(super) fn judge(
     let mut section = Section::new(Group::Judgement, "");
     match &facts.answer {
         Answer::Nothing(why) => section.add(
-            Finding::failure(format!("{}: {}", facts.address, shown(why)))
+            Finding::failure(Code::ServerUnreachable, format!("{}: {}", facts.address, shown(why)))
                 .fix("look whether PostgreSQL runs, and at its listen_addresses and port"),
         ),
         Answer::Plaintext => section.add(
-            Finding::failure(format!("{}: PostgreSQL has TLS turned off", facts.address)).fix(
+            Finding::failure(Code::ServerTlsOff, format!("{}: PostgreSQL has TLS turned off", facts.address)).fix(
                 "ALTER SYSTEM SET ssl = on; then SELECT pg_reload_conf(); if `SHOW ssl` says on already, the server \
                  log says why the files were refused",
             ),
@@ -83,17 +83,18 @@ pub(super) fn judge(
 
 fn of_validity(leaf: &Certificate, now: SystemTime) -> Finding {
     match validity(leaf, now) {
-        Ok(()) => {
-            Finding::ok(format!("the leaf is valid, {}", remaining(now, leaf.not_after(), now)))
-        }
-        Err(Rejection::Expired(at)) => Finding::failure(format!(
-            "the leaf expired at {}",
-            timing::utc(at)
-        ))
+        Ok(()) => Finding::ok(
+            Code::ServedValidity,
+            format!("the leaf is valid, {}", remaining(now, leaf.not_after(), now)),
+        ),
+        Err(Rejection::Expired(at)) => Finding::failure(
+            Code::ServedValidity,
+            format!("the leaf expired at {}", timing::utc(at)),
+        )
         .fix("let pgsvid renew it (pgsvid status, pgsvid check), or publish a new one and reload"),
         Err(_) => {
             let start = timing::utc(leaf.not_before());
-            Finding::failure(format!("the leaf is valid only from {start}"))
+            Finding::failure(Code::ServedValidity, format!("the leaf is valid only from {start}"))
                 .fix("compare the clocks of this machine and of the issuing authority")
         }
     }
@@ -103,26 +104,33 @@ fn of_path(served: &Served, bundle: &Bundle, now: SystemTime) -> Finding {
     let (path, authorities) = match bundle {
         Bundle::None => {
             return Finding::skipped(
+                Code::ServedChain,
                 "whether an authority vouches for the leaf: no bundle is given",
             )
             .fix("--bundle FILE");
         }
         Bundle::Absent(why) => {
-            return Finding::skipped(format!("whether an authority vouches for the leaf: {why}"));
+            return Finding::skipped(
+                Code::ServedChain,
+                format!("whether an authority vouches for the leaf: {why}"),
+            );
         }
         Bundle::Of(path, authorities) => (words::path(path), authorities),
     };
     // OpenSSL takes a self-signed certificate that is itself among the trusted ones, whatever it may sign.
     if served.leaf.is_self_signed() && authorities.contains(&served.leaf) {
-        return Finding::ok(format!("the self-signed certificate itself is in {path}"));
+        return Finding::ok(
+            Code::ServedChain,
+            format!("the self-signed certificate itself is in {path}"),
+        );
     }
     // A path is valid at a time, and its leaf is not.
     if validity(&served.leaf, now).is_err() {
-        return Finding::skipped(format!("whether the leaf chains to {path}"));
+        return Finding::skipped(Code::ServedChain, format!("whether the leaf chains to {path}"));
     }
     match verify_path(&served.leaf, &served.rest, authorities, Usage::Server, now) {
-        Ok(_) => Finding::ok(format!("the leaf chains to {path}")),
-        Err(why) => Finding::failure(format!("the leaf does not chain to {path}: {why}"))
+        Ok(_) => Finding::ok(Code::ServedChain, format!("the leaf chains to {path}")),
+        Err(why) => Finding::failure(Code::ServedChain, format!("the leaf does not chain to {path}: {why}"))
             .fix("use the bundle of the server's own trust domain, or look which PostgreSQL answers there"),
     }
 }
@@ -130,21 +138,30 @@ fn of_path(served: &Served, bundle: &Bundle, now: SystemTime) -> Finding {
 fn of_name(leaf: &Certificate, host: &str) -> Finding {
     let shown_host = shown(host);
     if host_name::matches(leaf, host) {
-        return Finding::ok(format!("sslmode=verify-full takes it for {shown_host}"));
+        return Finding::ok(
+            Code::ServedName,
+            format!("sslmode=verify-full takes it for {shown_host}"),
+        );
     }
     let names = if leaf.dns_names().is_empty() {
         "it has none".to_owned()
     } else {
         shown(&format!("it has {}", leaf.dns_names().join(", ")))
     };
-    Finding::failure(format!("sslmode=verify-full does not take it for {shown_host}: {names}"))
-        .cause("libpq compares the host with DNS and IP names, and with the CN where there are none")
-        .fix(format!("spire-server entry update -entryID <id> … -dns {shown_host}, or connect by a name it has"))
+    Finding::failure(
+        Code::ServedName,
+        format!("sslmode=verify-full does not take it for {shown_host}: {names}"),
+    )
+    .cause("libpq compares the host with DNS and IP names, and with the CN where there are none")
+    .fix(format!(
+        "spire-server entry update -entryID <id> … -dns {shown_host}, or connect by a name it has"
+    ))
 }
 
 fn of_request(served: &Served) -> Option<Finding> {
     served.authorities.is_none().then(|| {
         Finding::warning(
+            Code::ClientCertificatesUnasked,
             "the server asks for no client certificate: `cert` and clientcert cannot work",
         )
         .fix("ALTER SYSTEM SET ssl_ca_file = '<the bundle>'")

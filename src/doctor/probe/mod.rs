@@ -8,7 +8,7 @@ mod text;
 use std::path::PathBuf;
 use std::time::SystemTime;
 
-use super::finding::{Report, Section};
+use super::finding::{Code, Finding, Report, Section, Severity};
 use crate::material::{Certificate, Fingerprint};
 use crate::timing;
 use crate::verify::{self, Answer, Facts};
@@ -52,7 +52,9 @@ pub async fn look(request: &Request) -> Result<Seen, UnusableBundle> {
     };
     let at = timing::now();
     let mut findings = judge::judge(&facts, &bundle, request.host_name.as_deref(), at);
-    findings.findings.splice(0..0, note.map(super::Finding::skipped));
+    findings
+        .findings
+        .splice(0..0, note.map(|note| Finding::skipped(Code::ListenAddressesUnknown, note)));
     Ok(Seen { facts, findings, at })
 }
 
@@ -63,7 +65,7 @@ pub struct Identity {
     answer: String,
     chain: Vec<Fingerprint>,
     authorities: Option<Vec<Vec<u8>>>,
-    judgement: Vec<(super::Severity, String)>,
+    judgement: Vec<(Code, Severity)>,
 }
 
 impl Seen {
@@ -99,14 +101,7 @@ impl Seen {
                 .findings
                 .findings
                 .iter()
-                .map(|finding| {
-                    // An ok about validity counts down.
-                    let text = match finding.severity {
-                        super::Severity::Ok => String::new(),
-                        _ => finding.text.clone(),
-                    };
-                    (finding.severity, text)
-                })
+                .map(|finding| (finding.code, finding.severity))
                 .collect(),
         }
     }

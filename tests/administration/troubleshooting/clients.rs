@@ -37,31 +37,31 @@ fn service_files() {
             format!("[db]\n{place}{rest}{key}"),
             "other",
             "definition of service",
-            "it has no section [other]",
+            "service-section-missing",
         ),
         (
             format!("[db]\nhost = localhost\n{rest}{key}"),
             "db",
             "syntax error in service file",
-            "is no keyword=value",
+            "service-syntax",
         ),
         (
             format!("[db]\noptions={long}\n"),
             "db",
             "too long in service file",
-            "more than the 1021 that libpq reads",
+            "service-line-too-long",
         ),
         (
             format!("[db]\n{place}{rest}sslkey={}\n", open_key.display()),
             "db",
             "has group or world access",
-            "libpq refuses a private key with group or world access",
+            "client-key-mode",
         ),
         (
             format!("[db]\n{place}{rest}sslkey={files}/..v0-gone/svid_key.pem\n"),
             "db",
             "certificate present, but not private key file",
-            "sslkey names",
+            "service-path-missing",
         ),
         (
             format!(
@@ -75,7 +75,7 @@ fn service_files() {
             format!("[db]\n{place}sslmode=verify-full\nsslrootcert={files}/svid_bundle.pem\n"),
             "db",
             "connection requires a valid client certificate",
-            "does not say sslcert",
+            "service-keyword-missing",
         ),
     ] {
         let file = setup.other.write("service.conf", text, 0o644);
@@ -85,7 +85,7 @@ fn service_files() {
     }
     let (psql, checked) = through(&setup, "/nowhere/service.conf", "db");
     symptom("service file \"/nowhere/service.conf\" not found", &psql.stderr);
-    checked.fails("libpq cannot read /nowhere/service.conf");
+    checked.fails_with("service-file-unreadable", "libpq cannot read /nowhere/service.conf");
 }
 
 #[test]
@@ -106,9 +106,7 @@ fn unencrypted_in_silence() {
     assert_eq!(psql.stdout, "f", "{psql:?}");
     let words = "`pg_stat_ssl` says `f` though certificates are there";
     symptom(words, words);
-    checked.fails(
-        "no sslmode: when a file is missing or the key's mode is wrong, libpq connects unencrypted",
-    );
+    checked.fails("sslmode-not-strict");
 }
 
 #[test]
@@ -125,9 +123,9 @@ fn the_published_service_file() {
     let file = setup.files.join("pg_service.conf").display().to_string();
     let (psql, checked) = through(&setup, &file, "db");
     assert_eq!((psql.stdout.as_str(), checked.status), ("t", 0), "{psql:?} {:#}", checked.report);
-    checked.finding("ok", "complete, strict, and within libpq's limits");
+    checked.finding("ok", "service-file");
     let checked = Checked::run(&files_only(&setup), &["--as-client", "localhost"], &[]);
-    checked.finding("ok", "logged in as role localhost");
+    checked.finding("ok", "client-login");
 }
 
 #[test]
@@ -142,7 +140,7 @@ fn another_host_name() {
     let file = setup.files.join("pg_service.conf").display().to_string();
     let (psql, _) = through(&setup, &file, "db");
     symptom("does not match host name", &psql.stderr);
-    check(&setup, &["--as-client", "app"]).fails("the server's certificate is not for db.example");
+    check(&setup, &["--as-client", "app"]).fails("served-certificate-name");
 }
 
 #[test]
@@ -168,7 +166,7 @@ fn another_trust_domain() {
     let (psql, _) = through(&client, &file, "db");
     symptom("certificate verify failed", &psql.stderr);
     Checked::run(&files_only(&client), &["--as-client", "app"], &[])
-        .fails("its chain does not end at a root of the published bundle");
+        .fails("served-certificate-chain");
 }
 
 #[test]
@@ -176,9 +174,9 @@ fn no_service_file() {
     let setup = setup();
     publish(&setup);
     let checked = Checked::run(&files_only(&setup), &[], &[]);
-    checked.warns("no service file is configured");
+    checked.warns("service-file-not-configured");
     let checked = Checked::run(&files_only(&setup), &[], &[("PGSERVICEFILE", "/nowhere")]);
-    checked.warns("PGSERVICE is not set");
+    checked.warns("pgservice-unset");
 }
 
 #[test]
@@ -191,5 +189,5 @@ fn a_password_and_a_certificate_that_is_signed_with_ed25519() {
     admin(&setup.cluster, "ALTER ROLE app PASSWORD 'secret'");
     let said = client(&setup.cluster, setup.files.path(), "app", "password=secret").run().stderr;
     symptom("could not find digest for NID UNDEF", &said);
-    check(&setup, &[]).warns("the SVID is signed with Ed25519");
+    check(&setup, &[]).warns("svid-ed25519");
 }

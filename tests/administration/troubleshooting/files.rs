@@ -20,7 +20,8 @@ fn a_directory_that_others_may_write_to() {
     let setup = setup();
     std::fs::set_permissions(setup.files.path(), Permissions::from_mode(0o777)).unwrap();
     symptom("others may write to it", &run_fails(&setup));
-    check(&setup, &[]).fails("others may write to it (mode 0777); run chmod 0755");
+    check(&setup, &[])
+        .fails_with("directory-shared", "others may write to it (mode 0777); run chmod 0755");
 }
 
 #[test]
@@ -28,7 +29,7 @@ fn a_foreign_link_in_the_way() {
     let setup = setup();
     symlink("/etc/hostname", setup.files.join("svid.pem")).unwrap();
     symptom("is a symbolic link to", &run_fails(&setup));
-    check(&setup, &[]).fails("svid.pem is a symbolic link to /etc/hostname, and is not pgsvid's");
+    check(&setup, &[]).fails("directory-obstacle");
 }
 
 #[test]
@@ -37,8 +38,10 @@ fn a_directory_above_that_others_may_write_to() {
     let setup = Setup::builder(BINARY).files(Directory::below(above.path())).create();
     std::fs::set_permissions(above.path(), Permissions::from_mode(0o775)).unwrap();
     symptom("others can replace it at any time", &run_fails(&setup));
-    check(&setup, &[])
-        .fails(&format!("they may write to {above} (mode 0775); run chmod go-w {above}"));
+    check(&setup, &[]).fails_with(
+        "directory-replaceable",
+        &format!("they may write to {above} (mode 0775); run chmod go-w {above}"),
+    );
 }
 
 #[test]
@@ -48,7 +51,10 @@ fn a_directory_above_that_is_another_users() {
     let setup = Setup::builder(BINARY).files(Directory::below(above.path())).create();
     chown(above.path(), Some(another.uid()), None).unwrap();
     symptom("belongs to that user", &run_fails(&setup));
-    check(&setup, &[]).fails(&format!("uid {} can replace it at any time", another.uid()));
+    check(&setup, &[]).fails_with(
+        "directory-replaceable",
+        &format!("uid {} can replace it at any time", another.uid()),
+    );
 }
 
 #[test]
@@ -61,7 +67,8 @@ fn another_users_link_in_a_shared_directory() {
     symlink("..data/svid_bundle.pem", &bundle).unwrap();
     lchown(&bundle, Some(another.uid()), None).unwrap();
     symptom("others could have put it there", &run_fails(&setup));
-    check(&setup, &[]).fails(&format!("as root, run rm -r {}", bundle.display()));
+    check(&setup, &[])
+        .fails_with("directory-foreign-file", &format!("as root, run rm -r {}", bundle.display()));
 }
 
 #[test]
@@ -70,7 +77,7 @@ fn a_set_that_others_could_have_written() {
     publish(&setup);
     let bundle = setup.files.join("svid_bundle.pem");
     std::fs::set_permissions(&bundle, Permissions::from_mode(0o666)).unwrap();
-    check(&setup, &[]).fails("with which others could have written to it");
+    check(&setup, &[]).fails("published-set");
     let arguments = files_only(&setup);
     let arguments = std::iter::once("fetch").chain(arguments.iter().map(String::as_str));
     let fetch = Program::spawn(BINARY, arguments, &[]);
@@ -84,7 +91,7 @@ fn no_directory() {
     let setup = setup();
     std::fs::remove_dir(setup.files.path()).unwrap();
     symptom("cannot open the directory", &run_fails(&setup));
-    check(&setup, &[]).fails("cannot open the directory");
+    check(&setup, &[]).fails("directory-missing");
     std::fs::create_dir(setup.files.path()).unwrap();
 }
 
@@ -97,7 +104,7 @@ fn a_directory_of_somebody_elses() {
     let setup = setup();
     std::os::unix::fs::chown(setup.files.path(), Some(12345), Some(12345)).unwrap();
     symptom("it belongs to uid", &run_fails(&setup));
-    check(&setup, &[]).fails("it belongs to uid 12345");
+    check(&setup, &[]).fails("directory-owner");
 }
 
 #[test]
@@ -112,7 +119,7 @@ fn damaged_files() {
     let checked = check(&setup, &[]);
     symptom(
         "the published files are no set",
-        checked.finding("failure", "are no set")["text"].as_str().unwrap(),
+        checked.finding("failure", "published-set")["text"].as_str().unwrap(),
     );
     checked.fails("the published files are no set: cannot read svid_key.pem");
 }
@@ -125,7 +132,7 @@ fn a_set_that_nobody_renews() {
     let checked = check(&setup, &[]);
     let words = "the agent has another SVID than the published one";
     symptom(words, checked.finding("warning", words)["text"].as_str().unwrap());
-    checked.warns(words);
+    checked.warns("published-set-newest");
 }
 
 #[test]
@@ -138,7 +145,7 @@ fn a_group_without_root() {
     );
     symptom(
         "files.group needs root",
-        checked.finding("failure", "files.group")["text"].as_str().unwrap(),
+        checked.finding("failure", "group-needs-root")["text"].as_str().unwrap(),
     );
-    checked.fails("files.group needs root");
+    checked.fails("group-needs-root");
 }

@@ -10,6 +10,7 @@ mod tls;
 
 use std::path::Path;
 
+use pgsvid::finding::Code;
 use serde_json::Value;
 use test_support::{Cluster, LIMIT, Program, Psql, Setup};
 
@@ -41,10 +42,14 @@ impl Checked {
         sections.iter().flat_map(|section| section["findings"].as_array().unwrap()).collect()
     }
 
-    /// The finding of that severity whose text or cause holds these words.
+    /// The finding of that severity with this code; or, where a detail counts, the one whose text or cause holds these words.
     #[track_caller]
     fn finding(&self, severity: &str, words: &str) -> &Value {
+        let is_code = is_code(words);
         let holds = |finding: &Value| {
+            if is_code {
+                return finding["code"] == words;
+            }
             ["text", "cause"]
                 .iter()
                 .any(|key| finding[key].as_str().is_some_and(|text| text.contains(words)))
@@ -66,11 +71,23 @@ impl Checked {
         assert_eq!(self.status, 1);
     }
 
+    /// A failure with this code that says a detail.
+    #[track_caller]
+    fn fails_with(&self, code: &str, words: &str) {
+        assert!(is_code(code));
+        assert_eq!(self.finding("failure", words)["code"], code);
+        self.fails(words);
+    }
+
     /// A warning, which comes with its remedy.
     #[track_caller]
     fn warns(&self, words: &str) {
         assert!(self.finding("warning", words).get("fix").is_some());
     }
+}
+
+fn is_code(word: &str) -> bool {
+    Code::ALL.iter().any(|code| code.name() == word)
 }
 
 /// That somebody has said the symptom, and that the document has it.
@@ -80,7 +97,7 @@ fn symptom(symptom: &str, said: &str) {
     assert!(rows().iter().any(|row| row[0].contains(symptom)), "not documented: {symptom}");
 }
 
-/// The rows of the document's tables: symptom, cause, remedy.
+/// The rows of the document's tables: symptom, cause, remedy, codes.
 fn rows() -> Vec<Vec<&'static str>> {
     DOCUMENT
         .lines()
@@ -160,8 +177,12 @@ fn each_row_of_the_document_has_its_test() {
     let rows = rows();
     assert!(rows.len() >= 25, "{} rows", rows.len());
     for row in rows {
-        assert_eq!(row.len(), 3, "{row:?}");
+        assert_eq!(row.len(), 4, "{row:?}");
         let symptom = row[0].split('`').nth(1).unwrap_or_else(|| row[0].trim());
         assert!(sources.contains(symptom), "no test has {symptom:?}");
+        for code in row[3].split('`').skip(1).step_by(2) {
+            assert!(is_code(code), "{symptom:?} has no code, but {code}");
+            assert!(sources.contains(&format!("\"{code}\"")), "no test has {code}");
+        }
     }
 }

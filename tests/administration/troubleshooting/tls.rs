@@ -26,38 +26,23 @@ fn files_that_postgresql_refuses() {
     let encrypt = ["pkcs8", "-topk8", "-v2", "aes-256-cbc", "-passout", "pass:secret"];
     directory.write("passphrase.pem", openssl(&encrypt, other.key_pem()), 0o600);
     for (setting, file, words, cause) in [
-        (
-            "ssl_key_file",
-            "other_key.pem",
-            "key values mismatch",
-            "does not belong to the certificate",
-        ),
+        ("ssl_key_file", "other_key.pem", "key values mismatch", "key-pair"),
         (
             "ssl_cert_file",
             "missing.pem",
             "could not load server certificate file",
             "missing.pem, set by",
         ),
-        ("ssl_cert_file", "empty.pem", "no start line", "empty.pem (ssl_cert_file) is empty"),
-        ("ssl_cert_file", "cut.pem", "bad end line", "(ssl_cert_file) is cut short or damaged"),
+        ("ssl_cert_file", "empty.pem", "no start line", "tls-file-empty"),
+        ("ssl_cert_file", "cut.pem", "bad end line", "tls-file-damaged"),
         (
             "ssl_key_file",
             "passphrase.pem",
             "cannot be reloaded because it requires a passphrase",
-            "(ssl_key_file) has a passphrase, which a reload cannot ask for",
+            "key-passphrase",
         ),
-        (
-            "ssl_key_file",
-            "directory",
-            "is not a regular file",
-            "(ssl_key_file) is not a regular file",
-        ),
-        (
-            "ssl_ca_file",
-            "empty.pem",
-            "could not load root certificate file",
-            "(ssl_ca_file) is empty",
-        ),
+        ("ssl_key_file", "directory", "is not a regular file", "tls-file-not-regular"),
+        ("ssl_ca_file", "empty.pem", "could not load root certificate file", "tls-file-empty"),
     ] {
         let path = directory.join(file);
         admin(&setup.cluster, &format!("ALTER SYSTEM SET {setting} = '{}'", path.display()));
@@ -83,12 +68,12 @@ fn keys_that_postgresql_refuses() {
     started(&setup);
     let key = setup.files.join("svid_key.pem");
     let account = Account::server();
-    let mut cases = vec![(account.uid(), 0o640, "has group or world access", "has mode 0640")];
+    let mut cases = vec![(account.uid(), 0o640, "has group or world access", "key-mode-refused")];
     // Root alone can give files away.
     if rustix::process::geteuid().is_root() {
         cases.extend([
-            (12345, 0o600, "must be owned by the database user or root", "is owned by uid 12345"),
-            (0, 0o600, "Permission denied", "belongs to root with mode 0600"),
+            (12345, 0o600, "must be owned by the database user or root", "key-owner-refused"),
+            (0, 0o600, "Permission denied", "key-unreadable"),
         ]);
     }
     for (owner, mode, words, cause) in cases {
@@ -110,7 +95,7 @@ fn a_server_that_does_not_start() {
         "FATAL:  could not load server certificate file",
         &setup.cluster.try_start().unwrap_err(),
     );
-    check(&setup, &[]).fails("nothing is published yet");
+    check(&setup, &[]).fails("nothing-published");
 }
 
 #[test]
@@ -122,8 +107,8 @@ fn tls_turned_off() {
     reload(&setup.cluster);
     symptom("server does not support SSL, but SSL was required", &psql());
     let checked = check(&setup, &[]);
-    checked.fails("ssl is off");
-    checked.fails("has TLS turned off");
+    checked.fails("ssl-off");
+    checked.fails("verdict-plaintext");
 
     // On again, with a file that cannot be loaded: SHOW says on, and the server says no.
     admin(&setup.cluster, "ALTER SYSTEM SET ssl_key_file = '/nowhere/key.pem'");
@@ -147,8 +132,8 @@ fn clients_certificates_are_not_asked_for() {
         &client(&setup.cluster, setup.files.path(), "app", "").run().stderr,
     );
     let checked = check(&setup, &[]);
-    checked.warns("ssl_ca_file is empty");
-    checked.warns("the server asks clients for no certificate");
+    checked.warns("ssl-setting-empty");
+    checked.warns("client-certificates-not-requested");
 }
 
 #[test]
@@ -168,8 +153,8 @@ fn another_authority_for_clients() {
         &client(&setup.cluster, setup.files.path(), "localhost", "").run().stderr,
     );
     let checked = check(&setup, &["--as-client", "localhost"]);
-    checked.fails("serves the new certificate, but trusts other authorities");
-    checked.fails("the server refuses our certificate in the handshake");
+    checked.fails("verdict-old-authorities");
+    checked.fails("login-certificate-refused");
 }
 
 #[test]
@@ -190,7 +175,7 @@ fn a_certificate_that_expires() {
         &client(&setup.cluster, setup.files.path(), "app", "").run().stderr,
     );
     let checked = check(&setup, &[]);
-    checked.fails("the SVID expired at");
+    checked.fails("svid-expired");
     assert!(checked.error.is_empty(), "{}", checked.error);
 }
 
@@ -203,7 +188,7 @@ fn a_new_set_that_is_not_served() {
     let checked = check(&setup, &[]);
     let words = "refused the new files and still serves";
     symptom(words, checked.finding("failure", words)["text"].as_str().unwrap());
-    checked.fails("was not told to reload");
+    checked.fails_with("verdict-still-old", "was not told to reload");
 }
 
 #[test]
@@ -223,7 +208,7 @@ fn a_rotation_that_is_under_way_is_no_failure() {
         setup.cluster.sighup();
         checked.join().unwrap()
     });
-    checked.finding("ok", "serves the published certificate");
+    checked.finding("ok", "verdict-current");
 }
 
 #[test]
@@ -238,7 +223,7 @@ fn the_command_line_overrides_a_setting() {
     let checked = check(&setup, &[]);
     let words = "set by the postmaster's command line (-c)";
     symptom(words, checked.finding("failure", words)["text"].as_str().unwrap());
-    checked.fails(words);
+    checked.fails_with("ssl-setting-elsewhere", words);
 }
 
 #[test]
@@ -251,5 +236,5 @@ fn another_server_on_the_port() {
     let checked = check(&setup, &["--verify", &address]);
     let words = "serves a certificate that is not pgsvid's";
     symptom(words, checked.finding("failure", words)["text"].as_str().unwrap());
-    checked.fails("it is another server or a pooler");
+    checked.fails_with("verdict-foreign", "it is another server or a pooler");
 }

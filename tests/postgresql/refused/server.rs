@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use What::{Bundle, Certificate, Key};
 use dev_agent::{Entry, KeyType, Svid};
+use pgsvid::finding::Code;
 use serde_json::Value;
 use test_support::{Account, LIMIT, Mark, Pgsvid, Setup};
 
@@ -79,6 +80,10 @@ impl Server {
                 self.fill(case.cause, &copy)
             );
             assert_eq!(event["cause"], cause, "{name}");
+            let codes: Vec<&str> = event["code"].as_str().unwrap().split(", ").collect();
+            let is_code = |name: &&str| Code::ALL.iter().any(|code| code.name() == *name);
+            assert!(codes.len() == 2 && codes.iter().all(is_code), "{name}: {event}");
+            assert_eq!(codes[0], "ssl-setting-elsewhere", "{name}");
             let fix = event["fix"].as_str().unwrap();
             let wanted = format!(
                 "put {} = '{}' into postgresql.conf",

@@ -4,11 +4,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::Concern;
 use super::order::{MOST_DECIDERS, compared, shadows};
 use super::passwords::{in_the_clear, without_certificate};
+use super::{failure, warning};
 use crate::sql::{Address, BadLine, HbaRule, Mapping, first_parts, is_anchored};
 use crate::survey::{Unclear, Withheld};
+use pgsvid_base::finding::{Code, Finding};
 use pgsvid_base::text::{argument, shown};
 
 /// What all workloads without a DNS name share, if their identifiers are not in the subject.
@@ -90,8 +91,8 @@ impl AccessFacts {
 
 /// What in the files lets in whom it should not, or keeps out whom it should let in.
 #[must_use]
-pub fn access(facts: &AccessFacts) -> Vec<Concern> {
-    let mut concerns: Vec<Concern> = facts.bad.iter().map(bad_line).collect();
+pub fn access(facts: &AccessFacts) -> Vec<Finding> {
+    let mut concerns: Vec<Finding> = facts.bad.iter().map(bad_line).collect();
     concerns.extend(facts.misread.iter().map(misread));
     concerns.extend(facts.unclear.iter().map(unclear));
     let mut rejects = Vec::new();
@@ -122,9 +123,11 @@ pub fn access(facts: &AccessFacts) -> Vec<Concern> {
         }
     }
     if !facts.rules.iter().any(|rule| rule.admits_tls() && rule.wants_certificate()) {
-        concerns.push(Concern::warning(
+        concerns.push(warning(
+            Code::HbaCertificateLineMissing,
             format!("{} has no line that lets clients in by their certificate", facts.hba),
-            "add `hostssl all all 0.0.0.0/0 cert` above the lines that match the same clients, then reload"
+            "add `hostssl all all 0.0.0.0/0 cert` above the lines that match the same clients, \
+                 then reload"
                 .to_owned(),
         ));
     }
@@ -138,8 +141,9 @@ pub(super) fn place(hba: &str, rule: &HbaRule) -> String {
     format!("{} line {}", rule.file.as_deref().unwrap_or(hba), rule.line)
 }
 
-fn bad_line(bad: &BadLine) -> Concern {
-    Concern::failure(
+fn bad_line(bad: &BadLine) -> Finding {
+    failure(
+        Code::HbaLineWrong,
         format!("{} line {} is wrong: {}", bad.file, bad.line, bad.error),
         format!(
             "mend line {} of {}, then reload: until then PostgreSQL keeps the rules it had, and cannot be \
@@ -149,10 +153,11 @@ fn bad_line(bad: &BadLine) -> Concern {
     )
 }
 
-fn unclear(unclear: &Unclear) -> Concern {
+fn unclear(unclear: &Unclear) -> Finding {
     let name = unclear.file.file_name().unwrap_or(unclear.file.as_os_str()).to_string_lossy();
     let place = format!("{} line {}", shown(&name), unclear.line);
-    Concern::failure(
+    failure(
+        Code::HbaLineUnclear,
         format!(
             "{place} cannot be judged: {}. Such a line may let in anyone, or keep PostgreSQL from reading {} at all",
             unclear.why, unclear.of
@@ -165,15 +170,17 @@ fn unclear(unclear: &Unclear) -> Concern {
 
 /// What PostgreSQL reads otherwise than it looks.
 #[must_use]
-pub fn misread(place: &Misread) -> Concern {
+pub fn misread(place: &Misread) -> Finding {
     match place {
-        Misread::Nul(place) => Concern::failure(
+        Misread::Nul(place) => failure(
+            Code::HbaNulByte,
             format!(
                 "{place} has a NUL byte: PostgreSQL passes over what follows it there, and takes the next line for a part of it"
             ),
             format!("remove the byte from {place} with an editor that shows it, then reload"),
         ),
-        Misread::Withheld(Withheld { path, at, on_the_way, uid }) => Concern::failure(
+        Misread::Withheld(Withheld { path, at, on_the_way, uid }) => failure(
+            Code::HbaUnreadableForServer,
             format!(
                 "PostgreSQL (uid {uid}) cannot read {}: it goes on with what it has read before, or with nothing of this file, and may \
                  not start again",
@@ -192,7 +199,8 @@ pub fn misread(place: &Misread) -> Concern {
                 )
             },
         ),
-        Misread::Otherwise(place) => Concern::failure(
+        Misread::Otherwise(place) => failure(
+            Code::HbaReadOtherwise,
             format!(
                 "PostgreSQL reads {place} in another way than pgsvid, or it has just been changed"
             ),
@@ -204,7 +212,7 @@ pub fn misread(place: &Misread) -> Concern {
 }
 
 /// A line by which clients are whatever role they like.
-fn believing(facts: &AccessFacts, rule: &HbaRule) -> Concern {
+fn believing(facts: &AccessFacts, rule: &HbaRule) -> Finding {
     let place = place(&facts.hba, rule);
     let local = rule.address.as_ref().is_some_and(Address::is_local);
     let method = &rule.method;
@@ -225,14 +233,15 @@ fn believing(facts: &AccessFacts, rule: &HbaRule) -> Concern {
             rule.kind
         )
     };
-    if local { Concern::warning(text, fix) } else { Concern::failure(text, fix) }
+    if local { warning(Code::HbaAnyRole, text, fix) } else { failure(Code::HbaAnyRole, text, fix) }
 }
 
 /// An earlier line that matches all that this one matches.
-fn never_reached(facts: &AccessFacts, index: usize, rule: &HbaRule) -> Option<Concern> {
+fn never_reached(facts: &AccessFacts, index: usize, rule: &HbaRule) -> Option<Finding> {
     let earlier = facts.rules[..index].iter().find(|earlier| shadows(earlier, rule))?;
     let (earlier, here) = (place(&facts.hba, earlier), place(&facts.hba, rule));
-    Some(Concern::failure(
+    Some(failure(
+        Code::HbaLineNeverReached,
         format!("{here} is never reached: {earlier} matches the same clients first"),
         format!("move {here} above {earlier}, then reload: the first line that matches decides"),
     ))
@@ -243,11 +252,12 @@ fn unmapped(
     facts: &AccessFacts,
     known: Option<&BTreeSet<&str>>,
     rule: &HbaRule,
-) -> Option<Concern> {
+) -> Option<Finding> {
     let place = place(&facts.hba, rule);
     let Some(map) = rule.map() else {
         return (rule.option("clientname") == Some("DN")).then(|| {
-            Concern::warning(
+            warning(
+                Code::HbaDnWithoutMap,
                 format!("{place} compares the whole subject with the role's name, and has no map"),
                 format!(
                     "add map=spiffe to {place}, and `spiffe \"<subject>\" <role>` to {}",
@@ -257,7 +267,8 @@ fn unmapped(
         });
     };
     (!known?.contains(map)).then(|| {
-        Concern::failure(
+        failure(
+            Code::IdentMapMissing,
             format!(
                 "{place} uses the map {map}, which has no line in {}: nobody can log in by it",
                 facts.ident
@@ -267,7 +278,7 @@ fn unmapped(
     })
 }
 
-fn maps(facts: &AccessFacts) -> Vec<Concern> {
+fn maps(facts: &AccessFacts) -> Vec<Finding> {
     let mut used = BTreeMap::new();
     for rule in &facts.rules {
         if let Some(map) = rule.map() {
@@ -301,7 +312,7 @@ fn map(
     judged: &JudgedMapping,
     whom: Whom,
     strangers: &[String],
-) -> Option<Concern> {
+) -> Option<Finding> {
     let JudgedMapping { mapping, admits } = judged;
     let place = format!("{} line {}", facts.ident, mapping.line);
     let Mapping { role, map, .. } = mapping;
@@ -324,7 +335,8 @@ fn map(
             ),
             Whom::Users => ("every user of this machine", "name one user in it: `MAP <user> ROLE`"),
         };
-        return Some(Concern::failure(
+        return Some(failure(
+            Code::IdentMapAdmitsAll,
             format!("{place} admits {everybody} as role {role}: it matches {stranger}"),
             format!("{place}: {}, then reload", name.replace("MAP", map).replace("ROLE", role)),
         ));
@@ -335,7 +347,8 @@ fn map(
         return None;
     }
     let example = other.map(|other| format!(", such as {other}")).unwrap_or_default();
-    Some(Concern::warning(
+    Some(warning(
+        Code::IdentExpressionLoose,
         format!(
             "{place}: the regular expression is not anchored as a whole, or has a dot for any letter, so it matches other names, \
              too{example}"
@@ -350,6 +363,7 @@ fn map(
 mod tests {
     use super::*;
     use crate::sql::{Line, parse_hba};
+    use pgsvid_base::finding::Severity;
 
     fn facts(hba: &str, mappings: &[(&str, &str, &str, Option<&str>)]) -> AccessFacts {
         let rules = parse_hba(hba)
@@ -421,8 +435,12 @@ mod tests {
             ("hostssl all all all cert\nhost all all 10.0.0.0/8 ident", 1, 0),
         ] {
             let found = access(&facts(hba, &[]));
-            let count = |severe| found.iter().filter(|concern| concern.severe == severe).count();
-            assert_eq!((count(true), count(false)), (failures, warnings), "{hba}: {found:#?}");
+            let count = |severity| found.iter().filter(|found| found.severity == severity).count();
+            assert_eq!(
+                (count(Severity::Failure), count(Severity::Warning)),
+                (failures, warnings),
+                "{hba}: {found:#?}"
+            );
         }
     }
 
@@ -431,24 +449,21 @@ mod tests {
         let hba = "hostssl all all all cert clientname=DN map=m";
         for (user, role, admits, found) in [
             ("x500UniqueIdentifier=05,O=SPIRE,C=US", "app", None, None),
-            ("O=SPIRE,C=US", "app", Some(SHARED), Some((true, "every workload without"))),
-            ("/^.*$", "app", Some("stranger"), Some((true, "every workload as"))),
-            ("/CN=app", "app", None, Some((false, "not anchored"))),
-            ("/^CN=app|CN=b$", "app", None, Some((false, "not anchored"))),
-            ("/^CN=a.b$", "app", Some("CN=axb"), Some((false, "such as CN=axb"))),
+            ("O=SPIRE,C=US", "app", Some(SHARED), Some(Code::IdentMapAdmitsAll)),
+            ("/^.*$", "app", Some("stranger"), Some(Code::IdentMapAdmitsAll)),
+            ("/CN=app", "app", None, Some(Code::IdentExpressionLoose)),
+            ("/^CN=app|CN=b$", "app", None, Some(Code::IdentExpressionLoose)),
+            ("/^CN=a.b$", "app", Some("CN=axb"), Some(Code::IdentExpressionLoose)),
             ("/^CN=app,O=SPIRE,C=US$", "app", None, None),
             ("/^(.*)$", "\\1", Some(SHARED), None),
-            ("/CN=(.*)$", "\\1", Some("stranger"), Some((false, "not anchored"))),
+            ("/CN=(.*)$", "\\1", Some("stranger"), Some(Code::IdentExpressionLoose)),
         ] {
             let concerns = access(&facts(hba, &[("m", user, role, admits)]));
-            let seen = concerns.first().map(|concern| (concern.severe, &concern.finding.cause));
-            match found {
-                None => assert_eq!(seen, None, "{user}"),
-                Some((severe, text)) => {
-                    let (is_severe, cause) = seen.unwrap();
-                    assert!(is_severe == severe && cause.contains(text), "{user}: {cause}");
-                }
-            }
+            assert_eq!(
+                concerns.first().map(|concern| concern.code),
+                found,
+                "{user}: {concerns:#?}"
+            );
         }
     }
 }

@@ -2,10 +2,9 @@
 //!
 //! PostgreSQL: `be-secure-openssl.c` (`be_tls_init`) and `be-secure-common.c` (`check_ssl_key_file_permissions`).
 
-use std::path::PathBuf;
-
-use super::Finding;
-use crate::survey::{Content, FileFacts, Files, Present, Revocation, State};
+use super::failure;
+use crate::survey::{Content, FileFacts, Files, Present, State};
+use pgsvid_base::finding::{Code, Finding};
 use pgsvid_base::text::argument;
 
 /// The causes that can be seen in the files; empty if they look right from here.
@@ -22,34 +21,11 @@ pub fn refused(files: &Files) -> Vec<Finding> {
     seen.push((&files.authorities, authorities));
     let unseen =
         withheld(seen.iter().filter(|(_, found)| found.is_none()).map(|(facts, _)| *facts));
-    let mut findings: Vec<Finding> = seen.into_iter().filter_map(|(_, found)| found).collect();
+    let mut findings: Vec<Finding> =
+        seen.into_iter().filter_map(|(facts, found)| Some(found?.about(object(facts)))).collect();
     findings.extend(pair(files));
     findings.extend(unseen);
     findings
-}
-
-/// Certificates where revocation lists should be.
-#[must_use]
-pub fn revocation(found: &Revocation) -> Vec<Finding> {
-    let finding = |(setting, path): &(&str, PathBuf)| Finding {
-        cause: format!(
-            "{} ({setting}) holds a certificate: OpenSSL takes it for an authority, as if it were in ssl_ca_file, and PostgreSQL \
-             lets in the clients that it has signed",
-            path.display()
-        ),
-        fix: if *setting == "ssl_crl_dir" {
-            format!(
-                "remove {} from the directory, where lists are called <hash>.r<number>",
-                path.display()
-            )
-        } else {
-            format!(
-                "remove the certificates from {}, and leave the lists (X509 CRL), then reload",
-                path.display()
-            )
-        },
-    };
-    found.authorities.iter().map(finding).collect()
 }
 
 /// What cannot be told: said, so that nobody takes the silence for a clean bill.
@@ -58,10 +34,16 @@ fn withheld<'a>(files: impl Iterator<Item = &'a FileFacts>) -> Option<Finding> {
         matches!(&facts.state, State::Present(Present { content: Content::Withheld, .. }))
     };
     let paths: Vec<String> = files.filter(is_withheld).map(shown).collect();
-    (!paths.is_empty()).then(|| Finding {
-        cause: format!("what is in {} cannot be seen from pgsvid's sandbox", paths.join(", ")),
-        fix: "let the settings name the published files, then reload; pgsvid check sees more, being in no sandbox"
-            .to_owned(),
+    let paths = paths.join(", ");
+    (!paths.is_empty()).then(|| {
+        failure(
+            Code::TlsFilesWithheld,
+            format!("what is in {paths} cannot be seen from pgsvid's sandbox"),
+            "let the settings name the published files, then reload; pgsvid check sees more, \
+             being in no sandbox"
+                .to_owned(),
+        )
+        .about(paths)
     })
 }
 
@@ -71,25 +53,29 @@ fn present<'a>(facts: &'a FileFacts, setting: &str) -> Result<&'a Present, Optio
     match &facts.state {
         State::Present(present) => Ok(present),
         State::OutOfSight => Err(None),
-        State::NotSet => Err(Some(Finding {
-            cause: format!("{setting} is empty"),
-            fix: format!("set {setting} to the published file, then reload"),
-        })),
-        State::Missing => Err(Some(Finding {
-            cause: format!("{path} ({setting}) does not exist, or leads to nothing"),
-            fix: name_the_published(setting),
-        })),
-        State::Closed => Err(Some(Finding {
-            cause: format!(
+        State::NotSet => Err(Some(failure(
+            Code::SslSettingEmpty,
+            format!("{setting} is empty"),
+            format!("set {setting} to the published file, then reload"),
+        ))),
+        State::Missing => Err(Some(failure(
+            Code::TlsFileMissing,
+            format!("{path} ({setting}) does not exist, or leads to nothing"),
+            name_the_published(setting),
+        ))),
+        State::Closed => Err(Some(failure(
+            Code::TlsFileOutOfReach,
+            format!(
                 "{path} ({setting}) lies below a directory that pgsvid may not enter; PostgreSQL can load it only \
                  if its own uid may"
             ),
-            fix: name_the_published(setting),
-        })),
-        State::NotRegular => Err(Some(Finding {
-            cause: format!("{path} ({setting}) is not a regular file"),
-            fix: name_the_published(setting),
-        })),
+            name_the_published(setting),
+        ))),
+        State::NotRegular => Err(Some(failure(
+            Code::TlsFileNotRegular,
+            format!("{path} ({setting}) is not a regular file"),
+            name_the_published(setting),
+        ))),
     }
 }
 
@@ -100,24 +86,29 @@ fn certificate(facts: &FileFacts, setting: &str, server_uid: Option<u32>) -> Opt
         Err(finding) => return finding,
     };
     if !readable(present, server_uid) {
-        return Some(Finding {
-            cause: format!(
+        return Some(failure(
+            Code::CertificateUnreadable,
+            format!(
                 "{path} ({setting}) has mode {:04o} and belongs to uid {}: PostgreSQL{} cannot read it",
                 present.mode,
                 present.uid,
                 runs_as(server_uid)
             ),
-            fix: chmod("0644", facts, present, setting),
-        });
+            chmod("0644", facts, present, setting),
+        ));
     }
-    let cause = match &present.content {
-        Content::Empty => format!("{path} ({setting}) is empty"),
-        Content::NoPem => format!("{path} ({setting}) holds no PEM"),
-        Content::Broken => format!("{path} ({setting}) is cut short or damaged"),
-        Content::Pem { leaf: None, .. } => format!("{path} ({setting}) holds no certificate"),
+    let (code, cause) = match &present.content {
+        Content::Empty => (Code::TlsFileEmpty, format!("{path} ({setting}) is empty")),
+        Content::NoPem => (Code::TlsFileNoPem, format!("{path} ({setting}) holds no PEM")),
+        Content::Broken => {
+            (Code::TlsFileDamaged, format!("{path} ({setting}) is cut short or damaged"))
+        }
+        Content::Pem { leaf: None, .. } => {
+            (Code::CertificateMissing, format!("{path} ({setting}) holds no certificate"))
+        }
         _ => return None,
     };
-    Some(Finding { cause, fix: name_the_published(setting) })
+    Some(failure(code, cause, name_the_published(setting)))
 }
 
 fn private_key(facts: &FileFacts, server_uid: Option<u32>) -> Option<Finding> {
@@ -130,19 +121,23 @@ fn private_key(facts: &FileFacts, server_uid: Option<u32>) -> Option<Finding> {
     if let Some(finding) = key_owner_and_mode(facts, present, server_uid) {
         return Some(finding);
     }
-    let cause = match &present.content {
-        Content::Empty => format!("{path} ({setting}) is empty"),
-        Content::NoPem => format!("{path} ({setting}) holds no PEM"),
-        Content::Broken => format!("{path} ({setting}) is cut short or damaged"),
-        Content::Passphrase => {
-            format!("{path} ({setting}) has a passphrase, which a reload cannot ask for")
+    let (code, cause) = match &present.content {
+        Content::Empty => (Code::TlsFileEmpty, format!("{path} ({setting}) is empty")),
+        Content::NoPem => (Code::TlsFileNoPem, format!("{path} ({setting}) holds no PEM")),
+        Content::Broken => {
+            (Code::TlsFileDamaged, format!("{path} ({setting}) is cut short or damaged"))
         }
-        Content::Pem { private_key: None, .. } => {
-            format!("{path} ({setting}) holds no private key of a supported type")
-        }
+        Content::Passphrase => (
+            Code::KeyPassphrase,
+            format!("{path} ({setting}) has a passphrase, which a reload cannot ask for"),
+        ),
+        Content::Pem { private_key: None, .. } => (
+            Code::KeyUnsupported,
+            format!("{path} ({setting}) holds no private key of a supported type"),
+        ),
         _ => return None,
     };
-    Some(Finding { cause, fix: name_the_published(setting) })
+    Some(failure(code, cause, name_the_published(setting)))
 }
 
 /// The command that gives a file this mode. Who may write to its directory can have put a link there by the time that root
@@ -171,9 +166,10 @@ fn key_owner_and_mode(
     let server = server_uid?;
     let (path, published, setting) = (shown(facts), facts.published, "ssl_key_file");
     if key.uid != server && key.uid != 0 {
-        return Some(Finding {
-            cause: format!("{path} is owned by uid {}, PostgreSQL runs as uid {server}", key.uid),
-            fix: if published {
+        return Some(failure(
+            Code::KeyOwnerRefused,
+            format!("{path} is owned by uid {}, PostgreSQL runs as uid {server}", key.uid),
+            if published {
                 format!(
                     "run pgsvid as uid {server} (securityContext.runAsUser, or User= in the unit), or as root \
                      with files.group"
@@ -181,36 +177,38 @@ fn key_owner_and_mode(
             } else {
                 name_the_published(setting)
             },
-        });
+        ));
     }
     let (allowed, limit) = if key.uid == 0 { (0o740, "0640") } else { (0o700, "0600") };
     if key.mode & 0o777 & !allowed != 0 {
-        return Some(Finding {
-            cause: format!(
+        return Some(failure(
+            Code::KeyModeRefused,
+            format!(
                 "{path} has mode {:04o}; PostgreSQL takes a key of uid {} with {limit} at most",
                 key.mode, key.uid
             ),
-            fix: chmod(limit, facts, key, setting),
-        });
+            chmod(limit, facts, key, setting),
+        ));
     }
     if key.uid == 0 && server != 0 && key.mode & 0o040 == 0 {
-        return Some(Finding {
-            cause: format!(
-                "{path} belongs to root with mode {:04o}: PostgreSQL cannot read it",
-                key.mode
-            ),
-            fix: if published {
+        return Some(failure(
+            Code::KeyUnreadable,
+            format!("{path} belongs to root with mode {:04o}: PostgreSQL cannot read it", key.mode),
+            if published {
                 format!(
                     "set files.group to PostgreSQL's group, or run pgsvid as PostgreSQL's uid {server}"
                 )
             } else {
                 name_the_published(setting)
             },
-        });
+        ));
     }
-    (!readable(key, server_uid)).then(|| Finding {
-        cause: format!("{path} has mode {:04o}: PostgreSQL cannot read it", key.mode),
-        fix: chmod(limit, facts, key, setting),
+    (!readable(key, server_uid)).then(|| {
+        failure(
+            Code::KeyUnreadable,
+            format!("{path} has mode {:04o}: PostgreSQL cannot read it", key.mode),
+            chmod(limit, facts, key, setting),
+        )
     })
 }
 
@@ -227,14 +225,17 @@ fn pair(files: &Files) -> Option<Finding> {
     else {
         return None;
     };
-    (leaf_key != private_key).then(|| Finding {
-        cause: format!(
-            "the key in {} does not belong to the certificate in {}",
-            shown(&files.private_key),
-            shown(&files.certificate)
-        ),
-        fix: "let ssl_cert_file and ssl_key_file both name the published files, then reload"
-            .to_owned(),
+    (leaf_key != private_key).then(|| {
+        failure(
+            Code::KeyPair,
+            format!(
+                "the key in {} does not belong to the certificate in {}",
+                shown(&files.private_key),
+                shown(&files.certificate)
+            ),
+            "let ssl_cert_file and ssl_key_file both name the published files, then reload"
+                .to_owned(),
+        )
     })
 }
 
@@ -249,6 +250,16 @@ fn readable(present: &Present, server_uid: Option<u32>) -> bool {
 
 fn runs_as(server_uid: Option<u32>) -> String {
     server_uid.map(|uid| format!(" (uid {uid})")).unwrap_or_default()
+}
+
+/// What tells a finding about a file from the next: its path, and what may be changed about it.
+fn object(facts: &FileFacts) -> String {
+    match &facts.state {
+        State::Present(Present { uid, mode, .. }) => {
+            format!("{} (uid {uid}, mode {mode:04o})", shown(facts))
+        }
+        _ => shown(facts),
+    }
 }
 
 fn shown(facts: &FileFacts) -> String {

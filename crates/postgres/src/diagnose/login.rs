@@ -2,9 +2,10 @@
 
 use std::net::IpAddr;
 
-use super::Finding;
 use super::access::{AccessFacts, place};
+use super::failure;
 use crate::sql::{HbaRule, statements};
+use pgsvid_base::finding::{Code, Finding};
 use pgsvid_base::text::argument;
 use pgsvid_material::Certificate;
 
@@ -27,18 +28,18 @@ pub struct Login<'a> {
 #[must_use]
 pub fn refused_login(login: &Login<'_>, access: Option<&AccessFacts>) -> Finding {
     let Login { role, database, from, .. } = login;
-    let reload = psql("SELECT pg_reload_conf()", login);
     let seen = seen(login.leaf);
     let Some(access) = access else {
-        return Finding {
-            cause: format!(
+        return failure(
+            Code::LoginRefused,
+            format!(
                 "pg_hba.conf or pg_ident.conf does not let it in; as they see it, it is {seen}"
             ),
-            fix: format!(
+            format!(
                 "{}; run check as PostgreSQL's uid or with --user postgres to see which line decides",
                 ways(login)
             ),
-        };
+        );
     };
     let first = access.rules.iter().find(|rule| matches(rule, login) != Some(false));
     let untold = first.filter(|rule| matches(rule, login).is_none());
@@ -46,22 +47,24 @@ pub fn refused_login(login: &Login<'_>, access: Option<&AccessFacts>) -> Finding
         return undecided(access, untold, login);
     }
     let Some(rule) = first else {
-        return Finding {
-            cause: format!(
+        return failure(
+            Code::LoginLineMissing,
+            format!(
                 "no line of {} matches role {role}, database {database}, from {from}",
                 access.hba
             ),
-            fix: format!(
+            format!(
                 "add `hostssl {database} {role} {from}/{} cert` to {}, then reload",
                 bits(*from),
                 access.hba
             ),
-        };
+        );
     };
     let here = place(&access.hba, rule);
     if rule.method != "cert" {
-        return Finding {
-            cause: match rule.method.as_str() {
+        return failure(
+            Code::LoginOtherLine,
+            match rule.method.as_str() {
                 "reject" => {
                     format!("{here} rejects it: the first line that matches decides")
                 }
@@ -69,61 +72,75 @@ pub fn refused_login(login: &Login<'_>, access: Option<&AccessFacts>) -> Finding
                     "{here} decides, and asks for {method} instead of the certificate alone"
                 ),
             },
-            fix: format!(
+            format!(
                 "put `hostssl {database} {role} {from}/{} cert` above {here}, then reload",
                 bits(*from)
             ),
-        };
+        );
     }
+    refused_name(access, rule, login)
+}
+
+/// A line of `cert` decides, and the certificate's name does not suit it.
+fn refused_name(access: &AccessFacts, rule: &HbaRule, login: &Login<'_>) -> Finding {
+    let Login { role, leaf, .. } = *login;
+    let here = place(&access.hba, rule);
+    let seen = seen(leaf);
+    let reload = psql("SELECT pg_reload_conf()", login);
     let by_dn = rule.option("clientname") == Some("DN");
-    let name = if by_dn { Some(login.leaf.distinguished_name()) } else { login.leaf.common_name() };
+    let name = if by_dn { Some(leaf.distinguished_name()) } else { leaf.common_name() };
     let Some(name) = name else {
-        return Finding {
-            cause: format!(
+        return failure(
+            Code::LoginNameMissing,
+            format!(
                 "{here} takes the CN for the user's name, and the certificate has none: it is {seen}"
             ),
-            fix: format!(
+            format!(
                 "add a DNS name to the entry (spire-server entry update … -dns {role}), or write \
                  `cert clientname=DN map=spiffe` in {here}"
             ),
-        };
+        );
     };
     let listed = |map: &str| {
         access.mappings.iter().flatten().any(|judged| {
             let mapping = &judged.mapping;
-            mapping.map == map && mapping.system_user == name && mapping.role == *role
+            mapping.map == map && mapping.system_user == name && mapping.role == role
         })
     };
     match rule.map() {
-        Some(map) if listed(map) => Finding {
-            cause: format!(
+        Some(map) if listed(map) => failure(
+            Code::LoginFilesNotLoaded,
+            format!(
                 "{} lets it in, and PostgreSQL has not read the file since it was changed",
                 access.ident
             ),
-            fix: reload,
-        },
-        None if name == *role => Finding {
-            cause: format!(
+            reload,
+        ),
+        None if name == role => failure(
+            Code::LoginFilesNotLoaded,
+            format!(
                 "{here} lets it in: PostgreSQL has not read the file since, or the role may not log in"
             ),
-            fix: format!("{reload}; if it stays: {}", psql(&statements::let_log_in(role), login)),
-        },
-        None => Finding {
-            cause: format!(
+            format!("{reload}; if it stays: {}", psql(&statements::let_log_in(role), login)),
+        ),
+        None => failure(
+            Code::LoginNameDiffers,
+            format!(
                 "{here} wants a certificate whose name is the role's: it is {name:?}, the role {role:?}"
             ),
-            fix: format!(
+            format!(
                 "log in as role {name}, or add map=spiffe to {here} and `spiffe \"{name}\" {role}` to {}",
                 access.ident
             ),
-        },
-        Some(map) => Finding {
-            cause: format!(
+        ),
+        Some(map) => failure(
+            Code::LoginMapLineMissing,
+            format!(
                 "{here} asks map {map} of {}, which does not let {name:?} be role {role}",
                 access.ident
             ),
-            fix: format!("add `{map} \"{name}\" {role}` to {}, then reload", access.ident),
-        },
+            format!("add `{map} \"{name}\" {role}` to {}, then reload", access.ident),
+        ),
     }
 }
 
@@ -136,10 +153,11 @@ fn undecided(access: &AccessFacts, untold: Option<&HbaRule>, login: &Login<'_>) 
             place(&access.hba, rule)
         ),
     };
-    Finding {
-        cause: format!("{what}; as PostgreSQL sees the certificate, it is {}", seen(login.leaf)),
-        fix: format!("{}; the server log names the line that decided", ways(login)),
-    }
+    failure(
+        Code::LoginUndecided,
+        format!("{what}; as PostgreSQL sees the certificate, it is {}", seen(login.leaf)),
+        format!("{}; the server log names the line that decided", ways(login)),
+    )
 }
 
 /// The command that executes a statement as a superuser, on the server of that login.

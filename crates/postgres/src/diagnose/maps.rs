@@ -2,11 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::Concern;
 use super::access::{AccessFacts, place};
 use super::order::{MOST_DECIDERS, is_decided};
 use super::superuser::{MOST_NAMED, MOST_RULES, named};
+use super::warning;
 use crate::sql::{HbaRule, Mapping, Superuser, first_parts, is_exact, statements::identifier};
+use pgsvid_base::finding::{Code, Finding};
 use pgsvid_base::text::shown;
 
 /// How many lines of `pg_ident.conf` that make superusers are named.
@@ -50,7 +51,7 @@ enum Lets {
 pub fn mapped_superusers(
     facts: &AccessFacts,
     superusers: &[Superuser],
-) -> (Vec<Concern>, Vec<u32>) {
+) -> (Vec<Finding>, Vec<u32>) {
     let reached: Vec<(&Superuser, BTreeMap<&str, &HbaRule>)> =
         superusers.iter().map(|superuser| (superuser, reached(facts, &superuser.role))).collect();
     let (mut concerns, mut untold) = (Vec::new(), Vec::new());
@@ -78,7 +79,8 @@ pub fn mapped_superusers(
     let more = concerns.len().saturating_sub(MOST_LINES);
     concerns.truncate(MOST_LINES);
     if more > 0 {
-        concerns.push(Concern::warning(
+        concerns.push(warning(
+            Code::SuperuserByCertificate,
             format!("{} has {more} more lines that let workloads be superusers", facts.ident),
             "correct the lines that are named, then check again".to_owned(),
         ));
@@ -137,14 +139,15 @@ fn concern(
     first: &Superuser,
     line: &HbaRule,
     roles: &[String],
-) -> Concern {
+) -> Finding {
     let here = format!("{} line {}", facts.ident, mapping.line);
     let more = roles.len().saturating_sub(MOST_NAMED);
     let more = if more > 0 { format!(" and {more} more") } else { String::new() };
     let roles = format!("{}{more}", roles.get(..MOST_NAMED).unwrap_or(roles).join(", "));
     let name = shown(&mapping.system_user);
     if lets == Lets::Certainly {
-        return Concern::warning(
+        return warning(
+            Code::SuperuserByCertificate,
             format!(
                 "{here} lets {name} log in by its certificate as superuser {roles}: that workload has all rights in PostgreSQL"
             ),
@@ -154,7 +157,8 @@ fn concern(
         );
     }
     let above = place(&facts.hba, line);
-    Concern::warning(
+    warning(
+        Code::SuperuserByCertificate,
         format!(
             "{here} may let a workload log in by its certificate as superuser {roles}: the role is what {name} takes out of the \
              workload's name, and whether that can be {roles} cannot be told from here"

@@ -6,44 +6,32 @@ mod login;
 mod maps;
 mod order;
 mod passwords;
+mod revocation;
+mod session;
 mod settings;
 mod superuser;
 mod verdict;
 
 pub use access::{AccessFacts, JudgedMapping, Misread, SHARED, access, misread, strangers};
-pub use files::{refused, revocation};
+pub use files::refused;
 pub use login::{Login, refused_login};
 pub use maps::{mapped_superusers, open_mappings};
 pub use order::{MOST_DECIDERS, compared, is_decided};
 pub use passwords::Password;
+pub use revocation::revocation;
+pub use session::session;
 pub use settings::concerns;
 pub use superuser::{SocketUser, named, superuser_logins};
 pub use verdict::{explain, outlived};
 
-/// One cause, and what to do about it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Finding {
-    /// What is wrong: names the object.
-    pub cause: String,
-    /// The command, SQL or line that fixes it.
-    pub fix: String,
+use pgsvid_base::finding::{Code, Finding};
+
+/// What does not work, and what to do about it.
+fn failure(code: Code, text: String, fix: String) -> Finding {
+    Finding::failure(code, text).fix(fix)
 }
 
-/// Something that lets the wrong clients in, or keeps the right ones out.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Concern {
-    /// Whether it has to be fixed; otherwise it is worth a thought.
-    pub severe: bool,
-    /// What it is.
-    pub finding: Finding,
-}
-
-impl Concern {
-    fn failure(cause: String, fix: String) -> Self {
-        Self { severe: true, finding: Finding { cause, fix } }
-    }
-
-    fn warning(cause: String, fix: String) -> Self {
-        Self { severe: false, finding: Finding { cause, fix } }
-    }
+/// What works and will hurt somebody, and what to do about it.
+fn warning(code: Code, text: String, fix: String) -> Finding {
+    Finding::warning(code, text).fix(fix)
 }

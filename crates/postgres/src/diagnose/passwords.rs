@@ -1,8 +1,9 @@
 //! Lines of `pg_hba.conf` that let clients in without a certificate, and what of their passwords goes over the network.
 
-use super::Concern;
 use super::order::includes;
+use super::warning;
 use crate::sql::HbaRule;
+use pgsvid_base::finding::{Code, Finding};
 
 /// What of a password goes over a network without TLS, if the line asks for one there, and no earlier line rejects these clients.
 pub(super) fn in_the_clear(rule: &HbaRule, rejects: &[&HbaRule]) -> Option<Password> {
@@ -22,7 +23,7 @@ pub(super) fn without_certificate(
     place: &str,
     rule: &HbaRule,
     clear: Option<Password>,
-) -> Option<Concern> {
+) -> Option<Finding> {
     if rule.method == "reject" || rule.wants_certificate() || !rule.admits_tls() && clear.is_none()
     {
         return None;
@@ -34,7 +35,8 @@ pub(super) fn without_certificate(
     // PostgreSQL takes cert and clientcert in hostssl lines alone.
     let hostssl =
         if kind == "hostssl" { String::new() } else { format!("hostssl instead of {kind}, and ") };
-    Some(Concern::warning(
+    Some(warning(
+        if clear.is_empty() { Code::HbaWithoutCertificate } else { Code::HbaPasswordWithoutTls },
         format!("{place} lets clients in by {method} alone, without a certificate{clear}"),
         format!(
             "write {hostssl}cert instead of {method}, or {hostssl}clientcert=verify-full beside {method}, in {place}, then \

@@ -2,10 +2,14 @@
 
 use std::path::Path;
 
-use super::Finding;
-use crate::sql::{self, Setting, TlsSettings, statements};
+use super::failure;
+use crate::sql::{self, Override, Setting, TlsSettings, statements};
 use crate::survey::{FileFacts, Files, PublishedPaths};
+use pgsvid_base::finding::{Code, Finding, Severity};
 use pgsvid_base::text::argument;
+
+/// The setting whose file is needed for client certificates alone.
+const AUTHORITIES: &str = "ssl_ca_file";
 
 /// What in the settings will keep the published files from being served. `socket` is where psql reaches the server.
 #[must_use]
@@ -19,15 +23,19 @@ pub fn concerns(
     let mut findings = Vec::new();
     if settings.ssl.value != "on" {
         let by = settings.ssl.overridden_by();
-        findings.push(Finding {
-            cause: format!("ssl is {}{}", settings.ssl.value, set_by(by)),
-            fix: mend("ssl", "on", by, &at),
-        });
+        findings.push(
+            failure(
+                Code::SslOff,
+                format!("ssl is {}{}", settings.ssl.value, set_by(by)),
+                mend("ssl", "on", by, &at),
+            )
+            .about(format!("ssl = {}{}", settings.ssl.value, set_by(by))),
+        );
     }
     for (name, setting, facts, path) in [
         ("ssl_cert_file", &settings.certificate, &files.certificate, &paths.certificate),
         ("ssl_key_file", &settings.private_key, &files.private_key, &paths.private_key),
-        ("ssl_ca_file", &settings.authorities, &files.authorities, &paths.bundle),
+        (AUTHORITIES, &settings.authorities, &files.authorities, &paths.bundle),
     ] {
         findings.extend(concern(name, setting, facts, path, &at));
     }
@@ -47,31 +55,43 @@ fn concern(
     }
     let by = setting.overridden_by();
     let wanted = path.display().to_string();
-    let cause = if setting.value.is_empty() {
-        format!(
+    let (code, text) = if setting.value.is_empty() {
+        let text = format!(
             "{name} is empty{}: the published bundle is unused, and no client certificate is asked for",
             set_by(by)
-        )
+        );
+        (Code::SslSettingEmpty, text)
     } else {
-        format!("{name} is {}{}, not {wanted}", setting.value, set_by(by))
+        let text = format!("{name} is {}{}, not {wanted}", setting.value, set_by(by));
+        (Code::SslSettingElsewhere, text)
     };
-    Some(Finding { cause, fix: mend(name, &wanted, by, at) })
+    let object = format!("{name} = {}{}", setting.value, set_by(by));
+    let mut found = failure(code, text, mend(name, &wanted, by, at)).about(object);
+    // TLS works without: only clients cannot be asked for certificates.
+    if name == AUTHORITIES && setting.value.is_empty() {
+        found.severity = Severity::Warning;
+    }
+    Some(found)
 }
 
-fn set_by(by: Option<&str>) -> String {
-    by.map(|by| format!(", set by {by}")).unwrap_or_default()
+fn set_by(by: Option<Override>) -> String {
+    match by {
+        Some(Override::CommandLine) => ", set by the postmaster's command line (-c)".to_owned(),
+        Some(Override::AlterSystem) => ", set by ALTER SYSTEM (postgresql.auto.conf)".to_owned(),
+        None => String::new(),
+    }
 }
 
-fn mend(name: &str, value: &str, overridden_by: Option<&str>, at: &str) -> String {
+fn mend(name: &str, value: &str, overridden_by: Option<Override>, at: &str) -> String {
     let quote = |quoted: fn(&str) -> String| {
         if value == "on" { value.to_owned() } else { quoted(value) }
     };
     match overridden_by {
-        Some(by) if by.contains("command line") => {
+        Some(Override::CommandLine) => {
             let option = format!("{name}={}", quote(|value| argument(value)));
             format!("start PostgreSQL with -c {option}, or without -c {name}")
         }
-        Some(_) => {
+        Some(Override::AlterSystem) => {
             let statement = format!("ALTER SYSTEM SET {name} = {}", quote(statements::literal));
             format!("psql -U postgres -c {}{at}, then reload", argument(statement))
         }

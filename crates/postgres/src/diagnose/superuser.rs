@@ -6,9 +6,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::Concern;
 use super::access::{AccessFacts, JudgedMapping, place};
+use super::warning;
 use crate::sql::{HbaRule, Mapping, Might, Superuser, statements::identifier};
+use pgsvid_base::finding::{Code, Finding};
 use pgsvid_base::text::shown;
 
 /// How many roles are named in a finding.
@@ -45,7 +46,7 @@ pub fn superuser_logins(
     facts: &AccessFacts,
     user: &SocketUser,
     superusers: &[Superuser],
-) -> (Vec<Concern>, bool) {
+) -> (Vec<Finding>, bool) {
     let mut judged = facts.is_certain();
     let mut concerns = Vec::new();
     let mut maps = Maps::of(facts);
@@ -175,7 +176,7 @@ fn concern(
     line: &HbaRule,
     user: &SocketUser,
     admitted: &[(&Superuser, Way)],
-) -> Option<Concern> {
+) -> Option<Finding> {
     let (first, way) = *admitted.first()?;
     let here = place(&facts.hba, line);
     let named: Vec<String> =
@@ -204,7 +205,7 @@ fn concern(
             facts.ident
         ),
     };
-    Some(Concern::warning(text, fix))
+    Some(warning(Code::SuperuserOverSocket, text, fix))
 }
 
 /// The role, and why it counts as a superuser if it is none.

@@ -35,7 +35,7 @@ pub use error::{Error, Retry};
 pub use expression::{first_parts, is_anchored, is_exact, lookalikes};
 pub use session::Session;
 pub use sessions::SessionCounts;
-pub use settings::{Setting, TlsSettings};
+pub use settings::{Override, Setting, TlsSettings};
 pub use socket::{Budget, Limited, listener, may_listen};
 pub use standing::Standing;
 pub use transaction::Outcome;

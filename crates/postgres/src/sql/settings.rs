@@ -50,13 +50,22 @@ pub struct Setting {
 impl Setting {
     /// What overrides postgresql.conf for this setting, as far as the role may see.
     #[must_use]
-    pub fn overridden_by(&self) -> Option<&'static str> {
+    pub fn overridden_by(&self) -> Option<Override> {
         if self.source.as_deref() == Some("command line") {
-            return Some("the postmaster's command line (-c)");
+            return Some(Override::CommandLine);
         }
         let file = self.file.as_deref()?;
-        file.ends_with("postgresql.auto.conf").then_some("ALTER SYSTEM (postgresql.auto.conf)")
+        file.ends_with("postgresql.auto.conf").then_some(Override::AlterSystem)
     }
+}
+
+/// What goes before postgresql.conf.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Override {
+    /// `-c` on the postmaster's command line.
+    CommandLine,
+    /// ALTER SYSTEM, which writes `postgresql.auto.conf`.
+    AlterSystem,
 }
 
 /// What the postmaster has read. What it has *loaded* only a handshake tells.

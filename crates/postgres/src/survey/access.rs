@@ -110,7 +110,7 @@ struct Budget {
 #[derive(Debug, thiserror::Error)]
 enum Error {
     /// It cannot be.
-    #[error("{0}")]
+    #[error(transparent)]
     Unreadable(#[from] io::Error),
     /// Files include each other deeper than PostgreSQL follows.
     #[error("more than {DEEPEST} files include each other")]
