@@ -118,15 +118,20 @@ fn reached<'a>(facts: &'a AccessFacts, role: &str) -> BTreeMap<&'a str, &'a HbaR
 
 /// `parts` is what `\1` may stand for, if the name is an expression, and if that can be told.
 fn lets(mapping: &Mapping, parts: Option<&Option<Vec<String>>>, role: &str) -> Option<Lets> {
+    // PostgreSQL 16 and later: the roles of a group, those that an expression matches, and any role.
+    if mapping.role.starts_with(['+', '/']) {
+        return Some(Lets::Untold);
+    }
     let (before, after) = match (mapping.role.split_once("\\1"), parts) {
         (Some((before, after)), Some(Some(parts))) => {
             let is_role = |part: &String| format!("{before}{part}{after}") == role;
             return parts.iter().any(is_role).then_some(Lets::Certainly);
         }
         (Some(around), Some(None)) => around,
-        // PostgreSQL 16 and later: any role, those of a group, and those that an expression matches.
-        _ if mapping.role == "all" || mapping.role == role => return Some(Lets::Certainly),
-        _ => return mapping.role.starts_with(['+', '/']).then_some(Lets::Untold),
+        _ => {
+            let is_role = mapping.role == "all" || mapping.role == role;
+            return is_role.then_some(Lets::Certainly);
+        }
     };
     let part = role.strip_prefix(before).and_then(|rest| rest.strip_suffix(after));
     part.map(|_| Lets::Perhaps)
@@ -216,6 +221,7 @@ mod tests {
             (general, "m x all", 1, 0),
             (general, "m x +dba", 0, 1),
             (general, "m x /^p", 0, 1),
+            (general, r"m /^(.*)$ +\1", 0, 1),
             (general, r"m x \1", 0, 0),
             (general, r"m /^(.*)$ \1", 1, 0),
             (general, r"m /^(.*)$ app_\1", 0, 0),

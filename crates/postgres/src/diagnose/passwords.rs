@@ -39,8 +39,8 @@ pub(super) fn without_certificate(
         if clear.is_empty() { Code::HbaWithoutCertificate } else { Code::HbaPasswordWithoutTls },
         format!("{place} lets clients in by {method} alone, without a certificate{clear}"),
         format!(
-            "write {hostssl}cert instead of {method}, or {hostssl}clientcert=verify-full beside {method}, in {place}, then \
-             reload; narrow it if people need it"
+            "in {place} write {hostssl}cert instead of {method}, or clientcert=verify-full beside {method}, then reload; narrow the \
+             line if people need it"
         ),
     ))
 }
