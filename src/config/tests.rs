@@ -257,7 +257,7 @@ fn a_flag_about_a_postgresql_that_takes_no_part_is_said() {
 
 #[test]
 fn a_file_with_every_default_says_the_same_as_one_without() {
-    let mut tables = BTreeMap::<&str, String>::new();
+    let mut tables = BTreeMap::<&str, Vec<String>>::new();
     for key in keys::ALL {
         let (table, name) = key.name.rsplit_once('.').unwrap();
         let value = match key.default {
@@ -265,11 +265,13 @@ fn a_file_with_every_default_says_the_same_as_one_without() {
             keys::Default::Bare(bare) => bare.to_owned(),
             keys::Default::Required | keys::Default::Words(_) => continue,
         };
-        tables.entry(table).or_default().push_str(&format!("{name} = {value}\n"));
+        tables.entry(table).or_default().push(format!("{name} = {value}\n"));
     }
     // Where a table is required to be there, so is the key without a default.
-    tables.entry("files.service").or_default().push_str("name = \"db\"\n");
-    let given: String = tables.iter().map(|(table, keys)| format!("[{table}]\n{keys}")).collect();
+    tables.entry("files.service").or_default().push("name = \"db\"\n".to_owned());
+    let tables: Vec<String> =
+        tables.iter().map(|(table, keys)| format!("[{table}]\n{}", keys.concat())).collect();
+    let given = tables.concat();
     let left_out = "[postgres]\n[files.service]\nname = \"db\"\n";
     let settings = |text: &str| format!("{:?}", config(text).unwrap());
     assert!(given.lines().count() > 20, "{given}");

@@ -97,7 +97,7 @@ pub(super) fn handed_over(
     status.judged(seen.verdict, now);
     status.seen(&seen.facts.answer, now);
     status.reload_pending = consumer.owes_reload();
-    status.unasked = consumer.is_unasked();
+    status.unproven = consumer.unproven();
     let settled = consumer.is_settled();
     status.retry = if settled { None } else { due(consumer.next()) };
     status.problem.clone_from(&problem);

@@ -46,9 +46,8 @@ pub struct Status {
     pub findings: Vec<Finding>,
     /// Whether what is published was not followed by a reload yet.
     pub reload_pending: bool,
-    /// Whether the server could not be asked to reload since this process began, so that its authorities are proven by their
-    /// names alone.
-    pub unasked: bool,
+    /// What is not proven of the server though it serves what it should, in words; `None` if there is nothing.
+    pub unproven: Option<&'static str>,
     /// When the next try is due, if something is being retried.
     pub retry: Option<SystemTime>,
     /// Whether the agent has withdrawn the published identity.

@@ -87,11 +87,8 @@ fn server(status: &Status, now: SystemTime, readiness: &mut Readiness) {
         readiness.degraded.push(problem.clone());
     } else if unreachable {
         readiness.degraded.push("PostgreSQL does not answer".to_owned());
-    } else if status.unasked {
-        readiness.degraded.push(
-            "PostgreSQL could not be asked to reload since pgsvid was started: its authorities are proven by their names"
-                .to_owned(),
-        );
+    } else if let Some(unproven) = status.unproven {
+        readiness.degraded.push(unproven.to_owned());
     }
 }
 

@@ -203,8 +203,8 @@ fn a_wrong_command_line_is_found() {
 
 /// The keys of the table, as the reference shows them.
 fn table_of(name: &str) -> String {
-    let mut table =
-        String::from("| key | flag | variable | default | meaning |\n|---|---|---|---|---|\n");
+    let head = "| key | flag | variable | default | meaning |\n|---|---|---|---|---|\n";
+    let mut lines = vec![head.to_owned()];
     let in_table = |key: &&Key| key.name.rsplit_once('.').is_some_and(|(table, _)| table == name);
     for key in keys::ALL.into_iter().filter(in_table) {
         let words = |of: &[Option<&str>], between: &str| {
@@ -220,9 +220,9 @@ fn table_of(name: &str) -> String {
         let Key { name, meaning, .. } = key;
         let flag = words(&[key.flag, key.short], ", ");
         let variable = words(&[key.variable, key.foreign], "; ");
-        table += &format!("| `{name}` | {flag} | {variable} | {default} | {meaning} |\n");
+        lines.push(format!("| `{name}` | {flag} | {variable} | {default} | {meaning} |\n"));
     }
-    table
+    lines.concat()
 }
 
 #[test]
@@ -230,18 +230,18 @@ fn the_tables_of_the_reference_are_those_of_the_code() {
     const BEGIN: &str = "<!-- keys of ";
     const END: &str = "<!-- end -->";
     let page = read("docs/configuration.md");
-    let mut wanted = String::new();
     let mut shown = 0;
     let mut parts = page.split(BEGIN);
-    wanted += parts.next().unwrap();
+    let mut wanted = vec![parts.next().unwrap().to_owned()];
     for part in parts {
         let (name, rest) = part.split_once(" -->").unwrap();
         let (_, after) = rest.split_once(END).unwrap();
         let table = table_of(name);
         // Without the head.
         shown += table.lines().count() - 2;
-        wanted += &format!("{BEGIN}{name} -->\n{table}{END}{after}");
+        wanted.push(format!("{BEGIN}{name} -->\n{table}{END}{after}"));
     }
+    let wanted = wanted.concat();
     assert_eq!(shown, keys::ALL.len(), "a key's table is not on the page");
     if std::env::var_os("PGSVID_WRITE_DOCS").is_some() {
         let path = root().join("docs/configuration.md");

@@ -123,10 +123,10 @@ impl Consumer {
         self.delivery.owes_reload()
     }
 
-    /// Whether the server could not be asked to reload since this process began, and may have read a set that only looks the
-    /// same: with another authority under one of the names.
-    pub(crate) fn is_unasked(&self) -> bool {
-        self.unasked
+    /// What is not proven though the server serves what it should, in words: it may have read a set that only looks the same,
+    /// with another authority under one of the names.
+    pub(crate) fn unproven(&self) -> Option<&'static str> {
+        self.unasked.then_some(report::UNASKED)
     }
 
     /// PostgreSQL may have read something else than what is published.

@@ -55,16 +55,14 @@ pub(super) fn rotated(
     }
 }
 
+/// What is not proven until the server was asked.
+pub(super) const UNASKED: &str = "PostgreSQL could not be asked to reload since pgsvid was started: its authorities are proven by their names";
+
 /// The handshake shows what it should, and would show the same of a set that only looks alike.
 pub(super) fn unasked(attempt: &Attempt, session: &sql::Settings) {
     let cause = attempt.sql.as_ref().map(|error| error.cause(session));
     let fix = attempt.sql.as_ref().and_then(|error| error.remedy(session));
-    warn!(
-        event = "never-asked",
-        cause,
-        fix,
-        "PostgreSQL could not be asked to reload since pgsvid was started: its authorities are proven by their names"
-    );
+    warn!(event = "never-asked", cause, fix, "{UNASKED}");
 }
 
 /// What is known of the server, once.

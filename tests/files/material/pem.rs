@@ -48,7 +48,9 @@ fn a99_openssl_loads_the_key_whatever_stands_beside_it() {
         // Attributes ([0] of RFC 5958) that are none.
         let flawed = [&[0xa0, 20][..], &[0xff; 20]].concat();
         let key = pkcs8_with(&svid.key, &flawed);
-        let text = pem_rfc7468::encode_string("PRIVATE KEY", Default::default(), &key).unwrap();
+        let text =
+            pem_rfc7468::encode_string("PRIVATE KEY", pem_rfc7468::LineEnding::default(), &key)
+                .unwrap();
         assert!(!is_loaded(text.as_bytes()), "OpenSSL loads what the agent sends: {kind}");
         let material = check(Offer { key: Zeroizing::new(key), ..offer(&svid) }).unwrap();
         let public = openssl(
