@@ -8,7 +8,7 @@ use crate::diagnose;
 use crate::doctor::codes;
 use crate::doctor::finding::{Code, Finding, Group, Section};
 use crate::material::{Material, pem};
-use crate::publish::{self, Examination, Trust, Unusable};
+use crate::publish::{self, Examination, NotOurs, Reason, Trust, Unusable};
 use crate::source::ExtraAuthorities;
 use crate::text::argument;
 use crate::watching::Watching;
@@ -43,7 +43,15 @@ pub(super) fn section(
     section.extend(trust(&found.trust, &directory));
     section.extend(found.readers.as_ref().and_then(readers_way));
     if let Some(obstacle) = &found.obstacle {
-        section.add(Finding::failure(codes::directory(obstacle), obstacle.to_string()));
+        let anothers = match obstacle {
+            publish::Error::NotOurs(found) => anothers(found),
+            _ => None,
+        };
+        section.add(
+            anothers.unwrap_or_else(|| {
+                Finding::failure(codes::directory(obstacle), obstacle.to_string())
+            }),
+        );
     }
     let Some(set) = &found.set else {
         if found.obstacle.is_none() {
@@ -132,7 +140,25 @@ fn readers_way(trust: &Result<Trust, publish::Error>) -> Option<Finding> {
     })
 }
 
+/// What root finds where pgsvid may run as the other user: then it is the live set, and nothing to be removed.
+fn anothers(found: &NotOurs) -> Option<Finding> {
+    let Reason::Owner { owner, ours: 0 } = found.reason else { return None };
+    (owner != 0).then(|| {
+        Finding::failure(
+            Code::DirectoryForeignFile,
+            format!("check runs as root, and {} belongs to uid {owner}", found.path.display()),
+        )
+        .cause("if pgsvid runs as that user, this is its set; if it runs as root, others could have put it there")
+        .fix(format!("sudo -u '#{owner}' pgsvid check, with the same settings: it says whose the set is"))
+    })
+}
+
 fn explain(unusable: &Unusable) -> Finding {
+    if let Unusable::NotOurs(found) = unusable
+        && let Some(finding) = anothers(found)
+    {
+        return finding;
+    }
     let finding =
         Finding::failure(Code::PublishedSet, format!("the published files are no set: {unusable}"));
     match unusable {

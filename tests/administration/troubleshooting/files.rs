@@ -3,6 +3,7 @@
 use std::fs::Permissions;
 use std::os::unix::fs::{PermissionsExt as _, chown, lchown, symlink};
 
+use serde_json::Value;
 use test_support::{Account, Directory, LIMIT, Program, Setup};
 
 use crate::troubleshooting::{BINARY, Checked, check, files_only, publish, setup, symptom};
@@ -69,6 +70,33 @@ fn another_users_link_in_a_shared_directory() {
     symptom("others could have put it there", &run_fails(&setup));
     check(&setup, &[])
         .fails_with("directory-foreign-file", &format!("as root, run rm -r {}", bundle.display()));
+}
+
+/// In a directory of root's, as the root of an `emptyDir` is, the set belongs to the user that runs pgsvid.
+#[test]
+fn b06_root_is_not_told_to_remove_the_set_of_the_user_that_runs_pgsvid() {
+    let setup = setup();
+    if Account::current().uid() != 0 {
+        return;
+    }
+    chown(setup.files.path(), Some(0), None).unwrap();
+    std::fs::set_permissions(setup.files.path(), Permissions::from_mode(0o1777)).unwrap();
+    publish(&setup);
+    let arguments = ["check".to_owned(), "--format=json".to_owned()];
+    let arguments = arguments.into_iter().chain(files_only(&setup));
+    let check = Program::spawn_as(Account::current(), BINARY, arguments, &[]);
+    check.wait_exit(LIMIT);
+    let report: Value = serde_json::from_str(&check.standard_output()).unwrap();
+    let sections = report["sections"].as_array().unwrap().iter();
+    let findings = sections.flat_map(|section| section["findings"].as_array().unwrap());
+    let all: Vec<&Value> =
+        findings.filter(|finding| finding["code"] == "directory-foreign-file").collect();
+    let user = format!("sudo -u '#{}' pgsvid check", Account::server().uid());
+    assert!(!all.is_empty(), "{report}");
+    for finding in all {
+        assert!(finding["fix"].as_str().unwrap().starts_with(&user), "{finding}");
+    }
+    assert!(!check.standard_output().contains("rm -r"), "{}", check.standard_output());
 }
 
 #[test]
