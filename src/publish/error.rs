@@ -42,7 +42,7 @@ pub enum Error {
     /// The owner of a directory can replace what is in it.
     #[error(
         "cannot publish to {0}: it belongs to uid {owner}, and pgsvid runs as uid {ours}; run pgsvid as uid {owner}, \
-         or chown {ours} {1}",
+         or chown -h {ours} {1}",
         directory.display(), argument(directory)
     )]
     WrongOwner {
@@ -187,7 +187,11 @@ fn remedy_for_step(action: &str, cause: Errno, path: &std::path::Path) -> String
 fn remedy_for(cause: Errno, path: &std::path::Path) -> String {
     let ours = rustix::process::geteuid().as_raw();
     match cause {
-        Errno::NOENT => format!("; as root, run install -d -o {ours} -m 0755 {}", argument(path)),
+        Errno::NOENT => {
+            let path = argument(path);
+            // Neither follows a link that somebody has put there meanwhile.
+            format!("; as root, run mkdir -m 0755 {path} && chown -h {ours} {path}")
+        }
         Errno::NOSPC | Errno::DQUOT => "; make room on the volume".to_owned(),
         Errno::ROFS => "; mount the volume read-write for pgsvid".to_owned(),
         Errno::ACCESS | Errno::PERM => {

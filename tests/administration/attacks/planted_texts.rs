@@ -154,7 +154,7 @@ fn a21_a_path_in_a_remedy_about_the_published_directory_is_one_argument() {
     let (directory, ancestor) = (path.clone(), path.clone());
     let (owner, ours, mode) = (1, 2, 0o777);
     for (error, command) in [
-        (Error::Open { directory: path.clone(), cause: Errno::NOENT }, "install"),
+        (Error::Open { directory: path.clone(), cause: Errno::NOENT }, "chown"),
         (Error::WritableByOthers { directory: path.clone(), mode }, "chmod"),
         (Error::WrongOwner { directory: path.clone(), owner, ours }, "chown"),
         (
