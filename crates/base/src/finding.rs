@@ -305,6 +305,7 @@ codes! {
     SuperuserOverSocket, "superuser-over-socket", "whether pgsvid's user may log in over the socket as a superuser";
     SuperuserByCertificate, "superuser-by-certificate", "whether a workload may log in by its certificate as a superuser";
     Roles, "roles", "whether PostgreSQL's files say what `[[roles]]` says";
+    RolesIdentLineExtra, "roles-ident-line-extra", "a line of the map in `pg_ident.conf` lets a workload be a role that `[[roles]]` does not give it";
     RolesHbaLineMissing, "roles-hba-line-missing", "no line of `pg_hba.conf` asks the map for a role of `[[roles]]`";
     RolesIdentLineMissing, "roles-ident-line-missing", "`pg_ident.conf` lacks lines of `[[roles]]`";
     RolesLineBelow, "roles-line-below", "a line below the one that asks the map lets a certificate be a role of `[[roles]]` in another way";

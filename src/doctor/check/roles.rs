@@ -3,13 +3,13 @@
 use std::collections::BTreeSet;
 
 use super::postgresql::Answers;
-use crate::companions::role_map::{MAP, Workload, can_include};
+use crate::companions::role_map::{MAP, RoleMap, Workload, can_include};
 use crate::config::Config;
 use crate::consumers::Server;
 use crate::diagnose::{AccessFacts, MOST_DECIDERS, Password, is_decided};
 use crate::doctor::finding::{Code, Finding};
-use crate::sql::{Address, HbaRule, statements};
-use crate::text::argument;
+use crate::sql::{Address, HbaRule, Line, Mapping, parse_ident, statements};
+use crate::text::{argument, shown};
 
 pub(super) fn findings(
     config: &Config,
@@ -36,6 +36,7 @@ pub(super) fn findings(
             .filter(|one| !there.contains(&(one.expression().as_str(), one.role.as_str())))
             .collect();
         findings.extend(missing_lines(config, answers, facts, &missing));
+        findings.extend(lines_of_others(&config.roles, facts));
     }
     for role in map.roles() {
         if !facts.rules.iter().any(|rule| leads_to_map(rule, role, facts.complete)) {
@@ -63,6 +64,42 @@ pub(super) fn findings(
         ));
     }
     findings
+}
+
+/// Lines of our map that neither `[[roles]]` nor `files.ident_lines` has: a workload that was taken out keeps its role by them.
+fn lines_of_others(map: &RoleMap, facts: &AccessFacts) -> Option<Finding> {
+    let entry = |mapping: &Mapping| (mapping.system_user.clone(), mapping.role.clone());
+    let mut ours: BTreeSet<_> =
+        map.workloads.iter().map(|one| (one.expression(), one.role.clone())).collect();
+    ours.extend(map.lines.iter().flat_map(|line| parse_ident(line)).filter_map(
+        |line| match line {
+            Line::Entry(mapping) if mapping.map == MAP => Some(entry(&mapping)),
+            _ => None,
+        },
+    ));
+    let mappings = facts.mappings.iter().flatten().map(|judged| &judged.mapping);
+    let mut others = mappings.filter(|found| found.map == MAP && !ours.contains(&entry(found)));
+    let first = others.next()?;
+    let more = match others.count() {
+        0 => String::new(),
+        more => format!("; and {more} more"),
+    };
+    Some(
+        Finding::warning(
+            Code::RolesIdentLineExtra,
+            format!(
+                "{} line {} lets {} be role {}, and [[roles]] does not name it{more}",
+                facts.ident,
+                first.line,
+                shown(&first.system_user),
+                first.role
+            ),
+        )
+        .fix(format!(
+            "remove line {} of {}, then reload; or add the workload to [[roles]], or the line to files.ident_lines",
+            first.line, facts.ident
+        )),
+    )
 }
 
 fn missing_lines(
@@ -249,5 +286,49 @@ fn unusable(answers: &Answers, role: &str, at: &str) -> Option<Finding> {
                     argument(format!("CREATE ROLE {} LOGIN", statements::identifier(role)))
                 )),
         ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::companions::role_map::Recognition;
+    use crate::diagnose::JudgedMapping;
+
+    #[test]
+    fn b07_a_line_of_the_map_that_no_configuration_has_is_told() {
+        let workload = |cn: &str| Workload {
+            spiffe_id: format!("spiffe://example.org/{cn}"),
+            role: "app".to_owned(),
+            by: Recognition::CommonName(cn.to_owned()),
+        };
+        let map = RoleMap {
+            login: None,
+            workloads: vec![workload("stays")],
+            lines: vec!["spiffe CN=own app".to_owned()],
+        };
+        let found = |text: &str| {
+            let mappings = parse_ident(text).into_iter().map(|line| match line {
+                Line::Entry(mapping) => JudgedMapping { mapping, admits: Ok(None) },
+                other => panic!("{other:?}"),
+            });
+            let facts = AccessFacts {
+                hba: "pg_hba.conf".to_owned(),
+                ident: "pg_ident.conf".to_owned(),
+                rules: Vec::new(),
+                complete: true,
+                mappings: Some(mappings.collect()),
+                bad: Vec::new(),
+                misread: Vec::new(),
+                unclear: Vec::new(),
+            };
+            lines_of_others(&map, &facts).map(|found| (found.code, found.text))
+        };
+        let stays = map.workloads[0].line();
+        let gone = workload("gone").line();
+        assert_eq!(found(&format!("{stays}\nspiffe CN=own app\nother CN=x app\n")), None);
+        let (code, text) = found(&format!("{stays}\n{gone}\n")).unwrap();
+        assert_eq!(code, Code::RolesIdentLineExtra);
+        assert!(text.contains("line 2 ") && text.contains("gone"), "{text}");
     }
 }
