@@ -81,16 +81,19 @@ fn a97_a_file_that_postgresql_cannot_read_is_told_and_the_remedy_ends_it() {
     let hba = setup.cluster.data_directory().join("pg_hba.conf");
     setup.cluster.write_file("pg_hba.conf", &format!("{HBA}host all all all trust\n"));
     reload(&setup, "received SIGHUP");
-    setup.cluster.write_file("new", HBA);
-    own(&setup.cluster.data_directory().join("new"), 0, 0o600);
-    std::fs::rename(setup.cluster.data_directory().join("new"), &hba).unwrap();
-    reload(&setup, "pg_hba.conf\": Permission denied");
     let place = format!(
         "host=127.0.0.1 port={} dbname=postgres user=postgres sslmode=disable",
         setup.cluster.port()
     );
-    let login = test_support::Psql::new().arg(&place).script("SELECT 1").run();
-    assert!(login.status.success(), "{login:?}");
+    let is_let_in =
+        || test_support::Psql::new().arg(&place).script("SELECT 1").run().status.success();
+    // The signal is logged before the files are read.
+    eventually(LIMIT, "everybody is let in", is_let_in);
+    setup.cluster.write_file("new", HBA);
+    own(&setup.cluster.data_directory().join("new"), 0, 0o600);
+    std::fs::rename(setup.cluster.data_directory().join("new"), &hba).unwrap();
+    reload(&setup, "pg_hba.conf\": Permission denied");
+    assert!(is_let_in(), "the former rules are in force");
 
     let uid = setup.cluster.uid();
     let fix = tells_root(&setup, &format!("PostgreSQL (uid {uid}) cannot read "));
@@ -103,9 +106,7 @@ fn a97_a_file_that_postgresql_cannot_read_is_told_and_the_remedy_ends_it() {
     bash(fix.strip_prefix("as root: ").unwrap().strip_suffix(", then reload").unwrap());
     reload(&setup, "received SIGHUP");
     is_well(&setup);
-    eventually(LIMIT, "nobody is let in any more", || {
-        !test_support::Psql::new().arg(&place).script("SELECT 1").run().status.success()
-    });
+    eventually(LIMIT, "nobody is let in any more", || !is_let_in());
 }
 
 #[test]

@@ -36,7 +36,7 @@ pub(super) fn without_certificate(
     let hostssl =
         if kind == "hostssl" { String::new() } else { format!("hostssl instead of {kind}, and ") };
     Some(warning(
-        if clear.is_empty() { Code::HbaWithoutCertificate } else { Code::HbaPasswordWithoutTls },
+        Code::HbaWithoutCertificate,
         format!("{place} lets clients in by {method} alone, without a certificate{clear}"),
         format!(
             "in {place} write {hostssl}cert instead of {method}, or clientcert=verify-full beside {method}, then reload; narrow the \
