@@ -28,6 +28,19 @@ pub(super) fn pkcs8(der: &[u8]) -> Option<[&[u8]; 2]> {
     Some([algorithm, key])
 }
 
+/// The RDNs of a name, each as its whole element, but for those without an attribute; `None` if it is no name.
+pub(super) fn rdns(name: &[u8]) -> Option<Vec<&[u8]>> {
+    let mut rest = Reader::new(name).within(tag::SEQUENCE).ok()?;
+    let mut rdns = Vec::new();
+    while !rest.is_empty() {
+        let (mut content, whole) = (rest, rest.whole(tag::SET).ok()?);
+        if !content.take(tag::SET).ok()?.is_empty() {
+            rdns.push(whole);
+        }
+    }
+    Some(rdns)
+}
+
 /// OpenSSL does not load the certificate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("{field}: {flaw}")]

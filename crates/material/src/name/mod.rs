@@ -6,8 +6,11 @@ use std::fmt::Write as _;
 
 use x509_parser::der_parser::asn1_rs::{Any, Class, Tag, ToDer as _};
 use x509_parser::prelude::{AttributeTypeAndValue, FromDer, X509Name};
+use x509_parser::x509::RelativeDistinguishedName;
 
 use attributes::SHORT_NAMES;
+
+use super::encoding;
 
 /// The name that `clientname=DN` compares: RFC 2253, the last attribute first (PostgreSQL: `be-secure-openssl.c`,
 /// `X509_NAME_print_ex` with `XN_FLAG_RFC2253`). Empty if `subject` is no DER `Name`.
@@ -58,13 +61,13 @@ pub fn for_people(subject: &[u8]) -> String {
 /// A DER `Name` as OpenSSL compares names (`x_name.c`, `x509_name_canon`): types of strings, cases of ASCII letters, and how
 /// many blanks there are make no difference, nor do the order within an RDN and RDNs without an attribute.
 pub(super) fn comparable(name: &[u8]) -> Vec<u8> {
-    let Ok((_, parsed)) = X509Name::from_der(name) else { return name.to_vec() };
+    let Some(rdns) = rdns(name) else { return name.to_vec() };
     let mut comparable = Vec::new();
     let mut add = |part: &[u8]| {
         comparable.extend(part.len().to_be_bytes());
         comparable.extend(part);
     };
-    for rdn in parsed.iter_rdn() {
+    for rdn in &rdns {
         let mut attributes: Vec<(Vec<u8>, Vec<u8>)> = rdn
             .iter()
             .map(|found| {
@@ -74,9 +77,6 @@ pub(super) fn comparable(name: &[u8]) -> Vec<u8> {
             })
             .collect();
         attributes.sort_unstable();
-        if attributes.is_empty() {
-            continue;
-        }
         add(&attributes.len().to_be_bytes());
         for (kind, value) in &attributes {
             add(kind);
@@ -84,6 +84,12 @@ pub(super) fn comparable(name: &[u8]) -> Vec<u8> {
         }
     }
     comparable
+}
+
+/// The RDNs of a name; x509-parser would stop at one without an attribute.
+fn rdns(name: &[u8]) -> Option<Vec<RelativeDistinguishedName<'_>>> {
+    let parse = |rdn| RelativeDistinguishedName::from_der(rdn).ok().map(|(_, parsed)| parsed);
+    encoding::rdns(name)?.into_iter().map(parse).collect()
 }
 
 fn folded(text: &str) -> Vec<u8> {
