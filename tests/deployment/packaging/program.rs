@@ -10,7 +10,7 @@ use crate::packaging::{built, standard_output};
 /// What it takes with everything; `scripts/build-release` refuses 10 MB.
 const MOST_BYTES: u64 = 6_700_000;
 /// Private memory of the parent, in KiB.
-const MOST_OF_PARENT: u64 = 320;
+const MOST_OF_PARENT: u64 = 350;
 
 fn readelf(option: &str) -> String {
     let output = Command::new("readelf").args(["--wide", option]).arg(built("pgsvid")).output();
