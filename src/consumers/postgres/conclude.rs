@@ -34,10 +34,10 @@ impl Consumer {
             // PostgreSQL reads a set as a whole: a leaf that it cannot have had before proves all of it.
             let is_old = material.leaf().not_before() <= self.started;
             let unasked = self.delivery.was_never_asked() && is_old;
-            if unasked && !std::mem::replace(&mut self.unasked, unasked) {
+            let before = std::mem::replace(&mut self.unasked, unasked);
+            if unasked && !before {
                 report::unasked(attempt, &self.server.session);
             }
-            self.unasked = unasked;
             self.problem = None;
             self.findings.clear();
             self.codes.clear();
