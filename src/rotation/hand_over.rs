@@ -59,8 +59,8 @@ impl Rotation {
             self.status.send_modify(|status| {
                 let of = (&*material, generation);
                 record::handed_over(status, &attempt, consumer, of, (took, whole), routine);
-                if let Some(why) = &self.unpublished {
-                    record::still_unpublished(status, why, publish_again);
+                if let Some(unpublished) = &self.unpublished {
+                    record::still_unpublished(status, &unpublished.why, publish_again);
                 }
                 if !disturbed {
                     status.displaced = None;

@@ -88,8 +88,8 @@ pub struct Rotation {
     wanted: Option<Arc<Material>>,
     /// The set that readers find: what PostgreSQL is judged by.
     published: Option<Set>,
-    /// Why what is wanted is not published, in words; `None` if it is.
-    unpublished: Option<String>,
+    /// Why what is wanted is not published; `None` if it is.
+    unpublished: Option<Unpublished>,
     generation: u64,
     publish_again: Option<(Instant, Backoff)>,
     /// Readers find something else than the published set, and it could not be published again: a reload would hand that
@@ -110,7 +110,6 @@ pub struct Rotation {
     later: Option<Instant>,
     /// The last publication failed because the kernel lacked something: then nothing can be looked at either.
     exhausted: bool,
-    said: Option<String>,
     /// Since when the newest set has been on its way, until it is proven.
     begun: Option<Instant>,
 }
@@ -120,6 +119,14 @@ pub struct Rotation {
 struct Set {
     material: Arc<Material>,
     extra_authorities: Vec<Certificate>,
+}
+
+/// Why a set is not published.
+struct Unpublished {
+    /// Tells one reason from the next; free of times.
+    key: String,
+    /// The same in words.
+    why: String,
 }
 
 impl Rotation {
@@ -165,7 +172,6 @@ impl Rotation {
             pace: Pace::new(settings.publish_every),
             later: None,
             exhausted: false,
-            said: None,
             begun: None,
         };
         Ok((rotation, receiver))
@@ -297,7 +303,6 @@ impl Rotation {
                     );
                 }
                 self.publish_again = None;
-                self.said = None;
                 self.generation += 1;
                 self.published().await?;
                 if !self.with_publisher(|publisher| publisher.is_intact()).await? {
@@ -358,12 +363,11 @@ impl Rotation {
         self.publish_again = Some((Instant::now() + delay, backoff));
         let text = error.to_string();
         let key = error.key();
-        let repeated = self.said.as_ref() == Some(&key);
+        let repeated = self.unpublished.as_ref().is_some_and(|before| before.key == key);
         report::publication_failed(&text, delay, repeated);
-        self.said = Some(key);
+        self.unpublished = Some(Unpublished { key, why: text.clone() });
         let retry = record::due(self.publish_again.as_ref().map(|(at, _)| *at));
         let generation = self.generation + 1;
-        self.unpublished = Some(text.clone());
         let displaced = self.displaced.then(|| text.clone());
         let disturbed = self.disturbance.is_pending();
         self.status.send_modify(|status| {

@@ -159,7 +159,7 @@ impl Material {
     }
 
     /// When the leaf expires, or an intermediate that it needs, whichever comes first. Of several paths upwards the one that
-    /// is valid for longest counts: whoever builds a path passes over what has expired, where there is something else.
+    /// is valid for longest counts: who builds a path passes over what has expired, where there is something else.
     #[must_use]
     pub fn not_after(&self) -> SystemTime {
         self.not_after
