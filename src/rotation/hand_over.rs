@@ -7,8 +7,9 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
+use super::outcome::Set;
 use super::waiting::{grace, superseded};
-use super::{Error, PUBLISH_AGAIN, Rotation, Set, record, report};
+use super::{Error, PUBLISH_AGAIN, Rotation, record, report};
 use crate::consumers::Login;
 use crate::material::Material;
 use crate::timing::Backoff;

@@ -5,6 +5,7 @@
 
 mod disturbance;
 mod hand_over;
+mod outcome;
 mod pace;
 mod record;
 mod report;
@@ -22,15 +23,16 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 use disturbance::Disturbance;
+use outcome::{Set, Unpublished};
 use pace::Pace;
 pub use report::{disowned as tell_disowned, trust as tell_trust};
 use turns::{Turn, Turns};
 
 use crate::consumers::{Consumer, Login, Server};
-use crate::material::{Certificate, Expectations, Material};
+use crate::material::{Expectations, Material};
 use crate::publish::{self, Publisher, Worker};
 use crate::source::{ExtraAuthorities, Identity, SourceState, UnreadableAuthorities};
-use crate::status::{Published, Pulse, Status};
+use crate::status::{Pulse, Status};
 use crate::timing::{self, Backoff};
 use crate::watching::{Changes, Watching};
 
@@ -112,21 +114,6 @@ pub struct Rotation {
     exhausted: bool,
     /// Since when the newest set has been on its way, until it is proven.
     begun: Option<Instant>,
-}
-
-/// A published set.
-#[derive(Clone)]
-struct Set {
-    material: Arc<Material>,
-    extra_authorities: Vec<Certificate>,
-}
-
-/// Why a set is not published.
-struct Unpublished {
-    /// Tells one reason from the next; free of times.
-    key: String,
-    /// The same in words.
-    why: String,
 }
 
 impl Rotation {
@@ -330,52 +317,6 @@ impl Rotation {
             }
         }
         Ok(())
-    }
-
-    async fn published(&mut self) -> Result<(), Error> {
-        let paths = self.with_publisher(|publisher| publisher.watched_paths()).await?;
-        self.files.follow(paths);
-        // Our own changes are no news.
-        self.files.settle();
-        self.displaced = false;
-        let Some(material) = self.wanted.clone() else { return Ok(()) };
-        let disturbed = self.disturbance.is_pending();
-        let extra_authorities = self.authorities.beside(&material);
-        let published = Published::of(&material, &extra_authorities, self.generation);
-        self.published = Some(Set { material, extra_authorities });
-        self.unpublished = None;
-        self.status.send_modify(|status| {
-            status.published = Some(published);
-            status.problem = None;
-            if !disturbed {
-                status.displaced = None;
-            }
-            status.findings.clear();
-        });
-        Ok(())
-    }
-
-    fn publication_failed(&mut self, error: &publish::Error, material: &Material) {
-        let (first, longest) = PUBLISH_AGAIN;
-        let (_, mut backoff) =
-            self.publish_again.take().unwrap_or((Instant::now(), Backoff::new(first, longest)));
-        let delay = backoff.delay();
-        self.publish_again = Some((Instant::now() + delay, backoff));
-        let text = error.to_string();
-        let key = error.key();
-        let repeated = self.unpublished.as_ref().is_some_and(|before| before.key == key);
-        report::publication_failed(&text, delay, repeated);
-        self.unpublished = Some(Unpublished { key, why: text.clone() });
-        let retry = record::due(self.publish_again.as_ref().map(|(at, _)| *at));
-        let generation = self.generation + 1;
-        let displaced = self.displaced.then(|| text.clone());
-        let disturbed = self.disturbance.is_pending();
-        self.status.send_modify(|status| {
-            record::unpublished(status, material, generation, &text, retry);
-            if displaced.is_some() || !disturbed {
-                status.displaced = displaced;
-            }
-        });
     }
 
     async fn on_timer(&mut self, stop: &CancellationToken) -> Result<(), Error> {
