@@ -123,7 +123,7 @@ fn a42_a_directory_whose_list_gives_others_the_key_is_refused_with_the_command()
     give_to(&attacker(), &place.svids);
     rustix::fs::setxattr(&place.svids, name, &default_acl(), flags).unwrap();
     let error = place.refused();
-    assert!(error.contains(&format!("chown {}", Account::server().uid())), "{error}");
+    assert!(error.contains(&format!("chown -h {}", Account::server().uid())), "{error}");
     give(&place.svids);
     let error = place.refused();
     let command = format!("setfacl -k {}", place.svids.display());

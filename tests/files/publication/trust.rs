@@ -86,7 +86,7 @@ fn d09_a_directory_of_somebody_else_is_refused_with_the_mending_command() {
         let path = directory.display();
         let text = format!(
             "cannot publish to {path}: it belongs to uid {owner}, and pgsvid runs as uid {ours}; run pgsvid as \
-             uid {owner}, or chown {ours} {path}"
+             uid {owner}, or chown -h {ours} {path}"
         );
         assert_eq!(error, text);
     });
