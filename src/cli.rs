@@ -138,6 +138,9 @@ struct Place {
     /// Group that may read the key, by name or number; as root only [env: PGSVID_GROUP]
     #[arg(long, value_name = "GROUP")]
     group: Option<String>,
+    /// Of several [[postgres]] tables, the one with this name alone
+    #[arg(long, value_name = "NAME")]
+    name: Option<String>,
     /// Reload and verify the PostgreSQL whose Unix socket is in this directory [env: PGSVID_POSTGRES]
     #[arg(long, value_name = "DIR")]
     postgres: Option<String>,
@@ -182,6 +185,7 @@ impl From<Place> for Flags {
             config: place.config,
             directory: place.directory,
             group: place.group,
+            name: place.name,
             postgres: place.postgres,
             port: place.port,
             user: place.user,

@@ -69,7 +69,7 @@ pub fn run(input: &[u8]) {
             assert_sound(&config);
             let parts = parts.expect("the parts of what is whole");
             assert!(parts.publish.is_some());
-            assert_eq!(parts.postgres.is_some(), config.rotation.server.is_some());
+            assert_eq!(parts.servers.len(), config.rotation.servers.len());
         }
         Err(error) => assert_presentable_error(&error),
     }
@@ -82,6 +82,7 @@ fn flag(flags: &mut Flags, choice: u8) -> &mut Option<String> {
         &mut flags.group,
         &mut flags.spiffe_id,
         &mut flags.hint,
+        &mut flags.name,
         &mut flags.postgres,
         &mut flags.port,
         &mut flags.user,
@@ -119,7 +120,7 @@ fn assert_sound(config: &Config) {
     assert_roles_can_be_read(&config.roles);
 
     assert!(config.rotation.extra_authorities.iter().all(|path| path.is_absolute()));
-    if let Some(server) = &config.rotation.server {
+    for server in &config.rotation.servers {
         assert!(server.session.host.is_absolute() && server.session.port != 0);
         assert!((Duration::from_secs(1)..=LONGEST).contains(&server.verify.every));
         let paths = &server.paths;

@@ -21,7 +21,7 @@ pub(super) fn run(
 ) -> Result<(), Failure> {
     let mut config = load(settings, environment)?;
     // It is neither reloaded nor verified.
-    config.rotation.server = None;
+    config.rotation.servers.clear();
     let log = config.log;
     let endpoint = config.source.endpoint.to_string();
     let directory = config.publish.directory.display().to_string();

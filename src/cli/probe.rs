@@ -68,15 +68,19 @@ pub(super) fn run(arguments: Probe, environment: &Environment) -> Result<(), Fai
     };
     let place = match place {
         Some(place) => place,
-        None => Place::configured(
-            parts
-                .as_ref()
-                .and_then(|parts| parts.postgres.clone())
-                .map(|(session, verify)| (session, verify.target)),
-        )
-        .ok_or_else(|| {
-            misused("postgres.verify is none: name the HOST:PORT to look at".to_owned())
-        })?,
+        None => {
+            let servers = parts.as_ref().map(|parts| &parts.servers[..]).unwrap_or_default();
+            if servers.len() > 1 {
+                return Err(misused(
+                    "several PostgreSQLs take part: name the HOST:PORT to look at".to_owned(),
+                ));
+            }
+            let server = servers.first().cloned();
+            Place::configured(server.map(|server| (server.session, server.verify.target)))
+                .ok_or_else(|| {
+                    misused("postgres.verify is none: name the HOST:PORT to look at".to_owned())
+                })?
+        }
     };
     let published = || {
         let publish = parts.as_ref()?.publish.as_ref()?;

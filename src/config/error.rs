@@ -48,6 +48,12 @@ pub enum Error {
         "no PostgreSQL takes part: use --postgres with the directory of its socket, or a [postgres] table in the configuration"
     )]
     NoPostgres,
+    /// A command about one PostgreSQL, and several take part.
+    #[error("several PostgreSQLs take part ({}): use --name to say which one is meant", names.join(", "))]
+    SeveralPostgres {
+        /// Their names.
+        names: Vec<String>,
+    },
 }
 
 impl Error {

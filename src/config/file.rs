@@ -1,10 +1,13 @@
 //! The TOML file, as it stands: every key that there is, and no other.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
-use serde::Deserialize;
+use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
+use serde::de::{MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 
 use super::Error;
 use super::error::shown;
@@ -17,7 +20,7 @@ pub(super) struct File {
     pub(super) workload_api: WorkloadApi,
     pub(super) svid: Svid,
     pub(super) files: Files,
-    pub(super) postgres: Option<Postgres>,
+    pub(super) postgres: Servers,
     pub(super) roles: Vec<Workload>,
     pub(super) health: Health,
     pub(super) sandbox: Sandbox,
@@ -70,10 +73,54 @@ pub(super) struct Service {
     pub(super) options: Option<BTreeMap<String, String>>,
 }
 
+/// `[postgres]`, or `[[postgres]]` as often as there are clusters.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Servers(pub(super) Vec<Postgres>);
+
+impl<'de> Deserialize<'de> for Servers {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(OneOrSeveral)
+    }
+}
+
+/// An untagged enum would say of each mistake that no variant matches.
+struct OneOrSeveral;
+
+impl<'de> Visitor<'de> for OneOrSeveral {
+    type Value = Servers;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a table [postgres], or several [[postgres]]")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Servers, A::Error> {
+        let table = Postgres::deserialize(MapAccessDeserializer::new(map))?;
+        Ok(Servers(vec![table]))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, tables: A) -> Result<Servers, A::Error> {
+        Vec::deserialize(SeqAccessDeserializer::new(tables)).map(Servers)
+    }
+}
+
+#[cfg(feature = "schema")]
+impl schemars::JsonSchema for Servers {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Servers".into()
+    }
+
+    fn json_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        let one = generator.subschema_for::<Postgres>();
+        let several = generator.subschema_for::<Vec<Postgres>>();
+        schemars::json_schema!({ "anyOf": [one, several] })
+    }
+}
+
 #[derive(Debug, Clone, Default, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub(super) struct Postgres {
+    pub(super) name: Option<String>,
     pub(super) host: Option<String>,
     pub(super) port: Option<u16>,
     pub(super) user: Option<String>,

@@ -17,6 +17,7 @@ pub struct Flags {
     pub group: Option<String>,
     pub spiffe_id: Option<String>,
     pub hint: Option<String>,
+    pub name: Option<String>,
     pub postgres: Option<String>,
     pub port: Option<String>,
     pub user: Option<String>,

@@ -155,6 +155,11 @@ pub(super) const FILES_SERVICE_OPTIONS: Key = Key::new(
     Default::Words("`sslmode = \"verify-full\"`"),
     "libpq keywords and values, all text",
 );
+pub(super) const POSTGRES_NAME: Key = Key::new(
+    "postgres.name",
+    Default::Text("postgres"),
+    "its name in the status and in metrics, and for `--name`; each of several `[[postgres]]` needs its own",
+);
 pub(super) const POSTGRES_HOST: Key =
     Key::new("postgres.host", Default::Text("/var/run/postgresql"), "its socket's directory")
         .flag("--postgres")
@@ -244,7 +249,7 @@ pub(super) const LOG_LEVEL: Key =
         .variable("PGSVID_LOG_LEVEL");
 
 /// All keys, in the order of the reference.
-pub const ALL: [&Key; 39] = [
+pub const ALL: [&Key; 40] = [
     &WORKLOAD_API_ENDPOINT,
     &SVID_SPIFFE_ID,
     &SVID_TRUST_DOMAIN,
@@ -266,6 +271,7 @@ pub const ALL: [&Key; 39] = [
     &FILES_SERVICE_FILE,
     &FILES_SERVICE_NAME,
     &FILES_SERVICE_OPTIONS,
+    &POSTGRES_NAME,
     &POSTGRES_HOST,
     &POSTGRES_PORT,
     &POSTGRES_USER,

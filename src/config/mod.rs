@@ -26,6 +26,7 @@ pub use parts::Parts;
 pub use rules::LONGEST;
 #[cfg(feature = "schema")]
 pub use schema::schema;
+pub use server::Reached;
 
 use crate::companions::role_map::RoleMap;
 use crate::companions::service_file;
@@ -116,12 +117,12 @@ fn assemble(
     let publish = publish(&resolver, file, flags)?;
     let service = service(&resolver, file, &publish)?;
     let publish = publish::Settings { keep_until_expiry: service.is_some(), ..publish };
-    let postgres = server::postgres(&resolver, file, flags)?;
-    let roles = roles::roles(&resolver, file, postgres.as_ref().map(|(session, _)| session))?;
+    let servers = server::servers(&resolver, file, flags)?;
+    let roles = roles::roles(&resolver, file, &servers)?;
     let ident = ident(&resolver, file, &publish, service.as_ref())?;
-    let server = postgres.map(|(session, verify)| {
-        server::server(session, verify, &publish, ident.as_ref().map(|_| roles.expressions()))
-    });
+    let role_map = ident.as_ref().map(|_| roles.expressions());
+    let servers = servers.into_iter().map(|it| server::server(it, &publish, role_map.clone()));
+    let servers = servers.collect();
     let extra_authorities = file.files.extra_authorities.clone().unwrap_or_default();
     for path in &extra_authorities {
         rules::absolute(path)
@@ -132,7 +133,7 @@ fn assemble(
     )
     .map_err(|why| resolver.in_file(keys::FILES_PUBLISH_EVERY.name, why))?;
     let expectations = source.expectations.clone();
-    let rotation = rotation::Settings { expectations, extra_authorities, publish_every, server };
+    let rotation = rotation::Settings { expectations, extra_authorities, publish_every, servers };
     let health = health(&resolver, file)?;
     let log = log(&resolver, &file.log, flags)?;
     let sandbox = sandbox::Settings { enabled: file.sandbox.enabled.unwrap_or(true) };

@@ -3,8 +3,8 @@
 use super::given::Resolver;
 use super::{Environment, Error, Flags, ident, identity, publish, read, roles, server, service};
 use crate::companions::role_map::RoleMap;
+use crate::consumers;
 use crate::material::Expectations;
-use crate::{consumers, sql, verify};
 
 /// The parts that stand by themselves. What is given must be right; what is not given is absent.
 #[derive(Debug, Clone)]
@@ -13,8 +13,8 @@ pub struct Parts {
     pub expectations: Expectations,
     /// Where identities are published.
     pub publish: Option<crate::publish::Settings>,
-    /// The PostgreSQL that takes part: its session, and where to see what it serves.
-    pub postgres: Option<(sql::Settings, verify::Settings)>,
+    /// The PostgreSQLs that take part.
+    pub servers: Vec<server::Reached>,
     /// Which workload may be which role.
     pub roles: RoleMap,
     /// Name of the file that the map is published as, if it is.
@@ -27,8 +27,8 @@ impl Parts {
         let (path, file) = read(flags, environment)?;
         let resolver = Resolver { file: path.as_deref(), environment };
         let (_, expectations) = identity(&resolver, &file, flags)?;
-        let postgres = server::postgres(&resolver, &file, flags)?;
-        let roles = roles::roles(&resolver, &file, postgres.as_ref().map(|(session, _)| session))?;
+        let servers = server::servers(&resolver, &file, flags)?;
+        let roles = roles::roles(&resolver, &file, &servers)?;
         let (publish, ident) = match publish(&resolver, &file, flags) {
             Ok(settings) => {
                 let service = service(&resolver, &file, &settings)?;
@@ -38,18 +38,21 @@ impl Parts {
             Err(Error::NoDirectory) => (None, None),
             Err(error) => return Err(error),
         };
-        Ok(Self { expectations, publish, postgres, roles, ident })
+        Ok(Self { expectations, publish, servers, roles, ident })
     }
 
-    /// The server that takes part, with the published files as it sees them; for commands that need both.
+    /// The one server that takes part, with the published files as it sees them; for commands that need both.
     pub fn server(&self) -> Result<consumers::Server, Error> {
-        let (session, verify) = self.postgres.clone().ok_or(Error::NoPostgres)?;
+        let reached = match &self.servers[..] {
+            [] => return Err(Error::NoPostgres),
+            [one] => one.clone(),
+            several => {
+                let names = several.iter().map(|server| server.name.clone()).collect();
+                return Err(Error::SeveralPostgres { names });
+            }
+        };
         let publish = self.publish.as_ref().ok_or(Error::NoDirectory)?;
-        Ok(server::server(
-            session,
-            verify,
-            publish,
-            self.ident.as_ref().map(|_| self.roles.expressions()),
-        ))
+        let role_map = self.ident.as_ref().map(|_| self.roles.expressions());
+        Ok(server::server(reached, publish, role_map))
     }
 }

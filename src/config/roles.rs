@@ -5,12 +5,12 @@
 use std::collections::BTreeMap;
 
 use super::given::Resolver;
-use super::{Error, File, file, rules};
+use super::{Error, File, Reached, file, keys, rules};
 use crate::companions::role_map::{
     LONGEST_WORD, Login, MAP, Recognition, RoleMap, SHARED_SUBJECT, Workload,
 };
 use crate::material::unique_identifier;
-use crate::sql::{self, Line, Mapping, is_anchored, parse_ident};
+use crate::sql::{Line, Mapping, is_anchored, parse_ident};
 
 /// Most workloads that a configuration may come to.
 const MOST: usize = 10_000;
@@ -21,9 +21,9 @@ const LONGEST_ROLE: usize = 63;
 pub(super) fn roles(
     resolver: &Resolver<'_>,
     file: &File,
-    session: Option<&sql::Settings>,
+    servers: &[Reached],
 ) -> Result<RoleMap, Error> {
-    let mut map = RoleMap { login: login(resolver, file, session)?, ..RoleMap::default() };
+    let mut map = RoleMap { login: own_login(resolver, file, servers)?, ..RoleMap::default() };
     for text in file.files.ident_lines.iter().flatten() {
         own_line(text)
             .map_err(|why| resolver.in_file("files.ident_lines", format!("{text:?}: {why}")))?;
@@ -50,18 +50,46 @@ pub(super) fn roles(
     Ok(map)
 }
 
+/// The login of pgsvid's own: one map is published for all servers.
+fn own_login(
+    resolver: &Resolver<'_>,
+    file: &File,
+    servers: &[Reached],
+) -> Result<Option<Login>, Error> {
+    // A server that was named by --name is among others in the file, or one that a flag brings is in none.
+    let tables = &file.postgres.0;
+    let table_of = |server: &Reached| {
+        let named = |table: &&file::Postgres| {
+            table.name.as_deref().unwrap_or(keys::POSTGRES_NAME.default_text()) == server.name
+        };
+        tables.iter().find(named)
+    };
+    let logins = servers.iter().map(|server| login(resolver, file, table_of(server), server));
+    let logins: Vec<Login> = logins.collect::<Result<_, _>>()?;
+    let differ = logins
+        .windows(2)
+        .any(|pair| (&pair[0].os_user, &pair[0].role) != (&pair[1].os_user, &pair[1].role));
+    if differ && file.files.ident.is_some() {
+        return Err(resolver.in_file(
+            "files.ident",
+            "one map is published for all [[postgres]], and their user or os_user differ: give all the same, or leave files.ident out",
+        ));
+    }
+    Ok(logins.into_iter().next())
+}
+
 /// pgsvid logs in by peer authentication unless it has a password.
 fn login(
     resolver: &Resolver<'_>,
     file: &File,
-    session: Option<&sql::Settings>,
-) -> Result<Option<Login>, Error> {
-    let given = file.postgres.as_ref().and_then(|table| table.os_user.as_deref());
+    table: Option<&file::Postgres>,
+    Reached { session, .. }: &Reached,
+) -> Result<Login, Error> {
+    let given = table.and_then(|table| table.os_user.as_deref());
     // With a group the key must be root's; else it must be PostgreSQL's own user's.
     let usual = if file.files.group.is_some() { "root" } else { "postgres" };
     let os_user = given.unwrap_or(usual);
     word(os_user).map_err(|why| resolver.in_file("postgres.os_user", why))?;
-    let Some(session) = session else { return Ok(None) };
     // Wherever these two come from: a flag, a variable or the file.
     for (place, name) in
         [("postgres.user", &session.user), ("postgres.database", &session.database)]
@@ -70,11 +98,11 @@ fn login(
     }
     role_name(&session.user)
         .map_err(|why| Error::Value { place: "postgres.user".to_owned(), why })?;
-    Ok(Some(Login {
+    Ok(Login {
         os_user: session.password_file.is_none().then(|| os_user.to_owned()),
         role: session.user.clone(),
         database: session.database.clone(),
-    }))
+    })
 }
 
 /// The workloads of one entry: one, or one for each choice of values.

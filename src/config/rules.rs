@@ -138,3 +138,17 @@ pub(super) fn pause(text: &str) -> Result<Duration, String> {
     }
     Ok(duration)
 }
+
+/// Longest name of a consumer, in characters.
+const LONGEST_NAME: usize = 63;
+
+/// The name of a consumer: it stands in the log, in metrics and in commands.
+pub(super) fn name(text: &str) -> Result<(), String> {
+    let is_plain = |it: char| it.is_ascii_alphanumeric() || matches!(it, '-' | '_' | '.' | '/');
+    if text.is_empty() || text.len() > LONGEST_NAME || !text.chars().all(is_plain) {
+        return Err(format!(
+            "{text:?} is no name: write 1 to {LONGEST_NAME} letters, digits, and any of - _ . /"
+        ));
+    }
+    Ok(())
+}

@@ -1,5 +1,6 @@
-//! The PostgreSQL that takes part, if one does.
+//! The PostgreSQLs that take part, if any do.
 
+use super::file::Postgres;
 use super::given::{Origin, Resolver};
 use super::{Error, File, Flags, keys, rules};
 use crate::sql::Purpose;
@@ -7,9 +8,21 @@ use crate::survey::{PublishedPaths, Viewpoint};
 use crate::verify::Target;
 use crate::{consumers, publish, sql, verify};
 
+/// One that takes part: its name, and how to reach it over SQL and over TLS.
+#[derive(Debug, Clone)]
+pub struct Reached {
+    /// Its name, which no other one has.
+    pub name: String,
+    /// Over SQL.
+    pub session: sql::Settings,
+    /// Over TLS.
+    pub verify: verify::Settings,
+}
+
 /// A flag that would say something about a PostgreSQL, if one took part.
 fn idle_flag(flags: &Flags) -> Option<&'static str> {
     [
+        ("--name", &flags.name),
         ("--port", &flags.port),
         ("--user", &flags.user),
         ("--database", &flags.database),
@@ -21,13 +34,14 @@ fn idle_flag(flags: &Flags) -> Option<&'static str> {
 
 /// The server, and the published files as it sees them.
 pub(super) fn server(
-    session: sql::Settings,
-    verify: verify::Settings,
+    reached: Reached,
     publish: &publish::Settings,
     role_map: Option<Vec<String>>,
 ) -> consumers::Server {
     let readers = publish.readers_directory();
+    let Reached { name, session, verify } = reached;
     consumers::Server {
+        name,
         session,
         verify,
         role_map,
@@ -44,30 +58,87 @@ pub(super) fn server(
     }
 }
 
-/// How to reach it over SQL and over TLS.
-pub(super) fn postgres(
+/// Those that take part, in the order of the file.
+pub(super) fn servers(
     resolver: &Resolver<'_>,
     file: &File,
     flags: &Flags,
-) -> Result<Option<(sql::Settings, verify::Settings)>, Error> {
-    let table = file.postgres.clone().unwrap_or_default();
+) -> Result<Vec<Reached>, Error> {
+    let mut tables = file.postgres.0.clone();
+    let names = names(resolver, &tables)?;
+    if let Some(wanted) = &flags.name {
+        let Some(at) = names.iter().position(|name| name == wanted) else {
+            let known = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
+            let why = format!("no [postgres] table has this name; those that have one: {known}");
+            return Err(Error::given(&Origin::Flag("--name"), wanted, why));
+        };
+        tables = vec![tables.swap_remove(at)];
+    }
+    let host = resolver.value(&keys::POSTGRES_HOST, flags.postgres.as_deref(), None).own()?;
+    if tables.len() > 1 {
+        one_table_alone(resolver, flags)?;
+    }
+    if tables.is_empty() {
+        // A client pod often has PGHOST set for its application: that alone lets no PostgreSQL take part.
+        match (host, idle_flag(flags)) {
+            (Some(_), _) => tables.push(Postgres::default()),
+            (None, Some(flag)) => {
+                return Err(Error::value(
+                    &Origin::Flag(flag),
+                    "no PostgreSQL takes part: add --postgres with the directory of its socket, or leave this out",
+                ));
+            }
+            (None, None) => return Ok(Vec::new()),
+        }
+    }
+    let servers: Vec<Reached> =
+        tables.iter().map(|table| reached(resolver, table, flags)).collect::<Result<_, _>>()?;
+    let mut sockets: Vec<_> = servers.iter().map(|it| it.session.socket()).collect();
+    sockets.sort_unstable();
+    if let Some([socket, _]) = sockets.windows(2).find(|pair| pair[0] == pair[1]) {
+        let why = format!("two tables name the socket {}: leave one of them out", socket.display());
+        return Err(resolver.in_file("postgres", why));
+    }
+    Ok(servers)
+}
+
+/// The names of the tables, once it is known that each has its own.
+fn names(resolver: &Resolver<'_>, tables: &[Postgres]) -> Result<Vec<String>, Error> {
+    let mut names: Vec<String> = Vec::new();
+    for table in tables {
+        let name = table.name.as_deref().unwrap_or(keys::POSTGRES_NAME.default_text());
+        rules::name(name).map_err(|why| resolver.in_file(keys::POSTGRES_NAME.name, why))?;
+        if names.iter().any(|known| known == name) {
+            let why = format!("two [[postgres]] tables have the name {name:?}: give each its own");
+            return Err(resolver.in_file(keys::POSTGRES_NAME.name, why));
+        }
+        names.push(name.to_owned());
+    }
+    Ok(names)
+}
+
+/// What flags and our own variables say would be meant for each of several tables.
+fn one_table_alone(resolver: &Resolver<'_>, flags: &Flags) -> Result<(), Error> {
+    for (key, flag) in [
+        (&keys::POSTGRES_HOST, &flags.postgres),
+        (&keys::POSTGRES_PORT, &flags.port),
+        (&keys::POSTGRES_USER, &flags.user),
+        (&keys::POSTGRES_DATABASE, &flags.database),
+        (&keys::POSTGRES_VERIFY, &flags.verify),
+    ] {
+        if let Some(given) = resolver.value(key, flag.as_deref(), None).own()? {
+            let why = "the configuration has several [[postgres]] tables: say it there, or name one of them with --name";
+            return Err(Error::given(&given.origin, &given.text, why));
+        }
+    }
+    Ok(())
+}
+
+/// How to reach one over SQL and over TLS.
+fn reached(resolver: &Resolver<'_>, table: &Postgres, flags: &Flags) -> Result<Reached, Error> {
     let host = resolver
         .value(&keys::POSTGRES_HOST, flags.postgres.as_deref(), table.host.as_deref())
-        .own()?;
-    // A client pod often has PGHOST set for its application: that alone lets no PostgreSQL take part.
-    if host.is_none() && file.postgres.is_none() {
-        return match idle_flag(flags) {
-            Some(flag) => Err(Error::value(
-                &Origin::Flag(flag),
-                "no PostgreSQL takes part: add --postgres with the directory of its socket, or leave this out",
-            )),
-            None => Ok(None),
-        };
-    }
-    let host = match host {
-        Some(given) => given,
-        None => resolver.value(&keys::POSTGRES_HOST, None, None).or_default()?,
-    };
+        .or_default()?;
     let port = resolver
         .value(
             &keys::POSTGRES_PORT,
@@ -109,12 +180,11 @@ pub(super) fn postgres(
         port: port.parse_with(rules::port)?,
         user: user.text,
         database: database.text,
-        password_file: table.password_file,
+        password_file: table.password_file.clone(),
         require_peer,
         purpose,
     };
-    Ok(Some((
-        session,
-        verify::Settings { target: target.parse::<Target>()?, every, looks_up: true },
-    )))
+    let verify = verify::Settings { target: target.parse::<Target>()?, every, looks_up: true };
+    let name = table.name.as_deref().unwrap_or(keys::POSTGRES_NAME.default_text()).to_owned();
+    Ok(Reached { name, session, verify })
 }

@@ -27,7 +27,7 @@ fn with(text: &str, flags: &Flags, variables: &[(&str, &str)]) -> Result<Config,
 
 #[test]
 fn the_designs_example_is_taken() {
-    let config = config(
+    let mut config = config(
         r#"
         [svid]
         spiffe_id = "spiffe://example.org/ns/applications/sa/dbserver"
@@ -52,7 +52,7 @@ fn the_designs_example_is_taken() {
         "#,
     )
     .unwrap();
-    let server = config.rotation.server.unwrap();
+    let server = config.rotation.servers.remove(0);
     assert_eq!(server.session.port, 5433);
     assert_eq!(server.session.user, "pgsvid");
     assert_eq!(server.paths.private_key, Path::new("/certs/svid_key.pem"));
@@ -79,19 +79,57 @@ fn flag_then_variable_then_file_then_others_then_default() {
 fn postgresql_takes_part_only_where_it_is_said() {
     let libpq =
         [("PGHOST", "/run/pg"), ("PGPORT", "6000"), ("PGUSER", "app"), ("PGDATABASE", "shop")];
-    assert!(with("", &flags(), &libpq).unwrap().rotation.server.is_none());
+    assert!(with("", &flags(), &libpq).unwrap().rotation.servers.is_empty());
 
-    let server = with("[postgres]\n", &flags(), &libpq).unwrap().rotation.server.unwrap().session;
+    let server = with("[postgres]\n", &flags(), &libpq).unwrap().rotation.servers.remove(0).session;
     assert_eq!((server.host.to_str().unwrap(), server.port), ("/run/pg", 6000));
     assert_eq!((server.user.as_str(), server.database.as_str()), ("app", "shop"));
 
     let flags = Flags { postgres: Some("/sockets".to_owned()), ..flags() };
-    let server = with("", &flags, &libpq[1..]).unwrap().rotation.server.unwrap().session;
+    let server = with("", &flags, &libpq[1..]).unwrap().rotation.servers.remove(0).session;
     assert_eq!(server.host.to_str().unwrap(), "/sockets");
 
     let far = with("[postgres]\n", &Flags { postgres: None, ..flags }, &[("PGHOST", "db.example")])
         .unwrap_err();
     assert!(far.starts_with("PGHOST = \"db.example\"") && far.contains("Unix socket"), "{far}");
+}
+
+#[test]
+fn several_postgresqls_have_names_and_sockets_of_their_own() {
+    let two =
+        "[[postgres]]\nname = 'main'\nport = 5432\n[[postgres]]\nname = '15/other'\nport = 5433\n";
+    let config = with(two, &flags(), &[]).unwrap();
+    let names: Vec<_> = config.rotation.servers.iter().map(|it| it.name.as_str()).collect();
+    assert_eq!(names, ["main", "15/other"]);
+    let one = Flags { name: Some("15/other".to_owned()), ..flags() };
+    let config = with(two, &one, &[]).unwrap();
+    assert_eq!(config.rotation.servers[0].session.port, 5433);
+    let config = with("[postgres]\n", &flags(), &[]).unwrap();
+    assert_eq!(config.rotation.servers[0].name, "postgres");
+
+    let refused = |file: &str, flags: &Flags, variables: &[(&str, &str)], words: &str| {
+        let error = with(file, flags, variables).unwrap_err();
+        assert!(error.contains(words), "{error}");
+    };
+    let same = "[[postgres]]\n[[postgres]]\nport = 5433\n";
+    refused(same, &flags(), &[], "two [[postgres]] tables have the name \"postgres\"");
+    let socket = "[[postgres]]\n[[postgres]]\nname = 'other'\n";
+    refused(socket, &flags(), &[], "two tables name the socket /var/run/postgresql/.s.PGSQL.5432");
+    refused(
+        two,
+        &Flags { port: Some("1".to_owned()), ..flags() },
+        &[],
+        "name one of them with --name",
+    );
+    refused(two, &flags(), &[("PGSVID_USER", "app")], "PGSVID_USER");
+    refused(two, &Flags { name: Some("third".to_owned()), ..flags() }, &[], "main, 15/other");
+    refused("[[postgres]]\nname = 'a b'\n", &flags(), &[], "is no name");
+    refused("[[postgres]]\nprot = 1\n", &flags(), &[], "the nearest known key is `port`");
+    refused("[postgres]\nprot = 1\n", &flags(), &[], "the nearest known key is `port`");
+    refused("postgres = 1\n", &flags(), &[], "several [[postgres]]");
+    // One published map for both.
+    let differ = format!("[files]\nident = 'map'\n{two}user = 'app'\n");
+    refused(&differ, &flags(), &[], "their user or os_user differ");
 }
 
 #[test]

@@ -99,7 +99,8 @@ fn until_next(published: &Published, raised: usize, now: SystemTime) -> Option<D
 
 fn raise(published: &Published, status: &Status, now: SystemTime) {
     let end = timing::utc(published.not_after);
-    let cause = match (&status.problem, status.withdrawn) {
+    let consumers = status.consumers.iter().filter_map(|consumer| consumer.problem.as_ref());
+    let cause = match (status.problem.iter().chain(consumers).next(), status.withdrawn) {
         (Some(problem), _) => problem.clone(),
         (None, true) => "the agent has withdrawn the identity".to_owned(),
         (None, false) => format!("no newer identity has come from the agent ({})", status.agent),

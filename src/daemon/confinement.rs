@@ -52,7 +52,7 @@ pub fn confine(mut config: Config, manager: Option<&Notify>) -> anyhow::Result<C
     if !config.sandbox.enabled {
         return Ok(Confined { config, in_force: None, sockets: Vec::new(), held: Vec::new() });
     }
-    if let Some(server) = &mut config.rotation.server {
+    for server in &mut config.rotation.servers {
         let verify = &mut server.verify;
         let wanted = verify.target.to_string();
         verify.target = verify.target.clone().resolved().with_context(|| {
@@ -145,7 +145,7 @@ fn rules(config: &Config) -> Rules {
         rules.read.extend(around(file));
         rules.files.push(file.clone());
     }
-    if let Some(server) = &config.rotation.server {
+    for server in &config.rotation.servers {
         if let Some(file) = &server.session.password_file {
             rules.read.extend(around(file));
             rules.files.push(file.clone());

@@ -47,8 +47,8 @@ pub async fn run(
         tasks.spawn_background("sockets", cut_off);
     }
     let Confined { config, held: _held, .. } = confined;
-    let server = config.rotation.server.as_ref();
-    if server.is_some_and(|it| it.session.password_file.is_some() || it.verify.looks_up) {
+    let mut servers = config.rotation.servers.iter();
+    if servers.any(|it| it.session.password_file.is_some() || it.verify.looks_up) {
         // What reads files and looks up names may block, too. The thread stays: none may be to be had later.
         tokio::task::spawn_blocking(|| ()).await?;
     }
@@ -133,15 +133,15 @@ async fn until_end(orders: &mut Orders) -> std::io::Result<()> {
 }
 
 fn announce(config: &Config, channel: &Channel) {
-    let server = config
-        .rotation
-        .server
-        .as_ref()
-        .map(|server| format!("{}:{}", server.session.host.display(), server.session.port));
+    let servers = config.rotation.servers.iter();
+    let servers: Vec<_> = servers
+        .map(|server| format!("{}:{}", server.session.host.display(), server.session.port))
+        .collect();
+    let servers = (!servers.is_empty()).then(|| servers.join(", "));
     info!(event = "started",
         endpoint = %config.source.endpoint,
         directory = %config.publish.directory.display(),
-        postgres = server,
+        postgres = servers,
         configuration = config.file.as_ref().map(|path| path.display().to_string()),
         "pgsvid {}",
         env!("CARGO_PKG_VERSION")

@@ -169,8 +169,19 @@ fn sentence(status: &Status) -> String {
         || format!("waiting for an identity: {}", status.agent),
         |set| format!("{}, valid until {}", set.spiffe_id, timing::utc(set.not_after)),
     );
-    let verdict = status.verdict.map(|verdict| format!("{verdict}; ")).unwrap_or_default();
-    let problem = status.problem.as_ref().map(|problem| format!("; {problem}")).unwrap_or_default();
+    let several = status.consumers.len() > 1;
+    let verdicts = status.consumers.iter().filter_map(|consumer| {
+        let verdict = consumer.verdict?;
+        Some(if several {
+            format!("{} {verdict}; ", consumer.name)
+        } else {
+            format!("{verdict}; ")
+        })
+    });
+    let verdict = String::from_iter(verdicts);
+    let consumers = status.consumers.iter().filter_map(|consumer| consumer.problem.as_ref());
+    let problems = status.problem.iter().chain(consumers);
+    let problem = String::from_iter(problems.map(|problem| format!("; {problem}")));
     // A line break would end the field.
     crate::text::harmless(&format!("{verdict}{set}{problem}")).into_owned()
 }

@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
-use crate::status::{AttemptView, FindingView, PublishedView, Time, View};
+use crate::status::{
+    AttemptView, ConsumerView, FindingView, PublishedView, SessionsView, Time, View,
+};
 use crate::timing;
 
 const STYLE: &str = include_str!("page.css");
@@ -39,12 +41,12 @@ pub(super) fn page(view: &View) -> String {
                         @for text in view.missing.iter().chain(&view.degraded).filter(|text| **text != sentence) {
                             p { (text) }
                         }
-                        @for found in &view.findings { (finding(found)) }
-                        @if let Some(retry) = view.retry {
+                        @for found in view.consumers.iter().flat_map(|it| &it.findings) { (finding(found)) }
+                        @if let Some(retry) = view.retry() {
                             p.quiet { "Next try " (moment(view.at, retry)) }
                         }
                     }
-                    @if let Some(published) = &view.published { (timeline(view, published)) }
+                    @if let Some(published) = view.published() { (timeline(view, published)) }
                     (facts(view))
                     (history(view))
                     footer {
@@ -66,12 +68,13 @@ fn state(view: &View) -> (&'static str, &'static str, String) {
     if let Some(degraded) = view.degraded.first() {
         return ("fair", "Degraded", degraded.clone());
     }
-    let sentence = match (view.takes_part, view.verdict.as_deref()) {
-        (false, _) => "A valid identity is published",
-        (true, Some("unverifiable")) => {
-            "A valid identity is published; what PostgreSQL serves cannot be seen"
-        }
-        _ => "PostgreSQL serves the published certificate",
+    let unseen = |it: &ConsumerView| it.verdict.as_deref() == Some("unverifiable");
+    let sentence = if view.consumers.is_empty() {
+        "A valid identity is published"
+    } else if view.consumers.iter().any(unseen) {
+        "A valid identity is published; what PostgreSQL serves cannot be seen"
+    } else {
+        "PostgreSQL serves the published certificate"
     };
     ("good", "Ready", sentence.to_owned())
 }
@@ -93,12 +96,16 @@ fn timeline(view: &View, published: &PublishedView) -> Markup {
     let at = |time: Time| {
         (begin.until(time).as_secs_f64() / scale.as_secs_f64() * WIDTH).clamp(0.0, WIDTH)
     };
-    let mut rows = vec![("published", Some(begin), Some(published.not_after))];
-    if view.takes_part {
-        let served = view.served.as_ref();
-        rows.push(("served", served.map(|_| begin), served.map(|served| served.not_after)));
+    let mut rows = vec![("published".to_owned(), Some(begin), Some(published.not_after))];
+    for consumer in &view.consumers {
+        let name = match view.consumers.len() {
+            1 => "served".to_owned(),
+            _ => format!("served by {}", consumer.name),
+        };
+        let served = consumer.served.as_ref();
+        rows.push((name, served.map(|_| begin), served.map(|served| served.not_after)));
     }
-    rows.push(("authorities", Some(begin), published.authorities_not_after));
+    rows.push(("authorities".to_owned(), Some(begin), published.authorities_not_after));
     let height = 24 + rows.len() * ROW;
     let now = at(view.at);
     let (anchor, shift) = if now > WIDTH / 2.0 { ("end", 4.0) } else { ("start", -1.0) };
@@ -136,28 +143,22 @@ fn left(now: Time, to: Option<Time>) -> String {
 
 fn facts(view: &View) -> Markup {
     let mut rows = Vec::new();
-    if let Some(published) = &view.published {
+    if let Some(published) = view.published() {
         rows.push(("Identity", html! { code { (breakable(&published.spiffe_id)) } }));
         rows.push(("Certificate", certificate(view.at, published)));
     }
-    if view.takes_part {
-        rows.push(("PostgreSQL", postgresql(view)));
+    for consumer in &view.consumers {
+        rows.push(("PostgreSQL", postgresql(view, consumer)));
     }
     rows.push(("Agent", agent(view)));
     if let Some(renewal) = view.renewal {
         let due = if renewal > view.at { "due " } else { "due since " };
         rows.push(("Renewal", html! { (due) (moment(view.at, renewal)) ", at half of the life" }));
     }
-    if let Some(sessions) = &view.sessions {
-        let counts = sessions.by_protocol.iter().filter(|(_, count)| *count > 0);
-        let counts: Vec<_> =
-            counts.map(|(protocol, count)| format!("{count} {protocol}")).collect();
-        let counts = if counts.is_empty() { "none".to_owned() } else { counts.join(", ") };
-        let older = sessions.older_than_svid_estimate;
-        rows.push((
-            "Sessions",
-            html! { (counts) "; about " (older) " older than the certificate's life" },
-        ));
+    for consumer in &view.consumers {
+        if let Some(sessions) = &consumer.sessions {
+            rows.push(("Sessions", html! { (name_of(view, consumer)) (counted(sessions)) }));
+        }
     }
     let median = view.median_ms.map(|median| format!(", median {median:.1} ms"));
     rows.push((
@@ -179,14 +180,30 @@ fn certificate(now: Time, published: &PublishedView) -> Markup {
     }
 }
 
-fn postgresql(view: &View) -> Markup {
+/// The name of a consumer, where there are several.
+fn name_of(view: &View, consumer: &ConsumerView) -> String {
+    if view.consumers.len() > 1 { format!("{}: ", consumer.name) } else { String::new() }
+}
+
+fn postgresql(view: &View, consumer: &ConsumerView) -> Markup {
     html! {
-        (view.verdict.as_deref().unwrap_or("not verified yet"))
-        @if let Some(served) = &view.served {
+        (name_of(view, consumer))
+        (consumer.verdict.as_deref().unwrap_or("not verified yet"))
+        @if let Some(served) = &consumer.served {
             ", serves " code { (short(&served.serial)) } ", first seen " (moment(view.at, served.since))
         }
-        @if view.reload_pending { ", reload pending" }
+        @if consumer.reload_pending { ", reload pending" }
     }
+}
+
+fn counted(sessions: &SessionsView) -> String {
+    let counts = sessions.by_protocol.iter().filter(|(_, count)| *count > 0);
+    let counts: Vec<_> = counts.map(|(protocol, count)| format!("{count} {protocol}")).collect();
+    let counts = if counts.is_empty() { "none".to_owned() } else { counts.join(", ") };
+    format!(
+        "{counts}; about {} older than the certificate's life",
+        sessions.older_than_svid_estimate
+    )
 }
 
 fn agent(view: &View) -> Markup {
@@ -207,13 +224,13 @@ fn history(view: &View) -> Markup {
             @if view.history.is_empty() {
                 p.quiet { "Nothing yet." }
             } @else {
-                ol { @for attempt in &view.history { (entry(view.at, attempt)) } }
+                ol { @for attempt in &view.history { (entry(view.at, attempt, view.consumers.len() > 1)) } }
             }
         }
     }
 }
 
-fn entry(now: Time, attempt: &AttemptView) -> Markup {
+fn entry(now: Time, attempt: &AttemptView, several: bool) -> Markup {
     let good = attempt.outcome == "completed";
     let verdict = attempt.verdict.as_deref();
     let took: f64 =
@@ -226,6 +243,7 @@ fn entry(now: Time, attempt: &AttemptView) -> Markup {
                 } @else {
                     (verdict.unwrap_or("not published")) " (" (attempt.step) ")"
                 }
+                @if let Some(consumer) = attempt.consumer.as_ref().filter(|_| several) { " · " (consumer) }
                 @if attempt.tries > 1 { ", " (attempt.tries) " times" }
             }
             " "

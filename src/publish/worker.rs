@@ -12,7 +12,15 @@ type Work = Box<dyn FnOnce(&mut Publisher) + Send>;
 ///
 /// The thread is made once. Where a user may have no more of them (`RLIMIT_NPROC`, `pids.max`), none could be made for a
 /// rotation.
-pub struct Worker(Sender<Work>);
+pub struct Worker(Place);
+
+/// Where the publisher is.
+enum Place {
+    Thread(Sender<Work>),
+    /// In the caller's thread, so that a test's own clock stands still meanwhile.
+    #[cfg(test)]
+    Here(std::sync::Mutex<Publisher>),
+}
 
 /// Why there is no outcome.
 #[derive(Debug, thiserror::Error)]
@@ -35,7 +43,13 @@ impl Worker {
         let thread = std::thread::Builder::new().name("files".to_owned());
         let run = move || work.into_iter().for_each(|work| work(&mut publisher));
         thread.spawn(run).map_err(Broken::Start)?;
-        Ok(Self(sender))
+        Ok(Self(Place::Thread(sender)))
+    }
+
+    /// Works in the caller's thread.
+    #[cfg(test)]
+    pub(crate) fn here(publisher: Publisher) -> Self {
+        Self(Place::Here(std::sync::Mutex::new(publisher)))
     }
 
     /// Has something done, after whatever was asked for before, and waits for the outcome.
@@ -43,9 +57,14 @@ impl Worker {
         &self,
         work: impl FnOnce(&mut Publisher) -> T + Send + 'static,
     ) -> Result<T, Broken> {
+        let sender = match &self.0 {
+            Place::Thread(sender) => sender,
+            #[cfg(test)]
+            Place::Here(publisher) => return Ok(work(&mut publisher.lock().unwrap())),
+        };
         let (done, outcome) = oneshot::channel();
         // Once the thread has ended the work is dropped, and `done` with it.
-        let _ = self.0.send(Box::new(move |publisher| drop(done.send(work(publisher)))));
+        let _ = sender.send(Box::new(move |publisher| drop(done.send(work(publisher)))));
         outcome.await.map_err(|_| Broken::Ended)
     }
 }

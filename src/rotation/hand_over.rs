@@ -1,88 +1,119 @@
 //! From a published set to the verdict on it: reload, verification, and what is told of them.
 
-use std::pin::pin;
 use std::time::Duration;
 
-use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
+use tokio::time::{Instant, timeout};
 use tracing::warn;
 
-use super::outcome::Set;
-use super::waiting::{grace, superseded};
+use super::attempts::{Ended, Outcome};
 use super::{Error, PUBLISH_AGAIN, Rotation, record, report};
-use crate::consumers::Login;
+use crate::consumers::{Attempt, Publication};
 use crate::material::Material;
 use crate::timing::Backoff;
 
 const DISTURBED: &str = "somebody has exchanged the published files while PostgreSQL may have read them; publishing them again";
 
+/// How long attempts that run may go on after the end has been asked for.
+const GRACE: Duration = Duration::from_secs(5);
+
 impl Rotation {
-    /// Reload and verification of what is published; `took` is how long its publication took, if it is new, and `login`
-    /// a session that is being opened already.
-    pub(super) async fn hand_over(
-        &mut self,
-        login: Option<Login>,
-        took: Option<Duration>,
-        stop: &CancellationToken,
-    ) -> Result<(), Error> {
-        let Some(Set { material, extra_authorities }) = self.published.clone() else {
-            return Ok(());
-        };
-        let generation = self.generation;
-        if let Some(consumer) = &mut self.consumer {
-            let routine = consumer.is_settled() && took.is_none();
-            let attempt = consumer.attempt(&material, &extra_authorities, took.is_some(), login);
-            let mut out_of_time = pin!(grace(stop));
-            let mut attempt = tokio::select! {
-                attempt = attempt => attempt,
-                () = &mut out_of_time => return Ok(()),
-                () = superseded(self.source.clone(), &material) => {
-                    consumer.interrupted();
-                    warn!(event = "attempt-interrupted", generation, "PostgreSQL answers slowly; what the agent has sent meanwhile is published first");
-                    return Ok(());
-                }
-            };
-            // It may have been something else for as long as PostgreSQL read it: then it proves nothing.
-            if !self.is_undisturbed().await? {
-                self.disturbed(&material);
-                return Ok(());
-            }
-            let Some(consumer) = &mut self.consumer else { return Ok(()) };
-            let unasked = attempt.take_unasked();
-            consumer.record(&attempt, &material, generation, took);
-            let whole = self.begun.map(|begun| begun.elapsed());
-            if consumer.is_settled() {
-                self.begun = None;
-                self.disturbance.settle();
-            }
-            let disturbed = self.disturbance.is_pending();
-            let publish_again = self.publish_again.as_ref().map(|(at, _)| *at);
-            self.status.send_modify(|status| {
-                let of = (&*material, generation);
-                record::handed_over(status, &attempt, consumer, of, (took, whole), routine);
-                if let Some(unpublished) = &self.unpublished {
-                    record::still_unpublished(status, &unpublished.why, publish_again);
-                }
-                if !disturbed {
-                    status.displaced = None;
-                }
+    /// Has these consumers told to read what is published, and looked at. `took` is how long its publication took, if it is
+    /// new.
+    pub(super) fn hand_over(&mut self, which: &[usize], took: Option<Duration>) {
+        let Some(publication) = &self.published else { return };
+        if let Some(took) = took {
+            self.status.send_if_modified(|status| {
+                status.history.published(took);
+                // What comes of it is told soon.
+                false
             });
-            if let Some(unasked) = unasked {
-                tokio::select! {
-                    () = consumer.ask(unasked) => {}
-                    () = &mut out_of_time => return Ok(()),
-                }
-                self.status.send_if_modified(|status| record::sessions(status, consumer));
-            }
+        }
+        if !self.attempts.is_empty() {
+            self.attempts.begin(which, publication, took);
         } else if let Some(took) = took {
-            report::published(&material, generation, took);
+            let Publication { generation, material, .. } = publication;
+            report::published(material, *generation, took);
             self.status.send_modify(|status| {
-                record::published(status, &material, generation, took);
+                record::published(status, material, *generation, took);
                 status.displaced = None;
             });
             self.disturbance.settle();
         }
+    }
+
+    /// Takes note of what an attempt has come to.
+    pub(super) async fn conclude(&mut self, mut ended: Ended) -> Result<(), Error> {
+        let at = ended.at;
+        match std::mem::replace(&mut ended.outcome, Outcome::Asked) {
+            Outcome::Interrupted => {
+                ended.consumer.interrupted();
+                self.attempts.put_back(ended);
+            }
+            Outcome::Asked => {
+                self.status.send_if_modified(|status| record::sessions(status, &ended.consumer));
+                self.attempts.put_back(ended);
+            }
+            Outcome::Shown(mut attempt) => {
+                // It may have been something else for as long as PostgreSQL read it: then it proves nothing.
+                if self.attempts.is_distrusted(at) || !self.is_undisturbed().await? {
+                    let material = ended.publication.material.clone();
+                    self.attempts.put_back(ended);
+                    self.disturbed(&material);
+                } else {
+                    self.judge(&mut ended, &attempt);
+                    self.attempts.ask(ended, &mut attempt);
+                }
+            }
+        }
+        self.sweep().await
+    }
+
+    /// What an attempt means, for the consumer and for all who ask.
+    fn judge(&mut self, ended: &mut Ended, attempt: &Attempt) {
+        let Ended { at, consumer, publication, took, .. } = ended;
+        let concluded = consumer.conclude(attempt, publication, *took);
+        let whole = consumer.is_settled().then(|| self.attempts.arrived(*at)).flatten();
+        if self.attempts.note(*at, consumer) {
+            // Nothing that others have done matters any more.
+            self.disturbance.settle();
+        }
+        let disturbed = self.disturbance.is_pending();
+        self.status.send_modify(|status| {
+            record::handed_over(status, attempt, consumer, publication, (*took, whole), concluded);
+            if !disturbed {
+                status.displaced = None;
+            }
+        });
+    }
+
+    /// Ends the attempts that run, and takes note of them: the next set is not swapped in beneath them.
+    pub(super) async fn recall(&mut self) -> Result<(), Error> {
+        if self.attempts.is_running() {
+            let generation = self.generation;
+            warn!(
+                event = "attempt-interrupted",
+                generation,
+                "PostgreSQL answers slowly; what the agent has sent meanwhile is published first"
+            );
+        }
+        while self.attempts.is_running() {
+            self.attempts.interrupt();
+            let ended = self.attempts.ended().await;
+            self.conclude(ended).await?;
+        }
         Ok(())
+    }
+
+    /// Waits for the attempts that run, at the end.
+    pub(super) async fn finish(&mut self) -> Result<(), Error> {
+        let rest = async {
+            while self.attempts.is_running() {
+                let ended = self.attempts.ended().await;
+                self.conclude(ended).await?;
+            }
+            Ok(())
+        };
+        timeout(GRACE, rest).await.unwrap_or(Ok(()))
     }
 
     /// Whether nobody has exchanged anything of the published set for a moment.
@@ -93,9 +124,7 @@ impl Rotation {
     /// What PostgreSQL was last told to read may not have been ours: it counts for nothing until it has read again. Returns
     /// whether that was so a while ago, too.
     pub(super) fn distrust(&mut self) -> bool {
-        if let Some(consumer) = &mut self.consumer {
-            consumer.distrust();
-        }
+        self.attempts.distrust();
         self.status.send_modify(|status| status.displaced = Some(DISTURBED.to_owned()));
         self.disturbance.note()
     }

@@ -3,12 +3,18 @@
 //! A rotation is publish → reload → verify. A failed step is a fact to be recorded and answered with a retry; newer
 //! material replaces the retries of older.
 
+mod attempts;
+mod barrier;
 mod disturbance;
 mod hand_over;
 mod outcome;
 mod pace;
 mod record;
 mod report;
+#[cfg(test)]
+mod schedules;
+#[cfg(test)]
+mod tests;
 mod there;
 mod turns;
 mod waiting;
@@ -22,17 +28,17 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
+use attempts::{Attempts, Ended};
 use disturbance::Disturbance;
-use outcome::{Set, Unpublished};
 use pace::Pace;
 pub use report::{disowned as tell_disowned, trust as tell_trust};
 use turns::{Turn, Turns};
 
-use crate::consumers::{Consumer, Login, Server};
+use crate::consumers::{Consumer, Publication, Server};
 use crate::material::{Expectations, Material};
 use crate::publish::{self, Publisher, Worker};
 use crate::source::{ExtraAuthorities, Identity, SourceState, UnreadableAuthorities};
-use crate::status::{Pulse, Status};
+use crate::status::{self, Pulse, Status};
 use crate::timing::{self, Backoff};
 use crate::watching::{Changes, Watching};
 
@@ -45,8 +51,8 @@ pub struct Settings {
     pub extra_authorities: Vec<PathBuf>,
     /// Shortest time between two publications of an identity that changes without end; zero for none.
     pub publish_every: Duration,
-    /// The PostgreSQL that takes part, if one does.
-    pub server: Option<Server>,
+    /// The PostgreSQLs that read what is published, if any do.
+    pub servers: Vec<Server>,
 }
 
 /// Why the loop cannot go on.
@@ -81,7 +87,7 @@ pub struct Rotation {
     source: watch::Receiver<SourceState>,
     status: watch::Sender<Status>,
     pulse: Pulse,
-    consumer: Option<Consumer>,
+    attempts: Attempts,
     authorities: ExtraAuthorities,
     files: Changes,
     again: Arc<Notify>,
@@ -89,11 +95,15 @@ pub struct Rotation {
     /// What is to be published. It may not be possible yet.
     wanted: Option<Arc<Material>>,
     /// The set that readers find: what PostgreSQL is judged by.
-    published: Option<Set>,
-    /// Why what is wanted is not published; `None` if it is.
-    unpublished: Option<Unpublished>,
+    published: Option<Publication>,
+    /// Tells why what is wanted is not published from the next reason; `None` if it is.
+    unpublished: Option<String>,
     generation: u64,
     publish_again: Option<(Instant, Backoff)>,
+    /// What is wanted waits until consumers have loaded what is published.
+    postponed: bool,
+    /// No generation was removed since the last publication.
+    unswept: bool,
     /// Readers find something else than the published set, and it could not be published again: a reload would hand that
     /// to PostgreSQL.
     displaced: bool,
@@ -112,8 +122,22 @@ pub struct Rotation {
     later: Option<Instant>,
     /// The last publication failed because the kernel lacked something: then nothing can be looked at either.
     exhausted: bool,
-    /// Since when the newest set has been on its way, until it is proven.
-    begun: Option<Instant>,
+    /// The attempt that has ended, or the consumer that is worth another try, with the turn that says so.
+    ended: Option<Ended>,
+    worth_a_try: Option<usize>,
+}
+
+/// What the loop works with.
+struct Parts {
+    /// Where sets are published, for people.
+    directory: String,
+    publisher: Worker,
+    source: watch::Receiver<SourceState>,
+    again: Arc<Notify>,
+    consumers: Vec<Consumer>,
+    pulse: Pulse,
+    files: Changes,
+    authorities: ExtraAuthorities,
 }
 
 impl Rotation {
@@ -126,29 +150,49 @@ impl Rotation {
         again: Arc<Notify>,
     ) -> Result<(Self, watch::Receiver<Status>), Error> {
         let pulse = Pulse::default();
+        let exposed = publisher.is_exposed();
+        let several = settings.servers.len() > 1;
+        let consumers = settings.servers.iter().cloned().enumerate().map(|(number, server)| {
+            let label = several.then(|| server.name.clone());
+            Consumer::postgres(server, label, watching, pulse.beside(number), exposed)
+        });
+        let consumers = consumers.collect();
+        let directory = publisher.directory().display().to_string();
+        let files = watching.directories(publisher.watched_paths());
+        let authorities = ExtraAuthorities::read(settings.extra_authorities.clone(), watching)?;
+        let publisher = Worker::start(publisher)?;
+        let parts =
+            Parts { directory, publisher, source, again, consumers, pulse, files, authorities };
+        Ok(Self::of(&settings, parts))
+    }
+
+    fn of(settings: &Settings, parts: Parts) -> (Self, watch::Receiver<Status>) {
+        let Parts { directory, publisher, source, again, consumers, pulse, files, authorities } =
+            parts;
         let (status, receiver) = watch::channel(Status {
             pulse: pulse.clone(),
             started: Some(timing::now()),
-            takes_part: settings.server.is_some(),
+            directory,
+            consumers: consumers.iter().map(|it| status::Consumer::named(it.name())).collect(),
             ..Status::default()
         });
         let rotation = Self {
-            files: watching.directories(publisher.watched_paths()),
-            authorities: ExtraAuthorities::read(settings.extra_authorities, watching)?,
-            consumer: settings.server.map(|server| {
-                Consumer::new(server, watching, pulse.clone(), publisher.is_exposed())
-            }),
+            files,
+            authorities,
+            attempts: Attempts::new(consumers),
             pulse,
-            publisher: Worker::start(publisher)?,
+            publisher,
             source,
             status,
             again,
-            expectations: settings.expectations,
+            expectations: settings.expectations.clone(),
             wanted: None,
             published: None,
             unpublished: None,
             generation: 0,
             publish_again: None,
+            postponed: false,
+            unswept: false,
             displaced: false,
             disturbance: Disturbance::new(),
             quiet_until: Instant::now(),
@@ -159,56 +203,65 @@ impl Rotation {
             pace: Pace::new(settings.publish_every),
             later: None,
             exhausted: false,
-            begun: None,
+            ended: None,
+            worth_a_try: None,
         };
-        Ok((rotation, receiver))
+        (rotation, receiver)
     }
 
     /// Turns until `stop`.
     pub async fn run(mut self, stop: CancellationToken) -> Result<(), Error> {
         self.begin().await?;
-        self.adopt(&stop).await?;
-        self.follow_source(&stop).await?;
+        self.adopt().await?;
+        self.follow_source().await?;
         loop {
             let turn = tokio::select! {
                 biased;
-                () = stop.cancelled() => return Ok(()),
+                () = stop.cancelled() => return self.finish().await,
                 turn = self.next_turn() => turn,
             };
             match turn {
-                Turn::Source => self.follow_source(&stop).await?,
+                Turn::Source => self.follow_source().await?,
                 Turn::SourceEnded => {
                     // Whoever owns both says why.
                     stop.cancelled().await;
-                    return Ok(());
+                    return self.finish().await;
                 }
                 Turn::Asked => {
                     info!(
                         event = "asked-again",
                         "publishing, reloading and verifying again, as asked"
                     );
-                    self.rotate(&stop).await?;
+                    self.rotate().await?;
                 }
-                Turn::Files => drop(self.look(&stop).await?),
-                Turn::Authorities => drop(self.read_authorities(&stop).await?),
-                Turn::Server => self.look_and_hand_over(&stop).await?,
-                Turn::Timer => self.on_timer(&stop).await?,
+                Turn::Files => drop(self.look().await?),
+                Turn::Authorities => drop(self.read_authorities().await?),
+                Turn::Attempt => {
+                    if let Some(ended) = self.ended.take() {
+                        self.conclude(ended).await?;
+                    }
+                }
+                Turn::Consumer => {
+                    let which = Vec::from_iter(self.worth_a_try.take());
+                    self.look_and_hand_over(&which).await?;
+                }
+                Turn::Timer => self.on_timer().await?,
             }
         }
     }
 
     /// Reads the extra authorities again, and publishes if they have changed; returns whether they have.
-    async fn read_authorities(&mut self, stop: &CancellationToken) -> Result<bool, Error> {
+    async fn read_authorities(&mut self) -> Result<bool, Error> {
         let changed = self.authorities.read_again();
         if changed {
             info!(event = "extra-authorities-changed", "the extra authorities have changed");
-            self.rotate(stop).await?;
+            self.rotate().await?;
         }
         Ok(changed)
     }
 
     /// Takes what the source knows now.
-    async fn follow_source(&mut self, stop: &CancellationToken) -> Result<(), Error> {
+    async fn follow_source(&mut self) -> Result<(), Error> {
         let state = self.source.borrow_and_update().clone();
         self.status.send_modify(|status| record::agent(status, &state));
         self.later = None;
@@ -231,7 +284,7 @@ impl Rotation {
             }
             return Ok(());
         }
-        self.rotate(stop).await
+        self.rotate().await
     }
 
     /// Whether publishing this would change nothing.
@@ -242,7 +295,7 @@ impl Rotation {
     }
 
     /// Publishes what is wanted, and hands it over.
-    async fn rotate(&mut self, stop: &CancellationToken) -> Result<(), Error> {
+    async fn rotate(&mut self) -> Result<(), Error> {
         // Whatever it is for: of what waits, the newest is published with it.
         if self.later.take().is_some()
             && let Identity::Current(newest) = &self.source.borrow().identity
@@ -252,20 +305,25 @@ impl Rotation {
         let Some(material) = self.wanted.clone() else {
             return Ok(());
         };
+        self.postponed = !self.attempts.barrier.is_open(Instant::now());
+        if self.postponed {
+            return Ok(());
+        }
+        self.recall().await?;
         self.authorities.tell_left_out(&material);
         let authorities = self.authorities.beside(&material);
         self.disturbance.waits = false;
         let begun = Instant::now();
-        self.begun = Some(begun);
         self.not_before = begun + SHORTEST_INTERVAL;
         // A volume that is full, or worse, makes PostgreSQL open no session at each try.
-        let consumer = self.consumer.as_ref().filter(|_| self.publish_again.is_none());
-        let login = consumer.map(Consumer::begin_login);
+        if self.publish_again.is_none() {
+            self.attempts.idle().for_each(Consumer::prepare);
+        }
         // What was exchanged while the former set was published would be forgotten with it.
         if self.generation > 0 && !self.is_undisturbed().await? {
             self.distrust();
         }
-        let publication = {
+        let outcome = {
             let material = Arc::clone(&material);
             self.with_publisher(move |publisher| {
                 report::lock(&publisher.keep_locked());
@@ -277,9 +335,9 @@ impl Rotation {
                 }
                 outcome
             })
+            .await?
         };
-        let (outcome, login) = Login::beside(login, publication).await;
-        match outcome? {
+        match outcome {
             Ok(published) => {
                 let took = begun.elapsed();
                 for name in &published.taken_over {
@@ -298,46 +356,60 @@ impl Rotation {
                         event = "files-changed",
                         "the published files were changed by somebody else at once; publishing them again"
                     );
+                    self.attempts.idle().for_each(Consumer::give_up);
                     self.disturbed(&material);
                     return self.with_publisher(|publisher| publisher.sweep(timing::now())).await;
                 }
-                self.hand_over(login, Some(took), stop).await?;
-                // The generation before stays in any case: it is the last good set until this one is verified.
-                self.with_publisher(|publisher| publisher.sweep(timing::now())).await?;
+                self.unswept = true;
+                self.attempts.on_their_way(begun);
+                self.hand_over(&self.attempts.all(), Some(took));
+                self.sweep().await?;
             }
             Err(error) if error.needs_restart() => return Err(Error::Directory(error)),
             Err(error) => {
+                self.attempts.idle().for_each(Consumer::give_up);
                 let intact = self.with_publisher(|publisher| publisher.is_intact()).await?;
                 self.exhausted = error.is_exhaustion();
                 self.displaced = !intact && !self.exhausted;
                 self.publication_failed(&error, &material);
                 if self.displaced {
-                    self.restore_links(stop).await?;
+                    self.restore_links().await?;
                 }
             }
         }
         Ok(())
     }
 
-    async fn on_timer(&mut self, stop: &CancellationToken) -> Result<(), Error> {
-        if self.publish_again.as_ref().is_some_and(|(at, _)| *at <= Instant::now()) {
-            return self.rotate(stop).await;
+    async fn on_timer(&mut self) -> Result<(), Error> {
+        let again = self.publish_again.as_ref().is_some_and(|(at, _)| *at <= Instant::now());
+        if again || self.postponed {
+            return self.rotate().await;
         }
         if self.later.is_some_and(|at| at <= Instant::now()) {
-            return self.follow_source(stop).await;
+            return self.follow_source().await;
         }
         self.look_again = Instant::now() + LOOK_AGAIN;
         // The kernel may not tell of changes.
-        if self.read_authorities(stop).await? {
+        if self.read_authorities().await? {
             return Ok(());
         }
         // A volume that was replaced tells nobody.
-        self.look_and_hand_over(stop).await
+        let due = self.attempts.due(Instant::now());
+        self.look_and_hand_over(&due).await
     }
 
-    async fn look_and_hand_over(&mut self, stop: &CancellationToken) -> Result<(), Error> {
-        if self.look(stop).await? {
-            self.hand_over(None, None, stop).await?;
+    async fn look_and_hand_over(&mut self, which: &[usize]) -> Result<(), Error> {
+        if self.look().await? {
+            self.hand_over(which, None);
+        }
+        Ok(())
+    }
+
+    /// Removes the generations that nobody needs any more. The one before stays in any case: it is the last good set until
+    /// this one is verified.
+    async fn sweep(&mut self) -> Result<(), Error> {
+        if !self.attempts.is_running() && std::mem::take(&mut self.unswept) {
+            self.with_publisher(|publisher| publisher.sweep(timing::now())).await?;
         }
         Ok(())
     }

@@ -1,29 +1,13 @@
 //! What has come of a publication: the set that readers find, or why there is no newer one.
 
-use std::sync::Arc;
-
 use tokio::time::Instant;
 
 use super::{Error, PUBLISH_AGAIN, Rotation, record, report};
-use crate::material::{Certificate, Material};
+use crate::consumers::Publication;
+use crate::material::Material;
 use crate::publish;
 use crate::status::Published;
 use crate::timing::Backoff;
-
-/// A published set.
-#[derive(Clone)]
-pub(super) struct Set {
-    pub(super) material: Arc<Material>,
-    pub(super) extra_authorities: Vec<Certificate>,
-}
-
-/// Why a set is not published.
-pub(super) struct Unpublished {
-    /// Tells one reason from the next; free of times.
-    key: String,
-    /// The same in words.
-    pub(super) why: String,
-}
 
 impl Rotation {
     pub(super) async fn published(&mut self) -> Result<(), Error> {
@@ -36,15 +20,16 @@ impl Rotation {
         let disturbed = self.disturbance.is_pending();
         let extra_authorities = self.authorities.beside(&material);
         let published = Published::of(&material, &extra_authorities, self.generation);
-        self.published = Some(Set { material, extra_authorities });
+        self.published =
+            Some(Publication { generation: self.generation, material, extra_authorities });
         self.unpublished = None;
         self.status.send_modify(|status| {
             status.published = Some(published);
             status.problem = None;
+            status.retry = None;
             if !disturbed {
                 status.displaced = None;
             }
-            status.findings.clear();
         });
         Ok(())
     }
@@ -57,9 +42,9 @@ impl Rotation {
         self.publish_again = Some((Instant::now() + delay, backoff));
         let text = error.to_string();
         let key = error.key();
-        let repeated = self.unpublished.as_ref().is_some_and(|before| before.key == key);
+        let repeated = self.unpublished.as_ref() == Some(&key);
         report::publication_failed(&text, delay, repeated);
-        self.unpublished = Some(Unpublished { key, why: text.clone() });
+        self.unpublished = Some(key);
         let retry = record::due(self.publish_again.as_ref().map(|(at, _)| *at));
         let generation = self.generation + 1;
         let displaced = self.displaced.then(|| text.clone());

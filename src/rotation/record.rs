@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
 
-use crate::consumers::{self, Consumer};
+use crate::consumers::{self, Concluded, Consumer, Publication};
 use crate::material::Material;
 use crate::source::{self, Identity, SourceState};
 use crate::status::{Attempt, Connection, Outcome, Sessions, Status, Step};
@@ -39,6 +39,7 @@ pub(super) fn due(next: Option<Instant>) -> Option<SystemTime> {
 
 fn attempt(material: &Material, generation: u64, outcome: Outcome, step: Step) -> Attempt {
     Attempt {
+        consumer: None,
         at: timing::now(),
         generation,
         serial: material.leaf().serial().to_string(),
@@ -64,21 +65,13 @@ pub(super) fn unpublished(
     retry: Option<SystemTime>,
 ) {
     status.problem = Some(problem.to_owned());
-    status.findings.clear();
     status.retry = retry;
     let failed = attempt(material, generation, Outcome::Failed, Step::Publish);
     status.history.add(Attempt { problem: Some(problem.to_owned()), ..failed });
 }
 
-/// The set before is handed over, and the newest identity is still not published: no word on the former hides that.
-pub(super) fn still_unpublished(status: &mut Status, why: &str, publish_again: Option<Instant>) {
-    status.problem.get_or_insert_with(|| why.to_owned());
-    status.retry = [status.retry, due(publish_again)].into_iter().flatten().min();
-}
-
 /// A publication that nobody has to be told of.
 pub(super) fn published(status: &mut Status, material: &Material, generation: u64, took: Duration) {
-    status.retry = None;
     let published = attempt(material, generation, Outcome::Completed, Step::Publish);
     status.history.add(Attempt { publish: Some(took), whole: Some(took), ..published });
 }
@@ -88,22 +81,27 @@ pub(super) fn handed_over(
     status: &mut Status,
     seen: &consumers::Attempt,
     consumer: &Consumer,
-    (material, generation): (&Material, u64),
+    publication: &Publication,
     (publish, whole): (Option<Duration>, Option<Duration>),
-    routine: bool,
+    concluded: Concluded,
 ) {
     let now = timing::now();
-    let problem = consumer.problem().cloned();
-    status.judged(seen.verdict, now);
-    status.seen(&seen.facts.answer, now);
-    status.reload_pending = consumer.owes_reload();
-    status.unproven = consumer.unproven();
+    let problem = consumer.problem();
+    let sentence = problem.map(|problem| problem.sentence.clone());
     let settled = consumer.is_settled();
-    status.retry = if settled { None } else { due(consumer.next()) };
-    status.problem.clone_from(&problem);
-    status.findings = consumer.findings().to_vec();
+    let Some(known) = status.consumers.iter_mut().find(|known| known.name == consumer.name())
+    else {
+        return;
+    };
+    known.judged(seen.verdict, now);
+    known.seen(&seen.facts.answer, now);
+    known.reload_pending = consumer.owes_reload();
+    known.unproven = consumer.unproven();
+    known.retry = if settled { None } else { due(consumer.next()) };
+    known.problem.clone_from(&sentence);
+    known.findings = problem.map(|problem| problem.findings.clone()).unwrap_or_default();
     sessions(status, consumer);
-    if routine && settled {
+    if concluded.routine {
         return;
     }
     let outcome = if settled { Outcome::Completed } else { Outcome::Failed };
@@ -114,22 +112,27 @@ pub(super) fn handed_over(
         Step::Reload
     };
     status.history.add(Attempt {
+        consumer: Some(consumer.name().to_owned()),
         verdict: Some(seen.verdict),
         publish,
         reload: seen.reload,
         verify: Some(seen.verify),
-        whole: whole.filter(|_| settled),
-        problem,
-        codes: consumer.codes().to_vec(),
-        ..attempt(material, generation, outcome, step)
+        whole,
+        problem: sentence,
+        codes: problem.map(|problem| problem.codes.clone()).unwrap_or_default(),
+        ..attempt(&publication.material, publication.generation, outcome, step)
     });
 }
 
 /// The sessions on the server, as they were last counted; whether that is news.
 pub(super) fn sessions(status: &mut Status, consumer: &Consumer) -> bool {
     let Some((at, counts)) = consumer.sessions() else { return false };
-    let is_news = status.sessions.as_ref().is_none_or(|known| known.at != Some(*at));
-    status.sessions = Some(Sessions {
+    let Some(known) = status.consumers.iter_mut().find(|known| known.name == consumer.name())
+    else {
+        return false;
+    };
+    let is_news = known.sessions.as_ref().is_none_or(|known| known.at != Some(*at));
+    known.sessions = Some(Sessions {
         at: Some(*at),
         by_protocol: counts.by_protocol.clone(),
         older_than_svid: counts.older,

@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use super::{Error, Rotation, report};
@@ -24,7 +23,7 @@ impl Rotation {
     /// Where others may rename, PostgreSQL may have read something else before this process has begun to look.
     pub(super) async fn begin(&mut self) -> Result<(), Error> {
         let exposed = self.with_publisher(|publisher| publisher.is_exposed()).await?;
-        if exposed && self.consumer.is_some() {
+        if exposed && !self.attempts.is_empty() {
             self.disturbance.suspect();
             self.status.send_modify(|status| status.displaced = Some(BEFORE.to_owned()));
         }
@@ -32,7 +31,7 @@ impl Rotation {
     }
 
     /// A valid set of an earlier run counts at once: nobody has to wait for the agent.
-    pub(super) async fn adopt(&mut self, stop: &CancellationToken) -> Result<(), Error> {
+    pub(super) async fn adopt(&mut self) -> Result<(), Error> {
         let expectations = self.expectations.clone();
         let existing = self
             .with_publisher(move |publisher| {
@@ -41,13 +40,12 @@ impl Rotation {
                 existing
             })
             .await?;
-        self.begin_with(existing, stop).await
+        self.begin_with(existing).await
     }
 
     async fn begin_with(
         &mut self,
         existing: Result<Option<Material>, publish::Error>,
-        stop: &CancellationToken,
     ) -> Result<(), Error> {
         match existing {
             Ok(Some(material)) => {
@@ -64,10 +62,10 @@ impl Rotation {
                 self.wanted = Some(material);
                 self.published().await?;
                 if as_configured {
-                    self.hand_over(None, None, stop).await?;
+                    self.hand_over(&self.attempts.all(), None);
                 } else {
                     // A link is missing, or modes, group or companions are configured otherwise than then.
-                    self.rotate(stop).await?;
+                    self.rotate().await?;
                 }
             }
             Ok(None) => {}
@@ -78,9 +76,9 @@ impl Rotation {
 
     /// Looks at the published set. What is not as we left it is written again, or its links are made anew where that is not
     /// possible for the moment. Returns whether PostgreSQL may be told to read what is there: it is ours.
-    pub(super) async fn look(&mut self, stop: &CancellationToken) -> Result<bool, Error> {
+    pub(super) async fn look(&mut self) -> Result<bool, Error> {
         if self.generation == 0 && self.status.borrow().published.is_none() {
-            self.look_for_planted(stop).await?;
+            self.look_for_planted().await?;
             return Ok(false);
         }
         let (locked, intact) = self
@@ -110,7 +108,7 @@ impl Rotation {
                 return Ok(false);
             }
             // On the heap: it is rare, and the loop's own state would have room for it all the time.
-            Box::pin(self.rotate(stop)).await?;
+            Box::pin(self.rotate()).await?;
             return Ok(false);
         }
         self.displaced = true;
@@ -123,14 +121,14 @@ impl Rotation {
         self.status.send_modify(|status| status.displaced = Some(TURNED.to_owned()));
         if Instant::now() >= self.quiet_until {
             self.quiet_until = Instant::now() + PAUSE;
-            self.restore_links(stop).await?;
+            self.restore_links().await?;
         }
         Ok(false)
     }
 
     /// Makes the links of the published set anew, and hands it over: PostgreSQL may have read by others' links. Returns
     /// whether the set is as it was left.
-    pub(super) async fn restore_links(&mut self, stop: &CancellationToken) -> Result<bool, Error> {
+    pub(super) async fn restore_links(&mut self) -> Result<bool, Error> {
         let (was, is) = self
             .with_publisher(|publisher| {
                 let was = publisher.is_intact();
@@ -146,14 +144,13 @@ impl Rotation {
             self.distrust();
             // Each time PostgreSQL reads again, so it is not done as often as others like.
             self.quiet_until = Instant::now() + self.disturbance.delay();
-            // On the heap, as above.
-            Box::pin(self.hand_over(None, None, stop)).await?;
+            self.hand_over(&self.attempts.all(), None);
         }
         Ok(is)
     }
 
     /// While there is no set of ours, PostgreSQL would start from whatever others have put at its names.
-    async fn look_for_planted(&mut self, stop: &CancellationToken) -> Result<(), Error> {
+    async fn look_for_planted(&mut self) -> Result<(), Error> {
         self.quiet_until = Instant::now() + PAUSE;
         let expectations = self.expectations.clone();
         let existing = self
@@ -163,7 +160,7 @@ impl Rotation {
                 existing
             })
             .await?;
-        self.begin_with(existing, stop).await
+        self.begin_with(existing).await
     }
 
     /// Says once that what is there cannot be read or removed.

@@ -8,8 +8,8 @@ use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep_until};
 
 use super::Rotation;
-use crate::consumers::Consumer;
-use crate::source::SourceState;
+use super::attempts::poll_ended;
+use crate::source::{ExtraAuthorities, SourceState};
 use crate::watching::Changes;
 
 /// What there is to do.
@@ -25,19 +25,21 @@ pub(super) enum Turn {
     Files,
     /// Something has happened where the extra authorities are.
     Authorities,
-    /// Something has changed where the server's files are, while it does not serve what it should.
-    Server,
+    /// A consumer's attempt has ended.
+    Attempt,
+    /// Something has changed where a consumer's files are, while it does not serve what it should.
+    Consumer,
     /// A timer has run out.
     Timer,
 }
 
 /// In which order they are looked for: the one that had the last turn comes last.
-pub(super) struct Turns([Turn; 6]);
+pub(super) struct Turns([Turn; 7]);
 
 impl Default for Turns {
     fn default() -> Self {
-        use Turn::{Asked, Authorities, Files, Server, Source, Timer};
-        Self([Source, Asked, Files, Authorities, Server, Timer])
+        use Turn::{Asked, Attempt, Authorities, Consumer, Files, Source, Timer};
+        Self([Attempt, Source, Asked, Files, Authorities, Consumer, Timer])
     }
 }
 
@@ -59,21 +61,32 @@ impl Rotation {
     pub(super) async fn next_turn(&mut self) -> Turn {
         let next = self.next_timer();
         self.pulse.rest(next);
-        let look_after = self.not_before.max(self.quiet_until);
-        let displaced = self.displaced;
-        let mut source = pin!(changed_after(self.not_before, &mut self.source));
-        let mut asked = pin!(asked_after(self.not_before, &self.again));
+        // What may bring the next set waits for consumers that load the one before.
+        let opens = self.attempts.barrier.opens().unwrap_or(self.not_before);
+        let not_before = self.not_before.max(opens);
+        let look_after = not_before.max(self.quiet_until);
+        let tried = !self.displaced && !self.postponed;
+        let (running, mut worth_a_try) = self.attempts.watch(tried);
+        let mut source = pin!(changed_after(not_before, &mut self.source));
+        let mut asked = pin!(asked_after(not_before, &self.again));
         let mut files = pin!(touched_after(look_after, &mut self.files));
-        let mut authorities = pin!(self.authorities.changed());
-        let mut server = pin!(Consumer::mended(self.consumer.as_mut().filter(|_| !displaced)));
+        let mut authorities = pin!(changes_after(not_before, &mut self.authorities));
         let mut timer = pin!(until(next));
         let turns = &mut self.turns;
+        let (ended, worth) = (&mut self.ended, &mut self.worth_a_try);
         let mut look = |turn, context: &mut Context<'_>| match turn {
+            Turn::Attempt => poll_ended(running, context).map(|it| {
+                *ended = Some(it);
+                turn
+            }),
             Turn::Source | Turn::SourceEnded => source.as_mut().poll(context),
             Turn::Asked => asked.as_mut().poll(context).map(|()| turn),
             Turn::Files => files.as_mut().poll(context).map(|()| turn),
             Turn::Authorities => authorities.as_mut().poll(context).map(|()| turn),
-            Turn::Server => server.as_mut().poll(context).map(|()| turn),
+            Turn::Consumer => worth_a_try.poll(context).map(|at| {
+                *worth = Some(at);
+                turn
+            }),
             Turn::Timer => timer.as_mut().poll(context).map(|()| turn),
         };
         std::future::poll_fn(|context| turns.poll(|turn| look(turn, context))).await
@@ -81,15 +94,19 @@ impl Rotation {
 
     /// When there is something to do although nothing has happened. Each is a moment that no turn puts off.
     fn next_timer(&self) -> Option<Instant> {
-        let publish = self.publish_again.as_ref().map(|(at, _)| *at);
-        let look = match &self.consumer {
-            _ if self.displaced => None,
-            Some(consumer) => consumer.next(),
-            None => Some(self.look_again),
+        let again = self.publish_again.as_ref().map(|(at, _)| *at);
+        let postponed = self.postponed.then(Instant::now);
+        let opens = self.attempts.barrier.opens();
+        let publish = [again, self.later, postponed].into_iter().flatten().min();
+        let publish = publish.map(|at| opens.map_or(at, |opens| at.max(opens)));
+        let look = match self.attempts.is_empty() {
+            _ if self.displaced || self.postponed => None,
+            true => Some(self.look_again),
+            false => self.attempts.next(),
         };
         // Others may make each look find something.
         let look = look.map(|at| at.max(self.not_before));
-        publish.into_iter().chain(self.later).chain(look).min()
+        publish.into_iter().chain(look).min()
     }
 }
 
@@ -103,6 +120,12 @@ async fn changed_after(moment: Instant, source: &mut watch::Receiver<SourceState
 async fn asked_after(moment: Instant, again: &Notify) {
     sleep_until(moment).await;
     again.notified().await;
+}
+
+/// Waits for a change where the extra authorities are, but not before `moment`.
+async fn changes_after(moment: Instant, authorities: &mut ExtraAuthorities) {
+    sleep_until(moment).await;
+    authorities.changed().await;
 }
 
 /// Waits until somebody touches the published files, but not before `moment`: whoever fights us for them must not

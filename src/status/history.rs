@@ -64,6 +64,8 @@ impl Outcome {
 /// One attempt, or several in a row that ended alike.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Attempt {
+    /// The consumer that it was about; `None` for a publication.
+    pub consumer: Option<String>,
     /// When it ended; of several, the last.
     pub at: SystemTime,
     /// The publication that it was about, from 1; 0 is a set that an earlier run left.
@@ -96,38 +98,63 @@ impl Attempt {
     fn resembles(&self, other: &Self) -> bool {
         let what =
             |attempt: &Self| (attempt.generation, attempt.outcome, attempt.step, attempt.verdict);
-        what(self) == what(other)
+        what(self) == what(other) && self.consumer == other.consumer
+    }
+}
+
+/// What the attempts of one consumer came to.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Delivered {
+    counts: BTreeMap<(Outcome, Step), u64>,
+    pub(super) reload: Durations,
+    pub(super) verify: Durations,
+    pub(super) whole: Durations,
+}
+
+impl Delivered {
+    /// How many attempts ended so.
+    pub(super) fn count(&self, outcome: Outcome, step: Step) -> u64 {
+        self.counts.get(&(outcome, step)).copied().unwrap_or_default()
     }
 }
 
 /// The attempts of this process.
 #[derive(Debug, Clone, Default)]
 pub struct History {
-    counts: BTreeMap<(Outcome, Step), u64>,
-    steps: BTreeMap<Step, Durations>,
-    whole: Durations,
+    publish: Durations,
+    published: BTreeMap<Outcome, u64>,
+    /// By the consumer's name.
+    delivered: BTreeMap<String, Delivered>,
     kept: VecDeque<Attempt>,
 }
 
 impl History {
-    /// Adds an attempt. One that ended as the last did takes its place, so that hours of retries leave room for what was
-    /// before them.
+    /// A set was published.
+    pub fn published(&mut self, took: Duration) {
+        *self.published.entry(Outcome::Completed).or_default() += 1;
+        self.publish.observe(took);
+    }
+
+    /// Adds an attempt. One that ended as the last of its kind did takes its place, so that hours of retries leave room for
+    /// what was before them.
     pub fn add(&mut self, mut attempt: Attempt) {
-        *self.counts.entry((attempt.outcome, attempt.step)).or_default() += 1;
-        for (step, took) in [
-            (Step::Publish, attempt.publish),
-            (Step::Reload, attempt.reload),
-            (Step::Verify, attempt.verify),
-        ] {
-            if let Some(took) = took {
-                self.steps.entry(step).or_default().observe(took);
+        match &attempt.consumer {
+            Some(consumer) => {
+                let delivered = self.delivered.entry(consumer.clone()).or_default();
+                *delivered.counts.entry((attempt.outcome, attempt.step)).or_default() += 1;
+                attempt.reload.into_iter().for_each(|took| delivered.reload.observe(took));
+                attempt.verify.into_iter().for_each(|took| delivered.verify.observe(took));
+                attempt.whole.into_iter().for_each(|took| delivered.whole.observe(took));
             }
+            None if attempt.outcome == Outcome::Failed => {
+                *self.published.entry(Outcome::Failed).or_default() += 1;
+            }
+            // Counted when it was published.
+            None => {}
         }
-        if let Some(whole) = attempt.whole {
-            self.whole.observe(whole);
-        }
-        if self.kept.back().is_some_and(|last| last.resembles(&attempt)) {
-            attempt.tries += self.kept.pop_back().map_or(0, |last| last.tries);
+        let same = self.kept.iter().rposition(|kept| kept.consumer == attempt.consumer);
+        if let Some(last) = same.filter(|at| self.kept[*at].resembles(&attempt)) {
+            attempt.tries += self.kept.remove(last).map_or(0, |last| last.tries);
         }
         if self.kept.len() == KEPT {
             self.kept.pop_front();
@@ -135,10 +162,23 @@ impl History {
         self.kept.push_back(attempt);
     }
 
-    /// How many attempts ended so.
+    /// How many publications ended so.
     #[must_use]
-    pub fn count(&self, outcome: Outcome, step: Step) -> u64 {
-        self.counts.get(&(outcome, step)).copied().unwrap_or_default()
+    pub fn publications(&self, outcome: Outcome) -> u64 {
+        self.published.get(&outcome).copied().unwrap_or_default()
+    }
+
+    /// How many attempts ended so: those of consumers, or the publications where there is none.
+    #[must_use]
+    pub fn count(&self, outcome: Outcome) -> u64 {
+        let of = |delivered: &Delivered| {
+            Step::ALL.iter().map(|step| delivered.count(outcome, *step)).sum::<u64>()
+        };
+        let delivered = self.delivered.values().map(of).sum::<u64>();
+        match outcome {
+            Outcome::Completed if !self.delivered.is_empty() => delivered,
+            _ => delivered + self.publications(outcome),
+        }
     }
 
     /// How long a rotation takes in the middle of the last ones, retries and all; `None` before the first.
@@ -154,12 +194,13 @@ impl History {
         self.kept.iter().rev()
     }
 
-    pub(super) fn step(&self, step: Step) -> Durations {
-        self.steps.get(&step).cloned().unwrap_or_default()
+    pub(super) fn publish(&self) -> &Durations {
+        &self.publish
     }
 
-    pub(super) fn whole(&self) -> &Durations {
-        &self.whole
+    /// What the attempts of a consumer came to.
+    pub(super) fn of(&self, consumer: &str) -> Delivered {
+        self.delivered.get(consumer).cloned().unwrap_or_default()
     }
 }
 
@@ -195,6 +236,7 @@ mod tests {
 
     fn attempt(generation: u64, outcome: Outcome) -> Attempt {
         Attempt {
+            consumer: Some("main".to_owned()),
             at: SystemTime::UNIX_EPOCH,
             generation,
             serial: String::new(),
@@ -219,8 +261,8 @@ mod tests {
         }
         let kept: Vec<_> = history.newest_first().collect();
         assert_eq!((kept.len(), kept[0].tries), (1, 1000));
-        assert_eq!(history.count(Outcome::Failed, Step::Verify), 1000);
-        assert_eq!(history.count(Outcome::Completed, Step::Verify), 0);
+        assert_eq!(history.of("main").count(Outcome::Failed, Step::Verify), 1000);
+        assert_eq!(history.of("main").count(Outcome::Completed, Step::Verify), 0);
         for generation in 1..=60 {
             history.add(attempt(generation, Outcome::Completed));
         }
@@ -229,17 +271,32 @@ mod tests {
     }
 
     #[test]
+    fn retries_of_two_consumers_in_turns_are_one_entry_each() {
+        let mut history = History::default();
+        for _ in 0..100 {
+            for consumer in ["main", "other"] {
+                let consumer = Some(consumer.to_owned());
+                history.add(Attempt { consumer, ..attempt(1, Outcome::Failed) });
+            }
+        }
+        let tries: Vec<_> = history.newest_first().map(|kept| kept.tries).collect();
+        assert_eq!(tries, [100, 100]);
+    }
+
+    #[test]
     fn durations_fall_into_the_bucket_that_holds_them() {
         let mut history = History::default();
         history.add(attempt(1, Outcome::Completed));
-        let publish = history.step(Step::Publish);
+        history.published(Duration::from_millis(2));
+        let publish = history.publish();
         let filled = |durations: &Durations| {
             let buckets = durations.buckets().into_iter();
             buckets.filter(|(_, count)| *count > 0).map(|(bound, _)| bound).collect::<Vec<_>>()
         };
-        assert_eq!((filled(&publish), publish.count()), (vec![0.0025], 1));
-        assert_eq!(filled(&history.step(Step::Verify)), [f64::MAX]);
-        assert_eq!(history.step(Step::Reload).count(), 0);
+        assert_eq!((filled(publish), publish.count()), (vec![0.0025], 1));
+        let delivered = history.of("main");
+        assert_eq!(filled(&delivered.verify), [f64::MAX]);
+        assert_eq!(delivered.reload.count(), 0);
     }
 
     #[test]

@@ -9,9 +9,12 @@ use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet, 
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::{Registry, Unit};
 
-use super::history::Durations;
-use super::{Connection, Outcome, Status, Step, process};
+use super::history::{Delivered, Durations};
+use super::{Connection, Consumer, Outcome, Status, Step, process};
 use crate::verify::Verdict;
+
+/// The label that names a consumer.
+const CONSUMER: &str = "consumer";
 
 /// Everything that is known at `now`, as `application/openmetrics-text; version=1.0.0`.
 #[must_use]
@@ -72,18 +75,35 @@ impl Page<'_> {
         })
     }
 
-    /// One sample for each value of a label.
-    fn labelled(
+    /// The same of each consumer.
+    fn times(
+        &mut self,
+        name: &str,
+        help: &str,
+        consumers: &[Consumer],
+        time: impl Fn(&Consumer) -> Option<SystemTime>,
+    ) -> Result<(), Error> {
+        self.metric(name, help, Some(&Unit::Seconds), MetricType::Gauge, |mut metric| {
+            for consumer in consumers {
+                if let Some(time) = time(consumer) {
+                    let labels = [(CONSUMER, consumer.name.as_str())];
+                    metric.encode_family(&labels)?.encode_gauge(&unix(time))?;
+                }
+            }
+            Ok(())
+        })
+    }
+
+    /// One sample for each set of labels.
+    fn family<'l, const N: usize>(
         &mut self,
         name: &str,
         help: &str,
         kind: MetricType,
-        label: &str,
-        samples: impl IntoIterator<Item = (&'static str, u64)>,
+        samples: impl IntoIterator<Item = ([(&'l str, &'l str); N], u64)>,
     ) -> Result<(), Error> {
         self.metric(name, help, None, kind, |mut metric| {
-            for (value, count) in samples {
-                let labels = [(label, value)];
+            for (labels, count) in samples {
                 let mut sample = metric.encode_family(&labels)?;
                 match kind {
                     MetricType::Counter => {
@@ -115,19 +135,25 @@ impl Page<'_> {
             "Whether something is not as it should be, though ready",
             readiness.is_ready() && !readiness.degraded.is_empty(),
         )?;
-        let verdicts = Verdict::ALL
-            .map(|verdict| (verdict.name(), u64::from(status.verdict == Some(verdict))));
-        self.labelled(
+        let verdict = |consumer: &Consumer, verdict| u64::from(consumer.verdict == Some(verdict));
+        let verdicts = status.consumers.iter().flat_map(|it| {
+            let labels = |of: Verdict| [(CONSUMER, it.name.as_str()), ("verdict", of.name())];
+            Verdict::ALL.map(|of| (labels(of), verdict(it, of)))
+        });
+        self.family(
             "pgsvid_verdict",
-            "What the last verification found: 1 for that verdict, 0 for the others",
+            "What the last verification of a consumer found: 1 for that verdict, 0 for the others",
             MetricType::Gauge,
-            "verdict",
             verdicts,
         )?;
-        self.flag(
+        self.family(
             "pgsvid_reload_pending",
-            "Whether what is published was not followed by a reload yet",
-            status.reload_pending,
+            "Whether what is published was not followed by a reload of the consumer yet",
+            MetricType::Gauge,
+            status
+                .consumers
+                .iter()
+                .map(|it| ([(CONSUMER, it.name.as_str())], u64::from(it.reload_pending))),
         )?;
         self.flag(
             "pgsvid_withdrawn",
@@ -148,73 +174,100 @@ impl Page<'_> {
             "When the published chain expires",
             published.map(|set| set.not_after),
         )?;
-        self.time(
+        self.times(
             "pgsvid_served_not_after_timestamp",
-            "When the leaf expires that the server was last seen to serve",
-            status.served.as_ref().map(|served| served.not_after),
+            "When the leaf expires that the consumer was last seen to serve",
+            &status.consumers,
+            |consumer| consumer.served.as_ref().map(|served| served.not_after),
         )?;
         self.time(
             "pgsvid_authority_not_after_timestamp",
             "When the first of the published authorities expires",
             published.and_then(|set| set.authorities_not_after),
         )?;
-        self.time(
+        self.times(
             "pgsvid_verified_timestamp",
-            "When the published set was last proven to be served",
-            status.verified,
+            "When the published set was last proven to be served by the consumer",
+            &status.consumers,
+            |consumer| consumer.verified,
         )
     }
 
     fn rotations(&mut self, status: &Status) -> Result<(), Error> {
         let history = &status.history;
-        self.metric(
-            "pgsvid_rotation_attempts",
-            "Attempts to rotate, by outcome and the step that they ended with",
-            None,
+        let outcomes = Outcome::ALL;
+        self.family(
+            "pgsvid_publications",
+            "Attempts to publish a set, by outcome",
             MetricType::Counter,
+            outcomes.map(|it| ([("outcome", it.name())], history.publications(it))),
+        )?;
+        self.metric(
+            "pgsvid_publication_duration",
+            "How long a publication took",
+            Some(&Unit::Seconds),
+            MetricType::Histogram,
+            |mut metric| histogram(&mut metric, history.publish()),
+        )?;
+        let consumers: Vec<(&str, Delivered)> = status
+            .consumers
+            .iter()
+            .map(|consumer| (consumer.name.as_str(), history.of(&consumer.name)))
+            .collect();
+        let steps = [Step::Reload, Step::Verify];
+        let attempts = consumers.iter().flat_map(|(name, delivered)| {
+            outcomes.into_iter().flat_map(move |outcome| {
+                let labels = move |step: Step| {
+                    [(CONSUMER, *name), ("outcome", outcome.name()), ("step", step.name())]
+                };
+                steps.map(|step| (labels(step), delivered.count(outcome, step)))
+            })
+        });
+        self.family(
+            "pgsvid_delivery_attempts",
+            "Attempts to have a consumer serve the published set, by outcome and the step that they ended with",
+            MetricType::Counter,
+            attempts,
+        )?;
+        self.metric(
+            "pgsvid_delivery_step_duration",
+            "How long each step of such an attempt took",
+            Some(&Unit::Seconds),
+            MetricType::Histogram,
             |mut metric| {
-                for outcome in Outcome::ALL {
-                    for step in Step::ALL {
-                        let labels = [("outcome", outcome.name()), ("step", step.name())];
-                        let count = history.count(outcome, step);
-                        metric
-                            .encode_family(&labels)?
-                            .encode_counter::<NoLabelSet, _, u64>(&count, None)?;
+                for (name, delivered) in &consumers {
+                    for (step, took) in
+                        [(Step::Reload, &delivered.reload), (Step::Verify, &delivered.verify)]
+                    {
+                        let labels = [(CONSUMER, *name), ("step", step.name())];
+                        histogram(&mut metric.encode_family(&labels)?, took)?;
                     }
                 }
                 Ok(())
             },
         )?;
         self.metric(
-            "pgsvid_step_duration",
-            "How long each step took",
+            "pgsvid_rotation_duration",
+            "From the beginning of a publication to its proof at a consumer, retries and all",
             Some(&Unit::Seconds),
             MetricType::Histogram,
             |mut metric| {
-                for step in Step::ALL {
-                    let labels = [("step", step.name())];
-                    histogram(&mut metric.encode_family(&labels)?, &history.step(step))?;
+                for (name, delivered) in &consumers {
+                    let labels = [(CONSUMER, *name)];
+                    histogram(&mut metric.encode_family(&labels)?, &delivered.whole)?;
                 }
                 Ok(())
             },
-        )?;
-        self.metric(
-            "pgsvid_rotation_duration",
-            "From the beginning of a publication to its proof, retries and all",
-            Some(&Unit::Seconds),
-            MetricType::Histogram,
-            |mut metric| histogram(&mut metric, history.whole()),
         )
     }
 
     fn agent(&mut self, status: &Status) -> Result<(), Error> {
         let connections =
-            Connection::ALL.map(|state| (state.name(), u64::from(status.connection == state)));
-        self.labelled(
+            Connection::ALL.map(|it| ([("state", it.name())], u64::from(status.connection == it)));
+        self.family(
             "pgsvid_agent_connection",
             "The connection to the agent: 1 for its state, 0 for the others",
             MetricType::Gauge,
-            "state",
             connections,
         )?;
         self.metric(
@@ -224,39 +277,41 @@ impl Page<'_> {
             MetricType::Counter,
             |mut metric| metric.encode_counter::<NoLabelSet, _, u64>(&status.connects, None),
         )?;
-        self.labelled(
+        self.family(
             "pgsvid_agent_rejected_messages",
             "Messages of the agent that were rejected",
             MetricType::Counter,
-            "reason",
-            status.rejections.iter().copied(),
+            status.rejections.iter().map(|(reason, count)| ([("reason", *reason)], *count)),
         )
     }
 
     fn sessions(&mut self, status: &Status) -> Result<(), Error> {
-        let sessions = status.sessions.as_ref();
-        self.labelled(
+        let by_protocol = status.consumers.iter().flat_map(|it| {
+            let sessions = it.sessions.iter().flat_map(|sessions| &sessions.by_protocol);
+            sessions.map(|(protocol, count)| {
+                ([(CONSUMER, it.name.as_str()), ("protocol", *protocol)], *count)
+            })
+        });
+        self.family(
             "pgsvid_sessions",
-            "Sessions on the server at the last rotation, where the role may see them",
+            "Sessions on the consumer at the last rotation, where its role may see them",
             MetricType::Gauge,
-            "protocol",
-            sessions.into_iter().flat_map(|sessions| sessions.by_protocol.iter().copied()),
+            by_protocol,
         )?;
-        self.metric(
+        self.family(
             "pgsvid_sessions_older_than_svid_estimate",
             "TLS sessions older than our SVID's lifetime: an estimate of those whose client certificate has expired",
-            None,
             MetricType::Gauge,
-            |mut metric| match sessions {
-                Some(sessions) => metric
-                    .encode_gauge(&i64::try_from(sessions.older_than_svid).unwrap_or(i64::MAX)),
-                None => Ok(()),
-            },
+            status.consumers.iter().filter_map(|it| {
+                let older = it.sessions.as_ref()?.older_than_svid;
+                Some(([(CONSUMER, it.name.as_str())], older))
+            }),
         )?;
-        self.time(
+        self.times(
             "pgsvid_sessions_observed_timestamp",
             "When the sessions were counted",
-            sessions.and_then(|sessions| sessions.at),
+            &status.consumers,
+            |consumer| consumer.sessions.as_ref().and_then(|sessions| sessions.at),
         )
     }
 

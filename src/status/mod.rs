@@ -1,5 +1,6 @@
 //! What is known now: the one picture that everything which reports is drawn from. Holds no key, and acts on nothing.
 
+mod consumer;
 mod history;
 mod metrics;
 mod process;
@@ -9,17 +10,17 @@ mod view;
 
 use std::time::SystemTime;
 
+pub use consumer::{Consumer, Served, Sessions};
 pub use history::{Attempt, History, Outcome, Step};
 pub use metrics::{openmetrics, reference};
 pub use pulse::Pulse;
 pub use readiness::Readiness;
 pub use view::{
-    AgentView, AttemptView, FindingView, PublishedView, ServedView, SessionsView, Time, View,
+    AgentView, AttemptView, ConsumerView, FindingView, PublishedView, ServedView, SessionsView,
+    TargetView, Time, View,
 };
 
-use crate::finding::Finding;
 use crate::material::{Certificate, Fingerprint, Material};
-use crate::verify::{self, Verdict};
 
 /// The daemon's state.
 #[derive(Debug, Clone, Default)]
@@ -28,28 +29,16 @@ pub struct Status {
     pub started: Option<SystemTime>,
     /// The set on disk.
     pub published: Option<Published>,
-    /// Whether a server is reloaded and verified.
-    pub takes_part: bool,
-    /// What the last verification found; `None` before the first, and where no server takes part.
-    pub verdict: Option<Verdict>,
-    /// The last verdict on an answer: it stays while nobody answers.
-    pub answered: Option<Verdict>,
-    /// What the server was last seen to serve.
-    pub served: Option<Served>,
-    /// When the published set was last proven to be served.
-    pub verified: Option<SystemTime>,
-    /// What keeps the newest identity from being published and served, in words.
+    /// The directory that it is in.
+    pub directory: String,
+    /// What keeps the newest identity from being published, in words.
     pub problem: Option<String>,
     /// Why readers do not find the published set under the published names, in words; `None` if they do.
     pub displaced: Option<String>,
-    /// What brings the problem about, and what fixes it, as far as that is known.
-    pub findings: Vec<Finding>,
-    /// Whether what is published was not followed by a reload yet.
-    pub reload_pending: bool,
-    /// What is not proven of the server though it serves what it should, in words; `None` if there is nothing.
-    pub unproven: Option<&'static str>,
-    /// When the next try is due, if something is being retried.
+    /// When the next try to publish is due, if it is being retried.
     pub retry: Option<SystemTime>,
+    /// What reads the set; none where only files are published.
+    pub consumers: Vec<Consumer>,
     /// Whether the agent has withdrawn the published identity.
     pub withdrawn: bool,
     /// What the agent last said that could not be used, or how the connection to it stands, in words.
@@ -64,8 +53,6 @@ pub struct Status {
     pub connected: Option<SystemTime>,
     /// How many of its messages were rejected, by reason; each reason that there is.
     pub rejections: Vec<(&'static str, u64)>,
-    /// The sessions on the server, where the role may see them.
-    pub sessions: Option<Sessions>,
     /// What the attempts came to.
     pub history: History,
     /// Whether the loop turns.
@@ -73,33 +60,6 @@ pub struct Status {
 }
 
 impl Status {
-    /// Takes a verdict.
-    pub fn judged(&mut self, verdict: Verdict, now: SystemTime) {
-        self.verdict = Some(verdict);
-        if verdict != Verdict::Unreachable {
-            self.answered = Some(verdict);
-        }
-        if verdict == Verdict::Current {
-            self.verified = Some(now);
-        }
-    }
-
-    /// Takes what a probe has seen. What a server that does not answer served before may still be in force.
-    pub fn seen(&mut self, answer: &verify::Answer, now: SystemTime) {
-        match answer {
-            verify::Answer::Nothing(_) => {}
-            verify::Answer::Plaintext => self.served = None,
-            verify::Answer::Served(served) => {
-                let serial = served.leaf.serial().to_string();
-                let since = self.served.as_ref().filter(|before| before.serial == serial);
-                let since = since.map_or(now, |before| before.since);
-                let authorities_by = served.proof();
-                let not_after = served.not_after();
-                self.served = Some(Served { serial, not_after, since, authorities_by });
-            }
-        }
-    }
-
     /// Whether the database should be used.
     #[must_use]
     pub fn readiness(&self, now: SystemTime) -> Readiness {
@@ -186,29 +146,4 @@ impl Published {
             authorities_not_after: authorities.map(Certificate::not_after).min(),
         }
     }
-}
-
-/// What a server was seen to serve.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Served {
-    /// The leaf's serial number, in full.
-    pub serial: String,
-    /// When the leaf expires.
-    pub not_after: SystemTime,
-    /// When it was first seen.
-    pub since: SystemTime,
-    /// By what the server's authorities were last proven.
-    pub authorities_by: verify::Proof,
-}
-
-/// The sessions on the server, other than our own.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Sessions {
-    /// When they were counted.
-    pub at: Option<SystemTime>,
-    /// How many there are of each kind of connection; each kind that there is.
-    pub by_protocol: Vec<(&'static str, u64)>,
-    /// How many TLS sessions are older than the life of our SVID. An estimate of those whose client certificate has
-    /// expired since: PostgreSQL does not tell its validity.
-    pub older_than_svid: u64,
 }

@@ -3,6 +3,7 @@
 //! How long a whole rotation takes tells nothing: with a server that answers slowly, or a slow disk, one may rightly
 //! take minutes, and a loop that has missed its own timer is not in a rotation at all. So each single step has its limit.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -11,9 +12,13 @@ use tokio::time::Instant;
 /// How late the loop may be: a busy machine holds up everybody.
 const LATE: Duration = Duration::from_secs(60);
 
-/// Shared by the loop and by whoever asks. Noting something wakes nobody.
+/// Shared by the loop, its consumers, and all who ask. Noting something wakes nobody.
 #[derive(Debug, Clone, Default)]
-pub struct Pulse(Arc<Mutex<Option<Promise>>>);
+pub struct Pulse {
+    promises: Arc<Mutex<BTreeMap<usize, Promise>>>,
+    /// Whose promise this one notes.
+    of: usize,
+}
 
 #[derive(Debug, Clone, Copy)]
 struct Promise {
@@ -22,6 +27,12 @@ struct Promise {
 }
 
 impl Pulse {
+    /// The same for one that works beside the loop, whose promises are its own.
+    #[must_use]
+    pub fn beside(&self, number: usize) -> Self {
+        Self { promises: Arc::clone(&self.promises), of: number + 1 }
+    }
+
     /// A step has begun, which takes no longer than `limit`.
     pub fn step(&self, what: &'static str, limit: Duration) {
         self.note(Some(Promise { by: Instant::now() + limit, what }));
@@ -32,15 +43,20 @@ impl Pulse {
         self.note(until.map(|by| Promise { by, what: "waiting for its next look" }));
     }
 
-    /// What the loop was last heard to do, if it should have been heard of again since.
+    /// What was last heard to be done, if something should have been heard since.
     #[must_use]
     pub fn stuck_at(&self) -> Option<&'static str> {
-        let promise = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        promise.filter(|promise| promise.by + LATE < Instant::now()).map(|promise| promise.what)
+        let promises = self.promises.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut late = promises.values().filter(|promise| promise.by + LATE < Instant::now());
+        late.next().map(|promise| promise.what)
     }
 
     fn note(&self, promise: Option<Promise>) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = promise;
+        let mut promises = self.promises.lock().unwrap_or_else(PoisonError::into_inner);
+        match promise {
+            Some(promise) => drop(promises.insert(self.of, promise)),
+            None => drop(promises.remove(&self.of)),
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::SystemTime;
 
-use super::Status;
+use super::{Consumer, Status};
 use crate::timing;
 use crate::verify::Verdict;
 
@@ -27,8 +27,16 @@ impl Readiness {
 pub(super) fn of(status: &Status, now: SystemTime) -> Readiness {
     let mut readiness = Readiness::default();
     set(status, now, &mut readiness);
-    if status.takes_part {
-        server(status, now, &mut readiness);
+    for consumer in status.consumers.iter().filter(|_| status.published.is_some()) {
+        let mut alone = Readiness::default();
+        judge(consumer, now, &mut alone);
+        // One alone needs no name.
+        let named = |text: String| match status.consumers.len() {
+            1 => text,
+            _ => format!("{}: {text}", consumer.name),
+        };
+        readiness.missing.extend(alone.missing.into_iter().map(named));
+        readiness.degraded.extend(alone.degraded.into_iter().map(named));
     }
     readiness
 }
@@ -48,19 +56,16 @@ fn set(status: &Status, now: SystemTime, readiness: &mut Readiness) {
     if status.withdrawn {
         readiness.degraded.push("the agent has withdrawn the identity".to_owned());
     }
-    // Before it was handed over, a problem can only be the publication's.
-    if let Some(problem) =
-        status.problem.as_ref().filter(|_| !status.takes_part && status.displaced.is_none())
-    {
+    if let Some(problem) = status.problem.as_ref().filter(|_| status.displaced.is_none()) {
         readiness.degraded.push(problem.clone());
     }
 }
 
-fn server(status: &Status, now: SystemTime, readiness: &mut Readiness) {
-    let unreachable = status.verdict == Some(Verdict::Unreachable);
-    let because = |general: &str| status.problem.clone().unwrap_or_else(|| general.to_owned());
+fn judge(consumer: &Consumer, now: SystemTime, readiness: &mut Readiness) {
+    let unreachable = consumer.verdict == Some(Verdict::Unreachable);
+    let because = |general: &str| consumer.problem.clone().unwrap_or_else(|| general.to_owned());
     // Who does not answer is judged by the last answer.
-    let Some(verdict) = status.answered else {
+    let Some(verdict) = consumer.answered else {
         readiness.missing.push(if unreachable {
             because("PostgreSQL has not answered yet")
         } else {
@@ -80,14 +85,14 @@ fn server(status: &Status, now: SystemTime, readiness: &mut Readiness) {
         readiness.missing.push(because(verdict.name()));
         return;
     }
-    if let Some(served) = status.served.as_ref().filter(|served| served.not_after <= now) {
+    if let Some(served) = consumer.served.as_ref().filter(|served| served.not_after <= now) {
         let since = timing::utc(served.not_after);
         readiness.missing.push(format!("the served certificate has expired at {since}"));
-    } else if let Some(problem) = &status.problem {
+    } else if let Some(problem) = &consumer.problem {
         readiness.degraded.push(problem.clone());
     } else if unreachable {
         readiness.degraded.push("PostgreSQL does not answer".to_owned());
-    } else if let Some(unproven) = status.unproven {
+    } else if let Some(unproven) = consumer.unproven {
         readiness.degraded.push(unproven.to_owned());
     }
 }
@@ -115,7 +120,7 @@ mod tests {
                 not_after: NOW + HOUR,
                 authorities_not_after: None,
             }),
-            takes_part: true,
+            consumers: vec![Consumer::named("main")],
             ..Status::default()
         }
     }
@@ -132,10 +137,10 @@ mod tests {
             (Verdict::Current, true),
         ] {
             let mut status = published();
-            status.judged(verdict, NOW);
+            status.consumers[0].judged(verdict, NOW);
             assert_eq!(status.readiness(NOW).is_ready(), ready, "{verdict}");
             // As before, while the published set is valid.
-            status.judged(Verdict::Unreachable, NOW);
+            status.consumers[0].judged(Verdict::Unreachable, NOW);
             let readiness = status.readiness(NOW);
             assert_eq!(readiness.is_ready(), ready, "{verdict}, then unreachable");
             assert_eq!(readiness.degraded.is_empty(), !ready, "{readiness:?}");
@@ -148,16 +153,16 @@ mod tests {
         assert!(!Status::default().readiness(NOW).is_ready());
         let mut status = published();
         assert!(!status.readiness(NOW).is_ready(), "not verified");
-        status.judged(Verdict::Unreachable, NOW);
+        status.consumers[0].judged(Verdict::Unreachable, NOW);
         assert!(!status.readiness(NOW).is_ready(), "never answered");
-        status.takes_part = false;
+        status.consumers.clear();
         assert!(status.readiness(NOW).is_ready(), "files alone");
     }
 
     #[test]
     fn a_withdrawn_identity_is_degraded_until_it_expires() {
         let mut status = published();
-        status.judged(Verdict::Current, NOW);
+        status.consumers[0].judged(Verdict::Current, NOW);
         status.withdrawn = true;
         let readiness = status.readiness(NOW);
         assert!(readiness.is_ready() && readiness.degraded.len() == 1, "{readiness:?}");
@@ -167,15 +172,38 @@ mod tests {
     #[test]
     fn what_is_served_expires_without_another_verdict() {
         let mut status = published();
-        status.judged(Verdict::OldAuthorities, NOW);
+        status.consumers[0].judged(Verdict::OldAuthorities, NOW);
         let served = |not_after| Served {
             serial: "01".to_owned(),
             not_after,
             since: NOW,
             authorities_by: Proof::Key,
         };
-        status.served = Some(served(NOW + HOUR / 2));
+        status.consumers[0].served = Some(served(NOW + HOUR / 2));
         assert!(status.readiness(NOW).is_ready());
         assert!(!status.readiness(NOW + HOUR / 2).is_ready());
+    }
+
+    #[test]
+    fn each_consumer_counts_and_is_named_where_there_are_several() {
+        let mut status = published();
+        status.consumers.push(Consumer::named("other"));
+        status.consumers[0].judged(Verdict::Current, NOW);
+        status.consumers[1].judged(Verdict::StillOld, NOW);
+        let readiness = status.readiness(NOW);
+        assert_eq!(readiness.missing, ["other: still-old"]);
+        status.consumers[1].judged(Verdict::Current, NOW);
+        assert!(status.readiness(NOW).is_ready());
+        status.consumers[0].problem = Some("it is slow".to_owned());
+        assert_eq!(status.readiness(NOW).degraded, ["main: it is slow"]);
+    }
+
+    #[test]
+    fn what_cannot_be_published_is_degraded_whatever_consumers_serve() {
+        let mut status = published();
+        status.consumers[0].judged(Verdict::Current, NOW);
+        status.problem = Some("the volume is full".to_owned());
+        let readiness = status.readiness(NOW);
+        assert!(readiness.is_ready() && readiness.degraded.len() == 1, "{readiness:?}");
     }
 }

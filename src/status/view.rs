@@ -5,9 +5,14 @@ use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::{Outcome, Status};
+use super::{Consumer, Outcome, Sessions, Status};
 use crate::finding::{Code, Finding};
 use crate::timing;
+
+/// The kind of a target.
+const DIRECTORY: &str = "directory";
+/// The kind of a consumer.
+const POSTGRES: &str = "postgres";
 
 /// The whole document. Times are RFC 3339 in UTC; durations are milliseconds.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -22,22 +27,13 @@ pub struct View {
     pub missing: Vec<String>,
     /// What is not as it should be, though ready.
     pub degraded: Vec<String>,
-    /// Whether a server is reloaded and verified.
-    pub takes_part: bool,
-    pub verdict: Option<String>,
-    pub verified: Option<Time>,
-    pub problem: Option<String>,
-    /// What brings the problem about, and what fixes it.
-    pub findings: Vec<FindingView>,
-    pub reload_pending: bool,
-    /// When the next try is due.
-    pub retry: Option<Time>,
-    pub published: Option<PublishedView>,
-    pub served: Option<ServedView>,
+    /// Where sets are published.
+    pub targets: Vec<TargetView>,
+    /// What reads them; none where only files are published.
+    pub consumers: Vec<ConsumerView>,
     pub agent: AgentView,
     /// When the agent should renew what is published.
     pub renewal: Option<Time>,
-    pub sessions: Option<SessionsView>,
     /// Completed rotations, and failed attempts.
     pub completed: u64,
     pub failed: u64,
@@ -73,6 +69,64 @@ impl FindingView {
     #[must_use]
     pub fn why(&self) -> &str {
         self.cause.as_ref().unwrap_or(&self.text)
+    }
+}
+
+/// Where sets are published.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "names and comments of `Status` say it")]
+pub struct TargetView {
+    /// `directory`.
+    pub kind: String,
+    /// Of a directory, its path.
+    pub name: String,
+    pub published: Option<PublishedView>,
+    /// Why readers do not find the published set there.
+    pub displaced: Option<String>,
+    /// What keeps the newest identity from being published.
+    pub problem: Option<String>,
+    /// When the next try to publish is due.
+    pub retry: Option<Time>,
+}
+
+/// What reads the published set.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "names and comments of `Consumer` say it")]
+pub struct ConsumerView {
+    /// `postgres`.
+    pub kind: String,
+    pub name: String,
+    pub verdict: Option<String>,
+    pub verified: Option<Time>,
+    pub served: Option<ServedView>,
+    pub reload_pending: bool,
+    pub problem: Option<String>,
+    /// What brings the problem about, and what fixes it.
+    pub findings: Vec<FindingView>,
+    /// When the next try is due.
+    pub retry: Option<Time>,
+    pub sessions: Option<SessionsView>,
+}
+
+impl ConsumerView {
+    fn of(consumer: &Consumer) -> Self {
+        Self {
+            kind: POSTGRES.to_owned(),
+            name: consumer.name.clone(),
+            verdict: consumer.verdict.map(|verdict| verdict.name().to_owned()),
+            verified: consumer.verified.map(Time),
+            served: consumer.served.as_ref().map(|served| ServedView {
+                serial: served.serial.clone(),
+                not_after: Time(served.not_after),
+                since: Time(served.since),
+                authorities_by: served.authorities_by.name().to_owned(),
+            }),
+            reload_pending: consumer.reload_pending,
+            problem: consumer.problem.clone(),
+            findings: consumer.findings.iter().map(FindingView::of).collect(),
+            retry: consumer.retry.map(Time),
+            sessions: consumer.sessions.as_ref().map(SessionsView::of),
+        }
     }
 }
 
@@ -123,10 +177,23 @@ pub struct SessionsView {
     pub older_than_svid_estimate: u64,
 }
 
+impl SessionsView {
+    fn of(sessions: &Sessions) -> Self {
+        let named = |(protocol, count): &(&'static str, u64)| ((*protocol).to_owned(), *count);
+        Self {
+            at: sessions.at.map(Time),
+            by_protocol: sessions.by_protocol.iter().map(named).collect(),
+            older_than_svid_estimate: sessions.older_than_svid,
+        }
+    }
+}
+
 /// One line of the history.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[allow(missing_docs, reason = "names and comments of `Attempt` say it")]
 pub struct AttemptView {
+    /// The consumer that it was about; none for a publication.
+    pub consumer: Option<String>,
     pub at: Time,
     pub generation: u64,
     pub serial: String,
@@ -144,13 +211,23 @@ pub struct AttemptView {
 }
 
 impl View {
+    /// The set that is published, where there is one.
+    #[must_use]
+    pub fn published(&self) -> Option<&PublishedView> {
+        self.targets.iter().find_map(|target| target.published.as_ref())
+    }
+
+    /// When the next try is due, of whatever is being retried.
+    #[must_use]
+    pub fn retry(&self) -> Option<Time> {
+        let targets = self.targets.iter().filter_map(|target| target.retry);
+        targets.chain(self.consumers.iter().filter_map(|consumer| consumer.retry)).min()
+    }
+
     /// What is known, at `now`.
     #[must_use]
     pub fn of(status: &Status, now: SystemTime) -> Self {
         let readiness = status.readiness(now);
-        let total = |outcome| {
-            super::Step::ALL.iter().map(|step| status.history.count(outcome, *step)).sum()
-        };
         Self {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             at: Time(now),
@@ -158,28 +235,23 @@ impl View {
             ready: readiness.is_ready(),
             missing: readiness.missing,
             degraded: readiness.degraded,
-            takes_part: status.takes_part,
-            verdict: status.verdict.map(|verdict| verdict.name().to_owned()),
-            verified: status.verified.map(Time),
-            problem: status.problem.clone(),
-            findings: status.findings.iter().map(FindingView::of).collect(),
-            reload_pending: status.reload_pending,
-            retry: status.retry.map(Time),
-            published: status.published.as_ref().map(|set| PublishedView {
-                generation: set.generation,
-                spiffe_id: set.spiffe_id.clone(),
-                serial: set.serial.clone(),
-                sha256: set.leaf.to_string(),
-                not_before: Time(set.not_before),
-                not_after: Time(set.not_after),
-                authorities_not_after: set.authorities_not_after.map(Time),
-            }),
-            served: status.served.as_ref().map(|served| ServedView {
-                serial: served.serial.clone(),
-                not_after: Time(served.not_after),
-                since: Time(served.since),
-                authorities_by: served.authorities_by.name().to_owned(),
-            }),
+            targets: vec![TargetView {
+                kind: DIRECTORY.to_owned(),
+                name: status.directory.clone(),
+                published: status.published.as_ref().map(|set| PublishedView {
+                    generation: set.generation,
+                    spiffe_id: set.spiffe_id.clone(),
+                    serial: set.serial.clone(),
+                    sha256: set.leaf.to_string(),
+                    not_before: Time(set.not_before),
+                    not_after: Time(set.not_after),
+                    authorities_not_after: set.authorities_not_after.map(Time),
+                }),
+                displaced: status.displaced.clone(),
+                problem: status.problem.clone(),
+                retry: status.retry.map(Time),
+            }],
+            consumers: status.consumers.iter().map(ConsumerView::of).collect(),
             agent: AgentView {
                 connection: status.connection.name().to_owned(),
                 words: status.agent.clone(),
@@ -190,22 +262,14 @@ impl View {
                 withdrawn: status.withdrawn,
             },
             renewal: status.renewal().map(Time),
-            sessions: status.sessions.as_ref().map(|sessions| SessionsView {
-                at: sessions.at.map(Time),
-                by_protocol: sessions
-                    .by_protocol
-                    .iter()
-                    .map(|(protocol, count)| ((*protocol).to_owned(), *count))
-                    .collect(),
-                older_than_svid_estimate: sessions.older_than_svid,
-            }),
-            completed: total(Outcome::Completed),
-            failed: total(Outcome::Failed),
+            completed: status.history.count(Outcome::Completed),
+            failed: status.history.count(Outcome::Failed),
             median_ms: status.history.median().map(timing::milliseconds),
             history: status
                 .history
                 .newest_first()
                 .map(|attempt| AttemptView {
+                    consumer: attempt.consumer.clone(),
                     at: Time(attempt.at),
                     generation: attempt.generation,
                     serial: attempt.serial.clone(),

@@ -19,3 +19,4 @@ mod server_faults;
 mod server_logins;
 mod server_sessions;
 mod server_states;
+mod several;

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use crate::status::{Time, View};
+use crate::status::{ConsumerView, PublishedView, SessionsView, Time, View};
 use crate::text::harmless;
 use crate::timing::roughly;
 
@@ -26,34 +26,26 @@ pub(super) fn text(view: &View, colours: bool) -> String {
     for degraded in &view.degraded {
         lines.add("degraded", Some(YELLOW), degraded);
     }
-    for found in &view.findings {
+    for found in view.consumers.iter().flat_map(|consumer| &consumer.findings) {
         lines.add("cause", None, found.why());
         if let Some(fix) = &found.fix {
             lines.add("fix", None, fix);
         }
     }
-    if let Some(retry) = view.retry {
+    if let Some(retry) = view.retry() {
         lines.add("next try", None, &format!("in {}", roughly(view.at.until(retry))));
     }
-    if let Some(identity) = identity(view) {
-        let word = match (&view.verdict, view.takes_part) {
-            (Some(verdict), _) => verdict,
-            (None, true) => "unverified",
-            (None, false) => "published",
-        };
-        let colour = if !view.ready {
-            RED
-        } else if view.degraded.is_empty() {
-            GREEN
-        } else {
-            YELLOW
-        };
-        lines.add(word, Some(colour), &identity);
-    }
+    identity(view, &mut lines);
     lines.add("agent", None, &agent(view));
     lines.add("rotations", None, &rotations(view));
-    if let Some(sessions) = sessions(view) {
-        lines.add("sessions", None, &sessions);
+    for consumer in &view.consumers {
+        if let Some(sessions) = &consumer.sessions {
+            lines.add(
+                "sessions",
+                None,
+                &format!("{}{}", name_of(view, consumer), counted(sessions)),
+            );
+        }
     }
     lines.text.truncate(lines.text.trim_end().len());
     lines.text
@@ -79,25 +71,55 @@ impl Lines {
     }
 }
 
-/// What is published, and since when it is served; or what is served instead.
-fn identity(view: &View) -> Option<String> {
-    let published = view.published.as_ref()?;
-    let mut text = format!("{}, {}", published.spiffe_id, left(view.at, published.not_after));
-    match &view.served {
+/// What is published, and what becomes of it: in one line where one consumer takes it.
+fn identity(view: &View, lines: &mut Lines) {
+    let Some(published) = view.published() else { return };
+    let colour = if !view.ready {
+        RED
+    } else if view.degraded.is_empty() {
+        GREEN
+    } else {
+        YELLOW
+    };
+    let set = format!("{}, {}", published.spiffe_id, left(view.at, published.not_after));
+    if let [consumer] = &view.consumers[..] {
+        let served = served(view, published, consumer, "PostgreSQL");
+        return lines.add(verdict(consumer), Some(colour), &format!("{set}{served}"));
+    }
+    lines.add("published", Some(colour), &set);
+    for consumer in &view.consumers {
+        let served = served(view, published, consumer, "it");
+        lines.add(verdict(consumer), None, &format!("{}{served}", consumer.name));
+    }
+}
+
+fn verdict(consumer: &ConsumerView) -> &str {
+    consumer.verdict.as_deref().unwrap_or("unverified")
+}
+
+/// Since when a consumer serves what is published, or what it serves instead.
+fn served(view: &View, published: &PublishedView, consumer: &ConsumerView, who: &str) -> String {
+    let mut text = String::new();
+    match &consumer.served {
         Some(served) if served.serial == published.serial => {
-            let _ = write!(text, ", served by PostgreSQL since {}", moment(view.at, served.since));
+            let _ = write!(text, ", served by {who} since {}", moment(view.at, served.since));
         }
         Some(served) => {
             let serial: String = served.serial.chars().take(8).collect();
             let left = left(view.at, served.not_after);
-            let _ = write!(text, "; PostgreSQL serves serial {serial}, {left}");
+            let _ = write!(text, "; {who} serves serial {serial}, {left}");
         }
         None => {}
     }
-    if view.reload_pending {
+    if consumer.reload_pending {
         text.push_str(", reload pending");
     }
-    Some(text)
+    text
+}
+
+/// The name of a consumer, where there are several.
+fn name_of(view: &View, consumer: &ConsumerView) -> String {
+    if view.consumers.len() > 1 { format!("{}: ", consumer.name) } else { String::new() }
 }
 
 fn agent(view: &View) -> String {
@@ -145,14 +167,13 @@ fn rotations(view: &View) -> String {
     text
 }
 
-fn sessions(view: &View) -> Option<String> {
-    let sessions = view.sessions.as_ref()?;
+fn counted(sessions: &SessionsView) -> String {
     let counts = sessions.by_protocol.iter().filter(|(_, count)| *count > 0);
     let counts: Vec<String> =
         counts.map(|(protocol, count)| format!("{count} {protocol}")).collect();
     let counts = if counts.is_empty() { "none".to_owned() } else { counts.join(", ") };
     let older = sessions.older_than_svid_estimate;
-    Some(format!("{counts}; about {older} older than the certificate's life"))
+    format!("{counts}; about {older} older than the certificate's life")
 }
 
 fn left(now: Time, end: Time) -> String {
@@ -179,24 +200,48 @@ mod tests {
 
     use super::*;
 
-    fn view(changes: &serde_json::Value) -> View {
-        let mut view = json!({
-            "version": "0.1.0", "at": "2026-11-24T19:53:02Z", "started": "2026-11-12T08:00:00Z",
-            "ready": true, "missing": [], "degraded": [], "takes_part": true, "verdict": "current",
-            "verified": "2026-11-24T19:53:00Z", "problem": null, "findings": [], "reload_pending": false, "retry": null,
-            "published": {
-                "generation": 214, "spiffe_id": "spiffe://example.org/ns/applications/sa/dbserver",
-                "serial": "07:aa:31:00", "sha256": "00", "not_before": "2026-11-24T19:33:52Z",
-                "not_after": "2026-11-24T20:34:02Z", "authorities_not_after": null,
-            },
+    fn consumer(name: &str) -> serde_json::Value {
+        json!({
+            "kind": "postgres", "name": name, "verdict": "current", "verified": "2026-11-24T19:53:00Z",
             "served": {
                 "serial": "07:aa:31:00", "not_after": "2026-11-24T20:34:02Z", "since": "2026-11-24T19:34:02Z", "authorities_by": "key",
             },
+            "reload_pending": false, "problem": null, "findings": [], "retry": null, "sessions": null,
+        })
+    }
+
+    /// One that serves something else.
+    fn behind(name: &str) -> serde_json::Value {
+        let mut consumer = consumer(name);
+        consumer["verdict"] = json!("still-old");
+        consumer["retry"] = json!("2026-11-24T19:53:06Z");
+        consumer["findings"] = json!([{
+            "code": "key-owner-refused", "severity": "failure", "text": "the key is owned by uid 1001", "fix": "run pgsvid as uid 999",
+        }]);
+        consumer["served"] = json!({
+            "serial": "06:bb:42:11", "not_after": "2026-11-24T19:50:02Z", "since": "2026-11-24T19:00:00Z", "authorities_by": "key",
+        });
+        consumer
+    }
+
+    fn view(changes: &serde_json::Value) -> View {
+        let mut view = json!({
+            "version": "0.1.0", "at": "2026-11-24T19:53:02Z", "started": "2026-11-12T08:00:00Z",
+            "ready": true, "missing": [], "degraded": [],
+            "targets": [{
+                "kind": "directory", "name": "/run/pgsvid", "displaced": null, "problem": null, "retry": null,
+                "published": {
+                    "generation": 214, "spiffe_id": "spiffe://example.org/ns/applications/sa/dbserver",
+                    "serial": "07:aa:31:00", "sha256": "00", "not_before": "2026-11-24T19:33:52Z",
+                    "not_after": "2026-11-24T20:34:02Z", "authorities_not_after": null,
+                },
+            }],
+            "consumers": [consumer("postgres")],
             "agent": {
                 "connection": "streaming", "words": "connected", "connects": 1,
                 "connected": "2026-11-24T16:41:02Z", "rejected": 0, "withdrawn": false,
             },
-            "renewal": "2026-11-24T20:03:57Z", "sessions": null, "completed": 214, "failed": 0,
+            "renewal": "2026-11-24T20:03:57Z", "completed": 214, "failed": 0,
             "median_ms": 10.2, "history": [],
         });
         for (key, value) in changes.as_object().unwrap() {
@@ -218,12 +263,8 @@ mod tests {
     #[test]
     fn what_is_wrong_comes_first_and_then_what_is_done_about_it() {
         let view = view(&json!({
-            "ready": false, "verdict": "still-old", "missing": ["PostgreSQL refused the new files"],
-            "degraded": ["the agent has withdrawn the identity"], "retry": "2026-11-24T19:53:06Z",
-            "findings": [{
-                "code": "key-owner-refused", "severity": "failure", "text": "the key is owned by uid 1001", "fix": "run pgsvid as uid 999",
-            }],
-            "served": { "serial": "06:bb:42:11", "not_after": "2026-11-24T19:50:02Z", "since": "2026-11-24T19:00:00Z", "authorities_by": "key" },
+            "ready": false, "missing": ["PostgreSQL refused the new files"],
+            "degraded": ["the agent has withdrawn the identity"], "consumers": [behind("postgres")],
             "renewal": "2026-11-24T19:43:00Z", "median_ms": 3.75, "failed": 7,
         }));
         assert_eq!(
@@ -240,13 +281,33 @@ mod tests {
     }
 
     #[test]
+    fn several_consumers_have_a_line_each() {
+        let view = view(&json!({
+            "ready": false, "missing": ["b: PostgreSQL refused the new files"],
+            "consumers": [consumer("a"), behind("b")],
+        }));
+        assert_eq!(
+            text(&view, false),
+            "not ready    b: PostgreSQL refused the new files\n\
+             cause        the key is owned by uid 1001\n\
+             fix          run pgsvid as uid 999\n\
+             next try     in 4s\n\
+             published    spiffe://example.org/ns/applications/sa/dbserver, 41m left\n\
+             current      a, served by it since 19:34:02Z\n\
+             still-old    b; it serves serial 06:bb:42, expired 3m ago\n\
+             agent        connected for 3h 12m, next renewal in about 10m 55s\n\
+             rotations    214 since 2026-11-12, 0 failed, median 10 ms"
+        );
+    }
+
+    #[test]
     fn colours_add_to_the_words_and_foreign_text_adds_none() {
         let evil = "\u{1b}[2J\nready";
         for changes in [
             json!({}),
             json!({ "degraded": [evil] }),
-            json!({ "ready": false, "missing": [evil, evil], "verdict": "old-authorities" }),
-            json!({ "published": null, "takes_part": false, "verdict": null, "served": null }),
+            json!({ "ready": false, "missing": [evil, evil], "consumers": [consumer(evil), behind(evil)] }),
+            json!({ "targets": [], "consumers": [] }),
         ] {
             let view = view(&changes);
             let plain = text(&view, false);

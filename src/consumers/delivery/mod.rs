@@ -53,7 +53,7 @@ enum Standing {
 
 /// Whether the consumer could be asked to reload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Asked {
+pub(crate) enum Asked {
     /// It could be; whether it was is what [`Delivery::reloaded`] says.
     Yes,
     /// It could not be, and waiting is enough.
@@ -64,32 +64,32 @@ pub(super) enum Asked {
 
 /// What an attempt has shown.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Shown {
-    pub(super) verdict: Verdict,
-    pub(super) asked: Asked,
+pub(crate) struct Shown {
+    pub(crate) verdict: Verdict,
+    pub(crate) asked: Asked,
 }
 
 /// Why the published set is not proven to be in force, as far as it matters for when to try again.
 #[derive(Debug)]
-pub(super) struct Obstacle {
+pub(crate) struct Obstacle {
     /// Tells one from the next; free of times.
-    pub(super) key: String,
+    pub(crate) key: String,
     /// Whether somebody has to fix something that we cannot watch.
-    pub(super) slow: bool,
+    pub(crate) slow: bool,
     /// Whether somebody has to be told.
-    pub(super) alarm: bool,
+    pub(crate) alarm: bool,
 }
 
 /// Whether an obstacle was told already.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Told {
+pub(crate) enum Told {
     Never,
     ForAnotherGeneration,
     Before,
 }
 
 /// One consumer's way to the published set. `F` is what a look tells one set from another by.
-pub(super) struct Delivery<F> {
+pub(crate) struct Delivery<F> {
     /// How often a settled consumer is looked at.
     every: Duration,
     owed: Owed,
@@ -115,7 +115,7 @@ pub(super) struct Delivery<F> {
 
 impl<F: Clone + PartialEq> Delivery<F> {
     /// A consumer that has still to be asked; `as_proof` if no look shows whether it has read the set.
-    pub(super) fn new(every: Duration, as_proof: bool) -> Self {
+    pub(crate) fn new(every: Duration, as_proof: bool) -> Self {
         Self {
             every,
             owed: if as_proof { Owed::ReloadAsProof } else { Owed::Reload },
@@ -133,70 +133,70 @@ impl<F: Clone + PartialEq> Delivery<F> {
     }
 
     /// When the next attempt is due; `None` before the first.
-    pub(super) fn next(&self) -> Option<Instant> {
+    pub(crate) fn next(&self) -> Option<Instant> {
         self.next
     }
 
     /// Whether the published set was in force at the last look, and nothing is left to do.
-    pub(super) fn is_settled(&self) -> bool {
+    pub(crate) fn is_settled(&self) -> bool {
         matches!(self.standing, Standing::Settled)
     }
 
     /// Whether the last attempt has to be repeated.
-    pub(super) fn is_trying(&self) -> bool {
+    pub(crate) fn is_trying(&self) -> bool {
         matches!(self.standing, Standing::Trying { .. })
     }
 
     /// Whether a published set is still to be followed by a reload.
-    pub(super) fn owes_reload(&self) -> bool {
+    pub(crate) fn owes_reload(&self) -> bool {
         matches!(self.owed, Owed::Reload | Owed::ReloadAsProof)
     }
 
     /// Whether a look needs no session beside it.
-    pub(super) fn is_at_rest(&self) -> bool {
+    pub(crate) fn is_at_rest(&self) -> bool {
         self.is_settled() && self.owed == Owed::Nothing
     }
 
     /// Whether the consumer is to be asked to reload in any case, news or not.
-    pub(super) fn is_owed(&self) -> bool {
+    pub(crate) fn is_owed(&self) -> bool {
         self.owed != Owed::Nothing
     }
 
     /// Whether the consumer serves what it should, and could never be asked to read it.
-    pub(super) fn was_never_asked(&self) -> bool {
+    pub(crate) fn was_never_asked(&self) -> bool {
         self.owed == Owed::Asking
     }
 
     /// Whether only a reload of ours proves that the set was read.
-    pub(super) fn needs_reload_as_proof(&self) -> bool {
+    pub(crate) fn needs_reload_as_proof(&self) -> bool {
         self.owed == Owed::ReloadAsProof
     }
 
     /// The consumer may have read something else than what is published: only a reload of ours counts.
-    pub(super) fn distrust(&mut self) {
+    pub(crate) fn distrust(&mut self) {
         self.owed = Owed::ReloadAsProof;
         self.standing = Standing::New;
     }
 
     /// Something has changed where the consumer's files are.
-    pub(super) fn note_change(&mut self, now: Instant) {
+    pub(crate) fn note_change(&mut self, now: Instant) {
         self.changed.get_or_insert(now);
     }
 
     /// When to look because of a change since the last attempt, if there was one: an editor writes and renames, and others
     /// may work in the same directory without end.
-    pub(super) fn after_change(&self) -> Option<Instant> {
+    pub(crate) fn after_change(&self) -> Option<Instant> {
         self.changed.map(|at| at + SETTLE * 2u32.pow(self.eager.min(DOUBLINGS)))
     }
 
     /// Something has come to light that makes another attempt useful at once.
-    pub(super) fn hurry(&mut self, now: Instant) {
+    pub(crate) fn hurry(&mut self, now: Instant) {
         self.next = Some(now);
     }
 
     /// An attempt begins, of a set that was just published or of one that was tried before; `features` is what a look will
     /// show of it.
-    pub(super) fn begin(&mut self, features: &F, published: bool) {
+    pub(crate) fn begin(&mut self, features: &F, published: bool) {
         let because_of_change = self.changed.take().is_some();
         self.eager = if published { 0 } else { self.eager + u32::from(because_of_change) };
         self.fresh = published;
@@ -217,19 +217,19 @@ impl<F: Clone + PartialEq> Delivery<F> {
     }
 
     /// Whether to ask for a reload now. `news` says that something is different from what it was at the last one.
-    pub(super) fn should_reload(&self, news: bool, now: Instant) -> bool {
+    pub(crate) fn should_reload(&self, news: bool, now: Instant) -> bool {
         let is_due = || self.reloaded.is_none_or(|at| now.duration_since(at) >= RELOAD_AGAIN);
         self.owed != Owed::Nothing || (!self.is_settled() && (news || is_due()))
     }
 
     /// The consumer was asked to reload.
-    pub(super) fn reloaded(&mut self, now: Instant) {
+    pub(crate) fn reloaded(&mut self, now: Instant) {
         self.owed = Owed::Nothing;
         self.reloaded = Some(now);
     }
 
     /// Whether an attempt proves that the published set is in force, or shows all that can be shown.
-    pub(super) fn is_done(&self, shown: Shown) -> bool {
+    pub(crate) fn is_done(&self, shown: Shown) -> bool {
         let was_asked = shown.asked == Asked::Yes;
         match shown.verdict {
             // The look is the proof, however the reload went; unless it would have shown the same before.
@@ -241,7 +241,7 @@ impl<F: Clone + PartialEq> Delivery<F> {
 
     /// An attempt that [`Self::is_done`] has ended; returns whether it has shown nothing new. `is_known` says that the
     /// consumer has been asked what it is set to.
-    pub(super) fn settle(&mut self, shown: Shown, is_known: bool, now: Instant) -> bool {
+    pub(crate) fn settle(&mut self, shown: Shown, is_known: bool, now: Instant) -> bool {
         let before = self.verdict.replace(shown.verdict);
         let routine = self.is_settled() && !self.fresh && before == self.verdict;
         let asked_before = matches!(self.owed, Owed::Nothing);
@@ -271,7 +271,7 @@ impl<F: Clone + PartialEq> Delivery<F> {
     }
 
     /// An attempt has ended that is to be repeated; returns after how long, and whether its obstacle was told before.
-    pub(super) fn retry(
+    pub(crate) fn retry(
         &mut self,
         verdict: Verdict,
         obstacle: Obstacle,

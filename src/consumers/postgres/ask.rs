@@ -5,69 +5,76 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::login::{self, Login, Told, Unasked};
-use super::{ASKING, Consumer, Reload, Seen, report};
+use super::{ASKING, Postgres, Reload, Seen, report};
+use crate::consumers::Delivery;
 use crate::diagnose;
 use crate::sql::{self, Session, TlsSettings};
 use crate::survey::Files;
 
-impl Consumer {
+impl Postgres {
     /// One session: the reload, and what the server's settings are.
     pub(super) async fn reload(
         &mut self,
-        login: Option<Login>,
+        delivery: &mut Delivery,
         life: Duration,
     ) -> Result<Reload, sql::Error> {
         self.pulse.step(ASKING, login::LONGEST);
-        let session = Login::finish(login, &self.server.session).await?;
+        let session = Login::finish(self.login.take(), &self.server.session).await?;
         // Where to look is known from before: nothing else has to be known first.
-        if self.delivery.is_owed() && self.known.is_some() {
-            if let Err(error) = self.signal(&session, None).await {
+        if delivery.is_owed() && self.known.is_some() {
+            if let Err(error) = self.signal(delivery, &session, None).await {
                 session.close().await;
                 return Err(error);
             }
             return Ok(Reload { signalled: true, unasked: Some(Unasked { session, life }) });
         }
-        let outcome = self.ask_and_reload(&session, life).await;
+        let outcome = self.ask_and_reload(delivery, &session, life).await;
         session.close().await;
         outcome.map(|signalled| Reload { signalled, unasked: None })
     }
 
     async fn ask_and_reload(
         &mut self,
+        delivery: &mut Delivery,
         session: &Session,
         life: Duration,
     ) -> Result<bool, sql::Error> {
         let told = login::ask(session, life).await?;
         let seen = self.take_note(told);
         let news = self.seen.as_ref() != Some(&seen);
-        if !self.delivery.should_reload(news, Instant::now()) {
+        if !delivery.should_reload(news, Instant::now()) {
             return Ok(false);
         }
-        self.signal(session, Some(seen)).await?;
+        self.signal(delivery, session, Some(seen)).await?;
         Ok(true)
     }
 
     /// SIGHUP. `seen` is what the server's files and settings are, or `None` if that is still to be asked.
-    async fn signal(&mut self, session: &Session, seen: Option<Seen>) -> Result<(), sql::Error> {
-        if self.delivery.needs_reload_as_proof() {
+    async fn signal(
+        &mut self,
+        delivery: &mut Delivery,
+        session: &Session,
+        seen: Option<Seen>,
+    ) -> Result<(), sql::Error> {
+        if delivery.needs_reload_as_proof() {
             self.try_role_map(session).await?;
         }
         session.reload().await?;
-        self.delivery.reloaded(Instant::now());
+        delivery.reloaded(Instant::now());
         self.seen = seen;
         Ok(())
     }
 
     /// Asks what is new on the server, leaves, and takes note. A server that listens elsewhere is to be verified there
     /// at once.
-    pub(crate) async fn ask(&mut self, unasked: Unasked) {
+    pub(in crate::consumers) async fn ask(&mut self, delivery: &mut Delivery, unasked: Unasked) {
         self.pulse.step(ASKING, login::LONGEST);
         let place = self.place();
         if let Some(told) = unasked.told().await {
             self.take_note(told);
         }
         if self.place() != place {
-            self.delivery.hurry(Instant::now());
+            delivery.hurry(Instant::now());
         }
     }
 
@@ -77,7 +84,7 @@ impl Consumer {
         let files = self.files(&settings);
         self.tell_concerns(&settings, &files);
         if let Some(errors) = file_errors.filter(|errors| *errors != self.file_errors) {
-            report::file_errors(&errors);
+            report::file_errors(self.label.as_deref(), &errors);
             self.file_errors = errors;
         }
         self.sessions = sessions.or_else(|| self.sessions.take());
@@ -92,7 +99,7 @@ impl Consumer {
         for expression in self.server.role_map.iter().flatten() {
             match session.first_match(expression, &[""]).await {
                 Err(error) if error.is_about_an_expression() => {
-                    report::unreadable_map(expression, &error);
+                    report::unreadable_map(self.label.as_deref(), expression, &error);
                 }
                 tried => drop(tried?),
             }
@@ -106,10 +113,10 @@ impl Consumer {
         let concerns =
             diagnose::concerns(settings, files, &self.server.paths, &self.server.session);
         if first {
-            report::server(settings, &self.server.verify.target);
+            report::server(self.label.as_deref(), settings, &self.server.verify.target);
         }
         if concerns != self.concerns {
-            report::concerns(&concerns);
+            report::concerns(self.label.as_deref(), &concerns);
             self.concerns = concerns;
         }
     }

@@ -2,11 +2,11 @@
 //! while the files are still being written and synced; what is not needed for the reload is asked after the handshake that
 //! proves it, since the backends that answer both share the machine's processors.
 
-use std::pin::pin;
 use std::time::{Duration, SystemTime};
 
-use tokio::task::JoinHandle;
-use tokio::time::sleep;
+use tokio::sync::oneshot;
+use tokio::time::timeout;
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::sql::{self, Error, Session, SessionCounts, TlsSettings};
 use crate::timing;
@@ -17,50 +17,45 @@ pub(super) const IDLE: Duration = Duration::from_secs(1);
 /// How long a session may take, its farewell included.
 pub(super) const LONGEST: Duration = sql::BRIEF.saturating_add(sql::LIMIT);
 
-/// A login that has begun. Dropped, it is given up, and a session that is open by then is closed.
-pub(crate) struct Login(JoinHandle<Result<Session, Error>>);
+/// A login that has begun. An open session that nobody takes is closed after [`IDLE`], and a dropped login is given up.
+pub(super) struct Login {
+    task: AbortOnDropHandle<Result<Session, Error>>,
+    take: oneshot::Sender<()>,
+}
 
 impl Login {
     /// Begins to log in.
-    pub(crate) fn begin(settings: sql::Settings) -> Self {
-        Self(tokio::spawn(async move { Session::connect_briefly(&settings).await }))
+    pub(super) fn begin(settings: sql::Settings) -> Self {
+        let (take, taken) = oneshot::channel();
+        let task = AbortOnDropHandle::new(tokio::spawn(async move {
+            let session = Session::connect_briefly(&settings).await?;
+            match timeout(IDLE, taken).await {
+                Ok(Ok(())) => Ok(session),
+                // Nobody has come for it.
+                Ok(Err(_)) | Err(_) => {
+                    session.close().await;
+                    Err(Error::NotRunning)
+                }
+            }
+        }));
+        Self { task, take }
     }
 
-    /// Does the work while the login goes on; returns what came of it, and the login unless it had to wait too long.
-    pub(crate) async fn beside<T>(
-        login: Option<Self>,
-        work: impl Future<Output = T>,
-    ) -> (T, Option<Self>) {
-        let mut work = pin!(work);
-        tokio::select! {
-            biased;
-            done = &mut work => return (done, login),
-            () = sleep(IDLE) => drop(login),
-        }
-        (work.await, None)
-    }
-
-    /// The session. One that was begun before the server was there, or was lost since, is tried anew.
+    /// The session. One that was begun before the server was there, or was lost or closed since, is tried anew.
     pub(super) async fn finish(
         login: Option<Self>,
         settings: &sql::Settings,
     ) -> Result<Session, Error> {
-        if let Some(mut login) = login
-            && let Ok(outcome) = (&mut login.0).await
-        {
-            match outcome {
-                Ok(session) if session.is_open() => return Ok(session),
-                Ok(_) | Err(Error::NotRunning) => {}
-                Err(error) => return Err(error),
+        if let Some(Self { task, take }) = login {
+            // One that has failed already takes nothing, and says why.
+            let _ = take.send(());
+            match task.await {
+                Ok(Ok(session)) if session.is_open() => return Ok(session),
+                Ok(Err(error)) if !matches!(error, Error::NotRunning) => return Err(error),
+                Ok(_) | Err(_) => {}
             }
         }
         Session::connect_briefly(settings).await
-    }
-}
-
-impl Drop for Login {
-    fn drop(&mut self) {
-        self.0.abort();
     }
 }
 

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use tokio::time::sleep;
 
 use super::login::{self, Unasked};
-use super::{ASKING, Consumer, Server};
+use super::{ASKING, Postgres, Server};
 use crate::diagnose;
 use crate::finding::Finding;
 use crate::sql::{Session, TlsSettings};
@@ -13,7 +13,7 @@ use crate::survey::Files;
 use crate::verify::{self, Client, Facts};
 use crate::{survey, watching};
 
-impl Consumer {
+impl Postgres {
     /// The hosts to probe, and the port; `None` if there is nothing to be seen.
     pub(super) fn place(&self) -> Option<(Vec<String>, u16)> {
         let known = self.known.as_ref().map(|known| (known.listen_addresses.as_str(), known.port));

@@ -1,4 +1,4 @@
-//! The PostgreSQL that takes part: one attempt to hand the published set over, and what follows from it.
+//! A PostgreSQL: one attempt to have it serve the published set, and what follows from it.
 
 mod ask;
 mod attempt;
@@ -9,19 +9,21 @@ mod report;
 mod server;
 mod trouble;
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
 use std::time::SystemTime;
 
 use tokio::time::Instant;
 
 pub(crate) use attempt::Attempt;
-pub(crate) use login::Login;
-use login::Unasked;
+use login::Login;
+pub(crate) use login::Unasked;
 pub use server::Server;
+#[cfg(test)]
+pub(super) use trouble::{Trouble, Weight};
 
-use crate::consumers::delivery::Delivery;
-use crate::finding::{Code, Finding};
-use crate::material::{Certificate, Fingerprint, Material};
+use crate::consumers::{Delivery, Publication};
+use crate::finding::Finding;
+use crate::material::Fingerprint;
 use crate::sql::{SessionCounts, TlsSettings};
 use crate::status::Pulse;
 use crate::survey::{self, Files};
@@ -34,21 +36,16 @@ const ASKING: &str = "asking PostgreSQL";
 /// How many earlier leaves are remembered, to know them when they are still served.
 const EARLIER: usize = 64;
 
-/// What a probe tells one published set from the next by: the leaf, what is behind it, and the names of the authorities.
-type Features = (Fingerprint, Vec<Fingerprint>, BTreeSet<Vec<u8>>);
-
-pub(crate) struct Consumer {
+pub(super) struct Postgres {
     server: Server,
+    /// Its name in the log, where there are several.
+    label: Option<String>,
     /// The last known settings; they tell where to probe while SQL is unavailable.
     known: Option<TlsSettings>,
     /// What its files and settings were when it was last asked to reload, if that is known yet.
     seen: Option<Seen>,
-    delivery: Delivery<Features>,
-    problem: Option<String>,
-    /// What brings the problem about, and what fixes it.
-    findings: Vec<Finding>,
-    /// The codes of the problem, also of what waiting is enough for.
-    codes: Vec<Code>,
+    /// A session that is being opened for the reload that is to come.
+    login: Option<Login>,
     changes: Changes,
     leaf: Option<Fingerprint>,
     /// The leaf that the server refuses as a client's: it is not shown again.
@@ -78,18 +75,18 @@ struct Reload {
     unasked: Option<Unasked>,
 }
 
-impl Consumer {
-    /// `exposed` says that others may have exchanged what it has read before this process has begun to look.
-    pub(crate) fn new(server: Server, watching: &Watching, pulse: Pulse, exposed: bool) -> Self {
+impl Postgres {
+    pub(super) fn new(
+        server: Server,
+        label: Option<String>,
+        watching: &Watching,
+        pulse: Pulse,
+    ) -> Self {
         let changes = watching.directories([server.session.host.clone()]);
         Self {
             known: None,
             seen: None,
-            // No look shows whether it has read the published map, or authorities of the same names.
-            delivery: Delivery::new(server.verify.every, server.role_map.is_some() || exposed),
-            problem: None,
-            findings: Vec::new(),
-            codes: Vec::new(),
+            login: None,
             changes,
             leaf: None,
             unwelcome: None,
@@ -101,103 +98,59 @@ impl Consumer {
             started: timing::now(),
             unasked: false,
             pulse,
+            label,
             server,
         }
     }
 
-    /// When the next attempt is due.
-    pub(crate) fn next(&self) -> Option<Instant> {
-        self.delivery.next()
+    /// Logs in early, for a reload that is to come.
+    pub(super) fn prepare(&mut self) {
+        self.login = Some(Login::begin(self.server.session.clone()));
     }
 
-    pub(crate) fn is_settled(&self) -> bool {
-        self.delivery.is_settled()
-    }
-
-    /// Begins to log in, for a reload that is to come.
-    pub(crate) fn begin_login(&self) -> Login {
-        Login::begin(self.server.session.clone())
-    }
-
-    pub(crate) fn owes_reload(&self) -> bool {
-        self.delivery.owes_reload()
+    /// The reload is not to come yet.
+    pub(super) fn give_up(&mut self) {
+        self.login = None;
     }
 
     /// What is not proven though the server serves what it should, in words: it may have read a set that only looks the same,
     /// with another authority under one of the names.
-    pub(crate) fn unproven(&self) -> Option<&'static str> {
+    pub(super) fn unproven(&self) -> Option<&'static str> {
         self.unasked.then_some(report::UNASKED)
     }
 
-    /// PostgreSQL may have read something else than what is published.
-    pub(crate) fn distrust(&mut self) {
-        self.delivery.distrust();
-    }
-
-    /// An attempt was not waited for to its end: another is due.
-    pub(crate) fn interrupted(&mut self) {
-        self.delivery.hurry(Instant::now());
-    }
-
-    pub(crate) fn sessions(&self) -> Option<&(SystemTime, SessionCounts)> {
+    pub(super) fn sessions(&self) -> Option<&(SystemTime, SessionCounts)> {
         self.sessions.as_ref()
     }
 
-    pub(crate) fn problem(&self) -> Option<&String> {
-        self.problem.as_ref()
+    /// Ends when something has changed where the server's socket and files are. May be cancelled without loss.
+    pub(super) async fn changed(&mut self) {
+        self.changes.changed().await;
     }
 
-    /// What brings the problem about, and what fixes it.
-    pub(crate) fn findings(&self) -> &[Finding] {
-        &self.findings
-    }
-
-    /// The codes of the problem, also of what waiting is enough for.
-    pub(crate) fn codes(&self) -> &[Code] {
-        &self.codes
-    }
-
-    /// Ends when an attempt is open and something has changed where the server's socket and files are. May be
-    /// cancelled without loss.
-    pub(crate) async fn mended(consumer: Option<&mut Self>) {
-        match consumer {
-            Some(consumer) if consumer.delivery.is_trying() => {
-                let look = loop {
-                    match consumer.delivery.after_change() {
-                        Some(moment) => break moment,
-                        None => consumer.changes.changed().await,
-                    }
-                    consumer.delivery.note_change(Instant::now());
-                };
-                // PostgreSQL binds its socket before it answers.
-                tokio::time::sleep_until(look).await;
-            }
-            _ => std::future::pending().await,
-        }
-    }
-
-    /// Reload, if one is owed or of use, and verification. `login` is a session that is being opened already.
-    pub(crate) async fn attempt(
+    /// Reload, if one is owed or of use, and verification; `is_new` says that the set was published just now.
+    pub(super) async fn attempt(
         &mut self,
-        material: &Material,
-        authorities: &[Certificate],
-        published: bool,
-        login: Option<Login>,
+        delivery: &mut Delivery,
+        publication: &Publication,
+        is_new: bool,
     ) -> Attempt {
+        let Publication { material, extra_authorities, .. } = publication;
         self.changes.settle();
         self.remember(material.leaf().fingerprint());
         let earlier = self.earlier.iter().copied().collect();
-        let mut expected = Expected::of(material, authorities, earlier);
+        let mut expected = Expected::of(material, extra_authorities, earlier);
         let features =
             (expected.leaf, expected.intermediates.clone(), expected.authorities.clone());
-        self.delivery.begin(&features, published);
+        delivery.begin(&features, is_new);
 
         let leaf = material.leaf();
         let life = leaf.not_after().duration_since(leaf.not_before()).unwrap_or_default();
         let begun = Instant::now();
         // A set that is known to be served needs no session to see whether it still is.
-        let routine = self.delivery.is_at_rest() && self.known.is_some();
-        let reload = if routine { Ok(Reload::default()) } else { self.reload(login, life).await };
+        let routine = delivery.is_at_rest() && self.known.is_some();
+        let reload =
+            if routine { Ok(Reload::default()) } else { self.reload(delivery, life).await };
         let (Reload { signalled, mut unasked }, sql) =
             reload.map_or_else(|error| (Reload::default(), Some(error)), |reload| (reload, None));
         let reload = signalled.then(|| begun.elapsed());
@@ -220,7 +173,7 @@ impl Consumer {
             || facts.as_ref().and_then(Facts::proof) == Some(Proof::Nothing))
             && let Some(unasked) = unasked.take()
         {
-            self.ask(unasked).await;
+            self.ask(delivery, unasked).await;
         }
         // What was seen means another thing if the server has got revocation lists, or lost its ssl_ca_file, since it was
         // last asked.
@@ -270,7 +223,7 @@ impl Consumer {
             && let Reception::Refused(alert) = served.reception
             && !served.reception.denies_the_authorities(revocation)
         {
-            report::unwelcome(alert);
+            report::unwelcome(self.label.as_deref(), alert);
             self.unwelcome = self.leaf;
         }
     }

@@ -6,6 +6,8 @@ use crate::{sql, verify};
 /// A PostgreSQL that is reloaded and verified.
 #[derive(Debug, Clone)]
 pub struct Server {
+    /// Its name, which no other one has.
+    pub name: String,
     /// How to reach it.
     pub session: sql::Settings,
     /// How to verify it.

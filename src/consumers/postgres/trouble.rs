@@ -5,26 +5,23 @@ use std::time::{Duration, SystemTime};
 use tracing::{debug, error, info, warn};
 
 use super::Attempt;
+use crate::consumers::consumer::Problem;
 use crate::consumers::delivery::{Obstacle, Told};
 use crate::diagnose;
-use crate::finding::{Code, Finding};
+use crate::finding::Finding;
 use crate::sql::{self, Retry};
 use crate::timing;
 use crate::verify::{Answer, Verdict};
 
 /// Why the published set is not proven to be served.
-pub(super) struct Trouble {
-    verdict: Verdict,
-    pub(super) sentence: String,
-    /// What brings it about, and what fixes it.
-    pub(super) findings: Vec<Finding>,
-    /// The codes of the findings, also of what waiting is enough for.
-    pub(super) codes: Vec<Code>,
-    weight: Weight,
+pub(in crate::consumers) struct Trouble {
+    pub(in crate::consumers) verdict: Verdict,
+    pub(in crate::consumers) problem: Problem,
+    pub(in crate::consumers) weight: Weight,
 }
 
 /// How much a trouble matters.
-enum Weight {
+pub(in crate::consumers) enum Weight {
     /// Goes away by itself.
     Pending,
     /// Nothing is known to be wrong, but nothing is proven either, and waiting may not help.
@@ -67,8 +64,8 @@ impl Trouble {
             let alarm = weight.is_alarm();
             let key = identity(verdict, "served", &findings);
             let codes = findings.iter().map(|found| found.code).collect();
-            let trouble = Self { verdict, sentence, findings, codes, weight };
-            return (trouble, Obstacle { key, slow, alarm });
+            let problem = Problem { sentence, findings, codes };
+            return (Self { verdict, problem, weight }, Obstacle { key, slow, alarm });
         };
         // Whatever else is wrong, the reload has not happened yet.
         let mut all = vec![diagnose::session(error, session)];
@@ -99,32 +96,39 @@ impl Trouble {
         let codes = all.iter().map(|found| found.code).collect();
         // Where waiting is enough, the sentence says it all.
         all.retain(|found| found.fix.is_some());
-        (Self { verdict, sentence, findings: all, codes, weight }, Obstacle { key, slow, alarm })
+        let problem = Problem { sentence, findings: all, codes };
+        (Self { verdict, problem, weight }, Obstacle { key, slow, alarm })
     }
 
     /// Says it: an alarm, unless waiting is enough.
-    pub(super) fn say(&self, generation: u64, delay: Duration, told: Told) {
-        let Self { verdict, sentence, findings, codes, weight } = self;
+    pub(in crate::consumers) fn say(
+        &self,
+        consumer: Option<&str>,
+        generation: u64,
+        delay: Duration,
+        told: Told,
+    ) {
+        let Self { verdict, problem: Problem { sentence, findings, codes }, weight } = self;
         let code = joined(codes.iter().map(|code| code.name()), ", ");
         let cause = joined(findings.iter().map(Finding::why), "; ");
         let fix = joined(findings.iter().filter_map(|finding| finding.fix.as_deref()), "; ");
         let next = format!("retrying in {}", timing::shortly(delay));
         match weight {
             _ if told == Told::Before => {
-                debug!(generation, %verdict, code, cause, fix, next, "still: {sentence}");
+                debug!(consumer, generation, %verdict, code, cause, fix, next, "still: {sentence}");
             }
             // Each generation that waits is worth a line, but no alarm of its own.
             _ if told == Told::ForAnotherGeneration => {
-                info!(event = "still-not-in-force", generation, %verdict, code, cause, fix, next, "published; still: {sentence}");
+                info!(event = "still-not-in-force", consumer, generation, %verdict, code, cause, fix, next, "published; still: {sentence}");
             }
             Weight::Pending => {
-                info!(event = "reload-pending", generation, %verdict, code, cause, fix, next, "published; {sentence}");
+                info!(event = "reload-pending", consumer, generation, %verdict, code, cause, fix, next, "published; {sentence}");
             }
             Weight::Unproven => {
-                warn!(event = "unproven", generation, %verdict, code, cause, fix, next, "published; {sentence}");
+                warn!(event = "unproven", consumer, generation, %verdict, code, cause, fix, next, "published; {sentence}");
             }
             Weight::Alarm => {
-                error!(event = "not-in-force", generation, %verdict, code, cause, fix, next, "{sentence}");
+                error!(event = "not-in-force", consumer, generation, %verdict, code, cause, fix, next, "{sentence}");
             }
         }
     }
@@ -147,6 +151,7 @@ fn joined<'a>(texts: impl Iterator<Item = &'a str>, between: &str) -> Option<Str
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::finding::Code;
 
     #[test]
     fn a_trouble_is_told_from_the_next_by_codes_and_objects_and_not_by_sentences() {

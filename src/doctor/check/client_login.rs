@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use super::postgresql::Sql;
 use crate::config::Config;
+use crate::consumers::Server;
 use crate::diagnose::{self, AccessFacts};
 use crate::doctor::finding::{Code, Finding, Group, Section};
 use crate::doctor::login::{self, Login, Outcome};
@@ -24,6 +25,7 @@ struct Place {
 
 pub(super) async fn section(
     config: &Config,
+    server: Option<&Server>,
     sql: &Sql,
     on_disk: Option<&Material>,
     access: Option<&AccessFacts>,
@@ -37,7 +39,7 @@ pub(super) async fn section(
     let Some(material) = on_disk else {
         return nowhere("there is no published set to log in with");
     };
-    let Some(place) = place(config, sql, material) else {
+    let Some(place) = place(config, server, sql, material) else {
         return nowhere("there is no address to log in at: set host in files.service.options");
     };
     let subject = format!(
@@ -72,9 +74,13 @@ pub(super) async fn section(
     section
 }
 
-fn place(config: &Config, sql: &Sql, material: &Material) -> Option<Place> {
+fn place(
+    config: &Config,
+    server: Option<&Server>,
+    sql: &Sql,
+    material: &Material,
+) -> Option<Place> {
     let option = |name: &str| config.service.as_ref().and_then(|service| service.options.get(name));
-    let server = config.rotation.server.as_ref();
     let socket = server.map(|server| server.session.psql_options());
     if let Some(host) = option("host").filter(|host| !host.starts_with('/')) {
         let port = option("port").and_then(|port| port.parse().ok()).unwrap_or(5432);

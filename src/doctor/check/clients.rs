@@ -33,7 +33,7 @@ pub(super) fn sections(
             }
             sections.push(section);
         }
-        None if config.rotation.server.is_none() => {
+        None if config.rotation.servers.is_empty() => {
             let mut section = Section::new(Group::Clients, "");
             section.add(
                 Finding::warning(Code::ServiceFileNotConfigured,

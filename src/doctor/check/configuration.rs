@@ -36,24 +36,26 @@ pub(super) fn offline(config: &Config) -> Section {
         section.extend(super::clients::sslmode(mode, "files.service.options"));
     }
     section.extend(role_map(config));
-    match &config.rotation.server {
-        Some(server) => {
-            section.add(Finding::ok(
-                Code::Configuration,
-                format!(
-                    "PostgreSQL at {}, role {}, database {}, verified at {}",
-                    server.session.socket().display(),
-                    server.session.user,
-                    server.session.database,
-                    server.verify.target
-                ),
-            ));
-            section.extend(socket_length(&server.session.socket(), "postgres.host"));
-        }
-        None => section.add(Finding::ok(
+    let several = config.rotation.servers.len() > 1;
+    for server in &config.rotation.servers {
+        let name = if several { format!(" {}", server.name) } else { String::new() };
+        section.add(Finding::ok(
+            Code::Configuration,
+            format!(
+                "PostgreSQL{name} at {}, role {}, database {}, verified at {}",
+                server.session.socket().display(),
+                server.session.user,
+                server.session.database,
+                server.verify.target
+            ),
+        ));
+        section.extend(socket_length(&server.session.socket(), "postgres.host"));
+    }
+    if config.rotation.servers.is_empty() {
+        section.add(Finding::ok(
             Code::Configuration,
             "no PostgreSQL takes part: the files are published for clients",
-        )),
+        ));
     }
     section
 }
@@ -83,7 +85,7 @@ fn role_map(config: &Config) -> Vec<Finding> {
         ))),
         None => {}
     }
-    if config.ident.is_some() && config.rotation.server.is_none() {
+    if config.ident.is_some() && config.rotation.servers.is_empty() {
         findings.push(
             Finding::warning(
                 Code::IdentWithoutPostgresql,
@@ -141,9 +143,8 @@ pub(super) fn machine(config: &Config, material: Option<&Material>) -> Vec<Findi
         ),
     }
     findings.extend(super::ways::extra_authorities(config));
-    if let Some(data) =
-        config.rotation.server.as_ref().and_then(|server| survey::data_directory(&server.session))
-    {
+    let servers = config.rotation.servers.iter();
+    for data in servers.filter_map(|server| survey::data_directory(&server.session)) {
         findings.extend(super::ways::over_data(config, &data));
     }
     match survey::mounts() {

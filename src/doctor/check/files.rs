@@ -4,6 +4,7 @@ use std::time::SystemTime;
 
 use super::material::remedy;
 use crate::config::Config;
+use crate::consumers::Server;
 use crate::diagnose;
 use crate::doctor::codes;
 use crate::doctor::finding::{Code, Finding, Group, Section};
@@ -258,9 +259,10 @@ fn more_authorities(config: &Config, published: &Material, offered: &Material) -
 
 /// Owner, mode and content, by PostgreSQL's own rules.
 fn readable(config: &Config) -> Vec<Finding> {
-    let Some(server) = &config.rotation.server else {
-        return Vec::new();
-    };
+    config.rotation.servers.iter().flat_map(readable_for).collect()
+}
+
+fn readable_for(server: &Server) -> Vec<Finding> {
     let files = survey::published_files(&server.session, &server.paths, &server.viewpoint);
     let Some(uid) = files.server_uid else {
         return vec![Finding::skipped(

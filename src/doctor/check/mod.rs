@@ -49,7 +49,7 @@ pub async fn check(config: &Config, environment: &Environment, scope: &Scope) ->
     sections.push(material::section(offered, rejected, on_disk));
     sections.push(files::section(config, &published, offered));
 
-    if let Some(server) = &config.rotation.server {
+    for server in &config.rotation.servers {
         let sql = postgresql::ask(config, server).await;
         let mut session = postgresql::section(server, &sql);
         if let Some(answers) = sql.answers() {
@@ -61,12 +61,17 @@ pub async fn check(config: &Config, environment: &Environment, scope: &Scope) ->
         let access = access::facts(server, &sql);
         sections.push(access::section(config, server, &sql, access.as_ref()));
         if let Some(role) = &scope.as_client {
-            sections
-                .push(client_login::section(config, &sql, on_disk, access.as_ref(), role).await);
+            let facts = access.as_ref();
+            sections.push(
+                client_login::section(config, Some(server), &sql, on_disk, facts, role).await,
+            );
         }
-    } else if let Some(role) = &scope.as_client {
+    }
+    if let Some(role) = &scope.as_client
+        && config.rotation.servers.is_empty()
+    {
         let unknown = postgresql::none();
-        sections.push(client_login::section(config, &unknown, on_disk, None, role).await);
+        sections.push(client_login::section(config, None, &unknown, on_disk, None, role).await);
     }
     sections.extend(clients::sections(config, environment, on_disk));
     Report { sections }

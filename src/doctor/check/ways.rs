@@ -136,12 +136,12 @@ fn foreign(path: &Path, owner: u32, ours: u32) -> (String, String) {
 /// Directories that the sandbox lets pgsvid read for the sake of one file, with PostgreSQL's data directory in them.
 pub(super) fn over_data(config: &Config, data: &Path) -> Vec<Finding> {
     let Ok(data) = std::fs::canonicalize(data) else { return Vec::new() };
-    let server = config.rotation.server.as_ref();
-    let password = server.and_then(|server| server.session.password_file.as_ref());
+    let servers = config.rotation.servers.iter();
+    let passwords = servers.filter_map(|server| server.session.password_file.as_ref());
     let named =
         config.rotation.extra_authorities.iter().map(|path| ("files.extra_authorities", path));
     named
-        .chain(password.map(|path| ("postgres.password_file", path)))
+        .chain(passwords.map(|path| ("postgres.password_file", path)))
         .filter_map(|(key, path)| {
             let directory = std::fs::canonicalize(path.parent()?).ok()?;
             data.starts_with(&directory).then(|| {

@@ -83,6 +83,16 @@ impl Asked {
         serde_json::from_str(&self.get("/status").1).unwrap()
     }
 
+    /// What it says of the one consumer.
+    pub(crate) fn consumer(&self) -> Value {
+        self.view()["consumers"][0].clone()
+    }
+
+    /// What it says of the directory.
+    pub(crate) fn target(&self) -> Value {
+        self.view()["targets"][0].clone()
+    }
+
     /// `pgsvid status`, with more arguments.
     pub(crate) fn command(&self, more: &[&str]) -> Output {
         Command::new(PGSVID).args(["status", "--socket", &self.name()]).args(more).output().unwrap()
@@ -91,7 +101,7 @@ impl Asked {
     /// Waits for a verdict, and looks at every place.
     #[track_caller]
     pub(crate) fn says(&self, verdict: &str, ready: bool, browser: &mut Browser) -> Value {
-        eventually(LIMIT, verdict, || self.listens() && self.view()["verdict"] == verdict);
+        eventually(LIMIT, verdict, || self.listens() && self.consumer()["verdict"] == verdict);
         let view = self.view();
         assert_eq!(view["ready"], ready, "{view}");
         let (code, text) = self.get("/readyz");
@@ -99,7 +109,7 @@ impl Asked {
         assert_eq!(text.starts_with("ready\n"), ready, "{text}");
         let metrics = self.metrics();
         for sample in [
-            format!("\npgsvid_verdict{{verdict=\"{verdict}\"}} 1\n"),
+            format!("\npgsvid_verdict{{consumer=\"postgres\",verdict=\"{verdict}\"}} 1\n"),
             format!("\npgsvid_ready {}\n", u8::from(ready)),
         ] {
             assert!(metrics.contains(&sample), "{sample} in {metrics}");

@@ -24,7 +24,7 @@ fn a_loop_that_stands_still_is_said_and_a_slow_disk_is_not_alarmed_about() {
     let pgsvid = Program::spawn(Path::new(PGSVID), arguments, &variables);
     setup.wait_published();
     eventually(LIMIT, "it waits for PostgreSQL", || {
-        status.view()["published"]["generation"] == 1 && status.view()["retry"].is_string()
+        status.target()["published"]["generation"] == 1 && status.consumer()["retry"].is_string()
     });
     assert_eq!(status.get("/livez"), (200, "the loop turns\n".to_owned()));
 
@@ -42,11 +42,11 @@ fn a_loop_that_stands_still_is_said_and_a_slow_disk_is_not_alarmed_about() {
         assert_eq!(found, code, "after {minutes} minutes: {text}");
         let wanted = if code == 200 { "the loop turns" } else { "was last heard of writing files" };
         assert!(text.contains(wanted), "{text}");
-        assert_eq!(status.view()["published"]["generation"], 1);
+        assert_eq!(status.target()["published"]["generation"], 1);
     }
     // The disk answers, and everything goes on.
     drop(disk);
     eventually(LIMIT, "the loop turns again", || {
-        status.get("/livez").0 == 200 && status.view()["published"]["generation"] == 2
+        status.get("/livez").0 == 200 && status.target()["published"]["generation"] == 2
     });
 }

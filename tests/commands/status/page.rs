@@ -19,9 +19,9 @@ fn the_page_follows_by_itself() {
     assert!(browser.text().contains("PostgreSQL serves the published certificate"));
     setup.cluster.set_conf("ssl = off");
     pgsvid.signal(Signal::HUP);
-    eventually(LIMIT, "it is known", || status.view()["verdict"] == "plaintext");
+    eventually(LIMIT, "it is known", || status.consumer()["verdict"] == "plaintext");
     let view = status.view();
-    assert_eq!(view["findings"][0]["code"], "ssl-off", "{view}");
+    assert_eq!(view["consumers"][0]["findings"][0]["code"], "ssl-off", "{view}");
     assert_eq!(view["history"][0]["codes"][0], "ssl-off", "{view}");
     // Nobody but the page itself asks for it again.
     browser.loaded();

@@ -53,7 +53,7 @@ fn json_is_the_status_itself() {
     assert_eq!(output.status.code(), Some(0));
     let mut printed: Value = serde_json::from_slice(&output.stdout).unwrap();
     let mut answered = status.view();
-    assert_eq!(printed["published"]["spiffe_id"], Setup::SPIFFE_ID);
+    assert_eq!(printed["targets"][0]["published"]["spiffe_id"], Setup::SPIFFE_ID);
     assert!(printed["median_ms"].is_number() && printed["renewal"].is_string(), "{printed}");
     for view in [&mut printed, &mut answered] {
         view["at"].take();
@@ -99,7 +99,7 @@ fn whoever_reads_no_more_ends_it() {
     let mut lines = BufReader::new(watching.stdout.take().unwrap()).lines();
     for _ in 0..2 {
         let view: Value = serde_json::from_str(&lines.next().unwrap().unwrap()).unwrap();
-        assert_eq!(view["verdict"], "current");
+        assert_eq!(view["consumers"][0]["verdict"], "current");
     }
     drop(lines);
     eventually(LIMIT, "it ends", || watching.try_wait().unwrap().is_some());

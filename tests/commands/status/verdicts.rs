@@ -45,7 +45,7 @@ fn each_verdict_is_seen_in_every_place() {
     pgsvid.signal(Signal::HUP);
     let view = status.says("old-authorities", true, &mut browser);
     assert!(!view["degraded"].as_array().unwrap().is_empty(), "{view}");
-    assert!(view["retry"].is_string(), "{view}");
+    assert!(view["consumers"][0]["retry"].is_string(), "{view}");
     serve_published(&setup, &pgsvid);
     status.says("current", true, &mut browser);
 
@@ -53,8 +53,8 @@ fn each_verdict_is_seen_in_every_place() {
     setup.cluster.stop(Mode::Fast);
     pgsvid.signal(Signal::HUP);
     let view = status.says("unreachable", true, &mut browser);
-    assert_eq!(view["reload_pending"], true, "{view}");
-    assert!(status.metrics().contains("\npgsvid_reload_pending 1\n"));
+    assert_eq!(view["consumers"][0]["reload_pending"], true, "{view}");
+    assert!(status.metrics().contains("\npgsvid_reload_pending{consumer=\"postgres\"} 1\n"));
 }
 
 #[test]

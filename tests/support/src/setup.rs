@@ -132,6 +132,15 @@ impl Setup {
         self.spawn_as(Account::server(), more)
     }
 
+    /// The same without some of the usual flags.
+    #[track_caller]
+    pub fn spawn_leaving_out(&self, flags: &[&str]) -> Pgsvid {
+        let arguments = self.arguments();
+        let left = arguments.chunks(2).filter(|pair| !flags.contains(&pair[0].as_str()));
+        let arguments = ["run"].into_iter().chain(left.flatten().map(String::as_str));
+        Pgsvid(Program::spawn_as(Account::server(), &self.binary, arguments, &[]))
+    }
+
     /// The same as another account; only root can choose one that is not its own.
     #[track_caller]
     pub fn spawn_as(&self, account: &Account, more: &[&str]) -> Pgsvid {

@@ -1,0 +1,232 @@
+//! One consumer, of whatever kind: its attempts, what came of them, and when the next is due.
+
+use std::time::{Duration, SystemTime};
+
+use tokio::time::{Instant, sleep_until};
+
+use super::postgres::{Postgres, Unasked};
+use super::{Attempt, Delivery, Publication, Server};
+use crate::finding::{Code, Finding};
+use crate::sql::SessionCounts;
+use crate::status::Pulse;
+use crate::watching::Watching;
+
+pub(crate) struct Consumer {
+    name: String,
+    /// Its name in the log, where there are several.
+    label: Option<String>,
+    delivery: Delivery,
+    kind: Kind,
+    problem: Option<Problem>,
+    pulse: Pulse,
+}
+
+/// What it is, and so how it is told to reload and how it is looked at.
+enum Kind {
+    Postgres(Box<Postgres>),
+    #[cfg(test)]
+    Fake(super::fake::Fake),
+}
+
+/// What keeps the published set from being in force.
+#[derive(Default)]
+pub(crate) struct Problem {
+    pub(crate) sentence: String,
+    /// What brings it about, and what fixes it.
+    pub(crate) findings: Vec<Finding>,
+    /// The codes of the findings, also of what waiting is enough for.
+    pub(crate) codes: Vec<Code>,
+}
+
+/// What was concluded from an attempt.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Concluded {
+    /// The published set was in force before, and still is: nobody has to be told.
+    pub(crate) routine: bool,
+}
+
+impl Consumer {
+    /// A PostgreSQL; `exposed` says that others may have exchanged what it has read before this process has begun to look.
+    /// `label` is its name in the log, where there are several.
+    pub(crate) fn postgres(
+        server: Server,
+        label: Option<String>,
+        watching: &Watching,
+        pulse: Pulse,
+        exposed: bool,
+    ) -> Self {
+        // No look shows whether it has read the published map, or authorities of the same names.
+        let as_proof = server.role_map.is_some() || exposed;
+        let delivery = Delivery::new(server.verify.every, as_proof);
+        let name = server.name.clone();
+        let kind =
+            Kind::Postgres(Box::new(Postgres::new(server, label.clone(), watching, pulse.clone())));
+        Self { name, label, delivery, kind, problem: None, pulse }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn fake(name: &str, fake: super::fake::Fake, every: Duration) -> Self {
+        let (delivery, pulse) = (Delivery::new(every, false), fake.pulse.clone());
+        let name = name.to_owned();
+        Self { name, label: None, delivery, kind: Kind::Fake(fake), problem: None, pulse }
+    }
+
+    /// Its name, which no other one has.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// When the next attempt is due; `None` before the first.
+    pub(crate) fn next(&self) -> Option<Instant> {
+        self.delivery.next()
+    }
+
+    /// Whether the published set was in force at the last look, and nothing is left to do.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.delivery.is_settled()
+    }
+
+    /// Whether a published set is still to be followed by a reload.
+    pub(crate) fn owes_reload(&self) -> bool {
+        self.delivery.owes_reload()
+    }
+
+    /// What is not proven though the consumer serves what it should, in words.
+    pub(crate) fn unproven(&self) -> Option<&'static str> {
+        match &self.kind {
+            Kind::Postgres(postgres) => postgres.unproven(),
+            #[cfg(test)]
+            Kind::Fake(_) => None,
+        }
+    }
+
+    /// The sessions on it, as they were last counted.
+    pub(crate) fn sessions(&self) -> Option<&(SystemTime, SessionCounts)> {
+        match &self.kind {
+            Kind::Postgres(postgres) => postgres.sessions(),
+            #[cfg(test)]
+            Kind::Fake(_) => None,
+        }
+    }
+
+    /// What keeps the published set from being in force.
+    pub(crate) fn problem(&self) -> Option<&Problem> {
+        self.problem.as_ref()
+    }
+
+    /// Gets ready for a set that is being published.
+    pub(crate) fn prepare(&mut self) {
+        match &mut self.kind {
+            Kind::Postgres(postgres) => postgres.prepare(),
+            #[cfg(test)]
+            Kind::Fake(_) => {}
+        }
+    }
+
+    /// The set could not be published.
+    pub(crate) fn give_up(&mut self) {
+        match &mut self.kind {
+            Kind::Postgres(postgres) => postgres.give_up(),
+            #[cfg(test)]
+            Kind::Fake(_) => {}
+        }
+    }
+
+    /// Nothing is done with it for the moment.
+    pub(crate) fn rest(&self) {
+        self.pulse.rest(None);
+    }
+
+    /// It may have read something else than what is published: only a reload of ours counts.
+    pub(crate) fn distrust(&mut self) {
+        self.delivery.distrust();
+    }
+
+    /// An attempt was not waited for to its end: another is due.
+    pub(crate) fn interrupted(&mut self) {
+        self.delivery.hurry(Instant::now());
+    }
+
+    /// Ends when an attempt failed and something has changed since where the consumer's files are. May be cancelled
+    /// without loss.
+    pub(crate) async fn worth_another_try(&mut self) {
+        if !self.delivery.is_trying() {
+            return std::future::pending().await;
+        }
+        let look = loop {
+            if let Some(moment) = self.delivery.after_change() {
+                break moment;
+            }
+            match &mut self.kind {
+                Kind::Postgres(postgres) => postgres.changed().await,
+                #[cfg(test)]
+                Kind::Fake(_) => std::future::pending().await,
+            }
+            self.delivery.note_change(Instant::now());
+        };
+        // A server binds its socket before it answers.
+        sleep_until(look).await;
+    }
+
+    /// Reload, if one is owed or of use, and verification; `is_new` says that the set was published just now.
+    pub(crate) async fn attempt(&mut self, publication: &Publication, is_new: bool) -> Attempt {
+        match &mut self.kind {
+            Kind::Postgres(postgres) => {
+                postgres.attempt(&mut self.delivery, publication, is_new).await
+            }
+            #[cfg(test)]
+            Kind::Fake(fake) => fake.attempt(&mut self.delivery, publication, is_new).await,
+        }
+    }
+
+    /// Draws the conclusions from an attempt, and says them: whether the set is in force, and when to look or to try again.
+    /// `took` is how long the publication took, if it is new.
+    pub(crate) fn conclude(
+        &mut self,
+        attempt: &Attempt,
+        publication: &Publication,
+        took: Option<Duration>,
+    ) -> Concluded {
+        let shown = attempt.shown();
+        if self.delivery.is_done(shown) {
+            let routine = self.delivery.settle(shown, self.is_known(), Instant::now());
+            self.problem = None;
+            match &mut self.kind {
+                Kind::Postgres(postgres) => {
+                    postgres.in_force(attempt, &self.delivery, publication, took, routine);
+                }
+                #[cfg(test)]
+                Kind::Fake(_) => {}
+            }
+            return Concluded { routine };
+        }
+        let again = self.delivery.is_trying();
+        let (trouble, obstacle) = match &mut self.kind {
+            Kind::Postgres(postgres) => postgres.not_in_force(attempt, again),
+            #[cfg(test)]
+            Kind::Fake(_) => super::fake::trouble(attempt),
+        };
+        let (delay, told) = self.delivery.retry(attempt.verdict, obstacle, Instant::now());
+        trouble.say(self.label.as_deref(), publication.generation, delay, told);
+        self.problem = Some(trouble.problem);
+        Concluded { routine: false }
+    }
+
+    /// Asks over the session that an attempt has left open what is new.
+    pub(crate) async fn ask(&mut self, unasked: Unasked) {
+        match &mut self.kind {
+            Kind::Postgres(postgres) => postgres.ask(&mut self.delivery, unasked).await,
+            #[cfg(test)]
+            Kind::Fake(_) => {}
+        }
+    }
+
+    /// Whether it has been asked what it is set to.
+    fn is_known(&self) -> bool {
+        match &self.kind {
+            Kind::Postgres(postgres) => postgres.is_known(),
+            #[cfg(test)]
+            Kind::Fake(_) => true,
+        }
+    }
+}

@@ -1,0 +1,329 @@
+//! The loop in paused time: real files, an agent and consumers that do what the test says.
+
+use std::fs;
+use std::time::SystemTime;
+
+use dev_agent::{Authority, Entry};
+use tempfile::TempDir;
+use test_support::checked;
+use tokio::sync::mpsc;
+use tokio::time::sleep;
+
+use super::*;
+use crate::consumers::delivery::Asked;
+use crate::consumers::fake::{Behaviour, Call, Done, Fake};
+use crate::publish;
+use crate::verify::Verdict;
+
+const EVERY: Duration = Duration::from_secs(300);
+const HOUR: Duration = Duration::from_secs(3600);
+
+/// A loop that turns, and what a test holds of it.
+struct Running {
+    directory: TempDir,
+    authority: Authority,
+    source: watch::Sender<SourceState>,
+    status: watch::Receiver<Status>,
+    behaviours: Vec<watch::Sender<Behaviour>>,
+    calls: Vec<mpsc::UnboundedReceiver<Call>>,
+    again: Arc<Notify>,
+    stop: CancellationToken,
+    ended: tokio::task::JoinHandle<Result<(), Error>>,
+}
+
+impl Running {
+    /// With as many consumers.
+    fn start(consumers: usize) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let [certificate, private_key, bundle] =
+            ["svid.pem", "svid_key.pem", "svid_bundle.pem"].map(str::to_owned);
+        let files = publish::Settings {
+            directory: directory.path().to_owned(),
+            certificate,
+            private_key,
+            bundle,
+            private_key_mode: 0o600,
+            certificate_mode: 0o644,
+            group: None,
+            keep_at_most: 2,
+            keep_until_expiry: false,
+            seen_as: None,
+        };
+        let publisher = Publisher::open(files, Vec::new()).unwrap();
+        let pulse = Pulse::default();
+        let (mut behaviours, mut calls, mut all) = (Vec::new(), Vec::new(), Vec::new());
+        for number in 0..consumers {
+            let (set, behaviour) = watch::channel(Behaviour::WELL);
+            let (sender, receiver) = mpsc::unbounded_channel();
+            let fake = Fake { behaviour, calls: sender, pulse: pulse.beside(number) };
+            all.push(Consumer::fake(&number.to_string(), fake, EVERY));
+            behaviours.push(set);
+            calls.push(receiver);
+        }
+        let (source, state) = watch::channel(SourceState::default());
+        let again = Arc::new(Notify::new());
+        let watching = Watching::blind();
+        let settings = Settings {
+            expectations: Expectations::default(),
+            extra_authorities: Vec::new(),
+            publish_every: Duration::ZERO,
+            servers: Vec::new(),
+        };
+        let parts = Parts {
+            directory: directory.path().display().to_string(),
+            publisher: Worker::here(publisher),
+            source: state,
+            again: Arc::clone(&again),
+            consumers: all,
+            pulse,
+            files: watching.directories([]),
+            authorities: ExtraAuthorities::read(Vec::new(), &watching).unwrap(),
+        };
+        let (rotation, status) = Rotation::of(&settings, parts);
+        let stop = CancellationToken::new();
+        let ended = tokio::spawn(rotation.run(stop.clone()));
+        let authority = Authority::new("example.org", false).unwrap();
+        Self { directory, authority, source, status, behaviours, calls, again, stop, ended }
+    }
+
+    fn behave(&self, consumer: usize, behaviour: Behaviour) {
+        self.behaviours[consumer].send_replace(behaviour);
+    }
+
+    /// The agent sends a new identity; returns its certificate.
+    fn issue(&self) -> String {
+        let svid = self.authority.issue(&Entry::new("spiffe://example.org/db").dns("db")).unwrap();
+        let material = Arc::new(checked(&svid, SystemTime::now()));
+        self.source.send_modify(|state| {
+            state.connection = crate::source::Connection::Streaming;
+            state.identity = Identity::Current(material);
+        });
+        svid.chain_pem()
+    }
+
+    fn published(&self) -> Option<String> {
+        fs::read_to_string(self.directory.path().join("svid.pem")).ok()
+    }
+
+    fn generation(&self) -> u64 {
+        self.status.borrow().published.as_ref().map_or(0, |published| published.generation)
+    }
+
+    /// What was done to a consumer since this was last asked.
+    fn calls(&mut self, consumer: usize) -> Vec<Call> {
+        std::iter::from_fn(|| self.calls[consumer].try_recv().ok()).collect()
+    }
+
+    async fn end(self) {
+        self.stop.cancel();
+        self.ended.await.unwrap().unwrap();
+    }
+}
+
+fn reloads(calls: &[Call]) -> Vec<(u64, Instant)> {
+    let only =
+        |(done, generation, at): &Call| (*done == Done::Reload).then_some((*generation, *at));
+    calls.iter().filter_map(only).collect()
+}
+
+fn looks(calls: &[Call]) -> Vec<Instant> {
+    let only = |(done, _, at): &Call| (*done == Done::Look).then_some(*at);
+    calls.iter().filter_map(only).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_new_identity_is_published_then_loaded_then_looked_at() {
+    let mut running = Running::start(1);
+    let certificate = running.issue();
+    sleep(Duration::from_secs(1)).await;
+    assert_eq!(running.published(), Some(certificate));
+    let calls = running.calls(0);
+    let done: Vec<_> = calls.iter().map(|(done, generation, _)| (*done, *generation)).collect();
+    assert_eq!(done, [(Done::Reload, 1), (Done::Look, 1)]);
+    assert_eq!(running.status.borrow().consumers[0].verdict, Some(Verdict::Current));
+    running.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_consumer_at_rest_is_only_looked_at_and_seldom() {
+    let mut running = Running::start(1);
+    running.issue();
+    sleep(Duration::from_secs(1)).await;
+    running.calls(0);
+    sleep(HOUR).await;
+    let calls = running.calls(0);
+    assert_eq!((reloads(&calls).len(), looks(&calls).len()), (0, 12));
+    assert_eq!(running.generation(), 1);
+    running.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_waiting_is_enough_for_is_tried_soon_and_what_somebody_has_to_fix_slowly() {
+    for (asked, first, longest) in [(Asked::NotYet, 0.5, 10.0), (Asked::Refused, 5.0, 60.0)] {
+        let mut running = Running::start(1);
+        running.behave(0, Behaviour { asked, verdict: Verdict::StillOld, takes: Duration::ZERO });
+        running.issue();
+        sleep(HOUR).await;
+        let at = looks(&running.calls(0));
+        let pauses: Vec<f64> = at.windows(2).map(|it| (it[1] - it[0]).as_secs_f64()).collect();
+        // Each is chosen at random, and the longest possible one doubles up to a limit.
+        let most = pauses.iter().copied().fold(0.0, f64::max);
+        assert!(pauses[0] <= first * 2.0, "{asked:?}: {pauses:?}");
+        assert!(most <= longest && most > longest / 2.0, "{asked:?}: {pauses:?}");
+        running.behave(0, Behaviour::WELL);
+        sleep(Duration::from_secs(90)).await;
+        assert_eq!(running.status.borrow().consumers[0].problem, None);
+        assert_eq!(reloads(&running.calls(0)).len(), 1, "the reload that it was owed");
+        running.end().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refused_set_is_reloaded_every_five_minutes_at_most() {
+    let mut running = Running::start(1);
+    running.behave(0, Behaviour { verdict: Verdict::StillOld, ..Behaviour::WELL });
+    running.issue();
+    sleep(HOUR).await;
+    let at = reloads(&running.calls(0));
+    assert!((11..=13).contains(&at.len()), "{}", at.len());
+    let apart = at.windows(2).map(|pair| pair[1].1 - pair[0].1).min();
+    assert!(apart >= Some(Duration::from_secs(300)), "{apart:?}");
+    running.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_newer_identity_takes_the_place_of_the_retries_of_an_older_one() {
+    let mut running = Running::start(1);
+    running.behave(0, Behaviour { verdict: Verdict::StillOld, ..Behaviour::WELL });
+    running.issue();
+    sleep(Duration::from_secs(60)).await;
+    running.calls(0);
+    let newer = running.issue();
+    sleep(Duration::from_secs(60)).await;
+    assert_eq!(running.published(), Some(newer));
+    let calls = running.calls(0);
+    assert!(
+        calls.len() > 3 && calls.iter().all(|(_, generation, _)| *generation == 2),
+        "{calls:?}"
+    );
+    assert_eq!(reloads(&calls).len(), 1);
+    running.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_order_publishes_and_reloads_again() {
+    let mut running = Running::start(1);
+    running.issue();
+    sleep(Duration::from_secs(1)).await;
+    running.calls(0);
+    running.again.notify_one();
+    sleep(Duration::from_secs(1)).await;
+    assert_eq!(running.generation(), 2);
+    assert_eq!(reloads(&running.calls(0)).len(), 1);
+    running.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_next_set_waits_for_a_slow_consumer_ten_seconds_and_no_longer() {
+    let running = Running::start(1);
+    for (takes, wait) in [(4, 4), (3600, 10)] {
+        running.behave(0, Behaviour { takes: Duration::from_secs(takes), ..Behaviour::WELL });
+        let first = running.issue();
+        sleep(Duration::from_secs(1)).await;
+        let second = running.issue();
+        sleep(Duration::from_millis(wait * 1000 - 1500)).await;
+        assert_eq!(running.published(), Some(first), "{takes}");
+        running.behave(0, Behaviour::WELL);
+        sleep(Duration::from_secs(1)).await;
+        assert_eq!(running.published(), Some(second), "{takes}");
+        assert_eq!(running.status.borrow().consumers[0].verdict, Some(Verdict::Current));
+    }
+    running.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_many_identities_that_come_meanwhile_the_newest_alone_is_published() {
+    let mut running = Running::start(1);
+    running.behave(0, Behaviour { takes: Duration::from_secs(8), ..Behaviour::WELL });
+    running.issue();
+    let mut newest = String::new();
+    for _ in 0..5 {
+        sleep(Duration::from_secs(1)).await;
+        newest = running.issue();
+    }
+    sleep(Duration::from_secs(20)).await;
+    assert_eq!((running.published(), running.generation()), (Some(newest), 2));
+    assert_eq!(reloads(&running.calls(0)).len(), 2);
+    running.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_consumer_waits_for_another() {
+    let mut running = Running::start(2);
+    running.behave(0, Behaviour { takes: HOUR, ..Behaviour::WELL });
+    let begun = Instant::now();
+    running.issue();
+    sleep(Duration::from_secs(1)).await;
+    let at_once = looks(&running.calls(1));
+    assert!(at_once.len() == 1 && at_once[0] - begun < Duration::from_millis(200));
+    let second = running.issue();
+    sleep(Duration::from_secs(10)).await;
+    assert_eq!(running.published(), Some(second));
+    assert_eq!(reloads(&running.calls(1)).len(), 1);
+    // Its own looks go on, too.
+    sleep(HOUR).await;
+    assert!(looks(&running.calls(1)).len() >= 11);
+    running.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_consumer_that_fails_is_retried_alone() {
+    let mut running = Running::start(2);
+    running.behave(
+        0,
+        Behaviour { asked: Asked::NotYet, verdict: Verdict::Unreachable, takes: Duration::ZERO },
+    );
+    running.issue();
+    sleep(Duration::from_secs(120)).await;
+    assert!(running.calls(0).len() > 10);
+    assert_eq!(running.calls(1).len(), 2, "one reload and one look");
+    running.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_consumer_that_never_answers_is_no_rest_of_the_loop() {
+    let running = Running::start(1);
+    running.issue();
+    sleep(Duration::from_secs(1)).await;
+    let stuck = || running.status.borrow().pulse.stuck_at();
+    sleep(HOUR).await;
+    assert_eq!(stuck(), None);
+    running.behave(0, Behaviour { takes: HOUR * 24, ..Behaviour::WELL });
+    sleep(EVERY * 2).await;
+    assert_eq!(stuck(), Some("asking a fake"));
+    running.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn at_the_end_an_attempt_has_five_seconds() {
+    for (takes, ends) in [(3, 3), (3600, 5)] {
+        let running = Running::start(1);
+        running.behave(0, Behaviour { takes: Duration::from_secs(takes), ..Behaviour::WELL });
+        running.issue();
+        sleep(Duration::from_millis(100)).await;
+        let begun = Instant::now();
+        running.end().await;
+        assert!(begun.elapsed().abs_diff(Duration::from_secs(ends)) < Duration::from_millis(200));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_nobody_takes_part_the_set_is_published_and_looked_after() {
+    let running = Running::start(0);
+    let certificate = running.issue();
+    sleep(Duration::from_secs(1)).await;
+    fs::remove_file(running.directory.path().join("svid.pem")).unwrap();
+    sleep(LOOK_AGAIN + Duration::from_secs(1)).await;
+    assert_eq!(running.published(), Some(certificate));
+    running.end().await;
+}
