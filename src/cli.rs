@@ -95,7 +95,7 @@ enum Command {
     ///
     /// What is printed comes from the configuration alone, each piece with the reason for it, ready to paste or mount.
     #[command(subcommand)]
-    Setup(setup::Setup),
+    Setup(Box<setup::Setup>),
     /// Show the certificate that a PostgreSQL serves
     ///
     /// Logs in nowhere and leaves no trace in the server's log. Judges what is shown by the bundle, and exits with 1
@@ -276,7 +276,7 @@ fn execute(given: Vec<OsString>, environment: &Environment) -> ExitCode {
             Err(error) => Err(Failure { status: MISUSED, text: error.to_string() }),
         },
         Command::Fetch { settings, timeout } => fetch::run(*settings, timeout, environment),
-        Command::Setup(what) => setup::run(what, environment),
+        Command::Setup(what) => setup::run(*what, environment),
         Command::Probe(arguments) => probe::run(*arguments, environment),
         Command::Inspect(arguments) => inspect::run(*arguments, environment),
         Command::Status(arguments) => status::run(*arguments, environment),

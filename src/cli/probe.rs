@@ -66,21 +66,18 @@ pub(super) fn run(arguments: Probe, environment: &Environment) -> Result<(), Fai
         let flags = Flags { config, ..Flags::default() };
         Some(Parts::load(&flags, environment).map_err(|error| misused(error.to_string()))?)
     };
-    let place = match place {
-        Some(place) => place,
-        None => {
-            let servers = parts.as_ref().map(|parts| &parts.servers[..]).unwrap_or_default();
-            if servers.len() > 1 {
-                return Err(misused(
-                    "several PostgreSQLs take part: name the HOST:PORT to look at".to_owned(),
-                ));
-            }
-            let server = servers.first().cloned();
-            Place::configured(server.map(|server| (server.session, server.verify.target)))
-                .ok_or_else(|| {
-                    misused("postgres.verify is none: name the HOST:PORT to look at".to_owned())
-                })?
+    let place = if let Some(place) = place {
+        place
+    } else {
+        let servers = parts.as_ref().map(|parts| &parts.servers[..]).unwrap_or_default();
+        if servers.len() > 1 {
+            let text = "several PostgreSQLs take part: name the HOST:PORT to look at";
+            return Err(misused(text.to_owned()));
         }
+        let server = servers.first().cloned();
+        Place::configured(server.map(|server| (server.session, server.verify.target))).ok_or_else(
+            || misused("postgres.verify is none: name the HOST:PORT to look at".to_owned()),
+        )?
     };
     let published = || {
         let publish = parts.as_ref()?.publish.as_ref()?;

@@ -13,7 +13,7 @@ pub struct Parts {
     pub expectations: Expectations,
     /// Where identities are published.
     pub publish: Option<crate::publish::Settings>,
-    /// The PostgreSQLs that take part.
+    /// The servers that take part.
     pub servers: Vec<server::Reached>,
     /// Which workload may be which role.
     pub roles: RoleMap,

@@ -1,4 +1,4 @@
-//! The PostgreSQLs that take part, if any do.
+//! The servers that take part, if any do.
 
 use super::file::Postgres;
 use super::given::{Origin, Resolver};

@@ -5,8 +5,8 @@ use std::time::{Duration, SystemTime};
 use tokio::time::{Instant, sleep_until};
 
 use super::postgres::{Postgres, Unasked};
+use super::problem::Problem;
 use super::{Attempt, Delivery, Publication, Server};
-use crate::finding::{Code, Finding};
 use crate::sql::SessionCounts;
 use crate::status::Pulse;
 use crate::watching::Watching;
@@ -26,16 +26,6 @@ enum Kind {
     Postgres(Box<Postgres>),
     #[cfg(test)]
     Fake(super::fake::Fake),
-}
-
-/// What keeps the published set from being in force.
-#[derive(Default)]
-pub(crate) struct Problem {
-    pub(crate) sentence: String,
-    /// What brings it about, and what fixes it.
-    pub(crate) findings: Vec<Finding>,
-    /// The codes of the findings, also of what waiting is enough for.
-    pub(crate) codes: Vec<Code>,
 }
 
 /// What was concluded from an attempt.

@@ -5,9 +5,9 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep};
 
-use super::consumer::Problem;
 use super::delivery::{Asked, Obstacle};
 use super::postgres::{Trouble, Weight};
+use super::problem::Problem;
 use super::{Attempt, Delivery, Publication};
 use crate::sql;
 use crate::status::Pulse;

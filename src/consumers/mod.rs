@@ -4,9 +4,8 @@
 
 mod consumer;
 pub(crate) mod delivery;
-#[cfg(test)]
-pub(crate) mod fake;
 mod postgres;
+mod problem;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -32,3 +31,6 @@ pub(crate) struct Publication {
     /// What was published in the bundle beside the identity's own authorities.
     pub(crate) extra_authorities: Vec<Certificate>,
 }
+
+#[cfg(test)]
+pub(crate) mod fake;

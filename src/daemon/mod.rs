@@ -61,7 +61,7 @@ pub async fn run(
     }
     let again = Arc::new(tokio::sync::Notify::new());
     let (rotation, status) =
-        Rotation::new(config.rotation, publisher, state, &watching, Arc::clone(&again))?;
+        Rotation::new(&config.rotation, publisher, state, &watching, Arc::clone(&again))?;
 
     let mut orders = channel.open().context("cannot listen to the parent")?;
     let stop = tasks.stop();

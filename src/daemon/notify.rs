@@ -178,10 +178,10 @@ fn sentence(status: &Status) -> String {
             format!("{verdict}; ")
         })
     });
-    let verdict = String::from_iter(verdicts);
+    let verdict: String = verdicts.collect();
     let consumers = status.consumers.iter().filter_map(|consumer| consumer.problem.as_ref());
     let problems = status.problem.iter().chain(consumers);
-    let problem = String::from_iter(problems.map(|problem| format!("; {problem}")));
+    let problem: String = problems.flat_map(|problem| ["; ", problem]).collect();
     // A line break would end the field.
     crate::text::harmless(&format!("{verdict}{set}{problem}")).into_owned()
 }

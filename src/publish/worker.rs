@@ -1,6 +1,6 @@
 //! The publisher on a thread of its own: files are written and synced, which blocks.
 
-use std::sync::mpsc::{Sender, channel};
+use std::sync::mpsc::channel;
 
 use tokio::sync::oneshot;
 
@@ -12,15 +12,7 @@ type Work = Box<dyn FnOnce(&mut Publisher) + Send>;
 ///
 /// The thread is made once. Where a user may have no more of them (`RLIMIT_NPROC`, `pids.max`), none could be made for a
 /// rotation.
-pub struct Worker(Place);
-
-/// Where the publisher is.
-enum Place {
-    Thread(Sender<Work>),
-    /// In the caller's thread, so that a test's own clock stands still meanwhile.
-    #[cfg(test)]
-    Here(std::sync::Mutex<Publisher>),
-}
+pub struct Worker(Box<dyn Fn(Work) + Send + Sync>);
 
 /// Why there is no outcome.
 #[derive(Debug, thiserror::Error)]
@@ -43,13 +35,15 @@ impl Worker {
         let thread = std::thread::Builder::new().name("files".to_owned());
         let run = move || work.into_iter().for_each(|work| work(&mut publisher));
         thread.spawn(run).map_err(Broken::Start)?;
-        Ok(Self(Place::Thread(sender)))
+        // Once the thread has ended, the work is dropped.
+        Ok(Self(Box::new(move |work| drop(sender.send(work)))))
     }
 
-    /// Works in the caller's thread.
+    /// Works in the caller's thread, so that a test's own clock stands still meanwhile.
     #[cfg(test)]
     pub(crate) fn here(publisher: Publisher) -> Self {
-        Self(Place::Here(std::sync::Mutex::new(publisher)))
+        let publisher = std::sync::Mutex::new(publisher);
+        Self(Box::new(move |work| work(&mut publisher.lock().unwrap())))
     }
 
     /// Has something done, after whatever was asked for before, and waits for the outcome.
@@ -57,14 +51,9 @@ impl Worker {
         &self,
         work: impl FnOnce(&mut Publisher) -> T + Send + 'static,
     ) -> Result<T, Broken> {
-        let sender = match &self.0 {
-            Place::Thread(sender) => sender,
-            #[cfg(test)]
-            Place::Here(publisher) => return Ok(work(&mut publisher.lock().unwrap())),
-        };
         let (done, outcome) = oneshot::channel();
-        // Once the thread has ended the work is dropped, and `done` with it.
-        let _ = sender.send(Box::new(move |publisher| drop(done.send(work(publisher)))));
+        // Where the work is dropped, `done` is dropped with it.
+        (self.0)(Box::new(move |publisher| drop(done.send(work(publisher)))));
         outcome.await.map_err(|_| Broken::Ended)
     }
 }

@@ -208,14 +208,16 @@ impl Attempts {
         let waiting = self.places.iter_mut().enumerate().filter(|_| tried);
         let waiting = waiting.filter_map(|(at, place)| {
             let consumer = place.consumer.as_mut()?;
-            Some((at, Box::pin(consumer.worth_another_try()) as Pin<Box<_>>))
+            Some((at, Box::pin(consumer.worth_another_try()) as Waiting<'_>))
         });
         (&mut self.running, WorthATry(waiting.collect()))
     }
 }
 
 /// The consumers that wait for a change of their files.
-pub(super) struct WorthATry<'a>(Vec<(usize, Pin<Box<dyn Future<Output = ()> + Send + 'a>>)>);
+pub(super) struct WorthATry<'a>(Vec<(usize, Waiting<'a>)>);
+
+type Waiting<'a> = Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
 
 impl WorthATry<'_> {
     /// The first that is worth another try.

@@ -13,6 +13,8 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 pub(super) struct Barrier {
     /// Which one, and since when.
     loading: BTreeMap<usize, Instant>,
+    /// A set waits for them.
+    waited: bool,
 }
 
 impl Barrier {
@@ -31,8 +33,14 @@ impl Barrier {
         self.loading.values().max().map(|begun| *begun + PATIENCE)
     }
 
-    /// Whether the next set may be swapped in.
-    pub(super) fn is_open(&self, now: Instant) -> bool {
-        self.opens().is_none_or(|at| at <= now)
+    /// Whether the next set may be swapped in; if not, it waits from now on.
+    pub(super) fn is_open(&mut self, now: Instant) -> bool {
+        self.waited = self.opens().is_some_and(|at| at > now);
+        !self.waited
+    }
+
+    /// Whether a set waits.
+    pub(super) fn is_waited_for(&self) -> bool {
+        self.waited
     }
 }

@@ -11,10 +11,6 @@ mod outcome;
 mod pace;
 mod record;
 mod report;
-#[cfg(test)]
-mod schedules;
-#[cfg(test)]
-mod tests;
 mod there;
 mod turns;
 mod waiting;
@@ -51,7 +47,7 @@ pub struct Settings {
     pub extra_authorities: Vec<PathBuf>,
     /// Shortest time between two publications of an identity that changes without end; zero for none.
     pub publish_every: Duration,
-    /// The PostgreSQLs that read what is published, if any do.
+    /// The servers that read what is published, if any do.
     pub servers: Vec<Server>,
 }
 
@@ -100,8 +96,6 @@ pub struct Rotation {
     unpublished: Option<String>,
     generation: u64,
     publish_again: Option<(Instant, Backoff)>,
-    /// What is wanted waits until consumers have loaded what is published.
-    postponed: bool,
     /// No generation was removed since the last publication.
     unswept: bool,
     /// Readers find something else than the published set, and it could not be published again: a reload would hand that
@@ -143,7 +137,7 @@ struct Parts {
 impl Rotation {
     /// Prepares the loop, and starts the thread that writes files. `again` asks for publication, reload and verification now.
     pub fn new(
-        settings: Settings,
+        settings: &Settings,
         publisher: Publisher,
         source: watch::Receiver<SourceState>,
         watching: &Watching,
@@ -163,7 +157,7 @@ impl Rotation {
         let publisher = Worker::start(publisher)?;
         let parts =
             Parts { directory, publisher, source, again, consumers, pulse, files, authorities };
-        Ok(Self::of(&settings, parts))
+        Ok(Self::of(settings, parts))
     }
 
     fn of(settings: &Settings, parts: Parts) -> (Self, watch::Receiver<Status>) {
@@ -191,7 +185,6 @@ impl Rotation {
             unpublished: None,
             generation: 0,
             publish_again: None,
-            postponed: false,
             unswept: false,
             displaced: false,
             disturbance: Disturbance::new(),
@@ -305,8 +298,7 @@ impl Rotation {
         let Some(material) = self.wanted.clone() else {
             return Ok(());
         };
-        self.postponed = !self.attempts.barrier.is_open(Instant::now());
-        if self.postponed {
+        if !self.attempts.barrier.is_open(Instant::now()) {
             return Ok(());
         }
         self.recall().await?;
@@ -382,7 +374,7 @@ impl Rotation {
 
     async fn on_timer(&mut self) -> Result<(), Error> {
         let again = self.publish_again.as_ref().is_some_and(|(at, _)| *at <= Instant::now());
-        if again || self.postponed {
+        if again || self.attempts.barrier.is_waited_for() {
             return self.rotate().await;
         }
         if self.later.is_some_and(|at| at <= Instant::now()) {
@@ -423,3 +415,8 @@ impl Rotation {
         Ok(self.publisher.with(work).await?)
     }
 }
+
+#[cfg(test)]
+mod schedules;
+#[cfg(test)]
+mod tests;

@@ -1,7 +1,6 @@
 //! The loop in paused time: real files, an agent and consumers that do what the test says.
 
 use std::fs;
-use std::time::SystemTime;
 
 use dev_agent::{Authority, Entry};
 use tempfile::TempDir;
@@ -93,7 +92,7 @@ impl Running {
     /// The agent sends a new identity; returns its certificate.
     fn issue(&self) -> String {
         let svid = self.authority.issue(&Entry::new("spiffe://example.org/db").dns("db")).unwrap();
-        let material = Arc::new(checked(&svid, SystemTime::now()));
+        let material = Arc::new(checked(&svid, timing::now()));
         self.source.send_modify(|state| {
             state.connection = crate::source::Connection::Streaming;
             state.identity = Identity::Current(material);

@@ -65,7 +65,7 @@ impl Rotation {
         let opens = self.attempts.barrier.opens().unwrap_or(self.not_before);
         let not_before = self.not_before.max(opens);
         let look_after = not_before.max(self.quiet_until);
-        let tried = !self.displaced && !self.postponed;
+        let tried = !self.displaced && !self.attempts.barrier.is_waited_for();
         let (running, mut worth_a_try) = self.attempts.watch(tried);
         let mut source = pin!(changed_after(not_before, &mut self.source));
         let mut asked = pin!(asked_after(not_before, &self.again));
@@ -95,12 +95,13 @@ impl Rotation {
     /// When there is something to do although nothing has happened. Each is a moment that no turn puts off.
     fn next_timer(&self) -> Option<Instant> {
         let again = self.publish_again.as_ref().map(|(at, _)| *at);
-        let postponed = self.postponed.then(Instant::now);
+        let waits = self.attempts.barrier.is_waited_for();
+        let postponed = waits.then(Instant::now);
         let opens = self.attempts.barrier.opens();
         let publish = [again, self.later, postponed].into_iter().flatten().min();
         let publish = publish.map(|at| opens.map_or(at, |opens| at.max(opens)));
         let look = match self.attempts.is_empty() {
-            _ if self.displaced || self.postponed => None,
+            _ if self.displaced || waits => None,
             true => Some(self.look_again),
             false => self.attempts.next(),
         };

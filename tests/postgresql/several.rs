@@ -1,4 +1,4 @@
-//! Two PostgreSQLs that read the same files.
+//! Two servers that read the same files.
 
 use std::path::Path;
 use std::process::{Command, Output};

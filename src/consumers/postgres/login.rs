@@ -29,14 +29,12 @@ impl Login {
         let (take, taken) = oneshot::channel();
         let task = AbortOnDropHandle::new(tokio::spawn(async move {
             let session = Session::connect_briefly(&settings).await?;
-            match timeout(IDLE, taken).await {
-                Ok(Ok(())) => Ok(session),
-                // Nobody has come for it.
-                Ok(Err(_)) | Err(_) => {
-                    session.close().await;
-                    Err(Error::NotRunning)
-                }
+            if let Ok(Ok(())) = timeout(IDLE, taken).await {
+                return Ok(session);
             }
+            // Nobody has come for it.
+            session.close().await;
+            Err(Error::NotRunning)
         }));
         Self { task, take }
     }

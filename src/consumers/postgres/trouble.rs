@@ -5,8 +5,8 @@ use std::time::{Duration, SystemTime};
 use tracing::{debug, error, info, warn};
 
 use super::Attempt;
-use crate::consumers::consumer::Problem;
 use crate::consumers::delivery::{Obstacle, Told};
+use crate::consumers::problem::Problem;
 use crate::diagnose;
 use crate::finding::Finding;
 use crate::sql::{self, Retry};

@@ -102,6 +102,9 @@ impl Asked {
     #[track_caller]
     pub(crate) fn says(&self, verdict: &str, ready: bool, browser: &mut Browser) -> Value {
         eventually(LIMIT, verdict, || self.listens() && self.consumer()["verdict"] == verdict);
+        // A server that has just started may have to be asked once more.
+        let at_rest = || verdict != "current" || self.view()["degraded"] == serde_json::json!([]);
+        eventually(LIMIT, "all is well", at_rest);
         let view = self.view();
         assert_eq!(view["ready"], ready, "{view}");
         let (code, text) = self.get("/readyz");
