@@ -9,7 +9,11 @@ use super::problem::Problem;
 use super::{Attempt, Delivery, Publication, Server};
 use crate::sql::SessionCounts;
 use crate::status::Pulse;
+use crate::timing;
 use crate::watching::Watching;
+
+/// How long after a certificate's end it is looked at who serves it.
+const AFTER: Duration = Duration::from_millis(100);
 
 pub(crate) struct Consumer {
     name: String,
@@ -18,6 +22,8 @@ pub(crate) struct Consumer {
     delivery: Delivery,
     kind: Kind,
     problem: Option<Problem>,
+    /// Since when published sets have waited for it, where waiting was enough.
+    waits_since: Option<Instant>,
     pulse: Pulse,
 }
 
@@ -51,14 +57,15 @@ impl Consumer {
         let name = server.name.clone();
         let kind =
             Kind::Postgres(Box::new(Postgres::new(server, label.clone(), watching, pulse.clone())));
-        Self { name, label, delivery, kind, problem: None, pulse }
+        Self { name, label, delivery, kind, problem: None, waits_since: None, pulse }
     }
 
     #[cfg(test)]
     pub(crate) fn fake(name: &str, fake: super::fake::Fake, every: Duration) -> Self {
         let (delivery, pulse) = (Delivery::new(every, false), fake.pulse.clone());
         let name = name.to_owned();
-        Self { name, label: None, delivery, kind: Kind::Fake(fake), problem: None, pulse }
+        let (kind, label) = (Kind::Fake(fake), None);
+        Self { name, label, delivery, kind, problem: None, waits_since: None, pulse }
     }
 
     /// Its name, which no other one has.
@@ -180,7 +187,9 @@ impl Consumer {
         let shown = attempt.shown();
         if self.delivery.is_done(shown) {
             let routine = self.delivery.settle(shown, self.is_known(), Instant::now());
+            self.delivery.look_by(expires(publication));
             self.problem = None;
+            self.waits_since = None;
             match &mut self.kind {
                 Kind::Postgres(postgres) => {
                     postgres.in_force(attempt, &self.delivery, publication, took, routine);
@@ -195,6 +204,15 @@ impl Consumer {
             Kind::Postgres(postgres) => postgres.not_in_force(attempt, again),
             #[cfg(test)]
             Kind::Fake(_) => super::fake::trouble(attempt),
+        };
+        let (trouble, obstacle) = if trouble.problem.pending {
+            let since = *self.waits_since.get_or_insert_with(Instant::now);
+            let leaf = publication.material.leaf();
+            let life = leaf.not_after().duration_since(leaf.not_before()).unwrap_or_default();
+            trouble.grow(obstacle, since.elapsed(), life)
+        } else {
+            self.waits_since = None;
+            (trouble, obstacle)
         };
         let (delay, told) = self.delivery.retry(attempt.verdict, obstacle, Instant::now());
         trouble.say(self.label.as_deref(), publication.generation, delay, told);
@@ -219,4 +237,11 @@ impl Consumer {
             Kind::Fake(_) => true,
         }
     }
+}
+
+/// When the published certificate has just expired: a server that serves it is to be looked at then, since no event tells.
+/// `None` if it has expired already.
+fn expires(publication: &Publication) -> Option<Instant> {
+    let left = publication.material.not_after().duration_since(timing::now()).ok()?;
+    Instant::now().checked_add(left + AFTER)
 }

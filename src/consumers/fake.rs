@@ -79,7 +79,9 @@ impl Fake {
 pub(super) fn trouble(attempt: &Attempt) -> (Trouble, Obstacle) {
     let verdict = attempt.verdict;
     let slow = attempt.shown().asked == Asked::Refused;
-    let problem = Problem { sentence: verdict.to_string(), ..Problem::default() };
-    let obstacle = Obstacle { key: format!("{:?}", attempt.shown()), slow, alarm: true };
-    (Trouble { verdict, problem, weight: Weight::Alarm }, obstacle)
+    let pending = attempt.shown().asked == Asked::NotYet;
+    let problem = Problem { sentence: verdict.to_string(), pending, ..Problem::default() };
+    let obstacle = Obstacle { key: format!("{:?}", attempt.shown()), slow, alarm: !pending };
+    let weight = if pending { Weight::Pending } else { Weight::Alarm };
+    (Trouble { verdict, problem, weight }, obstacle)
 }

@@ -10,4 +10,6 @@ pub(crate) struct Problem {
     pub(crate) findings: Vec<Finding>,
     /// The codes of the findings, also of what waiting is enough for.
     pub(crate) codes: Vec<Code>,
+    /// Waiting is enough: nobody has to do anything.
+    pub(crate) pending: bool,
 }

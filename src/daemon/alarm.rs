@@ -100,12 +100,14 @@ fn until_next(published: &Published, raised: usize, now: SystemTime) -> Option<D
 fn raise(published: &Published, status: &Status, now: SystemTime) {
     let end = timing::utc(published.not_after);
     let consumers = status.consumers.iter().filter_map(|consumer| consumer.problem.as_ref());
+    let (why, fix) = status.why_not_renewed();
     let cause = match (status.problem.iter().chain(consumers).next(), status.withdrawn) {
         (Some(problem), _) => problem.clone(),
         (None, true) => "the agent has withdrawn the identity".to_owned(),
-        (None, false) => format!("no newer identity has come from the agent ({})", status.agent),
+        (None, false) => why,
     };
-    let fix = "see that the agent runs, is healthy, and has an entry for this workload";
+    let fix =
+        if status.withdrawn { "create the registration entry of this workload again" } else { fix };
     let sentence = if let Ok(left) = published.not_after.duration_since(now) {
         format!(
             "the published identity expires in {}, and there is no new one",

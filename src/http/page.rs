@@ -232,11 +232,16 @@ fn history(view: &View) -> Markup {
 
 fn entry(now: Time, attempt: &AttemptView, several: bool) -> Markup {
     let good = attempt.outcome == "completed";
+    let class = match attempt.outcome.as_str() {
+        "completed" => "good",
+        "pending" => "fair",
+        _ => "bad",
+    };
     let verdict = attempt.verdict.as_deref();
     let took: f64 =
         [attempt.publish_ms, attempt.reload_ms, attempt.verify_ms].into_iter().flatten().sum();
     html! {
-        li class=(if good { "good" } else { "bad" }) {
+        li class=(class) {
             b {
                 @if good {
                     (verdict.unwrap_or("published"))

@@ -27,7 +27,7 @@ mod worker;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use zeroize::Zeroizing;
 
@@ -44,7 +44,7 @@ use way::Exposed;
 pub use way::Trust;
 pub use worker::{Broken, Worker};
 
-use crate::material::{Certificate, Expectations, Material, pem};
+use crate::material::{Certificate, Expectations, Material, Rejection, pem};
 use crate::timing;
 
 /// Judges a directory that others write, and the way to it, as that of what is published is judged: fails if somebody else
@@ -52,6 +52,9 @@ use crate::timing;
 pub fn judge_way(directory: &Path, reader: u32) -> Result<(), Error> {
     way::judge(directory, reader)
 }
+
+/// Certificates have no parts of a second.
+const MOMENT: Duration = Duration::from_secs(1);
 
 /// How and where to publish.
 #[derive(Debug, Clone)]
@@ -204,12 +207,22 @@ impl Publisher {
         paths
     }
 
-    /// Reads the set of an earlier run, if there is one that passes every check at `now`.
+    /// Reads the set of an earlier run, if there is one that passes every check at `now`. See [`Self::existing_or_expired`].
+    pub fn existing(
+        &mut self,
+        expectations: &Expectations,
+        now: SystemTime,
+    ) -> Result<Option<Material>, Error> {
+        let existing = self.existing_or_expired(expectations, now)?;
+        Ok(existing.filter(|material| material.not_after() > now))
+    }
+
+    /// Reads the set of an earlier run, if there is one that passes every check at `now`, or passed them before it expired.
     ///
     /// A set counts only if nobody but us could have written any of it. If it may be another's, its link is removed, for
     /// PostgreSQL not to be started with another's authorities while there is no set of ours. But root's stays until
     /// then, and so does one of ours that others may have put back.
-    pub fn existing(
+    pub fn existing_or_expired(
         &mut self,
         expectations: &Expectations,
         now: SystemTime,
@@ -241,7 +254,11 @@ impl Publisher {
                 return Ok(None);
             }
         };
-        let Ok(mut material) = decode(&self.settings, &kept, expectations, now) else {
+        let mut decoded = decode(&self.settings, &kept, expectations, now);
+        if let Err(pem::Unusable::Rejected(Rejection::Expired(end))) = decoded {
+            decoded = decode(&self.settings, &kept, expectations, end - MOMENT);
+        }
+        let Ok(mut material) = decoded else {
             return Ok(None);
         };
         // What is not the agent's is what the configuration gives now, and not what it gave then.

@@ -104,7 +104,11 @@ pub(super) fn handed_over(
     if concluded.routine {
         return;
     }
-    let outcome = if settled { Outcome::Completed } else { Outcome::Failed };
+    let outcome = match problem {
+        _ if settled => Outcome::Completed,
+        Some(problem) if problem.pending => Outcome::Pending,
+        _ => Outcome::Failed,
+    };
     let asked = seen.sql.is_none();
     let step = if settled || asked || seen.verdict == Verdict::Current {
         Step::Verify

@@ -1,8 +1,9 @@
 //! The loop in paused time: real files, an agent and consumers that do what the test says.
 
 use std::fs;
+use std::sync::Mutex;
 
-use dev_agent::{Authority, Entry};
+use dev_agent::{Authority, Entry, Flaw};
 use tempfile::TempDir;
 use test_support::checked;
 use tokio::sync::mpsc;
@@ -33,22 +34,12 @@ struct Running {
 impl Running {
     /// With as many consumers.
     fn start(consumers: usize) -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        let [certificate, private_key, bundle] =
-            ["svid.pem", "svid_key.pem", "svid_bundle.pem"].map(str::to_owned);
-        let files = publish::Settings {
-            directory: directory.path().to_owned(),
-            certificate,
-            private_key,
-            bundle,
-            private_key_mode: 0o600,
-            certificate_mode: 0o644,
-            group: None,
-            keep_at_most: 2,
-            keep_until_expiry: false,
-            seen_as: None,
-        };
-        let publisher = Publisher::open(files, Vec::new()).unwrap();
+        Self::start_in(tempfile::tempdir().unwrap(), consumers)
+    }
+
+    /// The same where an earlier run has published something.
+    fn start_in(directory: TempDir, consumers: usize) -> Self {
+        let publisher = Publisher::open(files(&directory), Vec::new()).unwrap();
         let pulse = Pulse::default();
         let (mut behaviours, mut calls, mut all) = (Vec::new(), Vec::new(), Vec::new());
         for number in 0..consumers {
@@ -116,6 +107,66 @@ impl Running {
     async fn end(self) {
         self.stop.cancel();
         self.ended.await.unwrap().unwrap();
+    }
+}
+
+/// How the tests publish.
+fn files(directory: &TempDir) -> publish::Settings {
+    let [certificate, private_key, bundle] =
+        ["svid.pem", "svid_key.pem", "svid_bundle.pem"].map(str::to_owned);
+    publish::Settings {
+        directory: directory.path().to_owned(),
+        certificate,
+        private_key,
+        bundle,
+        private_key_mode: 0o600,
+        certificate_mode: 0o644,
+        group: None,
+        keep_at_most: 2,
+        keep_until_expiry: false,
+        seen_as: None,
+    }
+}
+
+/// Level and name of each line of the log.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Log {
+    fn start() -> (Self, tracing::subscriber::DefaultGuard) {
+        let log = Self::default();
+        let subscriber =
+            tracing_subscriber::fmt().json().flatten_event(true).with_writer(log.clone());
+        (log, tracing::subscriber::set_default(subscriber.finish()))
+    }
+
+    fn lines(&self) -> Vec<(String, String)> {
+        let text = self.0.lock().unwrap();
+        let lines = String::from_utf8_lossy(&text).into_owned();
+        let line = |line: &str| {
+            let line: serde_json::Value = serde_json::from_str(line).unwrap();
+            let field = |name: &str| line[name].as_str().unwrap_or_default().to_owned();
+            (field("level"), field("event"))
+        };
+        lines.lines().map(line).filter(|(_, event)| !event.is_empty()).collect()
+    }
+}
+
+impl std::io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+impl tracing_subscriber::fmt::MakeWriter<'_> for Log {
+    type Writer = Self;
+
+    fn make_writer(&self) -> Self {
+        self.clone()
     }
 }
 
@@ -324,5 +375,90 @@ async fn where_nobody_takes_part_the_set_is_published_and_looked_after() {
     fs::remove_file(running.directory.path().join("svid.pem")).unwrap();
     sleep(LOOK_AGAIN + Duration::from_secs(1)).await;
     assert_eq!(running.published(), Some(certificate));
+    running.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_trouble_is_said_once() {
+    let (log, _guard) = Log::start();
+    let running = Running::start(1);
+    running.behave(0, Behaviour { verdict: Verdict::StillOld, ..Behaviour::WELL });
+    running.issue();
+    sleep(HOUR).await;
+    assert_eq!(log.lines(), [("ERROR".to_owned(), "not-in-force".to_owned())]);
+    // Another set that waits for the same reason is no alarm of its own.
+    running.issue();
+    sleep(HOUR).await;
+    assert_eq!(log.lines()[1..], [("INFO".to_owned(), "still-not-in-force".to_owned())]);
+    running.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn n01_the_set_of_an_earlier_run_that_has_expired_is_told_and_looked_for() {
+    let directory = tempfile::tempdir().unwrap();
+    let authority = Authority::new("example.org", false).unwrap();
+    let entry = Entry::new("spiffe://example.org/db").with(Flaw::Expired(Duration::from_secs(2)));
+    let svid = authority.issue(&entry).unwrap();
+        let mut publisher = Publisher::open(files(&directory), Vec::new()).unwrap();
+    let before = timing::now() - Duration::from_secs(4);
+    publisher.publish(&checked(&svid, before), &[]).unwrap();
+    drop(publisher);
+
+    let (log, _guard) = Log::start();
+    let mut running = Running::start_in(directory, 1);
+    running.behave(0, Behaviour { verdict: Verdict::Expired, ..Behaviour::WELL });
+    sleep(Duration::from_secs(1)).await;
+    assert_eq!(log.lines()[0], ("WARN".to_owned(), "set-expired".to_owned()));
+    assert!(!looks(&running.calls(0)).is_empty());
+    {
+        let status = running.status.borrow();
+        assert!(status.published.as_ref().is_some_and(|it| it.not_after <= timing::now()));
+        assert_eq!(status.consumers[0].verdict, Some(Verdict::Expired));
+        assert!(!status.readiness(timing::now()).is_ready() && !status.has_started(timing::now()));
+    }
+    let certificate = running.issue();
+    running.behave(0, Behaviour::WELL);
+    sleep(Duration::from_secs(1)).await;
+    assert_eq!((running.published(), running.generation()), (Some(certificate), 1));
+    running.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn n02_a_reload_that_waits_becomes_a_warning_and_then_an_alarm() {
+    let (log, _guard) = Log::start();
+    let running = Running::start(1);
+    let down =
+        Behaviour { asked: Asked::NotYet, verdict: Verdict::Unreachable, takes: Duration::ZERO };
+    running.behave(0, down);
+    running.issue();
+    sleep(Duration::from_secs(50)).await;
+    assert_eq!(log.lines(), [("INFO".to_owned(), "reload-pending".to_owned())]);
+    sleep(Duration::from_secs(60)).await;
+    assert_eq!(log.lines()[1..], [("WARN".to_owned(), "reload-pending".to_owned())]);
+    sleep(HOUR / 4).await;
+    assert_eq!(log.lines()[2..], [("ERROR".to_owned(), "not-in-force".to_owned())]);
+    // It counts as pending all the while.
+    let counts = |outcome| running.status.borrow().history.count(outcome);
+    assert_eq!(counts(status::Outcome::Failed), 0);
+    assert!(counts(status::Outcome::Pending) > 10);
+    running.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn n03_a_certificate_that_expires_is_looked_at_then() {
+    let mut running = Running::start(1);
+    running.issue();
+    sleep(Duration::from_secs(1)).await;
+    let end = running.status.borrow().published.as_ref().unwrap().not_after;
+    let left = end.duration_since(timing::now()).unwrap();
+    running.calls(0);
+    // The wall clock of the tests stands still.
+    let before = Instant::now();
+    sleep(left + Duration::from_secs(2)).await;
+    let calls = looks(&running.calls(0));
+    assert!(
+        calls.iter().any(|at| (*at - before).abs_diff(left) < Duration::from_secs(2)),
+        "{calls:?}"
+    );
     running.end().await;
 }

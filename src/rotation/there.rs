@@ -35,7 +35,7 @@ impl Rotation {
         let expectations = self.expectations.clone();
         let existing = self
             .with_publisher(move |publisher| {
-                let existing = publisher.existing(&expectations, timing::now());
+                let existing = publisher.existing_or_expired(&expectations, timing::now());
                 report::disowned(&publisher.take_disowned());
                 existing
             })
@@ -48,6 +48,20 @@ impl Rotation {
         existing: Result<Option<Material>, publish::Error>,
     ) -> Result<(), Error> {
         match existing {
+            Ok(Some(material)) if material.not_after() <= timing::now() => {
+                warn!(
+                    event = "set-expired",
+                    spiffe_id = ascii(&material.spiffe_id().to_string()),
+                    serial = material.leaf().serial().short(),
+                    not_after = timing::utc(material.not_after()),
+                    fix = "see that the agent runs, is healthy, and has an entry for this workload",
+                    "the set of an earlier run has expired, and stays until the agent has sent a newer one"
+                );
+                // It is what readers find, and what PostgreSQL may serve: that is told.
+                self.wanted = Some(Arc::new(material));
+                self.published().await?;
+                self.hand_over(&self.attempts.all(), None);
+            }
             Ok(Some(material)) => {
                 info!(
                     event = "set-adopted",

@@ -43,19 +43,22 @@ impl Step {
 pub enum Outcome {
     /// Nothing is left to be done.
     Completed,
-    /// To be tried again.
+    /// Waiting is enough: it is tried again.
+    Pending,
+    /// Something is wrong: it is tried again, and somebody may have to fix it.
     Failed,
 }
 
 impl Outcome {
-    /// Both.
-    pub const ALL: [Self; 2] = [Self::Completed, Self::Failed];
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Completed, Self::Pending, Self::Failed];
 
     /// Its name in metrics and JSON.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
             Self::Completed => "completed",
+            Self::Pending => "pending",
             Self::Failed => "failed",
         }
     }

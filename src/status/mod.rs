@@ -8,7 +8,7 @@ mod pulse;
 mod readiness;
 mod view;
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 pub use consumer::{Consumer, Served, Sessions};
 pub use history::{Attempt, History, Outcome, Step};
@@ -21,6 +21,10 @@ pub use view::{
 };
 
 use crate::material::{Certificate, Fingerprint, Material};
+
+/// From when on a renewal is late, at least and at most.
+const SHORTEST_DELAY: Duration = Duration::from_secs(2);
+const LONGEST_DELAY: Duration = Duration::from_secs(60);
 
 /// The daemon's state.
 #[derive(Debug, Clone, Default)]
@@ -72,6 +76,29 @@ impl Status {
         let published = self.published.as_ref().filter(|_| !self.withdrawn)?;
         let life = published.not_after.duration_since(published.not_before).ok()?;
         published.not_before.checked_add(life / 2)
+    }
+
+    /// How long the renewal has been overdue; `None` if it is not, or none is to be expected. An agent takes a while, so
+    /// a twentieth of the life, a minute at most, is no delay.
+    #[must_use]
+    pub fn overdue(&self, now: SystemTime) -> Option<Duration> {
+        let published = self.published.as_ref()?;
+        let life = published.not_after.duration_since(published.not_before).ok()?;
+        let late = now.duration_since(self.renewal()?).ok()?;
+        (late > (life / 20).clamp(SHORTEST_DELAY, LONGEST_DELAY)).then_some(late)
+    }
+
+    /// Why no newer identity has come: the cause, and what to do about it.
+    #[must_use]
+    pub fn why_not_renewed(&self) -> (String, &'static str) {
+        if self.connection == Connection::Streaming && self.rejection.is_none() {
+            let cause = "the agent is connected, and has sent no newer identity";
+            let fix = "look at the agent's log for why it does not renew, and see that its server runs and that it reaches it";
+            (cause.to_owned(), fix)
+        } else {
+            let cause = format!("no newer identity has come from the agent ({})", self.agent);
+            (cause, "see that the agent runs, is healthy, and has an entry for this workload")
+        }
     }
 
     /// Whether a valid set is published.

@@ -58,6 +58,14 @@ fn set(status: &Status, now: SystemTime, readiness: &mut Readiness) {
     }
     if let Some(problem) = status.problem.as_ref().filter(|_| status.displaced.is_none()) {
         readiness.degraded.push(problem.clone());
+    } else if let Some(late) = status.overdue(now).filter(|_| published.not_after > now) {
+        let left = published.not_after.duration_since(now).unwrap_or_default();
+        let (cause, _) = status.why_not_renewed();
+        readiness.degraded.push(format!(
+            "the renewal is overdue for {}: {cause}; clients refuse the certificate in {}",
+            timing::roughly(late),
+            timing::roughly(left)
+        ));
     }
 }
 
@@ -101,7 +109,7 @@ fn judge(consumer: &Consumer, now: SystemTime, readiness: &mut Readiness) {
 mod tests {
     use std::time::Duration;
 
-    use super::super::{Published, Served};
+    use super::super::{Connection, Published, Served};
     use super::*;
     use crate::material::Fingerprint;
     use crate::verify::Proof;
@@ -205,5 +213,26 @@ mod tests {
         status.problem = Some("the volume is full".to_owned());
         let readiness = status.readiness(NOW);
         assert!(readiness.is_ready() && readiness.degraded.len() == 1, "{readiness:?}");
+    }
+
+    #[test]
+    fn n04_a_renewal_that_is_overdue_is_degraded_with_its_reason_and_what_it_costs() {
+        let mut status = published();
+        status.consumers[0].judged(Verdict::Current, NOW);
+        status.agent = "the agent is gone".to_owned();
+        // The life is two hours, and its half is now.
+        assert!(status.readiness(NOW + Duration::from_secs(59)).degraded.is_empty());
+        let late = status.readiness(NOW + Duration::from_secs(61));
+        let text = "the renewal is overdue for 1m 1s: no newer identity has come from the agent (the agent is gone); \
+                    clients refuse the certificate in 58m 59s";
+        assert_eq!(late.degraded, [text]);
+        status.connection = Connection::Streaming;
+        let late = status.readiness(NOW + Duration::from_secs(61));
+        assert!(
+            late.degraded[0].contains("the agent is connected, and has sent no newer identity")
+        );
+        // Nothing is said twice once it is over.
+        let over = status.readiness(NOW + HOUR);
+        assert!(!over.is_ready() && over.degraded.is_empty(), "{over:?}");
     }
 }

@@ -34,8 +34,9 @@ pub struct View {
     pub agent: AgentView,
     /// When the agent should renew what is published.
     pub renewal: Option<Time>,
-    /// Completed rotations, and failed attempts.
+    /// Completed rotations, attempts for which waiting was enough, and failed ones.
     pub completed: u64,
+    pub pending: u64,
     pub failed: u64,
     /// How long a rotation takes, in the middle of those of the history.
     pub median_ms: Option<f64>,
@@ -263,6 +264,7 @@ impl View {
             },
             renewal: status.renewal().map(Time),
             completed: status.history.count(Outcome::Completed),
+            pending: status.history.count(Outcome::Pending),
             failed: status.history.count(Outcome::Failed),
             median_ms: status.history.median().map(timing::milliseconds),
             history: status

@@ -84,6 +84,7 @@ pub const EVENTS: &[(&str, &str)] = &[
     ("sandbox-path-missing", "a configured path is not there, so the sandbox stays closed to it"),
     ("set-adopted", "the set of an earlier run counts at once"),
     ("set-disturbed", "others were at the published set while PostgreSQL may have read it"),
+    ("set-expired", "the set of an earlier run has expired, and stays until there is a newer one"),
     ("settings-lead-elsewhere", "PostgreSQL's settings do not name the published files"),
     ("started", "the version, and what it is configured for"),
     ("status-accept-failed", "health.listen cannot accept"),

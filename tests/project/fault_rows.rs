@@ -5,8 +5,18 @@ use std::fs;
 use std::path::Path;
 
 /// How many rows there are of each letter. Rows are added, and never renumbered.
-const ROWS: [(char, u32); 9] =
-    [('W', 20), ('D', 14), ('P', 26), ('C', 5), ('X', 10), ('I', 8), ('K', 5), ('A', 99), ('B', 7)];
+const ROWS: [(char, u32); 10] = [
+    ('W', 20),
+    ('D', 14),
+    ('P', 26),
+    ('C', 5),
+    ('X', 10),
+    ('I', 8),
+    ('K', 5),
+    ('N', 4),
+    ('A', 99),
+    ('B', 7),
+];
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))

@@ -101,6 +101,16 @@ fn verdict(consumer: &ConsumerView) -> &str {
 fn served(view: &View, published: &PublishedView, consumer: &ConsumerView, who: &str) -> String {
     let mut text = String::new();
     match &consumer.served {
+        // What was seen before is not what is.
+        Some(served) if consumer.verdict.as_deref() == Some("unreachable") => {
+            let serial: String = served.serial.chars().take(8).collect();
+            let _ = match consumer.verified {
+                Some(at) if served.serial == published.serial => {
+                    write!(text, "; {who} last seen to serve it at {}", moment(view.at, at))
+                }
+                _ => write!(text, "; {who} last seen to serve serial {serial}"),
+            };
+        }
         Some(served) if served.serial == published.serial => {
             let _ = write!(text, ", served by {who} since {}", moment(view.at, served.since));
         }
@@ -241,7 +251,7 @@ mod tests {
                 "connection": "streaming", "words": "connected", "connects": 1,
                 "connected": "2026-11-24T16:41:02Z", "rejected": 0, "withdrawn": false,
             },
-            "renewal": "2026-11-24T20:03:57Z", "completed": 214, "failed": 0,
+            "renewal": "2026-11-24T20:03:57Z", "completed": 214, "pending": 3, "failed": 0,
             "median_ms": 10.2, "history": [],
         });
         for (key, value) in changes.as_object().unwrap() {

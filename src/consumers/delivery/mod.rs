@@ -194,6 +194,13 @@ impl<F: Clone + PartialEq> Delivery<F> {
         self.next = Some(now);
     }
 
+    /// The next attempt comes by then, if it was to come later.
+    pub(crate) fn look_by(&mut self, moment: Option<Instant>) {
+        if let (Some(next), Some(moment)) = (&mut self.next, moment) {
+            *next = moment.min(*next);
+        }
+    }
+
     /// An attempt begins, of a set that was just published or of one that was tried before; `features` is what a look will
     /// show of it.
     pub(crate) fn begin(&mut self, features: &F, published: bool) {

@@ -20,10 +20,17 @@ pub(in crate::consumers) struct Trouble {
     pub(in crate::consumers) weight: Weight,
 }
 
+/// When a reload that waits is worth a warning.
+const LATE: Duration = Duration::from_secs(60);
+/// The part of the published leaf's life after which it is an alarm.
+const ALARMING: u32 = 4;
+
 /// How much a trouble matters.
 pub(in crate::consumers) enum Weight {
     /// Goes away by itself.
     Pending,
+    /// Has not gone away by itself for a while.
+    Late,
     /// Nothing is known to be wrong, but nothing is proven either, and waiting may not help.
     Unproven,
     /// Somebody has to fix it.
@@ -37,6 +44,25 @@ impl Weight {
 }
 
 impl Trouble {
+    /// Waiting was enough, and has gone on for so long; `life` is that of the published leaf. A server that is down is no
+    /// fault, but one that is looked for in the wrong place goes on serving what expires.
+    pub(in crate::consumers) fn grow(
+        mut self,
+        obstacle: Obstacle,
+        waited: Duration,
+        life: Duration,
+    ) -> (Self, Obstacle) {
+        let (weight, name) = match waited {
+            _ if waited >= life / ALARMING => (Weight::Alarm, "alarm"),
+            _ if waited >= LATE.min(life / ALARMING / 2) => (Weight::Late, "late"),
+            _ => return (self, obstacle),
+        };
+        let key = format!("{} {name}", obstacle.key);
+        let obstacle = Obstacle { key, alarm: weight.is_alarm(), ..obstacle };
+        self.weight = weight;
+        (self, obstacle)
+    }
+
     /// What to say of an attempt that has failed, and what it means for the next; `again` if the one before failed, too.
     pub(super) fn of(
         attempt: &Attempt,
@@ -64,7 +90,7 @@ impl Trouble {
             let alarm = weight.is_alarm();
             let key = identity(verdict, "served", &findings);
             let codes = findings.iter().map(|found| found.code).collect();
-            let problem = Problem { sentence, findings, codes };
+            let problem = Problem { sentence, findings, codes, pending: false };
             return (Self { verdict, problem, weight }, Obstacle { key, slow, alarm });
         };
         // Whatever else is wrong, the reload has not happened yet.
@@ -96,7 +122,8 @@ impl Trouble {
         let codes = all.iter().map(|found| found.code).collect();
         // Where waiting is enough, the sentence says it all.
         all.retain(|found| found.fix.is_some());
-        let problem = Problem { sentence, findings: all, codes };
+        let pending = matches!(weight, Weight::Pending);
+        let problem = Problem { sentence, findings: all, codes, pending };
         (Self { verdict, problem, weight }, Obstacle { key, slow, alarm })
     }
 
@@ -108,7 +135,7 @@ impl Trouble {
         delay: Duration,
         told: Told,
     ) {
-        let Self { verdict, problem: Problem { sentence, findings, codes }, weight } = self;
+        let Self { verdict, problem: Problem { sentence, findings, codes, .. }, weight } = self;
         let code = joined(codes.iter().map(|code| code.name()), ", ");
         let cause = joined(findings.iter().map(Finding::why), "; ");
         let fix = joined(findings.iter().filter_map(|finding| finding.fix.as_deref()), "; ");
@@ -123,6 +150,9 @@ impl Trouble {
             }
             Weight::Pending => {
                 info!(event = "reload-pending", consumer, generation, %verdict, code, cause, fix, next, "published; {sentence}");
+            }
+            Weight::Late => {
+                warn!(event = "reload-pending", consumer, generation, %verdict, code, cause, fix, next, "published; {sentence}");
             }
             Weight::Unproven => {
                 warn!(event = "unproven", consumer, generation, %verdict, code, cause, fix, next, "published; {sentence}");
