@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use test_support::{Account, LIMIT, Setup};
+use test_support::{Account, LIMIT, Setup, eventually};
 
 use crate::attacks::endless::{started, texts};
 use crate::attacks::planted_texts::report;
@@ -25,10 +25,12 @@ fn good() -> Setup {
     setup
 }
 
+/// Waits until PostgreSQL has read everything: it makes no new backend while it does.
 fn reload(setup: &Setup) {
-    let mark = setup.cluster.log_mark();
+    let loaded = || setup.cluster.sql("postgres", "postgres", "SELECT pg_conf_load_time()");
+    let before = loaded();
     setup.cluster.sighup();
-    setup.cluster.wait_for_log(mark, LIMIT, "received SIGHUP");
+    eventually(LIMIT, "it has read its files", || loaded() != before);
 }
 
 fn alter(setup: &Setup, setting: &str, path: &Path) {
@@ -138,7 +140,9 @@ fn a81_settings_that_are_changed_or_wrong_and_not_loaded_are_told() {
         );
     }
     setup.cluster.set_conf("no_such_setting = 1");
-    reload(&setup);
+    let mark = setup.cluster.log_mark();
+    setup.cluster.sighup();
+    setup.cluster.wait_for_log(mark, LIMIT, "contains errors");
     let failures = said(&ADMINISTRATOR, "failure");
     assert!(failures.contains("cannot load its configuration"), "{failures}");
     assert!(
