@@ -3,6 +3,7 @@
 //! A [`Material`] is built once, from one [`Offer`], and never assembled from two. Whatever comes from
 //! outside (a Workload API message, or the files of an earlier run) passes the same checks.
 
+mod arrangement;
 mod certificate;
 mod checks;
 mod details;
@@ -11,6 +12,7 @@ mod identity;
 mod issuers;
 mod key;
 mod name;
+mod openssl;
 mod path;
 pub mod pem;
 pub mod reading;
@@ -34,7 +36,9 @@ pub use encoding::{Flaw, Unloadable};
 pub use identity::{InvalidIdentity, SpiffeId, TrustDomain, unique_identifier, workload_id};
 pub use key::{PrivateKey, UnusableKey};
 pub use name::for_people as name_for_people;
-pub use path::{NoPath, Sound, Usage, verify as verify_path};
+pub use openssl::{Fault, Refusal, Which};
+pub use path::{Sound, Usage, verify as verify_path};
+pub use rivals::in_each_others_way;
 pub use validity::CLOCK_SKEW;
 pub use warning::Warning;
 
@@ -75,6 +79,10 @@ pub struct Material {
     federated: Vec<Certificate>,
     /// Made when foreign authorities are compared with them.
     names: OnceLock<rivals::Names>,
+    /// The same of those of other trust domains.
+    federated_names: OnceLock<rivals::Index>,
+    left_out: Vec<Certificate>,
+    is_unchecked: bool,
     not_after: SystemTime,
 }
 
@@ -97,13 +105,16 @@ impl Material {
         checks::federate(self, authorities)
     }
 
-    /// Whether OpenSSL could take a foreign authority, where it is published, for an authority or an intermediate of ours: it
-    /// has its name, and no key identifier tells them apart. Certificates of our own would not be accepted any more.
+    /// Whether OpenSSL could take a foreign authority, where it is published, for an authority or an intermediate of ours, or for
+    /// an authority of a federated trust domain: it has its name, and no key identifier tells them apart. Certificates of
+    /// that one would not be accepted any more.
     #[must_use]
     pub fn is_obstructed_by(&self, foreign: &Certificate) -> bool {
         let names =
             || rivals::Names::of(&self.leaf, self.intermediates.iter().chain(&self.authorities));
+        let index = || rivals::Index::of(&self.federated);
         self.names.get_or_init(names).are_claimed_by(foreign)
+            || self.federated_names.get_or_init(index).has_rival_of(foreign, &self.federated)
     }
 
     /// The workload's SPIFFE ID, as the leaf carries it.
@@ -153,9 +164,18 @@ impl Material {
         others.truncate(federated);
         self.federated = others;
         self.names = OnceLock::new();
+        self.federated_names = OnceLock::new();
         let federated = std::mem::take(&mut self.federated);
-        self.federated =
-            federated.into_iter().filter(|found| !self.is_obstructed_by(found)).collect();
+        let federated = federated.into_iter().filter(|found| !self.is_obstructed_by(found));
+        self.federated = federated.collect();
+        self.federated_names = OnceLock::new();
+    }
+
+    /// Those of the trust domain's authorities that are not published: OpenSSL would take each for another one of its name, and
+    /// refuse the leaf.
+    #[must_use]
+    pub fn left_out(&self) -> &[Certificate] {
+        &self.left_out
     }
 
     /// When the leaf expires, or an intermediate that it needs, whichever comes first. Of several paths upwards the one that

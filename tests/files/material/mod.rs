@@ -1,5 +1,7 @@
 //! Rows I and C: what is refused before anything is written, and why; PEM as OpenSSL reads it.
 
+mod agreement;
+mod hierarchy;
 mod identity;
 mod loadable;
 mod many;
