@@ -90,7 +90,7 @@ impl ExtraAuthorities {
     pub fn tell_left_out(&mut self, material: &Material) {
         let (_, left_out) = self.divide(material);
         let left_out: Vec<Certificate> = left_out.into_iter().cloned().collect();
-        let fingerprints = left_out.iter().map(|found| found.fingerprint()).collect();
+        let fingerprints = left_out.iter().map(Certificate::fingerprint).collect();
         let before = std::mem::replace(&mut self.left_out, fingerprints);
         for found in left_out.iter().filter(|found| !before.contains(&found.fingerprint())) {
             warn!(

@@ -39,7 +39,7 @@ impl Names {
             of_name.own.push(own.fingerprint());
             of_name.identifiers.push(owned(own.identifier));
         }
-        for issued in Facts::of(leaf).iter().chain(&above).filter(|found| !found.self_issued) {
+        for issued in Facts::of(leaf).iter().chain(&above).filter(|found| !found.is_self_issued()) {
             if let Some(issuer) = names.0.get_mut(&issued.issuer) {
                 issuer.identifiers.push(owned(issued.authority.key));
             }
@@ -92,7 +92,7 @@ fn are_confusable(one: &Facts<'_>, other: &Facts<'_>) -> bool {
     let told_apart =
         matches!((one.identifier, other.identifier), (Some(one), Some(other)) if one != other);
     let same_key = one.certificate.public_key() == other.certificate.public_key();
-    !told_apart && !(same_key && one.proves_its_key() && other.proves_its_key())
+    !(told_apart || same_key && one.proves_its_key() && other.proves_its_key())
 }
 
 /// Where the certificates of each name are.

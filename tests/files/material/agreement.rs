@@ -4,10 +4,9 @@
 
 use std::collections::BTreeMap;
 
-use pgsvid::material::{Certificate, Expectations, Material, Offer, Usage, verify_path};
+use pgsvid::material::{Certificate, Expectations, Material, Usage, verify_path};
 use pgsvid::timing;
 use test_support::Dice;
-use zeroize::Zeroizing;
 
 use crate::material::hierarchy::{self, Hierarchy};
 use crate::material::openssl::{Question, Questions, hex};
@@ -58,7 +57,7 @@ fn b12_whatever_is_taken_openssl_takes() {
         // What OpenSSL does not load is refused before: A29.
         if all.iter().all(|der| Certificate::parse(der).is_ok()) {
             paths(&hierarchy, &mut asking);
-            published(hierarchy, &mut asking);
+            published(&hierarchy, &mut asking);
         }
     }
     let answers = asking.questions.answers();
@@ -108,16 +107,9 @@ fn slices(ders: &[Vec<u8>]) -> Vec<&[u8]> {
 }
 
 /// What is published of an offer; also with the authorities in another order, as C libraries may sort them.
-fn published(hierarchy: Hierarchy, asking: &mut Asking) {
-    let leaf = hierarchy.leaf.clone();
-    let offer = Offer {
-        spiffe_id: None,
-        hint: String::new(),
-        chain: [leaf.clone(), hierarchy.sent.concat()].concat(),
-        key: Zeroizing::new(hierarchy::leaf_key()),
-        bundle: hierarchy.trusted.concat(),
-    };
-    let Ok(material) = Material::check(offer, &Expectations::default(), timing::now()) else {
+fn published(hierarchy: &Hierarchy, asking: &mut Asking) {
+    let Ok(material) = Material::check(hierarchy.offer(), &Expectations::default(), timing::now())
+    else {
         return;
     };
     let sent: Vec<Vec<u8>> = material.chain().skip(1).map(|found| found.der().to_vec()).collect();
@@ -128,7 +120,7 @@ fn published(hierarchy: Hierarchy, asking: &mut Asking) {
     let purpose = if for_clients { "ssl_client" } else { "ssl_server" };
     for what in ["published", "published, the other way round"] {
         let (sent, authorities) = (slices(&sent), slices(&trusted));
-        asking.ask(what, purpose, (&leaf, &sent, &authorities), Ok(()));
+        asking.ask(what, purpose, (&hierarchy.leaf, &sent, &authorities), Ok(()));
         trusted.reverse();
     }
 }

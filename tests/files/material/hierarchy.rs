@@ -3,11 +3,13 @@
 use std::sync::LazyLock;
 use std::time::{Duration, SystemTime};
 
+use pgsvid::material::Offer;
 use pgsvid::timing;
 use rcgen::{
     KeyPair, PKCS_ECDSA_P256_SHA256, PKCS_ECDSA_P384_SHA384, PublicKeyData as _, SigningKey as _,
 };
 use test_support::Dice;
+use zeroize::Zeroizing;
 
 use crate::material::mutation::element;
 use crate::material::offers::ID;
@@ -20,13 +22,13 @@ static KEYS: LazyLock<Vec<KeyPair>> = LazyLock::new(|| {
 });
 
 /// The leaf's key, in PKCS#8.
-pub(crate) fn leaf_key() -> Vec<u8> {
+fn leaf_key() -> Vec<u8> {
     KEYS[LEAF_KEY].serialize_der()
 }
 
 const HOUR: i64 = 3600;
 /// keyUsage, as its bit string has it.
-const SIGNATURE: u8 = 0x80;
+pub(crate) const SIGNATURE: u8 = 0x80;
 const CERT_SIGN: u8 = 0x04;
 
 /// What is to be in a certificate.
@@ -53,7 +55,7 @@ pub(crate) struct Hierarchy {
     pub(crate) trusted: Vec<Vec<u8>>,
 }
 
-fn name(text: &str, tag: u8) -> Vec<u8> {
+pub(crate) fn name(text: &str, tag: u8) -> Vec<u8> {
     let value = [element(6, &[0x55, 4, 3]), element(tag, text.as_bytes())].concat();
     element(0x30, &element(0x31, &element(0x30, &value)))
 }
@@ -62,22 +64,22 @@ fn identifier_of(key: usize) -> Vec<u8> {
     vec![0xa0 + u8::try_from(key).unwrap(); 20]
 }
 
-fn flags(bits: u8) -> Vec<u8> {
+pub(crate) fn flags(bits: u8) -> Vec<u8> {
     element(3, &[0, bits])
 }
 
-fn constraints(authority: bool, most: Option<u8>) -> Vec<u8> {
+pub(crate) fn constraints(authority: bool, most: Option<u8>) -> Vec<u8> {
     let authority = if authority { element(1, &[0xff]) } else { Vec::new() };
     let most = most.map(|most| element(2, &[most])).unwrap_or_default();
     element(0x30, &[authority, most].concat())
 }
 
 /// `keyid`, or issuer and serial number.
-fn key_identifier(key: usize) -> Vec<u8> {
+pub(crate) fn key_identifier(key: usize) -> Vec<u8> {
     element(0x30, &element(0x80, &identifier_of(key)))
 }
 
-fn issuer_and_serial(issuer: &[u8], serial: Option<u8>) -> Vec<u8> {
+pub(crate) fn issuer_and_serial(issuer: &[u8], serial: Option<u8>) -> Vec<u8> {
     let names = element(0xa1, &element(0xa4, issuer));
     let serial = serial.map(|serial| element(0x82, &[serial])).unwrap_or_default();
     element(0x30, &[names, serial].concat())
@@ -89,7 +91,7 @@ fn purposes(numbers: &[u8]) -> Vec<u8> {
 }
 
 /// Permitted and excluded subtrees: tags and contents of their bases.
-fn name_constraints(permitted: &[(u8, &[u8])], excluded: &[(u8, &[u8])]) -> Vec<u8> {
+pub(crate) fn name_constraints(permitted: &[(u8, &[u8])], excluded: &[(u8, &[u8])]) -> Vec<u8> {
     let list = |tag: u8, bases: &[(u8, &[u8])]| {
         let subtree = |(tag, base): &(u8, &[u8])| element(0x30, &element(*tag, base));
         if bases.is_empty() {
@@ -130,6 +132,39 @@ impl Recipe {
         recipe.set(17, false, element(0x30, &names));
         recipe.validity.1 = HOUR;
         recipe
+    }
+
+    /// The same with another extension of `id-ce`.
+    pub(crate) fn with(mut self, number: u8, content: Vec<u8>) -> Self {
+        self.set(number, number != 35, content);
+        self
+    }
+
+    pub(crate) fn without(mut self, number: u8) -> Self {
+        self.unset(number);
+        self
+    }
+
+    /// The same with a critical extension that nobody knows.
+    pub(crate) fn with_unknown_critical(mut self) -> Self {
+        self.extensions.push((vec![0x2a, 3, 4], true, element(5, &[])));
+        self
+    }
+
+    /// The same, and no longer valid.
+    pub(crate) fn expired(mut self) -> Self {
+        self.validity = (-48 * HOUR, -HOUR);
+        self
+    }
+
+    pub(crate) fn with_key(mut self, key: usize) -> Self {
+        self.key = key;
+        self
+    }
+
+    pub(crate) fn of_version_1(mut self) -> Self {
+        self.version_1 = true;
+        self
     }
 
     /// An extension of `id-ce`, instead of what there was.
@@ -186,6 +221,24 @@ fn time(seconds: i64) -> Vec<u8> {
     element(23, format!("{}Z", &digits[2..]).as_bytes())
 }
 
+impl Hierarchy {
+    pub(crate) fn of(leaf: &Recipe, sent: &[Recipe], trusted: &[Recipe]) -> Self {
+        let ders = |recipes: &[Recipe]| recipes.iter().map(Recipe::der).collect();
+        Self { leaf: leaf.der(), sent: ders(sent), trusted: ders(trusted) }
+    }
+
+    /// As an agent has it.
+    pub(crate) fn offer(&self) -> Offer {
+        Offer {
+            spiffe_id: None,
+            hint: String::new(),
+            chain: [self.leaf.clone(), self.sent.concat()].concat(),
+            key: Zeroizing::new(leaf_key()),
+            bundle: self.trusted.concat(),
+        }
+    }
+}
+
 /// A good one with up to two intermediates, in which up to three things are changed.
 pub(crate) fn draw(dice: &mut Dice) -> Hierarchy {
     let names = ["root", "one", "two"];
@@ -221,8 +274,7 @@ pub(crate) fn draw(dice: &mut Dice) -> Hierarchy {
             list[at] = found;
         }
     }
-    let ders = |recipes: &[Recipe]| recipes.iter().map(Recipe::der).collect();
-    Hierarchy { leaf: leaf.der(), sent: ders(&sent), trusted: ders(&trusted) }
+    Hierarchy::of(&leaf, &sent, &trusted)
 }
 
 /// The same with one change.

@@ -110,7 +110,7 @@ impl<'a> Part<'a> {
         self.kind == [0x55, 4, 3]
     }
 
-    /// Its bytes, if it is an IA5String.
+    /// Its bytes, if it is an `IA5String`.
     pub(super) fn ascii(&self) -> Option<&'a [u8]> {
         self.is_ascii_type.then_some(self.data)
     }

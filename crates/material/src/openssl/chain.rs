@@ -35,7 +35,7 @@ pub(crate) fn build<'s, 'a>(
         let trusted = if room { trusted_issuer(last, stock.trusted, now) } else { None };
         match trusted {
             // What a peer sends as a root has to be the very same.
-            Some(root) if last.self_signed && *root == *last => return Ok(path),
+            Some(same) if last.self_signed && *same == *last => return Ok(path),
             Some(issuer) if !last.self_signed => {
                 path.push(issuer);
                 if issuer.self_signed {
@@ -74,7 +74,7 @@ fn trusted_issuer<'s, 'a>(
 /// `find_issuer`: the same, among those that are not in the path; a leaf that names itself may be followed by itself.
 fn sent_issuer(path: &[&Facts<'_>], sent: &[&Facts<'_>], now: SystemTime) -> Option<usize> {
     let subject = path[path.len() - 1];
-    let first = subject.self_issued && path.len() == 1;
+    let first = subject.is_self_issued() && path.len() == 1;
     let fitting: Vec<usize> = (0..sent.len())
         .filter(|at| {
             subject.is_likely_issued_by(sent[*at]) && (first || !path.contains(&sent[*at]))

@@ -4,11 +4,9 @@ use std::cmp::Ordering;
 
 use super::facts::Facts;
 use super::refusal::Fault;
+use super::signatures::Signatures;
 use crate::encoding::{Flaw, Reader, tag};
 use crate::name;
-
-/// OpenSSL's limit for comparisons of one certificate with one list of constraints.
-const MOST_COMPARISONS: usize = 1 << 20;
 
 const EMAIL: u8 = tag::primitive(1);
 const DNS: u8 = tag::primitive(2);
@@ -33,7 +31,12 @@ struct Subtree<'a> {
 }
 
 /// Compares the names of one certificate with the constraints of one above it.
-pub(super) fn check(found: &Facts<'_>, above: &Facts<'_>, is_leaf: bool) -> Result<(), Fault> {
+pub(super) fn check(
+    found: &Facts<'_>,
+    above: &Facts<'_>,
+    is_leaf: bool,
+    effort: &Signatures,
+) -> Result<(), Fault> {
     let Some(constraints) = above.name_constraints else { return Ok(()) };
     let malformed = |_: Flaw| Fault::UnsupportedName;
     let subtrees = read(constraints).map_err(malformed)?;
@@ -41,8 +44,9 @@ pub(super) fn check(found: &Facts<'_>, above: &Facts<'_>, is_leaf: bool) -> Resu
     let subject = found.certificate.subject();
     let attributes = name::attributes(subject);
     let count = subtrees.permitted.len() + subtrees.excluded.len();
-    if count.saturating_mul(names.len() + attributes.len()) > MOST_COMPARISONS {
-        return Err(Fault::UnsupportedName);
+    // Each list is read once, even if there are no names.
+    if !effort.may_compare(count.saturating_mul(1 + names.len() + attributes.len())) {
+        return Err(Fault::TooManyNames);
     }
     if !attributes.is_empty() {
         compare((DIRECTORY, subject), &subtrees)?;

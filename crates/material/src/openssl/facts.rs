@@ -46,9 +46,7 @@ pub(crate) struct Facts<'a> {
     pub(super) unknown_critical: bool,
     /// Addresses or autonomous systems (RFC 3779).
     pub(super) resources: bool,
-    /// It names itself as its issuer.
-    pub(crate) self_issued: bool,
-    /// The same, and neither its authority key identifier nor its signature's algorithm says otherwise: where it is trusted, a
+    /// It names itself as its issuer, and neither its authority key identifier nor its signature's algorithm says otherwise: where it is trusted, a
     /// path ends. OpenSSL does not verify the signature.
     pub(crate) self_signed: bool,
 }
@@ -82,7 +80,6 @@ impl<'a> Facts<'a> {
         let issuer = name::comparable(parts.issuer);
         let mut facts = Self {
             certificate,
-            self_issued: subject == issuer,
             subject,
             issuer,
             method: Method::read(parts.inner_algorithm),
@@ -106,7 +103,7 @@ impl<'a> Facts<'a> {
             facts.unknown_critical |= extension.critical && !is_known(identifier);
             facts.read(identifier, content)?;
         }
-        facts.self_signed = facts.self_issued && facts.is_likely_issued_by(&facts);
+        facts.self_signed = facts.is_self_issued() && facts.is_likely_issued_by(&facts);
         Ok(facts)
     }
 
@@ -130,6 +127,11 @@ impl<'a> Facts<'a> {
     /// Whether its extended key usage lets it be a server's.
     pub(crate) fn is_for_servers(&self) -> bool {
         self.extended.is_none_or(|usage| usage.server)
+    }
+
+    /// Whether it names itself as its issuer.
+    pub(crate) fn is_self_issued(&self) -> bool {
+        self.subject == self.issuer
     }
 
     pub(crate) fn fingerprint(&self) -> Fingerprint {

@@ -43,7 +43,7 @@ pub(crate) fn judge<'s, 'a>(
             return Err(fail(at, Fault::of_time(found, now)));
         }
     }
-    names(path)?;
+    names(path, signatures)?;
     // Of the others only the leaf's would be looked at.
     if path[0].resources { Err(fail(0, Fault::Resources)) } else { Ok(unchecked) }
 }
@@ -73,7 +73,7 @@ fn extensions(path: &[&Facts<'_>], purpose: Purpose) -> Result<(), Refusal> {
         if at > 1 && most.is_some_and(|most| below > most) {
             return fail(Fault::PathLength);
         }
-        if at > 0 && !found.self_issued {
+        if at > 0 && !found.is_self_issued() {
             below += 1;
         }
     }
@@ -131,13 +131,13 @@ fn strength(path: &[&Facts<'_>]) -> Result<(), Refusal> {
 }
 
 /// `check_name_constraints`
-fn names(path: &[&Facts<'_>]) -> Result<(), Refusal> {
+fn names(path: &[&Facts<'_>], effort: &Signatures) -> Result<(), Refusal> {
     for (at, found) in path.iter().enumerate().rev() {
-        if at > 0 && found.self_issued {
+        if at > 0 && found.is_self_issued() {
             continue;
         }
         for above in path[at + 1..].iter().rev() {
-            constraints::check(found, above, at == 0)
+            constraints::check(found, above, at == 0, effort)
                 .map_err(|fault| Refusal::of(found, at, fault))?;
         }
     }

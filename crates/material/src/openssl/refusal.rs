@@ -96,6 +96,11 @@ pub enum Fault {
     /// `X509_V_ERR_PERMITTED_VIOLATION` and its like.
     #[error("has a name that the name constraints of an authority above it do not allow")]
     NameConstraints,
+    /// OpenSSL has a limit of its own, of a million for each list.
+    #[error(
+        "has too many names, or the authorities above it have too many name constraints, to compare them"
+    )]
+    TooManyNames,
     /// A name, or a constraint, of a kind that OpenSSL does not compare.
     #[error(
         "has a name, or an authority above it a name constraint, of a kind that OpenSSL does not compare"

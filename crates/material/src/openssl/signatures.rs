@@ -1,6 +1,6 @@
 //! Whether one certificate's key has signed another: found out once for each pair, and for a limited number of pairs.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 
 use rustls_pki_types::SignatureVerificationAlgorithm;
@@ -26,15 +26,21 @@ pub(crate) enum Signature {
     TooMany,
 }
 
-/// What was found out.
+/// What comparisons of names with constraints may cost for one leaf: their number, for each of which a few bytes are read.
+const MOST_COMPARISONS: usize = 1 << 17;
+
+/// What was found out, and how much was done for it.
 #[derive(Default)]
-pub(crate) struct Signatures(RefCell<HashMap<(Fingerprint, Fingerprint), Signature>>);
+pub(crate) struct Signatures {
+    known: RefCell<HashMap<(Fingerprint, Fingerprint), Signature>>,
+    comparisons: Cell<usize>,
+}
 
 impl Signatures {
     /// Whether `subject` is signed by the key of `issuer`.
     pub(crate) fn of(&self, subject: &Facts<'_>, issuer: &Facts<'_>) -> Signature {
         let pair = (subject.fingerprint(), issuer.fingerprint());
-        let mut known = self.0.borrow_mut();
+        let mut known = self.known.borrow_mut();
         if let Some(signature) = known.get(&pair) {
             return *signature;
         }
@@ -44,6 +50,13 @@ impl Signatures {
         let signature = verify(subject, issuer);
         known.insert(pair, signature);
         signature
+    }
+
+    /// Whether as many names may still be compared with constraints.
+    pub(super) fn may_compare(&self, count: usize) -> bool {
+        let all = self.comparisons.get().saturating_add(count);
+        self.comparisons.set(all);
+        all <= MOST_COMPARISONS
     }
 }
 
