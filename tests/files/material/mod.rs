@@ -1,6 +1,7 @@
 //! Rows I and C: what is refused before anything is written, and why; PEM as OpenSSL reads it.
 
 mod agreement;
+mod algorithms;
 mod disagreements;
 mod hierarchy;
 mod identity;
