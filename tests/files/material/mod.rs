@@ -2,6 +2,7 @@
 
 mod agreement;
 mod algorithms;
+mod constrained;
 mod disagreements;
 mod hierarchy;
 mod identity;
