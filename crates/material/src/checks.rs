@@ -175,9 +175,11 @@ pub(super) fn check(
         arrange(&leaf, &intermediates, &authorities, now).map_err(Rejection::Unsigned)?;
     servable(&intermediates, &arrangement).map_err(Rejection::Chain)?;
     intermediates.sort_by_key(|found| arrangement.place(found));
-    let (left_out, authorities) = authorities
+    let (left_out, authorities): (Vec<_>, Vec<_>) = authorities
         .into_iter()
-        .partition(|found| arrangement.left_out.contains(&found.fingerprint()));
+        .enumerate()
+        .partition(|(_, found)| arrangement.left_out.contains(&found.fingerprint()));
+    let authorities = authorities.into_iter().map(|(_, found)| found).collect();
 
     Ok(Material {
         spiffe_id,

@@ -21,6 +21,7 @@ mod validity;
 mod warning;
 
 use std::fmt;
+use std::ops::Range;
 use std::sync::OnceLock;
 use std::time::SystemTime;
 
@@ -81,7 +82,8 @@ pub struct Material {
     names: OnceLock<rivals::Names>,
     /// The same of those of other trust domains.
     federated_names: OnceLock<rivals::Index>,
-    left_out: Vec<Certificate>,
+    /// Each with its place among those that were offered.
+    left_out: Vec<(usize, Certificate)>,
     is_unchecked: bool,
     not_after: SystemTime,
 }
@@ -160,8 +162,14 @@ impl Material {
     /// Says of a set that was read back which of its authorities are still to be trusted: the first `own` are the trust
     /// domain's, and the next `federated` those of others.
     pub fn keep_authorities(&mut self, own: usize, federated: usize) {
-        let mut others = self.authorities.split_off(own.min(self.authorities.len()));
-        others.truncate(federated);
+        // The numbers are of the set as it was read.
+        let kept = |of: Range<usize>| {
+            of.len() - self.left_out.iter().filter(|(place, _)| of.contains(place)).count()
+        };
+        let (own_kept, federated_kept) = (kept(0..own), kept(own..own + federated));
+        self.left_out.retain(|(place, _)| *place < own);
+        let mut others = self.authorities.split_off(own_kept.min(self.authorities.len()));
+        others.truncate(federated_kept);
         self.federated = others;
         self.names = OnceLock::new();
         self.federated_names = OnceLock::new();
@@ -173,9 +181,8 @@ impl Material {
 
     /// Those of the trust domain's authorities that are not published: OpenSSL would take each for another one of its name, and
     /// refuse the leaf.
-    #[must_use]
-    pub fn left_out(&self) -> &[Certificate] {
-        &self.left_out
+    pub fn left_out(&self) -> impl Iterator<Item = &Certificate> {
+        self.left_out.iter().map(|(_, found)| found)
     }
 
     /// When the leaf expires, or an intermediate that it needs, whichever comes first. Of several paths upwards the one that

@@ -39,10 +39,10 @@ impl Supervisor {
 
     /// Says which of the trust domain's own authorities the last accepted message goes without.
     fn leave_out_own(&mut self, material: &Material) {
-        let fingerprints = material.left_out().iter().map(Certificate::fingerprint).collect();
+        let fingerprints = material.left_out().map(Certificate::fingerprint).collect();
         let before = std::mem::replace(&mut self.left_out_own, fingerprints);
         let is_news = |found: &&Certificate| !before.contains(&found.fingerprint());
-        for found in material.left_out().iter().filter(is_news) {
+        for found in material.left_out().filter(is_news) {
             tell!(
                 self,
                 warn,

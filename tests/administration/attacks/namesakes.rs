@@ -159,9 +159,9 @@ fn b13_what_hides_our_intermediate_in_our_own_bundle_is_not_published() {
         .set_conf(&format!("ssl_ca_file = '{}'", setup.files.join("svid_bundle.pem").display()));
     setup.cluster.restart();
     let mut message = setup.agent.response();
-    let root = message.svids[0].bundle.to_vec();
+    let root = message.svids[0].bundle.clone();
     let serials = [short_serial(&expired), short_serial(&twin)];
-    message.svids[0].bundle = [expired, root, twin].concat().into();
+    message.svids[0].bundle = [expired, root, twin].concat();
     setup.agent.push(&message);
     let left_out = |serial: String| {
         pgsvid.wait_for_event(LIMIT, |event| {

@@ -114,13 +114,24 @@ fn f03_every_refusal_is_told_in_words() {
     ];
     // A new one has to be added above.
     let known = |fault| match fault {
-        Fault::Critical | Fault::NoAuthority | Fault::NotForServers | Fault::NotForClients => 4,
-        Fault::PathLength | Fault::ExplicitCurve | Fault::WeakKey | Fault::WeakDigest => 4,
-        Fault::Signature | Fault::TooMany | Fault::Expired | Fault::NotYetValid => 4,
-        Fault::NameConstraints | Fault::TooManyNames | Fault::UnsupportedName => 4,
-        Fault::Resources => 4,
+        Fault::Critical
+        | Fault::NoAuthority
+        | Fault::NotForServers
+        | Fault::NotForClients
+        | Fault::PathLength
+        | Fault::ExplicitCurve
+        | Fault::WeakKey
+        | Fault::WeakDigest
+        | Fault::Signature
+        | Fault::TooMany
+        | Fault::Expired
+        | Fault::NotYetValid
+        | Fault::NameConstraints
+        | Fault::TooManyNames
+        | Fault::UnsupportedName
+        | Fault::Resources => true,
     };
-    assert_eq!(faults.map(known).iter().sum::<usize>(), 4 * faults.len());
+    assert!(faults.iter().copied().all(known));
     let authority = Which::Authority { serial: "01:02:03".to_owned() };
     let of = |which: &Which| {
         let which = which.clone();

@@ -109,7 +109,12 @@ fn b09_authorities_that_may_not_sign_are_refused() {
     let deep = [Recipe::authority("two", 3, "one", 2), intermediate()];
     let leaf_of_two = Recipe::leaf("two", 3);
     let limited = root().with(BASIC_CONSTRAINTS, constraints(true, Some(0)));
-    assert_both_refuse("root of length 0", &leaf(), &[intermediate()], &[limited.clone()]);
+    assert_both_refuse(
+        "root of length 0",
+        &leaf(),
+        &[intermediate()],
+        std::slice::from_ref(&limited),
+    );
     let limited = intermediate().with(BASIC_CONSTRAINTS, constraints(true, Some(0)));
     let sent = [deep[0].clone(), limited];
     assert_both_refuse("intermediate of length 0", &leaf_of_two, &sent, &[root()]);
@@ -145,11 +150,27 @@ fn b10_an_authority_of_our_own_bundle_that_hides_ours_is_left_out() {
         let hierarchy = Hierarchy::of(&leaf(), &[intermediate()], &trusted);
         assert_eq!(openssl_takes_all(&hierarchy), left_out == 0, "{what}");
         let material = check(hierarchy.offer()).unwrap();
-        assert_eq!(material.left_out().len(), left_out, "{what}");
+        assert_eq!(material.left_out().count(), left_out, "{what}");
         assert!(openssl_takes_published(&material), "{what}");
         let warned = material.warnings().contains(&Warning::AuthorityLeftOut);
         assert_eq!(warned, left_out > 0, "{what}");
     }
+}
+
+/// Of a set that is read back the first so many are the trust domain's, and the next another one's; one of the first may have
+/// expired since.
+#[test]
+fn b10_what_is_left_out_of_a_set_that_is_read_back_moves_nobody_else() {
+    let (other, third) =
+        (Recipe::authority("other", 4, "other", 4), Recipe::authority("third", 5, "third", 5));
+    let trusted = [intermediate().expired(), root(), other.clone(), third];
+    let hierarchy = Hierarchy::of(&leaf(), &[intermediate()], &trusted);
+    let mut material = check(hierarchy.offer()).unwrap();
+    assert_eq!(material.left_out().count(), 1);
+    material.keep_authorities(2, 1);
+    let ders: Vec<&[u8]> = material.authorities().map(Certificate::der).collect();
+    assert_eq!(ders, [&hierarchy.trusted[1], &hierarchy.trusted[2]]);
+    assert_eq!(material.own_authorities().len(), 1);
 }
 
 /// Of two that nothing tells apart the one stays that proves its key.

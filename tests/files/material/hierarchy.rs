@@ -266,8 +266,8 @@ pub(crate) fn draw(dice: &mut Dice) -> Hierarchy {
         let all = [&sent[..], &trusted].concat();
         let found = changed(dice.one_of(&all), dice);
         let list = if dice.once_in(2) { &mut sent } else { &mut trusted };
-        let last = u32::try_from(list.len()).unwrap();
-        let at = usize::try_from(dice.between(0..=last)).unwrap();
+        let end = u32::try_from(list.len()).unwrap();
+        let at = usize::try_from(dice.between(0..=end)).unwrap();
         if dice.once_in(2) || at == list.len() {
             list.insert(at, found);
         } else {
@@ -286,15 +286,16 @@ fn changed(recipe: &Recipe, dice: &mut Dice) -> Recipe {
         1 => new.signer = key(dice),
         2 => {
             new.signer = key(dice);
-            new.issuer = name(*dice.one_of(&["root", "one", "two", "nobody"]), 12);
+            let issuer: &&str = dice.one_of(&["root", "one", "two", "nobody"]);
+            new.issuer = name(issuer, 12);
         }
         3 => {
-            new.issuer =
-                name(*dice.one_of(&["ROOT", " one ", "Two", "root"]), *dice.one_of(&[12, 19, 22]))
+            let issuer: &&str = dice.one_of(&["ROOT", " one ", "Two", "root"]);
+            new.issuer = name(issuer, *dice.one_of(&[12, 19, 22]));
         }
         4 => {
-            new.subject =
-                name(*dice.one_of(&["root", "One", "two", "leaf.example.org", "leaf"]), 19)
+            let subject: &&str = dice.one_of(&["root", "One", "two", "leaf.example.org", "leaf"]);
+            new.subject = name(subject, 19);
         }
         5 | 6 => match dice.between(0..=5) {
             0 => new.unset(14),
@@ -313,7 +314,7 @@ fn changed(recipe: &Recipe, dice: &mut Dice) -> Recipe {
                 (-48 * HOUR, -2 * HOUR),
                 (2 * HOUR, 9 * HOUR),
                 (-HOUR, 99 * HOUR),
-            ])
+            ]);
         }
         10 => new.unset(19),
         11 | 12 => {
@@ -327,7 +328,10 @@ fn changed(recipe: &Recipe, dice: &mut Dice) -> Recipe {
         ),
         14 => new.unset(15),
         15 => {
-            new.set(37, dice.once_in(2), purposes(*dice.one_of(&[&[1][..], &[2], &[1, 2], &[3]])))
+            let numbers = [vec![1], vec![2], vec![1, 2], vec![3]];
+            let numbers: &Vec<u8> = dice.one_of(&numbers);
+            let numbers = purposes(numbers);
+            new.set(37, dice.once_in(2), numbers);
         }
         16 => new.extensions.push((vec![0x2a, 3, 4], !dice.once_in(3), element(5, &[]))),
         17 | 18 => {
