@@ -7,14 +7,15 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use rustls::ClientConfig;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName};
-use rustls::{ClientConfig, RootCertStore};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_postgres::config::SslMode;
 use tokio_postgres::tls::{ChannelBinding, TlsConnect, TlsStream};
 
+use super::distrust::{Distrust, LikeLibpq, Reason};
 use crate::material::Material;
 use crate::sql::{Budget, Limited};
 use crate::text::shown;
@@ -44,7 +45,9 @@ pub(super) enum Outcome {
     /// The server has TLS turned off.
     Plaintext,
     /// We do not trust the server.
-    Untrusted(rustls::Error),
+    Untrusted(Distrust),
+    /// TLS has failed otherwise.
+    Tls(String),
     /// The server does not take our certificate, or ended the connection when it saw it.
     Rejected(String),
     /// The server refused the role, the database, or both.
@@ -80,9 +83,10 @@ pub(super) async fn attempt(login: &Login<'_>) -> (Outcome, Option<IpAddr>) {
 
 async fn log_in(login: &Login<'_>, stream: TcpStream) -> Outcome {
     let budget = Budget::few();
-    let connector = match connector(login, &budget) {
+    let reason = Reason::default();
+    let connector = match connector(login, &budget, &reason) {
         Ok(connector) => connector,
-        Err(error) => return Outcome::Untrusted(error),
+        Err(error) => return Outcome::Tls(in_words(&error)),
     };
     let mut config = tokio_postgres::Config::new();
     config
@@ -99,7 +103,17 @@ async fn log_in(login: &Login<'_>, stream: TcpStream) -> Outcome {
         }
         // Of an end that the budget has brought about only the end is seen.
         Err(_) if budget.is_exceeded() => Outcome::TooMuch,
-        Err(error) => explain(&error),
+        Err(error) => reason.take().map_or_else(|| explain(&error), Outcome::Untrusted),
+    }
+}
+
+/// The library's own words for a certificate show its bytes.
+fn in_words(error: &rustls::Error) -> String {
+    match error {
+        rustls::Error::InvalidCertificate(_) => {
+            "the server does not prove that it has its certificate's key".to_owned()
+        }
+        error => shown(&error.to_string()),
     }
 }
 
@@ -116,9 +130,9 @@ fn explain(error: &tokio_postgres::Error) -> Outcome {
         let tls = inner.and_then(|inner| inner.downcast_ref::<rustls::Error>());
         match tls {
             Some(rustls::Error::AlertReceived(alert)) => {
-                return Outcome::Rejected(format!("{alert:?}"));
+                return Outcome::Rejected(rustls::Error::AlertReceived(*alert).to_string());
             }
-            Some(error) => return Outcome::Untrusted(error.clone()),
+            Some(error) => return Outcome::Tls(in_words(error)),
             None => {}
         }
         // tokio-postgres has no public kinds for these; its words are all there is.
@@ -132,19 +146,25 @@ fn explain(error: &tokio_postgres::Error) -> Outcome {
     Outcome::Rejected(shown(&error.to_string()))
 }
 
-/// libpq wants a self-signed root at the end of the server's chain, so only such certificates are anchors.
-fn connector(login: &Login<'_>, budget: &Arc<Budget>) -> Result<Connector, rustls::Error> {
-    let mut roots = RootCertStore::empty();
-    for root in login.material.authorities().filter(|authority| authority.is_self_signed()) {
-        roots.add(CertificateDer::from(root.der().to_vec()))?;
-    }
+fn connector(
+    login: &Login<'_>,
+    budget: &Arc<Budget>,
+    reason: &Reason,
+) -> Result<Connector, rustls::Error> {
     let chain =
         login.material.chain().map(|link| CertificateDer::from(link.der().to_vec())).collect();
     let key = PrivatePkcs8KeyDer::from(login.material.key().expose().to_vec());
     let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let verifier = LikeLibpq {
+        authorities: login.material.authorities().cloned().collect(),
+        host: login.name.to_owned(),
+        algorithms: provider.signature_verification_algorithms,
+        reason: reason.clone(),
+    };
     let config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()?
-        .with_root_certificates(roots)
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(verifier))
         .with_client_auth_cert(chain, PrivateKeyDer::Pkcs8(key))?;
     let name = ServerName::try_from(login.name.to_owned())
         .map_err(|_| rustls::Error::General(format!("{:?} is no host name", login.name)))?;

@@ -3,7 +3,9 @@
 mod certificate;
 pub mod check;
 mod codes;
+mod distrust;
 mod finding;
+mod host_name;
 pub mod inspect;
 mod login;
 pub mod probe;

@@ -10,6 +10,8 @@ pub(super) fn warned(warning: Warning) -> Finding {
         Warning::SharedSubject => Code::SvidSharedSubject,
         Warning::Ed25519Signature => Code::SvidEd25519,
         Warning::FederatedAuthorities => Code::FederatedAuthorities,
+        Warning::AuthorityLeftOut => Code::AuthorityLeftOut,
+        Warning::UncheckedSignature => Code::SignatureUnchecked,
     };
     Finding::warning(code, warning.cause()).fix(warning.fix())
 }

@@ -5,7 +5,9 @@ use std::path::PathBuf;
 use tracing::warn;
 
 use crate::files;
-use crate::material::{self, Certificate, Fingerprint, MOST_EXTRA_NAMES, Material, pem};
+use crate::material::{
+    self, Certificate, Fingerprint, MOST_EXTRA_NAMES, Material, in_each_others_way, pem,
+};
 use crate::text::ascii;
 use crate::watching::{self, Changes, Watching};
 
@@ -66,19 +68,29 @@ impl ExtraAuthorities {
         &self.certificates
     }
 
-    /// Those of them that can be published beside an identity: OpenSSL could take the others for certificates of ours.
+    /// Those of them that can be published beside an identity: OpenSSL could take the others for certificates of ours, or of
+    /// a federated trust domain, or for each other.
     #[must_use]
     pub fn beside(&self, material: &Material) -> Vec<Certificate> {
-        let mut certificates = self.certificates.clone();
-        certificates.retain(|found| !material.is_obstructed_by(found));
-        certificates
+        let (beside, _) = self.divide(material);
+        beside.into_iter().cloned().collect()
+    }
+
+    /// Those that can be published, and those that cannot.
+    fn divide(&self, material: &Material) -> (Vec<&Certificate>, Vec<&Certificate>) {
+        let (obstructing, free): (Vec<&Certificate>, Vec<_>) =
+            self.certificates.iter().partition(|found| material.is_obstructed_by(found));
+        let losers = in_each_others_way(free.iter().copied());
+        let (losers, beside): (Vec<_>, Vec<_>) =
+            free.into_iter().partition(|found| losers.contains(&found.fingerprint()));
+        (beside, [obstructing, losers].concat())
     }
 
     /// Says which cannot be published beside this identity, if they are others than were said before.
     pub fn tell_left_out(&mut self, material: &Material) {
-        let obstructing = self.certificates.iter().filter(|found| material.is_obstructed_by(found));
-        let left_out: Vec<&Certificate> = obstructing.collect();
-        let fingerprints = left_out.iter().map(|found| found.fingerprint()).collect();
+        let (_, left_out) = self.divide(material);
+        let left_out: Vec<Certificate> = left_out.into_iter().cloned().collect();
+        let fingerprints = left_out.iter().map(Certificate::fingerprint).collect();
         let before = std::mem::replace(&mut self.left_out, fingerprints);
         for found in left_out.iter().filter(|found| !before.contains(&found.fingerprint())) {
             warn!(
@@ -86,8 +98,8 @@ impl ExtraAuthorities {
                 subject = ascii(&found.subject_text()),
                 serial = found.serial().short(),
                 fix = "take it out of files.extra_authorities, or let it be made anew with a name of its own",
-                "an extra authority is left out: OpenSSL could take it for an authority of ours, and PostgreSQL would refuse \
-                 our own clients"
+                "an extra authority is left out: OpenSSL could take it for another one of its name that is published, and \
+                 PostgreSQL would refuse that one's clients"
             );
         }
     }

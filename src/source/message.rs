@@ -6,7 +6,10 @@ use zeroize::Zeroizing;
 
 use super::Settings;
 use super::wire::{Message, Svid, Unreadable};
-use crate::material::{LARGEST_BUNDLE, Material, Offer, Rejection, TrustDomain, certificates};
+use crate::material::{
+    Certificate, LARGEST_BUNDLE, Material, Offer, Rejection, TrustDomain, certificates,
+    in_each_others_way,
+};
 use crate::text::shown;
 
 /// Largest certificate chain, in bytes. A chain of four RSA certificates has eight thousand; clients and our own probe refuse a
@@ -219,6 +222,19 @@ impl Bundles {
         }
     }
 
+    /// Single authorities, which OpenSSL could take for others.
+    fn leave_authorities(&mut self, domain: &TrustDomain, left: &[Certificate], whose: &str) {
+        if let Some(first) = left.first() {
+            let why = format!(
+                "{} of its authorities, which OpenSSL could take for {whose}: serial {}, {}",
+                left.len(),
+                first.serial().short(),
+                first.subject_text()
+            );
+            self.leave(domain.as_ref(), &why);
+        }
+    }
+
     fn leave(&mut self, domain: &str, why: &str) {
         self.count += 1;
         if self.count <= MOST_NAMED {
@@ -229,22 +245,24 @@ impl Bundles {
 
 /// Adds the authorities of other trust domains; says in words which were left out.
 fn federate(material: &mut Material, mut bundles: Bundles) -> String {
+    let mut read = Vec::new();
     for (domain, der) in std::mem::take(&mut bundles.taken) {
-        let found = certificates(&der, LARGEST_BUNDLE).map_err(|error| error.to_string());
-        let added =
-            found.and_then(|found| material.federate(found).map_err(|error| error.to_string()));
-        match added.as_deref() {
-            Ok([]) => {}
-            Ok([first, more @ ..]) => {
-                let count = more.len() + 1;
-                let why = format!(
-                    "{count} of its authorities, which OpenSSL could take for ours: serial {}, {}",
-                    first.serial().short(),
-                    first.subject_text()
-                );
-                bundles.leave(domain.as_ref(), &why);
-            }
-            Err(why) => bundles.leave(domain.as_ref(), why),
+        match certificates(&der, LARGEST_BUNDLE) {
+            Ok(found) => read.push((domain, found)),
+            Err(error) => bundles.leave(domain.as_ref(), &error.to_string()),
+        }
+    }
+    let all: Vec<&Certificate> = read.iter().flat_map(|(_, found)| found).collect();
+    // Those that are taken for ours are left out anyhow, and are in nobody else's way.
+    let beside = all.into_iter().filter(|found| !material.is_obstructed_by(found));
+    let losers = in_each_others_way(beside);
+    for (domain, found) in read {
+        let is_loser = |found: &Certificate| losers.contains(&found.fingerprint());
+        let (rivals, found): (Vec<_>, Vec<_>) = found.into_iter().partition(is_loser);
+        bundles.leave_authorities(&domain, &rivals, "another trust domain's");
+        match material.federate(found) {
+            Ok(ours) => bundles.leave_authorities(&domain, &ours, "ours"),
+            Err(why) => bundles.leave(domain.as_ref(), &why.to_string()),
         }
     }
     if let Some(more @ 1..) = bundles.count.checked_sub(MOST_NAMED) {

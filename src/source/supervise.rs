@@ -21,7 +21,7 @@ use super::lines::Lines;
 use super::message::{Discarded, Judged};
 use super::messages::Messages;
 use super::{Endpoint, Identity, Source, channel, limits};
-use crate::material::{CLOCK_SKEW, Material, Rejection};
+use crate::material::{CLOCK_SKEW, Fingerprint, Material, Rejection};
 use crate::timing::{self, Backoff, Clocks, Leap};
 use crate::watching::{self, Changes};
 
@@ -73,6 +73,8 @@ struct Supervisor {
     said: Vec<String>,
     /// The federated bundles that were last said to be left out.
     left_out: String,
+    /// The trust domain's own authorities that were.
+    left_out_own: Vec<Fingerprint>,
     lines: Lines,
     /// The lines about accepted identities.
     identities: Lines,
@@ -90,6 +92,7 @@ impl Supervisor {
             allowance: Allowance::new(),
             said: Vec::new(),
             left_out: String::new(),
+            left_out_own: Vec::new(),
             lines: Lines::new(limits::LINES),
             identities: Lines::new(limits::IDENTITIES),
             early: None,

@@ -16,6 +16,10 @@ pub const EVENTS: &[(&str, &str)] = &[
     ("asked-again", "SIGHUP: everything is done again"),
     ("attempt-interrupted", "PostgreSQL answers slowly, and a newer set is published first"),
     (
+        "authority-left-out",
+        "OpenSSL would take an authority of the agent's bundle for another one of its name, and refuse our chain",
+    ),
+    (
         "certificate-expires",
         "the published certificate nears its end, or has passed it, and there is no newer one",
     ),
@@ -28,10 +32,13 @@ pub const EVENTS: &[(&str, &str)] = &[
         "extra-authorities-kept",
         "files.extra_authorities cannot be read; what they held before stays",
     ),
-    ("extra-authority-left-out", "OpenSSL could take an extra authority for one of ours"),
+    (
+        "extra-authority-left-out",
+        "OpenSSL could take an extra authority for another one of its name",
+    ),
     (
         "federated-left-out",
-        "federated bundles do not fit or would not be loaded, or authorities of them could be taken for ours",
+        "federated bundles do not fit or would not be loaded, or authorities of them could be taken for others",
     ),
     ("file-taken-over", "a plain file of another helper is a link now"),
     ("files-changed", "somebody else has changed the published files; they are published again"),

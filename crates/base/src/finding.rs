@@ -193,6 +193,8 @@ codes! {
     SvidDnsName, "svid-dns-name", "the SVID's DNS names and subject; without a DNS name verify-full is impossible";
     SvidSharedSubject, "svid-shared-subject", "the SVID has the subject that all workloads without a DNS name share";
     SvidEd25519, "svid-ed25519", "the SVID is signed with Ed25519, for which libpq has no channel binding";
+    AuthorityLeftOut, "authority-left-out", "OpenSSL would take an authority of the agent's bundle for the one that has signed our chain, and refuse it, so it is not published";
+    SignatureUnchecked, "signature-unchecked", "a signature in the chain is of an algorithm that OpenSSL knows and pgsvid does not";
     FederatedAuthorities, "federated-authorities", "authorities of other trust domains are published";
     // Published files.
     DirectoryMissing, "directory-missing", "the published directory cannot be opened";

@@ -1,7 +1,6 @@
 //! A parsed X.509 certificate: its DER, and the few facts that the rest of the program asks for.
 
 use std::fmt::{self, Write as _};
-use std::sync::OnceLock;
 use std::time::{Duration, SystemTime};
 
 use x509_parser::der_parser::asn1_rs::Header;
@@ -140,8 +139,6 @@ pub struct Certificate {
     dns_names: Vec<String>,
     not_before: SystemTime,
     not_after: SystemTime,
-    /// Found out when somebody asks: a signature takes a millisecond, and there may be a thousand.
-    self_signed: OnceLock<bool>,
 }
 
 /// Parses concatenated DER certificates, as the Workload API sends them: at most `most`, nothing left over.
@@ -211,7 +208,6 @@ impl Certificate {
             dns_names,
             not_before: system_time(parsed.validity().not_before.timestamp()),
             not_after: system_time(parsed.validity().not_after.timestamp()),
-            self_signed: OnceLock::new(),
             der: der.to_vec(),
         }
     }
@@ -286,22 +282,6 @@ impl Certificate {
     #[must_use]
     pub fn not_after(&self) -> SystemTime {
         self.not_after
-    }
-
-    /// Whether it names itself as its issuer, which a root does.
-    pub(super) fn is_self_issued(&self) -> bool {
-        encoding::signed(&self.der).is_ok_and(|signed| signed.issuer == self.subject)
-    }
-
-    /// Whether the certificate is signed by its own key: a root.
-    #[must_use]
-    pub fn is_self_signed(&self) -> bool {
-        *self.self_signed.get_or_init(|| {
-            X509Certificate::from_der(&self.der).is_ok_and(|(_, parsed)| {
-                parsed.subject().as_raw() == parsed.issuer().as_raw()
-                    && parsed.verify_signature(None).is_ok()
-            })
-        })
     }
 }
 

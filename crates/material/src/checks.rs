@@ -6,11 +6,11 @@ use std::time::SystemTime;
 
 use x509_parser::prelude::{FromDer, X509Certificate};
 
+use super::arrangement::{Arrangement, arrange};
 use super::certificate::{Certificate, Fingerprint, MalformedCertificate, certificates};
-use super::encoding;
 use super::identity::{InvalidIdentity, SpiffeId, workload_id};
 use super::key::{PrivateKey, UnusableKey};
-use super::path::{self, NoPath, Usage};
+use super::openssl::{self, Refusal};
 use super::validity::CLOCK_SKEW;
 use super::{Expectations, Material, Offer};
 
@@ -111,9 +111,11 @@ pub enum Rejection {
     /// The leaf's time has not come, even with [`CLOCK_SKEW`].
     #[error("the SVID is valid only from {}", shown(*.0))]
     NotYetValid(SystemTime),
-    /// No path from the leaf to a root of the bundle.
-    #[error("the leaf is not signed through its chain by an authority of the bundle: {0}")]
-    Unsigned(NoPath),
+    /// No path from the leaf to a root of the bundle that OpenSSL takes.
+    #[error(
+        "the leaf is not signed through its chain by an authority of the bundle as OpenSSL demands: {0}"
+    )]
+    Unsigned(Refusal),
 }
 
 /// Certificates may hold times before 1970, which the formatter answers with a panic.
@@ -161,7 +163,7 @@ pub(super) fn check(
     let mut known = HashSet::new();
     let authorities = certificates(&offer.bundle, LARGEST_BUNDLE).map_err(Rejection::Bundle)?;
     let authorities = distinct(authorities, &mut known);
-    if !path::has_root(authorities.iter()) {
+    if !authorities.iter().any(Certificate::is_self_signed) {
         return Err(Rejection::NoRoot(authorities.len()));
     }
     let size = size_of_names(&authorities);
@@ -169,13 +171,15 @@ pub(super) fn check(
         return Err(Rejection::TooManyNames { count: authorities.len(), size });
     }
     validity(&leaf, now)?;
-    let path = path::verify(&leaf, &intermediates, &authorities, Usage::Any, now)
-        .map_err(Rejection::Unsigned)?;
-    servable(&intermediates).map_err(Rejection::Chain)?;
-    // OpenSSL takes the first of a name and key that is valid, and tries no other where that leads to no root.
-    let place =
-        |found: &Certificate| path.between.iter().position(|one| *one == found.fingerprint());
-    intermediates.sort_by_key(|found| place(found).unwrap_or(usize::MAX));
+    let arrangement =
+        arrange(&leaf, &intermediates, &authorities, now).map_err(Rejection::Unsigned)?;
+    servable(&intermediates, &arrangement).map_err(Rejection::Chain)?;
+    intermediates.sort_by_key(|found| arrangement.place(found));
+    let (left_out, authorities): (Vec<_>, Vec<_>) = authorities
+        .into_iter()
+        .enumerate()
+        .partition(|(_, found)| arrangement.left_out.contains(&found.fingerprint()));
+    let authorities = authorities.into_iter().map(|(_, found)| found).collect();
 
     Ok(Material {
         spiffe_id,
@@ -186,14 +190,20 @@ pub(super) fn check(
         authorities,
         federated: Vec::new(),
         names: OnceLock::new(),
-        not_after: path.not_after,
+        federated_names: OnceLock::new(),
+        left_out,
+        is_unchecked: arrangement.sound.is_unchecked,
+        not_after: arrangement.sound.not_after,
     })
 }
 
 /// Whether OpenSSL serves the certificates behind the leaf, also those that no path needs.
-fn servable(intermediates: &[Certificate]) -> Result<(), MalformedCertificate> {
+fn servable(
+    intermediates: &[Certificate],
+    arrangement: &Arrangement,
+) -> Result<(), MalformedCertificate> {
     for (position, certificate) in (2..).zip(intermediates) {
-        encoding::check_served(certificate)
+        openssl::check_served(certificate, arrangement.needs(certificate))
             .map_err(|cause| MalformedCertificate::Unloadable { position, cause })?;
     }
     Ok(())
@@ -221,6 +231,7 @@ pub(super) fn federate(
         return Err(NoRoom);
     }
     material.federated.extend(found);
+    material.federated_names = OnceLock::new();
     Ok(left_out)
 }
 

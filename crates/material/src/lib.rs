@@ -3,6 +3,7 @@
 //! A [`Material`] is built once, from one [`Offer`], and never assembled from two. Whatever comes from
 //! outside (a Workload API message, or the files of an earlier run) passes the same checks.
 
+mod arrangement;
 mod certificate;
 mod checks;
 mod details;
@@ -11,6 +12,7 @@ mod identity;
 mod issuers;
 mod key;
 mod name;
+mod openssl;
 mod path;
 pub mod pem;
 pub mod reading;
@@ -19,6 +21,7 @@ mod validity;
 mod warning;
 
 use std::fmt;
+use std::ops::Range;
 use std::sync::OnceLock;
 use std::time::SystemTime;
 
@@ -34,7 +37,9 @@ pub use encoding::{Flaw, Unloadable};
 pub use identity::{InvalidIdentity, SpiffeId, TrustDomain, unique_identifier, workload_id};
 pub use key::{PrivateKey, UnusableKey};
 pub use name::for_people as name_for_people;
-pub use path::{NoPath, Sound, Usage, verify as verify_path};
+pub use openssl::{Fault, Refusal, Which};
+pub use path::{Sound, Usage, verify as verify_path};
+pub use rivals::in_each_others_way;
 pub use validity::CLOCK_SKEW;
 pub use warning::Warning;
 
@@ -75,6 +80,11 @@ pub struct Material {
     federated: Vec<Certificate>,
     /// Made when foreign authorities are compared with them.
     names: OnceLock<rivals::Names>,
+    /// The same of those of other trust domains.
+    federated_names: OnceLock<rivals::Index>,
+    /// Each with its place among those that were offered.
+    left_out: Vec<(usize, Certificate)>,
+    is_unchecked: bool,
     not_after: SystemTime,
 }
 
@@ -97,13 +107,16 @@ impl Material {
         checks::federate(self, authorities)
     }
 
-    /// Whether OpenSSL could take a foreign authority, where it is published, for an authority or an intermediate of ours: it
-    /// has its name, and no key identifier tells them apart. Certificates of our own would not be accepted any more.
+    /// Whether OpenSSL could take a foreign authority, where it is published, for an authority or an intermediate of ours, or for
+    /// an authority of a federated trust domain: it has its name, and no key identifier tells them apart. Certificates of
+    /// that one would not be accepted any more.
     #[must_use]
     pub fn is_obstructed_by(&self, foreign: &Certificate) -> bool {
         let names =
             || rivals::Names::of(&self.leaf, self.intermediates.iter().chain(&self.authorities));
+        let index = || rivals::Index::of(&self.federated);
         self.names.get_or_init(names).are_claimed_by(foreign)
+            || self.federated_names.get_or_init(index).has_rival_of(foreign, &self.federated)
     }
 
     /// The workload's SPIFFE ID, as the leaf carries it.
@@ -149,13 +162,27 @@ impl Material {
     /// Says of a set that was read back which of its authorities are still to be trusted: the first `own` are the trust
     /// domain's, and the next `federated` those of others.
     pub fn keep_authorities(&mut self, own: usize, federated: usize) {
-        let mut others = self.authorities.split_off(own.min(self.authorities.len()));
-        others.truncate(federated);
+        // The numbers are of the set as it was read.
+        let kept = |of: Range<usize>| {
+            of.len() - self.left_out.iter().filter(|(place, _)| of.contains(place)).count()
+        };
+        let (own_kept, federated_kept) = (kept(0..own), kept(own..own + federated));
+        self.left_out.retain(|(place, _)| *place < own);
+        let mut others = self.authorities.split_off(own_kept.min(self.authorities.len()));
+        others.truncate(federated_kept);
         self.federated = others;
         self.names = OnceLock::new();
+        self.federated_names = OnceLock::new();
         let federated = std::mem::take(&mut self.federated);
-        self.federated =
-            federated.into_iter().filter(|found| !self.is_obstructed_by(found)).collect();
+        let federated = federated.into_iter().filter(|found| !self.is_obstructed_by(found));
+        self.federated = federated.collect();
+        self.federated_names = OnceLock::new();
+    }
+
+    /// Those of the trust domain's authorities that are not published: OpenSSL would take each for another one of its name, and
+    /// refuse the leaf.
+    pub fn left_out(&self) -> impl Iterator<Item = &Certificate> {
+        self.left_out.iter().map(|(_, found)| found)
     }
 
     /// When the leaf expires, or an intermediate that it needs, whichever comes first. Of several paths upwards the one that

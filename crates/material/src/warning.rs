@@ -18,6 +18,10 @@ pub enum Warning {
     Ed25519Signature,
     /// PostgreSQL has one CA file and cannot bind an authority to a trust domain.
     FederatedAuthorities,
+    /// OpenSSL would take it for another one of its name.
+    AuthorityLeftOut,
+    /// An algorithm, or a curve, that pgsvid has no code for.
+    UncheckedSignature,
 }
 
 impl Warning {
@@ -38,6 +42,13 @@ impl Warning {
                 "authorities of federated trust domains are published: any of them can issue a client \
                  certificate with any CN"
             }
+            Self::AuthorityLeftOut => {
+                "an authority of the bundle is not published: OpenSSL would take it for the one of the same name that has \
+                 signed this SVID's chain, and refuse the SVID (it has expired, has another key, or may not sign)"
+            }
+            Self::UncheckedSignature => {
+                "a signature in the SVID's chain is unchecked: OpenSSL knows its algorithm or its curve, pgsvid does not"
+            }
         }
     }
 
@@ -52,6 +63,12 @@ impl Warning {
             Self::Ed25519Signature => "let the CA sign with EC P-256",
             Self::FederatedAuthorities => {
                 "leave files.federated_bundles off unless every domain is trusted so"
+            }
+            Self::AuthorityLeftOut => {
+                "take it out of the trust domain's bundle, or let it be made anew with a name of its own"
+            }
+            Self::UncheckedSignature => {
+                "nothing has to be done; to have it checked, let the CA sign with EC P-256, P-384 or P-521, or with RSA"
             }
         }
     }
@@ -87,6 +104,12 @@ pub(super) fn warnings(material: &Material) -> Vec<Warning> {
     let mut found = Warning::of_leaf(material.leaf());
     if !material.federated.is_empty() {
         found.push(Warning::FederatedAuthorities);
+    }
+    if !material.left_out.is_empty() {
+        found.push(Warning::AuthorityLeftOut);
+    }
+    if material.is_unchecked {
+        found.push(Warning::UncheckedSignature);
     }
     found
 }

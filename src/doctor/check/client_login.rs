@@ -6,9 +6,10 @@ use super::postgresql::Sql;
 use crate::config::Config;
 use crate::consumers::Server;
 use crate::diagnose::{self, AccessFacts};
+use crate::doctor::distrust::Distrust;
 use crate::doctor::finding::{Code, Finding, Group, Section};
 use crate::doctor::login::{self, Login, Outcome};
-use crate::material::Material;
+use crate::material::{Fault, Material, Refusal, Which};
 use crate::sql::statements::identifier;
 use crate::text::argument;
 
@@ -125,7 +126,11 @@ fn explain(
             .fix("see that PostgreSQL runs and listens there (listen_addresses, port), and that nothing is between"),
         Outcome::Plaintext => Finding::failure(Code::ServerTlsOff, "the server has TLS turned off, so verify-full refuses it")
             .fix("set ssl = on in postgresql.conf, then reload"),
-        Outcome::Untrusted(error) => untrusted(name, &error),
+        Outcome::Untrusted(distrust) => untrusted(name, &distrust),
+        Outcome::Tls(why) => {
+            Finding::failure(Code::ServerUntrusted, format!("clients do not trust the server: {why}"))
+                .fix("see what is served: pgsvid probe")
+        }
         Outcome::Rejected(alert) => {
             Finding::failure(Code::LoginCertificateRefused, "the server refuses our certificate in the handshake").cause(alert).fix(
                 "let ssl_ca_file name a bundle with our authority, then reload; an expired certificate is refused, too",
@@ -165,23 +170,23 @@ fn explain(
     }
 }
 
-fn untrusted(name: &str, error: &rustls::Error) -> Finding {
-    use rustls::CertificateError as Reason;
+fn untrusted(name: &str, distrust: &Distrust) -> Finding {
     let finding =
-        |code| Finding::failure(code, format!("clients do not trust the server: {error}"));
-    let rustls::Error::InvalidCertificate(reason) = error else {
-        return finding(Code::ServerUntrusted).fix("see what is served: pgsvid probe");
-    };
-    match reason {
-        Reason::NotValidForName | Reason::NotValidForNameContext { .. } => finding(Code::ServedName)
+        |code| Finding::failure(code, format!("clients do not trust the server: {distrust}"));
+    match distrust {
+        Distrust::Name => finding(Code::ServedName)
             .cause(format!("the server's certificate is not for {name}; verify-full looks at DNS names, never at the SPIFFE ID"))
             .fix(format!("connect by a name that it has, or: spire-server entry update … -dns {name}")),
-        Reason::UnknownIssuer => finding(Code::ServedChain)
-            .cause("its chain does not end at a root of the published bundle")
+        Distrust::Chain(Refusal::Certificate { which: Which::Leaf, fault: Fault::Expired }) => {
+            finding(Code::ServedValidity)
+                .cause("PostgreSQL serves an expired certificate")
+                .fix("see the findings about TLS above")
+        }
+        Distrust::Chain(_) => finding(Code::ServedChain)
+            .cause("OpenSSL finds no path from its chain to a root of the published bundle that it takes")
             .fix("see that client and server are of one trust domain, and that ssl_cert_file names the whole chain"),
-        Reason::Expired | Reason::ExpiredContext { .. } => finding(Code::ServedValidity)
-            .cause("PostgreSQL serves an expired certificate")
-            .fix("see the findings about TLS above"),
-        _ => finding(Code::ServerUntrusted).fix("see what is served: pgsvid probe"),
+        Distrust::Malformed => {
+            finding(Code::ServerUntrusted).fix("see what is served: pgsvid probe")
+        }
     }
 }

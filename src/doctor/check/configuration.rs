@@ -127,10 +127,11 @@ pub(super) fn machine(config: &Config, material: Option<&Material>) -> Vec<Findi
     let extra = config.rotation.extra_authorities.clone();
     match ExtraAuthorities::read(extra, &Watching::blind()) {
         Ok(extra) => findings.extend(extra.certificates().iter().map(|authority| {
+            let is_left_out = |material: &Material| !extra.beside(material).contains(authority);
             let name = authority.distinguished_name();
-            if material.is_some_and(|material| material.is_obstructed_by(authority)) {
+            if material.is_some_and(is_left_out) {
                 return Finding::warning(Code::ExtraAuthorityLeftOut, format!("of files.extra_authorities {name} is left out"))
-                    .cause("OpenSSL could take it for an authority of ours, and PostgreSQL would refuse our own clients")
+                    .cause("OpenSSL could take it for another authority of its name that is published, and PostgreSQL would refuse that one's clients")
                     .fix("take it out of the file, or let it be made anew with a name of its own");
             }
             Finding::ok(Code::ExtraAuthority, format!(

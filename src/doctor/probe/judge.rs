@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use super::host_name;
 use crate::doctor::finding::{Code, Finding, Group, Section};
+use crate::doctor::host_name;
 use crate::doctor::words::{self, remaining, shown};
 use crate::files;
 use crate::material::reading::{self, Item};

@@ -1,6 +1,5 @@
 //! What any PostgreSQL serves, and how it is to be judged.
 
-mod host_name;
 mod judge;
 mod place;
 mod text;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tracing::{debug, error, info, warn};
 
 use super::Supervisor;
-use crate::material::Material;
+use crate::material::{Certificate, Material, Warning};
 use crate::source::error::Error;
 use crate::source::lines::Line;
 use crate::source::{Connection, Identity, Rejected, limits};
@@ -37,6 +37,26 @@ impl Supervisor {
         }
     }
 
+    /// Says which of the trust domain's own authorities the last accepted message goes without.
+    fn leave_out_own(&mut self, material: &Material) {
+        let fingerprints = material.left_out().map(Certificate::fingerprint).collect();
+        let before = std::mem::replace(&mut self.left_out_own, fingerprints);
+        let is_news = |found: &&Certificate| !before.contains(&found.fingerprint());
+        for found in material.left_out().filter(is_news) {
+            tell!(
+                self,
+                warn,
+                event = "authority-left-out",
+                subject = ascii(&found.subject_text()),
+                serial = found.serial().short(),
+                not_after = timing::utc(found.not_after()),
+                fix = Warning::AuthorityLeftOut.fix(),
+                "{}",
+                Warning::AuthorityLeftOut.cause()
+            );
+        }
+    }
+
     pub(super) fn accept(&mut self, material: Material) {
         let before = self.source.state.borrow().clone();
         if before.rejected.is_some() {
@@ -59,11 +79,15 @@ impl Supervisor {
             }
             let said: Vec<_> =
                 before.identity.material().map(|material| material.warnings()).unwrap_or_default();
-            for warning in material.warnings().into_iter().filter(|warning| !said.contains(warning))
-            {
+            let is_news = |warning: &Warning| {
+                // It has a line of its own.
+                !said.contains(warning) && *warning != Warning::AuthorityLeftOut
+            };
+            for warning in material.warnings().into_iter().filter(is_news) {
                 tell!(self, warn, event = "identity-warning", "{warning}");
             }
         }
+        self.leave_out_own(&material);
         self.source.state.send_modify(|state| {
             state.rejected = None;
             state.connection = Connection::Streaming;

@@ -138,6 +138,57 @@ fn a64_an_extra_authority_that_could_be_taken_for_one_of_ours_is_left_out() {
     assert_eq!(pgsvid.events("extra-authority-left-out").len(), 1);
 }
 
+/// An expired copy of our intermediate, and a twin of it, in our own bundle: with either, nobody of ours could connect.
+#[test]
+fn b13_what_hides_our_intermediate_in_our_own_bundle_is_not_published() {
+    let (setup, pgsvid) = setup(|_| String::new());
+    let ours = setup.agent.authority();
+    let yesterday = timing::now() - Duration::from_secs(24 * 3600);
+    let expired = ours.vouch_for(&ours, yesterday).unwrap();
+    let twin = ours.twin(KeyIdentifier::Copied).unwrap().root().to_vec();
+    let good = setup.agent.svid().bundle_pem();
+    for hiding in [&expired, &twin] {
+        // What is in the file if it is published as it is offered.
+        let file = setup.other.write("bundle.pem", good.clone() + &pem(hiding), 0o644);
+        setup.cluster.set_conf(&format!("ssl_ca_file = '{}'", file.display()));
+        setup.cluster.restart();
+        assert!(login(&setup).is_err());
+    }
+    setup
+        .cluster
+        .set_conf(&format!("ssl_ca_file = '{}'", setup.files.join("svid_bundle.pem").display()));
+    setup.cluster.restart();
+    let mut message = setup.agent.response();
+    let root = message.svids[0].bundle.clone();
+    let serials = [short_serial(&expired), short_serial(&twin)];
+    message.svids[0].bundle = [expired, root, twin].concat();
+    setup.agent.push(&message);
+    let left_out = |serial: String| {
+        pgsvid.wait_for_event(LIMIT, |event| {
+            event["event"] == "authority-left-out" && event["serial"] == serial.as_str()
+        });
+    };
+    serials.into_iter().for_each(left_out);
+    assert_eq!(login(&setup), Ok("1".to_owned()));
+    assert_eq!(fs::read_to_string(setup.files.join("svid_bundle.pem")).unwrap(), good);
+}
+
+/// Two federated trust domains, one of which has copied the other's authority.
+#[test]
+fn b11_of_two_federated_authorities_that_look_alike_the_genuine_one_is_published() {
+    let (setup, pgsvid) = setup(|_| "[files]\nfederated_bundles = true".to_owned());
+    let genuine = Authority::new("other.org", false).unwrap();
+    let copy = genuine.twin(KeyIdentifier::Copied).unwrap();
+    setup.agent.federate_raw("spiffe://another.org", copy.root().to_vec());
+    pgsvid.current(2);
+    setup.agent.federate_raw("spiffe://other.org", genuine.root().to_vec());
+    pgsvid.current(3);
+    let event = pgsvid.event("federated-left-out");
+    assert!(event["left_out"].as_str().unwrap().starts_with("another.org: "), "{event}");
+    let bundle = fs::read_to_string(setup.files.join("svid_bundle.pem")).unwrap();
+    assert_eq!(bundle, setup.agent.svid().bundle_pem() + &genuine.root_pem());
+}
+
 /// The first bytes of a serial number, as lines of the log have them.
 fn short_serial(der: &[u8]) -> String {
     let text = String::from_utf8(openssl(&["x509", "-inform", "DER", "-noout", "-serial"], der));

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use dev_agent::KeyType;
 use pgsvid::material::{Certificate, Offer, pem};
 use rcgen::{
-    BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
+    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
     KeyUsagePurpose, SanType, SigningKey as _,
 };
 use test_support::{Dice, Directory, openssl};
@@ -204,6 +204,8 @@ impl Signer {
     fn new() -> Self {
         let [key, leaf_key] = [(); 2].map(|()| KeyPair::generate().unwrap());
         let mut root = CertificateParams::default();
+        // A leaf of its issuer's name is taken for its own issuer.
+        root.distinguished_name.push(DnType::CommonName, "issuer");
         root.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         root.key_usages = vec![KeyUsagePurpose::KeyCertSign];
         let root_der = root.self_signed(&key).unwrap().der().to_vec();

@@ -1,5 +1,10 @@
 //! Rows I and C: what is refused before anything is written, and why; PEM as OpenSSL reads it.
 
+mod agreement;
+mod algorithms;
+mod constrained;
+mod disagreements;
+mod hierarchy;
 mod identity;
 mod loadable;
 mod many;

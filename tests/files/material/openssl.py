@@ -5,6 +5,9 @@ Each line asks one question, with certificates as DER in hexadecimal, and is ans
   bundle CERTIFICATE...      the file that ssl_ca_file names
   chain KEY CERTIFICATE...   the file that ssl_cert_file names, with the file KEY of its private key in PEM
   extensions CERTIFICATE     whether the extensions that OpenSSL reads itself can be read
+  path PURPOSE COUNT CERTIFICATE...
+                             whether a peer is believed (ssl_cert.c, ssl_verify_cert_chain, at security level 2): it sends the
+                             first COUNT, its leaf first, and the others are trusted
 """
 
 import base64
@@ -42,6 +45,22 @@ flags = function(crypto, "X509_get_extension_flags", ctypes.c_uint32, POINTER)
 clear_errors = function(crypto, "ERR_clear_error", None)
 first_error = function(crypto, "ERR_get_error", ctypes.c_ulong)
 text_of = function(crypto, "ERR_reason_error_string", TEXT, ctypes.c_ulong)
+
+new_store = function(crypto, "X509_STORE_new", POINTER)
+free_store = function(crypto, "X509_STORE_free", None, POINTER)
+add = function(crypto, "X509_STORE_add_cert", INT, POINTER, POINTER)
+new_stack = function(crypto, "OPENSSL_sk_new_null", POINTER)
+push = function(crypto, "OPENSSL_sk_push", INT, POINTER, POINTER)
+free_stack = function(crypto, "OPENSSL_sk_free", None, POINTER)
+new_verification = function(crypto, "X509_STORE_CTX_new", POINTER)
+free_verification = function(crypto, "X509_STORE_CTX_free", None, POINTER)
+initialize = function(crypto, "X509_STORE_CTX_init", INT, POINTER, POINTER, POINTER, POINTER)
+parameters = function(crypto, "X509_STORE_CTX_get0_param", POINTER, POINTER)
+set_level = function(crypto, "X509_VERIFY_PARAM_set_auth_level", None, POINTER, INT)
+set_default = function(crypto, "X509_STORE_CTX_set_default", INT, POINTER, TEXT)
+verify = function(crypto, "X509_verify_cert", INT, POINTER)
+error_of = function(crypto, "X509_STORE_CTX_get_error", INT, POINTER)
+error_text = function(crypto, "X509_verify_cert_error_string", TEXT, ctypes.c_long)
 
 directory = tempfile.TemporaryDirectory()
 path = os.path.join(directory.name, "certificates.pem").encode()
@@ -82,11 +101,40 @@ def extensions(_context, certificate):
     return readable
 
 
+def parsed(certificate):
+    der = bytes.fromhex(certificate)
+    return decode(None, ctypes.byref(TEXT(der)), len(der))
+
+
+def path_is_taken(_context, purpose, count, *certificates):
+    certificates = [parsed(certificate) for certificate in certificates]
+    store, sent, verification = new_store(), new_stack(), new_verification()
+    for certificate in certificates[: int(count)]:
+        push(sent, certificate)
+    for certificate in certificates[int(count) :]:
+        add(store, certificate)
+    initialize(verification, store, certificates[0], sent)
+    set_level(parameters(verification), 2)
+    set_default(verification, purpose.encode())
+    taken = verify(verification) == 1
+    words = error_text(error_of(verification)).decode()
+    free_verification(verification)
+    free_stack(sent)
+    free_store(store)
+    for certificate in certificates:
+        free_certificate(certificate)
+    return True if taken else words
+
+
 for line in sys.stdin:
     question, *parts = line.split()
     context = new_context(method())
     clear_errors()
-    if {"bundle": bundle, "chain": chain, "extensions": extensions}[question](context, *parts):
+    answers = {"bundle": bundle, "chain": chain, "extensions": extensions, "path": path_is_taken}
+    answer = answers[question](context, *parts)
+    if isinstance(answer, str):
+        print(answer)
+    elif answer:
         print("yes")
     else:
         print((text_of(first_error()) or b"no reason given").decode())

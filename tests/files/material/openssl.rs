@@ -14,6 +14,8 @@ pub(crate) enum Question<'a> {
     Chain(&'a Path, &'a [&'a [u8]]),
     /// Whether it can read the extensions that it reads itself.
     Extensions(&'a [u8]),
+    /// Whether it takes a leaf as a peer's, `ssl_server` or `ssl_client`, with what the peer sends and what is trusted.
+    Path { purpose: &'a str, leaf: &'a [u8], sent: &'a [&'a [u8]], trusted: &'a [&'a [u8]] },
 }
 
 /// Questions, to be asked all at once.
@@ -23,6 +25,10 @@ pub(crate) struct Questions(String);
 impl Questions {
     pub(crate) fn ask(&mut self, question: &Question<'_>) {
         let certificates = match question {
+            Question::Path { purpose, leaf, sent, trusted } => {
+                write!(self.0, "path {purpose} {}", sent.len() + 1).unwrap();
+                &[&[*leaf], *sent, *trusted].concat()
+            }
             Question::Bundle(certificates) => {
                 self.0.push_str("bundle");
                 *certificates

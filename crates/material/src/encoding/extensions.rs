@@ -29,11 +29,31 @@ const WELL_KNOWN: &[(&[u8], &str, Content)] = &[
     (&[0x2b, 6, 1, 5, 5, 7, 1, 14], "proxyCertInfo", |_| Err(Flaw::Proxy)),
 ];
 
+/// One extension.
+pub(crate) struct Extension<'a> {
+    /// The encoded object identifier.
+    pub(crate) identifier: &'a [u8],
+    /// Whether somebody who does not know it has to refuse the certificate.
+    pub(crate) critical: bool,
+    /// What is in its octet string.
+    pub(crate) content: &'a [u8],
+}
+
+/// The elements of the list of extensions, if the certificate has one.
+pub(super) fn extension_list<'a>(fields: &mut Reader<'a>) -> Result<Option<Reader<'a>>, Flaw> {
+    let Some(mut outer) = fields.optional_within(tag::constructed(3))? else {
+        return Ok(None);
+    };
+    let list = outer.within(tag::SEQUENCE)?;
+    outer.end()?;
+    Ok(Some(list))
+}
+
 /// `Extensions ::= SEQUENCE OF SEQUENCE { OBJECT IDENTIFIER, BOOLEAN DEFAULT FALSE, OCTET STRING }`
 pub(super) fn extensions(mut list: Reader<'_>) -> Result<(), Unloadable> {
     let mut seen = Vec::new();
     while !list.is_empty() {
-        let (identifier, content) =
+        let Extension { identifier, content, .. } =
             extension(&mut list).map_err(Unloadable::within("extensions"))?;
         let known = WELL_KNOWN.iter().find(|(known, ..)| *known == identifier);
         if let Some((_, name, read)) = known {
@@ -49,13 +69,13 @@ pub(super) fn extensions(mut list: Reader<'_>) -> Result<(), Unloadable> {
     Ok(())
 }
 
-fn extension<'a>(list: &mut Reader<'a>) -> Result<(&'a [u8], &'a [u8]), Flaw> {
+pub(super) fn extension<'a>(list: &mut Reader<'a>) -> Result<Extension<'a>, Flaw> {
     let mut extension = list.within(tag::SEQUENCE)?;
     let identifier = extension.object_identifier()?;
-    extension.optional_boolean()?;
+    let critical = extension.optional_boolean()?;
     let content = extension.take(tag::OCTET_STRING)?;
     extension.end()?;
-    Ok((identifier, content))
+    Ok(Extension { identifier, critical, content })
 }
 
 fn basic_constraints(content: &mut Reader<'_>) -> Result<(), Flaw> {

@@ -6,17 +6,16 @@
 
 mod extensions;
 mod names;
+mod parts;
 mod reader;
-mod served;
-mod signed;
 
+pub(super) use parts::{Key, Parts, key, parts};
 pub use reader::Flaw;
-pub(super) use served::check_served;
-pub(super) use signed::{key, signed};
+pub(super) use reader::{Reader, tag};
 
-use extensions::extensions;
+use extensions::{extension_list, extensions};
 use names::name;
-use reader::{Reader, bit_string, tag};
+use reader::bit_string;
 
 /// The algorithm and the key of a PKCS#8 structure (RFC 5958, section 2), each as its whole element, if it is one. What may
 /// follow them, attributes and a public key, is passed over.
@@ -52,7 +51,7 @@ pub struct Unloadable {
 }
 
 impl Unloadable {
-    fn within(field: &'static str) -> impl Fn(Flaw) -> Self + Copy {
+    pub(super) fn within(field: &'static str) -> impl Fn(Flaw) -> Self + Copy {
         move |flaw| Self { field, flaw }
     }
 }
@@ -132,13 +131,4 @@ fn public_key(fields: &mut Reader<'_>) -> Result<(), Flaw> {
     algorithm(&mut information)?;
     information.bit_string()?;
     information.end()
-}
-
-fn extension_list<'a>(fields: &mut Reader<'a>) -> Result<Option<Reader<'a>>, Flaw> {
-    let Some(mut outer) = fields.optional_within(tag::constructed(3))? else {
-        return Ok(None);
-    };
-    let list = outer.within(tag::SEQUENCE)?;
-    outer.end()?;
-    Ok(Some(list))
 }

@@ -63,7 +63,7 @@ pub enum Flaw {
 }
 
 /// Tags of one byte: class, form and number (X.690, section 8.1.2).
-pub(super) mod tag {
+pub(crate) mod tag {
     pub(crate) const BOOLEAN: u8 = 1;
     pub(crate) const INTEGER: u8 = 2;
     pub(crate) const BIT_STRING: u8 = 3;
@@ -95,24 +95,24 @@ pub(super) mod tag {
 
 /// The elements that are not read yet.
 #[derive(Clone, Copy)]
-pub(super) struct Reader<'a>(&'a [u8]);
+pub(crate) struct Reader<'a>(&'a [u8]);
 
 impl<'a> Reader<'a> {
-    pub(super) fn new(bytes: &'a [u8]) -> Self {
+    pub(crate) fn new(bytes: &'a [u8]) -> Self {
         Self(bytes)
     }
 
-    pub(super) fn is_empty(self) -> bool {
+    pub(crate) fn is_empty(self) -> bool {
         self.0.is_empty()
     }
 
     /// Nothing is left over.
-    pub(super) fn end(self) -> Result<(), Flaw> {
+    pub(crate) fn end(self) -> Result<(), Flaw> {
         if self.is_empty() { Ok(()) } else { Err(Flaw::LeftOver) }
     }
 
     /// The next element: its tag and its content.
-    pub(super) fn element(&mut self) -> Result<(u8, &'a [u8]), Flaw> {
+    pub(crate) fn element(&mut self) -> Result<(u8, &'a [u8]), Flaw> {
         let (&tag, rest) = self.0.split_first().ok_or(Flaw::Unexpected)?;
         // Numbers from 31 on take more bytes, and nothing in a certificate has one.
         if tag & 0x1f == 0x1f {
@@ -125,34 +125,34 @@ impl<'a> Reader<'a> {
     }
 
     /// The content of the next element, which has to have this tag.
-    pub(super) fn take(&mut self, tag: u8) -> Result<&'a [u8], Flaw> {
+    pub(crate) fn take(&mut self, tag: u8) -> Result<&'a [u8], Flaw> {
         self.optional(tag)?.ok_or(Flaw::Unexpected)
     }
 
     /// The next element with its tag and its length.
-    pub(super) fn whole(&mut self, tag: u8) -> Result<&'a [u8], Flaw> {
+    pub(crate) fn whole(&mut self, tag: u8) -> Result<&'a [u8], Flaw> {
         let before = self.0;
         self.take(tag)?;
         Ok(&before[..before.len() - self.0.len()])
     }
 
     /// The content of the next element, if it has this tag.
-    pub(super) fn optional(&mut self, tag: u8) -> Result<Option<&'a [u8]>, Flaw> {
+    pub(crate) fn optional(&mut self, tag: u8) -> Result<Option<&'a [u8]>, Flaw> {
         if self.0.first() == Some(&tag) { Ok(Some(self.element()?.1)) } else { Ok(None) }
     }
 
     /// The elements within the next one, which has to have this tag.
-    pub(super) fn within(&mut self, tag: u8) -> Result<Self, Flaw> {
+    pub(crate) fn within(&mut self, tag: u8) -> Result<Self, Flaw> {
         Ok(Self::new(self.take(tag)?))
     }
 
     /// The same, if the next one has this tag.
-    pub(super) fn optional_within(&mut self, tag: u8) -> Result<Option<Self>, Flaw> {
+    pub(crate) fn optional_within(&mut self, tag: u8) -> Result<Option<Self>, Flaw> {
         Ok(self.optional(tag)?.map(Self::new))
     }
 
     /// Every element that is left, each as `read` has it.
-    pub(super) fn each(
+    pub(crate) fn each(
         mut self,
         mut read: impl FnMut(&mut Self) -> Result<(), Flaw>,
     ) -> Result<(), Flaw> {
@@ -162,29 +162,32 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    pub(super) fn object_identifier(&mut self) -> Result<&'a [u8], Flaw> {
+    pub(crate) fn object_identifier(&mut self) -> Result<&'a [u8], Flaw> {
         let content = self.take(tag::OBJECT_IDENTIFIER)?;
         object_identifier(content)?;
         Ok(content)
     }
 
-    pub(super) fn integer(&mut self) -> Result<&'a [u8], Flaw> {
+    pub(crate) fn integer(&mut self) -> Result<&'a [u8], Flaw> {
         let content = self.take(tag::INTEGER)?;
         integer(content)?;
         Ok(content)
     }
 
     /// The bits, and how many of the last byte are unused.
-    pub(super) fn bit_string(&mut self) -> Result<(u8, &'a [u8]), Flaw> {
+    pub(crate) fn bit_string(&mut self) -> Result<(u8, &'a [u8]), Flaw> {
         bit_string(self.take(tag::BIT_STRING)?)
     }
 
-    pub(super) fn optional_boolean(&mut self) -> Result<(), Flaw> {
-        self.optional(tag::BOOLEAN)?.map_or(Ok(()), boolean)
+    /// A truth value that is false where it is missing.
+    pub(crate) fn optional_boolean(&mut self) -> Result<bool, Flaw> {
+        let Some(content) = self.optional(tag::BOOLEAN)? else { return Ok(false) };
+        boolean(content)?;
+        Ok(content != [0])
     }
 
     /// An element of any type. OpenSSL looks into those of simple types.
-    pub(super) fn any(&mut self) -> Result<(), Flaw> {
+    pub(crate) fn any(&mut self) -> Result<(), Flaw> {
         let (tag, content) = self.element()?;
         match tag {
             tag::BOOLEAN => boolean(content),
@@ -224,7 +227,7 @@ fn length(bytes: &[u8]) -> Result<(usize, &[u8]), Flaw> {
 }
 
 /// Numbers of seven bits a byte, all but the last with the eighth bit, none with leading zeros (X.690, section 8.19.2).
-pub(super) fn object_identifier(content: &[u8]) -> Result<(), Flaw> {
+pub(crate) fn object_identifier(content: &[u8]) -> Result<(), Flaw> {
     let mut begins = true;
     for byte in content {
         if begins && *byte == 0x80 {
@@ -236,7 +239,7 @@ pub(super) fn object_identifier(content: &[u8]) -> Result<(), Flaw> {
 }
 
 /// X.690, section 8.3.2: the first nine bits are neither all zeros nor all ones.
-pub(super) fn integer(content: &[u8]) -> Result<(), Flaw> {
+pub(crate) fn integer(content: &[u8]) -> Result<(), Flaw> {
     match content {
         [] => Err(Flaw::Integer),
         [0, second, ..] if *second < 0x80 => Err(Flaw::Integer),
@@ -249,7 +252,7 @@ fn boolean(content: &[u8]) -> Result<(), Flaw> {
     if content.len() == 1 { Ok(()) } else { Err(Flaw::Boolean) }
 }
 
-pub(super) fn bit_string(content: &[u8]) -> Result<(u8, &[u8]), Flaw> {
+pub(crate) fn bit_string(content: &[u8]) -> Result<(u8, &[u8]), Flaw> {
     match content.split_first() {
         Some((unused @ 0..8, bits)) => Ok((*unused, bits)),
         _ => Err(Flaw::BitString),

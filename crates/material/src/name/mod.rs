@@ -92,6 +92,52 @@ fn rdns(name: &[u8]) -> Option<Vec<RelativeDistinguishedName<'_>>> {
     encoding::rdns(name)?.into_iter().map(parse).collect()
 }
 
+/// One attribute of a name.
+pub(super) struct Part<'a> {
+    kind: Vec<u8>,
+    is_ascii_type: bool,
+    data: &'a [u8],
+    text: Option<String>,
+}
+
+impl<'a> Part<'a> {
+    /// emailAddress of PKCS#9.
+    pub(super) fn is_email(&self) -> bool {
+        self.kind == [0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 9, 1]
+    }
+
+    pub(super) fn is_common_name(&self) -> bool {
+        self.kind == [0x55, 4, 3]
+    }
+
+    /// Its bytes, if it is an `IA5String`.
+    pub(super) fn ascii(&self) -> Option<&'a [u8]> {
+        self.is_ascii_type.then_some(self.data)
+    }
+
+    pub(super) fn text(&self) -> Option<&str> {
+        self.text.as_deref()
+    }
+}
+
+/// The attributes of a name, in order.
+pub(super) fn attributes(name: &[u8]) -> Vec<Part<'_>> {
+    let part = |found: &AttributeTypeAndValue<'_>, data| Part {
+        kind: found.attr_type().as_bytes().to_vec(),
+        is_ascii_type: found.attr_value().tag() == Tag::Ia5String,
+        data,
+        text: text(found.attr_value()),
+    };
+    let rdns = rdns(name).unwrap_or_default();
+    let mut parts = Vec::new();
+    for rdn in &rdns {
+        for found in rdn.iter() {
+            parts.push(part(found, found.attr_value().data));
+        }
+    }
+    parts
+}
+
 fn folded(text: &str) -> Vec<u8> {
     let words = text.split(|c| c == '\x0b' || char::is_ascii_whitespace(&c));
     let words: Vec<&str> = words.filter(|word| !word.is_empty()).collect();

@@ -212,8 +212,17 @@ fn explain(error: &io::Error) -> String {
                 .to_owned()
         }
         io::ErrorKind::UnexpectedEof => "the server ended the connection".to_owned(),
+        _ if is_about_certificate(error) => {
+            "the server does not prove that it has its certificate's key".to_owned()
+        }
         _ => error.to_string(),
     }
+}
+
+/// The library's own words for that are names of its types.
+fn is_about_certificate(error: &io::Error) -> bool {
+    let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+    matches!(inner, Some(rustls::Error::InvalidCertificate(_)))
 }
 
 #[cfg(test)]

@@ -1,0 +1,80 @@
+//! The parts of a certificate, as they stand in its bytes.
+
+use super::extensions::{Extension, extension, extension_list};
+use super::reader::{Flaw, Reader, tag};
+
+/// A certificate, taken apart (RFC 5280, section 4.1). Names are whole elements, algorithms without their tag and length.
+pub(crate) struct Parts<'a> {
+    /// The `tbsCertificate`, which is what has been signed.
+    pub(crate) content: &'a [u8],
+    /// Whether it is of version 1.
+    pub(crate) is_version_1: bool,
+    /// The serial number's bytes.
+    pub(crate) serial: &'a [u8],
+    /// The algorithm that is named within what has been signed.
+    pub(crate) inner_algorithm: &'a [u8],
+    /// The name of the one that has signed it.
+    pub(crate) issuer: &'a [u8],
+    /// All extensions, in order.
+    pub(crate) extensions: Vec<Extension<'a>>,
+    /// The `signatureAlgorithm`.
+    pub(crate) algorithm: &'a [u8],
+    /// The signature.
+    pub(crate) signature: &'a [u8],
+}
+
+/// A public key.
+pub(crate) struct Key<'a> {
+    /// The `algorithm`, without its tag and length.
+    pub(crate) algorithm: &'a [u8],
+    /// The `subjectPublicKey`.
+    pub(crate) bits: &'a [u8],
+}
+
+/// Reads a certificate, which [`super::check`] has passed.
+pub(crate) fn parts(certificate: &[u8]) -> Result<Parts<'_>, Flaw> {
+    let mut outer = Reader::new(certificate).within(tag::SEQUENCE)?;
+    let content = outer.whole(tag::SEQUENCE)?;
+    let algorithm = outer.take(tag::SEQUENCE)?;
+    let (_, signature) = outer.bit_string()?;
+    let mut fields = Reader::new(content).within(tag::SEQUENCE)?;
+    let version = fields.optional_within(tag::constructed(0))?;
+    let is_version_1 = match version {
+        Some(mut version) => version.integer()? == [0],
+        None => true,
+    };
+    let serial = fields.integer()?;
+    let inner_algorithm = fields.take(tag::SEQUENCE)?;
+    let issuer = fields.whole(tag::SEQUENCE)?;
+    // Validity, subject, key.
+    for _ in 0..3 {
+        fields.take(tag::SEQUENCE)?;
+    }
+    for number in [1, 2] {
+        fields.optional(tag::primitive(number))?;
+    }
+    let mut extensions = Vec::new();
+    if let Some(mut list) = extension_list(&mut fields)? {
+        while !list.is_empty() {
+            extensions.push(extension(&mut list)?);
+        }
+    }
+    Ok(Parts {
+        content,
+        is_version_1,
+        serial,
+        inner_algorithm,
+        issuer,
+        extensions,
+        algorithm,
+        signature,
+    })
+}
+
+/// Reads a SubjectPublicKeyInfo.
+pub(crate) fn key(information: &[u8]) -> Result<Key<'_>, Flaw> {
+    let mut parts = Reader::new(information).within(tag::SEQUENCE)?;
+    let algorithm = parts.take(tag::SEQUENCE)?;
+    let (_, bits) = parts.bit_string()?;
+    Ok(Key { algorithm, bits })
+}

@@ -1,0 +1,78 @@
+//! Signatures of ECDSA that ring does not verify: those of P-521, and those of P-256 and P-384 with SHA-224 or SHA-512.
+
+use p256::ecdsa::signature::hazmat::PrehashVerifier as _;
+use sha2::{Digest as _, Sha224, Sha256, Sha384, Sha512};
+
+use crate::encoding::{Key, Parts, Reader};
+
+/// Whether the key has made the signature; `None` for another algorithm, or another curve.
+pub(super) fn verify(signed: &Parts<'_>, key: &Key<'_>) -> Option<bool> {
+    let curve = curve(key.algorithm)?;
+    let digest = digest(signed.algorithm, signed.content)?;
+    Some(match curve {
+        Curve::P256 => verify_p256(key.bits, &digest, signed.signature).is_some(),
+        Curve::P384 => verify_p384(key.bits, &digest, signed.signature).is_some(),
+        Curve::P521 => verify_p521(key.bits, &digest, signed.signature).is_some(),
+    })
+}
+
+/// Whether the bytes are a point of P-521.
+pub(super) fn is_point_of_p521(bytes: &[u8]) -> bool {
+    p521::ecdsa::VerifyingKey::from_sec1_bytes(bytes).is_ok()
+}
+
+/// Whether the algorithm of a key is for points of P-521.
+pub(super) fn is_p521(algorithm: &[u8]) -> bool {
+    matches!(curve(algorithm), Some(Curve::P521))
+}
+
+enum Curve {
+    P256,
+    P384,
+    P521,
+}
+
+fn curve(algorithm: &[u8]) -> Option<Curve> {
+    const EC: &[u8] = &[0x2a, 0x86, 0x48, 0xce, 0x3d, 2, 1];
+    let mut parts = Reader::new(algorithm);
+    if parts.object_identifier().ok()? != EC {
+        return None;
+    }
+    match parts.object_identifier().ok()? {
+        [0x2a, 0x86, 0x48, 0xce, 0x3d, 3, 1, 7] => Some(Curve::P256),
+        [0x2b, 0x81, 4, 0, 34] => Some(Curve::P384),
+        [0x2b, 0x81, 4, 0, 35] => Some(Curve::P521),
+        _ => None,
+    }
+}
+
+fn digest(algorithm: &[u8], content: &[u8]) -> Option<Vec<u8>> {
+    const ECDSA_WITH_SHA2: &[u8] = &[0x2a, 0x86, 0x48, 0xce, 0x3d, 4, 3];
+    let mut parts = Reader::new(algorithm);
+    let number = parts.object_identifier().ok()?.strip_prefix(ECDSA_WITH_SHA2)?;
+    Some(match number {
+        [1] => Sha224::digest(content).to_vec(),
+        [2] => Sha256::digest(content).to_vec(),
+        [3] => Sha384::digest(content).to_vec(),
+        [4] => Sha512::digest(content).to_vec(),
+        _ => return None,
+    })
+}
+
+/// One function for each curve: their types have no trait in common that is worth its bounds.
+macro_rules! verify {
+    ($name:ident, $curve:ident, $size:literal) => {
+        fn $name(key: &[u8], digest: &[u8], signature: &[u8]) -> Option<()> {
+            // The number that a shorter digest is; the library takes none that is shorter than half.
+            let zeros = vec![0; usize::saturating_sub($size, digest.len())];
+            let digest = &[&zeros, digest].concat();
+            let key = $curve::ecdsa::VerifyingKey::from_sec1_bytes(key).ok()?;
+            let signature = $curve::ecdsa::Signature::from_der(signature).ok()?;
+            key.verify_prehash(digest, &signature).ok()
+        }
+    };
+}
+
+verify!(verify_p256, p256, 32);
+verify!(verify_p384, p384, 48);
+verify!(verify_p521, p521, 66);

@@ -1,0 +1,248 @@
+//! What OpenSSL keeps of a certificate for the validation of paths (`v3_purp.c`, `ossl_x509v3_cache_extensions`).
+
+use std::time::SystemTime;
+
+use super::algorithms::{Key, Method};
+use crate::certificate::{Certificate, Fingerprint};
+use crate::encoding::{self, Flaw, Parts, Reader, tag};
+use crate::name;
+
+/// Bits of key usage that are asked for, as OpenSSL numbers them.
+pub(super) mod usage {
+    pub(crate) const DIGITAL_SIGNATURE: u8 = 0x80;
+    pub(crate) const KEY_ENCIPHERMENT: u8 = 0x20;
+    pub(crate) const KEY_AGREEMENT: u8 = 0x08;
+    pub(crate) const KEY_CERT_SIGN: u8 = 0x04;
+}
+
+/// Bits of Netscape's certificate type.
+pub(super) mod netscape {
+    pub(crate) const CLIENT: u8 = 0x80;
+    pub(crate) const SERVER: u8 = 0x40;
+    pub(crate) const TLS_AUTHORITY: u8 = 0x04;
+    pub(crate) const ANY_AUTHORITY: u8 = 0x07;
+}
+
+/// One certificate, as OpenSSL sees it.
+pub(crate) struct Facts<'a> {
+    pub(crate) certificate: &'a Certificate,
+    pub(super) parts: Parts<'a>,
+    /// The names as OpenSSL compares them.
+    pub(crate) subject: Vec<u8>,
+    pub(crate) issuer: Vec<u8>,
+    pub(super) method: Option<Method>,
+    pub(super) key: Key,
+    /// The subject key identifier.
+    pub(crate) identifier: Option<&'a [u8]>,
+    pub(crate) authority: AuthorityIdentifier<'a>,
+    pub(super) constraints: Option<BasicConstraints>,
+    pub(super) key_usage: Option<u8>,
+    pub(super) extended: Option<ExtendedUsage>,
+    pub(super) netscape: Option<u8>,
+    /// The contents of nameConstraints and of subjectAltName.
+    pub(super) name_constraints: Option<&'a [u8]>,
+    pub(super) alternative_names: Option<&'a [u8]>,
+    /// A critical extension that OpenSSL does not know.
+    pub(super) unknown_critical: bool,
+    /// Addresses or autonomous systems (RFC 3779).
+    pub(super) resources: bool,
+    /// It names itself as its issuer, and neither its authority key identifier nor its signature's algorithm says otherwise: where it is trusted, a
+    /// path ends. OpenSSL does not verify the signature.
+    pub(crate) self_signed: bool,
+}
+
+/// What it says of the key that has signed it.
+#[derive(Default)]
+pub(crate) struct AuthorityIdentifier<'a> {
+    pub(crate) key: Option<&'a [u8]>,
+    /// The first directory name.
+    issuer: Option<Vec<u8>>,
+    serial: Option<&'a [u8]>,
+}
+
+#[derive(Clone, Copy)]
+pub(super) struct BasicConstraints {
+    pub(super) authority: bool,
+    pub(super) path_length: Option<i64>,
+}
+
+#[derive(Default, Clone, Copy)]
+pub(super) struct ExtendedUsage {
+    pub(super) server: bool,
+    pub(super) client: bool,
+}
+
+impl<'a> Facts<'a> {
+    /// Reads a certificate. The error is for one that OpenSSL would not have loaded.
+    pub(crate) fn of(certificate: &'a Certificate) -> Result<Self, Flaw> {
+        let parts = encoding::parts(certificate.der())?;
+        let subject = name::comparable(certificate.subject());
+        let issuer = name::comparable(parts.issuer);
+        let mut facts = Self {
+            certificate,
+            subject,
+            issuer,
+            method: Method::read(parts.inner_algorithm),
+            key: Key::read(certificate.public_key()),
+            identifier: None,
+            authority: AuthorityIdentifier::default(),
+            constraints: None,
+            key_usage: None,
+            extended: None,
+            netscape: None,
+            name_constraints: None,
+            alternative_names: None,
+            unknown_critical: false,
+            resources: false,
+            self_signed: false,
+            parts,
+        };
+        for at in 0..facts.parts.extensions.len() {
+            let extension = &facts.parts.extensions[at];
+            let (identifier, content) = (extension.identifier, extension.content);
+            facts.unknown_critical |= extension.critical && !is_known(identifier);
+            facts.read(identifier, content)?;
+        }
+        facts.self_signed = facts.is_self_issued() && facts.is_likely_issued_by(&facts);
+        Ok(facts)
+    }
+
+    fn read(&mut self, identifier: &[u8], content: &'a [u8]) -> Result<(), Flaw> {
+        let mut reader = Reader::new(content);
+        match identifier {
+            [0x55, 0x1d, 14] => self.identifier = Some(reader.take(tag::OCTET_STRING)?),
+            [0x55, 0x1d, 15] => self.key_usage = Some(first_byte(&mut reader)?),
+            [0x55, 0x1d, 17] => self.alternative_names = Some(content),
+            [0x55, 0x1d, 19] => self.constraints = Some(BasicConstraints::read(&mut reader)?),
+            [0x55, 0x1d, 30] => self.name_constraints = Some(content),
+            [0x55, 0x1d, 35] => self.authority = AuthorityIdentifier::read(&mut reader)?,
+            [0x55, 0x1d, 37] => self.extended = Some(ExtendedUsage::read(&mut reader)?),
+            NETSCAPE => self.netscape = Some(first_byte(&mut reader)?),
+            ADDRESSES | SYSTEMS => self.resources = true,
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Whether its extended key usage lets it be a server's.
+    pub(crate) fn is_for_servers(&self) -> bool {
+        self.extended.is_none_or(|usage| usage.server)
+    }
+
+    /// Whether it names itself as its issuer.
+    pub(crate) fn is_self_issued(&self) -> bool {
+        self.subject == self.issuer
+    }
+
+    pub(crate) fn fingerprint(&self) -> Fingerprint {
+        self.certificate.fingerprint()
+    }
+
+    pub(crate) fn not_after(&self) -> SystemTime {
+        self.certificate.not_after()
+    }
+
+    /// Whether OpenSSL looks for the key of this certificate in `other` (`ossl_x509_likely_issued`): by names, the authority key
+    /// identifier, and the kinds of key and signature. It verifies signatures once the path is whole.
+    pub(crate) fn is_likely_issued_by(&self, other: &Self) -> bool {
+        self.issuer == other.subject
+            && self.authority.fits(other)
+            && self.method.is_some_and(|method| other.key.fits(method))
+    }
+}
+
+impl<'a> AuthorityIdentifier<'a> {
+    fn read(reader: &mut Reader<'a>) -> Result<Self, Flaw> {
+        const DIRECTORY: u8 = tag::constructed(4);
+        let mut parts = reader.within(tag::SEQUENCE)?;
+        let key = parts.optional(tag::primitive(0))?;
+        let mut issuer = None;
+        if let Some(mut names) = parts.optional_within(tag::constructed(1))? {
+            while !names.is_empty() && issuer.is_none() {
+                let (tag, content) = names.element()?;
+                issuer = (tag == DIRECTORY).then(|| name::comparable(content));
+            }
+        }
+        let serial = parts.optional(tag::primitive(2))?;
+        Ok(Self { key, issuer, serial })
+    }
+
+    /// `X509_check_akid`.
+    fn fits(&self, issuer: &Facts<'_>) -> bool {
+        let differ = |named: Option<&[u8]>, own: Option<&[u8]>| matches!((named, own), (Some(named), Some(own)) if named != own);
+        !differ(self.key, issuer.identifier)
+            && !differ(self.serial, Some(issuer.parts.serial))
+            && !differ(self.issuer.as_deref(), Some(&issuer.issuer))
+    }
+}
+
+impl BasicConstraints {
+    fn read(reader: &mut Reader<'_>) -> Result<Self, Flaw> {
+        let mut parts = reader.within(tag::SEQUENCE)?;
+        let authority = parts.optional_boolean()?;
+        let length = parts.optional(tag::INTEGER)?;
+        // A number that does not fit is none (`ASN1_INTEGER_get`).
+        let path_length = length
+            .filter(|bytes| bytes.len() <= 8)
+            .map(|bytes| bytes.iter().fold(0_i64, |number, byte| number << 8 | i64::from(*byte)));
+        Ok(Self { authority, path_length })
+    }
+}
+
+impl ExtendedUsage {
+    fn read(reader: &mut Reader<'_>) -> Result<Self, Flaw> {
+        // 1.3.6.1.5.5.7.3, then the gated cryptography of former times, which is for servers.
+        const PURPOSES: [u8; 7] = [0x2b, 6, 1, 5, 5, 7, 3];
+        const MICROSOFT: &[u8] = &[0x2b, 6, 1, 4, 1, 0x82, 0x37, 10, 3, 3];
+        const NETSCAPE: &[u8] = &[0x60, 0x86, 0x48, 1, 0x86, 0xf8, 0x42, 4, 1];
+        let mut found = Self::default();
+        reader.within(tag::SEQUENCE)?.each(|purposes| {
+            match purposes.object_identifier()? {
+                MICROSOFT | NETSCAPE => found.server = true,
+                [start @ .., 1] if *start == PURPOSES => found.server = true,
+                [start @ .., 2] if *start == PURPOSES => found.client = true,
+                _ => {}
+            }
+            Ok(())
+        })?;
+        Ok(found)
+    }
+}
+
+const NETSCAPE: &[u8] = &[0x60, 0x86, 0x48, 1, 0x86, 0xf8, 0x42, 1, 1];
+const ADDRESSES: &[u8] = &[0x2b, 6, 1, 5, 5, 7, 1, 7];
+const SYSTEMS: &[u8] = &[0x2b, 6, 1, 5, 5, 7, 1, 8];
+
+/// Whether OpenSSL takes the extension where it is critical (`X509_supported_extension`): key identifiers are not among them.
+fn is_known(identifier: &[u8]) -> bool {
+    const NO_CHECK: &[u8] = &[0x2b, 6, 1, 5, 5, 7, 0x30, 1, 5];
+    const PROXY: &[u8] = &[0x2b, 6, 1, 5, 5, 7, 1, 14];
+    match identifier {
+        [0x55, 0x1d, number] => matches!(number, 15 | 17 | 19 | 30..=33 | 36 | 37 | 54),
+        _ => [NETSCAPE, ADDRESSES, SYSTEMS, NO_CHECK, PROXY].contains(&identifier),
+    }
+}
+
+/// The first eight bits of a bit string; unused ones do not count.
+fn first_byte(reader: &mut Reader<'_>) -> Result<u8, Flaw> {
+    Ok(match reader.bit_string()? {
+        (_, []) => 0,
+        (unused, [only]) => only & (0xff << unused),
+        (_, [first, ..]) => *first,
+    })
+}
+
+impl PartialEq for Facts<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        self.certificate == other.certificate
+    }
+}
+
+impl Certificate {
+    /// Whether OpenSSL takes it for a root: it names itself as its issuer, by its name, its key identifiers and the kind of its
+    /// signature. The signature itself is not verified.
+    #[must_use]
+    pub fn is_self_signed(&self) -> bool {
+        Facts::of(self).is_ok_and(|facts| facts.self_signed)
+    }
+}
