@@ -58,6 +58,10 @@ pub const EVENTS: &[(&str, &str)] = &[
         "somebody else has changed the links of the published set; they are made again",
     ),
     ("lock-lost", "the lock of the published directory was removed, replaced or opened to others"),
+    (
+        "lock-of-this-machine",
+        "another machine could publish to the same directory: its file system locks for this one alone",
+    ),
     ("message-accepted", "the agent's message is accepted after others were rejected"),
     ("message-rejected", "the agent's message breaks a rule; what is published stays"),
     (
@@ -95,6 +99,7 @@ pub const EVENTS: &[(&str, &str)] = &[
         "watches-exhausted",
         "the kernel watches no more directories for the user; timers do the work",
     ),
+    ("watches-restored", "the kernel watches all directories again"),
     ("watching-failed", "the kernel gives no inotify instance; timers do the work"),
 ];
 
