@@ -8,6 +8,7 @@ use serde::Deserialize;
 
 use super::Error;
 use super::error::shown;
+use crate::companions::parameters::Value;
 
 /// The whole file.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -67,7 +68,7 @@ pub(super) struct Files {
 pub(super) struct Service {
     pub(super) file: Option<String>,
     pub(super) name: String,
-    pub(super) options: Option<BTreeMap<String, String>>,
+    pub(super) options: Option<BTreeMap<String, Value>>,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -135,7 +136,8 @@ impl File {
         toml::from_str(text).map_err(|error| {
             let at = error.span().map_or(0, |span| span.start);
             let line = text.get(..at).map_or(1, |before| before.matches('\n').count() + 1);
-            (line, explain(error.message()))
+            let given = text.lines().nth(line - 1).unwrap_or_default();
+            (line, explain(error.message(), given))
         })
     }
 }
@@ -157,7 +159,7 @@ fn read(path: &Path) -> io::Result<String> {
 const NEAR: f64 = 0.75;
 
 /// serde lists every known key; people want the nearest. And its words for types are a programmer's.
-fn explain(message: &str) -> String {
+fn explain(message: &str, line: &str) -> String {
     let message = message.lines().collect::<Vec<_>>().join(" ");
     if let Some(unknown) = message.strip_prefix("unknown field `") {
         return explain_unknown(unknown);
@@ -165,13 +167,26 @@ fn explain(message: &str) -> String {
     let hint = if message.contains("leading zero") {
         "a mode is written in quotes, \"0600\""
     } else if message.contains("expected a string") {
-        "write the value in quotes, \"30s\" or \"0600\""
+        return format!("{}; write the value in quotes{}", shown(&message), example(line));
     } else if message.contains("expected u16") || message.contains("expected usize") {
         "write a number without quotes, 5432"
     } else {
         return shown(&message);
     };
     format!("{}; {hint}", shown(&message))
+}
+
+/// The line's own value in quotes, where that is one that the key takes.
+fn example(line: &str) -> String {
+    let Some((key, value)) = line.split_once('=') else { return String::new() };
+    let value = value.split('#').next().unwrap_or_default().trim();
+    let is_plain = value.chars().all(|c| c.is_ascii_alphanumeric() || "._-".contains(c));
+    match key.trim().rsplit('.').next().unwrap_or_default() {
+        key if key.ends_with("_every") => ", \"30s\"".to_owned(),
+        key if key.ends_with("_mode") => ", \"0600\"".to_owned(),
+        _ if is_plain && !value.is_empty() => format!(", {:?}", shown(value)),
+        _ => String::new(),
+    }
 }
 
 /// `unknown`: "unknown field `…`, expected one of `…`, `…`", without its beginning. The key itself may hold anything.
