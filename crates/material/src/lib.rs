@@ -3,6 +3,7 @@
 //! A [`Material`] is built once, from one [`Offer`], and never assembled from two. Whatever comes from
 //! outside (a Workload API message, or the files of an earlier run) passes the same checks.
 
+mod blocks;
 mod certificate;
 mod checks;
 mod details;
