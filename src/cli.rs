@@ -330,6 +330,7 @@ fn run(settings: Settings, channel: Channel, environment: &Environment) -> Resul
     let confined = daemon::confine(config, manager.as_ref())?;
     channel.listen();
     let _telemetry = telemetry::start(log).map_err(anyhow::Error::from)?;
+    telemetry::tell_panics(daemon::running_task);
     Ok(on_one_thread(daemon::run(confined, channel, listener, manager))?)
 }
 

@@ -17,6 +17,7 @@ pub use confinement::{Confined, confine, turn_off_output};
 pub use fetch::{Fetched, Publication, fetch};
 pub use notify::Notify;
 use tasks::Tasks;
+pub use tasks::running as running_task;
 
 use crate::config::{self, Config};
 use crate::http::{self, Listener};

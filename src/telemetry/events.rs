@@ -75,6 +75,7 @@ pub const EVENTS: &[(&str, &str)] = &[
     ("notify-restored", "the notification socket takes messages again"),
     ("older-set-kept", "a set that was renamed counts for nothing until the agent has sent one"),
     ("older-set-possible", "fetch took a set that may not be the newest: the agent did not answer"),
+    ("panicked", "pgsvid has a fault: the process ends, and its parent starts another one"),
     ("postgresql-connected", "PostgreSQL's version and listener"),
     ("postgresql-files-error", "an error in a file that a reload reads"),
     ("publication-failed", "the set could not be written; what was published stays"),

@@ -2,6 +2,7 @@
 //! pipe must not stop a rotation.
 
 mod events;
+mod panics;
 mod queue;
 
 use std::fmt;
@@ -17,6 +18,7 @@ use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::registry::LookupSpan;
 
 pub use events::{EVENTS, reference};
+pub use panics::tell_panics;
 
 use crate::{text, threads, timing};
 
@@ -77,6 +79,7 @@ pub struct Telemetry {
 /// Starts logging, once in a process.
 pub fn start(settings: Settings) -> Result<Telemetry, threads::Refused> {
     let (queue, guard) = queue::start(io::stderr())?;
+    queue::use_for_flush(&queue);
     let writer = move || queue.clone();
     // What is wrong comes to us as errors, of which we tell ourselves. What dependencies tell besides may be a line for each
     // frame that an agent sends, and hold what others have sent: it is for those who look for details.

@@ -1,6 +1,7 @@
 //! The queue before standard error: a thread of its own writes, and what finds no room is left out.
 
 use std::io;
+use std::sync::OnceLock;
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::time::Duration;
 
@@ -28,6 +29,9 @@ pub(super) struct Writer(SyncSender<Queued>);
 
 /// Waits, for a while, until what is queued is written when it is dropped.
 pub(super) struct Guard(SyncSender<Queued>);
+
+/// The one that is in use: whoever panics has its line written before the process ends.
+static IN_USE: OnceLock<Writer> = OnceLock::new();
 
 /// Starts the thread, which writes each line in one piece.
 pub(super) fn start(
@@ -61,6 +65,24 @@ impl io::Write for Writer {
 
 impl Drop for Guard {
     fn drop(&mut self) {
+        Writer(self.0.clone()).flush_all();
+    }
+}
+
+/// Makes it the one that [`flush`] waits for. The first stays.
+pub(super) fn use_for_flush(writer: &Writer) {
+    let _ = IN_USE.set(writer.clone());
+}
+
+/// Waits, for a while, until all lines are written.
+pub(super) fn flush() {
+    if let Some(writer) = IN_USE.get() {
+        writer.flush_all();
+    }
+}
+
+impl Writer {
+    fn flush_all(&self) {
         let deadline = Instant::now() + PATIENCE;
         let (written, answer) = sync_channel(1);
         let mut end = Queued::End(written);
@@ -78,6 +100,7 @@ impl Drop for Guard {
 #[cfg(test)]
 mod tests {
     use std::io::Write as _;
+    use std::sync::OnceLock;
     use std::sync::mpsc::{Sender, channel};
 
     use super::*;

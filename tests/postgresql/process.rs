@@ -1,4 +1,4 @@
-//! X03, X05, A89, A92, B25, B30: what the process itself runs out of, or cannot write to.
+//! X03, X05, A89, A92, B25, B30, B31: what the process itself runs out of, or cannot write to.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{ErrorKind, Write as _};
@@ -99,6 +99,22 @@ fn b25_where_no_process_or_thread_can_be_made_the_start_says_what_helps() {
         let (daemon, _parent) = Strace::around_daemon(PGSVID, &arguments, &new(which));
         says(&daemon, &format!("cannot start the thread that {words}"));
     }
+}
+
+/// tokio panics where it gets no thread, and here it gets none right after one was to be had: a fault that can be made in any build.
+#[test]
+fn b31_a_panic_is_logged_by_name_before_the_process_ends() {
+    let setup = Setup::new(PGSVID);
+    let file = setup.other.write("password", "correct horse\n", 0o600);
+    setup.configure(&format!("[postgres]\npassword_file = '{}'", file.display()));
+    let arguments: Vec<_> = ["run".to_owned()].into_iter().chain(setup.arguments()).collect();
+    let fault = "clone,clone3,fork,vfork:error=EAGAIN:when=3";
+    let (daemon, _parent) = Strace::around_daemon(PGSVID, &arguments, fault);
+    let event = daemon.wait_for_event(LIMIT, |event| event["event"] == "panicked");
+    assert_eq!((&event["level"], &event["task"]), (&"ERROR".into(), &"main".into()), "{event}");
+    assert!(event["cause"].as_str().unwrap().contains("OS can't spawn worker thread"), "{event}");
+    assert!(event["place"].as_str().unwrap().contains(".rs:"), "{event}");
+    assert!(!daemon.wait_exit(LIMIT).success());
 }
 
 #[test]
