@@ -134,12 +134,35 @@ impl File {
     /// Parses the text of a file; fails with the line, from 1, and what is wrong there.
     pub(super) fn parse(text: &str) -> Result<Self, (usize, String)> {
         toml::from_str(text).map_err(|error| {
+            if let Some(line) = line_of_helper(text) {
+                return (line, OF_HELPER.to_owned());
+            }
             let at = error.span().map_or(0, |span| span.start);
             let line = text.get(..at).map_or(1, |before| before.matches('\n').count() + 1);
             let given = text.lines().nth(line - 1).unwrap_or_default();
             (line, explain(error.message(), given))
         })
     }
+}
+
+/// Keys of spiffe-helper's configuration, which is not far from TOML.
+const HELPER: [&str; 8] = [
+    "agent_address",
+    "agentAddress",
+    "cert_dir",
+    "certDir",
+    "svid_file_name",
+    "svidFileName",
+    "svid_bundle_file_name",
+    "svidBundleFileName",
+];
+const OF_HELPER: &str = "this is a configuration of spiffe-helper; docs/from-spiffe-helper.md translates it, key by key";
+
+/// The first line, from 1, that only spiffe-helper knows.
+fn line_of_helper(text: &str) -> Option<usize> {
+    let key = |line: &str| line.split('=').next().unwrap_or_default().trim().to_owned();
+    let line = text.lines().position(|line| HELPER.contains(&key(line).as_str()))?;
+    Some(line + 1)
 }
 
 /// Largest file, in bytes.

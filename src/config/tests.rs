@@ -125,6 +125,19 @@ fn k01_unknown_keys_and_wrong_types_name_line_and_nearest_key() {
 }
 
 #[test]
+fn f22_a_configuration_of_spiffe_helper_is_recognised() {
+    for text in [
+        "agent_address = \"/tmp/agent.sock\"\ncmd = \"\"\ncert_dir = \"certs\"\n",
+        "# helper.conf\ncmd = \"psql\"\nagentAddress = \"/tmp/agent.sock\"\n",
+        // Blocks are HCL's, and no TOML.
+        "cert_dir = \"certs\"\nhealth_checks {\n  listener_enabled = true\n}\n",
+    ] {
+        let error = config(text).unwrap_err();
+        assert!(error.contains("docs/from-spiffe-helper.md"), "{error}");
+    }
+}
+
+#[test]
 fn f14_libpqs_options_may_be_numbers_and_an_example_fits_its_key() {
     let options = |text: &str| {
         let text = format!("[files.service]\nname = \"a\"\noptions = {{ {text} }}\n");

@@ -24,7 +24,7 @@ use crate::http::{self, Listener};
 use crate::parent::{Channel, Order, Orders, Predecessor};
 use crate::publish::{Companion, Publisher};
 use crate::rotation::{self, Rotation};
-use crate::source::Source;
+use crate::source::{self, Source};
 use crate::status::Status;
 use crate::watching::Watching;
 use crate::{threads, timing};
@@ -74,7 +74,12 @@ pub async fn run(
     let stop = tasks.stop();
     tasks.spawn("workload API", {
         let stop = stop.clone();
-        async move { source.run(stop).await.context("the Workload API refuses this program") }
+        async move {
+            match source.run(stop).await {
+                Err(error @ source::Error::PathTooLong { .. }) => Err(error.into()),
+                ended => ended.context("the Workload API refuses this program"),
+            }
+        }
     });
     tasks.spawn("rotation", async move { Ok(rotation.run(stop).await?) });
     tasks.spawn_background("alarm", alarm::run(status.clone()));

@@ -20,7 +20,7 @@ use zeroize::Zeroizing;
 use super::allowance::{Allowance, Tasks};
 use super::codec::Uncoded;
 use super::endpoint::Endpoint;
-use super::error::{Contact, Error};
+use super::error::{Contact, Error, LONGEST_SOCKET};
 use super::fields::FewFields;
 use super::messages::Messages;
 use super::{foreign, limits};
@@ -87,6 +87,12 @@ fn explain(endpoint: &Endpoint, error: &tonic::transport::Error) -> Error {
         if let Some(cause) = cause.downcast_ref::<io::Error>() {
             return match (cause.kind(), endpoint) {
                 (io::ErrorKind::NotFound, Endpoint::Unix(path)) => Error::NoSocket(path.clone()),
+                (io::ErrorKind::InvalidInput, Endpoint::Unix(path))
+                    if path.as_os_str().len() > LONGEST_SOCKET =>
+                {
+                    let length = path.as_os_str().len();
+                    Error::PathTooLong { path: path.clone(), length }
+                }
                 (
                     io::ErrorKind::ConnectionRefused | io::ErrorKind::PermissionDenied,
                     Endpoint::Unix(path),

@@ -17,6 +17,18 @@ pub enum Error {
     /// The socket's directory or the socket does not exist.
     #[error("no agent at {}: the socket does not exist", .0.display())]
     NoSocket(PathBuf),
+    /// The kernel has no room for its name.
+    #[error(
+        "the path of the agent's socket has {length} bytes, more than the {LONGEST_SOCKET} that the kernel takes ({}); use a \
+         shorter path, or a symbolic link with one",
+        path.display()
+    )]
+    PathTooLong {
+        /// The socket.
+        path: PathBuf,
+        /// Its length in bytes.
+        length: usize,
+    },
     /// Something else is there.
     #[error("{} is no socket: is it the directory of the agent's socket?", .0.display())]
     NotASocket(PathBuf),
@@ -69,6 +81,9 @@ pub enum Error {
         text: String,
     },
 }
+
+/// Longest path of a Unix socket in bytes (`sun_path` of `unix(7)`, without the byte that ends it).
+pub(super) const LONGEST_SOCKET: usize = 107;
 
 /// How that user gets to use the socket. What root needs for a closed one it keeps only if the socket is there, and closed,
 /// when pgsvid starts.
@@ -193,6 +208,7 @@ impl Error {
             Self::Answered { code: Code::InvalidArgument | Code::Unimplemented, .. } => {
                 Class::Permanent
             }
+            Self::PathTooLong { .. } => Class::Permanent,
             _ => Class::Transient,
         }
     }

@@ -100,7 +100,6 @@ impl Writer {
 #[cfg(test)]
 mod tests {
     use std::io::Write as _;
-    use std::sync::OnceLock;
     use std::sync::mpsc::{Sender, channel};
 
     use super::*;

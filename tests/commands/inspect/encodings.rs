@@ -147,6 +147,22 @@ fn f21_pem_that_something_has_wrapped_is_named_and_its_remedy_works() {
     assert!(!text.contains("not supported") && !text.contains("neither a certificate"), "{text}");
 }
 
+/// Neither CN nor DN: `clientname=DN` is no way out.
+#[test]
+fn f24_an_empty_subject_has_a_remedy_that_works() {
+    let mut params = rcgen::CertificateParams::default();
+    params.distinguished_name = rcgen::DistinguishedName::new();
+    let id = "spiffe://example.org/db".try_into().unwrap();
+    params.subject_alt_names = vec![rcgen::SanType::URI(id)];
+    let leaf = params.self_signed(&rcgen::KeyPair::generate().unwrap()).unwrap();
+    let files = Directory::new();
+    files.write("leaf.der", leaf.der(), 0o600);
+    let (_, text) = run(&[&files.join("leaf.der")], &[]);
+    let flat = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(flat.contains("the subject is empty") && flat.contains("-dns"), "{text}");
+    assert!(!flat.contains("clientname=DN"), "{text}");
+}
+
 /// Hands what openssl wrote to the account that pgsvid runs as.
 fn readable(files: &Directory) {
     for entry in std::fs::read_dir(files.path()).unwrap() {
