@@ -30,6 +30,7 @@ use crate::parent::{self, Channel};
 use crate::sandbox;
 use crate::telemetry;
 use crate::text::{harmless, harmless_json};
+use crate::threads;
 
 /// How long standard error may take for the last words.
 const LAST_WORDS: Duration = Duration::from_secs(1);
@@ -241,7 +242,9 @@ fn keep(arguments: &[OsString], environment: &Environment) -> ExitCode {
         // The daemon has said why.
         Ok(status) => ExitCode::from(status),
         Err(error) => {
-            complain(&format!("pgsvid: cannot start the daemon: {error}"));
+            let exhausted = error.kind() == std::io::ErrorKind::WouldBlock;
+            let remedy = if exhausted { format!(": {}", threads::REMEDY) } else { String::new() };
+            complain(&format!("pgsvid: cannot start the daemon: {error}{remedy}"));
             ExitCode::from(FAILED)
         }
     }
@@ -330,7 +333,8 @@ fn run(settings: Settings, channel: Channel, environment: &Environment) -> Resul
     daemon::turn_off_output();
     let confined = daemon::confine(config, manager.as_ref())?;
     channel.listen();
-    let _telemetry = telemetry::start(log);
+    let _telemetry = telemetry::start(log).map_err(anyhow::Error::from)?;
+    telemetry::tell_panics(daemon::running_task);
     Ok(on_one_thread(daemon::run(confined, channel, listener, manager))?)
 }
 

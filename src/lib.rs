@@ -19,6 +19,6 @@ pub mod status;
 pub mod telemetry;
 pub mod watching;
 
-pub use pgsvid_base::{files, finding, text, timing, users};
+pub use pgsvid_base::{files, finding, text, threads, timing, users};
 pub use pgsvid_material as material;
 pub use pgsvid_postgres::{diagnose, sql, survey, verify};

@@ -28,7 +28,8 @@ pub(super) fn run(
     // On a terminal one line says what is being waited for; elsewhere the log does.
     let terminal = std::io::stderr().is_terminal();
     let confined = daemon::confine(config, None)?;
-    let _telemetry = (!terminal).then(|| telemetry::start(log));
+    let telemetry = (!terminal).then(|| telemetry::start(log)).transpose();
+    let _telemetry = telemetry.map_err(anyhow::Error::from)?;
     let (progress, watched) = watch::channel("no answer yet".to_owned());
     let fetched = on_one_thread(async move {
         tokio::select! {

@@ -27,8 +27,9 @@ fn features() -> Vec<&'static str> {
     [
         (cfg!(target_feature = "crt-static"), "static"),
         (cfg!(debug_assertions), "debug"),
-        // `daemon` relies on it to name the task that panicked.
+        // What a panic does.
         (cfg!(panic = "unwind"), "unwind"),
+        (cfg!(panic = "abort"), "abort"),
         (true, "ring"),
         (true, "landlock"),
         (true, "seccomp"),

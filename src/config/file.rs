@@ -11,6 +11,7 @@ use serde::{Deserialize, Deserializer};
 
 use super::Error;
 use super::error::shown;
+use crate::companions::parameters::Value;
 
 /// The whole file.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -70,7 +71,7 @@ pub(super) struct Files {
 pub(super) struct Service {
     pub(super) file: Option<String>,
     pub(super) name: String,
-    pub(super) options: Option<BTreeMap<String, String>>,
+    pub(super) options: Option<BTreeMap<String, Value>>,
 }
 
 /// `[postgres]`, or `[[postgres]]` as often as there are clusters.
@@ -180,11 +181,35 @@ impl File {
     /// Parses the text of a file; fails with the line, from 1, and what is wrong there.
     pub(super) fn parse(text: &str) -> Result<Self, (usize, String)> {
         toml::from_str(text).map_err(|error| {
+            if let Some(line) = line_of_helper(text) {
+                return (line, OF_HELPER.to_owned());
+            }
             let at = error.span().map_or(0, |span| span.start);
             let line = text.get(..at).map_or(1, |before| before.matches('\n').count() + 1);
-            (line, explain(error.message()))
+            let given = text.lines().nth(line - 1).unwrap_or_default();
+            (line, explain(error.message(), given))
         })
     }
+}
+
+/// Keys of spiffe-helper's configuration, which is not far from TOML.
+const HELPER: [&str; 8] = [
+    "agent_address",
+    "agentAddress",
+    "cert_dir",
+    "certDir",
+    "svid_file_name",
+    "svidFileName",
+    "svid_bundle_file_name",
+    "svidBundleFileName",
+];
+const OF_HELPER: &str = "this is a configuration of spiffe-helper; docs/from-spiffe-helper.md translates it, key by key";
+
+/// The first line, from 1, that only spiffe-helper knows.
+fn line_of_helper(text: &str) -> Option<usize> {
+    let key = |line: &str| line.split('=').next().unwrap_or_default().trim().to_owned();
+    let line = text.lines().position(|line| HELPER.contains(&key(line).as_str()))?;
+    Some(line + 1)
 }
 
 /// Largest file, in bytes.
@@ -204,7 +229,7 @@ fn read(path: &Path) -> io::Result<String> {
 const NEAR: f64 = 0.75;
 
 /// serde lists every known key; people want the nearest. And its words for types are a programmer's.
-fn explain(message: &str) -> String {
+fn explain(message: &str, line: &str) -> String {
     let message = message.lines().collect::<Vec<_>>().join(" ");
     if let Some(unknown) = message.strip_prefix("unknown field `") {
         return explain_unknown(unknown);
@@ -212,13 +237,26 @@ fn explain(message: &str) -> String {
     let hint = if message.contains("leading zero") {
         "a mode is written in quotes, \"0600\""
     } else if message.contains("expected a string") {
-        "write the value in quotes, \"30s\" or \"0600\""
+        return format!("{}; write the value in quotes{}", shown(&message), example(line));
     } else if message.contains("expected u16") || message.contains("expected usize") {
         "write a number without quotes, 5432"
     } else {
         return shown(&message);
     };
     format!("{}; {hint}", shown(&message))
+}
+
+/// The line's own value in quotes, where that is one that the key takes.
+fn example(line: &str) -> String {
+    let Some((key, value)) = line.split_once('=') else { return String::new() };
+    let value = value.split('#').next().unwrap_or_default().trim();
+    let is_plain = value.chars().all(|c| c.is_ascii_alphanumeric() || "._-".contains(c));
+    match key.trim().rsplit('.').next().unwrap_or_default() {
+        key if key.ends_with("_every") => ", \"30s\"".to_owned(),
+        key if key.ends_with("_mode") => ", \"0600\"".to_owned(),
+        _ if is_plain && !value.is_empty() => format!(", {:?}", shown(value)),
+        _ => String::new(),
+    }
 }
 
 /// `unknown`: "unknown field `…`, expected one of `…`, `…`", without its beginning. The key itself may hold anything.

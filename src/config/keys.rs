@@ -153,7 +153,7 @@ pub(super) const FILES_SERVICE_NAME: Key = Key::new(
 pub(super) const FILES_SERVICE_OPTIONS: Key = Key::new(
     "files.service.options",
     Default::Words("`sslmode = \"verify-full\"`"),
-    "libpq keywords and values, all text",
+    "libpq keywords and values: text, numbers, true or false",
 );
 pub(super) const POSTGRES_NAME: Key = Key::new(
     "postgres.name",

@@ -28,6 +28,7 @@ pub use rules::LONGEST;
 pub use schema::schema;
 pub use server::Reached;
 
+use crate::companions::parameters::Value;
 use crate::companions::role_map::RoleMap;
 use crate::companions::service_file;
 use crate::material::Expectations;
@@ -248,6 +249,7 @@ fn service(
     file: &File,
     publish: &publish::Settings,
 ) -> Result<Option<service_file::Settings>, Error> {
+    let text = |(keyword, value): (String, Value)| (keyword, value.into());
     let service = match &file.files.service {
         None => None,
         Some(given) => {
@@ -258,7 +260,7 @@ fn service(
             let settings = service_file::Settings::new(
                 name,
                 given.name.clone(),
-                given.options.clone().unwrap_or_default(),
+                given.options.clone().unwrap_or_default().into_iter().map(text).collect(),
                 &names(publish),
                 publish.readers_directory(),
             )

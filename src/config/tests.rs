@@ -163,6 +163,42 @@ fn k01_unknown_keys_and_wrong_types_name_line_and_nearest_key() {
 }
 
 #[test]
+fn f22_a_configuration_of_spiffe_helper_is_recognised() {
+    for text in [
+        "agent_address = \"/tmp/agent.sock\"\ncmd = \"\"\ncert_dir = \"certs\"\n",
+        "# helper.conf\ncmd = \"psql\"\nagentAddress = \"/tmp/agent.sock\"\n",
+        // Blocks are HCL's, and no TOML.
+        "cert_dir = \"certs\"\nhealth_checks {\n  listener_enabled = true\n}\n",
+    ] {
+        let error = config(text).unwrap_err();
+        assert!(error.contains("docs/from-spiffe-helper.md"), "{error}");
+    }
+}
+
+#[test]
+fn f14_libpqs_options_may_be_numbers_and_an_example_fits_its_key() {
+    let options = |text: &str| {
+        let text = format!("[files.service]\nname = \"a\"\noptions = {{ {text} }}\n");
+        config(&text).map(|config| config.service.unwrap().options)
+    };
+    let given = options("port = 5499, sslsni = false, keepalives = true, host = \"a\"").unwrap();
+    for (keyword, value) in [("port", "5499"), ("sslsni", "0"), ("keepalives", "1"), ("host", "a")]
+    {
+        assert_eq!(given[keyword], value);
+    }
+    assert!(options("connect_timeout = 1.5").unwrap_err().contains("a whole number"));
+    for (text, example) in [
+        ("[log]\nlevel = 1\n", "in quotes, \"1\""),
+        ("[files]\ngroup = 999 # postgres\n", "in quotes, \"999\""),
+        ("[files]\nprivate_key_mode = 600\n", "in quotes, \"0600\""),
+        ("[postgres]\nverify_every = 30\n", "in quotes, \"30s\""),
+    ] {
+        let error = config(text).unwrap_err();
+        assert!(error.contains(example), "{error}");
+    }
+}
+
+#[test]
 fn k01_what_is_repeated_from_the_file_cannot_act_and_is_short() {
     let long = "x".repeat(100_000);
     for text in [

@@ -7,6 +7,7 @@ mod notify;
 mod tasks;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use tokio::sync::watch;
@@ -16,17 +17,20 @@ pub use confinement::{Confined, confine, turn_off_output};
 pub use fetch::{Fetched, Publication, fetch};
 pub use notify::Notify;
 use tasks::Tasks;
+pub use tasks::running as running_task;
 
 use crate::config::{self, Config};
 use crate::http::{self, Listener};
 use crate::parent::{Channel, Order, Orders, Predecessor};
 use crate::publish::{Companion, Publisher};
 use crate::rotation::{self, Rotation};
-use crate::source::Source;
+use crate::source::{self, Source};
 use crate::status::Status;
-use crate::timing;
 use crate::watching::Watching;
+use crate::{threads, timing};
 
+/// How long the kernel may count a thread that has nothing to do.
+const AFTER_A_THREAD: Duration = Duration::from_millis(5);
 /// The process that has started this one is gone.
 const ORPHAN: &str = "the parent has ended";
 
@@ -49,7 +53,10 @@ pub async fn run(
     let Confined { config, held: _held, .. } = confined;
     let mut servers = config.rotation.servers.iter();
     if servers.any(|it| it.session.password_file.is_some() || it.verify.looks_up) {
-        // What reads files and looks up names may block, too. The thread stays: none may be to be had later.
+        // What reads files and looks up names may block, too. The thread stays: none may be to be had later. tokio panics where
+        // it gets none, so one is asked for before; the kernel counts it for a moment after its end.
+        threads::start("blocking", "reads the password and looks up names", || ())?;
+        tokio::time::sleep(AFTER_A_THREAD).await;
         tokio::task::spawn_blocking(|| ()).await?;
     }
     if let Some(listen) = &config.health {
@@ -67,7 +74,12 @@ pub async fn run(
     let stop = tasks.stop();
     tasks.spawn("workload API", {
         let stop = stop.clone();
-        async move { source.run(stop).await.context("the Workload API refuses this program") }
+        async move {
+            match source.run(stop).await {
+                Err(error @ source::Error::PathTooLong { .. }) => Err(error.into()),
+                ended => ended.context("the Workload API refuses this program"),
+            }
+        }
     });
     tasks.spawn("rotation", async move { Ok(rotation.run(stop).await?) });
     tasks.spawn_background("alarm", alarm::run(status.clone()));
@@ -184,6 +196,13 @@ fn open_publisher(confined: &Confined) -> anyhow::Result<Publisher> {
     }
     rotation::tell_disowned(&publisher.take_disowned());
     rotation::tell_trust(&publisher);
+    if publisher.is_locked_here_alone() {
+        warn!(event = "lock-of-this-machine",
+            directory = %config.publish.directory.display(),
+            fix = "publish to a file system of this machine, such as a tmpfs below /run; or let no other machine publish there",
+            "the lock of the published directory keeps out no pgsvid of another machine: each would remove the other's sets"
+        );
+    }
     Ok(publisher)
 }
 

@@ -1,10 +1,24 @@
 //! One owner for all tasks: a long-lived task that ends or panics ends the daemon, by name.
+//!
+//! As it is shipped a panic aborts, and the name is in the line that is logged before. Elsewhere it unwinds to here.
 
+use std::cell::Cell;
 use std::collections::HashMap;
+use std::future::poll_fn;
 
 use anyhow::{Context as _, anyhow};
 use tokio::task::{Id, JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
+
+thread_local! {
+    static RUNNING: Cell<Option<&'static str>> = const { Cell::new(None) };
+}
+
+/// The name of the task that runs in this thread.
+#[must_use]
+pub fn running() -> Option<&'static str> {
+    RUNNING.get()
+}
 
 /// The tasks, and the token that asks them to end.
 pub(super) struct Tasks {
@@ -28,7 +42,14 @@ impl Tasks {
         name: &'static str,
         task: impl Future<Output = anyhow::Result<()>> + Send + 'static,
     ) {
-        let handle = self.set.spawn(task);
+        let mut task = Box::pin(task);
+        let named = poll_fn(move |context| {
+            let before = RUNNING.replace(Some(name));
+            let polled = task.as_mut().poll(context);
+            RUNNING.set(before);
+            polled
+        });
+        let handle = self.set.spawn(named);
         self.names.insert(handle.id(), name);
     }
 
@@ -90,6 +111,19 @@ mod tests {
         tasks.spawn("rotation", async { panic!("on purpose") });
         let error = tasks.ended().await.unwrap_err().to_string();
         assert_eq!(error, "the task \"rotation\" panicked");
+    }
+
+    #[tokio::test]
+    async fn b31_the_task_that_runs_is_known_by_name() {
+        let mut tasks = Tasks::new();
+        assert_eq!(running(), None);
+        tasks.spawn("rotation", async {
+            tokio::task::yield_now().await;
+            anyhow::bail!("{:?}", running())
+        });
+        let error = format!("{:#}", tasks.ended().await.unwrap_err());
+        assert!(error.ends_with("Some(\"rotation\")"), "{error}");
+        assert_eq!(running(), None);
     }
 
     #[tokio::test]

@@ -170,10 +170,13 @@ impl View {
     fn lines_for_pg_ident(&self) -> Vec<String> {
         let common_name = match &self.common_name {
             Some(name) => for_pg_ident(&for_pasting(name)),
+            None if self.distinguished_name.is_empty() => "none".to_owned(),
             None => "none: `cert` needs clientname=DN".to_owned(),
         };
         let name = match self.distinguished_name.as_str() {
-            "" => "none: the subject is empty, and `cert` refuses it".to_owned(),
+            "" => "none: the subject is empty, and `cert` refuses it; give the entry a DNS name, which becomes the CN \
+                   (spire-server entry update … -dns)"
+                .to_owned(),
             // ASCII, and not shortened: it is made for pasting.
             name => for_pg_ident(name),
         };

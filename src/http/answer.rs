@@ -20,6 +20,9 @@ const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=
 /// Nothing is loaded or run, whatever text came from a server: the page is styled by its own head, and that is all.
 const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'";
 
+/// The header that tells an answer of ours from another program's, in front of its value. A proxy would replace `Server`.
+pub(super) const OURS: (&str, &str) = ("x-pgsvid", "1");
+
 /// The answer to a request; its body is not looked at.
 pub(super) fn answer<B>(request: &Request<B>, status: Status) -> Response<Full<Bytes>> {
     if request.method() != Method::GET && request.method() != Method::HEAD {
@@ -83,5 +86,6 @@ fn response(status: StatusCode, kind: &'static str, body: String) -> Response<Fu
     ] {
         headers.insert(name, HeaderValue::from_static(value));
     }
+    headers.insert(OURS.0, HeaderValue::from_static(OURS.1));
     response
 }

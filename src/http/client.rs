@@ -13,6 +13,7 @@ use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connec
 use tokio::time::Instant;
 
 use super::Listen;
+use super::answer::OURS;
 use crate::status::View;
 
 /// Limit from connecting to the end of the answer.
@@ -64,7 +65,7 @@ pub fn ask_whether(listen: &Listen, question: Question) -> Result<(bool, String)
     }
 }
 
-/// The answer's code and body.
+/// The code and body of an answer of ours.
 fn get(listen: &Listen, path: &str) -> Result<(u16, String), Error> {
     let answer = exchange(listen, path).map_err(|error| {
         let error = match error.kind() {
@@ -130,5 +131,10 @@ fn parse(answer: &[u8]) -> Option<(u16, String)> {
     let text = std::str::from_utf8(answer).ok()?;
     let (head, body) = text.split_once("\r\n\r\n")?;
     let code = head.strip_prefix("HTTP/1.")?.split(' ').nth(1)?.parse().ok()?;
-    Some((code, body.to_owned()))
+    let is_ours = head
+        .lines()
+        .filter_map(|line| line.split_once(':'))
+        .any(|(name, value)| name.eq_ignore_ascii_case(OURS.0) && value.trim() == OURS.1);
+    // Most programs that speak HTTP answer 200 to something.
+    is_ours.then(|| (code, body.to_owned()))
 }

@@ -12,6 +12,9 @@ use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
 use rustix::process::{geteuid, umask};
 
+/// Longest path of a Unix socket in bytes (`sun_path` of `unix(7)`, without the byte that ends it).
+const LONGEST: usize = 107;
+
 /// `127.0.0.1:9809` or `unix:/path`
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Listen {
@@ -34,6 +37,12 @@ impl FromStr for Listen {
         let path = Path::new(path.strip_prefix("//").unwrap_or(path));
         if !path.is_absolute() {
             return Err("write an absolute path after unix:".to_owned());
+        }
+        let length = path.as_os_str().len();
+        if length > LONGEST {
+            return Err(format!(
+                "the socket's path has {length} bytes, more than the {LONGEST} that the kernel takes; use a shorter one"
+            ));
         }
         Ok(Self::Unix(path.to_owned()))
     }

@@ -28,6 +28,18 @@ pub enum Error {
         /// The directory.
         directory: PathBuf,
     },
+    /// The directory's file system has no locks.
+    #[error(
+        "cannot lock {0}: its file system has no locks ({cause}), and without one another pgsvid could remove the set that \
+         PostgreSQL starts from; publish to a file system of this machine, such as a tmpfs below /run",
+        directory.display()
+    )]
+    NoLocks {
+        /// The directory.
+        directory: PathBuf,
+        /// What the kernel said.
+        cause: Errno,
+    },
     /// Others may replace what is published.
     #[error(
         "cannot publish to {0}: others may write to it (mode {mode:04o}); run chmod {1:04o} {2}",

@@ -17,7 +17,11 @@ const MODE: u32 = 0o600;
 const TRIES: u32 = 16;
 
 /// It is released with the value.
-pub(super) struct Lock(OwnedFd);
+pub(super) struct Lock {
+    file: OwnedFd,
+    /// Whether it keeps other machines out as well, where they have the directory too.
+    is_everywhere: bool,
+}
 
 /// Takes the lock; `None` if there is none and none can be made, so that nothing can be published either.
 pub(super) fn take(directory: &Directory) -> Result<Option<Lock>, Error> {
@@ -28,20 +32,23 @@ pub(super) fn take(directory: &Directory) -> Result<Option<Lock>, Error> {
             Err(Error::Step { cause, .. }) if lets_nobody_publish(cause) => return Ok(None),
             Err(error) => return Err(error),
         };
-        let taken = match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            // NFS locks only what is open for writing, which the sandbox allows of no file that is there.
-            Err(Errno::BADF) => {
-                rustix::fs::flock(directory, FlockOperation::NonBlockingLockExclusive)
-            }
-            taken => taken,
+        let operation = FlockOperation::NonBlockingLockExclusive;
+        let (taken, is_everywhere) = match rustix::fs::flock(&file, operation) {
+            // NFS locks only what is open for writing, which the sandbox allows of no file that is there. The directory's
+            // own is the kernel's, and no server's (`flock(2)`, "NFS details").
+            Err(Errno::BADF) => (rustix::fs::flock(directory, operation), false),
+            taken => (taken, true),
         };
-        let lock = Lock(file);
+        let lock = Lock { file, is_everywhere };
         if !lock.is_in_place(directory) {
             continue;
         }
         return match taken {
             Ok(()) => Ok(Some(lock)),
             Err(Errno::WOULDBLOCK) => Err(Error::Locked { directory: directory.path_of("") }),
+            Err(cause) if gives_no_locks(cause) => {
+                Err(Error::NoLocks { directory: directory.path_of(""), cause })
+            }
             Err(cause) => Err(directory.step("lock", NAME, cause)),
         };
     }
@@ -49,9 +56,14 @@ pub(super) fn take(directory: &Directory) -> Result<Option<Lock>, Error> {
 }
 
 impl Lock {
+    /// Whether another machine that has the directory is kept out as well.
+    pub(super) fn is_everywhere(&self) -> bool {
+        self.is_everywhere
+    }
+
     /// Whether it is still the file that another instance would find, and nobody else could have opened it.
     pub(super) fn is_in_place(&self, directory: &Directory) -> bool {
-        match (look(directory), rustix::fs::fstat(&self.0)) {
+        match (look(directory), rustix::fs::fstat(&self.file)) {
             (Ok(there), Ok(held)) => {
                 (there.st_dev, there.st_ino) == (held.st_dev, held.st_ino)
                     && judge(directory, &there).is_ok()
@@ -124,4 +136,9 @@ fn look(directory: &Directory) -> Result<Stat, Errno> {
 
 fn lets_nobody_publish(cause: Errno) -> bool {
     matches!(cause, Errno::NOSPC | Errno::DQUOT | Errno::ROFS | Errno::ACCESS | Errno::PERM)
+}
+
+/// What kernel and file systems say where there are no locks: of NFS without its lock daemon, of FUSE, Lustre, 9p.
+fn gives_no_locks(cause: Errno) -> bool {
+    matches!(cause, Errno::NOLCK | Errno::NOSYS | Errno::OPNOTSUPP | Errno::INVAL)
 }

@@ -189,6 +189,12 @@ impl Publisher {
         self.directory.trust()
     }
 
+    /// Whether another machine that has mounted the same directory could publish to it as well: on NFS.
+    #[must_use]
+    pub fn is_locked_here_alone(&self) -> bool {
+        self.lock.as_ref().is_some_and(|lock| !lock.is_everywhere())
+    }
+
     /// What was found in the directory since the last call that others could have put there. It has to be told: somebody
     /// tries to be believed, or the directory has changed hands.
     pub fn take_disowned(&mut self) -> Vec<Disowned> {
@@ -320,25 +326,34 @@ impl Publisher {
         let mut taken_over = self.take_over()?;
         let written = match self.write(material, extra_authorities) {
             Err(error) if error.is_out_of_space() => {
-                // Where somebody has turned the link, it is not the one that tells which set is the last good one.
-                let linked = links::current(&self.directory)?;
-                let ours = self.current.as_ref().map(Generation::name);
-                let kept: Vec<&str> = linked.as_deref().into_iter().chain(ours).collect();
-                sweep::all_but(&self.directory, &kept);
+                self.make_room(None)?;
                 self.write(material, extra_authorities)
             }
             other => other,
         };
         let generation = written?;
         let replaced = links::current(&self.directory)?;
-        if let Err(error) = links::swap(&self.directory, generation.name()) {
+        let swapped = match links::swap(&self.directory, generation.name()) {
+            Err(error) if error.is_out_of_space() => {
+                self.make_room(Some(generation.name()))?;
+                links::swap(&self.directory, generation.name())
+            }
+            other => other,
+        };
+        if let Err(error) = swapped {
             generation::remove(&self.directory, generation.name());
             return Err(error);
         }
         // From here on it is what readers see: whatever fails now, it stays.
         self.previous = replaced;
         self.directory.sync()?;
-        taken_over.extend(links::ensure(&self.directory, &self.names())?);
+        taken_over.extend(match links::ensure(&self.directory, &self.names()) {
+            Err(error) if error.is_out_of_space() => {
+                self.make_room(Some(generation.name()))?;
+                links::ensure(&self.directory, &self.names())?
+            }
+            other => other?,
+        });
         let name = generation.name().to_owned();
         self.current = Some(generation);
         if self.is_exposed() {
@@ -401,6 +416,16 @@ impl Publisher {
         let current = links::current(&self.directory)?;
         links::remove_leftovers(&self.directory)?;
         generation::remove_unfinished(&self.directory, current.as_deref())
+    }
+
+    /// Space has run out: removes the generations that no link leads to, but for the new one.
+    fn make_room(&self, new: Option<&str>) -> Result<(), Error> {
+        // Where somebody has turned the link, it is not the one that tells which set is the last good one.
+        let linked = links::current(&self.directory)?;
+        let ours = self.current.as_ref().map(Generation::name);
+        let kept: Vec<&str> = linked.as_deref().into_iter().chain(ours).chain(new).collect();
+        sweep::all_but(&self.directory, &kept);
+        Ok(())
     }
 
     fn preflight(&mut self) -> Result<(), Error> {

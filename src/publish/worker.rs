@@ -5,6 +5,7 @@ use std::sync::mpsc::channel;
 use tokio::sync::oneshot;
 
 use super::Publisher;
+use crate::threads;
 
 type Work = Box<dyn FnOnce(&mut Publisher) + Send>;
 
@@ -18,11 +19,8 @@ pub struct Worker(Box<dyn Fn(Work) + Send + Sync>);
 #[derive(Debug, thiserror::Error)]
 pub enum Broken {
     /// There is no thread.
-    #[error(
-        "cannot start the thread that writes files ({0}): raise the limit of processes (TasksMax of the systemd unit, \
-         the container's pids limit, ulimit -u)"
-    )]
-    Start(std::io::Error),
+    #[error(transparent)]
+    Start(threads::Refused),
     /// The thread has panicked.
     #[error("the thread that writes files has ended abnormally")]
     Ended,
@@ -32,9 +30,8 @@ impl Worker {
     /// Starts the thread. It ends, and the directory is free for another instance, when this is dropped.
     pub fn start(mut publisher: Publisher) -> Result<Self, Broken> {
         let (sender, work) = channel::<Work>();
-        let thread = std::thread::Builder::new().name("files".to_owned());
         let run = move || work.into_iter().for_each(|work| work(&mut publisher));
-        thread.spawn(run).map_err(Broken::Start)?;
+        threads::start("files", "writes files", run).map_err(Broken::Start)?;
         // Once the thread has ended, the work is dropped.
         Ok(Self(Box::new(move |work| drop(sender.send(work)))))
     }

@@ -399,7 +399,7 @@ async fn n01_the_set_of_an_earlier_run_that_has_expired_is_told_and_looked_for()
     let authority = Authority::new("example.org", false).unwrap();
     let entry = Entry::new("spiffe://example.org/db").with(Flaw::Expired(Duration::from_secs(2)));
     let svid = authority.issue(&entry).unwrap();
-        let mut publisher = Publisher::open(files(&directory), Vec::new()).unwrap();
+    let mut publisher = Publisher::open(files(&directory), Vec::new()).unwrap();
     let before = timing::now() - Duration::from_secs(4);
     publisher.publish(&checked(&svid, before), &[]).unwrap();
     drop(publisher);

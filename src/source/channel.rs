@@ -14,16 +14,16 @@ use tonic::client::Grpc;
 use tonic::codegen::http::uri::PathAndQuery;
 use tonic::metadata::MetadataValue;
 use tonic::transport::Channel;
-use tower::service_fn;
+use tower::{ServiceExt as _, service_fn};
 use zeroize::Zeroizing;
 
 use super::allowance::{Allowance, Tasks};
 use super::codec::Uncoded;
 use super::endpoint::Endpoint;
-use super::error::{Contact, Error};
+use super::error::{Contact, Error, LONGEST_SOCKET};
 use super::fields::FewFields;
-use super::limits;
 use super::messages::Messages;
+use super::{foreign, limits};
 
 /// The call (SPIFFE Workload API, section 5.1), as gRPC has it for a path.
 const CALL: &str = "/SpiffeWorkloadAPI/FetchX509SVID";
@@ -36,9 +36,12 @@ pub(super) async fn open(
 ) -> Result<(Messages, Option<Zeroizing<Vec<u8>>>), Error> {
     let (tasks, guard) = Tasks::of(allowance);
     let channel = connect(endpoint, tasks).await?;
+    // tonic makes statuses of whatever a web server or a proxy says, and an agent's mean something.
+    let channel = channel.map_result(foreign::told_apart);
     let mut client = Grpc::new(channel).max_decoding_message_size(limits::MESSAGE);
     let failed = |status| Error::of(&status, endpoint, Contact::First);
-    let unusable = |error| Error::Broken(endpoint.to_string(), format!("{error}"));
+    let unusable =
+        |error: foreign::Failure| Error::Broken(endpoint.to_string(), format!("{error}"));
     client.ready().await.map_err(unusable)?;
     let mut request = Request::new(());
     request
@@ -46,7 +49,7 @@ pub(super) async fn open(
         .insert(SECURITY_HEADER, MetadataValue::from_static(SECURITY_HEADER_VALUE));
     let call = PathAndQuery::from_static(CALL);
     let response = client.server_streaming(request, call, Uncoded).await.map_err(failed)?;
-    let mut messages = Messages::of(response, endpoint, guard)?;
+    let mut messages = Messages::of(response, endpoint, guard);
     let first = messages.next().await?;
     Ok((messages, first))
 }
@@ -84,6 +87,12 @@ fn explain(endpoint: &Endpoint, error: &tonic::transport::Error) -> Error {
         if let Some(cause) = cause.downcast_ref::<io::Error>() {
             return match (cause.kind(), endpoint) {
                 (io::ErrorKind::NotFound, Endpoint::Unix(path)) => Error::NoSocket(path.clone()),
+                (io::ErrorKind::InvalidInput, Endpoint::Unix(path))
+                    if path.as_os_str().len() > LONGEST_SOCKET =>
+                {
+                    let length = path.as_os_str().len();
+                    Error::PathTooLong { path: path.clone(), length }
+                }
                 (
                     io::ErrorKind::ConnectionRefused | io::ErrorKind::PermissionDenied,
                     Endpoint::Unix(path),

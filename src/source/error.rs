@@ -8,6 +8,7 @@ use std::time::Duration;
 use tonic::Code;
 
 use super::Endpoint;
+use super::foreign::Foreign;
 use crate::text::shown;
 
 /// Why there is no stream.
@@ -16,6 +17,18 @@ pub enum Error {
     /// The socket's directory or the socket does not exist.
     #[error("no agent at {}: the socket does not exist", .0.display())]
     NoSocket(PathBuf),
+    /// The kernel has no room for its name.
+    #[error(
+        "the path of the agent's socket has {length} bytes, more than the {LONGEST_SOCKET} that the kernel takes ({}); use a \
+         shorter path, or a symbolic link with one",
+        path.display()
+    )]
+    PathTooLong {
+        /// The socket.
+        path: PathBuf,
+        /// Its length in bytes.
+        length: usize,
+    },
     /// Something else is there.
     #[error("{} is no socket: is it the directory of the agent's socket?", .0.display())]
     NotASocket(PathBuf),
@@ -31,6 +44,11 @@ pub enum Error {
     /// Somebody listens who does not speak gRPC.
     #[error("{0} does not speak gRPC: is it an agent's Workload API?")]
     NotGrpc(String),
+    /// A web server or a proxy has answered.
+    #[error(
+        "{0} answered by HTTP {1}, which no agent does: is there a proxy in front of it, or another program?"
+    )]
+    Http(String, u16),
     /// The connection ended without an answer.
     #[error("the connection to {0} broke: {1}")]
     Broken(String, String),
@@ -63,6 +81,9 @@ pub enum Error {
         text: String,
     },
 }
+
+/// Longest path of a Unix socket in bytes (`sun_path` of `unix(7)`, without the byte that ends it).
+pub(super) const LONGEST_SOCKET: usize = 107;
 
 /// How that user gets to use the socket. What root needs for a closed one it keeps only if the socket is there, and closed,
 /// when pgsvid starts.
@@ -116,6 +137,13 @@ impl Error {
                     }
                 };
             }
+            match cause.downcast_ref() {
+                Some(Foreign::Status(status)) => {
+                    return Self::Http(endpoint.to_string(), status.as_u16());
+                }
+                Some(Foreign::Type) => return Self::NotGrpc(endpoint.to_string()),
+                Some(Foreign::Compressed) | None => {}
+            }
             deepest = Some(cause);
             next = cause.source();
         }
@@ -146,7 +174,7 @@ impl Error {
             Self::Forbidden(..) => {
                 "let this uid enter the socket's directory and write to the socket, or run as one that may"
             }
-            Self::NotGrpc(_) => {
+            Self::NotGrpc(_) | Self::Http(..) => {
                 "point SPIFFE_ENDPOINT_SOCKET (or --endpoint) to the agent's Workload API socket, not its admin \
                  socket or another program's"
             }
@@ -172,13 +200,53 @@ impl Error {
         })
     }
 
+    /// Of the statuses that an agent may send, the standard gives these a meaning. An agent that stops says `Canceled`, one
+    /// that cannot attest `Unavailable`, and one whose server is away `Unavailable` or `DeadlineExceeded`.
     pub(super) fn class(&self) -> Class {
         match self {
             Self::Answered { code: Code::PermissionDenied, .. } => Class::NotRegistered,
             Self::Answered { code: Code::InvalidArgument | Code::Unimplemented, .. } => {
                 Class::Permanent
             }
+            Self::PathTooLong { .. } => Class::Permanent,
             _ => Class::Transient,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn b27_only_three_statuses_of_an_agent_are_more_than_a_reason_to_ask_again() {
+        let endpoint = Endpoint::Unix("/agent.sock".into());
+        for number in 0..=17 {
+            let code = Code::from_i32(number);
+            let status = tonic::Status::new(code, "words");
+            let class = match code {
+                Code::PermissionDenied => Class::NotRegistered,
+                Code::InvalidArgument | Code::Unimplemented => Class::Permanent,
+                _ => Class::Transient,
+            };
+            for contact in [Contact::First, Contact::Served] {
+                assert_eq!(Error::of(&status, &endpoint, contact).class(), class, "{code:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn b27_what_our_side_makes_of_another_programs_answer_is_a_reason_to_ask_again() {
+        let endpoint = Endpoint::Unix("/agent.sock".into());
+        for foreign in [
+            Foreign::Status(tonic::codegen::http::StatusCode::FORBIDDEN),
+            Foreign::Status(tonic::codegen::http::StatusCode::NOT_FOUND),
+            Foreign::Type,
+            Foreign::Compressed,
+        ] {
+            let status = tonic::Status::from_error(foreign.into());
+            let error = Error::of(&status, &endpoint, Contact::First);
+            assert_eq!(error.class(), Class::Transient, "{error}");
         }
     }
 }

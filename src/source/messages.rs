@@ -22,17 +22,13 @@ impl Messages {
         response: Response<Streaming<Zeroizing<Vec<u8>>>>,
         endpoint: &Endpoint,
         tasks: DropGuard,
-    ) -> Result<Self, Error> {
-        let kind = response.metadata().get("content-type");
-        if !is_grpc(kind.map_or(b"", |kind| kind.as_encoded_bytes())) {
-            return Err(Error::NotGrpc(endpoint.to_string()));
-        }
-        Ok(Self {
+    ) -> Self {
+        Self {
             endpoint: endpoint.clone(),
             contact: Contact::First,
             stream: response.into_inner(),
             _tasks: tasks,
-        })
+        }
     }
 
     /// The next message; `None` if the agent has ended the stream in order.
@@ -43,13 +39,5 @@ impl Messages {
             self.contact = Contact::Served;
         }
         Ok(message)
-    }
-}
-
-/// Whether the answer is one of gRPC (`PROTOCOL-HTTP2.md`, "Content-Type"), and not a web server's page.
-fn is_grpc(kind: &[u8]) -> bool {
-    match kind.strip_prefix(b"application/grpc") {
-        Some(more) => more.first().is_none_or(|next| b"+;".contains(next)),
-        None => false,
     }
 }

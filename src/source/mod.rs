@@ -10,6 +10,7 @@ mod codec;
 mod endpoint;
 mod error;
 mod fields;
+mod foreign;
 mod lines;
 mod look;
 mod message;

@@ -65,6 +65,10 @@ pub const EVENTS: &[(&str, &str)] = &[
         "somebody else has changed the links of the published set; they are made again",
     ),
     ("lock-lost", "the lock of the published directory was removed, replaced or opened to others"),
+    (
+        "lock-of-this-machine",
+        "another machine could publish to the same directory: its file system locks for this one alone",
+    ),
     ("message-accepted", "the agent's message is accepted after others were rejected"),
     ("message-rejected", "the agent's message breaks a rule; what is published stays"),
     (
@@ -78,6 +82,7 @@ pub const EVENTS: &[(&str, &str)] = &[
     ("notify-restored", "the notification socket takes messages again"),
     ("older-set-kept", "a set that was renamed counts for nothing until the agent has sent one"),
     ("older-set-possible", "fetch took a set that may not be the newest: the agent did not answer"),
+    ("panicked", "pgsvid has a fault: the process ends, and its parent starts another one"),
     ("postgresql-connected", "PostgreSQL's version and listener"),
     ("postgresql-files-error", "an error in a file that a reload reads"),
     ("publication-failed", "the set could not be written; what was published stays"),
@@ -103,6 +108,7 @@ pub const EVENTS: &[(&str, &str)] = &[
         "watches-exhausted",
         "the kernel watches no more directories for the user; timers do the work",
     ),
+    ("watches-restored", "the kernel watches all directories again"),
     ("watching-failed", "the kernel gives no inotify instance; timers do the work"),
 ];
 

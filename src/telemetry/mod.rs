@@ -2,6 +2,8 @@
 //! pipe must not stop a rotation.
 
 mod events;
+mod panics;
+mod queue;
 
 use std::fmt;
 use std::io;
@@ -9,7 +11,6 @@ use std::str::FromStr;
 
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
-use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, MakeWriter};
@@ -17,8 +18,9 @@ use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::registry::LookupSpan;
 
 pub use events::{EVENTS, reference};
+pub use panics::tell_panics;
 
-use crate::{text, timing};
+use crate::{text, threads, timing};
 
 /// How to log.
 #[derive(Debug, Clone, Copy)]
@@ -69,23 +71,16 @@ impl FromStr for LogLevel {
     }
 }
 
-/// How many lines may wait for a reader. Room for each is taken at the start, 32 bytes a line: the library's own 128,000
-/// would be four megabytes, and a rotation has a handful of lines.
-const QUEUE: usize = 1024;
-
 /// Writes what is still queued when dropped.
 pub struct Telemetry {
-    _worker: WorkerGuard,
+    _queue: queue::Guard,
 }
 
 /// Starts logging, once in a process.
-#[must_use]
-pub fn start(settings: Settings) -> Telemetry {
-    let (writer, worker) = NonBlockingBuilder::default()
-        .lossy(true)
-        .buffered_lines_limit(QUEUE)
-        .thread_name("log")
-        .finish(std::io::stderr());
+pub fn start(settings: Settings) -> Result<Telemetry, threads::Refused> {
+    let (queue, guard) = queue::start(io::stderr())?;
+    queue::use_for_flush(&queue);
+    let writer = move || queue.clone();
     // What is wrong comes to us as errors, of which we tell ourselves. What dependencies tell besides may be a line for each
     // frame that an agent sends, and hold what others have sent: it is for those who look for details.
     let LogLevel(level) = settings.level;
@@ -109,7 +104,7 @@ pub fn start(settings: Settings) -> Telemetry {
             ),
         ),
     };
-    Telemetry { _worker: worker }
+    Ok(Telemetry { _queue: guard })
 }
 
 /// `19:04:11Z INFO  rotated generation=1 publish=1.4ms`, with `cause`, `fix` and `next` on lines of their own.

@@ -16,13 +16,14 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use futures_util::{FutureExt as _, StreamExt as _};
 use inotify::{Event, EventMask, EventStream, Inotify, WatchDescriptor, WatchMask, Watches};
 use tokio::sync::watch;
 use tokio::task::unconstrained;
 use tokio::time::sleep;
-use tracing::warn;
+use tracing::{info, warn};
 
 use pace::Pace;
 
@@ -32,7 +33,9 @@ pub struct Watching(Option<Arc<Shared>>);
 
 struct Shared {
     watches: Watches,
-    /// Whether it was said that the kernel gives no more watches.
+    /// Whether the kernel has not given all watches.
+    lacking: AtomicBool,
+    /// Whether that was said.
     said: AtomicBool,
     watchers: Mutex<HashMap<u64, Watcher>>,
 }
@@ -68,6 +71,7 @@ impl Watching {
         let inotify = Inotify::init()?;
         let shared = Arc::new(Shared {
             watches: inotify.watches(),
+            lacking: AtomicBool::new(false),
             said: AtomicBool::new(false),
             watchers: Mutex::default(),
         });
@@ -97,13 +101,23 @@ impl Watching {
     }
 }
 
+/// How often the kernel is asked again for watches that it did not give: another process of the user may have ended.
+const LACKING: Duration = Duration::from_secs(5);
 /// Room for what is read at a time.
 const BUFFER: [u8; 4096] = [0; 4096];
 
 /// Waits for events and hands them on, until the kernel gives no more.
 async fn hand_on(mut stream: EventStream<[u8; BUFFER.len()]>, shared: Arc<Shared>) {
     let mut pace = Pace::default();
-    while let Some(Ok(event)) = stream.next().await {
+    loop {
+        let event = tokio::select! {
+            event = stream.next() => event,
+            () = sleep(LACKING), if shared.lacking.load(Ordering::Relaxed) => {
+                shared.try_again();
+                continue;
+            }
+        };
+        let Some(Ok(event)) = event else { return };
         let mut happened = Happened::default();
         happened.add(&event);
         // What else is there already. tokio would have a task pause after some of them.
@@ -139,6 +153,22 @@ impl Shared {
         }
     }
 
+    /// Watches what the kernel gave no watches for. Whatever has happened there meanwhile counts as a change.
+    fn try_again(&self) {
+        self.lacking.store(false, Ordering::Relaxed);
+        for watcher in self.watchers().values_mut() {
+            let before = watcher.armed.clone();
+            self.arm(watcher);
+            if watcher.armed != before {
+                watcher.changed.send_modify(|count| *count += 1);
+            }
+        }
+        if !self.lacking.load(Ordering::Relaxed) {
+            self.said.store(false, Ordering::Relaxed);
+            info!(event = "watches-restored", "the kernel watches all directories again");
+        }
+    }
+
     /// Watches what exists of a watcher's paths now. The kernel returns the same descriptor for the same inode.
     fn arm(&self, watcher: &mut Watcher) {
         let mask = WatchMask::CREATE
@@ -163,7 +193,10 @@ impl Shared {
             Err(error) => error,
         };
         // The limit is one for all processes of the user.
-        if error.kind() == io::ErrorKind::StorageFull && !self.said.swap(true, Ordering::Relaxed) {
+        if error.kind() == io::ErrorKind::StorageFull
+            && !self.lacking.swap(true, Ordering::Relaxed)
+            && !self.said.swap(true, Ordering::Relaxed)
+        {
             warn!(
                 event = "watches-exhausted",
                 path = %path.display(),
@@ -223,8 +256,6 @@ pub fn parent(path: &Path) -> PathBuf {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     async fn soon(changes: &mut Changes) -> bool {

@@ -32,6 +32,16 @@ pub(crate) fn answer(message: &[u8]) -> Vec<u8> {
     answer_of_type("application/grpc", &dev_agent::framed(message))
 }
 
+/// What a proxy says of an agent that is not there yet: by HTTP alone, though as gRPC. `status` is the head's first byte, of the
+/// static table (RFC 7541, appendix A).
+pub(crate) fn refusal(status: &[u8]) -> Vec<u8> {
+    let kind = "application/grpc";
+    let name = "content-type";
+    let text = |text: &str| [&[u8::try_from(text.len()).unwrap()], text.as_bytes()].concat();
+    let head = [status, &[0], &text(name), &text(kind)].concat();
+    frame(HEADERS, COMPLETE | 1, 1, &head)
+}
+
 /// A stream of that type that holds these bytes and has ended in order.
 pub(crate) fn answer_of_type(kind: &str, bytes: &[u8]) -> Vec<u8> {
     let field = |name: &str, value: &str| {

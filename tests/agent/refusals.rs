@@ -1,4 +1,4 @@
-//! W09-W12, W19: what the agent answers instead of an identity.
+//! W09-W12, W19, B27: what the agent answers instead of an identity, or something else in its place.
 
 use std::io::Write as _;
 
@@ -149,6 +149,26 @@ fn x08_a_permanent_refusal_to_a_daemon_that_was_started_again_is_an_alarm_and_no
     published(&pgsvid, mark, 1);
     assert_eq!(pgsvid.daemon().0, daemon);
     assert!(agent.activity().requests <= requests + 3, "{:?}", agent.activity());
+}
+
+/// A proxy in front of the agent, say: no status of HTTP ends a start, and none withdraws the identity.
+#[test]
+fn b27_statuses_of_http_are_neither_a_refusal_nor_a_withdrawal() {
+    // 404 is one of the table; 403 is spelt out behind the table's name.
+    for (head, number) in [(b"\x8d".as_slice(), 404), (b"\x08\x03403".as_slice(), 403)] {
+        let place = Place::new();
+        let listener = raw::listen(&place.socket());
+        let pgsvid = place.run(&[]);
+        for _ in 0..2 {
+            let mut stream = raw::asked(&listener);
+            stream.write_all(&[raw::greeting(), raw::refusal(head)].concat()).unwrap();
+        }
+        let (event, _) = said(&pgsvid, Mark::default(), "agent-disconnected");
+        let error = event["error"].as_str().unwrap();
+        assert!(error.contains(&format!("answered by HTTP {number}")), "{event}");
+        assert_eq!(count(&pgsvid, "not-registered"), 0);
+        assert!(pgsvid.is_running());
+    }
 }
 
 #[test]

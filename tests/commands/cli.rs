@@ -83,7 +83,7 @@ fn version_is_one_line_as_a_flag_and_says_more_as_a_command() {
     let names: Vec<_> =
         lines[1..].iter().filter_map(|line| line.split_whitespace().next()).collect();
     assert_eq!(names, ["commit", "target", "features"]);
-    assert!(lines[3].contains("unwind"), "X04 needs it: {}", lines[3]);
+    assert!(lines[3].contains("unwind"), "only what is shipped aborts: {}", lines[3]);
 }
 
 #[test]
@@ -411,4 +411,31 @@ fn x05_a_full_pipe_on_standard_error_does_not_keep_a_process_that_fails() {
     let arguments = ["-c", script, place.path().to_str().unwrap(), pgsvid.to_str().unwrap()];
     let pgsvid = test_support::Program::spawn("/bin/sh", arguments, &[]);
     assert_eq!(pgsvid.wait_exit(test_support::LIMIT).code(), Some(1));
+}
+
+/// Each command says it, and none goes on trying.
+#[test]
+fn f23_a_path_that_no_socket_can_have_is_named_by_every_command() {
+    let directory = test_support::Directory::new();
+    let svids = directory.subdirectory("svids");
+    let long = format!("unix:/tmp/{}/agent.sock", "x".repeat(110));
+    let settings =
+        ["--endpoint", &long, "--directory", &svids.display().to_string()].map(str::to_owned);
+    let said = |arguments: &[&str]| {
+        let program = test_support::Program::spawn(BINARY, arguments, &[]);
+        assert!(!program.wait_exit(test_support::LIMIT).success(), "{arguments:?}");
+        let said = program.standard_output() + &program.standard_error();
+        said.split_whitespace().collect::<Vec<_>>().join(" ")
+    };
+    for command in
+        [&["run"][..], &["fetch", "--timeout", "2s"], &["check"], &["check", "--offline"]]
+    {
+        let arguments: Vec<&str> =
+            command.iter().copied().chain(settings.iter().map(String::as_str)).collect();
+        let said = said(&arguments);
+        assert!(said.contains("has 126 bytes, more than the 107"), "{command:?}: {said}");
+        assert!(!said.contains("invalid input"), "{command:?}: {said}");
+    }
+    let said = said(&["status", "--socket", &long]);
+    assert!(said.contains("has 126 bytes, more than the 107"), "{said}");
 }

@@ -155,7 +155,7 @@ fn a69_a_status_in_json_cannot_act_on_a_terminal() {
             let _ = client.read(&mut [0; 4096]);
             let _ = write!(
                 client,
-                "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+                "HTTP/1.1 200 OK\r\nX-Pgsvid: 1\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
                 body.len()
             );
         }

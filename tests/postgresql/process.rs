@@ -1,4 +1,4 @@
-//! X03, X05, A89, A92: what the process itself runs out of, or cannot write to.
+//! X03, X05, A89, A92, B25, B30, B31: what the process itself runs out of, or cannot write to.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{ErrorKind, Write as _};
@@ -77,6 +77,63 @@ fn rotate_without_threads(setup: &Setup, pgsvid: &Pgsvid) {
     pgsvid.current(5);
     assert_eq!(pgsvid.process().threads(), threads);
     assert!(pgsvid.terminate(LIMIT).success());
+}
+
+#[test]
+fn b25_where_no_process_or_thread_can_be_made_the_start_says_what_helps() {
+    let setup = Setup::new(PGSVID);
+    let file = setup.other.write("password", "correct horse\n", 0o600);
+    setup.configure(&format!("[postgres]\npassword_file = '{}'", file.display()));
+    let arguments: Vec<_> = ["run".to_owned()].into_iter().chain(setup.arguments()).collect();
+    let says = |pgsvid: &Program, words: &str| {
+        assert_eq!(pgsvid.wait_exit(LIMIT).code(), Some(1), "{words}");
+        let said = pgsvid.standard_error();
+        assert!(said.contains(words) && said.contains("raise the limit of processes"), "{said}");
+        assert!(!said.contains("panicked"), "{said}");
+    };
+    let new = |which: u32| format!("clone,clone3,fork,vfork:error=EAGAIN:when={which}");
+    says(&Strace::around(PGSVID, &arguments, &new(1)), "cannot start the daemon");
+    for (which, words) in
+        [(1, "writes the log"), (2, "reads the password and looks up names"), (4, "writes files")]
+    {
+        let (daemon, _parent) = Strace::around_daemon(PGSVID, &arguments, &new(which));
+        says(&daemon, &format!("cannot start the thread that {words}"));
+    }
+}
+
+/// tokio panics where it gets no thread, and here it gets none right after one was to be had: a fault that can be made in any build.
+#[test]
+fn b31_a_panic_is_logged_by_name_before_the_process_ends() {
+    let setup = Setup::new(PGSVID);
+    let file = setup.other.write("password", "correct horse\n", 0o600);
+    setup.configure(&format!("[postgres]\npassword_file = '{}'", file.display()));
+    let arguments: Vec<_> = ["run".to_owned()].into_iter().chain(setup.arguments()).collect();
+    let fault = "clone,clone3,fork,vfork:error=EAGAIN:when=3";
+    let (daemon, _parent) = Strace::around_daemon(PGSVID, &arguments, fault);
+    let event = daemon.wait_for_event(LIMIT, |event| event["event"] == "panicked");
+    assert_eq!((&event["level"], &event["task"]), (&"ERROR".into(), &"main".into()), "{event}");
+    assert!(event["cause"].as_str().unwrap().contains("OS can't spawn worker thread"), "{event}");
+    assert!(event["place"].as_str().unwrap().contains(".rs:"), "{event}");
+    assert!(!daemon.wait_exit(LIMIT).success());
+}
+
+#[test]
+fn b30_watches_that_the_kernel_had_not_are_asked_for_again_without_any_event() {
+    let setup = Setup::new(PGSVID);
+    setup.configure("postgres.verify_every = '1h'");
+    let arguments: Vec<_> = ["run".to_owned()].into_iter().chain(setup.arguments()).collect();
+    // Until another process has given its own back.
+    let pgsvid = Strace::quietly(PGSVID, &arguments, "inotify_add_watch:error=ENOSPC:when=1..40");
+    let after =
+        |mark, name: &str| pgsvid.wait_for_event_after(mark, LIMIT, |event| event["event"] == name);
+    after(Mark::default(), "watches-exhausted");
+    setup.wait_published();
+    setup.cluster.start();
+    let (_, mark) = after(Mark::default(), "rotated");
+    let (_, mark) = after(mark, "watches-restored");
+    fs::remove_file(setup.files.join("svid.pem")).unwrap();
+    let (_, mark) = after(mark, "files-changed");
+    after(mark, "rotated");
 }
 
 #[test]

@@ -336,6 +336,13 @@ codes! {
     ServiceKeywordMissing, "service-keyword-missing", "the connection service file does not say sslcert, sslkey or sslrootcert";
     ServicePathRelative, "service-path-relative", "the connection service file names a relative path";
     ServicePathMissing, "service-path-missing", "the connection service file names a file that cannot be found";
+    ServiceValue, "service-value", "libpq refuses a value of the service, or of a variable";
+    ServiceHosts, "service-hosts", "libpq cannot pair the hosts, addresses and ports of the service";
+    ServiceSocket, "service-socket", "the service leads to a Unix socket, where there is no TLS";
+    ServiceHostName, "service-host-name", "no server certificate has the host of the service as a name";
+    ServiceCertificateUnused, "service-certificate-unused", "with a value of the service libpq shows no certificate";
+    ServiceMethod, "service-method", "with a value of the service libpq takes no login by a certificate alone";
+    ClientRevocationList, "client-revocation-list", "libpq reads revocation lists, and has none of an authority that it needs";
     PgserviceUnset, "pgservice-unset", "PGSERVICEFILE is set, and PGSERVICE is not";
     SslmodeNotStrict, "sslmode-not-strict", "with this sslmode libpq may connect without TLS, in silence";
     SslmodeServerUnproven, "sslmode-server-unproven", "this sslmode does not prove which server answers";

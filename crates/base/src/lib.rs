@@ -3,5 +3,6 @@
 pub mod files;
 pub mod finding;
 pub mod text;
+pub mod threads;
 pub mod timing;
 pub mod users;

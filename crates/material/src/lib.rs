@@ -4,6 +4,7 @@
 //! outside (a Workload API message, or the files of an earlier run) passes the same checks.
 
 mod arrangement;
+mod blocks;
 mod certificate;
 mod checks;
 mod details;

@@ -3,10 +3,11 @@
 use std::time::SystemTime;
 
 use pem_rfc7468::LineEnding;
-use rustls_pki_types::pem::PemObject as _;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer, SubjectPublicKeyInfoDer};
+use rustls_pki_types::{PrivateKeyDer, SubjectPublicKeyInfoDer};
+use x509_parser::der_parser::asn1_rs::{Any, FromDer as _};
 use zeroize::Zeroizing;
 
+use super::blocks::{self, Block, Found, Header};
 use super::{
     Certificate, Expectations, MalformedCertificate, Material, Offer, PrivateKey, Rejection, key,
 };
@@ -56,12 +57,27 @@ fn append(label: &str, der: &[u8], pem: &mut Vec<u8>) {
     debug_assert!(written.is_ok(), "the buffer was sized by the encoder");
 }
 
+/// What OpenSSL takes for a certificate (`pem.h`).
+pub(crate) const CERTIFICATES: [&[u8]; 3] =
+    [b"CERTIFICATE", b"X509 CERTIFICATE", b"TRUSTED CERTIFICATE"];
+/// What it takes for a private key, as far as we handle it.
+pub(crate) const KEYS: [&[u8]; 3] = [b"PRIVATE KEY", b"EC PRIVATE KEY", b"RSA PRIVATE KEY"];
+
 /// The certificates of a PEM text; text around the blocks is passed over, as OpenSSL does.
 pub fn decode_certificates(pem: &[u8]) -> Result<Vec<Certificate>, Malformed> {
     let mut certificates = Vec::new();
-    for (position, der) in (1..).zip(CertificateDer::pem_slice_iter(pem)) {
-        let der = der.map_err(|_| Malformed::Certificate)?;
-        certificates.push(Certificate::parse(&der).map_err(|error| match error {
+    for found in blocks::blocks(pem) {
+        let block = match found {
+            Found::Block(block) if CERTIFICATES.contains(&block.label.as_slice()) => block,
+            Found::Block(_) | Found::PassedOver(_) => continue,
+            Found::Broken(_) => return Err(Malformed::Certificate),
+        };
+        if block.header != Header::None {
+            return Err(Malformed::Certificate);
+        }
+        let position = certificates.len() + 1;
+        let parsed = Certificate::parse(certificate_of(&block));
+        certificates.push(parsed.map_err(|error| match error {
             MalformedCertificate::Unloadable { .. } => Malformed::Unloadable(error.at(position)),
             _ => Malformed::Certificate,
         })?);
@@ -72,6 +88,16 @@ pub fn decode_certificates(pem: &[u8]) -> Result<Vec<Certificate>, Malformed> {
     Ok(certificates)
 }
 
+/// The certificate of a block, without the settings that OpenSSL puts behind a trusted one.
+pub(crate) fn certificate_of(block: &Block) -> &[u8] {
+    if block.label == CERTIFICATES[2]
+        && let Ok((rest, _)) = Any::from_der(&block.bytes)
+    {
+        return &block.bytes[..block.bytes.len() - rest.len()];
+    }
+    &block.bytes
+}
+
 /// The public key that belongs to the first private key of a PEM text (PKCS#8, SEC1 or PKCS#1).
 pub fn public_key_of(pem: &[u8]) -> Result<SubjectPublicKeyInfoDer<'static>, Malformed> {
     key::public_key(&*decode_key(pem)?).map_err(|_| Malformed::Key)
@@ -79,7 +105,29 @@ pub fn public_key_of(pem: &[u8]) -> Result<SubjectPublicKeyInfoDer<'static>, Mal
 
 /// The first private key of a PEM text, zeroed when dropped, which its type does not do by itself.
 pub(super) fn decode_key(pem: &[u8]) -> Result<Zeroizing<PrivateKeyDer<'static>>, Malformed> {
-    PrivateKeyDer::from_pem_slice(pem).map(Zeroizing::new).map_err(|_| Malformed::Key)
+    for found in blocks::blocks(pem) {
+        match found {
+            Found::Block(block) if KEYS.contains(&block.label.as_slice()) => {
+                return key_of(&block).ok_or(Malformed::Key);
+            }
+            Found::Block(_) | Found::PassedOver(_) => {}
+            Found::Broken(_) => break,
+        }
+    }
+    Err(Malformed::Key)
+}
+
+/// The private key of a block; `None` if it has a passphrase.
+pub(crate) fn key_of(block: &Block) -> Option<Zeroizing<PrivateKeyDer<'static>>> {
+    if block.header != Header::None {
+        return None;
+    }
+    let bytes = block.bytes.to_vec();
+    Some(Zeroizing::new(match block.label.as_slice() {
+        b"EC PRIVATE KEY" => PrivateKeyDer::Sec1(bytes.into()),
+        b"RSA PRIVATE KEY" => PrivateKeyDer::Pkcs1(bytes.into()),
+        _ => PrivateKeyDer::Pkcs8(bytes.into()),
+    }))
 }
 
 /// Why the files of an earlier run are no set to go on with.

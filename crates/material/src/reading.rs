@@ -4,10 +4,10 @@
 
 use std::fmt;
 
-use rustls_pki_types::pem::PemObject as _;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use rustls_pki_types::PrivateKeyDer;
 use x509_parser::der_parser::asn1_rs::{Any, FromDer as _, Sequence, Tag};
 
+use super::blocks::{self, Found, Header};
 use super::{Certificate, LARGEST_BUNDLE, MalformedCertificate, certificates, key, pem};
 
 /// One thing that a file holds.
@@ -34,8 +34,21 @@ pub enum Unreadable {
     #[error("it holds neither PEM nor DER")]
     Neither,
     /// A block of PEM has no end, or its base64 is broken.
-    #[error("PEM block {position} ({label}) is cut off or broken")]
+    #[error(
+        "PEM block {position} ({label}) is cut off or broken; its END line has to be alone on its line"
+    )]
     Broken {
+        /// Which block, from 1.
+        position: usize,
+        /// What follows BEGIN, escaped.
+        label: String,
+    },
+    /// OpenSSL does not see the block.
+    #[error(
+        "the BEGIN line of PEM block {position} ({label}) is not alone on its line, or does not begin it: OpenSSL passes over \
+         the block"
+    )]
+    PassedOver {
         /// Which block, from 1.
         position: usize,
         /// What follows BEGIN, escaped.
@@ -80,8 +93,14 @@ pub enum Foreign {
     Pkcs7Der,
     /// A Java key store.
     JavaKeyStore,
-    /// OpenSSL's certificates with trust settings, and an old label.
+    /// OpenSSL's certificates with trust settings.
     TrustedCertificate,
+    /// PEM whose line ends are written as `\n`, as in JSON or an environment file.
+    Escaped,
+    /// DER in base64, without the lines of PEM around it.
+    Base64,
+    /// PEM in base64, as in a Secret of Kubernetes.
+    Base64Pem,
     /// A request for a certificate.
     Request,
     /// A list of revoked certificates.
@@ -103,6 +122,9 @@ impl fmt::Display for Foreign {
             Self::TrustedCertificate => {
                 "certificates with OpenSSL's trust settings are not supported"
             }
+            Self::Escaped => "its line ends are written as \\n, and OpenSSL takes it for one line",
+            Self::Base64 => "it is DER in base64, without the lines BEGIN and END",
+            Self::Base64Pem => "it is PEM in base64 once more",
             Self::Request => "it is a request for a certificate; an authority has to sign it first",
             Self::RevocationList => "it is a list of revoked certificates",
             Self::PublicKey => "it is a public key without a certificate",
@@ -130,6 +152,11 @@ impl Foreign {
                  openssl pkcs12 -in all.p12 -nodes -out all.pem"
             ),
             Self::TrustedCertificate => format!("openssl x509 -in {file} -out certificate.pem"),
+            Self::Escaped => {
+                format!("sed 's/\"//g; s/\\\\n/\\n/g' {file} > decoded.pem")
+            }
+            Self::Base64 => format!("base64 -d {file} > decoded.der"),
+            Self::Base64Pem => format!("base64 -d {file} > decoded.pem"),
             Self::Request | Self::RevocationList | Self::PublicKey => return None,
         })
     }
@@ -143,68 +170,82 @@ pub fn read(bytes: &[u8]) -> Vec<Result<Item, Unreadable>> {
     if bytes.is_empty() {
         return vec![Err(Unreadable::Empty)];
     }
-    let blocks = blocks(bytes);
-    if blocks.is_empty() {
+    if let Some(wrapped) = wrapped(bytes) {
+        return vec![Err(Unreadable::Foreign(wrapped))];
+    }
+    let mut blocks = blocks::blocks(bytes).peekable();
+    if blocks.peek().is_none() {
         return read_der(bytes);
     }
     let mut items = Vec::new();
-    for (at, block) in blocks.into_iter().enumerate() {
+    for (at, block) in blocks.enumerate() {
         if at == LARGEST_BUNDLE {
             let most = LARGEST_BUNDLE;
             items.push(Err(MalformedCertificate::TooMany { most }.into()));
             break;
         }
-        items.extend(read_block(at + 1, block).transpose());
+        items.extend(read_block(at + 1, &block).transpose());
     }
     if items.is_empty() { vec![Err(Unreadable::Neither)] } else { items }
 }
 
-const BEGIN: &[u8] = b"-----BEGIN ";
-
-/// The text from each BEGIN to the next.
-fn blocks(text: &[u8]) -> Vec<&[u8]> {
-    let starts: Vec<usize> = text
-        .windows(BEGIN.len())
-        .enumerate()
-        .filter(|(_, window)| *window == BEGIN)
-        .map(|(at, _)| at)
-        .collect();
-    let ends = starts.iter().skip(1).copied().chain([text.len()]);
-    starts.iter().zip(ends).map(|(start, end)| &text[*start..end]).collect()
+/// PEM or DER in something else.
+fn wrapped(bytes: &[u8]) -> Option<Foreign> {
+    const ESCAPED: &[u8] = b"-----\\n";
+    const BEGIN: &[u8] = b"-----BEGIN ";
+    if bytes.windows(ESCAPED.len()).any(|window| window == ESCAPED) {
+        return Some(Foreign::Escaped);
+    }
+    // Not a short word, and not binary.
+    let decoded = blocks::decode(bytes).filter(|decoded| decoded.len() > 32)?;
+    match decoded.as_slice() {
+        pem if pem.starts_with(BEGIN) => Some(Foreign::Base64Pem),
+        [0x30, ..] => Some(Foreign::Base64),
+        _ => None,
+    }
 }
 
 /// `None` for a block that has nothing to say.
-fn read_block(position: usize, block: &[u8]) -> Result<Option<Item>, Unreadable> {
-    let line = block[BEGIN.len()..].split(|byte| matches!(byte, b'-' | b'\n' | b'\r')).next();
-    let line: Vec<u8> = line.unwrap_or_default().iter().copied().take(40).collect();
-    let label = String::from_utf8_lossy(&line).escape_debug().to_string();
-    let encrypted = block.windows(21).any(|window| window == b"Proc-Type: 4,ENCRYPTE");
+fn read_block(position: usize, found: &Found) -> Result<Option<Item>, Unreadable> {
+    let escaped = |label: &[u8]| {
+        let label = String::from_utf8_lossy(&label[..label.len().min(40)]).into_owned();
+        label.escape_debug().to_string()
+    };
+    let block = match found {
+        Found::Block(block) => block,
+        Found::Broken(label) => {
+            return Err(Unreadable::Broken { position, label: escaped(label) });
+        }
+        Found::PassedOver(label) => {
+            return Err(Unreadable::PassedOver { position, label: escaped(label) });
+        }
+    };
     let foreign = |kind| Err(Unreadable::Foreign(kind));
-    match label.as_str() {
-        "CERTIFICATE" => {
-            let der = CertificateDer::from_pem_slice(block)
-                .map_err(|_| Unreadable::Broken { position, label })?;
-            let certificate = Certificate::parse(&der).map_err(|error| error.at(position))?;
+    match block.label.as_slice() {
+        b"CERTIFICATE" | b"X509 CERTIFICATE" => {
+            if block.header != Header::None {
+                return Err(Unreadable::Broken { position, label: escaped(&block.label) });
+            }
+            let parsed = Certificate::parse(pem::certificate_of(block));
+            let certificate = parsed.map_err(|error| error.at(position))?;
             Ok(Some(Item::Certificate(Box::new(certificate))))
         }
-        "ENCRYPTED PRIVATE KEY" => foreign(Foreign::EncryptedKey),
-        "PRIVATE KEY" | "EC PRIVATE KEY" | "RSA PRIVATE KEY" if encrypted => {
-            foreign(Foreign::EncryptedKey)
-        }
-        "PRIVATE KEY" | "EC PRIVATE KEY" | "RSA PRIVATE KEY" => {
-            let key = pem::decode_key(block).map_err(|_| Unreadable::Broken { position, label })?;
-            read_key(&key).map(Some)
-        }
-        "DSA PRIVATE KEY" => Err(Unreadable::Key),
-        "OPENSSH PRIVATE KEY" => foreign(Foreign::OpenSsh),
-        "PKCS7" | "CMS" => foreign(Foreign::Pkcs7),
-        "TRUSTED CERTIFICATE" | "X509 CERTIFICATE" => foreign(Foreign::TrustedCertificate),
-        "CERTIFICATE REQUEST" | "NEW CERTIFICATE REQUEST" => foreign(Foreign::Request),
-        "X509 CRL" => foreign(Foreign::RevocationList),
-        "PUBLIC KEY" | "RSA PUBLIC KEY" => foreign(Foreign::PublicKey),
+        b"ENCRYPTED PRIVATE KEY" => foreign(Foreign::EncryptedKey),
+        label if pem::KEYS.contains(&label) => match (block.header, pem::key_of(block)) {
+            (_, Some(key)) => read_key(&key).map(Some),
+            (Header::Encrypted, None) => foreign(Foreign::EncryptedKey),
+            _ => Err(Unreadable::Broken { position, label: escaped(label) }),
+        },
+        b"DSA PRIVATE KEY" => Err(Unreadable::Key),
+        b"OPENSSH PRIVATE KEY" => foreign(Foreign::OpenSsh),
+        b"PKCS7" | b"CMS" => foreign(Foreign::Pkcs7),
+        b"TRUSTED CERTIFICATE" => foreign(Foreign::TrustedCertificate),
+        b"CERTIFICATE REQUEST" | b"NEW CERTIFICATE REQUEST" => foreign(Foreign::Request),
+        b"X509 CRL" => foreign(Foreign::RevocationList),
+        b"PUBLIC KEY" | b"RSA PUBLIC KEY" => foreign(Foreign::PublicKey),
         // `openssl ecparam -genkey` writes them before the key, which names its curve itself.
-        "EC PARAMETERS" | "DH PARAMETERS" => Ok(None),
-        _ => Err(Unreadable::Other { position, label }),
+        b"EC PARAMETERS" | b"DH PARAMETERS" => Ok(None),
+        label => Err(Unreadable::Other { position, label: escaped(label) }),
     }
 }
 

@@ -3,6 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use super::postgresql::Sql;
+use crate::companions::{self, places::Invalid};
 use crate::config::Config;
 use crate::consumers::Server;
 use crate::diagnose::{self, AccessFacts};
@@ -40,28 +41,55 @@ pub(super) async fn section(
     let Some(material) = on_disk else {
         return nowhere("there is no published set to log in with");
     };
-    let Some(place) = place(config, server, sql, material) else {
+    let places = match places(config, server, sql, material) {
+        Ok(places) => places,
+        Err(error) => {
+            let mut section = nowhere("libpq could not, either");
+            section.add(
+                Finding::failure(Code::ServiceHosts, error.to_string())
+                    .fix("mend host, hostaddr and port of files.service.options"),
+            );
+            return section;
+        }
+    };
+    let Some(first) = places.first() else {
         return nowhere("there is no address to log in at: set host in files.service.options");
     };
     let subject = format!(
         "{}:{}/{} as {role}",
-        place.hosts.first().map_or("", String::as_str),
-        place.port,
-        place.database
+        first.hosts.first().map_or("", String::as_str),
+        first.port,
+        first.database
     );
     let mut section = Section::new(Group::Login, subject);
+    for place in &places {
+        section.add(log_in(place, material, access, role).await);
+    }
+    section
+}
+
+/// libpq tries one after the other; a client may end up at each.
+async fn log_in(
+    place: &Place,
+    material: &Material,
+    access: Option<&AccessFacts>,
+    role: &str,
+) -> Finding {
     let Some(name) = &place.name else {
-        section.add(
-            Finding::failure(
-                Code::SvidDnsName,
-                "clients cannot use sslmode=verify-full: the server's SVID has no DNS name",
-            )
-            .fix(
-                "spire-server entry update -entryID <id> … -dns <the name that clients connect to>",
-            ),
-        );
-        return section;
+        return Finding::failure(
+            Code::SvidDnsName,
+            "clients cannot use sslmode=verify-full: the server's SVID has no DNS name",
+        )
+        .fix("spire-server entry update -entryID <id> … -dns <the name that clients connect to>");
     };
+    // rustls passes over the dot, and libpq does not.
+    if name.ends_with('.') {
+        return Finding::failure(
+            Code::ServiceHostName,
+            format!("clients do not trust the server: no certificate has a name with a dot at its end, as {name} has"),
+        )
+        .fix("take the dot out of host in files.service.options");
+    }
     let login = Login {
         hosts: &place.hosts,
         port: place.port,
@@ -71,42 +99,57 @@ pub(super) async fn section(
         material,
     };
     let (outcome, from) = login::attempt(&login).await;
-    section.add(explain(&login, &place.psql, outcome, from, access));
-    section
+    explain(&login, &place.psql, outcome, from, access)
 }
 
-fn place(
+/// Where libpq would go over TCP by the service; or else where the PostgreSQL that takes part listens.
+fn places(
     config: &Config,
     server: Option<&Server>,
     sql: &Sql,
     material: &Material,
-) -> Option<Place> {
-    let option = |name: &str| config.service.as_ref().and_then(|service| service.options.get(name));
+) -> Result<Vec<Place>, Invalid> {
+    let option = |name: &str| {
+        let service = config.service.as_ref();
+        service.and_then(|service| service.options.get(name)).map_or("", String::as_str)
+    };
     let socket = server.map(|server| server.session.psql_options());
-    if let Some(host) = option("host").filter(|host| !host.starts_with('/')) {
-        let port = option("port").and_then(|port| port.parse().ok()).unwrap_or(5432);
-        return Some(Place {
-            psql: socket.unwrap_or_else(|| format!(" -h {} -p {port}", argument(host))),
-            // `hostaddr` says where, `host` whom to expect there.
-            hosts: vec![option("hostaddr").unwrap_or(host).clone()],
-            port,
-            database: option("dbname").map_or_else(|| "postgres".to_owned(), Clone::clone),
-            name: Some(host.clone()),
-        });
+    let named = companions::places::places(option("host"), option("hostaddr"), option("port"))?;
+    let named: Vec<_> = named
+        .into_iter()
+        .filter(|place| !place.is_socket())
+        .map(|place| {
+            let port = place.port;
+            let database = option("dbname");
+            let psql = || format!(" -h {} -p {port}", argument(place.target()));
+            Place {
+                psql: socket.clone().unwrap_or_else(psql),
+                // `hostaddr` says where, `host` whom to expect there.
+                hosts: vec![place.target().to_owned()],
+                port,
+                database: if database.is_empty() { "postgres" } else { database }.to_owned(),
+                name: Some(if place.host.is_empty() { place.address } else { place.host }),
+            }
+        })
+        .collect();
+    if !named.is_empty() {
+        return Ok(named);
     }
-    let server = server?;
+    let Some(server) = server else { return Ok(Vec::new()) };
     let known = sql
         .answers()
         .map(|answers| (answers.settings.listen_addresses.as_str(), answers.settings.port));
-    let (hosts, port) = server.verify.target.hosts(known, server.session.port)?;
-    Some(Place {
+    let Some((hosts, port)) = server.verify.target.hosts(known, server.session.port) else {
+        return Ok(Vec::new());
+    };
+    Ok(vec![Place {
         hosts,
         port,
         database: server.session.database.clone(),
         // The address is this machine's; clients know the server by the first name of its certificate.
         name: material.leaf().dns_names().first().cloned(),
         psql: socket.unwrap_or_default(),
-    })
+    }])
 }
 
 fn explain(

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use super::parameters::Service;
 use crate::companions::service_reader::{self, Entry, Unreadable};
 use crate::config::{Config, Environment};
 use crate::doctor::finding::{Code, Finding, Group, Section};
@@ -29,7 +30,7 @@ pub(super) fn sections(
             if on_disk.is_none() && !path.exists() {
                 section.add(Finding::skipped(Code::NothingPublished, "nothing is published yet"));
             } else {
-                section.extend(service_file(config, path, name));
+                section.extend(service_file(config, environment, path, name, on_disk));
             }
             sections.push(section);
         }
@@ -65,7 +66,8 @@ pub(super) fn sections(
                     .fix("set PGSERVICE to the name of the file's section"),
                 ),
                 Some(name) => {
-                    section.extend(service_file(config, &here(config, Path::new(file)), name));
+                    let path = here(config, Path::new(file));
+                    section.extend(service_file(config, environment, &path, name, on_disk));
                 }
             }
             sections.push(section);
@@ -91,7 +93,13 @@ fn here(config: &Config, theirs: &Path) -> PathBuf {
     }
 }
 
-fn service_file(config: &Config, path: &Path, name: &str) -> Vec<Finding> {
+fn service_file(
+    config: &Config,
+    environment: &Environment,
+    path: &Path,
+    name: &str,
+    on_disk: Option<&Material>,
+) -> Vec<Finding> {
     let file = match files::read(path, LARGEST) {
         Ok(file) => file,
         Err(error) => {
@@ -133,6 +141,8 @@ fn service_file(config: &Config, path: &Path, name: &str) -> Vec<Finding> {
             .into_iter()
             .filter_map(|keyword| named_file(config, &entries, keyword, path)),
     );
+    let service = Service { entries: &entries, environment, file: path };
+    findings.extend(service.judge(on_disk));
     for entry in &entries {
         if let Some(since) = service_reader::since(&entry.keyword).filter(|since| *since > 14) {
             findings.push(Finding::warning(Code::ServiceKeywordNew, format!(

@@ -11,6 +11,7 @@ mod files;
 mod loaded;
 mod material;
 mod own_user;
+mod parameters;
 mod postgresql;
 mod roles;
 mod superusers;

@@ -1,5 +1,8 @@
 //! Symptoms of libpq clients.
 
+use std::path::Path;
+use std::process::Command;
+
 use dev_agent::{DevAgent, Entry, KeyType};
 use test_support::{Directory, Psql, Setup};
 
@@ -86,6 +89,160 @@ fn service_files() {
     let (psql, checked) = through(&setup, "/nowhere/service.conf", "db");
     symptom("service file \"/nowhere/service.conf\" not found", &psql.stderr);
     checked.fails_with("service-file-unreadable", "libpq cannot read /nowhere/service.conf");
+}
+
+/// A service file, psql, and `check` in the same environment.
+struct Service {
+    setup: Setup,
+    home: String,
+}
+
+impl Service {
+    fn new() -> Self {
+        let setup = setup();
+        started(&setup);
+        admin(&setup.cluster, "CREATE ROLE localhost LOGIN");
+        hba(&setup.cluster, "hostssl all all all cert");
+        setup.other.subdirectory("home");
+        let home = setup.other.subdirectory("home/.postgresql");
+        let home = home.parent().unwrap().display().to_string();
+        Self { setup, home }
+    }
+
+    /// With these lines in place of the usual ones of the same keywords.
+    fn through(&self, lines: &str, more: &[(&str, &str)]) -> (test_support::PsqlOutput, Checked) {
+        let setup = &self.setup;
+        let files = setup.files.path().display();
+        let usual = format!(
+            "host=localhost\nhostaddr=127.0.0.1\nport={}\nuser=localhost\ndbname=postgres\nsslmode=verify-full\n\
+             sslcert={files}/svid.pem\nsslkey={files}/svid_key.pem\nsslrootcert={files}/svid_bundle.pem\n",
+            setup.cluster.port()
+        );
+        // What is empty is left out.
+        let keyword = |line: &str| line.split('=').next().unwrap().to_owned();
+        let given: Vec<_> = lines.lines().map(keyword).collect();
+        let usual = usual.lines().filter(|line| !given.contains(&keyword(line)));
+        let lines = lines.lines().filter(|line| !line.ends_with('='));
+        let text: Vec<_> = ["[db]"].into_iter().chain(lines).chain(usual).collect();
+        let file = setup.other.write("service.conf", text.join("\n") + "\n", 0o644);
+        let file = file.display().to_string();
+        let mut variables =
+            vec![("PGSERVICEFILE", file.as_str()), ("PGSERVICE", "db"), ("HOME", &self.home)];
+        variables.extend(more);
+        let psql = variables
+            .iter()
+            .fold(Psql::new().arg("-w"), |psql, (name, value)| psql.env(name, value));
+        let psql = psql.script("SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()");
+        (psql.run(), Checked::run(&files_only(setup), &[], &variables))
+    }
+}
+
+#[test]
+fn f19_what_libpq_refuses_or_goes_without_tls_by_is_told() {
+    let service = Service::new();
+    let (psql, checked) = service.through("", &[]);
+    assert_eq!((psql.stdout.as_str(), checked.status), ("t", 0), "{psql:?} {:#}", checked.report);
+    checked.finding("ok", "service-file");
+    for (lines, words, code) in [
+        ("connect_timeout=abc", "invalid integer value", "service-value"),
+        ("keepalives_idle=1.5", "invalid integer value", "service-value"),
+        ("target_session_attrs=master", "invalid target_session_attrs value", "service-value"),
+        ("ssl_min_protocol_version=TLSv9", "invalid ssl_min_protocol_version", "service-value"),
+        ("ssl_max_protocol_version=TLSv1.1", "invalid SSL protocol version range", "service-value"),
+        ("channel_binding=on", "invalid channel_binding value", "service-value"),
+        ("gssencmode=require", "GSSAPI", "service-certificate-unused"),
+        ("host=localhost.", "does not match host name", "service-host-name"),
+        ("host=", "host name must be specified", "service-host-name"),
+        ("host=a,b", "could not match", "service-hosts"),
+        ("port=1,2", "could not match", "service-hosts"),
+        ("port=x", "invalid integer value", "service-hosts"),
+        (
+            "hostaddr=\nhost=localhost,localhost:5432\nport=1",
+            "could not translate",
+            "service-host-name",
+        ),
+        ("sslcrldir=/nowhere", "certificate verify failed", "client-revocation-list"),
+    ] {
+        let (psql, checked) = service.through(lines, &[]);
+        assert!(psql.stderr.contains(words), "{lines}: {psql:?}");
+        checked.fails(code);
+    }
+    let (psql, checked) = service.through("", &[("PGCONNECT_TIMEOUT", "abc")]);
+    assert!(psql.stderr.contains("invalid integer value"), "{psql:?}");
+    checked.fails("service-value");
+    let (psql, checked) = service.through("channel_binding=require", &[]);
+    assert!(psql.stderr.contains("channel binding required"), "{psql:?}");
+    checked.warns("service-method");
+    // Over the socket there is no TLS, whatever sslmode says.
+    let socket = service.setup.cluster.socket_directory().display().to_string();
+    hba(&service.setup.cluster, "hostssl all all all cert\nlocal all all trust");
+    let (psql, checked) = service.through(&format!("hostaddr=\nhost={socket}"), &[]);
+    assert_eq!(psql.stdout, "f", "{psql:?}");
+    checked.fails("service-socket");
+}
+
+#[test]
+fn f19_revocation_lists_that_libpq_reads_are_told_and_the_remedy_ends_it() {
+    let service = Service::new();
+    let other = DevAgent::builder(service.setup.other.join("other.sock")).start().unwrap();
+    let home = Path::new(&service.home);
+    let list = service.setup.other.write("home/.postgresql/root.crl", "no list at all", 0o644);
+    // libpq passes over what OpenSSL loads nothing from.
+    let (psql, checked) = service.through("", &[]);
+    assert_eq!((psql.stdout.as_str(), checked.status), ("t", 0), "{psql:?} {:#}", checked.report);
+    for text in [crl(&service.setup, "CN=another"), other.authority().root_pem()] {
+        service.setup.other.write("home/.postgresql/root.crl", &text, 0o644);
+        let (psql, checked) = service.through("", &[]);
+        assert!(psql.stderr.contains("certificate verify failed"), "{psql:?}");
+        checked.fails("client-revocation-list");
+        service.setup.other.write("other.crl", &text, 0o644);
+        let other = service.setup.other.join("other.crl");
+        let (_, checked) = service.through(&format!("sslcrl={}", other.display()), &[]);
+        checked.fails("client-revocation-list");
+    }
+    let (_, checked) = service.through("", &[]);
+    let fix = checked.finding("failure", "client-revocation-list")["fix"].as_str().unwrap();
+    assert!(Command::new("sh").args(["-c", fix]).status().unwrap().success(), "{fix}");
+    assert!(!list.exists() && home.join(".postgresql/root.crl.unused").exists());
+    let (psql, checked) = service.through("", &[]);
+    assert_eq!((psql.stdout.as_str(), checked.status), ("t", 0), "{psql:?} {:#}", checked.report);
+}
+
+/// A revocation list of an authority of that name.
+fn crl(setup: &Setup, subject: &str) -> String {
+    let script = format!(
+        "cd '{}' && mkdir -p ca && cd ca && : >index.txt && echo 01 >number && printf '[ca]\ndefault_ca=a\n[a]\n\
+         database=index.txt\ncrlnumber=number\ndefault_md=sha256\ndefault_crl_days=30\n' >ca.cnf && openssl req -x509 \
+         -newkey rsa:2048 -nodes -keyout key.pem -out ca.pem -subj /{subject} 2>&1 && openssl ca -config ca.cnf -gencrl \
+         -keyfile key.pem -cert ca.pem -out crl.pem 2>&1",
+        setup.other.path().display()
+    );
+    let made = Command::new("sh").args(["-c", &script]).output().unwrap();
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stdout));
+    std::fs::read_to_string(setup.other.join("ca/crl.pem")).unwrap()
+}
+
+#[test]
+fn f20_a_client_is_tried_at_each_place_of_the_service() {
+    let setup = setup();
+    started(&setup);
+    let port = setup.cluster.port();
+    admin(&setup.cluster, "CREATE ROLE localhost LOGIN");
+    hba(&setup.cluster, "hostssl all all all cert");
+    let options = |text: &str| {
+        setup.configure(&format!("[files.service]\nname = 'db'\noptions = {{ {text} }}"));
+        Checked::run(&files_only(&setup), &["--as-client", "localhost"], &[])
+    };
+    let checked = options(&format!("host = 'localhost,localhost', port = {port}"));
+    let welcome = checked.findings().iter().filter(|it| it["code"] == "client-login").count();
+    assert_eq!(welcome, 2, "{:#}", checked.report);
+    let checked = options(&format!(
+        "host = 'localhost,localhost', hostaddr = '127.0.0.1,127.0.0.1', port = '{port},1'"
+    ));
+    checked.finding("ok", "client-login");
+    checked.fails("server-unreachable");
+    options("host = 'localhost,localhost', port = '1,2,3'").fails("service-hosts");
+    options(&format!("host = 'localhost.', port = {port}")).fails("service-host-name");
 }
 
 #[test]

@@ -30,7 +30,7 @@ fn whatever_a_path_leads_to_has_its_sentence() {
         ("zeros", &[0; 4096]),
         ("half", &pem.as_bytes()[..pem.len() / 2]),
         ("header", b"-----BEGIN CERTIFICATE-----\n"),
-        ("label", b"-----BEGIN \x1b[31mTHING-----\nAAAA\n-----END THING-----\n"),
+        ("label", b"-----BEGIN \x1b[31mTHING-----\nAAAA\n-----END \x1b[31mTHING-----\n"),
         ("base64", b"-----BEGIN CERTIFICATE-----\n!!!!\n-----END CERTIFICATE-----\n"),
         ("no certificate", b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"),
         ("no key", b"-----BEGIN PRIVATE KEY-----\nMAA=\n-----END PRIVATE KEY-----\n"),

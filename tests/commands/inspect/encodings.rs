@@ -109,6 +109,60 @@ fn every_encoding_of_a_key_is_read_or_converted() {
     }
 }
 
+/// What comes out of YAML, JSON, `.env` files and Secrets, and an old label.
+#[test]
+fn f21_pem_that_something_has_wrapped_is_named_and_its_remedy_works() {
+    let authority = Authority::new("example.org", false).unwrap();
+    let svid = authority.issue(&Entry::new(ID).dns("db")).unwrap();
+    let files = set(&svid);
+    let (pem, root) = (svid.chain_pem(), authority.root_pem());
+    let base64 = |bytes: &[u8]| {
+        let text = pem_rfc7468::encode_string("X", pem_rfc7468::LineEnding::LF, bytes).unwrap();
+        text.lines().filter(|line| !line.starts_with('-')).collect::<Vec<_>>().join("\n")
+    };
+    for (name, text, words) in [
+        ("joined.pem", format!("{}{root}", pem.trim_end()), "is cut off or broken"),
+        ("quoted.pem", format!("\"{pem}{root}\""), "OpenSSL passes over"),
+        ("escaped.pem", format!("\"{}\"", pem.replace('\n', "\\n")), "line ends are written as"),
+        ("bare.pem", base64(svid.leaf()), "DER in base64"),
+        ("secret.pem", base64(pem.as_bytes()), "PEM in base64 once more"),
+    ] {
+        let file = files.write(name, text, 0o600);
+        let (status, text) = run(&[&file], &[]);
+        assert!(status == 1 && text.contains(words), "{name}: {text}");
+        let Some((_, remedy)) = text.split_once("fix: ") else {
+            assert!(["joined.pem", "quoted.pem"].contains(&name), "{name}: {text}");
+            continue;
+        };
+        let remedy = remedy.lines().next().unwrap();
+        let directory = tempfile::tempdir().unwrap();
+        let done = Command::new("sh").args(["-c", remedy]).current_dir(&directory).status();
+        assert!(done.unwrap().success(), "{remedy}");
+        let output = directory.path().join(remedy.rsplit(' ').next().unwrap());
+        let items = pgsvid::material::reading::read(&std::fs::read(output).unwrap());
+        assert!(items.iter().all(Result::is_ok), "{remedy}: {items:?}");
+    }
+    let old = format!("{pem}{root}").replace("CERTIFICATE", "X509 CERTIFICATE");
+    let (_, text) = run(&[&files.write("old.pem", old, 0o600)], &[]);
+    assert!(!text.contains("not supported") && !text.contains("neither a certificate"), "{text}");
+}
+
+/// Neither CN nor DN: `clientname=DN` is no way out.
+#[test]
+fn f24_an_empty_subject_has_a_remedy_that_works() {
+    let mut params = rcgen::CertificateParams::default();
+    params.distinguished_name = rcgen::DistinguishedName::new();
+    let id = "spiffe://example.org/db".try_into().unwrap();
+    params.subject_alt_names = vec![rcgen::SanType::URI(id)];
+    let leaf = params.self_signed(&rcgen::KeyPair::generate().unwrap()).unwrap();
+    let files = Directory::new();
+    files.write("leaf.der", leaf.der(), 0o600);
+    let (_, text) = run(&[&files.join("leaf.der")], &[]);
+    let flat = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(flat.contains("the subject is empty") && flat.contains("-dns"), "{text}");
+    assert!(!flat.contains("clientname=DN"), "{text}");
+}
+
 /// Hands what openssl wrote to the account that pgsvid runs as.
 fn readable(files: &Directory) {
     for entry in std::fs::read_dir(files.path()).unwrap() {

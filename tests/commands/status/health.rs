@@ -62,7 +62,7 @@ fn before_an_identity_has_come_it_lives_and_is_not_started() {
 }
 
 #[test]
-fn a_probe_believes_the_daemon_and_nobody_else() {
+fn b26_a_probe_believes_the_daemon_and_nobody_else() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap().to_string();
     let probe = |answer: &'static str| {
@@ -78,9 +78,15 @@ fn a_probe_believes_the_daemon_and_nobody_else() {
         })
     };
     let stuck = "the loop is stuck, and was last heard of writing files\n";
-    let answer = "HTTP/1.0 503 Service Unavailable\r\n\r\nthe loop is stuck, and was last heard of writing files\n";
+    let answer = "HTTP/1.0 503 Service Unavailable\r\nX-Pgsvid: 1\r\n\r\nthe loop is stuck, and was last heard of writing files\n";
     assert_eq!(probe(answer), (Some(1), stuck.to_owned(), Vec::new()));
-    for strange in ["HTTP/1.0 404 Not Found\r\n\r\nthe loop turns\n", "220 ready\r\n\r\n", ""] {
+    for strange in [
+        "HTTP/1.0 404 Not Found\r\nX-Pgsvid: 1\r\n\r\nthe loop turns\n",
+        "HTTP/1.1 200 OK\r\nServer: nginx\r\n\r\nok\n",
+        "HTTP/1.1 200 OK\r\n\r\nX-Pgsvid: 1\r\n",
+        "220 ready\r\n\r\n",
+        "",
+    ] {
         let (code, said, error) = probe(strange);
         assert_eq!((code, said.as_str()), (Some(1), ""), "{strange}");
         let error = String::from_utf8_lossy(&error).into_owned();

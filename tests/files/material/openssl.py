@@ -4,6 +4,8 @@ Each line asks one question, with certificates as DER in hexadecimal, and is ans
 
   bundle CERTIFICATE...      the file that ssl_ca_file names
   chain KEY CERTIFICATE...   the file that ssl_cert_file names, with the file KEY of its private key in PEM
+  text TEXT CERTIFICATE...   whether these certificates, and no others, are read from a file with this text, in hexadecimal;
+                             with none, whether the file is refused
   extensions CERTIFICATE     whether the extensions that OpenSSL reads itself can be read
   path PURPOSE COUNT CERTIFICATE...
                              whether a peer is believed (ssl_cert.c, ssl_verify_cert_chain, at security level 2): it sends the
@@ -42,6 +44,12 @@ decode = function(crypto, "d2i_X509", POINTER, POINTER, ctypes.POINTER(TEXT), ct
 free_certificate = function(crypto, "X509_free", None, POINTER)
 read_extensions = function(crypto, "X509_check_purpose", INT, POINTER, INT, INT)
 flags = function(crypto, "X509_get_extension_flags", ctypes.c_uint32, POINTER)
+open_file = function(crypto, "BIO_new_file", POINTER, TEXT, TEXT)
+close_file = function(crypto, "BIO_free", INT, POINTER)
+read_certificate = function(crypto, "PEM_read_bio_X509_AUX", POINTER, POINTER, POINTER, POINTER, POINTER)
+encode = function(crypto, "i2d_X509", INT, POINTER, ctypes.POINTER(POINTER))
+last_error = function(crypto, "ERR_peek_last_error", ctypes.c_ulong)
+NO_START_LINE = 108
 clear_errors = function(crypto, "ERR_clear_error", None)
 first_error = function(crypto, "ERR_get_error", ctypes.c_ulong)
 text_of = function(crypto, "ERR_reason_error_string", TEXT, ctypes.c_ulong)
@@ -93,6 +101,20 @@ def chain(context, key, *certificates):
     )
 
 
+def text(_context, content, *certificates):
+    with open(path, "wb") as file:
+        file.write(bytes.fromhex(content))
+    file, found = open_file(path, b"r"), []
+    while parsed := read_certificate(file, None, None, None):
+        encoded = POINTER()
+        length = encode(parsed, ctypes.byref(encoded))
+        found.append(ctypes.string_at(encoded, length).hex())
+        free_certificate(parsed)
+    close_file(file)
+    is_at_end = last_error() & 0x7FFFFF == NO_START_LINE
+    return found == list(certificates) if is_at_end and found else not certificates
+
+
 def extensions(_context, certificate):
     der = bytes.fromhex(certificate)
     parsed = decode(None, ctypes.byref(TEXT(der)), len(der))
@@ -130,7 +152,7 @@ for line in sys.stdin:
     question, *parts = line.split()
     context = new_context(method())
     clear_errors()
-    answers = {"bundle": bundle, "chain": chain, "extensions": extensions, "path": path_is_taken}
+    answers = {"bundle": bundle, "chain": chain, "text": text, "extensions": extensions, "path": path_is_taken}
     answer = answers[question](context, *parts)
     if isinstance(answer, str):
         print(answer)

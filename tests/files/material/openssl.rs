@@ -12,6 +12,8 @@ pub(crate) enum Question<'a> {
     Bundle(&'a [&'a [u8]]),
     /// Whether it serves them, with the key in this file.
     Chain(&'a Path, &'a [&'a [u8]]),
+    /// Whether it reads these certificates, and no others, from a file with this text; with none, whether it refuses it.
+    Text(&'a [u8], &'a [&'a [u8]]),
     /// Whether it can read the extensions that it reads itself.
     Extensions(&'a [u8]),
     /// Whether it takes a leaf as a peer's, `ssl_server` or `ssl_client`, with what the peer sends and what is trusted.
@@ -36,6 +38,11 @@ impl Questions {
             Question::Chain(key, certificates) => {
                 self.0.push_str("chain ");
                 self.0.push_str(key.to_str().unwrap());
+                *certificates
+            }
+            Question::Text(text, certificates) => {
+                self.0.push_str("text ");
+                self.0.push_str(&hex(text));
                 *certificates
             }
             Question::Extensions(certificate) => {

@@ -9,6 +9,7 @@ use test_support::openssl;
 use zeroize::Zeroizing;
 
 use crate::material::offers::{authority, check, offer, workload};
+use crate::material::openssl::{Question, Questions};
 
 #[test]
 fn openssl_reads_certificates_and_keys_as_they_were() {
@@ -81,6 +82,101 @@ fn b01_a_key_that_signs_wrong_is_refused() {
         key[start + exponent.len() - 1] ^= 2;
         let refused = check(Offer { key: Zeroizing::new(key), ..offer(&svid) }).unwrap_err();
         assert!(matches!(refused, Rejection::Key(_)), "{refused}");
+    }
+}
+
+/// What stands around base64 decides which blocks OpenSSL sees; whatever is done to it, we see the same ones.
+#[test]
+fn f21_of_any_text_the_certificates_are_read_that_openssl_reads() {
+    let directory = tempfile::tempdir().unwrap();
+    let agent =
+        DevAgent::builder(directory.path().join("agent.sock")).entry(workload()).start().unwrap();
+    let svid = agent.svid();
+    let (leaf, root) = (svid.chain_pem(), agent.authority().root_pem());
+    let end = "-----END CERTIFICATE-----\n";
+    let begin = "-----BEGIN CERTIFICATE-----";
+    let mut texts: Vec<Vec<u8>> = [
+        format!("{leaf}{root}"),
+        format!("{leaf}{root}")
+            .replace(&format!("{end}{begin}"), &format!("{}{begin}", end.trim())),
+        format!("\"{leaf}{root}\""),
+        format!("{root} {leaf}{root}"),
+        format!("\u{feff}{leaf}"),
+        format!("{leaf}{root}").replace("CERTIFICATE", "X509 CERTIFICATE"),
+        leaf.replace('\n', "\r\n"),
+        leaf.replace('\n', "\\n"),
+        leaf.replace('\n', ""),
+        leaf.replacen(begin, &format!("{begin}\n"), 1),
+        leaf.replacen(begin, &format!("{begin}\nName: value\n"), 1),
+        leaf.replacen(begin, &format!("{begin}\nProc-Type: 4,ENCRYPTED\n"), 1),
+        leaf.replace(begin, "-----BEGIN SOMETHING-----").replace(end, "-----END SOMETHING-----\n")
+            + &root,
+        format!("{}\n{root}", "x".repeat(300)),
+        format!("{}{root}", "x".repeat(254)),
+        format!("{root}\0{leaf}"),
+    ]
+    .map(String::into_bytes)
+    .to_vec();
+    // Base64 of one long line.
+    let body = leaf.trim_start_matches(begin).trim_end_matches(end).replace('\n', "");
+    texts.push(format!("{begin}\n{body}\n{end}").into_bytes());
+    let trusted = openssl(&["x509", "-trustout"], leaf.as_bytes());
+    texts.push([trusted.as_slice(), root.as_bytes()].concat());
+    let mut dice = fastrand::Rng::with_seed(21);
+    let pieces = texts.clone();
+    for _ in 0..1000 {
+        let mut text = dice.choice(&pieces).unwrap().clone();
+        for _ in 0..dice.usize(1..4) {
+            disturb(&mut text, &mut dice);
+        }
+        texts.push(text);
+    }
+    let mut questions = Questions::default();
+    for text in &texts {
+        let read = pem::decode_certificates(text).unwrap_or_default();
+        let read: Vec<&[u8]> = read.iter().map(Certificate::der).collect();
+        questions.ask(&Question::Text(text, &read));
+    }
+    let answers = questions.answers();
+    assert!(texts.iter().filter(|text| pem::decode_certificates(text).is_ok()).count() > 200);
+    let differ = texts.iter().zip(answers).filter(|(_, answer)| answer.is_err());
+    let differ: Vec<_> = differ
+        .map(|(text, answer)| {
+            let ours = pem::decode_certificates(text).map(|read| read.len());
+            format!("ours {ours:?}, OpenSSL {answer:?}: {}", text.escape_ascii())
+        })
+        .collect();
+    assert!(differ.is_empty(), "{} texts: {}", differ.len(), differ[0]);
+}
+
+/// Something is put in, or taken out, that is no base64: the certificates stay what they are.
+fn disturb(text: &mut Vec<u8>, dice: &mut fastrand::Rng) {
+    let lines: Vec<usize> =
+        text.iter().enumerate().filter(|(_, byte)| **byte == b'\n').map(|(at, _)| at).collect();
+    let edge = |dice: &mut fastrand::Rng| dice.choice(&lines).map_or(0, |at| at + dice.usize(0..2));
+    let at = if dice.bool() { edge(dice) } else { dice.usize(0..=text.len()) }.min(text.len());
+    let pieces: [&[u8]; 12] = [
+        b"\"",
+        b" ",
+        b"\t",
+        b"\r",
+        b"\n",
+        b"\n\n",
+        b"-",
+        b":",
+        b"\xc2\xa0",
+        b"\xef\xbb\xbf",
+        b"\0",
+        b"-----",
+    ];
+    if dice.u8(0..3) > 0 {
+        let piece = dice.choice(pieces).unwrap();
+        text.splice(at..at, piece.iter().copied());
+    } else if text
+        .get(at)
+        .is_some_and(|byte| !byte.is_ascii_alphanumeric() && !b"+/=".contains(byte))
+    {
+        text.remove(at);
     }
 }
 

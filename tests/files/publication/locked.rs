@@ -1,11 +1,11 @@
-//! A24: another user holds the lock of the directory, or what he takes for it.
+//! A24, B29: another user holds the lock of the directory, or what he takes for it, or the file system has no locks.
 
 use std::fs;
 use std::time::Duration;
 
 use dev_agent::Entry;
 use rustix::fs::FlockOperation;
-use test_support::{LIMIT, Program, Tmpfs, eventually, with_mounts};
+use test_support::{LIMIT, Program, Strace, Tmpfs, eventually, with_mounts};
 
 use crate::publication::attacker::{attacker, attacks};
 use crate::publication::place::{
@@ -127,4 +127,33 @@ fn a47_a_lock_that_a_backup_has_linked_is_still_respected() {
     let backup = tempfile::tempdir_in(library.path().parent().unwrap()).unwrap();
     fs::hard_link(library.path().join("..lock"), backup.path().join("..lock")).unwrap();
     assert!(library.refused().contains("is in use by another pgsvid"));
+}
+
+/// Network file systems do so: NFS without its lock daemon, FUSE, Lustre, 9p.
+#[test]
+fn b29_a_file_system_without_locks_is_named_with_what_could_be_lost() {
+    for error in ["ENOLCK", "ENOSYS", "EOPNOTSUPP"] {
+        let place = Place::new();
+        let pgsvid = Strace::quietly(PGSVID, &place.arguments(), &format!("flock:error={error}"));
+        assert_eq!(pgsvid.wait_exit(LIMIT).code(), Some(1), "{error}");
+        let said = pgsvid.standard_error();
+        let last = said.lines().last().unwrap();
+        assert!(last.contains("its file system has no locks"), "{error}: {said}");
+        assert!(last.contains("publish to a file system of this machine"), "{error}: {said}");
+    }
+}
+
+/// NFS locks no file that is open for reading, and the directory for this machine alone.
+#[test]
+fn b29_a_lock_that_other_machines_do_not_see_is_told() {
+    let place = Place::new();
+    let run = || Strace::quietly(PGSVID, &place.arguments(), "flock:error=EBADF:when=1");
+    let pgsvid = run();
+    let event = pgsvid.wait_for_event(LIMIT, |event| event["event"] == "lock-of-this-machine");
+    assert_eq!(event["level"], "WARN", "{event}");
+    published(&pgsvid, 1);
+    assert_published(&place.svids, &place.agent.svid());
+    let second = run();
+    assert_eq!(second.wait_exit(LIMIT).code(), Some(1));
+    assert!(second.standard_error().contains("is in use by another pgsvid"), "here it is locked");
 }

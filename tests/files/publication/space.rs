@@ -79,6 +79,22 @@ fn d02_without_inodes_the_old_set_is_served_until_there_are_some() {
     });
 }
 
+/// The new generation fits, and the link to it no more: that needs an inode, too.
+#[test]
+fn b28_former_generations_make_room_for_the_link_as_well() {
+    with_mounts(|| {
+        // The root, the lock, four links, and three generations of a directory and three files.
+        let (setup, _volume) = setup("size=1m,nr_inodes=18");
+        let pgsvid = setup.start();
+        for generation in 2..=4 {
+            setup.agent.rotate().unwrap();
+            pgsvid.current(generation);
+            assert_published(setup.files.path(), &setup.agent.svid());
+        }
+        assert!(pgsvid.events("publication-failed").is_empty());
+    });
+}
+
 #[test]
 fn d03_on_a_read_only_volume_the_old_set_is_served_until_it_can_be_written() {
     with_mounts(|| {

@@ -89,16 +89,23 @@ fn refused_name(access: &AccessFacts, rule: &HbaRule, login: &Login<'_>) -> Find
     let reload = psql("SELECT pg_reload_conf()", login);
     let by_dn = rule.option("clientname") == Some("DN");
     let name = if by_dn { Some(leaf.distinguished_name()) } else { leaf.common_name() };
+    let name = name.filter(|name| !name.is_empty());
+    let part = if by_dn { "DN" } else { "CN" };
     let Some(name) = name else {
         return failure(
             Code::LoginNameMissing,
             format!(
-                "{here} takes the CN for the user's name, and the certificate has none: it is {seen}"
+                "{here} takes the {part} for the user's name, and the certificate has none: it is {seen}"
             ),
-            format!(
-                "add a DNS name to the entry (spire-server entry update … -dns {role}), or write \
-                 `cert clientname=DN map=spiffe` in {here}"
-            ),
+            // Of an empty subject there is no DN, either.
+            if leaf.distinguished_name().is_empty() {
+                format!("add a DNS name to the entry: spire-server entry update … -dns {role}")
+            } else {
+                format!(
+                    "add a DNS name to the entry (spire-server entry update … -dns {role}), or write \
+                     `cert clientname=DN map=spiffe` in {here}"
+                )
+            },
         );
     };
     let listed = |map: &str| {

@@ -1,0 +1,25 @@
+//! Threads, and what to do where the kernel gives none: `std::thread::spawn` and most libraries panic there.
+
+use std::io;
+use std::thread::{Builder, JoinHandle};
+
+/// What helps where a user, a service or a container may have no more processes or threads.
+pub const REMEDY: &str = "raise the limit of processes (TasksMax of the systemd unit, the container's pids limit, ulimit -u)";
+
+/// The kernel gives no thread (`RLIMIT_NPROC`, `pids.max`).
+#[derive(Debug, thiserror::Error)]
+#[error("cannot start the thread that {purpose} ({cause}): {REMEDY}")]
+pub struct Refused {
+    purpose: &'static str,
+    cause: io::Error,
+}
+
+/// Starts a thread. `purpose` ends the sentence "the thread that …".
+pub fn start(
+    name: &str,
+    purpose: &'static str,
+    work: impl FnOnce() + Send + 'static,
+) -> Result<JoinHandle<()>, Refused> {
+    let thread = Builder::new().name(name.to_owned());
+    thread.spawn(work).map_err(|cause| Refused { purpose, cause })
+}

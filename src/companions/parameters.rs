@@ -1,0 +1,239 @@
+//! Values of libpq's parameters that it refuses, or that keep a certificate from counting (PostgreSQL: `fe-connect.c`,
+//! `PQconninfoOptions` and `connectOptions2`; `fe-secure-openssl.c` and `fe-auth.c` for what comes of them).
+
+use super::places::integer;
+
+/// The variables that libpq takes what the service leaves out from.
+const VARIABLES: [(&str, &str); 20] = [
+    ("channel_binding", "PGCHANNELBINDING"),
+    ("connect_timeout", "PGCONNECT_TIMEOUT"),
+    ("gssdelegation", "PGGSSDELEGATION"),
+    ("gssencmode", "PGGSSENCMODE"),
+    ("host", "PGHOST"),
+    ("hostaddr", "PGHOSTADDR"),
+    ("load_balance_hosts", "PGLOADBALANCEHOSTS"),
+    ("max_protocol_version", "PGMAXPROTOCOLVERSION"),
+    ("min_protocol_version", "PGMINPROTOCOLVERSION"),
+    ("port", "PGPORT"),
+    ("require_auth", "PGREQUIREAUTH"),
+    ("requirepeer", "PGREQUIREPEER"),
+    ("ssl_max_protocol_version", "PGSSLMAXPROTOCOLVERSION"),
+    ("ssl_min_protocol_version", "PGSSLMINPROTOCOLVERSION"),
+    ("sslcertmode", "PGSSLCERTMODE"),
+    ("sslcrl", "PGSSLCRL"),
+    ("sslcrldir", "PGSSLCRLDIR"),
+    ("sslmode", "PGSSLMODE"),
+    ("sslnegotiation", "PGSSLNEGOTIATION"),
+    ("target_session_attrs", "PGTARGETSESSIONATTRS"),
+];
+
+/// Parameters with a fixed set of values.
+const CHOICES: [(&str, &[&str]); 8] = [
+    ("channel_binding", &["disable", "prefer", "require"]),
+    ("gssencmode", &["disable", "prefer", "require"]),
+    ("load_balance_hosts", &["disable", "random"]),
+    ("max_protocol_version", &["3.0", "3.2", "latest"]),
+    ("min_protocol_version", &["3.0", "3.2", "latest"]),
+    ("sslcertmode", &["disable", "allow", "require"]),
+    ("sslnegotiation", &["postgres", "direct"]),
+    (
+        "target_session_attrs",
+        &["any", "read-write", "read-only", "primary", "standby", "prefer-standby"],
+    ),
+];
+
+const INTEGERS: [&str; 6] = [
+    "connect_timeout",
+    "keepalives",
+    "keepalives_idle",
+    "keepalives_interval",
+    "keepalives_count",
+    "tcp_user_timeout",
+];
+
+/// Ascending. libpq compares without case, and takes nothing for no limit.
+const TLS: [&str; 4] = ["TLSv1", "TLSv1.1", "TLSv1.2", "TLSv1.3"];
+/// libpq's `ssl_min_protocol_version` where none is given.
+const LEAST_TLS: &str = "TLSv1.2";
+
+/// A value as a configuration has it: `port = 5499` is as natural as `port = "5499"`.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(untagged, expecting = "expected text, a whole number, or true or false")]
+pub enum Value {
+    /// `"…"`
+    Text(String),
+    /// A whole number.
+    Number(i64),
+    /// libpq's switches are 1 and 0.
+    Truth(bool),
+}
+
+impl From<Value> for String {
+    fn from(value: Value) -> Self {
+        match value {
+            Value::Text(text) => text,
+            Value::Number(number) => number.to_string(),
+            Value::Truth(truth) => u8::from(truth).to_string(),
+        }
+    }
+}
+
+/// What a value comes to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Effect {
+    /// libpq refuses it, and does not connect.
+    Refused,
+    /// The certificate is not shown, or there is no TLS.
+    NoCertificate,
+    /// A login by the certificate alone is not enough.
+    NotByCertificate,
+}
+
+/// A value that is no good.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Flaw {
+    /// The parameter.
+    pub keyword: &'static str,
+    /// What comes of it.
+    pub effect: Effect,
+    /// Why, behind `keyword=value: `.
+    pub why: String,
+}
+
+/// The variable for a parameter, if there is one.
+#[must_use]
+pub fn variable(keyword: &str) -> Option<&'static str> {
+    VARIABLES.iter().find(|(known, _)| *known == keyword).map(|(_, variable)| *variable)
+}
+
+/// Looks at every value. `value` knows what is in force for a keyword.
+#[must_use]
+pub fn flaws(value: impl Fn(&str) -> Option<String>) -> Vec<Flaw> {
+    let mut flaws = Vec::new();
+    let mut add = |keyword, effect, why: String| flaws.push(Flaw { keyword, effect, why });
+    for (keyword, choices) in CHOICES {
+        if let Some(given) = value(keyword).filter(|given| !choices.contains(&given.as_str())) {
+            // These two may be empty.
+            if !(given.is_empty() && keyword.ends_with("_protocol_version")) {
+                add(keyword, Effect::Refused, format!("libpq takes {}", choices.join(", ")));
+            }
+        }
+    }
+    for keyword in INTEGERS {
+        if value(keyword).is_some_and(|given| integer(&given).is_none()) {
+            add(keyword, Effect::Refused, "libpq takes an integer".to_owned());
+        }
+    }
+    let given = |keyword| value(keyword).unwrap_or_default();
+    if let Some((keyword, why)) =
+        versions(value("ssl_min_protocol_version"), &given("ssl_max_protocol_version"))
+    {
+        add(keyword, Effect::Refused, why);
+    }
+    let weak = ["disable", "allow", "prefer"].contains(&given("sslmode").as_str());
+    if given("sslnegotiation") == "direct" && weak {
+        add(
+            "sslnegotiation",
+            Effect::Refused,
+            "libpq wants sslmode=require at least for it".to_owned(),
+        );
+    }
+    if given("sslcertmode") == "disable" {
+        add("sslcertmode", Effect::NoCertificate, "libpq shows no certificate".to_owned());
+    }
+    if given("gssencmode") == "require" {
+        let why = "libpq encrypts by GSSAPI and not by TLS, so no certificate is shown";
+        add("gssencmode", Effect::NoCertificate, why.to_owned());
+    }
+    if given("channel_binding") == "require" {
+        let why = "libpq takes no login without SCRAM, and one by certificate (cert) has none";
+        add("channel_binding", Effect::NotByCertificate, why.to_owned());
+    }
+    if excludes_none(&given("require_auth")) {
+        let why = "libpq takes no login without one of these methods, and one by certificate (cert) is `none` to it";
+        add("require_auth", Effect::NotByCertificate, why.to_owned());
+    }
+    flaws
+}
+
+/// Whether the list keeps libpq from a login at which the server asks for nothing. `!` excludes a method.
+fn excludes_none(methods: &str) -> bool {
+    let mut methods =
+        methods.split(',').map(str::trim).filter(|method| !method.is_empty()).peekable();
+    match methods.peek() {
+        None => false,
+        Some(first) if first.starts_with('!') => methods.any(|method| method == "!none"),
+        Some(_) => !methods.any(|method| method == "none"),
+    }
+}
+
+fn versions(least: Option<String>, most: &str) -> Option<(&'static str, String)> {
+    let rank = |version: &str| TLS.iter().position(|known| known.eq_ignore_ascii_case(version));
+    let least = least.unwrap_or_else(|| LEAST_TLS.to_owned());
+    let wrong = |keyword| Some((keyword, format!("libpq takes {}", TLS.join(", "))));
+    if !least.is_empty() && rank(&least).is_none() {
+        return wrong("ssl_min_protocol_version");
+    }
+    if !most.is_empty() && rank(most).is_none() {
+        return wrong("ssl_max_protocol_version");
+    }
+    (!least.is_empty() && !most.is_empty() && rank(&least) > rank(most)).then(|| {
+        (
+            "ssl_max_protocol_version",
+            format!("it is below ssl_min_protocol_version, which is {least}"),
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn found(given: &[(&str, &str)]) -> Vec<(&'static str, Effect)> {
+        let value = |keyword: &str| {
+            given.iter().find(|(known, _)| *known == keyword).map(|(_, value)| (*value).to_owned())
+        };
+        flaws(value).into_iter().map(|flaw| (flaw.keyword, flaw.effect)).collect()
+    }
+
+    #[test]
+    fn f19_values_that_libpq_takes_are_no_flaws() {
+        for given in [
+            &[][..],
+            &[("connect_timeout", " +5 "), ("keepalives", "1"), ("tcp_user_timeout", "-1")],
+            &[("ssl_min_protocol_version", "tlsv1.3"), ("ssl_max_protocol_version", "")],
+            &[("ssl_min_protocol_version", ""), ("ssl_max_protocol_version", "TLSv1")],
+            &[("target_session_attrs", "prefer-standby"), ("load_balance_hosts", "random")],
+            &[("require_auth", "!password,!md5"), ("gssencmode", "disable")],
+            &[("require_auth", "none,scram-sha-256"), ("channel_binding", "prefer")],
+        ] {
+            assert_eq!(found(given), [], "{given:?}");
+        }
+    }
+
+    #[test]
+    fn f19_values_that_libpq_refuses_or_that_no_certificate_goes_with_are_found() {
+        use Effect::{NoCertificate, NotByCertificate, Refused};
+        for (keyword, value, effect) in [
+            ("connect_timeout", "abc", Refused),
+            ("connect_timeout", "", Refused),
+            ("connect_timeout", "5s", Refused),
+            ("connect_timeout", "4294967296", Refused),
+            ("keepalives_idle", "1.5", Refused),
+            ("channel_binding", "on", Refused),
+            ("gssencmode", "Disable", Refused),
+            ("target_session_attrs", "master", Refused),
+            ("ssl_min_protocol_version", "1.2", Refused),
+            ("ssl_max_protocol_version", "TLSv1.4", Refused),
+            ("ssl_max_protocol_version", "TLSv1.1", Refused),
+            ("sslcertmode", "disable", NoCertificate),
+            ("gssencmode", "require", NoCertificate),
+            ("channel_binding", "require", NotByCertificate),
+            ("require_auth", "scram-sha-256", NotByCertificate),
+            ("require_auth", "!none", NotByCertificate),
+        ] {
+            assert_eq!(found(&[(keyword, value)]), [(keyword, effect)], "{keyword}={value}");
+        }
+    }
+}

@@ -1,0 +1,150 @@
+//! The queue before standard error: a thread of its own writes, and what finds no room is left out.
+
+use std::io;
+use std::sync::OnceLock;
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::threads;
+
+/// How many lines may wait for a reader. Room for each is taken at the start, 32 bytes a line; a rotation has a handful of
+/// lines.
+const LINES: usize = 1024;
+/// How long the end waits for a reader. What is queued then is lost.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// How often the end looks for room in the queue.
+const AGAIN: Duration = Duration::from_millis(10);
+
+enum Queued {
+    Line(Vec<u8>),
+    /// All lines before are written once this is answered.
+    End(SyncSender<()>),
+}
+
+/// Puts lines into the queue.
+#[derive(Clone)]
+pub(super) struct Writer(SyncSender<Queued>);
+
+/// Waits, for a while, until what is queued is written when it is dropped.
+pub(super) struct Guard(SyncSender<Queued>);
+
+/// The one that is in use: whoever panics has its line written before the process ends.
+static IN_USE: OnceLock<Writer> = OnceLock::new();
+
+/// Starts the thread, which writes each line in one piece.
+pub(super) fn start(
+    output: impl io::Write + Send + 'static,
+) -> Result<(Writer, Guard), threads::Refused> {
+    let (sender, receiver) = sync_channel(LINES);
+    threads::start("log", "writes the log", move || write(&receiver, output))?;
+    Ok((Writer(sender.clone()), Guard(sender)))
+}
+
+fn write(queue: &Receiver<Queued>, mut output: impl io::Write) {
+    for queued in queue {
+        match queued {
+            // There is nobody to tell of an error.
+            Queued::Line(line) => drop(output.write_all(&line)),
+            Queued::End(written) => drop(written.send(())),
+        }
+    }
+}
+
+impl io::Write for Writer {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        let _ = self.0.try_send(Queued::Line(line.to_vec()));
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        Writer(self.0.clone()).flush_all();
+    }
+}
+
+/// Makes it the one that [`flush`] waits for. The first stays.
+pub(super) fn use_for_flush(writer: &Writer) {
+    let _ = IN_USE.set(writer.clone());
+}
+
+/// Waits, for a while, until all lines are written.
+pub(super) fn flush() {
+    if let Some(writer) = IN_USE.get() {
+        writer.flush_all();
+    }
+}
+
+impl Writer {
+    fn flush_all(&self) {
+        let deadline = Instant::now() + PATIENCE;
+        let (written, answer) = sync_channel(1);
+        let mut end = Queued::End(written);
+        while let Err(TrySendError::Full(again)) = self.0.try_send(end) {
+            if Instant::now() >= deadline {
+                return;
+            }
+            end = again;
+            std::thread::sleep(AGAIN);
+        }
+        let _ = answer.recv_timeout(deadline.saturating_duration_since(Instant::now()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+    use std::sync::mpsc::{Sender, channel};
+
+    use super::*;
+
+    /// Takes a line only when it is told to.
+    struct Slow(Receiver<()>, Sender<Vec<u8>>);
+
+    impl io::Write for Slow {
+        fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+            self.0.recv().map_err(io::Error::other)?;
+            self.1.send(line.to_vec()).map_err(io::Error::other)?;
+            Ok(line.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_reader_that_does_not_read_holds_nobody_up_and_the_end_waits_for_one_that_does() {
+        let ((go, may), (line, lines)) = (channel(), channel());
+        let (mut writer, guard) = start(Slow(may, line)).unwrap();
+        let begun = Instant::now();
+        for number in 0..2 * LINES {
+            writer.write_all(&number.to_be_bytes()).unwrap();
+        }
+        drop(guard);
+        assert!(begun.elapsed() < 2 * PATIENCE, "{:?}", begun.elapsed());
+        go.send(()).unwrap();
+        drop(go);
+        drop(Guard(writer.0.clone()));
+        // What was first is first, and nothing was written in parts.
+        assert_eq!(lines.try_iter().collect::<Vec<_>>(), [0_usize.to_be_bytes().to_vec()]);
+    }
+
+    #[test]
+    fn what_was_queued_is_written_when_the_guard_is_dropped() {
+        let ((go, may), (line, lines)) = (channel(), channel());
+        let (mut writer, guard) = start(Slow(may, line)).unwrap();
+        for number in 0..LINES {
+            go.send(()).unwrap();
+            writer.write_all(&number.to_be_bytes()).unwrap();
+        }
+        drop(guard);
+        assert_eq!(lines.try_iter().count(), LINES);
+    }
+}
