@@ -6,6 +6,7 @@ use std::time::Duration;
 use tracing::{debug, error, info, warn};
 
 use super::Supervisor;
+use super::agent::Agent;
 use crate::material::Material;
 use crate::source::error::Error;
 use crate::source::lines::Line;
@@ -20,7 +21,7 @@ macro_rules! tell {
     };
 }
 
-impl Supervisor {
+impl<A: Agent> Supervisor<A> {
     /// Says of which federated bundles or authorities the last accepted message went without, if they are others than before.
     pub(super) fn leave_out(&mut self, left_out: String) {
         if self.left_out != left_out {
@@ -118,7 +119,7 @@ impl Supervisor {
             for (_, count) in state.rejections_by_reason.iter_mut().filter(|(of, _)| *of == kind) {
                 *count += 1;
             }
-            state.rejected = Some(Rejected { at: timing::now(), reason });
+            state.rejected = Some(Rejected { at: self.clocks.now(), reason });
         });
     }
 
@@ -235,6 +236,8 @@ mod tests {
 
     use super::*;
     use crate::material::Expectations;
+    use crate::source::allowance::Allowance;
+    use crate::source::supervise::agent::Address;
     use crate::source::{Endpoint, Selection, Settings, Source};
     use crate::timing::Clocks;
     use crate::watching::Watching;
@@ -269,7 +272,7 @@ mod tests {
             federated_bundles: false,
         };
         let most = usize::try_from(limits::LINES.0).unwrap() + 1;
-        let causes: [fn(&mut Supervisor, usize); 3] = [
+        let causes: [fn(&mut Supervisor<Address>, usize); 3] = [
             |supervisor, _| {
                 supervisor.withdraw();
                 supervisor.connected();
@@ -287,8 +290,9 @@ mod tests {
             let subscriber = tracing_subscriber::fmt().with_writer(move || writer.clone()).finish();
             let _guard = tracing::subscriber::set_default(subscriber);
             let (source, _state) = Source::new(settings.clone(), Watching::blind());
-            let changes = Watching::blind().directories([] as [std::path::PathBuf; 0]);
-            let mut supervisor = Supervisor::new(source, changes, Clocks::compared());
+            let endpoint = settings.endpoint.clone();
+            let agent = Address::new(endpoint, &Watching::blind(), Allowance::new());
+            let mut supervisor = Supervisor::new(source, agent, Clocks::compared());
             for number in 0..1000 {
                 cause(&mut supervisor, number);
             }

@@ -6,7 +6,6 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::material::Material;
 use crate::source::limits;
-use crate::timing;
 
 /// The renewal that is waited for.
 #[derive(Default)]
@@ -22,9 +21,9 @@ struct Due {
 
 impl Renewal {
     /// An identity was accepted. Only one that was issued later is a renewal: a repetition, and an older one, put off nothing.
-    pub(super) fn accepted(&mut self, material: &Material) {
+    pub(super) fn accepted(&mut self, material: &Material, now: SystemTime) {
         let issued = material.leaf().not_before();
-        let at = Instant::now() + patience(material.not_after(), timing::now());
+        let at = Instant::now() + patience(material.not_after(), now);
         self.0 = Some(match self.0 {
             Some(due) if issued <= due.issued => Due { at: at.min(due.at), ..due },
             _ => Due { at, issued },
@@ -32,10 +31,10 @@ impl Renewal {
     }
 
     /// Counts anew, from what is left of this identity: the agent was dialled anew, or the clock was set.
-    pub(super) fn begin_anew(&mut self, identity: Option<&Material>) {
+    pub(super) fn begin_anew(&mut self, identity: Option<&Material>, now: SystemTime) {
         self.0 = None;
         if let Some(material) = identity {
-            self.accepted(material);
+            self.accepted(material, now);
         }
     }
 
@@ -80,7 +79,7 @@ mod tests {
         renewal.overdue().await;
         assert_eq!(begun.elapsed(), limits::WATCHDOG_EXPIRED);
         // It was withdrawn, or the agent was dialled anew.
-        renewal.begin_anew(None);
+        renewal.begin_anew(None, SystemTime::UNIX_EPOCH);
         renewal.wait_for_first();
         renewal.overdue().await;
         assert_eq!(begun.elapsed(), limits::WATCHDOG_EXPIRED * 2);
