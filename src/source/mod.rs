@@ -213,7 +213,7 @@ impl Source {
 
     /// Keeps the stream open until `stop`.
     ///
-    /// Fails only if the agent rejects the very first request as invalid or unimplemented, which the
+    /// Fails only if the agent rejects the very first request that it answers as invalid or unimplemented, which the
     /// specification forbids to retry (Workload API section 4), and only where it was not told to persist.
     pub async fn run(self, stop: CancellationToken) -> Result<(), Error> {
         supervise::run(self, stop).await

@@ -4,6 +4,8 @@ mod agent;
 mod outcome;
 mod renewal;
 mod retry;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -64,6 +66,8 @@ struct Supervisor<A> {
     /// What was said about the connection since it was last there: a repetition goes to the debug level. One fault
     /// may show itself in more than one way, in turns.
     said: Vec<String>,
+    /// Whether it was said that a renewal is overdue, since another identity was accepted.
+    overdue: bool,
     /// The federated bundles that were last said to be left out.
     left_out: String,
     lines: Lines,
@@ -81,6 +85,7 @@ impl<A: Agent> Supervisor<A> {
             source,
             agent,
             said: Vec::new(),
+            overdue: false,
             left_out: String::new(),
             lines: Lines::new(limits::LINES),
             identities: Lines::new(limits::IDENTITIES),
@@ -94,9 +99,18 @@ impl<A: Agent> Supervisor<A> {
         let mut retry = Retry::new();
         loop {
             let socket = self.agent.ready().await;
-            let begun = Instant::now();
-            let ended = self.session(socket, begun + retry.keep()).await;
-            retry.ended(begun.elapsed(), matches!(ended, Ended::Replaced));
+            let (ended, lasted) = match self.dial().await {
+                Ok((stream, first)) => {
+                    let begun = Instant::now();
+                    let ended = self.read(stream, first, socket, begun + retry.keep()).await;
+                    (ended, begun.elapsed())
+                }
+                Err(error) => (Ended::Failed(error), Duration::ZERO),
+            };
+            retry.ended(lasted);
+            if matches!(ended, Ended::Replaced) {
+                retry.replaced();
+            }
             let pause = retry.pause(self.conclude(ended)?);
             tokio::select! {
                 () = sleep(pause) => {}
@@ -116,12 +130,13 @@ impl<A: Agent> Supervisor<A> {
                 Pace::Again
             }
             Ended::Overdue => {
-                self.overdue();
+                self.tell_overdue();
                 self.renewal.begin_anew(self.current().as_deref(), self.clocks.now());
                 Pace::AtOnce
             }
             Ended::Early => {
                 debug!("asking again for the identity whose time had not come");
+                self.renewal.begin_anew(self.current().as_deref(), self.clocks.now());
                 Pace::AtOnce
             }
             Ended::Replaced => {
@@ -134,15 +149,14 @@ impl<A: Agent> Supervisor<A> {
                 Pace::AtOnce
             }
             Ended::Failed(error) => match error.class() {
-                Class::Permanent if !self.has_identity() && !self.source.persists => {
-                    return Err(error);
-                }
+                Class::Permanent if !self.source.persists => return Err(error),
                 Class::Permanent => {
                     let pause = self.permanent();
                     self.refused(error, pause);
                     Pace::After(pause)
                 }
                 Class::NotRegistered => {
+                    self.source.persist();
                     self.withdraw();
                     self.renewal.begin_anew(None, self.clocks.now());
                     Pace::Slowly
@@ -155,28 +169,30 @@ impl<A: Agent> Supervisor<A> {
         })
     }
 
-    /// One connection, from dialling to its end. `socket` is the one that is dialled; if there is another one in its place
-    /// later, the connection is left, but not before `leave`.
-    async fn session(&mut self, socket: Option<SocketId>, leave: Instant) -> Ended {
-        let opened = self.agent.dial();
-        let mut stream = match timeout(limits::FIRST_MESSAGE, opened).await {
-            Ok(Ok((stream, first))) => {
-                self.connected();
-                self.renewal.wait_for_first();
-                // A leap before is no reason to leave what was dialled since.
-                self.clocks.restart();
-                let Some(first) = first else {
-                    return Ended::Clean;
-                };
-                let mut stream = stream;
-                if let Some(ended) = self.take(first, &mut stream).await {
-                    return ended;
-                }
-                stream
-            }
-            Ok(Err(error)) => return Ended::Failed(error),
-            Err(_) => return Ended::Failed(Error::Silent(limits::FIRST_MESSAGE)),
-        };
+    /// Opens a stream, and waits for its first message.
+    async fn dial(&self) -> Result<(A::Stream, Zeroizing<Vec<u8>>), Error> {
+        let opened = timeout(limits::FIRST_MESSAGE, self.agent.dial()).await;
+        let (stream, first) = opened.map_err(|_| Error::Silent(limits::FIRST_MESSAGE))??;
+        Ok((stream, first.ok_or(Error::Empty)?))
+    }
+
+    /// Reads a stream until it ends. `socket` is the one that was dialled; if there is another one in its place later, the
+    /// stream is left, but not before `leave`.
+    async fn read(
+        &mut self,
+        mut stream: A::Stream,
+        first: Zeroizing<Vec<u8>>,
+        socket: Option<SocketId>,
+        leave: Instant,
+    ) -> Ended {
+        self.source.persist();
+        self.connected();
+        self.renewal.connected(self.current().as_deref(), self.clocks.now());
+        // A leap before is no reason to leave what was dialled since.
+        self.clocks.restart();
+        if let Some(ended) = self.take(first, &mut stream).await {
+            return ended;
+        }
         loop {
             let (overdue, early) = (self.renewal.overdue(), self.early());
             let message = tokio::select! {

@@ -45,6 +45,7 @@ impl<A: Agent> Supervisor<A> {
         }
         let same = matches!(&before.identity, Identity::Current(current) if current.publishes_as(&material));
         if !same {
+            self.overdue = false;
             let leaf = material.leaf();
             let spiffe_id = ascii(&material.spiffe_id().to_string());
             let hint = material.hint().map(shown);
@@ -85,11 +86,13 @@ impl<A: Agent> Supervisor<A> {
     }
 
     /// The agent's renewal has not come, whatever else it has said.
-    pub(super) fn overdue(&mut self) {
-        if self.has_identity() {
-            tell!(self, warn, event = "agent-overdue", "{}; connecting anew", Error::Overdue);
-        } else {
+    pub(super) fn tell_overdue(&mut self) {
+        if !self.has_identity() {
             debug!("the agent has sent no identity that is accepted; connecting anew");
+        } else if std::mem::replace(&mut self.overdue, true) {
+            debug!("{} still; connecting anew", Error::Overdue);
+        } else {
+            tell!(self, warn, event = "agent-overdue", "{}; connecting anew", Error::Overdue);
         }
     }
 
@@ -128,6 +131,7 @@ impl<A: Agent> Supervisor<A> {
             Identity::Current(material) => Some(Arc::clone(material)),
             _ => None,
         };
+        let is_news = self.is_news("not registered");
         if let Some(material) = &withdrawn {
             tell!(
                 self,
@@ -138,7 +142,7 @@ impl<A: Agent> Supervisor<A> {
                 "the agent has withdrawn the identity: is its registration entry deleted? \
                  The published files stay until they expire"
             );
-        } else if self.is_news("not registered") {
+        } else if is_news {
             tell!(self, info, event = "not-registered",
                 endpoint = %self.source.settings.endpoint,
                 "not registered yet: the agent has no entry for this workload; asking again"

@@ -38,11 +38,16 @@ impl Renewal {
         }
     }
 
-    /// A connection begins. Without an identity, the agent has a while to send one that is accepted: else nothing that it says
-    /// would ever lead to another agent at the same place.
-    pub(super) fn wait_for_first(&mut self) {
-        let at = Instant::now() + limits::WATCHDOG_EXPIRED;
-        self.0.get_or_insert(Due { at, issued: SystemTime::UNIX_EPOCH });
+    /// A connection begins. The clock may have been set while there was none, so it is looked at what is left of the identity.
+    /// Without one, the agent has a while to send one that is accepted: else nothing that it says would ever lead to another
+    /// agent at the same place.
+    pub(super) fn connected(&mut self, identity: Option<&Material>, now: SystemTime) {
+        if let Some(material) = identity {
+            self.accepted(material, now);
+        } else {
+            let at = Instant::now() + limits::WATCHDOG_EXPIRED;
+            self.0.get_or_insert(Due { at, issued: SystemTime::UNIX_EPOCH });
+        }
     }
 
     /// Ends when it is overdue.
@@ -73,14 +78,14 @@ mod tests {
     async fn a63_without_an_identity_the_agent_has_a_minute_however_often_it_is_connected_to() {
         let mut renewal = Renewal::default();
         let begun = Instant::now();
-        renewal.wait_for_first();
+        renewal.connected(None, SystemTime::UNIX_EPOCH);
         tokio::time::sleep(limits::WATCHDOG_EXPIRED / 2).await;
-        renewal.wait_for_first();
+        renewal.connected(None, SystemTime::UNIX_EPOCH);
         renewal.overdue().await;
         assert_eq!(begun.elapsed(), limits::WATCHDOG_EXPIRED);
         // It was withdrawn, or the agent was dialled anew.
         renewal.begin_anew(None, SystemTime::UNIX_EPOCH);
-        renewal.wait_for_first();
+        renewal.connected(None, SystemTime::UNIX_EPOCH);
         renewal.overdue().await;
         assert_eq!(begun.elapsed(), limits::WATCHDOG_EXPIRED * 2);
     }

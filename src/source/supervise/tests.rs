@@ -1,0 +1,7 @@
+//! The loop under paused time, with channels as the agent.
+
+mod connections;
+mod fake;
+mod identities;
+mod renewals;
+mod replaced;
