@@ -3,5 +3,6 @@
 mod connections;
 mod fake;
 mod identities;
+mod random;
 mod renewals;
 mod replaced;
