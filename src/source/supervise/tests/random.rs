@@ -151,9 +151,9 @@ impl World {
                 }
             }
             Event::Send(sent) => {
-                let bytes = self.bytes(sent);
-                if let Some(open) = &self.open {
-                    open.send_bytes(bytes);
+                if let Some(open) = self.open.take() {
+                    open.send_bytes(self.bytes(sent));
+                    self.open = Some(open);
                 }
             }
             Event::End => {
@@ -213,11 +213,8 @@ impl World {
     fn called(&mut self, call: Call) {
         if let Some((before, since)) = self.call.take() {
             assert!(before.is_given_up(), "two calls at once");
-            let waited = since.elapsed();
-            assert!(
-                waited >= limits::FIRST_MESSAGE
-                    && waited <= limits::FIRST_MESSAGE + limits::BACKOFF.1 + ROUNDING
-            );
+            let longest = limits::FIRST_MESSAGE + limits::BACKOFF.1 + ROUNDING;
+            assert!((limits::FIRST_MESSAGE..=longest).contains(&since.elapsed()));
         }
         if let Some(open) = self.open.take() {
             assert!(open.is_left(), "a call beside a connection");
@@ -237,9 +234,12 @@ impl World {
         let none = self.call.is_none() && self.open.is_none();
         if left || none || given_up {
             let idle = *self.idle.get_or_insert_with(Instant::now);
-            let longest = if given_up { limits::BACKOFF.1 } else { self.longest };
-            // What we leave ourselves is dialled anew at once.
-            let longest = if left { ROUNDING } else { longest };
+            let longest = match (left, given_up) {
+                // What it leaves itself is dialled anew at once.
+                (true, _) => Duration::ZERO,
+                (_, true) => limits::BACKOFF.1,
+                _ => self.longest,
+            };
             assert!(idle.elapsed() <= longest + ROUNDING, "{:?} without a call", idle.elapsed());
         } else {
             self.idle = None;
@@ -276,7 +276,7 @@ impl World {
             assert!(begun.elapsed() <= limits::PERMANENT + limits::FIRST_MESSAGE, "it recovers");
             self.happen(Event::Answer(Some(Message::Identity(BEST)))).await;
             self.happen(Event::Send(Message::Identity(BEST))).await;
-            self.pass(Duration::from_millis(100)).await;
+            self.pass(Duration::from_secs(1)).await;
         }
     }
 
@@ -285,6 +285,7 @@ impl World {
         let (before, end) = (self.calls, Instant::now() + time);
         while let Ok(call) = timeout_at(end, self.stage.call()).await {
             self.called(call);
+            self.happen(Event::Answer(Some(Message::Identity(BEST)))).await;
             self.recover().await;
         }
         self.calls - before
@@ -292,12 +293,17 @@ impl World {
 }
 
 proptest! {
-    // `PROPTEST_CASES=100000 cargo test --lib random_schedules_of_an_agent` is the campaign.
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(100) })]
+    // `PROPTEST_CASES=100000 cargo test --lib random_schedules_of_an_agent` is the campaign. A schedule is hours of an agent's
+    // life and takes 25 ms, so there is a fourth of the usual number.
+    #![proptest_config(ProptestConfig {
+        failure_persistence: None,
+        cases: ProptestConfig::default().cases / 4,
+        ..ProptestConfig::default()
+    })]
 
     #[test]
     fn in_random_schedules_of_an_agent_there_is_one_connection_soon_and_the_identity_stays(
-        events in prop::collection::vec(event(), 0..40)
+        events in prop::collection::vec(event(), 0..30)
     ) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build();
         runtime.unwrap().block_on(async {
