@@ -7,7 +7,7 @@ use tonic::Code;
 
 use super::fake::{Stage, meanwhile, refused, status, svid};
 use crate::source::error::Error;
-use crate::source::{Connection, limits};
+use crate::source::{Connection, Source, limits};
 
 /// Tries until back-off has come to its longest pause.
 const TRIES: u32 = 12;
@@ -128,7 +128,7 @@ async fn an_agent_that_does_not_answer_is_given_up_and_dialled_again() {
     let mut stage = Stage::new();
     for _ in 0..3 {
         let call = stage.call().await;
-        sleep(limits::FIRST_MESSAGE - ROUNDING).await;
+        sleep(limits::FIRST_MESSAGE.saturating_sub(ROUNDING)).await;
         assert!(!call.is_given_up());
         sleep(ROUNDING * 2).await;
         assert!(call.is_given_up());
@@ -184,9 +184,9 @@ async fn a_first_request_that_is_called_invalid_ends_the_program() {
 
 #[tokio::test(start_paused = true)]
 async fn a_later_request_that_is_called_invalid_is_repeated_slowly_and_said_once() {
-    type Before = fn(&mut crate::source::Source);
+    type Before = fn(&mut Source);
     let cases: [(&str, Before, Option<Code>); 3] = [
-        ("told to persist", |source| source.persist(), None),
+        ("told to persist", Source::persist, None),
         ("not registered before", |_| {}, Some(Code::PermissionDenied)),
         ("served before", |_| {}, Some(Code::Ok)),
     ];

@@ -11,7 +11,7 @@ use zeroize::Zeroizing;
 
 use super::fake::{Call, Open, Stage, is, leap, message, nothing, refused, status, svid};
 use crate::source::error::Error;
-use crate::source::{Connection, Identity, limits};
+use crate::source::{Connection, Identity, Source, limits};
 
 /// A little more, for the rounding of timers.
 const ROUNDING: Duration = Duration::from_millis(5);
@@ -112,7 +112,7 @@ struct World {
 impl World {
     fn new() -> Self {
         // It persists: that a first request may end the program is another test's.
-        let stage = Stage::with(|source| source.persist());
+        let stage = Stage::with(Source::persist);
         Self {
             stage,
             call: None,

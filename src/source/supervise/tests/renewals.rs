@@ -83,9 +83,10 @@ async fn that_a_renewal_is_overdue_is_said_once_and_the_agent_dialled_soon_befor
         let (call, pause) = stage.timed().await;
         assert!(calls == 0 || pause >= limits::WATCHDOG_SHORTEST, "{pause:?}");
         calls += 1;
+        assert!(calls < 90, "{calls} calls in {:?}", begun.elapsed());
         std::mem::forget(call.serve(&identity));
     }
-    assert!((60..90).contains(&calls), "{calls} calls");
+    assert!(calls >= 60, "{calls} calls");
     let said = stage.said();
     assert_eq!(said.iter().filter(|name| *name == "agent-overdue").count(), 1, "{said:?}");
     assert_eq!(said.iter().filter(|name| *name == "message-rejected").count(), 1, "{said:?}");

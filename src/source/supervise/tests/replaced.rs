@@ -59,9 +59,9 @@ async fn a_socket_for_each_connection_is_dialled_less_and_less_often() {
         meanwhile().await;
         stage.replace_socket();
         calls += 1;
+        assert!(calls < 60, "{calls} connections in {:?}", begun.elapsed());
         std::mem::forget(open);
     }
-    assert!(calls < 60, "{calls} connections in an hour");
 }
 
 #[tokio::test(start_paused = true)]
@@ -74,8 +74,8 @@ async fn a_socket_for_each_connection_that_fails_is_dialled_less_and_less_often(
         meanwhile().await;
         stage.replace_socket();
         calls += 1;
+        assert!(calls < 600, "{calls} connections in {:?}", begun.elapsed());
     }
-    assert!(calls < 600, "{calls} connections in ten minutes");
 }
 
 #[tokio::test(start_paused = true)]
