@@ -155,7 +155,8 @@ mod limits {
         (Duration::from_secs(1), Duration::from_secs(3600));
     /// How long a stream must have lasted for the back-off to begin anew after it.
     pub(super) const HELD: Duration = Duration::from_secs(1);
-    /// After so long on one connection, another socket in its place is dialled soon again.
+    /// If no other socket has come for so long since a connection could have been left for one, the next one is dialled soon
+    /// again.
     pub(super) const CALM: Duration = Duration::from_secs(60);
     /// First and longest back-off while not registered. SPIRE's agents learn of an entry within 5 s.
     pub(super) const UNREGISTERED: (Duration, Duration) =

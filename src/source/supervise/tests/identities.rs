@@ -121,16 +121,36 @@ async fn an_identity_that_comes_before_its_time_is_asked_for_again_until_it_is_a
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_identity_that_is_early_is_asked_for_at_least_a_second_later() {
+async fn an_identity_that_is_early_by_a_moment_is_asked_for_again_when_its_time_has_come() {
     let mut stage = Stage::new();
-    // By a second or less.
-    let identity = svid(61, 3600);
+    // By two seconds or less: certificates know whole seconds only.
+    let identity = svid(62, 3600);
     let open = stage.call().await.serve(&identity);
     let (call, pause) = stage.timed().await;
     assert!(open.is_left() && pause >= limits::EARLY.0, "{pause:?}");
+    assert!(pause <= Duration::from_secs(2), "{pause:?}");
     let _open = call.serve(&identity);
     meanwhile().await;
     assert!(stage.holds(&identity));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_identity_stays_while_a_renewal_is_early_and_nothing_is_overdue() {
+    let mut stage = Stage::new();
+    let (identity, renewal) = (svid(0, 1000), svid(900, 1000));
+    let mut open = stage.call().await.serve(&identity);
+    meanwhile().await;
+    open.send(&renewal);
+    for _ in 0..14 {
+        let (call, pause) = stage.timed().await;
+        assert!(open.is_left() && pause <= limits::EARLY.1 + limits::EARLY.0, "{pause:?}");
+        assert!(stage.holds(&identity));
+        open = call.serve(&renewal);
+    }
+    sleep(limits::EARLY.1).await;
+    assert!(stage.holds(&renewal));
+    let said = ["identity-received", "message-rejected", "message-accepted", "identity-received"];
+    assert_eq!(stage.said(), said);
 }
 
 #[tokio::test(start_paused = true)]
