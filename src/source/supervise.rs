@@ -4,8 +4,6 @@ mod agent;
 mod outcome;
 mod renewal;
 mod retry;
-#[cfg(test)]
-mod tests;
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -280,3 +278,6 @@ impl<A: Agent> Supervisor<A> {
         left.map_or(limits::PERMANENT, |left| left.min(limits::PERMANENT))
     }
 }
+
+#[cfg(test)]
+mod tests;

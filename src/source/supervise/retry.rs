@@ -14,7 +14,7 @@ pub(super) enum Pace {
     Again,
     /// It failed: with back-off.
     Soon,
-    /// The agent has nothing for us: with back-off that grows further apart.
+    /// The agent has nothing for us: with the back-off of a workload that is not registered.
     Slowly,
     /// After so long.
     After(Duration),
@@ -67,7 +67,7 @@ impl Retry {
         }
     }
 
-    /// It has ended because there is another socket: the next connection is kept for longer.
+    /// It has ended because there is another socket: the next connection is kept for longer, up to a limit.
     pub(super) fn replaced(&mut self) {
         self.keep = self.replaced.delay();
     }

@@ -36,7 +36,7 @@ async fn longest(
 }
 
 #[tokio::test(start_paused = true)]
-async fn failures_are_retried_less_and_less_soon_and_said_once() {
+async fn w02_failures_are_retried_less_and_less_soon_and_said_once() {
     let mut stage = Stage::new();
     let most = longest(&mut stage, limits::BACKOFF, async |stage| {
         stage.call().await.fail(refused());
@@ -74,7 +74,7 @@ async fn faults_that_alternate_are_said_once_each() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stream_that_ends_within_a_moment_is_no_success_however_it_ends() {
+async fn w07_a_stream_that_ends_within_a_moment_is_no_success_however_it_ends() {
     for in_order in [true, false] {
         let mut stage = Stage::new();
         let most = longest(&mut stage, limits::BACKOFF, async |stage| {
@@ -90,7 +90,7 @@ async fn a_stream_that_ends_within_a_moment_is_no_success_however_it_ends() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stream_that_has_lasted_and_ends_in_order_is_opened_again_at_once_and_in_silence() {
+async fn w07_a_stream_that_has_lasted_and_ends_in_order_is_opened_again_at_once_and_in_silence() {
     let mut stage = Stage::new();
     let identity = svid(0, 3600);
     for connects in 1..=5 {
@@ -107,7 +107,7 @@ async fn a_stream_that_has_lasted_and_ends_in_order_is_opened_again_at_once_and_
 
 /// An agent under load takes its time for each refusal, and must not be asked more often for that.
 #[tokio::test(start_paused = true)]
-async fn an_answer_that_takes_long_is_no_stream_that_has_lasted() {
+async fn w09_w11_an_answer_that_takes_long_is_no_stream_that_has_lasted() {
     for (code, limits) in
         [(Code::Unavailable, limits::BACKOFF), (Code::PermissionDenied, limits::UNREGISTERED)]
     {
@@ -124,7 +124,7 @@ async fn an_answer_that_takes_long_is_no_stream_that_has_lasted() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_agent_that_does_not_answer_is_given_up_and_dialled_again() {
+async fn w03_an_agent_that_does_not_answer_is_given_up_and_dialled_again() {
     let mut stage = Stage::new();
     for _ in 0..3 {
         let call = stage.call().await;
@@ -139,7 +139,7 @@ async fn an_agent_that_does_not_answer_is_given_up_and_dialled_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_agent_that_ends_the_stream_without_a_message_is_no_connection() {
+async fn w07_an_agent_that_ends_the_stream_without_a_message_is_no_connection() {
     let mut stage = Stage::new();
     let most = longest(&mut stage, limits::BACKOFF, async |stage| {
         drop(stage.call().await.answer(None));
@@ -155,7 +155,7 @@ async fn an_agent_that_ends_the_stream_without_a_message_is_no_connection() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_unregistered_workload_asks_slowly_and_says_so_once() {
+async fn w09_an_unregistered_workload_asks_slowly_and_says_so_once() {
     let mut stage = Stage::new();
     let most = longest(&mut stage, limits::UNREGISTERED, async |stage| {
         stage.call().await.fail(status(Code::PermissionDenied));
@@ -171,7 +171,7 @@ async fn an_unregistered_workload_asks_slowly_and_says_so_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_first_request_that_is_called_invalid_ends_the_program() {
+async fn w12_a_first_request_that_is_called_invalid_ends_the_program() {
     for code in [Code::InvalidArgument, Code::Unimplemented] {
         let mut stage = Stage::new();
         // That nobody listened before is no answer to a request.
@@ -183,7 +183,7 @@ async fn a_first_request_that_is_called_invalid_ends_the_program() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_later_request_that_is_called_invalid_is_repeated_slowly_and_said_once() {
+async fn w12_a_later_request_that_is_called_invalid_is_repeated_slowly_and_said_once() {
     type Before = fn(&mut Source);
     let cases: [(&str, Before, Option<Code>); 3] = [
         ("told to persist", Source::persist, None),
@@ -221,7 +221,7 @@ async fn a_later_request_that_is_called_invalid_is_repeated_slowly_and_said_once
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_request_that_is_called_invalid_is_repeated_before_the_identity_expires() {
+async fn a60_a_request_that_is_called_invalid_is_repeated_before_the_identity_expires() {
     let mut stage = Stage::new();
     let open = stage.call().await.serve(&svid(0, 100));
     meanwhile().await;
@@ -231,7 +231,7 @@ async fn a_request_that_is_called_invalid_is_repeated_before_the_identity_expire
 }
 
 #[tokio::test(start_paused = true)]
-async fn no_other_error_ends_the_program() {
+async fn w12_no_other_error_ends_the_program() {
     let at = || "unix:///nowhere/agent.sock".to_owned();
     let io = std::io::Error::other("on purpose");
     let mut errors = vec![

@@ -75,7 +75,7 @@ impl Stream for Messages {
 pub(super) struct Stage {
     dials: mpsc::UnboundedReceiver<oneshot::Sender<Answer>>,
     socket: watch::Sender<u64>,
-    pub(super) state: watch::Receiver<SourceState>,
+    state: watch::Receiver<SourceState>,
     log: Log,
     supervision: JoinHandle<Result<(), Error>>,
     _logging: tracing::subscriber::DefaultGuard,

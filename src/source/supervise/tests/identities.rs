@@ -9,7 +9,7 @@ use super::fake::{Stage, leap, meanwhile, message, nothing, refused, status, svi
 use crate::source::limits;
 
 #[tokio::test(start_paused = true)]
-async fn a_withdrawn_identity_is_kept_as_such_until_it_is_given_back() {
+async fn w10_a_withdrawn_identity_is_kept_as_such_until_it_is_given_back() {
     let mut stage = Stage::new();
     let identity = svid(0, 3600);
     let open = stage.call().await.serve(&identity);
@@ -47,7 +47,7 @@ async fn a_withdrawn_identity_is_kept_as_such_until_it_is_given_back() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_lost_connection_withdraws_nothing() {
+async fn w11_a_lost_connection_withdraws_nothing() {
     let mut stage = Stage::new();
     let identity = svid(0, 3600);
     for end in [refused(), status(Code::Unavailable), status(Code::Unimplemented)] {
@@ -62,7 +62,7 @@ async fn a_lost_connection_withdraws_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_rejected_message_leaves_the_identity_and_is_said_once_until_one_is_accepted() {
+async fn w13_a_rejected_message_leaves_the_identity_and_is_said_once_until_one_is_accepted() {
     let mut stage = Stage::new();
     let identity = svid(0, 3600);
     let open = stage.call().await.serve(&identity);
@@ -86,7 +86,7 @@ async fn a_rejected_message_leaves_the_identity_and_is_said_once_until_one_is_ac
 }
 
 #[tokio::test(start_paused = true)]
-async fn of_messages_that_are_there_together_the_newest_counts_and_the_end_after_it_too() {
+async fn w20_of_messages_that_are_there_together_the_newest_counts_and_the_end_after_it_too() {
     let mut stage = Stage::new();
     let (old, new) = (svid(0, 3600), svid(1, 3600));
     let open = stage.call().await.serve(&old);
@@ -100,7 +100,7 @@ async fn of_messages_that_are_there_together_the_newest_counts_and_the_end_after
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_identity_that_comes_before_its_time_is_asked_for_again_until_it_is_accepted() {
+async fn c02_an_identity_that_comes_before_its_time_is_asked_for_again_until_it_is_accepted() {
     let mut stage = Stage::new();
     let mut calls = 0;
     // Ten minutes, of which one is the skew that two clocks may have.
@@ -121,7 +121,7 @@ async fn an_identity_that_comes_before_its_time_is_asked_for_again_until_it_is_a
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_identity_that_is_early_by_a_moment_is_asked_for_again_when_its_time_has_come() {
+async fn c02_an_identity_that_is_early_by_a_moment_is_asked_for_again_when_its_time_has_come() {
     let mut stage = Stage::new();
     // By two seconds or less: certificates know whole seconds only.
     let identity = svid(62, 3600);
@@ -135,7 +135,7 @@ async fn an_identity_that_is_early_by_a_moment_is_asked_for_again_when_its_time_
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_identity_stays_while_a_renewal_is_early_and_nothing_is_overdue() {
+async fn c02_the_identity_stays_while_a_renewal_is_early_and_nothing_is_overdue() {
     let mut stage = Stage::new();
     let (identity, renewal) = (svid(0, 1000), svid(900, 1000));
     let mut open = stage.call().await.serve(&identity);
@@ -154,7 +154,7 @@ async fn the_identity_stays_while_a_renewal_is_early_and_nothing_is_overdue() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_expired_identity_stays_and_the_agents_repetition_of_it_is_rejected() {
+async fn c03_an_expired_identity_stays_and_the_agents_repetition_of_it_is_rejected() {
     let mut stage = Stage::new();
     let identity = svid(0, 300);
     let open = stage.call().await.serve(&identity);

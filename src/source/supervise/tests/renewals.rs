@@ -34,7 +34,7 @@ async fn dialled_after(
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_agent_that_does_not_renew_is_dialled_anew_whatever_else_it_says() {
+async fn a56_an_agent_that_does_not_renew_is_dialled_anew_whatever_else_it_says() {
     let (identity, older) = (svid(10, 1000), svid(0, 5000));
     let what: [fn(&Open); 2] = [|_| {}, |open| open.send_bytes(nothing())];
     for say in what {
@@ -53,7 +53,7 @@ async fn an_agent_that_does_not_renew_is_dialled_anew_whatever_else_it_says() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_newer_identity_puts_the_older_ones_time_off_and_an_older_one_does_not_bring_it_back() {
+async fn a56_a_newer_identity_puts_the_renewal_of_the_older_one_off() {
     let mut stage = Stage::new();
     let open = stage.call().await.serve(&svid(0, 1000));
     sleep(seconds(500)).await;
@@ -62,7 +62,7 @@ async fn a_newer_identity_puts_the_older_ones_time_off_and_an_older_one_does_not
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_broken_connection_neither_puts_off_a_renewal_nor_forgets_it() {
+async fn w08_a_broken_connection_neither_puts_off_a_renewal_nor_forgets_it() {
     let mut stage = Stage::new();
     let identity = svid(0, 1000);
     let open = stage.call().await.serve(&identity);
@@ -73,7 +73,7 @@ async fn a_broken_connection_neither_puts_off_a_renewal_nor_forgets_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn that_a_renewal_is_overdue_is_said_once_and_the_agent_dialled_soon_before_the_end() {
+async fn w05_that_a_renewal_is_overdue_is_said_once_and_the_agent_dialled_soon_before_the_end() {
     let mut stage = Stage::new();
     let identity = svid(0, 1000);
     let begun = Instant::now();
@@ -100,7 +100,7 @@ async fn that_a_renewal_is_overdue_is_said_once_and_the_agent_dialled_soon_befor
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_agent_that_sends_nothing_that_is_accepted_is_dialled_anew_every_minute() {
+async fn a63_an_agent_that_sends_nothing_that_is_accepted_is_dialled_anew_every_minute() {
     let mut stage = Stage::new();
     for _ in 0..5 {
         let open = stage.call().await.answer(Some(nothing()));
@@ -115,7 +115,7 @@ async fn an_agent_that_sends_nothing_that_is_accepted_is_dialled_anew_every_minu
 }
 
 #[tokio::test(start_paused = true)]
-async fn nothing_is_overdue_while_the_identity_is_withdrawn() {
+async fn w10_nothing_is_overdue_while_the_identity_is_withdrawn() {
     let mut stage = Stage::new();
     let open = stage.call().await.serve(&svid(0, 1000));
     meanwhile().await;
@@ -128,7 +128,7 @@ async fn nothing_is_overdue_while_the_identity_is_withdrawn() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn when_the_clock_is_set_the_agent_is_dialled_anew_and_renewals_are_counted_anew() {
+async fn c01_c04_when_the_clock_is_set_the_agent_is_dialled_anew_and_renewals_are_counted_anew() {
     for (ahead, next) in [(500, 336), (-50, 721), (2000, 60)] {
         let mut stage = Stage::new();
         let identity = svid(0, 1000);
@@ -149,7 +149,8 @@ async fn when_the_clock_is_set_the_agent_is_dialled_anew_and_renewals_are_counte
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_clock_that_is_set_while_there_is_no_connection_ends_none_and_makes_the_renewal_due() {
+async fn c04_a_clock_that_is_set_while_there_is_no_connection_ends_none_and_makes_the_renewal_due()
+{
     let mut stage = Stage::new();
     let identity = svid(0, 3000);
     let open = stage.call().await.serve(&identity);

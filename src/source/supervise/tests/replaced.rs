@@ -12,7 +12,7 @@ use crate::source::limits;
 const ROUNDING: Duration = Duration::from_millis(3);
 
 #[tokio::test(start_paused = true)]
-async fn the_agent_that_takes_anothers_place_is_dialled_and_the_identity_stays_meanwhile() {
+async fn a87_the_agent_that_takes_anothers_place_is_dialled_and_the_identity_stays_meanwhile() {
     let mut stage = Stage::new();
     let (old, new) = (svid(0, 3600), svid(1, 3600));
     let open = stage.call().await.serve(&old);
@@ -31,7 +31,7 @@ async fn the_agent_that_takes_anothers_place_is_dialled_and_the_identity_stays_m
 }
 
 #[tokio::test(start_paused = true)]
-async fn another_socket_cuts_every_pause_short() {
+async fn w06_another_socket_cuts_every_pause_short() {
     let identity = svid(0, 3600);
     for code in [Code::Unavailable, Code::PermissionDenied, Code::Unimplemented] {
         let mut stage = Stage::new();
@@ -49,7 +49,7 @@ async fn another_socket_cuts_every_pause_short() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_socket_for_each_connection_is_dialled_less_and_less_often() {
+async fn a87_a_socket_for_each_connection_is_dialled_less_and_less_often() {
     let mut stage = Stage::new();
     let identity = svid(0, 20 * 3600);
     let begun = Instant::now();
@@ -65,7 +65,7 @@ async fn a_socket_for_each_connection_is_dialled_less_and_less_often() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_socket_for_each_connection_that_fails_is_dialled_less_and_less_often() {
+async fn a87_a_socket_for_each_connection_that_fails_is_dialled_less_and_less_often() {
     let mut stage = Stage::new();
     let begun = Instant::now();
     let mut calls = 0;
@@ -79,7 +79,7 @@ async fn a_socket_for_each_connection_that_fails_is_dialled_less_and_less_often(
 }
 
 #[tokio::test(start_paused = true)]
-async fn tries_that_failed_do_not_keep_a_connection_whose_agent_is_replaced() {
+async fn a87_tries_that_failed_do_not_keep_a_connection_whose_agent_is_replaced() {
     for _ in 0..5 {
         let mut stage = Stage::new();
         for _ in 0..30 {
@@ -94,7 +94,7 @@ async fn tries_that_failed_do_not_keep_a_connection_whose_agent_is_replaced() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_agent_that_is_replaced_now_and_then_is_left_as_soon_as_the_first_time() {
+async fn a87_an_agent_that_is_replaced_now_and_then_is_left_as_soon_as_the_first_time() {
     let mut stage = Stage::new();
     let identity = svid(0, 20 * 3600);
     let mut call = stage.call().await;
