@@ -156,7 +156,8 @@ mod limits {
         (Duration::from_secs(1), Duration::from_secs(3600));
     /// How long a stream must have lasted for the back-off to begin anew after it.
     pub(super) const HELD: Duration = Duration::from_secs(1);
-    /// After so long on one connection, another socket in its place is dialled soon again.
+    /// If no other socket has come for so long since a connection could have been left for one, the next one is dialled soon
+    /// again.
     pub(super) const CALM: Duration = Duration::from_secs(60);
     /// First and longest back-off while not registered. SPIRE's agents learn of an entry within 5 s.
     pub(super) const UNREGISTERED: (Duration, Duration) =
@@ -214,7 +215,7 @@ impl Source {
 
     /// Keeps the stream open until `stop`.
     ///
-    /// Fails only if the agent rejects the very first request as invalid or unimplemented, which the
+    /// Fails only if the agent rejects the very first request that it answers as invalid or unimplemented, which the
     /// specification forbids to retry (Workload API section 4), and only where it was not told to persist.
     pub async fn run(self, stop: CancellationToken) -> Result<(), Error> {
         supervise::run(self, stop).await

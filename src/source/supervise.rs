@@ -1,9 +1,10 @@
 //! The supervision of the stream: dial, read, judge, and dial again.
 
+mod agent;
 mod outcome;
 mod renewal;
+mod retry;
 
-use std::os::unix::fs::MetadataExt as _;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -13,30 +14,27 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, info};
 use zeroize::Zeroizing;
 
+use agent::{Address, Agent, SocketId, Stream};
 use renewal::{Renewal, patience};
+use retry::{Pace, Retry};
 
 use super::allowance::Allowance;
 use super::error::{Class, Error};
 use super::lines::Lines;
 use super::message::{Discarded, Judged};
-use super::messages::Messages;
-use super::{Endpoint, Identity, Source, channel, limits};
+use super::{Identity, Source, limits};
 use crate::material::{CLOCK_SKEW, Fingerprint, Material, Rejection};
-use crate::timing::{self, Backoff, Clocks, Leap};
-use crate::watching::{self, Changes};
+use crate::timing::{Clocks, Leap};
 
 pub(super) async fn run(source: Source, stop: CancellationToken) -> Result<(), Error> {
-    let directories = match &source.settings.endpoint {
-        Endpoint::Unix(path) => vec![watching::parent(path)],
-        Endpoint::Tcp(_) => Vec::new(),
-    };
-    let changes = source.watching.directories(directories);
+    let allowance = Allowance::new();
+    let endpoint = source.settings.endpoint.clone();
+    let agent = Address::new(endpoint, &source.watching, allowance.clone());
     let clocks = Clocks::compared();
     if !clocks.told() {
         debug!("the kernel does not tell that the clock was set; the clocks are compared by time");
     }
-    let mut supervisor = Supervisor::new(source, changes, clocks);
-    let allowance = supervisor.allowance.clone();
+    let mut supervisor = Supervisor::new(source, agent, clocks);
     let supervision = std::pin::pin!(supervisor.supervise());
     tokio::select! {
         () = stop.cancelled() => Ok(()),
@@ -60,17 +58,14 @@ enum Ended {
     Failed(Error),
 }
 
-/// Device, inode, and the time of the inode's last change.
-type SocketId = (u64, u64, i64, i64);
-
-struct Supervisor {
+struct Supervisor<A> {
     source: Source,
-    changes: Changes,
-    /// What the agent may cost.
-    allowance: Allowance,
+    agent: A,
     /// What was said about the connection since it was last there: a repetition goes to the debug level. One fault
     /// may show itself in more than one way, in turns.
     said: Vec<String>,
+    /// Whether it was said that a renewal is overdue, since another identity was accepted.
+    overdue: bool,
     /// The federated bundles that were last said to be left out.
     left_out: String,
     /// The trust domain's own authorities that were.
@@ -84,13 +79,13 @@ struct Supervisor {
     clocks: Clocks,
 }
 
-impl Supervisor {
-    fn new(source: Source, changes: Changes, clocks: Clocks) -> Self {
+impl<A: Agent> Supervisor<A> {
+    fn new(source: Source, agent: A, clocks: Clocks) -> Self {
         Self {
             source,
-            changes,
-            allowance: Allowance::new(),
+            agent,
             said: Vec::new(),
+            overdue: false,
             left_out: String::new(),
             left_out_own: Vec::new(),
             lines: Lines::new(limits::LINES),
@@ -102,107 +97,103 @@ impl Supervisor {
     }
 
     async fn supervise(&mut self) -> Result<(), Error> {
-        let (first, longest) = limits::BACKOFF;
-        let mut failed = Backoff::new(first, longest);
-        let (first, longest) = limits::UNREGISTERED;
-        let mut unregistered = Backoff::new(first, longest);
-        let (first, longest) = limits::ANOTHER_SOCKET;
-        let mut another = Backoff::new(first, longest);
-        let (first, longest) = limits::REPLACED;
-        let mut replaced = Backoff::new(first, longest);
+        let mut retry = Retry::new();
         loop {
-            self.allowance.enough().await;
-            // What changed until now does not cut the next pause short.
-            self.changes.settle();
-            let socket = socket(&self.source.settings.endpoint);
-            let begun = Instant::now();
-            let ended = self.session(socket, begun + replaced.delay()).await;
-            // A stream that ends within a moment is no success, however often it is opened.
-            let held = begun.elapsed() >= limits::HELD;
-            if begun.elapsed() >= limits::CALM && !matches!(ended, Ended::Replaced) {
-                replaced.reset();
-            }
-            if held {
-                failed.reset();
-                unregistered.reset();
-                another.reset();
-            }
-            let pause = match ended {
-                Ended::Clean => {
-                    debug!("the agent ended the stream; connecting again");
-                    if held { Duration::ZERO } else { failed.delay() }
+            let socket = self.agent.ready().await;
+            let (ended, lasted) = match self.dial().await {
+                Ok((stream, first)) => {
+                    let begun = Instant::now();
+                    let ended = self.read(stream, first, socket, begun + retry.keep()).await;
+                    (ended, begun.elapsed())
                 }
-                Ended::Overdue => {
-                    self.overdue();
-                    self.renewal.begin_anew(self.current().as_deref());
-                    Duration::ZERO
-                }
-                Ended::Early => {
-                    debug!("asking again for the identity whose time had not come");
-                    Duration::ZERO
-                }
-                Ended::Replaced => {
-                    self.tell_replaced();
-                    Duration::ZERO
-                }
-                Ended::Leapt(by) => {
-                    info!(event = "clock-changed", %by, "the clock was set, or the machine has slept; connecting anew");
-                    self.renewal.begin_anew(self.current().as_deref());
-                    Duration::ZERO
-                }
-                Ended::Failed(error) => match error.class() {
-                    Class::Permanent if !self.has_identity() && !self.source.persists => {
-                        return Err(error);
-                    }
-                    Class::Permanent => {
-                        let pause = self.permanent();
-                        self.refused(error, pause);
-                        pause
-                    }
-                    Class::NotRegistered => {
-                        self.withdraw();
-                        self.renewal.begin_anew(None);
-                        unregistered.delay()
-                    }
-                    Class::Transient => {
-                        self.fail(error);
-                        failed.delay()
-                    }
-                },
+                Err(error) => (Ended::Failed(error), Duration::ZERO),
             };
+            retry.ended(lasted);
+            if matches!(ended, Ended::Replaced) {
+                retry.replaced();
+            }
+            let pause = retry.pause(self.conclude(ended)?);
             tokio::select! {
                 () = sleep(pause) => {}
-                // Another agent, perhaps one that does not listen yet: its first tries come fast.
                 () = async {
-                    another_socket(&self.source.settings.endpoint, &mut self.changes, socket).await;
-                    sleep(another.delay()).await;
-                } => failed.reset(),
+                    self.agent.another(socket).await;
+                    sleep(retry.another()).await;
+                } => retry.anew(),
             }
         }
     }
 
-    /// One connection, from dialling to its end. `socket` is the one that is dialled; if there is another one in its place
-    /// later, the connection is left, but not before `leave`.
-    async fn session(&mut self, socket: Option<SocketId>, leave: Instant) -> Ended {
-        let opened = channel::open(&self.source.settings.endpoint, &self.allowance);
-        let mut stream = match timeout(limits::FIRST_MESSAGE, opened).await {
-            Ok(Ok((stream, first))) => {
-                self.connected();
-                self.renewal.wait_for_first();
-                // A leap before is no reason to leave what was dialled since.
-                self.clocks.restart();
-                let Some(first) = first else {
-                    return Ended::Clean;
-                };
-                let mut stream = stream;
-                if let Some(ended) = self.take(first, &mut stream).await {
-                    return ended;
-                }
-                stream
+    /// What the end of a stream means for the state and for the next try. Fails if there shall be none.
+    fn conclude(&mut self, ended: Ended) -> Result<Pace, Error> {
+        Ok(match ended {
+            Ended::Clean => {
+                debug!("the agent ended the stream; connecting again");
+                Pace::Again
             }
-            Ok(Err(error)) => return Ended::Failed(error),
-            Err(_) => return Ended::Failed(Error::Silent(limits::FIRST_MESSAGE)),
-        };
+            Ended::Overdue => {
+                self.tell_overdue();
+                self.renewal.begin_anew(self.current().as_deref(), self.clocks.now());
+                Pace::AtOnce
+            }
+            Ended::Early => {
+                debug!("asking again for the identity whose time had not come");
+                self.renewal.begin_anew(self.current().as_deref(), self.clocks.now());
+                Pace::AtOnce
+            }
+            Ended::Replaced => {
+                self.tell_replaced();
+                Pace::AtOnce
+            }
+            Ended::Leapt(by) => {
+                info!(event = "clock-changed", %by, "the clock was set, or the machine has slept; connecting anew");
+                self.renewal.begin_anew(self.current().as_deref(), self.clocks.now());
+                Pace::AtOnce
+            }
+            Ended::Failed(error) => match error.class() {
+                Class::Permanent if !self.source.persists => return Err(error),
+                Class::Permanent => {
+                    let pause = self.permanent();
+                    self.refused(error, pause);
+                    Pace::After(pause)
+                }
+                Class::NotRegistered => {
+                    self.source.persist();
+                    self.withdraw();
+                    self.renewal.begin_anew(None, self.clocks.now());
+                    Pace::Slowly
+                }
+                Class::Transient => {
+                    self.fail(error);
+                    Pace::Soon
+                }
+            },
+        })
+    }
+
+    /// Opens a stream, and waits for its first message.
+    async fn dial(&self) -> Result<(A::Stream, Zeroizing<Vec<u8>>), Error> {
+        let opened = timeout(limits::FIRST_MESSAGE, self.agent.dial()).await;
+        let (stream, first) = opened.map_err(|_| Error::Silent(limits::FIRST_MESSAGE))??;
+        Ok((stream, first.ok_or(Error::Empty)?))
+    }
+
+    /// Reads a stream until it ends. `socket` is the one that was dialled; if there is another one in its place later, the
+    /// stream is left, but not before `leave`.
+    async fn read(
+        &mut self,
+        mut stream: A::Stream,
+        first: Zeroizing<Vec<u8>>,
+        socket: Option<SocketId>,
+        leave: Instant,
+    ) -> Ended {
+        self.source.persist();
+        self.connected();
+        self.renewal.connected(self.current().as_deref(), self.clocks.now());
+        // A leap before is no reason to leave what was dialled since.
+        self.clocks.restart();
+        if let Some(ended) = self.take(first, &mut stream).await {
+            return ended;
+        }
         loop {
             let (overdue, early) = (self.renewal.overdue(), self.early());
             let message = tokio::select! {
@@ -211,7 +202,7 @@ impl Supervisor {
                 () = early => return Ended::Early,
                 () = async {
                     sleep_until(leave).await;
-                    another_socket(&self.source.settings.endpoint, &mut self.changes, socket).await;
+                    self.agent.another(socket).await;
                 } => return Ended::Replaced,
                 leap = self.clocks.leap() => return Ended::Leapt(leap),
             };
@@ -228,7 +219,7 @@ impl Supervisor {
 
     /// Takes a message, or the newest of those that are already readable: an agent may send two within a
     /// tenth of a millisecond. Returns how the stream has ended, if it has by then: that is said only once.
-    async fn take(&mut self, message: Zeroizing<Vec<u8>>, stream: &mut Messages) -> Option<Ended> {
+    async fn take(&mut self, message: Zeroizing<Vec<u8>>, stream: &mut A::Stream) -> Option<Ended> {
         let mut newest = message;
         // Lets the connection's task read what the kernel holds.
         tokio::task::yield_now().await;
@@ -240,7 +231,7 @@ impl Supervisor {
                 Some(Err(error)) => break Some(Ended::Failed(error)),
             }
         };
-        let Judged { material, left_out } = self.source.settings.judge(newest, timing::now());
+        let Judged { material, left_out } = self.source.settings.judge(newest, self.clocks.now());
         self.early = match &material {
             Err(Discarded::Rejected(Rejection::NotYetValid(from))) => Some(*from - CLOCK_SKEW),
             _ => None,
@@ -250,7 +241,7 @@ impl Supervisor {
         }
         match material {
             Ok(material) => {
-                self.renewal.accepted(&material);
+                self.renewal.accepted(&material, self.clocks.now());
                 self.accept(material);
             }
             Err(reason) => self.reject(reason.reason(), &reason.to_string()),
@@ -263,10 +254,10 @@ impl Supervisor {
     }
 
     /// Ends when the identity that came before its time may be asked for again: the agent does not send it twice.
-    fn early(&self) -> impl Future<Output = ()> + use<> {
+    fn early(&self) -> impl Future<Output = ()> + use<A> {
         let (shortest, longest) = limits::EARLY;
         let pause = self.early.map(|from| {
-            from.duration_since(timing::now()).unwrap_or_default().clamp(shortest, longest)
+            from.duration_since(self.clocks.now()).unwrap_or_default().clamp(shortest, longest)
         });
         async move {
             match pause {
@@ -286,27 +277,10 @@ impl Supervisor {
 
     /// How long an agent that calls the request invalid is left alone: what is published may expire meanwhile.
     fn permanent(&self) -> Duration {
-        let left = self.current().map(|material| patience(material.not_after(), timing::now()));
+        let left = self.current().map(|material| patience(material.not_after(), self.clocks.now()));
         left.map_or(limits::PERMANENT, |left| left.min(limits::PERMANENT))
     }
 }
 
-/// Ends when the socket has come, or was made anew. Whatever else happens in its directory is passed over. May be cancelled
-/// without loss.
-async fn another_socket(endpoint: &Endpoint, changes: &mut Changes, known: Option<SocketId>) {
-    while socket(endpoint).is_none_or(|now| Some(now) == known) {
-        changes.changed().await;
-    }
-}
-
-/// What tells one socket from the next at the same path, or from itself before its mode was changed.
-fn socket(endpoint: &Endpoint) -> Option<SocketId> {
-    match endpoint {
-        Endpoint::Unix(path) => {
-            let stat = std::fs::metadata(path).ok()?;
-            // File systems give the number of a removed inode to the next file.
-            Some((stat.dev(), stat.ino(), stat.ctime(), stat.ctime_nsec()))
-        }
-        Endpoint::Tcp(_) => None,
-    }
-}
+#[cfg(test)]
+mod tests;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use tracing::{debug, error, info, warn};
 
 use super::Supervisor;
+use super::agent::Agent;
 use crate::material::{Certificate, Material, Warning};
 use crate::source::error::Error;
 use crate::source::lines::Line;
@@ -20,7 +21,7 @@ macro_rules! tell {
     };
 }
 
-impl Supervisor {
+impl<A: Agent> Supervisor<A> {
     /// Says of which federated bundles or authorities the last accepted message went without, if they are others than before.
     pub(super) fn leave_out(&mut self, left_out: String) {
         if self.left_out != left_out {
@@ -64,6 +65,7 @@ impl Supervisor {
         }
         let same = matches!(&before.identity, Identity::Current(current) if current.publishes_as(&material));
         if !same {
+            self.overdue = false;
             let leaf = material.leaf();
             let spiffe_id = ascii(&material.spiffe_id().to_string());
             let hint = material.hint().map(shown);
@@ -108,11 +110,13 @@ impl Supervisor {
     }
 
     /// The agent's renewal has not come, whatever else it has said.
-    pub(super) fn overdue(&mut self) {
-        if self.has_identity() {
-            tell!(self, warn, event = "agent-overdue", "{}; connecting anew", Error::Overdue);
-        } else {
+    pub(super) fn tell_overdue(&mut self) {
+        if !self.has_identity() {
             debug!("the agent has sent no identity that is accepted; connecting anew");
+        } else if std::mem::replace(&mut self.overdue, true) {
+            debug!("{} still; connecting anew", Error::Overdue);
+        } else {
+            tell!(self, warn, event = "agent-overdue", "{}; connecting anew", Error::Overdue);
         }
     }
 
@@ -142,7 +146,7 @@ impl Supervisor {
             for (_, count) in state.rejections_by_reason.iter_mut().filter(|(of, _)| *of == kind) {
                 *count += 1;
             }
-            state.rejected = Some(Rejected { at: timing::now(), reason });
+            state.rejected = Some(Rejected { at: self.clocks.now(), reason });
         });
     }
 
@@ -151,6 +155,7 @@ impl Supervisor {
             Identity::Current(material) => Some(Arc::clone(material)),
             _ => None,
         };
+        let is_news = self.is_news("not registered");
         if let Some(material) = &withdrawn {
             tell!(
                 self,
@@ -161,7 +166,7 @@ impl Supervisor {
                 "the agent has withdrawn the identity: is its registration entry deleted? \
                  The published files stay until they expire"
             );
-        } else if self.is_news("not registered") {
+        } else if is_news {
             tell!(self, info, event = "not-registered",
                 endpoint = %self.source.settings.endpoint,
                 "not registered yet: the agent has no entry for this workload; asking again"
@@ -259,6 +264,8 @@ mod tests {
 
     use super::*;
     use crate::material::Expectations;
+    use crate::source::allowance::Allowance;
+    use crate::source::supervise::agent::Address;
     use crate::source::{Endpoint, Selection, Settings, Source};
     use crate::timing::Clocks;
     use crate::watching::Watching;
@@ -293,7 +300,7 @@ mod tests {
             federated_bundles: false,
         };
         let most = usize::try_from(limits::LINES.0).unwrap() + 1;
-        let causes: [fn(&mut Supervisor, usize); 3] = [
+        let causes: [fn(&mut Supervisor<Address>, usize); 3] = [
             |supervisor, _| {
                 supervisor.withdraw();
                 supervisor.connected();
@@ -311,8 +318,9 @@ mod tests {
             let subscriber = tracing_subscriber::fmt().with_writer(move || writer.clone()).finish();
             let _guard = tracing::subscriber::set_default(subscriber);
             let (source, _state) = Source::new(settings.clone(), Watching::blind());
-            let changes = Watching::blind().directories([] as [std::path::PathBuf; 0]);
-            let mut supervisor = Supervisor::new(source, changes, Clocks::compared());
+            let endpoint = settings.endpoint.clone();
+            let agent = Address::new(endpoint, &Watching::blind(), Allowance::new());
+            let mut supervisor = Supervisor::new(source, agent, Clocks::compared());
             for number in 0..1000 {
                 cause(&mut supervisor, number);
             }

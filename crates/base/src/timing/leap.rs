@@ -33,6 +33,7 @@ pub enum Leap {
 /// Compares the clocks, from when it is made on, whenever the kernel tells that one was set.
 #[derive(Debug)]
 pub struct Clocks {
+    clock: fn() -> SystemTime,
     wall: SystemTime,
     timer: Instant,
     told: Option<AsyncFd<OwnedFd>>,
@@ -42,8 +43,19 @@ impl Clocks {
     /// Begins to compare. Within a runtime of tokio's.
     #[must_use]
     pub fn compared() -> Self {
-        let told = never_expiring().ok();
-        Self { wall: clock::now(), timer: Instant::now(), told }
+        Self { told: never_expiring().ok(), ..Self::of(clock::now) }
+    }
+
+    /// The same with a wall clock of which no kernel tells, such as one that tests set.
+    #[must_use]
+    pub fn of(clock: fn() -> SystemTime) -> Self {
+        Self { clock, wall: clock(), timer: Instant::now(), told: None }
+    }
+
+    /// The wall-clock time.
+    #[must_use]
+    pub fn now(&self) -> SystemTime {
+        (self.clock)()
     }
 
     /// Whether the kernel tells. Else the clocks are compared every 20 seconds.
@@ -54,14 +66,14 @@ impl Clocks {
 
     /// Compares from now on: what was before is no leap any more.
     pub fn restart(&mut self) {
-        (self.wall, self.timer) = (clock::now(), Instant::now());
+        (self.wall, self.timer) = (self.now(), Instant::now());
     }
 
     /// Waits for the next leap. May be cancelled without loss.
     pub async fn leap(&mut self) -> Leap {
         loop {
             self.set().await;
-            let (wall, timer) = (clock::now(), Instant::now());
+            let (wall, timer) = (self.now(), Instant::now());
             let leap = between(self.wall, wall, timer - self.timer);
             (self.wall, self.timer) = (wall, timer);
             if let Some(leap) = leap {
@@ -151,7 +163,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn c01_where_the_kernel_does_not_tell_the_clocks_are_compared_from_time_to_time() {
-        let mut clocks = Clocks { wall: clock::now(), timer: Instant::now(), told: None };
+        let mut clocks = Clocks::of(clock::now);
         // The paused timers leap to their end; the wall clock does not.
         assert_eq!(clocks.leap().await.to_string(), "20s back");
     }
