@@ -1,5 +1,6 @@
 //! `--as-client ROLE`: a login with our certificate, and its refusal in terms of `pg_hba.conf` and `pg_ident.conf`.
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
 
 use super::postgresql::Sql;
@@ -9,6 +10,7 @@ use crate::doctor::finding::{Code, Finding, Group, Section};
 use crate::doctor::login::{self, Login, Outcome};
 use crate::material::Material;
 use crate::sql::statements::identifier;
+use crate::sql::{HbaRule, Psql, word};
 use crate::text::argument;
 
 /// Where a client would go: the service's host, or the PostgreSQL that takes part.
@@ -18,8 +20,8 @@ struct Place {
     database: String,
     /// The name that the server must prove.
     name: Option<String>,
-    /// What psql has to be told to reach the server.
-    psql: String,
+    /// How a superuser reaches the server.
+    psql: Psql,
 }
 
 pub(super) async fn section(
@@ -65,21 +67,30 @@ pub(super) async fn section(
         name,
         role,
         database: &place.database,
+        replication: false,
         material,
     };
-    let (outcome, from) = login::attempt(&login).await;
-    section.add(explain(&login, &place.psql, outcome, from, access));
+    let groups = sql.answers().and_then(|answers| answers.groups.as_ref());
+    let (outcome, from, to) = login::attempt(&login).await;
+    if is_refused(&outcome) && may_replicate(access, role) {
+        // A standby logs in for replication alone, and a line about databases does not let it in.
+        let login = Login { replication: true, ..login.clone() };
+        let (outcome, from, to) = login::attempt(&login).await;
+        section.add(explain(&login, &place.psql, groups, outcome, (from, to), access));
+        return section;
+    }
+    section.add(explain(&login, &place.psql, groups, outcome, (from, to), access));
     section
 }
 
 fn place(config: &Config, sql: &Sql, material: &Material) -> Option<Place> {
     let option = |name: &str| config.service.as_ref().and_then(|service| service.options.get(name));
     let server = config.rotation.server.as_ref();
-    let socket = server.map(|server| server.session.psql_options());
+    let socket = server.map(|server| server.session.administrator());
     if let Some(host) = option("host").filter(|host| !host.starts_with('/')) {
         let port = option("port").and_then(|port| port.parse().ok()).unwrap_or(5432);
         return Some(Place {
-            psql: socket.unwrap_or_else(|| format!(" -h {} -p {port}", argument(host))),
+            psql: socket.unwrap_or_else(|| Psql::at(format!(" -h {} -p {port}", argument(host)))),
             // `hostaddr` says where, `host` whom to expect there.
             hosts: vec![option("hostaddr").unwrap_or(host).clone()],
             port,
@@ -102,17 +113,33 @@ fn place(config: &Config, sql: &Sql, material: &Material) -> Option<Place> {
     })
 }
 
+/// Whether `pg_hba.conf` has no line that lets the client in.
+fn is_refused(outcome: &Outcome) -> bool {
+    matches!(outcome, Outcome::Refused { code, .. } if code == "28000")
+}
+
+/// Whether a line that names replication may be about the role, and none for databases is.
+fn may_replicate(access: Option<&AccessFacts>, role: &str) -> bool {
+    let about = |rule: &&HbaRule| rule.admits_tls() && rule.is_about(role) != Some(false);
+    let replicates = |rule: &HbaRule| rule.databases.iter().any(|word| word == "replication");
+    let rules = access.map(|access| access.rules.as_slice()).unwrap_or_default();
+    rules.iter().filter(about).any(|rule| replicates(rule) && rule.wants_certificate())
+        && !rules.iter().filter(about).any(|rule| !replicates(rule) && rule.wants_certificate())
+}
+
 fn explain(
     login: &Login<'_>,
-    psql: &str,
+    psql: &Psql,
+    groups: Option<&BTreeSet<String>>,
     outcome: Outcome,
-    from: Option<IpAddr>,
+    (from, to): (Option<IpAddr>, Option<IpAddr>),
     access: Option<&AccessFacts>,
 ) -> Finding {
     let Login { role, name, database, material, .. } = login;
     match outcome {
         Outcome::Welcome => {
-            Finding::ok(Code::ClientLogin, format!("logged in as role {role}, server proven to be {name}, and out again"))
+            let way = if login.replication { " for replication" } else { "" };
+            Finding::ok(Code::ClientLogin, format!("logged in{way} as role {role}, server proven to be {name}, and out again"))
         }
         Outcome::Unreachable(reason) => Finding::failure(Code::ServerUnreachable, "the server cannot be reached")
             .cause(reason)
@@ -129,7 +156,11 @@ fn explain(
                  the rest was not read")
             .fix("see what listens there (host and port of files.service.options, or of postgres)"),
         Outcome::Password => Finding::failure(Code::LoginPassword, format!("role {role} is asked for a password, beside or instead of the certificate"))
-            .fix(format!("put `hostssl {database} {role} all cert` above the line that asks for it, then reload")),
+            .fix(format!(
+                "put `hostssl {} {} all cert` above the line that asks for it, then reload",
+                if login.replication { "replication".to_owned() } else { word(database) },
+                word(role)
+            )),
         Outcome::Refused { code, text } => match code.as_str() {
             "28000" | "28P01" => {
                 let login = diagnose::Login {
@@ -137,6 +168,10 @@ fn explain(
                     database,
                     from: from.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST)),
                     leaf: material.leaf(),
+                    replication: login.replication,
+                    groups,
+                    to,
+                    said: &text,
                     psql,
                 };
                 let found = diagnose::refused_login(&login, access);
@@ -144,15 +179,14 @@ fn explain(
                     .because_of(found)
             }
             "3D000" => Finding::failure(Code::DatabaseMissing, format!("PostgreSQL refuses the login: {text}"))
-                .fix(format!(
-                    "psql -U postgres -c {}{psql}, or name another one",
-                    argument(format!("CREATE DATABASE {}", identifier(database)))
-                )),
+                .fix("name another one, or make it")
+                .command(psql.execute(&format!("CREATE DATABASE {}", identifier(database)))),
             "42501" => Finding::failure(Code::ConnectPrivilege, format!("PostgreSQL refuses the login: {text}"))
-                .fix(format!(
-                    "psql -U postgres -c {}{psql}",
-                    argument(format!("GRANT CONNECT ON DATABASE {} TO {}", identifier(database), identifier(role)))
-                )),
+                .command(psql.execute(&format!(
+                    "GRANT CONNECT ON DATABASE {} TO {}",
+                    identifier(database),
+                    identifier(role)
+                ))),
             _ => Finding::failure(Code::LoginRefused, format!("PostgreSQL refuses the login: {text} (SQLSTATE {code})"))
                 .fix("the server log says more"),
         },

@@ -50,7 +50,7 @@ pub async fn check(config: &Config, environment: &Environment, scope: &Scope) ->
     sections.push(files::section(config, &published, offered));
 
     if let Some(server) = &config.rotation.server {
-        let sql = postgresql::ask(config, server).await;
+        let sql = postgresql::ask(config, server, scope.as_client.as_deref()).await;
         let mut session = postgresql::section(server, &sql);
         if let Some(answers) = sql.answers() {
             session.extend(superusers::own_role(server, answers));
@@ -59,7 +59,7 @@ pub async fn check(config: &Config, environment: &Environment, scope: &Scope) ->
         sections.push(session);
         sections.push(tls::section(config, server, &sql, on_disk).await);
         let access = access::facts(server, &sql);
-        sections.push(access::section(config, server, &sql, access.as_ref()));
+        sections.push(access::section(config, server, &sql, access.as_ref(), on_disk));
         if let Some(role) = &scope.as_client {
             sections
                 .push(client_login::section(config, &sql, on_disk, access.as_ref(), role).await);

@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::order::{MOST_DECIDERS, compared, shadows};
+use super::order::{MOST_DECIDERS, compared, includes, is_decided, shadows};
 use super::passwords::{in_the_clear, without_certificate};
 use super::{failure, warning};
 use crate::sql::{Address, BadLine, HbaRule, Mapping, first_parts, is_anchored};
@@ -126,8 +126,8 @@ pub fn access(facts: &AccessFacts) -> Vec<Finding> {
         concerns.push(warning(
             Code::HbaCertificateLineMissing,
             format!("{} has no line that lets clients in by their certificate", facts.hba),
-            "add `hostssl all all 0.0.0.0/0 cert` above the lines that match the same clients, \
-                 then reload"
+            "if workloads are to log in: add `hostssl all ROLE all cert`, with the role of a workload for ROLE, above the lines that \
+                 match the same clients, then reload"
                 .to_owned(),
         ));
     }
@@ -236,14 +236,29 @@ fn believing(facts: &AccessFacts, rule: &HbaRule) -> Finding {
     if local { warning(Code::HbaAnyRole, text, fix) } else { failure(Code::HbaAnyRole, text, fix) }
 }
 
-/// An earlier line that matches all that this one matches.
+/// Earlier lines that match all that this one matches.
 fn never_reached(facts: &AccessFacts, index: usize, rule: &HbaRule) -> Option<Finding> {
-    let earlier = facts.rules[..index].iter().find(|earlier| shadows(earlier, rule))?;
-    let (earlier, here) = (place(&facts.hba, earlier), place(&facts.hba, rule));
+    let here = place(&facts.hba, rule);
+    let above = &facts.rules[..index];
+    let (text, first) = if let Some(earlier) = above.iter().find(|earlier| shadows(earlier, rule)) {
+        let earlier = place(&facts.hba, earlier);
+        (format!("{here} is never reached: {earlier} matches the same clients first"), earlier)
+    } else {
+        let about = |earlier: &&HbaRule| includes(&earlier.users, &rule.users);
+        let earlier: Vec<&HbaRule> = above.iter().filter(about).take(MOST_DECIDERS).collect();
+        let first = place(&facts.hba, earlier.first()?);
+        if !is_decided(rule, &earlier) {
+            return None;
+        }
+        let text = format!(
+            "{here} is never reached: lines from {first} on together match the same clients first"
+        );
+        (text, first)
+    };
     Some(failure(
         Code::HbaLineNeverReached,
-        format!("{here} is never reached: {earlier} matches the same clients first"),
-        format!("move {here} above {earlier}, then reload: the first line that matches decides"),
+        text,
+        format!("move {here} above {first}, then reload: the first line that matches decides"),
     ))
 }
 
@@ -419,6 +434,18 @@ mod tests {
             ),
             ("hostnossl all b all reject\nhostssl all all all cert\nhostnossl all a all md5", 0, 1),
             ("hostssl all all all reject\nhostssl replication all all cert", 0, 0),
+            // Both together are all.
+            (
+                "host all all 0.0.0.0/0 reject\nhost all all ::/0 reject\nhostssl all all all cert",
+                1,
+                0,
+            ),
+            (
+                "host all all 0.0.0.0/1 reject\nhost all all 128.0.0.0/1 reject\nhostssl all all 0.0.0.0/0 cert",
+                1,
+                0,
+            ),
+            ("host all all 0.0.0.0/0 reject\nhostssl all all all cert", 0, 0),
             ("hostssl all all all cert map=none", 1, 0),
             ("hostssl all all all cert clientname=DN", 0, 1),
             // Any workload is any role.

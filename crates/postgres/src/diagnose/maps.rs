@@ -6,7 +6,7 @@ use super::access::{AccessFacts, place};
 use super::order::{MOST_DECIDERS, is_decided};
 use super::superuser::{MOST_NAMED, MOST_RULES, named};
 use super::warning;
-use crate::sql::{HbaRule, Mapping, Superuser, first_parts, is_exact, statements::identifier};
+use crate::sql::{HbaRule, Mapping, Superuser, first_parts, is_exact, word};
 use pgsvid_base::finding::{Code, Finding};
 use pgsvid_base::text::shown;
 
@@ -171,7 +171,7 @@ fn concern(
         format!(
             "put `hostssl all,replication {} all reject` above {above}, then reload; or name each workload and its role in a line \
              of its own instead of {here}",
-            identifier(&first.role)
+            word(&first.role)
         ),
     )
 }
