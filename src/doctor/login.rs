@@ -15,7 +15,7 @@ use tokio::time::timeout;
 use tokio_postgres::config::SslMode;
 use tokio_postgres::tls::{ChannelBinding, TlsConnect, TlsStream};
 
-use super::replication;
+use super::replication::{self, Answer};
 use crate::material::Material;
 use crate::sql::{Budget, Limited};
 use crate::text::shown;
@@ -118,7 +118,13 @@ async fn replicate(login: &Login<'_>, mut stream: TcpStream, connector: Connecto
     }
     let Connector { config, name, .. } = connector;
     match tokio_rustls::TlsConnector::from(config).connect(name, stream).await {
-        Ok(stream) => replication::log_in(stream, login.role).await,
+        Ok(stream) => match replication::log_in(stream, login.role).await {
+            Ok(Answer::Welcome) => Outcome::Welcome,
+            Ok(Answer::Password) => Outcome::Password,
+            Ok(Answer::Refused { code, text }) => Outcome::Refused { code, text },
+            Ok(Answer::TooMuch) => Outcome::TooMuch,
+            Err(error) => Outcome::Rejected(shown(&error.to_string())),
+        },
         Err(error) => Outcome::Rejected(shown(&error.to_string())),
     }
 }

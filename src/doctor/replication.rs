@@ -5,7 +5,6 @@ use std::io;
 
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 
-use super::login::Outcome;
 use crate::text::shown;
 
 /// The request for TLS.
@@ -16,6 +15,24 @@ const VERSION: [u8; 4] = [0, 3, 0, 0];
 const LONGEST: u32 = 64 * 1024;
 const MOST: usize = 200;
 
+/// What the server answers.
+#[derive(Debug)]
+pub(super) enum Answer {
+    /// Logged in, and out again.
+    Welcome,
+    /// It asks for a password, too.
+    Password,
+    /// It refuses.
+    Refused {
+        /// SQLSTATE
+        code: String,
+        /// Its words, shortened and escaped.
+        text: String,
+    },
+    /// It says more than PostgreSQL would.
+    TooMuch,
+}
+
 /// Asks for TLS; false if the server has it turned off.
 pub(super) async fn ask_for_tls(
     stream: &mut (impl AsyncRead + AsyncWrite + Unpin),
@@ -25,14 +42,10 @@ pub(super) async fn ask_for_tls(
 }
 
 /// Logs in over TLS, and out again.
-pub(super) async fn log_in(stream: impl AsyncRead + AsyncWrite + Unpin, role: &str) -> Outcome {
-    match talk(stream, role).await {
-        Ok(outcome) => outcome,
-        Err(error) => Outcome::Rejected(shown(&error.to_string())),
-    }
-}
-
-async fn talk(mut stream: impl AsyncRead + AsyncWrite + Unpin, role: &str) -> io::Result<Outcome> {
+pub(super) async fn log_in(
+    mut stream: impl AsyncRead + AsyncWrite + Unpin,
+    role: &str,
+) -> io::Result<Answer> {
     let mut packet = VERSION.to_vec();
     for text in ["user", role, "replication", "true", "application_name", "pgsvid check"] {
         packet.extend(text.as_bytes());
@@ -46,33 +59,33 @@ async fn talk(mut stream: impl AsyncRead + AsyncWrite + Unpin, role: &str) -> io
         let kind = stream.read_u8().await?;
         let length = stream.read_u32().await?;
         if !(4..LONGEST).contains(&length) {
-            return Ok(Outcome::TooMuch);
+            return Ok(Answer::TooMuch);
         }
         let mut body = vec![0; length as usize - 4];
         stream.read_exact(&mut body).await?;
         match kind {
             // The first number is what it asks for; 0 is nothing.
-            b'R' if body.get(..4) != Some(&[0; 4]) => return Ok(Outcome::Password),
+            b'R' if body.get(..4) != Some(&[0; 4]) => return Ok(Answer::Password),
             b'E' => return Ok(refused(&body)),
             b'Z' => {
                 // The server is told that we leave.
                 stream.write_all(&[b'X', 0, 0, 0, 4]).await?;
                 stream.shutdown().await?;
-                return Ok(Outcome::Welcome);
+                return Ok(Answer::Welcome);
             }
             _ => {}
         }
     }
-    Ok(Outcome::TooMuch)
+    Ok(Answer::TooMuch)
 }
 
 /// The fields of an error that count: C is the SQLSTATE, M its words.
-fn refused(body: &[u8]) -> Outcome {
+fn refused(body: &[u8]) -> Answer {
     let field = |kind: u8| {
         let fields = body.split(|byte| *byte == 0);
         let found =
             fields.filter_map(|field| field.split_first()).find(|(first, _)| **first == kind);
         shown(&String::from_utf8_lossy(found.map_or(&[][..], |(_, text)| text)))
     };
-    Outcome::Refused { code: field(b'C'), text: field(b'M') }
+    Answer::Refused { code: field(b'C'), text: field(b'M') }
 }

@@ -4,7 +4,7 @@ use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
 
 use rustix::fs::{Mode, chmod};
-use test_support::{Directory, Setup};
+use test_support::{Directory, LIMIT, Program, Setup, WallClock};
 
 use crate::judged::{PGSVID, admin, check, found, one, reload, start, started_with};
 
@@ -62,4 +62,31 @@ fn b21_each_address_that_answers_is_looked_at() {
     one(&report, "ok", "verdict-current");
     let text = one(&report, "failure", "verdict-plaintext")["text"].to_string();
     assert!(text.contains("127.0.0.2"), "{text}");
+}
+
+/// The machine's clock was set back after PostgreSQL had loaded its files: every change since looks older than the load.
+#[test]
+fn b18_a_load_that_is_yet_to_come_is_no_all_clear() {
+    let setup = started_with("hostssl all app 127.0.0.1/32 cert");
+    let clock = WallClock::new();
+    let ahead = |seconds: i64| {
+        clock.set(seconds);
+        let arguments = setup.arguments();
+        let usual = arguments[..arguments.len() - 2].iter().map(String::as_str);
+        let variables = clock.variables();
+        let variables = variables.each_ref().map(|(name, value)| (*name, value.as_str()));
+        let all = ["check", "--format", "json"].into_iter().chain(usual);
+        let program = Program::spawn(PGSVID, all, &variables);
+        program.wait_exit(LIMIT);
+        serde_json::from_str::<serde_json::Value>(&program.standard_output()).unwrap()
+    };
+    let told = |report: &serde_json::Value| {
+        let found = found(report, "skipped", "access-files-loaded");
+        found.iter().filter(|found| found["text"].to_string().contains("yet to come")).count()
+    };
+    let report = ahead(0);
+    assert_eq!(told(&report), 0, "{report:#}");
+    let report = ahead(-3600);
+    assert_eq!(told(&report), 1, "{report:#}");
+    assert!(found(&report, "ok", "access-rules").is_empty(), "{report:#}");
 }

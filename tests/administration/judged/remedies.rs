@@ -30,6 +30,41 @@ fn b23_peer_instead_of_trust_keeps_pgsvid_in() {
     one(&report, "ok", "reload-privilege");
 }
 
+/// The line that lets root be `postgres` asks a map, and PostgreSQL's own user has to be in it.
+#[test]
+fn b23_the_line_for_postgres_keeps_postgres_in() {
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    let setup = started_with("hostssl all app 127.0.0.1/32 cert");
+    let own = Account::server().name();
+    let general = "local all all peer\n";
+    let ident_of = |lines: &str| format!("pgsvid {own} pgsvid\n{lines}\n");
+    if own != "postgres" {
+        return;
+    }
+    setup.cluster.write_file("pg_hba.conf", general);
+    setup.cluster.write_file("pg_ident.conf", &ident_of(""));
+    let mark = setup.cluster.log_mark();
+    setup.cluster.sighup();
+    setup.cluster.wait_for_log(mark, LIMIT, "received SIGHUP");
+    let report =
+        crate::attacks::planted_texts::report(Account::current(), &setup, &["--user", "postgres"]);
+    let printed = lines(one(&report, "failure", "role-login-refused"));
+    let [line, root, postgres] = printed[..] else { panic!("{report:#}") };
+    setup.cluster.write_file("pg_hba.conf", &format!("{line}\n{general}"));
+    let maps = format!("{}\n{postgres}", root.replace("<os-user>", "root"));
+    setup.cluster.write_file("pg_ident.conf", &ident_of(&maps));
+    let mark = setup.cluster.log_mark();
+    setup.cluster.sighup();
+    setup.cluster.wait_for_log(mark, LIMIT, "received SIGHUP");
+    for account in [Account::current(), Account::server()] {
+        let report =
+            crate::attacks::planted_texts::report(account, &setup, &["--user", "postgres"]);
+        one(&report, "ok", "reload-privilege");
+    }
+}
+
 /// Where other maps stand in `pg_ident.conf`, `ident_file` would drop them.
 #[test]
 fn b23_the_map_of_the_roles_drops_no_other_map() {

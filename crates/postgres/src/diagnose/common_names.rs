@@ -15,9 +15,12 @@ pub fn named_superusers(
     superusers: &[Superuser],
     own: Option<&str>,
 ) -> Vec<Finding> {
+    // Once for all of them: there may be a hundred thousand lines.
+    let with_tls: Vec<&HbaRule> =
+        facts.rules.iter().filter(|line| line.admits_tls()).take(MOST_RULES).collect();
     let mut lines: Vec<(&HbaRule, Vec<&Superuser>)> = Vec::new();
     for superuser in superusers {
-        for line in admitting(facts, &superuser.role) {
+        for line in admitting(&with_tls, &superuser.role) {
             match lines.iter_mut().find(|(known, _)| std::ptr::eq(*known, line)) {
                 Some((_, roles)) => roles.push(superuser),
                 None => lines.push((line, vec![superuser])),
@@ -28,10 +31,10 @@ pub fn named_superusers(
 }
 
 /// The lines that decide about the role, and ask for its name in a certificate and for nothing else.
-fn admitting<'a>(facts: &'a AccessFacts, role: &str) -> Vec<&'a HbaRule> {
+fn admitting<'a>(with_tls: &[&'a HbaRule], role: &str) -> Vec<&'a HbaRule> {
     let mut earlier: Vec<&HbaRule> = Vec::new();
     let mut found = Vec::new();
-    for line in facts.rules.iter().filter(|line| line.admits_tls()).take(MOST_RULES) {
+    for line in with_tls.iter().copied() {
         let is_about = line.is_about(role);
         if is_about == Some(false) {
             continue;

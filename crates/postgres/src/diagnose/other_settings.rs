@@ -154,22 +154,15 @@ fn lists(files: &Files) -> Option<Finding> {
 /// `ssl_dh_params_file`: a reload goes on without it, and a start does not (`load_dh_file`).
 fn parameters(files: &Files) -> Option<Finding> {
     let why = unreadable(&files.parameters, files).or_else(|| match &files.parameters.state {
-        State::Present(Present {
-            content: Content::Parameters | Content::Unreadable | Content::Withheld,
-            ..
-        })
-        | State::OutOfSight
-        | State::NotSet => None,
-        _ => Some("holds no DH parameters".to_owned()),
+        State::Present(Present { content, .. }) => {
+            let may_hold_them =
+                matches!(content, Content::Parameters | Content::Unreadable | Content::Withheld);
+            (!may_hold_them).then(|| "holds no DH parameters".to_owned())
+        }
+        _ => None,
     })?;
-    let finding = of_file(
-        files,
-        "ssl_dh_params_file",
-        &files.parameters,
-        &why,
-        "does not start again with it",
-    );
-    Some(finding)
+    let what = "does not start again with it";
+    Some(of_file(files, "ssl_dh_params_file", &files.parameters, &why, what))
 }
 
 fn of_file(files: &Files, name: &str, facts: &FileFacts, why: &str, what: &str) -> Finding {
