@@ -250,14 +250,22 @@ fn files(server: &Server, answers: &Answers) -> Vec<Finding> {
         // What is wrong with the published ones is said where they are examined.
         findings.extend(diagnose::refused_files(&files));
     }
-    findings.extend(other_settings(server, tls, &files));
+    findings.extend(other_settings(server, answers, &files));
     findings
 }
 
 /// The other settings of TLS, and what came of the last reload.
-fn other_settings(server: &Server, tls: &TlsSettings, files: &survey::Files) -> Vec<Finding> {
+fn other_settings(server: &Server, answers: &Answers, files: &survey::Files) -> Vec<Finding> {
+    let tls = &answers.settings;
     let mut findings = diagnose::refused_settings(files);
     let reload = survey::last_reload(&server.session);
+    if reload == Some(Reload::Taken) && answers.loading.configuration.is_empty() {
+        // It has: OpenSSL 1.1.1 takes a list of ciphers with none for TLS 1.2. What a start alone needs is another matter.
+        let at_a_start = |found: &Finding| {
+            found.object.as_ref().is_some_and(|object| object.starts_with(diagnose::AT_A_START))
+        };
+        findings.retain(at_a_start);
+    }
     if let Some(Reload::Refused(reason)) = &reload {
         findings.push(
             Finding::failure(

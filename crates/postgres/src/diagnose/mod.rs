@@ -21,7 +21,7 @@ pub use files::{refused, refused_files};
 pub use login::{Login, refused_login};
 pub use maps::{mapped_superusers, open_mappings};
 pub use order::{MOST_DECIDERS, compared, is_decided};
-pub use other_settings::{doubtful, refused_settings};
+pub use other_settings::{AT_A_START, doubtful, refused_settings};
 pub use passwords::Password;
 pub use revocation::revocation;
 pub use session::session;

@@ -10,6 +10,8 @@ use pgsvid_base::text::shown;
 
 /// From here on `ssl_ecdh_curve` is a list of groups.
 const HAS_GROUPS: u32 = 180_000;
+/// The setting without whose file PostgreSQL reloads, and does not start.
+pub const AT_A_START: &str = "ssl_dh_params_file";
 /// From the oldest to the newest.
 const PROTOCOLS: [&str; 4] = ["TLSv1", "TLSv1.1", "TLSv1.2", "TLSv1.3"];
 
@@ -162,7 +164,7 @@ fn parameters(files: &Files) -> Option<Finding> {
         _ => None,
     })?;
     let what = "does not start again with it";
-    Some(of_file(files, "ssl_dh_params_file", &files.parameters, &why, what))
+    Some(of_file(files, AT_A_START, &files.parameters, &why, what))
 }
 
 fn of_file(files: &Files, name: &str, facts: &FileFacts, why: &str, what: &str) -> Finding {
