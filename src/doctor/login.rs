@@ -16,6 +16,7 @@ use tokio_postgres::config::SslMode;
 use tokio_postgres::tls::{ChannelBinding, TlsConnect, TlsStream};
 
 use super::distrust::{Distrust, LikeLibpq, Reason};
+use super::replication::{self, Answer};
 use crate::material::Material;
 use crate::sql::{Budget, Limited};
 use crate::text::shown;
@@ -34,6 +35,8 @@ pub(super) struct Login<'a> {
     pub(super) name: &'a str,
     pub(super) role: &'a str,
     pub(super) database: &'a str,
+    /// Whether it is for replication, which is no database's.
+    pub(super) replication: bool,
     pub(super) material: &'a Material,
 }
 
@@ -65,20 +68,21 @@ pub(super) enum Outcome {
     Welcome,
 }
 
-/// Tries once. The second part is our address, as the server sees it.
-pub(super) async fn attempt(login: &Login<'_>) -> (Outcome, Option<IpAddr>) {
+/// Tries once. The second part is our address, as the server sees it, and the third the server's.
+pub(super) async fn attempt(login: &Login<'_>) -> (Outcome, Option<IpAddr>, Option<IpAddr>) {
     let stream = match verify::connect_in_turns(login.hosts, login.port).await {
         Ok(stream) => stream,
-        Err(why) => return (Outcome::Unreachable(why), None),
+        Err(why) => return (Outcome::Unreachable(why), None, None),
     };
     let from = stream.local_addr().ok().map(|address| address.ip());
+    let to = stream.peer_addr().ok().map(|address| address.ip());
     let outcome = match timeout(LIMIT, log_in(login, stream)).await {
         Ok(outcome) => outcome,
         Err(_) => {
             Outcome::Unreachable("the server takes the connection, and does not answer".to_owned())
         }
     };
-    (outcome, from)
+    (outcome, from, to)
 }
 
 async fn log_in(login: &Login<'_>, stream: TcpStream) -> Outcome {
@@ -88,6 +92,9 @@ async fn log_in(login: &Login<'_>, stream: TcpStream) -> Outcome {
         Ok(connector) => connector,
         Err(error) => return Outcome::Tls(in_words(&error)),
     };
+    if login.replication {
+        return replicate(login, stream, connector).await;
+    }
     let mut config = tokio_postgres::Config::new();
     config
         .user(login.role)
@@ -114,6 +121,25 @@ fn in_words(error: &rustls::Error) -> String {
             "the server does not prove that it has its certificate's key".to_owned()
         }
         error => shown(&error.to_string()),
+    }
+}
+
+async fn replicate(login: &Login<'_>, mut stream: TcpStream, connector: Connector) -> Outcome {
+    match replication::ask_for_tls(&mut stream).await {
+        Ok(true) => {}
+        Ok(false) => return Outcome::Plaintext,
+        Err(error) => return Outcome::Rejected(shown(&error.to_string())),
+    }
+    let Connector { config, name, .. } = connector;
+    match tokio_rustls::TlsConnector::from(config).connect(name, stream).await {
+        Ok(stream) => match replication::log_in(stream, login.role).await {
+            Ok(Answer::Welcome) => Outcome::Welcome,
+            Ok(Answer::Password) => Outcome::Password,
+            Ok(Answer::Refused { code, text }) => Outcome::Refused { code, text },
+            Ok(Answer::TooMuch) => Outcome::TooMuch,
+            Err(error) => Outcome::Rejected(shown(&error.to_string())),
+        },
+        Err(error) => Outcome::Rejected(shown(&error.to_string())),
     }
 }
 
@@ -297,9 +323,10 @@ mod tests {
                 name: "localhost",
                 role: "app",
                 database: "postgres",
+                replication: false,
                 material: &material,
             };
-            let (outcome, _) = attempt(&login).await;
+            let (outcome, ..) = attempt(&login).await;
             assert!(matches!(outcome, Outcome::TooMuch), "{outcome:?}");
             // The rest is in the kernel's buffers.
             let count = server.await.unwrap();

@@ -11,6 +11,7 @@ mod login;
 pub mod probe;
 mod profile;
 mod render;
+mod replication;
 mod words;
 
 pub use certificate::{Role, View};

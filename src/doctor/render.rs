@@ -32,12 +32,29 @@ pub fn text(report: &Report, colours: bool) -> String {
                 wrapped(&mut text, &format!("{indent}cause: "), &harmless(cause));
             }
             if let Some(fix) = &finding.fix {
-                line(&mut text, &format!("{indent}fix: {}", harmless(fix)));
+                remedy(&mut text, fix, finding.command.as_deref());
             }
         }
     }
     let _ = write!(text, "\n{}", summary(report));
     text
+}
+
+/// A command stands alone on its line, beneath what is said of it.
+fn remedy(text: &mut String, fix: &str, command: Option<&str>) {
+    let indent = " ".repeat(INDENT);
+    let parts = command.and_then(|command| Some((command, fix.split_once(command)?)));
+    let Some((command, (before, after))) = parts else {
+        line(text, &format!("{indent}fix: {}", harmless(fix)));
+        return;
+    };
+    let before = before.trim_end().trim_end_matches([':', ';', ',']);
+    line(text, format!("{indent}fix: {}", harmless(before)).trim_end());
+    line(text, &format!("{indent}  {}", harmless(command)));
+    let after = after.trim_start_matches([':', ';', ',']).trim();
+    if !after.is_empty() {
+        line(text, &format!("{indent}{}", harmless(after)));
+    }
 }
 
 /// `1 failure, 2 warnings, 5 ok, 1 skipped`

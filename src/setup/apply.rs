@@ -5,7 +5,7 @@ use std::path::Path;
 use super::carry_out::{Work, published};
 use super::owner::{Owner, become_owner};
 use super::place::Place;
-use super::plan::{self, Facts, FileNow, Plan};
+use super::plan::{self, Facts, FileNow, Plan, Step};
 use super::record::{self, Record};
 use super::{Error, Settings};
 use crate::sql::{Administration, Session};
@@ -30,6 +30,10 @@ impl Apply {
                 record::settle(&mut record, &server.session).await.map(|()| (Some(record), plan))
             }
             prepared => prepared,
+        };
+        let prepared = match prepared {
+            Ok((record, plan)) => well(&server, &plan).await.map(|()| (record, plan)),
+            refused => refused,
         };
         match prepared {
             Ok((record, plan)) => Ok(Self { settings, server, record, plan }),
@@ -110,6 +114,20 @@ impl Apply {
     /// Ends without having done anything.
     pub async fn leave(self) {
         self.server.session.close().await;
+    }
+}
+
+/// Fails if `pg_hba.conf` or `pg_ident.conf` are to be edited, and PostgreSQL objects to a line that stands there already. With TLS
+/// off it objects to each line of hostssl, and is asked once it is on.
+async fn well(Examined { session, server, .. }: &Examined, plan: &Plan) -> Result<(), Error> {
+    let edits = plan.steps.iter().any(|step| matches!(step, Step::File { .. }));
+    if !edits || server.tls.ssl.value != "on" {
+        return Ok(());
+    }
+    let views = session.access().await.map_err(Error::Examination)?.unwrap_or_default();
+    match views.bad.first() {
+        Some(bad) => Err(Error::AlreadyWrong(bad.to_string())),
+        None => Ok(()),
     }
 }
 

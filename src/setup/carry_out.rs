@@ -172,10 +172,7 @@ impl Work<'_> {
         let views = session.access().await;
         session.close().await;
         let views = views.map_err(Error::Examination)?.unwrap_or_default();
-        Ok(views
-            .bad
-            .first()
-            .map(|BadLine { file, line, error }| format!("{file} line {line} is wrong: {error}")))
+        Ok(views.bad.first().map(BadLine::to_string))
     }
 
     /// Says what PostgreSQL would refuse of the files that its settings name now: it would not start again.

@@ -61,7 +61,7 @@ pub struct FindingView {
 
 impl FindingView {
     fn of(found: &Finding) -> Self {
-        let Finding { code, severity, object, text, cause, fix } = found.clone();
+        let Finding { code, severity, object, text, cause, fix, .. } = found.clone();
         let (code, severity) = (code.name().to_owned(), severity.name().to_owned());
         Self { code, severity, object, text, cause, fix }
     }

@@ -1,7 +1,8 @@
-//! `setup`, the rows of the troubleshooting page, and attacks on an administrator's session.
+//! `setup`, the rows of the troubleshooting page, what `check` says of a server, and attacks on an administrator's session.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 mod attacks;
+mod judged;
 mod setup;
 mod troubleshooting;

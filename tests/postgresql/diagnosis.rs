@@ -192,7 +192,7 @@ fn p13_settings_that_lead_elsewhere_and_who_set_them() {
         }),
         one(
             "ssl is off, set by ALTER SYSTEM (postgresql.auto.conf)",
-            "psql -U postgres -c 'ALTER SYSTEM SET ssl = on', then reload"
+            "sudo -u postgres psql -U postgres -d template1 -c 'ALTER SYSTEM SET ssl = on', then reload"
         )
     );
     assert_eq!(
@@ -357,10 +357,17 @@ fn files(change: impl FnOnce(&mut Files)) -> Files {
         published: false,
         state: with(content),
     };
+    let unset =
+        || FileFacts { named: String::new(), path: None, published: false, state: State::NotSet };
     let mut files = Files {
         certificate: facts("/c/c", pem(Some(b"public"), None)),
         private_key: facts("/c/k", pem(None, Some(b"public"))),
         authorities: facts("/c/a", pem(Some(b"authority"), None)),
+        revocation_lists: unset(),
+        parameters: unset(),
+        others: Vec::new(),
+        version: 150_018,
+        psql: sql::Psql::default(),
         server_uid: Some(SERVER),
     };
     change(&mut files);

@@ -12,8 +12,9 @@ const BEGIN: &str = "<!-- findings: begin -->";
 const END: &str = "<!-- findings: end -->";
 
 /// Where a code can be met that is named in these files. The first that fits is taken.
-const PLACES: [(&str, &[&str]); 11] = [
+const PLACES: [(&str, &[&str]); 12] = [
     ("crates/postgres/src/diagnose/files.rs", &["check", "log", "status"]),
+    ("crates/postgres/src/diagnose/other_settings.rs", &["check", "log", "status"]),
     ("crates/postgres/src/diagnose/settings.rs", &["check", "log", "status"]),
     ("crates/postgres/src/diagnose/session.rs", &["check", "log", "status"]),
     ("crates/postgres/src/diagnose/verdict.rs", &["check", "log", "status"]),

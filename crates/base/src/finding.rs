@@ -56,11 +56,22 @@ pub struct Finding {
     /// The command, SQL or line that fixes it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fix: Option<String>,
+    /// The command in it, if there is one: ready to paste.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub command: Option<Box<str>>,
 }
 
 impl Finding {
     fn new(code: Code, severity: Severity, text: impl Into<String>) -> Self {
-        Self { code, severity, object: None, text: text.into(), cause: None, fix: None }
+        Self {
+            code,
+            severity,
+            object: None,
+            text: text.into(),
+            cause: None,
+            fix: None,
+            command: None,
+        }
     }
 
     /// All is well.
@@ -104,6 +115,19 @@ impl Finding {
         self
     }
 
+    /// Names the command in the remedy, which stands alone where there is room; it is added if the remedy does not hold it.
+    #[must_use]
+    pub fn command(mut self, command: impl Into<String>) -> Self {
+        let command = command.into();
+        match &mut self.fix {
+            Some(fix) if fix.contains(&command) => {}
+            Some(fix) => *fix = format!("{fix}: {command}"),
+            None => self.fix = Some(command.clone()),
+        }
+        self.command = (!command.is_empty()).then(|| command.into());
+        self
+    }
+
     /// Why something is wrong: the cause, or the text where that says it.
     #[must_use]
     pub fn why(&self) -> &str {
@@ -115,6 +139,7 @@ impl Finding {
     pub fn because_of(mut self, found: Self) -> Self {
         self.cause = Some(found.text);
         self.fix = found.fix;
+        self.command = found.command;
         self
     }
 }
@@ -256,6 +281,11 @@ codes! {
     SslSettingElsewhere, "ssl-setting-elsewhere", "`ssl_cert_file`, `ssl_key_file` or `ssl_ca_file` names another file";
     SslSettingEmpty, "ssl-setting-empty", "`ssl_cert_file`, `ssl_key_file` or `ssl_ca_file` is empty";
     SslMinProtocolVersion, "ssl-min-protocol-version", "PostgreSQL takes old protocols";
+    SslSettingRefused, "ssl-setting-refused", "another setting of TLS keeps PostgreSQL from loading the files, or from starting";
+    SslSettingSuspect, "ssl-setting-suspect", "PostgreSQL refuses files that look right, and other settings of TLS are not at their defaults";
+    SslSettingUnknown, "ssl-setting-unknown", "whether PostgreSQL takes another setting of TLS cannot be told";
+    SslReloadRefused, "ssl-reload-refused", "by its log PostgreSQL refused what it should have loaded for TLS at its last reload";
+    ClientCertificatesRefused, "client-certificates-refused", "PostgreSQL refuses the published certificate from a client: its revocation lists do not suit the authority";
     SslSni, "ssl-sni", "`ssl_sni` is on, and other files are served than the three settings say";
     ReservedConnections, "reserved-connections", "no connection slot is reserved for pgsvid";
     PostgresqlConfError, "postgresql-conf-error", "PostgreSQL cannot load its configuration";

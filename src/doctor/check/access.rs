@@ -9,6 +9,7 @@ use crate::consumers::Server;
 use crate::diagnose::{self, AccessFacts, JudgedMapping, Misread, SHARED};
 use crate::doctor::finding::{Code, Finding, Group, Section, Severity};
 use crate::doctor::words::{MOST_LINES, listed};
+use crate::material::Material;
 use crate::sql::{BadLine, Mapping};
 use crate::survey::{self, Unclear};
 use crate::text::shown;
@@ -174,6 +175,7 @@ pub(super) fn section(
     server: &Server,
     sql: &Sql,
     facts: Option<&AccessFacts>,
+    on_disk: Option<&Material>,
 ) -> Section {
     let Some(facts) = facts else { return unknown(server, sql) };
     let user = &server.session.user;
@@ -212,8 +214,11 @@ pub(super) fn section(
         );
     }
     section.extend(roles::findings(config, server, sql.answers(), facts));
-    section
-        .extend(sql.answers().into_iter().flat_map(|answers| superusers::findings(answers, facts)));
+    section.extend(
+        sql.answers()
+            .into_iter()
+            .flat_map(|answers| superusers::findings(&server.session, answers, facts, on_disk)),
+    );
     if facts.mappings.is_none() {
         section.add(Finding::skipped(Code::IdentUnread, format!("{} cannot be read", facts.ident)));
     }

@@ -1,5 +1,6 @@
 //! `--as-client ROLE`: a login with our certificate, and its refusal in terms of `pg_hba.conf` and `pg_ident.conf`.
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
 
 use super::postgresql::Sql;
@@ -12,6 +13,7 @@ use crate::doctor::finding::{Code, Finding, Group, Section};
 use crate::doctor::login::{self, Login, Outcome};
 use crate::material::{Fault, Material, Refusal, Which};
 use crate::sql::statements::identifier;
+use crate::sql::{HbaRule, Psql, word};
 use crate::text::argument;
 
 /// Where a client would go: the service's host, or the PostgreSQL that takes part.
@@ -21,8 +23,8 @@ struct Place {
     database: String,
     /// The name that the server must prove.
     name: Option<String>,
-    /// What psql has to be told to reach the server.
-    psql: String,
+    /// How a superuser reaches the server.
+    psql: Psql,
 }
 
 pub(super) async fn section(
@@ -63,7 +65,7 @@ pub(super) async fn section(
     );
     let mut section = Section::new(Group::Login, subject);
     for place in &places {
-        section.add(log_in(place, material, access, role).await);
+        section.add(log_in(place, sql, material, access, role).await);
     }
     section
 }
@@ -71,6 +73,7 @@ pub(super) async fn section(
 /// libpq tries one after the other; a client may end up at each.
 async fn log_in(
     place: &Place,
+    sql: &Sql,
     material: &Material,
     access: Option<&AccessFacts>,
     role: &str,
@@ -96,10 +99,18 @@ async fn log_in(
         name,
         role,
         database: &place.database,
+        replication: false,
         material,
     };
-    let (outcome, from) = login::attempt(&login).await;
-    explain(&login, &place.psql, outcome, from, access)
+    let groups = sql.answers().and_then(|answers| answers.groups.as_ref());
+    let (outcome, from, to) = login::attempt(&login).await;
+    if is_refused(&outcome) && may_replicate(access, role) {
+        // A standby logs in for replication alone, and a line about databases does not let it in.
+        let login = Login { replication: true, ..login.clone() };
+        let (outcome, from, to) = login::attempt(&login).await;
+        return explain(&login, &place.psql, groups, outcome, (from, to), access);
+    }
+    explain(&login, &place.psql, groups, outcome, (from, to), access)
 }
 
 /// Where libpq would go over TCP by the service; or else where the PostgreSQL that takes part listens.
@@ -113,7 +124,7 @@ fn places(
         let service = config.service.as_ref();
         service.and_then(|service| service.options.get(name)).map_or("", String::as_str)
     };
-    let socket = server.map(|server| server.session.psql_options());
+    let socket = server.map(|server| server.session.administrator());
     let named = companions::places::places(option("host"), option("hostaddr"), option("port"))?;
     let named: Vec<_> = named
         .into_iter()
@@ -121,7 +132,7 @@ fn places(
         .map(|place| {
             let port = place.port;
             let database = option("dbname");
-            let psql = || format!(" -h {} -p {port}", argument(place.target()));
+            let psql = || Psql::at(format!(" -h {} -p {port}", argument(place.target())));
             Place {
                 psql: socket.clone().unwrap_or_else(psql),
                 // `hostaddr` says where, `host` whom to expect there.
@@ -152,17 +163,33 @@ fn places(
     }])
 }
 
+/// Whether `pg_hba.conf` has no line that lets the client in.
+fn is_refused(outcome: &Outcome) -> bool {
+    matches!(outcome, Outcome::Refused { code, .. } if code == "28000")
+}
+
+/// Whether a line that names replication may be about the role, and none for databases is.
+fn may_replicate(access: Option<&AccessFacts>, role: &str) -> bool {
+    let about = |rule: &&HbaRule| rule.admits_tls() && rule.is_about(role) != Some(false);
+    let replicates = |rule: &HbaRule| rule.databases.iter().any(|word| word == "replication");
+    let rules = access.map(|access| access.rules.as_slice()).unwrap_or_default();
+    rules.iter().filter(about).any(|rule| replicates(rule) && rule.wants_certificate())
+        && !rules.iter().filter(about).any(|rule| !replicates(rule) && rule.wants_certificate())
+}
+
 fn explain(
     login: &Login<'_>,
-    psql: &str,
+    psql: &Psql,
+    groups: Option<&BTreeSet<String>>,
     outcome: Outcome,
-    from: Option<IpAddr>,
+    (from, to): (Option<IpAddr>, Option<IpAddr>),
     access: Option<&AccessFacts>,
 ) -> Finding {
     let Login { role, name, database, material, .. } = login;
     match outcome {
         Outcome::Welcome => {
-            Finding::ok(Code::ClientLogin, format!("logged in as role {role}, server proven to be {name}, and out again"))
+            let way = if login.replication { " for replication" } else { "" };
+            Finding::ok(Code::ClientLogin, format!("logged in{way} as role {role}, server proven to be {name}, and out again"))
         }
         Outcome::Unreachable(reason) => Finding::failure(Code::ServerUnreachable, "the server cannot be reached")
             .cause(reason)
@@ -183,7 +210,11 @@ fn explain(
                  the rest was not read")
             .fix("see what listens there (host and port of files.service.options, or of postgres)"),
         Outcome::Password => Finding::failure(Code::LoginPassword, format!("role {role} is asked for a password, beside or instead of the certificate"))
-            .fix(format!("put `hostssl {database} {role} all cert` above the line that asks for it, then reload")),
+            .fix(format!(
+                "put `hostssl {} {} all cert` above the line that asks for it, then reload",
+                if login.replication { "replication".to_owned() } else { word(database) },
+                word(role)
+            )),
         Outcome::Refused { code, text } => match code.as_str() {
             "28000" | "28P01" => {
                 let login = diagnose::Login {
@@ -191,6 +222,10 @@ fn explain(
                     database,
                     from: from.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST)),
                     leaf: material.leaf(),
+                    replication: login.replication,
+                    groups,
+                    to,
+                    said: &text,
                     psql,
                 };
                 let found = diagnose::refused_login(&login, access);
@@ -198,15 +233,14 @@ fn explain(
                     .because_of(found)
             }
             "3D000" => Finding::failure(Code::DatabaseMissing, format!("PostgreSQL refuses the login: {text}"))
-                .fix(format!(
-                    "psql -U postgres -c {}{psql}, or name another one",
-                    argument(format!("CREATE DATABASE {}", identifier(database)))
-                )),
+                .fix("name another one, or make it")
+                .command(psql.execute(&format!("CREATE DATABASE {}", identifier(database)))),
             "42501" => Finding::failure(Code::ConnectPrivilege, format!("PostgreSQL refuses the login: {text}"))
-                .fix(format!(
-                    "psql -U postgres -c {}{psql}",
-                    argument(format!("GRANT CONNECT ON DATABASE {} TO {}", identifier(database), identifier(role)))
-                )),
+                .command(psql.execute(&format!(
+                    "GRANT CONNECT ON DATABASE {} TO {}",
+                    identifier(database),
+                    identifier(role)
+                ))),
             _ => Finding::failure(Code::LoginRefused, format!("PostgreSQL refuses the login: {text} (SQLSTATE {code})"))
                 .fix("the server log says more"),
         },

@@ -6,6 +6,7 @@ use super::postgresql::{Answers, Sql};
 use crate::consumers::Server;
 use crate::doctor::finding::{Code, Finding};
 use crate::survey::{Loading, Restart};
+use crate::timing;
 
 /// How many files are named in a finding.
 const MOST_FILES: usize = 3;
@@ -23,7 +24,7 @@ pub(super) fn access(server: &Server, sql: &Sql) -> Vec<Finding> {
             )]
         };
     };
-    let Loading { access, unseen, restart, unknown, .. } = &answers.loading;
+    let Loading { access, unseen, future, restart, unknown, .. } = &answers.loading;
     let mut findings = refused(answers);
     if *unseen {
         findings.push(
@@ -32,6 +33,20 @@ pub(super) fn access(server: &Server, sql: &Sql) -> Vec<Finding> {
                 "whether PostgreSQL has loaded the files as they are: they cannot be looked at",
             )
             .fix("run check as PostgreSQL's uid, or as a superuser: --user postgres"),
+        );
+    }
+    if let Some(loaded) = future {
+        findings.push(
+            Finding::skipped(
+                Code::AccessFilesLoaded,
+                format!(
+                    "whether PostgreSQL has loaded the files as they are: it says that it loaded them at {}, which is yet to come",
+                    timing::utc(*loaded)
+                ),
+            )
+            .cause("the clock of its machine was set back since; every later change looks older than that")
+            .fix(format!("{}, then check again", reload(server)))
+            .command(reload(server)),
         );
     }
     if !access.is_empty() {
@@ -43,7 +58,8 @@ pub(super) fn access(server: &Server, sql: &Sql) -> Vec<Finding> {
             .fix(format!(
                 "{}, then check again; if it stays, a configuration file has an error: pg_file_settings shows it",
                 reload(server)
-            )),
+            ))
+            .command(reload(server)),
         );
     }
     findings.extend(restart.iter().map(pending));
@@ -94,6 +110,7 @@ pub(super) fn configuration(server: &Server, answers: &Answers) -> Vec<Finding> 
             Finding::failure(Code::PostgresqlConfError, format!("PostgreSQL cannot load its configuration: {error}"))
                 .cause("until this is fixed it may load no change of these files, and it cannot be restarted")
                 .fix(format!("correct or remove the line, then: {}", reload(server)))
+                .command(reload(server))
         })
         .collect();
     let changed = &answers.loading.configuration;
@@ -104,14 +121,15 @@ pub(super) fn configuration(server: &Server, answers: &Answers) -> Vec<Finding> 
                  may change them",
                 listed(changed)
             ))
-            .fix(format!("{}, then check again", reload(server))),
+            .fix(format!("{}, then check again", reload(server)))
+            .command(reload(server)),
         );
     }
     findings
 }
 
 fn reload(server: &Server) -> String {
-    format!("psql -U postgres -c 'SELECT pg_reload_conf()'{}", server.session.psql_options())
+    server.session.psql("SELECT pg_catalog.pg_reload_conf()")
 }
 
 fn listed(paths: &[PathBuf]) -> String {

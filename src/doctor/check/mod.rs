@@ -51,7 +51,7 @@ pub async fn check(config: &Config, environment: &Environment, scope: &Scope) ->
     sections.push(files::section(config, &published, offered));
 
     for server in &config.rotation.servers {
-        let sql = postgresql::ask(config, server).await;
+        let sql = postgresql::ask(config, server, scope.as_client.as_deref()).await;
         let mut session = postgresql::section(server, &sql);
         if let Some(answers) = sql.answers() {
             session.extend(superusers::own_role(server, answers));
@@ -60,7 +60,7 @@ pub async fn check(config: &Config, environment: &Environment, scope: &Scope) ->
         sections.push(session);
         sections.push(tls::section(config, server, &sql, on_disk).await);
         let access = access::facts(server, &sql);
-        sections.push(access::section(config, server, &sql, access.as_ref()));
+        sections.push(access::section(config, server, &sql, access.as_ref(), on_disk));
         if let Some(role) = &scope.as_client {
             let facts = access.as_ref();
             sections.push(

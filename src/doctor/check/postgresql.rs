@@ -1,6 +1,6 @@
 //! PostgreSQL over SQL: one session, asked without trying; nothing is reloaded.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::expressions::{self, Expressions};
 use super::{own_user::own_user, ways};
@@ -8,10 +8,14 @@ use crate::config::Config;
 use crate::consumers::Server;
 use crate::diagnose;
 use crate::doctor::finding::{Code, Finding, Group, Section};
-use crate::sql::{self, AccessViews, Role, Session, Standing, Superuser, TlsSettings, statements};
-use crate::survey::{self, Loading};
-use crate::text::argument;
+use crate::sql::{
+    self, AccessViews, HbaRule, OtherSettings, Role, Session, Standing, Superuser, TlsSettings,
+    statements,
+};
+use crate::survey::{self, Loading, Reload};
 
+/// How many groups are asked for.
+const MOST_GROUPS: usize = 500;
 /// From here on slots can be reserved for a role.
 const RESERVED_CONNECTIONS: u32 = 160_000;
 
@@ -32,6 +36,9 @@ pub(super) struct Answers {
     pub(super) configuration_errors: Vec<String>,
     /// pgsvid's user: its number, and its name if it has one.
     pub(super) own_user: (u32, Option<String>),
+    /// Of the role of `--as-client`: those groups of `pg_hba.conf` and databases' names that it is a member of; `None` if nobody
+    /// asked.
+    pub(super) groups: Option<BTreeSet<String>>,
     /// The roles of `[[roles]]` that exist.
     pub(super) roles: BTreeMap<String, Role>,
     /// Roles that log in and may do everything, or may make themselves such, and whether there are more.
@@ -65,12 +72,12 @@ pub(super) fn none() -> Sql {
 }
 
 /// Asks everything in one session.
-pub(super) async fn ask(config: &Config, server: &Server) -> Sql {
+pub(super) async fn ask(config: &Config, server: &Server, client: Option<&str>) -> Sql {
     let session = match Session::connect(&server.session).await {
         Ok(session) => session,
         Err(error) => return Sql(Some(Err(error))),
     };
-    let answers = answers(&session, config, server).await;
+    let answers = answers(&session, config, server, client).await;
     session.close().await;
     Sql(Some(answers))
 }
@@ -79,8 +86,27 @@ async fn answers(
     session: &Session,
     config: &Config,
     server: &Server,
+    client: Option<&str>,
 ) -> Result<Answers, sql::Error> {
-    let settings = session.tls_settings().await?;
+    let mut settings = session.tls_settings().await?;
+    // A plain role sees few of them; the files say what the next reload or start will take.
+    if !settings.others.complete
+        && let Some(values) = survey::other_settings(&server.session)
+    {
+        settings.others = OtherSettings { values, complete: true };
+    }
+    for (name, setting) in [
+        ("ssl", &mut settings.ssl),
+        ("ssl_cert_file", &mut settings.certificate),
+        ("ssl_key_file", &mut settings.private_key),
+        ("ssl_ca_file", &mut settings.authorities),
+    ] {
+        // A plain role is not told that ALTER SYSTEM overrides postgresql.conf.
+        if setting.file.is_none() && setting.source.as_deref() == Some("configuration file") {
+            let file = survey::set_in(&server.session, name);
+            setting.file = file.map(|file| file.display().to_string());
+        }
+    }
     let standing = session.standing().await?;
     let (views, views_refused) = match session.access().await {
         Err(error) if error.is_about_a_file() => (None, Some(error.to_string())),
@@ -92,6 +118,21 @@ async fn answers(
         if settings.may_read_errors { session.configuration_errors().await? } else { Vec::new() };
     let mappings = files.as_ref().and_then(|files| files.mappings.as_ref());
     let mappings = mappings.or(views.as_ref().and_then(|views| views.mappings.as_ref()));
+    let groups = match client {
+        Some(role) => {
+            let rules = files.as_ref().map(|files| &files.rules);
+            let rules = rules.or(views.as_ref().map(|views| &views.rules));
+            let mut named: BTreeSet<&str> =
+                rules.into_iter().flatten().flat_map(HbaRule::groups).collect();
+            // For samerole.
+            let service = config.service.as_ref().and_then(|service| service.options.get("dbname"));
+            named.extend(service.map(String::as_str));
+            named.extend(["postgres", server.session.database.as_str()]);
+            let named: Vec<&str> = named.into_iter().take(MOST_GROUPS).collect();
+            Some(session.groups(role, &named).await?.into_iter().collect())
+        }
+        None => None,
+    };
     let roles = session.roles(&config.roles.roles()).await?;
     let superusers = session.superusers().await?;
     // Last, since the server may be busy with them for a while.
@@ -107,6 +148,7 @@ async fn answers(
         loading,
         configuration_errors,
         own_user,
+        groups,
         roles,
         superusers,
         expressions,
@@ -140,12 +182,12 @@ pub(super) fn section(server: &Server, sql: &Sql) -> Section {
         section.add(diagnose::session(&sql::Error::no_grant(), settings));
     }
     section.extend(files(server, answers));
-    section.extend(versions(tls, standing));
+    section.extend(versions(settings, tls, standing));
     section
 }
 
 fn unreachable(error: &sql::Error, settings: &sql::Settings) -> Finding {
-    let Finding { code, text, fix, .. } = diagnose::session(error, settings);
+    let Finding { code, text, fix, command, .. } = diagnose::session(error, settings);
     let said = error.to_string();
     let socket = settings.socket();
     let fix = match error {
@@ -159,17 +201,18 @@ fn unreachable(error: &sql::Error, settings: &sql::Settings) -> Finding {
         sql::Error::Silent(_) => {
             "see whether the postmaster is stopped (state T in ps) or overloaded".to_owned()
         }
-        sql::Error::Refused { code, .. } if code.code() == "53300" => format!(
-            "free a slot: all of max_connections or of the role's CONNECTION LIMIT are taken; psql -U postgres -c {}{}",
-            argument(format!(
-                "ALTER ROLE {} CONNECTION LIMIT 3",
-                statements::identifier(&settings.user)
-            )),
-            settings.psql_options()
-        ),
+        sql::Error::Refused { code, .. } if code.code() == "53300" => {
+            let role = statements::identifier(&settings.user);
+            let command = settings.psql(&format!("ALTER ROLE {role} CONNECTION LIMIT 3"));
+            return Finding::failure(Code::ConnectionSlots, text)
+                .cause(said)
+                .fix("free a slot: all of max_connections or of the role's CONNECTION LIMIT are taken")
+                .command(command);
+        }
         _ => fix.unwrap_or_else(|| "wait, and run check again".to_owned()),
     };
-    let finding = Finding::failure(code, text.clone()).fix(fix);
+    let mut finding = Finding::failure(code, text.clone()).fix(fix);
+    finding.command = command;
     if said == text { finding } else { finding.cause(said) }
 }
 
@@ -205,12 +248,72 @@ fn files(server: &Server, answers: &Answers) -> Vec<Finding> {
     }));
     if foreign {
         // What is wrong with the published ones is said where they are examined.
-        findings.extend(diagnose::refused(&files));
+        findings.extend(diagnose::refused_files(&files));
+    }
+    findings.extend(other_settings(server, answers, &files));
+    findings
+}
+
+/// The other settings of TLS, and what came of the last reload.
+fn other_settings(server: &Server, answers: &Answers, files: &survey::Files) -> Vec<Finding> {
+    let tls = &answers.settings;
+    let mut findings = diagnose::refused_settings(files);
+    let reload = survey::last_reload(&server.session);
+    if reload == Some(Reload::Taken) && answers.loading.configuration.is_empty() {
+        // It has: OpenSSL 1.1.1 takes a list of ciphers with none for TLS 1.2. What a start alone needs is another matter.
+        let at_a_start = |found: &Finding| {
+            found.object.as_ref().is_some_and(|object| object.starts_with(diagnose::AT_A_START))
+        };
+        findings.retain(at_a_start);
+    }
+    if let Some(Reload::Refused(reason)) = &reload {
+        findings.push(
+            Finding::failure(
+                Code::SslReloadRefused,
+                format!("PostgreSQL refused what it should have loaded for TLS at its last reload: {reason}"),
+            )
+            .cause(
+                "its log says so. It goes on with the certificate, authorities and settings that it had loaded before, and may not \
+                 start again",
+            )
+            .fix("correct what the reason names, then")
+            .command(server.session.psql("SELECT pg_catalog.pg_reload_conf()")),
+        );
+    }
+    if !findings.is_empty() {
+        return findings;
+    }
+    if !tls.others.complete && reload.is_none() {
+        findings.push(
+            Finding::skipped(
+                Code::SslSettingUnknown,
+                format!(
+                    "whether PostgreSQL takes its other settings of TLS, such as ssl_ciphers: role {} may not see them, and neither \
+                     configuration files nor log can be read from here",
+                    server.session.user
+                ),
+            )
+            .fix("run check as PostgreSQL's uid, or as a superuser: --user postgres"),
+        );
+    }
+    let doubtful = diagnose::doubtful(files);
+    if !doubtful.is_empty() && reload.is_none() {
+        findings.push(
+            Finding::skipped(
+                Code::SslSettingUnknown,
+                format!(
+                    "whether PostgreSQL's OpenSSL takes {}: that depends on how it was built, and the server's log cannot be read from \
+                     here",
+                    doubtful.join(", ")
+                ),
+            )
+            .fix("after a reload see that the server log has no \"SSL configuration was not reloaded\""),
+        );
     }
     findings
 }
 
-fn versions(tls: &TlsSettings, standing: &Standing) -> Vec<Finding> {
+fn versions(server: &sql::Settings, tls: &TlsSettings, standing: &Standing) -> Vec<Finding> {
     let mut findings = Vec::new();
     if let Some(minimum @ ("" | "TLSv1" | "TLSv1.1")) = standing.setting("ssl_min_protocol_version")
     {
@@ -243,10 +346,8 @@ fn versions(tls: &TlsSettings, standing: &Standing) -> Vec<Finding> {
                 "no connection slot is reserved for pgsvid: while clients take all of them, \
                  a reload waits",
             )
-            .fix(format!(
-                "reserved_connections = 1 in postgresql.conf, a restart, and: {}",
-                statements::grant_reserve(&standing.role)
-            )),
+            .fix("reserved_connections = 1 in postgresql.conf, a restart, and")
+            .command(server.psql(&statements::grant_reserve(&standing.role))),
         );
     }
     findings

@@ -8,8 +8,8 @@ use crate::config::Config;
 use crate::consumers::Server;
 use crate::diagnose::{AccessFacts, MOST_DECIDERS, Password, is_decided};
 use crate::doctor::finding::{Code, Finding};
-use crate::sql::{Address, HbaRule, Line, Mapping, parse_ident, statements};
-use crate::text::{argument, shown};
+use crate::sql::{self, Address, HbaRule, Line, Mapping, parse_ident, statements};
+use crate::text::shown;
 
 pub(super) fn findings(
     config: &Config,
@@ -22,7 +22,6 @@ pub(super) fn findings(
         return Vec::new();
     }
     let mut findings = Vec::new();
-    let at = server.session.psql_options();
     if let Some(mappings) = &facts.mappings {
         let there: BTreeSet<(&str, &str)> = mappings
             .iter()
@@ -55,7 +54,7 @@ pub(super) fn findings(
         findings.extend(above(facts, role));
         findings.extend(below(facts, role));
         findings.extend(in_the_clear(facts, role));
-        findings.extend(answers.and_then(|answers| unusable(answers, role, &at)));
+        findings.extend(answers.and_then(|answers| unusable(answers, role, &server.session)));
     }
     if findings.is_empty() && facts.is_certain() {
         findings.push(Finding::ok(
@@ -126,6 +125,17 @@ fn missing_lines(
     let map = config.publish.readers_directory().join(name);
     let map = map.display();
     let version = answers.map(|answers| answers.settings.version_number);
+    let others = facts.mappings.iter().flatten().filter(|judged| judged.mapping.map != MAP).count();
+    let before_16 = version.is_none_or(|version| !can_include(version));
+    // The file would take the place of theirs.
+    if before_16 && others > 0 {
+        return Some(finding.fix(format!(
+            "append what `pgsvid setup ident` prints to {}, then reload. Leave ident_file as it is: {} of other maps stand in {0}, and \
+             would count no more with ident_file = '{map}' unless files.ident_lines has them",
+            facts.ident,
+            if others == 1 { "1 line".to_owned() } else { format!("{others} lines") }
+        )));
+    }
     Some(match version {
         Some(version) if !can_include(version) => {
             finding.fix(format!("set ident_file = '{map}' in postgresql.conf and restart PostgreSQL"))
@@ -269,7 +279,7 @@ fn in_the_clear(facts: &AccessFacts, role: &str) -> Option<Finding> {
     )
 }
 
-fn unusable(answers: &Answers, role: &str, at: &str) -> Option<Finding> {
+fn unusable(answers: &Answers, role: &str, server: &sql::Settings) -> Option<Finding> {
     match answers.roles.get(role).map(|role| role.can_log_in) {
         Some(true) => None,
         Some(false) => Some(
@@ -277,14 +287,14 @@ fn unusable(answers: &Answers, role: &str, at: &str) -> Option<Finding> {
                 Code::RoleWithoutLogin,
                 format!("role {role} of [[roles]] may not log in"),
             )
-            .fix(format!("psql -U postgres -c {}{at}", argument(statements::let_log_in(role)))),
+            .command(server.psql(&statements::let_log_in(role))),
         ),
         None => Some(
             Finding::failure(Code::RoleMissing, format!("role {role} of [[roles]] does not exist"))
-                .fix(format!(
-                    "psql -U postgres -c {}{at}, and grant it what it may do",
-                    argument(format!("CREATE ROLE {} LOGIN", statements::identifier(role)))
-                )),
+                .fix("create it, and grant it what it may do")
+                .command(
+                    server.psql(&format!("CREATE ROLE {} LOGIN", statements::identifier(role))),
+                ),
         ),
     }
 }

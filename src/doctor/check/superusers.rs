@@ -3,17 +3,25 @@
 
 use super::postgresql::Answers;
 use crate::consumers::Server;
-use crate::diagnose::{AccessFacts, SocketUser, mapped_superusers, named, superuser_logins};
+use crate::diagnose::{
+    AccessFacts, SocketUser, mapped_superusers, named, named_superusers, superuser_logins,
+};
 use crate::doctor::finding::{Code, Finding};
 use crate::doctor::words::listed;
-use crate::sql::{MOST_SUPERUSERS, Might, Standing, statements};
-use crate::text::argument;
+use crate::material::Material;
+use crate::sql::{self, MOST_SUPERUSERS, Might, Standing, statements};
 
-pub(super) fn findings(answers: &Answers, facts: &AccessFacts) -> Vec<Finding> {
+pub(super) fn findings(
+    session: &sql::Settings,
+    answers: &Answers,
+    facts: &AccessFacts,
+    on_disk: Option<&Material>,
+) -> Vec<Finding> {
     let (uid, name) = answers.own_user.clone();
     let (superusers, more) = &answers.superusers;
     let expressions = answers.expressions.own.clone();
-    let user = SocketUser { uid, name, expressions };
+    let login = Some((session.user.clone(), session.database.clone()));
+    let user = SocketUser { uid, name, login, expressions };
     let (mut findings, judged) = superuser_logins(facts, &user, superusers);
     let (mapped, untold) = mapped_superusers(facts, superusers);
     let name = user.name.unwrap_or_else(|| format!("uid {uid}"));
@@ -46,6 +54,8 @@ pub(super) fn findings(answers: &Answers, facts: &AccessFacts) -> Vec<Finding> {
         ));
     }
     findings.extend(mapped);
+    let own = on_disk.and_then(|material| material.leaf().common_name());
+    findings.extend(named_superusers(facts, superusers, own.as_deref()));
     if !untold.is_empty() {
         let lines = listed(&untold);
         findings.push(Finding::skipped(Code::SuperuserByCertificate, format!(
@@ -64,19 +74,22 @@ pub(super) fn own_role(server: &Server, answers: &Answers) -> Option<Finding> {
         Might::Membership(of) => {
             statements::revoke_membership(&of.role, role, of.granted_by.as_deref())
         }
+        Might::Grant(grant) => grant.revoke.clone(),
         Might::CreateRole | Might::Attribute => {
             format!("ALTER ROLE {} NOCREATEROLE", statements::identifier(role))
         }
+    };
+    let command = match &found.by {
+        // A right on a function counts in its own database.
+        Might::Grant(_) => server.session.psql_in(&server.session.database, &[statement]),
+        _ => server.session.psql(&statement),
     };
     Some(
         Finding::warning(Code::OwnRoleSuperuser, format!(
             "role {} can make itself a superuser: anyone who takes over pgsvid has all rights in PostgreSQL",
             named(found)
         ))
-        .fix(format!(
-            "psql -U postgres -c {}{}; pgsvid setup apply --dry-run shows what else the role has",
-            argument(statement),
-            server.session.psql_options()
-        )),
+        .fix(format!("{command}; pgsvid setup apply --dry-run shows what else the role has"))
+        .command(command),
     )
 }

@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep};
+use futures_util::future::join_all;
+use tokio::time::{Instant, sleep, timeout};
 
 use super::files;
 use super::postgresql::Sql;
@@ -11,13 +12,19 @@ use crate::config::Config;
 use crate::consumers::Server;
 use crate::diagnose;
 use crate::doctor::finding::{Code, Finding, Group, Section};
-use crate::material::Material;
+use crate::material::{Details, Material};
 use crate::text::shown;
-use crate::verify::{self, Answer, Client, Expected, Facts, Proof, Served, Target, Verdict};
+use crate::verify::{
+    self, Answer, Client, Expected, Facts, Proof, Reception, Served, Target, Verdict,
+};
 use crate::{survey, timing};
 
 /// How long a rotation may be under way before what is served is a failure. It takes milliseconds, as a rule.
 const UNDER_WAY: Duration = Duration::from_secs(3);
+/// How long all addresses but the first that answers may take.
+const ELSEWHERE: Duration = Duration::from_secs(1);
+/// How many addresses are looked at.
+const MOST_HOSTS: usize = 16;
 /// How often it is looked at meanwhile.
 const LOOK: Duration = Duration::from_millis(200);
 
@@ -70,6 +77,8 @@ pub(super) async fn section(
         Some(material) => {
             section.extend(judged(&facts, material, server, sql));
             section.extend(unseen(config, &facts, material, server, sql));
+            section.extend(refused_as_a_client(&facts, material, sql));
+            section.extend(elsewhere(&hosts, port, &facts, material, sql).await);
         }
         None => section.extend(unjudged(&facts)),
     }
@@ -138,14 +147,83 @@ fn judged(facts: &Facts, material: &Material, server: &Server, sql: &Sql) -> Vec
             failure.because_of(found)
         }
         _ if is_behind(verdict) => failure
-            .cause("the files look right from here: PostgreSQL refused them earlier, or was not told to reload")
+            .cause(
+                "the files look right from here: PostgreSQL refused them earlier, or was not told to reload, or takes another setting \
+                 of TLS not",
+            )
             .fix(format!(
-                "psql -U postgres -c 'SELECT pg_reload_conf()'{}, then check again; if it stays, look for \"SSL \
-                 configuration was not reloaded\" in the server log",
-                server.session.psql_options()
-            )),
+                "{}, then check again; if it stays, look for \"SSL configuration was not reloaded\" in the server log",
+                reload(server)
+            ))
+            .command(reload(server)),
         _ => failure,
     }]
+}
+
+/// The other addresses that answer: the first one that does is judged above, and clients may meet any.
+async fn elsewhere(
+    hosts: &[String],
+    port: u16,
+    first: &Facts,
+    material: &Material,
+    sql: &Sql,
+) -> Vec<Finding> {
+    let looks = hosts.iter().take(MOST_HOSTS).map(async |host| {
+        let facts = probe(std::slice::from_ref(host), port, Some(material));
+        timeout(ELSEWHERE, facts).await.ok()
+    });
+    let mut findings = Vec::new();
+    for facts in join_all(looks).await.into_iter().flatten() {
+        let verdict = judge(&facts, material, sql);
+        if facts.address != first.address
+            && !matches!(verdict, Verdict::Current | Verdict::Unreachable)
+        {
+            findings.push(diagnose::explain(verdict, &facts, timing::now()));
+        }
+    }
+    findings
+}
+
+fn reload(server: &Server) -> String {
+    server.session.psql("SELECT pg_catalog.pg_reload_conf()")
+}
+
+/// Whether the server refuses the published leaf from a client for the sake of its revocation lists: it then refuses every client of
+/// that authority, as with a directory that is empty, or not there (OpenSSL: `X509_V_FLAG_CRL_CHECK_ALL`).
+fn refused_as_a_client(facts: &Facts, material: &Material, sql: &Sql) -> Option<Finding> {
+    let Answer::Served(served) = &facts.answer else { return None };
+    let Reception::Refused(alert) = served.reception else { return None };
+    let settings = &sql.answers()?.settings;
+    if !settings.revocation || judge(facts, material, sql) != Verdict::Current {
+        return None;
+    }
+    let named = [
+        ("ssl_crl_file", &settings.revocation_file),
+        ("ssl_crl_dir", &settings.revocation_directory),
+    ];
+    let set: Vec<String> = named
+        .iter()
+        .filter(|(_, value)| !value.is_empty())
+        .map(|(name, value)| format!("{name} = '{}'", shown(value)))
+        .collect();
+    let set = set.join(", ");
+    let authority = Details::of(material.leaf()).issuer;
+    Some(
+        Finding::failure(
+            Code::ClientCertificatesRefused,
+            format!("PostgreSQL refuses the published certificate from a client ({alert:?}), and so the clients of its authority"),
+        )
+        .about(set.clone())
+        .cause(format!(
+            "with {set} it wants a valid revocation list of each authority on the way to the root, such as {}; or this certificate is \
+             on one",
+            shown(&authority)
+        ))
+        .fix(
+            "put a list of each authority there (in a directory as <hash>.r0, the hash from `openssl crl -noout -hash`), or set both \
+             settings to '', then reload",
+        ),
+    )
 }
 
 /// What a handshake does not show of the authorities. It shows the names of all, and the key of the one that has signed the leaf.
@@ -164,7 +242,8 @@ fn unseen(
     let loaded = sql.answers().and_then(|answers| answers.standing.loaded);
     let written = files::examine(config).ok().and_then(|examined| examined.written_at);
     if let (Some(loaded), Some(written)) = (loaded, written)
-        && loaded < written
+        && (loaded < written
+            || sql.answers().is_some_and(|answers| answers.loading.future.is_some()))
     {
         findings.push(
             Finding::skipped(Code::LoadedAuthorities, format!(
@@ -173,10 +252,8 @@ fn unseen(
                 timing::utc(loaded),
                 timing::utc(written)
             ))
-            .fix(format!(
-                "psql -U postgres -c 'SELECT pg_reload_conf()'{}, then check again",
-                server.session.psql_options()
-            )),
+            .fix(format!("{}, then check again", reload(server)))
+            .command(reload(server)),
         );
     }
     let mut names = BTreeSet::new();

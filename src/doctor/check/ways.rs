@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs::Metadata;
+use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
@@ -59,6 +60,10 @@ pub(super) fn extra_authorities(config: &Config) -> Vec<Finding> {
 pub(super) fn exchangeable(path: &Path, ours: u32) -> Option<(String, String)> {
     let mut path = path.to_owned();
     for _ in 0..MOST_LINKS {
+        if std::fs::symlink_metadata(&path).is_err_and(|error| error.kind() == ErrorKind::NotFound)
+        {
+            return fillable(path.ancestors().skip(1).find(|above| above.exists())?, ours);
+        }
         let directory = path.parent()?.to_owned();
         match publish::judge_way(&directory, ours) {
             Ok(()) | Err(Error::Open { .. }) => {}
@@ -66,10 +71,7 @@ pub(super) fn exchangeable(path: &Path, ours: u32) -> Option<(String, String)> {
         }
         let found = std::fs::symlink_metadata(&path).ok()?;
         if found.is_dir() {
-            return match publish::judge_way(&path, ours) {
-                Ok(()) | Err(Error::Open { .. }) => None,
-                Err(error) => Some(explain(&error, ours)),
-            };
+            return fillable(&path, ours);
         }
         let is_foreign = ![0, ours].contains(&found.uid());
         if found.is_symlink() {
@@ -89,6 +91,29 @@ pub(super) fn exchangeable(path: &Path, ours: u32) -> Option<(String, String)> {
         return Some((cause, replace(&path, &found, &std::fs::metadata(&directory).ok()?)));
     }
     None
+}
+
+/// Why others can make files in a directory whose files are read as they come, or one that is not there yet. The sticky bit keeps
+/// nobody from that.
+fn fillable(directory: &Path, ours: u32) -> Option<(String, String)> {
+    let found = std::fs::metadata(directory).ok()?;
+    if ![0, ours].contains(&found.uid()) {
+        return Some(foreign(directory, found.uid(), ours));
+    }
+    if found.mode() & OTHERS_WRITE != 0 {
+        let (cause, fix) = open(directory, found.mode() & 0o7777);
+        // Of a directory that is for everybody, such as /tmp, the mode is right.
+        let fix = if found.mode() & 0o1000 == 0 {
+            fix
+        } else {
+            "let the line name a path where nobody but root and PostgreSQL's user may write, then reload".to_owned()
+        };
+        return Some((cause, fix));
+    }
+    match publish::judge_way(directory, ours) {
+        Ok(()) | Err(Error::Open { .. }) => None,
+        Err(error) => Some(explain(&error, ours)),
+    }
 }
 
 /// The command that puts a copy in a file's place: who has opened the file before can go on writing to it, whatever its owner and

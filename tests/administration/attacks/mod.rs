@@ -11,7 +11,7 @@ mod namesakes;
 mod open_maps;
 mod planted_objects;
 mod planted_server;
-mod planted_texts;
+pub(crate) mod planted_texts;
 mod slow_server;
 mod superuser;
 mod twin_authority;

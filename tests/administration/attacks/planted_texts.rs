@@ -134,12 +134,11 @@ fn a21_a_name_in_a_remedy_for_psql_is_one_argument() {
         purpose: sql::Purpose::Reload,
     };
     let quoted = sql::statements::identifier(name);
-    let grant = sql::Error::no_grant().remedy(&settings).unwrap();
-    let grant = grant.split(" (a grant").next().unwrap();
+    let grant = sql::Error::no_grant().command(&settings).unwrap();
     let trigger = sql::Error::EventTrigger { name: name.to_owned() };
     let trigger = trigger.remedy(&settings).unwrap();
     for (text, statement) in [
-        (grant, sql::statements::grant_reload(name)),
+        (&grant, sql::statements::grant_reload(name)),
         (&trigger, format!("ALTER EVENT TRIGGER {quoted} DISABLE")),
     ] {
         let wanted =

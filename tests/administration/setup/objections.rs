@@ -1,6 +1,6 @@
 //! PostgreSQL objects to what was applied: everything is as it was before.
 
-use crate::setup::{admin, bare, configure, publish, run, state, with_cluster};
+use crate::setup::{admin, bare, configure, publish, run, serve_own_files, state, with_cluster};
 
 #[test]
 fn tls_files_that_are_not_served_put_the_settings_back() {
@@ -51,6 +51,23 @@ fn lines_that_need_tls_are_not_written_where_it_is_off() {
         run(&setup, &["apply", "--hba", "--yes"]).badly("PostgreSQL objects: pg_hba.conf line");
     assert!(said.contains("SSL"), "{said}");
     assert_eq!(state(&setup)[..3], before[..3]);
+}
+
+/// Such a line was right before PostgreSQL 14; its view shows it without any column.
+#[test]
+fn f10_a_line_that_is_wrong_already_is_told_before_anything_is_changed() {
+    let setup = bare();
+    configure(&setup, "", "");
+    publish(&setup);
+    serve_own_files(&setup);
+    setup.cluster.start();
+    setup
+        .cluster
+        .set_hba("hostssl all all 127.0.0.1/32 scram-sha-256 clientcert=1\nlocal all all peer");
+    let before = state(&setup);
+    let said = run(&setup, &["apply", "--hba", "--yes"]).badly("already: mend it first");
+    assert!(said.contains("pg_hba.conf line 2") && said.contains("verify-ca"), "{said}");
+    assert_eq!(state(&setup), before);
 }
 
 #[test]

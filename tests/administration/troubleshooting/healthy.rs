@@ -195,7 +195,8 @@ fn remedies_for_psql_reach_the_server() {
             admin(&setup.cluster, "REVOKE CONNECT ON DATABASE nowhere FROM PUBLIC");
         }
         let checked = check(&setup, more);
-        let fixes = checked.findings().into_iter().filter_map(|finding| finding["fix"].as_str());
+        let fixes =
+            checked.findings().into_iter().filter_map(|finding| finding["command"].as_str());
         let fix = fixes.into_iter().find(|fix| fix.contains(statement));
         let fix = fix.unwrap_or_else(|| panic!("no {statement} in {:#}", checked.report));
         paste(fix, setup.cluster.port());

@@ -10,4 +10,4 @@ mod reading;
 
 pub use attributes::Attributes;
 pub use directory::Directory;
-pub use reading::{contents, read, text, text_and_owner};
+pub use reading::{contents, end, read, text, text_and_owner};

@@ -2,7 +2,7 @@
 
 use std::ffi::OsStr;
 use std::fs::File;
-use std::io::{self, Read as _};
+use std::io::{self, Read as _, Seek as _, SeekFrom};
 use std::os::fd::{AsFd, AsRawFd as _};
 use std::path::Path;
 
@@ -43,6 +43,16 @@ pub fn text_and_owner(path: &Path, most: u64) -> io::Result<(String, u32)> {
     }
     let text = read_open(&file, most)?;
     Ok((String::from_utf8_lossy(&text).into_owned(), stat.st_uid))
+}
+
+/// The last bytes of a regular file, at most `most`. In the same way.
+pub fn end(path: &Path, most: u64) -> io::Result<Vec<u8>> {
+    let mut file = open(CWD, path.as_os_str(), OFlags::empty())?;
+    let length = file.metadata()?.len();
+    file.seek(SeekFrom::Start(length.saturating_sub(most)))?;
+    let mut found = Vec::new();
+    file.take(most).read_to_end(&mut found)?;
+    Ok(found)
 }
 
 /// Opens a regular file, and nothing else: opening alone can have effects, such as a watchdog's. So what is there is held

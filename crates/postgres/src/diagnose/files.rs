@@ -3,13 +3,26 @@
 //! PostgreSQL: `be-secure-openssl.c` (`be_tls_init`) and `be-secure-common.c` (`check_ssl_key_file_permissions`).
 
 use super::failure;
+use super::other_settings::{refused_settings, suspects};
 use crate::survey::{Content, FileFacts, Files, Present, State};
 use pgsvid_base::finding::{Code, Finding};
 use pgsvid_base::text::argument;
 
-/// The causes that can be seen in the files; empty if they look right from here.
+/// Why PostgreSQL refuses them, as far as that can be seen: in the files, in other settings of TLS, or at least which of these are
+/// not at their defaults. Empty if all looks right from here.
 #[must_use]
 pub fn refused(files: &Files) -> Vec<Finding> {
+    let mut findings = refused_files(files);
+    findings.extend(refused_settings(files));
+    if findings.is_empty() {
+        findings.extend(suspects(files));
+    }
+    findings
+}
+
+/// The causes that can be seen in the three files; empty if they look right from here.
+#[must_use]
+pub fn refused_files(files: &Files) -> Vec<Finding> {
     let mut seen = vec![
         (&files.certificate, certificate(&files.certificate, "ssl_cert_file", files.server_uid)),
         (&files.private_key, private_key(&files.private_key, files.server_uid)),
@@ -103,7 +116,7 @@ fn certificate(facts: &FileFacts, setting: &str, server_uid: Option<u32>) -> Opt
         Content::Broken => {
             (Code::TlsFileDamaged, format!("{path} ({setting}) is cut short or damaged"))
         }
-        Content::Pem { leaf: None, .. } => {
+        Content::Pem { leaf: None, .. } | Content::RevocationLists | Content::Parameters => {
             (Code::CertificateMissing, format!("{path} ({setting}) holds no certificate"))
         }
         _ => return None,
@@ -131,10 +144,12 @@ fn private_key(facts: &FileFacts, server_uid: Option<u32>) -> Option<Finding> {
             Code::KeyPassphrase,
             format!("{path} ({setting}) has a passphrase, which a reload cannot ask for"),
         ),
-        Content::Pem { private_key: None, .. } => (
-            Code::KeyUnsupported,
-            format!("{path} ({setting}) holds no private key of a supported type"),
-        ),
+        Content::Pem { private_key: None, .. } | Content::RevocationLists | Content::Parameters => {
+            (
+                Code::KeyUnsupported,
+                format!("{path} ({setting}) holds no private key of a supported type"),
+            )
+        }
         _ => return None,
     };
     Some(failure(code, cause, name_the_published(setting)))
@@ -240,7 +255,7 @@ fn pair(files: &Files) -> Option<Finding> {
 }
 
 /// Whether the mode lets the server read. Its groups are not known here, so a group bit counts.
-fn readable(present: &Present, server_uid: Option<u32>) -> bool {
+pub(super) fn readable(present: &Present, server_uid: Option<u32>) -> bool {
     match server_uid {
         None | Some(0) => true,
         Some(uid) if uid == present.uid => present.mode & 0o400 != 0,

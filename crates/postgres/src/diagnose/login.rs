@@ -1,12 +1,12 @@
 //! Why a login over TLS with a certificate is refused, in terms of `pg_hba.conf` and `pg_ident.conf`.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use super::access::{AccessFacts, place};
 use super::failure;
-use crate::sql::{HbaRule, statements};
+use crate::sql::{Address, HbaRule, Psql, statements, word};
 use pgsvid_base::finding::{Code, Finding};
-use pgsvid_base::text::argument;
 use pgsvid_material::Certificate;
 
 /// A login attempt.
@@ -20,8 +20,16 @@ pub struct Login<'a> {
     pub from: IpAddr,
     /// The certificate that was shown.
     pub leaf: &'a Certificate,
-    /// What psql has to be told to reach the server: nothing, or options with a blank before them.
-    pub psql: &'a str,
+    /// Whether it is for replication, which is no database's.
+    pub replication: bool,
+    /// The groups of `pg_hba.conf` that the role is a member of; `None` if that is not known.
+    pub groups: Option<&'a BTreeSet<String>>,
+    /// The server's address, as it was dialled.
+    pub to: Option<IpAddr>,
+    /// What PostgreSQL said.
+    pub said: &'a str,
+    /// How a superuser reaches the server.
+    pub psql: &'a Psql,
 }
 
 /// The cause, and the line to add, of an attempt that PostgreSQL refused with SQLSTATE 28000.
@@ -41,8 +49,7 @@ pub fn refused_login(login: &Login<'_>, access: Option<&AccessFacts>) -> Finding
             ),
         );
     };
-    let first = access.rules.iter().find(|rule| matches(rule, login) != Some(false));
-    let untold = first.filter(|rule| matches(rule, login).is_none());
+    let (first, untold) = deciding(access, login);
     if untold.is_some() || !access.is_certain() {
         return undecided(access, untold, login);
     }
@@ -50,14 +57,15 @@ pub fn refused_login(login: &Login<'_>, access: Option<&AccessFacts>) -> Finding
         return failure(
             Code::LoginLineMissing,
             format!(
-                "no line of {} matches role {role}, database {database}, from {from}",
-                access.hba
+                "no line of {} matches role {role}, {}, from {from}",
+                access.hba,
+                if login.replication {
+                    "replication".to_owned()
+                } else {
+                    format!("database {database}")
+                }
             ),
-            format!(
-                "add `hostssl {database} {role} {from}/{} cert` to {}, then reload",
-                bits(*from),
-                access.hba
-            ),
+            format!("add `{} cert` to {}, then reload", line(login), access.hba),
         );
     };
     let here = place(&access.hba, rule);
@@ -72,21 +80,101 @@ pub fn refused_login(login: &Login<'_>, access: Option<&AccessFacts>) -> Finding
                     "{here} decides, and asks for {method} instead of the certificate alone"
                 ),
             },
-            format!(
-                "put `hostssl {database} {role} {from}/{} cert` above {here}, then reload",
-                bits(*from)
-            ),
+            format!("put `{} cert` above {here}, then reload", line(login)),
         );
     }
     refused_name(access, rule, login)
 }
 
+/// What PostgreSQL's words tell: they are in English unless `lc_messages` says otherwise, and then they tell nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Said {
+    /// No line matched.
+    NoLine,
+    /// A line of `reject` did.
+    Rejected,
+    /// A line did that asks for something, and was not satisfied.
+    Failed,
+    Other,
+}
+
+impl Said {
+    fn of(words: &str) -> Self {
+        if words.starts_with("no pg_hba.conf entry") {
+            Self::NoLine
+        } else if words.starts_with("pg_hba.conf rejects") {
+            Self::Rejected
+        } else if words.contains("authentication failed") {
+            Self::Failed
+        } else {
+            Self::Other
+        }
+    }
+
+    /// Whether it may be said of a line.
+    fn suits(self, rule: &HbaRule) -> bool {
+        match self {
+            Self::NoLine => false,
+            Self::Rejected => rule.method == "reject",
+            Self::Failed => rule.method != "reject",
+            Self::Other => true,
+        }
+    }
+}
+
+/// The line that decides; or else the first one of which that cannot be told.
+fn deciding<'a>(
+    access: &'a AccessFacts,
+    login: &Login<'_>,
+) -> (Option<&'a HbaRule>, Option<&'a HbaRule>) {
+    let said = Said::of(login.said);
+    let mut perhaps = Vec::new();
+    for rule in &access.rules {
+        match matches(rule, login) {
+            // PostgreSQL has read another file where its words do not suit a line that matches.
+            Some(true) if perhaps.is_empty() => return (Some(rule), None),
+            Some(true) => {
+                perhaps.extend(Some(rule).filter(|rule| said.suits(rule)));
+                break;
+            }
+            None if said.suits(rule) => perhaps.push(rule),
+            Some(false) | None => {}
+        }
+    }
+    match perhaps[..] {
+        [] => (None, None),
+        // What was said is said of this one alone.
+        [rule] if said != Said::Other => (Some(rule), None),
+        [rule, ..] => (None, Some(rule)),
+    }
+}
+
+/// The beginning of a line for this login.
+fn line(login: &Login<'_>) -> String {
+    let Login { role, database, from, replication, .. } = login;
+    let database = if *replication { "replication".to_owned() } else { word(database) };
+    format!("hostssl {database} {} {from}/{}", word(role), bits(*from))
+}
+
+/// How long a name is that PostgreSQL keeps of one, in bytes (`NAMEDATALEN`).
+const LONGEST_NAME: usize = 63;
+
+/// A role's name as PostgreSQL has it: cut, at the end of a character.
+fn cut(role: &str) -> &str {
+    let mut end = LONGEST_NAME.min(role.len());
+    while !role.is_char_boundary(end) {
+        end -= 1;
+    }
+    role.get(..end).unwrap_or(role)
+}
+
 /// A line of `cert` decides, and the certificate's name does not suit it.
 fn refused_name(access: &AccessFacts, rule: &HbaRule, login: &Login<'_>) -> Finding {
-    let Login { role, leaf, .. } = *login;
+    let asked_for = login.role;
+    let Login { role, leaf, .. } = Login { role: cut(asked_for), ..login.clone() };
     let here = place(&access.hba, rule);
     let seen = seen(leaf);
-    let reload = psql("SELECT pg_reload_conf()", login);
+    let reload = login.psql.execute("SELECT pg_catalog.pg_reload_conf()");
     let by_dn = rule.option("clientname") == Some("DN");
     let name = if by_dn { Some(leaf.distinguished_name()) } else { leaf.common_name() };
     let name = name.filter(|name| !name.is_empty());
@@ -123,12 +211,26 @@ fn refused_name(access: &AccessFacts, rule: &HbaRule, login: &Login<'_>) -> Find
             ),
             reload,
         ),
+        None if name == asked_for && asked_for != role => failure(
+            Code::LoginNameDiffers,
+            format!(
+                "PostgreSQL cuts the role's name to {LONGEST_NAME} bytes, {role}, and {here} compares it with the whole CN, which has \
+                 {} bytes",
+                name.len()
+            ),
+            format!(
+                "add map=spiffe to {here}, and `spiffe {} {}` to {}, then reload; or give the workload a shorter DNS name",
+                word(&name),
+                word(role),
+                access.ident
+            ),
+        ),
         None if name == role => failure(
             Code::LoginFilesNotLoaded,
             format!(
                 "{here} lets it in: PostgreSQL has not read the file since, or the role may not log in"
             ),
-            format!("{reload}; if it stays: {}", psql(&statements::let_log_in(role), login)),
+            format!("{reload}; if it stays: {}", login.psql.execute(&statements::let_log_in(role))),
         ),
         None => failure(
             Code::LoginNameDiffers,
@@ -136,7 +238,9 @@ fn refused_name(access: &AccessFacts, rule: &HbaRule, login: &Login<'_>) -> Find
                 "{here} wants a certificate whose name is the role's: it is {name:?}, the role {role:?}"
             ),
             format!(
-                "log in as role {name}, or add map=spiffe to {here} and `spiffe \"{name}\" {role}` to {}",
+                "log in as role {name}, or add map=spiffe to {here} and `spiffe {} {}` to {}, then reload",
+                word(&name),
+                word(role),
                 access.ident
             ),
         ),
@@ -146,7 +250,13 @@ fn refused_name(access: &AccessFacts, rule: &HbaRule, login: &Login<'_>) -> Find
                 "{here} asks map {map} of {}, which does not let {name:?} be role {role}",
                 access.ident
             ),
-            format!("add `{map} \"{name}\" {role}` to {}, then reload", access.ident),
+            format!(
+                "add `{} {} {}` to {}, then reload",
+                word(map),
+                word(&name),
+                word(role),
+                access.ident
+            ),
         ),
     }
 }
@@ -167,11 +277,6 @@ fn undecided(access: &AccessFacts, untold: Option<&HbaRule>, login: &Login<'_>) 
     )
 }
 
-/// The command that executes a statement as a superuser, on the server of that login.
-fn psql(statement: &str, login: &Login<'_>) -> String {
-    format!("psql -U postgres -c {}{}", argument(statement), login.psql)
-}
-
 /// The two names that a certificate may go by.
 fn seen(leaf: &Certificate) -> String {
     let dn = leaf.distinguished_name();
@@ -182,12 +287,11 @@ fn seen(leaf: &Certificate) -> String {
 }
 
 fn ways(login: &Login<'_>) -> String {
-    let Login { role, database, from, leaf, .. } = login;
     format!(
-        "`hostssl {database} {role} {from}/{} cert clientname=DN map=spiffe` above the general lines of pg_hba.conf, \
-         and `spiffe \"{}\" {role}` in pg_ident.conf",
-        bits(*from),
-        leaf.distinguished_name()
+        "`{} cert clientname=DN map=spiffe` above the general lines of pg_hba.conf, and `spiffe {} {}` in pg_ident.conf",
+        line(login),
+        word(&login.leaf.distinguished_name()),
+        word(cut(login.role))
     )
 }
 
@@ -196,12 +300,47 @@ fn matches(rule: &HbaRule, login: &Login<'_>) -> Option<bool> {
     if !rule.admits_tls() {
         return Some(false);
     }
-    let place = rule.address.as_ref().map_or(Some(false), |address| address.holds(login.from));
-    let parts = [rule.is_for(login.database, login.role), rule.is_about(login.role), place];
+    let parts = [for_database(rule, login), about_role(rule, login), from_there(rule, login)];
     if parts.contains(&Some(false)) {
         return Some(false);
     }
     (!parts.contains(&None)).then_some(true)
+}
+
+fn for_database(rule: &HbaRule, login: &Login<'_>) -> Option<bool> {
+    if login.replication {
+        return Some(rule.databases.iter().any(|word| word == "replication"));
+    }
+    let is_role = |word: &String| matches!(word.as_str(), "samerole" | "samegroup");
+    match (rule.is_for(login.database, cut(login.role)), login.groups) {
+        // The only words of which it is not told, and now it is.
+        (None, Some(groups)) if !rule.databases.iter().any(|word| word.starts_with(['/', '@'])) => {
+            let database = login.database;
+            Some(
+                rule.databases.iter().any(is_role)
+                    && (groups.contains(database) || cut(login.role) == database),
+            )
+        }
+        (told, _) => told,
+    }
+}
+
+fn about_role(rule: &HbaRule, login: &Login<'_>) -> Option<bool> {
+    let told = rule.is_about(cut(login.role));
+    let Some(groups) = login.groups.filter(|_| told.is_none()) else { return told };
+    if rule.groups().any(|group| groups.contains(group)) {
+        return Some(true);
+    }
+    (!rule.users.iter().any(|word| word.starts_with(['/', '@']))).then_some(false)
+}
+
+fn from_there(rule: &HbaRule, login: &Login<'_>) -> Option<bool> {
+    let Some(address) = &rule.address else { return Some(false) };
+    match (address.holds(login.from), address) {
+        // The client is where the server is.
+        (None, Address::SameHost | Address::SameNet) if login.to == Some(login.from) => Some(true),
+        (told, _) => told,
+    }
 }
 
 fn bits(address: IpAddr) -> u8 {

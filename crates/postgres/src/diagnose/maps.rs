@@ -6,7 +6,7 @@ use super::access::{AccessFacts, place};
 use super::order::{MOST_DECIDERS, is_decided};
 use super::superuser::{MOST_NAMED, MOST_RULES, named};
 use super::warning;
-use crate::sql::{HbaRule, Mapping, Superuser, first_parts, is_exact, statements::identifier};
+use crate::sql::{HbaRule, Mapping, Superuser, first_parts, is_exact, word};
 use pgsvid_base::finding::{Code, Finding};
 use pgsvid_base::text::shown;
 
@@ -52,8 +52,11 @@ pub fn mapped_superusers(
     facts: &AccessFacts,
     superusers: &[Superuser],
 ) -> (Vec<Finding>, Vec<u32>) {
-    let reached: Vec<(&Superuser, BTreeMap<&str, &HbaRule>)> =
-        superusers.iter().map(|superuser| (superuser, reached(facts, &superuser.role))).collect();
+    let with_tls: Vec<&HbaRule> = facts.rules.iter().filter(|line| line.admits_tls()).collect();
+    let reached: Vec<(&Superuser, BTreeMap<&str, &HbaRule>)> = superusers
+        .iter()
+        .map(|superuser| (superuser, reached(&with_tls, &superuser.role)))
+        .collect();
     let (mut concerns, mut untold) = (Vec::new(), Vec::new());
     for mapping in mappings(facts) {
         let parts = mapping.system_user.strip_prefix('/').map(first_parts);
@@ -90,10 +93,10 @@ pub fn mapped_superusers(
 
 /// The maps that are asked whether a certificate may be the role, each with the first line that does. The first line that matches
 /// decides.
-fn reached<'a>(facts: &'a AccessFacts, role: &str) -> BTreeMap<&'a str, &'a HbaRule> {
+fn reached<'a>(with_tls: &[&'a HbaRule], role: &str) -> BTreeMap<&'a str, &'a HbaRule> {
     let mut maps = BTreeMap::new();
     let mut earlier: Vec<&HbaRule> = Vec::new();
-    for (number, line) in facts.rules.iter().filter(|line| line.admits_tls()).enumerate() {
+    for (number, line) in with_tls.iter().copied().enumerate() {
         if number >= MOST_RULES {
             if let Some(map) = line.map() {
                 maps.entry(map).or_insert(line);
@@ -171,7 +174,7 @@ fn concern(
         format!(
             "put `hostssl all,replication {} all reject` above {above}, then reload; or name each workload and its role in a line \
              of its own instead of {here}",
-            identifier(&first.role)
+            word(&first.role)
         ),
     )
 }

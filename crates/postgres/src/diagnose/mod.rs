@@ -1,10 +1,13 @@
 //! Pure: from facts about files, settings and handshakes to causes and remedies. One text for every command.
 
 mod access;
+mod common_names;
 mod files;
 mod login;
 mod maps;
+mod openssl;
 mod order;
+mod other_settings;
 mod passwords;
 mod revocation;
 mod session;
@@ -13,10 +16,12 @@ mod superuser;
 mod verdict;
 
 pub use access::{AccessFacts, JudgedMapping, Misread, SHARED, access, misread, strangers};
-pub use files::refused;
+pub use common_names::named_superusers;
+pub use files::{refused, refused_files};
 pub use login::{Login, refused_login};
 pub use maps::{mapped_superusers, open_mappings};
 pub use order::{MOST_DECIDERS, compared, is_decided};
+pub use other_settings::{AT_A_START, doubtful, refused_settings};
 pub use passwords::Password;
 pub use revocation::revocation;
 pub use session::session;

@@ -47,6 +47,15 @@ pub const MOST_DECIDERS: usize = 100;
 /// question.
 #[must_use]
 pub fn is_decided(rule: &HbaRule, earlier: &[&HbaRule]) -> bool {
+    let of_kind = |earlier: &&&HbaRule| {
+        earlier.kind == rule.kind || matches!(earlier.kind.as_str(), "host" | "hostnogssenc")
+    };
+    let earlier: Vec<&HbaRule> = earlier.iter().filter(of_kind).copied().collect();
+    is_covered(rule, &earlier)
+}
+
+/// Whether earlier lines, taken together, match all databases and addresses that the line matches: `0.0.0.0/0` and `::/0` are `all`.
+pub(super) fn is_covered(rule: &HbaRule, earlier: &[&HbaRule]) -> bool {
     let families = [
         Some(Address::network(Ipv4Addr::UNSPECIFIED.into(), 0)),
         Some(Address::network(Ipv6Addr::UNSPECIFIED.into(), 0)),
@@ -56,19 +65,13 @@ pub fn is_decided(rule: &HbaRule, earlier: &[&HbaRule]) -> bool {
     } else {
         std::slice::from_ref(&rule.address)
     };
-    let covers = |earlier: &HbaRule, database: &String, address: &Option<Address>| {
-        (earlier.kind == rule.kind || matches!(earlier.kind.as_str(), "host" | "hostnogssenc"))
-            && includes(&earlier.databases, std::slice::from_ref(database))
-            && earlier
-                .address
-                .as_ref()
-                .zip(address.as_ref())
-                .is_some_and(|(all, one)| all.includes(one))
-    };
     rule.databases.iter().all(|database| {
-        addresses
-            .iter()
-            .all(|address| earlier.iter().any(|earlier| covers(earlier, database, address)))
+        let decides =
+            |earlier: &&&HbaRule| includes(&earlier.databases, std::slice::from_ref(database));
+        let places: Vec<&Address> =
+            earlier.iter().filter(decides).filter_map(|earlier| earlier.address.as_ref()).collect();
+        addresses.iter().flatten().all(|address| address.is_within(&places))
+            && addresses.iter().all(Option::is_some)
     })
 }
 

@@ -1,22 +1,21 @@
 //! Lines of `pg_hba.conf` that let clients in without a certificate, and what of their passwords goes over the network.
 
-use super::order::includes;
+use super::order::{includes, is_covered};
 use super::warning;
-use crate::sql::HbaRule;
+use crate::sql::{Address, HbaRule};
 use pgsvid_base::finding::{Code, Finding};
 
 /// What of a password goes over a network without TLS, if the line asks for one there, and no earlier line rejects these clients.
 pub(super) fn in_the_clear(rule: &HbaRule, rejects: &[&HbaRule]) -> Option<Password> {
     let may_lack_tls = matches!(rule.kind.as_str(), "host" | "hostnossl" | "hostnogssenc");
-    let address = rule.address.as_ref().filter(|address| may_lack_tls && !address.is_local())?;
+    rule.address.as_ref().filter(|address| may_lack_tls && !address.is_local())?;
     let password = Password::asked_by(rule)?;
-    let is_rejected = rejects.iter().any(|earlier| {
+    let rejecting = |earlier: &&&HbaRule| {
         matches!(earlier.kind.as_str(), "host" | "hostnossl")
-            && earlier.address.as_ref().is_some_and(|rejected| rejected.includes(address))
-            && includes(&earlier.databases, &rule.databases)
             && includes(&earlier.users, &rule.users)
-    });
-    (!is_rejected).then_some(password)
+    };
+    let rejects: Vec<&HbaRule> = rejects.iter().filter(rejecting).copied().collect();
+    (!is_covered(rule, &rejects)).then_some(password)
 }
 
 pub(super) fn without_certificate(
@@ -26,6 +25,11 @@ pub(super) fn without_certificate(
 ) -> Option<Finding> {
     if rule.method == "reject" || rule.wants_certificate() || !rule.admits_tls() && clear.is_none()
     {
+        return None;
+    }
+    // Debian's own lines: a password of this machine's own users, which nobody else sees.
+    let local = rule.address.as_ref().is_some_and(Address::is_local);
+    if local && matches!(rule.method.as_str(), "scram-sha-256" | "md5") {
         return None;
     }
     let (kind, method) = (&rule.kind, &rule.method);

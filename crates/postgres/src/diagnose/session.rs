@@ -17,7 +17,11 @@ pub fn session(error: &Error, settings: &sql::Settings) -> Finding {
         Error::OtherPort { port } => found.about(format!("port {port}")),
         _ => found,
     };
-    found.fix(error.remedy(settings).unwrap_or_default())
+    let found = found.fix(error.remedy(settings).unwrap_or_default());
+    match error.command(settings) {
+        Some(command) => found.command(command),
+        None => found,
+    }
 }
 
 fn code(error: &Error) -> Code {

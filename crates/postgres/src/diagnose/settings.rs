@@ -2,7 +2,6 @@
 
 use std::path::Path;
 
-use super::failure;
 use crate::sql::{self, Override, Setting, TlsSettings, statements};
 use crate::survey::{FileFacts, Files, PublishedPaths};
 use pgsvid_base::finding::{Code, Finding, Severity};
@@ -19,25 +18,20 @@ pub fn concerns(
     paths: &PublishedPaths,
     socket: &sql::Settings,
 ) -> Vec<Finding> {
-    let at = socket.psql_options();
     let mut findings = Vec::new();
     if settings.ssl.value != "on" {
         let by = settings.ssl.overridden_by();
-        findings.push(
-            failure(
-                Code::SslOff,
-                format!("ssl is {}{}", settings.ssl.value, set_by(by)),
-                mend("ssl", "on", by, &at),
-            )
-            .about(format!("ssl = {}{}", settings.ssl.value, set_by(by))),
-        );
+        let found =
+            Finding::failure(Code::SslOff, format!("ssl is {}{}", settings.ssl.value, set_by(by)))
+                .about(format!("ssl = {}{}", settings.ssl.value, set_by(by)));
+        findings.push(with_remedy(found, "ssl", "on", by, socket));
     }
     for (name, setting, facts, path) in [
         ("ssl_cert_file", &settings.certificate, &files.certificate, &paths.certificate),
         ("ssl_key_file", &settings.private_key, &files.private_key, &paths.private_key),
         (AUTHORITIES, &settings.authorities, &files.authorities, &paths.bundle),
     ] {
-        findings.extend(concern(name, setting, facts, path, &at));
+        findings.extend(concern(name, setting, facts, path, socket));
     }
     findings
 }
@@ -47,7 +41,7 @@ fn concern(
     setting: &Setting,
     facts: &FileFacts,
     path: &Path,
-    at: &str,
+    socket: &sql::Settings,
 ) -> Option<Finding> {
     // Another path may lead to the same file.
     if Path::new(&setting.value) == path || facts.published {
@@ -66,7 +60,8 @@ fn concern(
         (Code::SslSettingElsewhere, text)
     };
     let object = format!("{name} = {}{}", setting.value, set_by(by));
-    let mut found = failure(code, text, mend(name, &wanted, by, at)).about(object);
+    let found = Finding::failure(code, text).about(object);
+    let mut found = with_remedy(found, name, &wanted, by, socket);
     // TLS works without: only clients cannot be asked for certificates.
     if name == AUTHORITIES && setting.value.is_empty() {
         found.severity = Severity::Warning;
@@ -82,22 +77,29 @@ fn set_by(by: Option<Override>) -> String {
     }
 }
 
-fn mend(name: &str, value: &str, overridden_by: Option<Override>, at: &str) -> String {
+fn with_remedy(
+    found: Finding,
+    name: &str,
+    value: &str,
+    overridden_by: Option<Override>,
+    socket: &sql::Settings,
+) -> Finding {
     let quote = |quoted: fn(&str) -> String| {
         if value == "on" { value.to_owned() } else { quoted(value) }
     };
     match overridden_by {
         Some(Override::CommandLine) => {
             let option = format!("{name}={}", quote(|value| argument(value)));
-            format!("start PostgreSQL with -c {option}, or without -c {name}")
+            found.fix(format!("start PostgreSQL with -c {option}, or without -c {name}"))
         }
         Some(Override::AlterSystem) => {
             let statement = format!("ALTER SYSTEM SET {name} = {}", quote(statements::literal));
-            format!("psql -U postgres -c {}{at}, then reload", argument(statement))
+            let command = socket.psql(&statement);
+            found.fix(format!("{command}, then reload")).command(command)
         }
         None => {
             let value = quote(statements::configuration_value);
-            format!("put {name} = {value} into postgresql.conf, then reload")
+            found.fix(format!("put {name} = {value} into postgresql.conf, then reload"))
         }
     }
 }

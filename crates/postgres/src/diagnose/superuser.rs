@@ -8,9 +8,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::access::{AccessFacts, JudgedMapping, place};
 use super::warning;
-use crate::sql::{HbaRule, Mapping, Might, Superuser, statements::identifier};
+use crate::sql::{HbaRule, Mapping, Might, Superuser, word};
 use pgsvid_base::finding::{Code, Finding};
-use pgsvid_base::text::shown;
+use pgsvid_base::text::{argument, shown};
 
 /// How many roles are named in a finding.
 pub(super) const MOST_NAMED: usize = 3;
@@ -25,6 +25,8 @@ pub struct SocketUser {
     pub uid: u32,
     /// The user's name, by which `peer` goes; `None` if it is not known here.
     pub name: Option<String>,
+    /// The role that this user logs in as to reload, and its database: no remedy may keep it out.
+    pub login: Option<(String, String)>,
     /// For each regular expression of `pg_ident.conf` that was tried on the name: what stands for `\1`, if it matches.
     pub expressions: BTreeMap<String, Option<String>>,
 }
@@ -189,15 +191,17 @@ fn concern(
          all rights in PostgreSQL",
         named.join(", ")
     );
-    let role = identifier(&first.role);
+    let role = word(&first.role);
     let fix = match way {
         Way::Trust => format!(
-            "write peer instead of trust in {here}, then reload: with trust every user of this machine may be every role"
+            "{}write peer instead of trust in {here}, then reload: with trust every user of this machine may be every role",
+            kept(facts, user, &here)
         ),
         Way::SameName => format!(
-            "if root is to be this superuser, as by sudo psql -U {role}: put `local all,replication {role} peer \
+            "if root is to be this superuser, as by sudo psql -U {}: put `local all,replication {role} peer \
              map=superuser` above {here}, and `superuser root {role}` into {}, then reload; what logs in as {role} from the \
              user {name} needs another way then",
+            argument(&first.role),
             facts.ident
         ),
         Way::Mapped(line) => format!(
@@ -208,6 +212,21 @@ fn concern(
     Some(warning(Code::SuperuserOverSocket, text, fix))
 }
 
+/// What lets the user go on logging in as its own role where a line asks for its name from now on.
+fn kept(facts: &AccessFacts, user: &SocketUser, here: &str) -> String {
+    let Some((role, database)) = &user.login else { return String::new() };
+    let name = user.name.as_deref().unwrap_or("<os-user>");
+    if name == role {
+        return String::new();
+    }
+    let (role, database, name) = (word(role), word(database), word(name));
+    format!(
+        "so that pgsvid itself is not kept out, put `local {database} {role} peer map=pgsvid` above {here}, and `pgsvid {name} {role}` \
+         into {}; then ",
+        facts.ident
+    )
+}
+
 /// The role, and why it counts as a superuser if it is none.
 #[must_use]
 pub fn named(superuser: &Superuser) -> String {
@@ -216,6 +235,7 @@ pub fn named(superuser: &Superuser) -> String {
         Might::Attribute => role,
         Might::Membership(of) => format!("{role} (by its membership in {})", shown(&of.role)),
         Might::CreateRole => format!("{role} (by CREATEROLE)"),
+        Might::Grant(grant) => format!("{role} (by {})", shown(&grant.what)),
     }
 }
 
@@ -245,6 +265,7 @@ mod tests {
         let user = SocketUser {
             uid: 7,
             name: name.map(str::to_owned),
+            login: None,
             expressions: BTreeMap::from([
                 ("/^(.*)$".to_owned(), Some("svc".to_owned())),
                 ("/^x".to_owned(), None),

@@ -66,8 +66,9 @@ pub fn explain(verdict: Verdict, facts: &Facts, now: SystemTime) -> Finding {
                 "PostgreSQL at {address} refused the new files and still serves{}",
                 served_until(facts, now)
             ),
-            "the files look right from here",
-            "look for \"SSL configuration was not reloaded\" in the server log: the line names the reason",
+            "the three files look right from here; it may be another setting of TLS (ssl_ciphers, ssl_ecdh_curve, ssl_groups, \
+                 ssl_dh_params_file, ssl_min_protocol_version, ssl_max_protocol_version, ssl_crl_file)",
+            "look for \"SSL configuration was not reloaded\" in the server log: the line above it names the reason",
         ),
         Verdict::OldAuthorities => {
             let (object, cause) = if asks_for_nothing(facts) {

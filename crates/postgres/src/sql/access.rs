@@ -51,6 +51,13 @@ pub struct BadLine {
     pub error: String,
 }
 
+impl std::fmt::Display for BadLine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { file, line, error } = self;
+        write!(f, "{file} line {line} is wrong: {error}")
+    }
+}
+
 /// Whether any is true; `None` if that cannot be told.
 fn any(answers: impl Iterator<Item = Option<bool>>) -> Option<bool> {
     let mut all_told = true;
@@ -80,6 +87,12 @@ impl HbaRule {
     #[must_use]
     pub fn map(&self) -> Option<&str> {
         self.option("map").filter(|map| !map.is_empty())
+    }
+
+    /// The groups whose members the line is about.
+    pub fn groups(&self) -> impl Iterator<Item = &str> {
+        let of_group = |word: &'_ String| word.starts_with('+') && word.len() > 1;
+        self.users.iter().filter(move |word| of_group(word)).map(|word| bare(&word[1..]))
     }
 
     /// Whether the line is about that role; `None` if it cannot be told from here, as of groups, lists in files, and regular
@@ -256,6 +269,10 @@ fn hba_line(line: u32, fields: &[Field]) -> Result<HbaRule, &'static str> {
     Ok(rule)
 }
 
+/// What is said of values that `clientcert` had before PostgreSQL 14.
+const OLD_CLIENTCERT: &str = "clientcert has no such value since PostgreSQL 14: verify-ca is what 1 was, verify-full compares the \
+    name, too, and for 0 or no-verify leave it out";
+
 /// Whether method, options and kind of connection go together (`hba.c`, `parse_hba_line` and `parse_hba_auth_opt`). What values
 /// LDAP, RADIUS and OAuth need is left out.
 fn possible(rule: &HbaRule) -> Result<(), &'static str> {
@@ -289,6 +306,10 @@ fn possible(rule: &HbaRule) -> Result<(), &'static str> {
             name if name.starts_with("radius") => method == "radius",
             _ => false,
         };
+        // PostgreSQL 13 and older had these values.
+        if name == "clientcert" && ["0", "1", "no-verify"].contains(&value) {
+            return Err(OLD_CLIENTCERT);
+        }
         if !fits {
             return Err("one of its options is none that PostgreSQL has, or not possible there");
         }

@@ -99,6 +99,23 @@ impl Address {
         }
     }
 
+    /// Whether some of the others have all that are meant here, each a part.
+    #[must_use]
+    pub fn is_within(&self, others: &[&Self]) -> bool {
+        if others.iter().any(|other| other.includes(self)) {
+            return true;
+        }
+        let Self::Network(network, mask) = self else { return false };
+        let bits = mask.count_ones();
+        let prefix = u8::try_from(bits).ok().filter(|bits| *mask == ones(*network, *bits));
+        let Some(prefix) = prefix.filter(|prefix| *prefix < width(*network)) else { return false };
+        // The parts that others have are smaller, and there have to be two.
+        let inner: Vec<&Self> =
+            others.iter().copied().filter(|other| self.includes(other)).collect();
+        let halves = [*network, half(*network, prefix)].map(|half| Self::network(half, prefix + 1));
+        inner.len() > 1 && halves.iter().all(|half| half.is_within(&inner))
+    }
+
     /// Whether only this machine is meant.
     #[must_use]
     pub fn is_local(&self) -> bool {
@@ -110,6 +127,20 @@ impl Address {
                     || Self::network(Ipv6Addr::LOCALHOST.into(), 128).includes(self)
             }
             Self::Name(name) => name == "localhost",
+        }
+    }
+}
+
+/// The first address of the second half of a network.
+fn half(network: IpAddr, prefix: u8) -> IpAddr {
+    match network {
+        IpAddr::V4(network) => {
+            let bit = 1_u32.checked_shl(u32::from(31 - prefix.min(31))).unwrap_or(0);
+            Ipv4Addr::from(u32::from(network) | bit).into()
+        }
+        IpAddr::V6(network) => {
+            let bit = 1_u128.checked_shl(u32::from(127 - prefix.min(127))).unwrap_or(0);
+            Ipv6Addr::from(u128::from(network) | bit).into()
         }
     }
 }

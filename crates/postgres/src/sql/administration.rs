@@ -79,6 +79,17 @@ pub enum Might {
     Membership(Membership),
     /// It may grant itself such roles (before PostgreSQL 16).
     CreateRole,
+    /// It was granted something by which it can get there.
+    Grant(Grant),
+}
+
+/// A right on a function or a parameter that is as good as a superuser's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Grant {
+    /// What it is: `EXECUTE on lo_export`.
+    pub what: String,
+    /// The statement that takes it back.
+    pub revoke: String,
 }
 
 /// A membership.
@@ -181,25 +192,78 @@ pub(super) fn roles(rows: &[Row]) -> BTreeMap<String, Role> {
         .collect()
 }
 
+/// Functions that read or write files as the server's user, or log in as it (PostgreSQL: "Generic File Access Functions", "Server-side
+/// large object functions", `adminpack`, `dblink`). Nobody but superusers may call them until somebody is granted EXECUTE.
+const FUNCTIONS: &str = "'lo_export', 'lo_import', 'pg_read_file', 'pg_read_binary_file', 'pg_file_write', 'pg_file_rename', \
+    'pg_file_unlink', 'dblink_connect_u'";
+
+/// Parameters that name programs, libraries, files that decide who may log in, and files that the server writes (PostgreSQL: "GRANT",
+/// ALTER SYSTEM).
+const PARAMETERS: &str = "'archive_command', 'archive_cleanup_command', 'restore_command', 'recovery_end_command', \
+    'ssl_passphrase_command', 'archive_library', 'shared_preload_libraries', 'session_preload_libraries', 'local_preload_libraries', \
+    'jit_provider', 'dynamic_library_path', 'extension_control_path', 'oauth_validator_libraries', 'hba_file', 'ident_file', \
+    'config_file', 'data_directory', 'external_pid_file', 'krb_server_keyfile', 'log_directory', 'log_filename', 'log_file_mode', \
+    'ssl_ca_file', 'ssl_cert_file', 'ssl_key_file', 'ssl_crl_file', 'ssl_crl_dir', 'unix_socket_directories', \
+    'allow_system_table_mods'";
+
+/// Parameters that a session with SET on them loads code by, or that let it change the system's tables.
+const SESSION_PARAMETERS: &str = "'session_preload_libraries', 'dynamic_library_path', 'jit_provider', 'allow_system_table_mods', \
+    'plperl.on_plperl_init', 'plperl.on_plperlu_init', 'plperl.on_init', 'pltclu.start_proc', 'lo_compat_privileges'";
+
+/// Rights that are as good as a superuser's: who has them, what they are, and how they are taken back. Those on functions are of this
+/// database alone.
+fn grants(version: u32) -> String {
+    let functions = format!(
+        "SELECT a.grantee, 'EXECUTE on ' || p.proname AS what, \
+                'REVOKE EXECUTE ON FUNCTION ' || p.oid::pg_catalog.regprocedure::pg_catalog.text AS revoke \
+           FROM pg_catalog.pg_proc p, \
+                LATERAL pg_catalog.aclexplode(COALESCE(p.proacl, pg_catalog.acldefault('f', p.proowner))) a \
+          WHERE p.proname IN ({FUNCTIONS}) AND a.grantee <> p.proowner \
+            AND p.prolang IN (SELECT oid FROM pg_catalog.pg_language WHERE lanname IN ('c', 'internal'))"
+    );
+    if version < HAS_PARAMETER_GRANTS {
+        return functions;
+    }
+    format!(
+        "{functions} UNION ALL \
+         SELECT a.grantee, a.privilege_type || ' on ' || p.parname, \
+                'REVOKE ' || a.privilege_type || ' ON PARAMETER ' || p.parname \
+           FROM pg_catalog.pg_parameter_acl p, LATERAL pg_catalog.aclexplode(p.paracl) a \
+          WHERE a.grantee <> 10 \
+            AND (a.privilege_type = 'ALTER SYSTEM' AND p.parname IN ({PARAMETERS}) \
+                 OR a.privilege_type = 'SET' AND p.parname IN ({SESSION_PARAMETERS}))"
+    )
+}
+
+/// From here on parameters can be granted.
+const HAS_PARAMETER_GRANTS: u32 = 15;
+
 /// Roles that log in and may do everything, or may make themselves such, and one more than are looked at: the own role first, then
 /// superusers, the oldest first. A member of a role may SET ROLE to it, and who has CREATEROLE before PostgreSQL 16 may grant
 /// the three predefined roles, which reach superuser's rights (PostgreSQL: "Predefined Roles").
-pub(super) fn superusers_query() -> String {
+pub(super) fn superusers_query(version: u32) -> String {
+    let grants = grants(version);
     format!(
-        "WITH RECURSIVE mighty (oid) AS ( \
-             SELECT oid FROM pg_catalog.pg_roles \
-              WHERE rolsuper \
-                 OR rolname IN ('pg_execute_server_program', 'pg_read_server_files', 'pg_write_server_files') \
-                 OR (rolcreaterole AND pg_catalog.current_setting('server_version_num')::pg_catalog.int4 < 160000) \
+        "WITH RECURSIVE granted (grantee, what, revoke) AS ({grants}), mighty (oid) AS ( \
+             (SELECT oid FROM pg_catalog.pg_roles \
+               WHERE rolsuper \
+                  OR rolname IN ('pg_execute_server_program', 'pg_read_server_files', 'pg_write_server_files') \
+                  OR (rolcreaterole AND pg_catalog.current_setting('server_version_num')::pg_catalog.int4 < 160000) \
+              UNION \
+              SELECT r.oid FROM granted g JOIN pg_catalog.pg_roles r ON g.grantee IN (0, r.oid)) \
              UNION \
              SELECT m.member FROM mighty JOIN pg_catalog.pg_auth_members m ON m.roleid = mighty.oid) \
-         SELECT r.rolname, r.rolsuper, way.role, way.granted_by \
+         SELECT r.rolname, r.rolsuper, way.role, way.granted_by, own.what, \
+                own.revoke || ' FROM ' || CASE own.grantee WHEN 0 THEN 'PUBLIC' ELSE pg_catalog.quote_ident(r.rolname) END || ' CASCADE' \
            FROM mighty JOIN pg_catalog.pg_roles r ON r.oid = mighty.oid \
            LEFT JOIN LATERAL ( \
                 SELECT other.rolname AS role, {GRANTED_BY} AS granted_by FROM pg_catalog.pg_auth_members m \
                   JOIN mighty ON mighty.oid = m.roleid JOIN pg_catalog.pg_roles other ON other.oid = m.roleid \
                   LEFT JOIN pg_catalog.pg_roles g ON g.oid = m.grantor \
                  WHERE m.member = r.oid ORDER BY other.oid LIMIT 1) way ON true \
+           LEFT JOIN LATERAL ( \
+                SELECT granted.* FROM granted WHERE granted.grantee IN (0, r.oid) \
+                 ORDER BY granted.grantee DESC, granted.what LIMIT 1) own ON true \
           WHERE r.rolcanlogin ORDER BY r.rolname <> current_user, NOT r.rolsuper, r.oid LIMIT {}",
         MOST_SUPERUSERS + 1
     )
@@ -207,15 +271,18 @@ pub(super) fn superusers_query() -> String {
 
 pub(super) fn superusers(rows: &[Row]) -> Vec<Superuser> {
     let superuser = |row: &Row| match row.as_slice() {
-        [Some(role), Some(is_superuser), member_of, granted_by] => Some(Superuser {
+        [Some(role), Some(is_superuser), member_of, granted_by, what, revoke] => Some(Superuser {
             role: role.clone(),
-            by: match member_of {
+            by: match (what, revoke, member_of) {
                 _ if is_superuser == "t" => Might::Attribute,
-                Some(role) => Might::Membership(Membership {
+                (Some(what), Some(revoke), _) => {
+                    Might::Grant(Grant { what: what.clone(), revoke: revoke.clone() })
+                }
+                (_, _, Some(role)) => Might::Membership(Membership {
                     role: role.clone(),
                     granted_by: granted_by.clone(),
                 }),
-                None => Might::CreateRole,
+                _ => Might::CreateRole,
             },
         }),
         _ => None,

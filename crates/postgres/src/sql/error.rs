@@ -7,8 +7,9 @@ use std::time::Duration;
 use tokio_postgres::error::{Severity, SqlState};
 
 use super::statements::{self, identifier};
+use super::words::word;
 use super::{LONGEST_SOCKET, Settings};
-use pgsvid_base::text::{argument, shown};
+use pgsvid_base::text::shown;
 
 /// Why a session could not be had, or a statement failed.
 #[derive(Debug, thiserror::Error)]
@@ -84,6 +85,9 @@ pub enum Error {
     #[error("the server's answer is not PostgreSQL's own: is a pooler listening on the socket?")]
     Unexpected,
 }
+
+/// The role that PostgreSQL's own user is by `peer` without a map.
+const SUPERUSER: &str = "postgres";
 
 /// Most iterations of SCRAM that a login makes (postgres-protocol: `MAX_ITERATION_COUNT`).
 const MOST_ITERATIONS: u32 = 100_000;
@@ -216,19 +220,45 @@ impl Error {
         }
     }
 
+    /// The command in the remedy, if it has one.
+    #[must_use]
+    pub fn command(&self, settings: &Settings) -> Option<String> {
+        let Self::Refused { code, login, .. } = self else { return None };
+        let Settings { user, database, .. } = settings;
+        match code.code() {
+            "42501" if *login => Some(settings.psql(&format!(
+                "GRANT CONNECT ON DATABASE {} TO {}",
+                identifier(database),
+                identifier(user)
+            ))),
+            "42501" => Some(settings.psql_in(database, &[statements::grant_reload(user)])),
+            // A role is the server's, and its grant the database's.
+            "28000" => Some(settings.psql_in(
+                database,
+                &[statements::create_role(user), statements::grant_reload(user)],
+            )),
+            _ => None,
+        }
+    }
+
     /// What an operator has to do, ready to paste; `None` where waiting is enough.
     #[must_use]
     pub fn remedy(&self, settings: &Settings) -> Option<String> {
         let (user, database) = (identifier(&settings.user), &settings.database);
         let peer = format!(
-            "let uid {uid} log in as it: `local {database} {user} peer map=pgsvid` above the general lines of \
-             pg_hba.conf, `pgsvid <os-user> {user}` in pg_ident.conf, then reload; the uid needs a name where \
+            "let uid {uid} log in as it: `local {database} {role} peer map=pgsvid` above the general lines of \
+             pg_hba.conf, `pgsvid <os-user> {role}` in pg_ident.conf{own}, then reload; the uid needs a name where \
              PostgreSQL runs",
             uid = rustix::process::geteuid().as_raw(),
+            role = word(&settings.user),
+            database = word(database),
+            // The user of that name came in without a map, and would not by the new line.
+            own = if settings.user == SUPERUSER {
+                format!(" and `pgsvid {SUPERUSER} {SUPERUSER}` beside it")
+            } else {
+                String::new()
+            },
         );
-        let at = settings.psql_options();
-        let (target, grant) =
-            (argument(database), argument(statements::grant_reload(&settings.user)));
         match self {
             Self::NotRunning => Some(
                 "start PostgreSQL, or set postgres.host to a directory of its unix_socket_directories and \
@@ -255,9 +285,8 @@ impl Error {
                 settings.socket().display()
             )),
             Self::EventTrigger { name } => Some(format!(
-                "if its function is nobody's but a superuser's, run the statement yourself; or, for as long as setup runs: \
-                 psql -U postgres -d {target} -c {}{at}",
-                argument(format!("ALTER EVENT TRIGGER {} DISABLE", identifier(name)))
+                "if its function is nobody's but a superuser's, run the statement yourself; or, for as long as setup runs: {}",
+                settings.psql_in(database, &[format!("ALTER EVENT TRIGGER {} DISABLE", identifier(name))])
             )),
             Self::PasswordFile { path, cause }
                 if cause.kind() == io::ErrorKind::PermissionDenied =>
@@ -276,12 +305,10 @@ impl Error {
                 settings.host.display()
             )),
             Self::Refused { code, login, .. } => match code.code() {
-                "42501" if *login => Some(format!(
-                    "psql -U postgres -c {}{at}",
-                    argument(format!("GRANT CONNECT ON DATABASE {} TO {user}", identifier(database))),
-                )),
+                "42501" if *login => self.command(settings),
                 "42501" => Some(format!(
-                    "psql -U postgres -d {target} -c {grant}{at} (a grant counts in its own database only)"
+                    "as a superuser, in that database, where alone the grant counts: {}",
+                    self.command(settings).unwrap_or_default()
                 )),
                 "3D000" => Some(format!(
                     "set postgres.database to a database that exists; {database} does not"
@@ -298,8 +325,8 @@ impl Error {
                 // A missing role and a refused peer authentication have the same code, and their texts are
                 // translated by the server.
                 "28000" => Some(format!(
-                    "psql -U postgres -d {target} -c {create} -c {grant}{at}; if the role exists, {peer}",
-                    create = argument(statements::create_role(&settings.user)),
+                    "if there is no such role: {}; if the role exists, {peer}",
+                    self.command(settings).unwrap_or_default()
                 )),
                 _ => None,
             },

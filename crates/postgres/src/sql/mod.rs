@@ -4,6 +4,7 @@
 mod access;
 mod address;
 mod administration;
+mod commands;
 mod error;
 mod expression;
 mod patience;
@@ -28,19 +29,20 @@ use pgsvid_base::text::argument;
 pub use access::{BadLine, HbaRule, Include, Line, Mapping, parse_hba, parse_ident, parse_list};
 pub use address::Address;
 pub use administration::{
-    Administration, MOST_RELATED, MOST_SUPERUSERS, Manager, Membership, Might, Related, Role,
-    Superuser, TLS_SETTINGS,
+    Administration, Grant, MOST_RELATED, MOST_SUPERUSERS, Manager, Membership, Might, Related,
+    Role, Superuser, TLS_SETTINGS,
 };
+pub use commands::Psql;
 pub use error::{Error, Retry};
 pub use expression::{first_parts, is_anchored, is_exact, lookalikes};
 pub use session::Session;
 pub use sessions::SessionCounts;
-pub use settings::{Override, Setting, TlsSettings};
+pub use settings::{OTHER_SETTINGS, OtherSettings, Override, Setting, TlsSettings};
 pub use socket::{Budget, Limited, listener, may_listen};
 pub use standing::Standing;
 pub use transaction::Outcome;
 pub use views::AccessViews;
-pub use words::list_file;
+pub use words::{list_file, word};
 
 /// How to reach the PostgreSQL that is to be reloaded.
 #[derive(Debug, Clone)]

@@ -223,9 +223,27 @@ impl Session {
         Ok(found)
     }
 
+    /// Those of the groups that a role is a member of, directly or not; superusers count for no member (PostgreSQL: `hba.c`,
+    /// `is_member`).
+    pub async fn groups(&self, role: &str, groups: &[&str]) -> Result<Vec<String>, Error> {
+        let names: Vec<String> = groups.iter().map(|name| literal(name)).collect();
+        let role = literal(role);
+        let query = format!(
+            "WITH RECURSIVE own (oid) AS ( \
+                 SELECT oid FROM pg_catalog.pg_roles WHERE rolname = {role} \
+                 UNION SELECT m.roleid FROM own JOIN pg_catalog.pg_auth_members m ON m.member = own.oid) \
+             SELECT r.rolname FROM own JOIN pg_catalog.pg_roles r ON r.oid = own.oid \
+              WHERE r.rolname OPERATOR(pg_catalog.=) ANY (ARRAY[{}]::pg_catalog.text[])",
+            names.join(", ")
+        );
+        let rows = self.rows(&query, Allowance::FEW).await?;
+        Ok(rows.into_iter().filter_map(|mut row| row.pop().flatten()).collect())
+    }
+
     /// Roles that log in and may do everything, or may make themselves such, and whether there are more.
     pub async fn superusers(&self) -> Result<(Vec<Superuser>, bool), Error> {
-        let rows = self.rows(&administration::superusers_query(), Allowance::FEW).await?;
+        let rows =
+            self.rows(&administration::superusers_query(self.version), Allowance::FEW).await?;
         let mut names = administration::superusers(&rows);
         let more = names.len() > MOST_SUPERUSERS;
         names.truncate(MOST_SUPERUSERS);

@@ -15,7 +15,26 @@ pub(super) const QUERY: &str = "\
         AND pg_catalog.has_function_privilege('pg_catalog.pg_hba_file_rules()', 'EXECUTE') \
     )::pg_catalog.text, NULL, NULL \
     UNION ALL SELECT 'may_read_stats', \
-        pg_catalog.pg_has_role('pg_read_all_stats', 'USAGE')::pg_catalog.text, NULL, NULL";
+        pg_catalog.pg_has_role('pg_read_all_stats', 'USAGE')::pg_catalog.text, NULL, NULL \
+    UNION ALL SELECT 'sees_others', \
+        pg_catalog.pg_has_role('pg_read_all_settings', 'USAGE')::pg_catalog.text, NULL, NULL \
+    UNION ALL SELECT 'other ' || name, pg_catalog.left(setting, 2000), source, sourcefile FROM pg_catalog.pg_settings \
+     WHERE name IN ('ssl_ciphers', 'ssl_tls13_ciphers', 'ssl_ecdh_curve', 'ssl_groups', 'ssl_dh_params_file', \
+                    'ssl_min_protocol_version', 'ssl_max_protocol_version', 'ssl_crl_file', 'ssl_crl_dir') \
+       AND setting IS DISTINCT FROM boot_val";
+
+/// The settings beside the three files by which PostgreSQL may refuse to load these, with what they are where nothing is said.
+pub const OTHER_SETTINGS: [(&str, &str); 9] = [
+    ("ssl_ciphers", "HIGH:MEDIUM:+3DES:!aNULL"),
+    ("ssl_tls13_ciphers", ""),
+    ("ssl_ecdh_curve", "prime256v1"),
+    ("ssl_groups", "X25519:prime256v1"),
+    ("ssl_dh_params_file", ""),
+    ("ssl_min_protocol_version", "TLSv1.2"),
+    ("ssl_max_protocol_version", ""),
+    ("ssl_crl_file", ""),
+    ("ssl_crl_dir", ""),
+];
 
 /// The errors in the files that a reload reads, for roles that may see them: by default superusers alone. A file may have as
 /// many as it has lines, each as long as its line.
@@ -68,6 +87,15 @@ pub enum Override {
     AlterSystem,
 }
 
+/// Those of [`OTHER_SETTINGS`] that are not at their defaults.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct OtherSettings {
+    /// Name and setting, as far as the role may see them.
+    pub values: Vec<(String, Setting)>,
+    /// Whether these are all.
+    pub complete: bool,
+}
+
 /// What the postmaster has read. What it has *loaded* only a handshake tells.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TlsSettings {
@@ -93,10 +121,24 @@ pub struct TlsSettings {
     pub revocation_file: String,
     /// `ssl_crl_dir`
     pub revocation_directory: String,
+    /// Its other settings.
+    pub others: OtherSettings,
     /// Whether the role may see the errors in the server's files.
     pub may_read_errors: bool,
     /// Whether the role sees the sessions of others (`pg_read_all_stats`).
     pub may_read_stats: bool,
+}
+
+impl TlsSettings {
+    /// The value of one of [`OTHER_SETTINGS`]; empty where it is at its default, or not known.
+    #[must_use]
+    pub fn other(&self, name: &str) -> &str {
+        self.others
+            .values
+            .iter()
+            .find(|(known, _)| known == name)
+            .map_or("", |(_, setting)| &setting.value)
+    }
 }
 
 pub(super) fn parse(rows: &[Vec<Option<String>>]) -> Result<TlsSettings, Error> {
@@ -122,7 +164,11 @@ pub(super) fn parse(rows: &[Vec<Option<String>>]) -> Result<TlsSettings, Error> 
             "server_version_num" => {
                 settings.version_number = value.parse().map_err(|_| Error::Unexpected)?;
             }
-            _ => {}
+            "sees_others" => settings.others.complete = value == "true",
+            name => {
+                let other = name.strip_prefix("other ").map(str::to_owned);
+                settings.others.values.extend(other.map(|name| (name, setting())));
+            }
         }
     }
     settings.revocation =

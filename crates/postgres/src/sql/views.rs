@@ -31,7 +31,8 @@ pub(super) const HBA: &str = "\
 /// (`hba.c`, `parse_hba_auth_opt`).
 pub(super) const HBA_ERRORS: &str = "\
     SELECT 'pg_hba.conf', line_number, \
-           COALESCE(error, 'PostgreSQL refuses it, and says why in its log only, as for a value that an option cannot have') \
+           COALESCE(error, 'PostgreSQL refuses it, and says why in its log only: one of its options has a value that it cannot have. \
+                            Since version 14 clientcert is verify-ca (what 1 was) or verify-full, and is left out for 0') \
       FROM pg_catalog.pg_hba_file_rules WHERE error IS NOT NULL OR auth_method IS NULL";
 
 /// The mappings; the view is there since PostgreSQL 15.

@@ -7,6 +7,10 @@ use std::str::Chars;
 pub(super) const WORD_IN_A_FILE: &str =
     "a file (@) is named there, of which pgsvid reads only lists of databases and users";
 
+/// Words that name nothing without quotation marks.
+const KEYWORDS: [&str; 7] =
+    ["all", "sameuser", "samerole", "samegroup", "replication", "samehost", "samenet"];
+
 /// The words of a list. A word that was quoted keeps its quotes where they change its meaning, or hold a comma or a blank, or
 /// other quotes.
 pub(super) type Field = Vec<String>;
@@ -22,6 +26,18 @@ pub(super) fn single(field: &Field) -> Result<&str, &'static str> {
 /// A word without the quotation marks that were kept.
 pub(super) fn bare(word: &str) -> &str {
     word.strip_prefix('"').and_then(|word| word.strip_suffix('"')).unwrap_or(word)
+}
+
+/// A name as `pg_hba.conf` and `pg_ident.conf` have it: quoted where it could mean something else, or end early (PostgreSQL:
+/// `hba.c`, `next_token`).
+#[must_use]
+pub fn word(name: &str) -> String {
+    let plain = |c: char| c.is_alphanumeric() || "_-.:".contains(c);
+    if !name.is_empty() && name.chars().all(plain) && !KEYWORDS.contains(&name) {
+        name.to_owned()
+    } else {
+        format!("\"{}\"", name.replace('"', "\"\""))
+    }
 }
 
 /// The fields of each line, with its number. A line that ends with a backslash goes on in the next one; a backslash that
@@ -102,10 +118,8 @@ fn next_word(rest: &mut Peekable<Chars<'_>>) -> Option<Word> {
     if text.is_empty() && !any_quote {
         return None;
     }
-    let keywords =
-        ["all", "sameuser", "samerole", "samegroup", "replication", "samehost", "samenet"];
     // A slash makes a regular expression of it with quotes as without them.
-    let special = keywords.contains(&text.as_str())
+    let special = KEYWORDS.contains(&text.as_str())
         || text.starts_with(['+', '@', '"'])
         || text.contains([',', ' ']);
     let text = if begins_quoted && special { format!("\"{text}\"") } else { text };

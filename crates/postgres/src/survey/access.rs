@@ -200,7 +200,11 @@ impl Reading {
                 Ok(()) => {}
                 Err(Error::TooMuch) => return Err(Error::TooMuch),
                 Err(Error::Unreadable(error))
-                    if include.if_exists && error.kind() == io::ErrorKind::NotFound => {}
+                    if include.if_exists && error.kind() == io::ErrorKind::NotFound =>
+                {
+                    // Who can make it one day chooses what is in it.
+                    self.budget.read.push(target);
+                }
                 Err(error) => {
                     let why = format!("it includes {}: {error}", target.display());
                     self.unclear(path, include.line, why);

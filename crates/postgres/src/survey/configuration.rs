@@ -3,6 +3,7 @@
 
 use std::path::{Component, Path, PathBuf};
 
+use crate::sql::{self, OTHER_SETTINGS, Setting};
 use pgsvid_base::files;
 
 /// Largest file that is read, in bytes.
@@ -26,6 +27,40 @@ pub(super) fn configured(data: &Path, setting: &str, default: &str) -> Option<Pa
     })
 }
 
+/// Those of [`OTHER_SETTINGS`] that command line and configuration files set to something else than the default, as the next start
+/// will take them; `None` if these cannot be found and read.
+#[must_use]
+pub fn other_settings(socket: &sql::Settings) -> Option<Vec<(String, Setting)>> {
+    let data = super::data_directory(socket)?;
+    let arguments = arguments(&data)?;
+    let mut found = Vec::new();
+    for (name, default) in OTHER_SETTINGS {
+        let (value, file, source) = if let Some(value) = option(&arguments, name) {
+            (Some(value.to_owned()), None, "command line")
+        } else {
+            let (_, reader) = read(&arguments, &data, name)?;
+            (reader.found, reader.found_in, "configuration file")
+        };
+        if let Some(value) = value.filter(|value| value != default) {
+            let source = Some(source.to_owned());
+            let file = file.map(|file| file.display().to_string());
+            found.push((name.to_owned(), Setting { value, source, file }));
+        }
+    }
+    Some(found)
+}
+
+/// The file that sets a setting in the end, if that is not the command line, and can be told.
+#[must_use]
+pub fn set_in(socket: &sql::Settings, setting: &str) -> Option<PathBuf> {
+    let data = super::data_directory(socket)?;
+    let arguments = arguments(&data)?;
+    if option(&arguments, setting).is_some() {
+        return None;
+    }
+    read(&arguments, &data, setting)?.1.found_in
+}
+
 /// Whether the command line says it, so that no file does.
 pub(super) fn is_fixed(data: &Path, setting: &str) -> bool {
     arguments(data).is_some_and(|arguments| option(&arguments, setting).is_some())
@@ -42,7 +77,7 @@ fn read<'a>(arguments: &[String], data: &Path, setting: &'a str) -> Option<(Path
     let directory = directory(arguments, data)?;
     let configuration = option(arguments, "config_file")
         .map_or_else(|| directory.join("postgresql.conf"), |path| data.join(path));
-    let mut reader = Reader { setting, left: MOST, files: Vec::new(), found: None };
+    let mut reader = Reader { setting, left: MOST, files: Vec::new(), found: None, found_in: None };
     reader.read(&configuration, 0)?;
     // Read after the others, if it is there.
     let altered = data.join("postgresql.auto.conf");
@@ -108,6 +143,8 @@ struct Reader<'a> {
     files: Vec<PathBuf>,
     /// The last value that was found.
     found: Option<String>,
+    /// The file that it was found in.
+    found_in: Option<PathBuf>,
 }
 
 impl Reader<'_> {
@@ -135,10 +172,15 @@ impl Reader<'_> {
                     let included = included();
                     if std::fs::symlink_metadata(&included).is_ok() {
                         self.read(&included, depth + 1)?;
+                    } else {
+                        // Who can make it one day chooses what is in it.
+                        self.files.push(included);
                     }
                 }
                 "include_dir" => self.read_directory(&included(), depth + 1)?,
-                name if name == self.setting => self.found = Some(value),
+                name if name == self.setting => {
+                    (self.found, self.found_in) = (Some(value), Some(path.to_owned()));
+                }
                 _ => {}
             }
         }

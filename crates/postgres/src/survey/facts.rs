@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::SystemTime;
 
+use crate::sql::{Psql, Setting};
 use pgsvid_material::Fingerprint;
 
 /// The published files' paths, as PostgreSQL sees them.
@@ -25,6 +26,16 @@ pub struct Files {
     pub private_key: FileFacts,
     /// `ssl_ca_file`
     pub authorities: FileFacts,
+    /// `ssl_crl_file`
+    pub revocation_lists: FileFacts,
+    /// `ssl_dh_params_file`
+    pub parameters: FileFacts,
+    /// The other settings of TLS that are not at their defaults, as far as they are known.
+    pub others: Vec<(String, Setting)>,
+    /// The server's version: 150018 is 15.18.
+    pub version: u32,
+    /// How a superuser reaches the server.
+    pub psql: Psql,
     /// The uid that PostgreSQL runs as, if its socket can be seen and may be PostgreSQL's.
     pub server_uid: Option<u32>,
 }
@@ -89,6 +100,10 @@ pub enum Content {
     Broken,
     /// A key with a passphrase.
     Passphrase,
+    /// Revocation lists, and no certificate.
+    RevocationLists,
+    /// Parameters for Diffie-Hellman.
+    Parameters,
     /// Certificates, a key, or both.
     Pem {
         /// Fingerprint of the first certificate.

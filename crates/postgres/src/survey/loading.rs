@@ -7,9 +7,13 @@ use std::time::{Duration, SystemTime};
 use super::configuration::{configured, files, is_fixed};
 use super::{Access, data_directory};
 use crate::sql::{self, Standing};
+use pgsvid_base::timing;
 
 /// The files that decide whom a server lets in, and what they are called where no setting says it.
 const NAMED: [(&str, &str); 2] = [("hba_file", "pg_hba.conf"), ("ident_file", "pg_ident.conf")];
+
+/// How much later than here it may be where the server runs.
+const SKEW: Duration = Duration::from_secs(2);
 
 /// What in files is not in force, or may not be.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -18,6 +22,8 @@ pub struct Loading {
     pub access: Vec<PathBuf>,
     /// Whether nothing is known of the times of change of those files.
     pub unseen: bool,
+    /// When the server says that it has loaded them, where that is yet to come: a clock was set back, and nothing can be compared.
+    pub future: Option<SystemTime>,
     /// Configuration files that were changed since they were loaded.
     pub configuration: Vec<PathBuf>,
     /// All configuration files; `None` if they cannot be found and read.
@@ -52,7 +58,9 @@ pub fn loading(socket: &sql::Settings, standing: &Standing, access: Option<&Acce
         };
         files.iter().filter(is_newer).cloned().collect()
     };
+    let future = standing.loaded.filter(|loaded| *loaded > timing::now() + SKEW);
     let mut loading = Loading {
+        future,
         access: match access {
             Some(access) => changed(&access.files, standing.loaded),
             None => standing

@@ -8,6 +8,7 @@ mod facts;
 mod loading;
 mod mounts;
 mod revocation;
+mod server_log;
 mod withheld;
 
 use std::io;
@@ -15,10 +16,12 @@ use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 
 pub use access::{Access, Unclear, access};
+pub use configuration::{other_settings, set_in};
 pub use facts::{Content, FileFacts, Files, Present, PublishedPaths, State};
 pub use loading::{Loading, Restart, loading};
 pub use mounts::{Mount, mount_of, mounts};
 pub use revocation::{Revocation, revocation};
+pub use server_log::{Reload, last_reload};
 pub use withheld::{Withheld, withheld};
 
 use crate::sql::{self, Setting, TlsSettings};
@@ -74,6 +77,19 @@ pub fn files(
         certificate: look(&settings.certificate.value, &published.certificate),
         private_key: look(&settings.private_key.value, &published.private_key),
         authorities: look(&settings.authorities.value, &published.bundle),
+        revocation_lists: self::look(
+            &settings.revocation_file,
+            data_directory.as_deref(),
+            viewpoint,
+        ),
+        parameters: self::look(
+            settings.other("ssl_dh_params_file"),
+            data_directory.as_deref(),
+            viewpoint,
+        ),
+        others: settings.others.values.clone(),
+        version: settings.version_number,
+        psql: socket.administrator(),
         server_uid: server_uid(socket),
     }
 }
@@ -206,6 +222,10 @@ fn content(text: &[u8]) -> Content {
         Content::Passphrase
     } else if !holds("-----BEGIN ") {
         Content::NoPem
+    } else if holds("DH PARAMETERS-----") {
+        Content::Parameters
+    } else if holds("-----BEGIN X509 CRL-----") && !holds("-----BEGIN CERTIFICATE-----") {
+        Content::RevocationLists
     } else {
         let text = beginning(text);
         let certificates = pem::decode_certificates(text).ok();
