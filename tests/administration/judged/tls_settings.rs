@@ -82,7 +82,7 @@ fn b15_parameters_that_keep_the_next_start_from_happening_are_told() {
 #[test]
 fn b15_the_remedy_sets_the_setting_back() {
     let setup = started_with(HBA);
-    admin(&setup, "ALTER SYSTEM SET ssl_ciphers = 'HIHG'");
+    admin(&setup, "ALTER SYSTEM SET ssl_ecdh_curve = 'nosuch'");
     reload(&setup);
     for more in [&[][..], &["--user", "postgres"]] {
         let report = check(&setup, more);

@@ -3,22 +3,9 @@
 //! PostgreSQL: `be-secure-openssl.c` (`be_tls_init`) and `be-secure-common.c` (`check_ssl_key_file_permissions`).
 
 use super::failure;
-use super::other_settings::{refused_settings, suspects};
 use crate::survey::{Content, FileFacts, Files, Present, State};
 use pgsvid_base::finding::{Code, Finding};
 use pgsvid_base::text::argument;
-
-/// Why PostgreSQL refuses them, as far as that can be seen: in the files, in other settings of TLS, or at least which of these are
-/// not at their defaults. Empty if all looks right from here.
-#[must_use]
-pub fn refused(files: &Files) -> Vec<Finding> {
-    let mut findings = refused_files(files);
-    findings.extend(refused_settings(files));
-    if findings.is_empty() {
-        findings.extend(suspects(files));
-    }
-    findings
-}
 
 /// The causes that can be seen in the three files; empty if they look right from here.
 #[must_use]

@@ -17,11 +17,11 @@ mod verdict;
 
 pub use access::{AccessFacts, JudgedMapping, Misread, SHARED, access, misread, strangers};
 pub use common_names::named_superusers;
-pub use files::{refused, refused_files};
+pub use files::refused_files;
 pub use login::{Login, refused_login};
 pub use maps::{mapped_superusers, open_mappings};
 pub use order::{MOST_DECIDERS, compared, is_decided};
-pub use other_settings::{AT_A_START, doubtful, refused_settings};
+pub use other_settings::{AT_A_START, doubtful, refused, refused_settings};
 pub use passwords::Password;
 pub use revocation::revocation;
 pub use session::session;

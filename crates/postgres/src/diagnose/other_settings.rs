@@ -2,6 +2,7 @@
 //! files are (PostgreSQL: `be-secure-openssl.c`, `be_tls_init`).
 
 use super::failure;
+use super::files::{readable, refused_files};
 use super::openssl::{self, Taken};
 use crate::sql::{self, Setting, statements};
 use crate::survey::{Content, FileFacts, Files, Present, State};
@@ -14,6 +15,18 @@ const HAS_GROUPS: u32 = 180_000;
 pub const AT_A_START: &str = "ssl_dh_params_file";
 /// From the oldest to the newest.
 const PROTOCOLS: [&str; 4] = ["TLSv1", "TLSv1.1", "TLSv1.2", "TLSv1.3"];
+
+/// Why PostgreSQL refuses them, as far as that can be seen: in the files, in other settings of TLS, or at least which of these are
+/// not at their defaults. Empty if all looks right from here.
+#[must_use]
+pub fn refused(files: &Files) -> Vec<Finding> {
+    let mut findings = refused_files(files);
+    findings.extend(refused_settings(files));
+    if findings.is_empty() {
+        findings.extend(suspects(files));
+    }
+    findings
+}
 
 /// The settings by which PostgreSQL certainly refuses a reload or a start.
 #[must_use]
@@ -35,7 +48,7 @@ pub fn refused_settings(files: &Files) -> Vec<Finding> {
             "{name} is '{}', and {why}: PostgreSQL refuses each reload and each start",
             shown(value)
         );
-        findings.push(refused(files, name, setting, text).about(object(name, setting)));
+        findings.push(finding(files, name, setting, text).about(object(name, setting)));
     }
     findings.extend(protocols(files));
     findings.extend(lists(files));
@@ -72,7 +85,7 @@ pub fn doubtful(files: &Files) -> Vec<String> {
 }
 
 /// What may be wrong where nothing else is, of a server that refuses the files: what is not at its default.
-pub(super) fn suspects(files: &Files) -> Option<Finding> {
+fn suspects(files: &Files) -> Option<Finding> {
     let named: Vec<String> =
         files.others.iter().map(|(name, setting)| object(name, setting)).collect();
     if named.is_empty() {
@@ -99,20 +112,21 @@ fn object(name: &str, setting: &Setting) -> String {
 }
 
 /// The finding, with what sets the setting back to its default.
-fn refused(files: &Files, name: &str, setting: &Setting, text: String) -> Finding {
-    let finding = Finding::failure(Code::SslSettingRefused, text);
+fn finding(files: &Files, name: &str, setting: &Setting, text: String) -> Finding {
+    let found = Finding::failure(Code::SslSettingRefused, text);
     match setting.overridden_by() {
         Some(sql::Override::CommandLine) => {
-            finding.fix(format!("start PostgreSQL without -c {name}"))
+            found.fix(format!("start PostgreSQL without -c {name}"))
         }
         Some(sql::Override::AlterSystem) => {
             let command = files.psql.execute(&statements::alter_system_reset(name));
-            finding
+            found
                 .fix(format!("ALTER SYSTEM has set it (postgresql.auto.conf); set it back: {command}, then reload"))
                 .command(command)
         }
-        None => finding
-            .fix(format!("correct {name} in postgresql.conf, or remove it there, then reload")),
+        None => {
+            found.fix(format!("correct {name} in postgresql.conf, or remove it there, then reload"))
+        }
     }
 }
 
@@ -129,7 +143,7 @@ fn protocols(files: &Files) -> Option<Finding> {
         let object = format!("ssl_min_protocol_version = '{least}', ssl_max_protocol_version = '{}'", high.value);
         let text =
             format!("{object}: the least version is higher than the highest, and PostgreSQL refuses each reload and each start");
-        refused(files, "ssl_max_protocol_version", high, text).about(object)
+        finding(files, "ssl_max_protocol_version", high, text).about(object)
     })
 }
 
@@ -172,7 +186,7 @@ fn of_file(files: &Files, name: &str, facts: &FileFacts, why: &str, what: &str) 
     let path =
         facts.path.as_ref().map_or_else(|| facts.named.clone(), |path| path.display().to_string());
     let text = format!("{path} ({name}) {why}: PostgreSQL {what}");
-    refused(files, name, &setting, text).about(format!("{name} = '{}'", shown(&facts.named)))
+    finding(files, name, &setting, text).about(format!("{name} = '{}'", shown(&facts.named)))
 }
 
 /// Why the server cannot read a file, as far as that can be seen.
@@ -180,12 +194,10 @@ fn unreadable(facts: &FileFacts, files: &Files) -> Option<String> {
     match &facts.state {
         State::Missing => Some("does not exist, or leads to nothing".to_owned()),
         State::NotRegular => Some("is not a regular file".to_owned()),
-        State::Present(present) if !super::files::readable(present, files.server_uid) => {
-            Some(format!(
-                "has mode {:04o} and belongs to uid {}: PostgreSQL cannot read it",
-                present.mode, present.uid
-            ))
-        }
+        State::Present(present) if !readable(present, files.server_uid) => Some(format!(
+            "has mode {:04o} and belongs to uid {}: PostgreSQL cannot read it",
+            present.mode, present.uid
+        )),
         _ => None,
     }
 }
