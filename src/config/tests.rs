@@ -176,7 +176,7 @@ fn f22_a_configuration_of_spiffe_helper_is_recognised() {
 }
 
 #[test]
-fn f14_libpqs_options_may_be_numbers_and_an_example_fits_its_key() {
+fn f15_libpqs_options_may_be_numbers_and_an_example_fits_its_key() {
     let options = |text: &str| {
         let text = format!("[files.service]\nname = \"a\"\noptions = {{ {text} }}\n");
         config(&text).map(|config| config.service.unwrap().options)
