@@ -57,13 +57,16 @@ pub struct FindingView {
     pub cause: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fix: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub command: Option<String>,
 }
 
 impl FindingView {
     fn of(found: &Finding) -> Self {
-        let Finding { code, severity, object, text, cause, fix, .. } = found.clone();
+        let Finding { code, severity, object, text, cause, fix, command } = found.clone();
         let (code, severity) = (code.name().to_owned(), severity.name().to_owned());
-        Self { code, severity, object, text, cause, fix }
+        let command = command.map(String::from);
+        Self { code, severity, object, text, cause, fix, command }
     }
 
     /// Why something is wrong: the cause, or the text where that says it.
