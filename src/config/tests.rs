@@ -163,7 +163,7 @@ fn k01_unknown_keys_and_wrong_types_name_line_and_nearest_key() {
 }
 
 #[test]
-fn f22_a_configuration_of_spiffe_helper_is_recognised() {
+fn f17_a_configuration_of_spiffe_helper_is_recognised() {
     for text in [
         "agent_address = \"/tmp/agent.sock\"\ncmd = \"\"\ncert_dir = \"certs\"\n",
         "# helper.conf\ncmd = \"psql\"\nagentAddress = \"/tmp/agent.sock\"\n",

@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn b31_the_task_that_runs_is_known_by_name() {
+    async fn b14_the_task_that_runs_is_known_by_name() {
         let mut tasks = Tasks::new();
         assert_eq!(running(), None);
         tasks.spawn("rotation", async {

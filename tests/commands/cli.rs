@@ -415,7 +415,7 @@ fn x05_a_full_pipe_on_standard_error_does_not_keep_a_process_that_fails() {
 
 /// Each command says it, and none goes on trying.
 #[test]
-fn f23_a_path_that_no_socket_can_have_is_named_by_every_command() {
+fn f06_a_path_that_no_socket_can_have_is_named_by_every_command() {
     let directory = test_support::Directory::new();
     let svids = directory.subdirectory("svids");
     let long = format!("unix:/tmp/{}/agent.sock", "x".repeat(110));

@@ -103,7 +103,7 @@ fn b25_where_no_process_or_thread_can_be_made_the_start_says_what_helps() {
 
 /// tokio panics where it gets no thread, and here it gets none right after one was to be had: a fault that can be made in any build.
 #[test]
-fn b31_a_panic_is_logged_by_name_before_the_process_ends() {
+fn b14_a_panic_is_logged_by_name_before_the_process_ends() {
     let setup = Setup::new(PGSVID);
     let file = setup.other.write("password", "correct horse\n", 0o600);
     setup.configure(&format!("[postgres]\npassword_file = '{}'", file.display()));

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 
 /// How many rows there are of each letter. Rows are added, and never renumbered.
-const ROWS: [(char, u32); 10] = [
+const ROWS: [(char, u32); 11] = [
     ('W', 20),
     ('D', 14),
     ('P', 26),
@@ -13,9 +13,10 @@ const ROWS: [(char, u32); 10] = [
     ('X', 10),
     ('I', 8),
     ('K', 5),
-    ('N', 4),
     ('A', 99),
-    ('B', 7),
+    ('B', 30),
+    ('F', 20),
+    ('N', 4),
 ];
 
 fn root() -> &'static Path {

@@ -12,7 +12,8 @@ use crate::sql::{
     self, AccessViews, HbaRule, OtherSettings, Role, Session, Standing, Superuser, TlsSettings,
     statements,
 };
-use crate::survey::{self, Loading, Reload};
+use crate::survey::{self, Files, Loading, Reload, State};
+use crate::text::argument;
 
 /// How many groups are asked for.
 const MOST_GROUPS: usize = 500;
@@ -216,11 +217,39 @@ fn unreachable(error: &sql::Error, settings: &sql::Settings) -> Finding {
     if said == text { finding } else { finding.cause(said) }
 }
 
+/// A file that this user cannot get at may be a link to the published one: that is no failure, and not said to be well. The handshake
+/// tells what is served. Returns the others as they are.
+fn out_of_sight(files: &Files) -> (Files, Vec<Finding>) {
+    let mut judged = files.clone();
+    let mut findings = Vec::new();
+    for (name, facts) in [
+        ("ssl_cert_file", &mut judged.certificate),
+        ("ssl_key_file", &mut judged.private_key),
+        ("ssl_ca_file", &mut judged.authorities),
+    ] {
+        if !facts.published && matches!(facts.state, State::OutOfSight | State::Closed) {
+            facts.published = true;
+            findings.push(
+                Finding::skipped(
+                    Code::SslSettings,
+                    format!(
+                        "whether {name} = {} leads to the published file: it cannot be looked at from here",
+                        facts.named
+                    ),
+                )
+                .fix("run check as PostgreSQL's uid"),
+            );
+        }
+    }
+    (judged, findings)
+}
+
 /// Whether the settings lead to the published files, and what other files they lead to.
 fn files(server: &Server, answers: &Answers) -> Vec<Finding> {
     let tls = &answers.settings;
     let files = survey::files(tls, &server.session, &server.paths, &server.viewpoint);
-    let mut findings = diagnose::concerns(tls, &files, &server.paths, &server.session);
+    let (judged, mut findings) = out_of_sight(&files);
+    findings.splice(..0, diagnose::concerns(tls, &judged, &server.paths, &server.session));
     if findings.is_empty() {
         findings.push(Finding::ok(
             Code::SslSettings,

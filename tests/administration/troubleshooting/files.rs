@@ -177,3 +177,35 @@ fn a_group_without_root() {
     );
     checked.fails("group-needs-root");
 }
+
+/// Another user cannot look into the data directory, which relative settings start from.
+#[test]
+fn f16_relative_settings_that_another_user_cannot_follow_are_no_failure() {
+    let setup = setup();
+    publish(&setup);
+    let data = setup.cluster.data_directory();
+    for (name, published) in [
+        ("server.crt", "svid.pem"),
+        ("server.key", "svid_key.pem"),
+        ("root.crt", "svid_bundle.pem"),
+    ] {
+        std::os::unix::fs::symlink(setup.files.join(published), data.join(name)).unwrap();
+    }
+    setup.cluster.set_conf(
+        "ssl = on\nssl_cert_file = 'server.crt'\nssl_key_file = 'server.key'\nssl_ca_file = 'root.crt'",
+    );
+    setup.cluster.set_hba("local all all trust\nhostssl all all all cert");
+    setup.cluster.start();
+    let arguments = ["check", "--format", "json"].map(str::to_owned).into_iter();
+    let another = Account::third().expect("the tests run as root");
+    let program = Program::spawn_as(&another, BINARY, arguments.chain(setup.arguments()), &[]);
+    program.wait_exit(LIMIT);
+    let report: serde_json::Value = serde_json::from_str(&program.standard_output()).unwrap();
+    let sections = report["sections"].as_array().unwrap();
+    let all = sections.iter().flat_map(|section| section["findings"].as_array().unwrap());
+    let of = |code: &str| all.clone().filter(|it| it["code"] == code).collect::<Vec<_>>();
+    assert_eq!(of("ssl-setting-elsewhere"), Vec::<&serde_json::Value>::new(), "{report:#}");
+    let skipped = of("ssl-settings");
+    assert_eq!(skipped.len(), 3, "{report:#}");
+    assert!(skipped.iter().all(|finding| finding["severity"] == "skipped"), "{skipped:?}");
+}

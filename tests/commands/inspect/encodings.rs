@@ -111,7 +111,7 @@ fn every_encoding_of_a_key_is_read_or_converted() {
 
 /// What comes out of YAML, JSON, `.env` files and Secrets, and an old label.
 #[test]
-fn f21_pem_that_something_has_wrapped_is_named_and_its_remedy_works() {
+fn f18_pem_that_something_has_wrapped_is_named_and_its_remedy_works() {
     let authority = Authority::new("example.org", false).unwrap();
     let svid = authority.issue(&Entry::new(ID).dns("db")).unwrap();
     let files = set(&svid);
@@ -149,7 +149,7 @@ fn f21_pem_that_something_has_wrapped_is_named_and_its_remedy_works() {
 
 /// Neither CN nor DN: `clientname=DN` is no way out.
 #[test]
-fn f24_an_empty_subject_has_a_remedy_that_works() {
+fn f05_an_empty_subject_has_a_remedy_that_works() {
     let mut params = rcgen::CertificateParams::default();
     params.distinguished_name = rcgen::DistinguishedName::new();
     let id = "spiffe://example.org/db".try_into().unwrap();

@@ -87,7 +87,7 @@ fn b01_a_key_that_signs_wrong_is_refused() {
 
 /// What stands around base64 decides which blocks OpenSSL sees; whatever is done to it, we see the same ones.
 #[test]
-fn f21_of_any_text_the_certificates_are_read_that_openssl_reads() {
+fn f18_of_any_text_the_certificates_are_read_that_openssl_reads() {
     let directory = tempfile::tempdir().unwrap();
     let agent =
         DevAgent::builder(directory.path().join("agent.sock")).entry(workload()).start().unwrap();
