@@ -13,7 +13,6 @@ use crate::sql::{
     statements,
 };
 use crate::survey::{self, Files, Loading, Reload, State};
-use crate::text::argument;
 
 /// How many groups are asked for.
 const MOST_GROUPS: usize = 500;

@@ -8,7 +8,7 @@ use test_support::{Process, Setup};
 use crate::packaging::{built, standard_output};
 
 /// What it takes with everything; `scripts/build-release` refuses 10 MB.
-const MOST_BYTES: u64 = 6_100_000;
+const MOST_BYTES: u64 = 6_400_000;
 /// Private memory of the parent, in KiB.
 const MOST_OF_PARENT: u64 = 350;
 
