@@ -159,9 +159,12 @@ fn b27_statuses_of_http_are_neither_a_refusal_nor_a_withdrawal() {
         let place = Place::new();
         let listener = raw::listen(&place.socket());
         let pgsvid = place.run(&[]);
+        // A connection that ends may be gone before its bytes are looked at.
+        let mut open = Vec::new();
         for _ in 0..2 {
             let mut stream = raw::asked(&listener);
             stream.write_all(&[raw::greeting(), raw::refusal(head)].concat()).unwrap();
+            open.push(stream);
         }
         let (event, _) = said(&pgsvid, Mark::default(), "agent-disconnected");
         let error = event["error"].as_str().unwrap();

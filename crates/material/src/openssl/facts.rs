@@ -107,6 +107,12 @@ impl<'a> Facts<'a> {
         Ok(facts)
     }
 
+    /// What the signature beside the content says of itself (`X509_get_signature_info`); [`Self::method`] stands within the
+    /// content, and is what an issuer is looked for by.
+    pub(super) fn outer_method(&self) -> Option<Method> {
+        Method::read(self.parts.algorithm)
+    }
+
     fn read(&mut self, identifier: &[u8], content: &'a [u8]) -> Result<(), Flaw> {
         let mut reader = Reader::new(content);
         match identifier {

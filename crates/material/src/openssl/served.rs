@@ -21,7 +21,7 @@ use crate::encoding::{self, Flaw, Reader, Unloadable, tag};
 pub(crate) fn check_served(certificate: &Certificate, is_needed: bool) -> Result<(), Unloadable> {
     let facts = Facts::of(certificate).map_err(Unloadable::within("certificate"))?;
     // OpenSSL does not look at the signature of a root.
-    if !facts.self_signed && facts.method.is_none_or(super::algorithms::Method::is_weak) {
+    if !facts.self_signed && facts.outer_method().is_none_or(super::algorithms::Method::is_weak) {
         return Err(Unloadable { field: "signatureAlgorithm", flaw: Flaw::Signature });
     }
     if facts.key.is_weak() || facts.key.explicit_curve {
