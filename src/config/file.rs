@@ -9,8 +9,8 @@ use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
 use serde::de::{MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
-use super::Error;
 use super::error::shown;
+use super::{Error, keys};
 use crate::companions::parameters::Value;
 
 /// The whole file.
@@ -164,6 +164,13 @@ pub(super) struct Log {
 #[serde(deny_unknown_fields)]
 pub(super) struct Health {
     pub(super) listen: Option<String>,
+}
+
+impl Postgres {
+    /// Its name, or the default.
+    pub(super) fn name(&self) -> &str {
+        self.name.as_deref().unwrap_or(keys::POSTGRES_NAME.default_text())
+    }
 }
 
 impl File {

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use super::given::Resolver;
-use super::{Error, File, Reached, file, keys, rules};
+use super::{Error, File, Reached, file, rules};
 use crate::companions::role_map::{
     LONGEST_WORD, Login, MAP, Recognition, RoleMap, SHARED_SUBJECT, Workload,
 };
@@ -58,12 +58,7 @@ fn own_login(
 ) -> Result<Option<Login>, Error> {
     // A server that was named by --name is among others in the file, or one that a flag brings is in none.
     let tables = &file.postgres.0;
-    let table_of = |server: &Reached| {
-        let named = |table: &&file::Postgres| {
-            table.name.as_deref().unwrap_or(keys::POSTGRES_NAME.default_text()) == server.name
-        };
-        tables.iter().find(named)
-    };
+    let table_of = |server: &Reached| tables.iter().find(|table| table.name() == server.name);
     let logins = servers.iter().map(|server| login(resolver, file, table_of(server), server));
     let logins: Vec<Login> = logins.collect::<Result<_, _>>()?;
     let differ = logins

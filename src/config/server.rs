@@ -106,7 +106,7 @@ pub(super) fn servers(
 fn names(resolver: &Resolver<'_>, tables: &[Postgres]) -> Result<Vec<String>, Error> {
     let mut names: Vec<String> = Vec::new();
     for table in tables {
-        let name = table.name.as_deref().unwrap_or(keys::POSTGRES_NAME.default_text());
+        let name = table.name();
         rules::name(name).map_err(|why| resolver.in_file(keys::POSTGRES_NAME.name, why))?;
         if names.iter().any(|known| known == name) {
             let why = format!("two [[postgres]] tables have the name {name:?}: give each its own");
@@ -185,6 +185,6 @@ fn reached(resolver: &Resolver<'_>, table: &Postgres, flags: &Flags) -> Result<R
         purpose,
     };
     let verify = verify::Settings { target: target.parse::<Target>()?, every, looks_up: true };
-    let name = table.name.as_deref().unwrap_or(keys::POSTGRES_NAME.default_text()).to_owned();
+    let name = table.name().to_owned();
     Ok(Reached { name, session, verify })
 }

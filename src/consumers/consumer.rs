@@ -207,9 +207,7 @@ impl Consumer {
         };
         let (trouble, obstacle) = if trouble.problem.pending {
             let since = *self.waits_since.get_or_insert_with(Instant::now);
-            let leaf = publication.material.leaf();
-            let life = leaf.not_after().duration_since(leaf.not_before()).unwrap_or_default();
-            trouble.grow(obstacle, since.elapsed(), life)
+            trouble.grow(obstacle, since.elapsed(), publication.life())
         } else {
             self.waits_since = None;
             (trouble, obstacle)

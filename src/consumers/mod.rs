@@ -9,6 +9,7 @@ mod problem;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 pub(crate) use consumer::{Concluded, Consumer};
 pub(crate) use postgres::Attempt;
@@ -30,6 +31,14 @@ pub(crate) struct Publication {
     pub(crate) material: Arc<Material>,
     /// What was published in the bundle beside the identity's own authorities.
     pub(crate) extra_authorities: Vec<Certificate>,
+}
+
+impl Publication {
+    /// How long its leaf is valid in all.
+    fn life(&self) -> Duration {
+        let leaf = self.material.leaf();
+        leaf.not_after().duration_since(leaf.not_before()).unwrap_or_default()
+    }
 }
 
 #[cfg(test)]

@@ -6,9 +6,7 @@ use std::time::Duration;
 
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
-use crate::status::{
-    AttemptView, ConsumerView, FindingView, PublishedView, SessionsView, Time, View,
-};
+use crate::status::{AttemptView, ConsumerView, FindingView, PublishedView, Time, View};
 use crate::timing;
 
 const STYLE: &str = include_str!("page.css");
@@ -157,7 +155,7 @@ fn facts(view: &View) -> Markup {
     }
     for consumer in &view.consumers {
         if let Some(sessions) = &consumer.sessions {
-            rows.push(("Sessions", html! { (name_of(view, consumer)) (counted(sessions)) }));
+            rows.push(("Sessions", html! { (view.prefix(consumer)) (sessions.in_words()) }));
         }
     }
     let median = view.median_ms.map(|median| format!(", median {median:.1} ms"));
@@ -180,30 +178,15 @@ fn certificate(now: Time, published: &PublishedView) -> Markup {
     }
 }
 
-/// The name of a consumer, where there are several.
-fn name_of(view: &View, consumer: &ConsumerView) -> String {
-    if view.consumers.len() > 1 { format!("{}: ", consumer.name) } else { String::new() }
-}
-
 fn postgresql(view: &View, consumer: &ConsumerView) -> Markup {
     html! {
-        (name_of(view, consumer))
+        (view.prefix(consumer))
         (consumer.verdict.as_deref().unwrap_or("not verified yet"))
         @if let Some(served) = &consumer.served {
             ", serves " code { (short(&served.serial)) } ", first seen " (moment(view.at, served.since))
         }
         @if consumer.reload_pending { ", reload pending" }
     }
-}
-
-fn counted(sessions: &SessionsView) -> String {
-    let counts = sessions.by_protocol.iter().filter(|(_, count)| *count > 0);
-    let counts: Vec<_> = counts.map(|(protocol, count)| format!("{count} {protocol}")).collect();
-    let counts = if counts.is_empty() { "none".to_owned() } else { counts.join(", ") };
-    format!(
-        "{counts}; about {} older than the certificate's life",
-        sessions.older_than_svid_estimate
-    )
 }
 
 fn agent(view: &View) -> Markup {

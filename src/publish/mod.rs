@@ -12,7 +12,7 @@ mod kept;
 mod links;
 mod lock;
 #[cfg(test)]
-mod model;
+pub(crate) mod model;
 mod origin;
 mod ownership;
 mod replay;

@@ -313,7 +313,7 @@ fn open(directory: &Path) -> Publisher {
     })
 }
 
-pub(super) fn settings(directory: &Path) -> Settings {
+pub(crate) fn settings(directory: &Path) -> Settings {
     let [certificate, private_key, bundle] = NAMES.map(str::to_owned);
     Settings {
         directory: directory.to_owned(),

@@ -12,7 +12,7 @@ use tokio::time::sleep;
 use super::*;
 use crate::consumers::delivery::Asked;
 use crate::consumers::fake::{Behaviour, Call, Done, Fake};
-use crate::publish;
+use crate::publish::{self, model::settings};
 use crate::verify::Verdict;
 
 const EVERY: Duration = Duration::from_secs(300);
@@ -112,20 +112,7 @@ impl Running {
 
 /// How the tests publish.
 fn files(directory: &TempDir) -> publish::Settings {
-    let [certificate, private_key, bundle] =
-        ["svid.pem", "svid_key.pem", "svid_bundle.pem"].map(str::to_owned);
-    publish::Settings {
-        directory: directory.path().to_owned(),
-        certificate,
-        private_key,
-        bundle,
-        private_key_mode: 0o600,
-        certificate_mode: 0o644,
-        group: None,
-        keep_at_most: 2,
-        keep_until_expiry: false,
-        seen_as: None,
-    }
+    publish::Settings { keep_until_expiry: false, ..settings(directory.path()) }
 }
 
 /// Level and name of each line of the log.

@@ -190,6 +190,17 @@ impl SessionsView {
             older_than_svid_estimate: sessions.older_than_svid,
         }
     }
+
+    /// One phrase for people.
+    #[must_use]
+    pub fn in_words(&self) -> String {
+        let counts = self.by_protocol.iter().filter(|(_, count)| *count > 0);
+        let counts: Vec<_> =
+            counts.map(|(protocol, count)| format!("{count} {protocol}")).collect();
+        let counts = if counts.is_empty() { "none".to_owned() } else { counts.join(", ") };
+        let older = self.older_than_svid_estimate;
+        format!("{counts}; about {older} older than the certificate's life")
+    }
 }
 
 /// One line of the history.
@@ -219,6 +230,12 @@ impl View {
     #[must_use]
     pub fn published(&self) -> Option<&PublishedView> {
         self.targets.iter().find_map(|target| target.published.as_ref())
+    }
+
+    /// The name of a consumer before what is said of it; empty where there is one alone.
+    #[must_use]
+    pub fn prefix(&self, consumer: &ConsumerView) -> String {
+        if self.consumers.len() > 1 { format!("{}: ", consumer.name) } else { String::new() }
     }
 
     /// When the next try is due, of whatever is being retried.

@@ -30,7 +30,7 @@ pub(super) struct Writer(SyncSender<Queued>);
 /// Waits, for a while, until what is queued is written when it is dropped.
 pub(super) struct Guard(SyncSender<Queued>);
 
-/// The one that is in use: whoever panics has its line written before the process ends.
+/// The one that is in use: a task that panics has its line written before the process ends.
 static IN_USE: OnceLock<Writer> = OnceLock::new();
 
 /// Starts the thread, which writes each line in one piece.

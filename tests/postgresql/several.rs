@@ -44,6 +44,18 @@ fn assert_serves(cluster: &Cluster, setup: &Setup) {
     assert_eq!(cluster.served().leaf, setup.agent.svid().leaf());
 }
 
+/// The same, with pgsvid, and the first set in force at both.
+fn in_force() -> (Setup, Cluster, Pgsvid) {
+    let (setup, other) = two();
+    let pgsvid = setup.spawn_leaving_out(&FLAGS);
+    setup.wait_published();
+    setup.cluster.start();
+    other.start();
+    current(&pgsvid, "main", 1);
+    current(&pgsvid, "other", 1);
+    (setup, other, pgsvid)
+}
+
 /// `pgsvid status`, as JSON.
 fn status(setup: &Setup) -> Value {
     let socket = format!("unix:{}", setup.other.join("status.sock").display());
@@ -66,11 +78,7 @@ fn command(setup: &Setup, arguments: &[&str]) -> Output {
 
 #[test]
 fn both_are_reloaded_and_verified_and_told_apart() {
-    let (setup, other) = two();
-    let pgsvid = setup.spawn_leaving_out(&FLAGS);
-    setup.wait_published();
-    setup.cluster.start();
-    other.start();
+    let (setup, other, pgsvid) = in_force();
     for generation in [1, 2] {
         current(&pgsvid, "main", generation);
         current(&pgsvid, "other", generation);
@@ -122,13 +130,7 @@ fn one_that_is_down_keeps_nothing_from_the_other() {
 
 #[test]
 fn one_that_answers_nothing_keeps_the_next_set_back_for_its_deadline_alone() {
-    let (setup, other) = two();
-    let pgsvid = setup.spawn_leaving_out(&FLAGS);
-    setup.wait_published();
-    setup.cluster.start();
-    other.start();
-    current(&pgsvid, "main", 1);
-    current(&pgsvid, "other", 1);
+    let (setup, other, pgsvid) = in_force();
     other.signal(Signal::STOP);
     for generation in 2..=3 {
         setup.agent.rotate().unwrap();
@@ -143,13 +145,7 @@ fn one_that_answers_nothing_keeps_the_next_set_back_for_its_deadline_alone() {
 
 #[test]
 fn one_that_refuses_the_files_is_alarmed_about_alone() {
-    let (setup, other) = two();
-    let pgsvid = setup.spawn_leaving_out(&FLAGS);
-    setup.wait_published();
-    setup.cluster.start();
-    other.start();
-    current(&pgsvid, "main", 1);
-    current(&pgsvid, "other", 1);
+    let (setup, other, pgsvid) = in_force();
     other.set_conf("ssl_crl_file = '/nonexistent'");
     setup.agent.rotate().unwrap();
     current(&pgsvid, "main", 2);
@@ -159,11 +155,7 @@ fn one_that_refuses_the_files_is_alarmed_about_alone() {
 
 #[test]
 fn commands_examine_both_and_set_up_the_one_that_is_named() {
-    let (setup, other) = two();
-    let _pgsvid = setup.spawn_leaving_out(&FLAGS);
-    setup.wait_published();
-    setup.cluster.start();
-    other.start();
+    let (setup, other, _pgsvid) = in_force();
     let text = |output: &Output| {
         let out = String::from_utf8_lossy(&output.stdout);
         format!("{out}{}", String::from_utf8_lossy(&output.stderr))

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use crate::status::{ConsumerView, PublishedView, SessionsView, Time, View};
+use crate::status::{ConsumerView, PublishedView, Time, View};
 use crate::text::harmless;
 use crate::timing::roughly;
 
@@ -43,7 +43,7 @@ pub(super) fn text(view: &View, colours: bool) -> String {
             lines.add(
                 "sessions",
                 None,
-                &format!("{}{}", name_of(view, consumer), counted(sessions)),
+                &format!("{}{}", view.prefix(consumer), sessions.in_words()),
             );
         }
     }
@@ -127,11 +127,6 @@ fn served(view: &View, published: &PublishedView, consumer: &ConsumerView, who: 
     text
 }
 
-/// The name of a consumer, where there are several.
-fn name_of(view: &View, consumer: &ConsumerView) -> String {
-    if view.consumers.len() > 1 { format!("{}: ", consumer.name) } else { String::new() }
-}
-
 fn agent(view: &View) -> String {
     let agent = &view.agent;
     let mut text = match agent.connected {
@@ -175,15 +170,6 @@ fn rotations(view: &View) -> String {
         };
     }
     text
-}
-
-fn counted(sessions: &SessionsView) -> String {
-    let counts = sessions.by_protocol.iter().filter(|(_, count)| *count > 0);
-    let counts: Vec<String> =
-        counts.map(|(protocol, count)| format!("{count} {protocol}")).collect();
-    let counts = if counts.is_empty() { "none".to_owned() } else { counts.join(", ") };
-    let older = sessions.older_than_svid_estimate;
-    format!("{counts}; about {older} older than the certificate's life")
 }
 
 fn left(now: Time, end: Time) -> String {

@@ -144,8 +144,7 @@ impl Postgres {
             (expected.leaf, expected.intermediates.clone(), expected.authorities.clone());
         delivery.begin(&features, is_new);
 
-        let leaf = material.leaf();
-        let life = leaf.not_after().duration_since(leaf.not_before()).unwrap_or_default();
+        let life = publication.life();
         let begun = Instant::now();
         // A set that is known to be served needs no session to see whether it still is.
         let routine = delivery.is_at_rest() && self.known.is_some();

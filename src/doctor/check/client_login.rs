@@ -49,7 +49,7 @@ pub(super) async fn section(
             let mut section = nowhere("libpq could not, either");
             section.add(
                 Finding::failure(Code::ServiceHosts, error.to_string())
-                    .fix("mend host, hostaddr and port of files.service.options"),
+                    .fix("correct host, hostaddr and port of files.service.options"),
             );
             return section;
         }

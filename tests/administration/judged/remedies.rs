@@ -83,7 +83,7 @@ fn b23_the_map_of_the_roles_drops_no_other_map() {
     assert!(fix.contains("pgsvid setup ident") && fix.contains("lines of other maps"), "{fix}");
 }
 
-/// An event trigger of the database records every statement that it sees, with the rights of whoever makes it.
+/// An event trigger of the database records every statement that it sees, with the rights of the role that makes it.
 #[test]
 fn b24_no_event_trigger_runs_by_a_remedy() {
     let setup = started_with("hostssl all app 127.0.0.1/32 cert");

@@ -1,5 +1,5 @@
 //! Lines of `cert` without a map: a certificate is any role that its CN names, and so a superuser, too (PostgreSQL: `auth.c`,
-//! `CheckCertAuth`). A workload's first DNS name is its CN, and whoever registers workloads chooses it.
+//! `CheckCertAuth`). A workload's first DNS name is its CN, and the author of its registration entry chooses it.
 
 use super::access::{AccessFacts, place};
 use super::order::{MOST_DECIDERS, is_decided};

@@ -40,7 +40,7 @@ impl Psql {
 }
 
 impl Settings {
-    /// How a superuser reaches this server. The command runs as the user that owns the socket, whom `peer` lets in, unless that is
+    /// How a superuser reaches this server. The command runs as the user that owns the socket, which `peer` lets in, unless that is
     /// who reads it.
     #[must_use]
     pub fn administrator(&self) -> Psql {
