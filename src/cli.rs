@@ -25,6 +25,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use crate::config::{Config, Environment, Flags, LONGEST};
 use crate::daemon::{self, Notify};
 use crate::doctor::{self, check::Scope};
+use crate::hooks;
 use crate::http::Listener;
 use crate::parent::{self, Channel};
 use crate::sandbox;
@@ -32,15 +33,15 @@ use crate::telemetry;
 use crate::text::{harmless, harmless_json};
 use crate::threads;
 
-/// How long standard error may take for the last words.
+/// Longest wait until standard error accepts the next part of a message, which has at most [`ROOM`] bytes.
 const LAST_WORDS: Duration = Duration::from_secs(1);
-/// A writable pipe has room for so many bytes, `PIPE_BUF` (`pipe(7)`).
+/// A writable pipe has room for at least this many bytes, `PIPE_BUF` (`pipe(7)`).
 const ROOM: usize = 4096;
-/// Most threads that wait for a file system or a name server which does not answer. They stay.
+/// Most threads that wait for a file system or a name server that does not answer. They are not ended.
 const MOST_BLOCKED: usize = 4;
-/// It failed.
+/// Exit status: the command failed.
 const FAILED: u8 = 1;
-/// The command line or the configuration is wrong.
+/// Exit status: the command line or the configuration is wrong.
 const MISUSED: u8 = 2;
 
 /// Keeps PostgreSQL's TLS certificates fresh from the SPIFFE Workload API, and proves that they are served.
@@ -63,26 +64,29 @@ enum Command {
     Run(Box<Settings>),
     /// Publish one generation, then exit (init container, cron, scripts)
     ///
-    /// A published set with more than half of its life before it is enough, unless other users may rename what is in
-    /// the directory: then the agent is asked first. PostgreSQL is neither reloaded nor verified: start it, or
-    /// `pgsvid run`, afterwards.
+    /// Asks the agent first. If it does not answer within two seconds, a published set with more than half of its lifetime
+    /// left is enough. (If other users may rename files in the directory, it waits for half of the time limit.) PostgreSQL is
+    /// neither reloaded nor verified: start it, or `pgsvid run`, afterwards.
     Fetch {
         #[command(flatten)]
         settings: Box<Settings>,
         /// Give up after this time: 30s, 5m, 1h
         #[arg(long, value_name = "TIME", default_value = "1m", value_parser = timeout)]
         timeout: Duration,
+        /// Accept only what the agent offers now: fail if it does not answer in time, even if a set is published
+        #[arg(long)]
+        fresh: bool,
     },
-    /// Examine everything, explain what is wrong and how to mend it
+    /// Examine everything, explain what is wrong and how to fix it
     ///
-    /// Looks at the configuration, the agent, the published files, PostgreSQL (over SQL and over TLS), whom it lets
-    /// in, and what clients read; changes nothing. Run it as the user and with the settings that `run` has.
+    /// Examines the configuration, the agent, the published files, PostgreSQL (over SQL and over TLS), which clients it lets
+    /// in, and what clients read; changes nothing. Run it as the user and with the settings of `run`.
     ///
-    /// Exit status: 0 nothing is broken, 1 something is, 2 the command line or the configuration is wrong.
+    /// Exit status: 0 nothing is wrong, 1 something is, 2 the command line or the configuration is wrong.
     Check {
         #[command(flatten)]
         settings: Box<Settings>,
-        /// Look at the configuration alone: no agent, no files, no PostgreSQL
+        /// Examine only the configuration: no agent, no files, no PostgreSQL
         #[arg(long)]
         offline: bool,
         /// Log in over TLS with the published certificate as this role, and explain a refusal
@@ -94,25 +98,26 @@ enum Command {
     },
     /// Print or apply what PostgreSQL needs: role, settings, pg_hba.conf, pg_ident.conf
     ///
-    /// What is printed comes from the configuration alone, each piece with the reason for it, ready to paste or mount.
+    /// The output only depends on the configuration. Each piece gives its reason, and is ready to paste or mount.
     #[command(subcommand)]
     Setup(Box<setup::Setup>),
     /// Show the certificate that a PostgreSQL serves
     ///
-    /// Logs in nowhere and leaves no trace in the server's log. Judges what is shown by the bundle, and exits with 1
-    /// if the server shows no certificate, or one that has expired or that the bundle does not vouch for.
+    /// Does not log in, and leaves no trace in the server's log. Judges the certificate by the bundle, and exits with 1 if
+    /// the server shows none, or one that has expired or that the bundle does not vouch for.
     Probe(Box<probe::Probe>),
     /// Show what is inside certificate files
     ///
-    /// Reads PEM and DER, and says whether key, leaf, chain and bundle belong together, and what pg_ident.conf needs.
-    /// Keys are shown by type only. Exits with 1 if something does not belong together, has expired or cannot be read.
+    /// Reads PEM and DER, and shows whether key, leaf, chain and bundle belong together, and what pg_ident.conf needs. Of
+    /// keys it shows only the type. Exits with 1 if something does not belong together, has expired or cannot be read.
     Inspect(Box<inspect::Inspect>),
     /// Ask the running daemon
     ///
-    /// Where it listens is read from the configuration (health.listen), or given by --socket.
+    /// Reads the daemon's address from the configuration (health.listen), unless --socket gives it. Accepts the flags of
+    /// `run`, but only uses --config.
     ///
-    /// Exit status: 0 ready, 1 not ready or no answer, 2 the command line or the configuration is wrong. With --startup
-    /// or --live, 0 and 1 are the answer to that question instead.
+    /// Exit status: 0 ready, 1 not ready or no answer, 2 the command line or the configuration is wrong. With --startup or
+    /// --live, 0 and 1 answer that question instead.
     Status(Box<status::Arguments>),
     /// Show the version, and what this program was built from
     Version,
@@ -127,19 +132,19 @@ enum Format {
     Json,
 }
 
-/// What every command needs that has to do with the published files and with a PostgreSQL.
+/// The settings of every command that uses the published files and a PostgreSQL.
 #[derive(Debug, Args)]
-struct Place {
+struct CommonFlags {
     /// Configuration file [env: PGSVID_CONFIG] [default: /etc/pgsvid/pgsvid.toml, if it exists]
     #[arg(long, short, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Directory to publish to; it must exist [env: PGSVID_DIRECTORY]
     #[arg(long, short, value_name = "DIR")]
     directory: Option<String>,
-    /// Group that may read the key, by name or number; as root only [env: PGSVID_GROUP]
+    /// Group that may read the key, by name or number; only as root [env: PGSVID_GROUP]
     #[arg(long, value_name = "GROUP")]
     group: Option<String>,
-    /// Of several [[postgres]] tables, the one with this name alone
+    /// Of several [[postgres]] tables, use only the one with this name
     #[arg(long, value_name = "NAME")]
     name: Option<String>,
     /// Reload and verify the PostgreSQL whose Unix socket is in this directory [env: PGSVID_POSTGRES]
@@ -151,10 +156,10 @@ struct Place {
     /// Role that may call pg_reload_conf() [env: PGSVID_USER, then PGUSER] [default: pgsvid]
     #[arg(long, value_name = "ROLE")]
     user: Option<String>,
-    /// Database in which it may [env: PGSVID_DATABASE, then PGDATABASE] [default: postgres]
+    /// Database in which the role may call it [env: PGSVID_DATABASE, then PGDATABASE] [default: postgres]
     #[arg(long, value_name = "NAME")]
     database: Option<String>,
-    /// Where to see what is served: auto, none or HOST:PORT [env: PGSVID_VERIFY] [default: auto]
+    /// Where to verify what is served: auto, none or HOST:PORT [env: PGSVID_VERIFY] [default: auto]
     #[arg(long, value_name = "WHERE")]
     verify: Option<String>,
 }
@@ -164,14 +169,17 @@ struct Settings {
     /// The Workload API, unix:///path or tcp://IP:PORT [env: PGSVID_ENDPOINT, then SPIFFE_ENDPOINT_SOCKET]
     #[arg(long, value_name = "URI")]
     endpoint: Option<String>,
-    /// Take the SVID with this SPIFFE ID, and no other [env: PGSVID_SPIFFE_ID] [default: the first]
+    /// Use the SVID with this SPIFFE ID, and no other [env: PGSVID_SPIFFE_ID] [default: the first]
     #[arg(long, value_name = "ID")]
     spiffe_id: Option<String>,
-    /// Take the SVID with this hint [env: PGSVID_HINT]
+    /// Use the SVID with this hint [env: PGSVID_HINT]
     #[arg(long, value_name = "HINT")]
     hint: Option<String>,
+    /// Host names that clients connect to, separated by commas; warn if the SVID lacks one [env: PGSVID_DNS_NAMES]
+    #[arg(long, value_name = "NAMES")]
+    dns_names: Option<String>,
     #[command(flatten)]
-    place: Place,
+    place: CommonFlags,
     /// text or json [env: PGSVID_LOG_FORMAT] [default: text]
     #[arg(long, value_name = "FORMAT")]
     log_format: Option<String>,
@@ -180,8 +188,8 @@ struct Settings {
     log_level: Option<String>,
 }
 
-impl From<Place> for Flags {
-    fn from(place: Place) -> Self {
+impl From<CommonFlags> for Flags {
+    fn from(place: CommonFlags) -> Self {
         Self {
             config: place.config,
             directory: place.directory,
@@ -203,6 +211,7 @@ impl From<Settings> for Flags {
             endpoint: settings.endpoint,
             spiffe_id: settings.spiffe_id,
             hint: settings.hint,
+            dns_names: settings.dns_names,
             log_format: settings.log_format,
             log_level: settings.log_level,
             ..settings.place.into()
@@ -223,23 +232,26 @@ pub fn command() -> clap::Command {
     <Arguments as clap::CommandFactory>::command()
 }
 
-/// Does what the command line asks for. `main` is the only caller.
+/// Runs the command. `main` is the only caller.
 #[must_use]
 pub fn main(given: Vec<OsString>, environment: &Environment) -> ExitCode {
-    // Before anything is parsed: that is the daemon's affair, and takes memory that its parent would keep.
+    // Before anything is parsed: parsing is the daemon's task, and takes memory that its parent would keep.
     let runs = given.get(1).is_some_and(|command| command == "run");
-    if runs && !environment.contains_key(parent::VARIABLE) {
-        keep(&given, environment)
-    } else {
-        execute(given, environment)
+    match environment.get(parent::VARIABLE) {
+        None if runs => keep(&given, environment),
+        // The parent has started this process for one hook: standard input is a socket, over which the result goes back to it.
+        Some(line) if runs && line == hooks::LINE => {
+            ExitCode::from(if hooks::carry_out() { 0 } else { FAILED })
+        }
+        _ => execute(given, environment),
     }
 }
 
-/// The process that was started, from which the daemon is started.
+/// The first process, which starts the daemon.
 fn keep(arguments: &[OsString], environment: &Environment) -> ExitCode {
     let notify = environment.get("NOTIFY_SOCKET");
     match parent::keep(arguments, notify, daemon::turn_off_output) {
-        // The daemon has said why.
+        // The daemon has printed the reason.
         Ok(status) => ExitCode::from(status),
         Err(error) => {
             let exhausted = error.kind() == std::io::ErrorKind::WouldBlock;
@@ -250,18 +262,19 @@ fn keep(arguments: &[OsString], environment: &Environment) -> ExitCode {
     }
 }
 
-/// Everything else. It needs a large stack, of which every page is touched as soon as it begins.
+/// Parses the command line and runs the command, including the daemon of `run`. Not inlined, because it needs a large stack, all
+/// pages of which are touched when it begins, and the parent of `run` would keep that memory.
 #[inline(never)]
 fn execute(given: Vec<OsString>, environment: &Environment) -> ExitCode {
     let arguments = match Arguments::try_parse_from(given) {
         Ok(arguments) => arguments,
         Err(error) => {
-            // Help goes to standard output and is no failure; clap knows.
+            // Help is printed to standard output and is no failure; clap knows that.
             let _ = error.print();
             return if error.use_stderr() { ExitCode::from(MISUSED) } else { ExitCode::SUCCESS };
         }
     };
-    // Each may come to hold a key or a password, and fetch and check hold the published one.
+    // Each command may read a key or a password; fetch and check read the published key.
     if let Err(error) = sandbox::keep_out_of_dumps() {
         complain(&format!("pgsvid: {error}"));
         return ExitCode::from(FAILED);
@@ -278,7 +291,9 @@ fn execute(given: Vec<OsString>, environment: &Environment) -> ExitCode {
             Ok(channel) => run(*settings, channel, environment),
             Err(error) => Err(Failure { status: MISUSED, text: error.to_string() }),
         },
-        Command::Fetch { settings, timeout } => fetch::run(*settings, timeout, environment),
+        Command::Fetch { settings, timeout, fresh } => {
+            fetch::run(*settings, timeout, fresh, environment)
+        }
         Command::Setup(what) => setup::run(*what, environment),
         Command::Probe(arguments) => probe::run(*arguments, environment),
         Command::Inspect(arguments) => inspect::run(*arguments, environment),
@@ -295,14 +310,14 @@ fn execute(given: Vec<OsString>, environment: &Environment) -> ExitCode {
     }
 }
 
-/// What is printed, and the exit status.
+/// The message, and the exit status.
 struct Failure {
     status: u8,
     text: String,
 }
 
 impl Failure {
-    /// The result that was printed is one of failure, and says why.
+    /// The printed result already shows the failure.
     fn seen() -> Self {
         Self { status: FAILED, text: String::new() }
     }
@@ -319,12 +334,14 @@ fn load(settings: Settings, environment: &Environment) -> Result<Config, Failure
         .map_err(|error| Failure { status: MISUSED, text: error.to_string() })
 }
 
-/// The daemon.
+/// Runs the daemon.
 fn run(settings: Settings, channel: Channel, environment: &Environment) -> Result<(), Failure> {
-    let config = load(settings, environment)?;
+    let mut config = load(settings, environment)?;
     let log = config.log;
-    // Before the log's thread starts.
-    // Sockets are opened before the sandbox is entered, and before anything runs.
+    // Before anything but the configuration is read: from here on the parent runs these hooks, and no others.
+    daemon::agree_on_hooks(&mut config, &channel)?;
+    // Sockets are opened before the sandbox is entered. `confine` and `listen` must be called before any other thread starts,
+    // and `telemetry::start` starts the first one.
     let listener = config.health.as_ref().map(Listener::bind).transpose();
     let listener = listener.map_err(anyhow::Error::from)?;
     let manager = Notify::open(environment).map_err(|error| {
@@ -362,34 +379,35 @@ fn on_one_thread<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Re
         .thread_name("blocking")
         .build()?;
     let outcome = runtime.block_on(work);
-    // A thread that is stuck in a system call must not keep the process.
+    // A thread that hangs in a system call must not keep the process alive.
     runtime.shutdown_background();
     outcome
 }
 
-/// Colours are for terminals whose owner wants them (<https://no-color.org>).
+/// Colours are used only on terminals whose user wants them (<https://no-color.org>).
 fn colours(environment: &Environment) -> bool {
     let unwanted = environment.get("NO_COLOR").is_some_and(|value| !value.is_empty());
     let dumb = environment.get("TERM").is_none_or(|value| value == "dumb");
     std::io::stdout().is_terminal() && !unwanted && !dumb
 }
 
-/// A result. A reader who has gone away is no failure.
+/// Prints a result. A closed pipe is no failure.
 fn say(text: &str) {
     let _ = writeln!(std::io::stdout(), "{text}");
 }
 
-/// JSON, which a terminal may get.
+/// Prints JSON, which may go to a terminal.
 fn say_json(text: &str) {
     say(&harmless_json(text));
 }
 
-/// Lines whose text repeats what others say, such as a server or a file's name.
+/// The text with every line escaped, because it may repeat foreign text, such as the name of a server or of a file.
 fn lines(text: &str) -> String {
     text.split('\n').map(harmless).collect::<Vec<_>>().join("\n")
 }
 
-/// The last words: a full pipe that nobody reads must not keep the process.
+/// Prints a message to standard error, escaped. Gives up if standard error accepts nothing for [`LAST_WORDS`], because a full
+/// pipe that nobody reads must not keep the process alive.
 fn complain(text: &str) {
     let line = format!("{}\n", lines(text));
     let mut error = std::io::stderr();

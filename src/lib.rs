@@ -1,6 +1,6 @@
 //! pgsvid keeps PostgreSQL's TLS certificates fresh from the SPIFFE Workload API, and proves that they are served.
 //!
-//! `ARCHITECTURE.md` shows the rooms and which may know which.
+//! `ARCHITECTURE.md` lists the rooms and their dependencies.
 
 pub mod cli;
 pub mod companions;
@@ -8,6 +8,7 @@ pub mod config;
 pub mod consumers;
 pub mod daemon;
 pub mod doctor;
+pub mod hooks;
 pub mod http;
 pub mod parent;
 pub mod publish;
@@ -19,6 +20,6 @@ pub mod status;
 pub mod telemetry;
 pub mod watching;
 
-pub use pgsvid_base::{files, finding, text, threads, timing, users};
+pub use pgsvid_base::{entries, files, finding, key_mode, text, threads, timing, users};
 pub use pgsvid_material as material;
 pub use pgsvid_postgres::{diagnose, sql, survey, verify};

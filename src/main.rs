@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use zeroizing_alloc::ZeroAlloc;
 
-/// Zeroes what is freed: libraries copy keys, and do not clear what they copied.
+/// Zeroes freed memory: libraries copy keys, and do not clear their copies.
 #[global_allocator]
 static ALLOCATOR: ZeroAlloc<System> = ZeroAlloc(System);
 

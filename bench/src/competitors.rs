@@ -19,7 +19,7 @@ pub(crate) const NAMES: [&str; 3] = ["svid.pem", "svid_key.pem", "svid_bundle.pe
 /// pgsvid waits so long from one rotation to the next on purpose, which is not what is measured.
 const OWN_PAUSE: Duration = Duration::from_millis(120);
 
-/// Somebody who keeps the files of a PostgreSQL of his own fresh.
+/// Somebody who keeps the files of their own PostgreSQL fresh.
 pub(crate) trait Competitor {
     fn name(&self) -> &'static str;
 
@@ -37,12 +37,12 @@ pub(crate) trait Competitor {
     }
 }
 
-/// A new SVID for whoever is next.
+/// A new SVID for the next program.
 pub(crate) fn issue(setup: &Setup) -> Svid {
     setup.agent.issue(&Entry::new(Setup::SPIFFE_ID).dns("localhost")).expect("issues an SVID")
 }
 
-/// Sends the SVID to whoever listens to the agent.
+/// Sends the SVID to the program that listens to the agent.
 pub(crate) fn push(setup: &Setup, svid: &Svid) {
     let svids = vec![svid.to_message()];
     setup.agent.push(&X509svidResponse { svids, ..X509svidResponse::default() });

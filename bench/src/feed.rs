@@ -6,7 +6,8 @@ use std::io::Write as _;
 use std::path::Path;
 
 use pgsvid::material::{Expectations, Material, pem};
-use pgsvid::source::{Identity, Selection, Settings, Source};
+use pgsvid::source::Identity;
+use pgsvid::source::workload_api::{Selection, Settings, Source};
 use pgsvid::watching::Watching;
 use tokio::runtime::Builder;
 use tokio_util::sync::CancellationToken;

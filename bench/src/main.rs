@@ -2,14 +2,14 @@
 //!
 //! `scripts/bench` builds and runs it. Every figure comes with its median, its 99th percentile and how often it was
 //! taken; where there are competitors, they take turns (A B C A B C …), because a machine is not the same from one minute
-//! to the next. docs/performance.md tells what came of it.
+//! to the next. docs/evidence/performance.md tells what came of it.
 
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
     reason = "a measurement that cannot be made ends the run, and says where"
 )]
-#![allow(clippy::print_stdout, clippy::print_stderr, reason = "it reports to whoever runs it")]
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "it reports to the user")]
 #![allow(
     clippy::disallowed_methods,
     reason = "it measures by the real clock, and writes reports that nobody reads meanwhile"

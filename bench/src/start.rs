@@ -5,7 +5,7 @@ use std::os::unix::process::CommandExt as _;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use test_support::{Account, Directory, LIMIT, Mode, Setup};
+use test_support::{Account, Directory, LIMIT, Mode, Program, Setup};
 
 use crate::plot::{self, Strip};
 use crate::report::{Report, row};
@@ -75,7 +75,7 @@ fn fetched(settings: &Settings, setup: &Setup) -> Duration {
 }
 
 fn command(settings: &Settings, setup: &Setup, files: &Directory) -> Command {
-    let mut command = Command::new(&settings.pgsvid);
+    let mut command = Command::new(Program::reachable(&settings.pgsvid));
     let account = Account::server();
     command
         .env("PGSVID_ENDPOINT", setup.agent.endpoint())

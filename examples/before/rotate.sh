@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # What pgsvid replaces: `rotate.sh DIRECTORY`. A helper writes svid.pem, svid_key.pem and svid_bundle.pem into the
 # directory; this waits for the last of them and makes PostgreSQL read its files again. libpq's variables (PGHOST, PGUSER …)
-# say which PostgreSQL. It is here to be measured (docs/performance.md), not to be used. What it gets wrong:
+# say which PostgreSQL. It is here to be measured (docs/evidence/performance.md), not to be used. What it gets wrong:
 #
-# * The helper truncates each file and writes it anew, one after the other. Whoever reads meanwhile gets half a file, or
+# * The helper truncates each file and writes it anew, one after the other. A reader in between gets half a file, or
 #   the certificate of one SVID with the key of another: clients fail, and a PostgreSQL that is started right then does not
 #   start.
 # * A reload by anybody else in between (an operator's, a configuration manager's) makes PostgreSQL load that mixture or

@@ -42,7 +42,7 @@ fn assert_rule(rule: &HbaRule) {
     assert!(kinds.contains(&rule.kind.as_str()), "{rule:?}");
     assert!(!rule.databases.is_empty() && !rule.users.is_empty(), "{rule:?}");
     assert_eq!(rule.address.is_none(), rule.kind == "local", "{rule:?}");
-    assert!(!(rule.kind == "local" && rule.admits_tls()));
+    assert!(!(rule.kind == "local" && rule.matches_tls()));
     if let Some(address) = &rule.address {
         assert!(address.includes(address) && Address::All.includes(address), "{rule:?}");
         if let Address::Network(network, mask) = address {
@@ -123,6 +123,7 @@ fn known_rule(choices: &mut Choices<'_>, line: u32) -> (HbaRule, String) {
         address: (kind != "local").then_some(address),
         method: method.to_owned(),
         options,
+        quotes_known: true,
     };
     (rule, fields.join(gap) + end)
 }

@@ -99,15 +99,17 @@ fn flag(flags: &mut Flags, choice: u8) -> &mut Option<String> {
 fn assert_sound(config: &Config) {
     let publish = &config.publish;
     assert!(publish.directory.is_absolute() && publish.readers_directory().is_absolute());
-    let mode = publish.private_key_mode;
+    let mode = publish.files.private_key().mode;
     let most = if publish.group.is_some() { 0o640 } else { 0o600 };
     assert!(mode & !most == 0 && mode & 0o400 != 0, "{mode:o}");
-    assert!(publish.certificate_mode & !0o644 == 0 && publish.certificate_mode & 0o400 != 0);
+    let mode = publish.files.certificate().mode;
+    assert!(mode & !0o644 == 0 && mode & 0o400 != 0, "{mode:o}");
     assert!((2..=1000).contains(&publish.keep_at_most));
     assert_ne!(publish.group, Some(u32::MAX), "chown would leave the group as it is");
 
-    let mut files = vec![&publish.certificate, &publish.private_key, &publish.bundle];
-    files.extend(config.service.as_ref().map(|service| &service.file));
+    let files = publish.files.names();
+    let rendered = usize::from(config.service.is_some()) + usize::from(config.ident.is_some());
+    assert_eq!(files.len(), 3 + rendered);
     for (at, name) in files.iter().enumerate() {
         let components: Vec<Component<'_>> = Path::new(name).components().collect();
         assert!(
@@ -128,8 +130,10 @@ fn assert_sound(config: &Config) {
             assert_eq!(path.parent(), Some(publish.readers_directory()));
         }
     }
-    let expected = config.source.expectations.spiffe_id.as_ref().map(ToString::to_string);
-    assert_eq!(expected, config.source.selection.spiffe_id);
+    let expected = config.source.expectations().spiffe_id.as_ref().map(ToString::to_string);
+    if let Some(settings) = config.source.workload_api() {
+        assert_eq!(expected, settings.selection.spiffe_id);
+    }
 }
 
 /// The section that will be written is read by libpq's rules as it was meant.

@@ -9,8 +9,10 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use pgsvid::doctor::View;
-use pgsvid::material::{Certificate, Fingerprint};
-use pgsvid::verify::{Answer, ClientSettings, Expected, Facts, Served, Verdict, ask, judge};
+use pgsvid::material::{Certificate, Fingerprint, Name, workload_id};
+use pgsvid::verify::{
+    Answer, ClientSettings, Expected, Facts, Served, Verdict, alert_name, ask, judge,
+};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
 use tokio::runtime::{Builder, Runtime};
 use tokio::time::Instant;
@@ -45,6 +47,8 @@ fn at_once(bytes: &[u8]) {
     match (bytes, &answer) {
         ([b'N', ..], Answer::Plaintext) => {}
         ([b'N', ..], _) | (_, Answer::Plaintext | Answer::Served(_)) => panic!("{answer:?}"),
+        (_, Answer::Refused(alert)) => assert_presentable(&alert_name(*alert)),
+        (_, Answer::TooLarge) => {}
         (_, Answer::Nothing(why)) => assert_reason(why),
     }
 }
@@ -75,6 +79,8 @@ fn in_turn(choices: &mut Choices<'_>) {
         (b'N', Answer::Plaintext) => {}
         // No input can sign what the client has just made up.
         (b'N', _) | (_, Answer::Plaintext | Answer::Served(_)) => panic!("{first} {answer:?}"),
+        (_, Answer::Refused(alert)) => assert_presentable(&alert_name(*alert)),
+        (_, Answer::TooLarge) => {}
         (_, Answer::Nothing(why)) => assert_reason(why),
     }
 }
@@ -89,6 +95,11 @@ fn handshake(server: &Server) {
             assert_shown(shown);
         }
         Answer::Plaintext => panic!("it said S"),
+        Answer::Refused(alert) => {
+            assert!(!server.is_honest());
+            assert_presentable(&alert_name(*alert));
+        }
+        Answer::TooLarge => assert!(!server.is_honest()),
         Answer::Nothing(why) => {
             assert!(!server.is_honest(), "{why}");
             assert_reason(why);
@@ -144,7 +155,7 @@ fn assert_judged(answer: Answer) {
     let expected = Expected {
         leaf: published,
         intermediates: Vec::new(),
-        spiffe_id: ID.to_owned(),
+        name: Name::Spiffe(workload_id(ID).unwrap()),
         authorities: BTreeSet::from([root.subject().to_vec()]),
         earlier: Vec::new(),
         clients: ClientSettings::default(),
@@ -160,6 +171,7 @@ fn assert_judged(answer: Answer) {
         Verdict::Current | Verdict::OldAuthorities => assert!(is_published),
         Verdict::Unreachable => assert!(served.is_none()),
         Verdict::StillOld | Verdict::Foreign | Verdict::Expired => assert!(served.is_some()),
-        Verdict::Plaintext | Verdict::Unverifiable => panic!("{verdict}"),
+        Verdict::Unverifiable => assert!(matches!(facts.answer, Answer::Refused(_))),
+        Verdict::Plaintext => panic!("{verdict}"),
     }
 }

@@ -25,7 +25,7 @@ pub fn run(input: &[u8]) {
         }
         (Ok(entries), Err(refusal)) => panic!("libpq {refusal:?}; we read {entries:?}"),
         (Err(error), Ok(_)) => {
-            // libpq ends a line at a zero byte; whoever has one in such a file does not mean that.
+            // libpq ends a line at a zero byte; nobody puts one into such a file on purpose.
             assert!(file.contains(&0), "libpq reads it: {error}");
             assert_presentable_error(&error);
         }

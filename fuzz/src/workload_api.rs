@@ -10,7 +10,7 @@ use pgsvid::material::{
     Certificate, Expectations, LARGEST_BUNDLE, MOST_NAMES, Material, TrustDomain, certificates,
     leaf_rules, pem, size_of_names, workload_id,
 };
-use pgsvid::source::{Endpoint, Message, Selection, Settings};
+use pgsvid::source::workload_api::{Endpoint, Message, Selection, Settings};
 use pgsvid_proto::{X509svid, X509svidResponse};
 use prost::Message as _;
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer, SubjectPublicKeyInfoDer};
@@ -68,6 +68,7 @@ fn settings(choice: u8) -> (Settings, Option<&'static str>) {
         selection: Selection {
             spiffe_id: has(1).then(|| ID.to_owned()),
             hint: hint.map(str::to_owned),
+            ..Selection::default()
         },
         expectations: Expectations {
             spiffe_id: has(2).then(|| {
@@ -76,6 +77,7 @@ fn settings(choice: u8) -> (Settings, Option<&'static str>) {
             trust_domain: has(3)
                 .then(|| TrustDomain::new(if has(6) { "other.org" } else { DOMAIN }).unwrap()),
             federated: has(4),
+            ..Expectations::default()
         },
         federated_bundles: has(4),
     };
@@ -174,9 +176,9 @@ fn shifted(edit: &Edit<'_>) -> SystemTime {
 
 /// What is taken is what section 4 of the design demands, seen by other eyes than those that took it.
 fn assert_sound(material: &Material, moment: SystemTime) {
-    let id = material.spiffe_id().to_string();
+    let id = material.name().to_string();
     assert_eq!(material.leaf().uris(), [id.as_str()]);
-    assert_eq!(leaf_rules(material.leaf()).unwrap(), *material.spiffe_id());
+    assert_eq!(leaf_rules(material.leaf()).unwrap(), *material.spiffe_id().unwrap());
     assert!(material.leaf().not_after() > moment);
     assert!(material.leaf().not_before() <= moment + pgsvid::material::CLOCK_SKEW);
     assert_presentable(&format!("{material:?}"));
@@ -236,11 +238,11 @@ fn leads_to_a_root(
 }
 
 fn assert_wished(material: &Material, settings: &Settings, hint: Option<&str>) {
-    let id = material.spiffe_id().to_string();
+    let id = material.name().to_string();
     assert!(settings.selection.spiffe_id.as_ref().is_none_or(|wanted| *wanted == id));
     assert!(settings.expectations.spiffe_id.as_ref().is_none_or(|wanted| wanted.to_string() == id));
     let domain = settings.expectations.trust_domain.as_ref();
-    assert!(domain.is_none_or(|domain| material.spiffe_id().is_member_of(domain)));
+    assert!(domain.is_none_or(|domain| material.spiffe_id().unwrap().is_member_of(domain)));
     assert!(hint.is_none() || material.hint() == hint);
 }
 
@@ -248,7 +250,7 @@ fn assert_wished(material: &Material, settings: &Settings, hint: Option<&str>) {
 /// they are wanted: never one that calls itself ours, nor a malformed one, nor one that a handshake has no room for, nor
 /// of the others an authority that could be taken for one of ours. (The limit of bytes is far above the fuzzer's longest input.)
 fn assert_trusted(material: &Material, settings: &Settings, message: &X509svidResponse) {
-    let own = material.spiffe_id().trust_domain();
+    let own = material.spiffe_id().unwrap().trust_domain();
     let mut federated: Vec<_> = message
         .federated_bundles
         .iter()

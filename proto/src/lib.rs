@@ -5,7 +5,7 @@
 //! connects decides how, and with which time-outs.
 //!
 //! The messages that carry private keys or tokens have a `Debug` that shows lengths instead. They
-//! do *not* wipe their memory when dropped; whoever keeps a key has to see to that.
+//! do *not* wipe their memory when dropped; code that keeps a key has to do that itself.
 
 mod redacted;
 

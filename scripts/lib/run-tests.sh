@@ -1,15 +1,15 @@
 # shellcheck shell=bash
 # Runs tests and counts them. To be sourced in the root of the repository.
 #
-#   run_tests ARGUMENT...   cargo test; sets `passed`, keeps what was printed in the file `log`, which is to be set, and
-#                           fails where nothing ran or something was skipped
-#   fail LINE...            says why, and fails
+#   run_tests ARGUMENT...   cargo test; sets `passed`, keeps the output in the file `log`, which must be set, and
+#                           fails if nothing ran or something was skipped
+#   fail LINE...            prints the reason, and fails
 #   duration SECONDS        prints them for people
 
 : "${log=}"
 
-# One run shows all that fails. What the tests print is shown, because some of them measure; a test
-# that says "skipped:" is one that found a reason not to test.
+# One run shows all failures. The tests' output is shown, because some of them measure; a test
+# that prints "skipped:" found a reason not to test.
 run_tests() {
     local status=0
     cargo test --locked --no-fail-fast "$@" -- --show-output 2>&1 | tee "$log" || status=$?

@@ -8,24 +8,25 @@ use tokio::time::Instant;
 
 use super::{Failure, Settings, load, on_one_thread, say};
 use crate::config::Environment;
-use crate::daemon::{self, Fetched, Publication};
+use crate::daemon::{self, Fetched, Publication, PublishedBy};
 use crate::{telemetry, timing};
 
-/// Back to the line's beginning, and nothing left of what stood there.
+/// Returns to the start of the line, and clears it.
 const ERASE_LINE: &str = "\r\x1b[K";
 
 pub(super) fn run(
     settings: Settings,
     limit: Duration,
+    fresh: bool,
     environment: &Environment,
 ) -> Result<(), Failure> {
     let mut config = load(settings, environment)?;
-    // It is neither reloaded nor verified.
+    // PostgreSQL is neither reloaded nor verified.
     config.rotation.servers.clear();
     let log = config.log;
-    let endpoint = config.source.endpoint.to_string();
+    let endpoint = config.source.place();
     let directory = config.publish.directory.display().to_string();
-    // On a terminal one line says what is being waited for; elsewhere the log does.
+    // On a terminal one line shows what it waits for; elsewhere the log does.
     let terminal = std::io::stderr().is_terminal();
     let confined = daemon::confine(config, None)?;
     let telemetry = (!terminal).then(|| telemetry::start(log)).transpose();
@@ -33,30 +34,26 @@ pub(super) fn run(
     let (progress, watched) = watch::channel("no answer yet".to_owned());
     let fetched = on_one_thread(async move {
         tokio::select! {
-            fetched = daemon::fetch(confined, limit, progress) => fetched,
+            fetched = daemon::fetch(confined, limit, fresh, progress) => fetched,
             never = show(watched, &endpoint, limit), if terminal => match never {},
         }
     });
     if terminal {
-        // After a success the line has served its time; after a failure it says what was waited for.
+        // After a success the line is removed; after a failure it shows what was missing.
         let end = if fetched.is_ok() { ERASE_LINE } else { "\n" };
         let _ = write!(std::io::stderr(), "{end}");
     }
     let Fetched { material, by } = fetched?;
     let left = material.not_after().duration_since(timing::now()).unwrap_or_default();
     let by = match by {
-        Publication::Fresh => "",
-        Publication::Earlier => "  (published earlier, and still young)",
-        Publication::Unconfirmed => {
-            "  (published earlier; the agent could not be asked whether it is the newest)"
+        Publication::Here(PublishedBy::Fresh) => "",
+        Publication::Here(PublishedBy::Earlier) => "  (published earlier, and the newest)",
+        Publication::Here(PublishedBy::Unconfirmed) => {
+            "  (published earlier, and still young; the agent could not be asked whether it is the newest)"
         }
         Publication::Another => "  (published by the pgsvid that holds the directory)",
     };
-    say(&format!(
-        "{}  expires in {}  →  {directory}{by}",
-        material.spiffe_id(),
-        timing::roughly(left)
-    ));
+    say(&format!("{}  expires in {}  →  {directory}{by}", material.name(), timing::roughly(left)));
     Ok(())
 }
 
@@ -73,7 +70,7 @@ async fn show(
         let limit = humantime::format_duration(limit);
         let mut line =
             format!("waiting for an identity from {endpoint} … {what} ({elapsed}s of {limit})");
-        // A line that wraps could not be redrawn in place. A terminal of no width has not told it.
+        // A line that wraps cannot be redrawn in place. A terminal of width 0 has not reported its width.
         let width = rustix::termios::tcgetwinsize(std::io::stderr()).map_or(0, |size| size.ws_col);
         let most = usize::from(width).checked_sub(1).unwrap_or(usize::MAX);
         if line.chars().count() > most {

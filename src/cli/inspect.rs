@@ -14,13 +14,13 @@ pub(super) struct Inspect {
     /// Files or directories [default: the published files of the configuration]
     #[arg(value_name = "PATH")]
     paths: Vec<PathBuf>,
-    /// Judge by the authorities in this file, and by no others
+    /// Judge by the authorities in this file only
     #[arg(long, value_name = "FILE")]
     bundle: Option<PathBuf>,
     /// Configuration file [env: PGSVID_CONFIG] [default: /etc/pgsvid/pgsvid.toml, if it exists]
     #[arg(long, short, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// For people or for scripts
+    /// How to print it: for people or for scripts
     #[arg(long, value_name = "FORMAT", value_enum, default_value_t = Format::Text)]
     format: Format,
 }
@@ -47,6 +47,5 @@ fn published(config: Option<PathBuf>, environment: &Environment) -> Result<Vec<P
                 .to_owned(),
         });
     };
-    let names = [&publish.certificate, &publish.private_key, &publish.bundle];
-    Ok(names.map(|name| publish.directory.join(name)).to_vec())
+    Ok(publish.files.set_names().map(|name| publish.directory.join(name)).to_vec())
 }

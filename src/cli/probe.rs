@@ -9,24 +9,24 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::{Failure, Format, MISUSED, colours, complain, on_one_thread, say, say_json};
 use crate::config::{Environment, Flags, Parts};
-use crate::doctor::probe::{Place, Request, Seen, look};
+use crate::doctor::probe::{ProbedServer, Request, Seen, look};
 use crate::text::harmless_json;
 
-/// A handshake costs the server some milliseconds.
+/// A handshake costs the server a few milliseconds.
 const SHORTEST_INTERVAL: Duration = Duration::from_millis(100);
 
 #[derive(Debug, Args)]
 pub(super) struct Probe {
     /// HOST, HOST:PORT or [IPV6]:PORT [default: as configured, else 127.0.0.1:5432]
     #[arg(value_name = "HOST:PORT", value_parser = place)]
-    place: Option<Place>,
+    place: Option<ProbedServer>,
     /// Judge by the authorities in this file [default: the published bundle of the configuration]
     #[arg(long, value_name = "FILE")]
     bundle: Option<PathBuf>,
     /// Check, as libpq's sslmode=verify-full does, that the certificate is for this host
     #[arg(long, value_name = "NAME", value_parser = clap::builder::NonEmptyStringValueParser::new())]
     host_name: Option<String>,
-    /// Look again and again, and print a line at each change [default interval: 5s]
+    /// Probe repeatedly, and print a line at each change [default interval: 5s]
     #[arg(
         long,
         value_name = "INTERVAL",
@@ -39,13 +39,13 @@ pub(super) struct Probe {
     /// Configuration file [env: PGSVID_CONFIG] [default: /etc/pgsvid/pgsvid.toml, if it exists]
     #[arg(long, short, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// For people or for scripts
+    /// How to print it: for people or for scripts
     #[arg(long, value_name = "FORMAT", value_enum, default_value_t = Format::Text)]
     format: Format,
 }
 
-fn place(text: &str) -> Result<Place, String> {
-    Place::parse(text).map_err(|error| error.to_string())
+fn place(text: &str) -> Result<ProbedServer, String> {
+    ProbedServer::parse(text).map_err(|error| error.to_string())
 }
 
 fn interval(text: &str) -> Result<Duration, String> {
@@ -59,7 +59,7 @@ fn interval(text: &str) -> Result<Duration, String> {
 pub(super) fn run(arguments: Probe, environment: &Environment) -> Result<(), Failure> {
     let Probe { place, bundle, host_name, watch, config, format } = arguments;
     let misused = |text: String| Failure { status: MISUSED, text };
-    // Who names everything needs no configuration, and none that is right.
+    // If everything is given, no configuration is needed, not even a correct one.
     let parts = if place.is_some() && bundle.is_some() && config.is_none() {
         None
     } else {
@@ -71,17 +71,18 @@ pub(super) fn run(arguments: Probe, environment: &Environment) -> Result<(), Fai
     } else {
         let servers = parts.as_ref().map(|parts| &parts.servers[..]).unwrap_or_default();
         if servers.len() > 1 {
-            let text = "several PostgreSQLs take part: name the HOST:PORT to look at";
+            let text = "several PostgreSQLs are configured: name the HOST:PORT to probe";
             return Err(misused(text.to_owned()));
         }
         let server = servers.first().cloned();
-        Place::configured(server.map(|server| (server.session, server.verify.target))).ok_or_else(
-            || misused("postgres.verify is none: name the HOST:PORT to look at".to_owned()),
-        )?
+        ProbedServer::configured(server.map(|server| (server.session, server.verify.target)))
+            .ok_or_else(|| {
+                misused("postgres.verify is none: name the HOST:PORT to probe".to_owned())
+            })?
     };
     let published = || {
         let publish = parts.as_ref()?.publish.as_ref()?;
-        Some((publish.directory.join(&publish.bundle), true))
+        Some((publish.directory.join(&publish.files.bundle().name), true))
     };
     let bundle = bundle.map(|path| (path, false)).or_else(published);
     let request = Request { place, bundle, host_name };
@@ -98,7 +99,7 @@ pub(super) fn run(arguments: Probe, environment: &Environment) -> Result<(), Fai
     if seen.has_failures() { Err(Failure::seen()) } else { Ok(()) }
 }
 
-/// Until it is interrupted, or until nobody reads any more.
+/// Probes until it is interrupted, or until nobody reads the output.
 async fn watch_for_changes(
     request: Request,
     every: Duration,
@@ -136,7 +137,7 @@ async fn watch_for_changes(
     }
 }
 
-/// Whether the line found a reader.
+/// Prints the line; false if nobody reads it.
 fn tell(seen: &Seen, format: Format) -> bool {
     let line = match format {
         Format::Text => seen.line(),

@@ -4,39 +4,43 @@ use std::io::{BufRead as _, IsTerminal as _, Write as _};
 
 use clap::{Args, Subcommand};
 
-use super::{Failure, MISUSED, Place, lines, on_one_thread, say};
-use crate::config::{self, Environment, Parts};
+use super::{Failure, MISUSED, Settings, lines, on_one_thread, say};
+use crate::config::{self, Environment, Flags, Parts};
 use crate::setup::{self, Apply, Owner, Piece, Revert, text};
-use crate::text::harmless;
+use crate::text::{argument, harmless};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Setup {
     /// Print role and grants, for psql as a superuser
-    Sql(Place),
+    Sql(Box<Settings>),
     /// Print the settings, for postgresql.conf
-    PostgresqlConf(Place),
-    /// Print who is let in, for pg_hba.conf
-    Hba(Place),
-    /// Print which workload is which role, for pg_ident.conf
-    Ident(Place),
+    PostgresqlConf(Box<Settings>),
+    /// Print which clients are let in, for pg_hba.conf
+    Hba(Box<Settings>),
+    /// Print which workload may log in as which role, for pg_ident.conf
+    Ident(Box<Settings>),
     /// Print all of them
-    All(Place),
-    /// Do it, over a superuser's connection to PostgreSQL's Unix socket
+    All(Box<Settings>),
+    /// Apply it over a superuser's connection to PostgreSQL's Unix socket
     ///
-    /// Shows first what it will do. Makes the role and its grants, and sets the TLS settings by ALTER SYSTEM once a
-    /// valid set is published; a handshake proves that it is served, and the settings are put back if it is not.
-    /// Records what it replaced, for `setup revert`. Run it where PostgreSQL's data directory is, as its user, or as
-    /// root, who becomes that user.
-    Apply(Apply_),
-    /// Take back what `setup apply` has done
-    Revert(Carrying),
+    /// Shows the plan first. Creates the role and its grants, and sets the TLS settings by ALTER SYSTEM once a valid set is
+    /// published; a handshake proves that PostgreSQL serves it, and otherwise the old settings are restored. Records what it
+    /// replaced, for `setup revert`. Run it where PostgreSQL's data directory is, as PostgreSQL's user, or as root, which
+    /// then switches to that user.
+    ///
+    /// Accepts the flags of `run`. Afterwards `pgsvid run` must be running: it renews what PostgreSQL then serves.
+    Apply(Box<Apply_>),
+    /// Undo what `setup apply` has done
+    ///
+    /// If there is no record of it, prints commands that undo a set-up that somebody made by hand. Accepts the flags of `run`.
+    Revert(Box<Carrying>),
 }
 
 #[derive(Debug, Args)]
 pub(super) struct Apply_ {
     #[command(flatten)]
     carrying: Carrying,
-    /// Write to pg_hba.conf and pg_ident.conf, too: a marked block at the top, with a copy of each file beside it
+    /// Also write to pg_hba.conf and pg_ident.conf: a marked block at the top, with a copy of each file beside it
     #[arg(long)]
     hba: bool,
 }
@@ -44,40 +48,43 @@ pub(super) struct Apply_ {
 #[derive(Debug, Args)]
 pub(super) struct Carrying {
     #[command(flatten)]
-    place: Place,
+    settings: Settings,
     /// Superuser to log in as
     #[arg(long, value_name = "ROLE", default_value = "postgres", value_parser = clap::builder::NonEmptyStringValueParser::new())]
     superuser: String,
-    /// Show what would be done, and do nothing
+    /// Show the plan, and change nothing
     #[arg(long)]
     dry_run: bool,
-    /// Do not ask
+    /// Do not ask for confirmation
     #[arg(long, short, conflicts_with = "dry_run")]
     yes: bool,
 }
 
 pub(super) fn run(what: Setup, environment: &Environment) -> Result<(), Failure> {
-    let (piece, place) = match what {
-        Setup::Apply(Apply_ { carrying, hba }) => return apply(carrying, hba, environment),
-        Setup::Revert(carrying) => return revert(carrying, environment),
-        Setup::Sql(place) => (Piece::Sql, place),
-        Setup::PostgresqlConf(place) => (Piece::PostgresqlConf, place),
-        Setup::Hba(place) => (Piece::Hba, place),
-        Setup::Ident(place) => (Piece::Ident, place),
-        Setup::All(place) => (Piece::All, place),
+    let (piece, flags) = match what {
+        Setup::Apply(arguments) => {
+            let Apply_ { carrying, hba } = *arguments;
+            return apply(carrying, hba, environment);
+        }
+        Setup::Revert(carrying) => return revert(*carrying, environment),
+        Setup::Sql(flags) => (Piece::Sql, flags),
+        Setup::PostgresqlConf(flags) => (Piece::PostgresqlConf, flags),
+        Setup::Hba(flags) => (Piece::Hba, flags),
+        Setup::Ident(flags) => (Piece::Ident, flags),
+        Setup::All(flags) => (Piece::All, flags),
     };
-    let settings = load(place, "postgres".to_owned(), environment)?;
+    let settings = load(&(*flags).into(), "postgres".to_owned(), environment)?;
     let _ = std::io::stdout().write_all(text(&settings, piece).as_bytes());
     Ok(())
 }
 
 fn load(
-    place: Place,
+    flags: &Flags,
     superuser: String,
     environment: &Environment,
 ) -> Result<setup::Settings, Failure> {
     let misused = |error: config::Error| Failure { status: MISUSED, text: error.to_string() };
-    let parts = Parts::load(&place.into(), environment).map_err(misused)?;
+    let parts = Parts::load(flags, environment).map_err(misused)?;
     let server = parts.server().map_err(misused)?;
     let publish = parts.publish.ok_or_else(|| misused(config::Error::NoDirectory))?;
     Ok(setup::Settings {
@@ -91,48 +98,66 @@ fn load(
 }
 
 fn apply(carrying: Carrying, hba: bool, environment: &Environment) -> Result<(), Failure> {
-    let Carrying { place, superuser, dry_run, yes } = carrying;
-    let settings = load(place, superuser, environment)?;
+    let Carrying { settings, superuser, dry_run, yes } = carrying;
+    let flags = Flags::from(settings);
+    let running = flags.command_line();
+    let settings = load(&flags, superuser, environment)?;
     let heading = heading(&settings);
+    let next = next(&settings, &running);
     on_one_thread_setup(async move {
         let apply = Apply::prepare(settings, hba).await.map_err(|error| failed(&error))?;
         let plan = apply.plan().clone();
         show(&format!("{heading}, version {}:", harmless(apply.version())));
         tell_owner(apply.owner());
         if !plan.has_steps() && plan.by_hand.is_empty() {
-            say("  nothing is to be done: all of it is there");
+            say("  nothing to do: all of it exists already");
         }
         let shown = plan.text();
         if !shown.is_empty() {
             show(shown.trim_end());
         }
+        if dry_run {
+            show(&next);
+        }
         let unfinished = || Failure {
             status: super::FAILED,
-            text: "not all of it can be done here: see what is to be done by hand".to_owned(),
+            text: "not all of it can be done here: see the steps marked by hand".to_owned(),
         };
         let go = if plan.has_steps() && !dry_run { agreed(yes) } else { Ok(false) };
         match go {
             Ok(true) => apply.carry_out(&mut done).await.map_err(|error| failed(&error))?,
-            Ok(false) => apply.leave().await,
+            Ok(false) => {
+                apply.leave().await;
+                if !dry_run && plan.has_steps() {
+                    return Ok(());
+                }
+            }
             Err(failure) => {
                 apply.leave().await;
                 return Err(failure);
             }
         }
-        if dry_run || plan.by_hand.is_empty() { Ok(()) } else { Err(unfinished()) }
+        if dry_run {
+            return Ok(());
+        }
+        show(&next);
+        if plan.by_hand.is_empty() { Ok(()) } else { Err(unfinished()) }
     })
 }
 
 fn revert(carrying: Carrying, environment: &Environment) -> Result<(), Failure> {
-    let Carrying { place, superuser, dry_run, yes } = carrying;
-    let settings = load(place, superuser, environment)?;
+    let Carrying { settings, superuser, dry_run, yes } = carrying;
+    let settings = load(&settings.into(), superuser, environment)?;
     let heading = heading(&settings);
     on_one_thread_setup(async move {
         let revert = Revert::prepare(settings).await.map_err(|error| failed(&error))?;
         show(&format!("{heading}, version {}:", harmless(revert.version())));
         tell_owner(revert.owner());
         if !revert.has_steps() {
-            say("  nothing is to be taken back: `pgsvid setup apply` has done nothing here");
+            say("    nothing to undo: there is no record of `pgsvid setup apply` for this server");
+            if !revert.by_hand().is_empty() {
+                show(revert.by_hand().trim_end());
+            }
             revert.leave().await;
             return Ok(());
         }
@@ -151,6 +176,20 @@ fn revert(carrying: Carrying, environment: &Environment) -> Result<(), Failure> 
     })
 }
 
+/// What keeps the certificate from expiring: the command line of `run` with the flags of this command.
+fn next(settings: &setup::Settings, flags: &str) -> String {
+    if settings.is_run() {
+        return "  next     nothing: `pgsvid run` is running, and renews what PostgreSQL serves"
+            .to_owned();
+    }
+    let user = settings.roles.login.as_ref().and_then(|login| login.os_user.as_ref());
+    let user = user.map(|user| format!("sudo -u {} ", argument(user)));
+    format!(
+        "  next     `pgsvid run` must be running: nothing else renews what PostgreSQL serves\n           {}pgsvid run{flags}",
+        user.unwrap_or_default()
+    )
+}
+
 fn heading(settings: &setup::Settings) -> String {
     let session = &settings.server.session;
     format!(
@@ -162,7 +201,7 @@ fn heading(settings: &setup::Settings) -> String {
     )
 }
 
-/// Whether the person at the terminal agrees. Who is not there has to say so beforehand.
+/// Whether the person at the terminal agrees. Without a terminal, --yes must say so.
 fn agreed(yes: bool) -> Result<bool, Failure> {
     if yes {
         return Ok(true);
@@ -170,8 +209,9 @@ fn agreed(yes: bool) -> Result<bool, Failure> {
     if !std::io::stdin().is_terminal() {
         return Err(Failure {
             status: MISUSED,
-            text: "nothing was changed: add --yes to do it, since there is nobody to ask"
-                .to_owned(),
+            text:
+                "nothing was changed: there is no terminal for the question; add --yes to confirm"
+                    .to_owned(),
         });
     }
     let _ = write!(std::io::stderr(), "Do it? [y/N] ");
@@ -188,16 +228,16 @@ fn done(line: &str) {
     say(&format!("  done     {}", harmless(line)));
 }
 
-/// Says whose rights are left of root's.
+/// Reports the user whose rights replace root's.
 fn tell_owner(owner: Option<&Owner>) {
     if let Some(owner) = owner {
         show(&format!(
-            "  note     root's rights are given up: this goes on as {owner}, who runs the server"
+            "  note     root's rights are given up: this continues as {owner}, the user who runs the server"
         ));
     }
 }
 
-/// Prints lines that repeat what a server, its files or the record say.
+/// Prints lines that may repeat text of a server, its files or the record.
 fn show(text: &str) {
     say(&lines(text));
 }

@@ -1,40 +1,38 @@
-//! `pgsvid status`: what a running daemon knows, for the terminal and as a probe.
+//! `pgsvid status`: the running daemon's status, for the terminal and as a probe.
 
 mod text;
 
 use std::io::{self, IsTerminal as _, Write as _};
-use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
 
-use super::{FAILED, Failure, Format, MISUSED, colours, complain, say, say_json};
-use crate::config::{self, Environment, Flags};
+use super::{FAILED, Failure, Format, MISUSED, Settings, colours, complain, say, say_json};
+use crate::config::{self, Environment};
 use crate::http::{self, AskError, Listen, Question};
 use crate::text::{harmless, harmless_json};
 
-/// How often `--watch` asks.
+/// The interval of `--watch`.
 const AGAIN: Duration = Duration::from_secs(2);
-/// The cursor goes home; what is drawn replaces what was there, without a flicker.
+/// Moves the cursor home: the new text replaces the old without flicker.
 const HOME: &str = "\x1b[H";
 const REST_OF_LINE: &str = "\x1b[K";
 const REST_OF_SCREEN: &str = "\x1b[J";
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
-    /// Configuration file, for health.listen [env: PGSVID_CONFIG] [default: /etc/pgsvid/pgsvid.toml, if it exists]
-    #[arg(long, short, value_name = "FILE")]
-    config: Option<PathBuf>,
-    /// Where the daemon listens: 127.0.0.1:9809 or unix:/path [env: PGSVID_HEALTH_LISTEN]
+    #[command(flatten)]
+    settings: Settings,
+    /// The daemon's address: 127.0.0.1:9809 or unix:/path [env: PGSVID_HEALTH_LISTEN]
     #[arg(long, value_name = "WHERE")]
     socket: Option<Listen>,
-    /// Ask only whether a valid set is published, as start-up probes do: PostgreSQL may then be started
+    /// Ask only whether a valid set is published, as start-up probes do: then PostgreSQL may be started
     #[arg(long, conflicts_with_all = ["live", "watch", "format"])]
     startup: bool,
-    /// Ask only whether the daemon works, as liveness probes do: if not, it has to be started anew
+    /// Ask only whether the daemon works, as liveness probes do: if not, it must be restarted
     #[arg(long, conflicts_with_all = ["watch", "format"])]
     live: bool,
-    /// Draw it again every two seconds, until interrupted
+    /// Print it again every two seconds, until interrupted
     #[arg(long)]
     watch: bool,
     /// How to print it
@@ -43,17 +41,19 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(arguments: Arguments, environment: &Environment) -> Result<(), Failure> {
-    let Arguments { config, socket, startup, live, watch, format } = arguments;
+    let Arguments { settings, socket, startup, live, watch, format } = arguments;
     let misused = |text: String| Failure { status: MISUSED, text };
     let listen = match socket {
         Some(listen) => listen,
-        None => config::listener(&Flags { config, ..Flags::default() }, environment)
+        None => config::listener(&settings.into(), environment)
             .map_err(|error| misused(error.to_string()))?
             .ok_or_else(|| {
-                misused(
-                    "no listener is given: use --socket, or set health.listen in the configuration"
-                        .to_owned(),
-                )
+                misused(format!(
+                    "no listener is configured: start `pgsvid run` with {variable}={value} (or with listen = \"{value}\" below \
+                     [health] in its configuration), and ask it with: pgsvid status --socket {value}",
+                    variable = "PGSVID_HEALTH_LISTEN",
+                    value = "127.0.0.1:9809",
+                ))
             })?,
     };
     if startup || live {
@@ -65,7 +65,7 @@ pub(super) fn run(arguments: Arguments, environment: &Environment) -> Result<(),
     }
     let colours = colours(environment);
     if watch {
-        // A reader who has gone away has seen enough.
+        // A closed pipe means that the reader has seen enough.
         return follow(&listen, format, colours).or(Ok(()));
     }
     let view = http::ask(&listen).map_err(|error| unanswered(&error))?;
@@ -82,8 +82,8 @@ fn unanswered(error: &AskError) -> Failure {
     Failure { status: FAILED, text: error.to_string() }
 }
 
-/// Asks again and again. A terminal is redrawn; elsewhere one answer follows another, in JSON as a line each. A daemon that
-/// is being restarted is waited for. Ends only when nobody reads.
+/// Asks repeatedly. On a terminal the text is redrawn; elsewhere one answer follows another, in JSON one line each. Waits for
+/// a daemon that restarts. Ends only when nobody reads the output.
 fn follow(listen: &Listen, format: Format, colours: bool) -> io::Result<()> {
     let mut output = io::stdout();
     let terminal = output.is_terminal();

@@ -2,16 +2,16 @@
 
 use std::env::consts;
 
-/// The commit, told by scripts/build-release. Another build does not know it.
+/// The commit, set by scripts/build-release. Other builds do not know it.
 const COMMIT: Option<&str> = option_env!("PGSVID_BUILD_COMMIT");
-/// The day of that commit, or of `SOURCE_DATE_EPOCH`: a build says the same again whenever it is repeated.
+/// The date of that commit, or `SOURCE_DATE_EPOCH`: repeating a build gives the same text.
 const DATE: Option<&str> = option_env!("PGSVID_BUILD_DATE");
 
-/// One line for the version, and one for each thing that is known about the build.
+/// One line for the version, and one for each known fact about the build.
 pub(super) fn text() -> String {
     let origin = match (COMMIT, DATE) {
         (Some(commit), Some(date)) => format!("{commit}, {date}"),
-        _ => "unknown, since scripts/build-release has not built this".to_owned(),
+        _ => "unknown, because scripts/build-release did not build this".to_owned(),
     };
     format!(
         "pgsvid {}\ncommit    {origin}\ntarget    {}-{}-{}\nfeatures  {}",
@@ -27,7 +27,7 @@ fn features() -> Vec<&'static str> {
     [
         (cfg!(target_feature = "crt-static"), "static"),
         (cfg!(debug_assertions), "debug"),
-        // What a panic does.
+        // What happens on a panic.
         (cfg!(panic = "unwind"), "unwind"),
         (cfg!(panic = "abort"), "abort"),
         (true, "ring"),

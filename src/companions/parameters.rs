@@ -1,10 +1,11 @@
-//! Values of libpq's parameters that it refuses, or that keep a certificate from counting (PostgreSQL: `fe-connect.c`,
-//! `PQconninfoOptions` and `connectOptions2`; `fe-secure-openssl.c` and `fe-auth.c` for what comes of them).
+//! Finds values of libpq's parameters that libpq refuses, or with which a client's certificate is not shown or is not enough
+//! for a login (PostgreSQL: `fe-connect.c`, `PQconninfoOptions` and `connectOptions2`; `fe-secure-openssl.c` and `fe-auth.c` for
+//! their effects).
 
-use super::places::integer;
+use super::hosts::integer;
 
-/// The variables that libpq takes what the service leaves out from.
-const VARIABLES: [(&str, &str); 20] = [
+/// The variables that libpq uses for parameters that the service leaves out.
+const VARIABLES: [(&str, &str); 23] = [
     ("channel_binding", "PGCHANNELBINDING"),
     ("connect_timeout", "PGCONNECT_TIMEOUT"),
     ("gssdelegation", "PGGSSDELEGATION"),
@@ -19,11 +20,14 @@ const VARIABLES: [(&str, &str); 20] = [
     ("requirepeer", "PGREQUIREPEER"),
     ("ssl_max_protocol_version", "PGSSLMAXPROTOCOLVERSION"),
     ("ssl_min_protocol_version", "PGSSLMINPROTOCOLVERSION"),
+    ("sslcert", "PGSSLCERT"),
     ("sslcertmode", "PGSSLCERTMODE"),
     ("sslcrl", "PGSSLCRL"),
     ("sslcrldir", "PGSSLCRLDIR"),
+    ("sslkey", "PGSSLKEY"),
     ("sslmode", "PGSSLMODE"),
     ("sslnegotiation", "PGSSLNEGOTIATION"),
+    ("sslrootcert", "PGSSLROOTCERT"),
     ("target_session_attrs", "PGTARGETSESSIONATTRS"),
 ];
 
@@ -51,12 +55,12 @@ const INTEGERS: [&str; 6] = [
     "tcp_user_timeout",
 ];
 
-/// Ascending. libpq compares without case, and takes nothing for no limit.
+/// In ascending order. libpq ignores case, and an empty value means no limit.
 const TLS: [&str; 4] = ["TLSv1", "TLSv1.1", "TLSv1.2", "TLSv1.3"];
-/// libpq's `ssl_min_protocol_version` where none is given.
+/// libpq's default for `ssl_min_protocol_version`.
 const LEAST_TLS: &str = "TLSv1.2";
 
-/// A value as a configuration has it: `port = 5499` is as natural as `port = "5499"`.
+/// A value in the configuration: `port = 5499` is as natural as `port = "5499"`.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(untagged, expecting = "expected text, a whole number, or true or false")]
@@ -79,25 +83,25 @@ impl From<Value> for String {
     }
 }
 
-/// What a value comes to.
+/// The effect of a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Effect {
     /// libpq refuses it, and does not connect.
     Refused,
     /// The certificate is not shown, or there is no TLS.
     NoCertificate,
-    /// A login by the certificate alone is not enough.
+    /// A login by certificate alone is not enough.
     NotByCertificate,
 }
 
-/// A value that is no good.
+/// A value that does not work.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Flaw {
     /// The parameter.
     pub keyword: &'static str,
-    /// What comes of it.
+    /// Its effect.
     pub effect: Effect,
-    /// Why, behind `keyword=value: `.
+    /// The reason, to follow `keyword=value: `.
     pub why: String,
 }
 
@@ -107,7 +111,7 @@ pub fn variable(keyword: &str) -> Option<&'static str> {
     VARIABLES.iter().find(|(known, _)| *known == keyword).map(|(_, variable)| *variable)
 }
 
-/// Looks at every value. `value` knows what is in force for a keyword.
+/// Checks every value. `value` returns the value in force for a keyword.
 #[must_use]
 pub fn flaws(value: impl Fn(&str) -> Option<String>) -> Vec<Flaw> {
     let mut flaws = Vec::new();
@@ -116,16 +120,20 @@ pub fn flaws(value: impl Fn(&str) -> Option<String>) -> Vec<Flaw> {
         if let Some(given) = value(keyword).filter(|given| !choices.contains(&given.as_str())) {
             // These two may be empty.
             if !(given.is_empty() && keyword.ends_with("_protocol_version")) {
-                add(keyword, Effect::Refused, format!("libpq takes {}", choices.join(", ")));
+                add(keyword, Effect::Refused, format!("libpq accepts {}", choices.join(", ")));
             }
         }
     }
     for keyword in INTEGERS {
         if value(keyword).is_some_and(|given| integer(&given).is_none()) {
-            add(keyword, Effect::Refused, "libpq takes an integer".to_owned());
+            add(keyword, Effect::Refused, "libpq accepts an integer".to_owned());
         }
     }
     let given = |keyword| value(keyword).unwrap_or_default();
+    if !is_replication(&given("replication")) {
+        let why = "PostgreSQL accepts true, false, or database";
+        add("replication", Effect::Refused, why.to_owned());
+    }
     if let Some((keyword, why)) =
         versions(value("ssl_min_protocol_version"), &given("ssl_max_protocol_version"))
     {
@@ -136,28 +144,39 @@ pub fn flaws(value: impl Fn(&str) -> Option<String>) -> Vec<Flaw> {
         add(
             "sslnegotiation",
             Effect::Refused,
-            "libpq wants sslmode=require at least for it".to_owned(),
+            "libpq requires at least sslmode=require for it".to_owned(),
         );
     }
     if given("sslcertmode") == "disable" {
         add("sslcertmode", Effect::NoCertificate, "libpq shows no certificate".to_owned());
     }
     if given("gssencmode") == "require" {
-        let why = "libpq encrypts by GSSAPI and not by TLS, so no certificate is shown";
+        let why = "libpq encrypts with GSSAPI instead of TLS, so it shows no certificate";
         add("gssencmode", Effect::NoCertificate, why.to_owned());
     }
     if given("channel_binding") == "require" {
-        let why = "libpq takes no login without SCRAM, and one by certificate (cert) has none";
+        let why = "libpq refuses a login without SCRAM, and a login by certificate (cert) has none";
         add("channel_binding", Effect::NotByCertificate, why.to_owned());
     }
     if excludes_none(&given("require_auth")) {
-        let why = "libpq takes no login without one of these methods, and one by certificate (cert) is `none` to it";
+        let why = "libpq refuses a login without one of these methods, and counts a login by certificate (cert) as `none`";
         add("require_auth", Effect::NotByCertificate, why.to_owned());
     }
     flaws
 }
 
-/// Whether the list keeps libpq from a login at which the server asks for nothing. `!` excludes a method.
+/// As the server reads it: `database`, or a boolean (PostgreSQL: `parse_bool_with_len`, which accepts prefixes of the words).
+fn is_replication(given: &str) -> bool {
+    let given = given.to_ascii_lowercase();
+    let begins = |word: &str| word.starts_with(&given);
+    given.is_empty()
+        || given == "database"
+        || ["true", "false", "yes", "no"].into_iter().any(begins)
+        || (given.len() > 1 && ["on", "off"].into_iter().any(begins))
+        || ["0", "1"].contains(&given.as_str())
+}
+
+/// Whether the list makes libpq refuse a login at which the server asks for nothing. `!` excludes a method.
 fn excludes_none(methods: &str) -> bool {
     let mut methods =
         methods.split(',').map(str::trim).filter(|method| !method.is_empty()).peekable();
@@ -171,7 +190,7 @@ fn excludes_none(methods: &str) -> bool {
 fn versions(least: Option<String>, most: &str) -> Option<(&'static str, String)> {
     let rank = |version: &str| TLS.iter().position(|known| known.eq_ignore_ascii_case(version));
     let least = least.unwrap_or_else(|| LEAST_TLS.to_owned());
-    let wrong = |keyword| Some((keyword, format!("libpq takes {}", TLS.join(", "))));
+    let wrong = |keyword| Some((keyword, format!("libpq accepts {}", TLS.join(", "))));
     if !least.is_empty() && rank(&least).is_none() {
         return wrong("ssl_min_protocol_version");
     }
@@ -207,6 +226,10 @@ mod tests {
             &[("target_session_attrs", "prefer-standby"), ("load_balance_hosts", "random")],
             &[("require_auth", "!password,!md5"), ("gssencmode", "disable")],
             &[("require_auth", "none,scram-sha-256"), ("channel_binding", "prefer")],
+            &[("replication", "database")],
+            &[("replication", "ON")],
+            &[("replication", "t")],
+            &[("replication", "0")],
         ] {
             assert_eq!(found(given), [], "{given:?}");
         }
@@ -227,6 +250,8 @@ mod tests {
             ("ssl_min_protocol_version", "1.2", Refused),
             ("ssl_max_protocol_version", "TLSv1.4", Refused),
             ("ssl_max_protocol_version", "TLSv1.1", Refused),
+            ("replication", "foo", Refused),
+            ("replication", "o", Refused),
             ("sslcertmode", "disable", NoCertificate),
             ("gssencmode", "require", NoCertificate),
             ("channel_binding", "require", NotByCertificate),

@@ -1,20 +1,19 @@
-//! Which workload may be which PostgreSQL role: the lines for `pg_ident.conf`, and those for `pg_hba.conf` that use
-//! them.
+//! Which workload may log in as which PostgreSQL role: the lines for `pg_ident.conf`, and the lines for `pg_hba.conf` that
+//! use them.
 //!
-//! PostgreSQL never looks at a SPIFFE ID. Of a certificate it compares the subject (`cert clientname=DN`, since 14),
-//! as RFC 2253 writes it: the last attribute first (PostgreSQL: `be-secure-openssl.c`). One map serves both ways of
-//! recognising a workload, since the first line of `pg_hba.conf` that matches decides, and there is no falling
-//! through to a second.
+//! PostgreSQL never examines a SPIFFE ID. It compares the certificate's subject (`cert clientname=DN`, since 14) in the form
+//! of RFC 2253: the last attribute first (PostgreSQL: `be-secure-openssl.c`). One map serves both ways of recognising a
+//! workload, because the first line of `pg_hba.conf` that matches decides, and no second line is tried.
 
 use std::fmt::Write as _;
 
 /// The map of workloads.
 pub const MAP: &str = "spiffe";
-/// The map by which the operating-system user that runs pgsvid is pgsvid's role.
+/// The map that lets the operating-system user of pgsvid log in as pgsvid's role.
 pub const PEER_MAP: &str = "pgsvid";
-/// What SPIRE writes into every subject, as PostgreSQL sees it: shared by all workloads.
+/// What SPIRE writes into every subject, in PostgreSQL's form: all workloads share it.
 pub const SHARED_SUBJECT: &str = "O=SPIRE,C=US";
-/// Longest word that PostgreSQL 14 and 15 read, in bytes; later ones take more (PostgreSQL: `hba.c`, `MAX_TOKEN`).
+/// Longest word that PostgreSQL 14 and 15 read, in bytes; later versions read longer ones (PostgreSQL: `hba.c`, `MAX_TOKEN`).
 pub const LONGEST_WORD: usize = 253;
 
 /// First version of PostgreSQL whose `pg_ident.conf` can include files.
@@ -26,30 +25,30 @@ pub fn can_include(version_number: u32) -> bool {
     version_number >= INCLUDES * 10_000
 }
 
-/// How PostgreSQL knows a workload.
+/// How PostgreSQL recognises a workload.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Recognition {
-    /// By the x500UniqueIdentifier of its subject, 32 hexadecimal digits; it may have a CN besides.
+    /// By the x500UniqueIdentifier of its subject, 32 hexadecimal digits; it may also have a CN.
     UniqueIdentifier(String),
     /// By its CN, the first DNS name of its registration entry: letters, digits, `.`, `-` and `_`.
     CommonName(String),
 }
 
-/// A workload and a role that it may be.
+/// A workload, and a role that it may log in as.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Workload {
     /// Its SPIFFE ID.
     pub spiffe_id: String,
     /// The role.
     pub role: String,
-    /// How it is known.
+    /// How PostgreSQL recognises it.
     pub by: Recognition,
 }
 
 /// How pgsvid itself logs in.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Login {
-    /// The operating-system user that runs it, by its name where PostgreSQL runs; `None` if it has a password.
+pub struct OwnLogin {
+    /// The operating-system user, by its name on PostgreSQL's machine; `None` for a login with a password.
     pub os_user: Option<String>,
     /// The role.
     pub role: String,
@@ -57,14 +56,14 @@ pub struct Login {
     pub database: String,
 }
 
-/// Everything that `pg_ident.conf` has to say for pgsvid and the workloads.
+/// All lines of `pg_ident.conf` for pgsvid and the workloads.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RoleMap {
-    /// How pgsvid logs in, if a PostgreSQL takes part.
-    pub login: Option<Login>,
+    /// How pgsvid logs in, if a PostgreSQL is configured.
+    pub login: Option<OwnLogin>,
     /// The workloads, in the order of the configuration.
     pub workloads: Vec<Workload>,
-    /// Lines of the operator's own.
+    /// The operator's own lines.
     pub lines: Vec<String>,
 }
 
@@ -90,8 +89,8 @@ impl Workload {
     }
 }
 
-impl Login {
-    /// Its line of `pg_ident.conf`; none for a password.
+impl OwnLogin {
+    /// Its line of `pg_ident.conf`; `None` for a login with a password.
     #[must_use]
     pub fn ident_line(&self) -> Option<String> {
         let os_user = self.os_user.as_ref()?;
@@ -110,11 +109,11 @@ impl Login {
 }
 
 impl RoleMap {
-    /// The lines for `pg_ident.conf`, each with a comment that says why.
+    /// The lines for `pg_ident.conf`, each with a comment that gives its reason.
     #[must_use]
     pub fn ident(&self) -> String {
         let mut text = String::new();
-        if let Some(own) = self.login.as_ref().and_then(Login::ident_line) {
+        if let Some(own) = self.login.as_ref().and_then(OwnLogin::ident_line) {
             add(
                 &mut text,
                 "The operating-system user that runs pgsvid, and the role that it logs in as.",
@@ -134,7 +133,7 @@ impl RoleMap {
         text
     }
 
-    /// The lines for `pg_hba.conf`, to stand above its general lines.
+    /// The lines for `pg_hba.conf`, to be put above its general lines.
     #[must_use]
     pub fn hba(&self) -> String {
         let mut text = String::new();
@@ -148,7 +147,7 @@ impl RoleMap {
         }
         add(
             &mut text,
-            "The roles of workloads: over TCP by certificate, and without TLS not at all.",
+            "The roles of workloads: over TCP only by certificate, and never without TLS.",
         );
         for role in &roles {
             line(
@@ -199,7 +198,6 @@ impl RoleMap {
 }
 
 fn add(text: &mut String, comment: &str) {
-    // Writing to a String does not fail.
     let _ = writeln!(text, "# {comment}");
 }
 
@@ -218,7 +216,7 @@ mod tests {
 
     fn map() -> RoleMap {
         RoleMap {
-            login: Some(Login {
+            login: Some(OwnLogin {
                 os_user: Some("postgres".to_owned()),
                 role: "pgsvid".to_owned(),
                 database: "postgres".to_owned(),

@@ -1,7 +1,7 @@
-//! libpq's connection service file, naming one generation by absolute path.
+//! libpq's connection service file, which names one generation by absolute path.
 //!
-//! libpq opens certificate and key one after the other, so stable names mix during a swap. It reads the service
-//! file once for each connection, so a file that names its own generation cannot mix (measured on libpq 15 to 18).
+//! libpq opens certificate and key one after the other, so published names can mix during a swap. It reads the service file
+//! once per connection, so a file that names its own generation cannot mix (measured on libpq 15 to 18).
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -9,16 +9,16 @@ use std::path::Path;
 /// Longest line that libpq 14 to 18 reads, without its line end, in bytes.
 pub const LONGEST_LINE: usize = 1021;
 
-/// Longest generation name that publication makes: `..v`, a stamp, a dash and eight digits.
+/// Longest name of a generation: `..v`, a stamp, a dash and eight digits.
 const LONGEST_GENERATION: usize = 48;
 
-/// Keywords that name the files; they are ours to write.
+/// Keywords that name the files; pgsvid sets them.
 const OURS: [&str; 3] = ["sslcert", "sslkey", "sslrootcert"];
 
 /// The section to render.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
-    /// File name beside the certificates.
+    /// File name, in the published directory.
     pub file: String,
     /// Section name, the value of `PGSERVICE`.
     pub name: String,
@@ -43,19 +43,19 @@ pub enum Invalid {
     /// Breaks the syntax `[name]`.
     #[error("the service name {0:?} is empty, or holds a line break or ]")]
     Name(String),
-    /// libpq takes no blank, quote or comment in a keyword.
-    #[error("{0:?} is no libpq keyword")]
+    /// libpq allows no blank, quote or comment in a keyword.
+    #[error("{0:?} is not a libpq keyword")]
     Keyword(String),
     /// Values run to the end of the line.
     #[error(
         "the value of {0} holds a line break or begins or ends with a blank, which libpq cannot read"
     )]
     Value(String),
-    /// Names of files are written by us, for each generation.
+    /// pgsvid sets the names of files, for each generation.
     #[error("{0} is set by pgsvid for each generation; leave it out")]
     Reserved(String),
     /// A service cannot name a service.
-    #[error("service and servicefile have no place in a service file")]
+    #[error("service and servicefile are not allowed in a service file")]
     Nested,
     /// Too long for libpq.
     #[error(
@@ -70,9 +70,9 @@ pub enum Invalid {
 }
 
 impl Settings {
-    /// Checks the section against libpq's limits for generations beneath `directory` (as readers see it), and
-    /// sets `sslmode=verify-full` unless a mode is given: without any, a missing file makes libpq connect
-    /// unencrypted, in silence.
+    /// Checks the section against libpq's limits for generations below `directory` (the readers' path), and sets
+    /// `sslmode=verify-full` unless a mode is given: without a mode, a missing file makes libpq connect unencrypted without
+    /// saying so.
     pub fn new(
         file: String,
         name: String,
@@ -110,7 +110,7 @@ impl Settings {
         Ok(settings)
     }
 
-    /// The file for the generation at `generation`, an absolute path as readers see it.
+    /// The file for the generation at `generation`, an absolute path for its readers.
     #[must_use]
     pub fn render(&self, names: &Names, generation: &Path) -> Vec<u8> {
         let file = |name: &str| generation.join(name).display().to_string();
@@ -125,7 +125,7 @@ impl Settings {
         ];
         let given = self.options.iter().map(|(keyword, value)| (keyword.as_str(), value.clone()));
         for (keyword, value) in given.chain(files) {
-            // No blanks around `=`: libpq would take them into keyword and value.
+            // No blanks around `=`: libpq would include them in keyword and value.
             text.push_str(keyword);
             text.push('=');
             text.push_str(&value);

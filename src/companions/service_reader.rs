@@ -2,7 +2,7 @@
 
 use super::service_file::LONGEST_LINE;
 
-/// Keywords of libpq 18, each with the first version that knows it where that is later than 13.
+/// Keywords of libpq 18, each with the first version that knows it if that is later than 13.
 const KEYWORDS: [(&str, u32); 49] = [
     ("user", 0),
     ("password", 0),
@@ -81,7 +81,7 @@ pub enum Unreadable {
         length: usize,
     },
     /// `syntax error in service file`
-    #[error("line {line} is no keyword=value that libpq knows: {text:?}")]
+    #[error("line {line} is not a keyword=value that libpq knows: {text:?}")]
     Syntax {
         /// Line, from 1.
         line: usize,
@@ -90,9 +90,9 @@ pub enum Unreadable {
     },
 }
 
-/// The entries of a section. Of equal keywords the first counts, and so does the first section of a name.
+/// The entries of a section. Of equal keywords the first one counts, and of equal section names the first section.
 ///
-/// A line with a zero byte is refused: libpq would read half of it.
+/// A line with a zero byte is refused: libpq would read only half of it.
 pub fn section(file: &[u8], name: &str) -> Result<Vec<Entry>, Unreadable> {
     let mut entries: Option<Vec<Entry>> = None;
     for (number, raw) in (1..).zip(file.split_inclusive(|byte| *byte == b'\n')) {
@@ -132,7 +132,7 @@ pub fn section(file: &[u8], name: &str) -> Result<Vec<Entry>, Unreadable> {
     entries.ok_or_else(|| Unreadable::NoSection(name.to_owned()))
 }
 
-/// Without what C's `isspace` calls space: less than Unicode does, and more than Rust's ASCII does.
+/// Without the characters that C's `isspace` accepts: fewer than in Unicode, and more than in Rust's ASCII.
 fn trimmed(line: &[u8]) -> &[u8] {
     let is_space = |byte: &u8| matches!(byte, b' ' | b'\t'..=b'\r');
     let start = line.iter().position(|byte| !is_space(byte)).unwrap_or(line.len());
@@ -144,7 +144,7 @@ fn beginning(line: &[u8]) -> String {
     String::from_utf8_lossy(line).chars().take(60).collect()
 }
 
-/// The first libpq that knows a keyword, 0 if all that matter do; `None` if none does.
+/// The first libpq that knows a keyword; 0 if all relevant versions do, `None` if none does.
 #[must_use]
 pub fn since(keyword: &str) -> Option<u32> {
     KEYWORDS.iter().find(|(known, _)| *known == keyword).map(|(_, since)| *since)
@@ -180,12 +180,12 @@ mod tests {
                 &format!("[db]\nhost={}\n", "x".repeat(1017)),
                 Unreadable::TooLong { line: 2, length: 1022 },
             ),
-            // Measured on 15: a carriage return counts, and so does the end of the line where there is one.
+            // Measured on 15: a carriage return counts, and so does the end of the line if there is one.
             (
                 &format!("[db]\nhost={}\r\n", "x".repeat(1016)),
                 Unreadable::TooLong { line: 2, length: 1022 },
             ),
-            // Gone since libpq 14.
+            // Removed in libpq 14.
             ("[db]\ntty=x", Unreadable::Syntax { line: 2, text: "tty=x".to_owned() }),
             // Unicode has more blanks than libpq.
             ("[db]\n\u{a0}host=x", Unreadable::Syntax { line: 2, text: "\u{a0}host=x".to_owned() }),

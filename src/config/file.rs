@@ -1,16 +1,20 @@
-//! The TOML file, as it stands: every key that there is, and no other.
+//! The TOML file: all of its keys, and no others.
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::io::{self, Read as _};
+use std::io::{self, ErrorKind, Read as _};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{Mode, OFlags};
+use rustix::io::{Errno, retry_on_intr};
 use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
 use serde::de::{MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
+use tokio::time::Instant;
 
-use super::error::shown;
-use super::{Error, keys};
+use super::{Error, keys, mistakes};
 use crate::companions::parameters::Value;
 
 /// The whole file.
@@ -19,10 +23,12 @@ use crate::companions::parameters::Value;
 #[serde(deny_unknown_fields, default)]
 pub(super) struct File {
     pub(super) workload_api: WorkloadApi,
+    pub(super) certificates: Option<Certificates>,
     pub(super) svid: Svid,
     pub(super) files: Files,
     pub(super) postgres: Servers,
     pub(super) roles: Vec<Workload>,
+    pub(super) hooks: Vec<HookTable>,
     pub(super) health: Health,
     pub(super) sandbox: Sandbox,
     pub(super) log: Log,
@@ -38,10 +44,21 @@ pub(super) struct WorkloadApi {
 #[derive(Debug, Clone, Default, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
+pub(super) struct Certificates {
+    pub(super) certificate: Option<PathBuf>,
+    pub(super) private_key: Option<PathBuf>,
+    pub(super) bundle: Option<PathBuf>,
+    pub(super) renewal_percent: Option<u32>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
 pub(super) struct Svid {
     pub(super) spiffe_id: Option<String>,
     pub(super) trust_domain: Option<String>,
     pub(super) hint: Option<String>,
+    pub(super) dns_names: Option<Vec<String>>,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -74,7 +91,7 @@ pub(super) struct Service {
     pub(super) options: Option<BTreeMap<String, Value>>,
 }
 
-/// `[postgres]`, or `[[postgres]]` as often as there are clusters.
+/// `[postgres]`, or several `[[postgres]]`.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Servers(pub(super) Vec<Postgres>);
 
@@ -84,7 +101,7 @@ impl<'de> Deserialize<'de> for Servers {
     }
 }
 
-/// An untagged enum would say of each mistake that no variant matches.
+/// With an untagged enum, every error would say that no variant matches.
 struct OneOrSeveral;
 
 impl<'de> Visitor<'de> for OneOrSeveral {
@@ -144,6 +161,22 @@ pub(super) struct Workload {
     pub(super) values: Option<BTreeMap<String, Vec<String>>>,
 }
 
+#[derive(Debug, Clone, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub(super) struct HookTable {
+    pub(super) name: String,
+    pub(super) command: Option<Vec<String>>,
+    pub(super) signal: Option<String>,
+    pub(super) pid_file: Option<PathBuf>,
+    pub(super) process: Option<String>,
+    pub(super) when: Option<String>,
+    pub(super) timeout: Option<String>,
+    pub(super) barrier: Option<bool>,
+    pub(super) user: Option<String>,
+    pub(super) environment: Option<BTreeMap<String, String>>,
+}
+
 #[derive(Debug, Clone, Default, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
@@ -185,7 +218,7 @@ impl File {
         })
     }
 
-    /// Parses the text of a file; fails with the line, from 1, and what is wrong there.
+    /// Parses the text of a file. Fails with the line, from 1, and the error.
     pub(super) fn parse(text: &str) -> Result<Self, (usize, String)> {
         toml::from_str(text).map_err(|error| {
             if let Some(line) = line_of_helper(text) {
@@ -193,13 +226,12 @@ impl File {
             }
             let at = error.span().map_or(0, |span| span.start);
             let line = text.get(..at).map_or(1, |before| before.matches('\n').count() + 1);
-            let given = text.lines().nth(line - 1).unwrap_or_default();
-            (line, explain(error.message(), given))
+            (line, mistakes::explain(error.message(), text, line))
         })
     }
 }
 
-/// Keys of spiffe-helper's configuration, which is not far from TOML.
+/// Keys of spiffe-helper's configuration, whose format is similar to TOML.
 const HELPER: [&str; 8] = [
     "agent_address",
     "agentAddress",
@@ -212,7 +244,7 @@ const HELPER: [&str; 8] = [
 ];
 const OF_HELPER: &str = "this is a configuration of spiffe-helper; docs/from-spiffe-helper.md translates it, key by key";
 
-/// The first line, from 1, that only spiffe-helper knows.
+/// The first line, from 1, that only spiffe-helper understands.
 fn line_of_helper(text: &str) -> Option<usize> {
     let key = |line: &str| line.split('=').next().unwrap_or_default().trim().to_owned();
     let line = text.lines().position(|line| HELPER.contains(&key(line).as_str()))?;
@@ -222,64 +254,42 @@ fn line_of_helper(text: &str) -> Option<usize> {
 /// Largest file, in bytes.
 const LARGEST: u64 = 1024 * 1024;
 
-/// A shell may have put a pipe in the place of a file, so what has no end is found out by reading.
+/// How long reading may take: a program may be writing the file.
+const LONGEST: Duration = Duration::from_secs(15);
+
+/// Reads a file as text. Fails if it is larger than 1 MiB, does not end within 15 s, or is not UTF-8. Both limits apply while it
+/// is read, because it may be a pipe that a shell has put in the place of a file.
 fn read(path: &Path) -> io::Result<String> {
-    let mut text = String::new();
-    let read = std::fs::File::open(path)?.take(LARGEST + 1).read_to_string(&mut text)?;
-    if u64::try_from(read).is_ok_and(|read| read > LARGEST) {
-        return Err(io::Error::other("it is larger than 1 MiB"));
-    }
-    Ok(text)
-}
-
-/// How near a key must be to be meant: `Jaro-Winkler` similarity, from 0 to 1.
-const NEAR: f64 = 0.75;
-
-/// serde lists every known key; people want the nearest. And its words for types are a programmer's.
-fn explain(message: &str, line: &str) -> String {
-    let message = message.lines().collect::<Vec<_>>().join(" ");
-    if let Some(unknown) = message.strip_prefix("unknown field `") {
-        return explain_unknown(unknown);
-    }
-    let hint = if message.contains("leading zero") {
-        "a mode is written in quotes, \"0600\""
-    } else if message.contains("expected a string") {
-        return format!("{}; write the value in quotes{}", shown(&message), example(line));
-    } else if message.contains("expected u16") || message.contains("expected usize") {
-        "write a number without quotes, 5432"
-    } else {
-        return shown(&message);
-    };
-    format!("{}; {hint}", shown(&message))
-}
-
-/// The line's own value in quotes, where that is one that the key takes.
-fn example(line: &str) -> String {
-    let Some((key, value)) = line.split_once('=') else { return String::new() };
-    let value = value.split('#').next().unwrap_or_default().trim();
-    let is_plain = value.chars().all(|c| c.is_ascii_alphanumeric() || "._-".contains(c));
-    match key.trim().rsplit('.').next().unwrap_or_default() {
-        key if key.ends_with("_every") => ", \"30s\"".to_owned(),
-        key if key.ends_with("_mode") => ", \"0600\"".to_owned(),
-        _ if is_plain && !value.is_empty() => format!(", {:?}", shown(value)),
-        _ => String::new(),
-    }
-}
-
-/// `unknown`: "unknown field `…`, expected one of `…`, `…`", without its beginning. The key itself may hold anything.
-fn explain_unknown(unknown: &str) -> String {
-    let (unknown, known) = unknown.rsplit_once("`, expected ").unwrap_or((unknown, ""));
-    let unknown = shown(unknown);
-    let known: Vec<&str> = known.split('`').skip(1).step_by(2).collect();
-    let nearest = known
-        .iter()
-        .map(|known| (strsim::jaro_winkler(&unknown, known), known))
-        .filter(|(similarity, _)| *similarity >= NEAR)
-        .max_by(|(a, _), (b, _)| a.total_cmp(b));
-    match nearest {
-        Some((_, nearest)) => {
-            format!("unknown key `{unknown}`; the nearest known key is `{nearest}`")
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let mut file =
+        std::fs::File::from(retry_on_intr(|| rustix::fs::open(path, flags, Mode::empty()))?);
+    let begun = Instant::now();
+    let mut text = Vec::new();
+    loop {
+        // A named pipe that nobody has opened for writing yet looks as if it had ended.
+        let wait = LONGEST.saturating_sub(begun.elapsed());
+        let mut waited = [PollFd::new(&file, PollFlags::IN)];
+        let wait = Timespec::try_from(wait).map_err(|_| io::Error::other("the clock failed"))?;
+        match poll(&mut waited, Some(&wait)) {
+            Ok(0) => {
+                let limit = LONGEST.as_secs();
+                return Err(io::Error::other(format!("it has no end after {limit} s")));
+            }
+            Ok(_) => {}
+            Err(Errno::INTR) => continue,
+            Err(error) => return Err(error.into()),
         }
-        None => format!("unknown key `{unknown}`; known here: {}", known.join(", ")),
+        let mut part = [0; 8192];
+        match file.read(&mut part) {
+            Ok(0) => break,
+            Ok(length) => text.extend_from_slice(part.get(..length).unwrap_or_default()),
+            Err(error)
+                if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {}
+            Err(error) => return Err(error),
+        }
+        if u64::try_from(text.len()).is_ok_and(|read| read > LARGEST) {
+            return Err(io::Error::other("it is larger than 1 MiB"));
+        }
     }
+    String::from_utf8(text).map_err(|_| io::Error::other("it is not written in UTF-8"))
 }

@@ -1,4 +1,4 @@
-//! A value as it was given, and by whom, so that an error can name the place to mend.
+//! A value and its origin, so that an error can name the place to fix.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -6,8 +6,9 @@ use std::str::FromStr;
 
 use super::keys::Key;
 use super::{Environment, Error};
+use crate::text::argument;
 
-/// What the command line gave. Every value is text; it is parsed where its origin is known.
+/// The values from the command line. Each is text, and is parsed where its origin is known.
 #[derive(Debug, Clone, Default)]
 #[allow(missing_docs, reason = "each field is the flag of its name")]
 pub struct Flags {
@@ -17,6 +18,7 @@ pub struct Flags {
     pub group: Option<String>,
     pub spiffe_id: Option<String>,
     pub hint: Option<String>,
+    pub dns_names: Option<String>,
     pub name: Option<String>,
     pub postgres: Option<String>,
     pub port: Option<String>,
@@ -25,6 +27,52 @@ pub struct Flags {
     pub verify: Option<String>,
     pub log_format: Option<String>,
     pub log_level: Option<String>,
+}
+
+impl Flags {
+    /// The flags of `pgsvid run` as they are typed, with a blank before each.
+    #[must_use]
+    pub fn command_line(&self) -> String {
+        // Each by its name, so that none is forgotten.
+        let Self {
+            config,
+            endpoint,
+            spiffe_id,
+            hint,
+            dns_names,
+            directory,
+            group,
+            name,
+            postgres,
+            port,
+            user,
+            database,
+            verify,
+            log_format,
+            log_level,
+        } = self;
+        let config = config.as_ref().map(|path| path.display().to_string());
+        [
+            ("--config", &config),
+            ("--endpoint", endpoint),
+            ("--spiffe-id", spiffe_id),
+            ("--hint", hint),
+            ("--dns-names", dns_names),
+            ("--directory", directory),
+            ("--group", group),
+            ("--name", name),
+            ("--postgres", postgres),
+            ("--port", port),
+            ("--user", user),
+            ("--database", database),
+            ("--verify", verify),
+            ("--log-format", log_format),
+            ("--log-level", log_level),
+        ]
+        .into_iter()
+        .filter_map(|(flag, value)| Some(format!(" {flag} {}", argument(value.as_ref()?))))
+        .collect()
+    }
 }
 
 /// Where a value comes from.
@@ -41,7 +89,7 @@ pub(super) enum Origin {
         /// The key, with its table.
         key: &'static str,
     },
-    /// Nobody gave one.
+    /// No value was given.
     Default,
 }
 
@@ -63,7 +111,7 @@ pub(super) struct Given {
 }
 
 impl Given {
-    /// The default of a key that has one value as its default.
+    /// The default of a key whose default is one value.
     pub(super) fn default_of(key: &Key) -> Self {
         Self { text: key.default_text().to_owned(), origin: Origin::Default }
     }
@@ -118,7 +166,7 @@ impl<'a> Resolver<'a> {
         };
         let origin = Origin::Variable(name);
         let Some(text) = value.to_str() else {
-            return Err(Error::value(&origin, "it is not UTF-8; set it anew"));
+            return Err(Error::value(&origin, "it is not UTF-8; set it to a valid value"));
         };
         if text.is_empty() {
             return Err(Error::value(
@@ -139,7 +187,7 @@ pub(super) struct Lookup<'a> {
 }
 
 impl Lookup<'_> {
-    /// The value of the first place that gives one.
+    /// The value from the first place that gives one.
     pub(super) fn resolve(&self) -> Result<Option<Given>, Error> {
         match (self.own()?, self.key.foreign) {
             (None, Some(name)) => self.resolver.variable(name),
@@ -147,7 +195,7 @@ impl Lookup<'_> {
         }
     }
 
-    /// The same, but for other programs' variables.
+    /// The same without other programs' variables.
     pub(super) fn own(&self) -> Result<Option<Given>, Error> {
         let found = self.find()?;
         if let Some(given) = &found
@@ -158,7 +206,7 @@ impl Lookup<'_> {
         Ok(found)
     }
 
-    /// The value of the first place that gives one, or else the default.
+    /// The value from the first place that gives one, otherwise the default.
     pub(super) fn or_default(&self) -> Result<Given, Error> {
         Ok(self.resolve()?.unwrap_or_else(|| Given::default_of(self.key)))
     }

@@ -1,5 +1,5 @@
-//! Every key of the file: its flag, its variables, its default and its meaning. What is looked up, the reference page, and the
-//! schema for editors come from this list.
+//! Every key of the file: its flag, its variables, its default and its meaning. The look-up, the reference page, and the
+//! schema for editors use this list.
 
 /// One key of the file, and where else its value may come from.
 #[derive(Debug)]
@@ -8,28 +8,28 @@ pub struct Key {
     pub name: &'static str,
     /// Its flag, with the dashes.
     pub flag: Option<&'static str>,
-    /// The same in one letter.
+    /// Its short flag, with the dash.
     pub short: Option<&'static str>,
-    /// Our own variable: it goes before the file.
+    /// pgsvid's own variable, which overrides the file.
     pub variable: Option<&'static str>,
-    /// Another program's variable: it comes after the file.
+    /// Another program's variable, which the file overrides.
     pub foreign: Option<&'static str>,
-    /// What holds where nothing is given.
+    /// The value if none is given.
     pub default: Default,
-    /// What it says, in the words of the reference.
+    /// Its meaning, for the reference.
     pub meaning: &'static str,
 }
 
-/// What holds where nothing is given.
+/// The value if none is given.
 #[derive(Debug, Clone, Copy)]
 pub enum Default {
     /// There is none.
     Required,
     /// This value.
     Text(&'static str),
-    /// This number or boolean, as TOML has it.
+    /// This number or boolean, in TOML.
     Bare(&'static str),
-    /// What cannot be written as one value, in the words of the reference.
+    /// A default that is not one value, in words.
     Words(&'static str),
 }
 
@@ -58,7 +58,7 @@ impl Key {
         self
     }
 
-    /// The default as text; empty where there is no such value.
+    /// The default as text; empty if it is not one value.
     pub(super) fn default_text(&self) -> &'static str {
         match self.default {
             Default::Text(text) | Default::Bare(text) => text,
@@ -72,17 +72,47 @@ pub(super) const WORKLOAD_API_ENDPOINT: Key =
         .flag("--endpoint")
         .variable("PGSVID_ENDPOINT")
         .foreign("SPIFFE_ENDPOINT_SOCKET");
-pub(super) const SVID_SPIFFE_ID: Key =
-    Key::new("svid.spiffe_id", Default::Words("the first SVID"), "take this one, and no other")
-        .flag("--spiffe-id")
-        .variable("PGSVID_SPIFFE_ID");
+pub(super) const CERTIFICATES_CERTIFICATE: Key = Key::new(
+    "certificates.certificate",
+    Default::Words("required in this table"),
+    "instead of an agent: path of a PEM file that somebody else writes, the leaf and its intermediates",
+);
+pub(super) const CERTIFICATES_PRIVATE_KEY: Key = Key::new(
+    "certificates.private_key",
+    Default::Words("required in this table"),
+    "path of its key: PEM in PKCS#8, PKCS#1 or SEC1, without a passphrase",
+);
+pub(super) const CERTIFICATES_BUNDLE: Key = Key::new(
+    "certificates.bundle",
+    Default::Words("required in this table"),
+    "path of a PEM file with the CA certificates, among them the root of the chain",
+);
+pub(super) const CERTIFICATES_RENEWAL_PERCENT: Key = Key::new(
+    "certificates.renewal_percent",
+    Default::Bare("67"),
+    "after how many percent of its lifetime its writer renews the certificate, from 10 to 95: cert-manager and step after 67, Vault Agent after about 90",
+);
+pub(super) const SVID_SPIFFE_ID: Key = Key::new(
+    "svid.spiffe_id",
+    Default::Words("the first SVID"),
+    "use the SVID with this SPIFFE ID, and no other",
+)
+.flag("--spiffe-id")
+.variable("PGSVID_SPIFFE_ID");
 pub(super) const SVID_TRUST_DOMAIN: Key =
     Key::new("svid.trust_domain", Default::Words("any"), "refuse an SVID of another trust domain")
         .variable("PGSVID_TRUST_DOMAIN");
 pub(super) const SVID_HINT: Key =
-    Key::new("svid.hint", Default::Words("none"), "take the SVID with this hint")
+    Key::new("svid.hint", Default::Words("none"), "use the SVID with this hint")
         .flag("--hint")
         .variable("PGSVID_HINT");
+pub(super) const SVID_DNS_NAMES: Key = Key::new(
+    "svid.dns_names",
+    Default::Words("none"),
+    "a list of names that clients connect to: pgsvid warns if the SVID lacks one",
+)
+.flag("--dns-names")
+.variable("PGSVID_DNS_NAMES");
 pub(super) const FILES_DIRECTORY: Key =
     Key::new("files.directory", Default::Required, "where to publish")
         .flag("--directory")
@@ -107,7 +137,7 @@ pub(super) const FILES_CERTIFICATE_MODE: Key =
 pub(super) const FILES_GROUP: Key = Key::new(
     "files.group",
     Default::Words("none"),
-    "group of the files, by name or number; as root only",
+    "group of the files, by name or number; only as root",
 )
 .flag("--group")
 .variable("PGSVID_GROUP");
@@ -126,7 +156,7 @@ pub(super) const FILES_KEEP_AT_MOST: Key =
 pub(super) const FILES_PUBLISH_EVERY: Key = Key::new(
     "files.publish_every",
     Default::Text("5s"),
-    "where SVIDs change without end: after 120 in a row, one is published in this time, the newest. A changed bundle, and an SVID whose predecessor is about to expire, do not wait. `\"0s\"`: none waits",
+    "for SVIDs that change without end: after 120 in a row, only the newest is published once per this time. A changed bundle, and an SVID whose predecessor is about to expire, do not wait. `\"0s\"`: none waits",
 );
 pub(super) const FILES_SEEN_AS: Key = Key::new(
     "files.seen_as",
@@ -174,37 +204,40 @@ pub(super) const POSTGRES_USER: Key =
         .flag("--user")
         .variable("PGSVID_USER")
         .foreign("PGUSER");
-pub(super) const POSTGRES_DATABASE: Key =
-    Key::new("postgres.database", Default::Text("postgres"), "database in which it may")
-        .flag("--database")
-        .variable("PGSVID_DATABASE")
-        .foreign("PGDATABASE");
+pub(super) const POSTGRES_DATABASE: Key = Key::new(
+    "postgres.database",
+    Default::Text("postgres"),
+    "database in which the role may call it",
+)
+.flag("--database")
+.variable("PGSVID_DATABASE")
+.foreign("PGDATABASE");
 pub(super) const POSTGRES_OS_USER: Key = Key::new(
     "postgres.os_user",
     Default::Words("`\"postgres\"`; with a group `\"root\"`"),
-    "who runs pgsvid, for peer authentication",
+    "the user who runs pgsvid, for peer authentication",
 );
 pub(super) const POSTGRES_PASSWORD_FILE: Key = Key::new(
     "postgres.password_file",
     Default::Words("none"),
-    "file with the role's password, where peer cannot be",
+    "file with the role's password, if peer authentication is impossible",
 );
 pub(super) const POSTGRES_REQUIRE_PEER: Key = Key::new(
     "postgres.require_peer",
     Default::Words("none"),
-    "the user, by name or number, that has to listen on the socket",
+    "the user, by name or number, that must listen on the socket",
 );
 pub(super) const POSTGRES_VERIFY: Key = Key::new(
     "postgres.verify",
     Default::Text("auto"),
-    "where to look: `auto`, `none`, `HOST:PORT`",
+    "where to verify what is served: `auto`, `none`, `HOST:PORT`",
 )
 .flag("--verify")
 .variable("PGSVID_VERIFY");
 pub(super) const POSTGRES_VERIFY_EVERY: Key = Key::new(
     "postgres.verify_every",
     Default::Text("5m"),
-    "how often to look when nothing has changed; at least `\"1s\"`",
+    "how often to verify when nothing has changed; at least `\"1s\"`",
 );
 pub(super) const ROLES_SPIFFE_ID: Key = Key::new(
     "roles.spiffe_id",
@@ -219,19 +252,69 @@ pub(super) const ROLES_ROLE: Key = Key::new(
 pub(super) const ROLES_BY: Key = Key::new(
     "roles.by",
     Default::Words("this or `roles.cn` is required"),
-    "`\"uid\"`: PostgreSQL knows it by its x500UniqueIdentifier",
+    "`\"uid\"`: PostgreSQL recognises it by its x500UniqueIdentifier",
 );
 pub(super) const ROLES_CN: Key = Key::new(
     "roles.cn",
     Default::Words("this or `roles.by` is required"),
-    "PostgreSQL knows it by this CN",
+    "PostgreSQL recognises it by this CN",
 );
 pub(super) const ROLES_VALUES: Key =
     Key::new("roles.values", Default::Words("none"), "a list of values for each placeholder");
+pub(super) const HOOKS_NAME: Key = Key::new(
+    "hooks.name",
+    Default::Words("required in this table"),
+    "its name in the log, the status and metrics",
+);
+pub(super) const HOOKS_COMMAND: Key = Key::new(
+    "hooks.command",
+    Default::Words("this or `hooks.signal` is required"),
+    "a list: the program's absolute path, and its arguments. No shell reads them",
+);
+pub(super) const HOOKS_SIGNAL: Key = Key::new(
+    "hooks.signal",
+    Default::Words("this or `hooks.command` is required"),
+    "the signal that is sent: `HUP`, `USR1`, `USR2`, `INT`, `QUIT`, `TERM`, `WINCH` or `CONT`",
+);
+pub(super) const HOOKS_PID_FILE: Key = Key::new(
+    "hooks.pid_file",
+    Default::Words("required with `hooks.signal`"),
+    "the file whose first line is the number of the process that gets the signal",
+);
+pub(super) const HOOKS_PROCESS: Key = Key::new(
+    "hooks.process",
+    Default::Words("any"),
+    "the name of the program that this process must run",
+);
+pub(super) const HOOKS_WHEN: Key = Key::new(
+    "hooks.when",
+    Default::Text("published"),
+    "`published`: after each publication; `proven`: once every PostgreSQL is proven to serve what was published",
+);
+pub(super) const HOOKS_TIMEOUT: Key = Key::new(
+    "hooks.timeout",
+    Default::Text("30s"),
+    "after this time it is killed with all that it has started; from `\"1s\"` to `\"1h\"`",
+);
+pub(super) const HOOKS_BARRIER: Key = Key::new(
+    "hooks.barrier",
+    Default::Bare("false"),
+    "`true`: the next set waits for it, ten seconds at most",
+);
+pub(super) const HOOKS_USER: Key = Key::new(
+    "hooks.user",
+    Default::Words("the user of pgsvid"),
+    "the user, by name or number, that it runs as; only if pgsvid runs as root",
+);
+pub(super) const HOOKS_ENVIRONMENT: Key = Key::new(
+    "hooks.environment",
+    Default::Words("none"),
+    "variables for the command, beside `PATH` and pgsvid's own",
+);
 pub(super) const HEALTH_LISTEN: Key = Key::new(
     "health.listen",
     Default::Words("none"),
-    "where to answer: `127.0.0.1:9809`, or `unix:/path`",
+    "where to listen: `127.0.0.1:9809`, or `unix:/path`",
 )
 .variable("PGSVID_HEALTH_LISTEN");
 pub(super) const SANDBOX_ENABLED: Key = Key::new(
@@ -249,11 +332,16 @@ pub(super) const LOG_LEVEL: Key =
         .variable("PGSVID_LOG_LEVEL");
 
 /// All keys, in the order of the reference.
-pub const ALL: [&Key; 40] = [
+pub const ALL: [&Key; 55] = [
     &WORKLOAD_API_ENDPOINT,
+    &CERTIFICATES_CERTIFICATE,
+    &CERTIFICATES_PRIVATE_KEY,
+    &CERTIFICATES_BUNDLE,
+    &CERTIFICATES_RENEWAL_PERCENT,
     &SVID_SPIFFE_ID,
     &SVID_TRUST_DOMAIN,
     &SVID_HINT,
+    &SVID_DNS_NAMES,
     &FILES_DIRECTORY,
     &FILES_CERTIFICATE,
     &FILES_PRIVATE_KEY,
@@ -286,6 +374,16 @@ pub const ALL: [&Key; 40] = [
     &ROLES_BY,
     &ROLES_CN,
     &ROLES_VALUES,
+    &HOOKS_NAME,
+    &HOOKS_COMMAND,
+    &HOOKS_SIGNAL,
+    &HOOKS_PID_FILE,
+    &HOOKS_PROCESS,
+    &HOOKS_WHEN,
+    &HOOKS_TIMEOUT,
+    &HOOKS_BARRIER,
+    &HOOKS_USER,
+    &HOOKS_ENVIRONMENT,
     &HEALTH_LISTEN,
     &SANDBOX_ENABLED,
     &LOG_FORMAT,

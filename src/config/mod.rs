@@ -1,17 +1,20 @@
-//! Configuration: file, flags and environment become each room's own settings, once.
+//! Configuration: turns file, flags and environment into each room's own settings, once.
 //!
 //! Precedence: flag, then `PGSVID_*`, then the file, then other programs' variables, then the default.
 
 mod error;
 mod file;
 mod given;
+mod hooks;
 pub mod keys;
+mod mistakes;
 mod parts;
 mod roles;
 mod rules;
 #[cfg(feature = "schema")]
 mod schema;
 mod server;
+mod source;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -31,42 +34,43 @@ pub use server::Reached;
 use crate::companions::parameters::Value;
 use crate::companions::role_map::RoleMap;
 use crate::companions::service_file;
-use crate::material::Expectations;
-use crate::{http, publish, rotation, sandbox, source, telemetry};
+use crate::material::{Expectations, Policy, Users};
+use crate::source::workload_api::Selection;
+use crate::{http, publish, rotation, sandbox, telemetry};
 
-/// Where the file is looked for when nothing names one.
+/// The default path of the file.
 pub const DEFAULT_FILE: &str = "/etc/pgsvid/pgsvid.toml";
 
-/// Everything, for every room.
+/// All settings, for every room.
 #[derive(Debug, Clone)]
 pub struct Config {
     /// The file that was read, if one was.
     pub file: Option<PathBuf>,
     /// Where identities come from.
-    pub source: source::Settings,
+    pub source: crate::source::Settings,
     /// Where they are published.
     pub publish: publish::Settings,
-    /// The connection service file, if one is wanted.
+    /// The connection service file, if configured.
     pub service: Option<service_file::Settings>,
-    /// Which workload may be which role.
+    /// Which workload may log in as which role.
     pub roles: RoleMap,
-    /// Name of the file that the map is published as, if it is.
+    /// Name of the file that the map is published as, if it is published.
     pub ident: Option<String>,
-    /// What follows a publication.
+    /// The settings of the loop.
     pub rotation: rotation::Settings,
-    /// Where to answer who asks, if anywhere.
+    /// Where to listen for status requests, if anywhere.
     pub health: Option<http::Listen>,
-    /// What the process denies itself.
+    /// The settings of the sandbox.
     pub sandbox: sandbox::Settings,
     /// How to log.
     pub log: telemetry::Settings,
 }
 
-/// The environment, as the process found it. Values need not be UTF-8.
+/// The environment of the process. Values need not be UTF-8.
 pub type Environment = BTreeMap<String, OsString>;
 
 impl Config {
-    /// Reads the file that flags or environment name, and puts everything together.
+    /// Reads the file that flags or environment name, and combines everything.
     pub fn load(flags: &Flags, environment: &Environment) -> Result<Self, Error> {
         let (path, file) = read(flags, environment)?;
         assemble(path.as_deref(), &file, flags, environment)
@@ -99,7 +103,7 @@ fn file_path(flags: &Flags, environment: &Environment) -> Result<Option<PathBuf>
     found(Path::new(DEFAULT_FILE))
 }
 
-/// A file that cannot be looked at is not taken for one that is absent.
+/// A file that cannot be examined does not count as missing.
 fn found(path: &Path) -> Result<Option<PathBuf>, Error> {
     match path.try_exists() {
         Ok(exists) => Ok(exists.then(|| path.to_owned())),
@@ -114,16 +118,17 @@ fn assemble(
     environment: &Environment,
 ) -> Result<Config, Error> {
     let resolver = Resolver { file: path, environment };
-    let source = source(&resolver, file, flags)?;
-    let publish = publish(&resolver, file, flags)?;
+    let mut source = source::source(&resolver, file, flags)?;
+    let mut publish = publish(&resolver, file, flags)?;
+    source::apart(&resolver, &source, &publish)?;
     let service = service(&resolver, file, &publish)?;
-    let publish = publish::Settings { keep_until_expiry: service.is_some(), ..publish };
     let servers = server::servers(&resolver, file, flags)?;
     let roles = roles::roles(&resolver, file, &servers)?;
     let ident = ident(&resolver, file, &publish, service.as_ref())?;
+    add_files(&mut publish, service.as_ref(), ident.as_ref(), &roles);
     let role_map = ident.as_ref().map(|_| roles.expressions());
     let servers = servers.into_iter().map(|it| server::server(it, &publish, role_map.clone()));
-    let servers = servers.collect();
+    let servers: Vec<_> = servers.collect();
     let extra_authorities = file.files.extra_authorities.clone().unwrap_or_default();
     for path in &extra_authorities {
         rules::absolute(path)
@@ -133,8 +138,16 @@ fn assemble(
         file.files.publish_every.as_deref().unwrap_or(keys::FILES_PUBLISH_EVERY.default_text()),
     )
     .map_err(|why| resolver.in_file(keys::FILES_PUBLISH_EVERY.name, why))?;
-    let expectations = source.expectations.clone();
-    let rotation = rotation::Settings { expectations, extra_authorities, publish_every, servers };
+    source.expectations_mut().users = users(!servers.is_empty(), service.is_some());
+    let expectations = source.expectations().clone();
+    let rotation = rotation::Settings {
+        expectations,
+        before: None,
+        extra_authorities,
+        publish_every,
+        hooks: hooks::hooks(&resolver, file, &publish, &servers)?,
+        servers,
+    };
     let health = health(&resolver, file)?;
     let log = log(&resolver, &file.log, flags)?;
     let sandbox = sandbox::Settings { enabled: file.sandbox.enabled.unwrap_or(true) };
@@ -152,30 +165,17 @@ fn assemble(
     })
 }
 
-fn source(resolver: &Resolver<'_>, file: &File, flags: &Flags) -> Result<source::Settings, Error> {
-    let endpoint = resolver
-        .value(
-            &keys::WORKLOAD_API_ENDPOINT,
-            flags.endpoint.as_deref(),
-            file.workload_api.endpoint.as_deref(),
-        )
-        .resolve()?
-        .ok_or(Error::NoEndpoint)?;
-    let (selection, expectations) = identity(resolver, file, flags)?;
-    Ok(source::Settings {
-        endpoint: endpoint.parse()?,
-        federated_bundles: expectations.federated,
-        selection,
-        expectations,
-    })
+/// Who uses the SVID: servers if one is configured; clients if none is, or if a service file leads them to it.
+fn users(servers: bool, service: bool) -> Users {
+    Users { servers, clients: service || !servers }
 }
 
-/// Which SVID to take, and what it must be.
+/// Which SVID to use, and its requirements.
 fn identity(
     resolver: &Resolver<'_>,
     file: &File,
     flags: &Flags,
-) -> Result<(source::Selection, Expectations), Error> {
+) -> Result<(Selection, Expectations), Error> {
     let spiffe_id = resolver
         .value(&keys::SVID_SPIFFE_ID, flags.spiffe_id.as_deref(), file.svid.spiffe_id.as_deref())
         .resolve()?;
@@ -186,14 +186,28 @@ fn identity(
         .value(&keys::SVID_TRUST_DOMAIN, None, file.svid.trust_domain.as_deref())
         .resolve()?;
     let spiffe_id = spiffe_id.map(|given| given.parse_with(rules::spiffe_id)).transpose()?;
-    let selection = source::Selection {
+    let selection = Selection {
         spiffe_id: spiffe_id.as_ref().map(ToString::to_string),
         hint: hint.map(|given| given.text),
+        published: None,
     };
     let trust_domain =
         trust_domain.map(|given| given.parse_with(rules::trust_domain)).transpose()?;
     let federated = file.files.federated_bundles.unwrap_or(false);
-    Ok((selection, Expectations { spiffe_id, trust_domain, federated }))
+    let dns_names = dns_names(resolver, file, flags)?;
+    let users = Users::default();
+    let policy = Policy::Spiffe;
+    Ok((selection, Expectations { policy, spiffe_id, trust_domain, federated, users, dns_names }))
+}
+
+/// The names that the SVID should have. A flag and a variable separate them by commas; the file has a list.
+fn dns_names(resolver: &Resolver<'_>, file: &File, flags: &Flags) -> Result<Vec<String>, Error> {
+    let in_file = file.svid.dns_names.as_deref().filter(|names| !names.is_empty());
+    let in_file = in_file.map(|names| names.join(","));
+    let given = resolver
+        .value(&keys::SVID_DNS_NAMES, flags.dns_names.as_deref(), in_file.as_deref())
+        .resolve()?;
+    given.map_or(Ok(Vec::new()), |given| given.parse_with(rules::host_names))
 }
 
 fn publish(
@@ -219,7 +233,7 @@ fn publish(
     let keep_at_most = files.keep_at_most.unwrap_or(16);
     if !(2..=1000).contains(&keep_at_most) {
         return Err(
-            resolver.in_file(keys::FILES_KEEP_AT_MOST.name, "it must lie between 2 and 1000")
+            resolver.in_file(keys::FILES_KEEP_AT_MOST.name, "it must be between 2 and 1000")
         );
     }
     let seen_as = files.seen_as.clone();
@@ -230,13 +244,14 @@ fn publish(
         let name = given.as_deref().unwrap_or(key.default_text());
         rules::file_name(name).map(str::to_owned).map_err(|why| resolver.in_file(key.name, why))
     };
+    let names = [
+        name(&keys::FILES_CERTIFICATE, &files.certificate)?,
+        name(&keys::FILES_PRIVATE_KEY, &files.private_key)?,
+        name(&keys::FILES_BUNDLE, &files.bundle)?,
+    ];
     Ok(publish::Settings {
         directory,
-        certificate: name(&keys::FILES_CERTIFICATE, &files.certificate)?,
-        private_key: name(&keys::FILES_PRIVATE_KEY, &files.private_key)?,
-        bundle: name(&keys::FILES_BUNDLE, &files.bundle)?,
-        private_key_mode: key_mode,
-        certificate_mode,
+        files: publish::Files::new(names, key_mode, certificate_mode),
         group,
         keep_at_most,
         keep_until_expiry: false,
@@ -271,7 +286,7 @@ fn service(
     Ok(service)
 }
 
-/// The name of the published map, once it is known that no two files have the same name.
+/// The name of the published map. Fails if two files have the same name.
 fn ident(
     resolver: &Resolver<'_>,
     file: &File,
@@ -281,14 +296,33 @@ fn ident(
     let ident = file.files.ident.as_deref().map(rules::file_name).transpose();
     let ident =
         ident.map_err(|why| resolver.in_file(keys::FILES_IDENT.name, why))?.map(str::to_owned);
-    let mut names = vec![&publish.certificate, &publish.private_key, &publish.bundle];
-    names.extend(service.map(|service| &service.file));
-    names.extend(&ident);
+    let mut names = publish.files.names();
+    names.extend(service.map(|service| service.file.clone()));
+    names.extend(ident.clone());
     names.sort_unstable();
     if let Some([name, _]) = names.windows(2).find(|pair| pair[0] == pair[1]) {
         return Err(resolver.in_file("files", format!("two files have the same name, {name}")));
     }
     Ok(ident)
+}
+
+/// Adds the files that are published with certificate, key and bundle.
+fn add_files(
+    publish: &mut publish::Settings,
+    service: Option<&service_file::Settings>,
+    ident: Option<&String>,
+    roles: &RoleMap,
+) {
+    if let Some(service) = service.cloned() {
+        let names = names(publish);
+        publish.keep_until_expiry = true;
+        let file = service.file.clone();
+        publish.files.add_rendered(file, move |generation| service.render(&names, generation));
+    }
+    if let Some(name) = ident {
+        let map = roles.render();
+        publish.files.add_rendered(name.clone(), move |_| map.clone());
+    }
 }
 
 fn health(resolver: &Resolver<'_>, file: &File) -> Result<Option<http::Listen>, Error> {
@@ -297,7 +331,7 @@ fn health(resolver: &Resolver<'_>, file: &File) -> Result<Option<http::Listen>, 
     listen.map(|given| given.parse()).transpose()
 }
 
-/// Where a daemon of this configuration answers, if it does; the rest of it need not be there.
+/// Where a daemon with this configuration listens, if it does; the rest of the configuration may be missing.
 pub fn listener(flags: &Flags, environment: &Environment) -> Result<Option<http::Listen>, Error> {
     let (path, file) = read(flags, environment)?;
     health(&Resolver { file: path.as_deref(), environment }, &file)
@@ -320,11 +354,8 @@ fn log(
 /// The names of the three files, for a service file.
 #[must_use]
 pub fn names(publish: &publish::Settings) -> service_file::Names {
-    service_file::Names {
-        certificate: publish.certificate.clone(),
-        private_key: publish.private_key.clone(),
-        bundle: publish.bundle.clone(),
-    }
+    let [certificate, private_key, bundle] = publish.files.set_names();
+    service_file::Names { certificate, private_key, bundle }
 }
 
 #[cfg(test)]

@@ -1,23 +1,25 @@
-//! What there is of a configuration, for commands that need neither all of it nor any.
+//! Parts of a configuration, for commands that do not need all of it.
 
 use super::given::Resolver;
-use super::{Environment, Error, Flags, ident, identity, publish, read, roles, server, service};
+use super::{
+    Environment, Error, Flags, add_files, ident, identity, publish, read, roles, server, service,
+};
 use crate::companions::role_map::RoleMap;
 use crate::consumers;
 use crate::material::Expectations;
 
-/// The parts that stand by themselves. What is given must be right; what is not given is absent.
+/// The independent parts. Given values must be right; missing ones are absent.
 #[derive(Debug, Clone)]
 pub struct Parts {
-    /// What the published identity must be.
+    /// The requirements for the published identity.
     pub expectations: Expectations,
     /// Where identities are published.
     pub publish: Option<crate::publish::Settings>,
-    /// The servers that take part.
+    /// The configured servers.
     pub servers: Vec<server::Reached>,
-    /// Which workload may be which role.
+    /// Which workload may log in as which role.
     pub roles: RoleMap,
-    /// Name of the file that the map is published as, if it is.
+    /// Name of the file that the map is published as, if it is published.
     pub ident: Option<String>,
 }
 
@@ -30,9 +32,10 @@ impl Parts {
         let servers = server::servers(&resolver, &file, flags)?;
         let roles = roles::roles(&resolver, &file, &servers)?;
         let (publish, ident) = match publish(&resolver, &file, flags) {
-            Ok(settings) => {
+            Ok(mut settings) => {
                 let service = service(&resolver, &file, &settings)?;
                 let ident = ident(&resolver, &file, &settings, service.as_ref())?;
+                add_files(&mut settings, service.as_ref(), ident.as_ref(), &roles);
                 (Some(settings), ident)
             }
             Err(Error::NoDirectory) => (None, None),
@@ -41,7 +44,7 @@ impl Parts {
         Ok(Self { expectations, publish, servers, roles, ident })
     }
 
-    /// The one server that takes part, with the published files as it sees them; for commands that need both.
+    /// The only configured server, with the published files' paths for it; for commands that need both.
     pub fn server(&self) -> Result<consumers::Server, Error> {
         let reached = match &self.servers[..] {
             [] => return Err(Error::NoPostgres),

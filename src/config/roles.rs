@@ -1,18 +1,18 @@
-//! `[[roles]]`: SPIFFE IDs and templates of them become workloads, each with the role that it may be.
+//! `[[roles]]`: SPIFFE IDs and templates of them become workloads, each with the role that it may log in as.
 //!
-//! What would let in more than was written is refused: PostgreSQL does not, it only follows the map.
+//! Anything that would let in more than was written is refused. PostgreSQL does not check that, but follows the map.
 
 use std::collections::BTreeMap;
 
 use super::given::Resolver;
 use super::{Error, File, Reached, file, rules};
 use crate::companions::role_map::{
-    LONGEST_WORD, Login, MAP, Recognition, RoleMap, SHARED_SUBJECT, Workload,
+    LONGEST_WORD, MAP, OwnLogin, Recognition, RoleMap, SHARED_SUBJECT, Workload,
 };
 use crate::material::unique_identifier;
 use crate::sql::{Line, Mapping, is_anchored, parse_ident};
 
-/// Most workloads that a configuration may come to.
+/// Most workloads that a configuration may expand to.
 const MOST: usize = 10_000;
 /// Longest name of a role, in bytes (PostgreSQL: `NAMEDATALEN`).
 const LONGEST_ROLE: usize = 63;
@@ -42,50 +42,50 @@ pub(super) fn roles(
     if has_map && file.files.federated_bundles == Some(true) {
         return Err(resolver.in_file(
             "roles",
-            "files.federated_bundles lets every federated authority make a certificate with any of these subjects, \
-             and PostgreSQL cannot tell; turn it off, or leave the roles and files.ident_lines out",
+            "files.federated_bundles lets every federated authority issue a certificate with any of these subjects, \
+             and PostgreSQL cannot tell them apart; turn it off, or leave the roles and files.ident_lines out",
         ));
     }
     distinct(&map.workloads).map_err(|why| resolver.in_file("roles", why))?;
     Ok(map)
 }
 
-/// The login of pgsvid's own: one map is published for all servers.
+/// pgsvid's own login: one map is published for all servers.
 fn own_login(
     resolver: &Resolver<'_>,
     file: &File,
     servers: &[Reached],
-) -> Result<Option<Login>, Error> {
-    // A server that was named by --name is among others in the file, or one that a flag brings is in none.
+) -> Result<Option<OwnLogin>, Error> {
+    // A server chosen by --name is one of several in the file, and a server from a flag is in none.
     let tables = &file.postgres.0;
     let table_of = |server: &Reached| tables.iter().find(|table| table.name() == server.name);
     let logins = servers.iter().map(|server| login(resolver, file, table_of(server), server));
-    let logins: Vec<Login> = logins.collect::<Result<_, _>>()?;
+    let logins: Vec<OwnLogin> = logins.collect::<Result<_, _>>()?;
     let differ = logins
         .windows(2)
         .any(|pair| (&pair[0].os_user, &pair[0].role) != (&pair[1].os_user, &pair[1].role));
     if differ && file.files.ident.is_some() {
         return Err(resolver.in_file(
             "files.ident",
-            "one map is published for all [[postgres]], and their user or os_user differ: give all the same, or leave files.ident out",
+            "one map is published for all [[postgres]], but their user or os_user differ: give all the same, or leave files.ident out",
         ));
     }
     Ok(logins.into_iter().next())
 }
 
-/// pgsvid logs in by peer authentication unless it has a password.
+/// pgsvid logs in by peer authentication, unless it has a password.
 fn login(
     resolver: &Resolver<'_>,
     file: &File,
     table: Option<&file::Postgres>,
     Reached { session, .. }: &Reached,
-) -> Result<Login, Error> {
+) -> Result<OwnLogin, Error> {
     let given = table.and_then(|table| table.os_user.as_deref());
-    // With a group the key must be root's; else it must be PostgreSQL's own user's.
+    // With a group the key must be root's; otherwise it must belong to PostgreSQL's user.
     let usual = if file.files.group.is_some() { "root" } else { "postgres" };
     let os_user = given.unwrap_or(usual);
     word(os_user).map_err(|why| resolver.in_file("postgres.os_user", why))?;
-    // Wherever these two come from: a flag, a variable or the file.
+    // These two may come from a flag, a variable or the file.
     for (place, name) in
         [("postgres.user", &session.user), ("postgres.database", &session.database)]
     {
@@ -93,14 +93,14 @@ fn login(
     }
     role_name(&session.user)
         .map_err(|why| Error::Value { place: "postgres.user".to_owned(), why })?;
-    Ok(Login {
+    Ok(OwnLogin {
         os_user: session.password_file.is_none().then(|| os_user.to_owned()),
         role: session.user.clone(),
         database: session.database.clone(),
     })
 }
 
-/// The workloads of one entry: one, or one for each choice of values.
+/// The workloads of one entry: one, or one for each combination of values.
 fn expand(entry: &file::Workload) -> Result<Vec<Workload>, String> {
     let recognised = match (entry.by.as_deref(), entry.cn.as_deref()) {
         (Some("uid"), None) => None,
@@ -112,7 +112,7 @@ fn expand(entry: &file::Workload) -> Result<Vec<Workload>, String> {
             ));
         }
         (None, None) => {
-            return Err("it does not say how PostgreSQL knows the workload; write by = \"uid\" (SPIRE's credential \
+            return Err("it does not say how PostgreSQL recognises the workload; write by = \"uid\" (SPIRE's credential \
                  composer uniqueid must be on), or cn = \"<the first DNS name of its entry>\""
                 .to_owned());
         }
@@ -149,7 +149,7 @@ fn expand(entry: &file::Workload) -> Result<Vec<Workload>, String> {
         .collect()
 }
 
-/// A value fills one segment or a part of it, and each list is used where it tells the workloads apart.
+/// A value fills a path segment or a part of it, and each list must be used where it distinguishes the workloads.
 fn check_values(
     entry: &file::Workload,
     values: &BTreeMap<String, Vec<String>>,
@@ -159,7 +159,7 @@ fn check_values(
             return Err(format!("values.{name} is not used: the SPIFFE ID has no {{{name}}}"));
         }
         if list.is_empty() {
-            return Err(format!("values.{name} is empty, so there would be no workload at all"));
+            return Err(format!("values.{name} is empty, so there would be no workload"));
         }
         if let Some(value) =
             list.iter().find(|value| value.is_empty() || value.contains(['/', '{', '}']))
@@ -205,14 +205,14 @@ fn fill(template: &str, choice: &Choice<'_>) -> Result<String, String> {
     }
 }
 
-/// PostgreSQL 16 and later take a slash in front for a regular expression, even in quotes, and our expressions have
-/// groups that `\1` would refer to.
+/// Fails unless the name can be a role in `pg_ident.conf`. PostgreSQL 16 and later read a leading slash as a regular expression,
+/// even in quotes, and `\1` would refer to a group of pgsvid's expressions.
 ///
-/// And some names are no role's (PostgreSQL: `rolespec`, `IsReservedName`).
+/// Some names cannot be roles (PostgreSQL: `rolespec`, `IsReservedName`).
 fn role_name(role: &str) -> Result<(), String> {
     word(role)?;
     if ["public", "none"].contains(&role) || role.starts_with("pg_") {
-        return Err(format!("{role:?} is reserved by PostgreSQL and no role's name"));
+        return Err(format!("{role:?} is reserved by PostgreSQL and cannot name a role"));
     }
     if role.len() > LONGEST_ROLE {
         return Err(format!("role {role:?} has more than {LONGEST_ROLE} bytes"));
@@ -220,7 +220,7 @@ fn role_name(role: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// What stands between quotation marks in the files, and means itself there.
+/// A text that can be put between quotation marks in the files, and has no special meaning there.
 fn word(text: &str) -> Result<(), String> {
     let strange = text.contains(['"', '\\', '$']) || text.chars().any(char::is_control);
     if text.is_empty() || text.starts_with('/') || strange || text.len() > LONGEST_WORD {
@@ -236,13 +236,13 @@ fn common_name(name: String) -> Result<String, String> {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
     if name.is_empty() || !name.chars().all(is_plain) {
         return Err(format!(
-            "cn = {name:?} is no DNS name; SPIRE takes the first DNS name of the entry for the CN"
+            "cn = {name:?} is not a DNS name; SPIRE uses the first DNS name of the entry as the CN"
         ));
     }
     Ok(name)
 }
 
-/// No two workloads may look the same to PostgreSQL, and none is written twice.
+/// No two workloads may look the same to PostgreSQL, and none may be written twice.
 fn distinct(workloads: &[Workload]) -> Result<(), String> {
     let mut known: BTreeMap<&Recognition, &str> = BTreeMap::new();
     let mut seen = std::collections::BTreeSet::new();
@@ -252,7 +252,7 @@ fn distinct(workloads: &[Workload]) -> Result<(), String> {
             && let Recognition::CommonName(name) = by
         {
             return Err(format!(
-                "{other} and {spiffe_id} would both be known by cn = {name:?}: PostgreSQL could not tell them apart; \
+                "{other} and {spiffe_id} would both be recognised by cn = {name:?}: PostgreSQL could not tell them apart; \
                  use by = \"uid\""
             ));
         }
@@ -263,16 +263,16 @@ fn distinct(workloads: &[Workload]) -> Result<(), String> {
     Ok(())
 }
 
-/// A line of the operator's: one mapping, which does not admit everybody.
+/// Fails unless the text, which the operator wrote, is one mapping that does not admit everybody.
 ///
-/// What an expression matches only PostgreSQL's own engine can tell, and `check` asks it. Here it has to look like one
-/// that names somebody.
+/// Only PostgreSQL's own engine can tell what a regular expression matches, and `check` asks it. Here only its form is checked:
+/// it must be anchored, and must begin with literal text of a name, or map to `\1`.
 fn own_line(text: &str) -> Result<(), String> {
     if text.contains(['\n', '\r'])
         || text.ends_with('\\')
         || !text.matches('"').count().is_multiple_of(2)
     {
-        return Err("it does not end where it ends: a line break, a backslash at its end or an open quotation mark; \
+        return Err("it is not one whole line: it has a line break, a backslash at its end or an open quotation mark; \
                     write one whole line in each text"
             .to_owned());
     }
@@ -283,7 +283,7 @@ fn own_line(text: &str) -> Result<(), String> {
             _ => String::new(),
         };
         return Err(format!(
-            "it is no line of pg_ident.conf{why}; write `<map> \"<system user>\" <role>`"
+            "it is not a line of pg_ident.conf{why}; write `<map> \"<system user>\" <role>`"
         ));
     };
     if role.starts_with('/') || role == "all" || role.starts_with('+') {
@@ -301,17 +301,17 @@ fn own_line(text: &str) -> Result<(), String> {
                     and a line for each alternative"
             .to_owned());
     };
-    // `\1` lets everybody in as what he is called; without it a whole class of names would be one role.
+    // `\1` lets everybody in as the role that their own name contains. Without it a whole class of names would be one role.
     if role.contains("\\1") || names_somebody(map, inside) {
         return Ok(());
     }
     Err(format!(
-        "it lets many be role {role}: name one of them, such as /^CN=alice,OU=.*,O=Example$ or \
+        "it lets many names log in as role {role}: name one of them, such as /^CN=alice,OU=.*,O=Example$ or \
          /^x500UniqueIdentifier=<32 hex>,.*$"
     ))
 }
 
-/// Whether the beginning of an expression says literally who is meant: in the map of workloads a CN or a whole
+/// Whether the beginning of an expression literally names somebody: in the map of workloads a CN or a whole
 /// x500UniqueIdentifier, elsewhere anything.
 fn names_somebody(map: &str, expression: &str) -> bool {
     let literal = |text: &str| -> usize {
@@ -325,7 +325,7 @@ fn names_somebody(map: &str, expression: &str) -> bool {
     let value = |attribute: &str, least: usize| {
         rest.strip_prefix(attribute).is_some_and(|value| {
             let length = literal(value);
-            // A repetition would make the last of it optional.
+            // A repetition would make its last character optional.
             let goes_on = value.chars().nth(length);
             length > least || (length == least && !matches!(goes_on, Some('*' | '?' | '{')))
         })
@@ -383,9 +383,9 @@ mod tests {
             (format!("{id}\nby = 'uid'\nrole = 'public'"), "is reserved"),
             (format!("{id}\nby = 'uid'\nrole = 'pg_monitor'"), "is reserved"),
             (format!("{id}\nby = 'uid'\nrole = '{}'", "x".repeat(64)), "more than 63 bytes"),
-            (format!("{id}\ncn = 'a b'\nrole = 'x'"), "is no DNS name"),
-            (format!("{id}\ncn = ''\nrole = 'x'"), "is no DNS name"),
-            (format!("{id}\ncn = 'a,O=SPIRE'\nrole = 'x'"), "is no DNS name"),
+            (format!("{id}\ncn = 'a b'\nrole = 'x'"), "is not a DNS name"),
+            (format!("{id}\ncn = ''\nrole = 'x'"), "is not a DNS name"),
+            (format!("{id}\ncn = 'a,O=SPIRE'\nrole = 'x'"), "is not a DNS name"),
             (format!("{id}\ncn = '{}'\nrole = 'x'", "a".repeat(201)), "more than the 253"),
             (format!("{id}\nby = 'uid'\nrole = 'x'\nvalues = {{ a = ['b'] }}"), "values.a is not used"),
             ("spiffe_id = 'spiffe://example.org/{a}'\nrole = 'x'\nby = 'uid'".to_owned(), "without values"),
@@ -397,7 +397,7 @@ mod tests {
                 "spiffe_id = 'spiffe://example.org/{a}'\nrole = 'x'\nby = 'uid'\nvalues = { a = ['b/c'] }".to_owned(),
                 "not a part of one path segment",
             ),
-            ("spiffe_id = 'spiffe://example.org/a b'\nrole = 'x'\nby = 'uid'".to_owned(), "no SPIFFE ID"),
+            ("spiffe_id = 'spiffe://example.org/a b'\nrole = 'x'\nby = 'uid'".to_owned(), "not a SPIFFE ID"),
             ("spiffe_id = 'spiffe://example.org'\nrole = 'x'\nby = 'uid'".to_owned(), "has no path"),
         ] {
             let said = expand(&entry(&text)).unwrap_err();
@@ -428,7 +428,7 @@ mod tests {
         let said =
             distinct(&[workload("a", "x", cn("n")), workload("a", "x", cn("n"))]).unwrap_err();
         assert!(said.contains("twice"), "{said}");
-        // One workload may be two roles.
+        // One workload may have two roles.
         assert!(distinct(&[workload("a", "x", cn("n")), workload("a", "y", cn("n"))]).is_ok());
     }
 
@@ -439,32 +439,32 @@ mod tests {
             ("spiffe /CN=app app", "not anchored"),
             ("spiffe /^CN=app app", "not anchored"),
             ("spiffe \"/^CN=app\\$\" app", "not anchored"),
-            ("spiffe /^.*$ app", "lets many be role app"),
-            ("spiffe /^(.+)$ app", "lets many be role app"),
-            ("spiffe \"/^O=SPIRE,C=US$\" app", "lets many be role app"),
-            ("spiffe \"/^.*O=SPIRE,C=US$\" app", "lets many be role app"),
-            ("spiffe \"/^(.*,)?O=SPIRE,C=US$\" app", "lets many be role app"),
+            ("spiffe /^.*$ app", "lets many names log in as role app"),
+            ("spiffe /^(.+)$ app", "lets many names log in as role app"),
+            ("spiffe \"/^O=SPIRE,C=US$\" app", "lets many names log in as role app"),
+            ("spiffe \"/^.*O=SPIRE,C=US$\" app", "lets many names log in as role app"),
+            ("spiffe \"/^(.*,)?O=SPIRE,C=US$\" app", "lets many names log in as role app"),
             ("spiffe \"/^CN=alice|.*$\" app", "not anchored as a whole"),
             (r#"spiffe "/^CN=alice\(|.*$" app"#, "not anchored as a whole"),
             (r#"spiffe "/^CN=alice[(]|.*$" app"#, "not anchored as a whole"),
-            ("spiffe /^[^x]*$ app", "lets many be role app"),
-            ("spiffe /^(.*)(.*)$ app", "lets many be role app"),
-            ("spiffe /^.*?$ app", "lets many be role app"),
+            ("spiffe /^[^x]*$ app", "lets many names log in as role app"),
+            ("spiffe /^(.*)(.*)$ app", "lets many names log in as role app"),
+            ("spiffe /^.*?$ app", "lets many names log in as role app"),
             (
                 "spiffe \"/^x500UniqueIdentifier=[0-9a-f]*,O=SPIRE,C=US$\" app",
-                "lets many be role app",
+                "lets many names log in as role app",
             ),
-            ("spiffe \"/^x500UniqueIdentifier=0*$\" app", "lets many be role app"),
-            ("spiffe \"/^CN=a*$\" app", "lets many be role app"),
-            ("corp /^.*$ app", "lets many be role app"),
+            ("spiffe \"/^x500UniqueIdentifier=0*$\" app", "lets many names log in as role app"),
+            ("spiffe \"/^CN=a*$\" app", "lets many names log in as role app"),
+            ("corp /^.*$ app", "lets many names log in as role app"),
             ("spiffe \"CN=alice,O=Example\" \"/^.*$\"", "more than one role"),
             ("spiffe \"CN=alice,O=Example\" all", "more than one role"),
             ("spiffe @/etc/passwd app", "a file (@)"),
-            ("spiffe \"CN=alice app", "does not end where it ends"),
-            ("spiffe CN=alice app \\", "does not end where it ends"),
-            ("spiffe app", "no line of pg_ident.conf"),
-            ("# nothing", "no line of pg_ident.conf"),
-            ("include_if_exists more.conf", "no line of pg_ident.conf"),
+            ("spiffe \"CN=alice app", "is not one whole line"),
+            ("spiffe CN=alice app \\", "is not one whole line"),
+            ("spiffe app", "not a line of pg_ident.conf"),
+            ("# nothing", "not a line of pg_ident.conf"),
+            ("include_if_exists more.conf", "not a line of pg_ident.conf"),
             ("a b c\nd e f", "a line break"),
         ] {
             let said = own_line(line).unwrap_err();

@@ -1,11 +1,12 @@
 //! The rules for single values. Each error says what is wrong and what would be right.
 
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::material::{SpiffeId, TrustDomain, workload_id};
 
-/// Longest time that anything waits: a moment farther away may be none that the clock can tell.
+/// Longest time that anything waits: the clock may not be able to represent a later time.
 pub const LONGEST: Duration = Duration::from_secs(366 * 86_400);
 
 pub(super) fn absolute(path: &Path) -> Result<&Path, String> {
@@ -35,31 +36,35 @@ pub(super) fn socket_directory(text: &str) -> Result<PathBuf, String> {
 pub(super) fn port(text: &str) -> Result<u16, String> {
     match text.parse::<u16>() {
         Ok(port) if port != 0 => Ok(port),
-        _ => Err("it is no port; write a number from 1 to 65535".to_owned()),
+        _ => Err("it is not a port; write a number from 1 to 65535".to_owned()),
     }
 }
 
 pub(super) fn file_name(name: &str) -> Result<&str, String> {
     if name.is_empty() || name.contains('/') || name.chars().any(char::is_control) {
-        return Err(format!("{name:?} is no file name; leave directories out"));
+        return Err(format!("{name:?} is not a file name; leave directories out"));
     }
     if name.starts_with("..") || name == "." {
-        return Err(format!("{name:?} begins with two dots, as pgsvid's own entries do"));
+        return Err(format!(
+            "{name:?} is not allowed: pgsvid's own entries begin with two dots, and one dot is the directory itself"
+        ));
     }
     Ok(name)
 }
 
-/// PostgreSQL takes a key of its own uid without any bit for group and others, and root's with 0640 at most
-/// (`be-secure-common.c`). libpq has the same rule for clients.
+/// The mode of the published key. It is never wider than what PostgreSQL and libpq accept (`crate::key_mode`): a group may read
+/// only a key of root's.
 pub(super) fn key_mode(text: Option<&str>, group: bool) -> Result<u32, String> {
-    let (default, most, why) = if group {
-        (0o640, 0o640, "0640 at most, for a key of root's with files.group set")
+    let (default, why) = if group {
+        (0o640, "0640 at most, for a key of root's with files.group set")
     } else {
-        (0o600, 0o600, "0600 at most; with files.group, and as root, 0640")
+        (0o600, "0600 at most; with files.group, and as root, 0640")
     };
     let mode = mode(text, default)?;
-    if mode & !most != 0 {
-        return Err(format!("PostgreSQL would refuse a key with mode {mode:04o}: it takes {why}"));
+    if mode & !default != 0 {
+        return Err(format!(
+            "PostgreSQL would refuse a key with mode {mode:04o}: it accepts {why}"
+        ));
     }
     if mode & 0o400 == 0 {
         return Err(format!("its owner could not read a key with mode {mode:04o}; write 0600"));
@@ -82,25 +87,29 @@ fn mode(text: Option<&str>, default: u32) -> Result<u32, String> {
     let Some(text) = text else { return Ok(default) };
     match u32::from_str_radix(text, 8) {
         Ok(mode) if (3..=4).contains(&text.len()) && mode <= 0o7777 => Ok(mode),
-        _ => Err(format!("{text:?} is no mode; write it in octal and in quotes, \"0600\"")),
+        _ => Err(format!("{text:?} is not a mode; write it in octal and in quotes, \"0600\"")),
     }
 }
 
-/// A group's number, or its name in /etc/group.
+/// A group's ID, or its name in /etc/group.
 pub(super) fn group(text: &str) -> Result<u32, String> {
     number_of(text, "group", "/etc/group")
 }
 
-/// A user's number, or its name in /etc/passwd.
+/// A user's ID, or its name in /etc/passwd.
 pub(super) fn user(text: &str) -> Result<u32, String> {
     number_of(text, "user", "/etc/passwd")
 }
 
-/// A number, or a name in such a file. Other name services are not asked.
+/// A number, or a name in such a file. Other name services are not used.
 fn number_of(text: &str, kind: &str, file: &str) -> Result<u32, String> {
     if let Ok(number) = text.parse() {
-        // chown takes this one for "leave it as it is".
-        return if number == u32::MAX { Err(format!("{number} is no {kind}")) } else { Ok(number) };
+        // chown reads this value as "leave unchanged".
+        return if number == u32::MAX {
+            Err(format!("{number} is not a {kind}"))
+        } else {
+            Ok(number)
+        };
     }
     let entries = std::fs::read_to_string(file).unwrap_or_default();
     entries
@@ -120,7 +129,46 @@ pub(super) fn trust_domain(text: &str) -> Result<TrustDomain, String> {
     TrustDomain::new(text).map_err(|error| format!("{error}; write a name such as example.org"))
 }
 
-/// A time between re-verifications: at least a second.
+/// Longest DNS name as text, in bytes: its 255 octets on the wire (RFC 1035, section 2.3.4) include two more length octets.
+const LONGEST_HOST: usize = 253;
+
+/// Names separated by commas, in the form that clients use: a DNS name, or an address.
+pub(super) fn host_names(text: &str) -> Result<Vec<String>, String> {
+    let mut names: Vec<String> = Vec::new();
+    for name in text.split(',').map(str::trim) {
+        let name = host_name(name)?;
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    Ok(names)
+}
+
+fn host_name(name: &str) -> Result<String, String> {
+    if let Ok(address) = name.parse::<IpAddr>() {
+        return Ok(address.to_string());
+    }
+    if name.contains('*') {
+        return Err(format!(
+            "{name:?} is a pattern; write the names that clients connect to, which a pattern in the SVID may stand for"
+        ));
+    }
+    if name.ends_with('.') {
+        return Err(format!(
+            "{name:?} ends in a dot, which no name in a certificate does; leave it out"
+        ));
+    }
+    let is_label = |label: &str| {
+        let plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+        (1..=63).contains(&label.len()) && label.chars().all(plain)
+    };
+    if name.len() > LONGEST_HOST || !name.split('.').all(is_label) {
+        return Err(format!("{name:?} is not a DNS name; write names such as db.example.org"));
+    }
+    Ok(name.to_owned())
+}
+
+/// A duration from a second to [`LONGEST`], such as the interval between verifications or the time limit of a hook.
 pub(super) fn interval(text: &str) -> Result<Duration, String> {
     let duration = pause(text)?;
     if duration < Duration::from_secs(1) {
@@ -129,10 +177,10 @@ pub(super) fn interval(text: &str) -> Result<Duration, String> {
     Ok(duration)
 }
 
-/// A time that may be zero.
+/// A duration that may be zero.
 pub(super) fn pause(text: &str) -> Result<Duration, String> {
     let duration = humantime::parse_duration(text)
-        .map_err(|error| format!("{text:?} is no duration ({error}); write 30s, 5m or 1h"))?;
+        .map_err(|error| format!("{text:?} is not a duration ({error}); write 30s, 5m or 1h"))?;
     if duration > LONGEST {
         return Err(format!("{text:?} is longer than a year"));
     }
@@ -142,12 +190,12 @@ pub(super) fn pause(text: &str) -> Result<Duration, String> {
 /// Longest name of a consumer, in characters.
 const LONGEST_NAME: usize = 63;
 
-/// The name of a consumer: it stands in the log, in metrics and in commands.
+/// The name of a consumer, which is used in the log, in metrics and in commands.
 pub(super) fn name(text: &str) -> Result<(), String> {
     let is_plain = |it: char| it.is_ascii_alphanumeric() || matches!(it, '-' | '_' | '.' | '/');
     if text.is_empty() || text.len() > LONGEST_NAME || !text.chars().all(is_plain) {
         return Err(format!(
-            "{text:?} is no name: write 1 to {LONGEST_NAME} letters, digits, and any of - _ . /"
+            "{text:?} is not a name: write 1 to {LONGEST_NAME} letters, digits, and any of - _ . /"
         ));
     }
     Ok(())

@@ -1,4 +1,4 @@
-//! The file as a JSON Schema, for editors: the types are those that the file is read into, the words those of the reference.
+//! The file as a JSON Schema, for editors: with the types that the file is parsed into, and the texts of the reference.
 
 use schemars::{JsonSchema as _, SchemaGenerator, generate::SchemaSettings};
 use serde_json::{Map, Value, json};
@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 use super::file::File;
 use super::keys::{ALL, Default, Key};
 
-/// The schema (draft 2020-12). Each key has its meaning, and its default where that is one value.
+/// The schema (draft 2020-12). Each key has its meaning, and its default if that is one value.
 #[must_use]
 pub fn schema() -> Value {
     let settings =
@@ -33,7 +33,7 @@ fn describe(table: &mut Value, prefix: &str) {
         }
         let prefix = format!("{name}.");
         describe(property, &prefix);
-        // A table that may be left out, and one that may come several times.
+        // A table that may be left out, and one that may occur several times.
         for inner in property.get_mut("anyOf").and_then(Value::as_array_mut).into_iter().flatten() {
             describe(inner, &prefix);
         }
@@ -62,7 +62,7 @@ mod tests {
 
     use super::*;
 
-    /// The keys of a table, and of the tables in it: whatever has no keys of its own.
+    /// The keys of a table, and of the tables in it: everything without keys of its own.
     fn keys(table: &Value, prefix: &str) -> BTreeSet<String> {
         let mut found = BTreeSet::new();
         for (name, property) in table["properties"].as_object().unwrap() {

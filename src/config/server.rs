@@ -1,25 +1,28 @@
-//! The servers that take part, if any do.
+//! The configured servers.
 
 use super::file::Postgres;
 use super::given::{Origin, Resolver};
 use super::{Error, File, Flags, keys, rules};
+use crate::consumers::Claims;
 use crate::sql::Purpose;
 use crate::survey::{PublishedPaths, Viewpoint};
-use crate::verify::Target;
+use crate::verify::{Meeting, Target};
 use crate::{consumers, publish, sql, verify};
 
-/// One that takes part: its name, and how to reach it over SQL and over TLS.
+/// A configured server: its name, and how to reach it over SQL and over TLS.
 #[derive(Debug, Clone)]
 pub struct Reached {
-    /// Its name, which no other one has.
+    /// Its name, which no other server has.
     pub name: String,
     /// Over SQL.
     pub session: sql::Settings,
     /// Over TLS.
     pub verify: verify::Settings,
+    /// The addresses of the others, if one of them may have the same address.
+    pub claims: Option<Claims>,
 }
 
-/// A flag that would say something about a PostgreSQL, if one took part.
+/// A flag that only concerns a PostgreSQL.
 fn idle_flag(flags: &Flags) -> Option<&'static str> {
     [
         ("--name", &flags.name),
@@ -32,24 +35,23 @@ fn idle_flag(flags: &Flags) -> Option<&'static str> {
     .find_map(|(name, value)| value.is_some().then_some(name))
 }
 
-/// The server, and the published files as it sees them.
+/// The server, and the published files' paths for it.
 pub(super) fn server(
     reached: Reached,
     publish: &publish::Settings,
     role_map: Option<Vec<String>>,
 ) -> consumers::Server {
     let readers = publish.readers_directory();
-    let Reached { name, session, verify } = reached;
+    let [certificate, private_key, bundle] =
+        publish.files.set_names().map(|name| readers.join(name));
+    let Reached { name, session, verify, claims } = reached;
     consumers::Server {
         name,
         session,
         verify,
         role_map,
-        paths: PublishedPaths {
-            certificate: readers.join(&publish.certificate),
-            private_key: readers.join(&publish.private_key),
-            bundle: readers.join(&publish.bundle),
-        },
+        claims,
+        paths: PublishedPaths { certificate, private_key, bundle },
         viewpoint: Viewpoint {
             directory: publish.directory.clone(),
             seen_as: readers.to_owned(),
@@ -58,7 +60,7 @@ pub(super) fn server(
     }
 }
 
-/// Those that take part, in the order of the file.
+/// The configured servers, in the order of the file.
 pub(super) fn servers(
     resolver: &Resolver<'_>,
     file: &File,
@@ -74,24 +76,31 @@ pub(super) fn servers(
         };
         tables = vec![tables.swap_remove(at)];
     }
+    let tables_left_out: Vec<Postgres> = file
+        .postgres
+        .0
+        .iter()
+        .filter(|all| !tables.iter().any(|one| one.name() == all.name()))
+        .cloned()
+        .collect();
     let host = resolver.value(&keys::POSTGRES_HOST, flags.postgres.as_deref(), None).own()?;
     if tables.len() > 1 {
         one_table_alone(resolver, flags)?;
     }
     if tables.is_empty() {
-        // A client pod often has PGHOST set for its application: that alone lets no PostgreSQL take part.
+        // A client pod often has PGHOST set for its application: that alone configures no PostgreSQL.
         match (host, idle_flag(flags)) {
             (Some(_), _) => tables.push(Postgres::default()),
             (None, Some(flag)) => {
                 return Err(Error::value(
                     &Origin::Flag(flag),
-                    "no PostgreSQL takes part: add --postgres with the directory of its socket, or leave this out",
+                    "no PostgreSQL is configured: add --postgres with the directory of its socket, or leave this out",
                 ));
             }
             (None, None) => return Ok(Vec::new()),
         }
     }
-    let servers: Vec<Reached> =
+    let mut servers: Vec<Reached> =
         tables.iter().map(|table| reached(resolver, table, flags)).collect::<Result<_, _>>()?;
     let mut sockets: Vec<_> = servers.iter().map(|it| it.session.socket()).collect();
     sockets.sort_unstable();
@@ -99,10 +108,47 @@ pub(super) fn servers(
         let why = format!("two tables name the socket {}: leave one of them out", socket.display());
         return Err(resolver.in_file("postgres", why));
     }
+    one_place_each(resolver, &mut servers, tables_left_out)?;
     Ok(servers)
 }
 
-/// The names of the tables, once it is known that each has its own.
+/// Fails if two tables certainly have the same address to probe, and marks those that may have.
+fn one_place_each(
+    resolver: &Resolver<'_>,
+    servers: &mut [Reached],
+    left_out: Vec<Postgres>,
+) -> Result<(), Error> {
+    let place = |one: &Reached| (one.verify.target.clone(), one.session.port);
+    let mut places: Vec<(Target, u16)> = servers.iter().map(place).collect();
+    for table in left_out {
+        let text = table.verify.as_deref().unwrap_or(keys::POSTGRES_VERIFY.default_text());
+        // Errors in a table that is not used do not matter.
+        let Ok(target) = text.parse() else { continue };
+        let port = table.port.or_else(|| keys::POSTGRES_PORT.default_text().parse().ok());
+        places.extend(port.map(|port| (target, port)));
+    }
+    let claims = Claims::default();
+    for at in 0..servers.len() {
+        let Some(one) = places.get(at) else { continue };
+        let others = || places.iter().enumerate().filter(|(other, _)| *other != at);
+        let meet = |(_, other): (usize, &(Target, u16))| one.0.meets(one.1, &other.0, other.1);
+        let worst = others().map(meet).max().unwrap_or_default();
+        if worst == Meeting::Certain {
+            let why = format!(
+                "two tables name {}: what one PostgreSQL serves there would also count for the other; name each one's own address, \
+                 or \"none\"",
+                one.0
+            );
+            return Err(resolver.in_file(keys::POSTGRES_VERIFY.name, why));
+        }
+        if let Some(server) = servers.get_mut(at) {
+            server.claims = (worst == Meeting::Possible).then(|| claims.clone());
+        }
+    }
+    Ok(())
+}
+
+/// The names of the tables. Fails if two have the same name.
 fn names(resolver: &Resolver<'_>, tables: &[Postgres]) -> Result<Vec<String>, Error> {
     let mut names: Vec<String> = Vec::new();
     for table in tables {
@@ -117,7 +163,7 @@ fn names(resolver: &Resolver<'_>, tables: &[Postgres]) -> Result<Vec<String>, Er
     Ok(names)
 }
 
-/// What flags and our own variables say would be meant for each of several tables.
+/// Fails for flags and variables of pgsvid's that would apply to each of several tables.
 fn one_table_alone(resolver: &Resolver<'_>, flags: &Flags) -> Result<(), Error> {
     for (key, flag) in [
         (&keys::POSTGRES_HOST, &flags.postgres),
@@ -134,7 +180,7 @@ fn one_table_alone(resolver: &Resolver<'_>, flags: &Flags) -> Result<(), Error> 
     Ok(())
 }
 
-/// How to reach one over SQL and over TLS.
+/// How to reach a server over SQL and over TLS.
 fn reached(resolver: &Resolver<'_>, table: &Postgres, flags: &Flags) -> Result<Reached, Error> {
     let host = resolver
         .value(&keys::POSTGRES_HOST, flags.postgres.as_deref(), table.host.as_deref())
@@ -186,5 +232,5 @@ fn reached(resolver: &Resolver<'_>, table: &Postgres, flags: &Flags) -> Result<R
     };
     let verify = verify::Settings { target: target.parse::<Target>()?, every, looks_up: true };
     let name = table.name().to_owned();
-    Ok(Reached { name, session, verify })
+    Ok(Reached { name, session, verify, claims: None })
 }

@@ -1,4 +1,4 @@
-//! One consumer, of whatever kind: its attempts, what came of them, and when the next is due.
+//! One consumer, of any kind: its attempts, their results, and when the next one is due.
 
 use std::time::{Duration, SystemTime};
 
@@ -7,43 +7,44 @@ use tokio::time::{Instant, sleep_until};
 use super::postgres::{Postgres, Unasked};
 use super::problem::Problem;
 use super::{Attempt, Delivery, Publication, Server};
+use crate::finding::Finding;
 use crate::sql::SessionCounts;
 use crate::status::Pulse;
 use crate::timing;
 use crate::watching::Watching;
 
-/// How long after a certificate's end it is looked at who serves it.
+/// How long after a certificate's end a consumer is checked for what it serves.
 const AFTER: Duration = Duration::from_millis(100);
 
 pub(crate) struct Consumer {
     name: String,
-    /// Its name in the log, where there are several.
+    /// Its name in the log, if there are several.
     label: Option<String>,
     delivery: Delivery,
     kind: Kind,
     problem: Option<Problem>,
-    /// Since when published sets have waited for it, where waiting was enough.
+    /// Since when published sets have waited for it, if waiting was enough.
     waits_since: Option<Instant>,
     pulse: Pulse,
 }
 
-/// What it is, and so how it is told to reload and how it is looked at.
+/// The kind of consumer, which decides how it is reloaded and checked.
 enum Kind {
     Postgres(Box<Postgres>),
     #[cfg(test)]
     Fake(super::fake::Fake),
 }
 
-/// What was concluded from an attempt.
+/// The conclusion from an attempt.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Concluded {
-    /// The published set was in force before, and still is: nobody has to be told.
+    /// Whether the published set was in force before, and still is: then nobody is notified.
     pub(crate) routine: bool,
 }
 
 impl Consumer {
-    /// A PostgreSQL; `exposed` says that others may have exchanged what it has read before this process has begun to look.
-    /// `label` is its name in the log, where there are several.
+    /// A PostgreSQL. `exposed` means that others may have replaced what it read before this process started to check. `label`
+    /// is its name in the log, if there are several.
     pub(crate) fn postgres(
         server: Server,
         label: Option<String>,
@@ -51,7 +52,7 @@ impl Consumer {
         pulse: Pulse,
         exposed: bool,
     ) -> Self {
-        // No look shows whether it has read the published map, or authorities of the same names.
+        // No check shows whether it has read the published map, or authorities of the same names.
         let as_proof = server.role_map.is_some() || exposed;
         let delivery = Delivery::new(server.verify.every, as_proof);
         let name = server.name.clone();
@@ -68,7 +69,7 @@ impl Consumer {
         Self { name, label, delivery, kind, problem: None, waits_since: None, pulse }
     }
 
-    /// Its name, which no other one has.
+    /// Its name, which no other consumer has.
     pub(crate) fn name(&self) -> &str {
         &self.name
     }
@@ -78,17 +79,17 @@ impl Consumer {
         self.delivery.next()
     }
 
-    /// Whether the published set was in force at the last look, and nothing is left to do.
+    /// Whether the published set was in force at the last check, and nothing is left to do.
     pub(crate) fn is_settled(&self) -> bool {
         self.delivery.is_settled()
     }
 
-    /// Whether a published set is still to be followed by a reload.
+    /// Whether a published set has not been followed by a reload yet.
     pub(crate) fn owes_reload(&self) -> bool {
         self.delivery.owes_reload()
     }
 
-    /// What is not proven though the consumer serves what it should, in words.
+    /// What is not proven although the consumer serves the right set, in words.
     pub(crate) fn unproven(&self) -> Option<&'static str> {
         match &self.kind {
             Kind::Postgres(postgres) => postgres.unproven(),
@@ -97,7 +98,16 @@ impl Consumer {
         }
     }
 
-    /// The sessions on it, as they were last counted.
+    /// The settings that keep published files from being used, even if it serves the right certificate.
+    pub(crate) fn concerns(&self) -> &[Finding] {
+        match &self.kind {
+            Kind::Postgres(postgres) => postgres.concerns(),
+            #[cfg(test)]
+            Kind::Fake(_) => &[],
+        }
+    }
+
+    /// The sessions on it at the last count.
     pub(crate) fn sessions(&self) -> Option<&(SystemTime, SessionCounts)> {
         match &self.kind {
             Kind::Postgres(postgres) => postgres.sessions(),
@@ -111,7 +121,7 @@ impl Consumer {
         self.problem.as_ref()
     }
 
-    /// Gets ready for a set that is being published.
+    /// Prepares for a set that is being published.
     pub(crate) fn prepare(&mut self) {
         match &mut self.kind {
             Kind::Postgres(postgres) => postgres.prepare(),
@@ -120,7 +130,7 @@ impl Consumer {
         }
     }
 
-    /// The set could not be published.
+    /// Cancels the preparation, because the set could not be published.
     pub(crate) fn give_up(&mut self) {
         match &mut self.kind {
             Kind::Postgres(postgres) => postgres.give_up(),
@@ -129,23 +139,23 @@ impl Consumer {
         }
     }
 
-    /// Nothing is done with it for the moment.
+    /// Announces that nothing is done with it for the moment.
     pub(crate) fn rest(&self) {
         self.pulse.rest(None);
     }
 
-    /// It may have read something else than what is published: only a reload of ours counts.
+    /// It may have read something else than the published set: only pgsvid's own reload counts.
     pub(crate) fn distrust(&mut self) {
         self.delivery.distrust();
     }
 
-    /// An attempt was not waited for to its end: another is due.
+    /// An attempt was interrupted: another one is due.
     pub(crate) fn interrupted(&mut self) {
         self.delivery.hurry(Instant::now());
     }
 
-    /// Ends when an attempt failed and something has changed since where the consumer's files are. May be cancelled
-    /// without loss.
+    /// Ends when an attempt failed, and something has changed in the directories of the consumer's files since. Safe to
+    /// cancel.
     pub(crate) async fn worth_another_try(&mut self) {
         if !self.delivery.is_trying() {
             return std::future::pending().await;
@@ -165,7 +175,7 @@ impl Consumer {
         sleep_until(look).await;
     }
 
-    /// Reload, if one is owed or of use, and verification; `is_new` says that the set was published just now.
+    /// Reloads, if necessary or useful, and verifies. `is_new` means that the set was just published.
     pub(crate) async fn attempt(&mut self, publication: &Publication, is_new: bool) -> Attempt {
         match &mut self.kind {
             Kind::Postgres(postgres) => {
@@ -176,16 +186,18 @@ impl Consumer {
         }
     }
 
-    /// Draws the conclusions from an attempt, and says them: whether the set is in force, and when to look or to try again.
-    /// `took` is how long the publication took, if it is new.
+    /// Draws the conclusions from an attempt, and logs them: whether the set is in force, and when to check or retry. `took`
+    /// is the duration of the publication, if it is new; `why_not_newer` is the reason why no newer set is published, and its
+    /// remedy.
     pub(crate) fn conclude(
         &mut self,
         attempt: &Attempt,
         publication: &Publication,
         took: Option<Duration>,
+        why_not_newer: Finding,
     ) -> Concluded {
         let shown = attempt.shown();
-        if self.delivery.is_done(shown) {
+        if self.delivery.is_done(shown) && !attempt.is_hindered() {
             let routine = self.delivery.settle(shown, self.is_known(), Instant::now());
             self.delivery.look_by(expires(publication));
             self.problem = None;
@@ -201,7 +213,7 @@ impl Consumer {
         }
         let again = self.delivery.is_trying();
         let (trouble, obstacle) = match &mut self.kind {
-            Kind::Postgres(postgres) => postgres.not_in_force(attempt, again),
+            Kind::Postgres(postgres) => postgres.not_in_force(attempt, again, why_not_newer),
             #[cfg(test)]
             Kind::Fake(_) => super::fake::trouble(attempt),
         };
@@ -218,7 +230,7 @@ impl Consumer {
         Concluded { routine: false }
     }
 
-    /// Asks over the session that an attempt has left open what is new.
+    /// Queries news over the session that an attempt has left open.
     pub(crate) async fn ask(&mut self, unasked: Unasked) {
         match &mut self.kind {
             Kind::Postgres(postgres) => postgres.ask(&mut self.delivery, unasked).await,
@@ -227,7 +239,7 @@ impl Consumer {
         }
     }
 
-    /// Whether it has been asked what it is set to.
+    /// Whether its settings have been queried.
     fn is_known(&self) -> bool {
         match &self.kind {
             Kind::Postgres(postgres) => postgres.is_known(),
@@ -237,8 +249,8 @@ impl Consumer {
     }
 }
 
-/// When the published certificate has just expired: a server that serves it is to be looked at then, since no event tells.
-/// `None` if it has expired already.
+/// When the published certificate will have just expired: a server that serves it must be checked then, because no event
+/// reports that. `None` if it has expired already.
 fn expires(publication: &Publication) -> Option<Instant> {
     let left = publication.material.not_after().duration_since(timing::now()).ok()?;
     Instant::now().checked_add(left + AFTER)

@@ -13,19 +13,19 @@ use crate::sql;
 use crate::status::Pulse;
 use crate::verify::Verdict;
 
-/// What it does from now on.
+/// Its behaviour from now on.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Behaviour {
     /// Whether it can be asked to reload.
     pub(crate) asked: Asked,
-    /// What a look shows.
+    /// The verdict of a check.
     pub(crate) verdict: Verdict,
     /// How long an attempt takes.
     pub(crate) takes: Duration,
 }
 
 impl Behaviour {
-    /// All is well, at once.
+    /// Everything works, at once.
     pub(crate) const WELL: Self =
         Self { asked: Asked::Yes, verdict: Verdict::Current, takes: Duration::ZERO };
 }
@@ -37,7 +37,7 @@ pub(crate) enum Done {
     Look,
 }
 
-/// One thing that was done, when, and with which generation published.
+/// One call: what, when, and which generation was published.
 pub(crate) type Call = (Done, u64, Instant);
 
 pub(crate) struct Fake {

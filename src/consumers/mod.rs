@@ -1,6 +1,6 @@
-//! What reads the published set: told to read it again, and looked at until it is proven to serve it.
+//! The consumers of the published set: each is asked to read it again, and checked until it is proven to serve it.
 //!
-//! One room for each kind. A consumer knows nothing of where the set comes from, or of what else reads it.
+//! One room for each kind. A consumer knows nothing about the source of the set, or about other consumers.
 
 mod consumer;
 pub(crate) mod delivery;
@@ -13,28 +13,28 @@ use std::time::Duration;
 
 pub(crate) use consumer::{Concluded, Consumer};
 pub(crate) use postgres::Attempt;
-pub use postgres::Server;
+pub use postgres::{Claims, Server};
 
 use crate::material::{Certificate, Fingerprint, Material};
 
-/// What a probe tells one published set from the next by: the leaf, what is behind it, and the names of the authorities.
+/// The features by which a probe distinguishes published sets: the leaf, the intermediates, and the names of the authorities.
 type Features = (Fingerprint, Vec<Fingerprint>, BTreeSet<Vec<u8>>);
 
-/// One consumer's way to the published set.
+/// The delivery of the published set to one consumer.
 type Delivery = delivery::Delivery<Features>;
 
 /// A set that readers find.
 #[derive(Clone)]
 pub(crate) struct Publication {
-    /// Which publication of this process, from 1; 0 is a set that an earlier one left.
+    /// Number of the publication in this process, from 1; 0 is a set that an earlier process left.
     pub(crate) generation: u64,
     pub(crate) material: Arc<Material>,
-    /// What was published in the bundle beside the identity's own authorities.
+    /// The authorities that were published in addition to the identity's own.
     pub(crate) extra_authorities: Vec<Certificate>,
 }
 
 impl Publication {
-    /// How long its leaf is valid in all.
+    /// The whole lifetime of its leaf.
     fn life(&self) -> Duration {
         let leaf = self.material.leaf();
         leaf.not_after().duration_since(leaf.not_before()).unwrap_or_default()

@@ -2,14 +2,13 @@
 
 use crate::finding::{Code, Finding};
 
-/// In words, and in codes.
 #[derive(Debug, Default)]
 pub(crate) struct Problem {
     pub(crate) sentence: String,
-    /// What brings it about, and what fixes it.
+    /// The causes, and their remedies.
     pub(crate) findings: Vec<Finding>,
-    /// The codes of the findings, also of what waiting is enough for.
+    /// The codes of the findings, including those for which waiting is enough.
     pub(crate) codes: Vec<Code>,
-    /// Waiting is enough: nobody has to do anything.
+    /// Whether waiting is enough: then nobody has to do anything.
     pub(crate) pending: bool,
 }

@@ -1,4 +1,4 @@
-//! The alarm: says in time that the published identity runs out and no new one has come.
+//! The alarm: warns in time that the published identity expires and no new one has come.
 
 use std::time::{Duration, SystemTime};
 
@@ -10,17 +10,19 @@ use crate::source::{Line, Lines};
 use crate::status::{Published, Status};
 use crate::timing;
 
-/// Parts of the lifetime that are left when the alarm is raised. Renewals come at a half.
+/// Shares of the lifetime left when the alarm is raised, at most. An agent renews at a half.
 const LEFT: [f64; 2] = [0.25, 0.1];
-/// The wall clock may jump, and a machine may sleep: look at it again at least so often while armed.
+/// The same if a renewal is due later than at half of the lifetime: as shares of the time from the renewal to the expiry.
+const LEFT_OF_RENEWAL: [f64; 2] = [0.5, 0.2];
+/// The wall clock may jump, and a machine may sleep: check at least this often while armed.
 const LOOK_AGAIN: Duration = Duration::from_secs(600);
-/// How long the set of an earlier run stays without alarm: the agent gets the time of its first answer.
+/// How long the set of an earlier run raises no alarm: the agent gets the time for its first answer.
 const FIRST_ANSWER: Duration = Duration::from_secs(10);
-/// Most alarms at once, and how long it takes until there may be another: an agent may send leaves that expire within a moment,
-/// one after the other. An alarm that has to wait for that is raised later, if it is due by then.
+/// Most alarms at once, and the time after which there may be another: an agent may send leaves that expire within a moment,
+/// one after the other. An alarm that has to wait is raised later, if it is still due then.
 const MOST: (u32, Duration) = (40, Duration::from_secs(5));
 
-/// Watches the published set's remaining life, for as long as the status is kept.
+/// Watches the published set's remaining lifetime, as long as the status exists.
 pub(super) async fn run(mut status: watch::Receiver<Status>) -> anyhow::Result<()> {
     let mut watched: Option<Published> = None;
     let mut raised = 0;
@@ -29,7 +31,7 @@ pub(super) async fn run(mut status: watch::Receiver<Status>) -> anyhow::Result<(
     loop {
         let now = timing::now();
         let current = status.borrow_and_update().clone();
-        // The same identity may be published again, because somebody has touched its files.
+        // The same identity may be published again, because somebody has changed its files.
         let leaf = |published: &Option<Published>| published.as_ref().map(|set| set.leaf);
         if leaf(&current.published) != leaf(&watched) {
             raised = 0;
@@ -37,7 +39,8 @@ pub(super) async fn run(mut status: watch::Receiver<Status>) -> anyhow::Result<(
         watched.clone_from(&current.published);
         let mut pause = None;
         if let Some(published) = &watched {
-            let due = due(published, now);
+            let part = current.origin.renewal_part();
+            let due = due(published, part, now);
             let left = FIRST_ANSWER.saturating_sub(begun.elapsed());
             if due > raised && published.generation == 0 && !left.is_zero() {
                 pause = Some(left);
@@ -48,7 +51,7 @@ pub(super) async fn run(mut status: watch::Receiver<Status>) -> anyhow::Result<(
                     raised = due;
                     raise(published, &current, now);
                 }
-                pause = until_next(published, raised, now);
+                pause = until_next(published, part, raised, now);
             }
         }
         let timer = async {
@@ -60,54 +63,55 @@ pub(super) async fn run(mut status: watch::Receiver<Status>) -> anyhow::Result<(
         tokio::select! {
             () = timer => {}
             changed = status.changed() => if changed.is_err() {
-                // The loop has ended, and whoever owns it says why.
+                // The loop has ended; the owner of the tasks reports why.
                 return std::future::pending().await;
             },
         }
     }
 }
 
-/// Raises what would have waited for the agent's first answer: the process ends before, perhaps again and again.
+/// Raises the alarm about the set of an earlier run before the process fails. A process that fails within [`FIRST_ANSWER`],
+/// again and again, would never raise it.
 pub(super) fn at_the_end(status: &Status) {
     let now = timing::now();
     if let Some(published) = &status.published
         && published.generation == 0
-        && due(published, now) > 0
+        && due(published, status.origin.renewal_part(), now) > 0
     {
         raise(published, status, now);
     }
 }
 
-/// The moments at which the alarm is due: parts of the life, and its end.
-fn moments(published: &Published) -> [SystemTime; 3] {
+/// When the alarm is due: after shares of the lifetime, and at its end.
+fn moments(published: &Published, renewal_part: f64) -> [SystemTime; 3] {
     let life = published.not_after.duration_since(published.not_before).unwrap_or_default();
     let before = |part: f64| {
         published.not_after.checked_sub(life.mul_f64(part)).unwrap_or(published.not_after)
     };
-    [before(LEFT[0]), before(LEFT[1]), published.not_after]
+    let left = |at: usize| LEFT[at].min((1.0 - renewal_part) * LEFT_OF_RENEWAL[at]);
+    [before(left(0)), before(left(1)), published.not_after]
 }
 
-/// How many of the moments have passed.
-fn due(published: &Published, now: SystemTime) -> usize {
-    moments(published).iter().filter(|moment| **moment <= now).count()
+/// How many of these times have passed.
+fn due(published: &Published, renewal_part: f64, now: SystemTime) -> usize {
+    moments(published, renewal_part).iter().filter(|moment| **moment <= now).count()
 }
 
-fn until_next(published: &Published, raised: usize, now: SystemTime) -> Option<Duration> {
-    let next = moments(published).get(raised).copied()?;
+fn until_next(
+    published: &Published,
+    renewal_part: f64,
+    raised: usize,
+    now: SystemTime,
+) -> Option<Duration> {
+    let next = moments(published, renewal_part).get(raised).copied()?;
     Some(next.duration_since(now).unwrap_or_default().max(Duration::from_millis(10)))
 }
 
 fn raise(published: &Published, status: &Status, now: SystemTime) {
     let end = timing::utc(published.not_after);
-    let consumers = status.consumers.iter().filter_map(|consumer| consumer.problem.as_ref());
-    let (why, fix) = status.why_not_renewed();
-    let cause = match (status.problem.iter().chain(consumers).next(), status.withdrawn) {
-        (Some(problem), _) => problem.clone(),
-        (None, true) => "the agent has withdrawn the identity".to_owned(),
-        (None, false) => why,
-    };
-    let fix =
-        if status.withdrawn { "create the registration entry of this workload again" } else { fix };
+    // A consumer's state is reported separately.
+    let why = status.why_not_renewed();
+    let (cause, fix, command) = (why.why(), why.advice(), why.command.as_deref());
     let sentence = if let Ok(left) = published.not_after.duration_since(now) {
         format!(
             "the published identity expires in {}, and there is no new one",
@@ -116,9 +120,17 @@ fn raise(published: &Published, status: &Status, now: SystemTime) {
     } else {
         "the published identity has expired: clients will refuse it".to_owned()
     };
-    // As short as in every other line.
+    // As short as in all other lines.
     let serial = published.serial.get(..8).unwrap_or(&published.serial);
-    error!(event = "certificate-expires", serial, not_after = end, cause, fix, "{sentence}");
+    error!(
+        event = "certificate-expires",
+        serial,
+        not_after = end,
+        cause,
+        fix,
+        command,
+        "{sentence}"
+    );
 }
 
 #[cfg(test)]
@@ -137,6 +149,7 @@ mod tests {
         Published {
             generation,
             spiffe_id: "spiffe://example.org/db".to_owned(),
+            dns_names: vec!["db.example".to_owned()],
             serial: format!("0{generation}:02:03"),
             leaf: Fingerprint::of(&generation.to_be_bytes()),
             not_before,
@@ -159,27 +172,27 @@ mod tests {
             (500, 3, None),
         ] {
             let now = start + hour * HOUR;
-            assert_eq!(due(&set, now), due_by_then, "{hour}");
-            let wait = until_next(&set, due_by_then, now);
+            assert_eq!(due(&set, 0.5, now), due_by_then, "{hour}");
+            let wait = until_next(&set, 0.5, due_by_then, now);
             assert_eq!(wait, next.map(|hours| hours * HOUR), "{hour}");
         }
         // Before the start (a clock that jumped) nothing is due, and the wait is no tight loop at the end of one.
-        assert_eq!(due(&set, start - HOUR), 0);
-        assert!(until_next(&set, 0, start + 15 * HOUR).is_some_and(|wait| !wait.is_zero()));
+        assert_eq!(due(&set, 0.5, start - HOUR), 0);
+        assert!(until_next(&set, 0.5, 0, start + 15 * HOUR).is_some_and(|wait| !wait.is_zero()));
     }
 
     #[test]
     fn a_life_of_nothing_is_due_at_once_and_no_panic() {
         let now = SystemTime::UNIX_EPOCH + HOUR;
         let mut set = published(1, now, Duration::ZERO);
-        assert_eq!((due(&set, now), until_next(&set, 3, now)), (3, None));
-        // Ends before it begins.
+        assert_eq!((due(&set, 0.5, now), until_next(&set, 0.5, 3, now)), (3, None));
+        // It ends before it begins.
         set.not_before = now + HOUR;
-        assert_eq!(due(&set, now), 3);
+        assert_eq!(due(&set, 0.5, now), 3);
     }
 
     #[tokio::test]
-    async fn c05_is_raised_once_at_each_moment_and_again_for_the_next_set() {
+    async fn c05_the_expiry_alarm_is_logged_once_at_each_threshold_and_again_for_the_next_set() {
         let log = Log::default();
         let subscriber = tracing_subscriber::fmt().with_writer(log.clone()).finish();
         let _guard = tracing::subscriber::set_default(subscriber);
@@ -206,7 +219,7 @@ mod tests {
         assert!(lines[0].contains("no newer identity has come from the agent"), "{}", lines[0]);
         assert!(lines[3].contains("the agent has withdrawn the identity"), "{}", lines[3]);
         assert!(!task.is_finished());
-        // A problem of our own is the better cause.
+        // A problem of pgsvid's own is the better cause.
         status.send_modify(|status| {
             status.published = Some(published(3, timing::now() - 2 * life, life));
             status.problem = Some("no space left".to_owned());
@@ -233,7 +246,7 @@ mod tests {
         }
         let most = usize::try_from(MOST.0).unwrap();
         assert!((most..most + 6).contains(&log.lines().len()), "{:#?}", log.lines());
-        // The last one is not forgotten.
+        // The last one is not lost.
         sleep(MOST.1).await;
         let last = log.lines().pop().unwrap();
         assert!(last.contains(&published(400, timing::now(), HOUR).serial[..8]), "{last}");
@@ -247,7 +260,7 @@ mod tests {
         let mut status = Status::default();
         at_the_end(&status);
         let now = timing::now();
-        // Raised already, if it was due; and the set of an earlier run with most of its life before it.
+        // It was raised already, if it was due; the set of an earlier run has most of its lifetime left.
         for set in [published(1, now - 9 * HOUR, 10 * HOUR), published(0, now - HOUR, 10 * HOUR)] {
             status.published = Some(set);
             at_the_end(&status);
@@ -267,7 +280,7 @@ mod tests {
             String::from_utf8_lossy(&self.0.lock().unwrap()).lines().map(str::to_owned).collect()
         }
 
-        /// Waits for so many lines with the text, while the status changes now and then, as it does.
+        /// Waits for this many lines with the text, while the status changes now and then, as it does.
         async fn wait_for(&self, status: &watch::Sender<Status>, text: &str, count: usize) {
             let waited = async {
                 while self.lines().iter().filter(|line| line.contains(text)).count() < count {

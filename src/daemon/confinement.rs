@@ -1,4 +1,4 @@
-//! The sandbox as the configuration needs it: what this process will have to read, write and connect to.
+//! The sandbox that the configuration needs: what this process must read, write and connect to.
 
 use std::fs::File;
 use std::os::fd::AsRawFd;
@@ -12,20 +12,21 @@ use rustix::process::umask;
 use tracing::{info, warn};
 
 use super::Notify;
+use super::reach::{Reach, around};
 use crate::config::Config;
 use crate::sandbox::{self, InForce, Rules};
-use crate::source::Endpoint;
+use crate::source::{Endpoint, Settings, files};
 use crate::sql;
 use crate::users;
 use crate::watching::{self, Watching};
 
-/// How often directories of sockets are looked at where the kernel does not tell of changes.
+/// How often directories of sockets are checked if the kernel does not report changes.
 const LOOK: Duration = Duration::from_secs(20);
 
-/// The umask. Each file is made with the mode that it keeps, and those of generations are open to others at most to read.
+/// The umask. Each file is created with its final mode; those of generations are at most readable for others.
 const LEAVES_MODES: u32 = 0o022;
 
-/// What the metrics tell of this process is in these.
+/// The files from which the metrics about this process come.
 const ABOUT_ITSELF: [&str; 2] = ["/proc/self/stat", "/proc/self/status"];
 
 /// A configuration, and the sandbox that was entered for it.
@@ -33,24 +34,30 @@ pub struct Confined {
     pub(super) config: Config,
     /// `None` if it is turned off.
     in_force: Option<InForce>,
-    /// Those whose sockets alone can be connected to.
+    /// The directories whose sockets are the only ones to connect to.
     sockets: Vec<SocketDirectory>,
-    /// [`ABOUT_ITSELF`], open for as long as they are read: once the kernel is short of memory, it forgets what is not open,
-    /// and makes it anew as another file, which no rule is for.
+    /// The directories in which certificate files can be read, if these are the source and other directories are closed.
+    reach: Option<Reach>,
+    /// [`ABOUT_ITSELF`], kept open as long as they are needed: when memory is short, the kernel forgets files in /proc that
+    /// are not open, and creates them again as other files, which no rule covers.
     pub(super) held: Vec<File>,
 }
 
-/// Enters the sandbox that the configuration asks for. To be called before any other thread is started.
+/// Enters the sandbox that the configuration requires. Call it before any other thread is started.
 ///
-/// Standard input becomes /dev/null in any case. Blocks while a name is looked up, since
-/// that cannot be done afterwards.
+/// Standard input becomes /dev/null in any case. Blocks while a name is looked up, because that is impossible later.
 pub fn confine(mut config: Config, manager: Option<&Notify>) -> anyhow::Result<Confined> {
     turn_off(rustix::stdio::dup2_stdin);
     umask(Mode::from_raw_mode(LEAVES_MODES));
-    // It cannot be found out afterwards.
+    // This is impossible to find out later.
     let _ = users::nobody_here();
+    if let Settings::Files(settings) = &mut config.source {
+        // The sandbox has no call for it.
+        settings.is_silent = files::are_silent(&settings.paths);
+    }
     if !config.sandbox.enabled {
-        return Ok(Confined { config, in_force: None, sockets: Vec::new(), held: Vec::new() });
+        let (sockets, held) = (Vec::new(), Vec::new());
+        return Ok(Confined { config, in_force: None, sockets, reach: None, held });
     }
     for server in &mut config.rotation.servers {
         let verify = &mut server.verify;
@@ -69,13 +76,17 @@ pub fn confine(mut config: Config, manager: Option<&Notify>) -> anyhow::Result<C
     }
     let rules = Rules { connected: manager.map(AsRawFd::as_raw_fd), ..rules(&config) };
     let mut sockets = directories_of(&rules.sockets);
+    let mut reach = config.source.files().map(|settings| Reach::of(&settings.paths));
     let held = ABOUT_ITSELF.into_iter().filter_map(|path| File::open(path).ok()).collect();
     let in_force = sandbox::enter(&rules)
-        .context("cannot enter the sandbox; sandbox.enabled = false does without")?;
+        .context("cannot enter the sandbox; sandbox.enabled = false runs without it")?;
     if !in_force.barriers.sockets() {
         sockets.clear();
     }
-    Ok(Confined { config, in_force: Some(in_force), sockets, held })
+    if !in_force.barriers.files() {
+        reach = None;
+    }
+    Ok(Confined { config, in_force: Some(in_force), sockets, reach, held })
 }
 
 impl Confined {
@@ -84,7 +95,8 @@ impl Confined {
         self.in_force.as_ref().is_some_and(|in_force| in_force.barriers.files())
     }
 
-    /// Ends with an error once sockets are out of reach for good; `None` where the kernel leaves them open.
+    /// Ends with an error once sockets are out of reach for good; `None` if the sandbox does not restrict sockets, or none
+    /// are needed.
     pub(super) fn until_cut_off(
         &self,
         watching: &Watching,
@@ -92,12 +104,20 @@ impl Confined {
         (!self.sockets.is_empty()).then(|| until_replaced(self.sockets.clone(), watching.clone()))
     }
 
-    /// Says what is in force: one line.
+    /// Ends with an error once certificate files lead to a directory that is out of reach; `None` if there are no such files.
+    pub(super) fn until_files_cut_off(
+        &self,
+        watching: &Watching,
+    ) -> Option<impl Future<Output = anyhow::Result<()>> + use<>> {
+        self.reach.clone().map(|reach| reach.until_left(watching.clone()))
+    }
+
+    /// Logs what is in force: one line.
     pub(super) fn announce(&self) {
         let Some(in_force) = &self.in_force else {
             warn!(
                 event = "sandbox-off",
-                "no sandbox, as configured: pgsvid can do whatever its user can; core dumps are off all the same"
+                "no sandbox, as configured: pgsvid can do whatever its user can; core dumps are still off"
             );
             return;
         };
@@ -113,18 +133,18 @@ impl Confined {
         for path in &in_force.absent {
             warn!(event = "sandbox-path-missing",
                 path = %path.display(),
-                "nothing is there yet: what comes to lie there stays closed to pgsvid until it is started again"
+                "this path does not exist yet: what is created there stays closed to pgsvid until it restarts"
             );
         }
     }
 }
 
-/// Replaces standard output by /dev/null: nothing is printed from here on.
+/// Replaces standard output by /dev/null: nothing is printed after this.
 pub fn turn_off_output() {
     turn_off(rustix::stdio::dup2_stdout);
 }
 
-/// Where there is no /dev/null, the descriptor stays what it is.
+/// Without /dev/null, the descriptor stays what it is.
 fn turn_off(replace: fn(File) -> rustix::io::Result<()>) {
     if let Ok(null) = File::options().read(true).write(true).open("/dev/null") {
         let _ = replace(null);
@@ -138,7 +158,7 @@ fn rules(config: &Config) -> Rules {
         write: vec![publish.directory.clone()],
         read: ABOUT_ITSELF.map(PathBuf::from).into(),
         group: publish.group,
-        modes: vec![publish.certificate_mode, publish.private_key_mode],
+        modes: publish.files.iter().map(|file| file.mode).collect(),
         ..Rules::default()
     };
     for file in &config.rotation.extra_authorities {
@@ -153,27 +173,30 @@ fn rules(config: &Config) -> Rules {
         rules.sockets.extend(with_target(server.session.socket()));
         rules.connect.extend(server.verify.target.port(server.session.port));
     }
-    match &config.source.endpoint {
-        Endpoint::Tcp(address) => rules.connect.push(address.port()),
-        Endpoint::Unix(path) => rules.sockets.extend(with_target(path.clone())),
+    match &config.source {
+        Settings::WorkloadApi(settings) => match &settings.endpoint {
+            Endpoint::Tcp(address) => rules.connect.push(address.port()),
+            Endpoint::Unix(path) => rules.sockets.extend(with_target(path.clone())),
+        },
+        Settings::Files(settings) => {
+            for file in settings.paths.all() {
+                rules.read.extend(around(file));
+                rules.files.push(file.to_owned());
+            }
+        }
     }
     rules.read.sort_unstable();
     rules.read.dedup();
     rules
 }
 
-/// The directory of a file that somebody will replace by a rename, and of what it is a link to.
-fn around(file: &Path) -> Vec<PathBuf> {
-    with_target(file.to_owned()).iter().map(|path| watching::parent(path)).collect()
-}
-
-/// A path, and that of what it is a link to.
+/// A path, and that of its link target.
 fn with_target(path: PathBuf) -> Vec<PathBuf> {
     let target = path.canonicalize().ok();
     [path].into_iter().chain(target).collect()
 }
 
-/// A directory in which sockets lie, and which one it was, if there was one.
+/// A directory with sockets, and its identity at the start, if it existed.
 type SocketDirectory = (PathBuf, Option<(u64, u64)>);
 
 fn directories_of(sockets: &[PathBuf]) -> Vec<SocketDirectory> {
@@ -191,7 +214,7 @@ fn identity(directory: &Path) -> Option<(u64, u64)> {
     std::fs::metadata(directory).ok().map(|found| (found.dev(), found.ino()))
 }
 
-/// Ends when a directory of sockets is another one than it was: the sandbox, whose rules are tied to directories, closes it.
+/// Ends when a directory of sockets has been replaced: the sandbox, whose rules apply to directories, closes the new one.
 async fn until_replaced(
     directories: Vec<SocketDirectory>,
     watching: Watching,
@@ -201,8 +224,8 @@ async fn until_replaced(
         for (path, was) in &directories {
             if identity(path).is_some_and(|is| Some(is) != *was) {
                 anyhow::bail!(
-                    "{} was made anew, and the sandbox lets this process connect to sockets of the former directory only; \
-                     it ends, for the next one to use the new directory",
+                    "{} was replaced, and the sandbox lets this process connect only to sockets of the old directory; \
+                     it ends, so that the next one can use the new directory",
                     path.display()
                 );
             }
@@ -230,7 +253,7 @@ mod tests {
         tokio::pin!(waiting);
         std::fs::File::create(&socket).unwrap();
         assert!(tokio::time::timeout(2 * LOOK, &mut waiting).await.is_err());
-        // The number of the former one is not free yet.
+        // The inode number of the old one is not free yet.
         std::fs::rename(&directory, place.path().join("former")).unwrap();
         assert!(tokio::time::timeout(2 * LOOK, &mut waiting).await.is_err());
         std::fs::create_dir(&directory).unwrap();

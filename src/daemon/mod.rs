@@ -3,38 +3,43 @@
 mod alarm;
 mod confinement;
 mod fetch;
+mod hooks;
 mod notify;
+mod reach;
 mod tasks;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::watch;
 use tracing::{error, info, warn};
 
 pub use confinement::{Confined, confine, turn_off_output};
-pub use fetch::{Fetched, Publication, fetch};
+pub use fetch::{Fetched, Publication, PublishedBy, fetch};
+pub use hooks::agree as agree_on_hooks;
 pub use notify::Notify;
 use tasks::Tasks;
 pub use tasks::running as running_task;
 
-use crate::config::{self, Config};
+use crate::config::Config;
+use crate::hooks::Answer;
 use crate::http::{self, Listener};
-use crate::parent::{Channel, Order, Orders, Predecessor};
-use crate::publish::{Companion, Publisher};
+use crate::parent::{Channel, Heard, Order, Orders, Predecessor};
+use crate::publish::Publisher;
 use crate::rotation::{self, Rotation};
 use crate::source::{self, Source};
 use crate::status::Status;
 use crate::watching::Watching;
 use crate::{threads, timing};
 
-/// How long the kernel may count a thread that has nothing to do.
+/// How long the kernel may still count a thread that has ended.
 const AFTER_A_THREAD: Duration = Duration::from_millis(5);
-/// The process that has started this one is gone.
+/// The reason for the end if the process that started this one is gone.
 const ORPHAN: &str = "the parent has ended";
 
-/// Runs until the parent says that it is over, or until a task fails.
+/// Runs until the parent requests the end, or until a task fails.
 pub async fn run(
     confined: Confined,
     channel: Channel,
@@ -50,11 +55,16 @@ pub async fn run(
     if let Some(cut_off) = confined.until_cut_off(&watching) {
         tasks.spawn_background("sockets", cut_off);
     }
-    let Confined { config, held: _held, .. } = confined;
+    if let Some(cut_off) = confined.until_files_cut_off(&watching) {
+        tasks.spawn_background("certificate directories", cut_off);
+    }
+    let Confined { mut config, held: _held, .. } = confined;
+    go_on_with(&mut config, &publisher);
     let mut servers = config.rotation.servers.iter();
-    if servers.any(|it| it.session.password_file.is_some() || it.verify.looks_up) {
-        // What reads files and looks up names may block, too. The thread stays: none may be to be had later. tokio panics where
-        // it gets none, so one is asked for before; the kernel counts it for a moment after its end.
+    let from_files = config.source.files().is_some();
+    if from_files || servers.any(|it| it.session.password_file.is_some() || it.verify.looks_up) {
+        // Reading files and looking up names may block, too. The thread stays, because later none may be available. tokio
+        // panics if it gets none, so one is requested first; the kernel counts it for a moment after its end.
         threads::start("blocking", "reads the password and looks up names", || ())?;
         tokio::time::sleep(AFTER_A_THREAD).await;
         tokio::task::spawn_blocking(|| ()).await?;
@@ -67,12 +77,13 @@ pub async fn run(
         source.persist();
     }
     let again = Arc::new(tokio::sync::Notify::new());
+    let (line, answers) = hooks::line(&channel, &config.rotation.hooks)?;
     let (rotation, status) =
-        Rotation::new(&config.rotation, publisher, state, &watching, Arc::clone(&again))?;
+        Rotation::new(&config.rotation, publisher, state, &watching, Arc::clone(&again), line)?;
 
     let mut orders = channel.open().context("cannot listen to the parent")?;
     let stop = tasks.stop();
-    tasks.spawn("workload API", {
+    tasks.spawn(if from_files { "certificate files" } else { "workload API" }, {
         let stop = stop.clone();
         async move {
             match source.run(stop).await {
@@ -94,7 +105,7 @@ pub async fn run(
     }
     if let Some(listener) = listener {
         tasks.spawn_background("status", async move {
-            match http::serve(listener, status).await.context("cannot answer who asks")? {}
+            match http::serve(listener, status).await.context("the HTTP server failed")? {}
         });
     }
 
@@ -108,9 +119,10 @@ pub async fn run(
                 orders.tell_ready();
                 starting = None;
             }
-            order = orders.next() => match order.context(ORPHAN)? {
-                Order::Again => again.notify_one(),
-                Order::End => break,
+            heard = orders.next() => match heard.context(ORPHAN)? {
+                Heard::Order(Order::Again) => again.notify_one(),
+                Heard::Order(Order::End) => break,
+                Heard::Answer(answer) => drop(answers.send(*answer)),
             },
         }
     }
@@ -121,27 +133,32 @@ pub async fn run(
     tasks.stop().cancel();
     tokio::select! {
         ended = tasks.finish() => ended,
-        order = until_end(&mut orders) => {
+        order = until_end(&mut orders, &answers) => {
             order.context(ORPHAN)?;
-            anyhow::bail!("ended at once: a second signal came before the work in hand was done")
+            anyhow::bail!("ended at once: a second signal came before the running work was done")
         }
     }
 }
 
-/// Waits for a published set that is valid; once.
+/// Waits once for a valid published set.
 async fn has_started(status: &mut Option<watch::Receiver<Status>>) {
     if let Some(status) = status
         && status.wait_for(|status| status.has_started(timing::now())).await.is_ok()
     {
         return;
     }
-    // It was waited for before, or the loop has ended, and whoever owns it says why.
+    // It has waited before, or the loop has ended; the owner of the tasks reports why.
     std::future::pending::<()>().await;
 }
 
-async fn until_end(orders: &mut Orders) -> std::io::Result<()> {
-    while orders.next().await? != Order::End {}
-    Ok(())
+async fn until_end(orders: &mut Orders, answers: &UnboundedSender<Answer>) -> std::io::Result<()> {
+    loop {
+        match orders.next().await? {
+            Heard::Order(Order::End) => return Ok(()),
+            Heard::Order(Order::Again) => {}
+            Heard::Answer(answer) => drop(answers.send(*answer)),
+        }
+    }
 }
 
 fn announce(config: &Config, channel: &Channel) {
@@ -151,7 +168,8 @@ fn announce(config: &Config, channel: &Channel) {
         .collect();
     let servers = (!servers.is_empty()).then(|| servers.join(", "));
     info!(event = "started",
-        endpoint = %config.source.endpoint,
+        endpoint = config.source.workload_api().map(|settings| settings.endpoint.to_string()),
+        certificates = config.source.files().map(|settings| settings.paths.certificate.display().to_string()),
         directory = %config.publish.directory.display(),
         postgres = servers,
         configuration = config.file.as_ref().map(|path| path.display().to_string()),
@@ -163,44 +181,40 @@ fn announce(config: &Config, channel: &Channel) {
             event = "daemon-restarted",
             restarts,
             cause = ended,
-            fix = "see what was said before; after SIGKILL, what the kernel says of memory (dmesg), and the memory limit",
-            "the process before this one ended without being asked to, and was replaced"
+            fix = "read the log lines before this one; after SIGKILL, check the kernel's messages about memory (dmesg), and the memory limit",
+            "the process before this one ended unexpectedly, and was replaced"
         );
     }
 }
 
-/// Opens the directory, and says what is worth knowing about it.
+/// Passes the names of the set on disk to the source and to the loop. Of several SVIDs, the source keeps to the published
+/// one, and names that a new set lacks are reported.
+fn go_on_with(config: &mut Config, publisher: &Publisher) {
+    let names = publisher.names_on_disk();
+    config.source.go_on_with(names.clone());
+    config.rotation.before = names;
+}
+
+/// Opens the directory, and reports notable facts about it.
 fn open_publisher(confined: &Confined) -> anyhow::Result<Publisher> {
     let config = &confined.config;
     if config.publish.group.is_some() && !rustix::process::geteuid().is_root() {
-        // The key would belong to us, and with a group bit PostgreSQL refuses it.
+        // The key would belong to this process's user, and PostgreSQL refuses it with a group bit.
         anyhow::bail!(
-            "files.group needs root: only root's keys may be readable for a group; leave it out"
+            "files.group needs root: PostgreSQL only accepts a key that a group can read if root owns it; leave it out"
         );
     }
-    let mut companions = Vec::new();
-    if let Some(service) = config.service.clone() {
-        let names = config::names(&config.publish);
-        companions.push(Companion {
-            name: service.file.clone(),
-            render: Arc::new(move |generation| service.render(&names, generation)),
-        });
-    }
-    if let Some(name) = config.ident.clone() {
-        let map = config.roles.render();
-        companions.push(Companion { name, render: Arc::new(move |_| map.clone()) });
-    }
-    let mut publisher = Publisher::open(config.publish.clone(), companions)?;
+    let mut publisher = Publisher::open(config.publish.clone())?;
     if confined.is_bound_to_directory() {
         publisher.bind();
     }
     rotation::tell_disowned(&publisher.take_disowned());
-    rotation::tell_trust(&publisher);
+    rotation::tell_trust(publisher.directory(), publisher.trust(), publisher.is_exposed());
     if publisher.is_locked_here_alone() {
         warn!(event = "lock-of-this-machine",
             directory = %config.publish.directory.display(),
             fix = "publish to a file system of this machine, such as a tmpfs below /run; or let no other machine publish there",
-            "the lock of the published directory keeps out no pgsvid of another machine: each would remove the other's sets"
+            "the lock of the published directory does not keep out a pgsvid on another machine: each would remove the other's sets"
         );
     }
     Ok(publisher)

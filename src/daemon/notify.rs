@@ -1,5 +1,5 @@
-//! What systemd is told (`sd_notify(3)`): what is new of the state, a sentence a second at most, over a socket that is opened before the
-//! sandbox would forbid it. Without `NOTIFY_SOCKET` nobody is told anything.
+//! Notifies systemd (`sd_notify(3)`) of changes of the state, at most once a second, over a socket that is opened before the
+//! sandbox forbids it. Without `NOTIFY_SOCKET` there are no notifications.
 
 use std::io;
 use std::os::fd::{AsRawFd, RawFd};
@@ -15,14 +15,14 @@ use crate::parent;
 use crate::status::Status;
 use crate::timing;
 
-/// The least time between two sentences, and between two attempts.
+/// Shortest time between two notifications, and between two attempts.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// The service manager, if there is one that wants to know.
+/// The service manager, if it wants notifications.
 #[derive(Debug)]
 pub struct Notify {
     socket: UnixDatagram,
-    /// How often it wants to hear that we are alive.
+    /// How often it expects a sign of life.
     watchdog: Option<Duration>,
 }
 
@@ -33,7 +33,7 @@ impl Notify {
         Ok(socket.map(|socket| Self { socket, watchdog: watchdog(environment) }))
     }
 
-    /// Tells for as long as it is polled.
+    /// Sends notifications for as long as it is polled.
     pub(super) async fn run(&self, mut status: watch::Receiver<Status>) {
         let mut told = Told::new();
         let mut ticks = self.watchdog.map(|every| {
@@ -66,12 +66,12 @@ impl Notify {
                 () = tick => if status.borrow().pulse.stuck_at().is_none() {
                     let said = told.note(self.say("WATCHDOG=1"));
                     if let (false, Some(ticks)) = (said, &mut ticks) {
-                        // The next one would come when the manager's patience ends.
+                        // The next one would come when the manager's time limit ends.
                         ticks.reset_after(PAUSE.min(ticks.period()));
                     }
                 },
                 changed = status.changed() => if changed.is_err() {
-                    // The loop has ended, and whoever owns it says why.
+                    // The loop has ended; the owner of the tasks reports why.
                     return std::future::pending().await;
                 },
             }
@@ -82,7 +82,7 @@ impl Notify {
         self.socket.send(text.as_bytes()).map(|_| ())
     }
 
-    /// That the end has begun.
+    /// Notifies that the end has begun.
     pub(super) fn stopping(&self) {
         if let Err(error) = self.say("STOPPING=1\nSTATUS=ending") {
             warn!(event = "notify-failed", %error, "cannot tell the service manager");
@@ -90,14 +90,13 @@ impl Notify {
     }
 }
 
-/// What the manager has been told, which is what was sent without an error: its socket may be full, of whatever another
-/// process of this machine sends to it.
+/// What was sent without an error: the manager's socket may be full, because of another process of this machine.
 struct Told {
     ready: bool,
     sentence: String,
-    /// The last attempt has failed.
+    /// Whether the last attempt has failed.
     failing: bool,
-    /// Not before this is the next attempt made, except for the first word that we are ready.
+    /// The next attempt is not made before this time, except for the first notification of readiness.
     next: Instant,
 }
 
@@ -106,7 +105,7 @@ impl Told {
         Self { ready: false, sentence: String::new(), failing: false, next: Instant::now() }
     }
 
-    /// Says what is new, or when it may be said. An agent may change the sentence thousands of times in a second.
+    /// Sends what is new, or returns when it may be sent. An agent may change the text thousands of times in a second.
     fn tell(
         &mut self,
         started: bool,
@@ -131,7 +130,7 @@ impl Told {
         None
     }
 
-    /// Says of a failure once; whether there was none.
+    /// Logs a failure once; returns whether there was none.
     fn note(&mut self, said: io::Result<()>) -> bool {
         let failed = said.is_err();
         match said {
@@ -139,7 +138,7 @@ impl Told {
                 warn!(event = "notify-failed", %error, "cannot tell the service manager; trying again each second");
             }
             Ok(()) if self.failing => {
-                info!(event = "notify-restored", "the service manager is told again");
+                info!(event = "notify-restored", "the service manager gets notifications again");
             }
             _ => {}
         }
@@ -154,7 +153,7 @@ impl AsRawFd for Notify {
     }
 }
 
-/// `sd_watchdog_enabled(3)`: in microseconds, and meant for us unless another process is named.
+/// `sd_watchdog_enabled(3)`: in microseconds, and meant for this process unless another one is named.
 fn watchdog(environment: &Environment) -> Option<Duration> {
     let number = |name: &str| environment.get(name)?.to_str()?.parse::<u64>().ok();
     if number("WATCHDOG_PID").is_some_and(|pid| pid != u64::from(std::process::id())) {
@@ -171,7 +170,7 @@ fn sentence(status: &Status) -> String {
     );
     let several = status.consumers.len() > 1;
     let verdicts = status.consumers.iter().filter_map(|consumer| {
-        let verdict = consumer.verdict?;
+        let verdict = consumer.verdict_at(timing::now())?;
         Some(if several {
             format!("{} {verdict}; ", consumer.name)
         } else {
@@ -219,7 +218,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a58_of_sentences_without_end_the_newest_is_said_each_second() {
+    async fn a58_the_service_manager_gets_the_newest_status_once_a_second() {
         let mut told = Told::new();
         let mut heard = Vec::new();
         for number in 0..10_000 {
@@ -233,7 +232,7 @@ mod tests {
         assert_eq!(told.tell(false, "a last one".to_owned(), |_| Ok(())), None);
         let wait = told.tell(false, "last".to_owned(), |_| unreachable!()).unwrap();
         assert!(wait <= Instant::now() + PAUSE);
-        // That it is ready does not wait.
+        // Readiness is sent without delay.
         told.tell(true, "last".to_owned(), |text| {
             heard.push(text.to_owned());
             Ok(())

@@ -1,6 +1,6 @@
 //! One owner for all tasks: a long-lived task that ends or panics ends the daemon, by name.
 //!
-//! As it is shipped a panic aborts, and the name is in the line that is logged before. Elsewhere it unwinds to here.
+//! A release build aborts on a panic, and the name is in the line that is logged before. Other builds unwind to here.
 
 use std::cell::Cell;
 use std::collections::HashMap;
@@ -20,7 +20,7 @@ pub fn running() -> Option<&'static str> {
     RUNNING.get()
 }
 
-/// The tasks, and the token that asks them to end.
+/// The tasks, and the token that requests their end.
 pub(super) struct Tasks {
     set: JoinSet<anyhow::Result<()>>,
     names: HashMap<Id, &'static str>,
@@ -36,7 +36,7 @@ impl Tasks {
         self.stop.clone()
     }
 
-    /// A task that looks at the token itself.
+    /// Starts a task that observes the token itself.
     pub(super) fn spawn(
         &mut self,
         name: &'static str,
@@ -53,7 +53,7 @@ impl Tasks {
         self.names.insert(handle.id(), name);
     }
 
-    /// A task that may be dropped at any time once the end has been asked for.
+    /// Starts a task that may be dropped at any time once the end has been requested.
     pub(super) fn spawn_background(
         &mut self,
         name: &'static str,
@@ -68,7 +68,7 @@ impl Tasks {
         });
     }
 
-    /// Waits for the first task that ends, which none should; says which and why.
+    /// Waits for the first task that ends, which none should; returns which one and why.
     pub(super) async fn ended(&mut self) -> anyhow::Result<()> {
         match self.set.join_next_with_id().await {
             None => Err(anyhow!("there is nothing to do")),
@@ -80,7 +80,7 @@ impl Tasks {
         }
     }
 
-    /// Waits for all tasks, once they were asked to end.
+    /// Waits for all tasks, after their end was requested.
     pub(super) async fn finish(&mut self) -> anyhow::Result<()> {
         while let Some(ended) = self.set.join_next_with_id().await {
             match ended {

@@ -1,30 +1,31 @@
-//! One certificate for people and for scripts: the same facts, whether a file holds it or a server shows it.
+//! One certificate for people and for scripts: the same facts, whether it is in a file or from a server.
 
 use std::time::SystemTime;
 
 use serde::Serialize;
 
-use super::words::{for_pasting, for_pg_ident, remaining, shown};
-use crate::material::{Certificate, Details, unique_identifier, workload_id};
-use crate::timing;
+use super::words::{for_pasting, for_pg_ident, remaining};
+use crate::material::{Certificate, Details, Fitness, unique_identifier, workload_id};
+use crate::text::ascii;
+use crate::{sql, timing};
 
 /// Column at which values begin.
 const COLUMN: usize = 13;
 
-/// What a certificate is in its place.
+/// The role of a certificate in a chain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Role {
-    /// Names a server or a client.
+    /// The certificate of a server or a client.
     Leaf,
     /// A CA between leaf and root.
     Intermediate,
-    /// A CA that is signed by itself.
+    /// A self-signed CA.
     Root,
 }
 
 impl Role {
-    /// The role of a certificate, by what it says of itself.
+    /// The role of a certificate, according to its contents.
     #[must_use]
     pub fn of(certificate: &Certificate) -> Self {
         match (Details::of(certificate).is_authority, certificate.is_self_signed()) {
@@ -43,18 +44,18 @@ impl Role {
     }
 }
 
-/// The facts. Texts in it are as they stand in the certificate; [`View::lines`] escapes them.
+/// The facts. Its texts are unchanged from the certificate; [`View::lines`] escapes them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct View {
     role: Role,
-    /// The SPIFFE ID, if the URI names are exactly one, and that is the ID of a workload or of a trust domain.
+    /// The SPIFFE ID, if there is exactly one URI name, and it is the ID of a workload or of a trust domain.
     spiffe_id: Option<String>,
     uris: Vec<String>,
     dns_names: Vec<String>,
     ip_addresses: Vec<String>,
     common_name: Option<String>,
     subject: String,
-    /// As `clientname=DN` and `pg_ident.conf` have it.
+    /// The subject in the form of `clientname=DN` and `pg_ident.conf`.
     distinguished_name: String,
     issuer: String,
     key: String,
@@ -68,8 +69,11 @@ pub struct View {
     key_usages: Vec<&'static str>,
     extended_key_usages: Vec<String>,
     x500_unique_identifier: Option<String>,
-    /// What the x500UniqueIdentifier of this SPIFFE ID is, whether the subject has it or not.
+    /// The x500UniqueIdentifier computed from this SPIFFE ID, whether the subject contains it or not.
     computed_x500_unique_identifier: Option<String>,
+    /// The uses that the leaf's own extensions allow: `servers and clients`, `servers alone`, `clients alone` or `neither
+    /// servers nor clients`.
+    good_for: &'static str,
     #[serde(skip)]
     validity: (SystemTime, SystemTime),
 }
@@ -107,17 +111,18 @@ impl View {
             key_usages: details.key_usages,
             extended_key_usages: details.extended_key_usages,
             x500_unique_identifier: details.unique_identifier,
+            good_for: Fitness::of_leaf(certificate).in_words(),
             validity: (certificate.not_before(), certificate.not_after()),
         }
     }
 
-    /// Everything, a line each; the first begins with the role.
+    /// All facts, one line each; the first begins with the role.
     #[must_use]
     pub fn lines(&self, now: SystemTime) -> Vec<String> {
         let mut lines = self.short_lines(now);
-        lines.push(line("subject", &shown(&self.subject)));
+        lines.push(line("subject", &ascii(&self.subject)));
         if !self.is_self_signed {
-            lines.push(line("issuer", &shown(&self.issuer)));
+            lines.push(line("issuer", &ascii(&self.issuer)));
         }
         let signed = if self.is_self_signed { "self-signed with" } else { "signed with" };
         lines.push(line("key", &format!("{}    {signed} {}", self.key, self.signature_algorithm)));
@@ -130,6 +135,9 @@ impl View {
             .collect();
         let may = if usages.is_empty() { "not restricted".to_owned() } else { usages.join("; ") };
         lines.push(line("usage", &may));
+        if self.role == Role::Leaf {
+            lines.push(line("good for", self.good_for));
+        }
         lines.push(line("serial", &self.serial));
         lines.push(line("sha256", &self.sha256));
         if !self.is_authority {
@@ -138,18 +146,18 @@ impl View {
         lines
     }
 
-    /// Who it is, and for how long.
+    /// The names, and the remaining time.
     #[must_use]
     pub fn short_lines(&self, now: SystemTime) -> Vec<String> {
         let title = self.spiffe_id.as_deref().unwrap_or(&self.subject);
-        let mut lines = vec![line(self.role.name(), &shown(title))];
+        let mut lines = vec![line(self.role.name(), &ascii(title))];
         let mut names = Vec::new();
         if self.spiffe_id.is_none() {
-            names.extend(self.uris.iter().map(|uri| format!("URI {}", shown(uri))));
+            names.extend(self.uris.iter().map(|uri| format!("URI {}", ascii(uri))));
         }
-        names.extend(self.dns_names.iter().map(|name| format!("DNS {}", shown(name))));
+        names.extend(self.dns_names.iter().map(|name| format!("DNS {}", ascii(name))));
         names.extend(self.ip_addresses.iter().map(|address| format!("IP {address}")));
-        names.extend(self.common_name.iter().map(|name| format!("CN {}", shown(name))));
+        names.extend(self.common_name.iter().map(|name| format!("CN {}", ascii(name))));
         if !names.is_empty() {
             lines.push(line("", &names.join("    ")));
         }
@@ -166,19 +174,19 @@ impl View {
         lines
     }
 
-    /// What maps this certificate to a role.
+    /// The names that map this certificate to a role.
     fn lines_for_pg_ident(&self) -> Vec<String> {
         let common_name = match &self.common_name {
-            Some(name) => for_pg_ident(&for_pasting(name)),
+            Some(name) => for_pg_ident(&sql::unquoted_system_user(&for_pasting(name))),
             None if self.distinguished_name.is_empty() => "none".to_owned(),
             None => "none: `cert` needs clientname=DN".to_owned(),
         };
         let name = match self.distinguished_name.as_str() {
-            "" => "none: the subject is empty, and `cert` refuses it; give the entry a DNS name, which becomes the CN \
-                   (spire-server entry update … -dns)"
+            "" => "none: the subject is empty, so `cert` refuses it; give the entry a DNS name (-dns), which becomes \
+                   the CN"
                 .to_owned(),
-            // ASCII, and not shortened: it is made for pasting.
-            name => for_pg_ident(name),
+            // In ASCII and not shortened, because it is for pasting.
+            name => for_pg_ident(&sql::unquoted_system_user(name)),
         };
         let mut lines =
             vec![line("pg_ident", &format!("CN {common_name}")), line("", &format!("DN {name}"))];
@@ -188,10 +196,10 @@ impl View {
                 format!("{found}, as computed from the SPIFFE ID")
             }
             (Some(found), Some(computed)) => {
-                format!("{}, which is not that of the SPIFFE ID: {computed}", shown(found))
+                format!("{}, which is not the SPIFFE ID's: {computed}", ascii(found))
             }
-            (Some(found), None) => shown(found),
-            (None, Some(computed)) => format!("none; that of the SPIFFE ID is {computed}"),
+            (Some(found), None) => ascii(found),
+            (None, Some(computed)) => format!("none; the SPIFFE ID's is {computed}"),
             (None, None) => return lines,
         };
         lines.push(line("", &format!("x500UniqueIdentifier {identifier}")));
@@ -199,7 +207,7 @@ impl View {
     }
 }
 
-/// A label in the margin, and a value.
+/// A label in the margin, followed by a value.
 pub(super) fn line(label: &str, value: &str) -> String {
     format!("  {label:width$}{value}", width = COLUMN - 2)
 }

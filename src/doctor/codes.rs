@@ -1,11 +1,12 @@
-//! Codes of what other rooms say in their own errors.
+//! The codes for errors of other rooms.
 
 use super::finding::Code;
 use crate::material::Rejection;
 use crate::publish;
-use crate::source::{self, Discarded};
+use crate::source;
+use crate::source::workload_api::Discarded;
 
-/// Of what is wrong with the published directory.
+/// The code for an error of the published directory.
 pub(super) fn directory(error: &publish::Error) -> Code {
     use publish::Error;
     match error {
@@ -22,7 +23,7 @@ pub(super) fn directory(error: &publish::Error) -> Code {
     }
 }
 
-/// Of why there is no answer from the agent.
+/// The code for a failed request to the agent: it cannot be reached, does not answer, or answers with an error.
 pub(super) fn agent(error: &source::Error) -> Code {
     use source::Error;
     match error {
@@ -37,7 +38,7 @@ pub(super) fn agent(error: &source::Error) -> Code {
     }
 }
 
-/// Of why a message gives no SVID.
+/// The code for a message without a usable SVID.
 pub(super) fn discarded(discarded: &Discarded) -> Code {
     match discarded {
         Discarded::NoSvid | Discarded::NoMatch { .. } => Code::SvidChoice,
@@ -47,7 +48,7 @@ pub(super) fn discarded(discarded: &Discarded) -> Code {
     }
 }
 
-/// Of why an SVID is refused.
+/// The code for a refused SVID.
 pub(super) fn rejection(rejection: &Rejection) -> Code {
     match rejection {
         Rejection::Expired(_) => Code::SvidExpired,
@@ -61,7 +62,7 @@ pub(super) fn rejection(rejection: &Rejection) -> Code {
         Rejection::Key(_) => Code::SvidKeyUnsupported,
         Rejection::KeyMismatch => Code::SvidKeyMismatch,
         Rejection::NoRoot(_) | Rejection::Unsigned(_) => Code::SvidNotSigned,
-        Rejection::TooManyNames { .. } => Code::BundleTooLarge,
+        Rejection::TooManyNames { .. } | Rejection::ChainTooLarge { .. } => Code::BundleTooLarge,
         _ => Code::SvidMalformed,
     }
 }

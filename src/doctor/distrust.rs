@@ -1,5 +1,6 @@
-//! Whether a client trusts a server, as libpq's `sslmode=verify-full` finds out: by OpenSSL's rules, and by the host's name.
+//! Whether a client trusts a server, as libpq's `sslmode=verify-full` decides: by OpenSSL's rules, and by the host name.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -17,19 +18,24 @@ pub(super) enum Distrust {
     /// OpenSSL refuses the chain.
     #[error("{0}")]
     Chain(Refusal),
-    /// The certificate is for somebody else.
+    /// The server's certificate, which this variant holds, is for another host.
     #[error("the certificate is not for this host")]
-    Name,
-    /// What the server sends is no certificate.
+    Name(Box<Certificate>),
+    /// What the server sends is not a certificate.
     #[error("the server sends a certificate that cannot be read")]
     Malformed,
 }
 
-/// Where the reason is put: what goes through the TLS library comes back as a text.
+/// Stores the reason, because the TLS library only returns a text.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Reason(Arc<Mutex<Option<Distrust>>>);
+pub(super) struct Reason(Arc<Mutex<Option<Distrust>>>, Arc<AtomicBool>);
 
 impl Reason {
+    /// Whether the server has shown a certificate.
+    pub(super) fn has_seen_one(&self) -> bool {
+        self.1.load(Ordering::Relaxed)
+    }
+
     pub(super) fn take(&self) -> Option<Distrust> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
@@ -60,7 +66,11 @@ impl LikeLibpq {
         let rest = rest.map_err(|_| Distrust::Malformed)?;
         verify_path(&leaf, &rest, &self.authorities, Usage::Server, timing::now())
             .map_err(Distrust::Chain)?;
-        if host_name::matches(&leaf, &self.host) { Ok(()) } else { Err(Distrust::Name) }
+        if host_name::matches(&leaf, &self.host) {
+            Ok(())
+        } else {
+            Err(Distrust::Name(Box::new(leaf)))
+        }
     }
 }
 
@@ -73,6 +83,7 @@ impl ServerCertVerifier for LikeLibpq {
         _ocsp_response: &[u8],
         _now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
+        self.reason.1.store(true, Ordering::Relaxed);
         self.judge(leaf, rest).map(|()| ServerCertVerified::assertion()).map_err(|distrust| {
             self.reason.put(distrust);
             CertificateError::ApplicationVerificationFailure.into()

@@ -1,4 +1,4 @@
-//! What an examination finds: one line each, in groups.
+//! The result of an examination: findings, one line each, in groups.
 
 use serde::Serialize;
 
@@ -8,13 +8,15 @@ pub use crate::finding::{Code, Finding, Severity};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Group {
-    /// Our own configuration, and what it leads to on this machine.
+    /// pgsvid's own configuration, and its effect on this machine.
     Configuration,
     /// The agent.
     WorkloadApi,
-    /// The SVID that it gives.
+    /// The files that are the source.
+    Certificates,
+    /// The SVID that the source offers.
     Material,
-    /// What is published.
+    /// The published files.
     Files,
     /// PostgreSQL over SQL.
     Postgresql,
@@ -22,11 +24,15 @@ pub enum Group {
     Tls,
     /// A login as a client.
     Login,
-    /// What clients read.
+    /// The files that clients read.
     Clients,
-    /// Whom PostgreSQL lets in.
+    /// The clients that PostgreSQL lets in.
     Access,
-    /// What comes of looking at files, or at what a server shows.
+    /// The commands and signals that follow a publication.
+    Hooks,
+    /// The running daemon.
+    Daemon,
+    /// The judgement about files, or about what a server shows.
     Judgement,
 }
 
@@ -37,6 +43,7 @@ impl Group {
         match self {
             Self::Configuration => "Configuration",
             Self::WorkloadApi => "Workload API",
+            Self::Certificates => "Certificates",
             Self::Material => "Material",
             Self::Files => "Files",
             Self::Postgresql => "PostgreSQL",
@@ -44,24 +51,26 @@ impl Group {
             Self::Login => "Login",
             Self::Clients => "Clients",
             Self::Access => "Access",
+            Self::Hooks => "Hooks",
+            Self::Daemon => "Daemon",
             Self::Judgement => "Judgement",
         }
     }
 }
 
-/// The findings about one thing.
+/// The findings about one object.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Section {
     /// What was examined.
     pub group: Group,
-    /// Which one: an address, a path.
+    /// The object: an address, or a path.
     pub subject: String,
-    /// What was found, in the order of examination.
+    /// The findings, in the order of examination.
     pub findings: Vec<Finding>,
 }
 
 impl Section {
-    /// A section without findings yet.
+    /// A section that has no findings yet.
     pub fn new(group: Group, subject: impl Into<String>) -> Self {
         Self { group, subject: subject.into(), findings: Vec::new() }
     }
@@ -77,7 +86,7 @@ impl Section {
     }
 }
 
-/// The whole examination.
+/// The result of the whole examination.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Report {
     /// The sections, in the order in which data flows.
@@ -85,7 +94,7 @@ pub struct Report {
 }
 
 impl Report {
-    /// How many findings have this severity.
+    /// The number of findings with this severity.
     #[must_use]
     pub fn count(&self, severity: Severity) -> usize {
         self.sections
@@ -95,7 +104,7 @@ impl Report {
             .count()
     }
 
-    /// Whether something does not work.
+    /// Whether there is a failure.
     #[must_use]
     pub fn has_failures(&self) -> bool {
         self.count(Severity::Failure) > 0

@@ -1,4 +1,5 @@
-//! A login over TLS as a client makes it: our certificate, the server's name and chain checked as `verify-full` does.
+//! A login over TLS as a client does it: with the published certificate, and with the checks of `sslmode=verify-full` on the
+//! server's name and chain.
 
 use std::io;
 use std::net::IpAddr;
@@ -7,8 +8,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use rustls::ClientConfig;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName};
+use rustls::{AlertDescription, ClientConfig};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -22,10 +23,10 @@ use crate::sql::{Budget, Limited};
 use crate::text::shown;
 use crate::verify;
 
-/// Limit for the login.
+/// Longest time for a login, from the open TCP connection on.
 const LIMIT: Duration = Duration::from_secs(5);
 
-/// Where to log in, and as whom.
+/// Where to log in, and as which role.
 #[derive(Debug, Clone)]
 pub(super) struct Login<'a> {
     /// Host names or addresses, tried in order.
@@ -35,40 +36,49 @@ pub(super) struct Login<'a> {
     pub(super) name: &'a str,
     pub(super) role: &'a str,
     pub(super) database: &'a str,
-    /// Whether it is for replication, which is no database's.
+    /// Whether it is for replication, which uses no database.
     pub(super) replication: bool,
     pub(super) material: &'a Material,
 }
 
-/// What came of it.
+/// The result of one login.
 #[derive(Debug)]
 pub(super) enum Outcome {
-    /// Nobody answered.
+    /// No server answered.
     Unreachable(String),
     /// The server has TLS turned off.
     Plaintext,
-    /// We do not trust the server.
+    /// The server's certificate is not trusted.
     Untrusted(Distrust),
-    /// TLS has failed otherwise.
+    /// TLS failed for another reason.
     Tls(String),
-    /// The server does not take our certificate, or ended the connection when it saw it.
-    Rejected(String),
+    /// The server ended the handshake before it showed a certificate.
+    NoCertificate(String),
+    /// The server refused the client certificate, with this alert.
+    Alert(AlertDescription),
+    /// The server refused the curve of the client's key.
+    WrongCurve,
+    /// The connection ended, or the login failed in a way that has no variant of its own: the text says how.
+    ConnectionLost(String),
     /// The server refused the role, the database, or both.
-    Refused {
+    LoginRefused {
         /// SQLSTATE
         code: String,
-        /// Its words, shortened and escaped.
+        /// Its message, shortened and escaped.
         text: String,
     },
-    /// It asks for a password, too.
+    /// The server asks for a password, in addition to the certificate or instead of it.
     Password,
-    /// It says more than PostgreSQL would.
+    /// It asks for something else, such as GSSAPI or OAuth.
+    OtherMethod,
+    /// The server sent more than the limit for a login ([`Budget::few`]).
     TooMuch,
-    /// Logged in, and out again.
-    Welcome,
+    /// The login succeeded, and the session was closed.
+    LoggedIn,
 }
 
-/// Tries once. The second part is our address, as the server sees it, and the third the server's.
+/// Logs in once, at the first host that accepts a connection. Also returns the connection's local address, which the server
+/// sees if there is no NAT, and the server's address; `None` if there was no connection.
 pub(super) async fn attempt(login: &Login<'_>) -> (Outcome, Option<IpAddr>, Option<IpAddr>) {
     let stream = match verify::connect_in_turns(login.hosts, login.port).await {
         Ok(stream) => stream,
@@ -78,9 +88,9 @@ pub(super) async fn attempt(login: &Login<'_>) -> (Outcome, Option<IpAddr>, Opti
     let to = stream.peer_addr().ok().map(|address| address.ip());
     let outcome = match timeout(LIMIT, log_in(login, stream)).await {
         Ok(outcome) => outcome,
-        Err(_) => {
-            Outcome::Unreachable("the server takes the connection, and does not answer".to_owned())
-        }
+        Err(_) => Outcome::Unreachable(
+            "the server accepts the connection, but does not answer".to_owned(),
+        ),
     };
     (outcome, from, to)
 }
@@ -90,7 +100,7 @@ async fn log_in(login: &Login<'_>, stream: TcpStream) -> Outcome {
     let reason = Reason::default();
     let connector = match connector(login, &budget, &reason) {
         Ok(connector) => connector,
-        Err(error) => return Outcome::Tls(in_words(&error)),
+        Err(error) => return Outcome::Tls(tls_error_text(&error)),
     };
     if login.replication {
         return replicate(login, stream, connector).await;
@@ -103,22 +113,36 @@ async fn log_in(login: &Login<'_>, stream: TcpStream) -> Outcome {
         .ssl_mode(SslMode::Require);
     match config.connect_raw(stream, connector).await {
         Ok((client, connection)) => {
-            // The server is told that we leave.
+            // Tells the server that the session ends.
             drop(client);
             let _ = connection.await;
-            Outcome::Welcome
+            Outcome::LoggedIn
         }
-        // Of an end that the budget has brought about only the end is seen.
+        // tokio-postgres reports an exceeded limit only as a closed connection.
         Err(_) if budget.is_exceeded() => Outcome::TooMuch,
-        Err(error) => reason.take().map_or_else(|| explain(&error), Outcome::Untrusted),
+        Err(error) => match (reason.take(), explain(&error)) {
+            (Some(distrust), _) => Outcome::Untrusted(distrust),
+            (None, Outcome::ConnectionLost(why)) if !reason.has_seen_one() => {
+                Outcome::NoCertificate(why)
+            }
+            (None, Outcome::Alert(alert)) if !reason.has_seen_one() => {
+                Outcome::NoCertificate(format!("alert {}", verify::alert_name(alert)))
+            }
+            (None, outcome) => outcome,
+        },
     }
 }
 
-/// The library's own words for a certificate show its bytes.
-fn in_words(error: &rustls::Error) -> String {
+/// A TLS error as text. rustls' message for a bad certificate contains the certificate's bytes. [`LikeLibpq`] records distrust
+/// itself, so what is left of `InvalidCertificate` is a wrong signature in the handshake.
+fn tls_error_text(error: &rustls::Error) -> String {
     match error {
         rustls::Error::InvalidCertificate(_) => {
             "the server does not prove that it has its certificate's key".to_owned()
+        }
+        rustls::Error::InvalidMessage(rustls::InvalidMessage::HandshakePayloadTooLarge) => {
+            "one message of the server's handshake has more than 64 KiB: ssl_cert_file or ssl_ca_file has far too many certificates"
+                .to_owned()
         }
         error => shown(&error.to_string()),
     }
@@ -128,24 +152,35 @@ async fn replicate(login: &Login<'_>, mut stream: TcpStream, connector: Connecto
     match replication::ask_for_tls(&mut stream).await {
         Ok(true) => {}
         Ok(false) => return Outcome::Plaintext,
-        Err(error) => return Outcome::Rejected(shown(&error.to_string())),
+        Err(error) => return Outcome::ConnectionLost(shown(&error.to_string())),
     }
     let Connector { config, name, .. } = connector;
     match tokio_rustls::TlsConnector::from(config).connect(name, stream).await {
         Ok(stream) => match replication::log_in(stream, login.role).await {
-            Ok(Answer::Welcome) => Outcome::Welcome,
+            Ok(Answer::Welcome) => Outcome::LoggedIn,
             Ok(Answer::Password) => Outcome::Password,
-            Ok(Answer::Refused { code, text }) => Outcome::Refused { code, text },
+            Ok(Answer::OtherMethod) => Outcome::OtherMethod,
+            Ok(Answer::Refused { code, text }) => Outcome::LoginRefused { code, text },
             Ok(Answer::TooMuch) => Outcome::TooMuch,
-            Err(error) => Outcome::Rejected(shown(&error.to_string())),
+            Err(error) => Outcome::ConnectionLost(shown(&error.to_string())),
         },
-        Err(error) => Outcome::Rejected(shown(&error.to_string())),
+        Err(error) => match verify::alert(&error) {
+            Some(alert) => outcome_of_alert(alert),
+            None => Outcome::ConnectionLost(shown(&error.to_string())),
+        },
     }
+}
+
+fn outcome_of_alert(alert: AlertDescription) -> Outcome {
+    if alert == verify::WRONG_CURVE {
+        return Outcome::WrongCurve;
+    }
+    Outcome::Alert(alert)
 }
 
 fn explain(error: &tokio_postgres::Error) -> Outcome {
     if let Some(refused) = error.as_db_error() {
-        return Outcome::Refused {
+        return Outcome::LoginRefused {
             code: refused.code().code().to_owned(),
             text: shown(refused.message()),
         };
@@ -155,21 +190,22 @@ fn explain(error: &tokio_postgres::Error) -> Outcome {
         let inner = cause.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
         let tls = inner.and_then(|inner| inner.downcast_ref::<rustls::Error>());
         match tls {
-            Some(rustls::Error::AlertReceived(alert)) => {
-                return Outcome::Rejected(rustls::Error::AlertReceived(*alert).to_string());
-            }
-            Some(error) => return Outcome::Tls(in_words(error)),
+            Some(rustls::Error::AlertReceived(alert)) => return outcome_of_alert(*alert),
+            Some(error) => return Outcome::Tls(tls_error_text(error)),
             None => {}
         }
-        // tokio-postgres has no public kinds for these; its words are all there is.
+        // tokio-postgres has no public kinds for these, so the message decides.
         match cause.to_string().as_str() {
             "server does not support TLS" => return Outcome::Plaintext,
             "password missing" => return Outcome::Password,
+            "unsupported authentication method" | "unsupported SASL mechanism" => {
+                return Outcome::OtherMethod;
+            }
             _ => {}
         }
         source = cause.source();
     }
-    Outcome::Rejected(shown(&error.to_string()))
+    Outcome::ConnectionLost(shown(&error.to_string()))
 }
 
 fn connector(
@@ -180,7 +216,7 @@ fn connector(
     let chain =
         login.material.chain().map(|link| CertificateDer::from(link.der().to_vec())).collect();
     let key = PrivatePkcs8KeyDer::from(login.material.key().expose().to_vec());
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let provider = verify::provider();
     let verifier = LikeLibpq {
         authorities: login.material.authorities().cloned().collect(),
         host: login.name.to_owned(),
@@ -193,7 +229,7 @@ fn connector(
         .with_custom_certificate_verifier(Arc::new(verifier))
         .with_client_auth_cert(chain, PrivateKeyDer::Pkcs8(key))?;
     let name = ServerName::try_from(login.name.to_owned())
-        .map_err(|_| rustls::Error::General(format!("{:?} is no host name", login.name)))?;
+        .map_err(|_| rustls::Error::General(format!("{:?} is not a host name", login.name)))?;
     Ok(Connector { config: Arc::new(config), name, budget: Arc::clone(budget) })
 }
 
@@ -217,12 +253,12 @@ impl TlsConnect<TcpStream> for Connector {
     }
 }
 
-/// tokio-rustls' stream, as tokio-postgres wants it.
+/// tokio-rustls' stream, with the traits that tokio-postgres needs.
 struct Stream(Limited<tokio_rustls::client::TlsStream<TcpStream>>);
 
 impl TlsStream for Stream {
     fn channel_binding(&self) -> ChannelBinding {
-        // It takes part in SCRAM only, and we have no password.
+        // It is only used for SCRAM, and there is no password.
         ChannelBinding::none()
     }
 }
@@ -268,7 +304,7 @@ mod tests {
     use crate::material::{Expectations, Offer};
     use crate::timing;
 
-    /// A server that shakes hands, and then says the same without an end; returns how many bytes it could say.
+    /// A server that does a handshake, and then sends the same bytes without end; returns how many bytes it could send.
     async fn talk(listener: TcpListener, svid: Svid, words: Vec<u8>) -> usize {
         let chain = svid.chain.into_iter().map(CertificateDer::from).collect();
         let provider = Arc::new(rustls::crypto::ring::default_provider());

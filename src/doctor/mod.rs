@@ -1,9 +1,10 @@
-//! Examines files, servers and set-ups, explains what is wrong, and says how to mend it.
+//! Examines files, servers and set-ups, explains what is wrong, and says how to fix it.
 
 mod certificate;
 pub mod check;
 mod codes;
 mod distrust;
+mod entry;
 mod finding;
 mod host_name;
 pub mod inspect;
@@ -12,6 +13,7 @@ pub mod probe;
 mod profile;
 mod render;
 mod replication;
+mod unverifiable;
 mod words;
 
 pub use certificate::{Role, View};

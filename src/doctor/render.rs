@@ -5,19 +5,20 @@ use std::fmt::Write as _;
 use serde_json::json;
 
 use super::finding::{Report, Severity};
+use crate::finding::around;
 use crate::text::harmless;
 
-/// Width that prose is broken at. Remedies are not broken: they are made for pasting.
+/// Width at which prose is wrapped. Remedies are not wrapped, because they are for pasting.
 const WIDTH: usize = 100;
-/// Where texts begin.
+/// Column at which texts begin.
 const INDENT: usize = 11;
 /// Width of the column of headings.
 const HEADING: usize = 14;
 
 /// The report for people: a heading for each group, a line for each finding, and a line that counts them.
 ///
-/// With `colours` the words of severity are coloured, too. They are never only coloured. What findings say may be foreign: it
-/// is made harmless here, where it is printed.
+/// With `colours` the severity is also coloured; colour is never the only sign. Findings may contain foreign text, which is
+/// escaped here, where it is printed.
 #[must_use]
 pub fn text(report: &Report, colours: bool) -> String {
     let mut text = String::new();
@@ -34,24 +35,26 @@ pub fn text(report: &Report, colours: bool) -> String {
             if let Some(fix) = &finding.fix {
                 remedy(&mut text, fix, finding.command.as_deref());
             }
+            // To be looked up in docs/troubleshooting.md and docs/findings.md.
+            if matches!(finding.severity, Severity::Failure | Severity::Warning) {
+                line(&mut text, &format!("{indent}code: {}", finding.code));
+            }
         }
     }
     let _ = write!(text, "\n{}", summary(report));
     text
 }
 
-/// A command stands alone on its line, beneath what is said of it.
+/// Prints a remedy; its command stands alone on its line, below the explanation.
 fn remedy(text: &mut String, fix: &str, command: Option<&str>) {
     let indent = " ".repeat(INDENT);
-    let parts = command.and_then(|command| Some((command, fix.split_once(command)?)));
+    let parts = command.and_then(|command| Some((command, around(fix, command)?)));
     let Some((command, (before, after))) = parts else {
         line(text, &format!("{indent}fix: {}", harmless(fix)));
         return;
     };
-    let before = before.trim_end().trim_end_matches([':', ';', ',']);
     line(text, format!("{indent}fix: {}", harmless(before)).trim_end());
     line(text, &format!("{indent}  {}", harmless(command)));
-    let after = after.trim_start_matches([':', ';', ',']).trim();
     if !after.is_empty() {
         line(text, &format!("{indent}{}", harmless(after)));
     }
@@ -71,13 +74,13 @@ fn summary(report: &Report) -> String {
     [Severity::Failure, Severity::Warning, Severity::Ok, Severity::Skipped].map(counted).join(", ")
 }
 
-/// The report for scripts: `sections` as in [`Report`], and how many findings of each severity there are.
+/// The report for scripts: `sections` as in [`Report`], and the number of findings of each severity.
 #[must_use]
 pub fn json(report: &Report) -> String {
     value(report).to_string()
 }
 
-/// The same, to be added to.
+/// The same as a value, which more fields can be added to.
 pub(super) fn value(report: &Report) -> serde_json::Value {
     let count = |severity| report.count(severity);
     json!({
@@ -96,7 +99,7 @@ fn line(text: &mut String, line: &str) {
     text.push('\n');
 }
 
-/// Writes prose beneath its own beginning. Words longer than a line stay whole.
+/// Writes prose below the start of its own text. Words longer than a line are not broken.
 fn wrapped(text: &mut String, start: &str, prose: &str) {
     let mut current = start.to_owned();
     let mut column = if start.trim().starts_with("cause") { start.len() } else { INDENT };

@@ -1,4 +1,4 @@
-//! A login for replication, as a standby makes it: the same handshake, and a start-up packet that asks for no database.
+//! A login for replication, in the way of a standby: the same handshake, and a start-up packet without a database.
 //! tokio-postgres has no such packet (PostgreSQL: "Streaming Replication Protocol").
 
 use std::io;
@@ -11,29 +11,31 @@ use crate::text::shown;
 const SSL_REQUEST: [u8; 8] = [0, 0, 0, 8, 4, 210, 22, 47];
 /// Version 3.0.
 const VERSION: [u8; 4] = [0, 3, 0, 0];
-/// How long a message may be, and how many are read, before the server counts as none.
+/// How long a message may be, and how many messages are read. A server that sends more is not trusted to be PostgreSQL.
 const LONGEST: u32 = 64 * 1024;
 const MOST: usize = 200;
 
-/// What the server answers.
+/// The server's answer.
 #[derive(Debug)]
 pub(super) enum Answer {
-    /// Logged in, and out again.
+    /// The login succeeded, and the session was closed.
     Welcome,
     /// It asks for a password, too.
     Password,
+    /// It asks for something else, such as GSSAPI.
+    OtherMethod,
     /// It refuses.
     Refused {
         /// SQLSTATE
         code: String,
-        /// Its words, shortened and escaped.
+        /// Its message, shortened and escaped.
         text: String,
     },
-    /// It says more than PostgreSQL would.
+    /// It sends more than PostgreSQL would.
     TooMuch,
 }
 
-/// Asks for TLS; false if the server has it turned off.
+/// Requests TLS; false if the server has it turned off.
 pub(super) async fn ask_for_tls(
     stream: &mut (impl AsyncRead + AsyncWrite + Unpin),
 ) -> io::Result<bool> {
@@ -41,7 +43,7 @@ pub(super) async fn ask_for_tls(
     Ok(stream.read_u8().await? == b'S')
 }
 
-/// Logs in over TLS, and out again.
+/// Logs in over TLS, and closes the session.
 pub(super) async fn log_in(
     mut stream: impl AsyncRead + AsyncWrite + Unpin,
     role: &str,
@@ -64,11 +66,15 @@ pub(super) async fn log_in(
         let mut body = vec![0; length as usize - 4];
         stream.read_exact(&mut body).await?;
         match kind {
-            // The first number is what it asks for; 0 is nothing.
-            b'R' if body.get(..4) != Some(&[0; 4]) => return Ok(Answer::Password),
+            // The first number is the requested method; 0 means none. 3, 5 and 10 are a password's: in clear, md5, SASL.
+            b'R' => match body.get(..4) {
+                Some([0, 0, 0, 0]) => {}
+                Some([0, 0, 0, 3 | 5 | 10]) => return Ok(Answer::Password),
+                _ => return Ok(Answer::OtherMethod),
+            },
             b'E' => return Ok(refused(&body)),
             b'Z' => {
-                // The server is told that we leave.
+                // Tells the server that the session ends.
                 stream.write_all(&[b'X', 0, 0, 0, 4]).await?;
                 stream.shutdown().await?;
                 return Ok(Answer::Welcome);
@@ -79,7 +85,7 @@ pub(super) async fn log_in(
     Ok(Answer::TooMuch)
 }
 
-/// The fields of an error that count: C is the SQLSTATE, M its words.
+/// The relevant fields of an error: C is the SQLSTATE, M the message.
 fn refused(body: &[u8]) -> Answer {
     let field = |kind: u8| {
         let fields = body.split(|byte| *byte == 0);

@@ -1,29 +1,25 @@
-//! Foreign texts and times, made fit for a terminal and for pasting.
+//! Foreign texts and times, made safe for a terminal and for pasting.
 
 use std::path::Path;
 use std::time::SystemTime;
 
-use crate::{text, timing};
+use crate::text::{self, ascii};
+use crate::timing;
 
-/// A foreign text, shortened, and unable to move the cursor, colour anything, begin a line, or be mistaken.
-pub(super) fn shown(text: &str) -> String {
-    text::ascii(text)
-}
-
-/// A path, which belongs to whoever asks.
+/// A path, which the user of the command chose.
 pub(super) fn path(path: &Path) -> String {
     for_pasting(&path.to_string_lossy())
 }
 
-/// A foreign text that is left as it is, whole and in any script, if it holds letters, digits and ASCII alone.
+/// A foreign text for pasting: unchanged, whole and in any script, if it only contains letters, digits and ASCII.
 pub(super) fn for_pasting(text: &str) -> String {
     let plain = |c: char| !c.is_control() && (c.is_ascii() || c.is_alphanumeric());
-    if text.chars().all(plain) { text.to_owned() } else { shown(text) }
+    if text.chars().all(plain) { text.to_owned() } else { ascii(text) }
 }
 
 /// A path for a shell's command line.
 pub(super) fn for_shell(path: &Path) -> String {
-    // No option.
+    // It must not look like an option.
     if path.as_os_str().as_encoded_bytes().starts_with(b"-") {
         text::argument(Path::new(".").join(path))
     } else {
@@ -31,15 +27,15 @@ pub(super) fn for_shell(path: &Path) -> String {
     }
 }
 
-/// A token of `pg_ident.conf`: in quotation marks, and those within it doubled (PostgreSQL: `hba.c`, `next_token`).
+/// A token of `pg_ident.conf`: in quotation marks, with those within it doubled (PostgreSQL: `hba.c`, `next_token`).
 pub(super) fn for_pg_ident(token: &str) -> String {
     format!("\"{}\"", token.replace('"', "\"\""))
 }
 
-/// How many lines are named in a finding.
+/// How many lines a finding names.
 pub(super) const MOST_LINES: usize = 5;
 
-/// Numbers of lines, as many as a finding names.
+/// Line numbers, as many as a finding names.
 pub(super) fn listed(lines: &[u32]) -> String {
     let more = lines.len().saturating_sub(MOST_LINES);
     let named: Vec<String> = lines.iter().take(MOST_LINES).map(u32::to_string).collect();
@@ -47,7 +43,7 @@ pub(super) fn listed(lines: &[u32]) -> String {
     format!("{}{more}", named.join(", "))
 }
 
-/// When a validity ends, seen from `now`: `41m left`.
+/// When a validity ends, relative to `now`: `41m left`.
 pub(super) fn remaining(not_before: SystemTime, not_after: SystemTime, now: SystemTime) -> String {
     if let Ok(wait) = not_before.duration_since(now)
         && !wait.is_zero()
@@ -69,9 +65,9 @@ mod tests {
 
     #[test]
     fn foreign_texts_cannot_act() {
-        assert_eq!(shown("a b"), "a b");
-        assert_eq!(shown("\x1b[31mé\n"), "\\u{1b}[31m\\u{e9}\\n");
-        assert_eq!(shown(&"x".repeat(501)).chars().count(), 501);
+        assert_eq!(ascii("a b"), "a b");
+        assert_eq!(ascii("\x1b[31mé\n"), "\\u{1b}[31m\\u{e9}\\n");
+        assert_eq!(ascii(&"x".repeat(501)).chars().count(), 501);
     }
 
     #[test]

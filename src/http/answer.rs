@@ -1,4 +1,4 @@
-//! From a request to its answer: a pure function of the status.
+//! Turns a request into its answer: a pure function of the status.
 
 use http_body_util::Full;
 use hyper::body::Bytes;
@@ -17,13 +17,13 @@ const JSON: &str = "application/json";
 const HTML: &str = "text/html; charset=utf-8";
 /// <https://prometheus.io/docs/specs/om/open_metrics_spec/>
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-/// Nothing is loaded or run, whatever text came from a server: the page is styled by its own head, and that is all.
+/// The browser loads and runs nothing, whatever text came from a server: only the page's own styles apply.
 const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'";
 
-/// The header that tells an answer of ours from another program's, in front of its value. A proxy would replace `Server`.
+/// The header, with its value, that identifies an answer of pgsvid's. A proxy would replace `Server`.
 pub(super) const OURS: (&str, &str) = ("x-pgsvid", "1");
 
-/// The answer to a request; its body is not looked at.
+/// The answer to a request; the request's body is ignored.
 pub(super) fn answer<B>(request: &Request<B>, status: Status) -> Response<Full<Bytes>> {
     if request.method() != Method::GET && request.method() != Method::HEAD {
         let mut refusal =
@@ -34,8 +34,8 @@ pub(super) fn answer<B>(request: &Request<B>, status: Status) -> Response<Full<B
     let now = timing::now();
     match request.uri().path() {
         "/livez" => match status.pulse.stuck_at() {
-            None => response(StatusCode::OK, TEXT, "the loop turns\n".to_owned()),
-            Some(what) => unavailable(format!("the loop is stuck, and was last heard of {what}")),
+            None => response(StatusCode::OK, TEXT, "alive\n".to_owned()),
+            Some(what) => unavailable(format!("stuck while {what}")),
         },
         "/startupz" if status.has_started(now) => {
             response(StatusCode::OK, TEXT, "a valid set is published\n".to_owned())
@@ -51,7 +51,7 @@ pub(super) fn answer<B>(request: &Request<B>, status: Status) -> Response<Full<B
         _ => response(
             StatusCode::NOT_FOUND,
             TEXT,
-            "there are / /livez /startupz /readyz /metrics /status\n".to_owned(),
+            "the paths are / /livez /startupz /readyz /metrics /status\n".to_owned(),
         ),
     }
 }

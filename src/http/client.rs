@@ -1,4 +1,4 @@
-//! Asks a running daemon for its status, for the terminal and for probes. Blocks, with limits.
+//! Asks a running daemon for its status, for the terminal and for probes. Blocks, with time limits.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::TcpStream;
@@ -18,42 +18,42 @@ use crate::status::View;
 
 /// Limit from connecting to the end of the answer.
 const LIMIT: Duration = Duration::from_secs(5);
-/// Largest answer in bytes: a full history has about thirty thousand.
+/// Largest answer in bytes: a full history takes about thirty thousand.
 const LARGEST: usize = 1024 * 1024;
-/// Bytes that are read at once.
+/// How many bytes are read at once.
 const PART: usize = 16 * 1024;
-/// The two codes of HTTP that it answers such questions by.
+/// The two HTTP status codes of its answers.
 const OK: u16 = 200;
 const UNAVAILABLE: u16 = 503;
 
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// Nobody listens, or does not answer.
+    /// Nothing listens there, or it does not answer.
     #[error("no answer from {0}: {1}; is pgsvid running, with health.listen set to this?")]
     Silent(Listen, io::Error),
-    /// Somebody else listens.
-    #[error("{0} answers something else: is it pgsvid that listens there?")]
+    /// Another program listens there.
+    #[error("{0} does not answer like pgsvid: does another program listen there?")]
     Strange(Listen),
 }
 
-/// A question that is answered by yes or no.
+/// A question with the answer yes or no.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Question {
     /// Whether a valid set is published: `/startupz`.
     Started,
-    /// Whether its loop turns: `/livez`.
+    /// Whether its loop makes progress: `/livez`.
     Alive,
 }
 
-/// What the daemon knows.
+/// The daemon's status.
 pub fn ask(listen: &Listen) -> Result<View, Error> {
     let (code, body) = get(listen, "/status")?;
     let view = (code == OK).then(|| serde_json::from_str(&body).ok()).flatten();
     view.ok_or_else(|| Error::Strange(listen.clone()))
 }
 
-/// The daemon's own answer to the question, and its words.
+/// The daemon's answer to the question, and its text.
 pub fn ask_whether(listen: &Listen, question: Question) -> Result<(bool, String), Error> {
     let path = match question {
         Question::Started => "/startupz",
@@ -65,7 +65,7 @@ pub fn ask_whether(listen: &Listen, question: Question) -> Result<(bool, String)
     }
 }
 
-/// The code and body of an answer of ours.
+/// Status code and body of an answer from pgsvid.
 fn get(listen: &Listen, path: &str) -> Result<(u16, String), Error> {
     let answer = exchange(listen, path).map_err(|error| {
         let error = match error.kind() {
@@ -90,7 +90,7 @@ fn exchange(listen: &Listen, path: &str) -> io::Result<Vec<u8>> {
     }
 }
 
-/// Who listens and accepts nobody has a queue, and once it is full a connection waits for room in it.
+/// A listener that accepts no connection has a queue. When it is full, connecting waits for room.
 fn connect_unix(path: &Path) -> io::Result<UnixStream> {
     let address = SocketAddrUnix::new(path)?;
     let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
@@ -99,7 +99,7 @@ fn connect_unix(path: &Path) -> io::Result<UnixStream> {
     Ok(socket.into())
 }
 
-/// HTTP/1.0: the answer ends with the connection, and is in one piece.
+/// HTTP/1.0: the answer ends with the connection, and is not chunked.
 fn converse(
     mut stream: impl Read + Write + AsFd,
     deadline: Instant,
@@ -121,7 +121,7 @@ fn converse(
     Ok(answer)
 }
 
-/// Never nothing: to the kernel that would be no limit.
+/// Never zero, which means no limit to the kernel.
 fn left(deadline: Instant) -> io::Result<Duration> {
     let left = deadline.saturating_duration_since(Instant::now());
     if left.is_zero() { Err(ErrorKind::TimedOut.into()) } else { Ok(left) }
@@ -135,6 +135,6 @@ fn parse(answer: &[u8]) -> Option<(u16, String)> {
         .lines()
         .filter_map(|line| line.split_once(':'))
         .any(|(name, value)| name.eq_ignore_ascii_case(OURS.0) && value.trim() == OURS.1);
-    // Most programs that speak HTTP answer 200 to something.
+    // Most programs that speak HTTP answer 200 to some path.
     is_ours.then(|| (code, body.to_owned()))
 }

@@ -1,4 +1,4 @@
-//! Where to listen, and the bound socket.
+//! The address to listen on, and the bound socket.
 
 use std::fmt;
 use std::io;
@@ -41,7 +41,7 @@ impl FromStr for Listen {
         let length = path.as_os_str().len();
         if length > LONGEST {
             return Err(format!(
-                "the socket's path has {length} bytes, more than the {LONGEST} that the kernel takes; use a shorter one"
+                "the socket's path has {length} bytes, more than the {LONGEST} that the kernel allows; use a shorter one"
             ));
         }
         Ok(Self::Unix(path.to_owned()))
@@ -57,28 +57,28 @@ impl fmt::Display for Listen {
     }
 }
 
-/// Why nobody can ask.
+/// Why listening failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// Another process listens there, or did.
+    /// Another process listens there, or did until now.
     #[error(
-        "cannot listen on {0}: another process does; stop it, or give health.listen another address"
+        "cannot listen on {0}: another process already does; stop it, or give health.listen another address"
     )]
     Taken(Listen),
-    /// The path is something else's.
-    #[error("cannot listen on unix:{}: there is something that is no socket; move it away, or give health.listen another path", .0.display())]
+    /// Another kind of file is at the path.
+    #[error("cannot listen on unix:{}: a file there is not a socket; move it away, or give health.listen another path", .0.display())]
     NoSocket(PathBuf),
-    /// A socket of somebody else's, dead or alive.
-    #[error("cannot listen on unix:{}: there is a socket of uid {}, which is not ours; remove it, or give health.listen another path", .0.display(), .1)]
+    /// Another user's socket, in use or not.
+    #[error("cannot listen on unix:{}: a socket there belongs to uid {}, not to pgsvid's user; remove it, or give health.listen another path", .0.display(), .1)]
     Foreign(PathBuf, u32),
-    /// The kernel refuses.
+    /// The kernel refused.
     #[error(
-        "cannot listen on {0}: {1}; see that health.listen names an address of this machine, or a directory that pgsvid may write to"
+        "cannot listen on {0}: {1}; check that health.listen names an address of this machine, or a directory that pgsvid may write to"
     )]
     Refused(Listen, io::Error),
 }
 
-/// A socket that is listened on already, and that nobody is answered at yet.
+/// A bound socket on which no connection is answered yet.
 #[derive(Debug)]
 pub enum Listener {
     /// Over TCP.
@@ -88,7 +88,7 @@ pub enum Listener {
 }
 
 impl Listener {
-    /// Binds, before there are threads, and before a sandbox would forbid it.
+    /// Binds. Call it before threads start, and before a sandbox forbids it.
     pub fn bind(listen: &Listen) -> Result<Self, Error> {
         let failed = |error: io::Error| match error.kind() {
             io::ErrorKind::AddrInUse => Error::Taken(listen.clone()),
@@ -102,8 +102,8 @@ impl Listener {
             }
             Listen::Unix(path) => {
                 remove_leftover(path)?;
-                // For us and our group: what is told is no secret, and nobody else's business. The kernel makes the socket
-                // with this mode. Changing it afterwards would change what somebody has put there meanwhile.
+                // For pgsvid's user and group: the status is no secret, but nobody else needs it. The kernel creates the
+                // socket with this mode. A later change of mode could hit a file that somebody has put there in the meantime.
                 let former = umask(Mode::from_raw_mode(0o117));
                 let bound = UnixListener::bind(path);
                 umask(former);
@@ -115,8 +115,8 @@ impl Listener {
     }
 }
 
-/// Nobody listens on the socket of a process that was killed, and nobody else can bind it. No link is followed, and what is
-/// removed is in the directory that was looked at.
+/// Removes the socket of a process that was killed: nobody listens on it, but nobody else can bind the path. Follows no link,
+/// and removes only in the directory that was examined.
 fn remove_leftover(path: &Path) -> Result<(), Error> {
     let refused = |error: Errno| Error::Refused(Listen::Unix(path.to_owned()), error.into());
     let (Some(directory), Some(name)) = (path.parent(), path.file_name()) else {
@@ -141,12 +141,12 @@ fn remove_leftover(path: &Path) -> Result<(), Error> {
     unlinkat(&directory, name, AtFlags::empty()).map_err(refused)
 }
 
-/// Waits for nobody: a process that listens and does not accept has a queue, which may be full.
+/// Never waits: a process that listens but does not accept has a queue, which may be full.
 fn is_listened_on(path: &Path) -> Result<bool, Errno> {
     let address = SocketAddrUnix::new(path)?;
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
-    // A socket of another type is somebody's, too: that is looked at once somebody has it open.
+    // A socket of another type counts too, as long as a process has it open.
     Ok(matches!(connect(&socket, &address), Ok(()) | Err(Errno::AGAIN | Errno::PROTOTYPE)))
 }
 

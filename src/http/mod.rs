@@ -1,7 +1,7 @@
-//! Health, metrics and status over HTTP, for whoever asks. It reads the status, and can change nothing.
+//! Health, metrics and status over HTTP. It reads the status, and can change nothing.
 //!
-//! Whoever asks is not believed: each connection gets one answer, has little memory and little time, and the oldest has to
-//! go when there are too many. Bound before anything runs.
+//! Clients are not trusted: each connection gets one answer, little memory and little time, and the oldest connection is
+//! closed when there are too many. The socket is bound before anything else runs.
 
 mod answer;
 mod client;

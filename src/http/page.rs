@@ -1,6 +1,6 @@
-//! The page for people: one document, no script, nothing loaded. It asks for itself again every ten seconds.
+//! The page for people: one document, without scripts, that loads nothing. It reloads itself every ten seconds.
 //!
-//! The template escapes every text, since servers and agents wrote some of them.
+//! The template escapes every text, because servers and agents wrote some of them.
 
 use std::time::Duration;
 
@@ -10,11 +10,11 @@ use crate::status::{AttemptView, ConsumerView, FindingView, PublishedView, Time,
 use crate::timing;
 
 const STYLE: &str = include_str!("page.css");
-/// Seconds until the page is fetched anew.
+/// Seconds until the page reloads.
 const REFRESH: u32 = 10;
 /// Width of the timeline's bars, in its own units.
 const WIDTH: f64 = 480.0;
-/// Height of one of them with its texts, which are larger on a phone.
+/// Height of one bar with its texts, which are larger on a phone.
 const ROW: usize = 42;
 
 /// The whole page.
@@ -39,7 +39,7 @@ pub(super) fn page(view: &View) -> String {
                         @for text in view.missing.iter().chain(&view.degraded).filter(|text| **text != sentence) {
                             p { (text) }
                         }
-                        @for found in view.consumers.iter().flat_map(|it| &it.findings) { (finding(found)) }
+                        @for found in view.findings() { (finding(view, found)) }
                         @if let Some(retry) = view.retry() {
                             p.quiet { "Next try " (moment(view.at, retry)) }
                         }
@@ -58,7 +58,7 @@ pub(super) fn page(view: &View) -> String {
     page.into_string()
 }
 
-/// A class, a word and a sentence.
+/// A CSS class, a word and a sentence.
 fn state(view: &View) -> (&'static str, &'static str, String) {
     if let Some(missing) = view.missing.first() {
         return ("bad", "Not ready", missing.clone());
@@ -67,27 +67,35 @@ fn state(view: &View) -> (&'static str, &'static str, String) {
         return ("fair", "Degraded", degraded.clone());
     }
     let unseen = |it: &ConsumerView| it.verdict.as_deref() == Some("unverifiable");
-    let sentence = if view.consumers.is_empty() {
+    let sentence = if view.servers().next().is_none() {
         "A valid identity is published"
-    } else if view.consumers.iter().any(unseen) {
-        "A valid identity is published; what PostgreSQL serves cannot be seen"
+    } else if view.servers().any(unseen) {
+        "A valid identity is published; pgsvid cannot see what PostgreSQL serves"
     } else {
         "PostgreSQL serves the published certificate"
     };
     ("good", "Ready", sentence.to_owned())
 }
 
-fn finding(found: &FindingView) -> Markup {
+fn finding(view: &View, found: &FindingView) -> Markup {
     html! {
         dl.finding {
-            div { dt { "Cause" } dd { (found.why()) } }
-            @if let Some(fix) = &found.fix { div { dt { "Fix" } dd { (fix) } } }
+            @if !view.says(found.why()) { div { dt { "Cause" } dd { (found.why()) } } }
+            @if found.fix.is_some() {
+                div {
+                    dt { "Fix" }
+                    dd {
+                        @if let Some(advice) = found.advice() { p { (advice) } }
+                        @if let Some(command) = &found.command { code { (command) } }
+                    }
+                }
+            }
             div { dt { "Code" } dd { (found.code) } }
         }
     }
 }
 
-/// One bar for each thing that expires, on a common scale that begins with the certificate's validity.
+/// One bar for each thing that expires, on a common scale that starts with the certificate's validity.
 fn timeline(view: &View, published: &PublishedView) -> Markup {
     let begin = published.not_before;
     let scale = begin.until(published.not_after).max(Duration::from_secs(1)).mul_f64(1.15);
@@ -95,12 +103,13 @@ fn timeline(view: &View, published: &PublishedView) -> Markup {
         (begin.until(time).as_secs_f64() / scale.as_secs_f64() * WIDTH).clamp(0.0, WIDTH)
     };
     let mut rows = vec![("published".to_owned(), Some(begin), Some(published.not_after))];
-    for consumer in &view.consumers {
-        let name = match view.consumers.len() {
-            1 => "served".to_owned(),
-            _ => format!("served by {}", consumer.name),
-        };
+    for consumer in view.servers() {
         let served = consumer.served.as_ref();
+        let word = if answers(consumer) { "served" } else { "last seen" };
+        let name = match view.servers().count() {
+            1 => word.to_owned(),
+            _ => format!("{word} by {}", consumer.name),
+        };
         rows.push((name, served.map(|_| begin), served.map(|served| served.not_after)));
     }
     rows.push(("authorities".to_owned(), Some(begin), published.authorities_not_after));
@@ -145,13 +154,28 @@ fn facts(view: &View) -> Markup {
         rows.push(("Identity", html! { code { (breakable(&published.spiffe_id)) } }));
         rows.push(("Certificate", certificate(view.at, published)));
     }
-    for consumer in &view.consumers {
+    for consumer in view.servers() {
         rows.push(("PostgreSQL", postgresql(view, consumer)));
     }
-    rows.push(("Agent", agent(view)));
+    for (hook, words) in view.hooks() {
+        rows.push(("Hook", html! { (hook.name) ": " (words) }));
+    }
+    if let Some(found) = &view.agent {
+        rows.push(("Agent", agent(view, found)));
+    }
+    if let Some(found) = &view.certificates {
+        rows.push(("Certificates", html! { (breakable(&found.words)) }));
+    }
     if let Some(renewal) = view.renewal {
-        let due = if renewal > view.at { "due " } else { "due since " };
-        rows.push(("Renewal", html! { (due) (moment(view.at, renewal)) ", at half of the life" }));
+        let due = html! {
+            @if renewal > view.at { "due " (moment(view.at, renewal)) }
+            @else if view.overdue { "overdue for " (timing::roughly(renewal.until(view.at))) }
+            @else { "due now" }
+        };
+        rows.push((
+            "Renewal",
+            html! { (due) @if view.certificates.is_none() { ", at half of the lifetime" } },
+        ));
     }
     for consumer in &view.consumers {
         if let Some(sessions) = &consumer.sessions {
@@ -161,7 +185,7 @@ fn facts(view: &View) -> Markup {
     let median = view.median_ms.map(|median| format!(", median {median:.1} ms"));
     rows.push((
         "Rotations",
-        html! { (view.completed) " completed, " (view.failed) " failed tries" (median.unwrap_or_default()) },
+        html! { (view.completed) " completed, " (view.failed) " failed attempts" (median.unwrap_or_default()) },
     ));
     html! {
         section {
@@ -173,7 +197,9 @@ fn facts(view: &View) -> Markup {
 
 fn certificate(now: Time, published: &PublishedView) -> Markup {
     html! {
-        code { (short(&published.serial)) } ", expires " (moment(now, published.not_after)) " "
+        code { (short(&published.serial)) } ", "
+        @if published.not_after > now { "expires " } @else { "expired " }
+        (moment(now, published.not_after)) " "
         span.quiet { "(" (published.not_after) ")" }
     }
 }
@@ -183,14 +209,20 @@ fn postgresql(view: &View, consumer: &ConsumerView) -> Markup {
         (view.prefix(consumer))
         (consumer.verdict.as_deref().unwrap_or("not verified yet"))
         @if let Some(served) = &consumer.served {
-            ", serves " code { (short(&served.serial)) } ", first seen " (moment(view.at, served.since))
+            @if answers(consumer) { ", serves " } @else { ", served when last seen: " }
+            code { (short(&served.serial)) } ", first seen " (moment(view.at, served.since))
+            @if let Some(seen) = served.seen { ", last seen " (moment(view.at, seen)) }
         }
         @if consumer.reload_pending { ", reload pending" }
     }
 }
 
-fn agent(view: &View) -> Markup {
-    let agent = &view.agent;
+/// Whether it answered last time. If not, it may serve something else by now than what was seen.
+fn answers(consumer: &ConsumerView) -> bool {
+    consumer.verdict.as_deref() != Some("unreachable")
+}
+
+fn agent(view: &View, agent: &crate::status::AgentView) -> Markup {
     let is_plain = agent.connection == "streaming" && agent.rejection.is_none();
     html! {
         @if !is_plain { (agent.connection) ": " }
@@ -207,7 +239,7 @@ fn history(view: &View) -> Markup {
             @if view.history.is_empty() {
                 p.quiet { "Nothing yet." }
             } @else {
-                ol { @for attempt in &view.history { (entry(view.at, attempt, view.consumers.len() > 1)) } }
+                ol { @for attempt in &view.history { (entry(view.at, attempt, view.servers().count() > 1)) } }
             }
         }
     }
@@ -244,7 +276,7 @@ fn entry(now: Time, attempt: &AttemptView, several: bool) -> Markup {
     }
 }
 
-/// Relative, and absolute where a pointer rests.
+/// A relative time, with the absolute time as a tooltip.
 fn moment(now: Time, time: Time) -> Markup {
     let relative = if time > now {
         format!("in {}", timing::roughly(now.until(time)))
@@ -256,12 +288,12 @@ fn moment(now: Time, time: Time) -> Markup {
     html! { time datetime=(time) title=(time) { (relative) } }
 }
 
-/// A serial number as in the log: its beginning.
+/// The beginning of a serial number, as in the log.
 fn short(serial: &str) -> String {
     serial.chars().take(8).collect()
 }
 
-/// An identity, which may be broken after its slashes where it is longer than a line.
+/// An identity, which may wrap after its slashes.
 fn breakable(text: &str) -> Markup {
     html! { @for part in text.split_inclusive('/') { (part) @if part.ends_with('/') { wbr; } } }
 }

@@ -1,13 +1,21 @@
-//! What parent and daemon tell each other: a byte each, over a pair of sockets.
+//! The messages between parent and daemon, over a pair of sockets: one byte each, and the data that belongs to it. Only the table
+//! of hooks has no fixed size.
 
 use std::io;
 
-/// The variable by which the parent tells the daemon that it is one, and how the one before ended.
-pub const VARIABLE: &str = "PGSVID_PARENT";
-/// What the daemon says, once: it has published a valid set.
-pub(super) const READY: u8 = b'r';
+use crate::hooks::{Answer, MOST, NoTable, Request, Table};
 
-/// What the parent tells the daemon.
+/// The variable with which the parent tells the daemon that it is one, and how the previous one ended.
+pub const VARIABLE: &str = "PGSVID_PARENT";
+/// From the daemon: it has published a valid set.
+pub(super) const READY: u8 = b'r';
+/// From the daemon, once, before any other message: the table of hooks. From the parent, in answer to a table that is not
+/// empty: the numbers of these hooks.
+pub(super) const TABLE: u8 = b't';
+/// It asks for a hook, or the parent tells what came of one.
+pub(super) const HOOK: u8 = b'h';
+
+/// An order of the parent to the daemon.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Order {
     /// Publish, reload and verify again.
@@ -28,11 +36,73 @@ impl Order {
         [Self::Again, Self::End]
             .into_iter()
             .find(|order| order.byte() == byte)
-            .ok_or_else(|| io::Error::other("the parent has sent what is no order"))
+            .ok_or_else(|| io::Error::other("the parent has sent an unknown order"))
     }
 }
 
-/// The daemon that was there before.
+/// A message of the daemon.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Word {
+    Table(Table),
+    Ready,
+    Hook(Request),
+}
+
+/// Bytes that no daemon sends.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Nonsense;
+
+impl Word {
+    /// Takes the first message from these bytes; `Ok(None)` if it is incomplete. Fails for bytes that no daemon sends.
+    pub(super) fn take(bytes: &mut Vec<u8>) -> Result<Option<Self>, Nonsense> {
+        let Some((kind, rest)) = bytes.split_first() else { return Ok(None) };
+        let (word, length) = match *kind {
+            READY => (Self::Ready, 0),
+            TABLE => match Table::read(rest).map_err(|NoTable| Nonsense)? {
+                Some((table, length)) => (Self::Table(table), length),
+                None => return Ok(None),
+            },
+            HOOK => match rest.first_chunk() {
+                Some(request) => (Self::Hook(Request::read(request)), Request::LENGTH),
+                None => return Ok(None),
+            },
+            _ => return Err(Nonsense),
+        };
+        bytes.drain(..=length);
+        Ok(Some(word))
+    }
+}
+
+/// The numbers of the hooks of a table, as the parent sends them.
+pub(super) type Places = [u8; MOST];
+
+/// A message of the parent while the daemon runs.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Heard {
+    /// An order.
+    Order(Order),
+    /// The result of a hook.
+    Answer(Box<Answer>),
+}
+
+impl Heard {
+    /// Takes the first message from these bytes; `Ok(None)` if it is incomplete.
+    pub(super) fn take(bytes: &mut Vec<u8>) -> io::Result<Option<Self>> {
+        let Some((kind, rest)) = bytes.split_first() else { return Ok(None) };
+        if *kind != HOOK {
+            let order = Order::of(*kind)?;
+            bytes.drain(..1);
+            return Ok(Some(Self::Order(order)));
+        }
+        let Some(answer) = rest.get(..Answer::LENGTH) else { return Ok(None) };
+        let answer = Answer::read(answer)
+            .ok_or_else(|| io::Error::other("the parent has sent an invalid answer to a hook"))?;
+        bytes.drain(..=Answer::LENGTH);
+        Ok(Some(Self::Answer(Box::new(answer))))
+    }
+}
+
+/// The previous daemon.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Predecessor {
     /// How many have ended since the parent was started.
@@ -66,5 +136,34 @@ mod tests {
         assert_eq!(Predecessor::of(&Predecessor::variable(None)), None);
         let one = Predecessor { restarts: 3, ended: "signal: 9 (SIGKILL)".to_owned() };
         assert_eq!(Predecessor::of(&Predecessor::variable(Some(&one))), Some(one));
+    }
+
+    #[test]
+    fn words_are_taken_one_by_one_and_only_whole() {
+        let request = Request { number: 1, token: 2, generation: 3 };
+        let table = Table::default();
+        let sent = [&[TABLE][..], &table.bytes(), &[READY, HOOK], &request.bytes()].concat();
+        let (mut bytes, mut words) = (Vec::new(), Vec::new());
+        for byte in sent {
+            bytes.push(byte);
+            words.extend(Word::take(&mut bytes).unwrap());
+        }
+        assert_eq!(words, [Word::Table(table), Word::Ready, Word::Hook(request)]);
+        assert!(bytes.is_empty());
+        assert_eq!(Word::take(&mut vec![b'x']), Err(Nonsense));
+    }
+
+    #[test]
+    fn orders_and_answers_are_taken_one_by_one() {
+        let answer = Answer::plain(7, crate::hooks::End::TimedOut);
+        let sent = [&[b'a', HOOK][..], &answer.bytes(), b"e"].concat();
+        let (mut bytes, mut heard) = (Vec::new(), Vec::new());
+        for byte in sent {
+            bytes.push(byte);
+            heard.extend(Heard::take(&mut bytes).unwrap());
+        }
+        let answer = Heard::Answer(Box::new(answer));
+        assert_eq!(heard, [Heard::Order(Order::Again), answer, Heard::Order(Order::End)]);
+        assert!(Heard::take(&mut vec![b'x']).is_err());
     }
 }

@@ -1,4 +1,4 @@
-//! What becomes of a daemon that has ended: started again, or not. Pure: it is told what has happened.
+//! What to do after a daemon has ended: start it again, or not. Pure: its inputs are events.
 
 use std::fmt;
 use std::os::unix::process::ExitStatusExt as _;
@@ -8,23 +8,23 @@ use std::time::Duration;
 use super::channel::Predecessor;
 use crate::timing::Backoff;
 
-/// The first pause is at most so long, and each following one at most twice as long as the one before.
+/// The longest first pause. The limit doubles with each pause after it, up to [`LONGEST`].
 const FIRST: Duration = Duration::from_millis(500);
-/// Less than the time after which a service manager's watchdog would bite.
+/// Less than the time after which a service manager's watchdog would act.
 const LONGEST: Duration = Duration::from_secs(10);
-/// A daemon that has run for so long is no sign of one that cannot.
+/// A daemon that has run for this long was able to run.
 const LONG: Duration = Duration::from_secs(60);
 /// Exit status of a daemon that failed.
 const FAILED: u8 = 1;
-/// The greatest exit status that is the program's own word. Others are of panics and of what runs in its place.
+/// The greatest exit status that the program itself returns. Others come from panics, and from other programs in its place.
 const LAST_WORD: i32 = 2;
 
 /// How a daemon ended.
 #[derive(Debug)]
 pub(super) enum Ended {
-    /// The kernel's word.
+    /// With this status.
     Told(ExitStatus),
-    /// There was none: it could not be started, or somebody else was told.
+    /// Unknown: it could not be started, or another process got the status.
     Unknown(String),
 }
 
@@ -37,7 +37,7 @@ impl fmt::Display for Ended {
     }
 }
 
-/// What is to be done.
+/// The next step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Next {
     /// Start a daemon, after this time.
@@ -46,12 +46,12 @@ pub(super) enum Next {
     End(u8),
 }
 
-/// What the parent knows.
+/// The parent's state.
 #[derive(Debug)]
 pub(super) struct Duty {
-    /// How often the end was asked for.
+    /// How often the end was requested.
     asked: u32,
-    /// A daemon was ready once: PostgreSQL may have started from what it has published.
+    /// Whether a daemon was ready once: PostgreSQL may have started with what it published.
     ready: bool,
     backoff: Backoff,
     predecessor: Option<Predecessor>,
@@ -62,17 +62,17 @@ impl Duty {
         Self { asked: 0, ready: false, backoff: Backoff::new(FIRST, LONGEST), predecessor: None }
     }
 
-    /// The daemon that has ended last.
+    /// The daemon that ended last.
     pub(super) fn predecessor(&self) -> Option<&Predecessor> {
         self.predecessor.as_ref()
     }
 
-    /// The daemon says that a valid set is published.
+    /// The daemon has published a valid set.
     pub(super) fn is_ready(&mut self) {
         self.ready = true;
     }
 
-    /// Somebody wants it to end; how often by now.
+    /// The end was requested; returns how often so far.
     pub(super) fn asked_to_end(&mut self) -> u32 {
         self.asked += 1;
         self.asked
@@ -80,8 +80,9 @@ impl Duty {
 
     /// A daemon has ended after this time.
     ///
-    /// One that ends with a status of its own before any was ready cannot do its work as it is configured: whoever starts
-    /// it is told at once. After that no status ends the parent: what helps PostgreSQL must not take it down.
+    /// If it ends with its own exit status before any daemon was ready, it cannot work with its configuration: the parent
+    /// ends with that status, so that its starter knows at once. After that no status ends the parent: what helps PostgreSQL
+    /// must not stop.
     pub(super) fn ended(&mut self, how: &Ended, lived: Duration) -> Next {
         let code = match how {
             Ended::Told(status) => status.code(),
@@ -90,7 +91,7 @@ impl Duty {
         if self.asked > 0 {
             return Next::End(match (code, how) {
                 (Some(code), _) => u8::try_from(code).unwrap_or(FAILED),
-                // In its first moments it ends as every program does.
+                // In its first moments a signal ends it like every program.
                 (None, Ended::Told(status)) if is_wanted(*status) => 0,
                 _ => FAILED,
             });
@@ -169,7 +170,7 @@ mod tests {
             }
             assert_eq!(duty.predecessor().unwrap().restarts, 3 * restarts);
         }
-        // One that has run for long is started again as the first was.
+        // A daemon that has run for long is started again like the first one.
         let next = duty.ended(&exited(1), LONG);
         assert!(matches!(next, Next::Start(pause) if pause <= FIRST), "{next:?}");
     }

@@ -1,17 +1,23 @@
-//! The daemon's end of the channel. The daemon finds it as its standard input.
+//! The daemon's end of the channel, which is its standard input.
 
 use std::ffi::OsString;
-use std::io;
+use std::io::{self, Read as _, Write as _};
 use std::os::fd::{AsFd as _, IntoRawFd as _};
 use std::os::unix::net::UnixStream;
+use std::time::Duration;
 
 use rustix::process::{Signal, set_parent_process_death_signal};
-use tokio::io::AsyncReadExt as _;
 
-use super::channel::{Order, Predecessor, READY, VARIABLE};
+use super::channel::{HOOK, Heard, Places, Predecessor, READY, TABLE, VARIABLE};
 use super::signals;
+use crate::hooks::{MOST, Request, Table};
 
-/// The way to the parent, and what it has told at the start.
+/// How long the parent may take to tell the numbers of hooks. It does nothing else at that time.
+const TELLING: Duration = Duration::from_secs(30);
+/// Most that is taken at a time of what it says.
+const AT_A_TIME: usize = 4096;
+
+/// The connection to the parent, and what the parent passed at the start.
 #[derive(Debug)]
 pub struct Channel {
     stream: UnixStream,
@@ -19,30 +25,29 @@ pub struct Channel {
 }
 
 impl Channel {
-    /// The one that the parent has left: to be called before any other thread is started. From here on the kernel kills this
-    /// process when its parent dies.
+    /// Takes the channel that the parent has left. Call it before any other thread is started. From here on the kernel kills
+    /// this process when its parent dies.
     pub fn inherited(variable: Option<&OsString>) -> io::Result<Self> {
         let stream = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
         if stream.peer_addr().is_err() {
             return Err(io::Error::other(format!(
-                "{VARIABLE} is set, and standard input is not its parent's socket; unset {VARIABLE}"
+                "{VARIABLE} is set, but standard input is not its parent's socket; unset {VARIABLE}"
             )));
         }
         stream.set_nonblocking(true)?;
-        // Should the parent be dead by now, the end of the channel says so.
+        // If the parent is dead by now, the channel has ended.
         set_parent_process_death_signal(Some(Signal::KILL))?;
         // The parent has started it by a path that ends with another name.
         let _ = rustix::thread::set_name(c"pgsvid");
-        // The channel ends with the process, which may have last words to say, and not before: the parent would kill it.
+        // The channel must not end before the process, which may still write a final message: the parent would kill it.
         let _ = stream.try_clone()?.into_raw_fd();
         signals::release();
         let predecessor = variable.and_then(|text| Predecessor::of(text.to_str()?));
         Ok(Self { stream, predecessor })
     }
 
-    /// From here on SIGTERM, SIGINT and SIGHUP are the parent's affair, whoever else they are sent to: a service manager sends
-    /// them to every process of the service, and a terminal to every one in its foreground. To be called before any other
-    /// thread is started.
+    /// From here on the parent handles SIGTERM, SIGINT and SIGHUP: a service manager sends them to every process of the
+    /// service, and a terminal to every process in the foreground. Call it before any other thread is started.
     pub fn listen(&self) {
         signals::hold();
     }
@@ -53,25 +58,87 @@ impl Channel {
         self.predecessor.as_ref()
     }
 
-    /// Within the runtime that will read from it.
+    /// Sends the parent the table of hooks, and returns the number of each; `None` for one that is not in the table of the first
+    /// daemon.
+    ///
+    /// Call it before reading any data of others except the configuration: only these hooks can run from then on.
+    pub fn agree(&self, table: &Table) -> io::Result<Vec<Option<u8>>> {
+        let mut stream = &self.stream;
+        stream.set_nonblocking(false)?;
+        stream.write_all(&[&[TABLE], &table.bytes()[..]].concat())?;
+        let mut answer = [0; 1 + MOST];
+        if !table.0.is_empty() {
+            stream.set_read_timeout(Some(TELLING))?;
+            // An order that came before is lost; somebody has to request it again.
+            while answer[0] != TABLE {
+                stream.read_exact(&mut answer[..1])?;
+            }
+            stream.read_exact(&mut answer[1..])?;
+            stream.set_read_timeout(None)?;
+        }
+        stream.set_nonblocking(true)?;
+        let [_, places @ ..] = answer;
+        let places: Places = places;
+        let number = |place: &u8| (*place != u8::MAX).then_some(*place);
+        Ok(places.iter().take(table.0.len()).map(number).collect())
+    }
+
+    /// The connection on which the daemon requests hooks.
+    pub fn asker(&self) -> io::Result<Asker> {
+        self.stream.try_clone().map(Asker)
+    }
+
+    /// Turns the channel into a stream of the parent's orders. Call it within the tokio runtime that reads from it. Fails if
+    /// the runtime cannot register the socket.
     pub fn open(self) -> io::Result<Orders> {
-        tokio::net::UnixStream::from_std(self.stream).map(Orders)
+        let stream = tokio::net::UnixStream::from_std(self.stream)?;
+        Ok(Orders { stream, heard: Vec::new() })
     }
 }
 
-/// What the parent says.
+/// Asks the parent for hooks.
 #[derive(Debug)]
-pub struct Orders(tokio::net::UnixStream);
+pub struct Asker(UnixStream);
+
+impl Asker {
+    /// Asks for one; false if the parent does not take it now.
+    #[must_use]
+    pub fn ask(&self, request: &Request) -> bool {
+        let bytes = [&[HOOK], &request.bytes()[..]].concat();
+        // All of it or nothing: it fits into one buffer of the kernel's.
+        (&self.0).write(&bytes).is_ok_and(|written| written == bytes.len())
+    }
+}
+
+/// The parent's orders.
+#[derive(Debug)]
+pub struct Orders {
+    stream: tokio::net::UnixStream,
+    /// What has come, and nobody has taken yet.
+    heard: Vec<u8>,
+}
 
 impl Orders {
-    /// Waits for the next one; an error if there is no parent any more.
-    pub async fn next(&mut self) -> io::Result<Order> {
-        Order::of(self.0.read_u8().await?)
+    /// Waits for the next message. Fails if the parent is gone. Safe to cancel.
+    pub async fn next(&mut self) -> io::Result<Heard> {
+        loop {
+            if let Some(heard) = Heard::take(&mut self.heard)? {
+                return Ok(heard);
+            }
+            self.stream.readable().await?;
+            let mut part = [0; AT_A_TIME];
+            match self.stream.try_read(&mut part) {
+                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Ok(length) => self.heard.extend_from_slice(part.get(..length).unwrap_or_default()),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => return Err(error),
+            }
+        }
     }
 
     /// Tells the parent that a valid set is published.
     pub fn tell_ready(&self) {
-        // It is the first byte that goes this way: there is room.
-        let _ = self.0.try_write(&[READY]);
+        // There are few messages in this direction, so there is room.
+        let _ = self.stream.try_write(&[READY]);
     }
 }

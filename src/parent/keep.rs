@@ -1,4 +1,4 @@
-//! The loop: waits for signals, and for the end of the daemon.
+//! The loop: waits for signals, for messages and the end of the daemon, and for the ends of hooks.
 
 use std::ffi::OsString;
 use std::io;
@@ -8,17 +8,20 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::Signal;
 use tokio::time::Instant;
 
-use super::channel::Order;
+use super::channel::{Order, Word};
 use super::duty::{Duty, Ended, Next};
+use super::errand::GRACE;
+use super::errands::Errands;
 use super::manager;
 use super::signals::{Signals, Wanted};
-use super::start::{Daemon, Heard, reap};
+use super::start::{Daemon, reap};
 use crate::sandbox;
 
-/// How long a daemon may take that was told twice to end.
+/// How long a daemon may take to end after it was told twice.
 const AT_ONCE: Duration = Duration::from_secs(1);
 
-/// Starts the daemon, with the same arguments, and starts it again, until the end is asked for; returns the exit status.
+/// Starts the daemon with the same arguments, and restarts it whenever it ends. Returns the exit status once the end was
+/// requested, or if a daemon ends with a status of its own before any daemon was ready.
 ///
 /// `notify` is the value of `NOTIFY_SOCKET`. `turn_off` is called once the first daemon has been started, which may have
 /// something to print. An error is that of the very first start.
@@ -28,99 +31,179 @@ pub fn keep(
     turn_off: impl FnOnce(),
 ) -> io::Result<u8> {
     sandbox::keep_out_of_dumps().map_err(io::Error::other)?;
-    let signals = Signals::block()?;
-    let mut duty = Duty::new();
+    let mut parent = Parent {
+        arguments,
+        signals: Signals::block()?,
+        duty: Duty::new(),
+        errands: Errands::default(),
+    };
     let mut begun = Instant::now();
     let mut started = Ok(Daemon::start(arguments, None)?);
     turn_off();
     loop {
         let ended = match started {
-            Ok(daemon) => attend(&daemon, &signals, &mut duty),
+            Ok(mut daemon) => parent.attend(&mut daemon),
             Err(error) => Ended::Unknown(format!("cannot be started: {error}")),
         };
-        match duty.ended(&ended, begun.elapsed()) {
-            Next::End(status) => return Ok(status),
+        match parent.duty.ended(&ended, begun.elapsed()) {
+            Next::End(status) => {
+                parent.end();
+                return Ok(status);
+            }
             Next::Start(pause) => {
                 let seconds = pause.as_secs_f64();
                 let sentence =
                     format!("pgsvid has ended ({ended}) and starts again in {seconds:.1} s");
                 manager::say(notify, &sentence);
-                if !rest(pause, &signals) {
+                if !parent.rest(pause) {
+                    parent.end();
                     return Ok(0);
                 }
             }
         }
         begun = Instant::now();
-        started = Daemon::start(arguments, duty.predecessor());
+        started = Daemon::start(arguments, parent.duty.predecessor());
     }
 }
 
-/// Until the daemon ends.
-fn attend(daemon: &Daemon, signals: &Signals, duty: &mut Duty) -> Ended {
-    let mut deadline = None;
-    // Its one word is waited for; after that it cannot wake us.
-    let mut awaited = PollFlags::IN;
-    loop {
-        let mut sources = [PollFd::new(signals, PollFlags::IN), PollFd::new(daemon, awaited)];
-        wait(&mut sources, deadline);
-        let (signalled, told) = (sources[0].revents(), sources[1].revents());
-        if !signalled.is_empty() {
-            while let Some(wanted) = signals.next() {
-                match wanted {
-                    Wanted::Reap => {
-                        if let Some(ended) = daemon.reap() {
-                            return ended;
+struct Parent<'a> {
+    arguments: &'a [OsString],
+    signals: Signals,
+    duty: Duty,
+    errands: Errands,
+}
+
+impl Parent<'_> {
+    /// Waits until the daemon ends.
+    fn attend(&mut self, daemon: &mut Daemon) -> Ended {
+        let mut deadline = None;
+        // Once it is ready, and there are no hooks, it sends no more messages and cannot wake this process.
+        let mut awaited = PollFlags::IN;
+        loop {
+            let (signalled, told) = self.wait(Some((daemon, awaited)), deadline);
+            if signalled {
+                while let Some(wanted) = self.signals.next() {
+                    match wanted {
+                        Wanted::Reap => {
+                            if let Some(ended) = reap(Some(daemon), &mut self.errands) {
+                                return ended;
+                            }
                         }
-                    }
-                    Wanted::Again => daemon.tell(Order::Again),
-                    Wanted::End => {
-                        daemon.tell(Order::End);
-                        // Before it listens it ends by that; after that it takes no notice.
-                        daemon.signal(Signal::TERM);
-                        if duty.asked_to_end() > 1 {
-                            deadline.get_or_insert(Instant::now() + AT_ONCE);
+                        Wanted::Again => daemon.tell(Order::Again),
+                        Wanted::End => {
+                            daemon.tell(Order::End);
+                            // Before it listens, the signal ends it; after that it ignores the signal.
+                            daemon.signal(Signal::TERM);
+                            if self.duty.asked_to_end() > 1 {
+                                deadline.get_or_insert(Instant::now() + AT_ONCE);
+                            }
                         }
                     }
                 }
             }
-        }
-        if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
-            return daemon.end();
-        }
-        if told.is_empty() {
-            continue;
-        }
-        let heard = daemon.hear();
-        if heard == Heard::Ready {
-            duty.is_ready();
-            awaited = PollFlags::empty();
-        }
-        if heard == Heard::End || told.contains(PollFlags::HUP) {
-            return daemon.end();
-        }
-    }
-}
-
-/// Waits while there is no daemon; false if the end is asked for.
-fn rest(pause: Duration, signals: &Signals) -> bool {
-    let until = Instant::now() + pause;
-    while Instant::now() < until {
-        wait(&mut [PollFd::new(signals, PollFlags::IN)], Some(until));
-        while let Some(wanted) = signals.next() {
-            match wanted {
-                Wanted::Reap => reap(),
-                // The next daemon does everything anew.
-                Wanted::Again => {}
-                Wanted::End => return false,
+            if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
+                return daemon.end();
+            }
+            if told.is_empty() {
+                continue;
+            }
+            let is_end = daemon.hear();
+            // Messages before its end count: a daemon may be ready and die.
+            let sensible = self.listen(daemon);
+            if daemon.is_ready && !self.errands.are_there() {
+                awaited = PollFlags::empty();
+            }
+            if !sensible || is_end || told.contains(PollFlags::HUP) {
+                return daemon.end();
             }
         }
     }
-    true
-}
 
-fn wait(sources: &mut [PollFd<'_>], until: Option<Instant>) {
-    let left = until.map(|until| until.saturating_duration_since(Instant::now()));
-    let left = left.and_then(|left| Timespec::try_from(left).ok());
-    // Interrupted, or short of memory: what there is is looked at.
-    let _ = poll(sources, left.as_ref());
+    /// Handles the daemon's messages; false for one that no daemon sends.
+    fn listen(&mut self, daemon: &mut Daemon) -> bool {
+        while let Ok(word) = Word::take(&mut daemon.said) {
+            match word {
+                None => return true,
+                Some(Word::Table(_)) if daemon.has_table => return false,
+                Some(Word::Table(table)) => {
+                    daemon.has_table = true;
+                    let places = self.errands.fix(&table);
+                    if !table.0.is_empty() {
+                        daemon.tell_places(&places);
+                    }
+                }
+                Some(Word::Ready) => {
+                    daemon.is_ready = true;
+                    self.duty.is_ready();
+                }
+                // The table comes first, before anything else can influence the daemon.
+                Some(Word::Hook(_)) if !daemon.has_table => return false,
+                Some(Word::Hook(request)) => {
+                    let refused = self.errands.begin(self.arguments, request, daemon.number());
+                    if let Some(answer) = refused {
+                        daemon.tell_answer(&answer);
+                    }
+                }
+            }
+        }
+        false
+    }
+
+    /// Waits while there is no daemon; false if the end is requested.
+    fn rest(&mut self, pause: Duration) -> bool {
+        let until = Instant::now() + pause;
+        while Instant::now() < until {
+            self.wait(None, Some(until));
+            while let Some(wanted) = self.signals.next() {
+                match wanted {
+                    Wanted::Reap => drop(reap(None, &mut self.errands)),
+                    // The next daemon does everything again anyway.
+                    Wanted::Again => {}
+                    Wanted::End => return false,
+                }
+            }
+        }
+        true
+    }
+
+    /// Ends the running hooks, unless the kernel cannot end one. A second request kills them at once.
+    fn end(&mut self) {
+        self.errands.ask_to_end();
+        let until = Instant::now() + GRACE + AT_ONCE;
+        while self.errands.are_running() && Instant::now() < until {
+            // A hook that ignores the request is killed, like after its time-out.
+            self.wait(None, Some(until));
+            while let Some(wanted) = self.signals.next() {
+                if wanted == Wanted::End {
+                    self.errands.kill();
+                }
+            }
+            drop(reap(None, &mut self.errands));
+        }
+    }
+
+    /// Waits until a signal has come, or the daemon's channel has an `awaited` event; also serves the hooks.
+    fn wait(
+        &mut self,
+        daemon: Option<(&Daemon, PollFlags)>,
+        until: Option<Instant>,
+    ) -> (bool, PollFlags) {
+        let until = until.into_iter().chain(self.errands.next()).min();
+        let left = until.map(|until| until.saturating_duration_since(Instant::now()));
+        let left = left.and_then(|left| Timespec::try_from(left).ok());
+        let mut sources = vec![PollFd::new(&self.signals, PollFlags::IN)];
+        sources.extend(daemon.map(|(daemon, awaited)| PollFd::new(daemon, awaited)));
+        sources
+            .extend(self.errands.outputs().map(|it| PollFd::from_borrowed_fd(it, PollFlags::IN)));
+        // Interrupted, or short of memory: the descriptors are checked anyway.
+        let _ = poll(&mut sources, left.as_ref());
+        let signalled = sources.first().is_some_and(|it| !it.revents().is_empty());
+        let told = sources.get(1).filter(|_| daemon.is_some());
+        let told = told.map_or(PollFlags::empty(), PollFd::revents);
+        drop(sources);
+        if self.errands.are_running() {
+            self.errands.turn();
+        }
+        (signalled, told)
+    }
 }

@@ -15,15 +15,15 @@ pub fn connect(address: Option<&OsString>) -> io::Result<Option<UnixDatagram>> {
     };
     let socket = UnixDatagram::unbound()?;
     socket.connect_addr(&address)?;
-    // A manager that does not read must not keep us.
+    // A manager that does not read must not block this process.
     socket.set_nonblocking(true)?;
     Ok(Some(socket))
 }
 
-/// Says one sentence while there is no daemon that could, and that somebody is there.
+/// Sends one notification while there is no daemon to do it, so that the manager knows that somebody is there.
 pub(super) fn say(address: Option<&OsString>, sentence: &str) {
     if let Ok(Some(socket)) = connect(address) {
-        // The next daemon says whether the socket takes anything.
+        // The next daemon reports if the socket does not work.
         let _ = socket.send(format!("WATCHDOG=1\nSTATUS={sentence}").as_bytes());
     }
 }

@@ -1,18 +1,22 @@
-//! The first process of `pgsvid run`: it starts the daemon, and starts it again whenever it dies, so that no crash is a restart
-//! of the container, which would take its pod out of its Service.
+//! The first process of `pgsvid run`: it starts the daemon, and restarts it whenever it dies, so that a crash does not
+//! restart the container, which would take its pod out of its Service.
 //!
-//! It is never confined and holds no key. It reads signals, and one byte from the daemon; it runs this program and no other.
-//! One thread, which sleeps until a signal comes or the daemon ends.
+//! It is never confined and holds no key. It only reads signals and the daemon's few messages. It only starts this program: as
+//! the daemon, and as the process that carries out one run of a hook. The first daemon fixes the hooks before it is confined and
+//! opens any socket. It has one thread, which sleeps until a signal comes, the daemon ends, or a hook has output.
 
 mod channel;
 mod duty;
+mod errand;
+mod errands;
 mod inherited;
+mod itself;
 mod keep;
 mod manager;
 mod signals;
 mod start;
 
-pub use channel::{Order, Predecessor, VARIABLE};
-pub use inherited::{Channel, Orders};
+pub use channel::{Heard, Order, Predecessor, VARIABLE};
+pub use inherited::{Asker, Channel, Orders};
 pub use keep::keep;
 pub use manager::connect;

@@ -1,4 +1,4 @@
-//! Signals, as the parent receives them: in a descriptor, one after the other.
+//! The signals of the parent: read from a descriptor, one after the other.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 
-/// What this is about.
+/// The meaning of a signal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Wanted {
     /// SIGTERM or SIGINT.
@@ -20,7 +20,7 @@ pub(super) enum Wanted {
 pub(super) struct Signals(SignalFd);
 
 impl Signals {
-    /// Keeps them back for [`Signals::next`], in whatever this process starts as well.
+    /// Blocks them for [`Signals::next`], also in processes that this one starts.
     pub(super) fn block() -> io::Result<Self> {
         let mut set = ends();
         set.add(Signal::SIGHUP);
@@ -30,7 +30,7 @@ impl Signals {
         Ok(Self(SignalFd::with_flags(&set, flags)?))
     }
 
-    /// The next one that has come, if there is one.
+    /// The next signal that has arrived, if there is one.
     pub(super) fn next(&self) -> Option<Wanted> {
         let signal = self.0.read_signal().ok()??;
         match i32::try_from(signal.ssi_signo)
@@ -54,12 +54,12 @@ fn ends() -> SigSet {
     [Signal::SIGTERM, Signal::SIGINT].into_iter().collect()
 }
 
-/// Lets SIGTERM and SIGINT end this process, as they do by themselves.
+/// Lets SIGTERM and SIGINT end this process, as by default.
 pub(super) fn release() {
     let _ = ends().thread_unblock();
 }
 
-/// Leaves them to the parent.
+/// Blocks them, because the parent handles them.
 pub(super) fn hold() {
     let _ = ends().thread_block();
 }

@@ -1,35 +1,36 @@
-//! One daemon: started, told, and waited for.
+//! One daemon: start it, give it orders, and wait for it.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
-use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
-use std::path::Path;
-use std::process::{Command, ExitStatus};
+use std::os::unix::process::ExitStatusExt as _;
+use std::process::ExitStatus;
 
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, recv, send};
 use rustix::process::{Pid, Signal, WaitOptions, kill_process, wait, waitpid};
 
-use super::channel::{Order, Predecessor, READY, VARIABLE};
+use super::channel::{HOOK, Order, Places, Predecessor, TABLE, VARIABLE};
 use super::duty::Ended;
+use super::errands::Errands;
+use super::itself::itself;
+use crate::hooks::Answer;
 
-/// This very program, also after another one has been installed in its place.
-const ITSELF: &str = "/proc/self/exe";
+/// The most bytes to read at a time.
+const AT_A_TIME: usize = 8192;
 
 pub(super) struct Daemon {
     pid: Pid,
     stream: UnixStream,
-}
-
-/// What the channel tells.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Heard {
-    Ready,
-    /// The process has ended, or is about to.
-    End,
-    Nothing,
+    /// Its number among this parent's daemons.
+    number: u32,
+    /// Bytes that it has sent, and that are not handled yet.
+    pub(super) said: Vec<u8>,
+    /// Whether it has sent its table of hooks.
+    pub(super) has_table: bool,
+    /// Whether it has published a valid set.
+    pub(super) is_ready: bool,
 }
 
 impl Daemon {
@@ -39,65 +40,89 @@ impl Daemon {
         predecessor: Option<&Predecessor>,
     ) -> io::Result<Self> {
         let (stream, its) = UnixStream::pair()?;
-        let name = arguments.first().map_or(OsStr::new("pgsvid"), OsString::as_os_str);
-        // Where there is no /proc, what its name says.
-        let program = if Path::new(ITSELF).exists() { OsStr::new(ITSELF) } else { name };
-        let child = Command::new(program)
-            .arg0(name)
+        let child = itself(arguments)
             .args(arguments.iter().skip(1))
             .env(VARIABLE, Predecessor::variable(predecessor))
-            // It names the parent, and the daemon is the one that tells the service manager.
+            // The variable names the parent, but the daemon notifies the service manager.
             .env_remove("WATCHDOG_PID")
             .stdin(OwnedFd::from(its))
             .spawn()?;
-        Ok(Self { pid: Pid::from_child(&child), stream })
+        let number = predecessor.map_or(0, |one| one.restarts);
+        let pid = Pid::from_child(&child);
+        Ok(Self { pid, stream, number, said: Vec::new(), has_table: false, is_ready: false })
+    }
+
+    /// Which one of this parent's.
+    pub(super) fn number(&self) -> u32 {
+        self.number
     }
 
     pub(super) fn tell(&self, order: Order) {
-        // One that reads no orders has enough of them.
-        let _ = send(&self.stream, &[order.byte()], SendFlags::DONTWAIT | SendFlags::NOSIGNAL);
+        self.say(&[order.byte()]);
+    }
+
+    /// Sends the numbers of its hooks.
+    pub(super) fn tell_places(&self, places: &Places) {
+        self.say(&[&[TABLE], &places[..]].concat());
+    }
+
+    /// Sends the result of a hook.
+    pub(super) fn tell_answer(&self, answer: &Answer) {
+        self.say(&[&[HOOK], &answer.bytes()[..]].concat());
+    }
+
+    /// Sends all of it or nothing, since it fits into one buffer of the kernel. A daemon that reads nothing has enough already.
+    fn say(&self, bytes: &[u8]) {
+        let _ = send(&self.stream, bytes, SendFlags::DONTWAIT | SendFlags::NOSIGNAL);
     }
 
     pub(super) fn signal(&self, signal: Signal) {
         let _ = kill_process(self.pid, signal);
     }
 
-    pub(super) fn hear(&self) -> Heard {
-        let mut byte = [0];
-        match recv(&self.stream, &mut byte, RecvFlags::DONTWAIT) {
-            Ok((1.., _)) if byte == [READY] => Heard::Ready,
-            Ok((1.., _)) | Err(Errno::AGAIN | Errno::INTR) => Heard::Nothing,
-            Ok((0, _)) | Err(_) => Heard::End,
+    /// Takes what it says; returns whether that is its end: the process has ended, or is about to.
+    pub(super) fn hear(&mut self) -> bool {
+        let mut part = [0; AT_A_TIME];
+        match recv(&self.stream, &mut part, RecvFlags::DONTWAIT) {
+            Ok((length @ 1.., _)) => {
+                self.said.extend_from_slice(part.get(..length).unwrap_or_default());
+                false
+            }
+            Err(Errno::AGAIN | Errno::INTR) => false,
+            Ok((0, _)) | Err(_) => true,
         }
     }
 
-    /// Its end is near: the kernel is asked how it ended.
+    /// Kills the daemon with SIGKILL, waits until it has ended, and returns how.
     pub(super) fn end(&self) -> Ended {
         self.signal(Signal::KILL);
         loop {
             match waitpid(Some(self.pid), WaitOptions::empty()) {
                 Ok(Some((_, status))) => return told(status.as_raw()),
                 Ok(None) | Err(Errno::INTR) => {}
-                Err(_) => return Ended::Unknown("nobody was told how".to_owned()),
+                Err(_) => return Ended::Unknown("its status was lost".to_owned()),
             }
         }
-    }
-
-    /// Waits for whatever has ended of all that this process has to wait for, and tells of the daemon.
-    pub(super) fn reap(&self) -> Option<Ended> {
-        let mut ended = None;
-        while let Ok(Some((pid, status))) = wait(WaitOptions::NOHANG) {
-            if pid == self.pid {
-                ended = Some(told(status.as_raw()));
-            }
-        }
-        ended
     }
 }
 
-/// The same while there is no daemon: as the first process of a container, orphans are ours.
-pub(super) fn reap() {
-    while let Ok(Some(_)) = wait(WaitOptions::NOHANG) {}
+/// Waits for every child that has ended, sends the daemon the results of its hooks, and returns how the daemon ended, if it did.
+/// The first process of a container also adopts orphans.
+pub(super) fn reap(daemon: Option<&Daemon>, errands: &mut Errands) -> Option<Ended> {
+    let mut ended = None;
+    errands.before_reaping();
+    while let Ok(Some((pid, status))) = wait(WaitOptions::NOHANG) {
+        if daemon.is_some_and(|daemon| daemon.pid == pid) {
+            ended = Some(told(status.as_raw()));
+        } else if let Some((asked_by, answer)) =
+            errands.reaped(pid, ExitStatus::from_raw(status.as_raw()))
+            && let Some(daemon) = daemon.filter(|daemon| daemon.number == asked_by)
+        {
+            daemon.tell_answer(&answer);
+        }
+        errands.before_reaping();
+    }
+    ended
 }
 
 fn told(status: i32) -> Ended {

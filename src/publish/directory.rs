@@ -1,5 +1,7 @@
-//! The published directory: opened once, locked, and trusted only if nobody else can replace it or what is in it.
+//! The published directory: opened once, locked, and trusted only if nobody else can replace it or its contents.
 
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeSet;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
@@ -12,11 +14,11 @@ use super::way::{Exposed, Trust, Way};
 use super::{seam, way};
 use crate::users;
 
-/// How a directory is judged.
+/// The judgement about a directory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Standing {
     trust: Trust,
-    /// Whether others may rename what is ours in it, or itself.
+    /// Whether others may rename the files of pgsvid in it, or the directory itself.
     exposed: bool,
 }
 
@@ -30,8 +32,11 @@ impl Standing {
     }
 }
 
-/// The file of a generation that records whose the authorities are.
-pub(super) const RECORD: &str = "..authorities";
+/// The file of a generation that records which set it is, and where its authorities come from.
+pub(super) const RECORD: &str = "..set";
+
+/// How many entries of others are passed over in one listing, where others may make any number of them.
+const MOST_FOREIGN: usize = 10_000;
 
 /// An open directory.
 pub(super) struct Directory {
@@ -39,10 +44,15 @@ pub(super) struct Directory {
     fd: OwnedFd,
     standing: Standing,
     owners: Owners,
-    /// What others may rename on the way to it, as it was before we have changed anything.
+    /// What others may rename on the path to it, as it was before pgsvid changed anything.
     found: Vec<Exposed>,
     /// The names of all files that pgsvid makes in a generation.
     names: Vec<String>,
+    /// Entries of ours that a listing has shown or that we have made: a listing that is cut short may not come to them.
+    known: RefCell<BTreeSet<String>>,
+    /// `None` if no listing was cut short, `Some(false)` if one was and this is not reported yet, `Some(true)` once it is
+    /// reported.
+    crowded: Cell<Option<bool>>,
 }
 
 impl Directory {
@@ -52,15 +62,16 @@ impl Directory {
         let standing = Standing::of(&way)?;
         let owners = Owners::ours_or_roots();
         let (path, fd, found) = (path.to_owned(), way.fd, way.exposed);
-        Ok(Self { path, fd, standing, owners, found, names })
+        let (known, crowded) = (RefCell::default(), Cell::default());
+        Ok(Self { path, fd, standing, owners, found, names, known, crowded })
     }
 
-    /// Opens the directory for somebody who only looks: the judgement is handed back, not obeyed. Root looks at it as
-    /// its owner does.
+    /// Opens the directory for a reader: the judgement is returned, and not enforced. Root examines it from its owner's point
+    /// of view.
     pub(super) fn open_to_look(path: &Path) -> Result<(Self, Result<Trust, Error>), Error> {
         let way = way::follow(path)?;
         let (owner, ours) = (way.owner(), ours());
-        // Many users may have the owner's number.
+        // Many users may have the owner's ID.
         let seen_by = if ours == 0 && users::nobody_here() != Some(owner) { owner } else { ours };
         let trust = match way.judge(seen_by) {
             Ok(_) if ours == 0 && owner != 0 => {
@@ -78,7 +89,8 @@ impl Directory {
         let (path, fd) = (path.to_owned(), way.fd);
         let standing = Standing { trust: Trust::Exclusive, exposed: false };
         let (found, names) = (Vec::new(), Vec::new());
-        Ok((Self { path, fd, standing, owners, found, names }, trust))
+        let (known, crowded) = (RefCell::default(), Cell::default());
+        Ok((Self { path, fd, standing, owners, found, names, known, crowded }, trust))
     }
 
     /// Whether another path has led to the same directory.
@@ -93,40 +105,41 @@ impl Directory {
         self.standing.trust
     }
 
-    /// The users whose files and links count here.
+    /// The users whose files and links are accepted here.
     pub(super) fn owners(&self) -> Owners {
         self.owners
     }
 
-    /// Whether the path still leads to the directory that is open, and it is judged as it was. An error says that others
-    /// have come to be able to replace it.
+    /// Whether the path still leads to the open directory, with the same judgement. An error means that others are now able
+    /// to replace it.
     pub(super) fn is_in_place(&self) -> Result<bool, Error> {
         self.standing_now().map(|standing| standing == Some(self.standing))
     }
 
-    /// The same before something is written: the judgement counts from now on.
+    /// Judges the directory again before something is written, and keeps the new judgement. False if the path no longer
+    /// leads to the open directory; an error if others are now able to replace it.
     pub(super) fn judge_again(&mut self) -> Result<bool, Error> {
         let standing = self.standing_now()?;
         self.standing = standing.unwrap_or(self.standing);
         Ok(standing.is_some())
     }
 
-    /// What others may rename on the way to it, the directory itself perhaps.
+    /// What others may rename on the path to it, which may include the directory itself.
     pub(super) fn exposed(&self) -> Result<Vec<Exposed>, Error> {
         Ok(way::follow(&self.path)?.exposed)
     }
 
-    /// The same when it was opened.
+    /// The same at the time when it was opened.
     pub(super) fn found(&self) -> &[Exposed] {
         &self.found
     }
 
-    /// Whether others may rename what is ours in it, or itself.
+    /// Whether others may rename the files of pgsvid in it, or the directory itself.
     pub(super) fn is_exposed(&self) -> bool {
         self.standing.exposed
     }
 
-    /// Whether nobody else can put anything into it, or another one into its place.
+    /// Whether nobody else can create anything in it, or replace it.
     pub(super) fn is_exclusive(&self) -> bool {
         !self.is_shared() && !self.is_exposed()
     }
@@ -135,8 +148,8 @@ impl Directory {
         let way = match way::follow(&self.path) {
             Ok(way) => way,
             Err(Error::Open { cause: Errno::NOENT | Errno::NOTDIR, .. }) => return Ok(None),
-            // That it cannot be looked at for the moment says nothing of the path.
-            // A sandbox keeps us out of another directory at the same path, which can be looked at.
+            // If it cannot be examined for the moment, that says nothing about the path. The sandbox keeps pgsvid out of
+            // another directory at the same path, which can still be examined.
             Err(error) => {
                 let (there, here) = (rustix::fs::stat(&self.path), rustix::fs::fstat(&self.fd));
                 return match (there, here) {
@@ -177,31 +190,53 @@ impl Directory {
         Error::Step { action, path: self.path_of(name), cause }
     }
 
-    /// The names of all entries that begin with `prefix`, and are not another user's where others may write: there may
-    /// be any number of those.
+    /// The names of all entries that begin with `prefix`, and are not another user's where others may write: they may make
+    /// millions of those. After [`MOST_FOREIGN`] the listing ends, and only those of ours count besides that are known.
     pub(super) fn entries(&self, prefix: &str) -> Result<Vec<String>, Error> {
         let failed = |cause| self.step("list", "", cause);
-        let mut names = Vec::new();
+        let mut known = self.known.borrow_mut();
+        let mut foreign = 0;
         for entry in rustix::fs::Dir::read_from(&self.fd).map_err(failed)? {
             let entry = entry.map_err(failed)?;
-            if let Ok(name) = entry.file_name().to_str()
-                && name.starts_with(prefix)
-                && rustix::fs::statat(&self.fd, name, AtFlags::SYMLINK_NOFOLLOW)
-                    .is_ok_and(|stat| self.may_be_ours(&stat))
-            {
-                names.push(name.to_owned());
+            match entry.file_name().to_str() {
+                Ok(name) if name.starts_with(prefix) && self.has(name) => {
+                    known.insert(name.to_owned());
+                }
+                _ => foreign += 1,
+            }
+            if foreign > MOST_FOREIGN && self.is_shared() {
+                self.crowded.set(self.crowded.get().or(Some(false)));
+                break;
             }
         }
-        Ok(names)
+        known.retain(|name| self.has(name));
+        Ok(known.iter().filter(|name| name.starts_with(prefix)).cloned().collect())
     }
 
-    /// Whether others may put things into it.
+    /// An entry that we are about to make.
+    pub(super) fn know(&self, name: &str) {
+        self.known.borrow_mut().insert(name.to_owned());
+    }
+
+    /// Whether others have put so many entries there that a listing was cut short, and this is the first call since.
+    pub(super) fn take_crowded(&self) -> bool {
+        let told = self.crowded.get();
+        self.crowded.set(told.map(|_| true));
+        told == Some(false)
+    }
+
+    fn has(&self, name: &str) -> bool {
+        rustix::fs::statat(&self.fd, name, AtFlags::SYMLINK_NOFOLLOW)
+            .is_ok_and(|stat| self.may_be_ours(&stat))
+    }
+
+    /// Whether others may create files in it.
     pub(super) fn is_shared(&self) -> bool {
         matches!(self.standing.trust, Trust::Sticky { .. } | Trust::Mount { .. })
     }
 
-    /// Judges a plain file at one of our names. Where nobody else can put one there, as a backup or a helper with another
-    /// umask gives it, it stays until it is replaced.
+    /// Judges a plain file at one of pgsvid's names. If nobody else can create files there, a file of a backup or of a helper
+    /// with another umask stays until it is replaced.
     pub(super) fn judge_plain(&self, stat: &Stat) -> Result<(), Reason> {
         if self.is_exclusive() {
             self.owners.judge_left(stat)
@@ -210,16 +245,16 @@ impl Directory {
         }
     }
 
-    /// Whether a file in a generation may be ours to remove. Where others may write, they may give one of our names to any
-    /// directory of our user's, a database's perhaps.
+    /// Whether an entry of this name belongs in a generation. Where others may write, they can rename any directory of this
+    /// process's user, such as a database's, to the name of a generation; pgsvid must not empty it.
     pub(super) fn may_hold(&self, name: &str) -> bool {
         !self.is_shared()
             || [".", "..", RECORD].contains(&name)
             || self.names.iter().any(|ours| ours == name)
     }
 
-    /// Whether something in it may be ours to remove. Where others may write, they may give any directory of theirs a
-    /// name of ours, for us to empty it.
+    /// Whether pgsvid may remove an entry. Where others may write, they can give one of its names to any directory of theirs,
+    /// so that pgsvid would empty it.
     pub(super) fn may_be_ours(&self, stat: &Stat) -> bool {
         !self.is_shared() || self.owners.judge_owner(stat.st_uid).is_ok()
     }

@@ -1,4 +1,4 @@
-//! What can go wrong with the published directory.
+//! The errors of the published directory.
 
 use std::path::PathBuf;
 
@@ -7,11 +7,11 @@ use rustix::io::Errno;
 use super::ownership::NotOurs;
 use crate::text::argument;
 
-/// Actions that a sandbox may keep us from.
+/// Actions that a sandbox may forbid.
 pub(super) const TO_GROUP: &str = "give to its group";
 pub(super) const MODE_OF: &str = "set the mode of";
 
-/// Why nothing was published. Each text names the object, the cause and, where there is one, the remedy.
+/// Why nothing was published. Each text names the object, the cause and, if there is one, the remedy.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The directory cannot be opened.
@@ -19,7 +19,7 @@ pub enum Error {
     Open {
         /// The directory.
         directory: PathBuf,
-        /// What the kernel said.
+        /// The error of the system call.
         cause: Errno,
     },
     /// Another instance publishes there.
@@ -37,13 +37,13 @@ pub enum Error {
     NoLocks {
         /// The directory.
         directory: PathBuf,
-        /// What the kernel said.
+        /// The error of the system call.
         cause: Errno,
     },
-    /// Others may replace what is published.
+    /// Others may replace the published files.
     #[error(
-        "cannot publish to {0}: others may write to it (mode {mode:04o}); run chmod {1:04o} {2}",
-        directory.display(), mode & 0o7755, argument(directory)
+        "cannot publish to {0}: others may write to it (mode {mode:04o}); run chmod {1:04o} {2}{3}",
+        directory.display(), mode & 0o7755, argument(directory), lasting(*mode)
     )]
     WritableByOthers {
         /// The directory.
@@ -51,7 +51,7 @@ pub enum Error {
         /// Its permission bits.
         mode: u32,
     },
-    /// The owner of a directory can replace what is in it.
+    /// The owner of a directory can replace its contents.
     #[error(
         "cannot publish to {0}: it belongs to uid {owner}, and pgsvid runs as uid {ours}; run pgsvid as uid {owner}, \
          or chown -h {ours} {1}",
@@ -62,28 +62,28 @@ pub enum Error {
         directory: PathBuf,
         /// Its owner.
         owner: u32,
-        /// Our effective uid.
+        /// The effective user ID of this process.
         ours: u32,
     },
-    /// Somebody can put another directory in the place of the published one.
+    /// Another user can replace the published directory.
     #[error(
         "cannot publish to {0}: uid {owner} can replace it at any time, because {1} belongs to that user; publish to a \
-         directory whose parents are all root's, such as one below /run, or, as root, run chown -h {ours} {2}",
+         directory whose parents all belong to root, such as one below /run, or, as root, run chown -h {ours} {2}",
         directory.display(), ancestor.display(), argument(ancestor)
     )]
     ForeignAncestor {
         /// The directory.
         directory: PathBuf,
-        /// A directory or a link on the way to it, without links.
+        /// A directory or a link on the path to it, without links.
         ancestor: PathBuf,
         /// Its owner.
         owner: u32,
-        /// Our effective uid.
+        /// The effective user ID of this process.
         ours: u32,
     },
-    /// What is made in the directory would be readable for others.
+    /// Others could read what is created in the directory.
     #[error(
-        "cannot publish to {0}: it has a default access control list that names users or groups, who could come to read \
+        "cannot publish to {0}: it has a default access control list that names users or groups, who could then read \
          the private key; run setfacl -k {1}",
         directory.display(), argument(directory)
     )]
@@ -91,7 +91,7 @@ pub enum Error {
         /// The directory.
         directory: PathBuf,
     },
-    /// Somebody can put another directory in the place of the published one: others may write to a directory above.
+    /// Another user can replace the published directory, because others may write to a directory above it.
     #[error(
         "cannot publish to {0}: others can replace it at any time, because they may write to {1} (mode {mode:04o}); run \
          chmod go-w {2}",
@@ -105,21 +105,21 @@ pub enum Error {
         /// Its permission bits.
         mode: u32,
     },
-    /// Others could have put something at one of our names, and it is still there. In a directory with the sticky bit
-    /// only its owner, the directory's, and root can remove it.
+    /// Others could have created a file that has one of pgsvid's names, and it is still there. In a directory with the sticky
+    /// bit only its owner, the directory's owner, and root can remove it.
     #[error("{found}: others could have put it there; as root, run rm -r {path}", found = .0, path = argument(&.0.path))]
     NotOurs(NotOurs),
-    /// A sandbox binds us to the directory that was there when it was entered.
+    /// The sandbox only allows the directory that existed when it was entered.
     #[error(
-        "{} was unmounted, removed or replaced since pgsvid started, and its sandbox binds it to what was there then; \
-         this process ends, for the next one to use what is there now",
+        "{} was unmounted, removed or replaced since pgsvid started, and its sandbox only allows the old one; \
+         this process ends, so that the next one can use the new one",
         directory.display()
     )]
     Replaced {
         /// The directory.
         directory: PathBuf,
     },
-    /// Something that is not ours stands where a link has to be.
+    /// Something that pgsvid did not create is where a link must be.
     #[error("{} {is}, and is not pgsvid's; move it away", path.display())]
     InTheWay {
         /// The path.
@@ -128,16 +128,16 @@ pub enum Error {
         is: String,
     },
     /// A step failed.
-    #[error("cannot {action} {}: {cause}{}", path.display(), remedy_for_step(action, *cause, path))]
+    #[error("cannot {action} {}: {cause}{}", path.display(), told_beside(action, *cause, path))]
     Step {
-        /// What was attempted, `write`, `sync`, `create` …
+        /// The action: `write`, `sync`, `create` …
         action: &'static str,
-        /// On what.
+        /// The path.
         path: PathBuf,
-        /// What the kernel said.
+        /// The error of the system call.
         cause: Errno,
     },
-    /// What was read back is not what was written: a full tmpfs and some network file systems lie.
+    /// A file does not contain what was written: a full tmpfs and some network file systems report success.
     #[error("{} does not hold what was written to it: is the volume full or faulty?", path.display())]
     NotWritten {
         /// The file.
@@ -146,6 +146,52 @@ pub enum Error {
 }
 
 impl Error {
+    /// The command that fixes it, if one is enough.
+    #[must_use]
+    pub fn command(&self) -> Option<String> {
+        Some(match self {
+            Self::WritableByOthers { directory, mode } => {
+                format!("chmod {:04o} {}", mode & 0o7755, argument(directory))
+            }
+            Self::DefaultAcl { directory } => format!("setfacl -k {}", argument(directory)),
+            Self::WritableAncestor { ancestor, .. } => {
+                format!("chmod go-w {}", argument(ancestor))
+            }
+            _ => return None,
+        })
+    }
+
+    /// The remedy, if known. The text contains it, too, except where the volume is full. `None` also for [`Self::NoLocks`]
+    /// and [`Self::Replaced`], whose text alone says what to do.
+    #[must_use]
+    pub fn fix(&self) -> Option<String> {
+        let ours = rustix::process::geteuid().as_raw();
+        Some(match self {
+            Self::WrongOwner { directory, owner, .. } => {
+                format!("run pgsvid as uid {owner}, or: chown -h {ours} {}", argument(directory))
+            }
+            Self::ForeignAncestor { ancestor, .. } => {
+                format!("as root: chown -h {ours} {}", argument(ancestor))
+            }
+            Self::WritableByOthers { .. }
+            | Self::DefaultAcl { .. }
+            | Self::WritableAncestor { .. } => self.command()?,
+            Self::NotOurs(found) => format!("as root: rm -r {}", argument(&found.path)),
+            Self::Locked { .. } => {
+                "stop the other pgsvid, or give this one a directory of its own".to_owned()
+            }
+            Self::InTheWay { path, .. } => format!("move {} away", argument(path)),
+            Self::NotWritten { path } => remedy_for(Errno::NOSPC, path).split_off(2),
+            Self::Open { directory: path, cause } => {
+                remedy_for(*cause, path).strip_prefix("; ")?.to_owned()
+            }
+            Self::Step { action, path, cause } => {
+                remedy_for_step(action, *cause, path).strip_prefix("; ")?.to_owned()
+            }
+            Self::NoLocks { .. } | Self::Replaced { .. } => return None,
+        })
+    }
+
     /// Whether removing old generations may help.
     #[must_use]
     pub fn is_out_of_space(&self) -> bool {
@@ -156,14 +202,14 @@ impl Error {
         }
     }
 
-    /// Whether the kernel lacks something for the moment: then nothing could be looked at either.
+    /// Whether the kernel is out of some resource: then nothing could be examined, either.
     #[must_use]
     pub fn is_exhaustion(&self) -> bool {
         let (Self::Open { cause, .. } | Self::Step { cause, .. }) = self else { return false };
         matches!(*cause, Errno::MFILE | Errno::NFILE | Errno::NOMEM)
     }
 
-    /// Tells one trouble from the next: the text, without the names of generations, of which each try has its own.
+    /// Identifies the problem: the text without the names of generations, because each try has its own.
     #[must_use]
     pub fn key(&self) -> String {
         match self {
@@ -173,7 +219,7 @@ impl Error {
         }
     }
 
-    /// Whether this process will never be able to publish again, and another one may.
+    /// Whether this process can never publish again, but another one may.
     #[must_use]
     pub fn needs_restart(&self) -> bool {
         matches!(self, Self::Replaced { .. })
@@ -186,25 +232,47 @@ impl Error {
     }
 }
 
-/// What a new file gets changes with the directory's setgid bit and default access control list.
+/// The additional remedy if the mode is set again at each start: a pod's fsGroup gives each directory of a volume its group,
+/// with write permission, and the setgid bit (Kubernetes: `SetVolumeOwnership`).
+fn lasting(mode: u32) -> &'static str {
+    if mode & 0o2020 == 0o2020 {
+        ". If the fsGroup of a pod sets this mode, it does so again at each start: leave fsGroup out, or mount an emptyDir of \
+         its own there, which pgsvid accepts with this mode"
+    } else {
+        ""
+    }
+}
+
+/// A new file's attributes depend on the directory's setgid bit and default access control list.
 fn remedy_for_step(action: &str, cause: Errno, path: &std::path::Path) -> String {
     if cause == Errno::PERM && [TO_GROUP, MODE_OF].contains(&action) {
-        return "; run pgsvid as root, or as a member of that group; if it is, start it again: its sandbox lets it change no \
+        return "; run pgsvid as root, or as a member of that group; if it is, restart it: its sandbox lets it change no \
                 group and no mode where new files had the right ones at the start"
             .to_owned();
     }
     remedy_for(cause, path)
 }
 
+/// What an error's text says about the remedy. Nothing for a full volume: the remedy is reported in a field of its own.
+fn told_beside(action: &str, cause: Errno, path: &std::path::Path) -> String {
+    if matches!(cause, Errno::NOSPC | Errno::DQUOT) {
+        return String::new();
+    }
+    remedy_for_step(action, cause, path)
+}
+
+/// The remedy for a full volume, the same in every command.
+pub const FREE_SPACE: &str = "free space on the volume; `pgsvid run` then publishes by itself";
+
 fn remedy_for(cause: Errno, path: &std::path::Path) -> String {
     let ours = rustix::process::geteuid().as_raw();
     match cause {
         Errno::NOENT => {
             let path = argument(path);
-            // Neither follows a link that somebody has put there meanwhile.
+            // Neither command follows a link that somebody has put there in the meantime.
             format!("; as root, run mkdir -m 0755 {path} && chown -h {ours} {path}")
         }
-        Errno::NOSPC | Errno::DQUOT => "; make room on the volume".to_owned(),
+        Errno::NOSPC | Errno::DQUOT => format!("; {FREE_SPACE}"),
         Errno::ROFS => "; mount the volume read-write for pgsvid".to_owned(),
         Errno::ACCESS | Errno::PERM => {
             format!(
@@ -215,7 +283,7 @@ fn remedy_for(cause: Errno, path: &std::path::Path) -> String {
     }
 }
 
-/// The kernel's number of an error.
+/// The kernel's error number.
 pub(super) fn errno(error: &std::io::Error) -> Errno {
     Errno::from_io_error(error).unwrap_or(Errno::IO)
 }

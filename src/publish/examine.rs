@@ -1,4 +1,4 @@
-//! Looks at what is published, without locking the directory and without believing that it is ours to write.
+//! Examines the published set, without locking the directory and without assuming that it may be written.
 
 use std::time::SystemTime;
 
@@ -6,32 +6,45 @@ use rustix::io::Errno;
 
 use super::directory::Directory;
 use super::error::Error;
-use super::kept::{self, Kept, Unreadable};
+use super::kept::{self, Unreadable};
 use super::ownership::NotOurs;
 use super::way::Trust;
-use super::{Settings, decode, generation, links};
-use crate::material::{Expectations, Material, pem};
+use super::{Settings, decode, generation, links, names_in};
+use crate::material::pem::{self, Malformed, Part};
+use crate::material::{Expectations, Material, Names, Rejection};
 
-/// What is published now.
+/// The state of the published directory.
 pub struct Examination {
-    /// Whether `run` would take the directory.
+    /// Whether `run` would accept the directory.
     pub trust: Result<Trust, Error>,
-    /// Whether others can lead readers elsewhere, on the path that these take to the directory; `None` if they take ours, or
-    /// if theirs leads elsewhere from here.
+    /// Whether others can redirect readers on their path to the directory; `None` if readers use the same path, or if their
+    /// path leads elsewhere on this side.
     pub readers: Option<Result<Trust, Error>>,
-    /// Whether something stands where the links have to be; then nothing else could be seen.
+    /// The first thing that is where a link must be, and that pgsvid has not created; `None` if there is none. The other
+    /// fields are examined all the same.
     pub obstacle: Option<Error>,
     /// Name of the current generation's directory; `None` if there is none.
     pub generation: Option<String>,
     /// When that generation was completed.
     pub written_at: Option<SystemTime>,
-    /// Stable names that are no link through `..data`.
+    /// Published names that are not links through `..data`.
     pub missing_links: Vec<String>,
-    /// The set, or why it is none; `None` without a generation.
+    /// The names in the set, whatever else may be wrong with it.
+    pub names: Option<Names>,
+    /// The set, or why it is not usable; `None` without a generation.
     pub set: Option<Result<Material, Unusable>>,
 }
 
-/// Why a generation is no set.
+impl Examination {
+    /// Those of certificate, private key and bundle that are not links through `..data`: PostgreSQL does not find them.
+    #[must_use]
+    pub fn missing_of_set(&self, settings: &Settings) -> Vec<String> {
+        let set = settings.files.set_names();
+        self.missing_links.iter().filter(|name| set.contains(name)).cloned().collect()
+    }
+}
+
+/// Why a generation is not a usable set.
 #[derive(Debug, thiserror::Error)]
 pub enum Unusable {
     /// A file is missing or cannot be read.
@@ -39,37 +52,33 @@ pub enum Unusable {
     Unreadable {
         /// The file's name.
         name: String,
-        /// What the kernel said.
+        /// The error of the system call.
         cause: Errno,
     },
     /// Others could have written it, or part of it.
     #[error(transparent)]
     NotOurs(NotOurs),
-    /// A file holds something else than it should.
+    /// A file does not hold what it should.
     #[error("{name} is damaged: {cause}")]
     Malformed {
         /// The file's name.
         name: String,
         /// What is wrong.
-        cause: pem::Malformed,
+        cause: Malformed,
     },
-    /// The files fail a check.
+    /// The set fails a check.
     #[error(transparent)]
-    Content(#[from] pem::Unusable),
+    Rejected(Rejection),
 }
 
-/// Examines the published set. `companions` are the names of the files beside certificate, key and bundle.
-///
-/// Fails only if the directory cannot be opened.
+/// Examines the published set. Fails only if the directory cannot be opened.
 pub fn examine(
     settings: &Settings,
-    companions: &[String],
     expectations: &Expectations,
     now: SystemTime,
 ) -> Result<Examination, Error> {
     let (directory, trust) = Directory::open_to_look(&settings.directory)?;
-    let set_names = settings.set_names();
-    let names: Vec<String> = set_names.iter().chain(companions).cloned().collect();
+    let names = settings.files.names();
     let readers = settings.seen_as.as_deref().and_then(|path| {
         let (seen, trust) = Directory::open_to_look(path).ok()?;
         seen.is_same(&directory).then_some(trust)
@@ -84,29 +93,31 @@ pub fn examine(
         generation: None,
         written_at: None,
         missing_links: links::incomplete(&directory, &names),
+        names: names_in(&directory, settings),
         set: None,
     };
     if let Ok(Some(name)) = links::current(&directory) {
         found.written_at = generation::written_at(&directory, &name);
-        found.set = Some(read(&directory, &name, &set_names, settings, expectations, now));
+        found.set = Some(read(&directory, &name, settings, expectations, now));
         found.generation = Some(name);
     }
     Ok(found)
 }
 
-/// Reads the published set without locking the directory: for those who wait for somebody else's publication.
+/// Reads the published set without locking the directory, to wait for another process's publication.
 pub fn peek(
     settings: &Settings,
     expectations: &Expectations,
     now: SystemTime,
 ) -> Result<Option<Material>, Error> {
-    let found = examine(settings, &[], expectations, now)?;
+    let found = examine(settings, expectations, now)?;
+    let missing = found.missing_of_set(settings);
     found.trust?;
     match (found.obstacle, found.set) {
         (Some(obstacle), _) => Err(obstacle),
         (None, Some(Err(Unusable::NotOurs(found)))) => Err(Error::NotOurs(found)),
-        // The swap of a first publication comes before its links.
-        (None, _) if !found.missing_links.is_empty() => Ok(None),
+        // In a first publication the swap comes before the links.
+        (None, _) if !missing.is_empty() => Ok(None),
         (None, set) => Ok(set.and_then(Result::ok)),
     }
 }
@@ -114,33 +125,30 @@ pub fn peek(
 fn read(
     directory: &Directory,
     generation: &str,
-    names: &[String],
     settings: &Settings,
     expectations: &Expectations,
     now: SystemTime,
 ) -> Result<Material, Unusable> {
-    for name in names {
-        let kept = load(directory, generation, std::slice::from_ref(name), name)?;
-        let content = kept.content(name);
-        let readable = if *name == settings.private_key {
-            pem::public_key_of(content).map(drop)
-        } else {
-            pem::decode_certificates(content).map(drop)
-        };
-        readable.map_err(|cause| Unusable::Malformed { name: name.clone(), cause })?;
-    }
-    let kept = load(directory, generation, names, generation)?;
-    Ok(decode(settings, &kept, expectations, now)?)
-}
-
-fn load(
-    directory: &Directory,
-    generation: &str,
-    names: &[String],
-    what: &str,
-) -> Result<Kept, Unusable> {
-    kept::load(directory, generation, names, directory.owners()).map_err(|error| match error {
+    let names = settings.files.set_names();
+    let load = |names: &[String]| kept::load(directory, generation, names, directory.owners());
+    let kept = load(&names).map_err(|error| match error {
         Unreadable::NotOurs(found) => Unusable::NotOurs(found),
-        Unreadable::Failed(cause) => Unusable::Unreadable { name: what.to_owned(), cause },
+        Unreadable::Failed(cause) => {
+            // The generation itself, if each of its files can be read.
+            let unreadable = names.iter().find(|name| load(std::slice::from_ref(name)).is_err());
+            let name = unreadable.map_or(generation, |name| name.as_str()).to_owned();
+            Unusable::Unreadable { name, cause }
+        }
+    })?;
+    decode(settings, &kept, expectations, now).map_err(|unusable| match unusable {
+        pem::Unusable::Rejected(rejection) => Unusable::Rejected(rejection),
+        pem::Unusable::Malformed { part, cause } => {
+            let file = match part {
+                Part::Chain => settings.files.certificate(),
+                Part::Key => settings.files.private_key(),
+                Part::Bundle => settings.files.bundle(),
+            };
+            Unusable::Malformed { name: file.name.clone(), cause }
+        }
     })
 }

@@ -1,4 +1,4 @@
-//! What is read back: the files of an earlier run, judged by the descriptors that they are read from.
+//! Reads back the files of an earlier run, and judges them by the same descriptors.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -13,14 +13,14 @@ use super::directory::Directory;
 use super::error::errno;
 use super::ownership::{self, NotOurs, Owners};
 
-/// Largest file that is read back, in bytes: as text, the 4 MiB that an agent's message may have are 5.7 MiB.
+/// Largest file that is read back, in bytes: an agent's message of 4 MiB becomes 5.7 MiB as text.
 const LARGEST: u64 = 8 * 1024 * 1024;
 
-/// Why the files of an earlier run are not read.
+/// Why the files of an earlier run are not used.
 pub(super) enum Unreadable {
     /// Others could have written them.
     NotOurs(NotOurs),
-    /// What the kernel said.
+    /// The error of the system call.
     Failed(Errno),
 }
 
@@ -41,8 +41,8 @@ impl Kept {
     }
 }
 
-/// Reads the files of an earlier run, if they and everything else in the generation belong to one of `owners`, and
-/// nobody else could have written any of it. What is read has been judged by the same descriptor.
+/// Reads the files of an earlier run, if everything in the generation belongs to one of `owners`, and nobody else could have
+/// written any of it. Each file is judged and read by the same descriptor.
 pub(super) fn load(
     directory: &Directory,
     generation: &str,
@@ -51,7 +51,7 @@ pub(super) fn load(
 ) -> Result<Kept, Unreadable> {
     let within = directory.open_generation(generation)?;
     let at = |name: &str| {
-        // The path gets into a command of the remedy. A name that is none of ours may be written for that, so the
+        // The path becomes part of the remedy's command. Somebody may have created an unknown name for that purpose, so the
         // generation stands for it.
         let is_known = names.iter().any(|known| known == name);
         let entry = if is_known { format!("{generation}/{name}") } else { generation.to_owned() };
@@ -76,7 +76,7 @@ pub(super) fn load(
     Ok(Kept { contents })
 }
 
-/// Whether there is more in a generation than these files.
+/// Whether a generation has other files than these.
 pub(super) fn has_more(directory: &Directory, generation: &str, names: &[String]) -> bool {
     let Ok(within) = directory.open_generation(generation) else { return false };
     let Ok(mut listing) = rustix::fs::Dir::read_from(&within) else { return false };
@@ -98,7 +98,7 @@ pub(super) fn read_one(
     Some(kept.contents.remove(name)?.0)
 }
 
-/// The same without judging who has written it: enough to see how long a generation is of use.
+/// The same without judging who wrote it: enough to see how long a generation is useful.
 pub(super) fn glance(
     directory: &Directory,
     generation: &str,
@@ -108,15 +108,15 @@ pub(super) fn glance(
     Some(read(&within, name).ok()?.0)
 }
 
-/// An open file, and what it was when it was opened.
+/// An open file, and its attributes when it was opened.
 pub(super) struct Opened {
     file: File,
     pub(super) stat: Stat,
 }
 
-/// Opens a file to be judged and read, following no link.
+/// Opens a file to judge and read it, following no link.
 pub(super) fn open_file(within: impl AsFd, name: &str) -> Result<Opened, Errno> {
-    // O_NONBLOCK: a planted FIFO must not hold us up.
+    // O_NONBLOCK: a planted FIFO must not block pgsvid.
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let file = retry_on_intr(|| rustix::fs::openat(&within, name, flags, Mode::empty()))?;
     let stat = rustix::fs::fstat(&file)?;
@@ -124,20 +124,20 @@ pub(super) fn open_file(within: impl AsFd, name: &str) -> Result<Opened, Errno> 
 }
 
 impl Opened {
-    /// Reads as much as it had when it was opened, and `largest` bytes at most.
+    /// Reads as many bytes as the file had when it was opened. Fails with `EFBIG` if that is more than `largest`.
     pub(super) fn read(&self, largest: u64) -> Result<Zeroizing<Vec<u8>>, Errno> {
         let size = u64::try_from(self.stat.st_size).unwrap_or(u64::MAX);
         if size > largest {
             return Err(Errno::FBIG);
         }
-        // One allocation of the exact size: a buffer that grows leaves copies of the key behind.
+        // One allocation of the exact size: a growing buffer leaves copies of the key behind.
         let mut bytes = Zeroizing::new(Vec::with_capacity(usize::try_from(size).unwrap_or(0)));
         (&self.file).take(size).read_to_end(&mut bytes).map_err(|error| errno(&error))?;
         Ok(bytes)
     }
 }
 
-/// Reads a file that was just written, or that looks touched.
+/// Reads a file that was just written, or that looks changed.
 pub(super) fn read(within: impl AsFd, name: &str) -> Result<(Zeroizing<Vec<u8>>, Stat), Errno> {
     let file = open_file(within, name)?;
     Ok((file.read(LARGEST)?, file.stat))

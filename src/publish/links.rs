@@ -1,4 +1,4 @@
-//! The links: `..data`, which one rename moves from generation to generation, and the stable names through it.
+//! The links: `..data`, which one rename moves from generation to generation, and the published names through it.
 
 use rustix::fs::{AtFlags, FileType, Mode, OFlags};
 use rustix::io::{Errno, retry_on_intr};
@@ -13,14 +13,14 @@ use super::seam;
 
 /// The link to the current generation.
 pub(super) const CURRENT: &str = "..data";
-/// Every link is made under a name that begins so, and then renamed over its place.
+/// Every link is created under a temporary name that begins with this, and then renamed to its place.
 const TEMPORARY: &str = "..tmp-";
 
-/// A directory that stood in the way is given a name that begins so.
+/// A directory that was in the way gets a name that begins with this.
 const REMOVED: &str = "..removed-";
 
 /// Largest plain file that is taken over from another helper, in bytes: the certificates of 500 authorities with keys of
-/// 4,096 bits are as large.
+/// 4,096 bits take as much.
 const LARGEST_PLAIN: u64 = 1024 * 1024;
 
 /// The name of the current generation's directory, if there is one.
@@ -35,10 +35,11 @@ pub(super) fn current(directory: &Directory) -> Result<Option<String>, Error> {
     }
 }
 
-/// What others could have put at our names: with it somebody else says what is read there, at once or later.
+/// Returns each of pgsvid's names where others could have put something, with what is there: it decides what readers get,
+/// now or later.
 ///
-/// Fails if something stands in the way of the links that is not to be removed. Plain files at the stable names are no
-/// obstacle: somebody comes from another helper.
+/// Fails if something that must not be removed is in the way of the links. Plain files at the published names are allowed,
+/// because another helper may have written them.
 pub(super) fn check(
     directory: &Directory,
     names: &[String],
@@ -64,7 +65,8 @@ pub(super) fn check(
     Ok(others)
 }
 
-/// Where others may write, what stands in the way is theirs, or something of ours that they have renamed.
+/// Turns an obstacle into something that may be removed, where others may write: there it is theirs, or a file of pgsvid
+/// that they have renamed. Elsewhere the obstacle is the error.
 fn movable(directory: &Directory, name: &str, obstacle: Error) -> Result<NotOurs, Error> {
     if !directory.is_shared() {
         return Err(obstacle);
@@ -77,16 +79,16 @@ fn movable(directory: &Directory, name: &str, obstacle: Error) -> Result<NotOurs
     Ok(ownership::at(directory.path_of(name))(reason))
 }
 
-/// Removes the link to the current generation, of which something was found not to be ours.
+/// Removes the link to the current generation, because others could have written a part of it.
 pub(super) fn remove_current(directory: &Directory, found: &NotOurs) -> Result<(), Error> {
     remove(directory, CURRENT, found)
 }
 
-/// Removes what others could have put at one of our names.
+/// Removes what others could have created at one of pgsvid's names.
 pub(super) fn remove(directory: &Directory, name: &str, found: &NotOurs) -> Result<(), Error> {
     seam::step();
     let removed = match found.reason {
-        // It may be anything of ours that others have renamed.
+        // It may be anything of this process's user that others have renamed.
         Reason::Target => move_aside(directory, name),
         _ => match rustix::fs::unlinkat(directory, name, AtFlags::empty()) {
             Err(Errno::ISDIR) if directory.is_shared() => move_aside(directory, name),
@@ -100,8 +102,8 @@ pub(super) fn remove(directory: &Directory, name: &str, found: &NotOurs) -> Resu
     }
 }
 
-/// Gives another name to what is not to be lost. It is not emptied, whatever it looks like: it need not be a generation of
-/// ours, but may be the directory of a client's set.
+/// Renames what must not be lost. It is not emptied, whatever it looks like, because it may be the directory of a client's
+/// set instead of a generation.
 fn move_aside(directory: &Directory, name: &str) -> Result<(), Errno> {
     let aside = format!("{REMOVED}{:08x}", fastrand::u32(..));
     rustix::fs::renameat(directory, name, directory, aside.as_str())?;
@@ -109,19 +111,19 @@ fn move_aside(directory: &Directory, name: &str) -> Result<(), Errno> {
     Ok(())
 }
 
-/// Makes `generation` the current one, for every reader at once. It is durable only after a sync.
+/// Makes `generation` the current one, for every reader at once. The change is on disk only after a sync.
 pub(super) fn swap(directory: &Directory, generation: &str) -> Result<(), Error> {
     link(directory, CURRENT, generation)
 }
 
-/// Makes sure that every stable name is a link; returns the names where a plain file was replaced.
+/// Makes sure that every published name is a link; returns the names where a plain file was replaced.
 pub(super) fn ensure(directory: &Directory, names: &[String]) -> Result<Vec<String>, Error> {
     let mut taken_over = Vec::new();
     let mut changed = false;
     for name in names {
         match kind(directory, name)? {
             Kind::Link(target) if target == stable_target(name) => continue,
-            // Another link takes its place by one rename, wherever it can be removed.
+            // Another link is replaced by one rename, if it can be removed.
             Kind::Absent | Kind::NotOurs(_) => {}
             Kind::Plain(_) => taken_over.push(name.clone()),
             other => return Err(in_the_way(directory, name, &other)),
@@ -135,15 +137,15 @@ pub(super) fn ensure(directory: &Directory, names: &[String]) -> Result<Vec<Stri
     Ok(taken_over)
 }
 
-/// A plain file at a stable name.
+/// A plain file at a published name.
 pub(super) struct Plain {
     pub(super) bytes: Zeroizing<Vec<u8>>,
     pub(super) mode: u32,
-    /// Nobody else could have written it: not its group either, which may be a user's own (a umask of 0002).
+    /// Whether nobody else could have written it. Its group may: it may be the user's own (a umask of 0002).
     pub(super) is_ours: bool,
 }
 
-/// The plain file at a stable name, if there is one that may be taken over.
+/// The plain file at a published name, if there is one that may be taken over.
 pub(super) fn plain_file(directory: &Directory, name: &str) -> Option<Plain> {
     let file = kept::open_file(directory, name).ok()?;
     directory.judge_plain(&file.stat).ok()?;
@@ -152,12 +154,12 @@ pub(super) fn plain_file(directory: &Directory, name: &str) -> Option<Plain> {
     Some(Plain { bytes, mode: file.stat.st_mode & 0o777, is_ours })
 }
 
-/// Whether every stable name is the link that it should be.
+/// Whether every published name is the right link.
 pub(super) fn are_complete(directory: &Directory, names: &[String]) -> bool {
     incomplete(directory, names).is_empty()
 }
 
-/// The stable names that are not the links that they should be.
+/// The published names that are not the right links.
 pub(super) fn incomplete(directory: &Directory, names: &[String]) -> Vec<String> {
     let is_ours = |name: &String| matches!(kind(directory, name), Ok(Kind::Link(target)) if target == stable_target(name));
     names.iter().filter(|name| !is_ours(name)).cloned().collect()
@@ -187,7 +189,7 @@ fn link(directory: &Directory, name: &str, target: &str) -> Result<(), Error> {
         let _ = rustix::fs::unlinkat(directory, temporary.as_str(), AtFlags::empty());
         directory.step("rename a link to", name, cause)
     })?;
-    // Where others may rename, it may be another one by now that has got the name.
+    // Where others may rename, another file may have the name by now.
     match kind(directory, name)? {
         Kind::Link(found) if found == target => Ok(()),
         Kind::NotOurs(found) => Err(Error::NotOurs(found)),
@@ -197,7 +199,7 @@ fn link(directory: &Directory, name: &str, target: &str) -> Result<(), Error> {
 
 enum Kind {
     Absent,
-    /// A plain file of so many bytes.
+    /// A plain file of this size in bytes.
     Plain(u64),
     Link(String),
     /// A link or a plain file that others could have put there.
@@ -205,7 +207,7 @@ enum Kind {
     Other(FileType),
 }
 
-/// Judges and reads by one descriptor: the name may be another's at any time.
+/// Judges and reads by one descriptor: the name may lead elsewhere at any time.
 fn kind(directory: &Directory, name: &str) -> Result<Kind, Error> {
     let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let look = |cause| directory.step("look at", name, cause);
@@ -238,7 +240,7 @@ fn in_the_way(directory: &Directory, name: &str, kind: &Kind) -> Error {
         Kind::Absent => "is absent".to_owned(),
         Kind::Plain(size) if *size > LARGEST_PLAIN => {
             format!(
-                "is a plain file of {size} bytes, more than the {LARGEST_PLAIN} that are taken over,"
+                "is a plain file of {size} bytes, more than the {LARGEST_PLAIN} that pgsvid takes over,"
             )
         }
         Kind::Plain(_) => "is a plain file".to_owned(),

@@ -1,7 +1,8 @@
-//! The directory's lock: a file in it that only its owner can open. The directory's own `flock` would be anybody's who may
-//! open the directory.
+//! The directory's lock: a file in it that only its owner can open. Anybody who may open the directory could hold the
+//! directory's own `flock`.
 
 use std::os::fd::OwnedFd;
+use std::path::Path;
 
 use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags, Stat};
 use rustix::io::{Errno, retry_on_intr};
@@ -13,17 +14,17 @@ use super::ownership::{self, Owners, Reason};
 
 const NAME: &str = "..lock";
 const MODE: u32 = 0o600;
-/// Others may remove it while it is taken, where they may rename.
+/// How often to try: where others may rename, they may remove the file while the lock is taken.
 const TRIES: u32 = 16;
 
-/// It is released with the value.
+/// The lock. Dropping it releases it.
 pub(super) struct Lock {
     file: OwnedFd,
-    /// Whether it keeps other machines out as well, where they have the directory too.
+    /// Whether it also keeps out other machines that have the directory.
     is_everywhere: bool,
 }
 
-/// Takes the lock; `None` if there is none and none can be made, so that nothing can be published either.
+/// Takes the lock; `None` if there is no file and none can be created, so that nothing can be published, either.
 pub(super) fn take(directory: &Directory) -> Result<Option<Lock>, Error> {
     for _ in 0..TRIES {
         let file = match open(directory) {
@@ -34,8 +35,8 @@ pub(super) fn take(directory: &Directory) -> Result<Option<Lock>, Error> {
         };
         let operation = FlockOperation::NonBlockingLockExclusive;
         let (taken, is_everywhere) = match rustix::fs::flock(&file, operation) {
-            // NFS locks only what is open for writing, which the sandbox allows of no file that is there. The directory's
-            // own is the kernel's, and no server's (`flock(2)`, "NFS details").
+            // NFS only locks files that are open for writing, which the sandbox does not allow for existing files. The lock
+            // of the directory itself is the kernel's, and not the server's (`flock(2)`, "NFS details").
             Err(Errno::BADF) => (rustix::fs::flock(directory, operation), false),
             taken => (taken, true),
         };
@@ -55,8 +56,19 @@ pub(super) fn take(directory: &Directory) -> Result<Option<Lock>, Error> {
     Err(directory.step("lock", NAME, Errno::AGAIN))
 }
 
+/// Whether a process holds the lock, as far as this user can see.
+#[must_use]
+pub fn is_in_use(directory: &Path) -> bool {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let Ok(file) = rustix::fs::open(directory.join(NAME), flags, Mode::empty()) else {
+        return false;
+    };
+    // Closing the descriptor releases it immediately.
+    rustix::fs::flock(&file, FlockOperation::NonBlockingLockShared) == Err(Errno::WOULDBLOCK)
+}
+
 impl Lock {
-    /// Whether another machine that has the directory is kept out as well.
+    /// Whether another machine that has the directory is kept out, too.
     pub(super) fn is_everywhere(&self) -> bool {
         self.is_everywhere
     }
@@ -73,14 +85,14 @@ impl Lock {
     }
 }
 
-/// Opens the file, or makes it; `None` if it has to be tried again. What is not ours is removed.
+/// Opens the file, or creates it; `None` if it must be tried again. A file that others could have created is removed.
 fn open(directory: &Directory) -> Result<Option<OwnedFd>, Error> {
     let failed = |action| move |cause| directory.step(action, NAME, cause);
     let found = match look(directory) {
         Ok(found) => found,
         Err(Errno::NOENT) => {
             let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW;
-            // Held open for writing, it would keep the volume from becoming read-only.
+            // An open descriptor for writing would keep the volume from becoming read-only.
             return match open_with(directory, flags) {
                 Ok(_) | Err(Errno::EXIST) => Ok(None),
                 Err(cause) => Err(failed("create")(cause)),
@@ -106,17 +118,17 @@ fn open(directory: &Directory) -> Result<Option<OwnedFd>, Error> {
     Ok(Some(file))
 }
 
-/// Judges the file. If it is not as we make it, others may have opened it, and hold it: Kubernetes opens what is in a volume
-/// to its group, and where others may rename, another file of ours can get its name. So that one is replaced, whoever holds
-/// it; a pgsvid notices before it publishes.
+/// Judges the file. If it is not as pgsvid creates it, others may have opened it, and hold the lock. Kubernetes makes files
+/// in a volume accessible to its group, and where others may rename, another file of pgsvid's can get its name. Such a file
+/// is replaced even if its lock is held; the other pgsvid notices before it publishes.
 fn judge(directory: &Directory, stat: &Stat) -> Result<(), Reason> {
     let ours = Owners::ours();
     if directory.is_exclusive() {
-        // A backup may have linked it, and its holder is to be respected.
+        // A backup may have linked it, and its holder must be respected.
         ours.judge_left(stat)?;
     } else {
         ours.judge_plain(stat)?;
-        // Ours is empty: what has content is meant for something else, and was given the name.
+        // The lock file is empty: a file with content has another purpose, and was given this name.
         if stat.st_size != 0 {
             return Err(Reason::Target);
         }
@@ -138,7 +150,7 @@ fn lets_nobody_publish(cause: Errno) -> bool {
     matches!(cause, Errno::NOSPC | Errno::DQUOT | Errno::ROFS | Errno::ACCESS | Errno::PERM)
 }
 
-/// What kernel and file systems say where there are no locks: of NFS without its lock daemon, of FUSE, Lustre, 9p.
+/// The errors of kernel and file systems without locks: NFS without its lock daemon, FUSE, Lustre, 9p.
 fn gives_no_locks(cause: Errno) -> bool {
     matches!(cause, Errno::NOLCK | Errno::NOSYS | Errno::OPNOTSUPP | Errno::INVAL)
 }

@@ -1,83 +1,84 @@
 //! Publishes one generation as one set of files: `svid.pem → ..data/svid.pem`, `..data → ..v<stamp>-<random>/`.
 //!
-//! The invariant: at every instant, whatever kills us, PostgreSQL can start from what is on disk. So a new
-//! generation is complete, synced and read back before one `renameat` makes it the current one, and nothing
-//! that exists is ever written to. Everything is relative to one open directory and follows no links.
+//! The invariant: at every instant, whatever kills this process, PostgreSQL can start from what is on disk. So a new
+//! generation is complete, synced and read back before one `renameat` makes it the current one, and no existing file is ever
+//! written to. Everything is relative to one open directory, and follows no links.
 
+mod difference;
 mod directory;
 mod error;
 mod examine;
+mod files;
 mod generation;
 mod kept;
 mod links;
 mod lock;
 #[cfg(test)]
 pub(crate) mod model;
-mod origin;
 mod ownership;
+mod record;
 mod replay;
 mod seam;
+mod set_id;
+mod space;
 mod sweep;
 mod takeover;
+mod target;
 mod trace;
 mod undisturbed;
 mod way;
-mod worker;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use zeroize::Zeroizing;
 
+pub use difference::Difference;
 use directory::{Directory, RECORD};
-pub use error::Error;
+pub use error::{Error, FREE_SPACE};
 pub use examine::{Examination, Unusable, examine, peek};
+pub use files::{Content, FileSpec, Files, Render};
 use generation::Generation;
 use kept::{Kept, Unreadable};
 use lock::Lock;
+pub use lock::is_in_use;
 use ownership::Owners;
 pub use ownership::{NotOurs, Reason};
+use record::{Found, Record};
+use set_id::{SetId, Sum};
+pub use space::is_full;
+pub use target::{Broken, Existing, Outcome, Restored, Target};
 use undisturbed::Left;
 use way::Exposed;
 pub use way::Trust;
-pub use worker::{Broken, Worker};
 
-use crate::material::{Certificate, Expectations, Material, Rejection, pem};
+use crate::material::{Certificate, Expectations, Material, Names, Rejection, pem};
 use crate::timing;
 
-/// Judges a directory that others write, and the way to it, as that of what is published is judged: fails if somebody else
-/// than root and the reader could exchange what is read there.
+/// Judges a directory that others write, and the path to it, like the published one: fails if somebody else than root and the
+/// reader could replace what is read there.
 pub fn judge_way(directory: &Path, reader: u32) -> Result<(), Error> {
     way::judge(directory, reader)
 }
 
-/// Certificates have no parts of a second.
+/// Certificates have no fractions of a second.
 const MOMENT: Duration = Duration::from_secs(1);
 
 /// How and where to publish.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// The directory, absolute. It must exist, and belong to root or to us.
+    /// The directory, absolute. It must exist, and belong to root or to this process's user.
     pub directory: PathBuf,
-    /// File name for the leaf and its intermediates.
-    pub certificate: String,
-    /// File name for the private key.
-    pub private_key: String,
-    /// File name for the authorities.
-    pub bundle: String,
-    /// Exact mode of the private key's file.
-    pub private_key_mode: u32,
-    /// Exact mode of every other file.
-    pub certificate_mode: u32,
-    /// Group that the files get; needs root, or membership.
+    /// The files of each generation.
+    pub files: Files,
+    /// Group of the files; needs root, or membership.
     pub group: Option<u32>,
-    /// Most generations on disk; at least 2.
+    /// Most generations on disk, at least 2.
     pub keep_at_most: usize,
-    /// Keep a replaced generation until its leaf has expired: somebody holds paths into it.
+    /// Keep a replaced generation until its leaf has expired, because clients hold paths into it.
     pub keep_until_expiry: bool,
-    /// Path of `directory` as its readers see it, if they mount it elsewhere.
+    /// Path of `directory` for its readers, if they mount it elsewhere.
     pub seen_as: Option<PathBuf>,
 }
 
@@ -87,72 +88,53 @@ impl Settings {
     pub fn readers_directory(&self) -> &Path {
         self.seen_as.as_deref().unwrap_or(&self.directory)
     }
-
-    /// The names of certificate, private key and bundle.
-    fn set_names(&self) -> [String; 3] {
-        [&self.certificate, &self.private_key, &self.bundle].map(Clone::clone)
-    }
 }
 
-/// Renders a companion from the generation's path as its readers see it.
-type Render = Arc<dyn Fn(&Path) -> Vec<u8> + Send + Sync>;
-
-/// A file beside certificate, key and bundle that follows the generation, such as a connection service file.
-#[derive(Clone)]
-pub struct Companion {
-    /// File name.
-    pub name: String,
-    /// Content, for one generation.
-    pub render: Render,
-}
-
-/// What is published now.
+/// The result of a publication.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Published {
     /// Name of the generation's directory.
     pub generation: String,
-    /// Plain files that belonged to somebody else and were replaced by links.
+    /// Plain files of others that were replaced by links.
     pub taken_over: Vec<String>,
 }
 
-/// Something that others could have put at one of our names, or into the generation that is current.
+/// Something that others could have created at one of pgsvid's names, or in the current generation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Disowned {
-    /// What, and how it is seen.
+    /// The thing, and the reason.
     pub found: NotOurs,
-    /// Whether it was removed, or the link to it was. If not, it stays until the next publication: it is root's, or ours and
-    /// perhaps an older one.
+    /// Whether it, or the link to it, was removed. If not, it stays until the next publication: it belongs to root, or it is
+    /// pgsvid's own but perhaps older.
     pub removed: bool,
 }
 
-/// The one writer of a directory. Its methods block: files are synced.
+/// The only writer of a directory. Its methods block, because they sync files.
 pub struct Publisher {
     settings: Settings,
-    companions: Vec<Companion>,
     directory: Directory,
-    /// Held as long as we may publish.
+    /// Held as long as this process may publish.
     lock: Option<Lock>,
     current: Option<Generation>,
-    /// What others could exchange, as we have left it; empty where nobody can.
+    /// What others could replace, as pgsvid has left it; empty if they cannot.
     left: Left,
-    /// Generations of ours whose paths clients may hold, the newest first, where others could exchange them.
+    /// Own generations whose paths clients may hold, the newest first, if others could replace them.
     earlier: Vec<String>,
-    /// What `current` has replaced: the last good set until the new one is verified.
+    /// The generation before `current`: the last good set until the new one is verified.
     previous: Option<String>,
     /// Whether another directory at the same path is out of reach.
     bound: bool,
-    /// What was found since it was last told.
+    /// What was found since the last call of [`Self::take_disowned`].
     disowned: Vec<Disowned>,
 }
 
 impl Publisher {
-    /// Opens and locks the directory, and clears away what a killed run has left.
+    /// Opens and locks the directory, and removes what a killed run has left.
     ///
-    /// Fails if another instance holds the lock, if the directory could be tampered with by others, or if
-    /// something that is not ours stands where the links have to be.
-    pub fn open(settings: Settings, companions: Vec<Companion>) -> Result<Self, Error> {
-        let names = names(&settings, &companions);
-        let directory = Directory::open(&settings.directory, names)?;
+    /// Fails if another instance holds the lock, if others could tamper with the directory, or if something that pgsvid did
+    /// not create is in the way of the links.
+    pub fn open(settings: Settings) -> Result<Self, Error> {
+        let directory = Directory::open(&settings.directory, settings.files.names())?;
         let lock = lock::take(&directory)?;
         let mut publisher = Self {
             current: None,
@@ -160,7 +142,6 @@ impl Publisher {
             earlier: Vec::new(),
             previous: None,
             settings,
-            companions,
             directory,
             lock,
             bound: false,
@@ -171,8 +152,8 @@ impl Publisher {
         Ok(publisher)
     }
 
-    /// Says that this process can write to the directory that is open, and to no other at the same path: then a
-    /// replaced directory is an error that only another process gets over.
+    /// Declares that this process can write only to the open directory, and to no other at the same path: then a replaced
+    /// directory is an error from which only another process recovers.
     pub fn bind(&mut self) {
         self.bound = true;
     }
@@ -183,26 +164,31 @@ impl Publisher {
         &self.settings.directory
     }
 
-    /// Why the directory was taken although others may write to it, if so.
+    /// Why the directory was accepted although others may write to it, if they may.
     #[must_use]
     pub fn trust(&self) -> Trust {
         self.directory.trust()
     }
 
-    /// Whether another machine that has mounted the same directory could publish to it as well: on NFS.
+    /// Whether another machine that has mounted the same directory could publish to it, too: on NFS.
     #[must_use]
     pub fn is_locked_here_alone(&self) -> bool {
         self.lock.as_ref().is_some_and(|lock| !lock.is_everywhere())
     }
 
-    /// What was found in the directory since the last call that others could have put there. It has to be told: somebody
-    /// tries to be believed, or the directory has changed hands.
+    /// What others could have created in the directory, since the last call. It must be reported: somebody attacks, or the
+    /// directory has changed hands.
     pub fn take_disowned(&mut self) -> Vec<Disowned> {
         std::mem::take(&mut self.disowned)
     }
 
-    /// Path of the published directory, of the current generation in it, and what tells that others rename something on the
-    /// way to it.
+    /// Whether others have put so many entries into the directory that not all are looked at. It has to be told; the second call says no.
+    pub fn take_crowded(&mut self) -> bool {
+        self.directory.take_crowded()
+    }
+
+    /// Paths to watch: the published directory, the current generation in it, and what shows that others rename something on
+    /// the path to it.
     #[must_use]
     pub fn watched_paths(&self) -> Vec<PathBuf> {
         let mut paths = vec![self.settings.directory.clone()];
@@ -211,6 +197,13 @@ impl Publisher {
             paths.push(self.settings.directory.join(current.name()));
         }
         paths
+    }
+
+    /// The names of the set on disk, whatever else may be wrong with it; `None` if there is no set that others could not have
+    /// written. Changes nothing.
+    #[must_use]
+    pub fn names_on_disk(&self) -> Option<Names> {
+        names_in(&self.directory, &self.settings)
     }
 
     /// Reads the set of an earlier run, if there is one that passes every check at `now`. See [`Self::existing_or_expired`].
@@ -225,9 +218,9 @@ impl Publisher {
 
     /// Reads the set of an earlier run, if there is one that passes every check at `now`, or passed them before it expired.
     ///
-    /// A set counts only if nobody but us could have written any of it. If it may be another's, its link is removed, for
-    /// PostgreSQL not to be started with another's authorities while there is no set of ours. But root's stays until
-    /// then, and so does one of ours that others may have put back.
+    /// A set counts only if nobody else could have written any of it. If somebody else could, `..data` is removed, so that
+    /// PostgreSQL does not start with the authorities of others before pgsvid has published. The link stays until the next
+    /// publication if root has written the set, or if the set is pgsvid's own but perhaps an older one.
     pub fn existing_or_expired(
         &mut self,
         expectations: &Expectations,
@@ -236,12 +229,11 @@ impl Publisher {
         let Some(name) = links::current(&self.directory)? else {
             return Ok(None);
         };
-        // Companions are not part of the identity: one that is missing is written anew.
-        let names = self.settings.set_names();
+        let names = self.settings.files.set_names();
         let mut kept = match kept::load(&self.directory, &name, &names, Owners::ours()) {
             Ok(kept) => kept,
             Err(Unreadable::Failed(_)) => {
-                // A link, perhaps, that leads PostgreSQL to another set.
+                // Perhaps a link that leads PostgreSQL to another set.
                 if let Some(found) = generation::impostor(&self.directory, &name)
                     && !found.is_roots()
                 {
@@ -267,33 +259,39 @@ impl Publisher {
         let Ok(mut material) = decoded else {
             return Ok(None);
         };
-        // What is not the agent's is what the configuration gives now, and not what it gave then.
-        match origin::read(&self.directory, &name) {
-            Ok(None) => {}
-            Ok(Some(origin)) => {
-                let federated = if expectations.federated { origin.federated } else { 0 };
-                material.keep_authorities(origin.own, federated);
-                kept.contents.insert(RECORD.to_owned(), origin.file);
+        // Authorities that are not the agent's come from the present configuration, not from that of the time.
+        let recorded = match record::read(&self.directory, &name) {
+            Ok(None) => None,
+            Ok(Some(Found { record, file })) => {
+                let federated = if expectations.federated { record.federated } else { 0 };
+                material.keep_authorities(record.own, federated);
+                kept.contents.insert(RECORD.to_owned(), file);
+                Some(record)
             }
             Err(_) => return Ok(None),
-        }
+        };
         if self.directory.is_exposed()
             && let Ok(Some(found)) = replay::renamed(&self.directory, &name, &kept)
         {
             self.disowned.push(Disowned { found, removed: false });
             return Ok(None);
         }
-        // What is no longer configured must not stay: a map of roles lets somebody in.
-        let names: Vec<_> = self.names().into_iter().chain([RECORD.to_owned()]).collect();
-        let has_more = kept::has_more(&self.directory, &name, &names);
-        self.current = Some(Generation::adopt(name, &kept, has_more));
-        // What is missing of it is seen as such.
+        // Other files are not part of the identity: a missing one is written again.
+        for FileSpec { name: file, .. } in self.settings.files.rendered() {
+            let load =
+                kept::load(&self.directory, &name, std::slice::from_ref(file), Owners::ours());
+            kept.contents.extend(load.map(|found| found.contents).unwrap_or_default());
+        }
+        let set = recorded.filter(|it| self.is_as_written(&name, &kept, it)).map(|it| it.set);
+        self.previous = sweep::newest_but(&self.directory, &name);
+        self.current = Some(Generation::adopt(name, set, &kept));
+        // If this fails, nothing is recorded, and then `is_undisturbed` is false.
         let _ = self.leave();
         Ok(Some(material))
     }
 
-    /// Takes the lock again where it was removed, replaced or opened to others; or where there was no room for it before.
-    /// Returns whether it was lost.
+    /// Locks the directory again if the lock file was removed, replaced or opened to others, or if there was no space for it
+    /// before. Returns whether the lock was lost and is held again.
     pub fn keep_locked(&mut self) -> Result<bool, Error> {
         if self.lock.as_ref().is_some_and(|lock| lock.is_in_place(&self.directory)) {
             return Ok(false);
@@ -303,16 +301,17 @@ impl Publisher {
         Ok(had && self.lock.is_some())
     }
 
-    /// Publishes a generation, even if the very same bytes are published already: see [`Self::holds`].
+    /// Publishes a generation, even if identical bytes are already published: see [`Self::holds`].
     ///
-    /// On an error the last good set is still in place, and nothing half written is in anybody's way.
+    /// On an error before the swap of `..data`, the set before stays in place. On an error after it, readers already see the
+    /// new set; in a first publication some links can still be missing. Nothing incomplete is visible in either case.
     pub fn publish(
         &mut self,
         material: &Material,
         extra_authorities: &[Certificate],
     ) -> Result<Published, Error> {
         if !self.directory.judge_again()? {
-            // The volume was unmounted or replaced: what we hold open is no longer what readers see.
+            // The volume was unmounted or replaced: the open directory is no longer what readers see.
             if self.bound {
                 return Err(Error::Replaced { directory: self.settings.directory.clone() });
             }
@@ -344,7 +343,7 @@ impl Publisher {
             generation::remove(&self.directory, generation.name());
             return Err(error);
         }
-        // From here on it is what readers see: whatever fails now, it stays.
+        // From here on readers see the new set: it stays even if a later step fails.
         self.previous = replaced;
         self.directory.sync()?;
         taken_over.extend(match links::ensure(&self.directory, &self.names()) {
@@ -363,23 +362,24 @@ impl Publisher {
         Ok(Published { generation: name, taken_over })
     }
 
-    /// Whether what is published has the bytes that publishing these would give.
+    /// Whether the published set is the one that publishing these would give, with files as configured.
     #[must_use]
     pub fn holds(&self, material: &Material, extra_authorities: &[Certificate]) -> bool {
         let Some(current) = &self.current else {
             return false;
         };
-        let path = self.settings.readers_directory().join(current.name());
-        current.has(&self.files(material, extra_authorities, &path), self.settings.group)
+        let settings = &self.settings;
+        let (authorities, origin) = authorities(material, extra_authorities);
+        current.is(&SetId::of(settings, material, &authorities, origin))
     }
 
-    /// Whether the published set is as we left it, and nobody has exchanged anything of it meanwhile.
+    /// Whether the published set is as it was left, and nobody has replaced anything of it in between.
     #[must_use]
     pub fn is_intact(&self) -> bool {
         self.is_in_order() && self.is_undisturbed()
     }
 
-    /// Whether the published set is as we left it: links, owners, modes and contents.
+    /// Whether the published set is as it was left: links, owners, modes and contents.
     #[must_use]
     pub fn is_in_order(&self) -> bool {
         let Some(current) = &self.current else {
@@ -391,13 +391,13 @@ impl Publisher {
             && current.is_untouched(&self.directory)
     }
 
-    /// Whether others may rename what is published, or the directory itself.
+    /// Whether others may rename published files, or the directory itself.
     #[must_use]
     pub fn is_exposed(&self) -> bool {
         self.directory.is_exposed()
     }
 
-    /// Looks again at what is there while nothing of ours is: others may have put a set there.
+    /// Examines the directory again while no own set is published: others may have put one there.
     pub fn look_again(
         &mut self,
         expectations: &Expectations,
@@ -408,19 +408,39 @@ impl Publisher {
     }
 
     fn names(&self) -> Vec<String> {
-        names(&self.settings, &self.companions)
+        self.settings.files.names()
     }
 
-    /// What a killed run has left under way.
+    /// Whether nobody has changed the set of an earlier run, its files have the configured modes, and there are no others: a
+    /// file that is no longer configured must not stay, because a map of roles lets clients in.
+    fn is_as_written(&self, generation: &str, kept: &Kept, record: &Record) -> bool {
+        let Settings { files, group, .. } = &self.settings;
+        let is_as_written = |FileSpec { name, mode, .. }: &FileSpec| {
+            let (Some((bytes, stat)), Some(sum)) =
+                (kept.contents.get(name), record.files.get(name))
+            else {
+                return false;
+            };
+            Sum::of(bytes) == *sum
+                && stat.st_mode & 0o7777 == *mode
+                && group.is_none_or(|group| group == stat.st_gid)
+        };
+        let names: Vec<_> = self.names().into_iter().chain([RECORD.to_owned()]).collect();
+        files.iter().all(is_as_written)
+            && record.files.len() == files.iter().count()
+            && !kept::has_more(&self.directory, generation, &names)
+    }
+
+    /// Removes what a killed run has left unfinished.
     fn clear_leftovers(&self) -> Result<(), Error> {
         let current = links::current(&self.directory)?;
         links::remove_leftovers(&self.directory)?;
         generation::remove_unfinished(&self.directory, current.as_deref())
     }
 
-    /// Space has run out: removes the generations that no link leads to, but for the new one.
+    /// There is no space: removes the generations that no link leads to, except the new one.
     fn make_room(&self, new: Option<&str>) -> Result<(), Error> {
-        // Where somebody has turned the link, it is not the one that tells which set is the last good one.
+        // If somebody has changed the link, it does not show which set is the last good one.
         let linked = links::current(&self.directory)?;
         let ours = self.current.as_ref().map(Generation::name);
         let kept: Vec<&str> = linked.as_deref().into_iter().chain(ours).chain(new).collect();
@@ -433,7 +453,7 @@ impl Publisher {
             links::remove(&self.directory, &name, &found)?;
             self.disowned.push(Disowned { found, removed: true });
         }
-        // Clients whose connections were configured from one read it by its name.
+        // Clients that were configured with its path read it by its name.
         for name in &self.earlier {
             if let Some(found) = generation::impostor(&self.directory, name) {
                 links::remove(&self.directory, name, &found)?;
@@ -449,54 +469,66 @@ impl Publisher {
         extra_authorities: &[Certificate],
     ) -> Result<Generation, Error> {
         let name = generation::fresh_name();
-        let path = self.settings.readers_directory().join(&name);
-        let files = self.files(material, extra_authorities, &path);
-        generation::write(&self.directory, name, files, self.settings.group)
+        let (authorities, origin) = authorities(material, extra_authorities);
+        let set = SetId::of(&self.settings, material, &authorities, origin);
+        let files = self.files(material, &authorities, &name);
+        let record = {
+            let written = files.iter().map(|(name, content)| (name, content.bytes.as_slice()));
+            Record::of(set.clone(), origin, written)
+        };
+        let bytes = Zeroizing::new(record.encode());
+        let mode = self.settings.files.private_key().mode;
+        let files =
+            files.into_iter().chain([(RECORD.to_owned(), generation::Content { bytes, mode })]);
+        generation::write(&self.directory, name, Some(set), files.collect(), self.settings.group)
     }
 
     fn files(
         &self,
         material: &Material,
-        extra_authorities: &[Certificate],
-        path: &Path,
+        authorities: &[&Certificate],
+        generation: &str,
     ) -> BTreeMap<String, generation::Content> {
-        let settings = &self.settings;
-        let public = |bytes: Vec<u8>| generation::Content {
-            bytes: Zeroizing::new(bytes),
-            mode: settings.certificate_mode,
+        let path = self.settings.readers_directory().join(generation);
+        let written = |FileSpec { name, mode, content }: &FileSpec| {
+            let bytes = match content {
+                Content::Chain => Zeroizing::new(pem::encode_certificates(material.chain())),
+                Content::Key => pem::encode_key(material.key()),
+                Content::Bundle => {
+                    Zeroizing::new(pem::encode_certificates(authorities.iter().copied()))
+                }
+                Content::Rendered(render) => Zeroizing::new(render(&path)),
+            };
+            (name.clone(), generation::Content { bytes, mode: *mode })
         };
-        let key = generation::Content {
-            bytes: pem::encode_key(material.key()),
-            mode: settings.private_key_mode,
-        };
-        let mut authorities: Vec<&Certificate> = material.authorities().collect();
-        let agents = authorities.len();
-        for authority in extra_authorities {
-            // It may be in the bundle as well, and is in a set that was read back.
-            if !authorities.contains(&authority) {
-                authorities.push(authority);
-            }
-        }
-        let own = material.own_authorities().len();
-        let record = (authorities.len() > own).then(|| origin::record(own, agents - own));
-        let mut files = BTreeMap::from([
-            (settings.certificate.clone(), public(pem::encode_certificates(material.chain()))),
-            (settings.private_key.clone(), key),
-            (settings.bundle.clone(), public(pem::encode_certificates(authorities))),
-        ]);
-        if let Some(record) = record {
-            files.insert(RECORD.to_owned(), public(record));
-        }
-        for companion in &self.companions {
-            files.insert(companion.name.clone(), public((companion.render)(path)));
-        }
-        files
+        self.settings.files.iter().map(written).collect()
     }
 }
 
-fn names(settings: &Settings, companions: &[Companion]) -> Vec<String> {
-    let companions = companions.iter().map(|companion| companion.name.clone());
-    settings.set_names().into_iter().chain(companions).collect()
+/// The certificates of a bundle, and where they come from: how many are the trust domain's own, and how many others come from
+/// the agent.
+fn authorities<'a>(
+    material: &'a Material,
+    extra_authorities: &'a [Certificate],
+) -> (Vec<&'a Certificate>, (usize, usize)) {
+    let mut authorities: Vec<&Certificate> = material.authorities().collect();
+    let own = material.own_authorities().len();
+    let federated = authorities.len() - own;
+    for authority in extra_authorities {
+        // The agent's bundle can contain it as well, and so can a set that was read back and has no record.
+        if !authorities.contains(&authority) {
+            authorities.push(authority);
+        }
+    }
+    (authorities, (own, federated))
+}
+
+fn names_in(directory: &Directory, settings: &Settings) -> Option<Names> {
+    let generation = links::current(directory).ok()??;
+    let file = std::slice::from_ref(&settings.files.certificate().name);
+    let kept = kept::load(directory, &generation, file, directory.owners()).ok()?;
+    let chain = pem::decode_certificates(kept.content(&settings.files.certificate().name)).ok()?;
+    Some(Names::of_leaf(chain.first()?))
 }
 
 fn decode(
@@ -505,11 +537,11 @@ fn decode(
     expectations: &Expectations,
     now: SystemTime,
 ) -> Result<Material, pem::Unusable> {
-    let content = |name: &String| kept.content(name);
+    let content = |file: &FileSpec| kept.content(&file.name);
     pem::decode_material(
-        content(&settings.certificate),
-        content(&settings.private_key),
-        content(&settings.bundle),
+        content(settings.files.certificate()),
+        content(settings.files.private_key()),
+        content(settings.files.bundle()),
         expectations,
         now,
     )

@@ -1,4 +1,4 @@
-//! The published directory against a model: whatever is done in whatever order, PostgreSQL can start from it.
+//! Tests the published directory against a model: after any operations in any order, PostgreSQL can start from it.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -12,7 +12,7 @@ use tempfile::TempDir;
 use test_support::{Dice, checked, eventually};
 
 use super::seam::killed_after;
-use super::{Companion, Error, Publisher, Settings};
+use super::{Error, Files, Publisher, Settings};
 use crate::material::Expectations;
 use crate::timing;
 
@@ -20,10 +20,10 @@ const NAMES: [&str; 3] = ["svid.pem", "svid_key.pem", "svid_bundle.pem"];
 const SEED: &str = "MODEL_SEED";
 const SEQUENCES: u64 = 200;
 const LONGEST: u32 = 16;
-/// More than any publication and its sweep have.
+/// More than any publication and its sweep take.
 const MOST_STEPS: u32 = 60;
 
-/// Certificate, key and bundle as they are on disk.
+/// Certificate, key and bundle on disk.
 type Set = [String; 3];
 
 #[test]
@@ -51,8 +51,8 @@ fn d05_writes_that_are_short_or_interrupted_are_completed() {
     let directory = tempfile::tempdir().unwrap();
     let authority = Authority::new("example.org", false).unwrap();
     let svid = authority.issue(&Entry::new("spiffe://example.org/db")).unwrap();
-    let mut publisher = Publisher::open(settings(directory.path()), Vec::new()).unwrap();
-    // The seam takes a hundred bytes at a time, and nothing at every third.
+    let mut publisher = Publisher::open(settings(directory.path())).unwrap();
+    // The seam writes a hundred bytes at a time, and every third write fails.
     publisher.publish(&checked(&svid, timing::now()), &[]).unwrap();
     assert!(read(directory.path()) == Some(contents(&svid)));
 }
@@ -71,9 +71,10 @@ fn a75_a_set_whose_group_could_write_it_is_taken_over_whole_and_does_not_count_a
             write(&path.join(name), &content);
             set_mode(&path.join(name), mode);
         }
-        let settings = Settings { private_key_mode: 0o640, ..settings(path) };
+        let files = Files::new(NAMES.map(str::to_owned), 0o640, 0o644);
+        let settings = Settings { files, ..settings(path) };
         let publish = || {
-            let mut publisher = Publisher::open(settings.clone(), Vec::new()).unwrap();
+            let mut publisher = Publisher::open(settings.clone()).unwrap();
             publisher.publish(&checked(&next, timing::now()), &[]).unwrap();
         };
         let done = killed_after(steps, publish).is_some();
@@ -83,7 +84,7 @@ fn a75_a_set_whose_group_could_write_it_is_taken_over_whole_and_does_not_count_a
             "killed after {steps} steps"
         );
         let mut publisher = eventually(Duration::from_secs(10), "the former lock is gone", || {
-            Publisher::open(settings.clone(), Vec::new()).ok()
+            Publisher::open(settings.clone()).ok()
         });
         assert!(read(path).is_some_and(|again| again == found), "a start changes nothing");
         let counts = publisher.existing(&Expectations::default(), timing::now()).unwrap();
@@ -104,17 +105,17 @@ struct Model<'a> {
     directory: TempDir,
     publisher: Option<Publisher>,
     svids: &'a [Svid],
-    /// What may be on disk now; empty while nothing was ever published.
+    /// The sets that may be on disk now; empty while nothing was ever published.
     possible: BTreeSet<Set>,
-    /// Somebody has tampered with it since: nothing can be promised until the next publication.
+    /// Whether somebody has tampered with it: then nothing is certain until the next publication.
     tampered: bool,
     kills: u32,
-    /// What was done so far, for whoever has to understand a failure.
+    /// The operations so far, to explain a failure.
     history: Vec<String>,
 }
 
 impl<'a> Model<'a> {
-    /// An empty directory, or one with the plain files of another helper.
+    /// An empty directory, or one with plain files of another helper.
     fn new(seed: u64, svids: &'a [Svid], dice: &mut Dice) -> Self {
         // In memory, where syncing costs nothing.
         let directory = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
@@ -149,7 +150,7 @@ impl<'a> Model<'a> {
         }
     }
 
-    /// A start finds what is published, and clears away the leftovers.
+    /// A start finds what is published, and removes leftovers.
     fn start(&mut self) {
         self.history.push("start".to_owned());
         self.publisher = None;
@@ -215,7 +216,7 @@ impl<'a> Model<'a> {
         }
     }
 
-    /// After a kill it is the old set or the new one; and which it is, is seen.
+    /// After a kill it is the old set or the new one; this finds out which.
     fn narrow(&mut self, new: Set) {
         if self.tampered {
             return;
@@ -223,9 +224,9 @@ impl<'a> Model<'a> {
         match read(self.directory.path()) {
             Some(found) if found == new => self.possible = BTreeSet::from([new]),
             Some(_) => {}
-            // Nothing was published before, and the links are not all there.
+            // Nothing was published before, and not all links exist.
             None if self.possible.is_empty() => {
-                // What is there already is whole, and of one set: this one, or that of an earlier kill.
+                // What exists is whole, and from one set: this one, or that of an earlier kill.
                 let visible = NAMES.map(|name| fs::read_to_string(self.path(name)).ok());
                 let fits = |set: &Set| {
                     visible
@@ -253,7 +254,7 @@ impl<'a> Model<'a> {
             2 if exists => set_mode(&path, 0o666),
             3 => drop(fs::remove_file(generation)),
             4 => drop(fs::canonicalize(generation).and_then(fs::remove_dir_all)),
-            // What a killed run may leave is no tampering.
+            // What a killed run may leave is not tampering.
             5 => {
                 return drop(symlink(
                     "nowhere",
@@ -275,7 +276,7 @@ impl<'a> Model<'a> {
         }
     }
 
-    /// What the server checks when it starts: each file is there, they belong together, nobody else may read the key.
+    /// What the server checks when it starts: each file exists, they belong together, and nobody else may read the key.
     #[track_caller]
     fn assert_invariant(&self) {
         if self.tampered || self.possible.is_empty() {
@@ -300,13 +301,12 @@ impl<'a> Model<'a> {
 
 #[track_caller]
 fn open(directory: &Path) -> Publisher {
-    let companion = Companion {
-        name: "pg_service.conf".to_owned(),
-        render: std::sync::Arc::new(|path| path.display().to_string().into_bytes()),
-    };
-    // A child that another test has just forked holds a copy of the former lock until it executes its program.
+    let mut settings = settings(directory);
+    let render = |path: &Path| path.display().to_string().into_bytes();
+    settings.files.add_rendered("pg_service.conf".to_owned(), render);
+    // A child that another test has just forked holds a copy of the old lock until it executes its program.
     eventually(Duration::from_secs(10), "the former lock is gone", || {
-        match Publisher::open(settings(directory), vec![companion.clone()]) {
+        match Publisher::open(settings.clone()) {
             Err(Error::Locked { .. }) => None,
             opened => Some(opened.unwrap()),
         }
@@ -314,14 +314,9 @@ fn open(directory: &Path) -> Publisher {
 }
 
 pub(crate) fn settings(directory: &Path) -> Settings {
-    let [certificate, private_key, bundle] = NAMES.map(str::to_owned);
     Settings {
         directory: directory.to_owned(),
-        certificate,
-        private_key,
-        bundle,
-        private_key_mode: 0o600,
-        certificate_mode: 0o644,
+        files: Files::new(NAMES.map(str::to_owned), 0o600, 0o644),
         group: None,
         keep_at_most: 2,
         keep_until_expiry: true,
@@ -333,7 +328,7 @@ fn contents(svid: &Svid) -> Set {
     [svid.chain_pem(), svid.key_pem(), svid.bundle_pem()]
 }
 
-/// The set as the stable names have it, if all are there.
+/// The set under the published names, if all exist.
 fn read(directory: &Path) -> Option<Set> {
     let [certificate, key, bundle] =
         NAMES.map(|name| fs::read_to_string(directory.join(name)).ok());

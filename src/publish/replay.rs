@@ -1,14 +1,15 @@
-//! Whether somebody has put an older set back. In a directory where others may rename, an earlier generation of ours, or an
-//! earlier `..data`, can be given its former name again: it is ours, and valid, and may hold an authority that has been
+//! Whether somebody has put an older set back. In a directory where others may rename, they can give an earlier generation,
+//! or an earlier `..data`, its old name again: it is pgsvid's own, and valid, but may contain an authority that has been
 //! removed since.
 //!
 //! A rename needs no ownership, but it sets the time of change of what is renamed (`inode(7)`, ctime), which only the kernel
-//! can set. We rename a link once, when it is made, and a generation never. What root changes afterwards, as Kubernetes does
-//! when it gives a volume to its group, it changes in the files as well.
+//! can set. pgsvid renames a complete generation once, to its final name, and after that creates and renames the link to it;
+//! it renames neither of them again while the generation is current. What root changes afterwards, as Kubernetes does when
+//! it gives a volume to its group, it also changes in the files.
 //!
-//! The same goes for the directory, where others may rename that. A rename sets no time of modification (tried on ext4, tmpfs
-//! and overlayfs), and an entry that is made in it sets both. So one whose time of change is later than both that and its set
-//! was renamed, or given another owner or mode. With the sticky bit, others may hide it by making an entry.
+//! The same holds for the directory, if others may rename that. A rename sets no time of modification (tried on ext4, tmpfs
+//! and overlayfs), and creating an entry in it sets both times. So a directory whose time of change is later than both that
+//! and its set was renamed, or given another owner or mode. With the sticky bit, others may hide this by creating an entry.
 
 use std::time::SystemTime;
 
@@ -20,13 +21,13 @@ use super::kept::Kept;
 use super::ownership::{self, NotOurs, Reason};
 use super::{generation, links};
 
-/// How much later a change is counted, in seconds: more than lies between two of our own steps.
+/// By how much a later change counts, in seconds: more than the time between two of pgsvid's own steps.
 const LATER: i64 = 2;
 
-/// How far the clock of the file system and ours may be apart, in seconds.
+/// How far the clocks of the file system and of this machine may differ, in seconds.
 const APART: i64 = 30;
 
-/// What of the current set was renamed after it was published, if anything was.
+/// What of the current set was renamed after it was published, if anything.
 pub(super) fn renamed(
     directory: &Directory,
     name: &str,
@@ -34,7 +35,7 @@ pub(super) fn renamed(
 ) -> Result<Option<NotOurs>, Errno> {
     let link = rustix::fs::statat(directory, links::CURRENT, AtFlags::SYMLINK_NOFOLLOW)?;
     let within = rustix::fs::fstat(directory.open_generation(name)?)?;
-    // A link is made when its generation is complete. The time of its content is the time when it was made.
+    // A link is created when its generation is complete. The time of its content is the time of its creation.
     let published =
         kept.contents.values().map(|(_, stat)| stat.st_ctime).fold(link.st_mtime, i64::max);
     let is_later = |stat: &Stat| stat.st_ctime > published.saturating_add(LATER);
@@ -48,7 +49,7 @@ pub(super) fn renamed(
     {
         return Ok(Some(ownership::at(directory.path_of(name))(Reason::Renamed)));
     }
-    // What is on the way was modified when an entry was made in it, or the link itself.
+    // A directory on the path was modified when an entry was created in it; a link, when it was created itself.
     let moved = |stat: &Stat| is_later(stat) && stat.st_ctime > stat.st_mtime.saturating_add(LATER);
     if let Some(step) = directory.found().iter().find(|step| moved(&step.stat)) {
         return Ok(Some(ownership::at(step.path.clone())(Reason::Renamed)));

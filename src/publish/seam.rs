@@ -1,6 +1,6 @@
 //! A seam for tests: a publication can be ended at each of its steps, as by a kill, and its writes can be cut short.
 //!
-//! Outside of tests there is nothing here.
+//! Outside of tests it does nothing.
 
 #[cfg(test)]
 pub(super) use faults::{killed_after, step, writer};
@@ -9,10 +9,10 @@ pub(super) use nothing::{step, writer};
 
 #[cfg(not(test))]
 mod nothing {
-    /// Before whatever changes something on disk.
+    /// Called before each change on disk.
     pub(in crate::publish) fn step() {}
 
-    /// What contents are written to.
+    /// The writer of file contents.
     pub(in crate::publish) fn writer<W>(file: W) -> W {
         file
     }
@@ -31,7 +31,7 @@ mod faults {
 
     struct Killed;
 
-    /// Before whatever changes something on disk.
+    /// Called before each change on disk.
     pub(in crate::publish) fn step() {
         match STEPS_LEFT.get() {
             Some(0) => resume_unwind(Box::new(Killed)),
@@ -39,7 +39,7 @@ mod faults {
         }
     }
 
-    /// Does the work, and ends it after so many steps: nothing is cleaned up, as after a kill. `None` if it was ended.
+    /// Runs the work, and ends it after this many steps: nothing is cleaned up, as after a kill. `None` if it was ended.
     pub(in crate::publish) fn killed_after<T>(steps: u32, work: impl FnOnce() -> T) -> Option<T> {
         STEPS_LEFT.set(Some(steps));
         let done = catch_unwind(AssertUnwindSafe(work));
@@ -52,10 +52,10 @@ mod faults {
         .ok()
     }
 
-    /// Takes few bytes at a time, and is interrupted now and then.
+    /// Accepts few bytes at a time, and is interrupted now and then.
     pub(in crate::publish) struct Reluctant<W>(W, u32);
 
-    /// What contents are written to.
+    /// The writer of file contents.
     pub(in crate::publish) fn writer<W>(file: W) -> Reluctant<W> {
         Reluctant(file, 0)
     }

@@ -1,8 +1,8 @@
 //! Removes generations that nobody needs any more.
 //!
-//! Readers are not atomic: one may have opened `..data`, or read a path into a generation, before the swap.
-//! So a replaced generation stays for a while, and until its leaf has expired where a connection service file
-//! names it: libpq keeps such paths for as long as a connection object lives.
+//! Readers are not atomic: one may have opened `..data`, or read a path into a generation, before the swap. So a replaced
+//! generation stays for a minute, and until its leaf has expired if a connection service file names it: libpq keeps such
+//! paths for as long as a connection object lives.
 
 use std::time::{Duration, SystemTime};
 
@@ -12,10 +12,12 @@ use super::generation::{self, PREFIX};
 use super::kept;
 use crate::material::pem;
 
-/// How long a replaced generation stays at least, for readers that opened it before the swap.
+/// How long a replaced generation stays for readers that opened it before the swap, unless there are more than
+/// `keep_at_most`. With `keep_until_expiry` the expiry of its leaf counts instead.
 const GRACE: Duration = Duration::from_secs(60);
 
-/// Removes what is neither current, nor the one before, nor still of use. Returns what is gone for good.
+/// Removes each generation except the current one, the one before it, and, up to `keep_at_most` in all, those that readers
+/// can still use. Returns the names of those that it tried to remove; a failed removal is repeated at the next sweep.
 pub(super) fn sweep(
     directory: &Directory,
     current: &str,
@@ -27,14 +29,14 @@ pub(super) fn sweep(
     let Ok(mut generations) = directory.entries(PREFIX) else {
         return removed;
     };
-    // Removed before, and not wholly: it has replaced nothing.
+    // It was partly removed before: it has replaced nothing.
     let unfinished = generations.extract_if(.., |name| generation::is_unfinished(name));
     unfinished.for_each(|name| generation::remove(directory, &name));
     // Names sort by time.
     generations.sort_unstable_by(|a, b| b.cmp(a));
     let mut kept = 1 + usize::from(previous.is_some());
     for (age, name) in generations.iter().enumerate() {
-        // The one before is the last good set until the current one is verified.
+        // The generation before is the last good set until the current one is verified.
         if name == current || Some(name.as_str()) == previous {
             continue;
         }
@@ -49,7 +51,13 @@ pub(super) fn sweep(
     removed
 }
 
-/// Removes every generation but these: space has run out.
+/// The newest complete generation except this one, which may have replaced it.
+pub(super) fn newest_but(directory: &Directory, current: &str) -> Option<String> {
+    let generations = directory.entries(PREFIX).unwrap_or_default().into_iter();
+    generations.filter(|name| name != current && !generation::is_unfinished(name)).max()
+}
+
+/// Removes every generation except these, because there is no space.
 pub(super) fn all_but(directory: &Directory, kept: &[&str]) {
     for name in directory.entries(PREFIX).unwrap_or_default() {
         if !kept.contains(&name.as_str()) {
@@ -65,7 +73,8 @@ fn is_of_use(
     settings: &Settings,
     now: SystemTime,
 ) -> bool {
-    let Some(certificate) = kept::glance(directory, name, &settings.certificate) else {
+    let Some(certificate) = kept::glance(directory, name, &settings.files.certificate().name)
+    else {
         return false;
     };
     if settings.keep_until_expiry {

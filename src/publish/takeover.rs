@@ -1,4 +1,4 @@
-//! From another helper's plain files to links, without a moment at which PostgreSQL could not start.
+//! Replaces another helper's plain files by links, so that PostgreSQL could start at any moment.
 
 use std::collections::BTreeMap;
 
@@ -6,20 +6,22 @@ use zeroize::Zeroizing;
 
 use super::directory::RECORD;
 use super::error::Error;
-use super::{Publisher, generation, kept, links, origin};
+use super::files::FileSpec;
+use super::{Publisher, generation, kept, links, record};
 
 impl Publisher {
-    /// Turns the plain files of another helper into a generation with the same contents, so that replacing
-    /// them by links, one after the other, changes nothing for a PostgreSQL that starts in between.
+    /// Turns the plain files of another helper into a generation with the same contents. Then replacing them by links, one
+    /// after the other, changes nothing for a PostgreSQL that starts in between.
     ///
-    /// Not where others may rename: they could give one of our names to any file of our user's. And no file gets more
-    /// readers than it had.
+    /// This is not done where others may rename: they could give one of pgsvid's names to any file of its user. And no file
+    /// gets more readers than it had.
     pub(super) fn take_over(&self) -> Result<Vec<String>, Error> {
         if !self.directory.is_exclusive() {
             return Ok(Vec::new());
         }
         if let Some(current) = links::current(&self.directory)? {
-            // Killed half way, perhaps: then what is still plain is in the current generation, too.
+            // An earlier run may have been killed half way: then the remaining plain files are also in the current
+            // generation.
             let mut names = self.names();
             names.retain(|name| {
                 links::plain_file(&self.directory, name).is_some_and(|plain| {
@@ -31,12 +33,10 @@ impl Publisher {
         let settings = &self.settings;
         let mut files = BTreeMap::new();
         let mut all_ours = true;
-        for (name, mode) in [
-            (&settings.certificate, settings.certificate_mode),
-            (&settings.private_key, settings.private_key_mode),
-            (&settings.bundle, settings.certificate_mode),
-        ] {
-            // Not every former set has a bundle, or has it under this name.
+        let set =
+            [settings.files.certificate(), settings.files.private_key(), settings.files.bundle()];
+        for FileSpec { name, mode, .. } in set {
+            // Not every old set has a bundle, or has it under this name.
             if let Some(plain) = links::plain_file(&self.directory, name) {
                 let mode = plain.mode & mode;
                 files.insert(name.clone(), generation::Content { bytes: plain.bytes, mode });
@@ -48,13 +48,18 @@ impl Publisher {
         }
         let names: Vec<String> = files.keys().cloned().collect();
         if !all_ours {
-            // PostgreSQL may start from it, as it did before, but for us it never counts as a set of our own.
-            let bytes = Zeroizing::new(origin::NOT_OURS.to_vec());
-            let mode = settings.certificate_mode;
+            // PostgreSQL may start from it, as before, but it never counts as pgsvid's own set.
+            let bytes = Zeroizing::new(record::NOT_OURS.to_vec());
+            let mode = settings.files.private_key().mode;
             files.insert(RECORD.to_owned(), generation::Content { bytes, mode });
         }
-        let generation =
-            generation::write(&self.directory, generation::fresh_name(), files, settings.group)?;
+        let generation = generation::write(
+            &self.directory,
+            generation::fresh_name(),
+            None,
+            files,
+            settings.group,
+        )?;
         links::swap(&self.directory, generation.name())?;
         self.directory.sync()?;
         links::ensure(&self.directory, &names)

@@ -1,8 +1,9 @@
-//! Whether somebody has been at something: what the kernel notes of it, and nobody can set.
+//! Whether somebody has changed a file: what the kernel records about it, and nobody can set.
 
 use rustix::fs::Stat;
 
-/// Changes whenever a thing is edited, replaced, renamed, or given another owner or mode: renamed back it still differs.
+/// Changes whenever a file is edited, replaced, renamed, or given another owner or mode; renaming it back does not restore
+/// it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Trace {
     device: u64,
@@ -17,7 +18,7 @@ impl Trace {
         self.changed < time
     }
 
-    /// Whether both are of the same thing, whatever has happened to it.
+    /// Whether both are of the same inode, whatever has happened to it.
     pub(super) fn is_of_same(&self, other: &Self) -> bool {
         (self.device, self.inode) == (other.device, other.inode)
     }

@@ -1,4 +1,4 @@
-//! Whether others have exchanged what is published, if only for a moment, and how it is put right.
+//! Whether others have replaced published files, even for a moment, and how this is repaired.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -13,26 +13,27 @@ use super::error::Error;
 use super::trace::Trace;
 use super::{Publisher, generation, links, sweep};
 
-/// The kernel notes times by a clock that ticks so often at least.
+/// How long to sleep between two looks. The kernel's clock for file times ticks every 1 to 10 ms (`CONFIG_HZ` of 1000 to
+/// 100).
 const TICK: Duration = Duration::from_millis(1);
-/// A file server has a clock of its own, which may be ahead.
+/// A file server has its own clock, which may be ahead.
 const MOST_TICKS: u32 = 50;
 
-/// What others could exchange, as we have left it: what is on the way by its path, and what is in the directory by its name.
+/// What others could replace, as pgsvid has left it: by path on the way to the directory, and by name in it.
 pub(super) type Left = BTreeMap<PathBuf, Seen>;
 
 /// Something that others could rename.
 #[derive(Debug)]
 pub(super) struct Seen {
-    /// `None` if nothing is there.
+    /// `None` if it does not exist.
     trace: Option<Trace>,
-    /// The directory that it lies in, if that tells more: the trace of a directory on the way also changes when an entry is
-    /// made in it.
+    /// The directory that contains it, if that tells more: the trace of a directory on the path also changes when an entry is
+    /// created in it.
     within: Option<Trace>,
 }
 
 impl Seen {
-    /// Whether nobody has renamed it since. A rename changes the trace of both, so one that has not changed tells.
+    /// Whether nobody has renamed it since. A rename changes both traces, so one unchanged trace is enough.
     fn is_as(&self, left: &Self) -> bool {
         let same = match (&self.trace, &left.trace) {
             (Some(now), Some(left)) => now.is_of_same(left),
@@ -43,8 +44,8 @@ impl Seen {
 }
 
 impl Publisher {
-    /// Whether nobody has exchanged anything of the published set since we have left it, not even for a moment: PostgreSQL
-    /// may have read it at that moment.
+    /// Whether nobody has replaced anything of the published set since pgsvid left it, not even for a moment: PostgreSQL may
+    /// have read it at that moment.
     #[must_use]
     pub fn is_undisturbed(&self) -> bool {
         !self.is_exposed()
@@ -56,7 +57,19 @@ impl Publisher {
             })
     }
 
-    /// Notes how we leave what others could exchange.
+    /// The first path that somebody has replaced or renamed since pgsvid left it.
+    pub(super) fn disturbance(&self) -> Option<PathBuf> {
+        if !self.is_exposed() {
+            return None;
+        }
+        let now = look(&self.directory, &self.exchangeable()).ok()?;
+        let differs = |(path, now): &(&PathBuf, &Seen)| {
+            !self.left.get(*path).is_some_and(|left| now.is_as(left))
+        };
+        now.iter().find(differs).map(|(path, _)| path.clone())
+    }
+
+    /// Records the present state of what others could replace.
     pub(super) fn leave(&mut self) -> Result<(), Error> {
         self.left.clear();
         if !self.is_exposed() {
@@ -79,8 +92,9 @@ impl Publisher {
         links.chain(current).chain(self.earlier.iter().cloned()).collect()
     }
 
-    /// Removes the generations that nobody needs any more. Where others may rename, that is done before it is noted how the
-    /// set was left: it changes the directory, which would hide that somebody has exchanged it.
+    /// Removes the generations that nobody needs any more. It does nothing where others may rename: there [`Self::publish`]
+    /// removes them before it records the state of the directory, because a removal after that would hide that somebody has
+    /// replaced the directory.
     pub fn sweep(&mut self, now: SystemTime) {
         if !self.is_exposed() {
             self.remove_old(now);
@@ -96,8 +110,8 @@ impl Publisher {
         }
     }
 
-    /// Makes the links anew that others have changed, without a new generation: that takes no room on a full volume.
-    /// Returns whether the published set is as it was left then.
+    /// Restores the links that others have changed, without a new generation, because that takes no space on a full volume.
+    /// Returns whether the published set is then as it was left.
     pub fn restore_links(&mut self) -> bool {
         let Some(current) = &self.current else { return false };
         let name = current.name().to_owned();
@@ -105,7 +119,7 @@ impl Publisher {
         if !in_place || !current.is_untouched(&self.directory) {
             return false;
         }
-        // What is no link has to be moved away first. A link is replaced at once, so that its name is never free.
+        // A file that is not a link must be moved away first. A link is replaced at once, so that its name is never free.
         if self.make_links(&name).is_err() {
             let _ = self.preflight().and_then(|()| self.make_links(&name));
         }
@@ -121,8 +135,8 @@ impl Publisher {
     }
 }
 
-/// What others could exchange and exchange back while PostgreSQL reads: the links, generations, and what they may rename on
-/// the way to the directory. Files in a generation are out of their reach.
+/// What others could replace and put back while PostgreSQL reads: the links, generations, and what they may rename on the
+/// path to the directory. Files in a generation are out of their reach.
 fn look(directory: &Directory, names: &[String]) -> Result<Left, Error> {
     let mut seen = Left::new();
     for step in directory.exposed()? {
@@ -140,7 +154,7 @@ fn look(directory: &Directory, names: &[String]) -> Result<Left, Error> {
     Ok(seen)
 }
 
-/// The same once the kernel's clock has gone on, so that whatever happens later gets a later time.
+/// The same after the kernel's clock has ticked, so that whatever happens later gets a later time.
 fn settled(directory: &Directory, names: &[String]) -> Result<Left, Error> {
     let mut ticks = 0;
     loop {
@@ -150,7 +164,7 @@ fn settled(directory: &Directory, names: &[String]) -> Result<Left, Error> {
         let mut seen = look(directory, names)?;
         ticks += 1;
         if ticks > MOST_TICKS || seen.values().all(|it| it.trace.as_ref().is_none_or(is_past)) {
-            // Beside a busy neighbour it may never be past, and then it tells nothing.
+            // With a busy neighbour that may never happen; then it proves nothing.
             for it in seen.values_mut() {
                 it.within.take_if(|within| !is_past(within));
             }

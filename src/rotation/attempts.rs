@@ -1,6 +1,6 @@
-//! The consumers, and their attempts: each is a task of its own, so that none waits for another.
+//! The consumers, and their attempts: each attempt is a task of its own, so that no consumer waits for another.
 //!
-//! A consumer goes into its attempt, and comes back with what it has shown.
+//! A consumer is moved into its attempt, and comes back with the result.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -15,23 +15,25 @@ use crate::consumers::{Attempt, Consumer, Publication};
 
 /// All consumers.
 pub(super) struct Attempts {
-    places: Vec<Place>,
+    slots: Vec<Slot>,
     running: JoinSet<Ended>,
     pub(super) barrier: Barrier,
 }
 
-/// One consumer's place in the loop.
-struct Place {
+/// The slot of one consumer.
+struct Slot {
     /// `None` while an attempt has it.
     consumer: Option<Consumer>,
     /// Asks its attempt to end at once.
     interrupt: CancellationToken,
-    /// Since when the newest set has been on its way to it, until it is proven.
+    /// When the delivery of the newest set began; `None` once it is proven.
     begun: Option<Instant>,
-    /// Others may have exchanged what it reads in its attempt.
+    /// Whether others may have replaced what it reads in its attempt.
     distrusted: bool,
-    /// Its last attempt has shown the published set in force.
+    /// Whether its last attempt has shown the published set in force.
     settled: bool,
+    /// Its last attempt has proven that it serves the published set.
+    proven: bool,
 }
 
 /// A consumer that comes back from its attempt.
@@ -44,33 +46,34 @@ pub(super) struct Ended {
     pub(super) outcome: Outcome,
 }
 
-/// What comes of an attempt.
+/// The result of an attempt.
 pub(super) enum Outcome {
     Shown(Box<Attempt>),
-    /// What the consumer says of itself was asked for.
+    /// The consumer's own data were queried.
     Asked,
     Interrupted,
 }
 
 impl Attempts {
     pub(super) fn new(consumers: Vec<Consumer>) -> Self {
-        let place = |consumer| Place {
+        let slot = |consumer| Slot {
             consumer: Some(consumer),
             interrupt: CancellationToken::new(),
             begun: None,
             distrusted: false,
             settled: false,
+            proven: false,
         };
         Self {
-            places: consumers.into_iter().map(place).collect(),
+            slots: consumers.into_iter().map(slot).collect(),
             running: JoinSet::new(),
             barrier: Barrier::default(),
         }
     }
 
-    /// Whether there is no consumer at all.
+    /// Whether there are no consumers.
     pub(super) fn is_empty(&self) -> bool {
-        self.places.is_empty()
+        self.slots.is_empty()
     }
 
     /// Whether an attempt runs.
@@ -78,66 +81,75 @@ impl Attempts {
         !self.running.is_empty()
     }
 
-    /// Those that are in no attempt.
+    /// The consumers that are in no attempt.
     pub(super) fn idle(&mut self) -> impl Iterator<Item = &mut Consumer> {
-        self.places.iter_mut().filter_map(|place| place.consumer.as_mut())
+        self.slots.iter_mut().filter_map(|slot| slot.consumer.as_mut())
     }
 
-    /// Those of them whose next attempt is due, or that had none yet.
+    /// The indices of the idle consumers whose next attempt is due, or that have had none yet.
     pub(super) fn due(&self, now: Instant) -> Vec<usize> {
-        let is_due = |place: &Place| {
-            let consumer = place.consumer.as_ref();
+        let is_due = |slot: &Slot| {
+            let consumer = slot.consumer.as_ref();
             consumer.is_some_and(|consumer| consumer.next().is_none_or(|next| next <= now))
         };
-        (0..self.places.len()).filter(|at| is_due(&self.places[*at])).collect()
+        (0..self.slots.len()).filter(|at| is_due(&self.slots[*at])).collect()
     }
 
     /// All of them.
     pub(super) fn all(&self) -> Vec<usize> {
-        (0..self.places.len()).collect()
+        (0..self.slots.len()).collect()
     }
 
-    /// Takes note of a consumer whose attempt has ended; returns whether the published set is in force at all of them.
+    /// Records a consumer whose attempt has ended; returns whether the published set is in force at all consumers.
     pub(super) fn note(&mut self, at: usize, consumer: &Consumer) -> bool {
-        self.places[at].settled = consumer.is_settled();
-        self.places.iter().all(|place| place.settled)
+        self.slots[at].settled = consumer.is_settled();
+        self.slots.iter().all(|slot| slot.settled)
+    }
+
+    /// Takes note of whether a consumer is proven to serve the published set; returns whether all of them are.
+    pub(super) fn proves(&mut self, at: usize, proven: bool) -> bool {
+        self.slots[at].proven = proven;
+        self.slots.iter().all(|slot| slot.proven)
     }
 
     /// When the next attempt is due.
     pub(super) fn next(&self) -> Option<Instant> {
-        self.places.iter().filter_map(|place| place.consumer.as_ref()?.next()).min()
+        self.slots.iter().filter_map(|slot| slot.consumer.as_ref()?.next()).min()
     }
 
-    /// A new set is published, which was begun then.
+    /// A new set is published; its delivery began at `begun`.
     pub(super) fn on_their_way(&mut self, begun: Instant) {
-        for place in &mut self.places {
-            place.begun = Some(begun);
-            place.settled = false;
+        for slot in &mut self.slots {
+            slot.begun = Some(begun);
+            slot.settled = false;
+            slot.proven = false;
         }
     }
 
-    /// How long the set was on its way to a consumer, once that is proven; for the first time only.
+    /// How long the delivery to a consumer took, once it is proven; only the first time.
     pub(super) fn arrived(&mut self, at: usize) -> Option<Duration> {
-        self.places[at].begun.take().map(|begun| begun.elapsed())
+        self.slots[at].begun.take().map(|begun| begun.elapsed())
     }
 
-    /// What they were last told to read may have been another's.
+    /// Records that others may have replaced the published files while consumers read them: the results of those attempts
+    /// prove nothing.
     pub(super) fn distrust(&mut self) {
-        for place in &mut self.places {
-            place.settled = false;
-            match &mut place.consumer {
+        for slot in &mut self.slots {
+            slot.settled = false;
+            slot.proven = false;
+            match &mut slot.consumer {
                 Some(consumer) => consumer.distrust(),
-                None => place.distrusted = true,
+                None => slot.distrusted = true,
             }
         }
     }
 
-    /// Whether others may have exchanged what was read in the attempt that has ended.
+    /// Whether others may have replaced what was read in the attempt that has ended.
     pub(super) fn is_distrusted(&self, at: usize) -> bool {
-        self.places[at].distrusted
+        self.slots[at].distrusted
     }
 
-    /// Starts an attempt of each of these that is in none; `took` is how long the publication took, if it is new.
+    /// Starts an attempt for each of these that is in none; `took` is the duration of the publication, if it is new.
     pub(super) fn begin(
         &mut self,
         which: &[usize],
@@ -145,7 +157,7 @@ impl Attempts {
         took: Option<Duration>,
     ) {
         for at in which.iter().copied() {
-            let Some(mut consumer) = self.places[at].consumer.take() else { continue };
+            let Some(mut consumer) = self.slots[at].consumer.take() else { continue };
             let publication = publication.clone();
             let interrupt = self.interruptible(at);
             self.running.spawn(async move {
@@ -160,7 +172,7 @@ impl Attempts {
         }
     }
 
-    /// Has a consumer asked what is new, over the session that its attempt has left.
+    /// Lets a consumer query news, over the session that its attempt has left.
     pub(super) fn ask(&mut self, mut ended: Ended, attempt: &mut Attempt) {
         let Some(unasked) = attempt.take_unasked() else { return self.put_back(ended) };
         let interrupt = self.interruptible(ended.at);
@@ -176,38 +188,38 @@ impl Attempts {
     fn interruptible(&mut self, at: usize) -> CancellationToken {
         self.barrier.begin(at, Instant::now());
         let interrupt = CancellationToken::new();
-        self.places[at].interrupt = interrupt.clone();
+        self.slots[at].interrupt = interrupt.clone();
         interrupt
     }
 
-    /// The consumer is here again.
+    /// Takes a consumer back.
     pub(super) fn put_back(&mut self, Ended { at, mut consumer, .. }: Ended) {
         self.barrier.end(at);
-        let place = &mut self.places[at];
-        if std::mem::take(&mut place.distrusted) {
+        let slot = &mut self.slots[at];
+        if std::mem::take(&mut slot.distrusted) {
             consumer.distrust();
         }
         consumer.rest();
-        place.consumer = Some(consumer);
+        slot.consumer = Some(consumer);
     }
 
     /// Asks all attempts to end at once.
     pub(super) fn interrupt(&self) {
-        for place in self.places.iter().filter(|place| place.consumer.is_none()) {
-            place.interrupt.cancel();
+        for slot in self.slots.iter().filter(|slot| slot.consumer.is_none()) {
+            slot.interrupt.cancel();
         }
     }
 
-    /// Waits for an attempt that ends, and for ever if none runs. May be cancelled without loss.
+    /// Waits for an attempt to end, or forever if none runs. Safe to cancel.
     pub(super) async fn ended(&mut self) -> Ended {
         std::future::poll_fn(|context| poll_ended(&mut self.running, context)).await
     }
 
-    /// What there is to wait for: an attempt that ends, and, if they may be `tried`, a consumer that is worth another try.
+    /// What to wait for: an attempt that ends, and, if retries are allowed (`tried`), a consumer that is worth another try.
     pub(super) fn watch(&mut self, tried: bool) -> (&mut JoinSet<Ended>, WorthATry<'_>) {
-        let waiting = self.places.iter_mut().enumerate().filter(|_| tried);
-        let waiting = waiting.filter_map(|(at, place)| {
-            let consumer = place.consumer.as_mut()?;
+        let waiting = self.slots.iter_mut().enumerate().filter(|_| tried);
+        let waiting = waiting.filter_map(|(at, slot)| {
+            let consumer = slot.consumer.as_mut()?;
             Some((at, Box::pin(consumer.worth_another_try()) as Waiting<'_>))
         });
         (&mut self.running, WorthATry(waiting.collect()))
@@ -235,7 +247,7 @@ impl WorthATry<'_> {
 pub(super) fn poll_ended(running: &mut JoinSet<Ended>, context: &mut Context<'_>) -> Poll<Ended> {
     match running.poll_join_next(context) {
         Poll::Ready(Some(Ok(ended))) => Poll::Ready(ended),
-        // None is ever aborted. The loop that has started it ends as it did.
+        // No attempt is ever aborted. If one panics, the loop that started it does, too.
         Poll::Ready(Some(Err(error))) => std::panic::resume_unwind(error.into_panic()),
         Poll::Ready(None) | Poll::Pending => Poll::Pending,
     }

@@ -1,19 +1,19 @@
-//! Until when the next set waits for consumers that still load the one before. Pure: it is told what time it is.
+//! How long the next set waits for consumers that still load the one before. Pure: the time is an input.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// How long the next set waits: a consumer that answers slowly, or seems to, must not keep it back.
+/// How long the next set waits: a consumer that answers slowly must not delay it further.
 pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 
-/// The consumers that load the published set at the moment.
+/// The consumers that are loading the published set, and the running hooks that the next set waits for.
 #[derive(Debug, Default)]
 pub(super) struct Barrier {
-    /// Which one, and since when.
+    /// Which consumer, and since when.
     loading: BTreeMap<usize, Instant>,
-    /// A set waits for them.
+    /// Whether a set waits for them.
     waited: bool,
 }
 
@@ -23,12 +23,12 @@ impl Barrier {
         self.loading.insert(consumer, now);
     }
 
-    /// It has ended, however.
+    /// Its loading has ended, successfully or not.
     pub(super) fn end(&mut self, consumer: usize) {
         self.loading.remove(&consumer);
     }
 
-    /// When the next set may be swapped in, unless they end before; `None` if none of them loads anything.
+    /// When the next set may be swapped in, unless they end earlier; `None` if none of them loads anything.
     pub(super) fn opens(&self) -> Option<Instant> {
         self.loading.values().max().map(|begun| *begun + PATIENCE)
     }

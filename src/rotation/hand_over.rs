@@ -1,4 +1,4 @@
-//! From a published set to the verdict on it: reload, verification, and what is told of them.
+//! From a published set to its verdict: reload, verification, and what is recorded.
 
 use std::time::Duration;
 
@@ -10,21 +10,22 @@ use super::{Error, PUBLISH_AGAIN, Rotation, record, report};
 use crate::consumers::{Attempt, Publication};
 use crate::material::Material;
 use crate::timing::Backoff;
+use crate::verify::Verdict;
 
 const DISTURBED: &str = "somebody has exchanged the published files while PostgreSQL may have read them; publishing them again";
 
-/// How long attempts that run may go on after the end has been asked for.
+/// How long running attempts may continue after the end was requested.
 const GRACE: Duration = Duration::from_secs(5);
 
 impl Rotation {
-    /// Has these consumers told to read what is published, and looked at. `took` is how long its publication took, if it is
-    /// new.
+    /// Lets these consumers read the published set, and checks them. `took` is the duration of its publication, if it is new.
     pub(super) fn hand_over(&mut self, which: &[usize], took: Option<Duration>) {
         let Some(publication) = &self.published else { return };
+        self.hooks.published(publication.generation);
         if let Some(took) = took {
             self.status.send_if_modified(|status| {
                 status.history.published(took);
-                // What comes of it is told soon.
+                // `false` wakes no reader of the status: the result of the attempt follows soon.
                 false
             });
         }
@@ -39,9 +40,10 @@ impl Rotation {
             });
             self.disturbance.settle();
         }
+        self.run_hooks();
     }
 
-    /// Takes note of what an attempt has come to.
+    /// Handles the result of an attempt.
     pub(super) async fn conclude(&mut self, mut ended: Ended) -> Result<(), Error> {
         let at = ended.at;
         match std::mem::replace(&mut ended.outcome, Outcome::Asked) {
@@ -50,11 +52,11 @@ impl Rotation {
                 self.attempts.put_back(ended);
             }
             Outcome::Asked => {
-                self.status.send_if_modified(|status| record::sessions(status, &ended.consumer));
+                self.status.send_if_modified(|status| record::asked(status, &ended.consumer));
                 self.attempts.put_back(ended);
             }
             Outcome::Shown(mut attempt) => {
-                // It may have been something else for as long as PostgreSQL read it: then it proves nothing.
+                // Others may have replaced it while PostgreSQL read it: then the result proves nothing.
                 if self.attempts.is_distrusted(at) || !self.is_undisturbed().await? {
                     let material = ended.publication.material.clone();
                     self.attempts.put_back(ended);
@@ -68,14 +70,19 @@ impl Rotation {
         self.sweep().await
     }
 
-    /// What an attempt means, for the consumer and for all who ask.
+    /// What an attempt means, for the consumer and for the status.
     fn judge(&mut self, ended: &mut Ended, attempt: &Attempt) {
         let Ended { at, consumer, publication, took, .. } = ended;
-        let concluded = consumer.conclude(attempt, publication, *took);
+        let why_not_newer = self.status.borrow().why_not_renewed();
+        let concluded = consumer.conclude(attempt, publication, *took, why_not_newer);
         let whole = consumer.is_settled().then(|| self.attempts.arrived(*at)).flatten();
         if self.attempts.note(*at, consumer) {
             // Nothing that others have done matters any more.
             self.disturbance.settle();
+        }
+        let current = consumer.is_settled() && attempt.verdict == Verdict::Current;
+        if self.attempts.proves(*at, current) {
+            self.hooks.proven(publication.generation);
         }
         let disturbed = self.disturbance.is_pending();
         self.status.send_modify(|status| {
@@ -84,16 +91,17 @@ impl Rotation {
                 status.displaced = None;
             }
         });
+        self.run_hooks();
     }
 
-    /// Ends the attempts that run, and takes note of them: the next set is not swapped in beneath them.
+    /// Interrupts the running attempts, and handles their results, so that the next set is not swapped in while they run.
     pub(super) async fn recall(&mut self) -> Result<(), Error> {
         if self.attempts.is_running() {
             let generation = self.generation;
             warn!(
                 event = "attempt-interrupted",
                 generation,
-                "PostgreSQL answers slowly; what the agent has sent meanwhile is published first"
+                "PostgreSQL answers slowly; a newer set from the agent is published first"
             );
         }
         while self.attempts.is_running() {
@@ -104,32 +112,36 @@ impl Rotation {
         Ok(())
     }
 
-    /// Waits for the attempts that run, at the end.
+    /// Waits for the running attempts and hooks at the end.
     pub(super) async fn finish(&mut self) -> Result<(), Error> {
+        self.hooks.close();
         let rest = async {
-            while self.attempts.is_running() {
-                let ended = self.attempts.ended().await;
-                self.conclude(ended).await?;
+            while self.attempts.is_running() || self.hooks.are_running() {
+                tokio::select! {
+                    ended = self.attempts.ended() => self.conclude(ended).await?,
+                    answer = self.hooks.answer() => self.hook_ended(&answer),
+                }
             }
             Ok(())
         };
         timeout(GRACE, rest).await.unwrap_or(Ok(()))
     }
 
-    /// Whether nobody has exchanged anything of the published set for a moment.
+    /// Whether nobody has replaced anything of the published set, even for a moment.
     pub(super) async fn is_undisturbed(&self) -> Result<bool, Error> {
-        self.with_publisher(|publisher| publisher.is_undisturbed()).await
+        Ok(self.target().is_undisturbed().await?)
     }
 
-    /// What PostgreSQL was last told to read may not have been ours: it counts for nothing until it has read again. Returns
-    /// whether that was so a while ago, too.
+    /// Records that PostgreSQL may have read files of others: its answers prove nothing before another reload. Returns
+    /// whether the same happened less than a minute before.
     pub(super) fn distrust(&mut self) -> bool {
         self.attempts.distrust();
+        self.hooks.distrust();
         self.status.send_modify(|status| status.displaced = Some(DISTURBED.to_owned()));
         self.disturbance.note()
     }
 
-    /// Somebody has been at the published set since it was handed over: it is published and handed over again, in a while.
+    /// Somebody has changed the published set since it was handed over: after a delay it is published and handed over again.
     pub(super) fn disturbed(&mut self, material: &Material) {
         self.distrust();
         self.publish_in_a_while(material);
@@ -141,12 +153,12 @@ impl Rotation {
         warn!(event = "set-disturbed", again_in = ?delay, "{DISTURBED}");
         let (first, longest) = PUBLISH_AGAIN;
         self.publish_again = Some((Instant::now() + delay, Backoff::new(first, longest)));
-        // What is there may be another's again at any time.
+        // Others may replace it again at any time.
         self.displaced = true;
         let retry = record::due(self.publish_again.as_ref().map(|(at, _)| *at));
         let generation = self.generation;
         self.status.send_modify(|status| {
-            record::unpublished(status, material, generation, DISTURBED, retry);
+            record::unpublished(status, material, generation, (DISTURBED, None), retry);
         });
     }
 }

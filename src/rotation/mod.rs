@@ -1,12 +1,15 @@
 //! The loop: order, retry, replacement and re-verification. Nothing else decides them.
 //!
-//! A rotation is publish → reload → verify. A failed step is a fact to be recorded and answered with a retry; newer
-//! material replaces the retries of older.
+//! A rotation is publish → reload → verify. A failed step is recorded and answered with a retry; newer material replaces the
+//! retries of older.
 
 mod attempts;
 mod barrier;
+mod calm;
 mod disturbance;
 mod hand_over;
+mod hooks;
+mod once;
 mod outcome;
 mod pace;
 mod record;
@@ -22,126 +25,138 @@ use std::time::Duration;
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, info, warn};
+use tracing::{debug, info};
 
 use attempts::{Attempts, Ended};
+use calm::Calm;
 use disturbance::Disturbance;
+use hooks::Hooks;
+pub use once::{NotPublished, Once, PublishedBy, is_young};
 use pace::Pace;
 pub use report::{disowned as tell_disowned, trust as tell_trust};
 use turns::{Turn, Turns};
 
 use crate::consumers::{Consumer, Publication, Server};
-use crate::material::{Expectations, Material};
-use crate::publish::{self, Publisher, Worker};
+use crate::hooks::{Answer, Hook, Line};
+use crate::material::{Expectations, Material, Names};
+use crate::publish::{self, Publisher, Target};
 use crate::source::{ExtraAuthorities, Identity, SourceState, UnreadableAuthorities};
-use crate::status::{self, Pulse, Status};
+use crate::status::{self, Naming, Pulse, Status};
 use crate::timing::{self, Backoff};
 use crate::watching::{Changes, Watching};
 
-/// What a rotation consists of.
+/// The settings of the loop.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// What a set of an earlier run must be.
+    /// The requirements for a set of an earlier run.
     pub expectations: Expectations,
+    /// The names of the set on disk at the start, whatever has happened to the configuration since.
+    pub before: Option<Names>,
     /// PEM files whose certificates are appended to the bundle.
     pub extra_authorities: Vec<PathBuf>,
-    /// Shortest time between two publications of an identity that changes without end; zero for none.
+    /// Shortest time between two publications of an identity that changes without end; zero means no limit.
     pub publish_every: Duration,
-    /// The servers that read what is published, if any do.
+    /// The servers that read the published set, if any.
     pub servers: Vec<Server>,
+    /// The commands and signals that follow a publication.
+    pub hooks: Vec<Hook>,
 }
 
-/// Why the loop cannot go on.
+/// Why the loop cannot continue.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The configured authorities cannot be read, at start.
     #[error(transparent)]
     Authorities(#[from] UnreadableAuthorities),
-    /// Only another process can publish.
+    /// The published directory was replaced. This process cannot publish to the new one, but the next process can.
     #[error(transparent)]
     Directory(publish::Error),
-    /// Nothing writes files.
+    /// The thread that writes files is gone.
     #[error(transparent)]
     Publication(#[from] publish::Broken),
 }
 
-/// Shortest time from one rotation to the next: each reload wakes every backend, and an agent gone wild may send a
-/// thousand updates a second. The newest of them counts.
+/// Shortest time between two rotations: each reload wakes every backend, and a faulty agent may send a thousand updates a
+/// second. The newest of them counts.
 const SHORTEST_INTERVAL: Duration = Duration::from_millis(100);
-/// How often the published files are looked at where no server takes part: a volume that is mounted over the
-/// directory is no event of the old one's.
+/// How often the published files are checked if no server is configured: a volume that is mounted over the directory causes
+/// no event.
 const LOOK_AGAIN: Duration = Duration::from_secs(300);
 /// First and longest back-off between tries to publish.
 const PUBLISH_AGAIN: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(30));
-/// How long files may take to be written and synced. A disk that is slow is no reason to start anew, which would not
-/// make it faster; one that never answers is.
+/// How long writing and syncing files may take. Restarting the process would not make a slow disk faster; but it does help if
+/// the disk never answers.
 const FILES: Duration = Duration::from_secs(600);
 
 /// The loop, before it runs.
 pub struct Rotation {
-    publisher: Worker,
+    target: Target,
     source: watch::Receiver<SourceState>,
     status: watch::Sender<Status>,
     pulse: Pulse,
     attempts: Attempts,
+    hooks: Hooks,
     authorities: ExtraAuthorities,
     files: Changes,
     again: Arc<Notify>,
     expectations: Expectations,
-    /// What is to be published. It may not be possible yet.
+    /// The set to publish. That may not be possible yet.
     wanted: Option<Arc<Material>>,
-    /// The set that readers find: what PostgreSQL is judged by.
+    /// The set that readers find: PostgreSQL is judged by it.
     published: Option<Publication>,
-    /// Tells why what is wanted is not published from the next reason; `None` if it is.
-    unpublished: Option<String>,
+    /// Why the wanted set is not published, if that was tried.
+    unpublished: Option<publish::Error>,
     generation: u64,
     publish_again: Option<(Instant, Backoff)>,
-    /// No generation was removed since the last publication.
+    /// Whether generations that nobody needs any more must still be removed.
     unswept: bool,
-    /// Readers find something else than the published set, and it could not be published again: a reload would hand that
-    /// to PostgreSQL.
+    /// Whether readers find something else than the published set, and it could not be published again: a reload would hand
+    /// that to PostgreSQL.
     displaced: bool,
     disturbance: Disturbance,
-    /// Until when others' changes are not looked at: they may go on without end.
+    /// Until when changes by others are ignored: they may go on without end.
     quiet_until: Instant,
-    /// What was last said of a directory whose content can be neither used nor removed.
+    /// The last report about a directory whose content can be neither used nor removed.
     unreadable: Option<String>,
     /// When the next identity may be taken from the source.
     not_before: Instant,
-    /// When the published files are looked at next where no server takes part.
+    /// When the published files are checked next if no server is configured.
     look_again: Instant,
     turns: Turns,
     pace: Pace,
-    /// When the identity that the source has is taken, where it has to wait for that.
+    calm: Calm,
+    /// When the source's identity is taken, if it has to wait.
     later: Option<Instant>,
-    /// The last publication failed because the kernel lacked something: then nothing can be looked at either.
+    /// Whether the last publication failed because the kernel was out of a resource: then nothing can be examined either.
     exhausted: bool,
-    /// The attempt that has ended, or the consumer that is worth another try, with the turn that says so.
+    /// The attempt that has ended, or the consumer that is worth another try, for the turn that handles it.
     ended: Option<Ended>,
     worth_a_try: Option<usize>,
+    answered: Option<Answer>,
 }
 
-/// What the loop works with.
+/// The channels that the loop works with.
 struct Parts {
-    /// Where sets are published, for people.
-    directory: String,
-    publisher: Worker,
+    target: Target,
     source: watch::Receiver<SourceState>,
     again: Arc<Notify>,
     consumers: Vec<Consumer>,
     pulse: Pulse,
     files: Changes,
     authorities: ExtraAuthorities,
+    line: Option<Line>,
 }
 
 impl Rotation {
-    /// Prepares the loop, and starts the thread that writes files. `again` asks for publication, reload and verification now.
+    /// Prepares the loop, and starts the thread that writes files. `again` requests publication, reload and verification now;
+    /// without a `line` no hooks run.
     pub fn new(
         settings: &Settings,
         publisher: Publisher,
         source: watch::Receiver<SourceState>,
         watching: &Watching,
         again: Arc<Notify>,
+        line: Option<Line>,
     ) -> Result<(Self, watch::Receiver<Status>), Error> {
         let pulse = Pulse::default();
         let exposed = publisher.is_exposed();
@@ -151,31 +166,36 @@ impl Rotation {
             Consumer::postgres(server, label, watching, pulse.beside(number), exposed)
         });
         let consumers = consumers.collect();
-        let directory = publisher.directory().display().to_string();
         let files = watching.directories(publisher.watched_paths());
         let authorities = ExtraAuthorities::read(settings.extra_authorities.clone(), watching)?;
-        let publisher = Worker::start(publisher)?;
-        let parts =
-            Parts { directory, publisher, source, again, consumers, pulse, files, authorities };
+        let target = Target::start(publisher)?;
+        let parts = Parts { target, source, again, consumers, pulse, files, authorities, line };
         Ok(Self::of(settings, parts))
     }
 
     fn of(settings: &Settings, parts: Parts) -> (Self, watch::Receiver<Status>) {
-        let Parts { directory, publisher, source, again, consumers, pulse, files, authorities } =
-            parts;
-        let (status, receiver) = watch::channel(Status {
+        let Parts { target, source, again, consumers, pulse, files, authorities, line } = parts;
+        let hooks = Hooks::new(&settings.hooks, line);
+        let mut first = Status {
             pulse: pulse.clone(),
             started: Some(timing::now()),
-            directory,
+            directory: target.directory().display().to_string(),
+            naming: Naming::new(&settings.expectations, settings.before.clone()),
             consumers: consumers.iter().map(|it| status::Consumer::named(it.name())).collect(),
+            hooks: hooks.status(),
             ..Status::default()
-        });
+        };
+        if source.borrow().files().is_some() {
+            record::source(&mut first, &source.borrow());
+        }
+        let (status, receiver) = watch::channel(first);
         let rotation = Self {
             files,
             authorities,
             attempts: Attempts::new(consumers),
+            hooks,
             pulse,
-            publisher,
+            target,
             source,
             status,
             again,
@@ -194,16 +214,20 @@ impl Rotation {
             look_again: Instant::now() + LOOK_AGAIN,
             turns: Turns::default(),
             pace: Pace::new(settings.publish_every),
+            calm: Calm::new(),
             later: None,
             exhausted: false,
             ended: None,
             worth_a_try: None,
+            answered: None,
         };
         (rotation, receiver)
     }
 
-    /// Turns until `stop`.
+    /// Runs until `stop`, then gives running attempts and hooks five seconds. Fails if the published directory was replaced,
+    /// or if the thread that writes files has ended.
     pub async fn run(mut self, stop: CancellationToken) -> Result<(), Error> {
+        self.hooks.tell_changed();
         self.begin().await?;
         self.adopt().await?;
         self.follow_source().await?;
@@ -216,7 +240,7 @@ impl Rotation {
             match turn {
                 Turn::Source => self.follow_source().await?,
                 Turn::SourceEnded => {
-                    // Whoever owns both says why.
+                    // The owner of both reports why.
                     stop.cancelled().await;
                     return self.finish().await;
                 }
@@ -225,7 +249,10 @@ impl Rotation {
                         event = "asked-again",
                         "publishing, reloading and verifying again, as asked"
                     );
-                    self.rotate().await?;
+                    // Changes that the kernel has not reported are read now, too.
+                    if !self.read_authorities().await? {
+                        self.rotate().await?;
+                    }
                 }
                 Turn::Files => drop(self.look().await?),
                 Turn::Authorities => drop(self.read_authorities().await?),
@@ -238,6 +265,12 @@ impl Rotation {
                     let which = Vec::from_iter(self.worth_a_try.take());
                     self.look_and_hand_over(&which).await?;
                 }
+                Turn::Hook => {
+                    if let Some(answer) = self.answered.take() {
+                        self.hook_ended(&answer);
+                        self.run_hooks();
+                    }
+                }
                 Turn::Timer => self.on_timer().await?,
             }
         }
@@ -248,22 +281,25 @@ impl Rotation {
         let changed = self.authorities.read_again();
         if changed {
             info!(event = "extra-authorities-changed", "the extra authorities have changed");
+            if self.calm.taken() {
+                report::authorities_paced();
+            }
             self.rotate().await?;
         }
         Ok(changed)
     }
 
-    /// Takes what the source knows now.
+    /// Takes the source's present state.
     async fn follow_source(&mut self) -> Result<(), Error> {
         let state = self.source.borrow_and_update().clone();
-        self.status.send_modify(|status| record::agent(status, &state));
+        self.status.send_modify(|status| record::source(status, &state));
         self.later = None;
         let Identity::Current(material) = state.identity else {
             return Ok(());
         };
         let is_wanted = |wanted: &Arc<Material>| wanted.publishes_as(&material);
         if self.publish_again.is_some() && self.wanted.as_ref().is_some_and(is_wanted) {
-            // Whatever else the agent says, the next try comes in its time.
+            // Whatever else the agent sends, the next attempt comes at its time.
             return Ok(());
         }
         if self.has_to_wait(&material).await? {
@@ -273,7 +309,7 @@ impl Rotation {
         let is_news = !replaced.is_some_and(|replaced| replaced.publishes_as(&material));
         if self.holds(&material).await? {
             if is_news {
-                debug!("the identity is the one that is published");
+                debug!("the identity is already published");
             }
             return Ok(());
         }
@@ -284,12 +320,12 @@ impl Rotation {
     async fn holds(&self, material: &Arc<Material>) -> Result<bool, Error> {
         let material = Arc::clone(material);
         let authorities = self.authorities.beside(&material);
-        self.with_publisher(move |publisher| publisher.holds(&material, &authorities)).await
+        Ok(self.target().holds(material, authorities).await?)
     }
 
-    /// Publishes what is wanted, and hands it over.
+    /// Publishes the wanted set, and hands it over.
     async fn rotate(&mut self) -> Result<(), Error> {
-        // Whatever it is for: of what waits, the newest is published with it.
+        // Whatever the reason is: the newest of the waiting changes is published, too.
         if self.later.take().is_some()
             && let Identity::Current(newest) = &self.source.borrow().identity
         {
@@ -307,29 +343,24 @@ impl Rotation {
         self.disturbance.waits = false;
         let begun = Instant::now();
         self.not_before = begun + SHORTEST_INTERVAL;
-        // A volume that is full, or worse, makes PostgreSQL open no session at each try.
+        // With a full volume, or worse, PostgreSQL must not open a session for each try.
         if self.publish_again.is_none() {
             self.attempts.idle().for_each(Consumer::prepare);
         }
-        // What was exchanged while the former set was published would be forgotten with it.
+        // Changes made while the old set was published would be lost with it.
         if self.generation > 0 && !self.is_undisturbed().await? {
             self.distrust();
         }
-        let outcome = {
-            let material = Arc::clone(&material);
-            self.with_publisher(move |publisher| {
-                report::lock(&publisher.keep_locked());
-                let before = (publisher.trust(), publisher.is_exposed());
-                let outcome = publisher.publish(&material, &authorities);
-                report::disowned(&publisher.take_disowned());
-                if (publisher.trust(), publisher.is_exposed()) != before {
-                    report::trust(publisher);
-                }
-                outcome
-            })
-            .await?
-        };
-        match outcome {
+        let outcome = self.target().publish(Arc::clone(&material), authorities).await?;
+        report::lock(&outcome.lock);
+        report::disowned(&outcome.disowned);
+        if outcome.crowded {
+            report::crowded(self.target().directory());
+        }
+        if let Some((trust, exposed)) = outcome.trust {
+            report::trust(self.target.directory(), trust, exposed);
+        }
+        match outcome.published {
             Ok(published) => {
                 let took = begun.elapsed();
                 for name in &published.taken_over {
@@ -342,15 +373,13 @@ impl Rotation {
                 self.publish_again = None;
                 self.generation += 1;
                 self.published().await?;
-                if !self.with_publisher(|publisher| publisher.is_intact()).await? {
-                    // Somebody was at it before the events were settled, and a reload would hand that to PostgreSQL.
-                    warn!(
-                        event = "files-changed",
-                        "the published files were changed by somebody else at once; publishing them again"
-                    );
+                if !self.target().is_intact().await? {
+                    // Somebody changed it before the events were settled, and a reload would hand that to PostgreSQL.
+                    let difference = self.target().difference().await?;
+                    report::changed(difference.as_ref(), " at once");
                     self.attempts.idle().for_each(Consumer::give_up);
                     self.disturbed(&material);
-                    return self.with_publisher(|publisher| publisher.sweep(timing::now())).await;
+                    return Ok(self.target().sweep(timing::now()).await?);
                 }
                 self.unswept = true;
                 self.attempts.on_their_way(begun);
@@ -360,10 +389,10 @@ impl Rotation {
             Err(error) if error.needs_restart() => return Err(Error::Directory(error)),
             Err(error) => {
                 self.attempts.idle().for_each(Consumer::give_up);
-                let intact = self.with_publisher(|publisher| publisher.is_intact()).await?;
+                let intact = self.target().is_intact().await?;
                 self.exhausted = error.is_exhaustion();
                 self.displaced = !intact && !self.exhausted;
-                self.publication_failed(&error, &material);
+                self.publication_failed(error, &material);
                 if self.displaced {
                     self.restore_links().await?;
                 }
@@ -373,6 +402,10 @@ impl Rotation {
     }
 
     async fn on_timer(&mut self) -> Result<(), Error> {
+        if self.hooks.next(self.displaced).is_some_and(|at| at <= Instant::now()) {
+            self.see_to_hooks();
+            return Ok(());
+        }
         let again = self.publish_again.as_ref().is_some_and(|(at, _)| *at <= Instant::now());
         if again || self.attempts.barrier.is_waited_for() {
             return self.rotate().await;
@@ -381,11 +414,11 @@ impl Rotation {
             return self.follow_source().await;
         }
         self.look_again = Instant::now() + LOOK_AGAIN;
-        // The kernel may not tell of changes.
-        if self.read_authorities().await? {
+        // The kernel may report no changes.
+        if self.calm.next() <= Instant::now() && self.read_authorities().await? {
             return Ok(());
         }
-        // A volume that was replaced tells nobody.
+        // A replaced volume causes no event.
         let due = self.attempts.due(Instant::now());
         self.look_and_hand_over(&due).await
     }
@@ -401,18 +434,15 @@ impl Rotation {
     /// this one is verified.
     async fn sweep(&mut self) -> Result<(), Error> {
         if !self.attempts.is_running() && std::mem::take(&mut self.unswept) {
-            self.with_publisher(|publisher| publisher.sweep(timing::now())).await?;
+            self.target().sweep(timing::now()).await?;
         }
         Ok(())
     }
 
-    /// Has the thread that writes files do something.
-    async fn with_publisher<T: Send + 'static>(
-        &self,
-        work: impl FnOnce(&mut Publisher) -> T + Send + 'static,
-    ) -> Result<T, Error> {
+    /// The writer of files. What is requested from here on is a step with a time limit.
+    fn target(&self) -> &Target {
         self.pulse.step("writing files", FILES);
-        Ok(self.publisher.with(work).await?)
+        &self.target
     }
 }
 

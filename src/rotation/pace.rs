@@ -1,9 +1,10 @@
-//! How often PostgreSQL has to take what an agent changes. A flawed agent may issue another identity whenever it is asked:
+//! How often PostgreSQL has to load what an agent changes. A faulty agent may issue another identity whenever it is asked:
 //! each is valid, each is published and loaded, and each reload wakes every backend.
 //!
-//! As many as come in a burst are taken as they come, and then one in a while: the newest. A change of the authorities waits
-//! for its own kind alone, since clients of an authority that was taken out of the bundle are to be kept out. What is needed,
-//! since the published leaf is about to expire, waits for [`NEEDED`] at most: an agent may see to it that this goes on.
+//! The first [`BURST`] changes are published at once. After that the newest change is published at intervals. Changes of the
+//! authorities have a budget of their own, because clients of an authority that was removed from the bundle must be kept out.
+//! A change that is needed, because the published leaf is about to expire, waits for [`NEEDED`] at most: an agent may cause
+//! such changes without end.
 
 use std::time::Duration;
 
@@ -11,9 +12,9 @@ use tokio::time::Instant;
 
 /// Most changes of one kind in a row.
 const BURST: u32 = 120;
-/// How long before the published leaf expires a new one does not wait any more.
+/// How long before the published leaf expires a new one no longer waits.
 const IN_TIME: Duration = Duration::from_secs(2);
-/// Shortest time between two changes that did not wait because of that.
+/// Shortest time between two changes that did not wait for this reason.
 const NEEDED: Duration = Duration::from_secs(5);
 
 /// What changes.
@@ -25,32 +26,32 @@ pub(super) enum Change {
     Authorities,
 }
 
-/// The changes that may be taken.
+/// The budget for changes.
 pub(super) struct Pace {
     every: Duration,
     leaf: Burst,
     authorities: Burst,
-    /// When the next one that is needed may be taken.
+    /// When the next needed change may be taken.
     needed: Instant,
-    /// Whether it was said that changes have to wait.
+    /// Whether it was reported that changes have to wait.
     pub(super) said: bool,
 }
 
 /// What is left of a burst.
 struct Burst {
     left: u32,
-    /// Until when it was filled up again.
+    /// When it was last refilled.
     at: Instant,
 }
 
 impl Pace {
-    /// After a burst one change is taken in that time, or each at once if it is zero.
+    /// After a burst one change is taken per `every`, or each at once if it is zero.
     pub(super) fn new(every: Duration) -> Self {
         let full = || Burst { left: BURST, at: Instant::now() };
         Self { every, leaf: full(), authorities: full(), needed: Instant::now(), said: false }
     }
 
-    /// Takes a change, or says when it may be taken. `valid_for` is how long the published leaf is valid still.
+    /// Takes a change, or returns when it may be taken. `valid_for` is how long the published leaf is still valid.
     pub(super) fn take(&mut self, change: Change, valid_for: Duration) -> Result<(), Instant> {
         let now = Instant::now();
         let burst = match change {
@@ -71,7 +72,7 @@ impl Pace {
         self.every
     }
 
-    /// Whether nothing has had to wait for long.
+    /// Whether more than half of each budget is left: then no change has had to wait for some time.
     pub(super) fn is_at_rest(&self) -> bool {
         [&self.leaf, &self.authorities].iter().all(|burst| burst.left > BURST / 2)
     }
@@ -126,7 +127,8 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a40_what_is_needed_does_not_wait() {
+    async fn a40_a_new_authority_and_the_replacement_of_an_expiring_leaf_do_not_wait_for_the_limit()
+    {
         let mut pace = Pace::new(EVERY);
         taken(&mut pace, Change::Leaf, LONG);
         // Another authority, but not without end either.
@@ -156,7 +158,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a40_it_can_be_turned_off() {
+    async fn a40_an_interval_of_zero_turns_the_limit_on_changes_off() {
         let mut pace = Pace::new(Duration::ZERO);
         assert_eq!(taken(&mut pace, Change::Leaf, LONG), 10 * BURST);
     }

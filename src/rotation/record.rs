@@ -1,22 +1,34 @@
-//! What is recorded of the loop's work in the status, for whoever reports.
+//! Records the loop's work in the status.
 
 use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
 
 use crate::consumers::{self, Concluded, Consumer, Publication};
+use crate::finding::Finding;
 use crate::material::Material;
-use crate::source::{self, Identity, SourceState};
-use crate::status::{Attempt, Connection, Outcome, Sessions, Status, Step};
+use crate::source::files::FilesState;
+use crate::source::workload_api::{self, AgentState};
+use crate::source::{Identity, SourceState, Standing};
+use crate::status::{Attempt, Certificates, Connection, Origin, Outcome, Sessions, Status, Step};
 use crate::timing;
 use crate::verify::Verdict;
 
-/// The agent, as the source has it.
-pub(super) fn agent(status: &mut Status, state: &SourceState) {
+/// Records the state of the source.
+pub(super) fn source(status: &mut Status, state: &SourceState) {
     status.withdrawn = matches!(state.identity, Identity::Withdrawn(_));
     status.agent = state.to_string();
     status.rejection = state.rejected.as_ref().map(|rejected| rejected.reason.clone());
-    let is_streaming = matches!(state.connection, source::Connection::Streaming);
+    match &state.standing {
+        Standing::Agent(agent) => of_agent(status, agent),
+        Standing::Files(files) => {
+            status.origin = Origin::Files(Box::new(of_files(files, state.rejections)));
+        }
+    }
+}
+
+fn of_agent(status: &mut Status, state: &AgentState) {
+    let is_streaming = matches!(state.connection, workload_api::Connection::Streaming);
     if !is_streaming {
         status.connected = None;
     } else if status.connected.is_none() || status.connects != state.connects {
@@ -25,14 +37,27 @@ pub(super) fn agent(status: &mut Status, state: &SourceState) {
     status.connects = state.connects;
     status.rejections.clone_from(&state.rejections_by_reason);
     status.connection = match state.connection {
-        source::Connection::Connecting => Connection::Connecting,
-        source::Connection::Streaming => Connection::Streaming,
-        source::Connection::NotRegistered => Connection::NotRegistered,
-        source::Connection::Failed(_) => Connection::Failed,
+        workload_api::Connection::Connecting => Connection::Connecting,
+        workload_api::Connection::Streaming => Connection::Streaming,
+        workload_api::Connection::NotRegistered => Connection::NotRegistered,
+        workload_api::Connection::Failed(_) => Connection::Failed,
     };
 }
 
-/// When the next try is due by the wall clock.
+fn of_files(files: &FilesState, rejected: u64) -> Certificates {
+    Certificates {
+        path: files.certificate.display().to_string(),
+        renewal_percent: files.renewal_percent,
+        owner: files.writer.as_ref().map(|writer| writer.owner),
+        written: files.writer.as_ref().map(|writer| writer.written),
+        remedy: files.remedy(),
+        waiting: files.waiting.clone(),
+        trouble: files.trouble.clone(),
+        rejected,
+    }
+}
+
+/// When the next attempt is due by the wall clock.
 pub(super) fn due(next: Option<Instant>) -> Option<SystemTime> {
     next.map(|next| timing::now() + next.saturating_duration_since(Instant::now()))
 }
@@ -56,27 +81,29 @@ fn attempt(material: &Material, generation: u64, outcome: Outcome, step: Step) -
     }
 }
 
-/// A publication that failed.
+/// Records a failed publication.
 pub(super) fn unpublished(
     status: &mut Status,
     material: &Material,
     generation: u64,
-    problem: &str,
+    (problem, remedy): (&str, Option<Finding>),
     retry: Option<SystemTime>,
 ) {
     status.problem = Some(problem.to_owned());
+    status.remedy = remedy;
     status.retry = retry;
     let failed = attempt(material, generation, Outcome::Failed, Step::Publish);
     status.history.add(Attempt { problem: Some(problem.to_owned()), ..failed });
 }
 
-/// A publication that nobody has to be told of.
+/// Records a publication of which nobody has to be notified.
 pub(super) fn published(status: &mut Status, material: &Material, generation: u64, took: Duration) {
     let published = attempt(material, generation, Outcome::Completed, Step::Publish);
     status.history.add(Attempt { publish: Some(took), whole: Some(took), ..published });
 }
 
-/// What handing over has come to. A look at what is known to be served is no attempt, unless it finds something else.
+/// Records the result of handing over. A check of a set that is known to be served is no attempt, unless it finds something
+/// else.
 pub(super) fn handed_over(
     status: &mut Status,
     seen: &consumers::Attempt,
@@ -93,14 +120,18 @@ pub(super) fn handed_over(
     else {
         return;
     };
-    known.judged(seen.verdict, now);
+    if seen.is_unspoken() {
+        known.judged_unspoken(settled);
+    } else {
+        known.judged(seen.verdict, now);
+    }
     known.seen(&seen.facts.answer, now);
     known.reload_pending = consumer.owes_reload();
     known.unproven = consumer.unproven();
     known.retry = if settled { None } else { due(consumer.next()) };
     known.problem.clone_from(&sentence);
     known.findings = problem.map(|problem| problem.findings.clone()).unwrap_or_default();
-    sessions(status, consumer);
+    asked(status, consumer);
     if concluded.routine {
         return;
     }
@@ -128,18 +159,21 @@ pub(super) fn handed_over(
     });
 }
 
-/// The sessions on the server, as they were last counted; whether that is news.
-pub(super) fn sessions(status: &mut Status, consumer: &Consumer) -> bool {
-    let Some((at, counts)) = consumer.sessions() else { return false };
+/// Records what the server answered last: its settings, and the sessions on it; returns whether that is news.
+pub(super) fn asked(status: &mut Status, consumer: &Consumer) -> bool {
     let Some(known) = status.consumers.iter_mut().find(|known| known.name == consumer.name())
     else {
         return false;
     };
-    let is_news = known.sessions.as_ref().is_none_or(|known| known.at != Some(*at));
-    known.sessions = Some(Sessions {
-        at: Some(*at),
-        by_protocol: counts.by_protocol.clone(),
-        older_than_svid: counts.older,
-    });
+    let mut is_news = known.concerns != consumer.concerns();
+    known.concerns = consumer.concerns().to_vec();
+    if let Some((at, counts)) = consumer.sessions() {
+        is_news |= known.sessions.as_ref().is_none_or(|known| known.at != Some(*at));
+        known.sessions = Some(Sessions {
+            at: Some(*at),
+            by_protocol: counts.by_protocol.clone(),
+            older_than_svid: counts.older,
+        });
+    }
     is_news
 }

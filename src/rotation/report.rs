@@ -1,15 +1,17 @@
-//! What is said of a publication.
+//! The log lines about a publication.
 
+use std::path::Path;
 use std::time::Duration;
 
 use tracing::{debug, error, info, warn};
 
+use crate::finding::Finding;
 use crate::material::Material;
-use crate::publish::{self, Disowned, Publisher, Trust};
+use crate::publish::{self, Difference, Disowned, Trust};
 use crate::text::ascii;
 use crate::timing;
 
-/// What others could have put into the published directory.
+/// Reports what others could have put into the published directory.
 pub fn disowned(found: &[Disowned]) {
     for Disowned { found, removed } in found {
         let path = found.path.display();
@@ -18,45 +20,56 @@ pub fn disowned(found: &[Disowned]) {
                 %path,
                 cause = %found.reason,
                 fix = "unless pgsvid ran as another user before: let nobody else write to the directory, or mount it \
-                       where nobody else does",
+                       where nobody else can write",
                 "removed from the published directory what others could have put there"
             );
         } else if found.is_roots() {
-            warn!(event = "foreign-set-kept", %path, cause = %found.reason, "the published set is root's: it stays until there is one of our own");
+            warn!(event = "foreign-set-kept", %path, cause = %found.reason, "the published set belongs to root: it stays until pgsvid publishes its own");
         } else {
             warn!(event = "older-set-kept",
                 %path,
                 cause = %found.reason,
-                fix = "let nobody else write to the directory, or mount it where nobody else does",
-                "the published set may be an older one: it stays, and counts for nothing, until the agent has sent one"
+                fix = "let nobody else write to the directory, or mount it where nobody else can write",
+                "the published set may be an older one: it stays, but does not count, until the agent has sent one"
             );
         }
     }
 }
 
-/// That the lock had to be taken again, if so.
+/// That others have filled the directory.
+pub(super) fn crowded(directory: &Path) {
+    let directory = directory.display();
+    warn!(event = "directory-crowded",
+        %directory,
+        cause = "another user has made more than 10,000 entries there; not all are looked at",
+        fix = "remove them as root (ls -lU shows their owners), and let nobody else write to the directory",
+        "another user has filled the published directory with entries"
+    );
+}
+
+/// Reports that the lock had to be taken again, if so.
 pub(super) fn lock(kept: &Result<bool, publish::Error>) {
     if let Ok(true) = kept {
         warn!(
             event = "lock-lost",
             fix = "leave ..lock in the published directory alone: it keeps another pgsvid from publishing there",
-            "the lock of the published directory was removed, replaced or opened to others; it is taken again"
+            "the lock of the published directory was removed, replaced or opened to others; pgsvid has taken it again"
         );
     }
 }
 
-/// What is worth knowing about the published directory: what others can do there.
-pub fn trust(publisher: &Publisher) {
-    let directory = publisher.directory().display();
-    match publisher.trust() {
+/// Reports notable facts about the published directory: what others can do there.
+pub fn trust(directory: &Path, trust: Trust, exposed: bool) {
+    let directory = directory.display();
+    match trust {
         Trust::Exclusive => {}
         Trust::Sticky { mode } => {
             let mode = format!("{mode:04o}");
             warn!(event = "directory-shared", %directory, mode, "others may create files in the directory");
-            if publisher.is_exposed() {
+            if exposed {
                 warn!(event = "directory-shared",
                     %directory,
-                    "others may rename the directory; taken because it lies in a mount of its own, as an emptyDir is"
+                    "others may rename the directory; accepted because it is in a mount of its own, as an emptyDir is"
                 );
             }
         }
@@ -64,29 +77,41 @@ pub fn trust(publisher: &Publisher) {
             warn!(event = "directory-shared",
                 %directory,
                 mode = format!("{mode:04o}"),
-                "others may write to the directory; taken because it is a mount of its own, as an emptyDir is"
+                "others may write to the directory; accepted because it is a mount of its own, as an emptyDir is"
             );
         }
         Trust::WithinMount { mode } => {
             warn!(event = "directory-shared",
                 %directory,
                 mode = format!("{mode:04o}"),
-                "others may rename the directory; taken because it lies in a mount of its own, as an emptyDir is"
+                "others may rename the directory; accepted because it is in a mount of its own, as an emptyDir is"
             );
         }
     }
 }
 
-/// The line of a publication where no server takes part.
+/// The line of a publication if no server is configured.
 pub(super) fn published(material: &Material, generation: u64, took: Duration) {
     info!(
         event = "published",
         generation,
-        spiffe_id = ascii(&material.spiffe_id().to_string()),
+        spiffe_id = ascii(&material.name().to_string()),
         serial = material.leaf().serial().short(),
         not_after = timing::utc(material.not_after()),
         publish_ms = timing::milliseconds(took),
         "published"
+    );
+}
+
+/// Reports what somebody has changed, without names if it is unchanged by now.
+pub(super) fn changed(difference: Option<&Difference>, when: &str) {
+    let path = difference.map(|difference| difference.path.display());
+    let change = difference.map(|difference| difference.what.as_str());
+    warn!(
+        event = "files-changed",
+        path = path.map(tracing::field::display),
+        change,
+        "the published files, or their directory, were changed by somebody else{when}; publishing again"
     );
 }
 
@@ -95,15 +120,38 @@ pub(super) fn paced(every: Duration) {
     warn!(event = "identities-without-end",
         every = %humantime::format_duration(every),
         fix = "see the agent's log for why it issues so many SVIDs",
-        "the agent changes the identity without end: the newest is published now and then, a changed bundle at once"
+        "the identity keeps changing: pgsvid publishes the newest at intervals; a changed bundle does not wait for that"
     );
 }
 
-pub(super) fn publication_failed(text: &str, delay: Duration, repeated: bool) {
-    let next = format!("what was published stays; retrying in {}", timing::shortly(delay));
+/// The files of `files.extra_authorities` change without end.
+pub(super) fn authorities_paced() {
+    warn!(
+        event = "extra-authorities-without-end",
+        fix = "see which program writes the files of files.extra_authorities, and who else may write them",
+        "the extra authorities keep changing: pgsvid publishes their next changes with pauses of five seconds to a minute"
+    );
+}
+
+pub(super) fn publication_failed(
+    text: &str,
+    remedy: Option<&Finding>,
+    delay: Duration,
+    repeated: bool,
+) {
+    let fix = remedy.and_then(Finding::advice);
+    let command = remedy.and_then(|remedy| remedy.command.as_deref());
+    let next = format!("the published files stay; retrying in {}", timing::shortly(delay));
     if repeated {
         debug!(error = text, next, "still cannot publish the new identity");
     } else {
-        error!(event = "publication-failed", error = text, next, "cannot publish the new identity");
+        error!(
+            event = "publication-failed",
+            error = text,
+            fix,
+            command,
+            next,
+            "cannot publish the new identity"
+        );
     }
 }

@@ -1,4 +1,4 @@
-//! Deliveries and the barrier between two swaps, together, in schedules chosen at random.
+//! Deliveries and the barrier between two swaps, together, in random schedules.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use crate::verify::Verdict;
 
 const EVERY: Duration = Duration::from_secs(300);
 
-/// What happens around the loop.
+/// An event around the loop.
 #[derive(Debug, Clone)]
 enum Event {
     /// Another set is wanted. Sets may look alike to a probe.
@@ -20,7 +20,7 @@ enum Event {
     Takes(usize, u32),
     /// Whether a consumer can be asked to reload.
     Asked(usize, bool),
-    /// Milliseconds go by.
+    /// Milliseconds pass.
     Wait(u32),
 }
 
@@ -34,7 +34,7 @@ fn event() -> impl Strategy<Value = Event> {
     ]
 }
 
-/// A set: which publication it is of, and what a look shows of it.
+/// A set: the number of its publication, and what a check shows of it.
 type Set = (u32, u32);
 
 struct Consumer {
@@ -43,11 +43,11 @@ struct Consumer {
     may_be_asked: bool,
     /// The set that it has read.
     read: Option<Set>,
-    /// When its attempt began and when it ends, and whether it was asked in it.
+    /// When its attempt began and will end, and whether it was asked to reload in it.
     attempt: Option<(Instant, Instant, Asked)>,
 }
 
-/// The loop as it is: a swap when the barrier is open, and an attempt of each consumer when it is due.
+/// The loop: a swap when the barrier is open, and an attempt of each consumer when it is due.
 struct Model {
     now: Instant,
     barrier: Barrier,
@@ -96,7 +96,7 @@ impl Model {
         }
     }
 
-    /// When something happens by itself.
+    /// When something happens without an event.
     fn next(&self) -> Option<Instant> {
         let ends = self.consumers.iter().filter_map(|it| it.attempt.map(|(_, ends, _)| ends));
         let idle = self.consumers.iter().filter(|it| it.attempt.is_none());
@@ -117,7 +117,7 @@ impl Model {
         self.now = until;
     }
 
-    /// Everything that is to be done now.
+    /// Does everything that is due now.
     fn work(&mut self) {
         for at in 0..self.consumers.len() {
             if self.consumers[at].attempt.is_some_and(|(_, ends, _)| ends <= self.now) {
@@ -213,7 +213,7 @@ proptest! {
             consumer.may_be_asked = true;
             consumer.takes = Duration::ZERO;
         }
-        // An attempt that hangs is given up for a newer set alone: this one takes a minute at most.
+        // Only a newer set interrupts an attempt that hangs: this one takes a minute at most.
         model.pass(Duration::from_secs(120));
         prop_assert!(model.wanted.is_none());
         prop_assert_eq!(model.published, wanted);

@@ -1,4 +1,4 @@
-//! The loop in paused time: real files, an agent and consumers that do what the test says.
+//! The loop in paused time, with real files, and an agent and consumers that do what the test says.
 
 use std::fs;
 use std::sync::Mutex;
@@ -13,17 +13,19 @@ use super::*;
 use crate::consumers::delivery::Asked;
 use crate::consumers::fake::{Behaviour, Call, Done, Fake};
 use crate::publish::{self, model::settings};
+use crate::source::Standing;
+use crate::source::workload_api::{AgentState, Connection};
 use crate::verify::Verdict;
 
 const EVERY: Duration = Duration::from_secs(300);
 const HOUR: Duration = Duration::from_secs(3600);
 
-/// A loop that turns, and what a test holds of it.
-struct Running {
+/// A running loop, and the test's ends of its channels.
+pub(super) struct Running {
     directory: TempDir,
     authority: Authority,
     source: watch::Sender<SourceState>,
-    status: watch::Receiver<Status>,
+    pub(super) status: watch::Receiver<Status>,
     behaviours: Vec<watch::Sender<Behaviour>>,
     calls: Vec<mpsc::UnboundedReceiver<Call>>,
     again: Arc<Notify>,
@@ -32,14 +34,24 @@ struct Running {
 }
 
 impl Running {
-    /// With as many consumers.
+    /// With this many consumers.
     fn start(consumers: usize) -> Self {
         Self::start_in(tempfile::tempdir().unwrap(), consumers)
     }
 
-    /// The same where an earlier run has published something.
+    /// The same with a set that an earlier run has published.
     fn start_in(directory: TempDir, consumers: usize) -> Self {
-        let publisher = Publisher::open(files(&directory), Vec::new()).unwrap();
+        Self::start_with(directory, consumers, Vec::new(), None)
+    }
+
+    /// The same with hooks.
+    pub(super) fn start_with(
+        directory: TempDir,
+        consumers: usize,
+        hooks: Vec<Hook>,
+        line: Option<Line>,
+    ) -> Self {
+        let publisher = Publisher::open(files(&directory)).unwrap();
         let pulse = Pulse::default();
         let (mut behaviours, mut calls, mut all) = (Vec::new(), Vec::new(), Vec::new());
         for number in 0..consumers {
@@ -50,24 +62,27 @@ impl Running {
             behaviours.push(set);
             calls.push(receiver);
         }
-        let (source, state) = watch::channel(SourceState::default());
+        let (source, state) =
+            watch::channel(SourceState::new(Standing::Agent(AgentState::default())));
         let again = Arc::new(Notify::new());
         let watching = Watching::blind();
         let settings = Settings {
             expectations: Expectations::default(),
+            before: None,
             extra_authorities: Vec::new(),
             publish_every: Duration::ZERO,
             servers: Vec::new(),
+            hooks,
         };
         let parts = Parts {
-            directory: directory.path().display().to_string(),
-            publisher: Worker::here(publisher),
+            target: Target::here(publisher),
             source: state,
             again: Arc::clone(&again),
             consumers: all,
             pulse,
             files: watching.directories([]),
             authorities: ExtraAuthorities::read(Vec::new(), &watching).unwrap(),
+            line,
         };
         let (rotation, status) = Rotation::of(&settings, parts);
         let stop = CancellationToken::new();
@@ -76,16 +91,16 @@ impl Running {
         Self { directory, authority, source, status, behaviours, calls, again, stop, ended }
     }
 
-    fn behave(&self, consumer: usize, behaviour: Behaviour) {
+    pub(super) fn behave(&self, consumer: usize, behaviour: Behaviour) {
         self.behaviours[consumer].send_replace(behaviour);
     }
 
     /// The agent sends a new identity; returns its certificate.
-    fn issue(&self) -> String {
+    pub(super) fn issue(&self) -> String {
         let svid = self.authority.issue(&Entry::new("spiffe://example.org/db").dns("db")).unwrap();
         let material = Arc::new(checked(&svid, timing::now()));
         self.source.send_modify(|state| {
-            state.connection = crate::source::Connection::Streaming;
+            state.agent_mut().unwrap().connection = Connection::Streaming;
             state.identity = Identity::Current(material);
         });
         svid.chain_pem()
@@ -95,22 +110,22 @@ impl Running {
         fs::read_to_string(self.directory.path().join("svid.pem")).ok()
     }
 
-    fn generation(&self) -> u64 {
+    pub(super) fn generation(&self) -> u64 {
         self.status.borrow().published.as_ref().map_or(0, |published| published.generation)
     }
 
-    /// What was done to a consumer since this was last asked.
+    /// The calls to a consumer since the last time.
     fn calls(&mut self, consumer: usize) -> Vec<Call> {
         std::iter::from_fn(|| self.calls[consumer].try_recv().ok()).collect()
     }
 
-    async fn end(self) {
+    pub(super) async fn end(self) {
         self.stop.cancel();
         self.ended.await.unwrap().unwrap();
     }
 }
 
-/// How the tests publish.
+/// The tests' settings for publishing.
 fn files(directory: &TempDir) -> publish::Settings {
     publish::Settings { keep_until_expiry: false, ..settings(directory.path()) }
 }
@@ -203,7 +218,7 @@ async fn what_waiting_is_enough_for_is_tried_soon_and_what_somebody_has_to_fix_s
         sleep(HOUR).await;
         let at = looks(&running.calls(0));
         let pauses: Vec<f64> = at.windows(2).map(|it| (it[1] - it[0]).as_secs_f64()).collect();
-        // Each is chosen at random, and the longest possible one doubles up to a limit.
+        // Each is random, and the longest possible one doubles up to a limit.
         let most = pauses.iter().copied().fold(0.0, f64::max);
         assert!(pauses[0] <= first * 2.0, "{asked:?}: {pauses:?}");
         assert!(most <= longest && most > longest / 2.0, "{asked:?}: {pauses:?}");
@@ -307,7 +322,7 @@ async fn no_consumer_waits_for_another() {
     sleep(Duration::from_secs(10)).await;
     assert_eq!(running.published(), Some(second));
     assert_eq!(reloads(&running.calls(1)).len(), 1);
-    // Its own looks go on, too.
+    // Its own checks continue, too.
     sleep(HOUR).await;
     assert!(looks(&running.calls(1)).len() >= 11);
     running.end().await;
@@ -386,7 +401,7 @@ async fn n01_the_set_of_an_earlier_run_that_has_expired_is_told_and_looked_for()
     let authority = Authority::new("example.org", false).unwrap();
     let entry = Entry::new("spiffe://example.org/db").with(Flaw::Expired(Duration::from_secs(2)));
     let svid = authority.issue(&entry).unwrap();
-    let mut publisher = Publisher::open(files(&directory), Vec::new()).unwrap();
+    let mut publisher = Publisher::open(files(&directory)).unwrap();
     let before = timing::now() - Duration::from_secs(4);
     publisher.publish(&checked(&svid, before), &[]).unwrap();
     drop(publisher);
@@ -424,7 +439,7 @@ async fn n02_a_reload_that_waits_becomes_a_warning_and_then_an_alarm() {
     assert_eq!(log.lines()[1..], [("WARN".to_owned(), "reload-pending".to_owned())]);
     sleep(HOUR / 4).await;
     assert_eq!(log.lines()[2..], [("ERROR".to_owned(), "not-in-force".to_owned())]);
-    // It counts as pending all the while.
+    // It counts as pending all the time.
     let counts = |outcome| running.status.borrow().history.count(outcome);
     assert_eq!(counts(status::Outcome::Failed), 0);
     assert!(counts(status::Outcome::Pending) > 10);

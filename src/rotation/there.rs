@@ -1,4 +1,4 @@
-//! What is in the published directory: the set of an earlier run, what others have changed, and what they have put there.
+//! The contents of the published directory: the set of an earlier run, and what others have changed or created there.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,22 +7,22 @@ use tokio::time::Instant;
 use tracing::{error, info, warn};
 
 use super::{Error, Rotation, report};
-use crate::material::Material;
-use crate::publish;
+use crate::publish::{self, Restored};
 use crate::text::ascii;
 use crate::timing;
 
-/// How often what others do there is looked at while nothing can be published: they may go on without end.
+/// How often changes by others are examined while nothing can be published: they may go on without end.
 const PAUSE: Duration = Duration::from_secs(1);
 
-const TURNED: &str = "somebody has changed the links to the published files, and they cannot be published again for the moment";
+const TURNED: &str = "somebody has changed the links to the published files, and pgsvid cannot publish them again at the moment";
 
-const BEFORE: &str = "others could have exchanged the published files before pgsvid was started, and PostgreSQL has not read them again yet";
+const BEFORE: &str = "others could have replaced the published files before pgsvid started, and PostgreSQL has not read them again yet";
 
 impl Rotation {
-    /// Where others may rename, PostgreSQL may have read something else before this process has begun to look.
+    /// Marks the set as unproven if other users can rename its files: PostgreSQL may have read other files before this
+    /// process started to check.
     pub(super) async fn begin(&mut self) -> Result<(), Error> {
-        let exposed = self.with_publisher(|publisher| publisher.is_exposed()).await?;
+        let exposed = self.target().is_exposed().await?;
         if exposed && !self.attempts.is_empty() {
             self.disturbance.suspect();
             self.status.send_modify(|status| status.displaced = Some(BEFORE.to_owned()));
@@ -30,34 +30,34 @@ impl Rotation {
         Ok(())
     }
 
-    /// A valid set of an earlier run counts at once: nobody has to wait for the agent.
+    /// Adopts the set that an earlier run has left, if there is one, so that nobody has to wait for the agent. An expired set
+    /// is checked at the servers, too, and its expiry is logged.
     pub(super) async fn adopt(&mut self) -> Result<(), Error> {
         let expectations = self.expectations.clone();
-        let existing = self
-            .with_publisher(move |publisher| {
-                let existing = publisher.existing_or_expired(&expectations, timing::now());
-                report::disowned(&publisher.take_disowned());
-                existing
-            })
-            .await?;
+        let existing = self.target().existing(expectations, timing::now()).await?;
         self.begin_with(existing).await
     }
 
-    async fn begin_with(
-        &mut self,
-        existing: Result<Option<Material>, publish::Error>,
-    ) -> Result<(), Error> {
-        match existing {
+    async fn begin_with(&mut self, existing: publish::Existing) -> Result<(), Error> {
+        report::disowned(&existing.disowned);
+        match existing.set {
             Ok(Some(material)) if material.not_after() <= timing::now() => {
+                let fix = match self.source.borrow().files() {
+                    None => {
+                        "see that the agent runs, is healthy, and has an entry for this workload"
+                            .to_owned()
+                    }
+                    Some(files) => files.remedy(),
+                };
                 warn!(
                     event = "set-expired",
-                    spiffe_id = ascii(&material.spiffe_id().to_string()),
+                    spiffe_id = ascii(&material.name().to_string()),
                     serial = material.leaf().serial().short(),
                     not_after = timing::utc(material.not_after()),
-                    fix = "see that the agent runs, is healthy, and has an entry for this workload",
-                    "the set of an earlier run has expired, and stays until the agent has sent a newer one"
+                    fix,
+                    "the set of an earlier run has expired; it stays until there is a newer one"
                 );
-                // It is what readers find, and what PostgreSQL may serve: that is told.
+                // Readers find it, and PostgreSQL may serve it: that is reported.
                 self.wanted = Some(Arc::new(material));
                 self.published().await?;
                 self.hand_over(&self.attempts.all(), None);
@@ -65,20 +65,22 @@ impl Rotation {
             Ok(Some(material)) => {
                 info!(
                     event = "set-adopted",
-                    spiffe_id = ascii(&material.spiffe_id().to_string()),
+                    spiffe_id = ascii(&material.name().to_string()),
                     serial = material.leaf().serial().short(),
                     not_after = timing::utc(material.not_after()),
                     "the set of an earlier run is still valid"
                 );
                 let material = Arc::new(material);
-                let as_configured = self.holds(&material).await?
-                    && self.with_publisher(|publisher| publisher.is_intact()).await?;
+                // A run that was killed may have left generations.
+                self.unswept = true;
+                let as_configured =
+                    self.holds(&material).await? && self.target().is_intact().await?;
                 self.wanted = Some(material);
                 self.published().await?;
                 if as_configured {
                     self.hand_over(&self.attempts.all(), None);
                 } else {
-                    // A link is missing, or modes, group or companions are configured otherwise than then.
+                    // A link is missing, or modes, group or other files are configured differently now.
                     self.rotate().await?;
                 }
             }
@@ -88,18 +90,16 @@ impl Rotation {
         Ok(())
     }
 
-    /// Looks at the published set. What is not as we left it is written again, or its links are made anew where that is not
-    /// possible for the moment. Returns whether PostgreSQL may be told to read what is there: it is ours.
+    /// Checks the published set. Changed files are written again; if that is impossible for the moment, the links are
+    /// restored. Returns whether PostgreSQL may be asked to read the set: it is pgsvid's own.
     pub(super) async fn look(&mut self) -> Result<bool, Error> {
         if self.generation == 0 && self.status.borrow().published.is_none() {
             self.look_for_planted().await?;
             return Ok(false);
         }
-        let (locked, intact) = self
-            .with_publisher(|publisher| (publisher.keep_locked(), publisher.is_intact()))
-            .await?;
+        let (locked, intact) = self.target().look().await?;
         report::lock(&locked);
-        // Another pgsvid that has the lock is told as what keeps this one from publishing.
+        // If another pgsvid has the lock, that is reported as what keeps this one from publishing.
         if intact && (locked.is_ok() || self.publish_again.is_some()) {
             if self.displaced && !self.disturbance.is_pending() {
                 self.displaced = false;
@@ -109,26 +109,25 @@ impl Rotation {
         }
         if self.publish_again.is_none() {
             if !intact {
-                warn!(
-                    event = "files-changed",
-                    "the published files were changed by somebody else; publishing them again"
-                );
+                let difference = self.target().difference().await?;
+                report::changed(difference.as_ref(), "");
             }
-            if !self.is_undisturbed().await?
-                && self.distrust()
-                && let Some(material) = self.wanted.clone()
-            {
+            let without_end = if self.is_undisturbed().await? {
+                !intact && self.disturbance.note_change()
+            } else {
+                self.distrust()
+            };
+            if without_end && let Some(material) = self.wanted.clone() {
                 self.publish_in_a_while(&material);
                 return Ok(false);
             }
-            // On the heap: it is rare, and the loop's own state would have room for it all the time.
+            // On the heap: it is rare, and the loop's own state would otherwise have room for it all the time.
             Box::pin(self.rotate()).await?;
             return Ok(false);
         }
         self.displaced = true;
-        // What is only exchanged and exchanged back is not to be made again, since it will be published anew.
-        let leave_it = self.disturbance.waits
-            && self.with_publisher(|publisher| publisher.is_in_order()).await?;
+        // A set that was replaced and put back needs no restored links, because it will be published again.
+        let leave_it = self.disturbance.waits && self.target().is_in_order().await?;
         if self.exhausted || leave_it {
             return Ok(false);
         }
@@ -140,48 +139,37 @@ impl Rotation {
         Ok(false)
     }
 
-    /// Makes the links of the published set anew, and hands it over: PostgreSQL may have read by others' links. Returns
-    /// whether the set is as it was left.
+    /// Restores the links of the published set, and hands it over, because PostgreSQL may have read through links of others.
+    /// Returns whether the set is as it was left.
     pub(super) async fn restore_links(&mut self) -> Result<bool, Error> {
-        let (was, is) = self
-            .with_publisher(|publisher| {
-                let was = publisher.is_intact();
-                let is = was || publisher.restore_links();
-                report::disowned(&publisher.take_disowned());
-                (was, is)
-            })
-            .await?;
+        let Restored { was, is, disowned } = self.target().restore_links().await?;
+        report::disowned(&disowned);
         if !was && is {
-            warn!(event = "links-changed", "{TURNED}; the links are made again");
+            warn!(event = "links-changed", "{TURNED}; pgsvid restores the links");
             self.files.settle();
             self.displaced = false;
             self.distrust();
-            // Each time PostgreSQL reads again, so it is not done as often as others like.
+            // PostgreSQL reads again each time, so this is not done as often as others cause it.
             self.quiet_until = Instant::now() + self.disturbance.delay();
             self.hand_over(&self.attempts.all(), None);
         }
         Ok(is)
     }
 
-    /// While there is no set of ours, PostgreSQL would start from whatever others have put at its names.
+    /// Examines what others have put at the published names while no set is published, because PostgreSQL would start from
+    /// it. A usable set is adopted.
     async fn look_for_planted(&mut self) -> Result<(), Error> {
         self.quiet_until = Instant::now() + PAUSE;
         let expectations = self.expectations.clone();
-        let existing = self
-            .with_publisher(move |publisher| {
-                let existing = publisher.look_again(&expectations, timing::now());
-                report::disowned(&publisher.take_disowned());
-                existing
-            })
-            .await?;
+        let existing = self.target().look_again(expectations, timing::now()).await?;
         self.begin_with(existing).await
     }
 
-    /// Says once that what is there cannot be read or removed.
+    /// Reports once that the contents can be neither read nor removed.
     pub(super) fn cannot_read(&mut self, error: &publish::Error) {
         let key = error.key();
         if self.unreadable.as_ref() != Some(&key) {
-            error!(event = "foreign-files-stay", %error, "what is in the published directory can be neither used nor removed");
+            error!(event = "foreign-files-stay", %error, "the contents of the published directory can be neither used nor removed");
             self.unreadable = Some(key);
         }
     }

@@ -1,4 +1,4 @@
-//! What the loop does next. Whatever there is to do gets its turn, however much there is of something else: an agent may send
+//! What the loop does next. Every kind of work gets its turn, however much there is of another kind: an agent may send
 //! identities without end, and others may change files without end.
 
 use std::pin::pin;
@@ -12,39 +12,41 @@ use super::attempts::poll_ended;
 use crate::source::{ExtraAuthorities, SourceState};
 use crate::watching::Changes;
 
-/// What there is to do.
+/// A kind of work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Turn {
     /// The source has news.
     Source,
     /// The source has ended.
     SourceEnded,
-    /// Somebody asks for everything again.
+    /// Somebody requests everything again.
     Asked,
-    /// Somebody has touched the published files.
+    /// Somebody has changed the published files.
     Files,
-    /// Something has happened where the extra authorities are.
+    /// Something has happened in the directories of the extra authorities.
     Authorities,
     /// A consumer's attempt has ended.
     Attempt,
-    /// Something has changed where a consumer's files are, while it does not serve what it should.
+    /// Something has changed in the directories of a consumer's files, while it does not serve the right set.
     Consumer,
+    /// A hook's run has ended.
+    Hook,
     /// A timer has run out.
     Timer,
 }
 
-/// In which order they are looked for: the one that had the last turn comes last.
-pub(super) struct Turns([Turn; 7]);
+/// The order in which work is looked for: the kind that had the last turn comes last.
+pub(super) struct Turns([Turn; 8]);
 
 impl Default for Turns {
     fn default() -> Self {
-        use Turn::{Asked, Attempt, Authorities, Consumer, Files, Source, Timer};
-        Self([Attempt, Source, Asked, Files, Authorities, Consumer, Timer])
+        use Turn::{Asked, Attempt, Authorities, Consumer, Files, Hook, Source, Timer};
+        Self([Attempt, Source, Asked, Files, Authorities, Consumer, Hook, Timer])
     }
 }
 
 impl Turns {
-    /// The first that is ready: of those that stay ready, each has a turn before one of them has its next.
+    /// The first kind that is ready. Of those that stay ready, each gets a turn before one of them gets its next.
     fn poll(&mut self, mut look: impl FnMut(Turn) -> Poll<Turn>) -> Poll<Turn> {
         for at in 0..self.0.len() {
             if let Poll::Ready(turn) = look(self.0[at]) {
@@ -57,11 +59,11 @@ impl Turns {
 }
 
 impl Rotation {
-    /// Waits for the next turn. May be cancelled without loss.
+    /// Waits for the next turn. Safe to cancel.
     pub(super) async fn next_turn(&mut self) -> Turn {
         let next = self.next_timer();
         self.pulse.rest(next);
-        // What may bring the next set waits for consumers that load the one before.
+        // Work that may bring the next set waits for consumers that load the one before.
         let opens = self.attempts.barrier.opens().unwrap_or(self.not_before);
         let not_before = self.not_before.max(opens);
         let look_after = not_before.max(self.quiet_until);
@@ -70,10 +72,12 @@ impl Rotation {
         let mut source = pin!(changed_after(not_before, &mut self.source));
         let mut asked = pin!(asked_after(not_before, &self.again));
         let mut files = pin!(touched_after(look_after, &mut self.files));
-        let mut authorities = pin!(changes_after(not_before, &mut self.authorities));
+        let mut authorities =
+            pin!(changes_after(not_before.max(self.calm.next()), &mut self.authorities));
         let mut timer = pin!(until(next));
         let turns = &mut self.turns;
         let (ended, worth) = (&mut self.ended, &mut self.worth_a_try);
+        let (hooks, answered) = (&mut self.hooks, &mut self.answered);
         let mut look = |turn, context: &mut Context<'_>| match turn {
             Turn::Attempt => poll_ended(running, context).map(|it| {
                 *ended = Some(it);
@@ -87,12 +91,16 @@ impl Rotation {
                 *worth = Some(at);
                 turn
             }),
+            Turn::Hook => hooks.poll(context).map(|answer| {
+                *answered = Some(answer);
+                turn
+            }),
             Turn::Timer => timer.as_mut().poll(context).map(|()| turn),
         };
         std::future::poll_fn(|context| turns.poll(|turn| look(turn, context))).await
     }
 
-    /// When there is something to do although nothing has happened. Each is a moment that no turn puts off.
+    /// When a timer is due. Each is a point in time that no turn postpones.
     fn next_timer(&self) -> Option<Instant> {
         let again = self.publish_again.as_ref().map(|(at, _)| *at);
         let waits = self.attempts.barrier.is_waited_for();
@@ -105,38 +113,39 @@ impl Rotation {
             true => Some(self.look_again),
             false => self.attempts.next(),
         };
-        // Others may make each look find something.
+        // Others may cause every check to find something.
         let look = look.map(|at| at.max(self.not_before));
-        publish.into_iter().chain(look).min()
+        let hooks = self.hooks.next(self.displaced);
+        publish.into_iter().chain(look).chain(hooks).min()
     }
 }
 
-/// Waits for news of the source, but not before `moment`.
+/// Waits for news from the source, but not before `moment`.
 async fn changed_after(moment: Instant, source: &mut watch::Receiver<SourceState>) -> Turn {
     sleep_until(moment).await;
     source.changed().await.map_or(Turn::SourceEnded, |()| Turn::Source)
 }
 
-/// Waits until somebody asks for everything again, but not before `moment`: each reload wakes every backend.
+/// Waits until somebody requests everything again, but not before `moment`: each reload wakes every backend.
 async fn asked_after(moment: Instant, again: &Notify) {
     sleep_until(moment).await;
     again.notified().await;
 }
 
-/// Waits for a change where the extra authorities are, but not before `moment`.
+/// Waits for a change in the directories of the extra authorities, but not before `moment`.
 async fn changes_after(moment: Instant, authorities: &mut ExtraAuthorities) {
     sleep_until(moment).await;
     authorities.changed().await;
 }
 
-/// Waits until somebody touches the published files, but not before `moment`: whoever fights us for them must not
-/// make us spin.
+/// Waits until somebody changes the published files, but not before `moment`: another program that keeps changing them must
+/// not cause a busy loop.
 async fn touched_after(moment: Instant, files: &mut Changes) {
     sleep_until(moment).await;
     files.changed().await;
 }
 
-/// Waits until then, and for ever if there is no such moment.
+/// Waits until then, or forever without a time.
 async fn until(moment: Option<Instant>) {
     match moment {
         Some(moment) => sleep_until(moment).await,
@@ -149,7 +158,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a88_whatever_is_ready_has_a_turn_before_another_has_its_next() {
+    fn a88_every_ready_kind_of_work_gets_a_turn_before_any_gets_its_second() {
         let all = Turns::default().0;
         for ready in 1u32..1 << all.len() {
             let is_ready = |turn: Turn| {
@@ -157,7 +166,7 @@ mod tests {
                 if ready & (1 << at) == 0 { Poll::Pending } else { Poll::Ready(turn) }
             };
             let mut turns = Turns::default();
-            // Whatever was before.
+            // Whatever the last turn was.
             for _ in 0..ready {
                 let _ = turns.poll(is_ready);
             }

@@ -10,7 +10,8 @@ use crate::material::Material;
 use crate::timing;
 
 impl Rotation {
-    /// Whether an identity is another one that follows too many.
+    /// Whether this identity has to wait, because too many others were published before it. Then `later` is the time of the
+    /// next try.
     pub(super) async fn has_to_wait(&mut self, material: &Arc<Material>) -> Result<bool, Error> {
         let Some(wanted) = self.wanted.clone() else { return Ok(false) };
         if self.holds(material).await? {
@@ -24,7 +25,7 @@ impl Rotation {
             self.pace.said &= !self.pace.is_at_rest();
             return Ok(false);
         }
-        // So often it is looked at what has come meanwhile.
+        // This is how often it checks what has come in the meantime.
         self.not_before = Instant::now() + SHORTEST_INTERVAL;
         if !std::mem::replace(&mut self.pace.said, true) {
             report::paced(self.pace.every());

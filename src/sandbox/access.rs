@@ -1,7 +1,7 @@
-//! Files, TCP ports and signals, by Landlock (`landlock(7)`).
+//! Restricts files, TCP ports and signals, by Landlock (`landlock(7)`).
 //!
-//! A rule is tied to the file or directory that is there when it is made: a path that is replaced by a rename is
-//! another one. So a file that will be replaced is read through its directory.
+//! A rule applies to the file or directory that exists when it is made: a file that replaces it by a rename is another one.
+//! So a file that will be replaced is read through its directory.
 
 use std::path::{Path, PathBuf};
 
@@ -13,10 +13,10 @@ use landlock::{
 
 use super::{Error, Rules};
 
-/// The newest version of Landlock whose rights are asked for. Since V6: Unix sockets by path (V9) and UDP (V10).
+/// The newest version of Landlock that is requested. Since V6: Unix sockets by path (V9) and UDP (V10).
 const NEWEST: ABI = ABI::V10;
 
-/// What Landlock keeps out of reach: it depends on the version that the kernel has.
+/// What Landlock restricts, which depends on the kernel's version of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Barriers(ABI);
 
@@ -25,38 +25,38 @@ impl Barriers {
         Self(version)
     }
 
-    /// Whether files other than those of the rules are.
+    /// Whether files are restricted to those of the rules.
     #[must_use]
     pub fn files(self) -> bool {
         self.0 >= ABI::V1
     }
 
-    /// Whether TCP ports other than those of the rules are. None can be listened on.
+    /// Whether TCP ports are restricted to those of the rules. None can be listened on.
     #[must_use]
     pub fn ports(self) -> bool {
         self.0 >= ABI::V4
     }
 
-    /// Whether commands to devices (`ioctl`) are.
+    /// Whether commands to devices (`ioctl`) are forbidden.
     #[must_use]
     pub fn devices(self) -> bool {
         self.0 >= ABI::V5
     }
 
-    /// Whether signals to, and abstract Unix sockets of, other processes are.
+    /// Whether signals to other processes, and their abstract Unix sockets, are forbidden.
     #[must_use]
     pub fn processes(self) -> bool {
         self.0 >= ABI::V6
     }
 
-    /// Whether Unix sockets that have a path, and lie beside none of the rules', are.
+    /// Whether Unix sockets with a path are restricted to the directories of the rules.
     #[must_use]
     pub fn sockets(self) -> bool {
         self.0 >= ABI::V9
     }
 }
 
-/// Restricts this thread and whatever it starts. Also returns what does not exist of files and directories.
+/// Restricts this thread and everything that it starts. Also returns the files and directories that do not exist.
 pub(super) fn restrict(rules: &Rules) -> Result<(Barriers, Vec<PathBuf>), Error> {
     let mut ruleset = Ruleset::default()
         .set_compatibility(CompatLevel::BestEffort)
@@ -64,7 +64,7 @@ pub(super) fn restrict(rules: &Rules) -> Result<(Barriers, Vec<PathBuf>), Error>
         .handle_access(AccessNet::from_all(NEWEST))?
         .scope(Scope::from_all(NEWEST))?
         .create()?;
-    // Everything that publication does, and no more: no execution, no device, no socket, no pipe.
+    // Everything that publication does, and no more: no execution, devices, sockets or pipes.
     let publish = make_bitflags!(AccessFs::{
         ReadFile | ReadDir | WriteFile | MakeReg | MakeDir | MakeSym | RemoveFile | RemoveDir
     });
@@ -99,7 +99,7 @@ pub(super) fn restrict(rules: &Rules) -> Result<(Barriers, Vec<PathBuf>), Error>
     Ok((barriers, absent))
 }
 
-/// Says whether there was something to allow.
+/// Adds a rule. Returns false if the path cannot be opened, usually because it does not exist.
 fn allow(
     ruleset: RulesetCreated,
     directory: &Path,

@@ -1,7 +1,7 @@
-//! The arguments with which a call is allowed: protocols, flags and mode bits that pgsvid uses, and no others.
+//! The arguments with which a call is allowed: only protocols, flags and mode bits that pgsvid uses.
 //!
-//! What lies in memory no filter can look at, such as an address or a path: `connect` and paths are Landlock's affair, and
-//! calls that carry addresses otherwise are not allowed.
+//! A filter cannot examine memory, such as an address or a path: Landlock restricts `connect` and paths, and other calls with
+//! addresses are not allowed.
 
 use libc::{c_int, c_long};
 use rustix::fs::OFlags;
@@ -12,20 +12,20 @@ use seccompiler::{
 
 use super::Rules;
 
-/// What all conditions together ask for.
+/// Conditions that must all hold.
 type Conditions = Vec<Result<Condition, BackendError>>;
-/// A call, and the rules of which one has to hold.
+/// A call, and the rules of which one must hold.
 type Call = (c_long, Vec<SeccompRule>);
 
-/// Mode of what nobody else opens, the lock, and of directories.
+/// Mode of the lock, which nobody else opens, and of directories.
 const CLOSED: u32 = 0o600;
 const DIRECTORY: u32 = 0o755;
-/// Flags of a descriptor that is made.
+/// Flags of a new descriptor.
 const CLOSED_AND_NONBLOCKING: u32 = bits(libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK);
-/// The kernel's own value, which it implies anyhow: on 64-bit processors C libraries call it 0.
+/// The kernel's own value, which it implies anyway: on 64-bit processors C libraries define it as 0.
 const LARGE: u32 = OFlags::LARGEFILE.bits();
 
-/// `changes` says that modes and groups of files are changed.
+/// `changes` means that modes and groups of files are changed.
 pub(super) fn conditional(rules: &Rules, changes: bool) -> Result<Vec<Call>, BackendError> {
     let mut calls = Vec::new();
     files(rules, &mut calls)?;
@@ -38,11 +38,11 @@ pub(super) fn conditional(rules: &Rules, changes: bool) -> Result<Vec<Call>, Bac
     Ok(calls)
 }
 
-/// Files are read, or made anew. What is there is never opened for writing, and no mode is given that publication does not
-/// use: no bit of setuid, setgid or sticky, and nothing for others to write to.
+/// Files are read, or created. An existing file is never opened for writing, and no mode is set that publication does not
+/// use: no setuid, setgid or sticky bit, and no write permission for others.
 fn files(rules: &Rules, calls: &mut Vec<Call>) -> Result<(), BackendError> {
     let (closed, directory) = (bits(libc::O_CLOEXEC), bits(libc::O_DIRECTORY));
-    // O_PATH is a look at what is there, and at a link itself: it reads nothing.
+    // O_PATH only looks up a file, or a link itself, and reads nothing.
     let careful = bits(libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_NOCTTY | libc::O_PATH);
     let reading = closed | directory | careful | LARGE;
     let creating = bits(libc::O_WRONLY | libc::O_CREAT | libc::O_EXCL | libc::O_NOFOLLOW);
@@ -50,7 +50,7 @@ fn files(rules: &Rules, calls: &mut Vec<Call>) -> Result<(), BackendError> {
         |mode| vec![at_most(2, creating | closed | LARGE), all_of(2, creating), is(3, mode)];
     let mut opened = vec![vec![at_most(2, reading)], created(CLOSED)];
     opened.extend(rules.modes.iter().filter(|mode| **mode != CLOSED).map(|mode| created(*mode)));
-    // Flags of descriptors, the mode of opening, and a second descriptor: no owner of signals, no lease, no lock.
+    // Flags of descriptors, the open mode, and a second descriptor; no owner of signals, no lease, no lock.
     let mut controls: Vec<_> = [libc::F_GETFD, libc::F_SETFD, libc::F_GETFL]
         .map(|command| vec![is(1, bits(command))])
         .into();
@@ -61,7 +61,7 @@ fn files(rules: &Rules, calls: &mut Vec<Call>) -> Result<(), BackendError> {
         one_of(libc::SYS_mkdirat, vec![vec![at_most(2, DIRECTORY)]])?,
         any(libc::SYS_flock, 1, &[bits(libc::LOCK_EX | libc::LOCK_NB)])?,
         one_of(libc::SYS_fcntl, controls)?,
-        // Non-blocking sockets; whether, and how wide, standard error is a terminal.
+        // Non-blocking sockets; whether standard error is a terminal, and its width.
         any(libc::SYS_ioctl, 1, &DEVICES)?,
     ]);
     #[cfg(target_arch = "x86_64")]
@@ -69,18 +69,19 @@ fn files(rules: &Rules, calls: &mut Vec<Call>) -> Result<(), BackendError> {
     Ok(())
 }
 
-/// Of descriptors, and so of whatever may be read: no other mode than publication gives, and no other group.
+/// Calls that change the mode or the group of an open file: only to the modes and the group that publication sets. A filter
+/// cannot tell files apart, so these calls work on every file that can be read.
 fn changing(rules: &Rules, calls: &mut Vec<Call>) -> Result<(), BackendError> {
     calls.push(any(libc::SYS_fchmod, 1, &[&[DIRECTORY], rules.modes.as_slice()].concat())?);
     if let Some(group) = rules.group {
-        // The owner stays who it is.
+        // The owner stays the same.
         calls.push(one_of(libc::SYS_fchown, vec![vec![is(1, u32::MAX), is(2, group)]])?);
     }
     Ok(())
 }
 
-/// Streams over Unix sockets and, where a port is to be connected to, TCP: neither MPTCP nor SMC, which are other protocols
-/// of the same kind that Landlock takes no notice of. What is listened on was bound before.
+/// Streams over Unix sockets and, if a port is configured, TCP; neither MPTCP nor SMC, which are other protocols of the same
+/// kind that Landlock does not restrict. Listening sockets were bound before.
 fn sockets(rules: &Rules, calls: &mut Vec<Call>) -> Result<(), BackendError> {
     let stream = |family: c_int| {
         let kind = bits(libc::SOCK_STREAM);
@@ -103,12 +104,12 @@ fn sockets(rules: &Rules, calls: &mut Vec<Call>) -> Result<(), BackendError> {
         one_of(libc::SYS_connect, connected)?,
         one_of(libc::SYS_socketpair, vec![stream(libc::AF_UNIX)])?,
         one_of(libc::SYS_accept4, vec![vec![at_most(3, CLOSED_AND_NONBLOCKING)]])?,
-        // To the peer alone: with an address and MSG_FASTOPEN, sending is connecting. `sendmsg` and `recvmsg`, whose
-        // addresses and descriptors lie in memory, are not allowed at all.
+        // Only to the peer: with an address and MSG_FASTOPEN, sending means connecting. `sendmsg` and `recvmsg`, whose
+        // addresses and descriptors are in memory, are not allowed at all.
         one_of(libc::SYS_sendto, vec![vec![at_most(3, bits(libc::MSG_NOSIGNAL)), is_null(4)]])?,
         one_of(libc::SYS_recvfrom, vec![vec![is(3, 0), is_null(4)]])?,
         one_of(libc::SYS_setsockopt, vec![option(libc::IPPROTO_TCP, libc::TCP_NODELAY)])?,
-        // What has become of a connection, and who is at its other end.
+        // The state of a connection, and who is at its other end.
         one_of(
             libc::SYS_getsockopt,
             vec![
@@ -120,7 +121,7 @@ fn sockets(rules: &Rules, calls: &mut Vec<Call>) -> Result<(), BackendError> {
     Ok(())
 }
 
-/// Of this process alone, mapped from no file, and never executable.
+/// Memory of this process only, not mapped from a file, and never executable.
 fn memory(calls: &mut Vec<Call>) -> Result<(), BackendError> {
     let usable = bits(libc::PROT_READ | libc::PROT_WRITE);
     let anonymous = bits(libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
@@ -132,7 +133,7 @@ fn memory(calls: &mut Vec<Call>) -> Result<(), BackendError> {
         )?,
         one_of(libc::SYS_mprotect, vec![vec![at_most(2, usable)]])?,
         one_of(libc::SYS_mremap, vec![vec![at_most(3, bits(libc::MREMAP_MAYMOVE))]])?,
-        // What is not needed any more, and guards of stacks.
+        // Memory that is no longer needed, and guards of stacks.
         any(
             libc::SYS_madvise,
             2,
@@ -142,7 +143,7 @@ fn memory(calls: &mut Vec<Call>) -> Result<(), BackendError> {
     Ok(())
 }
 
-/// Threads, but no processes and no namespaces; nothing that concerns another process.
+/// Threads, but no processes and no namespaces; nothing that affects another process.
 fn process(calls: &mut Vec<Call>) -> Result<(), BackendError> {
     let thread = bits(
         libc::CLONE_VM
@@ -160,7 +161,7 @@ fn process(calls: &mut Vec<Call>) -> Result<(), BackendError> {
     let own = std::process::id();
     calls.extend([
         any(libc::SYS_clone, 0, &[thread, with_detached])?,
-        // Waiting and waking. Locks whose owner inherits priority are not used.
+        // Waiting and waking. Locks with priority inheritance are not used.
         one_of(
             libc::SYS_futex,
             [libc::FUTEX_WAIT, libc::FUTEX_WAKE, libc::FUTEX_WAIT_BITSET]
@@ -169,9 +170,9 @@ fn process(calls: &mut Vec<Call>) -> Result<(), BackendError> {
         )?,
         // The name of a thread.
         any(libc::SYS_prctl, 0, &[bits(libc::PR_SET_NAME)])?,
-        // Limits are read, and our own; they are not set.
+        // Own limits are read, and never set.
         one_of(libc::SYS_prlimit64, vec![vec![is(0, 0), is_null(2)]])?,
-        // It is how a process aborts.
+        // This is how a process aborts.
         one_of(libc::SYS_tgkill, vec![vec![is(0, own), is(2, bits(libc::SIGABRT))]])?,
     ]);
     Ok(())
@@ -191,14 +192,14 @@ const fn bits(value: c_int) -> u32 {
     value.cast_unsigned()
 }
 
-/// The first argument is another descriptor than the one that stays connected: with a datagram socket, connecting is
-/// choosing another peer.
+/// The first argument is not the descriptor that stays connected: connecting a datagram socket again means choosing another
+/// peer.
 fn not_connected(rules: &Rules) -> Option<Result<Condition, BackendError>> {
     let descriptor = rules.connected?;
     Some(Condition::new(0, Length::Dword, Is::Ne, bits(descriptor).into()))
 }
 
-/// Of a call's rules one has to hold, and of a rule every condition.
+/// One rule of the call must hold, and every condition of that rule.
 fn one_of(call: c_long, rules: Vec<Conditions>) -> Result<Call, BackendError> {
     let rule = |conditions: Conditions| {
         SeccompRule::new(conditions.into_iter().collect::<Result<_, _>>()?)
@@ -206,7 +207,7 @@ fn one_of(call: c_long, rules: Vec<Conditions>) -> Result<Call, BackendError> {
     Ok((call, rules.into_iter().map(rule).collect::<Result<_, _>>()?))
 }
 
-/// One argument is one of these values.
+/// One argument has one of these values.
 fn any(call: c_long, argument: u8, values: &[u32]) -> Result<Call, BackendError> {
     one_of(call, values.iter().map(|value| vec![is(argument, *value)]).collect())
 }
@@ -215,17 +216,17 @@ fn is(argument: u8, value: u32) -> Result<Condition, BackendError> {
     Condition::new(argument, Length::Dword, Is::Eq, value.into())
 }
 
-/// A pointer.
+/// The argument is a null pointer.
 fn is_null(argument: u8) -> Result<Condition, BackendError> {
     Condition::new(argument, Length::Qword, Is::Eq, 0)
 }
 
-/// No bit but these.
+/// The argument has no other bits.
 fn at_most(argument: u8, allowed: u32) -> Result<Condition, BackendError> {
     masked(argument, !allowed, 0)
 }
 
-/// Each of these bits.
+/// The argument has all of these bits.
 fn all_of(argument: u8, wanted: u32) -> Result<Condition, BackendError> {
     masked(argument, wanted, wanted)
 }

@@ -1,7 +1,7 @@
-//! The system calls that pgsvid needs, by seccomp (`seccomp(2)`). Every other one answers "Operation not permitted".
+//! The system calls that pgsvid needs, by seccomp (`seccomp(2)`). Every other call fails with "Operation not permitted".
 //!
-//! Not a kill: whoever meets a forbidden call at night should find a line that names what failed. No program can be
-//! executed either way, since `execve` and `execveat` are not in the list.
+//! It does not kill the process: an operator should find a log line that names what failed. No program can be executed in
+//! either case, because `execve` and `execveat` are not in the list.
 
 use std::collections::BTreeMap;
 
@@ -13,13 +13,13 @@ use seccompiler::{
 use super::arguments::conditional;
 use super::{Error, Rules};
 
-/// Whatever the arguments: what pgsvid, tokio and the C library do with memory, threads, time, files that Landlock lets
-/// them open, and sockets that they have. A call that tests never see pgsvid make is not here.
+/// Allowed with any arguments: the calls of pgsvid, tokio and the C library for memory, threads, time, files that Landlock
+/// allows, and open sockets. Calls that pgsvid was never seen to make in tests are not listed.
 const FREE: &[c_long] = &[
-    // memory
+    // Memory.
     libc::SYS_brk,
     libc::SYS_munmap,
-    // threads and signals of this process
+    // Threads and signals of this process.
     libc::SYS_clone3,
     libc::SYS_exit,
     libc::SYS_exit_group,
@@ -34,15 +34,15 @@ const FREE: &[c_long] = &[
     libc::SYS_sched_yield,
     libc::SYS_set_robust_list,
     libc::SYS_sigaltstack,
-    // time and chance; the clock is read by a call where the kernel maps no function for it
+    // Time and random numbers; the clock is read by a call if the kernel maps no function for it.
     libc::SYS_clock_gettime,
     libc::SYS_clock_nanosleep,
     libc::SYS_getrandom,
     libc::SYS_timerfd_create,
     libc::SYS_timerfd_settime,
-    // who we are
+    // Identity of the process.
     libc::SYS_geteuid,
-    // files
+    // Files.
     libc::SYS_close,
     libc::SYS_fgetxattr,
     libc::SYS_fstat,
@@ -57,7 +57,7 @@ const FREE: &[c_long] = &[
     libc::SYS_unlinkat,
     libc::SYS_write,
     libc::SYS_writev,
-    // events
+    // Events.
     libc::SYS_epoll_create1,
     libc::SYS_epoll_ctl,
     libc::SYS_epoll_pwait,
@@ -66,11 +66,11 @@ const FREE: &[c_long] = &[
     libc::SYS_inotify_init1,
     libc::SYS_inotify_rm_watch,
     libc::SYS_ppoll,
-    // sockets
+    // Sockets.
     libc::SYS_shutdown,
 ];
 
-/// The same under the names of old, which a processor still has and which are still used.
+/// The same calls under old names that a processor still has, and that are still used.
 #[cfg(target_arch = "x86_64")]
 const OLDER: &[c_long] = &[libc::SYS_epoll_wait, libc::SYS_renameat];
 #[cfg(target_arch = "aarch64")]
@@ -78,13 +78,13 @@ const OLDER: &[c_long] = &[libc::SYS_renameat];
 #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
 const OLDER: &[c_long] = &[];
 
-/// Restricts this thread and whatever it starts; false if the kernel cannot, or nobody has told how on this processor.
-/// `changes` says that modes and groups of files are changed.
+/// Restricts this thread and everything that it starts; false if the kernel has no filters, or this processor is not
+/// supported. `changes` means that modes and groups of files are changed.
 pub(super) fn restrict(rules: &Rules, changes: bool) -> Result<bool, Error> {
     let Ok(processor) = std::env::consts::ARCH.try_into() else {
         return Ok(false);
     };
-    // In this order: the second denies what it takes to install one.
+    // In this order, because the second one forbids installing filters.
     for filter in [no_clone3(processor), allowed(rules, changes, processor)] {
         match seccompiler::apply_filter(&filter.map_err(Failure::from)?) {
             Ok(()) => {}
@@ -105,7 +105,7 @@ fn allowed(
     changes: bool,
     processor: TargetArch,
 ) -> Result<BpfProgram, BackendError> {
-    // Collected, they would be sorted first: 5 KB of the program for each type of pair.
+    // Collecting them would sort them first: 5 KB of code for each type of pair.
     let mut calls = BTreeMap::new();
     calls.extend(FREE.iter().chain(OLDER).map(|call| (*call, Vec::new())));
     calls.extend(conditional(rules, changes)?);
@@ -113,8 +113,8 @@ fn allowed(
     SeccompFilter::new(calls, denied, SeccompAction::Allow, processor)?.try_into()
 }
 
-/// The C library starts threads by `clone3`, whose flags lie in memory that no filter can look at. Where it is missing, as
-/// on older kernels, `clone` does the same. Of two filters' answers the stricter one counts.
+/// The C library starts threads with `clone3`, whose flags are in memory that a filter cannot examine. If it is missing, as
+/// on older kernels, `clone` does the same. Of two filters the stricter one wins.
 fn no_clone3(processor: TargetArch) -> Result<BpfProgram, BackendError> {
     let mut rules = BTreeMap::new();
     rules.insert(libc::SYS_clone3, Vec::new());

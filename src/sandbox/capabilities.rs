@@ -1,6 +1,6 @@
-//! Capabilities (`capabilities(7)`): what root may do beyond what owners and modes say. They are given up, for good.
+//! Capabilities (`capabilities(7)`): root's powers beyond owners and modes. They are given up for good.
 //!
-//! Root's files stay root's: what remains open is what belongs to root, or is open to everybody or to the group.
+//! Files of root stay accessible by owner and mode; other files only if they are open to everybody or to the group.
 
 use std::path::Path;
 
@@ -14,12 +14,12 @@ use rustix::thread::{
 
 use super::{Error, Rules};
 
-/// Keeps those that the rules need, as far as there are any, and returns them. `changes` says that files are given to
-/// their group once they are made.
+/// Keeps the capabilities that the rules need, if the process has them, and returns them. `changes` means that files are
+/// given to their group after they are created.
 pub(super) fn reduce(rules: &Rules, changes: bool) -> Result<CapabilitySet, Error> {
     let sets = capabilities(None).map_err(Error::Capabilities)?;
     let held = sets.permitted;
-    // As for every user but root. A service manager's filter may then deny the calls that change them.
+    // As for every user except root. Then a service manager's filter may forbid the calls that change them.
     if (held | sets.effective | sets.inheritable).is_empty() {
         return Ok(held);
     }
@@ -27,7 +27,7 @@ pub(super) fn reduce(rules: &Rules, changes: bool) -> Result<CapabilitySet, Erro
     if changes && rules.group.is_some_and(|group| !is_member(group)) {
         needed |= CapabilitySet::CHOWN;
     }
-    // Looked at as it will be: without any.
+    // Examined without any capability, as later.
     keep(CapabilitySet::empty(), held)?;
     if rules.files.iter().any(|file| is_closed(file)) {
         needed |= CapabilitySet::DAC_READ_SEARCH;
@@ -36,7 +36,8 @@ pub(super) fn reduce(rules: &Rules, changes: bool) -> Result<CapabilitySet, Erro
         needed |= CapabilitySet::DAC_OVERRIDE;
     }
     let kept = needed & held;
-    // Only who holds it may change the bounding set, which counts for nobody who runs no programs.
+    // Only a process with the capability may change the bounding set, which does not matter for others, because they run no
+    // programs.
     keep(held & CapabilitySet::SETPCAP, held)?;
     for bit in 0..u64::BITS {
         let one = CapabilitySet::from_bits_retain(1 << bit);
@@ -63,18 +64,19 @@ fn keep(effective: CapabilitySet, permitted: CapabilitySet) -> Result<(), Error>
         .map_err(Error::Capabilities)
 }
 
-/// A member may give its own files to the group, and needs no capability that is good for all files.
+/// A member may give its own files to the group without a capability, which would apply to all files.
 fn is_member(group: u32) -> bool {
     let groups = getgroups().unwrap_or_default();
     groups.into_iter().chain([getegid()]).any(|member| member.as_raw() == group)
 }
 
-/// Whether owner and mode keep us from reading it. What is not there is not closed. Nothing is opened: that can have effects.
+/// Whether owner and mode deny reading the file. False for a missing file. Nothing is opened, because opening can have
+/// effects.
 fn is_closed(file: &Path) -> bool {
     denied(file, Access::READ_OK)
 }
 
-/// Whether owner and mode keep us from connecting to it: that takes the right to write.
+/// Whether owner and mode deny connecting to the socket, which requires write permission.
 fn is_closed_socket(socket: &Path) -> bool {
     denied(socket, Access::WRITE_OK)
 }

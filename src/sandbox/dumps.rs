@@ -1,13 +1,13 @@
-//! No core dumps, and nobody of the same user may look into the process (`prctl(2)`, `core(5)`, `ptrace(2)`).
+//! No core dumps, and no access to the process by others of the same user (`prctl(2)`, `core(5)`, `ptrace(2)`).
 
 use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
 
 use super::Error;
 
-/// Keeps the memory of this process, which holds a key, out of core files and away from everybody but root.
+/// Keeps the memory of this process, which holds a key, out of core files and away from everybody except root.
 pub fn keep_out_of_dumps() -> Result<(), Error> {
     setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) })
         .map_err(Error::Dumps)?;
-    // A pipe in kernel.core_pattern takes no notice of the limit; of this it does.
+    // A pipe in kernel.core_pattern ignores the limit, but not this.
     set_dumpable_behavior(DumpableBehavior::NotDumpable).map_err(Error::Dumps)
 }

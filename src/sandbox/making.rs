@@ -1,5 +1,5 @@
-//! What new files get: the mode that is asked for, and the group of the thread that makes them. Where this is what they have
-//! to get, nothing has to be changed afterwards, and no call that changes modes or groups is left to the process.
+//! The attributes of new files: the requested mode, and the group of the thread that creates them. If these are the right
+//! ones, nothing must be changed afterwards, and the process needs no call that changes modes or groups.
 
 use std::path::Path;
 
@@ -12,11 +12,11 @@ use rustix::thread::set_thread_groups;
 
 use super::Rules;
 
-/// What a file is asked for to see what the directory and the umask make of it: every bit that a file or a directory gets.
+/// The mode of a test file, to see the effect of the directory and the umask: every bit that a file or a directory gets.
 const WIDEST: u32 = 0o755;
 
-/// Lets the files of this thread, and of those that it starts, get their group, as far as this is possible; says whether
-/// new files in the directories get exactly this group and the modes that are asked for.
+/// Sets the group of this thread's new files, if possible. Returns whether new files in the directories get exactly this
+/// group and the requested modes.
 pub(super) fn is_exact(rules: &Rules) -> bool {
     if let Some(group) = rules.group {
         take_on(Gid::from_raw(group));
@@ -24,28 +24,29 @@ pub(super) fn is_exact(rules: &Rules) -> bool {
     rules.write.iter().all(|directory| gives(directory, rules.group))
 }
 
-/// For files alone: an agent may know the process by its effective group, and that stays.
+/// Sets the group of this thread's new files, if the kernel permits it. The effective group stays, because an agent may know
+/// the process by it.
 fn take_on(group: Gid) {
     let Ok(mut groups) = getgroups() else { return };
     let before = groups.len();
-    // The former group's files stay within reach; and a member may give its own files to the group.
+    // Files of the old group stay accessible; and a member may give its own files to the group.
     for wanted in [getegid(), group] {
         if !groups.contains(&wanted) {
             groups.push(wanted);
         }
     }
     let at_parents_death = parent_process_death_signal().unwrap_or_default();
-    // It takes `CAP_SETGID`, and a user namespace may forbid it.
+    // This needs `CAP_SETGID`, and a user namespace may forbid it.
     if groups.len() == before || set_thread_groups(&groups).is_ok() {
-        // It does not say whether it has failed. What a file gets does.
+        // The call does not report failure. The group of a new file shows it.
         setfsgid(group.as_raw().into());
-        // And the kernel forgets what it does when the parent dies (`prctl(2)`).
+        // The kernel also resets the signal for the parent's death (`prctl(2)`).
         let _ = set_parent_process_death_signal(at_parents_death);
     }
 }
 
-/// A directory may give its own group (setgid) and limit modes (a default ACL), and so may the mount. The file has no name,
-/// and is gone once it is closed. Where there is no such file, as on NFS, it is not known.
+/// A directory may set its own group (setgid) and limit modes (a default ACL), and so may the mount. The test file has no
+/// name, and vanishes when it is closed. Without such files, as on NFS, the answer is unknown.
 fn gives(directory: &Path, group: Option<u32>) -> bool {
     let flags = OFlags::WRONLY | OFlags::TMPFILE | OFlags::CLOEXEC;
     openat(CWD, directory, flags, Mode::from_raw_mode(WIDEST)).and_then(fstat).is_ok_and(|stat| {

@@ -1,8 +1,7 @@
-//! What the process denies itself: core dumps, files and ports that are none of its business, other programs, the powers
-//! of root.
+//! What the process forbids itself: core dumps, files and ports that it does not need, other programs, and root's powers.
 //!
-//! [`enter`] is called once, before any other thread runs: threads inherit a sandbox, and none is put into one that
-//! runs already. What the kernel lacks is left out and reported, never silently.
+//! [`enter`] is called once, before any other thread runs: threads inherit a sandbox, and a running thread cannot be put into
+//! one. What the kernel does not support is left out and reported, never silently.
 
 mod access;
 mod arguments;
@@ -17,39 +16,39 @@ use std::path::PathBuf;
 pub use access::Barriers;
 pub use dumps::keep_out_of_dumps;
 
-/// Whether to enter.
+/// The configuration of the sandbox.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Settings {
-    /// Off, only core dumps are prevented.
+    /// Whether to enter it. If not, only core dumps are prevented.
     pub enabled: bool,
 }
 
-/// What the process may do once it has entered. Whatever is open by then stays so.
+/// What the process may do after entering. Open descriptors stay usable.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Rules {
-    /// Directories beneath which files are made, read and removed. A rule is tied to what is there now: a volume that is
-    /// mounted on it later is out of reach.
+    /// Directories below which files are created, read and removed. A rule applies to what exists now: a volume mounted there
+    /// later is out of reach.
     pub write: Vec<PathBuf>,
     /// Files that are read, and directories beneath which files are read, but not listed.
     pub read: Vec<PathBuf>,
-    /// TCP ports that are connected to, at whatever address.
+    /// TCP ports to connect to, at any address.
     pub connect: Vec<u16>,
-    /// Unix sockets that are connected to. Their directories count: a socket is made anew by each start of its server.
+    /// Unix sockets to connect to. Their directories count, because a server creates its socket again at each start.
     pub sockets: Vec<PathBuf>,
-    /// Files that are read, as far as they are there now: a capability that this takes is kept.
+    /// Files that are read, if they exist now: a capability that this needs is kept.
     pub files: Vec<PathBuf>,
-    /// Group that files get.
+    /// Group of new files.
     pub group: Option<u32>,
-    /// Modes that files get.
+    /// Modes of new files.
     pub modes: Vec<u32>,
-    /// Descriptor of a socket that stays connected to whom it is: it is neither connected again nor duplicated.
+    /// Descriptor of a socket that stays connected to its peer: it is neither connected again nor duplicated.
     pub connected: Option<RawFd>,
 }
 
 /// What is in force.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InForce {
-    /// What Landlock keeps out of reach.
+    /// What Landlock restricts.
     pub barriers: Barriers,
     /// Whether the system calls are limited (seccomp).
     pub calls: bool,
@@ -58,18 +57,18 @@ pub struct InForce {
     pub changes: bool,
     /// Names of the capabilities that were kept, without `CAP_`.
     pub capabilities: Vec<&'static str>,
-    /// What does not exist of the rules' files and directories: what will be there stays out of reach.
+    /// The rules' files and directories that do not exist: if they are created later, they stay out of reach.
     pub absent: Vec<PathBuf>,
 }
 
 impl InForce {
-    /// What is denied, in words.
+    /// What is forbidden, in words.
     #[must_use]
     pub fn denied(&self) -> Vec<&'static str> {
         self.parts().into_iter().filter_map(|(name, _, there)| there.then_some(name)).collect()
     }
 
-    /// What cannot be denied, and what it takes: a version of the kernel's, most often.
+    /// What cannot be forbidden, and what that would need: usually a newer kernel.
     #[must_use]
     pub fn lacking(&self) -> Vec<String> {
         let absent = |(name, since, there): (&str, &str, bool)| {
@@ -101,39 +100,39 @@ pub enum Error {
     /// Core dumps could not be prevented.
     #[error("cannot prevent core dumps: {0}")]
     Dumps(rustix::io::Errno),
-    /// They would stay outside.
+    /// Other threads would stay outside.
     #[error(
         "{0} threads run already, and would stay outside of the sandbox: is a library preloaded?"
     )]
     Threads(usize),
-    /// The kernel has Landlock, and did not take the rules.
-    #[error("the kernel does not take the Landlock rules")]
+    /// The kernel has Landlock, but refused the rules.
+    #[error("the kernel refuses the Landlock rules")]
     Landlock(#[from] landlock::RulesetError),
-    /// What root may do beyond others could not be given up.
+    /// Root's powers could not be given up.
     #[error("cannot give up capabilities: {0}")]
     Capabilities(rustix::io::Errno),
-    /// The filter could not be made, or the kernel did not take it.
-    #[error("the kernel does not take the seccomp filter")]
+    /// The filter could not be built, or the kernel refused it.
+    #[error("the kernel refuses the seccomp filter")]
     Seccomp(#[from] seccompiler::Error),
 }
 
-/// Enters the sandbox, for good. What is in force afterwards depends on the kernel, and on the directories.
+/// Enters the sandbox, for good. The kernel and the directories decide what is in force.
 ///
-/// The umask has to let through what `modes` has, and 0755 for directories: it is not changed any more.
+/// The umask must allow the bits of `modes`, and 0755 for directories; it is not changed afterwards.
 pub fn enter(rules: &Rules) -> Result<InForce, Error> {
     alone()?;
-    // First: it takes capabilities.
+    // First, because it needs capabilities.
     let changes = !making::is_exact(rules);
-    // Then: it looks at what the others close.
+    // Second, because it uses what the others forbid.
     let kept = capabilities::reduce(rules, changes)?;
     let (barriers, absent) = access::restrict(rules)?;
-    // Last: it denies the calls that the others need.
+    // Last, because it forbids the calls that the others need.
     let calls = calls::restrict(rules, changes)?;
     let capabilities = kept.iter_names().map(|(name, _)| name).collect();
     Ok(InForce { barriers, calls, changes, capabilities, absent })
 }
 
-/// Where there is no /proc, nobody can tell, and nobody has started a thread.
+/// Without /proc this is unknown, and no thread has been started anyway.
 fn alone() -> Result<(), Error> {
     match std::fs::read_dir("/proc/self/task").map_or(1, Iterator::count) {
         0 | 1 => Ok(()),

@@ -1,26 +1,23 @@
-//! Alters settings, and puts them back if what comes of it is not served.
+//! Changes settings, and restores them if PostgreSQL does not serve the result.
 //!
-//! ALTER SYSTEM takes one setting at a time, and half of a set keeps PostgreSQL from starting. So TLS is off in the file while
-//! its files change: PostgreSQL can be started in between. What `ssl` was is recorded before, whether
-//! it is to change or not: nobody could tell our "off" from another's afterwards.
+//! ALTER SYSTEM changes one setting at a time, and half of a set keeps PostgreSQL from starting. So TLS is off in the file
+//! while the other settings change: PostgreSQL can be started in between. The old value of `ssl` is recorded first, whether
+//! it changes or not: afterwards nobody could tell setup's "off" from somebody else's.
 
 use std::time::Duration;
 
 use super::Error;
-use super::carry_out::{Work, setting};
+use super::carry_out::Work;
 use super::plan::Step;
 use super::record::Change;
+use super::values::{OFF, ON, SSL, setting};
 use crate::sql::{Retry, Session, statements};
 use crate::timing::Backoff;
 
-/// The one that the others are of no use without.
-const SSL: &str = "ssl";
-const ON: &str = "on";
-const OFF: &str = "off";
-/// How often a lost session is made anew, with pauses that grow to two seconds.
+/// How often a lost session is opened again, with pauses that grow to two seconds.
 const RECONNECT: usize = 12;
 
-/// Settings with their values, `None` for what postgresql.conf says.
+/// Settings with their values; `None` means the value in postgresql.conf.
 pub(super) type Values = Vec<(String, Option<String>)>;
 
 impl Work<'_> {
@@ -30,13 +27,13 @@ impl Work<'_> {
         for step in steps {
             let Step::Setting { name, value, .. } = step else { continue };
             let altered = self.altered(name);
-            // An earlier set-up of ours knows what was there before it.
+            // An earlier run of setup has recorded the original values.
             let first = former
                 .settings
                 .get(*name)
                 .filter(|known| former.altering || Some(&known.after) == altered.as_ref())
                 .map_or_else(|| altered.clone(), |known| known.before.clone());
-            // What one that was cut off has left is nothing to go back to.
+            // Values that an interrupted run has left must not be restored.
             let before = if former.altering { first.clone() } else { altered };
             back.push(((*name).to_owned(), before));
             wanted.push(((*name).to_owned(), Some(value.clone())));
@@ -66,8 +63,8 @@ impl Work<'_> {
             }
             Err(error) => error,
         };
-        // Whatever went wrong: half of the settings, or files that PostgreSQL refuses, must not stay. The session may
-        // have been what went wrong.
+        // In any case: half of the settings, or files that PostgreSQL refuses, must not stay. The lost session may itself be
+        // the fault.
         let restored = match self.reconnect().await {
             Ok(()) => self.set_all(&back).await,
             Err(cause) => Err(cause),
@@ -92,7 +89,7 @@ impl Work<'_> {
         self.verify().await.map_err(Error::NotServed)
     }
 
-    /// Gives settings the values that the record has for them, and leaves `ssl` as it is if that is none of them.
+    /// Restores the recorded values, and leaves `ssl` unchanged if it is not among them.
     pub(super) async fn take_back_settings(&mut self, settings: &Values) -> Result<(), Error> {
         let mut settings = settings.clone();
         if !is_among(SSL, &settings) {
@@ -105,13 +102,13 @@ impl Work<'_> {
         self.set_all(&settings).await
     }
 
-    /// What ALTER SYSTEM has set, other than the "off" of a set-up that was cut off.
+    /// The value that ALTER SYSTEM has set, unless it is the "off" of an interrupted run.
     fn altered(&self, name: &str) -> Option<String> {
         let altered = self.server.altered.get(name).cloned();
         altered.filter(|value| !(self.record.altering && name == SSL && value == OFF))
     }
 
-    /// Gives settings their values, `ssl` among them, and reloads.
+    /// Sets all settings, including `ssl`, and reloads.
     async fn set_all(&mut self, settings: &Values) -> Result<(), Error> {
         let (ssl, files): (Vec<_>, Vec<_>) = settings.iter().partition(|(name, _)| name == SSL);
         if !files.is_empty() {
@@ -123,7 +120,7 @@ impl Work<'_> {
         self.reload().await
     }
 
-    /// A new session, for what has to be done even though the old one may be lost.
+    /// Opens a new session, for work that must be done even if the old one is lost.
     async fn reconnect(&mut self) -> Result<(), Error> {
         let superuser = self.settings.session();
         let mut backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(2));
@@ -151,7 +148,7 @@ fn is_among(name: &str, settings: &Values) -> bool {
     settings.iter().any(|(other, _)| other == name)
 }
 
-/// For the record, of a setting that is altered for a moment only.
+/// The record of a setting that is only changed for a moment.
 fn unchanged(value: Option<String>) -> Change {
     Change { after: value.clone().unwrap_or_else(|| ON.to_owned()), before: value }
 }

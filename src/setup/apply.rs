@@ -1,28 +1,28 @@
-//! `setup apply`: from nothing to a PostgreSQL that serves what is published.
+//! `setup apply`: makes a PostgreSQL serve the published set.
 
 use std::path::Path;
 
 use super::carry_out::{Work, published};
 use super::owner::{Owner, become_owner};
-use super::place::Place;
 use super::plan::{self, Facts, FileNow, Plan, Step};
 use super::record::{self, Record};
+use super::server_files::ServerFiles;
 use super::{Error, Settings};
 use crate::sql::{Administration, Session};
 use crate::{diagnose, survey};
 
-/// A plan for one server, and the session to carry it out in.
+/// A plan for one server, and the session to carry it out.
 pub struct Apply {
     settings: Settings,
     server: Examined,
-    /// The record of what was done before, if something is to be done now.
+    /// The record of earlier runs, if there is something to do now.
     record: Option<Record>,
     plan: Plan,
 }
 
 impl Apply {
-    /// Examines the server and makes a plan; changes nothing but this process's user, if that is root. `edit` lets it write
-    /// to `pg_hba.conf` and `pg_ident.conf`.
+    /// Examines the server and makes a plan. Changes nothing except this process's user, if that is root. `edit` allows
+    /// changes to `pg_hba.conf` and `pg_ident.conf`.
     pub async fn prepare(settings: Settings, edit: bool) -> Result<Self, Error> {
         let server = examine(&settings).await?;
         let prepared = match Self::plan_for(&settings, &server, edit) {
@@ -49,7 +49,7 @@ impl Apply {
         Examined { server, place, .. }: &Examined,
         edit: bool,
     ) -> Result<(Option<Record>, Plan), Error> {
-        // If it cannot be read, that is said when it has to be.
+        // If it is unreadable, the error appears when it is needed.
         let altering = Record::read(&place.data).is_ok_and(|record| record.altering);
         let seen = survey::files(
             &server.tls,
@@ -79,7 +79,7 @@ impl Apply {
         Ok((record, plan))
     }
 
-    /// What will be done.
+    /// The plan.
     #[must_use]
     pub fn plan(&self) -> &Plan {
         &self.plan
@@ -97,7 +97,7 @@ impl Apply {
         self.server.owner.as_ref()
     }
 
-    /// Does it. `say` is told what was done, in a line each.
+    /// Carries out the plan. `say` gets a line about each step that is done.
     pub async fn carry_out(self, say: &mut dyn FnMut(&str)) -> Result<(), Error> {
         let Self { settings, server: Examined { session, server, place, .. }, record, plan } = self;
         let Some(record) = record else {
@@ -111,14 +111,14 @@ impl Apply {
         outcome
     }
 
-    /// Ends without having done anything.
+    /// Ends the session without any change.
     pub async fn leave(self) {
         self.server.session.close().await;
     }
 }
 
-/// Fails if `pg_hba.conf` or `pg_ident.conf` are to be edited, and PostgreSQL objects to a line that stands there already. With TLS
-/// off it objects to each line of hostssl, and is asked once it is on.
+/// Fails if `pg_hba.conf` or `pg_ident.conf` must be edited, and PostgreSQL objects to one of their lines already. With TLS
+/// off it objects to every line of hostssl, so it is asked once TLS is on.
 async fn well(Examined { session, server, .. }: &Examined, plan: &Plan) -> Result<(), Error> {
     let edits = plan.steps.iter().any(|step| matches!(step, Step::File { .. }));
     if !edits || server.tls.ssl.value != "on" {
@@ -133,17 +133,17 @@ async fn well(Examined { session, server, .. }: &Examined, plan: &Plan) -> Resul
 
 /// A server that can be set up from here.
 pub(super) struct Examined {
-    /// The user that this process has become, if it was root's.
+    /// The user that this process has switched to, if it ran as root.
     pub(super) owner: Option<Owner>,
     /// A superuser's session.
     pub(super) session: Session,
-    /// What it sees.
+    /// What the superuser sees.
     pub(super) server: Administration,
     /// The server's files.
-    pub(super) place: Place,
+    pub(super) place: ServerFiles,
 }
 
-/// Becomes the server's user, and then logs in and opens the server's directories.
+/// Switches to the server's user, logs in, and opens the server's directories.
 pub(super) async fn examine(settings: &Settings) -> Result<Examined, Error> {
     let superuser = settings.session();
     let owner = become_owner(&superuser).await?;
@@ -159,7 +159,7 @@ pub(super) async fn examine(settings: &Settings) -> Result<Examined, Error> {
     let user = &settings.server.session.user;
     let found = session.administration(user, &settings.roles.roles(), &files).await;
     let refused = match found {
-        Ok(Some(server)) => match Place::open(&server) {
+        Ok(Some(server)) => match ServerFiles::open(&server) {
             Ok(place) => return Ok(Examined { owner, session, server, place }),
             Err(error) => error,
         },
@@ -174,14 +174,14 @@ fn remedy(cause: &crate::sql::Error, superuser: &crate::sql::Settings) -> Option
     use crate::sql::Error as Cause;
     match cause {
         Cause::Refused { login: true, .. } | Cause::NoLogin(_) => Some(
-            "run this as the operating-system user that may be it over the socket: sudo -u postgres pgsvid setup …"
+            "run this as the operating-system user that may log in as it over the socket: sudo -u postgres pgsvid setup …"
                 .to_owned(),
         ),
         cause => cause.remedy(superuser),
     }
 }
 
-fn now(place: &Place, path: &Path, edit: bool) -> FileNow {
+fn now(place: &ServerFiles, path: &Path, edit: bool) -> FileNow {
     let (text, fixed) = match place.file(path) {
         Some(Ok(file)) => {
             (file.read().map_err(|error| error.to_string()), edit.then(|| file.fixed()).flatten())
@@ -192,7 +192,7 @@ fn now(place: &Place, path: &Path, edit: bool) -> FileNow {
     FileNow { path: path.to_owned(), text, fixed }
 }
 
-/// Whether there is a set that this server would take.
+/// Fails if no set is published that this server would accept.
 fn servable(settings: &Settings, server: &Administration) -> Result<(), Error> {
     let directory = || settings.publish.directory.clone();
     published(settings).map_err(|why| Error::NotPublished { directory: directory(), why })?;
@@ -203,8 +203,9 @@ fn servable(settings: &Settings, server: &Administration) -> Result<(), Error> {
     if let Some(path) = unseen {
         return Err(Error::Unusable {
             cause: format!("it cannot find {}", path.display()),
-            fix: "let it see the directory, or say with files.seen_as where it is for PostgreSQL"
-                .to_owned(),
+            fix:
+                "let PostgreSQL see the directory, or set files.seen_as to its path for PostgreSQL"
+                    .to_owned(),
         });
     }
     let files = survey::published_files(

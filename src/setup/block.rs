@@ -1,30 +1,36 @@
-//! A marked block in a text of somebody else's: put in, found again, taken out.
+//! A marked block in somebody else's text: insert, find, remove.
 
 use crate::sql::{HbaRule, Line, Mapping, parse_hba, parse_ident};
 
 /// First line of the block.
 const BEGIN: &str = "# BEGIN pgsvid setup. `pgsvid setup revert` removes it; edit outside of it.";
-/// What tells the first line, whatever else a later version says there.
+/// The start of the first line, whatever a later version writes after it.
 const BEGIN_MARK: &str = "# BEGIN pgsvid setup";
 /// Last line of the block.
 const END: &str = "# END pgsvid setup";
 
-/// The block cannot be found, or not be taken out.
+/// The block cannot be found, or cannot be removed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Marks {
-    /// The marks are not as we left them.
-    #[error("the lines `{BEGIN_MARK}` and `{END}` do not stand in it once and in that order")]
+    /// The marks are not as setup left them.
+    #[error("the lines `{BEGIN_MARK}` and `{END}` are not in it exactly once and in this order")]
     Misplaced,
-    /// To PostgreSQL the block begins in the line above it.
+    /// PostgreSQL joins the block with the line above it.
     #[error(
-        "the line above `{BEGIN_MARK}` ends with a backslash, by which PostgreSQL takes the next line for a part of it, even \
-         where it is a comment; without the block that would be a line of somebody else's"
+        "the line above `{BEGIN_MARK}` ends with a backslash, so PostgreSQL reads the next line as a part of it, even \
+         if it is a comment; without the block that would be somebody else's line"
     )]
     Continued,
+    /// To PostgreSQL the block's last line goes on.
+    #[error(
+        "the line `{END}` ends with a backslash, by which PostgreSQL takes the line below it for a part of the comment; without the block \
+         that would be a line of its own"
+    )]
+    GoesOn,
 }
 
-/// The text with `lines` as its block: where the block is, else at the top, since the first line of `pg_hba.conf` that
-/// matches decides.
+/// The text with `lines` as its block: in the place of the old block, otherwise at the top, because the first line of
+/// `pg_hba.conf` that matches decides.
 pub(super) fn with(text: &str, lines: &str) -> Result<String, Marks> {
     let block = format!("{BEGIN}\n{}\n{END}\n", lines.trim_end());
     Ok(match find(text)? {
@@ -44,14 +50,14 @@ pub(super) fn without(text: &str) -> Result<String, Marks> {
     }
 }
 
-/// Whether all that `lines` of a `pg_ident.conf` say is said already, in the block or anywhere else: as PostgreSQL reads them,
-/// since a comment can go on in the next line.
+/// Whether a `pg_ident.conf` already contains all of `lines`, in the block or elsewhere. It is parsed as PostgreSQL does,
+/// because a comment can continue on the next line.
 pub(super) fn says(text: &str, lines: &str) -> bool {
     let (there, wanted) = (mappings(text), mappings(lines));
     wanted.iter().all(|line| there.contains(line))
 }
 
-/// The same for `pg_hba.conf`, where the first line that matches decides: nothing else may stand above them.
+/// The same for `pg_hba.conf`, where the first line that matches decides: no other line may be above them.
 pub(super) fn says_first(text: &str, lines: &str) -> bool {
     let (there, wanted) = (rules(text), rules(lines));
     wanted.iter().all(|line| there.iter().take(wanted.len()).any(|found| found == line))
@@ -81,12 +87,12 @@ fn rules(text: &str) -> Vec<Line<HbaRule>> {
     lines
 }
 
-/// Whether the text has a block, or what is left of one.
+/// Whether the text has a block, or a part of one.
 pub(super) fn is_in(text: &str) -> bool {
     without(text).as_deref() != Ok(text)
 }
 
-/// What stands before the block, in it, and after it.
+/// The text before the block, in it, and after it.
 fn find(text: &str) -> Result<Option<(&str, &str, &str)>, Marks> {
     let starts = |mark: &str| {
         let mut found = Vec::new();
@@ -101,6 +107,11 @@ fn find(text: &str) -> Result<Option<(&str, &str, &str)>, Marks> {
     };
     match (starts(BEGIN_MARK).as_slice(), starts(END).as_slice()) {
         ([], []) => Ok(None),
+        ([_], [(last, end)])
+            if text[*last..*end].trim_end_matches(['\r', '\n']).ends_with('\\') =>
+        {
+            Err(Marks::GoesOn)
+        }
         ([(begin, first)], [(last, end)]) if first <= last => {
             Ok(Some((&text[..*begin], &text[*first..*last], &text[*end..])))
         }
@@ -149,10 +160,18 @@ mod tests {
         assert!(says(FILE, "# nothing"));
         assert!(says_first("# x\nlocal all  b peer\n\nlocal all a peer\nlocal all c peer", RULES));
         assert!(!says_first("host all all all trust\nlocal all a peer\nlocal all b peer", RULES));
-        // PostgreSQL takes these for a comment, and the part of one.
+        // PostgreSQL reads these as a comment, and as part of one.
         assert!(!says("# x \\\nm x y", "m x y"));
         assert!(!says_first("# x \\\nlocal all a peer\nlocal all b peer", RULES));
         assert!(says_first("# x \\\n# y\nlocal all a peer\nlocal all b peer", RULES));
+    }
+
+    /// PostgreSQL takes the line below for a part of the comment.
+    #[test]
+    fn b67_a_block_whose_last_line_goes_on_is_not_taken_out() {
+        let text = with(FILE, "a\n").unwrap().replace(END, &format!("{END} \\"));
+        assert_eq!(without(&text), Err(Marks::GoesOn));
+        assert_eq!(with(&text, "b\n"), Err(Marks::GoesOn));
     }
 
     #[test]

@@ -1,46 +1,46 @@
-//! Carries steps out, one after the other, and puts back what PostgreSQL refuses.
+//! Carries out steps one after the other, and restores what PostgreSQL refuses.
 
 use std::ffi::OsString;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::place::{Editable, Place};
 use super::plan::Step;
 use super::record::{Record, Undo};
+use super::server_files::{Editable, ServerFiles};
 use super::{Error, Settings, block};
 use crate::consumers::Server;
 use crate::material::Material;
-use crate::sql::{Administration, BadLine, Session, statements};
+use crate::sql::{Administration, BadLine, Session};
 use crate::verify::{self, Client, Expected, Verdict};
 use crate::{diagnose, publish, sql, survey, timing};
 
-/// How often the published set is read again when a rotation comes in between.
+/// How often the published set is read again if a rotation happens at the same time.
 const TRIES: u32 = 3;
 
-/// The work on one server. `say` is told what was done, in a line each.
+/// The work on one server. `say` gets a line about each step that is done.
 pub(super) struct Work<'a> {
     pub(super) settings: &'a Settings,
     pub(super) server: &'a Administration,
-    pub(super) place: &'a Place,
+    pub(super) place: &'a ServerFiles,
     pub(super) session: Session,
     pub(super) record: Record,
     pub(super) say: &'a mut dyn FnMut(&str),
 }
 
 impl Work<'_> {
-    /// Everything, in the order of the plan. What is about to be done is recorded before it is done.
+    /// Carries out all steps in the order of the plan. Each is recorded before it is done.
     pub(super) async fn all(&mut self, steps: &[Step]) -> Result<(), Error> {
         self.sql(steps).await?;
         self.alter(steps).await?;
         self.edit(steps).await?;
-        // Each reload reads the settings, too, and what others have left there.
+        // Every reload also reads the settings, including changes that others have left.
         if steps.iter().any(|step| matches!(step, Step::File { .. })) && self.should_serve(steps) {
             self.verify().await.map_err(Error::NotServed)?;
         }
         Ok(())
     }
 
-    /// Whether the published set is to be served by now.
+    /// Whether the server should serve the published set after these steps.
     fn should_serve(&self, steps: &[Step]) -> bool {
         let tls = &self.server.tls;
         let now = [&tls.certificate, &tls.private_key, &tls.authorities, &tls.ssl];
@@ -53,7 +53,7 @@ impl Work<'_> {
         for step in steps {
             let Step::Sql { statement, undo } = step else { continue };
             let database = self.settings.server.session.database.clone();
-            // If this process is killed before the record says "done", the server can tell by the number.
+            // If this process is killed before the record says "done", the server can tell by the transaction's ID.
             let transaction = Some(
                 self.session.begin().await.map_err(|cause| self.not_executed(statement, cause))?,
             );
@@ -63,7 +63,7 @@ impl Work<'_> {
             if let Err(cause) = self.session.commit(statement).await {
                 let error = self.not_executed(statement, cause);
                 if error.is_refusal() {
-                    // It was not done, for certain.
+                    // It was certainly not done.
                     self.record.undo.pop();
                     self.write_record()?;
                 }
@@ -87,7 +87,7 @@ impl Work<'_> {
             let Step::File { path, before, after, .. } = step else { continue };
             let file = editable(self.place, path)?;
             let copy = file.copy_name(&now);
-            // The first copy is the one from before us.
+            // The first copy is the one from before the first run.
             self.record.files.entry(path.clone()).or_insert_with(|| file.beside(&copy));
             let (path, before, after) = (path.clone(), before.clone(), after.clone());
             edits.push(Edit { path, before, after, copy: Some(copy) });
@@ -95,7 +95,7 @@ impl Work<'_> {
         self.write_record()?;
         let outcome = self.edit_files(&edits).await;
         if outcome.is_err() {
-            // What was put back is none of ours. A file that cannot be read may have a block.
+            // The restored text has no block of setup's. An unreadable file may have one.
             let place = self.place;
             self.record.files.retain(|path, _| {
                 let text = editable(place, path).ok().and_then(|file| file.read().ok());
@@ -106,7 +106,7 @@ impl Work<'_> {
         outcome
     }
 
-    /// Writes files, lets PostgreSQL examine them before it reads them, and puts all back if it objects.
+    /// Writes files, lets PostgreSQL check them before it loads them, and restores all if it objects.
     pub(super) async fn edit_files(&mut self, edits: &[Edit]) -> Result<(), Error> {
         if edits.is_empty() {
             return Ok(());
@@ -122,7 +122,7 @@ impl Work<'_> {
             }
             done.push(edit);
         }
-        // A question that fails is no consent.
+        // If the check fails, the files are restored, too.
         let objection = match self.objection().await {
             Ok(None) => None,
             Ok(Some(objection)) => Some(Error::Objection(objection)),
@@ -156,7 +156,7 @@ impl Work<'_> {
                 path: path.clone(),
                 cause,
             })?;
-            // What was put back needs no copy.
+            // A restored file needs no copy.
             if let Some(copy) = copy {
                 file.remove_copy(copy);
             }
@@ -164,9 +164,9 @@ impl Work<'_> {
         Ok(())
     }
 
-    /// What PostgreSQL has against the files as they are now.
+    /// PostgreSQL's objection to the files as they are now.
     async fn objection(&self) -> Result<Option<String>, Error> {
-        // Whether TLS is on decides whether a hostssl line is right, and a session learns that when it begins.
+        // Whether a hostssl line is right depends on whether TLS is on, and a session learns that when it starts.
         let session =
             Session::connect(&self.settings.session()).await.map_err(Error::Examination)?;
         let views = session.access().await;
@@ -175,7 +175,7 @@ impl Work<'_> {
         Ok(views.bad.first().map(BadLine::to_string))
     }
 
-    /// Says what PostgreSQL would refuse of the files that its settings name now: it would not start again.
+    /// Reports what PostgreSQL would refuse of the files that its settings name now, because it would not start again.
     pub(super) async fn tell_refused(&mut self) -> Result<(), Error> {
         let superuser = self.settings.session();
         let session = Session::connect(&superuser).await.map_err(Error::Examination)?;
@@ -188,7 +188,7 @@ impl Work<'_> {
         let Server { session, paths, viewpoint, .. } = &self.settings.server;
         for found in diagnose::refused(&survey::files(&tls, session, paths, viewpoint)) {
             (self.say)(&format!(
-                "but PostgreSQL will not start again as it is: {}; {}",
+                "but with this PostgreSQL will not start again: {}; {}",
                 found.text,
                 found.fix.unwrap_or_default()
             ));
@@ -218,16 +218,15 @@ impl Work<'_> {
         })
     }
 
-    /// What the server serves, if it is the published set; else the verdict in words.
+    /// Probes the server. `Ok` is a sentence: which address serves the published set, or that this is not proven because
+    /// there is nothing to probe. `Err` is what the server serves instead, or why there is no published set.
     pub(super) async fn verify(&self) -> Result<String, String> {
         let tls = &self.server.tls;
         let known = Some((tls.listen_addresses.as_str(), tls.port));
         let target = &self.settings.server.verify.target;
         let Some((hosts, port)) = target.hosts(known, self.settings.server.session.port) else {
-            return Ok(
-                "not proven: there is no TCP listener to look at, or postgres.verify is none"
-                    .to_owned(),
-            );
+            return Ok("not proven: there is no TCP listener to probe, or postgres.verify is none"
+                .to_owned());
         };
         let mut sentence = String::new();
         for _ in 0..TRIES {
@@ -242,7 +241,7 @@ impl Work<'_> {
                 return Ok(format!("proven: {} serves the published certificate", facts.address));
             }
             sentence = diagnose::explain(verdict, &facts, now).text;
-            // A rotation may have come in between; else nothing will be different.
+            // A rotation may have happened in between; otherwise another try changes nothing.
             if published(self.settings).is_ok_and(|newer| newer.leaf() == material.leaf()) {
                 break;
             }
@@ -255,29 +254,21 @@ impl Work<'_> {
     }
 }
 
-/// The statement that gives a setting a value, or leaves it to postgresql.conf.
-pub(super) fn setting(name: &str, value: Option<&str>) -> String {
-    match value {
-        Some(value) => statements::alter_system(name, value),
-        None => statements::alter_system_reset(name),
-    }
-}
-
-/// A file to be written.
+/// A file to write.
 #[derive(Debug)]
 pub(super) struct Edit {
     /// The file.
     pub(super) path: PathBuf,
-    /// What it has to hold now.
+    /// The text that it must have now.
     pub(super) before: String,
-    /// What it will hold.
+    /// The new text.
     pub(super) after: String,
-    /// Name of the copy of what it holds now, beside it, if one is wanted.
+    /// The name of the copy of its old text in the same directory, if one is wanted.
     pub(super) copy: Option<OsString>,
 }
 
-/// The file of that path, which has to be one of the two that the server names.
-fn editable<'a>(place: &'a Place, path: &Path) -> Result<&'a Editable, Error> {
+/// The file with this path, which must be one of the two that the server names.
+fn editable<'a>(place: &'a ServerFiles, path: &Path) -> Result<&'a Editable, Error> {
     let failed = |cause| Error::File { path: path.to_owned(), cause };
     match place.file(path) {
         Some(Ok(file)) => Ok(file),
@@ -286,12 +277,13 @@ fn editable<'a>(place: &'a Place, path: &Path) -> Result<&'a Editable, Error> {
     }
 }
 
-/// The set that is published now, or why there is none.
+/// The published set, or the reason why there is none.
 pub(super) fn published(settings: &Settings) -> Result<Material, String> {
-    let found = publish::examine(&settings.publish, &[], &settings.expectations, timing::now())
+    let found = publish::examine(&settings.publish, &settings.expectations, timing::now())
         .map_err(|error| error.to_string())?;
+    let missing = found.missing_of_set(&settings.publish);
     match found.trust {
-        // Root looks at what another user has published.
+        // Root examines what another user has published.
         Ok(_) | Err(publish::Error::WrongOwner { ours: 0, .. }) => {}
         Err(error) => return Err(error.to_string()),
     }
@@ -303,8 +295,8 @@ pub(super) fn published(settings: &Settings) -> Result<Material, String> {
         Some(Err(unusable)) => return Err(unusable.to_string()),
         Some(Ok(material)) => material,
     };
-    if found.missing_links.is_empty() {
+    if missing.is_empty() {
         return Ok(material);
     }
-    Err(format!("there is no link through ..data: {}", found.missing_links.join(", ")))
+    Err(format!("these names are not links through ..data: {}", missing.join(", ")))
 }

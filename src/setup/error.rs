@@ -1,4 +1,4 @@
-//! What keeps a set-up from being applied or taken back. Each says what was left as it was.
+//! What keeps setup from being applied or reverted. Most messages also say what was left unchanged, restored or not restored.
 
 use std::io;
 use std::path::PathBuf;
@@ -7,7 +7,7 @@ use super::block::Marks;
 use crate::{publish, sql};
 
 impl Error {
-    /// Whether PostgreSQL has refused a statement, which then was not executed.
+    /// Whether PostgreSQL refused a statement, so that it was not executed.
     pub(super) fn is_refusal(&self) -> bool {
         matches!(
             self,
@@ -19,183 +19,183 @@ impl Error {
     }
 }
 
-/// Why it did not come to an end.
+/// Why it did not finish.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// No session.
+    /// The superuser's session could not be opened.
     #[error("cannot log in as superuser {user}: {cause}{}", remedy.as_ref().map(|fix| format!("; {fix}")).unwrap_or_default())]
     Login {
         /// The superuser.
         user: String,
-        /// Why not.
+        /// The reason.
         cause: sql::Error,
-        /// What to do.
+        /// The remedy.
         remedy: Option<String>,
     },
-    /// Nobody can be reached there.
+    /// No server is reachable at the socket.
     #[error("cannot connect to {}: {cause}{}; nothing was changed", socket.display(), remedy.as_ref().map(|fix| format!("; {fix}")).unwrap_or_default())]
     Socket {
         /// The socket.
         socket: PathBuf,
-        /// Why not.
+        /// The reason.
         cause: sql::Error,
-        /// What to do.
+        /// The remedy.
         remedy: Option<String>,
     },
-    /// The server is somebody else's than ours.
+    /// The server belongs to another user.
     #[error(
-        "uid {listener} listens on {}, and this runs as uid {ours}: only a server of your own user can be set up; if uid {listener} is PostgreSQL's user, run this as that user or as root, else see who has put a socket there; nothing was sent or changed",
+        "uid {listener} listens on {}, but this runs as uid {ours}: setup only works on a server of the user who runs it; if uid {listener} is PostgreSQL's user, run this as that user or as root, otherwise find out who created the socket; nothing was sent or changed",
         socket.display()
     )]
     ForeignListener {
         /// The socket.
         socket: PathBuf,
-        /// The user of the process that listens.
+        /// The user ID of the process that listens.
         listener: u32,
-        /// Our own.
+        /// The user ID of this process.
         ours: u32,
     },
-    /// What listens is no PostgreSQL, but leads to one at best.
+    /// The listener is not PostgreSQL; at best it forwards connections to one.
     #[error(
-        "root listens on {}, and PostgreSQL never runs as root: name the directory of PostgreSQL's own socket with --postgres, or run this as PostgreSQL's user; nothing was sent or changed",
+        "root listens on {}, but PostgreSQL never runs as root: name the directory of PostgreSQL's own socket with --postgres, or run this as PostgreSQL's user; nothing was sent or changed",
         socket.display()
     )]
     RootListens {
         /// The socket.
         socket: PathBuf,
     },
-    /// Root's rights could not be given up.
+    /// This process could not give up root's rights.
     #[error(
-        "cannot go on as {user}, whose server listens: {cause}; run this as that user; nothing was sent or changed"
+        "cannot switch to {user}, the user of the server: {cause}; run this as that user; nothing was sent or changed"
     )]
     NotBecome {
         /// The listener's user.
         user: String,
-        /// What is in the way.
+        /// The reason.
         cause: io::Error,
     },
-    /// The server names a data directory that its user does not own.
+    /// The server reports a data directory that its user does not own.
     #[error(
-        "the server says that its data directory is {}, which belongs to uid {owner}, but this goes on as uid {ours}, who listens on the socket: see who has put a socket there, or run this as uid {owner}; nothing was changed",
+        "the server says that its data directory is {}, which belongs to uid {owner}, but this runs as uid {ours}, the user who listens on the socket: find out who created the socket, or run this as uid {owner}; nothing was changed",
         path.display()
     )]
     NotTheOwners {
-        /// The directory that the server names.
+        /// The reported directory.
         path: PathBuf,
         /// Its owner.
         owner: u32,
-        /// The user that we are.
+        /// The user ID of this process.
         ours: u32,
     },
-    /// A role without the power.
-    #[error("role {0} is no superuser; name one: --superuser postgres")]
+    /// The role is not a superuser.
+    #[error("role {0} is not a superuser; name one: --superuser postgres")]
     NoSuperuser(String),
     /// A statement failed.
     #[error(
-        "`{statement}` was not executed: {cause}{}; `pgsvid setup revert` takes back what was done before",
+        "`{statement}` was not executed: {cause}{}; `pgsvid setup revert` undoes the steps before it",
         remedy.as_ref().map(|fix| format!("; {fix}")).unwrap_or_default()
     )]
     Statement {
         /// The statement.
         statement: String,
-        /// Why.
+        /// The reason.
         cause: sql::Error,
-        /// What to do, if it was not PostgreSQL that refused.
+        /// The remedy, if it was not PostgreSQL that refused.
         remedy: Option<String>,
     },
-    /// A question to the server failed.
+    /// A query failed.
     #[error("cannot examine the server: {0}")]
     Examination(sql::Error),
-    /// The server's files are not here.
+    /// The server's files are not on this side.
     #[error(
-        "cannot reach PostgreSQL's data directory {} from here ({why}): run this where it is, as PostgreSQL's user or as root, or paste what `pgsvid setup all` prints; nothing was changed",
+        "cannot reach PostgreSQL's data directory {} from here ({why}): run this where that directory is, as PostgreSQL's user or as root, or paste what `pgsvid setup all` prints; nothing was changed",
         path.display()
     )]
     Elsewhere {
         /// The data directory, as the server sees it.
         path: PathBuf,
-        /// What was found.
+        /// The reason.
         why: String,
     },
-    /// The directory of the files cannot be looked at.
+    /// The published directory cannot be examined.
     #[error("{0}; nothing was changed")]
     Directory(publish::Error),
     /// There is nothing to serve.
     #[error(
-        "no valid set is published in {}: {why}; run `pgsvid fetch` (or `pgsvid run`) with these settings first, since PostgreSQL does not start with ssl = on and without the files; nothing was changed",
+        "no valid set is published in {}: {why}; run `pgsvid fetch` (or `pgsvid run`) with these settings first, because PostgreSQL does not start with ssl = on and without the files; nothing was changed",
         directory.display()
     )]
     NotPublished {
         /// The published directory.
         directory: PathBuf,
-        /// What is wrong.
+        /// The reason.
         why: String,
     },
     /// PostgreSQL would refuse the files.
     #[error("PostgreSQL would refuse the published files: {cause}; {fix}; nothing was changed")]
     Unusable {
-        /// Why.
+        /// The reason.
         cause: String,
-        /// What to do.
+        /// The remedy.
         fix: String,
     },
-    /// The probe says otherwise.
-    #[error("{0}; `pgsvid check` may know the cause")]
+    /// The probe does not show the published set.
+    #[error("{0}; `pgsvid check` may find the cause")]
     NotServed(String),
-    /// The settings could not all be set, or the files are not served.
-    #[error("{0}; the settings were put back as they were")]
+    /// Not all settings could be set, or PostgreSQL does not serve the files.
+    #[error("{0}; the settings have their old values again")]
     PutBack(Box<Error>),
-    /// And could not be put back either.
+    /// The settings could not be restored either.
     #[error(
-        "{error}; and the settings could not be put back: {cause}; run `pgsvid setup revert` before PostgreSQL is restarted"
+        "{error}; and the settings could not be restored: {cause}; run `pgsvid setup revert` before PostgreSQL is restarted"
     )]
     NotRestored {
-        /// What went wrong first.
+        /// The first error.
         error: Box<Error>,
-        /// And then.
+        /// The error of the restoration.
         cause: Box<Error>,
     },
-    /// A file of the server's cannot be read or written.
-    #[error("cannot edit {}: {cause}; it is as it was", path.display())]
+    /// A file of the server cannot be read or written.
+    #[error("cannot edit {}: {cause}; it is unchanged", path.display())]
     File {
         /// The file.
         path: PathBuf,
-        /// What the kernel said.
+        /// The error of the system call.
         cause: io::Error,
     },
-    /// Somebody has edited our marks.
-    #[error("cannot edit {}: {marks}; mend or remove them by hand", path.display())]
+    /// Somebody has edited the marks of setup's block.
+    #[error("cannot edit {}: {marks}; fix or remove them by hand", path.display())]
     Marks {
         /// The file.
         path: PathBuf,
         /// What is wrong.
         marks: Marks,
     },
-    /// The files are wrong before we have touched them.
-    #[error("{0} already: mend it first; pg_hba.conf and pg_ident.conf are as they were")]
+    /// The files are already wrong.
+    #[error("{0} already: fix it first; pg_hba.conf and pg_ident.conf are unchanged")]
     AlreadyWrong(String),
-    /// The server does not take what we wrote.
-    #[error("PostgreSQL objects: {0}; pg_hba.conf and pg_ident.conf are as they were before")]
+    /// PostgreSQL refuses the new lines.
+    #[error("PostgreSQL objects: {0}; pg_hba.conf and pg_ident.conf have their old contents again")]
     Objection(String),
-    /// And the former file could not be put back.
-    #[error("{objection}; and {} could not be put back: {cause}; a copy of what it was is beside it", path.display())]
+    /// The old file could not be restored either.
+    #[error("{objection}; and {} could not be restored: {cause}; a copy of the old file is beside it", path.display())]
     NotPutBack {
-        /// What PostgreSQL said.
+        /// PostgreSQL's objection.
         objection: String,
         /// The file.
         path: PathBuf,
-        /// What the kernel said.
+        /// The error of the system call.
         cause: io::Error,
     },
-    /// Somebody else is setting the server up.
-    #[error("another `pgsvid setup` is at work on this server; wait for it, and try again")]
+    /// Another setup of the same server is running.
+    #[error("another `pgsvid setup` works on this server; wait for it, and try again")]
     AtWork,
     /// The record cannot be read or written.
     #[error("cannot use the record {}: {cause}", path.display())]
     Record {
         /// The file.
         path: PathBuf,
-        /// What is wrong.
+        /// The reason.
         cause: io::Error,
     },
 }

@@ -1,4 +1,4 @@
-//! What to tell whoever is in charge of a server's configuration, in place of changing it behind their back.
+//! Instructions for a server whose configuration another program manages, instead of changing it behind that program's back.
 
 use std::fmt::Write as _;
 
@@ -6,21 +6,21 @@ use super::Settings;
 use super::text::{Piece, text};
 use crate::sql::Manager;
 
-/// What to put where, and why it is not done here.
+/// What to configure where, and why setup does not do it.
 pub(super) fn instructions(settings: &Settings, manager: Manager) -> String {
     match manager {
         Manager::Patroni => format!(
-            "Patroni is in charge of this server's configuration, and would write over it. Merge this into\n\
+            "Patroni manages this server's configuration, and would overwrite changes. Merge this into\n\
              `patronictl edit-config`, its pg_hba and pg_ident above your own lines:\n\n{}",
             patroni(settings)
         ),
         // Its documentation lists ssl and the ssl_*_file settings among the parameters that cannot be changed.
-        Manager::CloudNativePg => "CloudNativePG is in charge of this server's configuration, and fixes the TLS \
-             settings to its own files: it takes\ncertificates from Secrets only (spec.certificates). pgsvid can \
-             serve the clients of such a cluster, and not its server."
+        Manager::CloudNativePg => "CloudNativePG manages this server's configuration, and sets the TLS \
+             settings to its own files: it accepts\ncertificates from Secrets only (spec.certificates). pgsvid can \
+             serve the clients of such a cluster, but not its server."
             .to_owned(),
         Manager::Somebody => format!(
-            "allow_alter_system is off, so somebody else is in charge of this server's configuration. Let them set \
+            "allow_alter_system is off, so something else manages this server's configuration. Let its administrator set \
              this:\n\n{}",
             text(settings, Piece::PostgresqlConf)
         ),
@@ -31,7 +31,6 @@ pub(super) fn instructions(settings: &Settings, manager: Manager) -> String {
 fn patroni(settings: &Settings) -> String {
     let mut yaml = "postgresql:\n  parameters:\n".to_owned();
     for (name, value) in settings.wanted() {
-        // Writing to a String does not fail.
         let _ = writeln!(yaml, "    {name}: {}", scalar(&value));
     }
     for (key, lines) in [("pg_hba", settings.roles.hba()), ("pg_ident", settings.roles.ident())] {
@@ -46,7 +45,7 @@ fn patroni(settings: &Settings) -> String {
     yaml
 }
 
-/// A text in YAML, where a single quote is doubled and nothing else means anything.
+/// A text in YAML: a single quote is doubled, and no other character has a meaning.
 fn scalar(text: &str) -> String {
     format!("'{}'", text.replace('\'', "''"))
 }

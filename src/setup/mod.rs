@@ -1,20 +1,26 @@
-//! Sets a PostgreSQL up for pgsvid: prints what is needed, applies it, and takes it back.
+//! Sets a PostgreSQL up for pgsvid: prints what it needs, applies it, and reverts it.
 //!
-//! What is printed comes from the configuration alone. What is applied is planned from facts by a pure function, shown,
-//! recorded, and put back if PostgreSQL objects; and done as the user whose server it is, even where root asks for it.
+//! What is printed follows from the configuration alone. What is applied is planned by a pure function from facts, shown,
+//! recorded, and restored if PostgreSQL objects. It is done as the server's user, even if root runs the command.
 
 mod alter;
 mod apply;
 mod block;
+mod by_hand;
 mod carry_out;
+mod clients;
 mod error;
+mod foreign_grants;
 mod managed;
 mod owner;
-mod place;
 mod plan;
+mod plan_text;
 mod record;
 mod revert;
+mod server_files;
 mod text;
+mod values;
+mod without_tls;
 
 use std::path::PathBuf;
 
@@ -30,7 +36,7 @@ use crate::consumers::Server;
 use crate::material::Expectations;
 use crate::{publish, sql};
 
-/// What to set up, and through whom.
+/// What to set up, and as which superuser.
 #[derive(Debug, Clone)]
 pub struct Settings {
     /// The server, the role that reloads it, and the published files as it sees them.
@@ -39,9 +45,9 @@ pub struct Settings {
     pub publish: publish::Settings,
     /// What the published identity must be.
     pub expectations: Expectations,
-    /// Which workload may be which role.
+    /// Which workload may log in as which role.
     pub roles: RoleMap,
-    /// Name of the file that the map is published as, if it is.
+    /// Name of the file that the map is published as, if it is published.
     pub ident: Option<String>,
     /// The superuser to log in as.
     pub superuser: String,
@@ -58,12 +64,18 @@ impl Settings {
         }
     }
 
+    /// Whether a `pgsvid run` publishes there, as far as this user can see.
+    #[must_use]
+    pub fn is_run(&self) -> bool {
+        publish::is_in_use(&self.publish.directory)
+    }
+
     /// The published map, as PostgreSQL sees it.
     fn published_map(&self) -> Option<PathBuf> {
         self.ident.as_ref().map(|name| self.publish.readers_directory().join(name))
     }
 
-    /// The TLS settings with the values that they should have, `ssl` last: it needs the others.
+    /// The TLS settings with the values that they need; `ssl` is last, because it needs the others.
     fn wanted(&self) -> [(&'static str, String); 4] {
         let paths = &self.server.paths;
         let path = |path: &std::path::Path| path.display().to_string();

@@ -1,7 +1,8 @@
-//! Who may set a server up: its own user. Root becomes that user, for good, before anything is sent or touched.
+//! Which user may set a server up: the server's own. Root switches to that user, for good, before anything is sent or
+//! touched.
 //!
-//! The process that listens on the socket says where the server's files are. So nothing is done with more rights than it
-//! has: a server that somebody has planted leads us to nothing that its maker could not change without us.
+//! The process that listens on the socket says where the server's files are. So setup never has more rights than that
+//! process: a server planted by an attacker cannot make setup change anything that the attacker could not.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -14,7 +15,7 @@ use rustix::thread::{
     set_thread_res_uid,
 };
 
-use super::Error;
+use super::{Error, without_tls};
 use crate::{files, sandbox, sql};
 
 /// Largest user or group database that is read, in bytes.
@@ -22,12 +23,12 @@ const LARGEST: u64 = 16 * 1024 * 1024;
 /// The threads of this process (`proc_pid_task(5)`).
 const TASKS: &str = "/proc/self/task";
 
-/// The user that this process has become.
+/// The user that this process has switched to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Owner {
     uid: u32,
     gid: u32,
-    /// The name in /etc/passwd, if it has one.
+    /// The name in /etc/passwd, if there is one.
     name: Option<String>,
     groups: BTreeSet<u32>,
 }
@@ -38,25 +39,34 @@ impl fmt::Display for Owner {
             Some(name) => write!(f, "{name} (uid {})", self.uid),
             None => write!(
                 f,
-                "uid {}, which has no name in /etc/passwd and so none of the groups of /etc/group",
+                "uid {}, which has no name in /etc/passwd, and so no groups from /etc/group",
                 self.uid
             ),
         }
     }
 }
 
-/// Sees to it that this process has no more rights than who listens on the server's socket: root becomes that user,
-/// which is returned; another user has to be that user already.
+/// Makes sure that this process has no more rights than the listener on the server's socket. Root switches to that user,
+/// which is returned; any other user must already be that user.
 pub(super) async fn become_owner(server: &sql::Settings) -> Result<Option<Owner>, Error> {
     let socket = server.socket();
     let (uid, gid) = sql::listener(server).await.map_err(|cause| Error::Socket {
         socket: socket.clone(),
-        remedy: cause.remedy(server),
+        remedy: match cause {
+            // Only a running server can be set up or reverted, and this one may need files that no longer exist.
+            sql::Error::NotRunning => Some(format!(
+                "{}; if it does not start because the files that ssl_cert_file names are missing, start it once without TLS, continue, \
+                 then stop it and start it as usual: {}",
+                cause.remedy(server).unwrap_or_default(),
+                without_tls::start(server)
+            )),
+            _ => cause.remedy(server),
+        },
         cause,
     })?;
     let ours = geteuid();
     if !ours.is_root() {
-        // Root may pass connections on. Its rights are not ours, and not used.
+        // Root may be forwarding connections. Its rights are never used.
         return if uid == ours.as_raw() || uid == 0 {
             Ok(None)
         } else {
@@ -66,7 +76,7 @@ pub(super) async fn become_owner(server: &sql::Settings) -> Result<Option<Owner>
     if uid == 0 {
         return Err(Error::RootListens { socket });
     }
-    // As root: afterwards that user is our own, and would always be the right one.
+    // As root: afterwards this process has that user's ID, and would always accept it.
     if !sql::may_listen(server, uid) {
         let cause = sql::Error::Peer { uid };
         return Err(Error::Socket { socket, remedy: cause.remedy(server), cause });
@@ -80,8 +90,8 @@ pub(super) async fn become_owner(server: &sql::Settings) -> Result<Option<Owner>
 }
 
 impl Owner {
-    /// The user of that number with its groups in /etc/group, as `initgroups(3)` gives them to a server: it may be one of
-    /// them that lets it read the published key.
+    /// The user with this ID and its groups in /etc/group, as `initgroups(3)` gives them to a server: one of them may allow
+    /// it to read the published key.
     fn find(uid: u32, gid: u32, passwd: &str, group: &str) -> Self {
         let number = |field: Option<&str>| field.and_then(|field| field.parse::<u32>().ok());
         let user = passwd.lines().find_map(|line| {
@@ -101,13 +111,13 @@ impl Owner {
         Self { uid, gid, name: Some(name), groups }
     }
 
-    /// Makes this process, which is root's and has one thread, that user's, for good.
+    /// Switches this process, which runs as root with one thread, to that user for good.
     fn take_over(&self) -> io::Result<()> {
-        // To the kernel this number says "leave it as it is".
+        // The kernel reads this number as "leave unchanged".
         if self.uid == 0 || [self.uid, self.gid].contains(&u32::MAX) {
             return Err(io::Error::other("these are not the numbers of a user"));
         }
-        // These calls are the kernel's, and change the thread that makes them.
+        // These system calls only change the thread that makes them.
         let threads = std::fs::read_dir(TASKS)?.count();
         if threads != 1 {
             return Err(io::Error::other(format!("{threads} threads run already")));
@@ -118,13 +128,13 @@ impl Owner {
         set_thread_res_gid(gid, gid, gid)?;
         let uid = Uid::from_raw(self.uid);
         set_thread_res_uid(uid, uid, uid)?;
-        // The kernel does so by itself, unless a securebit is set.
+        // The kernel clears the capabilities itself, unless a securebit is set.
         let none = CapabilitySet::empty();
         set_capabilities(
             None,
             CapabilitySets { effective: none, permitted: none, inheritable: none },
         )?;
-        // The listener's user must not become the master of this process, of its terminal above all. After the change,
+        // The listener's user must not control this process, above all through its terminal. Set after the change of user,
         // which resets it.
         sandbox::keep_out_of_dumps().map_err(io::Error::other)?;
         for thread in std::fs::read_dir(TASKS)? {
@@ -136,7 +146,7 @@ impl Owner {
         Ok(())
     }
 
-    /// The line of a thread's status that tells of other rights than this user's; the name of one that is missing.
+    /// The line of a thread's status that shows other rights than this user's; the name of a missing line.
     fn contradicts(&self, status: &str) -> Option<String> {
         let Self { uid, gid, groups, .. } = self;
         let four = |number: &u32| vec![number.to_string(); 4];

@@ -1,41 +1,44 @@
-//! From facts about the server to the steps that set it up: pure, so that it can be shown before anything is done.
+//! From facts about the server to the steps that set it up: pure, so that the plan can be shown before anything is done.
 
-use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use super::block::{self, Marks};
-use super::place::LARGEST;
-use super::{Settings, managed, text};
-use crate::companions::role_map::{Login, can_include};
-use crate::sql::{Administration, MOST_RELATED, Membership, Related, Setting, statements};
-use crate::text::{argument, harmless, shown};
+use super::server_files::LARGEST;
+use super::values::{SSL, setting};
+use super::{Settings, clients, foreign_grants, managed, text};
+use crate::companions::role_map::{OwnLogin, can_include};
+use crate::sql::{Administration, Setting, statements};
+use crate::text::harmless;
 
-/// What is to be done, and what is left to others.
+/// The steps, and what is left to others.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Plan {
-    /// What will be done, in this order.
+    /// The steps, in this order.
     pub steps: Vec<Step>,
     /// What has to be done elsewhere, by somebody else.
     pub by_hand: Vec<String>,
-    /// What is worth knowing, and keeps nothing from working.
+    /// Notes for the administrator. The steps can be carried out whether or not somebody acts on them.
     pub notes: Vec<String>,
+    /// The statement that restores `ssl`, which is off while other settings change; `None` if no setting changes, or if `ssl`
+    /// is a step of its own.
+    pub ssl_again: Option<String>,
 }
 
 /// One step.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Step {
-    /// A statement, and the one that takes it back.
+    /// A statement, and the one that undoes it.
     Sql {
         /// What to execute.
         statement: String,
-        /// What takes it back.
+        /// The statement that undoes it.
         undo: String,
     },
-    /// A setting of the whole server's.
+    /// A setting of the whole server.
     Setting {
         /// Its name.
         name: &'static str,
-        /// The value that it gets.
+        /// The new value.
         value: String,
         /// The value in force now, for people.
         now: String,
@@ -44,11 +47,11 @@ pub enum Step {
     File {
         /// The file, as the server sees it.
         path: PathBuf,
-        /// What it holds now.
+        /// Its text now.
         before: String,
-        /// What it will hold.
+        /// Its new text.
         after: String,
-        /// The lines that are new.
+        /// The new lines.
         lines: String,
     },
 }
@@ -57,25 +60,25 @@ pub enum Step {
 pub(super) struct FileNow {
     /// The path that the server names.
     pub(super) path: PathBuf,
-    /// Its text, or why that cannot be read here.
+    /// Its text, or why it cannot be read.
     pub(super) text: Result<String, String>,
-    /// Why it cannot be replaced here, if so.
+    /// Why it cannot be replaced, if it cannot.
     pub(super) fixed: Option<String>,
 }
 
-/// Everything that a plan is made from.
+/// The facts that a plan is made from.
 pub(super) struct Facts {
     /// The server.
     pub(super) server: Administration,
-    /// Whether certificate, key and CA file of the settings are the published ones already, by whatever path.
+    /// Whether the settings of certificate, key and CA file already lead to the published files, by any path.
     pub(super) published: [bool; 3],
     /// `pg_hba.conf` and `pg_ident.conf`.
     pub(super) files: [FileNow; 2],
-    /// Whether an earlier set-up was cut off while it altered settings.
+    /// Whether an earlier run was interrupted while it changed settings.
     pub(super) altering: bool,
 }
 
-/// What setting the server up takes. `pg_hba.conf` and `pg_ident.conf` are edited only if `edit`.
+/// The steps that set the server up. `pg_hba.conf` and `pg_ident.conf` are only edited with `edit`.
 ///
 /// Fails if somebody has damaged the marks of an earlier block.
 pub(super) fn plan(
@@ -88,16 +91,23 @@ pub(super) fn plan(
     tls(&mut plan, settings, facts);
     access(&mut plan, settings, facts, edit)?;
     workloads(&mut plan, settings, &facts.server);
+    let hba = &facts.files[0];
+    let written = plan.steps.iter().find_map(|step| match step {
+        Step::File { path, after, .. } if *path == hba.path => Some(after.as_str()),
+        _ => None,
+    });
+    let hba = written.or(hba.text.as_ref().ok().map(String::as_str));
+    plan.notes.extend(clients::missing(settings, &facts.server.tls, hba));
     Ok(plan)
 }
 
-/// The lines that `pg_ident.conf` needs, where it can include files or not.
+/// The lines that `pg_ident.conf` needs, depending on whether it can include files.
 fn ident_lines(settings: &Settings, version_number: u32) -> String {
     let includes = can_include(version_number);
     match settings.published_map().filter(|_| includes) {
         // pgsvid's own line stays here: without it no reload would ever read the included file.
         Some(map) => {
-            let own = settings.roles.login.as_ref().and_then(Login::ident_line);
+            let own = settings.roles.login.as_ref().and_then(OwnLogin::ident_line);
             let own = own.map(|line| format!("{line}\n")).unwrap_or_default();
             format!("{own}{}\n", text::include(&map))
         }
@@ -123,72 +133,18 @@ fn role(plan: &mut Plan, settings: &Settings, server: &Administration) {
     }
     if server.in_recovery && !steps.is_empty() {
         plan.by_hand.push(format!(
-            "this server is a standby: role {role} and its grants have to be made on its primary, where `pgsvid setup \
+            "this server is a standby: role {role} and its grants must be created on its primary, where `pgsvid setup \
              apply` does it"
         ));
     } else {
         plan.steps.extend(steps);
     }
     if there.is_some() {
-        plan.notes.extend(foreign(settings, &server.related));
+        plan.notes.extend(foreign_grants::notes(settings, &server.related));
     }
 }
 
-/// What the role has that a set-up would not have given it: somebody else may have made it, to have what it gets.
-fn foreign(settings: &Settings, related: &Related) -> Vec<String> {
-    let session = &settings.server.session;
-    let role = &session.user;
-    let name = statements::identifier(role);
-    let Related { attributes, password, member_of, members } = related;
-    let mut notes = Vec::new();
-    let mut note = |what: String, statement: String| {
-        notes.push(format!(
-            "role {role} is there already, and {what}; if that is not meant: psql -U {} -c {}{}",
-            argument(&settings.superuser),
-            argument(statement),
-            session.psql_options(),
-        ));
-    };
-    let listed = |memberships: &[Membership]| -> String {
-        let mut shown: Vec<String> = memberships.iter().map(|one| shown(&one.role)).collect();
-        shown.dedup();
-        let more = if memberships.len() == MOST_RELATED { ", and perhaps more" } else { "" };
-        format!("{}{more}", shown.join(", "))
-    };
-    if !attributes.is_empty() {
-        let less: Vec<String> = attributes.iter().map(|has| format!("NO{has}")).collect();
-        note(
-            format!("has {}, which pgsvid does not need", attributes.join(", ")),
-            format!("ALTER ROLE {name} {}", less.join(" ")),
-        );
-    }
-    if *password && session.password_file.is_none() {
-        note(
-            "has a password, with which others may log in as it".to_owned(),
-            format!("ALTER ROLE {name} PASSWORD NULL"),
-        );
-    }
-    if !member_of.is_empty() {
-        let revoke = |one: &Membership| {
-            statements::revoke_membership(&one.role, role, one.granted_by.as_deref())
-        };
-        let statements: Vec<String> = member_of.iter().map(revoke).collect();
-        note(format!("is a member of {}", listed(member_of)), statements.join("; "));
-    }
-    if !members.is_empty() {
-        let revoke = |one: &Membership| {
-            statements::revoke_membership(role, &one.role, one.granted_by.as_deref())
-        };
-        let statements: Vec<String> = members.iter().map(revoke).collect();
-        note(
-            format!("has the members {}, who get what it gets", listed(members)),
-            statements.join("; "),
-        );
-    }
-    notes
-}
-
-/// Whether the postmaster's command line has it.
+/// Whether the postmaster's command line sets it.
 fn is_given(setting: &Setting) -> bool {
     setting.source.as_deref() == Some("command line")
 }
@@ -204,7 +160,7 @@ fn tls(plan: &mut Plan, settings: &Settings, facts: &Facts) {
         .zip(now)
         .zip([certificate, private_key, authorities, false])
         .filter(|(((name, value), now), published)| {
-            // What the file has comes into force with the next reload.
+            // The value in the file takes effect with the next reload.
             let pending = server.altered.get(*name).filter(|altered| **altered != now.value);
             let pending = pending.filter(|_| !is_given(now));
             *altering
@@ -215,7 +171,7 @@ fn tls(plan: &mut Plan, settings: &Settings, facts: &Facts) {
         .collect();
     if *altering {
         plan.notes.push(
-            "an earlier set-up was cut off while it altered settings: all of them are set anew, ssl too".to_owned(),
+            "an earlier setup was interrupted while it changed settings: all of them are set again, including ssl".to_owned(),
         );
     }
     if let Some(manager) = server.manager.filter(|_| !differing.is_empty()) {
@@ -231,11 +187,14 @@ fn tls(plan: &mut Plan, settings: &Settings, facts: &Facts) {
             })
             .collect();
         plan.by_hand.push(format!(
-            "the postmaster's command line goes before every file: start PostgreSQL with {}, or without these options",
+            "the postmaster's command line overrides every file: start PostgreSQL with {}, or without these options",
             options.join(" ")
         ));
-        // One half of a set is no set.
+        // Half of a set is useless.
         return;
+    }
+    if !free.is_empty() && free.iter().all(|((name, _), _)| *name != SSL) {
+        plan.ssl_again = Some(setting(SSL, server.altered.get(SSL).map(String::as_str)));
     }
     plan.steps.extend(free.into_iter().map(|((name, value), now)| Step::Setting {
         name,
@@ -268,7 +227,7 @@ fn access(
         ));
         return Ok(());
     }
-    // The map first: a line of pg_hba.conf must not name one that is not there yet.
+    // The map first: pg_hba.conf must not name a map that does not exist yet.
     for (FileNow { path, text, fixed }, lines, says) in [
         (
             ident,
@@ -277,7 +236,7 @@ fn access(
         ),
         (hba, settings.roles.hba(), block::says_first),
     ] {
-        // Up to PostgreSQL 15 the published map may be the whole file, which is `run`'s to write.
+        // Up to PostgreSQL 15 the published map may be the whole file, which `run` writes.
         if Some(path) == published.as_ref() {
             continue;
         }
@@ -324,13 +283,13 @@ fn access(
     let left_alone = left_alone.join(" and ");
     match server.manager {
         Some(_) => plan.by_hand.push(format!(
-            "{left_alone}: left alone, too; `pgsvid setup hba` and `pgsvid setup ident` print the lines"
+            "{left_alone}: not changed, either; `pgsvid setup hba` and `pgsvid setup ident` print the lines"
         )),
         None if edit => plan.by_hand.push(format!(
             "{left_alone}: add what `pgsvid setup hba` and `pgsvid setup ident` print"
         )),
         None => plan.notes.push(format!(
-            "{left_alone}: left alone, and without lines for pgsvid; add what `pgsvid setup hba` and `pgsvid setup \
+            "{left_alone}: not changed, and without lines for pgsvid; add what `pgsvid setup hba` and `pgsvid setup \
              ident` print, or let --hba write it"
         )),
     }
@@ -353,8 +312,8 @@ fn workloads(plan: &mut Plan, settings: &Settings, server: &Administration) {
     let Some(map) = settings.published_map() else { return };
     if !server.sees.contains(&map) {
         plan.notes.push(format!(
-            "the map {} is not published yet, or not seen by PostgreSQL: until `pgsvid run` or `pgsvid fetch` has published \
-             it, no workload gets in by it",
+            "the map {} is not published yet, or PostgreSQL cannot see it: until `pgsvid run` or `pgsvid fetch` has published \
+             it, no workload can log in through it",
             map.display()
         ));
     }
@@ -367,65 +326,28 @@ fn workloads(plan: &mut Plan, settings: &Settings, server: &Administration) {
     }
 }
 
-/// A path that the server names: it begins no line.
-fn named(path: &Path) -> String {
+/// A path from the server, escaped so that it cannot start a new line.
+pub(super) fn named(path: &Path) -> String {
     harmless(&path.display().to_string()).into_owned()
 }
 
 impl Step {
-    /// Whether it alters that setting.
+    /// Whether the step changes this setting.
     pub(super) fn alters(&self, setting: &str) -> bool {
         matches!(self, Self::Setting { name, .. } if *name == setting)
     }
 }
 
 impl Plan {
-    /// Whether something is to be done here.
+    /// Whether there is something to do.
     #[must_use]
     pub fn has_steps(&self) -> bool {
         !self.steps.is_empty()
     }
 
-    /// Whether settings are to be altered.
+    /// Whether settings will be changed.
     pub(super) fn alters_settings(&self) -> bool {
         self.steps.iter().any(|step| matches!(step, Step::Setting { .. }))
-    }
-
-    /// The plan for people.
-    #[must_use]
-    pub fn text(&self) -> String {
-        let mut text = String::new();
-        // Writing to a String does not fail.
-        for step in &self.steps {
-            let _ = match step {
-                Step::Sql { statement, .. } => writeln!(text, "  sql      {statement}"),
-                Step::Setting { name, value, now, .. } => writeln!(
-                    text,
-                    "  setting  {}   (now {})",
-                    statements::alter_system(name, value),
-                    if now.is_empty() { "empty".to_owned() } else { shown(now) }
-                ),
-                Step::File { path, lines, .. } => writeln!(
-                    text,
-                    "  file     {}: a marked block at its top, and a copy beside it\n             {}",
-                    named(path),
-                    lines.trim_end().replace('\n', "\n             ")
-                ),
-            };
-        }
-        if self.alters_settings() {
-            text.push_str(
-                "  then     a reload, and a handshake that proves what is served; if PostgreSQL refuses the files, the\n           \
-                 settings are put back\n",
-            );
-        }
-        for item in &self.by_hand {
-            let _ = writeln!(text, "  by hand  {}", item.replace('\n', "\n           "));
-        }
-        for note in &self.notes {
-            let _ = writeln!(text, "  note     {note}");
-        }
-        text
     }
 }
 
@@ -433,7 +355,7 @@ impl Plan {
 mod tests {
     use super::*;
     use crate::config::{Flags, Parts};
-    use crate::sql::{Manager, Role, TlsSettings};
+    use crate::sql::{Manager, Related, Role, TlsSettings};
     use std::collections::{BTreeMap, BTreeSet};
 
     fn settings() -> Settings {
@@ -453,17 +375,20 @@ mod tests {
         }
     }
 
-    /// A server that nobody has set up.
+    /// A server without any set-up.
     fn facts() -> Facts {
         let setting = |value: &str| Setting { value: value.to_owned(), ..Setting::default() };
         Facts {
             published: [false; 3],
-            files: [("/data/pg_hba.conf", "local all all peer\n"), ("/data/pg_ident.conf", "")]
-                .map(|(path, text)| FileNow {
-                    path: path.into(),
-                    text: Ok(text.to_owned()),
-                    fixed: None,
-                }),
+            files: [
+                ("/data/pg_hba.conf", "local all all peer\nhostssl all app all cert\n"),
+                ("/data/pg_ident.conf", ""),
+            ]
+            .map(|(path, text)| FileNow {
+                path: path.into(),
+                text: Ok(text.to_owned()),
+                fixed: None,
+            }),
             altering: false,
             server: Administration {
                 tls: TlsSettings {
@@ -540,7 +465,7 @@ mod tests {
             let mut facts = facts();
             facts.server.manager = Some(manager);
             let plan = plan(&settings(), &facts, true).unwrap();
-            // Role and grant are no configuration.
+            // Role and grant are not configuration.
             assert_eq!((count(&plan), plan.by_hand.len()), ([2, 0, 0], 2), "{manager:?}");
         }
         let mut facts = facts();

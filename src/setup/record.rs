@@ -1,7 +1,8 @@
-//! What was done to a server, so that it can be taken back: a file in its data directory, which is this server's alone.
+//! The record of what setup did to a server, so that it can be reverted: a file in its data directory, which belongs to this
+//! server alone.
 //!
-//! Written before anything is done. PostgreSQL's user may write it too, and so may a superuser of the database: what it
-//! says is compared with what a set-up does, and never simply done.
+//! It is written before anything is done. PostgreSQL's user may write it, and so may a superuser of the database. So its
+//! contents are compared with what setup does, and never executed without that check.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -17,7 +18,7 @@ use crate::text::shown;
 
 /// Name of the file.
 const NAME: &str = "pgsvid-setup.json";
-/// What this program writes and reads.
+/// The format that this program writes and reads.
 const FORMAT: u32 = 1;
 /// Largest record that is read, in bytes.
 const LARGEST: u64 = 1024 * 1024;
@@ -27,27 +28,27 @@ const LARGEST: u64 = 1024 * 1024;
 #[serde(deny_unknown_fields)]
 pub(super) struct Record {
     format: u32,
-    /// Statements that take back what was executed, in the order of execution.
+    /// Statements that undo what was executed, in the order of execution.
     pub(super) undo: Vec<Undo>,
-    /// Settings are being altered: whatever `postgresql.auto.conf` says of them now is ours.
+    /// Whether settings are being changed: then all values in `postgresql.auto.conf` are setup's.
     pub(super) altering: bool,
-    /// Settings that were altered.
+    /// Settings that were changed.
     pub(super) settings: BTreeMap<String, Change>,
-    /// Files that got a block, each with the first copy of what was there before.
+    /// Files that got a block, each with the first copy of its old text.
     pub(super) files: BTreeMap<PathBuf, PathBuf>,
 }
 
-/// A statement that takes another back.
+/// A statement that undoes another one.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Undo {
-    /// Where it has to be executed.
+    /// The database to execute it in.
     pub(super) database: String,
     /// The statement.
     pub(super) statement: String,
-    /// Whether what it takes back was done; else the transaction says so, or somebody has to look.
+    /// Whether the original statement was executed. If false, the transaction tells, or a person must check.
     pub(super) done: bool,
-    /// The number of the transaction that does what it takes back, until it is done.
+    /// The ID of the transaction with the original statement, until it is done.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) transaction: Option<String>,
 }
@@ -56,9 +57,9 @@ pub(super) struct Undo {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Change {
-    /// What ALTER SYSTEM had set before; `None` if nothing.
+    /// The value that ALTER SYSTEM had set before; `None` if there was none.
     pub(super) before: Option<String>,
-    /// What we have set.
+    /// The value that setup set.
     pub(super) after: String,
 }
 
@@ -74,8 +75,8 @@ impl Default for Record {
     }
 }
 
-/// The record of a server, under the lock that keeps others from setting up or reverting it for as long as the directory
-/// is open: the data directory's own `flock`, which PostgreSQL does not use.
+/// Opens the record of a server, and takes a lock that keeps others from setting it up or reverting it while the directory is
+/// open: the `flock` of the data directory, which PostgreSQL does not use.
 pub(super) fn open(data: &Directory) -> Result<Record, Error> {
     match data.lock() {
         Ok(true) => Record::read(data),
@@ -84,8 +85,8 @@ pub(super) fn open(data: &Directory) -> Result<Record, Error> {
     }
 }
 
-/// Asks the server what became of the statements that `setup apply` was about to execute when it was cut off: forgets those
-/// that were not executed. What the server does not know stays as it is.
+/// Asks the server for the outcome of the statements that an interrupted `setup apply` was about to execute, and forgets
+/// those that were not executed. Unknown outcomes stay in the record.
 pub(super) async fn settle(record: &mut Record, session: &Session) -> Result<(), Error> {
     let mut settled = Vec::with_capacity(record.undo.len());
     for mut undo in std::mem::take(&mut record.undo) {
@@ -111,17 +112,18 @@ impl Record {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Self::default()),
             Err(error) => return Err(failed(error)),
         };
-        // Its words repeat what is in the file.
+        // The error's message repeats the contents of the file.
         let record: Self = serde_json::from_slice(&bytes)
             .map_err(|error| failed(io::Error::other(shown(&error.to_string()))))?;
         if record.format != FORMAT {
-            let text = format!("its format is {}, and this program knows {FORMAT}", record.format);
+            let text =
+                format!("its format is {}, but this program only knows {FORMAT}", record.format);
             return Err(failed(io::Error::other(text)));
         }
         Ok(record)
     }
 
-    /// Writes the record, or removes it if there is nothing in it.
+    /// Writes the record, or removes it if it is empty.
     pub(super) fn write(&self, data: &Directory) -> Result<(), Error> {
         self.put(data).map_err(|cause| Error::Record { path: data.path().join(NAME), cause })
     }

@@ -1,44 +1,47 @@
-//! `setup revert`: takes back what `setup apply` has done, by its record, and nothing that others have changed since.
+//! `setup revert`: undoes what `setup apply` has recorded, and nothing that others have changed since.
 
 use std::fmt::Write as _;
 use std::io;
 use std::path::PathBuf;
 
 use super::apply::{Examined, examine};
-use super::carry_out::{Edit, Work, setting};
+use super::carry_out::{Edit, Work};
 use super::owner::Owner;
 use super::record::{self, Record, Undo};
-use super::{Error, Settings, block};
+use super::values::setting;
+use super::{Error, Settings, block, by_hand};
 use crate::sql::{TLS_SETTINGS, statements};
 use crate::text::{argument, harmless, shown};
 
-/// What will be taken back, and the session to do it in.
+/// What will be undone, and the session to do it in.
 pub struct Revert {
     settings: Settings,
     server: Examined,
     /// Whether there is a record on disk.
     there: bool,
+    /// A description of a set-up by hand, for people.
+    by_hand: String,
     record: Record,
     work: Todo,
 }
 
-/// What there is to take back.
+/// What there is to undo.
 #[derive(Debug, Default)]
 struct Todo {
-    /// Files with our block, to be without it.
+    /// Files, from which setup's block will be removed.
     files: Vec<Edit>,
-    /// Settings, and what they were.
+    /// Settings, and their old values.
     settings: Vec<(String, Option<String>)>,
     /// Statements.
     statements: Vec<Undo>,
-    /// Files that stay in the record, since nobody knows whether they have our block.
+    /// Files that stay in the record, because it is unknown whether they have setup's block.
     unread: Vec<PathBuf>,
     /// What others have changed since.
     left: Vec<String>,
 }
 
 impl Revert {
-    /// Reads the record and makes a plan; changes nothing but this process's user, if that is root.
+    /// Reads the record and makes a plan. Changes nothing except this process's user, if that is root.
     pub async fn prepare(settings: Settings) -> Result<Self, Error> {
         let server = examine(&settings).await?;
         let prepared = match recorded(&server).await {
@@ -47,8 +50,17 @@ impl Revert {
             }
             Err(error) => Err(error),
         };
+        let prepared = match prepared {
+            Ok((there, record, work)) if there => Ok((there, record, work, String::new())),
+            Ok((there, record, work)) => by_hand::text(&settings, &server)
+                .await
+                .map(|by_hand| (there, record, work, by_hand)),
+            Err(error) => Err(error),
+        };
         match prepared {
-            Ok((there, record, work)) => Ok(Self { settings, server, there, record, work }),
+            Ok((there, record, work, by_hand)) => {
+                Ok(Self { settings, server, there, by_hand, record, work })
+            }
             Err(error) => {
                 server.session.close().await;
                 Err(error)
@@ -56,10 +68,16 @@ impl Revert {
         }
     }
 
-    /// Whether anything was ever applied here.
+    /// Whether there is a record of `setup apply`. A complete revert removes it.
     #[must_use]
     pub fn has_steps(&self) -> bool {
         self.there
+    }
+
+    /// A description of a set-up by hand, with the commands that undo it; empty if there is none.
+    #[must_use]
+    pub fn by_hand(&self) -> &str {
+        &self.by_hand
     }
 
     /// The server's version, for people.
@@ -68,20 +86,19 @@ impl Revert {
         &self.server.server.tls.version
     }
 
-    /// The user that this process has become, if it was root's.
+    /// The user that this process has switched to, if it ran as root.
     #[must_use]
     pub fn owner(&self) -> Option<&Owner> {
         self.server.owner.as_ref()
     }
 
-    /// What will be done, for people.
+    /// The plan, for people.
     #[must_use]
     pub fn text(&self) -> String {
         let mut text = String::new();
-        // Writing to a String does not fail.
         for Edit { path, .. } in &self.work.files {
             let path = shown(&path.display().to_string());
-            let _ = writeln!(text, "  file     {path}: the marked block goes");
+            let _ = writeln!(text, "  file     {path}: the marked block is removed");
         }
         for (name, before) in &self.work.settings {
             let statement = setting(name, before.as_deref());
@@ -99,7 +116,7 @@ impl Revert {
         text
     }
 
-    /// Does it. `say` is told what was done, in a line each.
+    /// Carries out the plan. `say` gets a line about each step that is done.
     pub async fn carry_out(self, say: &mut dyn FnMut(&str)) -> Result<(), Error> {
         let Self { settings, server, record, work: todo, .. } = self;
         let Examined { session, server, place, .. } = server;
@@ -110,14 +127,14 @@ impl Revert {
         outcome
     }
 
-    /// Ends without having done anything.
+    /// Ends the session without any change.
     pub async fn leave(self) {
         self.server.session.close().await;
     }
 }
 
 async fn take_back(work: &mut Work<'_>, todo: &Todo) -> Result<(), Error> {
-    // In the reverse order of its making: nobody is let in by a role that is gone.
+    // In reverse order: lines that let a role in are removed before the role.
     work.edit_files(&todo.files).await?;
     work.record.files.retain(|path, _| todo.unread.contains(path));
     work.write_record()?;
@@ -130,19 +147,25 @@ async fn take_back(work: &mut Work<'_>, todo: &Todo) -> Result<(), Error> {
     work.write_record()?;
     for undo in &todo.statements {
         match work.execute(&undo.statement).await {
-            // Whom a grant was for is gone, and the grant with him.
+            // The role is gone, and its grants with it.
             Err(Error::Statement { cause, .. }) if cause.is_about_something_gone() => {}
+            Err(Error::Statement { statement, cause, .. })
+                if statement == statements::drop_role(&work.settings.server.session.user) =>
+            {
+                let remedy = by_hand::dropping(work.settings, &work.session).await;
+                return Err(Error::Statement { statement, cause, remedy });
+            }
             done => done?,
         }
         work.record.undo.retain(|known| known != undo);
         work.write_record()?;
     }
-    // Nobody can tell whether these were done: they have been shown. Of one that still runs the server will know.
+    // It is unknown whether these were executed; they have been shown. The server will know about one that still runs.
     work.record.undo.retain(|undo| undo.done || undo.transaction.is_some());
     work.write_record()
 }
 
-/// Whether there is a record, and what it says once the server was asked how it ended.
+/// Whether there is a record, and its contents after the server was asked for unfinished statements.
 async fn recorded(Examined { session, place, .. }: &Examined) -> Result<(bool, Record), Error> {
     let mut record = record::open(&place.data)?;
     let there = !record.is_empty();
@@ -150,8 +173,7 @@ async fn recorded(Examined { session, place, .. }: &Examined) -> Result<(bool, R
     Ok((there, record))
 }
 
-/// What of the record can be taken back: nothing but what a set-up of this server with these settings does. The rest is
-/// told, and left.
+/// What of the record can be undone: only what setup does on this server with these settings. The rest is reported, and left.
 fn todo(settings: &Settings, examined: &Examined, record: &Record) -> Result<Todo, Error> {
     let Examined { server, place, .. } = examined;
     let mut todo = Todo::default();
@@ -162,7 +184,7 @@ fn todo(settings: &Settings, examined: &Examined, record: &Record) -> Result<Tod
             Some(Err(error)) => Err(io::Error::new(error.kind(), error.to_string())),
             None => {
                 todo.left.push(format!(
-                    "{name}: this server names it neither as hba_file nor as ident_file; if it has a block of ours, \
+                    "{name}: this server names it neither as hba_file nor as ident_file; if it has setup's block, \
                      remove that by hand"
                 ));
                 continue;
@@ -176,7 +198,7 @@ fn todo(settings: &Settings, examined: &Examined, record: &Record) -> Result<Tod
             }
             Err(error) => {
                 todo.left.push(format!(
-                    "{name}: it cannot be read here ({error}); if it has a block of ours, remove that by hand, or fix that \
+                    "{name}: it cannot be read here ({error}); if it has setup's block, remove that by hand, or fix the error \
                      and revert again"
                 ));
                 todo.unread.push(path.clone());
@@ -186,18 +208,18 @@ fn todo(settings: &Settings, examined: &Examined, record: &Record) -> Result<Tod
         let without =
             block::without(&now).map_err(|marks| Error::Marks { path: path.clone(), marks })?;
         if without == now {
-            todo.left.push(format!("{name}: our block is gone already"));
+            todo.left.push(format!("{name}: setup's block is gone already"));
         } else {
             todo.files.push(Edit { path: path.clone(), before: now, after: without, copy: None });
         }
     }
     for (name, change) in &record.settings {
         if !TLS_SETTINGS.contains(&name.as_str()) {
-            todo.left.push(format!("{}: it is no setting that setup alters", shown(name)));
+            todo.left.push(format!("{}: it is not a setting that setup changes", shown(name)));
         } else if record.altering || server.altered.get(name) == Some(&change.after) {
             todo.settings.push((name.clone(), change.before.clone()));
         } else {
-            todo.left.push(format!("{name}: it was altered since"));
+            todo.left.push(format!("{name}: it has been changed since"));
         }
     }
     let session = &settings.server.session;
@@ -211,7 +233,7 @@ fn todo(settings: &Settings, examined: &Examined, record: &Record) -> Result<Tod
             ));
         } else if !undoing(&session.user).contains(&undo.statement) {
             todo.left.push(format!(
-                "{statement}: setup does nothing with role {} that this takes back; if it was applied for another role, \
+                "{statement}: setup does nothing with role {} that this undoes; if it was applied for another role, \
                  name that one with --user",
                 session.user
             ));
@@ -219,11 +241,11 @@ fn todo(settings: &Settings, examined: &Examined, record: &Record) -> Result<Tod
             todo.statements.push(undo.clone());
         } else if undo.transaction.is_some() {
             todo.left.push(format!(
-                "{statement}: the server is still executing what this takes back; wait, and revert again"
+                "{statement}: the server still executes what this undoes; wait, and revert again"
             ));
         } else {
             todo.left.push(format!(
-                "{statement}: whether there is anything to take back is not known, since apply was cut off there; do it by \
+                "{statement}: it is unknown whether there is anything to undo, because apply was interrupted there; do it by \
                  hand if so"
             ));
         }
@@ -231,7 +253,7 @@ fn todo(settings: &Settings, examined: &Examined, record: &Record) -> Result<Tod
     Ok(todo)
 }
 
-/// All statements that can take back what a set-up does for a role.
+/// All statements that can undo what setup does for a role.
 fn undoing(role: &str) -> [String; 4] {
     [
         statements::drop_role(role),

@@ -1,33 +1,34 @@
-//! What is needed, ready to paste or to mount: each piece says why, and for which file it is.
+//! The text of what PostgreSQL needs, ready to paste or to mount: each piece gives its reason, and its file.
 
 use std::fmt::Write as _;
 
 use super::Settings;
-use crate::companions::role_map::{INCLUDES, Login};
+use crate::companions::role_map::{INCLUDES, OwnLogin};
+use crate::sql::in_database;
 use crate::sql::statements::{configuration_value, identifier, role_script};
 use crate::text::argument;
 
-/// Slots to keep back: as many as the role may have connections.
+/// Slots to reserve: as many as the role may have connections.
 const RESERVED: u32 = 3;
 
-/// A piece of what is needed.
+/// A piece of the text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Piece {
-    /// Role and grants.
+    /// Role and grants, as SQL.
     Sql,
-    /// Settings.
+    /// Lines for `postgresql.conf`.
     PostgresqlConf,
-    /// Who is let in.
+    /// Lines for `pg_hba.conf`.
     Hba,
-    /// And as whom.
+    /// Lines for `pg_ident.conf`.
     Ident,
     /// All of them, one after the other.
     All,
 }
 
-// Writing to a String does not fail, so nobody looks at what it returns.
+// Writing to a String does not fail, so the results are ignored.
 
-/// The text of a piece, with an end of line.
+/// The text of a piece, with a final newline.
 #[must_use]
 pub fn text(settings: &Settings, piece: Piece) -> String {
     match piece {
@@ -46,11 +47,11 @@ fn sql(settings: &Settings) -> String {
     let mut text = format!(
         "\
 -- For psql as a superuser, in the database that pgsvid connects to:
---   pgsvid setup sql | psql -U {} -d {}{}
+--   pgsvid setup sql | psql -U {} {}{}
 
 {}",
         argument(&settings.superuser),
-        argument(&session.database),
+        in_database(&session.database),
         session.psql_options(),
         role_script(&session.user),
     );
@@ -65,7 +66,7 @@ fn sql(settings: &Settings) -> String {
     let roles = settings.roles.roles();
     if !roles.is_empty() {
         text.push_str(
-            "\n-- The roles of [[roles]], where they do not exist yet. What they may do is yours to grant.\n",
+            "\n-- The roles of [[roles]], if they do not exist yet. You decide what to grant them.\n",
         );
         for role in roles {
             let _ = writeln!(text, "-- CREATE ROLE {} LOGIN;", identifier(role));
@@ -78,7 +79,7 @@ fn postgresql_conf(settings: &Settings) -> String {
     let mut text = "\
 # For postgresql.conf. Publish first (pgsvid fetch): with ssl = on and without the files PostgreSQL does not start.
 
-# The published set. PostgreSQL reads it at each reload. ssl_ca_file is what client certificates are checked against.
+# The published set. PostgreSQL reads it at each reload. Client certificates are checked against ssl_ca_file.
 "
     .to_owned();
     for (name, value) in settings.wanted() {
@@ -95,8 +96,8 @@ fn postgresql_conf(settings: &Settings) -> String {
     );
     if let Some(map) = settings.published_map() {
         let _ = write!(text, "
-# Before PostgreSQL {INCLUDES}: the map that pgsvid keeps up to date, in place of pg_ident.conf. All other lines that
-# you need there belong into files.ident_lines.
+# Before PostgreSQL {INCLUDES}: the map that pgsvid keeps up to date, instead of pg_ident.conf. All other lines that
+# you need there belong in files.ident_lines.
 #ident_file = {}       # needs a restart
 ",
             configuration_value(&map.display().to_string())
@@ -115,13 +116,13 @@ fn hba(settings: &Settings) -> String {
 fn ident(settings: &Settings) -> String {
     let mut text = "# For pg_ident.conf.\n\n".to_owned();
     if let Some(map) = settings.published_map() {
-        let own = settings.roles.login.as_ref().and_then(Login::ident_line);
+        let own = settings.roles.login.as_ref().and_then(OwnLogin::ident_line);
         let own = own.map(|line| format!("#   {line}\n")).unwrap_or_default();
         let _ = write!(text, "\
-# PostgreSQL {INCLUDES} and later need this alone, and pgsvid keeps the rest up to date in the included file:
+# PostgreSQL {INCLUDES} and later only need this, and pgsvid keeps the rest up to date in the included file:
 {own}#   {}
 # Before PostgreSQL {INCLUDES} either ident_file names the published map (see setup postgresql-conf), or all of these
-# lines stand here.
+# lines go here.
 ",
             include(&map),
         );
@@ -130,8 +131,8 @@ fn ident(settings: &Settings) -> String {
     text
 }
 
-/// The line that reads the published map, where `pg_ident.conf` can include files. A map that is not there yet must not
-/// keep the others from being read.
+/// The line that includes the published map, if `pg_ident.conf` can include files. A map that does not exist yet must not
+/// keep PostgreSQL from reading the other lines.
 pub(super) fn include(map: &std::path::Path) -> String {
     format!("include_if_exists \"{}\"", map.display())
 }

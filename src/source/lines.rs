@@ -1,32 +1,32 @@
-//! How many lines of the log an agent may cause: each of its messages may differ from the one before.
+//! Limits how many lines of the log an agent can cause: each of its messages may differ from the one before.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// Lines that are left.
+/// The remaining lines.
 pub struct Lines {
     most: u32,
     each: Duration,
     left: u32,
     at: Instant,
-    /// There were none left, and it has not been calm since.
+    /// Whether none were left, and the agent has not been quiet since.
     short: bool,
 }
 
-/// What becomes of a line.
+/// What happens to a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Line {
     /// It is written.
     Written,
-    /// It is among the details, the first one for long: that is worth a line itself.
+    /// It goes to the debug level, as the first one in a long time: that is worth a line.
     FirstHidden,
-    /// It is among the details.
+    /// It goes to the debug level.
     Hidden,
 }
 
 impl Lines {
-    /// So many at once, and another one after each such time.
+    /// `most` lines at once, and another one after each such time.
     #[must_use]
     pub fn new((most, each): (u32, Duration)) -> Self {
         Self { most, each, left: most, at: Instant::now(), short: false }
@@ -54,10 +54,10 @@ impl Lines {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::source::limits;
+    use crate::source::workload_api::limits;
 
     #[tokio::test(start_paused = true)]
-    async fn a15_lines_are_many_at_once_and_few_for_long() {
+    async fn a15_the_log_limit_allows_a_burst_and_then_one_line_per_interval() {
         let (most, each) = limits::LINES;
         let mut lines = Lines::new(limits::LINES);
         let written = |lines: &mut Lines| lines.take() == Line::Written;
@@ -75,7 +75,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a15_that_lines_are_hidden_is_said_once_until_it_has_been_calm() {
+    async fn a15_the_notice_about_hidden_lines_is_logged_once_until_the_limit_has_recovered() {
         let (most, each) = limits::LINES;
         let mut lines = Lines::new(limits::LINES);
         let mut said = 0;

@@ -1,45 +1,55 @@
-//! What is known of one consumer: what it serves, and what keeps the published set from being in force there.
+//! The state of one consumer: what it serves, and what keeps the published set from being in force there.
 
 use std::time::SystemTime;
 
 use crate::finding::Finding;
 use crate::verify::{self, Verdict};
 
-/// One that reads the published set.
+/// A reader of the published set.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Consumer {
-    /// Its name, which no other one has.
+    /// Its name, which no other consumer has.
     pub name: String,
-    /// What the last verification found; `None` before the first.
+    /// The verdict of the latest verification; `None` before the first.
     pub verdict: Option<Verdict>,
-    /// The last verdict on an answer: it stays while nobody answers.
+    /// The latest verdict from an answer; it stays while the consumer does not answer.
     pub answered: Option<Verdict>,
     /// What it was last seen to serve.
     pub served: Option<Served>,
     /// When the published set was last proven to be served.
     pub verified: Option<SystemTime>,
-    /// What keeps the published set from being in force, in words.
+    /// What keeps the published set from being in force, in one sentence.
     pub problem: Option<String>,
-    /// What brings the problem about, and what fixes it, as far as that is known.
+    /// The causes of the problem, and their remedies, as far as they are known.
     pub findings: Vec<Finding>,
-    /// Whether what is published was not followed by a reload yet.
+    /// The settings that keep published files from being used, even if it serves the right certificate.
+    pub concerns: Vec<Finding>,
+    /// Whether a reload has not followed the latest publication yet.
     pub reload_pending: bool,
-    /// What is not proven though it serves what it should, in words; `None` if there is nothing.
+    /// What is not proven although the consumer serves the right set, in one sentence; `None` if all is proven.
     pub unproven: Option<&'static str>,
-    /// When the next try is due, if something is being retried.
+    /// When the next attempt is due, if one is.
     pub retry: Option<SystemTime>,
-    /// The sessions on it, where its role may see them.
+    /// Its sessions, if the role may see them.
     pub sessions: Option<Sessions>,
 }
 
 impl Consumer {
-    /// One of which nothing is known yet.
+    /// A consumer about which nothing is known yet.
     #[must_use]
     pub fn named(name: &str) -> Self {
         Self { name: name.to_owned(), ..Self::default() }
     }
 
-    /// Takes a verdict.
+    /// The causes of the problem, and what else there is to fix.
+    pub fn all_findings(&self) -> impl Iterator<Item = &Finding> {
+        let is_told = |concern: &&Finding| {
+            self.findings.iter().any(|it| (it.code, &it.object) == (concern.code, &concern.object))
+        };
+        self.findings.iter().chain(self.concerns.iter().filter(move |it| !is_told(it)))
+    }
+
+    /// Records a verdict.
     pub fn judged(&mut self, verdict: Verdict, now: SystemTime) {
         self.verdict = Some(verdict);
         if verdict != Verdict::Unreachable {
@@ -50,10 +60,29 @@ impl Consumer {
         }
     }
 
-    /// Takes what a probe has seen. What a server that does not answer served before may still be in force.
+    /// Records the verdict on a server that has no TLS parameters in common with the probe. `handed_over` means that it was
+    /// asked to reload, and that nothing shows that it could not. Otherwise there is no answer to judge by.
+    pub fn judged_unspoken(&mut self, handed_over: bool) {
+        self.verdict = Some(Verdict::Unverifiable);
+        if handed_over {
+            self.answered = self.verdict;
+            // An earlier observation does not show what is in force now.
+            self.served = None;
+        }
+    }
+
+    /// The verdict that holds now: a certificate that was current may have expired since, without any event.
+    #[must_use]
+    pub fn verdict_at(&self, now: SystemTime) -> Option<Verdict> {
+        let accepted = matches!(self.verdict, Some(Verdict::Current | Verdict::OldAuthorities));
+        let expired = self.served.as_ref().is_some_and(|served| served.not_after <= now);
+        if accepted && expired { Some(Verdict::Expired) } else { self.verdict }
+    }
+
+    /// Records what a probe has seen. If a server does not answer, what it served before may still be in force.
     pub fn seen(&mut self, answer: &verify::Answer, now: SystemTime) {
         match answer {
-            verify::Answer::Nothing(_) => {}
+            verify::Answer::Nothing(_) | verify::Answer::Refused(_) | verify::Answer::TooLarge => {}
             verify::Answer::Plaintext => self.served = None,
             verify::Answer::Served(served) => {
                 let serial = served.leaf.serial().to_string();
@@ -61,13 +90,13 @@ impl Consumer {
                 let since = since.map_or(now, |before| before.since);
                 let authorities_by = served.proof();
                 let not_after = served.not_after();
-                self.served = Some(Served { serial, not_after, since, authorities_by });
+                self.served = Some(Served { serial, not_after, since, seen: now, authorities_by });
             }
         }
     }
 }
 
-/// What a server was seen to serve.
+/// What a server was last seen to serve.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Served {
     /// The leaf's serial number, in full.
@@ -76,18 +105,20 @@ pub struct Served {
     pub not_after: SystemTime,
     /// When it was first seen.
     pub since: SystemTime,
-    /// By what the server's authorities were last proven.
+    /// When it was last seen.
+    pub seen: SystemTime,
+    /// How much of the server's authorities the latest handshake proved.
     pub authorities_by: verify::Proof,
 }
 
-/// The sessions on the server, other than our own.
+/// The sessions on the server, without pgsvid's own.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Sessions {
     /// When they were counted.
     pub at: Option<SystemTime>,
-    /// How many there are of each kind of connection; each kind that there is.
+    /// Number of sessions by kind of connection; only kinds that occur.
     pub by_protocol: Vec<(&'static str, u64)>,
-    /// How many TLS sessions are older than the life of our SVID. An estimate of those whose client certificate has
-    /// expired since: PostgreSQL does not tell its validity.
+    /// Number of TLS sessions older than the lifetime of the SVID. It is an estimate of those whose client certificate has
+    /// expired since, because PostgreSQL does not report its validity.
     pub older_than_svid: u64,
 }

@@ -1,4 +1,4 @@
-//! What the attempts came to: counts, durations, and the last of them one by one.
+//! The results of the attempts: counts, durations, and the latest ones individually.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, SystemTime};
@@ -15,11 +15,11 @@ pub(super) const BOUNDS: [f64; 13] =
 /// The steps of a rotation, in their order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Step {
-    /// The set is swapped.
+    /// The set is written and swapped.
     Publish,
-    /// PostgreSQL is told to read it.
+    /// PostgreSQL is asked to read it.
     Reload,
-    /// A handshake shows what is served.
+    /// A handshake shows what PostgreSQL serves.
     Verify,
 }
 
@@ -41,11 +41,11 @@ impl Step {
 /// How an attempt ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Outcome {
-    /// Nothing is left to be done.
+    /// Nothing is left to do.
     Completed,
-    /// Waiting is enough: it is tried again.
+    /// Waiting is enough; it is retried.
     Pending,
-    /// Something is wrong: it is tried again, and somebody may have to fix it.
+    /// Something is wrong; it is retried, but somebody may have to fix it.
     Failed,
 }
 
@@ -64,24 +64,24 @@ impl Outcome {
     }
 }
 
-/// One attempt, or several in a row that ended alike.
+/// One attempt, or several in a row with the same result.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Attempt {
-    /// The consumer that it was about; `None` for a publication.
+    /// The consumer; `None` for a publication.
     pub consumer: Option<String>,
-    /// When it ended; of several, the last.
+    /// When it ended; for several, when the last one did.
     pub at: SystemTime,
-    /// The publication that it was about, from 1; 0 is a set that an earlier run left.
+    /// Number of the publication, from 1; 0 is a set that an earlier run left.
     pub generation: u64,
     /// Serial number of the leaf.
     pub serial: String,
     /// How it ended.
     pub outcome: Outcome,
-    /// The step that it ended with.
+    /// The step with which it ended.
     pub step: Step,
-    /// How many in a row ended so.
+    /// How many attempts in a row ended like this.
     pub tries: u64,
-    /// What the verification found.
+    /// The verdict of its verification, if there was one.
     pub verdict: Option<Verdict>,
     /// How long the publication took, if there was one.
     pub publish: Option<Duration>,
@@ -89,11 +89,11 @@ pub struct Attempt {
     pub reload: Option<Duration>,
     /// How long the verification took, if there was one.
     pub verify: Option<Duration>,
-    /// From the beginning of the publication to its proof, retries and all; once it is proven.
+    /// From the start of the publication to its proof, including retries; once it is proven.
     pub whole: Option<Duration>,
-    /// Why it failed, in words.
+    /// Why it failed, in one sentence.
     pub problem: Option<String>,
-    /// The codes of what brought it about.
+    /// The codes of its findings.
     pub codes: Vec<Code>,
 }
 
@@ -105,7 +105,7 @@ impl Attempt {
     }
 }
 
-/// What the attempts of one consumer came to.
+/// The results of one consumer's attempts.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Delivered {
     counts: BTreeMap<(Outcome, Step), u64>,
@@ -115,7 +115,7 @@ pub(super) struct Delivered {
 }
 
 impl Delivered {
-    /// How many attempts ended so.
+    /// How many attempts ended like this.
     pub(super) fn count(&self, outcome: Outcome, step: Step) -> u64 {
         self.counts.get(&(outcome, step)).copied().unwrap_or_default()
     }
@@ -132,14 +132,14 @@ pub struct History {
 }
 
 impl History {
-    /// A set was published.
+    /// Counts a publication.
     pub fn published(&mut self, took: Duration) {
         *self.published.entry(Outcome::Completed).or_default() += 1;
         self.publish.observe(took);
     }
 
-    /// Adds an attempt. One that ended as the last of its kind did takes its place, so that hours of retries leave room for
-    /// what was before them.
+    /// Adds an attempt. If the previous one of its kind ended in the same way, it replaces that one, so that hours of retries
+    /// do not displace older entries.
     pub fn add(&mut self, mut attempt: Attempt) {
         match &attempt.consumer {
             Some(consumer) => {
@@ -152,7 +152,7 @@ impl History {
             None if attempt.outcome == Outcome::Failed => {
                 *self.published.entry(Outcome::Failed).or_default() += 1;
             }
-            // Counted when it was published.
+            // It was counted when it was published.
             None => {}
         }
         let same = self.kept.iter().rposition(|kept| kept.consumer == attempt.consumer);
@@ -165,13 +165,14 @@ impl History {
         self.kept.push_back(attempt);
     }
 
-    /// How many publications ended so.
+    /// How many publications ended like this.
     #[must_use]
     pub fn publications(&self, outcome: Outcome) -> u64 {
         self.published.get(&outcome).copied().unwrap_or_default()
     }
 
-    /// How many attempts ended so: those of consumers, or the publications where there is none.
+    /// How many attempts of consumers ended like this, and how many publications. Completed publications count only while no
+    /// consumer has had an attempt.
     #[must_use]
     pub fn count(&self, outcome: Outcome) -> u64 {
         let of = |delivered: &Delivered| {
@@ -184,7 +185,7 @@ impl History {
         }
     }
 
-    /// How long a rotation takes in the middle of the last ones, retries and all; `None` before the first.
+    /// The median duration of the latest rotations, including retries; `None` before the first.
     #[must_use]
     pub fn median(&self) -> Option<Duration> {
         let mut took: Vec<Duration> = self.kept.iter().filter_map(|kept| kept.whole).collect();
@@ -192,7 +193,7 @@ impl History {
         took.get(took.len() / 2).copied()
     }
 
-    /// The last ones, the newest first.
+    /// The latest attempts, the newest first.
     pub fn newest_first(&self) -> impl Iterator<Item = &Attempt> {
         self.kept.iter().rev()
     }
@@ -201,22 +202,22 @@ impl History {
         &self.publish
     }
 
-    /// What the attempts of a consumer came to.
+    /// The results of a consumer's attempts.
     pub(super) fn of(&self, consumer: &str) -> Delivered {
         self.delivered.get(consumer).cloned().unwrap_or_default()
     }
 }
 
-/// How long something took, each time.
+/// A histogram of durations.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Durations {
-    /// One for each of [`BOUNDS`], not cumulative, and one for what is longer.
+    /// One count for each of [`BOUNDS`], not cumulative, and one for longer durations.
     counts: [u64; BOUNDS.len() + 1],
     pub(super) sum: Duration,
 }
 
 impl Durations {
-    fn observe(&mut self, took: Duration) {
+    pub(super) fn observe(&mut self, took: Duration) {
         let seconds = took.as_secs_f64();
         let bucket = BOUNDS.iter().position(|bound| seconds <= *bound).unwrap_or(BOUNDS.len());
         self.counts[bucket] += 1;
@@ -227,7 +228,7 @@ impl Durations {
         self.counts.iter().sum()
     }
 
-    /// Upper bound in seconds, and how many fell between it and the one before.
+    /// Upper bound in seconds, and the number of durations between it and the bound before.
     pub(super) fn buckets(&self) -> Vec<(f64, u64)> {
         BOUNDS.into_iter().chain([f64::MAX]).zip(self.counts).collect()
     }

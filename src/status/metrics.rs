@@ -1,5 +1,8 @@
-//! The metrics, in the text format of `OpenMetrics`. They are computed when somebody asks: nothing is kept for them, and nothing
-//! wakes. Names and units follow <https://prometheus.io/docs/practices/naming/>, and every label has a closed set of values.
+//! The metrics, in the text format of `OpenMetrics`. They are computed from the status on request, and no timer runs. Names
+//! and units follow <https://prometheus.io/docs/practices/naming/>. The program or the configuration fixes the values of
+//! every label.
+
+mod hooks;
 
 use std::fmt::{Error, Write as _};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -10,19 +13,18 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::{Registry, Unit};
 
 use super::history::{Delivered, Durations};
-use super::{Connection, Consumer, Outcome, Status, Step, process};
+use super::{Connection, Consumer, Outcome, Status, Step, naming, process};
 use crate::verify::Verdict;
 
 /// The label that names a consumer.
 const CONSUMER: &str = "consumer";
 
-/// Everything that is known at `now`, as `application/openmetrics-text; version=1.0.0`.
+/// The status at `now`, as `application/openmetrics-text; version=1.0.0`.
 #[must_use]
 pub fn openmetrics(status: Status, now: SystemTime) -> String {
     let mut registry = Registry::default();
     registry.register_collector(Box::new(Snapshot { status, now }));
     let mut page = String::new();
-    // Writing to a String does not fail.
     let _ = text::encode(&mut page, &registry);
     page
 }
@@ -39,9 +41,12 @@ impl Collector for Snapshot {
         page.build()?;
         page.state(&self.status, self.now)?;
         page.certificates(&self.status)?;
+        page.names(&self.status, self.now)?;
         page.rotations(&self.status)?;
         page.agent(&self.status)?;
+        page.files(&self.status)?;
         page.sessions(&self.status)?;
+        page.hooks(&self.status)?;
         page.process(&self.status)
     }
 }
@@ -67,7 +72,7 @@ impl Page<'_> {
         })
     }
 
-    /// Absent while it is unknown.
+    /// A timestamp, which is absent while it is unknown.
     fn time(&mut self, name: &str, help: &str, time: Option<SystemTime>) -> Result<(), Error> {
         self.metric(name, help, Some(&Unit::Seconds), MetricType::Gauge, |mut metric| match time {
             Some(time) => metric.encode_gauge(&unix(time)),
@@ -75,7 +80,7 @@ impl Page<'_> {
         })
     }
 
-    /// The same of each consumer.
+    /// A timestamp of each consumer.
     fn times(
         &mut self,
         name: &str,
@@ -118,13 +123,9 @@ impl Page<'_> {
 
     fn build(&mut self) -> Result<(), Error> {
         let labels = [("version", env!("CARGO_PKG_VERSION"))];
-        self.metric(
-            "pgsvid_build",
-            "The version that runs",
-            None,
-            MetricType::Info,
-            |mut metric| metric.encode_info(&labels),
-        )
+        self.metric("pgsvid_build", "The running version", None, MetricType::Info, |mut metric| {
+            metric.encode_info(&labels)
+        })
     }
 
     fn state(&mut self, status: &Status, now: SystemTime) -> Result<(), Error> {
@@ -132,23 +133,23 @@ impl Page<'_> {
         self.flag("pgsvid_ready", "Whether /readyz answers 200", readiness.is_ready())?;
         self.flag(
             "pgsvid_degraded",
-            "Whether something is not as it should be, though ready",
+            "Whether there is a problem that does not make it not ready",
             readiness.is_ready() && !readiness.degraded.is_empty(),
         )?;
-        let verdict = |consumer: &Consumer, verdict| u64::from(consumer.verdict == Some(verdict));
         let verdicts = status.consumers.iter().flat_map(|it| {
             let labels = |of: Verdict| [(CONSUMER, it.name.as_str()), ("verdict", of.name())];
-            Verdict::ALL.map(|of| (labels(of), verdict(it, of)))
+            let verdict = it.verdict_at(now);
+            Verdict::ALL.map(|of| (labels(of), u64::from(verdict == Some(of))))
         });
         self.family(
             "pgsvid_verdict",
-            "What the last verification of a consumer found: 1 for that verdict, 0 for the others",
+            "The verdict of the last verification of a consumer: 1 for that verdict, 0 for the others",
             MetricType::Gauge,
             verdicts,
         )?;
         self.family(
             "pgsvid_reload_pending",
-            "Whether what is published was not followed by a reload of the consumer yet",
+            "Whether a reload of the consumer has not followed the last publication yet",
             MetricType::Gauge,
             status
                 .consumers
@@ -176,7 +177,7 @@ impl Page<'_> {
         )?;
         self.times(
             "pgsvid_served_not_after_timestamp",
-            "When the leaf expires that the consumer was last seen to serve",
+            "When the leaf that the consumer was last seen to serve expires",
             &status.consumers,
             |consumer| consumer.served.as_ref().map(|served| served.not_after),
         )?;
@@ -187,9 +188,20 @@ impl Page<'_> {
         )?;
         self.times(
             "pgsvid_verified_timestamp",
-            "When the published set was last proven to be served by the consumer",
+            "When a handshake last proved that the consumer serves the published set",
             &status.consumers,
             |consumer| consumer.verified,
+        )
+    }
+
+    fn names(&mut self, status: &Status, now: SystemTime) -> Result<(), Error> {
+        let found = status.names(now);
+        let is_found = |code| u64::from(found.iter().any(|finding| finding.code == code));
+        self.family(
+            "pgsvid_published_warning",
+            "1 if the published leaf lacks a name, or has another name than the leaf before; one sample for each finding code",
+            MetricType::Gauge,
+            naming::CODES.map(|code| ([("code", code.name())], is_found(code))),
         )
     }
 
@@ -225,7 +237,7 @@ impl Page<'_> {
         });
         self.family(
             "pgsvid_delivery_attempts",
-            "Attempts to have a consumer serve the published set, by outcome and the step that they ended with",
+            "Attempts to make a consumer serve the published set, by outcome and the step with which they ended",
             MetricType::Counter,
             attempts,
         )?;
@@ -248,7 +260,7 @@ impl Page<'_> {
         )?;
         self.metric(
             "pgsvid_rotation_duration",
-            "From the beginning of a publication to its proof at a consumer, retries and all",
+            "From the start of a publication to its proof at a consumer, including retries",
             Some(&Unit::Seconds),
             MetricType::Histogram,
             |mut metric| {
@@ -262,8 +274,10 @@ impl Page<'_> {
     }
 
     fn agent(&mut self, status: &Status) -> Result<(), Error> {
+        let is_source = status.origin.files().is_none();
+        let all = Connection::ALL.into_iter().filter(|_| is_source);
         let connections =
-            Connection::ALL.map(|it| ([("state", it.name())], u64::from(status.connection == it)));
+            all.map(|it| ([("state", it.name())], u64::from(status.connection == it)));
         self.family(
             "pgsvid_agent_connection",
             "The connection to the agent: 1 for its state, 0 for the others",
@@ -272,16 +286,48 @@ impl Page<'_> {
         )?;
         self.metric(
             "pgsvid_agent_connects",
-            "How often the connection to the agent was made",
+            "How often a connection to the agent was opened",
             None,
             MetricType::Counter,
-            |mut metric| metric.encode_counter::<NoLabelSet, _, u64>(&status.connects, None),
+            |mut metric| {
+                if is_source {
+                    metric.encode_counter::<NoLabelSet, _, u64>(&status.connects, None)
+                } else {
+                    Ok(())
+                }
+            },
         )?;
         self.family(
             "pgsvid_agent_rejected_messages",
             "Messages of the agent that were rejected",
             MetricType::Counter,
             status.rejections.iter().map(|(reason, count)| ([("reason", *reason)], *count)),
+        )
+    }
+
+    /// Of the files that are the source; nothing where an agent is.
+    fn files(&mut self, status: &Status) -> Result<(), Error> {
+        let files = status.origin.files();
+        self.time(
+            "pgsvid_certificates_written_timestamp",
+            "When the certificate file that is the source was last written",
+            files.and_then(|files| files.written),
+        )?;
+        self.family(
+            "pgsvid_certificates_usable",
+            "Whether the certificate files can be used; 0 once key, certificate and CA have not fitted together for a while",
+            MetricType::Gauge,
+            files.map(|files| ([("path", files.path.as_str())], u64::from(files.trouble.is_none()))),
+        )?;
+        self.metric(
+            "pgsvid_certificates_rejected",
+            "How often the certificate files could not be used for a while",
+            None,
+            MetricType::Counter,
+            |mut metric| match files {
+                Some(files) => metric.encode_counter::<NoLabelSet, _, u64>(&files.rejected, None),
+                None => Ok(()),
+            },
         )
     }
 
@@ -294,13 +340,13 @@ impl Page<'_> {
         });
         self.family(
             "pgsvid_sessions",
-            "Sessions on the consumer at the last rotation, where its role may see them",
+            "Sessions on the consumer at the last rotation, if its role may see them",
             MetricType::Gauge,
             by_protocol,
         )?;
         self.family(
             "pgsvid_sessions_older_than_svid_estimate",
-            "TLS sessions older than our SVID's lifetime: an estimate of those whose client certificate has expired",
+            "TLS sessions older than the SVID's lifetime: an estimate of those whose client certificate has expired",
             MetricType::Gauge,
             status.consumers.iter().filter_map(|it| {
                 let older = it.sessions.as_ref()?.older_than_svid;
@@ -317,7 +363,7 @@ impl Page<'_> {
 
     fn process(&mut self, status: &Status) -> Result<(), Error> {
         let process = process::process();
-        self.time("process_start_time", "When this process began", status.started)?;
+        self.time("process_start_time", "When this process started", status.started)?;
         self.metric(
             "process_resident_memory",
             "Resident memory",
@@ -353,7 +399,7 @@ fn histogram(metric: &mut MetricEncoder<'_>, durations: &Durations) -> Result<()
     )
 }
 
-/// Seconds since 1970. Certificates may lie before.
+/// Seconds since 1970. Certificates may hold earlier times.
 fn unix(time: SystemTime) -> f64 {
     match time.duration_since(UNIX_EPOCH) {
         Ok(since) => since.as_secs_f64(),
@@ -361,7 +407,7 @@ fn unix(time: SystemTime) -> f64 {
     }
 }
 
-/// Every metric that there is, as a page for people: `docs/metrics.md`.
+/// All metrics, as the rows of the Markdown table in `docs/monitoring.md`.
 #[must_use]
 pub fn reference() -> String {
     let page = openmetrics(Status::default(), UNIX_EPOCH);

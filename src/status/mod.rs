@@ -1,65 +1,88 @@
-//! What is known now: the one picture that everything which reports is drawn from. Holds no key, and acts on nothing.
+//! The present state, from which everything that reports is made. It holds no key, and acts on nothing.
 
 mod consumer;
 mod history;
+mod hook;
+mod hook_view;
 mod metrics;
+mod naming;
+mod origin;
 mod process;
 mod pulse;
 mod readiness;
+mod time;
 mod view;
 
 use std::time::{Duration, SystemTime};
 
 pub use consumer::{Consumer, Served, Sessions};
 pub use history::{Attempt, History, Outcome, Step};
+pub use hook::Hook;
+pub use hook_view::HookView;
 pub use metrics::{openmetrics, reference};
+pub use naming::Naming;
+pub use origin::{Certificates, Origin};
 pub use pulse::Pulse;
 pub use readiness::Readiness;
+pub use time::Time;
 pub use view::{
-    AgentView, AttemptView, ConsumerView, FindingView, PublishedView, ServedView, SessionsView,
-    TargetView, Time, View,
+    AgentView, AttemptView, CertificatesView, ConsumerView, FindingView, PublishedView, ServedView,
+    SessionsView, TargetView, View,
 };
 
+use crate::entries;
+use crate::finding::{Code, Finding};
 use crate::material::{Certificate, Fingerprint, Material};
+use crate::timing;
 
-/// From when on a renewal is late, at least and at most.
+/// How late a renewal must be to count as overdue, at least and at most.
 const SHORTEST_DELAY: Duration = Duration::from_secs(2);
 const LONGEST_DELAY: Duration = Duration::from_secs(60);
+/// The same at most where others write files: an authority may take its time, and a kubelet looks once a minute.
+const LONGEST_DELAY_OF_FILES: Duration = Duration::from_secs(3600);
 
 /// The daemon's state.
 #[derive(Debug, Clone, Default)]
 pub struct Status {
-    /// When this process began.
+    /// When this process started.
     pub started: Option<SystemTime>,
     /// The set on disk.
     pub published: Option<Published>,
+    /// The names that it lacks, and the names that have changed.
+    pub naming: Naming,
     /// The directory that it is in.
     pub directory: String,
-    /// What keeps the newest identity from being published, in words.
+    /// What keeps the newest identity from being published, in one sentence.
     pub problem: Option<String>,
-    /// Why readers do not find the published set under the published names, in words; `None` if they do.
+    /// The remedy for that problem, if known.
+    pub remedy: Option<Finding>,
+    /// Why readers do not find the published set under the published names, in one sentence; `None` if they do.
     pub displaced: Option<String>,
-    /// When the next try to publish is due, if it is being retried.
+    /// When the next attempt to publish is due, if one is.
     pub retry: Option<SystemTime>,
-    /// What reads the set; none where only files are published.
+    /// The consumers of the set; empty if files are only published.
     pub consumers: Vec<Consumer>,
+    /// Where identities come from.
+    pub origin: Origin,
+    /// The commands and signals that follow publications.
+    pub hooks: Vec<Hook>,
     /// Whether the agent has withdrawn the published identity.
     pub withdrawn: bool,
-    /// What the agent last said that could not be used, or how the connection to it stands, in words.
+    /// The latest message that could not be used, or the state of the connection to the agent, in words.
     pub agent: String,
-    /// Why its last message was rejected, in words; `None` if it was not.
+    /// Why its latest message was rejected, in words; `None` if it was not.
     pub rejection: Option<String>,
     /// The connection to the agent.
     pub connection: Connection,
-    /// How often it was made.
+    /// How often it was opened.
     pub connects: u64,
-    /// Since when messages have come over it.
+    /// Since when messages have arrived over it.
     pub connected: Option<SystemTime>,
-    /// How many of its messages were rejected, by reason; each reason that there is.
+    /// How many of its messages were rejected, by reason; only reasons that occurred.
     pub rejections: Vec<(&'static str, u64)>,
-    /// What the attempts came to.
+    /// The results of the attempts.
     pub history: History,
-    /// Whether the loop turns.
+    /// The loop's sign of life.
     pub pulse: Pulse,
 }
 
@@ -70,35 +93,102 @@ impl Status {
         readiness::of(self, now)
     }
 
-    /// When the agent should renew the published set, at half of its life; `None` if no renewal is to be expected.
+    /// When the published set should be renewed, which an agent does at half of its lifetime; `None` if no renewal is expected.
     #[must_use]
     pub fn renewal(&self) -> Option<SystemTime> {
         let published = self.published.as_ref().filter(|_| !self.withdrawn)?;
         let life = published.not_after.duration_since(published.not_before).ok()?;
-        published.not_before.checked_add(life / 2)
+        published.not_before.checked_add(life.mul_f64(self.origin.renewal_part()))
     }
 
-    /// How long the renewal has been overdue; `None` if it is not, or none is to be expected. An agent takes a while, so
-    /// a twentieth of the life, a minute at most, is no delay.
+    /// How long the renewal has been overdue; `None` if it is not, or no renewal is expected. A delay of a twentieth of the
+    /// lifetime counts as in time; this tolerance is at least 2 s, and at most a minute for an agent, or an hour for files.
     #[must_use]
     pub fn overdue(&self, now: SystemTime) -> Option<Duration> {
         let published = self.published.as_ref()?;
         let life = published.not_after.duration_since(published.not_before).ok()?;
         let late = now.duration_since(self.renewal()?).ok()?;
-        (late > (life / 20).clamp(SHORTEST_DELAY, LONGEST_DELAY)).then_some(late)
+        let longest =
+            if self.origin.files().is_some() { LONGEST_DELAY_OF_FILES } else { LONGEST_DELAY };
+        (late > (life / 20).clamp(SHORTEST_DELAY, longest)).then_some(late)
     }
 
-    /// Why no newer identity has come: the cause, and what to do about it.
+    /// Why no newer identity is published, and the remedy.
     #[must_use]
-    pub fn why_not_renewed(&self) -> (String, &'static str) {
-        if self.connection == Connection::Streaming && self.rejection.is_none() {
-            let cause = "the agent is connected, and has sent no newer identity";
-            let fix = "look at the agent's log for why it does not renew, and see that its server runs and that it reaches it";
-            (cause.to_owned(), fix)
+    pub fn why_not_renewed(&self) -> Finding {
+        let found = |code, text: &str, fix: &str| Finding::failure(code, text).fix(fix);
+        if let Some(problem) = &self.problem {
+            let remedy = self.remedy.clone().unwrap_or_else(|| {
+                let fix = "see the findings of `pgsvid check` about the published directory";
+                found(Code::PublishedNewest, problem, fix)
+            });
+            Finding { code: Code::PublishedNewest, text: problem.clone(), ..remedy }
+        } else if let Some(files) = self.origin.files() {
+            files.why_not_renewed()
+        } else if self.withdrawn {
+            let cause = "the agent has withdrawn the identity: its registration entry is gone";
+            self.entry_again(found(Code::AgentNotRegistered, cause, ""))
+        } else if let Some(reason) = &self.rejection {
+            let text = format!("the agent's newest message is rejected: {reason}");
+            found(Code::Svid, &text, "see the findings of `pgsvid check` about the agent's SVID")
+        } else if self.connection == Connection::Streaming {
+            let cause = "the agent is connected, but has sent no newer identity";
+            let fix = "read the agent's log to find out why it does not renew, and check that its server runs and that the agent reaches it";
+            found(Code::SvidLifetime, cause, fix)
         } else {
             let cause = format!("no newer identity has come from the agent ({})", self.agent);
-            (cause, "see that the agent runs, is healthy, and has an entry for this workload")
+            let fix = "check that the agent runs, is healthy, and has an entry for this workload";
+            found(Code::SvidLifetime, &cause, fix)
         }
+    }
+
+    /// Adds the command that creates the registration entry of this workload again.
+    fn entry_again(&self, found: Finding) -> Finding {
+        let Some(published) = &self.published else { return found.fix(entries::SEVERAL_AGENTS) };
+        let uid = rustix::process::geteuid().as_raw();
+        let names = published.dns_names.iter().map(String::as_str);
+        let (words, command) = entries::again(&published.spiffe_id, uid, names);
+        found.fix(words).command_if_any(command)
+    }
+
+    /// Why readers do not find the newest identity, and the remedy; `None` if nothing is wrong. The text says what will happen,
+    /// and when.
+    #[must_use]
+    pub fn delay(&self, now: SystemTime) -> Option<Finding> {
+        let why = self.why_not_renewed();
+        let Some(published) = &self.published else {
+            let text = format!("no identity is published yet: {}", self.agent);
+            return Some(Finding { code: Code::NothingPublished, text, ..why });
+        };
+        let cause = &why.text;
+        let end = published.not_after;
+        let left = timing::roughly(end.duration_since(now).unwrap_or_default());
+        let cost = format!("clients refuse the certificate in {left}");
+        let (code, text) = if end <= now {
+            let end = timing::utc(end);
+            let text = format!("the published certificate has expired at {end}: {cause}");
+            (Code::PublishedExpired, text)
+        } else if let Some(problem) = &self.problem {
+            (Code::PublishedNewest, problem.clone())
+        } else if self.withdrawn {
+            (Code::AgentNotRegistered, format!("{cause}; {cost}"))
+        } else if let Some(late) = self.overdue(now) {
+            let late = timing::roughly(late);
+            (Code::SvidLifetime, format!("the renewal is overdue for {late}: {cause}; {cost}"))
+        } else if self.rejection.is_some() {
+            let trouble = self.origin.files().and_then(|files| files.trouble.as_ref());
+            let code = trouble.map_or(Code::Svid, |trouble| trouble.code);
+            (code, format!("{cause}; {cost}"))
+        } else {
+            return None;
+        };
+        Some(Finding { code, text, ..why })
+    }
+
+    /// Which names the published set lacks, or has instead of others.
+    #[must_use]
+    pub fn names(&self, now: SystemTime) -> Vec<Finding> {
+        self.naming.findings(now, self.origin.files().is_none())
     }
 
     /// Whether a valid set is published.
@@ -111,10 +201,10 @@ impl Status {
 /// The connection to the agent.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Connection {
-    /// Being made, or made and without an answer yet.
+    /// Being opened, or opened and without an answer yet.
     #[default]
     Connecting,
-    /// A message has come over it.
+    /// A message has arrived over it.
     Streaming,
     /// The agent answers, but this workload has no registration entry.
     NotRegistered,
@@ -142,10 +232,12 @@ impl Connection {
 /// The set on disk.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Published {
-    /// Which publication of this process, from 1; 0 is a set that an earlier one left.
+    /// Number of the publication in this process, from 1; 0 is a set that an earlier process left.
     pub generation: u64,
-    /// SPIFFE ID.
+    /// What it is called: its SPIFFE ID, or else its names.
     pub spiffe_id: String,
+    /// The leaf's DNS names.
+    pub dns_names: Vec<String>,
     /// The leaf's serial number, in full.
     pub serial: String,
     /// SHA-256 of the leaf.
@@ -159,13 +251,14 @@ pub struct Published {
 }
 
 impl Published {
-    /// The facts of a material that has been published, with the extra authorities that were published beside it.
+    /// The facts about a published set, with the extra authorities that were published with it.
     #[must_use]
     pub fn of(material: &Material, extra_authorities: &[Certificate], generation: u64) -> Self {
         let authorities = material.authorities().chain(extra_authorities);
         Self {
             generation,
-            spiffe_id: material.spiffe_id().to_string(),
+            spiffe_id: material.name().to_string(),
+            dns_names: material.leaf().dns_names().to_vec(),
             serial: material.leaf().serial().to_string(),
             leaf: material.leaf().fingerprint(),
             not_before: material.leaf().not_before(),

@@ -1,4 +1,4 @@
-//! What the kernel says of this process, when it is asked.
+//! What the kernel reports about this process, on request.
 
 use std::time::Duration;
 
@@ -11,18 +11,18 @@ pub(super) struct Process {
     pub(super) processor: Duration,
 }
 
-/// The kernel's unit of processor time, in milliseconds: `USER_HZ` is 100 wherever pgsvid is built for. Asking the C
-/// library would read files that the sandbox does not grant.
+/// The kernel's unit of processor time, in milliseconds: `USER_HZ` is 100 on every platform that pgsvid is built for. Asking
+/// the C library would read files that the sandbox does not grant.
 const TICK: u64 = 10;
 
-/// `None` where there is no `/proc`.
+/// `None` if there is no `/proc`.
 pub(super) fn process() -> Option<Process> {
     let read = |path| std::fs::read_to_string(path).ok();
     parse(&read("/proc/self/stat")?, &read("/proc/self/status")?)
 }
 
-/// Fields 14 and 15 of `proc_pid_stat(5)`, whose second is a name in parentheses that may hold any character; and `VmRSS`,
-/// in kB, of `proc_pid_status(5)`.
+/// Fields 14 and 15 of `proc_pid_stat(5)`, whose second field is a name in parentheses that may contain any character; and
+/// `VmRSS`, in kB, of `proc_pid_status(5)`.
 fn parse(stat: &str, status: &str) -> Option<Process> {
     let (_, rest) = stat.rsplit_once(')')?;
     let field = |number: usize| rest.split_whitespace().nth(number - 3)?.parse::<u64>().ok();

@@ -1,7 +1,8 @@
-//! The loop's sign of life: it says by when it will be heard of again, and whoever asks sees whether that is over.
+//! The loop's sign of life: each step announces by when it will end. `/livez` fails once a step has missed that deadline by
+//! 60 seconds.
 //!
-//! How long a whole rotation takes tells nothing: with a server that answers slowly, or a slow disk, one may rightly
-//! take minutes, and a loop that has missed its own timer is not in a rotation at all. So each single step has its limit.
+//! The duration of a whole rotation shows nothing: with a slow server or a slow disk it may rightly take minutes, and a loop
+//! that has missed its own timer is in no rotation at all. So every single step has its limit.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -9,14 +10,14 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// How late the loop may be: a busy machine holds up everybody.
+/// How late the loop may be: a busy machine delays every process.
 const LATE: Duration = Duration::from_secs(60);
 
-/// Shared by the loop, its consumers, and all who ask. Noting something wakes nobody.
+/// Shared by the loop, its consumers, and those who ask. Announcing a step wakes nobody.
 #[derive(Debug, Clone, Default)]
 pub struct Pulse {
     promises: Arc<Mutex<BTreeMap<usize, Promise>>>,
-    /// Whose promise this one notes.
+    /// Which announcement this one writes.
     of: usize,
 }
 
@@ -27,23 +28,23 @@ struct Promise {
 }
 
 impl Pulse {
-    /// The same for one that works beside the loop, whose promises are its own.
+    /// A pulse for a task that works beside the loop, with its own announcements.
     #[must_use]
     pub fn beside(&self, number: usize) -> Self {
         Self { promises: Arc::clone(&self.promises), of: number + 1 }
     }
 
-    /// A step has begun, which takes no longer than `limit`.
+    /// Announces a step that takes no longer than `limit`.
     pub fn step(&self, what: &'static str, limit: Duration) {
         self.note(Some(Promise { by: Instant::now() + limit, what }));
     }
 
-    /// Nothing is to be done before that moment; `None` if nothing is until something happens.
+    /// Announces a rest until that time; `None` until something happens.
     pub fn rest(&self, until: Option<Instant>) {
-        self.note(until.map(|by| Promise { by, what: "waiting for its next look" }));
+        self.note(until.map(|by| Promise { by, what: "waiting for its next check" }));
     }
 
-    /// What was last heard to be done, if something should have been heard since.
+    /// The step that has missed its deadline, if one has.
     #[must_use]
     pub fn stuck_at(&self) -> Option<&'static str> {
         let promises = self.promises.lock().unwrap_or_else(PoisonError::into_inner);
@@ -83,19 +84,19 @@ mod tests {
         advance(Duration::from_secs(1)).await;
         assert_eq!(pulse.stuck_at(), Some("verifying"));
 
-        // Long ones, as they were announced.
+        // Long steps, as announced.
         pulse.step("writing files", Duration::from_secs(600));
         advance(Duration::from_secs(659)).await;
         assert_eq!(pulse.stuck_at(), None);
         advance(Duration::from_secs(2)).await;
         assert_eq!(pulse.stuck_at(), Some("writing files"));
 
-        // A timer that it has missed.
+        // A missed timer.
         pulse.rest(Some(Instant::now() + Duration::from_secs(300)));
         advance(Duration::from_secs(359)).await;
         assert_eq!(pulse.stuck_at(), None);
         advance(Duration::from_secs(2)).await;
-        assert_eq!(pulse.stuck_at(), Some("waiting for its next look"));
+        assert_eq!(pulse.stuck_at(), Some("waiting for its next check"));
         pulse.rest(None);
         advance(Duration::from_secs(86_400)).await;
         assert_eq!(pulse.stuck_at(), None);

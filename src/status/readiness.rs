@@ -1,17 +1,18 @@
-//! Whether the database should be used: the published set and the verdict, as one answer.
+//! Whether the database should be used, judged by the published set and the verdicts.
 
 use std::time::SystemTime;
 
 use super::{Consumer, Status};
+use crate::finding::{Code, Severity};
 use crate::timing;
 use crate::verify::Verdict;
 
 /// The answer of `/readyz`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Readiness {
-    /// What is missing, in words. Ready is who misses nothing.
+    /// What is missing, one sentence each. Empty if ready.
     pub missing: Vec<String>,
-    /// What is not as it should be, and no reason to take a database out of service.
+    /// Problems that are no reason to take a database out of service, one sentence each.
     pub degraded: Vec<String>,
 }
 
@@ -23,14 +24,14 @@ impl Readiness {
     }
 }
 
-/// Judges what is known, by the time that it is now: a certificate expires without any event.
+/// Judges the status at the present time: a certificate expires without any event.
 pub(super) fn of(status: &Status, now: SystemTime) -> Readiness {
     let mut readiness = Readiness::default();
     set(status, now, &mut readiness);
     for consumer in status.consumers.iter().filter(|_| status.published.is_some()) {
         let mut alone = Readiness::default();
         judge(consumer, now, &mut alone);
-        // One alone needs no name.
+        // A single consumer needs no name.
         let named = |text: String| match status.consumers.len() {
             1 => text,
             _ => format!("{}: {text}", consumer.name),
@@ -38,46 +39,37 @@ pub(super) fn of(status: &Status, now: SystemTime) -> Readiness {
         readiness.missing.extend(alone.missing.into_iter().map(named));
         readiness.degraded.extend(alone.degraded.into_iter().map(named));
     }
+    // A hook is no reason to take a database out of service.
+    readiness.degraded.extend(status.hooks.iter().filter_map(|hook| hook.problem.clone()));
     readiness
 }
 
 fn set(status: &Status, now: SystemTime, readiness: &mut Readiness) {
-    let Some(published) = &status.published else {
-        readiness.missing.push(format!("no identity is published yet: {}", status.agent));
+    let delay = status.delay(now).map(|found| found.text);
+    if status.published.is_none() {
+        readiness.missing.extend(delay);
         return;
-    };
-    if published.not_after <= now {
-        let since = timing::utc(published.not_after);
-        readiness.missing.push(format!("the published certificate has expired at {since}"));
     }
-    if let Some(problem) = &status.displaced {
+    if !status.has_started(now) {
+        readiness.missing.extend(delay);
+        readiness.missing.extend(status.displaced.clone());
+    } else if let Some(problem) = &status.displaced {
         readiness.missing.push(problem.clone());
+    } else {
+        readiness.degraded.extend(delay);
     }
-    if status.withdrawn {
-        readiness.degraded.push("the agent has withdrawn the identity".to_owned());
-    }
-    if let Some(problem) = status.problem.as_ref().filter(|_| status.displaced.is_none()) {
-        readiness.degraded.push(problem.clone());
-    } else if let Some(late) = status.overdue(now).filter(|_| published.not_after > now) {
-        let left = published.not_after.duration_since(now).unwrap_or_default();
-        let (cause, _) = status.why_not_renewed();
-        readiness.degraded.push(format!(
-            "the renewal is overdue for {}: {cause}; clients refuse the certificate in {}",
-            timing::roughly(late),
-            timing::roughly(left)
-        ));
-    }
+    readiness.degraded.extend(status.names(now).into_iter().map(|found| found.text));
 }
 
 fn judge(consumer: &Consumer, now: SystemTime, readiness: &mut Readiness) {
     let unreachable = consumer.verdict == Some(Verdict::Unreachable);
     let because = |general: &str| consumer.problem.clone().unwrap_or_else(|| general.to_owned());
-    // Who does not answer is judged by the last answer.
+    // A consumer that does not answer is judged by its last answer.
     let Some(verdict) = consumer.answered else {
         readiness.missing.push(if unreachable {
             because("PostgreSQL has not answered yet")
         } else {
-            "PostgreSQL has not been verified yet".to_owned()
+            because("PostgreSQL has not been verified yet")
         });
         return;
     };
@@ -103,6 +95,10 @@ fn judge(consumer: &Consumer, now: SystemTime, readiness: &mut Readiness) {
     } else if let Some(unproven) = consumer.unproven {
         readiness.degraded.push(unproven.to_owned());
     }
+    let failures = consumer.concerns.iter().filter(|it| it.severity == Severity::Failure);
+    readiness.degraded.extend(
+        failures.filter(|it| it.code == Code::ClientCertificatesUnasked).map(|it| it.text.clone()),
+    );
 }
 
 #[cfg(test)]
@@ -122,6 +118,7 @@ mod tests {
             published: Some(Published {
                 generation: 1,
                 spiffe_id: "spiffe://example.org/db".to_owned(),
+                dns_names: vec!["db.example".to_owned()],
                 serial: "01".to_owned(),
                 leaf: Fingerprint::of(b"leaf"),
                 not_before: NOW - HOUR,
@@ -185,11 +182,32 @@ mod tests {
             serial: "01".to_owned(),
             not_after,
             since: NOW,
+            seen: NOW,
             authorities_by: Proof::Key,
         };
         status.consumers[0].served = Some(served(NOW + HOUR / 2));
         assert!(status.readiness(NOW).is_ready());
         assert!(!status.readiness(NOW + HOUR / 2).is_ready());
+        let verdict = |now| status.consumers[0].verdict_at(now);
+        assert_eq!(verdict(NOW), Some(Verdict::OldAuthorities));
+        assert_eq!(verdict(NOW + HOUR / 2), Some(Verdict::Expired));
+    }
+
+    #[test]
+    fn a_message_that_is_rejected_is_degraded_before_the_renewal_is_overdue() {
+        let mut status = published();
+        status.consumers[0].judged(Verdict::Current, NOW);
+        status.connection = Connection::Streaming;
+        status.rejection = Some("the key is another's".to_owned());
+        let readiness = status.readiness(NOW);
+        let text = "the agent's newest message is rejected: the key is another's; clients refuse the certificate in 1h";
+        assert_eq!((readiness.is_ready(), &readiness.degraded[..]), (true, &[text.to_owned()][..]));
+        let code = |status: &Status, now| status.delay(now).map(|found| found.code);
+        assert_eq!(code(&status, NOW), Some(Code::Svid));
+        status.problem = Some("the volume is full".to_owned());
+        assert_eq!(code(&status, NOW), Some(Code::PublishedNewest));
+        assert_eq!(code(&status, NOW + HOUR), Some(Code::PublishedExpired));
+        assert_eq!(code(&Status::default(), NOW), Some(Code::NothingPublished));
     }
 
     #[test]
@@ -220,7 +238,7 @@ mod tests {
         let mut status = published();
         status.consumers[0].judged(Verdict::Current, NOW);
         status.agent = "the agent is gone".to_owned();
-        // The life is two hours, and its half is now.
+        // The lifetime is two hours, and half of it is over now.
         assert!(status.readiness(NOW + Duration::from_secs(59)).degraded.is_empty());
         let late = status.readiness(NOW + Duration::from_secs(61));
         let text = "the renewal is overdue for 1m 1s: no newer identity has come from the agent (the agent is gone); \
@@ -229,9 +247,9 @@ mod tests {
         status.connection = Connection::Streaming;
         let late = status.readiness(NOW + Duration::from_secs(61));
         assert!(
-            late.degraded[0].contains("the agent is connected, and has sent no newer identity")
+            late.degraded[0].contains("the agent is connected, but has sent no newer identity")
         );
-        // Nothing is said twice once it is over.
+        // Nothing is reported twice once it has expired.
         let over = status.readiness(NOW + HOUR);
         assert!(!over.is_ready() && over.degraded.is_empty(), "{over:?}");
     }

@@ -1,62 +1,82 @@
-//! The status as one document: what `/status` answers, and what the page and `pgsvid status` are drawn from.
+//! The status as one document: the answer of `/status`, and the source of the page and of `pgsvid status`.
 
-use std::fmt;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 
-use super::{Consumer, Outcome, Sessions, Status};
-use crate::finding::{Code, Finding};
+use super::hook_view::HookView;
+use super::time::Time;
+use super::{Certificates, Consumer, Hook, Outcome, Sessions, Status};
+use crate::finding::{self, Code, Finding};
 use crate::timing;
 
 /// The kind of a target.
 const DIRECTORY: &str = "directory";
-/// The kind of a consumer.
+/// The kinds of consumers.
 const POSTGRES: &str = "postgres";
+const HOOK: &str = "hook";
 
-/// The whole document. Times are RFC 3339 in UTC; durations are milliseconds.
+/// The whole document. Times are RFC 3339 in UTC, to the second; durations are milliseconds.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-#[allow(missing_docs, reason = "names and comments of `Status` say it")]
 pub struct View {
+    /// The version of pgsvid, such as `0.1.0`.
     pub version: String,
     /// When the document was made.
     pub at: Time,
+    /// When the daemon started.
     pub started: Option<Time>,
+    /// Whether `/readyz` answers 200.
     pub ready: bool,
-    /// What is missing, if it is not ready.
+    /// The reasons why it is not ready, one sentence each; empty if it is ready.
     pub missing: Vec<String>,
-    /// What is not as it should be, though ready.
+    /// Problems that do not make it not ready, one sentence each.
     pub degraded: Vec<String>,
     /// Where sets are published.
     pub targets: Vec<TargetView>,
-    /// What reads them; none where only files are published.
+    /// The consumers of the published set; empty if files are only published.
     pub consumers: Vec<ConsumerView>,
-    pub agent: AgentView,
-    /// When the agent should renew what is published.
+    /// The connection to the agent, if it is the source.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agent: Option<AgentView>,
+    /// The files that another program writes, if they are the source.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificates: Option<CertificatesView>,
+    /// When the published set should be renewed, which an agent does at half of its lifetime; `None` if no renewal is expected.
     pub renewal: Option<Time>,
-    /// Completed rotations, attempts for which waiting was enough, and failed ones.
+    /// Whether the renewal is overdue. Older daemons do not send this.
+    #[serde(default)]
+    pub overdue: bool,
+    /// Number of completed attempts, counted for each server; without servers, number of publications.
     pub completed: u64,
+    /// Number of attempts after which waiting was enough.
     pub pending: u64,
+    /// Number of failed attempts.
     pub failed: u64,
-    /// How long a rotation takes, in the middle of those of the history.
+    /// Median duration of the rotations in the history, in milliseconds, including retries; `None` before the first.
     pub median_ms: Option<f64>,
-    /// The newest first.
+    /// The latest attempts, the newest first.
     pub history: Vec<AttemptView>,
 }
 
-/// What brings a problem about. The code is a word: another version may have codes that this one does not know.
+/// A cause of a problem. The code is text, because another version may have codes that this one does not know.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-#[allow(missing_docs, reason = "names and comments of `Finding` say it")]
 pub struct FindingView {
+    /// The name of the code, from the list in `docs/findings.md`.
     pub code: String,
+    /// `ok`, `skipped`, `warning` or `failure`.
     pub severity: String,
+    /// The path, setting or state that it is about, if two findings with this code can differ by it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub object: Option<String>,
+    /// The result, in one sentence that names the object.
     pub text: String,
+    /// The reason, if the text does not say it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cause: Option<String>,
+    /// The remedy.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fix: Option<String>,
+    /// The command within the remedy, ready to paste.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub command: Option<String>,
 }
@@ -69,115 +89,200 @@ impl FindingView {
         Self { code, severity, object, text, cause, fix, command }
     }
 
-    /// Why something is wrong: the cause, or the text where that says it.
+    /// The remedy without its command.
+    #[must_use]
+    pub fn advice(&self) -> Option<String> {
+        finding::advice(self.fix.as_deref(), self.command.as_deref())
+    }
+
+    /// Why something is wrong: the cause, or the text if no cause is set.
     #[must_use]
     pub fn why(&self) -> &str {
         self.cause.as_ref().unwrap_or(&self.text)
     }
 }
 
-/// Where sets are published.
+/// A place where sets are published.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-#[allow(missing_docs, reason = "names and comments of `Status` say it")]
 pub struct TargetView {
     /// `directory`.
     pub kind: String,
-    /// Of a directory, its path.
+    /// The path of the directory.
     pub name: String,
+    /// The set on disk; `None` if none is published yet.
     pub published: Option<PublishedView>,
-    /// Why readers do not find the published set there.
+    /// Why readers do not find the published set under the published names; `None` if they do.
     pub displaced: Option<String>,
-    /// What keeps the newest identity from being published.
+    /// What keeps the newest identity from being published; `None` if nothing does.
     pub problem: Option<String>,
-    /// When the next try to publish is due.
+    /// Why readers do not find the newest identity, which names the published set lacks, and which have changed, each with
+    /// its remedy. Older daemons do not send this.
+    #[serde(default)]
+    pub findings: Vec<FindingView>,
+    /// When the next attempt to publish is due, if one is.
     pub retry: Option<Time>,
 }
 
-/// What reads the published set.
+/// A reader of the published set.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-#[allow(missing_docs, reason = "names and comments of `Consumer` say it")]
 pub struct ConsumerView {
-    /// `postgres`.
+    /// `postgres` or `hook`.
     pub kind: String,
+    /// Its name, which no other consumer has.
     pub name: String,
+    /// The latest verdict, as in `docs/troubleshooting.md`; `None` before the first verification.
     pub verdict: Option<String>,
+    /// When a handshake last proved that the consumer serves the published set.
     pub verified: Option<Time>,
+    /// What it was last seen to serve; `None` if it was never seen.
     pub served: Option<ServedView>,
+    /// Whether a reload has not followed the latest publication yet.
     pub reload_pending: bool,
+    /// What keeps the published set from being in force; `None` if nothing does.
     pub problem: Option<String>,
-    /// What brings the problem about, and what fixes it.
+    /// The causes of the problem, and their remedies.
     pub findings: Vec<FindingView>,
-    /// When the next try is due.
+    /// When the next attempt is due, if one is.
     pub retry: Option<Time>,
+    /// The sessions on the consumer; `None` if the role may not see them.
     pub sessions: Option<SessionsView>,
+    /// What only a hook has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hook: Option<HookView>,
 }
 
 impl ConsumerView {
-    fn of(consumer: &Consumer) -> Self {
+    fn of_hook(hook: &Hook) -> Self {
+        Self {
+            kind: HOOK.to_owned(),
+            name: hook.name.clone(),
+            verdict: None,
+            verified: None,
+            served: None,
+            reload_pending: hook.pending,
+            problem: hook.problem.clone(),
+            findings: hook.findings.iter().map(FindingView::of).collect(),
+            retry: hook.retry.map(Time),
+            sessions: None,
+            hook: Some(HookView::of(hook)),
+        }
+    }
+
+    fn of(consumer: &Consumer, now: SystemTime) -> Self {
         Self {
             kind: POSTGRES.to_owned(),
             name: consumer.name.clone(),
-            verdict: consumer.verdict.map(|verdict| verdict.name().to_owned()),
+            verdict: consumer.verdict_at(now).map(|verdict| verdict.name().to_owned()),
             verified: consumer.verified.map(Time),
             served: consumer.served.as_ref().map(|served| ServedView {
                 serial: served.serial.clone(),
                 not_after: Time(served.not_after),
                 since: Time(served.since),
+                seen: Some(Time(served.seen)),
                 authorities_by: served.authorities_by.name().to_owned(),
             }),
             reload_pending: consumer.reload_pending,
             problem: consumer.problem.clone(),
-            findings: consumer.findings.iter().map(FindingView::of).collect(),
+            findings: consumer.all_findings().map(FindingView::of).collect(),
             retry: consumer.retry.map(Time),
             sessions: consumer.sessions.as_ref().map(SessionsView::of),
+            hook: None,
         }
     }
 }
 
 /// The set on disk.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-#[allow(missing_docs, reason = "names and comments of `Published` say it")]
 pub struct PublishedView {
+    /// Number of the publication in this process, from 1; 0 is a set that an earlier process left.
     pub generation: u64,
+    /// The SPIFFE ID; for a certificate without one, its DNS names or its subject.
     pub spiffe_id: String,
+    /// The leaf's serial number in hexadecimal, with colons.
     pub serial: String,
+    /// SHA-256 of the leaf's DER, in hexadecimal.
     pub sha256: String,
+    /// Start of the leaf's validity.
     pub not_before: Time,
+    /// When the chain expires.
     pub not_after: Time,
+    /// When the first of the published authorities expires.
     pub authorities_not_after: Option<Time>,
 }
 
-/// What is served.
+/// What a consumer serves.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-#[allow(missing_docs, reason = "names and comments of `Served` say it")]
 pub struct ServedView {
+    /// The served leaf's serial number in hexadecimal, with colons.
     pub serial: String,
+    /// When the served leaf expires.
     pub not_after: Time,
+    /// When it was first seen.
     pub since: Time,
+    /// When it was last seen. Older daemons do not send this.
+    #[serde(default)]
+    pub seen: Option<Time>,
+    /// How much of the loaded authorities the last handshake proved: `key`, `names` or `nothing`.
     pub authorities_by: String,
 }
 
-/// The agent.
+/// The connection to the agent.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-#[allow(missing_docs, reason = "names and comments of `Status` say it")]
 pub struct AgentView {
+    /// `connecting`, `streaming`, `not-registered` or `failed`.
     pub connection: String,
+    /// The state of the connection, in words.
     pub words: String,
-    /// Why its last message was rejected.
+    /// Why its latest message was rejected; `None` if it was not.
     pub rejection: Option<String>,
+    /// How often a connection to the agent was opened.
     pub connects: u64,
-    /// Since when messages have come.
+    /// Since when messages have arrived over the present connection.
     pub connected: Option<Time>,
+    /// How many of its messages were rejected.
     pub rejected: u64,
+    /// Whether the agent has withdrawn the published identity.
     pub withdrawn: bool,
 }
 
-/// The sessions on the server.
+/// The files that another program writes.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-#[allow(missing_docs, reason = "names and comments of `Sessions` say it")]
+pub struct CertificatesView {
+    /// The path of the certificate.
+    pub path: String,
+    /// Their state, in words.
+    pub words: String,
+    /// The uid of the certificate's owner.
+    pub owner: Option<u32>,
+    /// When the certificate was last written.
+    pub written: Option<Time>,
+    /// Why they have not been a set for a while.
+    pub trouble: Option<FindingView>,
+    /// How often they were not a set for a while.
+    pub rejected: u64,
+}
+
+impl CertificatesView {
+    fn of(files: &Certificates, words: &str) -> Self {
+        Self {
+            path: files.path.clone(),
+            words: words.to_owned(),
+            owner: files.owner,
+            written: files.written.map(Time),
+            trouble: files.trouble.as_ref().map(FindingView::of),
+            rejected: files.rejected,
+        }
+    }
+}
+
+/// The sessions on a consumer.
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct SessionsView {
+    /// When they were counted.
     pub at: Option<Time>,
+    /// Number of sessions by protocol: `none`, `TLSv1.2`, `TLSv1.3` …; only those that occur.
     pub by_protocol: Vec<(String, u64)>,
+    /// Number of TLS sessions older than the SVID's lifetime: an estimate of those whose client certificate has expired.
     pub older_than_svid_estimate: u64,
 }
 
@@ -203,52 +308,88 @@ impl SessionsView {
     }
 }
 
-/// One line of the history.
+/// One entry of the history.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-#[allow(missing_docs, reason = "names and comments of `Attempt` say it")]
 pub struct AttemptView {
-    /// The consumer that it was about; none for a publication.
+    /// The consumer; `None` for a publication.
     pub consumer: Option<String>,
+    /// When it ended; if `tries` is more than 1, when the last of them ended.
     pub at: Time,
+    /// Number of the publication, from 1; 0 is a set that an earlier process left.
     pub generation: u64,
+    /// The leaf's serial number.
     pub serial: String,
+    /// `completed`, `pending` or `failed`.
     pub outcome: String,
+    /// The step with which it ended: `publish`, `reload` or `verify`.
     pub step: String,
+    /// How many attempts in a row ended like this.
     pub tries: u64,
+    /// The verdict of its verification, if there was one.
     pub verdict: Option<String>,
+    /// Duration of the publication in milliseconds, if there was one.
     pub publish_ms: Option<f64>,
+    /// Duration of the reload in milliseconds, if there was one.
     pub reload_ms: Option<f64>,
+    /// Duration of the verification in milliseconds, if there was one.
     pub verify_ms: Option<f64>,
+    /// From the start of the publication to its proof, in milliseconds, including retries; once it is proven.
     pub whole_ms: Option<f64>,
+    /// Why it failed.
     pub problem: Option<String>,
-    /// The codes of the findings that brought it about.
+    /// The codes of the findings about it.
     pub codes: Vec<String>,
 }
 
 impl View {
-    /// The set that is published, where there is one.
+    /// The published set, if there is one.
     #[must_use]
     pub fn published(&self) -> Option<&PublishedView> {
         self.targets.iter().find_map(|target| target.published.as_ref())
     }
 
-    /// The name of a consumer before what is said of it; empty where there is one alone.
+    /// The prefix for a text about a consumer; empty if there is only one consumer.
     #[must_use]
     pub fn prefix(&self, consumer: &ConsumerView) -> String {
-        if self.consumers.len() > 1 { format!("{}: ", consumer.name) } else { String::new() }
+        if self.servers().count() > 1 { format!("{}: ", consumer.name) } else { String::new() }
     }
 
-    /// When the next try is due, of whatever is being retried.
+    /// The consumers that serve what is published.
+    pub fn servers(&self) -> impl Iterator<Item = &ConsumerView> {
+        self.consumers.iter().filter(|consumer| consumer.hook.is_none())
+    }
+
+    /// The hooks, and what there is to say of each in one phrase.
+    pub fn hooks(&self) -> impl Iterator<Item = (&ConsumerView, String)> {
+        self.consumers
+            .iter()
+            .filter_map(|it| Some((it, it.hook.as_ref()?.in_words(it.problem.is_some(), self.at))))
+    }
+
+    /// The causes of problems: of the published set, then of its consumers.
+    pub fn findings(&self) -> impl Iterator<Item = &FindingView> {
+        let targets = self.targets.iter().flat_map(|target| &target.findings);
+        targets.chain(self.consumers.iter().flat_map(|consumer| &consumer.findings))
+    }
+
+    /// Whether `missing` or `degraded` contains this sentence already.
+    #[must_use]
+    pub fn says(&self, sentence: &str) -> bool {
+        self.missing.iter().chain(&self.degraded).any(|said| said == sentence)
+    }
+
+    /// When the next attempt of any kind is due.
     #[must_use]
     pub fn retry(&self) -> Option<Time> {
         let targets = self.targets.iter().filter_map(|target| target.retry);
         targets.chain(self.consumers.iter().filter_map(|consumer| consumer.retry)).min()
     }
 
-    /// What is known, at `now`.
+    /// The status at `now`.
     #[must_use]
     pub fn of(status: &Status, now: SystemTime) -> Self {
         let readiness = status.readiness(now);
+        let naming = status.names(now);
         Self {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             at: Time(now),
@@ -270,10 +411,16 @@ impl View {
                 }),
                 displaced: status.displaced.clone(),
                 problem: status.problem.clone(),
+                findings: status.delay(now).iter().chain(&naming).map(FindingView::of).collect(),
                 retry: status.retry.map(Time),
             }],
-            consumers: status.consumers.iter().map(ConsumerView::of).collect(),
-            agent: AgentView {
+            consumers: status
+                .consumers
+                .iter()
+                .map(|it| ConsumerView::of(it, now))
+                .chain(status.hooks.iter().map(ConsumerView::of_hook))
+                .collect(),
+            agent: status.origin.files().is_none().then(|| AgentView {
                 connection: status.connection.name().to_owned(),
                 words: status.agent.clone(),
                 rejection: status.rejection.clone(),
@@ -281,8 +428,13 @@ impl View {
                 connected: status.connected.map(Time),
                 rejected: status.rejections.iter().map(|(_, count)| count).sum(),
                 withdrawn: status.withdrawn,
-            },
+            }),
+            certificates: status
+                .origin
+                .files()
+                .map(|files| CertificatesView::of(files, &status.agent)),
             renewal: status.renewal().map(Time),
+            overdue: status.overdue(now).is_some(),
             completed: status.history.count(Outcome::Completed),
             pending: status.history.count(Outcome::Pending),
             failed: status.history.count(Outcome::Failed),
@@ -308,36 +460,5 @@ impl View {
                 })
                 .collect(),
         }
-    }
-}
-
-/// A time of the document, to the second.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Time(pub SystemTime);
-
-impl Time {
-    /// From this one to a later one; nothing if that is earlier.
-    #[must_use]
-    pub fn until(self, later: Self) -> Duration {
-        later.0.duration_since(self.0).unwrap_or_default()
-    }
-}
-
-impl fmt::Display for Time {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&timing::utc(self.0))
-    }
-}
-
-impl Serialize for Time {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
-impl<'de> Deserialize<'de> for Time {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        humantime::parse_rfc3339(&text).map(Self).map_err(serde::de::Error::custom)
     }
 }

@@ -1,46 +1,85 @@
-//! The names of what is logged at level info and above: the field `event` of each line. Sentences may change, names do not.
+//! The names of log events at level info and above: the field `event` of each line. Sentences may change, names do not.
 
-use std::fmt::Write as _;
-
-/// Every name, and what such a line says. Sorted.
+/// Every name, and the meaning of its lines. Sorted.
 pub const EVENTS: &[(&str, &str)] = &[
     ("agent-connected", "the stream of the agent is open"),
     ("agent-disconnected", "there is no connection to the agent"),
+    ("agent-lines-limited", "the agent causes too many lines; the others are at level debug"),
+    ("agent-not-asked", "`fetch` keeps a young set, because the agent does not answer or has none"),
     (
-        "agent-lines-limited",
-        "the agent causes more lines than are written; the others are at level debug",
+        "agent-overdue",
+        "the agent has sent nothing new although the renewal is due; pgsvid reconnects",
     ),
-    ("agent-overdue", "the agent has sent nothing new though the SVID is due; it is dialled anew"),
     ("agent-refused", "the agent refuses the request, and waiting does not help"),
-    ("agent-replaced", "there is another socket in the place of the agent's; it is dialled"),
+    ("agent-replaced", "another socket has replaced the agent's; pgsvid connects to it"),
+    (
+        "agent-socket-exchangeable",
+        "other users of the machine could have replaced the agent's socket with their own: they would choose the certificate and the authorities",
+    ),
     ("asked-again", "SIGHUP: everything is done again"),
-    ("attempt-interrupted", "PostgreSQL answers slowly, and a newer set is published first"),
+    (
+        "attempt-interrupted",
+        "PostgreSQL has not answered in time; its attempt is interrupted, so that a set can be published",
+    ),
     (
         "authority-left-out",
-        "OpenSSL would take an authority of the agent's bundle for another one of its name, and refuse our chain",
+        "OpenSSL would mistake an authority of the agent's bundle for another one of its name, and refuse the SVID's chain",
     ),
     (
         "certificate-expires",
-        "the published certificate nears its end, or has passed it, and there is no newer one",
+        "the published certificate expires soon, or has expired, and there is no newer one",
     ),
-    ("clock-changed", "the clock was set, or the machine has slept; the agent is dialled anew"),
-    ("daemon-restarted", "the process before this one ended without being asked to"),
+    ("certificate-names-lost", "the certificate file lacks a host name that the one before had"),
+    ("certificate-names-missing", "the certificate file lacks a name of svid.dns_names"),
+    ("certificate-read", "the files of [certificates] hold a new set"),
+    (
+        "certificate-subject-changed",
+        "the certificate file has another CN or subject than the one before",
+    ),
+    ("certificate-warning", "the certificate file is usable, but will cause trouble"),
+    ("certificates-accepted", "the files of [certificates] are a set again"),
+    (
+        "certificates-lines-limited",
+        "the files of [certificates] cause too many lines; the others are at level debug",
+    ),
+    (
+        "certificates-polled",
+        "the kernel reports no changes of the files of [certificates]; pgsvid checks them regularly",
+    ),
+    (
+        "certificates-rejected",
+        "the files of [certificates] have not been a set for a while; the published set stays",
+    ),
+    (
+        "clock-changed",
+        "the clock was set, or the machine has slept; pgsvid reconnects to the agent",
+    ),
+    ("daemon-restarted", "the process before this one ended unexpectedly"),
+    ("directory-crowded", "another user has filled the published directory with entries"),
     ("directory-shared", "others may write to the published directory"),
-    ("ending", "the end was asked for"),
-    ("extra-authorities-changed", "files.extra_authorities hold something else"),
+    ("ending", "pgsvid was asked to end"),
+    ("extra-authorities-changed", "the contents of files.extra_authorities have changed"),
     (
         "extra-authorities-kept",
-        "files.extra_authorities cannot be read; what they held before stays",
+        "files.extra_authorities cannot be read; pgsvid keeps their old contents",
+    ),
+    (
+        "extra-authorities-without-end",
+        "the extra authorities change without end: their changes are published with pauses",
     ),
     (
         "extra-authority-left-out",
-        "OpenSSL could take an extra authority for another one of its name",
+        "an extra authority is left out: OpenSSL could mistake it for another one of its name, or too many have that name",
     ),
     (
         "federated-left-out",
-        "federated bundles do not fit or would not be loaded, or authorities of them could be taken for others",
+        "federated bundles do not fit or would not be loaded, or authorities of them could be mistaken for others",
     ),
-    ("file-taken-over", "a plain file of another helper is a link now"),
+    (
+        "federated-unproven",
+        "authorities of federated trust domains are left out: more have one name than can be told apart in time",
+    ),
+    ("file-taken-over", "a plain file of another helper was replaced by a link"),
     ("files-changed", "somebody else has changed the published files; they are published again"),
     (
         "foreign-files-removed",
@@ -50,59 +89,101 @@ pub const EVENTS: &[(&str, &str)] = &[
         "foreign-files-stay",
         "what others could have put into the published directory cannot be removed",
     ),
-    ("foreign-set-kept", "a set of root's stays until there is one of our own"),
+    (
+        "foreign-set-kept",
+        "the published set belongs to root; it stays until pgsvid publishes its own",
+    ),
+    (
+        "handshake-refused",
+        "PostgreSQL runs, but has no TLS parameters in common with pgsvid's probe: what it serves is not proven",
+    ),
+    (
+        "hook-changed",
+        "a hook was changed after pgsvid was started; it does not run until pgsvid is restarted",
+    ),
+    ("hook-failed", "a hook has failed; it is tried again"),
+    ("hook-succeeded", "a hook has succeeded"),
     (
         "identities-without-end",
-        "identities change without end; the newest is published now and then",
+        "identities change without end; the newest is published at intervals",
     ),
+    (
+        "identity-changed",
+        "the SVID has another SPIFFE ID than the one before, or than the set on disk",
+    ),
+    (
+        "identity-names-lost",
+        "the SVID lacks a host name that the one before had, or that the set on disk has",
+    ),
+    ("identity-names-missing", "the SVID lacks a name of svid.dns_names"),
     ("identity-received", "the agent has sent an identity that passed the checks"),
-    ("identity-warning", "the identity is accepted, and something about it is worth a thought"),
-    ("identity-withdrawn", "the agent says that this workload has no identity any more"),
-    ("leaf-refused-as-client", "the authorities are proven by their names alone"),
+    (
+        "identity-subject-changed",
+        "the SVID has another CN or subject than the one before, or than the set on disk",
+    ),
+    ("identity-warning", "the identity is accepted, but something about it may cause trouble"),
+    ("identity-withdrawn", "the agent says that this workload no longer has an identity"),
+    (
+        "leaf-refused-as-client",
+        "PostgreSQL refuses the published certificate from a client, so only the names of its authorities are proven",
+    ),
     ("less-proven", "less is proven of PostgreSQL's authorities than before"),
     (
         "links-changed",
-        "somebody else has changed the links of the published set; they are made again",
+        "somebody else has changed the links of the published set; pgsvid restores them",
     ),
     ("lock-lost", "the lock of the published directory was removed, replaced or opened to others"),
     (
         "lock-of-this-machine",
-        "another machine could publish to the same directory: its file system locks for this one alone",
+        "another machine could publish to the same directory: its file system only locks for this machine",
     ),
     ("message-accepted", "the agent's message is accepted after others were rejected"),
-    ("message-rejected", "the agent's message breaks a rule; what is published stays"),
+    ("message-rejected", "the agent's message breaks a rule; the published files stay"),
     (
         "never-asked",
-        "PostgreSQL could not be asked to reload since pgsvid was started: its authorities are proven by their names",
+        "PostgreSQL could not be asked to reload since pgsvid was started: only the names of its authorities are proven",
     ),
     ("no-tcp-listener", "what PostgreSQL serves cannot be verified"),
-    ("not-in-force", "the published set is not in force, and somebody has to fix something"),
+    ("not-in-force", "the published set is not in force, and somebody must fix something"),
     ("not-registered", "the agent has no entry for this workload yet"),
-    ("notify-failed", "the notification socket takes nothing"),
-    ("notify-restored", "the notification socket takes messages again"),
-    ("older-set-kept", "a set that was renamed counts for nothing until the agent has sent one"),
-    ("older-set-possible", "fetch took a set that may not be the newest: the agent did not answer"),
+    ("notify-failed", "the notification socket accepts nothing"),
+    ("notify-restored", "the notification socket accepts messages again"),
+    (
+        "older-set-kept",
+        "the published set may be an older one, because others can rename it: it stays, but does not count until the source has sent a set",
+    ),
+    (
+        "older-set-possible",
+        "fetch accepted a set that may not be the newest: the agent did not answer",
+    ),
     ("panicked", "pgsvid has a fault: the process ends, and its parent starts another one"),
-    ("postgresql-connected", "PostgreSQL's version and listener"),
+    ("postgresql-connected", "PostgreSQL answers; with its version and listener"),
     ("postgresql-files-error", "an error in a file that a reload reads"),
-    ("publication-failed", "the set could not be written; what was published stays"),
-    ("published", "a set was published where no server takes part"),
-    ("reload-impossible", "the set is in force by somebody else's reload, and ours is refused"),
-    ("reload-pending", "the set is published, and the reload will come by itself"),
-    ("role-map-unreadable", "PostgreSQL goes on with the role map that it had"),
+    ("publication-failed", "the set could not be written; the published files stay"),
+    ("published", "a set was published, and no server is configured"),
+    (
+        "reload-impossible",
+        "the set is in force because something else has reloaded PostgreSQL; pgsvid's own reload is refused",
+    ),
+    ("reload-pending", "the set is published, and the reload is pending; waiting is enough"),
+    ("role-map-unreadable", "PostgreSQL keeps the old role map"),
     ("rotated", "a set was published and is proven to be in force, or all that can be proven is"),
-    ("sandbox-entered", "what the process has denied itself, and what is lacking"),
+    ("sandbox-entered", "what the sandbox forbids, and what the kernel cannot forbid"),
     ("sandbox-off", "sandbox.enabled is false"),
-    ("sandbox-path-missing", "a configured path is not there, so the sandbox stays closed to it"),
+    ("sandbox-path-missing", "a configured path does not exist, so the sandbox keeps it closed"),
     ("set-adopted", "the set of an earlier run counts at once"),
-    ("set-disturbed", "others were at the published set while PostgreSQL may have read it"),
+    ("set-disturbed", "others changed the published set while PostgreSQL may have read it"),
     ("set-expired", "the set of an earlier run has expired, and stays until there is a newer one"),
     ("settings-lead-elsewhere", "PostgreSQL's settings do not name the published files"),
-    ("started", "the version, and what it is configured for"),
-    ("status-accept-failed", "health.listen cannot accept"),
+    ("several-identities", "the agent offers several SVIDs that fit, and pgsvid uses one of them"),
+    ("started", "the version, and what is configured"),
+    ("status-accept-failed", "health.listen cannot accept a connection"),
     ("status-listening", "where health, metrics and status are served"),
     ("still-not-in-force", "another set waits for the same reason as the one before"),
-    ("unproven", "the set is published, and nothing could be proven of it"),
+    (
+        "unproven",
+        "the set is published, but no server has answered: nothing proves that it is served",
+    ),
     ("waiting", "fetch waits for the agent"),
     (
         "watches-exhausted",
@@ -111,14 +192,3 @@ pub const EVENTS: &[(&str, &str)] = &[
     ("watches-restored", "the kernel watches all directories again"),
     ("watching-failed", "the kernel gives no inotify instance; timers do the work"),
 ];
-
-/// All of them as the table of `docs/log.md`.
-#[must_use]
-pub fn reference() -> String {
-    let mut table = String::new();
-    for (name, says) in EVENTS {
-        // Writing to a String does not fail.
-        let _ = writeln!(table, "| `{name}` | {says} |");
-    }
-    table
-}

@@ -1,5 +1,5 @@
-//! Logs: text for terminals and journals, JSON on request, on standard error through a lossy writer, since a full
-//! pipe must not stop a rotation.
+//! Logs to standard error: text for terminals and journals, JSON on request, through a lossy writer, because a full pipe must
+//! not stop a rotation.
 
 mod events;
 mod panics;
@@ -17,17 +17,17 @@ use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, MakeWriter}
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::registry::LookupSpan;
 
-pub use events::{EVENTS, reference};
+pub use events::EVENTS;
 pub use panics::tell_panics;
 
 use crate::{text, threads, timing};
 
-/// How to log.
+/// The settings of the log.
 #[derive(Debug, Clone, Copy)]
 pub struct Settings {
     /// Text or JSON.
     pub format: Format,
-    /// What to leave out.
+    /// The least important level that is written.
     pub level: LogLevel,
 }
 
@@ -71,7 +71,7 @@ impl FromStr for LogLevel {
     }
 }
 
-/// Writes what is still queued when dropped.
+/// Dropping it writes what is still queued.
 pub struct Telemetry {
     _queue: queue::Guard,
 }
@@ -81,14 +81,14 @@ pub fn start(settings: Settings) -> Result<Telemetry, threads::Refused> {
     let (queue, guard) = queue::start(io::stderr())?;
     queue::use_for_flush(&queue);
     let writer = move || queue.clone();
-    // What is wrong comes to us as errors, of which we tell ourselves. What dependencies tell besides may be a line for each
-    // frame that an agent sends, and hold what others have sent: it is for those who look for details.
+    // Errors reach pgsvid as values, and it logs them itself. Dependencies may log a line for each frame that an agent sends,
+    // with foreign contents: that is only useful for debugging.
     let LogLevel(level) = settings.level;
     let dependencies = if level >= Level::DEBUG { LevelFilter::WARN } else { LevelFilter::OFF };
     let filter = Targets::new().with_default(dependencies).with_target("pgsvid", level);
     let registry = tracing_subscriber::registry().with(filter);
     let layer = tracing_subscriber::fmt::layer().with_writer(writer);
-    // A second call is a test's; the first subscriber stays.
+    // A second call comes from a test; the first subscriber stays.
     let _ = match settings.format {
         Format::Text => tracing::subscriber::set_global_default(
             registry.with(layer.with_ansi(false).event_format(Text)),
@@ -107,7 +107,8 @@ pub fn start(settings: Settings) -> Result<Telemetry, threads::Refused> {
     Ok(Telemetry { _queue: guard })
 }
 
-/// `19:04:11Z INFO  rotated generation=1 publish=1.4ms`, with `cause`, `fix` and `next` on lines of their own.
+/// `2026-11-30T19:04:11Z INFO  rotated generation=1 publish=1.4ms event=rotated`, with `cause`, `fix`, `command` and `next`
+/// on lines of their own.
 struct Text;
 
 impl<S, N> FormatEvent<S, N> for Text
@@ -128,12 +129,12 @@ where
         for (name, value) in &fields.inline {
             write!(writer, " {name}={value}")?;
         }
-        // Last, since it is for programs.
+        // Last, because it is for programs.
         if let Some(event) = fields.event {
             write!(writer, " event={event}")?;
         }
         for (name, value) in &fields.below {
-            write!(writer, "\n{:27}{:<7}{value}", "", format!("{name}:"))?;
+            write!(writer, "\n{:27}{:<6} {value}", "", format!("{name}:"))?;
         }
         writeln!(writer)
     }
@@ -149,12 +150,12 @@ struct Fields {
 
 impl Fields {
     fn add(&mut self, field: &Field, value: &str) {
-        // The rooms have escaped what they know as foreign; libraries have not.
+        // The rooms have escaped the texts that they know as foreign; libraries have not.
         let value = text::harmless(value).into_owned();
         match field.name() {
             "message" => self.message = value,
             "event" => self.event = Some(value),
-            "cause" | "fix" | "next" => self.below.push((field.name(), value)),
+            "cause" | "fix" | "command" | "next" => self.below.push((field.name(), value)),
             name => match name.strip_suffix("_ms") {
                 Some(name) => self.inline.push((name, format!("{value}ms"))),
                 None if value.is_empty() || value.contains([' ', '"', '=']) => {
@@ -180,7 +181,7 @@ impl Visit for Fields {
     }
 }
 
-/// Lines of JSON on their way to a terminal, perhaps. Each comes in one piece.
+/// Writes lines of JSON, possibly to a terminal. Each comes in one piece.
 struct Lines<W>(W);
 
 impl<'a, W: MakeWriter<'a>> MakeWriter<'a> for Lines<W> {

@@ -1,4 +1,4 @@
-//! What panics is logged, and written, before the process ends: it is built to abort then.
+//! Logs and writes a panic before the process ends: a release build then aborts.
 
 use std::panic::{PanicHookInfo, set_hook};
 use std::thread;
@@ -7,7 +7,7 @@ use tracing::error;
 
 use super::queue;
 
-/// Has panics logged. `task` knows the name of the task that runs in this thread.
+/// Logs panics. `task` returns the name of the task that runs in this thread.
 pub fn tell_panics(task: fn() -> Option<&'static str>) {
     set_hook(Box::new(move |panic| {
         let this = thread::current();
@@ -19,7 +19,7 @@ pub fn tell_panics(task: fn() -> Option<&'static str>) {
             place,
             cause = words(panic),
             next = "the process ends, and its parent starts another one",
-            "a panic, which is a fault of pgsvid's"
+            "a panic, which is a fault in pgsvid"
         );
         queue::flush();
     }));

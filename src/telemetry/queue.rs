@@ -1,4 +1,4 @@
-//! The queue before standard error: a thread of its own writes, and what finds no room is left out.
+//! The queue before standard error: a separate thread writes, and lines that find no room are dropped.
 
 use std::io;
 use std::sync::OnceLock;
@@ -9,17 +9,16 @@ use tokio::time::Instant;
 
 use crate::threads;
 
-/// How many lines may wait for a reader. Room for each is taken at the start, 32 bytes a line; a rotation has a handful of
-/// lines.
+/// How many lines may wait. Their room is allocated at the start, 32 bytes a line; a rotation has a handful of lines.
 const LINES: usize = 1024;
-/// How long the end waits for a reader. What is queued then is lost.
+/// How long the end of the process waits for the reader of the log. Lines still queued then are lost.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// How often the end looks for room in the queue.
+/// How often the end of the process looks for room in the queue.
 const AGAIN: Duration = Duration::from_millis(10);
 
 enum Queued {
     Line(Vec<u8>),
-    /// All lines before are written once this is answered.
+    /// Answered once all earlier lines are written.
     End(SyncSender<()>),
 }
 
@@ -27,10 +26,10 @@ enum Queued {
 #[derive(Clone)]
 pub(super) struct Writer(SyncSender<Queued>);
 
-/// Waits, for a while, until what is queued is written when it is dropped.
+/// When dropped, waits a limited time until the queue is written.
 pub(super) struct Guard(SyncSender<Queued>);
 
-/// The one that is in use: a task that panics has its line written before the process ends.
+/// The writer in use: the line of a panicking task is written before the process ends.
 static IN_USE: OnceLock<Writer> = OnceLock::new();
 
 /// Starts the thread, which writes each line in one piece.
@@ -45,7 +44,7 @@ pub(super) fn start(
 fn write(queue: &Receiver<Queued>, mut output: impl io::Write) {
     for queued in queue {
         match queued {
-            // There is nobody to tell of an error.
+            // There is no place to report an error.
             Queued::Line(line) => drop(output.write_all(&line)),
             Queued::End(written) => drop(written.send(())),
         }
@@ -69,12 +68,12 @@ impl Drop for Guard {
     }
 }
 
-/// Makes it the one that [`flush`] waits for. The first stays.
+/// Makes it the writer that [`flush`] waits for. The first one stays.
 pub(super) fn use_for_flush(writer: &Writer) {
     let _ = IN_USE.set(writer.clone());
 }
 
-/// Waits, for a while, until all lines are written.
+/// Waits a limited time until all lines are written.
 pub(super) fn flush() {
     if let Some(writer) = IN_USE.get() {
         writer.flush_all();
@@ -104,7 +103,7 @@ mod tests {
 
     use super::*;
 
-    /// Takes a line only when it is told to.
+    /// Accepts a line only when told to.
     struct Slow(Receiver<()>, Sender<Vec<u8>>);
 
     impl io::Write for Slow {
@@ -132,7 +131,7 @@ mod tests {
         go.send(()).unwrap();
         drop(go);
         drop(Guard(writer.0.clone()));
-        // What was first is first, and nothing was written in parts.
+        // The first lines are there, and nothing was written in parts.
         assert_eq!(lines.try_iter().collect::<Vec<_>>(), [0_usize.to_be_bytes().to_vec()]);
     }
 

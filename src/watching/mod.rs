@@ -1,12 +1,12 @@
-//! Tells when something in a directory changes: the agent's socket appears, a published file is edited.
+//! Reports changes in directories: the agent's socket appears, a published file is edited.
 //!
-//! One inotify instance serves the whole process, since a user may have few of them (128 by default) and a
-//! node runs many pods under one uid. Reading a file is no event here, so readers do not wake us. Where the
-//! kernel gives no instance, or no more watches, a [`Changes`] stays silent and its owner's timers do the work.
+//! One inotify instance serves the whole process, because a user may have few of them (128 by default), and a node runs many
+//! pods with one user ID. Reading a file is no event, so readers do not wake the process. If the kernel gives no instance, or
+//! no more watches, a [`Changes`] stays silent, and its owner's timers do the work.
 //!
-//! Anybody who may write to a watched directory makes as many events as he likes. The first is handed on at once; of a
-//! flood, what has come meanwhile is handed on together, a few times a second. What the kernel has no room for is lost, and
-//! it says so: an overflow counts as a change everywhere.
+//! Anybody who may write to a watched directory can cause any number of events. The first is passed on at once; during a
+//! flood, events are passed on together, a few times a second. The kernel drops what it has no room for, and reports that: an
+//! overflow counts as a change everywhere.
 
 mod pace;
 
@@ -25,17 +25,18 @@ use tokio::task::unconstrained;
 use tokio::time::sleep;
 use tracing::{info, warn};
 
+pub use crate::files::{Way, way};
 use pace::Pace;
 
-/// Holds the process's one inotify instance, and hands out [`Changes`].
+/// Holds the process's only inotify instance, and creates [`Changes`].
 #[derive(Clone)]
 pub struct Watching(Option<Arc<Shared>>);
 
 struct Shared {
     watches: Watches,
-    /// Whether the kernel has not given all watches.
+    /// Whether the kernel has refused a watch.
     lacking: AtomicBool,
-    /// Whether that was said.
+    /// Whether that was reported.
     said: AtomicBool,
     watchers: Mutex<HashMap<u64, Watcher>>,
 }
@@ -46,11 +47,11 @@ struct Watcher {
     changed: watch::Sender<u64>,
 }
 
-/// What some events tell together.
+/// The result of some events together.
 #[derive(Default)]
 struct Happened {
     places: HashSet<WatchDescriptor>,
-    /// Nobody knows what was lost.
+    /// Events were lost, and nobody knows which.
     overflow: bool,
     events: u32,
 }
@@ -64,7 +65,7 @@ impl Happened {
 }
 
 impl Watching {
-    /// Opens the inotify instance, and returns it with the task that hands its events on.
+    /// Opens the inotify instance, and returns it with the task that passes its events on.
     ///
     /// The task ends only when the kernel's event stream does.
     pub fn start() -> io::Result<(Self, impl Future<Output = ()> + Send + 'static)> {
@@ -79,13 +80,19 @@ impl Watching {
         Ok((Self(Some(shared)), task))
     }
 
-    /// A stand-in where the kernel gives no instance: its [`Changes`] stay silent.
+    /// Whether there is no inotify instance, so that no change is reported. See [`Self::blind`].
+    #[must_use]
+    pub fn is_blind(&self) -> bool {
+        self.0.is_none()
+    }
+
+    /// A substitute if the kernel gives no instance: its [`Changes`] stay silent.
     #[must_use]
     pub fn blind() -> Self {
         Self(None)
     }
 
-    /// Watches directories. Of one that does not exist, the nearest ancestor is watched until it does.
+    /// Watches directories. If one does not exist, its nearest ancestor is watched until it does.
     #[must_use]
     pub fn directories(&self, paths: impl IntoIterator<Item = PathBuf>) -> Changes {
         let (changed, receiver) = watch::channel(0);
@@ -101,12 +108,12 @@ impl Watching {
     }
 }
 
-/// How often the kernel is asked again for watches that it did not give: another process of the user may have ended.
+/// How often the kernel is asked again for refused watches: another process of the user may have ended.
 const LACKING: Duration = Duration::from_secs(5);
-/// Room for what is read at a time.
+/// Buffer for one read.
 const BUFFER: [u8; 4096] = [0; 4096];
 
-/// Waits for events and hands them on, until the kernel gives no more.
+/// Waits for events and passes them on, until the kernel's stream ends.
 async fn hand_on(mut stream: EventStream<[u8; BUFFER.len()]>, shared: Arc<Shared>) {
     let mut pace = Pace::default();
     loop {
@@ -120,11 +127,11 @@ async fn hand_on(mut stream: EventStream<[u8; BUFFER.len()]>, shared: Arc<Shared
         let Some(Ok(event)) = event else { return };
         let mut happened = Happened::default();
         happened.add(&event);
-        // What else is there already. tokio would have a task pause after some of them.
+        // Reads what else has arrived. tokio would pause the task after some of them.
         while let Some(Some(Ok(event))) = unconstrained(stream.next()).now_or_never() {
             happened.add(&event);
             if happened.events == pace::BATCH {
-                // Of what was read with it, nothing is kept.
+                // Other events of the same read are dropped.
                 happened.overflow = true;
                 break;
             }
@@ -140,7 +147,7 @@ async fn hand_on(mut stream: EventStream<[u8; BUFFER.len()]>, shared: Arc<Shared
 
 impl Shared {
     fn watchers(&self) -> MutexGuard<'_, HashMap<u64, Watcher>> {
-        // A panic elsewhere leaves the map as it was; there is nothing half done in it.
+        // A panic elsewhere leaves the map consistent; no change is half done in it.
         self.watchers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -153,7 +160,7 @@ impl Shared {
         }
     }
 
-    /// Watches what the kernel gave no watches for. Whatever has happened there meanwhile counts as a change.
+    /// Watches what the kernel refused before. It counts as changed, because anything may have happened there.
     fn try_again(&self) {
         self.lacking.store(false, Ordering::Relaxed);
         for watcher in self.watchers().values_mut() {
@@ -169,7 +176,7 @@ impl Shared {
         }
     }
 
-    /// Watches what exists of a watcher's paths now. The kernel returns the same descriptor for the same inode.
+    /// Watches those of a watcher's paths that exist now. The kernel returns the same descriptor for the same inode.
     fn arm(&self, watcher: &mut Watcher) {
         let mask = WatchMask::CREATE
             | WatchMask::DELETE
@@ -192,7 +199,7 @@ impl Shared {
             Ok(descriptor) => return Some(descriptor),
             Err(error) => error,
         };
-        // The limit is one for all processes of the user.
+        // The limit applies to all processes of the user.
         if error.kind() == io::ErrorKind::StorageFull
             && !self.lacking.swap(true, Ordering::Relaxed)
             && !self.said.swap(true, Ordering::Relaxed)
@@ -200,15 +207,15 @@ impl Shared {
             warn!(
                 event = "watches-exhausted",
                 path = %path.display(),
-                fix = "raise fs.inotify.max_user_watches, as by sysctl -w fs.inotify.max_user_watches=1048576",
-                "the kernel watches no more directories for this user: changes are found by time only"
+                fix = "raise fs.inotify.max_user_watches, for example: sysctl -w fs.inotify.max_user_watches=1048576",
+                "the kernel watches no more directories for this user: pgsvid only finds changes at intervals"
             );
         }
         None
     }
 }
 
-/// Changes in one set of directories, coalesced.
+/// Changes in one set of directories, combined.
 pub struct Changes {
     receiver: watch::Receiver<u64>,
     /// Keeps the channel of a blind watcher open, so that it stays silent instead of ending.
@@ -218,14 +225,14 @@ pub struct Changes {
 }
 
 impl Changes {
-    /// Waits until something has changed since the last call. May be cancelled without loss.
+    /// Waits until something has changed since the last call. Safe to cancel.
     pub async fn changed(&mut self) {
         if self.receiver.changed().await.is_err() {
             std::future::pending::<()>().await;
         }
     }
 
-    /// Takes what has changed so far as seen.
+    /// Treats all changes so far as seen.
     pub fn settle(&mut self) {
         self.receiver.mark_unchanged();
     }
@@ -248,7 +255,7 @@ impl Drop for Changes {
     }
 }
 
-/// The directory that holds `path`.
+/// The directory that contains `path`.
 #[must_use]
 pub fn parent(path: &Path) -> PathBuf {
     path.parent().unwrap_or(path).to_owned()
@@ -271,7 +278,7 @@ mod tests {
         let file = directory.path().join("socket");
         drop(std::fs::File::create(&file).unwrap());
         assert!(soon(&mut changes).await);
-        // Creating and closing may have come as two.
+        // Creating and closing may have arrived as two events.
         while tokio::time::timeout(Duration::from_millis(200), changes.changed()).await.is_ok() {}
         std::fs::read(&file).unwrap();
         assert!(tokio::time::timeout(Duration::from_millis(200), changes.changed()).await.is_err());

@@ -1,26 +1,26 @@
-//! How long to look away after events, so that a flood of them costs next to nothing and a single one does not wait.
+//! How long to pause after events, so that a flood costs next to nothing and a single event does not wait.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// Most events that are handed on together: as many as the kernel keeps by default (`fs.inotify.max_queued_events`).
+/// Most events that are passed on together: as many as the kernel buffers by default (`fs.inotify.max_queued_events`).
 pub(super) const BATCH: u32 = 16_384;
 /// The pause for each event: at most 20,000 are read in a second.
 const EACH: Duration = Duration::from_micros(50);
-/// The first pause, and the longest for batches that follow one another, however small.
+/// The first pause, and the longest for batches in a row, however small.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(100));
-/// Without any event for so long, pauses begin anew.
+/// After this time without an event, pauses start over.
 const QUIET: Duration = Duration::from_secs(1);
 
-/// The pauses so far.
+/// The state of the pauses.
 #[derive(Default)]
 pub(super) struct Pace {
     last: Option<(Instant, Duration)>,
 }
 
 impl Pace {
-    /// The pause after a batch of so many events.
+    /// The pause after a batch of this many events.
     pub(super) fn pause(&mut self, events: u32) -> Duration {
         let now = Instant::now();
         let (first, longest) = PAUSES;
@@ -43,7 +43,7 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn a16_a_flood_is_looked_at_ten_times_a_second_and_a_change_now_and_then_at_once() {
+    async fn a16_a_flood_of_changes_is_read_ten_times_a_second_and_a_single_change_at_once() {
         let mut pace = Pace::default();
         for batch in [1, 20, BATCH] {
             let begun = Instant::now();

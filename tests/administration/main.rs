@@ -1,4 +1,5 @@
-//! `setup`, the rows of the troubleshooting page, what `check` says of a server, and attacks on an administrator's session.
+//! `setup`, the rows of the troubleshooting page, what `check` reports about a server, and attacks on an administrator's
+//! session.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 

@@ -6,7 +6,7 @@ use dev_agent::{Code, DevAgent, Misbehaviour, Status, Stop};
 use test_support::{Account, Mark, Program, Signal};
 
 use crate::place::{
-    LIMIT, Place, assert_no_errors, assert_patient, clockwork, events, mend, published,
+    LIMIT, Place, assert_no_errors, assert_patient, clockwork, events, heal, published,
     published_as, said, said_in_words, workload,
 };
 
@@ -210,7 +210,7 @@ fn w07_an_agent_that_hangs_up_at_once_is_no_reason_to_spin() {
     let pgsvid = place.run(&[]);
     said(&pgsvid, Mark::default(), "agent-disconnected");
     assert_patient(&agent);
-    mend(&agent);
+    heal(&agent);
     published(&pgsvid, Mark::default(), 1);
 }
 

@@ -9,7 +9,7 @@ use dev_agent::{DevAgent, Misbehaviour, framed};
 use prost::Message as _;
 use test_support::Mark;
 
-use crate::place::{LIMIT, Place, count, mend, published, said};
+use crate::place::{LIMIT, Place, count, heal, published, said};
 
 #[test]
 fn a15_an_agent_that_floods_costs_a_part_of_a_processor() {
@@ -65,7 +65,7 @@ fn a15_an_agent_that_never_says_the_same_does_not_fill_the_log() {
     let lines = pgsvid.lines_after(mark).len();
     assert!(lines < 20, "{lines} lines");
     assert!(count(&pgsvid, "message-rejected") < 60);
-    mend(&agent);
+    heal(&agent);
     published(&pgsvid, mark, 1);
 }
 

@@ -1,10 +1,11 @@
-//! Rows W: what an agent may do, and what becomes of the published set.
+//! Rows W: what an agent may do, and how it affects the published set.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 mod absence;
 mod absurd;
 mod connections;
+mod exchangeable;
 mod flood;
 mod messages;
 mod place;

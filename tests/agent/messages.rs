@@ -1,4 +1,4 @@
-//! W13, W16, W20: messages that are wrong, equal, or come in bursts; C02, C03: before and after their time.
+//! W13, W16, W20: messages that are wrong, equal, or come in bursts; C02, C03: SVIDs that are not valid yet, or have expired.
 
 use std::time::Duration;
 

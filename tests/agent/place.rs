@@ -1,4 +1,4 @@
-//! A directory with an agent's socket and a published directory, and what is asked about them.
+//! A directory with an agent's socket and a published directory, and queries about them.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -142,7 +142,7 @@ pub(crate) fn clockwork(builder: Builder) -> Builder {
     builder.automatic(true).ttl(Duration::from_secs(4))
 }
 
-/// Lets some seconds pass by the agent's renewals; whoever dialled in a tight loop would have done so thousands of
+/// Lets some seconds pass by the agent's renewals; a tight loop would have dialled thousands of
 /// times.
 #[track_caller]
 pub(crate) fn assert_patient(agent: &DevAgent) {
@@ -155,7 +155,7 @@ pub(crate) fn assert_patient(agent: &DevAgent) {
 }
 
 /// Lets the agent behave, on a new socket: that is met at once, while the next try by the clock may be far.
-pub(crate) fn mend(agent: &DevAgent) {
+pub(crate) fn heal(agent: &DevAgent) {
     agent.stop(Stop::Kill);
     agent.behave();
     agent.restart().unwrap();

@@ -1,4 +1,4 @@
-//! An agent that is nothing but bytes: what no library for HTTP/2 sends.
+//! An agent that sends raw bytes: data that no HTTP/2 library sends.
 
 use std::fs;
 use std::io::{Read as _, Write as _};

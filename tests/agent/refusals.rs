@@ -1,4 +1,4 @@
-//! W09-W12, W19, B27: what the agent answers instead of an identity, or something else in its place.
+//! W09-W12, W19, B27: the agent answers something other than an identity, or another program answers.
 
 use std::io::Write as _;
 
@@ -7,7 +7,7 @@ use serde_json::Value;
 use test_support::{Mark, Program};
 
 use crate::place::{
-    LIMIT, Place, assert_no_errors, assert_patient, clockwork, count, mend, published,
+    LIMIT, Place, assert_no_errors, assert_patient, clockwork, count, heal, published,
     published_as, said, workload,
 };
 use crate::raw;
@@ -86,7 +86,7 @@ fn w11_a_failed_attestation_is_retried_with_back_off() {
     assert!(!line.contains('\u{1b}') && line.contains("second line"), "{line}");
     assert_patient(&agent);
     assert!(pgsvid.is_running() && place.is_empty());
-    mend(&agent);
+    heal(&agent);
     pgsvid.wait_for_text(LIMIT, "published");
 }
 
@@ -122,10 +122,10 @@ fn w12_later_a_permanent_refusal_is_an_alarm_and_no_end() {
     let (event, mark) = said(&pgsvid, mark, "agent-refused");
     assert_eq!(event["level"], "ERROR", "{event}");
     assert!(event["error"].as_str().unwrap().contains("Unimplemented: no such method"), "{event}");
-    assert_eq!(event["next"], "what was published stays; asking again in 5m");
+    assert_eq!(event["next"], "the published files stay; asking again in 5m");
     assert!(pgsvid.is_running() && place.holds(&svid));
     // A newer agent makes a new socket.
-    mend(&agent);
+    heal(&agent);
     published(&pgsvid, mark, 2);
     assert!(agent.activity().requests <= requests + 3, "{:?}", agent.activity());
 }
@@ -142,10 +142,10 @@ fn x08_a_permanent_refusal_to_a_daemon_that_was_started_again_is_an_alarm_and_no
     pgsvid.daemon().signal(test_support::Signal::KILL);
     let (_, mark) = said(&pgsvid, mark, "daemon-restarted");
     let (event, mark) = said(&pgsvid, mark, "agent-refused");
-    assert_eq!(event["next"], "what was published stays; asking again in 5m");
+    assert_eq!(event["next"], "the published files stay; asking again in 5m");
     let daemon = pgsvid.daemon().0;
     agent.rotate().unwrap();
-    mend(&agent);
+    heal(&agent);
     published(&pgsvid, mark, 1);
     assert_eq!(pgsvid.daemon().0, daemon);
     assert!(agent.activity().requests <= requests + 3, "{:?}", agent.activity());
@@ -168,7 +168,7 @@ fn b27_statuses_of_http_are_neither_a_refusal_nor_a_withdrawal() {
         }
         let (event, _) = said(&pgsvid, Mark::default(), "agent-disconnected");
         let error = event["error"].as_str().unwrap();
-        assert!(error.contains(&format!("answered by HTTP {number}")), "{event}");
+        assert!(error.contains(&format!("answered with HTTP {number}")), "{event}");
         assert_eq!(count(&pgsvid, "not-registered"), 0);
         assert!(pgsvid.is_running());
     }
@@ -202,7 +202,7 @@ fn speaks(language: Misbehaviour) {
     assert_patient(&agent);
     assert!(count(&pgsvid, "agent-disconnected") <= 3);
     assert!(pgsvid.is_running() && place.is_empty());
-    mend(&agent);
+    heal(&agent);
     published(&pgsvid, mark, 1);
 }
 

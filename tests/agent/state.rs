@@ -1,10 +1,11 @@
-//! What the source tells about itself: the counters and states that status and metrics are drawn from.
+//! What the source reports about itself: the counters and states for status and metrics.
 
 use std::time::Duration;
 
 use dev_agent::{DevAgent, Misbehaviour, Status};
 use pgsvid::material::Expectations;
-use pgsvid::source::{Connection, Error, Identity, Selection, Settings, Source, SourceState};
+use pgsvid::source::workload_api::{Connection, Error, Selection, Settings, Source};
+use pgsvid::source::{Identity, SourceState};
 use pgsvid::watching::Watching;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -17,7 +18,7 @@ async fn w13_rejected_messages_are_counted_and_the_last_reason_is_kept_until_one
     let agent = agent(&directory);
     let (mut state, _stop) = source(&agent);
     let first = until(&mut state, |state| state.identity.material().is_some()).await;
-    assert_eq!((first.rejections, first.connects), (0, 1));
+    assert_eq!((first.rejections, first.agent().unwrap().connects), (0, 1));
 
     let mut message = agent.response();
     message.svids[0].x509_svid_key.clear();
@@ -47,7 +48,7 @@ async fn w10_a_withdrawn_identity_is_known_as_such_until_it_is_given_back() {
     agent.remove_entries();
     let withdrawn =
         until(&mut state, |state| matches!(state.identity, Identity::Withdrawn(_))).await;
-    assert!(matches!(withdrawn.connection, Connection::NotRegistered));
+    assert!(matches!(withdrawn.connection(), Some(Connection::NotRegistered)));
     agent.add_entry(workload()).unwrap();
     until(&mut state, |state| matches!(state.identity, Identity::Current(_))).await;
 }
@@ -60,7 +61,8 @@ async fn w11_an_agent_that_is_unavailable_withdraws_nothing() {
     until(&mut state, |state| matches!(state.identity, Identity::Current(_))).await;
     agent.misbehave(Misbehaviour::Refuse(Status::unavailable("failed to attest")));
     agent.end_streams(None);
-    let failed = until(&mut state, |state| matches!(state.connection, Connection::Failed(_))).await;
+    let failed =
+        until(&mut state, |state| matches!(state.connection(), Some(Connection::Failed(_)))).await;
     assert!(matches!(failed.identity, Identity::Current(_)));
     assert_eq!(failed.to_string(), "the agent answered Unavailable: failed to attest");
 }
@@ -73,8 +75,9 @@ async fn a19_an_agent_that_breaks_the_protocol_after_good_service_is_an_agent_al
     let first = until(&mut state, |state| state.identity.material().is_some()).await;
     agent.misbehave_times(1, Misbehaviour::GarbleMessages);
     agent.rotate().unwrap();
-    let failed = until(&mut state, |state| matches!(state.connection, Connection::Failed(_))).await;
-    let Connection::Failed(error) = &failed.connection else { unreachable!() };
+    let failed =
+        until(&mut state, |state| matches!(state.connection(), Some(Connection::Failed(_)))).await;
+    let Some(Connection::Failed(error)) = failed.connection() else { unreachable!() };
     assert!(!matches!(**error, Error::NotGrpc(_)), "{error}");
     assert!(error.remedy().is_some(), "{error}");
     // As after any other connection that was lost.
@@ -91,7 +94,7 @@ async fn w07_connections_are_counted() {
     let agent = agent(&directory);
     let (mut state, _stop) = source(&agent);
     for connects in 1..=3 {
-        until(&mut state, |state| state.connects == connects).await;
+        until(&mut state, |state| state.agent().unwrap().connects == connects).await;
         agent.drop_connections();
     }
 }

@@ -1,4 +1,4 @@
-//! A56: an agent that renews nothing, and says something all the time; A60: one that calls the request invalid meanwhile.
+//! A56: an agent that renews nothing, but keeps sending; A60: an agent that meanwhile rejects the request.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use dev_agent::{Code, Misbehaviour, Status};
 use pgsvid_proto::X509svidResponse;
 use test_support::{Mark, eventually};
 
-use crate::place::{LIMIT, Place, events, mend, published, said};
+use crate::place::{LIMIT, Place, events, heal, published, said};
 
 /// Short, so that a renewal is overdue after seven seconds; long enough for what is published not to expire meanwhile.
 const TTL: Duration = Duration::from_secs(10);
@@ -70,7 +70,7 @@ fn a60_an_agent_that_calls_the_request_invalid_is_asked_again_before_the_identit
     agent.wait_until(LIMIT, |activity| activity.requests >= before + 2).unwrap();
     agent.rotate().unwrap();
     published(&pgsvid, mark, 2);
-    mend(&agent);
+    heal(&agent);
 }
 
 #[test]

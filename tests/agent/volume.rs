@@ -8,7 +8,7 @@ use test_support::{Account, Mark, Program, Signal, Tmpfs, eventually, with_mount
 use tokio::time::Instant;
 
 use crate::place::{
-    LIMIT, Place, assert_no_errors, assert_patient, clockwork, count, mend, published, said,
+    LIMIT, Place, assert_no_errors, assert_patient, clockwork, count, heal, published, said,
     said_in_words, workload,
 };
 
@@ -42,9 +42,8 @@ fn a40_identities_without_end_are_published_now_and_then_and_a_changed_bundle_at
     let mark = published(&pgsvid, Mark::default(), 1);
     let before = agent.activity().issued;
     agent.storm(u32::MAX, Duration::from_millis(20));
-    let (event, mark) = pgsvid.wait_for_event_after(mark, 4 * LIMIT, |event| {
-        event["message"].as_str().is_some_and(|text| text.contains("without end"))
-    });
+    let (event, mark) = pgsvid
+        .wait_for_event_after(mark, 4 * LIMIT, |event| event["event"] == "identities-without-end");
     assert_eq!((&event["level"], &event["every"]), (&"WARN".into(), &"1h".into()), "{event}");
     let generations = count(&pgsvid, "published");
     assert_eq!(generations, 121, "the first, and a burst");
@@ -74,9 +73,8 @@ fn a40_of_identities_without_end_the_newest_wins_in_the_end() {
     let mark = published(&pgsvid, Mark::default(), 1);
     agent.storm(3000, Duration::from_millis(10));
     let issued = agent.activity().issued;
-    pgsvid.wait_for_event_after(mark, 4 * LIMIT, |event| {
-        event["message"].as_str().is_some_and(|text| text.contains("without end"))
-    });
+    pgsvid
+        .wait_for_event_after(mark, 4 * LIMIT, |event| event["event"] == "identities-without-end");
     agent.wait_until(4 * LIMIT, |activity| activity.issued >= issued + 2990).unwrap();
     place.wait_for_current(&agent);
     assert!(count(&pgsvid, "published") < 180);
@@ -105,7 +103,8 @@ fn a65_an_expired_certificate_behind_the_leaf_does_not_pass_the_limit() {
         received.1
     };
     let mut mark = mark;
-    for _ in 0..1000 {
+    // On a quick machine many more come than are published.
+    for _ in 0..10_000 {
         if count(&pgsvid, "identities-without-end") > 0 {
             break;
         }
@@ -120,7 +119,7 @@ fn a65_an_expired_certificate_behind_the_leaf_does_not_pass_the_limit() {
 }
 
 #[test]
-fn a67_messages_that_are_rejected_bring_no_try_forward_while_nothing_can_be_published() {
+fn a67_rejected_messages_cause_no_earlier_retry_while_publication_fails() {
     with_mounts(|| {
         let place = Place::new();
         let volume = Tmpfs::over(
@@ -218,7 +217,7 @@ fn w18_an_agent_that_says_nothing_but_too_much_is_no_reason_to_spin() {
     let (_, mark) = said(&pgsvid, Mark::default(), "agent-disconnected");
     assert_patient(&agent);
     assert!(pgsvid.is_running() && place.is_empty());
-    mend(&agent);
+    heal(&agent);
     published(&pgsvid, mark, 1);
 }
 

@@ -1,4 +1,4 @@
-//! P25: connection objects that outlive the generation which they were opened with.
+//! P25: connection objects that outlive the generation with which they were opened.
 
 use std::fs;
 use std::thread;

@@ -175,7 +175,7 @@ fn pghost_alone_lets_no_postgresql_take_part_and_pgsvid_port_is_not_ours() {
     // Kubernetes sets these for a Service named pgsvid.
     variables.extend([("PGSVID_PORT", "tcp://10.0.0.1:9809"), ("PGSVID_SERVICE_PORT", "9809")]);
     let output = pgsvid(["check", "--offline"], &variables);
-    assert!(text(&output.stdout).contains("no PostgreSQL takes part"));
+    assert!(text(&output.stdout).contains("no PostgreSQL is configured"));
 
     let output = pgsvid(["check", "--offline", "--postgres", "/sockets"], &variables);
     let shown = text(&output.stdout);
@@ -199,7 +199,7 @@ fn k01_errors_in_the_file_name_line_key_and_nearest_key() {
         ("[files\n", ":1: "),
         ("[log]\nlevel = \"info\"\nlevel = \"info\"\n", ":3: duplicate key"),
         ("svid = 3\n", ":1: invalid type: integer `3`, expected struct Svid"),
-        ("[postgres]\nverify_every = \"5\"\n", ": postgres.verify_every: \"5\" is no duration"),
+        ("[postgres]\nverify_every = \"5\"\n", ": postgres.verify_every: \"5\" is not a duration"),
     ] {
         let (path, error) = configured(content);
         assert!(error.starts_with(&format!("pgsvid: {path}{wanted}")), "{error}");
@@ -438,4 +438,44 @@ fn f06_a_path_that_no_socket_can_have_is_named_by_every_command() {
     }
     let said = said(&["status", "--socket", &long]);
     assert!(said.contains("has 126 bytes, more than the 107"), "{said}");
+}
+
+/// A shell may give a pipe as the file; one that nobody writes to is given up.
+#[test]
+fn b41_a_configuration_without_an_end_is_not_waited_for_and_a_pipe_is_read() {
+    let place = Directory::new();
+    let fifo = place.join("fifo");
+    rustix::fs::mknodat(
+        rustix::fs::CWD,
+        &fifo,
+        rustix::fs::FileType::Fifo,
+        rustix::fs::Mode::from_raw_mode(0o644),
+        0,
+    )
+    .unwrap();
+    std::fs::set_permissions(&fifo, std::os::unix::fs::PermissionsExt::from_mode(0o644)).unwrap();
+    let check = |path: &str| {
+        let program = Program::spawn(BINARY, ["check", "--offline", "-c", path], &[]);
+        let status = program.wait_exit(LIMIT);
+        (status.code(), program.standard_error())
+    };
+    let (code, said) = check(fifo.to_str().unwrap());
+    assert!(code == Some(2) && said.contains("has no end after"), "{code:?}: {said}");
+    let (code, said) = check("/dev/zero");
+    assert!(code == Some(2) && said.contains("larger than 1 MiB"), "{code:?}: {said}");
+    // A pipe whose writer comes later, one that has gone already, and one that nothing was written to.
+    for (script, words) in [
+        (
+            "\"$0\" check --offline -c <(read -r -t 0.3 < <(tail -f /dev/null); echo colour = 1)",
+            "colour",
+        ),
+        ("\"$0\" check --offline -c <(echo colour = 1)", "colour"),
+        ("(echo colour = 1 > \"$1\") & \"$0\" check --offline -c \"$1\"; wait", "colour"),
+        ("echo colour = 1 | \"$0\" check --offline -c /dev/stdin", "colour"),
+        ("\"$0\" check --offline -c <(true)", "no Workload API is given"),
+    ] {
+        let output = Command::new("bash").args(["-c", script, BINARY]).arg(&fifo).output().unwrap();
+        let said = [text(&output.stdout), text(&output.stderr)].concat();
+        assert!(said.contains(words), "{script}: {said}");
+    }
 }

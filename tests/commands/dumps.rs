@@ -1,4 +1,4 @@
-//! A91: no command can be looked into, or leaves a core dump, whatever it is in the middle of.
+//! A91: no other process can inspect a command, and no command leaves a core dump, whatever it is doing.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
@@ -11,7 +11,7 @@ use test_support::{Account, Directory, LIMIT, Program, eventually};
 fn a91_no_command_can_be_looked_into_by_others_of_its_user() {
     let place = Directory::new();
     let (files, socket) = (place.subdirectory("files"), place.join("silent.sock"));
-    // Whoever is connected waits for an answer.
+    // A connected client waits for an answer.
     let _silent = UnixListener::bind(&socket).unwrap();
     fs::set_permissions(&socket, std::os::unix::fs::PermissionsExt::from_mode(0o777)).unwrap();
     let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();

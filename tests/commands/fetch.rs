@@ -1,4 +1,4 @@
-//! `pgsvid fetch`: one generation, then the end.
+//! `pgsvid fetch`: publishes one generation, and ends.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -100,8 +100,72 @@ fn a_young_set_is_enough_without_an_agent() {
     drop(agent);
     let fetch = place.fetch(&["--timeout", "1h"]);
     assert!(fetch.wait_exit(LIMIT).success());
-    assert!(fetch.standard_output().ends_with("(published earlier, and still young)"));
+    assert!(fetch.standard_output().contains("published earlier, and still young"));
     assert!(place.holds(&svid));
+}
+
+#[test]
+fn f52_a_young_set_is_replaced_where_the_agent_has_another() {
+    let place = Place::new();
+    let agent = place.agent().start().unwrap();
+    let published = || {
+        let fetch = place.fetch(&[]);
+        assert!(fetch.wait_exit(LIMIT).success(), "{}", fetch.standard_error());
+        assert!(place.holds(&agent.svid()));
+        fetch.standard_output()
+    };
+    assert!(!published().contains("published earlier"));
+    // It is the newest.
+    assert!(published().ends_with("(published earlier, and the newest)"));
+    assert_eq!(place.generations(), 1);
+    // The entry was corrected.
+    agent.set_entries([Entry::new(ID).dns("other.example.org")]).unwrap();
+    assert!(!published().contains("published earlier"));
+    // The bundle has another authority.
+    agent.prepare_root().unwrap();
+    assert!(!published().contains("published earlier"));
+}
+
+#[test]
+fn f52_a_young_set_stays_where_the_agent_has_nothing_to_say_and_that_is_told() {
+    let place = Place::new();
+    let agent = place.agent().start().unwrap();
+    assert!(place.fetch(&[]).wait_exit(LIMIT).success());
+    let svid = agent.svid();
+    let keeps = |told: &str| {
+        let fetch = place.fetch(&["--timeout", "1h"]);
+        assert!(fetch.wait_exit(LIMIT).success(), "{}", fetch.standard_error());
+        assert!(fetch.standard_output().contains("published earlier, and still young"));
+        assert!(place.holds(&svid) && place.generations() == 1);
+        let log = fetch.standard_error();
+        assert!(log.contains("agent-not-asked"), "{log}");
+        assert!(log.contains(told), "{log}");
+    };
+    agent.misbehave(Misbehaviour::Silent);
+    keeps("has not answered in time");
+    agent.behave();
+    agent.set_entries([Entry::new(ID).with(Flaw::KeyOfAnother)]).unwrap();
+    keeps("the private key does not belong to the leaf");
+    agent.remove_entries();
+    keeps("not registered yet");
+}
+
+#[test]
+fn f53_fetch_fresh_fails_without_an_answer_of_the_agent_and_keeps_the_published_set() {
+    let place = Place::new();
+    let agent = place.agent().start().unwrap();
+    let fresh = |limit: &str| place.fetch(&["--fresh", "--timeout", limit]);
+    assert!(fresh("1m").wait_exit(LIMIT).success());
+    let fetch = fresh("1m");
+    assert!(fetch.wait_exit(LIMIT).success());
+    assert!(fetch.standard_output().ends_with("(published earlier, and the newest)"));
+    let svid = agent.svid();
+    agent.misbehave(Misbehaviour::Silent);
+    fails(&fresh("1s"), "no identity within 1s: no answer yet");
+    agent.behave();
+    agent.remove_entries();
+    fails(&fresh("1s"), "no identity within 1s: not registered yet");
+    assert!(place.holds(&svid), "what was published stays");
 }
 
 #[test]

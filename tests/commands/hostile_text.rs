@@ -1,4 +1,4 @@
-//! Agents and servers that speak to whoever reads the log: no line of theirs, and no trick on a terminal.
+//! Agents and servers that address the reader of the log: they get no line of their own, and no control of a terminal.
 
 use std::io::{Read as _, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
@@ -109,7 +109,7 @@ fn the_hint_of_what_is_taken_cannot_act() {
 fn a_servers_error_is_shown_and_cannot_act() {
     let place = Directory::new();
     let _agent = agent(&place);
-    // Whoever may write to a socket's directory can pose as PostgreSQL; a real one does not speak so.
+    // Anyone who may write to a socket's directory can pose as PostgreSQL; a real one does not answer so.
     let sockets = place.subdirectory("sockets");
     let socket = sockets.join(".s.PGSQL.5432");
     let listener = UnixListener::bind(&socket).unwrap();

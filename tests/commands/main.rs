@@ -1,4 +1,4 @@
-//! The commands as they are typed, and what they and the status say.
+//! The commands as they are typed, and what they and the status report.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 

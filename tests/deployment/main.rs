@@ -1,4 +1,4 @@
-//! Where it runs: pods, packages, units and images.
+//! The environments of pgsvid: pods, packages, units and images.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 

@@ -1,5 +1,5 @@
-//! What the fuzz targets do, over their corpora and a few thousand mutations of them: on any toolchain, and the same in
-//! each run.
+//! Runs the fuzz targets' functions over their corpora and a few thousand mutations: on any toolchain, and the same in each
+//! run.
 
 use std::collections::BTreeSet;
 use std::panic::catch_unwind;

@@ -1,4 +1,4 @@
-//! Floods of changes in a directory that is watched.
+//! Floods of changes in a watched directory.
 
 #![allow(clippy::print_stdout, reason = "the figures are what documents tell")]
 #![allow(clippy::disallowed_methods, reason = "real processes run on the real clock")]

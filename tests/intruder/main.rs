@@ -1,4 +1,4 @@
-//! The daemon in the hands of somebody who runs code of their own in it, and what is in its memory.
+//! A daemon in which an attacker runs code, and the contents of its memory.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 

@@ -1,4 +1,4 @@
-//! Keys in the memory of the running daemon, as root finds them there.
+//! Keys in the memory of the running daemon, searched by root.
 
 #![allow(clippy::disallowed_methods, reason = "real processes run on the real clock")]
 

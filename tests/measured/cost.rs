@@ -1,5 +1,5 @@
-//! What `health.listen` costs: memory, and wake-ups while nobody asks. `scripts/cost` measures a release build for minutes;
-//! what runs with the other tests is short.
+//! The cost of `health.listen`: memory, and wake-ups without requests. `scripts/cost` measures a release build for minutes;
+//! the form that runs with the other tests is short.
 
 #![allow(clippy::print_stdout, reason = "the figures are what it is for")]
 

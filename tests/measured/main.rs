@@ -1,4 +1,4 @@
-//! What takes long, or is measured: each has a script of its own.
+//! Long tests and measurements: each has a script of its own.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 

@@ -1,4 +1,4 @@
-//! Authorities come and go: what is published, what PostgreSQL asks for, and who is let in.
+//! Authorities come and go: what is published, what PostgreSQL asks for, and who can log in.
 
 use std::collections::BTreeSet;
 use std::fs;

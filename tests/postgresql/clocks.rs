@@ -1,4 +1,4 @@
-//! C01, C04: the wall clock leaps while the timers' clock does not.
+//! C01, C04: the wall clock jumps while the timers' clock does not.
 
 use std::fs;
 use std::time::Duration;

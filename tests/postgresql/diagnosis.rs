@@ -1,4 +1,5 @@
-//! P07, by table: what is seen of the files, and what is said of it. `tests/postgresql/refused` proves that PostgreSQL agrees.
+//! P07, by table: facts about the files, and the resulting findings. `tests/postgresql/refused` proves that PostgreSQL
+//! agrees.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, chown, symlink};
@@ -8,6 +9,7 @@ use std::time::SystemTime;
 
 use dev_agent::{Authority, DevAgent, Entry, KeyType, Svid};
 use pgsvid::diagnose;
+use pgsvid::finding::Finding;
 use pgsvid::material::Certificate;
 use pgsvid::sql::{self, Setting, TlsSettings};
 use pgsvid::survey::{self, Viewpoint};
@@ -30,13 +32,13 @@ fn p07_owner_and_mode_of_a_key() {
         (
             SERVER,
             0o640,
-            "mode 0640; PostgreSQL takes a key of uid 999 with 0600 at most",
+            "mode 0640; PostgreSQL accepts a key of uid 999 with 0600 at most",
             "setpriv --reuid=999 chmod 0600 /c/k",
         ),
         (
             SERVER,
             0o604,
-            "mode 0604; PostgreSQL takes a key of uid 999 with 0600 at most",
+            "mode 0604; PostgreSQL accepts a key of uid 999 with 0600 at most",
             "setpriv --reuid=999 chmod 0600 /c/k",
         ),
         (
@@ -48,13 +50,13 @@ fn p07_owner_and_mode_of_a_key() {
         (
             0,
             0o660,
-            "mode 0660; PostgreSQL takes a key of uid 0 with 0640 at most",
+            "mode 0660; PostgreSQL accepts a key of uid 0 with 0640 at most",
             NAME_THE_PUBLISHED,
         ),
         (
             0,
             0o644,
-            "mode 0644; PostgreSQL takes a key of uid 0 with 0640 at most",
+            "mode 0644; PostgreSQL accepts a key of uid 0 with 0640 at most",
             NAME_THE_PUBLISHED,
         ),
         (0, 0o600, "belongs to root with mode 0600: PostgreSQL cannot read it", NAME_THE_PUBLISHED),
@@ -90,7 +92,7 @@ fn p07_state_and_content_of_each_file() {
     ];
     for (setting, path, at) in all {
         for (state, cause) in [
-            (State::Missing, "does not exist, or leads to nothing"),
+            (State::Missing, "does not exist, or is a link to nothing"),
             (State::NotRegular, "is not a regular file"),
             (State::Closed, "lies below a directory that pgsvid may not enter"),
             (with(Content::Empty), "is empty"),
@@ -113,7 +115,7 @@ fn p07_state_and_content_of_each_file() {
     let passphrase = files(|files| files.private_key.state = with(Content::Passphrase));
     assert_one(
         &passphrase,
-        "/c/k (ssl_key_file) has a passphrase, which a reload cannot ask for",
+        "/c/k (ssl_key_file) has a passphrase, but PostgreSQL cannot ask for one during a reload",
         "",
     );
 }
@@ -135,8 +137,8 @@ fn p07_what_a_sandbox_withholds_is_said_once_for_all_files() {
     });
     assert_one(
         &withheld,
-        "what is in /c/c, /c/k cannot be seen from pgsvid's sandbox",
-        "let the settings name the published files, then reload; pgsvid check sees more, being in no sandbox",
+        "pgsvid's sandbox does not let it read /c/c, /c/k",
+        "let the settings name the published files, then reload; pgsvid check sees more, because it has no sandbox",
     );
 }
 
@@ -177,13 +179,23 @@ fn p13_settings_that_lead_elsewhere_and_who_set_them() {
             purpose: sql::Purpose::Reload,
         };
         let found = diagnose::concerns(&settings, &files, &published, &socket);
-        found.into_iter().map(|finding| (finding.text, finding.fix.unwrap())).collect::<Vec<_>>()
+        let remedy = |found: &Finding| {
+            let command = found.command.as_deref().map(str::to_owned);
+            // No command changes an option that the postmaster was started with.
+            assert_eq!(command.is_none(), found.text.contains("(-c)"), "{found:?}");
+            found.advice().or(command).unwrap()
+        };
+        let found = found.into_iter();
+        found.map(|found| (found.text.clone(), remedy(&found))).collect::<Vec<_>>()
     };
     let one = |cause: &str, fix: &str| vec![(cause.to_owned(), fix.to_owned())];
     assert_eq!(concerns(&|_| {}), []);
     assert_eq!(
         concerns(&|settings| settings.ssl.value = "off".to_owned()),
-        one("ssl is off", "put ssl = on into postgresql.conf, then reload")
+        one(
+            "ssl is off",
+            "put ssl = on into postgresql.conf, then reload; or run a command, which overrides the files"
+        )
     );
     assert_eq!(
         concerns(&|settings| {
@@ -192,7 +204,8 @@ fn p13_settings_that_lead_elsewhere_and_who_set_them() {
         }),
         one(
             "ssl is off, set by ALTER SYSTEM (postgresql.auto.conf)",
-            "sudo -u postgres psql -U postgres -d template1 -c 'ALTER SYSTEM SET ssl = on', then reload"
+            "sudo -u postgres psql -U postgres -d template1 -c 'ALTER SYSTEM SET ssl = on' \
+             -c 'SELECT pg_catalog.pg_reload_conf()'"
         )
     );
     assert_eq!(
@@ -208,8 +221,8 @@ fn p13_settings_that_lead_elsewhere_and_who_set_them() {
     assert_eq!(
         concerns(&|settings| settings.authorities.value.clear()),
         one(
-            "ssl_ca_file is empty: the published bundle is unused, and no client certificate is asked for",
-            "put ssl_ca_file = '/svids/svid_bundle.pem' into postgresql.conf, then reload"
+            "ssl_ca_file is empty: the published bundle is unused, and PostgreSQL asks for no client certificate",
+            "put ssl_ca_file = '/svids/svid_bundle.pem' into postgresql.conf, then reload; or run a command, which overrides the files"
         )
     );
 }
@@ -273,8 +286,13 @@ fn p07_survey_of_states() {
         assert_eq!(place.look(&path), state, "{}", path.display());
     }
     directory.write(".s.PGSQL.5432.lock", format!("1\n{directory}\n"), 0o600);
-    assert!(matches!(place.look(Path::new("text")), State::Present(_)), "a relative path");
-    // Published files are known by whatever path leads to them.
+    // Nor by a lock file alone, which others may have made.
+    assert_eq!(place.look(Path::new("text")), State::OutOfSight);
+    // Published files are known by any path that leads through the link that a publication replaces.
+    fs::create_dir(directory.join("..v1")).unwrap();
+    fs::rename(&file, directory.join("..v1/text")).unwrap();
+    symlink("..v1", directory.join("..data")).unwrap();
+    symlink("..data/text", &file).unwrap();
     symlink(&file, directory.join("link")).unwrap();
     assert!(place.survey(&directory.join("link")).certificate.published);
     assert!(!place.survey(&directory.join("fifo")).certificate.published);
@@ -393,6 +411,7 @@ fn pem(leaf_key: Option<&[u8]>, private_key: Option<&[u8]>) -> Content {
         leaf: leaf_key.map(|_| certificate()),
         leaf_key: leaf_key.map(<[u8]>::to_vec),
         private_key: private_key.map(<[u8]>::to_vec),
+        trusted_alone: false,
     }
 }
 
@@ -404,6 +423,7 @@ fn of(svid: &Svid, certificate: bool, key: bool) -> Content {
         leaf: certificate.then(|| leaf.fingerprint()),
         leaf_key: certificate.then(|| public.clone()),
         private_key: key.then_some(public),
+        trusted_alone: false,
     }
 }
 

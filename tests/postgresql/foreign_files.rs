@@ -1,4 +1,4 @@
-//! Files of others are read as their owners read them: the corpora of the fuzz targets, and mutations, shown to a real
+//! pgsvid reads foreign files as their owners do: the corpora of the fuzz targets, and mutations, are given to a real
 //! PostgreSQL and to libpq.
 
 use std::fs::File;
@@ -50,7 +50,9 @@ fn pg_hba_and_pg_ident_are_read_as_postgresql_reads_them() {
     let (mut rules, mut mappings, mut refused) = (0, 0, 0);
     for input in inputs("access", "text-") {
         // What PostgreSQL makes of a zero byte depends on the size of its buffer.
-        let text = String::from_utf8_lossy(&input[1.min(input.len())..]).replace('\0', "");
+        let text = String::from_utf8_lossy(&input[1.min(input.len())..]);
+        // A name that is not UTF-8 is compared with nothing (B38).
+        let text = text.replace(['\0', char::REPLACEMENT_CHARACTER], "");
         write(&cluster.data_directory().join("pg_hba.conf"), text.as_bytes());
         write(&cluster.data_directory().join("pg_ident.conf"), text.as_bytes());
         let views = runtime.block_on(session.access()).unwrap().expect("a superuser may look");

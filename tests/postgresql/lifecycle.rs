@@ -1,4 +1,4 @@
-//! Comings and goings: of the agent, of PostgreSQL, and of pgsvid itself.
+//! Starts and stops: of the agent, of PostgreSQL, and of pgsvid itself.
 
 use std::fs;
 use std::time::Duration;

@@ -1,14 +1,19 @@
-//! `pgsvid run` beside a real PostgreSQL: rotations, what hinders them, and what is said of it.
+//! `pgsvid run` with a real PostgreSQL: rotations, what prevents them, and how that is reported.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
+mod alerts;
 mod authorities;
+mod certificates;
 mod clocks;
 mod diagnosis;
 mod foreign_files;
 mod hba_lines;
+mod hooks;
 mod lifecycle;
+mod linked_authorities;
 mod mixed_reloads;
+mod names;
 mod parent;
 mod probe;
 mod process;
@@ -20,3 +25,4 @@ mod server_logins;
 mod server_sessions;
 mod server_states;
 mod several;
+mod unspoken;

@@ -1,4 +1,4 @@
-//! X08, X09: the parent, and the daemon that it starts again.
+//! X08, X09: the parent, and the daemon that it restarts.
 
 use std::fs;
 use std::process::Command;
@@ -88,7 +88,7 @@ fn x08_a_daemon_does_not_outlive_its_parent_and_the_next_one_takes_over() {
 
 /// The kernel forgets to tell of a parent's death where a process changes the group of its files.
 #[test]
-fn x08_nor_does_one_of_root_that_publishes_for_a_group() {
+fn x08_a_daemon_of_root_with_files_group_does_not_outlive_its_parent() {
     let (root, setup) = (Account::current(), Setup::new(PGSVID));
     assert_eq!(root.uid(), 0, "this test needs root");
     std::os::unix::fs::chown(setup.files.path(), Some(0), Some(0)).unwrap();

@@ -1,4 +1,4 @@
-//! `pgsvid probe`: real servers, and what else may listen on a port.
+//! `pgsvid probe`: real servers, and other programs that listen on a port.
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use dev_agent::{Authority, Entry, Flaw, Svid};
 use serde_json::Value;
-use test_support::{Cluster, Directory, LIMIT, Program, Setup, Signal, free_address};
+use test_support::{Cluster, Directory, LIMIT, Program, Setup, Signal, free_address, openssl};
 
 const PGSVID: &str = env!("CARGO_BIN_EXE_pgsvid");
 const ID: &str = Setup::SPIFFE_ID;
@@ -31,7 +31,7 @@ fn a_server_is_shown_and_judged_without_a_trace_in_its_log() {
         "clients    certificate requested, from\n             C=US, O=SPIFFE, serialNumber="
             .to_owned(),
         format!("ok       the leaf chains to {bundle}"),
-        "ok       sslmode=verify-full takes it for localhost".to_owned(),
+        "ok       sslmode=verify-full accepts it for localhost".to_owned(),
         "0 failures, 0 warnings, 3 ok, 0 skipped".to_owned(),
     ] {
         assert!(text.contains(&wanted), "{wanted:?} is missing: {text}");
@@ -111,7 +111,7 @@ fn each_fault_of_what_is_served_has_its_sentence() {
         (
             &["--bundle", &foreign, "--host-name", "x"],
             1,
-            "verify-full does not take it for x: it has db.example",
+            "verify-full does not accept it for x: it has db.example",
         ),
         (&[], 0, "whether an authority vouches for the leaf: no bundle is given"),
     ] {
@@ -152,6 +152,39 @@ fn each_fault_of_what_is_served_has_its_sentence() {
     assert!(status == 1 && text.contains("failure  the leaf is valid only from"), "{text}");
 }
 
+/// An attacker without the authority's key chooses an algorithm that pgsvid does not know.
+#[test]
+fn b54_a_server_with_a_forged_certificate_is_never_ok() {
+    let files = Directory::new();
+    let [ca_key, ca, key] = ["ca.key", "ca.pem", "svid_key.pem"].map(|name| shown(&files, name));
+    let new = ["-newkey", "rsa:2048", "-nodes"];
+    let root = ["req", "-x509", "-subj", "/CN=Corporate CA", "-keyout", &ca_key, "-out", &ca];
+    openssl(&[&root[..], &new].concat(), "");
+    let extension = "subjectAltName = DNS:localhost";
+    let request = ["req", "-new", "-subj", "/CN=localhost", "-addext", extension, "-keyout", &key];
+    let request = openssl(&[&request[..], &new].concat(), "");
+    let by = ["x509", "-req", "-copy_extensions", "copy", "-CA", &ca, "-CAkey", &ca_key];
+    let mut leaf = openssl(&[&by[..], &["-sha224", "-outform", "DER"]].concat(), request);
+    let last = leaf.len() - 1;
+    leaf[last] ^= 1;
+    files.write("svid.pem", openssl(&["x509", "-inform", "DER"], leaf), 0o644);
+    files.write("svid_bundle.pem", openssl(&["x509", "-in", &ca], ""), 0o644);
+    files.write("svid_key.pem", openssl(&["pkey", "-in", &key], ""), 0o600);
+    let cluster = Cluster::builder().tls_files(files.path()).start();
+    let address = cluster.address();
+    let arguments = [&address, "--bundle", &ca, "--host-name", "localhost", "--format", "json"];
+    let (status, json) = run(&arguments, &[]);
+    assert_eq!(status, 1, "{json}");
+    let json: Value = serde_json::from_str(&json).unwrap();
+    let findings = json["sections"][0]["findings"].as_array().unwrap();
+    assert!(!findings.iter().any(|found| found["code"] == "served-certificate-chain"), "{json}");
+    let found = findings.iter().find(|found| found["code"] == "signature-unchecked").unwrap();
+    let command = found["fix"].as_str().unwrap();
+    let asked = std::process::Command::new("sh").args(["-c", command]).output().unwrap();
+    let said = String::from_utf8_lossy(&asked.stderr).into_owned();
+    assert!(!asked.status.success() && said.contains("verify"), "{asked:?}");
+}
+
 #[test]
 fn a_server_that_asks_for_no_certificate_or_has_no_tls() {
     let svid =
@@ -161,7 +194,7 @@ fn a_server_that_asks_for_no_certificate_or_has_no_tls() {
     let without = Cluster::builder().tls_files(files.path()).conf("ssl_ca_file = ''").start();
     let (status, text) = run(&[&without.address()], &[]);
     assert!(status == 0 && text.contains("clients    no certificate requested"), "{text}");
-    assert!(text.contains("warning  the server asks for no client certificate"), "{text}");
+    assert!(text.contains("warning  the server does not ask for a client certificate"), "{text}");
     let plain = Cluster::builder().start();
     let (status, text) = run(&[&plain.address()], &[]);
     assert!(status == 1 && text.contains("PostgreSQL has TLS turned off"), "{text}");
@@ -208,7 +241,7 @@ fn whatever_else_listens_has_its_sentence() {
     let (status, text) = run(&[&closed.to_string()], &[]);
     assert!(status == 1 && text.contains("nobody listens there"), "{text}");
     for (answer, wanted) in [
-        (&b"HTTP/1.1 400 Bad Request\r\n\r\n"[..], "what listens there is no PostgreSQL"),
+        (&b"HTTP/1.1 400 Bad Request\r\n\r\n"[..], "the server there is not PostgreSQL"),
         (b"E\x00\x00\x00\x20SFATAL\x00", "the server answered with an error instead of S or N"),
         (b"", "the server ended the connection"),
         (b"S", "the server ended the connection"),

@@ -1,4 +1,4 @@
-//! X03, X05, A89, A92, B25, B30, B31: what the process itself runs out of, or cannot write to.
+//! X03, X05, A89, A92, B25, B30, B31: resources that the process lacks, and outputs that it cannot write to.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{ErrorKind, Write as _};
@@ -24,7 +24,7 @@ fn x03_exhausted_descriptors_are_reported_and_it_recovers() {
     let (alarm, mark) = pgsvid.event_after(Mark::default(), "publication-failed");
     assert_eq!(alarm["level"], "ERROR");
     assert!(alarm["error"].as_str().unwrap().contains("Too many open files"), "{alarm}");
-    assert!(alarm["next"].as_str().unwrap().contains("what was published stays"), "{alarm}");
+    assert!(alarm["next"].as_str().unwrap().contains("the published files stay"), "{alarm}");
     assert_eq!(fs::read_to_string(setup.files.join("svid.pem")).unwrap(), old.chain_pem());
     // Neither can it dial.
     setup.agent.drop_connections();
@@ -33,7 +33,7 @@ fn x03_exhausted_descriptors_are_reported_and_it_recovers() {
             text.contains("cannot connect to unix://") && text.contains("oo many open files")
         })
     });
-    assert_eq!(warning["message"], "no connection to the agent; trying again");
+    assert_eq!(warning["message"], "no connection to the agent; retrying");
     assert!(pgsvid.is_running());
 
     pgsvid.process().limit_descriptors(limit);

@@ -1,4 +1,4 @@
-//! P09, P10: what listens on the probed port answers with something else than `S` or `N`.
+//! P09, P10: the server on the probed port answers with something other than `S` or `N`.
 
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
@@ -19,7 +19,7 @@ fn p09_an_error_instead_of_an_answer() {
 #[test]
 fn p09_garbage_instead_of_an_answer() {
     let answer = format!("HTTP/1.1 400 {TEXT}\r\n\r\n");
-    refuses_to_believe(answer.as_bytes(), "", "what listens there is no PostgreSQL");
+    refuses_to_believe(answer.as_bytes(), "", "the server there is not PostgreSQL");
 }
 
 #[test]

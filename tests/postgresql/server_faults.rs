@@ -1,4 +1,4 @@
-//! P07, P08, P13, P20, and the verdicts of a server that serves something else.
+//! P07, P08, P13, P20, and the verdicts for a server that serves something else.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
@@ -31,7 +31,11 @@ fn p01_a_socket_that_is_looked_for_in_the_wrong_place_is_an_alarm_once_the_serve
     setup.agent.rotate().unwrap();
     let (alarm, mark) = pgsvid.alarm_after(Mark::default());
     assert_eq!(alarm["verdict"], "still-old");
-    assert_text(&alarm, "message", &["a server answers at 127.0.0.1:", "socket is not where"]);
+    assert_text(
+        &alarm,
+        "message",
+        &["a server answers at 127.0.0.1:", "socket is not at the configured path"],
+    );
     let missing = format!("nobody listens on {elsewhere}/.s.PGSQL.{}", setup.cluster.port());
     assert_text(&alarm, "cause", &[&missing]);
     assert_text(&alarm, "fix", &["set postgres.host"]);
@@ -59,7 +63,8 @@ fn p07_tls_turned_on_with_files_that_cannot_be_loaded() {
     let (alarm, mark) = pgsvid.alarm_after(mark);
     assert_eq!(setup.cluster.sql("postgres", "postgres", "SHOW ssl"), "on");
     assert_eq!(alarm["verdict"], "plaintext");
-    let missing = format!("{} (ssl_key_file) does not exist, or leads to nothing", key.display());
+    let missing =
+        format!("{} (ssl_key_file) does not exist, or is a link to nothing", key.display());
     assert_text(&alarm, "cause", &[&missing]);
     setup.other.write("key.pem", setup.agent.svid().key_pem(), 0o600);
     assert_current(&pgsvid, mark);
@@ -83,7 +88,7 @@ fn p13_other_paths_are_reported_at_start() {
         assert_eq!(warning["level"], "WARN");
         assert_eq!(warning["cause"], format!("{setting} is {copy}, not {file}"));
         let fix = format!("put {setting} = '{file}' into postgresql.conf, then reload");
-        assert_eq!(warning["fix"], fix);
+        assert!(warning["fix"].as_str().unwrap().starts_with(&fix), "{warning}");
         mark = end;
     }
 }
@@ -111,7 +116,7 @@ fn p20_another_server_on_the_probed_port_may_be_a_pooler() {
     setup.wait_published();
     setup.cluster.start();
     // Until PostgreSQL's own socket is there, that is what is said first.
-    let words = format!("what listens at {}", pooler.address());
+    let words = format!("the server at {}", pooler.address());
     let (alarm, _) = pgsvid.wait_for_event_after(Mark::default(), LIMIT, |event| {
         event["message"].as_str().is_some_and(|message| message.contains(&words))
     });
@@ -144,17 +149,17 @@ fn c05_an_expired_certificate_that_is_the_published_one_is_no_fault_of_the_serve
     let pgsvid = setup.start();
     let alarm = pgsvid.wait_for_event(LIMIT, |event| event["verdict"] == "expired");
     assert_text(&alarm, "message", &["serves the published certificate, which has expired"]);
-    assert_text(&alarm, "cause", &["no newer identity has come from the agent"]);
-    assert_text(&alarm, "fix", &["see that the agent runs"]);
+    assert_text(&alarm, "cause", &["the agent is connected, but has sent no newer identity"]);
+    assert_text(&alarm, "fix", &["read the agent's log"]);
     let mark = pgsvid.mark();
     setup.agent.rotate().unwrap();
     assert_current(&pgsvid, mark);
 }
 
-/// The handshake shows the names of the authorities, so a bundle elsewhere is seen. It is mended by another second
-/// certificate: nothing but the content of the file has changed.
+/// The handshake shows the names of the authorities, so a bundle elsewhere is seen. The fix is another second
+/// certificate in the file: nothing but its content has changed.
 #[test]
-fn p13_other_authorities_are_seen_and_mended() {
+fn p13_other_authorities_are_seen_and_replaced() {
     let setup = Setup::new(env!("CARGO_BIN_EXE_pgsvid"));
     setup.configure("[log]\nlevel = 'debug'");
     let pgsvid = setup.start();

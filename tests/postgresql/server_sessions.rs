@@ -1,4 +1,4 @@
-//! P11, P17, P22: a session that gets no answer, that must not hold anybody up, or that is lost.
+//! P11, P17, P22: a session that gets no answer, that must not delay anybody, or that is lost.
 
 use std::io::{Read, Write};
 use std::net::Shutdown;

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::{Command, Output};
 
 use serde_json::Value;
-use test_support::{Cluster, LIMIT, Mark, Mode, Pgsvid, Setup, Signal, eventually};
+use test_support::{Cluster, LIMIT, Mark, Mode, Pgsvid, Program, Setup, Signal, eventually};
 
 const PGSVID: &str = env!("CARGO_BIN_EXE_pgsvid");
 /// What the tables say.
@@ -168,10 +168,94 @@ fn commands_examine_both_and_set_up_the_one_that_is_named() {
     }
     let unnamed = command(&setup, &["setup", "sql"]);
     assert_eq!(unnamed.status.code(), Some(2), "{}", text(&unnamed));
-    assert!(text(&unnamed).contains("(main, other): use --name"), "{}", text(&unnamed));
+    assert!(text(&unnamed).contains("(main, other): choose one with --name"), "{}", text(&unnamed));
     let named = command(&setup, &["setup", "sql", "--name", "other"]);
     assert!(named.status.success(), "{}", text(&named));
     let alone = command(&setup, &["check", "--name", "other"]);
     let main = format!("PGSQL.{}", setup.cluster.port());
     assert!(!text(&alone).contains(&main), "{}", text(&alone));
+}
+
+/// What is first said of one of the servers and a generation.
+fn first_said(pgsvid: &Pgsvid, consumer: &str, generation: u64) -> Value {
+    pgsvid.wait_for_event(LIMIT, |event| {
+        let said = ["rotated", "reload-pending", "not-in-force", "unproven", "still-not-in-force"];
+        event["consumer"] == consumer
+            && event["generation"] == generation
+            && said.iter().any(|name| event["event"] == *name)
+    })
+}
+
+/// Two servers with one port, on other addresses: what one serves was taken for the other's.
+#[test]
+fn b36_a_server_is_not_current_by_the_answer_of_another_one() {
+    let setup = Setup::new(PGSVID);
+    let before = setup.spawn();
+    setup.wait_published();
+    assert!(before.terminate(LIMIT).success());
+    setup.cluster.start();
+    let port = setup.cluster.port();
+    let other = Cluster::builder()
+        .tls_files(setup.files.path())
+        .conf("listen_addresses = '127.0.0.2'")
+        .arg("-p", &port.to_string())
+        .create();
+    other.prepare_role();
+    let table = |name: &str, cluster: &Cluster, more: &str| {
+        let host = cluster.socket_directory().display();
+        format!("[[postgres]]\nname = '{name}'\nhost = '{host}'\nport = {port}\n{more}\n")
+    };
+    let listen = setup.other.join("status.sock");
+    let tables = |more: &str| {
+        let (main, other) = (table("main", &setup.cluster, more), table("other", &other, more));
+        format!("{main}{other}[health]\nlisten = 'unix:{}'\n", listen.display())
+    };
+    // The same address twice is a mistake.
+    for more in ["127.0.0.1", "localhost"] {
+        setup.configure(&tables(&format!("verify = '{more}:{port}'")));
+        let refused = command(&setup, &["check"]);
+        assert_eq!(refused.status.code(), Some(2), "{refused:?}");
+        assert!(
+            String::from_utf8_lossy(&refused.stderr).contains("two tables name"),
+            "{refused:?}"
+        );
+    }
+
+    setup.configure(&tables(""));
+    let pgsvid = setup.spawn_leaving_out(&FLAGS);
+    current(&pgsvid, "main", 0);
+    let said = first_said(&pgsvid, "other", 0);
+    assert_eq!(
+        (&said["event"], &said["verdict"]),
+        (&"reload-pending".into(), &"unreachable".into())
+    );
+    eventually(LIMIT, "it is known", || status(&setup)["ready"] == false);
+    other.start();
+    current(&pgsvid, "other", 0);
+    setup.agent.rotate().unwrap();
+    current(&pgsvid, "main", 1);
+    assert_eq!(current(&pgsvid, "other", 1)["verdict"], "current");
+    // Its role may not log in any more, and it is another one's certificate that is seen.
+    other.set_hba("local all pgsvid reject\nlocal all all peer");
+    other.sighup();
+    setup.agent.rotate().unwrap();
+    current(&pgsvid, "main", 2);
+    assert_eq!(first_said(&pgsvid, "other", 2)["event"], "not-in-force");
+    eventually(LIMIT, "it is known", || status(&setup)["consumers"][1]["verdict"] == "unreachable");
+    let configuration = setup.other.join("pgsvid.toml");
+    let arguments = ["check", "--format", "json", "--config", configuration.to_str().unwrap()];
+    let endpoint = setup.agent.endpoint();
+    let variables = [
+        ("SPIFFE_ENDPOINT_SOCKET", endpoint.as_str()),
+        ("PGSVID_DIRECTORY", setup.files.path().to_str().unwrap()),
+    ];
+    let check = Program::spawn(PGSVID, arguments, &variables);
+    check.wait_exit(LIMIT);
+    let report: Value = serde_json::from_str(&check.standard_output()).unwrap();
+    let served = report.to_string().matches("verdict-current").count();
+    assert_eq!(served, 1, "{report:#}");
+    other.stop(Mode::Fast);
+    setup.agent.rotate().unwrap();
+    current(&pgsvid, "main", 3);
+    assert_ne!(first_said(&pgsvid, "other", 3)["event"], "rotated");
 }

@@ -1,4 +1,4 @@
-//! The room table of ARCHITECTURE.md, enforced: no room imports what its row does not name.
+//! Enforces the room table of ARCHITECTURE.md: no room imports what its row does not name.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};

@@ -1,4 +1,4 @@
-//! No files import each other in a circle: each can be read with what it names, and nothing else.
+//! No files import each other in a circle, so that each can be understood with the files that it names.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;

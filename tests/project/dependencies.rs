@@ -1,4 +1,4 @@
-//! What pgsvid is built from: licences, sources, versions and the one crypto provider, by the lists of `deny.toml`, offline.
+//! The dependencies of pgsvid: licences, sources, versions and the one crypto provider, by the lists of `deny.toml`, offline.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;

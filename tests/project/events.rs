@@ -1,22 +1,21 @@
-//! Names of log events: each line of level info and above has one, from the one list, which docs/log.md shows.
+//! Names of log events: each line of level info and above has one, from the one list, which docs/monitoring.md shows.
 
-use std::collections::BTreeSet;
-use std::io::Write as _;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
 use std::path::Path;
 
-use pgsvid::telemetry::{EVENTS, reference};
+use pgsvid::telemetry::EVENTS;
 
 use crate::architecture::rust_files;
-
-const BEGIN: &str = "<!-- events: begin -->";
-const END: &str = "<!-- events: end -->";
+use crate::generated;
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// What follows the opening parenthesis of each call that logs at level info or above, outside of unit tests.
-fn calls(source: &str) -> Vec<String> {
+/// The level of each call that logs at level info or above, and what follows its opening parenthesis, outside of unit
+/// tests.
+fn calls(source: &str) -> Vec<(&'static str, String)> {
     let code = source.split("#[cfg(test)]\nmod tests").next().unwrap();
     let code = code.split_whitespace().collect::<Vec<_>>().join(" ").replace("( ", "(");
     let mut calls = Vec::new();
@@ -24,12 +23,12 @@ fn calls(source: &str) -> Vec<String> {
         for opening in [format!("{level}!("), format!("tell!(self, {level}, ")] {
             calls.extend(code.match_indices(&opening).map(|(at, _)| {
                 let rest = code[at + opening.len()..].trim_start();
-                rest.chars().take(80).collect::<String>()
+                (level, rest.chars().take(80).collect::<String>())
             }));
         }
     }
     // The macro that passes its arguments on.
-    calls.retain(|call| !call.starts_with("$(") && !call.starts_with("($"));
+    calls.retain(|(_, call)| !call.starts_with("$(") && !call.starts_with("($"));
     calls
 }
 
@@ -37,23 +36,28 @@ fn name(call: &str) -> Option<&str> {
     call.strip_prefix("event = \"")?.split('"').next()
 }
 
-#[test]
-fn each_line_of_level_info_and_above_has_a_name_of_the_list() {
+/// Each name that some source logs, with its levels.
+pub(crate) fn levels() -> BTreeMap<String, BTreeSet<&'static str>> {
     let mut files = rust_files(&root().join("src"));
     files.extend(rust_files(&root().join("crates")));
-    let listed: BTreeSet<&str> = EVENTS.iter().map(|(name, _)| *name).collect();
-    let mut used = BTreeSet::new();
+    let mut levels = BTreeMap::<_, BTreeSet<_>>::new();
     for file in files {
-        for call in calls(&std::fs::read_to_string(&file).unwrap()) {
+        for (level, call) in calls(&std::fs::read_to_string(&file).unwrap()) {
             let Some(name) = name(&call) else {
                 panic!("{}: a line without an event: {call}", file.display());
             };
-            assert!(listed.contains(name), "{}: {name} is not in the list", file.display());
-            used.insert(name.to_owned());
+            levels.entry(name.to_owned()).or_default().insert(level);
         }
     }
-    let unused: Vec<_> = listed.iter().filter(|name| !used.contains(**name)).collect();
-    assert!(unused.is_empty(), "listed, and never logged: {unused:?}");
+    levels
+}
+
+#[test]
+fn each_line_of_level_info_and_above_has_a_name_of_the_list() {
+    let used: BTreeSet<_> = levels().into_keys().collect();
+    let listed: BTreeSet<_> = EVENTS.iter().map(|(name, _)| (*name).to_owned()).collect();
+    assert_eq!(used.difference(&listed).collect::<Vec<_>>(), Vec::<&String>::new(), "not listed");
+    assert_eq!(listed.difference(&used).collect::<Vec<_>>(), Vec::<&String>::new(), "not logged");
     assert!(used.len() > 40, "the calls are found: {used:?}");
 }
 
@@ -78,18 +82,11 @@ fn names_are_sorted_short_and_of_one_form() {
 
 #[test]
 fn the_page_of_the_log_lists_every_event() {
-    let path = root().join("docs/log.md");
-    let text = std::fs::read_to_string(&path).unwrap();
-    let (before, rest) = text.split_once(BEGIN).unwrap();
-    let (_, after) = rest.split_once(END).unwrap();
-    let table = "| event | what such a line says |\n|---|---|\n".to_owned() + &reference();
-    let wanted = format!("{before}{BEGIN}\n{table}\n{END}{after}");
-    if std::env::var_os("PGSVID_WRITE_DOCS").is_some() {
-        std::fs::File::create(&path).unwrap().write_all(wanted.as_bytes()).unwrap();
-        return;
+    let levels = levels();
+    let mut table = "| event | level | what such a line says |\n|---|---|---|\n".to_owned();
+    for (name, says) in EVENTS {
+        let levels = levels[*name].iter().copied().collect::<Vec<_>>().join(", ");
+        writeln!(table, "| `{name}` | {levels} | {says} |").unwrap();
     }
-    assert!(
-        text == wanted,
-        "docs/log.md is stale: PGSVID_WRITE_DOCS=1 cargo test --test project page_of_the_log"
-    );
+    generated::is_current("docs/monitoring.md", "events", &table);
 }

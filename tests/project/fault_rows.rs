@@ -1,45 +1,58 @@
-//! Each row of docs/reliability.md has a test of its name, and each test that the page names exists.
+//! The fault table: `faults.txt` has each fault with its id, and the tests of a fault begin with that id. The list in
+//! docs/evidence/reliability.md is generated from both.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
 use std::fs;
+use std::io::Write as _;
 use std::path::Path;
 
-/// How many rows there are of each letter. Rows are added, and never renumbered.
-const ROWS: [(char, u32); 11] = [
-    ('W', 20),
-    ('D', 14),
-    ('P', 26),
-    ('C', 5),
-    ('X', 10),
-    ('I', 8),
-    ('K', 5),
-    ('F', 20),
-    ('N', 4),
-    ('A', 99),
-    ('B', 30),
-];
+const FAULTS: &str = include_str!("faults.txt");
+const PAGE: &str = "docs/evidence/reliability.md";
+const BEGIN: &str = "<!-- faults: begin -->\n";
+const END: &str = "<!-- faults: end -->\n";
+
+/// A part of the list, such as `Disk`.
+struct Section<'a> {
+    heading: &'a str,
+    /// What its rows have in common; may be empty.
+    about: &'a str,
+    /// Id and fault.
+    rows: Vec<(&'a str, &'a str)>,
+}
+
+/// A test that is named after faults.
+struct Test {
+    /// Such as `W03`. A name such as `i01_i04_flawed…` has two.
+    ids: Vec<String>,
+    name: String,
+    /// Where it is, from the root of the repository.
+    file: String,
+    /// The first line of its docstring; may be empty.
+    about: String,
+}
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// The page's rows: id → cells.
-fn rows() -> Vec<(String, Vec<String>)> {
-    let page = fs::read_to_string(root().join("docs/reliability.md")).unwrap();
-    let cells = |line: &str| -> Vec<String> {
-        line.trim_matches('|').split(" | ").map(|cell| cell.trim().to_owned()).collect()
-    };
-    page.lines()
-        .filter(|line| line.starts_with("| "))
-        .map(cells)
-        .map(|mut cells| (cells.remove(0), cells))
-        .filter(|(id, _)| id.len() == 3 && id[1..].bytes().all(|byte| byte.is_ascii_digit()))
-        .collect()
+fn sections() -> Vec<Section<'static>> {
+    let mut sections = Vec::<Section>::new();
+    for line in FAULTS.lines().filter(|line| !line.is_empty()) {
+        if let Some(heading) = line.strip_prefix("# ") {
+            let (heading, about) = heading.split_once(": ").unwrap_or((heading, ""));
+            sections.push(Section { heading, about, rows: Vec::new() });
+        } else {
+            let row = line.split_once(' ').unwrap_or_else(|| panic!("no fault: {line}"));
+            sections.last_mut().expect("a heading comes first").rows.push(row);
+        }
+    }
+    sections
 }
 
-/// The functions of `tests/`, `src/` and `crates/` whose names begin with the ids of rows: name → files.
-fn tests() -> BTreeMap<String, BTreeSet<String>> {
-    let mut found = BTreeMap::<String, BTreeSet<String>>::new();
+/// The tests in `tests/`, `src/` and `crates/` whose names begin with ids, sorted by place.
+fn tests() -> Vec<Test> {
+    let mut found = Vec::new();
     let mut directories = vec![root().join("tests"), root().join("src"), root().join("crates")];
     while let Some(directory) = directories.pop() {
         for entry in fs::read_dir(directory).unwrap() {
@@ -48,30 +61,39 @@ fn tests() -> BTreeMap<String, BTreeSet<String>> {
                 directories.push(path);
             } else if path.extension().is_some_and(|extension| extension == "rs") {
                 let text = fs::read_to_string(&path).unwrap();
-                let file = path.strip_prefix(root()).unwrap().display().to_string();
-                for name in tests_in(&text) {
-                    found.entry(name).or_default().insert(file.clone());
-                }
+                let file = path.strip_prefix(root()).unwrap().to_str().unwrap();
+                found.extend(tests_in(file, &text));
             }
         }
     }
+    found.sort_by(|one, other| (&one.file, &one.name).cmp(&(&other.file, &other.name)));
     found
 }
 
-/// Functions right below an attribute that makes them tests.
-fn tests_in(source: &str) -> impl Iterator<Item = String> {
+/// Functions below an attribute that makes them tests.
+fn tests_in(file: &str, source: &str) -> Vec<Test> {
     let lines: Vec<&str> = source.lines().map(str::trim).collect();
     let makes_a_test = |line: &str| line == "#[test]" || line.starts_with("#[tokio::test");
-    let below: Vec<_> = (0..lines.len()).filter(|at| makes_a_test(lines[*at])).collect();
-    below.into_iter().filter_map(move |at| {
-        // Other attributes may come in between.
-        let line = lines[at..].iter().find(|line| !line.starts_with('#'))?;
-        let name = line.trim_start_matches("async ").strip_prefix("fn ")?.split('(').next()?;
-        (!ids(name).is_empty()).then(|| name.to_owned())
-    })
+    let below = (0..lines.len()).filter(|at| makes_a_test(lines[*at]));
+    below
+        .filter_map(|at| {
+            // Other attributes may come in between.
+            let line = lines[at..].iter().find(|line| !line.starts_with('#'))?;
+            let name = line.trim_start_matches("async ").strip_prefix("fn ")?.split('(').next()?;
+            let ids = ids(name);
+            let docstring = lines[..at].iter().rev().take_while(|line| line.starts_with("///"));
+            let about = docstring.last().map_or("", |line| line.trim_start_matches('/').trim());
+            (!ids.is_empty()).then(|| Test {
+                ids,
+                name: name.to_owned(),
+                file: file.to_owned(),
+                about: about.to_owned(),
+            })
+        })
+        .collect()
 }
 
-/// The rows that a test is named after: `i01_i04_flawed…` is of two.
+/// The faults that a test is named after.
 fn ids(name: &str) -> Vec<String> {
     let is_id = |part: &&str| {
         part.len() == 3
@@ -81,49 +103,95 @@ fn ids(name: &str) -> Vec<String> {
     name.split('_').take_while(is_id).map(str::to_uppercase).collect()
 }
 
-#[test]
-fn no_row_is_missing_or_has_another_number() {
-    let found: Vec<String> = rows().into_iter().map(|(id, _)| id).collect();
-    let numbered = |(letter, count)| (1..=count).map(move |number| format!("{letter}{number:02}"));
-    let wanted: Vec<String> = ROWS.into_iter().flat_map(numbered).collect();
-    assert_eq!(found, wanted);
+/// The name of a test as a sentence: `w01_fetch_gives_up` → `fetch gives up`.
+fn sentence(test: &Test) -> String {
+    let words = test.name.split('_').skip(test.ids.len()).map(|word| match word {
+        "postgresql" => "PostgreSQL",
+        "postgresqls" => "PostgreSQL's",
+        "tls" => "TLS",
+        "svid" => "SVID",
+        "svids" => "SVIDs",
+        "spires" => "SPIRE's",
+        word => word,
+    });
+    words.collect::<Vec<_>>().join(" ")
 }
 
-#[test]
-fn each_row_names_tests_that_exist_and_are_its_own() {
+fn page() -> String {
     let tests = tests();
-    for (id, cells) in rows() {
-        let [fault, behaviour, shown] = cells.as_slice() else { panic!("{id}: {cells:?}") };
-        assert!(!fault.is_empty() && !behaviour.is_empty(), "{id}");
-        let mut count = 0;
-        for place in shown.split("; ").filter(|place| place.contains(": `")) {
-            let (file, names) = place.split_once(": ").unwrap();
-            for name in names.split(", ").map(|name| name.trim_matches('`')) {
-                let exists = tests.get(name).is_some_and(|files| files.contains(file));
-                assert!(exists, "{id}: {file} has no test {name}");
-                assert!(ids(name).contains(&id), "{id}: {name} is another row's");
-                count += 1;
+    let mut page = String::new();
+    for Section { heading, about, rows } in sections() {
+        write!(page, "\n### {heading}\n\n").unwrap();
+        if !about.is_empty() {
+            write!(page, "{about}\n\n").unwrap();
+        }
+        for (id, fault) in rows {
+            writeln!(page, "* **{id}** {fault}").unwrap();
+            for test in tests.iter().filter(|test| test.ids.iter().any(|of| of == id)) {
+                let (says, file) = (sentence(test), &test.file);
+                write!(page, "  * [{says}](../../{file})").unwrap();
+                if !test.about.is_empty() {
+                    write!(page, ": {}", test.about).unwrap();
+                }
+                page.push('\n');
             }
         }
-        assert!(count > 0, "{id} has no test");
+    }
+    page
+}
+
+#[test]
+fn ids_are_counted_through_from_one() {
+    let mut seen = BTreeSet::new();
+    for (id, fault) in sections().iter().flat_map(|section| &section.rows) {
+        let (letter, number) = id.split_at(1);
+        let before = number.parse::<u32>().unwrap() - 1;
+        assert!(
+            before == 0 || seen.contains(&format!("{letter}{before:02}")),
+            "{id} comes too soon"
+        );
+        assert!(seen.insert((*id).to_owned()), "{id} comes twice");
+        assert!(fault.len() < 240, "{id}: {} bytes are too many for a title", fault.len());
     }
 }
 
 #[test]
-fn no_test_is_named_after_a_row_that_there_is_not() {
-    let rows: BTreeSet<String> = rows().into_iter().map(|(id, _)| id).collect();
-    for (name, files) in tests() {
-        for id in ids(&name) {
-            assert!(rows.contains(&id), "{files:?}: {name}: there is no row {id}");
-        }
+fn each_fault_has_a_test_and_each_id_of_a_test_a_fault() {
+    let sections = sections();
+    let faults: BTreeSet<&str> =
+        sections.iter().flat_map(|section| &section.rows).map(|(id, _)| *id).collect();
+    let tests = tests();
+    let tested: BTreeSet<&str> =
+        tests.iter().flat_map(|test| &test.ids).map(String::as_str).collect();
+    assert_eq!(faults.difference(&tested).collect::<Vec<_>>(), Vec::<&&str>::new(), "no test");
+    assert_eq!(tested.difference(&faults).collect::<Vec<_>>(), Vec::<&&str>::new(), "no fault");
+}
+
+#[test]
+fn the_page_of_faults_lists_each_with_its_tests() {
+    let path = root().join(PAGE);
+    let text = fs::read_to_string(&path).unwrap();
+    let (before, rest) = text.split_once(BEGIN).unwrap();
+    let (_, after) = rest.split_once(END).unwrap();
+    let wanted = format!("{before}{BEGIN}{}{END}{after}", page());
+    if std::env::var_os("PGSVID_WRITE_DOCS").is_some() {
+        fs::File::create(&path).unwrap().write_all(wanted.as_bytes()).unwrap();
+        return;
     }
+    assert!(
+        text == wanted,
+        "{PAGE} is stale: PGSVID_WRITE_DOCS=1 cargo test --test project page_of_faults"
+    );
 }
 
 #[test]
 fn names_are_read_from_attributes_and_functions() {
-    let source = "#[test]\nfn w03_x() {}\n#[tokio::test]\n#[ignore]\nasync fn i01_i04_y() {}\nfn d01_no_test() {}\n\
-                  #[test]\nfn other() {}\n#[tokio::test(start_paused = true)]\nasync fn c01_z() {}\n";
-    let names: Vec<_> = tests_in(source).collect();
-    assert_eq!(names, ["w03_x", "i01_i04_y", "c01_z"]);
-    assert_eq!(ids("i01_i04_y"), ["I01", "I04"]);
+    let source = "/// One.\n/// More.\n#[test]\nfn w03_x() {}\n#[tokio::test]\n#[ignore]\nasync fn i01_i04_y_tls() {}\n\
+                  fn d01_no_test() {}\n#[test]\nfn other() {}\n#[tokio::test(start_paused = true)]\nasync fn c01_z() {}\n";
+    let found = tests_in("a.rs", source);
+    let names: Vec<_> =
+        found.iter().map(|test| (test.name.as_str(), test.about.as_str())).collect();
+    assert_eq!(names, [("w03_x", "One."), ("i01_i04_y_tls", ""), ("c01_z", "")]);
+    assert_eq!(found[1].ids, ["I01", "I04"]);
+    assert_eq!(sentence(&found[1]), "y TLS");
 }

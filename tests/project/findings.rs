@@ -1,4 +1,4 @@
-//! Codes of findings: each is used, and docs/findings.md has each, with the places where it can be met.
+//! Codes of findings: each is used, and docs/findings.md lists it with the places where it can occur.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -7,12 +7,10 @@ use std::path::{Path, PathBuf};
 use pgsvid::finding::Code;
 
 use crate::architecture::rust_files;
-
-const BEGIN: &str = "<!-- findings: begin -->";
-const END: &str = "<!-- findings: end -->";
+use crate::generated;
 
 /// Where a code can be met that is named in these files. The first that fits is taken.
-const PLACES: [(&str, &[&str]); 12] = [
+const PLACES: [(&str, &[&str]); 17] = [
     ("crates/postgres/src/diagnose/files.rs", &["check", "log", "status"]),
     ("crates/postgres/src/diagnose/other_settings.rs", &["check", "log", "status"]),
     ("crates/postgres/src/diagnose/settings.rs", &["check", "log", "status"]),
@@ -22,9 +20,14 @@ const PLACES: [(&str, &[&str]); 12] = [
     ("src/doctor/check/", &["check"]),
     ("src/doctor/codes.rs", &["check"]),
     ("src/doctor/profile.rs", &["check", "inspect"]),
+    ("src/doctor/unverifiable.rs", &["inspect", "probe"]),
     ("src/doctor/probe/", &["probe"]),
     ("src/doctor/inspect/", &["inspect"]),
     ("src/consumers/", &["log", "status"]),
+    ("src/hooks/", &["check", "log", "status"]),
+    ("src/rotation/", &["status"]),
+    ("src/status/", &["status"]),
+    ("src/source/files/", &["check", "log", "status"]),
 ];
 
 fn root() -> &'static Path {
@@ -74,10 +77,6 @@ fn each_code_is_used() {
 
 #[test]
 fn the_page_of_findings_lists_every_code() {
-    let path = root().join("docs/findings.md");
-    let text = std::fs::read_to_string(&path).unwrap();
-    let (before, rest) = text.split_once(BEGIN).unwrap();
-    let (_, after) = rest.split_once(END).unwrap();
     let uses = uses();
     let mut table = "| code | what it means | where |\n|---|---|---|\n".to_owned();
     for code in Code::ALL {
@@ -85,44 +84,39 @@ fn the_page_of_findings_lists_every_code() {
         let places = places.collect::<Vec<_>>().join(", ");
         writeln!(table, "| `{code}` | {} | {places} |", code.says()).unwrap();
     }
-    let wanted = format!("{before}{BEGIN}\n{table}\n{END}{after}");
-    if std::env::var_os("PGSVID_WRITE_DOCS").is_some() {
-        std::io::Write::write_all(&mut std::fs::File::create(&path).unwrap(), wanted.as_bytes())
-            .unwrap();
-        return;
-    }
-    assert!(
-        text == wanted,
-        "docs/findings.md is stale: PGSVID_WRITE_DOCS=1 cargo test --test project page_of_findings"
-    );
+    generated::is_current("docs/findings.md", "findings", &table);
 }
 
-/// A code that a page names is one of the list: those that stand in a column headed `finding`.
+/// A code that the page names is one of the list: those that stand in a column headed `finding`.
 #[test]
-fn pages_name_no_code_that_is_not_in_the_list() {
+fn the_page_of_troubleshooting_names_no_code_that_is_not_in_the_list() {
     let names: BTreeSet<&str> = Code::ALL.iter().map(|code| code.name()).collect();
-    for page in ["docs/troubleshooting.md", "docs/verdicts.md"] {
-        let text = std::fs::read_to_string(root().join(page)).unwrap();
-        let mut column = None;
-        let mut found = 0;
-        for line in text.lines() {
-            if !line.starts_with('|') {
-                column = None;
-                continue;
-            }
-            let cells: Vec<&str> = line.trim_matches('|').split(" | ").map(str::trim).collect();
-            if let Some(at) = cells.iter().position(|cell| *cell == "finding") {
-                column = Some(at);
-                continue;
-            }
-            let Some(cell) = column.and_then(|at| cells.get(at)) else { continue };
-            for code in cell.split('`').skip(1).step_by(2) {
-                assert!(names.contains(code), "{page} names {code}");
-                found += 1;
-            }
+    let page = std::fs::read_to_string(root().join("docs/troubleshooting.md")).unwrap();
+    let mut column = None;
+    let mut found = 0;
+    for line in page.lines() {
+        if !line.starts_with('|') {
+            column = None;
+            continue;
         }
-        assert!(found >= 8, "{page}: {found}");
+        let cells: Vec<&str> = line.trim_matches('|').split(" | ").map(str::trim).collect();
+        if let Some(at) = cells.iter().position(|cell| *cell == "finding") {
+            column = Some(at);
+            continue;
+        }
+        let Some(cell) = column.and_then(|at| cells.get(at)) else { continue };
+        for code in cell.split('`').skip(1).step_by(2) {
+            assert!(names.contains(code), "{code} is no finding");
+            found += 1;
+        }
     }
+    assert!(found >= 50, "{found}");
+}
+
+/// What the probe speaks, as the code has it.
+#[test]
+fn the_page_of_troubleshooting_lists_what_the_probe_speaks() {
+    generated::is_current("docs/troubleshooting.md", "spoken", &pgsvid::verify::spoken());
 }
 
 /// An error's text does not say what its source says: who prints the chain would say it twice.

@@ -80,7 +80,7 @@ pub(crate) fn an_absent_directory_is_named() {
     let (event, _) = pgsvid.wait_for_event_after(test_support::Mark::default(), LIMIT, |event| {
         event["level"] == "WARN" && event["path"] == nowhere.as_str()
     });
-    assert!(event["message"].as_str().unwrap().contains("until it is started again"), "{event}");
+    assert!(event["message"].as_str().unwrap().contains("until it restarts"), "{event}");
 }
 
 /// The filter of packaging/pgsvid@.service denies what it takes to change capabilities.

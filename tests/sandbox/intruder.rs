@@ -1,4 +1,4 @@
-//! What an attacker would try, and what the daemon has to do, before and after the sandbox is entered.
+//! What an attacker would try, and what the daemon must do, before and after the sandbox is entered.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;

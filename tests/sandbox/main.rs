@@ -1,4 +1,4 @@
-//! The sandbox: seen from outside, and from within by a process that enters it as the daemon does and then misbehaves.
+//! The sandbox, seen from outside, and from within by a process that enters it as the daemon does and then misbehaves.
 //!
 //! The process is this very program, started with [`intruder::VARIABLE`] set.
 

@@ -1,4 +1,4 @@
-//! What the intruder can do.
+//! What the intruder can still do.
 
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt as _;
@@ -114,5 +114,5 @@ pub(crate) fn threads_are_no_sandbox() {
     let outcome = intrude("threads", "");
     let error = outcome["entered"]["Err"].as_str().unwrap();
     assert!(error.contains("2 threads run already"), "{error}");
-    assert!(error.contains("sandbox.enabled = false does without"), "{error}");
+    assert!(error.contains("sandbox.enabled = false runs without it"), "{error}");
 }

@@ -1,4 +1,4 @@
-//! What the pages tell readers to type to SPIRE is what SPIRE takes.
+//! SPIRE accepts what the pages tell readers to type.
 
 use std::path::Path;
 
@@ -16,7 +16,7 @@ const SOCKET: &str = "/run/spire/agent/public/api.sock";
 fn spire_takes_the_commands_of_the_pages() {
     // One server for each: SPIRE takes no entry twice, and pages may say the same.
     for (page, expected) in
-        [("README.md", (2, 0)), ("docs/vm.md", (1, 1)), ("docs/client.md", (1, 0))]
+        [("README.md", (2, 0)), ("docs/vm.md", (1, 1)), ("docs/clients.md", (1, 0))]
     {
         let spire = Spire::start(&[]);
         let socket = spire.socket();

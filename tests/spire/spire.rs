@@ -146,6 +146,19 @@ impl Spire {
         if output.status.success() { Ok(text(&output.stdout)) } else { Err(text(&output.stderr)) }
     }
 
+    /// Runs a command as it is printed, in a shell that finds `spire-server`, which finds its server.
+    pub(crate) fn paste(&self, command: &str) -> Result<String, String> {
+        let (bin, here) = (self.bin.display(), self.directory.path().display());
+        let wrapper =
+            format!("#!/bin/sh\nexec {bin}/spire-server \"$@\" -socketPath {here}/server.sock\n");
+        self.directory.write("spire-server", wrapper, 0o755);
+        let path = self.directory.path();
+        let path = format!("PATH={}:$PATH; {command}", path.display());
+        let output = Command::new("/bin/bash").args(["-c", &path]).output().expect("runs bash");
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        if output.status.success() { Ok(text(&output.stdout)) } else { Err(text(&output.stderr)) }
+    }
+
     /// What `spire-agent` shows to the database's user, or says on standard error.
     pub(crate) fn workload_asks(&self, arguments: &[&str]) -> Result<String, String> {
         let agent = self.bin.join("spire-agent");
@@ -158,7 +171,7 @@ impl Spire {
     }
 }
 
-/// As whoever runs the tests: an agent tells workloads apart by what only their own user, or root, may read.
+/// As the user who runs the tests: an agent tells workloads apart by what only their own user, or root, may read.
 fn run(bin: &std::path::Path, name: &str, arguments: &[&str]) -> Program {
     Program::spawn_as(Account::current(), bin.join(name), arguments.iter().copied(), &[])
 }

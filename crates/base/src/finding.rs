@@ -1,19 +1,19 @@
-//! What pgsvid finds, and says in the same way wherever it does: a code, how bad it is, why, and what fixes it.
+//! Findings: a code, a severity, a cause and a remedy, in one form for every command, log event and page.
 //!
-//! Programs and documents go by the code. Sentences may change.
+//! Programs and documents use the code. Sentences may change.
 
 use std::fmt;
 
 use serde::{Serialize, Serializer};
 
-/// How a finding is to be taken.
+/// How serious a finding is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Severity {
     /// As it should be.
     Ok,
-    /// It could not be looked at, and why.
+    /// It could not be examined; the text says why.
     Skipped,
-    /// It works, and will hurt somebody.
+    /// It works, but will cause trouble.
     Warning,
     /// It does not work.
     Failure,
@@ -38,25 +38,25 @@ impl Serialize for Severity {
     }
 }
 
-/// One finding.
+/// One result of an examination.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Finding {
-    /// What kind of thing was found or examined.
+    /// The kind of thing that was examined.
     pub code: Code,
-    /// How to take it.
+    /// How serious it is.
     pub severity: Severity,
-    /// Which path, setting or state of these it is about, where two findings with this code differ by it.
+    /// The path, setting or state that it is about, if two findings with this code can differ by it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub object: Option<String>,
-    /// What was found: names the object.
+    /// The result. It names the object.
     pub text: String,
-    /// Why, where the text does not say it.
+    /// The reason, if the text does not say it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cause: Option<String>,
     /// The command, SQL or line that fixes it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fix: Option<String>,
-    /// The command in it, if there is one: ready to paste.
+    /// The command within `fix`, if there is one, ready to paste.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub command: Option<Box<str>>,
 }
@@ -74,48 +74,49 @@ impl Finding {
         }
     }
 
-    /// All is well.
+    /// A finding of severity `Ok`.
     pub fn ok(code: Code, text: impl Into<String>) -> Self {
         Self::new(code, Severity::Ok, text)
     }
 
-    /// Could not be looked at.
+    /// A finding of severity `Skipped`.
     pub fn skipped(code: Code, text: impl Into<String>) -> Self {
         Self::new(code, Severity::Skipped, text)
     }
 
-    /// Will hurt somebody.
+    /// A finding of severity `Warning`.
     pub fn warning(code: Code, text: impl Into<String>) -> Self {
         Self::new(code, Severity::Warning, text)
     }
 
-    /// Does not work.
+    /// A finding of severity `Failure`.
     pub fn failure(code: Code, text: impl Into<String>) -> Self {
         Self::new(code, Severity::Failure, text)
     }
 
-    /// Adds which path or setting it is about.
+    /// Sets the path or setting that it is about.
     #[must_use]
     pub fn about(mut self, object: impl Into<String>) -> Self {
         self.object = Some(object.into());
         self
     }
 
-    /// Adds why.
+    /// Sets the cause.
     #[must_use]
     pub fn cause(mut self, cause: impl Into<String>) -> Self {
         self.cause = Some(cause.into()).filter(|cause| !cause.is_empty());
         self
     }
 
-    /// Adds how to fix it.
+    /// Sets the remedy.
     #[must_use]
     pub fn fix(mut self, fix: impl Into<String>) -> Self {
         self.fix = Some(fix.into()).filter(|fix| !fix.is_empty());
         self
     }
 
-    /// Names the command in the remedy, which stands alone where there is room; it is added if the remedy does not hold it.
+    /// Sets the command of the remedy, which is printed alone on its line where there is room. The remedy gets it if it does
+    /// not contain it yet.
     #[must_use]
     pub fn command(mut self, command: impl Into<String>) -> Self {
         let command = command.into();
@@ -128,13 +129,28 @@ impl Finding {
         self
     }
 
-    /// Why something is wrong: the cause, or the text where that says it.
+    /// Sets the command, if there is one.
+    #[must_use]
+    pub fn command_if_any(self, command: Option<String>) -> Self {
+        match command {
+            Some(command) => self.command(command),
+            None => self,
+        }
+    }
+
+    /// The remedy without its command, for output that shows the command separately; `None` if the remedy is only the command.
+    #[must_use]
+    pub fn advice(&self) -> Option<String> {
+        advice(self.fix.as_deref(), self.command.as_deref())
+    }
+
+    /// The cause, or the text if no cause is set.
     #[must_use]
     pub fn why(&self) -> &str {
         self.cause.as_ref().unwrap_or(&self.text)
     }
 
-    /// Takes another finding for the cause, and its remedy for the remedy.
+    /// Takes over the text of another finding as the cause, and its remedy.
     #[must_use]
     pub fn because_of(mut self, found: Self) -> Self {
         self.cause = Some(found.text);
@@ -144,10 +160,29 @@ impl Finding {
     }
 }
 
-/// Declares the codes: variant, name, and what it means.
+/// The parts of a remedy before and after its command. `None` if the remedy does not contain that command.
+#[must_use]
+pub fn around<'a>(fix: &'a str, command: &str) -> Option<(&'a str, &'a str)> {
+    let (before, after) = fix.split_once(command)?;
+    let before = before.trim_end().trim_end_matches([':', ';', ',']);
+    Some((before, after.trim_start_matches([':', ';', ',']).trim()))
+}
+
+/// A remedy without its command.
+#[must_use]
+pub fn advice(fix: Option<&str>, command: Option<&str>) -> Option<String> {
+    let fix = fix?;
+    let Some((before, after)) = command.and_then(|command| around(fix, command)) else {
+        return Some(fix.to_owned());
+    };
+    let said: Vec<&str> = [before, after].into_iter().filter(|said| !said.is_empty()).collect();
+    (!said.is_empty()).then(|| said.join("; "))
+}
+
+/// Declares the codes: variant, name, and meaning.
 macro_rules! codes {
     ($($variant:ident, $name:literal, $says:literal;)*) => {
-        /// What kind of thing was found or examined. The names are stable: documents, alerts and scripts go by them.
+        /// The kind of thing that was examined. The names are stable: documents, alerts and scripts use them.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
         pub enum Code {
             $(#[doc = $says] $variant,)*
@@ -165,7 +200,7 @@ macro_rules! codes {
                 }
             }
 
-            /// What it means, in a sentence without a full stop.
+            /// The meaning, in a sentence without a full stop.
             #[must_use]
             pub fn says(self) -> &'static str {
                 match self {
@@ -178,69 +213,90 @@ macro_rules! codes {
 
 codes! {
     // Configuration and machine.
-    Configuration, "configuration", "a setting, as it is understood";
-    IdentWithoutPostgresql, "ident-without-postgresql", "`files.ident` is set, and no PostgreSQL takes part that could read the map";
-    SocketPathLong, "socket-path-too-long", "the path of a socket is longer than the kernel takes";
+    Configuration, "configuration", "a setting, as pgsvid understands it";
+    IdentWithoutPostgresql, "ident-without-postgresql", "`files.ident` is set, but no PostgreSQL is configured that could read the map";
+    SocketPathLong, "socket-path-too-long", "the path of a socket is longer than the kernel allows";
     GroupNeedsRoot, "group-needs-root", "`files.group` is set, and pgsvid does not run as root";
     ExtraAuthority, "extra-authority", "an authority of `files.extra_authorities`, whose clients PostgreSQL lets in too";
-    ExtraAuthorityLeftOut, "extra-authority-left-out", "OpenSSL could take an authority of `files.extra_authorities` for one of ours, so it is not published";
+    ExtraAuthorityLeftOut, "extra-authority-left-out", "an authority of `files.extra_authorities` is not published: OpenSSL could mistake it for another one, or too many have its name to find that out";
     ExtraAuthoritiesUnreadable, "extra-authorities-unreadable", "a file of `files.extra_authorities` cannot be used";
-    FileExchangeable, "file-exchangeable", "other users of the machine can exchange a file that pgsvid or PostgreSQL reads";
+    FileExchangeable, "file-exchangeable", "other users of the machine can replace a file that pgsvid or PostgreSQL reads";
     SandboxOpenToData, "sandbox-open-to-data", "the sandbox lets pgsvid read a directory that holds PostgreSQL's data";
     MountsUnread, "mounts-unread", "the mounts of this machine cannot be read";
-    MountSubpath, "mount-subpath", "a published file is a mount of its own (subPath), and never changes";
+    MountSubpath, "mount-subpath", "a published file is a mount of its own (subPath), so its contents never change";
     MountReadOnly, "mount-read-only", "the published directory is mounted read-only";
     MountNetwork, "mount-network", "the published directory lies on a network file system";
     // Workload API.
     AgentAnswer, "agent-answer", "the agent answers, and what it offers";
-    AgentNotListening, "agent-not-listening", "the agent's socket does not exist, or nobody listens there";
-    AgentSocketWrong, "agent-socket-wrong", "what stands at the agent's path is no socket";
+    AgentNotListening, "agent-not-listening", "the agent's socket does not exist, or no process listens there";
+    AgentSocketWrong, "agent-socket-wrong", "the file at the agent's path is not a socket";
     AgentSocketForbidden, "agent-socket-forbidden", "pgsvid's user may not use the agent's socket";
-    AgentNotGrpc, "agent-not-grpc", "what listens at the agent's address does not speak gRPC, or broke off with something else";
+    AgentSocketExchangeable, "agent-socket-exchangeable", "other users of the machine could have put the agent's socket in its place";
+    AgentNotGrpc, "agent-not-grpc", "the process at the agent's address does not speak gRPC, or ended the connection with another protocol";
     AgentSilent, "agent-silent", "the agent does not answer in time";
     AgentNotRegistered, "agent-not-registered", "the agent has no registration entry for this process";
     AgentRefuses, "agent-refuses", "the agent refuses the request";
-    AgentConnectionFailed, "agent-connection-failed", "the connection to the agent cannot be made, or broke";
+    AgentConnectionFailed, "agent-connection-failed", "the connection to the agent cannot be opened, or broke";
     AgentMessageUnreadable, "agent-message-unreadable", "the agent's message cannot be read";
-    SvidChoice, "svid-choice", "which of the offered SVIDs is taken, by `svid.spiffe_id` and `svid.hint`";
+    SvidChoice, "svid-choice", "which of the offered SVIDs pgsvid uses, by `svid.spiffe_id` and `svid.hint`";
+    // Files as the source.
+    CertificatesRead, "certificates-read", "the files of `[certificates]` hold one set, and who has written them";
+    CertificatesPolled, "certificates-polled", "the file system of `[certificates]` reports no changes, so pgsvid checks the files at intervals";
+    CertificatesMissing, "certificates-missing", "a file of `[certificates]` does not exist";
+    CertificatesUnreadable, "certificates-unreadable", "a file of `[certificates]` cannot be read";
+    CertificatesUnsettled, "certificates-unsettled", "the files of `[certificates]` keep changing, so pgsvid uses no set of them";
+    CertificatesSilent, "certificates-silent", "the file system of `[certificates]` does not answer";
+    CertificatesFormat, "certificates-format", "a file of `[certificates]` does not hold what PostgreSQL reads: unencrypted PEM";
+    CertificatesPair, "certificates-pair", "the key of `[certificates]` does not belong to the certificate";
+    CertificatesUnsigned, "certificates-not-signed-by-bundle", "the bundle of `[certificates]` does not vouch for the certificate";
+    CertificatesExpired, "certificates-expired", "the certificate of `[certificates]` has expired";
+    CertificatesEarly, "certificates-not-yet-valid", "the certificate of `[certificates]` is not valid yet";
     // SVID.
     Svid, "svid", "the SVID: key, chain and bundle belong together";
     SvidLifetime, "svid-lifetime", "when the SVID expires, and when its renewal is due";
     SvidExpired, "svid-expired", "the offered SVID has expired";
     SvidNotYetValid, "svid-not-yet-valid", "the offered SVID is not valid yet";
     SvidIdentityUnexpected, "svid-identity-unexpected", "the SVID is not for the configured SPIFFE ID or trust domain";
-    SvidIdentityInvalid, "svid-identity-invalid", "the SVID has not exactly one valid SPIFFE ID";
-    SvidKeyUnsupported, "svid-key-unsupported", "the SVID's private key is of no supported type";
+    SvidIdentityInvalid, "svid-identity-invalid", "the SVID does not have exactly one valid SPIFFE ID";
+    SvidKeyUnsupported, "svid-key-unsupported", "the SVID's private key is not of a supported type";
     SvidKeyMismatch, "svid-key-mismatch", "the SVID's private key does not belong to its leaf";
     SvidNotSigned, "svid-not-signed-by-bundle", "no self-signed authority of the bundle has signed the SVID's chain";
     SvidMalformed, "svid-malformed", "the SVID breaks another rule of the specification";
-    BundleTooLarge, "bundle-too-large", "the bundle has more authorities than a TLS handshake has room for";
+    BundleTooLarge, "bundle-too-large", "the bundle has more authorities, or the chain more bytes, than a TLS handshake has room for";
     SvidDnsName, "svid-dns-name", "the SVID's DNS names and subject; without a DNS name verify-full is impossible";
+    SvidDnsNameMissing, "svid-dns-name-missing", "the SVID lacks a name of `svid.dns_names`";
+    SvidDnsNameLost, "svid-dns-name-lost", "the SVID lacks a host name that the published one before it had";
+    SvidSubjectChanged, "svid-subject-changed", "the SVID has another CN or subject than the published one before it";
+    SvidIdentityChanged, "svid-identity-changed", "the SVID has another SPIFFE ID than the published one before it";
     SvidSharedSubject, "svid-shared-subject", "the SVID has the subject that all workloads without a DNS name share";
+    SvidNotForServers, "svid-not-for-servers", "the SVID is for a server, but its extended key usage or an authority's does not allow that";
+    SvidNotForClients, "svid-not-for-clients", "the SVID is for a client, but its extended key usage or an authority's does not allow that";
     SvidEd25519, "svid-ed25519", "the SVID is signed with Ed25519, for which libpq has no channel binding";
-    AuthorityLeftOut, "authority-left-out", "OpenSSL would take an authority of the agent's bundle for the one that has signed our chain, and refuse it, so it is not published";
-    SignatureUnchecked, "signature-unchecked", "a signature in the chain is of an algorithm that OpenSSL knows and pgsvid does not";
+    AuthorityLeftOut, "authority-left-out", "OpenSSL would mistake an authority of the agent's bundle for the one that signed the chain, and refuse the chain; so it is not published";
+    SignatureUnchecked, "signature-unchecked", "a signature in the chain, or a key, is of a kind that pgsvid cannot check, so it cannot judge the chain";
     FederatedAuthorities, "federated-authorities", "authorities of other trust domains are published";
     // Published files.
     DirectoryMissing, "directory-missing", "the published directory cannot be opened";
     DirectoryShared, "directory-shared", "others may write to the published directory, or rename it";
     DirectoryOwner, "directory-owner", "the published directory belongs to another user";
-    DirectoryReplaceable, "directory-replaceable", "another user can put another directory in the place of the published one";
+    DirectoryReplaceable, "directory-replaceable", "another user can replace the published directory by another";
     DirectoryAcl, "directory-acl", "the published directory has a default access control list";
-    DirectoryForeignFile, "directory-foreign-file", "something at one of pgsvid's names could have been put there by others";
-    DirectoryObstacle, "directory-obstacle", "something that is not pgsvid's stands where a link has to be";
+    DirectoryForeignFile, "directory-foreign-file", "others could have created a file that has one of pgsvid's names";
+    DirectoryObstacle, "directory-obstacle", "a file that pgsvid did not create is where a link must be";
     DirectoryUnusable, "directory-unusable", "another step on the published directory failed";
-    ReadersPathOpen, "readers-path-open", "others can lead readers elsewhere on the path of `files.seen_as`";
-    CheckAsRoot, "check-as-root", "check runs as root, and the directory belongs to another user";
+    DirectoryFull, "directory-full", "the volume of the published directory has no room for another set";
+    ReadersPathOpen, "readers-path-open", "other users can redirect readers on the path of `files.seen_as`";
+    CheckAsRoot, "check-as-root", "`check` runs as root, but the directory belongs to another user";
     NothingPublished, "nothing-published", "nothing is published yet";
     LinksMissing, "links-missing", "published names do not lead through `..data`";
     PublishedSet, "published-set", "the published files are one set";
     PublishedNewest, "published-set-newest", "whether the published set is the agent's newest SVID";
-    PublishedIdentity, "published-identity-differs", "the published set is for another SPIFFE ID than the agent gives";
+    PublishedIdentity, "published-identity-differs", "the published set is for another SPIFFE ID than the agent's SVID";
     PublishedAuthorities, "published-authorities-differ", "the agent's bundle has other authorities than the published one";
     // PostgreSQL's TLS files.
-    TlsFilesReadable, "tls-files-readable", "whether PostgreSQL may read the published files, and takes the key's owner and mode";
-    TlsFilesWithheld, "tls-files-withheld", "the contents of files that PostgreSQL's settings name cannot be seen from pgsvid's sandbox";
+    HandshakeTooLarge, "handshake-too-large", "a message of PostgreSQL's TLS handshake is larger than clients read";
+    TlsFilesReadable, "tls-files-readable", "whether PostgreSQL may read the published files, and accepts the key's owner and mode";
+    TlsFilesWithheld, "tls-files-withheld", "pgsvid's sandbox does not let it read files that PostgreSQL's settings name";
     TlsFileMissing, "tls-file-missing", "a file that PostgreSQL's settings name does not exist";
     TlsFileOutOfReach, "tls-file-out-of-reach", "a file that PostgreSQL's settings name lies below a directory that pgsvid may not enter";
     TlsFileNotRegular, "tls-file-not-regular", "a file that PostgreSQL's settings name is not a regular file";
@@ -250,28 +306,30 @@ codes! {
     CertificateMissing, "certificate-missing", "a file that should hold certificates holds none";
     CertificateUnreadable, "certificate-unreadable", "PostgreSQL may not read a file of certificates";
     KeyOwnerRefused, "key-owner-refused", "the private key belongs to a user whose keys PostgreSQL refuses";
-    KeyModeRefused, "key-mode-refused", "the private key's mode is wider than PostgreSQL takes";
+    KeyModeRefused, "key-mode-refused", "the private key's mode is wider than PostgreSQL accepts";
     KeyUnreadable, "key-unreadable", "PostgreSQL may not read the private key";
     KeyPassphrase, "key-passphrase", "the private key has a passphrase";
     KeyUnsupported, "key-unsupported", "the file of the private key holds no key of a supported type";
     KeyPair, "key-pair", "whether private key and certificate belong together";
-    CrlHoldsCertificate, "crl-holds-certificate", "a certificate stands where revocation lists should be, and counts as an authority";
+    CrlHoldsCertificate, "crl-holds-certificate", "a file for revocation lists holds a certificate, which PostgreSQL trusts as an authority";
+    TlsFileNotLoaded, "tls-file-not-loaded", "whether PostgreSQL has loaded the present `ssl_crl_file`, and an `ssl_ca_file` that pgsvid does not publish";
     // PostgreSQL over SQL.
-    PostgresqlNotRunning, "postgresql-not-running", "nobody listens on PostgreSQL's socket";
+    PostgresqlNotRunning, "postgresql-not-running", "no process listens on PostgreSQL's socket";
     PostgresqlStarting, "postgresql-starting", "PostgreSQL starts, recovers or shuts down";
     PostgresqlSilent, "postgresql-silent", "PostgreSQL does not answer in time";
     SocketForbidden, "socket-forbidden", "pgsvid's user may not use PostgreSQL's socket";
     SocketOfOtherUser, "socket-of-other-user", "a process of another user than PostgreSQL's listens on the socket";
     SocketOfOtherServer, "socket-of-other-server", "the socket is that of a server with another port";
-    NotPostgresql, "not-postgresql", "what answers is no PostgreSQL";
+    NotPostgresql, "not-postgresql", "the process that answers is not PostgreSQL";
     SessionLost, "session-lost", "the connection to PostgreSQL ended before the answer came";
+    CatalogPlanted, "catalog-planted", "a role that is no superuser has put a function or an operator into `pg_catalog`, which a superuser's session could run";
     SessionRefused, "session-refused", "PostgreSQL refused the session or a statement, for a reason that has no code of its own";
-    ConnectionSlots, "connection-slots", "no connection slot is free, of all or of the role's CONNECTION LIMIT";
-    RoleLoginRefused, "role-login-refused", "the role is missing, may not log in, or is not the one that pgsvid's user may be";
+    ConnectionSlots, "connection-slots", "no connection slot is free, of the server's or of the role's CONNECTION LIMIT";
+    RoleLoginRefused, "role-login-refused", "the role is missing, may not log in, or is not one that pgsvid's user may log in as";
     RolePasswordRefused, "role-password-refused", "the role's password is wrong, or there is none";
-    LoginMethodUnsupported, "login-method-unsupported", "PostgreSQL asks for a login that pgsvid is not configured for";
+    LoginMethodUnsupported, "login-method-unsupported", "PostgreSQL asks for a login method that pgsvid is not configured for";
     PasswordFileUnreadable, "password-file-unreadable", "the file of `postgres.password_file` cannot be read";
-    ScramIterations, "scram-iterations", "the role's password is stored with more SCRAM iterations than pgsvid makes";
+    ScramIterations, "scram-iterations", "the role's password is stored with more SCRAM iterations than pgsvid computes";
     DatabaseMissing, "database-missing", "the database does not exist";
     ConnectPrivilege, "connect-privilege", "the role may not connect to the database";
     ReloadPrivilege, "reload-privilege", "whether the role may call `pg_reload_conf()`";
@@ -280,40 +338,61 @@ codes! {
     SslOff, "ssl-off", "the setting ssl is off";
     SslSettingElsewhere, "ssl-setting-elsewhere", "`ssl_cert_file`, `ssl_key_file` or `ssl_ca_file` names another file";
     SslSettingEmpty, "ssl-setting-empty", "`ssl_cert_file`, `ssl_key_file` or `ssl_ca_file` is empty";
-    SslMinProtocolVersion, "ssl-min-protocol-version", "PostgreSQL takes old protocols";
+    SslMinProtocolVersion, "ssl-min-protocol-version", "PostgreSQL accepts old TLS versions";
     SslSettingRefused, "ssl-setting-refused", "another setting of TLS keeps PostgreSQL from loading the files, or from starting";
     SslSettingSuspect, "ssl-setting-suspect", "PostgreSQL refuses files that look right, and other settings of TLS are not at their defaults";
-    SslSettingUnknown, "ssl-setting-unknown", "whether PostgreSQL takes another setting of TLS cannot be told";
-    SslReloadRefused, "ssl-reload-refused", "by its log PostgreSQL refused what it should have loaded for TLS at its last reload";
-    ClientCertificatesRefused, "client-certificates-refused", "PostgreSQL refuses the published certificate from a client: its revocation lists do not suit the authority";
-    SslSni, "ssl-sni", "`ssl_sni` is on, and other files are served than the three settings say";
+    SslSettingUnknown, "ssl-setting-unknown", "pgsvid cannot tell whether PostgreSQL accepts another setting of TLS";
+    SslSuitesUncommon, "ssl-suites-uncommon", "`ssl_tls13_ciphers` names no cipher suite that clients offer by default";
+    SslGroupsUncommon, "ssl-groups-uncommon", "`ssl_ecdh_curve` or `ssl_groups` names no group that clients offer by default";
+    SslReloadRefused, "ssl-reload-refused", "PostgreSQL's log says that it refused TLS files or settings at its last reload";
+    ClientCertificatesRefused, "client-certificates-refused", "PostgreSQL refuses the published certificate from a client: its revocation lists do not cover the authority";
+    SslSni, "ssl-sni", "`ssl_sni` is on, so PostgreSQL serves other files than the three settings name";
     ReservedConnections, "reserved-connections", "no connection slot is reserved for pgsvid";
     PostgresqlConfError, "postgresql-conf-error", "PostgreSQL cannot load its configuration";
     PostgresqlConfNotLoaded, "postgresql-conf-not-loaded", "`postgresql.conf` changed after PostgreSQL last loaded it";
-    ListenAddressesUnknown, "listen-addresses-unknown", "PostgreSQL could not be asked where it listens";
+    ListenAddressesUnknown, "listen-addresses-unknown", "pgsvid could not ask PostgreSQL where it listens";
     // PostgreSQL over TLS.
     VerdictCurrent, "verdict-current", "the published certificate is served";
-    VerdictUnverifiable, "verdict-unverifiable", "what PostgreSQL serves cannot be seen";
-    VerdictUnreachable, "verdict-unreachable", "nobody answers where PostgreSQL should listen";
+    VerdictUnverifiable, "verdict-unverifiable", "pgsvid cannot see what PostgreSQL serves";
+    VerdictUnreachable, "verdict-unreachable", "no server answers where PostgreSQL should listen";
     VerdictPlaintext, "verdict-plaintext", "PostgreSQL has TLS turned off";
-    VerdictExpired, "verdict-expired", "a certificate is served that has expired";
-    VerdictForeign, "verdict-foreign", "a certificate is served that is not pgsvid's";
-    VerdictStillOld, "verdict-still-old", "PostgreSQL refused the new files, and serves the old ones";
-    VerdictOldAuthorities, "verdict-old-authorities", "the new certificate is served, and other authorities are trusted";
-    PublishedExpired, "published-certificate-expired", "the published certificate is served, and has expired: no newer one has come";
-    LoadedAuthorities, "loaded-authorities", "whether PostgreSQL has loaded the published authorities, as far as a handshake shows it";
+    VerdictExpired, "verdict-expired", "the served certificate has expired";
+    VerdictForeign, "verdict-foreign", "the served certificate is not pgsvid's";
+    VerdictStillOld, "verdict-still-old", "PostgreSQL still serves the files from before: it refused the new ones, or did not reload";
+    VerdictOldAuthorities, "verdict-old-authorities", "PostgreSQL serves the new certificate, but trusts other authorities";
+    PublishedExpired, "published-certificate-expired", "the served certificate is the published one, but it has expired: no newer one has come";
+    LoadedAuthorities, "loaded-authorities", "whether PostgreSQL has loaded the published authorities, as far as a handshake shows";
     ServedValidity, "served-certificate-validity", "whether the served certificate is valid now";
     ServedChain, "served-certificate-chain", "whether an authority of the bundle vouches for the served certificate";
-    ServedName, "served-certificate-name", "whether sslmode=verify-full takes the served certificate for the host";
-    ServerUnreachable, "server-unreachable", "nobody answers at the server's address";
+    ServedName, "served-certificate-name", "whether sslmode=verify-full accepts the served certificate for the host";
+    ServerUnreachable, "server-unreachable", "no server answers at the server's address";
     ServerTlsOff, "server-tls-off", "the server has TLS turned off";
+    ServerTlsUnspoken, "server-tls-unspoken", "the server speaks no key exchange, cipher suite or protocol version that pgsvid speaks";
     ServerUntrusted, "server-untrusted", "a client does not trust the server, for a reason that has no code of its own";
-    ClientCertificatesUnasked, "client-certificates-not-requested", "the server asks clients for no certificate";
+    ClientCertificatesUnasked, "client-certificates-not-requested", "the server does not ask clients for a certificate";
+    // The running daemon.
+    DaemonStatus, "daemon-status", "what the running daemon reports, and `check` itself does not see";
+    // Hooks.
+    HookCommand, "hook-command", "whether a hook's command exists, and may be executed by its user";
+    HookCommandExposed, "hook-command-exposed", "other users can change the program that a hook runs";
+    HookCommandFailed, "hook-command-failed", "a hook's command ended with another exit status than 0";
+    HookTimedOut, "hook-timed-out", "a hook took longer than `hooks.timeout`, and was killed";
+    HookKilled, "hook-killed", "a hook's command was ended by a signal that was not pgsvid's";
+    HookNotExecutable, "hook-not-executable", "a hook's command cannot be executed";
+    HookUserRefused, "hook-user-refused", "pgsvid may not become the user of `hooks.user`";
+    HookPidFile, "hook-pid-file", "whether a hook's pid file names a process";
+    HookProcessGone, "hook-process-gone", "the process that a hook's pid file names is gone";
+    HookProcessReused, "hook-process-reused", "the process that a hook's pid file names is younger than the file: the number was given to another one";
+    HookProcessForeign, "hook-process-foreign", "the process that a hook's pid file names belongs to another user than the file, or runs another program";
+    HookSignalRefused, "hook-signal-refused", "the kernel does not let a hook signal the process";
+    HookProcessDied, "hook-process-died", "the process ended after the hook's signal, which should have made it reload";
+    HookUnanswered, "hook-unanswered", "the result of a hook's run is not known";
+    HookChanged, "hook-changed", "the configuration of a hook was changed after pgsvid was started";
     // Who is let in.
     AccessRules, "access-rules", "`pg_hba.conf` and `pg_ident.conf`: TLS clients need a certificate";
     AccessFilesUnread, "access-files-unread", "`pg_hba.conf` and `pg_ident.conf` cannot be read";
-    AccessFilesLoaded, "access-files-loaded", "whether PostgreSQL has loaded `pg_hba.conf` and `pg_ident.conf` as they are";
-    AccessFileInForce, "access-file-in-force", "whether the file that is judged is the one that PostgreSQL uses";
+    AccessFilesLoaded, "access-files-loaded", "whether PostgreSQL has loaded `pg_hba.conf` and `pg_ident.conf` as they are on disk";
+    AccessFileInForce, "access-file-in-force", "whether pgsvid judges the file that PostgreSQL uses";
     AccessFileRestart, "access-file-after-restart", "PostgreSQL uses another `pg_hba.conf` or `pg_ident.conf` after its next restart";
     HbaLineWrong, "hba-line-wrong", "PostgreSQL objects to a line of `pg_hba.conf` or `pg_ident.conf`";
     HbaLineUnclear, "hba-line-unclear", "a line of `pg_hba.conf` or `pg_ident.conf` cannot be judged";
@@ -321,40 +400,41 @@ codes! {
     HbaUnreadableForServer, "hba-unreadable-for-server", "PostgreSQL's user cannot read `pg_hba.conf`, `pg_ident.conf`, or a file that they name";
     HbaReadOtherwise, "hba-read-otherwise", "PostgreSQL reads `pg_hba.conf` or `pg_ident.conf` in another way than pgsvid";
     HbaCertificateLineMissing, "hba-certificate-line-missing", "`pg_hba.conf` has no line that lets clients in by their certificate";
-    HbaAnyRole, "hba-any-role", "a line of `pg_hba.conf` lets clients be any role that they name, such as trust";
+    HbaAnyRole, "hba-any-role", "a line of `pg_hba.conf` lets clients log in as any role that they name, for example by `trust`";
     HbaWithoutCertificate, "hba-without-certificate", "a line of `pg_hba.conf` lets TLS clients in without a certificate";
     HbaPasswordWithoutTls, "hba-password-without-tls", "a line of `pg_hba.conf` may ask for a password without TLS";
-    HbaLineNeverReached, "hba-line-never-reached", "a line of `pg_hba.conf` matches only what an earlier one matches";
+    HbaLineNeverReached, "hba-line-never-reached", "a line of `pg_hba.conf` is never reached: an earlier one matches all that it matches";
     HbaDnWithoutMap, "hba-dn-without-map", "a line of `pg_hba.conf` says `clientname=DN` and has no map";
     HbaClientnameHidden, "hba-clientname-hidden", "PostgreSQL's view may hide `clientname=DN`";
+    OthersOverSocket, "others-over-socket", "a line for the Unix socket lets users of the machine log in as a role of `[[roles]]` or a superuser, or replicate";
     IdentUnread, "ident-unread", "`pg_ident.conf` cannot be read";
-    IdentMapMissing, "ident-map-missing", "`pg_hba.conf` uses a map that has no line in `pg_ident.conf`";
+    IdentMapMissing, "ident-map-missing", "`pg_hba.conf` names a map that has no line in `pg_ident.conf`";
     IdentMapAdmitsAll, "ident-map-admits-all", "a line of `pg_ident.conf` admits every workload or user as a role";
     IdentExpressionLoose, "ident-expression-loose", "a regular expression of `pg_ident.conf` matches other names too";
     IdentExpressionBroken, "ident-expression-broken", "PostgreSQL cannot compile a regular expression of `pg_ident.conf`";
-    IdentExpressionUntold, "ident-expression-untold", "whom a regular expression of `pg_ident.conf` admits cannot be told";
-    IdentExpressionUntried, "ident-expression-untried", "what a regular expression of `pg_ident.conf` matches could not be tried";
+    IdentExpressionUntold, "ident-expression-untold", "pgsvid cannot tell which names a regular expression of `pg_ident.conf` admits";
+    IdentExpressionUntried, "ident-expression-untried", "pgsvid could not try which names a regular expression of `pg_ident.conf` matches";
     SuperuserOverSocket, "superuser-over-socket", "whether pgsvid's user may log in over the socket as a superuser";
     SuperuserByCertificate, "superuser-by-certificate", "whether a workload may log in by its certificate as a superuser";
-    Roles, "roles", "whether PostgreSQL's files say what `[[roles]]` says";
-    RolesIdentLineExtra, "roles-ident-line-extra", "a line of the map in `pg_ident.conf` lets a workload be a role that `[[roles]]` does not give it";
-    RolesHbaLineMissing, "roles-hba-line-missing", "no line of `pg_hba.conf` asks the map for a role of `[[roles]]`";
+    Roles, "roles", "whether PostgreSQL's files agree with `[[roles]]`";
+    RolesIdentLineExtra, "roles-ident-line-extra", "a line of the map in `pg_ident.conf` lets a workload log in as a role that `[[roles]]` does not give it";
+    RolesHbaLineMissing, "roles-hba-line-missing", "no line of `pg_hba.conf` uses the map for a role of `[[roles]]`";
     RolesIdentLineMissing, "roles-ident-line-missing", "`pg_ident.conf` lacks lines of `[[roles]]`";
-    RolesLineBelow, "roles-line-below", "a line below the one that asks the map lets a certificate be a role of `[[roles]]` in another way";
-    RolesLineAbove, "roles-line-above", "a line above the one that asks the map decides about a role of `[[roles]]`";
-    RoleWithoutLogin, "role-without-login", "a role of `[[roles]]` may not log in";
-    RoleMissing, "role-missing", "a role of `[[roles]]` does not exist";
+    RolesLineBelow, "roles-line-below", "a line below the one that uses the map lets a certificate log in as a role of `[[roles]]` in another way";
+    RolesLineAbove, "roles-line-above", "a line above the one that uses the map decides about a role of `[[roles]]`";
+    RoleWithoutLogin, "role-without-login", "a role of `[[roles]]`, or of a client, may not log in";
+    RoleMissing, "role-missing", "a role of `[[roles]]`, or of a client, does not exist";
     // Clients.
     ClientLogin, "client-login", "a login as a client, with the published certificate";
     LoginRefused, "login-refused", "PostgreSQL refuses the login, and the deciding line is not known";
-    LoginUndecided, "login-undecided", "PostgreSQL refuses the login, and not all lines of its files can be judged";
+    LoginUndecided, "login-undecided", "PostgreSQL refuses the login, and pgsvid cannot judge all lines of its files";
     LoginLineMissing, "login-line-missing", "no line of `pg_hba.conf` matches the login";
-    LoginOtherLine, "login-other-line", "another line than one of cert decides about the login";
+    LoginOtherLine, "login-other-line", "the line that decides about the login does not have the method cert";
     LoginNameMissing, "login-name-missing", "`pg_hba.conf` asks for the CN, and the certificate has none";
     LoginNameDiffers, "login-name-differs", "the certificate's name is not the role's, and there is no map";
-    LoginMapLineMissing, "login-map-line-missing", "the map does not let the certificate's name be the role";
-    LoginFilesNotLoaded, "login-files-not-loaded", "the files let the client in, and PostgreSQL has not read them";
-    LoginPassword, "login-password", "the role is asked for a password";
+    LoginMapLineMissing, "login-map-line-missing", "the map does not let the certificate's name log in as the role";
+    LoginFilesNotLoaded, "login-files-not-loaded", "the files let the client in, but PostgreSQL has not loaded them";
+    LoginPassword, "login-password", "PostgreSQL asks the role for a password";
     LoginCertificateRefused, "login-certificate-refused", "the server refuses the client's certificate in the handshake";
     ServiceFile, "service-file", "the connection service file is complete, strict, and within libpq's limits";
     ServiceFileNotConfigured, "service-file-not-configured", "no connection service file is published";
@@ -363,25 +443,26 @@ codes! {
     ServiceLineTooLong, "service-line-too-long", "a line of the connection service file is longer than libpq reads";
     ServiceSyntax, "service-syntax", "libpq does not understand a line of the connection service file";
     ServiceKeywordNew, "service-keyword-new", "older versions of libpq do not know a keyword of the connection service file";
-    ServiceKeywordMissing, "service-keyword-missing", "the connection service file does not say sslcert, sslkey or sslrootcert";
+    ServiceKeywordMissing, "service-keyword-missing", "the connection service file does not set sslcert, sslkey or sslrootcert";
     ServicePathRelative, "service-path-relative", "the connection service file names a relative path";
+    ServiceAuthorities, "service-authorities", "the connection service file names other authorities than the published ones";
     ServicePathMissing, "service-path-missing", "the connection service file names a file that cannot be found";
     ServiceValue, "service-value", "libpq refuses a value of the service, or of a variable";
     ServiceHosts, "service-hosts", "libpq cannot pair the hosts, addresses and ports of the service";
-    ServiceSocket, "service-socket", "the service leads to a Unix socket, where there is no TLS";
-    ServiceHostName, "service-host-name", "no server certificate has the host of the service as a name";
-    ServiceCertificateUnused, "service-certificate-unused", "with a value of the service libpq shows no certificate";
-    ServiceMethod, "service-method", "with a value of the service libpq takes no login by a certificate alone";
-    ClientRevocationList, "client-revocation-list", "libpq reads revocation lists, and has none of an authority that it needs";
-    PgserviceUnset, "pgservice-unset", "PGSERVICEFILE is set, and PGSERVICE is not";
-    SslmodeNotStrict, "sslmode-not-strict", "with this sslmode libpq may connect without TLS, in silence";
+    ServiceSocket, "service-socket", "the service leads to a Unix socket, which has no TLS";
+    ServiceHostName, "service-host-name", "no server certificate can have the host of the service as a name";
+    ServiceCertificateUnused, "service-certificate-unused", "a value of the service keeps libpq from showing a certificate";
+    ServiceMethod, "service-method", "a value of the service makes libpq refuse a login by certificate alone";
+    ClientRevocationList, "client-revocation-list", "libpq checks revocation lists, but has none of an authority in the chain";
+    PgserviceUnset, "pgservice-unset", "PGSERVICEFILE is set, but PGSERVICE is not";
+    SslmodeNotStrict, "sslmode-not-strict", "with this sslmode libpq may connect without TLS and not say so";
     SslmodeServerUnproven, "sslmode-server-unproven", "this sslmode does not prove which server answers";
     SslmodeUnknown, "sslmode-unknown", "libpq has no such sslmode";
     SslrootcertSystem, "sslrootcert-system", "`sslrootcert=system` does not know the trust domain's authority";
     ClientKeyMode, "client-key-mode", "libpq refuses the private key for its mode";
-    // Files that inspect is given.
-    FileUnreadable, "file-unreadable", "a file, or a part of it, cannot be read";
-    InspectionLimited, "inspection-limited", "there are more leaves than are judged";
+    // Files given to inspect.
+    FileUnreadable, "file-unreadable", "pgsvid cannot read a file, or a part of it";
+    InspectionLimited, "inspection-limited", "there are more leaves than pgsvid judges";
     CertificateValidity, "certificate-validity", "whether a certificate is valid now";
     CertificateChain, "certificate-chain", "whether an authority vouches for the leaf";
     IntermediateExpired, "intermediate-expired", "an intermediate certificate has expired";
@@ -407,6 +488,20 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
+
+    #[test]
+    fn a_remedy_without_its_command_is_the_words_around_it() {
+        let found = || Finding::failure(Code::SslOff, "ssl is off");
+        for (found, wanted) in [
+            (found(), None),
+            (found().fix("start it"), Some("start it")),
+            (found().command("df -h"), None),
+            (found().fix("make room").command("df -h"), Some("make room")),
+            (found().fix("first: df -h; then wait").command("df -h"), Some("first; then wait")),
+        ] {
+            assert_eq!(found.advice().as_deref(), wanted, "{found:?}");
+        }
+    }
 
     #[test]
     fn names_are_unique_and_of_one_form_and_each_has_its_sentence() {

@@ -1,7 +1,8 @@
-//! Foreign text: what agents, servers and certificates say, made fit for a log and a terminal.
+//! Foreign text, from agents, servers and certificates, made safe for logs and terminals.
 //!
-//! It is shortened, and what could act is escaped: it begins no line, moves no cursor, colours nothing, and turns no
-//! direction of writing round. Quotation marks and backslashes stay as they are, so that escaping twice changes nothing.
+//! It is shortened, and characters with an effect are escaped: it starts no new line, moves no cursor, sets no colour and
+//! does not reverse the writing direction. Quotation marks and backslashes stay as they are, so that escaping twice changes
+//! nothing.
 
 use std::borrow::Cow;
 use std::ffi::OsStr;
@@ -9,30 +10,31 @@ use std::fmt::Write as _;
 
 /// Longest foreign text that is shown, in characters.
 const LONGEST: usize = 200;
-/// The same of a sentence that holds such a text, or several.
+/// Longest sentence that contains such texts, in characters.
 const LONGEST_SENTENCE: usize = 1000;
-/// The same where whole names of certificates are wanted.
+/// Longest text where whole names of certificates are wanted, in characters.
 const LONGEST_NAME: usize = 500;
 
-/// The text, harmless, and at most 200 characters of it.
+/// The text, escaped, and at most 200 characters of it.
 #[must_use]
 pub fn shown(text: &str) -> String {
     shortened(text, LONGEST, acts)
 }
 
-/// The same of a whole sentence, in which foreign text may stand: at most 1000 characters of it.
+/// A whole sentence that may contain foreign text, escaped, and at most 1000 characters of it.
 #[must_use]
 pub fn sentence(text: &str) -> String {
     shortened(text, LONGEST_SENTENCE, acts)
 }
 
-/// The same in ASCII alone, and at most 500 characters of it: no letter can be mistaken for another.
+/// The text in ASCII alone, escaped, and at most 500 characters of it: no letter can be mistaken for another.
 #[must_use]
 pub fn ascii(text: &str) -> String {
     shortened(text, LONGEST_NAME, |c| !c.is_ascii() || acts(c))
 }
 
-/// The whole text, with what could act escaped: `\n`, `\u{1b}`.
+/// The whole text, with characters that have an effect escaped: `
+/// `, `\u{1b}`.
 #[must_use]
 pub fn harmless(text: &str) -> Cow<'_, str> {
     if !text.contains(acts) {
@@ -41,10 +43,10 @@ pub fn harmless(text: &str) -> Cow<'_, str> {
     Cow::Owned(shortened(text, usize::MAX, acts))
 }
 
-/// A line of JSON whose strings are harmless, whoever reads it unparsed. JSON itself escapes but the first 32 characters.
+/// A line of JSON whose strings are safe on a terminal. JSON itself escapes only the first 32 characters.
 #[must_use]
 pub fn harmless_json(line: &str) -> Cow<'_, str> {
-    // Nothing but strings holds any of these.
+    // Only strings can contain any of these.
     let escaped = |c: char| c != '\n' && acts(c);
     if !line.contains(escaped) {
         return Cow::Borrowed(line);
@@ -53,7 +55,6 @@ pub fn harmless_json(line: &str) -> Cow<'_, str> {
     for c in line.chars() {
         if escaped(c) {
             for unit in c.encode_utf16(&mut [0; 2]) {
-                // Writing to a String does not fail.
                 let _ = write!(harmless, "\\u{unit:04x}");
             }
         } else {
@@ -65,8 +66,8 @@ pub fn harmless_json(line: &str) -> Cow<'_, str> {
 
 /// One argument of a shell's command line, for commands to paste; without quotation marks where none are needed.
 ///
-/// What could act on a terminal, and what is no UTF-8, is escaped as `$'…'` has it (POSIX.1-2024). A shell that does not know
-/// that takes it for another name, and for one argument all the same: no quotation mark stands within.
+/// What has an effect on a terminal, and what is not UTF-8, is escaped as `$'…'` (POSIX.1-2024). A shell without that syntax
+/// reads another name, but still one argument: no quotation mark is within.
 #[must_use]
 pub fn argument(of: impl AsRef<OsStr>) -> String {
     let of = of.as_ref();
@@ -94,7 +95,7 @@ fn quoted(text: &str) -> String {
     if !text.is_empty() && text.chars().all(plain) {
         text.to_owned()
     } else if text.contains('\'') && !text.contains(['"', '$', '`', '\\', '!']) {
-        // As people write SQL with literals.
+        // In the way people write SQL with literals.
         format!("\"{text}\"")
     } else {
         format!("'{}'", text.replace('\'', r"'\''"))
@@ -103,7 +104,6 @@ fn quoted(text: &str) -> String {
 
 fn octal(escaped: &mut String, bytes: &[u8]) {
     for byte in bytes {
-        // Writing to a String does not fail.
         let _ = write!(escaped, "\\{byte:03o}");
     }
 }
@@ -118,7 +118,7 @@ fn shortened(text: &str, longest: usize, escaped: impl Fn(char) -> bool) -> Stri
             _ if escaped(c) => shown.extend(c.escape_unicode()),
             _ => shown.push(c),
         }
-        // An escape counts as long as it is, and is not cut.
+        // An escape counts with its full length, and is never cut.
         let Some(rest) = left.checked_sub(shown[before..].chars().count()) else {
             shown.truncate(before);
             shown.push('…');
@@ -129,17 +129,17 @@ fn shortened(text: &str, longest: usize, escaped: impl Fn(char) -> bool) -> Stri
     shown
 }
 
-/// Whether a character does something else than to show itself: controls, formats (Unicode's Cc and Cf, among them what
-/// turns the direction of writing), separators of lines, and what no font has.
+/// Whether a character has an effect instead of showing itself: controls, formats (Unicode's Cc and Cf, which include the
+/// marks that change the writing direction), line separators, and characters that no font has.
 fn acts(c: char) -> bool {
     if c.is_ascii() {
         return c.is_ascii_control();
     }
-    // Blanks that do not break: French has them within its quotation marks.
+    // Non-breaking blanks: French has them within quotation marks.
     if matches!(c, '\u{a0}' | '\u{202f}') {
         return false;
     }
-    // What the standard library would escape, seen after a letter: marks that combine with one are no harm.
+    // What the standard library would escape after a letter: combining marks do no harm.
     ['a', c].iter().collect::<String>().escape_debug().nth(2).is_some()
 }
 

@@ -1,12 +1,12 @@
-//! Threads, and what to do where the kernel gives none: `std::thread::spawn` and most libraries panic there.
+//! Threads, and what to do where the kernel refuses one: `std::thread::spawn` and most libraries panic there.
 
 use std::io;
 use std::thread::{Builder, JoinHandle};
 
-/// What helps where a user, a service or a container may have no more processes or threads.
+/// The remedy where a user, a service or a container may have no more processes or threads.
 pub const REMEDY: &str = "raise the limit of processes (TasksMax of the systemd unit, the container's pids limit, ulimit -u)";
 
-/// The kernel gives no thread (`RLIMIT_NPROC`, `pids.max`).
+/// The kernel refused a thread (`RLIMIT_NPROC`, `pids.max`).
 #[derive(Debug, thiserror::Error)]
 #[error("cannot start the thread that {purpose} ({cause}): {REMEDY}")]
 pub struct Refused {

@@ -1,22 +1,23 @@
-//! What of an SVID is published, and in which order, so that OpenSSL takes its leaf.
+//! What of an SVID is published, and in which order, so that OpenSSL accepts its leaf.
 //!
-//! OpenSSL takes the first issuer that it finds, among the authorities first, and fails if that one does not lead to a root. So
-//! an expired copy of an intermediate, or another certificate of its name, keeps everybody out though the path beside it is good.
-//! Such an authority is left out: with it nobody who has this path would be let in.
+//! OpenSSL uses the first issuer that it finds. It looks among the authorities first, and fails if that issuer does not lead
+//! to a root. So an expired copy of an intermediate, or another certificate of its name, makes every login fail although a
+//! good path is beside it. Such an authority is left out: as long as it is published, nobody with this path can log in. All
+//! attempts are counted; a certificate for which no effort is left is left out, too.
 
 use std::collections::HashSet;
 use std::time::SystemTime;
 
 use super::certificate::{Certificate, Fingerprint};
+use super::fitness::Fitness;
 use super::issuers::paths;
 use super::openssl::{Facts, Refusal, Stock};
 use super::path::{Field, Sound, Usage, has_valid_root};
 
-/// Most authorities of which it is tried out what OpenSSL does with them. Of more than these of the same name, with no key
-/// identifier to tell them apart, the rest is left out.
-const MOST_RIVALS: usize = 256;
+/// Most rivals that are tried in each other's place. A certificate that leads to more is left out.
+const MOST_AT_ONCE: usize = 4;
 
-/// A set that OpenSSL takes.
+/// A set that OpenSSL accepts.
 pub(super) struct Arrangement {
     pub(super) sound: Sound,
     /// The path from the leaf upwards.
@@ -37,7 +38,8 @@ impl Arrangement {
     }
 }
 
-/// Finds out what to publish. The error is OpenSSL's reason for refusing the leaf with everything that was offered.
+/// Decides what to publish. The error is OpenSSL's reason for refusing the leaf with everything that was offered; or that no
+/// root is valid now; or [`Refusal::NoIssuer`] if OpenSSL accepts the offer, but no set that can be published.
 pub(super) fn arrange(
     leaf: &Certificate,
     intermediates: &[Certificate],
@@ -64,7 +66,7 @@ pub(super) fn arrange(
     )
 }
 
-/// Leaves out what OpenSSL could take instead of this path, if that leads nowhere.
+/// Leaves out what OpenSSL could use instead of this path, if that leads nowhere.
 fn around<'s, 'a>(
     field: &'s Field<'a>,
     path: &[&'s Facts<'a>],
@@ -72,32 +74,36 @@ fn around<'s, 'a>(
     now: SystemTime,
 ) -> Option<Arrangement> {
     let is_in_path = |found: &&Facts<'a>| path.contains(found);
-    // What is sent is looked at in its order.
+    // OpenSSL searches the sent certificates in their order.
     let mut sent = stock.sent.to_vec();
     sent.sort_by_key(|found| path.iter().position(|one| one == found).unwrap_or(usize::MAX));
     let (needed, others): (Vec<&Facts<'a>>, Vec<&Facts<'a>>) =
         stock.trusted.iter().copied().partition(is_in_path);
+    // Another path may have fewer uses.
+    let fitness = Fitness::of_path(path);
     let takes = |trusted: &[&Facts<'a>], at| {
-        field.verify(Stock { sent: &sent, trusted }, Usage::Any, at).is_ok()
+        field
+            .verify(Stock { sent: &sent, trusted }, Usage::Any, at)
+            .is_ok_and(|found| Fitness::of_path(&found.path).is_as_good_as(fitness))
     };
     if !takes(&needed, now) {
         return None;
     }
+    // The certificates left out must be judged against the set that remains.
+    let reserve = field.signatures.effort.left() / 2;
+    let (needed, others) = (needed.as_slice(), others.as_slice());
+    let trial = Trial { field, path, fitness, sent: &sent, needed, others, reserve };
     let mut left_out = HashSet::new();
-    let mut tried = 0;
-    for rival in &others {
+    for rival in others {
         if !path.iter().any(|found| found.is_likely_issued_by(rival)) {
             continue;
         }
-        // It may be valid only later, while the path still is.
+        // A certificate may become valid later, while the path still is.
         let start = rival.certificate.not_before().max(now);
-        if start > now && !takes(&needed, start) {
+        if start > now && !takes(needed, start) {
             continue;
         }
-        tried += 1;
-        let before = std::iter::once(rival).chain(&needed);
-        let first: Vec<&Facts<'a>> = before.chain(&others).copied().collect();
-        if tried > MOST_RIVALS || !takes(&first, start) {
+        if !trial.is_harmless(&[rival], start) {
             left_out.insert(rival.fingerprint());
         }
     }
@@ -112,4 +118,44 @@ fn around<'s, 'a>(
     let sound = field.sound(stock, Usage::Any, &found);
     let path = found.path.iter().map(|found| found.fingerprint()).collect();
     Some(Arrangement { sound, path, left_out })
+}
+
+/// Whether OpenSSL still accepts the leaf when it finds other certificates first.
+struct Trial<'t, 's, 'a> {
+    field: &'s Field<'a>,
+    path: &'t [&'s Facts<'a>],
+    /// The uses that the path allows.
+    fitness: Fitness,
+    sent: &'t [&'s Facts<'a>],
+    needed: &'t [&'s Facts<'a>],
+    others: &'t [&'s Facts<'a>],
+    /// No more attempts are made once less effort than this is left.
+    reserve: usize,
+}
+
+impl<'s, 'a> Trial<'_, 's, 'a> {
+    /// Whether OpenSSL still accepts the leaf if it finds the certificates of `first`, the last of which is a rival of the
+    /// path, before all others. If it then builds another path, the rivals of the certificates that only this path has are
+    /// tried in front, too.
+    fn is_harmless(&self, first: &[&'s Facts<'a>], at: SystemTime) -> bool {
+        if first.len() > MOST_AT_ONCE || self.field.signatures.effort.left() < self.reserve {
+            return false;
+        }
+        let all = first.iter().chain(self.needed).chain(self.others);
+        let trusted: Vec<&'s Facts<'a>> = all.copied().collect();
+        let stock = Stock { sent: self.sent, trusted: &trusted };
+        let Ok(found) = self.field.verify(stock, Usage::Any, at) else { return false };
+        let found = found.path;
+        if !Fitness::of_path(&found).is_as_good_as(self.fitness) {
+            return false;
+        }
+        let elsewhere: Vec<_> = found.iter().filter(|found| !self.path.contains(found)).collect();
+        let is_rival = |other: &&'s Facts<'a>| {
+            !found.contains(other)
+                && !first.contains(other)
+                && elsewhere.iter().any(|found| found.is_likely_issued_by(other))
+        };
+        let mut rivals = self.others.iter().copied().filter(is_rival);
+        rivals.all(|rival| self.is_harmless(&[&[rival], first].concat(), at))
+    }
 }

@@ -1,5 +1,6 @@
 //! The blocks of a PEM text, as OpenSSL finds them (`crypto/pem/pem_lib.c` of 3.0: `PEM_read_bio`, `get_name`,
-//! `get_header_and_data`). PostgreSQL and libpq read by it, and what it takes for text around the blocks other readers may not.
+//! `get_header_and_data`). PostgreSQL and libpq use this parser. It skips some text around the blocks that other readers do
+//! not skip.
 
 use core::ffi::c_char;
 
@@ -8,9 +9,9 @@ use zeroize::Zeroizing;
 const BEGIN: &[u8] = b"-----BEGIN ";
 const END: &[u8] = b"-----END ";
 const TAIL: &[u8] = b"-----";
-/// OpenSSL reads as much of a line at a time, and takes each part for a line.
+/// OpenSSL reads at most so much of a line at a time, and treats each part as a line.
 const PART: usize = 254;
-/// Longest line of data behind a header, and only the last one may be shorter.
+/// Longest line of data after a header. Only the last line may be shorter.
 const DATA: usize = 64;
 
 /// One block.
@@ -27,7 +28,7 @@ pub(crate) enum Header {
     None,
     /// `Proc-Type: 4,ENCRYPTED`
     Encrypted,
-    /// None that OpenSSL knows: it refuses the block, unless it has no use for its label.
+    /// A header that OpenSSL does not know. It refuses the block, unless it ignores the block's label.
     Other,
 }
 
@@ -36,15 +37,19 @@ pub(crate) enum Found {
     Block(Block),
     /// OpenSSL reads nothing from here on, and loads no chain or key from the file.
     Broken(Vec<u8>),
-    /// Something that looks like the beginning of a block with this label, which OpenSSL passes over: it does not begin its
-    /// line, or is not alone on it.
-    PassedOver(Vec<u8>),
+    /// Something that looks like the beginning of a block with this label, but that OpenSSL skips: it is not at the start of
+    /// its line, or not alone on it.
+    PassedOver {
+        label: Vec<u8>,
+        /// Whether a `#` stands before it, as in front of what somebody has taken out.
+        commented: bool,
+    },
 }
 
-/// Everything in the text. What follows a broken block is looked at all the same.
+/// Everything in the text, including what follows a broken block.
 pub(crate) fn blocks(text: &[u8]) -> impl Iterator<Item = Found> {
     let mut lines = Lines { rest: text, partial: false };
-    // A byte order mark is passed over where the search for a block begins: also of files that were put together.
+    // A byte order mark is skipped where the search for a block begins, which may be within concatenated files.
     let mut begins = true;
     std::iter::from_fn(move || {
         loop {
@@ -61,13 +66,16 @@ pub(crate) fn blocks(text: &[u8]) -> impl Iterator<Item = Found> {
                     begins = true;
                     read(&begin[BEGIN.len()..], &mut lines)
                 }
-                _ => Found::PassedOver(label(&line[at + BEGIN.len()..])),
+                _ => Found::PassedOver {
+                    label: label(&line[at + BEGIN.len()..]),
+                    commented: line[..at].trim_ascii_start().starts_with(b"#"),
+                },
             });
         }
     })
 }
 
-/// What is meant for a label.
+/// The label that a BEGIN line means.
 fn label(text: &[u8]) -> Vec<u8> {
     text.split(|byte| matches!(byte, b'-' | b'\\')).next().unwrap_or_default().to_vec()
 }
@@ -83,7 +91,7 @@ fn read(label: &[u8], lines: &mut Lines<'_>) -> Found {
 /// From the line after BEGIN to END.
 fn data(label: &[u8], lines: &mut Lines<'_>) -> Option<Block> {
     let mut before = Zeroizing::new(Vec::new());
-    // The lines behind an empty one.
+    // Lines after an empty one.
     let mut behind: Option<Zeroizing<Vec<u8>>> = None;
     let (mut short, mut colon) = (false, false);
     loop {
@@ -105,7 +113,7 @@ fn data(label: &[u8], lines: &mut Lines<'_>) -> Option<Block> {
             return None;
         }
         let Some(data) = &mut behind else {
-            // It is one of a header, and the data is yet to come.
+            // This line belongs to a header; the data follows.
             colon |= line.contains(&b':');
             append(&mut before, line);
             continue;
@@ -127,7 +135,7 @@ fn data(label: &[u8], lines: &mut Lines<'_>) -> Option<Block> {
     Some(Block { label: label.to_vec(), header, bytes })
 }
 
-/// In buffers that grow and leave nothing behind.
+/// Appends with buffers that are wiped when they grow.
 fn append(to: &mut Zeroizing<Vec<u8>>, line: &[u8]) {
     if to.capacity() - to.len() <= line.len() {
         let mut larger = Zeroizing::new(Vec::with_capacity(2 * to.capacity() + 2 * PART));
@@ -138,7 +146,7 @@ fn append(to: &mut Zeroizing<Vec<u8>>, line: &[u8]) {
     to.push(b'\n');
 }
 
-/// Base64 as `EVP_DecodeUpdate` has it: blanks count for nothing, and a dash ends it.
+/// Decodes base64 as `EVP_DecodeUpdate` does: blanks are ignored, and a dash ends it.
 pub(crate) fn decode(text: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
     let mut bytes = Zeroizing::new(Vec::with_capacity(text.len() / 4 * 3 + 3));
     let (mut bits, mut digits, mut padding) = (0_u32, 0_u32, 0_usize);
@@ -173,10 +181,10 @@ pub(crate) fn decode(text: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
     Some(bytes)
 }
 
-/// Lines as `BIO_gets` and `sanitize_line` give them: without what is blank at their ends.
+/// Lines as `BIO_gets` and `sanitize_line` return them: without trailing blanks.
 struct Lines<'a> {
     rest: &'a [u8],
-    /// The line before was read in parts, and its end may be all that is left.
+    /// The line before was read in parts, so only its end may be left.
     partial: bool,
 }
 
@@ -186,7 +194,7 @@ impl<'a> Lines<'a> {
             let within = &self.rest[..self.rest.len().min(PART)];
             let end = within.iter().position(|byte| *byte == b'\n');
             let (line, rest) = self.rest.split_at(end.map_or(within.len(), |end| end + 1));
-            // The C library's strings end here.
+            // Strings of the C library end here.
             let line = line.split(|byte| *byte == 0).next().unwrap_or_default();
             if line.is_empty() {
                 return None;
@@ -201,7 +209,7 @@ impl<'a> Lines<'a> {
     }
 }
 
-/// C compares with a blank, and its characters may have a sign.
+/// C compares with a blank, and its characters may be signed.
 fn trimmed(line: &[u8]) -> &[u8] {
     let is_blank = |byte: &u8| *byte <= b' ' || (c_char::MIN != 0 && *byte >= 0x80);
     let end = line.iter().rposition(|byte| !is_blank(byte)).map_or(0, |last| last + 1);

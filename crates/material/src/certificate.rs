@@ -1,4 +1,4 @@
-//! A parsed X.509 certificate: its DER, and the few facts that the rest of the program asks for.
+//! A parsed X.509 certificate: its DER, and the few facts that the rest of the program uses.
 
 use std::fmt::{self, Write as _};
 use std::time::{Duration, SystemTime};
@@ -48,7 +48,8 @@ impl Serial {
     }
 }
 
-/// The whole serial, as `openssl x509 -serial` has it, with colons.
+/// The whole serial number in lower-case hexadecimal, with colons, as it is in the DER. A first byte `00` is kept, which
+/// `openssl x509 -serial` does not print.
 impl fmt::Display for Serial {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&colon_hex(&self.0))
@@ -67,7 +68,6 @@ fn colon_hex(bytes: &[u8]) -> String {
         if !text.is_empty() {
             text.push(':');
         }
-        // Writing to a String does not fail.
         let _ = write!(text, "{byte:02x}");
     }
     text
@@ -76,33 +76,33 @@ fn colon_hex(bytes: &[u8]) -> String {
 /// The bytes are not exactly one, or not a sequence of, DER certificates.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum MalformedCertificate {
-    /// Not DER, or no certificate.
-    #[error("certificate {position} is no X.509 certificate in DER")]
+    /// Not DER, or not a certificate.
+    #[error("certificate {position} is not an X.509 certificate in DER")]
     NotDer {
-        /// Which one of a sequence, from 1.
+        /// Its position in the sequence, from 1.
         position: usize,
     },
     /// OpenSSL does not load it, and PostgreSQL could not start with it.
     #[error("OpenSSL would not load certificate {position}, because of its {cause}")]
     Unloadable {
-        /// Which one of a sequence, from 1.
+        /// Its position in the sequence, from 1.
         position: usize,
         /// Where and why.
         cause: Unloadable,
     },
-    /// More certificates than anybody has a use for.
+    /// More certificates than the limit.
     #[error("more than {most} certificates")]
     TooMany {
         /// The limit.
         most: usize,
     },
-    /// More names than anybody's certificates have, all together.
+    /// More names, in all certificates together, than the limit.
     #[error("its certificates have more than {MOST_NAMES} alternative names")]
     TooManyNames,
     /// One certificate is larger than `LARGEST`.
     #[error("certificate {position} has {size} bytes, more than the {LARGEST} that are allowed")]
     TooLarge {
-        /// Which one of a sequence, from 1.
+        /// Its position in the sequence, from 1.
         position: usize,
         /// Its size in bytes.
         size: usize,
@@ -110,7 +110,7 @@ pub enum MalformedCertificate {
 }
 
 impl MalformedCertificate {
-    /// The error of a certificate that was parsed by itself, with its place among others.
+    /// Sets the position in the sequence for the error of one certificate.
     pub(super) fn at(self, position: usize) -> Self {
         match self {
             Self::TooLarge { size, .. } => Self::TooLarge { position, size },
@@ -120,14 +120,14 @@ impl MalformedCertificate {
     }
 }
 
-/// Largest certificate that is looked at, in bytes of DER.
+/// Largest certificate that is parsed, in bytes of DER.
 const LARGEST: usize = 64 * 1024;
 
 /// Most alternative names (URI and DNS) in a sequence of certificates. A name may have three bytes of DER and takes fifty in
-/// memory; an authority has one.
+/// memory; an authority has one name.
 const MOST_NAMES: usize = 8192;
 
-/// One X.509 certificate. In memory it takes little more than twice its DER.
+/// One X.509 certificate. It takes little more than twice its DER in memory.
 #[derive(Clone)]
 pub struct Certificate {
     der: Vec<u8>,
@@ -141,7 +141,7 @@ pub struct Certificate {
     not_after: SystemTime,
 }
 
-/// Parses concatenated DER certificates, as the Workload API sends them: at most `most`, nothing left over.
+/// Parses concatenated DER certificates, as the Workload API sends them: at most `most`, with no bytes left over.
 pub fn certificates(der: &[u8], most: usize) -> Result<Vec<Certificate>, MalformedCertificate> {
     let mut parsed = Vec::new();
     let mut rest = der;
@@ -151,7 +151,7 @@ pub fn certificates(der: &[u8], most: usize) -> Result<Vec<Certificate>, Malform
         if parsed.len() == most {
             return Err(MalformedCertificate::TooMany { most });
         }
-        // Before it is parsed: what its parts take in memory is many times what they take in DER.
+        // Before parsing: the parts take many times as much memory as they take in DER.
         if let Some(size) = announced(rest).filter(|size| (LARGEST + 1..=rest.len()).contains(size))
         {
             return Err(MalformedCertificate::TooLarge { position, size });
@@ -172,7 +172,7 @@ pub fn certificates(der: &[u8], most: usize) -> Result<Vec<Certificate>, Malform
     Ok(parsed)
 }
 
-/// The size of the first element, as its header has it.
+/// The size of the first element, according to its header.
 fn announced(der: &[u8]) -> Option<usize> {
     let (content, header) = Header::from_der(der).ok()?;
     (der.len() - content.len()).checked_add(header.length().definite().ok()?)
@@ -185,6 +185,13 @@ impl Certificate {
             Some(certificate) => Ok(certificate),
             None => Err(MalformedCertificate::NotDer { position: 1 }),
         }
+    }
+
+    /// The first of concatenated DER certificates, whatever follows it; `None` if there is none that can be parsed.
+    #[must_use]
+    pub fn first(der: &[u8]) -> Option<Self> {
+        let size = announced(der).filter(|size| *size <= LARGEST)?;
+        Self::parse(der.get(..size)?).ok()
     }
 
     fn new(der: &[u8], parsed: &X509Certificate<'_>) -> Self {
@@ -242,13 +249,13 @@ impl Certificate {
         name::for_people(&self.subject)
     }
 
-    /// The subject as `clientname=DN` and `pg_ident.conf` have it, `CN=…,O=SPIRE,C=US`.
+    /// The subject in the form of `clientname=DN` and `pg_ident.conf`, `CN=…,O=SPIRE,C=US`.
     #[must_use]
     pub fn distinguished_name(&self) -> String {
         name::distinguished_name(&self.subject)
     }
 
-    /// The subject's CN, which `cert` authentication takes for the user's name.
+    /// The subject's CN, which `cert` authentication uses as the user's name.
     #[must_use]
     pub fn common_name(&self) -> Option<String> {
         name::common_name(&self.subject)
@@ -260,7 +267,7 @@ impl Certificate {
         &self.public_key
     }
 
-    /// The URI subject alternative names, as they stand.
+    /// The URI subject alternative names, unchanged.
     #[must_use]
     pub fn uris(&self) -> &[String] {
         &self.uris

@@ -1,4 +1,4 @@
-//! The checks between an offer and a [`Material`], in the order in which their answers are most useful.
+//! The checks between an offer and a [`Material`]. The check with the most useful error comes first.
 
 use std::collections::HashSet;
 use std::sync::OnceLock;
@@ -10,14 +10,16 @@ use super::arrangement::{Arrangement, arrange};
 use super::certificate::{Certificate, Fingerprint, MalformedCertificate, certificates};
 use super::identity::{InvalidIdentity, SpiffeId, workload_id};
 use super::key::{PrivateKey, UnusableKey};
+use super::named::Name;
 use super::openssl::{self, Refusal};
+use super::rivals::Index;
 use super::validity::CLOCK_SKEW;
-use super::{Expectations, Material, Offer};
+use super::{Expectations, Material, Offer, Policy};
 
 /// Most certificates in an SVID: a leaf and its intermediates.
 const LONGEST_CHAIN: usize = 16;
-/// Most authorities in a bundle that are looked at, and of all bundles together. Each is a signature to verify, of a
-/// millisecond for P-384; a handshake has room for the names of about 580 of SPIRE's.
+/// Most authorities in one bundle, and in all bundles together. A handshake has room for the names of about 580 of SPIRE's.
+/// The cost of verifying signatures is limited separately.
 pub const LARGEST_BUNDLE: usize = 1024;
 /// Most bytes that the names of all authorities may take. PostgreSQL sends each of them to each client, in a list of
 /// 65,535 bytes at most (RFC 8446, section 4.2.4) and a message that has room for little else: with more, nobody can
@@ -25,25 +27,28 @@ pub const LARGEST_BUNDLE: usize = 1024;
 pub const MOST_NAMES: usize = 49_000;
 /// The same for the authorities that the operator appends.
 pub const MOST_EXTRA_NAMES: usize = 16_000;
+/// Largest certificate chain, in bytes. A chain of four RSA certificates has eight thousand; clients and our own probe refuse a
+/// handshake's message of more than about 60,000, so nobody could connect over TLS.
+pub const LARGEST_CHAIN: usize = 48 * 1024;
 /// Largest private key, in bytes of DER; RSA with 16384 bits has about 9,300.
 const LARGEST_KEY: usize = 16 * 1024;
 
 /// Why an offer was refused. Each text says what is wrong with it and stands alone in a log line.
 #[derive(Debug, thiserror::Error)]
 pub enum Rejection {
-    /// A mandatory field is empty (Workload API section 5.2.1: discard the message, and report it).
+    /// A mandatory field is empty (Workload API section 5.2.1: discard the message and report it).
     #[error("the {field} is empty")]
     Empty {
         /// `certificate chain`, `private key` or `bundle`.
         field: &'static str,
     },
-    /// The certificate chain is no sequence of certificates.
+    /// The certificate chain is not a sequence of certificates.
     #[error("the certificate chain is malformed: {0}")]
     Chain(MalformedCertificate),
-    /// The bundle is no sequence of certificates.
+    /// The bundle is not a sequence of certificates.
     #[error("the bundle is malformed: {0}")]
     Bundle(MalformedCertificate),
-    /// No key of use is as large.
+    /// No usable key is as large.
     #[error("the private key has {size} bytes, more than the {LARGEST_KEY} that are allowed")]
     KeyTooLarge {
         /// Its size in bytes.
@@ -58,43 +63,43 @@ pub enum Rejection {
     /// Not exactly one URI name.
     #[error("the leaf has {0} URI names; an SVID has exactly one")]
     UriNames(usize),
-    /// The URI name, or the ID that came with the SVID, is no SPIFFE ID of a workload.
+    /// The URI name, or the ID that came with the SVID, is not the SPIFFE ID of a workload.
     #[error("the SPIFFE ID is invalid: {0}")]
     Identity(InvalidIdentity),
-    /// The message says one ID, the certificate another.
-    #[error("the message names {message}, its leaf {leaf}")]
+    /// The message and the leaf have different IDs.
+    #[error("the message says {message}, but its leaf says {leaf}")]
     OtherIdentity {
-        /// As in the message.
+        /// The ID in the message.
         message: SpiffeId,
-        /// As in the leaf.
+        /// The ID in the leaf.
         leaf: SpiffeId,
     },
-    /// Not the SPIFFE ID that is configured.
-    #[error("the SVID is for {offered}; the configuration demands {expected}")]
+    /// Not the configured SPIFFE ID.
+    #[error("the SVID is for {offered}, but the configuration requires {expected}")]
     UnexpectedIdentity {
-        /// As offered.
+        /// The ID that was offered.
         offered: SpiffeId,
-        /// As configured.
+        /// The configured ID.
         expected: SpiffeId,
     },
-    /// Not the trust domain that is configured.
+    /// Not of the configured trust domain.
     #[error("the SVID for {offered} is not of trust domain {expected}")]
     UnexpectedTrustDomain {
-        /// As offered.
+        /// The ID that was offered.
         offered: SpiffeId,
-        /// As configured.
+        /// The configured trust domain.
         expected: String,
     },
     /// The key cannot be used.
     #[error(transparent)]
     Key(#[from] UnusableKey),
-    /// The key is another leaf's.
+    /// The key belongs to another leaf.
     #[error("the private key does not belong to the leaf")]
     KeyMismatch,
-    /// The bundle cannot vouch for anybody: OpenSSL wants a self-signed certificate at the end of a chain.
+    /// The bundle has no root: OpenSSL needs a self-signed certificate at the end of a chain.
     #[error("none of the bundle's {0} certificates is a self-signed root")]
     NoRoot(usize),
-    /// With so many authorities PostgreSQL could not make a handshake with anybody.
+    /// With so many authorities PostgreSQL could complete no handshake.
     #[error(
         "the names of the bundle's {count} certificates take {size} bytes, more than the {MOST_NAMES} that a TLS handshake \
          has room for"
@@ -102,24 +107,33 @@ pub enum Rejection {
     TooManyNames {
         /// How many certificates.
         count: usize,
-        /// What their distinct names take, in bytes.
+        /// Size of their distinct names, in bytes.
+        size: usize,
+    },
+    /// With so large a chain OpenSSL could complete no handshake.
+    #[error(
+        "the certificates that PostgreSQL would send, the leaf and those that lead to a root, have {size} bytes, more than the \
+         {LARGEST_CHAIN} that a TLS handshake has room for"
+    )]
+    ChainTooLarge {
+        /// Their size in bytes.
         size: usize,
     },
     /// The leaf has expired.
-    #[error("the SVID expired at {}", shown(*.0))]
+    #[error("the SVID expired at {}", rfc3339(*.0))]
     Expired(SystemTime),
-    /// The leaf's time has not come, even with [`CLOCK_SKEW`].
-    #[error("the SVID is valid only from {}", shown(*.0))]
+    /// The leaf is not valid yet, even with [`CLOCK_SKEW`].
+    #[error("the SVID is valid only from {}", rfc3339(*.0))]
     NotYetValid(SystemTime),
-    /// No path from the leaf to a root of the bundle that OpenSSL takes.
+    /// OpenSSL accepts no path from the leaf to a root of the bundle.
     #[error(
-        "the leaf is not signed through its chain by an authority of the bundle as OpenSSL demands: {0}"
+        "the leaf is not signed through its chain by an authority of the bundle as OpenSSL requires: {0}"
     )]
     Unsigned(Refusal),
 }
 
-/// Certificates may hold times before 1970, which the formatter answers with a panic.
-fn shown(time: SystemTime) -> impl std::fmt::Display {
+/// Certificates may hold times before 1970, on which the formatter panics.
+fn rfc3339(time: SystemTime) -> impl std::fmt::Display {
     humantime::format_rfc3339_seconds(time.max(SystemTime::UNIX_EPOCH))
 }
 
@@ -144,14 +158,23 @@ pub(super) fn check(
     let mut chain = certificates(&offer.chain, LONGEST_CHAIN).map_err(Rejection::Chain)?;
     let leaf = chain.remove(0);
     let mut intermediates = chain;
-    let spiffe_id = leaf_rules(&leaf).map_err(first)?;
-    if let Some(named) = offer.spiffe_id {
-        let named = workload_id(&named).map_err(Rejection::Identity)?;
-        if named != spiffe_id {
-            return Err(Rejection::OtherIdentity { message: named, leaf: spiffe_id });
+    let name = match expectations.policy {
+        Policy::Spiffe => {
+            let spiffe_id = leaf_rules(&leaf).map_err(first)?;
+            if let Some(named) = offer.spiffe_id {
+                let named = workload_id(&named).map_err(Rejection::Identity)?;
+                if named != spiffe_id {
+                    return Err(Rejection::OtherIdentity { message: named, leaf: spiffe_id });
+                }
+            }
+            check_expectations(&spiffe_id, expectations)?;
+            Name::Spiffe(spiffe_id)
         }
-    }
-    check_expectations(&spiffe_id, expectations)?;
+        Policy::X509 => {
+            readable(&leaf)?;
+            Name::of(&leaf)
+        }
+    };
 
     let key = PrivateKey::new(offer.key);
     if key.public_key()?.as_ref() != leaf.public_key() {
@@ -173,7 +196,8 @@ pub(super) fn check(
     validity(&leaf, now)?;
     let arrangement =
         arrange(&leaf, &intermediates, &authorities, now).map_err(Rejection::Unsigned)?;
-    servable(&intermediates, &arrangement).map_err(Rejection::Chain)?;
+    servable(&intermediates).map_err(Rejection::Chain)?;
+    fits(&leaf, &intermediates, &arrangement, &authorities)?;
     intermediates.sort_by_key(|found| arrangement.place(found));
     let (left_out, authorities): (Vec<_>, Vec<_>) = authorities
         .into_iter()
@@ -182,7 +206,8 @@ pub(super) fn check(
     let authorities = authorities.into_iter().map(|(_, found)| found).collect();
 
     Ok(Material {
-        spiffe_id,
+        policy: expectations.policy,
+        name,
         hint: Some(offer.hint).filter(|hint| !hint.is_empty()),
         leaf,
         intermediates,
@@ -190,59 +215,58 @@ pub(super) fn check(
         authorities,
         federated: Vec::new(),
         names: OnceLock::new(),
-        federated_names: OnceLock::new(),
+        federated_index: Index::default(),
+        room: OnceLock::new(),
         left_out,
-        is_unchecked: arrangement.sound.is_unchecked,
+        not_before: arrangement.sound.not_before,
         not_after: arrangement.sound.not_after,
+        fitness: arrangement.sound.fitness,
+        users: expectations.users,
     })
 }
 
-/// Whether OpenSSL serves the certificates behind the leaf, also those that no path needs.
-fn servable(
-    intermediates: &[Certificate],
-    arrangement: &Arrangement,
-) -> Result<(), MalformedCertificate> {
+/// Whether OpenSSL serves the certificates after the leaf, including those that no path needs.
+fn servable(intermediates: &[Certificate]) -> Result<(), MalformedCertificate> {
     for (position, certificate) in (2..).zip(intermediates) {
-        openssl::check_served(certificate, arrangement.needs(certificate))
+        openssl::check_served(certificate)
             .map_err(|cause| MalformedCertificate::Unloadable { position, cause })?;
     }
     Ok(())
 }
 
-/// A handshake has no room for the authorities of another trust domain. Our own SVID does without them: nobody else's
-/// authorities may keep it from being published.
+/// Fails if the certificates that OpenSSL sends are larger than [`LARGEST_CHAIN`]. Where the file holds only a leaf, OpenSSL
+/// also sends those that lead from it to a root of `ssl_ca_file`, and the root itself (`ssl_add_cert_chain`). libpq does the
+/// same.
+fn fits(
+    leaf: &Certificate,
+    intermediates: &[Certificate],
+    arrangement: &Arrangement,
+    authorities: &[Certificate],
+) -> Result<(), Rejection> {
+    let own = leaf.der().len() + intermediates.iter().map(|found| found.der().len()).sum::<usize>();
+    let found = authorities.iter().filter(|found| arrangement.needs(found));
+    let found: usize = found.map(|found| found.der().len()).sum();
+    let size = if intermediates.is_empty() { own + found } else { own };
+    if size > LARGEST_CHAIN { Err(Rejection::ChainTooLarge { size }) } else { Ok(()) }
+}
+
+/// A handshake has no room for the authorities of another trust domain. The workload's own SVID is published without them:
+/// other trust domains must not prevent its publication.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "with it there would be more than {LARGEST_BUNDLE} authorities, or more than {MOST_NAMES} bytes of their names, and a TLS \
+    "with its authorities there would be more than {LARGEST_BUNDLE} authorities, or more than {MOST_NAMES} bytes of their names, and a TLS \
      handshake has room for no more"
 )]
 pub struct NoRoom;
 
-pub(super) fn federate(
-    material: &mut Material,
-    found: Vec<Certificate>,
-) -> Result<Vec<Certificate>, NoRoom> {
-    let (left_out, found): (Vec<_>, Vec<_>) =
-        found.into_iter().partition(|found| material.is_obstructed_by(found));
-    let mut known = material.authorities().map(Certificate::fingerprint).collect();
-    let found = distinct(found, &mut known);
-    let size = size_of_names(material.authorities().chain(&found));
-    if known.len() > LARGEST_BUNDLE || size > MOST_NAMES {
-        return Err(NoRoom);
-    }
-    material.federated.extend(found);
-    material.federated_names = OnceLock::new();
-    Ok(left_out)
-}
-
-/// What the certificates' subjects take in a server's list of authorities, in bytes: each distinct one, and two more for
+/// Size of the certificates' subjects in a server's list of authorities, in bytes: each distinct subject, plus two bytes for
 /// its length.
 pub fn size_of_names<'a>(authorities: impl IntoIterator<Item = &'a Certificate>) -> usize {
     let names: HashSet<&[u8]> = authorities.into_iter().map(Certificate::subject).collect();
     names.into_iter().map(|name| name.len() + 2).sum()
 }
 
-/// Each certificate once: a path is looked for among all of them, within a budget.
+/// Each certificate once: the search for a path looks at all of them, within a budget.
 fn distinct(
     mut certificates: Vec<Certificate>,
     known: &mut HashSet<Fingerprint>,
@@ -251,14 +275,14 @@ fn distinct(
     certificates
 }
 
-/// X509-SVID sections 2 (one URI name), 4.1 (no CA) and 4.3 (key usage): the SPIFFE ID, or every rule that is broken.
+/// X509-SVID sections 2 (one URI name), 4.1 (no CA) and 4.3 (key usage): returns the SPIFFE ID, or every broken rule.
 pub fn leaf_rules(leaf: &Certificate) -> Result<SpiffeId, Vec<Rejection>> {
     let malformed = || Rejection::Chain(MalformedCertificate::NotDer { position: 1 });
     let Ok((_, parsed)) = X509Certificate::from_der(leaf.der()) else {
         return Err(vec![malformed()]);
     };
     let mut broken = Vec::new();
-    // An extension that cannot be read is not taken for one that is absent.
+    // An unreadable extension does not count as absent.
     match parsed.basic_constraints() {
         Ok(Some(constraints)) if constraints.value.ca => broken.push(Rejection::LeafIsAuthority),
         Ok(_) => {}
@@ -266,7 +290,7 @@ pub fn leaf_rules(leaf: &Certificate) -> Result<SpiffeId, Vec<Rejection>> {
     }
     match parsed.key_usage() {
         Ok(None) => {
-            broken.push(Rejection::KeyUsage("is missing, and with it digitalSignature"));
+            broken.push(Rejection::KeyUsage("is missing, so it lacks digitalSignature"));
         }
         Ok(Some(usage)) if usage.value.key_cert_sign() || usage.value.crl_sign() => {
             broken.push(Rejection::KeyUsage("lets it sign certificates or CRLs"));
@@ -292,6 +316,16 @@ pub fn leaf_rules(leaf: &Certificate) -> Result<SpiffeId, Vec<Rejection>> {
             Err(broken)
         }
     }
+}
+
+/// What is read of any leaf can be read: an extension that cannot is not taken for one that is absent.
+fn readable(leaf: &Certificate) -> Result<(), Rejection> {
+    let malformed = || Rejection::Chain(MalformedCertificate::NotDer { position: 1 });
+    let (_, parsed) = X509Certificate::from_der(leaf.der()).map_err(|_| malformed())?;
+    let is_readable = parsed.basic_constraints().is_ok()
+        && parsed.key_usage().is_ok()
+        && parsed.subject_alternative_name().is_ok();
+    if is_readable { Ok(()) } else { Err(malformed()) }
 }
 
 /// The first check that fails is the rejection.

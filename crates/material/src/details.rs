@@ -1,4 +1,4 @@
-//! What people ask of a certificate: key, usages, issuer. Read from the DER when it is asked for, and not kept.
+//! Facts about a certificate for people: key, usages, issuer. Read from the DER on demand, and not stored.
 
 use std::net::IpAddr;
 
@@ -10,20 +10,20 @@ use x509_parser::x509::SubjectPublicKeyInfo;
 use super::Certificate;
 use super::name;
 
-/// The facts about a certificate that only people need. Texts come from the certificate, unescaped but for names.
+/// The facts about a certificate that only people need. Texts come from the certificate; only names are escaped.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Details {
     /// The issuer for people, `C=US, O=SPIFFE, serialNumber=…`.
     pub issuer: String,
     /// `EC P-256`, `RSA 2048`, `Ed25519`.
     pub key: String,
-    /// `ECDSA with SHA-256`; an object identifier where there is no name for it.
+    /// `ECDSA with SHA-256`, or an object identifier if it has no name here.
     pub signature: String,
     /// Whether basicConstraints let it sign certificates.
     pub is_authority: bool,
-    /// Names of RFC 5280 section 4.2.1.3, `digitalSignature`.
+    /// Names of RFC 5280 section 4.2.1.3, such as `digitalSignature`.
     pub key_usages: Vec<&'static str>,
-    /// Names of RFC 5280 section 4.2.1.12, `serverAuth`; an object identifier where there is none.
+    /// Names of RFC 5280 section 4.2.1.12, such as `serverAuth`, or an object identifier if it has none.
     pub extended_key_usages: Vec<String>,
     /// IP subject alternative names.
     pub ip_addresses: Vec<IpAddr>,
@@ -125,7 +125,7 @@ pub fn key_kind(public_key: &[u8]) -> String {
             Some("1.3.132.0.35") => "EC P-521".to_owned(),
             Some("1.3.132.0.10") => "EC secp256k1".to_owned(),
             Some(other) => format!("EC {other}"),
-            None => "EC with a curve of its own".to_owned(),
+            None => "EC with explicit curve parameters".to_owned(),
         };
     }
     match algorithm.to_id_string().as_str() {

@@ -1,4 +1,4 @@
-//! SPIFFE IDs and trust domains: the types of the `spiffe` crate, at their one entrance into this house.
+//! SPIFFE IDs and trust domains: this is the only place that parses them, with the types of the `spiffe` crate.
 
 use std::fmt::Write as _;
 
@@ -11,7 +11,7 @@ const LONGEST_ID: usize = 2048;
 #[derive(Debug, thiserror::Error)]
 pub enum InvalidIdentity {
     /// The text breaks a rule of SPIFFE-ID section 2.
-    #[error("{id:?} is no SPIFFE ID")]
+    #[error("{id:?} is not a SPIFFE ID")]
     Malformed {
         /// The text, shortened.
         id: String,
@@ -19,14 +19,14 @@ pub enum InvalidIdentity {
         #[source]
         rule: spiffe::SpiffeIdError,
     },
-    /// A trust domain's own ID: X509-SVID section 4.1 wants a path in a leaf.
+    /// The ID of a trust domain: X509-SVID section 4.1 requires a path in a leaf.
     #[error("{id:?} has no path: it names a trust domain, not a workload")]
     NoPath {
         /// The text.
         id: String,
     },
-    /// Scheme and trust domain are lower-case (SPIFFE-ID section 2.1); what is compared byte by byte must be, too.
-    #[error("{id:?} is not written as a SPIFFE ID is; write {canonical}")]
+    /// Scheme and trust domain are lower-case (SPIFFE-ID section 2.1). IDs are compared byte by byte, so others are refused.
+    #[error("{id:?} is not in the form of a SPIFFE ID; write {canonical}")]
     NotCanonical {
         /// The text.
         id: String,
@@ -65,7 +65,6 @@ pub fn unique_identifier(id: &str) -> String {
     let digest = ring::digest::digest(&ring::digest::SHA256, id.as_bytes());
     let half = digest.as_ref().get(..16).unwrap_or_default();
     half.iter().fold(String::new(), |mut text, byte| {
-        // Writing to a String does not fail.
         let _ = write!(text, "{byte:02x}");
         text
     })

@@ -1,8 +1,8 @@
-//! The search for the certificates between a leaf and a root: those whose keys have signed each other.
+//! The search for the certificates between a leaf and a root: those whose keys signed each other.
 //!
-//! OpenSSL does not search: it takes the first issuer that fits, and fails where that one does not lead to a root. Here each
-//! certificate is followed where its signature leads, and all that is done is counted. What is found are a few paths, of which one
-//! can be put in OpenSSL's way.
+//! OpenSSL does not search: it uses the first issuer that matches, and fails if that one does not lead to a root. This search
+//! follows each certificate to every issuer whose signature it has, and counts its work. It returns a few paths, one of which
+//! can be arranged so that OpenSSL finds it.
 
 use std::cmp::Reverse;
 use std::time::SystemTime;
@@ -12,12 +12,12 @@ use super::validity::is_valid;
 
 /// Most intermediates in a path.
 const DEEPEST: usize = 8;
-/// Most paths that are found. Several differ in what OpenSSL looks at: dates, constraints, usages.
+/// Most paths that are returned. They differ in what OpenSSL checks: dates, constraints, usages.
 const MOST_PATHS: usize = 8;
-/// Most steps of the search. A bundle whose authorities were replaced one after the other has some ten.
+/// Most steps of the search. A bundle whose authorities were replaced one after the other takes about ten.
 const MOST_STEPS: usize = 256;
 
-/// Paths from the leaf to a root that is valid at `now`, each with both of them; those that end last come first.
+/// Paths from the leaf to a root that is valid at `now`, each including both. The path that is valid for longest comes first.
 pub(super) fn paths<'s, 'a>(
     leaf: &'s Facts<'a>,
     sent: &[&'s Facts<'a>],
@@ -25,11 +25,11 @@ pub(super) fn paths<'s, 'a>(
     signatures: &Signatures,
     now: SystemTime,
 ) -> Vec<Vec<&'s Facts<'a>>> {
-    // Of two that differ in nothing but their dates, the one that is valid, and for longest.
+    // Of two that differ only in their dates, use the one that is valid, and for longest.
     let rank = |found: &&Facts<'_>| (!is_valid(found.certificate, now), Reverse(found.not_after()));
     let mut trusted: Vec<&Facts<'a>> = trusted.to_vec();
     trusted.sort_by_key(rank);
-    // OpenSSL may also find an intermediate among the authorities, so one that is there counts.
+    // OpenSSL may also find an intermediate among the authorities, so those are searched, too.
     let mut certificates: Vec<&Facts<'a>> = sent.iter().chain(&trusted).copied().collect();
     certificates.sort_by_key(rank);
     let mut search =
@@ -46,13 +46,13 @@ struct Search<'s, 'a, 'k> {
     trusted: Vec<&'s Facts<'a>>,
     signatures: &'k Signatures,
     now: SystemTime,
-    /// How many more there may be.
+    /// How many steps are left.
     steps: usize,
     found: Vec<Vec<&'s Facts<'a>>>,
 }
 
 impl<'s, 'a> Search<'s, 'a, '_> {
-    /// Goes on from the last certificate of a path that begins with the leaf.
+    /// Continues from the last certificate of a path that begins with the leaf.
     fn from(&mut self, path: &mut Vec<&'s Facts<'a>>) {
         let Some(steps) = self.steps.checked_sub(1) else { return };
         self.steps = steps;
@@ -73,8 +73,7 @@ impl<'s, 'a> Search<'s, 'a, '_> {
         for at in 0..self.certificates.len() {
             let next = self.certificates[at];
             let known = |known: &&Facts<'_>| {
-                known.subject == next.subject
-                    && known.certificate.public_key() == next.certificate.public_key()
+                known.subject == next.subject && known.key_digest == next.key_digest
             };
             if next.self_signed || path.iter().any(known) || !self.is_signed(last, next) {
                 continue;
@@ -88,12 +87,8 @@ impl<'s, 'a> Search<'s, 'a, '_> {
         }
     }
 
-    /// What cannot be verified here may lead to a root as well.
     fn is_signed(&self, subject: &Facts<'a>, issuer: &Facts<'a>) -> bool {
         subject.is_likely_issued_by(issuer)
-            && matches!(
-                self.signatures.of(subject, issuer),
-                Signature::Right | Signature::Unchecked
-            )
+            && self.signatures.of(subject, issuer) == Signature::Right
     }
 }

@@ -1,4 +1,4 @@
-//! The private key: kept once, zeroed when dropped, never formatted.
+//! The private key: one copy, zeroed when dropped, never formatted.
 
 use std::fmt;
 
@@ -17,6 +17,8 @@ pub struct PrivateKey(Zeroizing<Vec<u8>>);
 
 /// `SEQUENCE`
 const SEQUENCE: u8 = 0x30;
+/// `OCTET STRING`
+const OCTET_STRING: u8 = 0x04;
 /// `INTEGER 0`
 const VERSION_1: [u8; 3] = [0x02, 0x01, 0x00];
 
@@ -28,7 +30,7 @@ const VERSION_1: [u8; 3] = [0x02, 0x01, 0x00];
 pub struct UnusableKey;
 
 impl PrivateKey {
-    /// Takes the key's PKCS#8 DER. Whether it is a key is only known after [`Self::public_key`].
+    /// Takes the key's PKCS#8 DER. Only [`Self::public_key`] finds out whether it is a key.
     #[must_use]
     pub fn new(der: Zeroizing<Vec<u8>>) -> Self {
         Self(der)
@@ -40,27 +42,38 @@ impl PrivateKey {
         &self.0
     }
 
-    /// The same key as OpenSSL reads it: the algorithm and the key alone, in version 1 of PKCS#8.
+    /// The same key in the form that OpenSSL reads: only the algorithm and the key, in version 1 of PKCS#8.
     ///
-    /// OpenSSL 3.0 does not read Ed25519 with its public key beside, as ring and others write it (version 2: RFC 8410, section 7),
-    /// nor attributes that are malformed.
+    /// OpenSSL 3.0 does not read Ed25519 with its public key attached, as ring and others write it (version 2: RFC 8410,
+    /// section 7), or malformed attributes.
     #[must_use]
     pub(super) fn readable(self) -> Self {
         let Some([algorithm, key]) = encoding::pkcs8(&self.0) else { return self };
-        let length = VERSION_1.len() + algorithm.len() + key.len();
-        let [high, low] = u16::try_from(length).unwrap_or(u16::MAX).to_be_bytes();
-        let head = match length {
-            0..0x80 => vec![SEQUENCE, low],
-            0x80..0x100 => vec![SEQUENCE, 0x81, low],
-            0x100..0x1_0000 => vec![SEQUENCE, 0x82, high, low],
-            _ => return self,
-        };
-        // Of exact size: a buffer that grew would leave copies of the key behind.
-        Self(Zeroizing::new([&head[..], &VERSION_1, algorithm, key].concat()))
+        match element(SEQUENCE, &[&VERSION_1, algorithm, key]) {
+            Some(der) => Self(der),
+            None => self,
+        }
     }
 
-    /// Fails unless what the key signs is verified by the leaf's public key. The public half that lies beside it may be right and
-    /// the rest wrong: then OpenSSL loads it, and each handshake fails.
+    /// The key of this leaf in PKCS#8, whatever PEM encoding it has: PKCS#1 and SEC1 do not name their algorithm, and
+    /// the leaf does. `None` if it is seen to be another leaf's.
+    pub(super) fn of(
+        key: &PrivateKeyDer<'_>,
+        leaf: &Certificate,
+    ) -> Result<Option<Zeroizing<Vec<u8>>>, UnusableKey> {
+        if let PrivateKeyDer::Pkcs8(key) = key {
+            return Ok(Some(Zeroizing::new(key.secret_pkcs8_der().to_vec())));
+        }
+        if public_key(key)?.as_ref() != leaf.public_key() {
+            return Ok(None);
+        }
+        let algorithm = encoding::algorithm_of_key(leaf.public_key()).ok_or(UnusableKey)?;
+        let octets = element(OCTET_STRING, &[key.secret_der()]).ok_or(UnusableKey)?;
+        element(SEQUENCE, &[&VERSION_1, algorithm, &octets]).ok_or(UnusableKey).map(Some)
+    }
+
+    /// Fails unless the leaf's public key verifies what the key signs. The attached public half may be right while the
+    /// private half is wrong: then OpenSSL loads the key, and every handshake fails.
     pub(super) fn signs_for(&self, leaf: &Certificate) -> Result<(), UnusableKey> {
         const MESSAGE: &[u8] = b"pgsvid looks whether this key signs";
         let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(self.expose()));
@@ -87,11 +100,24 @@ impl PrivateKey {
     }
 }
 
-/// The SubjectPublicKeyInfo that belongs to a key of any of the encodings that PEM files hold.
+/// An element of DER with these parts, up to the length that two bytes have room for.
+fn element(tag: u8, parts: &[&[u8]]) -> Option<Zeroizing<Vec<u8>>> {
+    let length = parts.iter().map(|part| part.len()).sum();
+    let [high, low] = u16::try_from(length).ok()?.to_be_bytes();
+    let head: &[u8] = match length {
+        0..0x80 => &[tag, low],
+        0x80..0x100 => &[tag, 0x81, low],
+        _ => &[tag, 0x82, high, low],
+    };
+    // Of exact size: a growing buffer would leave copies of the key behind.
+    Some(Zeroizing::new([&[head][..], parts].concat().concat()))
+}
+
+/// The SubjectPublicKeyInfo of a key in any encoding that PEM files hold.
 pub(super) fn public_key(
     key: &PrivateKeyDer<'_>,
 ) -> Result<SubjectPublicKeyInfoDer<'static>, UnusableKey> {
-    // The provider takes an owned key and zeroes nothing of its own; the copy lives for this call.
+    // The provider takes an owned key and zeroes nothing itself; the copy lives only for this call.
     let key = rustls::crypto::ring::sign::any_supported_type(key).map_err(|_| UnusableKey)?;
     Ok(key.public_key().ok_or(UnusableKey)?.into_owned())
 }

@@ -1,7 +1,7 @@
 //! One immutable generation of an X.509 identity, checked before anything is done with it.
 //!
-//! A [`Material`] is built once, from one [`Offer`], and never assembled from two. Whatever comes from
-//! outside (a Workload API message, or the files of an earlier run) passes the same checks.
+//! A [`Material`] is built once, from one [`Offer`], and never assembled from two. Everything from outside (a Workload API
+//! message, or the files of an earlier run) passes the same checks.
 
 mod arrangement;
 mod blocks;
@@ -9,10 +9,15 @@ mod certificate;
 mod checks;
 mod details;
 mod encoding;
+mod federation;
+mod fitness;
+mod host;
 mod identity;
 mod issuers;
 mod key;
 mod name;
+mod named;
+mod names;
 mod openssl;
 mod path;
 pub mod pem;
@@ -30,23 +35,27 @@ use zeroize::Zeroizing;
 
 pub use certificate::{Certificate, Fingerprint, MalformedCertificate, Serial, certificates};
 pub use checks::{
-    LARGEST_BUNDLE, MOST_EXTRA_NAMES, MOST_NAMES, NoRoom, Rejection, leaf_rules, size_of_names,
-    validity,
+    LARGEST_BUNDLE, LARGEST_CHAIN, MOST_EXTRA_NAMES, MOST_NAMES, NoRoom, Rejection, leaf_rules,
+    size_of_names, validity,
 };
 pub use details::{Details, key_kind};
 pub use encoding::{Flaw, Unloadable};
+pub use fitness::{By, Fitness, Users};
+pub use host::names_host;
 pub use identity::{InvalidIdentity, SpiffeId, TrustDomain, unique_identifier, workload_id};
 pub use key::{PrivateKey, UnusableKey};
 pub use name::for_people as name_for_people;
+pub use named::Name;
+pub use names::{Names, Was};
 pub use openssl::{Fault, Refusal, Which};
 pub use path::{Sound, Usage, verify as verify_path};
-pub use rivals::in_each_others_way;
+pub use rivals::{Losers, Obstacle, domains_in_each_others_way, in_each_others_way};
 pub use validity::CLOCK_SKEW;
 pub use warning::Warning;
 
-/// What somebody offers as an identity: raw bytes, nothing believed yet.
+/// An offered identity: raw bytes, nothing verified yet.
 pub struct Offer {
-    /// The SPIFFE ID that the message names; `None` takes the one in the leaf (files of an earlier run).
+    /// The SPIFFE ID in the message; `None` uses the one in the leaf (files of an earlier run).
     pub spiffe_id: Option<String>,
     /// The operator's hint for choosing among several SVIDs; empty if there is none.
     pub hint: String,
@@ -58,42 +67,64 @@ pub struct Offer {
     pub bundle: Vec<u8>,
 }
 
-/// What the configuration demands of an identity.
+/// The rules that an identity must meet.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Policy {
+    /// The rules of an X509-SVID: exactly one SPIFFE ID, no CA, key usage as in the specification.
+    #[default]
+    Spiffe,
+    /// The rules of any certificate: a leaf that OpenSSL accepts with its bundle.
+    X509,
+}
+
+/// What the configuration requires of an identity.
 #[derive(Debug, Clone, Default)]
 pub struct Expectations {
-    /// The one SPIFFE ID to take.
+    /// The rules that it must meet.
+    pub policy: Policy,
+    /// The only SPIFFE ID to accept.
     pub spiffe_id: Option<SpiffeId>,
     /// The trust domain that the SPIFFE ID must belong to.
     pub trust_domain: Option<TrustDomain>,
-    /// Whether authorities of federated trust domains may be beside it.
+    /// Whether authorities of federated trust domains may be added.
     pub federated: bool,
+    /// Who uses it. An SVID that does not allow this use gets a warning; it is not refused.
+    pub users: Users,
+    /// Host names that the leaf should have. A leaf that lacks some is accepted with a warning: that is better than an
+    /// expired one.
+    pub dns_names: Vec<String>,
 }
 
 /// One checked generation: leaf, intermediates, key and authorities that belong together.
 #[derive(Clone)]
 pub struct Material {
-    spiffe_id: SpiffeId,
+    policy: Policy,
+    name: Name,
     hint: Option<String>,
     leaf: Certificate,
     intermediates: Vec<Certificate>,
     key: PrivateKey,
     authorities: Vec<Certificate>,
     federated: Vec<Certificate>,
-    /// Made when foreign authorities are compared with them.
+    /// Built when foreign authorities are compared with them for the first time.
     names: OnceLock<rivals::Names>,
-    /// The same of those of other trust domains.
-    federated_names: OnceLock<rivals::Index>,
-    /// Each with its place among those that were offered.
+    /// The same for the authorities of other trust domains.
+    federated_index: rivals::Index,
+    /// How much of a handshake's room is used.
+    room: OnceLock<federation::Room>,
+    /// Each with its position among the offered ones.
     left_out: Vec<(usize, Certificate)>,
-    is_unchecked: bool,
+    not_before: SystemTime,
     not_after: SystemTime,
+    fitness: Fitness,
+    users: Users,
 }
 
 impl Material {
-    /// Checks an offer as X509-SVID sections 4 and 5 and PostgreSQL's needs demand.
+    /// Checks an offer by X509-SVID sections 4 and 5, and by what PostgreSQL needs.
     ///
-    /// `now` is the wall-clock time that validity is judged by. The first check that fails is the
-    /// rejection; nothing of a rejected offer is kept.
+    /// `now` is the wall-clock time that validity is judged by. The first check that fails is the error; nothing of a refused
+    /// offer is kept.
     pub fn check(
         offer: Offer,
         expectations: &Expectations,
@@ -102,28 +133,45 @@ impl Material {
         checks::check(offer, expectations, now)
     }
 
-    /// Adds the authorities of another trust domain, unless a handshake has no room for them beside those that are there.
-    /// Returns those that were left out, since they would get in the way of our own: see [`Self::is_obstructed_by`].
-    pub fn federate(&mut self, authorities: Vec<Certificate>) -> Result<Vec<Certificate>, NoRoom> {
-        checks::federate(self, authorities)
+    /// Adds the authorities of another trust domain. Fails if a handshake has no room for all of them. Returns those that
+    /// were left out, each with the reason: see [`Self::obstacle_to`].
+    pub fn federate(
+        &mut self,
+        authorities: Vec<Certificate>,
+    ) -> Result<Vec<(Certificate, Obstacle)>, NoRoom> {
+        federation::federate(self, authorities)
     }
 
-    /// Whether OpenSSL could take a foreign authority, where it is published, for an authority or an intermediate of ours, or for
-    /// an authority of a federated trust domain: it has its name, and no key identifier tells them apart. Certificates of
-    /// that one would not be accepted any more.
+    /// Whether OpenSSL could mistake a foreign authority, if it were published, for an authority or intermediate of ours, or
+    /// for an authority of a federated trust domain: both have the same name, and no key identifier tells them apart.
+    /// Certificates of the hidden authority would be refused.
     #[must_use]
     pub fn is_obstructed_by(&self, foreign: &Certificate) -> bool {
-        let names =
-            || rivals::Names::of(&self.leaf, self.intermediates.iter().chain(&self.authorities));
-        let index = || rivals::Index::of(&self.federated);
-        self.names.get_or_init(names).are_claimed_by(foreign)
-            || self.federated_names.get_or_init(index).has_rival_of(foreign, &self.federated)
+        self.obstacle_to(foreign).is_some()
     }
 
-    /// The workload's SPIFFE ID, as the leaf carries it.
+    /// Why a foreign authority cannot be published beside ours and those of federated trust domains; `None` if it can.
     #[must_use]
-    pub fn spiffe_id(&self) -> &SpiffeId {
-        &self.spiffe_id
+    pub fn obstacle_to(&self, foreign: &Certificate) -> Option<Obstacle> {
+        federation::obstacle_to(self, foreign, &rivals::proofs_of_one())
+    }
+
+    /// By which rules it was judged.
+    #[must_use]
+    pub fn policy(&self) -> Policy {
+        self.policy
+    }
+
+    /// What the leaf is called: its SPIFFE ID, or else its other names.
+    #[must_use]
+    pub fn name(&self) -> &Name {
+        &self.name
+    }
+
+    /// The workload's SPIFFE ID, as the leaf carries it; without [`Policy::X509`] there always is one.
+    #[must_use]
+    pub fn spiffe_id(&self) -> Option<&SpiffeId> {
+        self.name.spiffe_id()
     }
 
     /// The hint that came with the SVID.
@@ -149,21 +197,21 @@ impl Material {
         &self.key
     }
 
-    /// The authorities to trust: the trust domain's own, then those of federated domains if asked for.
+    /// The authorities to trust: the trust domain's own, then those of federated domains if configured.
     pub fn authorities(&self) -> impl Iterator<Item = &Certificate> {
         self.authorities.iter().chain(&self.federated)
     }
 
-    /// Those of the trust domain itself.
+    /// The authorities of the trust domain itself.
     #[must_use]
     pub fn own_authorities(&self) -> &[Certificate] {
         &self.authorities
     }
 
-    /// Says of a set that was read back which of its authorities are still to be trusted: the first `own` are the trust
-    /// domain's, and the next `federated` those of others.
+    /// Sets which authorities of a set that was read back are still trusted: the first `own` are the trust domain's, and the
+    /// next `federated` those of others.
     pub fn keep_authorities(&mut self, own: usize, federated: usize) {
-        // The numbers are of the set as it was read.
+        // The numbers refer to the set as it was read.
         let kept = |of: Range<usize>| {
             of.len() - self.left_out.iter().filter(|(place, _)| of.contains(place)).count()
         };
@@ -171,23 +219,31 @@ impl Material {
         self.left_out.retain(|(place, _)| *place < own);
         let mut others = self.authorities.split_off(own_kept.min(self.authorities.len()));
         others.truncate(federated_kept);
-        self.federated = others;
         self.names = OnceLock::new();
-        self.federated_names = OnceLock::new();
-        let federated = std::mem::take(&mut self.federated);
-        let federated = federated.into_iter().filter(|found| !self.is_obstructed_by(found));
-        self.federated = federated.collect();
-        self.federated_names = OnceLock::new();
+        self.room = OnceLock::new();
+        self.federated.clear();
+        self.federated_index = rivals::Index::default();
+        others.retain(|found| !self.is_obstructed_by(found));
+        for (at, found) in others.iter().enumerate() {
+            self.federated_index.add(at, found);
+        }
+        self.federated = others;
     }
 
-    /// Those of the trust domain's authorities that are not published: OpenSSL would take each for another one of its name, and
+    /// The trust domain's authorities that are not published: OpenSSL would mistake each for another one of its name, and
     /// refuse the leaf.
     pub fn left_out(&self) -> impl Iterator<Item = &Certificate> {
         self.left_out.iter().map(|(_, found)| found)
     }
 
-    /// When the leaf expires, or an intermediate that it needs, whichever comes first. Of several paths upwards the one that
-    /// is valid for longest counts: who builds a path passes over what has expired, where there is something else.
+    /// When the leaf, and everything that it needs, becomes valid. OpenSSL allows no clock difference.
+    #[must_use]
+    pub fn not_before(&self) -> SystemTime {
+        self.not_before
+    }
+
+    /// When the first of the certificates that the leaf needs expires: the leaf itself, its intermediates, or the root. A
+    /// certificate does not count if OpenSSL finds another one in its place then.
     #[must_use]
     pub fn not_after(&self) -> SystemTime {
         self.not_after
@@ -199,13 +255,19 @@ impl Material {
         self.not_after() <= now
     }
 
+    /// The uses that the leaf does not allow.
+    #[must_use]
+    pub fn fitness(&self) -> Fitness {
+        self.fitness
+    }
+
     /// Whether both would be published as the same bytes.
     #[must_use]
     pub fn publishes_as(&self, other: &Self) -> bool {
         self.chain().eq(other.chain()) && self.authorities().eq(other.authorities())
     }
 
-    /// What is acceptable now, but will hurt somebody later.
+    /// What is acceptable now, but will cause trouble later.
     #[must_use]
     pub fn warnings(&self) -> Vec<Warning> {
         warning::warnings(self)
@@ -215,7 +277,7 @@ impl Material {
 impl fmt::Debug for Material {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Material")
-            .field("spiffe_id", &self.spiffe_id.to_string())
+            .field("name", &self.name.to_string())
             .field("leaf", &self.leaf)
             .field("key", &self.key)
             .finish_non_exhaustive()

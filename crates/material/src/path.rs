@@ -1,37 +1,43 @@
-//! Whether OpenSSL takes a leaf with the chain that is sent and the authorities that are trusted, and for how long.
+//! Whether OpenSSL accepts a leaf with the sent chain and the trusted authorities, and for how long.
 
 use std::collections::HashMap;
 use std::time::SystemTime;
 
 use super::certificate::Certificate;
-use super::name;
-use super::openssl::{Facts, Purpose, Refusal, Signatures, Stock, build, judge};
+use super::fitness::Fitness;
+use super::name::Comparable;
+use super::openssl::{
+    Facts, Fault, Purpose, Refusal, Signatures, Stock, Which, build, judge, loads_key,
+};
 use super::validity::is_valid;
 
-/// What the leaf is to be good for.
+/// The use that the leaf needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Usage {
-    /// A server or a client, as its extended key usage says.
+    /// A server or a client: it is enough that the leaf allows one of them.
     Any,
-    /// A server, whatever it says.
+    /// A server, whatever the leaf allows otherwise.
     Server,
-    /// A client, whatever it says.
+    /// A client, whatever the leaf allows otherwise.
     Client,
 }
 
-/// OpenSSL takes the leaf.
+/// OpenSSL accepts the leaf.
 #[derive(Debug)]
 pub struct Sound {
-    /// From when on it would not, if nothing changed: a certificate expires, and OpenSSL finds no other in its place.
+    /// When it starts to: the latest start of a certificate of the path. It may be in the future by as much as clocks may
+    /// differ.
+    pub not_before: SystemTime,
+    /// When it stops to, if nothing changes: a certificate expires, and OpenSSL finds no other in its place.
     pub not_after: SystemTime,
-    /// Whether there is a signature among them that pgsvid cannot verify.
-    pub is_unchecked: bool,
+    /// The uses that the leaf does not allow.
+    pub fitness: Fitness,
 }
 
-/// Says what OpenSSL says of a leaf, which PostgreSQL and libpq leave to it. Give only authorities of the leaf's own trust domain
-/// where others must not vouch for it.
+/// Judges a leaf as OpenSSL does, which PostgreSQL and libpq use. Give only authorities of the leaf's own trust domain where
+/// others must not vouch for it.
 ///
-/// However many certificates there are, it takes a fraction of a second.
+/// The work is counted: it takes a fraction of a second, whatever and however many certificates there are.
 pub fn verify(
     leaf: &Certificate,
     intermediates: &[Certificate],
@@ -43,9 +49,18 @@ pub fn verify(
     let (sent, trusted): (Vec<_>, Vec<_>) =
         (field.sent.iter().collect(), field.trusted.iter().collect());
     let stock = Stock { sent: &sent, trusted: &trusted };
+    // Certificates above it have signed something. Nothing has proven yet that the leaf's key is a key.
+    let fault = match loads_key(&field.leaf) {
+        Some(true) => None,
+        Some(false) => Some(Fault::WeakKey),
+        None => Some(Fault::Unchecked),
+    };
+    if let Some(fault) = fault {
+        return Err(Refusal::Certificate { which: Which::Leaf, fault });
+    }
     match field.verify(stock, usage, now) {
         Ok(found) => Ok(field.sound(stock, usage, &found)),
-        // A root that has expired is more than a certificate that OpenSSL has not found.
+        // An expired root is a better answer than a certificate that OpenSSL has not found.
         Err(_) if !has_valid_root(authorities, now) => Err(Refusal::NoValidRoot),
         Err(refusal) => Err(refusal),
     }
@@ -55,10 +70,9 @@ pub(super) fn has_valid_root(authorities: &[Certificate], now: SystemTime) -> bo
     authorities.iter().any(|found| is_valid(found, now) && found.is_self_signed())
 }
 
-/// A path that OpenSSL takes.
+/// A path that OpenSSL accepts.
 pub(super) struct Found<'s, 'a> {
     pub(super) path: Vec<&'s Facts<'a>>,
-    is_unchecked: bool,
 }
 
 /// The certificates that names connect with a leaf, and what is known of their signatures. The others cannot be in a path.
@@ -77,16 +91,16 @@ impl<'a> Field<'a> {
     ) -> Result<Self, Refusal> {
         let leaf = Facts::of(leaf).map_err(|_| Refusal::NoIssuer)?;
         let all: Vec<&Certificate> = intermediates.iter().chain(authorities).collect();
-        let mut names: HashMap<Vec<u8>, Vec<usize>> = HashMap::new();
+        let mut names: HashMap<Comparable, Vec<usize>> = HashMap::new();
         for (at, found) in all.iter().enumerate() {
-            names.entry(name::comparable(found.subject())).or_default().push(at);
+            names.entry(Comparable::of(found.subject())).or_default().push(at);
         }
         let mut facts: Vec<Option<Facts<'a>>> = all.iter().map(|_| None).collect();
-        let mut next = vec![leaf.issuer.clone()];
+        let mut next = vec![leaf.issuer];
         while let Some(issuer) = next.pop() {
             for at in names.remove(&issuer).unwrap_or_default() {
                 if let Ok(found) = Facts::of(all[at]) {
-                    next.push(found.issuer.clone());
+                    next.push(found.issuer);
                     facts[at] = Some(found);
                 }
             }
@@ -102,12 +116,27 @@ impl<'a> Field<'a> {
         usage: Usage,
         now: SystemTime,
     ) -> Result<Found<'s, 'a>, Refusal> {
-        let path = build(&self.leaf, stock, now)?;
-        let unchecked = judge(&path, self.purpose(usage), &self.signatures, now)?;
-        Ok(Found { is_unchecked: !unchecked.is_empty(), path })
+        let path = build(&self.leaf, stock, now, &self.signatures.effort)?;
+        let judged = |purpose| judge(&path, purpose, &self.signatures, now);
+        match usage {
+            Usage::Server => judged(Purpose::Server)?,
+            Usage::Client => judged(Purpose::Client)?,
+            Usage::Any => match judged(Purpose::Server) {
+                Err(Refusal::Certificate { which, fault: Fault::NotForServers }) => {
+                    judged(Purpose::Client).map_err(|refusal| match refusal {
+                        Refusal::Certificate { fault: Fault::NotForClients, .. } => {
+                            Refusal::Certificate { which, fault: Fault::ForNeither }
+                        }
+                        other => other,
+                    })?;
+                }
+                judged => judged?,
+            },
+        }
+        Ok(Found { path })
     }
 
-    /// For how long it stays so: when a certificate of the path has expired, OpenSSL may find another one.
+    /// How long it stays accepted: when a certificate of the path has expired, OpenSSL may find another one.
     pub(super) fn sound<'s>(
         &'s self,
         stock: Stock<'s, 'a>,
@@ -125,15 +154,18 @@ impl<'a> Field<'a> {
             let Ok(later) = self.verify(stock, usage, not_after) else { break };
             not_after = end(&later.path).unwrap_or(most);
         }
-        Sound { not_after, is_unchecked: found.is_unchecked }
+        let fitness = Fitness::of_path(&found.path);
+        let starts = found.path.iter().map(|found| found.certificate.not_before());
+        let not_before = starts.max().unwrap_or(SystemTime::UNIX_EPOCH);
+        Sound { not_before, not_after, fitness }
     }
+}
 
-    /// Servers and clients share this program; a leaf for clients alone is taken as one.
-    fn purpose(&self, usage: Usage) -> Purpose {
-        match usage {
-            Usage::Server => Purpose::Server,
-            Usage::Any if self.leaf.is_for_servers() => Purpose::Server,
-            Usage::Any | Usage::Client => Purpose::Client,
-        }
+impl Certificate {
+    /// Whether OpenSSL loads the public key, as far as pgsvid can tell: `None` for a kind of key, or a curve, that it does
+    /// not know.
+    #[must_use]
+    pub fn has_loadable_key(&self) -> Option<bool> {
+        Facts::of(self).map_or(Some(false), |facts| loads_key(&facts))
     }
 }

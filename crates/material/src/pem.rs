@@ -1,10 +1,10 @@
-//! PEM, encoded by us from parsed DER. Foreign bytes never pass through.
+//! PEM, encoded by pgsvid from parsed DER. Foreign bytes are never copied through.
 
 use std::time::SystemTime;
 
 use pem_rfc7468::LineEnding;
 use rustls_pki_types::{PrivateKeyDer, SubjectPublicKeyInfoDer};
-use x509_parser::der_parser::asn1_rs::{Any, FromDer as _};
+use x509_parser::der_parser::asn1_rs::{Any, FromDer as _, Tag};
 use zeroize::Zeroizing;
 
 use super::blocks::{self, Block, Found, Header};
@@ -12,16 +12,16 @@ use super::{
     Certificate, Expectations, MalformedCertificate, Material, Offer, PrivateKey, Rejection, key,
 };
 
-/// The text is no PEM of the kind that was asked for.
+/// The text is not PEM of the requested kind.
 #[derive(Debug, thiserror::Error)]
 pub enum Malformed {
-    /// No certificate, or one that cannot be read.
+    /// No certificate, or an unreadable one.
     #[error("it holds no readable certificate in PEM")]
     Certificate,
     /// A certificate that OpenSSL does not load.
     #[error(transparent)]
     Unloadable(MalformedCertificate),
-    /// No private key, or one that cannot be read.
+    /// No private key, or an unreadable one.
     #[error("it holds no readable private key in PEM")]
     Key,
 }
@@ -43,10 +43,10 @@ pub fn encode_key(key: &PrivateKey) -> Zeroizing<Vec<u8>> {
     pem
 }
 
-/// Appends one block. The buffer grows once, by exactly the block's size, so that growing an empty buffer
-/// leaves no copy behind.
+/// Appends one block. The buffer grows once, by exactly the block's size, so that growing an empty buffer leaves no copy of a
+/// key behind.
 fn append(label: &str, der: &[u8], pem: &mut Vec<u8>) {
-    // Neither call can fail: the label is valid, and the length is the one that the encoder asked for.
+    // Neither call can fail: the label is valid, and the encoder gave the length.
     let Ok(length) = pem_rfc7468::encoded_len(label, LineEnding::LF, der) else {
         return;
     };
@@ -57,19 +57,19 @@ fn append(label: &str, der: &[u8], pem: &mut Vec<u8>) {
     debug_assert!(written.is_ok(), "the buffer was sized by the encoder");
 }
 
-/// What OpenSSL takes for a certificate (`pem.h`).
+/// The labels that OpenSSL reads as a certificate (`pem.h`).
 pub(crate) const CERTIFICATES: [&[u8]; 3] =
     [b"CERTIFICATE", b"X509 CERTIFICATE", b"TRUSTED CERTIFICATE"];
-/// What it takes for a private key, as far as we handle it.
+/// The labels that it reads as a private key, as far as pgsvid supports them.
 pub(crate) const KEYS: [&[u8]; 3] = [b"PRIVATE KEY", b"EC PRIVATE KEY", b"RSA PRIVATE KEY"];
 
-/// The certificates of a PEM text; text around the blocks is passed over, as OpenSSL does.
+/// The certificates of a PEM text. Text around the blocks is skipped, as OpenSSL does.
 pub fn decode_certificates(pem: &[u8]) -> Result<Vec<Certificate>, Malformed> {
     let mut certificates = Vec::new();
     for found in blocks::blocks(pem) {
         let block = match found {
             Found::Block(block) if CERTIFICATES.contains(&block.label.as_slice()) => block,
-            Found::Block(_) | Found::PassedOver(_) => continue,
+            Found::Block(_) | Found::PassedOver { .. } => continue,
             Found::Broken(_) => return Err(Malformed::Certificate),
         };
         if block.header != Header::None {
@@ -88,7 +88,35 @@ pub fn decode_certificates(pem: &[u8]) -> Result<Vec<Certificate>, Malformed> {
     Ok(certificates)
 }
 
-/// The certificate of a block, without the settings that OpenSSL puts behind a trusted one.
+/// How many revocation lists OpenSSL reads from a PEM text. `None` if it refuses the text: a block does not end correctly, or
+/// holds no DER sequence of a sequence, as a list is (`PEM_X509_INFO_read_bio`, `d2i_X509_CRL`).
+#[must_use]
+pub fn count_revocation_lists(pem: &[u8]) -> Option<usize> {
+    let mut count = 0;
+    for found in blocks::blocks(pem) {
+        match found {
+            Found::Block(block) if block.label == b"X509 CRL" => {
+                let (_, list) = sequence(&block.bytes)?;
+                sequence(list)?;
+                if block.header != Header::None {
+                    return None;
+                }
+                count += 1;
+            }
+            Found::Block(_) | Found::PassedOver { .. } => {}
+            Found::Broken(_) => return None,
+        }
+    }
+    Some(count)
+}
+
+/// What follows a DER sequence, and what is in it.
+fn sequence(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (rest, found) = Any::from_der(bytes).ok()?;
+    (found.tag() == Tag::Sequence).then_some((rest, found.data))
+}
+
+/// The certificate of a block, without the trust settings that OpenSSL appends.
 pub(crate) fn certificate_of(block: &Block) -> &[u8] {
     if block.label == CERTIFICATES[2]
         && let Ok((rest, _)) = Any::from_der(&block.bytes)
@@ -103,14 +131,14 @@ pub fn public_key_of(pem: &[u8]) -> Result<SubjectPublicKeyInfoDer<'static>, Mal
     key::public_key(&*decode_key(pem)?).map_err(|_| Malformed::Key)
 }
 
-/// The first private key of a PEM text, zeroed when dropped, which its type does not do by itself.
+/// The first private key of a PEM text, zeroed when dropped, which its type alone does not do.
 pub(super) fn decode_key(pem: &[u8]) -> Result<Zeroizing<PrivateKeyDer<'static>>, Malformed> {
     for found in blocks::blocks(pem) {
         match found {
             Found::Block(block) if KEYS.contains(&block.label.as_slice()) => {
                 return key_of(&block).ok_or(Malformed::Key);
             }
-            Found::Block(_) | Found::PassedOver(_) => {}
+            Found::Block(_) | Found::PassedOver { .. } => {}
             Found::Broken(_) => break,
         }
     }
@@ -130,15 +158,56 @@ pub(crate) fn key_of(block: &Block) -> Option<Zeroizing<PrivateKeyDer<'static>>>
     }))
 }
 
-/// Why the files of an earlier run are no set to go on with.
+/// A file of a set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    /// The leaf and its intermediates.
+    Chain,
+    /// The private key.
+    Key,
+    /// The authorities.
+    Bundle,
+}
+
+/// Why the files of an earlier run cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum Unusable {
     /// One of the files cannot be read as PEM.
-    #[error(transparent)]
-    Malformed(#[from] Malformed),
+    #[error("{cause}")]
+    Malformed {
+        /// Which one.
+        part: Part,
+        /// What is wrong.
+        cause: Malformed,
+    },
     /// The set fails a check.
     #[error(transparent)]
     Rejected(#[from] Rejection),
+}
+
+/// Reads files that another program has written, and checks them like an offer of the agent's. The key may be PKCS#8, PKCS#1
+/// or SEC1.
+pub fn read_material(
+    chain: &[u8],
+    key: &[u8],
+    bundle: &[u8],
+    expectations: &Expectations,
+    now: SystemTime,
+) -> Result<Material, Unusable> {
+    let malformed = |part| move |cause| Unusable::Malformed { part, cause };
+    let certificates = decode_certificates(chain).map_err(malformed(Part::Chain))?;
+    let leaf =
+        certificates.first().ok_or_else(|| malformed(Part::Chain)(Malformed::Certificate))?;
+    let key = decode_key(key).map_err(malformed(Part::Key))?;
+    let key = PrivateKey::of(&key, leaf).map_err(Rejection::from)?;
+    let key = key.ok_or(Rejection::KeyMismatch)?;
+    let authorities = decode_certificates(bundle).map_err(malformed(Part::Bundle))?;
+    let concatenated = |certificates: &[Certificate]| {
+        certificates.iter().flat_map(|certificate| certificate.der().iter().copied()).collect()
+    };
+    let (chain, bundle) = (concatenated(&certificates), concatenated(&authorities));
+    let offer = Offer { spiffe_id: None, hint: String::new(), chain, key, bundle };
+    Ok(Material::check(offer, expectations, now)?)
 }
 
 /// Reads a published set back and checks it like an offer of the agent's.
@@ -149,20 +218,17 @@ pub fn decode_material(
     expectations: &Expectations,
     now: SystemTime,
 ) -> Result<Material, Unusable> {
-    let concatenated = |pem| -> Result<Vec<u8>, Malformed> {
-        let certificates = decode_certificates(pem)?;
+    let malformed = |part| move |cause| Unusable::Malformed { part, cause };
+    let concatenated = |pem, part| -> Result<Vec<u8>, Unusable> {
+        let certificates = decode_certificates(pem).map_err(malformed(part))?;
         Ok(certificates.iter().flat_map(|certificate| certificate.der().iter().copied()).collect())
     };
-    let key = match &*decode_key(key)? {
+    let chain = concatenated(chain, Part::Chain)?;
+    let key = match &*decode_key(key).map_err(malformed(Part::Key))? {
         PrivateKeyDer::Pkcs8(key) => Zeroizing::new(key.secret_pkcs8_der().to_vec()),
-        _ => return Err(Malformed::Key.into()),
+        _ => return Err(malformed(Part::Key)(Malformed::Key)),
     };
-    let offer = Offer {
-        spiffe_id: None,
-        hint: String::new(),
-        chain: concatenated(chain)?,
-        key,
-        bundle: concatenated(bundle)?,
-    };
+    let bundle = concatenated(bundle, Part::Bundle)?;
+    let offer = Offer { spiffe_id: None, hint: String::new(), chain, key, bundle };
     Ok(Material::check(offer, expectations, now)?)
 }

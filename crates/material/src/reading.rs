@@ -1,6 +1,6 @@
-//! What the bytes of a file hold: certificates and keys in PEM or DER, or something that they must be converted from.
+//! What the bytes of a file hold: certificates and keys in PEM or DER, or a format that must be converted.
 //!
-//! A private key is reduced to its public key at once.
+//! A private key is reduced to its public key immediately.
 
 use std::fmt;
 
@@ -8,7 +8,7 @@ use rustls_pki_types::PrivateKeyDer;
 use x509_parser::der_parser::asn1_rs::{Any, FromDer as _, Sequence, Tag};
 
 use super::blocks::{self, Found, Header};
-use super::{Certificate, LARGEST_BUNDLE, MalformedCertificate, certificates, key, pem};
+use super::{Certificate, Details, LARGEST_BUNDLE, MalformedCertificate, certificates, key, pem};
 
 /// One thing that a file holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,7 +24,7 @@ pub enum Item {
     },
 }
 
-/// Why something cannot be read. Texts go on from "FILE: ".
+/// Why something cannot be read. The text follows "FILE: ".
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Unreadable {
     /// No bytes.
@@ -34,54 +34,54 @@ pub enum Unreadable {
     #[error("it holds neither PEM nor DER")]
     Neither,
     /// A block of PEM has no end, or its base64 is broken.
-    #[error(
-        "PEM block {position} ({label}) is cut off or broken; its END line has to be alone on its line"
-    )]
+    #[error("PEM block {position} ({label}) is cut off or broken; its END line must stand alone")]
     Broken {
-        /// Which block, from 1.
+        /// Its position, from 1.
         position: usize,
-        /// What follows BEGIN, escaped.
+        /// The label after BEGIN, escaped.
         label: String,
     },
     /// OpenSSL does not see the block.
     #[error(
-        "the BEGIN line of PEM block {position} ({label}) is not alone on its line, or does not begin it: OpenSSL passes over \
+        "the BEGIN line of PEM block {position} ({label}) is not alone on its line, or does not begin it: OpenSSL skips \
          the block"
     )]
     PassedOver {
-        /// Which block, from 1.
+        /// Its position, from 1.
         position: usize,
-        /// What follows BEGIN, escaped.
+        /// The label after BEGIN, escaped.
         label: String,
+        /// Whether a `#` stands before it.
+        commented: bool,
     },
-    /// A certificate that is none.
+    /// A malformed certificate.
     #[error(transparent)]
     Certificate(#[from] MalformedCertificate),
-    /// Not the kind of key that pgsvid handles.
+    /// A kind of key that pgsvid does not support.
     #[error(
         "its private key is broken, or of a type that is not supported (supported are EC P-256 and P-384, RSA of \
          2048 to 4096 bits, Ed25519)"
     )]
     Key,
-    /// A known format, but none of ours.
+    /// A known format that pgsvid does not read.
     #[error("{0}")]
     Foreign(Foreign),
-    /// Another label.
+    /// A block with another label.
     #[error("PEM block {position} ({label}) is neither a certificate nor a private key")]
     Other {
-        /// Which block, from 1.
+        /// Its position, from 1.
         position: usize,
-        /// What follows BEGIN, escaped.
+        /// The label after BEGIN, escaped.
         label: String,
     },
 }
 
-/// Formats that are known and not read.
+/// Known formats that pgsvid does not read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Foreign {
     /// A private key with a passphrase, in PEM.
     EncryptedKey,
-    /// The same in DER.
+    /// A private key with a passphrase, in DER.
     EncryptedKeyDer,
     /// A private key of OpenSSH's own format.
     OpenSsh,
@@ -120,11 +120,12 @@ impl fmt::Display for Foreign {
             Self::Pkcs7 | Self::Pkcs7Der => "PKCS#7 is not supported",
             Self::JavaKeyStore => "Java key stores are not supported",
             Self::TrustedCertificate => {
-                "certificates with OpenSSL's trust settings are not supported"
+                "a certificate with OpenSSL's trust settings counts for PostgreSQL only as the first of a chain: further down it is not \
+                 sent, and no authority is loaded from a file that holds no others"
             }
-            Self::Escaped => "its line ends are written as \\n, and OpenSSL takes it for one line",
+            Self::Escaped => "its line ends are written as \\n, so OpenSSL reads it as one line",
             Self::Base64 => "it is DER in base64, without the lines BEGIN and END",
-            Self::Base64Pem => "it is PEM in base64 once more",
+            Self::Base64Pem => "it is PEM that was encoded in base64 once more",
             Self::Request => "it is a request for a certificate; an authority has to sign it first",
             Self::RevocationList => "it is a list of revoked certificates",
             Self::PublicKey => "it is a public key without a certificate",
@@ -133,7 +134,7 @@ impl fmt::Display for Foreign {
 }
 
 impl Foreign {
-    /// The line that converts `file`, quoted for a shell already, if there is one.
+    /// The command that converts `file`, if there is one. `file` is already quoted for a shell.
     #[must_use]
     pub fn remedy(self, file: &str) -> Option<String> {
         Some(match self {
@@ -162,9 +163,9 @@ impl Foreign {
     }
 }
 
-/// Everything in a file, in order. Text around PEM blocks is passed over, as OpenSSL does.
+/// Everything in a file, in order. Text around PEM blocks is skipped, as OpenSSL does.
 ///
-/// Never empty. At most [`LARGEST_BUNDLE`] blocks are looked at.
+/// Never empty. At most [`LARGEST_BUNDLE`] blocks are read.
 #[must_use]
 pub fn read(bytes: &[u8]) -> Vec<Result<Item, Unreadable>> {
     if bytes.is_empty() {
@@ -189,14 +190,14 @@ pub fn read(bytes: &[u8]) -> Vec<Result<Item, Unreadable>> {
     if items.is_empty() { vec![Err(Unreadable::Neither)] } else { items }
 }
 
-/// PEM or DER in something else.
+/// Recognises PEM or DER within another encoding.
 fn wrapped(bytes: &[u8]) -> Option<Foreign> {
     const ESCAPED: &[u8] = b"-----\\n";
     const BEGIN: &[u8] = b"-----BEGIN ";
     if bytes.windows(ESCAPED.len()).any(|window| window == ESCAPED) {
         return Some(Foreign::Escaped);
     }
-    // Not a short word, and not binary.
+    // Neither a short word nor binary.
     let decoded = blocks::decode(bytes).filter(|decoded| decoded.len() > 32)?;
     match decoded.as_slice() {
         pem if pem.starts_with(BEGIN) => Some(Foreign::Base64Pem),
@@ -205,7 +206,7 @@ fn wrapped(bytes: &[u8]) -> Option<Foreign> {
     }
 }
 
-/// `None` for a block that has nothing to say.
+/// `None` for a block that holds nothing of interest.
 fn read_block(position: usize, found: &Found) -> Result<Option<Item>, Unreadable> {
     let escaped = |label: &[u8]| {
         let label = String::from_utf8_lossy(&label[..label.len().min(40)]).into_owned();
@@ -216,8 +217,9 @@ fn read_block(position: usize, found: &Found) -> Result<Option<Item>, Unreadable
         Found::Broken(label) => {
             return Err(Unreadable::Broken { position, label: escaped(label) });
         }
-        Found::PassedOver(label) => {
-            return Err(Unreadable::PassedOver { position, label: escaped(label) });
+        Found::PassedOver { label, commented } => {
+            let (label, commented) = (escaped(label), *commented);
+            return Err(Unreadable::PassedOver { position, label, commented });
         }
     };
     let foreign = |kind| Err(Unreadable::Foreign(kind));
@@ -239,6 +241,15 @@ fn read_block(position: usize, found: &Found) -> Result<Option<Item>, Unreadable
         b"DSA PRIVATE KEY" => Err(Unreadable::Key),
         b"OPENSSH PRIVATE KEY" => foreign(Foreign::OpenSsh),
         b"PKCS7" | b"CMS" => foreign(Foreign::Pkcs7),
+        // OpenSSL loads it as a leaf (`SSL_CTX_use_certificate_chain_file`), but skips it later in the chain, and as the only authority.
+        b"TRUSTED CERTIFICATE" if position == 1 && block.header == Header::None => {
+            match Certificate::parse(pem::certificate_of(block)) {
+                Ok(found) if !Details::of(&found).is_authority => {
+                    Ok(Some(Item::Certificate(Box::new(found))))
+                }
+                _ => foreign(Foreign::TrustedCertificate),
+            }
+        }
         b"TRUSTED CERTIFICATE" => foreign(Foreign::TrustedCertificate),
         b"CERTIFICATE REQUEST" | b"NEW CERTIFICATE REQUEST" => foreign(Foreign::Request),
         b"X509 CRL" => foreign(Foreign::RevocationList),
@@ -253,7 +264,7 @@ fn read_der(bytes: &[u8]) -> Vec<Result<Item, Unreadable>> {
     if bytes.starts_with(&[0xfe, 0xed, 0xfe, 0xed]) {
         return vec![Err(Unreadable::Foreign(Foreign::JavaKeyStore))];
     }
-    // Everything of ours is a SEQUENCE.
+    // Every supported structure is a SEQUENCE.
     let Ok((_, outermost)) = Sequence::from_der(bytes) else {
         let kind = if bytes.first() == Some(&0x30) {
             MalformedCertificate::NotDer { position: 1 }.into()
@@ -276,8 +287,8 @@ fn read_der(bytes: &[u8]) -> Vec<Result<Item, Unreadable>> {
     }
 }
 
-/// Formats whose first element gives them away: PKCS#12 (RFC 7292: version 3, then a `ContentInfo`), PKCS#7
-/// (RFC 2315: an object identifier), encrypted PKCS#8 (RFC 5958: a password-based algorithm).
+/// Formats that the first element identifies: PKCS#12 (RFC 7292: version 3, then a `ContentInfo`), PKCS#7 (RFC 2315: an
+/// object identifier), encrypted PKCS#8 (RFC 5958: a password-based algorithm).
 fn foreign_der(content: &[u8]) -> Option<Foreign> {
     let (rest, first) = Any::from_der(content).ok()?;
     match first.tag() {

@@ -1,11 +1,11 @@
-//! When a certificate is valid: its own dates, and how far two clocks may be apart.
+//! When a certificate is valid: its own dates, and how much two clocks may differ.
 
 use std::time::{Duration, SystemTime};
 
 use super::certificate::Certificate;
 
-/// How far a leaf's start may lie ahead of our clock. Agents date certificates 10 s back; a minute more is
-/// what machines without a tight clock are apart.
+/// How far a leaf's start may be ahead of our clock. Agents date certificates 10 s back; machines without a precise clock
+/// differ by up to a minute more.
 pub const CLOCK_SKEW: Duration = Duration::from_secs(60);
 
 /// Whether a certificate is valid at `now`, with [`CLOCK_SKEW`] at its start.

@@ -1,16 +1,17 @@
-//! What an acceptable SVID will bring its users into trouble with.
+//! Problems that an accepted SVID will cause for its users.
 
 use std::fmt;
 
 use x509_parser::oid_registry::OID_SIG_ED25519;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-use super::{Certificate, Material};
+use super::fitness::{By, Fitness};
+use super::{Certificate, Material, Policy};
 
-/// One thing that hurts later. `Display` says what, and how to mend it.
+/// A problem that appears later. `Display` gives the problem and its remedy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Warning {
-    /// libpq's `verify-full` looks at DNS names only, and SPIRE derives the CN from the first one.
+    /// The leaf has no DNS name: a client with `verify-full` finds no host name in it, and SPIRE gives it no CN.
     NoDnsName,
     /// The subject is the same for every workload without a DNS name, so PostgreSQL cannot tell them apart.
     SharedSubject,
@@ -18,13 +19,35 @@ pub enum Warning {
     Ed25519Signature,
     /// PostgreSQL has one CA file and cannot bind an authority to a trust domain.
     FederatedAuthorities,
-    /// OpenSSL would take it for another one of its name.
+    /// OpenSSL would mistake it for another one of its name.
     AuthorityLeftOut,
-    /// An algorithm, or a curve, that pgsvid has no code for.
-    UncheckedSignature,
+    /// A server uses it, but clients will refuse it.
+    NotForServers(By),
+    /// A client uses it, but servers will refuse it.
+    NotForClients(By),
 }
 
 impl Warning {
+    /// Its name in logs: the code of the finding.
+    #[must_use]
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::NoDnsName => "svid-dns-name",
+            Self::SharedSubject => "svid-shared-subject",
+            Self::Ed25519Signature => "svid-ed25519",
+            Self::FederatedAuthorities => "federated-authorities",
+            Self::AuthorityLeftOut => "authority-left-out",
+            Self::NotForServers(_) => "svid-not-for-servers",
+            Self::NotForClients(_) => "svid-not-for-clients",
+        }
+    }
+
+    /// Whether the SVID cannot be used at all, instead of only causing trouble for some.
+    #[must_use]
+    pub fn is_failure(self) -> bool {
+        matches!(self, Self::NotForServers(_) | Self::NotForClients(_))
+    }
+
     /// What is wrong.
     #[must_use]
     pub fn cause(self) -> &'static str {
@@ -43,32 +66,81 @@ impl Warning {
                  certificate with any CN"
             }
             Self::AuthorityLeftOut => {
-                "an authority of the bundle is not published: OpenSSL would take it for the one of the same name that has \
+                "an authority of the bundle is not published: OpenSSL would mistake it for the one of the same name that \
                  signed this SVID's chain, and refuse the SVID (it has expired, has another key, or may not sign)"
             }
-            Self::UncheckedSignature => {
-                "a signature in the SVID's chain is unchecked: OpenSSL knows its algorithm or its curve, pgsvid does not"
+            Self::NotForServers(By::Leaf) => {
+                "the SVID cannot be used for servers: its extended key usage lacks serverAuth, or its nsCertType forbids it. PostgreSQL serves it nevertheless, and \
+                 clients with sslmode=verify-ca or verify-full refuse the connection"
+            }
+            Self::NotForServers(By::Authority) => {
+                "the SVID may not be used for servers: an authority above it has an extended key usage without serverAuth. PostgreSQL \
+                 serves it nevertheless, and clients with sslmode=verify-ca or verify-full refuse the connection"
+            }
+            Self::NotForClients(By::Leaf) => {
+                "the SVID cannot be used for clients: its extended key usage lacks clientAuth, or its nsCertType forbids it, and PostgreSQL refuses it in the \
+                 handshake"
+            }
+            Self::NotForClients(By::Authority) => {
+                "the SVID may not be used for clients: an authority above it has an extended key usage without clientAuth, and \
+                 PostgreSQL refuses it in the handshake"
             }
         }
     }
 
-    /// How to mend it.
+    /// What is wrong, for a certificate that must meet these rules.
+    #[must_use]
+    pub fn cause_of(self, policy: Policy) -> String {
+        match policy {
+            Policy::Spiffe => self.cause().to_owned(),
+            Policy::X509 => self
+                .cause()
+                .replace("this SVID", "this certificate")
+                .replace("the SVID", "the certificate"),
+        }
+    }
+
+    /// How to fix it, for a certificate that must meet these rules: SPIRE does not issue those of X.509.
+    #[must_use]
+    pub fn fix_of(self, policy: Policy) -> &'static str {
+        match (policy, self) {
+            (Policy::X509, Self::NoDnsName) => {
+                "issue it with the DNS names that clients connect to"
+            }
+            (Policy::X509, Self::SharedSubject) => "issue it with its own subject",
+            (Policy::X509, Self::AuthorityLeftOut) => {
+                "take it out of the bundle, or create it again with a name of its own"
+            }
+            (Policy::X509, Self::NotForServers(By::Leaf) | Self::NotForClients(By::Leaf)) => {
+                "issue it with both serverAuth and clientAuth, or without an extended key usage"
+            }
+            _ => self.fix(),
+        }
+    }
+
+    /// How to fix it.
     #[must_use]
     pub fn fix(self) -> &'static str {
         match self {
-            Self::NoDnsName => "add one with spire-server entry update -entryID <id> … -dns <name>",
+            Self::NoDnsName => {
+                "add one to its registration entry; `pgsvid check` prints the command"
+            }
             Self::SharedSubject => {
                 "add a DNS name to the entry, or turn on SPIRE's uniqueid credential composer"
             }
             Self::Ed25519Signature => "let the CA sign with EC P-256",
             Self::FederatedAuthorities => {
-                "leave files.federated_bundles off unless every domain is trusted so"
+                "leave files.federated_bundles off unless you trust every domain that much"
             }
             Self::AuthorityLeftOut => {
-                "take it out of the trust domain's bundle, or let it be made anew with a name of its own"
+                "take it out of the trust domain's bundle, or create it again with a name of its own"
             }
-            Self::UncheckedSignature => {
-                "nothing has to be done; to have it checked, let the CA sign with EC P-256, P-384 or P-521, or with RSA"
+            Self::NotForServers(By::Leaf) | Self::NotForClients(By::Leaf) => {
+                "issue SVIDs with both serverAuth and clientAuth, or without an extended key usage: SPIRE does the first unless a \
+                 CredentialComposer plugin changes it"
+            }
+            Self::NotForServers(By::Authority) | Self::NotForClients(By::Authority) => {
+                "issue that authority's certificate without an extended key usage, or with both serverAuth and clientAuth"
             }
         }
     }
@@ -81,7 +153,7 @@ impl fmt::Display for Warning {
 }
 
 impl Warning {
-    /// What one leaf will bring into trouble.
+    /// The problems that one leaf will cause.
     #[must_use]
     pub fn of_leaf(leaf: &Certificate) -> Vec<Self> {
         let mut found = Vec::new();
@@ -108,8 +180,8 @@ pub(super) fn warnings(material: &Material) -> Vec<Warning> {
     if !material.left_out.is_empty() {
         found.push(Warning::AuthorityLeftOut);
     }
-    if material.is_unchecked {
-        found.push(Warning::UncheckedSignature);
-    }
+    let Fitness { servers, clients } = material.fitness;
+    found.extend(servers.filter(|_| material.users.servers).map(Warning::NotForServers));
+    found.extend(clients.filter(|_| material.users.clients).map(Warning::NotForClients));
     found
 }

@@ -1,7 +1,7 @@
-//! PostgreSQL as pgsvid sees it: the SQL session over its Unix socket, the TLS handshake and what it shows, the files that its
-//! settings name, `pg_hba.conf` and `pg_ident.conf`; and, from these facts alone, what is wrong and what fixes it.
+//! PostgreSQL for pgsvid: the SQL session over its Unix socket, the TLS handshake, the files that its settings name,
+//! `pg_hba.conf` and `pg_ident.conf`; and the findings that follow from these facts alone.
 //!
-//! It knows certificates by their fingerprints, and none of the files that pgsvid writes.
+//! It only knows the fingerprints of certificates, and none of the files that pgsvid writes.
 
 pub mod diagnose;
 pub mod sql;

@@ -109,6 +109,15 @@ impl Authority {
 
     /// A list of these certificates as revoked, in PEM; it counts for an hour. An intermediate has no list.
     pub fn revocation_list(&self, revoked: &[&Svid]) -> Result<String, Error> {
+        self.list(revoked, clock::now() + Duration::from_secs(3600))
+    }
+
+    /// A list that does not count any more.
+    pub fn outdated_revocation_list(&self) -> Result<String, Error> {
+        self.list(&[], clock::now() - BACKDATE / 2)
+    }
+
+    fn list(&self, revoked: &[&Svid], until: SystemTime) -> Result<String, Error> {
         let now = clock::now();
         let revoked_certs = revoked
             .iter()
@@ -121,7 +130,7 @@ impl Authority {
             .collect();
         let list = CertificateRevocationListParams {
             this_update: clock::calendar(now - BACKDATE),
-            next_update: clock::calendar(now + Duration::from_secs(3600)),
+            next_update: clock::calendar(until),
             crl_number: SerialNumber::from(1),
             issuing_distribution_point: None,
             revoked_certs,

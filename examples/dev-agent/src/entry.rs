@@ -41,6 +41,8 @@ pub enum Flaw {
     Ca,
     /// The leaf may not sign handshakes: keyUsage lacks digitalSignature.
     NoDigitalSignature,
+    /// The leaf's extended key usage is these object identifiers; it has none if they are empty.
+    ExtendedKeyUsage(Vec<Vec<u64>>),
     /// The leaf's validity begins so far in the future.
     NotYetValid(Duration),
     /// The leaf's validity ended so long ago.

@@ -104,6 +104,12 @@ fn params(entry: &Entry) -> Result<CertificateParams, rcgen::Error> {
     ];
     params.extended_key_usages =
         vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+    for flaw in &entry.flaws {
+        if let Flaw::ExtendedKeyUsage(purposes) = flaw {
+            params.extended_key_usages =
+                purposes.iter().cloned().map(ExtendedKeyUsagePurpose::Other).collect();
+        }
+    }
     params.use_authority_key_identifier_extension = true;
     if entry.has(&Flaw::NoDigitalSignature) {
         params.key_usages.remove(0);

@@ -29,7 +29,7 @@ fn main() -> ExitCode {
 
 #[tokio::main(flavor = "current_thread")]
 async fn run(arguments: &Arguments) -> anyhow::Result<()> {
-    // Before the socket exists: whoever sees it may send a signal.
+    // Before the socket exists: a process that sees it may send a signal.
     let mut terminate = signal(SignalKind::terminate()).context("cannot watch for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot watch for SIGINT")?;
     let agent = arguments.builder().start()?;

@@ -1,19 +1,18 @@
-//! The status as lines for people: what is wrong, if something is; what is served; and what it comes from.
+//! The status as lines for people: what is wrong, what is served, and where it comes from.
 
 use std::fmt::Write as _;
-use std::time::Duration;
 
-use crate::status::{ConsumerView, PublishedView, Time, View};
+use crate::status::{ConsumerView, FindingView, PublishedView, Time, View};
 use crate::text::harmless;
 use crate::timing::roughly;
 
-/// Width of the column of words.
+/// Width of the first column.
 const COLUMN: usize = 13;
 const GREEN: u8 = 32;
 const YELLOW: u8 = 33;
 const RED: u8 = 31;
 
-/// The lines, without a break at the end. With `colours` the first words are coloured, too; they are never only coloured.
+/// The lines, without a newline at the end. With `colours` the first words are coloured; colour is never the only sign.
 pub(super) fn text(view: &View, colours: bool) -> String {
     let mut lines = Lines { text: String::new(), colours };
     let mut missing = view.missing.iter();
@@ -26,18 +25,24 @@ pub(super) fn text(view: &View, colours: bool) -> String {
     for degraded in &view.degraded {
         lines.add("degraded", Some(YELLOW), degraded);
     }
-    for found in view.consumers.iter().flat_map(|consumer| &consumer.findings) {
-        lines.add("cause", None, found.why());
-        if let Some(fix) = &found.fix {
-            lines.add("fix", None, fix);
-        }
+    // Warnings that neither `missing` nor `degraded` contains come last, because scripts look at the first word.
+    let is_aside = |found: &&FindingView| found.severity == "warning" && !view.says(&found.text);
+    let (aside, findings): (Vec<_>, Vec<_>) = view.findings().partition(is_aside);
+    for found in findings {
+        finding(view, found, "cause", &mut lines);
     }
     if let Some(retry) = view.retry() {
         lines.add("next try", None, &format!("in {}", roughly(view.at.until(retry))));
     }
     identity(view, &mut lines);
-    lines.add("agent", None, &agent(view));
+    for (hook, words) in view.hooks() {
+        lines.add("hook", None, &format!("{}: {words}", hook.name));
+    }
+    lines.add(if view.agent.is_some() { "agent" } else { "certificates" }, None, &source(view));
     lines.add("rotations", None, &rotations(view));
+    for found in aside {
+        finding(view, found, "warning", &mut lines);
+    }
     for consumer in &view.consumers {
         if let Some(sessions) = &consumer.sessions {
             lines.add(
@@ -51,6 +56,20 @@ pub(super) fn text(view: &View, colours: bool) -> String {
     lines.text
 }
 
+/// Prints a finding and its remedy.
+fn finding(view: &View, found: &FindingView, word: &str, lines: &mut Lines) {
+    if !view.says(found.why()) {
+        lines.add(word, None, found.why());
+    }
+    if let Some(advice) = found.advice() {
+        lines.add("fix", None, &advice);
+    }
+    // On a line of its own, ready to paste.
+    if let Some(command) = &found.command {
+        lines.add("command", None, command);
+    }
+}
+
 struct Lines {
     text: String,
     colours: bool,
@@ -58,7 +77,7 @@ struct Lines {
 
 impl Lines {
     fn add(&mut self, word: &str, colour: Option<u8>, sentence: &str) {
-        // A word that is longer than its column is set apart nevertheless.
+        // A word longer than its column is still followed by a blank.
         let mut word = format!("{:<COLUMN$}", harmless(word));
         if !word.ends_with(' ') && !word.is_empty() {
             word.push_str("  ");
@@ -71,7 +90,7 @@ impl Lines {
     }
 }
 
-/// What is published, and what becomes of it: in one line where one consumer takes it.
+/// Adds the line about the published set; each PostgreSQL has a line of its own, unless there is exactly one.
 fn identity(view: &View, lines: &mut Lines) {
     let Some(published) = view.published() else { return };
     let colour = if !view.ready {
@@ -82,12 +101,13 @@ fn identity(view: &View, lines: &mut Lines) {
         YELLOW
     };
     let set = format!("{}, {}", published.spiffe_id, left(view.at, published.not_after));
-    if let [consumer] = &view.consumers[..] {
+    let servers: Vec<_> = view.servers().collect();
+    if let [consumer] = servers[..] {
         let served = served(view, published, consumer, "PostgreSQL");
         return lines.add(verdict(consumer), Some(colour), &format!("{set}{served}"));
     }
     lines.add("published", Some(colour), &set);
-    for consumer in &view.consumers {
+    for consumer in servers {
         let served = served(view, published, consumer, "it");
         lines.add(verdict(consumer), None, &format!("{}{served}", consumer.name));
     }
@@ -97,18 +117,21 @@ fn verdict(consumer: &ConsumerView) -> &str {
     consumer.verdict.as_deref().unwrap_or("unverified")
 }
 
-/// Since when a consumer serves what is published, or what it serves instead.
+/// Since when a consumer serves the published set, or what it serves instead.
 fn served(view: &View, published: &PublishedView, consumer: &ConsumerView, who: &str) -> String {
     let mut text = String::new();
     match &consumer.served {
-        // What was seen before is not what is.
+        // An earlier observation is not the present state.
         Some(served) if consumer.verdict.as_deref() == Some("unreachable") => {
             let serial: String = served.serial.chars().take(8).collect();
             let _ = match consumer.verified {
-                Some(at) if served.serial == published.serial => {
-                    write!(text, "; {who} last seen to serve it at {}", moment(view.at, at))
+                Some(_) if served.serial == published.serial => {
+                    write!(text, "; {who} does not answer; it served it when last seen")
                 }
-                _ => write!(text, "; {who} last seen to serve serial {serial}"),
+                _ => write!(
+                    text,
+                    "; {who} does not answer; it served serial {serial} when last seen"
+                ),
             };
         }
         Some(served) if served.serial == published.serial => {
@@ -121,14 +144,41 @@ fn served(view: &View, published: &PublishedView, consumer: &ConsumerView, who: 
         }
         None => {}
     }
+    // A killed server sends no notice, so the line gives the age of the observation.
+    if let Some(seen) = consumer.served.as_ref().and_then(|served| served.seen) {
+        let _ = write!(text, ", seen {} ago", roughly(seen.until(view.at)));
+    }
     if consumer.reload_pending {
         text.push_str(", reload pending");
     }
     text
 }
 
-fn agent(view: &View) -> String {
-    let agent = &view.agent;
+/// The agent, or the files that are the source; and when the next identity is due.
+fn source(view: &View) -> String {
+    let mut text = match (&view.agent, &view.certificates) {
+        (Some(agent), _) => connection(view, agent),
+        (None, Some(files)) => files.words.clone(),
+        (None, None) => String::new(),
+    };
+    if let Some(renewal) = view.renewal {
+        let _ = if view.overdue {
+            write!(text, ", renewal overdue for {}", roughly(renewal.until(view.at)))
+        } else if renewal <= view.at {
+            write!(text, ", renewal due now")
+        } else {
+            write!(text, ", next renewal in about {}", roughly(view.at.until(renewal)))
+        };
+    }
+    match view.agent.as_ref().map_or(0, |agent| agent.rejected) {
+        0 => {}
+        1 => text.push_str(", 1 message rejected"),
+        count => drop(write!(text, ", {count} messages rejected")),
+    }
+    text
+}
+
+fn connection(view: &View, agent: &crate::status::AgentView) -> String {
     let mut text = match agent.connected {
         Some(since) => format!("connected for {}", roughly(since.until(view.at))),
         None => agent.words.clone(),
@@ -138,20 +188,6 @@ fn agent(view: &View) -> String {
         && let Some(rejection) = &agent.rejection
     {
         let _ = write!(text, ", {rejection}");
-    }
-    if let Some(renewal) = view.renewal {
-        let due = view.at.until(renewal);
-        let overdue = renewal.until(view.at);
-        let _ = if overdue > Duration::from_secs(60) {
-            write!(text, ", next renewal overdue for {}", roughly(overdue))
-        } else {
-            write!(text, ", next renewal in about {}", roughly(due))
-        };
-    }
-    match agent.rejected {
-        0 => {}
-        1 => text.push_str(", 1 message rejected"),
-        count => drop(write!(text, ", {count} messages rejected")),
     }
     text
 }
@@ -200,13 +236,14 @@ mod tests {
         json!({
             "kind": "postgres", "name": name, "verdict": "current", "verified": "2026-11-24T19:53:00Z",
             "served": {
-                "serial": "07:aa:31:00", "not_after": "2026-11-24T20:34:02Z", "since": "2026-11-24T19:34:02Z", "authorities_by": "key",
+                "serial": "07:aa:31:00", "not_after": "2026-11-24T20:34:02Z", "since": "2026-11-24T19:34:02Z", "seen": "2026-11-24T19:53:00Z",
+                "authorities_by": "key",
             },
             "reload_pending": false, "problem": null, "findings": [], "retry": null, "sessions": null,
         })
     }
 
-    /// One that serves something else.
+    /// A consumer that serves another set.
     fn behind(name: &str) -> serde_json::Value {
         let mut consumer = consumer(name);
         consumer["verdict"] = json!("still-old");
@@ -250,7 +287,7 @@ mod tests {
     fn what_is_well_takes_three_lines() {
         assert_eq!(
             text(&view(&json!({})), false),
-            "current      spiffe://example.org/ns/applications/sa/dbserver, 41m left, served by PostgreSQL since 19:34:02Z\n\
+            "current      spiffe://example.org/ns/applications/sa/dbserver, 41m left, served by PostgreSQL since 19:34:02Z, seen 2s ago\n\
              agent        connected for 3h 12m, next renewal in about 10m 55s\n\
              rotations    214 since 2026-11-12, 0 failed, median 10 ms"
         );
@@ -261,7 +298,7 @@ mod tests {
         let view = view(&json!({
             "ready": false, "missing": ["PostgreSQL refused the new files"],
             "degraded": ["the agent has withdrawn the identity"], "consumers": [behind("postgres")],
-            "renewal": "2026-11-24T19:43:00Z", "median_ms": 3.75, "failed": 7,
+            "renewal": "2026-11-24T19:43:00Z", "overdue": true, "median_ms": 3.75, "failed": 7,
         }));
         assert_eq!(
             text(&view, false),
@@ -271,7 +308,7 @@ mod tests {
              fix          run pgsvid as uid 999\n\
              next try     in 4s\n\
              still-old    spiffe://example.org/ns/applications/sa/dbserver, 41m left; PostgreSQL serves serial 06:bb:42, expired 3m ago\n\
-             agent        connected for 3h 12m, next renewal overdue for 10m 2s\n\
+             agent        connected for 3h 12m, renewal overdue for 10m 2s\n\
              rotations    214 since 2026-11-12, 7 failed, median 3.8 ms"
         );
     }
@@ -289,8 +326,46 @@ mod tests {
              fix          run pgsvid as uid 999\n\
              next try     in 4s\n\
              published    spiffe://example.org/ns/applications/sa/dbserver, 41m left\n\
-             current      a, served by it since 19:34:02Z\n\
+             current      a, served by it since 19:34:02Z, seen 2s ago\n\
              still-old    b; it serves serial 06:bb:42, expired 3m ago\n\
+             agent        connected for 3h 12m, next renewal in about 10m 55s\n\
+             rotations    214 since 2026-11-12, 0 failed, median 10 ms"
+        );
+    }
+
+    #[test]
+    fn hooks_have_a_line_each_and_are_no_servers() {
+        let hook = |name: &str, changes: serde_json::Value| {
+            let mut hook = json!({
+                "kind": "hook", "name": name, "verdict": null, "verified": null, "served": null,
+                "reload_pending": false, "problem": null, "findings": [], "retry": null, "sessions": null,
+                "hook": {
+                    "when": "published", "running": false, "pending": false, "waits_for_proof": false,
+                    "generation": 214, "succeeded": "2026-11-24T19:34:02Z", "completed": 3, "failed": 1,
+                },
+            });
+            for (key, value) in changes.as_object().unwrap() {
+                hook["hook"][key] = value.clone();
+            }
+            hook
+        };
+        let mut failed = hook("d", json!({ "pending": true }));
+        failed["problem"] = json!("the hook d has failed");
+        let view = view(&json!({
+            "degraded": ["the hook d has failed"],
+            "consumers": [
+                consumer("postgres"), hook("a", json!({})), hook("b", json!({ "pending": true, "running": true })),
+                hook("c", json!({ "pending": true, "waits_for_proof": true, "succeeded": null })), failed,
+            ],
+        }));
+        assert_eq!(
+            text(&view, false),
+            "degraded     the hook d has failed\n\
+             current      spiffe://example.org/ns/applications/sa/dbserver, 41m left, served by PostgreSQL since 19:34:02Z, seen 2s ago\n\
+             hook         a: succeeded 19m ago\n\
+             hook         b: runs; last succeeded 19m ago\n\
+             hook         c: waits for the proof that PostgreSQL serves the published certificate; has not succeeded yet\n\
+             hook         d: failed; last succeeded 19m ago\n\
              agent        connected for 3h 12m, next renewal in about 10m 55s\n\
              rotations    214 since 2026-11-12, 0 failed, median 10 ms"
         );

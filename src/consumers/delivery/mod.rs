@@ -1,6 +1,6 @@
-//! When a consumer is asked to reload, when it is looked at again, and what of that is news.
+//! When a consumer is asked to reload, when it is checked again, and what of that is news.
 //!
-//! Pure: it is told what has happened and what time it is, and does nothing itself. Each kind of consumer asks it what to do.
+//! Pure: its inputs are events and the time, and it does nothing itself. Each kind of consumer asks it what to do.
 
 #[cfg(test)]
 mod tests;
@@ -12,31 +12,31 @@ use tokio::time::Instant;
 use crate::timing::Backoff;
 use crate::verify::Verdict;
 
-/// First and longest back-off where waiting is enough.
+/// First and longest back-off if waiting is enough.
 const SOON: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(10));
-/// The same where somebody has to fix something that we cannot watch.
+/// The same if somebody must fix something that pgsvid cannot watch.
 const SLOWLY: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(60));
-/// A reload applies pending edits of the operator's and wakes every backend: without news there is none sooner.
+/// A reload applies the operator's pending edits and wakes every backend: without news there is none sooner than this.
 const RELOAD_AGAIN: Duration = Duration::from_secs(300);
-/// Shortest pause after a change in a watched directory, which others may use, too.
+/// Shortest pause after a change in a watched directory, because others may use it, too.
 const SETTLE: Duration = Duration::from_millis(50);
-/// Attempts that a change brought about double the pause until the next one so often: 3.2 seconds at most.
+/// How often attempts after a change double the pause until the next one: 3.2 seconds at most.
 const DOUBLINGS: u32 = 6;
-/// How many different obstacles are remembered as having been told.
+/// How many different obstacles are stored as already reported.
 const TOLD: usize = 8;
-/// How many sets are remembered that may have been read. After more of them only a reload of ours is proof.
+/// How many sets that the consumer may have read are stored. With more of them, only pgsvid's own reload is proof.
 const READ: usize = 64;
 
-/// What is still owed to the consumer.
+/// What the consumer still needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Owed {
     Nothing,
-    /// The set is in force as far as a look can show, and the consumer was never asked to read it. A look shows names alone of
-    /// some authorities, so it is asked when it can be.
+    /// The set is in force as far as a check can show, but the consumer was never asked to read it. For some authorities a
+    /// check only shows names, so it is asked when possible.
     Asking,
     /// A set was published, and no reload has followed yet.
     Reload,
-    /// The same, and no look at the consumer can show that it has read the set: only a reload of ours can.
+    /// The same, and no check can show that the consumer has read the set: only pgsvid's own reload can.
     ReloadAsProof,
 }
 
@@ -45,42 +45,42 @@ enum Owed {
 enum Standing {
     /// There was none yet.
     New,
-    /// Nothing is left to be done until the next look is due.
+    /// Nothing is left to do until the next check is due.
     Settled,
-    /// To be tried again.
+    /// It must be retried.
     Trying { backoff: Backoff, slow: bool },
 }
 
 /// Whether the consumer could be asked to reload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Asked {
-    /// It could be; whether it was is what [`Delivery::reloaded`] says.
+    /// It could; [`Delivery::reloaded`] says whether it was.
     Yes,
-    /// It could not be, and waiting is enough.
+    /// It could not, and waiting is enough.
     NotYet,
-    /// It could not be, and somebody has to fix something.
+    /// It could not, and somebody must fix something.
     Refused,
 }
 
-/// What an attempt has shown.
+/// The result of an attempt.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Shown {
     pub(crate) verdict: Verdict,
     pub(crate) asked: Asked,
 }
 
-/// Why the published set is not proven to be in force, as far as it matters for when to try again.
+/// Why the published set is not proven to be in force, as far as it affects the retry.
 #[derive(Debug)]
 pub(crate) struct Obstacle {
-    /// Tells one from the next; free of times.
+    /// Identifies the obstacle; contains no times.
     pub(crate) key: String,
-    /// Whether somebody has to fix something that we cannot watch.
+    /// Whether somebody must fix something that pgsvid cannot watch.
     pub(crate) slow: bool,
-    /// Whether somebody has to be told.
+    /// Whether it needs an alarm.
     pub(crate) alarm: bool,
 }
 
-/// Whether an obstacle was told already.
+/// Whether an obstacle was already reported.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Told {
     Never,
@@ -88,33 +88,32 @@ pub(crate) enum Told {
     Before,
 }
 
-/// One consumer's way to the published set. `F` is what a look tells one set from another by.
+/// The delivery of the published set to one consumer. `F` are the features by which a check distinguishes sets.
 pub(crate) struct Delivery<F> {
-    /// How often a settled consumer is looked at.
+    /// How often a settled consumer is checked.
     every: Duration,
     owed: Owed,
     standing: Standing,
     next: Option<Instant>,
     /// When it was last asked to reload.
     reloaded: Option<Instant>,
-    /// The set was published since the last attempt.
+    /// Whether the set was published since the last attempt.
     fresh: bool,
-    /// Between tries to ask a consumer that serves what it should, but was never asked.
+    /// Back-off for asking a consumer that serves the right set, but was never asked.
     ask_again: Backoff,
     verdict: Option<Verdict>,
-    /// The obstacles that were told since a set was last in force: one may show itself in more than one way, in turns.
+    /// The obstacles reported since a set was last in force: one may appear in several forms, in turns.
     told: Vec<String>,
-    /// When something was first seen to have changed where the consumer's files are, since the last attempt.
+    /// When a change in the directories of the consumer's files was first seen, since the last attempt.
     changed: Option<Instant>,
-    /// How many attempts a change has brought about since a set was last published or in force.
+    /// How many attempts were caused by changes since a set was last published or in force.
     eager: u32,
-    /// What a look would show of the sets that the consumer may have read: the last one that was in force, and those that
-    /// were published since.
+    /// The features of the sets that the consumer may have read: the last one that was in force, and those published since.
     may_have_read: Vec<F>,
 }
 
 impl<F: Clone + PartialEq> Delivery<F> {
-    /// A consumer that has still to be asked; `as_proof` if no look shows whether it has read the set.
+    /// A consumer that must still be asked; `as_proof` if no check shows whether it has read the set.
     pub(crate) fn new(every: Duration, as_proof: bool) -> Self {
         Self {
             every,
@@ -137,72 +136,72 @@ impl<F: Clone + PartialEq> Delivery<F> {
         self.next
     }
 
-    /// Whether the published set was in force at the last look, and nothing is left to do.
+    /// Whether the published set was in force at the last check, and nothing is left to do.
     pub(crate) fn is_settled(&self) -> bool {
         matches!(self.standing, Standing::Settled)
     }
 
-    /// Whether the last attempt has to be repeated.
+    /// Whether the last attempt must be repeated.
     pub(crate) fn is_trying(&self) -> bool {
         matches!(self.standing, Standing::Trying { .. })
     }
 
-    /// Whether a published set is still to be followed by a reload.
+    /// Whether a published set has not been followed by a reload yet.
     pub(crate) fn owes_reload(&self) -> bool {
         matches!(self.owed, Owed::Reload | Owed::ReloadAsProof)
     }
 
-    /// Whether a look needs no session beside it.
+    /// Whether a check needs no session.
     pub(crate) fn is_at_rest(&self) -> bool {
         self.is_settled() && self.owed == Owed::Nothing
     }
 
-    /// Whether the consumer is to be asked to reload in any case, news or not.
+    /// Whether the consumer must be asked to reload in any case.
     pub(crate) fn is_owed(&self) -> bool {
         self.owed != Owed::Nothing
     }
 
-    /// Whether the consumer serves what it should, and could never be asked to read it.
+    /// Whether the consumer serves the right set, but could never be asked to read it.
     pub(crate) fn was_never_asked(&self) -> bool {
         self.owed == Owed::Asking
     }
 
-    /// Whether only a reload of ours proves that the set was read.
+    /// Whether only pgsvid's own reload proves that the set was read.
     pub(crate) fn needs_reload_as_proof(&self) -> bool {
         self.owed == Owed::ReloadAsProof
     }
 
-    /// The consumer may have read something else than what is published: only a reload of ours counts.
+    /// The consumer may have read something else than the published set: only pgsvid's own reload counts.
     pub(crate) fn distrust(&mut self) {
         self.owed = Owed::ReloadAsProof;
         self.standing = Standing::New;
     }
 
-    /// Something has changed where the consumer's files are.
+    /// Something has changed in the directories of the consumer's files.
     pub(crate) fn note_change(&mut self, now: Instant) {
         self.changed.get_or_insert(now);
     }
 
-    /// When to look because of a change since the last attempt, if there was one: an editor writes and renames, and others
-    /// may work in the same directory without end.
+    /// When to check because of a change since the last attempt, if there was one. It waits a moment, because an editor
+    /// writes and renames, and others may work in the same directory without end.
     pub(crate) fn after_change(&self) -> Option<Instant> {
         self.changed.map(|at| at + SETTLE * 2u32.pow(self.eager.min(DOUBLINGS)))
     }
 
-    /// Something has come to light that makes another attempt useful at once.
+    /// Makes another attempt due at once, because of new information.
     pub(crate) fn hurry(&mut self, now: Instant) {
         self.next = Some(now);
     }
 
-    /// The next attempt comes by then, if it was to come later.
+    /// Makes the next attempt due at this time, unless it is due earlier.
     pub(crate) fn look_by(&mut self, moment: Option<Instant>) {
         if let (Some(next), Some(moment)) = (&mut self.next, moment) {
             *next = moment.min(*next);
         }
     }
 
-    /// An attempt begins, of a set that was just published or of one that was tried before; `features` is what a look will
-    /// show of it.
+    /// An attempt begins, with a set that was just published or was tried before. `features` are what a check will show of
+    /// it.
     pub(crate) fn begin(&mut self, features: &F, published: bool) {
         let because_of_change = self.changed.take().is_some();
         self.eager = if published { 0 } else { self.eager + u32::from(because_of_change) };
@@ -210,7 +209,7 @@ impl<F: Clone + PartialEq> Delivery<F> {
         let before = self.may_have_read.iter().position(|known| known == features);
         let is_full = self.may_have_read.len() >= READ;
         if published {
-            // An authority may have a new key under its old name: a look would show the same before.
+            // An authority may have a new key under its old name: a check would have shown the same before.
             if before.is_some() || is_full {
                 self.owed = Owed::ReloadAsProof;
             } else if self.owed != Owed::ReloadAsProof {
@@ -223,7 +222,7 @@ impl<F: Clone + PartialEq> Delivery<F> {
         self.may_have_read.push(features.clone());
     }
 
-    /// Whether to ask for a reload now. `news` says that something is different from what it was at the last one.
+    /// Whether to request a reload now. `news` means that something has changed since the last one.
     pub(crate) fn should_reload(&self, news: bool, now: Instant) -> bool {
         let is_due = || self.reloaded.is_none_or(|at| now.duration_since(at) >= RELOAD_AGAIN);
         self.owed != Owed::Nothing || (!self.is_settled() && (news || is_due()))
@@ -239,15 +238,15 @@ impl<F: Clone + PartialEq> Delivery<F> {
     pub(crate) fn is_done(&self, shown: Shown) -> bool {
         let was_asked = shown.asked == Asked::Yes;
         match shown.verdict {
-            // The look is the proof, however the reload went; unless it would have shown the same before.
+            // The check is the proof, however the reload went, unless it would have shown the same before.
             Verdict::Current => was_asked || self.owed != Owed::ReloadAsProof,
             Verdict::Unverifiable => was_asked,
             _ => false,
         }
     }
 
-    /// An attempt that [`Self::is_done`] has ended; returns whether it has shown nothing new. `is_known` says that the
-    /// consumer has been asked what it is set to.
+    /// Ends an attempt for which [`Self::is_done`] is true; returns whether it has shown nothing new. `is_known` means that
+    /// the consumer's settings have been queried.
     pub(crate) fn settle(&mut self, shown: Shown, is_known: bool, now: Instant) -> bool {
         let before = self.verdict.replace(shown.verdict);
         let routine = self.is_settled() && !self.fresh && before == self.verdict;
@@ -259,14 +258,14 @@ impl<F: Clone + PartialEq> Delivery<F> {
                 Owed::Asking
             };
         if shown.verdict == Verdict::Current {
-            // The last one is that of this attempt.
+            // The last one belongs to this attempt.
             self.may_have_read.drain(..self.may_have_read.len().saturating_sub(1));
         }
         self.standing = Standing::Settled;
         self.told.clear();
         self.eager = 0;
-        // One that could not be asked yet is asked as soon as it can be: it may have read less than it seems, and its settings
-        // may lead elsewhere next time.
+        // A consumer that could not be asked yet is asked as soon as possible: it may have read less than it seems, and its
+        // settings may lead elsewhere next time.
         let waits = !is_known || self.owed == Owed::Asking;
         let wait = if waits && shown.asked == Asked::NotYet {
             self.ask_again.delay().min(self.every)
@@ -277,7 +276,7 @@ impl<F: Clone + PartialEq> Delivery<F> {
         routine
     }
 
-    /// An attempt has ended that is to be repeated; returns after how long, and whether its obstacle was told before.
+    /// Ends an attempt that must be repeated; returns the pause before that, and whether its obstacle was already reported.
     pub(crate) fn retry(
         &mut self,
         verdict: Verdict,
@@ -302,7 +301,7 @@ impl<F: Clone + PartialEq> Delivery<F> {
             (true, false) => Told::Before,
         };
         if told == Told::Never {
-            // An alarm after another is news, though it was raised before.
+            // An alarm after another obstacle is news, even if it was raised before.
             if alarm {
                 self.told.clear();
             }

@@ -1,4 +1,4 @@
-//! Single decisions by example, and all of them together against a model of a consumer, in schedules chosen at random.
+//! Single decisions by example, and all of them together against a model of a consumer, in random schedules.
 
 use proptest::prelude::*;
 
@@ -76,7 +76,7 @@ fn a_look_that_would_have_shown_the_same_before_is_no_proof() {
     let mut in_force = settled(now);
     in_force.begin(&1, true);
     assert!(!in_force.is_done(unasked), "it showed 1 before");
-    // 2 may have been read by a start, and 3 be the same with another key.
+    // A start may have read 2, and 3 may look the same with another key.
     let mut published = settled(now);
     for set in [2, 3, 2] {
         published.begin(&set, true);
@@ -168,7 +168,7 @@ fn changes_without_end_are_looked_at_less_and_less_often() {
         delivery.begin(&1, published);
         assert_eq!(delivery.after_change(), None);
         delivery.note_change(now);
-        // The first one counts: those that follow put off nothing.
+        // The first change counts: later ones postpone nothing.
         delivery.note_change(now + SETTLE);
         delivery.after_change().unwrap() - now
     };
@@ -188,22 +188,22 @@ fn a_consumer_that_serves_the_set_but_was_never_asked_is_asked_soon() {
     assert!(delivery.next().unwrap() < now + EVERY);
 }
 
-/// What happens to a consumer and around it.
+/// An event at a consumer or around it.
 #[derive(Debug, Clone)]
 enum Event {
     /// A set is published. Sets may look alike to a probe.
     Publish { features: u8 },
-    /// Somebody was at the published set.
+    /// Somebody has changed the published set.
     Distrust,
     /// The consumer starts, or stops. At a start it reads its files.
     Run(bool),
     /// Whether it may be asked to reload.
     Asked(u8),
-    /// Whether it takes the published files.
+    /// Whether it accepts the published files.
     Takes(bool),
     /// The operator has edited something.
     Edit,
-    /// Milliseconds go by.
+    /// Milliseconds pass.
     Wait(u32),
 }
 
@@ -229,19 +229,19 @@ struct Model {
     now: Instant,
     published: u32,
     features: u32,
-    /// The published set that it has read, and what a look at it shows.
+    /// The published set that it has read, and what a check shows of it.
     read: u32,
     serves: u32,
     runs: bool,
     asked: Asked,
     takes: bool,
-    /// It did not take them at the last reload.
+    /// It refused them at the last reload.
     refused: bool,
     edits: u32,
     edits_seen: Option<u32>,
-    /// The last reload, and whether nothing has called for another one since.
+    /// The last reload, and whether nothing has required another one since.
     reloaded: Option<(Instant, bool)>,
-    /// Somebody was at the published set, and it was not reloaded since.
+    /// Somebody has changed the published set, and there was no reload since.
     distrusted: bool,
 }
 
@@ -351,7 +351,7 @@ impl Model {
         if self.delivery.is_done(shown) {
             self.delivery.settle(shown, true, self.now);
             assert!(verdict == Verdict::Current && self.serves == self.features);
-            // Whether a reload was refused, only a look can tell, and it cannot where the set before looks the same.
+            // Only a check can tell whether a reload was refused, and it cannot if the set before looks the same.
             assert!(self.read == self.published || self.refused, "it has read what was published");
             assert!(!self.delivery.owes_reload());
             assert!(!self.distrusted, "what is distrusted takes a reload of ours");
@@ -379,7 +379,7 @@ proptest! {
         for event in &events {
             model.happen(event);
         }
-        // Everything is well again: what was published last has to come into force, by a reload or by a start.
+        // Everything is good again: the latest set must come into force, by a reload or by a start.
         model.runs = true;
         model.asked = Asked::Yes;
         model.takes = true;

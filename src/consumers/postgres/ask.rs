@@ -1,26 +1,27 @@
-//! The part of an attempt that takes SQL: the reload, and what the server says of itself.
+//! The part of an attempt that uses SQL: the reload, and queries about the server.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::login::{self, Login, Told, Unasked};
+use super::login::{self, EarlyLogin, Told, Unasked};
 use super::{ASKING, Postgres, Reload, Seen, report};
 use crate::consumers::Delivery;
 use crate::diagnose;
+use crate::finding::Code;
 use crate::sql::{self, Session, TlsSettings};
-use crate::survey::Files;
+use crate::survey::{self, Files};
 
 impl Postgres {
-    /// One session: the reload, and what the server's settings are.
+    /// One session: the reload, and the server's settings.
     pub(super) async fn reload(
         &mut self,
         delivery: &mut Delivery,
         life: Duration,
     ) -> Result<Reload, sql::Error> {
         self.pulse.step(ASKING, login::LONGEST);
-        let session = Login::finish(self.login.take(), &self.server.session).await?;
-        // Where to look is known from before: nothing else has to be known first.
+        let session = EarlyLogin::finish(self.login.take(), &self.server.session).await?;
+        // The address to probe is known from before, so nothing else must be known first.
         if delivery.is_owed() && self.known.is_some() {
             if let Err(error) = self.signal(delivery, &session, None).await {
                 session.close().await;
@@ -49,7 +50,7 @@ impl Postgres {
         Ok(true)
     }
 
-    /// SIGHUP. `seen` is what the server's files and settings are, or `None` if that is still to be asked.
+    /// Requests a reload. `seen` are the server's files and settings, or `None` if they must still be queried.
     async fn signal(
         &mut self,
         delivery: &mut Delivery,
@@ -65,8 +66,8 @@ impl Postgres {
         Ok(())
     }
 
-    /// Asks what is new on the server, leaves, and takes note. A server that listens elsewhere is to be verified there
-    /// at once.
+    /// Queries news from the server, closes the session, and records them. A server that listens at another address must be
+    /// verified there at once.
     pub(in crate::consumers) async fn ask(&mut self, delivery: &mut Delivery, unasked: Unasked) {
         self.pulse.step(ASKING, login::LONGEST);
         let place = self.place();
@@ -78,23 +79,30 @@ impl Postgres {
         }
     }
 
-    /// Says what is new in what the server says of itself, and keeps it.
+    /// Logs what is new in the server's answers, and stores them.
     pub(super) fn take_note(&mut self, told: Told) -> Seen {
-        let Told { settings, file_errors, sessions } = told;
+        let Told { settings, file_errors, sessions, asking } = told;
         let files = self.files(&settings);
-        self.tell_concerns(&settings, &files);
+        self.tell_concerns(&settings, &files, asking);
         if let Some(errors) = file_errors.filter(|errors| *errors != self.file_errors) {
             report::file_errors(self.label.as_deref(), &errors);
             self.file_errors = errors;
         }
         self.sessions = sessions.or_else(|| self.sessions.take());
         self.known = Some(settings.clone());
+        // What was not told before the last handshake is told now.
+        if let Some(shaken) = &mut self.shaken
+            && shaken.settings.as_ref().is_none_or(|known| !known.complete)
+        {
+            shaken.settings = Some(settings.others.clone());
+        }
+        self.claim(true);
         let seen = (files, settings);
         self.seen.get_or_insert_with(|| seen.clone());
         seen
     }
 
-    /// A map with an expression that PostgreSQL cannot compile is not read, and the one before stays in force.
+    /// PostgreSQL does not load a map with an expression that it cannot compile, and keeps the map before.
     async fn try_role_map(&self, session: &Session) -> Result<(), sql::Error> {
         for expression in self.server.role_map.iter().flatten() {
             match session.first_match(expression, &[""]).await {
@@ -107,11 +115,22 @@ impl Postgres {
         Ok(())
     }
 
-    /// Says what in the settings will keep the files from being served: at start, and when it changes.
-    fn tell_concerns(&mut self, settings: &TlsSettings, files: &Files) {
+    /// Logs the settings that keep the files from being served: at the start, and on each change.
+    fn tell_concerns(&mut self, settings: &TlsSettings, files: &Files, asking: Option<u32>) {
         let first = self.known.is_none();
-        let concerns =
+        let mut concerns =
             diagnose::concerns(settings, files, &self.server.paths, &self.server.session);
+        for found in concerns.iter_mut().filter(|found| found.code == Code::SslSettingEmpty) {
+            let line = || {
+                let access = survey::access(&self.server.session, None)?;
+                login::asks_for_certificates(&access.rules)
+            };
+            if settings.authorities.value.is_empty()
+                && let Some(line) = asking.or_else(line)
+            {
+                *found = diagnose::unasked(found, line);
+            }
+        }
         if first {
             report::server(self.label.as_deref(), settings, &self.server.verify.target);
         }

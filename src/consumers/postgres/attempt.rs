@@ -1,4 +1,4 @@
-//! What one attempt to have the published set served has shown.
+//! The result of one attempt to make PostgreSQL serve the published set.
 
 use std::time::Duration;
 
@@ -9,32 +9,45 @@ use crate::material::Fingerprint;
 use crate::sql::{self, Retry};
 use crate::verify::{self, Facts, Verdict};
 
-/// What one attempt has shown.
+/// The result of one attempt.
 pub(crate) struct Attempt {
     /// How long the reload took; `None` if there was none.
     pub(crate) reload: Option<Duration>,
-    /// Why SQL was not to be had.
+    /// Why the SQL session failed.
     pub(crate) sql: Option<sql::Error>,
     /// How long the verification took.
     pub(crate) verify: Duration,
     pub(crate) facts: Facts,
     pub(crate) verdict: Verdict,
-    /// The published one.
+    /// The published leaf.
     pub(super) leaf: Fingerprint,
     pub(super) findings: Vec<Finding>,
-    /// A session that is still to be asked.
+    /// Why the probe and the server have nothing in common, if so.
+    pub(super) unspoken: Option<Finding>,
+    /// A session that can still be queried.
     pub(super) unasked: Option<Unasked>,
 }
 
 impl Attempt {
-    /// Whether the published leaf is served, and has expired: the server is not at fault.
+    /// Whether the published leaf is served, but has expired: the server is not at fault.
     pub(crate) fn has_outlived_its_renewal(&self) -> bool {
         self.verdict == Verdict::Expired
             && matches!(&self.facts.answer, verify::Answer::Served(served)
                 if served.leaf.fingerprint() == self.leaf)
     }
 
-    /// What a test says.
+    /// Whether the server answers, but has no TLS parameters in common with the probe.
+    pub(crate) fn is_unspoken(&self) -> bool {
+        matches!(self.facts.answer, verify::Answer::Refused(_))
+            && self.verdict == Verdict::Unverifiable
+    }
+
+    /// Whether files or settings show what no handshake can: that PostgreSQL cannot have loaded the published set.
+    pub(crate) fn is_hindered(&self) -> bool {
+        self.is_unspoken() && !self.findings.is_empty()
+    }
+
+    /// A result that a test defines.
     #[cfg(test)]
     pub(in crate::consumers) fn scripted(
         leaf: Fingerprint,
@@ -44,15 +57,16 @@ impl Attempt {
         let facts =
             Facts { address: String::new(), answer: verify::Answer::Nothing(String::new()) };
         let (reload, verify, findings) = (None, Duration::ZERO, Vec::new());
-        Self { reload, sql, verify, facts, verdict, leaf, findings, unasked: None }
+        let (unspoken, unasked) = (None, None);
+        Self { reload, sql, verify, facts, verdict, leaf, findings, unspoken, unasked }
     }
 
-    /// The session that is still to be asked, by `Consumer::ask`.
+    /// The session that can still be queried, by `Consumer::ask`.
     pub(crate) fn take_unasked(&mut self) -> Option<Unasked> {
         self.unasked.take()
     }
 
-    /// What the attempt means for what comes next.
+    /// What the attempt means for the next step.
     pub(in crate::consumers) fn shown(&self) -> Shown {
         let asked = match self.sql.as_ref().map(|_| self.retry()) {
             None => Asked::Yes,
@@ -62,7 +76,7 @@ impl Attempt {
         Shown { verdict: self.verdict, asked }
     }
 
-    /// When another try makes sense.
+    /// When another attempt makes sense.
     pub(super) fn retry(&self) -> Retry {
         self.sql.as_ref().map_or(Retry::Soon, sql::Error::retry)
     }

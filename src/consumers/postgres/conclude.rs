@@ -1,4 +1,4 @@
-//! The conclusions from an attempt: what to say of it.
+//! The conclusions from an attempt: what to log.
 
 use std::time::Duration;
 
@@ -6,11 +6,12 @@ use super::trouble::Trouble;
 use super::{Attempt, Postgres, report};
 use crate::consumers::delivery::Obstacle;
 use crate::consumers::{Delivery, Publication};
+use crate::finding::Finding;
 use crate::timing;
 
 impl Postgres {
-    /// Says that the published set is in force; `took` is how long its publication took, if it is new, and `routine` that
-    /// nothing is new.
+    /// Logs that the published set is in force. `took` is the duration of its publication, if it is new, and `routine` means
+    /// that nothing is new.
     pub(in crate::consumers) fn in_force(
         &mut self,
         attempt: &Attempt,
@@ -20,6 +21,12 @@ impl Postgres {
         routine: bool,
     ) {
         self.compare_proof(attempt);
+        if attempt.unspoken != self.unspoken {
+            if let Some(unspoken) = &attempt.unspoken {
+                report::unspoken(self.label.as_deref(), unspoken);
+            }
+            self.unspoken.clone_from(&attempt.unspoken);
+        }
         let Publication { material, generation, .. } = publication;
         report::rotated(
             self.label.as_deref(),
@@ -45,19 +52,21 @@ impl Postgres {
         &mut self,
         attempt: &Attempt,
         again: bool,
+        why_not_newer: Finding,
     ) -> (Trouble, Obstacle) {
         self.unasked = false;
+        self.unspoken = None;
         let files = self.known.as_ref().map(|settings| self.files(settings));
         self.changes_of_interest(files.as_ref());
-        Trouble::of(attempt, &self.server.session, again, timing::now())
+        Trouble::of(attempt, &self.server.session, again, why_not_newer, timing::now())
     }
 
-    /// Whether the server has been asked what it is set to.
+    /// Whether the server's settings have been queried.
     pub(in crate::consumers) fn is_known(&self) -> bool {
         self.known.is_some()
     }
 
-    /// Says when less of the authorities is proven than before. That the leaf is refused was said already.
+    /// Logs when less of the authorities is proven than before. A refusal of the leaf was logged already.
     fn compare_proof(&mut self, attempt: &Attempt) {
         let Some(proof) = attempt.facts.proof() else { return };
         let before = self.proof.replace(proof);

@@ -1,6 +1,6 @@
-//! The SQL session of a rotation. Logging in takes PostgreSQL longer than anything else that is asked of it, so it begins
-//! while the files are still being written and synced; what is not needed for the reload is asked after the handshake that
-//! proves it, since the backends that answer both share the machine's processors.
+//! The SQL session of a rotation. Logging in takes PostgreSQL longer than any query, so it begins while the files are still
+//! being written and synced. What the reload does not need is queried after the handshake that proves it, because the
+//! backends for both share the machine's processors.
 
 use std::time::{Duration, SystemTime};
 
@@ -8,22 +8,22 @@ use tokio::sync::oneshot;
 use tokio::time::timeout;
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::sql::{self, Error, Session, SessionCounts, TlsSettings};
+use crate::sql::{self, Error, HbaRule, Session, SessionCounts, TlsSettings};
 use crate::timing;
 
-/// How long an open session may wait, for files that are being written or for a handshake: it holds up a smart shutdown.
+/// How long an open session may wait for files or for a handshake: it delays a smart shutdown.
 pub(super) const IDLE: Duration = Duration::from_secs(1);
 
-/// How long a session may take, its farewell included.
+/// How long a session may take, including its end.
 pub(super) const LONGEST: Duration = sql::BRIEF.saturating_add(sql::LIMIT);
 
-/// A login that has begun. An open session that nobody takes is closed after [`IDLE`], and a dropped login is given up.
-pub(super) struct Login {
+/// A login in progress. An unused session is closed after [`IDLE`], and a dropped login is cancelled.
+pub(super) struct EarlyLogin {
     task: AbortOnDropHandle<Result<Session, Error>>,
     take: oneshot::Sender<()>,
 }
 
-impl Login {
+impl EarlyLogin {
     /// Begins to log in.
     pub(super) fn begin(settings: sql::Settings) -> Self {
         let (take, taken) = oneshot::channel();
@@ -32,20 +32,20 @@ impl Login {
             if let Ok(Ok(())) = timeout(IDLE, taken).await {
                 return Ok(session);
             }
-            // Nobody has come for it.
+            // Nobody has used it.
             session.close().await;
             Err(Error::NotRunning)
         }));
         Self { task, take }
     }
 
-    /// The session. One that was begun before the server was there, or was lost or closed since, is tried anew.
+    /// The session. If it was begun before the server ran, or was lost or closed since, another login is tried.
     pub(super) async fn finish(
         login: Option<Self>,
         settings: &sql::Settings,
     ) -> Result<Session, Error> {
         if let Some(Self { task, take }) = login {
-            // One that has failed already takes nothing, and says why.
+            // A failed login costs nothing, and reports the reason.
             let _ = take.send(());
             match task.await {
                 Ok(Ok(session)) if session.is_open() => return Ok(session),
@@ -57,16 +57,18 @@ impl Login {
     }
 }
 
-/// What the server says of itself.
+/// The server's answers.
 pub(super) struct Told {
     pub(super) settings: TlsSettings,
     /// Errors in the files that a reload reads, if the role may see them.
     pub(super) file_errors: Option<Vec<String>>,
-    /// How many sessions there are, if the role may see them.
+    /// The number of sessions, if the role may see them.
     pub(super) sessions: Option<(SystemTime, SessionCounts)>,
+    /// The first line of `pg_hba.conf` that requires a client certificate, if PostgreSQL asks for none and the role may see the line.
+    pub(super) asking: Option<u32>,
 }
 
-/// Asks for whatever the role may know; `life` is that of a leaf.
+/// Queries everything that the role may see; `life` is the lifetime of a leaf.
 pub(super) async fn ask(session: &Session, life: Duration) -> Result<Told, Error> {
     let settings = session.tls_settings().await?;
     let file_errors =
@@ -76,17 +78,27 @@ pub(super) async fn ask(session: &Session, life: Duration) -> Result<Told, Error
     } else {
         None
     };
-    Ok(Told { settings, file_errors, sessions })
+    let mut asking = None;
+    if settings.authorities.value.is_empty() {
+        let views = session.access().await.ok().flatten();
+        asking = views.and_then(|views| asks_for_certificates(&views.rules));
+    }
+    Ok(Told { settings, file_errors, sessions, asking })
 }
 
-/// A session over which a reload was asked for, and nothing else yet; the life is that of the leaf.
+/// The first line that lets nobody in without a certificate.
+pub(super) fn asks_for_certificates(rules: &[HbaRule]) -> Option<u32> {
+    rules.iter().find(|rule| rule.matches_tls() && rule.wants_certificate()).map(|rule| rule.line)
+}
+
+/// A session over which only a reload has been requested so far, with the lifetime of the leaf.
 pub(crate) struct Unasked {
     pub(super) session: Session,
     pub(super) life: Duration,
 }
 
 impl Unasked {
-    /// What the server says of itself, if it does; the session is closed.
+    /// The server's answers, if there are any; closes the session.
     pub(super) async fn told(self) -> Option<Told> {
         let told = ask(&self.session, self.life).await.ok();
         self.session.close().await;

@@ -1,36 +1,56 @@
 //! What can be seen from outside: the probe, and the files that PostgreSQL's settings name.
 
-use std::path::PathBuf;
-
 use tokio::time::sleep;
 
 use super::login::{self, Unasked};
-use super::{ASKING, Postgres, Server};
+use super::{ASKING, Attempt, Postgres, Server};
 use crate::diagnose;
-use crate::finding::Finding;
+use crate::finding::{Code, Finding, Severity};
 use crate::sql::{Session, TlsSettings};
 use crate::survey::Files;
 use crate::verify::{self, Client, Facts};
 use crate::{survey, watching};
 
 impl Postgres {
-    /// The hosts to probe, and the port; `None` if there is nothing to be seen.
+    /// The hosts to probe, and the port; `None` if there is nothing to probe.
     pub(super) fn place(&self) -> Option<(Vec<String>, u16)> {
+        let place = self.named_place()?;
+        match &self.server.claims {
+            Some(claims) => claims.own(&self.server.name, place),
+            None => Some(place),
+        }
+    }
+
+    /// Its expected address, whichever server answers there.
+    fn named_place(&self) -> Option<(Vec<String>, u16)> {
         let known = self.known.as_ref().map(|known| (known.listen_addresses.as_str(), known.port));
         self.server.verify.target.hosts(known, self.server.session.port)
     }
 
-    /// What is served, and what becomes of the published leaf as a client's.
+    /// Whether another server may answer at its expected address: it was not reached by its socket.
+    pub(super) fn is_out_of_reach(&self) -> bool {
+        let Server { claims, name, .. } = &self.server;
+        claims.as_ref().is_some_and(|claims| !claims.is_reached(name))
+    }
+
+    /// Records its address, if it was reached by its socket.
+    pub(super) fn claim(&self, reached: bool) {
+        if let Some(claims) = &self.server.claims {
+            claims.note(&self.server.name, self.named_place().filter(|_| reached));
+        }
+    }
+
+    /// The served certificate, and the server's answer to the published leaf as a client's.
     pub(super) async fn probe(&self, client: Option<&Client>) -> Option<Facts> {
         let (hosts, port) = self.place()?;
-        // A session may be asked meanwhile.
+        // A session may be queried at the same time.
         let limit = verify::LONGEST.max(login::IDLE + login::LONGEST);
         self.pulse.step("verifying what PostgreSQL serves", limit);
         Some(self.server.verify.probe(&hosts, port, client).await)
     }
 
-    /// The same while a session is open. One that would have to wait for an answer for long is asked meanwhile, and
-    /// closed: it holds up a smart shutdown.
+    /// The same while a session is open. If the handshake takes long, the session is queried and closed in the meantime,
+    /// because it delays a smart shutdown.
     pub(super) async fn probe_beside(
         &mut self,
         unasked: &mut Option<Unasked>,
@@ -61,8 +81,8 @@ impl Postgres {
         facts
     }
 
-    /// What can be seen from here of why the published set is not served. The reload may have applied pending
-    /// edits, and only a new session shows them.
+    /// The visible causes why the published set is not served. The reload may have applied pending edits, and only a new
+    /// session shows them.
     pub(super) async fn look_for_causes(&mut self, reachable: bool) -> Vec<Finding> {
         if reachable {
             self.ask_settings().await;
@@ -70,7 +90,7 @@ impl Postgres {
         let Some(settings) = &self.known else {
             return Vec::new();
         };
-        // Watched before they are looked at, so that no mending falls in between.
+        // Watched before they are examined, so that no change in between is missed.
         self.changes_of_interest(Some(&self.files(settings)));
         let files = self.files(settings);
         let mut findings =
@@ -79,12 +99,36 @@ impl Postgres {
         findings
     }
 
-    /// What the server's settings are now, if it says so: an edit of the operator's may have come into force meanwhile.
+    /// For a server that has no TLS parameters in common with the probe, only files and settings show anything: whether
+    /// PostgreSQL certainly cannot have loaded the published set, and what prevents a handshake.
+    pub(super) async fn look_without_handshake(&mut self, attempt: &mut Attempt) {
+        let mut findings = self.look_for_causes(attempt.sql.is_none()).await;
+        findings.retain(|found| {
+            let for_a_start_alone = found
+                .object
+                .as_ref()
+                .is_some_and(|object| object.starts_with(diagnose::AT_A_START));
+            let uncertain = matches!(
+                found.code,
+                Code::SslSettingSuspect | Code::TlsFilesWithheld | Code::TlsFileOutOfReach
+            );
+            found.severity == Severity::Failure && !for_a_start_alone && !uncertain
+        });
+        let session = &self.server.session;
+        if let Some(settings) = &self.known {
+            findings.extend(diagnose::without_clients(settings, session));
+        }
+        attempt.unspoken = Some(diagnose::unspoken(&attempt.facts, self.known.as_ref(), session));
+        attempt.findings = findings;
+    }
+
+    /// Queries the server's present settings: an edit of the operator's may have taken effect in the meantime.
     pub(super) async fn ask_settings(&mut self) {
         self.pulse.step(ASKING, login::LONGEST);
         if let Ok(session) = Session::connect_briefly(&self.server.session).await {
             if let Ok(settings) = session.tls_settings().await {
                 self.known = Some(settings);
+                self.claim(true);
             }
             session.close().await;
         }
@@ -95,16 +139,24 @@ impl Postgres {
         survey::files(settings, session, paths, viewpoint)
     }
 
-    /// Watches the socket's directory, and those of the files that PostgreSQL should take.
+    /// Watches the directories of the socket, and of the files that PostgreSQL should load.
     pub(super) fn changes_of_interest(&self, files: Option<&Files>) {
-        let mut paths = vec![self.server.session.host.clone()];
+        let mut paths = self.server.watched();
         if let Some(files) = files {
+            let named = [
+                &files.certificate,
+                &files.private_key,
+                &files.authorities,
+                &files.revocation_lists,
+                &files.parameters,
+            ];
+            let own = &self.server.viewpoint.directory;
+            let resolved = watching::way(&own.join("file")).end;
+            let named = named.into_iter().filter_map(|facts| facts.path.as_deref());
+            let directories = named.flat_map(|path| watching::way(path).directories());
+            // The loop watches the published directory.
             paths.extend(
-                [&files.certificate, &files.private_key, &files.authorities]
-                    .into_iter()
-                    .filter_map(|facts| facts.path.as_deref().map(watching::parent))
-                    // Our own directory is watched by the loop.
-                    .filter(|path: &PathBuf| *path != self.server.viewpoint.directory),
+                directories.filter(|it| !it.starts_with(own) && !it.starts_with(&resolved)),
             );
         }
         self.changes.follow(paths);

@@ -1,7 +1,8 @@
-//! A PostgreSQL: one attempt to have it serve the published set, and what follows from it.
+//! A PostgreSQL: one attempt to make it serve the published set, and its consequences.
 
 mod ask;
 mod attempt;
+mod claims;
 mod conclude;
 mod login;
 mod look;
@@ -15,7 +16,8 @@ use std::time::SystemTime;
 use tokio::time::Instant;
 
 pub(crate) use attempt::Attempt;
-use login::Login;
+pub use claims::Claims;
+use login::EarlyLogin;
 pub(crate) use login::Unasked;
 pub use server::Server;
 #[cfg(test)]
@@ -24,28 +26,28 @@ pub(super) use trouble::{Trouble, Weight};
 use crate::consumers::{Delivery, Publication};
 use crate::finding::Finding;
 use crate::material::Fingerprint;
-use crate::sql::{SessionCounts, TlsSettings};
+use crate::sql::{OtherSettings, SessionCounts, TlsSettings};
 use crate::status::Pulse;
 use crate::survey::{self, Files};
 use crate::timing;
 use crate::verify::{self, Client, ClientSettings, Expected, Facts, Proof, Reception, Verdict};
 use crate::watching::{Changes, Watching};
 
-/// What the loop does while an SQL session is open.
+/// The announced step while an SQL session is open.
 const ASKING: &str = "asking PostgreSQL";
-/// How many earlier leaves are remembered, to know them when they are still served.
+/// How many earlier leaves are stored, to recognise them if they are still served.
 const EARLIER: usize = 64;
 
 pub(super) struct Postgres {
     server: Server,
-    /// Its name in the log, where there are several.
+    /// Its name in the log, if there are several.
     label: Option<String>,
-    /// The last known settings; they tell where to probe while SQL is unavailable.
+    /// The last known settings; they contain the address to probe while SQL is unavailable.
     known: Option<TlsSettings>,
-    /// What its files and settings were when it was last asked to reload, if that is known yet.
+    /// Its files and settings when it was last asked to reload, if known.
     seen: Option<Seen>,
-    /// A session that is being opened for the reload that is to come.
-    login: Option<Login>,
+    /// A session that is being opened for the coming reload.
+    login: Option<EarlyLogin>,
     changes: Changes,
     leaf: Option<Fingerprint>,
     /// The leaf that the server refuses as a client's: it is not shown again.
@@ -53,13 +55,17 @@ pub(super) struct Postgres {
     earlier: VecDeque<Fingerprint>,
     concerns: Vec<Finding>,
     file_errors: Vec<String>,
-    /// How many sessions there were at the last reload that the role could see them at.
+    /// The number of sessions at the last reload at which the role could see them.
     sessions: Option<(SystemTime, SessionCounts)>,
     /// How much of the authorities was proven when the set was last in force.
     proof: Option<Proof>,
-    /// A leaf that was issued later than this cannot have been read before pgsvid has begun to look.
+    /// A leaf issued later than this cannot have been read before pgsvid started to check.
     started: SystemTime,
-    /// The set looks as if it were in force, and the server may have read one before this process began that looks the same.
+    /// The last handshake that has shown something.
+    shaken: Option<Shaken>,
+    /// What prevents a handshake, as last reported.
+    unspoken: Option<Finding>,
+    /// The set seems to be in force, but the server may have read one before this process started that looks the same.
     unasked: bool,
     pulse: Pulse,
 }
@@ -67,11 +73,19 @@ pub(super) struct Postgres {
 /// The server's files and settings at one moment.
 type Seen = (Files, TlsSettings);
 
-/// What came of a session.
+/// A handshake with a server that speaks as the probe does.
+struct Shaken {
+    /// The server's further settings of TLS then, if they were known.
+    settings: Option<OtherSettings>,
+    /// Whether it has shown the set in force.
+    in_force: bool,
+}
+
+/// The result of a session.
 #[derive(Default)]
 struct Reload {
     signalled: bool,
-    /// It is open still, to be asked what is new.
+    /// It is still open, to be queried for news.
     unasked: Option<Unasked>,
 }
 
@@ -82,7 +96,7 @@ impl Postgres {
         watching: &Watching,
         pulse: Pulse,
     ) -> Self {
-        let changes = watching.directories([server.session.host.clone()]);
+        let changes = watching.directories(server.watched());
         Self {
             known: None,
             seen: None,
@@ -96,6 +110,8 @@ impl Postgres {
             sessions: None,
             proof: None,
             started: timing::now(),
+            shaken: None,
+            unspoken: None,
             unasked: false,
             pulse,
             label,
@@ -103,32 +119,40 @@ impl Postgres {
         }
     }
 
-    /// Logs in early, for a reload that is to come.
+    /// Logs in early, for a coming reload.
     pub(super) fn prepare(&mut self) {
-        self.login = Some(Login::begin(self.server.session.clone()));
+        self.login = Some(EarlyLogin::begin(self.server.session.clone()));
     }
 
-    /// The reload is not to come yet.
+    /// Cancels that, because the reload is delayed.
     pub(super) fn give_up(&mut self) {
         self.login = None;
     }
 
-    /// What is not proven though the server serves what it should, in words: it may have read a set that only looks the same,
-    /// with another authority under one of the names.
+    /// What is not proven although the server serves the right set, in words: it may have read a set that only looks the
+    /// same, with another authority under one of the names.
     pub(super) fn unproven(&self) -> Option<&'static str> {
+        if self.unspoken.is_some() {
+            return Some(report::UNSPOKEN);
+        }
         self.unasked.then_some(report::UNASKED)
+    }
+
+    /// The settings that keep published files from being used.
+    pub(super) fn concerns(&self) -> &[Finding] {
+        &self.concerns
     }
 
     pub(super) fn sessions(&self) -> Option<&(SystemTime, SessionCounts)> {
         self.sessions.as_ref()
     }
 
-    /// Ends when something has changed where the server's socket and files are. May be cancelled without loss.
+    /// Ends when something has changed in the directories of the server's socket and files. Safe to cancel.
     pub(super) async fn changed(&mut self) {
         self.changes.changed().await;
     }
 
-    /// Reload, if one is owed or of use, and verification; `is_new` says that the set was published just now.
+    /// Reloads, if necessary or useful, and verifies. `is_new` means that the set was just published.
     pub(super) async fn attempt(
         &mut self,
         delivery: &mut Delivery,
@@ -146,49 +170,58 @@ impl Postgres {
 
         let life = publication.life();
         let begun = Instant::now();
-        // A set that is known to be served needs no session to see whether it still is.
-        let routine = delivery.is_at_rest() && self.known.is_some();
+        // Verifying a set that is known to be served needs no session.
+        let alone = self.server.claims.is_none();
+        let routine = alone && delivery.is_at_rest() && self.known.is_some();
         let reload =
             if routine { Ok(Reload::default()) } else { self.reload(delivery, life).await };
         let (Reload { signalled, mut unasked }, sql) =
             reload.map_or_else(|error| (Reload::default(), Some(error)), |reload| (reload, None));
+        self.claim(sql.is_none());
         let reload = signalled.then(|| begun.elapsed());
 
         let begun = Instant::now();
         let place = self.place();
-        // A server that has its own reasons to refuse the leaf would log each refusal.
+        // A server with its own reasons to refuse the leaf would log each refusal.
         let mut client =
             Client::of(material, timing::now()).filter(|_| self.unwelcome != self.leaf);
         let mut facts = self.probe_beside(&mut unasked, client.as_ref()).await;
-        let verify = begun.elapsed();
+        let mut verify = begun.elapsed();
+        let out_of_reach = self.is_out_of_reach();
         let judged = |facts: &Option<Facts>, expected: &Expected| match facts {
             Some(facts) => verify::judge(facts, expected, timing::now()),
+            None if out_of_reach => Verdict::Unreachable,
             None => Verdict::Unverifiable,
         };
         expected.clients = self.clients();
         let mut verdict = judged(&facts, &expected);
-        // What is proven may be said before anything else is asked; what is not, may be explained by it.
+        // A proven result can be logged before further queries; they may explain an unproven one.
+        let mut told = false;
         if (verdict != Verdict::Current
             || facts.as_ref().and_then(Facts::proof) == Some(Proof::Nothing))
             && let Some(unasked) = unasked.take()
         {
             self.ask(delivery, unasked).await;
+            told = true;
         }
-        // What was seen means another thing if the server has got revocation lists, or lost its ssl_ca_file, since it was
-        // last asked.
+        // The same facts have another meaning if the server has got revocation lists, or lost its ssl_ca_file, since its
+        // settings were last queried.
         if verdict == Verdict::OldAuthorities && hangs_on_settings(facts.as_ref(), expected.clients)
         {
             self.ask_settings().await;
         }
-        // It may have loaded other files since it was looked at, or listens elsewhere.
+        // It may have loaded other files since the probe, or listen elsewhere.
         let (clients, before) = (self.clients(), expected.clients);
         if clients != before {
-            // It may have refused the leaf for what it was set to then.
+            // It may have refused the leaf because of its settings at that time.
             self.unwelcome = None;
         }
         expected.clients = clients;
         if self.place() != place || (clients.asks && !before.asks) {
+            // The first probe may have had no address.
+            let begun = Instant::now();
             facts = self.probe(client.as_ref()).await;
+            verify += begun.elapsed();
             verdict = judged(&facts, &expected);
         } else if clients != before {
             verdict = judged(&facts, &expected);
@@ -196,11 +229,16 @@ impl Postgres {
         if client.take().is_some() {
             verify::wipe_stack();
         }
+        let verdict = self.believe(verdict, facts.as_ref(), told).await;
         self.note_reception(facts.as_ref(), expected.clients.revocation);
         let leaf = expected.leaf;
         let facts = facts.unwrap_or_else(nowhere);
-        let findings = Vec::new();
-        let mut attempt = Attempt { reload, sql, verify, facts, verdict, leaf, findings, unasked };
+        let (findings, unspoken) = (Vec::new(), None);
+        let mut attempt =
+            Attempt { reload, sql, verify, facts, verdict, leaf, findings, unspoken, unasked };
+        if attempt.is_unspoken() {
+            self.look_without_handshake(&mut attempt).await;
+        }
         let explained = verdict.is_final()
             || verdict == Verdict::Unreachable
             || attempt.has_outlived_its_renewal();
@@ -210,12 +248,51 @@ impl Postgres {
         attempt
     }
 
-    /// What the server's settings say of client certificates, as far as it has told them.
+    /// Ignores a TLS alert that proves nothing: anyone who can answer at the address can send its seven bytes. If an earlier
+    /// handshake was completed, and the server's TLS settings are still the same, the alert counts as no answer
+    /// (`Unreachable`). If the settings cannot be queried, that holds only if the earlier handshake did not show the set in
+    /// force, so that an alert cannot end an alarm. `told` means that this attempt has already queried the settings.
+    async fn believe(&mut self, verdict: Verdict, facts: Option<&Facts>, told: bool) -> Verdict {
+        let answer = facts.map(|facts| &facts.answer);
+        if let Some(verify::Answer::Served(_) | verify::Answer::Plaintext) = answer {
+            let in_force = verdict == Verdict::Current;
+            self.shaken = Some(Shaken { settings: self.others(), in_force });
+        }
+        let is_alert = matches!(answer, Some(verify::Answer::Refused(_)));
+        let Some(before) = self.shaken.take_if(|_| is_alert && verdict == Verdict::Unverifiable)
+        else {
+            return verdict;
+        };
+        // They may have changed since they were last told.
+        if !told {
+            self.ask_settings().await;
+        }
+        let (was, is) = (before.settings.clone(), self.others());
+        let (was, is) = (was.as_ref(), is.as_ref());
+        let is_same = match (was, is) {
+            // All of them are told only now.
+            (Some(was), Some(is)) if is.complete && !was.complete => true,
+            (Some(was), Some(is)) => was == is,
+            _ => true,
+        };
+        let is_known = is.is_some_and(|is| is.complete);
+        if is_same && (is_known || !before.in_force) {
+            self.shaken = Some(before);
+            return Verdict::Unreachable;
+        }
+        verdict
+    }
+
+    fn others(&self) -> Option<OtherSettings> {
+        self.known.as_ref().map(|known| known.others.clone())
+    }
+
+    /// The server's settings about client certificates, as far as they are known.
     fn clients(&self) -> ClientSettings {
         self.known.as_ref().map(survey::clients).unwrap_or_default()
     }
 
-    /// Says once of a leaf that the server does not take it from a client, for another reason than its authorities.
+    /// Logs once for a leaf that the server refuses it from a client, for another reason than its authorities.
     fn note_reception(&mut self, facts: Option<&Facts>, revocation: bool) {
         if let Some(Facts { answer: verify::Answer::Served(served), .. }) = facts
             && Some(served.leaf.fingerprint()) == self.leaf
@@ -239,7 +316,7 @@ impl Postgres {
     }
 }
 
-/// Whether other settings than these would make the authorities that were seen the right ones.
+/// Whether the observed authorities would be the right ones under other settings.
 fn hangs_on_settings(facts: Option<&Facts>, clients: ClientSettings) -> bool {
     matches!(facts, Some(Facts { answer: verify::Answer::Served(served), .. })
         if (clients.asks && served.authorities.is_none())

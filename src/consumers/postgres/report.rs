@@ -1,4 +1,4 @@
-//! What is said of a PostgreSQL: each change once, its repetition at the debug level.
+//! The log lines about a PostgreSQL: each change once, its repetition at the debug level.
 
 use std::time::Duration;
 
@@ -6,15 +6,14 @@ use rustls::AlertDescription;
 use tracing::{debug, error, info, warn};
 
 use super::Attempt;
-use crate::diagnose;
 use crate::finding::Finding;
 use crate::material::Material;
 use crate::sql::{self, Retry, TlsSettings};
 use crate::text::{ascii, shown};
 use crate::timing;
-use crate::verify::{Proof, Target};
+use crate::verify::{Proof, Target, alert_name};
 
-/// The line of a rotation that came to its end.
+/// The line of a completed rotation.
 pub(super) fn rotated(
     consumer: Option<&str>,
     attempt: &Attempt,
@@ -28,13 +27,13 @@ pub(super) fn rotated(
         debug!(generation, verdict = %attempt.verdict, "verified again");
         return;
     }
-    // A reload that was not possible is no fault once the handshake has shown the new certificate.
+    // A reload that was impossible is no fault once the handshake has shown the new certificate.
     let authorities_by = attempt.facts.proof().map(Proof::name);
     let without_reload = attempt.sql.as_ref().map(ToString::to_string);
     info!(event = "rotated", consumer,
         generation,
         verdict = %attempt.verdict,
-        spiffe_id = ascii(&material.spiffe_id().to_string()),
+        spiffe_id = ascii(&material.name().to_string()),
         serial = material.leaf().serial().short(),
         not_after = timing::utc(material.not_after()),
         publish_ms = took.map(timing::milliseconds),
@@ -44,36 +43,50 @@ pub(super) fn rotated(
         without_reload,
         "rotated"
     );
-    // Somebody else's reload, or PostgreSQL's start, has done our work; it will not do so at the next renewal.
+    // Another reload, or PostgreSQL's start, has loaded the set. Nothing ensures that this happens at the next renewal, too.
     if let Some(error) = &attempt.sql
         && error.retry() == Retry::Slowly
     {
-        let Finding { code, text, fix, .. } = diagnose::session(error, session);
+        let found = super::trouble::no_session(error, session);
+        let (code, fix, command) = (found.code, found.advice(), found.command.as_deref());
         warn!(
             event = "reload-impossible", consumer,
-            generation, %code, cause = text, fix, "PostgreSQL cannot be asked to reload at the next renewal"
+            generation, %code, cause = found.why(), fix, command, "PostgreSQL cannot be asked to reload at the next renewal"
         );
     }
 }
 
-/// What is not proven until the server was asked.
-pub(super) const UNASKED: &str = "PostgreSQL could not be asked to reload since pgsvid was started: its authorities are proven by their names";
+/// The problem until the server has been asked.
+pub(super) const UNASKED: &str = "PostgreSQL could not be asked to reload since pgsvid was started: only the names of its authorities are proven";
 
-/// The handshake shows what it should, and would show the same of a set that only looks alike.
+/// The handshake shows the right set, but would show the same for a set that only looks alike.
 pub(super) fn unasked(consumer: Option<&str>, attempt: &Attempt, session: &sql::Settings) {
-    let cause = attempt.sql.as_ref().map(|error| error.cause(session));
-    let fix = attempt.sql.as_ref().and_then(|error| error.remedy(session));
-    warn!(event = "never-asked", consumer, cause, fix, "{UNASKED}");
+    let found = attempt.sql.as_ref().map(|error| super::trouble::no_session(error, session));
+    let cause = found.as_ref().map(Finding::why);
+    let fix = found.as_ref().and_then(Finding::advice);
+    let command = found.as_ref().and_then(|found| found.command.as_deref());
+    warn!(event = "never-asked", consumer, cause, fix, command, "{UNASKED}");
 }
 
-/// What is known of the server, once.
+/// The problem while the server has no TLS parameters in common with the probe.
+pub(super) const UNSPOKEN: &str =
+    "PostgreSQL ends the TLS handshake before it shows a certificate: what it serves is not proven";
+
+/// The set was handed over, but no handshake can show the result.
+pub(super) fn unspoken(consumer: Option<&str>, unspoken: &Finding) {
+    let (code, cause) = (unspoken.code, unspoken.cause.as_deref());
+    let (fix, command) = (unspoken.advice(), unspoken.command.as_deref());
+    warn!(event = "handshake-refused", consumer, %code, cause, fix, command, "{UNSPOKEN}");
+}
+
+/// The facts about the server, once.
 pub(super) fn server(consumer: Option<&str>, settings: &TlsSettings, target: &Target) {
     if *target == Target::Auto && settings.listen_addresses.is_empty() {
         warn!(
             event = "no-tcp-listener",
             consumer,
             version = shown(&settings.version),
-            fix = "let it listen on 127.0.0.1 (listen_addresses) to have every rotation proven",
+            fix = "let it listen on 127.0.0.1 (listen_addresses), so that pgsvid can verify every rotation",
             "PostgreSQL has no TCP listener: what it serves cannot be verified"
         );
     } else {
@@ -89,49 +102,50 @@ pub(super) fn server(consumer: Option<&str>, settings: &TlsSettings, target: &Ta
 }
 
 pub(super) fn concerns(consumer: Option<&str>, concerns: &[Finding]) {
-    for Finding { code, text, fix, .. } in concerns {
+    for found in concerns {
+        let (code, fix, command) = (found.code, found.advice(), found.command.as_deref());
         warn!(
             event = "settings-lead-elsewhere", consumer,
-            %code, cause = text, fix, "PostgreSQL's settings do not lead to the published files"
+            %code, cause = found.text, fix, command, "PostgreSQL's settings do not lead to the published files"
         );
     }
 }
 
-/// PostgreSQL will not read the published map: a workload that was taken out of it keeps its role.
+/// PostgreSQL does not load the published map: a workload that was removed from it keeps its role.
 pub(super) fn unreadable_map(consumer: Option<&str>, expression: &str, error: &sql::Error) {
     error!(
         event = "role-map-unreadable",
         consumer,
         cause = format!("/{expression}: {error}"),
-        fix = "mend files.ident_lines, and restart pgsvid",
-        "PostgreSQL cannot read the published map, and goes on with the one that it had"
+        fix = "fix files.ident_lines, and restart pgsvid",
+        "PostgreSQL cannot read the published map, and keeps the old one"
     );
 }
 
-/// Errors in files that a reload reads. They hinder neither the certificates nor one another, but somebody's edit.
+/// Errors in files that a reload reads. They do not affect the certificates, but keep somebody's edit from taking effect.
 pub(super) fn file_errors(consumer: Option<&str>, errors: &[String]) {
     for error in errors {
         warn!(
             event = "postgresql-files-error",
             consumer,
             cause = error,
-            fix = "mend the line, then reload",
+            fix = "fix the line, then reload",
             "PostgreSQL's files have an error"
         );
     }
 }
 
-/// The authorities were proven before, and are not any more, or by their names alone.
+/// The authorities were proven before, but now nothing is proven, or only their names.
 pub(super) fn less_is_proven(consumer: Option<&str>, proof: Proof, address: &str) {
     let (cause, fix) = match proof {
         Proof::Nothing => (
-            "it asks for no client certificate any more: ssl_ca_file is empty",
-            "if that is not meant, set ssl_ca_file to the published bundle, then reload",
+            "it no longer asks for a client certificate: ssl_ca_file is empty",
+            "if that is not intended, set ssl_ca_file to the published bundle, then reload",
         ),
         Proof::Names | Proof::Key => (
-            "it does not say any more whether it takes the published certificate from a client, or something between \
-             here and there keeps that back",
-            "look for \"could not accept SSL connection\" in the server log, and see that nothing relays the connection",
+            "it no longer answers whether it accepts the published certificate from a client, or something between \
+             pgsvid and the server drops the answer",
+            "look for \"could not accept SSL connection\" in the server log, and check that nothing relays the connection",
         ),
     };
     warn!(
@@ -145,13 +159,13 @@ pub(super) fn less_is_proven(consumer: Option<&str>, proof: Proof, address: &str
     );
 }
 
-/// The server refuses the published leaf as a client's, and not for its authority.
+/// The server refuses the published leaf as a client's, but not because of its authority.
 pub(super) fn unwelcome(consumer: Option<&str>, alert: AlertDescription) {
     warn!(
         event = "leaf-refused-as-client",
         consumer,
-        ?alert,
+        alert = alert_name(alert),
         fix = "look for \"could not accept SSL connection\" in the server log: the line names the reason",
-        "PostgreSQL does not take the published certificate from a client, so its authorities are proven by their names alone"
+        "PostgreSQL does not accept the published certificate from a client, so only the names of its authorities are proven"
     );
 }

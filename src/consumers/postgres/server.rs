@@ -1,22 +1,38 @@
-//! Which PostgreSQL, how to reach it, and where it sees the published files.
+//! Which PostgreSQL, how to reach it, and its paths of the published files.
 
+use std::path::PathBuf;
+
+use super::claims::Claims;
 use crate::survey::{PublishedPaths, Viewpoint};
-use crate::{sql, verify};
+use crate::{sql, verify, watching};
 
-/// A PostgreSQL that is reloaded and verified.
+/// A PostgreSQL that pgsvid reloads and verifies.
 #[derive(Debug, Clone)]
 pub struct Server {
-    /// Its name, which no other one has.
+    /// Its name, which no other server has.
     pub name: String,
     /// How to reach it.
     pub session: sql::Settings,
     /// How to verify it.
     pub verify: verify::Settings,
-    /// The published files as it sees them.
+    /// The published files' paths for the server.
     pub paths: PublishedPaths,
-    /// Where its view of the files differs from ours.
+    /// How its view of the files differs from this process's.
     pub viewpoint: Viewpoint,
-    /// The regular expressions of the operator's in the map beside the certificates that is its `pg_ident.conf`, or a
-    /// part of it; `None` if no map is published.
+    /// The operator's regular expressions in the published map that is its `pg_ident.conf`, or a part of it; `None` if no map
+    /// is published.
     pub role_map: Option<Vec<String>>,
+    /// The addresses of the other servers, if one of them may have the same address as this one. Then an answer there counts
+    /// only while this one is reached by its socket.
+    pub claims: Option<Claims>,
+}
+
+impl Server {
+    /// The directories in which a change may allow a session that was refused: the socket's, and those that decide which
+    /// password is read.
+    pub(super) fn watched(&self) -> Vec<PathBuf> {
+        let password = self.session.password_file.iter();
+        let password = password.flat_map(|path| watching::way(path).directories());
+        [self.session.host.clone()].into_iter().chain(password).collect()
+    }
 }

@@ -1,4 +1,4 @@
-//! Why the published set is not proven to be served, and how it is said.
+//! Why the published set is not proven to be served, and how that is logged.
 
 use std::time::{Duration, SystemTime};
 
@@ -10,6 +10,7 @@ use crate::consumers::problem::Problem;
 use crate::diagnose;
 use crate::finding::Finding;
 use crate::sql::{self, Retry};
+use crate::survey;
 use crate::timing;
 use crate::verify::{Answer, Verdict};
 
@@ -20,20 +21,20 @@ pub(in crate::consumers) struct Trouble {
     pub(in crate::consumers) weight: Weight,
 }
 
-/// When a reload that waits is worth a warning.
+/// When a waiting reload deserves a warning.
 const LATE: Duration = Duration::from_secs(60);
-/// The part of the published leaf's life after which it is an alarm.
+/// A waiting reload becomes an alarm after a quarter of the published leaf's lifetime: the lifetime is divided by this.
 const ALARMING: u32 = 4;
 
-/// How much a trouble matters.
+/// How serious a trouble is.
 pub(in crate::consumers) enum Weight {
-    /// Goes away by itself.
+    /// It goes away without help.
     Pending,
-    /// Has not gone away by itself for a while.
+    /// It has not gone away for a while, or is not likely to.
     Late,
     /// Nothing is known to be wrong, but nothing is proven either, and waiting may not help.
     Unproven,
-    /// Somebody has to fix it.
+    /// Somebody must fix it.
     Alarm,
 }
 
@@ -44,8 +45,8 @@ impl Weight {
 }
 
 impl Trouble {
-    /// Waiting was enough, and has gone on for so long; `life` is that of the published leaf. A server that is down is no
-    /// fault, but one that is looked for in the wrong place goes on serving what expires.
+    /// Raises the weight after waiting for this long; `life` is the published leaf's lifetime. A stopped server is no fault,
+    /// but a server whose address is wrong still serves a certificate that expires.
     pub(in crate::consumers) fn grow(
         mut self,
         obstacle: Obstacle,
@@ -54,6 +55,8 @@ impl Trouble {
     ) -> (Self, Obstacle) {
         let (weight, name) = match waited {
             _ if waited >= life / ALARMING => (Weight::Alarm, "alarm"),
+            // It was reported at once.
+            _ if matches!(self.weight, Weight::Late) => return (self, obstacle),
             _ if waited >= LATE.min(life / ALARMING / 2) => (Weight::Late, "late"),
             _ => return (self, obstacle),
         };
@@ -63,23 +66,26 @@ impl Trouble {
         (self, obstacle)
     }
 
-    /// What to say of an attempt that has failed, and what it means for the next; `again` if the one before failed, too.
+    /// What to log about a failed attempt, and what it means for the next one; `again` if the one before failed, too.
     pub(super) fn of(
         attempt: &Attempt,
         session: &sql::Settings,
         again: bool,
+        why_not_newer: Finding,
         now: SystemTime,
     ) -> (Self, Obstacle) {
         let findings = &attempt.findings;
         let outlived = attempt.has_outlived_its_renewal();
         let general = if outlived {
-            diagnose::outlived(&attempt.facts, now)
+            diagnose::outlived(&attempt.facts, why_not_newer, now)
         } else {
             diagnose::explain(attempt.verdict, &attempt.facts, now)
         };
         let verdict = attempt.verdict;
-        let slow = outlived || attempt.retry() == Retry::Slowly;
-        // Another reload of what is served already would fix nothing.
+        let refused = outlived || attempt.retry() == Retry::Slowly;
+        // Each handshake that a server ends causes a line in its log.
+        let slow = refused || matches!(attempt.facts.answer, Answer::Refused(_) | Answer::TooLarge);
+        // Another reload of the set that is served already would fix nothing.
         let Some(error) = attempt.sql.as_ref().filter(|_| !outlived) else {
             let sentence = general.text.clone();
             let findings = if findings.is_empty() { vec![general] } else { findings.clone() };
@@ -94,40 +100,51 @@ impl Trouble {
             return (Self { verdict, problem, weight }, Obstacle { key, slow, alarm });
         };
         // Whatever else is wrong, the reload has not happened yet.
-        let mut all = vec![diagnose::session(error, session)];
+        let first = no_session(error, session);
+        let said = first.text.clone();
+        let mut all = vec![first];
         all.extend_from_slice(findings);
-        // A server that is just starting binds its TCP port first; one that answers again and again has its socket
-        // elsewhere, and will never be asked to reload.
+        // A starting server binds its TCP port first. A server that keeps answering has its socket elsewhere, and will never
+        // be asked to reload.
         let elsewhere = again
             && matches!(error, sql::Error::NotRunning)
-            && matches!(attempt.facts.answer, Answer::Served(_) | Answer::Plaintext);
-        let (state, pending) = if slow {
+            && matches!(
+                attempt.facts.answer,
+                Answer::Served(_) | Answer::Plaintext | Answer::Refused(_) | Answer::TooLarge
+            );
+        let (state, pending) = if refused {
             ("impossible", format!("PostgreSQL cannot be asked to reload: {error}"))
         } else if elsewhere {
             let sentence = format!(
-                "a server answers at {}, but PostgreSQL's socket is not where it is looked for",
+                "a server answers at {}, but PostgreSQL's socket is not at the configured path",
                 attempt.facts.address
             );
             ("elsewhere", sentence)
         } else {
-            ("pending", format!("the reload is pending: {error}"))
+            // If no server listens, the sentence names the socket: it may be the wrong one.
+            let why = match error {
+                sql::Error::NotRunning => said,
+                _ => error.to_string(),
+            };
+            ("pending", format!("the reload is pending: {why}"))
         };
         let (sentence, weight) = match verdict {
             Verdict::Expired => (format!("{}; {pending}", general.text), Weight::Alarm),
-            _ if slow || elsewhere => (pending, Weight::Alarm),
+            _ if refused || elsewhere => (pending, Weight::Alarm),
+            _ if diagnose::is_limited(error, session) => (pending, Weight::Late),
             _ => (pending, Weight::Pending),
         };
         let alarm = weight.is_alarm();
         let key = identity(verdict, state, &all);
         let codes = all.iter().map(|found| found.code).collect();
-        // Where waiting is enough, the sentence says it all.
+        // If waiting is enough, the sentence is complete.
         all.retain(|found| found.fix.is_some());
-        let pending = matches!(weight, Weight::Pending);
+        let pending = !alarm;
         let problem = Problem { sentence, findings: all, codes, pending };
         (Self { verdict, problem, weight }, Obstacle { key, slow, alarm })
     }
 
-    /// Says it: an alarm, unless waiting is enough.
+    /// Logs it: as an alarm, unless waiting is enough.
     pub(in crate::consumers) fn say(
         &self,
         consumer: Option<&str>,
@@ -138,33 +155,50 @@ impl Trouble {
         let Self { verdict, problem: Problem { sentence, findings, codes, .. }, weight } = self;
         let code = joined(codes.iter().map(|code| code.name()), ", ");
         let cause = joined(findings.iter().map(Finding::why), "; ");
-        let fix = joined(findings.iter().filter_map(|finding| finding.fix.as_deref()), "; ");
+        let advice: Vec<String> = findings.iter().filter_map(Finding::advice).collect();
+        let fix = joined(advice.iter().map(String::as_str), "; ");
+        let mut commands: Vec<&str> =
+            findings.iter().filter_map(|finding| finding.command.as_deref()).collect();
+        commands.dedup();
+        let command = joined(commands.into_iter(), " && ");
         let next = format!("retrying in {}", timing::shortly(delay));
         match weight {
             _ if told == Told::Before => {
-                debug!(consumer, generation, %verdict, code, cause, fix, next, "still: {sentence}");
+                debug!(consumer, generation, %verdict, code, cause, fix, command, next, "still: {sentence}");
             }
-            // Each generation that waits is worth a line, but no alarm of its own.
+            // Each generation that waits deserves a line, but not an alarm of its own.
             _ if told == Told::ForAnotherGeneration => {
-                info!(event = "still-not-in-force", consumer, generation, %verdict, code, cause, fix, next, "published; still: {sentence}");
+                info!(event = "still-not-in-force", consumer, generation, %verdict, code, cause, fix, command, next, "published; still: {sentence}");
             }
             Weight::Pending => {
-                info!(event = "reload-pending", consumer, generation, %verdict, code, cause, fix, next, "published; {sentence}");
+                info!(event = "reload-pending", consumer, generation, %verdict, code, cause, fix, command, next, "published; {sentence}");
             }
             Weight::Late => {
-                warn!(event = "reload-pending", consumer, generation, %verdict, code, cause, fix, next, "published; {sentence}");
+                warn!(event = "reload-pending", consumer, generation, %verdict, code, cause, fix, command, next, "published; {sentence}");
             }
             Weight::Unproven => {
-                warn!(event = "unproven", consumer, generation, %verdict, code, cause, fix, next, "published; {sentence}");
+                warn!(event = "unproven", consumer, generation, %verdict, code, cause, fix, command, next, "published; {sentence}");
             }
             Weight::Alarm => {
-                error!(event = "not-in-force", consumer, generation, %verdict, code, cause, fix, next, "{sentence}");
+                error!(event = "not-in-force", consumer, generation, %verdict, code, cause, fix, command, next, "{sentence}");
             }
         }
     }
 }
 
-/// Tells one trouble from the next: by codes and objects, without times and sentences.
+/// Why PostgreSQL could not be asked to reload: the finding of `check`, if the files that it needs can be read here.
+pub(super) fn no_session(error: &sql::Error, session: &sql::Settings) -> Finding {
+    if let Some(found) = diagnose::deciding_line(error, session, || survey::access(session, None)) {
+        return found;
+    }
+    let found = diagnose::session(error, session);
+    if matches!(error, sql::Error::NotRunning) {
+        return diagnose::looked_around(found, &survey::neighbours(session));
+    }
+    found
+}
+
+/// Identifies a trouble by codes and objects, without times and sentences.
 fn identity(verdict: Verdict, state: &str, findings: &[Finding]) -> String {
     let mut identity = format!("{verdict} {state}");
     for Finding { code, object, .. } in findings {

@@ -1,6 +1,7 @@
-//! Whom PostgreSQL lets in: `pg_hba.conf` and `pg_ident.conf`.
+//! Which clients PostgreSQL lets in: `pg_hba.conf` and `pg_ident.conf`.
 
 use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 
 use super::postgresql::{Answers, Sql};
 use super::{loaded, roles, superusers};
@@ -10,14 +11,15 @@ use crate::diagnose::{self, AccessFacts, JudgedMapping, Misread, SHARED};
 use crate::doctor::finding::{Code, Finding, Group, Section, Severity};
 use crate::doctor::words::{MOST_LINES, listed};
 use crate::material::Material;
-use crate::sql::{BadLine, Mapping};
+use crate::sql::{AccessViews, BadLine, HbaRule, Mapping};
 use crate::survey::{self, Unclear};
 use crate::text::shown;
 
-/// What can be known of the files: from themselves, since the view of PostgreSQL 15 hides `clientname=DN`, or else
-/// from the views.
+/// The facts about the two files: from the files if pgsvid reads them as PostgreSQL does, because the view
+/// `pg_hba_file_rules` does not show `clientname=DN`; otherwise from the views. `None` if neither is possible, or if a process
+/// other than PostgreSQL listens on the socket.
 pub(super) fn facts(server: &Server, sql: &Sql) -> Option<AccessFacts> {
-    if sql.stranger().is_some() {
+    if sql.foreign_listener().is_some() {
         return None;
     }
     let answers = sql.answers();
@@ -44,6 +46,10 @@ pub(super) fn facts(server: &Server, sql: &Sql) -> Option<AccessFacts> {
     }
     let unclear = files.as_ref().map(|files| unclear(files, &bad)).unwrap_or_default();
     let read = files.as_ref().map(|files| files.files.clone()).unwrap_or_default();
+    let named = files.iter().flat_map(|files| [&files.hba, &files.ident]);
+    let mut homes: Vec<PathBuf> =
+        named.filter_map(|path| path.parent()).map(Path::to_owned).collect();
+    homes.extend(survey::data_directory(&server.session));
     let (hba, ident, rules, mappings, complete) = match (files, views) {
         (Some(files), _) if misread.is_empty() => {
             (name(&files.hba), name(&files.ident), files.rules, files.mappings, true)
@@ -51,19 +57,25 @@ pub(super) fn facts(server: &Server, sql: &Sql) -> Option<AccessFacts> {
         (_, Some(views)) => (
             "pg_hba.conf".to_owned(),
             "pg_ident.conf".to_owned(),
-            views.rules.clone(),
+            rules_shown(views),
             views.mappings.clone(),
             false,
         ),
         (_, None) => return None,
     };
-    let withheld = survey::withheld(&server.session, &read);
+    let withheld = survey::withheld(&server.session, &read, &homes);
     misread.extend(withheld.into_iter().map(Misread::Withheld));
     let mappings = mappings.map(|found| found.into_iter().map(|one| judge(one, answers)).collect());
     Some(AccessFacts { hba, ident, rules, complete, mappings, bad, misread, unclear })
 }
 
-/// The files themselves. A role that cannot log in does not keep us from reading.
+/// The rules as the view has them, which shows no quotation marks.
+fn rules_shown(views: &AccessViews) -> Vec<HbaRule> {
+    let quotes_known = views.quotes_known;
+    views.rules.iter().map(|rule| HbaRule { quotes_known, ..rule.clone() }).collect()
+}
+
+/// The files, read from disk. This needs no session, so it works if the role cannot log in.
 fn files(server: &Server, sql: &Sql) -> Option<survey::Access> {
     match sql.answers() {
         Some(answers) => answers.files.clone(),
@@ -71,7 +83,7 @@ fn files(server: &Server, sql: &Sql) -> Option<survey::Access> {
     }
 }
 
-/// The lines that are not understood, without those of which PostgreSQL says itself what is wrong.
+/// The lines that pgsvid does not understand, without those that PostgreSQL itself reports as wrong.
 fn unclear(files: &survey::Access, bad: &[BadLine]) -> Vec<Unclear> {
     let told = |unclear: &&Unclear| {
         bad.iter().any(|bad| bad.file == unclear.of && bad.line == unclear.line)
@@ -79,8 +91,8 @@ fn unclear(files: &survey::Access, bad: &[BadLine]) -> Vec<Unclear> {
     files.unclear.iter().filter(|unclear| !told(unclear)).cloned().collect()
 }
 
-/// The heading has the path.
-fn name(path: &std::path::Path) -> String {
+/// The name only, because the heading has the path.
+fn name(path: &Path) -> String {
     path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned()
 }
 
@@ -94,7 +106,8 @@ fn judge(mapping: Mapping, answers: Option<&Answers>) -> JudgedMapping {
     JudgedMapping { mapping, admits }
 }
 
-/// The lines of `pg_ident.conf` whose regular expressions were not tried to the end, and compile as far as is known.
+/// The line numbers in `pg_ident.conf` of regular expressions that PostgreSQL has not been asked about completely. Without those
+/// that PostgreSQL cannot compile: they have a finding of their own.
 fn untried(facts: &AccessFacts, sql: &Sql) -> Vec<u32> {
     let broken: BTreeSet<&str> = sql
         .answers()
@@ -111,7 +124,7 @@ fn untried(facts: &AccessFacts, sql: &Sql) -> Vec<u32> {
         .collect()
 }
 
-/// The expressions that may match more names than anybody can list.
+/// Findings about the expressions of which pgsvid cannot list all names that they match (`open`).
 fn untold(facts: &AccessFacts, open: &[&Mapping]) -> Vec<Finding> {
     let fix = "name each workload in a line of its own, with [.] for a dot in an expression, as `pgsvid setup ident` does";
     let finding = |text: String| Finding::skipped(Code::IdentExpressionUntold, text).fix(fix);
@@ -120,7 +133,7 @@ fn untold(facts: &AccessFacts, open: &[&Mapping]) -> Vec<Finding> {
         .take(MOST_LINES)
         .map(|mapping| {
             finding(format!(
-                "{} line {}: {} is an expression; which names it admits as role {} cannot be told from here",
+                "{} line {}: {} is a regular expression; pgsvid cannot tell which names it admits as role {}",
                 facts.ident,
                 mapping.line,
                 shown(&mapping.system_user),
@@ -131,7 +144,7 @@ fn untold(facts: &AccessFacts, open: &[&Mapping]) -> Vec<Finding> {
     let more: Vec<u32> = open.iter().skip(MOST_LINES).map(|mapping| mapping.line).collect();
     if !more.is_empty() {
         findings.push(finding(format!(
-            "{}: which names the expressions in line {} admit cannot be told from here either",
+            "{}: pgsvid cannot tell which names the regular expressions in these lines admit: {}",
             facts.ident,
             listed(&more)
         )));
@@ -139,15 +152,15 @@ fn untold(facts: &AccessFacts, open: &[&Mapping]) -> Vec<Finding> {
     findings
 }
 
-/// Where nothing is known of the files.
+/// The section if nothing is known about the files.
 fn unknown(server: &Server, sql: &Sql) -> Section {
     let user = &server.session.user;
     let mut section = Section::new(Group::Access, "pg_hba.conf, pg_ident.conf");
     section.extend(sql.answers().into_iter().flat_map(loaded::refused));
-    if let Some(error) = sql.stranger() {
+    if let Some(error) = sql.foreign_listener() {
         section.add(Finding::skipped(
             Code::SocketOfOtherUser,
-            format!("nothing is read that may not be PostgreSQL's: {error}"),
+            format!("pgsvid does not read the files, because they might belong to another user's process: {error}"),
         ));
         return section;
     }
@@ -156,20 +169,58 @@ fn unknown(server: &Server, sql: &Sql) -> Section {
         section.extend([diagnose::misread(&Misread::Nul(place))]);
         return section;
     }
+    let standing = sql.answers().map(|answers| &answers.standing);
+    if let Some(hba) = survey::too_much(&server.session, standing) {
+        section.add(
+            Finding::skipped(
+                Code::AccessFilesUnread,
+                format!(
+                    "which clients PostgreSQL lets in: {} is larger than 4 MiB, or names more than 1000 files or 16 MiB in all, and is not judged",
+                    hba.display()
+                ),
+            )
+            .fix("write a shorter file, or run check as a superuser, who can see the rules: --user postgres"),
+        );
+        return section;
+    }
     section.add(
         Finding::skipped(Code::AccessFilesUnread, match sql.answers() {
+            Some(_) if survey::is_elsewhere(&server.session) => {
+                format!("role {user} may not read pg_hba_file_rules, and pgsvid cannot find the files: {}", loaded::ELSEWHERE)
+            }
             Some(_) => {
                 format!(
-                    "role {user} may not read the views, and this uid not the files, or not all that says where they are"
+                    "role {user} may not read pg_hba_file_rules, and this uid may not read the files, or not all of the configuration that names them"
                 )
             }
-            None => "PostgreSQL does not answer, and the files cannot be read".to_owned(),
+            None => format!("{}, and the files cannot be read", sql.why_silent()),
         })
         .fix("run check as PostgreSQL's uid, or as a superuser: --user postgres"),
     );
     section
 }
 
+/// What is well about the rules; `all_told` means that every map was judged, too.
+fn all_clear(facts: &AccessFacts, all_told: bool) -> String {
+    let local = facts.rules.iter().filter(|rule| diagnose::is_local_password(rule));
+    let local: Vec<u32> = local.map(|rule| rule.line).collect();
+    let mut text = if local.is_empty() {
+        "TLS clients need a certificate".to_owned()
+    } else {
+        let lines = if local.len() == 1 { "line" } else { "lines" };
+        format!(
+            "TLS clients on other machines need a certificate; those on this machine log in by a password ({lines} {})",
+            listed(&local)
+        )
+    };
+    if all_told {
+        text.push_str(", and no map admits a workload that it does not name");
+    }
+    text
+}
+
+/// The section about who may log in. `facts` is `None` if neither files nor views can be read; `on_disk` is the published set.
+/// If PostgreSQL may have loaded other files than these, no finding is ok.
 pub(super) fn section(
     config: &Config,
     server: &Server,
@@ -187,19 +238,12 @@ pub(super) fn section(
     let concerns = diagnose::access(facts);
     let (untried, open) = (untried(facts, sql), diagnose::open_mappings(facts));
     let loaded = loaded::access(server, sql);
-    // What is in force may be something else.
+    // If PostgreSQL may have loaded other files than the ones judged here, nothing below is an all-clear.
     let in_force = loaded.iter().all(|finding| finding.severity == Severity::Warning);
     section.extend(loaded);
     if concerns.is_empty() && facts.is_certain() {
         let all_told = untried.is_empty() && open.is_empty() && facts.mappings.is_some();
-        section.add(Finding::ok(
-            Code::AccessRules,
-            if all_told {
-                "TLS clients need a certificate, and no map admits a workload that it does not name"
-            } else {
-                "TLS clients need a certificate"
-            },
-        ));
+        section.add(Finding::ok(Code::AccessRules, all_clear(facts, all_told)));
     }
     section.extend(concerns);
     section.extend(untold(facts, &open));
@@ -207,10 +251,10 @@ pub(super) fn section(
     for (line, expression) in broken {
         section.add(
             Finding::failure(Code::IdentExpressionBroken, format!(
-                "{} line {line}: PostgreSQL cannot compile {expression}, and goes on with the file as it was before",
+                "{} line {line}: PostgreSQL cannot compile {expression}, and keeps the lines that it loaded before",
                 facts.ident
             ))
-            .fix("mend the regular expression, then reload"),
+            .fix("fix the regular expression, then reload"),
         );
     }
     section.extend(roles::findings(config, server, sql.answers(), facts));
@@ -219,6 +263,9 @@ pub(super) fn section(
             .into_iter()
             .flat_map(|answers| superusers::findings(&server.session, answers, facts, on_disk)),
     );
+    let superusers = sql.answers().map(|answers| &answers.superusers.0[..]).unwrap_or_default();
+    let (roles, own) = (config.roles.roles(), &server.session.user);
+    section.extend(diagnose::local_ways(facts, &roles, superusers, own));
     if facts.mappings.is_none() {
         section.add(Finding::skipped(Code::IdentUnread, format!("{} cannot be read", facts.ident)));
     }
@@ -232,8 +279,8 @@ pub(super) fn section(
     }
     if !untried.is_empty() {
         section.add(Finding::skipped(Code::IdentExpressionUntried, format!(
-            "what the regular expressions of {} match in line {}: PostgreSQL could not be asked, or there are too many, \
-             or they take it too long",
+            "which names these regular expressions of {} match (line {}): pgsvid could not ask PostgreSQL, or they are too many, \
+             or they take too long",
             facts.ident,
             listed(&untried)
         )));
@@ -241,8 +288,13 @@ pub(super) fn section(
     if !facts.complete {
         section.add(Finding::skipped(
             Code::HbaClientnameHidden,
-            "clientname=DN: PostgreSQL's view may hide it; run check as PostgreSQL's uid to read \
-                 the file itself",
+            if facts.rules.iter().all(|rule| rule.quotes_known) {
+                "clientname=DN: PostgreSQL's view may hide it; run check as PostgreSQL's uid to read the file itself"
+            } else {
+                "clientname=DN and quotation marks (\"all\" in quotation marks is a name, not a keyword): PostgreSQL's view hides both. pgsvid assumes \
+                 that such a line can let clients in, and never that it keeps clients out; run check as PostgreSQL's uid to read the \
+                 file itself"
+            },
         ));
     }
     let has_views = sql.answers().is_some_and(|answers| answers.views.is_some());
@@ -250,7 +302,7 @@ pub(super) fn section(
         section.add(
             Finding::skipped(Code::HbaLineWrong, match sql.answers() {
                 Some(answers) if answers.views_refused.is_some() => {
-                    "errors in the files: PostgreSQL cannot read them itself".to_owned()
+                    "errors in the files: PostgreSQL cannot read its own files".to_owned()
                 }
                 Some(_) => {
                     format!(
@@ -258,9 +310,9 @@ pub(super) fn section(
                          error, and keeps the rules that it had"
                     )
                 }
-                None => "errors in the files: PostgreSQL does not answer".to_owned(),
+                None => format!("errors in the files: {}", sql.why_silent()),
             })
-            .fix("as a superuser: --user postgres"),
+            .fix("run check as a superuser: --user postgres"),
         );
     }
     if !in_force {

@@ -1,23 +1,30 @@
-//! `--as-client ROLE`: a login with our certificate, and its refusal in terms of `pg_hba.conf` and `pg_ident.conf`.
+//! `--as-client ROLE`: a login with the published certificate, and an explanation of a refusal in terms of `pg_hba.conf` and
+//! `pg_ident.conf`.
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
 
 use super::postgresql::Sql;
-use crate::companions::{self, places::Invalid};
+use crate::companions::{self, hosts::Invalid};
 use crate::config::Config;
 use crate::consumers::Server;
 use crate::diagnose::{self, AccessFacts};
 use crate::doctor::distrust::Distrust;
-use crate::doctor::finding::{Code, Finding, Group, Section};
+use crate::doctor::entry;
+use crate::doctor::finding::{Code, Finding, Group, Section, Severity};
 use crate::doctor::login::{self, Login, Outcome};
-use crate::material::{Fault, Material, Refusal, Which};
+use crate::doctor::profile::warned;
+use crate::material::{By, Fault, Material, Refusal, Warning, Which, workload_id};
 use crate::sql::statements::identifier;
-use crate::sql::{HbaRule, Psql, word};
-use crate::text::argument;
+use crate::sql::{HbaRule, Psql, Settings, TlsSettings, word};
+use crate::text::{argument, shown};
+use crate::verify;
 
-/// Where a client would go: the service's host, or the PostgreSQL that takes part.
-struct Place {
+/// Most names of a certificate that are listed.
+const MOST_NAMED: usize = 8;
+
+/// Where a client would connect: the service's host, or the configured PostgreSQL.
+struct ClientRoute {
     hosts: Vec<String>,
     port: u16,
     database: String,
@@ -43,10 +50,12 @@ pub(super) async fn section(
     let Some(material) = on_disk else {
         return nowhere("there is no published set to log in with");
     };
-    let places = match places(config, server, sql, material) {
-        Ok(places) => places,
+    let routes = match routes(config, server, sql, material) {
+        Ok(routes) => routes,
         Err(error) => {
-            let mut section = nowhere("libpq could not, either");
+            let mut section = nowhere(
+                "no login was tried: libpq refuses host, hostaddr and port of files.service.options",
+            );
             section.add(
                 Finding::failure(Code::ServiceHosts, error.to_string())
                     .fix("correct host, hostaddr and port of files.service.options"),
@@ -54,7 +63,7 @@ pub(super) async fn section(
             return section;
         }
     };
-    let Some(first) = places.first() else {
+    let Some(first) = routes.first() else {
         return nowhere("there is no address to log in at: set host in files.service.options");
     };
     let subject = format!(
@@ -64,82 +73,119 @@ pub(super) async fn section(
         first.database
     );
     let mut section = Section::new(Group::Login, subject);
-    for place in &places {
-        section.add(log_in(place, sql, material, access, role).await);
+    for route in &routes {
+        section.add(log_in(route, server, sql, material, access, role).await);
+    }
+    let failed = section.findings.iter().any(|found| found.severity == Severity::Failure);
+    let name = material.leaf().common_name();
+    if failed && server.is_some() && name.as_deref() != Some(role) {
+        let whose = name.map_or_else(String::new, |name| format!(", whose CN is {}", shown(&name)));
+        section.add(
+            Finding::skipped(
+                Code::ClientLogin,
+                format!(
+                    "whether a client with a certificate of its own can log in: this login showed the database's certificate{whose}"
+                ),
+            )
+            .fix("run check on the client, with the client's configuration"),
+        );
     }
     section
 }
 
-/// libpq tries one after the other; a client may end up at each.
+/// The section if no role is named for a login, and the service says where clients connect.
+pub(super) fn untried(config: &Config) -> Option<Section> {
+    let options = &config.service.as_ref()?.options;
+    let host = options.get("host").or_else(|| options.get("hostaddr"))?;
+    let role = options.get("user").map_or("ROLE", String::as_str);
+    let mut section = Section::new(Group::Login, shown(host));
+    section.add(
+        Finding::skipped(
+            Code::ClientLogin,
+            "whether a client reaches the server, trusts it, and can log in: no login was tried",
+        )
+        .fix(format!("add --as-client {}", argument(role))),
+    );
+    Some(section)
+}
+
+/// Logs in at one host. libpq tries the hosts in order, so a client may end at any of them.
 async fn log_in(
-    place: &Place,
+    route: &ClientRoute,
+    server: Option<&Server>,
     sql: &Sql,
     material: &Material,
     access: Option<&AccessFacts>,
     role: &str,
 ) -> Finding {
-    let Some(name) = &place.name else {
-        return Finding::failure(
+    let Some(name) = &route.name else {
+        let finding = Finding::failure(
             Code::SvidDnsName,
             "clients cannot use sslmode=verify-full: the server's SVID has no DNS name",
-        )
-        .fix("spire-server entry update -entryID <id> … -dns <the name that clients connect to>");
+        );
+        return entry::add_own_name_to(finding, material);
     };
-    // rustls passes over the dot, and libpq does not.
+    // rustls ignores a dot at the end of a host name; libpq compares it.
     if name.ends_with('.') {
         return Finding::failure(
             Code::ServiceHostName,
-            format!("clients do not trust the server: no certificate has a name with a dot at its end, as {name} has"),
+            format!("clients do not trust the server: {name} ends with a dot, and no certificate has such a name"),
         )
-        .fix("take the dot out of host in files.service.options");
+        .fix("remove the dot at the end of host in files.service.options");
     }
     let login = Login {
-        hosts: &place.hosts,
-        port: place.port,
+        hosts: &route.hosts,
+        port: route.port,
         name,
         role,
-        database: &place.database,
+        database: &route.database,
         replication: false,
         material,
     };
     let groups = sql.answers().and_then(|answers| answers.groups.as_ref());
+    let settings = sql.answers().map(|answers| &answers.settings);
+    let settings = settings.zip(server.map(|server| &server.session));
     let (outcome, from, to) = login::attempt(&login).await;
     if is_refused(&outcome) && may_replicate(access, role) {
-        // A standby logs in for replication alone, and a line about databases does not let it in.
+        // A standby only logs in for replication, and a line about databases does not let it in.
         let login = Login { replication: true, ..login.clone() };
         let (outcome, from, to) = login::attempt(&login).await;
-        return explain(&login, &place.psql, groups, outcome, (from, to), access);
+        return explain(&login, &route.psql, groups, outcome, (from, to), access, settings);
     }
-    explain(&login, &place.psql, groups, outcome, (from, to), access)
+    explain(&login, &route.psql, groups, outcome, (from, to), access, settings)
 }
 
-/// Where libpq would go over TCP by the service; or else where the PostgreSQL that takes part listens.
-fn places(
+/// Where clients connect over TCP: the hosts of `files.service.options`; without them, where the configured PostgreSQL listens.
+///
+/// # Errors
+/// If libpq refuses the combination of `host`, `hostaddr` and `port`.
+fn routes(
     config: &Config,
     server: Option<&Server>,
     sql: &Sql,
     material: &Material,
-) -> Result<Vec<Place>, Invalid> {
+) -> Result<Vec<ClientRoute>, Invalid> {
     let option = |name: &str| {
         let service = config.service.as_ref();
         service.and_then(|service| service.options.get(name)).map_or("", String::as_str)
     };
     let socket = server.map(|server| server.session.administrator());
-    let named = companions::places::places(option("host"), option("hostaddr"), option("port"))?;
+    let named = companions::hosts::listed(option("host"), option("hostaddr"), option("port"))?;
+    named.iter().try_for_each(companions::hosts::HostEntry::check_address)?;
     let named: Vec<_> = named
         .into_iter()
-        .filter(|place| !place.is_socket())
-        .map(|place| {
-            let port = place.port;
+        .filter(|route| !route.is_socket())
+        .map(|route| {
+            let port = route.port;
             let database = option("dbname");
-            let psql = || Psql::at(format!(" -h {} -p {port}", argument(place.target())));
-            Place {
+            let psql = || Psql::at(format!(" -h {} -p {port}", argument(route.target())));
+            ClientRoute {
                 psql: socket.clone().unwrap_or_else(psql),
-                // `hostaddr` says where, `host` whom to expect there.
-                hosts: vec![place.target().to_owned()],
+                // `hostaddr` is the address, `host` the name to expect there.
+                hosts: vec![route.target().to_owned()],
                 port,
                 database: if database.is_empty() { "postgres" } else { database }.to_owned(),
-                name: Some(if place.host.is_empty() { place.address } else { place.host }),
+                name: Some(if route.host.is_empty() { route.address } else { route.host }),
             }
         })
         .collect();
@@ -153,24 +199,25 @@ fn places(
     let Some((hosts, port)) = server.verify.target.hosts(known, server.session.port) else {
         return Ok(Vec::new());
     };
-    Ok(vec![Place {
+    Ok(vec![ClientRoute {
         hosts,
         port,
         database: server.session.database.clone(),
-        // The address is this machine's; clients know the server by the first name of its certificate.
+        // The address belongs to this machine; clients know the server by the first name in its certificate.
         name: material.leaf().dns_names().first().cloned(),
         psql: socket.unwrap_or_default(),
     }])
 }
 
-/// Whether `pg_hba.conf` has no line that lets the client in.
+/// Whether PostgreSQL refused the client (SQLSTATE 28000): no line of `pg_hba.conf` lets it in, or another reason with this
+/// code, such as a role that does not exist.
 fn is_refused(outcome: &Outcome) -> bool {
-    matches!(outcome, Outcome::Refused { code, .. } if code == "28000")
+    matches!(outcome, Outcome::LoginRefused { code, .. } if code == "28000")
 }
 
-/// Whether a line that names replication may be about the role, and none for databases is.
+/// Whether a line that names replication may match the role, and no line for databases does.
 fn may_replicate(access: Option<&AccessFacts>, role: &str) -> bool {
-    let about = |rule: &&HbaRule| rule.admits_tls() && rule.is_about(role) != Some(false);
+    let about = |rule: &&HbaRule| rule.matches_tls() && rule.is_about(role) != Some(false);
     let replicates = |rule: &HbaRule| rule.databases.iter().any(|word| word == "replication");
     let rules = access.map(|access| access.rules.as_slice()).unwrap_or_default();
     rules.iter().filter(about).any(|rule| replicates(rule) && rule.wants_certificate())
@@ -184,16 +231,18 @@ fn explain(
     outcome: Outcome,
     (from, to): (Option<IpAddr>, Option<IpAddr>),
     access: Option<&AccessFacts>,
+    settings: Option<(&TlsSettings, &Settings)>,
 ) -> Finding {
     let Login { role, name, database, material, .. } = login;
     match outcome {
-        Outcome::Welcome => {
+        Outcome::LoggedIn => {
             let way = if login.replication { " for replication" } else { "" };
-            Finding::ok(Code::ClientLogin, format!("logged in{way} as role {role}, server proven to be {name}, and out again"))
+            Finding::ok(Code::ClientLogin, format!("logged in{way} as role {role}, proved that the server is {name}, and logged out"))
         }
         Outcome::Unreachable(reason) => Finding::failure(Code::ServerUnreachable, "the server cannot be reached")
             .cause(reason)
-            .fix("see that PostgreSQL runs and listens there (listen_addresses, port), and that nothing is between"),
+            .fix("check that the host's name has an address (DNS, /etc/hosts), that PostgreSQL runs and listens there (listen_addresses, port), and that no \
+                  firewall is in between"),
         Outcome::Plaintext => Finding::failure(Code::ServerTlsOff, "the server has TLS turned off, so verify-full refuses it")
             .fix("set ssl = on in postgresql.conf, then reload"),
         Outcome::Untrusted(distrust) => untrusted(name, &distrust),
@@ -201,23 +250,34 @@ fn explain(
             Finding::failure(Code::ServerUntrusted, format!("clients do not trust the server: {why}"))
                 .fix("see what is served: pgsvid probe")
         }
-        Outcome::Rejected(alert) => {
-            Finding::failure(Code::LoginCertificateRefused, "the server refuses our certificate in the handshake").cause(alert).fix(
-                "let ssl_ca_file name a bundle with our authority, then reload; an expired certificate is refused, too",
-            )
+        Outcome::NoCertificate(alert) => Finding::skipped(
+            Code::ServerTlsUnspoken,
+            format!("pgsvid cannot try a login: the server ends the handshake before it shows a certificate ({alert})"),
+        )
+        .fix(format!(
+            "try the login with psql; pgsvid supports the key exchange groups {} (ssl_ecdh_curve, ssl_groups), and for TLS 1.2 the cipher suites {} (ssl_ciphers)",
+            verify::groups().collect::<Vec<_>>().join(", "),
+            verify::ciphers().collect::<Vec<_>>().join(", ")
+        )),
+        Outcome::WrongCurve => diagnose::wrong_curve(settings, material.leaf()),
+        Outcome::ConnectionLost(_) | Outcome::Alert(_) if material.fitness().clients.is_some() => {
+            not_for_clients(material)
         }
-        Outcome::TooMuch => Finding::failure(Code::NotPostgresql, "the server says far more than a PostgreSQL at a login; \
+        Outcome::Alert(alert) => match settings.filter(|(settings, _)| settings.revocation) {
+            Some((settings, _)) => diagnose::refused_by_lists(settings, alert, material.leaf()),
+            None => certificate_refused(format!("alert {}", verify::alert_name(alert))),
+        },
+        Outcome::ConnectionLost(why) => certificate_refused(why),
+        Outcome::TooMuch => Finding::failure(Code::NotPostgresql, "the server sends far more than a PostgreSQL does at a login; \
                  the rest was not read")
-            .fix("see what listens there (host and port of files.service.options, or of postgres)"),
-        Outcome::Password => Finding::failure(Code::LoginPassword, format!("role {role} is asked for a password, beside or instead of the certificate"))
-            .fix(format!(
-                "put `hostssl {} {} all cert` above the line that asks for it, then reload",
-                if login.replication { "replication".to_owned() } else { word(database) },
-                word(role)
-            )),
-        Outcome::Refused { code, text } => match code.as_str() {
+            .fix("find out what listens there (host and port of files.service.options, or of postgres)"),
+        Outcome::Password => Finding::failure(Code::LoginPassword, format!("PostgreSQL asks role {role} for a password, in addition to or instead of the certificate"))
+            .fix(line_above(login)),
+        Outcome::OtherMethod => Finding::failure(Code::LoginOtherLine, format!("PostgreSQL asks role {role} for a login by another method than the certificate, such as gss or oauth"))
+            .fix(line_above(login)),
+        Outcome::LoginRefused { code, text } => match code.as_str() {
             "28000" | "28P01" => {
-                let login = diagnose::Login {
+                let login = diagnose::RefusedLogin {
                     role,
                     database,
                     from: from.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST)),
@@ -232,9 +292,24 @@ fn explain(
                 Finding::failure(found.code, format!("PostgreSQL refuses the login: {text}"))
                     .because_of(found)
             }
+            "53300" => Finding::failure(Code::ConnectionSlots, format!("PostgreSQL refuses the login: {text}")).fix(format!(
+                "end sessions, or raise the limit that the message names: ALTER ROLE {} CONNECTION LIMIT, ALTER DATABASE {} CONNECTION LIMIT, or \
+                 max_connections (after a restart)",
+                identifier(role),
+                identifier(database)
+            )),
             "3D000" => Finding::failure(Code::DatabaseMissing, format!("PostgreSQL refuses the login: {text}"))
-                .fix("name another one, or make it")
+                .fix("set dbname in files.service.options to a database that exists, or create this one")
                 .command(psql.execute(&format!("CREATE DATABASE {}", identifier(database)))),
+            // PostgreSQL: "must be superuser or replication role to start walsender".
+            "42501" if login.replication => Finding::failure(Code::ConnectPrivilege, format!("PostgreSQL refuses the login: {text}"))
+                .cause("pg_hba.conf lets the role in for replication only, but the role may not replicate")
+                .fix(format!(
+                    "for a client of a database put `hostssl {} {} all cert` into pg_hba.conf, then reload; for a standby",
+                    word(database),
+                    word(role)
+                ))
+                .command(psql.execute(&format!("ALTER ROLE {} REPLICATION", identifier(role)))),
             "42501" => Finding::failure(Code::ConnectPrivilege, format!("PostgreSQL refuses the login: {text}"))
                 .command(psql.execute(&format!(
                     "GRANT CONNECT ON DATABASE {} TO {}",
@@ -247,21 +322,64 @@ fn explain(
     }
 }
 
+/// The line to put above the one that asks for something else.
+fn line_above(login: &Login<'_>) -> String {
+    let database = if login.replication { "replication".to_owned() } else { word(login.database) };
+    let (method, mapping) = diagnose::by_certificate(login.material.leaf(), login.role);
+    let also = mapping.map(|line| format!(", and `{line}` into pg_ident.conf")).unwrap_or_default();
+    format!(
+        "put `hostssl {database} {} all {method}` above the line that asks for it{also}, then reload",
+        word(login.role)
+    )
+}
+
+fn certificate_refused(why: String) -> Finding {
+    Finding::failure(Code::LoginCertificateRefused, "the server refuses the published certificate in the handshake").cause(why).fix(
+        "set ssl_ca_file to a bundle that contains the certificate's authority; set ssl_crl_file and ssl_crl_dir to nothing, or to revocation lists \
+         of every authority in its chain; then reload. If the certificate has expired, see the findings about the published files",
+    )
+}
+
+/// The finding about a certificate that is not for clients. It replaces every other cause of a refusal in the handshake, because
+/// every server refuses such a certificate.
+fn not_for_clients(material: &Material) -> Finding {
+    let by = material.fitness().clients.unwrap_or(By::Leaf);
+    warned(Warning::NotForClients(by), material.leaf())
+}
+
 fn untrusted(name: &str, distrust: &Distrust) -> Finding {
     let finding =
         |code| Finding::failure(code, format!("clients do not trust the server: {distrust}"));
     match distrust {
-        Distrust::Name => finding(Code::ServedName)
-            .cause(format!("the server's certificate is not for {name}; verify-full looks at DNS names, never at the SPIFFE ID"))
-            .fix(format!("connect by a name that it has, or: spire-server entry update … -dns {name}")),
+        Distrust::Name(leaf) => {
+            let names: Vec<&str> =
+                leaf.dns_names().iter().take(MOST_NAMED).map(String::as_str).collect();
+            let names = if names.is_empty() {
+                "no DNS name".to_owned()
+            } else {
+                shown(&names.join(", "))
+            };
+            let finding = finding(Code::ServedName).cause(format!(
+                "the server's certificate has {names}, and not {name}; verify-full compares DNS names, never the SPIFFE ID"
+            ));
+            // The entry is the server's, which need not be that of the published set.
+            let id = match leaf.uris() {
+                [uri] => workload_id(uri).ok(),
+                _ => None,
+            };
+            entry::add_name(finding, id.map(|id| id.to_string()).as_deref(), name)
+        }
         Distrust::Chain(Refusal::Certificate { which: Which::Leaf, fault: Fault::Expired }) => {
             finding(Code::ServedValidity)
                 .cause("PostgreSQL serves an expired certificate")
                 .fix("see the findings about TLS above")
         }
+        Distrust::Chain(Refusal::Certificate { which, fault: Fault::NotForServers }) => {
+            finding(Code::SvidNotForServers).fix(Warning::NotForServers(By::of(which)).fix())
+        }
         Distrust::Chain(_) => finding(Code::ServedChain)
-            .cause("OpenSSL finds no path from its chain to a root of the published bundle that it takes")
-            .fix("see that client and server are of one trust domain, and that ssl_cert_file names the whole chain"),
+            .cause("OpenSSL accepts no path from its chain to a root of the published bundle")
+            .fix("check that client and server are in the same trust domain, and that ssl_cert_file names the whole chain"),
         Distrust::Malformed => {
             finding(Code::ServerUntrusted).fix("see what is served: pgsvid probe")
         }

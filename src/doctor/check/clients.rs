@@ -1,4 +1,4 @@
-//! What libpq reads: the connection service file, and the variables that name one.
+//! The files and variables that libpq reads: the connection service file, and the variables that name one.
 
 use std::path::{Path, PathBuf};
 
@@ -7,13 +7,15 @@ use crate::companions::service_reader::{self, Entry, Unreadable};
 use crate::config::{Config, Environment};
 use crate::doctor::finding::{Code, Finding, Group, Section};
 use crate::files;
-use crate::material::Material;
+use crate::key_mode::KeyMode;
+use crate::material::{Certificate, Material, pem};
 use crate::text;
 
 /// Largest service file that is read, in bytes.
 const LARGEST: u64 = 1024 * 1024;
 
-/// One section for the published service file, and one for a file that the environment names.
+/// Up to two sections: one about the published service file, or about its absence if pgsvid only serves clients; and one about
+/// the variable `PGSERVICEFILE`, otherwise `PGSSLMODE`.
 pub(super) fn sections(
     config: &Config,
     environment: &Environment,
@@ -60,7 +62,7 @@ pub(super) fn sections(
                 None => section.add(
                     Finding::warning(
                         Code::PgserviceUnset,
-                        "PGSERVICE is not set: libpq passes over PGSERVICEFILE unless \
+                        "PGSERVICE is not set: libpq ignores PGSERVICEFILE unless \
                  service= is given",
                     )
                     .fix("set PGSERVICE to the name of the file's section"),
@@ -85,7 +87,7 @@ fn same(one: &Path, other: &Path) -> bool {
     one == other || real(one).is_some() && real(one) == real(other)
 }
 
-/// The path here of a path that readers see.
+/// The path on this side of a path that readers use.
 fn here(config: &Config, theirs: &Path) -> PathBuf {
     match theirs.strip_prefix(config.publish.readers_directory()) {
         Ok(rest) => config.publish.directory.join(rest),
@@ -108,7 +110,7 @@ fn service_file(
                     Code::ServiceFileUnreadable,
                     format!("libpq cannot read {}: {error}", path.display()),
                 )
-                .fix("start `pgsvid run` with [files.service], or mend PGSERVICEFILE"),
+                .fix("start `pgsvid run` with [files.service], or fix PGSERVICEFILE"),
             ];
         }
     };
@@ -118,14 +120,14 @@ fn service_file(
             let (code, fix) = match &error {
                 Unreadable::NoSection(_) => (
                     Code::ServiceSectionMissing,
-                    "set PGSERVICE to a section that is there, or files.service.name to the one that is used",
+                    "set PGSERVICE to an existing section, or files.service.name to the one that is used",
                 ),
                 Unreadable::TooLong { .. } => {
                     (Code::ServiceLineTooLong, "shorten the value, or files.directory")
                 }
                 Unreadable::Syntax { .. } => (
                     Code::ServiceSyntax,
-                    "mend the line: keyword=value, without blanks around =, and a keyword that libpq has",
+                    "fix the line: keyword=value, without blanks around =, and a keyword that libpq has",
                 ),
             };
             return vec![
@@ -134,14 +136,19 @@ fn service_file(
             ];
         }
     };
-    let mut findings: Vec<Finding> =
-        sslmode(value(&entries, "sslmode"), &path.display().to_string());
-    findings.extend(
-        ["sslcert", "sslkey", "sslrootcert"]
-            .into_iter()
-            .filter_map(|keyword| named_file(config, &entries, keyword, path)),
-    );
     let service = Service { entries: &entries, environment, file: path };
+    let mode = service.value("sslmode");
+    let mut findings = sslmode(mode.as_deref(), &service.place("sslmode"));
+    findings.extend(["sslcert", "sslkey", "sslrootcert"].into_iter().filter_map(|keyword| {
+        // A variable applies where the service leaves the keyword out.
+        let given = service.value(keyword).map(|value| Entry {
+            line: 0,
+            keyword: keyword.to_owned(),
+            value,
+        });
+        named_file(config, given.as_slice(), keyword, Path::new(&service.place(keyword)))
+    }));
+    findings.extend(other_authorities(config, &entries, on_disk));
     findings.extend(service.judge(on_disk));
     for entry in &entries {
         if let Some(since) = service_reader::since(&entry.keyword).filter(|since| *since > 14) {
@@ -163,10 +170,9 @@ fn value<'a>(entries: &'a [Entry], keyword: &str) -> Option<&'a str> {
     entries.iter().find(|entry| entry.keyword == keyword).map(|entry| entry.value.as_str())
 }
 
-/// What a mode means for somebody whose certificate is to count. `place` is where it is written.
+/// The findings about an sslmode, for a client that needs its certificate to count. `place` is where it is written.
 pub(super) fn sslmode(mode: Option<&str>, place: &str) -> Vec<Finding> {
-    let silent =
-        "when a file is missing or the key's mode is wrong, libpq connects unencrypted, in silence";
+    let silent = "when a file is missing or the key's mode is wrong, libpq connects unencrypted without saying so";
     let fix = format!("write sslmode=verify-full in {place}");
     match mode {
         Some("verify-full") => Vec::new(),
@@ -177,24 +183,30 @@ pub(super) fn sslmode(mode: Option<&str>, place: &str) -> Vec<Finding> {
         }
         Some("verify-ca" | "require") => vec![
             Finding::warning(Code::SslmodeServerUnproven, format!(
-                "sslmode={} does not prove which server answers: any workload of the trust domain may pose as it",
+                "sslmode={} does not prove which server answers: any workload of the trust domain can impersonate it",
                 mode.unwrap_or_default()
             ))
             .fix(fix),
         ],
         Some(mode) => {
-            vec![Finding::failure(Code::SslmodeUnknown, format!("sslmode={mode:?} is none that libpq knows")).fix(fix)]
+            vec![Finding::failure(Code::SslmodeUnknown, format!("libpq does not know sslmode={mode:?}")).fix(fix)]
         }
     }
 }
 
-fn named_file(config: &Config, entries: &[Entry], keyword: &str, file: &Path) -> Option<Finding> {
+/// The findings about the file that a keyword names. `place` is where it is written.
+pub(super) fn named_file(
+    config: &Config,
+    entries: &[Entry],
+    keyword: &str,
+    file: &Path,
+) -> Option<Finding> {
     let place = file.display();
     let Some(named) = value(entries, keyword) else {
         return Some(
             Finding::failure(
                 Code::ServiceKeywordMissing,
-                format!("{place} does not say {keyword}: libpq looks in ~/.postgresql instead"),
+                format!("{place} does not set {keyword}, so libpq looks in ~/.postgresql instead"),
             )
             .fix("let pgsvid write the file: [files.service]"),
         );
@@ -214,7 +226,7 @@ fn named_file(config: &Config, entries: &[Entry], keyword: &str, file: &Path) ->
             Finding::failure(
                 Code::ServicePathRelative,
                 format!(
-                    "{place}: {keyword}={named} is relative to wherever the client was started"
+                    "{place}: {keyword}={named} is relative to the directory in which the client was started"
                 ),
             )
             .fix("write an absolute path"),
@@ -225,18 +237,75 @@ fn named_file(config: &Config, entries: &[Entry], keyword: &str, file: &Path) ->
         Ok(_) => None,
         Err(error) => Some(
             Finding::failure(Code::ServicePathMissing, format!("{keyword} names {}: {error}", path.display())).fix(
-                "start `pgsvid run`, which writes the file anew for each generation; set files.seen_as if clients \
+                "start `pgsvid run`, which writes the file again for each generation; set files.seen_as if clients \
                  mount the directory elsewhere",
             ),
         ),
     }
 }
 
-/// libpq's rule (`fe-secure-openssl.c`): root's key with 0640 at most, anybody else's with 0600.
+/// Whether `sslrootcert` has other authorities than the published ones. `None` if it names a file of the published directory.
+fn other_authorities(
+    config: &Config,
+    entries: &[Entry],
+    on_disk: Option<&Material>,
+) -> Option<Finding> {
+    let path = here(config, Path::new(value(entries, "sslrootcert")?));
+    let (real, published) = (path.canonicalize().ok()?, config.publish.directory.canonicalize());
+    // The set itself is examined elsewhere. A replaced generation may have authorities that have been removed since.
+    if published.is_ok_and(|published| real.starts_with(published)) {
+        return None;
+    }
+    let place = path.display();
+    let fix = "set sslrootcert to the published bundle, svid_bundle.pem";
+    let unknown = |why: String| {
+        Finding::skipped(
+            Code::ServiceAuthorities,
+            format!("whether libpq accepts only servers of the published authorities: sslrootcert names {place}, {why}"),
+        )
+        .fix(fix)
+    };
+    let Some(material) = on_disk else {
+        return Some(unknown("and there is no published set to compare it with".to_owned()));
+    };
+    let found = match files::contents(&path).map(|text| pem::decode_certificates(&text)) {
+        Ok(Ok(found)) => found,
+        Ok(Err(error)) => {
+            return Some(unknown(format!("which is no valid list of certificates: {error}")));
+        }
+        Err(error) => return Some(unknown(format!("which cannot be read: {error}"))),
+    };
+    let is_ours = |one: &Certificate| material.authorities().any(|ours| ours.der() == one.der());
+    let others = found.iter().filter(|one| !is_ours(one)).count();
+    let is_whole = material
+        .own_authorities()
+        .iter()
+        .all(|ours| found.iter().any(|one| one.der() == ours.der()));
+    if others > 0 {
+        return Some(
+            Finding::warning(
+                Code::ServiceAuthorities,
+                format!(
+                    "sslrootcert names {place}, which has {others} certificates that are not in the published bundle: libpq \
+                     also accepts servers with certificates that these have signed"
+                ),
+            )
+            .fix(fix),
+        );
+    }
+    (!is_whole).then(|| {
+        Finding::warning(
+            Code::ServiceAuthorities,
+            format!("sslrootcert names {place}, which lacks some of the published authorities: libpq refuses servers whose certificates these have signed"),
+        )
+        .fix(fix)
+    })
+}
+
 fn key_mode(path: &Path, metadata: &std::fs::Metadata) -> Option<Finding> {
     use std::os::unix::fs::MetadataExt as _;
-    let (allowed, limit) = if metadata.uid() == 0 { (0o740, "0640") } else { (0o700, "0600") };
-    (metadata.mode() & 0o777 & !allowed != 0).then(|| {
+    let limit = KeyMode::of(metadata.uid());
+    (!limit.accepts(metadata.mode())).then(|| {
         Finding::failure(
             Code::ClientKeyMode,
             format!(
@@ -246,7 +315,7 @@ fn key_mode(path: &Path, metadata: &std::fs::Metadata) -> Option<Finding> {
             ),
         )
         .fix(format!(
-            "chmod {limit} {}; on Kubernetes leave fsGroup out, which widens modes",
+            "chmod {limit} {}; on Kubernetes leave fsGroup out, because it widens modes",
             text::argument(path)
         ))
     })

@@ -1,29 +1,37 @@
-//! The configuration, and what it leads to on this machine: socket paths, mounts, our uid.
+//! The configuration, and its effect on this machine: socket paths, mounts, the user ID.
 
 use std::path::Path;
 
 use crate::config::Config;
 use crate::doctor::finding::{Code, Finding, Group, Section};
 use crate::material::Material;
-use crate::source::{Endpoint, ExtraAuthorities};
+use crate::source::{Endpoint, ExtraAuthorities, OBSTACLE_FIX, Settings, obstacle_cause};
 use crate::sql::LONGEST_SOCKET;
 use crate::survey;
 use crate::watching::Watching;
 
-/// What the configuration comes to, without a look at anything else.
+/// What the configuration says, without examining anything else.
 pub(super) fn offline(config: &Config) -> Section {
     let subject = match &config.file {
         Some(path) => path.display().to_string(),
         None => "no file".to_owned(),
     };
     let mut section = Section::new(Group::Configuration, subject);
-    section
-        .add(Finding::ok(Code::Configuration, format!("Workload API {}", config.source.endpoint)));
+    section.add(Finding::ok(
+        Code::Configuration,
+        match &config.source {
+            Settings::WorkloadApi(settings) => format!("Workload API {}", settings.endpoint),
+            Settings::Files(settings) => {
+                let [certificate, key, bundle] = settings.paths.all().map(Path::display);
+                format!("certificate {certificate}, key {key}, bundle {bundle}, which others write")
+            }
+        },
+    ));
     section.add(Finding::ok(
         Code::Configuration,
         format!("files in {}", config.publish.directory.display()),
     ));
-    if let Endpoint::Unix(path) = &config.source.endpoint {
+    if let Some(Endpoint::Unix(path)) = config.source.workload_api().map(|it| &it.endpoint) {
         section.extend(socket_length(path, "workload_api.endpoint"));
     }
     if let Some(service) = &config.service {
@@ -51,10 +59,15 @@ pub(super) fn offline(config: &Config) -> Section {
         ));
         section.extend(socket_length(&server.session.socket(), "postgres.host"));
     }
+    for hook in &config.rotation.hooks {
+        let (name, when) = (&hook.name, hook.when.name());
+        let text = format!("hook {name}, after each set is {when}");
+        section.add(Finding::ok(Code::Configuration, text));
+    }
     if config.rotation.servers.is_empty() {
         section.add(Finding::ok(
             Code::Configuration,
-            "no PostgreSQL takes part: the files are published for clients",
+            "no PostgreSQL is configured: the files are published for clients",
         ));
     }
     section
@@ -68,7 +81,7 @@ fn role_map(config: &Config) -> Vec<Finding> {
         findings.push(Finding::ok(
             Code::Configuration,
             format!(
-                "[[roles]] lets {} be {}",
+                "[[roles]] lets {} log in as {}",
                 counted(map.workloads.len(), "workload"),
                 counted(roles, "role")
             ),
@@ -80,7 +93,7 @@ fn role_map(config: &Config) -> Vec<Finding> {
             config.publish.readers_directory().join(name).display()
         ))),
         None if !map.lines.is_empty() => findings.push(Finding::ok(Code::Configuration, format!(
-            "files.ident_lines: {}, for `pgsvid setup ident` alone, since files.ident is not set",
+            "files.ident_lines: {}, for `pgsvid setup ident` only, because files.ident is not set",
             counted(map.lines.len(), "line")
         ))),
         None => {}
@@ -89,7 +102,7 @@ fn role_map(config: &Config) -> Vec<Finding> {
         findings.push(
             Finding::warning(
                 Code::IdentWithoutPostgresql,
-                "files.ident is for a PostgreSQL, and none takes part: nobody reloads it when \
+                "files.ident is for a PostgreSQL, but none is configured: nothing reloads it when \
                  the map changes",
             )
             .fix("add a [postgres] table, or leave files.ident out"),
@@ -106,41 +119,43 @@ fn socket_length(path: &Path, key: &str) -> Option<Finding> {
     let length = path.as_os_str().len();
     (length > LONGEST_SOCKET).then(|| {
         Finding::failure(Code::SocketPathLong, format!(
-            "{key}: the socket's path has {length} bytes, more than the {LONGEST_SOCKET} that the kernel takes"
+            "{key}: the socket's path has {length} bytes, more than the {LONGEST_SOCKET} that the kernel allows"
         ))
         .fix("use a shorter path, or a symbolic link with one")
     })
 }
 
-/// What the machine makes of it.
+/// The effect of the configuration on this machine.
 pub(super) fn machine(config: &Config, material: Option<&Material>) -> Vec<Finding> {
     let mut findings = Vec::new();
     if config.publish.group.is_some() && !rustix::process::geteuid().is_root() {
         findings.push(
             Finding::failure(
                 Code::GroupNeedsRoot,
-                "files.group needs root: only root's keys may be readable for a group",
+                "files.group needs root: PostgreSQL only accepts a key that a group can read if root owns it",
             )
             .fix("leave files.group out, or run pgsvid as root"),
         );
     }
     let extra = config.rotation.extra_authorities.clone();
     match ExtraAuthorities::read(extra, &Watching::blind()) {
-        Ok(extra) => findings.extend(extra.certificates().iter().map(|authority| {
-            let is_left_out = |material: &Material| !extra.beside(material).contains(authority);
+        Ok(extra) => {
+            let left_out = material.map_or_else(Vec::new, |material| extra.left_out(material));
+            findings.extend(extra.certificates().iter().map(|authority| {
             let name = authority.distinguished_name();
-            if material.is_some_and(is_left_out) {
-                return Finding::warning(Code::ExtraAuthorityLeftOut, format!("of files.extra_authorities {name} is left out"))
-                    .cause("OpenSSL could take it for another authority of its name that is published, and PostgreSQL would refuse that one's clients")
-                    .fix("take it out of the file, or let it be made anew with a name of its own");
+            if let Some((_, why)) = left_out.iter().find(|(found, _)| *found == authority) {
+                return Finding::warning(Code::ExtraAuthorityLeftOut, format!("{name} of files.extra_authorities is not published"))
+                    .cause(obstacle_cause(*why))
+                    .fix(OBSTACLE_FIX);
             }
             Finding::ok(Code::ExtraAuthority, format!(
-                "files.extra_authorities also lets in whoever has a certificate of {name}"
+                "files.extra_authorities also lets in anyone who has a certificate of {name}"
             ))
-        })),
+        }));
+        }
         Err(error) => findings.push(
             Finding::failure(Code::ExtraAuthoritiesUnreadable, error.to_string())
-                .fix("mend the file, or leave it out of files.extra_authorities"),
+                .fix("fix the file, or leave it out of files.extra_authorities"),
         ),
     }
     findings.extend(super::ways::extra_authorities(config));
@@ -162,12 +177,12 @@ fn on_mounts(config: &Config, mounts: &[survey::Mount]) -> Vec<Finding> {
     let mut findings = Vec::new();
     let directory = &config.publish.directory;
     let resolved = std::fs::canonicalize(directory).unwrap_or_else(|_| directory.clone());
-    // A mount on a link is a mount on the file that it leads to, so whatever lies within counts.
+    // A mount on a link is a mount on the link's target, so all mounts within the directory count.
     for mount in mounts.iter().filter(|mount| mount.point != resolved) {
         if mount.point.starts_with(&resolved) {
             findings.push(
                 Finding::failure(Code::MountSubpath, format!(
-                    "{} is a mount of its own (subPath): it stays what it was when it was mounted, for ever",
+                    "{} is a mount of its own (subPath): its contents never change after it was mounted",
                     mount.point.display()
                 ))
                 .fix(format!("mount the whole volume at {}, without subPath", directory.display())),
@@ -182,14 +197,14 @@ fn on_mounts(config: &Config, mounts: &[survey::Mount]) -> Vec<Finding> {
                     Code::MountReadOnly,
                     format!("{shown} lies on {point}, which is mounted read-only"),
                 )
-                .fix("mount the volume read-write for pgsvid; its readers may have it read-only"),
+                .fix("mount the volume read-write for pgsvid; its readers may mount it read-only"),
             );
         }
         if mount.is_remote() {
             findings.push(
                 Finding::warning(Code::MountNetwork, format!(
-                    "{shown} lies on a network file system ({}): it may be slow or gone when it is needed, and \
-                     private keys travel",
+                    "{shown} lies on a network file system ({}): it may be slow or unavailable when it is needed, and \
+                     private keys cross the network",
                     mount.kind
                 ))
                 .fix("publish to a tmpfs: an emptyDir with medium: Memory, or /run"),

@@ -1,5 +1,5 @@
-//! What the regular expressions of `pg_ident.conf` match, by the server's own engine. Some take seconds, so the time for
-//! all of them is bounded.
+//! What the regular expressions of `pg_ident.conf` match, according to the server's own engine. Some take seconds, so the
+//! total time is limited.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -11,23 +11,23 @@ use crate::config::Config;
 use crate::diagnose::strangers;
 use crate::sql::{Error, Mapping, Session, lookalikes};
 
-/// How many are tried.
+/// How many expressions are tried.
 const MOST: usize = 200;
-/// How long all of them may take. The one that is being tried then has the limit of a statement besides.
+/// How long all of them may take. The one that is running then still has the limit of a statement.
 const LONGEST: Duration = Duration::from_secs(10);
 
-/// What was found. An expression that is in none of these was not tried, or not to its end.
+/// The results. An expression that is in none of these was not tried, or not completely.
 #[derive(Debug, Default)]
 pub(super) struct Expressions {
-    /// For each expression the first stranger's name that it matches.
+    /// For each expression the first unintended name that it matches.
     pub(super) strangers: BTreeMap<String, Option<String>>,
-    /// For each expression what stands for `\1` where it matches the name of pgsvid's user.
+    /// For each expression the text for `\1` where it matches the name of pgsvid's user.
     pub(super) own: BTreeMap<String, Option<String>>,
     /// Those that the server cannot compile, with their lines.
     pub(super) broken: Vec<(u32, String)>,
 }
 
-/// Tries the expressions in these mappings. Those that we have written ourselves name one workload each.
+/// Tries the expressions in these mappings. Those that pgsvid has written itself name one workload each.
 pub(super) async fn try_all<'a>(
     session: &Session,
     config: &Config,
@@ -62,7 +62,7 @@ pub(super) async fn try_all<'a>(
             Err(error) if error.is_about_an_expression() => {
                 found.broken.push((mapping.line, name.clone()));
             }
-            // It cannot be told then.
+            // Then the result is unknown.
             Err(_) => {}
         }
     }

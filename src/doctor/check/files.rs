@@ -1,5 +1,6 @@
-//! What is published: one complete set, that *this* PostgreSQL may read, and the one that the agent gives.
+//! The published files: whether they are one complete set that *this* PostgreSQL may read, and the one that the agent offers.
 
+use std::path::Path;
 use std::time::SystemTime;
 
 use super::material::remedy;
@@ -7,22 +8,28 @@ use crate::config::Config;
 use crate::consumers::Server;
 use crate::diagnose;
 use crate::doctor::codes;
-use crate::doctor::finding::{Code, Finding, Group, Section};
-use crate::material::{Material, pem};
+use crate::doctor::finding::{Code, Finding, Group, Section, Severity};
+use crate::material::{Material, Rejection};
 use crate::publish::{self, Examination, NotOurs, Reason, Trust, Unusable};
 use crate::source::ExtraAuthorities;
 use crate::text::argument;
 use crate::watching::Watching;
 use crate::{survey, timing};
 
-/// Looks at the directory.
+const RUNNING: &str = "check that `pgsvid run` runs with these settings, and read its log";
+
+/// Examines the directory.
 pub(super) fn examine(config: &Config) -> Result<Examination, publish::Error> {
-    let service = config.service.iter().map(|service| service.file.clone());
-    let companions: Vec<String> = service.chain(config.ident.clone()).collect();
-    publish::examine(&config.publish, &companions, &config.source.expectations, timing::now())
+    publish::examine(&config.publish, config.source.expectations(), timing::now())
 }
 
-/// The published set, if it is one.
+/// The set that was published last, even if it has expired since.
+pub(super) fn last(config: &Config) -> Option<Material> {
+    let written_at = examine(config).ok()?.written_at?;
+    publish::examine(&config.publish, config.source.expectations(), written_at).ok()?.set?.ok()
+}
+
+/// The published set, if it is complete.
 pub(super) fn material(found: &Examination) -> Option<&Material> {
     found.set.as_ref()?.as_ref().ok()
 }
@@ -37,22 +44,28 @@ pub(super) fn section(
     let found = match examined {
         Ok(found) => found,
         Err(error) => {
-            section.add(Finding::failure(codes::directory(error), error.to_string()));
+            section.add(unusable(error));
             return section;
         }
     };
     section.extend(trust(&found.trust, &directory));
+    let full = full(&config.publish.directory);
+    let is_newest = found.set.as_ref().is_some_and(|set| {
+        set.as_ref()
+            .is_ok_and(|material| offered.is_none_or(|offered| offered.leaf() == material.leaf()))
+    });
+    // Only a warning while the newest set is published: if the next one does not fit, `run` removes older sets, if it can.
+    section.extend(full.clone().map(|full| Finding {
+        severity: if is_newest { Severity::Warning } else { Severity::Failure },
+        ..full
+    }));
     section.extend(found.readers.as_ref().and_then(readers_way));
     if let Some(obstacle) = &found.obstacle {
         let anothers = match obstacle {
             publish::Error::NotOurs(found) => anothers(found),
             _ => None,
         };
-        section.add(
-            anothers.unwrap_or_else(|| {
-                Finding::failure(codes::directory(obstacle), obstacle.to_string())
-            }),
-        );
+        section.add(anothers.unwrap_or_else(|| unusable(obstacle)));
     }
     let Some(set) = &found.set else {
         if found.obstacle.is_none() {
@@ -67,17 +80,50 @@ pub(super) fn section(
         section.add(
             Finding::failure(
                 Code::LinksMissing,
-                format!("no link through ..data: {}", found.missing_links.join(", ")),
+                format!(
+                    "these names are not links through ..data: {}",
+                    found.missing_links.join(", ")
+                ),
             )
-            .fix("start `pgsvid run` with these settings: it makes the links"),
+            .fix("start `pgsvid run` with these settings: it creates the links"),
         );
     }
+    // Why nobody has published anything newer: what is wrong with the directory.
+    let mut failures = section.findings.iter().filter(|found| found.severity == Severity::Failure);
+    let hindrance = full.or_else(|| failures.next().cloned());
     match set {
-        Err(unusable) => section.add(explain(unusable)),
-        Ok(material) => section.extend(consistent(config, material, found.written_at, offered)),
+        Err(unusable) => section.add(explain(unusable, offered, hindrance)),
+        Ok(material) => {
+            section.extend(consistent(config, material, found.written_at, offered, hindrance));
+        }
     }
     section.extend(readable(config));
     section
+}
+
+/// The finding about a directory to which nothing can be published.
+fn unusable(error: &publish::Error) -> Finding {
+    let finding = Finding::failure(codes::directory(error), error.to_string());
+    let finding = match error.fix() {
+        Some(fix) => finding.fix(fix),
+        None => finding,
+    };
+    match error.command() {
+        Some(command) => finding.command(command),
+        None => finding,
+    }
+}
+
+/// The finding about a volume without room for another set.
+fn full(directory: &Path) -> Option<Finding> {
+    publish::is_full(directory).then(|| {
+        Finding::failure(
+            Code::DirectoryFull,
+            format!("the volume of {} is full: no newer set can be published", directory.display()),
+        )
+        .fix(format!("{}. This shows its usage:", publish::FREE_SPACE))
+        .command(format!("df -h {0} && df -i {0}", argument(directory)))
+    })
 }
 
 fn trust(trust: &Result<Trust, publish::Error>, directory: &str) -> Option<Finding> {
@@ -88,32 +134,39 @@ fn trust(trust: &Result<Trust, publish::Error>, directory: &str) -> Option<Findi
         Ok(Trust::WithinMount { mode }) => {
             return Some(
                 Finding::warning(Code::DirectoryShared, format!(
-                    "others may rename the directory: it lies in a mount with the mode {mode:04o}; taken because such a \
+                    "others may rename the directory: it is in a mount with the mode {mode:04o}; accepted because such a \
                      mount is the pod's own, as an emptyDir is"
                 ))
-                .fix("where nobody else needs to write: chmod 0755 the mount's root, as its owner"),
+                .fix("if nobody else needs to write, as the owner of the mount's root")
+                .command(format!("chmod 0755 \"$(stat -c %m {})\"", argument(directory))),
             );
         }
         Err(publish::Error::WrongOwner { owner, ours: 0, .. }) => {
             return Some(
                 Finding::warning(Code::CheckAsRoot, format!(
-                    "check runs as root, and {directory} belongs to uid {owner}: what follows is root's view"
+                    "check runs as root, and {directory} belongs to uid {owner}: the findings below show root's view"
                 ))
                 .fix(format!("run check as the user that runs pgsvid: sudo -u '#{owner}' pgsvid check …")),
             );
         }
-        Err(error) => return Some(Finding::failure(codes::directory(error), error.to_string())),
+        Err(error) => return Some(unusable(error)),
     };
     Some(
         Finding::warning(
             Code::DirectoryShared,
-            format!("others may write to the directory (mode {mode:04o}); taken because {why}"),
+            format!("others may write to the directory (mode {mode:04o}); accepted because {why}"),
         )
-        .fix("where nobody else needs to write: chmod 0755, as its owner"),
+        .fix(if mode & 0o2020 == 0o2020 {
+            "if nobody else needs to write: on Kubernetes leave fsGroup out, because it sets this mode at each start; elsewhere, as its \
+             owner"
+        } else {
+            "if nobody else needs to write, as its owner"
+        })
+        .command(format!("chmod 0755 {}", argument(directory))),
     )
 }
 
-/// Another path to the same directory, which readers take.
+/// Checks another path to the same directory, which readers use.
 fn readers_way(trust: &Result<Trust, publish::Error>) -> Option<Finding> {
     let (directory, ancestor, who) = match trust {
         Err(publish::Error::WritableAncestor { directory, ancestor, mode }) => {
@@ -122,13 +175,13 @@ fn readers_way(trust: &Result<Trust, publish::Error>) -> Option<Finding> {
         Err(publish::Error::ForeignAncestor { directory, ancestor, owner, .. }) => {
             (directory, ancestor, format!("it belongs to uid {owner}"))
         }
-        // The directory itself was judged by its own path.
+        // The directory itself is judged by its own path.
         _ => return None,
     };
     let finding = Finding::warning(
         Code::ReadersPathOpen,
         format!(
-            "readers take the path {} (files.seen_as), and others can lead them elsewhere at {}: {who}",
+            "readers use the path {} (files.seen_as), and others can redirect them at {}: {who}",
             directory.display(),
             ancestor.display()
         ),
@@ -137,11 +190,12 @@ fn readers_way(trust: &Result<Trust, publish::Error>) -> Option<Finding> {
         Err(publish::Error::WritableAncestor { .. }) => {
             finding.fix(format!("chmod go-w {}, as its owner", argument(ancestor)))
         }
-        _ => finding.fix("let them take a path whose directories and links are all root's"),
+        _ => finding.fix("let them use a path whose directories and links all belong to root"),
     })
 }
 
-/// What root finds where pgsvid may run as the other user: then it is the live set, and nothing to be removed.
+/// The finding if root runs `check` and the entry belongs to another user; `None` otherwise. It recommends no removal, because
+/// pgsvid may run as that user, and then the entry is part of the current set.
 fn anothers(found: &NotOurs) -> Option<Finding> {
     let Reason::Owner { owner, ours: 0 } = found.reason else { return None };
     (owner != 0).then(|| {
@@ -149,12 +203,12 @@ fn anothers(found: &NotOurs) -> Option<Finding> {
             Code::DirectoryForeignFile,
             format!("check runs as root, and {} belongs to uid {owner}", found.path.display()),
         )
-        .cause("if pgsvid runs as that user, this is its set; if it runs as root, others could have put it there")
-        .fix(format!("sudo -u '#{owner}' pgsvid check, with the same settings: it says whose the set is"))
+        .cause("if pgsvid runs as that user, this is its set; if it runs as root, others could have created it")
+        .fix(format!("sudo -u '#{owner}' pgsvid check, with the same settings: it shows whose the set is"))
     })
 }
 
-fn explain(unusable: &Unusable) -> Finding {
+fn explain(unusable: &Unusable, offered: Option<&Material>, hindrance: Option<Finding>) -> Finding {
     if let Unusable::NotOurs(found) = unusable
         && let Some(finding) = anothers(found)
     {
@@ -167,13 +221,25 @@ fn explain(unusable: &Unusable) -> Finding {
             "run check as the user that runs pgsvid; if the file is gone, start `pgsvid run`, which restores it",
         ),
         Unusable::NotOurs(found) => finding.fix(format!(
-            "start `pgsvid run`: it does not use them, and publishes a set of its own; if they stay: rm -r {}, as root",
+            "start `pgsvid run`: it ignores them, and publishes its own set; if they stay: rm -r {}, as root",
             argument(&found.path)
         )),
-        Unusable::Malformed { .. } | Unusable::Content(pem::Unusable::Malformed(_)) => {
+        Unusable::Malformed { .. } => {
             finding.fix("start `pgsvid run` (or restart it): it publishes a new set")
         }
-        Unusable::Content(pem::Unusable::Rejected(rejection)) => finding.fix(format!(
+        // The set was valid: no clock is wrong, but nothing newer was published.
+        Unusable::Rejected(Rejection::Expired(_)) => {
+            match (hindrance, offered) {
+                (Some(hindrance), _) => finding.because_of(hindrance),
+                (None, Some(_)) => finding
+                    .cause("the agent has a newer SVID, but nobody has published it")
+                    .fix(RUNNING),
+                (None, None) => finding
+                    .cause("the agent offers no newer SVID")
+                    .fix("see the findings about the Workload API above, and fix those first"),
+            }
+        }
+        Unusable::Rejected(rejection) => finding.fix(format!(
             "start `pgsvid run` (or see its log): it publishes a new set; if that is refused, too: {}",
             remedy(rejection)
         )),
@@ -185,6 +251,7 @@ fn consistent(
     material: &Material,
     written_at: Option<SystemTime>,
     offered: Option<&Material>,
+    hindrance: Option<Finding>,
 ) -> Vec<Finding> {
     let now = timing::now();
     let left = material.not_after().duration_since(now).unwrap_or_default();
@@ -199,22 +266,32 @@ fn consistent(
             Finding::ok(Code::PublishedSet, set),
             Finding::skipped(
                 Code::PublishedNewest,
-                "whether it is the agent's newest: the agent gives none",
+                if config.source.files().is_some() {
+                    "whether it is the newest: the source's files are not a set"
+                } else {
+                    "whether it is the agent's newest: the agent offers none"
+                },
             ),
         ];
     };
     let more = more_authorities(config, material, offered);
     if offered.publishes_as(material) || offered.leaf() == material.leaf() && more == Some(0) {
-        return vec![Finding::ok(Code::PublishedSet, format!("{set}, same SVID as the agent's"))];
+        let same = if config.source.files().is_some() {
+            "same certificate as the source's"
+        } else {
+            "same SVID as the agent's"
+        };
+        return vec![Finding::ok(Code::PublishedSet, format!("{set}, {same}"))];
     }
-    let running = "see that `pgsvid run` runs with these settings, and what its log says";
-    let finding = if offered.spiffe_id() != material.spiffe_id() {
+    let running = RUNNING;
+    let giver = config.source.giver();
+    let finding = if offered.name() != material.name() {
         Finding::failure(
             Code::PublishedIdentity,
             format!(
-                "the published set is for {}, the agent gives {}",
-                material.spiffe_id(),
-                offered.spiffe_id()
+                "the published set is for {}, but {giver} offers {}",
+                material.name(),
+                offered.name()
             ),
         )
         .fix(running)
@@ -222,29 +299,35 @@ fn consistent(
         && let Some(more) = more
     {
         Finding::warning(Code::PublishedAuthorities, format!(
-            "the published bundle has {more} more authorit{} than the agent's bundle and files.extra_authorities have",
+            "the published bundle has {more} more authorit{} than {giver}'s bundle and files.extra_authorities",
             if more == 1 { "y" } else { "ies" }
         ))
-        .cause("PostgreSQL goes on letting in the clients that these have signed")
-        .fix(format!("{running}; pgsvid fetch leaves a set as it is that has more than half of its life before it"))
+        .cause("PostgreSQL still lets in clients whose certificates these have signed")
+        .fix(running)
     } else if offered.leaf() == material.leaf() {
         Finding::warning(
             Code::PublishedAuthorities,
-            "the agent's bundle has other authorities than the published one",
+            format!("{giver}'s bundle has other authorities than the published one"),
         )
         .fix(running)
     } else {
-        Finding::warning(Code::PublishedNewest, format!(
-            "the agent has another SVID than the published one: serial {}, which nobody has published",
-            offered.leaf().serial().short()
-        ))
-        .fix(running)
+        let finding = Finding::warning(
+            Code::PublishedNewest,
+            format!(
+                "{giver} has another SVID than the published one: serial {}, which nobody has published",
+                offered.leaf().serial().short()
+            ),
+        );
+        match hindrance {
+            Some(hindrance) => finding.because_of(hindrance),
+            None => finding.fix(running),
+        }
     };
     vec![Finding::ok(Code::PublishedSet, set), finding]
 }
 
-/// How many authorities are published beside the agent's and those of `files.extra_authorities`; `None` if one of the agent's
-/// is not published. Of files that cannot be read, which is said elsewhere, any may be.
+/// How many authorities are published in addition to the agent's and those of `files.extra_authorities`; `None` if one of the
+/// agent's is not published. Unreadable files, which have their own finding, may hold any.
 fn more_authorities(config: &Config, published: &Material, offered: &Material) -> Option<usize> {
     let there: Vec<_> = published.authorities().collect();
     if !offered.authorities().all(|authority| there.contains(&authority)) {
@@ -257,7 +340,7 @@ fn more_authorities(config: &Config, published: &Material, offered: &Material) -
     Some(there.iter().filter(|authority| !wanted.contains(authority)).count())
 }
 
-/// Owner, mode and content, by PostgreSQL's own rules.
+/// Checks owner, mode and content by PostgreSQL's own rules.
 fn readable(config: &Config) -> Vec<Finding> {
     config.rotation.servers.iter().flat_map(readable_for).collect()
 }
@@ -268,7 +351,7 @@ fn readable_for(server: &Server) -> Vec<Finding> {
         return vec![Finding::skipped(
             Code::TlsFilesReadable,
             format!(
-                "owner and mode: PostgreSQL's uid is not known, since {} is no socket of a user that PostgreSQL may run as",
+                "owner and mode: PostgreSQL's uid is unknown, because {} is not a socket of a user that PostgreSQL may run as",
                 server.session.socket().display()
             ),
         )];
@@ -277,7 +360,7 @@ fn readable_for(server: &Server) -> Vec<Finding> {
     if refused.is_empty() {
         vec![Finding::ok(
             Code::TlsFilesReadable,
-            format!("PostgreSQL (uid {uid}) may read them, and takes the key's owner and mode"),
+            format!("PostgreSQL (uid {uid}) may read them, and accepts the key's owner and mode"),
         )]
     } else {
         refused

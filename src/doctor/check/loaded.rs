@@ -1,36 +1,50 @@
-//! Whether PostgreSQL has in force what is in its files.
-
-use std::path::{Path, PathBuf};
+//! Whether the contents of PostgreSQL's files are in force.
 
 use super::postgresql::{Answers, Sql};
+use super::tls_files::{FORGEABLE, listed, on_the_way, reload};
 use crate::consumers::Server;
 use crate::doctor::finding::{Code, Finding};
-use crate::survey::{Loading, Restart};
+use crate::survey::{Loading, Restart, Unknown};
 use crate::timing;
 
-/// How many files are named in a finding.
-const MOST_FILES: usize = 3;
-
-/// Of `pg_hba.conf` and `pg_ident.conf`.
+/// Findings about whether the present contents of `pg_hba.conf` and `pg_ident.conf` are in force; none if PostgreSQL does not
+/// run, or if nothing speaks against it.
 pub(super) fn access(server: &Server, sql: &Sql) -> Vec<Finding> {
     let Some(answers) = sql.answers() else {
-        // At its start PostgreSQL loads the files as they are.
+        // PostgreSQL loads the files when it starts.
         return if sql.is_not_running() {
             Vec::new()
         } else {
             vec![Finding::skipped(
                 Code::AccessFilesLoaded,
-                "whether PostgreSQL has loaded these files as they are: it does not answer",
+                format!(
+                    "whether PostgreSQL has loaded these files as they are: {}",
+                    sql.why_silent()
+                ),
             )]
         };
     };
-    let Loading { access, unseen, future, restart, unknown, .. } = &answers.loading;
+    let Loading { access, ways, gone, unseen, future, restart, unknown, .. } = &answers.loading;
     let mut findings = refused(answers);
+    findings.extend(not_taken(server, answers));
+    if !ways.is_empty() && access.is_empty() {
+        findings.push(
+            Finding::skipped(
+                Code::AccessFilesLoaded,
+                format!(
+                    "whether PostgreSQL has loaded these files as they are: {}",
+                    on_the_way(ways)
+                ),
+            )
+            .fix(format!("{}, then check again", reload(server)))
+            .command(reload(server)),
+        );
+    }
     if *unseen {
         findings.push(
             Finding::skipped(
                 Code::AccessFilesLoaded,
-                "whether PostgreSQL has loaded the files as they are: they cannot be looked at",
+                "whether PostgreSQL has loaded the files as they are: pgsvid cannot examine them",
             )
             .fix("run check as PostgreSQL's uid, or as a superuser: --user postgres"),
         );
@@ -40,11 +54,26 @@ pub(super) fn access(server: &Server, sql: &Sql) -> Vec<Finding> {
             Finding::skipped(
                 Code::AccessFilesLoaded,
                 format!(
-                    "whether PostgreSQL has loaded the files as they are: it says that it loaded them at {}, which is yet to come",
+                    "whether PostgreSQL has loaded the files as they are: it reports that it loaded them at {}, which is in the future",
                     timing::utc(*loaded)
                 ),
             )
-            .cause("the clock of its machine was set back since; every later change looks older than that")
+            .cause("its machine's clock has been set back since; every later change looks older than that")
+            .fix(format!("{}, then check again", reload(server)))
+            .command(reload(server)),
+        );
+    }
+    if !gone.is_empty() {
+        findings.push(
+            Finding::skipped(
+                Code::AccessFilesLoaded,
+                format!(
+                    "whether the lines that were in {} are still in force: the file is missing, and its directory was changed after \
+                     PostgreSQL last loaded its files",
+                    listed(gone)
+                ),
+            )
+            .cause("lines of a file that include_if_exists named stay in force after it is removed, until the next reload")
             .fix(format!("{}, then check again", reload(server)))
             .command(reload(server)),
         );
@@ -52,7 +81,7 @@ pub(super) fn access(server: &Server, sql: &Sql) -> Vec<Finding> {
     if !access.is_empty() {
         findings.push(
             Finding::failure(Code::AccessFilesLoaded, format!(
-                "{} changed after PostgreSQL last loaded it: the rules in force may be others than the ones judged here",
+                "{} changed after PostgreSQL last loaded it: the rules in force may differ from the ones judged here",
                 listed(access)
             ))
             .fix(format!(
@@ -63,31 +92,73 @@ pub(super) fn access(server: &Server, sql: &Sql) -> Vec<Finding> {
         );
     }
     findings.extend(restart.iter().map(pending));
-    findings.extend(unknown.iter().map(|(setting, changed)| {
-        let why = changed.as_ref().map_or_else(
-            || "the configuration files cannot be read".to_owned(),
-            |path| {
-                format!("{} changed after PostgreSQL started, and {setting} counts from a start on", path.display())
-            },
-        );
-        Finding::skipped(Code::AccessFileInForce, format!(
-            "whether the file judged here is the {setting} in force: role {} may not see the setting, and {why}",
-            answers.standing.role
-        ))
-        .fix("run check as a superuser: --user postgres")
-    }));
+    let role = &answers.standing.role;
+    findings.extend(unknown.iter().map(|(setting, why)| not_in_force(role, setting, why)));
     findings
 }
 
-/// What the server said when it was to show what it makes of the files.
+/// What the server's log says of the files at its last reload. The reason for a refusal may be gone by now.
+fn not_taken(server: &Server, answers: &Answers) -> Option<Finding> {
+    let log = answers.reloaded.as_ref().filter(|log| !log.access.is_empty())?;
+    let files = if log.is_forgeable {
+        "pg_hba.conf or pg_ident.conf".to_owned()
+    } else {
+        log.access.join(" and ")
+    };
+    let fix = format!(
+        "read the line before \"was not reloaded\" there, and correct what it names; then {}, and check again",
+        reload(server)
+    );
+    Some(
+        Finding::failure(
+            Code::AccessFilesLoaded,
+            format!(
+                "according to its log PostgreSQL did not load {files} at its last reload: other rules may be in force than the ones that check \
+                 read; see {}",
+                log.log.display()
+            ),
+        )
+        .cause(if log.is_forgeable { FORGEABLE } else { "" })
+        .fix(fix)
+        .command(reload(server)),
+    )
+}
+
+/// The findings about an error that PostgreSQL returned instead of its files.
 pub(super) fn refused(answers: &Answers) -> Vec<Finding> {
     let finding = |error: &String| {
-        Finding::failure(Code::HbaUnreadableForServer, format!("PostgreSQL cannot read a file that says whom it lets in: {error}"))
-            .cause("it goes on with what it has read before, or with nothing of this file, and may not start again")
-            .fix("let the user that PostgreSQL runs as read the file, and enter the directories on the way, then reload")
+        Finding::failure(Code::HbaUnreadableForServer, format!("PostgreSQL cannot read a file that decides who may log in: {error}"))
+            .cause("it keeps what it read before, or uses nothing of this file, and may not start again")
+            .fix("let the user that PostgreSQL runs as read the file, and enter the directories above it, then reload")
     };
     answers.views_refused.iter().map(finding).collect()
 }
+
+/// The skipped finding if pgsvid does not know whether the file that was judged is the one that PostgreSQL uses.
+fn not_in_force(role: &str, setting: &str, why: &Unknown) -> Finding {
+    let unseen = format!("role {role} may not see the setting");
+    let why = match why {
+        Unknown::Changed(path) => format!(
+            "{unseen}, {} changed after PostgreSQL started, and {setting} only takes effect at a start",
+            path.display()
+        ),
+        Unknown::Unread => format!("{unseen}, and the configuration files cannot be read"),
+        Unknown::Start => format!(
+            "{unseen}, and how PostgreSQL was started does not say where its configuration is: it has no absolute -D, and no PGDATA that \
+             pgsvid can read"
+        ),
+        Unknown::Elsewhere => ELSEWHERE.to_owned(),
+    };
+    Finding::skipped(
+        Code::AccessFileInForce,
+        format!("whether the file judged here is the {setting} in force: {why}"),
+    )
+    .fix("run check as a superuser: --user postgres")
+}
+
+/// The reason if PostgreSQL's data directory is not the one on this side.
+pub(super) const ELSEWHERE: &str = "its lock file names a data directory that is another one here: PostgreSQL runs in another container or \
+    mount namespace, and may have other files at the same paths";
 
 fn pending(restart: &Restart) -> Finding {
     let Restart { setting, now, then } = restart;
@@ -101,14 +172,14 @@ fn pending(restart: &Restart) -> Finding {
     ))
 }
 
-/// Of postgresql.conf and the files that it includes.
+/// The findings about postgresql.conf and the files that it includes.
 pub(super) fn configuration(server: &Server, answers: &Answers) -> Vec<Finding> {
     let mut findings: Vec<Finding> = answers
         .configuration_errors
         .iter()
         .map(|error| {
             Finding::failure(Code::PostgresqlConfError, format!("PostgreSQL cannot load its configuration: {error}"))
-                .cause("until this is fixed it may load no change of these files, and it cannot be restarted")
+                .cause("until this is fixed PostgreSQL may ignore changes of these files, and it cannot be restarted")
                 .fix(format!("correct or remove the line, then: {}", reload(server)))
                 .command(reload(server))
         })
@@ -126,15 +197,4 @@ pub(super) fn configuration(server: &Server, answers: &Answers) -> Vec<Finding> 
         );
     }
     findings
-}
-
-fn reload(server: &Server) -> String {
-    server.session.psql("SELECT pg_catalog.pg_reload_conf()")
-}
-
-fn listed(paths: &[PathBuf]) -> String {
-    let named: Vec<String> =
-        paths.iter().take(MOST_FILES).map(|path| Path::display(path).to_string()).collect();
-    let more = paths.len().saturating_sub(MOST_FILES);
-    if more > 0 { format!("{} and {more} more", named.join(", ")) } else { named.join(", ") }
 }

@@ -1,17 +1,19 @@
-//! The SVID: every check that `run` makes before it writes, and what will hurt later.
+//! The SVID: every check that `run` makes before it writes, and problems that appear later.
 
 use std::time::{Duration, SystemTime};
 
 use crate::doctor::codes;
 use crate::doctor::finding::{Code, Finding, Group, Section};
-use crate::doctor::profile::warned;
-use crate::material::{Material, Rejection};
-use crate::source::Discarded;
+use crate::doctor::profile::{warned, warned_of_any};
+use crate::material::{By, Fault, Material, Policy, Refusal, Rejection, Warning};
+use crate::source;
+use crate::source::workload_api::Discarded;
 use crate::text::sentence;
 use crate::timing;
 
-/// Examines what the agent offers, or else what is on disk.
+/// Examines what the source offers, or otherwise what is on disk.
 pub(super) fn section(
+    source: &source::Settings,
     offered: Option<&Material>,
     rejected: Option<&Discarded>,
     on_disk: Option<&Material>,
@@ -24,7 +26,7 @@ pub(super) fn section(
                 sentence(&format!("the SVID is refused: {rejection}")),
             )
             .fix(remedy(rejection)),
-            _ => Finding::skipped(Code::Svid, "there is no SVID to look at"),
+            _ => Finding::skipped(Code::Svid, "there is no SVID to examine"),
         });
         return section;
     };
@@ -41,10 +43,13 @@ pub(super) fn section(
     if offered.is_none() {
         section.add(Finding::skipped(
             Code::Svid,
-            "the agent gives none; this is about the published one",
+            match source.files() {
+                None => "the agent offers none; this is about the published one",
+                Some(_) => "the files are not a set; this is about the published one",
+            },
         ));
     }
-    section.add(lifetime(material, timing::now()));
+    section.add(lifetime(source, material, timing::now()));
     let (links, roots) = (material.chain().count() - 1, material.authorities().count());
     section.add(Finding::ok(
         Code::Svid,
@@ -66,53 +71,71 @@ pub(super) fn section(
             )),
         },
     ));
-    section.extend(material.warnings().into_iter().map(warned));
+    section.extend(material.warnings().into_iter().map(|warning| match material.policy() {
+        Policy::Spiffe => warned(warning, leaf),
+        Policy::X509 => warned_of_any(warning),
+    }));
     section
 }
 
-/// How long it has to live, and when the next one is due: agents renew at half of the lifetime.
-fn lifetime(material: &Material, now: SystemTime) -> Finding {
+/// How long it is still valid, and when its renewal is due: agents renew at half of the lifetime, others later.
+fn lifetime(source: &source::Settings, material: &Material, now: SystemTime) -> Finding {
     let end = material.not_after();
     let life = end.duration_since(material.leaf().not_before()).unwrap_or_default();
     let left = end.duration_since(now).unwrap_or_default();
     let until = format!("expires in {} ({})", timing::roughly(left), timing::utc(end));
-    match left.checked_sub(life / 2) {
+    let percent = source.files().map_or(50, |files| files.renewal_percent);
+    let after_renewal = life * (100 - percent) / 100;
+    match left.checked_sub(after_renewal) {
         Some(due) => Finding::ok(
             Code::SvidLifetime,
             format!("{until}, renewal due in about {}", timing::roughly(due)),
         ),
-        // SPIRE's agents look every few seconds; a quarter of the life is late by any measure.
-        None if left < life / 4 && life > Duration::from_secs(60) => {
+        // A renewal is late once half of the time between its due date and the expiry has passed. SPIRE's agents check every few
+        // seconds, so lifetimes of up to a minute are left out.
+        None if left < after_renewal / 2 && life > Duration::from_secs(60) => {
+            let fix = match source.files() {
+                None => {
+                    "check that the agent reaches its server: spire-agent healthcheck, and its log"
+                }
+                Some(_) => {
+                    "read the log of the program that renews the files; if it renews them later than \
+                     certificates.renewal_percent says, change that"
+                }
+            };
             Finding::warning(Code::SvidLifetime, format!("{until}; its renewal is overdue"))
-                .fix("see that the agent reaches its server: spire-agent healthcheck, and its log")
+                .fix(fix)
         }
         None => Finding::ok(Code::SvidLifetime, format!("{until}, renewal due now")),
     }
 }
 
-/// What to do about a refusal. Most are an agent's or a server's mistakes, or a wrong clock.
+/// The remedy for a refusal. Most refusals are mistakes of an agent or a server, or a wrong clock.
 pub(super) fn remedy(rejection: &Rejection) -> &'static str {
     match rejection {
         Rejection::Expired(_) | Rejection::NotYetValid(_) => {
             "compare the clocks of this machine and of the SPIRE server (timedatectl); an agent that cannot reach \
-             its server hands out what it has"
+             its server hands out its old SVIDs"
         }
         Rejection::UnexpectedIdentity { .. } | Rejection::UnexpectedTrustDomain { .. } => {
-            "mend svid.spiffe_id or svid.trust_domain, or the entry whose selectors this process has"
+            "fix svid.spiffe_id or svid.trust_domain, or the entry whose selectors this process has"
         }
         Rejection::UriNames(_) | Rejection::Identity(_) | Rejection::OtherIdentity { .. } => {
-            "mend the entry's -spiffeID: spiffe://<trust domain>/<path>; see the agent's log"
+            "fix the entry's -spiffeID: spiffe://<trust domain>/<path>; see the agent's log"
         }
         Rejection::Key(_) => {
             "let the agent use a supported key: workload_x509_svid_key_type in its configuration"
         }
+        Rejection::Unsigned(Refusal::Certificate { fault: Fault::ForNeither, which }) => {
+            Warning::NotForServers(By::of(which)).fix()
+        }
         Rejection::NoRoot(_) | Rejection::Unsigned(_) => {
-            "see that the bundle holds the self-signed root that signs the SVIDs: spire-server bundle show"
+            "check that the bundle holds the self-signed root that signs the SVIDs: spire-server bundle show"
         }
         Rejection::TooManyNames { .. } => {
-            "see which authorities are not needed any more: spire-server bundle show; with files.federated_bundles, \
+            "see which authorities are no longer needed: spire-server bundle show; with files.federated_bundles, \
              which trust domains"
         }
-        _ => "this is a fault of the agent or its server: see their logs",
+        _ => "this is a fault of the agent or its server: read their logs",
     }
 }

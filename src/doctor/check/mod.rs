@@ -1,34 +1,45 @@
 //! `pgsvid check`: examines the whole set-up, from the agent to the login, and changes nothing.
 //!
-//! Each group has its file. Facts come from the rooms that `run` uses; what cannot be looked at is said.
+//! Each group has its file. The facts come from the rooms that `run` uses. What cannot be examined is reported.
 
 mod access;
+mod certificates;
 mod client_login;
 mod clients;
 mod configuration;
+mod daemon;
+mod elsewhere;
 mod expressions;
 mod files;
+mod hooks;
 mod loaded;
+mod looks;
 mod material;
+mod nameless;
+mod names;
+mod own_connections;
 mod own_user;
 mod parameters;
 mod postgresql;
 mod roles;
 mod superusers;
 mod tls;
+mod tls_files;
+mod unproven;
 mod ways;
 mod workload_api;
 
 use super::finding::Report;
 use crate::config::{Config, Environment};
 use crate::material::Material;
+use crate::source::Settings;
 
-/// What to examine beyond the configuration.
+/// What to examine.
 #[derive(Debug, Clone, Default)]
 pub struct Scope {
-    /// Nothing: the configuration alone.
+    /// Only the configuration.
     pub offline: bool,
-    /// Try a login with our certificate as this role.
+    /// Also try a login with the published certificate as this role.
     pub as_client: Option<String>,
 }
 
@@ -39,15 +50,31 @@ pub async fn check(config: &Config, environment: &Environment, scope: &Scope) ->
         return Report { sections: vec![configuration] };
     }
 
-    let (agent, look) = workload_api::section(&config.source).await;
-    let offered = look.as_ref().and_then(|look| look.material.as_ref().ok());
+    let last = files::last(config);
+    let mut as_run = config.clone();
+    // `run` continues with the published set.
+    as_run.source.go_on_with(files::examine(config).ok().and_then(|found| found.names));
+    let (source, material) = match &as_run.source {
+        Settings::WorkloadApi(settings) => {
+            let (section, look) = workload_api::section(&as_run, settings, last.as_ref()).await;
+            (section, look.map(|look| look.material))
+        }
+        Settings::Files(settings) => {
+            let (section, material) = certificates::section(settings).await;
+            (section, material.map(Ok))
+        }
+    };
+    let offered = material.as_ref().and_then(|material| material.as_ref().ok());
 
+    // The agent may have taken long, and a renewal may have come in the meantime.
     let published = files::examine(config);
     let on_disk = published.as_ref().ok().and_then(files::material);
     configuration.extend(configuration::machine(config, offered.or(on_disk)));
-    let mut sections = vec![configuration, agent];
-    let rejected = look.as_ref().and_then(|look| look.material.as_ref().err());
-    sections.push(material::section(offered, rejected, on_disk));
+    let mut sections = vec![configuration, source];
+    let rejected = material.as_ref().and_then(|material| material.as_ref().err());
+    let mut svid = material::section(&as_run.source, offered, rejected, on_disk);
+    svid.extend(names::findings(offered.or(on_disk), &as_run.source));
+    sections.push(svid);
     sections.push(files::section(config, &published, offered));
 
     for server in &config.rotation.servers {
@@ -56,10 +83,18 @@ pub async fn check(config: &Config, environment: &Environment, scope: &Scope) ->
         if let Some(answers) = sql.answers() {
             session.extend(superusers::own_role(server, answers));
             session.extend(loaded::configuration(server, answers));
+            session.extend(own_connections::findings(config, server, answers, on_disk));
+        }
+        // The next set matters more than the one on disk.
+        if let Some(failure) =
+            offered.or(on_disk).and_then(|material| nameless::unreachable(&sql, material))
+        {
+            nameless::without_warning(&mut sections);
+            session.add(failure);
         }
         sections.push(session);
-        sections.push(tls::section(config, server, &sql, on_disk).await);
         let access = access::facts(server, &sql);
+        sections.push(tls::section(config, server, &sql, access.as_ref(), on_disk).await);
         sections.push(access::section(config, server, &sql, access.as_ref(), on_disk));
         if let Some(role) = &scope.as_client {
             let facts = access.as_ref();
@@ -68,17 +103,23 @@ pub async fn check(config: &Config, environment: &Environment, scope: &Scope) ->
             );
         }
     }
+    sections.extend(hooks::section(config));
     if let Some(role) = &scope.as_client
         && config.rotation.servers.is_empty()
     {
         let unknown = postgresql::none();
         sections.push(client_login::section(config, None, &unknown, on_disk, None, role).await);
     }
+    if scope.as_client.is_none() && config.rotation.servers.is_empty() {
+        sections.extend(client_login::untried(config));
+    }
     sections.extend(clients::sections(config, environment, on_disk));
+    let daemon = daemon::section(config, &sections).await;
+    sections.extend(daemon);
     Report { sections }
 }
 
-/// The subject of a section about a set.
+/// The heading's subject for a set.
 fn identity(material: &Material) -> String {
-    material.spiffe_id().to_string()
+    material.name().to_string()
 }

@@ -9,7 +9,7 @@ use crate::files;
 /// Largest user database that is read, in bytes.
 const LARGEST: u64 = 16 * 1024 * 1024;
 
-/// The uid that has published, or else the one that asks, and its name.
+/// The user ID that publishes, otherwise the one that runs `check`, and its name.
 pub(super) fn own_user(config: &Config) -> (u32, Option<String>) {
     let generation = std::fs::metadata(config.publish.directory.join("..data"));
     let uid = generation

@@ -1,4 +1,4 @@
-//! What libpq makes of the values that a service gives, and of the variables for what it leaves out.
+//! How libpq uses the values of a service, and the variables for values that it leaves out.
 
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -6,17 +6,19 @@ use std::path::{Path, PathBuf};
 use rustls::pki_types::CertificateRevocationListDer;
 use rustls::pki_types::pem::PemObject as _;
 
+use crate::companions::hosts::{self, HostEntry};
 use crate::companions::parameters::{self, Effect, Flaw};
-use crate::companions::places::{self, Place};
 use crate::companions::service_reader::Entry;
 use crate::config::Environment;
 use crate::doctor::finding::{Code, Finding};
 use crate::files;
 use crate::material::{Certificate, Material};
+use crate::survey;
 use crate::text::argument;
 
-/// Largest file of revocation lists that is read, in bytes, and most files of a directory.
+/// Largest file of revocation lists that is read, in bytes.
 const LARGEST: u64 = 16 * 1024 * 1024;
+/// Most files of a directory of revocation lists that are read.
 const MOST: usize = 1000;
 
 /// A service, and where it is written.
@@ -27,8 +29,8 @@ pub(super) struct Service<'a> {
 }
 
 impl Service<'_> {
-    /// The service's value, or else the variable's. An empty variable counts, as libpq has it.
-    fn value(&self, keyword: &str) -> Option<String> {
+    /// The service's value, otherwise the variable's. An empty variable counts, as in libpq.
+    pub(super) fn value(&self, keyword: &str) -> Option<String> {
         let written = self.entries.iter().find(|entry| entry.keyword == keyword);
         written.map(|entry| entry.value.clone()).or_else(|| {
             let value = self.environment.get(parameters::variable(keyword)?)?;
@@ -40,7 +42,7 @@ impl Service<'_> {
         self.value(keyword).unwrap_or_default()
     }
 
-    /// `keyword` as it is written there, or as the variable.
+    /// `keyword` as it is written in the file, or the variable.
     fn name(&self, keyword: &str) -> String {
         let is_written = self.entries.iter().any(|entry| entry.keyword == keyword);
         match parameters::variable(keyword) {
@@ -49,28 +51,53 @@ impl Service<'_> {
         }
     }
 
-    /// How it is taken away.
+    /// Where it is written: the file, or the variable that gives it.
+    pub(super) fn place(&self, keyword: &str) -> String {
+        let name = self.name(keyword);
+        if name == keyword || self.value(keyword).is_none() {
+            self.file.display().to_string()
+        } else {
+            name
+        }
+    }
+
+    /// How to remove it.
     fn without(&self, keyword: &str) -> String {
         let name = self.name(keyword);
         if name == keyword {
-            format!("take {keyword} out of the service in {}", self.file.display())
+            format!("remove {keyword} from the service in {}", self.file.display())
         } else {
             format!("unset {name}")
         }
     }
 
-    /// All of it. `on_disk` is the published set, whose issuers are those of the servers as well.
+    /// All findings. `on_disk` is the published set, whose issuers are also those of the servers.
     pub(super) fn judge(&self, on_disk: Option<&Material>) -> Vec<Finding> {
+        let mut findings = self.judge_values();
+        findings.extend(self.judge_places());
+        findings.extend(self.revocation(on_disk));
+        findings.extend(self.authorities_among_lists());
+        findings
+    }
+
+    /// The findings about values only.
+    pub(super) fn judge_values(&self) -> Vec<Finding> {
         let flaws = parameters::flaws(|keyword| self.value(keyword));
-        let mut findings: Vec<_> = flaws.iter().map(|flaw| self.flaw(flaw)).collect();
-        match places::places(&self.given("host"), &self.given("hostaddr"), &self.given("port")) {
-            Ok(places) => findings.extend(places.iter().filter_map(|place| self.place(place))),
+        flaws.iter().map(|flaw| self.flaw(flaw)).collect()
+    }
+
+    /// The findings about the server's address.
+    pub(super) fn judge_places(&self) -> Vec<Finding> {
+        let mut findings = Vec::new();
+        match hosts::listed(&self.given("host"), &self.given("hostaddr"), &self.given("port")) {
+            Ok(places) => {
+                findings.extend(places.iter().filter_map(|place| self.judge_place(place)));
+            }
             Err(error) => findings.push(
                 Finding::failure(Code::ServiceHosts, format!("libpq refuses the service: {error}"))
                     .fix("write lists of one length, separated by commas and without blanks"),
             ),
         }
-        findings.extend(self.revocation(on_disk));
         findings
     }
 
@@ -85,8 +112,15 @@ impl Service<'_> {
         .fix(self.without(keyword))
     }
 
-    fn place(&self, place: &Place) -> Option<Finding> {
-        let Place { host, address, .. } = place;
+    fn judge_place(&self, place: &HostEntry) -> Option<Finding> {
+        let HostEntry { host, address, .. } = place;
+        if let Err(error) = place.check_address() {
+            let text = format!("libpq cannot connect there: {error}");
+            return Some(
+                Finding::failure(Code::ServiceHosts, text)
+                    .fix("write an address, or leave hostaddr out"),
+            );
+        }
         if place.is_socket() {
             if host.is_empty() {
                 return Some(
@@ -105,7 +139,7 @@ impl Service<'_> {
                         "host={host} is a Unix socket: libpq connects without TLS and without a certificate, whatever sslmode says"
                     ),
                 )
-                .fix("give the server's name as host, for a connection over TCP"),
+                .fix("set host to the server's name, for a connection over TCP"),
             );
         }
         if !matches!(self.given("sslmode").as_str(), "verify-full" | "") {
@@ -113,12 +147,12 @@ impl Service<'_> {
         }
         let wrong = |why: String| {
             Finding::failure(Code::ServiceHostName, why).fix(
-                "let host be a DNS name of the server's certificate; hostaddr may say where it is",
+                "set host to a DNS name of the server's certificate; hostaddr may hold its address",
             )
         };
         if host.is_empty() {
             return Some(wrong(format!(
-                "hostaddr={address} without host: libpq has no name to look for in the server's certificate"
+                "hostaddr={address} without host: libpq has no name to compare with the server's certificate"
             )));
         }
         if host.trim() != host
@@ -126,26 +160,63 @@ impl Service<'_> {
             || host.contains(':') && host.parse::<IpAddr>().is_err()
         {
             return Some(wrong(format!(
-                "host={host:?}: libpq compares all of it with the names of the server's certificate, and none has a blank, a \
+                "host={host:?}: libpq compares all of it with the names of the server's certificate, but no name has a blank, a \
                  port, or a dot at its end"
             )));
         }
-        host.parse::<IpAddr>().is_ok().then(|| {
+        let is_address = host.parse::<IpAddr>().is_ok() || hosts::is_ipv4(host);
+        is_address.then(|| {
             Finding::warning(
                 Code::ServiceHostName,
-                format!("host={host}: an SVID has no addresses, so libpq does not take the server's for this one"),
+                format!("host={host}: an SVID has no addresses, so libpq refuses the server's certificate"),
             )
-            .fix("let host be a DNS name of the server's certificate, and hostaddr the address")
+            .fix("set host to a DNS name of the server's certificate, and hostaddr to the address")
         })
     }
 
-    /// libpq checks revocation as soon as it has read anything from these, and then wants a list of each authority
-    /// (`X509_V_FLAG_CRL_CHECK_ALL`; `initialize_SSL`).
-    fn revocation(&self, on_disk: Option<&Material>) -> Option<Finding> {
+    /// Certificates among the revocation lists: libpq loads them into the same store as those of `sslrootcert` (`initialize_SSL`),
+    /// and accepts servers whose certificates they have signed.
+    pub(super) fn authorities_among_lists(&self) -> Vec<Finding> {
+        let (file, directories) = (self.given("sslcrl"), self.given("sslcrldir"));
+        let home = self.environment.get("HOME").filter(|home| !home.is_empty());
+        let usual = home.map(|home| Path::new(home).join(".postgresql/root.crl"));
+        let file = if file.is_empty() {
+            usual.filter(|_| directories.is_empty())
+        } else {
+            Some(PathBuf::from(file))
+        };
+        let (authorities, unseen) = survey::among_lists(file.as_deref(), &directories);
+        let told = authorities.iter().map(|path| {
+            Finding::failure(
+                Code::CrlHoldsCertificate,
+                format!(
+                    "{}, which libpq reads for revocation lists, holds a certificate: libpq accepts servers whose certificates this one has \
+                     signed, as if it were in sslrootcert",
+                    path.display()
+                ),
+            )
+            .fix(format!("remove the certificates from {}, and keep the lists (X509 CRL)", path.display()))
+        });
+        let skipped = unseen.iter().map(|path| {
+            Finding::skipped(
+                Code::CrlHoldsCertificate,
+                format!(
+                    "whether {} holds a certificate, which libpq would accept as an authority: it cannot be read from here, or is too large",
+                    path.display()
+                ),
+            )
+            .fix("run check as the client's user")
+        });
+        told.chain(skipped).collect()
+    }
+
+    /// The finding about a missing revocation list. As soon as libpq has loaded `sslcrldir`, `sslcrl` or
+    /// `~/.postgresql/root.crl`, it needs a list of each authority (`X509_V_FLAG_CRL_CHECK_ALL`; `initialize_SSL`).
+    pub(super) fn revocation(&self, on_disk: Option<&Material>) -> Option<Finding> {
         let (file, directory) = (self.given("sslcrl"), self.given("sslcrldir"));
         let home = self.environment.get("HOME").filter(|home| !home.is_empty());
         let (path, lists, fix) = if !directory.is_empty() {
-            (PathBuf::from(&directory), lists_in(Path::new(&directory)), self.without("sslcrldir"))
+            (PathBuf::from(&directory), lists_in(&directory), self.without("sslcrldir"))
         } else if !file.is_empty() {
             (PathBuf::from(&file), lists(Path::new(&file))?, self.without("sslcrl"))
         } else {
@@ -161,12 +232,12 @@ impl Service<'_> {
         });
         let text = match missing {
             Some(issuer) => format!(
-                "{} has no revocation list of {}: libpq then trusts no certificate of it (certificate verify failed)",
+                "{} has no revocation list of {}: so libpq trusts no certificate of that authority (certificate verify failed)",
                 path.display(),
                 issuer.subject_text()
             ),
             None if issuers.is_empty() => format!(
-                "libpq reads {}, and trusts no server then unless it has a revocation list of each authority",
+                "libpq reads {}, so it only trusts a server if it has a revocation list of each authority",
                 path.display()
             ),
             None => return None,
@@ -175,7 +246,8 @@ impl Service<'_> {
     }
 }
 
-/// Who has signed what a server of the trust domain shows: the intermediates, and an authority that vouches for the last one.
+/// The issuers of a certificate that a server of the trust domain shows: the intermediates, and an authority that vouches for
+/// the last one.
 fn issuers(material: &Material) -> Vec<&Certificate> {
     let mut issuers: Vec<_> = material.chain().skip(1).collect();
     if let [authority] = material.own_authorities() {
@@ -186,7 +258,7 @@ fn issuers(material: &Material) -> Vec<&Certificate> {
     issuers
 }
 
-/// The lists of a file; `None` if libpq passes over it, because there is nothing in it that OpenSSL loads.
+/// The lists in a file; `None` if libpq ignores the file because it holds nothing that OpenSSL loads.
 fn lists(path: &Path) -> Option<Vec<Vec<u8>>> {
     let text = files::read(path, LARGEST).ok()?;
     let lists: Vec<Vec<u8>> = CertificateRevocationListDer::pem_slice_iter(&text)
@@ -196,9 +268,10 @@ fn lists(path: &Path) -> Option<Vec<Vec<u8>>> {
     (!lists.is_empty() || has_certificate).then_some(lists)
 }
 
-/// Those of a directory: `<hash>.r<number>`. libpq takes any directory, be it empty.
-fn lists_in(directory: &Path) -> Vec<Vec<u8>> {
-    let entries = std::fs::read_dir(directory).into_iter().flatten().take(MOST).flatten();
+/// The lists in directories: `<hash>.r<number>`. libpq accepts any directory, even an empty one.
+fn lists_in(directories: &str) -> Vec<Vec<u8>> {
+    // OpenSSL reads the value as a list with colons (`by_dir.c`, `add_cert_dir`).
+    let entries = directories.split(':').flat_map(std::fs::read_dir).flatten().take(MOST).flatten();
     let is_list = |path: &PathBuf| {
         path.extension().and_then(|it| it.to_str()).is_some_and(|it| it.starts_with('r'))
     };
@@ -210,7 +283,7 @@ fn lists_in(directory: &Path) -> Vec<Vec<u8>> {
         .collect()
 }
 
-/// Whether the name is in the list: its issuer's, since there is no other name in one of a certificate authority's own.
+/// Whether the list contains the name. That is its issuer's, because a CA's own list contains no other name.
 fn holds(list: &[u8], name: &[u8]) -> bool {
     !name.is_empty() && list.windows(name.len()).any(|part| part == name)
 }

@@ -1,8 +1,9 @@
-//! PostgreSQL over SQL: one session, asked without trying; nothing is reloaded.
+//! PostgreSQL over SQL: one session that only queries; nothing is reloaded.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::expressions::{self, Expressions};
+use super::tls_files::{self, Load};
 use super::{own_user::own_user, ways};
 use crate::config::Config;
 use crate::consumers::Server;
@@ -12,42 +13,44 @@ use crate::sql::{
     self, AccessViews, HbaRule, OtherSettings, Role, Session, Standing, Superuser, TlsSettings,
     statements,
 };
-use crate::survey::{self, Files, Loading, Reload, State};
+use crate::survey::{self, Files, Loading, Reloaded, State};
 
-/// How many groups are asked for.
+/// How many groups are queried.
 const MOST_GROUPS: usize = 500;
-/// From here on slots can be reserved for a role.
+/// From this version on slots can be reserved for a role.
 const RESERVED_CONNECTIONS: u32 = 160_000;
 
-/// What one session has shown.
+/// What one session has returned.
 #[derive(Debug)]
 pub(super) struct Answers {
     pub(super) settings: TlsSettings,
     pub(super) standing: Standing,
     /// `pg_hba.conf` and `pg_ident.conf` by their views; `None` if the role may not read them.
     pub(super) views: Option<AccessViews>,
-    /// Why PostgreSQL could not show them, although the role may read them: it cannot read the files.
+    /// Why PostgreSQL could not show them although the role may read them: it cannot read the files.
     pub(super) views_refused: Option<String>,
-    /// The files themselves, where they can be read.
+    /// The files themselves, if readable.
     pub(super) files: Option<survey::Access>,
-    /// Whether files are what is in force.
+    /// Whether the files are in force.
     pub(super) loading: Loading,
+    /// What the server's log says of its last reload, if that is known.
+    pub(super) reloaded: Option<Reloaded>,
     /// What keeps PostgreSQL from loading its configuration files, if the role may see that.
     pub(super) configuration_errors: Vec<String>,
-    /// pgsvid's user: its number, and its name if it has one.
+    /// pgsvid's user: its ID, and its name if it has one.
     pub(super) own_user: (u32, Option<String>),
-    /// Of the role of `--as-client`: those groups of `pg_hba.conf` and databases' names that it is a member of; `None` if nobody
-    /// asked.
+    /// The groups of `pg_hba.conf`, and names of databases, that the role of `--as-client` is a member of; `None` without
+    /// that option.
     pub(super) groups: Option<BTreeSet<String>>,
     /// The roles of `[[roles]]` that exist.
     pub(super) roles: BTreeMap<String, Role>,
-    /// Roles that log in and may do everything, or may make themselves such, and whether there are more.
+    /// Roles that log in and can do everything, or can gain that, and whether there are more.
     pub(super) superusers: (Vec<Superuser>, bool),
     /// What the regular expressions of `pg_ident.conf` match.
     pub(super) expressions: Expressions,
 }
 
-/// What came of asking; `None` if no PostgreSQL takes part.
+/// The result of the queries; `None` if no PostgreSQL is configured.
 pub(super) struct Sql(pub(super) Option<Result<Answers, sql::Error>>);
 
 impl Sql {
@@ -55,9 +58,18 @@ impl Sql {
         self.0.as_ref()?.as_ref().ok()
     }
 
-    /// Another process than PostgreSQL listens on the socket: what lies beside it may be that one's, too.
-    pub(super) fn stranger(&self) -> Option<&sql::Error> {
+    /// Whether a process other than PostgreSQL listens on the socket: the files next to it may belong to that process, too.
+    pub(super) fn foreign_listener(&self) -> Option<&sql::Error> {
         self.0.as_ref()?.as_ref().err().filter(|error| matches!(error, sql::Error::Peer { .. }))
+    }
+
+    /// Why nothing was asked, if so.
+    pub(super) fn why_silent(&self) -> &'static str {
+        match self.0 {
+            Some(Err(sql::Error::NotRunning)) => "PostgreSQL does not run",
+            Some(Err(sql::Error::Silent(_))) => "PostgreSQL does not answer",
+            _ => "pgsvid has no session with PostgreSQL",
+        }
     }
 
     /// Whether nobody listens on the socket.
@@ -66,12 +78,12 @@ impl Sql {
     }
 }
 
-/// No PostgreSQL takes part.
+/// The result if no PostgreSQL is configured.
 pub(super) fn none() -> Sql {
     Sql(None)
 }
 
-/// Asks everything in one session.
+/// Queries everything in one session.
 pub(super) async fn ask(config: &Config, server: &Server, client: Option<&str>) -> Sql {
     let session = match Session::connect(&server.session).await {
         Ok(session) => session,
@@ -89,7 +101,7 @@ async fn answers(
     client: Option<&str>,
 ) -> Result<Answers, sql::Error> {
     let mut settings = session.tls_settings().await?;
-    // A plain role sees few of them; the files say what the next reload or start will take.
+    // A plain role sees few of them; the files contain what the next reload or start will use.
     if !settings.others.complete
         && let Some(values) = survey::other_settings(&server.session)
     {
@@ -101,7 +113,7 @@ async fn answers(
         ("ssl_key_file", &mut settings.private_key),
         ("ssl_ca_file", &mut settings.authorities),
     ] {
-        // A plain role is not told that ALTER SYSTEM overrides postgresql.conf.
+        // A plain role does not see that ALTER SYSTEM overrides postgresql.conf.
         if setting.file.is_none() && setting.source.as_deref() == Some("configuration file") {
             let file = survey::set_in(&server.session, name);
             setting.file = file.map(|file| file.display().to_string());
@@ -114,6 +126,7 @@ async fn answers(
     };
     let files = survey::access(&server.session, Some(&standing));
     let loading = survey::loading(&server.session, &standing, files.as_ref());
+    let reloaded = survey::last_reload(&server.session, &standing);
     let configuration_errors =
         if settings.may_read_errors { session.configuration_errors().await? } else { Vec::new() };
     let mappings = files.as_ref().and_then(|files| files.mappings.as_ref());
@@ -135,7 +148,7 @@ async fn answers(
     };
     let roles = session.roles(&config.roles.roles()).await?;
     let superusers = session.superusers().await?;
-    // Last, since the server may be busy with them for a while.
+    // Last, because the server may be busy with them for a time.
     let own_user = own_user(config);
     let mappings = mappings.into_iter().flatten();
     let expressions = expressions::try_all(session, config, mappings, own_user.1.as_deref()).await;
@@ -146,6 +159,7 @@ async fn answers(
         views_refused,
         files,
         loading,
+        reloaded,
         configuration_errors,
         own_user,
         groups,
@@ -186,28 +200,37 @@ pub(super) fn section(server: &Server, sql: &Sql) -> Section {
     section
 }
 
+/// The reason why pgsvid cannot request a reload, if there is one.
+pub(super) fn cannot_reload(server: &Server, sql: &Sql) -> Option<Finding> {
+    let settings = &server.session;
+    match sql.0.as_ref()? {
+        Err(error) => Some(unreachable(error, settings)),
+        Ok(answers) => (!answers.standing.may_reload)
+            .then(|| diagnose::session(&sql::Error::no_grant(), settings)),
+    }
+}
+
 fn unreachable(error: &sql::Error, settings: &sql::Settings) -> Finding {
+    // If the files are readable, they show which line decides.
+    if let Some(found) = diagnose::deciding_line(error, settings, || survey::access(settings, None))
+    {
+        return found;
+    }
     let Finding { code, text, fix, command, .. } = diagnose::session(error, settings);
     let said = error.to_string();
     let socket = settings.socket();
     let fix = match error {
         sql::Error::NotRunning => {
             let found = if socket.exists() { "nobody listens on" } else { "there is no" };
-            return Finding::failure(code, text).cause(format!("{found} {}", socket.display())).fix(
-                "start PostgreSQL, or mend postgres.host and postgres.port (--postgres, --port): they name the \
+            let found =
+                Finding::failure(code, text).cause(format!("{found} {}", socket.display())).fix(
+                    "start PostgreSQL, or fix postgres.host and postgres.port (--postgres, --port): they name the \
                  socket",
-            );
+                );
+            return diagnose::looked_around(found, &survey::neighbours(settings));
         }
         sql::Error::Silent(_) => {
-            "see whether the postmaster is stopped (state T in ps) or overloaded".to_owned()
-        }
-        sql::Error::Refused { code, .. } if code.code() == "53300" => {
-            let role = statements::identifier(&settings.user);
-            let command = settings.psql(&format!("ALTER ROLE {role} CONNECTION LIMIT 3"));
-            return Finding::failure(Code::ConnectionSlots, text)
-                .cause(said)
-                .fix("free a slot: all of max_connections or of the role's CONNECTION LIMIT are taken")
-                .command(command);
+            "check whether the postmaster is stopped (state T in ps) or overloaded".to_owned()
         }
         _ => fix.unwrap_or_else(|| "wait, and run check again".to_owned()),
     };
@@ -216,8 +239,8 @@ fn unreachable(error: &sql::Error, settings: &sql::Settings) -> Finding {
     if said == text { finding } else { finding.cause(said) }
 }
 
-/// A file that this user cannot get at may be a link to the published one: that is no failure, and not said to be well. The handshake
-/// tells what is served. Returns the others as they are.
+/// The files with each one that this user cannot reach marked as published, and a skipped finding about each of these. Such a
+/// file may be a link to the published one, so it is neither a failure nor an all-clear; the handshake shows what is served.
 fn out_of_sight(files: &Files) -> (Files, Vec<Finding>) {
     let mut judged = files.clone();
     let mut findings = Vec::new();
@@ -232,7 +255,7 @@ fn out_of_sight(files: &Files) -> (Files, Vec<Finding>) {
                 Finding::skipped(
                     Code::SslSettings,
                     format!(
-                        "whether {name} = {} leads to the published file: it cannot be looked at from here",
+                        "whether {name} = {} leads to the published file: pgsvid cannot examine it from here",
                         facts.named
                     ),
                 )
@@ -243,7 +266,7 @@ fn out_of_sight(files: &Files) -> (Files, Vec<Finding>) {
     (judged, findings)
 }
 
-/// Whether the settings lead to the published files, and what other files they lead to.
+/// Whether the settings lead to the published files, and to which other files they lead.
 fn files(server: &Server, answers: &Answers) -> Vec<Finding> {
     let tls = &answers.settings;
     let files = survey::files(tls, &server.session, &server.paths, &server.viewpoint);
@@ -270,74 +293,22 @@ fn files(server: &Server, answers: &Answers) -> Vec<Finding> {
     findings.extend(diagnose::revocation(&revocation));
     findings.extend(revocation.unseen.iter().map(|(setting, value)| {
         Finding::skipped(Code::CrlHoldsCertificate, format!(
-            "whether a certificate is in {value} ({setting}), which would be an authority: it cannot be read from here"
+            "whether {value} ({setting}) holds a certificate, which would be trusted as an authority: pgsvid cannot read it from here"
         ))
         .fix("run check as PostgreSQL's uid")
     }));
+    let load = Load {
+        settings: tls,
+        standing: &answers.standing,
+        loading: &answers.loading,
+        reloaded: answers.reloaded.as_ref(),
+    };
+    findings.extend(tls_files::loaded(server, load, &files));
     if foreign {
-        // What is wrong with the published ones is said where they are examined.
+        // Faults of the published files are reported where those are examined.
         findings.extend(diagnose::refused_files(&files));
     }
-    findings.extend(other_settings(server, answers, &files));
-    findings
-}
-
-/// The other settings of TLS, and what came of the last reload.
-fn other_settings(server: &Server, answers: &Answers, files: &survey::Files) -> Vec<Finding> {
-    let tls = &answers.settings;
-    let mut findings = diagnose::refused_settings(files);
-    let reload = survey::last_reload(&server.session);
-    if reload == Some(Reload::Taken) && answers.loading.configuration.is_empty() {
-        // It has: OpenSSL 1.1.1 takes a list of ciphers with none for TLS 1.2. What a start alone needs is another matter.
-        let at_a_start = |found: &Finding| {
-            found.object.as_ref().is_some_and(|object| object.starts_with(diagnose::AT_A_START))
-        };
-        findings.retain(at_a_start);
-    }
-    if let Some(Reload::Refused(reason)) = &reload {
-        findings.push(
-            Finding::failure(
-                Code::SslReloadRefused,
-                format!("PostgreSQL refused what it should have loaded for TLS at its last reload: {reason}"),
-            )
-            .cause(
-                "its log says so. It goes on with the certificate, authorities and settings that it had loaded before, and may not \
-                 start again",
-            )
-            .fix("correct what the reason names, then")
-            .command(server.session.psql("SELECT pg_catalog.pg_reload_conf()")),
-        );
-    }
-    if !findings.is_empty() {
-        return findings;
-    }
-    if !tls.others.complete && reload.is_none() {
-        findings.push(
-            Finding::skipped(
-                Code::SslSettingUnknown,
-                format!(
-                    "whether PostgreSQL takes its other settings of TLS, such as ssl_ciphers: role {} may not see them, and neither \
-                     configuration files nor log can be read from here",
-                    server.session.user
-                ),
-            )
-            .fix("run check as PostgreSQL's uid, or as a superuser: --user postgres"),
-        );
-    }
-    let doubtful = diagnose::doubtful(files);
-    if !doubtful.is_empty() && reload.is_none() {
-        findings.push(
-            Finding::skipped(
-                Code::SslSettingUnknown,
-                format!(
-                    "whether PostgreSQL's OpenSSL takes {}: that depends on how it was built, and the server's log cannot be read from \
-                     here",
-                    doubtful.join(", ")
-                ),
-            )
-            .fix("after a reload see that the server log has no \"SSL configuration was not reloaded\""),
-        );
-    }
+    findings.extend(tls_files::other_settings(server, load, &files));
     findings
 }
 
@@ -349,7 +320,7 @@ fn versions(server: &sql::Settings, tls: &TlsSettings, standing: &Standing) -> V
             Finding::warning(
                 Code::SslMinProtocolVersion,
                 format!(
-                    "ssl_min_protocol_version is {minimum:?}: old and weak protocols are taken"
+                    "ssl_min_protocol_version is {minimum:?}: PostgreSQL accepts old and weak protocols"
                 ),
             )
             .fix("put ssl_min_protocol_version = 'TLSv1.2' into postgresql.conf, then reload"),
@@ -359,10 +330,10 @@ fn versions(server: &sql::Settings, tls: &TlsSettings, standing: &Standing) -> V
         findings.push(
             Finding::warning(
                 Code::SslSni,
-                "ssl_sni is on: for the names in pg_hosts.conf other files are served than the \
-                 three settings say",
+                "ssl_sni is on: for the names in pg_hosts.conf PostgreSQL serves other files than the \
+                 three settings name",
             )
-            .fix("name the published files in pg_hosts.conf, too, or set ssl_sni = off"),
+            .fix("also name the published files in pg_hosts.conf, or set ssl_sni = off"),
         );
     }
     let reserved = standing.setting("reserved_connections").unwrap_or("0") != "0"

@@ -1,4 +1,4 @@
-//! `[[roles]]`: whether PostgreSQL's files say what the configuration says.
+//! `[[roles]]`: whether PostgreSQL's files agree with the configuration.
 
 use std::collections::BTreeSet;
 
@@ -7,7 +7,7 @@ use crate::companions::role_map::{MAP, RoleMap, Workload, can_include};
 use crate::config::Config;
 use crate::consumers::Server;
 use crate::diagnose::{AccessFacts, MOST_DECIDERS, Password, is_decided};
-use crate::doctor::finding::{Code, Finding};
+use crate::doctor::finding::{Code, Finding, Severity};
 use crate::sql::{self, Address, HbaRule, Line, Mapping, parse_ident, statements};
 use crate::text::shown;
 
@@ -41,7 +41,7 @@ pub(super) fn findings(
         if !facts.rules.iter().any(|rule| leads_to_map(rule, role, facts.complete)) {
             findings.push(
                 Finding::failure(Code::RolesHbaLineMissing, format!(
-                    "no line of {} asks the map {MAP} whether a certificate may be role {role}",
+                    "no line of {} uses the map {MAP} for role {role}",
                     facts.hba
                 ))
                 .fix(format!(
@@ -59,13 +59,14 @@ pub(super) fn findings(
     if findings.is_empty() && facts.is_certain() {
         findings.push(Finding::ok(
             Code::Roles,
-            "the files say of each workload in [[roles]] which role it may be",
+            "the files let each workload of [[roles]] log in as its role",
         ));
     }
     findings
 }
 
-/// Lines of our map that neither `[[roles]]` nor `files.ident_lines` has: a workload that was taken out keeps its role by them.
+/// Lines of the map that neither `[[roles]]` nor `files.ident_lines` has: a workload that was removed keeps its role through
+/// them.
 fn lines_of_others(map: &RoleMap, facts: &AccessFacts) -> Option<Finding> {
     let entry = |mapping: &Mapping| (mapping.system_user.clone(), mapping.role.clone());
     let mut ours: BTreeSet<_> =
@@ -87,7 +88,7 @@ fn lines_of_others(map: &RoleMap, facts: &AccessFacts) -> Option<Finding> {
         Finding::warning(
             Code::RolesIdentLineExtra,
             format!(
-                "{} line {} lets {} be role {}, and [[roles]] does not name it{more}",
+                "{} line {} lets {} log in as role {}, but [[roles]] does not name it{more}",
                 facts.ident,
                 first.line,
                 shown(&first.system_user),
@@ -111,7 +112,7 @@ fn missing_lines(
     let finding = Finding::failure(
         Code::RolesIdentLineMissing,
         format!(
-            "{} lacks {} of the {} lines of [[roles]]: {} cannot be role {}",
+            "{} lacks {} of the {} lines of [[roles]]: {} cannot log in as role {}",
             facts.ident,
             missing.len(),
             config.roles.workloads.len(),
@@ -127,11 +128,11 @@ fn missing_lines(
     let version = answers.map(|answers| answers.settings.version_number);
     let others = facts.mappings.iter().flatten().filter(|judged| judged.mapping.map != MAP).count();
     let before_16 = version.is_none_or(|version| !can_include(version));
-    // The file would take the place of theirs.
+    // With `ident_file` set to the published map, PostgreSQL would no longer read the lines of other maps.
     if before_16 && others > 0 {
         return Some(finding.fix(format!(
-            "append what `pgsvid setup ident` prints to {}, then reload. Leave ident_file as it is: {} of other maps stand in {0}, and \
-             would count no more with ident_file = '{map}' unless files.ident_lines has them",
+            "append what `pgsvid setup ident` prints to {}, then reload. Leave ident_file as it is: {} of other maps are in {0}, and \
+             would have no effect with ident_file = '{map}' unless files.ident_lines has them",
             facts.ident,
             if others == 1 { "1 line".to_owned() } else { format!("{others} lines") }
         )));
@@ -149,72 +150,124 @@ fn missing_lines(
     })
 }
 
-/// Whether the line lets a certificate be the role, if the map says so. The view hides `clientname`.
+/// Whether the line lets a certificate log in as the role if the map allows it. The view hides `clientname`.
 fn leads_to_map(line: &HbaRule, role: &str, complete: bool) -> bool {
     line.method == "cert"
-        && line.admits_tls()
+        && line.matches_tls()
         && line.map() == Some(MAP)
         && (!complete || line.option("clientname") == Some("DN"))
         && line.is_about(role) == Some(true)
 }
 
-/// The first line that may let clients be the role in another way, above the one that asks the map.
-fn above(facts: &AccessFacts, role: &str) -> Option<Finding> {
-    let ours = facts.rules.iter().position(|rule| leads_to_map(rule, role, facts.complete))?;
-    let other = facts.rules[..ours].iter().find(|rule| {
-        rule.admits_tls() && rule.method != "reject" && rule.is_about(role) != Some(false)
-    })?;
-    if other.is_about(role).is_none() {
-        let (file, line) = (other.file.as_deref().unwrap_or(&facts.hba), other.line);
-        let text = format!(
-            "{file} line {line} may decide about role {role} before the map {MAP} is asked: it names a group or a regular \
-             expression, which cannot be told from here"
-        );
-        return Some(Finding::warning(Code::RolesLineAbove, text).fix(print_above(facts, other)));
-    }
-    let text = other_way(facts, other, role, "above the line that asks");
-    Some(Finding::failure(Code::RolesLineAbove, text).fix(print_above(facts, other)))
+/// One of several lines that open a role in a way that the configuration does not say.
+struct Way<'a> {
+    line: &'a HbaRule,
+    severity: Severity,
+    text: String,
+    fix: String,
 }
 
-/// The first line that lets a certificate be the role in another way, below the one that asks the map: for databases or addresses
-/// about which no line above it decides.
-fn below(facts: &AccessFacts, role: &str) -> Option<Finding> {
-    let ours = facts.rules.iter().position(|rule| leads_to_map(rule, role, facts.complete))?;
+/// How many other lines a finding names.
+const MOST_OTHERS: usize = 10;
+
+/// A finding about the first of the lines in each severity, which names the others: a harmless line hides no other one.
+fn worst(code: Code, facts: &AccessFacts, ways: &[Way<'_>]) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for severity in [Severity::Failure, Severity::Warning] {
+        let mut of_severity = ways.iter().filter(|way| way.severity == severity);
+        let Some(first) = of_severity.next() else { continue };
+        let others: Vec<&HbaRule> = of_severity.map(|way| way.line).collect();
+        let mut text = first.text.clone();
+        if !others.is_empty() {
+            let named: Vec<String> =
+                others.iter().take(MOST_OTHERS).map(|line| place(facts, line)).collect();
+            let more = match others.len().saturating_sub(MOST_OTHERS) {
+                0 => String::new(),
+                more => format!(" and {more} more"),
+            };
+            text = format!("{text}; the same holds of {}{more}", named.join(", "));
+        }
+        let finding = if severity == Severity::Failure {
+            Finding::failure(code, text)
+        } else {
+            Finding::warning(code, text)
+        };
+        findings.push(finding.fix(first.fix.clone()));
+    }
+    findings
+}
+
+fn place(facts: &AccessFacts, line: &HbaRule) -> String {
+    format!("{} line {}", line.file.as_deref().unwrap_or(&facts.hba), line.line)
+}
+
+/// The lines that may let clients be the role in another way, above the one that asks the map.
+fn above(facts: &AccessFacts, role: &str) -> Vec<Finding> {
+    let is_ours = |rule: &HbaRule| leads_to_map(rule, role, facts.complete);
+    let Some(ours) = facts.rules.iter().position(is_ours) else { return Vec::new() };
+    let others = facts.rules[..ours].iter().filter(|rule| {
+        rule.matches_tls() && rule.method != "reject" && rule.is_about(role) != Some(false)
+    });
+    let mut first = None;
+    let ways = others.map(|other| {
+        let fix = print_above(facts, first.get_or_insert(other));
+        if other.is_about(role).is_none() {
+            let text = format!(
+                "{} may decide about role {role} before the map {MAP} is used: it names a group or a regular expression, which \
+                 pgsvid cannot evaluate",
+                place(facts, other)
+            );
+            return Way { line: other, severity: Severity::Warning, text, fix };
+        }
+        let text = other_way(facts, other, role, "above the line that uses");
+        Way { line: other, severity: Severity::Failure, text, fix }
+    });
+    worst(Code::RolesLineAbove, facts, &ways.collect::<Vec<_>>())
+}
+
+/// Findings about lines below the one that uses the map that let a client log in as the role by a certificate in another way:
+/// for databases or addresses about which no line above them decides.
+fn below(facts: &AccessFacts, role: &str) -> Vec<Finding> {
+    let is_ours = |rule: &HbaRule| leads_to_map(rule, role, facts.complete);
+    let Some(ours) = facts.rules.iter().position(is_ours) else { return Vec::new() };
     let mut earlier = Vec::new();
+    let mut ways = Vec::new();
     for (number, rule) in facts.rules.iter().enumerate() {
         let is_about = rule.is_about(role);
-        if is_about == Some(false) || !rule.admits_tls() {
+        if is_about == Some(false) || !rule.matches_tls() {
             continue;
         }
-        let is_other = rule.wants_certificate() && !leads_to_map(rule, role, facts.complete);
+        let is_other = rule.wants_certificate() && !is_ours(rule);
         if number > ours && is_other && !is_decided(rule, &earlier) {
-            let place = "below the line that asks";
-            let text = match is_about {
-                Some(_) => other_way(facts, rule, role, place),
-                None => format!(
-                    "{}, if role {role} is one of its group or regular expression",
-                    other_way(facts, rule, role, place)
-                ),
-            };
+            let mut text = other_way(facts, rule, role, "below the line that uses");
+            if is_about.is_none() {
+                text = format!(
+                    "{text}, if role {role} is in its group, or matches its regular expression"
+                );
+            }
             // A role that may not replicate gains nothing by it.
             let for_replication = rule.databases.iter().all(|word| word == "replication");
-            return Some(match is_about {
-                Some(_) if !for_replication => {
-                    Finding::failure(Code::RolesLineBelow, text).fix(print_above(facts, rule))
-                }
-                _ if for_replication => Finding::warning(Code::RolesLineBelow, text).fix(format!(
+            let fix = if for_replication {
+                format!(
                     "put `hostssl replication \"{role}\" all reject` above line {} of {}, then reload",
                     rule.line,
                     rule.file.as_deref().unwrap_or(&facts.hba)
-                )),
-                _ => Finding::warning(Code::RolesLineBelow, text).fix(print_above(facts, rule)),
-            });
+                )
+            } else {
+                print_above(facts, rule)
+            };
+            let severity = if is_about.is_some() && !for_replication {
+                Severity::Failure
+            } else {
+                Severity::Warning
+            };
+            ways.push(Way { line: rule, severity, text, fix });
         }
-        if is_about == Some(true) && earlier.len() < MOST_DECIDERS {
+        if rule.decides_about(role) && earlier.len() < MOST_DECIDERS {
             earlier.push(rule);
         }
     }
-    None
+    worst(Code::RolesLineBelow, facts, &ways)
 }
 
 fn print_above(facts: &AccessFacts, other: &HbaRule) -> String {
@@ -227,8 +280,8 @@ fn print_above(facts: &AccessFacts, other: &HbaRule) -> String {
 
 fn other_way(facts: &AccessFacts, other: &HbaRule, role: &str, place: &str) -> String {
     let (file, line) = (other.file.as_deref().unwrap_or(&facts.hba), other.line);
-    let way = if !other.wants_certificate() || other.believes_clients() {
-        format!("by {} alone, {place} for a certificate", other.method)
+    let way = if !other.wants_certificate() || other.lets_in_as_any_role() {
+        format!("by {} alone, {place} certificates", other.method)
     } else {
         let asked = match other.map() {
             Some(MAP) => "by the CN of their certificate instead of its whole subject".to_owned(),
@@ -237,46 +290,50 @@ fn other_way(facts: &AccessFacts, other: &HbaRule, role: &str, place: &str) -> S
         };
         format!("{asked}, {place} the map {MAP}")
     };
-    format!("{file} line {line} lets clients be role {role} {way}")
+    format!("{file} line {line} lets clients log in as role {role} {way}")
 }
 
-/// A line by which the role's password, or a proof of it, goes over a network without TLS. The first line that matches decides.
-fn in_the_clear(facts: &AccessFacts, role: &str) -> Option<Finding> {
+/// Findings about lines by which a client sends the role's password, or a proof of it, over a network without TLS. The first
+/// line that matches decides.
+fn in_the_clear(facts: &AccessFacts, role: &str) -> Vec<Finding> {
     let without_tls = |rule: &&HbaRule| {
         matches!(rule.kind.as_str(), "host" | "hostnossl" | "hostnogssenc")
             && rule.is_about(role) != Some(false)
     };
-    // That keeps out everybody whom a later line would ask.
+    // This line keeps out everybody whose password a later line would ask for.
     let rejects_all = |rule: &HbaRule| {
         rule.method == "reject"
             && rule.kind != "hostnogssenc"
+            && rule.quotes_known
             && rule.address == Some(Address::All)
             && rule.databases.iter().any(|database| database == "all")
             && rule.is_about(role) == Some(true)
     };
-    let (line, password) = facts
+    let asking = facts
         .rules
         .iter()
         .filter(without_tls)
         .take_while(|rule| !rejects_all(rule))
         .filter(|rule| !rule.address.as_ref().is_some_and(Address::is_local))
-        .find_map(|rule| Some((rule, Password::asked_by(rule)?)))?;
-    let place = format!("{} line {}", line.file.as_deref().unwrap_or(&facts.hba), line.line);
-    let text = format!(
-        "{place} ({}) may ask role {role} of [[roles]] for a password without TLS: anyone on the way can read {}",
-        line.method,
-        password.what()
-    );
-    Some(
-        match password {
-            Password::AsItIs => Finding::failure(Code::HbaPasswordWithoutTls, text),
-            Password::Proof => Finding::warning(Code::HbaPasswordWithoutTls, text),
-        }
-        .fix(format!(
+        .filter_map(|rule| Some((rule, Password::asked_by(rule)?)));
+    let ways = asking.map(|(line, password)| {
+        let place = place(facts, line);
+        let text = format!(
+            "{place} ({}) may ask role {role} of [[roles]] for a password without TLS: anyone on the network path can read {}",
+            line.method,
+            password.what()
+        );
+        let fix = format!(
             "write hostssl instead of {} in {place}, or put `hostnossl all \"{role}\" all reject` above it, then reload",
             line.kind
-        )),
-    )
+        );
+        let severity = match password {
+            Password::AsItIs => Severity::Failure,
+            Password::Proof => Severity::Warning,
+        };
+        Way { line, severity, text, fix }
+    });
+    worst(Code::HbaPasswordWithoutTls, facts, &ways.collect::<Vec<_>>())
 }
 
 fn unusable(answers: &Answers, role: &str, server: &sql::Settings) -> Option<Finding> {
@@ -291,7 +348,7 @@ fn unusable(answers: &Answers, role: &str, server: &sql::Settings) -> Option<Fin
         ),
         None => Some(
             Finding::failure(Code::RoleMissing, format!("role {role} of [[roles]] does not exist"))
-                .fix("create it, and grant it what it may do")
+                .fix("create it, and grant it what it needs")
                 .command(
                     server.psql(&format!("CREATE ROLE {} LOGIN", statements::identifier(role))),
                 ),

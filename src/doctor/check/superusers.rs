@@ -1,5 +1,5 @@
-//! Whether pgsvid's user may be a superuser over the Unix socket, or its role become one: then anyone who takes over pgsvid may,
-//! too. And whether workloads may.
+//! Whether pgsvid's user can log in as a superuser over the Unix socket, or its role can become one: then anyone who takes
+//! over pgsvid can, too. And whether workloads can.
 
 use super::postgresql::Answers;
 use crate::consumers::Server;
@@ -41,7 +41,10 @@ pub(super) fn findings(
     if *more {
         findings.push(Finding::skipped(
             Code::SuperuserByCertificate,
-            format!("whether {} lets workloads be one of these other superusers", facts.ident),
+            format!(
+                "whether {} lets workloads log in as one of these other superusers",
+                facts.ident
+            ),
         ));
     }
     if findings.is_empty() {
@@ -59,14 +62,15 @@ pub(super) fn findings(
     if !untold.is_empty() {
         let lines = listed(&untold);
         findings.push(Finding::skipped(Code::SuperuserByCertificate, format!(
-            "whether {} lets workloads be superusers in line {lines}: a group or an expression stands for the role there",
+            "whether {} lets workloads log in as superusers in line {lines}: the role there is a group or an expression",
             facts.ident
         )));
     }
     findings
 }
 
-/// The role that pgsvid logs in as. A superuser was named by whoever runs `check`, to see everything.
+/// The warning if pgsvid's role can make itself a superuser. `None` if it is one already, because then the person who runs
+/// `check` has named a superuser to see everything.
 pub(super) fn own_role(server: &Server, answers: &Answers) -> Option<Finding> {
     let Standing { role, superuser: false, .. } = &answers.standing else { return None };
     let found = answers.superusers.0.iter().find(|superuser| superuser.role == *role)?;
@@ -75,12 +79,13 @@ pub(super) fn own_role(server: &Server, answers: &Answers) -> Option<Finding> {
             statements::revoke_membership(&of.role, role, of.granted_by.as_deref())
         }
         Might::Grant(grant) => grant.revoke.clone(),
+        Might::Replication => format!("ALTER ROLE {} NOREPLICATION", statements::identifier(role)),
         Might::CreateRole | Might::Attribute => {
             format!("ALTER ROLE {} NOCREATEROLE", statements::identifier(role))
         }
     };
     let command = match &found.by {
-        // A right on a function counts in its own database.
+        // A right on a function applies in its own database.
         Might::Grant(_) => server.session.psql_in(&server.session.database, &[statement]),
         _ => server.session.psql(&statement),
     };

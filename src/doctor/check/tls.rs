@@ -1,39 +1,36 @@
-//! PostgreSQL over TLS: what is served, by the judgement that `run` makes.
+//! PostgreSQL over TLS: what it serves, judged in the same way as `run` does.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use futures_util::future::join_all;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep};
 
+use super::elsewhere::elsewhere;
 use super::files;
-use super::postgresql::Sql;
+use super::looks::{judge, probe};
+use super::postgresql::{self, Sql};
+use super::unproven;
 use crate::config::Config;
 use crate::consumers::Server;
-use crate::diagnose;
-use crate::doctor::finding::{Code, Finding, Group, Section};
-use crate::material::{Details, Material};
+use crate::diagnose::{self, AccessFacts};
+use crate::doctor::finding::{Code, Finding, Group, Section, Severity};
+use crate::material::Material;
 use crate::text::shown;
-use crate::verify::{
-    self, Answer, Client, Expected, Facts, Proof, Reception, Served, Target, Verdict,
-};
+use crate::verify::{Answer, Facts, Proof, Reception, Served, Target, Verdict, WRONG_CURVE};
 use crate::{survey, timing};
 
-/// How long a rotation may be under way before what is served is a failure. It takes milliseconds, as a rule.
+/// How long a rotation may take before its result counts as a failure. It usually takes milliseconds.
 const UNDER_WAY: Duration = Duration::from_secs(3);
-/// How long all addresses but the first that answers may take.
-const ELSEWHERE: Duration = Duration::from_secs(1);
-/// How many addresses are looked at.
-const MOST_HOSTS: usize = 16;
-/// How often it is looked at meanwhile.
+/// How often the server is probed in the meantime.
 const LOOK: Duration = Duration::from_millis(200);
 
-/// Probes the server, and again for a while if it serves something older than is published. What is on disk includes
+/// Probes the server, and again for a time if it serves something older than the published set. The set on disk includes
 /// `files.extra_authorities`.
 pub(super) async fn section(
     config: &Config,
     server: &Server,
     sql: &Sql,
+    access: Option<&AccessFacts>,
     on_disk: Option<&Material>,
 ) -> Section {
     let answers = sql.answers();
@@ -46,14 +43,27 @@ pub(super) async fn section(
         } else {
             "PostgreSQL has no TCP listener (listen_addresses is empty)"
         };
-        section.add(Finding::skipped(Code::VerdictUnverifiable, format!("what is served cannot be seen: {why}")).fix(
-            "let PostgreSQL listen on 127.0.0.1, with postgres.verify = \"auto\", to have every rotation proven",
+        section.add(Finding::skipped(Code::VerdictUnverifiable, format!("pgsvid cannot see what PostgreSQL serves: {why}")).fix(
+            "let PostgreSQL listen on 127.0.0.1, with postgres.verify = \"auto\", so that pgsvid can verify every rotation",
         ));
         return section;
     };
     if sql.is_not_running() && server.verify.target == Target::Auto {
         let mut section = Section::new(Group::Tls, "");
-        section.add(Finding::skipped(Code::PostgresqlNotRunning, "PostgreSQL is not running"));
+        section.add(Finding::skipped(
+            Code::PostgresqlNotRunning,
+            "the served certificate is not examined while nobody listens on PostgreSQL's socket",
+        ));
+        return section;
+    }
+    if answers.is_none() && server.claims.is_some() {
+        let mut section = Section::new(Group::Tls, "");
+        section.add(Finding::skipped(
+            Code::VerdictUnverifiable,
+            format!(
+                "pgsvid cannot see what PostgreSQL serves: it could not ask where PostgreSQL listens, and another table's server may answer at port {port}"
+            ),
+        ).fix("fix the login, or name each PostgreSQL's own address in postgres.verify, then check again"));
         return section;
     }
     let mut on_disk = on_disk.cloned();
@@ -64,7 +74,7 @@ pub(super) async fn section(
         && begun.elapsed() < UNDER_WAY
     {
         sleep(LOOK).await;
-        // The set may be another one by now.
+        // Another set may have been published by now.
         if let Ok(examined) = files::examine(config)
             && let Some(material) = files::material(&examined)
         {
@@ -77,38 +87,51 @@ pub(super) async fn section(
         Some(material) => {
             section.extend(judged(&facts, material, server, sql));
             section.extend(unseen(config, &facts, material, server, sql));
-            section.extend(refused_as_a_client(&facts, material, sql));
-            section.extend(elsewhere(&hosts, port, &facts, material, sql).await);
+            section.extend(refused_as_a_client(&facts, material, server, sql));
+            section.extend(elsewhere(server, &hosts, port, &facts, material, sql).await);
         }
-        None => section.extend(unjudged(&facts)),
+        None => section.extend(unjudged(&facts, server, sql)),
     }
     if let Answer::Served(served) = &facts.answer
         && served.authorities.is_none()
     {
-        section.add(
-            Finding::warning(
-                Code::ClientCertificatesUnasked,
-                "the server asks clients for no certificate: none can log in by one",
-            )
-            .fix("set ssl_ca_file to the published bundle, then reload"),
-        );
+        section.add(unasked(access, server, sql));
     }
     section
 }
 
-async fn probe(hosts: &[String], port: u16, on_disk: Option<&Material>) -> Facts {
-    let client = on_disk.and_then(|material| Client::of(material, timing::now()));
-    verify::probe(hosts, port, client.as_ref()).await
+/// The server cannot verify a client's certificate, and does not ask for one.
+fn unasked(access: Option<&AccessFacts>, server: &Server, sql: &Sql) -> Finding {
+    let keeps_out = access.and_then(|facts| {
+        let rule =
+            facts.rules.iter().find(|rule| rule.matches_tls() && rule.wants_certificate())?;
+        Some((rule.line, &facts.hba))
+    });
+    let finding = match keeps_out {
+        Some((line, hba)) => Finding::failure(
+            Code::ClientCertificatesUnasked,
+            format!(
+                "the server does not ask clients for a certificate, but line {line} of {hba} lets nobody in without one"
+            ),
+        ),
+        None => Finding::warning(
+            Code::ClientCertificatesUnasked,
+            "the server does not ask clients for a certificate, so none can log in with one",
+        ),
+    };
+    let empty = sql.answers().and_then(|answers| {
+        let tls = &answers.settings;
+        let files = survey::files(tls, &server.session, &server.paths, &server.viewpoint);
+        let concerns = diagnose::concerns(tls, &files, &server.paths, &server.session);
+        concerns.into_iter().find(|found| found.code == Code::SslSettingEmpty)
+    });
+    match empty {
+        Some(Finding { fix, command, .. }) => Finding { fix, command, ..finding },
+        None => finding.fix("set ssl_ca_file to the published bundle, then reload"),
+    }
 }
 
-fn judge(facts: &Facts, material: &Material, sql: &Sql) -> Verdict {
-    let clients = sql.answers().map(|answers| survey::clients(&answers.settings));
-    let expected =
-        Expected::of(material, &[], Vec::new()).with_clients(clients.unwrap_or_default());
-    verify::judge(facts, &expected, timing::now())
-}
-
-/// Whether it may be that PostgreSQL has only not loaded the set yet.
+/// Whether PostgreSQL may simply not have loaded the set yet.
 fn is_behind(verdict: Verdict) -> bool {
     matches!(verdict, Verdict::StillOld | Verdict::OldAuthorities)
 }
@@ -120,7 +143,7 @@ fn judged(facts: &Facts, material: &Material, server: &Server, sql: &Sql) -> Vec
     {
         let takes = match served.proof() {
             Proof::Key => {
-                ", and takes it from a client: the signing authority's key is the published one"
+                ", and accepts it from a client: the signing authority's key is the published one"
             }
             Proof::Names | Proof::Nothing => "",
         };
@@ -133,13 +156,29 @@ fn judged(facts: &Facts, material: &Material, server: &Server, sql: &Sql) -> Vec
             ),
         )];
     }
+    if verdict == Verdict::Unverifiable {
+        let settings = sql.answers().map(|answers| &answers.settings);
+        return vec![diagnose::unspoken(facts, settings, &server.session)];
+    }
+    if verdict == Verdict::StillOld
+        && let Some(why) = postgresql::cannot_reload(server, sql)
+    {
+        // One cause, one failure: it is reported above.
+        return vec![follows(diagnose::never_read(facts, why, timing::now()))];
+    }
     let failure = diagnose::explain(verdict, facts, timing::now());
-    // The same look at the files and the settings that `run` takes after a refusal.
+    // The same examination of files and settings that `run` makes after a refusal.
     let mut causes = Vec::new();
     if let Some(answers) = sql.answers() {
         let files =
             survey::files(&answers.settings, &server.session, &server.paths, &server.viewpoint);
         causes = diagnose::concerns(&answers.settings, &files, &server.paths, &server.session);
+        // A wrong setting is already a failure above.
+        if let Some(found) = causes.iter().find(|found| found.severity == Severity::Failure)
+            && verdict != Verdict::Unreachable
+        {
+            return vec![follows(failure.because_of(found.clone()))];
+        }
         causes.extend(diagnose::refused(&files));
     }
     vec![match causes.into_iter().next() {
@@ -148,8 +187,8 @@ fn judged(facts: &Facts, material: &Material, server: &Server, sql: &Sql) -> Vec
         }
         _ if is_behind(verdict) => failure
             .cause(
-                "the files look right from here: PostgreSQL refused them earlier, or was not told to reload, or takes another setting \
-                 of TLS not",
+                "the files look right from here: PostgreSQL refused them earlier, or was not told to reload, or refuses another setting \
+                 of TLS",
             )
             .fix(format!(
                 "{}, then check again; if it stays, look for \"SSL configuration was not reloaded\" in the server log",
@@ -160,73 +199,40 @@ fn judged(facts: &Facts, material: &Material, server: &Server, sql: &Sql) -> Vec
     }]
 }
 
-/// The other addresses that answer: the first one that does is judged above, and clients may meet any.
-async fn elsewhere(
-    hosts: &[String],
-    port: u16,
-    first: &Facts,
-    material: &Material,
-    sql: &Sql,
-) -> Vec<Finding> {
-    let looks = hosts.iter().take(MOST_HOSTS).map(async |host| {
-        let facts = probe(std::slice::from_ref(host), port, Some(material));
-        timeout(ELSEWHERE, facts).await.ok()
-    });
-    let mut findings = Vec::new();
-    for facts in join_all(looks).await.into_iter().flatten() {
-        let verdict = judge(&facts, material, sql);
-        if facts.address != first.address
-            && !matches!(verdict, Verdict::Current | Verdict::Unreachable)
-        {
-            findings.push(diagnose::explain(verdict, &facts, timing::now()));
-        }
-    }
-    findings
+/// A finding that only follows from a failure above.
+fn follows(found: Finding) -> Finding {
+    let fix = Some("fix the failure above, which causes this".to_owned());
+    Finding { severity: Severity::Warning, fix, command: None, ..found }
 }
 
 fn reload(server: &Server) -> String {
     server.session.psql("SELECT pg_catalog.pg_reload_conf()")
 }
 
-/// Whether the server refuses the published leaf from a client for the sake of its revocation lists: it then refuses every client of
-/// that authority, as with a directory that is empty, or not there (OpenSSL: `X509_V_FLAG_CRL_CHECK_ALL`).
-fn refused_as_a_client(facts: &Facts, material: &Material, sql: &Sql) -> Option<Finding> {
-    let Answer::Served(served) = &facts.answer else { return None };
-    let Reception::Refused(alert) = served.reception else { return None };
+/// The finding if the server refuses the published leaf as a client's certificate: because of the curve of its key, or because
+/// of the server's revocation lists. With lists it may refuse every client of that authority, as with a directory that is empty
+/// or missing (OpenSSL: `X509_V_FLAG_CRL_CHECK_ALL`).
+fn refused_as_a_client(
+    facts: &Facts,
+    material: &Material,
+    server: &Server,
+    sql: &Sql,
+) -> Option<Finding> {
+    let Answer::Served(found) = &facts.answer else { return None };
+    let Reception::Refused(alert) = found.reception else { return None };
+    if alert == WRONG_CURVE {
+        let settings = sql.answers().map(|answers| (&answers.settings, &server.session));
+        return Some(diagnose::wrong_curve(settings, material.leaf()));
+    }
     let settings = &sql.answers()?.settings;
     if !settings.revocation || judge(facts, material, sql) != Verdict::Current {
         return None;
     }
-    let named = [
-        ("ssl_crl_file", &settings.revocation_file),
-        ("ssl_crl_dir", &settings.revocation_directory),
-    ];
-    let set: Vec<String> = named
-        .iter()
-        .filter(|(_, value)| !value.is_empty())
-        .map(|(name, value)| format!("{name} = '{}'", shown(value)))
-        .collect();
-    let set = set.join(", ");
-    let authority = Details::of(material.leaf()).issuer;
-    Some(
-        Finding::failure(
-            Code::ClientCertificatesRefused,
-            format!("PostgreSQL refuses the published certificate from a client ({alert:?}), and so the clients of its authority"),
-        )
-        .about(set.clone())
-        .cause(format!(
-            "with {set} it wants a valid revocation list of each authority on the way to the root, such as {}; or this certificate is \
-             on one",
-            shown(&authority)
-        ))
-        .fix(
-            "put a list of each authority there (in a directory as <hash>.r0, the hash from `openssl crl -noout -hash`), or set both \
-             settings to '', then reload",
-        ),
-    )
+    Some(diagnose::refused_by_lists(settings, alert, material.leaf()))
 }
 
-/// What a handshake does not show of the authorities. It shows the names of all, and the key of the one that has signed the leaf.
+/// Skipped findings about what a handshake does not show of the authorities that PostgreSQL has loaded. It shows the names of
+/// all, and the key of the one that signed the leaf.
 fn unseen(
     config: &Config,
     facts: &Facts,
@@ -256,39 +262,45 @@ fn unseen(
             .command(reload(server)),
         );
     }
+    findings.extend(written.and_then(|written| unproven::refused_perhaps(server, sql, written)));
     let mut names = BTreeSet::new();
     let namesake = material.authorities().find(|authority| !names.insert(authority.subject()));
     if let Some(namesake) = namesake {
         findings.push(
             Finding::skipped(Code::LoadedAuthorities, format!(
                 "which authorities of the name {} PostgreSQL has loaded: the published bundle has several, and a handshake shows \
-                 names alone",
+                 names only",
                 shown(&namesake.distinguished_name())
             ))
             .fix(
-                "after a reload see that the server log has no \"SSL configuration was not reloaded\"",
+                "after a reload, check that the server log has no \"SSL configuration was not reloaded\"",
             ),
         );
     }
     findings
 }
 
-/// Without a published set there is nothing to compare with.
-fn unjudged(facts: &Facts) -> Vec<Finding> {
+/// Without a published set there is nothing to compare.
+fn unjudged(facts: &Facts, server: &Server, sql: &Sql) -> Vec<Finding> {
     match &facts.answer {
-        Answer::Served(served) => vec![Finding::skipped(
+        Answer::Served(found) => vec![Finding::skipped(
             Code::NothingPublished,
             format!(
-                "{}, serves serial {}{}; nothing is published that it could be compared with",
-                protocol(served),
-                served.leaf.serial().short(),
-                asks(served)
+                "{}, serves serial {}{}; there is no valid published set to compare it with",
+                protocol(found),
+                found.leaf.serial().short(),
+                asks(found)
             ),
         )],
         Answer::Plaintext => vec![
             Finding::failure(Code::VerdictPlaintext, "PostgreSQL has TLS turned off")
                 .fix("set ssl = on in postgresql.conf once a set is published, then reload"),
         ],
+        Answer::Refused(_) => {
+            let settings = sql.answers().map(|answers| &answers.settings);
+            vec![diagnose::unspoken(facts, settings, &server.session)]
+        }
+        Answer::TooLarge => vec![diagnose::explain(Verdict::Unreachable, facts, timing::now())],
         Answer::Nothing(reason) => {
             vec![
                 Finding::failure(Code::VerdictUnreachable, "cannot see what PostgreSQL serves")
@@ -301,7 +313,7 @@ fn unjudged(facts: &Facts) -> Vec<Finding> {
     }
 }
 
-/// `TLS 1.3, TLS_AES_256_GCM_SHA384`, as people and other programs write it.
+/// `TLS 1.3, TLS_AES_256_GCM_SHA384`, in the common form.
 fn protocol(served: &Served) -> String {
     let protocol = served.protocol.replace("TLSv", "TLS ").replace('_', ".");
     format!("{protocol}, {}", served.cipher.replace("TLS13_", "TLS_"))

@@ -1,9 +1,9 @@
-//! Whether other users of the machine can exchange a file that pgsvid or PostgreSQL reads: they then choose its contents.
+//! Whether other users of the machine can replace a file that pgsvid or PostgreSQL reads: they then choose its contents.
 
 use std::collections::BTreeSet;
 use std::fs::Metadata;
 use std::io::ErrorKind;
-use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use crate::config::Config;
@@ -11,18 +11,18 @@ use crate::doctor::finding::{Code, Finding};
 use crate::publish::{self, Error};
 use crate::text::argument;
 
-/// How many links a file is looked for through (`path_resolution(7)`).
+/// How many links are followed to find a file (`path_resolution(7)`).
 const MOST_LINKS: usize = 40;
-/// Bits by which others than a file's owner may write to it.
+/// Permissions that let others than the owner write.
 const OTHERS_WRITE: u32 = 0o022;
-/// How many files are named in a finding.
+/// How many files a finding names.
 const MOST_NAMED: usize = 3;
 
-/// The files that PostgreSQL of that uid reads, as far as others can exchange them. Each reason is told once.
+/// A warning for each reason why users other than root and `uid` can replace files that a PostgreSQL with this `uid` reads.
 pub(super) fn of_server(paths: impl Iterator<Item = PathBuf>, uid: u32) -> Vec<Finding> {
     let mut reasons: Vec<((String, String), Vec<String>)> = Vec::new();
     for path in paths.collect::<BTreeSet<_>>() {
-        let Some(reason) = exchangeable(&path, uid) else { continue };
+        let Some(reason) = exchangeable(&path, uid, NamedBy::Server) else { continue };
         let named = path.display().to_string();
         match reasons.iter_mut().find(|(known, _)| *known == reason) {
             Some((_, paths)) => paths.push(named),
@@ -33,21 +33,21 @@ pub(super) fn of_server(paths: impl Iterator<Item = PathBuf>, uid: u32) -> Vec<F
         let more = paths.len().saturating_sub(MOST_NAMED);
         let more = if more > 0 { format!(" and {more} more") } else { String::new() };
         let named = paths.get(..MOST_NAMED).unwrap_or(&paths).join(", ");
-        let text = format!("other users of this machine can exchange {named}{more}");
+        let text = format!("other users of this machine can replace {named}{more}");
         Finding::warning(Code::FileExchangeable, text).cause(why).fix(fix)
     };
     reasons.into_iter().map(finding).collect()
 }
 
-/// The files of `files.extra_authorities` that others can exchange.
+/// The files of `files.extra_authorities` that others can replace.
 pub(super) fn extra_authorities(config: &Config) -> Vec<Finding> {
     let ours = rustix::process::geteuid().as_raw();
     let paths = config.rotation.extra_authorities.iter();
     paths
         .filter_map(|path| {
-            let (why, fix) = exchangeable(path, ours)?;
+            let (why, fix) = exchangeable(path, ours, NamedBy::Operator)?;
             let text = format!(
-                "files.extra_authorities: other users of this machine can exchange {}, and so choose which clients PostgreSQL lets in",
+                "files.extra_authorities: other users of this machine can replace {}, and so choose which clients PostgreSQL lets in",
                 path.display()
             );
             Some(Finding::warning(Code::FileExchangeable, text).cause(why).fix(fix))
@@ -55,110 +55,148 @@ pub(super) fn extra_authorities(config: &Config) -> Vec<Finding> {
         .collect()
 }
 
-/// Why others than root and `ours` can exchange the file, and what to do about it; `None` if they cannot, or if it cannot be
-/// looked at, which is said elsewhere.
-pub(super) fn exchangeable(path: &Path, ours: u32) -> Option<(String, String)> {
+/// Who has named a file. PostgreSQL's superusers and its user may name any file, so no command for root changes files that
+/// are not PostgreSQL's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum NamedBy {
+    Operator,
+    Server,
+}
+
+impl NamedBy {
+    /// `command`, if root may be told to run it: the operator named the file, or it belongs to `ours`. Otherwise advice without a
+    /// command. `owner` is the uid whose file the command changes, `ours` the uid that reads the file.
+    fn command(self, owner: u32, ours: u32, command: String) -> String {
+        if self == Self::Operator || owner == ours {
+            return command;
+        }
+        "find out why a line or a setting names this file; let it name a file that belongs to PostgreSQL's user or to root, in a directory where, \
+         as in all directories above it, nobody else may write; then reload"
+            .to_owned()
+    }
+}
+
+/// Why users other than root and `ours` can replace the file, and the remedy, in this order. `None` if they cannot, or if the path
+/// cannot be examined: another finding reports that.
+pub(super) fn exchangeable(path: &Path, ours: u32, namer: NamedBy) -> Option<(String, String)> {
     let mut path = path.to_owned();
     for _ in 0..MOST_LINKS {
         if std::fs::symlink_metadata(&path).is_err_and(|error| error.kind() == ErrorKind::NotFound)
         {
-            return fillable(path.ancestors().skip(1).find(|above| above.exists())?, ours);
+            return fillable(path.ancestors().skip(1).find(|above| above.exists())?, ours, namer);
         }
         let directory = path.parent()?.to_owned();
         match publish::judge_way(&directory, ours) {
             Ok(()) | Err(Error::Open { .. }) => {}
-            Err(error) => return Some(explain(&error, ours)),
+            Err(error) => return Some(explain(&error, ours, namer)),
         }
         let found = std::fs::symlink_metadata(&path).ok()?;
         if found.is_dir() {
-            return fillable(&path, ours);
+            return fillable(&path, ours, namer);
         }
         let is_foreign = ![0, ours].contains(&found.uid());
         if found.is_symlink() {
             if is_foreign {
-                return Some(foreign(&path, found.uid(), ours));
+                return Some(foreign(&path, found.uid(), ours, namer));
             }
             path = directory.join(std::fs::read_link(&path).ok()?);
             continue;
         }
         let cause = if is_foreign {
-            foreign(&path, found.uid(), ours).0
+            foreign(&path, found.uid(), ours, namer).0
         } else if found.mode() & OTHERS_WRITE != 0 {
-            open(&path, found.mode() & 0o7777).0
+            open(&path, found.mode() & 0o7777, ours, namer).0
         } else {
             return None;
         };
-        return Some((cause, replace(&path, &found, &std::fs::metadata(&directory).ok()?)));
+        let within = std::fs::metadata(&directory).ok()?;
+        // The command only takes permissions from root's own file in root's own directory: it is safe, no matter who named the file.
+        let owner = if within.uid() == 0 && found.uid() == 0 { ours } else { within.uid() };
+        return Some((cause, namer.command(owner, ours, replace(&path, &found, &within))));
     }
     None
 }
 
-/// Why others can make files in a directory whose files are read as they come, or one that is not there yet. The sticky bit keeps
-/// nobody from that.
-fn fillable(directory: &Path, ours: u32) -> Option<(String, String)> {
+/// Why others can create files in a directory of which every file is read, or create the file that is missing there; and the
+/// remedy. The sticky bit does not prevent that.
+fn fillable(directory: &Path, ours: u32, namer: NamedBy) -> Option<(String, String)> {
     let found = std::fs::metadata(directory).ok()?;
     if ![0, ours].contains(&found.uid()) {
-        return Some(foreign(directory, found.uid(), ours));
+        return Some(foreign(directory, found.uid(), ours, namer));
     }
     if found.mode() & OTHERS_WRITE != 0 {
-        let (cause, fix) = open(directory, found.mode() & 0o7777);
-        // Of a directory that is for everybody, such as /tmp, the mode is right.
+        let (cause, fix) = open(directory, found.mode() & 0o7777, ours, namer);
+        // A directory with the sticky bit, such as /tmp, must stay writable for everybody: chmod is no remedy.
         let fix = if found.mode() & 0o1000 == 0 {
             fix
         } else {
-            "let the line name a path where nobody but root and PostgreSQL's user may write, then reload".to_owned()
+            match namer {
+                NamedBy::Server => "let the line name a path where nobody but root and PostgreSQL's user may write, then reload".to_owned(),
+                NamedBy::Operator => format!("put the file into a directory where nobody but root and uid {ours} may write, and name it there in pgsvid's configuration"),
+            }
         };
         return Some((cause, fix));
     }
     match publish::judge_way(directory, ours) {
         Ok(()) | Err(Error::Open { .. }) => None,
-        Err(error) => Some(explain(&error, ours)),
+        Err(error) => Some(explain(&error, ours, namer)),
     }
 }
 
-/// The command that puts a copy in a file's place: who has opened the file before can go on writing to it, whatever its owner and
-/// mode are by then. It runs as the owner of the directory, who could otherwise lead root elsewhere by links.
+/// The command that replaces a file by a copy. A new owner or mode would not do: a process that has the file open can still write
+/// to it. The command runs as the owner of the directory, because that user could lead root elsewhere by a link.
 fn replace(path: &Path, file: &Metadata, directory: &Metadata) -> String {
-    // Without setuid and setgid, which its owner may have set for the copy to be root's.
+    // Without setuid and setgid, which the owner may have set so that the copy would be root's.
     let mode = file.mode() & 0o777 & !OTHERS_WRITE;
     let (old, new) = (argument(path), argument(format!("{}.new", path.display())));
-    let (uid, gid) = (directory.uid(), directory.gid());
-    let (user, group) = if uid == 0 {
-        (String::new(), format!(" -g {}", file.gid()))
-    } else {
-        (format!("setpriv --reuid={uid} --regid={gid} --clear-groups "), String::new())
-    };
+    let user = as_owner(directory);
+    let group = if directory.uid() == 0 { format!(" -g {}", file.gid()) } else { String::new() };
     format!(
-        "see whether its contents are right, then, as root: {user}install -m {mode:04o}{group} {old} {new} && {user}mv {new} {old}"
+        "check that the contents of the file are right, then, as root: {user}install -m {mode:04o}{group} {old} {new} && {user}mv {new} {old}"
     )
 }
 
-fn explain(error: &Error, ours: u32) -> (String, String) {
+fn explain(error: &Error, ours: u32, namer: NamedBy) -> (String, String) {
     match error {
         Error::WritableByOthers { directory: path, mode }
-        | Error::WritableAncestor { ancestor: path, mode, .. } => open(path, *mode),
+        | Error::WritableAncestor { ancestor: path, mode, .. } => open(path, *mode, ours, namer),
         Error::WrongOwner { directory: path, owner, .. }
-        | Error::ForeignAncestor { ancestor: path, owner, .. } => foreign(path, *owner, ours),
-        error => (error.to_string(), "look at the directories on the way to it".to_owned()),
+        | Error::ForeignAncestor { ancestor: path, owner, .. } => {
+            foreign(path, *owner, ours, namer)
+        }
+        error => {
+            (error.to_string(), "check owner and mode of the directories above the file".to_owned())
+        }
     }
 }
 
-fn open(path: &Path, mode: u32) -> (String, String) {
+fn open(path: &Path, mode: u32, ours: u32, namer: NamedBy) -> (String, String) {
     let cause = format!("others may write to {} (mode {mode:04o})", path.display());
-    (cause, format!("chmod go-w {}", argument(path)))
+    let found = std::fs::metadata(path).ok();
+    let owner = found.as_ref().map_or(u32::MAX, MetadataExt::uid);
+    let user = found.map(|found| as_owner(&found)).unwrap_or_default();
+    (cause, namer.command(owner, ours, format!("{user}chmod go-w {}", argument(path))))
 }
 
-fn foreign(path: &Path, owner: u32, ours: u32) -> (String, String) {
-    let cause =
-        format!("{} belongs to uid {owner}, and not to root or to uid {ours}", path.display());
+/// The prefix that makes root run a command as the owner, with a blank at its end; empty for root. As root, the command could
+/// follow a link that the owner has made.
+fn as_owner(owned: &Metadata) -> String {
+    match (owned.uid(), owned.gid()) {
+        (0, _) => String::new(),
+        (uid, gid) => format!("setpriv --reuid={uid} --regid={gid} --clear-groups "),
+    }
+}
+
+fn foreign(path: &Path, owner: u32, ours: u32, namer: NamedBy) -> (String, String) {
+    let cause = format!("{} belongs to uid {owner}, not to root or uid {ours}", path.display());
     let fix = format!(
-        "put the file where all directories are root's, or, as root: chown -h 0 {}",
+        "put the file into a directory that belongs to root with all directories above it, or, as root: chown -h 0 {}",
         argument(path)
     );
-    (cause, fix)
+    (cause, namer.command(owner, ours, fix))
 }
 
-/// Directories that the sandbox lets pgsvid read for the sake of one file, with PostgreSQL's data directory in them.
+/// Warnings about files whose directory contains PostgreSQL's data directory: the sandbox lets pgsvid read all of it.
 pub(super) fn over_data(config: &Config, data: &Path) -> Vec<Finding> {
     let Ok(data) = std::fs::canonicalize(data) else { return Vec::new() };
     let servers = config.rotation.servers.iter();
@@ -171,12 +209,12 @@ pub(super) fn over_data(config: &Config, data: &Path) -> Vec<Finding> {
             let directory = std::fs::canonicalize(path.parent()?).ok()?;
             data.starts_with(&directory).then(|| {
                 Finding::warning(Code::SandboxOpenToData, format!(
-                    "{key}: the sandbox lets pgsvid read all of {}, where PostgreSQL's data directory lies: anyone who takes \
+                    "{key}: the sandbox lets pgsvid read all of {}, which contains PostgreSQL's data directory: anyone who takes \
                      over pgsvid can read the data",
                     directory.display()
                 ))
                 .fix(format!(
-                    "give {} a directory of its own, and name it there in {key}",
+                    "move {} to a directory of its own, and name it there in {key}",
                     path.file_name().map(PathBuf::from).unwrap_or_default().display()
                 ))
             })

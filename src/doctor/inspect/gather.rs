@@ -1,4 +1,4 @@
-//! From paths to what their files hold.
+//! Reads the files for a list of paths.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -7,19 +7,19 @@ use super::{File, Problem, Request};
 use crate::files;
 use crate::material::reading;
 
-/// Most files of one directory that are looked at.
+/// Most files that a directory may hold, without hidden ones: of a larger directory no file is read.
 const MOST_FILES: usize = 256;
-/// Most bytes of all files together: what is in them is kept until all of it is judged.
+/// Most bytes of all files together: their contents are kept until all is judged.
 const MOST_BYTES: u64 = 32 * 1024 * 1024;
 
-/// Every file, in the order in which they were named; those of a directory by name.
+/// All files in the given order; those of a directory by name.
 pub(super) fn files(request: &Request) -> Vec<File> {
     let mut files = Vec::new();
     let mut room = MOST_BYTES;
-    // What everything else is judged by.
+    // The file that the others are judged by.
     let bundle = request.bundle.clone().map(|path| file(path, true, &mut room));
     for path in &request.paths {
-        // Follows links: the published names are links.
+        // Follows links, because the published names are links.
         if path.is_dir() {
             files.extend(directory(path, &mut room));
         } else {
@@ -33,14 +33,14 @@ pub(super) fn files(request: &Request) -> Vec<File> {
     files
 }
 
-/// Reads a file if there is room for it, and takes that room.
+/// Reads a file if there is room for it, and uses that room.
 fn file(path: PathBuf, named: bool, room: &mut u64) -> File {
     let regular = std::fs::metadata(&path).ok().filter(std::fs::Metadata::is_file);
     let size = regular.map_or(0, |found| found.len());
-    // Of one that is too large by itself, that is said.
+    // A file that is too large by itself gets its own message.
     let read = if (*room + 1..=MOST_BYTES).contains(&size) {
         Err(io::Error::other(format!(
-            "it is not read: with it, the files would be larger than {} MiB together; name fewer",
+            "it is not read, because all files together would be larger than {} MiB; name fewer files",
             MOST_BYTES >> 20
         )))
     } else {
@@ -56,7 +56,7 @@ fn file(path: PathBuf, named: bool, room: &mut u64) -> File {
     File { path, named, bundle: false, items }
 }
 
-/// The regular files of a directory itself, hidden ones left out: `..data` and what it leads to are the same files again.
+/// The regular files directly in a directory, without hidden ones: `..data` leads to the same files again.
 fn directory(path: &Path, room: &mut u64) -> Vec<File> {
     let problem = |why: String| {
         let items = vec![Err(Problem::File(why))];
@@ -78,7 +78,9 @@ fn directory(path: &Path, room: &mut u64) -> Vec<File> {
         return problem("the directory holds no files".to_owned());
     }
     if found.len() > MOST_FILES {
-        return problem(format!("the directory holds more than {MOST_FILES} files; name the ones"));
+        return problem(format!(
+            "the directory holds more than {MOST_FILES} files; name the ones to inspect"
+        ));
     }
     found.into_iter().map(|path| file(path, false, room)).collect()
 }
@@ -87,7 +89,7 @@ fn in_words(error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::NotFound => "there is no such file".to_owned(),
         io::ErrorKind::PermissionDenied => "it cannot be read: permission denied".to_owned(),
-        // Our own words.
+        // The error's own message.
         io::ErrorKind::Other => error.to_string(),
         _ => format!("it cannot be read: {error}"),
     }

@@ -1,5 +1,6 @@
-//! Whether leaf, key, chain and bundle belong together. The checks are `material`'s; here they meet the files.
+//! Whether leaf, key, chain and bundle belong together. The checks are those of `material`; this applies them to files.
 
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::SystemTime;
 
@@ -7,31 +8,35 @@ use super::{File, Problem};
 use crate::doctor::certificate::Role;
 use crate::doctor::finding::{Code, Finding, Group, Section};
 use crate::doctor::profile::warned;
-use crate::doctor::words::{self, for_shell, remaining, shown};
-use crate::material::reading::Unreadable;
+use crate::doctor::unverifiable::unchecked;
+use crate::doctor::words::{self, for_shell, remaining};
+use crate::material::reading::{Foreign, Unreadable};
 use crate::material::{
-    Certificate, Rejection, Usage, Warning, key_kind, leaf_rules, validity, verify_path,
+    Certificate, Fitness, Rejection, Usage, Warning, key_kind, leaf_rules, validity, verify_path,
 };
+use crate::text::ascii;
 use crate::timing;
 
 /// Most leaves that are judged: each is validated against every authority.
 const MOST_LEAVES: usize = 64;
 
-/// A leaf, and what else its file holds: a file may hold thousands, so this is found out once.
+/// A leaf, and what else its file holds. A file may hold thousands of certificates, so this is computed once.
 struct Leaf<'a> {
     file: &'a File,
     certificate: &'a Certificate,
-    /// Whether the file holds no other leaf, so that its place says something.
+    /// Whether the file holds no other leaf, so that its position matters.
     is_single: bool,
-    /// The certificates of the file that are no leaves.
+    /// The certificates of the file that are not leaves.
     rest: Rc<[Certificate]>,
 }
 
-/// Everything that was read, by what it is.
+/// Everything that was read, by kind.
 struct Found<'a> {
     leaves: Vec<Leaf<'a>>,
-    /// Of files without a leaf, or of the file that was named for it.
+    /// From files without a leaf, or from the file that `bundle` names.
     authorities: Vec<Certificate>,
+    /// The first file with authorities.
+    bundle: PathBuf,
     keys: Vec<(&'a File, &'a [u8])>,
 }
 
@@ -65,12 +70,30 @@ fn problems(file: &File) -> Vec<Finding> {
             Problem::Content(Unreadable::Neither | Unreadable::Empty | Unreadable::Other { .. })
         )
     };
+    // OpenSSL looks for the blocks that it needs, and skips these beside them (`PEM_bytes_read_bio`, `PEM_X509_INFO_read_bio`).
+    let is_skipped = |problem: &Problem| {
+        matches!(
+            problem,
+            Problem::Content(
+                Unreadable::Other { .. }
+                    | Unreadable::PassedOver { commented: true, .. }
+                    | Unreadable::Foreign(
+                        Foreign::Request | Foreign::RevocationList | Foreign::PublicKey
+                    )
+            )
+        )
+    };
+    let holds_more = file.items.iter().any(Result::is_ok);
     file.items
         .iter()
         .filter_map(|item| item.as_ref().err())
         .map(|problem| {
             let text = format!("{path}: {}", problem.text());
-            // A directory may hold other things, too.
+            if holds_more && is_skipped(problem) {
+                return Finding::skipped(Code::FileUnreadable, text)
+                    .cause("OpenSSL skips this block, and reads the others");
+            }
+            // A directory may also hold other things.
             if !file.named && nothing_of_ours(problem) {
                 return Finding::skipped(Code::FileUnreadable, text);
             }
@@ -83,10 +106,12 @@ fn problems(file: &File) -> Vec<Finding> {
 fn found(files: &[File]) -> Found<'_> {
     let mut leaves = Vec::new();
     let mut authorities = Vec::new();
+    let mut bundles = Vec::new();
     let bundle_is_named = files.iter().any(|file| file.bundle);
     for file in files {
         if file.bundle {
             authorities.extend(file.certificates().cloned());
+            bundles.push(&file.path);
             continue;
         }
         let (of_file, rest): (Vec<&Certificate>, Vec<&Certificate>) =
@@ -94,18 +119,21 @@ fn found(files: &[File]) -> Found<'_> {
         let rest: Rc<[Certificate]> = rest.into_iter().cloned().collect();
         if of_file.is_empty() && !bundle_is_named {
             authorities.extend(rest.iter().cloned());
+            bundles.push(&file.path);
         }
         let is_single = of_file.len() == 1;
         let leaf = |certificate| Leaf { file, certificate, is_single, rest: Rc::clone(&rest) };
         leaves.extend(of_file.into_iter().map(leaf));
     }
     if authorities.is_empty() && !bundle_is_named {
-        // Everything in one file.
+        // Everything is in one file.
         let roots = files.iter().flat_map(File::certificates);
         authorities.extend(roots.filter(|found| Role::of(found) == Role::Root).cloned());
     }
     let keys = files.iter().flat_map(|file| file.keys().map(move |key| (file, key))).collect();
-    Found { leaves, authorities, keys }
+    // Without a bundle, the path of the first file stands for it.
+    let bundle = bundles.first().copied().or(files.first().map(|file| &file.path));
+    Found { leaves, authorities, bundle: bundle.cloned().unwrap_or_default(), keys }
 }
 
 fn of_leaf(leaf: &Leaf<'_>, found: &Found<'_>, now: SystemTime) -> Vec<Finding> {
@@ -141,7 +169,7 @@ fn of_leaf(leaf: &Leaf<'_>, found: &Found<'_>, now: SystemTime) -> Vec<Finding> 
                 Code::LeafNotFirst,
                 format!("{path}: the leaf is not the first certificate"),
             )
-            .cause("PostgreSQL and libpq take the first certificate of the file for the leaf")
+            .cause("PostgreSQL and libpq use the first certificate of the file as the leaf")
             .fix("write the leaf first, then its intermediates"),
         );
     }
@@ -151,13 +179,15 @@ fn of_leaf(leaf: &Leaf<'_>, found: &Found<'_>, now: SystemTime) -> Vec<Finding> 
         Err(broken) => findings.extend(broken.iter().map(|rule| {
             Finding::warning(
                 Code::SvidProfile,
-                format!("{name} is no X.509-SVID: {}", shown(&rule.to_string())),
+                format!("{name} is not an X.509-SVID: {}", ascii(&rule.to_string())),
             )
         })),
     }
-    // What an SVID should have is nothing to demand of other certificates.
+    // The rules of an SVID do not apply to other certificates.
     if leaf_rules(certificate).is_ok() {
-        findings.extend(Warning::of_leaf(certificate).into_iter().map(warned));
+        findings.extend(
+            Warning::of_leaf(certificate).into_iter().map(|warning| warned(warning, certificate)),
+        );
     }
     findings
 }
@@ -165,13 +195,20 @@ fn of_leaf(leaf: &Leaf<'_>, found: &Found<'_>, now: SystemTime) -> Vec<Finding> 
 fn key(certificate: &Certificate, name: &str, found: &Found<'_>) -> Finding {
     let own = found.keys.iter().find(|(_, key)| *key == certificate.public_key());
     match own {
+        // No private key has proven that the public key is valid.
+        None if certificate.has_loadable_key() == Some(false) => Finding::failure(
+            Code::KeyPair,
+            format!(
+                "the public key of {name} is broken, or of a type that is not supported: OpenSSL cannot load it"
+            ),
+        ),
         Some((file, _)) => Finding::ok(
             Code::KeyPair,
             format!("the private key in {} belongs to {name}", words::path(&file.path)),
         ),
         None if found.keys.is_empty() => Finding::skipped(
             Code::KeyPair,
-            format!("whether a private key belongs to {name}: none is here"),
+            format!("whether a private key belongs to {name}: there is none here"),
         ),
         None => Finding::skipped(Code::KeyPair, format!("the private key of {name} is not here")),
     }
@@ -183,7 +220,7 @@ fn chain(leaf: &Leaf<'_>, name: &str, found: &Found<'_>, now: SystemTime) -> Vec
         .iter()
         .filter(|found| found.not_after() <= now && Role::of(found) == Role::Intermediate)
         .map(|found| {
-            let subject = shown(&found.subject_text());
+            let subject = ascii(&found.subject_text());
             let at = timing::utc(found.not_after());
             Finding::failure(
                 Code::IntermediateExpired,
@@ -195,9 +232,9 @@ fn chain(leaf: &Leaf<'_>, name: &str, found: &Found<'_>, now: SystemTime) -> Vec
         findings.push(
             Finding::skipped(
                 Code::CertificateChain,
-                format!("whether an authority vouches for {name}: none is here"),
+                format!("whether an authority vouches for {name}: there is none here"),
             )
-            .fix("name the bundle, too, or use --bundle FILE"),
+            .fix("name the bundle as well, or use --bundle FILE"),
         );
         return findings;
     }
@@ -209,10 +246,17 @@ fn chain(leaf: &Leaf<'_>, name: &str, found: &Found<'_>, now: SystemTime) -> Vec
         return findings;
     }
     findings.push(match verify_path(certificate, rest, &found.authorities, Usage::Any, now) {
-        Ok(_) => Finding::ok(
-            Code::CertificateChain,
-            format!("{name} is signed by an authority of the bundle"),
-        ),
+        Ok(found) => {
+            let signed = format!("{name} is signed by an authority of the bundle");
+            let text = match found.fitness {
+                Fitness { servers: None, clients: None } => signed,
+                some => format!("{signed}, and may be used for {}", some.in_words()),
+            };
+            Finding::ok(Code::CertificateChain, text)
+        }
+        Err(why) if why.is_unchecked() => {
+            unchecked(&format!("{name}: {why}"), &ask_openssl(&found.bundle, &leaf.file.path))
+        }
         Err(why) => Finding::failure(
             Code::CertificateChain,
             format!("{name} and the bundle do not belong together: {why}"),
@@ -221,7 +265,13 @@ fn chain(leaf: &Leaf<'_>, name: &str, found: &Found<'_>, now: SystemTime) -> Vec
     findings
 }
 
-/// Keys that are no leaf's.
+/// `bundle` is a file that holds authorities.
+fn ask_openssl(bundle: &Path, leaf: &Path) -> String {
+    let (bundle, leaf) = (for_shell(bundle), for_shell(leaf));
+    format!("openssl verify -CAfile {bundle} -untrusted {leaf} {leaf}")
+}
+
+/// Keys that belong to no leaf.
 fn other_keys(found: &Found<'_>, files: &[File]) -> Vec<Finding> {
     let certificates: Vec<(&File, &Certificate)> = files
         .iter()
@@ -237,7 +287,7 @@ fn other_keys(found: &Found<'_>, files: &[File]) -> Vec<Finding> {
             let kind = key_kind(key);
             if certificates.is_empty() {
                 let text = format!("whether the private key in {path} belongs to a certificate");
-                return Finding::skipped(Code::KeyPair, format!("{text}: none is here"));
+                return Finding::skipped(Code::KeyPair, format!("{text}: there is none here"));
             }
             if let Some((other, _)) =
                 certificates.iter().find(|(_, found)| found.public_key() == *key)
@@ -245,7 +295,7 @@ fn other_keys(found: &Found<'_>, files: &[File]) -> Vec<Finding> {
                 let other = words::path(&other.path);
                 return Finding::ok(
                     Code::KeyPair,
-                    format!("the private key in {path} is that of the authority in {other}"),
+                    format!("the private key in {path} belongs to the authority in {other}"),
                 );
             }
             let whose = match found.leaves.as_slice() {
@@ -255,7 +305,7 @@ fn other_keys(found: &Found<'_>, files: &[File]) -> Vec<Finding> {
                     key_kind(leaf.certificate.public_key())
                 ),
                 _ => format!(
-                    "the private key in {path} ({kind}) belongs to none of the certificates"
+                    "the private key in {path} ({kind}) does not belong to any of the certificates"
                 ),
             };
             Finding::failure(Code::KeyPair, whose)
@@ -264,7 +314,7 @@ fn other_keys(found: &Found<'_>, files: &[File]) -> Vec<Finding> {
         .collect()
 }
 
-/// An old root beside a valid one is how authorities are changed; no valid one is a fault.
+/// An expired root next to a valid one is normal while authorities change; having no valid root is a fault.
 fn of_authorities(files: &[File], now: SystemTime) -> Vec<Finding> {
     let mut findings = Vec::new();
     for file in files {
@@ -277,7 +327,7 @@ fn of_authorities(files: &[File], now: SystemTime) -> Vec<Finding> {
                 Rejection::Expired(at) => format!("expired at {}", timing::utc(at)),
                 _ => format!("is valid only from {}", timing::utc(root.not_before())),
             };
-            let subject = shown(&root.subject_text());
+            let subject = ascii(&root.subject_text());
             let text = format!("{}: the root {subject} {what}", words::path(&file.path));
             findings.push(if usable {
                 Finding::warning(Code::AuthorityValidity, text)

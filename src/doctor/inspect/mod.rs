@@ -1,4 +1,4 @@
-//! What is inside certificate files, and whether it belongs together.
+//! The contents of certificate files, and whether they belong together.
 
 mod gather;
 mod judge;
@@ -11,16 +11,16 @@ use super::finding::{Report, Section};
 use crate::material::reading::{Foreign, Item, Unreadable};
 use crate::material::{Certificate, Fingerprint};
 
-/// What to look at.
+/// What to inspect.
 #[derive(Debug, Clone)]
 pub struct Request {
     /// Files and directories.
     pub paths: Vec<PathBuf>,
-    /// Judge by the authorities of this file instead of those among the paths.
+    /// Judge by the authorities in this file, instead of those among the paths.
     pub bundle: Option<PathBuf>,
 }
 
-/// What was found.
+/// The result.
 #[derive(Debug, Clone)]
 pub struct Inspection {
     files: Vec<File>,
@@ -32,20 +32,20 @@ pub struct Inspection {
 #[derive(Debug, Clone)]
 struct File {
     path: PathBuf,
-    /// Whether it was named, and not only found in a directory.
+    /// Whether its path was given, and not only found in a directory.
     named: bool,
-    /// Whether it is only there to judge by.
+    /// Whether it is only used to judge the others.
     bundle: bool,
-    /// In order.
+    /// Its contents, in order.
     items: Vec<Result<Item, Problem>>,
 }
 
 /// Why something cannot be inspected.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Problem {
-    /// The file cannot be read, in words.
+    /// The file cannot be read; the text says why.
     File(String),
-    /// What it holds cannot be.
+    /// One of its contents cannot be read.
     Content(Unreadable),
 }
 
@@ -81,7 +81,7 @@ impl File {
     }
 }
 
-/// Reads the files, and judges by the time `now`. Never fails: what cannot be read is a finding, too.
+/// Reads the files, and judges them at the time `now`. Never fails: an unreadable file is a finding, too.
 #[must_use]
 pub fn inspect(request: &Request, now: SystemTime) -> Inspection {
     let files = gather::files(request);
@@ -90,7 +90,7 @@ pub fn inspect(request: &Request, now: SystemTime) -> Inspection {
 }
 
 impl Inspection {
-    /// Whether something cannot be read, does not belong together or has expired.
+    /// Whether something is unreadable, does not belong together, or has expired.
     #[must_use]
     pub fn has_failures(&self) -> bool {
         self.report().has_failures()
@@ -102,7 +102,7 @@ impl Inspection {
         Report { sections: vec![self.findings.clone()] }
     }
 
-    /// The file whose certificate has this key, and the certificate's fingerprint.
+    /// The file with the certificate of this key, and that certificate's fingerprint.
     fn owner(&self, public_key: &[u8]) -> Option<(&File, Fingerprint)> {
         self.files.iter().find_map(|file| {
             let found = file.certificates().find(|found| found.public_key() == public_key)?;

@@ -1,4 +1,4 @@
-//! An inspection for people, and for scripts.
+//! An inspection as text for people, and as JSON for scripts.
 
 use serde_json::{Value, json};
 
@@ -11,7 +11,7 @@ use crate::material::reading::Item;
 use crate::text::harmless;
 
 impl Inspection {
-    /// The files, what each holds, and the judgement. Keys are shown by type, and whose they are.
+    /// The files, their contents, and the judgement. Of a key it shows the type and its certificate.
     #[must_use]
     pub fn text(&self, colours: bool) -> String {
         let mut text = String::new();
@@ -43,7 +43,7 @@ impl Inspection {
         }
     }
 
-    /// `files`, each with its `items` in order, and the judgement's `sections` and `summary`.
+    /// A JSON document: `files`, each with its `items` in order, and the judgement's `sections` and `summary`.
     #[must_use]
     pub fn json(&self) -> String {
         let files: Vec<Value> = self.files.iter().map(|file| self.file_json(file)).collect();

@@ -1,7 +1,7 @@
-//! What any PostgreSQL serves, and how it is to be judged.
+//! What any PostgreSQL serves, and how to judge it.
 
 mod judge;
-mod place;
+mod server;
 mod text;
 
 use std::path::PathBuf;
@@ -13,21 +13,21 @@ use crate::timing;
 use crate::verify::{self, Answer, Facts};
 
 pub use judge::{Bundle, UnusableBundle};
-pub use place::{InvalidPlace, Place};
+pub use server::{InvalidAddress, ProbedServer};
 
-/// What to look at, and what to judge it by.
+/// Which server to probe, and what to judge it by.
 #[derive(Debug, Clone)]
 pub struct Request {
-    /// Where to look.
-    pub place: Place,
-    /// The file with the authorities that should vouch for the leaf; it is read at each look. And whether it is the
-    /// published one, which may not be there yet.
+    /// The server's address.
+    pub place: ProbedServer,
+    /// The file with the authorities that should vouch for the leaf, read for each probe; and whether it is the published
+    /// bundle, which may not exist yet.
     pub bundle: Option<(PathBuf, bool)>,
     /// The name that a client with `sslmode=verify-full` uses for the server.
     pub host_name: Option<String>,
 }
 
-/// One look.
+/// The result of one probe.
 #[derive(Debug, Clone)]
 pub struct Seen {
     facts: Facts,
@@ -35,16 +35,15 @@ pub struct Seen {
     at: SystemTime,
 }
 
-/// Looks once. What the server answers, or fails to, is part of what is seen; fails only where the bundle that was
-/// asked for cannot be read.
+/// Probes once. An answer, or none, is part of the result. Fails only if the given bundle cannot be read.
 pub async fn look(request: &Request) -> Result<Seen, UnusableBundle> {
     let bundle = match &request.bundle {
         Some((path, published)) => judge::read(path, *published)?,
         None => Bundle::None,
     };
     let (facts, note) = match request.place.hosts().await {
-        place::Hosts::At(hosts, port, note) => (verify::probe(&hosts, port, None).await, note),
-        place::Hosts::Nowhere(why) => {
+        server::Hosts::At(hosts, port, note) => (verify::probe(&hosts, port, None).await, note),
+        server::Hosts::Nowhere(why) => {
             let address = request.place.to_string();
             (Facts { address, answer: Answer::Nothing(why) }, None)
         }
@@ -57,7 +56,7 @@ pub async fn look(request: &Request) -> Result<Seen, UnusableBundle> {
     Ok(Seen { facts, findings, at })
 }
 
-/// What makes a look differ from the one before.
+/// What distinguishes the result of one probe from the one before.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Identity {
     address: String,
@@ -80,12 +79,14 @@ impl Seen {
         self.report().has_failures()
     }
 
-    /// To be compared with that of another look. Times that only pass make no difference.
+    /// For comparison with another probe. The passing of time makes no difference.
     #[must_use]
     pub fn identity(&self) -> Identity {
         let (answer, served) = match &self.facts.answer {
             Answer::Nothing(why) => (why.clone(), None),
             Answer::Plaintext => ("plaintext".to_owned(), None),
+            Answer::TooLarge => ("too-large".to_owned(), None),
+            Answer::Refused(alert) => (verify::alert_name(*alert), None),
             Answer::Served(served) => {
                 (format!("{} {}", served.protocol, served.cipher), Some(served))
             }

@@ -1,27 +1,30 @@
-//! A look for people, and for scripts.
+//! The result of a probe as text for people, and as JSON for scripts.
 
 use serde_json::{Value, json};
 
 use super::Seen;
 use crate::doctor::certificate::{Role, View, line};
-use crate::doctor::words::shown;
 use crate::doctor::{Severity, render};
 use crate::material::name_for_people;
+use crate::text::ascii;
 use crate::text::harmless;
 use crate::timing;
-use crate::verify::{Answer, Served};
+use crate::verify::{Answer, Served, alert_name};
 
 /// Most names of authorities that are shown to people.
 const MOST_NAMES: usize = 16;
+const TOO_LARGE: &str = "a TLS handshake with more than pgsvid reads";
 
 impl Seen {
-    /// What is served, and the judgement.
+    /// What the server serves, and the judgement.
     #[must_use]
     pub fn text(&self, colours: bool) -> String {
         let mut lines = Vec::new();
-        let address = shown(&self.facts.address);
+        let address = ascii(&self.facts.address);
         match &self.facts.answer {
             Answer::Nothing(_) => lines.push(address),
+            Answer::TooLarge => lines.push(format!("{address}  {TOO_LARGE}")),
+            Answer::Refused(_) => lines.push(format!("{address}  no TLS that pgsvid supports")),
             Answer::Plaintext => lines.push(format!("{address}  no TLS")),
             Answer::Served(served) => {
                 lines.push(format!("{address}  {}  {}", protocol(served), cipher(served)));
@@ -30,7 +33,7 @@ impl Seen {
                 for certificate in &served.rest {
                     let view = View::of(certificate);
                     lines.extend(view.short_lines(self.at));
-                    lines.push(line("subject", &shown(&certificate.subject_text())));
+                    lines.push(line("subject", &ascii(&certificate.subject_text())));
                     lines.push(line(
                         "sha256",
                         &certificate.fingerprint().to_string().replace(':', ""),
@@ -43,17 +46,21 @@ impl Seen {
         lines.join("\n") + "\n" + &render::text(&self.report(), colours)
     }
 
-    /// One line: when, who, and how it is judged.
+    /// One line: when, which identity, and the judgement.
     #[must_use]
     pub fn line(&self) -> String {
         let what = match &self.facts.answer {
-            Answer::Nothing(why) => format!("no answer: {}", shown(why)),
+            Answer::Nothing(why) => format!("no answer: {}", ascii(why)),
             Answer::Plaintext => "no TLS".to_owned(),
+            Answer::TooLarge => TOO_LARGE.to_owned(),
+            Answer::Refused(alert) => {
+                format!("no TLS that pgsvid supports: alert {}", alert_name(*alert))
+            }
             Answer::Served(served) => {
                 let leaf = &served.leaf;
                 let who = match leaf.uris() {
-                    [uri] => shown(uri),
-                    _ => shown(&leaf.subject_text()),
+                    [uri] => ascii(uri),
+                    _ => ascii(&leaf.subject_text()),
                 };
                 format!(
                     "{who}  serial {}  until {}",
@@ -75,10 +82,10 @@ impl Seen {
         } else {
             format!("  failure: {}", harmless(&judged.join("; ")))
         };
-        format!("{}  {}  {what}{judged}", timing::utc(self.at), shown(&self.facts.address))
+        format!("{}  {}  {what}{judged}", timing::utc(self.at), ascii(&self.facts.address))
     }
 
-    /// `at`, `address`, `answer`, what is served, and the judgement's `sections` and `summary`.
+    /// A JSON document: `at`, `address`, `answer`, what is served, and the judgement's `sections` and `summary`.
     #[must_use]
     pub fn json(&self) -> String {
         let mut value = render::value(&self.report());
@@ -87,6 +94,8 @@ impl Seen {
         let (answer, why) = match &self.facts.answer {
             Answer::Nothing(why) => ("nothing", Some(why)),
             Answer::Plaintext => ("plaintext", None),
+            Answer::TooLarge => ("too-large", None),
+            Answer::Refused(alert) => ("refused", Some(&alert_name(*alert))),
             Answer::Served(_) => ("served", None),
         };
         value["answer"] = Value::String(answer.to_owned());
@@ -109,12 +118,12 @@ impl Seen {
     }
 }
 
-/// `TLS 1.3`, as people write it.
+/// `TLS 1.3`, in the form that people write.
 fn protocol(served: &Served) -> String {
     served.protocol.replace("TLSv1_", "TLS 1.")
 }
 
-/// The name that the standard has (RFC 8446 appendix B.4); the library marks the version in it.
+/// The name in the standard (RFC 8446 appendix B.4); the library adds the version to it.
 fn cipher(served: &Served) -> String {
     served.cipher.replace("TLS13_", "TLS_")
 }
@@ -134,7 +143,7 @@ fn chain(served: &Served) -> String {
     .into_iter()
     .flatten()
     .collect();
-    if parts.is_empty() { "the leaf alone".to_owned() } else { parts.join(", ") }
+    if parts.is_empty() { "the leaf only".to_owned() } else { parts.join(", ") }
 }
 
 fn clients(served: &Served) -> Vec<String> {
@@ -142,11 +151,11 @@ fn clients(served: &Served) -> Vec<String> {
         return vec![line("clients", "no certificate requested")];
     };
     if names.is_empty() {
-        return vec![line("clients", "certificate requested, from whichever authority")];
+        return vec![line("clients", "certificate requested, from any authority")];
     }
     let mut lines = vec![line("clients", "certificate requested, from")];
     let first = names.iter().take(MOST_NAMES);
-    lines.extend(first.map(|name| line("", &shown(&name_for_people(name)))));
+    lines.extend(first.map(|name| line("", &ascii(&name_for_people(name)))));
     if names.len() > MOST_NAMES {
         lines.push(line("", &format!("and {} more", names.len() - MOST_NAMES)));
     }

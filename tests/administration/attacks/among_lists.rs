@@ -1,4 +1,4 @@
-//! A82: a certificate among PostgreSQL's revocation lists is an authority, and nobody looked there.
+//! A82: PostgreSQL trusts a certificate among its revocation lists as an authority, and `check` did not examine that place.
 
 use dev_agent::{Authority, Entry, Svid};
 use test_support::{Account, LIMIT, Psql, Setup, eventually, openssl};
@@ -7,7 +7,7 @@ use crate::attacks::PGSVID;
 use crate::attacks::endless::texts;
 use crate::attacks::planted_texts::report;
 
-const WORDS: &str = "holds a certificate: OpenSSL takes it for an authority";
+const WORDS: &str = "holds a certificate: OpenSSL trusts it as an authority";
 
 fn setup() -> Setup {
     let setup = Setup::builder(PGSVID)
@@ -21,8 +21,14 @@ fn setup() -> Setup {
     setup
 }
 
+/// The name that OpenSSL looks an authority up by in a directory, without its ending.
+pub(super) fn hash(certificate: &str) -> String {
+    let printed = openssl(&["x509", "-noout", "-hash"], certificate);
+    String::from_utf8(printed).unwrap().trim().to_owned()
+}
+
 /// Whether the holder of the certificate is let in as the role of its name.
-fn is_let_in(setup: &Setup, svid: &Svid) -> bool {
+pub(super) fn is_let_in(setup: &Setup, svid: &Svid) -> bool {
     let certificate = setup.other.write("client.pem", svid.chain_pem(), 0o644);
     let key = setup.other.write("client_key.pem", svid.key_pem(), 0o600);
     let account = Account::server();
@@ -64,10 +70,6 @@ fn a82_an_authority_among_revocation_lists_is_told_and_the_remedy_ends_it() {
         let written = setup.other.write("written", text, 0o644);
         std::fs::rename(written, directory.join(name)).unwrap();
     };
-    let hash = |certificate: &str| {
-        let printed = openssl(&["x509", "-noout", "-hash"], certificate);
-        String::from_utf8(printed).unwrap().trim().to_owned()
-    };
     let theirs = hash(&rogue.root_pem());
     put(&format!("{}.r0", hash(&ours.root_pem())), &our_list);
     put(&format!("{theirs}.r0"), &their_list);
@@ -93,5 +95,30 @@ fn a82_lists_that_cannot_be_read_are_told() {
     setup.cluster.sighup();
     let report = report(Account::server(), &setup, &[]);
     let skipped = texts(&report, "skipped");
-    assert!(skipped.contains("missing (ssl_crl_file), which would be an authority"), "{skipped}");
+    assert!(skipped.contains("missing (ssl_crl_file) holds a certificate"), "{skipped}");
+}
+
+/// OpenSSL takes `ssl_crl_dir` for a list, with a colon between two directories. And what cannot be read hides nothing beside it.
+#[test]
+fn b68_an_authority_in_one_of_several_directories_is_told_whatever_lies_beside_it() {
+    let setup = setup();
+    let rogue = Authority::new("rogue.example", false).unwrap();
+    let svid = rogue.issue(&Entry::new("spiffe://rogue.example/x").dns("app")).unwrap();
+    let (ours, theirs) = (setup.agent.authority(), rogue.root_pem());
+    let (good, evil) = (setup.other.subdirectory("good"), setup.other.subdirectory("evil"));
+    let put = |directory: &std::path::Path, name: String, text: &str| {
+        let written = setup.other.write("written", text, 0o644);
+        std::fs::rename(written, directory.join(name)).unwrap();
+    };
+    put(&good, format!("{}.r0", hash(&ours.root_pem())), &ours.revocation_list(&[]).unwrap());
+    put(&evil, format!("{}.r0", hash(&theirs)), &rogue.revocation_list(&[]).unwrap());
+    put(&evil, format!("{}.0", hash(&theirs)), &theirs);
+    std::os::unix::fs::symlink("/nowhere", evil.join("00000000.0")).unwrap();
+    setup.cluster.set_conf(&format!("ssl_crl_dir = '{}:{}'", good.display(), evil.display()));
+    setup.cluster.sighup();
+    eventually(LIMIT, "the stranger is let in", || is_let_in(&setup, &svid));
+    let report = report(Account::server(), &setup, &[]);
+    let failures = texts(&report, "failure");
+    assert!(failures.contains(&format!("{}.0 (ssl_crl_dir) {WORDS}", hash(&theirs))), "{failures}");
+    assert!(texts(&report, "skipped").contains("00000000.0"), "{report:#}");
 }

@@ -1,4 +1,5 @@
-//! A85, A95: a role of `[[roles]]` may be asked for a password without TLS, beside the line that asks for its certificate.
+//! A85, A95: PostgreSQL may ask a role of `[[roles]]` for a password without TLS, next to the line that asks for its
+//! certificate.
 
 use test_support::{Account, LIMIT, Psql, eventually};
 
@@ -67,9 +68,7 @@ fn a95_a_password_of_any_role_that_may_be_sent_without_tls_is_told_and_the_remed
              hostssl all all all cert\n"
         );
         setup.cluster.write_file("pg_hba.conf", &hba);
-        let mark = setup.cluster.log_mark();
-        setup.cluster.sighup();
-        setup.cluster.wait_for_log(mark, LIMIT, "received SIGHUP");
+        setup.cluster.reload();
     };
     let login = || {
         let place = format!(

@@ -1,4 +1,4 @@
-//! A37: what is configured, or what PostgreSQL's files hold, has no end or takes for ever.
+//! A37: configured files, or lists in PostgreSQL's files, have no end or take forever.
 
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -38,7 +38,7 @@ fn a37_a_password_file_without_an_end_is_refused_at_once() {
     mknodat(CWD, &fifo, FileType::Fifo, Mode::RWXU, 0).unwrap();
     rustix::fs::chmod(&fifo, Mode::from_raw_mode(0o644)).unwrap();
     for (path, reason) in
-        [(fifo.to_str().unwrap(), "no regular file"), ("/dev/zero", "no regular file")]
+        [(fifo.to_str().unwrap(), "not a regular file"), ("/dev/zero", "not a regular file")]
     {
         setup.configure(&format!("[postgres]\npassword_file = '{path}'"));
         let begin = Instant::now();
@@ -78,7 +78,7 @@ fn a86_what_keeps_pgsvid_from_a_session_is_told_by_its_own_cause() {
 
     let long = format!("/tmp/{}", "x".repeat(100));
     let said = found(&["--postgres", &long]);
-    assert!(said.contains("longer than the 107 bytes that the kernel takes"), "{said}");
+    assert!(said.contains("longer than the 107 bytes that the kernel allows"), "{said}");
 }
 
 #[test]
@@ -103,7 +103,7 @@ fn a37_regular_expressions_that_take_long_are_given_up_and_named() {
     assert!(begin.elapsed() < Duration::from_secs(25), "{:?}", begin.elapsed());
     let skipped = texts(&report, "skipped");
     assert!(
-        skipped.contains("what the regular expressions of pg_ident.conf match in line"),
+        skipped.contains("which names these regular expressions of pg_ident.conf match"),
         "{skipped}"
     );
     assert!(skipped.contains("and 25 more"), "{skipped}");

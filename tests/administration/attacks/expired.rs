@@ -1,4 +1,4 @@
-//! A65: an agent sends a certificate behind the leaf that has expired, or leads nowhere, and that no path needs.
+//! A65: an agent sends a certificate after the leaf that has expired, or leads nowhere, and that no path needs.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! A98: an authority that has gone is still published or loaded, and another one has its name: `check` saw nothing of it.
+//! A98: a removed authority is still published or loaded, and another one has its name: `check` did not see it.
 
 use dev_agent::{Entry, KeyIdentifier};
 use test_support::{Account, Directory, LIMIT, Program, Setup};

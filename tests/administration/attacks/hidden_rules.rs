@@ -13,7 +13,7 @@ pub(super) const ALL_CLEAR: &str = "TLS clients need a certificate";
 
 pub(super) fn write(setup: &Setup, hba: &str) {
     setup.cluster.write_file("pg_hba.conf", hba);
-    setup.cluster.sighup();
+    setup.cluster.reload();
 }
 
 /// The same with a line above the one that asks for a certificate.
@@ -69,13 +69,13 @@ fn a52_lines_that_believe_clients_are_failures_whatever_certificate_they_want() 
     for (line, words) in [
         (
             "hostssl all all 10.0.0.0/8 trust clientcert=verify-ca",
-            "line 3 says trust: every workload",
+            "line 3 has the method trust: every workload",
         ),
         (
             "hostssl all all 10.0.0.0/8 ident clientcert=verify-ca",
-            "line 3 says ident: every workload",
+            "line 3 has the method ident: every workload",
         ),
-        ("hostnossl all all 10.0.0.0/8 trust", "can be any role, without TLS"),
+        ("hostnossl all all 10.0.0.0/8 trust", "can log in as any role, without TLS"),
     ] {
         write(&setup, &above(line));
         fails(&setup, &[], words);
@@ -93,10 +93,13 @@ fn a52_the_file_that_alter_system_names_is_the_one_that_is_judged() {
     let statement = format!("ALTER SYSTEM SET hba_file = '{}'", other.display());
     setup.cluster.sql("postgres", "postgres", &statement);
     setup.cluster.restart();
-    fails(&setup, &[], "other.conf line 4 says trust");
+    fails(&setup, &[], "other.conf line 4 has the method trust");
     // Where it cannot be told, nothing is said.
     setup.cluster.set_conf("include_dir 'nowhere'");
     let report = report(Account::server(), &setup, &[]);
-    assert!(texts(&report, "skipped").contains("not all that says where they are"), "{report:#}");
+    assert!(
+        texts(&report, "skipped").contains("not all of the configuration that names them"),
+        "{report:#}"
+    );
     assert!(!texts(&report, "ok").contains(ALL_CLEAR), "{report:#}");
 }

@@ -1,4 +1,4 @@
-//! A81: what is in PostgreSQL's files is not what it has in force, and `check` judged the files.
+//! A81: PostgreSQL's files differ from what is in force, and `check` judged the files.
 
 use std::path::Path;
 
@@ -56,7 +56,7 @@ fn is_well(setup: &Setup, more: &[&str]) {
 }
 
 #[test]
-fn a81_rules_that_are_mended_and_not_loaded_are_no_all_clear() {
+fn a81_rules_that_are_fixed_and_not_loaded_are_no_all_clear() {
     let setup = good();
     let roles = [&[][..], &ADMINISTRATOR];
     for more in roles {
@@ -118,7 +118,7 @@ fn a81_a_file_that_is_named_from_the_next_start_on_is_not_taken_for_the_one_in_f
             "warning",
             "other.conf from then on: only the first is judged here",
         );
-        tells(&setup, &ADMINISTRATOR, "failure", "pg_hba.conf line 1 says trust");
+        tells(&setup, &ADMINISTRATOR, "failure", "pg_hba.conf line 1 has the method trust");
     }
     setup.cluster.restart();
     for more in [&[][..], &ADMINISTRATOR] {

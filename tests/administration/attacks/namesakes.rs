@@ -1,5 +1,5 @@
 //! A64: an authority of another trust domain, or of the operator's, has the name of a certificate of ours. OpenSSL finds it
-//! first, and lets no client of ours in.
+//! first, and refuses every client of ours.
 
 use std::fs;
 use std::time::{Duration, SystemTime};

@@ -1,4 +1,4 @@
-//! A93, A94: maps of `pg_ident.conf` that let in workloads that nobody meant, or make superusers of them, where `check` said that
+//! A93, A94: maps of `pg_ident.conf` that let in unintended workloads, or make them superusers, where `check` reported that
 //! they do not.
 
 use dev_agent::Entry;
@@ -18,9 +18,7 @@ fn write(setup: &Setup, hba: &str, ident: &str) {
     setup.cluster.write_file("pg_ident.conf", &format!("{ours}{ident}\n"));
     let ours = "local postgres pgsvid peer map=pgsvid\nlocal all postgres peer map=administration";
     setup.cluster.write_file("pg_hba.conf", &format!("{ours}\n{hba}\n"));
-    let mark = setup.cluster.log_mark();
-    setup.cluster.sighup();
-    setup.cluster.wait_for_log(mark, LIMIT, "received SIGHUP");
+    setup.cluster.reload();
 }
 
 /// Waits until a workload of that name is let in as the role.

@@ -1,4 +1,4 @@
--- What the owner of a database can plant for whoever logs in there: one object for each that PostgreSQL has of its own, in a
+-- What the owner of a database can plant for those who log in there: one object for each that PostgreSQL has of its own, in a
 -- schema that the database's search_path puts first, and in public. Run as the owner; :'evidence' is a file that only a
 -- superuser can have written.
 
@@ -91,5 +91,5 @@ CREATE FUNCTION evil.from_odd(evil.odd) RETURNS pg_catalog.text LANGUAGE plpgsql
 CREATE CAST (pg_catalog.text AS evil.odd) WITH FUNCTION evil.to_odd(pg_catalog.text) AS IMPLICIT;
 CREATE CAST (evil.odd AS pg_catalog.text) WITH FUNCTION evil.from_odd(evil.odd) AS IMPLICIT;
 
--- For an event trigger, which only a superuser can make: its function is the owner's, and he may replace it.
+-- For an event trigger, which only a superuser can make: its function is the owner's, who may replace it.
 CREATE FUNCTION evil.on_event() RETURNS pg_catalog.event_trigger LANGUAGE plpgsql AS $$BEGIN PERFORM evil.strike(); END$$;

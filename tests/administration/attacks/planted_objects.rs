@@ -1,5 +1,5 @@
 //! A01: the owner of a database plants functions, operators, casts, types and relations where our sessions could find them,
-//! and sets whatever he may. Nothing of it runs with a superuser's rights, and no command answers differently.
+//! and sets whatever an owner may. Nothing of it runs with a superuser's rights, and no command answers differently.
 
 use std::path::PathBuf;
 
@@ -259,7 +259,7 @@ fn a01_event_triggers_do_not_run_as_a_superuser() {
 
 /// However the role was named: by a flag, a variable, or the file.
 #[test]
-fn a01_no_login_trigger_runs_whoever_names_the_superuser() {
+fn a01_no_login_trigger_runs_however_the_superuser_is_named() {
     let planted = Planted::new();
     let cluster = &planted.setup.cluster;
     if cluster.version() < 17 {

@@ -1,4 +1,4 @@
-//! A02, A03: somebody else listens on PostgreSQL's socket, or what listens there says more than PostgreSQL would.
+//! A02, A03: another process listens on PostgreSQL's socket, or it sends more than PostgreSQL would.
 
 use std::io::{Read as _, Write as _};
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -85,7 +85,7 @@ fn a02_nothing_is_sent_to_another_user_on_postgresqls_socket() {
 }
 
 #[test]
-fn a02_the_user_that_is_required_is_talked_to_and_no_other() {
+fn a02_pgsvid_sends_bytes_only_to_a_listener_that_runs_as_require_peer() {
     let other = Directory::new();
     let stranger = Account::third().expect("the tests run as root");
     for (number, (key, wanted)) in [
@@ -234,7 +234,7 @@ fn a03_answers_without_end_cost_no_memory() {
 
 /// Nothing was lost, and the words of a library's parser help nobody.
 #[test]
-fn a60_an_error_of_no_severity_that_postgresql_has_is_told_as_anothers() {
+fn a60_an_error_with_an_unknown_severity_is_reported_as_not_postgresqls_own() {
     let directory = Directory::new();
     let odd = message(b'E', b"SODD\0VODD\0C42501\0Mno\0\0");
     listen_as(Account::server(), &socket_in(directory.path()), move |client| {

@@ -1,5 +1,5 @@
-//! A20, A21, A22: texts that others have chosen, in what `check` prints and in the commands that it gives; and files beside
-//! PostgreSQL's socket that others have put there.
+//! A20, A21, A22: texts that others have chosen, in the output of `check` and in its commands; and files that others have put
+//! next to PostgreSQL's socket.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, lchown, symlink};
@@ -141,8 +141,9 @@ fn a21_a_name_in_a_remedy_for_psql_is_one_argument() {
         (&grant, sql::statements::grant_reload(name)),
         (&trigger, format!("ALTER EVENT TRIGGER {quoted} DISABLE")),
     ] {
+        let database = format!("dbname='{}'", name.replace('\'', "\\'"));
         let wanted =
-            ["-U", "postgres", "-d", name, "-c", &statement, "-h", "/s; false", "-p", "5433"];
+            ["-U", "postgres", "-d", &database, "-c", &statement, "-h", "/s; false", "-p", "5433"];
         assert_eq!(words(text, "psql")[1..], wanted, "{text}");
     }
 }
@@ -235,7 +236,8 @@ fn a22_what_others_put_beside_the_socket_is_not_taken_for_postgresqls() {
     listen_as(&attacker, &socket, drop);
     assert_nothing_is_believed(&setup, &shared, &attacker, "a listener");
 
-    // The same lock file counts where nobody listens.
+    // The same lock file counts where nobody listens, and the data directory has it, too.
+    fs::rename(other.write("postmaster.pid", &plain, 0o644), data.join("postmaster.pid")).unwrap();
     fs::remove_file(&socket).unwrap();
     let host = shared.to_str().unwrap();
     let report = report(Account::current(), &setup, &["--postgres", host, "--port", "5432"]);

@@ -1,5 +1,5 @@
-//! A48, A49, A50: addresses that never answer, a server that answers everything almost too late, and one whose answers are
-//! lists of nothing.
+//! A48, A49, A50: addresses that never answer, a server that answers everything almost too late, and one that answers with
+//! endless lists of nothing.
 
 use std::net::TcpListener;
 use std::thread::sleep;

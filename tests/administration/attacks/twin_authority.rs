@@ -1,5 +1,5 @@
-//! A10: PostgreSQL has loaded an authority with the name of the published one, and another key: who holds that key logs in as
-//! any role. Its name in the handshake is the right one.
+//! A10: PostgreSQL has loaded an authority with the name of the published one, but another key: anyone with that key can log
+//! in as any role. Its name in the handshake is the right one.
 
 use dev_agent::{Authority, KeyIdentifier, Svid};
 use test_support::{LIMIT, Pgsvid, Setup, Signal, eventually};

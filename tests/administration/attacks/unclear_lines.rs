@@ -1,4 +1,4 @@
-//! A76, A77, A78, A79: lines of `pg_hba.conf` and `pg_ident.conf` that are passed over, or taken for something harmless.
+//! A76, A77, A78, A79: lines of `pg_hba.conf` and `pg_ident.conf` that pgsvid skipped, or took for something harmless.
 
 use test_support::Account;
 
@@ -23,15 +23,15 @@ fn a76_a_line_that_is_not_understood_is_told_and_nothing_is_well_beside_it() {
     is_well(&setup, &[]);
     for (line, why) in [
         ("hostssl all all 10.0.0.0/8", "it ends before its method"),
-        ("hostssl all all all telepathy", "its method is none that PostgreSQL has"),
+        ("hostssl all all all telepathy", "PostgreSQL has no such method"),
         ("hostsssl all all all cert", "it begins with none of local, host"),
         ("hostssl all all 10.0.0.0/40 cert", "its mask is not possible"),
         ("hostssl all @nowhere all cert", "it names a file (@) that cannot be read"),
         ("include nowhere.conf", "it includes "),
         ("include_dir nowhere", "it includes "),
-        ("local all all trust colour=green", "one of its options"),
+        ("local all all trust colour=green", "PostgreSQL does not have one of its options"),
         // PostgreSQL's view has neither an error nor a rule of it.
-        ("hostssl all all all cert clientname=dn", "one of its options"),
+        ("hostssl all all all cert clientname=dn", "PostgreSQL does not have one of its options"),
     ] {
         write(&setup, &above(line));
         fails(&setup, &[], &format!("pg_hba.conf line 3 cannot be judged: {why}"));
@@ -58,7 +58,7 @@ fn a76_what_postgresql_takes_and_pgsvid_does_not_understand_is_told_as_well() {
     setup.cluster.write_file("places", "10.0.0.0/8\n");
     write(&setup, &above("hostssl all all @places cert"));
     for more in [&[][..], &ADMINISTRATOR] {
-        fails(&setup, more, "pg_hba.conf line 3 cannot be judged: a file (@)");
+        fails(&setup, more, "pg_hba.conf line 3 cannot be judged: it names a file (@)");
     }
     fails(&setup, &ADMINISTRATOR, "PostgreSQL reads pg_hba.conf in another way than pgsvid");
 }
@@ -70,12 +70,15 @@ fn a77_a_network_that_has_other_machines_is_not_taken_for_this_one() {
         ["::1/8", "::1/127", "127.0.0.1/7", "127.0.0.1 127.0.0.0", "\"samehost\"", "samenet"]
     {
         write(&setup, &above(&format!("host all all {place} trust")));
-        fails(&setup, &[], "pg_hba.conf line 3 says trust");
+        fails(&setup, &[], "pg_hba.conf line 3 has the method trust");
     }
     for place in ["::1/128", "127.0.0.1/32", "127.0.0.1 255.0.0.255", "samehost", "localhost"] {
         write(&setup, &above(&format!("host all all {place} trust")));
         let report = report(Account::server(), &setup, &[]);
-        assert!(texts(&report, "warning").contains("pg_hba.conf line 3 says trust"), "{report:#}");
+        assert!(
+            texts(&report, "warning").contains("pg_hba.conf line 3 has the method trust"),
+            "{report:#}"
+        );
     }
 }
 

@@ -1,4 +1,4 @@
-//! A36: other users can exchange what pgsvid or PostgreSQL reads, or pgsvid may read more than is meant.
+//! A36: other users can replace files that pgsvid or PostgreSQL reads, or pgsvid may read more than intended.
 
 use std::io::Write as _;
 use std::os::unix::fs::{MetadataExt as _, lchown};
@@ -41,7 +41,7 @@ fn a36_files_that_others_can_exchange_are_told_and_the_remedy_ends_it() {
     setup.cluster.start();
 
     let before = report(Account::server(), &setup, &["--user", "postgres"]);
-    let found = warnings(&before, "other users of this machine can exchange");
+    let found = warnings(&before, "other users of this machine can replace");
     let [extra, setting] = found[..] else { panic!("{before:#}") };
     assert!(extra["text"].as_str().unwrap().starts_with("files.extra_authorities"), "{extra:#}");
     assert!(setting["text"].as_str().unwrap().contains("link.pem"), "{setting:#}");
@@ -55,7 +55,7 @@ fn a36_files_that_others_can_exchange_are_told_and_the_remedy_ends_it() {
     lchown(directory.join("ca.pem"), Some(another.uid()), None).unwrap();
     let before = report(Account::server(), &setup, &[]);
     let found =
-        warnings(&before, "files.extra_authorities: other users of this machine can exchange");
+        warnings(&before, "files.extra_authorities: other users of this machine can replace");
     let (_, command) = found[0]["fix"].as_str().unwrap().split_once("as root: ").unwrap();
     assert!(Command::new("bash").args(["-c", command]).status().unwrap().success(), "{command}");
     let after = report(Account::server(), &setup, &[]);
@@ -90,7 +90,7 @@ fn a83_files_of_access_and_configuration_that_others_can_exchange_are_told() {
     setup.cluster.set_conf("include_dir 'more'");
     setup.cluster.set_hba("local postgres pgsvid peer map=pgsvid\nhostssl all @who all cert");
     setup.cluster.sighup();
-    let words = "other users of this machine can exchange";
+    let words = "other users of this machine can replace";
     let found = || -> Vec<(String, String)> {
         let report = report(Account::server(), &setup, &[]);
         let text = |finding: &Value, key: &str| finding[key].as_str().unwrap().to_owned();
@@ -111,7 +111,7 @@ fn a83_files_of_access_and_configuration_that_others_can_exchange_are_told() {
             // A copy with the same bits that belongs to root would be a program of root's.
             let mode = if is_foreign { 0o6755 } else { 0o606 };
             chmod(&path, Mode::from_raw_mode(mode)).unwrap();
-            // Whoever could write to it goes on holding it open.
+            // Anyone who could write to it still holds it open.
             let mut held = std::fs::OpenOptions::new().append(true).open(&path).unwrap();
             let all = found();
             let [(text, fix)] = &all[..] else { panic!("{name}: {all:?}") };

@@ -1,4 +1,4 @@
-//! A97: files that say whom PostgreSQL lets in, and that it cannot read itself.
+//! A97: files that decide who may log in, and that PostgreSQL itself cannot read.
 
 use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::path::Path;
@@ -100,7 +100,7 @@ fn a97_a_file_that_postgresql_cannot_read_is_told_and_the_remedy_ends_it() {
     // Its own user, as a superuser: the cause is no privilege of pgsvid's role.
     let seen = report(Account::server(), &setup, &ADMINISTRATOR);
     let failures = texts(&seen, "failure");
-    assert!(failures.contains("cannot read a file that says whom it lets in"), "{seen:#}");
+    assert!(failures.contains("cannot read a file that decides who may log in"), "{seen:#}");
     assert!(!failures.contains("may not call pg_reload_conf()"), "{seen:#}");
 
     bash(fix.strip_prefix("as root: ").unwrap().strip_suffix(", then reload").unwrap());
@@ -120,8 +120,8 @@ fn a97_a_directory_on_the_way_that_postgresql_may_not_enter_is_told_and_groups_c
     own(&closed, 0, 0o700);
     reload(&setup, "Permission denied");
     let fix = tells_root(&setup, &format!("PostgreSQL (uid {uid}) cannot read {}", list.display()));
-    let (_, command) = fix.split_once("such as by ").unwrap();
-    bash(command.strip_suffix(", then reload").unwrap());
+    assert!(fix.contains("not to PostgreSQL"), "{fix}");
+    own(&closed, 0, 0o755);
     reload(&setup, "received SIGHUP");
     is_well(&setup);
     // By its group the server may read it; by root's it may not.
@@ -134,6 +134,71 @@ fn a97_a_directory_on_the_way_that_postgresql_may_not_enter_is_told_and_groups_c
         } else {
             tells_root(&setup, "cannot read ");
         }
+    }
+}
+
+/// PostgreSQL's user, or a superuser of its, names a file that it wants to read; root does what it is told.
+#[test]
+fn b35_no_remedy_opens_a_file_of_somebody_elses_that_a_line_names() {
+    let setup = setup();
+    let data = setup.cluster.data_directory();
+    let another = Account::third().expect("the tests run as root");
+    let closed = setup.other.subdirectory("closed");
+    let below = setup.other.write("closed/below", "secret\n", 0o644);
+    own(&closed, 0, 0o700);
+    let elsewhere = setup.other.write("roots", "secret\n", 0o600);
+    own(&elsewhere, 0, 0o600);
+    let theirs = setup.other.write("theirs", "secret\n", 0o600);
+    own(&theirs, another.uid(), 0o600);
+    std::os::unix::fs::symlink(&elsewhere, data.join("link")).unwrap();
+    std::fs::hard_link(&elsewhere, setup.other.join("second")).unwrap();
+    let named = [elsewhere.clone(), theirs, below, setup.other.join("second"), "link".into()];
+    for path in named {
+        let hba =
+            HBA.replace("hostssl", &format!("hostssl all @{} all reject\nhostssl", path.display()));
+        setup.cluster.write_file("pg_hba.conf", &hba);
+        let fix = tells_root(&setup, "cannot read ");
+        assert!(fix.starts_with("see why a line names a file there"), "{path:?}: {fix}");
+        assert!(!fix.contains("chmod") && !fix.contains("chown"), "{path:?}: {fix}");
+    }
+}
+
+/// The same by a setting, which `ALTER SYSTEM` changes.
+#[test]
+fn b35_no_remedy_opens_a_file_of_somebody_elses_that_a_setting_names() {
+    let another = Account::third().expect("the tests run as root");
+    let setup = crate::attacks::planted_texts::with("");
+    let home = setup.other.subdirectory("home");
+    let file = setup.other.write("home/private", "secret\n", 0o600);
+    own(&home, another.uid(), 0o711);
+    for (setting, mode) in [
+        ("ssl_ca_file", 0o600),
+        ("ssl_cert_file", 0o600),
+        ("ssl_key_file", 0o644),
+        ("ssl_ca_file", 0o666),
+    ] {
+        own(&file, another.uid(), mode);
+        let statement = format!("ALTER SYSTEM SET {setting} = '{}'", file.display());
+        setup.cluster.sql("postgres", "postgres", &statement);
+        setup.cluster.sighup();
+        eventually(LIMIT, "it is set", || {
+            setup
+                .cluster
+                .sql("postgres", "postgres", &format!("SHOW {setting}"))
+                .contains("private")
+        });
+        for account in [Account::current(), Account::server()] {
+            let report = report(account, &setup, &["--user", "postgres"]);
+            let sections = report["sections"].as_array().unwrap();
+            let findings =
+                sections.iter().flat_map(|section| section["findings"].as_array().unwrap());
+            let texts = findings.flat_map(|finding| [&finding["fix"], &finding["command"]]);
+            for text in texts.filter_map(serde_json::Value::as_str) {
+                let home = home.to_str().unwrap();
+                assert!(!text.contains(home) || !text.contains("ch"), "{setting} {mode:o}: {text}");
+            }
+        }
+        setup.cluster.sql("postgres", "postgres", &format!("ALTER SYSTEM RESET {setting}"));
     }
 }
 

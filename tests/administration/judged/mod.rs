@@ -1,11 +1,23 @@
-//! What `check` says of a PostgreSQL, each time with what PostgreSQL itself does.
+//! What `check` reports about a PostgreSQL, each time compared with what PostgreSQL itself does.
 
+mod clients_own;
+mod curves;
+mod daemon;
+mod lists;
 mod logins;
+mod methods;
 mod names;
+mod own_connections;
+mod own_login;
 mod places;
+mod readers;
 mod remedies;
 mod rights;
-mod tls_settings;
+mod stock;
+pub(crate) mod tls_settings;
+mod too_large;
+mod trusted;
+mod usages;
 
 use serde_json::Value;
 use test_support::{Account, LIMIT, Program, Setup, eventually};
@@ -15,25 +27,25 @@ use crate::attacks::planted_texts::report;
 const PGSVID: &str = env!("CARGO_BIN_EXE_pgsvid");
 
 /// A set is published, and the server runs with it and these lines of `pg_hba.conf`.
-fn started_with(hba: &str) -> Setup {
+pub(crate) fn started_with(hba: &str) -> Setup {
     let setup = Setup::builder(PGSVID).cluster(|cluster| cluster.hba(hba)).create();
     start(&setup);
     setup
 }
 
-fn start(setup: &Setup) {
+pub(crate) fn start(setup: &Setup) {
     let pgsvid = setup.spawn();
     setup.wait_published();
     assert!(pgsvid.terminate(LIMIT).success());
     setup.cluster.start();
 }
 
-fn admin(setup: &Setup, statements: &str) -> String {
+pub(crate) fn admin(setup: &Setup, statements: &str) -> String {
     setup.cluster.sql("postgres", "postgres", statements)
 }
 
 /// SIGHUP, and a wait for its effect.
-fn reload(setup: &Setup) {
+pub(crate) fn reload(setup: &Setup) {
     let loaded = || admin(setup, "SELECT pg_conf_load_time()");
     let before = loaded();
     setup.cluster.sighup();
@@ -41,41 +53,41 @@ fn reload(setup: &Setup) {
 }
 
 /// Replaces the lines about TCP below pgsvid's own, and waits until the server has them.
-fn hba(setup: &Setup, lines: &str) {
+pub(crate) fn hba(setup: &Setup, lines: &str) {
     let lines = format!("local postgres pgsvid peer map=pgsvid\n{lines}\nlocal all all peer");
     setup.cluster.set_hba(&lines);
     reload(setup);
 }
 
 /// Replaces the lines of `pg_ident.conf` below pgsvid's own.
-fn ident(setup: &Setup, lines: &str) {
+pub(crate) fn ident(setup: &Setup, lines: &str) {
     setup.cluster.set_ident(&format!("pgsvid {} pgsvid\n{lines}", Account::server().name()));
 }
 
-fn check(setup: &Setup, more: &[&str]) -> Value {
+pub(crate) fn check(setup: &Setup, more: &[&str]) -> Value {
     report(Account::server(), setup, more)
 }
 
-fn findings(report: &Value) -> Vec<&Value> {
+pub(crate) fn findings(report: &Value) -> Vec<&Value> {
     let sections = report["sections"].as_array().unwrap();
     sections.iter().flat_map(|section| section["findings"].as_array().unwrap()).collect()
 }
 
 /// The findings with that code, in that severity.
-fn found<'a>(report: &'a Value, severity: &str, code: &str) -> Vec<&'a Value> {
+pub(crate) fn found<'a>(report: &'a Value, severity: &str, code: &str) -> Vec<&'a Value> {
     let is_meant = |found: &&Value| found["severity"] == severity && found["code"] == code;
     findings(report).into_iter().filter(is_meant).collect()
 }
 
 #[track_caller]
-fn one<'a>(report: &'a Value, severity: &str, code: &str) -> &'a Value {
+pub(crate) fn one<'a>(report: &'a Value, severity: &str, code: &str) -> &'a Value {
     let found = found(report, severity, code);
     found.first().unwrap_or_else(|| panic!("no {severity} {code} in {report:#}"))
 }
 
 /// Runs the command of a remedy as it is printed, as the user that may be the superuser.
 #[track_caller]
-fn paste(finding: &Value) {
+pub(crate) fn paste(finding: &Value) {
     let command = finding["command"].as_str().unwrap_or_else(|| panic!("no command: {finding:#}"));
     let script = ["-c".to_owned(), command.to_owned()];
     let program = Program::spawn_as(Account::server(), "/bin/bash", script, &[]);

@@ -1,9 +1,9 @@
-//! B20: a line of `cert` without a map lets a name be a superuser.
+//! B20: a line of `cert` without a map lets a name log in as a superuser.
 
 use dev_agent::{Authority, Entry};
 use test_support::{Account, LIMIT, Psql, Setup, eventually};
 
-use crate::judged::{check, found, hba, lines, one, started_with};
+use crate::judged::{PGSVID, check, found, hba, lines, one, start, started_with};
 
 /// Whether a workload of that DNS name is that superuser.
 fn is_superuser(setup: &Setup, authority: &Authority) -> bool {
@@ -48,4 +48,54 @@ fn b20_the_servers_own_certificate_as_a_superusers_is_told() {
     let report = check(&setup, &[]);
     let text = one(&report, "warning", "superuser-by-certificate")["text"].to_string();
     assert!(text.contains("published certificate itself"), "{text}");
+}
+
+/// Clients of other machines cannot prove a server without a name, however well all else is.
+#[test]
+fn n10_a_server_for_others_without_a_name_is_a_failure() {
+    let setup = Setup::builder(PGSVID)
+        .cluster(|cluster| {
+            cluster.conf("listen_addresses = '0.0.0.0'").hba("hostssl all app 127.0.0.1/32 cert")
+        })
+        .create();
+    setup.agent.set_entries([Entry::new(Setup::SPIFFE_ID)]).unwrap();
+    start(&setup);
+    let report = check(&setup, &[]);
+    let finding = one(&report, "failure", "svid-dns-name");
+    let command = finding["command"].as_str().unwrap();
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap();
+    let host = host.replace("(none)", "localhost");
+    assert!(command.contains(&format!("entry show -spiffeID {}", Setup::SPIFFE_ID)), "{command}");
+    assert!(command.contains(&format!(" -dns {};", host.trim())), "{command}");
+    // It is said once.
+    assert!(found(&report, "warning", "svid-dns-name").is_empty(), "{report:#}");
+    // What the command does to the entry, tests/spire has SPIRE do.
+    setup.agent.set_entries([Entry::new(Setup::SPIFFE_ID).dns(host.trim())]).unwrap();
+    let report = check(&setup, &[]);
+    assert!(found(&report, "failure", "svid-dns-name").is_empty(), "{report:#}");
+}
+
+/// The entry is gone: the command that makes it again holds all that is known of it, even of a set that has expired since.
+#[test]
+fn n12_a_deleted_entry_is_told_with_the_whole_command() {
+    let setup =
+        Setup::builder(PGSVID).cluster(|cluster| cluster.hba("local all all peer")).create();
+    let entry = Entry::new(Setup::SPIFFE_ID).dns("db.example").dns("db");
+    setup.agent.set_entries([entry.ttl(std::time::Duration::from_secs(3))]).unwrap();
+    let pgsvid = setup.spawn();
+    setup.wait_published();
+    setup.agent.remove_entries();
+    let withdrawn = pgsvid.event("identity-withdrawn");
+    let own = test_support::Account::server().uid();
+    let wanted =
+        format!("-spiffeID {} -selector unix:uid:{own} -dns db.example -dns db", Setup::SPIFFE_ID);
+    assert!(withdrawn["command"].as_str().unwrap().ends_with(&wanted), "{withdrawn}");
+    let expired = pgsvid.wait_for_event(test_support::LIMIT, |event| {
+        event["event"] == "certificate-expires"
+            && event["message"].as_str().is_some_and(|text| text.contains("has expired"))
+    });
+    assert!(expired["command"].as_str().unwrap().ends_with(&wanted), "{expired}");
+    let report = check(&setup, &[]);
+    let command = one(&report, "failure", "agent-not-registered")["command"].as_str().unwrap();
+    assert!(command.ends_with(&wanted), "{command}");
 }

@@ -1,4 +1,4 @@
-//! B17 and B21: places where others may put something, or answer.
+//! B17, B21 and F69: places where others may put files, or answer.
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
@@ -9,7 +9,7 @@ use test_support::{Directory, LIMIT, Program, Setup, WallClock};
 use crate::judged::{PGSVID, admin, check, found, one, reload, start, started_with};
 
 #[test]
-fn b17_an_include_that_others_can_fill_one_day_is_told() {
+fn b17_check_warns_of_an_include_whose_file_others_could_create() {
     let setup = started_with("hostssl all app 127.0.0.1/32 cert");
     let other = Directory::new();
     let told = |more: &[&str]| found(&check(&setup, more), "warning", "file-exchangeable").len();
@@ -82,11 +82,54 @@ fn b18_a_load_that_is_yet_to_come_is_no_all_clear() {
     };
     let told = |report: &serde_json::Value| {
         let found = found(report, "skipped", "access-files-loaded");
-        found.iter().filter(|found| found["text"].to_string().contains("yet to come")).count()
+        found
+            .iter()
+            .filter(|found| found["text"].to_string().contains("which is in the future"))
+            .count()
     };
     let report = ahead(0);
     assert_eq!(told(&report), 0, "{report:#}");
     let report = ahead(-3600);
     assert_eq!(told(&report), 1, "{report:#}");
     assert!(found(&report, "ok", "access-rules").is_empty(), "{report:#}");
+}
+
+/// A path may lead to the published file of today, and not to that of tomorrow.
+#[test]
+fn f69_a_path_to_the_generation_of_today_is_told_before_the_next_rotation() {
+    let setup = started_with("hostssl all app 127.0.0.1/32 cert");
+    let published = |name: &str| setup.files.join(name);
+    let data = setup.cluster.data_directory();
+    let resolved = std::fs::canonicalize(published("svid.pem")).unwrap();
+    let generation = resolved.parent().unwrap().display().to_string();
+    std::os::unix::fs::symlink(&resolved, data.join("fixed.crt")).unwrap();
+    std::fs::hard_link(&resolved, data.join("hard.crt")).unwrap();
+    std::os::unix::fs::symlink(published("svid.pem"), data.join("followed.crt")).unwrap();
+    std::os::unix::fs::symlink(setup.files.path(), data.join("way")).unwrap();
+    let current = published("..data/svid.pem").display().to_string();
+    for (value, is_told) in [
+        (format!("{generation}/svid.pem"), true),
+        ("fixed.crt".to_owned(), true),
+        ("hard.crt".to_owned(), true),
+        ("followed.crt".to_owned(), false),
+        ("way/svid.pem".to_owned(), false),
+        (current, false),
+    ] {
+        setup.cluster.set_conf(&format!("ssl_cert_file = '{value}'"));
+        reload(&setup);
+        let report = check(&setup, &[]);
+        // The handshake shows the published leaf in any case.
+        one(&report, "ok", "verdict-current");
+        let told = found(&report, "failure", "ssl-setting-elsewhere");
+        assert_eq!(!told.is_empty(), is_told, "{value}: {report:#}");
+    }
+    // The daemon says so as soon as it looks at the settings.
+    setup.cluster.set_conf("ssl_cert_file = 'fixed.crt'");
+    reload(&setup);
+    let pgsvid = setup.spawn();
+    pgsvid.wait_for_event(LIMIT, |event| event["event"] == "settings-lead-elsewhere");
+    // It is right: the next set is not served.
+    setup.agent.rotate().unwrap();
+    let told = pgsvid.wait_for_event(LIMIT, |event| event["event"] == "not-in-force");
+    assert!(told["code"].as_str().unwrap().contains("ssl-setting-elsewhere"), "{told:#}");
 }

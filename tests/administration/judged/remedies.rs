@@ -1,4 +1,4 @@
-//! B23, B24, F12 to F14: remedies that harm nobody, and can be pasted.
+//! B23, B24, F12 to F14: remedies that do no harm, and can be pasted.
 
 use std::os::unix::fs::PermissionsExt as _;
 
@@ -10,7 +10,7 @@ use crate::judged::{
 
 /// With `peer` instead of `trust` as it is printed, pgsvid still reloads, and nobody is any role.
 #[test]
-fn b23_peer_instead_of_trust_keeps_pgsvid_in() {
+fn b23_pgsvid_can_still_reload_after_the_printed_change_from_trust_to_peer() {
     let setup = started_with("hostssl all app 127.0.0.1/32 cert");
     let all = |line: &str| {
         setup.cluster.write_file("pg_hba.conf", &format!("{line}\n"));
@@ -32,7 +32,7 @@ fn b23_peer_instead_of_trust_keeps_pgsvid_in() {
 
 /// The line that lets root be `postgres` asks a map, and PostgreSQL's own user has to be in it.
 #[test]
-fn b23_the_line_for_postgres_keeps_postgres_in() {
+fn b23_the_printed_lines_for_root_still_let_the_postgres_user_log_in() {
     if !rustix::process::geteuid().is_root() {
         return;
     }
@@ -45,9 +45,7 @@ fn b23_the_line_for_postgres_keeps_postgres_in() {
     }
     setup.cluster.write_file("pg_hba.conf", general);
     setup.cluster.write_file("pg_ident.conf", &ident_of(""));
-    let mark = setup.cluster.log_mark();
-    setup.cluster.sighup();
-    setup.cluster.wait_for_log(mark, LIMIT, "received SIGHUP");
+    setup.cluster.reload();
     let report =
         crate::attacks::planted_texts::report(Account::current(), &setup, &["--user", "postgres"]);
     let printed = lines(one(&report, "failure", "role-login-refused"));
@@ -55,9 +53,7 @@ fn b23_the_line_for_postgres_keeps_postgres_in() {
     setup.cluster.write_file("pg_hba.conf", &format!("{line}\n{general}"));
     let maps = format!("{}\n{postgres}", root.replace("<os-user>", "root"));
     setup.cluster.write_file("pg_ident.conf", &ident_of(&maps));
-    let mark = setup.cluster.log_mark();
-    setup.cluster.sighup();
-    setup.cluster.wait_for_log(mark, LIMIT, "received SIGHUP");
+    setup.cluster.reload();
     for account in [Account::current(), Account::server()] {
         let report =
             crate::attacks::planted_texts::report(account, &setup, &["--user", "postgres"]);

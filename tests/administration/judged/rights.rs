@@ -1,4 +1,4 @@
-//! B16: rights by which a role is as good as a superuser.
+//! B16: rights that are equivalent to a superuser's.
 
 use crate::judged::{admin, check, found, one, paste, started_with};
 
@@ -49,4 +49,46 @@ fn b16_rights_that_are_as_good_as_a_superusers_are_told_and_the_remedy_ends_it()
         admin(&setup, "GRANT ALTER SYSTEM ON PARAMETER work_mem TO pgsvid");
     }
     assert_eq!(told(&check(&setup, &[])), 0);
+}
+
+/// A function in `pg_catalog` for the very types of an argument goes before PostgreSQL's own for any type, in everybody's sessions.
+#[test]
+fn b69_what_was_put_into_pg_catalog_is_told_before_it_can_run_and_the_remedy_removes_it() {
+    let setup = started_with("hostssl all app 127.0.0.1/32 cert");
+    admin(&setup, "CREATE TABLE public.ran (who text); GRANT INSERT ON public.ran TO PUBLIC");
+    admin(
+        &setup,
+        "CREATE ROLE mallory; GRANT CREATE ON SCHEMA pg_catalog TO mallory; GRANT mallory TO pgsvid",
+    );
+    // The right alone.
+    let report = check(&setup, &[]);
+    paste(one(&report, "warning", "own-role-superuser"));
+    admin(&setup, "GRANT CREATE ON SCHEMA pg_catalog TO pgsvid");
+    paste(one(&check(&setup, &[]), "warning", "own-role-superuser"));
+    assert!(found(&check(&setup, &[]), "warning", "own-role-superuser").is_empty());
+    // And what was made by it.
+    admin(
+        &setup,
+        "GRANT CREATE ON SCHEMA pg_catalog TO mallory; SET ROLE mallory; \
+         CREATE FUNCTION pg_catalog.array_to_string(pg_catalog.text[], pg_catalog.text) RETURNS pg_catalog.text \
+         LANGUAGE sql AS $$INSERT INTO public.ran VALUES (current_user); SELECT 'planted'$$; RESET ROLE",
+    );
+    let report = check(&setup, &["--user", "postgres"]);
+    let planted = one(&report, "failure", "catalog-planted");
+    assert_eq!(admin(&setup, "SELECT count(*) FROM public.ran"), "0", "{planted:#}");
+    paste(planted);
+    let report = check(&setup, &["--user", "postgres"]);
+    assert!(found(&report, "failure", "catalog-planted").is_empty(), "{report:#}");
+}
+
+/// A logical slot loads any library as its plugin.
+#[test]
+fn b69_a_role_that_may_replicate_is_as_good_as_a_superuser_with_logical_slots() {
+    let setup = started_with("hostssl all app 127.0.0.1/32 cert");
+    admin(&setup, "ALTER ROLE pgsvid REPLICATION");
+    assert!(found(&check(&setup, &[]), "warning", "own-role-superuser").is_empty());
+    setup.cluster.set_conf("wal_level = 'logical'");
+    setup.cluster.restart();
+    paste(one(&check(&setup, &[]), "warning", "own-role-superuser"));
+    assert!(found(&check(&setup, &[]), "warning", "own-role-superuser").is_empty());
 }

@@ -1,4 +1,4 @@
-//! `setup apply` on a server that has nothing of ours.
+//! `setup apply` on a server that has never been set up.
 
 use std::os::unix::fs::{MetadataExt as _, chown};
 
@@ -50,7 +50,7 @@ fn from_nothing_to_a_server_that_serves_and_lets_in() {
 
     let after = state(&setup);
     let again = run(&setup, &ALL).well();
-    assert!(again.contains("nothing is to be done"), "{again}");
+    assert!(again.contains("nothing to do"), "{again}");
     assert_eq!(state(&setup), after);
     // It starts from what was applied.
     setup.cluster.restart();
@@ -63,7 +63,7 @@ fn whoever_applies_it_the_files_stay_the_servers() {
     configure(&setup, "", APP);
     publish(&setup);
     // In CI this is root, who becomes the server's user, and logs in as that.
-    let whoever = Account::current();
+    let account = Account::current();
     setup.cluster.start();
     let owners = || {
         let listing = std::fs::read_dir(setup.cluster.data_directory()).unwrap();
@@ -77,11 +77,11 @@ fn whoever_applies_it_the_files_stay_the_servers() {
             .map(|found| (found.uid(), found.mode() & 0o777))
             .collect::<Vec<_>>()
     };
-    run_as(whoever, &setup, &ALL).well();
+    run_as(account, &setup, &ALL).well();
     let expected = (setup.cluster.uid(), 0o600);
     // The two files, a copy of each, and the record.
     assert_eq!(owners(), [expected; 5]);
-    run_as(whoever, &setup, &["revert", "--yes"]).well();
+    run_as(account, &setup, &["revert", "--yes"]).well();
     assert_eq!(owners(), [expected; 4]);
 }
 
@@ -160,7 +160,7 @@ fn without_being_asked_it_leaves_pg_hba_conf_alone() {
     setup.cluster.start();
     let before = state(&setup);
     let done = run(&setup, &["apply", "--yes"]).well();
-    assert!(done.contains("left alone, and without lines for pgsvid"), "{done}");
+    assert!(done.contains("not changed, and without lines for pgsvid"), "{done}");
     assert!(done.contains("role app of [[roles]] does not exist yet"), "{done}");
     let after = state(&setup);
     assert_eq!(after[..2], before[..2]);
@@ -209,7 +209,7 @@ fn what_the_command_line_sets_is_left_to_whoever_starts_the_server() {
     publish(&setup);
     setup.cluster.start();
     let said = run(&setup, &["apply", "--yes"])
-        .badly("the postmaster's command line goes before every file");
+        .badly("the postmaster's command line overrides every file");
     assert!(
         said.contains(&format!("-c ssl_key_file='{}/svid_key.pem'", setup.files.path().display())),
         "{said}"
@@ -228,7 +228,7 @@ fn patroni_is_told_what_to_put_into_its_own_configuration() {
     let marker = setup.cluster.data_directory().join("patroni.dynamic.json");
     std::fs::File::create(&marker).unwrap();
     let before = state(&setup);
-    let said = run(&setup, &ALL).badly("Patroni is in charge of this server's configuration");
+    let said = run(&setup, &ALL).badly("Patroni manages this server's configuration");
     for words in [
         "parameters:",
         "ssl: 'on'",

@@ -1,5 +1,5 @@
-//! Others than PostgreSQL answer on its socket, or somebody has led the paths of its files elsewhere: root's `setup` is no
-//! way to root's files.
+//! Another process answers on PostgreSQL's socket, or somebody has redirected the paths of its files: root's `setup` must not
+//! lead to root's files.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown, symlink};
@@ -152,7 +152,7 @@ fn a04_a_planted_server_leads_root_to_none_of_roots_files() {
 }
 
 #[test]
-fn a04_root_has_nothing_but_the_listeners_rights_before_anything_is_sent() {
+fn a04_root_takes_the_listeners_uid_and_drops_all_capabilities_before_it_sends_anything() {
     let Some(third) = Account::third() else { return };
     let (setup, socket) = (bare(), public());
     believe(&setup, &third);

@@ -1,4 +1,4 @@
-//! Files of the server's that never end, or never begin: none is waited for, and none fills the memory.
+//! The server's files never end, or never begin: setup waits for none, and none fills the memory.
 
 use std::fs;
 use std::os::unix::fs::{lchown, symlink};

@@ -1,4 +1,4 @@
-//! A PostgreSQL that somebody has planted: it answers what its maker likes, and reports what it is asked.
+//! A PostgreSQL that an attacker has planted: it sends any answer, and reports what it is asked.
 
 use std::io::{self, Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -16,6 +16,13 @@ use test_support::{Account, LIMIT};
 pub(crate) type Rows = Vec<Vec<Option<String>>>;
 type Answer = Arc<dyn Fn(&str) -> Rows + Send + Sync>;
 
+#[derive(Clone, Copy)]
+struct Manner {
+    version: &'static str,
+    /// How long each answer takes.
+    delay: Duration,
+}
+
 /// The server. It lives as long as the test process.
 pub(crate) struct Fake {
     heard: Receiver<String>,
@@ -29,7 +36,19 @@ impl Fake {
         port: u16,
         answer: impl Fn(&str) -> Rows + Send + Sync + 'static,
     ) -> Self {
-        Self::start_slowly(account, directory, port, Duration::ZERO, answer)
+        Self::start_of_version(account, directory, port, "15.18", answer)
+    }
+
+    /// The same, and it says that it has that version.
+    pub(crate) fn start_of_version(
+        account: &Account,
+        directory: &Path,
+        port: u16,
+        version: &'static str,
+        answer: impl Fn(&str) -> Rows + Send + Sync + 'static,
+    ) -> Self {
+        let manner = Manner { version, delay: Duration::ZERO };
+        Self::listen(account, directory, port, manner, answer)
     }
 
     /// The same, and each answer takes that long.
@@ -38,6 +57,17 @@ impl Fake {
         directory: &Path,
         port: u16,
         delay: Duration,
+        answer: impl Fn(&str) -> Rows + Send + Sync + 'static,
+    ) -> Self {
+        let manner = Manner { version: "15.18", delay };
+        Self::listen(account, directory, port, manner, answer)
+    }
+
+    fn listen(
+        account: &Account,
+        directory: &Path,
+        port: u16,
+        manner: Manner,
         answer: impl Fn(&str) -> Rows + Send + Sync + 'static,
     ) -> Self {
         let socket = directory.join(format!(".s.PGSQL.{port}"));
@@ -55,14 +85,14 @@ impl Fake {
             ready.send(()).unwrap();
             for stream in listener.incoming() {
                 let (answer, says) = (Arc::clone(&answer), says.clone());
-                thread::spawn(move || serve(stream.unwrap(), port, delay, &answer, &says));
+                thread::spawn(move || serve(stream.unwrap(), port, manner, &answer, &says));
             }
         });
         is_ready.recv_timeout(LIMIT).unwrap();
         Self { heard }
     }
 
-    /// What has come in since the last time: `startup`, and statements.
+    /// What has come in since the last time: `startup`, with `event_triggers=off` if that was among the options, and statements.
     pub(crate) fn heard(&self) -> Vec<String> {
         self.heard.try_iter().collect()
     }
@@ -71,14 +101,15 @@ impl Fake {
 fn serve(
     mut stream: UnixStream,
     port: u16,
-    delay: Duration,
+    manner: Manner,
     answer: &Answer,
     says: &Sender<String>,
 ) -> io::Result<()> {
     let startup = String::from_utf8_lossy(&message(&mut stream)?).into_owned();
     let token = startup.split("pgsvid.session=").nth(1).and_then(|rest| rest.split(' ').next());
-    let _ = says.send("startup".to_owned());
-    let version = framed(b'S', b"server_version\x0015.18\0");
+    let triggers = if startup.contains("event_triggers=off") { ", event_triggers=off" } else { "" };
+    let _ = says.send(format!("startup{triggers}"));
+    let version = framed(b'S', format!("server_version\0{}\0", manner.version).as_bytes());
     stream
         .write_all(&[framed(b'R', &0_i32.to_be_bytes()), version, framed(b'Z', b"I")].concat())?;
     loop {
@@ -123,7 +154,7 @@ fn serve(
         }
         reply.extend(framed(b'C', b"SELECT\0"));
         reply.extend(framed(b'Z', b"I"));
-        thread::sleep(delay);
+        thread::sleep(manner.delay);
         stream.write_all(&reply)?;
     }
 }

@@ -1,5 +1,5 @@
-//! A35: somebody who may create roles has made the role before `setup apply` gives it rights; and there are more roles than
-//! an answer may have.
+//! A35: somebody who may create roles has created the role before `setup apply` gives it rights; and there are more roles
+//! than an answer may have.
 
 use std::os::unix::process::CommandExt as _;
 use std::process::Command;
@@ -11,8 +11,8 @@ use crate::setup::{admin, bare, configure, publish, run};
 /// The commands that the notes about the role print.
 fn remedies(plan: &str) -> Vec<&str> {
     plan.lines()
-        .filter(|line| line.starts_with("  note     role pgsvid is there already"))
-        .map(|line| line.split_once("if that is not meant: ").unwrap().1)
+        .filter(|line| line.starts_with("  note     role pgsvid exists already"))
+        .map(|line| line.split_once("if that is not intended: ").unwrap().1)
         .collect()
 }
 
@@ -47,7 +47,7 @@ fn a35_a_role_that_somebody_else_has_made_is_told_before_it_gets_rights() {
         "has CREATEROLE, REPLICATION, which pgsvid does not need",
         "has a password, with which others may log in as it",
         "is a member of theirs",
-        "has the members Creator x, who get what it gets",
+        "has the members Creator x, who get all of its grants",
     ] {
         assert!(shown.contains(words), "{words}: {shown}");
     }

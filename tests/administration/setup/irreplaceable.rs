@@ -1,4 +1,4 @@
-//! A34: `pg_hba.conf` is of a kind that no new file can be put in its place. That is known before anything is changed.
+//! A34: `pg_hba.conf` cannot be replaced by a new file. Setup finds that out before it changes anything.
 
 use std::os::unix::fs::chown;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -41,7 +41,7 @@ fn a34_a_group_that_a_new_file_cannot_have_is_known_before_anything_is_changed()
     setup.cluster.start();
     let other = Account::third().expect("the tests run as root");
     chown(setup.cluster.data_directory().join("pg_hba.conf"), None, Some(other.gid())).unwrap();
-    is_told(&setup, "it cannot be replaced: a new file cannot be given its group");
+    is_told(&setup, "it cannot be replaced: cannot set the group");
 }
 
 #[test]

@@ -1,9 +1,11 @@
-//! `pgsvid setup` against real servers: what is printed, what is applied, what is taken back, and who gets in by it.
+//! `pgsvid setup` against real servers: what it prints, applies and reverts, and who can log in afterwards.
 
 mod applying;
 mod attacks;
+mod by_hand;
 mod endless;
 pub(crate) mod fake;
+mod flags;
 mod foreign_role;
 mod irreplaceable;
 mod killed;

@@ -1,4 +1,4 @@
-//! PostgreSQL objects to what was applied: everything is as it was before.
+//! PostgreSQL refuses what was applied: everything is restored.
 
 use crate::setup::{admin, bare, configure, publish, run, serve_own_files, state, with_cluster};
 
@@ -11,7 +11,7 @@ fn tls_files_that_are_not_served_put_the_settings_back() {
     setup.cluster.start();
     admin(&setup.cluster, "ALTER SYSTEM SET ssl_cert_file = 'mine.pem'");
     let before = state(&setup);
-    let said = run(&setup, &["apply", "--yes"]).badly("the settings were put back as they were");
+    let said = run(&setup, &["apply", "--yes"]).badly("the settings have their old values again");
     assert!(said.contains("TLS"), "{said}");
     let after = state(&setup);
     assert_eq!(after[2], before[2]);
@@ -65,7 +65,7 @@ fn f10_a_line_that_is_wrong_already_is_told_before_anything_is_changed() {
         .cluster
         .set_hba("hostssl all all 127.0.0.1/32 scram-sha-256 clientcert=1\nlocal all all peer");
     let before = state(&setup);
-    let said = run(&setup, &["apply", "--hba", "--yes"]).badly("already: mend it first");
+    let said = run(&setup, &["apply", "--hba", "--yes"]).badly("already: fix it first");
     assert!(said.contains("pg_hba.conf line 2") && said.contains("verify-ca"), "{said}");
     assert_eq!(state(&setup), before);
 }
@@ -78,7 +78,7 @@ fn a_file_that_is_wrong_already_is_not_touched() {
     setup.cluster.start();
     setup.cluster.set_hba("local all all peer\nhost all all nonsense");
     let before = state(&setup);
-    let said = run(&setup, &["apply", "--hba", "--yes"]).badly("already: mend it first");
+    let said = run(&setup, &["apply", "--hba", "--yes"]).badly("already: fix it first");
     assert!(said.contains("pg_hba.conf line 3 is wrong"), "{said}");
     assert_eq!(state(&setup)[..2], before[..2]);
 }

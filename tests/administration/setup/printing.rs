@@ -1,4 +1,4 @@
-//! What is printed works as it stands.
+//! The printed text works unchanged.
 
 use test_support::LIMIT;
 
@@ -90,7 +90,7 @@ fn where_readers_mount_the_directory_elsewhere_their_path_is_printed() {
 #[test]
 fn without_what_it_needs_it_says_so_and_exits_with_2() {
     for (arguments, words) in [
-        (vec!["setup", "sql", "--directory", "/svids"], "no PostgreSQL takes part"),
+        (vec!["setup", "sql", "--directory", "/svids"], "no PostgreSQL is configured"),
         (vec!["setup", "all", "--postgres", "/run/postgresql"], "no directory is given"),
         (vec!["setup"], "Usage: pgsvid setup"),
         (vec!["setup", "everything"], "unrecognized subcommand"),

@@ -1,4 +1,4 @@
-//! What must not be applied is not, and nothing has changed.
+//! What must not be applied is refused, and nothing has changed.
 
 use test_support::Mode;
 
@@ -55,7 +55,7 @@ fn by_somebody_without_the_power() {
     setup.cluster.set_ident(&format!("weak {name} weak"));
     setup.cluster.sighup();
     let said = run(&setup, &["apply", "--yes", "--superuser", "weak"]);
-    said.badly("role weak is no superuser; name one: --superuser postgres");
+    said.badly("role weak is not a superuser; name one: --superuser postgres");
     run(&setup, &["apply", "--yes", "--superuser", "nobody-of-that-name"])
         .badly("sudo -u postgres");
     assert_eq!(state(&setup)[2..], before[2..]);
@@ -74,7 +74,7 @@ fn over_a_block_that_somebody_has_damaged() {
     let text = std::fs::read_to_string(&path).unwrap();
     setup.cluster.set_hba(&text.replace("# END pgsvid setup", ""));
     let before = state(&setup);
-    run(&setup, &["apply", "--hba", "--yes"]).badly("mend or remove them by hand");
-    run(&setup, &["revert", "--yes"]).badly("mend or remove them by hand");
+    run(&setup, &["apply", "--hba", "--yes"]).badly("fix or remove them by hand");
+    run(&setup, &["revert", "--yes"]).badly("fix or remove them by hand");
     assert_eq!(state(&setup), before);
 }

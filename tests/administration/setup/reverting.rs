@@ -1,4 +1,4 @@
-//! `setup revert` takes back what was applied, and nothing else.
+//! `setup revert` undoes what was applied, and nothing else.
 
 use std::io::Write as _;
 use test_support::{Directory, LIMIT, eventually};
@@ -25,7 +25,7 @@ fn everything_is_as_it_was() {
 
     let shown = run(&setup, &["revert", "--dry-run"]).well();
     for words in [
-        "pg_hba.conf: the marked block goes",
+        "pg_hba.conf: the marked block is removed",
         "ALTER SYSTEM RESET ssl\n",
         "ALTER SYSTEM SET ssl_ca_file = 'mine.pem'",
         "DROP ROLE IF EXISTS pgsvid",
@@ -47,7 +47,7 @@ fn everything_is_as_it_was() {
     assert!(!after[5].contains("pgsvid"), "{after:?}");
     assert_eq!(after[..5], before[..5]);
     let again = run(&setup, &REVERT).well();
-    assert!(again.contains("nothing is to be taken back"), "{again}");
+    assert!(again.contains("nothing to undo"), "{again}");
     setup.cluster.restart();
 }
 
@@ -89,7 +89,7 @@ fn what_others_have_changed_since_stays() {
     let text = std::fs::read_to_string(setup.cluster.data_directory().join("pg_hba.conf")).unwrap();
     setup.cluster.set_hba(&format!("{text}\nlocal all theirs reject"));
     let said = run(&setup, &REVERT).well();
-    assert!(said.contains("left     ssl_ca_file: it was altered since"), "{said}");
+    assert!(said.contains("left     ssl_ca_file: it has been changed since"), "{said}");
     let after = state(&setup);
     assert!(after[0].contains("theirs reject") && !after[0].contains("map=pgsvid"), "{}", after[0]);
     assert_eq!(after[2], "ssl_ca_file = 'theirs.pem'");
@@ -174,7 +174,7 @@ fn files_that_would_keep_the_server_from_starting_are_named() {
     run(&setup, &["apply", "--yes"]).well();
     std::fs::remove_file(setup.cluster.data_directory().join("mine.key")).unwrap();
     let said = run(&setup, &REVERT).well();
-    assert!(said.contains("but PostgreSQL will not start again as it is"), "{said}");
+    assert!(said.contains("but with this PostgreSQL will not start again"), "{said}");
 }
 
 #[test]
@@ -183,11 +183,11 @@ fn one_at_a_time() {
     configure(&setup, "", "");
     publish(&setup);
     setup.cluster.start();
-    // Whoever has the lock may be asking his administrator.
+    // The process that has the lock may be asking its administrator.
     let directory = std::fs::File::open(setup.cluster.data_directory()).unwrap();
     directory.lock().unwrap();
     for what in [&["apply", "--yes"], &REVERT] {
-        run(&setup, what).badly("another `pgsvid setup` is at work");
+        run(&setup, what).badly("another `pgsvid setup` works on this server");
     }
     directory.unlock().unwrap();
     run(&setup, &["apply", "--yes"]).well();
@@ -206,7 +206,7 @@ fn grants_are_taken_back_in_their_own_database() {
     assert!(said.contains("revert there, too: --database products"), "{said}");
     run(&setup, &["revert", "--yes", "--database", "products"]).well();
     assert!(!state(&setup)[4].contains("pgsvid"));
-    assert!(run(&setup, &REVERT).well().contains("nothing is to be taken back"));
+    assert!(run(&setup, &REVERT).well().contains("nothing to undo"));
 }
 
 #[test]

@@ -152,7 +152,7 @@ fn the_right_workload_gets_the_role_and_no_other() {
     let (report, status) = check(&setup, &[]);
     assert_eq!(status, 0, "{report:#}");
     assert!(
-        report.to_string().contains("of each workload in [[roles]] which role it may be"),
+        report.to_string().contains("let each workload of [[roles]] log in as its role"),
         "{report:#}"
     );
 
@@ -246,7 +246,7 @@ fn a_person_of_the_corporate_ca_gets_in_beside_the_workloads() {
     assert!(
         report
             .to_string()
-            .contains("also lets in whoever has a certificate of CN=Corporate CA,O=Example"),
+            .contains("also lets in anyone who has a certificate of CN=Corporate CA,O=Example"),
         "{report:#}"
     );
     drop(pgsvid);
@@ -269,12 +269,14 @@ fn check_names_what_the_servers_files_lack() {
 
     cluster.set_hba("local postgres pgsvid peer map=pgsvid\nhostssl all billing,shop all cert clientname=DN map=spiffe");
     cluster.sighup();
-    fails("asks the map spiffe whether a certificate may be role reports");
+    fails("uses the map spiffe for role reports");
 
     // The configuration has moved on, and `run` has not been restarted.
     let more = "[[roles]]\nspiffe_id = \"spiffe://example.org/new\"\nrole = \"shop\"\nby = \"uid\"";
     write(&setup, "", &[], &format!("{ROLES}{more}"));
-    fails("lacks 1 of the 4 lines of [[roles]]: spiffe://example.org/new cannot be role shop");
+    fails(
+        "lacks 1 of the 4 lines of [[roles]]: spiffe://example.org/new cannot log in as role shop",
+    );
     drop(pgsvid);
 }
 
@@ -301,9 +303,7 @@ fn a80_a_line_above_that_asks_no_map_or_another_is_told() {
         ),
     ] {
         cluster.set_hba(&format!("{line}\n{ours}\nlocal all all peer"));
-        let mark = cluster.log_mark();
-        cluster.sighup();
-        cluster.wait_for_log(mark, LIMIT, "received SIGHUP");
+        cluster.reload();
         if lets_in {
             test_support::eventually(LIMIT, "the line lets it in", || {
                 workload(&setup, &impostor, "reports").stdout == "reports"
@@ -318,7 +318,7 @@ fn a80_a_line_above_that_asks_no_map_or_another_is_told() {
             text.contains("line 2 ") && text.contains(words)
         });
         assert!(is_told, "{line}: {report:#}");
-        assert!(!report.to_string().contains("of each workload in [[roles]] which"), "{report:#}");
+        assert!(!report.to_string().contains("let each workload of [[roles]]"), "{report:#}");
     }
     drop(pgsvid);
 }
@@ -348,15 +348,13 @@ fn a96_a_line_below_that_others_reach_is_told_and_the_remedy_ends_it() {
     };
     let said = |hba: &str| {
         cluster.set_hba(&format!("{hba}\nlocal all all peer"));
-        let mark = cluster.log_mark();
-        cluster.sighup();
-        cluster.wait_for_log(mark, LIMIT, "received SIGHUP");
+        cluster.reload();
         let (report, _) = check(&setup, &[]);
         let found = |severity: &str| crate::attacks::endless::texts(&report, severity);
         let is_below = |text: String| {
-            text.contains("role reports") && text.contains("below the line that asks")
+            text.contains("role reports") && text.contains("below the line that uses")
         };
-        let is_well = found("ok").contains("of each workload in [[roles]] which");
+        let is_well = found("ok").contains("let each workload of [[roles]]");
         (is_below(found("failure")), is_below(found("warning")), is_well)
     };
     for (from, to) in [("  all  ", "  products  "), ("  all  cert", "  10.0.0.0/8  cert")] {
@@ -459,7 +457,7 @@ fn check_sees_a_line_that_decides_first() {
     let hba = run(&setup, &["hba"]).well();
     setup.cluster.set_hba(&format!("host all all 127.0.0.1/32 trust\n{hba}\nlocal all all peer"));
     let (report, status) = check(&setup, &[]);
-    let words = "line 2 lets clients be role reports by trust alone, above the line that asks for a certificate";
+    let words = "line 2 lets clients log in as role reports by trust alone, above the line that uses certificates";
     assert!(status == 1 && report.to_string().contains(words), "{report:#}");
     drop(pgsvid);
 }

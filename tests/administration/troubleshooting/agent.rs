@@ -164,3 +164,70 @@ fn an_agent_that_breaks_off_in_something_else() {
     let words = "broke the rules of HTTP/2";
     symptom(words, &pgsvid.wait_for_text(LIMIT, words));
 }
+
+/// What `pgsvid check` says by a code, as a symptom.
+fn says(checked: &Checked, severity: &str, code: &str, words: &str) {
+    symptom(words, checked.finding(severity, code)["text"].as_str().unwrap());
+}
+
+#[test]
+fn several_svids_fit() {
+    let other = || Entry::new("spiffe://example.org/other").dns("other");
+    let setup = with_agent(|agent| agent.entry(other()));
+    let checked = check(&setup, &[]);
+    says(&checked, "warning", "svid-choice", "of the SVIDs fit the configuration");
+    checked.warns("svid-choice");
+    let arguments = files_only(&setup);
+    let run = ["run"].into_iter().chain(arguments.iter().map(String::as_str));
+    let pgsvid = Program::spawn(BINARY, run, &[]);
+    setup.wait_published();
+    setup.agent.set_entries([other()]).unwrap();
+    let words = "the SPIFFE ID is another one than before";
+    symptom(words, &pgsvid.wait_for_text(LIMIT, words));
+    pgsvid.wait_for_text(LIMIT, "generation=2");
+    assert!(pgsvid.terminate(LIMIT).success());
+    setup.agent.set_entries([Entry::new(Setup::SPIFFE_ID).dns("localhost")]).unwrap();
+    check(&setup, &[]).warns("svid-identity-changed");
+}
+
+#[test]
+fn a_renewal_that_loses_names() {
+    let setup = setup();
+    let names = |names: [&str; 2]| {
+        let entry = names.iter().fold(Entry::new(Setup::SPIFFE_ID), |it, name| it.dns(*name));
+        setup.agent.set_entries([entry]).unwrap();
+    };
+    names(["localhost", "db.example"]);
+    let arguments = files_only(&setup);
+    let run = ["run"].into_iter().chain(arguments.iter().map(String::as_str));
+    let pgsvid = Program::spawn(BINARY, run, &[]);
+    setup.wait_published();
+    assert!(pgsvid.terminate(LIMIT).success());
+    names(["other", "localhost"]);
+    let checked = check(&setup, &[]);
+    says(
+        &checked,
+        "warning",
+        "svid-dns-name-lost",
+        "which the published one has: clients that connect to it",
+    );
+    says(&checked, "warning", "svid-subject-changed", "uses it as the role");
+    let checked = check(&setup, &["--dns-names", "localhost,db.example"]);
+    says(&checked, "failure", "svid-dns-name-missing", "of svid.dns_names");
+    checked.fails("svid-dns-name-missing");
+}
+
+#[test]
+fn extra_authorities_that_cannot_be_read_any_more() {
+    let setup = setup();
+    let file = setup.other.write("extra.pem", setup.agent.svid().bundle_pem(), 0o644);
+    setup.configure(&format!("[files]\nextra_authorities = ['{}']", file.display()));
+    let arguments = files_only(&setup);
+    let run = ["run"].into_iter().chain(arguments.iter().map(String::as_str));
+    let pgsvid = Program::spawn(BINARY, run, &[]);
+    setup.wait_published();
+    std::fs::remove_file(&file).unwrap();
+    let words = "keeping the extra authorities as they were";
+    symptom(words, &pgsvid.wait_for_text(LIMIT, words));
+    check(&setup, &[]).fails("extra-authorities-unreadable");
+}

@@ -2,12 +2,13 @@
 
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
-use dev_agent::{DevAgent, Entry, KeyType};
-use test_support::{Directory, Psql, Setup};
+use dev_agent::{Authority, DevAgent, Entry, KeyType};
+use test_support::{Directory, LIMIT, Program, Psql, Setup, eventually, openssl};
 
 use crate::troubleshooting::{
-    BINARY, Checked, admin, check, client, files_only, hba, publish, setup, started, symptom,
+    BINARY, Checked, admin, check, client, files_only, hba, publish, rows, setup, started, symptom,
 };
 
 /// psql through a service file, and what `check` says in the same environment.
@@ -92,13 +93,13 @@ fn service_files() {
 }
 
 /// A service file, psql, and `check` in the same environment.
-struct Service {
-    setup: Setup,
+pub(super) struct Service {
+    pub(super) setup: Setup,
     home: String,
 }
 
 impl Service {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let setup = setup();
         started(&setup);
         admin(&setup.cluster, "CREATE ROLE localhost LOGIN");
@@ -110,7 +111,11 @@ impl Service {
     }
 
     /// With these lines in place of the usual ones of the same keywords.
-    fn through(&self, lines: &str, more: &[(&str, &str)]) -> (test_support::PsqlOutput, Checked) {
+    pub(super) fn through(
+        &self,
+        lines: &str,
+        more: &[(&str, &str)],
+    ) -> (test_support::PsqlOutput, Checked) {
         let setup = &self.setup;
         let files = setup.files.path().display();
         let usual = format!(
@@ -161,6 +166,8 @@ fn f19_what_libpq_refuses_or_goes_without_tls_by_is_told() {
             "could not translate",
             "service-host-name",
         ),
+        ("hostaddr=localhost", "could not parse network address", "service-hosts"),
+        ("replication=foo", "Valid values are", "service-value"),
         ("sslcrldir=/nowhere", "certificate verify failed", "client-revocation-list"),
     ] {
         let (psql, checked) = service.through(lines, &[]);
@@ -208,6 +215,45 @@ fn f19_revocation_lists_that_libpq_reads_are_told_and_the_remedy_ends_it() {
     assert_eq!((psql.stdout.as_str(), checked.status), ("t", 0), "{psql:?} {:#}", checked.report);
 }
 
+#[test]
+fn b72_a_certificate_among_a_clients_revocation_lists_vouches_for_servers_and_is_told() {
+    let service = Service::new();
+    let rogue = Authority::new("rogue.example", false).unwrap();
+    let ours = service.setup.agent.authority();
+    let lists = [&ours, &rogue].map(|authority| authority.revocation_list(&[]).unwrap()).concat();
+    let other = &service.setup.other;
+    let strange = other.write("strange.pem", rogue.root_pem(), 0o644);
+    let mixed = format!("{lists}{}", ours.root_pem());
+    let (empty, colon) = (other.subdirectory("empty"), other.subdirectory("colon"));
+    let file = other.write("mixed.pem", &mixed, 0o644);
+    let hash = String::from_utf8(openssl(&["x509", "-noout", "-hash"], ours.root_pem())).unwrap();
+    for (name, text) in [
+        (format!("{}.0", hash.trim()), ours.root_pem()),
+        (format!("{}.r0", hash.trim()), ours.revocation_list(&[]).unwrap()),
+    ] {
+        std::fs::rename(other.write("written", text, 0o644), colon.join(name)).unwrap();
+    }
+    for lines in [
+        format!("sslcrl={}", file.display()),
+        format!("sslcrldir={}:{}", empty.display(), colon.display()),
+    ] {
+        // The server's authority is not in sslrootcert, and libpq accepts it because it is among the lists.
+        let lines = format!("{lines}\nsslrootcert={}", strange.display());
+        let (psql, checked) = service.through(&lines, &[]);
+        assert_eq!(psql.stdout, "t", "{lines}: {psql:?}");
+        checked.fails("crl-holds-certificate");
+        checked.warns("service-authorities");
+    }
+    let both = other.write("both.pem", format!("{}{}", ours.root_pem(), rogue.root_pem()), 0o644);
+    let (psql, checked) = service.through(&format!("sslrootcert={}", both.display()), &[]);
+    assert_eq!(psql.stdout, "t", "{psql:?}");
+    checked.warns("service-authorities");
+    let copy = other.write("copy.pem", ours.root_pem(), 0o644);
+    let (psql, checked) = service.through(&format!("sslrootcert={}", copy.display()), &[]);
+    assert_eq!((psql.stdout.as_str(), checked.status), ("t", 0), "{psql:?} {:#}", checked.report);
+    checked.finding("ok", "service-file");
+}
+
 /// A revocation list of an authority of that name.
 fn crl(setup: &Setup, subject: &str) -> String {
     let script = format!(
@@ -243,6 +289,8 @@ fn f20_a_client_is_tried_at_each_place_of_the_service() {
     checked.fails("server-unreachable");
     options("host = 'localhost,localhost', port = '1,2,3'").fails("service-hosts");
     options(&format!("host = 'localhost.', port = {port}")).fails("service-host-name");
+    options(&format!("host = 'localhost', hostaddr = 'localhost', port = {port}"))
+        .fails("service-hosts");
 }
 
 #[test]
@@ -347,4 +395,42 @@ fn a_password_and_a_certificate_that_is_signed_with_ed25519() {
     let said = client(&setup.cluster, setup.files.path(), "app", "password=secret").run().stderr;
     symptom("could not find digest for NID UNDEF", &said);
     check(&setup, &[]).warns("svid-ed25519");
+}
+
+/// The server refuses a client whose certificate is over; libpq says so in OpenSSL's words.
+#[test]
+fn n20_a_client_whose_certificate_has_expired_is_told_so_by_psql() {
+    let setup = Setup::builder(BINARY)
+        .cluster(|cluster| cluster.hba("hostssl all all 127.0.0.1/32 cert map=all"))
+        .create();
+    started(&setup);
+    let own = Directory::new();
+    let entry = Entry::new("spiffe://example.org/app").dns("app");
+    setup.agent.set_entries([entry.ttl(Duration::from_secs(4))]).unwrap();
+    let endpoint = setup.agent.endpoint();
+    let directory = own.path().display().to_string();
+    let flags = ["--endpoint", &endpoint, "--directory", &directory];
+    let run = || {
+        let all = ["run", "--log-format", "json"].into_iter().chain(flags);
+        let program = Program::spawn(BINARY, all, &[]);
+        program.wait_for_event(LIMIT, |event| event["event"] == "published");
+        program
+    };
+    assert!(run().terminate(LIMIT).success());
+    let words = "alert certificate expired";
+    let psql = || super::client(&setup.cluster, own.path(), "app", "").run().stderr;
+    eventually(LIMIT, "the client's certificate is over", || psql().contains(words));
+    let said = psql();
+    assert!(rows().iter().any(|row| row[1].contains("sslv3 alert certificate expired")));
+    assert!(
+        said.contains("sslv3 alert certificate expired") || said.contains("ssl/tls alert"),
+        "{said}"
+    );
+    let flags: Vec<String> = flags.iter().map(|flag| (*flag).to_owned()).collect();
+    Checked::run(&flags, &[], &[]).fails("published-set");
+    // The remedy.
+    setup.agent.set_entries([Entry::new("spiffe://example.org/app").dns("app")]).unwrap();
+    let pgsvid = run();
+    assert!(!psql().contains(words));
+    assert!(pgsvid.is_running());
 }

@@ -125,7 +125,7 @@ fn no_directory() {
 
 #[test]
 fn a_directory_of_somebody_elses() {
-    // Root alone can give directories away; who is not root meets one of root's that is no use to him.
+    // Root alone can give directories away; other users meet one of root's that they cannot use.
     if !rustix::process::geteuid().is_root() {
         return;
     }

@@ -1,4 +1,4 @@
-//! What is in order is said to be so, and nothing is changed by looking.
+//! `check` reports what is in order, and changes nothing.
 
 use std::time::Duration;
 
@@ -112,7 +112,7 @@ fn authorities_beside_the_trust_domain_are_named() {
     setup.configure(&format!("[files]\nextra_authorities = ['{}']", file.display()));
     started(&setup);
     let checked = check(&setup, &[]);
-    checked.finding("ok", "also lets in whoever has a certificate of serialNumber=");
+    checked.finding("ok", "also lets in anyone who has a certificate of serialNumber=");
     checked.finding("ok", "asks clients for certificates of 2 authorities");
     setup.configure("[files]\nextra_authorities = ['/nowhere/ca.pem']");
     check(&setup, &[]).fails("cannot read the extra authorities /nowhere/ca.pem");
@@ -137,7 +137,7 @@ fn several_svids_are_listed() {
     let first = check(&setup, &[]);
     first.warns("svid-choice");
     let second = check(&setup, &["--hint", "second"]);
-    second.finding("ok", "spiffe://example.org/other, hint \"second\"; this one is taken");
+    second.finding("ok", "spiffe://example.org/other, hint \"second\"; pgsvid uses this one");
 }
 
 /// Each command for psql reaches this server as it was printed, which listens at another place than the usual one.

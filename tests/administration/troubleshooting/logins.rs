@@ -3,7 +3,7 @@
 use dev_agent::Entry;
 use test_support::{Directory, LIMIT, Psql, Setup};
 
-use crate::troubleshooting::{BINARY, check, client, hba, setup, started, symptom};
+use crate::troubleshooting::{BINARY, admin, check, client, hba, reload, setup, started, symptom};
 
 const CLIENT: [&str; 2] = ["--as-client", "app"];
 
@@ -55,6 +55,28 @@ fn logins_that_are_refused() {
 }
 
 #[test]
+fn roles_that_may_not_what_a_line_lets_them() {
+    let setup = setup();
+    started(&setup);
+    let psql = |more: &str| client(&setup.cluster, setup.files.path(), "app", more).run().stderr;
+    hba(&setup.cluster, "hostssl all app 127.0.0.1/32 cert map=spiffe");
+    setup.cluster.set_ident("spiffe localhost app");
+    admin(&setup.cluster, "ALTER ROLE app NOLOGIN");
+    reload(&setup.cluster);
+    symptom("role \"app\" is not permitted to log in", &psql(""));
+    check(&setup, &CLIENT).fails("role-without-login");
+    admin(&setup.cluster, "ALTER ROLE app LOGIN");
+    hba(&setup.cluster, "hostssl replication app 127.0.0.1/32 cert map=spiffe");
+    let words = if setup.cluster.version() >= 16 {
+        "permission denied to start WAL sender"
+    } else {
+        "must be superuser or replication role to start walsender"
+    };
+    symptom(words, &psql("replication=true"));
+    check(&setup, &CLIENT).fails("connect-privilege");
+}
+
+#[test]
 fn errors_in_the_files() {
     let setup = setup();
     started(&setup);
@@ -88,7 +110,7 @@ fn anybody_is_let_in() {
         format!("host=127.0.0.1 port={} user=postgres dbname=postgres", cluster.port());
     let output = Psql::new().arg(connection).script("SELECT current_user").run();
     assert_eq!(output.stdout, "postgres", "{output:?}");
-    let words = "Anybody logs in as any role, without a certificate";
+    let words = "Clients log in as any role, without a certificate";
     symptom(words, words);
     check(&setup, &[]).fails("hba-any-role");
 
@@ -110,7 +132,7 @@ fn anybody_is_let_in() {
         hba(cluster, "hostssl all all all cert clientname=DN map=spiffe");
         let output = client(cluster, directory.path(), "app", "").run();
         assert_eq!(output.stdout, "1", "{output:?}");
-        let words = "A workload that nobody has named logs in as a role";
+        let words = "A workload without a line of its own logs in as a role";
         symptom(words, words);
         check(&setup, &[]).fails(cause);
     }

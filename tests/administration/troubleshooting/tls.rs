@@ -5,7 +5,7 @@ use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::thread;
 use std::time::Duration;
 
-use dev_agent::Entry;
+use dev_agent::{Entry, Flaw};
 use test_support::{Account, LIMIT, Setup, eventually, openssl};
 
 use crate::troubleshooting::{
@@ -108,7 +108,7 @@ fn tls_turned_off() {
     symptom("server does not support SSL, but SSL was required", &psql());
     let checked = check(&setup, &[]);
     checked.fails("ssl-off");
-    checked.fails("verdict-plaintext");
+    checked.warns("verdict-plaintext");
 
     // On again, with a file that cannot be loaded: SHOW says on, and the server says no.
     admin(&setup.cluster, "ALTER SYSTEM SET ssl_key_file = '/nowhere/key.pem'");
@@ -133,7 +133,101 @@ fn clients_certificates_are_not_asked_for() {
     );
     let checked = check(&setup, &[]);
     checked.warns("ssl-setting-empty");
-    checked.warns("client-certificates-not-requested");
+    checked.fails("client-certificates-not-requested");
+}
+
+/// A server with these lines of configuration, and a role that logs in by its certificate.
+fn with(lines: &[&str]) -> Setup {
+    let hba = "hostssl all localhost 127.0.0.1/32 cert";
+    let setup = Setup::builder(BINARY)
+        .cluster(|cluster| lines.iter().fold(cluster.hba(hba), |cluster, line| cluster.conf(line)))
+        .create();
+    started(&setup);
+    admin(&setup.cluster, "CREATE ROLE localhost LOGIN");
+    setup
+}
+
+/// The server tells a client before it writes to its log.
+#[track_caller]
+fn logged(setup: &Setup, words: &str) {
+    symptom(words, &setup.cluster.wait_for_log(0, LIMIT, words));
+}
+
+#[test]
+fn other_tls_than_the_probe_or_the_clients_speak() {
+    let psql = |setup: &Setup| client(&setup.cluster, setup.files.path(), "localhost", "").run();
+    let setup = with(&[
+        "ssl_max_protocol_version = 'TLSv1.2'",
+        "ssl_ciphers = 'ECDHE-ECDSA-AES256-SHA384'",
+    ]);
+    assert!(psql(&setup).status.success());
+    check(&setup, &[]).warns("verdict-unverifiable");
+    logged(&setup, "no shared cipher");
+
+    let setup = with(&["ssl_ecdh_curve = 'secp256k1'"]);
+    assert!(!psql(&setup).status.success());
+    logged(&setup, "no suitable key share");
+    check(&setup, &[]).fails("ssl-groups-uncommon");
+
+    if setup.cluster.version() >= 18 {
+        let setup = with(&["ssl_tls13_ciphers = 'TLS_AES_128_CCM_SHA256'"]);
+        assert!(!psql(&setup).status.success());
+        logged(&setup, "no shared cipher");
+        check(&setup, &[]).fails("ssl-suites-uncommon");
+    }
+
+    let setup = with(&["ssl_ecdh_curve = 'secp384r1'", "ssl_max_protocol_version = 'TLSv1.2'"]);
+    assert!(!psql(&setup).status.success());
+    logged(&setup, "wrong curve");
+    check(&setup, &[]).fails("client-certificates-refused");
+}
+
+#[test]
+fn revocation_lists_of_the_server() {
+    let setup = with(&[]);
+    admin(&setup.cluster, "ALTER SYSTEM SET ssl_crl_file = '/nowhere/a.crl'");
+    reload(&setup.cluster);
+    logged(&setup, "could not load SSL certificate revocation list file");
+    check(&setup, &[]).fails("ssl-setting-refused");
+
+    let svid = setup.agent.svid();
+    let list = setup.agent.authority().revocation_list(&[&svid]).unwrap();
+    let list = setup.other.write("a.crl", list, 0o644);
+    let set = format!("ALTER SYSTEM SET ssl_crl_file = '{}'", list.display());
+    admin(&setup.cluster, &set);
+    reload(&setup.cluster);
+    symptom(
+        "certificate revoked",
+        &client(&setup.cluster, setup.files.path(), "localhost", "").run().stderr,
+    );
+    check(&setup, &[]).fails("client-certificates-refused");
+}
+
+#[test]
+fn svids_that_are_for_servers_or_clients_alone() {
+    let purpose = |last| vec![vec![1, 3, 6, 1, 5, 5, 7, 3, last]];
+    let entry = |last| {
+        Entry::new(Setup::SPIFFE_ID).dns("localhost").with(Flaw::ExtendedKeyUsage(purpose(last)))
+    };
+    for (last, more, code) in [
+        (1, &["--as-client", "localhost"][..], "svid-not-for-clients"),
+        (2, &[][..], "svid-not-for-servers"),
+    ] {
+        let setup = Setup::builder(BINARY)
+            .cluster(|cluster| cluster.hba("hostssl all localhost 127.0.0.1/32 cert"))
+            .create();
+        setup.agent.set_entries([entry(last)]).unwrap();
+        started(&setup);
+        let psql = client(&setup.cluster, setup.files.path(), "localhost", "").run();
+        // The server tells the client, or is told by it.
+        let words = "unsupported certificate";
+        if psql.stderr.contains(words) {
+            symptom(words, &psql.stderr);
+        } else {
+            logged(&setup, words);
+        }
+        check(&setup, more).fails(code);
+    }
 }
 
 #[test]
@@ -153,7 +247,8 @@ fn another_authority_for_clients() {
         &client(&setup.cluster, setup.files.path(), "localhost", "").run().stderr,
     );
     let checked = check(&setup, &["--as-client", "localhost"]);
-    checked.fails("verdict-old-authorities");
+    checked.fails("ssl-setting-elsewhere");
+    checked.warns("verdict-old-authorities");
     checked.fails("login-certificate-refused");
 }
 

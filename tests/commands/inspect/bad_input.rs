@@ -1,4 +1,4 @@
-//! Whatever a path may lead to.
+//! Any kind of file that a path may lead to.
 
 use std::process::Command;
 use std::time::Duration;
@@ -47,12 +47,12 @@ fn whatever_a_path_leads_to_has_its_sentence() {
         ("header", "PEM block 1 (CERTIFICATE) is cut off or broken"),
         ("label", "PEM block 1 (\\u{1b}[31mTHING) is neither a certificate nor a private key"),
         ("base64", "PEM block 1 (CERTIFICATE) is cut off or broken"),
-        ("no certificate", "certificate 1 is no X.509 certificate in DER"),
+        ("no certificate", "certificate 1 is not an X.509 certificate in DER"),
         ("no key", "its private key is broken, or of a type that is not supported"),
-        ("half.der", "certificate 1 is no X.509 certificate in DER"),
+        ("half.der", "certificate 1 is not an X.509 certificate in DER"),
         ("store.jks", "Java key stores are not supported"),
-        ("fifo", "it is no regular file"),
-        ("socket", "it is no regular file"),
+        ("fifo", "it is not a regular file"),
+        ("socket", "it is not a regular file"),
         ("huge", "it is larger than 16 MiB"),
         ("directory", "the directory holds no files"),
         ("loop", "it cannot be read: Too many levels of symbolic links"),
@@ -85,7 +85,7 @@ fn a06_many_large_files_are_read_up_to_a_limit_together() {
     let text = String::from_utf8_lossy(&done.stdout).into_owned();
     assert_eq!(done.status.code(), Some(1), "{}", String::from_utf8_lossy(&done.stderr));
     let flat = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    let left_out = "the files would be larger than 32 MiB together; name fewer";
+    let left_out = "all files together would be larger than 32 MiB; name fewer files";
     // Once with the file, and once in the judgement.
     assert_eq!(flat.matches(left_out).count(), 2 * 16);
     // One that is named alone is read.

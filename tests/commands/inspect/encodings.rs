@@ -1,8 +1,10 @@
-//! Keys in every encoding, and formats that have to be converted.
+//! Keys in every encoding, and formats that must be converted.
 
+use std::path::Path;
 use std::process::Command;
 
 use dev_agent::{Authority, Entry, KeyType};
+use serde_json::Value;
 use test_support::Directory;
 
 use crate::inspect::{ID, openssl, run, set, shown};
@@ -72,7 +74,7 @@ fn every_encoding_of_a_key_is_read_or_converted() {
         "-out",
         &file("set.p7c"),
     ]);
-    openssl(&["x509", "-in", &leaf, "-trustout", "-out", &file("trusted.pem")]);
+    openssl(&["x509", "-in", &file("svid_bundle.pem"), "-trustout", "-out", &file("trusted.pem")]);
     openssl(&["req", "-new", "-key", &key, "-subj", "/CN=db", "-out", &file("request.pem")]);
     openssl(&["pkey", "-in", &key, "-pubout", "-out", &file("public.pem")]);
     readable(&files);
@@ -83,7 +85,7 @@ fn every_encoding_of_a_key_is_read_or_converted() {
         ("it's.p12", "PKCS#12 is not supported", true),
         ("set.p7b", "PKCS#7 is not supported", false),
         ("set.p7c", "PKCS#7 is not supported", false),
-        ("trusted.pem", "OpenSSL's trust settings are not supported", false),
+        ("trusted.pem", "no authority is loaded from a file that holds no others", false),
         ("request.pem", "an authority has to sign it first", false),
         ("public.pem", "a public key without a certificate", false),
     ] {
@@ -122,10 +124,10 @@ fn f18_pem_that_something_has_wrapped_is_named_and_its_remedy_works() {
     };
     for (name, text, words) in [
         ("joined.pem", format!("{}{root}", pem.trim_end()), "is cut off or broken"),
-        ("quoted.pem", format!("\"{pem}{root}\""), "OpenSSL passes over"),
+        ("quoted.pem", format!("\"{pem}{root}\""), "OpenSSL skips"),
         ("escaped.pem", format!("\"{}\"", pem.replace('\n', "\\n")), "line ends are written as"),
         ("bare.pem", base64(svid.leaf()), "DER in base64"),
-        ("secret.pem", base64(pem.as_bytes()), "PEM in base64 once more"),
+        ("secret.pem", base64(pem.as_bytes()), "encoded in base64 once more"),
     ] {
         let file = files.write(name, text, 0o600);
         let (status, text) = run(&[&file], &[]);
@@ -169,5 +171,27 @@ fn readable(files: &Directory) {
         let path = entry.unwrap().path();
         let name = path.file_name().unwrap().to_str().unwrap().to_owned();
         files.write(&name, std::fs::read(&path).unwrap(), 0o600);
+    }
+}
+
+/// Files that PostgreSQL loads: OpenSSL looks for the blocks that it needs.
+#[test]
+fn f70_blocks_that_openssl_skips_are_no_failure_beside_a_certificate() {
+    let authority = Authority::new("example.org", false).unwrap();
+    let svid = authority.issue(&Entry::new(ID).dns("db")).unwrap();
+    let files = set(&svid);
+    let block = |label: &str| format!("-----BEGIN {label}-----\nAAAA\n-----END {label}-----\n");
+    let commented = format!("# {}\n", block("CERTIFICATE").trim_end().replace('\n', "\n# "));
+    for beside in [block("X509 CRL"), block("PUBLIC KEY"), block("SOMETHING ELSE"), commented] {
+        let file = files.write("svid.pem", format!("{beside}{}", svid.chain_pem()), 0o644);
+        openssl(&["x509", "-in", &shown(&file), "-noout"]);
+        let (status, json) = run(&[Path::new("--format"), Path::new("json"), files.path()], &[]);
+        let json: Value = serde_json::from_str(&json).unwrap();
+        assert_eq!(status, 0, "{beside}: {json:#}");
+        assert_eq!(json["summary"]["skipped"], 1, "{beside}: {json:#}");
+        // Alone it is no certificate.
+        let alone = files.write("alone.pem", beside, 0o644);
+        assert_eq!(run(&[&alone], &[]).0, 1);
+        std::fs::remove_file(alone).unwrap();
     }
 }

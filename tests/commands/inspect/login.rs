@@ -1,4 +1,4 @@
-//! The names that are printed, in a real `pg_ident.conf`.
+//! The printed names, in a real `pg_ident.conf`.
 
 use dev_agent::{Authority, Entry};
 use test_support::{Cluster, Directory};
@@ -60,6 +60,56 @@ fn the_printed_name_lets_its_owner_in_and_nobody_else() {
             );
         }
     }
+}
+
+/// The author of a registration entry chooses a workload's name. What begins with a slash is a regular expression in
+/// `pg_ident.conf`, in quotation marks, too.
+#[test]
+fn b39_a_printed_name_that_begins_with_a_slash_lets_in_its_owner_alone() {
+    let authority = Authority::new("example.org", false).unwrap();
+    let server = authority.issue(&Entry::new(ID).dns("localhost")).unwrap();
+    let files = set(&server);
+    let clients =
+        [person(r"/CN=\/^.*$"), person(r#"/CN=\/a.b(c)[d]{1}|\\d"ü"#), person("/CN=other")];
+    let roots: String = clients
+        .iter()
+        .map(|client| std::fs::read_to_string(client.join("svid.pem")).unwrap())
+        .collect();
+    files.write("svid_bundle.pem", server.bundle_pem() + &roots, 0o644);
+    let mut ident = String::new();
+    for (number, client) in clients.iter().enumerate().take(2) {
+        let (_, text) = run(&[client.join("svid.pem")], &[]);
+        let (_, name) = text.split_once("CN \"").expect(&text);
+        let name = name.lines().next().unwrap();
+        ident.extend(["m \"", name, " role", &number.to_string(), "\n"]);
+    }
+    let cluster = Cluster::builder()
+        .tls_files(files.path())
+        .hba("hostssl all all 127.0.0.1/32 cert map=m")
+        .ident(&ident)
+        .start();
+    for (number, client) in clients.iter().enumerate() {
+        cluster.sql("postgres", "postgres", &format!("CREATE ROLE role{number} LOGIN"));
+        for role in 0..number {
+            assert!(!lets_in(&cluster, client, role), "{number} as {role}: {ident}");
+        }
+        assert_eq!(lets_in(&cluster, client, number), number < 2, "{number}: {ident}");
+    }
+}
+
+fn lets_in(cluster: &Cluster, client: &Directory, role: usize) -> bool {
+    cluster
+        .psql()
+        .env("PGHOST", "127.0.0.1")
+        .env("PGSSLMODE", "require")
+        .env("PGSSLCERT", client.join("svid.pem"))
+        .env("PGSSLKEY", client.join("svid_key.pem"))
+        .user(&format!("role{role}"))
+        .database("postgres")
+        .script("SELECT current_user")
+        .run()
+        .status
+        .success()
 }
 
 /// A certificate of somebody's own, with this subject.

@@ -1,7 +1,8 @@
-//! `pgsvid inspect`: real files, real logins with the names that it prints, and whatever else a path may lead to.
+//! `pgsvid inspect`: real files, real logins with the names that it prints, and any other kind of file.
 
 mod bad_input;
 mod encodings;
+mod forged;
 mod login;
 
 use std::path::Path;

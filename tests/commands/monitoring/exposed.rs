@@ -17,7 +17,7 @@ type Labels = BTreeMap<String, BTreeSet<String>>;
 pub(crate) struct Exposed {
     /// Name of a sample → label → values.
     samples: BTreeMap<String, Labels>,
-    /// Name of a metric, as `docs/metrics.md` has it → type and help.
+    /// Name of a metric, as `docs/monitoring.md` has it → type and help.
     described: BTreeMap<String, (String, String)>,
 }
 
@@ -121,10 +121,12 @@ impl Exposed {
         }
     }
 
-    /// The page has a row for each metric, with its type and its help, and no other.
+    /// The page's table of metrics has a row for each, with its type and its help, and no other.
     #[track_caller]
     pub(crate) fn is_documented(&self, page: &str) {
-        let rows: BTreeMap<String, (String, String)> = page
+        let (_, table) = page.split_once("<!-- metrics: begin -->").unwrap();
+        let (table, _) = table.split_once("<!-- metrics: end -->").unwrap();
+        let rows: BTreeMap<String, (String, String)> = table
             .lines()
             .filter_map(|line| line.strip_prefix("| `")?.strip_suffix(" |"))
             .map(|line| {

@@ -1,4 +1,4 @@
-//! The alert rules and the dashboard of `examples/monitoring`, with a real Prometheus that asks a real pgsvid.
+//! The alert rules and the dashboard of `examples/monitoring`, with a real Prometheus that scrapes a real pgsvid.
 
 #![allow(clippy::disallowed_methods, reason = "what is read here is no published file")]
 mod exposed;
@@ -106,7 +106,7 @@ fn the_rules_tests_use_what_is_exposed() {
     }
     assert!(checked > 40, "{checked}");
     exposed.is_documented(
-        &fs::read_to_string(Path::new(FILES).join("../../docs/metrics.md")).unwrap(),
+        &fs::read_to_string(Path::new(FILES).join("../../docs/monitoring.md")).unwrap(),
     );
 }
 
@@ -165,7 +165,8 @@ fn a_name_that_is_not_exposed_is_found() {
 fn database() -> (Setup, Pgsvid, SocketAddr) {
     let setup = Setup::new(PGSVID);
     let address = free_address();
-    setup.configure(&format!("[health]\nlisten = '{address}'"));
+    let hook = "[[hooks]]\nname = 'pooler'\ncommand = ['/bin/true']\n";
+    setup.configure(&format!("{hook}[health]\nlisten = '{address}'"));
     let pgsvid = setup.start();
     setup.cluster.sql("postgres", "postgres", "GRANT pg_read_all_stats TO pgsvid");
     setup.agent.rotate().unwrap();

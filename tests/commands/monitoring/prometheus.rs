@@ -1,4 +1,4 @@
-//! A Prometheus of a test's own.
+//! A Prometheus for one test.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;

@@ -1,5 +1,5 @@
-//! What an expression of `PromQL` names: metrics with their matchers, and labels to group by. No more of the language is
-//! understood; Prometheus itself says whether an expression is one.
+//! The names in a `PromQL` expression: metrics with their matchers, and labels to group by. It parses no more of the
+//! language; Prometheus itself says whether an expression is valid.
 
 /// A metric, and what its labels must be.
 #[derive(Debug, PartialEq, Eq)]

@@ -1,4 +1,4 @@
-//! A listener, and everything that can be asked of it.
+//! A listener, and all of its answers.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};

@@ -1,4 +1,4 @@
-//! A headless Chromium, steered by the protocol of its developer tools over a pipe: messages of JSON that end with a zero byte.
+//! A headless Chromium, controlled by its developer tools' protocol over a pipe: messages of JSON that end with a zero byte.
 
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -87,7 +87,7 @@ impl Browser {
         self.loaded();
     }
 
-    /// Waits until a page is loaded, whoever asked for it.
+    /// Waits until a page is loaded.
     pub(crate) fn loaded(&mut self) {
         while self.message()["method"] != "Page.loadEventFired" {}
     }
@@ -115,6 +115,16 @@ impl Browser {
         self.call("Emulation.setDeviceMetricsOverride", &size);
     }
 
+    /// Makes the window as high as the page.
+    pub(crate) fn fit(&mut self) {
+        let size =
+            "[innerWidth, Math.ceil(document.documentElement.getBoundingClientRect().height)]";
+        let size = self.evaluate(size);
+        let size =
+            json!({ "width": size[0], "height": size[1], "deviceScaleFactor": 1, "mobile": false });
+        self.call("Emulation.setDeviceMetricsOverride", &size);
+    }
+
     /// Looks at colours and widths as they are computed.
     pub(crate) fn look(&mut self) -> Look {
         let found = self.evaluate(include_str!("look.js"));
@@ -125,7 +135,7 @@ impl Browser {
         }
     }
 
-    /// A picture of the whole page, as PNG in base64. For whoever wants to look at it: `PGSVID_PICTURES` names a directory.
+    /// A picture of the whole page, as PNG in base64. To look at it, set `PGSVID_PICTURES` to a directory.
     pub(crate) fn picture(&mut self, name: &str) -> String {
         let parameters = json!({ "captureBeyondViewport": true });
         let answer = self.call("Page.captureScreenshot", &parameters);

@@ -1,4 +1,4 @@
-//! `/livez`, `/startupz` and `/readyz`, whoever asks and however.
+//! `/livez`, `/startupz` and `/readyz`, for any client and any request.
 
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
@@ -50,7 +50,7 @@ fn before_an_identity_has_come_it_lives_and_is_not_started() {
     let (code, text) = command(&["--startup"]);
     assert_eq!(code, 1, "{text}");
     assert!(text.starts_with("no valid set is published yet: "), "{text}");
-    assert_eq!(command(&["--live"]), (0, "the loop turns\n".to_owned()));
+    assert_eq!(command(&["--live"]), (0, "alive\n".to_owned()));
 
     // Published is enough: there is no PostgreSQL yet.
     setup.agent.add_entry(Entry::new(Setup::SPIFFE_ID).dns("localhost")).unwrap();
@@ -77,11 +77,12 @@ fn b26_a_probe_believes_the_daemon_and_nobody_else() {
             (output.status.code(), String::from_utf8(output.stdout).unwrap(), output.stderr)
         })
     };
-    let stuck = "the loop is stuck, and was last heard of writing files\n";
-    let answer = "HTTP/1.0 503 Service Unavailable\r\nX-Pgsvid: 1\r\n\r\nthe loop is stuck, and was last heard of writing files\n";
+    let stuck = "stuck while writing files\n";
+    let answer =
+        "HTTP/1.0 503 Service Unavailable\r\nX-Pgsvid: 1\r\n\r\nstuck while writing files\n";
     assert_eq!(probe(answer), (Some(1), stuck.to_owned(), Vec::new()));
     for strange in [
-        "HTTP/1.0 404 Not Found\r\nX-Pgsvid: 1\r\n\r\nthe loop turns\n",
+        "HTTP/1.0 404 Not Found\r\nX-Pgsvid: 1\r\n\r\nalive\n",
         "HTTP/1.1 200 OK\r\nServer: nginx\r\n\r\nok\n",
         "HTTP/1.1 200 OK\r\n\r\nX-Pgsvid: 1\r\n",
         "220 ready\r\n\r\n",
@@ -90,7 +91,7 @@ fn b26_a_probe_believes_the_daemon_and_nobody_else() {
         let (code, said, error) = probe(strange);
         assert_eq!((code, said.as_str()), (Some(1), ""), "{strange}");
         let error = String::from_utf8_lossy(&error).into_owned();
-        assert!(error.contains("answers something else"), "{error}");
+        assert!(error.contains("does not answer like pgsvid"), "{error}");
     }
     drop(listener);
     let output =
@@ -138,6 +139,9 @@ fn x07_a_port_that_is_taken_is_an_error_at_start() {
     let output = Command::new(PGSVID).arg("run").args(setup.arguments()).output().unwrap();
     let text = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{text}");
-    assert!(text.contains(&format!("cannot listen on {address}: another process does")), "{text}");
+    assert!(
+        text.contains(&format!("cannot listen on {address}: another process already does")),
+        "{text}"
+    );
     assert!(!setup.files.join("svid.pem").exists(), "nothing has begun");
 }

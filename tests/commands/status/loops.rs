@@ -1,4 +1,4 @@
-//! `/livez`, when the loop stands still.
+//! `/livez` when the loop is stuck.
 
 use std::path::Path;
 
@@ -26,7 +26,7 @@ fn a_loop_that_stands_still_is_said_and_a_slow_disk_is_not_alarmed_about() {
     eventually(LIMIT, "it waits for PostgreSQL", || {
         status.target()["published"]["generation"] == 1 && status.consumer()["retry"].is_string()
     });
-    assert_eq!(status.get("/livez"), (200, "the loop turns\n".to_owned()));
+    assert_eq!(status.get("/livez"), (200, "alive\n".to_owned()));
 
     let disk = Strace::attach(pgsvid.daemon_pid(), "fsync:delay_enter=600s");
     setup.agent.rotate().unwrap();
@@ -40,7 +40,7 @@ fn a_loop_that_stands_still_is_said_and_a_slow_disk_is_not_alarmed_about() {
         clock.set(minutes * 60);
         let (found, text) = status.get("/livez");
         assert_eq!(found, code, "after {minutes} minutes: {text}");
-        let wanted = if code == 200 { "the loop turns" } else { "was last heard of writing files" };
+        let wanted = if code == 200 { "alive" } else { "stuck while writing files" };
         assert!(text.contains(wanted), "{text}");
         assert_eq!(status.target()["published"]["generation"], 1);
     }

@@ -1,4 +1,4 @@
-//! What systemd is told.
+//! The notifications to systemd.
 
 use std::os::linux::net::SocketAddrExt as _;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
@@ -21,7 +21,7 @@ fn systemd_hears_when_a_set_is_published_what_is_served_and_the_end() {
 
 /// Anyone on the machine may fill the manager's queue.
 #[test]
-fn a57_that_it_is_ready_is_heard_however_full_the_socket_was() {
+fn a57_the_service_manager_gets_ready_after_its_full_socket_has_room() {
     let setup = Setup::new(PGSVID);
     let (manager, path) = listening(&setup);
     let other = UnixDatagram::unbound().unwrap();
@@ -33,7 +33,7 @@ fn a57_that_it_is_ready_is_heard_however_full_the_socket_was() {
     let is_failure = |line: &str| line.contains("cannot tell the service manager");
     pgsvid.wait_for(LIMIT, is_failure);
     hear(&manager, "READY=1");
-    pgsvid.wait_for_text(LIMIT, "the service manager is told again");
+    pgsvid.wait_for_text(LIMIT, "the service manager gets notifications again");
     assert_eq!(pgsvid.lines().iter().filter(|line| is_failure(line)).count(), 1);
 }
 

@@ -1,4 +1,4 @@
-//! What `/metrics` tells, and its page in the documentation.
+//! The answer of `/metrics`, and its page in the documentation.
 
 use std::path::Path;
 
@@ -42,12 +42,12 @@ fn metrics_tell_times_counts_and_sessions_of_a_role_that_may_see_them() {
     assert!(metrics.ends_with("# EOF\n"), "{metrics}");
 }
 
-/// `docs/metrics.md` lists what the binary exposes; `PGSVID_WRITE_DOCS=1` writes it anew.
+/// `docs/monitoring.md` lists what the binary exposes; `PGSVID_WRITE_DOCS=1` writes it anew.
 #[test]
 fn the_page_of_metrics_is_the_registrys() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/metrics.md");
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/monitoring.md");
     let text = std::fs::read_to_string(&path).unwrap();
-    let (begin, end) = ("<!-- generated -->\n", "<!-- end -->\n");
+    let (begin, end) = ("<!-- metrics: begin -->\n", "<!-- metrics: end -->\n");
     let (before, rest) = text.split_once(begin).unwrap();
     let (_, after) = rest.split_once(end).unwrap();
     let table =
@@ -59,6 +59,6 @@ fn the_page_of_metrics_is_the_registrys() {
     }
     assert!(
         text == wanted,
-        "docs/metrics.md is stale: PGSVID_WRITE_DOCS=1 cargo test --test status page_of_metrics"
+        "docs/monitoring.md is stale: PGSVID_WRITE_DOCS=1 cargo test --test commands page_of_metrics"
     );
 }

@@ -1,4 +1,4 @@
-//! Health, metrics, status, page and `pgsvid status`: what each says of each verdict, with a real PostgreSQL, and a real
+//! Health, metrics, status, page and `pgsvid status`: what each reports for each verdict, with a real PostgreSQL, and a real
 //! browser.
 
 #![allow(clippy::disallowed_methods, reason = "a page of the repository is no published file")]
@@ -9,8 +9,10 @@ mod loops;
 mod manager;
 mod metrics;
 mod page;
+mod pictures;
 mod socket;
 mod terminal;
+mod unset;
 mod verdicts;
 
 const PGSVID: &str = env!("CARGO_BIN_EXE_pgsvid");

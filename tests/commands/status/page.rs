@@ -1,4 +1,4 @@
-//! The page in a browser: it follows by itself, and others' texts stay texts.
+//! The page in a browser: it updates by itself, and foreign texts stay texts.
 
 use dev_agent::Misbehaviour;
 use test_support::{LIMIT, Setup, Signal, eventually};

@@ -59,7 +59,7 @@ fn asked(socket: &Path) -> Vec<String> {
 }
 
 #[test]
-fn a33_a_process_that_never_accepts_does_not_keep_who_asks() {
+fn a33_a_process_that_never_accepts_does_not_keep_the_client_waiting() {
     let directory = Directory::new();
     let socket = directory.join("status.sock");
     let full = UnixListener::bind(&socket).unwrap();
@@ -71,10 +71,10 @@ fn a33_a_process_that_never_accepts_does_not_keep_who_asks() {
 }
 
 #[test]
-fn a33_a_process_that_answers_without_an_end_does_not_keep_who_asks() {
+fn a33_a_process_that_answers_without_an_end_does_not_keep_the_client_waiting() {
     let directory = Directory::new();
     for (name, pause, words) in
-        [("slow", 500, "no answer from unix:"), ("fast", 0, "answers something else")]
+        [("slow", 500, "no answer from unix:"), ("fast", 0, "does not answer like pgsvid")]
     {
         let socket = directory.join(name);
         let listener = UnixListener::bind(&socket).unwrap();
@@ -120,6 +120,6 @@ fn a33_a_process_that_never_accepts_does_not_keep_the_daemon_from_saying_that_th
     let pgsvid = Program::spawn(PGSVID, arguments, &[]);
     assert_eq!(pgsvid.wait_exit(LIMIT).code(), Some(1));
     let said = pgsvid.standard_error();
-    assert!(said.contains("another process does"), "{said}");
+    assert!(said.contains("another process already does"), "{said}");
     assert!(socket.exists(), "it is not removed");
 }

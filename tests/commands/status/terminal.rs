@@ -69,6 +69,9 @@ fn a_terminal_is_redrawn_until_it_is_interrupted() {
     let setup = Setup::new(PGSVID);
     let status = Asked::configure(&setup, "");
     let pgsvid = setup.start();
+    // A server that has just started may have to be asked once more.
+    let at_rest = || status.view()["degraded"] == serde_json::json!([]);
+    eventually(LIMIT, "all is well", at_rest);
     // `script` gives its command a terminal, and writes what that shows.
     let command = format!("{PGSVID} status --watch --socket {}", status.name());
     let terminal = Program::spawn_as(

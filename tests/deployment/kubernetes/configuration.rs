@@ -1,4 +1,4 @@
-//! Each pgsvid.toml is taken, and names and DNS names of the manifests fit each other.
+//! pgsvid accepts each pgsvid.toml, and names and DNS names of the manifests agree.
 
 use std::io::Write as _;
 use std::process::Command;

@@ -1,4 +1,4 @@
-//! A container as the kubelet has it made: by runc, from the manifest's own words.
+//! A container as the kubelet creates it: with runc, from the manifest's own values.
 
 use std::fs;
 use std::path::{Path, PathBuf};

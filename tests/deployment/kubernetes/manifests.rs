@@ -1,4 +1,4 @@
-//! What kustomize makes of a directory, validated and read.
+//! The output of kustomize for a directory, validated and parsed.
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};

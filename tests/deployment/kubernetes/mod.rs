@@ -1,4 +1,4 @@
-//! The manifests of k8s/: rendered by kustomize, validated against the schemas of Kubernetes, looked at, and run as the pods
+//! The manifests of k8s/: rendered by kustomize, validated against the schemas of Kubernetes, examined, and run as the pods
 //! that they describe.
 
 mod configuration;

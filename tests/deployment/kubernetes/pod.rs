@@ -24,7 +24,7 @@ pub(crate) struct Pod {
 }
 
 impl Pod {
-    /// Prepares the pod of the only workload. `agent` is the directory of the agent's socket, and `identity` whom it takes
+    /// Prepares the pod of the only workload. `agent` is the directory of the agent's socket, and `identity` the one that it gives
     /// the pod for.
     pub(crate) fn prepare(
         manifests: &Manifests,

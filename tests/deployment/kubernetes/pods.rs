@@ -1,8 +1,9 @@
 //! The examples' pods, run: start-up order, probes, PostgreSQL, and a client by certificate through a rotation.
 //!
-//! runc makes the containers from the rendered manifests: arguments, variables, users, mounts, limits and probes are theirs.
-//! What differs from a cluster: the agent is the dev agent, which attests nobody; this machine's PostgreSQL stands in for
-//! the image, with an entry point after its documentation; no seccomp profile and no `NetworkPolicy` is enforced.
+//! runc creates the containers from the rendered manifests: arguments, variables, users, mounts, limits and probes come from
+//! there. Differences from a cluster: the agent is the dev agent, which attests nobody; this machine's PostgreSQL replaces
+//! the image, with an entry point that follows the image's documentation; no seccomp profile and no `NetworkPolicy` is
+//! enforced.
 
 use std::process::Output;
 
@@ -93,7 +94,7 @@ fn the_pods_of_the_examples_start_serve_and_rotate() {
         assert_ne!(first.split('|').nth(2), second.split('|').nth(2), "another serial number");
 
         refusals(&app);
-        // Metrics are at the pod's address, for whom the NetworkPolicy lets.
+        // Metrics are at the pod's address, for clients that the NetworkPolicy allows.
         let address = format!("{}:9809", database.address);
         let asked = application.inside(PGSVID, &["status", "--socket", &address]);
         assert!(asked.starts_with("current "), "{asked}");
@@ -121,7 +122,7 @@ fn assert_rules_are_taken(container: &Container) {
     assert!(said(&output).contains("Read-only file system"), "{}", said(&output));
 }
 
-/// Who is not let in, and as whom.
+/// Clients that are refused, by role.
 fn refusals(app: &Container) {
     for (connection, wanted) in [
         // Another role than the certificate's.

@@ -1,4 +1,4 @@
-//! Both components and all examples fit the schemas, and the schemas find what does not.
+//! Both components and all examples match the schemas, and the schemas detect errors.
 
 use std::path::PathBuf;
 

@@ -1,4 +1,4 @@
-//! What the manifests promise about privileges, keys, probes and networks.
+//! What the manifests guarantee about privileges, keys, probes and networks.
 
 use std::collections::BTreeSet;
 

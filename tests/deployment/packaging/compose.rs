@@ -1,4 +1,4 @@
-//! docker/compose.yaml, without the images that it names: valid, hardened, and with command lines that pgsvid takes.
+//! docker/compose.yaml, without the images that it names: valid, hardened, and with command lines that pgsvid accepts.
 
 use std::fs::File;
 use std::path::PathBuf;

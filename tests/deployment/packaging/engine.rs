@@ -1,4 +1,4 @@
-//! A container engine of a test's own, without networks but "none" and "host", and with nothing left behind.
+//! A container engine for one test, without networks except "none" and "host", and with nothing left behind.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};

@@ -1,5 +1,5 @@
-//! A throw-away machine: this one's file system with a layer of its own over it, booted with a systemd of its own, in a
-//! network of its own. Whatever is done in it is gone when it ends.
+//! A throw-away machine: this one's file system with a layer of its own over it, booted with its own systemd, in its own
+//! network. Everything done in it is gone when it ends.
 
 use std::fmt;
 use std::fs;

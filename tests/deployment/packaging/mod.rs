@@ -1,4 +1,4 @@
-//! What is shipped, built by `scripts/package` and run for real: the static program, the unit under systemd, the Debian
+//! The release artefacts, built by `scripts/package` and run for real: the static program, the unit under systemd, the Debian
 //! package from its installation to its removal, and the container image.
 
 mod compose;

@@ -1,4 +1,4 @@
-//! The Debian package on a machine of its own: docs/vm.md as it is written, and what systemd makes of the unit.
+//! The Debian package on its own machine: docs/vm.md as it is written, and how systemd runs the unit.
 
 use std::fs;
 use std::process::Command;
@@ -212,6 +212,7 @@ fn the_package_has_what_belongs_to_it_and_needs_nothing() {
         ("./usr/share/fish/vendor_completions.d/pgsvid.fish", "-rw-r--r-- 0/0"),
         ("./usr/share/pgsvid/pgsvid.schema.json", "-rw-r--r-- 0/0"),
         ("./usr/share/doc/pgsvid/docs/vm.md", "-rw-r--r-- 0/0"),
+        ("./usr/share/doc/pgsvid/docs/evidence/compatibility.md", "-rw-r--r-- 0/0"),
         ("./usr/share/doc/pgsvid/copyright", "-rw-r--r-- 0/0"),
     ] {
         let found = contents.lines().any(|line| line.starts_with(mode) && line.ends_with(path));

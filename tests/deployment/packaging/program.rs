@@ -1,4 +1,4 @@
-//! The program as it is shipped: static, stripped, small, and at work under its sandbox.
+//! The released program: static, stripped, small, and working in its sandbox.
 
 use std::process::Command;
 use std::time::Duration;
@@ -8,7 +8,8 @@ use test_support::{Process, Setup};
 use crate::packaging::{built, standard_output};
 
 /// What it takes with everything; `scripts/build-release` refuses 10 MB.
-const MOST_BYTES: u64 = 6_400_000;
+/// Half a megabyte of it is for certificates from files and hooks.
+const MOST_BYTES: u64 = 7_000_000;
 /// Private memory of the parent, in KiB.
 const MOST_OF_PARENT: u64 = 350;
 
@@ -67,7 +68,7 @@ fn it_rotates_a_real_postgresql_under_its_sandbox() {
     assert!(pgsvid.terminate(test_support::LIMIT).success());
 }
 
-/// docs/performance.md has the figure.
+/// docs/evidence/performance.md has the figure.
 #[test]
 fn its_parent_costs_little_and_sleeps() {
     let setup = Setup::new(built("pgsvid"));

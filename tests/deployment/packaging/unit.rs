@@ -46,7 +46,7 @@ fn what_would_break_it_is_left_out_with_a_reason() {
     }
 }
 
-/// docs/threat-model.md and docs/performance.md say what is used. No key gets onto a disk.
+/// docs/security.md and docs/evidence/performance.md say what is used. No key gets onto a disk.
 #[test]
 fn its_limits_leave_room_for_the_largest_messages_and_for_every_connection() {
     let unit = unit();

@@ -1,4 +1,4 @@
-//! B12: whatever is taken, OpenSSL takes: hierarchies drawn by lot are shown to both.
+//! B12: OpenSSL accepts whatever pgsvid accepts: both get random hierarchies.
 
 #![allow(clippy::print_stdout, reason = "the figures are what documents tell")]
 
@@ -8,7 +8,8 @@ use pgsvid::material::{Certificate, Expectations, Material, Usage, verify_path};
 use pgsvid::timing;
 use test_support::Dice;
 
-use crate::material::hierarchy::{self, Hierarchy};
+use crate::material::drawn::draw;
+use crate::material::hierarchy::Hierarchy;
 use crate::material::openssl::{Question, Questions, hex};
 
 /// How many hierarchies. More are tried with `HIERARCHIES`, and the same ones again with `HIERARCHY_SEED`.
@@ -47,12 +48,12 @@ impl Asking {
 }
 
 #[test]
-fn b12_whatever_is_taken_openssl_takes() {
+fn b12_openssl_accepts_every_set_that_pgsvid_accepts() {
     let mut dice = Dice::from_environment("HIERARCHY_SEED");
     let seed = dice.seed();
     let mut asking = Asking::default();
     for _ in 0..how_many() {
-        let hierarchy = hierarchy::draw(&mut dice);
+        let hierarchy = draw(&mut dice);
         let all = [&[hierarchy.leaf.clone()][..], &hierarchy.sent, &hierarchy.trusted].concat();
         // What OpenSSL does not load is refused before: A29.
         if all.iter().all(|der| Certificate::parse(der).is_ok()) {
@@ -115,12 +116,13 @@ fn published(hierarchy: &Hierarchy, asking: &mut Asking) {
     let sent: Vec<Vec<u8>> = material.chain().skip(1).map(|found| found.der().to_vec()).collect();
     let mut trusted: Vec<Vec<u8>> =
         material.authorities().map(|found| found.der().to_vec()).collect();
-    let usages = pgsvid::material::Details::of(material.leaf()).extended_key_usages;
-    let for_clients = !usages.is_empty() && !usages.contains(&"serverAuth".to_owned());
-    let purpose = if for_clients { "ssl_client" } else { "ssl_server" };
+    let fitness = material.fitness();
+    let purposes = [("ssl_server", fitness.servers), ("ssl_client", fitness.clients)];
     for what in ["published", "published, the other way round"] {
         let (sent, authorities) = (slices(&sent), slices(&trusted));
-        asking.ask(what, purpose, (&hierarchy.leaf, &sent, &authorities), Ok(()));
+        for (purpose, _) in purposes.iter().filter(|(_, hindered)| hindered.is_none()) {
+            asking.ask(what, purpose, (&hierarchy.leaf, &sent, &authorities), Ok(()));
+        }
         trusted.reverse();
     }
 }

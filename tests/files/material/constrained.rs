@@ -1,4 +1,5 @@
-//! F04: name constraints, which X509-SVID section 4.2 knows as the means to limit an authority. And F03: words for every refusal.
+//! F04: name constraints, which X509-SVID section 4.2 names as the means to limit an authority. And F03: a text for every
+//! refusal.
 
 use pgsvid::material::{Fault, Refusal, Rejection, Which};
 
@@ -105,6 +106,7 @@ fn f03_every_refusal_is_told_in_words() {
         Fault::WeakDigest,
         Fault::Signature,
         Fault::TooMany,
+        Fault::Unchecked,
         Fault::Expired,
         Fault::NotYetValid,
         Fault::NameConstraints,
@@ -124,11 +126,13 @@ fn f03_every_refusal_is_told_in_words() {
         | Fault::WeakDigest
         | Fault::Signature
         | Fault::TooMany
+        | Fault::Unchecked
         | Fault::Expired
         | Fault::NotYetValid
         | Fault::NameConstraints
         | Fault::TooManyNames
         | Fault::UnsupportedName
+        | Fault::ForNeither
         | Fault::Resources => true,
     };
     assert!(faults.iter().copied().all(known));
@@ -137,7 +141,13 @@ fn f03_every_refusal_is_told_in_words() {
         let which = which.clone();
         faults.map(|fault| Refusal::Certificate { which: which.clone(), fault })
     };
-    let others = [Refusal::NoValidRoot, Refusal::NoIssuer, Refusal::UnknownRoot, Refusal::TooLong];
+    let others = [
+        Refusal::NoValidRoot,
+        Refusal::NoIssuer,
+        Refusal::UnknownRoot,
+        Refusal::TooLong,
+        Refusal::TooMuch,
+    ];
     for refusal in of(&Which::Leaf).into_iter().chain(of(&authority)).chain(others) {
         let text = Rejection::Unsigned(refusal).to_string();
         assert!(!is_debug_text(&text) && text.len() < 300 && text.is_ascii(), "{text}");

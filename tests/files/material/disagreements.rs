@@ -1,4 +1,5 @@
-//! B08 to B11: what other libraries take and OpenSSL does not, and what OpenSSL takes instead of something else.
+//! B08 to B11: certificates that other libraries accept and OpenSSL does not, and certificates that OpenSSL mistakes for
+//! others.
 
 use pgsvid::material::{Certificate, Material, Warning, certificates, in_each_others_way};
 
@@ -160,7 +161,7 @@ fn b10_an_authority_of_our_own_bundle_that_hides_ours_is_left_out() {
 /// Of a set that is read back the first so many are the trust domain's, and the next another one's; one of the first may have
 /// expired since.
 #[test]
-fn b10_what_is_left_out_of_a_set_that_is_read_back_moves_nobody_else() {
+fn b10_an_authority_left_out_of_a_set_read_from_disk_does_not_shift_own_and_federated_counts() {
     let (other, third) =
         (Recipe::authority("other", 4, "other", 4), Recipe::authority("third", 5, "third", 5));
     let trusted = [intermediate().expired(), root(), other.clone(), third];

@@ -47,14 +47,14 @@ fn i03_a_leaf_has_exactly_one_uri_and_that_is_a_workloads_spiffe_id() {
     assert_refused(&Flaw::NoUri, "the leaf has 0 URI names");
     for (uri, reason) in [
         ("spiffe://example.org", "has no path: it names a trust domain, not a workload"),
-        ("https://example.org/ns/apps", "is no SPIFFE ID"),
-        ("spiffe://example.org/a//b", "is no SPIFFE ID"),
-        ("spiffe://example.org/a/", "is no SPIFFE ID"),
-        ("spiffe://example.org/a?b=c", "is no SPIFFE ID"),
-        ("spiffe://example.org:8443/a", "is no SPIFFE ID"),
-        ("spiffe://user@example.org/a", "is no SPIFFE ID"),
-        ("spiffe://example.org/%41", "is no SPIFFE ID"),
-        ("", "is no SPIFFE ID"),
+        ("https://example.org/ns/apps", "is not a SPIFFE ID"),
+        ("spiffe://example.org/a//b", "is not a SPIFFE ID"),
+        ("spiffe://example.org/a/", "is not a SPIFFE ID"),
+        ("spiffe://example.org/a?b=c", "is not a SPIFFE ID"),
+        ("spiffe://example.org:8443/a", "is not a SPIFFE ID"),
+        ("spiffe://user@example.org/a", "is not a SPIFFE ID"),
+        ("spiffe://example.org/%41", "is not a SPIFFE ID"),
+        ("", "is not a SPIFFE ID"),
     ] {
         assert_refused(&Flaw::Uri(uri.to_owned()), reason);
     }
@@ -82,7 +82,10 @@ fn i04_bytes_after_the_last_certificate_are_refused() {
     }
     let mut offer = offer(&authority(false).issue(&workload()).unwrap());
     offer.bundle.push(0);
-    assert_reason(check(offer), "the bundle is malformed: certificate 2 is no X.509 certificate");
+    assert_reason(
+        check(offer),
+        "the bundle is malformed: certificate 2 is not an X.509 certificate",
+    );
 }
 
 #[test]
@@ -106,11 +109,11 @@ fn i05_the_message_and_the_leaf_name_one_id() {
     let flaw = Flaw::Uri("spiffe://example.org/another".to_owned());
     assert_refused(
         &flaw,
-        "the message names spiffe://example.org/ns/apps/sa/db, its leaf spiffe://example.org/another",
+        "the message says spiffe://example.org/ns/apps/sa/db, but its leaf says spiffe://example.org/another",
     );
     let mut offer = offer(&authority(false).issue(&workload()).unwrap());
     offer.spiffe_id = Some("no id".to_owned());
-    assert_reason(check(offer), "the SPIFFE ID is invalid: \"no id\" is no SPIFFE ID");
+    assert_reason(check(offer), "the SPIFFE ID is invalid: \"no id\" is not a SPIFFE ID");
 }
 
 #[test]
@@ -120,14 +123,14 @@ fn i05_another_id_or_trust_domain_than_the_configured_one_is_refused() {
         let expectations = Expectations {
             spiffe_id: id.map(|id| SpiffeId::new(id).unwrap()),
             trust_domain: domain.map(|domain| TrustDomain::new(domain).unwrap()),
-            federated: false,
+            ..Expectations::default()
         };
         Material::check(offer(&svid), &expectations, timing::now())
     };
     assert!(with(Some(ID), Some("example.org")).is_ok());
     assert_reason(
         with(Some("spiffe://example.org/other"), None),
-        "the SVID is for spiffe://example.org/ns/apps/sa/db; the configuration demands spiffe://example.org/other",
+        "the SVID is for spiffe://example.org/ns/apps/sa/db, but the configuration requires spiffe://example.org/other",
     );
     for other in ["other.org", "example.org.evil", "sub.example.org"] {
         let reason = format!("is not of trust domain {other}");

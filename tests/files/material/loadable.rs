@@ -1,5 +1,5 @@
-//! A29: what OpenSSL does not load is refused, since PostgreSQL could not start with it; what OpenSSL loads is taken, however
-//! odd.
+//! A29: what OpenSSL does not load is refused, because PostgreSQL could not start with it; what OpenSSL loads is accepted,
+//! however odd.
 
 use std::path::PathBuf;
 

@@ -1,4 +1,4 @@
-//! A55: certificates that are chosen to make the search for a path among them long.
+//! A55: certificates chosen to make the search for a path long.
 
 #![allow(clippy::print_stdout, reason = "the figures are what documents tell")]
 
@@ -137,7 +137,7 @@ fn levels(signed: Signed, top: Top) -> Maker {
 }
 
 #[test]
-fn a55_many_ways_that_lead_nowhere_take_a_moment() {
+fn a55_a_quarter_million_certificate_paths_are_judged_in_time() {
     for (kind, top) in [
         (Signed::ByAnother, Top::Nobody),
         (Signed::ByAnother, Top::Root),
@@ -153,7 +153,7 @@ fn a55_many_ways_that_lead_nowhere_take_a_moment() {
 }
 
 #[test]
-fn a55_many_that_call_themselves_roots_take_a_moment() {
+fn a55_a_leaf_is_refused_in_time_among_a_thousand_false_roots() {
     let (stray, strong) =
         (KeyPair::generate().unwrap(), KeyPair::generate_for(&PKCS_ECDSA_P384_SHA384).unwrap());
     let mut maker = Maker::new("root", &stray);
@@ -166,7 +166,7 @@ fn a55_many_that_call_themselves_roots_take_a_moment() {
 }
 
 #[test]
-fn a55_many_of_one_name_take_a_moment() {
+fn a55_a_leaf_is_refused_in_time_among_a_thousand_authorities_with_its_issuers_name() {
     let stray = KeyPair::generate_for(&PKCS_ECDSA_P384_SHA384).unwrap();
     let mut maker = Maker::new("one", &stray);
     for _ in 0..1000 {

@@ -3,7 +3,10 @@
 mod agreement;
 mod algorithms;
 mod constrained;
+mod costly;
 mod disagreements;
+mod drawn;
+mod forged;
 mod hierarchy;
 mod identity;
 mod loadable;
@@ -16,3 +19,4 @@ mod samples;
 mod secrecy;
 mod time;
 mod trust;
+mod usages;

@@ -1,4 +1,4 @@
-//! Certificates with something changed in their structure, the lengths around it put right.
+//! Certificates with a change in their structure, and corrected lengths around it.
 
 use test_support::Dice;
 

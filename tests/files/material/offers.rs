@@ -1,4 +1,4 @@
-//! Offers made from SVIDs, and what becomes of them.
+//! Offers made from SVIDs, and the results of their checks.
 
 use dev_agent::{Authority, Entry, Flaw, Svid};
 use pgsvid::material::{Expectations, Material, Offer, Rejection};

@@ -1,4 +1,4 @@
-//! OpenSSL, asked by a program in Python: one process for thousands of certificates.
+//! OpenSSL, run by a Python program: one process for thousands of certificates.
 
 use std::fmt::Write as _;
 use std::io::{Read as _, Write as _};

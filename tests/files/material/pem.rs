@@ -1,4 +1,4 @@
-//! PEM: what is written is what OpenSSL reads, and is read back as what it was.
+//! PEM: OpenSSL reads what pgsvid writes, and pgsvid reads it back unchanged.
 
 use std::io::Write as _;
 

@@ -1,4 +1,4 @@
-//! Certificates of many kinds, as odd as OpenSSL makes them.
+//! Certificates of many kinds, as odd as OpenSSL can make them.
 
 use std::path::Path;
 use std::sync::LazyLock;

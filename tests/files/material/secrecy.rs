@@ -1,4 +1,4 @@
-//! What is shown for debugging holds nothing of a key.
+//! Debug output contains nothing of a key.
 
 use pgsvid::material::{Certificate, Fingerprint};
 

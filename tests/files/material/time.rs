@@ -1,4 +1,4 @@
-//! C02, C03: before and after the time, to the second.
+//! C02, C03: before and after the validity, to the second.
 
 use std::time::{Duration, SystemTime};
 
@@ -23,7 +23,7 @@ fn c02_before_its_time_it_is_refused_but_for_the_clock_skew() {
 }
 
 #[test]
-fn c03_from_its_end_on_it_is_refused() {
+fn c03_an_svid_is_refused_from_its_not_after_time_on() {
     let svid = authority(true).issue(&workload()).unwrap();
     assert!(at(&svid, svid.not_after - SECOND).is_ok());
     for late in [svid.not_after, svid.not_after + SECOND] {

@@ -1,4 +1,4 @@
-//! I02, I06, I07: chain, bundle, and what is warned of.
+//! I02, I06, I07: chain, bundle, and warnings.
 
 use dev_agent::{Authority, DevAgent, Entry, Flaw, KeyIdentifier, KeyType, Svid};
 use pgsvid::material::{
@@ -24,7 +24,7 @@ fn svids_of_all_kinds_are_taken() {
                 .unwrap();
             let svid = agent.svid();
             let material = check(offer(&svid)).unwrap();
-            assert_eq!(material.spiffe_id().to_string(), ID);
+            assert_eq!(material.name().to_string(), ID);
             assert_eq!(material.hint(), Some("postgres"));
             assert_eq!(material.not_after(), svid.not_after);
             assert_eq!(material.leaf().serial().to_string().replace(':', ""), svid.serial_hex());

@@ -1,4 +1,4 @@
-//! A70, A71: where others may rename a directory above the published one, or that itself.
+//! A70, A71: where others may rename a directory above the published one, or the published one itself.
 
 use std::fs;
 use std::os::unix::fs::symlink;

@@ -1,4 +1,4 @@
-//! Another user of the machine, and what he puts into a directory that he may write to.
+//! Another user of the machine, and the files that this user puts into a directory with write permission.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, symlink};
@@ -31,7 +31,7 @@ pub(crate) fn attacks(script: &str, arguments: &[&Path]) {
     assert!(shell.wait_exit(LIMIT).success(), "{}", shell.standard_error());
 }
 
-/// Makes a generation with an SVID, the link to it, and the links of the stable names, as if he had.
+/// Makes a generation with an SVID, the link to it, and the links of the stable names, as the attacker would.
 pub(crate) fn plant(directory: &Path, svid: &Svid) -> PathBuf {
     let generation = plant_generation(directory, svid);
     link(directory, "..data", &generation.file_name().unwrap().display().to_string());

@@ -1,5 +1,5 @@
-//! A62: where others may rename, one puts something else in a generation's own place, or takes the link away while there is no
-//! room for another set.
+//! A62: where others may rename, a user replaces a generation, or removes the link to it while there is no space for another
+//! set.
 
 use std::fs;
 use std::os::unix::fs::symlink;

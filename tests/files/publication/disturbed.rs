@@ -1,4 +1,4 @@
-//! A43, A44, A46: what others have done while pgsvid was not running, had nothing to publish, or could not publish.
+//! A43, A44, A46: what others did while pgsvid was not running, had nothing to publish, or could not publish.
 
 use std::fs::{self, File};
 use std::io::Write as _;

@@ -1,4 +1,5 @@
-//! A72: where others may rename, one exchanges an earlier generation, whose path clients hold that a service file has named.
+//! A72: where others may rename, a user replaces an earlier generation whose path clients hold, because a service file has
+//! named it.
 
 use std::fs;
 

@@ -1,4 +1,4 @@
-//! A23: another user exchanges what is published while PostgreSQL reads it, and exchanges it back before anybody looks.
+//! A23: another user replaces published files while PostgreSQL reads them, and puts them back before anybody looks.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -111,7 +111,7 @@ fn a23_a_directory_that_was_exchanged_and_exchanged_back_is_read_again_before_it
             set_mode(path, 0o755);
         }
         give_to(&attacker(), &evil);
-        let mut publisher = crate::publication::place::open(&settings, &[]);
+        let mut publisher = crate::publication::place::open(&settings);
         for _ in 0..2 {
             library.publish(&mut publisher);
             publisher.sweep(pgsvid::timing::now());
@@ -127,7 +127,8 @@ fn a23_a_directory_that_was_exchanged_and_exchanged_back_is_read_again_before_it
 }
 
 #[test]
-fn a23_whatever_is_exchanged_at_once_and_back_is_noticed_and_what_is_beside_it_is_not() {
+fn a23_a_published_entry_that_is_swapped_and_swapped_back_is_noticed_and_a_new_entry_beside_it_is_not()
+ {
     with_mounts(|| {
         let library = Library::new();
         let _volume = Tmpfs::over(library.path(), "size=4m,mode=0777");
@@ -148,7 +149,7 @@ fn a23_whatever_is_exchanged_at_once_and_back_is_noticed_and_what_is_beside_it_i
 }
 
 #[test]
-fn a73_whoever_exchanges_after_each_publication_is_answered_less_and_less_soon() {
+fn a73_exchanges_after_each_publication_are_answered_less_and_less_soon() {
     with_mounts(|| {
         let stage = Stage::new();
         let setup = &stage.setup;

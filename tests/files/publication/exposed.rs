@@ -1,5 +1,5 @@
-//! A41: where the directory itself can be exchanged, that is noticed whatever else the directory is trusted for, since when,
-//! and whatever is swept.
+//! A41: where the directory itself can be replaced, pgsvid notices that, whatever else makes the directory trusted, since
+//! when, and whatever is swept.
 
 use std::fs;
 use std::time::Duration;
@@ -23,7 +23,7 @@ fn within(library: &Library, mode: u32) -> (Publisher, std::path::PathBuf, std::
     give_to(&attacker(), &evil);
     set_mode(&inner, mode);
     settings.directory.clone_from(&inner);
-    (open(&settings, &[]), inner, evil)
+    (open(&settings), inner, evil)
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! A08: links at our names that another user may turn elsewhere whenever he likes.
+//! A08: links at our names that another user may redirect at any time.
 
 use std::fs;
 use std::path::Path;
@@ -30,7 +30,7 @@ fn a08_another_users_links_are_replaced_by_our_own_at_start() {
             assert_eq!(owner(&place.svids.join(name)), Account::server().uid(), "{name}");
         }
         set_mode(&place.svids, 0o1777);
-        // So he cannot turn it.
+        // So the other user cannot redirect it.
         attacks(
             "ln -s /elsewhere \"$1/x\"; ! mv -T \"$1/x\" \"$1/svid_bundle.pem\"",
             &[&place.svids],
@@ -55,12 +55,12 @@ fn a08_in_a_sticky_directory_of_roots_another_users_link_is_refused_with_the_com
 }
 
 #[test]
-fn a08_who_looks_finds_another_users_link() {
+fn a08_examine_reports_a_link_that_belongs_to_another_user() {
     let library = Library::new();
     library.publish(&mut library.open());
     let look = || {
         let expectations = Expectations::default();
-        examine(&library.settings, &[], &expectations, timing::now()).unwrap()
+        examine(&library.settings, &expectations, timing::now()).unwrap()
     };
     assert!(look().obstacle.is_none() && look().missing_links.is_empty());
     for name in ["svid_bundle.pem", "..data"] {

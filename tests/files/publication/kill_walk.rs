@@ -1,7 +1,7 @@
 //! D13: killed at each system call of a publication, one after the other.
 //!
 //! strace sends SIGKILL as the thread that publishes enters a call, for the first, second, … call of each kind until a
-//! run survives. After each kill PostgreSQL is started from what is on disk, and the next pgsvid mends and verifies.
+//! run survives. After each kill PostgreSQL is started from what is on disk, and the next pgsvid repairs and verifies.
 
 use std::cell::RefCell;
 use std::fs;
@@ -58,7 +58,7 @@ fn d13_killed_at_each_call_of_a_first_publication_nothing_half_done_is_visible()
         let pgsvid = setup.spawn();
         setup.wait_published();
         setup.cluster.start();
-        mended(&setup, &pgsvid);
+        repaired(&setup, &pgsvid);
         assert!(pgsvid.terminate(LIMIT).success());
         setup.cluster.stop(Mode::Immediate);
         killed
@@ -84,14 +84,14 @@ fn d13_killed_at_each_call_of_a_replacement_postgresql_starts() {
             former.replace(read(setup.files.path()));
             setup.agent.rotate().unwrap();
         };
-        let killed = strike(&setup, call, nth, |pgsvid| mended(&setup, pgsvid), publish);
+        let killed = strike(&setup, call, nth, |pgsvid| repaired(&setup, pgsvid), publish);
         let former = former.into_inner();
         starts_from_one_of(&setup, &[former.clone(), contents(&setup.agent.svid())]);
         killed
     });
     println!("replacement, with a service file: {kills} kills; PostgreSQL started after each");
     assert!(kills > 60, "{kills}");
-    mended(&setup, &setup.spawn());
+    repaired(&setup, &setup.spawn());
 }
 
 #[test]
@@ -107,12 +107,12 @@ fn d13_killed_at_each_call_of_a_takeover_postgresql_starts() {
         let killed = strike(&setup, call, nth, |_| {}, || setup.agent.restart().unwrap());
         starts_from_one_of(&setup, &[former.clone(), contents(&setup.agent.svid())]);
         let pgsvid = setup.spawn();
-        mended(&setup, &pgsvid);
+        repaired(&setup, &pgsvid);
         assert!(pgsvid.terminate(LIMIT).success());
         killed
     });
     println!(
-        "take-over of plain files: {kills} kills; PostgreSQL started after each, the next run mended"
+        "take-over of plain files: {kills} kills; PostgreSQL started after each, the next run repaired the rest"
     );
     assert!(kills > 60, "{kills}");
 }
@@ -184,7 +184,7 @@ fn strike(
         let fault = format!("{call}:signal=KILL:when={nth}");
         let strace = Strace::attach_to_threads(&threads, &fault, "mkdirat");
         let mark = pgsvid.mark();
-        // The parent sleeps: it would start another daemon, which would mend.
+        // The parent sleeps: it would start another daemon, which would repair.
         let daemon = pgsvid.daemon();
         pgsvid.signal(Signal::STOP);
         publish();
@@ -220,7 +220,7 @@ fn serial(svid: &Svid) -> String {
 
 /// Waits until the newest SVID is served.
 #[track_caller]
-fn mended(setup: &Setup, pgsvid: &Pgsvid) {
+fn repaired(setup: &Setup, pgsvid: &Pgsvid) {
     let serial = serial(&setup.agent.svid());
     let event = pgsvid.wait_for_event(Duration::from_secs(60), |event| {
         event["event"] == "rotated" && event["serial"] == serial.as_str()

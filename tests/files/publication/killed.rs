@@ -1,4 +1,4 @@
-//! D13: killed in the midst of whatever it does.
+//! D13: killed at any step of its work.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;

@@ -1,4 +1,4 @@
-//! A24, B29: another user holds the lock of the directory, or what he takes for it, or the file system has no locks.
+//! A24, B29: another user holds the lock of the directory, or of a file that looks like it, or the file system has no locks.
 
 use std::fs;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use crate::publication::place::{
     ID, Library, PGSVID, Place, assert_published, material, mode_of, published, set_mode,
 };
 
-/// Opens whatever he may in the directory, and holds the lock of it until the end.
+/// Opens every file that the other user may open in the directory, and holds its lock until the end.
 const HOLD: &str =
     "cd \"$1\"; exec 8<.; flock -n 8; test ! -e ..lock || ! cat ..lock; echo held; exec sleep 1000";
 
@@ -22,7 +22,7 @@ fn a24_who_may_only_read_the_directory_keeps_nobody_from_publishing() {
     for generation in 1..=2 {
         let arguments = ["-ec", HOLD, "sh", &place.svids.display().to_string()].map(str::to_owned);
         let holder = Program::spawn_as(&attacker(), "/bin/sh", arguments, &[]);
-        eventually(LIMIT, "he holds it", || holder.standard_output().contains("held"));
+        eventually(LIMIT, "the other user holds it", || holder.standard_output().contains("held"));
         let pgsvid = place.run();
         if generation == 1 {
             published(&pgsvid, 1);
@@ -88,7 +88,7 @@ fn a24_fetch_does_not_take_an_old_set_for_good_because_somebody_holds_the_direct
     assert_eq!(fetch.wait_exit(LIMIT).code(), Some(1), "{}", fetch.standard_output());
 }
 
-/// Opens a file that he may read, locks it, gives it the lock's name if it has another one, and holds it.
+/// Opens a file that the other user may read, locks it, gives it the lock's name if it has another one, and holds it.
 const TAKE: &str = "cd \"$1\"; exec 8<\"$2\"; flock -n 8; test \"$2\" = ..lock || mv -T \"$2\" ..lock; echo held; exec sleep 1000";
 
 #[test]

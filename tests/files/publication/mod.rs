@@ -1,13 +1,15 @@
-//! Rows D: the published directory, whatever is done to it.
+//! Rows D: the published directory under all kinds of changes.
 
 #![allow(clippy::print_stdout, reason = "scripts/test shows what was measured")]
 
 mod above;
 mod ancestors;
 mod attacker;
+mod crowded;
 mod displaced;
 mod disturbed;
 mod earlier;
+mod endless;
 mod exchanged;
 mod exposed;
 mod foreign_links;
@@ -29,4 +31,5 @@ mod restored;
 mod space;
 mod system_calls;
 mod takeover;
+mod told;
 mod trust;

@@ -1,4 +1,4 @@
-//! A39: in a user namespace without the machine's root, root and all other users without a number there look the same.
+//! A39: in a user namespace without the machine's root, root and all other users without an ID there look the same.
 
 use std::fs;
 use std::path::{Path, PathBuf};

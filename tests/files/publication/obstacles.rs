@@ -109,7 +109,7 @@ fn d07_a_link_that_turns_away_while_the_daemon_runs_is_an_alarm() {
     let (alarm, mark) = said(&pgsvid, Mark::default(), "publication-failed");
     assert_eq!(alarm["level"], "ERROR");
     assert!(alarm["error"].as_str().unwrap().contains("..data is a symbolic link to "), "{alarm}");
-    // Whoever mends it need not tell anybody.
+    // Removing the obstacle is enough; nobody has to tell pgsvid.
     fs::remove_file(place.svids.join("..data")).unwrap();
     said(&pgsvid, mark, "published");
     assert_published(&place.svids, &place.agent.svid());

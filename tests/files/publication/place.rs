@@ -1,4 +1,4 @@
-//! Where is published to: by a daemon of its own, or by the library in this process.
+//! The place where a test publishes: by a daemon of its own, or by the library in this process.
 
 use std::fs;
 use std::io::Write as _;
@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use dev_agent::{Authority, DevAgent, Entry, Svid};
 use pgsvid::material::{Expectations, Material, pem};
-use pgsvid::publish::{Companion, Publisher, Settings};
+use pgsvid::publish::{Files, Publisher, Settings};
 use pgsvid::timing;
 use serde_json::Value;
 use tempfile::TempDir;
@@ -116,13 +116,13 @@ impl Library {
 
     #[track_caller]
     pub(crate) fn open(&self) -> Publisher {
-        open(&self.settings, &[])
+        open(&self.settings)
     }
 
     /// Why the directory is not opened.
     #[track_caller]
     pub(crate) fn refused(&self) -> String {
-        let opened = Publisher::open(self.settings.clone(), Vec::new());
+        let opened = Publisher::open(self.settings.clone());
         opened.err().expect("the directory was opened").to_string()
     }
 
@@ -142,29 +142,27 @@ impl Library {
 /// Opens a directory whose last publisher is gone. A process that another test was about to start at that moment has
 /// inherited the lock, and keeps it until its program runs.
 #[track_caller]
-pub(crate) fn open(settings: &Settings, companions: &[Companion]) -> Publisher {
-    eventually(LIMIT, "the lock is free", || {
-        match Publisher::open(settings.clone(), companions.to_vec()) {
-            Err(error) if error.is_locked() => None,
-            opened => Some(opened.unwrap()),
-        }
+pub(crate) fn open(settings: &Settings) -> Publisher {
+    eventually(LIMIT, "the lock is free", || match Publisher::open(settings.clone()) {
+        Err(error) if error.is_locked() => None,
+        opened => Some(opened.unwrap()),
     })
 }
 
 pub(crate) fn settings(directory: &Path) -> Settings {
-    let [certificate, private_key, bundle] = NAMES.map(str::to_owned);
     Settings {
         directory: directory.to_owned(),
-        certificate,
-        private_key,
-        bundle,
-        private_key_mode: 0o600,
-        certificate_mode: 0o644,
+        files: files(0o600),
         group: None,
         keep_at_most: 16,
         keep_until_expiry: false,
         seen_as: None,
     }
+}
+
+/// The three files, the key with this mode.
+pub(crate) fn files(key_mode: u32) -> Files {
+    Files::new(NAMES.map(str::to_owned), key_mode, 0o644)
 }
 
 /// The SVID as it passes the checks.
@@ -184,7 +182,7 @@ pub(crate) fn contents(svid: &Svid) -> [String; 3] {
     [svid.chain_pem(), svid.key_pem(), svid.bundle_pem()]
 }
 
-/// Certificate, key and bundle, as whoever opens the stable names reads them.
+/// Certificate, key and bundle, as a reader of the published names sees them.
 #[track_caller]
 pub(crate) fn read(directory: &Path) -> [String; 3] {
     NAMES.map(|name| {

@@ -1,4 +1,4 @@
-//! A07, A17: a set that another user has put there before the first start, and files too large to be taken over.
+//! A07, A17: a set that another user has created there before the first start, and files too large to be taken over.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -119,7 +119,7 @@ fn a07_in_a_sticky_directory_of_roots_a_planted_set_is_refused_with_the_command_
 }
 
 #[test]
-fn a07_whatever_of_a_set_others_could_have_written_it_is_nobodys() {
+fn a07_a_set_is_not_taken_over_if_others_could_have_written_any_part_of_it() {
     type Change = (&'static str, fn(&Path), fn(Reason) -> bool);
     let of_another =
         |reason| matches!(reason, Reason::Owner { owner, .. } if owner == attacker().uid());
@@ -174,7 +174,7 @@ fn a07_whatever_of_a_set_others_could_have_written_it_is_nobodys() {
         change(&generation);
         // Who only looks is told, and not led to it either.
         let expectations = Expectations::default();
-        let looked = examine(&library.settings, &[], &expectations, timing::now()).unwrap();
+        let looked = examine(&library.settings, &expectations, timing::now()).unwrap();
         assert!(!matches!(looked.set, Some(Ok(_))), "{what}");
         let peeked = peek(&library.settings, &expectations, timing::now());
         assert!(
@@ -270,7 +270,7 @@ fn a07_directories_of_others_are_neither_emptied_nor_counted_where_they_may_rena
         let _volume = Tmpfs::over(library.path(), "size=4m,mode=0777");
         let mut publisher = library.open();
         let (_, first) = library.publish(&mut publisher);
-        // A directory that he wants to be emptied, and many that he wants to be kept instead of ours.
+        // A directory that the attacker wants emptied, and many that the attacker wants kept instead of ours.
         let wanted = plant_generation(library.path(), &library.issue());
         set_mode(&wanted, 0o700);
         for number in 0..20 {

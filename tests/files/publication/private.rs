@@ -1,4 +1,4 @@
-//! A42: private files of pgsvid's user, or the key itself, are to become readable for others.
+//! A42: attacks that would make private files of pgsvid's user, or the key itself, readable for others.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
@@ -10,8 +10,8 @@ use test_support::{Account, LIMIT, Tmpfs, with_mounts};
 
 use crate::publication::attacker::{attacker, attacks, give_to};
 use crate::publication::place::{
-    Library, NAMES, Place, assert_published, contents, give, material, mode_of, names, published,
-    read, set_mode, write,
+    Library, NAMES, Place, assert_published, contents, files, give, material, mode_of, names,
+    published, read, set_mode, write,
 };
 
 const SECRET: &str = "a secret of the user's";
@@ -40,13 +40,13 @@ fn a42_where_others_may_rename_no_file_is_taken_over() {
             let mut library = Library::new();
             library.settings.group = group;
             if group.is_some() {
-                library.settings.private_key_mode = 0o640;
+                library.settings.files = files(0o640);
             }
             let _volume = Tmpfs::over(library.path(), "size=4m,mode=0777");
             let mut publisher = library.open();
             for name in NAMES {
                 write_private(&library.path().join("secret"), SECRET);
-                // While something of ours is published as well: he moves its link away first.
+                // While something of ours is published as well: the attacker moves its link away first.
                 attacks(
                     "cd \"$1\"; rm -f ..data; mv secret \"$2\"",
                     &[library.path(), Path::new(name)],

@@ -1,4 +1,4 @@
-//! What readers see while sets are swapped: one whole set, whoever they are and whenever they look.
+//! What readers see while sets are swapped: always one whole set.
 
 use std::collections::HashMap;
 use std::fs::File;

@@ -44,9 +44,9 @@ fn a45_fetch_does_not_keep_an_authority_that_is_no_longer_configured() {
         let _ = std::fs::remove_file(place.svids.join("..data"));
         fetch(&place, &configuration);
         assert!(bundle(&place).contains(&authority), "{configuration}");
-        // As long as it is configured, the set is young and stays.
+        // As long as it is configured, the set stays.
         let before = crate::publication::place::current(&place.svids);
-        assert!(fetch(&place, &configuration).ends_with("(published earlier, and still young)"));
+        assert!(fetch(&place, &configuration).ends_with("(published earlier, and the newest)"));
         assert_eq!(crate::publication::place::current(&place.svids), before);
         let fetched = fetch(&place, "");
         assert!(!bundle(&place).contains(&authority), "{configuration}: {fetched}");

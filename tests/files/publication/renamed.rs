@@ -1,5 +1,5 @@
-//! A25, A26: where others may write, one puts something else at a name of pgsvid's, or gives a name of pgsvid's to something
-//! else. A27, A28: what looks like an attack, and is none.
+//! A25, A26: where others may write, a user puts something else at one of pgsvid's names, or gives one of pgsvid's names to
+//! something else. A27, A28: what looks like an attack, but is none.
 
 use std::fs;
 use std::path::Path;
@@ -14,7 +14,7 @@ use crate::publication::place::{
     read, said, set_mode, write,
 };
 
-/// What he does in the directory.
+/// What the attacker does in the directory.
 const OBSTACLES: [&str; 11] = [
     "rm -f svid.pem; mkfifo svid.pem",
     "rm -f svid_key.pem; mkdir svid_key.pem; touch svid_key.pem/x",
@@ -56,7 +56,7 @@ fn a25_nothing_that_is_put_at_our_names_stops_publication_in_a_mount_for_everybo
 }
 
 #[test]
-fn a26_a_directory_of_our_user_that_is_renamed_to_a_generation_is_left_as_it_is() {
+fn a26_a_private_directory_that_others_rename_to_a_generations_name_keeps_its_files_and_mode() {
     with_mounts(|| {
         let library = Library::new();
         let _volume = Tmpfs::over(library.path(), "size=8m,mode=0777");

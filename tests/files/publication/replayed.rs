@@ -1,4 +1,4 @@
-//! A38: where others may rename, one puts an older set of ours back, which is valid still.
+//! A38: where others may rename, a user puts an older set of ours back, which is still valid.
 
 use std::path::Path;
 use std::time::Duration;
@@ -90,7 +90,7 @@ fn a38_fetch_asks_the_agent_where_an_older_set_can_be_put_back() {
         assert_published(&place.svids, &newer);
         // The agent's is the one that is there.
         let set = current(&place.svids);
-        assert!(fetch(&place).ends_with("(published earlier, and still young)"));
+        assert!(fetch(&place).ends_with("(published earlier, and the newest)"));
         assert_eq!(current(&place.svids), set);
         // Without an agent there is nothing better.
         place.agent.stop(Stop::Terminate);

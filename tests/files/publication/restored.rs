@@ -1,4 +1,4 @@
-//! D11, D12: somebody edits, deletes or replaces what is published.
+//! D11, D12: somebody edits, deletes or replaces published files.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -42,7 +42,7 @@ const TAMPERINGS: [Tampering; 14] = [
     ("renames another link over a stable name", |svids| {
         symlink("..data/svid_bundle.pem", svids.join("link")).unwrap();
         fs::rename(svids.join("link"), svids.join("svid.pem")).unwrap();
-        // It is not ours, so it has to be moved away by whoever made it.
+        // It is not ours, so its owner has to move it away.
         fs::remove_file(svids.join("svid.pem")).unwrap();
     }),
 ];
@@ -180,7 +180,7 @@ fn d12_in_the_sandbox_a_volume_that_is_mounted_over_the_directory_ends_the_daemo
 }
 
 #[test]
-fn w16_the_library_knows_what_it_holds() {
+fn w16_holds_is_true_only_for_the_set_that_this_publisher_published() {
     let library = Library::new();
     let mut publisher = library.open();
     let (first, second) = (material(&library.issue()), material(&library.issue()));

@@ -1,11 +1,13 @@
-//! D01, D02, D03: the volume takes nothing more.
+//! D01, D02, D03: the volume is full.
 
 use std::fs::{self, File};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
+use dev_agent::Entry;
 use serde_json::Value;
-use test_support::{Mark, Pgsvid, Setup, Tmpfs, with_mounts};
+use test_support::{Account, LIMIT, Mark, Pgsvid, Program, Setup, Tmpfs, with_mounts};
 
 use crate::publication::place::{PGSVID, assert_published, names};
 use crate::publication::planted::ask;
@@ -24,8 +26,10 @@ fn d01_without_space_the_old_set_is_served_until_there_is_some() {
         let alarm = alarm(&pgsvid);
         let error = alarm["error"].as_str().unwrap();
         assert!(error.contains("No space left on device"), "{alarm}");
-        assert!(error.contains("make room on the volume"), "{alarm}");
-        assert!(alarm["next"].as_str().unwrap().contains("what was published stays"), "{alarm}");
+        // The remedy is stated once, in its own field.
+        assert!(!error.contains("free space"), "{alarm}");
+        assert!(alarm["fix"].as_str().unwrap().contains("free space on the volume"), "{alarm}");
+        assert!(alarm["next"].as_str().unwrap().contains("the published files stay"), "{alarm}");
         assert_published(setup.files.path(), &old);
         assert_eq!(names(setup.files.path(), "..v").len(), 1, "nothing half written stays");
         setup.cluster.restart();
@@ -59,8 +63,8 @@ fn d01_former_generations_make_room_before_anything_fails() {
 #[test]
 fn d02_without_inodes_the_old_set_is_served_until_there_are_some() {
     with_mounts(|| {
-        // The root, four links, a generation of a directory and three files, and too few for another.
-        let (setup, _volume) = setup("size=1m,nr_inodes=16");
+        // The root, four links, a generation of a directory and four files, and too few for another.
+        let (setup, _volume) = setup("size=1m,nr_inodes=17");
         let pgsvid = setup.start();
         let old = setup.agent.svid();
         let fillers: Vec<_> = (0..20)
@@ -139,6 +143,59 @@ fn b04_while_nothing_can_be_published_postgresql_is_judged_by_what_is() {
         pgsvid.current(2);
         assert_published(setup.files.path(), &setup.agent.svid());
     });
+}
+
+/// The agent is well, and the clocks are: the cause is the volume, and so is the remedy, wherever it is told.
+#[test]
+fn n07_a_full_volume_is_the_cause_of_what_expires_because_of_it() {
+    with_mounts(|| {
+        let (setup, _volume) = setup("size=128k");
+        let lasting = |seconds| {
+            let entry = Entry::new(Setup::SPIFFE_ID).dns("localhost");
+            setup.agent.set_entries([entry.ttl(Duration::from_secs(seconds))]).unwrap();
+        };
+        lasting(8);
+        let pgsvid = setup.start();
+        let filler = fill(setup.files.path());
+        lasting(3600);
+        alarm(&pgsvid);
+        // The published certificate expires, and so does the one that is served.
+        let is_over = |event: &Value, name: &str| {
+            event["event"] == name && event["level"] == "ERROR" && event["fix"].as_str().is_some()
+        };
+        for name in ["certificate-expires", "not-in-force"] {
+            let told = pgsvid.wait_for_event(LIMIT, |event| is_over(event, name));
+            let (cause, fix) = (told["cause"].as_str().unwrap(), told["fix"].as_str().unwrap());
+            assert!(cause.contains("No space left on device"), "{told}");
+            assert!(fix.contains("free space on the volume"), "{told}");
+            assert!(!fix.contains("agent"), "{told}");
+        }
+        let report = check(&setup);
+        let found = |code: &str| {
+            let sections = report["sections"].as_array().unwrap();
+            let mut all =
+                sections.iter().flat_map(|section| section["findings"].as_array().unwrap());
+            all.find(|found| found["code"] == code && found["severity"] == "failure")
+                .unwrap_or_else(|| panic!("no {code}: {report:#}"))
+        };
+        for code in ["directory-full", "published-set"] {
+            let fix = found(code)["fix"].as_str().unwrap();
+            assert!(fix.starts_with("free space on the volume"), "{fix}");
+        }
+        let command = found("directory-full")["command"].as_str().unwrap();
+        let pasted = Program::spawn_as(Account::server(), "/bin/bash", ["-c", command], &[]);
+        assert!(pasted.wait_exit(LIMIT).success(), "{command}: {}", pasted.standard_error());
+        fs::remove_file(filler).unwrap();
+        pgsvid.current(2);
+    });
+}
+
+fn check(setup: &Setup) -> Value {
+    let arguments = setup.arguments();
+    let all = ["check", "--format", "json"].into_iter().chain(arguments.iter().map(String::as_str));
+    let program = Program::spawn_as(Account::server(), PGSVID, all, &[]);
+    program.wait_exit(LIMIT);
+    serde_json::from_str(&program.standard_output()).unwrap()
 }
 
 /// The usual setup with a volume over the published directory.

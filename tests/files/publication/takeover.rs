@@ -1,4 +1,4 @@
-//! D08: plain files of a former helper become ours, and PostgreSQL can start at every instant.
+//! D08: pgsvid takes over plain files of an earlier helper, and PostgreSQL can start at every instant.
 
 use std::fs;
 use std::os::unix::fs::symlink;

@@ -1,26 +1,26 @@
-//! D09, D10: owners and modes, of the directory and of what is published.
+//! D09, D10: owners and modes of the directory and of published files.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, chown};
 use std::path::Path;
 
-use pgsvid::publish::{Companion, Publisher, Trust};
+use pgsvid::publish::{Publisher, Trust};
 use test_support::{Account, LIMIT, Mark, Program, Tmpfs, with_mounts};
 
 use crate::publication::place::{
-    Library, NAMES, PGSVID, Place, assert_published, current, material, mode_of, open, published,
-    said, set_mode, settings,
+    Library, NAMES, PGSVID, Place, assert_published, current, files, material, mode_of, open,
+    published, said, set_mode, settings,
 };
 
 #[test]
-fn d09_a_directory_that_others_may_write_to_is_refused_with_the_mending_command() {
+fn d09_a_directory_that_others_may_write_to_is_refused_with_the_command_that_fixes_it() {
     let place = Place::new();
-    for (mode, mended) in [(0o777, "0755"), (0o775, "0755"), (0o722, "0700"), (0o2770, "2750")] {
+    for (mode, allowed) in [(0o777, "0755"), (0o775, "0755"), (0o722, "0700"), (0o2770, "2750")] {
         set_mode(&place.svids, mode);
         let error = place.refused();
         let path = place.svids.display();
         let text = format!(
-            "cannot publish to {path}: others may write to it (mode {mode:04o}); run chmod {mended} {path}"
+            "cannot publish to {path}: others may write to it (mode {mode:04o}); run chmod {allowed} {path}"
         );
         assert!(error.contains(&text), "{error}");
         assert_eq!(fs::read_dir(&place.svids).unwrap().count(), 0);
@@ -70,7 +70,7 @@ fn d09_an_empty_dir_of_kubernetes_is_taken_with_a_warning() {
 }
 
 #[test]
-fn d09_a_directory_of_somebody_else_is_refused_with_the_mending_command() {
+fn d09_a_directory_of_somebody_else_is_refused_with_the_command_that_fixes_it() {
     with_mounts(|| {
         // In a user namespace, where this is not root's test, root's own directory is somebody else's.
         let (directory, _keep) = if Account::current().uid() == 0 {
@@ -82,7 +82,7 @@ fn d09_a_directory_of_somebody_else_is_refused_with_the_mending_command() {
         };
         let owner = fs::metadata(&directory).unwrap().uid();
         let ours = Account::current().uid();
-        let error = Publisher::open(settings(&directory), Vec::new()).err().unwrap().to_string();
+        let error = Publisher::open(settings(&directory)).err().unwrap().to_string();
         let path = directory.display();
         let text = format!(
             "cannot publish to {path}: it belongs to uid {owner}, and pgsvid runs as uid {ours}; run pgsvid as \
@@ -166,7 +166,7 @@ fn a_group_gets_the_key_to_read() {
     let gid = if Account::current().uid() == 0 { 54321 } else { gid };
     let mut library = Library::new();
     library.settings.group = Some(gid);
-    library.settings.private_key_mode = 0o640;
+    library.settings.files = files(0o640);
     let mut publisher = library.open();
     library.publish(&mut publisher);
     for (name, mode) in NAMES.into_iter().zip([0o644, 0o640, 0o644]) {
@@ -187,18 +187,16 @@ fn a_group_without_root_is_refused() {
 }
 
 #[test]
-fn a_companion_is_published_with_its_generation() {
-    let library = Library::new();
-    let companion = Companion {
-        name: "note".to_owned(),
-        render: std::sync::Arc::new(|path: &Path| path.display().to_string().into_bytes()),
-    };
+fn a_rendered_file_is_published_with_its_generation() {
+    let mut library = Library::new();
+    let render = |path: &Path| path.display().to_string().into_bytes();
+    library.settings.files.add_rendered("note".to_owned(), render);
     let mut seen = library.settings.clone();
     seen.seen_as = Some("/elsewhere".into());
     for (settings, root) in
         [(library.settings.clone(), library.path()), (seen, "/elsewhere".as_ref())]
     {
-        let mut publisher = open(&settings, std::slice::from_ref(&companion));
+        let mut publisher = open(&settings);
         publisher.publish(&material(&library.issue()), &[]).unwrap();
         let text = fs::read_to_string(library.path().join("note")).unwrap();
         assert_eq!(Path::new(&text), root.join(current(library.path())));

@@ -1,4 +1,4 @@
-//! System calls whose arguments would lead out: protocols, flags, mode bits.
+//! System calls whose arguments would lead out of the sandbox: protocols, flags, mode bits.
 
 use std::net::{Ipv4Addr, TcpListener};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};

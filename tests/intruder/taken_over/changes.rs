@@ -1,4 +1,4 @@
-//! Modes and groups of files: new ones get the right ones at once, so that what is there need not be changed.
+//! Modes and groups of files: new files get the right ones at once, so that existing files need not be changed.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};

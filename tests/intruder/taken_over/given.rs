@@ -1,4 +1,4 @@
-//! What the daemon was given at its start: standard input and output, the service manager's socket.
+//! What the daemon gets at its start: standard input and output, the service manager's socket.
 
 use std::fs;
 use std::os::unix::net::UnixDatagram;
@@ -115,7 +115,7 @@ fn a32_the_notification_socket_stays_the_service_managers() {
     let bytes = injector.put(1, b"key");
     assert_eq!(injector.call(libc::SYS_sendto, &[socket, bytes, 3, 0, name, length]), REFUSED);
     drop(injector);
-    assert!(other.recv(&mut [0; 16]).is_err(), "another service has heard of it");
+    assert!(other.recv(&mut [0; 16]).is_err(), "another service got a message");
     // It is still what it was.
     setup.cluster.start();
     hear("STATUS=current");

@@ -1,4 +1,4 @@
-//! Makes system calls in a process that runs, as code of an attacker's would that has taken it over.
+//! Makes system calls in a running process, as an attacker's code in it would.
 
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::FileExt as _;
@@ -71,7 +71,7 @@ impl Injector {
         address
     }
 
-    /// A call after which the process is killed by somebody else. The kernel tells whoever holds it first.
+    /// A call after which the process is killed by somebody else. The kernel notifies the tracer first.
     #[track_caller]
     pub(crate) fn last_call(self, number: i64, arguments: &[u64]) {
         self.prepare(number, arguments);

@@ -1,9 +1,10 @@
-//! The daemon in the hands of somebody who runs code of their own in it: every attempt is a system call that is made in
-//! the live daemon. Afterwards it has to rotate.
+//! A daemon in which an attacker runs code: every attempt is a system call in the live daemon. Afterwards the daemon must
+//! still rotate.
 
 mod calls;
 mod changes;
 mod given;
+mod hooks;
 mod injector;
 mod parent;
 mod reach;

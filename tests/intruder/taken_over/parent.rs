@@ -1,4 +1,4 @@
-//! The way to the parent, which is in no sandbox: a daemon in the hands of somebody else makes it do nothing.
+//! The channel to the parent, which is in no sandbox: a daemon in an attacker's hands cannot make it do anything.
 
 use std::fs;
 
@@ -12,7 +12,7 @@ use crate::taken_over::injector::Injector;
 const REFUSED: i64 = -(libc::EPERM as i64);
 
 /// The numbers under which the daemon has the socket whose other end the parent has.
-fn channels(daemon: Process) -> Vec<u64> {
+pub(super) fn channels(daemon: Process) -> Vec<u64> {
     let socket = |number: &u64| {
         fs::read_link(format!("/proc/{}/fd/{number}", daemon.0))
             .is_ok_and(|leads_to| leads_to.to_string_lossy().starts_with("socket:"))

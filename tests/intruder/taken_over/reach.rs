@@ -1,4 +1,4 @@
-//! What the daemon still reaches: files, Unix sockets, capabilities.
+//! What the daemon can still reach: files, Unix sockets, capabilities.
 
 use std::fs;
 use std::os::unix::net::UnixListener;
@@ -121,7 +121,7 @@ fn as_root_an_agent_that_comes_later_and_is_closed_is_reached_once_pgsvid_is_sta
     let told = pgsvid.wait_for_event(LIMIT, |event| {
         event["error"].as_str().is_some_and(|error| error.contains("permission denied"))
     });
-    assert!(told["error"].as_str().unwrap().contains("start pgsvid again"), "{told}");
+    assert!(told["error"].as_str().unwrap().contains("restart pgsvid"), "{told}");
     assert!(pgsvid.terminate(LIMIT).success());
 
     let pgsvid = run();

@@ -1,4 +1,4 @@
-//! The faults. Each brings a new SVID, and undoes itself.
+//! The faults. Each causes a new SVID, and undoes itself.
 
 use std::fs::{self, File};
 use std::io::Write as _;
@@ -219,7 +219,7 @@ fn role_may_not_log_in(place: &mut Place, _: &mut Dice) {
     place.setup.cluster.set_hba(&lines("peer map=pgsvid"));
     // Which loads the certificate, too.
     place.setup.cluster.sighup();
-    // The next try by the clock is slow: an operator says that it is mended.
+    // The next try by the clock is slow: an operator reports that it is fixed.
     place.pgsvid.signal(Signal::HUP);
 }
 

@@ -1,6 +1,6 @@
-//! X06: thousands of rotations, among faults that chance chooses.
+//! X06: thousands of rotations among random faults.
 //!
-//! `scripts/soak` runs the long form; what runs with the other tests is short.
+//! `scripts/soak` runs the long form; the form that runs with the other tests is short.
 
 #![allow(clippy::print_stdout, reason = "the report is what it is for")]
 

@@ -1,4 +1,4 @@
-//! Where the soak takes place, and what has to hold after each rotation.
+//! The place of the soak, and what must hold after each rotation.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fs;
@@ -53,7 +53,7 @@ impl Place {
     }
 
     /// Starts PostgreSQL. It opens certificate and key one after the other: where a swap comes in between, a start fails,
-    /// and whoever supervises PostgreSQL starts it again.
+    /// and PostgreSQL's supervisor restarts it.
     #[track_caller]
     pub(crate) fn start_server(&mut self) {
         while let Err(log) = self.setup.cluster.try_start() {

@@ -1,4 +1,4 @@
-//! The table: what is wrong with the files, what PostgreSQL logs of it, and what pgsvid has to say.
+//! The table: the fault in the files, PostgreSQL's log message, and pgsvid's findings.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt as _, symlink};
@@ -61,16 +61,16 @@ pub(crate) const UNSEEN: &[Case] = &[
         of: Key,
         defect: |copy| copy.write(copy.old.key_pem(), 0o600),
         log: "key values mismatch",
-        cause: "what is in {path} cannot be seen from pgsvid's sandbox",
-        fix: "pgsvid check sees more, being in no sandbox",
+        cause: "pgsvid's sandbox does not let it read {path}",
+        fix: "pgsvid check sees more, because it has no sandbox",
     },
     Case {
         name: "an empty certificate",
         of: Certificate,
         defect: |copy| copy.write("", 0o644),
         log: "could not load server certificate file",
-        cause: "what is in {path} cannot be seen from pgsvid's sandbox",
-        fix: "pgsvid check sees more, being in no sandbox",
+        cause: "pgsvid's sandbox does not let it read {path}",
+        fix: "pgsvid check sees more, because it has no sandbox",
     },
 ];
 
@@ -80,7 +80,7 @@ pub(crate) const ABSENT: &[Case] = &[
         of: Certificate,
         defect: |_| {},
         log: "could not load server certificate file",
-        cause: "{path} (ssl_cert_file) does not exist, or leads to nothing",
+        cause: "{path} (ssl_cert_file) does not exist, or is a link to nothing",
         fix: NAME_THE_PUBLISHED,
     },
     Case {
@@ -88,7 +88,7 @@ pub(crate) const ABSENT: &[Case] = &[
         of: Key,
         defect: |_| {},
         log: "could not access private key file",
-        cause: "{path} (ssl_key_file) does not exist, or leads to nothing",
+        cause: "{path} (ssl_key_file) does not exist, or is a link to nothing",
         fix: NAME_THE_PUBLISHED,
     },
     Case {
@@ -96,7 +96,7 @@ pub(crate) const ABSENT: &[Case] = &[
         of: Bundle,
         defect: |_| {},
         log: "could not load root certificate file",
-        cause: "{path} (ssl_ca_file) does not exist, or leads to nothing",
+        cause: "{path} (ssl_ca_file) does not exist, or is a link to nothing",
         fix: NAME_THE_PUBLISHED,
     },
     Case {
@@ -107,7 +107,7 @@ pub(crate) const ABSENT: &[Case] = &[
             symlink("..data/svid_key.pem", &copy.path).unwrap();
         },
         log: "No such file or directory",
-        cause: "{path} (ssl_key_file) does not exist, or leads to nothing",
+        cause: "{path} (ssl_key_file) does not exist, or is a link to nothing",
         fix: NAME_THE_PUBLISHED,
     },
     Case {
@@ -115,7 +115,7 @@ pub(crate) const ABSENT: &[Case] = &[
         of: Certificate,
         defect: |copy| fs::remove_dir(copy.directory()).unwrap(),
         log: "No such file or directory",
-        cause: "{path} (ssl_cert_file) does not exist, or leads to nothing",
+        cause: "{path} (ssl_cert_file) does not exist, or is a link to nothing",
         fix: NAME_THE_PUBLISHED,
     },
     Case {
@@ -188,7 +188,7 @@ pub(crate) const PROTECTION: &[Case] = &[
         of: Key,
         defect: |copy| copy.write(copy.good(), 0o640),
         log: PROTECTED,
-        cause: "{path} has mode 0640; PostgreSQL takes a key of uid {uid} with 0600 at most",
+        cause: "{path} has mode 0640; PostgreSQL accepts a key of uid {uid} with 0600 at most",
         fix: "setpriv --reuid={uid} chmod 0600 {path}",
     },
     Case {
@@ -196,7 +196,7 @@ pub(crate) const PROTECTION: &[Case] = &[
         of: Key,
         defect: |copy| copy.write(copy.good(), 0o644),
         log: PROTECTED,
-        cause: "{path} has mode 0644; PostgreSQL takes a key of uid {uid} with 0600 at most",
+        cause: "{path} has mode 0644; PostgreSQL accepts a key of uid {uid} with 0600 at most",
         fix: "setpriv --reuid={uid} chmod 0600 {path}",
     },
 ];
@@ -208,7 +208,7 @@ pub(crate) const OWNERS: &[Case] = &[
         of: Key,
         defect: |copy| copy.write_as(copy.good(), 0o660, 0),
         log: PROTECTED,
-        cause: "{path} has mode 0660; PostgreSQL takes a key of uid 0 with 0640 at most",
+        cause: "{path} has mode 0660; PostgreSQL accepts a key of uid 0 with 0640 at most",
         fix: NAME_THE_PUBLISHED,
     },
     Case {
@@ -216,7 +216,7 @@ pub(crate) const OWNERS: &[Case] = &[
         of: Key,
         defect: |copy| copy.write_as(copy.good(), 0o644, 0),
         log: PROTECTED,
-        cause: "{path} has mode 0644; PostgreSQL takes a key of uid 0 with 0640 at most",
+        cause: "{path} has mode 0644; PostgreSQL accepts a key of uid 0 with 0640 at most",
         fix: NAME_THE_PUBLISHED,
     },
     Case {
@@ -318,7 +318,7 @@ pub(crate) const CONTENT: &[Case] = &[
             copy.write(openssl(&arguments, copy.good()), 0o600);
         },
         log: "cannot be reloaded because it requires a passphrase",
-        cause: "{path} (ssl_key_file) has a passphrase, which a reload cannot ask for",
+        cause: "{path} (ssl_key_file) has a passphrase, but PostgreSQL cannot ask for one during a reload",
         fix: NAME_THE_PUBLISHED,
     },
 ];

@@ -1,5 +1,5 @@
-//! P07: each set of files that PostgreSQL refuses leads to `still-old` with the right diagnosis, and is served as soon
-//! as the cause is mended; what it takes is never called a fault.
+//! P07: each set of files that PostgreSQL refuses leads to `still-old` with the right diagnosis, and is served as soon as the
+//! cause is fixed; what PostgreSQL accepts is never reported as a fault.
 
 mod cases;
 mod server;

@@ -94,7 +94,7 @@ impl Server {
             assert!(fix.ends_with(&self.fill(case.fix, &copy)), "{name}: {fix}");
             self.setup.cluster.wait_for_log(log, LIMIT, case.log);
 
-            copy.mend();
+            copy.repair();
             let (event, _) = self.pgsvid.event_after(mark, "rotated");
             assert_eq!(event["verdict"], "current", "{name}: {event}");
             assert_eq!(event["serial"], serial(&copy.new), "{name}: {event}");
@@ -190,7 +190,7 @@ impl Copy<'_> {
     }
 
     /// Puts a good copy into the place of the defective one.
-    fn mend(&self) {
+    fn repair(&self) {
         let _ = fs::create_dir(self.directory());
         fs::set_permissions(self.directory(), Permissions::from_mode(0o755)).unwrap();
         let _ = fs::remove_file(&self.path).or_else(|_| fs::remove_dir(&self.path));

@@ -9,7 +9,8 @@ use rustix::process::{getegid, geteuid};
 
 /// A user of this system.
 ///
-/// But for [`Account::nameless`] it has an entry in the user database: PostgreSQL's peer authentication looks the name up.
+/// Except for [`Account::nameless`] it has an entry in the user database, because PostgreSQL's peer authentication looks the
+/// name up.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Account {
     name: String,
@@ -18,8 +19,8 @@ pub struct Account {
 }
 
 impl Account {
-    /// The account of PostgreSQL and, since both must share it, of pgsvid: the one that runs the
-    /// tests, or instead of root, whom PostgreSQL refuses, `postgres` or else `nobody`.
+    /// The account of PostgreSQL, which pgsvid must share: the one that runs the tests, or instead of root, which PostgreSQL
+    /// refuses, `postgres` or `nobody`.
     pub fn server() -> &'static Self {
         static SERVER: OnceLock<Account> = OnceLock::new();
         SERVER.get_or_init(|| {
@@ -42,7 +43,7 @@ impl Account {
         choose.then(|| users().into_iter().find(is_third)).flatten()
     }
 
-    /// An account without an entry in the user database, as a container may have it. Only root may choose it.
+    /// An account without an entry in the user database, as in some containers. Only root may choose it.
     pub fn nameless() -> Self {
         let users = users();
         let is_free = |number: &u32| users.iter().all(|user| user.uid != *number);
@@ -72,12 +73,12 @@ impl Account {
         &self.name
     }
 
-    /// The user's number.
+    /// The user ID.
     pub fn uid(&self) -> u32 {
         self.uid
     }
 
-    /// The number of the user's first group.
+    /// The ID of the user's first group.
     pub fn gid(&self) -> u32 {
         self.gid
     }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use crate::eventually;
 
-/// An attempt that is repeated without a pause in a thread of its own.
+/// An attempt that is repeated without a pause in its own thread.
 #[derive(Debug)]
 pub struct ConnectLoop {
     stop: Arc<AtomicBool>,
@@ -17,17 +17,17 @@ pub struct ConnectLoop {
     worker: Option<JoinHandle<Counts>>,
 }
 
-/// What came of the attempts.
+/// The results of the attempts.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Counts {
     /// How many succeeded.
     pub succeeded: u64,
-    /// How often each message was the reason of a failure.
+    /// How often each message was the reason for a failure.
     pub failures: BTreeMap<String, u64>,
 }
 
 impl ConnectLoop {
-    /// Begins to repeat the attempt, which says why it failed.
+    /// Starts to repeat the attempt, which returns why it failed.
     pub fn start(mut attempt: impl FnMut() -> Result<(), String> + Send + 'static) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let attempts = Arc::new(AtomicU64::new(0));

@@ -1,8 +1,8 @@
-//! Chance that can be repeated.
+//! Reproducible random numbers.
 
 use std::ops::RangeInclusive;
 
-/// A generator whose seed decides everything that it says.
+/// A generator whose seed determines all of its values.
 #[derive(Debug)]
 pub struct Dice {
     seed: u64,
@@ -10,7 +10,7 @@ pub struct Dice {
 }
 
 impl Dice {
-    /// With the seed in this environment variable, or else one that nobody has chosen. A test prints it.
+    /// With the seed in this environment variable, otherwise a random one. A test prints it.
     #[track_caller]
     pub fn from_environment(variable: &str) -> Self {
         let seed = match std::env::var(variable) {
@@ -25,7 +25,7 @@ impl Dice {
         Self { seed, generator: fastrand::Rng::with_seed(seed) }
     }
 
-    /// What makes a run repeatable.
+    /// The seed, which makes a run reproducible.
     pub fn seed(&self) -> u64 {
         self.seed
     }
@@ -41,12 +41,12 @@ impl Dice {
         self.generator.u32(range)
     }
 
-    /// True once in so many times.
+    /// True once in so many times on average.
     pub fn once_in(&mut self, times: u32) -> bool {
         self.generator.u32(..times) == 0
     }
 
-    /// So many bytes.
+    /// So many random bytes.
     pub fn bytes(&mut self, count: usize) -> Vec<u8> {
         std::iter::repeat_with(|| self.generator.u8(..)).take(count).collect()
     }

@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::Account;
 
-/// Leaves room for `/s/.s.PGSQL.12345.lock` and friends: a socket's path ends at 107 bytes.
+/// Leaves room for `/s/.s.PGSQL.12345.lock` and similar names: a socket's path may have 107 bytes.
 const LONGEST_PARENT: usize = 40;
 
 /// A temporary directory of [`Account::server`], mode 0755, with a path short enough for sockets.
@@ -23,7 +23,7 @@ pub struct Directory {
 }
 
 impl Directory {
-    /// Makes an empty directory.
+    /// Creates an empty directory.
     pub fn new() -> Self {
         static NEXT: AtomicUsize = AtomicUsize::new(1);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
@@ -32,7 +32,7 @@ impl Directory {
         directory
     }
 
-    /// The same elsewhere, such as on another file system. What a process that is killed has made there stays.
+    /// The same elsewhere, such as on another file system. It stays if the process is killed.
     pub fn below(parent: &Path) -> Self {
         let made = tempfile::Builder::new().prefix("pgsvid-").tempdir_in(parent);
         let directory = Self { path: made.expect("makes a temporary directory").keep() };
@@ -46,12 +46,12 @@ impl Directory {
         &self.path
     }
 
-    /// The path of something in it.
+    /// The path of an entry.
     pub fn join(&self, name: &str) -> PathBuf {
         self.path.join(name)
     }
 
-    /// Makes a subdirectory with the same owner and mode.
+    /// Creates a subdirectory with the same owner and mode.
     pub fn subdirectory(&self, name: &str) -> PathBuf {
         let path = self.path.join(name);
         self.make(&path);
@@ -110,7 +110,7 @@ impl fmt::Display for Directory {
 
 impl Drop for Directory {
     fn drop(&mut self) {
-        // The session's broom sweeps what cannot be removed now.
+        // The session's cleanup removes what cannot be removed now.
         let _ = fs::remove_dir_all(&self.path);
     }
 }
@@ -120,8 +120,8 @@ fn own(path: &Path, uid: u32, gid: u32) {
         .unwrap_or_else(|error| panic!("cannot give {} to {uid}:{gid}: {error}", path.display()));
 }
 
-/// The directory above all others of this process. Statics are not dropped, and a test may be
-/// killed, so a process of its own removes it as soon as the pipe from this one closes.
+/// The directory above all others of this process. Statics are not dropped, and a test may be killed, so a separate process
+/// removes it as soon as the pipe from this one closes.
 pub(crate) fn session_directory() -> &'static Path {
     static SESSION: OnceLock<(PathBuf, Child)> = OnceLock::new();
     let (path, _) = SESSION.get_or_init(|| {
@@ -133,9 +133,9 @@ pub(crate) fn session_directory() -> &'static Path {
             .tempdir_in(parent)
             .expect("makes a temporary directory")
             .keep();
-        // Whatever the umask says: the servers' account must get through.
+        // Independent of the umask: the servers' account must get through.
         fs::set_permissions(&path, Permissions::from_mode(0o755)).expect("sets a mode");
-        // A dying PostgreSQL may still write, hence more than one try.
+        // A dying PostgreSQL may still write, so there is more than one try.
         let script = r#"cat; for try in 1 2 3 4 5; do rm -rf -- "$0" && break; sleep 0.5; done"#;
         let broom = Command::new("/bin/sh")
             .args(["-c", script])
@@ -144,7 +144,7 @@ pub(crate) fn session_directory() -> &'static Path {
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
-            // Ctrl-C is meant for the test, not for who cleans up after it.
+            // Ctrl-C is for the test, and not for the process that cleans up after it.
             .process_group(0)
             .spawn()
             .expect("starts /bin/sh");

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 const INTERVAL: Duration = Duration::from_millis(10);
 
-/// What a polled condition answers: `bool`, or `Option` with the value that was waited for.
+/// The answer of a polled condition: `bool`, or `Option` with the awaited value.
 pub trait Outcome {
     /// What [`eventually`] returns.
     type Value;
@@ -31,7 +31,7 @@ impl<T> Outcome for Option<T> {
     }
 }
 
-/// Asks every 10 ms until `condition` holds; panics with `what` when it does not within `limit`.
+/// Checks every 10 ms until `condition` holds; panics with `what` if it does not within `limit`.
 #[track_caller]
 pub fn eventually<O: Outcome>(
     limit: Duration,
@@ -41,7 +41,7 @@ pub fn eventually<O: Outcome>(
     within(limit, &mut condition).unwrap_or_else(|| panic!("not within {limit:?}: {what}"))
 }
 
-/// The same for callers who have more to say than one sentence when time is up.
+/// The same for callers that print more than one sentence after the time is up.
 pub(crate) fn within<O: Outcome>(
     limit: Duration,
     mut condition: impl FnMut() -> O,

@@ -14,7 +14,7 @@ pub struct Installation {
 }
 
 impl Installation {
-    /// The one to test with: `PGSVID_PG_BIN`, else the newest below /usr/lib/postgresql, else what
+    /// The one to test with: `PGSVID_PG_BIN`, otherwise the newest below /usr/lib/postgresql, otherwise the one that
     /// `pg_config` names.
     pub fn found() -> &'static Self {
         static FOUND: OnceLock<Installation> = OnceLock::new();
@@ -57,7 +57,7 @@ fn newest_of_debian() -> Option<PathBuf> {
             let path = entry.ok()?.path();
             let version: u32 = path.file_name()?.to_str()?.parse().ok()?;
             let directory = path.join("bin");
-            // A client package alone has the directory, too.
+            // A client package alone also creates the directory.
             directory.join("initdb").exists().then_some((version, directory))
         })
         .max()

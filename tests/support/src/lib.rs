@@ -1,7 +1,7 @@
 //! Real PostgreSQL servers, programs and clients for pgsvid's tests.
 //!
-//! Everything here is synchronous: child processes and threads. Whatever goes wrong is a panic, with
-//! what the children wrote, because that is how a test fails.
+//! Everything here is synchronous: child processes and threads. Every error is a panic, with the children's output, because
+//! that is how a test fails.
 //!
 //! ```no_run
 //! use std::time::Duration;

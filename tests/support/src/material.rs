@@ -1,11 +1,11 @@
-//! Material of the dev agent's, as it passes the checks.
+//! The dev agent's material, after the checks.
 
 use std::time::SystemTime;
 
 use dev_agent::Svid;
 use pgsvid_material::{Expectations, Material, pem};
 
-/// An SVID as it passes the checks at a certain time.
+/// An SVID that has passed the checks at this time.
 #[must_use]
 pub fn checked(svid: &Svid, now: SystemTime) -> Material {
     pem::decode_material(

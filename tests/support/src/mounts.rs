@@ -1,4 +1,4 @@
-//! Namespaces of a test's own, and file systems in them: small ones, full ones, those that appear over a directory.
+//! Namespaces for a test, and file systems in them: small ones, full ones, and ones that are mounted over a directory.
 
 use std::any::type_name;
 use std::ffi::CString;
@@ -16,9 +16,9 @@ use crate::{LIMIT, eventually};
 /// Set in the process that runs such a test's body.
 const INSIDE: &str = "TEST_SUPPORT_MOUNT_NAMESPACE";
 
-/// Runs the body of the test that calls it where it can mount: the test's binary runs again for this one
-/// test, in a mount namespace that ends with it, so nothing is left behind however it ends. Without root
-/// that takes a user namespace, too. Programs that the body starts are in the same namespace.
+/// Runs the body of the calling test where it can mount: the test's binary runs again for this one test, in a mount namespace
+/// that ends with it, so nothing is left behind however it ends. Without root this also needs a user namespace. Programs that
+/// the body starts are in the same namespace.
 #[track_caller]
 pub fn with_mounts<F: FnOnce()>(body: F) {
     let as_root: &[&str] =
@@ -26,14 +26,14 @@ pub fn with_mounts<F: FnOnce()>(body: F) {
     within_namespaces(&[&["--mount"], as_root].concat(), &[], body);
 }
 
-/// The same where containers can be run, too: with a network and process numbers of its own, so that
-/// whatever the body starts ends with it, and with temporary files in memory. Root only.
+/// The same where containers can be run, too: with its own network and PID namespace, so that everything that the body starts
+/// ends with it, and with temporary files in memory. Root only.
 #[track_caller]
 pub fn with_containers<F: FnOnce()>(body: F) {
     assert!(geteuid().is_root(), "containers with users of their own need root: sudo scripts/test");
     let namespaces =
         ["--mount", "--net", "--pid", "--fork", "--kill-child", "--mount-proc"].as_slice();
-    // Short, for sockets' paths; and a directory of its own, since the project may lie below the usual one.
+    // Short, because of the sockets' paths; and a separate directory, because the project may be below the usual one.
     let place =
         tempfile::Builder::new().prefix("t").rand_bytes(4).tempdir().expect("makes a directory");
     let variables = [("TMPDIR", place.path())];
@@ -73,11 +73,11 @@ fn within_namespaces<F: FnOnce()>(namespaces: &[&str], variables: &[(&str, &Path
         let _ = errors.read_to_string(&mut text);
         text
     });
-    // What takes long is seen as it comes.
+    // Slow output is shown as it comes.
     let mut has_run = false;
     for line in BufReader::new(child.stdout.take().expect("was piped")).lines() {
         let line = line.expect("a test writes text");
-        // A name that fits no test is no failure for the test's binary.
+        // A name that matches no test is no failure for the test's binary.
         has_run |= line.contains(" 1 passed");
         show(&line);
     }
@@ -87,7 +87,7 @@ fn within_namespaces<F: FnOnce()>(namespaces: &[&str], variables: &[(&str, &Path
     assert!(has_run, "{name} did not run");
 }
 
-#[expect(clippy::print_stdout, reason = "the output of a test, on its way to whoever runs it")]
+#[expect(clippy::print_stdout, reason = "the output of a test, for the person who runs it")]
 fn show(text: &str) {
     println!("{text}");
 }
@@ -97,8 +97,7 @@ fn show(text: &str) {
 pub struct Tmpfs(PathBuf);
 
 impl Tmpfs {
-    /// Mounts it; the options are those of tmpfs, as in `size=64k,mode=0755,uid=101`. For use in
-    /// [`with_mounts`].
+    /// Mounts it; the options are those of tmpfs, as in `size=64k,mode=0755,uid=101`. For use in [`with_mounts`].
     #[track_caller]
     pub fn over(directory: &Path, options: &str) -> Self {
         let data = CString::new(options).expect("options without a zero byte");
@@ -111,7 +110,7 @@ impl Tmpfs {
     #[track_caller]
     pub fn set_read_only(&self, yes: bool) {
         let flags = if yes { MountFlags::RDONLY } else { MountFlags::empty() };
-        // Nothing may be open for writing, and somebody may be writing right now.
+        // No file may be open for writing, but somebody may be writing at this moment.
         eventually(LIMIT, "it is mounted again", || match mount_remount(&self.0, flags, "") {
             Err(Errno::BUSY) => false,
             mounted => {
@@ -124,7 +123,7 @@ impl Tmpfs {
 
 impl Drop for Tmpfs {
     fn drop(&mut self) {
-        // Whoever still has files open there keeps them.
+        // Processes that still have files open there keep them.
         let _ = unmount(&self.0, UnmountFlags::DETACH);
     }
 }

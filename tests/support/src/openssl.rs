@@ -1,9 +1,9 @@
-//! OpenSSL's program, which PostgreSQL's packages bring along: another pair of eyes on certificates and keys.
+//! OpenSSL's program, which PostgreSQL's packages install: a second opinion about certificates and keys.
 
 use std::io::Write as _;
 use std::process::{Command, Stdio};
 
-/// What it makes of its standard input.
+/// Its output for this input.
 #[track_caller]
 pub fn openssl(arguments: &[&str], input: impl AsRef<[u8]>) -> Vec<u8> {
     let mut child = Command::new("openssl")
@@ -13,7 +13,7 @@ pub fn openssl(arguments: &[&str], input: impl AsRef<[u8]>) -> Vec<u8> {
         .stderr(Stdio::piped())
         .spawn()
         .expect("runs openssl");
-    // What reads a file may not read its input.
+    // A command that reads a file may not read its input.
     let _ = child.stdin.take().expect("was piped").write_all(input.as_ref());
     let output = child.wait_with_output().expect("waits for openssl");
     let said = String::from_utf8_lossy(&output.stderr);

@@ -1,11 +1,11 @@
-//! What a child process writes, line by line, as it comes.
+//! The output of a child process, line by line.
 
 use std::io::{BufRead, BufReader, Read};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// A place in the output, for what comes after it.
+/// A position in the output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub struct Mark(pub(crate) usize);
 
@@ -38,7 +38,7 @@ struct State {
 }
 
 impl Output {
-    /// Reads a stream to its end in a thread of its own.
+    /// Reads a stream to its end in a separate thread.
     pub(crate) fn read(self: &Arc<Self>, stream: Stream, source: impl Read + Send + 'static) {
         self.state().open += 1;
         let output = Arc::clone(self);
@@ -64,8 +64,7 @@ impl Output {
         self.state().lines.clone()
     }
 
-    /// Waits for the first line after the mark that `select` makes something of; also tells where
-    /// the line ends.
+    /// Waits for the first line after the mark for which `select` returns a value; also returns the end of that line.
     pub(crate) fn wait<T>(
         &self,
         mark: Mark,
@@ -93,7 +92,7 @@ impl Output {
         }
     }
 
-    /// Waits until nothing more can come; false if a stream is still open at the end of `limit`.
+    /// Waits until nothing more can come; false if a stream is still open after `limit`.
     pub(crate) fn wait_closed(&self, limit: Duration) -> bool {
         matches!(self.wait::<()>(self.mark(), limit, |_| None), Err(Missing::Ended))
     }

@@ -1,4 +1,4 @@
-//! What the kernel tells of a running process, and the limits that it can be given.
+//! What the kernel reports about a running process, and the limits that can be set on it.
 
 use std::fs;
 use std::path::Path;
@@ -13,25 +13,25 @@ use crate::{Account, spawn};
 pub struct Memory {
     /// All pages that are mapped and present.
     pub resident: u64,
-    /// What it has written: heap, stacks, and changed pages of the program's data. Pages of the program's file are not in
-    /// it, even while it runs only once: the kernel may drop them at any time.
+    /// What it has written: heap, stacks, and changed pages of the program's data. Pages of the program's file are not
+    /// included, even while it runs only once: the kernel may drop them at any time.
     pub private: u64,
     /// Resident, each page divided by how many processes have it.
     pub share: u64,
 }
 
-/// What the threads of a process have done so far; those that have ended are not in it.
+/// What the threads of a process have done so far, without threads that have ended.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Work {
     /// How often one of them went to sleep, and so was woken.
     pub sleeps: u64,
-    /// How often one was interrupted for somebody else.
+    /// How often one was preempted by another thread.
     pub preempted: u64,
     /// Time on a processor, by the scheduler's own clock.
     pub busy: Duration,
 }
 
-/// A running process, by its number.
+/// A running process, by its ID.
 #[derive(Debug, Clone, Copy)]
 pub struct Process(pub u32);
 
@@ -48,13 +48,13 @@ impl Process {
         figure(&self.read("status"), "VmHWM:")
     }
 
-    /// Its memory.
+    /// Its memory use.
     #[track_caller]
     pub fn memory(self) -> Memory {
         let text = self.read("smaps_rollup");
         Memory {
             resident: figure(&text, "Rss:"),
-            // A program that was just built is dirty in the page cache, and private until somebody else maps it.
+            // A program that was just built is dirty in the page cache, and private until another process maps it.
             private: figure(&text, "Anonymous:"),
             share: figure(&text, "Pss:"),
         }
@@ -82,14 +82,14 @@ impl Process {
         fs::read_dir(self.path("fd")).expect("a process that runs").count()
     }
 
-    /// The numbers of its threads.
+    /// The IDs of its threads.
     #[track_caller]
     pub fn threads(self) -> Vec<u32> {
         let entries = fs::read_dir(self.path("task")).expect("a process that runs");
         entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).collect()
     }
 
-    /// The numbers of its threads whose name begins so.
+    /// The IDs of its threads whose names begin with the prefix.
     #[track_caller]
     pub fn threads_named(self, prefix: &str) -> Vec<u32> {
         let mut threads = self.threads();
@@ -101,14 +101,14 @@ impl Process {
         threads
     }
 
-    /// The processes that its first thread has started, and that have not been waited for; none if it has ended.
+    /// The processes that its first thread has started and that nobody has waited for yet; empty if it has ended.
     pub fn children(self) -> Vec<Self> {
         let children = fs::read_to_string(self.path(&format!("task/{}/children", self.0)));
         let children = children.unwrap_or_default();
         children.split_whitespace().filter_map(|child| child.parse().ok()).map(Self).collect()
     }
 
-    /// Those of them that run the same program as it does: pgsvid's daemon, of its parent's.
+    /// Those of them that run the same program: the daemon, if this is a pgsvid parent.
     pub fn same_children(self) -> Vec<Self> {
         let program = |process: Self| fs::read_link(process.path("exe")).ok();
         let own = program(self);
@@ -117,7 +117,7 @@ impl Process {
         children
     }
 
-    /// Whether it is there, and no zombie.
+    /// Whether it exists, and is not a zombie.
     pub fn is_running(self) -> bool {
         let status = fs::read_to_string(self.path("status")).unwrap_or_default();
         status.lines().any(|line| line.starts_with("State:") && !line.contains("(zombie)"))
@@ -130,13 +130,13 @@ impl Process {
         }
     }
 
-    /// Ends what its first thread has started, as a shell's pipeline: whoever kills the shell leaves that running.
+    /// Ends the children of its first thread, such as a shell's pipeline: killing the shell leaves those running.
     pub fn kill_children(self) {
         // It may have ended, and so may they.
         self.children().into_iter().for_each(|child| child.signal(Signal::KILL));
     }
 
-    /// Lets a process of [`Account::server`] open no descriptor whose number is `limit` or more; returns the former limit.
+    /// Keeps a process of [`Account::server`] from opening a descriptor numbered `limit` or more; returns the old limit.
     #[track_caller]
     pub fn limit_descriptors(self, limit: u64) -> u64 {
         let text = self.read("limits");
@@ -146,14 +146,14 @@ impl Process {
         former.expect("the kernel tells the limits")
     }
 
-    /// Lets a process of [`Account::server`] make no more threads. `RLIMIT_NPROC` counts those of all processes of the
-    /// user, and nobody's but root's may exceed it.
+    /// Keeps a process of [`Account::server`] from creating more threads. `RLIMIT_NPROC` counts those of all processes of the
+    /// user, and only root may exceed it.
     #[track_caller]
     pub fn limit_threads(self) {
         self.limit("--nproc=1:");
     }
 
-    /// An account may limit its own processes; root, in a container, may not limit others.
+    /// An account may limit its own processes; root in a container may not limit others.
     #[track_caller]
     fn limit(self, what: &str) {
         let status = spawn::command(Path::new("/usr/bin/prlimit"), Account::server())
@@ -172,7 +172,7 @@ impl Process {
 }
 
 impl Work {
-    /// What was done since an earlier look.
+    /// What was done since an earlier observation.
     #[must_use]
     pub fn since(self, before: Self) -> Self {
         Self {
@@ -183,10 +183,10 @@ impl Work {
     }
 }
 
-/// The number behind a name, of a file of lines with names.
+/// The number after a name, in a file of named lines.
 #[track_caller]
 fn figure(text: &str, name: &str) -> u64 {
     let line = text.lines().find_map(|line| line.strip_prefix(name));
     let figure = line.and_then(|line| line.split_whitespace().next()?.parse().ok());
-    figure.unwrap_or_else(|| panic!("the kernel tells no {name:?}"))
+    figure.unwrap_or_else(|| panic!("the kernel reports no {name:?}"))
 }

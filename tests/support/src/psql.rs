@@ -1,4 +1,4 @@
-//! psql, as the client that everybody has.
+//! psql, the client that everybody has.
 
 use std::ffi::{OsStr, OsString};
 use std::io::Write;
@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use crate::{Account, ConnectLoop, Installation, spawn};
 
-/// A run of psql as [`Account::server`], with nothing of the test's own environment that libpq
-/// reads: what it does is decided by [`Psql::env`] and [`Psql::arg`].
+/// A run of psql as [`Account::server`], without any variables of the test's environment that libpq reads: only [`Psql::env`]
+/// and [`Psql::arg`] decide what it does.
 ///
 /// It is psql itself, not Debian's wrapper, which would look for clusters of the system.
 #[derive(Debug, Clone, Default)]
@@ -18,14 +18,14 @@ pub struct Psql {
     script: String,
 }
 
-/// How a run of psql ended.
+/// The result of a run of psql.
 #[derive(Debug, Clone)]
 pub struct PsqlOutput {
-    /// 0 done, 1 own error, 2 no connection, 3 the script failed.
+    /// 0 done, 1 error of psql, 2 no connection, 3 the script failed.
     pub status: ExitStatus,
-    /// Rows, one a line, columns apart by `|`; without the last end of line.
+    /// Rows, one a line, columns separated by `|`; without the last newline.
     pub stdout: String,
-    /// Errors and notices; without the last end of line.
+    /// Errors and notices; without the last newline.
     pub stderr: String,
 }
 
@@ -49,19 +49,19 @@ impl Psql {
         self
     }
 
-    /// Logs in as that role.
+    /// Logs in as this role.
     #[must_use]
     pub fn user(self, name: &str) -> Self {
         self.env("PGUSER", name)
     }
 
-    /// Connects to that database.
+    /// Connects to this database.
     #[must_use]
     pub fn database(self, name: &str) -> Self {
         self.env("PGDATABASE", name)
     }
 
-    /// What to execute; each statement is sent on its own.
+    /// The script; each statement is sent separately.
     #[must_use]
     pub fn script(mut self, text: &str) -> Self {
         text.clone_into(&mut self.script);
@@ -92,7 +92,7 @@ impl Psql {
         }
     }
 
-    /// Connects with a new psql again and again until told to stop.
+    /// Connects with a new psql repeatedly, until stopped.
     pub fn connect_loop(self) -> ConnectLoop {
         let psql = Arc::new(self);
         ConnectLoop::start(move || {

@@ -1,4 +1,4 @@
-//! psql that connects again and again.
+//! psql that connects repeatedly.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -8,8 +8,8 @@ use crate::{ConnectLoop, Counts, Psql};
 /// How often one psql connects.
 const CONNECTIONS: usize = 20;
 
-/// One psql after the other, each of which connects many times: each time it reads the service file, if there is
-/// one, and the three files.
+/// One psql after the other, each of which connects many times: each time it reads the service file, if there is one, and the
+/// three files.
 #[derive(Debug)]
 pub struct Reconnecting {
     /// Its attempts are runs of psql.
@@ -18,7 +18,7 @@ pub struct Reconnecting {
 }
 
 impl Reconnecting {
-    /// Begins, as that psql.
+    /// Starts with this psql.
     pub fn start(psql: Psql) -> Self {
         let again = "\\c -reuse-previous=off dbname=postgres\nSELECT 1;\n";
         let psql = psql.script(&format!("SELECT 1;\n{}", again.repeat(CONNECTIONS - 1)));
@@ -35,14 +35,14 @@ impl Reconnecting {
         Self { running, succeeded }
     }
 
-    /// How many connections there were, instead of how many runs; a run ends with the first that fails.
+    /// The number of connections, instead of the number of runs; a run ends with the first failure.
     pub fn stop(self) -> Counts {
         let failures = self.running.stop().failures;
         Counts { succeeded: self.succeeded.load(Ordering::Relaxed), failures }
     }
 }
 
-/// Without what differs from one failure to the next.
+/// The error without the parts that differ from one failure to the next.
 fn cause(error: &str) -> String {
     let words = error.split(' ').filter(|word| !word.contains("..v"));
     words.collect::<Vec<_>>().join(" ")

@@ -9,10 +9,10 @@ use serde_json::Value;
 
 use crate::{Account, Cluster, ClusterBuilder, Directory, Mark, Program, WallClock, eventually};
 
-/// How long anything here is waited for: far longer than it takes, on however busy a machine.
+/// How long tests wait for anything: far longer than it takes, even on a busy machine.
 pub const LIMIT: Duration = Duration::from_secs(30);
 
-/// An agent that runs, a PostgreSQL that does not yet, and where pgsvid publishes.
+/// A running agent, a PostgreSQL that does not run yet, and the directory where pgsvid publishes.
 ///
 /// ```no_run
 /// # let binary = "/path/to/pgsvid";
@@ -26,7 +26,7 @@ pub const LIMIT: Duration = Duration::from_secs(30);
 /// ```
 #[derive(Debug)]
 pub struct Setup {
-    /// Hands out [`Setup::SPIFFE_ID`], only when told to.
+    /// Offers [`Setup::SPIFFE_ID`], and renews only on request.
     pub agent: DevAgent,
     /// Has the role `pgsvid`, and its TLS settings name the published files.
     pub cluster: Cluster,
@@ -37,7 +37,7 @@ pub struct Setup {
     binary: PathBuf,
 }
 
-/// A [`Setup`] to be made.
+/// A [`Setup`] to be created.
 #[derive(Debug)]
 pub struct SetupBuilder {
     agent: dev_agent::Builder,
@@ -48,7 +48,7 @@ pub struct SetupBuilder {
 }
 
 impl SetupBuilder {
-    /// Changes the agent, which is not automatic and has one entry.
+    /// Changes the agent, which does not renew by itself, and has one entry.
     #[must_use]
     pub fn agent(mut self, change: impl FnOnce(dev_agent::Builder) -> dev_agent::Builder) -> Self {
         self.agent = change(self.agent);
@@ -62,7 +62,7 @@ impl SetupBuilder {
         self
     }
 
-    /// Publishes to that directory.
+    /// Publishes to this directory.
     #[must_use]
     pub fn files(mut self, files: Directory) -> Self {
         self.cluster = self.cluster.tls_files(files.path());
@@ -70,7 +70,7 @@ impl SetupBuilder {
         self
     }
 
-    /// Starts the agent, and makes the server without starting it.
+    /// Starts the agent, and creates the server without starting it.
     #[track_caller]
     pub fn create(self) -> Setup {
         let setup = self.create_bare();
@@ -78,7 +78,7 @@ impl SetupBuilder {
         setup
     }
 
-    /// The same, and the server has no role `pgsvid`.
+    /// The same without the role `pgsvid` on the server.
     #[track_caller]
     pub fn create_bare(self) -> Setup {
         let Self { agent, cluster, files, other, binary } = self;
@@ -91,7 +91,7 @@ impl SetupBuilder {
 }
 
 impl Setup {
-    /// What the agent's only entry is for. Its DNS name is `localhost`.
+    /// The SPIFFE ID of the agent's only entry. Its DNS name is `localhost`.
     pub const SPIFFE_ID: &str = "spiffe://example.org/ns/test/sa/db";
 
     /// A setup to be changed; the path is `env!("CARGO_BIN_EXE_pgsvid")`.
@@ -114,8 +114,7 @@ impl Setup {
         Self::builder(binary).create()
     }
 
-    /// Replaces pgsvid's configuration file. Endpoint, directory, socket, port and log format come
-    /// from its command line.
+    /// Replaces pgsvid's configuration file. The command line sets endpoint, directory, socket, port and log format.
     pub fn configure(&self, toml: &str) {
         self.other.write("pgsvid.toml", toml, 0o644);
     }
@@ -137,22 +136,28 @@ impl Setup {
     pub fn spawn_leaving_out(&self, flags: &[&str]) -> Pgsvid {
         let arguments = self.arguments();
         let left = arguments.chunks(2).filter(|pair| !flags.contains(&pair[0].as_str()));
-        let arguments = ["run"].into_iter().chain(left.flatten().map(String::as_str));
+        self.spawn_given(left.flatten())
+    }
+
+    /// The same with these arguments instead of the usual ones.
+    #[track_caller]
+    pub fn spawn_given<'a>(&self, arguments: impl IntoIterator<Item = &'a String>) -> Pgsvid {
+        let arguments = ["run"].into_iter().chain(arguments.into_iter().map(String::as_str));
         Pgsvid(Program::spawn_as(Account::server(), &self.binary, arguments, &[]))
     }
 
-    /// The same as another account; only root can choose one that is not its own.
+    /// The same as another account; only root can choose a foreign one.
     #[track_caller]
     pub fn spawn_as(&self, account: &Account, more: &[&str]) -> Pgsvid {
         let arguments = self.arguments();
-        // A flag may be given once: the test's own goes before the usual one.
+        // A flag may be given once: the test's own replaces the usual one.
         let usual = arguments.chunks(2).filter(|pair| !more.contains(&pair[0].as_str())).flatten();
         let arguments = usual.map(String::as_str).chain(more.iter().copied());
         let arguments = ["run"].into_iter().chain(arguments);
         Pgsvid(Program::spawn_as(account, &self.binary, arguments, &[]))
     }
 
-    /// The same with that wall clock.
+    /// The same with this wall clock.
     #[track_caller]
     pub fn spawn_with_clock(&self, clock: &WallClock) -> Pgsvid {
         let arguments = ["run".to_owned()].into_iter().chain(self.arguments());
@@ -188,10 +193,10 @@ impl Setup {
         pgsvid
     }
 
-    /// Waits until PostgreSQL can be started from what is published.
+    /// Waits until PostgreSQL can be started with the published set.
     #[track_caller]
     pub fn wait_published(&self) {
-        // The last link that pgsvid makes is that of the bundle or that of a service file.
+        // The last link that pgsvid creates is the bundle's, or a service file's.
         eventually(LIMIT, "all files are published", || {
             ["svid.pem", "svid_key.pem", "svid_bundle.pem"]
                 .iter()
@@ -200,7 +205,7 @@ impl Setup {
     }
 }
 
-/// A pgsvid that logs JSON.
+/// A pgsvid that logs in JSON.
 #[derive(Debug)]
 pub struct Pgsvid(Program);
 
@@ -211,19 +216,19 @@ impl Pgsvid {
         self.event_after(Mark::default(), name).0
     }
 
-    /// Waits for the next event of this name, and tells where it ends.
+    /// Waits for the next event of this name, and returns its end.
     #[track_caller]
     pub fn event_after(&self, mark: Mark, name: &str) -> (Value, Mark) {
         self.0.wait_for_event_after(mark, LIMIT, |event| event["event"] == name)
     }
 
-    /// Waits for the first line with this message. Lines of level debug have no names.
+    /// Waits for the first line with this message. Lines of level debug have no event names.
     #[track_caller]
     pub fn message(&self, message: &str) -> Value {
         self.message_after(Mark::default(), message).0
     }
 
-    /// Waits for the next line with this message, and tells where it ends.
+    /// Waits for the next line with this message, and returns its end.
     #[track_caller]
     pub fn message_after(&self, mark: Mark, message: &str) -> (Value, Mark) {
         self.0.wait_for_event_after(mark, LIMIT, |event| event["message"] == message)
@@ -237,7 +242,7 @@ impl Pgsvid {
         })
     }
 
-    /// The same, and it has to be `current`.
+    /// The same, and the verdict must be `current`.
     #[track_caller]
     pub fn current(&self, generation: u64) -> Value {
         let event = self.rotated(generation);
@@ -245,7 +250,7 @@ impl Pgsvid {
         event
     }
 
-    /// Waits for the next event at the level ERROR, and tells where it ends.
+    /// Waits for the next event at the level ERROR, and returns its end.
     #[track_caller]
     pub fn alarm_after(&self, mark: Mark) -> (Value, Mark) {
         self.0.wait_for_event_after(mark, LIMIT, |event| event["level"] == "ERROR")

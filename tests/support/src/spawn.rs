@@ -16,18 +16,18 @@ use crate::directory::session_directory;
 
 const SETPRIV: &str = "/usr/bin/setpriv";
 
-/// Variables that would steer pgsvid or libpq, or make a program talk to the system's manager.
+/// Variables that would affect pgsvid or libpq, or make a program contact the system's service manager.
 const PREFIXES: [&str; 4] = ["PG", "PGSVID_", "SPIFFE_", "NOTIFY_SOCKET"];
 
-/// A command under that account, in `/`, without the variables that steer pgsvid or libpq.
+/// A command as this account, in `/`, without the variables that affect pgsvid or libpq.
 pub(crate) fn command(program: &Path, account: &Account) -> Command {
     let mut command = Command::new(program);
     prepare(&mut command, account);
     command
 }
 
-/// The same for a process that stays: the kernel sends it `signal` (a name as `QUIT`) when the test
-/// process ends, however that happens.
+/// The same for a long-lived process: the kernel sends it `signal` (a name such as `QUIT`) when the test process ends,
+/// however that happens.
 pub(crate) fn lasting_command(program: &Path, account: &Account, signal: &str) -> Command {
     if !Path::new(SETPRIV).exists() {
         return command(program, account);
@@ -44,13 +44,13 @@ fn prepare(command: &mut Command, account: &Account) {
             command.env_remove(name);
         }
     }
-    // libpq gives up if it may not look for its files at home, as `postgres` may not in root's.
+    // libpq gives up if it may not look for its files in the home directory, as `postgres` may not in root's.
     command.env("HOME", session_directory()).env("LC_ALL", "C").current_dir("/");
     account.apply(command);
 }
 
-/// Spawns from a thread that lives as long as the process, because the kernel's "parent" whose death
-/// is signalled is a thread, and threads of tests and runtimes end early.
+/// Spawns from a thread that lives as long as the process: the kernel signals the death of the parent *thread*, and threads
+/// of tests and runtimes end early.
 pub(crate) fn spawn(command: Command) -> io::Result<Child> {
     type Request = (Command, Sender<io::Result<Child>>);
     static SPAWNER: OnceLock<Sender<Request>> = OnceLock::new();
@@ -71,8 +71,8 @@ pub(crate) fn spawn(command: Command) -> io::Result<Child> {
     answer.recv().expect("the spawner answers each request")
 }
 
-/// The path under which `account` can run the program: its own, or that of a copy where a
-/// directory above is closed to others, as a checkout in root's home is.
+/// The path at which `account` can run the program: its own, or that of a copy if a directory above is closed to others, as
+/// for a checkout in root's home.
 pub(crate) fn executable(program: &Path, account: &Account) -> PathBuf {
     static COPIES: Mutex<Option<HashMap<PathBuf, PathBuf>>> = Mutex::new(None);
     let program = fs::canonicalize(program)

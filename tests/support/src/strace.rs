@@ -1,4 +1,4 @@
-//! Faults at the system calls of a real program, by strace.
+//! Faults at system calls of a real program, by strace.
 
 use std::os::unix::net::UnixStream;
 use std::path::Path;
@@ -11,19 +11,19 @@ const LIMIT: Duration = Duration::from_secs(30);
 
 /// A strace that is attached to a running process, until it is dropped.
 ///
-/// A fault is written as strace's `-e inject=` takes it: `fsync:error=EIO:when=1`. Calls are counted from the moment at
-/// which this returns, for each call and each thread by itself.
+/// A fault has the form of strace's `-e inject=`: `fsync:error=EIO:when=1`. Calls are counted from when this returns,
+/// separately for each call and each thread.
 #[derive(Debug)]
 pub struct Strace(Program);
 
 impl Strace {
-    /// Attaches to all threads of a process, also to those that it starts later.
+    /// Attaches to all threads of a process, including those that it starts later.
     #[track_caller]
     pub fn attach(process: u32, fault: &str) -> Self {
         Self::start(&["-f"], &[process], fault, None)
     }
 
-    /// Attaches to these threads alone, and watches these calls, too.
+    /// Attaches only to these threads, and also watches these calls.
     #[track_caller]
     pub fn attach_to_threads(threads: &[u32], fault: &str, watched: &str) -> Self {
         Self::start(&[], threads, fault, Some(watched))
@@ -35,7 +35,7 @@ impl Strace {
         for process in processes {
             arguments.extend(["-p".to_owned(), process.to_string()]);
         }
-        // It has to be allowed to look at other accounts' processes.
+        // It must be allowed to inspect other accounts' processes.
         let strace = Program::spawn_as(Account::current(), STRACE, arguments, &[]);
         for process in processes {
             strace.wait_for_text(LIMIT, &format!("Process {process} attached"));
@@ -43,21 +43,21 @@ impl Strace {
         Self(strace)
     }
 
-    /// Runs a program with faults from its start on, as [`Account::server`]. What it writes is mixed with what strace
-    /// writes, which goes to standard error, too; signals go to the program.
+    /// Runs a program with faults from its start on, as [`Account::server`]. Its output is mixed with strace's, which goes to
+    /// standard error, too; signals go to the program.
     #[track_caller]
     pub fn around(program: impl AsRef<Path>, arguments: &[String], fault: &str) -> Program {
         Program::spawn(STRACE, Self::all_around(&["-D", "-f"], program, arguments, fault), &[])
     }
 
-    /// The same, and strace writes nothing: each line is the program's own.
+    /// The same, but strace prints nothing: each line is the program's own.
     #[track_caller]
     pub fn quietly(program: impl AsRef<Path>, arguments: &[String], fault: &str) -> Program {
         let options = ["-D", "-f", "-q", "-o", "/dev/null"];
         Program::spawn(STRACE, Self::all_around(&options, program, arguments, fault), &[])
     }
 
-    /// The same with pgsvid's daemon alone: see [`Program::spawn_daemon`].
+    /// The same with only pgsvid's daemon: see [`Program::spawn_daemon`].
     #[track_caller]
     pub fn around_daemon(
         program: impl AsRef<Path>,
@@ -81,23 +81,23 @@ impl Strace {
         all
     }
 
-    /// Whether a fault was injected so far.
+    /// Whether a fault has been injected.
     pub fn has_injected(&self) -> bool {
         self.has_seen("(INJECTED)")
     }
 
-    /// Whether a call was seen so far that contains the text.
+    /// Whether a call that contains the text has been seen.
     pub fn has_seen(&self, text: &str) -> bool {
         self.0.lines().iter().any(|line| line.contains(text))
     }
 
-    /// Leaves the process alone.
+    /// Detaches from the process.
     pub fn detach(self) {
         self.0.terminate(LIMIT);
     }
 }
 
-/// Only the calls in question are stopped at: everything else goes on at full speed.
+/// Only stops at the calls in question: everything else runs at full speed.
 fn injection(fault: &str, watched: Option<&str>) -> [String; 4] {
     let calls = fault.split(':').next().unwrap_or_default();
     let calls = watched.map_or(calls.to_owned(), |watched| format!("{calls},{watched}"));

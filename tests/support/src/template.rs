@@ -1,4 +1,4 @@
-//! One `initdb` for each test process; clusters are copies.
+//! One `initdb` for each test process; clusters are copies of it.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -20,7 +20,7 @@ pub(crate) fn copy_to(data_directory: &Path) {
 }
 
 fn initialize() -> PathBuf {
-    // `initdb` makes the data directory itself, and may do so only below one of its own.
+    // `initdb` creates the data directory itself, and may only do so below a directory of its own.
     let parent = std::mem::ManuallyDrop::new(Directory::new());
     debug_assert!(parent.path().starts_with(session_directory()));
     let template = parent.join("template");

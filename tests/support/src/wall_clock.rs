@@ -1,4 +1,4 @@
-//! A wall clock of a program's own, by libfaketime.
+//! A wall clock for a program, by libfaketime.
 
 use std::fs;
 use std::path::PathBuf;
@@ -7,9 +7,9 @@ use rustix::time::{ClockId, clock_gettime, clock_settime};
 
 use crate::Directory;
 
-/// A wall clock that is set while a program runs. The program has to be linked dynamically; its timers run on, as they
-/// do when somebody sets the clock. A machine that has slept looks the same to it: the wall clock is ahead by the time
-/// that the timers have missed.
+/// A wall clock that is set while a program runs. The program must be linked dynamically. Its timers continue, as when
+/// somebody sets the clock. A machine that has slept looks the same to it: the wall clock is ahead by the time that the
+/// timers have missed.
 #[derive(Debug, Default)]
 pub struct WallClock {
     directory: Directory,
@@ -23,14 +23,15 @@ impl WallClock {
         clock
     }
 
-    /// Sets it so many seconds ahead of the right time, or behind it.
+    /// Sets it this many seconds ahead of the right time, or behind it.
     pub fn set(&self, ahead: i64) {
         let new = self.directory.write("new", format!("{ahead:+}\n"), 0o644);
-        // It is read at each look at the clock.
+        // The library reads it whenever the program reads the clock.
         fs::rename(new, self.file()).expect("renames a file");
     }
 
-    /// Sets it, and lets the kernel tell every program that the clock was set: the machine's own is set to what it shows.
+    /// Sets it, and makes the kernel notify every program that the clock was set: the machine's own clock is set to the same
+    /// time.
     pub fn leap(&self, ahead: i64) {
         self.set(ahead);
         let shown = clock_gettime(ClockId::Realtime);
@@ -39,7 +40,7 @@ impl WallClock {
         );
     }
 
-    /// What makes a program look at this clock.
+    /// The variables that make a program use this clock.
     pub fn variables(&self) -> [(&'static str, String); 4] {
         let library = fs::read_dir("/usr/lib").ok().into_iter().flatten().find_map(|entry| {
             let path = entry.ok()?.path().join("faketime/libfaketimeMT.so.1");

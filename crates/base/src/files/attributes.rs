@@ -1,4 +1,4 @@
-//! What a file has beside its contents, read from one and given to another.
+//! The owner, group, mode and extended attributes of a file: read from one file and applied to another.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
@@ -11,12 +11,12 @@ use rustix::io::Errno;
 /// Largest list of names, and largest value, of extended attributes (`xattr(7)`: `XATTR_LIST_MAX`, `XATTR_SIZE_MAX`).
 const LARGEST: usize = 65_536;
 
-/// What a file has beside its contents.
+/// The metadata of a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Attributes {
-    /// Number of its owner.
+    /// User ID of its owner.
     pub owner: u32,
-    /// Number of its group.
+    /// Group ID.
     pub group: u32,
     /// Its permission bits, without setuid, setgid and sticky.
     pub mode: u32,
@@ -25,7 +25,7 @@ pub struct Attributes {
 }
 
 impl Attributes {
-    /// Those of an open file.
+    /// The attributes of an open file.
     pub(super) fn of(file: &File) -> io::Result<Self> {
         let stat = rustix::fs::fstat(file)?;
         Ok(Self {
@@ -36,15 +36,15 @@ impl Attributes {
         })
     }
 
-    /// Gives them to a file of this process's, all but the owner. Fails if one of them cannot be given.
+    /// Applies all but the owner to a file of this process. Fails if one of them cannot be set.
     pub(super) fn give_to(&self, file: &File) -> io::Result<()> {
         if rustix::fs::fstat(file)?.st_gid != self.group {
             rustix::fs::fchown(file, None, Some(Gid::from_raw(self.group))).map_err(|error| {
-                let text = format!("a new file cannot be given its group, {}: {error}", self.group);
+                let text = format!("cannot set the group {} on a new file: {error}", self.group);
                 io::Error::new(io::Error::from(error).kind(), text)
             })?;
         }
-        // What the directory gives to each new file.
+        // Attributes that the directory gives to each new file.
         let given = extended(file)?;
         for (name, _) in &given {
             if !self.extended.iter().any(|(wanted, _)| wanted == name) {
@@ -86,7 +86,7 @@ fn extended(file: &File) -> io::Result<Vec<(OsString, Vec<u8>)>> {
         let mut value = Vec::with_capacity(LARGEST);
         match rustix::fs::fgetxattr(file, name, rustix::buffer::spare_capacity(&mut value)) {
             Ok(_) => extended.push((name.to_owned(), value)),
-            // It is gone by now.
+            // It was removed in the meantime.
             Err(Errno::NODATA) => {}
             Err(error) => return Err(error.into()),
         }

@@ -1,4 +1,4 @@
-//! A directory that stays the one that was opened, whatever becomes of its path.
+//! A directory that stays the one that was opened, even if its path leads elsewhere later.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
@@ -18,7 +18,7 @@ use super::reading::{open, read_open};
 
 const DIRECTORY: OFlags = OFlags::DIRECTORY.union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
-/// An open directory. Whatever is done in it goes through its descriptor: its path is not walked again.
+/// An open directory. Every operation uses its descriptor, so its path is not resolved again.
 #[derive(Debug)]
 pub struct Directory {
     path: PathBuf,
@@ -26,13 +26,13 @@ pub struct Directory {
 }
 
 impl Directory {
-    /// Opens the directory that a path leads to. Links that are there now are resolved first; one that is put into the
-    /// resolved path afterwards is not followed, but an error.
+    /// Opens the directory that a path leads to. Links that exist now are resolved first. A link that is put into the
+    /// resolved path afterwards is an error.
     pub fn open(path: &Path) -> io::Result<Self> {
         Self::open_resolved(std::fs::canonicalize(path)?)
     }
 
-    /// The directory of the file that a path leads to, in the same way, and the file's name in it.
+    /// Opens the directory of the file that a path leads to, in the same way. Returns the file's name in it, too.
     pub fn of_file(path: &Path) -> io::Result<(Self, OsString)> {
         let path = std::fs::canonicalize(path)?;
         let (Some(directory), Some(name)) = (path.parent(), path.file_name()) else {
@@ -60,18 +60,18 @@ impl Directory {
         &self.path
     }
 
-    /// Number of its owner.
+    /// User ID of its owner.
     pub fn owner(&self) -> io::Result<u32> {
         Ok(rustix::fs::fstat(&self.fd)?.st_uid)
     }
 
-    /// Whether files can be made and replaced in it by this process.
+    /// Fails unless this process can create and replace files in it.
     pub fn is_writable(&self) -> io::Result<()> {
         let access = Access::WRITE_OK | Access::EXEC_OK;
         Ok(rustix::fs::accessat(&self.fd, ".", access, AtFlags::EACCESS)?)
     }
 
-    /// Takes the directory's own `flock`; false if somebody else has it. It is released with the value.
+    /// Takes the `flock` of the directory itself; false if another process has it. Dropping the value releases it.
     pub fn lock(&self) -> io::Result<bool> {
         match rustix::fs::flock(&self.fd, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => Ok(true),
@@ -80,7 +80,7 @@ impl Directory {
         }
     }
 
-    /// Reads a regular file of at most `most` bytes in it. Follows no link, and waits for nothing.
+    /// Reads a regular file in it, of at most `most` bytes. Follows no link, and never waits.
     pub fn read(&self, name: &OsStr, most: u64) -> io::Result<(Zeroizing<Vec<u8>>, Attributes)> {
         let name = plain(name)?;
         let file = open(&self.fd, name, OFlags::NOFOLLOW)?;
@@ -88,8 +88,8 @@ impl Directory {
         Ok((contents, Attributes::of(&file)?))
     }
 
-    /// Makes a file that is not there yet, with these attributes, or closed to everybody else. It belongs to this process's
-    /// user. Nothing is left of it if that fails.
+    /// Creates a file with these attributes, or with mode 0600. It belongs to this process's user. If that fails, nothing is
+    /// left behind.
     pub fn create(
         &self,
         name: &OsStr,
@@ -109,8 +109,8 @@ impl Directory {
         filled
     }
 
-    /// Puts a file into the place of another in one step, or makes it: a reader sees the one or the other, whole.
-    /// Durable when it returns. A link of that name is replaced, not followed.
+    /// Replaces a file in one step, or creates it: a reader sees the old file or the new one, each whole. The change is on
+    /// disk when this returns. A link of that name is replaced, not followed.
     pub fn replace(
         &self,
         name: &OsStr,
@@ -126,14 +126,14 @@ impl Directory {
         Ok(retry_on_intr(|| rustix::fs::fsync(&self.fd))?)
     }
 
-    /// Whether a file that is there could be replaced: all but the last step is done, and undone.
+    /// Whether a file could be replaced: does all but the last step, and undoes it.
     pub fn rehearse_replace(
         &self,
         name: &OsStr,
         attributes: Option<&Attributes>,
     ) -> io::Result<()> {
         let name = plain(name)?;
-        // Flags that show in the last step alone (`chattr(1)`), and a file that is mounted by itself.
+        // What only the last step would meet: flags of `chattr(1)`, and a file that is a mount of its own.
         self.may_go("", "its directory", AtFlags::EMPTY_PATH)?;
         self.may_go(name, "it", AtFlags::SYMLINK_NOFOLLOW)?;
         let temporary = temporary(name);
@@ -160,7 +160,7 @@ impl Directory {
         Err(io::Error::other(format!("{what} {why}")))
     }
 
-    /// Removes a file; none is no error.
+    /// Removes a file. A missing file is no error.
     pub fn remove(&self, name: &OsStr) -> io::Result<()> {
         match rustix::fs::unlinkat(&self.fd, plain(name)?, AtFlags::empty()) {
             Ok(()) | Err(Errno::NOENT) => Ok(()),
@@ -175,12 +175,12 @@ impl AsFd for Directory {
     }
 }
 
-/// The name, if it is that of an entry and leads nowhere else.
+/// The name, if it is a plain name of an entry in this directory.
 fn plain(name: &OsStr) -> io::Result<&OsStr> {
     let mut components = Path::new(name).components();
     match (components.next(), components.next()) {
         (Some(Component::Normal(only)), None) if only == name => Ok(name),
-        _ => Err(io::Error::other("it is no name of a file")),
+        _ => Err(io::Error::other("it is not a plain file name")),
     }
 }
 
@@ -193,14 +193,14 @@ fn temporary(name: &OsStr) -> OsString {
 fn fill(mut file: File, bytes: &[u8], attributes: Option<&Attributes>) -> io::Result<()> {
     match attributes {
         Some(attributes) => attributes.give_to(&file)?,
-        // Whatever the umask.
+        // Independent of the umask.
         None => rustix::fs::fchmod(&file, Mode::RUSR | Mode::WUSR)?,
     }
     file.write_all(bytes)?;
     file.sync_all()
 }
 
-/// Opens an absolute path without links component by component, as `openat2` does by itself.
+/// Opens an absolute path without links, component by component, as `openat2` does in one call.
 fn walk(path: &Path, flags: OFlags) -> io::Result<OwnedFd> {
     let passing = DIRECTORY | OFlags::PATH;
     let mut components = path.components().peekable();

@@ -1,13 +1,17 @@
-//! Files that others own or name: directories are opened once and without following links, contents are read without
-//! waiting and up to a limit.
+//! Files that others own or name: directories are opened once and without following links; contents are read up to a limit,
+//! without waiting.
 //!
-//! A path can lead somewhere else each time that it is walked. So what is written goes through a [`Directory`], whose
-//! descriptor stays what it is.
+//! A path can lead elsewhere each time it is resolved. So everything is written through a [`Directory`], whose descriptor
+//! never changes.
 
 mod attributes;
 mod directory;
 mod reading;
+mod steps;
+mod way;
 
 pub use attributes::Attributes;
 pub use directory::Directory;
-pub use reading::{contents, end, read, text, text_and_owner};
+pub use reading::{contents, end, read, text, text_and_status};
+pub use steps::{components, look, root, step};
+pub use way::{Link, Way, way};

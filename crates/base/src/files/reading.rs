@@ -1,9 +1,10 @@
-//! The contents of a file that somebody named: it may be anything.
+//! The contents of a file whose path somebody else chose, so that it may be anything.
 
 use std::ffi::OsStr;
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io::{self, Read as _, Seek as _, SeekFrom};
 use std::os::fd::{AsFd, AsRawFd as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
 use rustix::fs::{CWD, FileType, Mode, OFlags, Stat};
@@ -13,57 +14,59 @@ use zeroize::Zeroizing;
 /// Largest file that [`contents`] reads, in bytes.
 const LARGEST: u64 = 16 * 1024 * 1024;
 
-/// What a file is opened with that may be anything: neither a FIFO nor a terminal is waited for.
+/// Flags for opening a file that may be anything: opening waits for neither a FIFO nor a terminal.
 const CAREFULLY: OFlags =
     OFlags::RDONLY.union(OFlags::NONBLOCK).union(OFlags::NOCTTY).union(OFlags::CLOEXEC);
 
-/// Reads a regular file of at most 16 MiB, which may hold a key. Never waits: a FIFO is refused, not opened for long.
+/// Reads a regular file of at most 16 MiB, which may hold a key. Never waits: a FIFO is refused.
 ///
-/// The error's text goes on from "cannot read FILE: ".
+/// The error's text follows "cannot read FILE: ".
 pub fn contents(path: &Path) -> io::Result<Zeroizing<Vec<u8>>> {
     read(path, LARGEST)
 }
 
-/// Reads a regular file of at most `most` bytes, which is text: what is no UTF-8 is replaced. In the same way.
+/// Reads a regular file of at most `most` bytes as text, with U+FFFD for what is not UTF-8. Otherwise as [`contents`].
 pub fn text(path: &Path, most: u64) -> io::Result<String> {
     Ok(String::from_utf8_lossy(&read(path, most)?).into_owned())
 }
 
-/// Reads a regular file of at most `most` bytes. In the same way.
+/// Reads a regular file of at most `most` bytes. Otherwise as [`contents`].
 pub fn read(path: &Path, most: u64) -> io::Result<Zeroizing<Vec<u8>>> {
     read_open(&open(CWD, path.as_os_str(), OFlags::empty())?, most)
 }
 
-/// The same of text that was written there: no link of either kind leads to it. And the number of the file's owner.
-pub fn text_and_owner(path: &Path, most: u64) -> io::Result<(String, u32)> {
+/// Reads text, and what the file's descriptor tells of its owner, mode and time. Refuses symbolic links and files with several hard links. Otherwise as
+/// [`text`].
+pub fn text_and_status(path: &Path, most: u64) -> io::Result<(String, Metadata)> {
     let file = open(CWD, path.as_os_str(), OFlags::NOFOLLOW)?;
-    let stat = rustix::fs::fstat(&file)?;
-    if stat.st_nlink != 1 {
+    let status = file.metadata()?;
+    if status.nlink() != 1 {
         return Err(io::Error::other("it has another name (a hard link)"));
     }
     let text = read_open(&file, most)?;
-    Ok((String::from_utf8_lossy(&text).into_owned(), stat.st_uid))
+    Ok((String::from_utf8_lossy(&text).into_owned(), status))
 }
 
-/// The last bytes of a regular file, at most `most`. In the same way.
+/// The last bytes of a regular file, at most `most`. Otherwise as [`contents`].
 pub fn end(path: &Path, most: u64) -> io::Result<Vec<u8>> {
     let mut file = open(CWD, path.as_os_str(), OFlags::empty())?;
     let length = file.metadata()?.len();
     file.seek(SeekFrom::Start(length.saturating_sub(most)))?;
     let mut found = Vec::new();
-    file.take(most).read_to_end(&mut found)?;
+    // A file of the kernel's, such as /proc/kmsg, has no length, and reading it can have effects.
+    file.take(most.min(length)).read_to_end(&mut found)?;
     Ok(found)
 }
 
-/// Opens a regular file, and nothing else: opening alone can have effects, such as a watchdog's. So what is there is held
-/// by a descriptor that does not open it, judged, and opened by that descriptor: the name may be another's by then.
+/// Opens a regular file, and nothing else. Opening alone can have effects, for example on a watchdog. So `O_PATH` first holds
+/// what is there, then its type is checked, then it is opened through that descriptor: by then the name may lead elsewhere.
 pub(super) fn open(within: impl AsFd, name: &OsStr, more: OFlags) -> io::Result<File> {
     let flags = OFlags::PATH | OFlags::CLOEXEC | more;
     let held = retry_on_intr(|| rustix::fs::openat(&within, name, flags, Mode::empty()))?;
     regular(&rustix::fs::fstat(&held)?)?;
     let by_descriptor = format!("/proc/self/fd/{}", held.as_raw_fd());
     match retry_on_intr(|| rustix::fs::open(&by_descriptor, CAREFULLY, Mode::empty())) {
-        // There is no /proc, so the name has to do.
+        // Without /proc the name must do.
         Err(Errno::NOENT) => {
             let flags = CAREFULLY | more;
             Ok(retry_on_intr(|| rustix::fs::openat(&within, name, flags, Mode::empty()))?.into())
@@ -72,7 +75,7 @@ pub(super) fn open(within: impl AsFd, name: &OsStr, more: OFlags) -> io::Result<
     }
 }
 
-/// Reads an open file from its beginning, if it is a regular one of at most `most` bytes.
+/// Reads an open regular file of at most `most` bytes from its beginning.
 pub(super) fn read_open(file: &File, most: u64) -> io::Result<Zeroizing<Vec<u8>>> {
     let stat = rustix::fs::fstat(file)?;
     regular(&stat)?;
@@ -80,7 +83,7 @@ pub(super) fn read_open(file: &File, most: u64) -> io::Result<Zeroizing<Vec<u8>>
     if size > most {
         return Err(io::Error::other(format!("it is larger than {}", amount(most))));
     }
-    // A buffer that grew would leave copies of a key behind; and what is appended meanwhile is not read.
+    // A growing buffer would leave copies of a key in memory. Bytes appended in the meantime are not read.
     let mut text = Zeroizing::new(Vec::with_capacity(usize::try_from(size).unwrap_or(0)));
     file.take(size).read_to_end(&mut text)?;
     Ok(text)
@@ -91,7 +94,7 @@ fn regular(stat: &Stat) -> io::Result<()> {
         FileType::RegularFile => return Ok(()),
         FileType::Directory => "it is a directory",
         FileType::Symlink => "it is a symbolic link",
-        _ => "it is no regular file",
+        _ => "it is not a regular file",
     };
     Err(io::Error::other(is))
 }
@@ -140,9 +143,18 @@ mod tests {
         refuses(directory.path(), "it is a directory");
         let fifo = directory.path().join("fifo");
         mknodat(CWD, &fifo, FileType::Fifo, Mode::RWXU, 0).unwrap();
-        refuses(&fifo, "it is no regular file");
-        // Which would never end.
-        refuses(Path::new("/dev/zero"), "it is no regular file");
+        refuses(&fifo, "it is not a regular file");
+        // Reading it would never end.
+        refuses(Path::new("/dev/zero"), "it is not a regular file");
+    }
+
+    /// Reading `/proc/kmsg` takes the kernel's messages away from who waits for them.
+    #[test]
+    fn b65_of_a_file_without_a_length_nothing_is_read() {
+        let path = Path::new("/proc/self/status");
+        assert!(!std::fs::read(path).unwrap().is_empty());
+        assert_eq!(end(path, 1 << 20).unwrap(), b"");
+        assert_eq!(read(path, 1 << 20).unwrap().as_slice(), b"");
     }
 
     #[test]
@@ -163,7 +175,7 @@ mod tests {
             });
             for _ in 0..20_000 {
                 let _ = contents(&path);
-                let _ = text_and_owner(&path, 1);
+                let _ = text_and_status(&path, 1);
                 let _ = opened.read(OsStr::new("file"), 1);
             }
             done.store(true, Ordering::Relaxed);

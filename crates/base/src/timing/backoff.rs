@@ -1,11 +1,12 @@
-//! Exponential back-off with full jitter, from the first try on, so that a fleet does not retry in step.
+//! Exponential back-off with jitter, from the first retry on, so that a fleet does not retry in step.
 
 use std::time::Duration;
 
-/// Shortest delay: full jitter alone may come out as nothing, and a loop of nothings is a busy one.
+/// Shortest delay: full jitter alone can give zero, and a series of zeros is a busy loop.
 const SHORTEST: Duration = Duration::from_millis(10);
 
-/// Delays between tries: uniform between nothing and a ceiling that doubles up to `longest`.
+/// Delays between retries. The first is uniform between 10 ms and `first`. Each later one is uniform within the upper half of a ceiling
+/// that doubles up to `longest`, so that something that has failed often is not retried at once by chance.
 #[derive(Debug, Clone)]
 pub struct Backoff {
     first: Duration,
@@ -23,11 +24,12 @@ impl Backoff {
     /// The delay before the next try.
     pub fn delay(&mut self) -> Duration {
         let ceiling = self.ceiling();
+        let part = if self.tries == 0 { fastrand::f64() } else { 0.5 + fastrand::f64() / 2.0 };
         self.tries = self.tries.saturating_add(1);
-        ceiling.mul_f64(fastrand::f64()).max(SHORTEST)
+        ceiling.mul_f64(part).max(SHORTEST)
     }
 
-    /// Forgets the tries made so far: something succeeded.
+    /// Starts over, after a success.
     pub fn reset(&mut self) {
         self.tries = 0;
     }
@@ -45,7 +47,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn delays_stay_within_a_doubling_ceiling() {
+    fn n62_delays_stay_below_a_doubling_ceiling_and_not_far_below_it() {
         let first = Duration::from_millis(100);
         let longest = Duration::from_secs(5);
         for _ in 0..200 {
@@ -53,7 +55,8 @@ mod tests {
             for tries in 0..80u32 {
                 let delay = backoff.delay();
                 let ceiling = first.saturating_mul(2u32.saturating_pow(tries)).min(longest);
-                assert!(delay >= SHORTEST && delay <= ceiling, "try {tries}: {delay:?}");
+                let floor = if tries == 0 { SHORTEST } else { ceiling / 2 };
+                assert!(delay >= floor && delay <= ceiling, "try {tries}: {delay:?}");
             }
             backoff.reset();
             assert!(backoff.delay() <= first);

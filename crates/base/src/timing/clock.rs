@@ -1,4 +1,4 @@
-//! The wall clock. Validity is judged by it; timers run on tokio's clock, which does not jump.
+//! The wall clock. It decides about validity; timers run on tokio's clock, which does not jump.
 
 use std::time::{Duration, SystemTime};
 
@@ -19,7 +19,7 @@ pub fn spent() -> Duration {
     Duration::new(u64::try_from(time.tv_sec).unwrap_or_default(), nanoseconds)
 }
 
-/// A time as people and machines read it: RFC 3339 in UTC, to the second.
+/// A time for people and machines: RFC 3339 in UTC, to the second.
 #[must_use]
 pub fn utc(time: SystemTime) -> String {
     // Times before 1970 or after 9999 cannot be formatted; certificates may hold them.
@@ -49,7 +49,7 @@ pub fn roughly(duration: std::time::Duration) -> String {
     if shown.is_empty() { "0s".to_owned() } else { shown.join(" ") }
 }
 
-/// The same for short ones: `350 ms` below a second.
+/// A short duration for people: `350 ms` below a second, else as [`roughly`].
 #[must_use]
 pub fn shortly(duration: Duration) -> String {
     if duration < Duration::from_secs(1) {
@@ -59,7 +59,7 @@ pub fn shortly(duration: Duration) -> String {
     }
 }
 
-/// Milliseconds, to the microsecond.
+/// A duration in milliseconds, to the microsecond.
 #[must_use]
 pub fn milliseconds(duration: Duration) -> f64 {
     (duration.as_secs_f64() * 1e6).round() / 1e3

@@ -1,4 +1,4 @@
-//! Leaps of the wall clock: somebody has set it, or the machine has slept. Timers notice neither.
+//! Clock changes: somebody has set the wall clock, or the machine has slept. Timers notice neither.
 
 use std::fmt;
 use std::os::fd::OwnedFd;
@@ -16,12 +16,12 @@ use tracing::debug;
 
 use super::clock;
 
-/// How often the clocks are compared where the kernel does not tell, as gVisor's does not.
+/// How often the clocks are compared where the kernel does not report a change, as gVisor's does not.
 const LOOK: Duration = Duration::from_secs(20);
-/// Smallest leap. Clocks that are slewed, and a process that waits for its turn, differ by less.
+/// Smallest change that counts. Slewing, and a process that waits for its turn, make smaller ones.
 const SMALLEST: Duration = Duration::from_secs(5);
 
-/// By how much the wall clock has run ahead of, or fallen behind, the clock of the timers.
+/// By how much the wall clock moved ahead of, or behind, the timers' clock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Leap {
     /// It was set forward, or the machine has slept.
@@ -30,7 +30,7 @@ pub enum Leap {
     Back(Duration),
 }
 
-/// Compares the clocks, from when it is made on, whenever the kernel tells that one was set.
+/// Compares the two clocks, from its creation on, whenever the kernel reports that the clock was set.
 #[derive(Debug)]
 pub struct Clocks {
     clock: fn() -> SystemTime,
@@ -40,13 +40,13 @@ pub struct Clocks {
 }
 
 impl Clocks {
-    /// Begins to compare. Within a runtime of tokio's.
+    /// Starts to compare. Call it within a tokio runtime.
     #[must_use]
     pub fn compared() -> Self {
         Self { told: never_expiring().ok(), ..Self::of(clock::now) }
     }
 
-    /// The same with a wall clock of which no kernel tells, such as one that tests set.
+    /// The same with another wall clock, such as one that a test sets. The kernel reports no changes of it.
     #[must_use]
     pub fn of(clock: fn() -> SystemTime) -> Self {
         Self { clock, wall: clock(), timer: Instant::now(), told: None }
@@ -58,18 +58,18 @@ impl Clocks {
         (self.clock)()
     }
 
-    /// Whether the kernel tells. Else the clocks are compared every 20 seconds.
+    /// Whether the kernel reports changes. Otherwise the clocks are compared every 20 seconds.
     #[must_use]
     pub fn told(&self) -> bool {
         self.told.is_some()
     }
 
-    /// Compares from now on: what was before is no leap any more.
+    /// Starts the comparison anew: changes before this call do not count.
     pub fn restart(&mut self) {
         (self.wall, self.timer) = (self.now(), Instant::now());
     }
 
-    /// Waits for the next leap. May be cancelled without loss.
+    /// Waits for the next clock change. Safe to cancel.
     pub async fn leap(&mut self) -> Leap {
         loop {
             self.set().await;
@@ -82,7 +82,7 @@ impl Clocks {
         }
     }
 
-    /// Ends when the wall clock may have been set, or the machine have slept.
+    /// Returns when the wall clock may have been set, or the machine may have slept.
     async fn set(&mut self) {
         let Some(timer) = &self.told else {
             return sleep(LOOK).await;
@@ -94,26 +94,29 @@ impl Clocks {
         match expired.await {
             Err(error) if error.raw_os_error() == Some(canceled) => {}
             other => {
-                debug!(?other, "the kernel no longer tells that the clock was set");
+                debug!(?other, "the kernel no longer reports when the clock is set");
                 self.told = None;
             }
         }
     }
 }
 
-/// A timer of the wall clock that is cancelled whenever the clock is set or the machine wakes, and goes on after that was
-/// read: `TFD_TIMER_CANCEL_ON_SET` of `timerfd_create(2)`. It costs nothing meanwhile.
+/// A timer of the wall clock that the kernel cancels whenever the clock is set or the machine wakes:
+/// `TFD_TIMER_CANCEL_ON_SET` of `timerfd_create(2)`. A read rearms it. It costs nothing while it waits.
 fn never_expiring() -> std::io::Result<AsyncFd<OwnedFd>> {
     let timer =
         timerfd_create(TimerfdClockId::Realtime, TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK)?;
     let at = |tv_sec| Timespec { tv_sec, tv_nsec: 0 };
     let never = Itimerspec { it_interval: at(0), it_value: at(i64::MAX) };
     timerfd_settime(&timer, TimerfdTimerFlags::ABSTIME | TimerfdTimerFlags::CANCEL_ON_SET, &never)?;
-    #[expect(deprecated, reason = "unsound with what is no owner of its descriptor; this is one")]
+    #[expect(
+        deprecated,
+        reason = "unsound with a value that does not own its descriptor; this one does"
+    )]
     AsyncFd::with_interest(timer, Interest::READABLE)
 }
 
-/// What the wall clock did while the timers' clock ran for `elapsed`.
+/// By how much the wall clock moved while the timers' clock ran for `elapsed`.
 fn between(before: SystemTime, after: SystemTime, elapsed: Duration) -> Option<Leap> {
     let should_be = before.checked_add(elapsed)?;
     let leap = match after.duration_since(should_be) {
@@ -126,7 +129,7 @@ fn between(before: SystemTime, after: SystemTime, elapsed: Duration) -> Option<L
 
 impl fmt::Display for Leap {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // To the nearest second: between the two clocks' readings some time passes.
+        // To the nearest second: some time passes between reading the two clocks.
         let shown = |by: &Duration| clock::roughly(*by + Duration::from_millis(500));
         match self {
             Self::Forward(by) => write!(f, "{} forward", shown(by)),
@@ -147,9 +150,9 @@ mod tests {
             (seconds(20), start + seconds(20), None),
             (seconds(20), start + seconds(24), None),
             (seconds(20), start + seconds(16), None),
-            // A busy machine holds up both.
+            // A busy machine delays both.
             (seconds(500), start + seconds(500), None),
-            // Asleep for three hours.
+            // The machine slept for three hours.
             (seconds(20), start + seconds(3 * 3600 + 20), Some("3h forward")),
             (seconds(20), start - seconds(86_400 - 20), Some("1d back")),
             (seconds(20), start + seconds(25), Some("5s forward")),
@@ -164,7 +167,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn c01_where_the_kernel_does_not_tell_the_clocks_are_compared_from_time_to_time() {
         let mut clocks = Clocks::of(clock::now);
-        // The paused timers leap to their end; the wall clock does not.
+        // The paused timers run to their end; the wall clock does not.
         assert_eq!(clocks.leap().await.to_string(), "20s back");
     }
 }

@@ -1,4 +1,4 @@
-//! Time: the one reading of the wall clock, its leaps, and back-off.
+//! Time: the one place that reads the wall clock, clock changes, and back-off.
 
 mod backoff;
 mod clock;

@@ -1,6 +1,7 @@
-//! What is in the extensions that OpenSSL reads before it shows or believes a certificate (`x509v3_cache_extensions`).
+//! The contents of the extensions that OpenSSL reads before it serves or trusts a certificate (`x509v3_cache_extensions`).
 //!
-//! A leaf is not loaded if one of them is malformed, and nobody who is signed by such an authority is let in.
+//! OpenSSL does not load a leaf if one of them is malformed. If an authority has a malformed one, no client whose certificate
+//! it signed can log in.
 
 use super::Unloadable;
 use super::names::{attributes, general_names, subtrees};
@@ -8,7 +9,7 @@ use super::reader::{Flaw, Reader, bit_string, integer, tag};
 
 type Content = fn(&mut Reader<'_>) -> Result<(), Flaw>;
 
-/// The encoded object identifiers, the names in RFC 5280 or of their own RFC, and what reads the content.
+/// The encoded object identifier, the name in RFC 5280 or in its own RFC, and the reader of the content.
 const WELL_KNOWN: &[(&[u8], &str, Content)] = &[
     (&[0x55, 0x1d, 14], "subjectKeyIdentifier", |content| {
         content.take(tag::OCTET_STRING).map(|_| ())
@@ -33,9 +34,9 @@ const WELL_KNOWN: &[(&[u8], &str, Content)] = &[
 pub(crate) struct Extension<'a> {
     /// The encoded object identifier.
     pub(crate) identifier: &'a [u8],
-    /// Whether somebody who does not know it has to refuse the certificate.
+    /// Whether a reader that does not know it must refuse the certificate.
     pub(crate) critical: bool,
-    /// What is in its octet string.
+    /// The content of its octet string.
     pub(crate) content: &'a [u8],
 }
 
@@ -131,7 +132,7 @@ fn distribution_points(content: &mut Reader<'_>) -> Result<(), Flaw> {
         point.optional(tag::primitive(1))?.map_or(Ok(()), |bits| bit_string(bits).map(|_| ()))?;
         let issuer = point.optional_within(tag::constructed(2))?;
         issuer.map_or(Ok(()), general_names)?;
-        // OpenSSL's own rule: a list of revoked certificates has a place or an issuer.
+        // OpenSSL's own rule: a distribution point of a CRL has a name or an issuer.
         if name.is_none() && issuer.is_none_or(Reader::is_empty) {
             return Err(Flaw::Unexpected);
         }

@@ -1,8 +1,8 @@
-//! Whether OpenSSL loads a certificate. What it does not load must not be published: PostgreSQL would refuse to reload, and
-//! could not start.
+//! Whether OpenSSL loads a certificate. One that it does not load must not be published: PostgreSQL would refuse to reload,
+//! and could not start.
 //!
-//! Libraries that read a certificate for its facts pass over what they have no use for, names above all. OpenSSL decodes
-//! every element (`tasn_dec.c`), so every element is looked at here: its encoding, and nothing of its meaning.
+//! Libraries that read facts from a certificate skip what they do not need, names above all. OpenSSL decodes every element
+//! (`tasn_dec.c`), so this module checks the encoding of every element, and not its meaning.
 
 mod extensions;
 mod names;
@@ -17,8 +17,8 @@ use extensions::{extension_list, extensions};
 use names::name;
 use reader::bit_string;
 
-/// The algorithm and the key of a PKCS#8 structure (RFC 5958, section 2), each as its whole element, if it is one. What may
-/// follow them, attributes and a public key, is passed over.
+/// The algorithm and the key of a PKCS#8 structure (RFC 5958, section 2), each as its whole element; `None` for another
+/// structure. Attributes and a public key after them are skipped.
 pub(super) fn pkcs8(der: &[u8]) -> Option<[&[u8]; 2]> {
     let mut parts = Reader::new(der).within(tag::SEQUENCE).ok()?;
     parts.integer().ok()?;
@@ -27,7 +27,12 @@ pub(super) fn pkcs8(der: &[u8]) -> Option<[&[u8]; 2]> {
     Some([algorithm, key])
 }
 
-/// The RDNs of a name, each as its whole element, but for those without an attribute; `None` if it is no name.
+/// The algorithm of a SubjectPublicKeyInfo as its whole element; `None` for another structure.
+pub(super) fn algorithm_of_key(der: &[u8]) -> Option<&[u8]> {
+    Reader::new(der).within(tag::SEQUENCE).ok()?.whole(tag::SEQUENCE).ok()
+}
+
+/// The RDNs of a name, each as its whole element, without those that have no attribute; `None` for another structure.
 pub(super) fn rdns(name: &[u8]) -> Option<Vec<&[u8]>> {
     let mut rest = Reader::new(name).within(tag::SEQUENCE).ok()?;
     let mut rdns = Vec::new();
@@ -56,7 +61,7 @@ impl Unloadable {
     }
 }
 
-/// Looks at all of one certificate (RFC 5280, section 4.1).
+/// Checks all of one certificate (RFC 5280, section 4.1).
 pub(super) fn check(der: &[u8]) -> Result<(), Unloadable> {
     let within = Unloadable::within;
     let mut outermost = Reader::new(der);
@@ -113,7 +118,7 @@ fn validity(fields: &mut Reader<'_>) -> Result<(), Flaw> {
     validity.end()
 }
 
-/// OpenSSL compares no times that are written otherwise, and later versions do not load them.
+/// OpenSSL cannot compare times in other forms, and later versions do not load them.
 fn time(reader: &mut Reader<'_>) -> Result<(), Flaw> {
     let (tag, content) = reader.element()?;
     let digits = match tag {

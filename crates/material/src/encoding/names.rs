@@ -16,8 +16,8 @@ pub(super) fn attributes(set: Reader<'_>) -> Result<(), Flaw> {
     })
 }
 
-/// OpenSSL makes UTF-8 of every value that is text, for comparing names, and loads no certificate where that fails. It takes
-/// every byte of the older types for a character.
+/// OpenSSL converts every text value to UTF-8 to compare names, and does not load a certificate where that fails. In the
+/// older types it treats every byte as a character.
 fn value(reader: &mut Reader<'_>) -> Result<(), Flaw> {
     let mut rest = *reader;
     let (tag, content) = reader.element()?;
@@ -37,7 +37,7 @@ fn value(reader: &mut Reader<'_>) -> Result<(), Flaw> {
     if valid { Ok(()) } else { Err(Flaw::Text) }
 }
 
-/// Whether the content is a sequence of characters of a fixed size. There are no pairs of surrogates in these types.
+/// Whether the content is a sequence of characters of a fixed size. These types have no surrogate pairs.
 fn characters<const SIZE: usize>(content: &[u8], code: impl Fn([u8; SIZE]) -> u32) -> bool {
     let (characters, rest) = content.as_chunks();
     rest.is_empty() && characters.iter().all(|bytes| char::from_u32(code(*bytes)).is_some())

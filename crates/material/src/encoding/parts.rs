@@ -1,19 +1,19 @@
-//! The parts of a certificate, as they stand in its bytes.
+//! The parts of a certificate, as slices of its bytes.
 
 use super::extensions::{Extension, extension, extension_list};
 use super::reader::{Flaw, Reader, tag};
 
 /// A certificate, taken apart (RFC 5280, section 4.1). Names are whole elements, algorithms without their tag and length.
 pub(crate) struct Parts<'a> {
-    /// The `tbsCertificate`, which is what has been signed.
+    /// The `tbsCertificate`: the signed part.
     pub(crate) content: &'a [u8],
     /// Whether it is of version 1.
     pub(crate) is_version_1: bool,
     /// The serial number's bytes.
     pub(crate) serial: &'a [u8],
-    /// The algorithm that is named within what has been signed.
+    /// The algorithm named within the signed part.
     pub(crate) inner_algorithm: &'a [u8],
-    /// The name of the one that has signed it.
+    /// The name of the certificate's issuer.
     pub(crate) issuer: &'a [u8],
     /// All extensions, in order.
     pub(crate) extensions: Vec<Extension<'a>>,
@@ -21,6 +21,8 @@ pub(crate) struct Parts<'a> {
     pub(crate) algorithm: &'a [u8],
     /// The signature.
     pub(crate) signature: &'a [u8],
+    /// How many bits of the signature's last byte are unused.
+    pub(crate) unused_bits: u8,
 }
 
 /// A public key.
@@ -36,7 +38,7 @@ pub(crate) fn parts(certificate: &[u8]) -> Result<Parts<'_>, Flaw> {
     let mut outer = Reader::new(certificate).within(tag::SEQUENCE)?;
     let content = outer.whole(tag::SEQUENCE)?;
     let algorithm = outer.take(tag::SEQUENCE)?;
-    let (_, signature) = outer.bit_string()?;
+    let (unused_bits, signature) = outer.bit_string()?;
     let mut fields = Reader::new(content).within(tag::SEQUENCE)?;
     let version = fields.optional_within(tag::constructed(0))?;
     let is_version_1 = match version {
@@ -68,13 +70,16 @@ pub(crate) fn parts(certificate: &[u8]) -> Result<Parts<'_>, Flaw> {
         extensions,
         algorithm,
         signature,
+        unused_bits,
     })
 }
 
-/// Reads a SubjectPublicKeyInfo.
+/// Reads a SubjectPublicKeyInfo. No key has unused bits.
 pub(crate) fn key(information: &[u8]) -> Result<Key<'_>, Flaw> {
     let mut parts = Reader::new(information).within(tag::SEQUENCE)?;
     let algorithm = parts.take(tag::SEQUENCE)?;
-    let (_, bits) = parts.bit_string()?;
+    let (0, bits) = parts.bit_string()? else {
+        return Err(Flaw::Key);
+    };
     Ok(Key { algorithm, bits })
 }

@@ -1,19 +1,19 @@
-//! Elements of DER, one after the other.
+//! Reads elements of DER one after the other.
 
-/// What is wrong with an element. Texts go on from "its FIELD: ".
+/// What is wrong with an element. The text follows "its FIELD: ".
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Flaw {
     /// The bytes end before the element does.
-    #[error("it ends too early")]
+    #[error("its bytes end too early")]
     CutOff,
     /// The length is indefinite, or takes more bytes than it needs.
-    #[error("a length is not encoded as DER demands")]
+    #[error("a length is not encoded as DER requires")]
     Length,
-    /// The element is missing, or another one stands in its place.
+    /// The element is missing, or another one is in its place.
     #[error("an element is missing or has the wrong type")]
     Unexpected,
-    /// Bytes are left over behind the last element.
-    #[error("bytes are left over behind its last element")]
+    /// Bytes are left over after the last element.
+    #[error("it has extra bytes after its last element")]
     LeftOver,
     /// An object identifier without content, or with a number that is cut off or padded.
     #[error("an object identifier is malformed")]
@@ -21,11 +21,11 @@ pub enum Flaw {
     /// An integer without content, or with more bytes than it needs.
     #[error("an integer is empty or padded")]
     Integer,
-    /// An integer that has to be zero or more is negative.
+    /// An integer that must not be negative is.
     #[error("a number is negative")]
     Negative,
-    /// A truth value that does not have one byte.
-    #[error("a truth value does not have exactly one byte")]
+    /// A BOOLEAN that does not have one byte.
+    #[error("a BOOLEAN does not have exactly one byte")]
     Boolean,
     /// A bit string without content, or with more than seven unused bits.
     #[error("a bit string is malformed")]
@@ -33,17 +33,17 @@ pub enum Flaw {
     /// A NULL that has content.
     #[error("a NULL is not empty")]
     Null,
-    /// A string whose bytes are no text in the encoding that its type names.
+    /// A string whose bytes are not text in the encoding of its type.
     #[error("a string is not valid in the encoding of its type")]
     Text,
-    /// A type of string that no name may have.
+    /// A string type that names may not have.
     #[error("a string has a type that names do not have")]
     TextType,
-    /// A time that is not written as RFC 5280, section 4.1.2.5, has it.
+    /// A time in another form than RFC 5280, section 4.1.2.5, requires.
     #[error("a time is not YYMMDDHHMMSSZ or YYYYMMDDHHMMSSZ")]
     Time,
-    /// An extension that may be there once.
-    #[error("the extension is there twice")]
+    /// An extension that may occur only once.
+    #[error("the extension occurs twice")]
     Twice,
     /// Key usage without any bit.
     #[error("it allows nothing")]
@@ -53,8 +53,8 @@ pub enum Flaw {
     Proxy,
     /// A key that OpenSSL does not serve.
     #[error(
-        "the key is broken, weak, or of a type that is not supported behind a leaf (supported are EC P-256 and P-384, RSA \
-         from 2048 bits, Ed25519)"
+        "the key is broken, weak, or of a type that is not supported after a leaf (supported are EC P-256, P-384 and \
+         P-521, RSA from 2048 bits, Ed25519)"
     )]
     Key,
     /// A signature that OpenSSL does not serve.
@@ -93,7 +93,7 @@ pub(crate) mod tag {
     }
 }
 
-/// The elements that are not read yet.
+/// The elements that have not been read yet.
 #[derive(Clone, Copy)]
 pub(crate) struct Reader<'a>(&'a [u8]);
 
@@ -106,7 +106,7 @@ impl<'a> Reader<'a> {
         self.0.is_empty()
     }
 
-    /// Nothing is left over.
+    /// Fails if anything is left over.
     pub(crate) fn end(self) -> Result<(), Flaw> {
         if self.is_empty() { Ok(()) } else { Err(Flaw::LeftOver) }
     }
@@ -114,7 +114,7 @@ impl<'a> Reader<'a> {
     /// The next element: its tag and its content.
     pub(crate) fn element(&mut self) -> Result<(u8, &'a [u8]), Flaw> {
         let (&tag, rest) = self.0.split_first().ok_or(Flaw::Unexpected)?;
-        // Numbers from 31 on take more bytes, and nothing in a certificate has one.
+        // Numbers from 31 on take more bytes. No element of a certificate has one.
         if tag & 0x1f == 0x1f {
             return Err(Flaw::Unexpected);
         }
@@ -124,7 +124,7 @@ impl<'a> Reader<'a> {
         Ok((tag, content))
     }
 
-    /// The content of the next element, which has to have this tag.
+    /// The content of the next element, which must have this tag.
     pub(crate) fn take(&mut self, tag: u8) -> Result<&'a [u8], Flaw> {
         self.optional(tag)?.ok_or(Flaw::Unexpected)
     }
@@ -141,17 +141,17 @@ impl<'a> Reader<'a> {
         if self.0.first() == Some(&tag) { Ok(Some(self.element()?.1)) } else { Ok(None) }
     }
 
-    /// The elements within the next one, which has to have this tag.
+    /// A reader for the elements within the next one, which must have this tag.
     pub(crate) fn within(&mut self, tag: u8) -> Result<Self, Flaw> {
         Ok(Self::new(self.take(tag)?))
     }
 
-    /// The same, if the next one has this tag.
+    /// As [`Self::within`], or `None` if the next element has another tag.
     pub(crate) fn optional_within(&mut self, tag: u8) -> Result<Option<Self>, Flaw> {
         Ok(self.optional(tag)?.map(Self::new))
     }
 
-    /// Every element that is left, each as `read` has it.
+    /// Reads every remaining element with `read`.
     pub(crate) fn each(
         mut self,
         mut read: impl FnMut(&mut Self) -> Result<(), Flaw>,
@@ -179,14 +179,14 @@ impl<'a> Reader<'a> {
         bit_string(self.take(tag::BIT_STRING)?)
     }
 
-    /// A truth value that is false where it is missing.
+    /// A BOOLEAN that is false by default.
     pub(crate) fn optional_boolean(&mut self) -> Result<bool, Flaw> {
         let Some(content) = self.optional(tag::BOOLEAN)? else { return Ok(false) };
         boolean(content)?;
         Ok(content != [0])
     }
 
-    /// An element of any type. OpenSSL looks into those of simple types.
+    /// An element of any type. OpenSSL checks the content of simple types.
     pub(crate) fn any(&mut self) -> Result<(), Flaw> {
         let (tag, content) = self.element()?;
         match tag {
@@ -197,25 +197,26 @@ impl<'a> Reader<'a> {
             tag::OBJECT_IDENTIFIER => object_identifier(content),
             tag::BMP_STRING if content.len() % 2 != 0 => Err(Flaw::Text),
             tag::UNIVERSAL_STRING if content.len() % 4 != 0 => Err(Flaw::Text),
-            // Later versions than 3.0 look at these.
+            // Versions after 3.0 check these.
             tag::UTC_TIME if content.len() < 13 => Err(Flaw::Time),
             tag::GENERALIZED_TIME if content.len() < 15 => Err(Flaw::Time),
             tag::SEQUENCE | tag::SET => Ok(()),
-            // Simple types have no elements within them, sequences and sets have; 0 marks an end that DER does not have.
+            // Simple types contain no elements; sequences and sets do. 0 marks an end of indefinite length, which DER does
+            // not have.
             0 | 0x10 | 0x11 | 0x20..=0x3f => Err(Flaw::Unexpected),
             _ => Ok(()),
         }
     }
 }
 
-/// A definite length in as few bytes as it takes (X.690, section 10.1).
+/// A definite length in the fewest possible bytes (X.690, section 10.1).
 fn length(bytes: &[u8]) -> Result<(usize, &[u8]), Flaw> {
     let (&first, rest) = bytes.split_first().ok_or(Flaw::CutOff)?;
     if first < 0x80 {
         return Ok((first.into(), rest));
     }
     let (digits, rest) = rest.split_at_checked((first & 0x7f).into()).ok_or(Flaw::CutOff)?;
-    // Nothing that is looked at has as many as 2^24 bytes.
+    // Nothing that is checked has 2^24 bytes or more.
     if digits.len() > 3 {
         return Err(Flaw::Length);
     }

@@ -2,7 +2,7 @@
 
 /// Object identifier and short name: X.520, the COSINE pilot, PKCS#9, and the jurisdictions of EV certificates.
 ///
-/// OpenSSL prints a type that it has no name for by its number. Very old builds know fewer than these.
+/// OpenSSL prints the number of a type without a name. Very old builds know fewer names than these.
 pub(super) const SHORT_NAMES: [(&str, &str); 119] = [
     ("0.9.2342.19200300.100.1.1", "UID"),
     ("0.9.2342.19200300.100.1.2", "textEncodedORAddress"),

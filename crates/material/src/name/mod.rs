@@ -1,9 +1,10 @@
-//! A subject as PostgreSQL's `pg_hba.conf` and `pg_ident.conf` see it.
+//! A subject as PostgreSQL compares it for `pg_hba.conf` and `pg_ident.conf`.
 
 mod attributes;
 
 use std::fmt::Write as _;
 
+use ring::digest::{SHA256, digest};
 use x509_parser::der_parser::asn1_rs::{Any, Class, Tag, ToDer as _};
 use x509_parser::prelude::{AttributeTypeAndValue, FromDer, X509Name};
 use x509_parser::x509::RelativeDistinguishedName;
@@ -13,12 +14,12 @@ use attributes::SHORT_NAMES;
 use super::encoding;
 
 /// The name that `clientname=DN` compares: RFC 2253, the last attribute first (PostgreSQL: `be-secure-openssl.c`,
-/// `X509_NAME_print_ex` with `XN_FLAG_RFC2253`). Empty if `subject` is no DER `Name`.
+/// `X509_NAME_print_ex` with `XN_FLAG_RFC2253`). Empty if `subject` is not a DER `Name`.
 pub(super) fn distinguished_name(subject: &[u8]) -> String {
     let Ok((_, name)) = X509Name::from_der(subject) else {
         return String::new();
     };
-    // OpenSSL turns the order round within an RDN of several attributes, too.
+    // OpenSSL also reverses the order within an RDN of several attributes.
     let mut parts: Vec<String> = name
         .iter_rdn()
         .map(|rdn| {
@@ -37,7 +38,7 @@ pub(super) fn common_name(subject: &[u8]) -> Option<String> {
     text(name.iter_common_name().next()?.attr_value())
 }
 
-/// The x500UniqueIdentifier, if the subject has one that is a text.
+/// The x500UniqueIdentifier, if the subject has one that is text.
 pub(super) fn unique_identifier(subject: &[u8]) -> Option<String> {
     let (_, name) = X509Name::from_der(subject).ok()?;
     let mut attributes = name.iter_attributes();
@@ -45,7 +46,7 @@ pub(super) fn unique_identifier(subject: &[u8]) -> Option<String> {
     text(found.attr_value())
 }
 
-/// A DER `Name` for people: in its own order, `C=US, O=SPIRE, CN=…`, and in ASCII. Empty if it is none.
+/// A DER `Name` for people: in its own order, `C=US, O=SPIRE, CN=…`, and in ASCII. Empty for another structure.
 #[must_use]
 pub fn for_people(subject: &[u8]) -> String {
     let Ok((_, name)) = X509Name::from_der(subject) else {
@@ -58,8 +59,22 @@ pub fn for_people(subject: &[u8]) -> String {
     parts.join(", ")
 }
 
-/// A DER `Name` as OpenSSL compares names (`x_name.c`, `x509_name_canon`): types of strings, cases of ASCII letters, and how
-/// many blanks there are make no difference, nor do the order within an RDN and RDNs without an attribute.
+/// A name as a digest, so that comparing takes one step, however long the name is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct Comparable([u8; 32]);
+
+impl Comparable {
+    /// The digest of what OpenSSL compares of a DER `Name`.
+    pub(super) fn of(name: &[u8]) -> Self {
+        let mut bytes = [0; 32];
+        bytes.copy_from_slice(digest(&SHA256, &comparable(name)).as_ref());
+        Self(bytes)
+    }
+}
+
+/// A DER `Name` in the form that OpenSSL compares (`x_name.c`, `x509_name_canon`). Ignored are: string types, the case of
+/// ASCII letters, the number of blanks, the order within an RDN, and RDNs without an attribute. A name begins with another
+/// one if this form does.
 pub(super) fn comparable(name: &[u8]) -> Vec<u8> {
     let Some(rdns) = rdns(name) else { return name.to_vec() };
     let mut comparable = Vec::new();
@@ -70,11 +85,7 @@ pub(super) fn comparable(name: &[u8]) -> Vec<u8> {
     for rdn in &rdns {
         let mut attributes: Vec<(Vec<u8>, Vec<u8>)> = rdn
             .iter()
-            .map(|found| {
-                let value = found.attr_value();
-                let value = text(value).map_or_else(|| value.data.to_vec(), |text| folded(&text));
-                (found.attr_type().as_bytes().to_vec(), value)
-            })
+            .map(|found| (found.attr_type().as_bytes().to_vec(), canonical(found.attr_value())))
             .collect();
         attributes.sort_unstable();
         add(&attributes.len().to_be_bytes());
@@ -84,6 +95,42 @@ pub(super) fn comparable(name: &[u8]) -> Vec<u8> {
         }
     }
     comparable
+}
+
+/// `asn1_string_canon`: for most text types (`ASN1_MASK_CANON`) only the text counts. For all others, and for
+/// `NumericString`, the type and the unchanged content count.
+fn canonical(value: &Any<'_>) -> Vec<u8> {
+    let is_folded = matches!(
+        value.tag(),
+        Tag::Utf8String
+            | Tag::PrintableString
+            | Tag::T61String
+            | Tag::Ia5String
+            | Tag::VisibleString
+            | Tag::BmpString
+            | Tag::UniversalString
+    );
+    let text = if is_folded { text(value) } else { None };
+    let (kind, content) = match text {
+        Some(text) => (Tag::Utf8String, folded(&text)),
+        None => (value.tag(), content(value)),
+    };
+    let mut canonical = kind.0.to_be_bytes().to_vec();
+    canonical.extend(content);
+    canonical
+}
+
+/// The bytes of a value as OpenSSL stores them: the unused bits of a bit string become 0 (`a_bitstr.c`).
+fn content(value: &Any<'_>) -> Vec<u8> {
+    let mut content = value.data.to_vec();
+    if value.tag() == Tag::BitString {
+        match content.as_mut_slice() {
+            [unused] => *unused = 0,
+            [unused @ 0..8, .., last] => *last &= 0xff << *unused,
+            _ => {}
+        }
+    }
+    content
 }
 
 /// The RDNs of a name; x509-parser would stop at one without an attribute.
@@ -150,17 +197,18 @@ fn attribute(attribute: &AttributeTypeAndValue<'_>) -> String {
     if let (Some((_, name)), Some(value)) = (known, text(attribute.attr_value())) {
         return format!("{name}={}", escaped(&value));
     }
-    // OpenSSL dumps the DER of what it has no name or no text for.
+    // OpenSSL dumps the DER of a value without a name or a text.
     let mut text = format!("{}=#", known.map_or(oid.as_str(), |(_, name)| name));
-    for byte in attribute.attr_value().to_der_vec().unwrap_or_default() {
-        // Writing to a String does not fail.
+    let value = attribute.attr_value();
+    let value = Any::new(value.header.clone(), &content(value)).to_der_vec();
+    for byte in value.unwrap_or_default() {
         let _ = write!(text, "{byte:02X}");
     }
     text
 }
 
-/// The text of a value, by the number of bytes that OpenSSL takes for a character of its type (OpenSSL:
-/// `a_strex.c`, `tag2nbyte`): what should be ASCII is read as Latin 1.
+/// The text of a value. The type decides how many bytes OpenSSL reads as one character (OpenSSL: `a_strex.c`, `tag2nbyte`);
+/// types that should be ASCII are read as Latin 1.
 fn text(value: &Any<'_>) -> Option<String> {
     if value.class() != Class::Universal {
         return None;
@@ -200,7 +248,7 @@ fn escaped(value: &str) -> String {
                 text.push(char::from(byte));
             }
             b' ' if at == 0 || at == last => text.push_str("\\ "),
-            // For OpenSSL a single character is the last one, and no longer the first.
+            // OpenSSL treats a single character as the last one, not the first.
             b'#' if at == 0 && last > 0 => text.push_str("\\#"),
             0x20..=0x7e => text.push(char::from(byte)),
             _ => {

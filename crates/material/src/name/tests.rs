@@ -1,4 +1,4 @@
-//! Names as OpenSSL prints them; `openssl` itself is asked.
+//! Names as OpenSSL prints them; the tests run `openssl` itself.
 
 use std::io::Write as _;
 use std::process::{Command, Stdio};
@@ -36,7 +36,7 @@ fn names_are_those_of_pg_ident() {
     assert_eq!(named.distinguished_name(), "CN=dbclient,O=SPIRE,C=US");
     assert_eq!(named.common_name().as_deref(), Some("dbclient"));
     assert_eq!(named.subject_text(), "C=US, O=SPIRE, CN=dbclient");
-    // The identifier is the one that SPIRE's composer gives this ID.
+    // SPIRE's composer gives this ID this identifier.
     assert_eq!(
         leaf(&foo().dns("dbclient").unique_id(true)).distinguished_name(),
         "x500UniqueIdentifier=c3406f9b12ceb4f9c948318c579b905b,CN=dbclient,O=SPIRE,C=US"
@@ -107,7 +107,7 @@ fn odd_names_are_printed_as_openssl_prints_them() {
 
 #[test]
 fn short_names_are_openssls() {
-    // Each is looked at by itself: builds of OpenSSL know more or fewer of the later ones.
+    // Each in its own test: builds of OpenSSL know more or fewer of the later ones.
     let attributes: Vec<Attribute<'_>> =
         SHORT_NAMES.iter().map(|(oid, _)| (*oid, UTF8, &b"x"[..])).collect();
     let rdns: Vec<&[Attribute<'_>]> = attributes.iter().map(std::slice::from_ref).collect();
@@ -187,7 +187,7 @@ fn assert_as_openssl(rdns: &[&[Attribute<'_>]]) {
     assert_eq!(distinguished_name(&name), openssl(&name), "{rdns:?}");
 }
 
-/// What `openssl x509` says of a certificate with this subject.
+/// What `openssl x509` prints for a certificate with this subject.
 fn openssl(subject: &[u8]) -> String {
     let mut child = Command::new("openssl")
         .args(["x509", "-inform", "DER", "-noout", "-subject", "-nameopt", "RFC2253"])
@@ -203,7 +203,7 @@ fn openssl(subject: &[u8]) -> String {
     line.strip_prefix("subject=").unwrap().strip_suffix('\n').unwrap().to_owned()
 }
 
-/// A certificate with this subject, whose signature is nonsense.
+/// A certificate with this subject and a meaningless signature.
 fn certificate(subject: &[u8]) -> Vec<u8> {
     static KEY: OnceLock<Vec<u8>> = OnceLock::new();
     let key =
@@ -275,4 +275,18 @@ fn b03_an_empty_rdn_makes_no_other_name() {
         assert_eq!(comparable(&with), plain);
     }
     assert_ne!(comparable(&name(&[&common_name, &common_name])), plain);
+}
+
+/// OpenSSL sets unused bits to 0, and prints them so.
+#[test]
+fn b48_an_unused_bit_of_a_bit_string_is_written_as_openssl_has_it() {
+    let named = |content: &[u8]| {
+        let attribute = tlv(0x30, &[&oid("2.5.4.11"), &tlv(3, &[content])]);
+        tlv(0x30, &[&tlv(0x31, &[&attribute])])
+    };
+    let (junk, clean) = (named(&[1, 0x7f]), named(&[1, 0x7e]));
+    assert_eq!(distinguished_name(&junk), "OU=#0302017E");
+    assert_eq!(distinguished_name(&junk), distinguished_name(&clean));
+    assert_eq!(comparable(&junk), comparable(&clean));
+    assert_ne!(comparable(&named(&[0, 0x7e])), comparable(&clean));
 }

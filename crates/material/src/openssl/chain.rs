@@ -1,40 +1,48 @@
-//! The path that OpenSSL builds (`x509_vfy.c`, `build_chain`): it takes the first issuer that fits at each step, looks among what
-//! it trusts first, goes back from none, and verifies no signature before the path is whole.
+//! The path that OpenSSL builds (`x509_vfy.c`, `build_chain`). At each step it uses the first issuer that matches, and looks
+//! among the trusted certificates first. It never goes back, and verifies no signature before the path is complete.
 
 use std::time::SystemTime;
 
+use super::effort::Effort;
 use super::facts::Facts;
 use super::refusal::Refusal;
 use crate::validity::is_valid;
 
-/// OpenSSL's default for the certificates between leaf and root, and those two.
+/// Most certificates in a path to which another one is added: the leaf, and OpenSSL's default limit of 100 between leaf and
+/// root.
 const LONGEST: usize = 101;
+/// What it takes to check whether one certificate may have issued another, in nanoseconds.
+const LOOK: usize = 15;
 
-/// What a path is made of, in the order in which OpenSSL has it.
+/// The certificates that a path may consist of, in the order in which OpenSSL has them.
 #[derive(Clone, Copy)]
 pub(crate) struct Stock<'s, 'a> {
-    /// What a peer sends, without its leaf.
+    /// The certificates that a peer sends after its leaf.
     pub(crate) sent: &'s [&'s Facts<'a>],
-    /// The authorities that are trusted.
+    /// The trusted authorities.
     pub(crate) trusted: &'s [&'s Facts<'a>],
 }
 
-/// From the leaf to a certificate that is trusted and self-signed.
+/// Builds the path from the leaf to a trusted, self-signed certificate.
 pub(crate) fn build<'s, 'a>(
     leaf: &'s Facts<'a>,
     stock: Stock<'s, 'a>,
     now: SystemTime,
+    effort: &Effort,
 ) -> Result<Vec<&'s Facts<'a>>, Refusal> {
     let mut path = vec![leaf];
     let mut sent: Vec<&Facts<'a>> =
         std::iter::once(leaf).chain(stock.sent.iter().copied()).collect();
     let mut from_sent = true;
     loop {
+        if !effort.spend((stock.trusted.len() + sent.len()) * LOOK) {
+            return Err(Refusal::TooMuch);
+        }
         let last = path[path.len() - 1];
         let room = path.len() <= LONGEST;
         let trusted = if room { trusted_issuer(last, stock.trusted, now) } else { None };
         match trusted {
-            // What a peer sends as a root has to be the very same.
+            // A root that a peer sends must be identical to a trusted one.
             Some(same) if last.self_signed && *same == *last => return Ok(path),
             Some(issuer) if !last.self_signed => {
                 path.push(issuer);
@@ -60,7 +68,7 @@ pub(crate) fn build<'s, 'a>(
     })
 }
 
-/// `X509_STORE_CTX_get1_issuer`: the first that is valid, else the one that has expired last. It may be in the path already.
+/// `X509_STORE_CTX_get1_issuer`: the first that is valid, otherwise the one that expired last. It may be in the path already.
 fn trusted_issuer<'s, 'a>(
     subject: &Facts<'a>,
     trusted: &'s [&'s Facts<'a>],
@@ -71,8 +79,8 @@ fn trusted_issuer<'s, 'a>(
     fitting.nth(at)
 }
 
-/// `find_issuer`: the same, among those that are not in the path; a leaf that names itself may be followed by itself.
-fn sent_issuer(path: &[&Facts<'_>], sent: &[&Facts<'_>], now: SystemTime) -> Option<usize> {
+/// `find_issuer`: the same, among those that are not in the path. A leaf that names itself may follow itself.
+fn sent_issuer<'a>(path: &[&Facts<'a>], sent: &[&Facts<'a>], now: SystemTime) -> Option<usize> {
     let subject = path[path.len() - 1];
     let first = subject.is_self_issued() && path.len() == 1;
     let fitting: Vec<usize> = (0..sent.len())

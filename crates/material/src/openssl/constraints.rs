@@ -1,120 +1,85 @@
-//! Name constraints, as OpenSSL compares them (`v3_ncons.c`). A name that it would not compare is a fault here, too.
+//! Name constraints, as OpenSSL compares them (`v3_ncons.c`). A name that OpenSSL would not compare is a fault here, too.
 
 use std::cmp::Ordering;
 
+use super::effort::Effort;
 use super::facts::Facts;
-use super::refusal::Fault;
-use super::signatures::Signatures;
-use crate::encoding::{Flaw, Reader, tag};
-use crate::name;
+use super::fault::Fault;
+use super::names::{DIRECTORY, Name, Subtree, Subtrees};
+use crate::encoding::tag;
 
 const EMAIL: u8 = tag::primitive(1);
 const DNS: u8 = tag::primitive(2);
-const DIRECTORY: u8 = tag::constructed(4);
 const URI: u8 = tag::primitive(6);
 const ADDRESS: u8 = tag::primitive(7);
 const OTHER: u8 = tag::constructed(0);
 
-/// A name, or what a subtree begins with: its tag, and its content.
-type Name<'a> = (u8, &'a [u8]);
-
-#[derive(Default)]
-struct Subtrees<'a> {
-    permitted: Vec<Subtree<'a>>,
-    excluded: Vec<Subtree<'a>>,
-}
-
-struct Subtree<'a> {
-    base: Name<'a>,
-    /// A minimum above zero, or a maximum: RFC 5280 has neither.
-    has_distances: bool,
-}
+/// OpenSSL's own limit (`NAME_CHECK_MAX`).
+const MOST_PAIRS: usize = 1 << 20;
+/// What it takes to skip a subtree of another kind, and to start a comparison, in nanoseconds.
+const PASS: usize = 2;
+const BEGIN: usize = 50;
 
 /// Compares the names of one certificate with the constraints of one above it.
 pub(super) fn check(
     found: &Facts<'_>,
     above: &Facts<'_>,
     is_leaf: bool,
-    effort: &Signatures,
+    effort: &Effort,
 ) -> Result<(), Fault> {
-    let Some(constraints) = above.name_constraints else { return Ok(()) };
-    let malformed = |_: Flaw| Fault::UnsupportedName;
-    let subtrees = read(constraints).map_err(malformed)?;
-    let names = alternative_names(found).map_err(malformed)?;
-    let subject = found.certificate.subject();
-    let attributes = name::attributes(subject);
+    let Some(subtrees) = above.subtrees(effort)? else { return Ok(()) };
+    let names = found.names(effort)?;
     let count = subtrees.permitted.len() + subtrees.excluded.len();
-    // Each list is read once, even if there are no names.
-    if !effort.may_compare(count.saturating_mul(1 + names.len() + attributes.len())) {
+    if (names.attributes.len() + names.alternative.len()).saturating_mul(count) > MOST_PAIRS {
         return Err(Fault::TooManyNames);
     }
-    if !attributes.is_empty() {
-        compare((DIRECTORY, subject), &subtrees)?;
+    let compare = |name: &Name<'_>| compare(name, subtrees, effort);
+    let compare_bytes =
+        |kind, content: &[u8]| compare(&Name { kind, content, comparable: Vec::new() });
+    if !names.attributes.is_empty() {
+        compare(&names.subject)?;
     }
-    for attribute in attributes.iter().filter(|found| found.is_email()) {
+    for attribute in names.attributes.iter().filter(|found| found.is_email()) {
         let address = attribute.ascii().ok_or(Fault::UnsupportedName)?;
-        compare((EMAIL, address), &subtrees)?;
+        compare_bytes(EMAIL, address)?;
     }
-    for name in &names {
-        compare(*name, &subtrees)?;
+    for name in &names.alternative {
+        compare(name)?;
     }
-    if is_leaf && !names.iter().any(|(tag, _)| *tag == DNS) {
-        for attribute in attributes.iter().filter(|found| found.is_common_name()) {
+    if is_leaf && !names.alternative.iter().any(|name| name.kind == DNS) {
+        for attribute in names.attributes.iter().filter(|found| found.is_common_name()) {
             if let Some(host) = host_name(attribute.text())? {
-                compare((DNS, host.as_bytes()), &subtrees)?;
+                compare_bytes(DNS, host.as_bytes())?;
             }
         }
     }
     Ok(())
 }
 
-fn read(content: &[u8]) -> Result<Subtrees<'_>, Flaw> {
-    let mut constraints = Reader::new(content).within(tag::SEQUENCE)?;
-    let mut subtrees = Subtrees::default();
-    for (number, list) in [(0, &mut subtrees.permitted), (1, &mut subtrees.excluded)] {
-        let Some(found) = constraints.optional_within(tag::constructed(number))? else { continue };
-        found.each(|reader| {
-            let mut subtree = reader.within(tag::SEQUENCE)?;
-            let base = subtree.element()?;
-            let minimum = subtree.optional(tag::primitive(0))?;
-            let maximum = subtree.optional(tag::primitive(1))?;
-            let has_distances = maximum.is_some()
-                || minimum.is_some_and(|least| least.iter().any(|byte| *byte != 0));
-            list.push(Subtree { base, has_distances });
-            Ok(())
-        })?;
-    }
-    Ok(subtrees)
-}
-
-fn alternative_names<'a>(found: &Facts<'a>) -> Result<Vec<Name<'a>>, Flaw> {
-    let mut names = Vec::new();
-    if let Some(content) = found.alternative_names {
-        Reader::new(content).within(tag::SEQUENCE)?.each(|reader| {
-            names.push(reader.element()?);
-            Ok(())
-        })?;
-    }
-    Ok(names)
-}
-
 /// `nc_match`
-fn compare(name: Name<'_>, subtrees: &Subtrees<'_>) -> Result<(), Fault> {
-    // A mailbox with letters beyond ASCII is compared as an address of mail: with those, it counts as not comparable.
+fn compare(name: &Name<'_>, subtrees: &Subtrees<'_>, effort: &Effort) -> Result<(), Fault> {
+    // OpenSSL applies e-mail constraints to an otherName that is a mailbox with letters beyond ASCII (RFC 8398). Here they
+    // apply to every otherName, and none is comparable.
     let is_kin = |subtree: &&Subtree<'_>| {
-        subtree.base.0 == name.0 || (name.0 == OTHER && subtree.base.0 == EMAIL)
+        subtree.base.kind == name.kind || (name.kind == OTHER && subtree.base.kind == EMAIL)
     };
+    let affordable = |cost| if effort.spend(cost) { Ok(()) } else { Err(Fault::TooManyNames) };
+    affordable((subtrees.permitted.len() + subtrees.excluded.len()) * PASS)?;
     let mut permitted = None;
     for subtree in subtrees.permitted.iter().filter(is_kin) {
         if subtree.has_distances {
             return Err(Fault::UnsupportedName);
         }
-        permitted = Some(permitted == Some(true) || is_within(name, subtree)?);
+        if permitted != Some(true) {
+            affordable(cost(name, &subtree.base))?;
+            permitted = Some(is_within(name, subtree)?);
+        }
     }
     if permitted == Some(false) {
         return Err(Fault::NameConstraints);
     }
     for subtree in subtrees.excluded.iter().filter(is_kin) {
+        affordable(cost(name, &subtree.base))?;
         if is_within(name, subtree)? {
             return Err(Fault::NameConstraints);
         }
@@ -122,14 +87,22 @@ fn compare(name: Name<'_>, subtrees: &Subtrees<'_>) -> Result<(), Fault> {
     Ok(())
 }
 
+/// What [`is_within`] reads: as many bytes of a name as its base has. In a mailbox and a URI it searches first, and reads
+/// all.
+fn cost(name: &Name<'_>, base: &Name<'_>) -> usize {
+    let searched = if matches!(name.kind, EMAIL | URI | OTHER) { name.content.len() } else { 0 };
+    BEGIN + base.comparable.len() + base.content.len() + searched
+}
+
 /// `nc_match_single`
-fn is_within((kind, name): Name<'_>, subtree: &Subtree<'_>) -> Result<bool, Fault> {
+fn is_within(name: &Name<'_>, subtree: &Subtree<'_>) -> Result<bool, Fault> {
     if subtree.has_distances {
         return Err(Fault::UnsupportedName);
     }
-    let base = subtree.base.1;
+    let comparable = &name.comparable;
+    let (name, kind, base) = (name.content, name.kind, subtree.base.content);
     match kind {
-        DIRECTORY => Ok(name::comparable(name).starts_with(&name::comparable(base))),
+        DIRECTORY => Ok(comparable.starts_with(&subtree.base.comparable)),
         DNS => Ok(is_host_within(name, base)),
         URI => host_of(name).ok_or(Fault::UnsupportedName).map(|host| {
             if base.starts_with(b".") {
@@ -148,7 +121,7 @@ fn ends_with(name: &[u8], end: &[u8]) -> bool {
     name.len().checked_sub(end.len()).is_some_and(|at| name[at..].eq_ignore_ascii_case(end))
 }
 
-/// `nc_dns`: labels may be added on the left.
+/// `nc_dns`: extra labels are allowed on the left.
 fn is_host_within(name: &[u8], base: &[u8]) -> bool {
     match (base, name.len().cmp(&base.len())) {
         ([], _) => true,
@@ -161,7 +134,7 @@ fn is_host_within(name: &[u8], base: &[u8]) -> bool {
     }
 }
 
-/// `nc_uri`: what is between `://` and a port or a path.
+/// `nc_uri`: the part between `://` and a port or a path.
 fn host_of(uri: &[u8]) -> Option<&[u8]> {
     let colon = uri.iter().position(|byte| *byte == b':')?;
     let rest = uri[colon + 1..].strip_prefix(b"//")?;
@@ -170,7 +143,7 @@ fn host_of(uri: &[u8]) -> Option<&[u8]> {
     (!host.is_empty()).then_some(host)
 }
 
-/// `nc_email`; `None` where OpenSSL does not compare them.
+/// `nc_email`; `None` where OpenSSL cannot compare them.
 fn email(name: &[u8], base: &[u8]) -> Option<bool> {
     let at = |text: &[u8]| text.iter().rposition(|byte| *byte == b'@');
     let name_at = at(name)?;
@@ -197,7 +170,7 @@ fn email(name: &[u8], base: &[u8]) -> Option<bool> {
     Some(name[name_at + 1..].eq_ignore_ascii_case(host))
 }
 
-/// `nc_ip`; `None` where it is neither IPv4 nor IPv6.
+/// `nc_ip`; `None` for an address that is neither IPv4 nor IPv6.
 fn address(name: &[u8], base: &[u8]) -> Option<bool> {
     if !matches!(name.len(), 4 | 16) || !matches!(base.len(), 8 | 32) {
         return None;
@@ -210,7 +183,7 @@ fn address(name: &[u8], base: &[u8]) -> Option<bool> {
     Some(bytes.into_iter().all(|((name, network), mask)| name & mask == network & mask))
 }
 
-/// `cn2dnsid`: a common name that looks like the name of a host, which has a dot.
+/// `cn2dnsid`: a common name that looks like a host name with a dot.
 fn host_name(text: Option<&str>) -> Result<Option<String>, Fault> {
     let text = text.ok_or(Fault::UnsupportedName)?;
     let text = text.trim_end_matches('\0');

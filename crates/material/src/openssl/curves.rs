@@ -1,13 +1,17 @@
-//! Signatures of ECDSA that ring does not verify: those of P-521, and those of P-256 and P-384 with SHA-224 or SHA-512.
+//! Points of curves, and ECDSA signatures that ring does not verify: those of P-521, those of P-256 and P-384 with SHA-224 or
+//! SHA-512, and those of keys that are compressed points.
 
 use p256::ecdsa::signature::hazmat::PrehashVerifier as _;
 use sha2::{Digest as _, Sha224, Sha256, Sha384, Sha512};
 
 use crate::encoding::{Key, Parts, Reader};
 
-/// Whether the key has made the signature; `None` for another algorithm, or another curve.
+/// Whether the key made the signature; `None` for an unknown algorithm or curve.
 pub(super) fn verify(signed: &Parts<'_>, key: &Key<'_>) -> Option<bool> {
     let curve = curve(key.algorithm)?;
+    if !curve.has_form(key.bits) {
+        return Some(false);
+    }
     let digest = digest(signed.algorithm, signed.content)?;
     Some(match curve {
         Curve::P256 => verify_p256(key.bits, &digest, signed.signature).is_some(),
@@ -16,20 +20,52 @@ pub(super) fn verify(signed: &Parts<'_>, key: &Key<'_>) -> Option<bool> {
     })
 }
 
-/// Whether the bytes are a point of P-521.
-pub(super) fn is_point_of_p521(bytes: &[u8]) -> bool {
-    p521::ecdsa::VerifyingKey::from_sec1_bytes(bytes).is_ok()
+/// Whether the key's bytes are a point of its curve; `None` for an unknown curve.
+pub(super) fn is_point(key: &Key<'_>) -> Option<bool> {
+    let bits = key.bits;
+    let curve = curve(key.algorithm)?;
+    Some(
+        curve.has_form(bits)
+            && match curve {
+                Curve::P256 => p256::ecdsa::VerifyingKey::from_sec1_bytes(bits).is_ok(),
+                Curve::P384 => p384::ecdsa::VerifyingKey::from_sec1_bytes(bits).is_ok(),
+                Curve::P521 => p521::ecdsa::VerifyingKey::from_sec1_bytes(bits).is_ok(),
+            },
+    )
 }
 
-/// Whether the algorithm of a key is for points of P-521.
-pub(super) fn is_p521(algorithm: &[u8]) -> bool {
-    matches!(curve(algorithm), Some(Curve::P521))
+/// Whether it is a compressed point, which ring does not read.
+pub(super) fn is_compressed(key: &Key<'_>) -> bool {
+    curve(key.algorithm).is_some() && matches!(key.bits, [2 | 3, ..])
 }
 
+#[derive(Clone, Copy)]
 enum Curve {
     P256,
     P384,
     P521,
+}
+
+impl Curve {
+    /// Uncompressed or compressed (SEC 1, section 2.3.3). The libraries used here also read the compact form, which OpenSSL
+    /// does not know.
+    fn has_form(self, bits: &[u8]) -> bool {
+        let size = match self {
+            Self::P256 => 32,
+            Self::P384 => 48,
+            Self::P521 => 66,
+        };
+        is_point_of(bits, size)
+    }
+}
+
+/// Whether it looks like a point whose coordinates have this many bytes.
+pub(super) fn is_point_of(bits: &[u8], size: usize) -> bool {
+    match bits.split_first() {
+        Some((4, coordinates)) => coordinates.len() == 2 * size,
+        Some((2 | 3, coordinate)) => coordinate.len() == size,
+        _ => false,
+    }
 }
 
 fn curve(algorithm: &[u8]) -> Option<Curve> {
@@ -59,11 +95,11 @@ fn digest(algorithm: &[u8], content: &[u8]) -> Option<Vec<u8>> {
     })
 }
 
-/// One function for each curve: their types have no trait in common that is worth its bounds.
+/// One function for each curve: a common trait for their types would need too many bounds.
 macro_rules! verify {
     ($name:ident, $curve:ident, $size:literal) => {
         fn $name(key: &[u8], digest: &[u8], signature: &[u8]) -> Option<()> {
-            // The number that a shorter digest is; the library takes none that is shorter than half.
+            // A shorter digest as a number: the library accepts none that is shorter than half.
             let zeros = vec![0; usize::saturating_sub($size, digest.len())];
             let digest = &[&zeros, digest].concat();
             let key = $curve::ecdsa::VerifyingKey::from_sec1_bytes(key).ok()?;

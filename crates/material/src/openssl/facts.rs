@@ -1,13 +1,17 @@
-//! What OpenSSL keeps of a certificate for the validation of paths (`v3_purp.c`, `ossl_x509v3_cache_extensions`).
+//! The facts that OpenSSL caches about a certificate to validate paths (`v3_purp.c`, `ossl_x509v3_cache_extensions`).
 
+use std::cell::OnceCell;
 use std::time::SystemTime;
 
 use super::algorithms::{Key, Method};
+use super::effort::Effort;
+use super::fault::Fault;
+use super::names::{Names, Subtrees};
 use crate::certificate::{Certificate, Fingerprint};
 use crate::encoding::{self, Flaw, Parts, Reader, tag};
-use crate::name;
+use crate::name::Comparable;
 
-/// Bits of key usage that are asked for, as OpenSSL numbers them.
+/// Bits of key usage that are checked, as OpenSSL numbers them.
 pub(super) mod usage {
     pub(crate) const DIGITAL_SIGNATURE: u8 = 0x80;
     pub(crate) const KEY_ENCIPHERMENT: u8 = 0x20;
@@ -27,11 +31,13 @@ pub(super) mod netscape {
 pub(crate) struct Facts<'a> {
     pub(crate) certificate: &'a Certificate,
     pub(super) parts: Parts<'a>,
-    /// The names as OpenSSL compares them.
-    pub(crate) subject: Vec<u8>,
-    pub(crate) issuer: Vec<u8>,
+    /// The names in the form that OpenSSL compares.
+    pub(crate) subject: Comparable,
+    pub(crate) issuer: Comparable,
     pub(super) method: Option<Method>,
     pub(super) key: Key,
+    /// Distinguishes keys in one step.
+    pub(crate) key_digest: Fingerprint,
     /// The subject key identifier.
     pub(crate) identifier: Option<&'a [u8]>,
     pub(crate) authority: AuthorityIdentifier<'a>,
@@ -40,23 +46,26 @@ pub(crate) struct Facts<'a> {
     pub(super) extended: Option<ExtendedUsage>,
     pub(super) netscape: Option<u8>,
     /// The contents of nameConstraints and of subjectAltName.
-    pub(super) name_constraints: Option<&'a [u8]>,
-    pub(super) alternative_names: Option<&'a [u8]>,
-    /// A critical extension that OpenSSL does not know.
+    name_constraints: Option<&'a [u8]>,
+    alternative_names: Option<&'a [u8]>,
+    /// Their parsed contents, read on first use.
+    subtrees: OnceCell<Option<Subtrees<'a>>>,
+    names: OnceCell<Option<Names<'a>>>,
+    /// Whether it has a critical extension that OpenSSL does not know.
     pub(super) unknown_critical: bool,
-    /// Addresses or autonomous systems (RFC 3779).
+    /// Whether it lists addresses or autonomous systems (RFC 3779).
     pub(super) resources: bool,
-    /// It names itself as its issuer, and neither its authority key identifier nor its signature's algorithm says otherwise: where it is trusted, a
-    /// path ends. OpenSSL does not verify the signature.
+    /// Whether it names itself as its issuer, and neither its authority key identifier nor its signature algorithm
+    /// contradicts that. Where it is trusted, a path ends with it. OpenSSL does not verify its signature.
     pub(crate) self_signed: bool,
 }
 
-/// What it says of the key that has signed it.
+/// What it says about the key of its issuer.
 #[derive(Default)]
 pub(crate) struct AuthorityIdentifier<'a> {
     pub(crate) key: Option<&'a [u8]>,
     /// The first directory name.
-    issuer: Option<Vec<u8>>,
+    issuer: Option<Comparable>,
     serial: Option<&'a [u8]>,
 }
 
@@ -73,17 +82,22 @@ pub(super) struct ExtendedUsage {
 }
 
 impl<'a> Facts<'a> {
-    /// Reads a certificate. The error is for one that OpenSSL would not have loaded.
+    /// Reads a certificate. Fails for one that OpenSSL would not have loaded.
     pub(crate) fn of(certificate: &'a Certificate) -> Result<Self, Flaw> {
         let parts = encoding::parts(certificate.der())?;
-        let subject = name::comparable(certificate.subject());
-        let issuer = name::comparable(parts.issuer);
+        let subject = Comparable::of(certificate.subject());
+        let issuer = if parts.issuer == certificate.subject() {
+            subject
+        } else {
+            Comparable::of(parts.issuer)
+        };
         let mut facts = Self {
             certificate,
             subject,
             issuer,
             method: Method::read(parts.inner_algorithm),
             key: Key::read(certificate.public_key()),
+            key_digest: Fingerprint::of(certificate.public_key()),
             identifier: None,
             authority: AuthorityIdentifier::default(),
             constraints: None,
@@ -92,6 +106,8 @@ impl<'a> Facts<'a> {
             netscape: None,
             name_constraints: None,
             alternative_names: None,
+            subtrees: OnceCell::new(),
+            names: OnceCell::new(),
             unknown_critical: false,
             resources: false,
             self_signed: false,
@@ -107,8 +123,8 @@ impl<'a> Facts<'a> {
         Ok(facts)
     }
 
-    /// What the signature beside the content says of itself (`X509_get_signature_info`); [`Self::method`] stands within the
-    /// content, and is what an issuer is looked for by.
+    /// What the outer signature says about itself (`X509_get_signature_info`). [`Self::method`] is the one within the signed
+    /// part, which is used to find an issuer.
     pub(super) fn outer_method(&self) -> Option<Method> {
         Method::read(self.parts.algorithm)
     }
@@ -130,9 +146,28 @@ impl<'a> Facts<'a> {
         Ok(())
     }
 
-    /// Whether its extended key usage lets it be a server's.
-    pub(crate) fn is_for_servers(&self) -> bool {
-        self.extended.is_none_or(|usage| usage.server)
+    pub(super) fn has_name_constraints(&self) -> bool {
+        self.name_constraints.is_some()
+    }
+
+    /// The subtrees of its name constraints, read once. `Err` if OpenSSL would not compare them, or if the budget is spent.
+    pub(super) fn subtrees(&self, effort: &Effort) -> Result<Option<&Subtrees<'a>>, Fault> {
+        let Some(content) = self.name_constraints else { return Ok(None) };
+        if self.subtrees.get().is_none() && !effort.spend(Subtrees::cost(content)) {
+            return Err(Fault::TooManyNames);
+        }
+        let subtrees = self.subtrees.get_or_init(|| Subtrees::read(content).ok());
+        subtrees.as_ref().map(Some).ok_or(Fault::UnsupportedName)
+    }
+
+    /// The names that constraints are compared with, read once.
+    pub(super) fn names(&self, effort: &Effort) -> Result<&Names<'a>, Fault> {
+        let (subject, alternative) = (self.certificate.subject(), self.alternative_names);
+        if self.names.get().is_none() && !effort.spend(Names::cost(subject, alternative)) {
+            return Err(Fault::TooManyNames);
+        }
+        let names = self.names.get_or_init(|| Names::read(subject, alternative).ok());
+        names.as_ref().ok_or(Fault::UnsupportedName)
     }
 
     /// Whether it names itself as its issuer.
@@ -148,8 +183,8 @@ impl<'a> Facts<'a> {
         self.certificate.not_after()
     }
 
-    /// Whether OpenSSL looks for the key of this certificate in `other` (`ossl_x509_likely_issued`): by names, the authority key
-    /// identifier, and the kinds of key and signature. It verifies signatures once the path is whole.
+    /// Whether OpenSSL takes `other` as the issuer of this certificate (`ossl_x509_likely_issued`): by names, the authority
+    /// key identifier, and the kinds of key and signature. It verifies signatures once the path is complete.
     pub(crate) fn is_likely_issued_by(&self, other: &Self) -> bool {
         self.issuer == other.subject
             && self.authority.fits(other)
@@ -166,7 +201,7 @@ impl<'a> AuthorityIdentifier<'a> {
         if let Some(mut names) = parts.optional_within(tag::constructed(1))? {
             while !names.is_empty() && issuer.is_none() {
                 let (tag, content) = names.element()?;
-                issuer = (tag == DIRECTORY).then(|| name::comparable(content));
+                issuer = (tag == DIRECTORY).then(|| Comparable::of(content));
             }
         }
         let serial = parts.optional(tag::primitive(2))?;
@@ -176,9 +211,10 @@ impl<'a> AuthorityIdentifier<'a> {
     /// `X509_check_akid`.
     fn fits(&self, issuer: &Facts<'_>) -> bool {
         let differ = |named: Option<&[u8]>, own: Option<&[u8]>| matches!((named, own), (Some(named), Some(own)) if named != own);
+        let other_issuer = self.issuer.is_some_and(|named| named != issuer.issuer);
         !differ(self.key, issuer.identifier)
             && !differ(self.serial, Some(issuer.parts.serial))
-            && !differ(self.issuer.as_deref(), Some(&issuer.issuer))
+            && !other_issuer
     }
 }
 
@@ -187,7 +223,7 @@ impl BasicConstraints {
         let mut parts = reader.within(tag::SEQUENCE)?;
         let authority = parts.optional_boolean()?;
         let length = parts.optional(tag::INTEGER)?;
-        // A number that does not fit is none (`ASN1_INTEGER_get`).
+        // A number that does not fit counts as absent (`ASN1_INTEGER_get`).
         let path_length = length
             .filter(|bytes| bytes.len() <= 8)
             .map(|bytes| bytes.iter().fold(0_i64, |number, byte| number << 8 | i64::from(*byte)));
@@ -197,7 +233,7 @@ impl BasicConstraints {
 
 impl ExtendedUsage {
     fn read(reader: &mut Reader<'_>) -> Result<Self, Flaw> {
-        // 1.3.6.1.5.5.7.3, then the gated cryptography of former times, which is for servers.
+        // 1.3.6.1.5.5.7.3, then the old server-gated cryptography, which counts as for servers.
         const PURPOSES: [u8; 7] = [0x2b, 6, 1, 5, 5, 7, 3];
         const MICROSOFT: &[u8] = &[0x2b, 6, 1, 4, 1, 0x82, 0x37, 10, 3, 3];
         const NETSCAPE: &[u8] = &[0x60, 0x86, 0x48, 1, 0x86, 0xf8, 0x42, 4, 1];
@@ -219,7 +255,8 @@ const NETSCAPE: &[u8] = &[0x60, 0x86, 0x48, 1, 0x86, 0xf8, 0x42, 1, 1];
 const ADDRESSES: &[u8] = &[0x2b, 6, 1, 5, 5, 7, 1, 7];
 const SYSTEMS: &[u8] = &[0x2b, 6, 1, 5, 5, 7, 1, 8];
 
-/// Whether OpenSSL takes the extension where it is critical (`X509_supported_extension`): key identifiers are not among them.
+/// Whether OpenSSL knows the extension, so that it may be critical (`X509_supported_extension`). It does not know key
+/// identifiers.
 fn is_known(identifier: &[u8]) -> bool {
     const NO_CHECK: &[u8] = &[0x2b, 6, 1, 5, 5, 7, 0x30, 1, 5];
     const PROXY: &[u8] = &[0x2b, 6, 1, 5, 5, 7, 1, 14];
@@ -229,7 +266,7 @@ fn is_known(identifier: &[u8]) -> bool {
     }
 }
 
-/// The first eight bits of a bit string; unused ones do not count.
+/// The first eight bits of a bit string, without unused ones.
 fn first_byte(reader: &mut Reader<'_>) -> Result<u8, Flaw> {
     Ok(match reader.bit_string()? {
         (_, []) => 0,
@@ -245,8 +282,8 @@ impl PartialEq for Facts<'_> {
 }
 
 impl Certificate {
-    /// Whether OpenSSL takes it for a root: it names itself as its issuer, by its name, its key identifiers and the kind of its
-    /// signature. The signature itself is not verified.
+    /// Whether OpenSSL treats it as a root: it names itself as its issuer by its name, its key identifiers and the kind of
+    /// its signature. OpenSSL does not verify that signature.
     #[must_use]
     pub fn is_self_signed(&self) -> bool {
         Facts::of(self).is_ok_and(|facts| facts.self_signed)

@@ -1,4 +1,4 @@
-//! Key identifiers that are made from the key, as RFC 5280 (section 4.2.1.2), RFC 7093 and common libraries make them.
+//! Key identifiers that are computed from the key, as RFC 5280 (section 4.2.1.2), RFC 7093 and common libraries compute them.
 
 use ring::digest::{Algorithm, SHA1_FOR_LEGACY_USE_ONLY, SHA256, SHA384, SHA512, digest};
 
@@ -6,12 +6,13 @@ use super::facts::Facts;
 use super::signatures::{Signature, Signatures};
 use crate::encoding;
 
-/// Fewer bytes are soon found for a key of one's own.
+/// With fewer bytes an attacker soon finds a key of their own that matches.
 const SHORTEST: usize = 16;
 
 impl Facts<'_> {
-    /// Whether its maker has the key, and its key identifier is that key's: nobody else can make one that looks the same.
-    pub(crate) fn proves_its_key(&self) -> bool {
+    /// Whether the certificate is signed by its own key, and its key identifier is computed from that key: then nobody else
+    /// can make one that looks the same. False if `signatures` has no effort left.
+    pub(crate) fn proves_its_key(&self, signatures: &Signatures) -> bool {
         let information = self.certificate.public_key();
         let Ok(key) = encoding::key(information) else { return false };
         let is_of_key = |identifier: &[u8]| {
@@ -25,6 +26,6 @@ impl Facts<'_> {
         };
         self.self_signed
             && self.identifier.is_some_and(is_of_key)
-            && Signatures::default().of(self, self) == Signature::Right
+            && signatures.of(self, self) == Signature::Right
     }
 }

@@ -1,51 +1,52 @@
-//! What OpenSSL asks of a path once it is whole (`x509_vfy.c`, `verify_chain`), in its order.
+//! What OpenSSL checks once a path is complete (`x509_vfy.c`, `verify_chain`), in its order.
 
 use std::time::SystemTime;
 
-use super::constraints;
 use super::facts::{BasicConstraints, Facts, netscape, usage};
-use super::refusal::{Fault, Refusal};
+use super::fault::Fault;
+use super::refusal::Refusal;
 use super::signatures::{Signature, Signatures};
 use crate::validity::is_valid;
 
-/// What the leaf is to be good for.
+/// The use that the leaf needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Purpose {
     Server,
     Client,
 }
 
-/// Judges a path from the leaf to a trusted root. Returns those whose signatures could not be verified here.
-pub(crate) fn judge<'s, 'a>(
-    path: &[&'s Facts<'a>],
+/// Judges a path from the leaf to a trusted root. A signature that cannot be verified here is a fault, because somebody who
+/// forges a certificate chooses its algorithm.
+pub(crate) fn judge(
+    path: &[&Facts<'_>],
     purpose: Purpose,
     signatures: &Signatures,
     now: SystemTime,
-) -> Result<Vec<&'s Facts<'a>>, Refusal> {
+) -> Result<(), Refusal> {
     let fail = |at: usize, fault| Refusal::of(path[at], at, fault);
     if path[0].key.is_weak() {
         return Err(fail(0, Fault::WeakKey));
     }
     extensions(path, purpose)?;
     strength(path)?;
-    let mut unchecked = Vec::new();
     for at in (0..path.len()).rev() {
         let found = path[at];
         if let Some(issuer) = path.get(at + 1) {
             match signatures.of(found, issuer) {
                 Signature::Right => {}
-                Signature::Unchecked => unchecked.push(found),
+                Signature::Unchecked => return Err(fail(at, Fault::Unchecked)),
                 Signature::Wrong => return Err(fail(at, Fault::Signature)),
                 Signature::TooMany => return Err(fail(at, Fault::TooMany)),
             }
         }
         if !is_valid(found.certificate, now) {
-            return Err(fail(at, Fault::of_time(found, now)));
+            let has_expired = found.not_after() <= now;
+            return Err(fail(at, if has_expired { Fault::Expired } else { Fault::NotYetValid }));
         }
     }
     names(path, signatures)?;
-    // Of the others only the leaf's would be looked at.
-    if path[0].resources { Err(fail(0, Fault::Resources)) } else { Ok(unchecked) }
+    // OpenSSL checks these resources (RFC 3779) only if the leaf has some.
+    if path[0].resources { Err(fail(0, Fault::Resources)) } else { Ok(()) }
 }
 
 /// `check_extensions`
@@ -80,7 +81,7 @@ fn extensions(path: &[&Facts<'_>], purpose: Purpose) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// `check_ca`, where 1 is what an intermediate needs, and anything but 0 is enough for a root; for TLS, also Netscape's bit
+/// `check_ca`: an intermediate needs 1; for a root, anything but 0 is enough. For TLS, Netscape's bit counts as well
 /// (`check_ssl_ca`).
 fn may_sign(found: &Facts<'_>, is_root: bool) -> bool {
     if found.key_usage.is_some_and(|allowed| allowed & usage::KEY_CERT_SIGN == 0) {
@@ -97,8 +98,8 @@ fn may_sign(found: &Facts<'_>, is_root: bool) -> bool {
     }
 }
 
-/// `check_purpose_ssl_server` and `check_purpose_ssl_client`, but for what `may_sign` has looked at.
-fn fits_purpose(found: &Facts<'_>, purpose: Purpose, is_authority: bool) -> bool {
+/// `check_purpose_ssl_server` and `check_purpose_ssl_client`, without what `may_sign` checks.
+pub(crate) fn fits_purpose(found: &Facts<'_>, purpose: Purpose, is_authority: bool) -> bool {
     let (extended, bits, kind) = match purpose {
         Purpose::Server => (
             found.extended.is_none_or(|usage| usage.server),
@@ -131,13 +132,14 @@ fn strength(path: &[&Facts<'_>]) -> Result<(), Refusal> {
 }
 
 /// `check_name_constraints`
-fn names(path: &[&Facts<'_>], effort: &Signatures) -> Result<(), Refusal> {
+fn names(path: &[&Facts<'_>], signatures: &Signatures) -> Result<(), Refusal> {
     for (at, found) in path.iter().enumerate().rev() {
         if at > 0 && found.is_self_issued() {
             continue;
         }
         for above in path[at + 1..].iter().rev() {
-            constraints::check(found, above, at == 0, effort)
+            signatures
+                .constraints(found, above, at == 0)
                 .map_err(|fault| Refusal::of(found, at, fault))?;
         }
     }

@@ -1,75 +1,116 @@
-//! Whether one certificate's key has signed another: found out once for each pair, and for a limited number of pairs.
+//! Whether one certificate's key signed another: computed once for each key and certificate, within a budget.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::collections::HashMap;
 
-use rustls_pki_types::SignatureVerificationAlgorithm;
+use rustls_pki_types::{SignatureVerificationAlgorithm, alg_id};
 
+use super::constraints;
 use super::curves;
+use super::effort::Effort;
 use super::facts::Facts;
+use super::fault::Fault;
 use crate::certificate::Fingerprint;
 use crate::encoding;
 
-/// Most signatures that are verified for one leaf; one of P-384 takes a millisecond.
-pub(crate) const MOST_SIGNATURES: usize = 128;
-
-/// What is known of a signature.
+/// The result for a signature.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Signature {
-    /// It is that of the key.
+    /// The key made it.
     Right,
-    /// It is not.
+    /// The key did not make it.
     Wrong,
-    /// pgsvid has no code for this algorithm, or this curve; OpenSSL has.
+    /// pgsvid has no code for this algorithm, or this curve; OpenSSL may have.
     Unchecked,
     /// There are too many to verify.
     TooMany,
 }
 
-/// What comparisons of names with constraints may cost for one leaf: their number, for each of which a few bytes are read.
-const MOST_COMPARISONS: usize = 1 << 17;
+/// A certificate, whether it is the leaf, and the certificate above it.
+type Constrained = (Fingerprint, bool, Fingerprint);
 
-/// What was found out, and how much was done for it.
+/// Results for pairs of certificates, and the rest of the budget.
 #[derive(Default)]
 pub(crate) struct Signatures {
+    pub(crate) effort: Effort,
+    /// By the certificate, and the key.
     known: RefCell<HashMap<(Fingerprint, Fingerprint), Signature>>,
-    comparisons: Cell<usize>,
+    constraints: RefCell<HashMap<Constrained, Result<(), Fault>>>,
 }
 
 impl Signatures {
+    pub(crate) fn within(effort: Effort) -> Self {
+        Self { effort, ..Self::default() }
+    }
+
     /// Whether `subject` is signed by the key of `issuer`.
     pub(crate) fn of(&self, subject: &Facts<'_>, issuer: &Facts<'_>) -> Signature {
-        let pair = (subject.fingerprint(), issuer.fingerprint());
-        let mut known = self.known.borrow_mut();
-        if let Some(signature) = known.get(&pair) {
-            return *signature;
+        const LOOK: usize = 100;
+        let pair = (subject.fingerprint(), issuer.key_digest);
+        if let Some(signature) = self.known.borrow().get(&pair) {
+            return if self.effort.spend(LOOK) { *signature } else { Signature::TooMany };
         }
-        if known.len() >= MOST_SIGNATURES {
+        if !self.effort.spend(cost(subject, issuer)) {
             return Signature::TooMany;
         }
         let signature = verify(subject, issuer);
-        known.insert(pair, signature);
+        self.known.borrow_mut().insert(pair, signature);
         signature
     }
 
-    /// Whether as many names may still be compared with constraints.
-    pub(super) fn may_compare(&self, count: usize) -> bool {
-        let all = self.comparisons.get().saturating_add(count);
-        self.comparisons.set(all);
-        all <= MOST_COMPARISONS
+    /// Whether the certificates above allow the names of a certificate.
+    pub(super) fn constraints(
+        &self,
+        found: &Facts<'_>,
+        above: &Facts<'_>,
+        is_leaf: bool,
+    ) -> Result<(), Fault> {
+        const LOOK: usize = 100;
+        if !above.has_name_constraints() {
+            return Ok(());
+        }
+        let pair = (found.fingerprint(), is_leaf, above.fingerprint());
+        if let Some(known) = self.constraints.borrow().get(&pair) {
+            return if self.effort.spend(LOOK) { *known } else { Err(Fault::TooManyNames) };
+        }
+        let result = constraints::check(found, above, is_leaf, &self.effort);
+        self.constraints.borrow_mut().insert(pair, result);
+        result
     }
+}
+
+/// What a signature costs, in nanoseconds: the size of the signed part counts, and the square of an RSA key's size.
+fn cost(subject: &Facts<'_>, issuer: &Facts<'_>) -> usize {
+    let content = subject.parts.content.len() * 5;
+    let Ok(key) = encoding::key(issuer.certificate.public_key()) else { return content };
+    let key_cost = if key.algorithm == alg_id::RSA_ENCRYPTION.as_ref() {
+        key.bits.len() * key.bits.len()
+    } else if key.algorithm == alg_id::ECDSA_P384.as_ref() {
+        400_000
+    } else if key.algorithm == alg_id::ECDSA_P256.as_ref() || key.bits.len() == 32 {
+        150_000
+    } else {
+        1_500_000
+    };
+    content + key_cost
 }
 
 fn verify(subject: &Facts<'_>, issuer: &Facts<'_>) -> Signature {
     let signed = &subject.parts;
-    // OpenSSL compares the two before it verifies (`X509_verify`).
-    if signed.algorithm != signed.inner_algorithm {
+    // OpenSSL compares the two before it verifies (`X509_verify`), and verifies no bit string with unused bits
+    // (`ASN1_item_verify_ctx`).
+    if signed.algorithm != signed.inner_algorithm || signed.unused_bits != 0 {
         return Signature::Wrong;
     }
     let Ok(key) = encoding::key(issuer.certificate.public_key()) else { return Signature::Wrong };
+    // Curves of EdDSA take no parameters (`ecx_meth.c`).
+    if issuer.key.has_no_kind() || subject.method.is_none_or(|method| !issuer.key.fits(method)) {
+        return Signature::Wrong;
+    }
     let fits = |known: &&&dyn SignatureVerificationAlgorithm| {
         known.signature_alg_id().as_ref() == signed.algorithm
             && known.public_key_alg_id().as_ref() == key.algorithm
+            && !curves::is_compressed(&key)
     };
     let mut fitting = webpki::ALL_VERIFICATION_ALGS.iter().filter(fits).peekable();
     if fitting.peek().is_none() {

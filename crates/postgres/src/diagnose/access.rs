@@ -1,4 +1,5 @@
-//! Whom `pg_hba.conf` and `pg_ident.conf` let in over TLS: with which certificate, as whom, or with none at all.
+//! Which clients `pg_hba.conf` and `pg_ident.conf` let in over TLS: with which certificate and as which role, or without a
+//! certificate.
 //!
 //! PostgreSQL: `hba.c`. The first line that matches connection type, database, user and address decides.
 
@@ -12,19 +13,19 @@ use crate::survey::{Unclear, Withheld};
 use pgsvid_base::finding::{Code, Finding};
 use pgsvid_base::text::{argument, shown};
 
-/// What all workloads without a DNS name share, if their identifiers are not in the subject.
+/// The subject that all workloads without a DNS name share, if their identifiers are not in the subject.
 pub const SHARED: &str = "O=SPIRE,C=US";
 /// An identifier that no workload has.
 const NOBODY: &str = "x500UniqueIdentifier=00000000000000000000000000000000";
-/// Names that nobody means when writing a map: with and without dots, of small and capital letters, of digits, of letters that are
-/// not ASCII. One that is empty is let in by no map (PostgreSQL: `auth.c`, `CheckCertAuth`).
+/// Names that nobody intends to match when writing a map: with and without dots, of small and capital letters, of digits, of
+/// letters that are not ASCII. No map lets in an empty name (PostgreSQL: `auth.c`, `CheckCertAuth`).
 const STRANGE_NAMES: [&str; 8] =
     ["stranger.invalid", "stranger", "Stranger", "STRANGER", "stranger-1", "stranger_1", "7", "ÿ€"];
 /// The length of a name that is as long as DNS allows.
 const LONGEST_NAME: usize = 253;
 
-/// Names and subjects of workloads, and names of users, that nobody means when writing a map: those that SPIRE gives to workloads
-/// without a DNS name, with a name, and with the identifier of its credential composer.
+/// Names and subjects of workloads, and names of users, that nobody intends to match when writing a map. They include the
+/// names that SPIRE gives to workloads without a DNS name, with a name, and with the identifier of its credential composer.
 #[must_use]
 pub fn strangers() -> Vec<String> {
     let mut strangers = vec![format!("{NOBODY},{SHARED}"), SHARED.to_owned()];
@@ -39,28 +40,28 @@ pub fn strangers() -> Vec<String> {
     strangers
 }
 
-/// A mapping, and what of the strangers it matches.
+/// A mapping, and the unintended name that it matches, if any.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct JudgedMapping {
     /// The line.
     pub mapping: Mapping,
-    /// The first name that it matches and nobody means: one of [`strangers`], or one that looks like those that it is meant for.
+    /// The first name that it matches but that nobody intends: one of [`strangers`], or one similar to the intended names.
     /// `Err` if its regular expression could not be tried.
     pub admits: Result<Option<String>, ()>,
 }
 
-/// What PostgreSQL reads otherwise than it looks, and where.
+/// A place that PostgreSQL reads in another way than its text suggests.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Misread {
     /// A line with a NUL byte.
     Nul(String),
-    /// A file of which PostgreSQL has other lines than are read from it here.
+    /// A file in which PostgreSQL sees other lines than pgsvid.
     Otherwise(String),
     /// A file that PostgreSQL's user cannot read.
     Withheld(Withheld),
 }
 
-/// Everything that is known of the two files.
+/// The facts about the two files.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AccessFacts {
     /// `pg_hba.conf`, for messages.
@@ -73,23 +74,23 @@ pub struct AccessFacts {
     pub complete: bool,
     /// The mappings, if they can be read.
     pub mappings: Option<Vec<JudgedMapping>>,
-    /// What PostgreSQL objects to, if it may be asked.
+    /// The lines that PostgreSQL reports as wrong, if it may be asked.
     pub bad: Vec<BadLine>,
-    /// What it reads otherwise than it looks.
+    /// The places that it reads in another way than their text suggests.
     pub misread: Vec<Misread>,
-    /// Lines that are not understood here, and of which PostgreSQL has not said what is wrong.
+    /// Lines that pgsvid does not understand, and that PostgreSQL has not reported as wrong.
     pub unclear: Vec<Unclear>,
 }
 
 impl AccessFacts {
-    /// Whether every line is understood, and as PostgreSQL understands it: else nothing can be said to be well.
+    /// Whether pgsvid understands every line, in the same way as PostgreSQL. Otherwise it must not report that all is well.
     #[must_use]
     pub fn is_certain(&self) -> bool {
         self.bad.is_empty() && self.misread.is_empty() && self.unclear.is_empty()
     }
 }
 
-/// What in the files lets in whom it should not, or keeps out whom it should let in.
+/// The lines that let in clients they should not, or keep out clients they should let in.
 #[must_use]
 pub fn access(facts: &AccessFacts) -> Vec<Finding> {
     let mut concerns: Vec<Finding> = facts.bad.iter().map(bad_line).collect();
@@ -97,7 +98,7 @@ pub fn access(facts: &AccessFacts) -> Vec<Finding> {
     concerns.extend(facts.unclear.iter().map(unclear));
     let mut rejects = Vec::new();
     for rule in &facts.rules {
-        if rule.believes_clients() {
+        if rule.lets_in_as_any_role() {
             concerns.push(believing(facts, rule));
         } else {
             concerns.extend(without_certificate(
@@ -122,7 +123,7 @@ pub fn access(facts: &AccessFacts) -> Vec<Finding> {
             concerns.extend(unmapped(facts, known.as_ref(), rule));
         }
     }
-    if !facts.rules.iter().any(|rule| rule.admits_tls() && rule.wants_certificate()) {
+    if !facts.rules.iter().any(|rule| rule.matches_tls() && rule.wants_certificate()) {
         concerns.push(warning(
             Code::HbaCertificateLineMissing,
             format!("{} has no line that lets clients in by their certificate", facts.hba),
@@ -146,7 +147,7 @@ fn bad_line(bad: &BadLine) -> Finding {
         Code::HbaLineWrong,
         format!("{} line {} is wrong: {}", bad.file, bad.line, bad.error),
         format!(
-            "mend line {} of {}, then reload: until then PostgreSQL keeps the rules it had, and cannot be \
+            "fix line {} of {}, then reload: until then PostgreSQL keeps the rules it had, and cannot be \
              restarted with a wrong pg_hba.conf",
             bad.line, bad.file
         ),
@@ -163,46 +164,35 @@ fn unclear(unclear: &Unclear) -> Finding {
             unclear.why, unclear.of
         ),
         format!(
-            "correct {place}, then reload; as a superuser (--user postgres) check says what PostgreSQL makes of it"
+            "correct {place}, then reload; as a superuser (--user postgres) check shows how PostgreSQL reads it"
         ),
     )
 }
 
-/// What PostgreSQL reads otherwise than it looks.
+/// The finding about a place that PostgreSQL reads in another way than its text suggests.
 #[must_use]
 pub fn misread(place: &Misread) -> Finding {
     match place {
         Misread::Nul(place) => failure(
             Code::HbaNulByte,
             format!(
-                "{place} has a NUL byte: PostgreSQL passes over what follows it there, and takes the next line for a part of it"
+                "{place} has a NUL byte: PostgreSQL ignores the rest of the line, and reads the next line as a part of it"
             ),
             format!("remove the byte from {place} with an editor that shows it, then reload"),
         ),
-        Misread::Withheld(Withheld { path, at, on_the_way, uid }) => failure(
+        Misread::Withheld(withheld @ Withheld { path, uid, .. }) => failure(
             Code::HbaUnreadableForServer,
             format!(
-                "PostgreSQL (uid {uid}) cannot read {}: it goes on with what it has read before, or with nothing of this file, and may \
+                "PostgreSQL (uid {uid}) cannot read {}: it keeps what it read before, or uses nothing of this file, and may \
                  not start again",
                 path.display()
             ),
-            if *on_the_way {
-                format!(
-                    "let PostgreSQL's user enter {}, such as by chmod o+x {}, then reload",
-                    at.display(),
-                    argument(at)
-                )
-            } else {
-                format!(
-                    "as root: chown -h {uid} {} && setpriv --reuid={uid} chmod u+r {0}, then reload",
-                    argument(at)
-                )
-            },
+            readable(withheld),
         ),
         Misread::Otherwise(place) => failure(
             Code::HbaReadOtherwise,
             format!(
-                "PostgreSQL reads {place} in another way than pgsvid, or it has just been changed"
+                "PostgreSQL reads {place} in another way than pgsvid, or the file has just been changed"
             ),
             format!(
                 "check again; if it stays, see what pg_hba_file_rules has there, and write {place} in a plainer way"
@@ -211,7 +201,27 @@ pub fn misread(place: &Misread) -> Finding {
     }
 }
 
-/// A line by which clients are whatever role they like.
+/// How PostgreSQL's user gets access to a file. A file that a line names may be somebody else's secret, which the author of
+/// the line wants to read: nobody gets access to that.
+fn readable(Withheld { at, on_the_way, uid, owner, is_own, .. }: &Withheld) -> String {
+    let here = argument(at);
+    match (on_the_way, is_own) {
+        (_, false) => format!(
+            "see why a line names a file there: {} belongs to uid {owner}, not to PostgreSQL. If PostgreSQL needs the \
+             contents, put them into a file of PostgreSQL's user beside pg_hba.conf, name that file, then reload",
+            at.display()
+        ),
+        (true, true) => format!("as root: setpriv --reuid={uid} chmod u+x {here}, then reload"),
+        (false, true) if owner == uid => {
+            format!("as root: setpriv --reuid={uid} chmod u+r {here}, then reload")
+        }
+        (false, true) => format!(
+            "as root: chown -h {uid} {here} && setpriv --reuid={uid} chmod u+r {here}, then reload"
+        ),
+    }
+}
+
+/// A line by which clients can log in as any role.
 fn believing(facts: &AccessFacts, rule: &HbaRule) -> Finding {
     let place = place(&facts.hba, rule);
     let local = rule.address.as_ref().is_some_and(Address::is_local);
@@ -219,12 +229,12 @@ fn believing(facts: &AccessFacts, rule: &HbaRule) -> Finding {
     let from = if rule.wants_certificate() {
         "every workload that has a certificate"
     } else if method == "ident" {
-        "anyone who rules a machine that it names"
+        "anyone who controls a machine that the line names"
     } else {
         "anyone who can reach the port from there"
     };
-    let tls = if rule.admits_tls() { "" } else { ", without TLS" };
-    let text = format!("{place} says {method}: {from} can be any role{tls}");
+    let tls = if rule.matches_tls() { "" } else { ", without TLS" };
+    let text = format!("{place} has the method {method}: {from} can log in as any role{tls}");
     let fix = if rule.wants_certificate() {
         format!("write cert instead of {method} in {place}, or clientcert=verify-full, then reload")
     } else {
@@ -233,10 +243,15 @@ fn believing(facts: &AccessFacts, rule: &HbaRule) -> Finding {
             rule.kind
         )
     };
-    if local { warning(Code::HbaAnyRole, text, fix) } else { failure(Code::HbaAnyRole, text, fix) }
+    // `initdb` writes trust for the loopback interface. Nobody writes clientcert by accident.
+    if local && !rule.wants_certificate() {
+        warning(Code::HbaAnyRole, text, fix)
+    } else {
+        failure(Code::HbaAnyRole, text, fix)
+    }
 }
 
-/// Earlier lines that match all that this one matches.
+/// The finding about a line that is never reached, because earlier lines match all that it matches.
 fn never_reached(facts: &AccessFacts, index: usize, rule: &HbaRule) -> Option<Finding> {
     let here = place(&facts.hba, rule);
     let above = &facts.rules[..index];
@@ -244,7 +259,7 @@ fn never_reached(facts: &AccessFacts, index: usize, rule: &HbaRule) -> Option<Fi
         let earlier = place(&facts.hba, earlier);
         (format!("{here} is never reached: {earlier} matches the same clients first"), earlier)
     } else {
-        let about = |earlier: &&HbaRule| includes(&earlier.users, &rule.users);
+        let about = |earlier: &&HbaRule| includes(earlier, &earlier.users, &rule.users);
         let earlier: Vec<&HbaRule> = above.iter().filter(about).take(MOST_DECIDERS).collect();
         let first = place(&facts.hba, earlier.first()?);
         if !is_decided(rule, &earlier) {
@@ -262,7 +277,8 @@ fn never_reached(facts: &AccessFacts, index: usize, rule: &HbaRule) -> Option<Fi
     ))
 }
 
-/// A line whose map cannot admit anybody.
+/// The finding about a line whose map has no line in `pg_ident.conf`, or that compares the whole subject with the role's name,
+/// because it has `clientname=DN` and no map.
 fn unmapped(
     facts: &AccessFacts,
     known: Option<&BTreeSet<&str>>,
@@ -273,7 +289,9 @@ fn unmapped(
         return (rule.option("clientname") == Some("DN")).then(|| {
             warning(
                 Code::HbaDnWithoutMap,
-                format!("{place} compares the whole subject with the role's name, and has no map"),
+                format!(
+                    "{place} compares the whole subject with the role's name, because it has no map"
+                ),
                 format!(
                     "add map=spiffe to {place}, and `spiffe \"<subject>\" <role>` to {}",
                     facts.ident
@@ -285,7 +303,7 @@ fn unmapped(
         failure(
             Code::IdentMapMissing,
             format!(
-                "{place} uses the map {map}, which has no line in {}: nobody can log in by it",
+                "{place} uses the map {map}, which has no line in {}: nobody can log in through it",
                 facts.ident
             ),
             format!("add `{map} \"<subject>\" <role>` to {}, then reload", facts.ident),
@@ -297,12 +315,12 @@ fn maps(facts: &AccessFacts) -> Vec<Finding> {
     let mut used = BTreeMap::new();
     for rule in &facts.rules {
         if let Some(map) = rule.map() {
-            let whom = if rule.wants_certificate() {
-                Some(Whom::Workloads)
+            let mapped_by = if rule.wants_certificate() {
+                Some(MappedBy::Workloads)
             } else {
-                (rule.method == "peer").then_some(Whom::Users)
+                (rule.method == "peer").then_some(MappedBy::Users)
             };
-            used.extend(whom.map(|whom| (map, whom)));
+            used.extend(mapped_by.map(|mapped_by| (map, mapped_by)));
         }
     }
     let strangers = strangers();
@@ -314,41 +332,43 @@ fn maps(facts: &AccessFacts) -> Vec<Finding> {
         .collect()
 }
 
-/// Whose names a map has.
+/// The names that a map contains.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Whom {
+enum MappedBy {
     Workloads,
-    /// Of the machine, by `peer`.
+    /// Users of the machine, by `peer`.
     Users,
 }
 
 fn map(
     facts: &AccessFacts,
     judged: &JudgedMapping,
-    whom: Whom,
+    mapped_by: MappedBy,
     strangers: &[String],
 ) -> Option<Finding> {
     let JudgedMapping { mapping, admits } = judged;
     let place = format!("{} line {}", facts.ident, mapping.line);
     let Mapping { role, map, .. } = mapping;
     let stranger = admits.as_ref().ok().and_then(Option::as_ref);
-    // `\1` lets somebody in as the role that his own name names: that is what `cert` and `peer` do without a map. Where it stands
-    // for the same text in all names, it lets in everybody as one role.
+    // `\1` lets in everybody as the role that their own name contains: `cert` and `peer` do that without a map. Where `\1`
+    // stands for the same text in all names, it lets in everybody as one role.
     let by_name = |expression: &str| role.contains("\\1") && first_parts(expression).is_none();
     let everybody = stranger
         .filter(|name| strangers.contains(name))
         .filter(|_| !mapping.system_user.strip_prefix('/').is_some_and(by_name));
     if let Some(stranger) = everybody {
-        let (everybody, name) = match whom {
-            Whom::Workloads if stranger == SHARED => (
+        let (everybody, name) = match mapped_by {
+            MappedBy::Workloads if stranger == SHARED => (
                 "every workload without a DNS name",
                 "name one workload in it: `MAP \"x500UniqueIdentifier=<32 hex>,…,O=SPIRE,C=US\" ROLE`",
             ),
-            Whom::Workloads => (
+            MappedBy::Workloads => (
                 "every workload",
                 "name one workload in it: `MAP \"x500UniqueIdentifier=<32 hex>,…,O=SPIRE,C=US\" ROLE`",
             ),
-            Whom::Users => ("every user of this machine", "name one user in it: `MAP <user> ROLE`"),
+            MappedBy::Users => {
+                ("every user of this machine", "name one user in it: `MAP <user> ROLE`")
+            }
         };
         return Some(failure(
             Code::IdentMapAdmitsAll,
@@ -376,18 +396,11 @@ fn map(
 
 #[cfg(test)]
 mod tests {
+    use super::super::parsed::parsed;
     use super::*;
-    use crate::sql::{Line, parse_hba};
     use pgsvid_base::finding::Severity;
 
     fn facts(hba: &str, mappings: &[(&str, &str, &str, Option<&str>)]) -> AccessFacts {
-        let rules = parse_hba(hba)
-            .into_iter()
-            .map(|line| match line {
-                Line::Entry(rule) => rule,
-                line => panic!("{line:?}"),
-            })
-            .collect();
         let judged = |(map, user, role, admits): &(&str, &str, &str, Option<&str>)| {
             let mapping = Mapping {
                 line: 1,
@@ -397,16 +410,8 @@ mod tests {
             };
             JudgedMapping { mapping, admits: Ok(admits.map(str::to_owned)) }
         };
-        AccessFacts {
-            hba: "hba".to_owned(),
-            ident: "ident".to_owned(),
-            rules,
-            complete: true,
-            mappings: Some(mappings.iter().map(judged).collect()),
-            bad: Vec::new(),
-            misread: Vec::new(),
-            unclear: Vec::new(),
-        }
+        let mappings = Some(mappings.iter().map(judged).collect());
+        AccessFacts { mappings, ..parsed(hba, "") }
     }
 
     #[test]
@@ -418,7 +423,7 @@ mod tests {
             ("hostssl all all all cert\nhost all all all trust", 1, 0),
             ("hostssl all all all scram-sha-256 clientcert=verify-full", 0, 0),
             ("hostssl all all all scram-sha-256", 0, 2),
-            // Both without a certificate, and in the way.
+            // Both without a certificate, and in front of the line of cert.
             ("host all all all scram-sha-256\nhostssl all all all cert", 1, 1),
             ("hostssl app all 10.0.0.0/8 reject\nhostssl all all all cert", 0, 0),
             ("hostnossl all all all reject\nhostssl all all all cert", 0, 0),

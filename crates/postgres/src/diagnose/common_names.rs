@@ -1,5 +1,5 @@
-//! Lines of `cert` without a map: a certificate is any role that its CN names, and so a superuser, too (PostgreSQL: `auth.c`,
-//! `CheckCertAuth`). A workload's first DNS name is its CN, and the author of its registration entry chooses it.
+//! Lines of `cert` without a map: a certificate can be any role that its CN names, and so also a superuser (PostgreSQL:
+//! `auth.c`, `CheckCertAuth`). A workload's first DNS name is its CN, and the author of its registration entry chooses it.
 
 use super::access::{AccessFacts, place};
 use super::order::{MOST_DECIDERS, is_decided};
@@ -8,16 +8,18 @@ use crate::sql::{HbaRule, Superuser, word};
 use pgsvid_base::finding::{Code, Finding};
 use pgsvid_base::text::shown;
 
-/// The lines by which a certificate whose CN is a superuser's name is that superuser. `own` is the CN of the published certificate.
+/// The lines by which a certificate whose CN is a superuser's name logs in as that superuser. `own` is the CN of the
+/// published certificate.
 #[must_use]
 pub fn named_superusers(
     facts: &AccessFacts,
     superusers: &[Superuser],
     own: Option<&str>,
 ) -> Vec<Finding> {
-    // Once for all of them: there may be a hundred thousand lines.
-    let with_tls: Vec<&HbaRule> =
-        facts.rules.iter().filter(|line| line.admits_tls()).take(MOST_RULES).collect();
+    // Once for all roles: there may be a hundred thousand lines.
+    let mut all = facts.rules.iter().filter(|line| line.matches_tls());
+    let with_tls: Vec<&HbaRule> = all.by_ref().take(MOST_RULES).collect();
+    let beyond = all.find(|line| goes_by_name(line));
     let mut lines: Vec<(&HbaRule, Vec<&Superuser>)> = Vec::new();
     for superuser in superusers {
         for line in admitting(&with_tls, &superuser.role) {
@@ -27,10 +29,23 @@ pub fn named_superusers(
             }
         }
     }
-    lines.iter().map(|(line, roles)| concern(facts, line, roles, own)).collect()
+    let mut found: Vec<Finding> =
+        lines.iter().map(|(line, roles)| concern(facts, line, roles, own)).collect();
+    found.extend(beyond.map(|line| {
+        let here = place(&facts.hba, line);
+        Finding::skipped(
+            Code::SuperuserByCertificate,
+            format!(
+                "pgsvid cannot tell whether {here} and those below it let a workload whose CN is a superuser's name log in as that superuser: only the \
+                 first {MOST_RULES} lines for TLS are examined"
+            ),
+        )
+        .fix(format!("move {here} further up, or write fewer lines, then check again"))
+    }));
+    found
 }
 
-/// The lines that decide about the role, and ask for its name in a certificate and for nothing else.
+/// The lines that decide about the role, and require only its name in a certificate.
 fn admitting<'a>(with_tls: &[&'a HbaRule], role: &str) -> Vec<&'a HbaRule> {
     let mut earlier: Vec<&HbaRule> = Vec::new();
     let mut found = Vec::new();
@@ -42,7 +57,7 @@ fn admitting<'a>(with_tls: &[&'a HbaRule], role: &str) -> Vec<&'a HbaRule> {
         if goes_by_name(line) && !is_decided(line, &earlier) {
             found.push(line);
         }
-        if is_about == Some(true) && earlier.len() < MOST_DECIDERS {
+        if line.decides_about(role) && earlier.len() < MOST_DECIDERS {
             earlier.push(line);
         }
     }
@@ -70,7 +85,7 @@ fn concern(
     let ours = own.filter(|own| roles.iter().any(|superuser| superuser.role == *own));
     let text = match ours {
         Some(own) => format!(
-            "{here} lets the published certificate itself log in as superuser {}: its CN is the role's name, so who has the \
+            "{here} lets the published certificate itself log in as superuser {}: its CN is the role's name, so anyone who has the \
              server's key has all rights in PostgreSQL",
             shown(own)
         ),
@@ -78,18 +93,19 @@ fn concern(
             "{here} has no map, so a workload whose CN (its first DNS name) is a superuser's name logs in as that superuser: {listed}"
         ),
     };
-    // The words of the line itself are quoted where they have to be.
+    // The names that the line itself has are quoted where necessary.
     let role = word(ours.unwrap_or(first));
     Finding::warning(Code::SuperuserByCertificate, text).about(here.clone()).fix(format!(
-        "name the roles that workloads may be instead of all in {here}, then reload; or, if no superuser is to log in over TLS in any \
+        "name the roles that workloads may be instead of all in {here}, then reload; or, if no superuser may log in over TLS in any \
          way, put `hostssl all,replication {role} all reject` above it, then reload"
     ))
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::parsed::parsed;
     use super::*;
-    use crate::sql::{Line, Might, parse_hba};
+    use crate::sql::Might;
 
     #[test]
     fn b20_a_line_without_a_map_lets_a_name_be_a_superuser() {
@@ -113,22 +129,23 @@ mod tests {
             ("hostssl app postgres,svc all reject\nhostssl all all all cert", 1),
             ("local all all peer\nhost all all all scram-sha-256", 0),
         ] {
-            let rules = parse_hba(hba).into_iter().map(|line| match line {
-                Line::Entry(rule) => rule,
-                other => panic!("{other:?}"),
-            });
-            let facts = AccessFacts {
-                hba: "hba".to_owned(),
-                ident: "ident".to_owned(),
-                rules: rules.collect(),
-                complete: true,
-                mappings: None,
-                bad: Vec::new(),
-                misread: Vec::new(),
-                unclear: Vec::new(),
-            };
+            let facts = AccessFacts { mappings: None, ..parsed(hba, "") };
             let found = named_superusers(&facts, &superusers, Some("svc"));
             assert_eq!(found.len(), count, "{hba}: {found:#?}");
+        }
+    }
+
+    #[test]
+    fn b40_lines_beyond_the_limit_are_told() {
+        let superusers = [Superuser { role: "postgres".to_owned(), by: Might::Attribute }];
+        let many = "hostssl all visitor 10.0.0.1/32 reject\n".repeat(MOST_RULES);
+        for (more, count) in
+            [("", 0), ("hostssl all all all cert", 1), ("hostssl all all all cert map=m", 0)]
+        {
+            let hba = format!("{many}{more}");
+            let facts = AccessFacts { mappings: None, ..parsed(&hba, "") };
+            let found = named_superusers(&facts, &superusers, None);
+            assert_eq!(found.len(), count, "{more}: {found:#?}");
         }
     }
 }

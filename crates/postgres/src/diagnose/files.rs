@@ -5,9 +5,10 @@
 use super::failure;
 use crate::survey::{Content, FileFacts, Files, Present, State};
 use pgsvid_base::finding::{Code, Finding};
+use pgsvid_base::key_mode::KeyMode;
 use pgsvid_base::text::argument;
 
-/// The causes that can be seen in the three files; empty if they look right from here.
+/// The causes that the three files show; empty if they look right from here.
 #[must_use]
 pub fn refused_files(files: &Files) -> Vec<Finding> {
     let mut seen = vec![
@@ -24,32 +25,37 @@ pub fn refused_files(files: &Files) -> Vec<Finding> {
     let mut findings: Vec<Finding> =
         seen.into_iter().filter_map(|(facts, found)| Some(found?.about(object(facts)))).collect();
     findings.extend(pair(files));
-    findings.extend(unseen);
+    // What was seen to be wrong comes first: after that is fixed, the rest is told.
+    if findings.is_empty() {
+        findings.extend(unseen);
+    }
     findings
 }
 
-/// What cannot be told: said, so that nobody takes the silence for a clean bill.
+/// The finding about files that pgsvid's sandbox does not let it read. It is reported only if there is no other one: without
+/// it the empty list would look like an all-clear.
 fn withheld<'a>(files: impl Iterator<Item = &'a FileFacts>) -> Option<Finding> {
     let is_withheld = |facts: &&FileFacts| {
         matches!(&facts.state, State::Present(Present { content: Content::Withheld, .. }))
     };
-    let paths: Vec<String> = files.filter(is_withheld).map(shown).collect();
+    let paths: Vec<String> = files.filter(is_withheld).map(path_of).collect();
     let paths = paths.join(", ");
     (!paths.is_empty()).then(|| {
         failure(
             Code::TlsFilesWithheld,
-            format!("what is in {paths} cannot be seen from pgsvid's sandbox"),
+            format!("pgsvid's sandbox does not let it read {paths}"),
             "let the settings name the published files, then reload; pgsvid check sees more, \
-             being in no sandbox"
+             because it has no sandbox"
                 .to_owned(),
         )
         .about(paths)
     })
 }
 
-/// What holds for any of the files: it is there, regular, and readable for the server.
+/// The owner, mode and content of a file, if the setting is not empty and names a regular file. The error is the finding, or
+/// `None` if pgsvid does not know the path on this side. Whether the server can read the file is not checked here.
 fn present<'a>(facts: &'a FileFacts, setting: &str) -> Result<&'a Present, Option<Finding>> {
-    let path = shown(facts);
+    let path = path_of(facts);
     match &facts.state {
         State::Present(present) => Ok(present),
         State::OutOfSight => Err(None),
@@ -60,7 +66,7 @@ fn present<'a>(facts: &'a FileFacts, setting: &str) -> Result<&'a Present, Optio
         ))),
         State::Missing => Err(Some(failure(
             Code::TlsFileMissing,
-            format!("{path} ({setting}) does not exist, or leads to nothing"),
+            format!("{path} ({setting}) does not exist, or is a link to nothing"),
             name_the_published(setting),
         ))),
         State::Closed => Err(Some(failure(
@@ -80,7 +86,7 @@ fn present<'a>(facts: &'a FileFacts, setting: &str) -> Result<&'a Present, Optio
 }
 
 fn certificate(facts: &FileFacts, setting: &str, server_uid: Option<u32>) -> Option<Finding> {
-    let path = shown(facts);
+    let path = path_of(facts);
     let present = match present(facts, setting) {
         Ok(present) => present,
         Err(finding) => return finding,
@@ -94,7 +100,7 @@ fn certificate(facts: &FileFacts, setting: &str, server_uid: Option<u32>) -> Opt
                 present.uid,
                 runs_as(server_uid)
             ),
-            chmod("0644", facts, present, setting),
+            chmod("0644", facts, present, server_uid, setting),
         ));
     }
     let (code, cause) = match &present.content {
@@ -106,6 +112,13 @@ fn certificate(facts: &FileFacts, setting: &str, server_uid: Option<u32>) -> Opt
         Content::Pem { leaf: None, .. } | Content::RevocationLists | Content::Parameters => {
             (Code::CertificateMissing, format!("{path} ({setting}) holds no certificate"))
         }
+        Content::Pem { trusted_alone: true, .. } if setting == "ssl_ca_file" => (
+            Code::CertificateMissing,
+            format!(
+                "{path} ({setting}) holds no certificate but such with OpenSSL's trust settings (BEGIN TRUSTED CERTIFICATE), and from these \
+                 alone PostgreSQL loads no authority"
+            ),
+        ),
         _ => return None,
     };
     Some(failure(code, cause, name_the_published(setting)))
@@ -113,7 +126,7 @@ fn certificate(facts: &FileFacts, setting: &str, server_uid: Option<u32>) -> Opt
 
 fn private_key(facts: &FileFacts, server_uid: Option<u32>) -> Option<Finding> {
     let setting = "ssl_key_file";
-    let path = shown(facts);
+    let path = path_of(facts);
     let present = match present(facts, setting) {
         Ok(present) => present,
         Err(finding) => return finding,
@@ -129,7 +142,9 @@ fn private_key(facts: &FileFacts, server_uid: Option<u32>) -> Option<Finding> {
         }
         Content::Passphrase => (
             Code::KeyPassphrase,
-            format!("{path} ({setting}) has a passphrase, which a reload cannot ask for"),
+            format!(
+                "{path} ({setting}) has a passphrase, but PostgreSQL cannot ask for one during a reload"
+            ),
         ),
         Content::Pem { private_key: None, .. } | Content::RevocationLists | Content::Parameters => {
             (
@@ -142,31 +157,43 @@ fn private_key(facts: &FileFacts, server_uid: Option<u32>) -> Option<Finding> {
     Some(failure(code, cause, name_the_published(setting)))
 }
 
-/// The command that gives a file this mode. Who may write to its directory can have put a link there by the time that root
-/// types it, to a file of root's: so it runs as the file's owner, who has no more rights over other files than before.
-fn chmod(mode: &str, facts: &FileFacts, present: &Present, setting: &str) -> String {
-    let path = argument(shown(facts));
+/// The command that sets this mode on a file. It runs as the file's owner, who gets no new rights over other files: anyone
+/// who may write to the directory can put a link to a file of root's there before root runs the command. A file that is
+/// neither published nor PostgreSQL's may be somebody else's secret, which the author of the setting wants opened.
+fn chmod(
+    mode: &str,
+    facts: &FileFacts,
+    present: &Present,
+    server_uid: Option<u32>,
+    setting: &str,
+) -> String {
+    let path = argument(path_of(facts));
     match present.uid {
-        // The way to what is published was judged: nobody else could put a link there.
+        // The path to the published files was checked: nobody else can put a link there.
         0 if facts.published => format!("chmod {mode} {path}"),
         0 => name_the_published(setting),
-        owner => format!("setpriv --reuid={owner} chmod {mode} {path}"),
+        owner if facts.published || Some(owner) == server_uid => {
+            format!("setpriv --reuid={owner} chmod {mode} {path}")
+        }
+        _ => name_the_published(setting),
     }
 }
 
-/// Another owner is no remedy for a file that may be anybody's: given away as root it might be one of root's by then.
+/// Changing the owner is no remedy for a file that may be anybody's: by the time root runs the command, it might be one of
+/// root's.
 fn name_the_published(setting: &str) -> String {
     format!("let {setting} name the published file, then reload")
 }
 
-/// Owned by the server: no bit for group or others. Owned by root: at most 0640. Anybody else: refused.
+/// A key of the server's user: no permission for group or others. A key of root: at most 0640. A key of anybody else is
+/// refused.
 fn key_owner_and_mode(
     facts: &FileFacts,
     key: &Present,
     server_uid: Option<u32>,
 ) -> Option<Finding> {
     let server = server_uid?;
-    let (path, published, setting) = (shown(facts), facts.published, "ssl_key_file");
+    let (path, published, setting) = (path_of(facts), facts.published, "ssl_key_file");
     if key.uid != server && key.uid != 0 {
         return Some(failure(
             Code::KeyOwnerRefused,
@@ -181,15 +208,15 @@ fn key_owner_and_mode(
             },
         ));
     }
-    let (allowed, limit) = if key.uid == 0 { (0o740, "0640") } else { (0o700, "0600") };
-    if key.mode & 0o777 & !allowed != 0 {
+    let limit = KeyMode::of(key.uid);
+    if !limit.accepts(key.mode) {
         return Some(failure(
             Code::KeyModeRefused,
             format!(
-                "{path} has mode {:04o}; PostgreSQL takes a key of uid {} with {limit} at most",
+                "{path} has mode {:04o}; PostgreSQL accepts a key of uid {} with {limit} at most",
                 key.mode, key.uid
             ),
-            chmod(limit, facts, key, setting),
+            chmod(&limit.to_string(), facts, key, server_uid, setting),
         ));
     }
     if key.uid == 0 && server != 0 && key.mode & 0o040 == 0 {
@@ -209,7 +236,7 @@ fn key_owner_and_mode(
         failure(
             Code::KeyUnreadable,
             format!("{path} has mode {:04o}: PostgreSQL cannot read it", key.mode),
-            chmod(limit, facts, key, setting),
+            chmod(&limit.to_string(), facts, key, server_uid, setting),
         )
     })
 }
@@ -232,8 +259,8 @@ fn pair(files: &Files) -> Option<Finding> {
             Code::KeyPair,
             format!(
                 "the key in {} does not belong to the certificate in {}",
-                shown(&files.private_key),
-                shown(&files.certificate)
+                path_of(&files.private_key),
+                path_of(&files.certificate)
             ),
             "let ssl_cert_file and ssl_key_file both name the published files, then reload"
                 .to_owned(),
@@ -241,7 +268,7 @@ fn pair(files: &Files) -> Option<Finding> {
     })
 }
 
-/// Whether the mode lets the server read. Its groups are not known here, so a group bit counts.
+/// Whether the mode lets the server read the file. The server's groups are not known here, so a group bit counts.
 pub(super) fn readable(present: &Present, server_uid: Option<u32>) -> bool {
     match server_uid {
         None | Some(0) => true,
@@ -254,17 +281,17 @@ fn runs_as(server_uid: Option<u32>) -> String {
     server_uid.map(|uid| format!(" (uid {uid})")).unwrap_or_default()
 }
 
-/// What tells a finding about a file from the next: its path, and what may be changed about it.
+/// Distinguishes findings about a file: its path, and what may change about it.
 fn object(facts: &FileFacts) -> String {
     match &facts.state {
         State::Present(Present { uid, mode, .. }) => {
-            format!("{} (uid {uid}, mode {mode:04o})", shown(facts))
+            format!("{} (uid {uid}, mode {mode:04o})", path_of(facts))
         }
-        _ => shown(facts),
+        _ => path_of(facts),
     }
 }
 
-fn shown(facts: &FileFacts) -> String {
+fn path_of(facts: &FileFacts) -> String {
     match &facts.path {
         Some(path) => path.display().to_string(),
         None => facts.named.clone(),

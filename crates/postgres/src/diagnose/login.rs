@@ -5,28 +5,29 @@ use std::net::IpAddr;
 
 use super::access::{AccessFacts, place};
 use super::failure;
-use crate::sql::{Address, HbaRule, Psql, statements, word};
+use crate::sql::{Address, HbaRule, Psql, statements, system_user, word};
+use pgsvid_base::entries;
 use pgsvid_base::finding::{Code, Finding};
 use pgsvid_material::Certificate;
 
 /// A login attempt.
 #[derive(Debug, Clone)]
-pub struct Login<'a> {
-    /// The role asked for.
+pub struct RefusedLogin<'a> {
+    /// The requested role.
     pub role: &'a str,
-    /// The database asked for.
+    /// The requested database.
     pub database: &'a str,
     /// Our address, as the server sees it.
     pub from: IpAddr,
     /// The certificate that was shown.
     pub leaf: &'a Certificate,
-    /// Whether it is for replication, which is no database's.
+    /// Whether it is for replication, which uses no database.
     pub replication: bool,
     /// The groups of `pg_hba.conf` that the role is a member of; `None` if that is not known.
     pub groups: Option<&'a BTreeSet<String>>,
     /// The server's address, as it was dialled.
     pub to: Option<IpAddr>,
-    /// What PostgreSQL said.
+    /// PostgreSQL's message.
     pub said: &'a str,
     /// How a superuser reaches the server.
     pub psql: &'a Psql,
@@ -34,15 +35,16 @@ pub struct Login<'a> {
 
 /// The cause, and the line to add, of an attempt that PostgreSQL refused with SQLSTATE 28000.
 #[must_use]
-pub fn refused_login(login: &Login<'_>, access: Option<&AccessFacts>) -> Finding {
-    let Login { role, database, from, .. } = login;
+pub fn refused_login(login: &RefusedLogin<'_>, access: Option<&AccessFacts>) -> Finding {
+    let RefusedLogin { role, database, from, .. } = login;
+    if let Some(found) = refused_role(login) {
+        return found;
+    }
     let seen = seen(login.leaf);
     let Some(access) = access else {
         return failure(
             Code::LoginRefused,
-            format!(
-                "pg_hba.conf or pg_ident.conf does not let it in; as they see it, it is {seen}"
-            ),
+            format!("pg_hba.conf or pg_ident.conf does not let it in; PostgreSQL compares {seen}"),
             format!(
                 "{}; run check as PostgreSQL's uid or with --user postgres to see which line decides",
                 ways(login)
@@ -53,6 +55,9 @@ pub fn refused_login(login: &Login<'_>, access: Option<&AccessFacts>) -> Finding
     if untold.is_some() || !access.is_certain() {
         return undecided(access, untold, login);
     }
+    let (method, mapping) = by_certificate(login.leaf, role);
+    let also =
+        mapping.map(|line| format!(", and `{line}` to {}", access.ident)).unwrap_or_default();
     let Some(rule) = first else {
         return failure(
             Code::LoginLineMissing,
@@ -65,7 +70,7 @@ pub fn refused_login(login: &Login<'_>, access: Option<&AccessFacts>) -> Finding
                     format!("database {database}")
                 }
             ),
-            format!("add `{} cert` to {}, then reload", line(login), access.hba),
+            format!("add `{} {method}` to {}{also}, then reload", line(login), access.hba),
         );
     };
     let here = place(&access.hba, rule);
@@ -80,20 +85,64 @@ pub fn refused_login(login: &Login<'_>, access: Option<&AccessFacts>) -> Finding
                     "{here} decides, and asks for {method} instead of the certificate alone"
                 ),
             },
-            format!("put `{} cert` above {here}, then reload", line(login)),
+            format!("put `{} {method}` above {here}{also}, then reload", line(login)),
         );
     }
     refused_name(access, rule, login)
 }
 
-/// What PostgreSQL's words tell: they are in English unless `lc_messages` says otherwise, and then they tell nothing.
+/// PostgreSQL accepted the certificate, but not the role (PostgreSQL: `miscinit.c`, `InitializeSessionUserId`): no line of a
+/// file is wrong. In other languages than English the general finding mentions this as a possibility.
+fn refused_role(login: &RefusedLogin<'_>) -> Option<Finding> {
+    let role = cut(login.role);
+    let rest = login.said.strip_prefix("role \"")?.strip_prefix(role)?;
+    let (code, text, statement) = match rest {
+        "\" does not exist" => (
+            Code::RoleMissing,
+            format!(
+                "pg_hba.conf lets the certificate log in as role {role}, but that role does not exist"
+            ),
+            format!("CREATE ROLE {} LOGIN", statements::identifier(role)),
+        ),
+        "\" is not permitted to log in" => (
+            Code::RoleWithoutLogin,
+            format!(
+                "pg_hba.conf lets the certificate log in as role {role}, but that role may not log in"
+            ),
+            statements::let_log_in(role),
+        ),
+        _ => return None,
+    };
+    Some(Finding::failure(code, text).command(login.psql.execute(&statement)))
+}
+
+/// The method of a line that lets in the certificate as the role, with its options, and the line that `pg_ident.conf` needs
+/// where the certificate's name is not the role's.
+#[must_use]
+pub fn by_certificate(leaf: &Certificate, role: &str) -> (&'static str, Option<String>) {
+    let mapping = |name: &str| Some(format!("spiffe {} {}", system_user(name), word(cut(role))));
+    match leaf.common_name().filter(|name| !name.is_empty()) {
+        Some(name) if name == role && cut(role) == role => ("cert", None),
+        Some(name) => ("cert map=spiffe", mapping(&name)),
+        None => {
+            let name = leaf.distinguished_name();
+            if name.is_empty() {
+                ("cert", None)
+            } else {
+                ("cert clientname=DN map=spiffe", mapping(&name))
+            }
+        }
+    }
+}
+
+/// What PostgreSQL's message says. It is in English unless `lc_messages` says otherwise; then nothing is read from it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Said {
     /// No line matched.
     NoLine,
-    /// A line of `reject` did.
+    /// A line of `reject` matched.
     Rejected,
-    /// A line did that asks for something, and was not satisfied.
+    /// A line matched whose authentication failed.
     Failed,
     Other,
 }
@@ -111,7 +160,7 @@ impl Said {
         }
     }
 
-    /// Whether it may be said of a line.
+    /// Whether the message fits a line.
     fn suits(self, rule: &HbaRule) -> bool {
         match self {
             Self::NoLine => false,
@@ -122,16 +171,16 @@ impl Said {
     }
 }
 
-/// The line that decides; or else the first one of which that cannot be told.
+/// The line that decides; otherwise the first one for which that is unknown.
 fn deciding<'a>(
     access: &'a AccessFacts,
-    login: &Login<'_>,
+    login: &RefusedLogin<'_>,
 ) -> (Option<&'a HbaRule>, Option<&'a HbaRule>) {
     let said = Said::of(login.said);
     let mut perhaps = Vec::new();
     for rule in &access.rules {
         match matches(rule, login) {
-            // PostgreSQL has read another file where its words do not suit a line that matches.
+            // PostgreSQL has read another version of the file if its message does not fit a line that matches.
             Some(true) if perhaps.is_empty() => return (Some(rule), None),
             Some(true) => {
                 perhaps.extend(Some(rule).filter(|rule| said.suits(rule)));
@@ -143,23 +192,23 @@ fn deciding<'a>(
     }
     match perhaps[..] {
         [] => (None, None),
-        // What was said is said of this one alone.
+        // The message is about this line only.
         [rule] if said != Said::Other => (Some(rule), None),
         [rule, ..] => (None, Some(rule)),
     }
 }
 
-/// The beginning of a line for this login.
-fn line(login: &Login<'_>) -> String {
-    let Login { role, database, from, replication, .. } = login;
+/// The start of a line for this login.
+fn line(login: &RefusedLogin<'_>) -> String {
+    let RefusedLogin { role, database, from, replication, .. } = login;
     let database = if *replication { "replication".to_owned() } else { word(database) };
     format!("hostssl {database} {} {from}/{}", word(role), bits(*from))
 }
 
-/// How long a name is that PostgreSQL keeps of one, in bytes (`NAMEDATALEN`).
+/// How many bytes of a name PostgreSQL keeps (`NAMEDATALEN`).
 const LONGEST_NAME: usize = 63;
 
-/// A role's name as PostgreSQL has it: cut, at the end of a character.
+/// A role's name as PostgreSQL stores it: cut at the end of a character.
 fn cut(role: &str) -> &str {
     let mut end = LONGEST_NAME.min(role.len());
     while !role.is_char_boundary(end) {
@@ -168,10 +217,10 @@ fn cut(role: &str) -> &str {
     role.get(..end).unwrap_or(role)
 }
 
-/// A line of `cert` decides, and the certificate's name does not suit it.
-fn refused_name(access: &AccessFacts, rule: &HbaRule, login: &Login<'_>) -> Finding {
+/// A line of `cert` decides, but the certificate's name does not match.
+fn refused_name(access: &AccessFacts, rule: &HbaRule, login: &RefusedLogin<'_>) -> Finding {
     let asked_for = login.role;
-    let Login { role, leaf, .. } = Login { role: cut(asked_for), ..login.clone() };
+    let RefusedLogin { role, leaf, .. } = RefusedLogin { role: cut(asked_for), ..login.clone() };
     let here = place(&access.hba, rule);
     let seen = seen(leaf);
     let reload = login.psql.execute("SELECT pg_catalog.pg_reload_conf()");
@@ -183,18 +232,18 @@ fn refused_name(access: &AccessFacts, rule: &HbaRule, login: &Login<'_>) -> Find
         return failure(
             Code::LoginNameMissing,
             format!(
-                "{here} takes the {part} for the user's name, and the certificate has none: it is {seen}"
+                "{here} uses the {part} as the user's name, but the certificate has none: it has {seen}"
             ),
-            // Of an empty subject there is no DN, either.
+            // An empty subject has no DN, either.
             if leaf.distinguished_name().is_empty() {
-                format!("add a DNS name to the entry: spire-server entry update … -dns {role}")
+                "add a DNS name to its registration entry".to_owned()
             } else {
                 format!(
-                    "add a DNS name to the entry (spire-server entry update … -dns {role}), or write \
-                     `cert clientname=DN map=spiffe` in {here}"
+                    "write `cert clientname=DN map=spiffe` in {here}, or add a DNS name to its registration entry"
                 )
             },
-        );
+        )
+        .command(entries::add_dns_name(&spiffe_id(leaf), role));
     };
     let listed = |map: &str| {
         access.mappings.iter().flatten().any(|judged| {
@@ -206,21 +255,22 @@ fn refused_name(access: &AccessFacts, rule: &HbaRule, login: &Login<'_>) -> Find
         Some(map) if listed(map) => failure(
             Code::LoginFilesNotLoaded,
             format!(
-                "{} lets it in, and PostgreSQL has not read the file since it was changed",
+                "{} lets it in: PostgreSQL has not loaded the file since it was changed, or the role may not log in",
                 access.ident
             ),
-            reload,
-        ),
+            format!("{reload}; if it stays: {}", login.psql.execute(&statements::let_log_in(role))),
+        )
+        .command(reload),
         None if name == asked_for && asked_for != role => failure(
             Code::LoginNameDiffers,
             format!(
-                "PostgreSQL cuts the role's name to {LONGEST_NAME} bytes, {role}, and {here} compares it with the whole CN, which has \
+                "PostgreSQL cuts the role's name to {LONGEST_NAME} bytes, {role}, but {here} compares it with the whole CN, which has \
                  {} bytes",
                 name.len()
             ),
             format!(
                 "add map=spiffe to {here}, and `spiffe {} {}` to {}, then reload; or give the workload a shorter DNS name",
-                word(&name),
+                system_user(&name),
                 word(role),
                 access.ident
             ),
@@ -228,18 +278,19 @@ fn refused_name(access: &AccessFacts, rule: &HbaRule, login: &Login<'_>) -> Find
         None if name == role => failure(
             Code::LoginFilesNotLoaded,
             format!(
-                "{here} lets it in: PostgreSQL has not read the file since, or the role may not log in"
+                "{here} lets it in: PostgreSQL has not loaded the file since it was changed, or the role may not log in"
             ),
             format!("{reload}; if it stays: {}", login.psql.execute(&statements::let_log_in(role))),
-        ),
+        )
+        .command(reload),
         None => failure(
             Code::LoginNameDiffers,
             format!(
-                "{here} wants a certificate whose name is the role's: it is {name:?}, the role {role:?}"
+                "{here} requires a certificate with the role's name: the certificate's is {name:?}, the role's is {role:?}"
             ),
             format!(
                 "log in as role {name}, or add map=spiffe to {here} and `spiffe {} {}` to {}, then reload",
-                word(&name),
+                system_user(&name),
                 word(role),
                 access.ident
             ),
@@ -247,13 +298,13 @@ fn refused_name(access: &AccessFacts, rule: &HbaRule, login: &Login<'_>) -> Find
         Some(map) => failure(
             Code::LoginMapLineMissing,
             format!(
-                "{here} asks map {map} of {}, which does not let {name:?} be role {role}",
+                "{here} uses map {map} of {}, which does not let {name:?} log in as role {role}",
                 access.ident
             ),
             format!(
                 "add `{} {} {}` to {}, then reload",
                 word(map),
-                word(&name),
+                system_user(&name),
                 word(role),
                 access.ident
             ),
@@ -261,23 +312,28 @@ fn refused_name(access: &AccessFacts, rule: &HbaRule, login: &Login<'_>) -> Find
     }
 }
 
-/// Nobody can say from here which line decided.
-fn undecided(access: &AccessFacts, untold: Option<&HbaRule>, login: &Login<'_>) -> Finding {
+/// The SPIFFE ID to find an entry by.
+fn spiffe_id(leaf: &Certificate) -> String {
+    leaf.uris().first().cloned().unwrap_or_default()
+}
+
+/// The finding where pgsvid cannot tell which line decided.
+fn undecided(access: &AccessFacts, untold: Option<&HbaRule>, login: &RefusedLogin<'_>) -> Finding {
     let what = match untold {
-        None => format!("not all lines of {} and {} can be judged", access.hba, access.ident),
+        None => format!("pgsvid cannot judge all lines of {} and {}", access.hba, access.ident),
         Some(rule) => format!(
-            "whether {} decides cannot be told from here: it names a group, a regular expression or a host",
+            "pgsvid cannot tell whether {} decides: it names a group, a regular expression or a host",
             place(&access.hba, rule)
         ),
     };
     failure(
         Code::LoginUndecided,
-        format!("{what}; as PostgreSQL sees the certificate, it is {}", seen(login.leaf)),
+        format!("{what}; PostgreSQL compares {}", seen(login.leaf)),
         format!("{}; the server log names the line that decided", ways(login)),
     )
 }
 
-/// The two names that a certificate may go by.
+/// The two names of a certificate that PostgreSQL can compare.
 fn seen(leaf: &Certificate) -> String {
     let dn = leaf.distinguished_name();
     match leaf.common_name() {
@@ -286,18 +342,18 @@ fn seen(leaf: &Certificate) -> String {
     }
 }
 
-fn ways(login: &Login<'_>) -> String {
+fn ways(login: &RefusedLogin<'_>) -> String {
     format!(
         "`{} cert clientname=DN map=spiffe` above the general lines of pg_hba.conf, and `spiffe {} {}` in pg_ident.conf",
         line(login),
-        word(&login.leaf.distinguished_name()),
+        system_user(&login.leaf.distinguished_name()),
         word(cut(login.role))
     )
 }
 
-/// Whether the line is about such a login; `None` if that cannot be told from here.
-fn matches(rule: &HbaRule, login: &Login<'_>) -> Option<bool> {
-    if !rule.admits_tls() {
+/// Whether the line matches such a login; `None` if pgsvid cannot tell.
+fn matches(rule: &HbaRule, login: &RefusedLogin<'_>) -> Option<bool> {
+    if !rule.matches_tls() {
         return Some(false);
     }
     let parts = [for_database(rule, login), about_role(rule, login), from_there(rule, login)];
@@ -307,13 +363,13 @@ fn matches(rule: &HbaRule, login: &Login<'_>) -> Option<bool> {
     (!parts.contains(&None)).then_some(true)
 }
 
-fn for_database(rule: &HbaRule, login: &Login<'_>) -> Option<bool> {
+fn for_database(rule: &HbaRule, login: &RefusedLogin<'_>) -> Option<bool> {
     if login.replication {
         return Some(rule.databases.iter().any(|word| word == "replication"));
     }
     let is_role = |word: &String| matches!(word.as_str(), "samerole" | "samegroup");
     match (rule.is_for(login.database, cut(login.role)), login.groups) {
-        // The only words of which it is not told, and now it is.
+        // Group names are the only words that pgsvid cannot judge alone, and here the groups are known.
         (None, Some(groups)) if !rule.databases.iter().any(|word| word.starts_with(['/', '@'])) => {
             let database = login.database;
             Some(
@@ -325,7 +381,7 @@ fn for_database(rule: &HbaRule, login: &Login<'_>) -> Option<bool> {
     }
 }
 
-fn about_role(rule: &HbaRule, login: &Login<'_>) -> Option<bool> {
+fn about_role(rule: &HbaRule, login: &RefusedLogin<'_>) -> Option<bool> {
     let told = rule.is_about(cut(login.role));
     let Some(groups) = login.groups.filter(|_| told.is_none()) else { return told };
     if rule.groups().any(|group| groups.contains(group)) {
@@ -334,10 +390,10 @@ fn about_role(rule: &HbaRule, login: &Login<'_>) -> Option<bool> {
     (!rule.users.iter().any(|word| word.starts_with(['/', '@']))).then_some(false)
 }
 
-fn from_there(rule: &HbaRule, login: &Login<'_>) -> Option<bool> {
+fn from_there(rule: &HbaRule, login: &RefusedLogin<'_>) -> Option<bool> {
     let Some(address) = &rule.address else { return Some(false) };
     match (address.holds(login.from), address) {
-        // The client is where the server is.
+        // The client is on the server's machine.
         (None, Address::SameHost | Address::SameNet) if login.to == Some(login.from) => Some(true),
         (told, _) => told,
     }

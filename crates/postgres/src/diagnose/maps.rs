@@ -1,4 +1,4 @@
-//! Which workloads the maps of `pg_ident.conf` admit over TLS, as far as that can be told, and which superusers these may be.
+//! Which workloads the maps of `pg_ident.conf` admit over TLS, as far as pgsvid can tell, and which superusers they can be.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,12 +10,12 @@ use crate::sql::{HbaRule, Mapping, Superuser, first_parts, is_exact, word};
 use pgsvid_base::finding::{Code, Finding};
 use pgsvid_base::text::shown;
 
-/// How many lines of `pg_ident.conf` that make superusers are named.
+/// How many lines of `pg_ident.conf` that admit superusers are reported.
 const MOST_LINES: usize = 20;
 
-/// The lines that ask a map about a certificate.
+/// The lines that use a map for a certificate.
 fn asking(facts: &AccessFacts) -> impl Iterator<Item = (&str, &HbaRule)> {
-    let lines = facts.rules.iter().filter(|line| line.admits_tls() && line.wants_certificate());
+    let lines = facts.rules.iter().filter(|line| line.matches_tls() && line.wants_certificate());
     lines.filter_map(|line| Some((line.map()?, line)))
 }
 
@@ -23,8 +23,8 @@ fn mappings(facts: &AccessFacts) -> impl Iterator<Item = &Mapping> {
     facts.mappings.iter().flatten().map(|judged| &judged.mapping)
 }
 
-/// The mappings that clients with TLS can meet, and of which nobody can list the names that they admit: samples alone say
-/// little of what an expression matches.
+/// The mappings that clients with TLS can meet, and whose names cannot be listed: samples alone say little about what an
+/// expression matches.
 #[must_use]
 pub fn open_mappings(facts: &AccessFacts) -> Vec<&Mapping> {
     let maps: BTreeSet<&str> = asking(facts).map(|(map, _)| map).collect();
@@ -35,24 +35,24 @@ pub fn open_mappings(facts: &AccessFacts) -> Vec<&Mapping> {
     mappings(facts).filter(|mapping| maps.contains(mapping.map.as_str())).filter(is_open).collect()
 }
 
-/// Whether a mapping lets somebody be a role.
+/// Whether a mapping lets a name log in as a role.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Lets {
+pub(super) enum Lets {
     Certainly,
-    /// If the name is one that the expression takes the role out of.
+    /// Yes, if the name contains the role where the expression captures it.
     Perhaps,
-    /// By a group or an expression in the place of the role.
+    /// Unknown: the role is a group or an expression.
     Untold,
 }
 
-/// Lines of `pg_ident.conf` by which a certificate lets a workload be one of `superusers`, and those of which that cannot be
-/// told.
+/// The findings about lines of `pg_ident.conf` by which a workload can log in with its certificate as one of `superusers`, at
+/// most 20 and one about the rest; and the numbers, from 1, of the lines for which pgsvid cannot tell.
 #[must_use]
 pub fn mapped_superusers(
     facts: &AccessFacts,
     superusers: &[Superuser],
 ) -> (Vec<Finding>, Vec<u32>) {
-    let with_tls: Vec<&HbaRule> = facts.rules.iter().filter(|line| line.admits_tls()).collect();
+    let with_tls: Vec<&HbaRule> = facts.rules.iter().filter(|line| line.matches_tls()).collect();
     let reached: Vec<(&Superuser, BTreeMap<&str, &HbaRule>)> = superusers
         .iter()
         .map(|superuser| (superuser, reached(&with_tls, &superuser.role)))
@@ -84,15 +84,18 @@ pub fn mapped_superusers(
     if more > 0 {
         concerns.push(warning(
             Code::SuperuserByCertificate,
-            format!("{} has {more} more lines that let workloads be superusers", facts.ident),
-            "correct the lines that are named, then check again".to_owned(),
+            format!(
+                "{} has {more} more lines that let workloads log in as superusers",
+                facts.ident
+            ),
+            "correct the lines named here, then check again".to_owned(),
         ));
     }
     (concerns, untold)
 }
 
-/// The maps that are asked whether a certificate may be the role, each with the first line that does. The first line that matches
-/// decides.
+/// The maps that decide whether a certificate may be the role, each with the first line that uses it. The first line that
+/// matches decides.
 fn reached<'a>(with_tls: &[&'a HbaRule], role: &str) -> BTreeMap<&'a str, &'a HbaRule> {
     let mut maps = BTreeMap::new();
     let mut earlier: Vec<&HbaRule> = Vec::new();
@@ -112,16 +115,20 @@ fn reached<'a>(with_tls: &[&'a HbaRule], role: &str) -> BTreeMap<&'a str, &'a Hb
         {
             maps.insert(map, line);
         }
-        if is_about == Some(true) && earlier.len() < MOST_DECIDERS {
+        if line.decides_about(role) && earlier.len() < MOST_DECIDERS {
             earlier.push(line);
         }
     }
     maps
 }
 
-/// `parts` is what `\1` may stand for, if the name is an expression, and if that can be told.
-fn lets(mapping: &Mapping, parts: Option<&Option<Vec<String>>>, role: &str) -> Option<Lets> {
-    // PostgreSQL 16 and later: the roles of a group, those that an expression matches, and any role.
+/// `parts` are the possible texts for `\1`, if the name is an expression and they are known.
+pub(super) fn lets(
+    mapping: &Mapping,
+    parts: Option<&Option<Vec<String>>>,
+    role: &str,
+) -> Option<Lets> {
+    // PostgreSQL 16 and later: the role may be a group, an expression, or `all`.
     if mapping.role.starts_with(['+', '/']) {
         return Some(Lets::Untold);
     }
@@ -168,8 +175,8 @@ fn concern(
     warning(
         Code::SuperuserByCertificate,
         format!(
-            "{here} may let a workload log in by its certificate as superuser {roles}: the role is what {name} takes out of the \
-             workload's name, and whether that can be {roles} cannot be told from here"
+            "{here} may let a workload log in by its certificate as superuser {roles}: the role is what {name} captures from the \
+             workload's name, and pgsvid cannot tell whether that can be {roles}"
         ),
         format!(
             "put `hostssl all,replication {} all reject` above {above}, then reload; or name each workload and its role in a line \
@@ -181,29 +188,9 @@ fn concern(
 
 #[cfg(test)]
 mod tests {
-    use super::super::access::JudgedMapping;
+    use super::super::parsed::parsed;
     use super::*;
-    use crate::sql::{Line, Might, parse_hba, parse_ident};
-
-    fn facts(hba: &str, ident: &str) -> AccessFacts {
-        fn entries<T>(lines: Vec<Line<T>>) -> impl Iterator<Item = T> {
-            lines.into_iter().filter_map(|line| match line {
-                Line::Entry(entry) => Some(entry),
-                Line::Include(_) | Line::Unclear(..) => None,
-            })
-        }
-        let judged = |mapping| JudgedMapping { mapping, admits: Ok(None) };
-        AccessFacts {
-            hba: "hba".to_owned(),
-            ident: "ident".to_owned(),
-            rules: entries(parse_hba(hba)).collect(),
-            complete: true,
-            mappings: Some(entries(parse_ident(ident)).map(judged).collect()),
-            bad: Vec::new(),
-            misread: Vec::new(),
-            unclear: Vec::new(),
-        }
-    }
+    use crate::sql::Might;
 
     #[test]
     fn a94_every_line_of_every_map_that_is_asked_is_looked_at() {
@@ -235,7 +222,7 @@ mod tests {
             ("hostssl all app all cert map=m", r"m /^(.*)$ \1", 0, 0),
             ("hostssl all +dba all cert map=m", r"m /^(.*)$ \1", 1, 0),
             ("hostnossl all all all reject\nhostssl all all all cert map=m", "m x svc", 1, 0),
-            // The remedy, and what is not enough for one.
+            // The remedy, and lines that are not enough.
             (
                 "hostssl all,replication postgres,svc all reject\nhostssl all all all cert map=m",
                 r"m /^(.*)$ \1",
@@ -252,11 +239,11 @@ mod tests {
             ("hostssl db svc all reject\nhostssl all all all cert map=m", "m x svc", 1, 0),
             ("hostssl all +dba all reject\nhostssl all all all cert map=m", "m x svc", 1, 0),
         ] {
-            let (concerns, lines) = mapped_superusers(&facts(hba, ident), &superusers);
+            let (concerns, lines) = mapped_superusers(&parsed(hba, ident), &superusers);
             assert_eq!((concerns.len(), lines.len()), (count, untold), "{hba} | {ident}");
         }
         let many = "m x postgres\n".repeat(50);
-        let (concerns, _) = mapped_superusers(&facts(general, &many), &superusers);
+        let (concerns, _) = mapped_superusers(&parsed(general, &many), &superusers);
         assert_eq!(concerns.len(), MOST_LINES + 1);
     }
 
@@ -271,7 +258,7 @@ mod tests {
             ("users /^.*$ app", 0),
             ("other /^.*$ app", 0),
         ] {
-            assert_eq!(open_mappings(&facts(hba, ident)).len(), open, "{ident}");
+            assert_eq!(open_mappings(&parsed(hba, ident)).len(), open, "{ident}");
         }
     }
 }

@@ -1,42 +1,52 @@
-//! Pure: from facts about files, settings and handshakes to causes and remedies. One text for every command.
+//! Pure functions: from facts about files, settings and handshakes to causes and remedies, with one text for every command.
 
 mod access;
 mod common_names;
+mod curves;
 mod files;
+mod local_lines;
 mod login;
 mod maps;
 mod openssl;
 mod order;
 mod other_settings;
+mod own_login;
 mod passwords;
 mod revocation;
 mod session;
 mod settings;
 mod superuser;
+mod unspoken;
 mod verdict;
 
 pub use access::{AccessFacts, JudgedMapping, Misread, SHARED, access, misread, strangers};
 pub use common_names::named_superusers;
 pub use files::refused_files;
-pub use login::{Login, refused_login};
+pub use local_lines::local_ways;
+pub use login::{RefusedLogin, by_certificate, refused_login};
 pub use maps::{mapped_superusers, open_mappings};
 pub use order::{MOST_DECIDERS, compared, is_decided};
 pub use other_settings::{AT_A_START, doubtful, refused, refused_settings};
-pub use passwords::Password;
-pub use revocation::revocation;
-pub use session::session;
-pub use settings::concerns;
+pub use own_login::{deciding_line, is_limited};
+pub use passwords::{Password, is_local_password};
+pub use revocation::{refused_by_lists, revocation};
+pub use session::{looked_around, session};
+pub use settings::{concerns, unasked};
 pub use superuser::{SocketUser, named, superuser_logins};
-pub use verdict::{explain, outlived};
+pub use unspoken::{unspoken, without_clients, wrong_curve};
+pub use verdict::{explain, never_read, outlived};
 
 use pgsvid_base::finding::{Code, Finding};
 
-/// What does not work, and what to do about it.
+/// A failure, and its remedy.
 fn failure(code: Code, text: String, fix: String) -> Finding {
     Finding::failure(code, text).fix(fix)
 }
 
-/// What works and will hurt somebody, and what to do about it.
+/// A warning, and its remedy.
 fn warning(code: Code, text: String, fix: String) -> Finding {
     Finding::warning(code, text).fix(fix)
 }
+
+#[cfg(test)]
+mod parsed;

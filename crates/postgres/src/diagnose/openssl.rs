@@ -1,27 +1,27 @@
-//! Which words OpenSSL knows in the settings that PostgreSQL hands to it, as far as that holds for every build of it: without
-//! OpenSSL itself only what no build takes, and what every build takes, is certain.
+//! Which words OpenSSL accepts in the settings that PostgreSQL passes to it, as far as that holds for every build. Without
+//! OpenSSL itself pgsvid is certain only of words that no build accepts, and of words that every build accepts.
 //!
-//! OpenSSL: `ssl_ciph.c` (`ssl_cipher_process_rulestr`, `ciphersuite_cb`), `openssl ecparam -list_curves`. PostgreSQL:
-//! `be-secure-openssl.c` (`be_tls_init`, `initialize_ecdh`).
+//! OpenSSL: `ssl_ciph.c` (`ssl_cipher_process_rulestr`, `ciphersuite_cb`). PostgreSQL: `be-secure-openssl.c` (`be_tls_init`).
+//! The words for key exchanges are in `curves`.
 
-/// What OpenSSL makes of a setting's value.
+/// Whether OpenSSL accepts a setting's value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Taken {
-    /// Every build takes it.
+    /// Every build accepts it.
     Yes,
-    /// No build takes it.
+    /// No build accepts it.
     No,
-    /// Some builds may take it.
+    /// Some builds may accept it.
     Perhaps,
 }
 
-/// Ciphers that are in each build, and in each of these groups.
+/// Groups that have ciphers in every build.
 const GROUPS: [&str; 22] = [
     "ALL", "DEFAULT", "HIGH", "ECDHE", "EECDH", "kECDHE", "kEECDH", "ECDH", "DHE", "EDH", "kDHE",
     "kEDH", "AES", "AES128", "AES256", "AESGCM", "aRSA", "aECDSA", "ECDSA", "TLSv1.2", "SHA256",
     "SHA384",
 ];
-/// Groups whose ciphers are in none of the above alone: taking these out leaves something of each.
+/// Groups that contain none of the above completely: removing them leaves ciphers of each group above.
 const HARMLESS: [&str; 50] = [
     "aNULL",
     "eNULL",
@@ -74,7 +74,7 @@ const HARMLESS: [&str; 50] = [
     "SHA",
     "COMPLEMENTOFALL",
 ];
-/// Groups that some builds have no cipher for, or that a build may lack.
+/// Groups that have no cipher in some builds, or that a build may lack.
 const OTHER_GROUPS: [&str; 24] = [
     "COMPLEMENTOFDEFAULT",
     "kRSA",
@@ -101,7 +101,7 @@ const OTHER_GROUPS: [&str; 24] = [
     "GOST94",
     "GOST89MAC",
 ];
-/// What the names of ciphers are made of, with a hyphen between.
+/// The parts of cipher names, joined by hyphens.
 const PARTS: [&str; 41] = [
     "ECDHE",
     "ECDSA",
@@ -152,25 +152,7 @@ const SUITES: [&str; 5] = [
     "TLS_AES_128_CCM_SHA256",
     "TLS_AES_128_CCM_8_SHA256",
 ];
-/// Curves of each build: Red Hat's lack most others.
-const COMMON_CURVES: [&str; 3] = ["prime256v1", "secp384r1", "secp521r1"];
-/// Names of `openssl ecparam -list_curves` (3.0) beside these, up to what numbers may follow.
-const CURVE_FAMILIES: [&str; 12] = [
-    "secp",
-    "prime",
-    "sect",
-    "c2pnb",
-    "c2tnb",
-    "wap-wsg-idm-ecid-wtls",
-    "Oakley-EC2N-",
-    "brainpoolP",
-    "SM2",
-    "sm2",
-    "id-tc26-gost-",
-    "id-GostR",
-];
-
-/// `ssl_ciphers`. Words that OpenSSL does not know are passed over: it refuses a list without any cipher, and a bad form.
+/// `ssl_ciphers`. OpenSSL skips unknown words; it refuses a list without any cipher, and a wrong form.
 pub(super) fn ciphers(list: &str) -> Taken {
     let (mut any_known, mut any_perhaps, mut taken_out) = (false, false, false);
     for rule in list.split([':', ' ', ';', ',']).filter(|rule| !rule.is_empty()) {
@@ -189,7 +171,7 @@ pub(super) fn ciphers(list: &str) -> Taken {
         let word = word.strip_prefix('+').unwrap_or(word);
         let is_plain = |c: char| c.is_ascii_alphanumeric() || "-._=+".contains(c);
         if word.is_empty() || word.starts_with('+') || !word.chars().all(is_plain) {
-            // `HIGH!!aNULL`; what else such a text may mean differs between versions.
+            // `HIGH!!aNULL`; versions differ in the other meanings of such a text.
             return if word.is_empty() || word.contains(['!', '@']) {
                 refused_form(rule)
             } else {
@@ -214,7 +196,7 @@ pub(super) fn ciphers(list: &str) -> Taken {
     }
 }
 
-/// A sign where a word should begin.
+/// The result for a sign where a word should begin.
 fn refused_form(rule: &str) -> Taken {
     let signs = ["!!", "!-", "!@", "-!", "--", "+!"];
     if signs.iter().any(|signs| rule.contains(signs)) || rule.len() == 1 {
@@ -248,78 +230,31 @@ fn may_be_known(word: &str) -> bool {
         word.contains('-')
             && (word.contains("GOST") || word.split('-').all(|part| PARTS.contains(&part)))
     };
-    // From 3.2 on OpenSSL knows IANA's names, too; those of TLS 1.3 count for nothing here.
+    // From 3.2 on OpenSSL knows IANA's names, too; names of TLS 1.3 suites have no effect here.
     let is_standard = |word: &str| word.starts_with("TLS_") && !SUITES.contains(&word);
     word.split('+').all(|word| is_group(word) || is_cipher(word) || is_standard(word))
 }
 
-/// `ssl_tls13_ciphers`. OpenSSL 1.1.1 refuses an unknown name, and 3 a list without a known one. Empty is the default.
+/// Whether OpenSSL accepts this value of `ssl_tls13_ciphers`. OpenSSL 1.1.1 refuses an unknown or an empty name; version 3
+/// refuses a list without a known name. Both also accept the standard names of suites of TLS 1.2, although no client of TLS
+/// 1.3 offers them. An empty value stands for OpenSSL's default.
 pub(super) fn suites(list: &str) -> Taken {
     let known = |name: &&str| SUITES.contains(name);
-    let names: Vec<&str> = list.split(':').map(str::trim).filter(|name| !name.is_empty()).collect();
-    if list.is_empty() || (!names.is_empty() && names.iter().all(known)) {
+    let names: Vec<&str> = list.split(':').map(str::trim).collect();
+    if list.is_empty() || names.iter().all(known) {
         return Taken::Yes;
     }
-    let foreign = |name: &&str| name.starts_with("TLS_SM4_") || name.starts_with("TLS_SHA");
+    let foreign = |name: &&str| {
+        name.starts_with("TLS_SM4_")
+            || name.starts_with("TLS_SHA")
+            || (name.starts_with("TLS_") && name.contains("_WITH_"))
+    };
     if names.iter().any(|name| known(name) || foreign(name)) { Taken::Perhaps } else { Taken::No }
 }
 
-/// `ssl_ecdh_curve` before PostgreSQL 18: the short name of one curve.
-pub(super) fn curve(name: &str) -> Taken {
-    if COMMON_CURVES.contains(&name) {
-        return Taken::Yes;
-    }
-    if CURVE_FAMILIES.iter().any(|family| belongs(name, family)) {
-        Taken::Perhaps
-    } else {
-        Taken::No
-    }
-}
-
-/// `ssl_groups`, which was `ssl_ecdh_curve` before 18: names of groups. An unknown one spoils all.
-pub(super) fn groups(list: &str) -> Taken {
-    const COMMON: [&str; 7] =
-        ["prime256v1", "secp384r1", "secp521r1", "P-256", "P-384", "P-521", "X25519"];
-    if list.is_empty() {
-        return Taken::No;
-    }
-    let each = list.split(':').map(|name| {
-        let families =
-            ["ffdhe", "X448", "DEFAULT", "MLKEM", "X25519", "SecP", "curveSM2", "K-", "B-"];
-        // OpenSSL 3.5 has signs for what may be missing; other providers bring groups of their own.
-        let other = |name: &str| {
-            let lower = name.to_ascii_lowercase();
-            name.contains(['?', '*', '/', '-'])
-                || ["kyber", "mlkem", "frodo", "bike", "hqc", "gost", "gc256", "gc512"]
-                    .iter()
-                    .any(|word| lower.contains(word))
-        };
-        if COMMON.contains(&name) {
-            Taken::Yes
-        } else if families.iter().any(|family| name.starts_with(family))
-            || CURVE_FAMILIES.iter().any(|family| belongs(name, family))
-            || other(name)
-        {
-            Taken::Perhaps
-        } else {
-            Taken::No
-        }
-    });
-    let each: Vec<Taken> = each.collect();
-    if each.contains(&Taken::No) {
-        Taken::No
-    } else if each.contains(&Taken::Perhaps) {
-        Taken::Perhaps
-    } else {
-        Taken::Yes
-    }
-}
-
-fn belongs(name: &str, family: &str) -> bool {
-    let rest = name.strip_prefix(family);
-    rest.is_some_and(|rest| {
-        family.eq_ignore_ascii_case("sm2") || rest.starts_with(|c: char| c.is_ascii_alphanumeric())
-    })
+/// Whether every OpenSSL offers this suite of TLS 1.3 by default (`TLS_DEFAULT_CIPHERSUITES`).
+pub(super) fn is_common_suite(name: &str) -> bool {
+    SUITES[..3].contains(&name)
 }
 
 #[cfg(test)]
@@ -327,7 +262,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn b15_words_that_no_openssl_knows_are_told_from_those_of_each() {
+    fn b15_tls_values_are_classed_as_refused_accepted_or_dependent_on_the_openssl_build() {
         use Taken::{No, Perhaps, Yes};
         for (list, taken) in [
             ("", No),
@@ -352,37 +287,18 @@ mod tests {
         ] {
             assert_eq!(ciphers(list), taken, "{list}");
         }
-        for (name, taken) in [
-            ("prime256v1", Yes),
-            ("secp256k1", Perhaps),
-            ("brainpoolP256r1", Perhaps),
-            ("SM2", Perhaps),
-            ("", No),
-            ("nosuch", No),
-            ("P-256", No),
-            ("X25519", No),
-            ("X25519:prime256v1", No),
-        ] {
-            assert_eq!(curve(name), taken, "{name}");
-        }
-        for (list, taken) in [
-            ("X25519:prime256v1", Yes),
-            ("P-256", Yes),
-            ("X448", Perhaps),
-            ("X25519MLKEM768:?prime256v1", Perhaps),
-            ("p521_kyber1024", Perhaps),
-            ("", No),
-            ("nosuch", No),
-            ("X25519:nosuch", No),
-        ] {
-            assert_eq!(groups(list), taken, "{list}");
-        }
         for (list, taken) in [
             ("", Yes),
             ("TLS_AES_128_GCM_SHA256", Yes),
             ("TLS_AES_128_GCM_SHA256:NOSUCH", Perhaps),
+            ("TLS_AES_128_GCM_SHA256:", Perhaps),
+            (" TLS_AES_128_GCM_SHA256 ", Yes),
+            ("TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256", Perhaps),
             ("NOSUCH", No),
             ("HIGH", No),
+            (":", No),
+            ("TLS_AES_128_GCM_SHA256,TLS_AES_256_GCM_SHA384", No),
+            ("tls_aes_128_gcm_sha256", No),
         ] {
             assert_eq!(suites(list), taken, "{list}");
         }

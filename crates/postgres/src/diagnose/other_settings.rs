@@ -1,9 +1,9 @@
-//! The settings of TLS beside the three files: with a wrong value PostgreSQL refuses each reload and each start, however right the
-//! files are (PostgreSQL: `be-secure-openssl.c`, `be_tls_init`).
+//! The settings of TLS other than the three files. With a wrong value PostgreSQL refuses each reload and each start, even if
+//! the files are right (PostgreSQL: `be-secure-openssl.c`, `be_tls_init`).
 
-use super::failure;
 use super::files::{readable, refused_files};
 use super::openssl::{self, Taken};
+use super::{curves, failure};
 use crate::sql::{self, Setting, statements};
 use crate::survey::{Content, FileFacts, Files, Present, State};
 use pgsvid_base::finding::{Code, Finding};
@@ -11,13 +11,13 @@ use pgsvid_base::text::shown;
 
 /// From here on `ssl_ecdh_curve` is a list of groups.
 const HAS_GROUPS: u32 = 180_000;
-/// The setting without whose file PostgreSQL reloads, and does not start.
+/// PostgreSQL reloads without the file of this setting, but does not start without it.
 pub const AT_A_START: &str = "ssl_dh_params_file";
-/// From the oldest to the newest.
+/// In order, the oldest first.
 const PROTOCOLS: [&str; 4] = ["TLSv1", "TLSv1.1", "TLSv1.2", "TLSv1.3"];
 
-/// Why PostgreSQL refuses them, as far as that can be seen: in the files, in other settings of TLS, or at least which of these are
-/// not at their defaults. Empty if all looks right from here.
+/// Why PostgreSQL refuses the files, as far as pgsvid can see: a fault of the files, of other settings of TLS, or at least
+/// which of these settings are not at their defaults. Empty if all looks right from here.
 #[must_use]
 pub fn refused(files: &Files) -> Vec<Finding> {
     let mut findings = refused_files(files);
@@ -28,7 +28,7 @@ pub fn refused(files: &Files) -> Vec<Finding> {
     findings
 }
 
-/// The settings by which PostgreSQL certainly refuses a reload or a start.
+/// The settings that certainly make PostgreSQL refuse a reload or a start.
 #[must_use]
 pub fn refused_settings(files: &Files) -> Vec<Finding> {
     let version = files.version;
@@ -40,12 +40,12 @@ pub fn refused_settings(files: &Files) -> Vec<Finding> {
             ("ssl_ciphers", Taken::No) => "OpenSSL finds no cipher in it",
             ("ssl_tls13_ciphers", Taken::No) => "OpenSSL knows none of these cipher suites",
             ("ssl_ecdh_curve", Taken::No) if version < HAS_GROUPS => {
-                "OpenSSL has no curve of that name"
+                "OpenSSL has no curve of this name"
             }
-            (_, Taken::No) => "OpenSSL has no group of such a name",
+            (_, Taken::No) => "OpenSSL has no group of this name",
         };
         let text = format!(
-            "{name} is '{}', and {why}: PostgreSQL refuses each reload and each start",
+            "{name} is '{}', but {why}: PostgreSQL refuses each reload and each start",
             shown(value)
         );
         findings.push(finding(files, name, setting, text).about(object(name, setting)));
@@ -56,18 +56,19 @@ pub fn refused_settings(files: &Files) -> Vec<Finding> {
     findings
 }
 
-/// Whether OpenSSL takes the value, for the settings of which that is known.
+/// Whether OpenSSL accepts the value, for settings where pgsvid knows.
 fn taken(name: &str, value: &str, version: u32) -> Taken {
     match name {
         "ssl_ciphers" => openssl::ciphers(value),
         "ssl_tls13_ciphers" => openssl::suites(value),
-        "ssl_ecdh_curve" if version < HAS_GROUPS => openssl::curve(value),
-        "ssl_ecdh_curve" | "ssl_groups" => openssl::groups(value),
+        "ssl_ecdh_curve" if version < HAS_GROUPS => curves::curve(value),
+        "ssl_ecdh_curve" | "ssl_groups" => curves::groups(value),
         _ => Taken::Perhaps,
     }
 }
 
-/// The settings that are not at their defaults, and of which it is not certain that PostgreSQL takes them.
+/// The settings, each as `name = 'value'`, for which pgsvid cannot tell whether PostgreSQL accepts the value. Protocol
+/// versions and revocation lists are left out.
 #[must_use]
 pub fn doubtful(files: &Files) -> Vec<String> {
     let is_doubtful = |(name, setting): &&(String, Setting)| {
@@ -84,7 +85,7 @@ pub fn doubtful(files: &Files) -> Vec<String> {
     files.others.iter().filter(is_doubtful).map(|(name, setting)| object(name, setting)).collect()
 }
 
-/// What may be wrong where nothing else is, of a server that refuses the files: what is not at its default.
+/// For a server that refuses files in which nothing is wrong: the settings that are not at their defaults.
 fn suspects(files: &Files) -> Option<Finding> {
     let named: Vec<String> =
         files.others.iter().map(|(name, setting)| object(name, setting)).collect();
@@ -96,11 +97,11 @@ fn suspects(files: &Files) -> Option<Finding> {
         failure(
             Code::SslSettingSuspect,
             format!(
-                "the three files look right from here, and these other settings of TLS are not at their defaults: {named}; PostgreSQL \
+                "the three files look right from here, but these other settings of TLS are not at their defaults: {named}; PostgreSQL \
                  may refuse one of them"
             ),
-            "see the line above \"SSL configuration was not reloaded\" in the server log, which names the reason; correct that \
-             setting, then reload"
+            "run pgsvid check as PostgreSQL's user, which sees more than the daemon does; or see the line above \"SSL configuration was \
+             not reloaded\" in the server log, which names the reason; correct that setting, then reload"
                 .to_owned(),
         )
         .about(named),
@@ -111,17 +112,32 @@ fn object(name: &str, setting: &Setting) -> String {
     format!("{name} = '{}'", shown(&setting.value))
 }
 
-/// The finding, with what sets the setting back to its default.
+/// The finding, with a remedy that sets the setting back to its default.
 fn finding(files: &Files, name: &str, setting: &Setting, text: String) -> Finding {
     let found = Finding::failure(Code::SslSettingRefused, text);
+    let back = || files.psql.execute_and_reload(&statements::alter_system_reset(name));
     match setting.overridden_by() {
         Some(sql::Override::CommandLine) => {
             found.fix(format!("start PostgreSQL without -c {name}"))
         }
         Some(sql::Override::AlterSystem) => {
-            let command = files.psql.execute(&statements::alter_system_reset(name));
+            let command = back();
+            let or = if name.starts_with("ssl_crl") {
+                "correct the list, or, if revoked certificates may be accepted, set it back"
+            } else {
+                "set it back"
+            };
             found
-                .fix(format!("ALTER SYSTEM has set it (postgresql.auto.conf); set it back: {command}, then reload"))
+                .fix(format!("ALTER SYSTEM has set it (postgresql.auto.conf); {or}: {command}"))
+                .command(command)
+        }
+        // The role sees that a file sets it, and not which one.
+        None if setting.may_be_overridden() => {
+            let command = back();
+            found
+                .fix(format!(
+                    "if postgresql.conf has {name}, correct it there, or remove it, then reload; if it does not, ALTER SYSTEM has set it: {command}"
+                ))
                 .command(command)
         }
         None => {
@@ -142,12 +158,12 @@ fn protocols(files: &Files) -> Option<Finding> {
     (rank(least)? > rank(&high.value)?).then(|| {
         let object = format!("ssl_min_protocol_version = '{least}', ssl_max_protocol_version = '{}'", high.value);
         let text =
-            format!("{object}: the least version is higher than the highest, and PostgreSQL refuses each reload and each start");
+            format!("{object}: the minimum version is higher than the maximum, so PostgreSQL refuses each reload and each start");
         finding(files, "ssl_max_protocol_version", high, text).about(object)
     })
 }
 
-/// `ssl_crl_file`, without which no reload succeeds where it is set.
+/// `ssl_crl_file`: if it is set, every reload needs its file.
 fn lists(files: &Files) -> Option<Finding> {
     let why = unreadable(&files.revocation_lists, files).or_else(|| {
         match &files.revocation_lists.state {
@@ -155,6 +171,9 @@ fn lists(files: &Files) -> Option<Finding> {
                 content: Content::Empty | Content::NoPem | Content::Parameters,
                 ..
             }) => Some("holds no revocation list (X509 CRL)".to_owned()),
+            State::Present(Present { content: Content::Broken, .. }) => {
+                Some("is cut short or damaged".to_owned())
+            }
             _ => None,
         }
     })?;
@@ -167,7 +186,7 @@ fn lists(files: &Files) -> Option<Finding> {
     ))
 }
 
-/// `ssl_dh_params_file`: a reload goes on without it, and a start does not (`load_dh_file`).
+/// `ssl_dh_params_file`: a reload succeeds without its file, but a start does not (`load_dh_file`).
 fn parameters(files: &Files) -> Option<Finding> {
     let why = unreadable(&files.parameters, files).or_else(|| match &files.parameters.state {
         State::Present(Present { content, .. }) => {
@@ -189,10 +208,10 @@ fn of_file(files: &Files, name: &str, facts: &FileFacts, why: &str, what: &str) 
     finding(files, name, &setting, text).about(format!("{name} = '{}'", shown(&facts.named)))
 }
 
-/// Why the server cannot read a file, as far as that can be seen.
+/// Why the server cannot read a file, as far as pgsvid can see.
 fn unreadable(facts: &FileFacts, files: &Files) -> Option<String> {
     match &facts.state {
-        State::Missing => Some("does not exist, or leads to nothing".to_owned()),
+        State::Missing => Some("does not exist, or is a link to nothing".to_owned()),
         State::NotRegular => Some("is not a regular file".to_owned()),
         State::Present(present) if !readable(present, files.server_uid) => Some(format!(
             "has mode {:04o} and belongs to uid {}: PostgreSQL cannot read it",

@@ -1,21 +1,31 @@
-//! Lines of `pg_hba.conf` that let clients in without a certificate, and what of their passwords goes over the network.
+//! Lines of `pg_hba.conf` that let clients in without a certificate, and what they reveal of passwords on the network.
 
 use super::order::{includes, is_covered};
 use super::warning;
 use crate::sql::{Address, HbaRule};
 use pgsvid_base::finding::{Code, Finding};
 
-/// What of a password goes over a network without TLS, if the line asks for one there, and no earlier line rejects these clients.
+/// What a line reveals of a password on a network without TLS, if it asks for one there, and no earlier line rejects these
+/// clients.
 pub(super) fn in_the_clear(rule: &HbaRule, rejects: &[&HbaRule]) -> Option<Password> {
     let may_lack_tls = matches!(rule.kind.as_str(), "host" | "hostnossl" | "hostnogssenc");
     rule.address.as_ref().filter(|address| may_lack_tls && !address.is_local())?;
     let password = Password::asked_by(rule)?;
     let rejecting = |earlier: &&&HbaRule| {
         matches!(earlier.kind.as_str(), "host" | "hostnossl")
-            && includes(&earlier.users, &rule.users)
+            && includes(earlier, &earlier.users, &rule.users)
     };
     let rejects: Vec<&HbaRule> = rejects.iter().filter(rejecting).copied().collect();
     (!is_covered(rule, &rejects)).then_some(password)
+}
+
+/// Whether a password is enough for clients on this machine. Debian's own lines are of this kind: nobody else sees these passwords.
+#[must_use]
+pub fn is_local_password(rule: &HbaRule) -> bool {
+    rule.matches_tls()
+        && !rule.wants_certificate()
+        && rule.address.as_ref().is_some_and(Address::is_local)
+        && matches!(rule.method.as_str(), "scram-sha-256" | "md5")
 }
 
 pub(super) fn without_certificate(
@@ -23,20 +33,18 @@ pub(super) fn without_certificate(
     rule: &HbaRule,
     clear: Option<Password>,
 ) -> Option<Finding> {
-    if rule.method == "reject" || rule.wants_certificate() || !rule.admits_tls() && clear.is_none()
+    if rule.method == "reject" || rule.wants_certificate() || !rule.matches_tls() && clear.is_none()
     {
         return None;
     }
-    // Debian's own lines: a password of this machine's own users, which nobody else sees.
-    let local = rule.address.as_ref().is_some_and(Address::is_local);
-    if local && matches!(rule.method.as_str(), "scram-sha-256" | "md5") {
+    if is_local_password(rule) {
         return None;
     }
     let (kind, method) = (&rule.kind, &rule.method);
     let clear = clear.map_or_else(String::new, |password| {
-        format!(" and without TLS: anyone on the way can read {}", password.what())
+        format!(" and without TLS: anyone on the network path can read {}", password.what())
     });
-    // PostgreSQL takes cert and clientcert in hostssl lines alone.
+    // PostgreSQL accepts cert and clientcert only in hostssl lines.
     let hostssl =
         if kind == "hostssl" { String::new() } else { format!("hostssl instead of {kind}, and ") };
     Some(warning(
@@ -49,7 +57,7 @@ pub(super) fn without_certificate(
     ))
 }
 
-/// What goes over the network where a password is asked for.
+/// What is sent over the network where a password is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Password {
     /// The password.
@@ -69,12 +77,12 @@ impl Password {
         }
     }
 
-    /// What can be read on the way.
+    /// What an eavesdropper can read.
     #[must_use]
     pub fn what(self) -> &'static str {
         match self {
             Self::AsItIs => "the password itself",
-            Self::Proof => "a proof of the password, by which it can be guessed",
+            Self::Proof => "a proof of the password, from which it can be guessed",
         }
     }
 }

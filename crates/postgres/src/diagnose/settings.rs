@@ -1,16 +1,16 @@
-//! Whether PostgreSQL's settings lead to the published files at all.
+//! Whether PostgreSQL's settings name the published files.
 
 use std::path::Path;
 
 use crate::sql::{self, Override, Setting, TlsSettings, statements};
 use crate::survey::{FileFacts, Files, PublishedPaths};
 use pgsvid_base::finding::{Code, Finding, Severity};
-use pgsvid_base::text::argument;
+use pgsvid_base::text::{argument, shown};
 
-/// The setting whose file is needed for client certificates alone.
+/// The setting whose file is needed only for client certificates.
 const AUTHORITIES: &str = "ssl_ca_file";
 
-/// What in the settings will keep the published files from being served. `socket` is where psql reaches the server.
+/// The settings that keep PostgreSQL from serving the published files. `socket` is where psql reaches the server.
 #[must_use]
 pub fn concerns(
     settings: &TlsSettings,
@@ -24,7 +24,7 @@ pub fn concerns(
         let found =
             Finding::failure(Code::SslOff, format!("ssl is {}{}", settings.ssl.value, set_by(by)))
                 .about(format!("ssl = {}{}", settings.ssl.value, set_by(by)));
-        findings.push(with_remedy(found, "ssl", "on", by, socket));
+        findings.push(with_remedy(found, "ssl", "on", &settings.ssl, socket));
     }
     for (name, setting, facts, path) in [
         ("ssl_cert_file", &settings.certificate, &files.certificate, &paths.certificate),
@@ -51,7 +51,7 @@ fn concern(
     let wanted = path.display().to_string();
     let (code, text) = if setting.value.is_empty() {
         let text = format!(
-            "{name} is empty{}: the published bundle is unused, and no client certificate is asked for",
+            "{name} is empty{}: the published bundle is unused, and PostgreSQL asks for no client certificate",
             set_by(by)
         );
         (Code::SslSettingEmpty, text)
@@ -61,12 +61,23 @@ fn concern(
     };
     let object = format!("{name} = {}{}", setting.value, set_by(by));
     let found = Finding::failure(code, text).about(object);
-    let mut found = with_remedy(found, name, &wanted, by, socket);
-    // TLS works without: only clients cannot be asked for certificates.
+    let mut found = with_remedy(found, name, &wanted, setting, socket);
+    // TLS works without it; only client certificates do not.
     if name == AUTHORITIES && setting.value.is_empty() {
         found.severity = Severity::Warning;
     }
     Some(found)
+}
+
+/// The finding about an empty `ssl_ca_file` if a line of `pg_hba.conf` lets nobody in without a certificate.
+#[must_use]
+pub fn unasked(empty: &Finding, line: u32) -> Finding {
+    let text = format!(
+        "PostgreSQL asks clients for no certificate, because {AUTHORITIES} is empty, and line {line} of pg_hba.conf lets nobody in \
+         without one"
+    );
+    let empty = empty.clone();
+    Finding { code: Code::ClientCertificatesUnasked, severity: Severity::Failure, text, ..empty }
 }
 
 fn set_by(by: Option<Override>) -> String {
@@ -77,29 +88,42 @@ fn set_by(by: Option<Override>) -> String {
     }
 }
 
-fn with_remedy(
+/// The finding, with a remedy that sets the setting to this value.
+pub(super) fn with_remedy(
     found: Finding,
     name: &str,
     value: &str,
-    overridden_by: Option<Override>,
+    setting: &Setting,
     socket: &sql::Settings,
 ) -> Finding {
     let quote = |quoted: fn(&str) -> String| {
         if value == "on" { value.to_owned() } else { quoted(value) }
     };
-    match overridden_by {
+    match setting.overridden_by() {
         Some(Override::CommandLine) => {
             let option = format!("{name}={}", quote(|value| argument(value)));
             found.fix(format!("start PostgreSQL with -c {option}, or without -c {name}"))
         }
         Some(Override::AlterSystem) => {
-            let statement = format!("ALTER SYSTEM SET {name} = {}", quote(statements::literal));
-            let command = socket.psql(&statement);
-            found.fix(format!("{command}, then reload")).command(command)
+            found.command(alter_system(socket, name, &quote(statements::literal)))
         }
         None => {
+            let command = alter_system(socket, name, &quote(statements::literal));
             let value = quote(statements::configuration_value);
-            found.fix(format!("put {name} = {value} into postgresql.conf, then reload"))
+            let there = setting.other_file().map(shown);
+            let there = there.as_deref().unwrap_or("postgresql.conf");
+            let otherwise = if setting.may_be_overridden() {
+                "if it is there already, ALTER SYSTEM overrides it"
+            } else {
+                "or run a command, which overrides the files"
+            };
+            let fix = format!("put {name} = {value} into {there}, then reload; {otherwise}");
+            found.fix(fix).command(command)
         }
     }
+}
+
+/// Overrides postgresql.conf, and takes effect at once.
+fn alter_system(socket: &sql::Settings, name: &str, value: &str) -> String {
+    socket.psql_with_reload(&format!("ALTER SYSTEM SET {name} = {value}"))
 }

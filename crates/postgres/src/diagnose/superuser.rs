@@ -1,48 +1,48 @@
 //! Whether `pg_hba.conf` lets a user of the machine log in over the Unix socket as a superuser (PostgreSQL: `hba.c`,
 //! `auth.c`).
 //!
-//! Lists in files, groups and regular expressions in `pg_hba.conf` cannot be told from here: such a line counts where it
-//! would let in, and not where it would keep out.
+//! pgsvid cannot evaluate lists in files, groups and regular expressions in `pg_hba.conf`: such a line counts where it would
+//! let in, and not where it would keep out.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::access::{AccessFacts, JudgedMapping, place};
 use super::warning;
-use crate::sql::{HbaRule, Mapping, Might, Superuser, word};
+use crate::sql::{HbaRule, Mapping, Might, Superuser, system_user, word};
 use pgsvid_base::finding::{Code, Finding};
 use pgsvid_base::text::{argument, shown};
 
 /// How many roles are named in a finding.
 pub(super) const MOST_NAMED: usize = 3;
 
-/// How many lines are looked at: each with every superuser, and with the databases that the lines above it name.
+/// How many lines are examined: each with every superuser, and with the databases that the lines above it name.
 pub(super) const MOST_RULES: usize = 2000;
 
-/// A user of the machine, who connects to the socket.
+/// A user of the machine who connects to the socket.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SocketUser {
-    /// The user's number.
+    /// The user ID.
     pub uid: u32,
-    /// The user's name, by which `peer` goes; `None` if it is not known here.
+    /// The user's name, which `peer` compares; `None` if it is not known here.
     pub name: Option<String>,
-    /// The role that this user logs in as to reload, and its database: no remedy may keep it out.
+    /// The role that this user logs in as to reload, and its database: no remedy may lock it out.
     pub login: Option<(String, String)>,
-    /// For each regular expression of `pg_ident.conf` that was tried on the name: what stands for `\1`, if it matches.
+    /// For each regular expression of `pg_ident.conf` that was tried on the name: the text for `\1`, if it matches.
     pub expressions: BTreeMap<String, Option<String>>,
 }
 
-/// How a line lets the user be a superuser.
+/// How a line lets the user log in as a superuser.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Way {
-    /// Without a question.
+    /// Without any check.
     Trust,
-    /// By a name that is the role's.
+    /// The user's name is the role's.
     SameName,
-    /// By that line of `pg_ident.conf`.
+    /// By this line of `pg_ident.conf`.
     Mapped(u32),
 }
 
-/// What lets the user be one of `superusers`, and whether all lines could be judged.
+/// The lines that let the user log in as one of `superusers`, and whether pgsvid could judge all lines.
 #[must_use]
 pub fn superuser_logins(
     facts: &AccessFacts,
@@ -52,9 +52,11 @@ pub fn superuser_logins(
     let mut judged = facts.is_certain();
     let mut concerns = Vec::new();
     let mut maps = Maps::of(facts);
-    // Of each role, the databases for which an earlier line has decided.
+    // For each role, the databases for which an earlier line has decided.
     let mut decided: Vec<(&Superuser, BTreeSet<&str>)> =
         superusers.iter().map(|superuser| (superuser, BTreeSet::new())).collect();
+    // The roles whose remedy covers all later lines.
+    let mut covered: BTreeSet<&str> = BTreeSet::new();
     for (number, line) in facts.rules.iter().filter(|line| line.kind == "local").enumerate() {
         if number == MOST_RULES {
             judged = false;
@@ -72,27 +74,35 @@ pub fn superuser_logins(
                 Ok(None) => {}
                 Err(Untold) => judged = false,
             }
-            if is_about == Some(true) {
-                decided.extend(line.databases.iter().map(String::as_str));
+            if line.decides_about(role) {
+                decided.extend(line.decided_databases());
             }
         }
-        concerns.extend(concern(facts, line, user, &admitted));
+        let by_name = |(role, way): &(&Superuser, Way)| {
+            matches!(way, Way::SameName) && covered.contains(role.role.as_str())
+        };
+        if !admitted.iter().all(by_name) {
+            concerns.extend(concern(facts, line, user, &admitted));
+        }
+        let by_name = admitted.iter().filter(|(_, way)| matches!(way, Way::SameName));
+        covered.extend(by_name.map(|(superuser, _)| superuser.role.as_str()));
     }
     (concerns, judged)
 }
 
-/// `all` stands for no replication connection, which only `replication` does.
-fn is_reached(line: &HbaRule, decided: &BTreeSet<&str>) -> bool {
+/// Whether the line matches a database about which no earlier line has decided. `all` does not match replication connections;
+/// only `replication` does.
+pub(super) fn is_reached(line: &HbaRule, decided: &BTreeSet<&str>) -> bool {
     line.databases.iter().any(|word| {
         !decided.contains(word.as_str()) && (word == "replication" || !decided.contains("all"))
     })
 }
 
-/// It cannot be told from here.
+/// pgsvid cannot tell.
 #[derive(Debug, Clone, Copy)]
 struct Untold;
 
-/// How the line lets the user be that role, if it does.
+/// How the line lets the user log in as that role, if it does.
 fn way<'a>(
     maps: &mut Maps<'a>,
     line: &'a HbaRule,
@@ -106,12 +116,12 @@ fn way<'a>(
             Ok((name == role).then_some(Way::SameName))
         }
         ("peer", Some(map)) => maps.ask(map, user, role),
-        // By a password, or by somebody else.
+        // By a password, or only for somebody else.
         _ => Ok(None),
     }
 }
 
-/// The mappings by their maps, each asked once for a role: there may be many lines of both kinds.
+/// The mappings by map, each evaluated once for a role: there may be many lines of both kinds.
 struct Maps<'a> {
     /// `None` if they cannot be read.
     mappings: Option<BTreeMap<&'a str, Vec<&'a Mapping>>>,
@@ -152,7 +162,7 @@ impl<'a> Maps<'a> {
     }
 }
 
-/// Whether a mapping lets the user be the role.
+/// Whether a mapping lets the user log in as the role.
 fn admits(mapping: &Mapping, name: &str, user: &SocketUser, role: &str) -> Result<bool, Untold> {
     let first = if mapping.system_user.starts_with('/') {
         match user.expressions.get(&mapping.system_user).ok_or(Untold)? {
@@ -165,7 +175,7 @@ fn admits(mapping: &Mapping, name: &str, user: &SocketUser, role: &str) -> Resul
         return Ok(false);
     };
     match mapping.role.as_str() {
-        // PostgreSQL 16 and later: any role, those of a group, and those that an expression matches.
+        // PostgreSQL 16 and later: the role may be `all`, a group, or an expression.
         "all" => Ok(true),
         word if word.starts_with(['+', '/']) => Err(Untold),
         word if mapping.system_user.starts_with('/') => Ok(word.replacen("\\1", first, 1) == role),
@@ -194,13 +204,13 @@ fn concern(
     let role = word(&first.role);
     let fix = match way {
         Way::Trust => format!(
-            "{}write peer instead of trust in {here}, then reload: with trust every user of this machine may be every role",
+            "{}write peer instead of trust in {here}, then reload: with trust every user of this machine can log in as every role",
             kept(facts, user, &here)
         ),
         Way::SameName => format!(
-            "if root is to be this superuser, as by sudo psql -U {}: put `local all,replication {role} peer \
-             map=superuser` above {here}, and `superuser root {role}` into {}, then reload; what logs in as {role} from the \
-             user {name} needs another way then",
+            "if root needs to log in as this superuser, as with sudo psql -U {}: put `local all,replication {role} peer \
+             map=superuser` above {here}, and `superuser root {role}` into {}, then reload; whatever logs in as {role} from the \
+             user {name} needs another way then; for the commands that pgsvid prints with sudo -u {name}, that is sudo alone",
             argument(&first.role),
             facts.ident
         ),
@@ -212,22 +222,22 @@ fn concern(
     Some(warning(Code::SuperuserOverSocket, text, fix))
 }
 
-/// What lets the user go on logging in as its own role where a line asks for its name from now on.
+/// The line that lets the user still log in as its own role where a line will check its name.
 fn kept(facts: &AccessFacts, user: &SocketUser, here: &str) -> String {
     let Some((role, database)) = &user.login else { return String::new() };
     let name = user.name.as_deref().unwrap_or("<os-user>");
     if name == role {
         return String::new();
     }
-    let (role, database, name) = (word(role), word(database), word(name));
+    let (role, database, name) = (word(role), word(database), system_user(name));
     format!(
-        "so that pgsvid itself is not kept out, put `local {database} {role} peer map=pgsvid` above {here}, and `pgsvid {name} {role}` \
+        "so that pgsvid itself is not locked out, put `local {database} {role} peer map=pgsvid` above {here}, and `pgsvid {name} {role}` \
          into {}; then ",
         facts.ident
     )
 }
 
-/// The role, and why it counts as a superuser if it is none.
+/// The role, with the reason why it counts as a superuser if it is not one.
 #[must_use]
 pub fn named(superuser: &Superuser) -> String {
     let role = shown(&superuser.role);
@@ -235,33 +245,18 @@ pub fn named(superuser: &Superuser) -> String {
         Might::Attribute => role,
         Might::Membership(of) => format!("{role} (by its membership in {})", shown(&of.role)),
         Might::CreateRole => format!("{role} (by CREATEROLE)"),
+        Might::Replication => format!("{role} (by REPLICATION, with wal_level = logical)"),
         Might::Grant(grant) => format!("{role} (by {})", shown(&grant.what)),
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::parsed::parsed;
     use super::*;
-    use crate::sql::{Line, parse_hba, parse_ident};
 
     fn found(hba: &str, ident: &str, name: Option<&str>) -> (usize, bool) {
-        fn entries<T>(lines: Vec<Line<T>>) -> impl Iterator<Item = T> {
-            lines.into_iter().filter_map(|line| match line {
-                Line::Entry(entry) => Some(entry),
-                Line::Include(_) | Line::Unclear(..) => None,
-            })
-        }
-        let judged = |mapping| JudgedMapping { mapping, admits: Ok(None) };
-        let facts = AccessFacts {
-            hba: "hba".to_owned(),
-            ident: "ident".to_owned(),
-            rules: entries(parse_hba(hba)).collect(),
-            complete: true,
-            mappings: Some(entries(parse_ident(ident)).map(judged).collect()),
-            bad: Vec::new(),
-            misread: Vec::new(),
-            unclear: Vec::new(),
-        };
+        let facts = parsed(hba, ident);
         let user = SocketUser {
             uid: 7,
             name: name.map(str::to_owned),
@@ -292,6 +287,9 @@ mod tests {
             ("local all svc reject\nlocal all all peer", "", Some("svc"), 0, true),
             ("local app svc reject\nlocal all all peer", "", Some("svc"), 1, true),
             ("local all svc reject\nlocal replication all peer", "", Some("svc"), 1, true),
+            // The remedy for the first line comes above both.
+            ("local all svc peer\nlocal replication all peer", "", Some("svc"), 1, true),
+            ("local all svc peer\nlocal replication all trust", "", Some("svc"), 2, true),
             (
                 "local all,replication svc reject\nlocal replication all peer",
                 "",

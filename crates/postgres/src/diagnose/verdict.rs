@@ -2,12 +2,13 @@
 
 use std::time::SystemTime;
 
-use crate::verify::{Answer, Facts, Reception, Verdict};
+use super::unspoken::{no_more, not_shaken};
+use crate::verify::{Answer, Facts, Reception, Verdict, speaks_otherwise};
 use pgsvid_base::finding::{Code, Finding};
 use pgsvid_base::timing;
 
-/// What a verdict means, and what an operator should do. For [`Verdict::StillOld`] the findings of
-/// [`super::refused`] and [`super::concerns`] are more exact, where there are any.
+/// The meaning of a verdict, and what an operator should do. For [`Verdict::StillOld`] the findings of [`super::refused`] and
+/// [`super::concerns`] are more exact, if there are any.
 #[must_use]
 pub fn explain(verdict: Verdict, facts: &Facts, now: SystemTime) -> Finding {
     let address = &facts.address;
@@ -19,16 +20,21 @@ pub fn explain(verdict: Verdict, facts: &Facts, now: SystemTime) -> Finding {
             Code::VerdictCurrent,
             format!("PostgreSQL at {address} serves the published certificate"),
         ),
+        Verdict::Unverifiable if matches!(facts.answer, Answer::Refused(_)) => not_shaken(facts),
         Verdict::Unverifiable => finding(
             Code::VerdictUnverifiable,
-            "the published files were handed over; what PostgreSQL serves cannot be seen"
-                .to_owned(),
+            "the files are published, but pgsvid cannot see what PostgreSQL serves".to_owned(),
             "verification is off (postgres.verify = \"none\"), or PostgreSQL has no TCP listener",
-            "let PostgreSQL listen on 127.0.0.1 (listen_addresses) to have every rotation proven",
+            "let PostgreSQL listen on 127.0.0.1 (listen_addresses), so that pgsvid can verify every rotation",
         ),
         Verdict::Unreachable => {
             let reason = match &facts.answer {
                 Answer::Nothing(reason) => reason,
+                Answer::Refused(alert) if speaks_otherwise(*alert) => {
+                    return no_more(facts, *alert);
+                }
+                Answer::Refused(_) => return not_shaken(facts),
+                Answer::TooLarge => return too_large(facts),
                 _ => "nobody answered",
             };
             let text = format!("cannot see what PostgreSQL at {address} serves");
@@ -50,12 +56,12 @@ pub fn explain(verdict: Verdict, facts: &Facts, now: SystemTime) -> Finding {
                 "PostgreSQL at {address} serves a certificate that expired{}",
                 served_until(facts, now)
             ),
-            "PostgreSQL has refused the files of later rotations, or reads other ones",
+            "PostgreSQL has refused the files of later rotations, or reads other files",
             "look for \"SSL configuration was not reloaded\" in the server log",
         ),
         Verdict::Foreign => finding(
             Code::VerdictForeign,
-            format!("what listens at {address} serves a certificate that is not pgsvid's"),
+            format!("the server at {address} serves a certificate that is not pgsvid's"),
             "it is another server or a pooler, or PostgreSQL's ssl_cert_file names another file",
             "set postgres.verify to PostgreSQL's own address, or let ssl_cert_file, ssl_key_file and \
                  ssl_ca_file name the published files",
@@ -68,24 +74,25 @@ pub fn explain(verdict: Verdict, facts: &Facts, now: SystemTime) -> Finding {
             ),
             "the three files look right from here; it may be another setting of TLS (ssl_ciphers, ssl_ecdh_curve, ssl_groups, \
                  ssl_dh_params_file, ssl_min_protocol_version, ssl_max_protocol_version, ssl_crl_file)",
-            "look for \"SSL configuration was not reloaded\" in the server log: the line above it names the reason",
+            "look for \"SSL configuration was not reloaded\" in the server log: the line above it names the reason; if that is \
+             \"Permission denied\", SELinux, AppArmor or an access control list keeps PostgreSQL from a file (dmesg, getfacl)",
         ),
         Verdict::OldAuthorities => {
             let (object, cause) = if asks_for_nothing(facts) {
                 (
                     "no request for client certificates",
-                    "it asks for no client certificate, though ssl_ca_file is set: it has refused a reload since",
+                    "it asks for no client certificate, although ssl_ca_file is set: it has refused a reload since",
                 )
             } else if refuses_the_leaf(facts) {
                 (
                     "key of an authority",
-                    "it does not take the published certificate from a client: it has another authority of the same \
+                    "it does not accept the published certificate from a client: it has another authority of the same \
                      name, beside or instead of the published one",
                 )
             } else {
                 (
                     "names of authorities",
-                    "ssl_ca_file does not name the published bundle, or was loaded during somebody else's reload",
+                    "ssl_ca_file does not name the published bundle, or another reload loaded it while the files changed",
                 )
             };
             let fix = if asks_for_nothing(facts) {
@@ -101,9 +108,28 @@ pub fn explain(verdict: Verdict, facts: &Facts, now: SystemTime) -> Finding {
     }
 }
 
-/// What is to be said of a published certificate that is served, and has expired: no file is wrong.
+/// PostgreSQL answers with a larger message than pgsvid and most clients read.
+fn too_large(facts: &Facts) -> Finding {
+    Finding::failure(
+        Code::HandshakeTooLarge,
+        format!(
+            "what PostgreSQL at {} serves cannot be read: one message of its TLS handshake has more than 64 KiB",
+            facts.address
+        ),
+    )
+    .cause(
+        "ssl_cert_file has far more certificates than a leaf and its intermediates, or ssl_ca_file has thousands of authorities, whose \
+         names PostgreSQL sends to each client",
+    )
+    .fix(
+        "set ssl_cert_file and ssl_ca_file to the published files, or remove from them what is not needed, then reload",
+    )
+}
+
+/// The finding about a published certificate that is served, but has expired: no file is wrong. `why` gives the reason why no
+/// newer one is published, and its remedy.
 #[must_use]
-pub fn outlived(facts: &Facts, now: SystemTime) -> Finding {
+pub fn outlived(facts: &Facts, why: Finding, now: SystemTime) -> Finding {
     Finding::failure(
         Code::PublishedExpired,
         format!(
@@ -112,8 +138,22 @@ pub fn outlived(facts: &Facts, now: SystemTime) -> Finding {
             served_until(facts, now)
         ),
     )
-    .cause("no newer identity has come from the agent, or it could not be published")
-    .fix("see that the agent runs, is healthy, and has an entry for this workload")
+    .because_of(why)
+}
+
+/// The finding about an old certificate if pgsvid could not request a reload: PostgreSQL has refused nothing. `why` says what
+/// pgsvid could not do.
+#[must_use]
+pub fn never_read(facts: &Facts, why: Finding, now: SystemTime) -> Finding {
+    Finding::failure(
+        Code::VerdictStillOld,
+        format!(
+            "PostgreSQL at {} has not loaded the new files, and still serves{}",
+            facts.address,
+            served_until(facts, now)
+        ),
+    )
+    .because_of(why)
 }
 
 fn asks_for_nothing(facts: &Facts) -> bool {

@@ -1,17 +1,17 @@
-//! `pg_hba.conf` and `pg_ident.conf`: who may log in, and as whom (PostgreSQL: `hba.c`).
+//! `pg_hba.conf` and `pg_ident.conf`: who may log in, and as which role (PostgreSQL: `hba.c`).
 //!
-//! Read from the files where they can be read, because the view hides `clientname=DN`; else from
-//! `pg_hba_file_rules` and `pg_ident_file_mappings`, which also know the errors.
+//! Read from the files where possible, because the view hides `clientname=DN`. Otherwise from `pg_hba_file_rules` and
+//! `pg_ident_file_mappings`, which also list errors.
 
 use super::address::Address;
-use super::words::{Field, WORD_IN_A_FILE, bare, lines, list_file, single};
+use super::words::{Field, KEYWORDS, WORD_IN_A_FILE, bare, lines, list_file, single};
 
 /// One line of `pg_hba.conf`.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HbaRule {
     /// Line, from 1.
     pub line: u32,
-    /// The file's name, where several take part.
+    /// The file's name, if there are several files.
     pub file: Option<String>,
     /// `local`, `host`, `hostssl`, `hostnossl`, `hostgssenc` or `hostnogssenc`.
     pub kind: String,
@@ -19,12 +19,31 @@ pub struct HbaRule {
     pub databases: Vec<String>,
     /// Users; a quoted keyword keeps its quotes.
     pub users: Vec<String>,
-    /// Whom it concerns; `None` for `local`.
+    /// The clients that it matches; `None` for `local`.
     pub address: Option<Address>,
-    /// The method.
+    /// The authentication method; in a `local` line `peer` for `ident`, as in `hba.c`.
     pub method: String,
-    /// `name=value`, as they stand.
+    /// `name=value`, without quotation marks around it.
     pub options: Vec<String>,
+    /// Whether quotation marks are known. `pg_hba_file_rules` drops them, so `all` may be the keyword or a name. If false, such
+    /// a line is assumed to let in everything that the keyword means, and to hide no later line.
+    pub quotes_known: bool,
+}
+
+impl Default for HbaRule {
+    fn default() -> Self {
+        Self {
+            line: 0,
+            file: None,
+            kind: String::new(),
+            databases: Vec::new(),
+            users: Vec::new(),
+            address: None,
+            method: String::new(),
+            options: Vec::new(),
+            quotes_known: true,
+        }
+    }
 }
 
 /// One line of `pg_ident.conf`.
@@ -34,20 +53,20 @@ pub struct Mapping {
     pub line: u32,
     /// The map's name.
     pub map: String,
-    /// The name as the certificate has it; with a slash in front a regular expression.
+    /// The name in the certificate, or a regular expression after a slash.
     pub system_user: String,
-    /// The role that it may be.
+    /// The role that the name may log in as.
     pub role: String,
 }
 
-/// What PostgreSQL has against a line.
+/// A line that PostgreSQL refuses.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BadLine {
     /// `pg_hba.conf` or `pg_ident.conf`
     pub file: &'static str,
     /// Line, from 1.
     pub line: u32,
-    /// Its words, shortened and escaped.
+    /// PostgreSQL's message, shortened and escaped.
     pub error: String,
 }
 
@@ -58,7 +77,7 @@ impl std::fmt::Display for BadLine {
     }
 }
 
-/// Whether any is true; `None` if that cannot be told.
+/// Whether any is true; `None` if that is unknown.
 fn any(answers: impl Iterator<Item = Option<bool>>) -> Option<bool> {
     let mut all_told = true;
     for answer in answers {
@@ -71,31 +90,31 @@ fn any(answers: impl Iterator<Item = Option<bool>>) -> Option<bool> {
     all_told.then_some(false)
 }
 
-/// Whether a word is that name; `None` for groups, lists in files and regular expressions.
+/// Whether a word is this name; `None` for groups, lists in files and regular expressions.
 fn is_name(word: &str, name: &str) -> Option<bool> {
     (!word.starts_with(['+', '@', '/'])).then(|| bare(word) == name)
 }
 
 impl HbaRule {
-    /// The value of an option. Of several, PostgreSQL takes the last (`hba.c`, `parse_hba_auth_opt`).
+    /// The value of an option. If it occurs several times, PostgreSQL uses the last (`hba.c`, `parse_hba_auth_opt`).
     #[must_use]
     pub fn option(&self, name: &str) -> Option<&str> {
         self.options.iter().rev().find_map(|option| option.strip_prefix(name)?.strip_prefix('='))
     }
 
-    /// The map by which names become roles. An empty name is none (`hba.c`, `check_usermap`).
+    /// The map from names to roles. An empty name means none (`hba.c`, `check_usermap`).
     #[must_use]
     pub fn map(&self) -> Option<&str> {
         self.option("map").filter(|map| !map.is_empty())
     }
 
-    /// The groups whose members the line is about.
+    /// The groups whose members the line matches.
     pub fn groups(&self) -> impl Iterator<Item = &str> {
         let of_group = |word: &'_ String| word.starts_with('+') && word.len() > 1;
         self.users.iter().filter(move |word| of_group(word)).map(|word| bare(&word[1..]))
     }
 
-    /// Whether the line is about that role; `None` if it cannot be told from here, as of groups, lists in files, and regular
+    /// Whether the line matches this role; `None` if pgsvid cannot tell, as with groups, lists in files, and regular
     /// expressions (PostgreSQL 16 and later).
     #[must_use]
     pub fn is_about(&self, role: &str) -> Option<bool> {
@@ -105,7 +124,28 @@ impl HbaRule {
         }))
     }
 
-    /// The same for that role's connection to a database, which is none for replication.
+    /// Whether the line certainly matches this role. Only the users are compared: its databases ([`Self::decided_databases`])
+    /// and its address must match, too, before it hides later lines.
+    #[must_use]
+    pub fn decides_about(&self, role: &str) -> bool {
+        self.users
+            .iter()
+            .any(|word| self.is_sure(word) && (word == "all" || is_name(word, role) == Some(true)))
+    }
+
+    /// The databases that the line certainly matches, as written: names, and keywords if quotation marks are known.
+    pub fn decided_databases(&self) -> impl Iterator<Item = &str> {
+        self.databases.iter().map(String::as_str).filter(|word| self.is_sure(word))
+    }
+
+    /// Whether the meaning of a word is certain: it is no keyword, or quotation marks are known.
+    #[must_use]
+    pub fn is_sure(&self, word: &str) -> bool {
+        self.quotes_known || !KEYWORDS.contains(&word)
+    }
+
+    /// Whether the line matches a connection of this role to this database; `None` if pgsvid cannot tell, as in
+    /// [`Self::is_about`]. `replication` does not match: replication connections have no database.
     #[must_use]
     pub fn is_for(&self, database: &str, role: &str) -> Option<bool> {
         any(self.databases.iter().map(|word| match word.as_str() {
@@ -117,37 +157,37 @@ impl HbaRule {
         }))
     }
 
-    /// Whether a client with TLS can meet it.
+    /// Whether it matches clients with TLS.
     #[must_use]
-    pub fn admits_tls(&self) -> bool {
+    pub fn matches_tls(&self) -> bool {
         matches!(self.kind.as_str(), "host" | "hostssl" | "hostnogssenc")
     }
 
-    /// Whether it asks for a valid client certificate.
+    /// Whether it requires a valid client certificate.
     #[must_use]
     pub fn wants_certificate(&self) -> bool {
         self.method == "cert"
             || matches!(self.option("clientcert"), Some("verify-full" | "verify-ca"))
     }
 
-    /// Whether a client over TCP is any role that it likes: nobody is asked, or a service of the client's own machine, and no
-    /// name of a certificate is compared with the role's.
+    /// Whether a client over TCP can log in as any role: the method is `trust`, or `ident`, which only asks the client's own
+    /// machine; and the certificate's name is not compared with the role (`clientcert=verify-full`).
     #[must_use]
-    pub fn believes_clients(&self) -> bool {
+    pub fn lets_in_as_any_role(&self) -> bool {
         self.kind != "local"
             && matches!(self.method.as_str(), "trust" | "ident")
             && self.option("clientcert") != Some("verify-full")
     }
 }
 
-/// What a line of either file is.
+/// A line of either file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Line<T> {
     /// A rule or a mapping.
     Entry(T),
     /// A file, or a directory of files, whose lines belong here.
     Include(Include),
-    /// A line that is not understood: its number, from 1, and why. PostgreSQL refuses most of them.
+    /// A line that pgsvid does not understand: its number, from 1, and the reason. PostgreSQL refuses most such lines.
     Unclear(u32, &'static str),
 }
 
@@ -156,39 +196,50 @@ pub enum Line<T> {
 pub struct Include {
     /// Line, from 1.
     pub line: u32,
-    /// The path, as it stands.
+    /// The path as written, without quotation marks; if relative, it starts at the directory of the including file.
     pub path: String,
-    /// Whether it may be missing.
+    /// Whether the file may be missing.
     pub if_exists: bool,
     /// Whether it is a directory of files.
     pub directory: bool,
 }
 
-/// The lines of a `pg_hba.conf`, all but comments and empty ones.
+/// The lines of a `pg_hba.conf`, without comments and empty lines.
 #[must_use]
 pub fn parse_hba(text: &str) -> Vec<Line<HbaRule>> {
     lines(text).into_iter().map(|(line, fields)| read(line, &fields, hba_line)).collect()
 }
 
-/// The lines of a `pg_ident.conf`, in the same way.
+/// The lines of a `pg_ident.conf`, without comments and empty lines.
 #[must_use]
 pub fn parse_ident(text: &str) -> Vec<Line<Mapping>> {
     lines(text).into_iter().map(|(line, fields)| read(line, &fields, ident_line)).collect()
 }
 
-/// The words of a file that a list names by `@`; `Err` says why they are not known.
+/// The words of a file that `pg_hba.conf` names in a list of databases or users (`@file`).
 ///
 /// # Errors
-/// If it includes another file in a way that belongs into `pg_hba.conf`.
+/// If a line is an `include` directive, or has bytes that are not UTF-8. The error is the reason, for messages.
 pub fn parse_list(text: &str) -> Result<Vec<String>, &'static str> {
     let mut words = Vec::new();
     for (line, fields) in lines(text) {
         if include::<()>(line, &fields).is_some() {
             return Err("it has a line that includes another file");
         }
+        if fields.iter().any(is_not_utf8) {
+            return Err(NOT_UTF8);
+        }
         words.extend(fields.into_iter().flatten());
     }
     Ok(words)
+}
+
+/// Why a line with bytes that are not UTF-8 cannot be judged: PostgreSQL compares bytes, pgsvid compares text.
+const NOT_UTF8: &str = "it is not written in UTF-8, so its names cannot be compared with those of roles, databases and maps";
+
+/// Whether the field has bytes that are not UTF-8: reading a file as text replaces them.
+fn is_not_utf8(field: &Field) -> bool {
+    field.iter().any(|word| word.contains(char::REPLACEMENT_CHARACTER))
 }
 
 fn read<T>(
@@ -196,6 +247,9 @@ fn read<T>(
     fields: &[Field],
     entry: fn(u32, &[Field]) -> Result<T, &'static str>,
 ) -> Line<T> {
+    if fields.iter().any(is_not_utf8) {
+        return Line::Unclear(line, NOT_UTF8);
+    }
     if let Some(include) = include(line, fields) {
         return include;
     }
@@ -247,7 +301,7 @@ fn hba_line(line: u32, fields: &[Field]) -> Result<HbaRule, &'static str> {
         }
     };
     let (method, options) = rest.split_first().ok_or("it ends before its method")?;
-    // On a socket that is what it is (`hba.c`, `parse_hba_line`).
+    // On a socket ident means peer (`hba.c`, `parse_hba_line`).
     let method = match (single(method)?, kind) {
         ("ident", "local") => "peer",
         (method, _) => method,
@@ -264,18 +318,19 @@ fn hba_line(line: u32, fields: &[Field]) -> Result<HbaRule, &'static str> {
         address,
         method: method.to_owned(),
         options: options.iter().flatten().map(|option| bare(option).to_owned()).collect(),
+        quotes_known: true,
     };
-    possible(&rule)?;
+    check_combination(&rule)?;
     Ok(rule)
 }
 
-/// What is said of values that `clientcert` had before PostgreSQL 14.
-const OLD_CLIENTCERT: &str = "clientcert has no such value since PostgreSQL 14: verify-ca is what 1 was, verify-full compares the \
-    name, too, and for 0 or no-verify leave it out";
+/// Why a line with a value of `clientcert` from before PostgreSQL 14 is refused.
+const OLD_CLIENTCERT: &str = "PostgreSQL 14 and later refuse this value of clientcert: instead of 1 write verify-ca, or verify-full to compare the name, too; \
+    instead of 0 or no-verify leave clientcert out";
 
-/// Whether method, options and kind of connection go together (`hba.c`, `parse_hba_line` and `parse_hba_auth_opt`). What values
-/// LDAP, RADIUS and OAuth need is left out.
-fn possible(rule: &HbaRule) -> Result<(), &'static str> {
+/// Whether PostgreSQL allows this combination of method, options and kind of connection (`hba.c`, `parse_hba_line` and
+/// `parse_hba_auth_opt`). The values that LDAP, RADIUS and OAuth need are not checked.
+fn check_combination(rule: &HbaRule) -> Result<(), &'static str> {
     let (kind, method) = (rule.kind.as_str(), rule.method.as_str());
     match (method, kind) {
         ("cert", kind) if kind != "hostssl" => {
@@ -288,10 +343,10 @@ fn possible(rule: &HbaRule) -> Result<(), &'static str> {
             | "pam" | "ldap" | "radius" | "cert" | "oauth",
             _,
         ) => {}
-        _ => return Err("its method is none that PostgreSQL has"),
+        _ => return Err("PostgreSQL has no such method"),
     }
     for option in &rule.options {
-        let (name, value) = option.split_once('=').ok_or("one of its options is no name=value")?;
+        let (name, value) = option.split_once('=').ok_or("one of its options is not name=value")?;
         let fits = match name {
             "map" => ["ident", "peer", "gss", "cert", "oauth"].contains(&method),
             "clientcert" => {
@@ -311,7 +366,7 @@ fn possible(rule: &HbaRule) -> Result<(), &'static str> {
             return Err(OLD_CLIENTCERT);
         }
         if !fits {
-            return Err("one of its options is none that PostgreSQL has, or not possible there");
+            return Err("PostgreSQL does not have one of its options, or does not allow it there");
         }
     }
     Ok(())
@@ -319,9 +374,9 @@ fn possible(rule: &HbaRule) -> Result<(), &'static str> {
 
 fn ident_line(line: u32, fields: &[Field]) -> Result<Mapping, &'static str> {
     let [map, system_user, role, more @ ..] = fields else {
-        return Err("it has less than three words: map, system user and role");
+        return Err("it has fewer than three words: map, system user and role");
     };
-    // What goes on counts for nothing, but has to be readable.
+    // Further words have no effect, but must be readable.
     if more.iter().flatten().any(|word| list_file(word).is_some()) {
         return Err(WORD_IN_A_FILE);
     }
@@ -465,6 +520,6 @@ mod tests {
         ));
         let rule = rules.pop().unwrap().unwrap();
         assert_eq!(rule.option("clientcert"), Some("verify-ca"));
-        assert!(rule.believes_clients());
+        assert!(rule.lets_in_as_any_role());
     }
 }

@@ -1,10 +1,10 @@
-//! Addresses in `pg_hba.conf`: which clients a line is about (PostgreSQL: `hba.c`, `check_ip` and `check_hostname`).
+//! Addresses in `pg_hba.conf`: which clients a line matches (PostgreSQL: `hba.c`, `check_ip` and `check_hostname`).
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::words::bare;
 
-/// Whom a line concerns.
+/// The clients that a line matches.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Address {
     /// `all`
@@ -13,9 +13,10 @@ pub enum Address {
     SameHost,
     /// `samenet`: the networks that the server's interfaces are in.
     SameNet,
-    /// All addresses that are the same as this one where the mask has ones, which need not come first. Of IPv4 the mask has 32 bits.
+    /// All addresses that equal this one where the mask has ones, which need not come first. An IPv4 mask has 32 bits. The address has
+    /// no one where the mask has none.
     Network(IpAddr, u128),
-    /// A host, or with a dot in front all that end so.
+    /// A host, or with a leading dot all hosts whose names end so.
     Name(String),
 }
 
@@ -23,15 +24,26 @@ impl Address {
     /// A network by the length of its prefix.
     #[must_use]
     pub fn network(address: IpAddr, bits: u8) -> Self {
-        Self::Network(address, ones(address, bits))
+        Self::masked(address, ones(address, bits))
     }
 
-    /// Whether the mask of that word is the next field.
+    /// PostgreSQL takes `10.1.2.3/8` for `10.0.0.0/8`.
+    fn masked(address: IpAddr, mask: u128) -> Self {
+        let bits = bits_of(address) & mask;
+        let address = match address {
+            // Of IPv4 there are no more.
+            IpAddr::V4(_) => Ipv4Addr::from(u32::try_from(bits).unwrap_or(u32::MAX)).into(),
+            IpAddr::V6(_) => Ipv6Addr::from(bits).into(),
+        };
+        Self::Network(address, mask)
+    }
+
+    /// Whether the next field is the mask of this word.
     pub(super) fn has_mask_beside(word: &str) -> bool {
         numeric(bare(word)).is_some()
     }
 
-    /// An address as the file has it, with the mask that stands beside it.
+    /// An address from the file, with the mask in the next field.
     pub(super) fn parse(word: &str, mask: Option<&str>) -> Result<Self, &'static str> {
         let text = match word {
             "all" => return Ok(Self::All),
@@ -39,12 +51,12 @@ impl Address {
             "samenet" => return Ok(Self::SameNet),
             word => bare(word),
         };
-        // Whether that is a number depends on the server's interfaces.
+        // Whether such an address is valid depends on the server's interfaces.
         if text.split_once('%').is_some_and(|(ip, _)| numeric(ip).is_some()) {
             return Err("its address names an interface (%)");
         }
         if let Some((ip, bits)) = text.split_once('/') {
-            let ip = numeric(ip).ok_or("its address has a mask, and is no number")?;
+            let ip = numeric(ip).ok_or("its address has a mask, but is not numeric")?;
             let bits = bits.parse().ok().filter(|bits| *bits <= width(ip));
             return bits.map(|bits| Self::network(ip, bits)).ok_or("its mask is not possible");
         }
@@ -52,24 +64,24 @@ impl Address {
             let mask = mask.ok_or("it ends before its mask")?;
             let mask = numeric(bare(mask)).filter(|mask| width(*mask) == width(ip));
             return mask
-                .map(|mask| Self::Network(ip, bits_of(mask)))
-                .ok_or("its mask is no mask for its address");
+                .map(|mask| Self::masked(ip, bits_of(mask)))
+                .ok_or("its mask does not fit its address");
         }
         Ok(Self::Name(text.to_owned()))
     }
 
-    /// An address as the view has it.
-    pub(super) fn shown(text: &str, mask: Option<&str>) -> Self {
+    /// An address from the view.
+    pub(super) fn in_view(text: &str, mask: Option<&str>) -> Self {
         match (text, numeric(text).zip(mask.and_then(numeric))) {
             ("all", _) => Self::All,
             ("samehost", _) => Self::SameHost,
             ("samenet", _) => Self::SameNet,
-            (_, Some((ip, mask))) => Self::Network(ip, bits_of(mask)),
+            (_, Some((ip, mask))) => Self::masked(ip, bits_of(mask)),
             (text, None) => Self::Name(text.to_owned()),
         }
     }
 
-    /// Whether `address` is one of them; `None` if that cannot be told from here.
+    /// Whether it matches `address`; `None` if pgsvid cannot tell.
     #[must_use]
     pub fn holds(&self, address: IpAddr) -> Option<bool> {
         match self {
@@ -78,7 +90,7 @@ impl Address {
                 let all = ones(address, width(address));
                 Some(covers((*network, *mask), (address, all)))
             }
-            // Of 127.0.0.0/8 an interface has one address only.
+            // An interface has only one address of 127.0.0.0/8.
             Self::SameHost if address == Ipv4Addr::LOCALHOST || address == Ipv6Addr::LOCALHOST => {
                 Some(true)
             }
@@ -87,7 +99,7 @@ impl Address {
         }
     }
 
-    /// Whether it holds everything that `other` holds.
+    /// Whether it matches everything that `other` matches.
     #[must_use]
     pub fn includes(&self, other: &Self) -> bool {
         match (self, other) {
@@ -99,7 +111,7 @@ impl Address {
         }
     }
 
-    /// Whether some of the others have all that are meant here, each a part.
+    /// Whether some of the others together match everything that this one matches.
     #[must_use]
     pub fn is_within(&self, others: &[&Self]) -> bool {
         if others.iter().any(|other| other.includes(self)) {
@@ -109,14 +121,14 @@ impl Address {
         let bits = mask.count_ones();
         let prefix = u8::try_from(bits).ok().filter(|bits| *mask == ones(*network, *bits));
         let Some(prefix) = prefix.filter(|prefix| *prefix < width(*network)) else { return false };
-        // The parts that others have are smaller, and there have to be two.
+        // Only smaller networks can match a part, and it takes two of them.
         let inner: Vec<&Self> =
             others.iter().copied().filter(|other| self.includes(other)).collect();
         let halves = [*network, half(*network, prefix)].map(|half| Self::network(half, prefix + 1));
         inner.len() > 1 && halves.iter().all(|half| half.is_within(&inner))
     }
 
-    /// Whether only this machine is meant.
+    /// Whether it matches only this machine.
     #[must_use]
     pub fn is_local(&self) -> bool {
         match self {
@@ -156,21 +168,21 @@ fn bits_of(address: IpAddr) -> u128 {
     }
 }
 
-/// A mask with that many ones in front.
+/// A mask with this many leading ones.
 fn ones(address: IpAddr, bits: u8) -> u128 {
     let all = if address.is_ipv4() { u32::MAX.into() } else { u128::MAX };
     all & !all.checked_shr(bits.into()).unwrap_or(0)
 }
 
-/// Whether the one network holds all of the other: it asks for no bit of which the other does not say that it is the same.
+/// Whether the one network contains all of the other: every bit that its mask requires is also fixed in the other.
 fn covers((outer, mask): (IpAddr, u128), (inner, inner_mask): (IpAddr, u128)) -> bool {
     width(outer) == width(inner)
         && mask & !inner_mask == 0
         && (bits_of(outer) ^ bits_of(inner)) & mask == 0
 }
 
-/// An address in any form that PostgreSQL takes for one: `getaddrinfo` with `AI_NUMERICHOST`, which knows the old short, octal
-/// and hexadecimal forms of IPv4 as well, such as `0` and `127.1` (`inet_aton(3)`).
+/// An address in any form that PostgreSQL accepts: `getaddrinfo` with `AI_NUMERICHOST`, which also knows the old short, octal
+/// and hexadecimal forms of IPv4, such as `0` and `127.1` (`inet_aton(3)`).
 fn numeric(text: &str) -> Option<IpAddr> {
     if let Ok(ip) = text.parse() {
         return Some(ip);
@@ -181,13 +193,13 @@ fn numeric(text: &str) -> Option<IpAddr> {
             (None, part) if part.len() > 1 && part.starts_with('0') => (&part[1..], 8),
             (None, part) => (part, 10),
         };
-        // `from_str_radix` would take a sign.
+        // `from_str_radix` would accept a sign.
         let plain = digits.chars().all(|c| c.is_digit(radix));
         plain.then(|| u32::from_str_radix(digits, radix).ok()).flatten()
     };
     let parts: Vec<u32> = text.split('.').map(number).collect::<Option<_>>()?;
     let (last, first) = parts.split_last()?;
-    // Each but the last is one byte; the last fills what is left.
+    // Each number but the last is one byte; the last fills the rest.
     let room = 32_u32.checked_sub(8 * u32::try_from(first.len()).ok()?).filter(|room| *room > 0)?;
     if first.iter().any(|byte| *byte > 255) || (room < 32 && *last >> room != 0) {
         return None;
@@ -290,6 +302,19 @@ mod tests {
         assert_eq!(of("\"samehost\""), Ok(Address::Name("samehost".to_owned())));
     }
 
+    /// A one behind the prefix made both halves of a network the second one.
+    #[test]
+    fn b64_bits_behind_the_mask_count_for_nothing() {
+        let of = |text| Address::parse(text, None).unwrap();
+        assert_eq!(of("127.200.0.1/8"), of("127.0.0.0/8"));
+        assert_eq!(of("fd00::1/8"), of("fd00::/8"));
+        let upper = [of("127.128.0.0/9"), of("127.200.0.0/16")];
+        let upper: Vec<&Address> = upper.iter().collect();
+        assert!(!of("127.200.0.1/8").is_within(&upper));
+        let both = [of("127.0.0.0/9"), of("127.128.0.0/9")];
+        assert!(of("127.200.0.1/8").is_within(&both.iter().collect::<Vec<_>>()));
+    }
+
     #[test]
     fn a77_only_what_no_other_machine_can_have_is_local() {
         for (text, local) in [
@@ -300,7 +325,7 @@ mod tests {
             ("10.0.0.1/32", false),
             ("::1/128", true),
             ("::1/127", false),
-            // All of ::/8: translated IPv4 (64:ff9b::/96) is within.
+            // All of ::/8: translated IPv4 addresses (64:ff9b::/96) are part of it.
             ("::1/8", false),
             ("::ffff:127.0.0.1/128", false),
             ("all", false),

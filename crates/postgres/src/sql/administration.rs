@@ -1,4 +1,4 @@
-//! What a superuser sees of a server that is to be set up, or was.
+//! What a superuser sees of a server before setup, or after it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -7,10 +7,10 @@ use super::error::Error;
 use super::settings::TlsSettings;
 use super::statements::{RESERVE, literal};
 
-/// The four settings that serving a published set takes.
+/// The four settings that make PostgreSQL serve a published set.
 pub const TLS_SETTINGS: [&str; 4] = ["ssl_cert_file", "ssl_key_file", "ssl_ca_file", "ssl"];
 
-/// Settings with paths, and who else may be in charge of them. A setting that this version lacks has no row.
+/// Settings with paths, and signs of another manager. A setting that this version lacks has no row.
 pub(super) const SERVER: &str = "\
     SELECT name, setting FROM pg_catalog.pg_settings \
      WHERE name IN ('data_directory', 'config_file', 'hba_file', 'ident_file', 'allow_alter_system') \
@@ -20,7 +20,7 @@ pub(super) const SERVER: &str = "\
     UNION ALL \
     SELECT 'recovery', pg_catalog.pg_is_in_recovery()::pg_catalog.text";
 
-/// Two facts in the data directory and in postgresql.conf that give a manager away; for superusers.
+/// Two facts in the data directory and in postgresql.conf that reveal a manager; for superusers.
 pub(super) const MANAGER: &str = "\
     SELECT 'patroni', ((pg_catalog.pg_stat_file('patroni.dynamic.json', true)).size IS NOT NULL \
         OR pg_catalog.position(pg_catalog.pg_read_binary_file(pg_catalog.current_setting('config_file'), 0, 200), \
@@ -31,24 +31,24 @@ pub(super) const MANAGER: &str = "\
         SELECT FROM pg_catalog.pg_file_settings \
          WHERE sourcefile = pg_catalog.current_setting('data_directory') || '/custom.conf')::pg_catalog.text";
 
-/// What ALTER SYSTEM has set, in the order of the file: of equal names the last counts.
+/// What ALTER SYSTEM has set, in the order of the file: of equal names the last one is in force.
 pub(super) const ALTERED: &str = "\
     SELECT name, setting FROM pg_catalog.pg_file_settings \
      WHERE sourcefile = pg_catalog.current_setting('data_directory') || '/postgresql.auto.conf' ORDER BY seqno";
 
-/// How many superusers are looked at.
+/// How many superusers are examined.
 pub const MOST_SUPERUSERS: usize = 100;
-/// How many roles of one kind that have to do with the role are looked at.
+/// How many related roles of one kind are examined.
 pub const MOST_RELATED: usize = 20;
 
-/// Who is in charge of a server's configuration, and would undo what others change there.
+/// What manages a server's configuration, and would undo changes by others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Manager {
     /// Patroni, and the operators that build on it.
     Patroni,
     /// `CloudNativePG`.
     CloudNativePg,
-    /// `allow_alter_system` is off, so somebody is.
+    /// Another manager: `allow_alter_system` is off.
     Somebody,
 }
 
@@ -61,7 +61,7 @@ pub struct Role {
     pub superuser: bool,
 }
 
-/// A role that may log in, and do everything.
+/// A role that can log in, and do everything.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Superuser {
     /// The role.
@@ -70,25 +70,28 @@ pub struct Superuser {
     pub by: Might,
 }
 
-/// Why a role may do everything.
+/// Why a role can do everything.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Might {
     /// It is a superuser.
     Attribute,
-    /// It may be such a role, or one that reads or writes files or runs programs as the server, by its membership in this one.
+    /// It is a member of this role, which can do everything for one of these reasons, or is a predefined role that reads or
+    /// writes files or runs programs as the server (PostgreSQL: "Predefined Roles").
     Membership(Membership),
-    /// It may grant itself such roles (before PostgreSQL 16).
+    /// It may replicate, and a logical slot loads any library as its plugin (PostgreSQL: `LoadOutputPlugin`).
+    Replication,
+    /// It has CREATEROLE, and so can grant itself the predefined roles for files and programs (before PostgreSQL 16).
     CreateRole,
-    /// It was granted something by which it can get there.
+    /// It has a grant that leads to a superuser's rights.
     Grant(Grant),
 }
 
-/// A right on a function or a parameter that is as good as a superuser's.
+/// A right on a function or a parameter that is equivalent to a superuser's rights.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Grant {
-    /// What it is: `EXECUTE on lo_export`.
+    /// The right: `EXECUTE on lo_export`.
     pub what: String,
-    /// The statement that takes it back.
+    /// The statement that revokes it.
     pub revoke: String,
 }
 
@@ -97,11 +100,11 @@ pub struct Grant {
 pub struct Membership {
     /// The other role.
     pub role: String,
-    /// Who has granted it, where a REVOKE has to name that role: from PostgreSQL 16 on there can be several grants.
+    /// The grantor, if a REVOKE must name it: from PostgreSQL 16 on there can be several grants.
     pub granted_by: Option<String>,
 }
 
-/// What a role has that may not be meant for it, and who else may be it.
+/// Rights of a role that may be unintended, and the roles that can act as it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Related {
     /// Its attributes, as ALTER ROLE names them: SUPERUSER, CREATEROLE, CREATEDB, REPLICATION, BYPASSRLS.
@@ -110,7 +113,7 @@ pub struct Related {
     pub password: bool,
     /// Roles whose rights it has, at most [`MOST_RELATED`].
     pub member_of: Vec<Membership>,
-    /// Roles that have its rights, may be it, or may let others, at most [`MOST_RELATED`].
+    /// Roles that have its rights, can act as it, or can let others do so, at most [`MOST_RELATED`].
     pub members: Vec<Membership>,
 }
 
@@ -127,17 +130,17 @@ pub struct Administration {
     pub ident_file: PathBuf,
     /// When the postmaster started, in seconds since 1970.
     pub started: u64,
-    /// Whether roles can be made: not on a standby.
+    /// Whether it is in recovery; then roles cannot be created.
     pub in_recovery: bool,
-    /// Who is in charge of the configuration, if somebody is.
+    /// What manages the configuration, if anything.
     pub manager: Option<Manager>,
-    /// What ALTER SYSTEM has set.
+    /// The settings that ALTER SYSTEM has set.
     pub altered: BTreeMap<String, String>,
-    /// Those of the roles that were asked for which exist.
+    /// Those of the requested roles that exist.
     pub roles: BTreeMap<String, Role>,
-    /// What the role that reloads has, and others have of it.
+    /// The rights of the role that reloads, and the roles that can act as it.
     pub related: Related,
-    /// Whether the role that reloads may do so, in this database.
+    /// Whether the role that reloads may call `pg_reload_conf()` in this database.
     pub may_reload: bool,
     /// Whether slots are reserved for it; `None` before PostgreSQL 16.
     pub has_reserve: Option<bool>,
@@ -145,7 +148,7 @@ pub struct Administration {
     pub sees: BTreeSet<PathBuf>,
 }
 
-/// Who has granted a membership, where a REVOKE has to name that role.
+/// The grantor of a membership, if a REVOKE must name it.
 const GRANTED_BY: &str = "CASE WHEN pg_catalog.current_setting('server_version_num')::pg_catalog.int4 >= 160000 THEN g.rolname END";
 
 type Row = Vec<Option<String>>;
@@ -160,7 +163,7 @@ pub(super) fn pairs(rows: &[Row]) -> BTreeMap<String, String> {
         .collect()
 }
 
-/// What the role may do; one row, or none if there is no such role.
+/// The rights of the role; one row, or none if the role does not exist.
 pub(super) fn role_query(role: &str) -> String {
     format!(
         "SELECT pg_catalog.has_function_privilege(r.oid, 'pg_catalog.pg_reload_conf()', 'EXECUTE'), \
@@ -171,7 +174,7 @@ pub(super) fn role_query(role: &str) -> String {
     )
 }
 
-/// Those of the roles that exist. All of a server's would be too many.
+/// Those of the roles that exist. Listing all roles of a server would be too much.
 pub(super) fn roles_query(names: &[&str]) -> String {
     let names: Vec<String> = names.iter().map(|name| literal(name)).collect();
     format!(
@@ -192,13 +195,13 @@ pub(super) fn roles(rows: &[Row]) -> BTreeMap<String, Role> {
         .collect()
 }
 
-/// Functions that read or write files as the server's user, or log in as it (PostgreSQL: "Generic File Access Functions", "Server-side
-/// large object functions", `adminpack`, `dblink`). Nobody but superusers may call them until somebody is granted EXECUTE.
+/// Functions that read or write files as the server's user, or log in as it (PostgreSQL: "Generic File Access Functions",
+/// "Server-side large object functions", `adminpack`, `dblink`). Only superusers may call them, unless EXECUTE is granted.
 const FUNCTIONS: &str = "'lo_export', 'lo_import', 'pg_read_file', 'pg_read_binary_file', 'pg_file_write', 'pg_file_rename', \
     'pg_file_unlink', 'dblink_connect_u'";
 
-/// Parameters that name programs, libraries, files that decide who may log in, and files that the server writes (PostgreSQL: "GRANT",
-/// ALTER SYSTEM).
+/// Parameters that name programs, libraries, files that decide who may log in, and files that the server writes (PostgreSQL:
+/// "GRANT", ALTER SYSTEM).
 const PARAMETERS: &str = "'archive_command', 'archive_cleanup_command', 'restore_command', 'recovery_end_command', \
     'ssl_passphrase_command', 'archive_library', 'shared_preload_libraries', 'session_preload_libraries', 'local_preload_libraries', \
     'jit_provider', 'dynamic_library_path', 'extension_control_path', 'oauth_validator_libraries', 'hba_file', 'ident_file', \
@@ -206,12 +209,12 @@ const PARAMETERS: &str = "'archive_command', 'archive_cleanup_command', 'restore
     'ssl_ca_file', 'ssl_cert_file', 'ssl_key_file', 'ssl_crl_file', 'ssl_crl_dir', 'unix_socket_directories', \
     'allow_system_table_mods'";
 
-/// Parameters that a session with SET on them loads code by, or that let it change the system's tables.
+/// Parameters by which a session with SET on them loads code, or can change system tables.
 const SESSION_PARAMETERS: &str = "'session_preload_libraries', 'dynamic_library_path', 'jit_provider', 'allow_system_table_mods', \
     'plperl.on_plperl_init', 'plperl.on_plperlu_init', 'plperl.on_init', 'pltclu.start_proc', 'lo_compat_privileges'";
 
-/// Rights that are as good as a superuser's: who has them, what they are, and how they are taken back. Those on functions are of this
-/// database alone.
+/// Rights that are equivalent to a superuser's: who has them, what they are, and how to revoke them. Functions are those of
+/// this database only.
 fn grants(version: u32) -> String {
     let functions = format!(
         "SELECT a.grantee, 'EXECUTE on ' || p.proname AS what, \
@@ -219,7 +222,11 @@ fn grants(version: u32) -> String {
            FROM pg_catalog.pg_proc p, \
                 LATERAL pg_catalog.aclexplode(COALESCE(p.proacl, pg_catalog.acldefault('f', p.proowner))) a \
           WHERE p.proname IN ({FUNCTIONS}) AND a.grantee <> p.proowner \
-            AND p.prolang IN (SELECT oid FROM pg_catalog.pg_language WHERE lanname IN ('c', 'internal'))"
+            AND p.prolang IN (SELECT oid FROM pg_catalog.pg_language WHERE lanname IN ('c', 'internal')) \
+         UNION ALL \
+         SELECT a.grantee, 'CREATE on schema pg_catalog', 'REVOKE CREATE ON SCHEMA pg_catalog' \
+           FROM pg_catalog.pg_namespace n, LATERAL pg_catalog.aclexplode(n.nspacl) a \
+          WHERE n.nspname = 'pg_catalog' AND a.privilege_type = 'CREATE' AND a.grantee <> n.nspowner"
     );
     if version < HAS_PARAMETER_GRANTS {
         return functions;
@@ -235,12 +242,14 @@ fn grants(version: u32) -> String {
     )
 }
 
-/// From here on parameters can be granted.
+/// From this version on parameters can be granted.
 const HAS_PARAMETER_GRANTS: u32 = 15;
 
-/// Roles that log in and may do everything, or may make themselves such, and one more than are looked at: the own role first, then
-/// superusers, the oldest first. A member of a role may SET ROLE to it, and who has CREATEROLE before PostgreSQL 16 may grant
-/// the three predefined roles, which reach superuser's rights (PostgreSQL: "Predefined Roles").
+/// The query for the roles that can log in, and that are superusers or can get a superuser's rights. The session's role comes
+/// first, then superusers, then the others, each group by OID. It returns [`MOST_SUPERUSERS`] + 1 rows at most, so that the
+/// caller sees whether there are more. A member of a role may SET ROLE to it. A role with CREATEROLE before PostgreSQL 16 may
+/// grant the three predefined roles, which lead to a superuser's rights (PostgreSQL: "Predefined Roles"). With
+/// `wal_level = logical` a role with REPLICATION can name any library, which the server loads.
 pub(super) fn superusers_query(version: u32) -> String {
     let grants = grants(version);
     format!(
@@ -249,12 +258,14 @@ pub(super) fn superusers_query(version: u32) -> String {
                WHERE rolsuper \
                   OR rolname IN ('pg_execute_server_program', 'pg_read_server_files', 'pg_write_server_files') \
                   OR (rolcreaterole AND pg_catalog.current_setting('server_version_num')::pg_catalog.int4 < 160000) \
+                  OR (rolreplication AND pg_catalog.current_setting('wal_level') = 'logical') \
               UNION \
               SELECT r.oid FROM granted g JOIN pg_catalog.pg_roles r ON g.grantee IN (0, r.oid)) \
              UNION \
              SELECT m.member FROM mighty JOIN pg_catalog.pg_auth_members m ON m.roleid = mighty.oid) \
          SELECT r.rolname, r.rolsuper, way.role, way.granted_by, own.what, \
-                own.revoke || ' FROM ' || CASE own.grantee WHEN 0 THEN 'PUBLIC' ELSE pg_catalog.quote_ident(r.rolname) END || ' CASCADE' \
+                own.revoke || ' FROM ' || CASE own.grantee WHEN 0 THEN 'PUBLIC' ELSE pg_catalog.quote_ident(r.rolname) END || ' CASCADE', \
+                r.rolreplication AND pg_catalog.current_setting('wal_level') = 'logical' \
            FROM mighty JOIN pg_catalog.pg_roles r ON r.oid = mighty.oid \
            LEFT JOIN LATERAL ( \
                 SELECT other.rolname AS role, {GRANTED_BY} AS granted_by FROM pg_catalog.pg_auth_members m \
@@ -271,26 +282,30 @@ pub(super) fn superusers_query(version: u32) -> String {
 
 pub(super) fn superusers(rows: &[Row]) -> Vec<Superuser> {
     let superuser = |row: &Row| match row.as_slice() {
-        [Some(role), Some(is_superuser), member_of, granted_by, what, revoke] => Some(Superuser {
-            role: role.clone(),
-            by: match (what, revoke, member_of) {
-                _ if is_superuser == "t" => Might::Attribute,
-                (Some(what), Some(revoke), _) => {
-                    Might::Grant(Grant { what: what.clone(), revoke: revoke.clone() })
-                }
-                (_, _, Some(role)) => Might::Membership(Membership {
-                    role: role.clone(),
-                    granted_by: granted_by.clone(),
-                }),
-                _ => Might::CreateRole,
-            },
-        }),
+        [Some(role), Some(is_superuser), member_of, granted_by, what, revoke, replicates] => {
+            Some(Superuser {
+                role: role.clone(),
+                by: match (what, revoke, member_of) {
+                    _ if is_superuser == "t" => Might::Attribute,
+                    (Some(what), Some(revoke), _) => {
+                        Might::Grant(Grant { what: what.clone(), revoke: revoke.clone() })
+                    }
+                    (_, _, Some(role)) => Might::Membership(Membership {
+                        role: role.clone(),
+                        granted_by: granted_by.clone(),
+                    }),
+                    _ if replicates.as_deref() == Some("t") => Might::Replication,
+                    _ => Might::CreateRole,
+                },
+            })
+        }
         _ => None,
     };
     rows.iter().filter_map(superuser).collect()
 }
 
-/// What a role has, and others have of it: rows of a kind and a name. For superusers, who may see whether there is a password.
+/// The query for a role's attributes and memberships, and for its members: rows of a kind, a name, and the grantor if a REVOKE
+/// must name it. Only a superuser can execute it, because it reads `pg_authid` to see whether the role has a password.
 pub(super) fn related_query(role: &str) -> String {
     let role = literal(role);
     format!(
@@ -327,7 +342,7 @@ pub(super) fn related(rows: &[Row]) -> Related {
     related
 }
 
-/// Which of `files` the server can find.
+/// Which of `files` the server can see.
 pub(super) fn sees_query(files: &[&Path]) -> String {
     let values: Vec<String> =
         files.iter().map(|file| format!("({})", literal(&file.display().to_string()))).collect();

@@ -1,4 +1,4 @@
-//! Commands for pasting, by which an administrator changes the server.
+//! Commands that an administrator pastes to change the server.
 
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
@@ -9,23 +9,23 @@ use pgsvid_base::text::argument;
 
 /// Largest user database that is read, in bytes.
 const LARGEST: u64 = 16 * 1024 * 1024;
-/// The superuser that `initdb` makes, and the user that packages run PostgreSQL as.
-const SUPERUSER: &str = "postgres";
-/// For statements about the whole server: unlike the database `postgres` everybody has it, and nobody works in it, so it has no
-/// triggers that somebody else has made.
+/// The superuser that `initdb` creates, and the user as which packages run PostgreSQL.
+pub(super) const SUPERUSER: &str = "postgres";
+/// The database for statements about the whole server. Unlike `postgres` it always exists, and nobody works in it, so nobody
+/// has created triggers in it.
 const ANYWHERE: &str = "template1";
 
-/// How a superuser reaches a server by psql.
+/// How a superuser reaches a server with psql.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Psql {
-    /// What lets a command run as PostgreSQL's user, with a blank behind it.
+    /// The prefix that runs a command as PostgreSQL's user, with a trailing blank.
     switch: String,
-    /// Where the server is, with a blank before it.
+    /// The options that name the server, with a leading blank.
     options: String,
 }
 
 impl Psql {
-    /// A server that is reached by these options of psql alone, such as ` -h db.example`.
+    /// A server that only needs these options of psql, such as ` -h db.example`.
     #[must_use]
     pub fn at(options: String) -> Self {
         Self { switch: String::new(), options }
@@ -37,11 +37,21 @@ impl Psql {
         let Self { switch, options } = self;
         format!("{switch}psql -U {SUPERUSER} -d {ANYWHERE} -c {}{options}", argument(statement))
     }
+
+    /// The same, followed by a reload, so that the change takes effect.
+    #[must_use]
+    pub fn execute_and_reload(&self, statement: &str) -> String {
+        let Self { switch, options } = self;
+        let statement = argument(statement);
+        format!(
+            "{switch}psql -U {SUPERUSER} -d {ANYWHERE} -c {statement} -c 'SELECT pg_catalog.pg_reload_conf()'{options}"
+        )
+    }
 }
 
 impl Settings {
-    /// How a superuser reaches this server. The command runs as the user that owns the socket, which `peer` lets in, unless that is
-    /// who reads it.
+    /// How a superuser reaches this server. The command runs as the owner of the socket, which `peer` lets in, unless
+    /// pgsvid's user is the owner.
     #[must_use]
     pub fn administrator(&self) -> Psql {
         Psql { switch: self.switch(), options: self.psql_options() }
@@ -53,24 +63,46 @@ impl Settings {
         self.administrator().execute(statement)
     }
 
-    /// The same for statements that count in one database. Its event triggers, which may be anybody's, do not run: those that are
-    /// enabled as usual pass over a session of this kind, on every version.
+    /// The same, followed by a reload, so that the change takes effect.
+    #[must_use]
+    pub fn psql_with_reload(&self, statement: &str) -> String {
+        self.administrator().execute_and_reload(statement)
+    }
+
+    /// The command that executes statements in one database as a superuser, without a reload. With
+    /// `session_replication_role = replica` event triggers that are enabled normally do not run, on every version: a trigger's
+    /// function may belong to any role.
     #[must_use]
     pub fn psql_in(&self, database: &str, statements: &[String]) -> String {
         let statements: Vec<String> =
             statements.iter().map(|statement| format!(" -c {}", argument(statement))).collect();
         let (user, options) = (self.switch(), self.psql_options());
         format!(
-            "{user}env PGOPTIONS='-c session_replication_role=replica' psql -U {SUPERUSER} -d {}{}{options}",
-            argument(database),
+            "{user}env PGOPTIONS='-c session_replication_role=replica' psql -U {SUPERUSER} {}{}{options}",
+            in_database(database),
             statements.concat()
         )
     }
 
-    /// What lets a command run as PostgreSQL's user; nothing where that is who asks.
+    /// The beginning of a psql command about the whole server, for a reader who is PostgreSQL's user.
+    pub(super) fn psql_here(&self) -> String {
+        format!("psql -U {SUPERUSER} -d {ANYWHERE}{}", self.psql_options())
+    }
+
+    /// The command that runs a shell script as PostgreSQL's user.
+    pub(super) fn as_owner(&self, script: &str) -> String {
+        let switch = self.switch();
+        if switch.is_empty() {
+            script.to_owned()
+        } else {
+            format!("{switch}sh -c {}", argument(script))
+        }
+    }
+
+    /// The prefix that runs a command as PostgreSQL's user; empty if that user reads the command.
     fn switch(&self) -> String {
         let owner = std::fs::symlink_metadata(self.socket()).ok().map(|socket| socket.uid());
-        if owner == Some(rustix::process::geteuid().as_raw()) {
+        if owner == Some(rustix::process::geteuid().as_raw()) && !is_read_by_others() {
             return String::new();
         }
         let name = owner
@@ -79,6 +111,37 @@ impl Settings {
             .unwrap_or_else(|| SUPERUSER.to_owned());
         format!("sudo -u {} ", argument(name))
     }
+}
+
+/// Environment variables that show that another user reads this process's output, and pastes commands into their own shell: sudo
+/// names its caller, and systemd names each invocation of a service, whose journal the administrator reads.
+const OTHERS: [&str; 2] = ["SUDO_USER", "INVOCATION_ID"];
+
+fn is_read_by_others() -> bool {
+    OTHERS.iter().any(|name| std::env::var_os(name).is_some_and(|value| !value.is_empty()))
+}
+
+/// The option of psql for a database of that name. A name with `=` in it, or one that looks like a URI, would be a connection string, which
+/// overrides all other options (libpq: `fe-connect.c`, `recognized_connection_string`).
+#[must_use]
+pub fn in_database(name: &str) -> String {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte);
+    if !name.is_empty() && name.bytes().all(is_plain) {
+        return format!("-d {}", argument(name));
+    }
+    let name = name.replace('\\', "\\\\").replace('\'', "\\'");
+    format!("-d {}", argument(format!("dbname='{name}'")))
+}
+
+/// The name of this process's user in /etc/passwd; `None` if it is not there, or if the file cannot be read.
+#[must_use]
+pub fn own_name() -> Option<String> {
+    name(rustix::process::geteuid().as_raw())
+}
+
+/// Whether packages run PostgreSQL as this user.
+pub(crate) fn runs_postgresql(uid: u32) -> bool {
+    name(uid).as_deref() == Some(SUPERUSER)
 }
 
 fn name(uid: u32) -> Option<String> {

@@ -1,23 +1,25 @@
-//! The form of PostgreSQL's regular expressions (`regex/regcomp.c`, advanced ones). What they match only its own engine says.
+//! The form of PostgreSQL's regular expressions (`regex/regcomp.c`, advanced ones). Only PostgreSQL's engine decides what
+//! they match.
 
-/// Whether it matches whole names only: each alternative begins and ends with an anchor. What begins with options or a
-/// director (`(?i)`, `***=`) counts as not anchored.
+/// Whether it only matches whole names: each alternative begins and ends with an anchor. Expressions that begin with options
+/// or a director (`(?i)`, `***=`) count as not anchored.
 #[must_use]
 pub fn is_anchored(expression: &str) -> bool {
     branches(expression).into_iter().all(|branch| inside(branch).is_some())
 }
 
-/// What stands between the anchors of an alternative, if it has both.
+/// The part between the anchors of an alternative, if it has both.
 fn inside(branch: &str) -> Option<&str> {
     let rest = branch.strip_prefix('^').or_else(|| branch.strip_prefix("\\A"))?;
     let inside = rest.strip_suffix('$').or_else(|| rest.strip_suffix("\\Z"))?;
-    // The backslash in front would be the anchor's.
+    // The backslash would escape the anchor.
     let backslashes = inside.len() - inside.trim_end_matches('\\').len();
     backslashes.is_multiple_of(2).then_some(inside)
 }
 
-/// Names that look like those that it is meant for, and are others: longer ones, and those with another letter for a dot. Of an
-/// expression that has more than letters none are made.
+/// Names that are similar to the intended ones, but different: one letter longer, or with `x` for each dot. An alternative
+/// gives none if it has other characters than letters, digits, blanks and `-_@=,.:/` after `^`, `$`, backslashes and `[.]`
+/// are removed or replaced.
 #[must_use]
 pub fn lookalikes(expression: &str) -> Vec<String> {
     let mut names = Vec::new();
@@ -35,7 +37,7 @@ pub fn lookalikes(expression: &str) -> Vec<String> {
     names
 }
 
-/// Whether it is certain that it matches those names only that it spells out: it is anchored as a whole, and has literal
+/// Whether it certainly matches only the names that it spells out: it is anchored as a whole, and consists of literal
 /// characters, alternatives of them in parentheses, and at most the one part in which the names of one workload may differ
 /// (`companions/role_map.rs`).
 #[must_use]
@@ -45,7 +47,7 @@ pub fn is_exact(expression: &str) -> bool {
     })
 }
 
-/// All that the first part in parentheses can match, which is what `\1` stands for; `None` if that cannot be told from here.
+/// All that the first part in parentheses can match, which is the text for `\1`; `None` if pgsvid cannot tell.
 #[must_use]
 pub fn first_parts(expression: &str) -> Option<Vec<String>> {
     let bytes = expression.as_bytes();
@@ -62,8 +64,8 @@ pub fn first_parts(expression: &str) -> Option<Vec<String>> {
     texts(expression.get(at + 1..end_of_group(bytes, at)?)?, 0)
 }
 
-/// A name without the part in which the names of one workload may differ: its identifier beside a CN, or a CN beside its
-/// identifier.
+/// The expression without the optional part that pgsvid writes into `pg_ident.conf` (`companions/role_map.rs`): an identifier
+/// before the CN of a workload, or a CN after its identifier. Other expressions are returned unchanged.
 fn without_placeholder(name: &str) -> String {
     if let Some(rest) = name.strip_prefix("(x500UniqueIdentifier=[0-9a-f]*,)?")
         && rest.starts_with("CN=")
@@ -83,10 +85,10 @@ fn without_placeholder(name: &str) -> String {
 
 /// How many names an expression may spell out.
 const MOST_NAMES: usize = 1000;
-/// How deep its parentheses may be.
+/// How deeply its parentheses may be nested.
 const DEEPEST: usize = 5;
 
-/// All texts that it matches, if it has literal characters and alternatives of them alone.
+/// All texts that it matches, if it only has literal characters and alternatives of them.
 fn texts(part: &str, depth: usize) -> Option<Vec<String>> {
     let mut all = Vec::new();
     for branch in branches(part) {
@@ -114,7 +116,7 @@ fn texts_of_branch(branch: &str, depth: usize) -> Option<Vec<String>> {
                 after.next().filter(|c| *c == ']')?;
                 vec![only.to_string()]
             }
-            // Before a letter or a digit it makes a class, a reference, or a character of its number.
+            // Before a letter or a digit it makes a class, a reference, or a character code.
             '\\' => vec![after.next().filter(|c| !c.is_alphanumeric())?.to_string()],
             '.' | '*' | '+' | '?' | '{' | '}' | '(' | ')' | ']' | '^' | '$' => return None,
             plain => vec![plain.to_string()],
@@ -131,7 +133,7 @@ fn texts_of_branch(branch: &str, depth: usize) -> Option<Vec<String>> {
     Some(found)
 }
 
-/// Where the parentheses end that begin there.
+/// The end of the parentheses that begin at `begin`.
 fn end_of_group(bytes: &[u8], begin: usize) -> Option<usize> {
     let (mut depth, mut at) = (0_usize, begin);
     loop {
@@ -147,10 +149,10 @@ fn end_of_group(bytes: &[u8], begin: usize) -> Option<usize> {
     }
 }
 
-/// Of how many alternatives names are made.
+/// How many alternatives are used to make names.
 const MOST_BRANCHES: usize = 10;
 
-/// The alternatives that are in no parentheses.
+/// The alternatives outside of parentheses.
 fn branches(expression: &str) -> Vec<&str> {
     let bytes = expression.as_bytes();
     let (mut found, mut start, mut depth, mut at) = (Vec::new(), 0, 0_usize, 0);
@@ -173,7 +175,7 @@ fn branches(expression: &str) -> Vec<&str> {
     found
 }
 
-/// Where a bracket expression ends that begins there.
+/// The end of the bracket expression that begins at `begin`.
 fn end_of_bracket(bytes: &[u8], begin: usize) -> usize {
     let mut at = begin + 1;
     at += usize::from(bytes.get(at) == Some(&b'^'));
@@ -240,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn a93_only_what_is_spelt_out_is_exact() {
+    fn a93_an_expression_is_exact_only_if_it_names_its_workloads_literally() {
         let digits = "05".repeat(16);
         let ours = [
             format!("^x500UniqueIdentifier={digits},(CN=[^,]*,)?O=SPIRE,C=US$"),

@@ -1,13 +1,17 @@
-//! The SQL session over PostgreSQL's Unix socket: connecting, the settings that concern TLS, what errors mean
-//! and how to mend them; whom the server lets in. Knows nothing of certificates.
+//! The SQL session over PostgreSQL's Unix socket: connecting, the settings that concern TLS, what errors mean and how to fix
+//! them, and which clients the server lets in. Knows nothing of certificates.
 
 mod access;
 mod address;
 mod administration;
+mod admission;
 mod commands;
 mod error;
 mod expression;
+mod owned;
 mod patience;
+mod refusal;
+mod remedy;
 mod session;
 mod sessions;
 mod settings;
@@ -32,9 +36,12 @@ pub use administration::{
     Administration, Grant, MOST_RELATED, MOST_SUPERUSERS, Manager, Membership, Might, Related,
     Role, Superuser, TLS_SETTINGS,
 };
-pub use commands::Psql;
+pub use admission::Admission;
+pub(crate) use commands::runs_postgresql;
+pub use commands::{Psql, in_database, own_name};
 pub use error::{Error, Retry};
 pub use expression::{first_parts, is_anchored, is_exact, lookalikes};
+pub use refusal::Refusal;
 pub use session::Session;
 pub use sessions::SessionCounts;
 pub use settings::{OTHER_SETTINGS, OtherSettings, Override, Setting, TlsSettings};
@@ -42,9 +49,9 @@ pub use socket::{Budget, Limited, listener, may_listen};
 pub use standing::Standing;
 pub use transaction::Outcome;
 pub use views::AccessViews;
-pub use words::{list_file, word};
+pub use words::{list_file, system_user, unquoted_system_user, word};
 
-/// How to reach the PostgreSQL that is to be reloaded.
+/// How to reach the PostgreSQL that pgsvid reloads.
 #[derive(Debug, Clone)]
 pub struct Settings {
     /// Directory of its Unix socket, absolute.
@@ -53,22 +60,22 @@ pub struct Settings {
     pub port: u16,
     /// Role to log in as.
     pub user: String,
-    /// Database to connect to; the role's grant must be there.
+    /// Database to connect to; the role's grant must be in it.
     pub database: String,
-    /// File with the role's password, where peer authentication is impossible; read at each connection.
+    /// File with the role's password, if peer authentication is impossible; read for each connection.
     pub password_file: Option<PathBuf>,
-    /// The uid that has to listen on the socket. Without it: root, our own, or that of the directory's owner.
+    /// The user ID that must listen on the socket. Without it: root, this process's user, or the owner of the directory.
     pub require_peer: Option<u32>,
-    /// What sessions are for.
+    /// The purpose of its sessions.
     pub purpose: Purpose,
 }
 
-/// What a session is for.
+/// The purpose of a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Purpose {
-    /// To reload and to ask what is in force, as a role that may do nothing else.
+    /// To reload and to read settings, as a role that may do nothing else.
     Reload,
-    /// To look at everything, or to change it, as a role that may be a superuser: no event trigger runs.
+    /// To examine everything, or to change it, as a role that may be a superuser: no event trigger runs.
     Administration,
 }
 
@@ -79,7 +86,7 @@ impl Settings {
         self.host.join(format!(".s.PGSQL.{}", self.port))
     }
 
-    /// What psql has to be told to reach this server, for commands to paste; nothing for the default one.
+    /// The options of psql that reach this server, for commands to paste; empty for the default server.
     #[must_use]
     pub fn psql_options(&self) -> String {
         if self.host == Path::new("/var/run/postgresql") && self.port == 5432 {
@@ -89,22 +96,22 @@ impl Settings {
     }
 }
 
-/// Makes a login by password possible in a sandbox: to be called before it is entered.
+/// Makes a login by password possible in a sandbox: call it before the sandbox is entered.
 ///
-/// A static program does not find the C library's `getrandom`, and the numbers of a login come from /dev/urandom instead. It
-/// is opened once for the process, for all threads, and neither Landlock nor seccomp would let that happen later.
+/// A static program does not find the C library's `getrandom`, so the random numbers of a login come from /dev/urandom. This
+/// opens it once for all threads of the process; Landlock and seccomp would not allow that later.
 pub fn prepare_for_passwords() {
     drop(ScramSha256::new(b"", ChannelBinding::unsupported()));
 }
 
-/// Longest path of a Unix socket in bytes: `sun_path` has 108, and PostgreSQL wants a zero at its end.
+/// Longest path of a Unix socket in bytes: `sun_path` has 108, and PostgreSQL needs a zero at its end.
 pub const LONGEST_SOCKET: usize = 107;
 
-/// Limit for connecting, and for each statement. A stopped postmaster accepts and never answers.
+/// Limit for connecting, and for each statement. A stopped postmaster accepts connections and never answers.
 pub const LIMIT: Duration = Duration::from_secs(5);
 
-/// Limit for a session of somebody who has other things to do: logging in and all statements.
+/// Limit for a session, login and all statements, if the caller has other work to do.
 pub const BRIEF: Duration = Duration::from_secs(15);
 
-/// Limit for any other session. People who are asked meanwhile do not count.
+/// Limit for any other session. Only the waiting for the server counts, and not the time until a person confirms a change.
 const LONG: Duration = Duration::from_secs(60);

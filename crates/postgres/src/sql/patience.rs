@@ -1,5 +1,5 @@
-//! How long a server is waited for. Each answer has its limit, and so have all the answers of a session: one that takes almost
-//! as long as it may with each of them would hold up everything else for a minute.
+//! How long to wait for a server. Each answer has a limit, and so has the session as a whole: otherwise a server that takes
+//! almost the limit for each answer would delay everything else for a minute.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -9,7 +9,7 @@ use tokio::time::{Instant, timeout};
 use super::LIMIT;
 use super::error::Error;
 
-/// What is left of the time that a server has.
+/// What is left of the server's time.
 #[derive(Debug)]
 pub(super) struct Patience {
     all: Duration,
@@ -17,12 +17,15 @@ pub(super) struct Patience {
 }
 
 impl Patience {
-    /// So much for all that is asked.
+    /// The time for the whole session.
     pub(super) fn new(all: Duration) -> Self {
         Self { all, milliseconds: milliseconds(all).into() }
     }
 
-    /// Waits for an answer: five seconds, or what is left.
+    /// Waits for an answer: five seconds, or what is left of the session's time if that is less.
+    ///
+    /// # Errors
+    /// [`Error::Silent`] if five seconds have passed, [`Error::Slow`] if the session's time is used up.
     pub(super) async fn wait<T>(&self, answer: impl Future<Output = T>) -> Result<T, Error> {
         let left = Duration::from_millis(self.milliseconds.load(Ordering::Relaxed));
         let begun = Instant::now();

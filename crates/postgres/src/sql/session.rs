@@ -1,13 +1,12 @@
-//! One short-lived session. It is closed after each use: an idle one would hold up a smart shutdown.
+//! One short-lived session. It is closed after each use, because an idle session would delay a smart shutdown.
 //!
-//! It begins with the settings of [`super::startup`], which make every name that is not qualified one of `pg_catalog`.
+//! It begins with the settings of [`super::startup`], so that every unqualified name is looked up in `pg_catalog`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::pin::pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
@@ -32,8 +31,12 @@ use pgsvid_base::text::shown;
 
 /// Longest password file that is read, in bytes.
 const LONGEST_PASSWORD: u64 = 4096;
-/// How many roles are asked for at once.
+/// How many roles are queried at once.
 const MOST_NAMES: usize = 500;
+
+/// Sessions that refused the options of [`startup::options_from_17`]: the socket's directory, its port, and the role. Each is tried
+/// once, because each refusal is a line in the server's log. Another server, or another role, may accept the options.
+static REFUSED: Mutex<BTreeSet<(PathBuf, u16, String)>> = Mutex::new(BTreeSet::new());
 
 /// A logged-in session.
 pub struct Session {
@@ -43,17 +46,17 @@ pub struct Session {
     patience: Arc<Patience>,
     /// The server's major version.
     version: u32,
-    /// Event triggers are turned off by posing as a replica.
+    /// Whether event triggers are turned off by `session_replication_role`.
     as_a_replica: bool,
 }
 
 impl Session {
-    /// Logs in. The server has five seconds for that, and for each answer, and a minute for all of them.
+    /// Logs in. The server has five seconds for the login and for each answer, and a minute for all of them.
     pub async fn connect(settings: &Settings) -> Result<Self, Error> {
         Self::connect_within(settings, LONG).await
     }
 
-    /// The same with [`BRIEF`] for all of them, logging in included.
+    /// The same with [`BRIEF`] for the login and all answers together.
     ///
     /// [`BRIEF`]: super::BRIEF
     pub async fn connect_briefly(settings: &Settings) -> Result<Self, Error> {
@@ -78,19 +81,21 @@ impl Session {
         }
     }
 
-    /// Without event triggers, where there are any at a login and the role may turn them off. That it may not, or that the
-    /// server knows none, is known from its refusal alone.
+    /// Logs in with `event_triggers = off`. If the server refuses that option, logs in without it: versions before 17 do not
+    /// know it, and only a superuser may set it.
     async fn log_in_as_administrator(
         settings: &Settings,
         token: &str,
         patience: Arc<Patience>,
     ) -> Result<Self, Error> {
-        // Asked once: each refusal is a line in the server's log.
-        static REFUSED: AtomicBool = AtomicBool::new(false);
-        if !REFUSED.load(Ordering::Relaxed) {
+        let refused = || REFUSED.lock().unwrap_or_else(PoisonError::into_inner);
+        let server = (settings.host.clone(), settings.port, settings.user.clone());
+        if !refused().contains(&server) {
             let options = startup::options_from_17(token);
             match Self::log_in(settings, options, Arc::clone(&patience)).await {
-                Err(error) if error.is_about_an_option() => REFUSED.store(true, Ordering::Relaxed),
+                Err(error) if error.is_about_an_option() => {
+                    refused().insert(server);
+                }
                 outcome => return outcome,
             }
         }
@@ -110,7 +115,7 @@ impl Session {
                 .dbname(&settings.database)
                 .application_name("pgsvid")
                 .options(options);
-            // Only now: it is known who would be told.
+            // Only now, when it is known who receives it.
             if let Some(path) = &settings.password_file {
                 config.password(read_password(path).await?.as_slice());
             }
@@ -122,14 +127,15 @@ impl Session {
         let version = connection.parameter("server_version").unwrap_or_default();
         let major = version.split(|c: char| !c.is_ascii_digit()).next().unwrap_or_default();
         let version = major.parse().map_err(|_| Error::Unexpected)?;
-        // Its error is reported to the statement that waits for an answer.
+        // The statement that waits for an answer gets its error.
         let connection = tokio::spawn(async move { drop(connection.await) });
         Ok(Self { client, connection, budget, patience, version, as_a_replica: false })
     }
 
-    /// Makes sure that the session is as it should be before anything else is asked.
+    /// Makes sure that the session has the right settings before anything else is sent.
     async fn prepare(&mut self, settings: &Settings, token: &str) -> Result<(), Error> {
         if self.version >= startup::HAS_EVENT_TRIGGERS {
+            self.without_triggers_from_17(settings).await?;
             self.rows(startup::NO_TRANSACTION_TIMEOUT, Allowance::FEW).await?;
         }
         let rows = self.rows(startup::IN_FORCE, Allowance::FEW).await?;
@@ -141,7 +147,7 @@ impl Session {
         if found != token {
             return Err(Error::Unexpected);
         }
-        // The socket is a link to another server's, or passed on from one.
+        // The socket is a link to another server's, or forwarded from one.
         if port.parse() != Ok(settings.port) {
             return Err(Error::OtherPort { port: shown(port) });
         }
@@ -153,42 +159,67 @@ impl Session {
             self.rows(startup::AS_A_REPLICA, Allowance::FEW).await?;
             self.as_a_replica = true;
         }
+        if is_superuser
+            && let Some([Some(kind), Some(name), Some(owner)]) =
+                self.rows(startup::PLANTED, Allowance::FEW).await?.first().map(Vec::as_slice)
+        {
+            let (statement, owner) = (format!("DROP {kind} {name}"), shown(owner));
+            return Err(Error::Planted { statement, owner });
+        }
         Ok(())
     }
 
-    /// What the postmaster has read of the settings that concern TLS, as a new session sees them.
+    /// Fails if a superuser's session of [`Purpose::Administration`] began with event triggers.
+    async fn without_triggers_from_17(&self, settings: &Settings) -> Result<(), Error> {
+        if settings.purpose != Purpose::Administration {
+            return Ok(());
+        }
+        let rows = self.rows(startup::EVENT_TRIGGERS, Allowance::FEW).await?;
+        match rows.first().map(Vec::as_slice) {
+            Some([Some(superuser), Some(triggers)]) if superuser == "off" || triggers == "off" => {
+                Ok(())
+            }
+            // The options were refused by another server at this socket, or by a role that was no superuser then.
+            _ => {
+                REFUSED.lock().unwrap_or_else(PoisonError::into_inner).clear();
+                Err(Error::Unexpected)
+            }
+        }
+    }
+
+    /// The settings that concern TLS, as the postmaster has read them and a new session sees them.
     pub async fn tls_settings(&self) -> Result<TlsSettings, Error> {
         settings::parse(&self.rows(settings::QUERY, Allowance::FEW).await?)
     }
 
-    /// The errors in the files that a reload reads (postgresql.conf, `pg_hba.conf`), some of them if there are many: file, line
-    /// and what is wrong.
-    /// Only for a role with [`TlsSettings::may_read_errors`].
+    /// The errors in the files that a reload reads (postgresql.conf, `pg_hba.conf`), or some of them if there are many: file,
+    /// line and message. Only for a role with [`TlsSettings::may_read_errors`].
     pub async fn file_errors(&self) -> Result<Vec<String>, Error> {
         let rows = self.rows(settings::ERRORS, Allowance::FEW).await?;
         Ok(rows.into_iter().flatten().flatten().map(|text| shown(&text)).collect())
     }
 
-    /// What keeps the server from loading its configuration files; settings that only wait for a restart do not.
+    /// The errors that keep the server from loading its configuration files, without settings that only wait for a restart.
     /// Only for a role with [`TlsSettings::may_read_errors`].
     pub async fn configuration_errors(&self) -> Result<Vec<String>, Error> {
         let rows = self.rows(settings::CONFIGURATION_ERRORS, Allowance::FEW).await?;
         Ok(rows.into_iter().flatten().flatten().map(|text| shown(&text)).collect())
     }
 
-    /// How many sessions there are by protocol, and how many over TLS are older than `age`.
-    /// Only for a role with [`TlsSettings::may_read_stats`].
+    /// How many sessions there are by protocol, and how many TLS sessions are older than `age`. Only for a role with
+    /// [`TlsSettings::may_read_stats`].
     pub async fn session_counts(&self, age: Duration) -> Result<SessionCounts, Error> {
         sessions::parse(&self.rows(&sessions::query(age), Allowance::FEW).await?)
     }
 
-    /// How the role stands in this database: asked, not tried.
+    /// What the role may do in this database, queried without trying it.
     pub async fn standing(&self) -> Result<Standing, Error> {
         let mut loaded = self.rows(standing::LOADED, Allowance::FEW).await?;
         let role = self.rows(standing::ROLE, Allowance::FEW).await?;
         let is_superuser = role.first().and_then(|row| row.get(1)?.as_deref()) == Some("t");
         if is_superuser {
             loaded.extend(self.rows(standing::CHANGED, Allowance::FEW).await?);
+            loaded.extend(self.rows(standing::WAYS, Allowance::FEW).await?);
         }
         standing::parse(&role, &self.rows(standing::SETTINGS, Allowance::FEW).await?, &loaded)
     }
@@ -210,7 +241,10 @@ impl Session {
             bad.extend(views::bad_lines(&self.rows(views::IDENT_ERRORS, Allowance::LISTS).await?));
             mappings = Some(views::mappings(&self.rows(views::IDENT, Allowance::LISTS).await?)?);
         }
-        Ok(Some(AccessViews { rules, mappings, bad }))
+        let quoted =
+            if may(2) { self.rows(views::QUOTED, Allowance::FEW).await? } else { Vec::new() };
+        let quotes_known = quoted.first().and_then(|row| row.first()?.as_deref()) == Some("f");
+        Ok(Some(AccessViews { rules, mappings, bad, quotes_known }))
     }
 
     /// Those of the roles that exist.
@@ -223,8 +257,8 @@ impl Session {
         Ok(found)
     }
 
-    /// Those of the groups that a role is a member of, directly or not; superusers count for no member (PostgreSQL: `hba.c`,
-    /// `is_member`).
+    /// Those of `groups` that the role is a member of, directly or through other roles, or that are the role itself. A
+    /// superuser is a member only of groups that were granted to it (PostgreSQL: `hba.c`, `is_member`).
     pub async fn groups(&self, role: &str, groups: &[&str]) -> Result<Vec<String>, Error> {
         let names: Vec<String> = groups.iter().map(|name| literal(name)).collect();
         let role = literal(role);
@@ -240,7 +274,7 @@ impl Session {
         Ok(rows.into_iter().filter_map(|mut row| row.pop().flatten()).collect())
     }
 
-    /// Roles that log in and may do everything, or may make themselves such, and whether there are more.
+    /// Roles that log in and can do everything, or can gain that, and whether there are more.
     pub async fn superusers(&self) -> Result<(Vec<Superuser>, bool), Error> {
         let rows =
             self.rows(&administration::superusers_query(self.version), Allowance::FEW).await?;
@@ -250,8 +284,8 @@ impl Session {
         Ok((names, more))
     }
 
-    /// Everything that setting the server up needs to know, for a superuser: of `role` and of `others`, which are roles of
-    /// workloads, and of `files`, which are paths as the server sees them. `None` if we are no superuser.
+    /// Everything that setup needs to know of a server, for a superuser: about `role`, about `others`, which are the roles of
+    /// workloads, and about `files`, which are paths on the server. `None` if the session's role is not a superuser.
     pub async fn administration(
         &self,
         role: &str,
@@ -266,7 +300,7 @@ impl Session {
         let manager =
             administration::pairs(&self.rows(administration::MANAGER, Allowance::FEW).await?);
         let mut roles = self.roles(&[others, &[role, RESERVE]].concat()).await?;
-        // From 16 on the server has it.
+        // The server has it from 16 on.
         let has_reserve_role = roles.remove(RESERVE).is_some();
         let related = self.rows(&administration::related_query(role), Allowance::FEW).await?;
         let rows = self.rows(&administration::role_query(role), Allowance::FEW).await?;
@@ -302,8 +336,8 @@ impl Session {
         }))
     }
 
-    /// The first of these names that a regular expression of PostgreSQL's kind matches, by the server's own engine and with the
-    /// collation of its `pg_ident.conf` (`hba.c`, `regcomp_auth_token`).
+    /// The first of these names that a PostgreSQL regular expression matches. The server's engine decides, with the collation
+    /// of `pg_ident.conf` (`hba.c`, `regcomp_auth_token`).
     pub async fn first_match(
         &self,
         expression: &str,
@@ -321,8 +355,8 @@ impl Session {
         Ok(rows.into_iter().next().and_then(|mut row| row.pop()).flatten())
     }
 
-    /// What `\1` stands for where a regular expression of PostgreSQL's kind matches a text, or the whole match if the
-    /// expression has no parentheses; `None` if it does not match.
+    /// The text for `\1` where a PostgreSQL regular expression matches a text, or the whole match if the expression has no
+    /// parentheses; `None` if it does not match.
     pub async fn first_part(&self, expression: &str, text: &str) -> Result<Option<String>, Error> {
         let (text, expression) = (literal(text), literal(expression));
         let query = format!(
@@ -332,17 +366,17 @@ impl Session {
         rows.into_iter().next().and_then(|mut row| row.pop()).ok_or(Error::Unexpected)
     }
 
-    /// Runs one statement for its effect. With [`Purpose::Administration`] no event trigger runs by it.
+    /// Runs one statement for its effect. With [`Purpose::Administration`] it runs no event trigger.
     pub async fn execute(&self, statement: &str) -> Result<(), Error> {
         self.without_event_triggers(statement).await?;
-        // One after the other: ALTER SYSTEM runs in no transaction and no batch.
+        // One after the other: ALTER SYSTEM runs neither in a transaction nor in a batch.
         self.rows("SET default_transaction_read_only = off", Allowance::FEW).await?;
         let outcome = self.rows(statement, Allowance::FEW).await;
         self.rows("SET default_transaction_read_only = on", Allowance::FEW).await?;
         outcome.map(drop)
     }
 
-    /// Fails if an event trigger would run by the statement.
+    /// Fails if the statement would run an event trigger.
     pub(super) async fn without_event_triggers(&self, statement: &str) -> Result<(), Error> {
         if self.as_a_replica
             && statements::fires_event_triggers(statement)
@@ -356,19 +390,19 @@ impl Session {
 
     /// Asks the postmaster to read its files again.
     ///
-    /// `pg_reload_conf()` sends SIGHUP, and returns true even when PostgreSQL refuses the files, so its result is not
-    /// looked at (PostgreSQL: `src/backend/storage/ipc/signalfuncs.c`). Only a handshake tells.
+    /// `pg_reload_conf()` sends SIGHUP, and returns true even when PostgreSQL refuses the files, so its result is ignored
+    /// (PostgreSQL: `src/backend/storage/ipc/signalfuncs.c`). Only a handshake shows the result.
     pub async fn reload(&self) -> Result<(), Error> {
         self.execute("SELECT pg_catalog.pg_reload_conf()").await
     }
 
-    /// Whether the connection still stands, as far as is known here.
+    /// Whether the connection is still open, as far as this side knows.
     #[must_use]
     pub fn is_open(&self) -> bool {
         !self.client.is_closed()
     }
 
-    /// Ends the session and waits until the server has been told.
+    /// Ends the session and waits until the server has been notified.
     pub async fn close(self) {
         let Self { client, connection, .. } = self;
         drop(client);
@@ -398,7 +432,7 @@ impl Session {
     }
 }
 
-/// A column's text. A name that was given in a database of another encoding need not be UTF-8.
+/// A column's text. A name from a database with another encoding need not be UTF-8.
 fn value(row: &SimpleQueryRow, column: usize) -> Option<String> {
     match row.try_get(column) {
         Ok(text) => text.map(str::to_owned),
@@ -406,7 +440,7 @@ fn value(row: &SimpleQueryRow, column: usize) -> Option<String> {
     }
 }
 
-/// What an error means: of one that the budget brought about only the end of the connection is seen.
+/// The meaning of an error: a spent budget shows only as the end of the connection.
 fn lost(budget: &Budget, error: &tokio_postgres::Error) -> Error {
     if budget.is_exceeded() { Error::TooMuch } else { Error::of(error) }
 }
@@ -414,7 +448,7 @@ fn lost(budget: &Budget, error: &tokio_postgres::Error) -> Error {
 async fn read_password(path: &Path) -> Result<Zeroizing<Vec<u8>>, Error> {
     let failed = |cause| Error::PasswordFile { path: path.to_owned(), cause };
     let named = path.to_owned();
-    // It may be anything, on a file system that takes its time.
+    // The path may be anything, on a slow file system.
     let read = tokio::task::spawn_blocking(move || files::read(&named, LONGEST_PASSWORD));
     let mut password =
         read.await.map_err(|error| failed(io::Error::other(error)))?.map_err(failed)?;

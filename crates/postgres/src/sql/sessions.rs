@@ -1,23 +1,23 @@
-//! The sessions on the server: how they are connected, and how many are old. Only `pg_read_all_stats` shows those of
+//! The server's sessions: how they are connected, and how many are old. Only members of `pg_read_all_stats` see those of
 //! other roles.
 
 use std::time::Duration;
 
 use super::error::Error;
 
-/// The protocols that PostgreSQL names in `pg_stat_ssl`, and what is none of them.
+/// The protocols that `pg_stat_ssl` names, and `none`.
 const PROTOCOLS: [&str; 6] = ["none", "TLSv1", "TLSv1.1", "TLSv1.2", "TLSv1.3", "other"];
 
-/// How many sessions of clients there are, other than the asking one.
+/// How many client sessions there are, not counting this one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SessionCounts {
-    /// By `none`, `TLSv1.2` …; each that there is.
+    /// Each of `none`, `TLSv1`, `TLSv1.1`, `TLSv1.2`, `TLSv1.3` and `other`, with its number of sessions, which may be 0.
     pub by_protocol: Vec<(&'static str, u64)>,
-    /// TLS sessions that are older than the asked time.
+    /// TLS sessions that are older than the given time.
     pub older: u64,
 }
 
-/// One row for each protocol: its name, how many, and how many of them are older than `age`.
+/// One row for each protocol: its name, the number of sessions, and how many of them are older than `age`.
 pub(super) fn query(age: Duration) -> String {
     format!(
         "SELECT CASE WHEN s.ssl THEN s.version ELSE 'none' END, pg_catalog.count(*), \

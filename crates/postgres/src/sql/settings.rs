@@ -1,8 +1,9 @@
-//! The settings that concern TLS, and where they come from.
+//! The settings that concern TLS, and where their values come from.
 
 use super::error::Error;
 
-/// One row each: name, value, source, file. A plain role sees no file, and of `ssl_key_file` the value alone.
+/// One row each: name, value, source, file. A plain role sees no file. A row whose name begins with `other ` is a setting
+/// that the role can see, and that is not at its default.
 pub(super) const QUERY: &str = "\
     SELECT n, pg_catalog.current_setting(n), s.source, s.sourcefile \
     FROM (VALUES ('ssl'), ('ssl_cert_file'), ('ssl_key_file'), ('ssl_ca_file'), ('listen_addresses'), \
@@ -23,7 +24,7 @@ pub(super) const QUERY: &str = "\
                     'ssl_min_protocol_version', 'ssl_max_protocol_version', 'ssl_crl_file', 'ssl_crl_dir') \
        AND setting IS DISTINCT FROM boot_val";
 
-/// The settings beside the three files by which PostgreSQL may refuse to load these, with what they are where nothing is said.
+/// The settings, other than the three files, for which PostgreSQL may refuse to load the files, with their defaults.
 pub const OTHER_SETTINGS: [(&str, &str); 9] = [
     ("ssl_ciphers", "HIGH:MEDIUM:+3DES:!aNULL"),
     ("ssl_tls13_ciphers", ""),
@@ -36,8 +37,8 @@ pub const OTHER_SETTINGS: [(&str, &str); 9] = [
     ("ssl_crl_dir", ""),
 ];
 
-/// The errors in the files that a reload reads, for roles that may see them: by default superusers alone. A file may have as
-/// many as it has lines, each as long as its line.
+/// The errors in the files that a reload reads, for roles that may see them: by default only superusers. A file may have as
+/// many errors as lines, each as long as its line.
 pub(super) const ERRORS: &str = "\
     SELECT pg_catalog.concat(pg_catalog.left(sourcefile, 300), ':', sourceline, ': ', pg_catalog.left(name, 100), ': ', \
                              pg_catalog.left(error, 200)) \
@@ -47,8 +48,8 @@ pub(super) const ERRORS: &str = "\
     FROM pg_catalog.pg_hba_file_rules WHERE error IS NOT NULL \
     LIMIT 50";
 
-/// What keeps configuration files from being loaded. A setting that waits for a restart has an error, too, and is harmless:
-/// those that concern TLS wait for none, so theirs are wrong.
+/// The errors that keep configuration files from being loaded. A setting that waits for a restart also has an error, which is
+/// harmless. Settings that concern TLS never wait for one, so their errors count.
 pub(super) const CONFIGURATION_ERRORS: &str = "\
     SELECT pg_catalog.concat(pg_catalog.left(sourcefile, 300), ':', sourceline, ': ', pg_catalog.left(name, 100), ': ', \
                              pg_catalog.left(error, 200)) \
@@ -62,7 +63,7 @@ pub struct Setting {
     pub value: String,
     /// `configuration file`, `command line`, `default` … if the role may see it.
     pub source: Option<String>,
-    /// The file, if the role may see it: `postgresql.auto.conf` is ALTER SYSTEM's.
+    /// The file, if the role may see it: ALTER SYSTEM writes `postgresql.auto.conf`.
     pub file: Option<String>,
 }
 
@@ -76,9 +77,26 @@ impl Setting {
         let file = self.file.as_deref()?;
         file.ends_with("postgresql.auto.conf").then_some(Override::AlterSystem)
     }
+
+    /// The file that sets it, if it is not postgresql.conf itself.
+    #[must_use]
+    pub fn other_file(&self) -> Option<&str> {
+        let file = self.file.as_deref()?;
+        (self.is_set_in_a_file() && !file.ends_with("/postgresql.conf")).then_some(file)
+    }
+
+    fn is_set_in_a_file(&self) -> bool {
+        self.source.as_deref() == Some("configuration file")
+    }
+
+    /// Whether it comes from a file that the role may not see, which may be ALTER SYSTEM's.
+    #[must_use]
+    pub fn may_be_overridden(&self) -> bool {
+        self.is_set_in_a_file() && self.file.is_none()
+    }
 }
 
-/// What goes before postgresql.conf.
+/// What overrides postgresql.conf.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Override {
     /// `-c` on the postmaster's command line.
@@ -90,13 +108,13 @@ pub enum Override {
 /// Those of [`OTHER_SETTINGS`] that are not at their defaults.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct OtherSettings {
-    /// Name and setting, as far as the role may see them.
+    /// Name and setting, if the role may see them.
     pub values: Vec<(String, Setting)>,
     /// Whether these are all.
     pub complete: bool,
 }
 
-/// What the postmaster has read. What it has *loaded* only a handshake tells.
+/// The settings that the postmaster has read. Only a handshake shows what it has *loaded*.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TlsSettings {
     /// `ssl`
@@ -105,7 +123,7 @@ pub struct TlsSettings {
     pub certificate: Setting,
     /// `ssl_key_file`
     pub private_key: Setting,
-    /// `ssl_ca_file`; empty if client certificates are not asked for.
+    /// `ssl_ca_file`; empty if the server asks for no client certificates.
     pub authorities: Setting,
     /// `listen_addresses`
     pub listen_addresses: String,
@@ -121,7 +139,7 @@ pub struct TlsSettings {
     pub revocation_file: String,
     /// `ssl_crl_dir`
     pub revocation_directory: String,
-    /// Its other settings.
+    /// The other settings of TLS.
     pub others: OtherSettings,
     /// Whether the role may see the errors in the server's files.
     pub may_read_errors: bool,
@@ -130,7 +148,7 @@ pub struct TlsSettings {
 }
 
 impl TlsSettings {
-    /// The value of one of [`OTHER_SETTINGS`]; empty where it is at its default, or not known.
+    /// The value of one of [`OTHER_SETTINGS`]; empty if it is at its default, or unknown.
     #[must_use]
     pub fn other(&self, name: &str) -> &str {
         self.others

@@ -1,7 +1,7 @@
-//! The connection to PostgreSQL's Unix socket: who listens there, and how much it may say.
+//! The connection to PostgreSQL's Unix socket: who listens there, and how much it may send.
 //!
-//! In a directory where others may create files, `/tmp` above all, anybody can listen under PostgreSQL's name while it is
-//! down. Such a process must not be sent a password, nor fill the memory.
+//! In a directory where others may create files, such as `/tmp`, any user can listen in PostgreSQL's place while it is down.
+//! Such a process must not receive a password, nor fill this process's memory.
 
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
@@ -20,14 +20,14 @@ use super::error::Error;
 use super::{LIMIT, LONGEST_SOCKET, Settings};
 use pgsvid_base::users;
 
-/// How much a server may say: in answer to a statement, or while a session begins.
+/// How much a server may send: in answer to a statement, or while a session begins.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Allowance {
     /// Bytes of all messages together.
     bytes: usize,
-    /// Messages. A row is one; each costs more memory than it has bytes.
+    /// Messages. A row is one message, and takes more memory than it has bytes.
     messages: usize,
-    /// Columns of all rows together: one that is NULL has four bytes, and costs more memory than that.
+    /// Columns of all rows together: a NULL column has four bytes, but takes more memory than that.
     columns: usize,
 }
 
@@ -39,7 +39,7 @@ impl Allowance {
         Self { bytes: 8 * 1024 * 1024, messages: 200_000, columns: 500_000 };
 }
 
-/// What is left of what a server may say.
+/// What is left of an allowance.
 #[derive(Debug)]
 pub struct Budget {
     bytes: AtomicUsize,
@@ -64,26 +64,26 @@ impl Budget {
         }
     }
 
-    /// Begins anew, for the next statement.
+    /// Starts over, for the next statement.
     pub(super) fn renew(&self, allowance: Allowance) {
         self.bytes.store(allowance.bytes, Ordering::Relaxed);
         self.messages.store(allowance.messages, Ordering::Relaxed);
         self.columns.store(allowance.columns, Ordering::Relaxed);
     }
 
-    /// Whether the server has said more than it may; then the connection is lost.
+    /// Whether the server has sent more than it may; then the connection is closed.
     #[must_use]
     pub fn is_exceeded(&self) -> bool {
         self.exceeded.load(Ordering::Relaxed)
     }
 
-    /// Takes a message of so many bytes into account.
+    /// Counts a message of this size.
     fn spend_message(&self, bytes: usize) -> io::Result<()> {
         self.spend(&self.bytes, bytes)?;
         self.spend(&self.messages, 1)
     }
 
-    /// Takes the columns of a row into account.
+    /// Counts the columns of a row.
     fn spend_columns(&self, columns: usize) -> io::Result<()> {
         self.spend(&self.columns, columns)
     }
@@ -96,11 +96,11 @@ impl Budget {
             return Ok(());
         }
         self.exceeded.store(true, Ordering::Relaxed);
-        Err(io::Error::other("the server says more than it may"))
+        Err(io::Error::other("the server sends more than it may"))
     }
 }
 
-/// User and group of the process that listens on the server's socket, within five seconds. Nothing is sent.
+/// User and group ID of the process that listens on the server's socket, within five seconds. Nothing is sent.
 pub async fn listener(settings: &Settings) -> Result<(u32, u32), Error> {
     let dialled = timeout(LIMIT, dial(settings)).await.map_err(|_| Error::Silent(LIMIT))?;
     dialled.map(|(_, peer)| (peer.uid(), peer.gid()))
@@ -118,7 +118,7 @@ pub(super) async fn connect(
     Ok((Limited::new(stream, Arc::clone(&budget)), budget))
 }
 
-/// The second part is the process that has called `listen(2)` (`unix(7)`, `SO_PEERCRED`).
+/// The second part is the process that called `listen(2)` (`unix(7)`, `SO_PEERCRED`).
 async fn dial(settings: &Settings) -> Result<(UnixStream, UCred), Error> {
     let path = settings.socket();
     if path.as_os_str().len() > LONGEST_SOCKET {
@@ -129,14 +129,14 @@ async fn dial(settings: &Settings) -> Result<(UnixStream, UCred), Error> {
     Ok((stream, peer))
 }
 
-/// Whether PostgreSQL may run as `uid`: as the user that is configured, and else as root, as our own user, or as the
-/// owner of the socket's directory. Each of these could replace the socket anyway.
+/// Whether PostgreSQL may run as `uid`: the configured user, otherwise root, this process's user, or the owner of the
+/// socket's directory. Each of these could replace the socket anyway.
 #[must_use]
 pub fn may_listen(settings: &Settings, uid: u32) -> bool {
     if let Some(wanted) = settings.require_peer {
         return uid == wanted;
     }
-    // The owner of the directory may be another one of them.
+    // All users without an ID in this user namespace appear under this one, so the directory's owner may be another user.
     if users::nobody_here() == Some(uid) {
         return false;
     }
@@ -144,7 +144,7 @@ pub fn may_listen(settings: &Settings, uid: u32) -> bool {
     uid == 0 || uid == geteuid().as_raw() || owner()
 }
 
-/// A connection that ends as soon as the server announces more than its budget allows: before any of it is kept.
+/// A connection that closes as soon as the server announces more than its budget: before any of it is stored.
 #[derive(Debug)]
 pub struct Limited<S> {
     inner: S,
@@ -153,24 +153,24 @@ pub struct Limited<S> {
 }
 
 impl<S> Limited<S> {
-    /// Counts from here on, where a message has to begin.
+    /// Counts from here on; the next byte must be the start of a message.
     pub fn new(inner: S, budget: Arc<Budget>) -> Self {
         Self { inner, budget, frame: Frame::default() }
     }
 }
 
-/// Where in a message the next byte lies. A message is a letter, a length that counts itself, and that many bytes less four;
-/// those of a row begin with the number of its columns (PostgreSQL: "Message Formats").
+/// The position within a message. A message is a letter, a length that counts itself, and that many bytes less four. Those of
+/// a row begin with the number of its columns (PostgreSQL: "Message Formats").
 #[derive(Debug, Default)]
 struct Frame {
     header: [u8; 7],
-    /// Bytes of the header that are there.
+    /// Bytes of the header that have arrived.
     have: usize,
-    /// Bytes of the body that are still to come.
+    /// Bytes of the body that have not arrived yet.
     body: usize,
 }
 
-/// How long a header is: letter and length.
+/// Size of a header: letter and length.
 const HEADER: usize = 5;
 
 impl Frame {
@@ -200,7 +200,7 @@ impl Frame {
             && self.body > 0
     }
 
-    /// Takes into account what the header says by now.
+    /// Counts what the header announces.
     fn account(&mut self, budget: &Budget) -> io::Result<()> {
         let [_, length @ .., _, _] = self.header;
         if self.have == HEADER {
@@ -262,7 +262,7 @@ mod tests {
         message
     }
 
-    /// Reads everything in pieces of so many bytes.
+    /// Reads everything in pieces of this size.
     async fn read(bytes: &[u8], piece: usize, allowance: Allowance) -> io::Result<usize> {
         let budget = Arc::new(Budget::new(allowance));
         let mut stream = Limited::new(bytes, Arc::clone(&budget));
@@ -285,7 +285,7 @@ mod tests {
         let three: Vec<u8> = [30, 0, 20].into_iter().flat_map(|body| message(b'D', body)).collect();
         let four = [three.clone(), message(b'C', 0)].concat();
         let long = message(b'D', 96);
-        // The length alone is enough: nothing of the body has to be there.
+        // The length alone is enough: no byte of the body needs to arrive.
         let huge = [b'D', 0x7f, 0xff, 0xff, 0xff];
         for piece in [1, 2, 7, 1000] {
             assert_eq!(read(&three, piece, allowance).await.ok(), Some(three.len()));
@@ -302,7 +302,7 @@ mod tests {
         };
         let few = [row(b'T', 200), message(b'N', 3), row(b'D', 300), row(b'C', 600)].concat();
         let many = [few.clone(), row(b'D', 1)].concat();
-        // Messages that are too short to have any.
+        // Messages that are too short to have columns.
         let short = [message(b'D', 0), message(b'D', 1), row(b'D', 500)].concat();
         for piece in [1, 2, 3, 7, 1000] {
             assert_eq!(read(&few, piece, allowance).await.ok(), Some(few.len()), "{piece}");

@@ -1,14 +1,14 @@
-//! The SQL that sets a server up, for printing and for executing. Each is one statement: ALTER SYSTEM runs in no
-//! transaction and no batch.
+//! The SQL that sets a server up, for printing and for executing. Each function only returns the text of one statement, except
+//! [`role_script`]: ALTER SYSTEM can run neither in a transaction nor in a batch.
 
 use postgres_protocol::escape;
 
-/// Connections that the role may have: a rotation needs one, and `check` another.
+/// Connections that the role may have: a rotation needs one, `check` another one, and one is spare.
 const CONNECTIONS: u32 = 3;
 /// The role whose members may use the slots of `reserved_connections` (PostgreSQL 16 and later).
 pub(super) const RESERVE: &str = "pg_use_reserved_connections";
 
-/// Words that name nothing without quotes (PostgreSQL 18: the reserved ones of `kwlist.h`).
+/// Words that cannot be names without quotes (PostgreSQL 18: the reserved ones of `kwlist.h`).
 const RESERVED: [&str; 87] = [
     "all",
     "analyse",
@@ -99,7 +99,7 @@ const RESERVED: [&str; 87] = [
     "with",
 ];
 
-/// A role's name as SQL wants it.
+/// A role's name in SQL.
 #[must_use]
 pub fn identifier(name: &str) -> String {
     let plain = name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
@@ -111,23 +111,53 @@ pub fn identifier(name: &str) -> String {
     }
 }
 
-/// A text as SQL wants it, whatever `standard_conforming_strings` is.
+/// A text in SQL, independent of `standard_conforming_strings`.
 #[must_use]
 pub fn literal(text: &str) -> String {
     // With a blank before the E of a text with backslashes.
     escape::escape_literal(text).trim_start().to_owned()
 }
 
-/// A text as postgresql.conf wants it.
+/// A text in postgresql.conf.
 #[must_use]
 pub fn configuration_value(text: &str) -> String {
     format!("'{}'", text.replace('\\', "\\\\").replace('\'', "''"))
 }
 
-/// Makes the role that reloads.
+/// Creates the role that reloads.
 #[must_use]
 pub fn create_role(role: &str) -> String {
     format!("CREATE ROLE {} LOGIN CONNECTION LIMIT {CONNECTIONS}", identifier(role))
+}
+
+/// Sets the role's connection limit to what it needs.
+#[must_use]
+pub fn limit_connections(role: &str) -> String {
+    format!("ALTER ROLE {} CONNECTION LIMIT {CONNECTIONS}", identifier(role))
+}
+
+/// Removes the expiry of the role's password.
+#[must_use]
+pub fn keep_password(role: &str) -> String {
+    format!("ALTER ROLE {} VALID UNTIL 'infinity'", identifier(role))
+}
+
+/// Lets the role connect to the database.
+#[must_use]
+pub fn grant_connect(database: &str, role: &str) -> String {
+    format!("GRANT CONNECT ON DATABASE {} TO {}", identifier(database), identifier(role))
+}
+
+/// Removes the connection limit of the database.
+#[must_use]
+pub fn lift_limit(database: &str) -> String {
+    format!("ALTER DATABASE {} CONNECTION LIMIT -1", identifier(database))
+}
+
+/// Allows connections to the database.
+#[must_use]
+pub fn open_database(database: &str) -> String {
+    format!("ALTER DATABASE {} ALLOW_CONNECTIONS true", identifier(database))
 }
 
 /// Lets the role log in.
@@ -136,10 +166,16 @@ pub fn let_log_in(role: &str) -> String {
     format!("ALTER ROLE {} LOGIN", identifier(role))
 }
 
-/// Takes that back.
+/// Forbids the role to log in.
 #[must_use]
 pub fn let_not_log_in(role: &str) -> String {
     format!("ALTER ROLE {} NOLOGIN", identifier(role))
+}
+
+/// Revokes the role's rights in one database, and removes what it owns there.
+#[must_use]
+pub fn drop_owned(role: &str) -> String {
+    format!("DROP OWNED BY {}", identifier(role))
 }
 
 /// Removes the role.
@@ -148,32 +184,39 @@ pub fn drop_role(role: &str) -> String {
     format!("DROP ROLE IF EXISTS {}", identifier(role))
 }
 
-/// Lets the role reload, from the database where this is executed.
+/// Lets the role reload, from the database in which this is executed.
 #[must_use]
 pub fn grant_reload(role: &str) -> String {
     format!("GRANT EXECUTE ON FUNCTION pg_catalog.pg_reload_conf() TO {}", identifier(role))
 }
 
-/// Takes that back.
+/// Lets a role see every setting. From 16 on a role that does not inherit needs the option.
+#[must_use]
+pub fn grant_settings(role: &str, version: u32) -> String {
+    let inherit = if version >= 160_000 { " WITH INHERIT TRUE" } else { "" };
+    format!("GRANT pg_read_all_settings TO {}{inherit}", identifier(role))
+}
+
+/// Revokes the right to reload.
 #[must_use]
 pub fn revoke_reload(role: &str) -> String {
     format!("REVOKE EXECUTE ON FUNCTION pg_catalog.pg_reload_conf() FROM {}", identifier(role))
 }
 
-/// Lets the role use the slots of `reserved_connections`; 16 and later. A NOINHERIT role needs the option (measured
-/// on 16.14).
+/// Lets the role use the slots of `reserved_connections`; 16 and later. A NOINHERIT role needs the option (measured on
+/// 16.14).
 #[must_use]
 pub fn grant_reserve(role: &str) -> String {
     format!("GRANT {RESERVE} TO {} WITH INHERIT TRUE", identifier(role))
 }
 
-/// Takes that back.
+/// Revokes the use of these slots.
 #[must_use]
 pub fn revoke_reserve(role: &str) -> String {
     format!("REVOKE {RESERVE} FROM {}", identifier(role))
 }
 
-/// Takes a membership back. From PostgreSQL 16 on that has to name who granted it, and what hangs on it goes with it.
+/// Revokes a membership. From PostgreSQL 16 on the statement must name the grantor, and also revokes what depends on it.
 #[must_use]
 pub fn revoke_membership(role: &str, member: &str, granted_by: Option<&str>) -> String {
     let statement = format!("REVOKE {} FROM {}", identifier(role), identifier(member));
@@ -189,19 +232,19 @@ pub fn alter_system(name: &str, value: &str) -> String {
     format!("ALTER SYSTEM SET {name} = {}", literal(value))
 }
 
-/// Leaves a setting to `postgresql.conf` again.
+/// Returns a setting to its value in `postgresql.conf`.
 #[must_use]
 pub fn alter_system_reset(name: &str) -> String {
     format!("ALTER SYSTEM RESET {name}")
 }
 
-/// Whether event triggers can run by a statement: those about roles and about the server's settings set off none
-/// (PostgreSQL: "Overview of Event Trigger Behavior").
+/// Whether a statement can run event triggers: statements about roles and about the server's settings run none (PostgreSQL:
+/// "Overview of Event Trigger Behavior").
 pub(super) fn fires_event_triggers(statement: &str) -> bool {
     statement.contains(" ON FUNCTION ")
 }
 
-/// The role and its grants as a script that may be executed again, on any version.
+/// The role and its grants as a script that can be run again, on any version.
 #[must_use]
 pub fn role_script(role: &str) -> String {
     let name = literal(role);
@@ -209,8 +252,8 @@ pub fn role_script(role: &str) -> String {
         "\
 \\set ON_ERROR_STOP on
 
--- Names are looked up in pg_catalog alone, and it is a superuser who acts, whatever this database's settings say. No event
--- trigger runs that is enabled as usual.
+-- Names are looked up only in pg_catalog, and the session acts as a superuser, whatever this database's settings say. Event
+-- triggers that are enabled normally do not run.
 SET search_path = '';
 SET role = none;
 SET default_transaction_read_only = off;
@@ -218,14 +261,14 @@ SET session_replication_role = replica;
 SELECT CASE WHEN EXISTS (SELECT FROM pg_catalog.pg_settings WHERE name = 'event_triggers')
             THEN pg_catalog.set_config('event_triggers', 'off', false) END \\g /dev/null
 
--- The role that asks for reloads.
+-- The role that requests reloads.
 DO $pgsvid$ BEGIN
   IF NOT EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = {name}) THEN
     {create};
   END IF;
 END $pgsvid$;
 
--- All that it may do. The grant counts in the database where it is made.
+-- The only right that it needs. The grant applies only in the database where it is made.
 {grant};
 
 -- PostgreSQL 16 and later: it may use the slots that reserved_connections keeps back.
@@ -245,7 +288,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a84_a_membership_is_taken_back_from_whoever_has_granted_it() {
+    fn a84_a_membership_is_taken_back_in_the_name_of_its_grantor() {
         assert_eq!(revoke_membership("Dba", "pgsvid", None), "REVOKE \"Dba\" FROM pgsvid");
         let from_16_on = "REVOKE dba FROM pgsvid GRANTED BY \"user\" CASCADE";
         assert_eq!(revoke_membership("dba", "pgsvid", Some("user")), from_16_on);

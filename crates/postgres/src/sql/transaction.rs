@@ -1,25 +1,25 @@
-//! A transaction whose outcome can be asked for later, by its number: also when this process was killed meanwhile.
+//! A transaction whose outcome can be queried later by its ID, even if this process was killed in the meantime.
 
 use super::error::Error;
 use super::session::Session;
 use super::socket::Allowance;
 use super::statements::literal;
 
-/// What became of a transaction.
+/// The outcome of a transaction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
-    /// What it did is done.
+    /// It was committed.
     Committed,
-    /// What it did is undone.
+    /// It was rolled back.
     Aborted,
     /// It still runs.
     Running,
-    /// It is so old that the server has forgotten it, or is none of this server's.
+    /// It is so old that the server no longer knows it, or it is not one of this server's.
     Unknown,
 }
 
 impl Session {
-    /// Begins a transaction that may write, and returns its number. It is the server's own, and is used only once.
+    /// Begins a transaction that may write, and returns its ID, which the server never uses again.
     pub async fn begin(&self) -> Result<String, Error> {
         self.rows("BEGIN READ WRITE", Allowance::FEW).await?;
         let rows = self
@@ -28,28 +28,28 @@ impl Session {
         rows.into_iter().next().and_then(|mut row| row.pop()?).ok_or(Error::Unexpected)
     }
 
-    /// Executes a statement in the transaction, and commits it. After a refusal nothing was done.
+    /// Executes a statement in the transaction, and commits it. If the server refuses, nothing was done.
     pub async fn commit(&self, statement: &str) -> Result<(), Error> {
         let outcome = match self.without_event_triggers(statement).await {
             Ok(()) => self.rows(statement, Allowance::FEW).await.map(drop),
             Err(error) => Err(error),
         };
         if outcome.is_err() {
-            // A connection that is lost ends the transaction, too.
+            // Losing the connection ends the transaction, too.
             let _ = self.rows("ROLLBACK", Allowance::FEW).await;
             return outcome;
         }
         self.rows("COMMIT", Allowance::FEW).await.map(drop)
     }
 
-    /// What became of the transaction with that number (PostgreSQL: "Transaction ID and Snapshot Information Functions").
+    /// The outcome of the transaction with this ID (PostgreSQL: "Transaction ID and Snapshot Information Functions").
     pub async fn outcome_of(&self, transaction: &str) -> Result<Outcome, Error> {
-        // The number comes from a file. What is none is unknown.
+        // The ID comes from a file. If it is not a number, the outcome is unknown.
         let Ok(number) = transaction.parse::<u64>() else { return Ok(Outcome::Unknown) };
         let number = literal(&number.to_string());
         let query = format!("SELECT pg_catalog.pg_xact_status({number}::pg_catalog.xid8)");
         let rows = match self.rows(&query, Allowance::FEW).await {
-            // A number that this server has not reached yet.
+            // An ID that this server has not reached yet.
             Err(Error::Refused { .. }) => return Ok(Outcome::Unknown),
             rows => rows?,
         };

@@ -1,4 +1,4 @@
-//! The views of `pg_hba.conf` and `pg_ident.conf`. A superuser may read them, and whoever it was granted to.
+//! The views of `pg_hba.conf` and `pg_ident.conf`, which superusers and roles with a grant may read.
 
 use super::access::{BadLine, HbaRule, Mapping};
 use super::address::Address;
@@ -6,19 +6,20 @@ use super::error::Error;
 use super::words::bare;
 use pgsvid_base::text::shown;
 
-/// Parts the elements of an array.
+/// Separates the elements of an array.
 const SEPARATOR: char = '\u{1f}';
 
-/// Whether the role may read the one view and the other: asked first, since a refusal would show in the server's log.
+/// Whether the role may read each of the two views. Asked first, because a refusal would show in the server's log.
 pub(super) const ALLOWED: &str = "\
     SELECT pg_catalog.has_table_privilege('pg_catalog.pg_hba_file_rules', 'SELECT') \
        AND pg_catalog.has_function_privilege('pg_catalog.pg_hba_file_rules()', 'EXECUTE'), \
            pg_catalog.has_table_privilege(pg_catalog.to_regclass('pg_catalog.pg_ident_file_mappings'), 'SELECT') \
        AND pg_catalog.has_function_privilege( \
-               pg_catalog.to_regprocedure('pg_catalog.pg_ident_file_mappings()'), 'EXECUTE')";
+               pg_catalog.to_regprocedure('pg_catalog.pg_ident_file_mappings()'), 'EXECUTE'), \
+           (SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user)";
 
-/// The rules, in the order in which they count. The view leaves `clientname=DN` out of the options, and of lines in included files
-/// (PostgreSQL 16 and later) it has the numbers that they have there.
+/// The rules, in the order in which they apply. The view leaves `clientname=DN` out of the options. Lines of included files
+/// (PostgreSQL 16 and later) have their line numbers in these files.
 pub(super) const HBA: &str = "\
     SELECT line_number, type, pg_catalog.array_to_string(database, E'\\x1f'), pg_catalog.array_to_string(user_name, E'\\x1f'), \
            address, netmask, auth_method, pg_catalog.array_to_string(options, E'\\x1f'), \
@@ -27,45 +28,57 @@ pub(super) const HBA: &str = "\
       FROM pg_catalog.pg_hba_file_rules() WITH ORDINALITY AS rule \
      WHERE error IS NULL AND auth_method IS NOT NULL ORDER BY ordinality";
 
-/// What is wrong in `pg_hba.conf`. Of a value that `clientcert` or `clientname` cannot have the view has no error, and no rule either
-/// (`hba.c`, `parse_hba_auth_opt`).
+/// The errors in `pg_hba.conf`. For a value that `clientcert` or `clientname` cannot have, the view has neither an error nor
+/// a rule (`hba.c`, `parse_hba_auth_opt`).
 pub(super) const HBA_ERRORS: &str = "\
     SELECT 'pg_hba.conf', line_number, \
            COALESCE(error, 'PostgreSQL refuses it, and says why in its log only: one of its options has a value that it cannot have. \
-                            Since version 14 clientcert is verify-ca (what 1 was) or verify-full, and is left out for 0') \
+                            From version 14 on write clientcert=verify-ca instead of 1, or verify-full, and leave clientcert out instead of 0') \
       FROM pg_catalog.pg_hba_file_rules WHERE error IS NOT NULL OR auth_method IS NULL";
+
+/// Whether a file of rules has a keyword in quotation marks, or a word that names a file (`@`), in which this query does not
+/// look. Only superusers can execute it, because it reads the files.
+pub(super) const QUOTED: &str = "\
+    SELECT pg_catalog.bool_or(pg_catalog.encode(pg_catalog.pg_read_binary_file(path), 'escape') \
+               ~ '(?n)^([^#\"]|\"[^\"]*\")*(@|\"(all|replication|same[a-z]+)\")') \
+      FROM (SELECT setting AS path FROM pg_catalog.pg_settings WHERE name = 'hba_file' \
+            UNION SELECT pg_catalog.jsonb_extract_path_text(pg_catalog.to_jsonb(rule), 'file_name') \
+              FROM pg_catalog.pg_hba_file_rules() AS rule) AS f \
+     WHERE path IS NOT NULL";
 
 /// The mappings; the view is there since PostgreSQL 15.
 pub(super) const IDENT: &str = "\
     SELECT line_number, map_name, sys_name, pg_username \
       FROM pg_catalog.pg_ident_file_mappings() WITH ORDINALITY WHERE error IS NULL ORDER BY ordinality";
 
-/// What is wrong in `pg_ident.conf`.
+/// The errors in `pg_ident.conf`.
 pub(super) const IDENT_ERRORS: &str = "\
     SELECT 'pg_ident.conf', line_number, error FROM pg_catalog.pg_ident_file_mappings \
      WHERE error IS NOT NULL";
 
-/// Rules and mappings, as far as they could be read, and the lines that PostgreSQL objects to.
+/// Rules and mappings, as far as they could be read, and the lines that PostgreSQL reports as wrong.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct AccessViews {
     /// `pg_hba.conf`
     pub rules: Vec<HbaRule>,
-    /// `pg_ident.conf`; `None` where this server has no view of it.
+    /// `pg_ident.conf`; `None` if this server has no view of it.
     pub mappings: Option<Vec<Mapping>>,
-    /// The lines that PostgreSQL objects to.
+    /// The lines that PostgreSQL reports as wrong.
     pub bad: Vec<BadLine>,
+    /// Whether no keyword stands in quotation marks in the files, which the view does not show.
+    pub quotes_known: bool,
 }
 
 impl HbaRule {
-    /// Whether the view's rule is this line of the file. The view has no quotation marks, hides `clientname`, and shows what `cert`
-    /// implies; the other options that no judgement asks for are not compared.
+    /// Whether the view's rule is this line of the file. The view has no quotation marks, hides `clientname`, and shows what
+    /// `cert` implies. Options that pgsvid does not judge are not compared.
     #[must_use]
     pub fn is_shown_as(&self, shown: &Self) -> bool {
         let words = |ours: &[String], shown: &[String]| {
             ours.iter().map(|word| bare(word)).filter(|word| !word.is_empty()).eq(shown)
         };
         let address = match &self.address {
-            Some(Address::Name(name)) => Some(Address::shown(name, None)),
+            Some(Address::Name(name)) => Some(Address::in_view(name, None)),
             address => address.clone(),
         };
         let certificate =
@@ -111,9 +124,10 @@ fn rule(row: &Row) -> Option<HbaRule> {
         kind: kind.clone(),
         databases: list(databases),
         users: list(users),
-        address: address.as_ref().map(|text| Address::shown(text, netmask.as_deref())),
+        address: address.as_ref().map(|text| Address::in_view(text, netmask.as_deref())),
         method: method.clone(),
         options: list(options),
+        quotes_known: true,
     })
 }
 

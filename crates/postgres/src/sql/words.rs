@@ -1,25 +1,26 @@
 //! The words of `pg_hba.conf` and `pg_ident.conf` (PostgreSQL: `hba.c`, `next_token` and `tokenize_auth_file`).
 
+use std::borrow::Cow;
 use std::iter::Peekable;
 use std::str::Chars;
 
-/// What is said where one is.
+/// The reason for a word that names a file.
 pub(super) const WORD_IN_A_FILE: &str =
-    "a file (@) is named there, of which pgsvid reads only lists of databases and users";
+    "it names a file (@); pgsvid reads such files only as lists of databases and users";
 
 /// Words that name nothing without quotation marks.
-const KEYWORDS: [&str; 7] =
+pub(super) const KEYWORDS: [&str; 7] =
     ["all", "sameuser", "samerole", "samegroup", "replication", "samehost", "samenet"];
 
-/// The words of a list. A word that was quoted keeps its quotes where they change its meaning, or hold a comma or a blank, or
-/// other quotes.
+/// The words of a list. A quoted word keeps its quotes where they change its meaning, or if it contains a comma, a blank, or
+/// another quote.
 pub(super) type Field = Vec<String>;
 
 pub(super) fn single(field: &Field) -> Result<&str, &'static str> {
     match field.as_slice() {
         [word] if list_file(word).is_some() => Err(WORD_IN_A_FILE),
         [word] => Ok(word),
-        _ => Err("it has a list where one word has to be"),
+        _ => Err("it has a list where only one word is allowed"),
     }
 }
 
@@ -28,8 +29,8 @@ pub(super) fn bare(word: &str) -> &str {
     word.strip_prefix('"').and_then(|word| word.strip_suffix('"')).unwrap_or(word)
 }
 
-/// A name as `pg_hba.conf` and `pg_ident.conf` have it: quoted where it could mean something else, or end early (PostgreSQL:
-/// `hba.c`, `next_token`).
+/// A name in the form of `pg_hba.conf` and `pg_ident.conf`: quoted where it could have another meaning, or end early
+/// (PostgreSQL: `hba.c`, `next_token`).
 #[must_use]
 pub fn word(name: &str) -> String {
     let plain = |c: char| c.is_alphanumeric() || "_-.:".contains(c);
@@ -40,8 +41,32 @@ pub fn word(name: &str) -> String {
     }
 }
 
-/// The fields of each line, with its number. A line that ends with a backslash goes on in the next one; a backslash that
-/// such a joint brings to the end does not (PostgreSQL: `hba.c`, `tokenize_auth_file`).
+/// A user's name in the form of `pg_ident.conf`. A word that begins with a slash is a regular expression there, even in
+/// quotation marks (PostgreSQL: `hba.c`, `parse_ident_line`): such a name becomes an expression that only matches itself.
+#[must_use]
+pub fn system_user(name: &str) -> String {
+    word(&unquoted_system_user(name))
+}
+
+/// The same without quotes.
+#[must_use]
+pub fn unquoted_system_user(name: &str) -> Cow<'_, str> {
+    if !name.starts_with('/') {
+        return Cow::Borrowed(name);
+    }
+    let mut expression = String::from("/^");
+    for c in name.chars() {
+        // Before other characters a backslash would have another meaning.
+        if c.is_ascii() && !c.is_ascii_alphanumeric() && !c.is_ascii_control() {
+            expression.push('\\');
+        }
+        expression.push(c);
+    }
+    Cow::Owned(expression + "$")
+}
+
+/// The fields of each line, with the line number. A line that ends with a backslash continues in the next one. A backslash
+/// that is at the end only after such a join does not (PostgreSQL: `hba.c`, `tokenize_auth_file`).
 pub(super) fn lines(text: &str) -> Vec<(u32, Vec<Field>)> {
     let mut found = Vec::new();
     let mut physical = (1..).zip(text.split('\n'));
@@ -55,7 +80,7 @@ pub(super) fn lines(text: &str) -> Vec<(u32, Vec<Field>)> {
             line.push_str(next);
             line.truncate(line.trim_end_matches('\r').len());
         }
-        // For C, a text ends there.
+        // In C the text ends there.
         let fields = fields(line.split('\0').next().unwrap_or_default());
         if !fields.is_empty() {
             found.push((number, fields));
@@ -83,8 +108,8 @@ struct Word {
     ends_with_comma: bool,
 }
 
-/// The next word of a line. Blanks and commas before it are passed over; within quotation marks two of them stand for
-/// one, and what is not letters counts as such (PostgreSQL: `hba.c`, `next_token`).
+/// The next word of a line. Blanks and commas before it are skipped. Within quotation marks two marks stand for one, and
+/// every other character counts as it is (PostgreSQL: `hba.c`, `next_token`).
 fn next_word(rest: &mut Peekable<Chars<'_>>) -> Option<Word> {
     let is_blank = |c: char| matches!(c, ' ' | '\t' | '\r');
     while rest.next_if(|c| is_blank(*c) || *c == ',').is_some() {}
@@ -118,7 +143,7 @@ fn next_word(rest: &mut Peekable<Chars<'_>>) -> Option<Word> {
     if text.is_empty() && !any_quote {
         return None;
     }
-    // A slash makes a regular expression of it with quotes as without them.
+    // After a slash the word is a regular expression, with or without quotes.
     let special = KEYWORDS.contains(&text.as_str())
         || text.starts_with(['+', '@', '"'])
         || text.contains([',', ' ']);
@@ -126,7 +151,7 @@ fn next_word(rest: &mut Peekable<Chars<'_>>) -> Option<Word> {
     Some(Word { text, ends_with_comma })
 }
 
-/// The file that a word of a list names, instead of a role or a database.
+/// The file that a word of a list names instead of a role or a database.
 #[must_use]
 pub fn list_file(word: &str) -> Option<&str> {
     word.strip_prefix('@').filter(|path| !path.is_empty())
@@ -136,7 +161,7 @@ pub fn list_file(word: &str) -> Option<&str> {
 mod tests {
     use super::*;
 
-    /// What `tests/postgresql/foreign_files.rs` shows to PostgreSQL itself, and where this reader once differed.
+    /// `tests/postgresql/foreign_files.rs` shows these to PostgreSQL itself; this reader once differed in some.
     #[test]
     fn words_end_where_postgresql_ends_them() {
         for (text, wanted) in [

@@ -1,73 +1,90 @@
-//! `pg_hba.conf` and `pg_ident.conf` themselves, where they can be read.
+//! Reads `pg_hba.conf` and `pg_ident.conf`, where pgsvid may read them.
 
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::configuration::configured;
+use super::configuration::Start;
 use super::data_directory;
+use super::naming::named_in;
+use super::withheld::Reader;
 use crate::sql::{
     self, HbaRule, Line, Mapping, Standing, list_file, parse_hba, parse_ident, parse_list,
 };
 use pgsvid_base::files;
 
-/// How deep files may include each other (PostgreSQL: `CONF_FILE_MAX_DEPTH`).
+/// How deeply files may include each other (PostgreSQL: `CONF_FILE_MAX_DEPTH`).
 const DEEPEST: usize = 10;
 /// Largest file that is read, in bytes.
 const LARGEST: u64 = 4 * 1024 * 1024;
 /// How many files are read for one (and entries of a directory looked at), and how many bytes of them: those that include each
 /// other could go on for ever.
-const MOST: Budget = Budget { files: 1000, bytes: 4 * LARGEST, nul: None, read: Vec::new() };
+const MOST_FILES: usize = 1000;
+const MOST_BYTES: u64 = 4 * LARGEST;
 
-/// Who may log in, as the files have it.
+/// Who may log in, according to the files.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Access {
     /// `pg_hba.conf`
     pub hba: PathBuf,
-    /// Its rules, in order. Lists in files stand in the rules that name them.
+    /// Its rules, in order. Lists in files are part of the rules that name them.
     pub rules: Vec<HbaRule>,
     /// `pg_ident.conf`
     pub ident: PathBuf,
     /// Its mappings; `None` if it cannot be read.
     pub mappings: Option<Vec<Mapping>>,
-    /// The lines of both that are not understood.
+    /// The lines of both files that pgsvid does not understand.
     pub unclear: Vec<Unclear>,
-    /// File and line of the first NUL byte in either. PostgreSQL passes over the rest of such a line, and takes the next one for a
-    /// part of it, so what is said here of its file is not what PostgreSQL reads.
+    /// File and line of the first NUL byte in either. PostgreSQL ignores the rest of such a line, and reads the next one as a
+    /// part of it, so it reads something else than these rules and mappings.
     pub nul: Option<(PathBuf, usize)>,
-    /// All files that they come from.
+    /// All files that decide about the result: those that were read, directories of `include_dir`, files of
+    /// `include_if_exists` that are missing now, and files of other users that were not read because PostgreSQL's user cannot
+    /// read them.
     pub files: Vec<PathBuf>,
 }
 
-/// A line of which nobody here knows what it says.
+/// A line that pgsvid does not understand.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unclear {
     /// `pg_hba.conf` or `pg_ident.conf`
     pub of: &'static str,
-    /// The file that it stands in.
+    /// The file that contains it.
     pub file: PathBuf,
     /// Line, from 1.
     pub line: u32,
-    /// What is not understood.
+    /// The reason.
     pub why: String,
 }
 
-/// Reads the files; `None` if `pg_hba.conf` cannot be found for certain, or not be read.
+/// Reads the files. `None` if `pg_hba.conf` cannot be found or read, or is too large to be judged. If only the usual place of
+/// a file is known, that file is read, and [`super::loading()`] reports the setting as unknown.
 ///
-/// A plain role may not see the settings `hba_file` and `ident_file`; then the server's own command line and
-/// configuration files are looked into, which its uid may read.
+/// A plain role may not see the settings `hba_file` and `ident_file`. Then the server's command line and configuration files
+/// are read, if this process's user may.
 #[must_use]
 pub fn access(socket: &sql::Settings, standing: Option<&Standing>) -> Option<Access> {
     let told = |name: &str| standing.and_then(|standing| standing.setting(name)).map(PathBuf::from);
     let data = data_directory(socket);
+    let start = Start::of(socket);
     let find = |name: &str, default: &str| {
-        told(name).or_else(|| data.as_deref().and_then(|data| configured(data, name, default)))
+        told(name).or_else(|| Some(start.as_ref()?.configured(name, default)?.path))
     };
     let hba = find("hba_file", "pg_hba.conf")?;
     let ident = find("ident_file", "pg_ident.conf");
     let includes = data.as_deref().is_none_or(can_include);
-    let mut of_hba = Reading::of("pg_hba.conf", includes);
+    let homes: Vec<PathBuf> = [Some(&hba), ident.as_ref()]
+        .into_iter()
+        .filter_map(|path| path?.parent())
+        .chain(data.as_deref())
+        .map(Path::to_owned)
+        .collect();
+    let reader = Reader::of(socket, &homes);
+    let mut of_hba = Reading::of("pg_hba.conf", includes, reader.as_ref());
     let mut rules = Vec::new();
-    of_hba.collect(&hba, 0, parse_hba, &mut rules).ok()?;
+    match of_hba.collect(&hba, 0, parse_hba, &mut rules) {
+        Ok(()) | Err(Error::Secret) => {}
+        Err(_) => return None,
+    }
     let rules = of_hba.with_lists(rules)?;
     let rules = rules
         .into_iter()
@@ -76,7 +93,7 @@ pub fn access(socket: &sql::Settings, standing: Option<&Standing>) -> Option<Acc
             ..rule
         })
         .collect();
-    let mut of_ident = Reading::of("pg_ident.conf", includes);
+    let mut of_ident = Reading::of("pg_ident.conf", includes, reader.as_ref());
     let mappings = ident.as_deref().and_then(|ident| {
         let mut found = Vec::new();
         of_ident.collect(ident, 0, parse_ident, &mut found).ok()?;
@@ -89,32 +106,58 @@ pub fn access(socket: &sql::Settings, standing: Option<&Standing>) -> Option<Acc
     Some(Access { hba, rules, ident, mappings, unclear: of_hba.unclear, nul, files })
 }
 
-/// Whether the version whose data these are knows lines that include files: from 16 on. So are those that are not known.
+/// The path of `pg_hba.conf`, if it can be read but is too large to be judged, or names too many files.
+#[must_use]
+pub fn too_much(socket: &sql::Settings, standing: Option<&Standing>) -> Option<PathBuf> {
+    let shown = standing.and_then(|standing| standing.setting("hba_file")).map(PathBuf::from);
+    let hba =
+        shown.or_else(|| Some(Start::of(socket)?.configured("hba_file", "pg_hba.conf")?.path))?;
+    let data = data_directory(socket);
+    let includes = data.as_deref().is_none_or(can_include);
+    let homes: Vec<PathBuf> = hba.parent().map(Path::to_owned).into_iter().chain(data).collect();
+    let reader = Reader::of(socket, &homes);
+    let mut reading = Reading::of("pg_hba.conf", includes, reader.as_ref());
+    let mut rules = Vec::new();
+    let is_too_much = match reading.collect(&hba, 0, parse_hba, &mut rules) {
+        Ok(()) => reading.with_lists(rules).is_none(),
+        Err(Error::TooMuch) => true,
+        Err(Error::Secret) => false,
+        Err(_) => {
+            std::fs::metadata(&hba).is_ok_and(|found| found.is_file() && found.len() > LARGEST)
+        }
+    };
+    is_too_much.then_some(hba)
+}
+
+/// Whether the server version of this data directory knows lines that include files: from 16 on. True for an unknown version.
 fn can_include(data: &Path) -> bool {
     let version = files::text(&data.join("PG_VERSION"), LARGEST).ok();
     version.and_then(|version| version.trim().parse().ok()).is_none_or(|version: u32| version >= 16)
 }
 
-/// What is left to be read.
+/// What may still be read.
 #[derive(Debug)]
 struct Budget {
     files: usize,
     bytes: u64,
     /// File and line of the first NUL byte that was read.
     nul: Option<(PathBuf, usize)>,
-    /// What was read.
+    /// The files that were read.
     read: Vec<PathBuf>,
 }
 
 /// Why a file was not read.
 #[derive(Debug, thiserror::Error)]
 enum Error {
-    /// It cannot be.
+    /// Reading failed.
     #[error(transparent)]
     Unreadable(#[from] io::Error),
     /// Files include each other deeper than PostgreSQL follows.
     #[error("more than {DEEPEST} files include each other")]
     TooDeep,
+    /// The server's user may not read it, and it is not its own: pgsvid prints none of its words.
+    #[error("PostgreSQL's user may not read that file, so pgsvid does not read it either")]
+    Secret,
     /// Nothing is left of the budget.
     #[error("there is too much to be read")]
     TooMuch,
@@ -122,9 +165,15 @@ enum Error {
 
 impl Budget {
     /// Reads a file, if enough is left for it; else nothing is left.
-    fn read(&mut self, path: &Path) -> Result<String, Error> {
+    fn read(&mut self, path: &Path, reader: Option<&Reader>) -> Result<String, Error> {
         self.files = self.files.checked_sub(1).ok_or(Error::TooMuch)?;
-        let text = files::text(path, LARGEST)?;
+        let is_secret = || reader.is_some_and(|reader| reader.is_secret(path));
+        let text = if is_secret() { None } else { Some(files::text(path, LARGEST)?) };
+        // It may have been exchanged meanwhile.
+        let Some(text) = text.filter(|_| !is_secret()) else {
+            self.read.push(path.to_owned());
+            return Err(Error::Secret);
+        };
         let Some(left) = self.bytes.checked_sub(text.len() as u64) else {
             self.files = 0;
             return Err(Error::TooMuch);
@@ -138,27 +187,31 @@ impl Budget {
     }
 }
 
-/// One of the two files, with all that it includes.
+/// Reads one of the two files, with everything that it includes.
 #[derive(Debug)]
-struct Reading {
+struct Reading<'a> {
     of: &'static str,
     /// Whether PostgreSQL knows lines that include files.
     includes: bool,
+    /// The server's user, if this process runs as another one. pgsvid does not read what belongs to others and that user
+    /// cannot read.
+    reader: Option<&'a Reader>,
     budget: Budget,
     unclear: Vec<Unclear>,
 }
 
-impl Reading {
-    fn of(of: &'static str, includes: bool) -> Self {
-        Self { of, includes, budget: MOST, unclear: Vec::new() }
+impl<'a> Reading<'a> {
+    fn of(of: &'static str, includes: bool, reader: Option<&'a Reader>) -> Self {
+        let budget = Budget { files: MOST_FILES, bytes: MOST_BYTES, nul: None, read: Vec::new() };
+        Self { of, includes, reader, budget, unclear: Vec::new() }
     }
 
     fn unclear(&mut self, file: &Path, line: u32, why: String) {
         self.unclear.push(Unclear { of: self.of, file: file.to_owned(), line, why });
     }
 
-    /// The entries of a file and of those that it includes, in their order. An error if it cannot be read, or not all of it
-    /// can within the budget: a part would be misjudged.
+    /// The entries of a file and of those that it includes, in their order. Fails if it cannot be read, or if the budget does
+    /// not allow all of it: a part would be misjudged.
     fn collect<T>(
         &mut self,
         path: &Path,
@@ -169,7 +222,7 @@ impl Reading {
         if depth > DEEPEST {
             return Err(Error::TooDeep);
         }
-        for line in parse(&self.budget.read(path)?) {
+        for line in parse(&self.budget.read(path, self.reader)?) {
             let include = match line {
                 Line::Entry(entry) => {
                     found.push((path.to_owned(), entry));
@@ -186,7 +239,13 @@ impl Reading {
                 }
                 Line::Include(include) => include,
             };
-            let target = beside(path, &include.path);
+            let target = match named_in(path, &include.path) {
+                Ok(target) => target,
+                Err(error) => {
+                    self.unclear(path, include.line, format!("it includes a file: {error}"));
+                    continue;
+                }
+            };
             let files = if include.directory {
                 self.budget.read.push(target.clone());
                 listed(&target)
@@ -202,7 +261,7 @@ impl Reading {
                 Err(Error::Unreadable(error))
                     if include.if_exists && error.kind() == io::ErrorKind::NotFound =>
                 {
-                    // Who can make it one day chooses what is in it.
+                    // Somebody can create it one day, and so chooses its contents.
                     self.budget.read.push(target);
                 }
                 Err(error) => {
@@ -214,7 +273,7 @@ impl Reading {
         Ok(())
     }
 
-    /// The rules with the words of the files (`@`) that their lists name; `None` if that is too much.
+    /// The rules with the words of the files (`@`) that their lists name; `None` if the budget does not allow it.
     fn with_lists(&mut self, rules: Vec<(PathBuf, HbaRule)>) -> Option<Vec<(PathBuf, HbaRule)>> {
         let mut found = Vec::new();
         for (path, mut rule) in rules {
@@ -222,7 +281,7 @@ impl Reading {
             let read = lists.into_iter().try_for_each(|list| {
                 if list.iter().any(|word| list_file(word).is_some()) {
                     let words = std::mem::take(list);
-                    self.budget.expand(&path, words, 0, list)?;
+                    self.budget.expand(&path, words, 0, list, self.reader)?;
                 }
                 Ok(())
             });
@@ -230,7 +289,7 @@ impl Reading {
                 Ok(()) if rule.databases.is_empty() || rule.users.is_empty() => self.unclear(
                     &path,
                     rule.line,
-                    "it names a file (@) that is empty, so PostgreSQL takes the next word for its list".to_owned(),
+                    "it names a file (@) that is empty, so PostgreSQL uses the next word as its list".to_owned(),
                 ),
                 Ok(()) => found.push((path, rule)),
                 Err(Error::TooMuch) => return None,
@@ -251,6 +310,7 @@ impl Budget {
         words: Vec<String>,
         depth: usize,
         list: &mut Vec<String>,
+        reader: Option<&Reader>,
     ) -> Result<(), Error> {
         for word in words {
             let Some(file) = list_file(&word) else {
@@ -260,22 +320,18 @@ impl Budget {
             if depth == DEEPEST {
                 return Err(Error::TooDeep);
             }
-            let file = beside(outer, file);
-            let words = parse_list(&self.read(&file)?).map_err(io::Error::other)?;
-            self.expand(&file, words, depth + 1, list)?;
+            let file = named_in(outer, file)?;
+            let words = parse_list(&self.read(&file, reader)?).map_err(io::Error::other)?;
+            self.expand(&file, words, depth + 1, list, reader)?;
         }
         Ok(())
     }
 }
 
-fn beside(outer: &Path, path: &str) -> PathBuf {
-    outer.parent().unwrap_or(Path::new("/")).join(path)
-}
-
 /// The files of a directory, as PostgreSQL lists them (`conffiles.c`, `GetConfFilesInDir`).
 fn listed(directory: &Path) -> Result<Vec<PathBuf>, Error> {
-    let entries: Vec<_> = std::fs::read_dir(directory)?.flatten().take(MOST.files + 1).collect();
-    if entries.len() > MOST.files {
+    let entries: Vec<_> = std::fs::read_dir(directory)?.flatten().take(MOST_FILES + 1).collect();
+    if entries.len() > MOST_FILES {
         return Err(Error::TooMuch);
     }
     let named = |path: &PathBuf| {
@@ -303,18 +359,18 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("pg_hba.conf");
         let collect = |found: &mut Vec<_>| {
-            let mut reading = Reading::of("pg_hba.conf", true);
+            let mut reading = Reading::of("pg_hba.conf", true, None);
             (reading.collect(&path, 0, parse_hba, found), reading)
         };
         write(&path, "local all all peer\ninclude_if_exists other.conf\n");
         let mut found = Vec::new();
         let (read, reading) = collect(&mut found);
         assert!(read.is_ok() && reading.unclear.is_empty() && found.len() == 1);
-        // Ten levels of a thousand lines each would be more than anybody can wait for.
+        // Ten levels of a thousand lines each would take too long.
         write(&path, &"include pg_hba.conf\n".repeat(1000));
         let (read, reading) = collect(&mut Vec::new());
         assert!(matches!(read, Err(Error::TooMuch)) && reading.budget.files == 0);
-        // Those that are too deep are not passed over.
+        // Files that are too deep are reported.
         write(&path, "include pg_hba.conf\n");
         let (read, reading) = collect(&mut Vec::new());
         assert!(read.is_ok() && reading.unclear.len() == 1, "{reading:?}");
@@ -347,7 +403,7 @@ mod tests {
             ("include .", Err("directory")),
         ] {
             write(&at("pg_hba"), &format!("{line}\n"));
-            let mut reading = Reading::of("pg_hba.conf", true);
+            let mut reading = Reading::of("pg_hba.conf", true, None);
             let mut rules = Vec::new();
             reading.collect(&at("pg_hba"), 0, parse_hba, &mut rules).unwrap();
             let rules = reading.with_lists(rules).unwrap();

@@ -1,44 +1,139 @@
-//! Settings of a server that name files, from its command line and its configuration files (PostgreSQL: `guc-file.l`), for
-//! for roles that may not ask for them. Where it cannot be told, it is not guessed.
+//! Settings that name files, read from a server's command line and its configuration files (PostgreSQL: `guc-file.l`), for
+//! roles that may not query them. An unknown value is never guessed.
 
 use std::path::{Component, Path, PathBuf};
 
+use super::naming::{named_in, without_parents};
+use super::whereabouts;
+use super::withheld::Reader as ServersUser;
 use crate::sql::{self, OTHER_SETTINGS, Setting};
 use pgsvid_base::files;
 
 /// Largest file that is read, in bytes.
 const LARGEST: u64 = 1024 * 1024;
-/// How many files are read.
+/// How many files are read at most.
 const MOST: usize = 200;
-/// How deep files may include each other (PostgreSQL: `CONF_FILE_MAX_DEPTH`).
+/// How deeply files may include each other (PostgreSQL: `CONF_FILE_MAX_DEPTH`).
 const DEEPEST: usize = 10;
 
-/// The path of the file that `setting` names, which is called `default` unless something else is said; `None` if that
-/// cannot be told.
-pub(super) fn configured(data: &Path, setting: &str, default: &str) -> Option<PathBuf> {
-    let arguments = arguments(data)?;
-    if let Some(path) = option(&arguments, setting) {
-        return Some(data.join(path));
-    }
-    let (directory, reader) = read(&arguments, data, setting)?;
-    Some(match reader.found {
-        Some(path) if !path.is_empty() => data.join(path),
-        _ => directory.join(default),
-    })
+/// How a server was started, as far as pgsvid can tell.
+pub(super) struct Start {
+    data: PathBuf,
+    arguments: Vec<String>,
+    /// The directory of its configuration, by default.
+    directory: PathBuf,
+    /// Whether that is certain. Otherwise it is the data directory, where the configuration usually is.
+    certain: bool,
+    /// The server's user, if this process runs as another one.
+    reader: Option<ServersUser>,
 }
 
-/// Those of [`OTHER_SETTINGS`] that command line and configuration files set to something else than the default, as the next start
-/// will take them; `None` if these cannot be found and read.
+/// A file that a setting names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Named {
+    pub(super) path: PathBuf,
+    /// Whether the server certainly reads that file.
+    pub(super) certain: bool,
+}
+
+impl Start {
+    /// The start of the server behind a socket; `None` if nothing is known of it.
+    pub(super) fn of(socket: &sql::Settings) -> Option<Self> {
+        let data = super::data_directory(socket)?;
+        let environment = whereabouts::configuration_directory(socket);
+        let mut start = Self::new(data, environment.as_deref())?;
+        start.reader = ServersUser::of(socket, &[start.data.clone(), start.directory.clone()]);
+        Some(start)
+    }
+
+    /// `environment` is the directory in the server's environment (`PGDATA`), if it can be read.
+    fn new(data: PathBuf, environment: Option<&Path>) -> Option<Self> {
+        let arguments = arguments(&data)?;
+        let (directory, certain) = match directory(&arguments).or(environment) {
+            Some(named) if named.is_absolute() => (without_parents(named).ok()?, true),
+            Some(named) => {
+                // It is relative to the directory where the postmaster was started, which is unknown.
+                let named: PathBuf =
+                    named.components().filter(|part| *part != Component::CurDir).collect();
+                data.ends_with(named).then(|| (data.clone(), false))?
+            }
+            None => (data.clone(), false),
+        };
+        Some(Self { data, arguments, directory, certain, reader: None })
+    }
+
+    /// The file that `setting` names, or `default` without that setting; `None` if unknown.
+    pub(super) fn configured(&self, setting: &str, default: &str) -> Option<Named> {
+        if let Some(path) = option(&self.arguments, setting) {
+            return Some(Named { path: absolute(path)?, certain: true });
+        }
+        let reader = self.read(setting)?;
+        Some(match reader.found {
+            Some(path) if !path.is_empty() => {
+                Named { path: absolute(&path)?, certain: self.is_certain() }
+            }
+            _ => Named { path: self.directory.join(default), certain: self.certain },
+        })
+    }
+
+    /// Whether the command line sets it, which overrides the files.
+    pub(super) fn is_fixed(&self, setting: &str) -> bool {
+        option(&self.arguments, setting).is_some()
+    }
+
+    /// The configuration files and directories, in the order in which the server reads them; `None` if not all can be found
+    /// and read.
+    pub(super) fn files(&self) -> Option<Vec<PathBuf>> {
+        Some(self.read("")?.files)
+    }
+
+    /// Whether the server certainly reads these configuration files.
+    fn is_certain(&self) -> bool {
+        self.certain || option(&self.arguments, "config_file").is_some()
+    }
+
+    /// Reads the files for one setting.
+    fn read<'a>(&'a self, setting: &'a str) -> Option<Reader<'a>> {
+        let configuration = match option(&self.arguments, "config_file") {
+            Some(path) => absolute(path)?,
+            None => self.directory.join("postgresql.conf"),
+        };
+        let mut reader = Reader {
+            setting,
+            left: MOST,
+            files: Vec::new(),
+            found: None,
+            found_in: None,
+            user: self.reader.as_ref(),
+        };
+        reader.read(&configuration, 0)?;
+        // It is read after the others, if it exists.
+        let altered = self.data.join("postgresql.auto.conf");
+        if altered.exists() {
+            reader.read(&altered, 0)?;
+        }
+        Some(reader)
+    }
+}
+
+/// The file that a setting or argument names; `None` for a relative path. The server resolves it in the directory where it
+/// was started (PostgreSQL: `guc.c`, `SelectConfigFiles`, before it changes to its data directory), which is unknown.
+fn absolute(path: &str) -> Option<PathBuf> {
+    let path = Path::new(path);
+    if path.is_absolute() { without_parents(path).ok() } else { None }
+}
+
+/// The [`OTHER_SETTINGS`] that the command line and the configuration files set to a value other than the default, for the
+/// next start; `None` if the files cannot be found and read.
 #[must_use]
 pub fn other_settings(socket: &sql::Settings) -> Option<Vec<(String, Setting)>> {
-    let data = super::data_directory(socket)?;
-    let arguments = arguments(&data)?;
+    let start = Start::of(socket).filter(Start::is_certain)?;
     let mut found = Vec::new();
     for (name, default) in OTHER_SETTINGS {
-        let (value, file, source) = if let Some(value) = option(&arguments, name) {
+        let (value, file, source) = if let Some(value) = option(&start.arguments, name) {
             (Some(value.to_owned()), None, "command line")
         } else {
-            let (_, reader) = read(&arguments, &data, name)?;
+            let reader = start.read(name)?;
             (reader.found, reader.found_in, "configuration file")
         };
         if let Some(value) = value.filter(|value| value != default) {
@@ -50,58 +145,31 @@ pub fn other_settings(socket: &sql::Settings) -> Option<Vec<(String, Setting)>> 
     Some(found)
 }
 
-/// The file that sets a setting in the end, if that is not the command line, and can be told.
+/// The file that finally sets a setting; `None` if the command line does, or if unknown.
 #[must_use]
 pub fn set_in(socket: &sql::Settings, setting: &str) -> Option<PathBuf> {
-    let data = super::data_directory(socket)?;
-    let arguments = arguments(&data)?;
-    if option(&arguments, setting).is_some() {
+    let start = Start::of(socket).filter(Start::is_certain)?;
+    if start.is_fixed(setting) {
         return None;
     }
-    read(&arguments, &data, setting)?.1.found_in
+    start.read(setting)?.found_in
 }
 
-/// Whether the command line says it, so that no file does.
-pub(super) fn is_fixed(data: &Path, setting: &str) -> bool {
-    arguments(data).is_some_and(|arguments| option(&arguments, setting).is_some())
-}
-
-/// The configuration files and directories, in the order in which they are read; `None` if not all can be found and read.
-pub(super) fn files(data: &Path) -> Option<Vec<PathBuf>> {
-    let (_, reader) = read(&arguments(data)?, data, "")?;
-    Some(reader.files)
-}
-
-/// Reads the files for one setting. Also returns the directory where files are that nothing is said of.
-fn read<'a>(arguments: &[String], data: &Path, setting: &'a str) -> Option<(PathBuf, Reader<'a>)> {
-    let directory = directory(arguments, data)?;
-    let configuration = option(arguments, "config_file")
-        .map_or_else(|| directory.join("postgresql.conf"), |path| data.join(path));
-    let mut reader = Reader { setting, left: MOST, files: Vec::new(), found: None, found_in: None };
-    reader.read(&configuration, 0)?;
-    // Read after the others, if it is there.
-    let altered = data.join("postgresql.auto.conf");
-    if altered.exists() {
-        reader.read(&altered, 0)?;
-    }
-    Some((directory, reader))
-}
-
-/// What the postmaster was started with; nothing if that is not known (PostgreSQL: `CreateOptsFile`).
+/// The arguments of the postmaster; `None` if unknown (PostgreSQL: `CreateOptsFile`).
 fn arguments(data: &Path) -> Option<Vec<String>> {
     let path = data.join("postmaster.opts");
     if !path.exists() {
         return Some(Vec::new());
     }
     let text = files::text(&path, LARGEST).ok()?;
-    // Each is in quotation marks; one that holds some itself cannot be told from two.
+    // Each is in quotation marks. An argument that contains some looks like two.
     let parts: Vec<&str> = text.trim_end().split('"').collect();
     let between = parts.iter().skip(2).step_by(2).all(|blank| blank.trim().is_empty());
     let whole = parts.len() % 2 == 1 && between;
     whole.then(|| parts.iter().skip(1).step_by(2).map(|part| (*part).to_owned()).collect())
 }
 
-/// The value of a setting on the command line: `-c name=value`, `-cname=value` or `--name=value`; the last one counts.
+/// The value of a setting on the command line: `-c name=value`, `-cname=value` or `--name=value`; the last one wins.
 fn option<'a>(arguments: &'a [String], setting: &str) -> Option<&'a str> {
     arguments.iter().rev().find_map(|argument| {
         let bare = argument.strip_prefix("--").or(argument.strip_prefix("-c")).unwrap_or(argument);
@@ -114,8 +182,8 @@ fn names(word: &str, setting: &str) -> bool {
     word.replace('-', "_").eq_ignore_ascii_case(setting)
 }
 
-/// Where the configuration is, if nothing else is said: the directory that the postmaster was started with.
-fn directory(arguments: &[String], data: &Path) -> Option<PathBuf> {
+/// The directory in the postmaster's arguments.
+fn directory(arguments: &[String]) -> Option<&Path> {
     let mut found = None;
     let mut arguments = arguments.iter();
     while let Some(argument) = arguments.next() {
@@ -125,26 +193,22 @@ fn directory(arguments: &[String], data: &Path) -> Option<PathBuf> {
             None => {}
         }
     }
-    let Some(found) = found.map(Path::new) else { return Some(data.to_owned()) };
-    if found.is_absolute() {
-        return Some(found.to_owned());
-    }
-    // It was meant from where the postmaster was started.
-    let named: PathBuf = found.components().filter(|part| *part != Component::CurDir).collect();
-    data.ends_with(named).then(|| data.to_owned())
+    found.map(Path::new)
 }
 
-/// Looks for one setting.
+/// Looks for one setting in files.
 struct Reader<'a> {
     setting: &'a str,
     /// How many files may still be read.
     left: usize,
-    /// Those that were read.
+    /// The files that were read.
     files: Vec<PathBuf>,
     /// The last value that was found.
     found: Option<String>,
     /// The file that it was found in.
     found_in: Option<PathBuf>,
+    /// Who reads the files otherwise, where that is not us: what that user may not read is not looked at either.
+    user: Option<&'a ServersUser>,
 }
 
 impl Reader<'_> {
@@ -154,8 +218,12 @@ impl Reader<'_> {
         if depth > DEEPEST {
             return None;
         }
+        let is_secret = || self.user.is_some_and(|user| user.is_secret(path));
+        if is_secret() {
+            return None;
+        }
         let text = files::text(path, LARGEST).ok()?;
-        if text.contains('\0') {
+        if text.contains('\0') || is_secret() {
             return None;
         }
         self.files.push(path.to_owned());
@@ -165,19 +233,19 @@ impl Reader<'_> {
                 continue;
             }
             let value = value?;
-            let included = || path.parent().unwrap_or(Path::new("/")).join(&value);
+            let included = || named_in(path, &value).ok();
             match name.as_str() {
-                "include" => self.read(&included(), depth + 1)?,
+                "include" => self.read(&included()?, depth + 1)?,
                 "include_if_exists" => {
-                    let included = included();
+                    let included = included()?;
                     if std::fs::symlink_metadata(&included).is_ok() {
                         self.read(&included, depth + 1)?;
                     } else {
-                        // Who can make it one day chooses what is in it.
+                        // Somebody can create it one day, and so chooses its contents.
                         self.files.push(included);
                     }
                 }
-                "include_dir" => self.read_directory(&included(), depth + 1)?,
+                "include_dir" => self.read_directory(&included()?, depth + 1)?,
                 name if name == self.setting => {
                     (self.found, self.found_in) = (Some(value), Some(path.to_owned()));
                 }
@@ -209,7 +277,7 @@ impl Reader<'_> {
 
 /// Name and value of a line: `name = value`, `name value` or `name 'value'`.
 ///
-/// The value is `None` if it is written in a way that no path needs.
+/// The value is `None` if it is written in a form that no path needs.
 fn entry(line: &str) -> Option<(&str, Option<String>)> {
     let line = line.trim();
     let end = line.find(|c: char| !(c.is_alphanumeric() || matches!(c, '_' | '$' | '.')));
@@ -226,8 +294,8 @@ fn entry(line: &str) -> Option<(&str, Option<String>)> {
     Some((name, value))
 }
 
-/// What stands before the closing quotation mark; two of them stand for one (PostgreSQL: `DeescapeQuotedString`). `None` where
-/// there is no end.
+/// The text before the closing quotation mark, where two marks stand for one (PostgreSQL: `DeescapeQuotedString`). `None` if
+/// there is no closing mark.
 fn unquoted(quoted: &str) -> Option<String> {
     let mut value = String::new();
     let mut rest = quoted.chars().peekable();
@@ -240,7 +308,7 @@ fn unquoted(quoted: &str) -> Option<String> {
                 'n' => value.push('\n'),
                 'r' => value.push('\r'),
                 't' => value.push('\t'),
-                // A character by its number; no path needs one.
+                // A character code; no path needs one.
                 '0'..='7' => return None,
                 other => value.push(other),
             },
@@ -260,68 +328,105 @@ mod tests {
         std::fs::File::create(path).unwrap().write_all(text.as_bytes()).unwrap();
     }
 
+    fn path(data: &Path, environment: Option<&Path>) -> Option<(PathBuf, bool)> {
+        let named = Start::new(data.to_owned(), environment)?.configured("hba_file", "pg_hba.conf");
+        named.map(|named| (named.path, named.certain))
+    }
+
     #[test]
     fn a52_the_file_that_a_setting_names_is_found_wherever_that_is_said() {
         let directory = tempfile::tempdir().unwrap();
         let data = directory.path();
-        let hba = || configured(data, "hba_file", "pg_hba.conf");
-        let named = |name: &str| Some(data.join(name));
+        let hba = || path(data, Some(data));
         let conf = data.join("postgresql.conf");
         assert_eq!(hba(), None, "there is no configuration");
         for (text, found) in [
-            ("", "pg_hba.conf"),
-            ("hba_file = 'a'", "a"),
-            ("HBA_File 'it''s'", "it's"),
-            (" hba_file=b # c\nhba_file_x = 'd'", "b"),
-            ("hba_file = 'a'\n#hba_file = 'b'", "a"),
-            ("hba_file = 'a'\nhba_file = '/b\\\\c' # d", "/b\\c"),
-            ("hba_file = ''", "pg_hba.conf"),
-            ("include_if_exists 'none'", "pg_hba.conf"),
-            ("hba_file = 'a'\nInclude = 'more'\n", "e"),
-            ("include_dir 'd'", "2"),
+            ("", None),
+            ("hba_file = '/a'", Some("/a")),
+            ("HBA_File '/it''s'", Some("/it's")),
+            (" hba_file=/b # c\nhba_file_x = '/d'", Some("/b")),
+            ("hba_file = '/a'\n#hba_file = '/b'", Some("/a")),
+            ("hba_file = '/a'\nhba_file = '/b\\\\c' # d", Some("/b\\c")),
+            ("hba_file = ''", None),
+            ("include_if_exists 'none'", None),
+            ("hba_file = '/a'\nInclude = 'more'\n", Some("/e")),
+            ("include_dir 'd'", Some("/2")),
         ] {
-            write(&data.join("more"), "hba_file = 'e'\n");
+            write(&data.join("more"), "hba_file = '/e'\n");
             std::fs::create_dir_all(data.join("d")).unwrap();
-            write(&data.join("d/1.conf"), "hba_file = '1'\n");
-            write(&data.join("d/2.conf"), "hba_file = '2'\n");
-            write(&data.join("d/3"), "hba_file = '3'\n");
+            write(&data.join("d/1.conf"), "hba_file = '/1'\n");
+            write(&data.join("d/2.conf"), "hba_file = '/2'\n");
+            write(&data.join("d/3"), "hba_file = '/3'\n");
             write(&conf, text);
-            assert_eq!(hba(), named(found), "{text}");
+            let found = found.map_or_else(|| data.join("pg_hba.conf"), PathBuf::from);
+            assert_eq!(hba(), Some((found, true)), "{text}");
         }
         for text in [
             "include 'none'",
             "include_dir 'none'",
             "include 'postgresql.conf'",
             "a\0",
-            "hba_file = 'a\\057b'",
+            "hba_file = '/a\\057b'",
         ] {
             write(&conf, text);
             assert_eq!(hba(), None, "{text}");
         }
-        write(&conf, "hba_file = 'a'");
-        write(&data.join("postgresql.auto.conf"), "hba_file = 'altered'\n");
-        assert_eq!(hba(), named("altered"));
+        write(&conf, "hba_file = '/a'");
+        write(&data.join("postgresql.auto.conf"), "hba_file = '/altered'\n");
+        assert_eq!(hba(), Some(("/altered".into(), true)));
         for (arguments, found) in [
-            ("\"-c\" \"port=1\"", named("altered")),
-            ("\"-c\" \"hba_file=/x\" \"--HBA-file=y z\"", named("y z")),
-            ("\"-chba_file=/x\"", Some("/x".into())),
+            ("\"-c\" \"port=1\"", Some("/altered")),
+            ("\"-c\" \"hba_file=/x\" \"--HBA-file=/y z\"", Some("/y z")),
+            ("\"-chba_file=/x\"", Some("/x")),
             ("\"-c\" \"hba_file=/x\"\"", None),
         ] {
             write(&data.join("postmaster.opts"), &format!("/bin/postgres {arguments}\n"));
-            assert_eq!(hba(), found, "{arguments}");
+            assert_eq!(hba(), found.map(|found| (found.into(), true)), "{arguments}");
+        }
+    }
+
+    #[test]
+    fn b31_what_is_named_from_the_directory_of_the_start_is_not_guessed() {
+        let directory = tempfile::tempdir().unwrap();
+        let data = directory.path();
+        let (conf, opts) = (data.join("postgresql.conf"), data.join("postmaster.opts"));
+        write(&conf, "hba_file = 'a'");
+        assert_eq!(path(data, Some(data)), None, "a relative path in a file");
+        write(&conf, "");
+        for argument in ["hba_file=a", "config_file=postgresql.conf"] {
+            write(
+                &opts,
+                &format!("/bin/postgres \"-D\" \"{}\" \"-c\" \"{argument}\"\n", data.display()),
+            );
+            assert_eq!(path(data, None), None, "{argument}");
         }
         let other = data.join("elsewhere");
         std::fs::create_dir(&other).unwrap();
         write(&other.join("postgresql.conf"), "");
-        std::fs::remove_file(data.join("postgresql.auto.conf")).unwrap();
         let last = data.file_name().unwrap().to_str().unwrap();
-        for (started, found) in [
-            (other.to_str().unwrap(), Some(other.join("pg_hba.conf"))),
-            (&format!("./{last}"), named("a")),
-            ("unknown", None),
+        let (here, there) = (data.join("pg_hba.conf"), other.join("pg_hba.conf"));
+        let in_other = format!("-cconfig_file={}", other.join("postgresql.conf").display());
+        for (arguments, environment, found) in [
+            (format!("\"-D\" \"{}\"", other.display()), None, Some((&there, true))),
+            (format!("\"-D\" \"{}\"", other.display()), Some(data), Some((&there, true))),
+            // The same name may be another directory.
+            (format!("\"-D\" \"./{last}\""), Some(data), Some((&here, false))),
+            ("\"-D\" \"unknown\"".to_owned(), None, None),
+            (String::new(), None, Some((&here, false))),
+            (String::new(), Some(data), Some((&here, true))),
+            (String::new(), Some(other.as_path()), Some((&there, true))),
+            (String::new(), Some(Path::new(last)), Some((&here, false))),
+            (format!("\"{in_other}\""), None, Some((&here, false))),
         ] {
-            write(&data.join("postmaster.opts"), &format!("/bin/postgres \"-D\" \"{started}\"\n"));
-            assert_eq!(hba(), found, "{started}");
+            write(&opts, &format!("/bin/postgres {arguments}\n"));
+            let found = found.map(|(path, certain)| (path.clone(), certain));
+            assert_eq!(path(data, environment), found, "{arguments} {environment:?}");
         }
+        std::fs::remove_file(&opts).unwrap();
+        assert_eq!(path(data, None), Some((here, false)));
+        // The file decides, wherever the directory is.
+        write(&opts, &format!("/bin/postgres \"{in_other}\"\n"));
+        write(&other.join("postgresql.conf"), "hba_file = '/a'");
+        assert_eq!(path(data, None), Some(("/a".into(), true)));
     }
 }

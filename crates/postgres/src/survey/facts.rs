@@ -1,4 +1,4 @@
-//! What can be seen of the files that a PostgreSQL reads.
+//! Facts about the files that a PostgreSQL reads.
 
 use std::path::PathBuf;
 use std::time::SystemTime;
@@ -17,7 +17,7 @@ pub struct PublishedPaths {
     pub bundle: PathBuf,
 }
 
-/// The three files that PostgreSQL's settings name, as they are now.
+/// The files that PostgreSQL's settings name, as they are now.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Files {
     /// `ssl_cert_file`
@@ -36,18 +36,18 @@ pub struct Files {
     pub version: u32,
     /// How a superuser reaches the server.
     pub psql: Psql,
-    /// The uid that PostgreSQL runs as, if its socket can be seen and may be PostgreSQL's.
+    /// The user ID that PostgreSQL runs as, if its socket is visible and may be PostgreSQL's.
     pub server_uid: Option<u32>,
 }
 
-/// One of them.
+/// Facts about one file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FileFacts {
     /// The setting's value.
     pub named: String,
-    /// The path here, if it can be told.
+    /// The path on this side, if known.
     pub path: Option<PathBuf>,
-    /// Whether it is the published file, by whatever path.
+    /// Whether the path leads to the published file, and will lead to the new one after the next publication.
     pub published: bool,
     /// What is there.
     pub state: State,
@@ -58,13 +58,13 @@ pub struct FileFacts {
 pub enum State {
     /// The setting is empty.
     NotSet,
-    /// The path cannot be told from here.
+    /// The path on this side is unknown.
     OutOfSight,
     /// We may not enter a directory above it.
     Closed,
     /// Nothing there, or a dangling link.
     Missing,
-    /// A directory, FIFO or the like.
+    /// A directory, FIFO or similar.
     NotRegular,
     /// A file.
     Present(Present),
@@ -79,7 +79,7 @@ pub struct Present {
     pub gid: u32,
     /// Permission bits.
     pub mode: u32,
-    /// When the content was last written; tells a change that nothing else shows.
+    /// When the content was last written, which may be the only sign of a change.
     pub modified: SystemTime,
     /// Content.
     pub content: Content,
@@ -88,15 +88,15 @@ pub struct Present {
 /// What is in a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Content {
-    /// We may not read it.
+    /// This process may not read it.
     Unreadable,
-    /// Owner and mode let us read it, and the kernel does not: it is outside of our sandbox.
+    /// Owner and mode allow reading, but the kernel refuses: it is outside of the sandbox.
     Withheld,
-    /// No byte.
+    /// No bytes.
     Empty,
     /// No PEM block begins in it.
     NoPem,
-    /// A PEM block begins, and does not end as it should or holds nothing of use.
+    /// A PEM block begins, but does not end correctly, or holds nothing usable.
     Broken,
     /// A key with a passphrase.
     Passphrase,
@@ -112,5 +112,9 @@ pub enum Content {
         leaf_key: Option<Vec<u8>>,
         /// The SubjectPublicKeyInfo of the private key.
         private_key: Option<Vec<u8>>,
+        /// All certificates have OpenSSL's trust settings behind them. PostgreSQL accepts one as a leaf, but loads no authorities from
+        /// a file that holds no others: the function that reads their names for clients skips such blocks (OpenSSL:
+        /// `SSL_load_client_CA_file`).
+        trusted_alone: bool,
     },
 }

@@ -1,29 +1,39 @@
-//! Looks at what a PostgreSQL would open: owner, mode, kind and content of the three files, and the server's uid.
+//! Examines what a PostgreSQL opens: owner, mode, kind and content of its files, and the server's user ID.
 //!
-//! Gathers facts, and judges nothing.
+//! This room gathers facts, and judges nothing.
 
 mod access;
 mod configuration;
 mod facts;
+mod following;
+mod listeners;
 mod loading;
+mod log_prefix;
 mod mounts;
+mod naming;
+mod neighbours;
 mod revocation;
 mod server_log;
+mod whereabouts;
 mod withheld;
 
 use std::io;
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 
-pub use access::{Access, Unclear, access};
+pub use access::{Access, Unclear, access, too_much};
 pub use configuration::{other_settings, set_in};
 pub use facts::{Content, FileFacts, Files, Present, PublishedPaths, State};
-pub use loading::{Loading, Restart, loading};
+pub use listeners::listeners;
+pub use loading::{Changes, Loading, Restart, Unknown, changes, is_changed_since, loading};
 pub use mounts::{Mount, mount_of, mounts};
-pub use revocation::{Revocation, revocation};
-pub use server_log::{Reload, last_reload};
+pub use neighbours::{Neighbour, neighbours};
+pub use revocation::{Revocation, among_lists, revocation};
+pub use server_log::{Reloaded, last_reload};
+pub use whereabouts::is_elsewhere;
 pub use withheld::{Withheld, withheld};
 
+use self::following::follows;
 use crate::sql::{self, Setting, TlsSettings};
 use crate::verify::ClientSettings;
 use pgsvid_base::files;
@@ -32,24 +42,24 @@ use pgsvid_material::pem;
 /// Largest lock file that is read, in bytes: PostgreSQL's has eight lines.
 const LARGEST_LOCK: u64 = 8192;
 
-/// Where the server's files are, seen from here.
+/// Where the server's files are on this side.
 #[derive(Debug, Clone)]
 pub struct Viewpoint {
-    /// The published directory, here.
+    /// The published directory on this side.
     pub directory: PathBuf,
     /// The same directory as PostgreSQL sees it.
     pub seen_as: PathBuf,
-    /// The server's data directory as it was found before, for when its lock file cannot be read any more.
+    /// The server's data directory as it was found before, in case its lock file is no longer readable.
     pub data_directory: Option<PathBuf>,
 }
 
 impl Viewpoint {
-    /// Looks up the data directory for later. A server that does not run yet has none.
+    /// Finds the data directory for later use. A server that does not run yet has none.
     pub fn remember(&mut self, socket: &sql::Settings) {
         self.data_directory = data_directory(socket);
     }
 
-    /// The path here of a path that PostgreSQL names.
+    /// The path on this side of a path that PostgreSQL uses.
     fn here(&self, theirs: &Path) -> PathBuf {
         match theirs.strip_prefix(&self.seen_as) {
             Ok(rest) => self.directory.join(rest),
@@ -58,7 +68,7 @@ impl Viewpoint {
     }
 }
 
-/// Looks at the three files that `settings` name.
+/// Examines the files that `settings` name.
 #[must_use]
 pub fn files(
     settings: &TlsSettings,
@@ -70,7 +80,11 @@ pub fn files(
     let look = |value: &str, published: &Path| {
         let mut facts = look(value, data_directory.as_deref(), viewpoint);
         let published = viewpoint.here(published);
-        facts.published = facts.path.as_deref().is_some_and(|path| is_same(path, &published));
+        facts.published = facts.path.as_deref().is_some_and(|path| {
+            is_same(path, &published)
+                && (path == published
+                    || published.parent().is_some_and(|directory| follows(path, directory)))
+        });
         facts
     };
     Files {
@@ -94,13 +108,13 @@ pub fn files(
     }
 }
 
-/// What the settings say of client certificates.
+/// What the settings say about client certificates.
 #[must_use]
 pub fn clients(settings: &TlsSettings) -> ClientSettings {
     ClientSettings { asks: !settings.authorities.value.is_empty(), revocation: settings.revocation }
 }
 
-/// Looks at the published files as if the server's settings named them.
+/// Examines the published files as if the server's settings named them.
 #[must_use]
 pub fn published_files(
     socket: &sql::Settings,
@@ -122,24 +136,18 @@ fn is_same(one: &Path, other: &Path) -> bool {
     identity(one).is_some_and(|found| Some(found) == identity(other))
 }
 
-/// The uid that PostgreSQL runs as: it owns its socket. In a directory for everybody anybody can have put one there; that one
-/// tells nothing.
+/// The user ID that PostgreSQL runs as: the owner of its socket. In a directory that everybody can write to, any user can
+/// have created the socket; then `None`.
 fn server_uid(socket: &sql::Settings) -> Option<u32> {
     let found = std::fs::symlink_metadata(socket.socket()).ok()?;
     (found.file_type().is_socket() && sql::may_listen(socket, found.uid())).then(|| found.uid())
 }
 
-/// The data directory, which relative settings start from: the second line of the socket's lock file
-/// (PostgreSQL: `miscinit.c`, `CreateLockFile`). Readable where we share the server's uid, and believed if it may be the server's.
+/// The data directory, to which relative TLS settings refer, from the second line of the socket's lock file. `None` if that
+/// file is not readable, or not trusted, or if the directory at that path here belongs to another server.
 #[must_use]
 pub fn data_directory(socket: &sql::Settings) -> Option<PathBuf> {
-    let mut lock = socket.socket().into_os_string();
-    lock.push(".lock");
-    let (text, owner) = files::text_and_owner(Path::new(&lock), LARGEST_LOCK).ok()?;
-    if !sql::may_listen(socket, owner) {
-        return None;
-    }
-    text.lines().nth(1).map(PathBuf::from)
+    whereabouts::data_directory(socket)
 }
 
 fn look(value: &str, data_directory: Option<&Path>, viewpoint: &Viewpoint) -> FileFacts {
@@ -156,7 +164,7 @@ fn look(value: &str, data_directory: Option<&Path>, viewpoint: &Viewpoint) -> Fi
     }
 }
 
-/// The path here of a file that a setting names, if that can be told.
+/// The path on this side of a file that a setting names, if known.
 fn place(value: &str, data_directory: Option<&Path>, viewpoint: &Viewpoint) -> Option<PathBuf> {
     let named = Path::new(value);
     let theirs = if named.is_absolute() { named.to_owned() } else { data_directory?.join(named) };
@@ -169,7 +177,7 @@ fn state(path: &Path) -> State {
         Err(error) => {
             return match error.kind() {
                 io::ErrorKind::PermissionDenied => State::Closed,
-                // Also a loop of links, or a file where a directory should be.
+                // Or a loop of links, or a file where a directory should be.
                 _ => State::Missing,
             };
         }
@@ -195,19 +203,20 @@ fn state(path: &Path) -> State {
     })
 }
 
-/// Whether owner and mode let us read a file.
+/// Whether owner and mode let this process read a file.
 fn is_open_to_us(metadata: &std::fs::Metadata) -> bool {
     let ours = rustix::process::geteuid().as_raw();
     let needed = if metadata.uid() == ours { 0o400 } else { 0o004 };
     ours == 0 || metadata.mode() & needed != 0
 }
 
-/// What of a PEM text is parsed: what matters stands first, and a parsed certificate takes several times its text.
+/// The part of a PEM text that is parsed: the important blocks come first, and a parsed certificate takes several times its
+/// text.
 fn beginning(text: &[u8]) -> &[u8] {
     const MOST: usize = 512 * 1024;
     const BEGIN: &[u8] = b"-----BEGIN ";
     let Some(begun) = text.get(..MOST) else { return text };
-    // The last block may have its end beyond.
+    // The last block may end beyond the limit.
     match begun.windows(BEGIN.len()).rposition(|window| window == BEGIN) {
         Some(last) if last > 0 => &begun[..last],
         _ => begun,
@@ -225,7 +234,11 @@ fn content(text: &[u8]) -> Content {
     } else if holds("DH PARAMETERS-----") {
         Content::Parameters
     } else if holds("-----BEGIN X509 CRL-----") && !holds("-----BEGIN CERTIFICATE-----") {
-        Content::RevocationLists
+        // OpenSSL refuses the file if one of its lists is incomplete, or if it finds none.
+        match pem::count_revocation_lists(text) {
+            Some(1..) => Content::RevocationLists,
+            Some(0) | None => Content::Broken,
+        }
     } else {
         let text = beginning(text);
         let certificates = pem::decode_certificates(text).ok();
@@ -243,6 +256,9 @@ fn content(text: &[u8]) -> Content {
                 .and_then(|found| found.first())
                 .map(|leaf| leaf.public_key().to_vec()),
             private_key: key.map(|key| key.as_ref().to_vec()),
+            trusted_alone: holds("-----BEGIN TRUSTED CERTIFICATE-----")
+                && !holds("-----BEGIN CERTIFICATE-----")
+                && !holds("-----BEGIN X509 CERTIFICATE-----"),
         }
     }
 }

@@ -6,16 +6,16 @@ use std::path::{Path, PathBuf};
 /// One mount.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mount {
-    /// Where.
+    /// The mount point.
     pub point: PathBuf,
     /// The kind of file system: `ext4`, `tmpfs`, `nfs4` …
     pub kind: String,
-    /// Whether nothing can be written through it.
+    /// Whether it is mounted read-only.
     pub read_only: bool,
 }
 
 impl Mount {
-    /// Whether the file system is another machine's.
+    /// Whether the file system is on another machine.
     #[must_use]
     pub fn is_remote(&self) -> bool {
         let kind = self.kind.as_str();
@@ -25,12 +25,12 @@ impl Mount {
     }
 }
 
-/// All mounts, in the order in which they were made: of two at one point the later one counts.
+/// All mounts, in the order in which they were made: of two at one point the later one is visible.
 pub fn mounts() -> io::Result<Vec<Mount>> {
     Ok(parse(&std::fs::read_to_string("/proc/self/mountinfo")?))
 }
 
-/// The mount that `path` lies in. Links are not followed.
+/// The mount that contains `path`. Links are not followed.
 #[must_use]
 pub fn mount_of<'a>(path: &Path, mounts: &'a [Mount]) -> Option<&'a Mount> {
     mounts

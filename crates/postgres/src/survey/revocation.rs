@@ -1,5 +1,5 @@
-//! Certificates among a server's revocation lists: OpenSSL takes them for authorities, as those of `ssl_ca_file` (PostgreSQL:
-//! `be_tls_init`, which calls `X509_STORE_load_locations` for both).
+//! Certificates among a server's revocation lists: OpenSSL trusts them as authorities, like those of `ssl_ca_file`
+//! (PostgreSQL: `be_tls_init`, which calls `X509_STORE_load_locations` for both).
 
 use std::path::{Path, PathBuf};
 
@@ -7,29 +7,31 @@ use super::{Viewpoint, data_directory, place};
 use crate::sql::{self, TlsSettings};
 use pgsvid_base::files;
 
-/// How many files of a directory are looked at.
+/// How many files of a directory are read.
 const MOST: usize = 1000;
-/// Largest file that is looked at, in bytes.
+/// Largest file that is read, in bytes.
 const LARGEST: u64 = 16 * 1024 * 1024;
-/// What OpenSSL reads as a certificate (`pem.h`).
+/// How many bytes of all files are looked at.
+const MOST_BYTES: u64 = 2 * LARGEST;
+/// The labels that OpenSSL reads as a certificate (`pem.h`).
 const CERTIFICATES: [&str; 3] = [
     "-----BEGIN CERTIFICATE-----",
     "-----BEGIN X509 CERTIFICATE-----",
     "-----BEGIN TRUSTED CERTIFICATE-----",
 ];
 
-/// What is where revocation lists should be.
+/// What was found in the place of revocation lists.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Revocation {
     /// Each file that holds a certificate, with the setting that leads to it.
     pub authorities: Vec<(&'static str, PathBuf)>,
-    /// What cannot be looked at, with the setting.
+    /// What could not be examined, with the setting.
     pub unseen: Vec<(&'static str, String)>,
-    /// What the two settings name, and the files within.
+    /// The paths in the two settings, and the files within a directory.
     pub paths: Vec<PathBuf>,
 }
 
-/// Looks at the files that `ssl_crl_file` and `ssl_crl_dir` lead to.
+/// Examines the files that `ssl_crl_file` and `ssl_crl_dir` name.
 #[must_use]
 pub fn revocation(
     settings: &TlsSettings,
@@ -38,47 +40,81 @@ pub fn revocation(
 ) -> Revocation {
     let data = data_directory(socket).or_else(|| viewpoint.data_directory.clone());
     let mut found = Revocation::default();
-    for (setting, value) in [
-        ("ssl_crl_file", &settings.revocation_file),
-        ("ssl_crl_dir", &settings.revocation_directory),
-    ] {
-        if value.is_empty() {
+    let mut budget = MOST_BYTES;
+    // OpenSSL reads the value of ssl_crl_dir as a list of directories with colons between them (`by_dir.c`, `add_cert_dir`).
+    let directories = settings.revocation_directory.split(':').map(|value| ("ssl_crl_dir", value));
+    let file = [("ssl_crl_file", settings.revocation_file.as_str())];
+    for (setting, value) in
+        file.into_iter().chain(directories).filter(|(_, value)| !value.is_empty())
+    {
+        let mut unseen = |what: String| found.unseen.push((setting, what));
+        let Some(path) = place(value, data.as_deref(), viewpoint) else {
+            unseen(value.to_owned());
             continue;
+        };
+        found.paths.push(path.clone());
+        let listed =
+            if setting == "ssl_crl_file" { Some((vec![path], false)) } else { hashed(&path) };
+        let (files, more) = listed.unwrap_or((Vec::new(), true));
+        if more {
+            unseen(value.to_owned());
         }
-        let looked = place(value, data.as_deref(), viewpoint).and_then(|path| {
-            found.paths.push(path.clone());
-            let files = if setting == "ssl_crl_file" { vec![path] } else { hashed(&path)? };
-            for file in &files {
-                if holds_certificate(file)? {
-                    found.authorities.push((setting, file.clone()));
-                }
+        for file in &files {
+            match holds_certificate(file, &mut budget) {
+                Some(true) => found.authorities.push((setting, file.clone())),
+                Some(false) => {}
+                // The others are looked at all the same.
+                None => unseen(file.display().to_string()),
             }
-            found.paths.extend(files);
-            Some(())
-        });
-        if looked.is_none() {
-            found.unseen.push((setting, value.clone()));
         }
+        found.paths.extend(files);
     }
     found
 }
 
-/// `None` if it cannot be read.
-fn holds_certificate(path: &Path) -> Option<bool> {
-    let text = files::read(path, LARGEST).ok()?;
+/// The same of the lists that a client reads: the files that hold a certificate, and what is there and cannot be looked at.
+/// `directories` is a list with colons.
+#[must_use]
+pub fn among_lists(file: Option<&Path>, directories: &str) -> (Vec<PathBuf>, Vec<PathBuf>) {
+    let (mut authorities, mut unseen) = (Vec::new(), Vec::new());
+    let mut budget = MOST_BYTES;
+    let is_there = |path: &Path| {
+        std::fs::metadata(path)
+            .err()
+            .is_none_or(|error| error.kind() != std::io::ErrorKind::NotFound)
+    };
+    let mut files: Vec<PathBuf> = file.into_iter().map(Path::to_owned).collect();
+    for directory in directories.split(':').filter(|name| !name.is_empty()).map(PathBuf::from) {
+        let listed = hashed(&directory);
+        if listed.as_ref().is_none_or(|(_, more)| *more) && is_there(&directory) {
+            unseen.push(directory);
+        }
+        files.extend(listed.into_iter().flat_map(|(files, _)| files));
+    }
+    for file in files.into_iter().filter(|file| is_there(file)) {
+        match holds_certificate(&file, &mut budget) {
+            Some(true) => authorities.push(file),
+            Some(false) => {}
+            None => unseen.push(file),
+        }
+    }
+    (authorities, unseen)
+}
+
+/// `None` if it cannot be read, or as much was read of others as `budget` allows.
+fn holds_certificate(path: &Path, budget: &mut u64) -> Option<bool> {
+    let text = files::read(path, LARGEST.min(*budget)).ok()?;
+    *budget = budget.saturating_sub(text.len() as u64);
     let holds = |begin: &&str| text.windows(begin.len()).any(|window| window == begin.as_bytes());
     Some(CERTIFICATES.iter().any(holds))
 }
 
 /// The files of a directory that OpenSSL reads certificates from: eight hexadecimal digits, a dot, and a number (`by_dir.c`). It
-/// reads only lists from the others. `None` if they cannot be listed, or are too many.
-fn hashed(directory: &Path) -> Option<Vec<PathBuf>> {
-    let entries: Vec<_> = std::fs::read_dir(directory).ok()?.take(MOST + 1).collect();
-    if entries.len() > MOST {
-        return None;
-    }
+/// reads only lists from the others. And whether there are more than are looked at. `None` if they cannot be listed.
+fn hashed(directory: &Path) -> Option<(Vec<PathBuf>, bool)> {
     let mut found = Vec::new();
-    for entry in entries {
+    let mut entries = std::fs::read_dir(directory).ok()?;
+    for entry in entries.by_ref().take(MOST) {
         let name = entry.ok()?.file_name();
         let parts = name.to_str().and_then(|name| name.split_once('.'));
         if parts.is_some_and(|(hash, number)| {
@@ -90,5 +126,5 @@ fn hashed(directory: &Path) -> Option<Vec<PathBuf>> {
         }
     }
     found.sort_unstable();
-    Some(found)
+    Some((found, entries.next().is_some()))
 }

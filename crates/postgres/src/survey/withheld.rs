@@ -1,4 +1,4 @@
-//! Files that we can read, and the server's user cannot: it goes on with what it has read of them before, or with nothing.
+//! Files that this process can read, but the server's user cannot: the server keeps what it read before, or uses nothing.
 
 use std::collections::BTreeSet;
 use std::fs::Metadata;
@@ -9,7 +9,7 @@ use super::{LARGEST_LOCK, server_uid};
 use crate::sql;
 use pgsvid_base::files;
 
-/// How many links a file is looked for through (`path_resolution(7)`).
+/// How many links are followed to find a file (`path_resolution(7)`).
 const MOST_LINKS: usize = 40;
 const READ: u32 = 4;
 const ENTER: u32 = 1;
@@ -19,39 +19,73 @@ const ENTER: u32 = 1;
 pub struct Withheld {
     /// The file.
     pub path: PathBuf,
-    /// What keeps the user from it: the file itself, or a directory on the way.
+    /// What denies access: the file itself, or a directory on its path.
     pub at: PathBuf,
-    /// Whether that is a directory on the way.
+    /// Whether that is a directory on the path.
     pub on_the_way: bool,
-    /// The server's user.
+    /// The server's user ID.
     pub uid: u32,
+    /// The owner of that file or directory.
+    pub owner: u32,
+    /// Whether it certainly belongs to the server: it is in a directory of the server's user that holds the server's files,
+    /// and not behind a link. A file that a line names may be anybody's.
+    pub is_own: bool,
 }
 
-/// Those of the files that the server's user cannot read, as far as owners and modes tell. None where we are that user ourselves,
-/// or it is not known.
+/// Those of the files that the server's user cannot read, judged by owners and modes. Empty if this process runs as that
+/// user, or if the user is unknown. `homes` are the directories of the server's files.
 #[must_use]
-pub fn withheld(socket: &sql::Settings, paths: &[PathBuf]) -> Vec<Withheld> {
-    let ours = rustix::process::geteuid().as_raw();
-    let Some(uid) = server_uid(socket).filter(|uid| *uid != ours && *uid != 0) else {
-        return Vec::new();
-    };
-    let reader = Reader { uid, groups: groups(socket, uid) };
-    let withheld = |path: &PathBuf| {
-        let (at, on_the_way) = reader.stopped_at(path)?;
-        Some(Withheld { path: path.clone(), at, on_the_way, uid })
-    };
-    paths.iter().filter_map(withheld).collect()
+pub fn withheld(socket: &sql::Settings, paths: &[PathBuf], homes: &[PathBuf]) -> Vec<Withheld> {
+    let reader = Reader::of(socket, homes);
+    paths.iter().filter_map(|path| reader.as_ref()?.withheld(path)).collect()
+}
+
+/// Whether it is a regular file without further names in one of these directories, and its directory belongs to that user.
+fn is_at_home(path: &Path, uid: u32, homes: &[PathBuf]) -> bool {
+    let is_single =
+        std::fs::symlink_metadata(path).is_ok_and(|found| found.is_file() && found.nlink() == 1);
+    let directory = path.parent().and_then(|directory| std::fs::canonicalize(directory).ok());
+    is_single
+        && directory.is_some_and(|directory| {
+            homes.iter().any(|home| directory.starts_with(home))
+                && std::fs::metadata(&directory).is_ok_and(|found| found.uid() == uid)
+        })
 }
 
 /// Who reads.
-struct Reader {
+#[derive(Debug)]
+pub(super) struct Reader {
     uid: u32,
-    /// `None` if they are not known: then whatever a group may counts.
+    /// `None` if they are unknown: then every group permission counts.
     groups: Option<BTreeSet<u32>>,
+    /// The directories of the server's files.
+    homes: Vec<PathBuf>,
 }
 
 impl Reader {
-    /// What keeps the reader from the file, and whether it is a directory on the way. What cannot be looked at keeps nobody.
+    /// The server's user, where that is another one than ours and has not all rights.
+    pub(super) fn of(socket: &sql::Settings, homes: &[PathBuf]) -> Option<Self> {
+        let ours = rustix::process::geteuid().as_raw();
+        let uid = server_uid(socket).filter(|uid| *uid != ours && *uid != 0)?;
+        let homes = homes.iter().filter_map(|home| std::fs::canonicalize(home).ok()).collect();
+        Some(Self { uid, groups: groups(socket, uid), homes })
+    }
+
+    fn withheld(&self, path: &Path) -> Option<Withheld> {
+        let uid = self.uid;
+        let (at, on_the_way) = self.stopped_at(path)?;
+        let owner = std::fs::symlink_metadata(&at).ok()?.uid();
+        let is_own = owner == uid || (owner == 0 && is_at_home(&at, uid, &self.homes));
+        Some(Withheld { path: path.to_owned(), at, on_the_way, uid, owner, is_own })
+    }
+
+    /// Whether the file is another user's secret: the user who names it may want pgsvid to print its words.
+    pub(super) fn is_secret(&self, path: &Path) -> bool {
+        self.withheld(path).is_some_and(|withheld| !withheld.is_own)
+    }
+
+    /// The file or directory that the server's user cannot read or enter on the path to the file, and whether it is a
+    /// directory above the file. If this process cannot examine a step of the path, that step counts as open.
     fn stopped_at(&self, path: &Path) -> Option<(PathBuf, bool)> {
         let mut path = path.to_owned();
         for _ in 0..MOST_LINKS {
@@ -89,24 +123,25 @@ impl Reader {
     }
 }
 
-/// Whether an access control list may give more rights than the mode.
+/// Whether an access control list may grant more than the mode.
 fn has_list(path: &Path) -> bool {
     rustix::fs::getxattr(path, "system.posix_acl_access", &mut [0_u8; 1024][..])
         .is_ok_and(|length| length > 0)
 }
 
-/// The groups of the server's process, whose number is the first line of its lock file (PostgreSQL: `miscinit.c`).
+/// The groups of the server's process, whose ID is the first line of its lock file (PostgreSQL: `miscinit.c`).
 fn groups(socket: &sql::Settings, uid: u32) -> Option<BTreeSet<u32>> {
     let mut lock = socket.socket().into_os_string();
     lock.push(".lock");
-    let (text, owner) = files::text_and_owner(Path::new(&lock), LARGEST_LOCK).ok()?;
+    let (text, status) = files::text_and_status(Path::new(&lock), LARGEST_LOCK).ok()?;
+    let owner = status.uid();
     let pid: u32 = text.lines().next().filter(|_| owner == uid)?.parse().ok()?;
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
     let numbers = |name: &str| -> Option<Vec<u32>> {
         let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
         Some(line.split_whitespace().filter_map(|number| number.parse().ok()).collect())
     };
-    // The second is the effective one.
+    // The second number of each line is the effective ID, of the user and of the group.
     if numbers("Uid")?.get(1) != Some(&uid) {
         return None;
     }

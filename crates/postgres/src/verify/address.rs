@@ -1,4 +1,4 @@
-//! Where to probe: the address where *this* postmaster listens.
+//! Where to probe: the address at which *this* postmaster listens.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -8,23 +8,35 @@ use std::str::FromStr;
 
 use super::names::look_up;
 
-/// Longest name of a host, in bytes, and quotation marks around it.
+/// Longest host name, in bytes, including quotation marks.
 const LONGEST_NAME: usize = 257;
 
-/// Where to look.
+/// The address to probe.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Target {
-    /// Where the postmaster says that it listens.
+    /// Where the postmaster says it listens.
     Auto,
     /// A host (name or IP address) and a port.
     Address(String, u16),
-    /// The same, with the addresses that the name had when it was looked up.
+    /// A host and a port, with the addresses that the host had when it was looked up.
     Resolved(String, Vec<IpAddr>, u16),
-    /// Nowhere.
+    /// No probe.
     Nowhere,
 }
 
-/// The text is no target.
+/// Whether two targets may be the same address.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Meeting {
+    /// They cannot be.
+    #[default]
+    Never,
+    /// They may be: one is where the server says it listens, or a name that may lead to the other's address.
+    Possible,
+    /// They are.
+    Certain,
+}
+
+/// The text is not a target.
 #[derive(Debug, thiserror::Error)]
 #[error("it is neither auto, none, nor HOST:PORT (an IPv6 address goes in brackets, [::1]:5432)")]
 pub struct InvalidTarget;
@@ -67,7 +79,7 @@ impl fmt::Display for Target {
 }
 
 impl Target {
-    /// The same target with its name looked up, for a process that will not be able to. Blocks.
+    /// The same target with its name looked up, for a process that cannot do so later. Blocks.
     pub fn resolved(self) -> io::Result<Self> {
         let Self::Address(host, port) = self else {
             return Ok(self);
@@ -81,7 +93,7 @@ impl Target {
         Ok(Self::Resolved(host, found, port))
     }
 
-    /// The port that is connected to, where the server's socket has the number `port`; `None` if there is none.
+    /// The port to connect to, for a server whose socket has the number `port`; `None` without a probe.
     #[must_use]
     pub fn port(&self, port: u16) -> Option<u16> {
         match self {
@@ -91,10 +103,29 @@ impl Target {
         }
     }
 
-    /// The hosts to try, in order, and their port; `None` if there is nothing to be seen.
+    /// Whether this target and another may be the same address, for servers whose sockets have these numbers.
+    #[must_use]
+    pub fn meets(&self, port: u16, other: &Self, other_port: u16) -> Meeting {
+        if self.port(port) != other.port(other_port) || *self == Self::Nowhere {
+            return Meeting::Never;
+        }
+        let (Self::Address(one, _), Self::Address(two, _)) = (self, other) else {
+            return Meeting::Possible;
+        };
+        let (one, two) = (addresses(one), addresses(two));
+        if one.iter().any(|host| two.contains(host)) {
+            Meeting::Certain
+        } else if one.iter().chain(&two).all(|host| is_address(host)) {
+            Meeting::Never
+        } else {
+            Meeting::Possible
+        }
+    }
+
+    /// The hosts to try, in order, and their port; `None` if there is nothing to probe.
     ///
-    /// `known` is what the postmaster says: `listen_addresses` and `port`. While it says nothing, the loopback
-    /// addresses at `port` are tried.
+    /// `known` are the postmaster's `listen_addresses` and `port`. While they are unknown, the loopback addresses at `port`
+    /// are tried.
     #[must_use]
     pub fn hosts(&self, known: Option<(&str, u16)>, port: u16) -> Option<(Vec<String>, u16)> {
         match (self, known) {
@@ -112,14 +143,14 @@ impl Target {
     }
 }
 
-/// The hosts to try, in order, for a postmaster with this `listen_addresses`; none if it listens on none.
+/// The hosts to try, in order, for this `listen_addresses`; empty if the postmaster listens on none.
 #[must_use]
 pub fn addresses(listen_addresses: &str) -> Vec<String> {
     let mut hosts = Vec::new();
     let mut known = BTreeSet::new();
     for entry in listen_addresses.split(',').map(str::trim).filter(is_a_hosts) {
         let found = match entry.trim_matches('"') {
-            // Both wildcards include the loopback.
+            // Both wildcards include the loopback addresses.
             "*" | "localhost" => ["127.0.0.1", "::1"],
             "0.0.0.0" => ["127.0.0.1"; 2],
             "::" => ["::1"; 2],
@@ -134,12 +165,12 @@ pub fn addresses(listen_addresses: &str) -> Vec<String> {
     hosts
 }
 
-/// Whether it may be a host at all: no name is longer (RFC 1035).
+/// Whether it can be a host name at all: none is longer (RFC 1035).
 fn is_a_hosts(entry: &&str) -> bool {
     (1..=LONGEST_NAME).contains(&entry.len())
 }
 
-/// Whether nothing has to be looked up.
+/// Whether it needs no look-up.
 pub(super) fn is_address(host: &str) -> bool {
     host.parse::<IpAddr>().is_ok()
 }
@@ -162,6 +193,28 @@ mod tests {
         assert_eq!(Target::Auto.resolved().unwrap(), Target::Auto);
         assert_eq!(Target::Auto.port(6432), Some(6432));
         assert_eq!(Target::Nowhere.port(6432), None);
+    }
+
+    #[test]
+    fn b36_targets_meet_at_one_port() {
+        let target = |text: &str| text.parse::<Target>().unwrap();
+        for (one, two, meeting) in [
+            ("auto", "auto", Meeting::Possible),
+            ("auto", "127.0.0.2:5432", Meeting::Possible),
+            ("auto", "127.0.0.1:5433", Meeting::Never),
+            ("auto", "none", Meeting::Never),
+            ("none", "none", Meeting::Never),
+            ("127.0.0.1:5432", "localhost:5432", Meeting::Certain),
+            ("[::1]:5432", "localhost:5432", Meeting::Certain),
+            ("127.0.0.1:5432", "127.0.0.2:5432", Meeting::Never),
+            ("127.0.0.1:5432", "127.0.0.1:5433", Meeting::Never),
+            ("db.example:5432", "db.example:5432", Meeting::Certain),
+            ("db.example:5432", "127.0.0.1:5432", Meeting::Possible),
+        ] {
+            assert_eq!(target(one).meets(5432, &target(two), 5432), meeting, "{one} {two}");
+            assert_eq!(target(two).meets(5432, &target(one), 5432), meeting, "{two} {one}");
+        }
+        assert_eq!(Target::Auto.meets(5432, &Target::Auto, 5433), Meeting::Never);
     }
 
     #[test]

@@ -1,8 +1,8 @@
-//! The published leaf as a client certificate: a server takes it only if it knows the authority's key, not its name alone.
+//! The published leaf as a client certificate: a server accepts it only if it knows the authority's key, not only its name.
 //!
-//! With client certificates on (`ssl_ca_file`), OpenSSL validates whatever a client shows, before PostgreSQL reads a line of
-//! `pg_hba.conf`. So a server that has loaded another authority of the same name refuses our leaf, and one that has loaded the
-//! published bundle takes it. Nothing is logged in to, and no slot is taken.
+//! With client certificates on (`ssl_ca_file`), OpenSSL validates every client certificate before PostgreSQL reads
+//! `pg_hba.conf`. So a server that has loaded another authority of the same name refuses the leaf, and one that has loaded
+//! the published bundle accepts it. This needs no login and no connection slot.
 
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -15,18 +15,18 @@ use zeroize::Zeroize as _;
 
 use pgsvid_material::{Certificate, Material, Usage, verify_path};
 
-/// A leaf with its key, to be shown to a server that asks for a client certificate.
+/// A leaf with its key, to show to a server that asks for a client certificate.
 #[derive(Debug, Clone)]
 pub struct Client(pub(super) Arc<CertifiedKey>);
 
 impl Client {
-    /// The material's leaf; `None` if no server need take it: it may not be a client's, or is not valid at `now`.
+    /// The material's leaf; `None` if a server may refuse it anyway: it is not for clients, or is not valid at `now`.
     #[must_use]
     pub fn of(material: &Material, now: SystemTime) -> Option<Self> {
         let leaf = material.leaf();
         let intermediates: Vec<Certificate> = material.chain().skip(1).cloned().collect();
         let authorities: Vec<Certificate> = material.authorities().cloned().collect();
-        // The server has the same clock, as a rule, and allows for no skew.
+        // The server usually has the same clock, and allows no clock difference.
         if now < leaf.not_before() {
             return None;
         }
@@ -39,13 +39,13 @@ impl Client {
     }
 }
 
-/// Overwrites what signing has left on the stack below the caller: ring keeps the key's number there while it computes, and an
-/// idle process would keep it for as long.
+/// Overwrites what signing has left on the stack below the caller. ring keeps the key's scalar there while it computes, and
+/// an idle process would keep it indefinitely.
 pub fn wipe_stack() {
     wipe(STACK / PAGE);
 }
 
-/// More than a handshake takes, in bytes.
+/// More stack than a handshake uses, in bytes.
 const STACK: usize = 256 * 1024;
 const PAGE: usize = 8 * 1024;
 
@@ -56,44 +56,49 @@ fn wipe(pages: usize) {
     if pages > 0 {
         wipe(pages - 1);
     }
-    // Keeps the page where it is until here.
+    // Keeps the page allocated until here.
     std::hint::black_box(&page);
 }
 
-/// What a server made of the leaf that was shown to it.
+/// OpenSSL's alert over TLS 1.2 for a client's key on none of the curves in `ssl_ecdh_curve` ("wrong curve":
+/// `tls12_check_peer_sigalg`).
+pub const WRONG_CURVE: AlertDescription = AlertDescription::IllegalParameter;
+
+/// A server's answer to the leaf that was shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reception {
-    /// Nothing was shown: the server asked for no certificate, or there was none to show.
+    /// Nothing was shown: the server did not ask for a certificate, or there was none to show.
     NotShown,
-    /// It was taken.
+    /// It was accepted.
     Taken,
     /// It was refused, with this alert.
     Refused(AlertDescription),
-    /// The server ended the connection without a word, or did not end it.
+    /// The server closed the connection without an alert, or did not close it.
     Unknown,
 }
 
 impl Reception {
-    /// Whether the server's authorities must be others than the published ones: these take the leaf, which was looked at
-    /// before it was shown (OpenSSL: `ssl_x509err2alert`). A server with revocation lists may have its own reasons, and
-    /// answers as one that lacks the authority if it lacks the authority's list.
+    /// Whether the refusal proves that the server has other authorities: the published ones accept the leaf, which was
+    /// checked before it was shown (OpenSSL: `ssl_x509err2alert`). A server with revocation lists may have other reasons, and
+    /// its alert for a missing list is the same as for a missing authority. A server that refuses the key's curve has already
+    /// accepted the authorities.
     #[must_use]
     pub fn denies_the_authorities(self, revocation: bool) -> bool {
         match self {
+            Self::Refused(WRONG_CURVE) | Self::NotShown | Self::Taken | Self::Unknown => false,
             Self::Refused(alert) => !revocation || alert == AlertDescription::DecryptError,
-            Self::NotShown | Self::Taken | Self::Unknown => false,
         }
     }
 }
 
-/// How much of the authorities that a server has loaded was proven: from little to much.
+/// How much of the server's loaded authorities was proven, in ascending order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Proof {
-    /// Nothing: the server asks for no client certificate.
+    /// Nothing: the server does not ask for a client certificate.
     Nothing,
     /// The names of all.
     Names,
-    /// The key of the one that has signed the leaf, and the names of all.
+    /// The key of the authority that signed the leaf, and the names of all.
     Key,
 }
 

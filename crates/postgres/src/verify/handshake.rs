@@ -1,16 +1,15 @@
-//! The TLS handshake: takes any certificate, proves that the server has its key, and notes what was shown.
+//! The TLS handshake: accepts any certificate, proves that the server has its key, and records what was shown.
 //!
-//! The certificate is compared, not trusted, so no path is built. The signature over the handshake is still
-//! checked with the raw public key: rustls's helpers refuse X.509 v1 certificates, and the aborted handshake
-//! would show in the server's log.
+//! The certificate is compared, not trusted, so no path is built. The handshake's signature is checked with the raw public
+//! key: rustls's helpers refuse X.509 v1 certificates, and the aborted handshake would appear in the server's log.
 
 use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{ResolvesClientCert, Resumption};
-use rustls::crypto::ring::kx_group;
 use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms};
 use rustls::pki_types::{CertificateDer, ServerName, SubjectPublicKeyInfoDer, UnixTime};
 use rustls::sign::CertifiedKey;
@@ -22,30 +21,62 @@ use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use super::{Client, Reception, Served};
+use super::{Client, Reception, Served, provider};
 use pgsvid_material::Certificate;
 
-/// What the server's bytes beyond the handshake may amount to before we stop reading.
+/// How many bytes after the handshake are read at most.
 const LONGEST_FAREWELL: usize = 4096;
-/// How long a server may take to end the connection.
+/// How long to wait for the server to close the connection.
 const FAREWELL: Duration = Duration::from_secs(2);
 
-/// Shakes hands. What is left to do is to say goodbye, by which it is seen what became of the `client`'s certificate.
-pub(super) async fn shake<S>(stream: S, client: Option<&Client>) -> io::Result<(Served, Goodbye<S>)>
+/// Why a handshake failed, and how far it had come.
+pub(super) struct Failure {
+    pub(super) error: io::Error,
+    /// Whether the server had shown a certificate.
+    pub(super) seen: bool,
+    /// Whether the client certificate had been shown.
+    pub(super) shown: bool,
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        Self { error, seen: false, shown: false }
+    }
+}
+
+/// Does the handshake. Closing the connection then shows what the server did with the `client`'s certificate.
+pub(super) async fn shake<S>(
+    stream: S,
+    client: Option<&Client>,
+) -> Result<(Served, Goodbye<S>), Failure>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let provider = Arc::new(provider());
-    let notes = Arc::new(Notes { client: client.cloned(), seen: Mutex::default() });
-    let verifier = Possession { algorithms: provider.signature_verification_algorithms };
+    let provider = provider();
+    let notes = Arc::new(Notes {
+        client: client.cloned(),
+        has_shown: AtomicBool::default(),
+        seen: Mutex::default(),
+    });
+    let verifier = Possession {
+        algorithms: provider.signature_verification_algorithms,
+        notes: Arc::clone(&notes),
+    };
     let mut config = config(provider, verifier)?;
     config.client_auth_cert_resolver = Arc::clone(&notes) as Arc<dyn ResolvesClientCert>;
     config.resumption = Resumption::disabled();
-    // An address is no name, so none is sent: PostgreSQL has but one certificate.
+    // An IP address is not a name, so no SNI is sent: PostgreSQL has only one certificate.
     config.enable_sni = false;
     let name = ServerName::IpAddress(std::net::Ipv4Addr::LOCALHOST.into());
 
-    let stream = TlsConnector::from(Arc::new(config)).connect(name, stream).await?;
+    let stream = match TlsConnector::from(Arc::new(config)).connect(name, stream).await {
+        Ok(stream) => stream,
+        Err(error) => {
+            let seen = notes.has_shown.load(Ordering::Relaxed);
+            let shown = notes.take().is_some_and(|seen| seen.shown);
+            return Err(Failure { error, seen, shown });
+        }
+    };
     let (_, session) = stream.get_ref();
     let (leaf, rest) = session
         .peer_certificates()
@@ -55,7 +86,7 @@ where
     let rest = rest.iter().filter_map(|der| Certificate::parse(der).ok()).collect();
     let protocol = session.protocol_version().and_then(|version| version.as_str());
     let cipher = session.negotiated_cipher_suite().and_then(|suite| suite.suite().as_str());
-    let seen = notes.seen.lock().unwrap_or_else(PoisonError::into_inner).take().unwrap_or_default();
+    let seen = notes.take().unwrap_or_default();
     let served = Served {
         leaf,
         rest,
@@ -67,16 +98,16 @@ where
     Ok((served, Goodbye { stream, shown: seen.shown }))
 }
 
-/// The end of a connection over which hands were shaken.
+/// The end of a connection after a complete handshake.
 pub(super) struct Goodbye<S> {
     stream: TlsStream<S>,
-    /// A certificate of ours was shown.
+    /// Whether the client certificate was shown.
     shown: bool,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Goodbye<S> {
-    /// Sends `close_notify` and waits until the server has answered: without either, PostgreSQL logs a lost connection. A
-    /// server that does not end, or does not stop talking, is left to itself. Says what became of our certificate.
+    /// Sends `close_notify` and waits for the server's: without either, PostgreSQL logs a lost connection. Stops waiting for
+    /// a server that does not close, or does not stop sending. Returns what happened to the client certificate.
     pub(super) async fn say(self) -> Reception {
         let shown = self.shown;
         let unknown = if shown { Reception::Unknown } else { Reception::NotShown };
@@ -84,14 +115,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Goodbye<S> {
             async { if shown { self.answer().await } else { self.end().await.map(|()| unknown) } };
         match timeout(FAREWELL, farewell).await {
             Ok(Ok(reception)) => reception,
-            // What we know of the server we know by now, so an error here changes nothing of that.
+            // The facts about the server are complete, so an error here changes nothing.
             Ok(Err(error)) => alert(&error).map_or(unknown, Reception::Refused),
             Err(_) => unknown,
         }
     }
 
-    /// In TLS 1.3 the server looks at our certificate after we are done: it answers with `close_notify` of its own, or with
-    /// the alert of a refusal. (In TLS 1.2 a refusal ends the handshake.)
+    /// In TLS 1.3 the server checks the client certificate after the client has finished: it answers with its own
+    /// `close_notify`, or with the alert of a refusal. (In TLS 1.2 a refusal ends the handshake.)
     async fn answer(mut self) -> io::Result<Reception> {
         self.stream.shutdown().await?;
         let mut buffer = [0; 512];
@@ -105,7 +136,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Goodbye<S> {
         Ok(Reception::Unknown)
     }
 
-    /// Of its last words only the end matters: they are not decrypted any more.
+    /// Only the end of the remaining bytes matters: they are not decrypted.
     async fn end(mut self) -> io::Result<()> {
         self.stream.shutdown().await?;
         let (stream, _) = self.stream.into_inner();
@@ -114,20 +145,21 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Goodbye<S> {
     }
 }
 
-/// The alert by which a server has ended the connection.
-pub(super) fn alert(error: &io::Error) -> Option<AlertDescription> {
+/// The alert with which a server closed the connection.
+#[must_use]
+pub fn alert(error: &io::Error) -> Option<AlertDescription> {
     match error.get_ref()?.downcast_ref() {
         Some(rustls::Error::AlertReceived(alert)) => Some(*alert),
         _ => None,
     }
 }
 
-/// PostgreSQL 15 prefers prime256v1 (`ssl_ecdh_curve`): offered first, it saves a round trip.
-fn provider() -> CryptoProvider {
-    CryptoProvider {
-        kx_groups: vec![kx_group::SECP256R1, kx_group::X25519, kx_group::SECP384R1],
-        ..rustls::crypto::ring::default_provider()
-    }
+/// Whether the server sent a larger message than is read.
+#[must_use]
+pub fn is_too_large(error: &io::Error) -> bool {
+    let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+    let too_large = rustls::InvalidMessage::HandshakePayloadTooLarge;
+    matches!(inner, Some(rustls::Error::InvalidMessage(found)) if *found == too_large)
 }
 
 fn config(provider: Arc<CryptoProvider>, verifier: Possession) -> io::Result<ClientConfig> {
@@ -139,10 +171,11 @@ fn config(provider: Arc<CryptoProvider>, verifier: Possession) -> io::Result<Cli
         .with_no_client_auth())
 }
 
-/// Takes any certificate whose key the server proves to have.
+/// Accepts any certificate whose key the server proves to have.
 #[derive(Debug)]
 struct Possession {
     algorithms: WebPkiSupportedAlgorithms,
+    notes: Arc<Notes>,
 }
 
 impl Possession {
@@ -183,6 +216,7 @@ impl ServerCertVerifier for Possession {
         _ocsp_response: &[u8],
         _now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
+        self.notes.has_shown.store(true, Ordering::Relaxed);
         Ok(ServerCertVerified::assertion())
     }
 
@@ -209,15 +243,23 @@ impl ServerCertVerifier for Possession {
     }
 }
 
-/// Notes whose client certificates the server asks for, and gives the one that there is.
+/// Records which authorities the server accepts client certificates from, and provides the client certificate, if any.
 #[derive(Debug)]
 struct Notes {
     client: Option<Client>,
-    /// What the server asked for; `None` if it asked for nothing.
+    /// The server has shown a certificate.
+    has_shown: AtomicBool,
+    /// What the server asked for; `None` if it did not ask.
     seen: Mutex<Option<Seen>>,
 }
 
-/// What came of the server's question for a certificate.
+impl Notes {
+    fn take(&self) -> Option<Seen> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+/// The server's request for a certificate, and the answer.
 #[derive(Debug, Default)]
 struct Seen {
     authorities: Option<Vec<Vec<u8>>>,
@@ -232,7 +274,7 @@ impl ResolvesClientCert for Notes {
         schemes: &[SignatureScheme],
     ) -> Option<Arc<CertifiedKey>> {
         let names = root_hint_subjects.iter().map(|name| name.to_vec()).collect();
-        // With no scheme that the key can sign by, rustls would give none either.
+        // If the key supports none of the schemes, rustls sends none either.
         let client = self.client.as_ref().map(|client| &client.0);
         let client = client.filter(|client| client.key.choose_scheme(schemes).is_some());
         *self.seen.lock().unwrap_or_else(PoisonError::into_inner) =
@@ -241,7 +283,7 @@ impl ResolvesClientCert for Notes {
     }
 
     fn has_certs(&self) -> bool {
-        // With `false` rustls would not ask us, and we would not learn the names.
+        // With `false` rustls would not call this, and the names would be lost.
         true
     }
 }

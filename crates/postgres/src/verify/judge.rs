@@ -3,37 +3,37 @@
 use std::collections::BTreeSet;
 use std::time::SystemTime;
 
-use super::{Answer, Facts, Served};
-use pgsvid_material::{Certificate, Fingerprint, Material};
+use super::{Answer, Facts, Served, speaks_otherwise};
+use pgsvid_material::{Certificate, Fingerprint, Material, Name};
 
 /// What PostgreSQL should serve.
 #[derive(Debug, Clone)]
 pub struct Expected {
     /// The published leaf.
     pub leaf: Fingerprint,
-    /// What is published behind it. A server sends all of that; one that sends less has not read the set.
+    /// The published intermediates. A server sends all of them; one that sends fewer has not read the set.
     pub intermediates: Vec<Fingerprint>,
-    /// Its SPIFFE ID, as the URI name has it.
-    pub spiffe_id: String,
+    /// Its name: another leaf with it is an earlier one of pgsvid's.
+    pub name: Name,
     /// DER names of the published authorities.
     pub authorities: BTreeSet<Vec<u8>>,
-    /// Leaves that were published before, by this process.
+    /// Leaves that this process published before.
     pub earlier: Vec<Fingerprint>,
-    /// What the server's settings say of client certificates.
+    /// The server's settings about client certificates.
     pub clients: ClientSettings,
 }
 
-/// What a server's settings say of client certificates, as far as they are known.
+/// A server's settings about client certificates, as far as they are known.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct ClientSettings {
     /// `ssl_ca_file` is set, so the server asks for certificates once it has loaded that file.
     pub asks: bool,
-    /// There are revocation lists (`ssl_crl_file`, `ssl_crl_dir`).
+    /// Revocation lists are set (`ssl_crl_file`, `ssl_crl_dir`).
     pub revocation: bool,
 }
 
 impl Expected {
-    /// What is to be seen once `material` and `extra_authorities` are published.
+    /// What a server shows once `material` and `extra_authorities` are published and loaded.
     #[must_use]
     pub fn of(
         material: &Material,
@@ -43,7 +43,7 @@ impl Expected {
         Self {
             leaf: material.leaf().fingerprint(),
             intermediates: material.chain().skip(1).map(Certificate::fingerprint).collect(),
-            spiffe_id: material.spiffe_id().to_string(),
+            name: material.name().clone(),
             authorities: material
                 .authorities()
                 .chain(extra_authorities)
@@ -54,36 +54,38 @@ impl Expected {
         }
     }
 
-    /// The same of a server with these settings.
+    /// The same for a server with these settings.
     #[must_use]
     pub fn with_clients(self, clients: ClientSettings) -> Self {
         Self { clients, ..self }
     }
 }
 
-/// What a verification has found. The first that fits, from the top.
+/// The result of a verification: the first that applies, from the top.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Verdict {
-    /// Verification is turned off, or there is no TCP listener.
+    /// Verification is off, or there is no TCP listener, or the server and the probe have no TLS parameters in common.
     Unverifiable,
-    /// Nobody answered, or not in time.
+    /// No answer, none in time, or no usable one: an alert for another reason than the TLS parameters, or a message of more
+    /// than 64 KiB.
     Unreachable,
     /// TLS is off.
     Plaintext,
-    /// What is served has expired.
+    /// The served certificate has expired.
     Expired,
-    /// Neither our SPIFFE ID nor a leaf that we published.
+    /// Neither the workload's name (SPIFFE ID, or DNS names) nor a leaf that pgsvid published.
     Foreign,
-    /// Another leaf with our SPIFFE ID: PostgreSQL has refused the files.
+    /// Another leaf with the workload's name, a leaf that pgsvid published before, or the published leaf without all of its
+    /// intermediates: PostgreSQL has not loaded the files.
     StillOld,
-    /// The leaf is current, the authorities are not: their names, or the key of the one that has signed the leaf.
+    /// The leaf is current, but the authorities are not: their names, or the key of the one that signed the leaf.
     OldAuthorities,
-    /// What was published is served.
+    /// The published set is served.
     Current,
 }
 
 impl Verdict {
-    /// All of them, in the order in which they are tried.
+    /// All of them, in the order in which they are checked.
     pub const ALL: [Self; 8] = [
         Self::Unverifiable,
         Self::Unreachable,
@@ -110,7 +112,7 @@ impl Verdict {
         }
     }
 
-    /// Whether nothing is left to be done.
+    /// Whether nothing is left to do.
     #[must_use]
     pub fn is_final(self) -> bool {
         matches!(self, Self::Current | Self::Unverifiable)
@@ -123,11 +125,12 @@ impl std::fmt::Display for Verdict {
     }
 }
 
-/// Judges what was seen.
+/// Judges the facts.
 #[must_use]
 pub fn judge(facts: &Facts, expected: &Expected, now: SystemTime) -> Verdict {
     match &facts.answer {
-        Answer::Nothing(_) => Verdict::Unreachable,
+        Answer::Refused(alert) if speaks_otherwise(*alert) => Verdict::Unverifiable,
+        Answer::Nothing(_) | Answer::Refused(_) | Answer::TooLarge => Verdict::Unreachable,
         Answer::Plaintext => Verdict::Plaintext,
         Answer::Served(served) => judge_served(served, expected, now),
     }
@@ -139,8 +142,10 @@ fn judge_served(served: &Served, expected: &Expected, now: SystemTime) -> Verdic
         return Verdict::Expired;
     }
     if leaf != expected.leaf {
-        let ours =
-            served.leaf.uris() == [expected.spiffe_id.as_str()] || expected.earlier.contains(&leaf);
+        // Anybody can write our name into a certificate of their own. No source of identities issues a leaf that signs itself;
+        // one that is read from files may, and is then known by what was published before.
+        let is_named = expected.name.is_of(&served.leaf) && !served.leaf.is_self_signed();
+        let ours = is_named || expected.earlier.contains(&leaf);
         return if ours { Verdict::StillOld } else { Verdict::Foreign };
     }
     let sent: Vec<Fingerprint> = served.rest.iter().map(Certificate::fingerprint).collect();
@@ -148,18 +153,17 @@ fn judge_served(served: &Served, expected: &Expected, now: SystemTime) -> Verdic
         return Verdict::StillOld;
     }
     match &served.authorities {
-        // Copied, the names are collected by code that is
-        // there already: 6 KB less of the program.
+        // Copied, because this instantiates code that exists already: the program is 6 KB smaller.
         Some(names) if names.iter().cloned().collect::<BTreeSet<_>>() != expected.authorities => {
             Verdict::OldAuthorities
         }
-        // The names are right, and the key of one is another: they were made to look alike, or renewed under one name.
+        // The names match, but one has another key: it was forged, or renewed under the same name.
         _ if served.reception.denies_the_authorities(expected.clients.revocation) => {
             Verdict::OldAuthorities
         }
-        // It has refused a reload since ssl_ca_file was set: its settings are new, and what it has loaded is not.
+        // It has refused a reload since ssl_ca_file was set: the setting is in force, but the file is not loaded.
         None if expected.clients.asks => Verdict::OldAuthorities,
-        // A server that asks for no client certificate shows no names.
+        // A server that does not ask for a client certificate shows no names.
         _ => Verdict::Current,
     }
 }
@@ -174,11 +178,11 @@ mod tests {
 
     use super::*;
     use crate::verify::Reception;
-    use test_support::checked;
+    use test_support::{checked, openssl};
 
     const DATABASE: &str = "spiffe://example.org/db";
 
-    /// A moment in the life of an SVID: it is dated ten seconds back.
+    /// A moment at which the SVID is valid: it is dated ten seconds back.
     fn moment(svid: &Svid) -> SystemTime {
         Certificate::parse(svid.leaf()).unwrap().not_before() + Duration::from_secs(11)
     }
@@ -224,10 +228,50 @@ mod tests {
         let former = Authority::new("example.org", true).unwrap();
         let former = former.issue(&Entry::new(DATABASE)).unwrap();
         assert_eq!(sending(&[intermediate]), Verdict::Current);
-        // A server may add the root of its own accord.
+        // A server may add the root by itself.
         assert_eq!(sending(&[intermediate, authority.root()]), Verdict::Current);
         assert_eq!(sending(&[&former.chain[1]]), Verdict::StillOld);
         assert_eq!(sending(&[]), Verdict::StillOld);
+    }
+
+    #[test]
+    fn b82_a_self_signed_leaf_with_our_name_is_not_an_earlier_one_of_ours() {
+        let authority = Authority::new("example.org", false).unwrap();
+        let published = authority.issue(&Entry::new(DATABASE)).unwrap();
+        let now = moment(&published);
+        let name = format!("subjectAltName=URI:{DATABASE}");
+        let request = ["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"];
+        let more = ["-nodes", "-keyout", "/dev/null", "-subj", "/CN=db", "-addext", &name];
+        let outform = ["-outform", "DER"];
+        let forged = openssl(&[&request[..], &more, &outform].concat(), "");
+        let expected = Expected::of(&checked(&published, now), &[], Vec::new());
+        assert_eq!(judge(&serving(&forged, None), &expected, now), Verdict::Foreign);
+        let earlier = vec![Fingerprint::of(&forged)];
+        let known = Expected { earlier, ..expected };
+        assert_eq!(judge(&serving(&forged, None), &known, now), Verdict::StillOld);
+    }
+
+    #[test]
+    fn alerts_before_a_certificate_and_about_a_curve() {
+        let authority = Authority::new("example.org", false).unwrap();
+        let published = authority.issue(&Entry::new(DATABASE)).unwrap();
+        let now = moment(&published);
+        let expected = Expected::of(&checked(&published, now), &[], Vec::new());
+        for (alert, verdict) in [
+            (AlertDescription::HandshakeFailure, Verdict::Unverifiable),
+            (AlertDescription::ProtocolVersion, Verdict::Unverifiable),
+            (AlertDescription::InsufficientSecurity, Verdict::Unverifiable),
+            (AlertDescription::InternalError, Verdict::Unreachable),
+        ] {
+            let facts = Facts { address: String::new(), answer: Answer::Refused(alert) };
+            assert_eq!(judge(&facts, &expected, now), verdict, "{alert:?}");
+        }
+        let names = vec![Certificate::parse(authority.root()).unwrap().subject().to_vec()];
+        let mut facts = serving(published.leaf(), Some(names));
+        if let Answer::Served(served) = &mut facts.answer {
+            served.reception = Reception::Refused(AlertDescription::IllegalParameter);
+        }
+        assert_eq!(judge(&facts, &expected, now), Verdict::Current);
     }
 
     #[test]

@@ -1,41 +1,48 @@
-//! Proves which certificate a PostgreSQL serves: the network collects [`Facts`], a pure function judges them.
+//! Proves which certificate a PostgreSQL serves: the network part collects [`Facts`], and a pure function judges them.
 //!
-//! The probe logs in nowhere and needs no role and no slot. PostgreSQL logs nothing of it, since it ends with
-//! `close_notify` (measured; with `log_connections = on` one line is unavoidable), unless it refuses the leaf that is shown to
-//! it as a [`Client`]'s.
+//! The probe does not log in, and needs no role and no connection slot. PostgreSQL logs nothing about it, because it ends
+//! with `close_notify` (measured; with `log_connections = on` one line is unavoidable), unless the server refuses the leaf
+//! that is shown to it as a [`Client`]'s.
 
 mod address;
 mod client;
 mod handshake;
 mod judge;
 mod names;
+mod p521_exchange;
 mod probe;
+mod spoken;
 mod ssl_request;
 mod turns;
 
 use std::time::{Duration, SystemTime};
 
-pub use address::{InvalidTarget, Target, addresses};
-pub use client::{Client, Proof, Reception, wipe_stack};
+pub use address::{InvalidTarget, Meeting, Target, addresses};
+pub use client::{Client, Proof, Reception, WRONG_CURVE, wipe_stack};
+pub use handshake::{alert, is_too_large};
 pub use judge::{ClientSettings, Expected, Verdict, judge};
-pub use probe::{ask, connect, connect_in_turns, probe};
+pub use probe::{addresses_of, ask, connect, connect_in_turns, probe};
+pub use spoken::{
+    alert_name, ciphers, groups, has_group, provider, speaks_otherwise, spoken, suites,
+};
 pub use turns::{LONGEST, MOST_HOSTS};
 
 use pgsvid_material::Certificate;
+use rustls::AlertDescription;
 
 /// What and when to verify.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// Where to look.
+    /// The address to probe.
     pub target: Target,
-    /// How often to look when nothing has changed.
+    /// How often to probe if nothing has changed.
     pub every: Duration,
-    /// Whether names are looked up at each probe. A process in a sandbox cannot.
+    /// Whether names are looked up for each probe. A process in a sandbox cannot do so.
     pub looks_up: bool,
 }
 
 impl Settings {
-    /// Probes as [`probe`] does; without a look-up, names are passed over.
+    /// Probes as [`probe`] does. If names cannot be looked up, they are skipped.
     pub async fn probe(&self, hosts: &[String], port: u16, client: Option<&Client>) -> Facts {
         if self.looks_up {
             probe(hosts, port, client).await
@@ -48,12 +55,12 @@ impl Settings {
 /// Limit for one address: connecting and the handshake.
 pub const LIMIT: Duration = Duration::from_secs(5);
 
-/// What one probe has seen.
+/// The facts from one probe.
 #[derive(Debug, Clone)]
 pub struct Facts {
-    /// Address that answered, or the last one that was tried.
+    /// The address that answered, or the last one that was tried.
     pub address: String,
-    /// What came of it.
+    /// Its answer.
     pub answer: Answer,
 }
 
@@ -63,7 +70,7 @@ impl Facts {
     pub fn proof(&self) -> Option<Proof> {
         match &self.answer {
             Answer::Served(served) => Some(served.proof()),
-            Answer::Plaintext | Answer::Nothing(_) => None,
+            Answer::Plaintext | Answer::Refused(_) | Answer::TooLarge | Answer::Nothing(_) => None,
         }
     }
 }
@@ -71,25 +78,29 @@ impl Facts {
 /// The server's answer.
 #[derive(Debug, Clone)]
 pub enum Answer {
-    /// Nobody answered, or nothing of use; in words, and nothing of the server's own text.
+    /// No answer, or no usable one. The text contains none of the server's own.
     Nothing(String),
     /// `N`: the server has TLS turned off.
     Plaintext,
+    /// A server with TLS ended the handshake with this alert before it showed a certificate.
+    Refused(AlertDescription),
+    /// The server has TLS, and sent more than 64 KiB in one message of the handshake, which is not read.
+    TooLarge,
     /// A handshake was completed.
     Served(Box<Served>),
 }
 
-/// What a completed handshake has shown.
+/// The facts from a completed handshake.
 #[derive(Debug, Clone)]
 pub struct Served {
-    /// The server's leaf. Possession of its key is proven.
+    /// The server's leaf. The server has proven that it has its key.
     pub leaf: Certificate,
-    /// What was sent after the leaf, in that order; what is no certificate is left out. Where `ssl_cert_file` holds
-    /// the leaf alone, OpenSSL appends the CA from `ssl_ca_file`, so this says little about the files.
+    /// The certificates after the leaf, in the order sent, without entries that are not certificates. If `ssl_cert_file` only
+    /// holds the leaf, OpenSSL appends the CA from `ssl_ca_file`, so this says little about the files.
     pub rest: Vec<Certificate>,
     /// DER names of the authorities whose client certificates the server asks for; `None` if it asks for none.
     pub authorities: Option<Vec<Vec<u8>>>,
-    /// What the server made of the leaf that we have shown as a client's.
+    /// The server's answer to the leaf that was shown as a client's.
     pub reception: Reception,
     /// `TLSv1.3`
     pub protocol: String,
@@ -98,7 +109,7 @@ pub struct Served {
 }
 
 impl Served {
-    /// Every certificate that the server has shown, its leaf first.
+    /// Every certificate that the server showed, its leaf first.
     pub fn chain(&self) -> impl Iterator<Item = &Certificate> {
         std::iter::once(&self.leaf).chain(&self.rest)
     }

@@ -1,16 +1,16 @@
-//! Names to addresses, by the C library: /etc/hosts, DNS, and whatever else the machine has.
+//! Resolves names to addresses with the C library: /etc/hosts, DNS, and whatever else the machine has.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, ToSocketAddrs as _};
 
-/// What the C library asks without a plug-in (`nss(5)`).
+/// The sources that the C library has without a plug-in (`nss(5)`).
 const BUILT_IN: [&str; 2] = ["files", "dns"];
 
 /// The addresses of a host, at least one. Blocks.
 ///
-/// A static program cannot use the plug-ins that nsswitch.conf(5) may name: loaded from another version of the C library
-/// than the program was built with, they end it (SIGFPE; seen on Debian 13). Where there are any, it reads /etc/hosts, and
-/// fails for other names.
+/// A static program cannot use the plug-ins that nsswitch.conf(5) may name: if they were built for another version of the C
+/// library, they crash the program (SIGFPE; seen on Debian 13). If there are any, this function reads /etc/hosts, and fails
+/// for other names.
 pub(super) fn look_up(host: &str) -> io::Result<Vec<IpAddr>> {
     if cfg!(all(target_feature = "crt-static", target_env = "gnu")) {
         let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
@@ -35,7 +35,7 @@ fn plugin(nsswitch: &str) -> Option<&str> {
         .lines()
         .filter_map(|line| line.split('#').next()?.trim().strip_prefix("hosts:"))
         .flat_map(str::split_whitespace)
-        // `[NOTFOUND=return]` and the like; blanks are allowed in them, and a part of one is no service either.
+        // `[NOTFOUND=return]` and similar. They may contain blanks, so a part of one is not a service either.
         .filter(|word| !word.contains(['[', ']', '=']))
         .find(|service| !BUILT_IN.contains(service))
 }
@@ -53,7 +53,7 @@ fn known(host: &str, hosts: &str) -> Option<Vec<IpAddr>> {
             words.any(|name| name.eq_ignore_ascii_case(host)).then_some(address)
         })
         .collect();
-    // RFC 6761: whatever the file has.
+    // RFC 6761: independent of the file.
     if found.is_empty() && host.eq_ignore_ascii_case("localhost") {
         return Some(vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()]);
     }

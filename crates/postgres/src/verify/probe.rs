@@ -1,8 +1,9 @@
-//! One probe: connect, ask for TLS, shake hands, over the first address that answers.
+//! One probe: connect, request TLS, do the handshake, with the first address that answers.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
+use std::sync::{Mutex, PoisonError};
 use std::task::Poll;
 
 use rustls::AlertDescription;
@@ -11,27 +12,47 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 
 use super::address::is_address;
-use super::handshake::{self, Goodbye};
+use super::handshake::{self, Failure, Goodbye};
 use super::names::look_up;
 use super::ssl_request::{self, Reply};
 use super::turns::{chosen, in_turns, left_out};
-use super::{Answer, Client, Facts, LIMIT, Reception};
+use super::{Answer, Client, Facts, LIMIT, Reception, alert_name};
 
-/// Probes the hosts in turns until one gives an answer. Never fails: not being answered is a fact, too.
+/// Probes the hosts in turns until one answers. Never fails: no answer is a fact, too.
 ///
-/// Each host has five seconds to answer, and all of them [`super::LONGEST`]; of more than [`super::MOST_HOSTS`] the others are
+/// Each host has five seconds to answer, and all of them together [`super::LONGEST`]; hosts beyond [`super::MOST_HOSTS`] are
 /// left out. A server that asks for a client certificate is shown the `client`'s.
 pub async fn probe(hosts: &[String], port: u16, client: Option<&Client>) -> Facts {
+    let (refused, late): (Mutex<Option<Facts>>, Mutex<Option<Facts>>) = Default::default();
     let ask = async |host: &str| {
         let deadline = Instant::now() + LIMIT;
         let answer = match ask_at(host, port, deadline, client).await {
             Err(alert) => without_client(host, port, deadline, alert).await,
             Ok(answer) => answer,
         };
-        Facts { address: shown_address(host, port), answer }
+        let facts = Facts { address: shown_address(host, port), answer };
+        if matches!(facts.answer, Answer::Refused(_) | Answer::TooLarge) {
+            let mut refused = refused.lock().unwrap_or_else(PoisonError::into_inner);
+            refused.get_or_insert_with(|| facts.clone());
+        } else if is_loopback(host) && deadline <= Instant::now() {
+            let mut late = late.lock().unwrap_or_else(PoisonError::into_inner);
+            late.get_or_insert_with(|| facts.clone());
+        }
+        facts
     };
-    let answered = |facts: &Facts| !matches!(facts.answer, Answer::Nothing(_));
+    // A server at another address may show a certificate.
+    let answered = |facts: &Facts| matches!(facts.answer, Answer::Served(_) | Answer::Plaintext);
     let found = in_turns(&chosen(hosts), ask, answered).await;
+    let late = late.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let refused = refused.into_inner().unwrap_or_else(PoisonError::into_inner);
+    // No packet to a loopback address is lost, so a server that did not answer there in time is slow, and may be PostgreSQL.
+    // The refusal at another address may come from another user's program, because an alert is not authenticated. So the
+    // time-out is reported instead of the refusal.
+    let refused = refused.map(|refused| late.unwrap_or(refused));
+    let found = match refused {
+        Some(refused) => found.filter(answered).or(Some(refused)),
+        None => found,
+    };
     let mut facts = found.unwrap_or_else(|| Facts {
         address: format!("port {port}"),
         answer: Answer::Nothing("there is no address to probe".to_owned()),
@@ -42,11 +63,16 @@ pub async fn probe(hosts: &[String], port: u16, client: Option<&Client>) -> Fact
     facts
 }
 
+fn is_loopback(host: &str) -> bool {
+    host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
 fn shown_address(host: &str, port: u16) -> String {
     if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
 }
 
-/// Connects to the first of the hosts that takes the connection, in the same turns; else says why the last one did not.
+/// Connects to the first of the hosts that accepts the connection, in the same turns. Otherwise returns why the last one did
+/// not.
 pub async fn connect_in_turns(hosts: &[String], port: u16) -> Result<TcpStream, String> {
     let dial =
         async |host: &str| match timeout_at(Instant::now() + LIMIT, connect(host, port)).await {
@@ -60,7 +86,7 @@ pub async fn connect_in_turns(hosts: &[String], port: u16) -> Result<TcpStream, 
     }
 }
 
-/// Connects and asks. An alert that ends a handshake in which a certificate may have been shown is an error.
+/// Connects and probes. It is an error if a handshake in which the client certificate was shown ends with an alert.
 async fn ask_at(
     host: &str,
     port: u16,
@@ -74,7 +100,8 @@ async fn ask_at(
     }
 }
 
-/// In TLS 1.2 a server that refuses our certificate does so within the handshake. What it serves is seen without one.
+/// In TLS 1.2 a server refuses the client certificate within the handshake. A second handshake without one shows what it
+/// serves.
 async fn without_client(
     host: &str,
     port: u16,
@@ -91,7 +118,7 @@ async fn without_client(
     }
 }
 
-/// The same for a process that cannot look up names: they are passed over.
+/// The same for a process that cannot look up names: they are skipped.
 pub(super) async fn probe_addresses(hosts: &[String], port: u16, client: Option<&Client>) -> Facts {
     let addresses: Vec<String> = hosts.iter().filter(|host| is_address(host)).cloned().collect();
     if addresses.is_empty() && !hosts.is_empty() {
@@ -99,11 +126,17 @@ pub(super) async fn probe_addresses(hosts: &[String], port: u16, client: Option<
         return Facts {
             address: format!("{name}:{port}"),
             answer: Answer::Nothing(format!(
-                "{name} is a name, and pgsvid's sandbox lets it look up none"
+                "{name} is a name, but pgsvid's sandbox does not allow name look-ups"
             )),
         };
     }
     probe(&addresses, port, client).await
+}
+
+/// The addresses of a name.
+pub async fn addresses_of(name: &str) -> io::Result<Vec<IpAddr>> {
+    let name = name.to_owned();
+    tokio::task::spawn_blocking(move || look_up(&name)).await?
 }
 
 /// Connects to a host: an address, or a name that is looked up.
@@ -111,8 +144,7 @@ pub async fn connect(host: &str, port: u16) -> io::Result<TcpStream> {
     let stream = if let Ok(address) = host.parse::<IpAddr>() {
         TcpStream::connect((address, port)).await?
     } else {
-        let name = host.to_owned();
-        let found = tokio::task::spawn_blocking(move || look_up(&name)).await??;
+        let found = addresses_of(host).await?;
         let found: Vec<SocketAddr> = found.into_iter().map(|host| (host, port).into()).collect();
         TcpStream::connect(&found[..]).await?
     };
@@ -120,10 +152,9 @@ pub async fn connect(host: &str, port: u16) -> io::Result<TcpStream> {
     Ok(stream)
 }
 
-/// Asks over a connection that is made already, until `deadline`. Never fails, as [`probe`] does not, and shows no
-/// certificate.
+/// Probes over an open connection, until `deadline`. Never fails, like [`probe`], and shows no certificate.
 ///
-/// After a handshake the server has a little longer, to say goodbye: what is known by then is known.
+/// After a handshake the server gets a little more time to close the connection; the facts are complete by then.
 pub async fn ask<S>(stream: S, deadline: Instant) -> Answer
 where
     S: AsyncRead + AsyncWrite + Unpin,
@@ -146,8 +177,11 @@ where
             Ok(Answer::Served(served))
         }
         Ok(Ok((answer, _))) => Ok(answer),
-        Ok(Err(error)) => match handshake::alert(&error) {
-            Some(alert) => Err(alert),
+        Ok(Err(Failure { error, seen, shown })) => match handshake::alert(&error) {
+            Some(alert) if shown => Err(alert),
+            Some(alert) if !seen => Ok(Answer::Refused(alert)),
+            Some(alert) => Ok(Answer::Nothing(ended_by(alert))),
+            None if handshake::is_too_large(&error) => Ok(Answer::TooLarge),
             None => Ok(Answer::Nothing(explain(&error))),
         },
         Err(_) => Ok(too_late()),
@@ -157,19 +191,19 @@ where
 async fn question<S>(
     mut stream: S,
     client: Option<&Client>,
-) -> io::Result<(Answer, Option<Goodbye<S>>)>
+) -> Result<(Answer, Option<Goodbye<S>>), Failure>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     match ssl_request::ask(&mut stream).await? {
         Reply::Plaintext => Ok((Answer::Plaintext, None)),
         Reply::Error => {
-            Err(io::Error::other("the server answered with an error instead of S or N"))
+            Err(io::Error::other("the server answered with an error instead of S or N").into())
         }
-        Reply::Garbage => Err(io::Error::other("what listens there is no PostgreSQL")),
-        // The server may send its first TLS byte only after our ClientHello.
+        Reply::Garbage => Err(io::Error::other("the server there is not PostgreSQL").into()),
+        // The server may send its first TLS byte only after the client's ClientHello.
         Reply::Tls if has_spoken(&mut stream).await? => {
-            Err(io::Error::other("bytes were injected before the TLS handshake"))
+            Err(io::Error::other("bytes were injected before the TLS handshake").into())
         }
         Reply::Tls => {
             let (served, goodbye) = handshake::shake(stream, client).await?;
@@ -178,7 +212,7 @@ where
     }
 }
 
-/// Whether a byte is there already, without waiting for one; fails if the stream has ended.
+/// Whether a byte has arrived already, without waiting for one; fails if the stream has ended.
 async fn has_spoken<S: AsyncRead + Unpin>(stream: &mut S) -> io::Result<bool> {
     let mut early = [0; 1];
     std::future::poll_fn(|context| {
@@ -200,15 +234,15 @@ fn too_late() -> Answer {
 }
 
 fn ended_by(alert: AlertDescription) -> String {
-    rustls::Error::AlertReceived(alert).to_string()
+    format!("the server ended the handshake with the alert {}", alert_name(alert))
 }
 
-/// The kernel's words, or ours; never the server's.
+/// The kernel's message, or pgsvid's; never the server's.
 fn explain(error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::ConnectionRefused => "nobody listens there".to_owned(),
         io::ErrorKind::PermissionDenied => {
-            "may not connect: a firewall forbids it, or pgsvid's sandbox, which knows the configured port only"
+            "connecting is forbidden, by a firewall or by pgsvid's sandbox, which only allows the configured port"
                 .to_owned()
         }
         io::ErrorKind::UnexpectedEof => "the server ended the connection".to_owned(),
@@ -219,7 +253,7 @@ fn explain(error: &io::Error) -> String {
     }
 }
 
-/// The library's own words for that are names of its types.
+/// The library's own message only names its types.
 fn is_about_certificate(error: &io::Error) -> bool {
     let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
     matches!(inner, Some(rustls::Error::InvalidCertificate(_)))
@@ -239,7 +273,7 @@ mod tests {
 
     use super::*;
 
-    /// A server that shakes hands, and does `then`.
+    /// A server that does a handshake, and then `then`.
     async fn asked<F>(svid: Svid, then: impl FnOnce(TlsStream<DuplexStream>) -> F) -> Answer
     where
         F: Future<Output = ()>,
@@ -317,6 +351,28 @@ mod tests {
 
         let facts = probe_addresses(&hosts[..1], port, None).await;
         let Answer::Nothing(why) = facts.answer else { panic!("{facts:?}") };
-        assert_eq!(why, "db.example is a name, and pgsvid's sandbox lets it look up none");
+        assert_eq!(why, "db.example is a name, but pgsvid's sandbox does not allow name look-ups");
+    }
+    #[tokio::test]
+    async fn b83_an_alert_at_another_loopback_address_does_not_stand_for_a_server_that_is_late() {
+        let late = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = late.local_addr().unwrap().port();
+        let strangers = tokio::net::TcpListener::bind(("127.0.0.2", port)).await.unwrap();
+        tokio::spawn(async move {
+            while let Ok((mut stream, _)) = strangers.accept().await {
+                stream.read_exact(&mut [0; 8]).await.unwrap();
+                stream.write_all(b"S").await.unwrap();
+                let _ = stream.read(&mut [0; 4096]).await.unwrap();
+                // The alert handshake_failure (RFC 8446, 6).
+                stream.write_all(&[0x15, 3, 3, 0, 2, 2, 40]).await.unwrap();
+            }
+        });
+        let hosts = ["127.0.0.1", "127.0.0.2"].map(str::to_owned);
+        let facts = probe(&hosts, port, None).await;
+        assert!(matches!(facts.answer, Answer::Nothing(_)), "{facts:?}");
+        // Where nobody listens at the other address, the server's alert counts.
+        drop(late);
+        let facts = probe(&hosts, port, None).await;
+        assert!(matches!(facts.answer, Answer::Refused(_)), "{facts:?}");
     }
 }

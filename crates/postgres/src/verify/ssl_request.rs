@@ -1,4 +1,4 @@
-//! `SSLRequest`: the question that comes before TLS (PostgreSQL manual, "SSL Session Encryption").
+//! `SSLRequest`: the request that precedes TLS (PostgreSQL manual, "SSL Session Encryption").
 
 use std::io;
 
@@ -7,21 +7,21 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 /// Length 8, then the request code 80877103.
 const SSL_REQUEST: [u8; 8] = [0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x2f];
 
-/// What the server said.
+/// The server's reply.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Reply {
     /// `S`: TLS may begin.
     Tls,
-    /// `N`: it has none.
+    /// `N`: TLS is off.
     Plaintext,
     /// `E`: an error, whose text is not authenticated and must be neither parsed nor shown (CVE-2024-10977).
     Error,
-    /// Something that no PostgreSQL says.
+    /// Something that no PostgreSQL sends.
     Garbage,
 }
 
-/// Asks for TLS, and reads exactly one byte: what follows it belongs to TLS, and if it is there already,
-/// somebody has injected it (CVE-2021-23222).
+/// Requests TLS, and reads exactly one byte: further bytes belong to TLS, and if some have arrived already, somebody has
+/// injected them (CVE-2021-23222).
 pub(super) async fn ask<S>(stream: &mut S) -> io::Result<Reply>
 where
     S: AsyncRead + AsyncWrite + Unpin,

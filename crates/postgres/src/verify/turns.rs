@@ -1,5 +1,5 @@
-//! The addresses of one server, tried in turns: each begins when the one before has failed, or keeps us waiting. However many
-//! there are, and however silent they are, it comes to an end soon.
+//! Tries the addresses of one server in turns: each begins when the one before has failed, or takes too long. It ends soon,
+//! however many silent addresses there are.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -11,14 +11,15 @@ use tokio::time::sleep;
 use super::LIMIT;
 use super::address::addresses;
 
-/// How many addresses are tried.
+/// How many addresses are tried at most.
 pub const MOST_HOSTS: usize = 8;
-/// How long an address may keep the next one waiting.
+/// How long an address may delay the next one.
 const TURN: Duration = Duration::from_millis(700);
-/// How long all of them may take, if each ends within [`LIMIT`].
+/// How long all of them take at most, if each ends within [`LIMIT`].
 pub const LONGEST: Duration = LIMIT.saturating_add(TURN.saturating_mul(7));
 
-/// The hosts that are tried, in order. Of too many those of this machine come first, and `127.0.0.1` and `::1` before all.
+/// The hosts that are tried, in order. If there are too many, those of this machine come first, and `127.0.0.1` and `::1`
+/// before all.
 pub(super) fn chosen(hosts: &[String]) -> Vec<&str> {
     let mut hosts: Vec<&str> = hosts.iter().map(String::as_str).collect();
     if hosts.len() > MOST_HOSTS {
@@ -33,7 +34,7 @@ pub(super) fn chosen(hosts: &[String]) -> Vec<&str> {
     hosts
 }
 
-/// Words for the hosts that were not tried; empty if all were.
+/// The text about hosts that were not tried; empty if all were.
 pub(super) fn left_out(hosts: &[String]) -> String {
     match hosts.len().saturating_sub(MOST_HOSTS) {
         0 => String::new(),
@@ -41,7 +42,7 @@ pub(super) fn left_out(hosts: &[String]) -> String {
     }
 }
 
-/// Asks the hosts until one gives an answer of use; else returns what came of the last one. `None` without hosts.
+/// Probes the hosts until one gives a usable answer; otherwise returns the result of the last one. `None` without hosts.
 pub(super) async fn in_turns<'a, T, F>(
     hosts: &[&'a str],
     ask: impl Fn(&'a str) -> F,
@@ -129,7 +130,8 @@ mod tests {
         assert_eq!(found.as_deref(), all.last().copied());
         assert!(begun.elapsed() < LIMIT, "{:?}", begun.elapsed());
 
-        // Who refuses at once does not let the next one wait, and one that answers is the only one that is asked.
+        // A host that refuses immediately does not delay the next one, and a host that answers is the only one that is
+        // probed.
         let begun = Instant::now();
         let refused = in_turns(&all, async |host| host.to_owned(), |_| false).await;
         assert_eq!(refused.as_deref(), all.last().copied());

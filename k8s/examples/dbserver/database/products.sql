@@ -1,11 +1,11 @@
--- The image executes this once, in the database postgres, when it has made an empty data directory.
+-- The image executes this once, in the database postgres, after it has created an empty data directory.
 ALTER ROLE postgres PASSWORD NULL;
 
--- What pgsvid needs. The grant counts in this database only.
+-- What pgsvid needs. The grant only applies in this database.
 CREATE ROLE pgsvid LOGIN CONNECTION LIMIT 3;
 GRANT EXECUTE ON FUNCTION pg_catalog.pg_reload_conf() TO pgsvid;
 
--- One reads, the other writes, too. Neither has a password.
+-- One reads, the other also writes. Neither has a password.
 CREATE ROLE dbclient LOGIN;
 CREATE ROLE demoapi LOGIN;
 

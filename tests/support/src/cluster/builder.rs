@@ -1,4 +1,4 @@
-//! What a cluster begins with.
+//! The initial configuration of a cluster.
 
 use std::fmt::Write;
 use std::path::Path;
@@ -24,7 +24,7 @@ log_connections = off
 log_timezone = 'UTC'
 ";
 
-/// A [`Cluster`] to be made. Later lines of configuration win over earlier ones.
+/// A [`Cluster`] to be created. Later lines of configuration override earlier ones.
 #[derive(Debug, Default)]
 pub struct ClusterBuilder {
     configuration: String,
@@ -73,7 +73,7 @@ impl ClusterBuilder {
         self
     }
 
-    /// Makes the cluster without starting it.
+    /// Creates the cluster without starting it.
     pub fn create(self) -> Cluster {
         let directory = Directory::new();
         let cluster = Cluster {
@@ -97,7 +97,7 @@ impl ClusterBuilder {
         cluster
     }
 
-    /// Makes the cluster and starts it.
+    /// Creates the cluster and starts it.
     #[track_caller]
     pub fn start(self) -> Cluster {
         let cluster = self.create();

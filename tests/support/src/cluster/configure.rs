@@ -71,7 +71,7 @@ impl Cluster {
         drop(input);
         let output = child.wait_with_output().expect("waits for postgres");
         let said = String::from_utf8_lossy(&output.stderr);
-        // It goes on after an error, and exits with 0 nevertheless.
+        // It continues after an error, and still exits with 0.
         assert!(output.status.success() && !said.contains("ERROR:"), "postgres --single: {said}");
     }
 

@@ -1,7 +1,7 @@
 //! Starting, stopping and signalling.
 
 use std::fs::{self, OpenOptions};
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::MutexGuard;
 use std::sync::atomic::Ordering;
 use std::thread;
@@ -11,13 +11,13 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use super::Cluster;
 use crate::eventually::within;
-use crate::{Account, Installation, spawn};
+use crate::{Account, Installation, LIMIT, spawn};
 
 /// Longer than recovery after a crash takes on a busy machine.
 const START_LIMIT: Duration = Duration::from_secs(60);
 const STOP_LIMIT: Duration = Duration::from_secs(60);
 
-/// How a server is told to stop.
+/// How to stop a server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
     /// Waits until all sessions have ended.
@@ -47,7 +47,7 @@ impl Cluster {
         }
     }
 
-    /// The same, or what the server logged before it gave up.
+    /// The same, or the log of a server that gave up.
     pub fn try_start(&self) -> Result<(), String> {
         for _ in 0..5 {
             let mark = self.log_mark();
@@ -72,6 +72,19 @@ impl Cluster {
 
     /// Starts the server and returns while it may still be starting.
     pub fn start_without_waiting(&self) {
+        self.spawn(|command| {
+            command.arg("-D").arg(self.data_directory());
+        });
+    }
+
+    /// Starts the server in another way, and waits until it is ready: `change` gets the command without the data directory.
+    #[track_caller]
+    pub fn start_as(&self, change: impl FnOnce(&mut Command)) {
+        self.spawn(change);
+        self.wait_ready();
+    }
+
+    fn spawn(&self, change: impl FnOnce(&mut Command)) {
         assert!(!self.is_running(), "PostgreSQL runs already");
         let log = OpenOptions::new()
             .create(true)
@@ -81,13 +94,12 @@ impl Cluster {
         let postgres = Installation::found().program("postgres");
         let mut command = spawn::lasting_command(&postgres, Account::server(), "QUIT");
         command
-            .arg("-D")
-            .arg(self.data_directory())
             .args(["-p", &self.port.load(Ordering::SeqCst).to_string()])
             .args(&self.arguments)
             .stdin(Stdio::null())
             .stdout(log.try_clone().expect("duplicates a descriptor"))
             .stderr(log);
+        change(&mut command);
         *self.process() = Some(spawn::spawn(command).expect("runs postgres"));
     }
 
@@ -118,6 +130,14 @@ impl Cluster {
         self.signal(Signal::HUP);
     }
 
+    /// The same, and waits for the log: two signals are two reloads, and the next connection meets the files of now.
+    #[track_caller]
+    pub fn reload(&self) {
+        let mark = self.log_mark();
+        self.sighup();
+        self.wait_for_log(mark, LIMIT, "received SIGHUP");
+    }
+
     /// Signals the postmaster.
     #[track_caller]
     pub fn signal(&self, signal: Signal) {
@@ -126,7 +146,7 @@ impl Cluster {
         kill_process(Pid::from_child(child), signal).expect("signals postgres");
     }
 
-    /// Waits for the end of a server that was told to stop.
+    /// Waits for the end of a server that was asked to stop.
     #[track_caller]
     pub fn wait_stopped(&self, limit: Duration) {
         within(limit, || !self.is_running()).unwrap_or_else(|| {
@@ -147,13 +167,13 @@ impl Cluster {
         running
     }
 
-    /// The postmaster's process number.
+    /// The postmaster's process ID.
     pub fn pid(&self) -> u32 {
         self.process().as_ref().expect("PostgreSQL runs").id()
     }
 
-    /// Reads what `pg_ctl` reads (PostgreSQL's `utils/pidfile.h`): the number of the process in the
-    /// first line, its state in the eighth. No connection is made, so nothing is logged.
+    /// Reads what `pg_ctl` reads (PostgreSQL's `utils/pidfile.h`): the process ID in the first line, its state in the eighth.
+    /// It makes no connection, so nothing is logged.
     fn is_ready(&self) -> bool {
         let file = self.data_directory().join("postmaster.pid");
         let text = fs::read_to_string(file).unwrap_or_default();

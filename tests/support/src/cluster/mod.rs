@@ -18,17 +18,17 @@ pub use self::served::{Served, subject};
 use crate::eventually::within;
 use crate::{Account, Directory, Installation, Psql};
 
-/// A PostgreSQL server of its own, in a temporary directory, on a Unix socket and a port of
-/// 127.0.0.1. It runs as [`Account::server`] and ends with the value, or with the test process.
+/// A PostgreSQL server in a temporary directory, on a Unix socket and a port of 127.0.0.1. It runs as [`Account::server`] and
+/// ends with the value, or with the test process.
 ///
-/// The database superuser is `postgres`, whom peer authentication lets in from the server's account
+/// The database superuser is `postgres`, which peer authentication lets in from the server's account
 /// whatever the test writes into `pg_hba.conf`. No TCP connection is admitted at first.
 #[derive(Debug)]
 pub struct Cluster {
     directory: Directory,
     socket_directory: PathBuf,
     port: AtomicU16,
-    /// Somebody knows the port, so it cannot be changed any more.
+    /// Somebody knows the port, so it must not change any more.
     port_is_known: AtomicBool,
     arguments: Vec<String>,
     process: Mutex<Option<Child>>,
@@ -45,7 +45,7 @@ impl Cluster {
         Self::builder().start()
     }
 
-    /// Where its socket is: what `PGHOST` takes.
+    /// The directory of its socket: the value of `PGHOST`.
     pub fn socket_directory(&self) -> &Path {
         &self.socket_directory
     }
@@ -56,22 +56,22 @@ impl Cluster {
         self.port.load(Ordering::SeqCst)
     }
 
-    /// `127.0.0.1:port`, where TLS is spoken.
+    /// `127.0.0.1:port`, where it serves TLS.
     pub fn address(&self) -> String {
         format!("127.0.0.1:{}", self.port())
     }
 
-    /// Where `postgresql.conf` and everything else is.
+    /// The directory of `postgresql.conf` and everything else.
     pub fn data_directory(&self) -> PathBuf {
         self.directory.join("data")
     }
 
-    /// The server's user number.
+    /// The server's user ID.
     pub fn uid(&self) -> u32 {
         Account::server().uid()
     }
 
-    /// The server's group number.
+    /// The server's group ID.
     pub fn gid(&self) -> u32 {
         Account::server().gid()
     }
@@ -111,17 +111,17 @@ impl Cluster {
         })
     }
 
-    /// psql for this server's socket; user and database are still to be chosen.
+    /// psql for this server's socket; user and database are not chosen yet.
     pub fn psql(&self) -> Psql {
         Psql::new()
             .env("PGHOST", &self.socket_directory)
             .env("PGPORT", self.port().to_string())
-            // A server that hangs fails the test that asked, and not the time limit of all tests.
+            // A server that hangs fails its own test, and not the time limit of all tests.
             .env("PGCONNECT_TIMEOUT", "10")
     }
 
-    /// psql over TCP as that role with the certificate in `directory`, as careful as can be; `more` is added to the
-    /// connection string.
+    /// psql over TCP as this role, with the certificate in `directory` and all checks on; `more` is added to the connection
+    /// string.
     pub fn client(&self, directory: &Path, role: &str, more: &str) -> Psql {
         let directory = directory.display();
         Psql::new().env("PGCONNECT_TIMEOUT", "10").arg("-w").arg(format!(
@@ -132,15 +132,23 @@ impl Cluster {
         ))
     }
 
-    /// What the statements answer: columns apart by `|`, one row a line. Each statement is one of
-    /// its own, as `ALTER SYSTEM` needs it.
+    /// The answer to the statements: columns separated by `|`, one row a line. Each statement is executed separately, as
+    /// `ALTER SYSTEM` requires.
     #[track_caller]
     pub fn sql(&self, user: &str, database: &str, text: &str) -> String {
         self.try_sql(user, database, text)
             .unwrap_or_else(|error| panic!("{text:?} failed: {error}\nserver log:\n{}", self.log()))
     }
 
-    /// The same, or what psql said on standard error.
+    /// Those of these methods that the server was built without: it refuses a line of `pg_hba.conf` that names one.
+    #[must_use]
+    pub fn lacks(&self, methods: &[&'static str]) -> Vec<&'static str> {
+        let built = "SELECT setting FROM pg_catalog.pg_config WHERE name = 'CONFIGURE'";
+        let built = self.sql("postgres", "postgres", built);
+        methods.iter().copied().filter(|it| !built.contains(&format!("--with-{it}"))).collect()
+    }
+
+    /// The same, or psql's standard error.
     pub fn try_sql(&self, user: &str, database: &str, text: &str) -> Result<String, String> {
         let output = self.psql().user(user).database(database).script(text).run();
         if !output.status.success() {

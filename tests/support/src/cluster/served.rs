@@ -1,4 +1,4 @@
-//! What a new connection over TCP is shown, as OpenSSL sees it: not by the eyes of the program that is tested.
+//! What a new connection over TCP is shown, according to OpenSSL: not to the program under test.
 
 use std::collections::BTreeSet;
 use std::process::{Command, Stdio};
@@ -11,23 +11,24 @@ const NAMES: [&str; 2] = ["-nameopt", "RFC2253"];
 const BEGIN: &str = "-----BEGIN CERTIFICATE-----";
 const END: &str = "-----END CERTIFICATE-----";
 
-/// What one handshake has shown.
+/// The result of one handshake.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Served {
     /// The leaf, in DER.
     pub leaf: Vec<u8>,
-    /// The names of the authorities that clients are asked for, as [`subject`] has them; `None` if they are asked for none.
+    /// The names of the authorities that the server accepts, in the form of [`subject`]; `None` if it asks for no
+    /// certificate.
     pub authorities: Option<BTreeSet<String>>,
 }
 
 impl Cluster {
-    /// What a handshake shows now.
+    /// The result of a handshake now.
     #[track_caller]
     pub fn served(&self) -> Served {
         self.try_served().unwrap_or_else(|said| panic!("PostgreSQL does not shake hands: {said}"))
     }
 
-    /// The same, or what OpenSSL has said.
+    /// The same, or OpenSSL's error.
     pub fn try_served(&self) -> Result<Served, String> {
         let output = Command::new("openssl")
             .args(["s_client", "-starttls", "postgres", "-connect"])
@@ -51,7 +52,7 @@ impl Cluster {
     }
 }
 
-/// What follows the names.
+/// The line after the names.
 fn is_about_something_else(line: &str) -> bool {
     [
         "Client Certificate Types",

@@ -18,14 +18,13 @@ use crate::output::{Mark, Missing, Output, Stream};
 use crate::setup::LIMIT;
 use crate::{Account, Process, spawn};
 
-/// A running program. It ends with the value, or with the test process; a test that panics shows
-/// what the program wrote.
+/// A running program. It ends with the value, or with the test process; if a test panics, the program's output is shown.
 #[derive(Debug)]
 pub struct Program {
     name: String,
     child: Mutex<Child>,
     output: Arc<Output>,
-    /// Those that the kernel ends with it, since it was killed.
+    /// The processes that the kernel ends with it, because it was killed.
     orphans: Mutex<Vec<Process>>,
 }
 
@@ -41,7 +40,7 @@ impl Program {
         Self::spawn_as(Account::server(), path, arguments, variables)
     }
 
-    /// The same as another account; only root can choose one that is not its own.
+    /// The same as another account; only root can choose a foreign one.
     #[track_caller]
     pub fn spawn_as<A: AsRef<OsStr>>(
         account: &Account,
@@ -52,7 +51,7 @@ impl Program {
         Self::spawn_with_input(account, path.as_ref(), arguments, variables, Stdio::null())
     }
 
-    /// `pgsvid run`'s daemon alone: the test is its parent, and has the parent's end of the channel. It ends when that is
+    /// Only `pgsvid run`'s daemon: the test is its parent, and has the parent's end of the channel. It ends when that is
     /// dropped. The program may be one that becomes pgsvid.
     #[track_caller]
     pub fn spawn_daemon<A: AsRef<OsStr>>(
@@ -90,35 +89,35 @@ impl Program {
         Self { name, child: Mutex::new(child), output, orphans: Mutex::default() }
     }
 
-    /// Where [`Account::server`] finds a program that it starts by itself, for instance from a shell.
+    /// The path at which [`Account::server`] finds a program that it starts itself, for instance from a shell.
     pub fn reachable(path: impl AsRef<Path>) -> PathBuf {
         spawn::executable(path.as_ref(), Account::server())
     }
 
-    /// Waits for a line, written since the start, of which the condition holds.
+    /// Waits for a line since the start for which the condition holds.
     #[track_caller]
     pub fn wait_for(&self, limit: Duration, condition: impl FnMut(&str) -> bool) -> String {
         self.wait_after(Mark::default(), limit, condition)
     }
 
-    /// Waits for a line, written since the start, that contains the text.
+    /// Waits for a line since the start that contains the text.
     #[track_caller]
     pub fn wait_for_text(&self, limit: Duration, text: &str) -> String {
         self.wait_for_text_after(Mark::default(), limit, text)
     }
 
-    /// Waits for a line of JSON, written since the start, of which the condition holds.
+    /// Waits for a line of JSON since the start for which the condition holds.
     #[track_caller]
     pub fn wait_for_event(&self, limit: Duration, condition: impl FnMut(&Value) -> bool) -> Value {
         self.wait_for_event_after(Mark::default(), limit, condition).0
     }
 
-    /// Where the output ends now: [`Program::wait_after`] looks only at what follows.
+    /// The present end of the output: [`Program::wait_after`] only looks at what follows.
     pub fn mark(&self) -> Mark {
         self.output.mark()
     }
 
-    /// Waits for a line after the mark of which the condition holds.
+    /// Waits for a line after the mark for which the condition holds.
     #[track_caller]
     pub fn wait_after(
         &self,
@@ -145,8 +144,8 @@ impl Program {
         .0
     }
 
-    /// Waits for a line of JSON after the mark of which the condition holds, and tells where the
-    /// next one is to be looked for: no event is missed between two calls.
+    /// Waits for a line of JSON after the mark for which the condition holds, and returns the mark for the next search, so
+    /// that no event is missed between two calls.
     #[track_caller]
     pub fn wait_for_event_after(
         &self,
@@ -171,12 +170,12 @@ impl Program {
         self.output.lines().into_iter().map(|(_, line)| line).collect()
     }
 
-    /// What was written to standard output, without the last end of line.
+    /// The standard output so far, without the last newline.
     pub fn standard_output(&self) -> String {
         self.stream(Stream::Standard)
     }
 
-    /// What was written to standard error, without the last end of line.
+    /// The standard error so far, without the last newline.
     pub fn standard_error(&self) -> String {
         self.stream(Stream::Error)
     }
@@ -200,42 +199,42 @@ impl Program {
             panic!("{} has not ended within {limit:?}", self.name);
         };
         self.wait_orphans();
-        // A grandchild that holds the pipe open is no reason to wait for ever.
+        // A grandchild that holds the pipe open must not make this wait forever.
         self.output.wait_closed(Duration::from_secs(2));
         status
     }
 
-    /// Asks the program to end by SIGTERM, and waits for that.
+    /// Sends SIGTERM to the program, and waits for its end.
     #[track_caller]
     pub fn terminate(&self, limit: Duration) -> ExitStatus {
         self.signal(Signal::TERM);
         self.wait_exit(limit)
     }
 
-    /// Whether the program lives.
+    /// Whether the program runs.
     pub fn is_running(&self) -> bool {
         self.child().try_wait().is_ok_and(|status| status.is_none())
     }
 
-    /// Its process number.
+    /// Its process ID.
     pub fn pid(&self) -> u32 {
         self.child().id()
     }
 
-    /// What the kernel tells of it: of the daemon, where it is the parent of one.
+    /// What the kernel reports about it, or about its daemon if it is a parent.
     pub fn process(&self) -> Process {
         let own = Process(self.pid());
         own.same_children().pop().unwrap_or(own)
     }
 
-    /// The daemon of a `pgsvid run`, whose parent this program is. Waits until there is one.
+    /// The daemon of a `pgsvid run`, whose parent is this program. Waits until there is one.
     #[track_caller]
     pub fn daemon(&self) -> Process {
         let daemon = within(LIMIT, || Process(self.pid()).same_children().pop());
         daemon.unwrap_or_else(|| panic!("{self} has no daemon"))
     }
 
-    /// Its process number.
+    /// The process ID of its daemon.
     #[track_caller]
     pub fn daemon_pid(&self) -> u32 {
         self.daemon().0

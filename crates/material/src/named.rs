@@ -1,0 +1,64 @@
+//! What a leaf is called.
+
+use std::fmt;
+
+use super::Certificate;
+use super::identity::{SpiffeId, workload_id};
+
+/// What a leaf is called, for people and for comparison.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Name {
+    /// An X509-SVID.
+    Spiffe(SpiffeId),
+    /// Another certificate, by its DNS names.
+    Dns(Vec<String>),
+    /// Another certificate without a DNS name, by its subject, which may be empty.
+    Subject(String),
+}
+
+impl Name {
+    /// Of a leaf that may be any certificate.
+    pub(super) fn of(leaf: &Certificate) -> Self {
+        if let [uri] = leaf.uris()
+            && let Ok(id) = workload_id(uri)
+        {
+            return Self::Spiffe(id);
+        }
+        match leaf.dns_names() {
+            [] => Self::Subject(leaf.distinguished_name()),
+            names => Self::Dns(names.to_vec()),
+        }
+    }
+
+    /// Whether a leaf has this name. Without a SPIFFE ID and a DNS name none is known by it: many have the same subject.
+    #[must_use]
+    pub fn is_of(&self, leaf: &Certificate) -> bool {
+        match self {
+            Self::Spiffe(id) => matches!(leaf.uris(), [uri] if *uri == id.to_string()),
+            Self::Dns(names) => leaf.dns_names() == names.as_slice(),
+            Self::Subject(_) => false,
+        }
+    }
+
+    /// The SPIFFE ID, if it is one.
+    #[must_use]
+    pub fn spiffe_id(&self) -> Option<&SpiffeId> {
+        match self {
+            Self::Spiffe(id) => Some(id),
+            Self::Dns(_) | Self::Subject(_) => None,
+        }
+    }
+}
+
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Spiffe(id) => write!(f, "{id}"),
+            Self::Dns(names) => f.write_str(&names.join(", ")),
+            Self::Subject(subject) if subject.is_empty() => {
+                f.write_str("a certificate without a name")
+            }
+            Self::Subject(subject) => f.write_str(subject),
+        }
+    }
+}

@@ -1,0 +1,79 @@
+//! What OpenSSL objects to in one certificate of a path.
+
+/// A fault of one certificate. The text follows the name of the certificate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Fault {
+    /// `X509_V_ERR_UNHANDLED_CRITICAL_EXTENSION`
+    #[error("has a critical extension that OpenSSL does not know")]
+    Critical,
+    /// `X509_V_ERR_INVALID_CA`
+    #[error(
+        "must not sign certificates: its basicConstraints or its keyUsage forbid it, or are missing"
+    )]
+    NoAuthority,
+    /// `X509_V_ERR_INVALID_PURPOSE`, for a server.
+    #[error("cannot be used for servers: its extended key usage or its keyUsage does not allow it")]
+    NotForServers,
+    /// `X509_V_ERR_INVALID_PURPOSE`, for a client.
+    #[error("cannot be used for clients: its extended key usage or its keyUsage does not allow it")]
+    NotForClients,
+    /// The same for both uses.
+    #[error(
+        "can be used neither for servers nor for clients: its extended key usage or its keyUsage does not allow it"
+    )]
+    ForNeither,
+    /// `X509_V_ERR_PATH_LENGTH_EXCEEDED`
+    #[error("does not allow as many authorities below it (pathLenConstraint)")]
+    PathLength,
+    /// `X509_V_ERR_EC_KEY_EXPLICIT_PARAMS`
+    #[error("has a key with explicit curve parameters instead of a named curve")]
+    ExplicitCurve,
+    /// `X509_V_ERR_EE_KEY_TOO_SMALL`, `X509_V_ERR_CA_KEY_TOO_SMALL`
+    #[error(
+        "has a key that is too weak for OpenSSL at security level 2, or of a kind that is not supported (RSA needs 2048 bits, \
+         EC 224)"
+    )]
+    WeakKey,
+    /// `X509_V_ERR_CA_MD_TOO_WEAK`
+    #[error(
+        "is signed with a digest that is too weak for OpenSSL at security level 2, such as SHA-1"
+    )]
+    WeakDigest,
+    /// `X509_V_ERR_CERT_SIGNATURE_FAILURE`
+    #[error("is not signed by the key of the authority that OpenSSL finds as its issuer")]
+    Signature,
+    /// There are too many signatures to verify.
+    #[error("is one of too many whose signatures would have to be verified")]
+    TooMany,
+    /// A kind of key, curve or signature that pgsvid has no code for. OpenSSL may have, and then accept or refuse the
+    /// signature.
+    #[error(
+        "has a signature, or a key, of a kind that pgsvid cannot verify (known are RSA and ECDSA with SHA-256 to SHA-512, P-256 to P-521, \
+         Ed25519)"
+    )]
+    Unchecked,
+    /// `X509_V_ERR_CERT_HAS_EXPIRED`
+    #[error("has expired")]
+    Expired,
+    /// `X509_V_ERR_CERT_NOT_YET_VALID`
+    #[error("is not valid yet")]
+    NotYetValid,
+    /// `X509_V_ERR_PERMITTED_VIOLATION` and related errors.
+    #[error("has a name that the name constraints of an authority above it do not allow")]
+    NameConstraints,
+    /// OpenSSL has its own limit, of a million for each list.
+    #[error(
+        "has too many or too long names, or the authorities above it have too many name constraints, to compare them"
+    )]
+    TooManyNames,
+    /// A name, or a constraint, of a kind that OpenSSL does not compare.
+    #[error(
+        "has a name, or an authority above it has a name constraint, of a kind that OpenSSL does not compare"
+    )]
+    UnsupportedName,
+    /// RFC 3779.
+    #[error(
+        "has IP address blocks or autonomous system numbers (RFC 3779), which pgsvid does not compare"
+    )]
+    Resources,
+}

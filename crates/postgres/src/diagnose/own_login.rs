@@ -1,0 +1,144 @@
+//! Why PostgreSQL refuses the role that reloads over the socket, in terms of `pg_hba.conf` and `pg_ident.conf`.
+
+use super::access::place;
+use super::session::session;
+use crate::sql::{self, Admission, Error, HbaRule, Mapping, Refusal, Settings};
+use crate::survey::Access;
+use pgsvid_base::finding::{Code, Finding};
+
+/// The role that PostgreSQL's own user has by `peer` without a map.
+const SUPERUSER: &str = "postgres";
+
+/// Whether these files may be the cause.
+fn hangs_on_lines(error: &Error, settings: &Settings) -> bool {
+    matches!(error, Error::NoLogin(_))
+        || matches!(
+            Refusal::of(error, settings),
+            Some(Refusal::Peer | Refusal::Line | Refusal::Rejected | Refusal::Unclear)
+        )
+}
+
+/// Why a session was refused, if lines of these files may be the cause: only then `look` is called to read them. `None` if nothing
+/// more is known than [`session`](super::session()) says.
+#[must_use]
+pub fn deciding_line(
+    error: &Error,
+    settings: &Settings,
+    look: impl FnOnce() -> Option<Access>,
+) -> Option<Finding> {
+    if !hangs_on_lines(error, settings) {
+        return None;
+    }
+    let found = own_login(&look()?, settings)?;
+    Some(Finding { code: session(error, settings).code, ..found })
+}
+
+/// Whether the connection limit of the role or of the database prevents the session. Waiting hardly helps: the limit may be 0, and
+/// only pgsvid logs in as the role.
+#[must_use]
+pub fn is_limited(error: &Error, settings: &Settings) -> bool {
+    matches!(Refusal::of(error, settings), Some(Refusal::RoleLimit | Refusal::DatabaseLimit))
+}
+
+/// The line that decides, and what is missing; `None` if that cannot be told from these files.
+fn own_login(access: &Access, settings: &Settings) -> Option<Finding> {
+    let own = sql::own_name()?;
+    let hba = access.hba.display().to_string();
+    if access.nul.is_some() || !access.unclear.is_empty() {
+        return None;
+    }
+    let mappings = access.mappings.as_ref()?;
+    let mut about = Vec::new();
+    for rule in access.rules.iter().filter(|rule| rule.kind == "local") {
+        match (rule.is_for(&settings.database, &settings.user), rule.is_about(&settings.user)) {
+            (Some(false), _) | (_, Some(false)) => {}
+            (Some(true), Some(true)) => about.push(rule),
+            // pgsvid cannot tell whether it decides.
+            _ if about.is_empty() => return None,
+            _ => {}
+        }
+    }
+    let admits = |rule: &HbaRule| admits(rule, mappings, &own, settings);
+    let Settings { user, database, .. } = settings;
+    let Some(first) = about.first() else {
+        let text =
+            format!("no line of {hba} is about role {user} in database {database} over the socket");
+        return Some(found(text, Admission::of_both(), settings));
+    };
+    let here = place(&hba, first);
+    if admits(first)? {
+        let text = format!(
+            "{here} lets role {user} in, but PostgreSQL has not loaded the files since they were changed"
+        );
+        return Some(found(text, Admission { line: false, map: None }, settings));
+    }
+    // The right line exists, but does not decide.
+    if let Some(later) = about.iter().skip(1).find(|rule| admits(rule) == Some(true)) {
+        let text = format!(
+            "the order of the lines is wrong: {here} decides about role {user}, and {}, which lets it in, stands below it",
+            place(&hba, later)
+        );
+        return Some(found(text, Admission { line: true, map: None }, settings));
+    }
+    if first.method == "peer"
+        && settings.password_file.is_none()
+        && let Some(map) = first.map()
+    {
+        let text = format!(
+            "{here} uses map {map} of {}, which has no line that lets the operating-system user {own} log in as role {user}",
+            access.ident.display()
+        );
+        return Some(found(text, Admission { line: false, map: Some(map) }, settings));
+    }
+    let asks = match first.method.as_str() {
+        "peer" => {
+            format!("requires an operating-system user of that name, but pgsvid runs as {own}")
+        }
+        "reject" => "rejects it".to_owned(),
+        method => format!("asks for {method}"),
+    };
+    let text = format!("{here} decides about role {user}, and {asks}");
+    Some(found(text, Admission::of_both(), settings))
+}
+
+/// Whether the line lets this process's user in; `None` if pgsvid cannot tell.
+fn admits(rule: &HbaRule, mappings: &[Mapping], own: &str, settings: &Settings) -> Option<bool> {
+    let wanted = &settings.user;
+    match (rule.method.as_str(), settings.password_file.is_some()) {
+        ("trust", _) | ("scram-sha-256" | "md5" | "password", true) => Some(true),
+        ("peer", false) => {
+            let Some(map) = rule.map() else { return Some(own == wanted) };
+            let mut lines = mappings.iter().filter(|mapping| mapping.map == map);
+            let mut untold = false;
+            let listed = lines.any(|mapping| {
+                untold |=
+                    mapping.system_user.starts_with('/') || mapping.role.starts_with(['+', '/']);
+                mapping.system_user == own && (mapping.role == *wanted || mapping.role == "all")
+            });
+            if listed { Some(true) } else { (!untold).then_some(false) }
+        }
+        _ => Some(false),
+    }
+}
+
+fn found(text: String, missing: Admission<'_>, settings: &Settings) -> Finding {
+    let [line, mapping] = settings.admitting_lines(missing.map.unwrap_or("pgsvid"));
+    let mut steps = Vec::new();
+    if missing.line {
+        steps.push(format!("put `{line}` above all other lines of pg_hba.conf"));
+    }
+    if missing.map.is_some() && settings.password_file.is_none() {
+        // The operating-system user `postgres` logs in as this role without a map so far. The new line of pg_hba.conf names a
+        // map, so that user needs a line in the map, too.
+        let own = if missing.line && settings.user == SUPERUSER {
+            format!(" and `pgsvid {SUPERUSER} {SUPERUSER}` beside it")
+        } else {
+            String::new()
+        };
+        steps.push(format!("put `{mapping}` into pg_ident.conf{own}"));
+    }
+    steps.push("reload".to_owned());
+    Finding::failure(Code::RoleLoginRefused, text)
+        .fix(steps.join(", "))
+        .command(settings.let_in(missing))
+}

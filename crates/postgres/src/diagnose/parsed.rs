@@ -1,0 +1,30 @@
+//! Facts for the tests of this room, from the text of two files.
+
+use super::AccessFacts;
+use super::access::JudgedMapping;
+use crate::sql::{Line, parse_hba, parse_ident};
+
+/// The facts of these files. Each line must be an entry; no expression admits anybody.
+#[track_caller]
+pub(super) fn parsed(hba: &str, ident: &str) -> AccessFacts {
+    let judged = |mapping| JudgedMapping { mapping, admits: Ok(None) };
+    AccessFacts {
+        hba: "hba".to_owned(),
+        ident: "ident".to_owned(),
+        rules: entries(parse_hba(hba)),
+        complete: true,
+        mappings: Some(entries(parse_ident(ident)).into_iter().map(judged).collect()),
+        bad: Vec::new(),
+        misread: Vec::new(),
+        unclear: Vec::new(),
+    }
+}
+
+#[track_caller]
+fn entries<T: std::fmt::Debug>(lines: Vec<Line<T>>) -> Vec<T> {
+    let entry = |line| match line {
+        Line::Entry(entry) => entry,
+        line => panic!("{line:?}"),
+    };
+    lines.into_iter().map(entry).collect()
+}

@@ -1,0 +1,68 @@
+//! Who listens at a port of this machine, by the kernel's own list (`proc_pid_net(5)`), which every user may read.
+
+use std::fs::File;
+use std::io::Read as _;
+use std::net::IpAddr;
+
+/// Most bytes of the list that are read.
+const LARGEST: u64 = 16 * 1024 * 1024;
+/// The state of a socket that listens (`tcp_states.h`, `TCP_LISTEN`).
+const LISTENS: &str = "0A";
+
+/// The addresses where somebody listens at a port in this network namespace; none if the list cannot be read.
+#[must_use]
+pub fn listeners(port: u16) -> Vec<IpAddr> {
+    let lists = ["/proc/self/net/tcp", "/proc/self/net/tcp6"];
+    // The kernel's files have no length, so they are not read as others are.
+    let read = |list: &&str| {
+        let mut text = String::new();
+        File::open(list).ok()?.take(LARGEST).read_to_string(&mut text).ok()?;
+        Some(text)
+    };
+    lists.iter().filter_map(read).flat_map(|text| parse(&text, port)).collect()
+}
+
+fn parse(list: &str, port: u16) -> Vec<IpAddr> {
+    let listener = |line: &str| {
+        let mut fields = line.split_whitespace().skip(1);
+        let (address, number) = fields.next()?.split_once(':')?;
+        let state = fields.nth(1)?;
+        let is_meant = state == LISTENS && u16::from_str_radix(number, 16) == Ok(port);
+        is_meant.then(|| self::address(address)).flatten()
+    };
+    list.lines().filter_map(listener).collect()
+}
+
+/// The address in the kernel's list: 8 or 32 hexadecimal digits, as words of 32 bits in the machine's byte order.
+fn address(digits: &str) -> Option<IpAddr> {
+    let word = |at: usize| {
+        let word = u32::from_str_radix(digits.get(at * 8..at * 8 + 8)?, 16).ok()?;
+        Some(word.to_ne_bytes())
+    };
+    if digits.len() == 8 {
+        return word(0).map(IpAddr::from);
+    }
+    let mut octets = [0; 16];
+    for (at, part) in octets.chunks_mut(4).enumerate() {
+        part.copy_from_slice(&word(at)?);
+    }
+    Some(octets.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use super::*;
+
+    #[test]
+    fn b70_who_listens_is_seen() {
+        let here = TcpListener::bind("127.0.0.3:0").unwrap();
+        let port = here.local_addr().unwrap().port();
+        assert_eq!(listeners(port), [IpAddr::from([127, 0, 0, 3])]);
+        if let Ok(_other) = TcpListener::bind(("::1", port)) {
+            assert_eq!(listeners(port).len(), 2);
+            assert!(listeners(port).contains(&"::1".parse().unwrap()));
+        }
+    }
+}

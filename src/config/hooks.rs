@@ -1,0 +1,168 @@
+//! The commands and signals that follow a publication.
+
+use std::path::Path;
+use std::time::Duration;
+
+use super::file::{File, HookTable};
+use super::given::Resolver;
+use super::keys::{self, Key};
+use super::{Error, publish, rules};
+use crate::consumers;
+use crate::hooks::{Action, Hook, MOST, SIGNALS, Table, User, When, signal};
+use crate::verify::Target;
+
+/// Longest time that a hook may take.
+const LONGEST: Duration = Duration::from_secs(3600);
+/// The beginning of the variables that are pgsvid's.
+const OURS: &str = "PGSVID_";
+
+/// All of them, in the order of the file.
+pub(super) fn hooks(
+    resolver: &Resolver<'_>,
+    file: &File,
+    publish: &publish::Settings,
+    servers: &[consumers::Server],
+) -> Result<Vec<Hook>, Error> {
+    if file.hooks.len() > MOST {
+        return Err(resolver.in_file(
+            "hooks",
+            format!("there are more than {MOST} [[hooks]]; let one run a script"),
+        ));
+    }
+    let mut names: Vec<&str> = servers.iter().map(|server| server.name.as_str()).collect();
+    let mut hooks = Vec::new();
+    for table in &file.hooks {
+        let hook = hook(resolver, table, publish, servers)?;
+        if names.contains(&table.name.as_str()) {
+            let why = format!(
+                "something else has the name {:?}: give each hook and each PostgreSQL its own",
+                table.name
+            );
+            return Err(resolver.in_file(keys::HOOKS_NAME.name, why));
+        }
+        names.push(&table.name);
+        hooks.push(hook);
+    }
+    Table::new(&hooks).map_err(|why| resolver.in_file("hooks", why))?;
+    Ok(hooks)
+}
+
+fn hook(
+    resolver: &Resolver<'_>,
+    table: &HookTable,
+    publish: &publish::Settings,
+    servers: &[consumers::Server],
+) -> Result<Hook, Error> {
+    let wrong = |key: &'static Key, why: String| resolver.in_file(key.name, why);
+    rules::name(&table.name).map_err(|why| wrong(&keys::HOOKS_NAME, why))?;
+    let timeout = table.timeout.as_deref().unwrap_or(keys::HOOKS_TIMEOUT.default_text());
+    let timeout = rules::interval(timeout).and_then(|timeout| {
+        if timeout > LONGEST { Err("it is longer than an hour".to_owned()) } else { Ok(timeout) }
+    });
+    let user = table.user.as_deref().map(user).transpose();
+    Ok(Hook {
+        name: table.name.clone(),
+        action: action(resolver, table)?,
+        when: when(table, servers).map_err(|why| wrong(&keys::HOOKS_WHEN, why))?,
+        timeout: timeout.map_err(|why| wrong(&keys::HOOKS_TIMEOUT, why))?,
+        barrier: table.barrier.unwrap_or(false),
+        user: user.map_err(|why| wrong(&keys::HOOKS_USER, why))?,
+        environment: environment(table).map_err(|why| wrong(&keys::HOOKS_ENVIRONMENT, why))?,
+        directory: publish.directory.clone(),
+        number: None,
+    })
+}
+
+fn action(resolver: &Resolver<'_>, table: &HookTable) -> Result<Action, Error> {
+    let wrong = |key: &'static Key, why: &str| resolver.in_file(key.name, why);
+    match (&table.command, &table.signal) {
+        (Some(command), None) => {
+            if table.pid_file.is_some() || table.process.is_some() {
+                let why = "a hook with a command has no pid_file and no process; leave them out";
+                return Err(wrong(&keys::HOOKS_COMMAND, why));
+            }
+            let Some(program) = command.first() else {
+                return Err(wrong(
+                    &keys::HOOKS_COMMAND,
+                    "it is empty; write [\"/path/to/program\"]",
+                ));
+            };
+            rules::absolute(Path::new(program)).map_err(|why| wrong(&keys::HOOKS_COMMAND, &why))?;
+            if command.iter().any(|argument| argument.contains('\0')) {
+                return Err(wrong(&keys::HOOKS_COMMAND, "an argument holds the character NUL"));
+            }
+            Ok(Action::Command(command.clone()))
+        }
+        (None, Some(name)) => {
+            let Some((name, _)) = signal(name) else {
+                let known: Vec<_> = SIGNALS.iter().map(|(name, _)| *name).collect();
+                let why = format!("{name:?} is none of {}", known.join(", "));
+                return Err(wrong(&keys::HOOKS_SIGNAL, &why));
+            };
+            let Some(pid_file) = &table.pid_file else {
+                let why = "a signal needs hooks.pid_file, the file with the number of the process";
+                return Err(wrong(&keys::HOOKS_SIGNAL, why));
+            };
+            rules::absolute(pid_file).map_err(|why| wrong(&keys::HOOKS_PID_FILE, &why))?;
+            if let Some(process) = &table.process {
+                rules::file_name(process).map_err(|why| wrong(&keys::HOOKS_PROCESS, &why))?;
+            }
+            let (pid_file, process) = (pid_file.clone(), table.process.clone());
+            Ok(Action::Signal { signal: name.to_owned(), pid_file, process })
+        }
+        _ => {
+            let why = format!(
+                "the hook {:?} needs either a command, or a signal and a pid_file",
+                table.name
+            );
+            Err(wrong(&keys::HOOKS_COMMAND, &why))
+        }
+    }
+}
+
+fn when(table: &HookTable, servers: &[consumers::Server]) -> Result<When, String> {
+    match table.when.as_deref().unwrap_or(keys::HOOKS_WHEN.default_text()) {
+        "published" => Ok(When::Published),
+        "proven" if servers.is_empty() => Err(
+            "no PostgreSQL takes part that could be proven to serve anything; write \"published\""
+                .to_owned(),
+        ),
+        "proven" => match servers.iter().find(|it| it.verify.target == Target::Nowhere) {
+            Some(server) => Err(format!(
+                "the PostgreSQL {} is never looked at (postgres.verify = \"none\"), so nothing is ever proven; write \"published\"",
+                server.name
+            )),
+            None => Ok(When::Proven),
+        },
+        other => Err(format!("{other:?} is neither \"published\" nor \"proven\"")),
+    }
+}
+
+fn environment(table: &HookTable) -> Result<Vec<(String, String)>, String> {
+    let given = table.environment.iter().flatten();
+    given
+        .map(|(name, value)| {
+            let plain = |c: char| c.is_ascii_alphanumeric() || c == '_';
+            if name.is_empty() || !name.chars().all(plain) {
+                return Err(format!(
+                    "{name:?} is no name of a variable: write letters, digits and _"
+                ));
+            }
+            if name.starts_with(OURS) {
+                return Err(format!("pgsvid itself sets the variables that begin with PGSVID_; give {name} another name"));
+            }
+            if value.contains('\0') {
+                return Err(format!("the value of {name} holds the character NUL"));
+            }
+            Ok((name.clone(), value.clone()))
+        })
+        .collect()
+}
+
+/// A user with its groups, as they are now.
+fn user(text: &str) -> Result<User, String> {
+    Ok(User::look_up(text, rules::user(text)?))
+}
+
+#[cfg(test)]
+mod tests;

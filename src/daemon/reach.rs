@@ -1,0 +1,112 @@
+//! In which directories files can be read from inside of the sandbox, whose rules are tied to directories and not to paths.
+
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::source::files::Paths;
+use crate::watching::{self, Watching};
+
+/// How often the ways to the files are looked at where the kernel does not tell of changes.
+const LOOK: Duration = Duration::from_secs(20);
+
+/// The directories to open, so that a file can be read after it was replaced by a rename: that of its path, and that of its
+/// link's target. Where a link has its target in its own directory, as `..data` of Kubernetes has, that directory, too: the
+/// next target will be there.
+pub(super) fn around(file: &Path) -> Vec<PathBuf> {
+    let way = watching::way(file);
+    let turned = way.links.into_iter().filter(|link| link.stays).map(|link| link.directory);
+    // A system links `/bin` in this way: that would open everything.
+    let turned = turned.filter(|directory| directory != Path::new("/"));
+    [watching::parent(file), way.end].into_iter().chain(turned).collect()
+}
+
+/// What tells one directory from another at the same path.
+type Identity = (u64, u64);
+
+/// The directories that were opened to this process for files that are read again and again.
+#[derive(Debug, Clone)]
+pub(super) struct Reach {
+    paths: Paths,
+    open: Vec<Identity>,
+}
+
+impl Reach {
+    /// As it is when the sandbox is entered.
+    pub(super) fn of(paths: &Paths) -> Self {
+        let directories = paths.all().into_iter().flat_map(around);
+        Self { paths: paths.clone(), open: directories.filter_map(|it| identity(&it)).collect() }
+    }
+
+    /// The first directory that exists, holds one of the files now, and was not opened to this process.
+    fn left(&self) -> Option<PathBuf> {
+        let ends = self.paths.all().into_iter().map(|path| watching::way(path).end);
+        let is_open = |directory: &Path| {
+            directory.ancestors().filter_map(identity).any(|found| self.open.contains(&found))
+        };
+        ends.into_iter().find(|end| end.is_dir() && !is_open(end))
+    }
+
+    /// Ends with an error once there is such a directory, because only the next process can open it.
+    pub(super) async fn until_left(self, watching: Watching) -> anyhow::Result<()> {
+        let directories = |paths: &Paths| -> Vec<PathBuf> {
+            paths.all().into_iter().flat_map(|path| watching::way(path).directories()).collect()
+        };
+        let mut changes = watching.directories(directories(&self.paths));
+        loop {
+            if let Some(directory) = self.left() {
+                anyhow::bail!(
+                    "the files of [certificates] lie in {} now, which did not exist when this process entered its sandbox; it \
+                     ends, for the next one to read them",
+                    directory.display()
+                );
+            }
+            tokio::select! {
+                () = changes.changed() => {}
+                () = tokio::time::sleep(LOOK) => {}
+            }
+            changes.follow(directories(&self.paths));
+        }
+    }
+}
+
+fn identity(directory: &Path) -> Option<Identity> {
+    std::fs::metadata(directory).ok().map(|found| (found.dev(), found.ino()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::{create_dir, rename};
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    fn paths(place: &Path) -> Paths {
+        let at = |name: &str| place.join(name);
+        Paths { certificate: at("tls.crt"), private_key: at("tls.key"), bundle: at("ca.crt") }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn z09_a_directory_that_is_made_anew_ends_the_process_and_a_volume_that_turns_does_not() {
+        let place = tempfile::tempdir().unwrap();
+        let volume = place.path().join("volume");
+        create_dir(&volume).unwrap();
+        let version = |name: &str| {
+            create_dir(volume.join(name)).unwrap();
+            symlink(name, volume.join("..tmp")).unwrap();
+            rename(volume.join("..tmp"), volume.join("..data")).unwrap();
+        };
+        version("..1");
+        for name in ["tls.crt", "tls.key", "ca.crt"] {
+            symlink(format!("..data/{name}"), volume.join(name)).unwrap();
+        }
+        let waiting = Reach::of(&paths(&volume)).until_left(Watching::blind());
+        tokio::pin!(waiting);
+        version("..2");
+        assert!(tokio::time::timeout(2 * LOOK, &mut waiting).await.is_err());
+        rename(&volume, place.path().join("former")).unwrap();
+        assert!(tokio::time::timeout(2 * LOOK, &mut waiting).await.is_err());
+        create_dir(&volume).unwrap();
+        assert!(tokio::time::timeout(2 * LOOK, &mut waiting).await.unwrap().is_err());
+    }
+}

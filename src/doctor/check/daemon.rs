@@ -1,0 +1,81 @@
+//! What the running daemon reports and `check` cannot see: what has changed since an earlier set, and what is pending.
+//!
+//! While the daemon is down, any user can listen at its address. So `check` repeats no remedy of the answer, and reports its
+//! failures only as warnings.
+
+use std::collections::BTreeSet;
+
+use crate::config::Config;
+use crate::doctor::finding::{Code, Finding, Group, Section, Severity};
+use crate::http;
+use crate::status::{FindingView, View};
+use crate::text::{sentence, shown};
+
+/// Most findings of the daemon that are repeated.
+const MOST: usize = 20;
+
+/// The section, if the daemon has an address. `known` are the sections of everything that was examined.
+pub(super) async fn section(config: &Config, known: &[Section]) -> Option<Section> {
+    let listen = config.health.clone()?;
+    let mut section = Section::new(Group::Daemon, shown(&listen.to_string()));
+    let asked = tokio::task::spawn_blocking(move || http::ask(&listen));
+    let answer = match asked.await {
+        Ok(Ok(view)) => Ok(view),
+        Ok(Err(error)) => Err(error.to_string()),
+        Err(error) => Err(error.to_string()),
+    };
+    match answer {
+        Ok(view) => section.extend(findings(&view, known)),
+        Err(why) => section.add(
+            Finding::skipped(
+                Code::DaemonStatus,
+                format!("whether the daemon reports a problem: {}", sentence(&why)),
+            )
+            .fix("start `pgsvid run`; while it does not run, nothing is renewed"),
+        ),
+    }
+    Some(section)
+}
+
+/// What it reports beyond what is known already.
+fn findings(view: &View, known: &[Section]) -> Vec<Finding> {
+    let is_bad = |found: &&Finding| found.severity >= Severity::Warning;
+    let known: BTreeSet<&str> = known
+        .iter()
+        .flat_map(|section| &section.findings)
+        .filter(is_bad)
+        .map(|found| found.code.name())
+        .collect();
+    let of_targets = view.targets.iter().flat_map(|target| &target.findings);
+    let of_consumers = view.consumers.iter().flat_map(|consumer| &consumer.findings);
+    let is_news = |found: &&FindingView| {
+        let is_bad = ["warning", "failure"].contains(&found.severity.as_str());
+        is_bad && !known.contains(found.code.as_str())
+    };
+    let told: Vec<Finding> =
+        of_targets.chain(of_consumers).filter(is_news).take(MOST).map(told).collect();
+    if !told.is_empty() {
+        return told;
+    }
+    let state = match (view.ready, view.degraded.is_empty()) {
+        (true, true) => "it is ready",
+        (true, false) => "it is ready, but degraded",
+        (false, _) => "it is not ready",
+    };
+    let text = format!("the daemon runs, and reports nothing beyond the findings above: {state}");
+    if view.ready && view.degraded.is_empty() {
+        return vec![Finding::ok(Code::DaemonStatus, text)];
+    }
+    let why: Vec<&str> = view.missing.iter().chain(&view.degraded).map(String::as_str).collect();
+    vec![
+        Finding::warning(Code::DaemonStatus, text)
+            .cause(sentence(&why.join("; ")))
+            .fix("see pgsvid status"),
+    ]
+}
+
+fn told(found: &FindingView) -> Finding {
+    Finding::warning(Code::DaemonStatus, format!("the daemon reports: {}", sentence(&found.text)))
+        .about(shown(&found.code))
+        .fix("pgsvid status shows its remedy")
+}

@@ -1,0 +1,114 @@
+//! The hooks: whether what they run is there, may be run, and is nobody else's to change; and whether pid files name the right
+//! processes. Nothing is run, and nothing is signalled.
+
+use std::fs::Metadata;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
+
+use rustix::process::geteuid;
+
+use super::own_user::own_user;
+use super::ways::{self, NamedBy};
+use crate::config::Config;
+use crate::doctor::finding::{Code, Finding, Group, Section};
+use crate::hooks::{Action, End, Hook, User, explain, find};
+
+/// The section, if there are hooks.
+pub(super) fn section(config: &Config) -> Option<Section> {
+    let hooks = &config.rotation.hooks;
+    if hooks.is_empty() {
+        return None;
+    }
+    let names: Vec<_> = hooks.iter().map(|hook| hook.name.as_str()).collect();
+    let mut section = Section::new(Group::Hooks, names.join(", "));
+    let (uid, name) = own_user(config);
+    let name = name.unwrap_or_else(|| uid.to_string());
+    let own = User::look_up(&name, uid);
+    for hook in hooks {
+        let user = hook.user.as_ref().unwrap_or(&own);
+        if user.uid != own.uid && own.uid != 0 {
+            section.extend(explain(hook, End::NotTheUser(libc::EPERM)));
+        } else {
+            section.extend(examine(hook, user));
+        }
+    }
+    Some(section)
+}
+
+fn examine(hook: &Hook, user: &User) -> Vec<Finding> {
+    let name = &hook.name;
+    match &hook.action {
+        Action::Command(arguments) => {
+            let program = Path::new(arguments.first().map_or("", String::as_str));
+            if let Err(error) = may_execute(program, user) {
+                return explain(hook, End::NotStarted(error)).into_iter().collect();
+            }
+            let text = format!(
+                "hook {name}: {} may be executed by {}, after each set is {}",
+                program.display(),
+                user.name,
+                hook.when.name()
+            );
+            let fine = Finding::ok(Code::HookCommand, text).about(name);
+            let exposed = ways::exchangeable(program, user.uid, NamedBy::Operator).map(|(why, fix)| {
+                let text = format!(
+                    "other users of this machine can replace {}, which the hook {name} runs as {}",
+                    program.display(),
+                    user.name
+                );
+                Finding::warning(Code::HookCommandExposed, text).about(name).cause(why).fix(fix)
+            });
+            std::iter::once(fine).chain(exposed).collect()
+        }
+        Action::Signal { signal, pid_file, process } => match find(pid_file, process.as_deref()) {
+            Ok((pid, _)) => {
+                let text = format!(
+                    "hook {name}: SIG{signal} for process {pid}, after each set is {}",
+                    hook.when.name()
+                );
+                vec![Finding::ok(Code::HookPidFile, text).about(name)]
+            }
+            // This user cannot read the file, but the hook's user perhaps can: that is no failure.
+            Err(End::PidFileUnreadable(libc::EACCES)) if geteuid().as_raw() != user.uid => {
+                let text = format!(
+                    "hook {name}: {} cannot be read by this user; run check as {}",
+                    pid_file.display(),
+                    user.name
+                );
+                vec![Finding::skipped(Code::HookPidFile, text).about(name)]
+            }
+            Err(end) => explain(hook, end).into_iter().collect(),
+        },
+    }
+}
+
+/// Whether a user may execute a file; the kernel's error if not. Access control lists are not looked at.
+fn may_execute(program: &Path, user: &User) -> Result<(), i32> {
+    let number = |error: std::io::Error| error.raw_os_error().unwrap_or(libc::EACCES);
+    let resolved = std::fs::canonicalize(program).map_err(number)?;
+    for (depth, path) in resolved.ancestors().enumerate() {
+        let found = std::fs::metadata(path).map_err(number)?;
+        if depth == 0 && !found.is_file() {
+            return Err(libc::EACCES);
+        }
+        if !may_enter(&found, user) {
+            return Err(libc::EACCES);
+        }
+    }
+    Ok(())
+}
+
+fn may_enter(found: &Metadata, user: &User) -> bool {
+    let mode = found.mode();
+    if user.uid == 0 {
+        return found.is_dir() || mode & 0o111 != 0;
+    }
+    let bit = if found.uid() == user.uid {
+        0o100
+    } else if found.gid() == user.gid || user.groups.contains(&found.gid()) {
+        0o010
+    } else {
+        0o001
+    };
+    mode & bit != 0
+}

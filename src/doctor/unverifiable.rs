@@ -1,0 +1,14 @@
+//! Chains that pgsvid cannot verify.
+
+use super::finding::{Code, Finding};
+
+/// It is a failure, because an attacker who forges a chain chooses its algorithms. The command runs OpenSSL, which knows more
+/// of them.
+pub(super) fn unchecked(why: &str, command: &str) -> Finding {
+    Finding::failure(
+        Code::SignatureUnchecked,
+        format!("pgsvid cannot tell whether an authority of the bundle vouches for it: {why}"),
+    )
+    .cause("pgsvid does not trust a signature that it cannot check; OpenSSL may know it")
+    .fix(command)
+}

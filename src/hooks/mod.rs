@@ -1,0 +1,31 @@
+//! Commands and signals that follow a publication: what a hook is, what daemon and parent tell each other of it, when it is due,
+//! what its end means, and the process that carries it out.
+//!
+//! The daemon, which is confined, runs nothing. It gives the [`Table`] to its parent before it is confined and before it opens
+//! any socket, and asks for hooks by their number after that.
+
+mod course;
+mod explain;
+mod message;
+mod pid_file;
+mod runner;
+mod settings;
+mod table;
+
+pub use course::{Course, Run};
+pub use explain::{changed, explain};
+pub use message::{Answer, End, Request, TAIL};
+pub use pid_file::find;
+pub use runner::{LINE, Report, carry_out, order};
+pub use settings::{Action, Hook, SIGNALS, User, When, signal};
+pub use table::{Entry, MOST, NoTable, Table, TooLarge};
+
+use tokio::sync::mpsc::UnboundedReceiver;
+
+/// The way to what runs hooks.
+pub struct Line {
+    /// Asks for a run; false if that was not possible.
+    pub ask: Box<dyn Fn(&Request) -> bool + Send + Sync>,
+    /// What came of runs.
+    pub answers: UnboundedReceiver<Answer>,
+}

@@ -1,0 +1,166 @@
+//! The process that carries out one run. The parent starts it from its own program: it becomes the configured user, and executes
+//! the command or sends the signal.
+//!
+//! What it has to do, and how that went, goes over the socket that it finds as its standard input. A command that is executed
+//! closes the socket by that, without a word.
+
+use std::fs::File;
+use std::io::{self, Read as _, Write as _};
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt as _;
+use std::process::Command;
+use std::time::Duration;
+
+use nix::sys::signal::SigSet;
+use nix::unistd::{Gid, Uid, setgid, setgroups, setuid};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Signal, geteuid, pidfd_send_signal, set_parent_process_death_signal};
+
+use super::{Action, End, Hook, User, pid_file, signal};
+
+/// The value of the parent's variable that makes a process this one.
+pub const LINE: &str = "hook";
+/// The `PATH` of a command. The command itself has an absolute path; this is for the programs that it starts.
+const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+/// How long a process is watched that was to reload: one that does not know the signal ends by it.
+const WATCHED: Duration = Duration::from_millis(200);
+/// The signals that are sent to end a process.
+const ENDING: [Signal; 3] = [Signal::INT, Signal::QUIT, Signal::TERM];
+
+/// What the parent sends it: which publication it is, and the hook.
+#[must_use]
+pub fn order(generation: u64, hook: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(hook.len()).unwrap_or_default();
+    [&length.to_le_bytes()[..], &generation.to_le_bytes(), hook].concat()
+}
+
+/// What it says before it ends, if no command was executed.
+#[derive(Debug)]
+pub struct Report;
+
+impl Report {
+    /// Length in bytes.
+    pub const LENGTH: usize = 5;
+
+    fn bytes(end: End) -> [u8; Self::LENGTH] {
+        let (kind, number) = end.code();
+        let [a, b, c, d] = number.to_le_bytes();
+        [kind, a, b, c, d]
+    }
+
+    /// Reads one; `None` if it is none.
+    #[must_use]
+    pub fn read(bytes: &[u8]) -> Option<End> {
+        let [kind, a, b, c, d] = *bytes else { return None };
+        End::of(kind, i32::from_le_bytes([a, b, c, d]))
+    }
+}
+
+/// Carries out the run that the parent has sent. Does not return if a command is executed, because the command replaces this
+/// process. Returns whether a signal was sent and the report was written.
+#[must_use]
+pub fn carry_out() -> bool {
+    let Ok(mut line) = io::stdin().as_fd().try_clone_to_owned().map(UnixStream::from) else {
+        return false;
+    };
+    let end = match heard(&mut line) {
+        Ok((generation, hook)) => done(&hook, generation),
+        Err(_) => return false,
+    };
+    line.write_all(&Report::bytes(end)).is_ok() && end.is_success()
+}
+
+/// What is to be done. An error if this process was not started by the parent.
+fn heard(line: &mut UnixStream) -> io::Result<(u64, Hook)> {
+    line.peer_addr()?;
+    let mut head = [0; 12];
+    line.read_exact(&mut head)?;
+    let [a, b, c, d, generation @ ..] = head;
+    let length = usize::try_from(u32::from_le_bytes([a, b, c, d])).unwrap_or_default();
+    let mut hook = vec![0; length];
+    line.read_exact(&mut hook)?;
+    Ok((u64::from_le_bytes(generation), serde_json::from_slice(&hook)?))
+}
+
+fn done(hook: &Hook, generation: u64) -> End {
+    if let Ok(null) = File::open("/dev/null") {
+        let _ = rustix::stdio::dup2_stdin(OwnedFd::from(null));
+    }
+    // Those that the parent keeps back for itself.
+    let _ = SigSet::empty().thread_set_mask();
+    if let Some(user) = &hook.user
+        && let Err(error) = become_user(user)
+    {
+        return End::NotTheUser(error as i32);
+    }
+    // The kernel forgets it when a process becomes another user.
+    let _ = set_parent_process_death_signal(Some(Signal::KILL));
+    match &hook.action {
+        Action::Command(arguments) => execute(hook, arguments, generation),
+        Action::Signal { signal: name, pid_file, process } => {
+            let Some((_, wanted)) = signal(name) else { return End::NotStarted(0) };
+            match pid_file::find(pid_file, process.as_deref()) {
+                Ok((pid, process)) => send(pid, &process, wanted),
+                Err(end) => end,
+            }
+        }
+    }
+}
+
+/// For good.
+fn become_user(user: &User) -> nix::Result<()> {
+    // A process that already is this user needs no change, and without privileges cannot set its groups.
+    if geteuid().as_raw() == user.uid {
+        return Ok(());
+    }
+    let groups: Vec<Gid> = user.groups.iter().copied().map(Gid::from_raw).collect();
+    setgroups(&groups)?;
+    setgid(Gid::from_raw(user.gid))?;
+    setuid(Uid::from_raw(user.uid))
+}
+
+/// Becomes the command; returns only if that fails.
+fn execute(hook: &Hook, arguments: &[String], generation: u64) -> End {
+    let Some((program, rest)) = arguments.split_first() else { return End::NotStarted(0) };
+    let error = Command::new(program)
+        .args(rest)
+        .env_clear()
+        .env("PATH", PATH)
+        .envs(hook.environment.iter().map(|(name, value)| (name, value)))
+        .env("PGSVID_HOOK", &hook.name)
+        .env("PGSVID_DIRECTORY", &hook.directory)
+        .env("PGSVID_GENERATION", generation.to_string())
+        .exec();
+    End::NotStarted(error.raw_os_error().unwrap_or_default())
+}
+
+fn send(pid: i32, process: &OwnedFd, wanted: Signal) -> End {
+    match pidfd_send_signal(process, wanted) {
+        Ok(()) => {}
+        Err(rustix::io::Errno::SRCH) => return End::Gone(pid),
+        Err(error) => return End::SignalRefused(error.raw_os_error()),
+    }
+    if ENDING.contains(&wanted) {
+        return End::Delivered;
+    }
+    let limit = Timespec::try_from(WATCHED).ok();
+    match poll(&mut [PollFd::new(process, PollFlags::IN)], limit.as_ref()) {
+        Ok(1..) => End::Died(pid),
+        _ => End::Delivered,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reports_arrive_as_they_were_sent() {
+        for end in [End::Delivered, End::NotStarted(13), End::OtherUser(4711)] {
+            assert_eq!(Report::read(&Report::bytes(end)), Some(end));
+        }
+        assert_eq!(Report::read(b"abc"), None);
+        assert_eq!(Report::read(&[200, 0, 0, 0, 0]), None);
+    }
+}

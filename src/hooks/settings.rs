@@ -1,0 +1,123 @@
+//! One hook, as it is configured.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use rustix::process::Signal;
+use serde::{Deserialize, Serialize};
+
+/// A command or a signal that follows a publication.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hook {
+    /// Its name, which no other hook and no server has.
+    pub name: String,
+    /// What is done.
+    pub action: Action,
+    /// After what.
+    pub when: When,
+    /// How long it may take.
+    pub timeout: Duration,
+    /// Whether the next set waits for it, for a while.
+    pub barrier: bool,
+    /// The user that it runs as; `None` for the user of pgsvid.
+    pub user: Option<User>,
+    /// The variables that a command finds, beside those of pgsvid.
+    pub environment: Vec<(String, String)>,
+    /// The directory of the published files.
+    pub directory: PathBuf,
+    /// Its number with the parent; `None` while that knows no such hook.
+    #[serde(skip)]
+    pub number: Option<u8>,
+}
+
+/// A user, with the numbers that the name had at the start.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct User {
+    /// As it is configured.
+    pub name: String,
+    /// Its number.
+    pub uid: u32,
+    /// Its group.
+    pub gid: u32,
+    /// Its other groups.
+    pub groups: Vec<u32>,
+}
+
+impl User {
+    /// The user with its groups, by /etc/passwd and /etc/group; no other name service is asked. A user who is not in
+    /// /etc/passwd gets the group whose ID equals the user ID.
+    #[must_use]
+    pub fn look_up(name: &str, uid: u32) -> Self {
+        let read = |path| std::fs::read_to_string(path).unwrap_or_default();
+        let users = read("/etc/passwd");
+        let fields = |line: &str| line.split(':').map(str::to_owned).collect::<Vec<_>>();
+        let has_name = |fields: &Vec<String>| fields.first().is_some_and(|it| it == name);
+        let has_id = |fields: &Vec<String>| fields.get(2).is_some_and(|it| it.parse() == Ok(uid));
+        // Another name may have the same ID, with other groups.
+        let users = || users.lines().map(fields);
+        let entry = users().find(has_name).or_else(|| users().find(has_id)).unwrap_or_default();
+        let gid = entry.get(3).and_then(|gid| gid.parse().ok()).unwrap_or(uid);
+        let known_as = entry.first().map_or(name, String::as_str);
+        let all = read("/etc/group");
+        let groups = all.lines().map(fields).filter_map(|group| {
+            let is_member = group.get(3)?.split(',').any(|member| member == known_as);
+            group.get(2)?.parse().ok().filter(|_| is_member)
+        });
+        Self { name: name.to_owned(), uid, gid, groups: groups.collect() }
+    }
+}
+
+/// What is done.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Action {
+    /// A program with its arguments; no shell reads them.
+    Command(Vec<String>),
+    /// A signal to the process whose number a file holds.
+    Signal {
+        /// Its name, without `SIG`.
+        signal: String,
+        /// The file.
+        pid_file: PathBuf,
+        /// The name of the program that the process must run.
+        process: Option<String>,
+    },
+}
+
+/// After what a hook is due.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum When {
+    /// After each publication.
+    Published,
+    /// Once every PostgreSQL is proven to serve what was published.
+    Proven,
+}
+
+impl When {
+    /// Its name in the configuration and in JSON.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Published => "published",
+            Self::Proven => "proven",
+        }
+    }
+}
+
+/// The signals that a hook may send.
+pub const SIGNALS: [(&str, Signal); 8] = [
+    ("HUP", Signal::HUP),
+    ("USR1", Signal::USR1),
+    ("USR2", Signal::USR2),
+    ("INT", Signal::INT),
+    ("QUIT", Signal::QUIT),
+    ("TERM", Signal::TERM),
+    ("WINCH", Signal::WINCH),
+    ("CONT", Signal::CONT),
+];
+
+/// The name of a signal as it is kept, and the signal; with or without `SIG` before it.
+#[must_use]
+pub fn signal(name: &str) -> Option<(&'static str, Signal)> {
+    let name = name.strip_prefix("SIG").unwrap_or(name);
+    SIGNALS.into_iter().find(|(known, _)| *known == name)
+}

@@ -1,0 +1,117 @@
+//! The files of each generation.
+
+use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
+
+/// Renders the content of a file. The argument is the path of the generation's directory as its readers see it.
+pub type Render = Arc<dyn Fn(&Path) -> Vec<u8> + Send + Sync>;
+
+/// A file of each generation.
+#[derive(Debug, Clone)]
+pub struct FileSpec {
+    /// File name.
+    pub name: String,
+    /// Permission bits, such as `0o640`. They are set exactly: the umask does not matter.
+    pub mode: u32,
+    /// Its content.
+    pub content: Content,
+}
+
+/// The content of a file.
+#[derive(Clone)]
+pub enum Content {
+    /// The leaf and its intermediates, as PEM.
+    Chain,
+    /// The private key, as PEM (PKCS#8).
+    Key,
+    /// The authorities, as PEM.
+    Bundle,
+    /// Text that depends on the generation, such as a connection service file.
+    Rendered(Render),
+}
+
+impl fmt::Debug for Content {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.kind())
+    }
+}
+
+impl Content {
+    /// A name that no release of pgsvid may change: it is part of the identifier by which sets are compared ([`super::set_id`]).
+    pub(super) fn kind(&self) -> &'static str {
+        match self {
+            Self::Chain => "chain",
+            Self::Key => "key",
+            Self::Bundle => "bundle",
+            Self::Rendered(_) => "rendered",
+        }
+    }
+}
+
+/// The files of a generation: certificate, private key and bundle, in this order, then the rendered files.
+#[derive(Debug, Clone)]
+pub struct Files(Vec<FileSpec>);
+
+impl Files {
+    /// The three files of the set. The names are those of certificate, private key and bundle, in this order. `key_mode` is the
+    /// mode of the private key, `mode` that of the other files: permission bits.
+    #[must_use]
+    pub fn new([certificate, key, bundle]: [String; 3], key_mode: u32, mode: u32) -> Self {
+        Self(vec![
+            FileSpec { name: certificate, mode, content: Content::Chain },
+            FileSpec { name: key, mode: key_mode, content: Content::Key },
+            FileSpec { name: bundle, mode, content: Content::Bundle },
+        ])
+    }
+
+    /// Adds a rendered file with the certificate's mode. The caller ensures that no other file has this name: it is not checked here.
+    pub fn add_rendered(
+        &mut self,
+        name: String,
+        render: impl Fn(&Path) -> Vec<u8> + Send + Sync + 'static,
+    ) {
+        let (mode, content) = (self.certificate().mode, Content::Rendered(Arc::new(render)));
+        self.0.push(FileSpec { name, mode, content });
+    }
+
+    /// The file of leaf and intermediates.
+    #[must_use]
+    pub fn certificate(&self) -> &FileSpec {
+        &self.0[0]
+    }
+
+    /// The file of the private key.
+    #[must_use]
+    pub fn private_key(&self) -> &FileSpec {
+        &self.0[1]
+    }
+
+    /// The file of the authorities.
+    #[must_use]
+    pub fn bundle(&self) -> &FileSpec {
+        &self.0[2]
+    }
+
+    /// All of them: certificate, private key and bundle first.
+    pub fn iter(&self) -> impl Iterator<Item = &FileSpec> {
+        self.0.iter()
+    }
+
+    /// The names of certificate, private key and bundle.
+    #[must_use]
+    pub fn set_names(&self) -> [String; 3] {
+        [self.certificate(), self.private_key(), self.bundle()].map(|file| file.name.clone())
+    }
+
+    /// The names of all files, in the order of [`Self::iter`].
+    #[must_use]
+    pub fn names(&self) -> Vec<String> {
+        self.0.iter().map(|file| file.name.clone()).collect()
+    }
+
+    /// The files other than certificate, private key and bundle.
+    pub(super) fn rendered(&self) -> &[FileSpec] {
+        &self.0[3..]
+    }
+}

@@ -1,0 +1,172 @@
+//! When to dial again. Pure: its inputs are how a connection ended and how long it lasted.
+
+use std::time::Duration;
+
+use crate::source::workload_api::limits;
+use crate::timing::Backoff;
+
+/// How soon to dial again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Pace {
+    /// pgsvid ended the connection, and not because the agent failed.
+    AtOnce,
+    /// The agent ended the connection normally: at once, but with back-off if it did not last.
+    Again,
+    /// It failed: with back-off.
+    Soon,
+    /// The agent has no identity for this process: with the back-off of an unregistered workload.
+    Slowly,
+    /// After this time.
+    After(Duration),
+}
+
+/// The state of the pauses.
+pub(super) struct Retry {
+    failed: Backoff,
+    unregistered: Backoff,
+    another: Backoff,
+    replaced: Backoff,
+    /// How long the next connection is kept at least although another socket has replaced its own.
+    keep: Duration,
+    /// Whether the previous connection has lasted.
+    held: bool,
+}
+
+impl Retry {
+    pub(super) fn new() -> Self {
+        let backoff = |(first, longest)| Backoff::new(first, longest);
+        let mut replaced = backoff(limits::REPLACED);
+        Self {
+            failed: backoff(limits::BACKOFF),
+            unregistered: backoff(limits::UNREGISTERED),
+            another: backoff(limits::ANOTHER_SOCKET),
+            keep: replaced.delay(),
+            replaced,
+            held: false,
+        }
+    }
+
+    /// How long a connection is kept at least although another socket has replaced its own.
+    pub(super) fn keep(&self) -> Duration {
+        self.keep
+    }
+
+    /// Records that a connection has ended after this time; zero if none was opened.
+    pub(super) fn ended(&mut self, lasted: Duration) {
+        // No other socket has appeared for a while.
+        if lasted >= self.keep + limits::CALM {
+            self.replaced.reset();
+            self.keep = self.replaced.delay();
+        }
+        // A stream that ends within a moment is no success, however often it is opened.
+        self.held = lasted >= limits::HELD;
+        if self.held {
+            self.failed.reset();
+            self.unregistered.reset();
+            self.another.reset();
+        }
+    }
+
+    /// It ended because of another socket: the next connection is kept for longer, up to a limit.
+    pub(super) fn replaced(&mut self) {
+        self.keep = self.replaced.delay();
+    }
+
+    /// The pause before the next attempt.
+    pub(super) fn pause(&mut self, pace: Pace) -> Duration {
+        match pace {
+            Pace::Again if !self.held => self.failed.delay(),
+            Pace::AtOnce | Pace::Again => Duration::ZERO,
+            Pace::Soon => self.failed.delay(),
+            Pace::Slowly => self.unregistered.delay(),
+            Pace::After(pause) => pause,
+        }
+    }
+
+    /// The pause before another socket is dialled that has appeared during a longer pause.
+    pub(super) fn another(&mut self) -> Duration {
+        self.another.delay()
+    }
+
+    /// Another socket is dialled: another agent, which may not listen yet. Its first retries come fast.
+    pub(super) fn anew(&mut self) {
+        self.failed.reset();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DAY: Duration = Duration::from_secs(86_400);
+    const MOMENT: Duration = Duration::from_millis(1);
+
+    /// The longest of many pauses, after connections of this duration.
+    fn longest(pace: Pace, lasted: Duration) -> Duration {
+        let mut retry = Retry::new();
+        let pause = |_| {
+            retry.ended(lasted);
+            retry.pause(pace)
+        };
+        (0..100).map(pause).max().unwrap()
+    }
+
+    #[test]
+    fn each_pace_has_its_longest_pause_and_the_first_one_again_after_what_has_lasted() {
+        for (pace, first, most) in [
+            (Pace::AtOnce, Duration::ZERO, Duration::ZERO),
+            (Pace::Again, Duration::ZERO, limits::BACKOFF.1),
+            (Pace::Soon, limits::BACKOFF.0, limits::BACKOFF.1),
+            (Pace::Slowly, limits::UNREGISTERED.0, limits::UNREGISTERED.1),
+            (Pace::After(DAY), DAY, DAY),
+        ] {
+            assert!(longest(pace, limits::HELD) <= first, "{pace:?}");
+            let longest = longest(pace, limits::HELD.saturating_sub(MOMENT));
+            assert!(longest >= most / 2 && longest <= most, "{pace:?}: {longest:?}");
+        }
+    }
+
+    #[test]
+    fn paces_do_not_slow_each_other_down() {
+        let mut retry = Retry::new();
+        for _ in 0..20 {
+            retry.pause(Pace::Soon);
+        }
+        assert!(retry.pause(Pace::Slowly) <= limits::UNREGISTERED.0);
+        assert!(retry.another() <= limits::ANOTHER_SOCKET.0);
+        retry.anew();
+        assert!(retry.pause(Pace::Soon) <= limits::BACKOFF.0);
+    }
+
+    #[test]
+    fn a_connection_is_kept_for_longer_only_where_agents_replace_each_other_again_and_again() {
+        let (first, most) = limits::REPLACED;
+        let mut retry = Retry::new();
+        let mut longest = Duration::ZERO;
+        for _ in 0..100 {
+            assert!(retry.keep() <= most);
+            longest = longest.max(retry.keep());
+            // It is closed as soon as allowed.
+            retry.ended(retry.keep());
+            retry.replaced();
+        }
+        assert!(longest >= most / 2, "{longest:?}");
+
+        // Without another socket for a while it starts over, even if one then appears.
+        retry.ended(retry.keep() + limits::CALM);
+        assert!(retry.keep() <= first);
+        for _ in 0..100 {
+            retry.ended(DAY);
+            retry.replaced();
+            assert!(retry.keep() <= first * 2);
+        }
+
+        // Failed attempts say nothing about other sockets.
+        let before = retry.keep();
+        for _ in 0..100 {
+            retry.ended(Duration::ZERO);
+            retry.pause(Pace::Soon);
+        }
+        assert_eq!(retry.keep(), before);
+    }
+}

@@ -1,0 +1,6 @@
+//! Certificates from files that somebody else writes: what is taken, when, and what is said of the rest.
+
+mod broken;
+mod place;
+mod told;
+mod written;

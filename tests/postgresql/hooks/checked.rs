@@ -1,0 +1,88 @@
+//! What `pgsvid check` says of hooks; nothing is run by that.
+
+use std::process::Command;
+
+use serde_json::Value;
+use test_support::{Account, Program, Setup};
+
+use super::{PGSVID, command, configure, script};
+
+/// The findings about hooks, and whether all is well with them.
+fn findings(setup: &Setup, account: &Account) -> Vec<Value> {
+    let arguments = setup.arguments();
+    let usual = arguments.chunks(2).filter(|pair| pair[0] != "--log-format").flatten();
+    let arguments = ["check", "--format", "json"].into_iter().chain(usual.map(String::as_str));
+    let check = Program::spawn_as(account, PGSVID, arguments, &[]);
+    check.wait_exit(test_support::LIMIT);
+    let report: Value = serde_json::from_str(&check.standard_output()).unwrap();
+    let sections = report["sections"].as_array().unwrap();
+    let hooks = sections.iter().filter(|it| it["group"] == "hooks");
+    hooks.flat_map(|it| it["findings"].as_array().unwrap().clone()).collect()
+}
+
+/// Code and severity of each.
+fn codes(findings: &[Value]) -> Vec<(&str, &str)> {
+    let word = |it: &'_ Value, key: &str| it[key].as_str().unwrap().to_owned().leak() as &str;
+    findings.iter().map(|it| (word(it, "code"), word(it, "severity"))).collect()
+}
+
+#[test]
+fn check_looks_at_hooks_and_runs_none() {
+    let setup = Setup::new(PGSVID);
+    let ran = setup.other.join("ran");
+    let good = script(&setup, "good", &format!("echo run >> {}", ran.display()));
+    let forbidden = setup.other.write("forbidden", "#!/bin/sh\n", 0o644);
+    let empty = setup.other.write("empty.pid", "", 0o644);
+    let sleeper = Program::spawn_as(Account::current(), "/bin/sleep", ["600"], &[]);
+    let number = sleeper.pid().to_string();
+    let own = setup.other.write_owned("own.pid", number, 0o644, 0, 0);
+    let signal = |name: &str, file: &std::path::Path| {
+        let file = file.display();
+        format!("[[hooks]]\nname = '{name}'\nsignal = 'HUP'\npid_file = '{file}'\n")
+    };
+    let tables = [
+        command("good", &good, ""),
+        command("forbidden", &forbidden, ""),
+        signal("empty", &empty),
+        signal("own", &own),
+        command("other", &good, "user = 'root'"),
+    ];
+    configure(&setup, &tables);
+    let found = findings(&setup, Account::server());
+    let wanted = [
+        ("hook-command", "ok"),
+        ("hook-not-executable", "failure"),
+        ("hook-pid-file", "failure"),
+        ("hook-pid-file", "ok"),
+        ("hook-user-refused", "failure"),
+    ];
+    assert_eq!(codes(&found), wanted, "{found:#?}");
+    assert!(!ran.exists());
+    // The remedy of a command, as it is printed.
+    let remedy = found[1]["command"].as_str().unwrap();
+    assert!(Command::new("sh").args(["-c", remedy]).status().unwrap().success());
+    assert_eq!(codes(&findings(&setup, Account::server()))[1], ("hook-command", "ok"));
+}
+
+#[test]
+fn check_warns_of_a_program_that_others_can_exchange_and_of_a_pid_file_that_they_can_write() {
+    let setup = Setup::new(PGSVID);
+    let program = script(&setup, "good", "exit 0");
+    std::fs::set_permissions(&program, std::os::unix::fs::PermissionsExt::from_mode(0o777))
+        .unwrap();
+    let sleeper = Program::spawn_as(Account::server(), "/bin/sleep", ["600"], &[]);
+    let open = setup.other.write("open.pid", sleeper.pid().to_string(), 0o666);
+    let open = open.display();
+    let signal = format!("[[hooks]]\nname = 'open'\nsignal = 'HUP'\npid_file = '{open}'\n");
+    configure(&setup, &[command("good", &program, ""), signal]);
+    let found = findings(&setup, Account::server());
+    let exposed = found.iter().find(|it| it["code"] == "hook-command-exposed").unwrap();
+    assert_eq!(exposed["severity"], "warning");
+    let open = found.iter().find(|it| it["code"] == "hook-pid-file").unwrap();
+    assert_eq!(open["severity"], "failure", "{open}");
+    let remedy = open["command"].as_str().unwrap();
+    assert!(Command::new("sh").args(["-c", remedy]).status().unwrap().success());
+    let again = findings(&setup, Account::server());
+    let open = again.iter().find(|it| it["object"] == "open").unwrap();
+    assert_eq!(open["severity"], "ok", "{open}");
+}
