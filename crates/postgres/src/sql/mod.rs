@@ -6,6 +6,7 @@ mod address;
 mod administration;
 mod admission;
 mod commands;
+mod connection;
 mod error;
 mod expression;
 mod owned;
@@ -39,6 +40,7 @@ pub use administration::{
 pub use admission::Admission;
 pub(crate) use commands::runs_postgresql;
 pub use commands::{Psql, in_database, own_name};
+pub(crate) use connection::Connection;
 pub use error::{Error, Retry};
 pub use expression::{first_parts, is_anchored, is_exact, lookalikes};
 pub use refusal::Refusal;

@@ -3,34 +3,24 @@
 //! It begins with the settings of [`super::startup`], so that every unqualified name is looked up in `pg_catalog`.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io;
 use std::path::{Path, PathBuf};
-use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use futures_util::StreamExt as _;
-use tokio::task::JoinHandle;
-use tokio::time::timeout;
-use tokio_postgres::{Client, NoTls, SimpleQueryMessage, SimpleQueryRow};
-use zeroize::Zeroizing;
-
 use super::administration::{self, Administration, MOST_SUPERUSERS, Role, Superuser};
+use super::connection::Connection;
 use super::error::Error;
 use super::patience::Patience;
 use super::sessions::{self, SessionCounts};
 use super::settings::{self, TlsSettings};
-use super::socket::{self, Allowance, Budget};
+use super::socket::Allowance;
 use super::standing::{self, Standing};
 use super::startup;
 use super::statements::{self, RESERVE, literal};
 use super::views::{self, AccessViews};
-use super::{BRIEF, LIMIT, LONG, Purpose, Settings};
-use pgsvid_base::files;
+use super::{BRIEF, LONG, Purpose, Settings};
 use pgsvid_base::text::shown;
 
-/// Longest password file that is read, in bytes.
-const LONGEST_PASSWORD: u64 = 4096;
 /// How many roles are queried at once.
 const MOST_NAMES: usize = 500;
 
@@ -40,10 +30,7 @@ static REFUSED: Mutex<BTreeSet<(PathBuf, u16, String)>> = Mutex::new(BTreeSet::n
 
 /// A logged-in session.
 pub struct Session {
-    client: Client,
-    connection: JoinHandle<()>,
-    budget: Arc<Budget>,
-    patience: Arc<Patience>,
+    connection: Connection,
     /// The server's major version.
     version: u32,
     /// Whether event triggers are turned off by `session_replication_role`.
@@ -107,29 +94,11 @@ impl Session {
         options: String,
         patience: Arc<Patience>,
     ) -> Result<Self, Error> {
-        let login = async {
-            let (stream, budget) = socket::connect(settings).await?;
-            let mut config = tokio_postgres::Config::new();
-            config
-                .user(&settings.user)
-                .dbname(&settings.database)
-                .application_name("pgsvid")
-                .options(options);
-            // Only now, when it is known who receives it.
-            if let Some(path) = &settings.password_file {
-                config.password(read_password(path).await?.as_slice());
-            }
-            let connected = config.connect_raw(stream, NoTls).await;
-            let (client, connection) = connected.map_err(|error| lost(&budget, &error))?;
-            Ok((client, connection, budget))
-        };
-        let (client, connection, budget) = patience.wait(login).await??;
-        let version = connection.parameter("server_version").unwrap_or_default();
+        let connection = Connection::open(settings, Some(options), patience).await?;
+        let version = connection.server_version();
         let major = version.split(|c: char| !c.is_ascii_digit()).next().unwrap_or_default();
         let version = major.parse().map_err(|_| Error::Unexpected)?;
-        // The statement that waits for an answer gets its error.
-        let connection = tokio::spawn(async move { drop(connection.await) });
-        Ok(Self { client, connection, budget, patience, version, as_a_replica: false })
+        Ok(Self { connection, version, as_a_replica: false })
     }
 
     /// Makes sure that the session has the right settings before anything else is sent.
@@ -399,17 +368,12 @@ impl Session {
     /// Whether the connection is still open, as far as this side knows.
     #[must_use]
     pub fn is_open(&self) -> bool {
-        !self.client.is_closed()
+        self.connection.is_open()
     }
 
     /// Ends the session and waits until the server has been notified.
     pub async fn close(self) {
-        let Self { client, connection, .. } = self;
-        drop(client);
-        let stuck = connection.abort_handle();
-        if timeout(LIMIT, connection).await.is_err() {
-            stuck.abort();
-        }
+        self.connection.close().await;
     }
 
     pub(super) async fn rows(
@@ -417,43 +381,6 @@ impl Session {
         statement: &str,
         allowance: Allowance,
     ) -> Result<Vec<Vec<Option<String>>>, Error> {
-        self.budget.renew(allowance);
-        let answer = async {
-            let mut messages = pin!(self.client.simple_query_raw(statement).await?);
-            let mut rows = Vec::new();
-            while let Some(message) = messages.next().await {
-                if let SimpleQueryMessage::Row(row) = message? {
-                    rows.push((0..row.len()).map(|column| value(&row, column)).collect());
-                }
-            }
-            Ok(rows)
-        };
-        self.patience.wait(answer).await?.map_err(|error| lost(&self.budget, &error))
+        self.connection.rows(statement, allowance).await
     }
-}
-
-/// A column's text. A name from a database with another encoding need not be UTF-8.
-fn value(row: &SimpleQueryRow, column: usize) -> Option<String> {
-    match row.try_get(column) {
-        Ok(text) => text.map(str::to_owned),
-        Err(_) => Some(char::REPLACEMENT_CHARACTER.to_string()),
-    }
-}
-
-/// The meaning of an error: a spent budget shows only as the end of the connection.
-fn lost(budget: &Budget, error: &tokio_postgres::Error) -> Error {
-    if budget.is_exceeded() { Error::TooMuch } else { Error::of(error) }
-}
-
-async fn read_password(path: &Path) -> Result<Zeroizing<Vec<u8>>, Error> {
-    let failed = |cause| Error::PasswordFile { path: path.to_owned(), cause };
-    let named = path.to_owned();
-    // The path may be anything, on a slow file system.
-    let read = tokio::task::spawn_blocking(move || files::read(&named, LONGEST_PASSWORD));
-    let mut password =
-        read.await.map_err(|error| failed(io::Error::other(error)))?.map_err(failed)?;
-    while matches!(password.last(), Some(b'\n' | b'\r')) {
-        password.pop();
-    }
-    Ok(password)
 }
