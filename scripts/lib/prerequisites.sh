@@ -5,7 +5,7 @@
 #   build_prerequisites [PROGRAM=PACKAGE]...   the same without PostgreSQL
 #   postgresql_bin                             prints the directory of initdb, postgres and psql
 #   target_directory                           prints where cargo builds
-#   unpack_programs DIRECTORY PACKAGE PROGRAM...   takes programs out of a package, without installing it
+#   unpack_programs DIRECTORY PACKAGE PROGRAM...   takes programs out of a package, and installs only its libraries
 
 createcluster=/etc/postgresql-common/createcluster.conf
 
@@ -148,7 +148,8 @@ unpack_programs() {
     shift 2
     local -a missing=()
     for program in "$@"; do
-        command -v "$program" >/dev/null || [[ -x $directory/$program ]] || missing+=("$program")
+        command -v "$program" >/dev/null || [[ -x $directory/$program || -x /usr/sbin/$program ]] ||
+            missing+=("$program")
     done
     if ((${#missing[@]} == 0)); then
         return
@@ -175,9 +176,22 @@ unpack_programs() {
     mkdir -p "$directory"
     dpkg-deb --extract "$work/$package"_*.deb "$work/root"
     for program in "${missing[@]}"; do
-        mv "$work/root/usr/bin/$program" "$directory/$program"
+        find "$work/root/usr" -path "*bin/$program" -exec mv {} "$directory/$program" ';'
     done
     rm -rf "$work"
+    install_libraries "$package" "${missing[@]/#/$directory/}"
+}
+
+# Installs the libraries that the package depends on, if a program lacks one.
+install_libraries() {
+    local package=$1
+    shift
+    if ! ldd "$@" 2>/dev/null | grep -q 'not found'; then
+        return
+    fi
+    local -a libraries
+    mapfile -t libraries < <(apt-cache depends "$package" | sed -n 's/^ *Depends: \(lib[^ ]*\)$/\1/p')
+    install_packages "${libraries[@]}"
 }
 
 # Debian's postgresql creates and starts a cluster of the system unless it is configured not to. What an

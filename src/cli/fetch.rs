@@ -23,6 +23,7 @@ pub(super) fn run(
     let mut config = load(settings, environment)?;
     // PostgreSQL is neither reloaded nor verified.
     config.rotation.servers.clear();
+    config.rotation.poolers.clear();
     let log = config.log;
     let endpoint = config.source.place();
     let directory = config.publish.directory.display().to_string();

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io::{self, ErrorKind, Read as _};
+use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -26,7 +27,8 @@ pub(super) struct File {
     pub(super) certificates: Option<Certificates>,
     pub(super) svid: Svid,
     pub(super) files: Files,
-    pub(super) postgres: Servers,
+    pub(super) postgres: Tables<Postgres>,
+    pub(super) pgbouncer: Tables<Pgbouncer>,
     pub(super) roles: Vec<Workload>,
     pub(super) hooks: Vec<HookTable>,
     pub(super) health: Health,
@@ -80,6 +82,7 @@ pub(super) struct Files {
     pub(super) ident: Option<String>,
     pub(super) ident_lines: Option<Vec<String>>,
     pub(super) service: Option<Service>,
+    pub(super) pgbouncer: Option<String>,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -91,45 +94,64 @@ pub(super) struct Service {
     pub(super) options: Option<BTreeMap<String, Value>>,
 }
 
-/// `[postgres]`, or several `[[postgres]]`.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Servers(pub(super) Vec<Postgres>);
+/// One table, such as `[postgres]`, or several, such as `[[postgres]]`.
+#[derive(Debug, Clone)]
+pub(super) struct Tables<T>(pub(super) Vec<T>);
 
-impl<'de> Deserialize<'de> for Servers {
+/// A table that may be there several times.
+trait Table {
+    const NAME: &'static str;
+}
+
+impl Table for Postgres {
+    const NAME: &'static str = "postgres";
+}
+
+impl Table for Pgbouncer {
+    const NAME: &'static str = "pgbouncer";
+}
+
+impl<T> Default for Tables<T> {
+    fn default() -> Self {
+        Self(Vec::new())
+    }
+}
+
+impl<'de, T: Table + Deserialize<'de>> Deserialize<'de> for Tables<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(OneOrSeveral)
+        deserializer.deserialize_any(OneOrSeveral(PhantomData))
     }
 }
 
 /// With an untagged enum, every error would say that no variant matches.
-struct OneOrSeveral;
+struct OneOrSeveral<T>(PhantomData<T>);
 
-impl<'de> Visitor<'de> for OneOrSeveral {
-    type Value = Servers;
+impl<'de, T: Table + Deserialize<'de>> Visitor<'de> for OneOrSeveral<T> {
+    type Value = Tables<T>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a table [postgres], or several [[postgres]]")
+        write!(f, "a table [{0}], or several [[{0}]]", T::NAME)
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Servers, A::Error> {
-        let table = Postgres::deserialize(MapAccessDeserializer::new(map))?;
-        Ok(Servers(vec![table]))
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Tables<T>, A::Error> {
+        let table = T::deserialize(MapAccessDeserializer::new(map))?;
+        Ok(Tables(vec![table]))
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, tables: A) -> Result<Servers, A::Error> {
-        Vec::deserialize(SeqAccessDeserializer::new(tables)).map(Servers)
+    fn visit_seq<A: SeqAccess<'de>>(self, tables: A) -> Result<Tables<T>, A::Error> {
+        Vec::deserialize(SeqAccessDeserializer::new(tables)).map(Tables)
     }
 }
 
 #[cfg(feature = "schema")]
-impl schemars::JsonSchema for Servers {
+impl<T: schemars::JsonSchema> schemars::JsonSchema for Tables<T> {
     fn schema_name() -> std::borrow::Cow<'static, str> {
-        "Servers".into()
+        format!("Tables of {}", T::schema_name()).into()
     }
 
     fn json_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
-        let one = generator.subschema_for::<Postgres>();
-        let several = generator.subschema_for::<Vec<Postgres>>();
+        let one = generator.subschema_for::<T>();
+        let several = generator.subschema_for::<Vec<T>>();
         schemars::json_schema!({ "anyOf": [one, several] })
     }
 }
@@ -146,6 +168,18 @@ pub(super) struct Postgres {
     pub(super) os_user: Option<String>,
     pub(super) password_file: Option<PathBuf>,
     pub(super) require_peer: Option<String>,
+    pub(super) verify: Option<String>,
+    pub(super) verify_every: Option<String>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub(super) struct Pgbouncer {
+    pub(super) name: Option<String>,
+    pub(super) host: Option<String>,
+    pub(super) port: Option<u16>,
+    pub(super) user: Option<String>,
     pub(super) verify: Option<String>,
     pub(super) verify_every: Option<String>,
 }

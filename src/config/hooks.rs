@@ -7,7 +7,6 @@ use super::file::{File, HookTable};
 use super::given::Resolver;
 use super::keys::{self, Key};
 use super::{Error, publish, rules};
-use crate::consumers;
 use crate::hooks::{Action, Hook, MOST, SIGNALS, Table, User, When, signal};
 use crate::verify::Target;
 
@@ -16,12 +15,19 @@ const LONGEST: Duration = Duration::from_secs(3600);
 /// The beginning of the variables that are pgsvid's.
 const OURS: &str = "PGSVID_";
 
+/// What a hook needs to know of a PostgreSQL or a PgBouncer.
+pub(super) struct Consumer<'a> {
+    pub(super) name: &'a str,
+    /// Where it is verified.
+    pub(super) target: &'a Target,
+}
+
 /// All of them, in the order of the file.
 pub(super) fn hooks(
     resolver: &Resolver<'_>,
     file: &File,
     publish: &publish::Settings,
-    servers: &[consumers::Server],
+    consumers: &[Consumer<'_>],
 ) -> Result<Vec<Hook>, Error> {
     if file.hooks.len() > MOST {
         return Err(resolver.in_file(
@@ -29,13 +35,13 @@ pub(super) fn hooks(
             format!("there are more than {MOST} [[hooks]]; let one run a script"),
         ));
     }
-    let mut names: Vec<&str> = servers.iter().map(|server| server.name.as_str()).collect();
+    let mut names: Vec<&str> = consumers.iter().map(|it| it.name).collect();
     let mut hooks = Vec::new();
     for table in &file.hooks {
-        let hook = hook(resolver, table, publish, servers)?;
+        let hook = hook(resolver, table, publish, consumers)?;
         if names.contains(&table.name.as_str()) {
             let why = format!(
-                "something else has the name {:?}: give each hook and each PostgreSQL its own",
+                "something else has the name {:?}: give each hook, PostgreSQL and PgBouncer its own",
                 table.name
             );
             return Err(resolver.in_file(keys::HOOKS_NAME.name, why));
@@ -51,7 +57,7 @@ fn hook(
     resolver: &Resolver<'_>,
     table: &HookTable,
     publish: &publish::Settings,
-    servers: &[consumers::Server],
+    consumers: &[Consumer<'_>],
 ) -> Result<Hook, Error> {
     let wrong = |key: &'static Key, why: String| resolver.in_file(key.name, why);
     rules::name(&table.name).map_err(|why| wrong(&keys::HOOKS_NAME, why))?;
@@ -63,7 +69,7 @@ fn hook(
     Ok(Hook {
         name: table.name.clone(),
         action: action(resolver, table)?,
-        when: when(table, servers).map_err(|why| wrong(&keys::HOOKS_WHEN, why))?,
+        when: when(table, consumers).map_err(|why| wrong(&keys::HOOKS_WHEN, why))?,
         timeout: timeout.map_err(|why| wrong(&keys::HOOKS_TIMEOUT, why))?,
         barrier: table.barrier.unwrap_or(false),
         user: user.map_err(|why| wrong(&keys::HOOKS_USER, why))?,
@@ -120,16 +126,16 @@ fn action(resolver: &Resolver<'_>, table: &HookTable) -> Result<Action, Error> {
     }
 }
 
-fn when(table: &HookTable, servers: &[consumers::Server]) -> Result<When, String> {
+fn when(table: &HookTable, consumers: &[Consumer<'_>]) -> Result<When, String> {
     match table.when.as_deref().unwrap_or(keys::HOOKS_WHEN.default_text()) {
         "published" => Ok(When::Published),
-        "proven" if servers.is_empty() => Err(
-            "no PostgreSQL takes part that could be proven to serve anything; write \"published\""
+        "proven" if consumers.is_empty() => Err(
+            "no PostgreSQL or PgBouncer is configured that could be proven to serve anything; write \"published\""
                 .to_owned(),
         ),
-        "proven" => match servers.iter().find(|it| it.verify.target == Target::Nowhere) {
+        "proven" => match consumers.iter().find(|it| *it.target == Target::Nowhere) {
             Some(server) => Err(format!(
-                "the PostgreSQL {} is never looked at (postgres.verify = \"none\"), so nothing is ever proven; write \"published\"",
+                "{} is never verified (its verify is \"none\"), so nothing is ever proven; write \"published\"",
                 server.name
             )),
             None => Ok(When::Proven),

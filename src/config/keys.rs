@@ -185,6 +185,11 @@ pub(super) const FILES_SERVICE_OPTIONS: Key = Key::new(
     Default::Words("`sslmode = \"verify-full\"`"),
     "libpq keywords and values: text, numbers, true or false",
 );
+pub(super) const FILES_PGBOUNCER: Key = Key::new(
+    "files.pgbouncer",
+    Default::Words("none"),
+    "name of a part of PgBouncer's ini, published with each set: it names that set's own files, so that none can mix",
+);
 pub(super) const POSTGRES_NAME: Key = Key::new(
     "postgres.name",
     Default::Text("postgres"),
@@ -239,6 +244,36 @@ pub(super) const POSTGRES_VERIFY_EVERY: Key = Key::new(
     Default::Text("5m"),
     "how often to verify when nothing has changed; at least `\"1s\"`",
 );
+pub(super) const PGBOUNCER_NAME: Key = Key::new(
+    "pgbouncer.name",
+    Default::Text("pgbouncer"),
+    "its name in the status and in metrics; each of several `[[pgbouncer]]` needs its own",
+);
+pub(super) const PGBOUNCER_HOST: Key = Key::new(
+    "pgbouncer.host",
+    Default::Text("/var/run/postgresql"),
+    "its socket's directory, `unix_socket_dir` of its ini",
+);
+pub(super) const PGBOUNCER_PORT: Key = Key::new(
+    "pgbouncer.port",
+    Default::Bare("6432"),
+    "its port, `listen_port` of its ini, which names the socket",
+);
+pub(super) const PGBOUNCER_USER: Key = Key::new(
+    "pgbouncer.user",
+    Default::Text("pgbouncer"),
+    "user of its console; the default is admitted without a password if pgsvid runs as PgBouncer's own user",
+);
+pub(super) const PGBOUNCER_VERIFY: Key = Key::new(
+    "pgbouncer.verify",
+    Default::Text("auto"),
+    "where to verify what is served: `auto`, `none`, `HOST:PORT`",
+);
+pub(super) const PGBOUNCER_VERIFY_EVERY: Key = Key::new(
+    "pgbouncer.verify_every",
+    Default::Text("5m"),
+    "how often to verify when nothing has changed; at least `\"1s\"`",
+);
 pub(super) const ROLES_SPIFFE_ID: Key = Key::new(
     "roles.spiffe_id",
     Default::Words("required in this table"),
@@ -289,7 +324,7 @@ pub(super) const HOOKS_PROCESS: Key = Key::new(
 pub(super) const HOOKS_WHEN: Key = Key::new(
     "hooks.when",
     Default::Text("published"),
-    "`published`: after each publication; `proven`: once every PostgreSQL is proven to serve what was published",
+    "`published`: after each publication; `proven`: once every PostgreSQL and PgBouncer is proven to serve what was published",
 );
 pub(super) const HOOKS_TIMEOUT: Key = Key::new(
     "hooks.timeout",
@@ -332,7 +367,7 @@ pub(super) const LOG_LEVEL: Key =
         .variable("PGSVID_LOG_LEVEL");
 
 /// All keys, in the order of the reference.
-pub const ALL: [&Key; 55] = [
+pub const ALL: [&Key; 62] = [
     &WORKLOAD_API_ENDPOINT,
     &CERTIFICATES_CERTIFICATE,
     &CERTIFICATES_PRIVATE_KEY,
@@ -359,6 +394,7 @@ pub const ALL: [&Key; 55] = [
     &FILES_SERVICE_FILE,
     &FILES_SERVICE_NAME,
     &FILES_SERVICE_OPTIONS,
+    &FILES_PGBOUNCER,
     &POSTGRES_NAME,
     &POSTGRES_HOST,
     &POSTGRES_PORT,
@@ -369,6 +405,12 @@ pub const ALL: [&Key; 55] = [
     &POSTGRES_REQUIRE_PEER,
     &POSTGRES_VERIFY,
     &POSTGRES_VERIFY_EVERY,
+    &PGBOUNCER_NAME,
+    &PGBOUNCER_HOST,
+    &PGBOUNCER_PORT,
+    &PGBOUNCER_USER,
+    &PGBOUNCER_VERIFY,
+    &PGBOUNCER_VERIFY_EVERY,
     &ROLES_SPIFFE_ID,
     &ROLES_ROLE,
     &ROLES_BY,

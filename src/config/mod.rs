@@ -9,6 +9,7 @@ mod hooks;
 pub mod keys;
 mod mistakes;
 mod parts;
+mod pooler;
 mod roles;
 mod rules;
 #[cfg(feature = "schema")]
@@ -33,7 +34,7 @@ pub use server::Reached;
 
 use crate::companions::parameters::Value;
 use crate::companions::role_map::RoleMap;
-use crate::companions::service_file;
+use crate::companions::{pgbouncer_ini, service_file};
 use crate::material::{Expectations, Policy, Users};
 use crate::source::workload_api::Selection;
 use crate::{http, publish, rotation, sandbox, telemetry};
@@ -124,8 +125,10 @@ fn assemble(
     let service = service(&resolver, file, &publish)?;
     let servers = server::servers(&resolver, file, flags)?;
     let roles = roles::roles(&resolver, file, &servers)?;
-    let ident = ident(&resolver, file, &publish, service.as_ref())?;
-    add_files(&mut publish, service.as_ref(), ident.as_ref(), &roles);
+    let extra = Extra::read(&resolver, file, &publish, service)?;
+    let poolers = pooler::poolers(&resolver, file, &publish, &servers, extra.pgbouncer.is_some())?;
+    extra.add_to(&mut publish, &roles);
+    let Extra { service, ident, .. } = extra;
     let role_map = ident.as_ref().map(|_| roles.expressions());
     let servers = servers.into_iter().map(|it| server::server(it, &publish, role_map.clone()));
     let servers: Vec<_> = servers.collect();
@@ -138,15 +141,25 @@ fn assemble(
         file.files.publish_every.as_deref().unwrap_or(keys::FILES_PUBLISH_EVERY.default_text()),
     )
     .map_err(|why| resolver.in_file(keys::FILES_PUBLISH_EVERY.name, why))?;
-    source.expectations_mut().users = users(!servers.is_empty(), service.is_some());
+    // A pooler is a client of PostgreSQL's, too.
+    let is_client = service.is_some() || !poolers.is_empty();
+    source.expectations_mut().users = users(!(servers.is_empty() && poolers.is_empty()), is_client);
     let expectations = source.expectations().clone();
+    let of_servers = servers.iter().map(|it| (&it.name, &it.verify));
+    let of_poolers = poolers.iter().map(|it| (&it.name, &it.verify));
+    let consumers: Vec<_> = of_servers
+        .chain(of_poolers)
+        .map(|(name, verify)| hooks::Consumer { name, target: &verify.target })
+        .collect();
+    let hooks = hooks::hooks(&resolver, file, &publish, &consumers)?;
     let rotation = rotation::Settings {
         expectations,
         before: None,
         extra_authorities,
         publish_every,
-        hooks: hooks::hooks(&resolver, file, &publish, &servers)?,
+        hooks,
         servers,
+        poolers,
     };
     let health = health(&resolver, file)?;
     let log = log(&resolver, &file.log, flags)?;
@@ -286,42 +299,59 @@ fn service(
     Ok(service)
 }
 
-/// The name of the published map. Fails if two files have the same name.
-fn ident(
-    resolver: &Resolver<'_>,
-    file: &File,
-    publish: &publish::Settings,
-    service: Option<&service_file::Settings>,
-) -> Result<Option<String>, Error> {
-    let ident = file.files.ident.as_deref().map(rules::file_name).transpose();
-    let ident =
-        ident.map_err(|why| resolver.in_file(keys::FILES_IDENT.name, why))?.map(str::to_owned);
-    let mut names = publish.files.names();
-    names.extend(service.map(|service| service.file.clone()));
-    names.extend(ident.clone());
-    names.sort_unstable();
-    if let Some([name, _]) = names.windows(2).find(|pair| pair[0] == pair[1]) {
-        return Err(resolver.in_file("files", format!("two files have the same name, {name}")));
-    }
-    Ok(ident)
+/// What is published with certificate, key and bundle, if it is configured.
+struct Extra {
+    service: Option<service_file::Settings>,
+    /// The file's name of the map of `[[roles]]`.
+    ident: Option<String>,
+    /// The file's name of the part of PgBouncer's ini.
+    pgbouncer: Option<String>,
 }
 
-/// Adds the files that are published with certificate, key and bundle.
-fn add_files(
-    publish: &mut publish::Settings,
-    service: Option<&service_file::Settings>,
-    ident: Option<&String>,
-    roles: &RoleMap,
-) {
-    if let Some(service) = service.cloned() {
-        let names = names(publish);
-        publish.keep_until_expiry = true;
-        let file = service.file.clone();
-        publish.files.add_rendered(file, move |generation| service.render(&names, generation));
+impl Extra {
+    /// Fails if two files have the same name.
+    fn read(
+        resolver: &Resolver<'_>,
+        file: &File,
+        publish: &publish::Settings,
+        service: Option<service_file::Settings>,
+    ) -> Result<Self, Error> {
+        let name = |key: &'static Key, given: &Option<String>| {
+            let name = given.as_deref().map(rules::file_name).transpose();
+            name.map(|name| name.map(str::to_owned)).map_err(|why| resolver.in_file(key.name, why))
+        };
+        let ident = name(&keys::FILES_IDENT, &file.files.ident)?;
+        let pgbouncer = name(&keys::FILES_PGBOUNCER, &file.files.pgbouncer)?;
+        let mut names = publish.files.names();
+        names.extend(service.as_ref().map(|service| service.file.clone()));
+        names.extend(ident.clone());
+        names.extend(pgbouncer.clone());
+        names.sort_unstable();
+        if let Some([name, _]) = names.windows(2).find(|pair| pair[0] == pair[1]) {
+            return Err(resolver.in_file("files", format!("two files have the same name, {name}")));
+        }
+        Ok(Self { service, ident, pgbouncer })
     }
-    if let Some(name) = ident {
-        let map = roles.render();
-        publish.files.add_rendered(name.clone(), move |_| map.clone());
+
+    /// Adds the files to each generation.
+    fn add_to(&self, publish: &mut publish::Settings, roles: &RoleMap) {
+        let names = names(publish);
+        if let Some(service) = self.service.clone() {
+            let names = names.clone();
+            publish.keep_until_expiry = true;
+            let file = service.file.clone();
+            publish.files.add_rendered(file, move |generation| service.render(&names, generation));
+        }
+        if let Some(name) = self.pgbouncer.clone() {
+            publish.keep_until_expiry = true;
+            publish
+                .files
+                .add_rendered(name, move |generation| pgbouncer_ini::render(&names, generation));
+        }
+        if let Some(name) = self.ident.clone() {
+            let map = roles.render();
+            publish.files.add_rendered(name, move |_| map.clone());
+        }
     }
 }
 

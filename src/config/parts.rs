@@ -1,9 +1,7 @@
 //! Parts of a configuration, for commands that do not need all of it.
 
 use super::given::Resolver;
-use super::{
-    Environment, Error, Flags, add_files, ident, identity, publish, read, roles, server, service,
-};
+use super::{Environment, Error, Extra, Flags, identity, publish, read, roles, server, service};
 use crate::companions::role_map::RoleMap;
 use crate::consumers;
 use crate::material::Expectations;
@@ -34,9 +32,9 @@ impl Parts {
         let (publish, ident) = match publish(&resolver, &file, flags) {
             Ok(mut settings) => {
                 let service = service(&resolver, &file, &settings)?;
-                let ident = ident(&resolver, &file, &settings, service.as_ref())?;
-                add_files(&mut settings, service.as_ref(), ident.as_ref(), &roles);
-                (Some(settings), ident)
+                let extra = Extra::read(&resolver, &file, &settings, service)?;
+                extra.add_to(&mut settings, &roles);
+                (Some(settings), extra.ident)
             }
             Err(Error::NoDirectory) => (None, None),
             Err(error) => return Err(error),

@@ -19,16 +19,17 @@ pub(super) fn absolute(path: &Path) -> Result<&Path, String> {
     Ok(path)
 }
 
-pub(super) fn socket_directory(text: &str) -> Result<PathBuf, String> {
+/// The directory of a socket that `port`, a key, names.
+pub(super) fn socket_directory(text: &str, port: &str) -> Result<PathBuf, String> {
     if !text.starts_with('/') {
         return Err(
-            "pgsvid reloads over PostgreSQL's Unix socket; give the directory of that socket, such as \
+            "pgsvid reloads over the server's Unix socket; give the directory of that socket, such as \
              /var/run/postgresql"
                 .to_owned(),
         );
     }
     if text.rsplit('/').next().is_some_and(|last| last.starts_with(".s.PGSQL.")) {
-        return Err("give the directory of the socket, and its number as postgres.port".to_owned());
+        return Err(format!("give the directory of the socket, and its number as {port}"));
     }
     absolute(Path::new(text)).map(Path::to_owned)
 }

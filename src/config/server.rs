@@ -41,9 +41,6 @@ pub(super) fn server(
     publish: &publish::Settings,
     role_map: Option<Vec<String>>,
 ) -> consumers::Server {
-    let readers = publish.readers_directory();
-    let [certificate, private_key, bundle] =
-        publish.files.set_names().map(|name| readers.join(name));
     let Reached { name, session, verify, claims } = reached;
     consumers::Server {
         name,
@@ -51,13 +48,21 @@ pub(super) fn server(
         verify,
         role_map,
         claims,
-        paths: PublishedPaths { certificate, private_key, bundle },
+        paths: published_paths(publish),
         viewpoint: Viewpoint {
             directory: publish.directory.clone(),
-            seen_as: readers.to_owned(),
+            seen_as: publish.readers_directory().to_owned(),
             data_directory: None,
         },
     }
+}
+
+/// The published files' paths for their readers.
+pub(super) fn published_paths(publish: &publish::Settings) -> PublishedPaths {
+    let readers = publish.readers_directory();
+    let [certificate, private_key, bundle] =
+        publish.files.set_names().map(|name| readers.join(name));
+    PublishedPaths { certificate, private_key, bundle }
 }
 
 /// The configured servers, in the order of the file.
@@ -222,7 +227,7 @@ fn reached(resolver: &Resolver<'_>, table: &Postgres, flags: &Flags) -> Result<R
         Purpose::Administration
     };
     let session = sql::Settings {
-        host: host.parse_with(rules::socket_directory)?,
+        host: host.parse_with(|text| rules::socket_directory(text, keys::POSTGRES_PORT.name))?,
         port: port.parse_with(rules::port)?,
         user: user.text,
         database: database.text,

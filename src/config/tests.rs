@@ -375,7 +375,8 @@ fn a_file_with_every_default_says_the_same_as_one_without() {
         .map(|(table, keys)| format!("{}\n{}", opened(table), keys.concat()))
         .collect();
     let given = tables.concat();
-    let left_out = format!("[postgres]\n[files.service]\nname = \"db\"\n[[hooks]]\n{hook}");
+    let left_out =
+        format!("[postgres]\n[pgbouncer]\n[files.service]\nname = \"db\"\n[[hooks]]\n{hook}");
     let settings = |text: &str| format!("{:?}", config(text).unwrap());
     assert!(given.lines().count() > 20, "{given}");
     assert_eq!(settings(&given), settings(&left_out));

@@ -4,12 +4,14 @@ use std::time::{Duration, SystemTime};
 
 use tokio::time::{Instant, sleep_until};
 
-use super::postgres::{Postgres, Unasked};
+use super::attempt::Unasked;
+use super::pgbouncer::Pgbouncer;
+use super::postgres::Postgres;
 use super::problem::Problem;
-use super::{Attempt, Delivery, Publication, Server};
+use super::{Attempt, Delivery, Pooler, Publication, Server};
 use crate::finding::Finding;
 use crate::sql::SessionCounts;
-use crate::status::Pulse;
+use crate::status::{self, Pulse};
 use crate::timing;
 use crate::watching::Watching;
 
@@ -31,6 +33,7 @@ pub(crate) struct Consumer {
 /// The kind of consumer, which decides how it is reloaded and checked.
 enum Kind {
     Postgres(Box<Postgres>),
+    Pgbouncer(Box<Pgbouncer>),
     #[cfg(test)]
     Fake(super::fake::Fake),
 }
@@ -61,12 +64,37 @@ impl Consumer {
         Self { name, label, delivery, kind, problem: None, waits_since: None, pulse }
     }
 
+    /// A PgBouncer; `exposed` and `label` as for a PostgreSQL.
+    pub(crate) fn pgbouncer(
+        pooler: Pooler,
+        label: Option<String>,
+        watching: &Watching,
+        pulse: Pulse,
+        exposed: bool,
+    ) -> Self {
+        let delivery = Delivery::new(pooler.verify.every, exposed);
+        let name = pooler.name.clone();
+        let pgbouncer = Pgbouncer::new(pooler, label.clone(), watching, pulse.clone());
+        let kind = Kind::Pgbouncer(Box::new(pgbouncer));
+        Self { name, label, delivery, kind, problem: None, waits_since: None, pulse }
+    }
+
     #[cfg(test)]
     pub(crate) fn fake(name: &str, fake: super::fake::Fake, every: Duration) -> Self {
         let (delivery, pulse) = (Delivery::new(every, false), fake.pulse.clone());
         let name = name.to_owned();
         let (kind, label) = (Kind::Fake(fake), None);
         Self { name, label, delivery, kind, problem: None, waits_since: None, pulse }
+    }
+
+    /// What it is, as in the status.
+    pub(crate) fn kind(&self) -> status::Kind {
+        match &self.kind {
+            Kind::Postgres(_) => status::Kind::Postgres,
+            Kind::Pgbouncer(_) => status::Kind::Pgbouncer,
+            #[cfg(test)]
+            Kind::Fake(_) => status::Kind::Postgres,
+        }
     }
 
     /// Its name, which no other consumer has.
@@ -93,6 +121,7 @@ impl Consumer {
     pub(crate) fn unproven(&self) -> Option<&'static str> {
         match &self.kind {
             Kind::Postgres(postgres) => postgres.unproven(),
+            Kind::Pgbouncer(pgbouncer) => pgbouncer.unproven(),
             #[cfg(test)]
             Kind::Fake(_) => None,
         }
@@ -102,6 +131,7 @@ impl Consumer {
     pub(crate) fn concerns(&self) -> &[Finding] {
         match &self.kind {
             Kind::Postgres(postgres) => postgres.concerns(),
+            Kind::Pgbouncer(pgbouncer) => pgbouncer.concerns(),
             #[cfg(test)]
             Kind::Fake(_) => &[],
         }
@@ -111,6 +141,7 @@ impl Consumer {
     pub(crate) fn sessions(&self) -> Option<&(SystemTime, SessionCounts)> {
         match &self.kind {
             Kind::Postgres(postgres) => postgres.sessions(),
+            Kind::Pgbouncer(_) => None,
             #[cfg(test)]
             Kind::Fake(_) => None,
         }
@@ -125,6 +156,8 @@ impl Consumer {
     pub(crate) fn prepare(&mut self) {
         match &mut self.kind {
             Kind::Postgres(postgres) => postgres.prepare(),
+            // Its console answers within milliseconds.
+            Kind::Pgbouncer(_) => {}
             #[cfg(test)]
             Kind::Fake(_) => {}
         }
@@ -134,6 +167,7 @@ impl Consumer {
     pub(crate) fn give_up(&mut self) {
         match &mut self.kind {
             Kind::Postgres(postgres) => postgres.give_up(),
+            Kind::Pgbouncer(_) => {}
             #[cfg(test)]
             Kind::Fake(_) => {}
         }
@@ -166,6 +200,7 @@ impl Consumer {
             }
             match &mut self.kind {
                 Kind::Postgres(postgres) => postgres.changed().await,
+                Kind::Pgbouncer(pgbouncer) => pgbouncer.changed().await,
                 #[cfg(test)]
                 Kind::Fake(_) => std::future::pending().await,
             }
@@ -180,6 +215,9 @@ impl Consumer {
         match &mut self.kind {
             Kind::Postgres(postgres) => {
                 postgres.attempt(&mut self.delivery, publication, is_new).await
+            }
+            Kind::Pgbouncer(pgbouncer) => {
+                pgbouncer.attempt(&mut self.delivery, publication, is_new).await
             }
             #[cfg(test)]
             Kind::Fake(fake) => fake.attempt(&mut self.delivery, publication, is_new).await,
@@ -206,6 +244,9 @@ impl Consumer {
                 Kind::Postgres(postgres) => {
                     postgres.in_force(attempt, &self.delivery, publication, took, routine);
                 }
+                Kind::Pgbouncer(pgbouncer) => {
+                    pgbouncer.in_force(attempt, &self.delivery, publication, took, routine);
+                }
                 #[cfg(test)]
                 Kind::Fake(_) => {}
             }
@@ -214,6 +255,7 @@ impl Consumer {
         let again = self.delivery.is_trying();
         let (trouble, obstacle) = match &mut self.kind {
             Kind::Postgres(postgres) => postgres.not_in_force(attempt, again, why_not_newer),
+            Kind::Pgbouncer(pgbouncer) => pgbouncer.not_in_force(attempt, again, why_not_newer),
             #[cfg(test)]
             Kind::Fake(_) => super::fake::trouble(attempt),
         };
@@ -234,6 +276,8 @@ impl Consumer {
     pub(crate) async fn ask(&mut self, unasked: Unasked) {
         match &mut self.kind {
             Kind::Postgres(postgres) => postgres.ask(&mut self.delivery, unasked).await,
+            // It leaves no session open.
+            Kind::Pgbouncer(_) => {}
             #[cfg(test)]
             Kind::Fake(_) => {}
         }
@@ -243,6 +287,7 @@ impl Consumer {
     fn is_known(&self) -> bool {
         match &self.kind {
             Kind::Postgres(postgres) => postgres.is_known(),
+            Kind::Pgbouncer(pgbouncer) => pgbouncer.is_known(),
             #[cfg(test)]
             Kind::Fake(_) => true,
         }

@@ -6,8 +6,8 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep};
 
 use super::delivery::{Asked, Obstacle};
-use super::postgres::{Trouble, Weight};
 use super::problem::Problem;
+use super::trouble::{Trouble, Weight};
 use super::{Attempt, Delivery, Publication};
 use crate::sql;
 use crate::status::Pulse;

@@ -2,23 +2,35 @@
 //!
 //! One room for each kind. A consumer knows nothing about the source of the set, or about other consumers.
 
+mod attempt;
 mod consumer;
 pub(crate) mod delivery;
+mod leaves;
+mod pgbouncer;
 mod postgres;
 mod problem;
+mod report;
+mod trouble;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub(crate) use attempt::Attempt;
 pub(crate) use consumer::{Concluded, Consumer};
-pub(crate) use postgres::Attempt;
+pub use pgbouncer::Pooler;
 pub use postgres::{Claims, Server};
 
 use crate::material::{Certificate, Fingerprint, Material};
+use crate::verify::Expected;
 
 /// The features by which a probe distinguishes published sets: the leaf, the intermediates, and the names of the authorities.
 type Features = (Fingerprint, Vec<Fingerprint>, BTreeSet<Vec<u8>>);
+
+/// The features of the set that a consumer should serve.
+fn features(expected: &Expected) -> Features {
+    (expected.leaf, expected.intermediates.clone(), expected.authorities.clone())
+}
 
 /// The delivery of the published set to one consumer.
 type Delivery = delivery::Delivery<Features>;

@@ -18,6 +18,7 @@ use crate::sandbox::{self, InForce, Rules};
 use crate::source::{Endpoint, Settings, files};
 use crate::sql;
 use crate::users;
+use crate::verify;
 use crate::watching::{self, Watching};
 
 /// How often directories of sockets are checked if the kernel does not report changes.
@@ -59,16 +60,11 @@ pub fn confine(mut config: Config, manager: Option<&Notify>) -> anyhow::Result<C
         let (sockets, held) = (Vec::new(), Vec::new());
         return Ok(Confined { config, in_force: None, sockets, reach: None, held });
     }
+    for pooler in &mut config.rotation.poolers {
+        look_up(&mut pooler.verify, "pgbouncer.verify")?;
+    }
     for server in &mut config.rotation.servers {
-        let verify = &mut server.verify;
-        let wanted = verify.target.to_string();
-        verify.target = verify.target.clone().resolved().with_context(|| {
-            format!(
-                "cannot look up {wanted}, which the sandbox does not let pgsvid do later; set postgres.verify to an \
-                 address, or sandbox.enabled to false"
-            )
-        })?;
-        verify.looks_up = false;
+        look_up(&mut server.verify, "postgres.verify")?;
         if server.session.password_file.is_some() {
             sql::prepare_for_passwords();
         }
@@ -87,6 +83,19 @@ pub fn confine(mut config: Config, manager: Option<&Notify>) -> anyhow::Result<C
         reach = None;
     }
     Ok(Confined { config, in_force: Some(in_force), sockets, reach, held })
+}
+
+/// Looks up the address to probe. `key` is where it is configured.
+fn look_up(verify: &mut verify::Settings, key: &str) -> anyhow::Result<()> {
+    let wanted = verify.target.to_string();
+    verify.target = verify.target.clone().resolved().with_context(|| {
+        format!(
+            "cannot look up {wanted}, which the sandbox does not let pgsvid do later; set {key} to an address, or \
+             sandbox.enabled to false"
+        )
+    })?;
+    verify.looks_up = false;
+    Ok(())
 }
 
 impl Confined {
@@ -172,6 +181,10 @@ fn rules(config: &Config) -> Rules {
         }
         rules.sockets.extend(with_target(server.session.socket()));
         rules.connect.extend(server.verify.target.port(server.session.port));
+    }
+    for pooler in &config.rotation.poolers {
+        rules.sockets.extend(with_target(pooler.console.socket()));
+        rules.connect.extend(pooler.verify.target.port(pooler.console.port));
     }
     match &config.source {
         Settings::WorkloadApi(settings) => match &settings.endpoint {

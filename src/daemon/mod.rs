@@ -62,7 +62,11 @@ pub async fn run(
     go_on_with(&mut config, &publisher);
     let mut servers = config.rotation.servers.iter();
     let from_files = config.source.files().is_some();
-    if from_files || servers.any(|it| it.session.password_file.is_some() || it.verify.looks_up) {
+    let mut poolers = config.rotation.poolers.iter();
+    if from_files
+        || servers.any(|it| it.session.password_file.is_some() || it.verify.looks_up)
+        || poolers.any(|it| it.verify.looks_up)
+    {
         // Reading files and looking up names may block, too. The thread stays, because later none may be available. tokio
         // panics if it gets none, so one is requested first; the kernel counts it for a moment after its end.
         threads::start("blocking", "reads the password and looks up names", || ())?;
@@ -167,11 +171,16 @@ fn announce(config: &Config, channel: &Channel) {
         .map(|server| format!("{}:{}", server.session.host.display(), server.session.port))
         .collect();
     let servers = (!servers.is_empty()).then(|| servers.join(", "));
+    let poolers = config.rotation.poolers.iter();
+    let poolers: Vec<_> =
+        poolers.map(|it| format!("{}:{}", it.console.host.display(), it.console.port)).collect();
+    let poolers = (!poolers.is_empty()).then(|| poolers.join(", "));
     info!(event = "started",
         endpoint = config.source.workload_api().map(|settings| settings.endpoint.to_string()),
         certificates = config.source.files().map(|settings| settings.paths.certificate.display().to_string()),
         directory = %config.publish.directory.display(),
         postgres = servers,
+        pgbouncer = poolers,
         configuration = config.file.as_ref().map(|path| path.display().to_string()),
         "pgsvid {}",
         env!("CARGO_PKG_VERSION")

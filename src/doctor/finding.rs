@@ -28,6 +28,8 @@ pub enum Group {
     Clients,
     /// The clients that PostgreSQL lets in.
     Access,
+    /// A PgBouncer: its console, its settings, and what it serves.
+    Pgbouncer,
     /// The commands and signals that follow a publication.
     Hooks,
     /// The running daemon.
@@ -51,6 +53,7 @@ impl Group {
             Self::Login => "Login",
             Self::Clients => "Clients",
             Self::Access => "Access",
+            Self::Pgbouncer => "PgBouncer",
             Self::Hooks => "Hooks",
             Self::Daemon => "Daemon",
             Self::Judgement => "Judgement",

@@ -66,15 +66,20 @@ fn state(view: &View) -> (&'static str, &'static str, String) {
     if let Some(degraded) = view.degraded.first() {
         return ("fair", "Degraded", degraded.clone());
     }
-    let unseen = |it: &ConsumerView| it.verdict.as_deref() == Some("unverifiable");
-    let sentence = if view.servers().next().is_none() {
-        "A valid identity is published"
-    } else if view.servers().any(unseen) {
-        "A valid identity is published; pgsvid cannot see what PostgreSQL serves"
+    let unseen = |it: &&ConsumerView| it.verdict.as_deref() == Some("unverifiable");
+    let sentence = if let Some(it) = view.servers().find(unseen) {
+        let program = it.program();
+        format!("A valid identity is published; pgsvid cannot see what {program} serves")
     } else {
-        "PostgreSQL serves the published certificate"
+        let mut programs: Vec<&str> = view.servers().map(ConsumerView::program).collect();
+        programs.dedup();
+        match programs[..] {
+            [] => "A valid identity is published".to_owned(),
+            [one] => format!("{one} serves the published certificate"),
+            _ => format!("{} serve the published certificate", programs.join(" and ")),
+        }
     };
-    ("good", "Ready", sentence.to_owned())
+    ("good", "Ready", sentence)
 }
 
 fn finding(view: &View, found: &FindingView) -> Markup {
@@ -155,7 +160,7 @@ fn facts(view: &View) -> Markup {
         rows.push(("Certificate", certificate(view.at, published)));
     }
     for consumer in view.servers() {
-        rows.push(("PostgreSQL", postgresql(view, consumer)));
+        rows.push((consumer.program(), server(view, consumer)));
     }
     for (hook, words) in view.hooks() {
         rows.push(("Hook", html! { (hook.name) ": " (words) }));
@@ -204,7 +209,7 @@ fn certificate(now: Time, published: &PublishedView) -> Markup {
     }
 }
 
-fn postgresql(view: &View, consumer: &ConsumerView) -> Markup {
+fn server(view: &View, consumer: &ConsumerView) -> Markup {
     html! {
         (view.prefix(consumer))
         (consumer.verdict.as_deref().unwrap_or("not verified yet"))

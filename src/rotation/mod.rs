@@ -36,7 +36,7 @@ use pace::Pace;
 pub use report::{disowned as tell_disowned, trust as tell_trust};
 use turns::{Turn, Turns};
 
-use crate::consumers::{Consumer, Publication, Server};
+use crate::consumers::{Consumer, Pooler, Publication, Server};
 use crate::hooks::{Answer, Hook, Line};
 use crate::material::{Expectations, Material, Names};
 use crate::publish::{self, Publisher, Target};
@@ -58,6 +58,8 @@ pub struct Settings {
     pub publish_every: Duration,
     /// The servers that read the published set, if any.
     pub servers: Vec<Server>,
+    /// Each PgBouncer that reads it, if any.
+    pub poolers: Vec<Pooler>,
     /// The commands and signals that follow a publication.
     pub hooks: Vec<Hook>,
 }
@@ -160,12 +162,20 @@ impl Rotation {
     ) -> Result<(Self, watch::Receiver<Status>), Error> {
         let pulse = Pulse::default();
         let exposed = publisher.is_exposed();
-        let several = settings.servers.len() > 1;
-        let consumers = settings.servers.iter().cloned().enumerate().map(|(number, server)| {
-            let label = several.then(|| server.name.clone());
-            Consumer::postgres(server, label, watching, pulse.beside(number), exposed)
-        });
-        let consumers = consumers.collect();
+        let Settings { servers, poolers, .. } = settings;
+        let several = servers.len() + poolers.len() > 1;
+        let label = |name: &str| several.then(|| name.to_owned());
+        let mut numbers = 0..;
+        let mut pulses = || pulse.beside(numbers.next().unwrap_or_default());
+        let mut consumers: Vec<Consumer> = Vec::new();
+        for server in servers.iter().cloned() {
+            let label = label(&server.name);
+            consumers.push(Consumer::postgres(server, label, watching, pulses(), exposed));
+        }
+        for pooler in poolers.iter().cloned() {
+            let label = label(&pooler.name);
+            consumers.push(Consumer::pgbouncer(pooler, label, watching, pulses(), exposed));
+        }
         let files = watching.directories(publisher.watched_paths());
         let authorities = ExtraAuthorities::read(settings.extra_authorities.clone(), watching)?;
         let target = Target::start(publisher)?;
@@ -181,7 +191,10 @@ impl Rotation {
             started: Some(timing::now()),
             directory: target.directory().display().to_string(),
             naming: Naming::new(&settings.expectations, settings.before.clone()),
-            consumers: consumers.iter().map(|it| status::Consumer::named(it.name())).collect(),
+            consumers: consumers
+                .iter()
+                .map(|it| status::Consumer::named(it.kind(), it.name()))
+                .collect(),
             hooks: hooks.status(),
             ..Status::default()
         };

@@ -140,7 +140,7 @@ pub(super) fn handed_over(
         Some(problem) if problem.pending => Outcome::Pending,
         _ => Outcome::Failed,
     };
-    let asked = seen.sql.is_none();
+    let asked = seen.reload_error.is_none();
     let step = if settled || asked || seen.verdict == Verdict::Current {
         Step::Verify
     } else {

@@ -72,6 +72,7 @@ impl Running {
             extra_authorities: Vec::new(),
             publish_every: Duration::ZERO,
             servers: Vec::new(),
+            poolers: Vec::new(),
             hooks,
         };
         let parts = Parts {

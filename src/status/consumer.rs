@@ -5,9 +5,41 @@ use std::time::SystemTime;
 use crate::finding::Finding;
 use crate::verify::{self, Verdict};
 
+/// What a consumer is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Kind {
+    /// A PostgreSQL.
+    #[default]
+    Postgres,
+    /// A PgBouncer.
+    Pgbouncer,
+}
+
+impl Kind {
+    /// Its name in metrics and JSON.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Postgres => "postgres",
+            Self::Pgbouncer => "pgbouncer",
+        }
+    }
+
+    /// The program's name, for people.
+    #[must_use]
+    pub fn program(self) -> &'static str {
+        match self {
+            Self::Postgres => "PostgreSQL",
+            Self::Pgbouncer => "PgBouncer",
+        }
+    }
+}
+
 /// A reader of the published set.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Consumer {
+    /// What it is.
+    pub kind: Kind,
     /// Its name, which no other consumer has.
     pub name: String,
     /// The verdict of the latest verification; `None` before the first.
@@ -37,8 +69,8 @@ pub struct Consumer {
 impl Consumer {
     /// A consumer about which nothing is known yet.
     #[must_use]
-    pub fn named(name: &str) -> Self {
-        Self { name: name.to_owned(), ..Self::default() }
+    pub fn named(kind: Kind, name: &str) -> Self {
+        Self { kind, name: name.to_owned(), ..Self::default() }
     }
 
     /// The causes of the problem, and what else there is to fix.

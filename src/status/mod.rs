@@ -15,7 +15,7 @@ mod view;
 
 use std::time::{Duration, SystemTime};
 
-pub use consumer::{Consumer, Served, Sessions};
+pub use consumer::{Consumer, Kind, Served, Sessions};
 pub use history::{Attempt, History, Outcome, Step};
 pub use hook::Hook;
 pub use hook_view::HookView;

@@ -62,14 +62,15 @@ fn set(status: &Status, now: SystemTime, readiness: &mut Readiness) {
 }
 
 fn judge(consumer: &Consumer, now: SystemTime, readiness: &mut Readiness) {
+    let program = consumer.kind.program();
     let unreachable = consumer.verdict == Some(Verdict::Unreachable);
     let because = |general: &str| consumer.problem.clone().unwrap_or_else(|| general.to_owned());
     // A consumer that does not answer is judged by its last answer.
     let Some(verdict) = consumer.answered else {
         readiness.missing.push(if unreachable {
-            because("PostgreSQL has not answered yet")
+            because(&format!("{program} has not answered yet"))
         } else {
-            because("PostgreSQL has not been verified yet")
+            because(&format!("{program} has not been verified yet"))
         });
         return;
     };
@@ -91,7 +92,7 @@ fn judge(consumer: &Consumer, now: SystemTime, readiness: &mut Readiness) {
     } else if let Some(problem) = &consumer.problem {
         readiness.degraded.push(problem.clone());
     } else if unreachable {
-        readiness.degraded.push("PostgreSQL does not answer".to_owned());
+        readiness.degraded.push(format!("{program} does not answer"));
     } else if let Some(unproven) = consumer.unproven {
         readiness.degraded.push(unproven.to_owned());
     }
@@ -105,7 +106,7 @@ fn judge(consumer: &Consumer, now: SystemTime, readiness: &mut Readiness) {
 mod tests {
     use std::time::Duration;
 
-    use super::super::{Connection, Published, Served};
+    use super::super::{Connection, Kind, Published, Served};
     use super::*;
     use crate::material::Fingerprint;
     use crate::verify::Proof;
@@ -125,7 +126,7 @@ mod tests {
                 not_after: NOW + HOUR,
                 authorities_not_after: None,
             }),
-            consumers: vec![Consumer::named("main")],
+            consumers: vec![Consumer::named(Kind::Postgres, "main")],
             ..Status::default()
         }
     }
@@ -213,7 +214,7 @@ mod tests {
     #[test]
     fn each_consumer_counts_and_is_named_where_there_are_several() {
         let mut status = published();
-        status.consumers.push(Consumer::named("other"));
+        status.consumers.push(Consumer::named(Kind::Postgres, "other"));
         status.consumers[0].judged(Verdict::Current, NOW);
         status.consumers[1].judged(Verdict::StillOld, NOW);
         let readiness = status.readiness(NOW);

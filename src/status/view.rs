@@ -6,14 +6,13 @@ use serde::{Deserialize, Serialize};
 
 use super::hook_view::HookView;
 use super::time::Time;
-use super::{Certificates, Consumer, Hook, Outcome, Sessions, Status};
+use super::{Certificates, Consumer, Hook, Kind, Outcome, Sessions, Status};
 use crate::finding::{self, Code, Finding};
 use crate::timing;
 
 /// The kind of a target.
 const DIRECTORY: &str = "directory";
 /// The kinds of consumers.
-const POSTGRES: &str = "postgres";
 const HOOK: &str = "hook";
 
 /// The whole document. Times are RFC 3339 in UTC, to the second; durations are milliseconds.
@@ -126,7 +125,7 @@ pub struct TargetView {
 /// A reader of the published set.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct ConsumerView {
-    /// `postgres` or `hook`.
+    /// `postgres`, `pgbouncer` or `hook`.
     pub kind: String,
     /// Its name, which no other consumer has.
     pub name: String,
@@ -152,6 +151,14 @@ pub struct ConsumerView {
 }
 
 impl ConsumerView {
+    /// The program's name, for people.
+    #[must_use]
+    pub fn program(&self) -> &'static str {
+        let kind =
+            if self.kind == Kind::Pgbouncer.name() { Kind::Pgbouncer } else { Kind::Postgres };
+        kind.program()
+    }
+
     fn of_hook(hook: &Hook) -> Self {
         Self {
             kind: HOOK.to_owned(),
@@ -170,7 +177,7 @@ impl ConsumerView {
 
     fn of(consumer: &Consumer, now: SystemTime) -> Self {
         Self {
-            kind: POSTGRES.to_owned(),
+            kind: consumer.kind.name().to_owned(),
             name: consumer.name.clone(),
             verdict: consumer.verdict_at(now).map(|verdict| verdict.name().to_owned()),
             verified: consumer.verified.map(Time),

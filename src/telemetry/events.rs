@@ -157,6 +157,11 @@ pub const EVENTS: &[(&str, &str)] = &[
         "fetch accepted a set that may not be the newest: the agent did not answer",
     ),
     ("panicked", "pgsvid has a fault: the process ends, and its parent starts another one"),
+    ("pgbouncer-connected", "PgBouncer answers; with its version and listener"),
+    (
+        "pgbouncer-reload-failed",
+        "PgBouncer's own answer to a reload is an error; the handshake shows what it serves",
+    ),
     ("postgresql-connected", "PostgreSQL answers; with its version and listener"),
     ("postgresql-files-error", "an error in a file that a reload reads"),
     ("publication-failed", "the set could not be written; the published files stay"),

@@ -15,6 +15,7 @@ mod linked_authorities;
 mod mixed_reloads;
 mod names;
 mod parent;
+mod pgbouncer;
 mod probe;
 mod process;
 mod refused;

@@ -9,7 +9,7 @@ use pgsvid::verify::Verdict;
 use crate::{events, generated};
 
 /// What is logged of an attempt that ends with a bad verdict. Its arms decide by the verdict, and then by the weight.
-const TROUBLE: &str = "src/consumers/postgres/trouble.rs";
+const TROUBLE: &str = "src/consumers/trouble.rs";
 
 #[test]
 fn the_page_of_verdicts_has_events_levels_and_findings_of_the_code() {
@@ -31,7 +31,7 @@ fn the_page_of_verdicts_has_events_levels_and_findings_of_the_code() {
     generated::is_current("docs/troubleshooting.md", "verdicts", &table);
 }
 
-/// The event of a verdict after which something is left to be done, where PostgreSQL could be asked to reload.
+/// The event of a verdict after which something is left to be done, where the consumer could be asked to reload.
 fn event(trouble: &str, verdict: Verdict) -> String {
     let (_, arms) = trouble.split_once("let weight = match verdict {").expect("arms by verdict");
     let (arms, _) = arms.split_once("};").unwrap();

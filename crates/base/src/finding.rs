@@ -388,6 +388,18 @@ codes! {
     HookProcessDied, "hook-process-died", "the process ended after the hook's signal, which should have made it reload";
     HookUnanswered, "hook-unanswered", "the result of a hook's run is not known";
     HookChanged, "hook-changed", "the configuration of a hook was changed after pgsvid was started";
+    // PgBouncer.
+    PgbouncerNotRunning, "pgbouncer-not-running", "no process listens on PgBouncer's socket";
+    PgbouncerSilent, "pgbouncer-silent", "PgBouncer does not answer in time, or ended the connection before the answer came";
+    PgbouncerSocketForbidden, "pgbouncer-socket-forbidden", "pgsvid's user may not use PgBouncer's socket";
+    PgbouncerSocketOfOtherUser, "pgbouncer-socket-of-other-user", "a process of another user than PgBouncer's listens on its socket";
+    PgbouncerConsoleRefused, "pgbouncer-console-refused", "PgBouncer's admin console does not admit pgsvid";
+    NotPgbouncer, "not-pgbouncer", "the process that answers is not PgBouncer";
+    PgbouncerSettings, "pgbouncer-settings", "whether PgBouncer's settings lead to the published files";
+    PgbouncerSettingElsewhere, "pgbouncer-setting-elsewhere", "a `client_tls_*_file` or `server_tls_*_file` of PgBouncer's is not the published file";
+    PgbouncerFilesMix, "pgbouncer-files-mix", "in a rotation PgBouncer may read a certificate and a key towards PostgreSQL that do not fit together";
+    PgbouncerReloadFailed, "pgbouncer-reload-failed", "PgBouncer answers a reload with an error";
+    PgbouncerAuthoritiesUnproven, "pgbouncer-authorities-unproven", "no handshake shows which authorities PgBouncer trusts";
     // Who is let in.
     AccessRules, "access-rules", "`pg_hba.conf` and `pg_ident.conf`: TLS clients need a certificate";
     AccessFilesUnread, "access-files-unread", "`pg_hba.conf` and `pg_ident.conf` cannot be read";

@@ -90,7 +90,7 @@ impl Lines {
     }
 }
 
-/// Adds the line about the published set; each PostgreSQL has a line of its own, unless there is exactly one.
+/// Adds the line about the published set; each server has a line of its own, unless there is exactly one.
 fn identity(view: &View, lines: &mut Lines) {
     let Some(published) = view.published() else { return };
     let colour = if !view.ready {
@@ -103,7 +103,7 @@ fn identity(view: &View, lines: &mut Lines) {
     let set = format!("{}, {}", published.spiffe_id, left(view.at, published.not_after));
     let servers: Vec<_> = view.servers().collect();
     if let [consumer] = servers[..] {
-        let served = served(view, published, consumer, "PostgreSQL");
+        let served = served(view, published, consumer, consumer.program());
         return lines.add(verdict(consumer), Some(colour), &format!("{set}{served}"));
     }
     lines.add("published", Some(colour), &set);

@@ -88,9 +88,11 @@ fn what_is_no_hook_is_told_by_its_key() {
 #[test]
 fn h10_nothing_waits_for_a_proof_that_cannot_come() {
     let hook = "[[hooks]]\nname = 'a'\ncommand = ['/a']\nwhen = 'proven'";
-    for (servers, word) in
-        [("", "takes part"), ("[postgres]\nverify = 'none'\n", "never looked at")]
-    {
+    for (servers, word) in [
+        ("", "is configured"),
+        ("[postgres]\nverify = 'none'\n", "never verified"),
+        ("[pgbouncer]\nverify = 'none'\n", "never verified"),
+    ] {
         let text = format!(
             "workload_api.endpoint = 'unix:///a'\nfiles.directory = '/svids'\n{servers}{hook}"
         );

@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::login::{self, EarlyLogin, Told, Unasked};
+use super::login::{self, EarlyLogin, Told};
 use super::{ASKING, Postgres, Reload, Seen, report};
 use crate::consumers::Delivery;
+use crate::consumers::attempt::Unasked;
 use crate::diagnose;
 use crate::finding::Code;
 use crate::sql::{self, Session, TlsSettings};
@@ -71,7 +72,7 @@ impl Postgres {
     pub(in crate::consumers) async fn ask(&mut self, delivery: &mut Delivery, unasked: Unasked) {
         self.pulse.step(ASKING, login::LONGEST);
         let place = self.place();
-        if let Some(told) = unasked.told().await {
+        if let Some(told) = login::told(unasked).await {
             self.take_note(told);
         }
         if self.place() != place {

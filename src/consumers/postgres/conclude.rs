@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use super::trouble::Trouble;
-use super::{Attempt, Postgres, report};
+use super::{Attempt, Postgres, explain, report};
 use crate::consumers::delivery::Obstacle;
-use crate::consumers::{Delivery, Publication};
+use crate::consumers::trouble::Trouble;
+use crate::consumers::{Delivery, Publication, report as general};
 use crate::finding::Finding;
 use crate::timing;
 
@@ -28,15 +28,15 @@ impl Postgres {
             self.unspoken.clone_from(&attempt.unspoken);
         }
         let Publication { material, generation, .. } = publication;
-        report::rotated(
-            self.label.as_deref(),
-            attempt,
-            &self.server.session,
-            material,
-            *generation,
-            took,
-            routine,
-        );
+        general::rotated(self.label.as_deref(), attempt, material, *generation, took, routine);
+        if !routine {
+            report::reload_impossible(
+                self.label.as_deref(),
+                attempt,
+                &self.server.session,
+                *generation,
+            );
+        }
         // PostgreSQL reads a set as a whole: a leaf that it cannot have had before proves all of it.
         let is_old = material.leaf().not_before() <= self.started;
         let unasked = delivery.was_never_asked() && is_old;
@@ -58,7 +58,7 @@ impl Postgres {
         self.unspoken = None;
         let files = self.known.as_ref().map(|settings| self.files(settings));
         self.changes_of_interest(files.as_ref());
-        Trouble::of(attempt, &self.server.session, again, why_not_newer, timing::now())
+        explain::trouble(attempt, &self.server.session, again, why_not_newer, timing::now())
     }
 
     /// Whether the server's settings have been queried.
@@ -70,7 +70,8 @@ impl Postgres {
     fn compare_proof(&mut self, attempt: &Attempt) {
         let Some(proof) = attempt.facts.proof() else { return };
         let before = self.proof.replace(proof);
-        if before.is_some_and(|before| proof < before) && self.unwelcome != self.leaf {
+        if before.is_some_and(|before| proof < before) && self.unwelcome != self.leaves.published()
+        {
             report::less_is_proven(self.label.as_deref(), proof, &attempt.facts.address);
         }
     }

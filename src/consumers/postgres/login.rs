@@ -8,6 +8,7 @@ use tokio::sync::oneshot;
 use tokio::time::timeout;
 use tokio_util::task::AbortOnDropHandle;
 
+use crate::consumers::attempt::Unasked;
 use crate::sql::{self, Error, HbaRule, Session, SessionCounts, TlsSettings};
 use crate::timing;
 
@@ -91,17 +92,9 @@ pub(super) fn asks_for_certificates(rules: &[HbaRule]) -> Option<u32> {
     rules.iter().find(|rule| rule.matches_tls() && rule.wants_certificate()).map(|rule| rule.line)
 }
 
-/// A session over which only a reload has been requested so far, with the lifetime of the leaf.
-pub(crate) struct Unasked {
-    pub(super) session: Session,
-    pub(super) life: Duration,
-}
-
-impl Unasked {
-    /// The server's answers, if there are any; closes the session.
-    pub(super) async fn told(self) -> Option<Told> {
-        let told = ask(&self.session, self.life).await.ok();
-        self.session.close().await;
-        told
-    }
+/// The server's answers over a session that is still open, if there are any; closes it.
+pub(super) async fn told(Unasked { session, life }: Unasked) -> Option<Told> {
+    let told = ask(&session, life).await.ok();
+    session.close().await;
+    told
 }

@@ -2,8 +2,9 @@
 
 use tokio::time::sleep;
 
-use super::login::{self, Unasked};
+use super::login;
 use super::{ASKING, Attempt, Postgres, Server};
+use crate::consumers::attempt::Unasked;
 use crate::diagnose;
 use crate::finding::{Code, Finding, Severity};
 use crate::sql::{Session, TlsSettings};
@@ -68,7 +69,7 @@ impl Postgres {
                 () = sleep(login::IDLE) => {
                     let asked = async {
                         if let Some(unasked) = unasked.take() {
-                            early = unasked.told().await;
+                            early = login::told(unasked).await;
                         }
                     };
                     tokio::join!(probe, asked).0
@@ -102,7 +103,7 @@ impl Postgres {
     /// For a server that has no TLS parameters in common with the probe, only files and settings show anything: whether
     /// PostgreSQL certainly cannot have loaded the published set, and what prevents a handshake.
     pub(super) async fn look_without_handshake(&mut self, attempt: &mut Attempt) {
-        let mut findings = self.look_for_causes(attempt.sql.is_none()).await;
+        let mut findings = self.look_for_causes(attempt.reload_error.is_none()).await;
         findings.retain(|found| {
             let for_a_start_alone = found
                 .object

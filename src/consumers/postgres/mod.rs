@@ -1,28 +1,25 @@
 //! A PostgreSQL: one attempt to make it serve the published set, and its consequences.
 
 mod ask;
-mod attempt;
 mod claims;
 mod conclude;
+mod explain;
 mod login;
 mod look;
 mod report;
 mod server;
-mod trouble;
 
-use std::collections::VecDeque;
 use std::time::SystemTime;
 
 use tokio::time::Instant;
 
-pub(crate) use attempt::Attempt;
 pub use claims::Claims;
 use login::EarlyLogin;
-pub(crate) use login::Unasked;
 pub use server::Server;
-#[cfg(test)]
-pub(super) use trouble::{Trouble, Weight};
 
+use super::attempt::{Attempt, ReloadError, Unasked};
+use super::features;
+use super::leaves::Leaves;
 use crate::consumers::{Delivery, Publication};
 use crate::finding::Finding;
 use crate::material::Fingerprint;
@@ -35,8 +32,6 @@ use crate::watching::{Changes, Watching};
 
 /// The announced step while an SQL session is open.
 const ASKING: &str = "asking PostgreSQL";
-/// How many earlier leaves are stored, to recognise them if they are still served.
-const EARLIER: usize = 64;
 
 pub(super) struct Postgres {
     server: Server,
@@ -49,10 +44,9 @@ pub(super) struct Postgres {
     /// A session that is being opened for the coming reload.
     login: Option<EarlyLogin>,
     changes: Changes,
-    leaf: Option<Fingerprint>,
+    leaves: Leaves,
     /// The leaf that the server refuses as a client's: it is not shown again.
     unwelcome: Option<Fingerprint>,
-    earlier: VecDeque<Fingerprint>,
     concerns: Vec<Finding>,
     file_errors: Vec<String>,
     /// The number of sessions at the last reload at which the role could see them.
@@ -102,9 +96,8 @@ impl Postgres {
             seen: None,
             login: None,
             changes,
-            leaf: None,
+            leaves: Leaves::default(),
             unwelcome: None,
-            earlier: VecDeque::new(),
             concerns: Vec::new(),
             file_errors: Vec::new(),
             sessions: None,
@@ -161,12 +154,9 @@ impl Postgres {
     ) -> Attempt {
         let Publication { material, extra_authorities, .. } = publication;
         self.changes.settle();
-        self.remember(material.leaf().fingerprint());
-        let earlier = self.earlier.iter().copied().collect();
-        let mut expected = Expected::of(material, extra_authorities, earlier);
-        let features =
-            (expected.leaf, expected.intermediates.clone(), expected.authorities.clone());
-        delivery.begin(&features, is_new);
+        self.leaves.publish(material.leaf().fingerprint());
+        let mut expected = Expected::of(material, extra_authorities, self.leaves.earlier());
+        delivery.begin(&features(&expected), is_new);
 
         let life = publication.life();
         let begun = Instant::now();
@@ -175,16 +165,16 @@ impl Postgres {
         let routine = alone && delivery.is_at_rest() && self.known.is_some();
         let reload =
             if routine { Ok(Reload::default()) } else { self.reload(delivery, life).await };
-        let (Reload { signalled, mut unasked }, sql) =
+        let (Reload { signalled, mut unasked }, error) =
             reload.map_or_else(|error| (Reload::default(), Some(error)), |reload| (reload, None));
-        self.claim(sql.is_none());
+        self.claim(error.is_none());
         let reload = signalled.then(|| begun.elapsed());
 
         let begun = Instant::now();
         let place = self.place();
         // A server with its own reasons to refuse the leaf would log each refusal.
-        let mut client =
-            Client::of(material, timing::now()).filter(|_| self.unwelcome != self.leaf);
+        let mut client = Client::of(material, timing::now())
+            .filter(|_| self.unwelcome != self.leaves.published());
         let mut facts = self.probe_beside(&mut unasked, client.as_ref()).await;
         let mut verify = begun.elapsed();
         let out_of_reach = self.is_out_of_reach();
@@ -234,8 +224,18 @@ impl Postgres {
         let leaf = expected.leaf;
         let facts = facts.unwrap_or_else(nowhere);
         let (findings, unspoken) = (Vec::new(), None);
-        let mut attempt =
-            Attempt { reload, sql, verify, facts, verdict, leaf, findings, unspoken, unasked };
+        let reload_error = error.map(ReloadError::Session);
+        let mut attempt = Attempt {
+            reload,
+            reload_error,
+            verify,
+            facts,
+            verdict,
+            leaf,
+            findings,
+            unspoken,
+            unasked,
+        };
         if attempt.is_unspoken() {
             self.look_without_handshake(&mut attempt).await;
         }
@@ -243,7 +243,7 @@ impl Postgres {
             || verdict == Verdict::Unreachable
             || attempt.has_outlived_its_renewal();
         if !explained {
-            attempt.findings = self.look_for_causes(attempt.sql.is_none()).await;
+            attempt.findings = self.look_for_causes(attempt.reload_error.is_none()).await;
         }
         attempt
     }
@@ -295,23 +295,12 @@ impl Postgres {
     /// Logs once for a leaf that the server refuses it from a client, for another reason than its authorities.
     fn note_reception(&mut self, facts: Option<&Facts>, revocation: bool) {
         if let Some(Facts { answer: verify::Answer::Served(served), .. }) = facts
-            && Some(served.leaf.fingerprint()) == self.leaf
+            && Some(served.leaf.fingerprint()) == self.leaves.published()
             && let Reception::Refused(alert) = served.reception
             && !served.reception.denies_the_authorities(revocation)
         {
             report::unwelcome(self.label.as_deref(), alert);
-            self.unwelcome = self.leaf;
-        }
-    }
-
-    fn remember(&mut self, leaf: Fingerprint) {
-        if let Some(before) = self.leaf.replace(leaf)
-            && before != leaf
-        {
-            self.earlier.push_back(before);
-            if self.earlier.len() > EARLIER {
-                self.earlier.pop_front();
-            }
+            self.unwelcome = self.leaves.published();
         }
     }
 }

@@ -1,53 +1,25 @@
 //! The log lines about a PostgreSQL: each change once, its repetition at the debug level.
 
-use std::time::Duration;
-
 use rustls::AlertDescription;
-use tracing::{debug, error, info, warn};
+use tracing::{error, info, warn};
 
 use super::Attempt;
 use crate::finding::Finding;
-use crate::material::Material;
 use crate::sql::{self, Retry, TlsSettings};
-use crate::text::{ascii, shown};
-use crate::timing;
+use crate::text::shown;
 use crate::verify::{Proof, Target, alert_name};
 
-/// The line of a completed rotation.
-pub(super) fn rotated(
+/// Another reload, or PostgreSQL's start, has loaded the set. Nothing ensures that this happens at the next renewal, too.
+pub(super) fn reload_impossible(
     consumer: Option<&str>,
     attempt: &Attempt,
     session: &sql::Settings,
-    material: &Material,
     generation: u64,
-    took: Option<Duration>,
-    routine: bool,
 ) {
-    if routine {
-        debug!(generation, verdict = %attempt.verdict, "verified again");
-        return;
-    }
-    // A reload that was impossible is no fault once the handshake has shown the new certificate.
-    let authorities_by = attempt.facts.proof().map(Proof::name);
-    let without_reload = attempt.sql.as_ref().map(ToString::to_string);
-    info!(event = "rotated", consumer,
-        generation,
-        verdict = %attempt.verdict,
-        spiffe_id = ascii(&material.name().to_string()),
-        serial = material.leaf().serial().short(),
-        not_after = timing::utc(material.not_after()),
-        publish_ms = took.map(timing::milliseconds),
-        reload_ms = attempt.reload.map(timing::milliseconds),
-        verify_ms = timing::milliseconds(attempt.verify),
-        authorities_by,
-        without_reload,
-        "rotated"
-    );
-    // Another reload, or PostgreSQL's start, has loaded the set. Nothing ensures that this happens at the next renewal, too.
-    if let Some(error) = &attempt.sql
+    if let Some(error) = attempt.session_error()
         && error.retry() == Retry::Slowly
     {
-        let found = super::trouble::no_session(error, session);
+        let found = super::explain::no_session(error, session);
         let (code, fix, command) = (found.code, found.advice(), found.command.as_deref());
         warn!(
             event = "reload-impossible", consumer,
@@ -61,7 +33,7 @@ pub(super) const UNASKED: &str = "PostgreSQL could not be asked to reload since 
 
 /// The handshake shows the right set, but would show the same for a set that only looks alike.
 pub(super) fn unasked(consumer: Option<&str>, attempt: &Attempt, session: &sql::Settings) {
-    let found = attempt.sql.as_ref().map(|error| super::trouble::no_session(error, session));
+    let found = attempt.session_error().map(|error| super::explain::no_session(error, session));
     let cause = found.as_ref().map(Finding::why);
     let fix = found.as_ref().and_then(Finding::advice);
     let command = found.as_ref().and_then(|found| found.command.as_deref());
@@ -142,7 +114,7 @@ pub(super) fn less_is_proven(consumer: Option<&str>, proof: Proof, address: &str
             "it no longer asks for a client certificate: ssl_ca_file is empty",
             "if that is not intended, set ssl_ca_file to the published bundle, then reload",
         ),
-        Proof::Names | Proof::Key => (
+        Proof::Names | Proof::Issuer | Proof::Key => (
             "it no longer answers whether it accepts the published certificate from a client, or something between \
              pgsvid and the server drops the answer",
             "look for \"could not accept SSL connection\" in the server log, and check that nothing relays the connection",

@@ -59,12 +59,24 @@ pub(super) fn offline(config: &Config) -> Section {
         ));
         section.extend(socket_length(&server.session.socket(), "postgres.host"));
     }
+    for pooler in &config.rotation.poolers {
+        let socket = pooler.console.socket();
+        let text = format!(
+            "PgBouncer {} at {}, user {}, verified at {}",
+            pooler.name,
+            socket.display(),
+            pooler.console.user,
+            pooler.verify.target
+        );
+        section.add(Finding::ok(Code::Configuration, text));
+        section.extend(socket_length(&socket, "pgbouncer.host"));
+    }
     for hook in &config.rotation.hooks {
         let (name, when) = (&hook.name, hook.when.name());
         let text = format!("hook {name}, after each set is {when}");
         section.add(Finding::ok(Code::Configuration, text));
     }
-    if config.rotation.servers.is_empty() {
+    if config.rotation.servers.is_empty() && config.rotation.poolers.is_empty() {
         section.add(Finding::ok(
             Code::Configuration,
             "no PostgreSQL is configured: the files are published for clients",

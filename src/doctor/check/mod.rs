@@ -20,6 +20,7 @@ mod names;
 mod own_connections;
 mod own_user;
 mod parameters;
+mod pgbouncer;
 mod postgresql;
 mod roles;
 mod superusers;
@@ -102,6 +103,9 @@ pub async fn check(config: &Config, environment: &Environment, scope: &Scope) ->
                 client_login::section(config, Some(server), &sql, on_disk, facts, role).await,
             );
         }
+    }
+    for pooler in &config.rotation.poolers {
+        sections.push(pgbouncer::section(config, pooler, on_disk).await);
     }
     sections.extend(hooks::section(config));
     if let Some(role) = &scope.as_client

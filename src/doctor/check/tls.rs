@@ -145,7 +145,7 @@ fn judged(facts: &Facts, material: &Material, server: &Server, sql: &Sql) -> Vec
             Proof::Key => {
                 ", and accepts it from a client: the signing authority's key is the published one"
             }
-            Proof::Names | Proof::Nothing => "",
+            Proof::Names | Proof::Issuer | Proof::Nothing => "",
         };
         return vec![Finding::ok(
             Code::VerdictCurrent,

@@ -3,6 +3,7 @@
 
 use std::path::Path;
 
+use super::{Viewpoint, is_same};
 use pgsvid_base::files::{Link, way};
 
 /// The link that every publication replaces.
@@ -10,9 +11,42 @@ const CURRENT: &str = "..data";
 
 /// Whether the absolute path leads through the link in the published directory, as the kernel follows it.
 pub(super) fn follows(path: &Path, directory: &Path) -> bool {
-    let is_current =
-        |link: &Link| link.name == CURRENT && super::is_same(&link.directory, directory);
+    let is_current = |link: &Link| link.name == CURRENT && is_same(&link.directory, directory);
     way(path).links.iter().any(is_current)
+}
+
+/// Where a path leads that a server's setting names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lead {
+    /// Nowhere: the setting is empty.
+    Unset,
+    /// To the published file, today and after each publication.
+    Published,
+    /// To the published file of today: the path names one generation.
+    Generation,
+    /// To another file.
+    Elsewhere,
+    /// To no file, or to one that cannot be seen from here.
+    Missing,
+}
+
+/// Where the path `named` leads, compared with the `published` one; both are paths for the server. A relative path cannot be
+/// followed: it counts as missing.
+#[must_use]
+pub fn lead(named: &str, published: &Path, viewpoint: &Viewpoint) -> Lead {
+    if named.is_empty() {
+        return Lead::Unset;
+    }
+    let (path, published) = (viewpoint.here(Path::new(named)), viewpoint.here(published));
+    if !path.is_absolute() || std::fs::metadata(&path).is_err() {
+        return Lead::Missing;
+    }
+    if !is_same(&path, &published) {
+        return Lead::Elsewhere;
+    }
+    let follows =
+        path == published || published.parent().is_some_and(|directory| follows(&path, directory));
+    if follows { Lead::Published } else { Lead::Generation }
 }
 
 #[cfg(test)]

@@ -24,6 +24,7 @@ use std::path::{Path, PathBuf};
 pub use access::{Access, Unclear, access, too_much};
 pub use configuration::{other_settings, set_in};
 pub use facts::{Content, FileFacts, Files, Present, PublishedPaths, State};
+pub use following::{Lead, lead};
 pub use listeners::listeners;
 pub use loading::{Changes, Loading, Restart, Unknown, changes, is_changed_since, loading};
 pub use mounts::{Mount, mount_of, mounts};
@@ -111,7 +112,8 @@ pub fn files(
 /// What the settings say about client certificates.
 #[must_use]
 pub fn clients(settings: &TlsSettings) -> ClientSettings {
-    ClientSettings { asks: !settings.authorities.value.is_empty(), revocation: settings.revocation }
+    let asks = !settings.authorities.value.is_empty();
+    ClientSettings { asks, revocation: settings.revocation, nameless: false }
 }
 
 /// Examines the published files as if the server's settings named them.

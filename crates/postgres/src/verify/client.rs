@@ -94,8 +94,10 @@ impl Reception {
 /// How much of the server's loaded authorities was proven, in ascending order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Proof {
-    /// Nothing: the server does not ask for a client certificate.
+    /// Nothing: the server does not ask for a client certificate, or names no authority and has not accepted the leaf.
     Nothing,
+    /// The key of the authority that signed the leaf, and no other authority: the server names none (PgBouncer 1.18).
+    Issuer,
     /// The names of all.
     Names,
     /// The key of the authority that signed the leaf, and the names of all.
@@ -109,6 +111,7 @@ impl Proof {
         match self {
             Self::Key => "key",
             Self::Names => "names",
+            Self::Issuer => "issuer",
             Self::Nothing => "nothing",
         }
     }

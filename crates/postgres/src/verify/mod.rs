@@ -119,6 +119,8 @@ impl Served {
     pub fn proof(&self) -> Proof {
         match (&self.authorities, self.reception) {
             (None, _) => Proof::Nothing,
+            (Some(names), Reception::Taken) if names.is_empty() => Proof::Issuer,
+            (Some(names), _) if names.is_empty() => Proof::Nothing,
             (_, Reception::Taken) => Proof::Key,
             _ => Proof::Names,
         }

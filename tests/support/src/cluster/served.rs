@@ -30,9 +30,16 @@ impl Cluster {
 
     /// The same, or OpenSSL's error.
     pub fn try_served(&self) -> Result<Served, String> {
+        Served::at(self.port())
+    }
+}
+
+impl Served {
+    /// The result of a handshake with what listens on this port of 127.0.0.1, or OpenSSL's error.
+    pub fn at(port: u16) -> Result<Self, String> {
         let output = Command::new("openssl")
             .args(["s_client", "-starttls", "postgres", "-connect"])
-            .arg(format!("127.0.0.1:{}", self.port()))
+            .arg(format!("127.0.0.1:{port}"))
             .args(NAMES)
             .stdin(Stdio::null())
             .output()
@@ -48,7 +55,7 @@ impl Cluster {
             let names = names.lines().take_while(|line| !is_about_something_else(line));
             names.map(str::to_owned).collect()
         });
-        Ok(Served { leaf, authorities })
+        Ok(Self { leaf, authorities })
     }
 }
 

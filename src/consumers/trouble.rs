@@ -1,24 +1,36 @@
-//! Why the published set is not proven to be served, and how that is logged.
+//! Why the published set is not proven to be in force at a consumer, and how that is logged.
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use tracing::{debug, error, info, warn};
 
 use super::Attempt;
-use crate::consumers::delivery::{Obstacle, Told};
-use crate::consumers::problem::Problem;
-use crate::diagnose;
+use super::delivery::{Obstacle, Told};
+use super::problem::Problem;
 use crate::finding::Finding;
-use crate::sql::{self, Retry};
-use crate::survey;
+use crate::sql::Retry;
 use crate::timing;
 use crate::verify::{Answer, Verdict};
 
 /// Why the published set is not proven to be served.
-pub(in crate::consumers) struct Trouble {
-    pub(in crate::consumers) verdict: Verdict,
-    pub(in crate::consumers) problem: Problem,
-    pub(in crate::consumers) weight: Weight,
+pub(super) struct Trouble {
+    pub(super) verdict: Verdict,
+    pub(super) problem: Problem,
+    pub(super) weight: Weight,
+}
+
+/// Why a consumer could not be asked to reload.
+pub(super) struct NotAsked {
+    /// What the consumer is: `PostgreSQL`.
+    pub(super) program: &'static str,
+    /// The error, in one sentence.
+    pub(super) error: String,
+    /// The same as a finding, with its remedy.
+    pub(super) found: Finding,
+    /// Whether nobody listens on its socket.
+    pub(super) is_absent: bool,
+    /// Whether it has no room for pgsvid: that may go away, but is worth a warning.
+    pub(super) is_limited: bool,
 }
 
 /// When a waiting reload deserves a warning.
@@ -27,7 +39,7 @@ const LATE: Duration = Duration::from_secs(60);
 const ALARMING: u32 = 4;
 
 /// How serious a trouble is.
-pub(in crate::consumers) enum Weight {
+pub(super) enum Weight {
     /// It goes away without help.
     Pending,
     /// It has not gone away for a while, or is not likely to.
@@ -47,7 +59,7 @@ impl Weight {
 impl Trouble {
     /// Raises the weight after waiting for this long; `life` is the published leaf's lifetime. A stopped server is no fault,
     /// but a server whose address is wrong still serves a certificate that expires.
-    pub(in crate::consumers) fn grow(
+    pub(super) fn grow(
         mut self,
         obstacle: Obstacle,
         waited: Duration,
@@ -66,27 +78,22 @@ impl Trouble {
         (self, obstacle)
     }
 
-    /// What to log about a failed attempt, and what it means for the next one; `again` if the one before failed, too.
+    /// A trouble, and what it means for the next attempt. `general` explains the verdict; the attempt's own findings are more
+    /// exact. `not_asked` says why the consumer could not be asked to reload, if so; `again` if the attempt before failed, too.
     pub(super) fn of(
         attempt: &Attempt,
-        session: &sql::Settings,
+        general: Finding,
+        not_asked: Option<NotAsked>,
         again: bool,
-        why_not_newer: Finding,
-        now: SystemTime,
     ) -> (Self, Obstacle) {
-        let findings = &attempt.findings;
+        let (verdict, findings) = (attempt.verdict, &attempt.findings);
         let outlived = attempt.has_outlived_its_renewal();
-        let general = if outlived {
-            diagnose::outlived(&attempt.facts, why_not_newer, now)
-        } else {
-            diagnose::explain(attempt.verdict, &attempt.facts, now)
-        };
-        let verdict = attempt.verdict;
         let refused = outlived || attempt.retry() == Retry::Slowly;
+        let answer = &attempt.facts.answer;
         // Each handshake that a server ends causes a line in its log.
-        let slow = refused || matches!(attempt.facts.answer, Answer::Refused(_) | Answer::TooLarge);
+        let slow = refused || matches!(answer, Answer::Refused(_) | Answer::TooLarge);
         // Another reload of the set that is served already would fix nothing.
-        let Some(error) = attempt.sql.as_ref().filter(|_| !outlived) else {
+        let Some(not_asked) = not_asked.filter(|_| !outlived) else {
             let sentence = general.text.clone();
             let findings = if findings.is_empty() { vec![general] } else { findings.clone() };
             let weight = match verdict {
@@ -100,38 +107,29 @@ impl Trouble {
             return (Self { verdict, problem, weight }, Obstacle { key, slow, alarm });
         };
         // Whatever else is wrong, the reload has not happened yet.
-        let first = no_session(error, session);
-        let said = first.text.clone();
-        let mut all = vec![first];
+        let NotAsked { program, error, found, is_absent, is_limited } = not_asked;
+        // If no server listens, the sentence names the socket: it may be the wrong one.
+        let why = if is_absent { found.text.clone() } else { error.clone() };
+        let mut all = vec![found];
         all.extend_from_slice(findings);
         // A starting server binds its TCP port first. A server that keeps answering has its socket elsewhere, and will never
         // be asked to reload.
-        let elsewhere = again
-            && matches!(error, sql::Error::NotRunning)
-            && matches!(
-                attempt.facts.answer,
-                Answer::Served(_) | Answer::Plaintext | Answer::Refused(_) | Answer::TooLarge
-            );
+        let elsewhere = again && is_absent && !matches!(answer, Answer::Nothing(_));
         let (state, pending) = if refused {
-            ("impossible", format!("PostgreSQL cannot be asked to reload: {error}"))
+            ("impossible", format!("{program} cannot be asked to reload: {error}"))
         } else if elsewhere {
+            let address = &attempt.facts.address;
             let sentence = format!(
-                "a server answers at {}, but PostgreSQL's socket is not at the configured path",
-                attempt.facts.address
+                "a server answers at {address}, but {program}'s socket is not at the configured path"
             );
             ("elsewhere", sentence)
         } else {
-            // If no server listens, the sentence names the socket: it may be the wrong one.
-            let why = match error {
-                sql::Error::NotRunning => said,
-                _ => error.to_string(),
-            };
             ("pending", format!("the reload is pending: {why}"))
         };
         let (sentence, weight) = match verdict {
             Verdict::Expired => (format!("{}; {pending}", general.text), Weight::Alarm),
             _ if refused || elsewhere => (pending, Weight::Alarm),
-            _ if diagnose::is_limited(error, session) => (pending, Weight::Late),
+            _ if is_limited => (pending, Weight::Late),
             _ => (pending, Weight::Pending),
         };
         let alarm = weight.is_alarm();
@@ -139,19 +137,12 @@ impl Trouble {
         let codes = all.iter().map(|found| found.code).collect();
         // If waiting is enough, the sentence is complete.
         all.retain(|found| found.fix.is_some());
-        let pending = !alarm;
-        let problem = Problem { sentence, findings: all, codes, pending };
+        let problem = Problem { sentence, findings: all, codes, pending: !alarm };
         (Self { verdict, problem, weight }, Obstacle { key, slow, alarm })
     }
 
     /// Logs it: as an alarm, unless waiting is enough.
-    pub(in crate::consumers) fn say(
-        &self,
-        consumer: Option<&str>,
-        generation: u64,
-        delay: Duration,
-        told: Told,
-    ) {
+    pub(super) fn say(&self, consumer: Option<&str>, generation: u64, delay: Duration, told: Told) {
         let Self { verdict, problem: Problem { sentence, findings, codes, .. }, weight } = self;
         let code = joined(codes.iter().map(|code| code.name()), ", ");
         let cause = joined(findings.iter().map(Finding::why), "; ");
@@ -184,18 +175,6 @@ impl Trouble {
             }
         }
     }
-}
-
-/// Why PostgreSQL could not be asked to reload: the finding of `check`, if the files that it needs can be read here.
-pub(super) fn no_session(error: &sql::Error, session: &sql::Settings) -> Finding {
-    if let Some(found) = diagnose::deciding_line(error, session, || survey::access(session, None)) {
-        return found;
-    }
-    let found = diagnose::session(error, session);
-    if matches!(error, sql::Error::NotRunning) {
-        return diagnose::looked_around(found, &survey::neighbours(session));
-    }
-    found
 }
 
 /// Identifies a trouble by codes and objects, without times and sentences.

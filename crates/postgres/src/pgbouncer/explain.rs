@@ -1,0 +1,319 @@
+//! Pure: what errors of the console, settings and verdicts mean for PgBouncer, and what an operator should do.
+
+use std::time::SystemTime;
+
+use super::Error;
+use super::settings::{ClientTls, Settings, TlsFile, TlsFiles};
+use crate::diagnose::served_until;
+use crate::sql;
+use crate::survey::Lead;
+use crate::verify::{self, Answer, Expected, Facts, Reception, Verdict, alert_name};
+use pgsvid_base::finding::{Code, Finding, Severity};
+
+/// Where PgBouncer says why it has refused files.
+const LOG: &str =
+    "look for \"TLS setup failed\" in PgBouncer's log: the line names the file and the reason";
+
+/// The finding about an error of the console. Without a remedy waiting is enough.
+#[must_use]
+pub fn session(error: &Error, settings: &sql::Settings) -> Finding {
+    let socket = settings.socket();
+    let socket = socket.display();
+    let found = |code, text: String| Finding::failure(code, text);
+    match error {
+        Error::NotRunning => {
+            found(Code::PgbouncerNotRunning, format!("no process listens on {socket}")).fix(
+                "start PgBouncer, or set pgbouncer.host and pgbouncer.port to unix_socket_dir and listen_port of its ini",
+            )
+        }
+        Error::Silent(_) | Error::Lost(_) => found(Code::PgbouncerSilent, error.to_string()),
+        Error::Forbidden => {
+            found(Code::PgbouncerSocketForbidden, format!("may not connect to {socket}: permission denied"))
+                .fix("run pgsvid as the user that PgBouncer runs as")
+        }
+        Error::Peer { uid } => found(Code::PgbouncerSocketOfOtherUser, error.to_string())
+            .about(format!("uid {uid}"))
+            .fix("if PgBouncer runs as that user, run pgsvid as the same user, too; otherwise find out who listens there"),
+        Error::Refused(why) => {
+            found(Code::PgbouncerConsoleRefused, error.to_string()).about(why).fix(
+                "run pgsvid as the user that PgBouncer runs as: over the Unix socket the console admits its administrator only \
+                 from the same user",
+            )
+        }
+        Error::LongPath => found(Code::SocketPathLong, error.to_string())
+            .fix("set unix_socket_dir of PgBouncer's ini and pgbouncer.host to a shorter path"),
+        Error::Unexpected => found(Code::NotPgbouncer, format!("what listens on {socket} is not PgBouncer's console"))
+            .fix("set pgbouncer.host and pgbouncer.port to unix_socket_dir and listen_port of PgBouncer's ini"),
+    }
+}
+
+/// The settings that keep PgBouncer from using the published files, and, as warnings, those that let a rotation disturb it.
+/// `has_fragment` means that each generation has a part of the ini that names the generation's own files.
+#[must_use]
+pub fn concerns(settings: &Settings, files: &TlsFiles, has_fragment: bool) -> Vec<Finding> {
+    let mut found = Vec::new();
+    if settings.client_tls() != ClientTls::Off {
+        let is_needed = |file: &&TlsFile| {
+            file.setting != "client_tls_ca_file"
+                || settings.client_tls() == ClientTls::WithCertificate
+                || file.lead != Lead::Unset
+        };
+        let client = files.client.iter().filter(is_needed);
+        found.extend(client.filter_map(|file| elsewhere(file, has_fragment)));
+    }
+    if settings.shows_a_certificate() {
+        let named: Vec<&TlsFile> =
+            files.server.iter().filter(|file| file.lead != Lead::Unset).collect();
+        let wrong: Vec<Finding> =
+            named.iter().filter_map(|file| elsewhere(file, has_fragment)).collect();
+        if wrong.is_empty() && named.iter().any(|file| file.lead == Lead::Published) {
+            found.push(may_mix());
+        }
+        // Another certificate towards PostgreSQL may be intended.
+        let as_warning = |it: Finding| Finding { severity: Severity::Warning, ..it };
+        found.extend(wrong.into_iter().map(as_warning));
+    }
+    found
+}
+
+/// A file that is not the published one after each publication.
+fn elsewhere(file: &TlsFile, has_fragment: bool) -> Option<Finding> {
+    let TlsFile { setting, named, wanted, lead } = file;
+    let text = match lead {
+        Lead::Published => return None,
+        Lead::Generation if has_fragment => return None,
+        Lead::Generation => {
+            format!(
+                "{setting} names one generation, {named}: after the next rotation it is an old one"
+            )
+        }
+        Lead::Unset => format!("{setting} is not set"),
+        Lead::Elsewhere => format!("{setting} names another file, {named}"),
+        Lead::Missing => format!("{setting} names {named}, and no such file can be seen from here"),
+    };
+    let found = Finding::failure(Code::PgbouncerSettingElsewhere, text).about(*setting);
+    Some(found.fix(format!("set {setting} = {wanted} in PgBouncer's ini; pgsvid reloads it then")))
+}
+
+fn may_mix() -> Finding {
+    Finding::warning(
+        Code::PgbouncerFilesMix,
+        "PgBouncer opens certificate and key towards PostgreSQL one after the other: in a rotation they may not fit together",
+    )
+    .cause("after one such error PgBouncer admits nobody to the pool for 15 seconds (server_login_retry)")
+    .fix(
+        "set files.pgbouncer = \"pgbouncer_tls.ini\", restart pgsvid, and include that file in PgBouncer's ini instead of its \
+         server_tls_*_file settings (docs/pgbouncer.md)",
+    )
+}
+
+/// Judges what was seen. Anybody who answers at the address can send an alert, so an alert proves nothing.
+#[must_use]
+pub fn judge(facts: &Facts, expected: &Expected, now: SystemTime) -> Verdict {
+    match &facts.answer {
+        Answer::Refused(_) => Verdict::Unreachable,
+        _ => verify::judge(facts, expected, now),
+    }
+}
+
+/// The meaning of a verdict, and what an operator should do. If there are [`concerns`], they are more exact.
+#[must_use]
+pub fn explain(verdict: Verdict, facts: &Facts, now: SystemTime) -> Finding {
+    let address = &facts.address;
+    let finding = |code, text: String, cause: &str, fix: &str| {
+        Finding::failure(code, text).cause(cause).fix(fix)
+    };
+    match verdict {
+        Verdict::Current => Finding::ok(
+            Code::VerdictCurrent,
+            format!("PgBouncer at {address} serves the published certificate"),
+        ),
+        Verdict::Unverifiable => finding(
+            Code::VerdictUnverifiable,
+            "the files are published, but pgsvid cannot see what PgBouncer serves".to_owned(),
+            "verification is off (pgbouncer.verify = \"none\"), or PgBouncer has no TCP listener (listen_addr)",
+            "let PgBouncer listen on 127.0.0.1 (listen_addr), and restart it, so that pgsvid can verify every rotation",
+        ),
+        Verdict::Unreachable => {
+            let reason = match &facts.answer {
+                Answer::Nothing(reason) => reason.clone(),
+                Answer::Refused(alert) => {
+                    format!(
+                        "it ended the handshake with the alert {} before it showed a certificate",
+                        alert_name(*alert)
+                    )
+                }
+                Answer::TooLarge => {
+                    "one message of its TLS handshake has more than 64 KiB".to_owned()
+                }
+                Answer::Plaintext | Answer::Served(_) => "nobody answered".to_owned(),
+            };
+            let fix = "start PgBouncer, or set pgbouncer.verify to the address where it listens; its log says why it ends a handshake";
+            let text = format!("cannot see what PgBouncer at {address} serves");
+            finding(Code::VerdictUnreachable, text, &reason, fix).about(reason.as_str())
+        }
+        Verdict::Plaintext => finding(
+            Code::VerdictPlaintext,
+            format!(
+                "PgBouncer at {address} has TLS turned off: clients connect unencrypted or not at all"
+            ),
+            "client_tls_sslmode is disable",
+            "set client_tls_sslmode and the client_tls_*_file settings in PgBouncer's ini; if clients need no TLS, set \
+             pgbouncer.verify = \"none\"",
+        ),
+        Verdict::Expired => finding(
+            Code::VerdictExpired,
+            format!(
+                "PgBouncer at {address} serves a certificate that expired{}",
+                served_until(facts, now)
+            ),
+            "PgBouncer has refused the files of later rotations, or reads other files",
+            LOG,
+        ),
+        Verdict::Foreign => finding(
+            Code::VerdictForeign,
+            format!("the server at {address} serves a certificate that is not pgsvid's"),
+            "it is another server, or client_tls_cert_file of PgBouncer's ini names another file",
+            "set pgbouncer.verify to PgBouncer's own address, or let client_tls_cert_file, client_tls_key_file and \
+             client_tls_ca_file name the published files",
+        ),
+        Verdict::StillOld => finding(
+            Code::VerdictStillOld,
+            format!(
+                "PgBouncer at {address} refused the new files and still serves{}",
+                served_until(facts, now)
+            ),
+            "it could not load them; or another PgBouncer that shares the port (so_reuseport) has not been reloaded",
+            LOG,
+        ),
+        Verdict::OldAuthorities => {
+            let (object, cause) = if refuses_the_leaf(facts) {
+                (
+                    "key of an authority",
+                    "it does not accept the published certificate from a client: it has another authority of the same name",
+                )
+            } else {
+                (
+                    "names of authorities",
+                    "client_tls_ca_file does not name the published bundle, or could not be loaded",
+                )
+            };
+            finding(
+                Code::VerdictOldAuthorities,
+                format!("PgBouncer at {address} serves the new certificate, but trusts other authorities"),
+                cause,
+                "let client_tls_ca_file name the published bundle; pgsvid reloads again by itself",
+            )
+            .about(object)
+        }
+    }
+}
+
+/// The finding about a published certificate that is served, but has expired: no file is wrong. `why` gives the reason why no
+/// newer one is published, and its remedy.
+#[must_use]
+pub fn outlived(facts: &Facts, why: Finding, now: SystemTime) -> Finding {
+    Finding::failure(
+        Code::PublishedExpired,
+        format!(
+            "PgBouncer at {} serves the published certificate, which has expired{}",
+            facts.address,
+            served_until(facts, now)
+        ),
+    )
+    .because_of(why)
+}
+
+fn refuses_the_leaf(facts: &Facts) -> bool {
+    matches!(&facts.answer, Answer::Served(served) if matches!(served.reception, Reception::Refused(_)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settings(pairs: &[(&str, &str)]) -> Settings {
+        let text = |text: &str| Some(text.to_owned());
+        let mut rows = vec![vec![text("listen_port"), text("6432")]];
+        rows.extend(pairs.iter().map(|(name, value)| vec![text(name), text(value)]));
+        Settings::parse("1.18.0".to_owned(), &rows).unwrap()
+    }
+
+    fn files(client: [Lead; 3], server: [Lead; 3]) -> TlsFiles {
+        let file = |(setting, lead): (&'static str, Lead)| TlsFile {
+            setting,
+            named: "/a".to_owned(),
+            wanted: "/b".to_owned(),
+            lead,
+        };
+        let names = ["client_tls_cert_file", "client_tls_key_file", "client_tls_ca_file"];
+        let servers = ["server_tls_cert_file", "server_tls_key_file", "server_tls_ca_file"];
+        let [a, b, c] = names;
+        let [d, e, f] = servers;
+        TlsFiles {
+            client: [(a, client[0]), (b, client[1]), (c, client[2])].map(file),
+            server: [(d, server[0]), (e, server[1]), (f, server[2])].map(file),
+        }
+    }
+
+    const UNSET: [Lead; 3] = [Lead::Unset; 3];
+    const PUBLISHED: [Lead; 3] = [Lead::Published; 3];
+
+    fn codes(found: &[Finding]) -> Vec<(Code, bool)> {
+        found.iter().map(|it| (it.code, it.severity == Severity::Failure)).collect()
+    }
+
+    #[test]
+    fn q15_an_alert_of_anybody_at_the_address_is_no_answer() {
+        use rustls::AlertDescription;
+        let authority = dev_agent::Authority::new("example.org", false).unwrap();
+        let svid = authority.issue(&dev_agent::Entry::new("spiffe://example.org/db")).unwrap();
+        let leaf = pgsvid_material::Certificate::parse(svid.leaf()).unwrap();
+        let now = leaf.not_before() + std::time::Duration::from_secs(11);
+        let material = test_support::checked(&svid, now);
+        let expected = Expected::of(&material, &[], Vec::new());
+        for answer in [
+            Answer::Refused(AlertDescription::HandshakeFailure),
+            Answer::Refused(AlertDescription::UnknownCA),
+            Answer::Nothing("nobody listens there".to_owned()),
+        ] {
+            let facts = Facts { address: "127.0.0.1:6432".to_owned(), answer };
+            assert_eq!(judge(&facts, &expected, SystemTime::UNIX_EPOCH), Verdict::Unreachable);
+            let found = explain(Verdict::Unreachable, &facts, SystemTime::UNIX_EPOCH);
+            assert_eq!(found.code, Code::VerdictUnreachable);
+            assert!(found.cause.is_some() && found.fix.is_some(), "{found:?}");
+        }
+    }
+
+    #[test]
+    fn files_towards_clients_count_where_tls_is_on_and_the_ca_where_it_is_asked_for() {
+        let of = |mode: &str, client| {
+            concerns(&settings(&[("client_tls_sslmode", mode)]), &files(client, UNSET), false)
+        };
+        assert_eq!(codes(&of("disable", [Lead::Elsewhere; 3])), []);
+        assert_eq!(codes(&of("require", PUBLISHED)), []);
+        let without_ca = [Lead::Published, Lead::Published, Lead::Unset];
+        assert_eq!(codes(&of("require", without_ca)), []);
+        let wrong = (Code::PgbouncerSettingElsewhere, true);
+        assert_eq!(codes(&of("verify-full", without_ca)), [wrong]);
+        for lead in [Lead::Elsewhere, Lead::Missing, Lead::Generation] {
+            assert_eq!(codes(&of("require", [lead; 3])), [wrong; 3], "{lead:?}");
+        }
+    }
+
+    #[test]
+    fn a_part_of_the_ini_in_each_generation_makes_paths_of_a_generation_right() {
+        let on = settings(&[
+            ("client_tls_sslmode", "require"),
+            ("server_tls_sslmode", "verify-full"),
+            ("server_tls_cert_file", "/a"),
+        ]);
+        let pinned = files([Lead::Generation; 3], [Lead::Generation; 3]);
+        assert_eq!(codes(&concerns(&on, &pinned, true)), []);
+        let stable = files(PUBLISHED, PUBLISHED);
+        assert_eq!(codes(&concerns(&on, &stable, true)), [(Code::PgbouncerFilesMix, false)]);
+        let others = files(PUBLISHED, [Lead::Elsewhere; 3]);
+        let wrong = (Code::PgbouncerSettingElsewhere, false);
+        assert_eq!(codes(&concerns(&on, &others, true)), [wrong; 3]);
+    }
+}

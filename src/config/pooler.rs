@@ -1,0 +1,140 @@
+//! Each configured PgBouncer.
+
+use super::file::{File, Pgbouncer};
+use super::given::Resolver;
+use super::server::Reached;
+use super::{Error, keys, rules};
+use crate::consumers::Pooler;
+use crate::pgbouncer::CONSOLE;
+use crate::sql::{self, Purpose};
+use crate::verify::{self, Meeting, Target};
+use crate::{publish, survey};
+
+/// Each configured PgBouncer, in the order of the file. `has_fragment` means that a part of their ini is published.
+pub(super) fn poolers(
+    resolver: &Resolver<'_>,
+    file: &File,
+    publish: &publish::Settings,
+    servers: &[Reached],
+    has_fragment: bool,
+) -> Result<Vec<Pooler>, Error> {
+    let mut poolers: Vec<Pooler> = Vec::new();
+    for table in &file.pgbouncer.0 {
+        let pooler = pooler(resolver, table, publish, has_fragment)?;
+        let of_servers = servers.iter().map(|it| &it.name);
+        let mut known = of_servers.chain(poolers.iter().map(|it| &it.name));
+        if known.any(|name| *name == pooler.name) {
+            let why = format!("two consumers have the name {:?}: give each its own", pooler.name);
+            return Err(resolver.in_file(keys::PGBOUNCER_NAME.name, why));
+        }
+        let socket = pooler.console.socket();
+        let of_servers = servers.iter().map(|it| it.session.socket());
+        let mut known = of_servers.chain(poolers.iter().map(|it| it.console.socket()));
+        if known.any(|other| other == socket) {
+            let why =
+                format!("two tables name the socket {}: leave one of them out", socket.display());
+            return Err(resolver.in_file("pgbouncer", why));
+        }
+        let (target, port) = (&pooler.verify.target, pooler.console.port);
+        let meets =
+            |other: &Target, other_port| target.meets(port, other, other_port) == Meeting::Certain;
+        if servers.iter().any(|it| meets(&it.verify.target, it.session.port))
+            || poolers.iter().any(|it| meets(&it.verify.target, it.console.port))
+        {
+            let why = format!(
+                "two tables name {target}: what one serves there would also count for the other; leave it out, or name each one's own \
+                 address"
+            );
+            return Err(resolver.in_file(keys::PGBOUNCER_VERIFY.name, why));
+        }
+        poolers.push(pooler);
+    }
+    Ok(poolers)
+}
+
+fn pooler(
+    resolver: &Resolver<'_>,
+    table: &Pgbouncer,
+    publish: &publish::Settings,
+    has_fragment: bool,
+) -> Result<Pooler, Error> {
+    let name = table.name.as_deref().unwrap_or(keys::PGBOUNCER_NAME.default_text());
+    rules::name(name).map_err(|why| resolver.in_file(keys::PGBOUNCER_NAME.name, why))?;
+    let text = |key: &'static keys::Key, given: Option<&str>| {
+        resolver.value(key, None, given).or_default()
+    };
+    let port = table.port.map(|port| port.to_string());
+    let host = text(&keys::PGBOUNCER_HOST, table.host.as_deref())?;
+    let user = text(&keys::PGBOUNCER_USER, table.user.as_deref())?.text;
+    let target = text(&keys::PGBOUNCER_VERIFY, table.verify.as_deref())?;
+    let every = rules::interval(
+        table.verify_every.as_deref().unwrap_or(keys::PGBOUNCER_VERIFY_EVERY.default_text()),
+    )
+    .map_err(|why| resolver.in_file(keys::PGBOUNCER_VERIFY_EVERY.name, why))?;
+    let console = sql::Settings {
+        host: host.parse_with(|text| rules::socket_directory(text, keys::PGBOUNCER_PORT.name))?,
+        port: text(&keys::PGBOUNCER_PORT, port.as_deref())?.parse_with(rules::port)?,
+        user,
+        database: CONSOLE.to_owned(),
+        password_file: None,
+        require_peer: None,
+        purpose: Purpose::Reload,
+    };
+    Ok(Pooler {
+        name: name.to_owned(),
+        console,
+        verify: verify::Settings { target: target.parse::<Target>()?, every, looks_up: true },
+        paths: super::server::published_paths(publish),
+        viewpoint: survey::Viewpoint {
+            directory: publish.directory.clone(),
+            seen_as: publish.readers_directory().to_owned(),
+            data_directory: None,
+        },
+        has_fragment,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::config;
+    use super::*;
+
+    #[test]
+    fn a_table_without_keys_is_debians_pgbouncer() {
+        let config = config("[postgres]\n[pgbouncer]").unwrap();
+        let [pooler] = &config.rotation.poolers[..] else { panic!("there is not one") };
+        let socket = pooler.console.socket();
+        assert_eq!(socket.to_str(), Some("/var/run/postgresql/.s.PGSQL.6432"));
+        assert_eq!((&*pooler.name, &*pooler.console.user), ("pgbouncer", "pgbouncer"));
+        assert_eq!(pooler.verify.target, Target::Auto);
+        assert!(!pooler.has_fragment);
+    }
+
+    #[test]
+    fn a_part_of_its_ini_is_published_where_it_has_a_name() {
+        let config = config("[files]\npgbouncer = 'pgbouncer_tls.ini'\n[pgbouncer]").unwrap();
+        assert!(config.rotation.poolers[0].has_fragment);
+        assert!(config.publish.files.names().contains(&"pgbouncer_tls.ini".to_owned()));
+        assert!(config.publish.keep_until_expiry);
+    }
+
+    #[test]
+    fn q10_what_would_count_for_two_is_refused() {
+        let host = |host: &str| format!("[[pgbouncer]]\nhost = '/run/{host}'\nname = '{host}'\n");
+        assert!(config(&format!("{}{}", host("a"), host("b"))).is_ok(), "a port may be shared");
+        let verify = "verify = '127.0.0.1:6432'\n";
+        for (text, why) in [
+            (format!("{}{}", host("a"), host("a")), "two consumers have the name"),
+            (host("postgres") + "[postgres]", "two consumers have the name"),
+            ("[pgbouncer]\nport = 5432\n[postgres]".to_owned(), "two tables name the socket"),
+            (format!("{}{verify}{}{verify}", host("a"), host("b")), "two tables name 127.0.0.1"),
+            (format!("[pgbouncer]\n{verify}[postgres]\n{verify}"), "two tables name 127.0.0.1"),
+            ("[pgbouncer]\nhost = 'run'".to_owned(), "Unix socket"),
+            ("[pgbouncer]\npassword = 'x'".to_owned(), "password"),
+            ("[files]\npgbouncer = 'svid.pem'".to_owned(), "two files have the same name"),
+        ] {
+            let error = config(&text).unwrap_err();
+            assert!(error.contains(why), "{text}: {error}");
+        }
+    }
+}

@@ -1,0 +1,129 @@
+//! The result of one attempt to make a consumer serve the published set.
+
+use std::fmt;
+use std::time::Duration;
+
+use super::delivery::{Asked, Shown};
+use crate::finding::Finding;
+use crate::material::Fingerprint;
+use crate::pgbouncer;
+use crate::sql::{self, Retry, Session};
+use crate::verify::{self, Facts, Verdict};
+
+/// The result of one attempt.
+pub(crate) struct Attempt {
+    /// How long the reload took; `None` if there was none.
+    pub(crate) reload: Option<Duration>,
+    /// Why it could not be asked to reload; `None` if it could.
+    pub(crate) reload_error: Option<ReloadError>,
+    /// How long the verification took.
+    pub(crate) verify: Duration,
+    pub(crate) facts: Facts,
+    pub(crate) verdict: Verdict,
+    /// The published leaf.
+    pub(super) leaf: Fingerprint,
+    pub(super) findings: Vec<Finding>,
+    /// Why the probe and the server have nothing in common, if so.
+    pub(super) unspoken: Option<Finding>,
+    /// A session of PostgreSQL's that can still be queried.
+    pub(super) unasked: Option<Unasked>,
+}
+
+/// A session with a PostgreSQL over which only a reload has been requested so far, with the lifetime of the leaf.
+pub(crate) struct Unasked {
+    pub(super) session: Session,
+    pub(super) life: Duration,
+}
+
+/// Why a consumer could not be asked to reload.
+#[derive(Debug)]
+pub(crate) enum ReloadError {
+    /// The SQL session with a PostgreSQL failed.
+    Session(sql::Error),
+    /// The session with a PgBouncer's console failed.
+    Console(pgbouncer::Error),
+}
+
+impl ReloadError {
+    fn retry(&self) -> Retry {
+        match self {
+            Self::Session(error) => error.retry(),
+            Self::Console(error) => error.retry(),
+        }
+    }
+}
+
+impl fmt::Display for ReloadError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Session(error) => error.fmt(f),
+            Self::Console(error) => error.fmt(f),
+        }
+    }
+}
+
+impl Attempt {
+    /// Whether the published leaf is served, but has expired: the server is not at fault.
+    pub(crate) fn has_outlived_its_renewal(&self) -> bool {
+        self.verdict == Verdict::Expired
+            && matches!(&self.facts.answer, verify::Answer::Served(served)
+                if served.leaf.fingerprint() == self.leaf)
+    }
+
+    /// Whether the server answers, but has no TLS parameters in common with the probe.
+    pub(crate) fn is_unspoken(&self) -> bool {
+        matches!(self.facts.answer, verify::Answer::Refused(_))
+            && self.verdict == Verdict::Unverifiable
+    }
+
+    /// Whether files or settings show what no handshake can: that PostgreSQL cannot have loaded the published set.
+    pub(crate) fn is_hindered(&self) -> bool {
+        self.is_unspoken() && !self.findings.is_empty()
+    }
+
+    /// A result that a test defines.
+    #[cfg(test)]
+    pub(super) fn scripted(leaf: Fingerprint, verdict: Verdict, error: Option<sql::Error>) -> Self {
+        let facts =
+            Facts { address: String::new(), answer: verify::Answer::Nothing(String::new()) };
+        let (reload_error, findings) = (error.map(ReloadError::Session), Vec::new());
+        let (reload, verify, unspoken, unasked) = (None, Duration::ZERO, None, None);
+        Self { reload, reload_error, verify, facts, verdict, leaf, findings, unspoken, unasked }
+    }
+
+    /// The session that can still be queried, by `Consumer::ask`.
+    pub(crate) fn take_unasked(&mut self) -> Option<Unasked> {
+        self.unasked.take()
+    }
+
+    /// What the attempt means for the next step.
+    pub(super) fn shown(&self) -> Shown {
+        let asked = match self.reload_error.as_ref().map(ReloadError::retry) {
+            None => Asked::Yes,
+            Some(Retry::Soon) => Asked::NotYet,
+            Some(Retry::Slowly) => Asked::Refused,
+        };
+        Shown { verdict: self.verdict, asked }
+    }
+
+    /// When another attempt makes sense.
+    pub(super) fn retry(&self) -> Retry {
+        self.reload_error.as_ref().map_or(Retry::Soon, ReloadError::retry)
+    }
+
+    /// Why the session with PgBouncer's console failed, if that is why it could not be asked.
+    pub(super) fn console_error(&self) -> Option<&pgbouncer::Error> {
+        match &self.reload_error {
+            Some(ReloadError::Console(error)) => Some(error),
+            Some(ReloadError::Session(_)) | None => None,
+        }
+    }
+
+    /// Why the SQL session failed, if that is why PostgreSQL could not be asked.
+    pub(super) fn session_error(&self) -> Option<&sql::Error> {
+        match &self.reload_error {
+            Some(ReloadError::Session(error)) => Some(error),
+            Some(ReloadError::Console(_)) | None => None,
+        }
+    }
+}

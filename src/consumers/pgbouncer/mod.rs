@@ -1,0 +1,279 @@
+//! A PgBouncer: one attempt to make it serve the published set, and its consequences.
+//!
+//! It is asked over its admin console to read its files again (RELOAD), and to renew its connections to PostgreSQL
+//! (RECONNECT). Its answers prove nothing; a handshake does.
+
+mod explain;
+mod pooler;
+mod report;
+
+use std::path::PathBuf;
+use std::time::{Duration, SystemTime};
+
+use tokio::time::{Instant, sleep};
+
+pub use pooler::Pooler;
+
+use super::attempt::{Attempt, ReloadError};
+use super::delivery::Obstacle;
+use super::leaves::Leaves;
+use super::trouble::Trouble;
+use super::{Delivery, Publication};
+use crate::finding::{Finding, Severity};
+use crate::material::Fingerprint;
+use crate::pgbouncer::{self, Console, Settings, TlsFiles};
+use crate::sql;
+use crate::status::Pulse;
+use crate::timing;
+use crate::verify::{self, Client, Expected, Facts, Verdict};
+use crate::watching::{self, Changes, Watching};
+
+/// How long a session on the console may take, including its end.
+const LONGEST: Duration = sql::BRIEF.saturating_add(sql::LIMIT);
+/// Where processes share a port, the kernel chooses one for each connection. With two processes, this many handshakes in a
+/// row miss one of them once in 65,536 times.
+const HANDSHAKES: u32 = 16;
+/// How long the other processes on the port may take to load the set, because they are asked at the same time.
+const OTHERS: Duration = Duration::from_secs(2);
+/// The pause between two handshakes until they have.
+const PAUSE: Duration = Duration::from_millis(100);
+
+pub(super) struct Pgbouncer {
+    pooler: Pooler,
+    /// Its name in the log, if there are several consumers.
+    label: Option<String>,
+    /// The last known settings; they contain the address to probe while the console is unavailable.
+    known: Option<Settings>,
+    /// Its files at the last reload.
+    seen: Option<Seen>,
+    leaves: Leaves,
+    /// The leaf with which it was last asked to renew its connections to PostgreSQL.
+    reconnected: Option<Fingerprint>,
+    concerns: Vec<Finding>,
+    complaint: Option<String>,
+    changes: Changes,
+    /// The set seems to be in force, but it was never asked to read it.
+    unasked: bool,
+    pulse: Pulse,
+}
+
+/// The files that PgBouncer reads, and when its ini was last written.
+type Seen = (TlsFiles, Option<SystemTime>);
+
+impl Pgbouncer {
+    pub(super) fn new(
+        pooler: Pooler,
+        label: Option<String>,
+        watching: &Watching,
+        pulse: Pulse,
+    ) -> Self {
+        let changes = watching.directories([pooler.console.host.clone()]);
+        Self {
+            pooler,
+            label,
+            known: None,
+            seen: None,
+            leaves: Leaves::default(),
+            reconnected: None,
+            concerns: Vec::new(),
+            complaint: None,
+            changes,
+            unasked: false,
+            pulse,
+        }
+    }
+
+    /// What is not proven although it serves the right set, in words.
+    pub(super) fn unproven(&self) -> Option<&'static str> {
+        self.unasked.then_some(report::UNASKED)
+    }
+
+    /// The settings that keep published files from being used.
+    pub(super) fn concerns(&self) -> &[Finding] {
+        &self.concerns
+    }
+
+    /// Whether its settings have been queried.
+    pub(super) fn is_known(&self) -> bool {
+        self.known.is_some()
+    }
+
+    /// Ends when something has changed in the directories of its socket and its ini. Safe to cancel.
+    pub(super) async fn changed(&mut self) {
+        self.changes.changed().await;
+    }
+
+    /// Reloads, if necessary or useful, and verifies. `is_new` means that the set was just published.
+    pub(super) async fn attempt(
+        &mut self,
+        delivery: &mut Delivery,
+        publication: &Publication,
+        is_new: bool,
+    ) -> Attempt {
+        let Publication { material, extra_authorities, .. } = publication;
+        self.changes.settle();
+        let leaf = material.leaf().fingerprint();
+        self.leaves.publish(leaf);
+        let mut expected = Expected::of(material, extra_authorities, self.leaves.earlier());
+        delivery.begin(&super::features(&expected), is_new);
+
+        let begun = Instant::now();
+        // Verifying a set that is known to be served needs no session, which would be three lines in its log.
+        let routine = delivery.is_at_rest() && self.known.is_some();
+        let reloaded = if routine { Ok(false) } else { self.reload(delivery, leaf).await };
+        let reload = matches!(reloaded, Ok(true)).then(|| begun.elapsed());
+        let reload_error = reloaded.err().map(ReloadError::Console);
+
+        let begun = Instant::now();
+        expected.clients = Settings::clients(self.known.as_ref());
+        let mut client = Client::of(material, timing::now());
+        let (facts, verdict) = self.verify(&expected, client.as_ref()).await;
+        if client.take().is_some() {
+            verify::wipe_stack();
+        }
+        let verify = begun.elapsed();
+        let mut attempt = Attempt {
+            reload,
+            reload_error,
+            verify,
+            facts,
+            verdict,
+            leaf,
+            findings: Vec::new(),
+            unspoken: None,
+            unasked: None,
+        };
+        let explained = verdict.is_final()
+            || verdict == Verdict::Unreachable
+            || attempt.has_outlived_its_renewal();
+        if !explained {
+            attempt.findings.clone_from(&self.concerns);
+        }
+        attempt
+    }
+
+    /// One session on the console. Returns whether a reload was requested.
+    async fn reload(
+        &mut self,
+        delivery: &mut Delivery,
+        leaf: Fingerprint,
+    ) -> Result<bool, pgbouncer::Error> {
+        self.pulse.step("asking PgBouncer", LONGEST);
+        let console = Console::connect(&self.pooler.console).await?;
+        let outcome = self.reload_over(&console, delivery, leaf).await;
+        console.close().await;
+        outcome
+    }
+
+    async fn reload_over(
+        &mut self,
+        console: &Console,
+        delivery: &mut Delivery,
+        leaf: Fingerprint,
+    ) -> Result<bool, pgbouncer::Error> {
+        let mut settings = console.settings().await?;
+        let news = self.seen.as_ref() != Some(&self.look(&settings));
+        let should_reload = delivery.should_reload(news, Instant::now());
+        if should_reload {
+            let complaint = console.reload().await?;
+            delivery.reloaded(Instant::now());
+            if let Some(complaint) = complaint.as_deref().filter(|_| complaint != self.complaint) {
+                report::complaint(self.label.as_deref(), complaint);
+            }
+            self.complaint = complaint;
+            settings = console.settings().await?;
+            self.seen = Some(self.look(&settings));
+            // Where the paths are others in each set, the reload has done it.
+            let keeps_paths =
+                self.seen.as_ref().is_some_and(|(files, _)| files.keep_paths_towards_postgresql());
+            if keeps_paths && settings.shows_a_certificate() && self.reconnected != Some(leaf) {
+                console.reconnect().await?;
+                self.reconnected = Some(leaf);
+            }
+        }
+        self.take_note(settings);
+        Ok(should_reload)
+    }
+
+    /// Its files now. An edit of its ini is news, too.
+    fn look(&self, settings: &Settings) -> Seen {
+        let Pooler { paths, viewpoint, .. } = &self.pooler;
+        let written = std::fs::metadata(settings.ini()).and_then(|found| found.modified());
+        (pgbouncer::tls_files(settings, paths, viewpoint), written.ok())
+    }
+
+    /// Logs what is new in its settings, and stores them.
+    fn take_note(&mut self, settings: Settings) {
+        if self.known.is_none() {
+            report::connected(self.label.as_deref(), &settings);
+        }
+        let (files, _) = self.look(&settings);
+        let mut concerns = pgbouncer::concerns(&settings, &files, self.pooler.has_fragment);
+        // `check` has the warnings, too.
+        concerns.retain(|found| found.severity == Severity::Failure);
+        if concerns != self.concerns {
+            report::concerns(self.label.as_deref(), &concerns);
+            self.concerns = concerns;
+        }
+        let ini = settings.ini();
+        let directories = ini.is_absolute().then(|| watching::way(ini).directories());
+        let directories: Vec<PathBuf> = directories.into_iter().flatten().collect();
+        self.changes.follow([self.pooler.console.host.clone()].into_iter().chain(directories));
+        self.known = Some(settings);
+    }
+
+    /// What it serves, and the verdict.
+    async fn verify(&self, expected: &Expected, client: Option<&Client>) -> (Facts, Verdict) {
+        let known = self.known.as_ref().map(Settings::listens_on);
+        let pooler = &self.pooler;
+        let Some((hosts, port)) = pooler.verify.target.hosts(known, pooler.console.port) else {
+            let answer = verify::Answer::Nothing(String::new());
+            return (Facts { address: String::new(), answer }, Verdict::Unverifiable);
+        };
+        let shares = self.known.as_ref().is_some_and(Settings::shares_its_port);
+        let wanted = if shares { HANDSHAKES } else { 1 };
+        let (mut right, deadline) = (0, Instant::now() + OTHERS);
+        loop {
+            self.pulse.step("verifying what PgBouncer serves", verify::LONGEST + PAUSE);
+            let facts = pooler.verify.probe(&hosts, port, client).await;
+            let verdict = pgbouncer::judge(&facts, expected, timing::now());
+            right = if verdict == Verdict::Current { right + 1 } else { 0 };
+            let is_late = verdict != Verdict::Current && Instant::now() >= deadline;
+            if right >= wanted || !shares || is_late {
+                return (facts, verdict);
+            }
+            if right == 0 {
+                sleep(PAUSE).await;
+            }
+        }
+    }
+
+    /// Logs that the published set is in force, as [`super::postgres::Postgres`] does.
+    pub(super) fn in_force(
+        &mut self,
+        attempt: &Attempt,
+        delivery: &Delivery,
+        publication: &Publication,
+        took: Option<Duration>,
+        routine: bool,
+    ) {
+        let Publication { material, generation, .. } = publication;
+        let label = self.label.as_deref();
+        super::report::rotated(label, attempt, material, *generation, took, routine);
+        if !routine {
+            report::reload_impossible(label, attempt, &self.pooler.console, *generation);
+        }
+        self.unasked = delivery.was_never_asked();
+    }
+
+    /// Why the published set is not in force; `again` if the attempt before failed, too.
+    pub(super) fn not_in_force(
+        &mut self,
+        attempt: &Attempt,
+        again: bool,
+        why_not_newer: Finding,
+    ) -> (Trouble, Obstacle) {
+        self.unasked = false;
+        explain::trouble(attempt, &self.pooler.console, again, why_not_newer, timing::now())
+    }
+}

@@ -1,0 +1,67 @@
+//! The log lines about a PgBouncer: each change once.
+
+use tracing::{info, warn};
+
+use crate::consumers::Attempt;
+use crate::finding::{Code, Finding};
+use crate::pgbouncer::{self, Settings};
+use crate::sql::{self, Retry};
+use crate::text::shown;
+
+/// The facts about it, once.
+pub(super) fn connected(consumer: Option<&str>, settings: &Settings) {
+    let (listen_addresses, port) = settings.listens_on();
+    info!(
+        event = "pgbouncer-connected",
+        consumer,
+        version = settings.version,
+        listen_addresses = shown(listen_addresses),
+        port,
+        "connected to PgBouncer"
+    );
+}
+
+/// The settings that keep it from using the published files.
+pub(super) fn concerns(consumer: Option<&str>, concerns: &[Finding]) {
+    for found in concerns {
+        let (code, fix) = (found.code, found.advice());
+        warn!(
+            event = "settings-lead-elsewhere", consumer,
+            %code, cause = found.text, fix, "PgBouncer's settings do not lead to the published files"
+        );
+    }
+}
+
+/// What it answered to a reload. The handshake shows whether it concerns the certificate.
+pub(super) fn complaint(consumer: Option<&str>, complaint: &str) {
+    warn!(
+        event = "pgbouncer-reload-failed",
+        consumer,
+        code = %Code::PgbouncerReloadFailed,
+        cause = complaint,
+        fix = "read PgBouncer's log: the lines above name the setting or the file",
+        "PgBouncer reports an error in its files"
+    );
+}
+
+/// Another reload, or its start, has loaded the set. Nothing ensures that this happens at the next renewal, too.
+pub(super) fn reload_impossible(
+    consumer: Option<&str>,
+    attempt: &Attempt,
+    console: &sql::Settings,
+    generation: u64,
+) {
+    if let Some(error) = attempt.console_error()
+        && error.retry() == Retry::Slowly
+    {
+        let found = pgbouncer::session(error, console);
+        let (code, fix) = (found.code, found.advice());
+        warn!(
+            event = "reload-impossible", consumer,
+            generation, %code, cause = found.why(), fix, "PgBouncer cannot be asked to reload at the next renewal"
+        );
+    }
+}
+
+/// What is not proven until it has been asked.
+pub(super) const UNASKED: &str = "PgBouncer could not be asked to reload since pgsvid was started: it may have read an earlier set that looks the same";

@@ -1,0 +1,154 @@
+//! A PgBouncer: whether its console admits pgsvid, whether its settings lead to the published files, and what it serves.
+
+use std::time::Duration;
+
+use rustix::process::geteuid;
+use tokio::time::{Instant, sleep};
+
+use super::files;
+use crate::config::Config;
+use crate::consumers::Pooler;
+use crate::doctor::finding::{Code, Finding, Group, Section, Severity};
+use crate::material::Material;
+use crate::pgbouncer::{self, ClientTls, Console, Error, Settings};
+use crate::text::shown;
+use crate::verify::{Answer, Client, Expected, Facts, Proof, Target, Verdict};
+use crate::{sql, timing, verify};
+
+/// How long a rotation may take before its result counts as a failure. It usually takes milliseconds.
+const UNDER_WAY: Duration = Duration::from_secs(3);
+/// How often PgBouncer is probed in the meantime.
+const LOOK: Duration = Duration::from_millis(200);
+
+/// The section of each PgBouncer.
+pub(super) async fn section(
+    config: &Config,
+    pooler: &Pooler,
+    on_disk: Option<&Material>,
+) -> Section {
+    let mut section = Section::new(Group::Pgbouncer, pooler.name.clone());
+    let settings = match ask(&pooler.console).await {
+        Ok(settings) => {
+            section.extend(of_settings(pooler, &settings));
+            Some(settings)
+        }
+        Err(error) => {
+            section.add(refused(pooler, &error).await);
+            // Nobody listens on its socket, so whatever answers is another server.
+            if matches!(error, Error::NotRunning) && pooler.verify.target == Target::Auto {
+                return section;
+            }
+            None
+        }
+    };
+    section.extend(of_handshake(config, pooler, settings.as_ref(), on_disk).await);
+    section
+}
+
+async fn ask(console: &sql::Settings) -> Result<Settings, Error> {
+    let session = Console::connect(console).await?;
+    let settings = session.settings().await;
+    session.close().await;
+    settings
+}
+
+/// The console admits its own user only: `check` as another user cannot tell whether `run` is admitted.
+async fn refused(pooler: &Pooler, error: &Error) -> Finding {
+    let found = pgbouncer::session(error, &pooler.console);
+    let own = geteuid().as_raw();
+    match (error, sql::listener(&pooler.console).await) {
+        (Error::Refused(_), Ok((uid, _))) if uid != own => Finding::skipped(
+            Code::PgbouncerConsoleRefused,
+            format!("PgBouncer runs as uid {uid}, and its console admits only that user; this is uid {own}"),
+        )
+        .fix("run `pgsvid check` and `pgsvid run` as the user that PgBouncer runs as"),
+        _ => found,
+    }
+}
+
+fn of_settings(pooler: &Pooler, settings: &Settings) -> Vec<Finding> {
+    let files = pgbouncer::tls_files(settings, &pooler.paths, &pooler.viewpoint);
+    let concerns = pgbouncer::concerns(settings, &files, pooler.has_fragment);
+    let (version, mode) = (&settings.version, shown(settings.value("client_tls_sslmode")));
+    let mut found = vec![Finding::ok(
+        Code::PgbouncerSettings,
+        format!("PgBouncer {version} admits pgsvid to its console; client_tls_sslmode is {mode}"),
+    )];
+    if concerns.iter().all(|it| it.severity != Severity::Failure)
+        && settings.client_tls() != ClientTls::Off
+    {
+        found.push(Finding::ok(
+            Code::PgbouncerSettings,
+            "its client_tls_*_file settings lead to the published files",
+        ));
+    }
+    found.extend(concerns);
+    found
+}
+
+/// Probes it, and again for a time if it serves something older than the published set.
+async fn of_handshake(
+    config: &Config,
+    pooler: &Pooler,
+    settings: Option<&Settings>,
+    on_disk: Option<&Material>,
+) -> Vec<Finding> {
+    let known = settings.map(Settings::listens_on);
+    let Some((hosts, port)) = pooler.verify.target.hosts(known, pooler.console.port) else {
+        let facts = Facts { address: String::new(), answer: Answer::Nothing(String::new()) };
+        let found = pgbouncer::explain(Verdict::Unverifiable, &facts, timing::now());
+        return vec![Finding { severity: Severity::Skipped, ..found }];
+    };
+    let Some(mut material) = on_disk.cloned() else {
+        return vec![Finding::skipped(
+            Code::VerdictUnverifiable,
+            "nothing is published yet, so there is nothing to compare with what PgBouncer serves",
+        )];
+    };
+    let begun = Instant::now();
+    loop {
+        let client = Client::of(&material, timing::now());
+        let facts = pooler.verify.probe(&hosts, port, client.as_ref()).await;
+        drop(client);
+        verify::wipe_stack();
+        let verdict = judge(&facts, &material, settings);
+        let is_behind = matches!(verdict, Verdict::StillOld | Verdict::OldAuthorities);
+        if !is_behind || begun.elapsed() >= UNDER_WAY {
+            return judged(&facts, verdict, settings);
+        }
+        sleep(LOOK).await;
+        // Another set may have been published by now.
+        if let Ok(examined) = files::examine(config)
+            && let Some(newer) = files::material(&examined)
+        {
+            material = newer.clone();
+        }
+    }
+}
+
+fn judge(facts: &Facts, material: &Material, settings: Option<&Settings>) -> Verdict {
+    let expected = Expected::of(material, &[], Vec::new());
+    let expected = expected.with_clients(Settings::clients(settings));
+    pgbouncer::judge(facts, &expected, timing::now())
+}
+
+fn judged(facts: &Facts, verdict: Verdict, settings: Option<&Settings>) -> Vec<Finding> {
+    let mut found = vec![pgbouncer::explain(verdict, facts, timing::now())];
+    if verdict == Verdict::Current && Settings::clients(settings).asks {
+        let text = match facts.proof() {
+            Some(Proof::Issuer) => {
+                "PgBouncer names no authority: that it trusts the one that signed the certificate is proven, and the others are not"
+            }
+            Some(Proof::Nothing) => {
+                "PgBouncer names no authority, so nothing shows which ones it trusts"
+            }
+            _ => return found,
+        };
+        found.push(
+            Finding::skipped(Code::PgbouncerAuthoritiesUnproven, text)
+                .cause("PgBouncer 1.18 sends no names of authorities; 1.25 does (measured)")
+                .fix("nothing, while the bundle has one authority; before an authority is exchanged, use a newer PgBouncer"),
+        );
+    }
+    found
+}

@@ -1,0 +1,81 @@
+//! What keeps PgBouncer from using the published set, and how that is told.
+
+use test_support::{PgBouncer, Setup};
+
+use super::{STRICT, alarm, assert_serves, configure, current, prepared, started};
+
+/// Copies of the published files, which no rotation changes.
+fn copies(setup: &Setup) -> String {
+    for name in ["svid.pem", "svid_key.pem", "svid_bundle.pem"] {
+        let text = std::fs::read(setup.files.join(name)).unwrap();
+        setup.other.write(name, text, 0o600);
+    }
+    PgBouncer::with_files(setup.other.path())
+}
+
+#[test]
+fn q07_files_of_another_directory_are_named_and_a_corrected_ini_is_loaded() {
+    let (setup, pgbouncer) = prepared("");
+    let pgsvid = setup.spawn();
+    setup.wait_published();
+    pgbouncer.configure(&format!("{STRICT}{}", copies(&setup)));
+    setup.cluster.start();
+    pgbouncer.start();
+    // Today they have the same content.
+    current(&pgsvid, "pooler", 1);
+    let told = pgsvid.event("settings-lead-elsewhere");
+    assert_eq!(told["code"], "pgbouncer-setting-elsewhere", "{told}");
+    assert_eq!(told["consumer"], "pooler", "{told}");
+
+    setup.agent.rotate().unwrap();
+    let told = alarm(&pgsvid, "pooler");
+    assert_eq!(told["verdict"], "still-old", "{told}");
+    assert!(told["code"].as_str().unwrap().contains("pgbouncer-setting-elsewhere"), "{told}");
+    let files = PgBouncer::with_files(setup.files.path());
+    pgbouncer.configure(&format!("{STRICT}{files}"));
+    current(&pgsvid, "pooler", 2);
+    assert_serves(&pgbouncer, &setup);
+}
+
+#[test]
+fn q08_a_set_that_pgbouncer_cannot_load_is_still_old_although_reload_says_yes() {
+    let (setup, pgbouncer) = prepared("");
+    let pgsvid = started(&setup, &[&pgbouncer]);
+    current(&pgsvid, "pooler", 1);
+    // Its key is one that does not belong to the certificate.
+    copies(&setup);
+    let (files, other) = (setup.files.path().display(), setup.other.path().display());
+    pgbouncer.configure(&format!(
+        "{STRICT}client_tls_cert_file = {files}/svid.pem\n\
+         client_tls_key_file = {other}/svid_key.pem\nclient_tls_ca_file = {files}/svid_bundle.pem\n"
+    ));
+    setup.agent.rotate().unwrap();
+    let told = alarm(&pgsvid, "pooler");
+    assert_eq!(told["verdict"], "still-old", "{told}");
+    assert!(told["code"].as_str().unwrap().contains("pgbouncer-setting-elsewhere"), "{told}");
+    assert!(pgbouncer.log().contains("TLS setup failed"), "{}", pgbouncer.log());
+}
+
+#[test]
+fn q09_other_authorities_are_told_though_none_is_named() {
+    let (setup, pgbouncer) = prepared("");
+    let pgsvid = started(&setup, &[&pgbouncer]);
+    current(&pgsvid, "pooler", 1);
+    let twin = dev_agent::Authority::new("example.org", false).unwrap();
+    let twin = setup.other.write("twin.pem", twin.root_pem(), 0o644);
+    let files = PgBouncer::with_files(setup.files.path());
+    pgbouncer.configure(&format!("{STRICT}{files}client_tls_ca_file = {}\n", twin.display()));
+    setup.agent.rotate().unwrap();
+    let told = alarm(&pgsvid, "pooler");
+    assert_eq!(told["verdict"], "old-authorities", "{told}");
+}
+
+#[test]
+fn q10_two_tables_of_one_pgbouncer_are_an_error() {
+    let (setup, pgbouncer) = prepared("");
+    configure(&setup, &[&pgbouncer, &pgbouncer], "");
+    let pgsvid = setup.spawn();
+    let status = pgsvid.wait_exit(test_support::LIMIT);
+    assert_eq!(status.code(), Some(2), "{}", pgsvid.standard_error());
+    assert!(pgsvid.standard_error().contains("two tables name the socket"));
+}
