@@ -14,6 +14,7 @@ mod rules;
 #[cfg(feature = "schema")]
 mod schema;
 mod server;
+mod sessions;
 mod source;
 
 use std::collections::BTreeMap;

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 pub(crate) use consumer::{Concluded, Consumer};
 pub(crate) use postgres::Attempt;
-pub use postgres::{Claims, Server};
+pub use postgres::{Claims, Server, SessionSettings};
 
 use crate::material::{Certificate, Fingerprint, Material};
 

@@ -57,6 +57,15 @@ impl EarlyLogin {
     }
 }
 
+/// The lives of certificates.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Lives {
+    /// Of the published leaf.
+    pub(super) own: Duration,
+    /// Of a client's certificate, at most.
+    pub(super) client: Duration,
+}
+
 /// The server's answers.
 pub(super) struct Told {
     pub(super) settings: TlsSettings,
@@ -68,13 +77,13 @@ pub(super) struct Told {
     pub(super) asking: Option<u32>,
 }
 
-/// Queries everything that the role may see; `life` is the lifetime of a leaf.
-pub(super) async fn ask(session: &Session, life: Duration) -> Result<Told, Error> {
+/// Queries everything that the role may see.
+pub(super) async fn ask(session: &Session, lives: Lives) -> Result<Told, Error> {
     let settings = session.tls_settings().await?;
     let file_errors =
         if settings.may_read_errors { Some(session.file_errors().await?) } else { None };
     let sessions = if settings.may_read_stats {
-        Some((timing::now(), session.session_counts(life).await?))
+        Some((timing::now(), session.session_counts(lives.own, lives.client).await?))
     } else {
         None
     };
@@ -91,16 +100,16 @@ pub(super) fn asks_for_certificates(rules: &[HbaRule]) -> Option<u32> {
     rules.iter().find(|rule| rule.matches_tls() && rule.wants_certificate()).map(|rule| rule.line)
 }
 
-/// A session over which only a reload has been requested so far, with the lifetime of the leaf.
+/// A session over which only a reload has been requested so far.
 pub(crate) struct Unasked {
     pub(super) session: Session,
-    pub(super) life: Duration,
+    pub(super) lives: Lives,
 }
 
 impl Unasked {
     /// The server's answers, if there are any; closes the session.
     pub(super) async fn told(self) -> Option<Told> {
-        let told = ask(&self.session, self.life).await.ok();
+        let told = ask(&self.session, self.lives).await.ok();
         self.session.close().await;
         told
     }
