@@ -44,7 +44,7 @@ pub use error::{Error, Retry};
 pub use expression::{first_parts, is_anchored, is_exact, lookalikes};
 pub use refusal::Refusal;
 pub use session::Session;
-pub use session_grants::session_grants_script;
+pub use session_grants::{SESSION_GROUPS, session_grants_script};
 pub use sessions::{EndedSession, Outlived, SessionCounts};
 pub use settings::{OTHER_SETTINGS, OtherSettings, Override, Setting, TlsSettings};
 pub use socket::{Budget, Limited, listener, may_listen};

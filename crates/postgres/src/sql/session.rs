@@ -220,7 +220,7 @@ impl Session {
     /// returns them. Never those of superusers, of this role, or of replication. Ends none if the role lacks
     /// [`TlsSettings::may_read_stats`] or [`TlsSettings::may_end_sessions`].
     pub async fn end_sessions(&self, age: Duration, most: u32) -> Result<Vec<EndedSession>, Error> {
-        sessions::ended(&self.rows(&sessions::end(age, most), Allowance::FEW).await?)
+        sessions::ended(&self.rows(&sessions::end(age, most), Allowance::FEW).await?, most)
     }
 
     /// What the role may do in this database, queried without trying it.

@@ -9,6 +9,8 @@ use super::statements::{identifier, literal};
 const SEES: &str = "pg_read_all_stats";
 /// The role whose members may end sessions, except those of superusers.
 const ENDS: &str = "pg_signal_backend";
+/// The roles of which a role that ends sessions is a member.
+pub const SESSION_GROUPS: [&str; 2] = [SEES, ENDS];
 /// From this version on a role that does not inherit needs the option.
 const HAS_INHERIT_OPTION: u32 = 160_000;
 

@@ -183,10 +183,10 @@ pub(super) fn end(age: Duration, most: u32) -> String {
     )
 }
 
-/// The sessions that were ended; one that ended by itself in the meantime is left out.
-pub(super) fn ended(rows: &[Vec<Option<String>>]) -> Result<Vec<EndedSession>, Error> {
+/// The sessions that were ended, at most `most` of them, whatever the server sends; one that ended by itself in the meantime is left out.
+pub(super) fn ended(rows: &[Vec<Option<String>>], most: u32) -> Result<Vec<EndedSession>, Error> {
     let mut ended = Vec::new();
-    for row in rows {
+    for row in rows.iter().take(usize::try_from(most).unwrap_or(usize::MAX)) {
         let [Some(pid), Some(role), Some(age), Some(serial), Some(done)] = row.as_slice() else {
             return Err(Error::Unexpected);
         };
@@ -302,7 +302,7 @@ mod tests {
     #[test]
     fn a_session_that_ended_by_itself_was_not_ended() {
         let rows = [row(&["7", "app", "100", "255", "t"]), row(&["8", "app", "90", "1", "f"])];
-        let ended = ended(&rows).unwrap();
+        let ended = ended(&rows, 2).unwrap();
         let age = Duration::from_secs(100);
         let (role, serial) = ("app".to_owned(), "ff".to_owned());
         assert_eq!(ended, [EndedSession { pid: 7, role, age, serial }]);
