@@ -117,7 +117,7 @@ enum Command {
     /// `run`, but only uses --config.
     ///
     /// Exit status: 0 ready, 1 not ready or no answer, 2 the command line or the configuration is wrong. With --startup or
-    /// --live, 0 and 1 answer that question instead.
+    /// --live, 0 and 1 answer that question instead. With --sessions, 0 means that it has answered.
     Status(Box<status::Arguments>),
     /// Show the version, and what this program was built from
     Version,

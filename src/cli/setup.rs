@@ -12,7 +12,7 @@ use crate::text::{argument, harmless};
 #[derive(Debug, Subcommand)]
 pub(super) enum Setup {
     /// Print role and grants, for psql as a superuser
-    Sql(Box<Settings>),
+    Sql(Box<Sql>),
     /// Print the settings, for postgresql.conf
     PostgresqlConf(Box<Settings>),
     /// Print which clients are let in, for pg_hba.conf
@@ -34,6 +34,15 @@ pub(super) enum Setup {
     ///
     /// If there is no record of it, prints commands that undo a set-up that somebody made by hand. Accepts the flags of `run`.
     Revert(Box<Carrying>),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Sql {
+    #[command(flatten)]
+    settings: Settings,
+    /// Also let the role see the sessions of others, and end them if postgres.end_sessions is set
+    #[arg(long)]
+    sessions: bool,
 }
 
 #[derive(Debug, Args)]
@@ -67,7 +76,11 @@ pub(super) fn run(what: Setup, environment: &Environment) -> Result<(), Failure>
             return apply(carrying, hba, environment);
         }
         Setup::Revert(carrying) => return revert(*carrying, environment),
-        Setup::Sql(flags) => (Piece::Sql, flags),
+        Setup::Sql(arguments) => {
+            let Sql { settings, sessions } = *arguments;
+            let piece = if sessions { Piece::SqlWithSessions } else { Piece::Sql };
+            (piece, Box::new(settings))
+        }
         Setup::PostgresqlConf(flags) => (Piece::PostgresqlConf, flags),
         Setup::Hba(flags) => (Piece::Hba, flags),
         Setup::Ident(flags) => (Piece::Ident, flags),

@@ -1,5 +1,6 @@
 //! `pgsvid status`: the running daemon's status, for the terminal and as a probe.
 
+mod sessions;
 mod text;
 
 use std::io::{self, IsTerminal as _, Write as _};
@@ -20,6 +21,7 @@ const REST_OF_LINE: &str = "\x1b[K";
 const REST_OF_SCREEN: &str = "\x1b[J";
 
 #[derive(Debug, Args)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 pub(super) struct Arguments {
     #[command(flatten)]
     settings: Settings,
@@ -32,6 +34,9 @@ pub(super) struct Arguments {
     /// Ask only whether the daemon works, as liveness probes do: if not, it must be restarted
     #[arg(long, conflicts_with_all = ["watch", "format"])]
     live: bool,
+    /// Show the sessions that have outlived the certificate of their client, by role and age
+    #[arg(long, conflicts_with_all = ["startup", "live", "watch"])]
+    sessions: bool,
     /// Print it again every two seconds, until interrupted
     #[arg(long)]
     watch: bool,
@@ -41,7 +46,7 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(arguments: Arguments, environment: &Environment) -> Result<(), Failure> {
-    let Arguments { settings, socket, startup, live, watch, format } = arguments;
+    let Arguments { settings, socket, startup, live, sessions, watch, format } = arguments;
     let misused = |text: String| Failure { status: MISUSED, text };
     let listen = match socket {
         Some(listen) => listen,
@@ -69,6 +74,13 @@ pub(super) fn run(arguments: Arguments, environment: &Environment) -> Result<(),
         return follow(&listen, format, colours).or(Ok(()));
     }
     let view = http::ask(&listen).map_err(|error| unanswered(&error))?;
+    if sessions {
+        match format {
+            Format::Text => say(&sessions::text(&view)),
+            Format::Json => say_json(&sessions::json(&view)?),
+        }
+        return Ok(());
+    }
     match format {
         Format::Text => say(&text::text(&view, colours)),
         Format::Json => {

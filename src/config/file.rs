@@ -170,6 +170,8 @@ pub(super) struct Postgres {
     pub(super) require_peer: Option<String>,
     pub(super) verify: Option<String>,
     pub(super) verify_every: Option<String>,
+    pub(super) client_svid_life: Option<String>,
+    pub(super) end_sessions: Option<String>,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]

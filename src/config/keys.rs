@@ -244,6 +244,16 @@ pub(super) const POSTGRES_VERIFY_EVERY: Key = Key::new(
     Default::Text("5m"),
     "how often to verify when nothing has changed; at least `\"1s\"`",
 );
+pub(super) const POSTGRES_CLIENT_SVID_LIFE: Key = Key::new(
+    "postgres.client_svid_life",
+    Default::Words("the longest life of pgsvid's own SVIDs since its start"),
+    "the longest life of a client's certificate; an older session has outlived it. At least `\"1s\"`",
+);
+pub(super) const POSTGRES_END_SESSIONS: Key = Key::new(
+    "postgres.end_sessions",
+    Default::Text("off"),
+    "`\"after 10m\"`: end sessions that have outlived the client's certificate by that time; never those of superusers or replication",
+);
 pub(super) const PGBOUNCER_NAME: Key = Key::new(
     "pgbouncer.name",
     Default::Text("pgbouncer"),
@@ -367,7 +377,7 @@ pub(super) const LOG_LEVEL: Key =
         .variable("PGSVID_LOG_LEVEL");
 
 /// All keys, in the order of the reference.
-pub const ALL: [&Key; 62] = [
+pub const ALL: [&Key; 64] = [
     &WORKLOAD_API_ENDPOINT,
     &CERTIFICATES_CERTIFICATE,
     &CERTIFICATES_PRIVATE_KEY,
@@ -405,6 +415,8 @@ pub const ALL: [&Key; 62] = [
     &POSTGRES_REQUIRE_PEER,
     &POSTGRES_VERIFY,
     &POSTGRES_VERIFY_EVERY,
+    &POSTGRES_CLIENT_SVID_LIFE,
+    &POSTGRES_END_SESSIONS,
     &PGBOUNCER_NAME,
     &PGBOUNCER_HOST,
     &PGBOUNCER_PORT,

@@ -15,6 +15,7 @@ mod rules;
 #[cfg(feature = "schema")]
 mod schema;
 mod server;
+mod sessions;
 mod source;
 
 use std::collections::BTreeMap;

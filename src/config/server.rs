@@ -2,7 +2,7 @@
 
 use super::file::Postgres;
 use super::given::{Origin, Resolver};
-use super::{Error, File, Flags, keys, rules};
+use super::{Error, File, Flags, keys, rules, sessions};
 use crate::consumers::Claims;
 use crate::sql::Purpose;
 use crate::survey::{PublishedPaths, Viewpoint};
@@ -20,6 +20,8 @@ pub struct Reached {
     pub verify: verify::Settings,
     /// The addresses of the others, if one of them may have the same address.
     pub claims: Option<Claims>,
+    /// Which of its sessions have outlived a certificate.
+    pub sessions: consumers::SessionSettings,
 }
 
 /// A flag that only concerns a PostgreSQL.
@@ -41,13 +43,14 @@ pub(super) fn server(
     publish: &publish::Settings,
     role_map: Option<Vec<String>>,
 ) -> consumers::Server {
-    let Reached { name, session, verify, claims } = reached;
+    let Reached { name, session, verify, claims, sessions } = reached;
     consumers::Server {
         name,
         session,
         verify,
         role_map,
         claims,
+        sessions,
         paths: published_paths(publish),
         viewpoint: Viewpoint {
             directory: publish.directory.clone(),
@@ -237,5 +240,6 @@ fn reached(resolver: &Resolver<'_>, table: &Postgres, flags: &Flags) -> Result<R
     };
     let verify = verify::Settings { target: target.parse::<Target>()?, every, looks_up: true };
     let name = table.name().to_owned();
-    Ok(Reached { name, session, verify, claims: None })
+    let sessions = sessions::sessions(resolver, table)?;
+    Ok(Reached { name, session, verify, claims: None, sessions })
 }

@@ -29,10 +29,19 @@ pub(crate) struct Attempt {
     pub(super) unasked: Option<Unasked>,
 }
 
-/// A session with a PostgreSQL over which only a reload has been requested so far, with the lifetime of the leaf.
+/// A session with a PostgreSQL over which only a reload has been requested so far.
 pub(crate) struct Unasked {
     pub(super) session: Session,
-    pub(super) life: Duration,
+    pub(super) lives: Lives,
+}
+
+/// The lives of certificates.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Lives {
+    /// Of the published leaf.
+    pub(super) own: Duration,
+    /// Of a client's certificate, at most.
+    pub(super) client: Duration,
 }
 
 /// Why a consumer could not be asked to reload.

@@ -147,6 +147,26 @@ impl Consumer {
         }
     }
 
+    /// The longest life of a client's certificate, and how many sessions that had outlived theirs were ended.
+    pub(crate) fn outlived(&self) -> (Duration, u64) {
+        match &self.kind {
+            Kind::Postgres(postgres) => postgres.outlived(),
+            Kind::Pgbouncer(_) => Default::default(),
+            #[cfg(test)]
+            Kind::Fake(_) => Default::default(),
+        }
+    }
+
+    /// What its role lacks to see, or to end, the sessions of others.
+    pub(crate) fn session_rights(&self) -> Option<&Finding> {
+        match &self.kind {
+            Kind::Postgres(postgres) => postgres.session_rights(),
+            Kind::Pgbouncer(_) => None,
+            #[cfg(test)]
+            Kind::Fake(_) => None,
+        }
+    }
+
     /// What keeps the published set from being in force.
     pub(crate) fn problem(&self) -> Option<&Problem> {
         self.problem.as_ref()

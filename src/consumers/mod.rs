@@ -19,7 +19,7 @@ use std::time::Duration;
 pub(crate) use attempt::Attempt;
 pub(crate) use consumer::{Concluded, Consumer};
 pub use pgbouncer::Pooler;
-pub use postgres::{Claims, Server};
+pub use postgres::{Claims, Server, SessionSettings};
 
 use crate::material::{Certificate, Fingerprint, Material};
 use crate::verify::Expected;

@@ -10,7 +10,9 @@ use crate::material::Material;
 use crate::source::files::FilesState;
 use crate::source::workload_api::{self, AgentState};
 use crate::source::{Identity, SourceState, Standing};
-use crate::status::{Attempt, Certificates, Connection, Origin, Outcome, Sessions, Status, Step};
+use crate::status::{
+    Attempt, Certificates, Connection, Origin, Outcome, Outlived, Sessions, Status, Step,
+};
 use crate::timing;
 use crate::verify::Verdict;
 
@@ -167,12 +169,27 @@ pub(super) fn asked(status: &mut Status, consumer: &Consumer) -> bool {
     };
     let mut is_news = known.concerns != consumer.concerns();
     known.concerns = consumer.concerns().to_vec();
+    is_news |= known.session_rights.as_ref() != consumer.session_rights();
+    known.session_rights = consumer.session_rights().cloned();
     if let Some((at, counts)) = consumer.sessions() {
+        let (life, ended) = consumer.outlived();
         is_news |= known.sessions.as_ref().is_none_or(|known| known.at != Some(*at));
         known.sessions = Some(Sessions {
             at: Some(*at),
             by_protocol: counts.by_protocol.clone(),
             older_than_svid: counts.older,
+            certified: counts.certified,
+            life,
+            outlived: counts
+                .outlived
+                .iter()
+                .map(|it| Outlived {
+                    role: it.role.clone(),
+                    by_age: it.by_age.to_vec(),
+                    longest: it.longest,
+                })
+                .collect(),
+            ended,
         });
     }
     is_news

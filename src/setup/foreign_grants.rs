@@ -1,7 +1,7 @@
 //! What pgsvid's role has that setup would not have given it.
 
 use super::Settings;
-use crate::sql::{MOST_RELATED, Membership, Related, statements};
+use crate::sql::{MOST_RELATED, Membership, Related, SESSION_GROUPS, statements};
 use crate::text::{argument, shown};
 
 /// A note for each, with the command that takes it away: somebody else may have created the role to gain setup's grants.
@@ -10,6 +10,10 @@ pub(super) fn notes(settings: &Settings, related: &Related) -> Vec<String> {
     let role = &session.user;
     let name = statements::identifier(role);
     let Related { attributes, password, member_of, members } = related;
+    // What it needs to end sessions is intended.
+    let ends = settings.server.sessions.end_after.is_some();
+    let is_foreign = |one: &&Membership| !(ends && SESSION_GROUPS.contains(&one.role.as_str()));
+    let member_of: Vec<Membership> = member_of.iter().filter(is_foreign).cloned().collect();
     let mut notes = Vec::new();
     let mut note = |what: String, statement: String| {
         notes.push(format!(
@@ -43,7 +47,7 @@ pub(super) fn notes(settings: &Settings, related: &Related) -> Vec<String> {
             statements::revoke_membership(&one.role, role, one.granted_by.as_deref())
         };
         let statements: Vec<String> = member_of.iter().map(revoke).collect();
-        note(format!("is a member of {}", listed(member_of)), statements.join("; "));
+        note(format!("is a member of {}", listed(&member_of)), statements.join("; "));
     }
     if !members.is_empty() {
         let revoke = |one: &Membership| {

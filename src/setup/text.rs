@@ -4,8 +4,8 @@ use std::fmt::Write as _;
 
 use super::Settings;
 use crate::companions::role_map::{INCLUDES, OwnLogin};
-use crate::sql::in_database;
 use crate::sql::statements::{configuration_value, identifier, role_script};
+use crate::sql::{in_database, session_grants_script};
 use crate::text::argument;
 
 /// Slots to reserve: as many as the role may have connections.
@@ -16,6 +16,8 @@ const RESERVED: u32 = 3;
 pub enum Piece {
     /// Role and grants, as SQL.
     Sql,
+    /// The same, with the grants for the sessions of others.
+    SqlWithSessions,
     /// Lines for `postgresql.conf`.
     PostgresqlConf,
     /// Lines for `pg_hba.conf`.
@@ -33,6 +35,10 @@ pub enum Piece {
 pub fn text(settings: &Settings, piece: Piece) -> String {
     match piece {
         Piece::Sql => sql(settings),
+        Piece::SqlWithSessions => {
+            let ends = settings.server.sessions.end_after.is_some();
+            sql(settings) + &session_grants_script(&settings.server.session.user, ends)
+        }
         Piece::PostgresqlConf => postgresql_conf(settings),
         Piece::Hba => hba(settings),
         Piece::Ident => ident(settings),

@@ -1,6 +1,6 @@
 //! The state of one consumer: what it serves, and what keeps the published set from being in force there.
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use crate::finding::Finding;
 use crate::verify::{self, Verdict};
@@ -64,6 +64,8 @@ pub struct Consumer {
     pub retry: Option<SystemTime>,
     /// Its sessions, if the role may see them.
     pub sessions: Option<Sessions>,
+    /// What the role lacks to see, or to end, the sessions of others.
+    pub session_rights: Option<Finding>,
 }
 
 impl Consumer {
@@ -153,4 +155,23 @@ pub struct Sessions {
     /// Number of TLS sessions older than the lifetime of the SVID. It is an estimate of those whose client certificate has
     /// expired since, because PostgreSQL does not report its validity.
     pub older_than_svid: u64,
+    /// Number of sessions whose client has shown a certificate.
+    pub certified: u64,
+    /// The longest life of a client's certificate.
+    pub life: Duration,
+    /// The sessions that are older, by role.
+    pub outlived: Vec<Outlived>,
+    /// How many of them this process has ended.
+    pub ended: u64,
+}
+
+/// The sessions of one role that have outlived the certificate of their client.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outlived {
+    /// The role; `other` for all that are not counted by name.
+    pub role: String,
+    /// Their number by how long ago the certificate must have expired, at most.
+    pub by_age: Vec<(&'static str, u64)>,
+    /// How long ago that of the oldest session must have expired.
+    pub longest: Duration,
 }

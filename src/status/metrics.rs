@@ -1,8 +1,9 @@
 //! The metrics, in the text format of `OpenMetrics`. They are computed from the status on request, and no timer runs. Names
 //! and units follow <https://prometheus.io/docs/practices/naming/>. The program or the configuration fixes the values of
-//! every label.
+//! every label, except that of `role`, which has at most 21.
 
 mod hooks;
+mod sessions;
 
 use std::fmt::{Error, Write as _};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -328,36 +329,6 @@ impl Page<'_> {
                 Some(files) => metric.encode_counter::<NoLabelSet, _, u64>(&files.rejected, None),
                 None => Ok(()),
             },
-        )
-    }
-
-    fn sessions(&mut self, status: &Status) -> Result<(), Error> {
-        let by_protocol = status.consumers.iter().flat_map(|it| {
-            let sessions = it.sessions.iter().flat_map(|sessions| &sessions.by_protocol);
-            sessions.map(|(protocol, count)| {
-                ([(CONSUMER, it.name.as_str()), ("protocol", *protocol)], *count)
-            })
-        });
-        self.family(
-            "pgsvid_sessions",
-            "Sessions on the consumer at the last rotation, if its role may see them",
-            MetricType::Gauge,
-            by_protocol,
-        )?;
-        self.family(
-            "pgsvid_sessions_older_than_svid_estimate",
-            "TLS sessions older than the SVID's lifetime: an estimate of those whose client certificate has expired",
-            MetricType::Gauge,
-            status.consumers.iter().filter_map(|it| {
-                let older = it.sessions.as_ref()?.older_than_svid;
-                Some(([(CONSUMER, it.name.as_str())], older))
-            }),
-        )?;
-        self.times(
-            "pgsvid_sessions_observed_timestamp",
-            "When the sessions were counted",
-            &status.consumers,
-            |consumer| consumer.sessions.as_ref().and_then(|sessions| sessions.at),
         )
     }
 

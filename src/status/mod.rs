@@ -7,6 +7,7 @@ mod hook_view;
 mod metrics;
 mod naming;
 mod origin;
+mod outlived_view;
 mod process;
 mod pulse;
 mod readiness;
@@ -15,13 +16,14 @@ mod view;
 
 use std::time::{Duration, SystemTime};
 
-pub use consumer::{Consumer, Kind, Served, Sessions};
+pub use consumer::{Consumer, Kind, Outlived, Served, Sessions};
 pub use history::{Attempt, History, Outcome, Step};
 pub use hook::Hook;
 pub use hook_view::HookView;
 pub use metrics::{openmetrics, reference};
 pub use naming::Naming;
 pub use origin::{Certificates, Origin};
+pub use outlived_view::{OutlivedView, RoleView};
 pub use pulse::Pulse;
 pub use readiness::Readiness;
 pub use time::Time;

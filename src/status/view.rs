@@ -5,6 +5,7 @@ use std::time::SystemTime;
 use serde::{Deserialize, Serialize};
 
 use super::hook_view::HookView;
+use super::outlived_view::OutlivedView;
 use super::time::Time;
 use super::{Certificates, Consumer, Hook, Kind, Outcome, Sessions, Status};
 use crate::finding::{self, Code, Finding};
@@ -145,6 +146,9 @@ pub struct ConsumerView {
     pub retry: Option<Time>,
     /// The sessions on the consumer; `None` if the role may not see them.
     pub sessions: Option<SessionsView>,
+    /// What the role lacks to see, or to end, the sessions of others. Older daemons do not send this.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session_rights: Option<FindingView>,
     /// What only a hook has.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hook: Option<HookView>,
@@ -171,6 +175,7 @@ impl ConsumerView {
             findings: hook.findings.iter().map(FindingView::of).collect(),
             retry: hook.retry.map(Time),
             sessions: None,
+            session_rights: None,
             hook: Some(HookView::of(hook)),
         }
     }
@@ -193,6 +198,7 @@ impl ConsumerView {
             findings: consumer.all_findings().map(FindingView::of).collect(),
             retry: consumer.retry.map(Time),
             sessions: consumer.sessions.as_ref().map(SessionsView::of),
+            session_rights: consumer.session_rights.as_ref().map(FindingView::of),
             hook: None,
         }
     }
@@ -291,6 +297,9 @@ pub struct SessionsView {
     pub by_protocol: Vec<(String, u64)>,
     /// Number of TLS sessions older than the SVID's lifetime: an estimate of those whose client certificate has expired.
     pub older_than_svid_estimate: u64,
+    /// Those that have outlived a client's certificate. Older daemons do not send this.
+    #[serde(default)]
+    pub outlived: Option<OutlivedView>,
 }
 
 impl SessionsView {
@@ -300,6 +309,7 @@ impl SessionsView {
             at: sessions.at.map(Time),
             by_protocol: sessions.by_protocol.iter().map(named).collect(),
             older_than_svid_estimate: sessions.older_than_svid,
+            outlived: Some(OutlivedView::of(sessions)),
         }
     }
 

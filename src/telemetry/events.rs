@@ -176,6 +176,14 @@ pub const EVENTS: &[(&str, &str)] = &[
     ("sandbox-entered", "what the sandbox forbids, and what the kernel cannot forbid"),
     ("sandbox-off", "sandbox.enabled is false"),
     ("sandbox-path-missing", "a configured path does not exist, so the sandbox keeps it closed"),
+    (
+        "session-ended",
+        "a session that had outlived the certificate of its client was ended (postgres.end_sessions)",
+    ),
+    (
+        "sessions-not-ended",
+        "postgres.end_sessions is set, and the role may not see or end the sessions of others",
+    ),
     ("set-adopted", "the set of an earlier run counts at once"),
     ("set-disturbed", "others changed the published set while PostgreSQL may have read it"),
     ("set-expired", "the set of an earlier run has expired, and stays until there is a newer one"),

@@ -14,6 +14,7 @@ mod lifecycle;
 mod linked_authorities;
 mod mixed_reloads;
 mod names;
+mod outliving_sessions;
 mod parent;
 mod pgbouncer;
 mod probe;

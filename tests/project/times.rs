@@ -195,6 +195,14 @@ const LIMITS: &[Row] = &[
         &[("src/config/file.rs", "LARGEST"), ("src/publish/links.rs", "LARGEST_PLAIN")],
     ),
     Row(
+        "sessions that outlive their certificate: ended in a minute; roles counted by name",
+        "{}; {}",
+        &[
+            ("src/consumers/postgres/sessions.rs", "MOST"),
+            ("crates/postgres/src/sql/sessions.rs", "MOST_ROLES"),
+        ],
+    ),
+    Row(
         "status: connections; request; attempts in the history",
         "{}; {} bytes; {}",
         &[(SERVER, "MOST"), (SERVER, "BUFFER"), ("src/status/history.rs", "KEPT")],

@@ -333,6 +333,7 @@ codes! {
     DatabaseMissing, "database-missing", "the database does not exist";
     ConnectPrivilege, "connect-privilege", "the role may not connect to the database";
     ReloadPrivilege, "reload-privilege", "whether the role may call `pg_reload_conf()`";
+    SessionRights, "session-rights", "whether the role may see the sessions of others, and end them if `postgres.end_sessions` is set";
     OwnRoleSuperuser, "own-role-superuser", "the role that pgsvid logs in as can make itself a superuser";
     SslSettings, "ssl-settings", "whether PostgreSQL's settings lead to the published files";
     SslOff, "ssl-off", "the setting ssl is off";

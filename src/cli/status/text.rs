@@ -70,13 +70,23 @@ fn finding(view: &View, found: &FindingView, word: &str, lines: &mut Lines) {
     }
 }
 
-struct Lines {
+pub(super) struct Lines {
     text: String,
     colours: bool,
 }
 
 impl Lines {
-    fn add(&mut self, word: &str, colour: Option<u8>, sentence: &str) {
+    /// No lines yet, and none in colours.
+    pub(super) fn plain() -> Self {
+        Self { text: String::new(), colours: false }
+    }
+
+    /// All lines, without a newline at the end.
+    pub(super) fn end(self) -> String {
+        self.text.trim_end().to_owned()
+    }
+
+    pub(super) fn add(&mut self, word: &str, colour: Option<u8>, sentence: &str) {
         // A word longer than its column is still followed by a blank.
         let mut word = format!("{:<COLUMN$}", harmless(word));
         if !word.ends_with(' ') && !word.is_empty() {

@@ -1,13 +1,11 @@
 //! The part of an attempt that uses SQL: the reload, and queries about the server.
 
-use std::time::Duration;
-
 use tokio::time::Instant;
 
 use super::login::{self, EarlyLogin, Told};
 use super::{ASKING, Postgres, Reload, Seen, report};
 use crate::consumers::Delivery;
-use crate::consumers::attempt::Unasked;
+use crate::consumers::attempt::{Lives, Unasked};
 use crate::diagnose;
 use crate::finding::Code;
 use crate::sql::{self, Session, TlsSettings};
@@ -18,7 +16,7 @@ impl Postgres {
     pub(super) async fn reload(
         &mut self,
         delivery: &mut Delivery,
-        life: Duration,
+        lives: Lives,
     ) -> Result<Reload, sql::Error> {
         self.pulse.step(ASKING, login::LONGEST);
         let session = EarlyLogin::finish(self.login.take(), &self.server.session).await?;
@@ -28,9 +26,9 @@ impl Postgres {
                 session.close().await;
                 return Err(error);
             }
-            return Ok(Reload { signalled: true, unasked: Some(Unasked { session, life }) });
+            return Ok(Reload { signalled: true, unasked: Some(Unasked { session, lives }) });
         }
-        let outcome = self.ask_and_reload(delivery, &session, life).await;
+        let outcome = self.ask_and_reload(delivery, &session, lives).await;
         session.close().await;
         outcome.map(|signalled| Reload { signalled, unasked: None })
     }
@@ -39,9 +37,9 @@ impl Postgres {
         &mut self,
         delivery: &mut Delivery,
         session: &Session,
-        life: Duration,
+        lives: Lives,
     ) -> Result<bool, sql::Error> {
-        let told = login::ask(session, life).await?;
+        let told = login::ask(session, lives).await?;
         let seen = self.take_note(told);
         let news = self.seen.as_ref() != Some(&seen);
         if !delivery.should_reload(news, Instant::now()) {
@@ -72,7 +70,7 @@ impl Postgres {
     pub(in crate::consumers) async fn ask(&mut self, delivery: &mut Delivery, unasked: Unasked) {
         self.pulse.step(ASKING, login::LONGEST);
         let place = self.place();
-        if let Some(told) = login::told(unasked).await {
+        if let Some(told) = self.hear(unasked, delivery.is_settled()).await {
             self.take_note(told);
         }
         if self.place() != place {
@@ -90,6 +88,7 @@ impl Postgres {
             self.file_errors = errors;
         }
         self.sessions = sessions.or_else(|| self.sessions.take());
+        self.note_rights(&settings);
         self.known = Some(settings.clone());
         // What was not told before the last handshake is told now.
         if let Some(shaken) = &mut self.shaken

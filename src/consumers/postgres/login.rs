@@ -8,7 +8,7 @@ use tokio::sync::oneshot;
 use tokio::time::timeout;
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::consumers::attempt::Unasked;
+use crate::consumers::attempt::{Lives, Unasked};
 use crate::sql::{self, Error, HbaRule, Session, SessionCounts, TlsSettings};
 use crate::timing;
 
@@ -69,13 +69,13 @@ pub(super) struct Told {
     pub(super) asking: Option<u32>,
 }
 
-/// Queries everything that the role may see; `life` is the lifetime of a leaf.
-pub(super) async fn ask(session: &Session, life: Duration) -> Result<Told, Error> {
+/// Queries everything that the role may see.
+pub(super) async fn ask(session: &Session, lives: Lives) -> Result<Told, Error> {
     let settings = session.tls_settings().await?;
     let file_errors =
         if settings.may_read_errors { Some(session.file_errors().await?) } else { None };
     let sessions = if settings.may_read_stats {
-        Some((timing::now(), session.session_counts(life).await?))
+        Some((timing::now(), session.session_counts(lives.own, lives.client).await?))
     } else {
         None
     };
@@ -93,8 +93,8 @@ pub(super) fn asks_for_certificates(rules: &[HbaRule]) -> Option<u32> {
 }
 
 /// The server's answers over a session that is still open, if there are any; closes it.
-pub(super) async fn told(Unasked { session, life }: Unasked) -> Option<Told> {
-    let told = ask(&session, life).await.ok();
+pub(super) async fn told(Unasked { session, lives }: Unasked) -> Option<Told> {
+    let told = ask(&session, lives).await.ok();
     session.close().await;
     told
 }

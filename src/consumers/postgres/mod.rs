@@ -8,6 +8,7 @@ mod login;
 mod look;
 mod report;
 mod server;
+mod sessions;
 
 use std::time::SystemTime;
 
@@ -16,6 +17,7 @@ use tokio::time::Instant;
 pub use claims::Claims;
 use login::EarlyLogin;
 pub use server::Server;
+pub use sessions::SessionSettings;
 
 use super::attempt::{Attempt, ReloadError, Unasked};
 use super::features;
@@ -51,6 +53,7 @@ pub(super) struct Postgres {
     file_errors: Vec<String>,
     /// The number of sessions at the last reload at which the role could see them.
     sessions: Option<(SystemTime, SessionCounts)>,
+    outliving: sessions::Outliving,
     /// How much of the authorities was proven when the set was last in force.
     proof: Option<Proof>,
     /// A leaf issued later than this cannot have been read before pgsvid started to check.
@@ -101,6 +104,7 @@ impl Postgres {
             concerns: Vec::new(),
             file_errors: Vec::new(),
             sessions: None,
+            outliving: sessions::Outliving::default(),
             proof: None,
             started: timing::now(),
             shaken: None,
@@ -158,13 +162,13 @@ impl Postgres {
         let mut expected = Expected::of(material, extra_authorities, self.leaves.earlier());
         delivery.begin(&features(&expected), is_new);
 
-        let life = publication.life();
+        let lives = self.lives(publication.life());
         let begun = Instant::now();
         // Verifying a set that is known to be served needs no session.
         let alone = self.server.claims.is_none();
         let routine = alone && delivery.is_at_rest() && self.known.is_some();
         let reload =
-            if routine { Ok(Reload::default()) } else { self.reload(delivery, life).await };
+            if routine { Ok(Reload::default()) } else { self.reload(delivery, lives).await };
         let (Reload { signalled, mut unasked }, error) =
             reload.map_or_else(|error| (Reload::default(), Some(error)), |reload| (reload, None));
         self.claim(error.is_none());
@@ -221,6 +225,9 @@ impl Postgres {
         }
         let verdict = self.believe(verdict, facts.as_ref(), told).await;
         self.note_reception(facts.as_ref(), expected.clients.revocation);
+        if unasked.is_none() {
+            unasked = self.session_to_end_others(verdict, lives).await;
+        }
         let leaf = expected.leaf;
         let facts = facts.unwrap_or_else(nowhere);
         let (findings, unspoken) = (Vec::new(), None);

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use super::claims::Claims;
+use super::sessions::SessionSettings;
 use crate::survey::{PublishedPaths, Viewpoint};
 use crate::{sql, verify, watching};
 
@@ -25,6 +26,8 @@ pub struct Server {
     /// The addresses of the other servers, if one of them may have the same address as this one. Then an answer there counts
     /// only while this one is reached by its socket.
     pub claims: Option<Claims>,
+    /// What counts as a session that has outlived its certificate, and whether it is ended.
+    pub sessions: SessionSettings,
 }
 
 impl Server {

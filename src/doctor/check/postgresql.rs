@@ -195,9 +195,20 @@ pub(super) fn section(server: &Server, sql: &Sql) -> Section {
     } else {
         section.add(diagnose::session(&sql::Error::no_grant(), settings));
     }
+    section.extend(session_rights(server, tls));
     section.extend(files(server, answers));
     section.extend(versions(settings, tls, standing));
     section
+}
+
+/// Whether the role may end sessions, if it is to.
+fn session_rights(server: &Server, tls: &TlsSettings) -> Option<Finding> {
+    server.sessions.end_after?;
+    Some(diagnose::session_rights(tls, &server.session, true).unwrap_or_else(|| {
+        let role = &server.session.user;
+        let text = format!("role {role} may end sessions that have outlived their certificate");
+        Finding::ok(Code::SessionRights, text)
+    }))
 }
 
 /// The reason why pgsvid cannot request a reload, if there is one.

@@ -73,6 +73,20 @@ fn a35_a_password_that_is_configured_is_no_surprise() {
 }
 
 #[test]
+fn what_a_role_needs_to_end_sessions_is_no_surprise_if_it_is_to_end_them() {
+    let setup = bare();
+    configure(&setup, "", "");
+    publish(&setup);
+    setup.cluster.start();
+    let grant = "CREATE ROLE pgsvid LOGIN; GRANT pg_read_all_stats, pg_signal_backend TO pgsvid";
+    admin(&setup.cluster, grant);
+    let plan = || run(&setup, &["apply", "--dry-run"]).well();
+    assert_eq!(remedies(&plan()).len(), 1);
+    setup.configure("[postgres]\nend_sessions = 'after 10m'");
+    assert_eq!(remedies(&plan()), [""; 0]);
+}
+
+#[test]
 fn a37_however_many_roles_there_are_a_server_can_be_set_up() {
     let setup = bare();
     configure(

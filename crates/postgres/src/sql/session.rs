@@ -11,7 +11,7 @@ use super::administration::{self, Administration, MOST_SUPERUSERS, Role, Superus
 use super::connection::Connection;
 use super::error::Error;
 use super::patience::Patience;
-use super::sessions::{self, SessionCounts};
+use super::sessions::{self, EndedSession, SessionCounts};
 use super::settings::{self, TlsSettings};
 use super::socket::Allowance;
 use super::standing::{self, Standing};
@@ -175,10 +175,21 @@ impl Session {
         Ok(rows.into_iter().flatten().flatten().map(|text| shown(&text)).collect())
     }
 
-    /// How many sessions there are by protocol, and how many TLS sessions are older than `age`. Only for a role with
-    /// [`TlsSettings::may_read_stats`].
-    pub async fn session_counts(&self, age: Duration) -> Result<SessionCounts, Error> {
-        sessions::parse(&self.rows(&sessions::query(age), Allowance::FEW).await?)
+    /// How many sessions there are by protocol, how many TLS sessions are older than `age`, and which sessions have outlived
+    /// a client's certificate, whose longest life is `life`. Only for a role with [`TlsSettings::may_read_stats`].
+    pub async fn session_counts(
+        &self,
+        age: Duration,
+        life: Duration,
+    ) -> Result<SessionCounts, Error> {
+        sessions::parse(&self.rows(&sessions::query(age, life), Allowance::FEW).await?)
+    }
+
+    /// Ends sessions whose client has shown a certificate and that are older than `age`, the oldest first and at most `most`;
+    /// returns them. Never those of superusers, of this role, or of replication. Ends none if the role lacks
+    /// [`TlsSettings::may_read_stats`] or [`TlsSettings::may_end_sessions`].
+    pub async fn end_sessions(&self, age: Duration, most: u32) -> Result<Vec<EndedSession>, Error> {
+        sessions::ended(&self.rows(&sessions::end(age, most), Allowance::FEW).await?, most)
     }
 
     /// What the role may do in this database, queried without trying it.

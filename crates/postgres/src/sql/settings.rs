@@ -17,6 +17,8 @@ pub(super) const QUERY: &str = "\
     )::pg_catalog.text, NULL, NULL \
     UNION ALL SELECT 'may_read_stats', \
         pg_catalog.pg_has_role('pg_read_all_stats', 'USAGE')::pg_catalog.text, NULL, NULL \
+    UNION ALL SELECT 'may_end_sessions', \
+        pg_catalog.pg_has_role('pg_signal_backend', 'USAGE')::pg_catalog.text, NULL, NULL \
     UNION ALL SELECT 'sees_others', \
         pg_catalog.pg_has_role('pg_read_all_settings', 'USAGE')::pg_catalog.text, NULL, NULL \
     UNION ALL SELECT 'other ' || name, pg_catalog.left(setting, 2000), source, sourcefile FROM pg_catalog.pg_settings \
@@ -116,6 +118,7 @@ pub struct OtherSettings {
 
 /// The settings that the postmaster has read. Only a handshake shows what it has *loaded*.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[allow(clippy::struct_excessive_bools, reason = "each right of the role is one of its own")]
 pub struct TlsSettings {
     /// `ssl`
     pub ssl: Setting,
@@ -145,6 +148,8 @@ pub struct TlsSettings {
     pub may_read_errors: bool,
     /// Whether the role sees the sessions of others (`pg_read_all_stats`).
     pub may_read_stats: bool,
+    /// Whether the role may end the sessions of others, except superusers' (`pg_signal_backend`).
+    pub may_end_sessions: bool,
 }
 
 impl TlsSettings {
@@ -179,6 +184,7 @@ pub(super) fn parse(rows: &[Vec<Option<String>>]) -> Result<TlsSettings, Error> 
             "ssl_crl_dir" => settings.revocation_directory.clone_from(value),
             "may_read_errors" => settings.may_read_errors = value == "true",
             "may_read_stats" => settings.may_read_stats = value == "true",
+            "may_end_sessions" => settings.may_end_sessions = value == "true",
             "server_version_num" => {
                 settings.version_number = value.parse().map_err(|_| Error::Unexpected)?;
             }
