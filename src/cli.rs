@@ -349,7 +349,7 @@ fn run(settings: Settings, channel: Channel, environment: &Environment) -> Resul
     })?;
     daemon::turn_off_output();
     let confined = daemon::confine(config, manager.as_ref())?;
-    channel.listen();
+    channel.ignore_signals();
     let _telemetry = telemetry::start(log).map_err(anyhow::Error::from)?;
     telemetry::tell_panics(daemon::running_task);
     Ok(on_one_thread(daemon::run(confined, channel, listener, manager))?)

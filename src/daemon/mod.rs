@@ -26,7 +26,7 @@ pub use tasks::running as running_task;
 use crate::config::Config;
 use crate::hooks::Answer;
 use crate::http::{self, Listener};
-use crate::parent::{Channel, Heard, Order, Orders, Predecessor};
+use crate::parent::{Channel, Order, Orders, ParentMessage, Predecessor};
 use crate::publish::Publisher;
 use crate::rotation::{self, Rotation};
 use crate::source::{self, Source};
@@ -120,9 +120,9 @@ pub async fn run(
                 starting = None;
             }
             heard = orders.next() => match heard.context(ORPHAN)? {
-                Heard::Order(Order::Again) => again.notify_one(),
-                Heard::Order(Order::End) => break,
-                Heard::Answer(answer) => drop(answers.send(*answer)),
+                ParentMessage::Order(Order::Again) => again.notify_one(),
+                ParentMessage::Order(Order::End) => break,
+                ParentMessage::Answer(answer) => drop(answers.send(*answer)),
             },
         }
     }
@@ -154,9 +154,9 @@ async fn has_started(status: &mut Option<watch::Receiver<Status>>) {
 async fn until_end(orders: &mut Orders, answers: &UnboundedSender<Answer>) -> std::io::Result<()> {
     loop {
         match orders.next().await? {
-            Heard::Order(Order::End) => return Ok(()),
-            Heard::Order(Order::Again) => {}
-            Heard::Answer(answer) => drop(answers.send(*answer)),
+            ParentMessage::Order(Order::End) => return Ok(()),
+            ParentMessage::Order(Order::Again) => {}
+            ParentMessage::Answer(answer) => drop(answers.send(*answer)),
         }
     }
 }

@@ -8,10 +8,10 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{AtFlags, Mode, OFlags, Stat};
 use rustix::io::{Errno, retry_on_intr};
 
+use super::directory_path::{DirectoryPath, Exposed, Trust};
 use super::error::Error;
 use super::ownership::{Owners, Reason};
-use super::way::{Exposed, Trust, Way};
-use super::{seam, way};
+use super::{directory_path, seam};
 use crate::users;
 
 /// The judgement about a directory.
@@ -23,12 +23,12 @@ struct Standing {
 }
 
 impl Standing {
-    fn of(way: &Way) -> Result<Self, Error> {
-        let trust = way.judge(ours())?;
-        if way.gives_more_rights() {
-            return Err(Error::DefaultAcl { directory: way.path.clone() });
+    fn of(opened: &DirectoryPath) -> Result<Self, Error> {
+        let trust = opened.judge(ours())?;
+        if opened.gives_more_rights() {
+            return Err(Error::DefaultAcl { directory: opened.path.clone() });
         }
-        Ok(Self { trust, exposed: way.is_exposed() })
+        Ok(Self { trust, exposed: opened.is_exposed() })
     }
 }
 
@@ -58,10 +58,10 @@ pub(super) struct Directory {
 impl Directory {
     /// Opens and judges the directory.
     pub(super) fn open(path: &Path, names: Vec<String>) -> Result<Self, Error> {
-        let way = way::follow(path)?;
-        let standing = Standing::of(&way)?;
+        let opened = directory_path::follow(path)?;
+        let standing = Standing::of(&opened)?;
         let owners = Owners::ours_or_roots();
-        let (path, fd, found) = (path.to_owned(), way.fd, way.exposed);
+        let (path, fd, found) = (path.to_owned(), opened.fd, opened.exposed);
         let (known, crowded) = (RefCell::default(), Cell::default());
         Ok(Self { path, fd, standing, owners, found, names, known, crowded })
     }
@@ -69,11 +69,11 @@ impl Directory {
     /// Opens the directory for a reader: the judgement is returned, and not enforced. Root examines it from its owner's point
     /// of view.
     pub(super) fn open_to_look(path: &Path) -> Result<(Self, Result<Trust, Error>), Error> {
-        let way = way::follow(path)?;
-        let (owner, ours) = (way.owner(), ours());
+        let opened = directory_path::follow(path)?;
+        let (owner, ours) = (opened.owner(), ours());
         // Many users may have the owner's ID.
         let seen_by = if ours == 0 && users::nobody_here() != Some(owner) { owner } else { ours };
-        let trust = match way.judge(seen_by) {
+        let trust = match opened.judge(seen_by) {
             Ok(_) if ours == 0 && owner != 0 => {
                 Err(Error::WrongOwner { directory: path.to_owned(), owner, ours })
             }
@@ -81,12 +81,12 @@ impl Directory {
         };
         let owners = Owners::of_directory(seen_by);
         let trust = match trust {
-            Ok(_) if way.gives_more_rights() => {
+            Ok(_) if opened.gives_more_rights() => {
                 Err(Error::DefaultAcl { directory: path.to_owned() })
             }
             trust => trust,
         };
-        let (path, fd) = (path.to_owned(), way.fd);
+        let (path, fd) = (path.to_owned(), opened.fd);
         let standing = Standing { trust: Trust::Exclusive, exposed: false };
         let (found, names) = (Vec::new(), Vec::new());
         let (known, crowded) = (RefCell::default(), Cell::default());
@@ -126,7 +126,7 @@ impl Directory {
 
     /// What others may rename on the path to it, which may include the directory itself.
     pub(super) fn exposed(&self) -> Result<Vec<Exposed>, Error> {
-        Ok(way::follow(&self.path)?.exposed)
+        Ok(directory_path::follow(&self.path)?.exposed)
     }
 
     /// The same at the time when it was opened.
@@ -145,8 +145,8 @@ impl Directory {
     }
 
     fn standing_now(&self) -> Result<Option<Standing>, Error> {
-        let way = match way::follow(&self.path) {
-            Ok(way) => way,
+        let opened = match directory_path::follow(&self.path) {
+            Ok(opened) => opened,
             Err(Error::Open { cause: Errno::NOENT | Errno::NOTDIR, .. }) => return Ok(None),
             // If it cannot be examined for the moment, that says nothing about the path. The sandbox keeps pgsvid out of
             // another directory at the same path, which can still be examined.
@@ -163,11 +163,11 @@ impl Directory {
             }
         };
         let look = |fd| rustix::fs::fstat(fd).map_err(|cause| self.step("look at", "", cause));
-        let (there, here) = (look(&way.fd)?, look(&self.fd)?);
+        let (there, here) = (look(&opened.fd)?, look(&self.fd)?);
         if (there.st_dev, there.st_ino) != (here.st_dev, here.st_ino) {
             return Ok(None);
         }
-        Standing::of(&way).map(Some)
+        Standing::of(&opened).map(Some)
     }
 
     /// Opens the directory of a generation. Follows no link.

@@ -36,7 +36,7 @@ impl Seen {
     /// Whether nobody has renamed it since. A rename changes both traces, so one unchanged trace is enough.
     fn is_as(&self, left: &Self) -> bool {
         let same = match (&self.trace, &left.trace) {
-            (Some(now), Some(left)) => now.is_of_same(left),
+            (Some(now), Some(left)) => now.is_same_inode(left),
             _ => false,
         };
         self.trace == left.trace || (same && left.within.is_some() && self.within == left.within)

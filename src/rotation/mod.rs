@@ -6,6 +6,7 @@
 mod attempts;
 mod barrier;
 mod calm;
+mod contents;
 mod disturbance;
 mod hand_over;
 mod hooks;
@@ -14,7 +15,6 @@ mod outcome;
 mod pace;
 mod record;
 mod report;
-mod there;
 mod turns;
 mod waiting;
 

@@ -228,13 +228,13 @@ fn access(
         return Ok(());
     }
     // The map first: pg_hba.conf must not name a map that does not exist yet.
-    for (FileNow { path, text, fixed }, lines, says) in [
+    for (FileNow { path, text, fixed }, lines, is_present) in [
         (
             ident,
             ident_lines(settings, server.tls.version_number),
-            block::says as fn(&str, &str) -> bool,
+            block::contains_mappings as fn(&str, &str) -> bool,
         ),
-        (hba, settings.roles.hba(), block::says_first),
+        (hba, settings.roles.hba(), block::begins_with_rules),
     ] {
         // Up to PostgreSQL 15 the published map may be the whole file, which `run` writes.
         if Some(path) == published.as_ref() {
@@ -256,7 +256,7 @@ fn access(
         let has_block = without != *text;
         let after =
             if lines.is_empty() { without } else { block::with(text, &lines).map_err(marked)? };
-        if after == *text || (!has_block && says(text, &lines)) {
+        if after == *text || (!has_block && is_present(text, &lines)) {
             continue;
         }
         if !edit || server.manager.is_some() {

@@ -9,6 +9,7 @@ mod clients;
 mod configuration;
 mod daemon;
 mod elsewhere;
+mod exchangeable;
 mod expressions;
 mod files;
 mod hooks;
@@ -26,7 +27,6 @@ mod superusers;
 mod tls;
 mod tls_files;
 mod unproven;
-mod ways;
 mod workload_api;
 
 use super::finding::Report;

@@ -262,7 +262,9 @@ fn unseen(
             .command(reload(server)),
         );
     }
-    findings.extend(written.and_then(|written| unproven::refused_perhaps(server, sql, written)));
+    findings.extend(
+        written.and_then(|written| unproven::possibly_refused_reload(server, sql, written)),
+    );
     let mut names = BTreeSet::new();
     let namesake = material.authorities().find(|authority| !names.insert(authority.subject()));
     if let Some(namesake) = namesake {

@@ -91,7 +91,7 @@ fn exchangeable(settings: &Settings) -> Option<Finding> {
         )
         .cause(found.to_string())
         .about(found.entry.display().to_string())
-        .fix(workload_api::PLACE_FIX),
+        .fix(workload_api::SOCKET_PATH_FIX),
     )
 }
 

@@ -35,7 +35,7 @@ pub fn read(path: &Path, most: u64) -> io::Result<Zeroizing<Vec<u8>>> {
     read_open(&open(CWD, path.as_os_str(), OFlags::empty())?, most)
 }
 
-/// Reads text, and what the file's descriptor tells of its owner, mode and time. Refuses symbolic links and files with several hard links. Otherwise as
+/// Reads text, and the owner, mode and time of the open file. Refuses symbolic links and files with several hard links. Otherwise as
 /// [`text`].
 pub fn text_and_status(path: &Path, most: u64) -> io::Result<(String, Metadata)> {
     let file = open(CWD, path.as_os_str(), OFlags::NOFOLLOW)?;

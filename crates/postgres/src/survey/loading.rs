@@ -31,7 +31,8 @@ pub struct Changes {
 pub fn changes(paths: &[PathBuf], loaded: Option<SystemTime>) -> Changes {
     let Some(loaded) = loaded else { return Changes::default() };
     let files = paths.iter().filter(|path| changed(path).is_some_and(|changed| changed > loaded));
-    let ways: BTreeSet<PathBuf> = paths.iter().flat_map(|path| ways(path)).collect();
+    let ways: BTreeSet<PathBuf> =
+        paths.iter().flat_map(|path| directories_on_the_path(path)).collect();
     let ways = ways.into_iter().filter(|way| is_changed_itself(way, loaded));
     Changes { files: files.cloned().collect(), ways: ways.collect() }
 }
@@ -165,15 +166,15 @@ fn is_same(one: &Path, other: &Path) -> bool {
     one == other || super::is_same(one, other)
 }
 
-/// The kernel's time of change, which nobody sets.
+/// The kernel's time of change (ctime), which no user can set.
 fn time(found: &std::fs::Metadata) -> Option<SystemTime> {
     let seconds = Duration::from_secs(found.ctime().try_into().ok()?);
     let part = Duration::from_nanos(found.ctime_nsec().try_into().ok()?);
     SystemTime::UNIX_EPOCH.checked_add(seconds + part)
 }
 
-/// The directories that a file is reached through.
-fn ways(path: &Path) -> Vec<PathBuf> {
+/// All directories on the path to a file, those on the paths of links included.
+fn directories_on_the_path(path: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     let mut path = path.to_owned();
     // `path_resolution(7)`
