@@ -18,6 +18,7 @@ mod parent;
 mod probe;
 mod process;
 mod refused;
+mod reload_answers;
 mod rotations;
 mod server_answers;
 mod server_faults;
