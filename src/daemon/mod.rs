@@ -59,7 +59,7 @@ pub async fn run(
         tasks.spawn_background("certificate directories", cut_off);
     }
     let Confined { mut config, held: _held, .. } = confined;
-    go_on_with(&mut config, &publisher);
+    continue_from_disk(&mut config, &publisher);
     let mut servers = config.rotation.servers.iter();
     let from_files = config.source.files().is_some();
     if from_files || servers.any(|it| it.session.password_file.is_some() || it.verify.looks_up) {
@@ -189,9 +189,9 @@ fn announce(config: &Config, channel: &Channel) {
 
 /// Passes the names of the set on disk to the source and to the loop. Of several SVIDs, the source keeps to the published
 /// one, and names that a new set lacks are reported.
-fn go_on_with(config: &mut Config, publisher: &Publisher) {
+fn continue_from_disk(config: &mut Config, publisher: &Publisher) {
     let names = publisher.names_on_disk();
-    config.source.go_on_with(names.clone());
+    config.source.set_published(names.clone());
     config.rotation.before = names;
 }
 

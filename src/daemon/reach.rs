@@ -88,7 +88,8 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn z09_a_directory_that_is_made_anew_ends_the_process_and_a_volume_that_turns_does_not() {
+    async fn z09_a_directory_that_is_created_again_ends_the_process_and_a_new_version_of_a_volume_does_not()
+     {
         let place = tempfile::tempdir().unwrap();
         let volume = place.path().join("volume");
         create_dir(&volume).unwrap();

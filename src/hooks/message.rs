@@ -20,17 +20,17 @@ pub struct Request {
 pub enum End {
     /// The command ended with this status.
     Exited(i32),
-    /// By this signal, which was not the parent's.
+    /// This signal ended the command, and the parent had not sent it.
     Killed(i32),
-    /// It took too long, and all of its group was killed.
+    /// The run took too long, and its whole process group was killed.
     TimedOut,
     /// The signal was sent.
     Delivered,
     /// No process could be started, or the command not be executed: the kernel's error.
     NotStarted(i32),
-    /// It could not become the configured user: the kernel's error.
+    /// The process could not become the configured user: the kernel's error.
     NotTheUser(i32),
-    /// The pid file cannot be read: the kernel's error, or 0 where it is no file that may be read.
+    /// The pid file cannot be read: the kernel's error, or 0 if it is not a regular file with one name.
     PidFileUnreadable(i32),
     /// The pid file holds no number.
     PidFileWrong,

@@ -153,8 +153,8 @@ mod tests {
                     matches!(next, Next::Start(pause) if pause <= Duration::from_secs(1)),
                     "{next:?}"
                 );
-                let told = duty.predecessor().unwrap();
-                assert_eq!((told.restarts, &told.ended), (1, &how.to_string()));
+                let last = duty.predecessor().unwrap();
+                assert_eq!((last.restarts, &last.ended), (1, &how.to_string()));
             }
         }
     }

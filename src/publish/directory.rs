@@ -35,7 +35,7 @@ impl Standing {
 /// The file of a generation that records which set it is, and where its authorities come from.
 pub(super) const RECORD: &str = "..set";
 
-/// How many entries of others are passed over in one listing, where others may make any number of them.
+/// How many entries of other users are skipped in one listing: in a shared directory they may create any number of entries.
 const MOST_FOREIGN: usize = 10_000;
 
 /// An open directory.
@@ -44,11 +44,11 @@ pub(super) struct Directory {
     fd: OwnedFd,
     standing: Standing,
     owners: Owners,
-    /// What others may rename on the path to it, as it was before pgsvid changed anything.
+    /// The entries on the path to it that others may rename, as they were when it was opened.
     found: Vec<Exposed>,
     /// The names of all files that pgsvid makes in a generation.
     names: Vec<String>,
-    /// Entries of ours that a listing has shown or that we have made: a listing that is cut short may not come to them.
+    /// pgsvid's own entries that a listing has shown or that it has created: a listing that is cut short may not contain them.
     known: RefCell<BTreeSet<String>>,
     /// `None` if no listing was cut short, `Some(false)` if one was and this is not reported yet, `Some(true)` once it is
     /// reported.
@@ -151,10 +151,10 @@ impl Directory {
             // If it cannot be examined for the moment, that says nothing about the path. The sandbox keeps pgsvid out of
             // another directory at the same path, which can still be examined.
             Err(error) => {
-                let (there, here) = (rustix::fs::stat(&self.path), rustix::fs::fstat(&self.fd));
-                return match (there, here) {
-                    (Ok(there), Ok(here))
-                        if (there.st_dev, there.st_ino) != (here.st_dev, here.st_ino) =>
+                let (at_path, open) = (rustix::fs::stat(&self.path), rustix::fs::fstat(&self.fd));
+                return match (at_path, open) {
+                    (Ok(at_path), Ok(open))
+                        if (at_path.st_dev, at_path.st_ino) != (open.st_dev, open.st_ino) =>
                     {
                         Ok(None)
                     }
@@ -163,8 +163,8 @@ impl Directory {
             }
         };
         let look = |fd| rustix::fs::fstat(fd).map_err(|cause| self.step("look at", "", cause));
-        let (there, here) = (look(&opened.fd)?, look(&self.fd)?);
-        if (there.st_dev, there.st_ino) != (here.st_dev, here.st_ino) {
+        let (at_path, open) = (look(&opened.fd)?, look(&self.fd)?);
+        if (at_path.st_dev, at_path.st_ino) != (open.st_dev, open.st_ino) {
             return Ok(None);
         }
         Standing::of(&opened).map(Some)
@@ -190,8 +190,9 @@ impl Directory {
         Error::Step { action, path: self.path_of(name), cause }
     }
 
-    /// The names of all entries that begin with `prefix`, and are not another user's where others may write: they may make
-    /// millions of those. After [`MOST_FOREIGN`] the listing ends, and only those of ours count besides that are known.
+    /// The names of all entries that begin with `prefix`. In a shared directory, where others may create millions of entries,
+    /// entries of other users are left out. After [`MOST_FOREIGN`] of those the listing ends, and the known ones of pgsvid's own
+    /// entries are added.
     pub(super) fn entries(&self, prefix: &str) -> Result<Vec<String>, Error> {
         let failed = |cause| self.step("list", "", cause);
         let mut known = self.known.borrow_mut();
@@ -213,16 +214,16 @@ impl Directory {
         Ok(known.iter().filter(|name| name.starts_with(prefix)).cloned().collect())
     }
 
-    /// An entry that we are about to make.
+    /// Records an entry that pgsvid is about to create.
     pub(super) fn know(&self, name: &str) {
         self.known.borrow_mut().insert(name.to_owned());
     }
 
     /// Whether others have put so many entries there that a listing was cut short, and this is the first call since.
     pub(super) fn take_crowded(&self) -> bool {
-        let told = self.crowded.get();
-        self.crowded.set(told.map(|_| true));
-        told == Some(false)
+        let is_reported = self.crowded.get();
+        self.crowded.set(is_reported.map(|_| true));
+        is_reported == Some(false)
     }
 
     fn has(&self, name: &str) -> bool {

@@ -60,9 +60,9 @@ pub struct Existing {
 /// Whether links lead to the published set.
 #[derive(Debug)]
 pub struct Restored {
-    /// Before the call.
+    /// Whether they did so before the call.
     pub was: bool,
-    /// After the call.
+    /// Whether they do so after the call.
     pub is: bool,
     /// What others could have created there. It must be reported.
     pub disowned: Vec<Disowned>,

@@ -27,8 +27,8 @@ pub(super) type Left = BTreeMap<PathBuf, Seen>;
 pub(super) struct Seen {
     /// `None` if it does not exist.
     trace: Option<Trace>,
-    /// The directory that contains it, if that tells more: the trace of a directory on the path also changes when an entry is
-    /// created in it.
+    /// The trace of the directory that contains it. It is needed for a directory on the path, whose own trace also changes when an
+    /// entry is created in it.
     within: Option<Trace>,
 }
 

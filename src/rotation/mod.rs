@@ -382,7 +382,7 @@ impl Rotation {
                     return Ok(self.target().sweep(timing::now()).await?);
                 }
                 self.unswept = true;
-                self.attempts.on_their_way(begun);
+                self.attempts.delivery_begins(begun);
                 self.hand_over(&self.attempts.all(), Some(took));
                 self.sweep().await?;
             }

@@ -119,8 +119,8 @@ fn role(plan: &mut Plan, settings: &Settings, server: &Administration) {
     let role = &settings.server.session.user;
     let mut steps = Vec::new();
     let mut sql = |statement: String, undo: String| steps.push(Step::Sql { statement, undo });
-    let there = server.roles.get(role);
-    match there.map(|role| role.can_log_in) {
+    let existing = server.roles.get(role);
+    match existing.map(|role| role.can_log_in) {
         None => sql(statements::create_role(role), statements::drop_role(role)),
         Some(false) => sql(statements::let_log_in(role), statements::let_not_log_in(role)),
         Some(true) => {}
@@ -139,7 +139,7 @@ fn role(plan: &mut Plan, settings: &Settings, server: &Administration) {
     } else {
         plan.steps.extend(steps);
     }
-    if there.is_some() {
+    if existing.is_some() {
         plan.notes.extend(foreign_grants::notes(settings, &server.related));
     }
 }

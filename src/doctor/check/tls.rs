@@ -7,9 +7,9 @@ use tokio::time::{Instant, sleep};
 
 use super::elsewhere::elsewhere;
 use super::files;
-use super::looks::{judge, probe};
 use super::postgresql::{self, Sql};
 use super::unproven;
+use super::verdict::{judge, probe};
 use crate::config::Config;
 use crate::consumers::Server;
 use crate::diagnose::{self, AccessFacts};
