@@ -34,7 +34,7 @@ use crate::text::{harmless, harmless_json};
 use crate::threads;
 
 /// Longest wait until standard error accepts the next part of a message, which has at most [`ROOM`] bytes.
-const LAST_WORDS: Duration = Duration::from_secs(1);
+const WRITE_LIMIT: Duration = Duration::from_secs(1);
 /// A writable pipe has room for at least this many bytes, `PIPE_BUF` (`pipe(7)`).
 const ROOM: usize = 4096;
 /// Most threads that wait for a file system or a name server that does not answer. They are not ended.
@@ -349,7 +349,7 @@ fn run(settings: Settings, channel: Channel, environment: &Environment) -> Resul
     })?;
     daemon::turn_off_output();
     let confined = daemon::confine(config, manager.as_ref())?;
-    channel.listen();
+    channel.ignore_signals();
     let _telemetry = telemetry::start(log).map_err(anyhow::Error::from)?;
     telemetry::tell_panics(daemon::running_task);
     Ok(on_one_thread(daemon::run(confined, channel, listener, manager))?)
@@ -406,12 +406,12 @@ fn lines(text: &str) -> String {
     text.split('\n').map(harmless).collect::<Vec<_>>().join("\n")
 }
 
-/// Prints a message to standard error, escaped. Gives up if standard error accepts nothing for [`LAST_WORDS`], because a full
+/// Prints a message to standard error, escaped. Gives up if standard error accepts nothing for [`WRITE_LIMIT`], because a full
 /// pipe that nobody reads must not keep the process alive.
 fn complain(text: &str) {
     let line = format!("{}\n", lines(text));
     let mut error = std::io::stderr();
-    let limit = Timespec::try_from(LAST_WORDS).ok();
+    let limit = Timespec::try_from(WRITE_LIMIT).ok();
     for part in line.as_bytes().chunks(ROOM) {
         let ready = poll(&mut [PollFd::new(&error, PollFlags::OUT)], limit.as_ref());
         if ready != Ok(1) || error.write_all(part).is_err() {

@@ -1,6 +1,6 @@
-//! Finds values of libpq's parameters that libpq refuses, or with which a client's certificate is not shown or is not enough
-//! for a login (PostgreSQL: `fe-connect.c`, `PQconninfoOptions` and `connectOptions2`; `fe-secure-openssl.c` and `fe-auth.c` for
-//! their effects).
+//! Finds values of libpq's parameters that do not work: libpq refuses them, or does not show the client's certificate, or
+//! refuses a login by certificate alone (PostgreSQL: `fe-connect.c`, `PQconninfoOptions` and `connectOptions2`;
+//! `fe-secure-openssl.c` and `fe-auth.c` for their effects).
 
 use super::hosts::integer;
 

@@ -50,10 +50,10 @@ pub struct Confined {
 pub fn confine(mut config: Config, manager: Option<&Notify>) -> anyhow::Result<Confined> {
     turn_off(rustix::stdio::dup2_stdin);
     umask(Mode::from_raw_mode(LEAVES_MODES));
-    // This is impossible to find out later.
+    // The sandbox would prevent this look-up later.
     let _ = users::nobody_here();
     if let Settings::Files(settings) = &mut config.source {
-        // The sandbox has no call for it.
+        // The sandbox does not permit `statfs` later.
         settings.is_silent = files::are_silent(&settings.paths);
     }
     if !config.sandbox.enabled {
@@ -153,7 +153,7 @@ pub fn turn_off_output() {
     turn_off(rustix::stdio::dup2_stdout);
 }
 
-/// Without /dev/null, the descriptor stays what it is.
+/// Without /dev/null, the descriptor stays unchanged.
 fn turn_off(replace: fn(File) -> rustix::io::Result<()>) {
     if let Ok(null) = File::options().read(true).write(true).open("/dev/null") {
         let _ = replace(null);
@@ -275,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn one_that_is_not_there_yet_is_another_one_once_it_is() {
+    fn a_directory_that_does_not_exist_yet_is_another_one_once_it_exists() {
         let directories = directories_of(&[PathBuf::from("/nowhere/at/all/agent.sock")]);
         assert_eq!(directories, [(PathBuf::from("/nowhere/at/all"), None)]);
     }

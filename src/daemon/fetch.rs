@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::info;
 
 use super::tasks::Tasks;
-use super::{Confined, go_on_with, open_publisher, watch_files};
+use super::{Confined, continue_from_disk, open_publisher, watch_files};
 use crate::config::Config;
 use crate::material::Material;
 pub use crate::rotation::PublishedBy;
@@ -94,7 +94,7 @@ async fn attempt(
         Err(error) => return Err(error),
     };
     let Confined { mut config, .. } = confined;
-    go_on_with(&mut config, &publisher);
+    continue_from_disk(&mut config, &publisher);
     let (source, state) = Source::new(config.source, watching.clone());
     // Nobody requests it again, and nobody reads the status.
     let again = Arc::default();

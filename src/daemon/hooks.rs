@@ -1,4 +1,4 @@
-//! The hooks: told to the parent, which runs them, and how it is asked for them.
+//! The daemon's connection to the parent for hooks: sends their table, and requests their runs.
 
 use anyhow::Context as _;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
@@ -7,12 +7,11 @@ use crate::config::Config;
 use crate::hooks::{Answer, Hook, Line, Table};
 use crate::parent::Channel;
 
-/// Tells the parent which hooks there are, and takes down their numbers. To be called before anything but the configuration is
-/// read.
+/// Sends the parent the table of hooks, and records their numbers. Call it before anything but the configuration is read.
 pub fn agree(config: &mut Config, channel: &Channel) -> anyhow::Result<()> {
     let hooks = &mut config.rotation.hooks;
     let numbers =
-        channel.agree(&Table::new(hooks)?).context("cannot tell the parent of the hooks")?;
+        channel.agree(&Table::new(hooks)?).context("cannot send the hooks to the parent")?;
     for (hook, number) in hooks.iter_mut().zip(numbers) {
         hook.number = number;
     }

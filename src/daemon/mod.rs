@@ -26,7 +26,7 @@ pub use tasks::running as running_task;
 use crate::config::Config;
 use crate::hooks::Answer;
 use crate::http::{self, Listener};
-use crate::parent::{Channel, Heard, Order, Orders, Predecessor};
+use crate::parent::{Channel, Order, Orders, ParentMessage, Predecessor};
 use crate::publish::Publisher;
 use crate::rotation::{self, Rotation};
 use crate::source::{self, Source};
@@ -59,7 +59,7 @@ pub async fn run(
         tasks.spawn_background("certificate directories", cut_off);
     }
     let Confined { mut config, held: _held, .. } = confined;
-    go_on_with(&mut config, &publisher);
+    continue_from_disk(&mut config, &publisher);
     let mut servers = config.rotation.servers.iter();
     let from_files = config.source.files().is_some();
     let mut poolers = config.rotation.poolers.iter();
@@ -124,9 +124,9 @@ pub async fn run(
                 starting = None;
             }
             heard = orders.next() => match heard.context(ORPHAN)? {
-                Heard::Order(Order::Again) => again.notify_one(),
-                Heard::Order(Order::End) => break,
-                Heard::Answer(answer) => drop(answers.send(*answer)),
+                ParentMessage::Order(Order::Again) => again.notify_one(),
+                ParentMessage::Order(Order::End) => break,
+                ParentMessage::Answer(answer) => drop(answers.send(*answer)),
             },
         }
     }
@@ -158,9 +158,9 @@ async fn has_started(status: &mut Option<watch::Receiver<Status>>) {
 async fn until_end(orders: &mut Orders, answers: &UnboundedSender<Answer>) -> std::io::Result<()> {
     loop {
         match orders.next().await? {
-            Heard::Order(Order::End) => return Ok(()),
-            Heard::Order(Order::Again) => {}
-            Heard::Answer(answer) => drop(answers.send(*answer)),
+            ParentMessage::Order(Order::End) => return Ok(()),
+            ParentMessage::Order(Order::Again) => {}
+            ParentMessage::Answer(answer) => drop(answers.send(*answer)),
         }
     }
 }
@@ -198,9 +198,9 @@ fn announce(config: &Config, channel: &Channel) {
 
 /// Passes the names of the set on disk to the source and to the loop. Of several SVIDs, the source keeps to the published
 /// one, and names that a new set lacks are reported.
-fn go_on_with(config: &mut Config, publisher: &Publisher) {
+fn continue_from_disk(config: &mut Config, publisher: &Publisher) {
     let names = publisher.names_on_disk();
-    config.source.go_on_with(names.clone());
+    config.source.set_published(names.clone());
     config.rotation.before = names;
 }
 

@@ -22,7 +22,7 @@ const PAUSE: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub struct Notify {
     socket: UnixDatagram,
-    /// How often it expects a sign of life.
+    /// How often it expects a watchdog notification.
     watchdog: Option<Duration>,
 }
 
@@ -35,7 +35,7 @@ impl Notify {
 
     /// Sends notifications for as long as it is polled.
     pub(super) async fn run(&self, mut status: watch::Receiver<Status>) {
-        let mut told = Told::new();
+        let mut sent = Sent::new();
         let mut ticks = self.watchdog.map(|every| {
             let mut ticks = interval(every / 2);
             ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -46,7 +46,7 @@ impl Notify {
                 let status = status.borrow_and_update();
                 (status.has_started(timing::now()), sentence(&status))
             };
-            let wait = told.tell(started, sentence, |text| self.say(text));
+            let wait = sent.send(started, sentence, |text| self.send(text));
             let again = async {
                 match wait {
                     Some(moment) => sleep_until(moment).await,
@@ -64,8 +64,8 @@ impl Notify {
             tokio::select! {
                 () = again => {}
                 () = tick => if status.borrow().pulse.stuck_at().is_none() {
-                    let said = told.note(self.say("WATCHDOG=1"));
-                    if let (false, Some(ticks)) = (said, &mut ticks) {
+                    let is_sent = sent.note(self.send("WATCHDOG=1"));
+                    if let (false, Some(ticks)) = (is_sent, &mut ticks) {
                         // The next one would come when the manager's time limit ends.
                         ticks.reset_after(PAUSE.min(ticks.period()));
                     }
@@ -78,20 +78,20 @@ impl Notify {
         }
     }
 
-    fn say(&self, text: &str) -> io::Result<()> {
+    fn send(&self, text: &str) -> io::Result<()> {
         self.socket.send(text.as_bytes()).map(|_| ())
     }
 
     /// Notifies that the end has begun.
     pub(super) fn stopping(&self) {
-        if let Err(error) = self.say("STOPPING=1\nSTATUS=ending") {
+        if let Err(error) = self.send("STOPPING=1\nSTATUS=ending") {
             warn!(event = "notify-failed", %error, "cannot tell the service manager");
         }
     }
 }
 
-/// What was sent without an error: the manager's socket may be full, because of another process of this machine.
-struct Told {
+/// What was sent without an error. Sending may fail, because other processes can fill the manager's socket.
+struct Sent {
     ready: bool,
     sentence: String,
     /// Whether the last attempt has failed.
@@ -100,17 +100,18 @@ struct Told {
     next: Instant,
 }
 
-impl Told {
+impl Sent {
     fn new() -> Self {
         Self { ready: false, sentence: String::new(), failing: false, next: Instant::now() }
     }
 
-    /// Sends what is new, or returns when it may be sent. An agent may change the text thousands of times in a second.
-    fn tell(
+    /// Sends the state if it has changed, or returns when it may be sent. An agent may change the text thousands of times in a
+    /// second.
+    fn send(
         &mut self,
         started: bool,
         sentence: String,
-        say: impl FnOnce(&str) -> io::Result<()>,
+        write: impl FnOnce(&str) -> io::Result<()>,
     ) -> Option<Instant> {
         let ready = started && !self.ready;
         if !ready && sentence == self.sentence {
@@ -122,7 +123,7 @@ impl Told {
         }
         self.next = now + PAUSE;
         let first = if ready { "READY=1\n" } else { "" };
-        if !self.note(say(&format!("{first}STATUS={sentence}"))) {
+        if !self.note(write(&format!("{first}STATUS={sentence}"))) {
             return Some(self.next);
         }
         self.ready |= ready;
@@ -131,9 +132,9 @@ impl Told {
     }
 
     /// Logs a failure once; returns whether there was none.
-    fn note(&mut self, said: io::Result<()>) -> bool {
-        let failed = said.is_err();
-        match said {
+    fn note(&mut self, outcome: io::Result<()>) -> bool {
+        let failed = outcome.is_err();
+        match outcome {
             Err(error) if !self.failing => {
                 warn!(event = "notify-failed", %error, "cannot tell the service manager; trying again each second");
             }
@@ -153,7 +154,7 @@ impl AsRawFd for Notify {
     }
 }
 
-/// `sd_watchdog_enabled(3)`: in microseconds, and meant for this process unless another one is named.
+/// The watchdog's interval, if it is for this process (`sd_watchdog_enabled(3)`).
 fn watchdog(environment: &Environment) -> Option<Duration> {
     let number = |name: &str| environment.get(name)?.to_str()?.parse::<u64>().ok();
     if number("WATCHDOG_PID").is_some_and(|pid| pid != u64::from(std::process::id())) {
@@ -194,11 +195,11 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a57_that_it_is_ready_is_said_until_somebody_has_heard_it() {
-        let mut told = Told::new();
+    async fn a57_readiness_is_sent_until_the_service_manager_has_received_it() {
+        let mut sent = Sent::new();
         let mut attempts = 0;
         for _ in 0..100 {
-            let wait = told.tell(true, "served".to_owned(), |_| {
+            let wait = sent.send(true, "served".to_owned(), |_| {
                 attempts += 1;
                 full()
             });
@@ -212,28 +213,28 @@ mod tests {
             heard.push_str(text);
             Ok(())
         };
-        assert_eq!(told.tell(true, "served".to_owned(), &mut hear), None);
-        assert_eq!(told.tell(true, "served".to_owned(), &mut hear), None);
+        assert_eq!(sent.send(true, "served".to_owned(), &mut hear), None);
+        assert_eq!(sent.send(true, "served".to_owned(), &mut hear), None);
         assert_eq!(heard, "READY=1\nSTATUS=served", "once");
     }
 
     #[tokio::test(start_paused = true)]
     async fn a58_the_service_manager_gets_the_newest_status_once_a_second() {
-        let mut told = Told::new();
+        let mut sent = Sent::new();
         let mut heard = Vec::new();
         for number in 0..10_000 {
-            told.tell(false, number.to_string(), |text| {
+            sent.send(false, number.to_string(), |text| {
                 heard.push(text.to_owned());
                 Ok(())
             });
             tokio::time::advance(Duration::from_millis(1)).await;
         }
         assert_eq!(heard.len(), 10, "{heard:?}");
-        assert_eq!(told.tell(false, "a last one".to_owned(), |_| Ok(())), None);
-        let wait = told.tell(false, "last".to_owned(), |_| unreachable!()).unwrap();
+        assert_eq!(sent.send(false, "a last one".to_owned(), |_| Ok(())), None);
+        let wait = sent.send(false, "last".to_owned(), |_| unreachable!()).unwrap();
         assert!(wait <= Instant::now() + PAUSE);
         // Readiness is sent without delay.
-        told.tell(true, "last".to_owned(), |text| {
+        sent.send(true, "last".to_owned(), |text| {
             heard.push(text.to_owned());
             Ok(())
         });

@@ -1,4 +1,5 @@
-//! In which directories files can be read from inside of the sandbox, whose rules are tied to directories and not to paths.
+//! The directories in which the sandbox lets this process read files. Its rules apply to directories as they were when it was
+//! entered, and not to paths.
 
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
@@ -7,24 +8,24 @@ use std::time::Duration;
 use crate::source::files::Paths;
 use crate::watching::{self, Watching};
 
-/// How often the ways to the files are looked at where the kernel does not tell of changes.
+/// How often the paths of the files are followed if the kernel reports no changes.
 const LOOK: Duration = Duration::from_secs(20);
 
-/// The directories to open, so that a file can be read after it was replaced by a rename: that of its path, and that of its
-/// link's target. Where a link has its target in its own directory, as `..data` of Kubernetes has, that directory, too: the
-/// next target will be there.
+/// The directories that the sandbox must permit, so that a file can still be read after it was replaced by a rename: the
+/// directory of its path, and that of its link's target. If a link has its target in its own directory, as Kubernetes's
+/// `..data` has, that directory, too: the next target will be there.
 pub(super) fn around(file: &Path) -> Vec<PathBuf> {
     let way = watching::way(file);
-    let turned = way.links.into_iter().filter(|link| link.stays).map(|link| link.directory);
-    // A system links `/bin` in this way: that would open everything.
-    let turned = turned.filter(|directory| directory != Path::new("/"));
-    [watching::parent(file), way.end].into_iter().chain(turned).collect()
+    let versions = way.links.into_iter().filter(|link| link.stays).map(|link| link.directory);
+    // Not `/`, which contains such a link (`/bin`) on many systems: the sandbox would permit everything.
+    let versions = versions.filter(|directory| directory != Path::new("/"));
+    [watching::parent(file), way.end].into_iter().chain(versions).collect()
 }
 
-/// What tells one directory from another at the same path.
+/// Device and inode, which distinguish a directory from a later one at the same path.
 type Identity = (u64, u64);
 
-/// The directories that were opened to this process for files that are read again and again.
+/// The directories that the sandbox permits, for files that are read repeatedly.
 #[derive(Debug, Clone)]
 pub(super) struct Reach {
     paths: Paths,
@@ -32,13 +33,13 @@ pub(super) struct Reach {
 }
 
 impl Reach {
-    /// As it is when the sandbox is entered.
+    /// The directories at the time when the sandbox is entered.
     pub(super) fn of(paths: &Paths) -> Self {
         let directories = paths.all().into_iter().flat_map(around);
         Self { paths: paths.clone(), open: directories.filter_map(|it| identity(&it)).collect() }
     }
 
-    /// The first directory that exists, holds one of the files now, and was not opened to this process.
+    /// The first existing directory that contains one of the files now, and that the sandbox does not permit.
     fn left(&self) -> Option<PathBuf> {
         let ends = self.paths.all().into_iter().map(|path| watching::way(path).end);
         let is_open = |directory: &Path| {
@@ -47,7 +48,7 @@ impl Reach {
         ends.into_iter().find(|end| end.is_dir() && !is_open(end))
     }
 
-    /// Ends with an error once there is such a directory, because only the next process can open it.
+    /// Waits until there is such a directory, and fails then: the daemon ends, because only the next one can read there.
     pub(super) async fn until_left(self, watching: Watching) -> anyhow::Result<()> {
         let directories = |paths: &Paths| -> Vec<PathBuf> {
             paths.all().into_iter().flat_map(|path| watching::way(path).directories()).collect()
@@ -56,8 +57,8 @@ impl Reach {
         loop {
             if let Some(directory) = self.left() {
                 anyhow::bail!(
-                    "the files of [certificates] lie in {} now, which did not exist when this process entered its sandbox; it \
-                     ends, for the next one to read them",
+                    "the files of [certificates] are now in {}, which did not exist when this process entered its sandbox; it \
+                     ends, so that the next one can read them",
                     directory.display()
                 );
             }
@@ -87,7 +88,8 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn z09_a_directory_that_is_made_anew_ends_the_process_and_a_volume_that_turns_does_not() {
+    async fn z09_a_directory_that_is_created_again_ends_the_process_and_a_new_version_of_a_volume_does_not()
+     {
         let place = tempfile::tempdir().unwrap();
         let volume = place.path().join("volume");
         create_dir(&volume).unwrap();

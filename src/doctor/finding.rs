@@ -12,7 +12,7 @@ pub enum Group {
     Configuration,
     /// The agent.
     WorkloadApi,
-    /// The files that are the source.
+    /// The certificate files that another program writes.
     Certificates,
     /// The SVID that the source offers.
     Material,

@@ -304,7 +304,7 @@ mod tests {
     use crate::material::{Expectations, Offer};
     use crate::timing;
 
-    /// A server that does a handshake, and then sends the same bytes without end; returns how many bytes it could send.
+    /// A server that does a handshake, and then sends the same bytes again and again; returns how many bytes it could send.
     async fn talk(listener: TcpListener, svid: Svid, words: Vec<u8>) -> usize {
         let chain = svid.chain.into_iter().map(CertificateDer::from).collect();
         let provider = Arc::new(rustls::crypto::ring::default_provider());

@@ -14,7 +14,7 @@ pub(super) fn warned(warning: Warning, leaf: &Certificate) -> Finding {
     }
 }
 
-/// The same of a certificate that is no SVID.
+/// The finding for a warning about a leaf that is not an SVID.
 pub(super) fn warned_of_any(warning: Warning) -> Finding {
     let finding = if warning.is_failure() { Finding::failure } else { Finding::warning };
     finding(code(warning), warning.cause_of(Policy::X509)).fix(warning.fix_of(Policy::X509))

@@ -176,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn a20_what_a_finding_says_begins_no_line_and_moves_no_cursor() {
+    fn a20_the_text_of_a_finding_begins_no_line_and_moves_no_cursor() {
         let foreign = "/c\n\nFiles         /svids\n  ok       all\u{1b}]0;x\u{7}\u{202e}\u{9b}";
         let mut section = Section::new(Group::Postgresql, foreign);
         section.add(Finding::failure(Code::PublishedSet, foreign).cause(foreign).fix(foreign));

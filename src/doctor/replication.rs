@@ -1,4 +1,4 @@
-//! A login for replication, in the way of a standby: the same handshake, and a start-up packet without a database.
+//! A login for replication, as a standby makes it: the same handshake, and a start-up packet without a database.
 //! tokio-postgres has no such packet (PostgreSQL: "Streaming Replication Protocol").
 
 use std::io;
@@ -66,7 +66,7 @@ pub(super) async fn log_in(
         let mut body = vec![0; length as usize - 4];
         stream.read_exact(&mut body).await?;
         match kind {
-            // The first number is the requested method; 0 means none. 3, 5 and 10 are a password's: in clear, md5, SASL.
+            // The first number is the requested method; 0 means none. 3, 5 and 10 ask for a password: in clear, md5, SASL.
             b'R' => match body.get(..4) {
                 Some([0, 0, 0, 0]) => {}
                 Some([0, 0, 0, 3 | 5 | 10]) => return Ok(Answer::Password),

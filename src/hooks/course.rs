@@ -1,4 +1,4 @@
-//! When a hook is due. Pure: it is told what has happened and what time it is.
+//! When a hook is due. Pure: events and the time are arguments.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ pub(crate) const SHORTEST: Duration = Duration::from_millis(100);
 /// How long the answer may take beyond the time-out.
 const ANSWER: Duration = Duration::from_secs(10);
 
-/// One hook's way from set to set.
+/// The state of one hook: which sets it has to follow, and its run.
 #[derive(Debug)]
 pub struct Course {
     when: When,
@@ -32,8 +32,8 @@ pub struct Course {
     /// When a run that has failed is tried again.
     retry: Option<Instant>,
     backoff: Backoff,
-    /// The end that was told last, since the last success.
-    told: Option<End>,
+    /// The failure that was last reported since the last success.
+    reported: Option<End>,
 }
 
 /// A run that has begun.
@@ -61,18 +61,18 @@ impl Course {
             floor: None,
             retry: None,
             backoff: Backoff::new(AGAIN.0, AGAIN.1),
-            told: None,
+            reported: None,
         }
     }
 
-    /// A set is published. The same one a second time is no news.
+    /// A set is published. The same set a second time makes no run due.
     pub fn published(&mut self, generation: u64) {
         if self.newest.replace(generation) != Some(generation) {
             self.due_again();
         }
     }
 
-    /// Readers may have found something else than the published set: what was done for it counts no more.
+    /// Readers may have found other files than the published set, so the runs for that set no longer count.
     pub fn distrust(&mut self) {
         self.proven = None;
         if self.newest.is_some() {
@@ -147,17 +147,17 @@ impl Course {
         let run = self.running.take_if(|run| run.token == token)?;
         if end.is_success() {
             self.backoff.reset();
-            self.told = None;
+            self.reported = None;
             return Some((run, None, true));
         }
         self.owed = true;
         let delay = self.backoff.delay();
         self.retry = Some(now + delay);
-        let is_news = self.told.replace(end) != Some(end);
+        let is_news = self.reported.replace(end) != Some(end);
         Some((run, Some(delay), is_news))
     }
 
-    /// Whether a run goes on.
+    /// Whether a run has not ended.
     #[must_use]
     pub fn is_running(&self) -> bool {
         self.running.is_some()
@@ -169,7 +169,7 @@ impl Course {
         self.owed || self.running.is_some()
     }
 
-    /// Whether it waits for a proof and for nothing else.
+    /// Whether the hook only waits for the proof that every server serves the set.
     #[must_use]
     pub fn waits_for_proof(&self) -> bool {
         self.owed && self.running.is_none() && self.eligible().is_none()

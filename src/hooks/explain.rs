@@ -30,7 +30,7 @@ pub fn explain(hook: &Hook, end: End) -> Option<Finding> {
             Code::HookKilled,
             format!("the hook {name} was killed: {program} ended by signal {signal}"),
         )
-        .fix("see who has sent the signal; after signal 9, what the kernel says of memory (dmesg)"),
+        .fix("see who has sent the signal; after signal 9, see whether the kernel was out of memory (dmesg)"),
         End::TimedOut => failure(
             Code::HookTimedOut,
             format!(
@@ -54,7 +54,7 @@ pub fn explain(hook: &Hook, end: End) -> Option<Finding> {
     })
 }
 
-/// The same of a signal.
+/// Why a hook could not signal its process.
 fn of_process(hook: &Hook, end: End) -> Finding {
     let name = &hook.name;
     let failure = |code, text: String| Finding::failure(code, text).about(name);
@@ -66,7 +66,7 @@ fn of_process(hook: &Hook, end: End) -> Finding {
     match end {
         End::PidFileUnreadable(error) => {
             let cause = if error == 0 {
-                "it is no regular file, or has another name (a link)".to_owned()
+                "it is not a regular file, or it has a second name (a link)".to_owned()
             } else {
                 system(error)
             };
@@ -94,7 +94,7 @@ fn of_process(hook: &Hook, end: End) -> Finding {
         .fix("start the program whose pid file it is"),
         End::Reused(pid) => failure(
             Code::HookProcessReused,
-            format!("the process {pid} began after {shown} was written, so the file means another one (hook {name})"),
+            format!("the process {pid} began after {shown} was written, so the file is about an earlier process (hook {name})"),
         )
         .fix("start the program whose pid file it is; if the clock was set since it was started, restart it")
         .command(look(pid)),
@@ -142,7 +142,7 @@ fn unanswered(name: &str) -> Finding {
     .fix("see whether the machine is short of memory or time; it is tried again")
 }
 
-/// The hook is not one of those that were fixed when pgsvid was started.
+/// The finding about a hook that the parent does not have, because the configuration was changed after pgsvid was started.
 #[must_use]
 pub fn changed(hook: &Hook) -> Finding {
     let name = &hook.name;
@@ -151,7 +151,7 @@ pub fn changed(hook: &Hook) -> Finding {
         format!("the hook {name} was changed after pgsvid was started, and is not run"),
     )
     .about(name)
-    .cause("what runs hooks takes them once, when it is started")
+    .cause("pgsvid's first process, which runs the hooks, accepts their configuration only when it is started")
     .fix("restart pgsvid")
 }
 

@@ -1,6 +1,6 @@
-//! What daemon and parent tell each other of a run. Both are of fixed size; the daemon's holds numbers alone.
+//! The messages between daemon and parent about a run. Both have a fixed size, and the daemon's contains only numbers.
 
-/// How much of what a hook has written is told: the end of it, in bytes.
+/// How much of a hook's output the answer contains: the last bytes.
 pub const TAIL: usize = 2048;
 
 /// The daemon asks for a run.
@@ -18,19 +18,19 @@ pub struct Request {
 /// `Gone` to `Itself`, and in `Died`, it is the process ID.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum End {
-    /// The command, with this status.
+    /// The command ended with this status.
     Exited(i32),
-    /// By this signal, which was not the parent's.
+    /// This signal ended the command, and the parent had not sent it.
     Killed(i32),
-    /// It took too long, and all of its group was killed.
+    /// The run took too long, and its whole process group was killed.
     TimedOut,
     /// The signal was sent.
     Delivered,
     /// No process could be started, or the command not be executed: the kernel's error.
     NotStarted(i32),
-    /// It could not become the configured user: the kernel's error.
+    /// The process could not become the configured user: the kernel's error.
     NotTheUser(i32),
-    /// The pid file cannot be read: the kernel's error, or 0 where it is no file that may be read.
+    /// The pid file cannot be read: the kernel's error, or 0 if it is not a regular file with one name.
     PidFileUnreadable(i32),
     /// The pid file holds no number.
     PidFileWrong,
@@ -50,22 +50,22 @@ pub enum End {
     SignalRefused(i32),
     /// The process has ended by the signal.
     Died(i32),
-    /// The one before still runs, or has hardly begun.
+    /// An earlier run of this hook has not ended, or was started too short a time before.
     Busy,
     /// There is no hook of this number.
     Unknown,
-    /// The parent could not be asked, or has not answered.
+    /// The request could not be sent to the parent, or the parent has not answered.
     Unanswered,
 }
 
 impl End {
-    /// Whether all is done.
+    /// Whether the run was successful.
     #[must_use]
     pub fn is_success(self) -> bool {
         matches!(self, Self::Exited(0) | Self::Delivered)
     }
 
-    /// As a byte and a number.
+    /// The end as a byte and a number, for a message.
     #[must_use]
     pub fn code(self) -> (u8, i32) {
         match self {
@@ -91,7 +91,7 @@ impl End {
         }
     }
 
-    /// The one of such a byte and number.
+    /// The end with this byte and number; `None` if there is no such byte.
     #[must_use]
     pub fn of(kind: u8, number: i32) -> Option<Self> {
         Some(match kind {
@@ -119,18 +119,18 @@ impl End {
     }
 }
 
-/// What the parent answers.
+/// The parent's answer to a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Answer {
-    /// Which run.
+    /// The token of the request.
     pub token: u32,
     /// How it ended.
     pub end: End,
     /// How long it took, in milliseconds.
     pub took: u32,
-    /// How much it has written, in bytes.
+    /// The size of its whole output, in bytes.
     pub written: u32,
-    /// The end of what it has written, [`TAIL`] bytes at most.
+    /// The end of its output, [`TAIL`] bytes at most.
     pub output: Vec<u8>,
 }
 
@@ -161,7 +161,7 @@ impl Answer {
     /// Length in bytes.
     pub const LENGTH: usize = 19 + TAIL;
 
-    /// One without output.
+    /// An answer without output.
     #[must_use]
     pub fn plain(token: u32, end: End) -> Self {
         Self { token, end, took: 0, written: 0, output: Vec::new() }
@@ -184,7 +184,7 @@ impl Answer {
         bytes
     }
 
-    /// Reads one; `None` if it is none.
+    /// Reads an answer; `None` if the bytes are not one.
     #[must_use]
     pub fn read(bytes: &[u8]) -> Option<Self> {
         let word = |at: usize| Some(u32::from_le_bytes(bytes.get(at..at + 4)?.try_into().ok()?));
@@ -219,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn of_long_output_the_end_is_told() {
+    fn of_long_output_the_end_is_sent() {
         let output = [vec![b'a'; TAIL], b"end".to_vec()].concat();
         let answer = Answer { output, ..Answer::plain(1, End::TimedOut) };
         let read = Answer::read(&answer.bytes()).unwrap();

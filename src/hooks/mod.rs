@@ -1,5 +1,5 @@
-//! Commands and signals that follow a publication: what a hook is, what daemon and parent tell each other of it, when it is due,
-//! what its end means, and the process that carries it out.
+//! Commands and signals that follow a publication: what a hook is, the messages between daemon and parent about it, when it is
+//! due, what its end means, and the process that carries it out.
 //!
 //! The daemon, which is confined, runs nothing. It gives the [`Table`] to its parent before it is confined and before it opens
 //! any socket, and asks for hooks by their number after that.
@@ -22,10 +22,10 @@ pub use table::{Entry, MOST, NoTable, Table, TooLarge};
 
 use tokio::sync::mpsc::UnboundedReceiver;
 
-/// The way to what runs hooks.
+/// The connection to the parent, which runs the hooks.
 pub struct Line {
-    /// Asks for a run; false if that was not possible.
+    /// Requests a run; false if the request could not be sent.
     pub ask: Box<dyn Fn(&Request) -> bool + Send + Sync>,
-    /// What came of runs.
+    /// The results of runs.
     pub answers: UnboundedReceiver<Answer>,
 }

@@ -1,4 +1,4 @@
-//! The process whose number a file holds: whether it is the one that the file was written for.
+//! The process whose number a pid file holds: whether it is the one that the file was written for.
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -13,21 +13,21 @@ use rustix::time::{ClockId, clock_gettime};
 use super::End;
 use crate::{files, timing};
 
-/// Largest pid file, in bytes. PostgreSQL's has some lines behind the number.
+/// Largest pid file, in bytes. PostgreSQL's has some lines after the number.
 const LARGEST: u64 = 4096;
-/// Units of `starttime` in a second: the kernel tells user space the same everywhere (`USER_HZ`).
+/// Units of `starttime` in a second: the same on every machine (`USER_HZ`).
 const TICKS: u64 = 100;
 /// How much later than its file a process may seem to have begun: times are rounded, and clocks are slewed.
 const SLACK: Duration = Duration::from_secs(2);
-/// How much of its name the kernel keeps (`TASK_COMM_LEN`).
+/// How many bytes of a process's name the kernel keeps (`TASK_COMM_LEN`).
 const KEPT: usize = 15;
 /// The right of all users to write.
 const OTHERS: u32 = 0o002;
 
 /// Finds the process, and makes sure that it is the right one: it began before the file was written, it belongs to the file's
-/// owner where that is not root, and it runs this program if one is named.
+/// owner unless that is root, and it runs `program` if one is named.
 ///
-/// The descriptor stays that of this process, whatever becomes of the number.
+/// The returned descriptor always refers to this process, even if another process gets the number later.
 pub fn find(path: &Path, program: Option<&str>) -> Result<(i32, OwnedFd), End> {
     let (text, found) =
         files::text_and_status(path, LARGEST).map_err(|error| unreadable(&error))?;
@@ -45,8 +45,8 @@ pub fn find(path: &Path, program: Option<&str>) -> Result<(i32, OwnedFd), End> {
         Errno::SRCH | Errno::INVAL => End::Gone(number),
         error => End::SignalRefused(error.raw_os_error()),
     })?;
-    // What is read from here on is about this process, or about one that took its number after its end: then no signal
-    // reaches anybody.
+    // The facts are about this process, or about one that got its number after its end. In the second case the descriptor refers
+    // to a process that has ended, and the signal reaches no process.
     let facts = Facts::of(number).ok_or(End::Gone(number))?;
     if facts.is_dead {
         return Err(End::Gone(number));
@@ -74,7 +74,7 @@ fn number(text: &str) -> Option<i32> {
     line.parse().ok().filter(|number| digits && *number > 0)
 }
 
-/// What the kernel tells of a process.
+/// What the kernel shows about a process.
 struct Facts {
     owner: u32,
     is_dead: bool,
@@ -92,7 +92,7 @@ impl Facts {
         let (name, state, ticks) = of_stat(&String::from_utf8_lossy(&stat))?;
         let program = std::fs::read_link(within.join("exe")).ok();
         let program = program.as_deref().and_then(Path::file_name);
-        // A program that was replaced while it runs.
+        // The kernel appends this to the path of a program that was replaced while it runs.
         let program =
             program.map(|it| it.to_string_lossy().trim_end_matches(" (deleted)").to_owned());
         Some(Self {
@@ -113,13 +113,14 @@ impl Facts {
     }
 }
 
-/// The real user.
+/// The real user ID of a process.
 fn real_owner(status: &str) -> Option<u32> {
     let line = status.lines().find_map(|line| line.strip_prefix("Uid:"))?;
     line.split_whitespace().next()?.parse().ok()
 }
 
-/// Name, state, and the ticks from the start of the machine to its own (`proc_pid_stat(5)`). The name may hold anything.
+/// The name of a process, its state, and the ticks from the start of the machine to the start of the process
+/// (`proc_pid_stat(5)`). The name may contain any character.
 fn of_stat(stat: &str) -> Option<(String, char, u64)> {
     let (before, after) = stat.rsplit_once(')')?;
     let (_, name) = before.split_once('(')?;
@@ -128,7 +129,7 @@ fn of_stat(stat: &str) -> Option<(String, char, u64)> {
     Some((name.to_owned(), state, fields.nth(18)?.parse().ok()?))
 }
 
-/// So many ticks after the start of the machine.
+/// The time that many ticks after the start of the machine.
 fn moment(ticks: u64) -> Option<SystemTime> {
     let up = clock_gettime(ClockId::Boottime);
     let up = Duration::new(u64::try_from(up.tv_sec).ok()?, u32::try_from(up.tv_nsec).ok()?);

@@ -1,8 +1,8 @@
 //! The process that carries out one run. The parent starts it from its own program: it becomes the configured user, and executes
 //! the command or sends the signal.
 //!
-//! What it has to do, and how that went, goes over the socket that it finds as its standard input. A command that is executed
-//! closes the socket by that, without a word.
+//! It receives its order, and sends its report, over the socket that is its standard input. If it executes a command, it sends no
+//! report: the execution closes the socket.
 
 use std::fs::File;
 use std::io::{self, Read as _, Write as _};
@@ -23,19 +23,19 @@ use super::{Action, End, Hook, User, pid_file, signal};
 pub const LINE: &str = "hook";
 /// The `PATH` of a command. The command itself has an absolute path; this is for the programs that it starts.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-/// How long a process is watched that was to reload: one that does not know the signal ends by it.
+/// How long a process is watched after a signal to reload: a program that does not handle the signal is ended by it.
 const WATCHED: Duration = Duration::from_millis(200);
 /// The signals that are sent to end a process.
 const ENDING: [Signal; 3] = [Signal::INT, Signal::QUIT, Signal::TERM];
 
-/// What the parent sends it: which publication it is, and the hook.
+/// The parent's message to this process: the number of the publication, and the hook.
 #[must_use]
 pub fn order(generation: u64, hook: &[u8]) -> Vec<u8> {
     let length = u32::try_from(hook.len()).unwrap_or_default();
     [&length.to_le_bytes()[..], &generation.to_le_bytes(), hook].concat()
 }
 
-/// What it says before it ends, if no command was executed.
+/// This process's message to the parent, unless it has executed a command.
 #[derive(Debug)]
 pub struct Report;
 
@@ -49,7 +49,7 @@ impl Report {
         [kind, a, b, c, d]
     }
 
-    /// Reads one; `None` if it is none.
+    /// Reads a report; `None` if the bytes are not one.
     #[must_use]
     pub fn read(bytes: &[u8]) -> Option<End> {
         let [kind, a, b, c, d] = *bytes else { return None };
@@ -64,15 +64,15 @@ pub fn carry_out() -> bool {
     let Ok(mut line) = io::stdin().as_fd().try_clone_to_owned().map(UnixStream::from) else {
         return false;
     };
-    let end = match heard(&mut line) {
-        Ok((generation, hook)) => done(&hook, generation),
+    let end = match received(&mut line) {
+        Ok((generation, hook)) => carry_out_run(&hook, generation),
         Err(_) => return false,
     };
     line.write_all(&Report::bytes(end)).is_ok() && end.is_success()
 }
 
-/// What is to be done. An error if this process was not started by the parent.
-fn heard(line: &mut UnixStream) -> io::Result<(u64, Hook)> {
+/// Receives the hook to run, and the generation that it follows. An error if this process was not started by the parent.
+fn received(line: &mut UnixStream) -> io::Result<(u64, Hook)> {
     line.peer_addr()?;
     let mut head = [0; 12];
     line.read_exact(&mut head)?;
@@ -83,18 +83,18 @@ fn heard(line: &mut UnixStream) -> io::Result<(u64, Hook)> {
     Ok((u64::from_le_bytes(generation), serde_json::from_slice(&hook)?))
 }
 
-fn done(hook: &Hook, generation: u64) -> End {
+fn carry_out_run(hook: &Hook, generation: u64) -> End {
     if let Ok(null) = File::open("/dev/null") {
         let _ = rustix::stdio::dup2_stdin(OwnedFd::from(null));
     }
-    // Those that the parent keeps back for itself.
+    // The parent blocks its signals, and this process has inherited that.
     let _ = SigSet::empty().thread_set_mask();
     if let Some(user) = &hook.user
         && let Err(error) = become_user(user)
     {
         return End::NotTheUser(error as i32);
     }
-    // The kernel forgets it when a process becomes another user.
+    // The kernel resets this setting when a process becomes another user.
     let _ = set_parent_process_death_signal(Some(Signal::KILL));
     match &hook.action {
         Action::Command(arguments) => execute(hook, arguments, generation),
@@ -108,7 +108,7 @@ fn done(hook: &Hook, generation: u64) -> End {
     }
 }
 
-/// For good.
+/// Becomes the user, irrevocably.
 fn become_user(user: &User) -> nix::Result<()> {
     // A process that already is this user needs no change, and without privileges cannot set its groups.
     if geteuid().as_raw() == user.uid {

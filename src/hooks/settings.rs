@@ -11,26 +11,26 @@ use serde::{Deserialize, Serialize};
 pub struct Hook {
     /// Its name, which no other hook and no server has.
     pub name: String,
-    /// What is done.
+    /// What it does.
     pub action: Action,
-    /// After what.
+    /// The event after which it is run.
     pub when: When,
-    /// How long it may take.
+    /// How long a run may take.
     pub timeout: Duration,
-    /// Whether the next set waits for it, for a while.
+    /// Whether the next publication waits for its run, for a limited time.
     pub barrier: bool,
     /// The user that it runs as; `None` for the user of pgsvid.
     pub user: Option<User>,
-    /// The variables that a command finds, beside those of pgsvid.
+    /// The environment variables of a command, in addition to those that pgsvid sets.
     pub environment: Vec<(String, String)>,
     /// The directory of the published files.
     pub directory: PathBuf,
-    /// Its number with the parent; `None` while that knows no such hook.
+    /// Its number in the parent's table; `None` if the parent does not have this hook.
     #[serde(skip)]
     pub number: Option<u8>,
 }
 
-/// A user, with the numbers that the name had at the start.
+/// A user, with the IDs that belonged to the name when pgsvid was started.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct User {
     /// As it is configured.
@@ -67,7 +67,7 @@ impl User {
     }
 }
 
-/// What is done.
+/// What a hook does.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Action {
     /// A program with its arguments; no shell reads them.
@@ -83,7 +83,7 @@ pub enum Action {
     },
 }
 
-/// After what a hook is due.
+/// The event after which a hook is due.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum When {
     /// After each publication.
@@ -115,7 +115,7 @@ pub const SIGNALS: [(&str, Signal); 8] = [
     ("CONT", Signal::CONT),
 ];
 
-/// The name of a signal as it is kept, and the signal; with or without `SIG` before it.
+/// The signal with this name, which may begin with `SIG`; and its name without `SIG`.
 #[must_use]
 pub fn signal(name: &str) -> Option<(&'static str, Signal)> {
     let name = name.strip_prefix("SIG").unwrap_or(name);

@@ -1,36 +1,36 @@
-//! The hooks, as the daemon gives them to its parent: once, in bytes that the parent keeps and compares, and does not read.
+//! The hooks, as the daemon sends them to its parent: once, as bytes that the parent keeps and compares, but does not parse.
 
 use std::time::Duration;
 
 use super::Hook;
 
-/// Most hooks.
+/// How many hooks there may be.
 pub const MOST: usize = 16;
-/// Largest one, in bytes: an order has to fit into a socket's buffer.
+/// Largest hook, in bytes: an order must fit into a socket's buffer.
 const LARGEST: usize = 16 * 1024;
 /// Length of the head before each hook, in bytes: the length of the hook in bytes and its time-out in milliseconds, each a
 /// `u32` in little-endian order.
 const HEAD: usize = 8;
 
-/// What the parent keeps.
+/// The hooks that the parent keeps.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Table(pub Vec<Entry>);
 
-/// One hook of it.
+/// One hook of the table.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
     /// How long it may take.
     pub timeout: Duration,
-    /// All of it, for the process that carries it out.
+    /// The hook as JSON, for the process that carries it out.
     pub bytes: Vec<u8>,
 }
 
-/// A hook has too many words.
+/// A hook has too long a command.
 #[derive(Debug, thiserror::Error)]
 #[error("the hook {0} is larger than 16 KiB; put what it does into a script")]
 pub struct TooLarge(String);
 
-/// These bytes are no table.
+/// The bytes are not a table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NoTable;
 
@@ -47,7 +47,7 @@ impl Table {
         hooks.iter().take(MOST).map(entry).collect::<Result<_, _>>().map(Self)
     }
 
-    /// As it goes over the channel.
+    /// The bytes to send over the channel.
     #[must_use]
     pub fn bytes(&self) -> Vec<u8> {
         let mut bytes = vec![u8::try_from(self.0.len()).unwrap_or_default()];
@@ -59,9 +59,8 @@ impl Table {
         bytes
     }
 
-    /// Reads one from the beginning of these bytes, and tells how many of them it takes. `Ok(None)`: more have to come.
-    ///
-    /// An error if they are none.
+    /// Reads a table from the beginning of these bytes, and returns how many of them it takes; `Ok(None)` if the table is
+    /// incomplete. Fails if the bytes are not a table.
     pub fn read(bytes: &[u8]) -> Result<Option<(Self, usize)>, NoTable> {
         let Some(count) = bytes.first() else { return Ok(None) };
         if usize::from(*count) > MOST {
@@ -85,15 +84,15 @@ impl Table {
         Ok(Some((table, at)))
     }
 
-    /// For each hook of another table, which of these is the same.
+    /// For each hook of another table, the index of the same hook in this table; 255 if this table does not have it.
     #[must_use]
-    pub fn places(&self, of: &Self) -> [u8; MOST] {
-        let mut places = [u8::MAX; MOST];
-        for (place, entry) in places.iter_mut().zip(&of.0) {
+    pub fn indexes_of(&self, other: &Self) -> [u8; MOST] {
+        let mut indexes = [u8::MAX; MOST];
+        for (index, entry) in indexes.iter_mut().zip(&other.0) {
             let same = self.0.iter().position(|known| known == entry);
-            *place = same.and_then(|at| u8::try_from(at).ok()).unwrap_or(u8::MAX);
+            *index = same.and_then(|at| u8::try_from(at).ok()).unwrap_or(u8::MAX);
         }
-        places
+        indexes
     }
 }
 
@@ -129,6 +128,6 @@ mod tests {
     fn h12_each_hook_of_a_changed_table_is_found_by_all_that_it_is() {
         let fixed = Table(vec![entry(1, b"a"), entry(1, b"b")]);
         let changed = Table(vec![entry(1, b"b"), entry(2, b"a"), entry(1, b"c"), entry(1, b"a")]);
-        assert_eq!(fixed.places(&changed)[..5], [1, 255, 255, 0, 255]);
+        assert_eq!(fixed.indexes_of(&changed)[..5], [1, 255, 255, 0, 255]);
     }
 }

@@ -42,7 +42,7 @@ pub enum Error {
 pub enum Question {
     /// Whether a valid set is published: `/startupz`.
     Started,
-    /// Whether its loop makes progress: `/livez`.
+    /// Whether the daemon's loop makes progress: `/livez`.
     Alive,
 }
 
@@ -121,7 +121,7 @@ fn converse(
     Ok(answer)
 }
 
-/// Never zero, which means no limit to the kernel.
+/// The time until the deadline, or an error if it has passed. Never zero, because the kernel takes zero as no limit.
 fn left(deadline: Instant) -> io::Result<Duration> {
     let left = deadline.saturating_duration_since(Instant::now());
     if left.is_zero() { Err(ErrorKind::TimedOut.into()) } else { Ok(left) }

@@ -222,7 +222,7 @@ fn server(view: &View, consumer: &ConsumerView) -> Markup {
     }
 }
 
-/// Whether it answered last time. If not, it may serve something else by now than what was seen.
+/// Whether the server answered the last probe. If not, it may serve something else by now.
 fn answers(consumer: &ConsumerView) -> bool {
     consumer.verdict.as_deref() != Some("unreachable")
 }

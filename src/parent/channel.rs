@@ -5,14 +5,14 @@ use std::io;
 
 use crate::hooks::{Answer, MOST, NoTable, Request, Table};
 
-/// The variable with which the parent tells the daemon that it is one, and how the previous one ended.
+/// The variable that makes a process the daemon of this parent. Its value says how the previous daemon ended.
 pub const VARIABLE: &str = "PGSVID_PARENT";
 /// From the daemon: it has published a valid set.
 pub(super) const READY: u8 = b'r';
 /// From the daemon, once, before any other message: the table of hooks. From the parent, in answer to a table that is not
 /// empty: the numbers of these hooks.
 pub(super) const TABLE: u8 = b't';
-/// It asks for a hook, or the parent tells what came of one.
+/// From the daemon: a request to run a hook. From the parent: the result of a hook.
 pub(super) const HOOK: u8 = b'h';
 
 /// An order of the parent to the daemon.
@@ -42,7 +42,7 @@ impl Order {
 
 /// A message of the daemon.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Word {
+pub(super) enum DaemonMessage {
     Table(Table),
     Ready,
     Hook(Request),
@@ -50,15 +50,15 @@ pub(super) enum Word {
 
 /// Bytes that no daemon sends.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Nonsense;
+pub(super) struct InvalidMessage;
 
-impl Word {
+impl DaemonMessage {
     /// Takes the first message from these bytes; `Ok(None)` if it is incomplete. Fails for bytes that no daemon sends.
-    pub(super) fn take(bytes: &mut Vec<u8>) -> Result<Option<Self>, Nonsense> {
+    pub(super) fn take(bytes: &mut Vec<u8>) -> Result<Option<Self>, InvalidMessage> {
         let Some((kind, rest)) = bytes.split_first() else { return Ok(None) };
-        let (word, length) = match *kind {
+        let (message, length) = match *kind {
             READY => (Self::Ready, 0),
-            TABLE => match Table::read(rest).map_err(|NoTable| Nonsense)? {
+            TABLE => match Table::read(rest).map_err(|NoTable| InvalidMessage)? {
                 Some((table, length)) => (Self::Table(table), length),
                 None => return Ok(None),
             },
@@ -66,26 +66,26 @@ impl Word {
                 Some(request) => (Self::Hook(Request::read(request)), Request::LENGTH),
                 None => return Ok(None),
             },
-            _ => return Err(Nonsense),
+            _ => return Err(InvalidMessage),
         };
         bytes.drain(..=length);
-        Ok(Some(word))
+        Ok(Some(message))
     }
 }
 
 /// The numbers of the hooks of a table, as the parent sends them.
-pub(super) type Places = [u8; MOST];
+pub(super) type HookNumbers = [u8; MOST];
 
 /// A message of the parent while the daemon runs.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Heard {
+pub enum ParentMessage {
     /// An order.
     Order(Order),
     /// The result of a hook.
     Answer(Box<Answer>),
 }
 
-impl Heard {
+impl ParentMessage {
     /// Takes the first message from these bytes; `Ok(None)` if it is incomplete.
     pub(super) fn take(bytes: &mut Vec<u8>) -> io::Result<Option<Self>> {
         let Some((kind, rest)) = bytes.split_first() else { return Ok(None) };
@@ -139,18 +139,21 @@ mod tests {
     }
 
     #[test]
-    fn words_are_taken_one_by_one_and_only_whole() {
+    fn messages_are_taken_one_by_one_and_only_whole() {
         let request = Request { number: 1, token: 2, generation: 3 };
         let table = Table::default();
         let sent = [&[TABLE][..], &table.bytes(), &[READY, HOOK], &request.bytes()].concat();
-        let (mut bytes, mut words) = (Vec::new(), Vec::new());
+        let (mut bytes, mut messages) = (Vec::new(), Vec::new());
         for byte in sent {
             bytes.push(byte);
-            words.extend(Word::take(&mut bytes).unwrap());
+            messages.extend(DaemonMessage::take(&mut bytes).unwrap());
         }
-        assert_eq!(words, [Word::Table(table), Word::Ready, Word::Hook(request)]);
+        assert_eq!(
+            messages,
+            [DaemonMessage::Table(table), DaemonMessage::Ready, DaemonMessage::Hook(request)]
+        );
         assert!(bytes.is_empty());
-        assert_eq!(Word::take(&mut vec![b'x']), Err(Nonsense));
+        assert_eq!(DaemonMessage::take(&mut vec![b'x']), Err(InvalidMessage));
     }
 
     #[test]
@@ -160,10 +163,13 @@ mod tests {
         let (mut bytes, mut heard) = (Vec::new(), Vec::new());
         for byte in sent {
             bytes.push(byte);
-            heard.extend(Heard::take(&mut bytes).unwrap());
+            heard.extend(ParentMessage::take(&mut bytes).unwrap());
         }
-        let answer = Heard::Answer(Box::new(answer));
-        assert_eq!(heard, [Heard::Order(Order::Again), answer, Heard::Order(Order::End)]);
-        assert!(Heard::take(&mut vec![b'x']).is_err());
+        let answer = ParentMessage::Answer(Box::new(answer));
+        assert_eq!(
+            heard,
+            [ParentMessage::Order(Order::Again), answer, ParentMessage::Order(Order::End)]
+        );
+        assert!(ParentMessage::take(&mut vec![b'x']).is_err());
     }
 }

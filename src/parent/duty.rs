@@ -17,13 +17,13 @@ const LONG: Duration = Duration::from_secs(60);
 /// Exit status of a daemon that failed.
 const FAILED: u8 = 1;
 /// The greatest exit status that the program itself returns. Others come from panics, and from other programs in its place.
-const LAST_WORD: i32 = 2;
+const LARGEST_STATUS: i32 = 2;
 
 /// How a daemon ended.
 #[derive(Debug)]
 pub(super) enum Ended {
-    /// With this status.
-    Told(ExitStatus),
+    /// With this status, which is an exit status or a signal.
+    Exited(ExitStatus),
     /// Unknown: it could not be started, or another process got the status.
     Unknown(String),
 }
@@ -31,7 +31,7 @@ pub(super) enum Ended {
 impl fmt::Display for Ended {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Told(status) => status.fmt(formatter),
+            Self::Exited(status) => status.fmt(formatter),
             Self::Unknown(why) => formatter.write_str(why),
         }
     }
@@ -72,7 +72,7 @@ impl Duty {
         self.ready = true;
     }
 
-    /// The end was requested; returns how often so far.
+    /// Records a request to end; returns how many there have been.
     pub(super) fn asked_to_end(&mut self) -> u32 {
         self.asked += 1;
         self.asked
@@ -85,18 +85,18 @@ impl Duty {
     /// must not stop.
     pub(super) fn ended(&mut self, how: &Ended, lived: Duration) -> Next {
         let code = match how {
-            Ended::Told(status) => status.code(),
+            Ended::Exited(status) => status.code(),
             Ended::Unknown(_) => None,
         };
         if self.asked > 0 {
             return Next::End(match (code, how) {
                 (Some(code), _) => u8::try_from(code).unwrap_or(FAILED),
-                // In its first moments a signal ends it like every program.
-                (None, Ended::Told(status)) if is_wanted(*status) => 0,
+                // Before the daemon takes its signals from the parent, a signal ends it like any program.
+                (None, Ended::Exited(status)) if is_wanted(*status) => 0,
                 _ => FAILED,
             });
         }
-        if let Some(code) = code.filter(|code| !self.ready && *code <= LAST_WORD) {
+        if let Some(code) = code.filter(|code| !self.ready && *code <= LARGEST_STATUS) {
             return Next::End(u8::try_from(code).unwrap_or(FAILED));
         }
         if lived >= LONG {
@@ -120,11 +120,11 @@ mod tests {
     const BRIEFLY: Duration = Duration::from_millis(20);
 
     fn exited(code: i32) -> Ended {
-        Ended::Told(ExitStatus::from_raw(code << 8))
+        Ended::Exited(ExitStatus::from_raw(code << 8))
     }
 
     fn killed(signal: i32) -> Ended {
-        Ended::Told(ExitStatus::from_raw(signal))
+        Ended::Exited(ExitStatus::from_raw(signal))
     }
 
     #[test]
@@ -153,8 +153,8 @@ mod tests {
                     matches!(next, Next::Start(pause) if pause <= Duration::from_secs(1)),
                     "{next:?}"
                 );
-                let told = duty.predecessor().unwrap();
-                assert_eq!((told.restarts, &told.ended), (1, &how.to_string()));
+                let last = duty.predecessor().unwrap();
+                assert_eq!((last.restarts, &last.ended), (1, &how.to_string()));
             }
         }
     }

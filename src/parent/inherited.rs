@@ -8,13 +8,13 @@ use std::time::Duration;
 
 use rustix::process::{Signal, set_parent_process_death_signal};
 
-use super::channel::{HOOK, Heard, Places, Predecessor, READY, TABLE, VARIABLE};
+use super::channel::{HOOK, HookNumbers, ParentMessage, Predecessor, READY, TABLE, VARIABLE};
 use super::signals;
 use crate::hooks::{MOST, Request, Table};
 
-/// How long the parent may take to tell the numbers of hooks. It does nothing else at that time.
-const TELLING: Duration = Duration::from_secs(30);
-/// Most that is taken at a time of what it says.
+/// How long the parent may take to send the numbers of hooks. It has no other work at that time.
+const ANSWER_LIMIT: Duration = Duration::from_secs(30);
+/// Most bytes to read from the parent at a time.
 const AT_A_TIME: usize = 4096;
 
 /// The connection to the parent, and what the parent passed at the start.
@@ -25,8 +25,8 @@ pub struct Channel {
 }
 
 impl Channel {
-    /// Takes the channel that the parent has left. Call it before any other thread is started. From here on the kernel kills
-    /// this process when its parent dies.
+    /// Takes over the channel that this process inherited from its parent. Call it before any other thread is started. From here
+    /// on the kernel kills this process when its parent dies.
     pub fn inherited(variable: Option<&OsString>) -> io::Result<Self> {
         let stream = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
         if stream.peer_addr().is_err() {
@@ -48,7 +48,7 @@ impl Channel {
 
     /// From here on the parent handles SIGTERM, SIGINT and SIGHUP: a service manager sends them to every process of the
     /// service, and a terminal to every process in the foreground. Call it before any other thread is started.
-    pub fn listen(&self) {
+    pub fn ignore_signals(&self) {
         signals::hold();
     }
 
@@ -68,8 +68,8 @@ impl Channel {
         stream.write_all(&[&[TABLE], &table.bytes()[..]].concat())?;
         let mut answer = [0; 1 + MOST];
         if !table.0.is_empty() {
-            stream.set_read_timeout(Some(TELLING))?;
-            // An order that came before is lost; somebody has to request it again.
+            stream.set_read_timeout(Some(ANSWER_LIMIT))?;
+            // An order that arrives before the answer is ignored; its sender has to repeat the signal.
             while answer[0] != TABLE {
                 stream.read_exact(&mut answer[..1])?;
             }
@@ -77,10 +77,10 @@ impl Channel {
             stream.set_read_timeout(None)?;
         }
         stream.set_nonblocking(true)?;
-        let [_, places @ ..] = answer;
-        let places: Places = places;
-        let number = |place: &u8| (*place != u8::MAX).then_some(*place);
-        Ok(places.iter().take(table.0.len()).map(number).collect())
+        let [_, numbers @ ..] = answer;
+        let numbers: HookNumbers = numbers;
+        let known = |number: &u8| (*number != u8::MAX).then_some(*number);
+        Ok(numbers.iter().take(table.0.len()).map(known).collect())
     }
 
     /// The connection on which the daemon requests hooks.
@@ -92,7 +92,7 @@ impl Channel {
     /// the runtime cannot register the socket.
     pub fn open(self) -> io::Result<Orders> {
         let stream = tokio::net::UnixStream::from_std(self.stream)?;
-        Ok(Orders { stream, heard: Vec::new() })
+        Ok(Orders { stream, received: Vec::new() })
     }
 }
 
@@ -101,11 +101,11 @@ impl Channel {
 pub struct Asker(UnixStream);
 
 impl Asker {
-    /// Asks for one; false if the parent does not take it now.
+    /// Requests a run. Returns false if the channel to the parent is full.
     #[must_use]
     pub fn ask(&self, request: &Request) -> bool {
         let bytes = [&[HOOK], &request.bytes()[..]].concat();
-        // All of it or nothing: it fits into one buffer of the kernel's.
+        // All bytes are written or none, because they fit into one buffer of the kernel.
         (&self.0).write(&bytes).is_ok_and(|written| written == bytes.len())
     }
 }
@@ -114,22 +114,24 @@ impl Asker {
 #[derive(Debug)]
 pub struct Orders {
     stream: tokio::net::UnixStream,
-    /// What has come, and nobody has taken yet.
-    heard: Vec<u8>,
+    /// Bytes that have arrived and are not handled yet.
+    received: Vec<u8>,
 }
 
 impl Orders {
     /// Waits for the next message. Fails if the parent is gone. Safe to cancel.
-    pub async fn next(&mut self) -> io::Result<Heard> {
+    pub async fn next(&mut self) -> io::Result<ParentMessage> {
         loop {
-            if let Some(heard) = Heard::take(&mut self.heard)? {
-                return Ok(heard);
+            if let Some(received) = ParentMessage::take(&mut self.received)? {
+                return Ok(received);
             }
             self.stream.readable().await?;
             let mut part = [0; AT_A_TIME];
             match self.stream.try_read(&mut part) {
                 Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
-                Ok(length) => self.heard.extend_from_slice(part.get(..length).unwrap_or_default()),
+                Ok(length) => {
+                    self.received.extend_from_slice(part.get(..length).unwrap_or_default());
+                }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Err(error) => return Err(error),
             }

@@ -1,4 +1,4 @@
-//! This program, to be started once more.
+//! Starts this program again, as another process.
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::process::CommandExt as _;
@@ -8,7 +8,7 @@ use std::process::Command;
 /// This very program, even after another one was installed in its place.
 const ITSELF: &str = "/proc/self/exe";
 
-/// This very program, to be started with other arguments.
+/// A command that starts this very program with other arguments.
 pub(super) fn itself(arguments: &[OsString]) -> Command {
     let name = arguments.first().map_or(OsStr::new("pgsvid"), OsString::as_os_str);
     // Without /proc, by its name.

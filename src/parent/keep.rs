@@ -8,23 +8,23 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::Signal;
 use tokio::time::Instant;
 
-use super::channel::{Order, Word};
+use super::channel::{DaemonMessage, Order};
 use super::duty::{Duty, Ended, Next};
-use super::errand::GRACE;
-use super::errands::Errands;
+use super::hook_run::GRACE;
+use super::hook_runs::HookRuns;
 use super::manager;
 use super::signals::{Signals, Wanted};
 use super::start::{Daemon, reap};
 use crate::sandbox;
 
-/// How long a daemon may take to end after it was told twice.
+/// How long a daemon may take to end after the second request.
 const AT_ONCE: Duration = Duration::from_secs(1);
 
 /// Starts the daemon with the same arguments, and restarts it whenever it ends. Returns the exit status once the end was
 /// requested, or if a daemon ends with a status of its own before any daemon was ready.
 ///
-/// `notify` is the value of `NOTIFY_SOCKET`. `turn_off` is called once the first daemon has been started, which may have
-/// something to print. An error is that of the very first start.
+/// `notify` is the value of `NOTIFY_SOCKET`. `turn_off` is called once the first daemon has been started; until then this
+/// process may print an error. Fails only if the first daemon cannot be started.
 pub fn keep(
     arguments: &[OsString],
     notify: Option<&OsString>,
@@ -35,7 +35,7 @@ pub fn keep(
         arguments,
         signals: Signals::block()?,
         duty: Duty::new(),
-        errands: Errands::default(),
+        hook_runs: HookRuns::default(),
     };
     let mut begun = Instant::now();
     let mut started = Ok(Daemon::start(arguments, None)?);
@@ -70,7 +70,7 @@ struct Parent<'a> {
     arguments: &'a [OsString],
     signals: Signals,
     duty: Duty,
-    errands: Errands,
+    hook_runs: HookRuns,
 }
 
 impl Parent<'_> {
@@ -80,18 +80,18 @@ impl Parent<'_> {
         // Once it is ready, and there are no hooks, it sends no more messages and cannot wake this process.
         let mut awaited = PollFlags::IN;
         loop {
-            let (signalled, told) = self.wait(Some((daemon, awaited)), deadline);
+            let (signalled, events) = self.wait(Some((daemon, awaited)), deadline);
             if signalled {
                 while let Some(wanted) = self.signals.next() {
                     match wanted {
                         Wanted::Reap => {
-                            if let Some(ended) = reap(Some(daemon), &mut self.errands) {
+                            if let Some(ended) = reap(Some(daemon), &mut self.hook_runs) {
                                 return ended;
                             }
                         }
-                        Wanted::Again => daemon.tell(Order::Again),
+                        Wanted::Again => daemon.send_order(Order::Again),
                         Wanted::End => {
-                            daemon.tell(Order::End);
+                            daemon.send_order(Order::End);
                             // Before it listens, the signal ends it; after that it ignores the signal.
                             daemon.signal(Signal::TERM);
                             if self.duty.asked_to_end() > 1 {
@@ -104,44 +104,44 @@ impl Parent<'_> {
             if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
                 return daemon.end();
             }
-            if told.is_empty() {
+            if events.is_empty() {
                 continue;
             }
-            let is_end = daemon.hear();
-            // Messages before its end count: a daemon may be ready and die.
+            let is_end = daemon.receive();
+            // Messages that were sent before its end count: a daemon may report that it is ready, and die.
             let sensible = self.listen(daemon);
-            if daemon.is_ready && !self.errands.are_there() {
+            if daemon.is_ready && !self.hook_runs.are_there() {
                 awaited = PollFlags::empty();
             }
-            if !sensible || is_end || told.contains(PollFlags::HUP) {
+            if !sensible || is_end || events.contains(PollFlags::HUP) {
                 return daemon.end();
             }
         }
     }
 
-    /// Handles the daemon's messages; false for one that no daemon sends.
+    /// Handles the daemon's messages. Returns false for a message that no daemon sends.
     fn listen(&mut self, daemon: &mut Daemon) -> bool {
-        while let Ok(word) = Word::take(&mut daemon.said) {
-            match word {
+        while let Ok(message) = DaemonMessage::take(&mut daemon.received) {
+            match message {
                 None => return true,
-                Some(Word::Table(_)) if daemon.has_table => return false,
-                Some(Word::Table(table)) => {
+                Some(DaemonMessage::Table(_)) if daemon.has_table => return false,
+                Some(DaemonMessage::Table(table)) => {
                     daemon.has_table = true;
-                    let places = self.errands.fix(&table);
+                    let numbers = self.hook_runs.fix(&table);
                     if !table.0.is_empty() {
-                        daemon.tell_places(&places);
+                        daemon.send_hook_numbers(&numbers);
                     }
                 }
-                Some(Word::Ready) => {
+                Some(DaemonMessage::Ready) => {
                     daemon.is_ready = true;
                     self.duty.is_ready();
                 }
                 // The table comes first, before anything else can influence the daemon.
-                Some(Word::Hook(_)) if !daemon.has_table => return false,
-                Some(Word::Hook(request)) => {
-                    let refused = self.errands.begin(self.arguments, request, daemon.number());
+                Some(DaemonMessage::Hook(_)) if !daemon.has_table => return false,
+                Some(DaemonMessage::Hook(request)) => {
+                    let refused = self.hook_runs.begin(self.arguments, request, daemon.number());
                     if let Some(answer) = refused {
-                        daemon.tell_answer(&answer);
+                        daemon.send_answer(&answer);
                     }
                 }
             }
@@ -156,7 +156,7 @@ impl Parent<'_> {
             self.wait(None, Some(until));
             while let Some(wanted) = self.signals.next() {
                 match wanted {
-                    Wanted::Reap => drop(reap(None, &mut self.errands)),
+                    Wanted::Reap => drop(reap(None, &mut self.hook_runs)),
                     // The next daemon does everything again anyway.
                     Wanted::Again => {}
                     Wanted::End => return false,
@@ -168,42 +168,43 @@ impl Parent<'_> {
 
     /// Ends the running hooks, unless the kernel cannot end one. A second request kills them at once.
     fn end(&mut self) {
-        self.errands.ask_to_end();
+        self.hook_runs.ask_to_end();
         let until = Instant::now() + GRACE + AT_ONCE;
-        while self.errands.are_running() && Instant::now() < until {
+        while self.hook_runs.are_running() && Instant::now() < until {
             // A hook that ignores the request is killed, like after its time-out.
             self.wait(None, Some(until));
             while let Some(wanted) = self.signals.next() {
                 if wanted == Wanted::End {
-                    self.errands.kill();
+                    self.hook_runs.kill();
                 }
             }
-            drop(reap(None, &mut self.errands));
+            drop(reap(None, &mut self.hook_runs));
         }
     }
 
-    /// Waits until a signal has come, or the daemon's channel has an `awaited` event; also serves the hooks.
+    /// Waits until a signal has come, or the daemon's channel has an `awaited` event; also serves the hooks. Returns whether a
+    /// signal has come, and the events of the channel.
     fn wait(
         &mut self,
         daemon: Option<(&Daemon, PollFlags)>,
         until: Option<Instant>,
     ) -> (bool, PollFlags) {
-        let until = until.into_iter().chain(self.errands.next()).min();
+        let until = until.into_iter().chain(self.hook_runs.next()).min();
         let left = until.map(|until| until.saturating_duration_since(Instant::now()));
         let left = left.and_then(|left| Timespec::try_from(left).ok());
         let mut sources = vec![PollFd::new(&self.signals, PollFlags::IN)];
         sources.extend(daemon.map(|(daemon, awaited)| PollFd::new(daemon, awaited)));
         sources
-            .extend(self.errands.outputs().map(|it| PollFd::from_borrowed_fd(it, PollFlags::IN)));
+            .extend(self.hook_runs.outputs().map(|it| PollFd::from_borrowed_fd(it, PollFlags::IN)));
         // Interrupted, or short of memory: the descriptors are checked anyway.
         let _ = poll(&mut sources, left.as_ref());
         let signalled = sources.first().is_some_and(|it| !it.revents().is_empty());
-        let told = sources.get(1).filter(|_| daemon.is_some());
-        let told = told.map_or(PollFlags::empty(), PollFd::revents);
+        let events = sources.get(1).filter(|_| daemon.is_some());
+        let events = events.map_or(PollFlags::empty(), PollFd::revents);
         drop(sources);
-        if self.errands.are_running() {
-            self.errands.turn();
+        if self.hook_runs.are_running() {
+            self.hook_runs.turn();
         }
-        (signalled, told)
+        (signalled, events)
     }
 }

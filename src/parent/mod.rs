@@ -1,14 +1,15 @@
 //! The first process of `pgsvid run`: it starts the daemon, and restarts it whenever it dies, so that a crash does not
 //! restart the container, which would take its pod out of its Service.
 //!
-//! It is never confined and holds no key. It only reads signals and the daemon's few messages. It only starts this program: as
-//! the daemon, and as the process that carries out one run of a hook. The first daemon fixes the hooks before it is confined and
-//! opens any socket. It has one thread, which sleeps until a signal comes, the daemon ends, or a hook has output.
+//! This process is never confined and holds no key. It only reads signals and the daemon's few messages. It only starts this
+//! program: as the daemon, and as the process that carries out one run of a hook. The first daemon fixes the hooks before that
+//! daemon is confined and opens any socket. This process has one thread, which sleeps until a signal comes, the daemon ends, or
+//! a hook has output.
 
 mod channel;
 mod duty;
-mod errand;
-mod errands;
+mod hook_run;
+mod hook_runs;
 mod inherited;
 mod itself;
 mod keep;
@@ -16,7 +17,7 @@ mod manager;
 mod signals;
 mod start;
 
-pub use channel::{Heard, Order, Predecessor, VARIABLE};
+pub use channel::{Order, ParentMessage, Predecessor, VARIABLE};
 pub use inherited::{Asker, Channel, Orders};
 pub use keep::keep;
 pub use manager::connect;

@@ -6,21 +6,21 @@ use std::os::fd::{AsFd, BorrowedFd};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 
-/// The meaning of a signal.
+/// What a signal asks the parent to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Wanted {
-    /// SIGTERM or SIGINT.
+    /// SIGTERM or SIGINT: end.
     End,
-    /// SIGHUP.
+    /// SIGHUP: let the daemon publish, reload and verify again.
     Again,
-    /// SIGCHLD.
+    /// SIGCHLD: reap the children that have ended.
     Reap,
 }
 
 pub(super) struct Signals(SignalFd);
 
 impl Signals {
-    /// Blocks them for [`Signals::next`], also in processes that this one starts.
+    /// Blocks these signals, so that only [`Signals::next`] receives them. Processes that this one starts inherit the block.
     pub(super) fn block() -> io::Result<Self> {
         let mut set = ends();
         set.add(Signal::SIGHUP);
@@ -54,12 +54,12 @@ fn ends() -> SigSet {
     [Signal::SIGTERM, Signal::SIGINT].into_iter().collect()
 }
 
-/// Lets SIGTERM and SIGINT end this process, as by default.
+/// Lets SIGTERM and SIGINT end this process, as they do by default.
 pub(super) fn release() {
     let _ = ends().thread_unblock();
 }
 
-/// Blocks them, because the parent handles them.
+/// Blocks SIGTERM and SIGINT again, because the parent reads them from its descriptor.
 pub(super) fn hold() {
     let _ = ends().thread_block();
 }

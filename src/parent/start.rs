@@ -8,12 +8,12 @@ use std::os::unix::process::ExitStatusExt as _;
 use std::process::ExitStatus;
 
 use rustix::io::Errno;
-use rustix::net::{RecvFlags, SendFlags, recv, send};
+use rustix::net::{RecvFlags, SendFlags, recv};
 use rustix::process::{Pid, Signal, WaitOptions, kill_process, wait, waitpid};
 
-use super::channel::{HOOK, Order, Places, Predecessor, TABLE, VARIABLE};
+use super::channel::{HOOK, HookNumbers, Order, Predecessor, TABLE, VARIABLE};
 use super::duty::Ended;
-use super::errands::Errands;
+use super::hook_runs::HookRuns;
 use super::itself::itself;
 use crate::hooks::Answer;
 
@@ -23,10 +23,10 @@ const AT_A_TIME: usize = 8192;
 pub(super) struct Daemon {
     pid: Pid,
     stream: UnixStream,
-    /// Its number among this parent's daemons.
+    /// Its number among this parent's daemons, from 0.
     number: u32,
     /// Bytes that it has sent, and that are not handled yet.
-    pub(super) said: Vec<u8>,
+    pub(super) received: Vec<u8>,
     /// Whether it has sent its table of hooks.
     pub(super) has_table: bool,
     /// Whether it has published a valid set.
@@ -49,43 +49,44 @@ impl Daemon {
             .spawn()?;
         let number = predecessor.map_or(0, |one| one.restarts);
         let pid = Pid::from_child(&child);
-        Ok(Self { pid, stream, number, said: Vec::new(), has_table: false, is_ready: false })
+        Ok(Self { pid, stream, number, received: Vec::new(), has_table: false, is_ready: false })
     }
 
-    /// Which one of this parent's.
+    /// Its number among this parent's daemons, from 0.
     pub(super) fn number(&self) -> u32 {
         self.number
     }
 
-    pub(super) fn tell(&self, order: Order) {
-        self.say(&[order.byte()]);
+    pub(super) fn send_order(&self, order: Order) {
+        self.send(&[order.byte()]);
     }
 
     /// Sends the numbers of its hooks.
-    pub(super) fn tell_places(&self, places: &Places) {
-        self.say(&[&[TABLE], &places[..]].concat());
+    pub(super) fn send_hook_numbers(&self, numbers: &HookNumbers) {
+        self.send(&[&[TABLE], &numbers[..]].concat());
     }
 
     /// Sends the result of a hook.
-    pub(super) fn tell_answer(&self, answer: &Answer) {
-        self.say(&[&[HOOK], &answer.bytes()[..]].concat());
+    pub(super) fn send_answer(&self, answer: &Answer) {
+        self.send(&[&[HOOK], &answer.bytes()[..]].concat());
     }
 
-    /// Sends all of it or nothing, since it fits into one buffer of the kernel. A daemon that reads nothing has enough already.
-    fn say(&self, bytes: &[u8]) {
-        let _ = send(&self.stream, bytes, SendFlags::DONTWAIT | SendFlags::NOSIGNAL);
+    /// Sends all bytes or none, since they fit into one buffer of the kernel. If that is full, the daemon has unread messages
+    /// already, and these bytes are dropped.
+    fn send(&self, bytes: &[u8]) {
+        let _ = rustix::net::send(&self.stream, bytes, SendFlags::DONTWAIT | SendFlags::NOSIGNAL);
     }
 
     pub(super) fn signal(&self, signal: Signal) {
         let _ = kill_process(self.pid, signal);
     }
 
-    /// Takes what it says; returns whether that is its end: the process has ended, or is about to.
-    pub(super) fn hear(&mut self) -> bool {
+    /// Receives bytes from the daemon. Returns whether the daemon has closed the channel: the process has ended, or is about to.
+    pub(super) fn receive(&mut self) -> bool {
         let mut part = [0; AT_A_TIME];
         match recv(&self.stream, &mut part, RecvFlags::DONTWAIT) {
             Ok((length @ 1.., _)) => {
-                self.said.extend_from_slice(part.get(..length).unwrap_or_default());
+                self.received.extend_from_slice(part.get(..length).unwrap_or_default());
                 false
             }
             Err(Errno::AGAIN | Errno::INTR) => false,
@@ -98,7 +99,7 @@ impl Daemon {
         self.signal(Signal::KILL);
         loop {
             match waitpid(Some(self.pid), WaitOptions::empty()) {
-                Ok(Some((_, status))) => return told(status.as_raw()),
+                Ok(Some((_, status))) => return exited(status.as_raw()),
                 Ok(None) | Err(Errno::INTR) => {}
                 Err(_) => return Ended::Unknown("its status was lost".to_owned()),
             }
@@ -108,25 +109,25 @@ impl Daemon {
 
 /// Waits for every child that has ended, sends the daemon the results of its hooks, and returns how the daemon ended, if it did.
 /// The first process of a container also adopts orphans.
-pub(super) fn reap(daemon: Option<&Daemon>, errands: &mut Errands) -> Option<Ended> {
+pub(super) fn reap(daemon: Option<&Daemon>, hook_runs: &mut HookRuns) -> Option<Ended> {
     let mut ended = None;
-    errands.before_reaping();
+    hook_runs.before_reaping();
     while let Ok(Some((pid, status))) = wait(WaitOptions::NOHANG) {
         if daemon.is_some_and(|daemon| daemon.pid == pid) {
-            ended = Some(told(status.as_raw()));
+            ended = Some(exited(status.as_raw()));
         } else if let Some((asked_by, answer)) =
-            errands.reaped(pid, ExitStatus::from_raw(status.as_raw()))
+            hook_runs.reaped(pid, ExitStatus::from_raw(status.as_raw()))
             && let Some(daemon) = daemon.filter(|daemon| daemon.number == asked_by)
         {
-            daemon.tell_answer(&answer);
+            daemon.send_answer(&answer);
         }
-        errands.before_reaping();
+        hook_runs.before_reaping();
     }
     ended
 }
 
-fn told(status: i32) -> Ended {
-    Ended::Told(ExitStatus::from_raw(status))
+fn exited(status: i32) -> Ended {
+    Ended::Exited(ExitStatus::from_raw(status))
 }
 
 impl AsFd for Daemon {

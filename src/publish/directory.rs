@@ -8,10 +8,10 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{AtFlags, Mode, OFlags, Stat};
 use rustix::io::{Errno, retry_on_intr};
 
+use super::directory_path::{DirectoryPath, Exposed, Trust};
 use super::error::Error;
 use super::ownership::{Owners, Reason};
-use super::way::{Exposed, Trust, Way};
-use super::{seam, way};
+use super::{directory_path, seam};
 use crate::users;
 
 /// The judgement about a directory.
@@ -23,19 +23,19 @@ struct Standing {
 }
 
 impl Standing {
-    fn of(way: &Way) -> Result<Self, Error> {
-        let trust = way.judge(ours())?;
-        if way.gives_more_rights() {
-            return Err(Error::DefaultAcl { directory: way.path.clone() });
+    fn of(opened: &DirectoryPath) -> Result<Self, Error> {
+        let trust = opened.judge(ours())?;
+        if opened.gives_more_rights() {
+            return Err(Error::DefaultAcl { directory: opened.path.clone() });
         }
-        Ok(Self { trust, exposed: way.is_exposed() })
+        Ok(Self { trust, exposed: opened.is_exposed() })
     }
 }
 
 /// The file of a generation that records which set it is, and where its authorities come from.
 pub(super) const RECORD: &str = "..set";
 
-/// How many entries of others are passed over in one listing, where others may make any number of them.
+/// How many entries of other users are skipped in one listing: in a shared directory they may create any number of entries.
 const MOST_FOREIGN: usize = 10_000;
 
 /// An open directory.
@@ -44,11 +44,11 @@ pub(super) struct Directory {
     fd: OwnedFd,
     standing: Standing,
     owners: Owners,
-    /// What others may rename on the path to it, as it was before pgsvid changed anything.
+    /// The entries on the path to it that others may rename, as they were when it was opened.
     found: Vec<Exposed>,
     /// The names of all files that pgsvid makes in a generation.
     names: Vec<String>,
-    /// Entries of ours that a listing has shown or that we have made: a listing that is cut short may not come to them.
+    /// pgsvid's own entries that a listing has shown or that it has created: a listing that is cut short may not contain them.
     known: RefCell<BTreeSet<String>>,
     /// `None` if no listing was cut short, `Some(false)` if one was and this is not reported yet, `Some(true)` once it is
     /// reported.
@@ -58,10 +58,10 @@ pub(super) struct Directory {
 impl Directory {
     /// Opens and judges the directory.
     pub(super) fn open(path: &Path, names: Vec<String>) -> Result<Self, Error> {
-        let way = way::follow(path)?;
-        let standing = Standing::of(&way)?;
+        let opened = directory_path::follow(path)?;
+        let standing = Standing::of(&opened)?;
         let owners = Owners::ours_or_roots();
-        let (path, fd, found) = (path.to_owned(), way.fd, way.exposed);
+        let (path, fd, found) = (path.to_owned(), opened.fd, opened.exposed);
         let (known, crowded) = (RefCell::default(), Cell::default());
         Ok(Self { path, fd, standing, owners, found, names, known, crowded })
     }
@@ -69,11 +69,11 @@ impl Directory {
     /// Opens the directory for a reader: the judgement is returned, and not enforced. Root examines it from its owner's point
     /// of view.
     pub(super) fn open_to_look(path: &Path) -> Result<(Self, Result<Trust, Error>), Error> {
-        let way = way::follow(path)?;
-        let (owner, ours) = (way.owner(), ours());
+        let opened = directory_path::follow(path)?;
+        let (owner, ours) = (opened.owner(), ours());
         // Many users may have the owner's ID.
         let seen_by = if ours == 0 && users::nobody_here() != Some(owner) { owner } else { ours };
-        let trust = match way.judge(seen_by) {
+        let trust = match opened.judge(seen_by) {
             Ok(_) if ours == 0 && owner != 0 => {
                 Err(Error::WrongOwner { directory: path.to_owned(), owner, ours })
             }
@@ -81,12 +81,12 @@ impl Directory {
         };
         let owners = Owners::of_directory(seen_by);
         let trust = match trust {
-            Ok(_) if way.gives_more_rights() => {
+            Ok(_) if opened.gives_more_rights() => {
                 Err(Error::DefaultAcl { directory: path.to_owned() })
             }
             trust => trust,
         };
-        let (path, fd) = (path.to_owned(), way.fd);
+        let (path, fd) = (path.to_owned(), opened.fd);
         let standing = Standing { trust: Trust::Exclusive, exposed: false };
         let (found, names) = (Vec::new(), Vec::new());
         let (known, crowded) = (RefCell::default(), Cell::default());
@@ -126,7 +126,7 @@ impl Directory {
 
     /// What others may rename on the path to it, which may include the directory itself.
     pub(super) fn exposed(&self) -> Result<Vec<Exposed>, Error> {
-        Ok(way::follow(&self.path)?.exposed)
+        Ok(directory_path::follow(&self.path)?.exposed)
     }
 
     /// The same at the time when it was opened.
@@ -145,16 +145,16 @@ impl Directory {
     }
 
     fn standing_now(&self) -> Result<Option<Standing>, Error> {
-        let way = match way::follow(&self.path) {
-            Ok(way) => way,
+        let opened = match directory_path::follow(&self.path) {
+            Ok(opened) => opened,
             Err(Error::Open { cause: Errno::NOENT | Errno::NOTDIR, .. }) => return Ok(None),
             // If it cannot be examined for the moment, that says nothing about the path. The sandbox keeps pgsvid out of
             // another directory at the same path, which can still be examined.
             Err(error) => {
-                let (there, here) = (rustix::fs::stat(&self.path), rustix::fs::fstat(&self.fd));
-                return match (there, here) {
-                    (Ok(there), Ok(here))
-                        if (there.st_dev, there.st_ino) != (here.st_dev, here.st_ino) =>
+                let (at_path, open) = (rustix::fs::stat(&self.path), rustix::fs::fstat(&self.fd));
+                return match (at_path, open) {
+                    (Ok(at_path), Ok(open))
+                        if (at_path.st_dev, at_path.st_ino) != (open.st_dev, open.st_ino) =>
                     {
                         Ok(None)
                     }
@@ -163,11 +163,11 @@ impl Directory {
             }
         };
         let look = |fd| rustix::fs::fstat(fd).map_err(|cause| self.step("look at", "", cause));
-        let (there, here) = (look(&way.fd)?, look(&self.fd)?);
-        if (there.st_dev, there.st_ino) != (here.st_dev, here.st_ino) {
+        let (at_path, open) = (look(&opened.fd)?, look(&self.fd)?);
+        if (at_path.st_dev, at_path.st_ino) != (open.st_dev, open.st_ino) {
             return Ok(None);
         }
-        Standing::of(&way).map(Some)
+        Standing::of(&opened).map(Some)
     }
 
     /// Opens the directory of a generation. Follows no link.
@@ -190,8 +190,9 @@ impl Directory {
         Error::Step { action, path: self.path_of(name), cause }
     }
 
-    /// The names of all entries that begin with `prefix`, and are not another user's where others may write: they may make
-    /// millions of those. After [`MOST_FOREIGN`] the listing ends, and only those of ours count besides that are known.
+    /// The names of all entries that begin with `prefix`. In a shared directory, where others may create millions of entries,
+    /// entries of other users are left out. After [`MOST_FOREIGN`] of those the listing ends, and the known ones of pgsvid's own
+    /// entries are added.
     pub(super) fn entries(&self, prefix: &str) -> Result<Vec<String>, Error> {
         let failed = |cause| self.step("list", "", cause);
         let mut known = self.known.borrow_mut();
@@ -213,16 +214,16 @@ impl Directory {
         Ok(known.iter().filter(|name| name.starts_with(prefix)).cloned().collect())
     }
 
-    /// An entry that we are about to make.
+    /// Records an entry that pgsvid is about to create.
     pub(super) fn know(&self, name: &str) {
         self.known.borrow_mut().insert(name.to_owned());
     }
 
     /// Whether others have put so many entries there that a listing was cut short, and this is the first call since.
     pub(super) fn take_crowded(&self) -> bool {
-        let told = self.crowded.get();
-        self.crowded.set(told.map(|_| true));
-        told == Some(false)
+        let is_reported = self.crowded.get();
+        self.crowded.set(is_reported.map(|_| true));
+        is_reported == Some(false)
     }
 
     fn has(&self, name: &str) -> bool {

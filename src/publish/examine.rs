@@ -5,10 +5,10 @@ use std::time::SystemTime;
 use rustix::io::Errno;
 
 use super::directory::Directory;
+use super::directory_path::Trust;
 use super::error::Error;
 use super::kept::{self, Unreadable};
 use super::ownership::NotOurs;
-use super::way::Trust;
 use super::{Settings, decode, generation, links, names_in};
 use crate::material::pem::{self, Malformed, Part};
 use crate::material::{Expectations, Material, Names, Rejection};

@@ -35,8 +35,8 @@ pub(super) fn current(directory: &Directory) -> Result<Option<String>, Error> {
     }
 }
 
-/// Returns each of pgsvid's names where others could have put something, with what is there: it decides what readers get,
-/// now or later.
+/// Returns each of pgsvid's names at which others could have put something, and what that is. Readers could get it, now or
+/// later.
 ///
 /// Fails if something that must not be removed is in the way of the links. Plain files at the published names are allowed,
 /// because another helper may have written them.

@@ -6,6 +6,7 @@
 
 mod difference;
 mod directory;
+mod directory_path;
 mod error;
 mod examine;
 mod files;
@@ -26,7 +27,6 @@ mod takeover;
 mod target;
 mod trace;
 mod undisturbed;
-mod way;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -36,6 +36,8 @@ use zeroize::Zeroizing;
 
 pub use difference::Difference;
 use directory::{Directory, RECORD};
+use directory_path::Exposed;
+pub use directory_path::Trust;
 pub use error::{Error, FREE_SPACE};
 pub use examine::{Examination, Unusable, examine, peek};
 pub use files::{Content, FileSpec, Files, Render};
@@ -50,16 +52,14 @@ use set_id::{SetId, Sum};
 pub use space::is_full;
 pub use target::{Broken, Existing, Outcome, Restored, Target};
 use undisturbed::Left;
-use way::Exposed;
-pub use way::Trust;
 
 use crate::material::{Certificate, Expectations, Material, Names, Rejection, pem};
 use crate::timing;
 
 /// Judges a directory that others write, and the path to it, like the published one: fails if somebody else than root and the
 /// reader could replace what is read there.
-pub fn judge_way(directory: &Path, reader: u32) -> Result<(), Error> {
-    way::judge(directory, reader)
+pub fn judge_path(directory: &Path, reader: u32) -> Result<(), Error> {
+    directory_path::judge(directory, reader)
 }
 
 /// Certificates have no fractions of a second.
@@ -182,7 +182,8 @@ impl Publisher {
         std::mem::take(&mut self.disowned)
     }
 
-    /// Whether others have put so many entries into the directory that not all are looked at. It has to be told; the second call says no.
+    /// Whether others have put so many entries into the directory that not all are examined. True only for the first call after that,
+    /// so that it is reported once.
     pub fn take_crowded(&mut self) -> bool {
         self.directory.take_crowded()
     }

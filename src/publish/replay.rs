@@ -21,13 +21,14 @@ use super::kept::Kept;
 use super::ownership::{self, NotOurs, Reason};
 use super::{generation, links};
 
-/// By how much a later change counts, in seconds: more than the time between two of pgsvid's own steps.
+/// A change counts if it is later than the publication by more than this, in seconds: longer than pgsvid takes between two of
+/// its own steps.
 const LATER: i64 = 2;
 
 /// How far the clocks of the file system and of this machine may differ, in seconds.
 const APART: i64 = 30;
 
-/// What of the current set was renamed after it was published, if anything.
+/// The first part of the current set, or of the path to it, that was renamed after the set was published, if any.
 pub(super) fn renamed(
     directory: &Directory,
     name: &str,

@@ -29,7 +29,7 @@ pub(super) fn sweep(
     let Ok(mut generations) = directory.entries(PREFIX) else {
         return removed;
     };
-    // It was partly removed before: it has replaced nothing.
+    // A generation that was partly removed earlier has replaced no other.
     let unfinished = generations.extract_if(.., |name| generation::is_unfinished(name));
     unfinished.for_each(|name| generation::remove(directory, &name));
     // Names sort by time.
@@ -51,13 +51,13 @@ pub(super) fn sweep(
     removed
 }
 
-/// The newest complete generation except this one, which may have replaced it.
+/// The newest complete generation except `current`: the one that `current` has replaced, if any.
 pub(super) fn newest_but(directory: &Directory, current: &str) -> Option<String> {
     let generations = directory.entries(PREFIX).unwrap_or_default().into_iter();
     generations.filter(|name| name != current && !generation::is_unfinished(name)).max()
 }
 
-/// Removes every generation except these, because there is no space.
+/// Removes every generation except those in `kept`, because there is no space.
 pub(super) fn all_but(directory: &Directory, kept: &[&str]) {
     for name in directory.entries(PREFIX).unwrap_or_default() {
         if !kept.contains(&name.as_str()) {

@@ -40,7 +40,7 @@ pub struct Outcome {
     pub published: Result<Published, Error>,
     /// What others could have created there. It must be reported.
     pub disowned: Vec<Disowned>,
-    /// Whether others have put so many entries there that not all were looked at. It has to be told.
+    /// Whether others have put so many entries into the directory that not all were examined, which must be reported.
     pub crowded: bool,
     /// Whether the lock was lost, and taken again.
     pub lock: Result<bool, Error>,
@@ -60,9 +60,9 @@ pub struct Existing {
 /// Whether links lead to the published set.
 #[derive(Debug)]
 pub struct Restored {
-    /// Before the call.
+    /// Whether they did so before the call.
     pub was: bool,
-    /// After the call.
+    /// Whether they do so after the call.
     pub is: bool,
     /// What others could have created there. It must be reported.
     pub disowned: Vec<Disowned>,

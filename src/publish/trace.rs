@@ -1,4 +1,4 @@
-//! Whether somebody has changed a file: what the kernel records about it, and nobody can set.
+//! Detects that somebody has changed a file, by attributes that the kernel records and that no user can set.
 
 use rustix::fs::Stat;
 
@@ -13,13 +13,13 @@ pub(super) struct Trace {
 }
 
 impl Trace {
-    /// Whether its last change was before this time of the kernel's, in seconds and nanoseconds.
+    /// Whether the file was last changed before `time`, in seconds and nanoseconds of the kernel's clock.
     pub(super) fn is_before(&self, time: (i64, i64)) -> bool {
         self.changed < time
     }
 
-    /// Whether both are of the same inode, whatever has happened to it.
-    pub(super) fn is_of_same(&self, other: &Self) -> bool {
+    /// Whether both are of the same inode, even if it was changed.
+    pub(super) fn is_same_inode(&self, other: &Self) -> bool {
         (self.device, self.inode) == (other.device, other.inode)
     }
 

@@ -27,8 +27,8 @@ pub(super) type Left = BTreeMap<PathBuf, Seen>;
 pub(super) struct Seen {
     /// `None` if it does not exist.
     trace: Option<Trace>,
-    /// The directory that contains it, if that tells more: the trace of a directory on the path also changes when an entry is
-    /// created in it.
+    /// The trace of the directory that contains it. It is needed for a directory on the path, whose own trace also changes when an
+    /// entry is created in it.
     within: Option<Trace>,
 }
 
@@ -36,7 +36,7 @@ impl Seen {
     /// Whether nobody has renamed it since. A rename changes both traces, so one unchanged trace is enough.
     fn is_as(&self, left: &Self) -> bool {
         let same = match (&self.trace, &left.trace) {
-            (Some(now), Some(left)) => now.is_of_same(left),
+            (Some(now), Some(left)) => now.is_same_inode(left),
             _ => false,
         };
         self.trace == left.trace || (same && left.within.is_some() && self.within == left.within)

@@ -106,7 +106,7 @@ impl Attempts {
         self.slots.iter().all(|slot| slot.settled)
     }
 
-    /// Takes note of whether a consumer is proven to serve the published set; returns whether all of them are.
+    /// Records whether a consumer is proven to serve the published set; returns whether all of them are.
     pub(super) fn proves(&mut self, at: usize, proven: bool) -> bool {
         self.slots[at].proven = proven;
         self.slots.iter().all(|slot| slot.proven)
@@ -118,7 +118,7 @@ impl Attempts {
     }
 
     /// A new set is published; its delivery began at `begun`.
-    pub(super) fn on_their_way(&mut self, begun: Instant) {
+    pub(super) fn delivery_begins(&mut self, begun: Instant) {
         for slot in &mut self.slots {
             slot.begun = Some(begun);
             slot.settled = false;
@@ -172,7 +172,7 @@ impl Attempts {
         }
     }
 
-    /// Lets a consumer query news, over the session that its attempt has left.
+    /// Lets a consumer query its settings and counts again, over the session that its attempt has left open.
     pub(super) fn ask(&mut self, mut ended: Ended, attempt: &mut Attempt) {
         let Some(unasked) = attempt.take_unasked() else { return self.put_back(ended) };
         let interrupt = self.interruptible(ended.at);

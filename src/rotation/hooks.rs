@@ -1,4 +1,4 @@
-//! The hooks: when they are run, what came of them, and what is told of that.
+//! The hooks: starts their runs, handles the results, and reports these.
 
 use std::task::{Context, Poll};
 
@@ -13,16 +13,16 @@ use crate::status::{self, Status};
 use crate::text::harmless;
 use crate::timing;
 
-/// The hooks that there are.
+/// All hooks, with their state.
 pub(super) struct Hooks {
     all: Vec<One>,
-    /// `None` where there are none.
+    /// The connection to the parent; `None` if there are no hooks.
     line: Option<Line>,
-    /// How many runs were begun.
+    /// The token of the latest run.
     tokens: u32,
     /// Whether others may have replaced the published files: then all hooks are due again once the set is handed over again.
     distrusted: bool,
-    /// The end was asked for: nothing is begun any more.
+    /// Whether the end was requested: then no run is started any more.
     closed: bool,
 }
 
@@ -32,7 +32,7 @@ struct One {
 }
 
 impl Hooks {
-    /// Those of the configuration.
+    /// The hooks of the configuration.
     pub(super) fn new(hooks: &[Hook], line: Option<Line>) -> Self {
         let line = line.filter(|_| !hooks.is_empty());
         let all = if line.is_some() { hooks } else { &[] };
@@ -40,7 +40,7 @@ impl Hooks {
         Self { all: all.collect(), line, tokens: 0, distrusted: false, closed: false }
     }
 
-    /// What is known of them at the start.
+    /// Their entries in the status at the start.
     pub(super) fn status(&self) -> Vec<status::Hook> {
         let known = |One { hook, .. }: &One| {
             let mut known = status::Hook::named(&hook.name, hook.when.name());
@@ -60,13 +60,13 @@ impl Hooks {
         }
     }
 
-    /// What readers find may have been another's for a while.
+    /// Records that readers may have found files of other users for a while.
     pub(super) fn distrust(&mut self) {
         self.distrusted = true;
         self.all.iter_mut().for_each(|one| one.course.unprove());
     }
 
-    /// This set is handed over.
+    /// Records that this set is handed over to the consumers.
     pub(super) fn published(&mut self, generation: u64) {
         let distrusted = std::mem::take(&mut self.distrusted);
         for One { course, .. } in &mut self.all {
@@ -77,12 +77,12 @@ impl Hooks {
         }
     }
 
-    /// Every server is proven to serve this set.
+    /// Records that every server is proven to serve this set.
     pub(super) fn proven(&mut self, generation: u64) {
         self.all.iter_mut().for_each(|one| one.course.proven(generation));
     }
 
-    /// Nothing is begun from here on.
+    /// No run is started from here on.
     pub(super) fn close(&mut self) {
         self.closed = true;
     }
@@ -104,23 +104,23 @@ impl Hooks {
             .min()
     }
 
-    /// What came of a run, if an answer has come.
+    /// The result of a run, if an answer has arrived.
     pub(super) fn poll(&mut self, context: &mut Context<'_>) -> Poll<Answer> {
         match self.line.as_mut().map(|line| line.answers.poll_recv(context)) {
             Some(Poll::Ready(Some(answer))) => Poll::Ready(answer),
-            // Who owns the other end says why there is none any more.
+            // If the channel is closed, its owner reports why.
             Some(Poll::Ready(None) | Poll::Pending) | None => Poll::Pending,
         }
     }
 
-    /// The same, to be waited for. May be cancelled without loss.
+    /// Waits for the next result of a run. Safe to cancel.
     pub(super) async fn answer(&mut self) -> Answer {
         std::future::poll_fn(|context| self.poll(context)).await
     }
 }
 
 impl Rotation {
-    /// Begins what is due.
+    /// Starts the runs that are due.
     pub(super) fn run_hooks(&mut self) {
         if self.displaced || self.hooks.closed {
             return;
@@ -145,7 +145,7 @@ impl Rotation {
         self.tell_hooks();
     }
 
-    /// Looks for runs without an answer, and begins what is due.
+    /// Ends the wait for overdue answers, and starts the runs that are due.
     pub(super) fn see_to_hooks(&mut self) {
         let now = Instant::now();
         let overdue = self.hooks.all.iter().filter_map(|one| one.course.overdue(now));
@@ -156,7 +156,7 @@ impl Rotation {
         self.run_hooks();
     }
 
-    /// Takes what came of a run.
+    /// Handles the result of a run.
     pub(super) fn hook_ended(&mut self, answer: &Answer) {
         let now = Instant::now();
         for (at, One { hook, course }) in self.hooks.all.iter_mut().enumerate() {
@@ -170,13 +170,13 @@ impl Rotation {
             let retry = record::due(delay.map(|delay| now + delay));
             self.status.send_modify(|status| {
                 let Some(known) = status.hooks.get_mut(at) else { return };
-                // It did not run at all while an earlier run went on.
+                // The hook did not run, because an earlier run has not ended.
                 if answer.end != End::Busy {
                     known.ran(took, found.is_none());
                 }
                 match &found {
                     None => known.succeeds(run.generation, timing::now()),
-                    // It is not at fault yet: an earlier run goes on.
+                    // This is not a failure: an earlier run has not ended.
                     Some(_) if answer.end == End::Busy => known.retry = retry,
                     Some(found) => known.fails(found, retry),
                 }
@@ -185,7 +185,7 @@ impl Rotation {
         self.tell_hooks();
     }
 
-    /// What is to be seen of them from outside.
+    /// Updates the status of the hooks.
     fn tell_hooks(&self) {
         let hooks = &self.hooks.all;
         let tell = |status: &mut Status| {
@@ -204,7 +204,7 @@ impl Rotation {
     }
 }
 
-/// Their numbers at the barrier begin here: no machine has so many servers.
+/// The numbers of hooks at the barrier begin here. Smaller numbers are for servers.
 const BARRIER: usize = 1 << 16;
 
 fn tell(
@@ -218,7 +218,7 @@ fn tell(
     let output = String::from_utf8_lossy(&answer.output);
     let output = harmless(output.trim());
     let output = (!output.is_empty()).then_some(output.as_ref());
-    // More than is shown.
+    // Only if the output is longer than what is logged.
     let written = usize::try_from(answer.written).ok().filter(|it| *it > answer.output.len());
     let took_ms = answer.took;
     match (found, next) {

@@ -6,6 +6,7 @@
 mod attempts;
 mod barrier;
 mod calm;
+mod contents;
 mod disturbance;
 mod hand_over;
 mod hooks;
@@ -14,7 +15,6 @@ mod outcome;
 mod pace;
 mod record;
 mod report;
-mod there;
 mod turns;
 mod waiting;
 
@@ -395,7 +395,7 @@ impl Rotation {
                     return Ok(self.target().sweep(timing::now()).await?);
                 }
                 self.unswept = true;
-                self.attempts.on_their_way(begun);
+                self.attempts.delivery_begins(begun);
                 self.hand_over(&self.attempts.all(), Some(took));
                 self.sweep().await?;
             }

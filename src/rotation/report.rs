@@ -41,7 +41,7 @@ pub(super) fn crowded(directory: &Path) {
     let directory = directory.display();
     warn!(event = "directory-crowded",
         %directory,
-        cause = "another user has made more than 10,000 entries there; not all are looked at",
+        cause = "another user has made more than 10,000 entries there; pgsvid does not examine all of them",
         fix = "remove them as root (ls -lU shows their owners), and let nobody else write to the directory",
         "another user has filled the published directory with entries"
     );

@@ -179,7 +179,7 @@ fn reloads(calls: &[Call]) -> Vec<(u64, Instant)> {
     calls.iter().filter_map(only).collect()
 }
 
-fn looks(calls: &[Call]) -> Vec<Instant> {
+fn times_of_looks(calls: &[Call]) -> Vec<Instant> {
     let only = |(done, _, at): &Call| (*done == Done::Look).then_some(*at);
     calls.iter().filter_map(only).collect()
 }
@@ -205,7 +205,7 @@ async fn a_consumer_at_rest_is_only_looked_at_and_seldom() {
     running.calls(0);
     sleep(HOUR).await;
     let calls = running.calls(0);
-    assert_eq!((reloads(&calls).len(), looks(&calls).len()), (0, 12));
+    assert_eq!((reloads(&calls).len(), times_of_looks(&calls).len()), (0, 12));
     assert_eq!(running.generation(), 1);
     running.end().await;
 }
@@ -217,7 +217,7 @@ async fn what_waiting_is_enough_for_is_tried_soon_and_what_somebody_has_to_fix_s
         running.behave(0, Behaviour { asked, verdict: Verdict::StillOld, takes: Duration::ZERO });
         running.issue();
         sleep(HOUR).await;
-        let at = looks(&running.calls(0));
+        let at = times_of_looks(&running.calls(0));
         let pauses: Vec<f64> = at.windows(2).map(|it| (it[1] - it[0]).as_secs_f64()).collect();
         // Each is random, and the longest possible one doubles up to a limit.
         let most = pauses.iter().copied().fold(0.0, f64::max);
@@ -317,7 +317,7 @@ async fn no_consumer_waits_for_another() {
     let begun = Instant::now();
     running.issue();
     sleep(Duration::from_secs(1)).await;
-    let at_once = looks(&running.calls(1));
+    let at_once = times_of_looks(&running.calls(1));
     assert!(at_once.len() == 1 && at_once[0] - begun < Duration::from_millis(200));
     let second = running.issue();
     sleep(Duration::from_secs(10)).await;
@@ -325,7 +325,7 @@ async fn no_consumer_waits_for_another() {
     assert_eq!(reloads(&running.calls(1)).len(), 1);
     // Its own checks continue, too.
     sleep(HOUR).await;
-    assert!(looks(&running.calls(1)).len() >= 11);
+    assert!(times_of_looks(&running.calls(1)).len() >= 11);
     running.end().await;
 }
 
@@ -412,7 +412,7 @@ async fn n01_the_set_of_an_earlier_run_that_has_expired_is_told_and_looked_for()
     running.behave(0, Behaviour { verdict: Verdict::Expired, ..Behaviour::WELL });
     sleep(Duration::from_secs(1)).await;
     assert_eq!(log.lines()[0], ("WARN".to_owned(), "set-expired".to_owned()));
-    assert!(!looks(&running.calls(0)).is_empty());
+    assert!(!times_of_looks(&running.calls(0)).is_empty());
     {
         let status = running.status.borrow();
         assert!(status.published.as_ref().is_some_and(|it| it.not_after <= timing::now()));
@@ -458,7 +458,7 @@ async fn n03_a_certificate_that_expires_is_looked_at_then() {
     // The wall clock of the tests stands still.
     let before = Instant::now();
     sleep(left + Duration::from_secs(2)).await;
-    let calls = looks(&running.calls(0));
+    let calls = times_of_looks(&running.calls(0));
     assert!(
         calls.iter().any(|at| (*at - before).abs_diff(left) < Duration::from_secs(2)),
         "{calls:?}"

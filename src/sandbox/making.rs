@@ -1,5 +1,5 @@
-//! The attributes of new files: the requested mode, and the group of the thread that creates them. If these are the right
-//! ones, nothing must be changed afterwards, and the process needs no call that changes modes or groups.
+//! The attributes of new files: the requested mode, and the group of the thread that creates them. If both are right from the
+//! start, the process needs no system call that changes modes or groups.
 
 use std::path::Path;
 
@@ -19,17 +19,17 @@ const WIDEST: u32 = 0o755;
 /// group and the requested modes.
 pub(super) fn is_exact(rules: &Rules) -> bool {
     if let Some(group) = rules.group {
-        take_on(Gid::from_raw(group));
+        create_with_group(Gid::from_raw(group));
     }
-    rules.write.iter().all(|directory| gives(directory, rules.group))
+    rules.write.iter().all(|directory| is_exact_in(directory, rules.group))
 }
 
-/// Sets the group of this thread's new files, if the kernel permits it. The effective group stays, because an agent may know
-/// the process by it.
-fn take_on(group: Gid) {
+/// Sets the group of this thread's new files, if the kernel permits it. The effective group stays, because an agent may
+/// identify the process by it.
+fn create_with_group(group: Gid) {
     let Ok(mut groups) = getgroups() else { return };
     let before = groups.len();
-    // Files of the old group stay accessible; and a member may give its own files to the group.
+    // A member of the old group can still use its files. A member of the new group may give its own files to it.
     for wanted in [getegid(), group] {
         if !groups.contains(&wanted) {
             groups.push(wanted);
@@ -45,9 +45,10 @@ fn take_on(group: Gid) {
     }
 }
 
-/// A directory may set its own group (setgid) and limit modes (a default ACL), and so may the mount. The test file has no
-/// name, and vanishes when it is closed. Without such files, as on NFS, the answer is unknown.
-fn gives(directory: &Path, group: Option<u32>) -> bool {
+/// Whether a new file in the directory gets the requested mode and this group, which a test file shows: a directory may set
+/// its own group (setgid) and limit modes (a default ACL), and so may the mount. The test file has no name, and vanishes when
+/// it is closed. File systems without such files, as NFS, return false.
+fn is_exact_in(directory: &Path, group: Option<u32>) -> bool {
     let flags = OFlags::WRONLY | OFlags::TMPFILE | OFlags::CLOEXEC;
     openat(CWD, directory, flags, Mode::from_raw_mode(WIDEST)).and_then(fstat).is_ok_and(|stat| {
         stat.st_mode & 0o7777 == WIDEST && group.is_none_or(|group| group == stat.st_gid)

@@ -17,16 +17,16 @@ pub enum Marks {
     Misplaced,
     /// PostgreSQL joins the block with the line above it.
     #[error(
-        "the line above `{BEGIN_MARK}` ends with a backslash, so PostgreSQL reads the next line as a part of it, even \
-         if it is a comment; without the block that would be somebody else's line"
+        "the line above `{BEGIN_MARK}` ends with a backslash, so PostgreSQL joins it with the next line, even if it is a \
+         comment; if the block were removed, it would join that line with a line that setup did not write"
     )]
     Continued,
-    /// To PostgreSQL the block's last line goes on.
+    /// PostgreSQL joins the block's last line with the line below it.
     #[error(
-        "the line `{END}` ends with a backslash, by which PostgreSQL takes the line below it for a part of the comment; without the block \
-         that would be a line of its own"
+        "the line `{END}` ends with a backslash, so PostgreSQL ignores the line below it as part of this comment; if the block were \
+         removed, that line would take effect"
     )]
-    GoesOn,
+    LastContinued,
 }
 
 /// The text with `lines` as its block: in the place of the old block, otherwise at the top, because the first line of
@@ -50,19 +50,21 @@ pub(super) fn without(text: &str) -> Result<String, Marks> {
     }
 }
 
-/// Whether a `pg_ident.conf` already contains all of `lines`, in the block or elsewhere. It is parsed as PostgreSQL does,
-/// because a comment can continue on the next line.
-pub(super) fn says(text: &str, lines: &str) -> bool {
-    let (there, wanted) = (mappings(text), mappings(lines));
-    wanted.iter().all(|line| there.contains(line))
+/// Whether a `pg_ident.conf` already contains all of `lines`, in the block or elsewhere. The text is parsed as PostgreSQL
+/// parses it, because a comment can continue on the next line.
+pub(super) fn contains_mappings(text: &str, lines: &str) -> bool {
+    let (existing, wanted) = (mappings(text), mappings(lines));
+    wanted.iter().all(|line| existing.contains(line))
 }
 
-/// The same for `pg_hba.conf`, where the first line that matches decides: no other line may be above them.
-pub(super) fn says_first(text: &str, lines: &str) -> bool {
-    let (there, wanted) = (rules(text), rules(lines));
-    wanted.iter().all(|line| there.iter().take(wanted.len()).any(|found| found == line))
+/// Whether all of `lines` are the first rules of a `pg_hba.conf`, in any order. No other rule may be above them, because the
+/// first one that matches decides.
+pub(super) fn begins_with_rules(text: &str, lines: &str) -> bool {
+    let (existing, wanted) = (rules(text), rules(lines));
+    wanted.iter().all(|line| existing.iter().take(wanted.len()).any(|found| found == line))
 }
 
+/// The lines without their numbers, so that they can be compared.
 fn mappings(text: &str) -> Vec<Line<Mapping>> {
     let mut lines = parse_ident(text);
     for line in &mut lines {
@@ -75,6 +77,7 @@ fn mappings(text: &str) -> Vec<Line<Mapping>> {
     lines
 }
 
+/// The lines without their numbers, so that they can be compared.
 fn rules(text: &str) -> Vec<Line<HbaRule>> {
     let mut lines = parse_hba(text);
     for line in &mut lines {
@@ -110,7 +113,7 @@ fn find(text: &str) -> Result<Option<(&str, &str, &str)>, Marks> {
         ([_], [(last, end)])
             if text[*last..*end].trim_end_matches(['\r', '\n']).ends_with('\\') =>
         {
-            Err(Marks::GoesOn)
+            Err(Marks::LastContinued)
         }
         ([(begin, first)], [(last, end)]) if first <= last => {
             Ok(Some((&text[..*begin], &text[*first..*last], &text[*end..])))
@@ -155,23 +158,29 @@ mod tests {
     #[test]
     fn what_is_said_elsewhere_need_not_be_said_again() {
         const RULES: &str = "# why\nlocal all a peer\nlocal all b peer";
-        assert!(says("m\tx  y\nz", "# why\nm x y"));
-        assert!(!says("# m x y", "m x y"));
-        assert!(says(FILE, "# nothing"));
-        assert!(says_first("# x\nlocal all  b peer\n\nlocal all a peer\nlocal all c peer", RULES));
-        assert!(!says_first("host all all all trust\nlocal all a peer\nlocal all b peer", RULES));
+        assert!(contains_mappings("m\tx  y\nz", "# why\nm x y"));
+        assert!(!contains_mappings("# m x y", "m x y"));
+        assert!(contains_mappings(FILE, "# nothing"));
+        assert!(begins_with_rules(
+            "# x\nlocal all  b peer\n\nlocal all a peer\nlocal all c peer",
+            RULES
+        ));
+        assert!(!begins_with_rules(
+            "host all all all trust\nlocal all a peer\nlocal all b peer",
+            RULES
+        ));
         // PostgreSQL reads these as a comment, and as part of one.
-        assert!(!says("# x \\\nm x y", "m x y"));
-        assert!(!says_first("# x \\\nlocal all a peer\nlocal all b peer", RULES));
-        assert!(says_first("# x \\\n# y\nlocal all a peer\nlocal all b peer", RULES));
+        assert!(!contains_mappings("# x \\\nm x y", "m x y"));
+        assert!(!begins_with_rules("# x \\\nlocal all a peer\nlocal all b peer", RULES));
+        assert!(begins_with_rules("# x \\\n# y\nlocal all a peer\nlocal all b peer", RULES));
     }
 
     /// PostgreSQL takes the line below for a part of the comment.
     #[test]
     fn b67_a_block_whose_last_line_goes_on_is_not_taken_out() {
         let text = with(FILE, "a\n").unwrap().replace(END, &format!("{END} \\"));
-        assert_eq!(without(&text), Err(Marks::GoesOn));
-        assert_eq!(with(&text, "b\n"), Err(Marks::GoesOn));
+        assert_eq!(without(&text), Err(Marks::LastContinued));
+        assert_eq!(with(&text, "b\n"), Err(Marks::LastContinued));
     }
 
     #[test]

@@ -119,8 +119,8 @@ fn role(plan: &mut Plan, settings: &Settings, server: &Administration) {
     let role = &settings.server.session.user;
     let mut steps = Vec::new();
     let mut sql = |statement: String, undo: String| steps.push(Step::Sql { statement, undo });
-    let there = server.roles.get(role);
-    match there.map(|role| role.can_log_in) {
+    let existing = server.roles.get(role);
+    match existing.map(|role| role.can_log_in) {
         None => sql(statements::create_role(role), statements::drop_role(role)),
         Some(false) => sql(statements::let_log_in(role), statements::let_not_log_in(role)),
         Some(true) => {}
@@ -139,7 +139,7 @@ fn role(plan: &mut Plan, settings: &Settings, server: &Administration) {
     } else {
         plan.steps.extend(steps);
     }
-    if there.is_some() {
+    if existing.is_some() {
         plan.notes.extend(foreign_grants::notes(settings, &server.related));
     }
 }
@@ -228,13 +228,13 @@ fn access(
         return Ok(());
     }
     // The map first: pg_hba.conf must not name a map that does not exist yet.
-    for (FileNow { path, text, fixed }, lines, says) in [
+    for (FileNow { path, text, fixed }, lines, is_present) in [
         (
             ident,
             ident_lines(settings, server.tls.version_number),
-            block::says as fn(&str, &str) -> bool,
+            block::contains_mappings as fn(&str, &str) -> bool,
         ),
-        (hba, settings.roles.hba(), block::says_first),
+        (hba, settings.roles.hba(), block::begins_with_rules),
     ] {
         // Up to PostgreSQL 15 the published map may be the whole file, which `run` writes.
         if Some(path) == published.as_ref() {
@@ -256,7 +256,7 @@ fn access(
         let has_block = without != *text;
         let after =
             if lines.is_empty() { without } else { block::with(text, &lines).map_err(marked)? };
-        if after == *text || (!has_block && says(text, &lines)) {
+        if after == *text || (!has_block && is_present(text, &lines)) {
             continue;
         }
         if !edit || server.manager.is_some() {

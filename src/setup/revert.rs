@@ -18,7 +18,7 @@ pub struct Revert {
     settings: Settings,
     server: Examined,
     /// Whether there is a record on disk.
-    there: bool,
+    has_record: bool,
     /// A description of a set-up by hand, for people.
     by_hand: String,
     record: Record,
@@ -45,21 +45,23 @@ impl Revert {
     pub async fn prepare(settings: Settings) -> Result<Self, Error> {
         let server = examine(&settings).await?;
         let prepared = match recorded(&server).await {
-            Ok((there, record)) => {
-                todo(&settings, &server, &record).map(|work| (there, record, work))
+            Ok((has_record, record)) => {
+                todo(&settings, &server, &record).map(|work| (has_record, record, work))
             }
             Err(error) => Err(error),
         };
         let prepared = match prepared {
-            Ok((there, record, work)) if there => Ok((there, record, work, String::new())),
-            Ok((there, record, work)) => by_hand::text(&settings, &server)
+            Ok((has_record, record, work)) if has_record => {
+                Ok((has_record, record, work, String::new()))
+            }
+            Ok((has_record, record, work)) => by_hand::text(&settings, &server)
                 .await
-                .map(|by_hand| (there, record, work, by_hand)),
+                .map(|by_hand| (has_record, record, work, by_hand)),
             Err(error) => Err(error),
         };
         match prepared {
-            Ok((there, record, work, by_hand)) => {
-                Ok(Self { settings, server, there, by_hand, record, work })
+            Ok((has_record, record, work, by_hand)) => {
+                Ok(Self { settings, server, has_record, by_hand, record, work })
             }
             Err(error) => {
                 server.session.close().await;
@@ -71,7 +73,7 @@ impl Revert {
     /// Whether there is a record of `setup apply`. A complete revert removes it.
     #[must_use]
     pub fn has_steps(&self) -> bool {
-        self.there
+        self.has_record
     }
 
     /// A description of a set-up by hand, with the commands that undo it; empty if there is none.
@@ -168,12 +170,13 @@ async fn take_back(work: &mut Work<'_>, todo: &Todo) -> Result<(), Error> {
 /// Whether there is a record, and its contents after the server was asked for unfinished statements.
 async fn recorded(Examined { session, place, .. }: &Examined) -> Result<(bool, Record), Error> {
     let mut record = record::open(&place.data)?;
-    let there = !record.is_empty();
+    let has_record = !record.is_empty();
     record::settle(&mut record, session).await?;
-    Ok((there, record))
+    Ok((has_record, record))
 }
 
-/// What of the record can be undone: only what setup does on this server with these settings. The rest is reported, and left.
+/// The parts of the record that can be undone: only what setup does on this server with these settings. The rest is reported, and
+/// stays.
 fn todo(settings: &Settings, examined: &Examined, record: &Record) -> Result<Todo, Error> {
     let Examined { server, place, .. } = examined;
     let mut todo = Todo::default();

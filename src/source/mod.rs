@@ -57,14 +57,14 @@ impl Settings {
     }
 
     /// Sets the names of the published set.
-    pub fn go_on_with(&mut self, names: Option<Names>) {
+    pub fn set_published(&mut self, names: Option<Names>) {
         match self {
             Self::WorkloadApi(settings) => settings.selection.published = names,
             Self::Files(settings) => settings.published = names,
         }
     }
 
-    /// Those of the Workload API, if it is the source.
+    /// The settings of the Workload API, if it is the source.
     #[must_use]
     pub fn workload_api(&self) -> Option<&workload_api::Settings> {
         match self {

@@ -65,7 +65,7 @@ pub const EVENTS: &[(&str, &str)] = &[
     ),
     (
         "extra-authorities-without-end",
-        "the extra authorities change without end: their changes are published with pauses",
+        "the extra authorities change again and again: their changes are published with pauses",
     ),
     (
         "extra-authority-left-out",
@@ -77,7 +77,7 @@ pub const EVENTS: &[(&str, &str)] = &[
     ),
     (
         "federated-unproven",
-        "authorities of federated trust domains are left out: more have one name than can be told apart in time",
+        "authorities of federated trust domains are left out: pgsvid cannot compare all that share one name within its limit",
     ),
     ("file-taken-over", "a plain file of another helper was replaced by a link"),
     ("files-changed", "somebody else has changed the published files; they are published again"),
@@ -105,7 +105,7 @@ pub const EVENTS: &[(&str, &str)] = &[
     ("hook-succeeded", "a hook has succeeded"),
     (
         "identities-without-end",
-        "identities change without end; the newest is published at intervals",
+        "identities change again and again; the newest is published at intervals",
     ),
     (
         "identity-changed",

@@ -9,12 +9,12 @@ use tokio::time::Instant;
 
 use crate::threads;
 
-/// How many lines may wait. Their room is allocated at the start, 32 bytes a line; a rotation has a handful of lines.
+/// How many lines may wait. The queue is allocated at the start, 32 bytes a line; a rotation writes a handful of lines.
 const LINES: usize = 1024;
 /// How long the end of the process waits for the reader of the log. Lines still queued then are lost.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// How often the end of the process looks for room in the queue.
-const AGAIN: Duration = Duration::from_millis(10);
+/// How often the end of the process checks whether the queue has room.
+const RETRY_EVERY: Duration = Duration::from_millis(10);
 
 enum Queued {
     Line(Vec<u8>),
@@ -68,7 +68,7 @@ impl Drop for Guard {
     }
 }
 
-/// Makes it the writer that [`flush`] waits for. The first one stays.
+/// Makes this the writer that [`flush`] waits for. A second call has no effect.
 pub(super) fn use_for_flush(writer: &Writer) {
     let _ = IN_USE.set(writer.clone());
 }
@@ -90,7 +90,7 @@ impl Writer {
                 return;
             }
             end = again;
-            std::thread::sleep(AGAIN);
+            std::thread::sleep(RETRY_EVERY);
         }
         let _ = answer.recv_timeout(deadline.saturating_duration_since(Instant::now()));
     }

@@ -20,6 +20,7 @@ mod pgbouncer;
 mod probe;
 mod process;
 mod refused;
+mod reload_answers;
 mod rotations;
 mod server_answers;
 mod server_faults;

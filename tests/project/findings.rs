@@ -117,7 +117,11 @@ fn the_page_of_troubleshooting_names_no_code_that_is_not_in_the_list() {
 /// What the probe speaks, as the code has it.
 #[test]
 fn the_page_of_troubleshooting_lists_what_the_probe_speaks() {
-    generated::is_current("docs/troubleshooting.md", "spoken", &pgsvid::verify::spoken());
+    generated::is_current(
+        "docs/troubleshooting.md",
+        "supported",
+        &pgsvid::verify::supported_list(),
+    );
 }
 
 /// An error's text does not say what its source says: who prints the chain would say it twice.

@@ -98,7 +98,7 @@ const ROWS: &[Row] = &[
     Row(
         "a hook: from SIGTERM to SIGKILL, after its `hooks.timeout`",
         "{}",
-        &[("src/parent/errand.rs", "GRACE")],
+        &[("src/parent/hook_run.rs", "GRACE")],
     ),
     Row(
         "alarm: the published certificate has this part of its life left, and when it has expired",

@@ -189,8 +189,8 @@ fn needs(plan: &Plan) -> Outcomes {
 
 fn hear_of_the_clock() -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let told = runtime.block_on(async { Clocks::compared().told() });
-    if told { Ok(()) } else { Err(io::ErrorKind::PermissionDenied.into()) }
+    let are_reported = runtime.block_on(async { Clocks::compared().are_reported() });
+    if are_reported { Ok(()) } else { Err(io::ErrorKind::PermissionDenied.into()) }
 }
 
 /// The calls that the daemon makes: the standard library uses others, which are no proof against Landlock.

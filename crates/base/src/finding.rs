@@ -9,7 +9,7 @@ use serde::{Serialize, Serializer};
 /// How serious a finding is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Severity {
-    /// As it should be.
+    /// Nothing is wrong.
     Ok,
     /// It could not be examined; the text says why.
     Skipped,
@@ -322,7 +322,7 @@ codes! {
     SocketOfOtherServer, "socket-of-other-server", "the socket is that of a server with another port";
     NotPostgresql, "not-postgresql", "the process that answers is not PostgreSQL";
     SessionLost, "session-lost", "the connection to PostgreSQL ended before the answer came";
-    CatalogPlanted, "catalog-planted", "a role that is no superuser has put a function or an operator into `pg_catalog`, which a superuser's session could run";
+    CatalogPlanted, "catalog-planted", "a role that is not a superuser has put a function or an operator into `pg_catalog`, which a superuser's session could run";
     SessionRefused, "session-refused", "PostgreSQL refused the session or a statement, for a reason that has no code of its own";
     ConnectionSlots, "connection-slots", "no connection slot is free, of the server's or of the role's CONNECTION LIMIT";
     RoleLoginRefused, "role-login-refused", "the role is missing, may not log in, or is not one that pgsvid's user may log in as";

@@ -1,9 +1,9 @@
-//! Threads, and what to do where the kernel refuses one: `std::thread::spawn` and most libraries panic there.
+//! Starts threads, and gives the remedy if the kernel refuses one: `std::thread::spawn` and most libraries panic then.
 
 use std::io;
 use std::thread::{Builder, JoinHandle};
 
-/// The remedy where a user, a service or a container may have no more processes or threads.
+/// The remedy if a user, a service or a container may have no more processes or threads.
 pub const REMEDY: &str = "raise the limit of processes (TasksMax of the systemd unit, the container's pids limit, ulimit -u)";
 
 /// The kernel refused a thread (`RLIMIT_NPROC`, `pids.max`).

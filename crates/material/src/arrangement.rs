@@ -1,9 +1,9 @@
-//! What of an SVID is published, and in which order, so that OpenSSL accepts its leaf.
+//! Decides which certificates of an SVID are published, and in which order, so that OpenSSL accepts its leaf.
 //!
 //! OpenSSL uses the first issuer that it finds. It looks among the authorities first, and fails if that issuer does not lead
-//! to a root. So an expired copy of an intermediate, or another certificate of its name, makes every login fail although a
-//! good path is beside it. Such an authority is left out: as long as it is published, nobody with this path can log in. All
-//! attempts are counted; a certificate for which no effort is left is left out, too.
+//! to a root. So an expired copy of an intermediate, or another certificate of its name, makes every login fail although there
+//! is a good path. Such an authority is left out: as long as it is published, no client with this path can log in. The number
+//! of attempts is limited; a certificate that could not be tried within the limit is left out, too.
 
 use std::collections::HashSet;
 use std::time::SystemTime;
@@ -11,22 +11,22 @@ use std::time::SystemTime;
 use super::certificate::{Certificate, Fingerprint};
 use super::fitness::Fitness;
 use super::issuers::paths;
-use super::openssl::{Facts, Refusal, Stock};
-use super::path::{Field, Sound, Usage, has_valid_root};
+use super::openssl::{Available, Facts, Refusal};
+use super::path::{Accepted, Candidates, Usage, has_valid_root};
 
 /// Most rivals that are tried in each other's place. A certificate that leads to more is left out.
 const MOST_AT_ONCE: usize = 4;
 
 /// A set that OpenSSL accepts.
 pub(super) struct Arrangement {
-    pub(super) sound: Sound,
+    pub(super) accepted: Accepted,
     /// The path from the leaf upwards.
     path: Vec<Fingerprint>,
     pub(super) left_out: HashSet<Fingerprint>,
 }
 
 impl Arrangement {
-    /// Whether the path leads through it.
+    /// Whether the path leads through this certificate.
     pub(super) fn needs(&self, certificate: &Certificate) -> bool {
         self.path.contains(&certificate.fingerprint())
     }
@@ -39,60 +39,60 @@ impl Arrangement {
 }
 
 /// Decides what to publish. The error is OpenSSL's reason for refusing the leaf with everything that was offered; or that no
-/// root is valid now; or [`Refusal::NoIssuer`] if OpenSSL accepts the offer, but no set that can be published.
+/// root is valid now; or [`Refusal::NoIssuer`] if OpenSSL accepts the whole offer, but pgsvid finds no set to publish.
 pub(super) fn arrange(
     leaf: &Certificate,
     intermediates: &[Certificate],
     authorities: &[Certificate],
     now: SystemTime,
 ) -> Result<Arrangement, Refusal> {
-    let field = Field::of(leaf, intermediates, authorities)?;
+    let candidates = Candidates::of(leaf, intermediates, authorities)?;
     let (sent, trusted): (Vec<_>, Vec<_>) =
-        (field.sent.iter().collect(), field.trusted.iter().collect());
-    let stock = Stock { sent: &sent, trusted: &trusted };
-    let refusal = match field.verify(stock, Usage::Any, now) {
+        (candidates.sent.iter().collect(), candidates.trusted.iter().collect());
+    let available = Available { sent: &sent, trusted: &trusted };
+    let refusal = match candidates.verify(available, Usage::Any, now) {
         Ok(found) => {
-            if let Some(arrangement) = around(&field, &found.path, stock, now) {
+            if let Some(arrangement) = around(&candidates, &found.path, available, now) {
                 return Ok(arrangement);
             }
             Refusal::NoIssuer
         }
         Err(refusal) => refusal,
     };
-    let paths = paths(&field.leaf, &sent, &trusted, &field.signatures, now);
-    let found = paths.iter().find_map(|path| around(&field, path, stock, now));
+    let paths = paths(&candidates.leaf, &sent, &trusted, &candidates.signatures, now);
+    let found = paths.iter().find_map(|path| around(&candidates, path, available, now));
     found.ok_or_else(
         || if has_valid_root(authorities, now) { refusal } else { Refusal::NoValidRoot },
     )
 }
 
-/// Leaves out what OpenSSL could use instead of this path, if that leads nowhere.
+/// Leaves out the authorities that OpenSSL could use instead of this path and that lead to no root.
 fn around<'s, 'a>(
-    field: &'s Field<'a>,
+    candidates: &'s Candidates<'a>,
     path: &[&'s Facts<'a>],
-    stock: Stock<'s, 'a>,
+    available: Available<'s, 'a>,
     now: SystemTime,
 ) -> Option<Arrangement> {
     let is_in_path = |found: &&Facts<'a>| path.contains(found);
     // OpenSSL searches the sent certificates in their order.
-    let mut sent = stock.sent.to_vec();
+    let mut sent = available.sent.to_vec();
     sent.sort_by_key(|found| path.iter().position(|one| one == found).unwrap_or(usize::MAX));
     let (needed, others): (Vec<&Facts<'a>>, Vec<&Facts<'a>>) =
-        stock.trusted.iter().copied().partition(is_in_path);
+        available.trusted.iter().copied().partition(is_in_path);
     // Another path may have fewer uses.
     let fitness = Fitness::of_path(path);
     let takes = |trusted: &[&Facts<'a>], at| {
-        field
-            .verify(Stock { sent: &sent, trusted }, Usage::Any, at)
+        candidates
+            .verify(Available { sent: &sent, trusted }, Usage::Any, at)
             .is_ok_and(|found| Fitness::of_path(&found.path).is_as_good_as(fitness))
     };
     if !takes(&needed, now) {
         return None;
     }
     // The certificates left out must be judged against the set that remains.
-    let reserve = field.signatures.effort.left() / 2;
+    let reserve = candidates.signatures.effort.left() / 2;
     let (needed, others) = (needed.as_slice(), others.as_slice());
-    let trial = Trial { field, path, fitness, sent: &sent, needed, others, reserve };
+    let trial = Trial { candidates, path, fitness, sent: &sent, needed, others, reserve };
     let mut left_out = HashSet::new();
     for rival in others {
         if !path.iter().any(|found| found.is_likely_issued_by(rival)) {
@@ -107,22 +107,22 @@ fn around<'s, 'a>(
             left_out.insert(rival.fingerprint());
         }
     }
-    let trusted: Vec<&Facts<'a>> = stock
+    let trusted: Vec<&Facts<'a>> = available
         .trusted
         .iter()
         .copied()
         .filter(|found| !left_out.contains(&found.fingerprint()))
         .collect();
-    let stock = Stock { sent: &sent, trusted: &trusted };
-    let found = field.verify(stock, Usage::Any, now).ok()?;
-    let sound = field.sound(stock, Usage::Any, &found);
+    let available = Available { sent: &sent, trusted: &trusted };
+    let found = candidates.verify(available, Usage::Any, now).ok()?;
+    let accepted = candidates.accepted(available, Usage::Any, &found);
     let path = found.path.iter().map(|found| found.fingerprint()).collect();
-    Some(Arrangement { sound, path, left_out })
+    Some(Arrangement { accepted, path, left_out })
 }
 
 /// Whether OpenSSL still accepts the leaf when it finds other certificates first.
 struct Trial<'t, 's, 'a> {
-    field: &'s Field<'a>,
+    candidates: &'s Candidates<'a>,
     path: &'t [&'s Facts<'a>],
     /// The uses that the path allows.
     fitness: Fitness,
@@ -138,13 +138,13 @@ impl<'s, 'a> Trial<'_, 's, 'a> {
     /// path, before all others. If it then builds another path, the rivals of the certificates that only this path has are
     /// tried in front, too.
     fn is_harmless(&self, first: &[&'s Facts<'a>], at: SystemTime) -> bool {
-        if first.len() > MOST_AT_ONCE || self.field.signatures.effort.left() < self.reserve {
+        if first.len() > MOST_AT_ONCE || self.candidates.signatures.effort.left() < self.reserve {
             return false;
         }
         let all = first.iter().chain(self.needed).chain(self.others);
         let trusted: Vec<&'s Facts<'a>> = all.copied().collect();
-        let stock = Stock { sent: self.sent, trusted: &trusted };
-        let Ok(found) = self.field.verify(stock, Usage::Any, at) else { return false };
+        let available = Available { sent: self.sent, trusted: &trusted };
+        let Ok(found) = self.candidates.verify(available, Usage::Any, at) else { return false };
         let found = found.path;
         if !Fitness::of_path(&found).is_as_good_as(self.fitness) {
             return false;

@@ -16,7 +16,7 @@ const DATA: usize = 64;
 
 /// One block.
 pub(crate) struct Block {
-    /// What follows BEGIN.
+    /// The label after BEGIN.
     pub(crate) label: Vec<u8>,
     pub(crate) header: Header,
     pub(crate) bytes: Zeroizing<Vec<u8>>,
@@ -41,7 +41,7 @@ pub(crate) enum Found {
     /// its line, or not alone on it.
     PassedOver {
         label: Vec<u8>,
-        /// Whether a `#` stands before it, as in front of what somebody has taken out.
+        /// Whether a `#` stands before it, as in front of a block that was commented out.
         commented: bool,
     },
 }
@@ -88,7 +88,7 @@ fn read(label: &[u8], lines: &mut Lines<'_>) -> Found {
     data(label, lines).map_or_else(|| Found::Broken(label.to_vec()), Found::Block)
 }
 
-/// From the line after BEGIN to END.
+/// The block whose data begins on the next line; `None` if it has no correct END line.
 fn data(label: &[u8], lines: &mut Lines<'_>) -> Option<Block> {
     let mut before = Zeroizing::new(Vec::new());
     // Lines after an empty one.

@@ -218,9 +218,9 @@ pub(super) fn check(
         federated_index: Index::default(),
         room: OnceLock::new(),
         left_out,
-        not_before: arrangement.sound.not_before,
-        not_after: arrangement.sound.not_after,
-        fitness: arrangement.sound.fitness,
+        not_before: arrangement.accepted.not_before,
+        not_after: arrangement.accepted.not_after,
+        fitness: arrangement.accepted.fitness,
         users: expectations.users,
     })
 }

@@ -7,7 +7,8 @@ use super::checks::{LARGEST_BUNDLE, MOST_NAMES, NoRoom};
 use super::rivals::{Obstacle, proofs_of_one};
 use super::{Material, rivals};
 
-/// The published authorities so far. They are kept, because trust domains are added one by one, and there may be thousands.
+/// The space that the published authorities take so far, and which they are. Kept between calls, because trust domains are
+/// added one by one, and there may be thousands.
 #[derive(Clone)]
 pub(super) struct Room {
     known: HashSet<Fingerprint>,
@@ -29,7 +30,7 @@ impl Room {
         room
     }
 
-    /// Adds those that are not there yet, if there is room for all of them.
+    /// Adds the certificates that are not published yet, if there is room for all of them, and returns these.
     fn take(&mut self, mut found: Vec<Certificate>) -> Result<Vec<Certificate>, NoRoom> {
         let mut known = HashSet::new();
         found.retain(|found| {
@@ -54,6 +55,8 @@ impl Room {
     }
 }
 
+/// Adds the authorities of another trust domain to the material. Returns those that OpenSSL could mistake for others, which
+/// are not added.
 pub(super) fn federate(
     material: &mut Material,
     found: Vec<Certificate>,

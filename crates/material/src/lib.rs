@@ -48,7 +48,7 @@ pub use name::for_people as name_for_people;
 pub use named::Name;
 pub use names::{Names, Was};
 pub use openssl::{Fault, Refusal, Which};
-pub use path::{Sound, Usage, verify as verify_path};
+pub use path::{Accepted, Usage, verify as verify_path};
 pub use rivals::{Losers, Obstacle, domains_in_each_others_way, in_each_others_way};
 pub use validity::CLOCK_SKEW;
 pub use warning::Warning;

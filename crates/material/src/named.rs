@@ -1,11 +1,11 @@
-//! What a leaf is called.
+//! The name of a leaf.
 
 use std::fmt;
 
 use super::Certificate;
 use super::identity::{SpiffeId, workload_id};
 
-/// What a leaf is called, for people and for comparison.
+/// The name of a leaf, for people and for comparison.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Name {
     /// An X509-SVID.
@@ -17,7 +17,7 @@ pub enum Name {
 }
 
 impl Name {
-    /// Of a leaf that may be any certificate.
+    /// The name of a leaf, which need not be an X509-SVID.
     pub(super) fn of(leaf: &Certificate) -> Self {
         if let [uri] = leaf.uris()
             && let Ok(id) = workload_id(uri)
@@ -30,7 +30,8 @@ impl Name {
         }
     }
 
-    /// Whether a leaf has this name. Without a SPIFFE ID and a DNS name none is known by it: many have the same subject.
+    /// Whether a leaf has this name. Always false for a name that is only a subject, because many certificates have the same
+    /// subject.
     #[must_use]
     pub fn is_of(&self, leaf: &Certificate) -> bool {
         match self {

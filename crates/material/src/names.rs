@@ -1,12 +1,12 @@
-//! The names of a leaf that others use: the SPIFFE ID, the name that `cert` compares with the role, and the hosts that
-//! clients connect to.
+//! The names in a leaf that PostgreSQL and clients use: the SPIFFE ID, the name that `cert` compares with the role, and the
+//! hosts that clients connect to.
 
 use super::{Certificate, Details, Material, names_host};
 
 /// The names in a leaf. Texts come from the certificate, unescaped.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Names {
-    /// The SPIFFE ID; empty where it has none.
+    /// The SPIFFE ID; empty if the leaf has none.
     pub spiffe_id: String,
     /// The CN.
     pub common_name: Option<String>,
@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn f33_the_cn_is_told_and_where_it_is_the_same_the_rest_of_the_subject() {
+    fn f33_a_changed_cn_is_found_and_with_the_same_cn_a_changed_subject() {
         let entry = || Entry::new("spiffe://example.org/db");
         let before = names(&entry().dns("localhost").dns("db"));
         assert_eq!(was(names(&entry().dns("localhost")).another_subject(&before)), None);

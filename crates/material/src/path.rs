@@ -7,7 +7,7 @@ use super::certificate::Certificate;
 use super::fitness::Fitness;
 use super::name::Comparable;
 use super::openssl::{
-    Facts, Fault, Purpose, Refusal, Signatures, Stock, Which, build, judge, loads_key,
+    Available, Facts, Fault, Purpose, Refusal, Signatures, Which, build, judge, loads_key,
 };
 use super::validity::is_valid;
 
@@ -22,35 +22,35 @@ pub enum Usage {
     Client,
 }
 
-/// OpenSSL accepts the leaf.
+/// A leaf that OpenSSL accepts, and for how long.
 #[derive(Debug)]
-pub struct Sound {
-    /// When it starts to: the latest start of a certificate of the path. It may be in the future by as much as clocks may
-    /// differ.
+pub struct Accepted {
+    /// From when on OpenSSL accepts it: the latest start of a certificate of the path. That may be in the future by as much as
+    /// clocks may differ.
     pub not_before: SystemTime,
-    /// When it stops to, if nothing changes: a certificate expires, and OpenSSL finds no other in its place.
+    /// Until when OpenSSL accepts it: then a certificate expires, and OpenSSL finds no other in its place.
     pub not_after: SystemTime,
     /// The uses that the leaf does not allow.
     pub fitness: Fitness,
 }
 
-/// Judges a leaf as OpenSSL does, which PostgreSQL and libpq use. Give only authorities of the leaf's own trust domain where
-/// others must not vouch for it.
+/// Judges a leaf as OpenSSL does, which PostgreSQL and libpq use. If authorities of other trust domains must not vouch for the
+/// leaf, do not pass them.
 ///
-/// The work is counted: it takes a fraction of a second, whatever and however many certificates there are.
+/// The work is limited: it takes a fraction of a second for any number and kind of certificates.
 pub fn verify(
     leaf: &Certificate,
     intermediates: &[Certificate],
     authorities: &[Certificate],
     usage: Usage,
     now: SystemTime,
-) -> Result<Sound, Refusal> {
-    let field = Field::of(leaf, intermediates, authorities)?;
+) -> Result<Accepted, Refusal> {
+    let candidates = Candidates::of(leaf, intermediates, authorities)?;
     let (sent, trusted): (Vec<_>, Vec<_>) =
-        (field.sent.iter().collect(), field.trusted.iter().collect());
-    let stock = Stock { sent: &sent, trusted: &trusted };
-    // Certificates above it have signed something. Nothing has proven yet that the leaf's key is a key.
-    let fault = match loads_key(&field.leaf) {
+        (candidates.sent.iter().collect(), candidates.trusted.iter().collect());
+    let available = Available { sent: &sent, trusted: &trusted };
+    // The keys of the certificates above the leaf are proven by the signatures that they have made. The leaf's key is not.
+    let fault = match loads_key(&candidates.leaf) {
         Some(true) => None,
         Some(false) => Some(Fault::WeakKey),
         None => Some(Fault::Unchecked),
@@ -58,8 +58,8 @@ pub fn verify(
     if let Some(fault) = fault {
         return Err(Refusal::Certificate { which: Which::Leaf, fault });
     }
-    match field.verify(stock, usage, now) {
-        Ok(found) => Ok(field.sound(stock, usage, &found)),
+    match candidates.verify(available, usage, now) {
+        Ok(found) => Ok(candidates.accepted(available, usage, &found)),
         // An expired root is a better answer than a certificate that OpenSSL has not found.
         Err(_) if !has_valid_root(authorities, now) => Err(Refusal::NoValidRoot),
         Err(refusal) => Err(refusal),
@@ -76,14 +76,14 @@ pub(super) struct Found<'s, 'a> {
 }
 
 /// The certificates that names connect with a leaf, and what is known of their signatures. The others cannot be in a path.
-pub(super) struct Field<'a> {
+pub(super) struct Candidates<'a> {
     pub(super) leaf: Facts<'a>,
     pub(super) sent: Vec<Facts<'a>>,
     pub(super) trusted: Vec<Facts<'a>>,
     pub(super) signatures: Signatures,
 }
 
-impl<'a> Field<'a> {
+impl<'a> Candidates<'a> {
     pub(super) fn of(
         leaf: &'a Certificate,
         intermediates: &'a [Certificate],
@@ -112,11 +112,11 @@ impl<'a> Field<'a> {
 
     pub(super) fn verify<'s>(
         &'s self,
-        stock: Stock<'s, 'a>,
+        available: Available<'s, 'a>,
         usage: Usage,
         now: SystemTime,
     ) -> Result<Found<'s, 'a>, Refusal> {
-        let path = build(&self.leaf, stock, now, &self.signatures.effort)?;
+        let path = build(&self.leaf, available, now, &self.signatures.effort)?;
         let judged = |purpose| judge(&path, purpose, &self.signatures, now);
         match usage {
             Usage::Server => judged(Purpose::Server)?,
@@ -136,13 +136,13 @@ impl<'a> Field<'a> {
         Ok(Found { path })
     }
 
-    /// How long it stays accepted: when a certificate of the path has expired, OpenSSL may find another one.
-    pub(super) fn sound<'s>(
+    /// How long the leaf stays accepted: when a certificate of the path has expired, OpenSSL may find another one.
+    pub(super) fn accepted<'s>(
         &'s self,
-        stock: Stock<'s, 'a>,
+        available: Available<'s, 'a>,
         usage: Usage,
         found: &Found<'s, 'a>,
-    ) -> Sound {
+    ) -> Accepted {
         const MOST_CHANGES: usize = 16;
         let end = |path: &[&Facts<'_>]| path.iter().map(|found| found.not_after()).min();
         let most = self.leaf.not_after();
@@ -151,13 +151,13 @@ impl<'a> Field<'a> {
             if not_after >= most {
                 break;
             }
-            let Ok(later) = self.verify(stock, usage, not_after) else { break };
+            let Ok(later) = self.verify(available, usage, not_after) else { break };
             not_after = end(&later.path).unwrap_or(most);
         }
         let fitness = Fitness::of_path(&found.path);
         let starts = found.path.iter().map(|found| found.certificate.not_before());
         let not_before = starts.max().unwrap_or(SystemTime::UNIX_EPOCH);
-        Sound { not_before, not_after, fitness }
+        Accepted { not_before, not_after, fitness }
     }
 }
 

@@ -193,7 +193,7 @@ fn connection(view: &View, agent: &crate::status::AgentView) -> String {
         Some(since) => format!("connected for {}", roughly(since.until(view.at))),
         None => agent.words.clone(),
     };
-    // What it says beside that, such as why a message was rejected.
+    // The rest of its state, such as why a message was rejected.
     if agent.connected.is_some()
         && let Some(rejection) = &agent.rejection
     {

@@ -85,10 +85,10 @@ fn files(server: &Server, sql: &Sql) -> Option<survey::Access> {
 
 /// The lines that pgsvid does not understand, without those that PostgreSQL itself reports as wrong.
 fn unclear(files: &survey::Access, bad: &[BadLine]) -> Vec<Unclear> {
-    let told = |unclear: &&Unclear| {
+    let is_reported = |unclear: &&Unclear| {
         bad.iter().any(|bad| bad.file == unclear.of && bad.line == unclear.line)
     };
-    files.unclear.iter().filter(|unclear| !told(unclear)).cloned().collect()
+    files.unclear.iter().filter(|unclear| !is_reported(unclear)).cloned().collect()
 }
 
 /// The name only, because the heading has the path.
@@ -125,7 +125,7 @@ fn untried(facts: &AccessFacts, sql: &Sql) -> Vec<u32> {
 }
 
 /// Findings about the expressions of which pgsvid cannot list all names that they match (`open`).
-fn untold(facts: &AccessFacts, open: &[&Mapping]) -> Vec<Finding> {
+fn unlisted(facts: &AccessFacts, open: &[&Mapping]) -> Vec<Finding> {
     let fix = "name each workload in a line of its own, with [.] for a dot in an expression, as `pgsvid setup ident` does";
     let finding = |text: String| Finding::skipped(Code::IdentExpressionUntold, text).fix(fix);
     let mut findings: Vec<Finding> = open
@@ -200,8 +200,8 @@ fn unknown(server: &Server, sql: &Sql) -> Section {
     section
 }
 
-/// What is well about the rules; `all_told` means that every map was judged, too.
-fn all_clear(facts: &AccessFacts, all_told: bool) -> String {
+/// The text of the finding that the rules are right; `all_judged` means that every map was judged, too.
+fn all_clear(facts: &AccessFacts, all_judged: bool) -> String {
     let local = facts.rules.iter().filter(|rule| diagnose::is_local_password(rule));
     let local: Vec<u32> = local.map(|rule| rule.line).collect();
     let mut text = if local.is_empty() {
@@ -213,7 +213,7 @@ fn all_clear(facts: &AccessFacts, all_told: bool) -> String {
             listed(&local)
         )
     };
-    if all_told {
+    if all_judged {
         text.push_str(", and no map admits a workload that it does not name");
     }
     text
@@ -242,11 +242,11 @@ pub(super) fn section(
     let in_force = loaded.iter().all(|finding| finding.severity == Severity::Warning);
     section.extend(loaded);
     if concerns.is_empty() && facts.is_certain() {
-        let all_told = untried.is_empty() && open.is_empty() && facts.mappings.is_some();
-        section.add(Finding::ok(Code::AccessRules, all_clear(facts, all_told)));
+        let all_judged = untried.is_empty() && open.is_empty() && facts.mappings.is_some();
+        section.add(Finding::ok(Code::AccessRules, all_clear(facts, all_judged)));
     }
     section.extend(concerns);
-    section.extend(untold(facts, &open));
+    section.extend(unlisted(facts, &open));
     let broken = sql.answers().into_iter().flat_map(|answers| &answers.expressions.broken);
     for (line, expression) in broken {
         section.add(
@@ -265,7 +265,7 @@ pub(super) fn section(
     );
     let superusers = sql.answers().map(|answers| &answers.superusers.0[..]).unwrap_or_default();
     let (roles, own) = (config.roles.roles(), &server.session.user);
-    section.extend(diagnose::local_ways(facts, &roles, superusers, own));
+    section.extend(diagnose::local_logins(facts, &roles, superusers, own));
     if facts.mappings.is_none() {
         section.add(Finding::skipped(Code::IdentUnread, format!("{} cannot be read", facts.ident)));
     }

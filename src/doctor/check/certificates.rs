@@ -1,4 +1,4 @@
-//! The files that are the source: whether they hold one set, and who writes them.
+//! The certificate files that another program writes: whether they are one set, and who writes them.
 
 use std::time::Duration;
 
@@ -63,7 +63,7 @@ fn polled(settings: &Settings) -> Option<Finding> {
     files::are_silent(&settings.paths).then(|| {
         Finding::ok(
             Code::CertificatesPolled,
-            "the file system tells of no change that is made elsewhere: the files are looked at every 5 s",
+            "the file system does not report changes that are made elsewhere: pgsvid checks the files every 5 s",
         )
     })
 }

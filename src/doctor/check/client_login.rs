@@ -285,7 +285,7 @@ fn explain(
                     replication: login.replication,
                     groups,
                     to,
-                    said: &text,
+                    message: &text,
                     psql,
                 };
                 let found = diagnose::refused_login(&login, access);

@@ -23,7 +23,7 @@ pub(super) fn offline(config: &Config) -> Section {
             Settings::WorkloadApi(settings) => format!("Workload API {}", settings.endpoint),
             Settings::Files(settings) => {
                 let [certificate, key, bundle] = settings.paths.all().map(Path::display);
-                format!("certificate {certificate}, key {key}, bundle {bundle}, which others write")
+                format!("certificate {certificate}, key {key}, bundle {bundle}, which another program writes")
             }
         },
     ));
@@ -170,10 +170,10 @@ pub(super) fn machine(config: &Config, material: Option<&Material>) -> Vec<Findi
                 .fix("fix the file, or leave it out of files.extra_authorities"),
         ),
     }
-    findings.extend(super::ways::extra_authorities(config));
+    findings.extend(super::exchangeable::extra_authorities(config));
     let servers = config.rotation.servers.iter();
     for data in servers.filter_map(|server| survey::data_directory(&server.session)) {
-        findings.extend(super::ways::over_data(config, &data));
+        findings.extend(super::exchangeable::over_data(config, &data));
     }
     match survey::mounts() {
         Ok(mounts) => findings.extend(on_mounts(config, &mounts)),

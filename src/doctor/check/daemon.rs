@@ -52,10 +52,10 @@ fn findings(view: &View, known: &[Section]) -> Vec<Finding> {
         let is_bad = ["warning", "failure"].contains(&found.severity.as_str());
         is_bad && !known.contains(found.code.as_str())
     };
-    let told: Vec<Finding> =
-        of_targets.chain(of_consumers).filter(is_news).take(MOST).map(told).collect();
-    if !told.is_empty() {
-        return told;
+    let reported: Vec<Finding> =
+        of_targets.chain(of_consumers).filter(is_news).take(MOST).map(reported).collect();
+    if !reported.is_empty() {
+        return reported;
     }
     let state = match (view.ready, view.degraded.is_empty()) {
         (true, true) => "it is ready",
@@ -74,7 +74,7 @@ fn findings(view: &View, known: &[Section]) -> Vec<Finding> {
     ]
 }
 
-fn told(found: &FindingView) -> Finding {
+fn reported(found: &FindingView) -> Finding {
     Finding::warning(Code::DaemonStatus, format!("the daemon reports: {}", sentence(&found.text)))
         .about(shown(&found.code))
         .fix("pgsvid status shows its remedy")

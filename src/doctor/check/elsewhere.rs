@@ -8,8 +8,8 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use tokio::time::timeout;
 
-use super::looks::{judge, probe};
 use super::postgresql::Sql;
+use super::verdict::{judge, probe};
 use crate::consumers::Server;
 use crate::diagnose;
 use crate::doctor::finding::{Code, Finding};
@@ -17,7 +17,7 @@ use crate::material::Material;
 use crate::verify::{self, Answer, Facts, LIMIT, Target, Verdict};
 use crate::{survey, timing};
 
-/// How many addresses are probed.
+/// How many addresses are candidates.
 const MOST_HOSTS: usize = 16;
 /// How long each may take: two handshakes, if the server refuses the client's certificate in TLS 1.2.
 const LONGEST: Duration = LIMIT.saturating_mul(2);
@@ -49,19 +49,19 @@ pub(super) async fn elsewhere(
     let listen_addresses =
         listen_addresses.filter(|_| server.verify.target == Target::Auto).unwrap_or_default();
     let promised = promised(listen_addresses);
-    let mut places = Vec::new();
+    let mut candidates = Vec::new();
     for host in hosts {
         match addresses(host).await {
-            Some(found) => places.extend(found),
-            None => places.push(host.clone()),
+            Some(found) => candidates.extend(found),
+            None => candidates.push(host.clone()),
         }
     }
-    places.extend(beside_wildcards(listen_addresses, port));
+    candidates.extend(beside_wildcards(listen_addresses, port));
     let mut known = BTreeSet::new();
-    places.retain(|place| known.insert(place.clone()));
-    let left_out = places.len().saturating_sub(MOST_HOSTS);
-    places.truncate(MOST_HOSTS);
-    let looks = places.iter().map(async |place| {
+    candidates.retain(|host| known.insert(host.clone()));
+    let left_out = candidates.len().saturating_sub(MOST_HOSTS);
+    candidates.truncate(MOST_HOSTS);
+    let probes = candidates.iter().map(async |place| {
         let one = std::slice::from_ref(place);
         let facts = timeout(LONGEST, probe(one, port, Some(material))).await.ok();
         let answered = facts.filter(|facts| !matches!(facts.answer, Answer::Nothing(_)));
@@ -83,7 +83,7 @@ pub(super) async fn elsewhere(
             && !(verdict == Verdict::Unverifiable && matches!(first.answer, Answer::Refused(_)));
         is_news.then(|| diagnose::explain(verdict, &facts, timing::now()))
     });
-    let mut findings: Vec<Finding> = join_all(looks).await.into_iter().flatten().collect();
+    let mut findings: Vec<Finding> = join_all(probes).await.into_iter().flatten().collect();
     if left_out > 0 {
         findings.push(
             Finding::skipped(
@@ -111,14 +111,14 @@ async fn addresses(host: &str) -> Option<Vec<String>> {
 fn promised(listen_addresses: &str) -> BTreeMap<String, Promise> {
     let mut promised = BTreeMap::new();
     for entry in entries(listen_addresses) {
-        let (places, promise): (&[&str], _) = match entry {
+        let (hosts, promise): (&[&str], _) = match entry {
             "*" => (&["127.0.0.1", "::1"], Promise::Loopback),
             "0.0.0.0" | "localhost" => (&["127.0.0.1"], Promise::Loopback),
             "::" => (&["::1"], Promise::Loopback),
             other if other.parse::<IpAddr>().is_ok() => (&[other], Promise::Named),
             _ => continue,
         };
-        for place in places {
+        for place in hosts {
             promised.insert((*place).to_owned(), promise);
         }
     }

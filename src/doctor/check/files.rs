@@ -329,15 +329,15 @@ fn consistent(
 /// How many authorities are published in addition to the agent's and those of `files.extra_authorities`; `None` if one of the
 /// agent's is not published. Unreadable files, which have their own finding, may hold any.
 fn more_authorities(config: &Config, published: &Material, offered: &Material) -> Option<usize> {
-    let there: Vec<_> = published.authorities().collect();
-    if !offered.authorities().all(|authority| there.contains(&authority)) {
+    let published_authorities: Vec<_> = published.authorities().collect();
+    if !offered.authorities().all(|authority| published_authorities.contains(&authority)) {
         return None;
     }
     let paths = config.rotation.extra_authorities.clone();
     let Ok(extra) = ExtraAuthorities::read(paths, &Watching::blind()) else { return Some(0) };
     let extra = extra.beside(offered);
     let wanted: Vec<_> = offered.authorities().chain(&extra).collect();
-    Some(there.iter().filter(|authority| !wanted.contains(authority)).count())
+    Some(published_authorities.iter().filter(|authority| !wanted.contains(authority)).count())
 }
 
 /// Checks owner, mode and content by PostgreSQL's own rules.

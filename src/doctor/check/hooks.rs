@@ -1,5 +1,5 @@
-//! The hooks: whether what they run is there, may be run, and is nobody else's to change; and whether pid files name the right
-//! processes. Nothing is run, and nothing is signalled.
+//! The hooks: whether their programs exist, may be executed, and cannot be changed by other users; and whether pid files name
+//! the right processes. Executes nothing, and sends no signal.
 
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt as _;
@@ -7,8 +7,8 @@ use std::path::Path;
 
 use rustix::process::geteuid;
 
+use super::exchangeable::{self, NamedBy};
 use super::own_user::own_user;
-use super::ways::{self, NamedBy};
 use crate::config::Config;
 use crate::doctor::finding::{Code, Finding, Group, Section};
 use crate::hooks::{Action, End, Hook, User, explain, find};
@@ -50,7 +50,7 @@ fn examine(hook: &Hook, user: &User) -> Vec<Finding> {
                 hook.when.name()
             );
             let fine = Finding::ok(Code::HookCommand, text).about(name);
-            let exposed = ways::exchangeable(program, user.uid, NamedBy::Operator).map(|(why, fix)| {
+            let exposed = exchangeable::why_exchangeable(program, user.uid, NamedBy::Operator).map(|(why, fix)| {
                 let text = format!(
                     "other users of this machine can replace {}, which the hook {name} runs as {}",
                     program.display(),
@@ -82,7 +82,7 @@ fn examine(hook: &Hook, user: &User) -> Vec<Finding> {
     }
 }
 
-/// Whether a user may execute a file; the kernel's error if not. Access control lists are not looked at.
+/// Whether a user may execute a file; the kernel's error if not. Ignores access control lists.
 fn may_execute(program: &Path, user: &User) -> Result<(), i32> {
     let number = |error: std::io::Error| error.raw_os_error().unwrap_or(libc::EACCES);
     let resolved = std::fs::canonicalize(program).map_err(number)?;

@@ -1,14 +1,14 @@
 //! Whether the contents of PostgreSQL's files are in force.
 
 use super::postgresql::{Answers, Sql};
-use super::tls_files::{FORGEABLE, listed, on_the_way, reload};
+use super::tls_files::{FORGEABLE, directories_changed, listed, reload};
 use crate::consumers::Server;
 use crate::doctor::finding::{Code, Finding};
 use crate::survey::{Loading, Restart, Unknown};
 use crate::timing;
 
 /// Findings about whether the present contents of `pg_hba.conf` and `pg_ident.conf` are in force; none if PostgreSQL does not
-/// run, or if nothing speaks against it.
+/// run, or if nothing shows that other contents are in force.
 pub(super) fn access(server: &Server, sql: &Sql) -> Vec<Finding> {
     let Some(answers) = sql.answers() else {
         // PostgreSQL loads the files when it starts.
@@ -24,16 +24,17 @@ pub(super) fn access(server: &Server, sql: &Sql) -> Vec<Finding> {
             )]
         };
     };
-    let Loading { access, ways, gone, unseen, future, restart, unknown, .. } = &answers.loading;
+    let Loading { access, directories, gone, unseen, future, restart, unknown, .. } =
+        &answers.loading;
     let mut findings = refused(answers);
-    findings.extend(not_taken(server, answers));
-    if !ways.is_empty() && access.is_empty() {
+    findings.extend(refused_at_reload(server, answers));
+    if !directories.is_empty() && access.is_empty() {
         findings.push(
             Finding::skipped(
                 Code::AccessFilesLoaded,
                 format!(
                     "whether PostgreSQL has loaded these files as they are: {}",
-                    on_the_way(ways)
+                    directories_changed(directories)
                 ),
             )
             .fix(format!("{}, then check again", reload(server)))
@@ -97,8 +98,8 @@ pub(super) fn access(server: &Server, sql: &Sql) -> Vec<Finding> {
     findings
 }
 
-/// What the server's log says of the files at its last reload. The reason for a refusal may be gone by now.
-fn not_taken(server: &Server, answers: &Answers) -> Option<Finding> {
+/// The finding about a file that PostgreSQL refused at its last reload, according to its log. The file may be right by now.
+fn refused_at_reload(server: &Server, answers: &Answers) -> Option<Finding> {
     let log = answers.reloaded.as_ref().filter(|log| !log.access.is_empty())?;
     let files = if log.is_forgeable {
         "pg_hba.conf or pg_ident.conf".to_owned()

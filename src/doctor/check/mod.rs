@@ -9,11 +9,12 @@ mod clients;
 mod configuration;
 mod daemon;
 mod elsewhere;
+mod exchangeable;
 mod expressions;
 mod files;
 mod hooks;
 mod loaded;
-mod looks;
+
 mod material;
 mod nameless;
 mod names;
@@ -27,7 +28,7 @@ mod superusers;
 mod tls;
 mod tls_files;
 mod unproven;
-mod ways;
+mod verdict;
 mod workload_api;
 
 use super::finding::Report;
@@ -54,7 +55,7 @@ pub async fn check(config: &Config, environment: &Environment, scope: &Scope) ->
     let last = files::last(config);
     let mut as_run = config.clone();
     // `run` continues with the published set.
-    as_run.source.go_on_with(files::examine(config).ok().and_then(|found| found.names));
+    as_run.source.set_published(files::examine(config).ok().and_then(|found| found.names));
     let (source, material) = match &as_run.source {
         Settings::WorkloadApi(settings) => {
             let (section, look) = workload_api::section(&as_run, settings, last.as_ref()).await;

@@ -64,7 +64,8 @@ fn is_known(keyword: &str, version: u32) -> bool {
     keyword == "service" || service_reader::since(keyword).is_some_and(|since| since <= version)
 }
 
-/// libpq reads a URI, too, and nothing else.
+/// The finding about a setting that is not a list of `keyword=value`: libpq also accepts a URI, which pgsvid does not read, and
+/// refuses everything else.
 fn unread(setting: &str, text: &str) -> Finding {
     let is_uri = ["postgresql://", "postgres://"].iter().any(|scheme| text.starts_with(scheme));
     if is_uri || !FILES.iter().any(|file| text.contains(file)) {
@@ -85,7 +86,7 @@ fn unread(setting: &str, text: &str) -> Finding {
     ))
 }
 
-/// One unknown keyword makes libpq refuse all of them ("invalid connection option").
+/// The finding about an unknown keyword, which makes libpq refuse the whole setting ("invalid connection option").
 fn refused(setting: &str, keyword: &str, version: u32) -> Finding {
     let keyword = shown(keyword);
     Finding::failure(
@@ -122,7 +123,7 @@ fn missing(setting: &str, entries: &[Entry]) -> Vec<Finding> {
         .collect()
 }
 
-/// In the form of a service's entries. The server resolves relative paths in its data directory.
+/// The keywords and values in the form of a service's entries. The server resolves relative paths in its data directory.
 fn entries(pairs: Vec<(String, String)>, data: Option<&Path>) -> Vec<Entry> {
     let mut entries: Vec<Entry> = Vec::new();
     for (keyword, mut value) in pairs {

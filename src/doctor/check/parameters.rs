@@ -186,7 +186,7 @@ impl Service<'_> {
             Some(PathBuf::from(file))
         };
         let (authorities, unseen) = survey::among_lists(file.as_deref(), &directories);
-        let told = authorities.iter().map(|path| {
+        let failures = authorities.iter().map(|path| {
             Finding::failure(
                 Code::CrlHoldsCertificate,
                 format!(
@@ -207,7 +207,7 @@ impl Service<'_> {
             )
             .fix("run check as the client's user")
         });
-        told.chain(skipped).collect()
+        failures.chain(skipped).collect()
     }
 
     /// The finding about a missing revocation list. As soon as libpq has loaded `sslcrldir`, `sslcrl` or

@@ -2,9 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::exchangeable;
 use super::expressions::{self, Expressions};
+use super::own_user::own_user;
 use super::tls_files::{self, Load};
-use super::{own_user::own_user, ways};
 use crate::config::Config;
 use crate::consumers::Server;
 use crate::diagnose;
@@ -299,7 +300,7 @@ fn files(server: &Server, answers: &Answers) -> Vec<Finding> {
         let access = answers.files.iter().flat_map(|files| files.files.clone());
         let sources = answers.loading.sources.iter().flatten().cloned();
         let paths = named.chain(access).chain(sources).chain(revocation.paths.clone());
-        findings.extend(ways::of_server(paths, uid));
+        findings.extend(exchangeable::of_server(paths, uid));
     }
     findings.extend(diagnose::revocation(&revocation));
     findings.extend(revocation.unseen.iter().map(|(setting, value)| {

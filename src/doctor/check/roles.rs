@@ -23,7 +23,7 @@ pub(super) fn findings(
     }
     let mut findings = Vec::new();
     if let Some(mappings) = &facts.mappings {
-        let there: BTreeSet<(&str, &str)> = mappings
+        let existing: BTreeSet<(&str, &str)> = mappings
             .iter()
             .map(|judged| &judged.mapping)
             .filter(|mapping| mapping.map == MAP)
@@ -32,7 +32,7 @@ pub(super) fn findings(
         let missing: Vec<&Workload> = map
             .workloads
             .iter()
-            .filter(|one| !there.contains(&(one.expression().as_str(), one.role.as_str())))
+            .filter(|one| !existing.contains(&(one.expression().as_str(), one.role.as_str())))
             .collect();
         findings.extend(missing_lines(config, answers, facts, &missing));
         findings.extend(lines_of_others(&config.roles, facts));
@@ -159,8 +159,8 @@ fn leads_to_map(line: &HbaRule, role: &str, complete: bool) -> bool {
         && line.is_about(role) == Some(true)
 }
 
-/// One of several lines that open a role in a way that the configuration does not say.
-struct Way<'a> {
+/// A line of `pg_hba.conf` that lets clients log in as a role in a way that the configuration does not describe.
+struct OtherLine<'a> {
     line: &'a HbaRule,
     severity: Severity,
     text: String,
@@ -171,12 +171,12 @@ struct Way<'a> {
 const MOST_OTHERS: usize = 10;
 
 /// A finding about the first of the lines in each severity, which names the others: a harmless line hides no other one.
-fn worst(code: Code, facts: &AccessFacts, ways: &[Way<'_>]) -> Vec<Finding> {
+fn worst(code: Code, facts: &AccessFacts, lines: &[OtherLine<'_>]) -> Vec<Finding> {
     let mut findings = Vec::new();
     for severity in [Severity::Failure, Severity::Warning] {
-        let mut of_severity = ways.iter().filter(|way| way.severity == severity);
+        let mut of_severity = lines.iter().filter(|line| line.severity == severity);
         let Some(first) = of_severity.next() else { continue };
-        let others: Vec<&HbaRule> = of_severity.map(|way| way.line).collect();
+        let others: Vec<&HbaRule> = of_severity.map(|line| line.line).collect();
         let mut text = first.text.clone();
         if !others.is_empty() {
             let named: Vec<String> =
@@ -201,7 +201,7 @@ fn place(facts: &AccessFacts, line: &HbaRule) -> String {
     format!("{} line {}", line.file.as_deref().unwrap_or(&facts.hba), line.line)
 }
 
-/// The lines that may let clients be the role in another way, above the one that asks the map.
+/// Findings about lines above the one that uses the map that may let a client log in as the role in another way.
 fn above(facts: &AccessFacts, role: &str) -> Vec<Finding> {
     let is_ours = |rule: &HbaRule| leads_to_map(rule, role, facts.complete);
     let Some(ours) = facts.rules.iter().position(is_ours) else { return Vec::new() };
@@ -209,7 +209,7 @@ fn above(facts: &AccessFacts, role: &str) -> Vec<Finding> {
         rule.matches_tls() && rule.method != "reject" && rule.is_about(role) != Some(false)
     });
     let mut first = None;
-    let ways = others.map(|other| {
+    let lines = others.map(|other| {
         let fix = print_above(facts, first.get_or_insert(other));
         if other.is_about(role).is_none() {
             let text = format!(
@@ -217,12 +217,12 @@ fn above(facts: &AccessFacts, role: &str) -> Vec<Finding> {
                  pgsvid cannot evaluate",
                 place(facts, other)
             );
-            return Way { line: other, severity: Severity::Warning, text, fix };
+            return OtherLine { line: other, severity: Severity::Warning, text, fix };
         }
         let text = other_way(facts, other, role, "above the line that uses");
-        Way { line: other, severity: Severity::Failure, text, fix }
+        OtherLine { line: other, severity: Severity::Failure, text, fix }
     });
-    worst(Code::RolesLineAbove, facts, &ways.collect::<Vec<_>>())
+    worst(Code::RolesLineAbove, facts, &lines.collect::<Vec<_>>())
 }
 
 /// Findings about lines below the one that uses the map that let a client log in as the role by a certificate in another way:
@@ -231,7 +231,7 @@ fn below(facts: &AccessFacts, role: &str) -> Vec<Finding> {
     let is_ours = |rule: &HbaRule| leads_to_map(rule, role, facts.complete);
     let Some(ours) = facts.rules.iter().position(is_ours) else { return Vec::new() };
     let mut earlier = Vec::new();
-    let mut ways = Vec::new();
+    let mut lines = Vec::new();
     for (number, rule) in facts.rules.iter().enumerate() {
         let is_about = rule.is_about(role);
         if is_about == Some(false) || !rule.matches_tls() {
@@ -261,13 +261,13 @@ fn below(facts: &AccessFacts, role: &str) -> Vec<Finding> {
             } else {
                 Severity::Warning
             };
-            ways.push(Way { line: rule, severity, text, fix });
+            lines.push(OtherLine { line: rule, severity, text, fix });
         }
         if rule.decides_about(role) && earlier.len() < MOST_DECIDERS {
             earlier.push(rule);
         }
     }
-    worst(Code::RolesLineBelow, facts, &ways)
+    worst(Code::RolesLineBelow, facts, &lines)
 }
 
 fn print_above(facts: &AccessFacts, other: &HbaRule) -> String {
@@ -316,7 +316,7 @@ fn in_the_clear(facts: &AccessFacts, role: &str) -> Vec<Finding> {
         .take_while(|rule| !rejects_all(rule))
         .filter(|rule| !rule.address.as_ref().is_some_and(Address::is_local))
         .filter_map(|rule| Some((rule, Password::asked_by(rule)?)));
-    let ways = asking.map(|(line, password)| {
+    let lines = asking.map(|(line, password)| {
         let place = place(facts, line);
         let text = format!(
             "{place} ({}) may ask role {role} of [[roles]] for a password without TLS: anyone on the network path can read {}",
@@ -331,9 +331,9 @@ fn in_the_clear(facts: &AccessFacts, role: &str) -> Vec<Finding> {
             Password::AsItIs => Severity::Failure,
             Password::Proof => Severity::Warning,
         };
-        Way { line, severity, text, fix }
+        OtherLine { line, severity, text, fix }
     });
-    worst(Code::HbaPasswordWithoutTls, facts, &ways.collect::<Vec<_>>())
+    worst(Code::HbaPasswordWithoutTls, facts, &lines.collect::<Vec<_>>())
 }
 
 fn unusable(answers: &Answers, role: &str, server: &sql::Settings) -> Option<Finding> {
@@ -363,7 +363,7 @@ mod tests {
     use crate::diagnose::JudgedMapping;
 
     #[test]
-    fn b07_a_line_of_the_map_that_no_configuration_has_is_told() {
+    fn b07_a_line_of_the_map_that_no_configuration_has_is_reported() {
         let workload = |cn: &str| Workload {
             spiffe_id: format!("spiffe://example.org/{cn}"),
             role: "app".to_owned(),

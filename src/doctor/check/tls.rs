@@ -7,9 +7,9 @@ use tokio::time::{Instant, sleep};
 
 use super::elsewhere::elsewhere;
 use super::files;
-use super::looks::{judge, probe};
 use super::postgresql::{self, Sql};
 use super::unproven;
+use super::verdict::{judge, probe};
 use crate::config::Config;
 use crate::consumers::Server;
 use crate::diagnose::{self, AccessFacts};
@@ -262,7 +262,9 @@ fn unseen(
             .command(reload(server)),
         );
     }
-    findings.extend(written.and_then(|written| unproven::refused_perhaps(server, sql, written)));
+    findings.extend(
+        written.and_then(|written| unproven::possibly_refused_reload(server, sql, written)),
+    );
     let mut names = BTreeSet::new();
     let namesake = material.authorities().find(|authority| !names.insert(authority.subject()));
     if let Some(namesake) = namesake {

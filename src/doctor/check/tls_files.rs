@@ -59,8 +59,8 @@ pub(super) fn loaded(server: &Server, load: Load<'_>, files: &survey::Files) -> 
             unknown(
                 "its last load has a time in the future, because the clock was set back".to_owned(),
             )
-        } else if !changes.ways.is_empty() {
-            unknown(on_the_way(&changes.ways))
+        } else if !changes.directories.is_empty() {
+            unknown(directories_changed(&changes.directories))
         } else {
             continue;
         };
@@ -74,11 +74,11 @@ pub(super) fn loaded(server: &Server, load: Load<'_>, files: &survey::Files) -> 
     findings
 }
 
-/// The reason of a skipped finding: directories above the file changed after the last load, so it may have failed.
-pub(super) fn on_the_way(ways: &[PathBuf]) -> String {
+/// The reason of a skipped finding: directories above the file changed after the last load, so the load may have failed.
+pub(super) fn directories_changed(directories: &[PathBuf]) -> String {
     format!(
         "directories on the path changed since the last load (mode, owner or location): {}; PostgreSQL may have been unable to read the content at that load",
-        listed(ways)
+        listed(directories)
     )
 }
 

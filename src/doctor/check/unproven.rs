@@ -1,4 +1,4 @@
-//! What neither a handshake nor the server's log shows of the files that PostgreSQL has loaded.
+//! Files whose state in PostgreSQL neither a handshake nor the server's log shows.
 
 use std::path::PathBuf;
 use std::time::SystemTime;
@@ -9,10 +9,15 @@ use crate::consumers::Server;
 use crate::doctor::finding::{Code, Finding};
 use crate::survey;
 
-/// A reload may have been refused since PostgreSQL loaded the set that it serves: then neither the revocation lists nor authorities
-/// other than the published ones are in force as they are, and only the server's log shows it. PostgreSQL loaded the served set,
-/// and all its other TLS files, after the set was `written` (`be_tls_init`), so files that are older than that are in force.
-pub(super) fn refused_perhaps(server: &Server, sql: &Sql, written: SystemTime) -> Option<Finding> {
+/// PostgreSQL may have refused a reload after it loaded the set that it serves. Then it still uses earlier contents of the
+/// revocation lists, and of authorities other than the published ones, and only the server's log shows it. PostgreSQL loaded
+/// the served set, and all its other TLS files, after the set was `written` (`be_tls_init`), so files that are older than that
+/// are in force.
+pub(super) fn possibly_refused_reload(
+    server: &Server,
+    sql: &Sql,
+    written: SystemTime,
+) -> Option<Finding> {
     let answers = sql.answers()?;
     let settings = &answers.settings;
     let files = survey::files(settings, &server.session, &server.paths, &server.viewpoint);
@@ -37,7 +42,7 @@ pub(super) fn refused_perhaps(server: &Server, sql: &Sql, written: SystemTime) -
         Finding::skipped(
             Code::SslReloadRefused,
             "whether the revocation lists and the authorities that PostgreSQL's settings name are in force: if it refused a reload, it \
-             goes on with the earlier ones, and its log cannot be read from here, or does not show whether PostgreSQL accepted the last reload",
+             still uses the earlier ones, and its log cannot be read from here, or does not show whether PostgreSQL accepted the last reload",
         )
         .cause(if is_forgeable { FORGEABLE } else { "" })
         .fix(format!(

@@ -80,7 +80,7 @@ pub(super) async fn section(
     (section, Some(look))
 }
 
-/// The finding about a socket that may be another user's than the agent's.
+/// The finding about a socket that may belong to another user than the agent's.
 fn exchangeable(settings: &Settings) -> Option<Finding> {
     let found = workload_api::exchangeable(&settings.endpoint)?;
     Some(
@@ -91,7 +91,7 @@ fn exchangeable(settings: &Settings) -> Option<Finding> {
         )
         .cause(found.to_string())
         .about(found.entry.display().to_string())
-        .fix(workload_api::PLACE_FIX),
+        .fix(workload_api::SOCKET_PATH_FIX),
     )
 }
 

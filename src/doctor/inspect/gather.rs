@@ -16,7 +16,7 @@ const MOST_BYTES: u64 = 32 * 1024 * 1024;
 pub(super) fn files(request: &Request) -> Vec<File> {
     let mut files = Vec::new();
     let mut room = MOST_BYTES;
-    // The file that the others are judged by.
+    // The bundle is read first, so that it has room in any case: the other files are judged by it.
     let bundle = request.bundle.clone().map(|path| file(path, true, &mut room));
     for path in &request.paths {
         // Follows links, because the published names are links.

@@ -95,7 +95,7 @@ pub(super) fn judge(
 fn refused(facts: &Facts, alert: AlertDescription) -> Finding {
     let listed =
         |names: &mut dyn Iterator<Item = &'static str>| names.collect::<Vec<_>>().join(", ");
-    let why = if verify::speaks_otherwise(alert) {
+    let why = if verify::is_without_common_tls(alert) {
         format!(
             "it accepts nothing that pgsvid supports (key exchange {}; TLS 1.3 {}; TLS 1.2 {}). psql may support more",
             listed(&mut verify::groups()),

@@ -1,4 +1,4 @@
-//! A hook under random schedules, and by hand.
+//! A hook in random schedules, and in single steps.
 
 use std::path::PathBuf;
 
@@ -61,7 +61,7 @@ proptest! {
     ) {
         let mut course = course(if proven { When::Proven } else { When::Published });
         let (mut now, mut token, mut newest, mut proof) = (Instant::now(), 0, 0, None);
-        // The set of the run that goes on, and of the last that has succeeded since it was last distrusted.
+        // The set of the current run, and that of the last successful run since the set was last distrusted.
         let (mut running, mut done, mut last_begun) = (None, None, None);
         for event in events {
             match event {
@@ -97,7 +97,7 @@ proptest! {
                 last_begun = Some(now);
             }
         }
-        // However it went: once the newest set is proven and runs succeed, the last run was for it, and nothing is left.
+        // In every schedule: once the newest set is proven and runs succeed, the last run was for it, and no run is due.
         course.published(newest);
         course.proven(newest);
         for _ in 0..4 {
@@ -118,7 +118,7 @@ fn h10_a_hook_that_waits_for_proof_begins_with_it_and_never_before() {
     assert_eq!((course.due(now), course.begin(1, now)), (None, None));
     assert!(course.waits_for_proof());
     course.published(2);
-    // A proof of the set before is none.
+    // A proof of the previous set does not count.
     course.proven(1);
     assert_eq!(course.begin(1, now), None);
     course.proven(2);
@@ -126,7 +126,7 @@ fn h10_a_hook_that_waits_for_proof_begins_with_it_and_never_before() {
 }
 
 #[test]
-fn failures_are_tried_again_later_and_later_and_told_once() {
+fn failures_are_tried_again_after_longer_and_longer_pauses_and_reported_once() {
     let (mut course, mut now) = (course(When::Published), Instant::now());
     course.published(1);
     for token in 1..20 {
@@ -144,7 +144,7 @@ fn failures_are_tried_again_later_and_later_and_told_once() {
 }
 
 #[test]
-fn a_run_without_an_answer_is_given_up_and_its_late_answer_is_nobodys() {
+fn a_run_without_an_answer_is_given_up_and_its_late_answer_is_ignored() {
     let (mut course, now) = (course(When::Published), Instant::now());
     course.published(1);
     let run = course.begin(1, now).unwrap();

@@ -1,4 +1,4 @@
-//! Whether three files are one set: what they hold, and whether it belongs together. Pure.
+//! Whether three files are one set: whether their contents can be used, and belong together. Pure.
 
 use std::time::SystemTime;
 
@@ -8,7 +8,7 @@ use crate::material::pem::{self, Part, Unusable};
 use crate::material::reading::{self, Item, Unreadable};
 use crate::material::{Material, Rejection};
 
-/// The material of three files, or why they are no set. `now` is the wall-clock time that validity is judged by.
+/// The material of three files, or why they are not a set. `now` is the wall-clock time that validity is judged by.
 pub fn judge(
     settings: &Settings,
     contents: &Contents,

@@ -1,8 +1,9 @@
-//! Reading the three files as one set, as far as where they lie allows that.
+//! Reads the three files as one set, if possible.
 //!
-//! A volume of Kubernetes has a directory for each version, and a link `..data` that is turned to the newest in one step. The link
-//! is followed once, and all three files are read below what it led to: they are of one version. Other files are exchanged or
-//! rewritten one after the other; what can be told of them is whether they have changed meanwhile.
+//! A volume of Kubernetes has a directory for each version, and a link `..data`, which the kubelet changes to the newest version
+//! in one step. The link is followed once, and all three files are read below its target, so they are of one version. Other
+//! programs replace or rewrite the files one after the other: for these it is only known whether a file has changed during the
+//! read.
 
 use std::collections::HashMap;
 use std::fs::Metadata;
@@ -27,7 +28,7 @@ const DATA: &str = "..data";
 const LARGEST: u64 = 2 * 1024 * 1024;
 const LARGEST_KEY: u64 = 64 * 1024;
 
-/// How files are exchanged.
+/// How the files are replaced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// In a volume of Kubernetes: all of a directory at once.
@@ -44,7 +45,7 @@ impl Kind {
     }
 }
 
-/// What tells one state of a file from the next.
+/// The attributes that differ after a file was changed or replaced.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Stamp {
     device: u64,
@@ -66,7 +67,7 @@ impl Stamp {
     }
 }
 
-/// Those of certificate, key and bundle.
+/// The attributes of certificate, key and bundle.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stamps([Stamp; 3]);
 
@@ -92,18 +93,18 @@ impl Stamps {
 /// The contents of certificate, key and bundle.
 pub type Contents = [Zeroizing<Vec<u8>>; 3];
 
-/// What a look has found.
+/// The files as they were read.
 pub struct Taken {
     pub(super) stamps: Stamps,
-    /// How the files are exchanged.
+    /// How the files are replaced.
     pub kind: Kind,
     /// Who writes the certificate.
     pub writer: Writer,
-    /// What the files hold; `None` if they look as they did when they were last taken.
+    /// The contents of the files; `None` if their attributes are the known ones.
     pub contents: Option<Contents>,
 }
 
-/// Where the three files lead, with each link between the versions of a directory followed once.
+/// The targets of the three paths, with each link between the versions of a directory followed once.
 struct Places {
     files: [PathBuf; 3],
     kind: Kind,
@@ -150,19 +151,19 @@ fn followed_once(path: &Path, followed: &mut HashMap<PathBuf, Option<PathBuf>>) 
     }
 }
 
-/// By the one call that the sandbox has for it.
+/// Reads a link with `readlinkat`, the only call that the sandbox allows for this.
 fn readlink(path: &Path) -> Option<PathBuf> {
     let target = readlinkat(CWD, path, Vec::new()).ok()?;
     Some(PathBuf::from(std::ffi::OsStr::from_bytes(target.to_bytes())))
 }
 
-/// Looks at the files, and reads them unless they look as `known` does. May wait for a network file system.
+/// Reads the files, unless their attributes equal `known`. May wait for a network file system.
 ///
-/// In a volume ([`Kind::Volume`]) all three files are of one version. Of plain files it is only known that none has changed
-/// while they were read. Fails if a file is missing or cannot be read, or if one has changed meanwhile
+/// In a volume ([`Kind::Volume`]) all three files are of one version. For plain files it is only known that none has changed
+/// while they were read. Fails if a file is missing or cannot be read, or if one has changed during the read
 /// ([`Trouble::Unsettled`]).
 pub fn read(paths: &Paths, known: Option<&Stamps>) -> Result<Taken, Trouble> {
-    // The next version of a volume may come between the link and the files: the former one is removed then.
+    // A volume may get its next version after the link was read and before the files are: then the old version is removed.
     let first = read_once(paths, known);
     match first {
         Err(Trouble::Missing { .. }) if Places::of(paths).kind.is_whole() => {
@@ -214,7 +215,7 @@ fn trouble(paths: &Paths, at: usize, cause: &io::Error) -> Trouble {
     }
 }
 
-/// The number of this process's user, where that is why it may not read.
+/// The ID of this process's user, if the error is that this user may not read the file.
 fn own_uid(cause: &io::Error) -> Option<u32> {
     (cause.kind() == io::ErrorKind::PermissionDenied).then(|| rustix::process::geteuid().as_raw())
 }
@@ -258,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn z11_a_volume_is_read_as_one_version_while_it_is_turned_without_end() {
+    fn z11_a_volume_is_read_as_one_version_while_its_link_changes_again_and_again() {
         let place = tempfile::tempdir().unwrap();
         let paths = volume(place.path());
         version(place.path(), 0);

@@ -1,12 +1,12 @@
-//! Certificate, key and bundle in files that somebody else writes: cert-manager, Vault Agent, step, a Secret volume.
+//! Certificate, key and bundle in files that another program writes: cert-manager, Vault Agent, step, the kubelet.
 //!
-//! Those who write them do so in their own order and pace. What is handed on is one set: the files of one directory of a
-//! volume, or files that nobody has touched for a while, and only once key, leaf and bundle belong together. Until then the
-//! set before stays.
+//! That program writes them in its own order and pace. This room only accepts a whole set: the files of one version of a
+//! volume, or files that have not changed for a while; and only if key, leaf and bundle belong together. Until then the
+//! previous set stays.
 
 mod judge;
 mod layout;
-mod said;
+mod log;
 mod settling;
 mod silent;
 mod state;
@@ -23,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use judge::judge;
 pub use layout::{Contents, Kind, Stamps, Taken, read};
-use said::Said;
+use log::Log;
 use settling::Settling;
 pub use silent::are_silent;
 pub use state::{FilesState, Writer};
@@ -53,7 +53,7 @@ impl Paths {
     }
 }
 
-/// Which files, and what their set must be.
+/// Which files to read, and what their set must be.
 #[derive(Debug, Clone)]
 pub struct Settings {
     /// The files.
@@ -62,61 +62,64 @@ pub struct Settings {
     pub expectations: Expectations,
     /// The names of what is published.
     pub published: Option<Names>,
-    /// After which part of the life, in hundredths, the writer renews it.
+    /// After which part of a certificate's life, in percent, the program that writes the files renews it.
     pub renewal_percent: u32,
-    /// Whether the file system tells of no change that another machine, or a program in user space, makes.
+    /// Whether the file system does not report changes that another machine, or a program in user space, makes.
     pub is_silent: bool,
 }
 
-/// For how long nobody may have touched files outside of a volume: its writer may be in the middle of them.
+/// For how long files outside of a volume must be unchanged before they are accepted: another program may have written only some
+/// of them.
 const SETTLE: Duration = Duration::from_secs(1);
-/// The same where times of files may be rounded to a second.
+/// The same if the file system may round times to a second.
 const SETTLE_SILENT: Duration = Duration::from_secs(2);
-/// Files that were written so long before the first look are not being written; times may be rounded to two seconds.
+/// Files that are this old at the first look are no longer being written. Their times may be rounded to two seconds.
 const OLD: Duration = Duration::from_secs(5);
-/// How often the files are looked at where the kernel tells of no change, and where it does: of a directory above those that
-/// are watched it does not.
+/// How often the files are checked if the kernel does not report their changes.
 const LOOK_SILENT: Duration = Duration::from_secs(5);
+/// How often the files are checked if the kernel reports their changes: it reports none of directories above the watched ones.
 const LOOK: Duration = Duration::from_secs(60);
 /// Shortest time between two looks, however many events there are.
 const SHORTEST: Duration = Duration::from_millis(100);
-/// How long the files may fail to be a set before this is reported: their writer may still be writing. It is shorter before the first set.
+/// How long the files may fail to be a set before this is reported: another program may still be writing them.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// The same before the first set.
 const PATIENCE_FIRST: Duration = Duration::from_secs(2);
 /// How long reading may take: a network file system may not answer.
 const READING: Duration = Duration::from_secs(10);
 
-/// What reads the files, and hands their set on.
+/// Reads the files, and publishes their set as the state of the source.
 pub struct Source {
     settings: Settings,
     changes: Changes,
     state: watch::Sender<SourceState>,
     settling: Settling,
-    /// What was last handed on.
+    /// The attributes of the files that were last accepted.
     accepted: Option<Stamps>,
-    /// A look at the files that has not come back yet.
+    /// A read of the files that has not finished yet.
     reading: Option<JoinHandle<Result<Taken, Trouble>>>,
-    /// Since when the files are no set, or no new one, though they have changed.
+    /// Since when the files have not been a set.
     since: Option<Instant>,
-    /// Since when somebody goes on writing them.
+    /// Since when another program has been writing the files.
     unsettled: Option<Instant>,
-    said: Said,
-    /// Whether the file system, or the kernel's lack of watches, makes time the only sign of a change.
+    log: Log,
+    /// Whether changes are only found by checking at intervals, because of the file system, or because the kernel gives no
+    /// inotify instance.
     is_silent: bool,
 }
 
-/// What a look has come to.
+/// The result of reading the files.
 enum Found {
-    /// What was handed on before, or is now.
+    /// A set that is accepted, now or before.
     Set,
-    /// Files that somebody may be writing; look again then.
+    /// Files that another program may be writing; read them again at this time.
     Unsettled(Instant),
-    /// No set.
+    /// Files that are not a set.
     None(Trouble),
 }
 
 impl Source {
-    /// A source that has not begun, and the state that it will keep up to date.
+    /// A source that has not started, and a receiver of its state.
     #[must_use]
     pub fn new(settings: Settings, watching: &Watching) -> (Self, watch::Receiver<SourceState>) {
         // Watched before they are read, so that no change falls in between.
@@ -125,7 +128,7 @@ impl Source {
         let (state, receiver) = watch::channel(SourceState::new(standing));
         let is_silent = settings.is_silent || watching.is_blind();
         let settle = if is_silent { SETTLE_SILENT } else { SETTLE };
-        let said = Said::new(&settings);
+        let log = Log::new(&settings);
         let source = Self {
             settings,
             changes,
@@ -135,13 +138,13 @@ impl Source {
             reading: None,
             since: None,
             unsettled: None,
-            said,
+            log,
             is_silent,
         };
         (source, receiver)
     }
 
-    /// Reads the files whenever they change, until `stop`. Nothing that they hold ends it.
+    /// Reads the files whenever they change, until `stop` is cancelled. No content of the files ends it.
     pub async fn run(mut self, stop: CancellationToken) {
         tokio::select! {
             () = stop.cancelled() => {}
@@ -150,7 +153,7 @@ impl Source {
     }
 
     async fn follow(&mut self) {
-        self.said.polled(self.is_silent);
+        self.log.polled(self.is_silent);
         loop {
             self.changes.follow(directories(&self.settings.paths));
             let next = self.look().await;
@@ -162,7 +165,7 @@ impl Source {
         }
     }
 
-    /// Looks at the files, and takes what they hold. Returns when to look again though nothing is told.
+    /// Reads the files, and accepts their set. Returns when to read them again even without an event.
     async fn look(&mut self) -> Instant {
         let found = self.find().await;
         let now = Instant::now();
@@ -178,13 +181,13 @@ impl Source {
             Found::Unsettled(next) => {
                 let path = self.settings.paths.certificate.clone();
                 self.since.get_or_insert(now);
-                // Patience with files that are being written begins when the writing begins, however long they were no set
+                // For files that are being written, the patience begins when the writing begins, even if they were not a set
                 // before.
                 (Trouble::Unsettled { path }, next, *self.unsettled.get_or_insert(now))
             }
             Found::None(trouble) => {
                 self.unsettled = None;
-                // Its time comes without a change of the files.
+                // A set that is not valid yet becomes valid without a change of the files.
                 let early = trouble.valid_from().map(|from| {
                     let left = from.duration_since(timing::now()).unwrap_or_default();
                     now + left.clamp(SETTLE, LOOK)
@@ -192,18 +195,18 @@ impl Source {
                 (trouble, early.unwrap_or(regular), *self.since.get_or_insert(now))
             }
         };
-        let said_from = since + patience;
+        let reported_from = since + patience;
         self.waits(&trouble);
-        if said_from <= now {
+        if reported_from <= now {
             self.reject(&trouble);
             return next;
         }
-        next.min(said_from)
+        next.min(reported_from)
     }
 
     async fn find(&mut self) -> Found {
         let (paths, known) = (self.settings.paths.clone(), self.accepted.clone());
-        // One at a time: what a file system holds back holds a thread.
+        // One read at a time: while a file system does not answer, the read occupies a thread.
         let reading = self
             .reading
             .get_or_insert_with(|| spawn_blocking(move || read(&paths, known.as_ref())));
@@ -226,7 +229,7 @@ impl Source {
             }
         };
         let Some(contents) = taken.contents else {
-            // They are what was handed on.
+            // The files are those that were accepted.
             return Found::Set;
         };
         if !taken.kind.is_whole()
@@ -255,8 +258,8 @@ impl Source {
             && stamps.age(timing::now()).is_some_and(|age| age >= OLD)
     }
 
-    /// From when on a set may replace the current one, if that is later than now. OpenSSL, which has this machine's clock, would
-    /// refuse it until then, and the current one is still good.
+    /// When the offered set may replace the current one, if it is not valid yet and the current one still is: by this machine's
+    /// clock OpenSSL would refuse the offered set until then.
     fn better_later(&self, offered: &Material) -> Option<SystemTime> {
         let now = timing::now();
         let state = self.state.borrow();
@@ -270,7 +273,7 @@ impl Source {
         let before = self.state.borrow().identity.material().cloned();
         let same = before.as_ref().is_some_and(|before| before.publishes_as(&material));
         if !same {
-            self.said.accepted(&material, before.as_deref(), &self.settings);
+            self.log.accepted(&material, before.as_deref(), &self.settings);
             self.settings.published = Some(Names::of(&material));
         }
         self.state.send_modify(|state| {
@@ -283,7 +286,7 @@ impl Source {
         });
     }
 
-    /// The files are the set that was handed on.
+    /// Clears the state of what was wrong: the files are the accepted set.
     fn settled(&mut self) {
         let is_plain = |state: &SourceState| {
             state.rejected.is_none() && state.files().is_none_or(|files| files.waiting.is_none())
@@ -292,7 +295,7 @@ impl Source {
             return;
         }
         if self.state.borrow().rejected.is_some() {
-            self.said.accepted_again();
+            self.log.accepted_again();
         }
         self.state.send_modify(|state| {
             state.rejected = None;
@@ -304,7 +307,7 @@ impl Source {
         });
     }
 
-    /// Says in the state alone that the files are no set at the moment.
+    /// Records in the state, but not in the log, why the files are not a set at the moment.
     fn waits(&self, trouble: &Trouble) {
         let text = trouble.to_string();
         self.state.send_if_modified(|state| {
@@ -316,7 +319,7 @@ impl Source {
         });
     }
 
-    /// The files are no set, and nobody has made one of them for a while.
+    /// Reports that the files have not been a set for longer than the patience.
     fn reject(&mut self, trouble: &Trouble) {
         let reason = trouble.to_string();
         let writer = self.state.borrow().files().and_then(|files| files.writer.clone());
@@ -325,7 +328,7 @@ impl Source {
         if known.as_ref() == Some(&reason) {
             return;
         }
-        self.said.rejected(&finding);
+        self.log.rejected(&finding);
         self.state.send_modify(|state| {
             state.rejections += 1;
             state.rejected = Some(super::Rejected { at: timing::now(), reason });
@@ -336,7 +339,7 @@ impl Source {
     }
 }
 
-/// Where something can change what is read.
+/// The directories in which a change can affect which files are read.
 fn directories(paths: &Paths) -> Vec<PathBuf> {
     let mut all: Vec<PathBuf> =
         paths.all().into_iter().flat_map(|path| watching::way(path).directories()).collect();

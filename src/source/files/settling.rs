@@ -1,4 +1,4 @@
-//! Whether somebody may still be writing. Pure: it is told what the files look like, and when.
+//! Whether another program may still be writing the files. Pure: the attributes of the files and the time are arguments.
 
 use std::time::Duration;
 
@@ -6,9 +6,9 @@ use tokio::time::Instant;
 
 use super::layout::Stamps;
 
-/// What the files looked like, and since when.
+/// The latest attributes of the files, and since when they have been so.
 pub(super) struct Settling {
-    /// For how long they have to stay as they are.
+    /// For how long the files must be unchanged.
     quiet: Duration,
     seen: Option<(Stamps, Instant)>,
 }
@@ -18,7 +18,7 @@ impl Settling {
         Self { quiet, seen: None }
     }
 
-    /// The files look like this now. Fails while that is too new, with when to look again.
+    /// Records the attributes of the files. The error is the time to read them again, if they have changed too recently.
     pub(super) fn seen(&mut self, stamps: &Stamps, now: Instant) -> Result<(), Instant> {
         let since = match &self.seen {
             Some((known, since)) if known == stamps => *since,
@@ -31,7 +31,7 @@ impl Settling {
         if settled <= now { Ok(()) } else { Err(settled) }
     }
 
-    /// They could not be looked at: whatever they look like next is new.
+    /// Forgets the attributes, because the files could not be read: the next ones count as new.
     pub(super) fn forget(&mut self) {
         self.seen = None;
     }

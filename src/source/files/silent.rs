@@ -1,12 +1,12 @@
-//! Which file systems tell of no change that is made elsewhere (`inotify(7)`: events of network file systems are not told).
+//! File systems that do not report changes which are made elsewhere (`inotify(7)` reports no events on network file systems).
 
 use rustix::fs::statfs;
 
 use super::Paths;
 use crate::watching;
 
-/// Their numbers, as `statfs(2)` has them: NFS, SMB, CIFS, SMB2, FUSE, 9P, AFS, Ceph, GFS2, OCFS2, Coda; and overlay, whose lower
-/// layer may be changed beside it.
+/// Their numbers in `statfs(2)`: NFS, SMB, CIFS, SMB2, FUSE, 9P, AFS, Ceph, GFS2, OCFS2, Coda; and overlay, whose lower layer
+/// may be changed directly.
 const SILENT: [u32; 12] = [
     0x6969,
     0x517b,
@@ -22,14 +22,14 @@ const SILENT: [u32; 12] = [
     0x794c_7630,
 ];
 
-/// Whether one of the files lies on such a file system. Before the sandbox is entered, which has no call for it.
+/// Whether one of the files lies on such a file system. Call it before the sandbox is entered, which forbids `statfs`.
 #[must_use]
 pub fn are_silent(paths: &Paths) -> bool {
     let directories = paths.all().map(|path| watching::way(path).end);
     directories.iter().any(|directory| {
-        // What is not there yet will lie on the file system of what is.
+        // A missing directory will be created on the file system of its nearest existing ancestor.
         let found = directory.ancestors().find_map(|path| statfs(path).ok());
-        // Some of the numbers are negative where the field has a sign; the lower half tells.
+        // Where the field is signed, some of the numbers are negative, so only the lower 32 bits are compared.
         found.is_some_and(|found| {
             let bytes = found.f_type.to_le_bytes();
             let low = bytes.first_chunk::<4>().map_or(0, |low| u32::from_le_bytes(*low));

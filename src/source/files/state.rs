@@ -1,4 +1,4 @@
-//! What is known of the files beside the identity that they hold.
+//! The state of the certificate files, without the identity in them.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -8,7 +8,7 @@ use super::Settings;
 use crate::finding::Finding;
 use crate::timing;
 
-/// Who writes the files, as far as the file system tells.
+/// Who writes the files, as far as the file system shows.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Writer {
     /// The certificate's path.
@@ -21,7 +21,7 @@ pub struct Writer {
     pub is_volume: bool,
 }
 
-/// A phrase that goes on from "the program that renews ".
+/// A phrase that can follow "the program that renews ".
 impl fmt::Display for Writer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let written = timing::utc(self.written);
@@ -31,13 +31,13 @@ impl fmt::Display for Writer {
 }
 
 impl Writer {
-    /// Where to look for the one that renews it.
+    /// Where to look for the program that renews the certificate.
     #[must_use]
     pub fn remedy(&self) -> String {
         if self.is_volume {
             return format!(
-                "look at what writes the Secret of the volume with {self}: kubectl describe certificate, where that is cert-manager; \
-                 the kubelet takes a minute or two to bring it here"
+                "look at what writes the Secret of the volume with {self}: kubectl describe certificate, if that is cert-manager; \
+                 the kubelet takes a minute or two to update the volume"
             );
         }
         format!(
@@ -46,20 +46,20 @@ impl Writer {
     }
 }
 
-/// What is known of the files.
+/// The state of the files.
 #[derive(Debug, Clone)]
 pub struct FilesState {
     /// The certificate's path.
     pub certificate: PathBuf,
-    /// After which part of the life, in hundredths, a renewal is due.
+    /// After which part of a certificate's life, in percent, a renewal is due.
     pub renewal_percent: u32,
     /// Who writes them; `None` until they were read.
     pub writer: Option<Writer>,
-    /// Why they are no set at this moment: they may be being written.
+    /// Why they are not a set at this moment: they may be being written.
     pub waiting: Option<String>,
-    /// Whether that is only because they have changed a moment ago.
+    /// Whether the only reason is that they have changed a moment ago.
     pub is_unsettled: bool,
-    /// The finding about `waiting`, once the files have been no set for so long that it was reported.
+    /// The finding about `waiting`, once this has lasted long enough to be reported.
     pub trouble: Option<Finding>,
 }
 
@@ -77,7 +77,7 @@ impl FilesState {
 }
 
 impl FilesState {
-    /// Where to look for the one that renews the certificate.
+    /// Where to look for the program that renews the certificate.
     #[must_use]
     pub fn remedy(&self) -> String {
         self.writer.as_ref().map_or_else(

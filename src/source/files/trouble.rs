@@ -1,4 +1,4 @@
-//! Why three files are no set, and what to do about it.
+//! Why three files are not a set, and what to do about it.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -11,15 +11,18 @@ use crate::material::reading::Foreign;
 use crate::text::{argument, shown};
 use crate::timing;
 
-/// Why three files are no set.
+/// Why three files are not a set.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[allow(missing_docs, reason = "fields are paths of the configuration, and what is said of them")]
+#[allow(
+    missing_docs,
+    reason = "the fields are paths of the configuration, and the reason in words"
+)]
 pub enum Trouble {
-    /// A file is not there.
+    /// A file does not exist.
     Missing { path: PathBuf, part: Part },
-    /// It is there, and cannot be read. `uid` is this process's user where that one may not.
+    /// A file cannot be read. `uid` is this process's user, if that user may not read it.
     Unreadable { path: PathBuf, cause: String, uid: Option<u32> },
-    /// Somebody goes on writing.
+    /// Another program is writing the files.
     Unsettled { path: PathBuf },
     /// The file system does not answer.
     Silent { path: PathBuf, limit: Duration },
@@ -27,15 +30,15 @@ pub enum Trouble {
     Der { path: PathBuf, part: Part },
     /// A known format that PostgreSQL does not read.
     Foreign { path: PathBuf, kind: Foreign },
-    /// Something else is wrong with what a file holds.
+    /// Something else is wrong with the contents of a file.
     Content { path: PathBuf, what: String },
-    /// The key is another leaf's.
+    /// The key belongs to another leaf.
     Pair { certificate: PathBuf, private_key: PathBuf },
-    /// The bundle does not vouch for the leaf.
+    /// No root of the bundle has signed the leaf, or its intermediates.
     Unsigned { certificate: PathBuf, bundle: PathBuf, why: String },
     /// The leaf has expired.
     Expired { certificate: PathBuf, at: SystemTime },
-    /// Its time has not come.
+    /// The leaf is not valid yet.
     NotYetValid { from: SystemTime },
 }
 
@@ -48,7 +51,7 @@ impl fmt::Display for Trouble {
             }
             Self::Unsettled { path } => write!(
                 f,
-                "{} or a file of its set is being written; it is taken once nobody has touched it for a moment",
+                "{} or another file of its set is being written; pgsvid reads the set once it has not changed for a moment",
                 path.display()
             ),
             Self::Silent { path, limit } => write!(
@@ -88,7 +91,7 @@ impl fmt::Display for Trouble {
 }
 
 impl Trouble {
-    /// When the set becomes valid, if that is all that is wrong with it.
+    /// When the set becomes valid, if nothing else is wrong with it.
     pub(super) fn valid_from(&self) -> Option<SystemTime> {
         match self {
             Self::NotYetValid { from } => Some(*from),
@@ -114,7 +117,7 @@ impl Trouble {
         }
     }
 
-    /// As a finding, with what fixes it. `writer` is who has written the certificate, if that is known.
+    /// The finding, with its remedy. `writer` describes the program that has written the certificate, if it is known.
     #[must_use]
     pub fn finding(&self, writer: Option<&Writer>) -> Finding {
         let finding = Finding::failure(self.code(), self.to_string());
@@ -127,7 +130,7 @@ impl Trouble {
         match self {
             Self::Missing { part: Part::Bundle, .. } => finding.fix(
                 "let certificates.bundle name the file with the root that has signed the certificate; cert-manager writes ca.crt \
-                 only where its issuer knows the root",
+                 only if its issuer knows the root",
             ),
             Self::Missing { .. } => finding.fix(
                 "see that the program that writes the file has run, and that [certificates] names the path that it writes to",
@@ -143,7 +146,7 @@ impl Trouble {
                     Part::Key => "pkey",
                     Part::Chain | Part::Bundle => "x509",
                 });
-                let finding = finding.fix("let the program that writes it write PEM, the leaf with its intermediates behind it; by hand, convert it");
+                let finding = finding.fix("let the program that writes it write PEM, the leaf first and then its intermediates; by hand, convert it");
                 finding.command(format!("openssl {what} -inform DER -in {path} -out converted.pem"))
             }
             Self::Foreign { path, kind } => {
@@ -156,7 +159,7 @@ impl Trouble {
                 renewer()
             )),
             Self::Pair { .. } => finding.fix(format!(
-                "let it write key and certificate of one issue; {}",
+                "let the program write a key and the certificate that was issued for it; {}",
                 renewer()
             )),
             Self::Unsigned { .. } => finding.fix(

@@ -30,7 +30,7 @@ pub enum Discarded {
     /// Workload API section 5.2.1: the list is mandatory.
     #[error("the message holds no SVID")]
     NoSvid,
-    /// None matches the configuration.
+    /// No SVID matches the configuration.
     #[error("none of the {offered} SVIDs offered has {wanted}; offered: {list}")]
     NoMatch {
         /// How many there are.
@@ -50,7 +50,7 @@ pub enum Discarded {
         /// The limit in bytes.
         most: usize,
     },
-    /// The chosen one failed a check.
+    /// The chosen SVID failed a check.
     #[error(transparent)]
     Rejected(#[from] Rejection),
 }
@@ -71,7 +71,7 @@ impl From<Unselected> for Discarded {
 pub(super) struct LeftOut {
     /// They do not fit, would not be loaded, or OpenSSL could mistake them for others.
     pub(super) unfit: String,
-    /// Whether OpenSSL could mistake them for others would take too long to find out.
+    /// It would take too long to find out whether OpenSSL could mistake them for others.
     pub(super) unproven: String,
 }
 
@@ -182,8 +182,8 @@ pub(super) fn no_rejections() -> Vec<(&'static str, u64)> {
 }
 
 /// Bundles of other trust domains, ordered by name, because the published bytes need an order. A bundle for the workload's
-/// own domain would replace its real bundle, and a malformed or enormous bundle must not cost the others: such bundles are
-/// left out.
+/// own domain would replace its real bundle. A malformed or enormous bundle must not prevent the use of the others. Such
+/// bundles are left out.
 #[derive(Default)]
 struct Bundles {
     taken: Vec<(TrustDomain, Vec<u8>)>,
@@ -192,11 +192,11 @@ struct Bundles {
     unproven: Named,
 }
 
-/// The first ones in words, and how many there are.
+/// What was left out: the first few in words, and how many there are.
 #[derive(Default)]
 struct Named {
     words: Vec<String>,
-    /// How many there are, listed or not.
+    /// How many there are, including those that `words` does not list.
     count: usize,
 }
 
@@ -231,7 +231,7 @@ impl Bundles {
         }
     }
 
-    /// Single authorities that OpenSSL could mistake for others.
+    /// Leaves out single authorities that OpenSSL could mistake for those of `whose`: `ours`, or `another trust domain's`.
     fn leave_authorities(&mut self, domain: &TrustDomain, left: &[Certificate], whose: &str) {
         if let Some(first) = left.first() {
             let why = format!(
@@ -244,7 +244,7 @@ impl Bundles {
         }
     }
 
-    /// Leaves out authorities of a name that more certificates have than the budget allows to examine.
+    /// Leaves out authorities whose name is shared by more certificates than the budget allows to examine.
     fn leave_unproven(&mut self, domain: &TrustDomain, left: &[Certificate]) {
         if let Some(first) = left.first() {
             let (count, name) = (left.len(), first.subject_text());

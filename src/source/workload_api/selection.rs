@@ -35,9 +35,9 @@ pub(super) struct Selected<'a, 'b> {
 pub(super) enum Unselected {
     /// The message has none.
     NoSvid,
-    /// None fits the configuration.
+    /// No SVID fits the configuration.
     NoMatch {
-        /// How many there are.
+        /// How many SVIDs there are.
         offered: usize,
         /// The configured requirement, in words.
         wanted: String,
@@ -117,11 +117,11 @@ pub(super) fn select<'a, 'b>(
         let list: Vec<String> = svids.iter().take(MOST_LISTED).map(described).collect();
         return Err(Unselected::NoMatch {
             offered: svids.len(),
-            wanted: wish(selection),
+            wanted: requirement(selection),
             list: list.join(", "),
         });
     };
-    let kept = published(settings).and_then(|names| going_on(&fitting, names));
+    let kept = published(settings).and_then(|names| continuing(&fitting, names));
     Ok(Selected { svid: kept.unwrap_or(first), fitting, is_kept: kept.is_some() })
 }
 
@@ -136,7 +136,7 @@ fn published(settings: &Settings) -> Option<&Names> {
 
 /// The SVID with the same SPIFFE ID. An agent may send several, one for each registration entry: of these, the one that loses
 /// the fewest names, and has the same CN and the same hint.
-fn going_on<'a, 'b>(fitting: &[&'b Svid<'a>], published: &Names) -> Option<&'b Svid<'a>> {
+fn continuing<'a, 'b>(fitting: &[&'b Svid<'a>], published: &Names) -> Option<&'b Svid<'a>> {
     let same = |svid: &&&Svid<'_>| svid.spiffe_id == published.spiffe_id;
     let mut same: Vec<&Svid<'a>> = fitting.iter().filter(same).copied().collect();
     if same.len() > 1 {
@@ -160,7 +160,7 @@ fn described(svid: &Svid<'_>) -> String {
     }
 }
 
-fn wish(selection: &Selection) -> String {
+fn requirement(selection: &Selection) -> String {
     let id = selection.spiffe_id.as_ref().map(|id| format!("the ID {id}"));
     let hint = selection.hint.as_ref().map(|hint| format!("the hint {hint:?}"));
     [id, hint].into_iter().flatten().collect::<Vec<_>>().join(" and ")

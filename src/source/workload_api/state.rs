@@ -26,7 +26,7 @@ pub struct AgentState {
     pub connection: Connection,
     /// How often a connection was opened.
     pub connects: u64,
-    /// How many messages were rejected, by the kind of reason; every kind, also those that did not occur.
+    /// How many messages were rejected, by the kind of reason. Kinds that did not occur are included, with zero.
     pub rejections_by_reason: Vec<(&'static str, u64)>,
 }
 

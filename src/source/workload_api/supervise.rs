@@ -33,7 +33,7 @@ pub(super) async fn run(source: Source, stop: CancellationToken) -> Result<(), E
     let endpoint = source.settings.endpoint.clone();
     let agent = Address::new(endpoint, &source.watching, allowance.clone());
     let clocks = Clocks::compared();
-    if !clocks.told() {
+    if !clocks.are_reported() {
         debug!(
             "the kernel does not report when the clock is set; the clocks are compared at intervals"
         );
@@ -131,8 +131,8 @@ impl<A: Agent> Supervisor<A> {
                 () = sleep(pause) => {}
                 () = async {
                     self.agent.another(socket).await;
-                    sleep(retry.another()).await;
-                } => retry.anew(),
+                    sleep(retry.pause_before_other_socket()).await;
+                } => retry.dials_other_socket(),
             }
         }
     }

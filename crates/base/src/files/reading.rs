@@ -35,13 +35,13 @@ pub fn read(path: &Path, most: u64) -> io::Result<Zeroizing<Vec<u8>>> {
     read_open(&open(CWD, path.as_os_str(), OFlags::empty())?, most)
 }
 
-/// Reads text, and what the file's descriptor tells of its owner, mode and time. Refuses symbolic links and files with several hard links. Otherwise as
+/// Reads text, and the owner, mode and time of the open file. Refuses symbolic links and files with several hard links. Otherwise as
 /// [`text`].
 pub fn text_and_status(path: &Path, most: u64) -> io::Result<(String, Metadata)> {
     let file = open(CWD, path.as_os_str(), OFlags::NOFOLLOW)?;
     let status = file.metadata()?;
     if status.nlink() != 1 {
-        return Err(io::Error::other("it has another name (a hard link)"));
+        return Err(io::Error::other("it has a second name (a hard link)"));
     }
     let text = read_open(&file, most)?;
     Ok((String::from_utf8_lossy(&text).into_owned(), status))
@@ -58,8 +58,9 @@ pub fn end(path: &Path, most: u64) -> io::Result<Vec<u8>> {
     Ok(found)
 }
 
-/// Opens a regular file, and nothing else. Opening alone can have effects, for example on a watchdog. So `O_PATH` first holds
-/// what is there, then its type is checked, then it is opened through that descriptor: by then the name may lead elsewhere.
+/// Opens a regular file, and nothing else. Opening a device can already have effects, for example on a watchdog. So the file is
+/// first opened with `O_PATH`, which has no effects, then its type is checked, and then it is opened for reading through that
+/// descriptor, because the name may lead elsewhere by then.
 pub(super) fn open(within: impl AsFd, name: &OsStr, more: OFlags) -> io::Result<File> {
     let flags = OFlags::PATH | OFlags::CLOEXEC | more;
     let held = retry_on_intr(|| rustix::fs::openat(&within, name, flags, Mode::empty()))?;

@@ -1,4 +1,4 @@
-//! The single steps of a path. A descriptor holds what was reached, whatever becomes of the path.
+//! The single steps of a path. An open descriptor still refers to the same file if the path is changed later.
 
 use std::ffi::OsString;
 use std::os::fd::{AsFd, OwnedFd};
@@ -31,7 +31,7 @@ pub fn step(within: impl AsFd, name: &Path, more: OFlags) -> Result<OwnedFd, Err
     retry_on_intr(|| rustix::fs::openat(&within, name, flags, Mode::empty()))
 }
 
-/// What is known of an entry that was opened.
+/// The attributes of an opened entry.
 pub fn look(fd: &OwnedFd) -> Result<Statx, Errno> {
     rustix::fs::statx(fd, "", AtFlags::EMPTY_PATH, StatxFlags::BASIC_STATS)
 }

@@ -36,20 +36,20 @@ pub struct Clocks {
     clock: fn() -> SystemTime,
     wall: SystemTime,
     timer: Instant,
-    told: Option<AsyncFd<OwnedFd>>,
+    kernel_reports: Option<AsyncFd<OwnedFd>>,
 }
 
 impl Clocks {
     /// Starts to compare. Call it within a tokio runtime.
     #[must_use]
     pub fn compared() -> Self {
-        Self { told: never_expiring().ok(), ..Self::of(clock::now) }
+        Self { kernel_reports: never_expiring().ok(), ..Self::of(clock::now) }
     }
 
     /// The same with another wall clock, such as one that a test sets. The kernel reports no changes of it.
     #[must_use]
     pub fn of(clock: fn() -> SystemTime) -> Self {
-        Self { clock, wall: clock(), timer: Instant::now(), told: None }
+        Self { clock, wall: clock(), timer: Instant::now(), kernel_reports: None }
     }
 
     /// The wall-clock time.
@@ -58,10 +58,10 @@ impl Clocks {
         (self.clock)()
     }
 
-    /// Whether the kernel reports changes. Otherwise the clocks are compared every 20 seconds.
+    /// Whether the kernel reports clock changes. Otherwise the clocks are compared every 20 seconds.
     #[must_use]
-    pub fn told(&self) -> bool {
-        self.told.is_some()
+    pub fn are_reported(&self) -> bool {
+        self.kernel_reports.is_some()
     }
 
     /// Starts the comparison anew: changes before this call do not count.
@@ -84,7 +84,7 @@ impl Clocks {
 
     /// Returns when the wall clock may have been set, or the machine may have slept.
     async fn set(&mut self) {
-        let Some(timer) = &self.told else {
+        let Some(timer) = &self.kernel_reports else {
             return sleep(LOOK).await;
         };
         let expired = timer.async_io(Interest::READABLE, |timer| {
@@ -95,7 +95,7 @@ impl Clocks {
             Err(error) if error.raw_os_error() == Some(canceled) => {}
             other => {
                 debug!(?other, "the kernel no longer reports when the clock is set");
-                self.told = None;
+                self.kernel_reports = None;
             }
         }
     }

@@ -1,4 +1,4 @@
-//! Names: of subjects and issuers, and those of other kinds that extensions hold.
+//! Names: those of subjects and issuers, and the other kinds of names in extensions.
 
 use super::reader::{Flaw, Reader, integer, object_identifier, tag};
 
@@ -16,8 +16,8 @@ pub(super) fn attributes(set: Reader<'_>) -> Result<(), Flaw> {
     })
 }
 
-/// OpenSSL converts every text value to UTF-8 to compare names, and does not load a certificate where that fails. In the
-/// older types it treats every byte as a character.
+/// OpenSSL converts every text value to UTF-8 to compare names, and does not load a certificate if that fails. In the older
+/// string types it treats every byte as a character.
 fn value(reader: &mut Reader<'_>) -> Result<(), Flaw> {
     let mut rest = *reader;
     let (tag, content) = reader.element()?;

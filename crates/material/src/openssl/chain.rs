@@ -11,12 +11,12 @@ use crate::validity::is_valid;
 /// Most certificates in a path to which another one is added: the leaf, and OpenSSL's default limit of 100 between leaf and
 /// root.
 const LONGEST: usize = 101;
-/// What it takes to check whether one certificate may have issued another, in nanoseconds.
+/// The cost to check whether one certificate may have issued another, in nanoseconds.
 const LOOK: usize = 15;
 
 /// The certificates that a path may consist of, in the order in which OpenSSL has them.
 #[derive(Clone, Copy)]
-pub(crate) struct Stock<'s, 'a> {
+pub(crate) struct Available<'s, 'a> {
     /// The certificates that a peer sends after its leaf.
     pub(crate) sent: &'s [&'s Facts<'a>],
     /// The trusted authorities.
@@ -26,21 +26,21 @@ pub(crate) struct Stock<'s, 'a> {
 /// Builds the path from the leaf to a trusted, self-signed certificate.
 pub(crate) fn build<'s, 'a>(
     leaf: &'s Facts<'a>,
-    stock: Stock<'s, 'a>,
+    available: Available<'s, 'a>,
     now: SystemTime,
     effort: &Effort,
 ) -> Result<Vec<&'s Facts<'a>>, Refusal> {
     let mut path = vec![leaf];
     let mut sent: Vec<&Facts<'a>> =
-        std::iter::once(leaf).chain(stock.sent.iter().copied()).collect();
+        std::iter::once(leaf).chain(available.sent.iter().copied()).collect();
     let mut from_sent = true;
     loop {
-        if !effort.spend((stock.trusted.len() + sent.len()) * LOOK) {
+        if !effort.spend((available.trusted.len() + sent.len()) * LOOK) {
             return Err(Refusal::TooMuch);
         }
         let last = path[path.len() - 1];
         let room = path.len() <= LONGEST;
-        let trusted = if room { trusted_issuer(last, stock.trusted, now) } else { None };
+        let trusted = if room { trusted_issuer(last, available.trusted, now) } else { None };
         match trusted {
             // A root that a peer sends must be identical to a trusted one.
             Some(same) if last.self_signed && *same == *last => return Ok(path),

@@ -16,8 +16,9 @@ const OTHER: u8 = tag::constructed(0);
 
 /// OpenSSL's own limit (`NAME_CHECK_MAX`).
 const MOST_PAIRS: usize = 1 << 20;
-/// What it takes to skip a subtree of another kind, and to start a comparison, in nanoseconds.
+/// The cost to skip a subtree of another kind, in nanoseconds.
 const PASS: usize = 2;
+/// The cost to start a comparison, in nanoseconds.
 const BEGIN: usize = 50;
 
 /// Compares the names of one certificate with the constraints of one above it.
@@ -60,13 +61,13 @@ pub(super) fn check(
 fn compare(name: &Name<'_>, subtrees: &Subtrees<'_>, effort: &Effort) -> Result<(), Fault> {
     // OpenSSL applies e-mail constraints to an otherName that is a mailbox with letters beyond ASCII (RFC 8398). Here they
     // apply to every otherName, and none is comparable.
-    let is_kin = |subtree: &&Subtree<'_>| {
+    let applies = |subtree: &&Subtree<'_>| {
         subtree.base.kind == name.kind || (name.kind == OTHER && subtree.base.kind == EMAIL)
     };
     let affordable = |cost| if effort.spend(cost) { Ok(()) } else { Err(Fault::TooManyNames) };
     affordable((subtrees.permitted.len() + subtrees.excluded.len()) * PASS)?;
     let mut permitted = None;
-    for subtree in subtrees.permitted.iter().filter(is_kin) {
+    for subtree in subtrees.permitted.iter().filter(applies) {
         if subtree.has_distances {
             return Err(Fault::UnsupportedName);
         }
@@ -78,7 +79,7 @@ fn compare(name: &Name<'_>, subtrees: &Subtrees<'_>, effort: &Effort) -> Result<
     if permitted == Some(false) {
         return Err(Fault::NameConstraints);
     }
-    for subtree in subtrees.excluded.iter().filter(is_kin) {
+    for subtree in subtrees.excluded.iter().filter(applies) {
         affordable(cost(name, &subtree.base))?;
         if is_within(name, subtree)? {
             return Err(Fault::NameConstraints);
@@ -87,8 +88,8 @@ fn compare(name: &Name<'_>, subtrees: &Subtrees<'_>, effort: &Effort) -> Result<
     Ok(())
 }
 
-/// What [`is_within`] reads: as many bytes of a name as its base has. In a mailbox and a URI it searches first, and reads
-/// all.
+/// The cost of [`is_within`]. It reads as many bytes of a name as its base has; in a mailbox and a URI it searches first, and
+/// reads the whole name.
 fn cost(name: &Name<'_>, base: &Name<'_>) -> usize {
     let searched = if matches!(name.kind, EMAIL | URI | OTHER) { name.content.len() } else { 0 };
     BEGIN + base.comparable.len() + base.content.len() + searched

@@ -17,7 +17,7 @@ mod refusal;
 mod served;
 mod signatures;
 
-pub(crate) use chain::{Stock, build};
+pub(crate) use chain::{Available, build};
 pub(crate) use effort::Effort;
 pub(crate) use facts::Facts;
 pub use fault::Fault;

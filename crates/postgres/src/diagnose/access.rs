@@ -201,11 +201,11 @@ pub fn misread(place: &Misread) -> Finding {
     }
 }
 
-/// How PostgreSQL's user gets access to a file. A file that a line names may be somebody else's secret, which the author of
-/// the line wants to read: nobody gets access to that.
-fn readable(Withheld { at, on_the_way, uid, owner, is_own, .. }: &Withheld) -> String {
+/// The command that gives PostgreSQL's user access to a file. There is none for a file that does not certainly belong to the
+/// server: it may be another user's secret, which the author of the line wants to read.
+fn readable(Withheld { at, is_directory, uid, owner, is_own, .. }: &Withheld) -> String {
     let here = argument(at);
-    match (on_the_way, is_own) {
+    match (is_directory, is_own) {
         (_, false) => format!(
             "see why a line names a file there: {} belongs to uid {owner}, not to PostgreSQL. If PostgreSQL needs the \
              contents, put them into a file of PostgreSQL's user beside pg_hba.conf, name that file, then reload",

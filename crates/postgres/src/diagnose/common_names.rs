@@ -45,7 +45,7 @@ pub fn named_superusers(
     found
 }
 
-/// The lines that decide about the role, and require only its name in a certificate.
+/// The lines that decide about the role, and only require a certificate with the role's name.
 fn admitting<'a>(with_tls: &[&'a HbaRule], role: &str) -> Vec<&'a HbaRule> {
     let mut earlier: Vec<&HbaRule> = Vec::new();
     let mut found = Vec::new();
@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn b40_lines_beyond_the_limit_are_told() {
+    fn b40_lines_beyond_the_limit_are_reported() {
         let superusers = [Superuser { role: "postgres".to_owned(), by: Might::Attribute }];
         let many = "hostssl all visitor 10.0.0.1/32 reject\n".repeat(MOST_RULES);
         for (more, count) in

@@ -48,7 +48,7 @@ const UNOFFERED: [&str; 28] = [
 ];
 /// Other names of those as groups: `K-233`, `B-233`, `brainpoolP256r1tls13`.
 const UNOFFERED_FAMILIES: [&str; 3] = ["K-", "B-", "brainpoolP"];
-/// Curves that OpenSSL has, and TLS has not.
+/// Curves that OpenSSL has, and that TLS does not have.
 const WITHOUT_TLS: [&str; 13] = [
     "secp112r1",
     "secp112r2",
@@ -75,8 +75,8 @@ const WITHOUT_TLS_FAMILIES: [&str; 7] = [
     "id-GostR",
 ];
 
-/// `ssl_ecdh_curve` before PostgreSQL 18: the short name of one curve. TLS need not have it: then PostgreSQL goes on with
-/// OpenSSL's default.
+/// `ssl_ecdh_curve` before PostgreSQL 18: the short name of one curve. If TLS does not have the curve, PostgreSQL uses OpenSSL's
+/// default instead.
 pub(super) fn curve(name: &str) -> Taken {
     let is_group_alone = |name: &str| matches!(name, "secp192r1" | "P-192" | "P-224");
     if COMMON.contains(&name) {
@@ -92,7 +92,7 @@ pub(super) fn curve(name: &str) -> Taken {
 }
 
 /// `ssl_groups`, which was `ssl_ecdh_curve` before 18: names of groups. One unknown name makes OpenSSL refuse the list.
-/// Blanks around a name do not count. Some versions ignore upper and lower case, and some refuse a name that stands twice.
+/// Blanks around a name do not count. Some versions ignore upper and lower case, and some refuse a name that occurs twice.
 pub(super) fn groups(list: &str) -> Taken {
     let names: Vec<&str> = list.split(':').map(str::trim).collect();
     let each: Vec<Taken> = names.iter().map(|name| group(name)).collect();
@@ -127,7 +127,7 @@ fn group(name: &str) -> Taken {
 }
 
 /// Whether this is a group of TLS that OpenSSL's clients do not offer by default. False for an unknown name, and for a curve
-/// that TLS has not.
+/// that TLS does not have.
 pub(super) fn is_offered_by_nobody(group: &str) -> bool {
     UNOFFERED.iter().any(|known| known.eq_ignore_ascii_case(group))
         || (group.ends_with("tls13") && belongs(group, "brainpoolP"))

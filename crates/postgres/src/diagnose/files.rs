@@ -25,15 +25,15 @@ pub fn refused_files(files: &Files) -> Vec<Finding> {
     let mut findings: Vec<Finding> =
         seen.into_iter().filter_map(|(facts, found)| Some(found?.about(object(facts)))).collect();
     findings.extend(pair(files));
-    // What was seen to be wrong comes first: after that is fixed, the rest is told.
+    // Known faults come first. Files that could not be read are reported once these faults are fixed.
     if findings.is_empty() {
         findings.extend(unseen);
     }
     findings
 }
 
-/// The finding about files that pgsvid's sandbox does not let it read. It is reported only if there is no other one: without
-/// it the empty list would look like an all-clear.
+/// The finding about files that pgsvid's sandbox does not let it read. It is only reported if there is no other finding:
+/// an empty list would mean that all is well.
 fn withheld<'a>(files: impl Iterator<Item = &'a FileFacts>) -> Option<Finding> {
     let is_withheld = |facts: &&FileFacts| {
         matches!(&facts.state, State::Present(Present { content: Content::Withheld, .. }))
@@ -115,7 +115,7 @@ fn certificate(facts: &FileFacts, setting: &str, server_uid: Option<u32>) -> Opt
         Content::Pem { trusted_alone: true, .. } if setting == "ssl_ca_file" => (
             Code::CertificateMissing,
             format!(
-                "{path} ({setting}) holds no certificate but such with OpenSSL's trust settings (BEGIN TRUSTED CERTIFICATE), and from these \
+                "{path} ({setting}) only holds certificates with OpenSSL's trust settings (BEGIN TRUSTED CERTIFICATE), and from these \
                  alone PostgreSQL loads no authority"
             ),
         ),
@@ -157,9 +157,9 @@ fn private_key(facts: &FileFacts, server_uid: Option<u32>) -> Option<Finding> {
     Some(failure(code, cause, name_the_published(setting)))
 }
 
-/// The command that sets this mode on a file. It runs as the file's owner, who gets no new rights over other files: anyone
-/// who may write to the directory can put a link to a file of root's there before root runs the command. A file that is
-/// neither published nor PostgreSQL's may be somebody else's secret, which the author of the setting wants opened.
+/// The command that sets this mode on a file. It runs as the file's owner, because anyone who may write to the directory can
+/// put a link to one of root's files there before root runs the command. No command is given for a file that is neither
+/// published nor PostgreSQL's: it may be another user's secret, which the author of the setting wants to be opened.
 fn chmod(
     mode: &str,
     facts: &FileFacts,
@@ -179,8 +179,8 @@ fn chmod(
     }
 }
 
-/// Changing the owner is no remedy for a file that may be anybody's: by the time root runs the command, it might be one of
-/// root's.
+/// The remedy for a file that may belong to any user. A command that changes its owner would be dangerous: when root runs it,
+/// the path may lead to one of root's files.
 fn name_the_published(setting: &str) -> String {
     format!("let {setting} name the published file, then reload")
 }

@@ -28,17 +28,17 @@ struct Judged<'a> {
 /// The roles that other users of the machine can log in as over the socket. `roles` are those of `[[roles]]`; `own` is the one that
 /// pgsvid logs in as.
 #[must_use]
-pub fn local_ways<'a>(
+pub fn local_logins<'a>(
     facts: &'a AccessFacts,
     roles: &[&'a str],
     superusers: &'a [Superuser],
     own: &'a str,
 ) -> Vec<Finding> {
-    let mut ways = Ways {
+    let mut search = Search {
         facts,
         own,
         open: open_mappings(facts),
-        told: BTreeSet::new(),
+        reported: BTreeSet::new(),
         findings: Vec::new(),
         replication_decided: false,
     };
@@ -49,13 +49,13 @@ pub fn local_ways<'a>(
         .collect();
     let mut local = facts.rules.iter().filter(|line| line.kind == "local");
     for line in local.by_ref().take(MOST_RULES) {
-        ways.look_at(line, &judged);
+        search.look_at(line, &judged);
         for one in &mut judged {
             if line.decides_about(one.role) {
                 one.decided.extend(line.decided_databases());
             }
         }
-        ways.replication_decided |=
+        search.replication_decided |=
             line.quotes_known && is_for_replication(line) && names_all(line);
     }
     let beyond = local.next().map(|line| {
@@ -69,7 +69,7 @@ pub fn local_ways<'a>(
         )
         .fix(format!("move {here} further up, or write fewer lines, then check again"))
     });
-    let mut findings = ways.findings;
+    let mut findings = search.findings;
     let more = findings.len().saturating_sub(MOST_LINES);
     findings.truncate(MOST_LINES);
     if more > 0 {
@@ -86,7 +86,7 @@ pub fn local_ways<'a>(
     findings
 }
 
-/// By map: the mappings whose names cannot be listed, and that have no finding of their own.
+/// For each map: the mappings whose names cannot be listed, and that have no finding of their own.
 fn open_mappings(facts: &AccessFacts) -> BTreeMap<&str, Vec<&Mapping>> {
     let mut open: BTreeMap<&str, Vec<&Mapping>> = BTreeMap::new();
     for judged in facts.mappings.iter().flatten() {
@@ -109,19 +109,20 @@ fn names_all(line: &HbaRule) -> bool {
     line.users.iter().any(|word| word == "all")
 }
 
-struct Ways<'a> {
+/// The lines that were examined so far, and the findings about them.
+struct Search<'a> {
     facts: &'a AccessFacts,
     /// The role that pgsvid logs in as.
     own: &'a str,
     open: BTreeMap<&'a str, Vec<&'a Mapping>>,
     /// Lines of `pg_ident.conf` that were reported.
-    told: BTreeSet<u32>,
+    reported: BTreeSet<u32>,
     findings: Vec<Finding>,
     /// Whether an earlier line decides about all replication connections.
     replication_decided: bool,
 }
 
-impl<'a> Ways<'a> {
+impl<'a> Search<'a> {
     fn look_at(&mut self, line: &'a HbaRule, judged: &[Judged<'a>]) {
         let reached: Vec<&Judged<'_>> = judged
             .iter()
@@ -144,9 +145,9 @@ impl<'a> Ways<'a> {
             return;
         }
         let here = place(&self.facts.hba, line);
-        // A line about everybody, as `initdb -A trust` writes it, says by itself what it does.
-        let is_meant = |role: &&str| *role != self.own || !names_all(line);
-        let reached: Vec<&str> = reached.iter().map(|one| one.role).filter(is_meant).collect();
+        // A line for all roles, as `initdb -A trust` writes it, is only reported for roles other than pgsvid's own.
+        let is_reported = |role: &&str| *role != self.own || !names_all(line);
+        let reached: Vec<&str> = reached.iter().map(|one| one.role).filter(is_reported).collect();
         let what = if !reached.is_empty() {
             self.roles(reached)
         } else if is_for_replication(line) && !self.replication_decided {
@@ -189,7 +190,7 @@ impl<'a> Ways<'a> {
             let of_kind = reached.iter().filter(|one| one.is_superuser == is_superuser);
             let let_in = of_kind.filter_map(|one| {
                 let lets = lets(mapping, parts.as_ref(), one.role)?;
-                (lets != Lets::Untold).then_some(one.role)
+                (lets != Lets::Unknown).then_some(one.role)
             });
             let_in.collect::<Vec<_>>()
         };
@@ -203,25 +204,25 @@ impl<'a> Ways<'a> {
         } else {
             return;
         };
-        if !self.told.insert(mapping.line) {
+        if !self.reported.insert(mapping.line) {
             return;
         }
-        let there = format!("{} line {}", self.facts.ident, mapping.line);
+        let mapping_place = format!("{} line {}", self.facts.ident, mapping.line);
         self.findings.push(
             warning(
                 Code::OthersOverSocket,
                 format!(
-                    "{there} lets each user of this machine whose name {} matches log in as {what}, over the socket by {}",
+                    "{mapping_place} lets each user of this machine whose name {} matches log in as {what}, over the socket by {}",
                     shown(&mapping.system_user),
                     place(&self.facts.hba, line)
                 ),
                 format!(
-                    "name each user in a line of its own instead of {there}, such as `{} root {}`, then reload",
+                    "name each user in a line of its own instead of {mapping_place}, such as `{} root {}`, then reload",
                     word(&mapping.map),
                     word(&mapping.role)
                 ),
             )
-            .about(there),
+            .about(mapping_place),
         );
     }
 }
@@ -244,7 +245,7 @@ mod tests {
     fn found(hba: &str, ident: &str) -> Vec<Finding> {
         let facts = parsed(hba, ident);
         let superusers = [Superuser { role: "postgres".to_owned(), by: Might::Attribute }];
-        local_ways(&facts, &["app"], &superusers, "pgsvid")
+        local_logins(&facts, &["app"], &superusers, "pgsvid")
     }
 
     #[test]

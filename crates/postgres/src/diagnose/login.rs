@@ -28,7 +28,7 @@ pub struct RefusedLogin<'a> {
     /// The server's address, as it was dialled.
     pub to: Option<IpAddr>,
     /// PostgreSQL's message.
-    pub said: &'a str,
+    pub message: &'a str,
     /// How a superuser reaches the server.
     pub psql: &'a Psql,
 }
@@ -47,13 +47,13 @@ pub fn refused_login(login: &RefusedLogin<'_>, access: Option<&AccessFacts>) -> 
             format!("pg_hba.conf or pg_ident.conf does not let it in; PostgreSQL compares {seen}"),
             format!(
                 "{}; run check as PostgreSQL's uid or with --user postgres to see which line decides",
-                ways(login)
+                admitting_lines(login)
             ),
         );
     };
-    let (first, untold) = deciding(access, login);
-    if untold.is_some() || !access.is_certain() {
-        return undecided(access, untold, login);
+    let (first, unclear) = deciding(access, login);
+    if unclear.is_some() || !access.is_certain() {
+        return undecided(access, unclear, login);
     }
     let (method, mapping) = by_certificate(login.leaf, role);
     let also =
@@ -95,7 +95,7 @@ pub fn refused_login(login: &RefusedLogin<'_>, access: Option<&AccessFacts>) -> 
 /// file is wrong. In other languages than English the general finding mentions this as a possibility.
 fn refused_role(login: &RefusedLogin<'_>) -> Option<Finding> {
     let role = cut(login.role);
-    let rest = login.said.strip_prefix("role \"")?.strip_prefix(role)?;
+    let rest = login.message.strip_prefix("role \"")?.strip_prefix(role)?;
     let (code, text, statement) = match rest {
         "\" does not exist" => (
             Code::RoleMissing,
@@ -137,7 +137,7 @@ pub fn by_certificate(leaf: &Certificate, role: &str) -> (&'static str, Option<S
 
 /// What PostgreSQL's message says. It is in English unless `lc_messages` says otherwise; then nothing is read from it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Said {
+enum Message {
     /// No line matched.
     NoLine,
     /// A line of `reject` matched.
@@ -147,7 +147,7 @@ enum Said {
     Other,
 }
 
-impl Said {
+impl Message {
     fn of(words: &str) -> Self {
         if words.starts_with("no pg_hba.conf entry") {
             Self::NoLine
@@ -176,24 +176,24 @@ fn deciding<'a>(
     access: &'a AccessFacts,
     login: &RefusedLogin<'_>,
 ) -> (Option<&'a HbaRule>, Option<&'a HbaRule>) {
-    let said = Said::of(login.said);
+    let message = Message::of(login.message);
     let mut perhaps = Vec::new();
     for rule in &access.rules {
         match matches(rule, login) {
             // PostgreSQL has read another version of the file if its message does not fit a line that matches.
             Some(true) if perhaps.is_empty() => return (Some(rule), None),
             Some(true) => {
-                perhaps.extend(Some(rule).filter(|rule| said.suits(rule)));
+                perhaps.extend(Some(rule).filter(|rule| message.suits(rule)));
                 break;
             }
-            None if said.suits(rule) => perhaps.push(rule),
+            None if message.suits(rule) => perhaps.push(rule),
             Some(false) | None => {}
         }
     }
     match perhaps[..] {
         [] => (None, None),
         // The message is about this line only.
-        [rule] if said != Said::Other => (Some(rule), None),
+        [rule] if message != Message::Other => (Some(rule), None),
         [rule, ..] => (None, Some(rule)),
     }
 }
@@ -318,8 +318,8 @@ fn spiffe_id(leaf: &Certificate) -> String {
 }
 
 /// The finding where pgsvid cannot tell which line decided.
-fn undecided(access: &AccessFacts, untold: Option<&HbaRule>, login: &RefusedLogin<'_>) -> Finding {
-    let what = match untold {
+fn undecided(access: &AccessFacts, unclear: Option<&HbaRule>, login: &RefusedLogin<'_>) -> Finding {
+    let what = match unclear {
         None => format!("pgsvid cannot judge all lines of {} and {}", access.hba, access.ident),
         Some(rule) => format!(
             "pgsvid cannot tell whether {} decides: it names a group, a regular expression or a host",
@@ -329,7 +329,7 @@ fn undecided(access: &AccessFacts, untold: Option<&HbaRule>, login: &RefusedLogi
     failure(
         Code::LoginUndecided,
         format!("{what}; PostgreSQL compares {}", seen(login.leaf)),
-        format!("{}; the server log names the line that decided", ways(login)),
+        format!("{}; the server log names the line that decided", admitting_lines(login)),
     )
 }
 
@@ -342,7 +342,8 @@ fn seen(leaf: &Certificate) -> String {
     }
 }
 
-fn ways(login: &RefusedLogin<'_>) -> String {
+/// The advice which lines let this login in.
+fn admitting_lines(login: &RefusedLogin<'_>) -> String {
     format!(
         "`{} cert clientname=DN map=spiffe` above the general lines of pg_hba.conf, and `spiffe {} {}` in pg_ident.conf",
         line(login),
@@ -356,7 +357,7 @@ fn matches(rule: &HbaRule, login: &RefusedLogin<'_>) -> Option<bool> {
     if !rule.matches_tls() {
         return Some(false);
     }
-    let parts = [for_database(rule, login), about_role(rule, login), from_there(rule, login)];
+    let parts = [for_database(rule, login), about_role(rule, login), matches_address(rule, login)];
     if parts.contains(&Some(false)) {
         return Some(false);
     }
@@ -377,25 +378,25 @@ fn for_database(rule: &HbaRule, login: &RefusedLogin<'_>) -> Option<bool> {
                     && (groups.contains(database) || cut(login.role) == database),
             )
         }
-        (told, _) => told,
+        (answer, _) => answer,
     }
 }
 
 fn about_role(rule: &HbaRule, login: &RefusedLogin<'_>) -> Option<bool> {
-    let told = rule.is_about(cut(login.role));
-    let Some(groups) = login.groups.filter(|_| told.is_none()) else { return told };
+    let answer = rule.is_about(cut(login.role));
+    let Some(groups) = login.groups.filter(|_| answer.is_none()) else { return answer };
     if rule.groups().any(|group| groups.contains(group)) {
         return Some(true);
     }
     (!rule.users.iter().any(|word| word.starts_with(['/', '@']))).then_some(false)
 }
 
-fn from_there(rule: &HbaRule, login: &RefusedLogin<'_>) -> Option<bool> {
+fn matches_address(rule: &HbaRule, login: &RefusedLogin<'_>) -> Option<bool> {
     let Some(address) = &rule.address else { return Some(false) };
     match (address.holds(login.from), address) {
         // The client is on the server's machine.
         (None, Address::SameHost | Address::SameNet) if login.to == Some(login.from) => Some(true),
-        (told, _) => told,
+        (answer, _) => answer,
     }
 }
 

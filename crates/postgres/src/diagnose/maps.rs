@@ -23,8 +23,8 @@ fn mappings(facts: &AccessFacts) -> impl Iterator<Item = &Mapping> {
     facts.mappings.iter().flatten().map(|judged| &judged.mapping)
 }
 
-/// The mappings that clients with TLS can meet, and whose names cannot be listed: samples alone say little about what an
-/// expression matches.
+/// The mappings that lines for clients with TLS use, and whose names cannot be listed: sample names alone do not show what
+/// else an expression matches.
 #[must_use]
 pub fn open_mappings(facts: &AccessFacts) -> Vec<&Mapping> {
     let maps: BTreeSet<&str> = asking(facts).map(|(map, _)| map).collect();
@@ -42,7 +42,7 @@ pub(super) enum Lets {
     /// Yes, if the name contains the role where the expression captures it.
     Perhaps,
     /// Unknown: the role is a group or an expression.
-    Untold,
+    Unknown,
 }
 
 /// The findings about lines of `pg_ident.conf` by which a workload can log in with its certificate as one of `superusers`, at
@@ -75,7 +75,7 @@ pub fn mapped_superusers(
                 concerns.push(concern(facts, mapping, lets, first, line, &roles));
             }
         }
-        if !of(Lets::Untold).is_empty() {
+        if !of(Lets::Unknown).is_empty() {
             untold.push(mapping.line);
         }
     }
@@ -122,7 +122,8 @@ fn reached<'a>(with_tls: &[&'a HbaRule], role: &str) -> BTreeMap<&'a str, &'a Hb
     maps
 }
 
-/// `parts` are the possible texts for `\1`, if the name is an expression and they are known.
+/// Whether a mapping lets a name log in as the role. `parts` are the possible texts for `\1`, if the name is an expression and
+/// they are known.
 pub(super) fn lets(
     mapping: &Mapping,
     parts: Option<&Option<Vec<String>>>,
@@ -130,7 +131,7 @@ pub(super) fn lets(
 ) -> Option<Lets> {
     // PostgreSQL 16 and later: the role may be a group, an expression, or `all`.
     if mapping.role.starts_with(['+', '/']) {
-        return Some(Lets::Untold);
+        return Some(Lets::Unknown);
     }
     let (before, after) = match (mapping.role.split_once("\\1"), parts) {
         (Some((before, after)), Some(Some(parts))) => {

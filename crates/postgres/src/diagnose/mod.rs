@@ -23,7 +23,7 @@ mod verdict;
 pub use access::{AccessFacts, JudgedMapping, Misread, SHARED, access, misread, strangers};
 pub use common_names::named_superusers;
 pub use files::refused_files;
-pub use local_lines::local_ways;
+pub use local_lines::local_logins;
 pub use login::{RefusedLogin, by_certificate, refused_login};
 pub use maps::{mapped_superusers, open_mappings};
 pub use order::{MOST_DECIDERS, compared, is_decided};

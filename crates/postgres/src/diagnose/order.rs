@@ -7,8 +7,8 @@ use crate::sql::{Address, HbaRule};
 /// How many pairs of words are compared to find lines that are never reached: those of some two thousand lines with one database
 /// and one role each.
 const MOST_COMPARISONS: usize = 4_000_000;
-/// How many pairs of words are compared to see whether earlier lines decide about a line. If there are more, the earlier lines
-/// count as if they did not decide, and a finding reports what the line lets in.
+/// How many pairs of words are compared to see whether earlier lines match everything that a line matches. If there are more,
+/// the earlier lines count as if they did not, and a finding reports which clients the line lets in.
 const MOST_WORDS: usize = 10_000;
 
 /// How many of the rules, from the first one on, are compared with all lines above them.
@@ -81,15 +81,15 @@ pub(super) fn is_covered(rule: &HbaRule, earlier: &[&HbaRule]) -> bool {
             includes(earlier, &earlier.databases, std::slice::from_ref(database))
                 && (earlier.quotes_known || earlier.address != Some(Address::All))
         };
-        let places: Vec<&Address> =
+        let covered: Vec<&Address> =
             earlier.iter().filter(decides).filter_map(|earlier| earlier.address.as_ref()).collect();
-        addresses.iter().flatten().all(|address| address.is_within(&places))
+        addresses.iter().flatten().all(|address| address.is_within(&covered))
             && addresses.iter().all(Option::is_some)
     })
 }
 
 /// Whether `words`, the databases or the users of an earlier line, match all of the later ones. `all` matches no replication
-/// connection, which only `replication` does. Of long lists only `all` is looked for.
+/// connection; only the word `replication` does. In lists that are too long to compare, only `all` counts.
 pub(super) fn includes(earlier: &HbaRule, words: &[String], later: &[String]) -> bool {
     let has_all = earlier.quotes_known && words.iter().any(|word| word == "all");
     let are_compared = words.len().saturating_mul(later.len()) <= MOST_WORDS;

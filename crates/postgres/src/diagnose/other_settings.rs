@@ -13,7 +13,7 @@ use pgsvid_base::text::shown;
 const HAS_GROUPS: u32 = 180_000;
 /// PostgreSQL reloads without the file of this setting, but does not start without it.
 pub const AT_A_START: &str = "ssl_dh_params_file";
-/// In order, the oldest first.
+/// The protocol versions, from the oldest to the newest.
 const PROTOCOLS: [&str; 4] = ["TLSv1", "TLSv1.1", "TLSv1.2", "TLSv1.3"];
 
 /// Why PostgreSQL refuses the files, as far as pgsvid can see: a fault of the files, of other settings of TLS, or at least
@@ -85,7 +85,7 @@ pub fn doubtful(files: &Files) -> Vec<String> {
     files.others.iter().filter(is_doubtful).map(|(name, setting)| object(name, setting)).collect()
 }
 
-/// For a server that refuses files in which nothing is wrong: the settings that are not at their defaults.
+/// The finding about the settings that are not at their defaults, for a server that refuses files without a visible fault.
 fn suspects(files: &Files) -> Option<Finding> {
     let named: Vec<String> =
         files.others.iter().map(|(name, setting)| object(name, setting)).collect();

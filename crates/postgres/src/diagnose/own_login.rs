@@ -6,11 +6,11 @@ use crate::sql::{self, Admission, Error, HbaRule, Mapping, Refusal, Settings};
 use crate::survey::Access;
 use pgsvid_base::finding::{Code, Finding};
 
-/// The role that PostgreSQL's own user has by `peer` without a map.
+/// The role that the operating-system user `postgres` gets by the method `peer` without a map.
 const SUPERUSER: &str = "postgres";
 
-/// Whether these files may be the cause.
-fn hangs_on_lines(error: &Error, settings: &Settings) -> bool {
+/// Whether lines of `pg_hba.conf` or `pg_ident.conf` may be the cause.
+fn may_be_caused_by_lines(error: &Error, settings: &Settings) -> bool {
     matches!(error, Error::NoLogin(_))
         || matches!(
             Refusal::of(error, settings),
@@ -18,15 +18,15 @@ fn hangs_on_lines(error: &Error, settings: &Settings) -> bool {
         )
 }
 
-/// Why a session was refused, if lines of these files may be the cause: only then `look` is called to read them. `None` if nothing
-/// more is known than [`session`](super::session()) says.
+/// Why a session was refused, if lines of these files may be the cause. Only then `look` is called to read them. `None` if the
+/// files add nothing to what [`session`](super::session()) returns.
 #[must_use]
 pub fn deciding_line(
     error: &Error,
     settings: &Settings,
     look: impl FnOnce() -> Option<Access>,
 ) -> Option<Finding> {
-    if !hangs_on_lines(error, settings) {
+    if !may_be_caused_by_lines(error, settings) {
         return None;
     }
     let found = own_login(&look()?, settings)?;
@@ -40,7 +40,7 @@ pub fn is_limited(error: &Error, settings: &Settings) -> bool {
     matches!(Refusal::of(error, settings), Some(Refusal::RoleLimit | Refusal::DatabaseLimit))
 }
 
-/// The line that decides, and what is missing; `None` if that cannot be told from these files.
+/// The line that decides, and what is missing; `None` if these files do not show it.
 fn own_login(access: &Access, settings: &Settings) -> Option<Finding> {
     let own = sql::own_name()?;
     let hba = access.hba.display().to_string();
@@ -109,13 +109,13 @@ fn admits(rule: &HbaRule, mappings: &[Mapping], own: &str, settings: &Settings) 
         ("peer", false) => {
             let Some(map) = rule.map() else { return Some(own == wanted) };
             let mut lines = mappings.iter().filter(|mapping| mapping.map == map);
-            let mut untold = false;
+            let mut is_unknown = false;
             let listed = lines.any(|mapping| {
-                untold |=
+                is_unknown |=
                     mapping.system_user.starts_with('/') || mapping.role.starts_with(['+', '/']);
                 mapping.system_user == own && (mapping.role == *wanted || mapping.role == "all")
             });
-            if listed { Some(true) } else { (!untold).then_some(false) }
+            if listed { Some(true) } else { (!is_unknown).then_some(false) }
         }
         _ => Some(false),
     }

@@ -4,7 +4,7 @@ use super::AccessFacts;
 use super::access::JudgedMapping;
 use crate::sql::{Line, parse_hba, parse_ident};
 
-/// The facts of these files. Each line must be an entry; no expression admits anybody.
+/// The facts of these files. Each line must be an entry. No regular expression counts as matching an unintended name.
 #[track_caller]
 pub(super) fn parsed(hba: &str, ident: &str) -> AccessFacts {
     let judged = |mapping| JudgedMapping { mapping, admits: Ok(None) };

@@ -5,8 +5,8 @@ use crate::survey::Neighbour;
 use pgsvid_base::finding::{Code, Finding};
 use pgsvid_base::text::argument;
 
-/// The finding about an error, with its code, its cause and its remedy. Without a remedy waiting is enough, or pgsvid knows
-/// none.
+/// The finding about an error, with its code, its cause and its remedy. A finding without a remedy means that waiting is
+/// enough, or that pgsvid knows no remedy.
 #[must_use]
 pub fn session(error: &Error, settings: &sql::Settings) -> Finding {
     let found = Finding::failure(code(error), error.cause(settings));
@@ -71,7 +71,7 @@ fn code(error: &Error) -> Code {
             _ => Code::SessionRefused,
         },
         Error::Planted { .. } => Code::CatalogPlanted,
-        // Of statements that only setup runs.
+        // Only statements of setup cause this error.
         Error::EventTrigger { .. } => Code::SessionRefused,
     }
 }

@@ -110,14 +110,14 @@ pub(super) fn with_remedy(
         None => {
             let command = alter_system(socket, name, &quote(statements::literal));
             let value = quote(statements::configuration_value);
-            let there = setting.other_file().map(shown);
-            let there = there.as_deref().unwrap_or("postgresql.conf");
+            let file = setting.other_file().map(shown);
+            let file = file.as_deref().unwrap_or("postgresql.conf");
             let otherwise = if setting.may_be_overridden() {
                 "if it is there already, ALTER SYSTEM overrides it"
             } else {
                 "or run a command, which overrides the files"
             };
-            let fix = format!("put {name} = {value} into {there}, then reload; {otherwise}");
+            let fix = format!("put {name} = {value} into {file}, then reload; {otherwise}");
             found.fix(fix).command(command)
         }
     }

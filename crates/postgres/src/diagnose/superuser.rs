@@ -33,7 +33,7 @@ pub struct SocketUser {
 
 /// How a line lets the user log in as a superuser.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Way {
+enum LoginBy {
     /// Without any check.
     Trust,
     /// The user's name is the role's.
@@ -62,29 +62,29 @@ pub fn superuser_logins(
             judged = false;
             break;
         }
-        let mut admitted: Vec<(&Superuser, Way)> = Vec::new();
+        let mut admitted: Vec<(&Superuser, LoginBy)> = Vec::new();
         for (superuser, decided) in &mut decided {
             let role = superuser.role.as_str();
             let is_about = line.is_about(role);
             if is_about == Some(false) || !is_reached(line, decided) {
                 continue;
             }
-            match way(&mut maps, line, user, role) {
-                Ok(Some(way)) => admitted.push((superuser, way)),
+            match login_by(&mut maps, line, user, role) {
+                Ok(Some(by)) => admitted.push((superuser, by)),
                 Ok(None) => {}
-                Err(Untold) => judged = false,
+                Err(Unknown) => judged = false,
             }
             if line.decides_about(role) {
                 decided.extend(line.decided_databases());
             }
         }
-        let by_name = |(role, way): &(&Superuser, Way)| {
-            matches!(way, Way::SameName) && covered.contains(role.role.as_str())
+        let by_name = |(role, by): &(&Superuser, LoginBy)| {
+            matches!(by, LoginBy::SameName) && covered.contains(role.role.as_str())
         };
         if !admitted.iter().all(by_name) {
             concerns.extend(concern(facts, line, user, &admitted));
         }
-        let by_name = admitted.iter().filter(|(_, way)| matches!(way, Way::SameName));
+        let by_name = admitted.iter().filter(|(_, by)| matches!(by, LoginBy::SameName));
         covered.extend(by_name.map(|(superuser, _)| superuser.role.as_str()));
     }
     (concerns, judged)
@@ -98,22 +98,22 @@ pub(super) fn is_reached(line: &HbaRule, decided: &BTreeSet<&str>) -> bool {
     })
 }
 
-/// pgsvid cannot tell.
+/// pgsvid cannot evaluate the line.
 #[derive(Debug, Clone, Copy)]
-struct Untold;
+struct Unknown;
 
 /// How the line lets the user log in as that role, if it does.
-fn way<'a>(
+fn login_by<'a>(
     maps: &mut Maps<'a>,
     line: &'a HbaRule,
     user: &SocketUser,
     role: &'a str,
-) -> Result<Option<Way>, Untold> {
+) -> Result<Option<LoginBy>, Unknown> {
     match (line.method.as_str(), line.map()) {
-        ("trust", _) => Ok(Some(Way::Trust)),
+        ("trust", _) => Ok(Some(LoginBy::Trust)),
         ("peer", None) => {
-            let name = user.name.as_ref().ok_or(Untold)?;
-            Ok((name == role).then_some(Way::SameName))
+            let name = user.name.as_ref().ok_or(Unknown)?;
+            Ok((name == role).then_some(LoginBy::SameName))
         }
         ("peer", Some(map)) => maps.ask(map, user, role),
         // By a password, or only for somebody else.
@@ -125,7 +125,7 @@ fn way<'a>(
 struct Maps<'a> {
     /// `None` if they cannot be read.
     mappings: Option<BTreeMap<&'a str, Vec<&'a Mapping>>>,
-    answers: BTreeMap<(&'a str, &'a str), Result<Option<Way>, Untold>>,
+    answers: BTreeMap<(&'a str, &'a str), Result<Option<LoginBy>, Unknown>>,
 }
 
 impl<'a> Maps<'a> {
@@ -145,27 +145,27 @@ impl<'a> Maps<'a> {
         map: &'a str,
         user: &SocketUser,
         role: &'a str,
-    ) -> Result<Option<Way>, Untold> {
+    ) -> Result<Option<LoginBy>, Unknown> {
         let Self { mappings, answers } = self;
         *answers.entry((map, role)).or_insert_with(|| {
-            let name = user.name.as_ref().ok_or(Untold)?;
+            let name = user.name.as_ref().ok_or(Unknown)?;
             let mut judged = true;
-            for mapping in mappings.as_ref().ok_or(Untold)?.get(map).into_iter().flatten() {
+            for mapping in mappings.as_ref().ok_or(Unknown)?.get(map).into_iter().flatten() {
                 match admits(mapping, name, user, role) {
-                    Ok(true) => return Ok(Some(Way::Mapped(mapping.line))),
+                    Ok(true) => return Ok(Some(LoginBy::Mapped(mapping.line))),
                     Ok(false) => {}
-                    Err(Untold) => judged = false,
+                    Err(Unknown) => judged = false,
                 }
             }
-            if judged { Ok(None) } else { Err(Untold) }
+            if judged { Ok(None) } else { Err(Unknown) }
         })
     }
 }
 
 /// Whether a mapping lets the user log in as the role.
-fn admits(mapping: &Mapping, name: &str, user: &SocketUser, role: &str) -> Result<bool, Untold> {
+fn admits(mapping: &Mapping, name: &str, user: &SocketUser, role: &str) -> Result<bool, Unknown> {
     let first = if mapping.system_user.starts_with('/') {
-        match user.expressions.get(&mapping.system_user).ok_or(Untold)? {
+        match user.expressions.get(&mapping.system_user).ok_or(Unknown)? {
             Some(first) => first,
             None => return Ok(false),
         }
@@ -177,7 +177,7 @@ fn admits(mapping: &Mapping, name: &str, user: &SocketUser, role: &str) -> Resul
     match mapping.role.as_str() {
         // PostgreSQL 16 and later: the role may be `all`, a group, or an expression.
         "all" => Ok(true),
-        word if word.starts_with(['+', '/']) => Err(Untold),
+        word if word.starts_with(['+', '/']) => Err(Unknown),
         word if mapping.system_user.starts_with('/') => Ok(word.replacen("\\1", first, 1) == role),
         word => Ok(word == role),
     }
@@ -187,9 +187,9 @@ fn concern(
     facts: &AccessFacts,
     line: &HbaRule,
     user: &SocketUser,
-    admitted: &[(&Superuser, Way)],
+    admitted: &[(&Superuser, LoginBy)],
 ) -> Option<Finding> {
-    let (first, way) = *admitted.first()?;
+    let (first, by) = *admitted.first()?;
     let here = place(&facts.hba, line);
     let named: Vec<String> =
         admitted.iter().take(MOST_NAMED).map(|(role, _)| named(role)).collect();
@@ -202,19 +202,19 @@ fn concern(
         named.join(", ")
     );
     let role = word(&first.role);
-    let fix = match way {
-        Way::Trust => format!(
+    let fix = match by {
+        LoginBy::Trust => format!(
             "{}write peer instead of trust in {here}, then reload: with trust every user of this machine can log in as every role",
             kept(facts, user, &here)
         ),
-        Way::SameName => format!(
+        LoginBy::SameName => format!(
             "if root needs to log in as this superuser, as with sudo psql -U {}: put `local all,replication {role} peer \
              map=superuser` above {here}, and `superuser root {role}` into {}, then reload; whatever logs in as {role} from the \
              user {name} needs another way then; for the commands that pgsvid prints with sudo -u {name}, that is sudo alone",
             argument(&first.role),
             facts.ident
         ),
-        Way::Mapped(line) => format!(
+        LoginBy::Mapped(line) => format!(
             "let {} line {line} name another user than {name}, such as root, then reload",
             facts.ident
         ),
@@ -222,7 +222,7 @@ fn concern(
     Some(warning(Code::SuperuserOverSocket, text, fix))
 }
 
-/// The line that lets the user still log in as its own role where a line will check its name.
+/// The advice to add a line that still lets the user log in as its own role, once another line checks the user's name.
 fn kept(facts: &AccessFacts, user: &SocketUser, here: &str) -> String {
     let Some((role, database)) = &user.login else { return String::new() };
     let name = user.name.as_deref().unwrap_or("<os-user>");

@@ -17,11 +17,11 @@ const CIPHERS: &str = "ECDHE-ECDSA-AES256-GCM-SHA384:ECDHE-RSA-AES256-GCM-SHA384
 /// The same over TLS 1.3.
 const SUITE: &str = "TLS_AES_256_GCM_SHA384";
 
-/// Why the probe and the server have nothing in common, as far as the server's settings are known. A warning, because clients
-/// may speak more than the probe.
+/// Why the probe and the server support no common key exchange, cipher suite or protocol version, as far as the server's
+/// settings are known. A warning, because clients may support more than the probe.
 #[must_use]
 pub fn unspoken(facts: &Facts, settings: Option<&TlsSettings>, session: &sql::Settings) -> Finding {
-    let general = not_shaken(facts);
+    let general = no_certificate_shown(facts);
     let alert = match &facts.answer {
         Answer::Refused(alert) => verify::alert_name(*alert),
         _ => return general,
@@ -60,13 +60,13 @@ pub fn unspoken(facts: &Facts, settings: Option<&TlsSettings>, session: &sql::Se
     .fix("see \"could not accept SSL connection\" in the server log: the line names the reason")
 }
 
-/// The finding where the settings are not known.
-pub(super) fn not_shaken(facts: &Facts) -> Finding {
+/// The finding about a server that ended the handshake before it showed a certificate, without regard to its settings.
+pub(super) fn no_certificate_shown(facts: &Facts) -> Finding {
     let Answer::Refused(alert) = &facts.answer else {
         return Finding::failure(Code::VerdictUnreachable, "the server has not answered");
     };
     let alert_name = verify::alert_name(*alert);
-    let (code, why) = if verify::speaks_otherwise(*alert) {
+    let (code, why) = if verify::is_without_common_tls(*alert) {
         let why = "it has no key exchange, cipher suite or protocol version in common with pgsvid's probe";
         (Code::VerdictUnverifiable, why)
     } else {
@@ -86,8 +86,8 @@ pub(super) fn not_shaken(facts: &Facts) -> Finding {
         .fix("see \"could not accept SSL connection\" in the server log: the line names the reason")
 }
 
-/// What is said of a server that has completed a handshake before, with the settings that it has now.
-pub(super) fn no_more(facts: &Facts, alert: AlertDescription) -> Finding {
+/// The finding about a server that has completed a handshake before, with the settings that it has now.
+pub(super) fn no_longer_completes(facts: &Facts, alert: AlertDescription) -> Finding {
     let (address, alert) = (&facts.address, verify::alert_name(alert));
     let text = format!("cannot see what PostgreSQL at {address} serves");
     Finding::failure(Code::VerdictUnreachable, text)
@@ -102,7 +102,7 @@ pub(super) fn no_more(facts: &Facts, alert: AlertDescription) -> Finding {
         ))
 }
 
-/// The setting that keeps out all clients with OpenSSL's defaults, such as psql; `None` if none certainly does.
+/// The setting that keeps out all clients with OpenSSL's defaults, such as psql; `None` if no setting certainly does so.
 #[must_use]
 pub fn without_clients(settings: &TlsSettings, session: &sql::Settings) -> Option<Finding> {
     // TLS 1.2 can do without a key exchange over a curve.
@@ -128,7 +128,8 @@ pub fn without_clients(settings: &TlsSettings, session: &sql::Settings) -> Optio
     Some(with_remedy(finding, name, group(settings), setting, session))
 }
 
-/// A list without any suite of TLS 1.3 that OpenSSL's clients offer by default. They do not fall back to TLS 1.2.
+/// The finding about a list without any suite of TLS 1.3 that OpenSSL's clients offer by default. They do not fall back to
+/// TLS 1.2.
 fn without_suites(settings: &TlsSettings, session: &sql::Settings) -> Option<Finding> {
     let name = "ssl_tls13_ciphers";
     let (_, setting) = settings.others.values.iter().find(|(known, _)| known == name)?;
@@ -147,7 +148,8 @@ fn without_suites(settings: &TlsSettings, session: &sql::Settings) -> Option<Fin
     Some(with_remedy(finding, name, SUITE, setting, session))
 }
 
-/// Over TLS 1.2 PostgreSQL refuses every client whose key is on none of its curves ("wrong curve").
+/// The finding that PostgreSQL refuses the leaf from a client: over TLS 1.2 it refuses every client whose key is on none of
+/// its curves ("wrong curve").
 #[must_use]
 pub fn wrong_curve(server: Option<(&TlsSettings, &sql::Settings)>, leaf: &Certificate) -> Finding {
     let curve = curve(leaf);
@@ -182,7 +184,7 @@ pub fn wrong_curve(server: Option<(&TlsSettings, &sql::Settings)>, leaf: &Certif
 fn curve(leaf: &Certificate) -> &'static str {
     const P384: &[u8] = &[6, 5, 0x2b, 0x81, 4, 0, 34];
     let names = |identifier: &[u8]| {
-        // It is within the algorithm, before the point.
+        // The curve's identifier stands in the algorithm, before the point.
         leaf.public_key()
             .iter()
             .take(32)
@@ -297,7 +299,7 @@ mod tests {
         TlsSettings { version_number: version, others, ..TlsSettings::default() }
     }
 
-    fn told(settings: Option<&TlsSettings>) -> Finding {
+    fn finding(settings: Option<&TlsSettings>) -> Finding {
         let answer = Answer::Refused(AlertDescription::HandshakeFailure);
         unspoken(&Facts { address: "127.0.0.1:5432".to_owned(), answer }, settings, &session())
     }
@@ -312,7 +314,7 @@ mod tests {
             (180_004, &[("ssl_groups", "X448:ffdhe3072")], "ssl_groups"),
             (180_004, &[("ssl_tls13_ciphers", "TLS_AES_128_CCM_SHA256")], "ssl_tls13_ciphers"),
         ] {
-            let finding = told(Some(&with(version, values)));
+            let finding = finding(Some(&with(version, values)));
             let cause = finding.cause.as_deref().unwrap_or_default();
             assert!(cause.starts_with(&format!("{name} = ")), "{values:?}: {cause}");
             assert!(finding.fix.as_deref().unwrap_or_default().contains(name), "{finding:?}");
@@ -325,15 +327,15 @@ mod tests {
             (180_004, &[("ssl_groups", "X448:?X25519")]),
             (180_004, &[("ssl_tls13_ciphers", "TLS_AES_128_CCM_SHA256:TLS_AES_256_GCM_SHA384")]),
         ] {
-            let finding = told(Some(&with(version, values)));
+            let finding = finding(Some(&with(version, values)));
             let cause = finding.cause.as_deref().unwrap_or_default();
             assert!(cause.contains("do not say why"), "{values:?}: {cause}");
         }
         let mut hidden = with(160_014, &[]);
         hidden.others.complete = false;
-        let fix = told(Some(&hidden)).fix.unwrap_or_default();
+        let fix = finding(Some(&hidden)).fix.unwrap_or_default();
         assert!(fix.contains("GRANT pg_read_all_settings TO pgsvid WITH INHERIT TRUE"), "{fix}");
-        assert!(told(None).fix.is_some());
+        assert!(finding(None).fix.is_some());
     }
 
     #[test]

@@ -2,8 +2,8 @@
 
 use std::time::SystemTime;
 
-use super::unspoken::{no_more, not_shaken};
-use crate::verify::{Answer, Facts, Reception, Verdict, speaks_otherwise};
+use super::unspoken::{no_certificate_shown, no_longer_completes};
+use crate::verify::{Answer, Facts, Reception, Verdict, is_without_common_tls};
 use pgsvid_base::finding::{Code, Finding};
 use pgsvid_base::timing;
 
@@ -20,7 +20,9 @@ pub fn explain(verdict: Verdict, facts: &Facts, now: SystemTime) -> Finding {
             Code::VerdictCurrent,
             format!("PostgreSQL at {address} serves the published certificate"),
         ),
-        Verdict::Unverifiable if matches!(facts.answer, Answer::Refused(_)) => not_shaken(facts),
+        Verdict::Unverifiable if matches!(facts.answer, Answer::Refused(_)) => {
+            no_certificate_shown(facts)
+        }
         Verdict::Unverifiable => finding(
             Code::VerdictUnverifiable,
             "the files are published, but pgsvid cannot see what PostgreSQL serves".to_owned(),
@@ -30,10 +32,10 @@ pub fn explain(verdict: Verdict, facts: &Facts, now: SystemTime) -> Finding {
         Verdict::Unreachable => {
             let reason = match &facts.answer {
                 Answer::Nothing(reason) => reason,
-                Answer::Refused(alert) if speaks_otherwise(*alert) => {
-                    return no_more(facts, *alert);
+                Answer::Refused(alert) if is_without_common_tls(*alert) => {
+                    return no_longer_completes(facts, *alert);
                 }
-                Answer::Refused(_) => return not_shaken(facts),
+                Answer::Refused(_) => return no_certificate_shown(facts),
                 Answer::TooLarge => return too_large(facts),
                 _ => "nobody answered",
             };

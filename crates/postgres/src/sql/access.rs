@@ -286,7 +286,9 @@ fn hba_line(line: u32, fields: &[Field]) -> Result<HbaRule, &'static str> {
         ("host" | "hostssl" | "hostnossl" | "hostgssenc" | "hostnogssenc", [place, rest @ ..]) => {
             let place = single(place)?;
             let (mask, rest) = match rest {
-                [mask, rest @ ..] if Address::has_mask_beside(place) => (Some(single(mask)?), rest),
+                [mask, rest @ ..] if Address::has_mask_in_next_field(place) => {
+                    (Some(single(mask)?), rest)
+                }
                 rest => (None, rest),
             };
             (Some(Address::parse(place, mask)?), rest)

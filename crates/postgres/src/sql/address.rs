@@ -13,8 +13,8 @@ pub enum Address {
     SameHost,
     /// `samenet`: the networks that the server's interfaces are in.
     SameNet,
-    /// All addresses that equal this one where the mask has ones, which need not come first. An IPv4 mask has 32 bits. The address has
-    /// no one where the mask has none.
+    /// An address and a mask: all addresses that have the same bits as this one wherever the mask has a one. The ones need not
+    /// come first. All other bits of this address are zero. An IPv4 mask has 32 bits.
     Network(IpAddr, u128),
     /// A host, or with a leading dot all hosts whose names end so.
     Name(String),
@@ -31,15 +31,15 @@ impl Address {
     fn masked(address: IpAddr, mask: u128) -> Self {
         let bits = bits_of(address) & mask;
         let address = match address {
-            // Of IPv4 there are no more.
+            // An IPv4 mask has no more than 32 bits.
             IpAddr::V4(_) => Ipv4Addr::from(u32::try_from(bits).unwrap_or(u32::MAX)).into(),
             IpAddr::V6(_) => Ipv6Addr::from(bits).into(),
         };
         Self::Network(address, mask)
     }
 
-    /// Whether the next field is the mask of this word.
-    pub(super) fn has_mask_beside(word: &str) -> bool {
+    /// Whether the next field of the line is the mask of this word.
+    pub(super) fn has_mask_in_next_field(word: &str) -> bool {
         numeric(bare(word)).is_some()
     }
 
@@ -302,7 +302,7 @@ mod tests {
         assert_eq!(of("\"samehost\""), Ok(Address::Name("samehost".to_owned())));
     }
 
-    /// A one behind the prefix made both halves of a network the second one.
+    /// A one after the prefix made both halves of a network equal to the second half.
     #[test]
     fn b64_bits_behind_the_mask_count_for_nothing() {
         let of = |text| Address::parse(text, None).unwrap();

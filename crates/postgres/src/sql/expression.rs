@@ -1,8 +1,8 @@
 //! The form of PostgreSQL's regular expressions (`regex/regcomp.c`, advanced ones). Only PostgreSQL's engine decides what
 //! they match.
 
-/// Whether it only matches whole names: each alternative begins and ends with an anchor. Expressions that begin with options
-/// or a director (`(?i)`, `***=`) count as not anchored.
+/// Whether the expression only matches whole names: each alternative begins and ends with an anchor. Expressions that begin
+/// with options or a director (`(?i)`, `***=`) count as not anchored.
 #[must_use]
 pub fn is_anchored(expression: &str) -> bool {
     branches(expression).into_iter().all(|branch| inside(branch).is_some())
@@ -37,9 +37,9 @@ pub fn lookalikes(expression: &str) -> Vec<String> {
     names
 }
 
-/// Whether it certainly matches only the names that it spells out: it is anchored as a whole, and consists of literal
-/// characters, alternatives of them in parentheses, and at most the one part in which the names of one workload may differ
-/// (`companions/role_map.rs`).
+/// Whether the expression certainly matches only the names that it spells out: it is anchored as a whole, and consists of
+/// literal characters, alternatives of them in parentheses, and at most the one part in which the names of one workload may
+/// differ (`companions/role_map.rs`).
 #[must_use]
 pub fn is_exact(expression: &str) -> bool {
     branches(expression).into_iter().all(|branch| {
@@ -47,7 +47,7 @@ pub fn is_exact(expression: &str) -> bool {
     })
 }
 
-/// All that the first part in parentheses can match, which is the text for `\1`; `None` if pgsvid cannot tell.
+/// All texts that the first part in parentheses can match: PostgreSQL inserts them for `\1`. `None` if pgsvid cannot list them.
 #[must_use]
 pub fn first_parts(expression: &str) -> Option<Vec<String>> {
     let bytes = expression.as_bytes();
@@ -85,10 +85,10 @@ fn without_placeholder(name: &str) -> String {
 
 /// How many names an expression may spell out.
 const MOST_NAMES: usize = 1000;
-/// How deeply its parentheses may be nested.
+/// How deeply the parentheses of an expression may be nested.
 const DEEPEST: usize = 5;
 
-/// All texts that it matches, if it only has literal characters and alternatives of them.
+/// All texts that a part matches, if it only has literal characters and alternatives of them.
 fn texts(part: &str, depth: usize) -> Option<Vec<String>> {
     let mut all = Vec::new();
     for branch in branches(part) {
@@ -116,7 +116,7 @@ fn texts_of_branch(branch: &str, depth: usize) -> Option<Vec<String>> {
                 after.next().filter(|c| *c == ']')?;
                 vec![only.to_string()]
             }
-            // Before a letter or a digit it makes a class, a reference, or a character code.
+            // A backslash before a letter or a digit makes a class, a reference, or a character code.
             '\\' => vec![after.next().filter(|c| !c.is_alphanumeric())?.to_string()],
             '.' | '*' | '+' | '?' | '{' | '}' | '(' | ')' | ']' | '^' | '$' => return None,
             plain => vec![plain.to_string()],
@@ -149,7 +149,7 @@ fn end_of_group(bytes: &[u8], begin: usize) -> Option<usize> {
     }
 }
 
-/// How many alternatives are used to make names.
+/// How many alternatives [`lookalikes`] uses.
 const MOST_BRANCHES: usize = 10;
 
 /// The alternatives outside of parentheses.

@@ -1,5 +1,5 @@
-//! How long to wait for a server. Each answer has a limit, and so has the session as a whole: otherwise a server that takes
-//! almost the limit for each answer would delay everything else for a minute.
+//! How long to wait for a server. Each answer has a limit, and the session as a whole has one, too: otherwise a server that
+//! takes almost the limit for each answer would delay everything else for a minute.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -9,7 +9,7 @@ use tokio::time::{Instant, timeout};
 use super::LIMIT;
 use super::error::Error;
 
-/// What is left of the server's time.
+/// The time that is left for a session.
 #[derive(Debug)]
 pub(super) struct Patience {
     all: Duration,

@@ -8,7 +8,7 @@ use super::statements::{self, identifier};
 use super::words::word;
 use super::{Admission, Settings};
 
-/// The role that PostgreSQL's own user has by `peer` without a map.
+/// The role that the operating-system user `postgres` gets by the method `peer` without a map.
 const SUPERUSER: &str = "postgres";
 
 impl Error {
@@ -90,8 +90,8 @@ impl Error {
                  postgres.port to its port, and restart pgsvid"
                     .to_owned(),
             ),
-            // As root, pgsvid only keeps the capability for a closed socket if the socket exists, and is closed, when it
-            // starts.
+            // As root, pgsvid keeps the capability for a socket without permissions for others only if it finds such a socket
+            // when it starts.
             Self::Forbidden if rustix::process::geteuid().is_root() => Some(
                 "restart pgsvid now that the socket exists: as root it keeps the right to use a closed socket only if \
                  it finds the socket closed at its start"
@@ -178,7 +178,7 @@ impl Error {
     }
 }
 
-/// The lines that let this process's user log in as the role.
+/// The advice to add lines that let this process's user log in as the role.
 fn peer(settings: &Settings) -> String {
     let [line, mapping] = settings.admitting_lines("pgsvid");
     let role = word(&settings.user);

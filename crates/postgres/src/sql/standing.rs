@@ -74,11 +74,11 @@ pub struct Standing {
     pub started: Option<SystemTime>,
     /// Those of `hba_file` and `ident_file` whose files have changed since they were loaded, for a superuser.
     pub changed: Vec<String>,
-    /// Those for which that is unknown.
+    /// Those of the two files for which it is unknown whether they have changed.
     pub changed_perhaps: Vec<String>,
     /// Directories above these files whose owner, mode or place was changed after the files were loaded; empty for a role
     /// that is no superuser.
-    pub ways: Vec<String>,
+    pub directories: Vec<String>,
     /// Those of `hba_file` and `ident_file` with `pending_restart`: the configuration files have, or had since the start, a
     /// value other than the one in force.
     pub pending: Vec<String>,
@@ -128,7 +128,7 @@ pub(super) fn parse(
         started: time("started"),
         changed: facts("changed").collect(),
         changed_perhaps: facts("perhaps").collect(),
-        ways: facts("way").collect(),
+        directories: facts("way").collect(),
         pending: facts("pending").collect(),
         role: name.clone(),
         superuser: superuser == "t",

@@ -63,11 +63,12 @@ pub struct Unclear {
 /// are read, if this process's user may.
 #[must_use]
 pub fn access(socket: &sql::Settings, standing: Option<&Standing>) -> Option<Access> {
-    let told = |name: &str| standing.and_then(|standing| standing.setting(name)).map(PathBuf::from);
+    let queried =
+        |name: &str| standing.and_then(|standing| standing.setting(name)).map(PathBuf::from);
     let data = data_directory(socket);
     let start = Start::of(socket);
     let find = |name: &str, default: &str| {
-        told(name).or_else(|| Some(start.as_ref()?.configured(name, default)?.path))
+        queried(name).or_else(|| Some(start.as_ref()?.configured(name, default)?.path))
     };
     let hba = find("hba_file", "pg_hba.conf")?;
     let ident = find("ident_file", "pg_ident.conf");

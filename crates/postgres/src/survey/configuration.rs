@@ -4,7 +4,7 @@
 use std::path::{Component, Path, PathBuf};
 
 use super::naming::{named_in, without_parents};
-use super::whereabouts;
+use super::server_process;
 use super::withheld::Reader as ServersUser;
 use crate::sql::{self, OTHER_SETTINGS, Setting};
 use pgsvid_base::files;
@@ -40,7 +40,7 @@ impl Start {
     /// The start of the server behind a socket; `None` if nothing is known of it.
     pub(super) fn of(socket: &sql::Settings) -> Option<Self> {
         let data = super::data_directory(socket)?;
-        let environment = whereabouts::configuration_directory(socket);
+        let environment = server_process::configuration_directory(socket);
         let mut start = Self::new(data, environment.as_deref())?;
         start.reader = ServersUser::of(socket, &[start.data.clone(), start.directory.clone()]);
         Some(start)
@@ -207,7 +207,7 @@ struct Reader<'a> {
     found: Option<String>,
     /// The file that it was found in.
     found_in: Option<PathBuf>,
-    /// Who reads the files otherwise, where that is not us: what that user may not read is not looked at either.
+    /// The server's user, if this process runs as another one: files that this user may not read are not examined.
     user: Option<&'a ServersUser>,
 }
 
@@ -241,7 +241,7 @@ impl Reader<'_> {
                     if std::fs::symlink_metadata(&included).is_ok() {
                         self.read(&included, depth + 1)?;
                     } else {
-                        // Somebody can create it one day, and so chooses its contents.
+                        // A user who can create the missing file chooses its contents.
                         self.files.push(included);
                     }
                 }

@@ -49,7 +49,7 @@ pub struct FileFacts {
     pub path: Option<PathBuf>,
     /// Whether the path leads to the published file, and will lead to the new one after the next publication.
     pub published: bool,
-    /// What is there.
+    /// What is at the path.
     pub state: State,
 }
 
@@ -112,9 +112,9 @@ pub enum Content {
         leaf_key: Option<Vec<u8>>,
         /// The SubjectPublicKeyInfo of the private key.
         private_key: Option<Vec<u8>>,
-        /// All certificates have OpenSSL's trust settings behind them. PostgreSQL accepts one as a leaf, but loads no authorities from
-        /// a file that holds no others: the function that reads their names for clients skips such blocks (OpenSSL:
-        /// `SSL_load_client_CA_file`).
+        /// Whether all certificates have OpenSSL's trust settings appended. PostgreSQL accepts such a certificate as a leaf, but
+        /// loads no authorities from a file that holds no others: the function that reads the authorities' names for clients skips
+        /// such blocks (OpenSSL: `SSL_load_client_CA_file`).
         trusted_alone: bool,
     },
 }

@@ -1,5 +1,5 @@
-//! Whether a path follows each publication. Another path may lead to the published file of today, and not to that of tomorrow:
-//! a link to a generation's directory, a hard link, or a file that is mounted by itself.
+//! Whether a path leads to the new file after each publication. Other paths lead to the present file only: a link to a
+//! generation's directory, a hard link, or a file that is mounted by itself.
 
 use std::path::Path;
 

@@ -1,4 +1,5 @@
-//! Who listens at a port of this machine, by the kernel's own list (`proc_pid_net(5)`), which every user may read.
+//! Which addresses have a listener at a port of this machine: the kernel's own list (`proc_pid_net(5)`), which every user may
+//! read.
 
 use std::fs::File;
 use std::io::Read as _;
@@ -9,7 +10,7 @@ const LARGEST: u64 = 16 * 1024 * 1024;
 /// The state of a socket that listens (`tcp_states.h`, `TCP_LISTEN`).
 const LISTENS: &str = "0A";
 
-/// The addresses where somebody listens at a port in this network namespace; none if the list cannot be read.
+/// The addresses with a listener at a port in this network namespace; none if the list cannot be read.
 #[must_use]
 pub fn listeners(port: u16) -> Vec<IpAddr> {
     let lists = ["/proc/self/net/tcp", "/proc/self/net/tcp6"];

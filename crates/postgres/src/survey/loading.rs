@@ -16,14 +16,14 @@ const NAMED: [(&str, &str); 2] = [("hba_file", "pg_hba.conf"), ("ident_file", "p
 /// How far the server's clock may be ahead of this machine's.
 const SKEW: Duration = Duration::from_secs(2);
 
-/// What was changed since a server has loaded its files.
+/// What has changed since a server loaded its files.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Changes {
-    /// Files.
+    /// The files that have changed.
     pub files: Vec<PathBuf>,
     /// Directories above the files whose owner, mode or place was changed. Perhaps the server could not read the files when
     /// it last loaded its configuration.
-    pub ways: Vec<PathBuf>,
+    pub directories: Vec<PathBuf>,
 }
 
 /// Compares the files' times of change with when the server has loaded them.
@@ -31,9 +31,11 @@ pub struct Changes {
 pub fn changes(paths: &[PathBuf], loaded: Option<SystemTime>) -> Changes {
     let Some(loaded) = loaded else { return Changes::default() };
     let files = paths.iter().filter(|path| changed(path).is_some_and(|changed| changed > loaded));
-    let ways: BTreeSet<PathBuf> = paths.iter().flat_map(|path| ways(path)).collect();
-    let ways = ways.into_iter().filter(|way| is_changed_itself(way, loaded));
-    Changes { files: files.cloned().collect(), ways: ways.collect() }
+    let directories: BTreeSet<PathBuf> =
+        paths.iter().flat_map(|path| directories_on_the_path(path)).collect();
+    let directories =
+        directories.into_iter().filter(|directory| is_changed_itself(directory, loaded));
+    Changes { files: files.cloned().collect(), directories: directories.collect() }
 }
 
 /// The files and settings that the server has certainly or perhaps not loaded as they are now.
@@ -41,9 +43,9 @@ pub fn changes(paths: &[PathBuf], loaded: Option<SystemTime>) -> Changes {
 pub struct Loading {
     /// `pg_hba.conf`, `pg_ident.conf` and the files that they name, if they have changed since they were loaded.
     pub access: Vec<PathBuf>,
-    /// Directories on the way to these that were changed since.
-    pub ways: Vec<PathBuf>,
-    /// Whether nothing is known of the times of change of those files.
+    /// Directories on the paths of these that were changed since.
+    pub directories: Vec<PathBuf>,
+    /// Whether the times of change of those files are unknown.
     pub unseen: bool,
     /// The time of loading, if the server reports one in the future: a clock was set back, and nothing can be compared.
     pub future: Option<SystemTime>,
@@ -99,13 +101,13 @@ pub fn loading(socket: &sql::Settings, standing: &Standing, access: Option<&Acce
                 .filter_map(|name| standing.setting(name))
                 .map(PathBuf::from)
                 .collect(),
-            ways: standing.ways.iter().map(PathBuf::from).collect(),
+            directories: standing.directories.iter().map(PathBuf::from).collect(),
         },
     };
     let mut loading = Loading {
         future,
         access: of_access.files,
-        ways: of_access.ways,
+        directories: of_access.directories,
         configuration: changed(sources.as_deref().unwrap_or_default(), standing.loaded),
         unseen: access.is_none() && (!standing.superuser || !standing.changed_perhaps.is_empty()),
         gone: access.map_or_else(Vec::new, |access| gone(&access.files, standing.loaded)),
@@ -165,22 +167,22 @@ fn is_same(one: &Path, other: &Path) -> bool {
     one == other || super::is_same(one, other)
 }
 
-/// The kernel's time of change, which nobody sets.
+/// The kernel's time of change (ctime), which no user can set.
 fn time(found: &std::fs::Metadata) -> Option<SystemTime> {
     let seconds = Duration::from_secs(found.ctime().try_into().ok()?);
     let part = Duration::from_nanos(found.ctime_nsec().try_into().ok()?);
     SystemTime::UNIX_EPOCH.checked_add(seconds + part)
 }
 
-/// The directories that a file is reached through.
-fn ways(path: &Path) -> Vec<PathBuf> {
+/// All directories on the path to a file, those on the paths of links included.
+fn directories_on_the_path(path: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     let mut path = path.to_owned();
     // `path_resolution(7)`
     for _ in 0..40 {
         let Some(directory) = path.parent() else { break };
-        for way in std::iter::once(directory.to_owned()).chain(std::fs::canonicalize(directory)) {
-            found.extend(way.ancestors().map(Path::to_owned));
+        for start in std::iter::once(directory.to_owned()).chain(std::fs::canonicalize(directory)) {
+            found.extend(start.ancestors().map(Path::to_owned));
         }
         let Ok(target) = std::fs::read_link(&path) else { break };
         path = directory.join(target);
@@ -188,14 +190,15 @@ fn ways(path: &Path) -> Vec<PathBuf> {
     found
 }
 
-/// Whether a directory itself was changed: its mode, owner, list or place. A new entry sets both times to the same.
+/// Whether a directory itself was changed: its mode, owner, access control list or place. A new entry in it does not count: that
+/// sets the time of change and the time of modification to the same value.
 fn is_changed_itself(path: &Path, since: SystemTime) -> bool {
     let Ok(found) = std::fs::metadata(path) else { return false };
     let changed = (found.ctime(), found.ctime_nsec());
     changed != (found.mtime(), found.mtime_nsec()) && time(&found).is_some_and(|time| time > since)
 }
 
-/// When a file, or a link on the way to it, was last changed or exchanged.
+/// When a file, or a link on its path, was last changed or replaced.
 fn changed(path: &Path) -> Option<SystemTime> {
     let mut newest = time(&std::fs::metadata(path).ok()?)?;
     let mut path = path.to_owned();

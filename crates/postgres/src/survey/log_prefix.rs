@@ -1,4 +1,4 @@
-//! `log_line_prefix`: what stands before each of the postmaster's lines, and whether others can write lines that look like them
+//! `log_line_prefix`: the text before each of the postmaster's lines, and whether clients can write lines that look like these
 //! (PostgreSQL: `elog.c`, `log_status_format`).
 
 /// Microseconds in a second.
@@ -27,7 +27,7 @@ enum Part {
     Epoch,
     /// When the process was started, in the form of a local time.
     Start,
-    /// Digits and letters that say nothing here.
+    /// Digits and letters that are ignored here.
     Word,
 }
 
@@ -56,13 +56,13 @@ impl Prefix {
                     Some('n') => Some(Part::Epoch),
                     Some('s') => Some(Part::Start),
                     Some('l' | 'x' | 'e' | 'b' | 'c' | 'Q') => Some(Part::Word),
-                    // Nothing of what follows is written by processes that are no sessions.
+                    // Processes that are not sessions, such as the postmaster, write nothing of what follows.
                     Some('q') => {
                         ended = true;
                         None
                     }
                     Some('-' | '0'..='9') => return None,
-                    // The postmaster has neither of the two.
+                    // The postmaster writes nothing for these.
                     None | Some('v' | 'P') => None,
                     // Role, database, application, address, and what later versions have.
                     Some(_) => {
@@ -77,7 +77,7 @@ impl Prefix {
         parts.contains(&Part::Process).then_some(Self { parts, is_forgeable })
     }
 
-    /// What follows the prefix in a line of that process, and when it was written; `None` if the line does not begin so.
+    /// The time of a line of that process, and the text after the prefix; `None` if the line does not begin with this prefix.
     pub(super) fn strip<'a>(&self, line: &'a str, pid: u32) -> Option<(Option<Stamp>, &'a str)> {
         let mut stamp = None;
         let mut rest = line;

@@ -14,7 +14,7 @@ mod naming;
 mod neighbours;
 mod revocation;
 mod server_log;
-mod whereabouts;
+mod server_process;
 mod withheld;
 
 use std::io;
@@ -31,7 +31,7 @@ pub use mounts::{Mount, mount_of, mounts};
 pub use neighbours::{Neighbour, neighbours};
 pub use revocation::{Revocation, among_lists, revocation};
 pub use server_log::{Reloaded, last_reload};
-pub use whereabouts::is_elsewhere;
+pub use server_process::is_elsewhere;
 pub use withheld::{Withheld, withheld};
 
 use self::following::follows;
@@ -149,7 +149,7 @@ fn server_uid(socket: &sql::Settings) -> Option<u32> {
 /// file is not readable, or not trusted, or if the directory at that path here belongs to another server.
 #[must_use]
 pub fn data_directory(socket: &sql::Settings) -> Option<PathBuf> {
-    whereabouts::data_directory(socket)
+    server_process::data_directory(socket)
 }
 
 fn look(value: &str, data_directory: Option<&Path>, viewpoint: &Viewpoint) -> FileFacts {

@@ -1,4 +1,4 @@
-//! Sockets of other PostgreSQL servers on this machine: hints for a message that none answers at the configured socket.
+//! Sockets of other PostgreSQL servers on this machine: hints for the message that no server answers at the configured socket.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -49,7 +49,7 @@ pub fn neighbours(settings: &sql::Settings) -> Vec<Neighbour> {
     };
     let beside = beside.into_iter().map(|port| Neighbour { host: settings.host.clone(), port });
     let mut found: Vec<_> = beside.chain(elsewhere).filter(is_ours).collect();
-    // Only the best matches are named: beside a socket with the right port, another cluster's does not help.
+    // Only the best matches are named: if there is a socket with the right port, one of another cluster does not help.
     let distance = |it: &Neighbour| match (it.port == settings.port, it.host == settings.host) {
         (true, _) => 0,
         (_, true) => 1,
@@ -74,8 +74,8 @@ fn listening_sockets_text() -> String {
 /// The ports of sockets in a directory.
 fn listed(directory: &Path) -> BTreeSet<u16> {
     let Ok(entries) = fs::read_dir(directory) else {
-        let is_there = |port: &u16| directory.join(format!("{NAME}{port}")).exists();
-        return PORTS.filter(is_there).collect();
+        let exists = |port: &u16| directory.join(format!("{NAME}{port}")).exists();
+        return PORTS.filter(exists).collect();
     };
     entries
         .flatten()
@@ -111,7 +111,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_kernels_list_tells_who_listens() {
+    fn the_kernels_list_shows_who_listens() {
         let list = "Num       RefCount Protocol Flags    Type St Inode Path\n\
                     0000000000000000: 00000002 00000000 00010000 0001 01 21341 /run/postgresql/.s.PGSQL.5499\n\
                     0000000000000000: 00000003 00000000 00000000 0001 03 21342 /run/postgresql/.s.PGSQL.5498\n\

@@ -11,7 +11,7 @@ use pgsvid_base::files;
 const MOST: usize = 1000;
 /// Largest file that is read, in bytes.
 const LARGEST: u64 = 16 * 1024 * 1024;
-/// How many bytes of all files are looked at.
+/// How many bytes of all files together are read.
 const MOST_BYTES: u64 = 2 * LARGEST;
 /// The labels that OpenSSL reads as a certificate (`pem.h`).
 const CERTIFICATES: [&str; 3] = [
@@ -20,7 +20,7 @@ const CERTIFICATES: [&str; 3] = [
     "-----BEGIN TRUSTED CERTIFICATE-----",
 ];
 
-/// What was found in the place of revocation lists.
+/// What was found in the files and directories for revocation lists.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Revocation {
     /// Each file that holds a certificate, with the setting that leads to it.
@@ -63,7 +63,7 @@ pub fn revocation(
             match holds_certificate(file, &mut budget) {
                 Some(true) => found.authorities.push((setting, file.clone())),
                 Some(false) => {}
-                // The others are looked at all the same.
+                // The other files are still examined.
                 None => unseen(file.display().to_string()),
             }
         }
@@ -72,13 +72,13 @@ pub fn revocation(
     found
 }
 
-/// The same of the lists that a client reads: the files that hold a certificate, and what is there and cannot be looked at.
-/// `directories` is a list with colons.
+/// The same for the lists that a client reads: the files that hold a certificate, and those that exist but cannot be examined.
+/// `directories` is a list with colons between the names.
 #[must_use]
 pub fn among_lists(file: Option<&Path>, directories: &str) -> (Vec<PathBuf>, Vec<PathBuf>) {
     let (mut authorities, mut unseen) = (Vec::new(), Vec::new());
     let mut budget = MOST_BYTES;
-    let is_there = |path: &Path| {
+    let exists = |path: &Path| {
         std::fs::metadata(path)
             .err()
             .is_none_or(|error| error.kind() != std::io::ErrorKind::NotFound)
@@ -86,12 +86,12 @@ pub fn among_lists(file: Option<&Path>, directories: &str) -> (Vec<PathBuf>, Vec
     let mut files: Vec<PathBuf> = file.into_iter().map(Path::to_owned).collect();
     for directory in directories.split(':').filter(|name| !name.is_empty()).map(PathBuf::from) {
         let listed = hashed(&directory);
-        if listed.as_ref().is_none_or(|(_, more)| *more) && is_there(&directory) {
+        if listed.as_ref().is_none_or(|(_, more)| *more) && exists(&directory) {
             unseen.push(directory);
         }
         files.extend(listed.into_iter().flat_map(|(files, _)| files));
     }
-    for file in files.into_iter().filter(|file| is_there(file)) {
+    for file in files.into_iter().filter(|file| exists(file)) {
         match holds_certificate(&file, &mut budget) {
             Some(true) => authorities.push(file),
             Some(false) => {}
@@ -101,7 +101,7 @@ pub fn among_lists(file: Option<&Path>, directories: &str) -> (Vec<PathBuf>, Vec
     (authorities, unseen)
 }
 
-/// `None` if it cannot be read, or as much was read of others as `budget` allows.
+/// Whether a file holds a certificate. `None` if it cannot be read, or `budget`, the number of bytes left to read, is too small.
 fn holds_certificate(path: &Path, budget: &mut u64) -> Option<bool> {
     let text = files::read(path, LARGEST.min(*budget)).ok()?;
     *budget = budget.saturating_sub(text.len() as u64);
@@ -109,8 +109,9 @@ fn holds_certificate(path: &Path, budget: &mut u64) -> Option<bool> {
     Some(CERTIFICATES.iter().any(holds))
 }
 
-/// The files of a directory that OpenSSL reads certificates from: eight hexadecimal digits, a dot, and a number (`by_dir.c`). It
-/// reads only lists from the others. And whether there are more than are looked at. `None` if they cannot be listed.
+/// The files of a directory from which OpenSSL reads certificates: eight hexadecimal digits, a dot, and a number (`by_dir.c`).
+/// From files with other names it only reads revocation lists. Also returns whether the directory has more files than were
+/// examined. `None` if the directory cannot be listed.
 fn hashed(directory: &Path) -> Option<(Vec<PathBuf>, bool)> {
     let mut found = Vec::new();
     let mut entries = std::fs::read_dir(directory).ok()?;

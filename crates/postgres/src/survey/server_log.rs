@@ -1,5 +1,6 @@
-//! What the server's log says of its last reload: nothing else does. `pg_reload_conf()` is true and `pg_file_settings` has no error
-//! where PostgreSQL has refused files or words of TLS, or `pg_hba.conf`, and a handshake shows it only where the leaf is another.
+//! The result of the server's last reload, which only its log shows: if PostgreSQL has refused TLS files, values of TLS settings
+//! or `pg_hba.conf`, `pg_reload_conf()` returns true all the same, `pg_file_settings` has no error, and a handshake only shows
+//! the refusal if the served leaf is not the published one.
 
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -17,13 +18,14 @@ const ASKED: &str = "received SIGHUP, reloading configuration files";
 const STARTED: &str = "database system is ready to accept";
 /// The end of the message about a file, or about TLS, that PostgreSQL refused at a reload; the name stands before it.
 const REFUSED: &str = " was not reloaded";
-/// The name of what concerns TLS.
+/// The name in the message about TLS.
 const TLS: &str = "SSL configuration";
 /// How many other files are named: there are two.
 const MOST_FILES: usize = 2;
 /// By how much a line may be older than the load that it belongs to, in microseconds: a reload is announced before it is made.
 const ANNOUNCED: i64 = 2_000_000;
-/// The same of a refusal, which comes after the load; a session may have loaded the configuration somewhat later than the postmaster.
+/// The same for a refusal, which is logged after the load. It is not zero because the time of the load is a session's, and a
+/// session may load the configuration somewhat later than the postmaster.
 const LATER: i64 = 100_000;
 
 /// What the log says of the last reload.
@@ -51,7 +53,8 @@ struct Load {
     local: i64,
 }
 
-/// What the log says of the last reload; `None` if no log can be found and read, or its lines cannot be told from those of sessions.
+/// The result of the last reload; `None` if no log can be found and read, or if the postmaster's lines cannot be distinguished
+/// from those of sessions.
 ///
 /// A line counts only if it begins as `log_line_prefix` says, with the process ID of the postmaster, and was written at the
 /// last load of the configuration or after it. Older lines can stand at the end of a log if PostgreSQL writes to another file
@@ -100,12 +103,13 @@ fn judge(log: &str, pid: u32, prefix: &Prefix, load: Load) -> Reloaded {
             // Of unknown age.
             None => true,
         };
-        let (severity, said) = rest.split_once(":  ").unwrap_or_default();
+        let (severity, message) = rest.split_once(":  ").unwrap_or_default();
         if !is_since(ANNOUNCED) || matches!(severity, "DETAIL" | "HINT") {
             continue;
         }
-        let refused = said.strip_suffix(REFUSED).filter(|_| severity == "LOG" && is_since(LATER));
-        if severity == "LOG" && (said == ASKED || said.starts_with(STARTED)) {
+        let refused =
+            message.strip_suffix(REFUSED).filter(|_| severity == "LOG" && is_since(LATER));
+        if severity == "LOG" && (message == ASKED || message.starts_with(STARTED)) {
             if !prefix.is_forgeable {
                 (found.tls, found.is_taken) = (None, stamp.is_some());
                 found.access.clear();
@@ -118,7 +122,7 @@ fn judge(log: &str, pid: u32, prefix: &Prefix, load: Load) -> Reloaded {
         {
             found.access.push(file);
         }
-        before = said;
+        before = message;
     }
     found.is_taken &= found.tls.is_none();
     found

@@ -21,14 +21,14 @@ pub struct Withheld {
     pub path: PathBuf,
     /// What denies access: the file itself, or a directory on its path.
     pub at: PathBuf,
-    /// Whether that is a directory on the path.
-    pub on_the_way: bool,
+    /// Whether `at` is a directory on the path.
+    pub is_directory: bool,
     /// The server's user ID.
     pub uid: u32,
     /// The owner of that file or directory.
     pub owner: u32,
     /// Whether it certainly belongs to the server: it is in a directory of the server's user that holds the server's files,
-    /// and not behind a link. A file that a line names may be anybody's.
+    /// and not behind a link. A file that a line names may belong to any user.
     pub is_own: bool,
 }
 
@@ -52,18 +52,18 @@ fn is_at_home(path: &Path, uid: u32, homes: &[PathBuf]) -> bool {
         })
 }
 
-/// Who reads.
+/// The server's user, who reads the files.
 #[derive(Debug)]
 pub(super) struct Reader {
     uid: u32,
-    /// `None` if they are unknown: then every group permission counts.
+    /// The user's groups; `None` if they are unknown: then every group permission counts.
     groups: Option<BTreeSet<u32>>,
     /// The directories of the server's files.
     homes: Vec<PathBuf>,
 }
 
 impl Reader {
-    /// The server's user, where that is another one than ours and has not all rights.
+    /// The server's user; `None` if it is this process's user, or root.
     pub(super) fn of(socket: &sql::Settings, homes: &[PathBuf]) -> Option<Self> {
         let ours = rustix::process::geteuid().as_raw();
         let uid = server_uid(socket).filter(|uid| *uid != ours && *uid != 0)?;
@@ -73,13 +73,13 @@ impl Reader {
 
     fn withheld(&self, path: &Path) -> Option<Withheld> {
         let uid = self.uid;
-        let (at, on_the_way) = self.stopped_at(path)?;
+        let (at, is_directory) = self.stopped_at(path)?;
         let owner = std::fs::symlink_metadata(&at).ok()?.uid();
         let is_own = owner == uid || (owner == 0 && is_at_home(&at, uid, &self.homes));
-        Some(Withheld { path: path.to_owned(), at, on_the_way, uid, owner, is_own })
+        Some(Withheld { path: path.to_owned(), at, is_directory, uid, owner, is_own })
     }
 
-    /// Whether the file is another user's secret: the user who names it may want pgsvid to print its words.
+    /// Whether the file may be another user's secret: the user who named it could have done so to make pgsvid print it.
     pub(super) fn is_secret(&self, path: &Path) -> bool {
         self.withheld(path).is_some_and(|withheld| !withheld.is_own)
     }
@@ -92,8 +92,8 @@ impl Reader {
             let directory = path.parent()?;
             let resolved = std::fs::canonicalize(directory).ok()?;
             let closed = |step: &&Path| !self.may(step, ENTER);
-            let ways = [directory, &resolved];
-            if let Some(closed) = ways.iter().flat_map(|way| way.ancestors()).find(closed) {
+            let starts = [directory, &resolved];
+            if let Some(closed) = starts.iter().flat_map(|start| start.ancestors()).find(closed) {
                 return Some((closed.to_owned(), true));
             }
             match std::fs::read_link(&path) {

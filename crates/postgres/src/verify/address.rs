@@ -165,7 +165,7 @@ pub fn addresses(listen_addresses: &str) -> Vec<String> {
     hosts
 }
 
-/// Whether it can be a host name at all: none is longer (RFC 1035).
+/// Whether the entry can be a host name: no name is longer (RFC 1035).
 fn is_a_hosts(entry: &&str) -> bool {
     (1..=LONGEST_NAME).contains(&entry.len())
 }

@@ -126,11 +126,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Goodbye<S> {
     async fn answer(mut self) -> io::Result<Reception> {
         self.stream.shutdown().await?;
         let mut buffer = [0; 512];
-        let mut heard = 0;
-        while heard < LONGEST_FAREWELL {
+        let mut received = 0;
+        while received < LONGEST_FAREWELL {
             match self.stream.read(&mut buffer).await? {
                 0 => return Ok(Reception::Taken),
-                more => heard += more,
+                more => received += more,
             }
         }
         Ok(Reception::Unknown)

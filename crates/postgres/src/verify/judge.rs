@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::SystemTime;
 
-use super::{Answer, Facts, Served, speaks_otherwise};
+use super::{Answer, Facts, Served, is_without_common_tls};
 use pgsvid_material::{Certificate, Fingerprint, Material, Name};
 
 /// What PostgreSQL should serve.
@@ -131,7 +131,7 @@ impl std::fmt::Display for Verdict {
 #[must_use]
 pub fn judge(facts: &Facts, expected: &Expected, now: SystemTime) -> Verdict {
     match &facts.answer {
-        Answer::Refused(alert) if speaks_otherwise(*alert) => Verdict::Unverifiable,
+        Answer::Refused(alert) if is_without_common_tls(*alert) => Verdict::Unverifiable,
         Answer::Nothing(_) | Answer::Refused(_) | Answer::TooLarge => Verdict::Unreachable,
         Answer::Plaintext => Verdict::Plaintext,
         Answer::Served(served) => judge_served(served, expected, now),

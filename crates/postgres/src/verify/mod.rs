@@ -11,8 +11,8 @@ mod judge;
 mod names;
 mod p521_exchange;
 mod probe;
-mod spoken;
 mod ssl_request;
+mod supported;
 mod turns;
 
 use std::time::{Duration, SystemTime};
@@ -22,8 +22,8 @@ pub use client::{Client, Proof, Reception, WRONG_CURVE, wipe_stack};
 pub use handshake::{alert, is_too_large};
 pub use judge::{ClientSettings, Expected, Verdict, judge};
 pub use probe::{addresses_of, ask, connect, connect_in_turns, probe};
-pub use spoken::{
-    alert_name, ciphers, groups, has_group, provider, speaks_otherwise, spoken, suites,
+pub use supported::{
+    alert_name, ciphers, groups, has_group, is_without_common_tls, provider, suites, supported_list,
 };
 pub use turns::{LONGEST, MOST_HOSTS};
 

@@ -12,7 +12,7 @@ use crate::material::{Certificate, Material, Names, Warning};
 use crate::source::lines::Line;
 use crate::source::workload_api::error::Error;
 use crate::source::workload_api::message::LeftOut;
-use crate::source::workload_api::{Connection, PLACE_FIX, limits};
+use crate::source::workload_api::{Connection, SOCKET_PATH_FIX, limits};
 use crate::source::{Identity, Rejected, SourceState};
 use crate::text::{ascii, sentence, shown};
 use crate::timing;
@@ -92,11 +92,11 @@ impl<A: Agent> Supervisor<A> {
             } else {
                 debug!(spiffe_id, hint, serial, not_after, "identity received");
             }
-            let said: Vec<_> =
+            let known: Vec<_> =
                 before.identity.material().map(|material| material.warnings()).unwrap_or_default();
             let is_news = |warning: &Warning| {
-                // It has its own line.
-                !said.contains(warning) && *warning != Warning::AuthorityLeftOut
+                // An authority that is left out has its own line.
+                !known.contains(warning) && *warning != Warning::AuthorityLeftOut
             };
             for warning in material.warnings().into_iter().filter(is_news) {
                 tell!(self, warn, event = "identity-warning", code = warning.code(), "{warning}");
@@ -106,14 +106,14 @@ impl<A: Agent> Supervisor<A> {
         self.leave_out_own(&material);
         self.source.state.send_modify(|state| {
             state.rejected = None;
-            stands(state, Connection::Streaming);
+            set_connection(state, Connection::Streaming);
             if !same {
                 state.identity = Identity::Current(Arc::new(material));
             }
         });
     }
 
-    /// Other users could have put the socket in its place. Reported once, and again if the reason changes.
+    /// Reports that other users could have put the socket in its place: once, and again if the reason changes.
     pub(super) fn tell_exchangeable(&mut self) {
         let found = self.agent.exchangeable();
         if self.exchangeable == found {
@@ -126,14 +126,14 @@ impl<A: Agent> Supervisor<A> {
                 event = "agent-socket-exchangeable",
                 endpoint = %self.source.settings.endpoint,
                 reason = %found,
-                fix = PLACE_FIX,
+                fix = SOCKET_PATH_FIX,
                 "other users of this machine could have put the agent's socket in its place, and so choose what pgsvid publishes"
             );
         }
         self.exchangeable = found;
     }
 
-    /// Another socket has replaced the one that was dialled.
+    /// Reports that another socket has replaced the one that was dialled.
     pub(super) fn tell_replaced(&mut self) {
         tell!(
             self,
@@ -143,7 +143,7 @@ impl<A: Agent> Supervisor<A> {
         );
     }
 
-    /// The agent's renewal has not come, whatever else it has sent.
+    /// Reports that the agent has not renewed the identity in time, even if it has sent other messages.
     pub(super) fn tell_overdue(&mut self) {
         if !self.has_identity() {
             debug!("the agent has sent no acceptable identity; reconnecting");
@@ -175,7 +175,7 @@ impl<A: Agent> Supervisor<A> {
             );
         }
         self.source.state.send_modify(|state| {
-            stands(state, Connection::Streaming);
+            set_connection(state, Connection::Streaming);
             state.rejections += 1;
             let counts = state.agent_mut().map(|agent| &mut agent.rejections_by_reason);
             for (_, count) in counts.into_iter().flatten().filter(|(of, _)| *of == kind) {
@@ -211,7 +211,7 @@ impl<A: Agent> Supervisor<A> {
             );
         }
         self.source.state.send_modify(|state| {
-            stands(state, Connection::NotRegistered);
+            set_connection(state, Connection::NotRegistered);
             if let Some(material) = withdrawn {
                 state.identity = Identity::Withdrawn(material);
             }
@@ -233,11 +233,11 @@ impl<A: Agent> Supervisor<A> {
             debug!(error = text, "still no connection to the agent");
         }
         self.source.state.send_modify(|state| {
-            stands(state, Connection::Failed(Arc::new(error)));
+            set_connection(state, Connection::Failed(Arc::new(error)));
         });
     }
 
-    /// The agent sent messages before, and now rejects the request: somebody has to fix this.
+    /// Handles an agent that sent messages before, and now rejects the request. An operator has to fix this.
     pub(super) fn refused(&mut self, error: Error, pause: Duration) {
         let text = error.to_string();
         if self.is_news(&text) {
@@ -257,7 +257,7 @@ impl<A: Agent> Supervisor<A> {
             debug!(error = text, "the agent still refuses the request");
         }
         self.source.state.send_modify(|state| {
-            stands(state, Connection::Failed(Arc::new(error)));
+            set_connection(state, Connection::Failed(Arc::new(error)));
         });
     }
 
@@ -272,7 +272,7 @@ impl<A: Agent> Supervisor<A> {
         });
     }
 
-    /// Whether another line is allowed; reports once when it is not.
+    /// Whether another line may be logged. Logs once that the limit is reached.
     pub(super) fn may_tell(&mut self) -> bool {
         let line = self.lines.take();
         if line == Line::FirstHidden {
@@ -288,7 +288,7 @@ impl<A: Agent> Supervisor<A> {
     fn is_news(&mut self, text: &str) -> bool {
         let news = !self.said.iter().any(|said| said == text);
         if news {
-            // All of an agent's texts may differ.
+            // An agent can cause any number of different texts.
             self.said.truncate(limits::SAID - 1);
             self.said.insert(0, text.to_owned());
         }
@@ -297,7 +297,7 @@ impl<A: Agent> Supervisor<A> {
 }
 
 /// Records the state of the connection.
-fn stands(state: &mut SourceState, connection: Connection) {
+fn set_connection(state: &mut SourceState, connection: Connection) {
     if let Some(agent) = state.agent_mut() {
         agent.connection = connection;
     }

@@ -67,7 +67,7 @@ impl Retry {
         }
     }
 
-    /// It ended because of another socket: the next connection is kept for longer, up to a limit.
+    /// Records that the connection ended because another socket appeared: the next connection is kept for longer, up to a limit.
     pub(super) fn replaced(&mut self) {
         self.keep = self.replaced.delay();
     }
@@ -83,13 +83,14 @@ impl Retry {
         }
     }
 
-    /// The pause before another socket is dialled that has appeared during a longer pause.
-    pub(super) fn another(&mut self) -> Duration {
+    /// The pause before pgsvid dials another socket that has appeared during a longer pause.
+    pub(super) fn pause_before_other_socket(&mut self) -> Duration {
         self.another.delay()
     }
 
-    /// Another socket is dialled: another agent, which may not listen yet. Its first retries come fast.
-    pub(super) fn anew(&mut self) {
+    /// Records that another socket is dialled. It belongs to another agent, which may not listen yet, so the first retries come
+    /// fast.
+    pub(super) fn dials_other_socket(&mut self) {
         self.failed.reset();
     }
 }
@@ -112,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn each_pace_has_its_longest_pause_and_the_first_one_again_after_what_has_lasted() {
+    fn each_pace_has_its_longest_pause_and_a_connection_that_has_lasted_resets_it() {
         for (pace, first, most) in [
             (Pace::AtOnce, Duration::ZERO, Duration::ZERO),
             (Pace::Again, Duration::ZERO, limits::BACKOFF.1),
@@ -133,8 +134,8 @@ mod tests {
             retry.pause(Pace::Soon);
         }
         assert!(retry.pause(Pace::Slowly) <= limits::UNREGISTERED.0);
-        assert!(retry.another() <= limits::ANOTHER_SOCKET.0);
-        retry.anew();
+        assert!(retry.pause_before_other_socket() <= limits::ANOTHER_SOCKET.0);
+        retry.dials_other_socket();
         assert!(retry.pause(Pace::Soon) <= limits::BACKOFF.0);
     }
 

@@ -64,7 +64,7 @@ pub fn ciphers() -> impl Iterator<Item = &'static str> {
 
 /// What the probe supports, as the list in `docs/troubleshooting.md`.
 #[must_use]
-pub fn spoken() -> String {
+pub fn supported_list() -> String {
     let mut list = String::new();
     let groups: Vec<_> = groups().collect();
     let (suites, ciphers): (Vec<_>, Vec<_>) = (suites().collect(), ciphers().collect());
@@ -81,7 +81,7 @@ pub fn spoken() -> String {
 /// Whether this alert, sent before the server's certificate, means that the server supports nothing of what was offered (RFC
 /// 8446, section 6.2; OpenSSL: "no shared cipher", "no suitable key share", "unsupported protocol").
 #[must_use]
-pub fn speaks_otherwise(alert: AlertDescription) -> bool {
+pub fn is_without_common_tls(alert: AlertDescription) -> bool {
     matches!(
         alert,
         AlertDescription::HandshakeFailure

@@ -1,4 +1,4 @@
-//! One look at what a server serves, and its judgement by what it should serve.
+//! One probe of a server, and its verdict: whether the server serves what it should.
 
 use super::postgresql::Sql;
 use crate::material::Material;

@@ -22,7 +22,7 @@ const MOST_NAMED: usize = 3;
 pub(super) fn of_server(paths: impl Iterator<Item = PathBuf>, uid: u32) -> Vec<Finding> {
     let mut reasons: Vec<((String, String), Vec<String>)> = Vec::new();
     for path in paths.collect::<BTreeSet<_>>() {
-        let Some(reason) = exchangeable(&path, uid, NamedBy::Server) else { continue };
+        let Some(reason) = why_exchangeable(&path, uid, NamedBy::Server) else { continue };
         let named = path.display().to_string();
         match reasons.iter_mut().find(|(known, _)| *known == reason) {
             Some((_, paths)) => paths.push(named),
@@ -45,7 +45,7 @@ pub(super) fn extra_authorities(config: &Config) -> Vec<Finding> {
     let paths = config.rotation.extra_authorities.iter();
     paths
         .filter_map(|path| {
-            let (why, fix) = exchangeable(path, ours, NamedBy::Operator)?;
+            let (why, fix) = why_exchangeable(path, ours, NamedBy::Operator)?;
             let text = format!(
                 "files.extra_authorities: other users of this machine can replace {}, and so choose which clients PostgreSQL lets in",
                 path.display()
@@ -78,7 +78,7 @@ impl NamedBy {
 
 /// Why users other than root and `ours` can replace the file, and the remedy, in this order. `None` if they cannot, or if the path
 /// cannot be examined: another finding reports that.
-pub(super) fn exchangeable(path: &Path, ours: u32, namer: NamedBy) -> Option<(String, String)> {
+pub(super) fn why_exchangeable(path: &Path, ours: u32, namer: NamedBy) -> Option<(String, String)> {
     let mut path = path.to_owned();
     for _ in 0..MOST_LINKS {
         if std::fs::symlink_metadata(&path).is_err_and(|error| error.kind() == ErrorKind::NotFound)
@@ -86,7 +86,7 @@ pub(super) fn exchangeable(path: &Path, ours: u32, namer: NamedBy) -> Option<(St
             return fillable(path.ancestors().skip(1).find(|above| above.exists())?, ours, namer);
         }
         let directory = path.parent()?.to_owned();
-        match publish::judge_way(&directory, ours) {
+        match publish::judge_path(&directory, ours) {
             Ok(()) | Err(Error::Open { .. }) => {}
             Err(error) => return Some(explain(&error, ours, namer)),
         }
@@ -137,7 +137,7 @@ fn fillable(directory: &Path, ours: u32, namer: NamedBy) -> Option<(String, Stri
         };
         return Some((cause, fix));
     }
-    match publish::judge_way(directory, ours) {
+    match publish::judge_path(directory, ours) {
         Ok(()) | Err(Error::Open { .. }) => None,
         Err(error) => Some(explain(&error, ours, namer)),
     }

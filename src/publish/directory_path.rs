@@ -54,7 +54,7 @@ const DEFAULT_ACL: &str = "system.posix_acl_default";
 const NAMED: [u16; 2] = [0x02, 0x08];
 
 /// An open directory, and the path to it.
-pub(super) struct Way {
+pub(super) struct DirectoryPath {
     pub(super) path: PathBuf,
     pub(super) fd: OwnedFd,
     published: Statx,
@@ -82,7 +82,7 @@ impl Exposed {
 }
 
 /// Opens the directory. Each step starts from the descriptor of the directory before.
-pub(super) fn follow(path: &Path) -> Result<Way, Error> {
+pub(super) fn follow(path: &Path) -> Result<DirectoryPath, Error> {
     let failed = |cause| Error::Open { directory: path.to_owned(), cause };
     let mut ahead: VecDeque<OsString> = components(path).collect();
     let (mut here, mut stat) = root().map_err(failed)?;
@@ -133,7 +133,13 @@ pub(super) fn follow(path: &Path) -> Result<Way, Error> {
     steps.pop_if(|(_, last)| !is_link(last));
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let fd = retry_on_intr(|| rustix::fs::openat(&here, ".", flags, Mode::empty()));
-    Ok(Way { path: path.to_owned(), fd: fd.map_err(failed)?, published: stat, steps, exposed })
+    Ok(DirectoryPath {
+        path: path.to_owned(),
+        fd: fd.map_err(failed)?,
+        published: stat,
+        steps,
+        exposed,
+    })
 }
 
 /// Judges a directory that somebody other than pgsvid writes, and the path to it, for readers of that user.
@@ -141,7 +147,7 @@ pub(super) fn judge(path: &Path, reader: u32) -> Result<(), Error> {
     follow(path)?.judge(reader).map(drop)
 }
 
-impl Way {
+impl DirectoryPath {
     /// The directory's owner.
     pub(super) fn owner(&self) -> u32 {
         self.published.stx_uid

@@ -1,4 +1,4 @@
-//! One run of a hook: the process that carries it out, what it writes, and its time.
+//! One run of a hook: the process that carries it out, its output, and its time limit.
 
 use std::io::{self, PipeReader, Read as _, Write as _};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -14,23 +14,26 @@ use tokio::time::Instant;
 use super::channel::VARIABLE;
 use crate::hooks::{self, Answer, End, Entry, Report, Request, TAIL};
 
-/// How long its processes may take to end when they are asked to, before they are killed.
+/// How long the processes of a run may take to end after SIGTERM, before they are killed.
 pub(super) const GRACE: Duration = Duration::from_secs(2);
-/// Most that is read at a time of what it writes: other things are to be done, too.
+/// Most bytes of output to read at a time, because the parent has other work, too.
 const AT_A_TIME: usize = 64 * 1024;
 
-/// How far its end has been brought about.
+/// Whether the run was told to end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
+    /// No: its time limit has not passed.
     InTime,
+    /// SIGTERM was sent.
     Asked,
+    /// SIGKILL was sent.
     Killed,
 }
 
-pub(super) struct Errand {
+pub(super) struct HookRun {
     pub(super) number: u8,
     pub(super) token: u32,
-    /// Which daemon has asked for it.
+    /// The number of the daemon that requested it.
     pub(super) asked_by: u32,
     pub(super) pid: Pid,
     report: UnixStream,
@@ -42,7 +45,7 @@ pub(super) struct Errand {
     phase: Phase,
 }
 
-impl Errand {
+impl HookRun {
     /// Starts the process. `program` is this program, in a form that can be executed.
     pub(super) fn start(
         mut program: Command,
@@ -54,14 +57,14 @@ impl Errand {
         let (output, writer) = io::pipe()?;
         ioctl_fionbio(&output, true)?;
         report.set_nonblocking(true)?;
-        // Before it can have anything to say, or be killed.
+        // Before the process starts: it then finds its order, and is not killed without one.
         report.write_all(&hooks::order(request.generation, &entry.bytes))?;
         let child = program
             .arg("run")
             .env_clear()
             .env(VARIABLE, hooks::LINE)
             .current_dir("/")
-            // A time-out is for all that it starts.
+            // At the time-out, everything that the hook has started is killed.
             .process_group(0)
             .stdin(OwnedFd::from(its))
             .stdout(writer.try_clone()?)
@@ -83,7 +86,7 @@ impl Errand {
         })
     }
 
-    /// What is waited for beside its end.
+    /// The descriptor to poll for output; `None` once there will be no more.
     pub(super) fn output(&self) -> Option<BorrowedFd<'_>> {
         self.output.as_ref().map(AsFd::as_fd)
     }
@@ -97,7 +100,7 @@ impl Errand {
         }
     }
 
-    /// Reads what it has written, and ends it once its time is over.
+    /// Reads its output, and ends it once its time is over.
     pub(super) fn turn(&mut self, now: Instant) {
         self.read();
         if self.next().is_some_and(|next| next <= now) {
@@ -167,7 +170,7 @@ impl Errand {
         }
     }
 
-    /// It has ended, and this is what is told of it.
+    /// The result to send to the daemon, after the run's process has ended with this status.
     pub(super) fn ended(mut self, status: ExitStatus) -> Answer {
         self.read();
         let mut report = [0; Report::LENGTH + 1];

@@ -1,4 +1,4 @@
-//! What is said of the files in the log: each thing once, and not without end.
+//! The log events about the certificate files: each change is logged once, and the number of lines is limited.
 
 use tracing::{debug, info, warn};
 
@@ -10,21 +10,24 @@ use crate::source::workload_api::limits;
 use crate::text::{ascii, shown};
 use crate::timing;
 
-/// A line of the log that the files cause: among the details once they have caused too many.
+/// Logs a line that a change of the files causes; at level debug once there have been too many.
 macro_rules! tell {
-    ($said:expr, $level:ident, $($line:tt)+) => {
-        if $said.may_tell() { $level!($($line)+) } else { debug!($($line)+) }
+    ($log:expr, $level:ident, $($line:tt)+) => {
+        if $log.may_write() { $level!($($line)+) } else { debug!($($line)+) }
     };
 }
 
-/// What was said.
-pub(super) struct Said {
+/// Logs what happens to the files.
+pub(super) struct Log {
+    /// How many more lines may be logged.
     lines: Lines,
+    /// The path of the certificate.
     place: String,
+    /// The configured names that the latest certificate lacks.
     lacking: Vec<String>,
 }
 
-impl Said {
+impl Log {
     pub(super) fn new(settings: &Settings) -> Self {
         Self {
             lines: Lines::new(limits::LINES),
@@ -33,8 +36,8 @@ impl Said {
         }
     }
 
-    /// Whether there may be another line; says so once when there is not.
-    fn may_tell(&mut self) -> bool {
+    /// Whether another line may be logged. Logs once that the limit is reached.
+    fn may_write(&mut self) -> bool {
         let line = self.lines.take();
         if line == Line::FirstHidden {
             warn!(
@@ -46,14 +49,14 @@ impl Said {
         line == Line::Written
     }
 
-    /// That time alone tells of changes, where it is so.
+    /// Logs that the files are read at intervals, if the kernel reports no changes of them.
     pub(super) fn polled(&self, is_silent: bool) {
         if is_silent {
             info!(
                 event = "certificates-polled",
                 path = self.place,
                 every = %humantime::format_duration(super::LOOK_SILENT),
-                "the kernel tells of no change of the certificate files: they are looked at by time"
+                "the kernel does not report changes of the certificate files: pgsvid checks them at intervals"
             );
         }
     }
@@ -75,8 +78,8 @@ impl Said {
             path = self.place,
             "certificate read"
         );
-        let said = before.map(Material::warnings).unwrap_or_default();
-        let is_news = |warning: &Warning| !said.contains(warning);
+        let earlier = before.map(Material::warnings).unwrap_or_default();
+        let is_news = |warning: &Warning| !earlier.contains(warning);
         for warning in material.warnings().into_iter().filter(is_news) {
             let cause = warning.cause_of(material.policy());
             let fix = warning.fix_of(material.policy());
@@ -85,7 +88,7 @@ impl Said {
         self.names(&Names::of(material), settings);
     }
 
-    /// Which of the configured names are missing, and what the set before had.
+    /// Logs which configured names are missing, and which names of the previous set are lost.
     fn names(&mut self, names: &Names, settings: &Settings) {
         let lacking = names.lacks(&settings.expectations.dns_names);
         if lacking.iter().any(|name| !self.lacking.contains(name)) {
@@ -110,7 +113,7 @@ impl Said {
                 lost = shown(&lost.join(", ")),
                 left = shown(&names.hosts.join(", ")),
                 fix = "unless that was meant, let it be issued with the name again",
-                "the new certificate lacks a name that the one before had: clients that connect to it with sslmode=verify-full \
+                "the new certificate lacks a name that the previous one had: clients that connect to it with sslmode=verify-full \
                  refuse the server"
             );
         }
@@ -136,7 +139,7 @@ impl Said {
             code = finding.code.name(),
             reason = finding.text,
             fix = finding.fix,
-            "the certificate files are no set that can be used; what is published stays"
+            "the certificate files are not a usable set; the published set stays"
         );
     }
 
@@ -146,7 +149,7 @@ impl Said {
             info,
             event = "certificates-accepted",
             path = self.place,
-            "the certificate files are one set again"
+            "the certificate files are a usable set again"
         );
     }
 }

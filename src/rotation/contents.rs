@@ -14,9 +14,9 @@ use crate::timing;
 /// How often changes by others are examined while nothing can be published: they may go on without end.
 const PAUSE: Duration = Duration::from_secs(1);
 
-const TURNED: &str = "somebody has changed the links to the published files, and pgsvid cannot publish them again at the moment";
+const LINKS_CHANGED: &str = "somebody has changed the links to the published files, and pgsvid cannot publish them again at the moment";
 
-const BEFORE: &str = "others could have replaced the published files before pgsvid started, and PostgreSQL has not read them again yet";
+const MAY_BE_REPLACED: &str = "others could have replaced the published files before pgsvid started, and PostgreSQL has not read them again yet";
 
 impl Rotation {
     /// Marks the set as unproven if other users can rename its files: PostgreSQL may have read other files before this
@@ -25,7 +25,7 @@ impl Rotation {
         let exposed = self.target().is_exposed().await?;
         if exposed && !self.attempts.is_empty() {
             self.disturbance.suspect();
-            self.status.send_modify(|status| status.displaced = Some(BEFORE.to_owned()));
+            self.status.send_modify(|status| status.displaced = Some(MAY_BE_REPLACED.to_owned()));
         }
         Ok(())
     }
@@ -131,7 +131,7 @@ impl Rotation {
         if self.exhausted || leave_it {
             return Ok(false);
         }
-        self.status.send_modify(|status| status.displaced = Some(TURNED.to_owned()));
+        self.status.send_modify(|status| status.displaced = Some(LINKS_CHANGED.to_owned()));
         if Instant::now() >= self.quiet_until {
             self.quiet_until = Instant::now() + PAUSE;
             self.restore_links().await?;
@@ -145,7 +145,7 @@ impl Rotation {
         let Restored { was, is, disowned } = self.target().restore_links().await?;
         report::disowned(&disowned);
         if !was && is {
-            warn!(event = "links-changed", "{TURNED}; pgsvid restores the links");
+            warn!(event = "links-changed", "{LINKS_CHANGED}; pgsvid restores the links");
             self.files.settle();
             self.displaced = false;
             self.distrust();

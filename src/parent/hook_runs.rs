@@ -1,4 +1,4 @@
-//! The hooks: those that there are, fixed once, and their runs.
+//! The hooks that may run, which the first daemon fixes, and the runs of hooks.
 
 use std::ffi::OsString;
 use std::os::fd::BorrowedFd;
@@ -8,30 +8,31 @@ use std::time::Duration;
 use rustix::process::Pid;
 use tokio::time::Instant;
 
-use super::channel::Places;
-use super::errand::Errand;
+use super::channel::HookNumbers;
+use super::hook_run::HookRun;
 use super::itself::itself;
 use crate::hooks::{Answer, End, Request, Table};
 
-/// A hook is not begun more often than this, whatever the daemon says. The daemon itself takes twice as long.
+/// Shortest time between two starts of one hook, whatever the daemon requests. The daemon itself waits twice as long.
 const SHORTEST: Duration = Duration::from_millis(50);
 
-/// What there is to run, and what runs.
+/// The table of hooks, and the runs that have not ended.
 #[derive(Default)]
-pub(super) struct Errands {
-    /// `None` until the first daemon has told.
+pub(super) struct HookRuns {
+    /// `None` until the first daemon has sent it.
     table: Option<Table>,
-    running: Vec<Errand>,
-    /// When each was begun last.
+    running: Vec<HookRun>,
+    /// When each hook was last started.
     begun: Vec<Option<Instant>>,
 }
 
-impl Errands {
-    /// Takes the table of a daemon: the first one is what holds from then on. Returns the numbers of that daemon's hooks.
-    pub(super) fn fix(&mut self, table: &Table) -> Places {
+impl HookRuns {
+    /// Takes the table of a daemon. The first table stays valid for all later daemons. Returns the numbers of this daemon's
+    /// hooks in the first table.
+    pub(super) fn fix(&mut self, table: &Table) -> HookNumbers {
         let fixed = self.table.get_or_insert_with(|| table.clone());
         self.begun.resize(fixed.0.len(), None);
-        fixed.places(table)
+        fixed.indexes_of(table)
     }
 
     /// Whether there is any hook.
@@ -39,7 +40,7 @@ impl Errands {
         self.table.as_ref().is_some_and(|table| !table.0.is_empty())
     }
 
-    /// Begins a run; an answer if that is not done. `asked_by` is the number of the daemon that asks.
+    /// Starts a run. Returns an answer for the daemon if the run could not be started. `asked_by` is the number of that daemon.
     pub(super) fn begin(
         &mut self,
         arguments: &[OsString],
@@ -53,46 +54,46 @@ impl Errands {
             return refused(End::Unknown);
         };
         let now = Instant::now();
-        let runs = self.running.iter().any(|errand| errand.number == request.number);
+        let runs = self.running.iter().any(|run| run.number == request.number);
         if runs || begun.is_some_and(|begun| now < begun + SHORTEST) {
             return refused(End::Busy);
         }
         *begun = Some(now);
-        match Errand::start(itself(arguments), entry, request, asked_by) {
-            Ok(errand) => {
-                self.running.push(errand);
+        match HookRun::start(itself(arguments), entry, request, asked_by) {
+            Ok(run) => {
+                self.running.push(run);
                 None
             }
             Err(error) => refused(End::NotStarted(error.raw_os_error().unwrap_or_default())),
         }
     }
 
-    /// What is waited for while hooks run.
+    /// The descriptors to poll for output while hooks run.
     pub(super) fn outputs(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
-        self.running.iter().filter_map(Errand::output)
+        self.running.iter().filter_map(HookRun::output)
     }
 
     /// When to call [`Self::turn`] if no event comes before; `None` if no run waits for a time.
     pub(super) fn next(&self) -> Option<Instant> {
-        self.running.iter().filter_map(Errand::next).min()
+        self.running.iter().filter_map(HookRun::next).min()
     }
 
-    /// Reads what hooks have written, and ends those whose time is over.
+    /// Reads the output of hooks, and ends those whose time is over.
     pub(super) fn turn(&mut self) {
         let now = Instant::now();
-        self.running.iter_mut().for_each(|errand| errand.turn(now));
+        self.running.iter_mut().for_each(|run| run.turn(now));
     }
 
-    /// To be called before anything is reaped.
+    /// Call it before any child is reaped.
     pub(super) fn before_reaping(&mut self) {
-        self.running.iter_mut().for_each(Errand::before_it_is_reaped);
+        self.running.iter_mut().for_each(HookRun::before_it_is_reaped);
     }
 
-    /// A process was reaped: if it was a run's, what came of that, and the number of the daemon that had asked.
+    /// For a child that was reaped: if it carried out a run, the number of the daemon that requested it, and the result.
     pub(super) fn reaped(&mut self, pid: Pid, status: ExitStatus) -> Option<(u32, Answer)> {
-        let at = self.running.iter().position(|errand| errand.pid == pid)?;
-        let errand = self.running.swap_remove(at);
-        Some((errand.asked_by, errand.ended(status)))
+        let at = self.running.iter().position(|run| run.pid == pid)?;
+        let run = self.running.swap_remove(at);
+        Some((run.asked_by, run.ended(status)))
     }
 
     /// Whether anything runs.
@@ -100,14 +101,14 @@ impl Errands {
         !self.running.is_empty()
     }
 
-    /// Asks all that runs to end.
+    /// Asks all running hooks to end.
     pub(super) fn ask_to_end(&mut self) {
-        self.running.iter_mut().for_each(Errand::ask_to_end);
+        self.running.iter_mut().for_each(HookRun::ask_to_end);
     }
 
-    /// Ends all that runs.
+    /// Kills all running hooks.
     pub(super) fn kill(&mut self) {
-        self.running.iter_mut().for_each(Errand::kill);
+        self.running.iter_mut().for_each(HookRun::kill);
     }
 }
 
@@ -126,25 +127,25 @@ mod tests {
 
     #[test]
     fn h11_the_first_hook_table_stays_and_other_numbers_run_nothing() {
-        let mut errands = Errands::default();
-        assert_eq!(errands.fix(&table(&["a"]))[..2], [0, 255]);
+        let mut hook_runs = HookRuns::default();
+        assert_eq!(hook_runs.fix(&table(&["a"]))[..2], [0, 255]);
         // A later table only gets the numbers of this one.
-        assert_eq!(errands.fix(&table(&["b", "a"]))[..2], [255, 0]);
+        assert_eq!(hook_runs.fix(&table(&["b", "a"]))[..2], [255, 0]);
         for number in 1..=255 {
             let request = Request { number, token: 7, generation: 1 };
-            let answer = errands.begin(&[], request, 0);
+            let answer = hook_runs.begin(&[], request, 0);
             assert_eq!(answer, Some(Answer::plain(7, End::Unknown)));
         }
-        assert!(!errands.are_running());
+        assert!(!hook_runs.are_running());
     }
 
     #[test]
     fn h11_where_no_hooks_were_fixed_none_are_there_later() {
-        let mut errands = Errands::default();
-        errands.fix(&table(&[]));
-        errands.fix(&table(&["a"]));
-        assert!(!errands.are_there());
+        let mut hook_runs = HookRuns::default();
+        hook_runs.fix(&table(&[]));
+        hook_runs.fix(&table(&["a"]));
+        assert!(!hook_runs.are_there());
         let request = Request { number: 0, token: 1, generation: 1 };
-        assert_eq!(errands.begin(&[], request, 0), Some(Answer::plain(1, End::Unknown)));
+        assert_eq!(hook_runs.begin(&[], request, 0), Some(Answer::plain(1, End::Unknown)));
     }
 }
