@@ -360,7 +360,12 @@ fn s04_no_session_is_ended_while_the_published_set_is_not_in_force() {
     let mark = world.pgsvid.mark();
     world.setup.agent.rotate().unwrap();
     world.pgsvid.event_after(mark, "not-in-force");
-    sleep(Duration::from_secs(10));
+    sleep(Duration::from_secs(9));
+    // The session is old enough now, and pgsvid looks.
+    let later = world.pgsvid.mark();
+    world.pgsvid.signal(Signal::HUP);
+    world.pgsvid.event_after(later, "still-not-in-force");
+    sleep(Duration::from_secs(2));
     assert_eq!(world.count("app"), 1);
     assert_eq!(world.pgsvid.events("session-ended").len(), 0);
     cluster.sql("postgres", "postgres", "GRANT EXECUTE ON FUNCTION pg_reload_conf() TO pgsvid");
@@ -379,7 +384,9 @@ fn s05_a_younger_session_of_the_same_role_and_certificate_stays() {
     let old = world.session("app");
     sleep(Duration::from_secs(10));
     let young = world.session("app");
+    assert_eq!(world.pgsvid.events("session-ended").len(), 0);
     world.pgsvid.event("session-ended");
+    wait_for_more_looks(&world);
     assert!(!old.works());
     assert!(young.works());
     assert_eq!(world.pgsvid.events("session-ended").len(), 1);

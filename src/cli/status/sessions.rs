@@ -40,7 +40,8 @@ fn counted(view: &View, consumer: &ConsumerView) -> String {
             words + &ago.unwrap_or_default()
         }
         (None, Some(found)) if found.cause.is_none() => found.text.clone(),
-        _ => "not counted yet".to_owned(),
+        (None, Some(_)) => "not counted".to_owned(),
+        (None, None) => "not counted yet".to_owned(),
     }
 }
 
