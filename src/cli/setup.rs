@@ -21,6 +21,8 @@ pub(super) enum Setup {
     Ident(Box<Settings>),
     /// Print all of them
     All(Box<Settings>),
+    /// Print what each [pgbouncer] needs, for PgBouncer's ini
+    PgbouncerIni(Box<Settings>),
     /// Apply it over a superuser's connection to PostgreSQL's Unix socket
     ///
     /// Shows the plan first. Creates the role and its grants, and sets the TLS settings by ALTER SYSTEM once a valid set is
@@ -85,9 +87,25 @@ pub(super) fn run(what: Setup, environment: &Environment) -> Result<(), Failure>
         Setup::Hba(flags) => (Piece::Hba, flags),
         Setup::Ident(flags) => (Piece::Ident, flags),
         Setup::All(flags) => (Piece::All, flags),
+        Setup::PgbouncerIni(flags) => return pgbouncer_ini(&(*flags).into(), environment),
     };
     let settings = load(&(*flags).into(), "postgres".to_owned(), environment)?;
     let _ = std::io::stdout().write_all(text(&settings, piece).as_bytes());
+    Ok(())
+}
+
+fn pgbouncer_ini(flags: &Flags, environment: &Environment) -> Result<(), Failure> {
+    let misused = |error: config::Error| Failure { status: MISUSED, text: error.to_string() };
+    let parts = Parts::load(flags, environment).map_err(misused)?;
+    let publish = parts.publish.as_ref().ok_or_else(|| misused(config::Error::NoDirectory))?;
+    if parts.poolers.is_empty() {
+        return Err(misused(config::Error::NoPgbouncer));
+    }
+    let part = parts.pgbouncer.as_ref();
+    let part = part.map(|name| publish.readers_directory().join(name));
+    let texts = parts.poolers.iter().map(|it| setup::pgbouncer_ini(it, part.as_deref()));
+    let texts: Vec<_> = texts.collect();
+    let _ = std::io::stdout().write_all(texts.join("\n").as_bytes());
     Ok(())
 }
 

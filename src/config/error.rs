@@ -48,6 +48,9 @@ pub enum Error {
         "no PostgreSQL is configured: use --postgres with the directory of its socket, or a [postgres] table in the configuration"
     )]
     NoPostgres,
+    /// A command about PgBouncer, but none is configured.
+    #[error("no PgBouncer is configured: add a [pgbouncer] table to the configuration")]
+    NoPgbouncer,
     /// A command for one PostgreSQL, but several are configured.
     #[error("several PostgreSQLs are configured ({}): choose one with --name", names.join(", "))]
     SeveralPostgres {

@@ -1,7 +1,9 @@
 //! Parts of a configuration, for commands that do not need all of it.
 
 use super::given::Resolver;
-use super::{Environment, Error, Extra, Flags, identity, publish, read, roles, server, service};
+use super::{
+    Environment, Error, Extra, Flags, identity, pooler, publish, read, roles, server, service,
+};
 use crate::companions::role_map::RoleMap;
 use crate::consumers;
 use crate::material::Expectations;
@@ -15,8 +17,12 @@ pub struct Parts {
     pub publish: Option<crate::publish::Settings>,
     /// The configured servers.
     pub servers: Vec<server::Reached>,
+    /// The configured PgBouncers, if it is known where identities are published.
+    pub poolers: Vec<consumers::Pooler>,
     /// Which workload may log in as which role.
     pub roles: RoleMap,
+    /// Name of the file that the part of PgBouncer's ini is published as, if it is published.
+    pub pgbouncer: Option<String>,
     /// Name of the file that the map is published as, if it is published.
     pub ident: Option<String>,
 }
@@ -29,17 +35,21 @@ impl Parts {
         let (_, expectations) = identity(&resolver, &file, flags)?;
         let servers = server::servers(&resolver, &file, flags)?;
         let roles = roles::roles(&resolver, &file, &servers)?;
-        let (publish, ident) = match publish(&resolver, &file, flags) {
+        let mut poolers = Vec::new();
+        let (publish, ident, pgbouncer) = match publish(&resolver, &file, flags) {
             Ok(mut settings) => {
                 let service = service(&resolver, &file, &settings)?;
                 let extra = Extra::read(&resolver, &file, &settings, service)?;
                 extra.add_to(&mut settings, &roles);
-                (Some(settings), extra.ident)
+                let Extra { ident, pgbouncer, .. } = extra;
+                poolers =
+                    pooler::poolers(&resolver, &file, &settings, &servers, pgbouncer.is_some())?;
+                (Some(settings), ident, pgbouncer)
             }
-            Err(Error::NoDirectory) => (None, None),
+            Err(Error::NoDirectory) => (None, None, None),
             Err(error) => return Err(error),
         };
-        Ok(Self { expectations, publish, servers, roles, ident })
+        Ok(Self { expectations, publish, servers, poolers, roles, pgbouncer, ident })
     }
 
     /// The only configured server, with the published files' paths for it; for commands that need both.

@@ -1,8 +1,8 @@
 //! PgBouncer's own certificate towards PostgreSQL: it opens the files anew at each connection.
 
-use test_support::{Account, ConnectLoop, LIMIT};
+use test_support::{Account, ConnectLoop, LIMIT, Program};
 
-use super::{STRICT, check, configure, current, prepared, running, started};
+use super::{PGSVID, STRICT, check, configure, current, prepared, running, started};
 
 /// The serial number of the certificate that the pooled connection has shown, in decimal.
 const SHOWN: &str = "SELECT client_serial FROM pg_stat_ssl WHERE pid = pg_backend_pid()";
@@ -31,7 +31,7 @@ fn q13_pooled_connections_are_renewed_with_the_new_certificate() {
 #[test]
 fn q14_with_a_part_of_the_ini_in_each_set_none_can_mix() {
     let (setup, pgbouncer) = prepared("");
-    let part = setup.files.join("..data/pgbouncer_tls.ini");
+    let part = setup.files.join("pgbouncer_tls.ini");
     // A reload drops a login that is under way, and PgBouncer counts that as a failed one.
     let retry = "server_login_retry = 1";
     pgbouncer.configure(&format!("{STRICT}{retry}\n%include {}\n", part.display()));
@@ -61,6 +61,27 @@ fn q14_with_a_part_of_the_ini_in_each_set_none_can_mix() {
     assert!(connections >= 20, "{log}");
     assert!(!log.contains("key values mismatch"), "{log}");
     assert!(!log.contains("server login failed"), "{log}");
+}
+
+#[test]
+fn what_setup_prints_is_taken_by_pgbouncer() {
+    for part in ["", "[files]\npgbouncer = 'pgbouncer_tls.ini'\n"] {
+        let (setup, pgbouncer) = prepared("");
+        configure(&setup, &[&pgbouncer], part);
+        let arguments = setup.arguments();
+        let arguments = ["setup", "pgbouncer-ini"].into_iter().chain(
+            arguments.chunks(2).filter(|it| it[0] != "--log-format").flatten().map(String::as_str),
+        );
+        let program = Program::spawn(PGSVID, arguments, &[]);
+        assert!(program.wait_exit(LIMIT).success(), "{}", program.standard_error());
+        let printed = program.standard_output();
+        assert_eq!(printed.contains("%include"), !part.is_empty(), "{printed}");
+        pgbouncer.configure(&printed);
+        let pgsvid = started(&setup, &[&pgbouncer]);
+        current(&pgsvid, "pooler", 1);
+        let client = pgbouncer.client(setup.files.path(), "localhost").script("SELECT 1").run();
+        assert_eq!(client.stdout, "1", "{} {}", client.stderr, pgbouncer.log());
+    }
 }
 
 #[test]

@@ -246,14 +246,19 @@ mod tests {
             wanted: "/b".to_owned(),
             lead,
         };
-        let names = ["client_tls_cert_file", "client_tls_key_file", "client_tls_ca_file"];
-        let servers = ["server_tls_cert_file", "server_tls_key_file", "server_tls_ca_file"];
-        let [a, b, c] = names;
-        let [d, e, f] = servers;
-        TlsFiles {
-            client: [(a, client[0]), (b, client[1]), (c, client[2])].map(file),
-            server: [(d, server[0]), (e, server[1]), (f, server[2])].map(file),
-        }
+        let [certificate, key, authorities] = client;
+        let client = [
+            ("client_tls_cert_file", certificate),
+            ("client_tls_key_file", key),
+            ("client_tls_ca_file", authorities),
+        ];
+        let [certificate, key, authorities] = server;
+        let server = [
+            ("server_tls_cert_file", certificate),
+            ("server_tls_key_file", key),
+            ("server_tls_ca_file", authorities),
+        ];
+        TlsFiles { client: client.map(file), server: server.map(file) }
     }
 
     const UNSET: [Lead; 3] = [Lead::Unset; 3];

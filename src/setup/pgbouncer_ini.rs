@@ -1,0 +1,54 @@
+//! What PgBouncer needs in its ini, as text to paste.
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+use crate::consumers::Pooler;
+
+/// The lines for the section `[pgbouncer]` of a PgBouncer's ini, with a final newline. `part` is the path of the published part
+/// of it, for PgBouncer, if there is one.
+#[must_use]
+pub fn pgbouncer_ini(pooler: &Pooler, part: Option<&Path>) -> String {
+    let (host, port) = (pooler.console.host.display(), pooler.console.port);
+    let mut text = format!(
+        "\
+; For the section [pgbouncer] of the ini of PgBouncer {name}, which has to run as pgsvid's user; then reload it once.
+unix_socket_dir = {host}
+listen_port = {port}
+
+; Clients log in with a certificate whose CN is their role.
+client_tls_sslmode = verify-full
+auth_type = cert
+
+; It shows its own certificate to PostgreSQL. A reload drops a login that is under way; the next one comes after a second.
+server_tls_sslmode = verify-full
+server_login_retry = 1
+
+",
+        name = pooler.name
+    );
+    // Writing to a String does not fail.
+    if let Some(part) = part {
+        let part = part.display();
+        let _ = writeln!(
+            text,
+            "; Certificate, key and CA for both sides: all of one set.\n%include {part}"
+        );
+        return text;
+    }
+    let paths = &pooler.paths;
+    let _ = writeln!(
+        text,
+        "; Without files.pgbouncer in pgsvid's configuration, certificate and key towards PostgreSQL may not fit together in a rotation."
+    );
+    for side in ["client", "server"] {
+        let _ = writeln!(
+            text,
+            "{side}_tls_cert_file = {}\n{side}_tls_key_file = {}\n{side}_tls_ca_file = {}",
+            paths.certificate.display(),
+            paths.private_key.display(),
+            paths.bundle.display()
+        );
+    }
+    text
+}
