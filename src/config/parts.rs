@@ -17,7 +17,7 @@ pub struct Parts {
     pub publish: Option<crate::publish::Settings>,
     /// The configured servers.
     pub servers: Vec<server::Reached>,
-    /// The configured PgBouncers, if it is known where identities are published.
+    /// Each configured PgBouncer, if it is known where identities are published.
     pub poolers: Vec<consumers::Pooler>,
     /// Which workload may log in as which role.
     pub roles: RoleMap,

@@ -5,10 +5,10 @@ use std::path::Path;
 
 use crate::consumers::Pooler;
 
-/// The lines for the section `[pgbouncer]` of a PgBouncer's ini, with a final newline. `part` is the path of the published part
-/// of it, for PgBouncer, if there is one.
+/// The lines for the section `[pgbouncer]` of a PgBouncer's ini, with a final newline. `included` is the path of the
+/// published part of it, for PgBouncer, if there is one.
 #[must_use]
-pub fn pgbouncer_ini(pooler: &Pooler, part: Option<&Path>) -> String {
+pub fn pgbouncer_ini(pooler: &Pooler, included: Option<&Path>) -> String {
     let (host, port) = (pooler.console.host.display(), pooler.console.port);
     let mut text = format!(
         "\
@@ -28,11 +28,11 @@ server_login_retry = 1
         name = pooler.name
     );
     // Writing to a String does not fail.
-    if let Some(part) = part {
-        let part = part.display();
+    if let Some(path) = included {
         let _ = writeln!(
             text,
-            "; Certificate, key and CA for both sides: all of one set.\n%include {part}"
+            "; Certificate, key and CA for both sides: all of one set.\n%include {}",
+            path.display()
         );
         return text;
     }
