@@ -22,7 +22,7 @@ const NEEDED: Duration = Duration::from_secs(5);
 pub(super) enum Change {
     /// The leaf or its chain.
     Leaf,
-    /// The authorities, perhaps beside the leaf.
+    /// The authorities, and perhaps the leaf, too.
     Authorities,
 }
 
@@ -34,7 +34,7 @@ pub(super) struct Pace {
     /// When the next needed change may be taken.
     needed: Instant,
     /// Whether it was reported that changes have to wait.
-    pub(super) said: bool,
+    pub(super) is_reported: bool,
 }
 
 /// What is left of a burst.
@@ -48,7 +48,13 @@ impl Pace {
     /// After a burst one change is taken per `every`, or each at once if it is zero.
     pub(super) fn new(every: Duration) -> Self {
         let full = || Burst { left: BURST, at: Instant::now() };
-        Self { every, leaf: full(), authorities: full(), needed: Instant::now(), said: false }
+        Self {
+            every,
+            leaf: full(),
+            authorities: full(),
+            needed: Instant::now(),
+            is_reported: false,
+        }
     }
 
     /// Takes a change, or returns when it may be taken. `valid_for` is how long the published leaf is still valid.

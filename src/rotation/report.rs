@@ -36,7 +36,7 @@ pub fn disowned(found: &[Disowned]) {
     }
 }
 
-/// That others have filled the directory.
+/// Reports that another user has filled the directory with entries.
 pub(super) fn crowded(directory: &Path) {
     let directory = directory.display();
     warn!(event = "directory-crowded",
@@ -90,7 +90,7 @@ pub fn trust(directory: &Path, trust: Trust, exposed: bool) {
     }
 }
 
-/// The line of a publication if no server is configured.
+/// Reports a publication if no server is configured.
 pub(super) fn published(material: &Material, generation: u64, took: Duration) {
     info!(
         event = "published",
@@ -115,7 +115,7 @@ pub(super) fn changed(difference: Option<&Difference>, when: &str) {
     );
 }
 
-/// The agent changes the identity without end.
+/// Reports that the agent changes the identity again and again.
 pub(super) fn paced(every: Duration) {
     warn!(event = "identities-without-end",
         every = %humantime::format_duration(every),
@@ -124,7 +124,7 @@ pub(super) fn paced(every: Duration) {
     );
 }
 
-/// The files of `files.extra_authorities` change without end.
+/// Reports that the files of `files.extra_authorities` change again and again.
 pub(super) fn authorities_paced() {
     warn!(
         event = "extra-authorities-without-end",

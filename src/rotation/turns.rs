@@ -1,5 +1,5 @@
 //! What the loop does next. Every kind of work gets its turn, however much there is of another kind: an agent may send
-//! identities without end, and others may change files without end.
+//! identities endlessly, and others may change files endlessly.
 
 use std::pin::pin;
 use std::task::{Context, Poll};

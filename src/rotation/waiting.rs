@@ -22,12 +22,12 @@ impl Rotation {
         let valid_for = wanted.not_after().duration_since(timing::now()).unwrap_or_default();
         self.later = self.pace.take(change, valid_for).err();
         if self.later.is_none() {
-            self.pace.said &= !self.pace.is_at_rest();
+            self.pace.is_reported &= !self.pace.is_at_rest();
             return Ok(false);
         }
         // This is how often it checks what has come in the meantime.
         self.not_before = Instant::now() + SHORTEST_INTERVAL;
-        if !std::mem::replace(&mut self.pace.said, true) {
+        if !std::mem::replace(&mut self.pace.is_reported, true) {
             report::paced(self.pace.every());
         }
         Ok(true)

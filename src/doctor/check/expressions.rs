@@ -62,7 +62,7 @@ pub(super) async fn try_all<'a>(
             Err(error) if error.is_about_an_expression() => {
                 found.broken.push((mapping.line, name.clone()));
             }
-            // Then the result is unknown.
+            // The result for this expression stays unknown.
             Err(_) => {}
         }
     }
