@@ -374,7 +374,7 @@ codes! {
     DaemonStatus, "daemon-status", "what the running daemon reports, and `check` itself does not see";
     // Hooks.
     HookCommand, "hook-command", "whether a hook's command exists, and may be executed by its user";
-    HookCommandExposed, "hook-command-exposed", "other users can change the program that a hook runs";
+    HookCommandExposed, "hook-command-exposed", "other users can change the program that a hook runs, its interpreter, or a file among its arguments";
     HookCommandFailed, "hook-command-failed", "a hook's command ended with another exit status than 0";
     HookTimedOut, "hook-timed-out", "a hook took longer than `hooks.timeout`, and was killed";
     HookKilled, "hook-killed", "a hook's command was ended by a signal that was not pgsvid's";
