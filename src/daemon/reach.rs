@@ -4,6 +4,8 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use tokio::task::spawn_blocking;
+
 use crate::source::files::Paths;
 use crate::watching::{self, Watching};
 
@@ -29,13 +31,16 @@ type Identity = (u64, u64);
 pub(super) struct Reach {
     paths: Paths,
     open: Vec<Identity>,
+    /// Whether the file system tells of no changes; then it may also not answer, and is only asked in a thread of its own.
+    is_silent: bool,
 }
 
 impl Reach {
     /// As it is when the sandbox is entered.
-    pub(super) fn of(paths: &Paths) -> Self {
+    pub(super) fn of(paths: &Paths, is_silent: bool) -> Self {
         let directories = paths.all().into_iter().flat_map(around);
-        Self { paths: paths.clone(), open: directories.filter_map(|it| identity(&it)).collect() }
+        let open = directories.filter_map(|it| identity(&it)).collect();
+        Self { paths: paths.clone(), open, is_silent }
     }
 
     /// The first directory that exists, holds one of the files now, and was not opened to this process.
@@ -50,11 +55,20 @@ impl Reach {
     /// Ends with an error once there is such a directory, because only the next process can open it.
     pub(super) async fn until_left(self, watching: Watching) -> anyhow::Result<()> {
         let directories = |paths: &Paths| -> Vec<PathBuf> {
+            if self.is_silent {
+                return Vec::new();
+            }
             paths.all().into_iter().flat_map(|path| watching::way(path).directories()).collect()
         };
         let mut changes = watching.directories(directories(&self.paths));
         loop {
-            if let Some(directory) = self.left() {
+            let left = if self.is_silent {
+                let asked = self.clone();
+                spawn_blocking(move || asked.left()).await.ok().flatten()
+            } else {
+                self.left()
+            };
+            if let Some(directory) = left {
                 anyhow::bail!(
                     "the files of [certificates] lie in {} now, which did not exist when this process entered its sandbox; it \
                      ends, for the next one to read them",
@@ -100,7 +114,7 @@ mod tests {
         for name in ["tls.crt", "tls.key", "ca.crt"] {
             symlink(format!("..data/{name}"), volume.join(name)).unwrap();
         }
-        let waiting = Reach::of(&paths(&volume)).until_left(Watching::blind());
+        let waiting = Reach::of(&paths(&volume), false).until_left(Watching::blind());
         tokio::pin!(waiting);
         version("..2");
         assert!(tokio::time::timeout(2 * LOOK, &mut waiting).await.is_err());

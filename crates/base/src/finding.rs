@@ -242,6 +242,8 @@ codes! {
     // Files as the source.
     CertificatesRead, "certificates-read", "the files of `[certificates]` hold one set, and who has written them";
     CertificatesPolled, "certificates-polled", "the file system of `[certificates]` reports no changes, so pgsvid checks the files at intervals";
+    CertificatesExchangeable, "certificates-exchangeable", "other users can replace a file of `[certificates]`, and so choose the certificate and the authorities";
+    CertificatesKeyReadable, "certificates-key-readable", "every user can read the private key of `[certificates]`";
     CertificatesMissing, "certificates-missing", "a file of `[certificates]` does not exist";
     CertificatesUnreadable, "certificates-unreadable", "a file of `[certificates]` cannot be read";
     CertificatesUnsettled, "certificates-unsettled", "the files of `[certificates]` keep changing, so pgsvid uses no set of them";
