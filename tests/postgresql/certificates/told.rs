@@ -237,6 +237,50 @@ fn b88_files_that_others_can_exchange_and_a_key_that_they_can_read_are_told() {
     assert!(!warns(&found(&place), readable));
 }
 
+/// While the daemon is down, another user answers in its place that all is well.
+#[test]
+fn b92_what_another_user_answers_in_the_daemons_place_is_no_all_clear() {
+    let place = Place::new();
+    place.with_status();
+    place.write(&place.issue());
+    let pgsvid = place.start();
+    let own = place.setup.other.join("status.sock");
+    let answer = {
+        let mut stream = UnixStream::connect(&own).unwrap();
+        stream.write_all(b"GET /status HTTP/1.0\r\nHost: a\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer
+    };
+    assert!(!warns(&found(&place), "daemon-status"));
+    assert!(pgsvid.terminate(LIMIT).success());
+    let stranger = Account::third().expect("this test needs root");
+    let file = place.setup.other.write("answer", answer, 0o644);
+    let program = "import socket, sys, time\n\
+        answer = open(sys.argv[2], 'rb').read()\n\
+        where = sys.argv[1]\n\
+        if where.isdigit():\n    s = socket.socket(); s.bind(('127.0.0.1', int(where)))\n\
+        else:\n    s = socket.socket(socket.AF_UNIX); s.bind(where)\n\
+        s.listen(9); print('listens', flush=True)\n\
+        while True:\n    c, _ = s.accept(); c.recv(9999); c.sendall(answer); c.close()\n";
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let open = Directory::new();
+    std::fs::set_permissions(open.path(), std::os::unix::fs::PermissionsExt::from_mode(0o1777))
+        .unwrap();
+    let socket = open.join("status.sock").display().to_string();
+    for (listen, bound) in [
+        (format!("127.0.0.1:{port}"), port.to_string()),
+        (format!("unix:{socket}"), socket.clone()),
+    ] {
+        place.configure("", &format!("health.listen = '{listen}'"));
+        let arguments = ["-c", program, &bound, file.to_str().unwrap()];
+        let fake = Program::spawn_as(&stranger, "/usr/bin/python3", arguments, &[]);
+        fake.wait_for_text(LIMIT, "listens");
+        let found = found(&place);
+        assert!(warns(&found, "daemon-status"), "{listen}: {found:?}");
+    }
+}
+
 /// What asks the files' file system does so in a thread of its own.
 #[test]
 fn b91_a_file_system_that_does_not_answer_holds_up_only_what_reads_from_it() {
