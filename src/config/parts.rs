@@ -1,6 +1,7 @@
 //! Parts of a configuration, for commands that do not need all of it.
 
 use super::given::Resolver;
+use super::source::policy;
 use super::{
     Environment, Error, Extra, Flags, identity, pooler, publish, read, roles, server, service,
 };
@@ -32,7 +33,8 @@ impl Parts {
     pub fn load(flags: &Flags, environment: &Environment) -> Result<Self, Error> {
         let (path, file) = read(flags, environment)?;
         let resolver = Resolver { file: path.as_deref(), environment };
-        let (_, expectations) = identity(&resolver, &file, flags)?;
+        let (_, mut expectations) = identity(&resolver, &file, flags)?;
+        expectations.policy = policy(&file, &expectations);
         let servers = server::servers(&resolver, &file, flags)?;
         let roles = roles::roles(&resolver, &file, &servers)?;
         let mut poolers = Vec::new();

@@ -6,7 +6,7 @@ use super::file::{Certificates, File};
 use super::given::Resolver;
 use super::keys::Key;
 use super::{Error, Flags, identity, keys, rules};
-use crate::material::Policy;
+use crate::material::{Expectations, Policy};
 use crate::source::{files, workload_api};
 use crate::{source, text};
 
@@ -45,8 +45,7 @@ pub(super) fn source(
             "only an agent knows other trust domains, and [certificates] names files: leave it out";
         return Err(resolver.in_file(keys::FILES_FEDERATED_BUNDLES.name, why));
     }
-    let wants_svid = expectations.spiffe_id.is_some() || expectations.trust_domain.is_some();
-    expectations.policy = if wants_svid { Policy::Spiffe } else { Policy::X509 };
+    expectations.policy = policy(file, &expectations);
     Ok(source::Settings::Files(files::Settings {
         paths: paths(resolver, table)?,
         expectations,
@@ -54,6 +53,12 @@ pub(super) fn source(
         renewal_percent: renewal_percent(resolver, table)?,
         is_silent: false,
     }))
+}
+
+/// By which rules an identity is judged: files need to hold an X509-SVID only if one is asked for.
+pub(super) fn policy(file: &File, expectations: &Expectations) -> Policy {
+    let wants_svid = expectations.spiffe_id.is_some() || expectations.trust_domain.is_some();
+    if file.certificates.is_none() || wants_svid { Policy::Spiffe } else { Policy::X509 }
 }
 
 fn paths(resolver: &Resolver<'_>, table: &Certificates) -> Result<files::Paths, Error> {

@@ -414,6 +414,23 @@ fn z08_files_are_a_source_by_the_rules_of_x509_unless_a_spiffe_id_is_wanted() {
     assert!(with(table, &flags, &[("SPIFFE_ENDPOINT_SOCKET", "unix:///a")]).is_ok());
 }
 
+#[test]
+fn z13_setup_judges_the_published_set_by_the_rules_of_its_source() {
+    let place = tempfile::tempdir().unwrap();
+    let policy = |source: &str| {
+        let path = place.path().join("pgsvid.toml");
+        let text = format!("{source}\n[files]\ndirectory = '/svids'\n[postgres]\n");
+        std::io::Write::write_all(&mut std::fs::File::create(&path).unwrap(), text.as_bytes())
+            .unwrap();
+        let flags = Flags { config: Some(path), ..Flags::default() };
+        Parts::load(&flags, &environment(&[])).unwrap().expectations.policy
+    };
+    let table = "[certificates]\ncertificate = '/c/crt'\nprivate_key = '/c/key'\nbundle = '/c/ca'";
+    assert_eq!(policy(table), Policy::X509);
+    assert_eq!(policy(&format!("{table}\n[svid]\ntrust_domain = 'a.b'")), Policy::Spiffe);
+    assert_eq!(policy("[workload_api]\nendpoint = 'unix:///a'"), Policy::Spiffe);
+}
+
 /// Each example is put in the place of the wrong value, and must be accepted.
 #[test]
 fn n23_the_example_of_an_error_is_a_value_that_the_key_takes() {

@@ -72,7 +72,7 @@ pub fn confine(mut config: Config, manager: Option<&Notify>) -> anyhow::Result<C
     }
     let rules = Rules { connected: manager.map(AsRawFd::as_raw_fd), ..rules(&config) };
     let mut sockets = directories_of(&rules.sockets);
-    let mut reach = config.source.files().map(|settings| Reach::of(&settings.paths));
+    let mut reach = config.source.files().map(|it| Reach::of(&it.paths, it.is_silent));
     let held = ABOUT_ITSELF.into_iter().filter_map(|path| File::open(path).ok()).collect();
     let in_force = sandbox::enter(&rules)
         .context("cannot enter the sandbox; sandbox.enabled = false runs without it")?;

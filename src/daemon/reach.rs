@@ -5,6 +5,8 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use tokio::task::spawn_blocking;
+
 use crate::source::files::Paths;
 use crate::watching::{self, Watching};
 
@@ -30,13 +32,16 @@ type Identity = (u64, u64);
 pub(super) struct Reach {
     paths: Paths,
     open: Vec<Identity>,
+    /// Whether the file system tells of no changes; then it may also not answer, and is only asked in a thread of its own.
+    is_silent: bool,
 }
 
 impl Reach {
     /// The directories at the time when the sandbox is entered.
-    pub(super) fn of(paths: &Paths) -> Self {
+    pub(super) fn of(paths: &Paths, is_silent: bool) -> Self {
         let directories = paths.all().into_iter().flat_map(around);
-        Self { paths: paths.clone(), open: directories.filter_map(|it| identity(&it)).collect() }
+        let open = directories.filter_map(|it| identity(&it)).collect();
+        Self { paths: paths.clone(), open, is_silent }
     }
 
     /// The first existing directory that contains one of the files now, and that the sandbox does not permit.
@@ -51,11 +56,20 @@ impl Reach {
     /// Waits until there is such a directory, and fails then: the daemon ends, because only the next one can read there.
     pub(super) async fn until_left(self, watching: Watching) -> anyhow::Result<()> {
         let directories = |paths: &Paths| -> Vec<PathBuf> {
+            if self.is_silent {
+                return Vec::new();
+            }
             paths.all().into_iter().flat_map(|path| watching::way(path).directories()).collect()
         };
         let mut changes = watching.directories(directories(&self.paths));
         loop {
-            if let Some(directory) = self.left() {
+            let left = if self.is_silent {
+                let asked = self.clone();
+                spawn_blocking(move || asked.left()).await.ok().flatten()
+            } else {
+                self.left()
+            };
+            if let Some(directory) = left {
                 anyhow::bail!(
                     "the files of [certificates] are now in {}, which did not exist when this process entered its sandbox; it \
                      ends, so that the next one can read them",
@@ -102,7 +116,7 @@ mod tests {
         for name in ["tls.crt", "tls.key", "ca.crt"] {
             symlink(format!("..data/{name}"), volume.join(name)).unwrap();
         }
-        let waiting = Reach::of(&paths(&volume)).until_left(Watching::blind());
+        let waiting = Reach::of(&paths(&volume), false).until_left(Watching::blind());
         tokio::pin!(waiting);
         version("..2");
         assert!(tokio::time::timeout(2 * LOOK, &mut waiting).await.is_err());

@@ -84,9 +84,9 @@ fn of_process(hook: &Hook, end: End) -> Finding {
         .fix("restart the program that writes it, or correct hooks.pid_file"),
         End::PidFileExposed => failure(
             Code::HookPidFile,
-            format!("every user may write to the pid file {shown} of the hook {name}, so it may name any process"),
+            format!("other users may write to the pid file {shown} of the hook {name}, so it may name any process"),
         )
-        .command(format!("chmod o-w {}", argument(file))),
+        .command(format!("chmod go-w {}", argument(file))),
         End::Gone(pid) => failure(
             Code::HookProcessGone,
             format!("the process {pid} that {shown} names is gone (hook {name})"),

@@ -34,7 +34,7 @@ pub enum End {
     PidFileUnreadable(i32),
     /// The pid file holds no number.
     PidFileWrong,
-    /// Everybody may write to the pid file.
+    /// Others than its owner may write to the pid file.
     PidFileExposed,
     /// There is no such process.
     Gone(i32),

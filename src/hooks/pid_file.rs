@@ -21,8 +21,9 @@ const TICKS: u64 = 100;
 const SLACK: Duration = Duration::from_secs(2);
 /// How many bytes of a process's name the kernel keeps (`TASK_COMM_LEN`).
 const KEPT: usize = 15;
-/// The right of all users to write.
+/// The right of all users to write, and that of a group. A file's access control list counts as its group.
 const OTHERS: u32 = 0o002;
+const GROUP: u32 = 0o020;
 
 /// Finds the process, and makes sure that it is the right one: it began before the file was written, it belongs to the file's
 /// owner unless that is root, and it runs `program` if one is named.
@@ -33,7 +34,9 @@ pub fn find(path: &Path, program: Option<&str>) -> Result<(i32, OwnedFd), End> {
         files::text_and_status(path, LARGEST).map_err(|error| unreadable(&error))?;
     let written = found.modified().map_err(|error| unreadable(&error))?;
     let owner = found.uid();
-    if found.mode() & OTHERS != 0 {
+    // Root's file may name any process, so nobody else may choose it.
+    let open = if owner == 0 { GROUP | OTHERS } else { OTHERS };
+    if found.mode() & open != 0 {
         return Err(End::PidFileExposed);
     }
     let number = number(&text).ok_or(End::PidFileWrong)?;
@@ -201,6 +204,23 @@ mod tests {
         assert!(gone(end(&path, None)));
         sleeper.0.wait().unwrap();
         assert!(gone(end(&path, None)));
+    }
+
+    #[test]
+    fn b90_a_file_of_roots_that_a_group_may_write_names_no_process() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let sleeper = Sleeper::new();
+        let (_place, path) = file(&sleeper.0.id().to_string());
+        let with = |owner: u32, mode: u32| {
+            std::os::unix::fs::chown(&path, Some(owner), Some(65_534)).unwrap();
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+            find(&path, None).map(drop)
+        };
+        assert_eq!(with(0, 0o664), Err(End::PidFileExposed));
+        assert_eq!(with(0, 0o602), Err(End::PidFileExposed));
+        assert_eq!(with(0, 0o644), Ok(()));
+        // The group chooses among that user's own processes.
+        assert!(matches!(with(65_534, 0o664), Err(End::OtherUser(_))));
     }
 
     #[test]

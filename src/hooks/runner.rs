@@ -4,7 +4,7 @@
 //! It receives its order, and sends its report, over the socket that is its standard input. If it executes a command, it sends no
 //! report: the execution closes the socket.
 
-use std::fs::File;
+use std::fs::{DirEntry, File};
 use std::io::{self, Read as _, Write as _};
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::net::UnixStream;
@@ -13,9 +13,12 @@ use std::process::Command;
 use std::time::Duration;
 
 use nix::sys::signal::SigSet;
-use nix::unistd::{Gid, Uid, setgid, setgroups, setuid};
+use nix::unistd::{Gid, Uid, close, setgid, setgroups, setuid};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::process::{Signal, geteuid, pidfd_send_signal, set_parent_process_death_signal};
+use rustix::process::{
+    Signal, geteuid, pidfd_send_signal, set_parent_process_death_signal, setsid,
+};
+use rustix::thread::{CapabilitySet, CapabilitySets, set_capabilities};
 
 use super::{Action, End, Hook, User, pid_file, signal};
 
@@ -25,6 +28,8 @@ pub const LINE: &str = "hook";
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 /// How long a process is watched after a signal to reload: a program that does not handle the signal is ended by it.
 const WATCHED: Duration = Duration::from_millis(200);
+/// How many descriptors are closed if the kernel does not tell which are open.
+const MOST_WITHOUT_PROC: i32 = 1024;
 /// The signals that are sent to end a process.
 const ENDING: [Signal; 3] = [Signal::INT, Signal::QUIT, Signal::TERM];
 
@@ -61,6 +66,7 @@ impl Report {
 /// process. Returns whether a signal was sent and the report was written.
 #[must_use]
 pub fn carry_out() -> bool {
+    close_inherited();
     let Ok(mut line) = io::stdin().as_fd().try_clone_to_owned().map(UnixStream::from) else {
         return false;
     };
@@ -83,7 +89,26 @@ fn received(line: &mut UnixStream) -> io::Result<(u64, Hook)> {
     Ok((u64::from_le_bytes(generation), serde_json::from_slice(&hook)?))
 }
 
+/// Closes everything but the three standard streams: what the starter of pgsvid has left open is none of a hook's business.
+fn close_inherited() {
+    let number =
+        |entry: io::Result<DirEntry>| entry.ok()?.file_name().to_str()?.parse::<i32>().ok();
+    let open: Vec<i32> = match std::fs::read_dir("/proc/self/fd") {
+        Ok(entries) => entries.filter_map(number).collect(),
+        // Without /proc.
+        Err(_) => (0..MOST_WITHOUT_PROC).collect(),
+    };
+    for descriptor in open.into_iter().filter(|descriptor| *descriptor > 2) {
+        // The directory itself is closed already.
+        let _ = close(descriptor);
+    }
+}
+
 fn carry_out_run(hook: &Hook, generation: u64) -> End {
+    // A session of its own: a process with the terminal that pgsvid was started from can type into it, and read what is typed.
+    if let Err(error) = setsid() {
+        return End::NotStarted(error.raw_os_error());
+    }
     if let Ok(null) = File::open("/dev/null") {
         let _ = rustix::stdio::dup2_stdin(OwnedFd::from(null));
     }
@@ -117,7 +142,11 @@ fn become_user(user: &User) -> nix::Result<()> {
     let groups: Vec<Gid> = user.groups.iter().copied().map(Gid::from_raw).collect();
     setgroups(&groups)?;
     setgid(Gid::from_raw(user.gid))?;
-    setuid(Uid::from_raw(user.uid))
+    setuid(Uid::from_raw(user.uid))?;
+    // The kernel clears them only if the change is from root, and no securebit is set. This clears ambient ones, too.
+    let none = CapabilitySet::empty();
+    let sets = CapabilitySets { effective: none, permitted: none, inheritable: none };
+    set_capabilities(None, sets).map_err(|error| nix::Error::from_raw(error.raw_os_error()))
 }
 
 /// Becomes the command; returns only if that fails.

@@ -3,12 +3,14 @@
 use std::io::{self, PipeReader, Read as _, Write as _};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
-use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
+use std::os::unix::process::ExitStatusExt as _;
 use std::process::{Command, ExitStatus};
 use std::time::Duration;
 
 use rustix::io::ioctl_fionbio;
-use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
+use rustix::process::{
+    Pid, Signal, WaitId, WaitIdOptions, kill_process, kill_process_group, waitid,
+};
 use tokio::time::Instant;
 
 use super::channel::VARIABLE;
@@ -64,8 +66,6 @@ impl HookRun {
             .env_clear()
             .env(VARIABLE, hooks::LINE)
             .current_dir("/")
-            // At the time-out, everything that the hook has started is killed.
-            .process_group(0)
             .stdin(OwnedFd::from(its))
             .stdout(writer.try_clone()?)
             .stderr(writer)
@@ -142,8 +142,11 @@ impl HookRun {
         }
     }
 
+    /// To its process group: a time-out is for all that it starts. In its first moment the process has no group of its own yet.
     fn signal(&self, signal: Signal) {
-        let _ = kill_process_group(self.pid, signal);
+        if kill_process_group(self.pid, signal).is_err() {
+            let _ = kill_process(self.pid, signal);
+        }
     }
 
     fn read(&mut self) {

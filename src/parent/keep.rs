@@ -8,7 +8,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::Signal;
 use tokio::time::Instant;
 
-use super::channel::{DaemonMessage, Order};
+use super::channel::{DaemonMessage, Order, TABLE};
 use super::duty::{Duty, Ended, Next};
 use super::hook_run::GRACE;
 use super::hook_runs::HookRuns;
@@ -19,6 +19,10 @@ use crate::sandbox;
 
 /// How long a daemon may take to end after the second request.
 const AT_ONCE: Duration = Duration::from_secs(1);
+/// How many turns of daemon and hooks begin at once within a second, and the pause before each one after them: what floods this
+/// process takes no core.
+const FREE_TURNS: u32 = 50;
+const PAUSE: Duration = Duration::from_millis(2);
 
 /// Starts the daemon with the same arguments, and restarts it whenever it ends. Returns the exit status once the end was
 /// requested, or if a daemon ends with a status of its own before any daemon was ready.
@@ -36,6 +40,7 @@ pub fn keep(
         signals: Signals::block()?,
         duty: Duty::new(),
         hook_runs: HookRuns::default(),
+        turns: Turns { since: Instant::now(), count: 0 },
     };
     let mut begun = Instant::now();
     let mut started = Ok(Daemon::start(arguments, None)?);
@@ -71,6 +76,23 @@ struct Parent<'a> {
     signals: Signals,
     duty: Duty,
     hook_runs: HookRuns,
+    turns: Turns,
+}
+
+/// The turns of daemon and hooks within a second.
+struct Turns {
+    since: Instant,
+    count: u32,
+}
+
+impl Turns {
+    /// Whether there were too many, so that the next one has to wait.
+    fn are_many(&mut self) -> bool {
+        if self.since.elapsed() >= Duration::from_secs(1) {
+            *self = Self { since: Instant::now(), count: 0 };
+        }
+        self.count >= FREE_TURNS
+    }
 }
 
 impl Parent<'_> {
@@ -121,10 +143,14 @@ impl Parent<'_> {
 
     /// Handles the daemon's messages. Returns false for a message that no daemon sends.
     fn listen(&mut self, daemon: &mut Daemon) -> bool {
-        while let Ok(message) = DaemonMessage::take(&mut daemon.received) {
+        loop {
+            // A second table is refused by its first byte: reading it costs time.
+            if daemon.has_table && daemon.received.first() == Some(&TABLE) {
+                return false;
+            }
+            let Ok(message) = DaemonMessage::take(&mut daemon.received) else { return false };
             match message {
                 None => return true,
-                Some(DaemonMessage::Table(_)) if daemon.has_table => return false,
                 Some(DaemonMessage::Table(table)) => {
                     daemon.has_table = true;
                     let numbers = self.hook_runs.fix(&table);
@@ -146,7 +172,6 @@ impl Parent<'_> {
                 }
             }
         }
-        false
     }
 
     /// Waits while there is no daemon; false if the end is requested.
@@ -190,6 +215,9 @@ impl Parent<'_> {
         until: Option<Instant>,
     ) -> (bool, PollFlags) {
         let until = until.into_iter().chain(self.hook_runs.next()).min();
+        if self.turns.are_many() && self.is_signalled(PAUSE) {
+            return (true, PollFlags::empty());
+        }
         let left = until.map(|until| until.saturating_duration_since(Instant::now()));
         let left = left.and_then(|left| Timespec::try_from(left).ok());
         let mut sources = vec![PollFd::new(&self.signals, PollFlags::IN)];
@@ -201,10 +229,18 @@ impl Parent<'_> {
         let signalled = sources.first().is_some_and(|it| !it.revents().is_empty());
         let events = sources.get(1).filter(|_| daemon.is_some());
         let events = events.map_or(PollFlags::empty(), PollFd::revents);
+        let others = sources.iter().skip(1).any(|it| !it.revents().is_empty());
         drop(sources);
+        self.turns.count += u32::from(others);
         if self.hook_runs.are_running() {
             self.hook_runs.turn();
         }
         (signalled, events)
+    }
+
+    /// Whether a signal comes within this time.
+    fn is_signalled(&self, within: Duration) -> bool {
+        let limit = Timespec::try_from(within).ok();
+        matches!(poll(&mut [PollFd::new(&self.signals, PollFlags::IN)], limit.as_ref()), Ok(1..))
     }
 }

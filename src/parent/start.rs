@@ -17,8 +17,9 @@ use super::hook_runs::HookRuns;
 use super::itself::itself;
 use crate::hooks::Answer;
 
-/// The most bytes to read at a time.
+/// The most bytes to read at a time: of the table of hooks, and of requests, each of which has an answer.
 const AT_A_TIME: usize = 8192;
+const REQUESTS_AT_A_TIME: usize = 64;
 
 pub(super) struct Daemon {
     pid: Pid,
@@ -84,7 +85,8 @@ impl Daemon {
     /// Receives bytes from the daemon. Returns whether the daemon has closed the channel: the process has ended, or is about to.
     pub(super) fn receive(&mut self) -> bool {
         let mut part = [0; AT_A_TIME];
-        match recv(&self.stream, &mut part, RecvFlags::DONTWAIT) {
+        let most = if self.has_table { REQUESTS_AT_A_TIME } else { AT_A_TIME };
+        match recv(&self.stream, &mut part[..most], RecvFlags::DONTWAIT) {
             Ok((length @ 1.., _)) => {
                 self.received.extend_from_slice(part.get(..length).unwrap_or_default());
                 false

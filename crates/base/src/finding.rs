@@ -242,6 +242,8 @@ codes! {
     // Files as the source.
     CertificatesRead, "certificates-read", "the files of `[certificates]` hold one set, and who has written them";
     CertificatesPolled, "certificates-polled", "the file system of `[certificates]` reports no changes, so pgsvid checks the files at intervals";
+    CertificatesExchangeable, "certificates-exchangeable", "other users can replace a file of `[certificates]`, and so choose the certificate and the authorities";
+    CertificatesKeyReadable, "certificates-key-readable", "every user can read the private key of `[certificates]`";
     CertificatesMissing, "certificates-missing", "a file of `[certificates]` does not exist";
     CertificatesUnreadable, "certificates-unreadable", "a file of `[certificates]` cannot be read";
     CertificatesUnsettled, "certificates-unsettled", "the files of `[certificates]` keep changing, so pgsvid uses no set of them";
@@ -375,7 +377,7 @@ codes! {
     DaemonStatus, "daemon-status", "what the running daemon reports, and `check` itself does not see";
     // Hooks.
     HookCommand, "hook-command", "whether a hook's command exists, and may be executed by its user";
-    HookCommandExposed, "hook-command-exposed", "other users can change the program that a hook runs";
+    HookCommandExposed, "hook-command-exposed", "other users can change the program that a hook runs, its interpreter, or a file among its arguments";
     HookCommandFailed, "hook-command-failed", "a hook's command ended with another exit status than 0";
     HookTimedOut, "hook-timed-out", "a hook took longer than `hooks.timeout`, and was killed";
     HookKilled, "hook-killed", "a hook's command was ended by a signal that was not pgsvid's";

@@ -1,10 +1,16 @@
 //! The certificate files that another program writes: whether they are one set, and who writes them.
 
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
 use std::time::Duration;
 
+use super::exchangeable::{self, NamedBy};
+use super::own_user::own_user;
+use crate::config::Config;
 use crate::doctor::finding::{Code, Finding, Group, Section};
 use crate::material::Material;
 use crate::source::files::{self, Settings, Trouble, Writer};
+use crate::text::argument;
 use crate::timing;
 
 /// How often the files are read before a fault in them is reported, because another program may be writing them.
@@ -13,7 +19,7 @@ const TRIES: usize = 3;
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// Reads the files, as `run` does.
-pub(super) async fn section(settings: &Settings) -> (Section, Option<Material>) {
+pub(super) async fn section(config: &Config, settings: &Settings) -> (Section, Option<Material>) {
     let place = settings.paths.certificate.display().to_string();
     let mut section = Section::new(Group::Certificates, place);
     let mut last = None;
@@ -35,6 +41,7 @@ pub(super) async fn section(settings: &Settings) -> (Section, Option<Material>) 
                     ),
                 ));
                 section.extend(polled(settings));
+                section.extend(others(config, settings, Some(&writer)));
                 return (section, Some(material));
             }
             Err(found) => last = Some(found),
@@ -42,6 +49,7 @@ pub(super) async fn section(settings: &Settings) -> (Section, Option<Material>) 
     }
     if let Some((trouble, writer)) = last {
         section.add(trouble.finding(writer.as_ref()));
+        section.extend(others(config, settings, writer.as_ref()));
     }
     section.extend(polled(settings));
     (section, None)
@@ -57,6 +65,45 @@ fn look(settings: &Settings) -> Result<(Material, Writer), (Trouble, Option<Writ
         Ok(material) => Ok((material, taken.writer)),
         Err(trouble) => Err((trouble, Some(taken.writer))),
     }
+}
+
+/// What users can do with the files who are neither root, nor pgsvid's, nor the writer.
+fn others(config: &Config, settings: &Settings, writer: Option<&Writer>) -> Vec<Finding> {
+    let (ours, _) = own_user(config);
+    let exchangeable = |path: &&Path| {
+        let (why, fix) = exchangeable::why_exchangeable(path, ours, NamedBy::Operator)?;
+        // The writer has the files in hand, and may have the directory.
+        if let Some(writer) = writer {
+            exchangeable::why_exchangeable(path, writer.owner, NamedBy::Operator)?;
+        }
+        let text = format!(
+            "other users of this machine can replace {}, and so choose the certificate and the authorities that pgsvid publishes",
+            path.display()
+        );
+        Some(Finding::warning(Code::CertificatesExchangeable, text).cause(why).fix(fix))
+    };
+    let mut found: Vec<Finding> =
+        settings.paths.all().iter().find_map(exchangeable).into_iter().collect();
+    // In a volume of Kubernetes the files are open to all users of the container, unless the pod says otherwise.
+    if !writer.is_some_and(|writer| writer.is_volume) && is_readable(&settings.paths.private_key) {
+        let path = &settings.paths.private_key;
+        let text =
+            format!("every user of this machine can read the private key {}", path.display());
+        let found_key = Finding::warning(Code::CertificatesKeyReadable, text)
+            .fix("let its writer make it readable for pgsvid's user alone, and issue the certificate anew with another key")
+            .command(format!("chmod o-rwx {}", argument(path)));
+        found.push(found_key);
+    }
+    found
+}
+
+/// Whether every user can read a file, by permissions alone.
+fn is_readable(path: &Path) -> bool {
+    let has = |path: &Path, right: u32| {
+        std::fs::metadata(path).is_ok_and(|found| found.mode() & right != 0)
+    };
+    let Ok(path) = std::fs::canonicalize(path) else { return false };
+    has(&path, 0o004) && path.ancestors().skip(1).all(|above| has(above, 0o001))
 }
 
 fn polled(settings: &Settings) -> Option<Finding> {

@@ -1,14 +1,19 @@
 //! What the running daemon reports and `check` cannot see: what has changed since an earlier set, and what is pending.
 //!
-//! While the daemon is down, any user can listen at its address. So `check` repeats no remedy of the answer, and reports its
-//! failures only as warnings.
+//! While the daemon is down, any user can listen at its address. So `check` asks only a process of pgsvid's user or root,
+//! repeats no remedy of the answer, and reports its failures only as warnings.
 
 use std::collections::BTreeSet;
+use std::os::unix::fs::MetadataExt as _;
 
+use rustix::process::geteuid;
+
+use super::own_user::own_user;
 use crate::config::Config;
 use crate::doctor::finding::{Code, Finding, Group, Section, Severity};
-use crate::http;
+use crate::http::{self, Listen};
 use crate::status::{FindingView, View};
+use crate::survey;
 use crate::text::{sentence, shown};
 
 /// Most findings of the daemon that are repeated.
@@ -18,6 +23,17 @@ const MOST: usize = 20;
 pub(super) async fn section(config: &Config, known: &[Section]) -> Option<Section> {
     let listen = config.health.clone()?;
     let mut section = Section::new(Group::Daemon, shown(&listen.to_string()));
+    if let Some(uid) = stranger(&listen, config) {
+        section.add(
+            Finding::warning(
+                Code::DaemonStatus,
+                format!("a process of uid {uid}, which is not pgsvid's user, listens at the daemon's address: it is not asked"),
+            )
+            .cause("any user can listen there while the daemon does not run; then nothing is renewed")
+            .fix("end that process and start `pgsvid run`; a Unix socket in a directory of pgsvid's user is closed to others"),
+        );
+        return Some(section);
+    }
     let asked = tokio::task::spawn_blocking(move || http::ask(&listen));
     let answer = match asked.await {
         Ok(Ok(view)) => Ok(view),
@@ -35,6 +51,22 @@ pub(super) async fn section(config: &Config, known: &[Section]) -> Option<Sectio
         ),
     }
     Some(section)
+}
+
+/// The user whose process listens there, if that is neither root, nor pgsvid's user, nor this process's. `None` if nobody listens,
+/// or the kernel does not tell.
+fn stranger(listen: &Listen, config: &Config) -> Option<u32> {
+    let (ours, _) = own_user(config);
+    let trusted = [0, ours, geteuid().as_raw()];
+    let owners: Vec<u32> = match listen {
+        Listen::Tcp(address) => survey::listeners(address.port())
+            .into_iter()
+            .filter(|it| it.address == address.ip() || it.address.is_unspecified())
+            .map(|it| it.uid)
+            .collect(),
+        Listen::Unix(path) => std::fs::metadata(path).ok().map(|it| it.uid()).into_iter().collect(),
+    };
+    owners.into_iter().find(|uid| !trusted.contains(uid))
 }
 
 /// What it reports beyond what is known already.

@@ -140,7 +140,7 @@ fn beside_wildcards(listen_addresses: &str, port: u16) -> Vec<String> {
     }
     let is_beside =
         |address: &IpAddr| !address.is_unspecified() && if address.is_ipv4() { v4 } else { v6 };
-    let listeners = survey::listeners(port).into_iter().filter(is_beside);
+    let listeners = survey::listeners(port).into_iter().map(|it| it.address).filter(is_beside);
     listeners.map(|address| address.to_string()).collect()
 }
 

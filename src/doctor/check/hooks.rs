@@ -1,9 +1,11 @@
 //! The hooks: whether their programs exist, may be executed, and cannot be changed by other users; and whether pid files name
 //! the right processes. Executes nothing, and sends no signal.
 
+use std::ffi::OsStr;
 use std::fs::Metadata;
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::MetadataExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rustix::process::geteuid;
 
@@ -11,7 +13,12 @@ use super::exchangeable::{self, NamedBy};
 use super::own_user::own_user;
 use crate::config::Config;
 use crate::doctor::finding::{Code, Finding, Group, Section};
+use crate::files;
 use crate::hooks::{Action, End, Hook, User, explain, find};
+use crate::text::shown;
+
+/// How much of a script's first line the kernel reads, in bytes (`BINPRM_BUF_SIZE`).
+const LONGEST_HEAD: u64 = 256;
 
 /// The section, if there are hooks.
 pub(super) fn section(config: &Config) -> Option<Section> {
@@ -50,13 +57,16 @@ fn examine(hook: &Hook, user: &User) -> Vec<Finding> {
                 hook.when.name()
             );
             let fine = Finding::ok(Code::HookCommand, text).about(name);
-            let exposed = exchangeable::why_exchangeable(program, user.uid, NamedBy::Operator).map(|(why, fix)| {
+            let exposed = executed(program, arguments).into_iter().filter_map(|file| {
+                let (why, fix) =
+                    exchangeable::why_exchangeable(&file, user.uid, NamedBy::Operator)?;
                 let text = format!(
-                    "other users of this machine can replace {}, which the hook {name} runs as {}",
-                    program.display(),
+                    "other users of this machine can replace {}, which the hook {name} uses as {}",
+                    shown(&file.display().to_string()),
                     user.name
                 );
-                Finding::warning(Code::HookCommandExposed, text).about(name).cause(why).fix(fix)
+                let found = Finding::warning(Code::HookCommandExposed, text);
+                Some(found.about(name).cause(why).fix(fix))
             });
             std::iter::once(fine).chain(exposed).collect()
         }
@@ -80,6 +90,31 @@ fn examine(hook: &Hook, user: &User) -> Vec<Finding> {
             Err(end) => explain(hook, end).into_iter().collect(),
         },
     }
+}
+
+/// The files that may decide what a command does: the program, the interpreter of a script, and files among the arguments, of
+/// which a shell or `env` executes one.
+fn executed(program: &Path, arguments: &[String]) -> Vec<PathBuf> {
+    let words = arguments.iter().skip(1).map(String::as_str);
+    // `--file=/path`, too.
+    let named = words.flat_map(|word| [Some(word), word.split_once('=').map(|(_, value)| value)]);
+    let named = named.flatten().map(PathBuf::from);
+    let named = named.filter(|path| path.is_absolute() && path.is_file());
+    let mut all = vec![program.to_owned()];
+    all.extend(named);
+    let interpreters = all.iter().filter_map(|script| interpreter(script));
+    let new: Vec<_> = interpreters.filter(|program| !all.contains(program)).collect();
+    all.extend(new);
+    all
+}
+
+/// The program of a script's first line (`execve(2)`).
+fn interpreter(script: &Path) -> Option<PathBuf> {
+    let head = files::beginning(script, LONGEST_HEAD).ok()?;
+    let line = head.strip_prefix(b"#!")?.split(|byte| *byte == b'\n').next()?;
+    let words = line.split(u8::is_ascii_whitespace);
+    let name = words.into_iter().find(|word| !word.is_empty())?;
+    Some(PathBuf::from(OsStr::from_bytes(name)))
 }
 
 /// Whether a user may execute a file; the kernel's error if not. Ignores access control lists.

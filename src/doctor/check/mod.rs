@@ -62,7 +62,7 @@ pub async fn check(config: &Config, environment: &Environment, scope: &Scope) ->
             (section, look.map(|look| look.material))
         }
         Settings::Files(settings) => {
-            let (section, material) = certificates::section(settings).await;
+            let (section, material) = certificates::section(config, settings).await;
             (section, material.map(Ok))
         }
     };

@@ -122,8 +122,13 @@ impl Source {
     /// A source that has not started, and a receiver of its state.
     #[must_use]
     pub fn new(settings: Settings, watching: &Watching) -> (Self, watch::Receiver<SourceState>) {
-        // Watched before they are read, so that no change falls in between.
-        let changes = watching.directories(directories(&settings.paths));
+        // Watched before they are read, so that no change falls in between. A file system that tells of no changes may also not
+        // answer at all: it is only asked in a thread of its own.
+        let changes = if settings.is_silent {
+            Watching::blind().directories([])
+        } else {
+            watching.directories(directories(&settings.paths))
+        };
         let standing = Standing::Files(FilesState::new(&settings));
         let (state, receiver) = watch::channel(SourceState::new(standing));
         let is_silent = settings.is_silent || watching.is_blind();
@@ -155,7 +160,9 @@ impl Source {
     async fn follow(&mut self) {
         self.log.polled(self.is_silent);
         loop {
-            self.changes.follow(directories(&self.settings.paths));
+            if !self.settings.is_silent {
+                self.changes.follow(directories(&self.settings.paths));
+            }
             let next = self.look().await;
             sleep(SHORTEST).await;
             tokio::select! {

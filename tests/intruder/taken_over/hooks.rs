@@ -1,7 +1,9 @@
 //! The way to the parent where there are hooks: it runs those that were configured, and nothing else.
 
+use std::time::Duration;
+
 use nix::libc;
-use test_support::{LIMIT, Mark, Setup, eventually};
+use test_support::{Account, LIMIT, Mark, Program, Setup, eventually};
 
 use crate::taken_over::PGSVID;
 use crate::taken_over::injector::Injector;
@@ -64,4 +66,50 @@ fn h11_an_intruder_in_the_daemon_has_only_hooks_run_that_were_configured() {
     pgsvid.current(0);
     eventually(LIMIT, "what was configured runs as before", || runs().lines().count() >= 4);
     assert!(runs().lines().all(|line| line == "as configured") && !planted.exists());
+}
+
+/// The processor time of a process so far, in hundredths of a second (`proc_pid_stat(5)`).
+fn used(process: u32) -> u64 {
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap();
+    let (_, fields) = stat.rsplit_once(')').unwrap();
+    fields.split_whitespace().skip(11).take(2).map(|it| it.parse::<u64>().unwrap()).sum()
+}
+
+/// The messages go over a copy of the daemon's own descriptor.
+#[test]
+fn b89_a_daemon_that_floods_its_parent_costs_it_no_core() {
+    let setup = Setup::new(PGSVID);
+    let program = setup.other.write("hook", "#!/bin/sh\nexit 0\n", 0o755);
+    let program = program.display();
+    setup.configure(&format!("[[hooks]]\nname = 'pooler'\ncommand = ['{program}']\n"));
+    let pgsvid = setup.start();
+    let (daemon, parent) = (pgsvid.daemon(), pgsvid.pid());
+    let flood = "import os, select, sys, time, ctypes\n\
+        libc = ctypes.CDLL(None, use_errno=True)\n\
+        held = os.pidfd_open(int(sys.argv[1]))\n\
+        got = libc.syscall(438, held, int(sys.argv[2]), 0)\n\
+        assert got >= 0, ctypes.get_errno()\n\
+        message = bytes(map(int, sys.argv[3].split(',')))\n\
+        end = time.monotonic() + 4\n\
+        print('begins', flush=True)\n\
+        while time.monotonic() < end:\n\
+        \x20   select.select([], [got], [], 1)\n\
+        \x20   try: os.write(got, message)\n\
+        \x20   except BlockingIOError: pass\n";
+    for message in [vec![b'r'], vec![b'r'; 4000], request(200), request(0).repeat(200)] {
+        let message = message.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
+        let channel = channels(daemon)[0].to_string();
+        let arguments = ["-c", flood, &daemon.0.to_string(), &channel, &message];
+        let program = Program::spawn_as(Account::current(), "/usr/bin/python3", arguments, &[]);
+        program.wait_for_text(LIMIT, "begins");
+        let before = used(parent);
+        std::thread::sleep(Duration::from_secs(3));
+        let cost = used(parent) - before;
+        // Of 300; before it was all of them.
+        assert!(cost < 100, "{cost} hundredths of a second in three");
+        program.wait_exit(LIMIT);
+    }
+    assert!(daemon.is_running());
+    setup.agent.rotate().unwrap();
+    pgsvid.current(2);
 }

@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use dev_agent::Entry;
 use serde_json::Value;
-use test_support::{Account, LIMIT, Mark, Pgsvid, Program, eventually};
+use test_support::{
+    Account, Directory, LIMIT, Mark, Pgsvid, Program, Tmpfs, eventually, with_mounts,
+};
 
 use super::place::{PGSVID, Place, rejected};
 
@@ -189,4 +191,144 @@ fn with_a_trust_domain_the_rules_of_spiffe_hold() {
 fn current(daemon: &Pgsvid) {
     let event = daemon.rotated(1);
     assert_eq!(event["verdict"], "current", "{event}");
+}
+
+/// The findings of `check`, which runs as the server's user: code and severity.
+fn found(place: &Place) -> Vec<(String, String)> {
+    let arguments = place.setup.arguments();
+    let usual =
+        arguments.chunks(2).filter(|it| !["--endpoint", "--log-format"].contains(&it[0].as_str()));
+    let usual = usual.flatten().map(String::as_str);
+    let check = ["check", "--format", "json"].into_iter().chain(usual);
+    let check = Program::spawn_as(Account::server(), PGSVID, check, &[]);
+    check.wait_exit(LIMIT);
+    let report: Value = serde_json::from_str(&check.standard_output()).unwrap();
+    let sections = report["sections"].as_array().unwrap();
+    let findings = sections.iter().flat_map(|it| it["findings"].as_array().unwrap());
+    let word = |it: &Value| it.as_str().unwrap_or_default().to_owned();
+    findings.map(|it| (word(&it["code"]), word(&it["severity"]))).collect()
+}
+
+fn warns(found: &[(String, String)], code: &str) -> bool {
+    found.contains(&(code.to_owned(), "warning".to_owned()))
+}
+
+#[test]
+fn b88_files_that_others_can_exchange_and_a_key_that_they_can_read_are_told() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let place = Place::new();
+    let mode = |path: &std::path::Path, mode: u32| {
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+    };
+    place.write(&place.issue());
+    mode(place.certs.path(), 0o755);
+    let (exchangeable, readable) = ("certificates-exchangeable", "certificates-key-readable");
+    let before = found(&place);
+    assert!(!warns(&before, exchangeable) && !warns(&before, readable), "{before:?}");
+    // Everybody may replace all three.
+    mode(place.certs.path(), 0o777);
+    assert!(warns(&found(&place), exchangeable));
+    mode(place.certs.path(), 0o755);
+    mode(&place.at("tls.key"), 0o644);
+    let after = found(&place);
+    // As far as the directories above let others pass.
+    assert!(warns(&after, readable) && !warns(&after, exchangeable), "{after:?}");
+    mode(place.certs.path(), 0o700);
+    assert!(!warns(&found(&place), readable));
+}
+
+/// While the daemon is down, another user answers in its place that all is well.
+#[test]
+fn b92_what_another_user_answers_in_the_daemons_place_is_no_all_clear() {
+    let place = Place::new();
+    place.with_status();
+    place.write(&place.issue());
+    let pgsvid = place.start();
+    let own = place.setup.other.join("status.sock");
+    let answer = {
+        let mut stream = UnixStream::connect(&own).unwrap();
+        stream.write_all(b"GET /status HTTP/1.0\r\nHost: a\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer
+    };
+    assert!(!warns(&found(&place), "daemon-status"));
+    assert!(pgsvid.terminate(LIMIT).success());
+    let stranger = Account::third().expect("this test needs root");
+    let file = place.setup.other.write("answer", answer, 0o644);
+    let program = "import socket, sys, time\n\
+        answer = open(sys.argv[2], 'rb').read()\n\
+        where = sys.argv[1]\n\
+        if where.isdigit():\n    s = socket.socket(); s.bind(('127.0.0.1', int(where)))\n\
+        else:\n    s = socket.socket(socket.AF_UNIX); s.bind(where)\n\
+        s.listen(9); print('listens', flush=True)\n\
+        while True:\n    c, _ = s.accept(); c.recv(9999); c.sendall(answer); c.close()\n";
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let open = Directory::new();
+    std::fs::set_permissions(open.path(), std::os::unix::fs::PermissionsExt::from_mode(0o1777))
+        .unwrap();
+    let socket = open.join("status.sock").display().to_string();
+    for (listen, bound) in [
+        (format!("127.0.0.1:{port}"), port.to_string()),
+        (format!("unix:{socket}"), socket.clone()),
+    ] {
+        place.configure("", &format!("health.listen = '{listen}'"));
+        let arguments = ["-c", program, &bound, file.to_str().unwrap()];
+        let fake = Program::spawn_as(&stranger, "/usr/bin/python3", arguments, &[]);
+        fake.wait_for_text(LIMIT, "listens");
+        let found = found(&place);
+        assert!(warns(&found, "daemon-status"), "{listen}: {found:?}");
+    }
+}
+
+/// What asks the files' file system does so in a thread of its own.
+#[test]
+fn b91_a_file_system_that_does_not_answer_holds_up_only_what_reads_from_it() {
+    with_mounts(|| {
+        let place = Place::new();
+        place.with_status();
+        let memory = Directory::new();
+        let _tmpfs = Tmpfs::over(memory.path(), "mode=0755");
+        for name in ["lower", "upper", "work"] {
+            std::fs::create_dir(memory.join(name)).unwrap();
+        }
+        std::os::unix::fs::chown(memory.join("upper"), Some(Account::server().uid()), None)
+            .unwrap();
+        let at = memory.path().display();
+        // One of those that count as not telling of changes.
+        let mounted = Command::new("mount")
+            .args(["-t", "overlay", "overlay", "-o"])
+            .arg(format!("lowerdir={at}/lower,upperdir={at}/upper,workdir={at}/work"))
+            .arg(place.certs.path())
+            .status();
+        assert!(mounted.unwrap().success());
+        place.write(&place.issue());
+        let running = place.start();
+        let daemon = running.daemon_pid().to_string();
+        let mut arguments = vec!["-f".to_owned()];
+        let certs = place.certs.path().display().to_string();
+        for name in ["tls.crt", "tls.key", "ca.crt"] {
+            arguments.extend(["-P".to_owned(), format!("{certs}/{name}")]);
+        }
+        let calls = "readlinkat,statx,newfstatat,openat,inotify_add_watch";
+        arguments.extend([
+            "-P".to_owned(),
+            certs.clone(),
+            "-e".to_owned(),
+            format!("trace={calls}"),
+        ]);
+        arguments.extend(["-e".to_owned(), format!("inject={calls}:delay_enter=15000000")]);
+        arguments.extend(["-p".to_owned(), daemon]);
+        let strace = Program::spawn_as(Account::current(), "/usr/bin/strace", arguments, &[]);
+        strace.wait_for_text(LIMIT, "attached");
+        // The files are looked at every five seconds.
+        std::thread::sleep(Duration::from_secs(6));
+        for _ in 0..4 {
+            let (status, _, error) = self::pgsvid(&["status", "--socket", &place.listen()]);
+            assert_eq!(status, Some(0), "{error}");
+            std::thread::sleep(Duration::from_secs(2));
+        }
+        // The calls of that look were held back meanwhile.
+        strace.wait_for_text(LIMIT, "(DELAYED)");
+    });
 }

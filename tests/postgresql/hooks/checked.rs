@@ -86,3 +86,30 @@ fn check_warns_of_a_program_that_others_can_exchange_and_of_a_pid_file_that_they
     let open = again.iter().find(|it| it["object"] == "open").unwrap();
     assert_eq!(open["severity"], "ok", "{open}");
 }
+
+/// Each of these runs a file that another user can change, though the program itself is root's.
+#[test]
+fn b87_a_script_or_an_interpreter_that_others_can_exchange_is_told() {
+    let setup = Setup::new(PGSVID);
+    let open = script(&setup, "open", "exit 0");
+    std::fs::set_permissions(&open, std::os::unix::fs::PermissionsExt::from_mode(0o777)).unwrap();
+    let open = open.display();
+    let interpreted = setup.other.write("interpreted", format!("#! {open} -x\n"), 0o755);
+    let commands = [
+        ("shell", format!("['/bin/sh', '-e', '{open}']")),
+        ("env", format!("['/usr/bin/env', '{open}']")),
+        ("option", format!("['/bin/sh', '--rcfile={open}']")),
+        ("interpreter", format!("['{}']", interpreted.display())),
+    ];
+    let tables =
+        commands.map(|(name, words)| format!("[[hooks]]\nname = '{name}'\ncommand = {words}\n"));
+    configure(&setup, &tables);
+    let found = findings(&setup, Account::server());
+    for name in ["shell", "env", "option", "interpreter"] {
+        let told =
+            found.iter().find(|it| it["code"] == "hook-command-exposed" && it["object"] == name);
+        let told = told.unwrap_or_else(|| panic!("{name}: {found:#?}"));
+        assert_eq!(told["severity"], "warning");
+        assert!(told["text"].as_str().unwrap().contains("/open"), "{told}");
+    }
+}

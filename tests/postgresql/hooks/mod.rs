@@ -5,6 +5,7 @@ mod checked;
 mod commands;
 mod lives;
 mod proof;
+mod rights;
 mod signals;
 
 use std::path::{Path, PathBuf};

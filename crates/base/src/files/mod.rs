@@ -12,6 +12,6 @@ mod way;
 
 pub use attributes::Attributes;
 pub use directory::Directory;
-pub use reading::{contents, end, read, text, text_and_status};
+pub use reading::{beginning, contents, end, read, text, text_and_status};
 pub use steps::{components, look, root, step};
 pub use way::{Link, Way, way};

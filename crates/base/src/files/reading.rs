@@ -47,6 +47,15 @@ pub fn text_and_status(path: &Path, most: u64) -> io::Result<(String, Metadata)>
     Ok((String::from_utf8_lossy(&text).into_owned(), status))
 }
 
+/// The first bytes of a regular file, at most `most`. Otherwise as [`contents`].
+pub fn beginning(path: &Path, most: u64) -> io::Result<Vec<u8>> {
+    let file = open(CWD, path.as_os_str(), OFlags::empty())?;
+    let length = file.metadata()?.len();
+    let mut found = Vec::new();
+    file.take(most.min(length)).read_to_end(&mut found)?;
+    Ok(found)
+}
+
 /// The last bytes of a regular file, at most `most`. Otherwise as [`contents`].
 pub fn end(path: &Path, most: u64) -> io::Result<Vec<u8>> {
     let mut file = open(CWD, path.as_os_str(), OFlags::empty())?;

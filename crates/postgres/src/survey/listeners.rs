@@ -10,9 +10,18 @@ const LARGEST: u64 = 16 * 1024 * 1024;
 /// The state of a socket that listens (`tcp_states.h`, `TCP_LISTEN`).
 const LISTENS: &str = "0A";
 
-/// The addresses with a listener at a port in this network namespace; none if the list cannot be read.
+/// Somebody who listens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Listener {
+    /// At which address.
+    pub address: IpAddr,
+    /// The user ID of the socket's owner.
+    pub uid: u32,
+}
+
+/// Who listens at a port in this network namespace, and where; nobody if the list cannot be read.
 #[must_use]
-pub fn listeners(port: u16) -> Vec<IpAddr> {
+pub fn listeners(port: u16) -> Vec<Listener> {
     let lists = ["/proc/self/net/tcp", "/proc/self/net/tcp6"];
     // The kernel's files have no length, so they are not read as others are.
     let read = |list: &&str| {
@@ -23,13 +32,16 @@ pub fn listeners(port: u16) -> Vec<IpAddr> {
     lists.iter().filter_map(read).flat_map(|text| parse(&text, port)).collect()
 }
 
-fn parse(list: &str, port: u16) -> Vec<IpAddr> {
+fn parse(list: &str, port: u16) -> Vec<Listener> {
     let listener = |line: &str| {
         let mut fields = line.split_whitespace().skip(1);
         let (address, number) = fields.next()?.split_once(':')?;
         let state = fields.nth(1)?;
         let is_meant = state == LISTENS && u16::from_str_radix(number, 16) == Ok(port);
-        is_meant.then(|| self::address(address)).flatten()
+        // Queues, timer and retransmissions stand in between.
+        let uid = fields.nth(3)?.parse().ok()?;
+        let address = self::address(address)?;
+        is_meant.then_some(Listener { address, uid })
     };
     list.lines().filter_map(listener).collect()
 }
@@ -60,10 +72,12 @@ mod tests {
     fn b70_who_listens_is_seen() {
         let here = TcpListener::bind("127.0.0.3:0").unwrap();
         let port = here.local_addr().unwrap().port();
-        assert_eq!(listeners(port), [IpAddr::from([127, 0, 0, 3])]);
+        let addresses = || listeners(port).iter().map(|it| it.address).collect::<Vec<_>>();
+        assert_eq!(addresses(), [IpAddr::from([127, 0, 0, 3])]);
+        assert_eq!(listeners(port)[0].uid, rustix::process::geteuid().as_raw());
         if let Ok(_other) = TcpListener::bind(("::1", port)) {
             assert_eq!(listeners(port).len(), 2);
-            assert!(listeners(port).contains(&"::1".parse().unwrap()));
+            assert!(addresses().contains(&"::1".parse().unwrap()));
         }
     }
 }

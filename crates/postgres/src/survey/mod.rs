@@ -25,7 +25,7 @@ pub use access::{Access, Unclear, access, too_much};
 pub use configuration::{other_settings, set_in};
 pub use facts::{Content, FileFacts, Files, Present, PublishedPaths, State};
 pub use following::{Lead, lead};
-pub use listeners::listeners;
+pub use listeners::{Listener, listeners};
 pub use loading::{Changes, Loading, Restart, Unknown, changes, is_changed_since, loading};
 pub use mounts::{Mount, mount_of, mounts};
 pub use neighbours::{Neighbour, neighbours};
