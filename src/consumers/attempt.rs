@@ -14,7 +14,7 @@ use crate::verify::{self, Facts, Verdict};
 pub(crate) struct Attempt {
     /// How long the reload took; `None` if there was none.
     pub(crate) reload: Option<Duration>,
-    /// Why it could not be asked to reload; `None` if it could.
+    /// Why the consumer could not be asked to reload; `None` if it could.
     pub(crate) reload_error: Option<ReloadError>,
     /// How long the verification took.
     pub(crate) verify: Duration,
@@ -23,9 +23,9 @@ pub(crate) struct Attempt {
     /// The published leaf.
     pub(super) leaf: Fingerprint,
     pub(super) findings: Vec<Finding>,
-    /// Why the probe and the server have nothing in common, if so.
+    /// Why the probe and the server have no TLS parameters in common; `None` if they have.
     pub(super) unspoken: Option<Finding>,
-    /// A session of PostgreSQL's that can still be queried.
+    /// A session with PostgreSQL that is still open for queries.
     pub(super) unasked: Option<Unasked>,
 }
 
@@ -35,12 +35,12 @@ pub(crate) struct Unasked {
     pub(super) lives: Lives,
 }
 
-/// The lives of certificates.
+/// The lifetimes of certificates.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Lives {
-    /// Of the published leaf.
+    /// The lifetime of the published leaf.
     pub(super) own: Duration,
-    /// Of a client's certificate, at most.
+    /// The longest lifetime of a client's certificate.
     pub(super) client: Duration,
 }
 
@@ -105,7 +105,7 @@ impl Attempt {
         self.unasked.take()
     }
 
-    /// What the attempt means for the next step.
+    /// What the attempt has shown: the verdict, and whether the consumer could be asked to reload.
     pub(super) fn shown(&self) -> Shown {
         let asked = match self.reload_error.as_ref().map(ReloadError::retry) {
             None => Asked::Yes,
@@ -120,7 +120,7 @@ impl Attempt {
         self.reload_error.as_ref().map_or(Retry::Soon, ReloadError::retry)
     }
 
-    /// Why the session with PgBouncer's console failed, if that is why it could not be asked.
+    /// Why the session with PgBouncer's console failed; `None` if it did not.
     pub(super) fn console_error(&self) -> Option<&pgbouncer::Error> {
         match &self.reload_error {
             Some(ReloadError::Console(error)) => Some(error),
@@ -128,7 +128,7 @@ impl Attempt {
         }
     }
 
-    /// Why the SQL session failed, if that is why PostgreSQL could not be asked.
+    /// Why the SQL session with PostgreSQL failed; `None` if it did not.
     pub(super) fn session_error(&self) -> Option<&sql::Error> {
         match &self.reload_error {
             Some(ReloadError::Session(error)) => Some(error),

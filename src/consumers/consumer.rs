@@ -15,7 +15,7 @@ use crate::status::{self, Pulse};
 use crate::timing;
 use crate::watching::Watching;
 
-/// How long after a certificate's end a consumer is checked for what it serves.
+/// How long after the published certificate has expired a consumer is checked: it may still serve that certificate.
 const AFTER: Duration = Duration::from_millis(100);
 
 pub(crate) struct Consumer {
@@ -25,7 +25,7 @@ pub(crate) struct Consumer {
     delivery: Delivery,
     kind: Kind,
     problem: Option<Problem>,
-    /// Since when published sets have waited for it, if waiting was enough.
+    /// Since when its problem has been one that goes away by waiting; `None` if it has no such problem.
     waits_since: Option<Instant>,
     pulse: Pulse,
 }
@@ -55,7 +55,7 @@ impl Consumer {
         pulse: Pulse,
         exposed: bool,
     ) -> Self {
-        // No check shows whether it has read the published map, or authorities of the same names.
+        // A check cannot show whether the server has read the published map, or new authorities with the names of earlier ones.
         let as_proof = server.role_map.is_some() || exposed;
         let delivery = Delivery::new(server.verify.every, as_proof);
         let name = server.name.clone();
@@ -87,7 +87,7 @@ impl Consumer {
         Self { name, label, delivery, kind, problem: None, waits_since: None, pulse }
     }
 
-    /// What it is, as in the status.
+    /// Its kind, as the status shows it.
     pub(crate) fn kind(&self) -> status::Kind {
         match &self.kind {
             Kind::Postgres(_) => status::Kind::Postgres,
@@ -117,7 +117,7 @@ impl Consumer {
         self.delivery.owes_reload()
     }
 
-    /// What is not proven although the consumer serves the right set, in words.
+    /// A sentence that says what is not proven, although the consumer serves the right set.
     pub(crate) fn unproven(&self) -> Option<&'static str> {
         match &self.kind {
             Kind::Postgres(postgres) => postgres.unproven(),
@@ -193,17 +193,17 @@ impl Consumer {
         }
     }
 
-    /// Announces that nothing is done with it for the moment.
+    /// Announces that no step is running for it, so that no deadline can be missed.
     pub(crate) fn rest(&self) {
         self.pulse.rest(None);
     }
 
-    /// It may have read something else than the published set: only pgsvid's own reload counts.
+    /// Records that it may have read something else than the published set: from now on only pgsvid's own reload is proof.
     pub(crate) fn distrust(&mut self) {
         self.delivery.distrust();
     }
 
-    /// An attempt was interrupted: another one is due.
+    /// Makes another attempt due at once, because the last one was interrupted.
     pub(crate) fn interrupted(&mut self) {
         self.delivery.hurry(Instant::now());
     }
@@ -226,7 +226,7 @@ impl Consumer {
             }
             self.delivery.note_change(Instant::now());
         };
-        // A server binds its socket before it answers.
+        // Wait a moment: a server binds its socket before it answers.
         sleep_until(look).await;
     }
 
@@ -292,7 +292,7 @@ impl Consumer {
         Concluded { routine: false }
     }
 
-    /// Queries news over the session that an attempt has left open.
+    /// Queries what has changed at the consumer, over the session that an attempt has left open.
     pub(crate) async fn ask(&mut self, unasked: Unasked) {
         match &mut self.kind {
             Kind::Postgres(postgres) => postgres.ask(&mut self.delivery, unasked).await,

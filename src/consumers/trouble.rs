@@ -67,7 +67,7 @@ impl Trouble {
     ) -> (Self, Obstacle) {
         let (weight, name) = match waited {
             _ if waited >= life / ALARMING => (Weight::Alarm, "alarm"),
-            // It was reported at once.
+            // This weight was reported at once.
             _ if matches!(self.weight, Weight::Late) => return (self, obstacle),
             _ if waited >= LATE.min(life / ALARMING / 2) => (Weight::Late, "late"),
             _ => return (self, obstacle),
@@ -141,7 +141,7 @@ impl Trouble {
         (Self { verdict, problem, weight }, Obstacle { key, slow, alarm })
     }
 
-    /// Logs it: as an alarm, unless waiting is enough.
+    /// Logs the trouble, with the level of its weight.
     pub(super) fn say(&self, consumer: Option<&str>, generation: u64, delay: Duration, told: Told) {
         let Self { verdict, problem: Problem { sentence, findings, codes, .. }, weight } = self;
         let code = joined(codes.iter().map(|code| code.name()), ", ");

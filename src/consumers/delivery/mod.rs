@@ -1,6 +1,6 @@
-//! When a consumer is asked to reload, when it is checked again, and what of that is news.
+//! Decides when a consumer is asked to reload, when it is checked again, and which results were already reported.
 //!
-//! Pure: its inputs are events and the time, and it does nothing itself. Each kind of consumer asks it what to do.
+//! It only decides: its inputs are events and the time, and the code of each kind of consumer carries out the decisions.
 
 #[cfg(test)]
 mod tests;
@@ -14,13 +14,14 @@ use crate::verify::Verdict;
 
 /// First and longest back-off if waiting is enough.
 const SOON: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(10));
-/// The same if somebody must fix something that pgsvid cannot watch.
+/// First and longest back-off if somebody must fix something that pgsvid cannot watch.
 const SLOWLY: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(60));
-/// A reload applies the operator's pending edits and wakes every backend: without news there is none sooner than this.
+/// Shortest pause between two reloads if nothing has changed: a reload applies the operator's pending edits and wakes every
+/// backend.
 const RELOAD_AGAIN: Duration = Duration::from_secs(300);
-/// Shortest pause after a change in a watched directory, because others may use it, too.
+/// Shortest pause after a change in a watched directory, because other programs may write there, too.
 const SETTLE: Duration = Duration::from_millis(50);
-/// How often attempts after a change double the pause until the next one: 3.2 seconds at most.
+/// How many times that pause is doubled at most, once for each attempt that a change has caused: 3.2 seconds.
 const DOUBLINGS: u32 = 6;
 /// How many different obstacles are stored as already reported.
 const TOLD: usize = 8;
@@ -32,7 +33,7 @@ const READ: usize = 64;
 enum Owed {
     Nothing,
     /// The set is in force as far as a check can show, but the consumer was never asked to read it. For some authorities a
-    /// check only shows names, so it is asked when possible.
+    /// check only shows names, so the consumer is asked as soon as possible.
     Asking,
     /// A set was published, and no reload has followed yet.
     Reload,
@@ -102,7 +103,7 @@ pub(crate) struct Delivery<F> {
     /// Back-off for asking a consumer that serves the right set, but was never asked.
     ask_again: Backoff,
     verdict: Option<Verdict>,
-    /// The obstacles reported since a set was last in force: one may appear in several forms, in turns.
+    /// The obstacles reported since a set was last in force: several obstacles may appear in turns.
     told: Vec<String>,
     /// When a change in the directories of the consumer's files was first seen, since the last attempt.
     changed: Option<Instant>,
@@ -113,7 +114,7 @@ pub(crate) struct Delivery<F> {
 }
 
 impl<F: Clone + PartialEq> Delivery<F> {
-    /// A consumer that must still be asked; `as_proof` if no check shows whether it has read the set.
+    /// A consumer that must still be asked to reload. `as_proof` means that no check can show whether it has read the set.
     pub(crate) fn new(every: Duration, as_proof: bool) -> Self {
         Self {
             every,
@@ -151,7 +152,7 @@ impl<F: Clone + PartialEq> Delivery<F> {
         matches!(self.owed, Owed::Reload | Owed::ReloadAsProof)
     }
 
-    /// Whether a check needs no session.
+    /// Whether a check is only a handshake, without a session with the consumer.
     pub(crate) fn is_at_rest(&self) -> bool {
         self.is_settled() && self.owed == Owed::Nothing
     }
@@ -171,19 +172,20 @@ impl<F: Clone + PartialEq> Delivery<F> {
         self.owed == Owed::ReloadAsProof
     }
 
-    /// The consumer may have read something else than the published set: only pgsvid's own reload counts.
+    /// Records that the consumer may have read something else than the published set: from now on only pgsvid's own reload is
+    /// proof.
     pub(crate) fn distrust(&mut self) {
         self.owed = Owed::ReloadAsProof;
         self.standing = Standing::New;
     }
 
-    /// Something has changed in the directories of the consumer's files.
+    /// Records that something has changed in the directories of the consumer's files.
     pub(crate) fn note_change(&mut self, now: Instant) {
         self.changed.get_or_insert(now);
     }
 
-    /// When to check because of a change since the last attempt, if there was one. It waits a moment, because an editor
-    /// writes and renames, and others may work in the same directory without end.
+    /// When to check because of a change since the last attempt, if there was one. The check waits a moment, because an editor
+    /// writes and then renames a file, and other programs may change the same directory all the time.
     pub(crate) fn after_change(&self) -> Option<Instant> {
         self.changed.map(|at| at + SETTLE * 2u32.pow(self.eager.min(DOUBLINGS)))
     }
@@ -200,8 +202,8 @@ impl<F: Clone + PartialEq> Delivery<F> {
         }
     }
 
-    /// An attempt begins, with a set that was just published or was tried before. `features` are what a check will show of
-    /// it.
+    /// Begins an attempt, with a set that was just published or was tried before. `features` are what a check can show of the
+    /// set.
     pub(crate) fn begin(&mut self, features: &F, published: bool) {
         let because_of_change = self.changed.take().is_some();
         self.eager = if published { 0 } else { self.eager + u32::from(because_of_change) };
@@ -209,7 +211,7 @@ impl<F: Clone + PartialEq> Delivery<F> {
         let before = self.may_have_read.iter().position(|known| known == features);
         let is_full = self.may_have_read.len() >= READ;
         if published {
-            // An authority may have a new key under its old name: a check would have shown the same before.
+            // A check cannot distinguish this set from an earlier one: an authority may have a new key under its old name.
             if before.is_some() || is_full {
                 self.owed = Owed::ReloadAsProof;
             } else if self.owed != Owed::ReloadAsProof {
@@ -228,7 +230,7 @@ impl<F: Clone + PartialEq> Delivery<F> {
         self.owed != Owed::Nothing || (!self.is_settled() && (news || is_due()))
     }
 
-    /// The consumer was asked to reload.
+    /// Records that the consumer was asked to reload.
     pub(crate) fn reloaded(&mut self, now: Instant) {
         self.owed = Owed::Nothing;
         self.reloaded = Some(now);
@@ -238,7 +240,7 @@ impl<F: Clone + PartialEq> Delivery<F> {
     pub(crate) fn is_done(&self, shown: Shown) -> bool {
         let was_asked = shown.asked == Asked::Yes;
         match shown.verdict {
-            // The check is the proof, however the reload went, unless it would have shown the same before.
+            // The check is the proof, even if the reload failed, unless a check of an earlier set would have shown the same.
             Verdict::Current => was_asked || self.owed != Owed::ReloadAsProof,
             Verdict::Unverifiable => was_asked,
             _ => false,
@@ -264,8 +266,8 @@ impl<F: Clone + PartialEq> Delivery<F> {
         self.standing = Standing::Settled;
         self.told.clear();
         self.eager = 0;
-        // A consumer that could not be asked yet is asked as soon as possible: it may have read less than it seems, and its
-        // settings may lead elsewhere next time.
+        // A consumer that could not be asked yet is asked as soon as possible: it may have read an earlier set that looks the
+        // same, and its settings may name other files at the next reload.
         let waits = !is_known || self.owed == Owed::Asking;
         let wait = if waits && shown.asked == Asked::NotYet {
             self.ask_again.delay().min(self.every)

@@ -76,7 +76,7 @@ fn a_look_that_would_have_shown_the_same_before_is_no_proof() {
     let mut in_force = settled(now);
     in_force.begin(&1, true);
     assert!(!in_force.is_done(unasked), "it showed 1 before");
-    // A start may have read 2, and 3 may look the same with another key.
+    // The consumer may have restarted and read the first set 2; the second one looks the same, but may have another key.
     let mut published = settled(now);
     for set in [2, 3, 2] {
         published.begin(&set, true);
@@ -219,7 +219,7 @@ fn event() -> impl Strategy<Value = Event> {
     ]
 }
 
-/// A consumer as it really is, and what pgsvid does with it.
+/// A model of a consumer, and the decisions of pgsvid about it.
 #[expect(
     clippy::struct_excessive_bools,
     reason = "each is one fact of the world, and they change one by one"
@@ -235,13 +235,13 @@ struct Model {
     runs: bool,
     asked: Asked,
     takes: bool,
-    /// It refused them at the last reload.
+    /// Whether it refused the published files at the last reload.
     refused: bool,
     edits: u32,
     edits_seen: Option<u32>,
     /// The last reload, and whether nothing has required another one since.
     reloaded: Option<(Instant, bool)>,
-    /// Somebody has changed the published set, and there was no reload since.
+    /// Whether somebody has changed the published set, and there was no reload since.
     distrusted: bool,
 }
 
@@ -367,7 +367,7 @@ impl Model {
 }
 
 proptest! {
-    // `PROPTEST_CASES=1000000 cargo test --lib random_schedules` is the campaign.
+    // `PROPTEST_CASES=1000000 cargo test --lib random_schedules` runs a million schedules.
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]

@@ -35,7 +35,7 @@ const LONGEST: Duration = sql::BRIEF.saturating_add(sql::LIMIT);
 const HANDSHAKES: u32 = 16;
 /// How long the other processes on the port may take to load the set, because they are asked at the same time.
 const OTHERS: Duration = Duration::from_secs(2);
-/// The pause between two handshakes until they have.
+/// The pause between two handshakes until the other processes have loaded the set.
 const PAUSE: Duration = Duration::from_millis(100);
 
 pub(super) struct Pgbouncer {
@@ -52,7 +52,7 @@ pub(super) struct Pgbouncer {
     concerns: Vec<Finding>,
     complaint: Option<String>,
     changes: Changes,
-    /// The set seems to be in force, but it was never asked to read it.
+    /// Whether the set seems to be in force, although PgBouncer was never asked to read it.
     unasked: bool,
     pulse: Pulse,
 }
@@ -83,7 +83,7 @@ impl Pgbouncer {
         }
     }
 
-    /// What is not proven although it serves the right set, in words.
+    /// A sentence that says what is not proven, although PgBouncer serves the right set.
     pub(super) fn unproven(&self) -> Option<&'static str> {
         self.unasked.then_some(report::UNASKED)
     }
@@ -118,7 +118,7 @@ impl Pgbouncer {
         delivery.begin(&super::features(&expected), is_new);
 
         let begun = Instant::now();
-        // Verifying a set that is known to be served needs no session, which would be three lines in its log.
+        // Verifying a set that is known to be served needs no session, and a session writes three lines into PgBouncer's log.
         let routine = delivery.is_at_rest() && self.known.is_some();
         let reloaded = if routine { Ok(false) } else { self.reload(delivery, leaf).await };
         let reload = matches!(reloaded, Ok(true)).then(|| begun.elapsed());
@@ -183,7 +183,7 @@ impl Pgbouncer {
             self.complaint = complaint;
             settings = console.settings().await?;
             self.seen = Some(self.look(&settings));
-            // Where the paths are others in each set, the reload has done it.
+            // If each set has paths of its own, the reload has already renewed the connections.
             let keeps_paths =
                 self.seen.as_ref().is_some_and(|(files, _)| files.keep_paths_towards_postgresql());
             if keeps_paths && settings.shows_a_certificate() && self.reconnected != Some(leaf) {
@@ -195,7 +195,7 @@ impl Pgbouncer {
         Ok(should_reload)
     }
 
-    /// Its files now. An edit of its ini is news, too.
+    /// The files that PgBouncer reads, as they are now, and when its ini was last written: an edit of the ini is news, too.
     fn look(&self, settings: &Settings) -> Seen {
         let Pooler { paths, viewpoint, .. } = &self.pooler;
         let written = std::fs::metadata(settings.ini()).and_then(|found| found.modified());
@@ -209,7 +209,7 @@ impl Pgbouncer {
         }
         let (files, _) = self.look(&settings);
         let mut concerns = pgbouncer::concerns(&settings, &files, self.pooler.has_fragment);
-        // `check` has the warnings, too.
+        // Warnings are left out here: the command `check` reports them.
         concerns.retain(|found| found.severity == Severity::Failure);
         if concerns != self.concerns {
             report::concerns(self.label.as_deref(), &concerns);

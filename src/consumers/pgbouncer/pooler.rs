@@ -3,7 +3,8 @@
 use crate::survey::{PublishedPaths, Viewpoint};
 use crate::{sql, verify};
 
-/// A PgBouncer that pgsvid reloads and verifies. Where several processes share a port (`so_reuseport`), each is one.
+/// A PgBouncer that pgsvid reloads and verifies. Where several processes share a port (`so_reuseport`), each process is a
+/// `Pooler`.
 #[derive(Debug, Clone)]
 pub struct Pooler {
     /// Its name, which no other consumer has.
@@ -12,7 +13,7 @@ pub struct Pooler {
     pub console: sql::Settings,
     /// How to verify it.
     pub verify: verify::Settings,
-    /// The published files' paths for it.
+    /// The paths by which PgBouncer finds the published files.
     pub paths: PublishedPaths,
     /// How its view of the files differs from this process's.
     pub viewpoint: Viewpoint,

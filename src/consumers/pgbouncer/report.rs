@@ -8,7 +8,7 @@ use crate::pgbouncer::{self, Settings};
 use crate::sql::{self, Retry};
 use crate::text::shown;
 
-/// The facts about it, once.
+/// Logs PgBouncer's version and addresses, once.
 pub(super) fn connected(consumer: Option<&str>, settings: &Settings) {
     let (listen_addresses, port) = settings.listens_on();
     info!(
@@ -32,7 +32,7 @@ pub(super) fn concerns(consumer: Option<&str>, concerns: &[Finding]) {
     }
 }
 
-/// What it answered to a reload. The handshake shows whether it concerns the certificate.
+/// Logs PgBouncer's complaint about a reload. The handshake shows whether the complaint concerns the certificate.
 pub(super) fn complaint(consumer: Option<&str>, complaint: &str) {
     warn!(
         event = "pgbouncer-reload-failed",
@@ -63,5 +63,5 @@ pub(super) fn reload_impossible(
     }
 }
 
-/// What is not proven until it has been asked.
+/// The problem until PgBouncer has been asked to reload.
 pub(super) const UNASKED: &str = "PgBouncer could not be asked to reload since pgsvid was started: it may have read an earlier set that looks the same";

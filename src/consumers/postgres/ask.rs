@@ -20,7 +20,7 @@ impl Postgres {
     ) -> Result<Reload, sql::Error> {
         self.pulse.step(ASKING, login::LONGEST);
         let session = EarlyLogin::finish(self.login.take(), &self.server.session).await?;
-        // The address to probe is known from before, so nothing else must be known first.
+        // The address to probe is already known, so the reload is requested before any query.
         if delivery.is_owed() && self.known.is_some() {
             if let Err(error) = self.signal(delivery, &session, None).await {
                 session.close().await;
@@ -65,8 +65,8 @@ impl Postgres {
         Ok(())
     }
 
-    /// Queries news from the server, closes the session, and records them. A server that listens at another address must be
-    /// verified there at once.
+    /// Queries what has changed at the server, closes the session, and records the answers. A server that listens at another
+    /// address must be verified there at once.
     pub(in crate::consumers) async fn ask(&mut self, delivery: &mut Delivery, unasked: Unasked) {
         self.pulse.step(ASKING, login::LONGEST);
         let place = self.place();
@@ -90,7 +90,7 @@ impl Postgres {
         self.sessions = sessions.or_else(|| self.sessions.take());
         self.note_rights(&settings);
         self.known = Some(settings.clone());
-        // What was not told before the last handshake is told now.
+        // The settings that were unknown at the last handshake are known now.
         if let Some(shaken) = &mut self.shaken
             && shaken.settings.as_ref().is_none_or(|known| !known.complete)
         {
@@ -102,7 +102,8 @@ impl Postgres {
         seen
     }
 
-    /// PostgreSQL does not load a map with an expression that it cannot compile, and keeps the map before.
+    /// Logs each expression that PostgreSQL cannot compile: it does not load a map that contains one, and keeps the previous
+    /// map.
     async fn try_role_map(&self, session: &Session) -> Result<(), sql::Error> {
         for expression in self.server.role_map.iter().flatten() {
             match session.first_match(expression, &[""]).await {

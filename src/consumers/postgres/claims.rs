@@ -1,4 +1,5 @@
-//! Which addresses belong to the servers of one configuration, if they may coincide: another server may answer there.
+//! Which addresses belong to which server of one configuration. If several may have the same address, another server may answer
+//! there.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -26,8 +27,8 @@ impl Claims {
         self.lock().contains_key(name)
     }
 
-    /// The part of an address that belongs only to this server: none if the server was not reached, and without hosts of
-    /// other servers that were.
+    /// The hosts that belong only to this server, without those of other servers that were reached; `None` if this server was
+    /// not reached, or no host is left.
     pub(super) fn own(&self, name: &str, (hosts, port): Addresses) -> Option<Addresses> {
         let known = self.lock();
         if !known.contains_key(name) {

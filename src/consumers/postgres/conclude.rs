@@ -37,7 +37,7 @@ impl Postgres {
                 *generation,
             );
         }
-        // PostgreSQL reads a set as a whole: a leaf that it cannot have had before proves all of it.
+        // PostgreSQL reads a set as a whole: a leaf issued after pgsvid was started proves that the whole set was read.
         let is_old = material.leaf().not_before() <= self.started;
         let unasked = delivery.was_never_asked() && is_old;
         let before = std::mem::replace(&mut self.unasked, unasked);
@@ -66,7 +66,7 @@ impl Postgres {
         self.known.is_some()
     }
 
-    /// Logs when less of the authorities is proven than before. A refusal of the leaf was logged already.
+    /// Logs if less is proven about the authorities than before. If the server refuses the leaf, that was logged already.
     fn compare_proof(&mut self, attempt: &Attempt) {
         let Some(proof) = attempt.facts.proof() else { return };
         let before = self.proof.replace(proof);

@@ -33,7 +33,8 @@ pub(super) fn trouble(
     Trouble::of(attempt, general, not_asked, again)
 }
 
-/// Why PostgreSQL could not be asked to reload: the finding of `check`, if the files that it needs can be read here.
+/// Why PostgreSQL could not be asked to reload: the same finding as the command `check` has, if pgsvid can read the files that
+/// decide it.
 pub(super) fn no_session(error: &sql::Error, session: &sql::Settings) -> Finding {
     if let Some(found) = diagnose::deciding_line(error, session, || survey::access(session, None)) {
         return found;

@@ -1,6 +1,6 @@
 //! The SQL session of a rotation. Logging in takes PostgreSQL longer than any query, so it begins while the files are still
-//! being written and synced. What the reload does not need is queried after the handshake that proves it, because the
-//! backends for both share the machine's processors.
+//! being written and synced. What the reload does not need is queried after the handshake that proves the reload, because the
+//! backends of the session and of the handshake share the machine's processors.
 
 use std::time::{Duration, SystemTime};
 
@@ -33,7 +33,7 @@ impl EarlyLogin {
             if let Ok(Ok(())) = timeout(IDLE, taken).await {
                 return Ok(session);
             }
-            // Nobody has used it.
+            // The session was not used in time.
             session.close().await;
             Err(Error::NotRunning)
         }));
@@ -46,7 +46,7 @@ impl EarlyLogin {
         settings: &sql::Settings,
     ) -> Result<Session, Error> {
         if let Some(Self { task, take }) = login {
-            // A failed login costs nothing, and reports the reason.
+            // The login may have failed already: then its result says why.
             let _ = take.send(());
             match task.await {
                 Ok(Ok(session)) if session.is_open() => return Ok(session),
@@ -87,7 +87,7 @@ pub(super) async fn ask(session: &Session, lives: Lives) -> Result<Told, Error> 
     Ok(Told { settings, file_errors, sessions, asking })
 }
 
-/// The first line that lets nobody in without a certificate.
+/// The number of the first line that admits nobody without a certificate.
 pub(super) fn asks_for_certificates(rules: &[HbaRule]) -> Option<u32> {
     rules.iter().find(|rule| rule.matches_tls() && rule.wants_certificate()).map(|rule| rule.line)
 }

@@ -22,13 +22,13 @@ impl Postgres {
         }
     }
 
-    /// Its expected address, whichever server answers there.
+    /// Its expected address, even if another server answers there.
     fn named_place(&self) -> Option<(Vec<String>, u16)> {
         let known = self.known.as_ref().map(|known| (known.listen_addresses.as_str(), known.port));
         self.server.verify.target.hosts(known, self.server.session.port)
     }
 
-    /// Whether another server may answer at its expected address: it was not reached by its socket.
+    /// Whether another server may answer at its expected address, because this one was not reached by its socket.
     pub(super) fn is_out_of_reach(&self) -> bool {
         let Server { claims, name, .. } = &self.server;
         claims.as_ref().is_some_and(|claims| !claims.is_reached(name))
@@ -41,7 +41,7 @@ impl Postgres {
         }
     }
 
-    /// The served certificate, and the server's answer to the published leaf as a client's.
+    /// The served certificate, and whether the server accepts the published leaf as a client's certificate.
     pub(super) async fn probe(&self, client: Option<&Client>) -> Option<Facts> {
         let (hosts, port) = self.place()?;
         // A session may be queried at the same time.
@@ -50,8 +50,8 @@ impl Postgres {
         Some(self.server.verify.probe(&hosts, port, client).await)
     }
 
-    /// The same while a session is open. If the handshake takes long, the session is queried and closed in the meantime,
-    /// because it delays a smart shutdown.
+    /// Probes while a session is open. If the handshake takes long, the session is queried and closed in the meantime, because
+    /// it delays a smart shutdown.
     pub(super) async fn probe_beside(
         &mut self,
         unasked: &mut Option<Unasked>,
@@ -123,7 +123,7 @@ impl Postgres {
         attempt.findings = findings;
     }
 
-    /// Queries the server's present settings: an edit of the operator's may have taken effect in the meantime.
+    /// Queries the server's present settings: an edit by the operator may have taken effect in the meantime.
     pub(super) async fn ask_settings(&mut self) {
         self.pulse.step(ASKING, login::LONGEST);
         if let Ok(session) = Session::connect_briefly(&self.server.session).await {
@@ -155,7 +155,7 @@ impl Postgres {
             let resolved = watching::way(&own.join("file")).end;
             let named = named.into_iter().filter_map(|facts| facts.path.as_deref());
             let directories = named.flat_map(|path| watching::way(path).directories());
-            // The loop watches the published directory.
+            // The published directory is watched by the loop in `rotation`.
             paths.extend(
                 directories.filter(|it| !it.starts_with(own) && !it.starts_with(&resolved)),
             );

@@ -47,7 +47,7 @@ pub(super) struct Postgres {
     login: Option<EarlyLogin>,
     changes: Changes,
     leaves: Leaves,
-    /// The leaf that the server refuses as a client's: it is not shown again.
+    /// The leaf that the server refuses as a client's certificate: it is not presented again.
     unwelcome: Option<Fingerprint>,
     concerns: Vec<Finding>,
     file_errors: Vec<String>,
@@ -56,13 +56,14 @@ pub(super) struct Postgres {
     outliving: sessions::Outliving,
     /// How much of the authorities was proven when the set was last in force.
     proof: Option<Proof>,
-    /// A leaf issued later than this cannot have been read before pgsvid started to check.
+    /// When pgsvid started to check: the server cannot have read a leaf before that which was issued later.
     started: SystemTime,
-    /// The last handshake that has shown something.
+    /// The last handshake in which the server showed a certificate or answered in plaintext.
     shaken: Option<Shaken>,
     /// What prevents a handshake, as last reported.
     unspoken: Option<Finding>,
-    /// The set seems to be in force, but the server may have read one before this process started that looks the same.
+    /// Whether the set only seems to be in force: before this process started, the server may have read another set that looks
+    /// the same.
     unasked: bool,
     pulse: Pulse,
 }
@@ -70,11 +71,11 @@ pub(super) struct Postgres {
 /// The server's files and settings at one moment.
 type Seen = (Files, TlsSettings);
 
-/// A handshake with a server that speaks as the probe does.
+/// A handshake in which the server showed a certificate or answered in plaintext.
 struct Shaken {
-    /// The server's further settings of TLS then, if they were known.
+    /// The server's further TLS settings at that time, if they were known.
     settings: Option<OtherSettings>,
-    /// Whether it has shown the set in force.
+    /// Whether the handshake showed that the set is in force.
     in_force: bool,
 }
 
@@ -82,7 +83,7 @@ struct Shaken {
 #[derive(Default)]
 struct Reload {
     signalled: bool,
-    /// It is still open, to be queried for news.
+    /// The session, if it is still open, to query what has changed.
     unasked: Option<Unasked>,
 }
 
@@ -121,13 +122,13 @@ impl Postgres {
         self.login = Some(EarlyLogin::begin(self.server.session.clone()));
     }
 
-    /// Cancels that, because the reload is delayed.
+    /// Cancels the early login, because the reload is delayed.
     pub(super) fn give_up(&mut self) {
         self.login = None;
     }
 
-    /// What is not proven although the server serves the right set, in words: it may have read a set that only looks the
-    /// same, with another authority under one of the names.
+    /// A sentence that says what is not proven, although the server serves the right set: it may have read a set that only
+    /// looks the same, with another authority under one of the names.
     pub(super) fn unproven(&self) -> Option<&'static str> {
         if self.unspoken.is_some() {
             return Some(report::UNSPOKEN);
@@ -176,7 +177,7 @@ impl Postgres {
 
         let begun = Instant::now();
         let place = self.place();
-        // A server with its own reasons to refuse the leaf would log each refusal.
+        // A server that refuses the leaf for reasons of its own would log each refusal, so the leaf is not presented again.
         let mut client = Client::of(material, timing::now())
             .filter(|_| self.unwelcome != self.leaves.published());
         let mut facts = self.probe_beside(&mut unasked, client.as_ref()).await;
@@ -198,16 +199,16 @@ impl Postgres {
             self.ask(delivery, unasked).await;
             told = true;
         }
-        // The same facts have another meaning if the server has got revocation lists, or lost its ssl_ca_file, since its
-        // settings were last queried.
+        // The same facts mean something else if revocation lists were added to the server's settings, or its ssl_ca_file was
+        // removed, since the settings were last queried.
         if verdict == Verdict::OldAuthorities && hangs_on_settings(facts.as_ref(), expected.clients)
         {
             self.ask_settings().await;
         }
-        // It may have loaded other files since the probe, or listen elsewhere.
+        // The server may have loaded other files since the probe, or may listen at another address.
         let (clients, before) = (self.clients(), expected.clients);
         if clients != before {
-            // It may have refused the leaf because of its settings at that time.
+            // The server may have refused the leaf because of its settings at that time.
             self.unwelcome = None;
         }
         expected.clients = clients;
@@ -270,14 +271,14 @@ impl Postgres {
         else {
             return verdict;
         };
-        // They may have changed since they were last told.
+        // The settings may have changed since they were last queried.
         if !told {
             self.ask_settings().await;
         }
         let (was, is) = (before.settings.clone(), self.others());
         let (was, is) = (was.as_ref(), is.as_ref());
         let is_same = match (was, is) {
-            // All of them are told only now.
+            // Not all settings were known before, so a difference proves nothing.
             (Some(was), Some(is)) if is.complete && !was.complete => true,
             (Some(was), Some(is)) => was == is,
             _ => true,
@@ -299,7 +300,7 @@ impl Postgres {
         self.known.as_ref().map(survey::clients).unwrap_or_default()
     }
 
-    /// Logs once for a leaf that the server refuses it from a client, for another reason than its authorities.
+    /// Logs, once for each leaf, that the server refuses it as a client's certificate for another reason than its authorities.
     fn note_reception(&mut self, facts: Option<&Facts>, revocation: bool) {
         if let Some(Facts { answer: verify::Answer::Served(served), .. }) = facts
             && Some(served.leaf.fingerprint()) == self.leaves.published()

@@ -28,7 +28,7 @@ pub(super) fn reload_impossible(
     }
 }
 
-/// The problem until the server has been asked.
+/// The problem until the server has been asked to reload.
 pub(super) const UNASKED: &str = "PostgreSQL could not be asked to reload since pgsvid was started: only the names of its authorities are proven";
 
 /// The handshake shows the right set, but would show the same for a set that only looks alike.
@@ -51,7 +51,7 @@ pub(super) fn unspoken(consumer: Option<&str>, unspoken: &Finding) {
     warn!(event = "handshake-refused", consumer, %code, cause, fix, command, "{UNSPOKEN}");
 }
 
-/// The facts about the server, once.
+/// Logs the server's version and addresses, once.
 pub(super) fn server(consumer: Option<&str>, settings: &TlsSettings, target: &Target) {
     if *target == Target::Auto && settings.listen_addresses.is_empty() {
         warn!(
@@ -131,7 +131,7 @@ pub(super) fn less_is_proven(consumer: Option<&str>, proof: Proof, address: &str
     );
 }
 
-/// The server refuses the published leaf as a client's, but not because of its authority.
+/// The server refuses the published leaf as a client's certificate, but not because of its authority.
 pub(super) fn unwelcome(consumer: Option<&str>, alert: AlertDescription) {
     warn!(
         event = "leaf-refused-as-client",

@@ -16,7 +16,7 @@ pub struct Server {
     pub session: sql::Settings,
     /// How to verify it.
     pub verify: verify::Settings,
-    /// The published files' paths for the server.
+    /// The paths by which the server finds the published files.
     pub paths: PublishedPaths,
     /// How its view of the files differs from this process's.
     pub viewpoint: Viewpoint,

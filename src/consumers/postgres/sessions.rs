@@ -17,8 +17,8 @@ use crate::finding::{Code, Finding};
 use crate::sql::{self, EndedSession, Session, TlsSettings};
 use crate::verify::Verdict;
 
-/// Most sessions that are ended in [`PERIOD`]: their clients connect again, and each connection costs PostgreSQL a process
-/// and a handshake.
+/// The most sessions that are ended in one [`PERIOD`]: their clients connect again, and each connection costs PostgreSQL a
+/// process and a handshake.
 const MOST: u32 = 60;
 const PERIOD: Duration = Duration::from_secs(60);
 
@@ -34,7 +34,7 @@ pub struct SessionSettings {
 /// What is known of such sessions on one server.
 #[derive(Debug, Default)]
 pub(super) struct Outliving {
-    /// The longest life of an own leaf so far: the last ones of an authority that expires soon live shorter.
+    /// The longest life of pgsvid's own leaves so far: a leaf lives shorter if its authority expires soon.
     longest: Duration,
     client: Duration,
     pace: Pace,
@@ -47,7 +47,7 @@ pub(super) struct Outliving {
 }
 
 impl Outliving {
-    /// The lives of certificates while an own leaf lives that long.
+    /// The lifetimes of certificates, if pgsvid's present leaf lives for `own`.
     fn lives(&mut self, settings: &SessionSettings, own: Duration) -> Lives {
         self.longest = own.max(self.longest);
         self.client = settings.life.unwrap_or(self.longest);
@@ -70,8 +70,8 @@ impl Postgres {
         self.outliving.rights.as_ref()
     }
 
-    /// A session for looking at those of others, if they are to be ended and an attempt has left none. They are ended only
-    /// while the published set is in force: their clients connect again.
+    /// Opens a session to look for outlived sessions, if they are to be ended and the attempt has left no session open. They
+    /// are ended only while the published set is in force, because their clients connect again.
     pub(super) async fn session_to_end_others(
         &self,
         verdict: Verdict,
@@ -108,7 +108,7 @@ impl Postgres {
         }
         match session.end_sessions(lives.client.saturating_add(after), most).await {
             Ok(ended) => {
-                // It is no longer refused.
+                // PostgreSQL no longer refuses to end sessions.
                 self.outliving.told.take_if(|told| !is_about_rights(told));
                 self.outliving.pace.used(u32::try_from(ended.len()).unwrap_or(u32::MAX));
                 self.outliving.ended += ended.len() as u64;
@@ -153,12 +153,12 @@ impl Postgres {
     }
 }
 
-/// Whether a grant removes it.
+/// Whether a GRANT removes the obstacle: the finding then has a command.
 fn is_about_rights(found: &Finding) -> bool {
     found.command.is_some()
 }
 
-/// How many sessions may still be ended.
+/// Limits how many sessions are ended in one [`PERIOD`].
 #[derive(Debug, Default)]
 struct Pace {
     begun: Option<Instant>,
