@@ -98,7 +98,7 @@ pub(super) struct Service {
 #[derive(Debug, Clone)]
 pub(super) struct Tables<T>(pub(super) Vec<T>);
 
-/// A table that may be there several times.
+/// A table that may occur several times.
 trait Table {
     const NAME: &'static str;
 }
@@ -123,7 +123,8 @@ impl<'de, T: Table + Deserialize<'de>> Deserialize<'de> for Tables<T> {
     }
 }
 
-/// With an untagged enum, every error would say that no variant matches.
+/// Reads one table or a list of them. serde's untagged enum is not used, because each of its errors would say that no variant
+/// matches.
 struct OneOrSeveral<T>(PhantomData<T>);
 
 impl<'de, T: Table + Deserialize<'de>> Visitor<'de> for OneOrSeveral<T> {

@@ -33,7 +33,7 @@ impl Flags {
     /// The flags of `pgsvid run` as they are typed, with a blank before each.
     #[must_use]
     pub fn command_line(&self) -> String {
-        // Each by its name, so that none is forgotten.
+        // Every field is named, so that the compiler reports a forgotten one.
         let Self {
             config,
             endpoint,
@@ -178,7 +178,7 @@ impl<'a> Resolver<'a> {
     }
 }
 
-/// One look-up.
+/// Looks up the value of one key.
 pub(super) struct Lookup<'a> {
     resolver: &'a Resolver<'a>,
     key: &'static Key,
@@ -195,7 +195,7 @@ impl Lookup<'_> {
         }
     }
 
-    /// The same without other programs' variables.
+    /// The value from the first place that gives one; other programs' variables are left out.
     pub(super) fn own(&self) -> Result<Option<Given>, Error> {
         let found = self.find()?;
         if let Some(given) = &found

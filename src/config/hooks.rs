@@ -12,17 +12,17 @@ use crate::verify::Target;
 
 /// Longest time that a hook may take.
 const LONGEST: Duration = Duration::from_secs(3600);
-/// The beginning of the variables that are pgsvid's.
+/// The prefix of pgsvid's own environment variables.
 const OURS: &str = "PGSVID_";
 
 /// What a hook needs to know of a PostgreSQL or a PgBouncer.
 pub(super) struct Consumer<'a> {
     pub(super) name: &'a str,
-    /// Where it is verified.
+    /// The addresses at which it is verified.
     pub(super) target: &'a Target,
 }
 
-/// All of them, in the order of the file.
+/// All hooks, in the order of the file.
 pub(super) fn hooks(
     resolver: &Resolver<'_>,
     file: &File,

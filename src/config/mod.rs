@@ -58,7 +58,7 @@ pub struct Config {
     pub roles: RoleMap,
     /// Name of the file that the map is published as, if it is published.
     pub ident: Option<String>,
-    /// The settings of the loop.
+    /// The settings of the rotation loop.
     pub rotation: rotation::Settings,
     /// Where to listen for status requests, if anywhere.
     pub health: Option<http::Listen>,
@@ -142,7 +142,7 @@ fn assemble(
         file.files.publish_every.as_deref().unwrap_or(keys::FILES_PUBLISH_EVERY.default_text()),
     )
     .map_err(|why| resolver.in_file(keys::FILES_PUBLISH_EVERY.name, why))?;
-    // A pooler is a client of PostgreSQL's, too.
+    // A PgBouncer also connects to PostgreSQL, so it uses the SVID as a client.
     let is_client = service.is_some() || !poolers.is_empty();
     source.expectations_mut().users = users(!(servers.is_empty() && poolers.is_empty()), is_client);
     let expectations = source.expectations().clone();
@@ -179,7 +179,8 @@ fn assemble(
     })
 }
 
-/// Who uses the SVID: servers if one is configured; clients if none is, or if a service file leads them to it.
+/// Who uses the SVID. `servers` means that a PostgreSQL or a PgBouncer is configured, `service` that a service file or a
+/// PgBouncer uses the SVID as a client. Without servers, the SVID is for clients in any case.
 fn users(servers: bool, service: bool) -> Users {
     Users { servers, clients: service || !servers }
 }

@@ -9,7 +9,7 @@ use crate::companions::role_map::RoleMap;
 use crate::consumers;
 use crate::material::Expectations;
 
-/// The independent parts. Given values must be right; missing ones are absent.
+/// The independent parts. Values that are given must be valid; a part without its values is `None` or empty.
 #[derive(Debug, Clone)]
 pub struct Parts {
     /// The requirements for the published identity.

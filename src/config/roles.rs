@@ -56,7 +56,7 @@ fn own_login(
     file: &File,
     servers: &[Reached],
 ) -> Result<Option<OwnLogin>, Error> {
-    // A server chosen by --name is one of several in the file, and a server from a flag is in none.
+    // Found by name: --name may have chosen one of several tables, and a server that only a flag names has no table.
     let tables = &file.postgres.0;
     let table_of = |server: &Reached| tables.iter().find(|table| table.name() == server.name);
     let logins = servers.iter().map(|server| login(resolver, file, table_of(server), server));
@@ -149,7 +149,7 @@ fn expand(entry: &file::Workload) -> Result<Vec<Workload>, String> {
         .collect()
 }
 
-/// A value fills a path segment or a part of it, and each list must be used where it distinguishes the workloads.
+/// Fails unless the SPIFFE ID uses each list, no list is empty, and each value is a path segment or a part of one.
 fn check_values(
     entry: &file::Workload,
     values: &BTreeMap<String, Vec<String>>,
@@ -242,7 +242,7 @@ fn common_name(name: String) -> Result<String, String> {
     Ok(name)
 }
 
-/// No two workloads may look the same to PostgreSQL, and none may be written twice.
+/// Fails if PostgreSQL could not distinguish two workloads, or if one is written twice.
 fn distinct(workloads: &[Workload]) -> Result<(), String> {
     let mut known: BTreeMap<&Recognition, &str> = BTreeMap::new();
     let mut seen = std::collections::BTreeSet::new();
@@ -301,7 +301,8 @@ fn own_line(text: &str) -> Result<(), String> {
                     and a line for each alternative"
             .to_owned());
     };
-    // `\1` lets everybody in as the role that their own name contains. Without it a whole class of names would be one role.
+    // With `\1` each name gets the role that it contains. Without it, all names that the expression matches would get the same
+    // role.
     if role.contains("\\1") || names_somebody(map, inside) {
         return Ok(());
     }
@@ -325,7 +326,7 @@ fn names_somebody(map: &str, expression: &str) -> bool {
     let value = |attribute: &str, least: usize| {
         rest.strip_prefix(attribute).is_some_and(|value| {
             let length = literal(value);
-            // A repetition would make its last character optional.
+            // A repetition after the text would make the text's last character optional.
             let goes_on = value.chars().nth(length);
             length > least || (length == least && !matches!(goes_on, Some('*' | '?' | '{')))
         })

@@ -19,7 +19,7 @@ pub(super) fn absolute(path: &Path) -> Result<&Path, String> {
     Ok(path)
 }
 
-/// The directory of a socket that `port`, a key, names.
+/// The directory of a socket. `port` is the key that has the socket's number.
 pub(super) fn socket_directory(text: &str, port: &str) -> Result<PathBuf, String> {
     if !text.starts_with('/') {
         return Err(

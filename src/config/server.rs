@@ -14,9 +14,9 @@ use crate::{consumers, publish, sql, verify};
 pub struct Reached {
     /// Its name, which no other server has.
     pub name: String,
-    /// Over SQL.
+    /// How to reach it over SQL.
     pub session: sql::Settings,
-    /// Over TLS.
+    /// How to reach it over TLS, to verify what it serves.
     pub verify: verify::Settings,
     /// The addresses of the others, if one of them may have the same address.
     pub claims: Option<Claims>,
@@ -24,7 +24,7 @@ pub struct Reached {
     pub sessions: consumers::SessionSettings,
 }
 
-/// A flag that only concerns a PostgreSQL.
+/// A given flag that has no meaning without a PostgreSQL.
 fn idle_flag(flags: &Flags) -> Option<&'static str> {
     [
         ("--name", &flags.name),
@@ -37,7 +37,7 @@ fn idle_flag(flags: &Flags) -> Option<&'static str> {
     .find_map(|(name, value)| value.is_some().then_some(name))
 }
 
-/// The server, and the published files' paths for it.
+/// A server, with the paths by which it finds the published files.
 pub(super) fn server(
     reached: Reached,
     publish: &publish::Settings,
@@ -96,7 +96,7 @@ pub(super) fn servers(
         one_table_alone(resolver, flags)?;
     }
     if tables.is_empty() {
-        // A client pod often has PGHOST set for its application: that alone configures no PostgreSQL.
+        // `host` leaves out PGHOST, which a client pod often has set for its application: that alone configures no PostgreSQL.
         match (host, idle_flag(flags)) {
             (Some(_), _) => tables.push(Postgres::default()),
             (None, Some(flag)) => {
@@ -120,7 +120,7 @@ pub(super) fn servers(
     Ok(servers)
 }
 
-/// Fails if two tables certainly have the same address to probe, and marks those that may have.
+/// Fails if two tables certainly have the same address to probe, and sets `claims` of those that may have.
 fn one_place_each(
     resolver: &Resolver<'_>,
     servers: &mut [Reached],

@@ -30,7 +30,7 @@ pub(super) fn source(
             expectations,
         }));
     };
-    // A pod often has another program's variable set for its application: that alone names no source.
+    // `own` leaves out other programs' variables: a pod often has one set for its application, and that alone names no source.
     if let Some(given) = endpoint.own()? {
         let why = "[certificates] names a source, too, and pgsvid uses exactly one: remove this value, or that table";
         return Err(Error::given(&given.origin, &given.text, why));
@@ -55,7 +55,7 @@ pub(super) fn source(
     }))
 }
 
-/// By which rules an identity is judged: files need to hold an X509-SVID only if one is asked for.
+/// By which rules an identity is judged: files need to hold an X509-SVID only if a SPIFFE ID or a trust domain is configured.
 pub(super) fn policy(file: &File, expectations: &Expectations) -> Policy {
     let wants_svid = expectations.spiffe_id.is_some() || expectations.trust_domain.is_some();
     if file.certificates.is_none() || wants_svid { Policy::Spiffe } else { Policy::X509 }

@@ -143,7 +143,7 @@ fn several_postgresqls_have_names_and_sockets_of_their_own() {
     refused("[[postgres]]\nprot = 1\n", &flags(), &[], "the nearest known key is `port`");
     refused("[postgres]\nprot = 1\n", &flags(), &[], "the nearest known key is `port`");
     refused("postgres = 1\n", &flags(), &[], "several [[postgres]]");
-    // One published map for both.
+    // Both servers use the one published map, so pgsvid's login must be the same on both.
     let differ = format!("[files]\nident = 'map'\n{two}user = 'app'\n");
     refused(&differ, &flags(), &[], "their user or os_user differ");
 }
@@ -183,7 +183,7 @@ fn f17_a_configuration_of_spiffe_helper_is_recognised() {
     for text in [
         "agent_address = \"/tmp/agent.sock\"\ncmd = \"\"\ncert_dir = \"certs\"\n",
         "# helper.conf\ncmd = \"psql\"\nagentAddress = \"/tmp/agent.sock\"\n",
-        // Blocks belong to HCL, and are not TOML.
+        // spiffe-helper's format is HCL, which has blocks; TOML has none.
         "cert_dir = \"certs\"\nhealth_checks {\n  listener_enabled = true\n}\n",
     ] {
         let error = config(text).unwrap_err();
@@ -352,7 +352,7 @@ fn a_flag_about_a_postgresql_that_takes_no_part_is_said() {
 #[test]
 fn a_file_with_every_default_says_the_same_as_one_without() {
     let mut tables = BTreeMap::<&str, Vec<String>>::new();
-    // The other source is one too many beside the agent.
+    // Keys of the other source are left out, because only one source is allowed.
     for key in keys::ALL.into_iter().filter(|key| !key.name.starts_with("certificates.")) {
         let (table, name) = key.name.rsplit_once('.').unwrap();
         let value = match key.default {
@@ -362,7 +362,7 @@ fn a_file_with_every_default_says_the_same_as_one_without() {
         };
         tables.entry(table).or_default().push(format!("{name} = {value}\n"));
     }
-    // If a table is required, so is its key without a default.
+    // A table that is present needs its keys without a default.
     tables.entry("files.service").or_default().push("name = \"db\"\n".to_owned());
     let hook = "name = \"a\"\ncommand = [\"/a\"]\n";
     tables.entry("hooks").or_default().push(hook.to_owned());
