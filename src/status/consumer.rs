@@ -38,7 +38,7 @@ impl Kind {
 /// A reader of the published set.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Consumer {
-    /// What it is.
+    /// Whether it is a PostgreSQL or a PgBouncer.
     pub kind: Kind,
     /// Its name, which no other consumer has.
     pub name: String,
@@ -159,7 +159,7 @@ pub struct Sessions {
     pub certified: u64,
     /// The longest life of a client's certificate.
     pub life: Duration,
-    /// The sessions that are older, by role.
+    /// The sessions that are older than that life, by role.
     pub outlived: Vec<Outlived>,
     /// How many of them this process has ended.
     pub ended: u64,
@@ -170,8 +170,8 @@ pub struct Sessions {
 pub struct Outlived {
     /// The role; `other` for all that are not counted by name.
     pub role: String,
-    /// Their number by how long ago the certificate must have expired, at most.
+    /// Number of sessions by the time since the certificate must have expired; each label is the upper limit of that time.
     pub by_age: Vec<(&'static str, u64)>,
-    /// How long ago that of the oldest session must have expired.
+    /// The time since the certificate of the oldest session must have expired.
     pub longest: Duration,
 }

@@ -89,7 +89,7 @@ pub struct Attempt {
     pub reload: Option<Duration>,
     /// How long the verification took, if there was one.
     pub verify: Option<Duration>,
-    /// From the start of the publication to its proof, including retries; once it is proven.
+    /// The time from the start of the publication to its proof, including retries; `None` until it is proven.
     pub whole: Option<Duration>,
     /// Why it failed, in one sentence.
     pub problem: Option<String>,

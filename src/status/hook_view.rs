@@ -1,4 +1,4 @@
-//! What only a hook has in the document of the status.
+//! The part of the status document that only a hook has.
 
 use serde::{Deserialize, Serialize};
 
@@ -13,10 +13,10 @@ pub struct HookView {
     /// `published` or `proven`.
     pub when: String,
     pub running: bool,
-    /// Whether the published set is still to be followed by a success.
+    /// Whether it has not succeeded for the published set yet.
     pub pending: bool,
     pub waits_for_proof: bool,
-    /// The set that its last success followed.
+    /// The generation for which it last succeeded.
     pub generation: Option<u64>,
     pub succeeded: Option<Time>,
     pub completed: u64,

@@ -1,6 +1,6 @@
-//! The metrics, in the text format of `OpenMetrics`. They are computed from the status on request, and no timer runs. Names
-//! and units follow <https://prometheus.io/docs/practices/naming/>. The program or the configuration fixes the values of
-//! every label, except that of `role`, which has at most 21.
+//! The metrics, in the text format of `OpenMetrics`. They are computed from the status on request, and no timer runs. Names and
+//! units follow <https://prometheus.io/docs/practices/naming/>. The program or the configuration fixes the values of every
+//! label, except that of `role`, which has at most 21 values.
 
 mod hooks;
 mod sessions;
@@ -66,7 +66,7 @@ impl Page<'_> {
         samples(self.0.encode_descriptor(name, help, unit, kind)?)
     }
 
-    /// 1 or 0.
+    /// A gauge that is 1 for true, and 0 for false.
     fn flag(&mut self, name: &str, help: &str, value: bool) -> Result<(), Error> {
         self.metric(name, help, None, MetricType::Gauge, |mut metric| {
             metric.encode_gauge(&i64::from(value))
@@ -306,7 +306,7 @@ impl Page<'_> {
         )
     }
 
-    /// Of the files that are the source; nothing where an agent is.
+    /// The metrics of the certificate files, if they are the source; none if the source is an agent.
     fn files(&mut self, status: &Status) -> Result<(), Error> {
         let files = status.origin.files();
         self.time(

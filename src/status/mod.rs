@@ -1,4 +1,4 @@
-//! The present state, from which everything that reports is made. It holds no key, and acts on nothing.
+//! The daemon's present state, from which all status pages and metrics are made. It holds no private key, and starts no action.
 
 mod consumer;
 mod history;
@@ -37,10 +37,11 @@ use crate::finding::{Code, Finding};
 use crate::material::{Certificate, Fingerprint, Material};
 use crate::timing;
 
-/// How late a renewal must be to count as overdue, at least and at most.
+/// The smallest and the largest delay after which a renewal counts as overdue.
 const SHORTEST_DELAY: Duration = Duration::from_secs(2);
 const LONGEST_DELAY: Duration = Duration::from_secs(60);
-/// The same at most where others write files: an authority may take its time, and a kubelet looks once a minute.
+/// The largest such delay if another program writes the certificate files: an authority may be slow, and a kubelet checks once
+/// a minute.
 const LONGEST_DELAY_OF_FILES: Duration = Duration::from_secs(3600);
 
 /// The daemon's state.
@@ -50,7 +51,7 @@ pub struct Status {
     pub started: Option<SystemTime>,
     /// The set on disk.
     pub published: Option<Published>,
-    /// The names that it lacks, and the names that have changed.
+    /// The names that the published set lacks, and the names that have changed.
     pub naming: Naming,
     /// The directory that it is in.
     pub directory: String,
@@ -187,7 +188,7 @@ impl Status {
         Some(Finding { code, text, ..why })
     }
 
-    /// Which names the published set lacks, or has instead of others.
+    /// Findings about the names that the published set lacks, and about names that have changed.
     #[must_use]
     pub fn names(&self, now: SystemTime) -> Vec<Finding> {
         self.naming.findings(now, self.origin.files().is_none())
@@ -236,7 +237,7 @@ impl Connection {
 pub struct Published {
     /// Number of the publication in this process, from 1; 0 is a set that an earlier process left.
     pub generation: u64,
-    /// What it is called: its SPIFFE ID, or else its names.
+    /// Its SPIFFE ID; for a certificate without one, its DNS names or its subject.
     pub spiffe_id: String,
     /// The leaf's DNS names.
     pub dns_names: Vec<String>,

@@ -14,7 +14,7 @@ use crate::material::{Expectations, Names, Was};
 const TOLD: Duration = Duration::from_secs(86_400);
 /// Most names in one sentence.
 const MOST_LISTED: usize = 8;
-/// Longest name in a sentence, in characters: a certificate may hold any.
+/// Longest name in a sentence, in characters: a certificate may hold names of any length.
 const LONGEST: usize = 200;
 
 /// The names of the published set, and those that it lacks.
@@ -30,14 +30,14 @@ pub struct Naming {
     is_published: bool,
     /// Host names that a set before had, with the moment from which they were missing.
     lost: Vec<(String, SystemTime)>,
-    /// The CN or subject before, if it has changed.
+    /// The previous CN or subject, if it has changed.
     subject: Option<(Names, SystemTime)>,
-    /// The SPIFFE ID before, if it has changed.
+    /// The previous SPIFFE ID, if it has changed.
     identity: Option<(Names, SystemTime)>,
 }
 
 impl Naming {
-    /// Nothing is missing yet. `before` are the names of what is on disk.
+    /// A state in which no name is missing yet. `before` are the names of the set on disk.
     #[must_use]
     pub fn new(expectations: &Expectations, before: Option<Names>) -> Self {
         Self {
@@ -48,7 +48,7 @@ impl Naming {
         }
     }
 
-    /// Takes the names of a set that is published now.
+    /// Records the names of a set that is published now.
     pub fn published(&mut self, names: Names, at: SystemTime) {
         if let Some(before) = self.now.take() {
             let known = |host: &String| self.lost.iter().any(|(lost, _)| lost == host);
@@ -62,7 +62,7 @@ impl Naming {
                 self.identity = Some((before, at));
             }
         }
-        // What is back, and what nobody has missed for a day.
+        // Forgets names that are back, and names that have been missing for a day.
         self.lost.retain(|(host, since)| !names.has(host) && is_told(*since, at));
         let differs = |was: fn(&Names, &Names) -> Option<Was>| {
             let names = &names;
@@ -104,7 +104,7 @@ impl Naming {
     }
 }
 
-/// The same of a certificate that no registration entry is behind.
+/// The finding about a certificate that comes from files: its remedy names no registration entry.
 fn without_entry(found: Finding) -> Finding {
     let fix = match found.code {
         Code::SvidDnsNameMissing => {
@@ -133,7 +133,7 @@ pub(super) const CODES: [Code; 4] = [
 ];
 
 fn is_told(since: SystemTime, at: SystemTime) -> bool {
-    // A clock that was set back makes it no older.
+    // If the clock was set back, `since` may be in the future: then the change is still reported.
     at.duration_since(since).is_ok_and(|age| age < TOLD) || at < since
 }
 
@@ -255,12 +255,12 @@ mod tests {
         naming.published(names("other", &["b"]), START);
         let all = [Code::SvidIdentityChanged, Code::SvidDnsNameLost, Code::SvidSubjectChanged];
         assert_eq!(codes(&naming, START + HOUR * 23), all);
-        // A renewal in between makes it no younger.
+        // A renewal in between does not extend the day.
         naming.published(names("other", &["b"]), START + HOUR * 12);
         assert!(codes(&naming, START + HOUR * 24).is_empty());
         naming.published(names("other", &["b"]), START + HOUR * 25);
         assert!(codes(&naming, START + HOUR * 25).is_empty());
-        // The next one is news.
+        // The next change is reported again.
         naming.published(names("other", &["c"]), START + HOUR * 30);
         let again = [Code::SvidDnsNameLost, Code::SvidSubjectChanged];
         assert_eq!(codes(&naming, START + HOUR * 30), again);
@@ -287,7 +287,7 @@ mod tests {
         assert!(codes(&naming, START).is_empty());
         naming.published(names("db", &["b"]), START);
         assert_eq!(codes(&naming, START), [Code::SvidDnsNameLost, Code::SvidSubjectChanged]);
-        // There and back.
+        // Names that change and change back are not reported any more.
         naming.published(names("db", &["a", "b"]), START);
         assert!(codes(&naming, START).is_empty());
     }

@@ -1,4 +1,4 @@
-//! Where identities come from, as far as that decides what is expected and what is said.
+//! Where identities come from. It decides when a renewal is expected, and what is reported if none comes.
 
 use std::time::SystemTime;
 
@@ -20,24 +20,24 @@ pub enum Origin {
 pub struct Certificates {
     /// The certificate's path.
     pub path: String,
-    /// After which part of the life, in hundredths, a renewal is due.
+    /// After which part of the lifetime, in per cent, a renewal is due.
     pub renewal_percent: u32,
     /// The number of the certificate's owner; `None` until it was read.
     pub owner: Option<u32>,
     /// When the certificate was last written.
     pub written: Option<SystemTime>,
-    /// Where to look for the one that renews it.
+    /// The remedy: where to look for the program that renews the certificate.
     pub remedy: String,
-    /// Why the files are no set at this moment; they may be being written.
+    /// Why the files are not a usable set at this moment; another program may be writing them.
     pub waiting: Option<String>,
-    /// Why they have been none for a while.
+    /// Why they have not been a usable set for a while.
     pub trouble: Option<Finding>,
-    /// How often they were none for a while, each reason counted.
+    /// How often they were not a usable set for a while; each reason counts.
     pub rejected: u64,
 }
 
 impl Origin {
-    /// Those of the files, if they are the source.
+    /// The certificate files, if they are the source.
     #[must_use]
     pub fn files(&self) -> Option<&Certificates> {
         match self {
@@ -46,7 +46,7 @@ impl Origin {
         }
     }
 
-    /// After which part of a life the next identity is due: agents renew at a half.
+    /// After which part of the lifetime, from 0 to 1, the next identity is due: agents renew at half of it.
     #[must_use]
     pub fn renewal_part(&self) -> f64 {
         self.files().map_or(0.5, |files| f64::from(files.renewal_percent) / 100.0)

@@ -27,9 +27,10 @@ pub struct RoleView {
     pub role: String,
     /// Their number.
     pub count: u64,
-    /// Their number by how long ago the certificate must have expired, at most: `1h`, `1d`, `7d` or `more`.
+    /// Number of sessions by the time since the certificate must have expired; each label is the upper limit of that time:
+    /// `1h`, `1d`, `7d` or `more`.
     pub by_age: Vec<(String, u64)>,
-    /// How long ago that of the oldest session must have expired, in seconds.
+    /// The time since the certificate of the oldest session must have expired, in seconds.
     pub longest_s: u64,
 }
 

@@ -13,11 +13,11 @@ use tokio::time::Instant;
 /// How late the loop may be: a busy machine delays every process.
 const LATE: Duration = Duration::from_secs(60);
 
-/// Shared by the loop, its consumers, and those who ask. Announcing a step wakes nobody.
+/// Shared by the loop, its consumers, and the code that answers `/livez`. Announcing a step wakes nobody.
 #[derive(Debug, Clone, Default)]
 pub struct Pulse {
     promises: Arc<Mutex<BTreeMap<usize, Promise>>>,
-    /// Which announcement this one writes.
+    /// The number of the announcement that this pulse writes.
     of: usize,
 }
 
@@ -39,7 +39,7 @@ impl Pulse {
         self.note(Some(Promise { by: Instant::now() + limit, what }));
     }
 
-    /// Announces a rest until that time; `None` until something happens.
+    /// Announces that nothing is to be done before this time; `None` means that there is no deadline.
     pub fn rest(&self, until: Option<Instant>) {
         self.note(until.map(|by| Promise { by, what: "waiting for its next check" }));
     }

@@ -145,7 +145,7 @@ mod tests {
             let mut status = published();
             status.consumers[0].judged(verdict, NOW);
             assert_eq!(status.readiness(NOW).is_ready(), ready, "{verdict}");
-            // As before, while the published set is valid.
+            // The last answer still counts while the published set is valid.
             status.consumers[0].judged(Verdict::Unreachable, NOW);
             let readiness = status.readiness(NOW);
             assert_eq!(readiness.is_ready(), ready, "{verdict}, then unreachable");

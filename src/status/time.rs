@@ -1,4 +1,4 @@
-//! A time, as the document of the status has it.
+//! A time, as the status document writes it.
 
 use std::fmt;
 use std::time::{Duration, SystemTime};
@@ -12,7 +12,7 @@ use crate::timing;
 pub struct Time(pub SystemTime);
 
 impl Time {
-    /// The duration from this time to a later one; zero if that is earlier.
+    /// The duration from this time to a later one; zero if the other time is earlier.
     #[must_use]
     pub fn until(self, later: Self) -> Duration {
         later.0.duration_since(self.0).unwrap_or_default()

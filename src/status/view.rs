@@ -13,7 +13,7 @@ use crate::timing;
 
 /// The kind of a target.
 const DIRECTORY: &str = "directory";
-/// The kinds of consumers.
+/// The kind of a consumer that is a hook.
 const HOOK: &str = "hook";
 
 /// The whole document. Times are RFC 3339 in UTC, to the second; durations are milliseconds.
@@ -149,7 +149,7 @@ pub struct ConsumerView {
     /// What the role lacks to see, or to end, the sessions of others. Older daemons do not send this.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub session_rights: Option<FindingView>,
-    /// What only a hook has.
+    /// The part that only a hook has; `None` for other consumers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hook: Option<HookView>,
 }
@@ -269,9 +269,9 @@ pub struct CertificatesView {
     pub owner: Option<u32>,
     /// When the certificate was last written.
     pub written: Option<Time>,
-    /// Why they have not been a set for a while.
+    /// Why they have not been a usable set for a while.
     pub trouble: Option<FindingView>,
-    /// How often they were not a set for a while.
+    /// How often they were not a usable set for a while.
     pub rejected: u64,
 }
 
@@ -297,7 +297,7 @@ pub struct SessionsView {
     pub by_protocol: Vec<(String, u64)>,
     /// Number of TLS sessions older than the SVID's lifetime: an estimate of those whose client certificate has expired.
     pub older_than_svid_estimate: u64,
-    /// Those that have outlived a client's certificate. Older daemons do not send this.
+    /// The sessions that have outlived their client's certificate. Older daemons do not send this.
     #[serde(default)]
     pub outlived: Option<OutlivedView>,
 }
@@ -371,12 +371,12 @@ impl View {
         if self.servers().count() > 1 { format!("{}: ", consumer.name) } else { String::new() }
     }
 
-    /// The consumers that serve what is published.
+    /// The consumers that serve the published set: all except hooks.
     pub fn servers(&self) -> impl Iterator<Item = &ConsumerView> {
         self.consumers.iter().filter(|consumer| consumer.hook.is_none())
     }
 
-    /// The hooks, and what there is to say of each in one phrase.
+    /// The hooks, each with a phrase that describes its state.
     pub fn hooks(&self) -> impl Iterator<Item = (&ConsumerView, String)> {
         self.consumers
             .iter()
