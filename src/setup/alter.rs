@@ -1,8 +1,8 @@
 //! Changes settings, and restores them if PostgreSQL does not serve the result.
 //!
-//! ALTER SYSTEM changes one setting at a time, and half of a set keeps PostgreSQL from starting. So TLS is off in the file
-//! while the other settings change: PostgreSQL can be started in between. The old value of `ssl` is recorded first, whether
-//! it changes or not: afterwards nobody could tell setup's "off" from somebody else's.
+//! ALTER SYSTEM changes one setting at a time, and PostgreSQL does not start with an incomplete set of them. So TLS is off in
+//! the file while the other settings change: PostgreSQL can be started in between. The old value of `ssl` is recorded first,
+//! whether it changes or not: afterwards nobody could tell setup's "off" from somebody else's.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use super::values::{OFF, ON, SSL, setting};
 use crate::sql::{Retry, Session, statements};
 use crate::timing::Backoff;
 
-/// How often a lost session is opened again, with pauses that grow to two seconds.
+/// How many times it tries to open a lost session again, with pauses that grow to two seconds.
 const RECONNECT: usize = 12;
 
 /// Settings with their values; `None` means the value in postgresql.conf.
@@ -63,8 +63,8 @@ impl Work<'_> {
             }
             Err(error) => error,
         };
-        // In any case: half of the settings, or files that PostgreSQL refuses, must not stay. The lost session may itself be
-        // the fault.
+        // Restored after every error, because an incomplete set of settings, or files that PostgreSQL refuses, must not stay. A
+        // new session is opened, because the lost one may be the error.
         let restored = match self.reconnect().await {
             Ok(()) => self.set_all(&back).await,
             Err(cause) => Err(cause),
@@ -148,7 +148,7 @@ fn is_among(name: &str, settings: &Values) -> bool {
     settings.iter().any(|(other, _)| other == name)
 }
 
-/// The record of a setting that is only changed for a moment.
+/// The record of a setting that is only changed temporarily.
 fn unchanged(value: Option<String>) -> Change {
     Change { after: value.clone().unwrap_or_else(|| ON.to_owned()), before: value }
 }

@@ -49,7 +49,7 @@ impl Apply {
         Examined { server, place, .. }: &Examined,
         edit: bool,
     ) -> Result<(Option<Record>, Plan), Error> {
-        // If it is unreadable, the error appears when it is needed.
+        // An unreadable record is no error here; it is one as soon as the record is needed.
         let altering = Record::read(&place.data).is_ok_and(|record| record.altering);
         let seen = survey::files(
             &server.tls,
@@ -117,8 +117,8 @@ impl Apply {
     }
 }
 
-/// Fails if `pg_hba.conf` or `pg_ident.conf` must be edited, and PostgreSQL objects to one of their lines already. With TLS
-/// off it objects to every line of hostssl, so it is asked once TLS is on.
+/// Fails if `pg_hba.conf` or `pg_ident.conf` must be edited, and PostgreSQL objects to one of their lines already. With TLS off
+/// it objects to every hostssl line, so it is asked once TLS is on.
 async fn well(Examined { session, server, .. }: &Examined, plan: &Plan) -> Result<(), Error> {
     let edits = plan.steps.iter().any(|step| matches!(step, Step::File { .. }));
     if !edits || server.tls.ssl.value != "on" {
@@ -137,7 +137,7 @@ pub(super) struct Examined {
     pub(super) owner: Option<Owner>,
     /// A superuser's session.
     pub(super) session: Session,
-    /// What the superuser sees.
+    /// The facts about the server that the superuser can query.
     pub(super) server: Administration,
     /// The server's files.
     pub(super) place: ServerFiles,

@@ -169,7 +169,7 @@ mod tests {
             "host all all all trust\nlocal all a peer\nlocal all b peer",
             RULES
         ));
-        // PostgreSQL reads these as a comment, and as part of one.
+        // The backslash continues the comment on the next line, which PostgreSQL therefore ignores.
         assert!(!contains_mappings("# x \\\nm x y", "m x y"));
         assert!(!begins_with_rules("# x \\\nlocal all a peer\nlocal all b peer", RULES));
         assert!(begins_with_rules("# x \\\n# y\nlocal all a peer\nlocal all b peer", RULES));

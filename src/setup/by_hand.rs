@@ -77,7 +77,7 @@ fn tls(settings: &Settings, Examined { server, .. }: &Examined) -> Vec<Step> {
     }
     let session = &settings.server.session;
     let mut steps = Vec::new();
-    // First, because half of a set keeps PostgreSQL from starting.
+    // `ssl` comes first, because PostgreSQL does not start with it and an incomplete set of the other settings.
     let names: Vec<&str> = [SSL].into_iter().chain(ours.iter().map(|(name, _)| *name)).collect();
     let altered: Vec<String> = names
         .iter()
@@ -124,7 +124,7 @@ fn tls(settings: &Settings, Examined { server, .. }: &Examined) -> Vec<Step> {
     steps
 }
 
-/// The lines that let the role log in.
+/// The steps that remove the lines which let the role log in.
 fn lines(settings: &Settings, Examined { server, place, .. }: &Examined) -> Vec<Step> {
     let role = &settings.server.session.user;
     let read = |path: &Path| place.file(path)?.ok()?.read().ok();

@@ -63,7 +63,7 @@ impl Work<'_> {
             if let Err(cause) = self.session.commit(statement).await {
                 let error = self.not_executed(statement, cause);
                 if error.is_refusal() {
-                    // It was certainly not done.
+                    // PostgreSQL refused the statement, so it was certainly not executed.
                     self.record.undo.pop();
                     self.write_record()?;
                 }
@@ -106,7 +106,7 @@ impl Work<'_> {
         outcome
     }
 
-    /// Writes files, lets PostgreSQL check them before it loads them, and restores all if it objects.
+    /// Writes files, lets PostgreSQL check them before it loads them, and restores all files if it objects.
     pub(super) async fn edit_files(&mut self, edits: &[Edit]) -> Result<(), Error> {
         if edits.is_empty() {
             return Ok(());

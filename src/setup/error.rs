@@ -106,7 +106,7 @@ pub enum Error {
     /// A query failed.
     #[error("cannot examine the server: {0}")]
     Examination(sql::Error),
-    /// The server's files are not on this side.
+    /// The server's files cannot be reached from this process.
     #[error(
         "cannot reach PostgreSQL's data directory {} from here ({why}): run this where that directory is, as PostgreSQL's user or as root, or paste what `pgsvid setup all` prints; nothing was changed",
         path.display()

@@ -1,16 +1,17 @@
-//! What pgsvid's role has that setup would not have given it.
+//! The rights of pgsvid's role that setup would not have granted.
 
 use super::Settings;
 use crate::sql::{MOST_RELATED, Membership, Related, SESSION_GROUPS, statements};
 use crate::text::{argument, shown};
 
-/// A note for each, with the command that takes it away: somebody else may have created the role to gain setup's grants.
+/// A note for each such right, with the command that revokes it: somebody else may have created the role to gain setup's
+/// grants.
 pub(super) fn notes(settings: &Settings, related: &Related) -> Vec<String> {
     let session = &settings.server.session;
     let role = &session.user;
     let name = statements::identifier(role);
     let Related { attributes, password, member_of, members } = related;
-    // What it needs to end sessions is intended.
+    // Memberships that the role needs to end sessions are intended.
     let ends = settings.server.sessions.end_after.is_some();
     let is_foreign = |one: &&Membership| !(ends && SESSION_GROUPS.contains(&one.role.as_str()));
     let member_of: Vec<Membership> = member_of.iter().filter(is_foreign).cloned().collect();

@@ -1,4 +1,4 @@
-//! Instructions for a server whose configuration another program manages, instead of changing it behind that program's back.
+//! Instructions for a server whose configuration another program manages: setup does not change such a server itself.
 
 use std::fmt::Write as _;
 
@@ -14,7 +14,7 @@ pub(super) fn instructions(settings: &Settings, manager: Manager) -> String {
              `patronictl edit-config`, its pg_hba and pg_ident above your own lines:\n\n{}",
             patroni(settings)
         ),
-        // Its documentation lists ssl and the ssl_*_file settings among the parameters that cannot be changed.
+        // CloudNativePG's documentation lists ssl and the ssl_*_file settings among the parameters that cannot be changed.
         Manager::CloudNativePg => "CloudNativePG manages this server's configuration, and sets the TLS \
              settings to its own files: it accepts\ncertificates from Secrets only (spec.certificates). pgsvid can \
              serve the clients of such a cluster, but not its server."
@@ -27,7 +27,7 @@ pub(super) fn instructions(settings: &Settings, manager: Manager) -> String {
     }
 }
 
-/// The part of Patroni's dynamic configuration.
+/// The text to add to Patroni's dynamic configuration.
 fn patroni(settings: &Settings) -> String {
     let mut yaml = "postgresql:\n  parameters:\n".to_owned();
     for (name, value) in settings.wanted() {

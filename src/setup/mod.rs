@@ -1,7 +1,7 @@
 //! Sets a PostgreSQL up for pgsvid: prints what it needs, applies it, and reverts it.
 //!
 //! What is printed follows from the configuration alone. What is applied is planned by a pure function from facts, shown,
-//! recorded, and restored if PostgreSQL objects. It is done as the server's user, even if root runs the command.
+//! recorded, and restored if PostgreSQL objects. All of this runs as the server's user, even if root starts the command.
 
 mod alter;
 mod apply;

@@ -66,7 +66,7 @@ pub(super) async fn become_owner(server: &sql::Settings) -> Result<Option<Owner>
     })?;
     let ours = geteuid();
     if !ours.is_root() {
-        // Root may be forwarding connections. Its rights are never used.
+        // A program of root's may be forwarding connections. Root's rights are never used.
         return if uid == ours.as_raw() || uid == 0 {
             Ok(None)
         } else {
@@ -76,7 +76,7 @@ pub(super) async fn become_owner(server: &sql::Settings) -> Result<Option<Owner>
     if uid == 0 {
         return Err(Error::RootListens { socket });
     }
-    // As root: afterwards this process has that user's ID, and would always accept it.
+    // Checked as root: after the switch this process has the listener's user ID, and would always accept that user.
     if !sql::may_listen(server, uid) {
         let cause = sql::Error::Peer { uid };
         return Err(Error::Socket { socket, remedy: cause.remedy(server), cause });

@@ -5,8 +5,8 @@ use std::path::Path;
 
 use crate::consumers::Pooler;
 
-/// The lines for the section `[pgbouncer]` of a PgBouncer's ini, with a final newline. `included` is the path of the
-/// published part of it, for PgBouncer, if there is one.
+/// The lines for the section `[pgbouncer]` of a PgBouncer's ini, with a final newline. `included` is the path by which
+/// PgBouncer finds the published part of its ini, if there is one.
 #[must_use]
 pub fn pgbouncer_ini(pooler: &Pooler, included: Option<&Path>) -> String {
     let (host, port) = (pooler.console.host.display(), pooler.console.port);

@@ -1,4 +1,5 @@
-//! From facts about the server to the steps that set it up: pure, so that the plan can be shown before anything is done.
+//! Turns facts about the server into the steps that set it up. It does nothing else, so that the plan can be shown before
+//! anything is done.
 
 use std::path::{Path, PathBuf};
 
@@ -144,7 +145,7 @@ fn role(plan: &mut Plan, settings: &Settings, server: &Administration) {
     }
 }
 
-/// Whether the postmaster's command line sets it.
+/// Whether the postmaster's command line sets this setting.
 fn is_given(setting: &Setting) -> bool {
     setting.source.as_deref() == Some("command line")
 }
@@ -190,7 +191,7 @@ fn tls(plan: &mut Plan, settings: &Settings, facts: &Facts) {
             "the postmaster's command line overrides every file: start PostgreSQL with {}, or without these options",
             options.join(" ")
         ));
-        // Half of a set is useless.
+        // The other settings are useless without these.
         return;
     }
     if !free.is_empty() && free.iter().all(|((name, _), _)| *name != SSL) {
@@ -465,7 +466,7 @@ mod tests {
             let mut facts = facts();
             facts.server.manager = Some(manager);
             let plan = plan(&settings(), &facts, true).unwrap();
-            // Role and grant are not configuration.
+            // The manager owns the configuration; setup still creates the role and its grant.
             assert_eq!((count(&plan), plan.by_hand.len()), ([2, 0, 0], 2), "{manager:?}");
         }
         let mut facts = facts();

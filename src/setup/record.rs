@@ -46,7 +46,7 @@ pub(super) struct Undo {
     pub(super) database: String,
     /// The statement.
     pub(super) statement: String,
-    /// Whether the original statement was executed. If false, the transaction tells, or a person must check.
+    /// Whether the original statement was executed. If false, the state of the transaction shows it, or a person must check.
     pub(super) done: bool,
     /// The ID of the transaction with the original statement, until it is done.
     #[serde(default, skip_serializing_if = "Option::is_none")]

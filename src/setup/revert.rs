@@ -162,7 +162,8 @@ async fn take_back(work: &mut Work<'_>, todo: &Todo) -> Result<(), Error> {
         work.record.undo.retain(|known| known != undo);
         work.write_record()?;
     }
-    // It is unknown whether these were executed; they have been shown. The server will know about one that still runs.
+    // Statements are forgotten if it is unknown whether they were executed; the plan has shown them. One with a transaction
+    // stays, because the server will know its outcome.
     work.record.undo.retain(|undo| undo.done || undo.transaction.is_some());
     work.write_record()
 }

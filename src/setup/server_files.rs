@@ -34,7 +34,7 @@ pub(super) struct Editable {
 }
 
 impl ServerFiles {
-    /// Opens the directories of a server, if its data directory is on this side and belongs to this process's user.
+    /// Opens the directories of a server, if its data directory can be reached from here and belongs to this process's user.
     pub(super) fn open(server: &Administration) -> Result<Self, Error> {
         let path = &server.data_directory;
         let elsewhere = |why: String| Error::Elsewhere { path: path.clone(), why };

@@ -1,4 +1,4 @@
-//! The text of what PostgreSQL needs, ready to paste or to mount: each piece gives its reason, and its file.
+//! The text of what PostgreSQL needs, ready to paste or to mount: each piece says why it is needed, and in which file.
 
 use std::fmt::Write as _;
 
@@ -8,7 +8,7 @@ use crate::sql::statements::{configuration_value, identifier, role_script};
 use crate::sql::{in_database, session_grants_script};
 use crate::text::argument;
 
-/// Slots to reserve: as many as the role may have connections.
+/// Connection slots to reserve: as many as the role may have connections.
 const RESERVED: u32 = 3;
 
 /// A piece of the text.
@@ -16,7 +16,7 @@ const RESERVED: u32 = 3;
 pub enum Piece {
     /// Role and grants, as SQL.
     Sql,
-    /// The same, with the grants for the sessions of others.
+    /// Role and grants, with those to see and to end the sessions of others.
     SqlWithSessions,
     /// Lines for `postgresql.conf`.
     PostgresqlConf,
