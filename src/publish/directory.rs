@@ -71,7 +71,8 @@ impl Directory {
     pub(super) fn open_to_look(path: &Path) -> Result<(Self, Result<Trust, Error>), Error> {
         let opened = directory_path::follow(path)?;
         let (owner, ours) = (opened.owner(), ours());
-        // Many users may have the owner's ID.
+        // If the owner's ID stands for all users without an ID in this user namespace, many users may have it: then root judges
+        // as root.
         let seen_by = if ours == 0 && users::nobody_here() != Some(owner) { owner } else { ours };
         let trust = match opened.judge(seen_by) {
             Ok(_) if ours == 0 && owner != 0 => {
@@ -129,7 +130,7 @@ impl Directory {
         Ok(directory_path::follow(&self.path)?.exposed)
     }
 
-    /// The same at the time when it was opened.
+    /// What others could rename on the path when the directory was opened.
     pub(super) fn found(&self) -> &[Exposed] {
         &self.found
     }
@@ -148,8 +149,8 @@ impl Directory {
         let opened = match directory_path::follow(&self.path) {
             Ok(opened) => opened,
             Err(Error::Open { cause: Errno::NOENT | Errno::NOTDIR, .. }) => return Ok(None),
-            // If it cannot be examined for the moment, that says nothing about the path. The sandbox keeps pgsvid out of
-            // another directory at the same path, which can still be examined.
+            // A failure to open the path may be temporary, and then says nothing about the path. The sandbox forbids opening
+            // another directory at the same path, but allows `stat` on it.
             Err(error) => {
                 let (at_path, open) = (rustix::fs::stat(&self.path), rustix::fs::fstat(&self.fd));
                 return match (at_path, open) {

@@ -36,14 +36,14 @@ pub enum Trust {
         /// Its permission bits.
         mode: u32,
     },
-    /// It is within such a mount, where those others may rename it.
+    /// It is within such a mount, and the others may rename it there.
     WithinMount {
         /// The permission bits of the mount's root.
         mode: u32,
     },
 }
 
-/// The kernel follows as many (`path_resolution(7)`).
+/// The most links that are followed: the kernel has the same limit (`path_resolution(7)`).
 const MOST_LINKS: usize = 40;
 /// Most components that are followed, those of links included.
 const MOST_COMPONENTS: usize = 10_000;
@@ -186,7 +186,7 @@ impl DirectoryPath {
             }
             match Openness::of(stat) {
                 Openness::Closed | Openness::Sticky(_) => {}
-                // `/` is a mount, too, but not one of its own.
+                // `/` is always the root of a mount: that is no reason to accept a `/` to which others may write.
                 Openness::Mount(mode) if ancestor != Path::new("/") => open_mount = Some(mode),
                 Openness::Mount(mode) | Openness::Open(mode) => {
                     let (directory, ancestor) = (self.path.clone(), ancestor.clone());

@@ -134,7 +134,7 @@ fn read(
     let kept = load(&names).map_err(|error| match error {
         Unreadable::NotOurs(found) => Unusable::NotOurs(found),
         Unreadable::Failed(cause) => {
-            // The generation itself, if each of its files can be read.
+            // If each of its files can be read, the error names the generation itself.
             let unreadable = names.iter().find(|name| load(std::slice::from_ref(name)).is_err());
             let name = unreadable.map_or(generation, |name| name.as_str()).to_owned();
             Unusable::Unreadable { name, cause }

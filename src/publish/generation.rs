@@ -24,7 +24,7 @@ pub(super) const PREFIX: &str = "..v";
 
 /// The suffix of a generation's directory while it is written or removed.
 const UNFINISHED: &str = ".part";
-/// Mode of a generation's directory. With another mode it is unusable: readers must get through it.
+/// Mode of a generation's directory. With another mode it is unusable: readers must be able to enter it.
 const MODE: u32 = 0o755;
 /// The bits of a directory's mode that count: in a setgid directory a new one has setgid, too, which grants nothing.
 const COUNTS: u32 = 0o5777;
@@ -79,7 +79,7 @@ impl Generation {
         let Ok(within) = directory.open_generation(&self.name) else {
             return false;
         };
-        // PostgreSQL must get through it, and nobody else may create files in it.
+        // PostgreSQL must be able to enter the directory, and nobody else may create files in it.
         let ours = rustix::process::geteuid().as_raw();
         if !rustix::fs::fstat(&within)
             .is_ok_and(|stat| stat.st_mode & COUNTS == MODE && stat.st_uid == ours)
@@ -208,7 +208,7 @@ pub(super) fn write(
     .map_err(|cause| directory.step("create", &unfinished, cause))?;
     let written = fill(directory, &unfinished, files, group).and_then(|entries| {
         seam::step();
-        // Last: the name tells the next run that the generation is complete.
+        // The rename comes last: the name tells the next run that the generation is complete.
         directory.know(&name);
         rustix::fs::renameat(directory, unfinished.as_str(), directory, name.as_str())
             .map_err(|cause| directory.step("rename", &unfinished, cause))?;
@@ -367,7 +367,7 @@ pub(super) fn remove(directory: &Directory, generation: &str) {
         if !listing.iter().all(|entry| directory.may_hold(&entry.file_name().to_string_lossy())) {
             return;
         }
-        // So that the next run knows it as incomplete, if this one is killed in between.
+        // It is renamed first, so that the next run knows it as incomplete if this one is killed in between.
         let unfinished = format!("{generation}{UNFINISHED}");
         seam::step();
         if !is_unfinished(generation)

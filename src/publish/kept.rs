@@ -98,7 +98,7 @@ pub(super) fn read_one(
     Some(kept.contents.remove(name)?.0)
 }
 
-/// The same without judging who wrote it: enough to see how long a generation is useful.
+/// Reads one file of a generation without judging who wrote it: that is enough to see how long the generation is useful.
 pub(super) fn glance(
     directory: &Directory,
     generation: &str,

@@ -88,7 +88,7 @@ pub(super) fn remove_current(directory: &Directory, found: &NotOurs) -> Result<(
 pub(super) fn remove(directory: &Directory, name: &str, found: &NotOurs) -> Result<(), Error> {
     seam::step();
     let removed = match found.reason {
-        // It may be anything of this process's user that others have renamed.
+        // It may be any file or directory of this process's user that others have renamed.
         Reason::Target => move_aside(directory, name),
         _ => match rustix::fs::unlinkat(directory, name, AtFlags::empty()) {
             Err(Errno::ISDIR) if directory.is_shared() => move_aside(directory, name),
@@ -141,7 +141,8 @@ pub(super) fn ensure(directory: &Directory, names: &[String]) -> Result<Vec<Stri
 pub(super) struct Plain {
     pub(super) bytes: Zeroizing<Vec<u8>>,
     pub(super) mode: u32,
-    /// Whether nobody else could have written it. Its group may: it may be the user's own (a umask of 0002).
+    /// Whether nobody else could have written it. Its group may have written it, because that may be the user's own group (a
+    /// umask of 0002).
     pub(super) is_ours: bool,
 }
 

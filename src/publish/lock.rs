@@ -20,7 +20,7 @@ const TRIES: u32 = 16;
 /// The lock. Dropping it releases it.
 pub(super) struct Lock {
     file: OwnedFd,
-    /// Whether it also keeps out other machines that have the directory.
+    /// Whether it also keeps out other machines that have mounted the directory.
     is_everywhere: bool,
 }
 
@@ -68,7 +68,7 @@ pub fn is_in_use(directory: &Path) -> bool {
 }
 
 impl Lock {
-    /// Whether another machine that has the directory is kept out, too.
+    /// Whether another machine that has mounted the directory is kept out, too.
     pub(super) fn is_everywhere(&self) -> bool {
         self.is_everywhere
     }
@@ -124,7 +124,7 @@ fn open(directory: &Directory) -> Result<Option<OwnedFd>, Error> {
 fn judge(directory: &Directory, stat: &Stat) -> Result<(), Reason> {
     let ours = Owners::ours();
     if directory.is_exclusive() {
-        // A backup may have linked it, and its holder must be respected.
+        // A backup may have made a hard link to it; the lock of its holder still counts.
         ours.judge_left(stat)?;
     } else {
         ours.judge_plain(stat)?;

@@ -1,6 +1,6 @@
 //! Publishes one generation as one set of files: `svid.pem → ..data/svid.pem`, `..data → ..v<stamp>-<random>/`.
 //!
-//! The invariant: at every instant, whatever kills this process, PostgreSQL can start from what is on disk. So a new
+//! The invariant: at every instant, even if this process is killed, PostgreSQL can start from what is on disk. So a new
 //! generation is complete, synced and read back before one `renameat` makes it the current one, and no existing file is ever
 //! written to. Everything is relative to one open directory, and follows no links.
 
@@ -62,7 +62,7 @@ pub fn judge_path(directory: &Path, reader: u32) -> Result<(), Error> {
     directory_path::judge(directory, reader)
 }
 
-/// Certificates have no fractions of a second.
+/// The precision of times in certificates, which have no fractions of a second.
 const MOMENT: Duration = Duration::from_secs(1);
 
 /// How and where to publish.
@@ -122,9 +122,9 @@ pub struct Publisher {
     earlier: Vec<String>,
     /// The generation before `current`: the last good set until the new one is verified.
     previous: Option<String>,
-    /// Whether another directory at the same path is out of reach.
+    /// Whether this process can write only to the open directory: see [`Self::bind`].
     bound: bool,
-    /// What was found since the last call of [`Self::take_disowned`].
+    /// What others could have created, found since the last call of [`Self::take_disowned`].
     disowned: Vec<Disowned>,
 }
 
@@ -234,7 +234,7 @@ impl Publisher {
         let mut kept = match kept::load(&self.directory, &name, &names, Owners::ours()) {
             Ok(kept) => kept,
             Err(Unreadable::Failed(_)) => {
-                // Perhaps a link that leads PostgreSQL to another set.
+                // It may be a link that leads PostgreSQL to another set.
                 if let Some(found) = generation::impostor(&self.directory, &name)
                     && !found.is_roots()
                 {
@@ -260,7 +260,8 @@ impl Publisher {
         let Ok(mut material) = decoded else {
             return Ok(None);
         };
-        // Authorities that are not the agent's come from the present configuration, not from that of the time.
+        // Authorities that are not the agent's come from the present configuration, not from the one with which the set was
+        // written.
         let recorded = match record::read(&self.directory, &name) {
             Ok(None) => None,
             Ok(Some(Found { record, file })) => {
@@ -363,7 +364,7 @@ impl Publisher {
         Ok(Published { generation: name, taken_over })
     }
 
-    /// Whether the published set is the one that publishing these would give, with files as configured.
+    /// Whether the published set is the one that publishing these would create, with files as configured.
     #[must_use]
     pub fn holds(&self, material: &Material, extra_authorities: &[Certificate]) -> bool {
         let Some(current) = &self.current else {
@@ -439,7 +440,7 @@ impl Publisher {
         generation::remove_unfinished(&self.directory, current.as_deref())
     }
 
-    /// There is no space: removes the generations that no link leads to, except the new one.
+    /// Makes room on a full volume: removes the generations that no link leads to, except the new one.
     fn make_room(&self, new: Option<&str>) -> Result<(), Error> {
         // If somebody has changed the link, it does not show which set is the last good one.
         let linked = links::current(&self.directory)?;

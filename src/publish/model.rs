@@ -216,7 +216,7 @@ impl<'a> Model<'a> {
         }
     }
 
-    /// After a kill it is the old set or the new one; this finds out which.
+    /// After a kill either the old set or the new one is on disk; this finds out which.
     fn narrow(&mut self, new: Set) {
         if self.tampered {
             return;

@@ -1,4 +1,4 @@
-//! Who could have written an entry of the published directory. It counts only if nobody but its owner could have.
+//! Who could have written an entry of the published directory. An entry counts only if nobody but its owner could have.
 
 use std::path::PathBuf;
 

@@ -1,7 +1,7 @@
 //! What a generation records about itself: which set it is, where its authorities come from, and what was written.
 //!
-//! A bundle alone does not show which of its authorities come from the agent, and which only from the configuration; the
-//! latter must not outlive it. And files alone do not show whether they have changed.
+//! A bundle alone does not show which of its authorities come from the agent, and which only from the configuration; the latter
+//! must not stay once they are removed from the configuration. And files alone do not show whether they have changed.
 
 use std::collections::BTreeMap;
 

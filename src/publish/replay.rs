@@ -7,9 +7,10 @@
 //! it renames neither of them again while the generation is current. What root changes afterwards, as Kubernetes does when
 //! it gives a volume to its group, it also changes in the files.
 //!
-//! The same holds for the directory, if others may rename that. A rename sets no time of modification (tried on ext4, tmpfs
-//! and overlayfs), and creating an entry in it sets both times. So a directory whose time of change is later than both that
-//! and its set was renamed, or given another owner or mode. With the sticky bit, others may hide this by creating an entry.
+//! The same holds for the directory, if others may rename that. A rename sets no time of modification (tried on ext4, tmpfs and
+//! overlayfs), and creating an entry in the directory sets both times. So a directory whose time of change is later than its
+//! time of modification and later than its set was renamed, or given another owner or mode. With the sticky bit, others may
+//! hide this by creating an entry.
 
 use std::time::SystemTime;
 

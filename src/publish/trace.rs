@@ -2,8 +2,8 @@
 
 use rustix::fs::Stat;
 
-/// Changes whenever a file is edited, replaced, renamed, or given another owner or mode; renaming it back does not restore
-/// it.
+/// Changes whenever a file is edited, replaced, renamed, or given another owner or mode; renaming it back does not restore the
+/// old value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Trace {
     device: u64,

@@ -19,7 +19,7 @@ const TICK: Duration = Duration::from_millis(1);
 /// A file server has its own clock, which may be ahead.
 const MOST_TICKS: u32 = 50;
 
-/// What others could replace, as pgsvid has left it: by path on the way to the directory, and by name in it.
+/// What others could replace, as pgsvid has left it: entries on the path to the directory, and entries in it, each by its path.
 pub(super) type Left = BTreeMap<PathBuf, Seen>;
 
 /// Something that others could rename.
@@ -154,17 +154,18 @@ fn look(directory: &Directory, names: &[String]) -> Result<Left, Error> {
     Ok(seen)
 }
 
-/// The same after the kernel's clock has ticked, so that whatever happens later gets a later time.
+/// Looks again until the kernel's clock has ticked, so that any later change gets a later time.
 fn settled(directory: &Directory, names: &[String]) -> Result<Left, Error> {
     let mut ticks = 0;
     loop {
-        // Before the look: what happens after it in the same tick would get the same time.
+        // The time is read before the look: a change after the look, in the same tick, would get the same time.
         let now = clock_gettime(ClockId::RealtimeCoarse);
         let is_past = |trace: &Trace| trace.is_before((now.tv_sec, now.tv_nsec));
         let mut seen = look(directory, names)?;
         ticks += 1;
         if ticks > MOST_TICKS || seen.values().all(|it| it.trace.as_ref().is_none_or(is_past)) {
-            // With a busy neighbour that may never happen; then it proves nothing.
+            // If others keep changing the containing directory, its trace may never be old enough: then it proves nothing, and
+            // is left out.
             for it in seen.values_mut() {
                 it.within.take_if(|within| !is_past(within));
             }
