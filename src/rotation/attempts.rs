@@ -32,7 +32,7 @@ struct Slot {
     distrusted: bool,
     /// Whether its last attempt has shown the published set in force.
     settled: bool,
-    /// Its last attempt has proven that it serves the published set.
+    /// Whether its last attempt has proven that it serves the published set.
     proven: bool,
 }
 
@@ -49,7 +49,7 @@ pub(super) struct Ended {
 /// The result of an attempt.
 pub(super) enum Outcome {
     Shown(Box<Attempt>),
-    /// The consumer's own data were queried.
+    /// The consumer's settings and counts were queried.
     Asked,
     Interrupted,
 }
@@ -95,7 +95,7 @@ impl Attempts {
         (0..self.slots.len()).filter(|at| is_due(&self.slots[*at])).collect()
     }
 
-    /// All of them.
+    /// The indices of all consumers.
     pub(super) fn all(&self) -> Vec<usize> {
         (0..self.slots.len()).collect()
     }
@@ -117,7 +117,7 @@ impl Attempts {
         self.slots.iter().filter_map(|slot| slot.consumer.as_ref()?.next()).min()
     }
 
-    /// A new set is published; its delivery began at `begun`.
+    /// Records that a new set is published, and that its delivery began at `begun`.
     pub(super) fn delivery_begins(&mut self, begun: Instant) {
         for slot in &mut self.slots {
             slot.begun = Some(begun);
@@ -126,7 +126,7 @@ impl Attempts {
         }
     }
 
-    /// How long the delivery to a consumer took, once it is proven; only the first time.
+    /// How long the delivery to a consumer took, called once it is proven; `None` after the first call.
     pub(super) fn arrived(&mut self, at: usize) -> Option<Duration> {
         self.slots[at].begun.take().map(|begun| begun.elapsed())
     }
@@ -149,7 +149,7 @@ impl Attempts {
         self.slots[at].distrusted
     }
 
-    /// Starts an attempt for each of these that is in none; `took` is the duration of the publication, if it is new.
+    /// Starts an attempt for each of these consumers that is in none; `took` is the duration of the publication, if it is new.
     pub(super) fn begin(
         &mut self,
         which: &[usize],

@@ -1,4 +1,4 @@
-//! How long the next set waits for consumers that still load the one before. Pure: the time is an input.
+//! How long the next set waits for consumers that still load the one before. It reads no clock: the time is an input.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -11,7 +11,7 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 /// The consumers that are loading the published set, and the running hooks that the next set waits for.
 #[derive(Debug, Default)]
 pub(super) struct Barrier {
-    /// Which consumer, and since when.
+    /// The consumers by number, and since when each has been loading.
     loading: BTreeMap<usize, Instant>,
     /// Whether a set waits for them.
     waited: bool,

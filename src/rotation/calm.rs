@@ -1,7 +1,7 @@
 //! How soon a change of the extra authorities is published after another one. Each publication makes PostgreSQL reload, and the
 //! program that writes these files, or a user who may, can change them without end.
 //!
-//! A few changes in a row are taken as they come; then the pauses grow, but not so long that a removed authority stays trusted
+//! A few changes in a row are published at once; then the pauses grow, but not so long that a removed authority stays trusted
 //! for more than a minute.
 
 use std::time::Duration;
@@ -12,7 +12,7 @@ use tokio::time::Instant;
 const AT_ONCE: u32 = 5;
 /// The first and the longest pause.
 const PAUSE: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(60));
-/// After this time without a change the next ones count as the first again.
+/// After this time without a change, [`AT_ONCE`] changes are again taken without a pause.
 const QUIET: Duration = Duration::from_secs(300);
 
 /// The changes in a row.

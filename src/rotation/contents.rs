@@ -11,7 +11,7 @@ use crate::publish::{self, Restored};
 use crate::text::ascii;
 use crate::timing;
 
-/// How often changes by others are examined while nothing can be published: they may go on without end.
+/// The shortest time between two examinations of others' changes while nothing can be published: the changes may never stop.
 const PAUSE: Duration = Duration::from_secs(1);
 
 const LINKS_CHANGED: &str = "somebody has changed the links to the published files, and pgsvid cannot publish them again at the moment";
@@ -121,7 +121,7 @@ impl Rotation {
                 self.publish_in_a_while(&material);
                 return Ok(false);
             }
-            // On the heap: it is rare, and the loop's own state would otherwise have room for it all the time.
+            // On the heap, because it happens rarely, and otherwise the future of the loop would always be as large as with it.
             Box::pin(self.rotate()).await?;
             return Ok(false);
         }
@@ -149,7 +149,8 @@ impl Rotation {
             self.files.settle();
             self.displaced = false;
             self.distrust();
-            // PostgreSQL reads again each time, so this is not done as often as others cause it.
+            // PostgreSQL reads the set again each time, so the next repair has to wait: others may change the links again and
+            // again.
             self.quiet_until = Instant::now() + self.disturbance.delay();
             self.hand_over(&self.attempts.all(), None);
         }

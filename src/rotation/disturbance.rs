@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use super::PUBLISH_AGAIN;
 use crate::timing::Backoff;
 
-/// So many changes of the files in a row are answered at once: somebody may be editing them one by one.
+/// The number of changes of the files in a row that are answered at once: somebody may be editing them one by one.
 const BURST: u32 = 5;
 /// After this time without a disturbance, the next one is answered at once again.
 const QUIET: Duration = Duration::from_secs(60);
@@ -31,7 +31,7 @@ impl Disturbance {
         Self { pending: false, waits: false, last: None, changes: 0, backoff }
     }
 
-    /// PostgreSQL may have read something else before this process started to check.
+    /// Records that PostgreSQL may have read something else before this process started to check.
     pub(super) fn suspect(&mut self) {
         self.pending = true;
     }
@@ -43,7 +43,7 @@ impl Disturbance {
         self.follows()
     }
 
-    /// Whether what happens now follows another.
+    /// Whether this event follows another one within [`QUIET`].
     fn follows(&mut self) -> bool {
         let now = Instant::now();
         let follows = self.last.replace(now).is_some_and(|last| now < last + QUIET);
@@ -63,7 +63,7 @@ impl Disturbance {
         self.changes > BURST
     }
 
-    /// PostgreSQL is proven to have read the right set.
+    /// Records that PostgreSQL is proven to have read the right set.
     pub(super) fn settle(&mut self) {
         self.pending = false;
     }

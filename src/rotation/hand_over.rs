@@ -56,7 +56,7 @@ impl Rotation {
                 self.attempts.put_back(ended);
             }
             Outcome::Shown(mut attempt) => {
-                // Others may have replaced it while PostgreSQL read it: then the result proves nothing.
+                // Others may have replaced the set while PostgreSQL read it: then the result proves nothing.
                 if self.attempts.is_distrusted(at) || !self.is_undisturbed().await? {
                     let material = ended.publication.material.clone();
                     self.attempts.put_back(ended);
@@ -70,14 +70,14 @@ impl Rotation {
         self.sweep().await
     }
 
-    /// What an attempt means, for the consumer and for the status.
+    /// Draws the conclusions from an attempt, for the consumer and for the status.
     fn judge(&mut self, ended: &mut Ended, attempt: &Attempt) {
         let Ended { at, consumer, publication, took, .. } = ended;
         let why_not_newer = self.status.borrow().why_not_renewed();
         let concluded = consumer.conclude(attempt, publication, *took, why_not_newer);
         let whole = consumer.is_settled().then(|| self.attempts.arrived(*at)).flatten();
         if self.attempts.note(*at, consumer) {
-            // Nothing that others have done matters any more.
+            // The published set is in force at all consumers, so what others have changed before has no effect any more.
             self.disturbance.settle();
         }
         let current = consumer.is_settled() && attempt.verdict == Verdict::Current;

@@ -1,7 +1,7 @@
-//! The loop: order, retry, replacement and re-verification. Nothing else decides them.
+//! The loop, which alone decides the order of the steps, and when something is retried, replaced or verified again.
 //!
-//! A rotation is publish → reload → verify. A failed step is recorded and answered with a retry; newer material replaces the
-//! retries of older.
+//! A rotation is publish → reload → verify. A failed step is recorded and answered with a retry; a newer set ends the retries
+//! of an older one.
 
 mod attempts;
 mod barrier;
@@ -50,7 +50,7 @@ use crate::watching::{Changes, Watching};
 pub struct Settings {
     /// The requirements for a set of an earlier run.
     pub expectations: Expectations,
-    /// The names of the set on disk at the start, whatever has happened to the configuration since.
+    /// The names of the set on disk at the start, even if the configuration has changed since it was written.
     pub before: Option<Names>,
     /// PEM files whose certificates are appended to the bundle.
     pub extra_authorities: Vec<PathBuf>,
@@ -253,7 +253,7 @@ impl Rotation {
             match turn {
                 Turn::Source => self.follow_source().await?,
                 Turn::SourceEnded => {
-                    // The owner of both reports why.
+                    // The owner of the source and of this loop reports why the source has ended.
                     stop.cancelled().await;
                     return self.finish().await;
                 }
@@ -312,7 +312,7 @@ impl Rotation {
         };
         let is_wanted = |wanted: &Arc<Material>| wanted.publishes_as(&material);
         if self.publish_again.is_some() && self.wanted.as_ref().is_some_and(is_wanted) {
-            // Whatever else the agent sends, the next attempt comes at its time.
+            // This set is already being retried: the agent's message does not make the next try any earlier.
             return Ok(());
         }
         if self.has_to_wait(&material).await? {
@@ -338,7 +338,7 @@ impl Rotation {
 
     /// Publishes the wanted set, and hands it over.
     async fn rotate(&mut self) -> Result<(), Error> {
-        // Whatever the reason is: the newest of the waiting changes is published, too.
+        // Whatever has caused this publication, it also takes the newest identity that waits.
         if self.later.take().is_some()
             && let Identity::Current(newest) = &self.source.borrow().identity
         {
@@ -356,11 +356,11 @@ impl Rotation {
         self.disturbance.waits = false;
         let begun = Instant::now();
         self.not_before = begun + SHORTEST_INTERVAL;
-        // With a full volume, or worse, PostgreSQL must not open a session for each try.
+        // Not for a retry: on a full volume, PostgreSQL would have to open a session for each try in vain.
         if self.publish_again.is_none() {
             self.attempts.idle().for_each(Consumer::prepare);
         }
-        // Changes made while the old set was published would be lost with it.
+        // Changes by others are noted before publishing: afterwards nothing shows that PostgreSQL may have read them.
         if self.generation > 0 && !self.is_undisturbed().await? {
             self.distrust();
         }
@@ -452,7 +452,7 @@ impl Rotation {
         Ok(())
     }
 
-    /// The writer of files. What is requested from here on is a step with a time limit.
+    /// The writer of files. The call announces a step with a time limit, which covers the request that follows.
     fn target(&self) -> &Target {
         self.pulse.step("writing files", FILES);
         &self.target

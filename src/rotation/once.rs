@@ -21,7 +21,7 @@ const MOMENT: Duration = Duration::from_secs(2);
 /// What is requested.
 #[derive(Debug, Clone, Copy)]
 pub struct Once {
-    /// Only what the agent offers now counts, whatever is published.
+    /// Whether only what the agent offers now counts, even if a valid set is published.
     pub fresh: bool,
     /// How long the agent may take if others may put an older set back; elsewhere it is two seconds.
     pub exposed: Duration,
@@ -65,7 +65,7 @@ impl Rotation {
     pub async fn once(mut self, asked: Once) -> Result<(Arc<Material>, PublishedBy), NotPublished> {
         // One set is published, so the limit on how often changes of the agent are published does not apply.
         self.pace = Pace::new(Duration::ZERO);
-        // What is adopted may be published again, with other files beside it.
+        // An adopted set may be published again at once, with files that are configured differently now.
         let before = self.generation;
         self.begin().await?;
         self.adopt().await?;

@@ -14,7 +14,7 @@ impl Rotation {
     pub(super) async fn published(&mut self) -> Result<(), Error> {
         let paths = self.target().watched_paths().await?;
         self.files.follow(paths);
-        // pgsvid's own changes are not news.
+        // Events about pgsvid's own changes are ignored.
         self.files.settle();
         self.displaced = false;
         let Some(material) = self.wanted.clone() else { return Ok(()) };

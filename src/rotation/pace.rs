@@ -12,9 +12,9 @@ use tokio::time::Instant;
 
 /// Most changes of one kind in a row.
 const BURST: u32 = 120;
-/// How long before the published leaf expires a new one no longer waits.
+/// How long before the published leaf expires a new leaf is taken without waiting.
 const IN_TIME: Duration = Duration::from_secs(2);
-/// Shortest time between two changes that did not wait for this reason.
+/// Shortest time between two changes that are taken because the published leaf is about to expire.
 const NEEDED: Duration = Duration::from_secs(5);
 
 /// What changes.
@@ -137,9 +137,9 @@ mod tests {
     {
         let mut pace = Pace::new(EVERY);
         taken(&mut pace, Change::Leaf, LONG);
-        // Another authority, but not without end either.
+        // Changes of the authorities have a budget of their own, which ends, too.
         assert_eq!(taken(&mut pace, Change::Authorities, LONG), BURST);
-        // A leaf whose predecessor is about to expire.
+        // A new leaf while the published one is about to expire.
         let soon = Duration::from_secs(5);
         let moment = Instant::now() + Duration::from_secs(3);
         assert_eq!(pace.take(Change::Leaf, soon), Err(moment));

@@ -47,7 +47,7 @@ pub(super) fn crowded(directory: &Path) {
     );
 }
 
-/// Reports that the lock had to be taken again, if so.
+/// Reports if the lock had to be taken again.
 pub(super) fn lock(kept: &Result<bool, publish::Error>) {
     if let Ok(true) = kept {
         warn!(

@@ -195,7 +195,7 @@ impl Model {
 }
 
 proptest! {
-    // `PROPTEST_CASES=1000000 cargo test --release --lib random_schedules` is the campaign.
+    // `PROPTEST_CASES=1000000 cargo test --release --lib random_schedules` runs a million schedules.
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]

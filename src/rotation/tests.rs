@@ -34,17 +34,17 @@ pub(super) struct Running {
 }
 
 impl Running {
-    /// With this many consumers.
+    /// Starts a loop with this many consumers.
     fn start(consumers: usize) -> Self {
         Self::start_in(tempfile::tempdir().unwrap(), consumers)
     }
 
-    /// The same with a set that an earlier run has published.
+    /// Starts a loop in this directory, where an earlier run may have published a set.
     fn start_in(directory: TempDir, consumers: usize) -> Self {
         Self::start_with(directory, consumers, Vec::new(), None)
     }
 
-    /// The same with hooks.
+    /// Starts a loop with hooks.
     pub(super) fn start_with(
         directory: TempDir,
         consumers: usize,
@@ -219,7 +219,7 @@ async fn what_waiting_is_enough_for_is_tried_soon_and_what_somebody_has_to_fix_s
         sleep(HOUR).await;
         let at = times_of_looks(&running.calls(0));
         let pauses: Vec<f64> = at.windows(2).map(|it| (it[1] - it[0]).as_secs_f64()).collect();
-        // Each is random, and the longest possible one doubles up to a limit.
+        // Each pause is random, and the longest possible pause doubles up to a limit.
         let most = pauses.iter().copied().fold(0.0, f64::max);
         assert!(pauses[0] <= first * 2.0, "{asked:?}: {pauses:?}");
         assert!(most <= longest && most > longest / 2.0, "{asked:?}: {pauses:?}");
@@ -323,7 +323,7 @@ async fn no_consumer_waits_for_another() {
     sleep(Duration::from_secs(10)).await;
     assert_eq!(running.published(), Some(second));
     assert_eq!(reloads(&running.calls(1)).len(), 1);
-    // Its own checks continue, too.
+    // The own checks of consumer 1 continue, too.
     sleep(HOUR).await;
     assert!(times_of_looks(&running.calls(1)).len() >= 11);
     running.end().await;

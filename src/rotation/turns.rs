@@ -145,7 +145,7 @@ async fn touched_after(moment: Instant, files: &mut Changes) {
     files.changed().await;
 }
 
-/// Waits until then, or forever without a time.
+/// Waits until `moment`, or for ever if it is `None`.
 async fn until(moment: Option<Instant>) {
     match moment {
         Some(moment) => sleep_until(moment).await,
@@ -166,7 +166,7 @@ mod tests {
                 if ready & (1 << at) == 0 { Poll::Pending } else { Poll::Ready(turn) }
             };
             let mut turns = Turns::default();
-            // Whatever the last turn was.
+            // Let some turns pass, so that the order has changed.
             for _ in 0..ready {
                 let _ = turns.poll(is_ready);
             }

@@ -1,4 +1,4 @@
-//! Identities that follow too many others.
+//! Makes an identity wait if too many others were published before it.
 
 use std::sync::Arc;
 
@@ -25,7 +25,7 @@ impl Rotation {
             self.pace.is_reported &= !self.pace.is_at_rest();
             return Ok(false);
         }
-        // This is how often it checks what has come in the meantime.
+        // While an identity waits, newer ones are looked for at this interval.
         self.not_before = Instant::now() + SHORTEST_INTERVAL;
         if !std::mem::replace(&mut self.pace.is_reported, true) {
             report::paced(self.pace.every());

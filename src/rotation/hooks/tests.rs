@@ -72,7 +72,7 @@ async fn h10_a_hook_that_waits_for_proof_waits_for_every_server_and_for_this_ver
     assert_eq!((first.number, first.generation), (1, 1));
     parent.answer(first, End::Exited(0));
     assert_eq!(parent.next(LONG).await, None, "one of two servers is proven");
-    // What cannot be seen is not proven either.
+    // A server that cannot be verified is not proven to serve the set.
     parent.loop_.behave(1, failing(Verdict::Unverifiable));
     assert_eq!(parent.next(LONG).await, None);
     let hooks = parent.loop_.status.borrow().hooks.clone();
@@ -82,7 +82,7 @@ async fn h10_a_hook_that_waits_for_proof_waits_for_every_server_and_for_this_ver
     assert_eq!((after.number, after.generation), (0, 1));
     parent.answer(after, End::Exited(0));
 
-    // The next set: the proof of the first one is none.
+    // The proof of the first set is no proof of the next one.
     parent.loop_.behave(0, failing(Verdict::StillOld));
     parent.loop_.issue();
     let now = parent.next(SOON).await.unwrap();
@@ -111,7 +111,7 @@ async fn h13_the_next_set_waits_for_the_barrier_ten_seconds_at_most_and_for_noth
             assert_eq!(parent.loop_.generation(), 2);
         }
         if !ended {
-            // Two never run at once.
+            // Two runs of one hook never overlap.
             assert_eq!(parent.next(SOON).await, None);
             parent.answer(first, End::TimedOut);
         }
@@ -132,7 +132,7 @@ async fn a_hook_that_fails_is_tried_again_and_degrades_until_it_succeeds() {
         let readiness = status.readiness(timing::now());
         assert!(readiness.is_ready() && readiness.degraded.len() == 1, "{readiness:?}");
     }
-    // One that is never answered is not waited for for ever.
+    // A run that is never answered does not block the next one for ever.
     parent.next(LONG).await.unwrap();
     let run = parent.next(LONG + LONG).await.unwrap();
     parent.answer(run, End::Exited(0));
@@ -141,7 +141,7 @@ async fn a_hook_that_fails_is_tried_again_and_degrades_until_it_succeeds() {
     assert!(status.readiness(timing::now()).degraded.is_empty());
     let known = &status.hooks[0];
     assert_eq!((known.completed, known.failed, known.pending), (1, 6, false));
-    // It comes to rest.
+    // Then no further run is requested.
     assert_eq!(parent.next(100 * LONG).await, None);
     parent.loop_.end().await;
 }
