@@ -221,7 +221,7 @@ fn readable(Withheld { at, is_directory, uid, owner, is_own, .. }: &Withheld) ->
     }
 }
 
-/// A line by which clients can log in as any role.
+/// The finding about a line by which clients can log in as any role.
 fn believing(facts: &AccessFacts, rule: &HbaRule) -> Finding {
     let place = place(&facts.hba, rule);
     let local = rule.address.as_ref().is_some_and(Address::is_local);
@@ -423,7 +423,7 @@ mod tests {
             ("hostssl all all all cert\nhost all all all trust", 1, 0),
             ("hostssl all all all scram-sha-256 clientcert=verify-full", 0, 0),
             ("hostssl all all all scram-sha-256", 0, 2),
-            // Both without a certificate, and in front of the line of cert.
+            // The first line lets clients in without a certificate, and hides the `cert` line below it.
             ("host all all all scram-sha-256\nhostssl all all all cert", 1, 1),
             ("hostssl app all 10.0.0.0/8 reject\nhostssl all all all cert", 0, 0),
             ("hostnossl all all all reject\nhostssl all all all cert", 0, 0),

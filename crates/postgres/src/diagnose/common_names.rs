@@ -16,7 +16,7 @@ pub fn named_superusers(
     superusers: &[Superuser],
     own: Option<&str>,
 ) -> Vec<Finding> {
-    // Once for all roles: there may be a hundred thousand lines.
+    // Filtered once for all roles, because there may be a hundred thousand lines.
     let mut all = facts.rules.iter().filter(|line| line.matches_tls());
     let with_tls: Vec<&HbaRule> = all.by_ref().take(MOST_RULES).collect();
     let beyond = all.find(|line| goes_by_name(line));

@@ -41,12 +41,12 @@ const UNOFFERED: [&str; 28] = [
     "brainpoolP256r1",
     "brainpoolP384r1",
     "brainpoolP512r1",
-    // Only as a group.
+    // These are known only as groups.
     "secp192r1",
     "P-192",
     "P-224",
 ];
-/// Other names of those as groups: `K-233`, `B-233`, `brainpoolP256r1tls13`.
+/// How the other names of these curves as groups begin: `K-233`, `B-233`, `brainpoolP256r1tls13`.
 const UNOFFERED_FAMILIES: [&str; 3] = ["K-", "B-", "brainpoolP"];
 /// Curves that OpenSSL has, and that TLS does not have.
 const WITHOUT_TLS: [&str; 13] = [
@@ -64,7 +64,7 @@ const WITHOUT_TLS: [&str; 13] = [
     "Oakley-EC2N-4",
     "SM2",
 ];
-/// More of those, up to their numbers.
+/// How more such names begin; a number follows.
 const WITHOUT_TLS_FAMILIES: [&str; 7] = [
     "prime239v",
     "c2pnb",

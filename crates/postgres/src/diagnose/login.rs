@@ -17,7 +17,7 @@ pub struct RefusedLogin<'a> {
     pub role: &'a str,
     /// The requested database.
     pub database: &'a str,
-    /// Our address, as the server sees it.
+    /// The client's address, as the server sees it.
     pub from: IpAddr,
     /// The certificate that was shown.
     pub leaf: &'a Certificate,
@@ -140,7 +140,7 @@ pub fn by_certificate(leaf: &Certificate, role: &str) -> (&'static str, Option<S
 enum Message {
     /// No line matched.
     NoLine,
-    /// A line of `reject` matched.
+    /// A line with the method `reject` matched.
     Rejected,
     /// A line matched whose authentication failed.
     Failed,
@@ -312,7 +312,7 @@ fn refused_name(access: &AccessFacts, rule: &HbaRule, login: &RefusedLogin<'_>) 
     }
 }
 
-/// The SPIFFE ID to find an entry by.
+/// The SPIFFE ID by which the operator can find the registration entry.
 fn spiffe_id(leaf: &Certificate) -> String {
     leaf.uris().first().cloned().unwrap_or_default()
 }

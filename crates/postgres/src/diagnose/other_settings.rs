@@ -9,7 +9,7 @@ use crate::survey::{Content, FileFacts, Files, Present, State};
 use pgsvid_base::finding::{Code, Finding};
 use pgsvid_base::text::shown;
 
-/// From here on `ssl_ecdh_curve` is a list of groups.
+/// From this version on `ssl_ecdh_curve` is a list of groups.
 const HAS_GROUPS: u32 = 180_000;
 /// PostgreSQL reloads without the file of this setting, but does not start without it.
 pub const AT_A_START: &str = "ssl_dh_params_file";
@@ -131,7 +131,7 @@ fn finding(files: &Files, name: &str, setting: &Setting, text: String) -> Findin
                 .fix(format!("ALTER SYSTEM has set it (postgresql.auto.conf); {or}: {command}"))
                 .command(command)
         }
-        // The role sees that a file sets it, and not which one.
+        // The role sees that a file sets it, but not which file.
         None if setting.may_be_overridden() => {
             let command = back();
             found

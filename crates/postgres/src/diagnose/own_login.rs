@@ -53,7 +53,7 @@ fn own_login(access: &Access, settings: &Settings) -> Option<Finding> {
         match (rule.is_for(&settings.database, &settings.user), rule.is_about(&settings.user)) {
             (Some(false), _) | (_, Some(false)) => {}
             (Some(true), Some(true)) => about.push(rule),
-            // pgsvid cannot tell whether it decides.
+            // pgsvid cannot tell whether this line decides.
             _ if about.is_empty() => return None,
             _ => {}
         }

@@ -67,7 +67,7 @@ pub enum Password {
 }
 
 impl Password {
-    /// How a line asks for a password, if it does.
+    /// What a line makes a client send as its password; `None` if it asks for none.
     #[must_use]
     pub fn asked_by(rule: &HbaRule) -> Option<Self> {
         match rule.method.as_str() {

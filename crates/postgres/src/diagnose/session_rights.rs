@@ -5,8 +5,8 @@ use pgsvid_base::text::shown;
 
 use crate::sql::{self, TlsSettings};
 
-/// What the role lacks, and the grant. `ends` means that such sessions are to be ended; otherwise it is only not known how
-/// many there are. `None` if it lacks nothing.
+/// The finding about the rights that the role lacks, with the grant as its remedy. `ends` means that such sessions are to be
+/// ended; otherwise only their number is unknown without the rights. `None` if it lacks nothing.
 #[must_use]
 pub fn session_rights(
     settings: &TlsSettings,

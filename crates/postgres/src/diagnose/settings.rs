@@ -123,7 +123,7 @@ pub(super) fn with_remedy(
     }
 }
 
-/// Overrides postgresql.conf, and takes effect at once.
+/// The command that sets a setting by ALTER SYSTEM, which overrides postgresql.conf, and that reloads.
 fn alter_system(socket: &sql::Settings, name: &str, value: &str) -> String {
     socket.psql_with_reload(&format!("ALTER SYSTEM SET {name} = {value}"))
 }

@@ -98,7 +98,7 @@ pub(super) fn is_reached(line: &HbaRule, decided: &BTreeSet<&str>) -> bool {
     })
 }
 
-/// pgsvid cannot evaluate the line.
+/// Means that pgsvid cannot evaluate the line.
 #[derive(Debug, Clone, Copy)]
 struct Unknown;
 
@@ -116,7 +116,7 @@ fn login_by<'a>(
             Ok((name == role).then_some(LoginBy::SameName))
         }
         ("peer", Some(map)) => maps.ask(map, user, role),
-        // By a password, or only for somebody else.
+        // Other methods need a password, or do not let this user in.
         _ => Ok(None),
     }
 }

@@ -10,11 +10,11 @@ use pgsvid_base::text::shown;
 use pgsvid_material::Certificate;
 use rustls::AlertDescription;
 
-/// From here on `ssl_ecdh_curve` is `ssl_groups`, a list.
+/// From this version on `ssl_ecdh_curve` is `ssl_groups`, a list.
 const HAS_GROUPS: u32 = 180_000;
 /// The ciphers that the probe needs over TLS 1.2, for any kind of certificate key.
 const CIPHERS: &str = "ECDHE-ECDSA-AES256-GCM-SHA384:ECDHE-RSA-AES256-GCM-SHA384";
-/// The same over TLS 1.3.
+/// The cipher suite that the probe needs over TLS 1.3.
 const SUITE: &str = "TLS_AES_256_GCM_SHA384";
 
 /// Why the probe and the server support no common key exchange, cipher suite or protocol version, as far as the server's
@@ -70,7 +70,7 @@ pub(super) fn no_certificate_shown(facts: &Facts) -> Finding {
         let why = "it has no key exchange, cipher suite or protocol version in common with pgsvid's probe";
         (Code::VerdictUnverifiable, why)
     } else {
-        // Such as internal_error, if an authority's key is too small for OpenSSL.
+        // Another alert, such as internal_error if an authority's key is too small for OpenSSL.
         (
             Code::VerdictUnreachable,
             "that is a fault of the server, which affects its other clients, too",

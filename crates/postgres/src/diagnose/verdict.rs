@@ -166,7 +166,7 @@ fn refuses_the_leaf(facts: &Facts) -> bool {
     matches!(&facts.answer, Answer::Served(served) if matches!(served.reception, Reception::Refused(_)))
 }
 
-/// The served leaf's serial and its end, as the end of a sentence; empty if none is known.
+/// The served leaf's serial number and its expiry, as the end of a sentence; empty if none is known.
 pub(crate) fn served_until(facts: &Facts, now: SystemTime) -> String {
     let Answer::Served(served) = &facts.answer else {
         return String::new();

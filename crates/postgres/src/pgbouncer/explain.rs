@@ -1,4 +1,5 @@
-//! Pure: what errors of the console, settings and verdicts mean for PgBouncer, and what an operator should do.
+//! What errors of the console, settings and verdicts mean for PgBouncer, and what an operator should do. Nothing here uses the
+//! network.
 
 use std::time::SystemTime;
 
@@ -14,7 +15,7 @@ use pgsvid_base::finding::{Code, Finding, Severity};
 const LOG: &str =
     "look for \"TLS setup failed\" in PgBouncer's log: the line names the file and the reason";
 
-/// The finding about an error of the console. Without a remedy waiting is enough.
+/// The finding about an error of the console. If the finding has no remedy, waiting is enough.
 #[must_use]
 pub fn session(error: &Error, settings: &sql::Settings) -> Finding {
     let socket = settings.socket();
@@ -76,7 +77,7 @@ pub fn concerns(settings: &Settings, files: &TlsFiles, has_fragment: bool) -> Ve
     found
 }
 
-/// A file that is not the published one after each publication.
+/// The finding about a path that does not lead to the published file after each publication.
 fn elsewhere(file: &TlsFile, has_fragment: bool) -> Option<Finding> {
     let TlsFile { setting, named, wanted, lead } = file;
     let text = match lead {

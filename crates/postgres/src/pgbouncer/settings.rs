@@ -44,7 +44,8 @@ pub enum ClientTls {
 }
 
 impl Settings {
-    /// Parses the answer to `SHOW CONFIG`: name and value, and more columns in later versions. `None` if it is another's.
+    /// Parses the answer to `SHOW CONFIG`: name and value, and more columns in later versions. `None` if the answer is not
+    /// PgBouncer's.
     pub(super) fn parse(version: String, rows: &[Vec<Option<String>>]) -> Option<Self> {
         let mut values = BTreeMap::new();
         for row in rows {
@@ -69,7 +70,7 @@ impl Settings {
         (self.value("listen_addr"), self.port)
     }
 
-    /// The path of its ini, as it was started with: it may be relative.
+    /// The path of its ini, as given at its start: it may be relative.
     #[must_use]
     pub fn ini(&self) -> &Path {
         Path::new(self.value("conffile"))
@@ -91,7 +92,8 @@ impl Settings {
         }
     }
 
-    /// The same for a judgement of what it serves. It may name no authorities: 1.18 never does.
+    /// What it asks of its clients, in the form that the judgement of a handshake needs. It may name no authorities: 1.18 never
+    /// does.
     #[must_use]
     pub fn clients(known: Option<&Self>) -> ClientSettings {
         let asks = known.is_some_and(|known| known.client_tls() == ClientTls::WithCertificate);

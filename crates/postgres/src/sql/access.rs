@@ -77,7 +77,7 @@ impl std::fmt::Display for BadLine {
     }
 }
 
-/// Whether any is true; `None` if that is unknown.
+/// Whether any of the answers is true; `None` if that is unknown.
 fn any(answers: impl Iterator<Item = Option<bool>>) -> Option<bool> {
     let mut all_told = true;
     for answer in answers {

@@ -16,7 +16,7 @@ pub enum Address {
     /// An address and a mask: all addresses that have the same bits as this one wherever the mask has a one. The ones need not
     /// come first. All other bits of this address are zero. An IPv4 mask has 32 bits.
     Network(IpAddr, u128),
-    /// A host, or with a leading dot all hosts whose names end so.
+    /// A host, or, with a leading dot, all hosts whose names end with this text.
     Name(String),
 }
 

@@ -66,7 +66,7 @@ pub struct Role {
 pub struct Superuser {
     /// The role.
     pub role: String,
-    /// Why it may.
+    /// Why it can do everything.
     pub by: Might,
 }
 

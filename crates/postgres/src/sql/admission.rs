@@ -16,7 +16,7 @@ pub struct Admission<'a> {
 }
 
 impl Admission<'_> {
-    /// Both lines.
+    /// Both lines are missing.
     #[must_use]
     pub fn of_both() -> Self {
         Self { line: true, map: Some(MAP) }

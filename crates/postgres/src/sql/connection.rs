@@ -46,7 +46,7 @@ impl Connection {
             if let Some(options) = options {
                 config.options(options);
             }
-            // Only now, when it is known who receives it.
+            // The password is read only now, when it is known which user receives it.
             if let Some(path) = &settings.password_file {
                 config.password(read_password(path).await?.as_slice());
             }
@@ -56,7 +56,7 @@ impl Connection {
         };
         let (client, connection, budget) = patience.wait(login).await??;
         let version = connection.parameter("server_version").unwrap_or_default().to_owned();
-        // The statement that waits for an answer gets its error.
+        // The error is dropped here, because the statement that waits for an answer reports it.
         let task = tokio::spawn(async move { drop(connection.await) });
         Ok(Self { client, task, budget, patience, version })
     }
@@ -124,7 +124,7 @@ fn lost(budget: &Budget, error: &tokio_postgres::Error) -> Error {
 async fn read_password(path: &Path) -> Result<Zeroizing<Vec<u8>>, Error> {
     let failed = |cause| Error::PasswordFile { path: path.to_owned(), cause };
     let named = path.to_owned();
-    // The path may be anything, on a slow file system.
+    // Read in a thread of its own, because the file may be on a slow file system.
     let read = tokio::task::spawn_blocking(move || files::read(&named, LONGEST_PASSWORD));
     let mut password =
         read.await.map_err(|error| failed(io::Error::other(error)))?.map_err(failed)?;

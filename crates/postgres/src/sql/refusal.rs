@@ -17,11 +17,11 @@ pub enum Refusal {
     Peer,
     /// No line of `pg_hba.conf` matches such a login.
     Line,
-    /// A line of `reject` decides.
+    /// A line with the method `reject` decides.
     Rejected,
     /// All connections of the role's CONNECTION LIMIT are in use; the limit may be 0.
     RoleLimit,
-    /// The same for the database's limit.
+    /// All connections of the database's CONNECTION LIMIT are in use; the limit may be 0.
     DatabaseLimit,
     /// All connections of the server are in use.
     Slots,

@@ -41,7 +41,7 @@ impl Error {
         };
         if let Some(refusal) = Refusal::of(self, settings) {
             return match refusal {
-                // A role belongs to the server, but its grant to a database.
+                // A role belongs to the whole server, but its grant belongs to one database.
                 Refusal::NoRole | Refusal::Unclear => Some(create()),
                 Refusal::NoLogin => Some(settings.psql(&statements::let_log_in(user))),
                 Refusal::Peer | Refusal::Line | Refusal::Rejected => {

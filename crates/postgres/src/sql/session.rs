@@ -116,7 +116,7 @@ impl Session {
         if found != token {
             return Err(Error::Unexpected);
         }
-        // The socket is a link to another server's, or forwarded from one.
+        // The socket is a link to another server's socket, or a program forwards it to another server.
         if port.parse() != Ok(settings.port) {
             return Err(Error::OtherPort { port: shown(port) });
         }
@@ -280,7 +280,7 @@ impl Session {
         let manager =
             administration::pairs(&self.rows(administration::MANAGER, Allowance::FEW).await?);
         let mut roles = self.roles(&[others, &[role, RESERVE]].concat()).await?;
-        // The server has it from 16 on.
+        // The server has this role from 16 on.
         let has_reserve_role = roles.remove(RESERVE).is_some();
         let related = self.rows(&administration::related_query(role), Allowance::FEW).await?;
         let rows = self.rows(&administration::role_query(role), Allowance::FEW).await?;

@@ -11,7 +11,7 @@ const SEES: &str = "pg_read_all_stats";
 const ENDS: &str = "pg_signal_backend";
 /// The roles of which a role that ends sessions is a member.
 pub const SESSION_GROUPS: [&str; 2] = [SEES, ENDS];
-/// From this version on a role that does not inherit needs the option.
+/// From this version on a role that does not inherit needs the option `WITH INHERIT TRUE`.
 const HAS_INHERIT_OPTION: u32 = 160_000;
 
 impl Settings {

@@ -13,7 +13,8 @@ const PROTOCOLS: [&str; 6] = ["none", "TLSv1", "TLSv1.1", "TLSv1.2", "TLSv1.3", 
 const MOST_ROLES: usize = 20;
 const HOUR: u64 = 3600;
 const DAY: u64 = 24 * HOUR;
-/// For how long a session has outlived its certificate, at most: the name, and seconds. The last one has no limit.
+/// The upper limits of the time by which a session has outlived its certificate: a label, and seconds. The last one has no
+/// limit.
 const AGES: [(&str, u64); 4] = [("1h", HOUR), ("1d", DAY), ("7d", 7 * DAY), ("more", u64::MAX)];
 /// The name of all roles that are not counted by name.
 const OTHERS: &str = "other";
@@ -27,7 +28,8 @@ pub struct SessionCounts {
     pub older: u64,
     /// Sessions whose client has shown a certificate.
     pub certified: u64,
-    /// Those of them that have outlived it, by role: the roles with most of them first, at most 20, then the others together.
+    /// The sessions among these that have outlived the certificate, by role: the roles with most of them first, at most 20,
+    /// then the others together.
     pub outlived: Vec<Outlived>,
 }
 
@@ -36,9 +38,10 @@ pub struct SessionCounts {
 pub struct Outlived {
     /// The role, escaped; `other` for all others together, and for a role of that name.
     pub role: String,
-    /// Their number by how long ago the certificate must have expired, at most: `1h`, `1d`, `7d` or `more`.
+    /// Number of sessions by the time since the certificate must have expired; each label is the upper limit of that time:
+    /// `1h`, `1d`, `7d` or `more`.
     pub by_age: [(&'static str, u64); AGES.len()],
-    /// How long ago that of the oldest session must have expired.
+    /// The time since the certificate of the oldest session must have expired.
     pub longest: Duration,
 }
 

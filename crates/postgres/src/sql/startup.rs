@@ -51,7 +51,7 @@ const ALWAYS: [(&str, &str); 27] = [
 /// such as GRANT run functions that may belong to somebody else.
 const FROM_17: [(&str, &str); 2] = [("event_triggers", "off"), ("transaction_timeout", "0")];
 
-/// The same before 17, where no trigger runs at a login: triggers that are enabled normally do not run.
+/// The setting with this effect before 17, where no trigger runs at a login: triggers that are enabled normally do not run.
 pub(super) const AS_A_REPLICA: &str = "SET session_replication_role = replica";
 
 /// From this version on, `event_triggers` and `transaction_timeout` exist.

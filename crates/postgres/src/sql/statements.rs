@@ -114,7 +114,7 @@ pub fn identifier(name: &str) -> String {
 /// A text in SQL, independent of `standard_conforming_strings`.
 #[must_use]
 pub fn literal(text: &str) -> String {
-    // With a blank before the E of a text with backslashes.
+    // `escape_literal` puts a blank before the E of a text with backslashes.
     escape::escape_literal(text).trim_start().to_owned()
 }
 

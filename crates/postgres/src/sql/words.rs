@@ -80,7 +80,7 @@ pub(super) fn lines(text: &str) -> Vec<(u32, Vec<Field>)> {
             line.push_str(next);
             line.truncate(line.trim_end_matches('\r').len());
         }
-        // In C the text ends there.
+        // PostgreSQL is written in C, where a text ends at a NUL byte.
         let fields = fields(line.split('\0').next().unwrap_or_default());
         if !fields.is_empty() {
             found.push((number, fields));

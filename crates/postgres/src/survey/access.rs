@@ -16,8 +16,8 @@ use pgsvid_base::files;
 const DEEPEST: usize = 10;
 /// Largest file that is read, in bytes.
 const LARGEST: u64 = 4 * 1024 * 1024;
-/// How many files are read for one (and entries of a directory looked at), and how many bytes of them: those that include each
-/// other could go on for ever.
+/// How many files are read for one of the two files (and entries of a directory looked at), and how many bytes of them: files
+/// that include each other could go on for ever.
 const MOST_FILES: usize = 1000;
 const MOST_BYTES: u64 = 4 * LARGEST;
 
@@ -170,7 +170,7 @@ impl Budget {
         self.files = self.files.checked_sub(1).ok_or(Error::TooMuch)?;
         let is_secret = || reader.is_some_and(|reader| reader.is_secret(path));
         let text = if is_secret() { None } else { Some(files::text(path, LARGEST)?) };
-        // It may have been exchanged meanwhile.
+        // Another file may have been put in its place while it was read.
         let Some(text) = text.filter(|_| !is_secret()) else {
             self.read.push(path.to_owned());
             return Err(Error::Secret);
@@ -262,7 +262,7 @@ impl<'a> Reading<'a> {
                 Err(Error::Unreadable(error))
                     if include.if_exists && error.kind() == io::ErrorKind::NotFound =>
                 {
-                    // Somebody can create it one day, and so chooses its contents.
+                    // The file counts, because anyone who can create it later chooses its contents.
                     self.budget.read.push(target);
                 }
                 Err(error) => {

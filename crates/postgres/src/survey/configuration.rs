@@ -107,7 +107,7 @@ impl Start {
             user: self.reader.as_ref(),
         };
         reader.read(&configuration, 0)?;
-        // It is read after the others, if it exists.
+        // The server reads this file after the others, if it exists.
         let altered = self.data.join("postgresql.auto.conf");
         if altered.exists() {
             reader.read(&altered, 0)?;
@@ -162,7 +162,7 @@ fn arguments(data: &Path) -> Option<Vec<String>> {
         return Some(Vec::new());
     }
     let text = files::text(&path, LARGEST).ok()?;
-    // Each is in quotation marks. An argument that contains some looks like two.
+    // Each argument is in quotation marks. An argument that contains quotation marks looks like two arguments.
     let parts: Vec<&str> = text.trim_end().split('"').collect();
     let between = parts.iter().skip(2).step_by(2).all(|blank| blank.trim().is_empty());
     let whole = parts.len() % 2 == 1 && between;

@@ -60,9 +60,9 @@ pub enum State {
     NotSet,
     /// The path on this side is unknown.
     OutOfSight,
-    /// We may not enter a directory above it.
+    /// This process may not enter a directory above it.
     Closed,
-    /// Nothing there, or a dangling link.
+    /// Nothing is there, or a link whose target does not exist.
     Missing,
     /// A directory, FIFO or similar.
     NotRegular,

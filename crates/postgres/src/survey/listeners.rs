@@ -10,10 +10,10 @@ const LARGEST: u64 = 16 * 1024 * 1024;
 /// The state of a socket that listens (`tcp_states.h`, `TCP_LISTEN`).
 const LISTENS: &str = "0A";
 
-/// Somebody who listens.
+/// A socket that listens at the port.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Listener {
-    /// At which address.
+    /// The address at which it listens.
     pub address: IpAddr,
     /// The user ID of the socket's owner.
     pub uid: u32,

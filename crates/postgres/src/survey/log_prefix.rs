@@ -137,7 +137,7 @@ fn fraction(milliseconds: &str) -> Option<i64> {
     Some(i64::from(milliseconds.parse::<u16>().ok()?) * 1000 + 999)
 }
 
-/// Days since 1970, in the Gregorian calendar. Years begin in March here, so that the odd day is a year's last.
+/// Days since 1970, in the Gregorian calendar. Years begin in March here, so that 29 February is a year's last day.
 fn days(year: i64, month: i64, day: i64) -> i64 {
     let (year, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
     year * 365 + year / 4 - year / 100 + year / 400 + (month * 153 + 2) / 5 + day - 719_469

@@ -43,7 +43,7 @@ use pgsvid_material::pem;
 /// Largest lock file that is read, in bytes: PostgreSQL's has eight lines.
 const LARGEST_LOCK: u64 = 8192;
 
-/// Where the server's files are on this side.
+/// Where the server's files are on this side, which means: by the paths that this process can use.
 #[derive(Debug, Clone)]
 pub struct Viewpoint {
     /// The published directory on this side.
@@ -179,7 +179,7 @@ fn state(path: &Path) -> State {
         Err(error) => {
             return match error.kind() {
                 io::ErrorKind::PermissionDenied => State::Closed,
-                // Or a loop of links, or a file where a directory should be.
+                // Nothing is there; or there is a loop of links, or a file where a directory should be.
                 _ => State::Missing,
             };
         }

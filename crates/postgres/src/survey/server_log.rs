@@ -100,7 +100,7 @@ fn judge(log: &str, pid: u32, prefix: &Prefix, load: Load) -> Reloaded {
         let is_since = |before: i64| match stamp {
             Some(Stamp::Local(micros)) => micros >= load.local - before,
             Some(Stamp::Epoch(micros)) => micros >= load.epoch - before,
-            // Of unknown age.
+            // The line has no time, so its age is unknown.
             None => true,
         };
         let (severity, message) = rest.split_once(":  ").unwrap_or_default();
@@ -138,7 +138,7 @@ mod tests {
     const REFUSED: &str = "SSL configuration was not reloaded";
     const HBA: &str = "/etc/pg_hba.conf was not reloaded";
     const READY: &str = "database system is ready to accept connections";
-    /// 2026-11-29 13:50:15 in the log's clock, an hour later than the world's.
+    /// 2026-11-29 13:50:15 in the log's clock, which is an hour ahead of UTC.
     const LOAD: Load = Load { epoch: 1_795_956_615_000_000, local: 1_795_960_215_000_000 };
 
     fn line(time: &str, pid: u32, said: &str) -> String {
@@ -165,10 +165,10 @@ mod tests {
             (format!("{asked}{reason}{hint}{refused}"), Some(REASON), false),
             (format!("{asked}{reason}{refused}{asked}"), None, true),
             (format!("{asked}{reason}{refused}{started}"), None, true),
-            // Said by sessions.
+            // Sessions have written these lines.
             (format!("{asked}{}{}", of(8, REFUSED), of(8, ASKED)), None, true),
             (format!("{asked}{reason}{refused}{}\t{asked}", of(8, ASKED)), Some(REASON), false),
-            // What was before is not there any more.
+            // The lines before it are no longer in the log.
             (refused.clone(), Some(""), false),
         ] {
             let found = found(SAFE, &log);

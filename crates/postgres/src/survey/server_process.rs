@@ -24,7 +24,8 @@ struct Lock {
 }
 
 impl Lock {
-    /// Readable if this process has the server's user ID; trusted if the file may be the server's.
+    /// The lock file of a socket; `None` if this process may not read it, or if its owner is not a user who may listen on the
+    /// socket.
     fn of(socket: &sql::Settings) -> Option<Self> {
         let mut lock = socket.socket().into_os_string();
         lock.push(".lock");

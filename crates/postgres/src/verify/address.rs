@@ -27,12 +27,12 @@ pub enum Target {
 /// Whether two targets may be the same address.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Meeting {
-    /// They cannot be.
+    /// They cannot be the same.
     #[default]
     Never,
-    /// They may be: one is where the server says it listens, or a name that may lead to the other's address.
+    /// They may be the same: one is where the server says it listens, or a name that may lead to the other's address.
     Possible,
-    /// They are.
+    /// They are the same.
     Certain,
 }
 

@@ -283,7 +283,7 @@ impl ResolvesClientCert for Notes {
     }
 
     fn has_certs(&self) -> bool {
-        // With `false` rustls would not call this, and the names would be lost.
+        // With `false` rustls would not call `resolve`, and the names of the authorities would be lost.
         true
     }
 }

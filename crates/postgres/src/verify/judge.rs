@@ -13,7 +13,7 @@ pub struct Expected {
     pub leaf: Fingerprint,
     /// The published intermediates. A server sends all of them; one that sends fewer has not read the set.
     pub intermediates: Vec<Fingerprint>,
-    /// Its name: another leaf with it is an earlier one of pgsvid's.
+    /// The workload's name: another leaf with this name is an earlier one of pgsvid's.
     pub name: Name,
     /// DER names of the published authorities.
     pub authorities: BTreeSet<Vec<u8>>,

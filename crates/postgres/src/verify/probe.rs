@@ -253,7 +253,8 @@ fn explain(error: &io::Error) -> String {
     }
 }
 
-/// The library's own message only names its types.
+/// Whether the server has failed to prove that it has its certificate's key. The message of rustls only contains the names of
+/// its types, so pgsvid writes another one.
 fn is_about_certificate(error: &io::Error) -> bool {
     let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
     matches!(inner, Some(rustls::Error::InvalidCertificate(_)))
