@@ -83,7 +83,7 @@ impl Account {
         self.gid
     }
 
-    /// Lets the command run under this account. Only root can and need change.
+    /// Lets the command run under this account. Only root can change the account, and has to.
     pub(crate) fn apply(&self, command: &mut Command) {
         if self != Self::current() {
             command.uid(self.uid).gid(self.gid);

@@ -59,7 +59,7 @@ impl ConnectLoop {
         eventually(limit, format_args!("{count} attempts"), || self.attempts() >= count);
     }
 
-    /// Waits for the running attempt and counts.
+    /// Stops after the running attempt, and returns the counts.
     pub fn stop(mut self) -> Counts {
         self.stop.store(true, Ordering::Relaxed);
         let worker = self.worker.take().expect("stops once");

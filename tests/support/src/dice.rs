@@ -10,7 +10,7 @@ pub struct Dice {
 }
 
 impl Dice {
-    /// With the seed in this environment variable, otherwise a random one. A test prints it.
+    /// A generator with the seed in this environment variable, otherwise with a random one. A test prints it.
     #[track_caller]
     pub fn from_environment(variable: &str) -> Self {
         let seed = match std::env::var(variable) {
@@ -20,7 +20,7 @@ impl Dice {
         Self::from_seed(seed)
     }
 
-    /// With this seed.
+    /// A generator with this seed.
     pub fn from_seed(seed: u64) -> Self {
         Self { seed, generator: fastrand::Rng::with_seed(seed) }
     }
@@ -41,12 +41,12 @@ impl Dice {
         self.generator.u32(range)
     }
 
-    /// True once in so many times on average.
+    /// True once in `times` calls on average.
     pub fn once_in(&mut self, times: u32) -> bool {
         self.generator.u32(..times) == 0
     }
 
-    /// So many random bytes.
+    /// This many random bytes.
     pub fn bytes(&mut self, count: usize) -> Vec<u8> {
         std::iter::repeat_with(|| self.generator.u8(..)).take(count).collect()
     }

@@ -32,7 +32,7 @@ impl Directory {
         directory
     }
 
-    /// The same elsewhere, such as on another file system. It stays if the process is killed.
+    /// Creates an empty directory elsewhere, such as on another file system. It stays if the process is killed.
     pub fn below(parent: &Path) -> Self {
         let made = tempfile::Builder::new().prefix("pgsvid-").tempdir_in(parent);
         let directory = Self { path: made.expect("makes a temporary directory").keep() };
@@ -133,7 +133,7 @@ pub(crate) fn session_directory() -> &'static Path {
             .tempdir_in(parent)
             .expect("makes a temporary directory")
             .keep();
-        // Independent of the umask: the servers' account must get through.
+        // Independent of the umask: the servers' account must be able to enter it.
         fs::set_permissions(&path, Permissions::from_mode(0o755)).expect("sets a mode");
         // A dying PostgreSQL may still write, so there is more than one try.
         let script = r#"cat; for try in 1 2 3 4 5; do rm -rf -- "$0" && break; sleep 0.5; done"#;

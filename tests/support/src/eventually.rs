@@ -1,4 +1,4 @@
-//! The one place that polls.
+//! The only place in which tests poll.
 
 use std::fmt::Display;
 use std::thread;
@@ -41,7 +41,7 @@ pub fn eventually<O: Outcome>(
     within(limit, &mut condition).unwrap_or_else(|| panic!("not within {limit:?}: {what}"))
 }
 
-/// The same for callers that print more than one sentence after the time is up.
+/// Polls as [`eventually`] does, for callers that print more than one sentence after the time is up.
 pub(crate) fn within<O: Outcome>(
     limit: Duration,
     mut condition: impl FnMut() -> O,

@@ -13,7 +13,7 @@ use rustix::process::geteuid;
 
 use crate::{LIMIT, eventually};
 
-/// Set in the process that runs such a test's body.
+/// The environment variable that is set in the process which runs such a test's body.
 const INSIDE: &str = "TEST_SUPPORT_MOUNT_NAMESPACE";
 
 /// Runs the body of the calling test where it can mount: the test's binary runs again for this one test, in a mount namespace
@@ -73,7 +73,7 @@ fn within_namespaces<F: FnOnce()>(namespaces: &[&str], variables: &[(&str, &Path
         let _ = errors.read_to_string(&mut text);
         text
     });
-    // Slow output is shown as it comes.
+    // Each line is shown at once, because the test may be slow.
     let mut has_run = false;
     for line in BufReader::new(child.stdout.take().expect("was piped")).lines() {
         let line = line.expect("a test writes text");

@@ -3,7 +3,7 @@
 use std::io::Write as _;
 use std::process::{Command, Stdio};
 
-/// Its output for this input.
+/// The output of `openssl` with these arguments and this input.
 #[track_caller]
 pub fn openssl(arguments: &[&str], input: impl AsRef<[u8]>) -> Vec<u8> {
     let mut child = Command::new("openssl")
@@ -13,7 +13,7 @@ pub fn openssl(arguments: &[&str], input: impl AsRef<[u8]>) -> Vec<u8> {
         .stderr(Stdio::piped())
         .spawn()
         .expect("runs openssl");
-    // A command that reads a file may not read its input.
+    // Writing may fail, because a command that reads a file may leave its input unread.
     let _ = child.stdin.take().expect("was piped").write_all(input.as_ref());
     let output = child.wait_with_output().expect("waits for openssl");
     let said = String::from_utf8_lossy(&output.stderr);

@@ -8,7 +8,7 @@ use crate::{
     Account, Cluster, Directory, LIMIT, Process, Program, Psql, Signal, eventually, ports,
 };
 
-/// A PgBouncer. It ends with the value.
+/// A PgBouncer. It ends when the value is dropped.
 pub struct PgBouncer {
     directory: Directory,
     socket_directory: PathBuf,
@@ -18,12 +18,12 @@ pub struct PgBouncer {
 }
 
 impl PgBouncer {
-    /// A PgBouncer that passes all databases on to the cluster over TCP. It does not run.
+    /// A PgBouncer that passes all databases on to the cluster over TCP. It is not started yet.
     pub fn before(cluster: &Cluster) -> Self {
         Self::at(ports::free(), cluster)
     }
 
-    /// The same on a port that others may listen on, too (`so_reuseport`).
+    /// Another PgBouncer on the same port: both need the setting `so_reuseport`.
     #[must_use]
     pub fn beside(&self, cluster: &Cluster) -> Self {
         Self::at(self.port, cluster)
@@ -99,7 +99,7 @@ impl PgBouncer {
         self.start_as(Account::server());
     }
 
-    /// The same as another account.
+    /// Starts it as another account.
     #[track_caller]
     pub fn start_as(&self, account: &Account) {
         let ini = self.directory.join("pgbouncer.ini");
@@ -145,7 +145,7 @@ impl PgBouncer {
         self.port
     }
 
-    /// Its table of pgsvid's configuration.
+    /// The table for it in pgsvid's configuration.
     pub fn table(&self, name: &str) -> String {
         format!(
             "[[pgbouncer]]\nname = '{name}'\nhost = '{}'\nport = {}\n",

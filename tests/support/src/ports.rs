@@ -14,7 +14,7 @@ pub fn free_address() -> SocketAddr {
     (Ipv4Addr::LOCALHOST, free()).into()
 }
 
-/// The same, only the port.
+/// A port on which nobody listens, and that this process has not returned lately.
 pub(crate) fn free() -> u16 {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     // Test processes that run at the same time start far from each other.

@@ -132,7 +132,7 @@ impl Process {
 
     /// Ends the children of its first thread, such as a shell's pipeline: killing the shell leaves those running.
     pub fn kill_children(self) {
-        // It may have ended, and so may they.
+        // The process and its children may have ended.
         self.children().into_iter().for_each(|child| child.signal(Signal::KILL));
     }
 

@@ -18,7 +18,7 @@ pub struct Reconnecting {
 }
 
 impl Reconnecting {
-    /// Starts with this psql.
+    /// Starts to run this psql again and again.
     pub fn start(psql: Psql) -> Self {
         let again = "\\c -reuse-previous=off dbname=postgres\nSELECT 1;\n";
         let psql = psql.script(&format!("SELECT 1;\n{}", again.repeat(CONNECTIONS - 1)));

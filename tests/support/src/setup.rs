@@ -78,7 +78,7 @@ impl SetupBuilder {
         setup
     }
 
-    /// The same without the role `pgsvid` on the server.
+    /// Creates the setup without the role `pgsvid` on the server.
     #[track_caller]
     pub fn create_bare(self) -> Setup {
         let Self { agent, cluster, files, other, binary } = self;
@@ -125,13 +125,13 @@ impl Setup {
         self.spawn_with(&[])
     }
 
-    /// The same with more arguments.
+    /// Starts `pgsvid run` with more arguments.
     #[track_caller]
     pub fn spawn_with(&self, more: &[&str]) -> Pgsvid {
         self.spawn_as(Account::server(), more)
     }
 
-    /// The same without some of the usual flags.
+    /// Starts `pgsvid run` without some of the usual flags.
     #[track_caller]
     pub fn spawn_leaving_out(&self, flags: &[&str]) -> Pgsvid {
         let arguments = self.arguments();
@@ -139,14 +139,14 @@ impl Setup {
         self.spawn_given(left.flatten())
     }
 
-    /// The same with these arguments instead of the usual ones.
+    /// Starts `pgsvid run` with these arguments instead of the usual ones.
     #[track_caller]
     pub fn spawn_given<'a>(&self, arguments: impl IntoIterator<Item = &'a String>) -> Pgsvid {
         let arguments = ["run"].into_iter().chain(arguments.into_iter().map(String::as_str));
         Pgsvid(Program::spawn_as(Account::server(), &self.binary, arguments, &[]))
     }
 
-    /// The same as another account; only root can choose a foreign one.
+    /// Starts `pgsvid run` as another account; only root can choose a foreign one.
     #[track_caller]
     pub fn spawn_as(&self, account: &Account, more: &[&str]) -> Pgsvid {
         let arguments = self.arguments();
@@ -157,7 +157,7 @@ impl Setup {
         Pgsvid(Program::spawn_as(account, &self.binary, arguments, &[]))
     }
 
-    /// The same with this wall clock.
+    /// Starts `pgsvid run` with this wall clock.
     #[track_caller]
     pub fn spawn_with_clock(&self, clock: &WallClock) -> Pgsvid {
         let arguments = ["run".to_owned()].into_iter().chain(self.arguments());
@@ -242,7 +242,7 @@ impl Pgsvid {
         })
     }
 
-    /// The same, and the verdict must be `current`.
+    /// Waits for the verdict on a generation, which must be `current`.
     #[track_caller]
     pub fn current(&self, generation: u64) -> Value {
         let event = self.rotated(generation);

@@ -26,8 +26,8 @@ pub(crate) fn command(program: &Path, account: &Account) -> Command {
     command
 }
 
-/// The same for a long-lived process: the kernel sends it `signal` (a name such as `QUIT`) when the test process ends,
-/// however that happens.
+/// A command for a long-lived process: the kernel sends it `signal` (a name such as `QUIT`) when the test process ends, however
+/// that happens.
 pub(crate) fn lasting_command(program: &Path, account: &Account, signal: &str) -> Command {
     if !Path::new(SETPRIV).exists() {
         return command(program, account);

@@ -50,14 +50,14 @@ impl Strace {
         Program::spawn(STRACE, Self::all_around(&["-D", "-f"], program, arguments, fault), &[])
     }
 
-    /// The same, but strace prints nothing: each line is the program's own.
+    /// Runs a program with faults, but strace prints nothing: each line is the program's own.
     #[track_caller]
     pub fn quietly(program: impl AsRef<Path>, arguments: &[String], fault: &str) -> Program {
         let options = ["-D", "-f", "-q", "-o", "/dev/null"];
         Program::spawn(STRACE, Self::all_around(&options, program, arguments, fault), &[])
     }
 
-    /// The same with only pgsvid's daemon: see [`Program::spawn_daemon`].
+    /// Runs only pgsvid's daemon with faults: see [`Program::spawn_daemon`].
     #[track_caller]
     pub fn around_daemon(
         program: impl AsRef<Path>,
@@ -97,7 +97,7 @@ impl Strace {
     }
 }
 
-/// Only stops at the calls in question: everything else runs at full speed.
+/// The arguments with which strace only stops at the calls in question, so that everything else runs at full speed.
 fn injection(fault: &str, watched: Option<&str>) -> [String; 4] {
     let calls = fault.split(':').next().unwrap_or_default();
     let calls = watched.map_or(calls.to_owned(), |watched| format!("{calls},{watched}"));

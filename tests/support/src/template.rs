@@ -27,7 +27,7 @@ fn initialize() -> PathBuf {
     let output = spawn::command(&Installation::found().program("initdb"), Account::server())
         .args(["--username=postgres", "--auth-local=peer", "--auth-host=reject"])
         .args(["--encoding=UTF8", "--locale=C", "--no-sync", "--no-instructions"])
-        // 1 MiB instead of 16 to copy.
+        // Leaves 1 MiB to copy instead of 16 MiB.
         .args(["--wal-segsize=1", "--pgdata"])
         .arg(&template)
         .output()

@@ -47,7 +47,7 @@ impl Cluster {
         }
     }
 
-    /// The same, or the log of a server that gave up.
+    /// Starts the server; the error is the log of a server that did not start.
     pub fn try_start(&self) -> Result<(), String> {
         for _ in 0..5 {
             let mark = self.log_mark();
@@ -130,7 +130,8 @@ impl Cluster {
         self.signal(Signal::HUP);
     }
 
-    /// The same, and waits for the log: two signals are two reloads, and the next connection meets the files of now.
+    /// Sends SIGHUP, and waits until the log shows the reload. Then two calls are two reloads, and the next connection uses the
+    /// present files.
     #[track_caller]
     pub fn reload(&self) {
         let mark = self.log_mark();

@@ -28,7 +28,7 @@ pub struct Cluster {
     directory: Directory,
     socket_directory: PathBuf,
     port: AtomicU16,
-    /// Somebody knows the port, so it must not change any more.
+    /// Whether a caller knows the port: then it must not change any more.
     port_is_known: AtomicBool,
     arguments: Vec<String>,
     process: Mutex<Option<Child>>,
@@ -40,7 +40,7 @@ impl Cluster {
         ClusterBuilder::default()
     }
 
-    /// A running cluster with nothing special, without TLS.
+    /// A running cluster with the initial configuration, without TLS.
     pub fn new() -> Self {
         Self::builder().start()
     }
@@ -116,7 +116,7 @@ impl Cluster {
         Psql::new()
             .env("PGHOST", &self.socket_directory)
             .env("PGPORT", self.port().to_string())
-            // A server that hangs fails its own test, and not the time limit of all tests.
+            // If a server hangs, only its own test fails, long before the time limit of all tests.
             .env("PGCONNECT_TIMEOUT", "10")
     }
 
@@ -140,7 +140,7 @@ impl Cluster {
             .unwrap_or_else(|error| panic!("{text:?} failed: {error}\nserver log:\n{}", self.log()))
     }
 
-    /// Those of these methods that the server was built without: it refuses a line of `pg_hba.conf` that names one.
+    /// Those of `methods` that the server was built without: it refuses a line of `pg_hba.conf` that names one.
     #[must_use]
     pub fn lacks(&self, methods: &[&'static str]) -> Vec<&'static str> {
         let built = "SELECT setting FROM pg_catalog.pg_config WHERE name = 'CONFIGURE'";
@@ -148,7 +148,7 @@ impl Cluster {
         methods.iter().copied().filter(|it| !built.contains(&format!("--with-{it}"))).collect()
     }
 
-    /// The same, or psql's standard error.
+    /// The answer to the statements, or psql's standard error.
     pub fn try_sql(&self, user: &str, database: &str, text: &str) -> Result<String, String> {
         let output = self.psql().user(user).database(database).script(text).run();
         if !output.status.success() {

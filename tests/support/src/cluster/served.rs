@@ -1,4 +1,4 @@
-//! What a new connection over TCP is shown, according to OpenSSL: not to the program under test.
+//! What the server shows to a new connection over TCP, as OpenSSL reports it: the program under test is not asked.
 
 use std::collections::BTreeSet;
 use std::process::{Command, Stdio};
@@ -28,7 +28,7 @@ impl Cluster {
         self.try_served().unwrap_or_else(|said| panic!("PostgreSQL does not shake hands: {said}"))
     }
 
-    /// The same, or OpenSSL's error.
+    /// The result of a handshake now, or OpenSSL's error.
     pub fn try_served(&self) -> Result<Served, String> {
         Served::at(self.port())
     }
@@ -59,7 +59,7 @@ impl Served {
     }
 }
 
-/// The line after the names.
+/// Whether this line comes after the names of the authorities.
 fn is_about_something_else(line: &str) -> bool {
     [
         "Client Certificate Types",

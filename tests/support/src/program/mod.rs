@@ -18,13 +18,14 @@ use crate::output::{Mark, Missing, Output, Stream};
 use crate::setup::LIMIT;
 use crate::{Account, Process, spawn};
 
-/// A running program. It ends with the value, or with the test process; if a test panics, the program's output is shown.
+/// A running program. It ends when the value is dropped, or with the test process; if a test panics, the program's output is
+/// shown.
 #[derive(Debug)]
 pub struct Program {
     name: String,
     child: Mutex<Child>,
     output: Arc<Output>,
-    /// The processes that the kernel ends with it, because it was killed.
+    /// The processes that the kernel ends because this program was killed.
     orphans: Mutex<Vec<Process>>,
 }
 
@@ -40,7 +41,7 @@ impl Program {
         Self::spawn_as(Account::server(), path, arguments, variables)
     }
 
-    /// The same as another account; only root can choose a foreign one.
+    /// Starts a program as another account; only root can choose a foreign one.
     #[track_caller]
     pub fn spawn_as<A: AsRef<OsStr>>(
         account: &Account,
@@ -51,8 +52,8 @@ impl Program {
         Self::spawn_with_input(account, path.as_ref(), arguments, variables, Stdio::null())
     }
 
-    /// Only `pgsvid run`'s daemon: the test is its parent, and has the parent's end of the channel. It ends when that is
-    /// dropped. The program may be one that becomes pgsvid.
+    /// Starts only the daemon of `pgsvid run`: the test is its parent, and has the parent's end of the channel. The daemon ends
+    /// when that end is dropped. The program may be one that becomes pgsvid.
     #[track_caller]
     pub fn spawn_daemon<A: AsRef<OsStr>>(
         path: impl AsRef<Path>,
