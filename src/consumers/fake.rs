@@ -13,7 +13,7 @@ use crate::sql;
 use crate::status::Pulse;
 use crate::verify::Verdict;
 
-/// Its behaviour from now on.
+/// How the fake consumer behaves from now on.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Behaviour {
     /// Whether it can be asked to reload.
@@ -30,7 +30,7 @@ impl Behaviour {
         Self { asked: Asked::Yes, verdict: Verdict::Current, takes: Duration::ZERO };
 }
 
-/// What was done to it.
+/// What was done to the fake consumer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Done {
     Reload,

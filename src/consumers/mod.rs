@@ -35,7 +35,7 @@ fn features(expected: &Expected) -> Features {
 /// The delivery of the published set to one consumer.
 type Delivery = delivery::Delivery<Features>;
 
-/// A set that readers find.
+/// A published set, which readers find in the directory.
 #[derive(Clone)]
 pub(crate) struct Publication {
     /// Number of the publication in this process, from 1; 0 is a set that an earlier process left.

@@ -25,7 +25,7 @@ pub(super) struct NotAsked {
     pub(super) program: &'static str,
     /// The error, in one sentence.
     pub(super) error: String,
-    /// The same as a finding, with its remedy.
+    /// The error as a finding, with its remedy.
     pub(super) found: Finding,
     /// Whether nobody listens on its socket.
     pub(super) is_absent: bool,
