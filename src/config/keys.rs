@@ -4,7 +4,7 @@
 /// One key of the file, and where else its value may come from.
 #[derive(Debug)]
 pub struct Key {
-    /// With its table: `files.directory`.
+    /// The key's name with its table: `files.directory`.
     pub name: &'static str,
     /// Its flag, with the dashes.
     pub flag: Option<&'static str>,
@@ -23,7 +23,7 @@ pub struct Key {
 /// The value if none is given.
 #[derive(Debug, Clone, Copy)]
 pub enum Default {
-    /// There is none.
+    /// There is no default: a value must be given.
     Required,
     /// This value.
     Text(&'static str),

@@ -40,7 +40,7 @@ pub(super) fn explain(message: &str, text: &str, line: usize) -> String {
 
 /// A key of the file, and the given value.
 struct Given<'a> {
-    /// With its table: `files.directory`.
+    /// The key's name with its table: `files.directory`.
     key: String,
     value: &'a str,
 }

@@ -50,7 +50,7 @@ pub struct Config {
     pub file: Option<PathBuf>,
     /// Where identities come from.
     pub source: crate::source::Settings,
-    /// Where they are published.
+    /// Where identities are published.
     pub publish: publish::Settings,
     /// The connection service file, if configured.
     pub service: Option<service_file::Settings>,
