@@ -126,7 +126,7 @@ impl Delivered {
 pub struct History {
     publish: Durations,
     published: BTreeMap<Outcome, u64>,
-    /// By the consumer's name.
+    /// The results for each consumer, by its name.
     delivered: BTreeMap<String, Delivered>,
     kept: VecDeque<Attempt>,
 }

@@ -7,14 +7,14 @@ use serde::{Deserialize, Serialize};
 use super::Sessions;
 use crate::timing::roughly;
 
-/// All of them on one server.
+/// The outlived sessions on one server.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct OutlivedView {
     /// The longest life of a client's certificate in seconds: an older session has outlived it.
     pub life_s: u64,
     /// Number of sessions whose client has shown a certificate.
     pub certified: u64,
-    /// Those that have outlived it, by role: the roles with most of them first, at most 20, then `other`.
+    /// The sessions that have outlived it, by role: the roles with most of them first, at most 20, then `other`.
     pub by_role: Vec<RoleView>,
     /// How many sessions this process has ended because of `postgres.end_sessions`.
     pub ended: u64,

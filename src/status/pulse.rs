@@ -84,14 +84,14 @@ mod tests {
         advance(Duration::from_secs(1)).await;
         assert_eq!(pulse.stuck_at(), Some("verifying"));
 
-        // Long steps, as announced.
+        // A step may be as long as it has announced.
         pulse.step("writing files", Duration::from_secs(600));
         advance(Duration::from_secs(659)).await;
         assert_eq!(pulse.stuck_at(), None);
         advance(Duration::from_secs(2)).await;
         assert_eq!(pulse.stuck_at(), Some("writing files"));
 
-        // A missed timer.
+        // A timer that is missed by more than the tolerance counts as stuck.
         pulse.rest(Some(Instant::now() + Duration::from_secs(300)));
         advance(Duration::from_secs(359)).await;
         assert_eq!(pulse.stuck_at(), None);
