@@ -255,8 +255,8 @@ impl Directory {
             || self.names.iter().any(|ours| ours == name)
     }
 
-    /// Whether pgsvid may remove an entry. Where others may write, they can give one of its names to any directory of theirs,
-    /// so that pgsvid would empty it.
+    /// Whether pgsvid may remove an entry. Where others may write, they can give one of its names to any directory of their
+    /// own, so that pgsvid would empty it.
     pub(super) fn may_be_ours(&self, stat: &Stat) -> bool {
         !self.is_shared() || self.owners.judge_owner(stat.st_uid).is_ok()
     }

@@ -60,7 +60,7 @@ pub(super) struct DirectoryPath {
     published: Statx,
     /// The directories and links on the path, from `/` on, with their paths without links.
     steps: Vec<(PathBuf, Statx)>,
-    /// Those that others may rename, because of the directory that contains them.
+    /// The directories and links that others may rename, because they may write to the directory that contains them.
     pub(super) exposed: Vec<Exposed>,
 }
 
@@ -223,8 +223,9 @@ impl DirectoryPath {
         Err(Error::ForeignAncestor { directory, ancestor, owner, ours })
     }
 
-    /// Whether a directory or link may be root's, if root is one of many users without an ID of their own. It may if, from
-    /// `/` on, only such users could create it. It may not in a directory for everybody, or in one of this process's user.
+    /// Whether a directory or link may be root's, if root is one of many users without an ID of their own. It may if, from `/`
+    /// on, only such users could create it. It may not be root's in a directory for everybody, or in one of this process's
+    /// user.
     fn may_be_roots(&self, path: &Path) -> bool {
         let above = |(above, stat): &&(PathBuf, Statx)| {
             above != path && path.starts_with(above) && !is_link(stat)

@@ -36,7 +36,8 @@ pub struct Examination {
 }
 
 impl Examination {
-    /// Those of certificate, private key and bundle that are not links through `..data`: PostgreSQL does not find them.
+    /// The names of certificate, private key and bundle that are not links through `..data`: PostgreSQL does not find these
+    /// files.
     #[must_use]
     pub fn missing_of_set(&self, settings: &Settings) -> Vec<String> {
         let set = settings.files.set_names();

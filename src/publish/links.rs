@@ -102,8 +102,8 @@ pub(super) fn remove(directory: &Directory, name: &str, found: &NotOurs) -> Resu
     }
 }
 
-/// Renames what must not be lost. It is not emptied, whatever it looks like, because it may be the directory of a client's
-/// set instead of a generation.
+/// Renames what must not be lost. It is not emptied, even if it looks like a generation, because it may be the directory of a
+/// client's set instead of a generation.
 fn move_aside(directory: &Directory, name: &str) -> Result<(), Errno> {
     let aside = format!("{REMOVED}{:08x}", fastrand::u32(..));
     rustix::fs::renameat(directory, name, directory, aside.as_str())?;
