@@ -126,7 +126,7 @@ impl Attempts {
         }
     }
 
-    /// How long the delivery to a consumer took, called once it is proven; `None` after the first call.
+    /// How long the delivery to a consumer took; to be called once the delivery is proven. `None` after the first call.
     pub(super) fn arrived(&mut self, at: usize) -> Option<Duration> {
         self.slots[at].begun.take().map(|begun| begun.elapsed())
     }
@@ -232,7 +232,7 @@ pub(super) struct WorthATry<'a>(Vec<(usize, Waiting<'a>)>);
 type Waiting<'a> = Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
 
 impl WorthATry<'_> {
-    /// The first that is worth another try.
+    /// The index of the first consumer that is worth another try.
     pub(super) fn poll(&mut self, context: &mut Context<'_>) -> Poll<usize> {
         for (at, waiting) in &mut self.0 {
             if waiting.as_mut().poll(context).is_ready() {

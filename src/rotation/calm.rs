@@ -1,5 +1,5 @@
 //! How soon a change of the extra authorities is published after another one. Each publication makes PostgreSQL reload, and the
-//! program that writes these files, or a user who may, can change them without end.
+//! program that writes these files, or a user who may, can change them again and again.
 //!
 //! A few changes in a row are published at once; then the pauses grow, but not so long that a removed authority stays trusted
 //! for more than a minute.

@@ -36,8 +36,8 @@ impl Disturbance {
         self.pending = true;
     }
 
-    /// Records a disturbance; returns whether it follows another: they may go on without end, and each reload wakes every
-    /// backend.
+    /// Records a disturbance; returns whether it follows another one: there may be more and more of them, and each reload wakes
+    /// every backend.
     pub(super) fn note(&mut self) -> bool {
         self.pending = true;
         self.follows()

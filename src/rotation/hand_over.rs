@@ -132,8 +132,8 @@ impl Rotation {
         Ok(self.target().is_undisturbed().await?)
     }
 
-    /// Records that PostgreSQL may have read files of others: its answers prove nothing before another reload. Returns
-    /// whether the same happened less than a minute before.
+    /// Records that PostgreSQL may have read files of others: its answers prove nothing before another reload. Returns whether
+    /// the set was already disturbed less than a minute before.
     pub(super) fn distrust(&mut self) -> bool {
         self.attempts.distrust();
         self.hooks.distrust();
@@ -153,7 +153,7 @@ impl Rotation {
         warn!(event = "set-disturbed", again_in = ?delay, "{DISTURBED}");
         let (first, longest) = PUBLISH_AGAIN;
         self.publish_again = Some((Instant::now() + delay, Backoff::new(first, longest)));
-        // Others may replace it again at any time.
+        // Others may replace the set again at any time.
         self.displaced = true;
         let retry = record::due(self.publish_again.as_ref().map(|(at, _)| *at));
         let generation = self.generation;

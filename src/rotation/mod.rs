@@ -54,7 +54,7 @@ pub struct Settings {
     pub before: Option<Names>,
     /// PEM files whose certificates are appended to the bundle.
     pub extra_authorities: Vec<PathBuf>,
-    /// Shortest time between two publications of an identity that changes without end; zero means no limit.
+    /// Shortest time between two publications of an identity that changes again and again; zero means no limit.
     pub publish_every: Duration,
     /// The servers that read the published set, if any.
     pub servers: Vec<Server>,
@@ -67,7 +67,7 @@ pub struct Settings {
 /// Why the loop cannot continue.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The configured authorities cannot be read, at start.
+    /// The configured extra authorities cannot be read at the start.
     #[error(transparent)]
     Authorities(#[from] UnreadableAuthorities),
     /// The published directory was replaced. This process cannot publish to the new one, but the next process can.
@@ -116,7 +116,7 @@ pub struct Rotation {
     /// that to PostgreSQL.
     displaced: bool,
     disturbance: Disturbance,
-    /// Until when changes by others are ignored: they may go on without end.
+    /// Until when changes by others are ignored: there may be more and more of them.
     quiet_until: Instant,
     /// The last report about a directory whose content can be neither used nor removed.
     unreadable: Option<String>,
@@ -387,7 +387,7 @@ impl Rotation {
                 self.generation += 1;
                 self.published().await?;
                 if !self.target().is_intact().await? {
-                    // Somebody changed it before the events were settled, and a reload would hand that to PostgreSQL.
+                    // Somebody changed the set before the events were settled, and a reload would hand that to PostgreSQL.
                     let difference = self.target().difference().await?;
                     report::changed(difference.as_ref(), " at once");
                     self.attempts.idle().for_each(Consumer::give_up);
@@ -427,11 +427,11 @@ impl Rotation {
             return self.follow_source().await;
         }
         self.look_again = Instant::now() + LOOK_AGAIN;
-        // The kernel may report no changes.
+        // The kernel may not report every change, so the extra authorities are also read here.
         if self.calm.next() <= Instant::now() && self.read_authorities().await? {
             return Ok(());
         }
-        // A replaced volume causes no event.
+        // A replaced volume causes no event, so the published files are also checked here.
         let due = self.attempts.due(Instant::now());
         self.look_and_hand_over(&due).await
     }

@@ -41,10 +41,10 @@ pub enum PublishedBy {
 /// Why there is no set.
 #[derive(Debug, thiserror::Error)]
 pub enum NotPublished {
-    /// It cannot be written.
+    /// The set cannot be written.
     #[error(transparent)]
     Directory(publish::Error),
-    /// Another program changed the published files at once.
+    /// Another program changed the published files immediately after their publication.
     #[error(
         "the published files were changed by somebody else at once: let nobody else write to the directory"
     )]

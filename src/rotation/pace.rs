@@ -2,9 +2,9 @@
 //! each is valid, each is published and loaded, and each reload wakes every backend.
 //!
 //! The first [`BURST`] changes are published at once. After that the newest change is published at intervals. Changes of the
-//! authorities have a budget of their own, because clients of an authority that was removed from the bundle must be kept out.
-//! A change that is needed, because the published leaf is about to expire, waits for [`NEEDED`] at most: an agent may cause
-//! such changes without end.
+//! authorities have a budget of their own, because clients of an authority that was removed from the bundle must be kept out. A
+//! change that is needed, because the published leaf is about to expire, waits for [`NEEDED`] at most: an agent may cause such
+//! changes again and again.
 
 use std::time::Duration;
 

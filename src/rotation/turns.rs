@@ -113,7 +113,7 @@ impl Rotation {
             true => Some(self.look_again),
             false => self.attempts.next(),
         };
-        // Others may cause every check to find something.
+        // Others may change the files so often that every check finds something, so checks keep this pause, too.
         let look = look.map(|at| at.max(self.not_before));
         let hooks = self.hooks.next(self.displaced);
         publish.into_iter().chain(look).chain(hooks).min()
