@@ -126,7 +126,7 @@ pub struct TlsFile {
 pub struct TlsFiles {
     /// Certificate, key and CA towards clients.
     pub client: [TlsFile; 3],
-    /// The same towards PostgreSQL.
+    /// Certificate, key and CA towards PostgreSQL.
     pub server: [TlsFile; 3],
 }
 

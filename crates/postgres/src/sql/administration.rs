@@ -136,7 +136,7 @@ pub struct Administration {
     pub manager: Option<Manager>,
     /// The settings that ALTER SYSTEM has set.
     pub altered: BTreeMap<String, String>,
-    /// Those of the requested roles that exist.
+    /// The requested roles that exist.
     pub roles: BTreeMap<String, Role>,
     /// The rights of the role that reloads, and the roles that can act as it.
     pub related: Related,
@@ -174,7 +174,7 @@ pub(super) fn role_query(role: &str) -> String {
     )
 }
 
-/// Those of the roles that exist. Listing all roles of a server would be too much.
+/// The query for those of the named roles that exist. Listing all roles of a server would be too much.
 pub(super) fn roles_query(names: &[&str]) -> String {
     let names: Vec<String> = names.iter().map(|name| literal(name)).collect();
     format!(

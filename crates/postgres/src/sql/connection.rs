@@ -61,7 +61,8 @@ impl Connection {
         Ok(Self { client, task, budget, patience, version })
     }
 
-    /// The same for a server that takes no options, such as PgBouncer's console. [`super::BRIEF`] is the limit for everything.
+    /// Opens a connection to a server that takes no options, such as PgBouncer's console. [`super::BRIEF`] is the limit for
+    /// everything.
     pub(crate) async fn open_briefly(settings: &Settings) -> Result<Self, Error> {
         Self::open(settings, None, Arc::new(Patience::new(super::BRIEF))).await
     }
@@ -102,7 +103,7 @@ impl Connection {
         self.patience.wait(answer).await?.map_err(|error| lost(&self.budget, &error))
     }
 
-    /// The same for an answer of a few hundred short rows.
+    /// Runs a statement whose answer has a few hundred short rows at most, and returns them.
     pub(crate) async fn few_rows(&self, statement: &str) -> Result<Rows, Error> {
         self.rows(statement, Allowance::FEW).await
     }

@@ -43,7 +43,7 @@ impl Session {
         Self::connect_within(settings, LONG).await
     }
 
-    /// The same with [`BRIEF`] for the login and all answers together.
+    /// Logs in, with [`BRIEF`] as the limit for the login and all answers together.
     ///
     /// [`BRIEF`]: super::BRIEF
     pub async fn connect_briefly(settings: &Settings) -> Result<Self, Error> {
@@ -227,7 +227,7 @@ impl Session {
         Ok(Some(AccessViews { rules, mappings, bad, quotes_known }))
     }
 
-    /// Those of the roles that exist.
+    /// Those of the named roles that exist.
     pub async fn roles(&self, names: &[&str]) -> Result<BTreeMap<String, Role>, Error> {
         let mut found = BTreeMap::new();
         for names in names.chunks(MOST_NAMES) {

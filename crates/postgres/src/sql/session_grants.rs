@@ -26,7 +26,8 @@ impl Settings {
     }
 }
 
-/// The same as a script that can be run again, on any version; `ends` adds the right to end sessions.
+/// The grant to see the sessions of others, as a script that can be run again, on any version; `ends` adds the right to end
+/// sessions.
 #[must_use]
 pub fn session_grants_script(role: &str, ends: bool) -> String {
     let mut script = format!(

@@ -68,7 +68,7 @@ pub struct Standing {
     pub reserved_slots: Option<bool>,
     /// When the server last loaded its settings, and with them `pg_hba.conf` and `pg_ident.conf`, unless these had an error.
     pub loaded: Option<SystemTime>,
-    /// The same by the clock of `log_timezone`, in microseconds since 1970.
+    /// When the server last loaded them, by the clock of `log_timezone`, in microseconds since 1970.
     pub logged: Option<i64>,
     /// When the server has started: settings such as `hba_file` are read then.
     pub started: Option<SystemTime>,

@@ -92,7 +92,7 @@ pub(super) fn options(token: &str) -> String {
     listed(&ALWAYS) + &listed(&[("pgsvid.session", token)])
 }
 
-/// The same for a superuser of a server of version 17 or later; other servers refuse them.
+/// The options of the start-up packet for a superuser of a server of version 17 or later; other servers refuse them.
 pub(super) fn options_from_17(token: &str) -> String {
     options(token) + &listed(&FROM_17)
 }

@@ -48,7 +48,7 @@ pub fn system_user(name: &str) -> String {
     word(&unquoted_system_user(name))
 }
 
-/// The same without quotes.
+/// A user's name in the form of `pg_ident.conf`, without quotes.
 #[must_use]
 pub fn unquoted_system_user(name: &str) -> Cow<'_, str> {
     if !name.starts_with('/') {

@@ -72,8 +72,8 @@ pub fn revocation(
     found
 }
 
-/// The same for the lists that a client reads: the files that hold a certificate, and those that exist but cannot be examined.
-/// `directories` is a list with colons between the names.
+/// Examines the lists that a client reads. Returns the files that hold a certificate, and the files that exist but cannot be
+/// examined. `directories` is a list with colons between the names.
 #[must_use]
 pub fn among_lists(file: Option<&Path>, directories: &str) -> (Vec<PathBuf>, Vec<PathBuf>) {
     let (mut authorities, mut unseen) = (Vec::new(), Vec::new());

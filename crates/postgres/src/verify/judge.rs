@@ -56,7 +56,7 @@ impl Expected {
         }
     }
 
-    /// The same for a server with these settings.
+    /// The same expectations of a server with these settings about client certificates.
     #[must_use]
     pub fn with_clients(self, clients: ClientSettings) -> Self {
         Self { clients, ..self }

@@ -118,7 +118,7 @@ async fn without_client(
     }
 }
 
-/// The same for a process that cannot look up names: they are skipped.
+/// Probes for a process that cannot look up names: hosts that are names are skipped.
 pub(super) async fn probe_addresses(hosts: &[String], port: u16, client: Option<&Client>) -> Facts {
     let addresses: Vec<String> = hosts.iter().filter(|host| is_address(host)).cloned().collect();
     if addresses.is_empty() && !hosts.is_empty() {
