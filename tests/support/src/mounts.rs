@@ -26,8 +26,8 @@ pub fn with_mounts<F: FnOnce()>(body: F) {
     within_namespaces(&[&["--mount"], as_root].concat(), &[], body);
 }
 
-/// The same where containers can be run, too: with its own network and PID namespace, so that everything that the body starts
-/// ends with it, and with temporary files in memory. Root only.
+/// Runs the body of the calling test where containers can be run, too: with its own network and PID namespace, so that
+/// everything that the body starts ends with it, and with temporary files in memory. Root only.
 #[track_caller]
 pub fn with_containers<F: FnOnce()>(body: F) {
     assert!(geteuid().is_root(), "containers with users of their own need root: sudo scripts/test");

@@ -108,7 +108,7 @@ impl Process {
         children.split_whitespace().filter_map(|child| child.parse().ok()).map(Self).collect()
     }
 
-    /// Those of them that run the same program: the daemon, if this is a pgsvid parent.
+    /// The children that run the same program: the daemon, if this is a pgsvid parent.
     pub fn same_children(self) -> Vec<Self> {
         let program = |process: Self| fs::read_link(process.path("exe")).ok();
         let own = program(self);
