@@ -75,7 +75,7 @@ impl Consumer {
         Self { kind, name: name.to_owned(), ..Self::default() }
     }
 
-    /// The causes of the problem, and what else there is to fix.
+    /// The causes of the problem, then the concerns that are not among them.
     pub fn all_findings(&self) -> impl Iterator<Item = &Finding> {
         let is_told = |concern: &&Finding| {
             self.findings.iter().any(|it| (it.code, &it.object) == (concern.code, &concern.object))
@@ -95,7 +95,7 @@ impl Consumer {
     }
 
     /// Records the verdict on a server that has no TLS parameters in common with the probe. `handed_over` means that it was
-    /// asked to reload, and that nothing shows that it could not. Otherwise there is no answer to judge by.
+    /// asked to reload, and that nothing shows that it could not. If it is false, the verdict does not count as an answer.
     pub fn judged_unspoken(&mut self, handed_over: bool) {
         self.verdict = Some(Verdict::Unverifiable);
         if handed_over {
