@@ -65,8 +65,8 @@ pub(super) fn check(
     Ok(others)
 }
 
-/// Turns an obstacle into something that may be removed, where others may write: there it is theirs, or a file of pgsvid
-/// that they have renamed. Elsewhere the obstacle is the error.
+/// In a directory where others may write, turns an obstacle into something that may be removed: it belongs to others, or is a
+/// file of pgsvid that they have renamed. In any other directory the obstacle is the error.
 fn movable(directory: &Directory, name: &str, obstacle: Error) -> Result<NotOurs, Error> {
     if !directory.is_shared() {
         return Err(obstacle);

@@ -76,7 +76,7 @@ pub struct Settings {
     pub group: Option<u32>,
     /// Most generations on disk, at least 2.
     pub keep_at_most: usize,
-    /// Keep a replaced generation until its leaf has expired, because clients hold paths into it.
+    /// Whether a replaced generation is kept until its leaf has expired, because clients hold paths into it.
     pub keep_until_expiry: bool,
     /// Path of `directory` for its readers, if they mount it elsewhere.
     pub seen_as: Option<PathBuf>,
@@ -455,7 +455,7 @@ impl Publisher {
             links::remove(&self.directory, &name, &found)?;
             self.disowned.push(Disowned { found, removed: true });
         }
-        // Clients that were configured with its path read it by its name.
+        // Clients that were configured with the path of an earlier generation still read it, so nothing else may have its name.
         for name in &self.earlier {
             if let Some(found) = generation::impostor(&self.directory, name) {
                 links::remove(&self.directory, name, &found)?;

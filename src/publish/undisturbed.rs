@@ -16,7 +16,7 @@ use super::{Publisher, generation, links, sweep};
 /// How long to sleep between two looks. The kernel's clock for file times ticks every 1 to 10 ms (`CONFIG_HZ` of 1000 to
 /// 100).
 const TICK: Duration = Duration::from_millis(1);
-/// A file server has its own clock, which may be ahead.
+/// The most looks in a row: a file server has its own clock, which may be ahead of this machine's.
 const MOST_TICKS: u32 = 50;
 
 /// What others could replace, as pgsvid has left it: entries on the path to the directory, and entries in it, each by its path.
@@ -85,7 +85,7 @@ impl Publisher {
         Ok(())
     }
 
-    /// The links, the generation that they lead to, and earlier ones, whose paths clients may hold.
+    /// The names of the links, of the generation that they lead to, and of earlier generations whose paths clients may hold.
     fn exchangeable(&self) -> Vec<String> {
         let current = self.current.iter().map(|current| current.name().to_owned());
         let links = self.names().into_iter().chain([links::CURRENT.to_owned()]);
