@@ -1,8 +1,8 @@
 //! Changes settings, and restores them if PostgreSQL does not serve the result.
 //!
-//! ALTER SYSTEM changes one setting at a time, and PostgreSQL does not start with an incomplete set of them. So TLS is off in
-//! the file while the other settings change: PostgreSQL can be started in between. The old value of `ssl` is recorded first,
-//! whether it changes or not: afterwards nobody could tell setup's "off" from somebody else's.
+//! ALTER SYSTEM changes one setting at a time, and PostgreSQL does not start with an incomplete set of TLS settings. So TLS is
+//! off in the file while the other settings change: PostgreSQL can be started in between. The old value of `ssl` is recorded
+//! first, whether it changes or not: afterwards nobody could tell setup's "off" from somebody else's.
 
 use std::time::Duration;
 

@@ -16,7 +16,7 @@ use crate::text::harmless;
 pub struct Plan {
     /// The steps, in this order.
     pub steps: Vec<Step>,
-    /// What has to be done elsewhere, by somebody else.
+    /// What somebody has to do by hand, because setup does not do it.
     pub by_hand: Vec<String>,
     /// Notes for the administrator. The steps can be carried out whether or not somebody acts on them.
     pub notes: Vec<String>,

@@ -176,8 +176,8 @@ async fn recorded(Examined { session, place, .. }: &Examined) -> Result<(bool, R
     Ok((has_record, record))
 }
 
-/// The parts of the record that can be undone: only what setup does on this server with these settings. The rest is reported, and
-/// stays.
+/// The parts of the record that can be undone: only what setup does on this server with these settings. The rest is reported,
+/// and left unchanged on the server.
 fn todo(settings: &Settings, examined: &Examined, record: &Record) -> Result<Todo, Error> {
     let Examined { server, place, .. } = examined;
     let mut todo = Todo::default();

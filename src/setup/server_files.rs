@@ -161,7 +161,7 @@ impl Editable {
     }
 }
 
-/// A new file belongs to this process's user, so replacing somebody else's file would change its owner.
+/// Fails if the file belongs to another user: its replacement would belong to this process's user, so the owner would change.
 fn ours(attributes: &Attributes) -> io::Result<()> {
     let ours = rustix::process::geteuid().as_raw();
     if attributes.owner == ours {
