@@ -97,13 +97,13 @@ pub(super) fn run(what: Setup, environment: &Environment) -> Result<(), Failure>
 fn pgbouncer_ini(flags: &Flags, environment: &Environment) -> Result<(), Failure> {
     let misused = |error: config::Error| Failure { status: MISUSED, text: error.to_string() };
     let parts = Parts::load(flags, environment).map_err(misused)?;
-    let publish = parts.publish.as_ref().ok_or_else(|| misused(config::Error::NoDirectory))?;
+    if parts.publish.is_none() {
+        return Err(misused(config::Error::NoDirectory));
+    }
     if parts.poolers.is_empty() {
         return Err(misused(config::Error::NoPgbouncer));
     }
-    let part = parts.pgbouncer.as_ref();
-    let part = part.map(|name| publish.readers_directory().join(name));
-    let texts = parts.poolers.iter().map(|it| setup::pgbouncer_ini(it, part.as_deref()));
+    let texts = parts.poolers.iter().map(setup::pgbouncer_ini);
     let texts: Vec<_> = texts.collect();
     let _ = std::io::stdout().write_all(texts.join("\n").as_bytes());
     Ok(())

@@ -127,7 +127,7 @@ fn assemble(
     let servers = server::servers(&resolver, file, flags)?;
     let roles = roles::roles(&resolver, file, &servers)?;
     let extra = Extra::read(&resolver, file, &publish, service)?;
-    let poolers = pooler::poolers(&resolver, file, &publish, &servers, extra.pgbouncer.is_some())?;
+    let poolers = pooler::poolers(&resolver, file, &publish, &servers, extra.pgbouncer.as_ref())?;
     extra.add_to(&mut publish, &roles);
     let Extra { service, ident, .. } = extra;
     let role_map = ident.as_ref().map(|_| roles.expressions());

@@ -22,8 +22,6 @@ pub struct Parts {
     pub poolers: Vec<consumers::Pooler>,
     /// Which workload may log in as which role.
     pub roles: RoleMap,
-    /// Name of the file that the part of PgBouncer's ini is published as, if it is published.
-    pub pgbouncer: Option<String>,
     /// Name of the file that the map is published as, if it is published.
     pub ident: Option<String>,
 }
@@ -38,20 +36,20 @@ impl Parts {
         let servers = server::servers(&resolver, &file, flags)?;
         let roles = roles::roles(&resolver, &file, &servers)?;
         let mut poolers = Vec::new();
-        let (publish, ident, pgbouncer) = match publish(&resolver, &file, flags) {
+        let (publish, ident) = match publish(&resolver, &file, flags) {
             Ok(mut settings) => {
                 let service = service(&resolver, &file, &settings)?;
                 let extra = Extra::read(&resolver, &file, &settings, service)?;
                 extra.add_to(&mut settings, &roles);
                 let Extra { ident, pgbouncer, .. } = extra;
                 poolers =
-                    pooler::poolers(&resolver, &file, &settings, &servers, pgbouncer.is_some())?;
-                (Some(settings), ident, pgbouncer)
+                    pooler::poolers(&resolver, &file, &settings, &servers, pgbouncer.as_ref())?;
+                (Some(settings), ident)
             }
-            Err(Error::NoDirectory) => (None, None, None),
+            Err(Error::NoDirectory) => (None, None),
             Err(error) => return Err(error),
         };
-        Ok(Self { expectations, publish, servers, poolers, roles, pgbouncer, ident })
+        Ok(Self { expectations, publish, servers, poolers, roles, ident })
     }
 
     /// The only configured server, with the published files' paths for it; for commands that need both.

@@ -10,17 +10,18 @@ use crate::sql::{self, Purpose};
 use crate::verify::{self, Meeting, Target};
 use crate::{publish, survey};
 
-/// Each configured PgBouncer, in the order of the file. `has_fragment` means that a part of their ini is published.
+/// Each configured PgBouncer, in the order of the file. `included` is the name of the published
+/// part of their ini, if there is one.
 pub(super) fn poolers(
     resolver: &Resolver<'_>,
     file: &File,
     publish: &publish::Settings,
     servers: &[Reached],
-    has_fragment: bool,
+    included: Option<&String>,
 ) -> Result<Vec<Pooler>, Error> {
     let mut poolers: Vec<Pooler> = Vec::new();
     for table in &file.pgbouncer.0 {
-        let pooler = pooler(resolver, table, publish, has_fragment)?;
+        let pooler = pooler(resolver, table, publish, included)?;
         let of_servers = servers.iter().map(|it| &it.name);
         let mut known = of_servers.chain(poolers.iter().map(|it| &it.name));
         if known.any(|name| *name == pooler.name) {
@@ -49,6 +50,11 @@ pub(super) fn poolers(
         }
         poolers.push(pooler);
     }
+    let ports: Vec<u16> = poolers.iter().map(|it| it.console.port).collect();
+    for pooler in &mut poolers {
+        let same = ports.iter().filter(|port| **port == pooler.console.port);
+        pooler.is_beside_another = same.count() > 1;
+    }
     Ok(poolers)
 }
 
@@ -56,7 +62,7 @@ fn pooler(
     resolver: &Resolver<'_>,
     table: &Pgbouncer,
     publish: &publish::Settings,
-    has_fragment: bool,
+    included: Option<&String>,
 ) -> Result<Pooler, Error> {
     let name = table.name.as_deref().unwrap_or(keys::PGBOUNCER_NAME.default_text());
     rules::name(name).map_err(|why| resolver.in_file(keys::PGBOUNCER_NAME.name, why))?;
@@ -90,7 +96,8 @@ fn pooler(
             seen_as: publish.readers_directory().to_owned(),
             data_directory: None,
         },
-        has_fragment,
+        part: included.map(|name| publish.readers_directory().join(name)),
+        is_beside_another: false,
     })
 }
 
@@ -107,13 +114,15 @@ mod tests {
         assert_eq!(socket.to_str(), Some("/var/run/postgresql/.s.PGSQL.6432"));
         assert_eq!((&*pooler.name, &*pooler.console.user), ("pgbouncer", "pgbouncer"));
         assert_eq!(pooler.verify.target, Target::Auto);
-        assert!(!pooler.has_fragment);
+        assert_eq!(pooler.part, None);
+        assert!(!pooler.is_beside_another);
     }
 
     #[test]
     fn a_part_of_its_ini_is_published_where_it_has_a_name() {
         let config = config("[files]\npgbouncer = 'pgbouncer_tls.ini'\n[pgbouncer]").unwrap();
-        assert!(config.rotation.poolers[0].has_fragment);
+        let part = config.rotation.poolers[0].part.as_ref().unwrap();
+        assert_eq!(part.to_str(), Some("/svids/pgbouncer_tls.ini"));
         assert!(config.publish.files.names().contains(&"pgbouncer_tls.ini".to_owned()));
         assert!(config.publish.keep_until_expiry);
     }
@@ -121,7 +130,8 @@ mod tests {
     #[test]
     fn q10_what_would_count_for_two_is_refused() {
         let host = |host: &str| format!("[[pgbouncer]]\nhost = '/run/{host}'\nname = '{host}'\n");
-        assert!(config(&format!("{}{}", host("a"), host("b"))).is_ok(), "a port may be shared");
+        let shared = config(&format!("{}{}", host("a"), host("b"))).unwrap();
+        assert!(shared.rotation.poolers.iter().all(|it| it.is_beside_another));
         let verify = "verify = '127.0.0.1:6432'\n";
         for (text, why) in [
             (format!("{}{}", host("a"), host("a")), "two consumers have the name"),

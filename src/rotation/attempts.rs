@@ -22,6 +22,7 @@ pub(super) struct Attempts {
 
 /// The slot of one consumer.
 struct Slot {
+    name: String,
     /// `None` while an attempt has it.
     consumer: Option<Consumer>,
     /// Asks its attempt to end at once.
@@ -56,7 +57,8 @@ pub(super) enum Outcome {
 
 impl Attempts {
     pub(super) fn new(consumers: Vec<Consumer>) -> Self {
-        let slot = |consumer| Slot {
+        let slot = |consumer: Consumer| Slot {
+            name: consumer.name().to_owned(),
             consumer: Some(consumer),
             interrupt: CancellationToken::new(),
             begun: None,
@@ -79,6 +81,12 @@ impl Attempts {
     /// Whether an attempt runs.
     pub(super) fn is_running(&self) -> bool {
         !self.running.is_empty()
+    }
+
+    /// The names of the consumers that are in an attempt.
+    pub(super) fn running(&self) -> String {
+        let running = self.slots.iter().filter(|slot| slot.consumer.is_none());
+        running.map(|slot| slot.name.as_str()).collect::<Vec<_>>().join(", ")
     }
 
     /// The consumers that are in no attempt.

@@ -18,9 +18,9 @@ pub(super) struct Barrier {
 }
 
 impl Barrier {
-    /// A consumer begins to load the published set.
+    /// A consumer begins to load the published set. If it does so already, its time goes on.
     pub(super) fn begin(&mut self, consumer: usize, now: Instant) {
-        self.loading.insert(consumer, now);
+        self.loading.entry(consumer).or_insert(now);
     }
 
     /// Its loading has ended, successfully or not.
@@ -35,8 +35,13 @@ impl Barrier {
 
     /// Whether the next set may be swapped in; if not, it waits from now on.
     pub(super) fn is_open(&mut self, now: Instant) -> bool {
-        self.waited = self.opens().is_some_and(|at| at > now);
+        self.waited = self.is_closed(now);
         !self.waited
+    }
+
+    /// Whether a consumer still has time to load the published set.
+    pub(super) fn is_closed(&self, now: Instant) -> bool {
+        self.opens().is_some_and(|at| at > now)
     }
 
     /// Whether a set waits.

@@ -100,8 +100,9 @@ impl Rotation {
             let generation = self.generation;
             warn!(
                 event = "attempt-interrupted",
+                consumer = self.attempts.running(),
                 generation,
-                "PostgreSQL answers slowly; a newer set from the agent is published first"
+                "a consumer answers slowly; the next set is published first"
             );
         }
         while self.attempts.is_running() {

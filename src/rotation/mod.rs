@@ -437,7 +437,8 @@ impl Rotation {
     }
 
     async fn look_and_hand_over(&mut self, which: &[usize]) -> Result<(), Error> {
-        if self.look().await? {
+        // The news may have come since this turn was chosen.
+        if !self.holds_news_back() && self.look().await? {
             self.hand_over(which, None);
         }
         Ok(())

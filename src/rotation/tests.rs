@@ -294,6 +294,27 @@ async fn the_next_set_waits_for_a_slow_consumer_ten_seconds_and_no_longer() {
     running.end().await;
 }
 
+/// Their attempts take turns: there is always one that has just begun.
+#[tokio::test(start_paused = true)]
+async fn q17_several_slow_consumers_delay_the_next_set_no_longer_than_one() {
+    const SLOW: usize = 6;
+    let running = Running::start(SLOW);
+    for at in 0..SLOW {
+        let takes = Duration::from_millis(7000 + 400 * u64::try_from(at).unwrap());
+        running
+            .behave(at, Behaviour { asked: Asked::NotYet, verdict: Verdict::Unreachable, takes });
+    }
+    for _ in 0..5 {
+        running.issue();
+        sleep(Duration::from_millis(47_300)).await;
+        let wanted = running.issue();
+        sleep(Duration::from_millis(10_200)).await;
+        assert_eq!(running.published(), Some(wanted));
+        sleep(Duration::from_millis(33_100)).await;
+    }
+    running.end().await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn of_many_identities_that_come_meanwhile_the_newest_alone_is_published() {
     let mut running = Running::start(1);

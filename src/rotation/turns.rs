@@ -67,7 +67,7 @@ impl Rotation {
         let opens = self.attempts.barrier.opens().unwrap_or(self.not_before);
         let not_before = self.not_before.max(opens);
         let look_after = not_before.max(self.quiet_until);
-        let tried = !self.displaced && !self.attempts.barrier.is_waited_for();
+        let tried = !self.displaced && !self.holds_news_back();
         let (running, mut worth_a_try) = self.attempts.watch(tried);
         let mut source = pin!(changed_after(not_before, &mut self.source));
         let mut asked = pin!(asked_after(not_before, &self.again));
@@ -100,6 +100,14 @@ impl Rotation {
         std::future::poll_fn(|context| turns.poll(|turn| look(turn, context))).await
     }
 
+    /// Whether news waits for the barrier. Then no further attempt begins: each would delay the news again, and with several
+    /// slow consumers there would be no end of it.
+    pub(super) fn holds_news_back(&self) -> bool {
+        let barrier = &self.attempts.barrier;
+        let has_news = || self.source.has_changed().unwrap_or_default();
+        barrier.is_waited_for() || (barrier.is_closed(Instant::now()) && has_news())
+    }
+
     /// When a timer is due. Each is a point in time that no turn postpones.
     fn next_timer(&self) -> Option<Instant> {
         let again = self.publish_again.as_ref().map(|(at, _)| *at);
@@ -109,7 +117,7 @@ impl Rotation {
         let publish = [again, self.later, postponed].into_iter().flatten().min();
         let publish = publish.map(|at| opens.map_or(at, |opens| at.max(opens)));
         let look = match self.attempts.is_empty() {
-            _ if self.displaced || waits => None,
+            _ if self.displaced || self.holds_news_back() => None,
             true => Some(self.look_again),
             false => self.attempts.next(),
         };

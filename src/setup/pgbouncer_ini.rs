@@ -1,14 +1,12 @@
 //! What PgBouncer needs in its ini, as text to paste.
 
 use std::fmt::Write as _;
-use std::path::Path;
 
 use crate::consumers::Pooler;
 
-/// The lines for the section `[pgbouncer]` of a PgBouncer's ini, with a final newline. `included` is the path by which
-/// PgBouncer finds the published part of its ini, if there is one.
+/// The lines for the section `[pgbouncer]` of a PgBouncer's ini, with a final newline.
 #[must_use]
-pub fn pgbouncer_ini(pooler: &Pooler, included: Option<&Path>) -> String {
+pub fn pgbouncer_ini(pooler: &Pooler) -> String {
     let (host, port) = (pooler.console.host.display(), pooler.console.port);
     let mut text = format!(
         "\
@@ -27,8 +25,11 @@ server_login_retry = 1
 ",
         name = pooler.name
     );
+    if pooler.is_beside_another {
+        text.push_str("; Several processes listen on this port.\nso_reuseport = 1\n\n");
+    }
     // Writing to a String does not fail.
-    if let Some(path) = included {
+    if let Some(path) = &pooler.part {
         let _ = writeln!(
             text,
             "; Certificate, key and CA for both sides: all of one set.\n%include {}",

@@ -19,7 +19,7 @@ pub const EVENTS: &[(&str, &str)] = &[
     ("asked-again", "SIGHUP: everything is done again"),
     (
         "attempt-interrupted",
-        "PostgreSQL has not answered in time; its attempt is interrupted, so that a set can be published",
+        "a consumer has not answered in time; its attempt is interrupted, so that a set can be published",
     ),
     (
         "authority-left-out",

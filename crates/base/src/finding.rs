@@ -400,6 +400,7 @@ codes! {
     NotPgbouncer, "not-pgbouncer", "the process that answers is not PgBouncer";
     PgbouncerSettings, "pgbouncer-settings", "whether PgBouncer's settings lead to the published files";
     PgbouncerSettingElsewhere, "pgbouncer-setting-elsewhere", "a `client_tls_*_file` or `server_tls_*_file` of PgBouncer's is not the published file";
+    PgbouncerPortTaken, "pgbouncer-port-taken", "another PgBouncer has the same port, and they do not share it";
     PgbouncerFilesMix, "pgbouncer-files-mix", "in a rotation PgBouncer may read a certificate and a key towards PostgreSQL that do not fit together";
     PgbouncerReloadFailed, "pgbouncer-reload-failed", "PgBouncer answers a reload with an error";
     PgbouncerAuthoritiesUnproven, "pgbouncer-authorities-unproven", "no handshake shows which authorities PgBouncer trusts";

@@ -19,7 +19,7 @@ use super::delivery::Obstacle;
 use super::leaves::Leaves;
 use super::trouble::Trouble;
 use super::{Delivery, Publication};
-use crate::finding::{Finding, Severity};
+use crate::finding::{Code, Finding};
 use crate::material::Fingerprint;
 use crate::pgbouncer::{self, Console, Settings, TlsFiles};
 use crate::sql;
@@ -119,7 +119,8 @@ impl Pgbouncer {
 
         let begun = Instant::now();
         // Verifying a set that is known to be served needs no session, and a session writes three lines into PgBouncer's log.
-        let routine = delivery.is_at_rest() && self.known.is_some();
+        // Concerns may have been dealt with since.
+        let routine = delivery.is_at_rest() && self.known.is_some() && self.concerns.is_empty();
         let reloaded = if routine { Ok(false) } else { self.reload(delivery, leaf).await };
         let reload = matches!(reloaded, Ok(true)).then(|| begun.elapsed());
         let reload_error = reloaded.err().map(ReloadError::Console);
@@ -208,9 +209,13 @@ impl Pgbouncer {
             report::connected(self.label.as_deref(), &settings);
         }
         let (files, _) = self.look(&settings);
-        let mut concerns = pgbouncer::concerns(&settings, &files, self.pooler.has_fragment);
-        // Warnings are left out here: the command `check` reports them.
-        concerns.retain(|found| found.severity == Severity::Failure);
+        let part = self.pooler.part.as_deref();
+        let mut concerns = pgbouncer::concerns(&settings, &files, part);
+        // Only the command `check` recommends the published part of the ini.
+        concerns.retain(|found| found.code != Code::PgbouncerFilesMix);
+        concerns.extend(
+            pgbouncer::alone_on_a_port(&settings).filter(|_| self.pooler.is_beside_another),
+        );
         if concerns != self.concerns {
             report::concerns(self.label.as_deref(), &concerns);
             self.concerns = concerns;
@@ -231,6 +236,13 @@ impl Pgbouncer {
             return (Facts { address: String::new(), answer }, Verdict::Unverifiable);
         };
         let shares = self.known.as_ref().is_some_and(Settings::shares_its_port);
+        if pooler.is_beside_another && !shares {
+            let why =
+                "another [[pgbouncer]] has the same port, so another process may answer there";
+            let address = format!("port {port}");
+            let facts = Facts { address, answer: verify::Answer::Nothing(why.to_owned()) };
+            return (facts, Verdict::Unreachable);
+        }
         let wanted = if shares { HANDSHAKES } else { 1 };
         let (mut right, deadline) = (0, Instant::now() + OTHERS);
         loop {
@@ -263,7 +275,11 @@ impl Pgbouncer {
         if !routine {
             report::reload_impossible(label, attempt, &self.pooler.console, *generation);
         }
-        self.unasked = delivery.was_never_asked();
+        let unasked = delivery.was_never_asked();
+        if unasked && !self.unasked {
+            report::unasked(label, attempt, &self.pooler.console);
+        }
+        self.unasked = unasked;
     }
 
     /// Why the published set is not in force; `again` if the attempt before failed, too.

@@ -1,5 +1,7 @@
 //! Which PgBouncer, how to reach it, and its paths of the published files.
 
+use std::path::PathBuf;
+
 use crate::survey::{PublishedPaths, Viewpoint};
 use crate::{sql, verify};
 
@@ -17,6 +19,8 @@ pub struct Pooler {
     pub paths: PublishedPaths,
     /// How its view of the files differs from this process's.
     pub viewpoint: Viewpoint,
-    /// Whether each generation has a part of its ini, which names the generation's own files.
-    pub has_fragment: bool,
+    /// The path, for PgBouncer, of the published part of its ini, which names each generation's own files, if there is one.
+    pub part: Option<PathBuf>,
+    /// Whether another table has the same port: without `so_reuseport` only one of them listens there.
+    pub is_beside_another: bool,
 }

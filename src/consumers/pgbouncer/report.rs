@@ -65,3 +65,12 @@ pub(super) fn reload_impossible(
 
 /// The problem until PgBouncer has been asked to reload.
 pub(super) const UNASKED: &str = "PgBouncer could not be asked to reload since pgsvid was started: it may have read an earlier set that looks the same";
+
+/// The handshake shows the right set, but would show the same for a set that only looks alike.
+pub(super) fn unasked(consumer: Option<&str>, attempt: &Attempt, console: &sql::Settings) {
+    let found = attempt.console_error().map(|error| pgbouncer::session(error, console));
+    let code = found.as_ref().map(|found| found.code.name());
+    let cause = found.as_ref().map(Finding::why);
+    let fix = found.as_ref().and_then(Finding::advice);
+    warn!(event = "never-asked", consumer, code, cause, fix, "{UNASKED}");
+}

@@ -11,6 +11,7 @@ use crate::consumers::Pooler;
 use crate::doctor::finding::{Code, Finding, Group, Section, Severity};
 use crate::material::Material;
 use crate::pgbouncer::{self, ClientTls, Console, Error, Settings};
+use crate::survey::Lead;
 use crate::text::shown;
 use crate::verify::{Answer, Client, Expected, Facts, Proof, Target, Verdict};
 use crate::{sql, timing, verify};
@@ -68,7 +69,7 @@ async fn refused(pooler: &Pooler, error: &Error) -> Finding {
 
 fn of_settings(pooler: &Pooler, settings: &Settings) -> Vec<Finding> {
     let files = pgbouncer::tls_files(settings, &pooler.paths, &pooler.viewpoint);
-    let concerns = pgbouncer::concerns(settings, &files, pooler.has_fragment);
+    let concerns = pgbouncer::concerns(settings, &files, pooler.part.as_deref());
     let (version, mode) = (&settings.version, shown(settings.value("client_tls_sslmode")));
     let mut found = vec![Finding::ok(
         Code::PgbouncerSettings,
@@ -83,6 +84,13 @@ fn of_settings(pooler: &Pooler, settings: &Settings) -> Vec<Finding> {
         ));
     }
     found.extend(concerns);
+    if let Some(part) = &pooler.part
+        && files.client.iter().chain(&files.server).any(|file| file.lead == Lead::Generation)
+    {
+        let included = pgbouncer::included(settings.ini(), part, &pooler.viewpoint);
+        found.extend(pgbouncer::pasted(&included, part));
+    }
+    found.extend(pgbouncer::alone_on_a_port(settings).filter(|_| pooler.is_beside_another));
     found
 }
 
@@ -105,6 +113,12 @@ async fn of_handshake(
             "nothing is published yet, so there is nothing to compare with what PgBouncer serves",
         )];
     };
+    if pooler.is_beside_another && settings.is_none_or(|it| !it.shares_its_port()) {
+        return vec![Finding::skipped(
+            Code::VerdictUnverifiable,
+            "what PgBouncer serves: another table has the same port, so another process may answer there",
+        )];
+    }
     let begun = Instant::now();
     loop {
         let client = Client::of(&material, timing::now());

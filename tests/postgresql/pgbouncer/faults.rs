@@ -1,8 +1,8 @@
 //! What keeps PgBouncer from using the published set, and how that is told.
 
-use test_support::{PgBouncer, Setup};
+use test_support::{Account, LIMIT, PgBouncer, Setup};
 
-use super::{STRICT, alarm, assert_serves, configure, current, prepared, started};
+use super::{STRICT, alarm, assert_serves, check, configure, current, is, prepared, started};
 
 /// Copies of the published files, which no rotation changes.
 fn copies(setup: &Setup) -> String {
@@ -75,7 +75,49 @@ fn q10_two_tables_of_one_pgbouncer_are_an_error() {
     let (setup, pgbouncer) = prepared("");
     configure(&setup, &[&pgbouncer, &pgbouncer], "");
     let pgsvid = setup.spawn();
-    let status = pgsvid.wait_exit(test_support::LIMIT);
+    let status = pgsvid.wait_exit(LIMIT);
     assert_eq!(status.code(), Some(2), "{}", pgsvid.standard_error());
     assert!(pgsvid.standard_error().contains("two tables name the socket"));
+}
+
+#[test]
+fn q16_a_part_of_the_ini_that_was_pasted_is_found_before_the_next_rotation() {
+    let (setup, pgbouncer) = prepared("");
+    configure(&setup, &[&pgbouncer], "[files]\npgbouncer = 'part.ini'\n");
+    let pgsvid = setup.spawn();
+    setup.wait_published();
+    let part = setup.files.join("part.ini");
+    let pasted = std::fs::read_to_string(&part).unwrap();
+    pgbouncer.configure(&format!("{STRICT}{pasted}"));
+    setup.cluster.start();
+    pgbouncer.start();
+    current(&pgsvid, "pooler", 1);
+    let found = check(&setup, Account::server());
+    assert!(is(&found, "pgbouncer-setting-elsewhere", "failure"), "{found:?}");
+    // The remedy.
+    pgbouncer.configure(&format!("{STRICT}%include {}\n", part.display()));
+    pgbouncer.console("RELOAD");
+    let found = check(&setup, Account::server());
+    assert!(found.iter().all(|(_, severity)| severity != "failure"), "{found:?}");
+}
+
+#[test]
+fn q18_on_a_port_that_two_have_and_do_not_share_nothing_is_proven() {
+    let (setup, one) = prepared("");
+    let two = one.beside(&setup.cluster);
+    let files = PgBouncer::with_files(setup.files.path());
+    two.configure(&format!("{STRICT}{files}"));
+    configure(&setup, &[&one, &two], "");
+    let pgsvid = started(&setup, &[&one, &two]);
+    for name in ["pooler", "pooler1"] {
+        pgsvid.wait_for_event(LIMIT, |event| {
+            event["consumer"] == name && event["code"] == "pgbouncer-port-taken"
+        });
+        pgsvid.wait_for_event(LIMIT, |event| {
+            event["consumer"] == name && event["verdict"] == "unreachable"
+        });
+    }
+    let found = check(&setup, Account::server());
+    assert!(is(&found, "pgbouncer-port-taken", "failure"), "{found:?}");
+    assert!(pgsvid.events("rotated").iter().all(|event| event["consumer"] == "postgres"));
 }

@@ -91,6 +91,7 @@ fn the_example_is_taken_by_pgbouncer() {
     let example = include_str!("../../../examples/pgbouncer/pgbouncer.ini")
         .replace("/var/lib/pgsvid", &directory)
         .replace("/var/run/postgresql", &pgbouncer.socket_directory().display().to_string())
+        .replace("host=dbserver-svc", "host=localhost")
         .replace("6432", &pgbouncer.port().to_string())
         .replace("port=5432", &format!("port={}", setup.cluster.port()))
         .replace("/etc/pgbouncer/userlist.txt", &pgbouncer.users().display().to_string());

@@ -1,9 +1,11 @@
 //! What errors of the console, settings and verdicts mean for PgBouncer, and what an operator should do. Nothing here uses the
 //! network.
 
+use std::path::Path;
 use std::time::SystemTime;
 
 use super::Error;
+use super::ini::Included;
 use super::settings::{ClientTls, Settings, TlsFile, TlsFiles};
 use crate::diagnose::served_until;
 use crate::sql;
@@ -49,9 +51,9 @@ pub fn session(error: &Error, settings: &sql::Settings) -> Finding {
 }
 
 /// The settings that keep PgBouncer from using the published files, and, as warnings, those that let a rotation disturb it.
-/// `has_fragment` means that each generation has a part of the ini that names the generation's own files.
+/// `part` is the path of the published part of the ini, which names each generation's own files, if there is one.
 #[must_use]
-pub fn concerns(settings: &Settings, files: &TlsFiles, has_fragment: bool) -> Vec<Finding> {
+pub fn concerns(settings: &Settings, files: &TlsFiles, part: Option<&Path>) -> Vec<Finding> {
     let mut found = Vec::new();
     if settings.client_tls() != ClientTls::Off {
         let is_needed = |file: &&TlsFile| {
@@ -60,29 +62,35 @@ pub fn concerns(settings: &Settings, files: &TlsFiles, has_fragment: bool) -> Ve
                 || file.lead != Lead::Unset
         };
         let client = files.client.iter().filter(is_needed);
-        found.extend(client.filter_map(|file| elsewhere(file, has_fragment)));
+        found.extend(client.filter_map(|file| elsewhere(file, part)));
     }
     if settings.shows_a_certificate() {
         let named: Vec<&TlsFile> =
             files.server.iter().filter(|file| file.lead != Lead::Unset).collect();
-        let wrong: Vec<Finding> =
-            named.iter().filter_map(|file| elsewhere(file, has_fragment)).collect();
+        let wrong: Vec<Finding> = named.iter().filter_map(|file| elsewhere(file, part)).collect();
         if wrong.is_empty() && named.iter().any(|file| file.lead == Lead::Published) {
             found.push(may_mix());
         }
-        // Another certificate towards PostgreSQL may be intended.
-        let as_warning = |it: Finding| Finding { severity: Severity::Warning, ..it };
-        found.extend(wrong.into_iter().map(as_warning));
+        // Another certificate towards PostgreSQL may be intended, but not one that does not exist.
+        let is_missing = |it: &Finding| {
+            named.iter().any(|file| {
+                it.object.as_deref() == Some(file.setting) && file.lead == Lead::Missing
+            })
+        };
+        found.extend(wrong.into_iter().map(|it| {
+            let severity = if is_missing(&it) { Severity::Failure } else { Severity::Warning };
+            Finding { severity, ..it }
+        }));
     }
     found
 }
 
 /// The finding about a path that does not lead to the published file after each publication.
-fn elsewhere(file: &TlsFile, has_fragment: bool) -> Option<Finding> {
+fn elsewhere(file: &TlsFile, part: Option<&Path>) -> Option<Finding> {
     let TlsFile { setting, named, wanted, lead } = file;
     let text = match lead {
         Lead::Published => return None,
-        Lead::Generation if has_fragment => return None,
+        Lead::Generation if part.is_some() => return None,
         Lead::Generation => {
             format!(
                 "{setting} names one generation, {named}: after the next rotation it is an old one"
@@ -93,7 +101,52 @@ fn elsewhere(file: &TlsFile, has_fragment: bool) -> Option<Finding> {
         Lead::Missing => format!("{setting} names {named}, and no such file can be seen from here"),
     };
     let found = Finding::failure(Code::PgbouncerSettingElsewhere, text).about(*setting);
-    Some(found.fix(format!("set {setting} = {wanted} in PgBouncer's ini; pgsvid reloads it then")))
+    Some(found.fix(match part {
+        Some(part) => {
+            let part = part.display();
+            format!("remove {setting} from PgBouncer's ini, where it includes {part}, and reload PgBouncer")
+        }
+        None => format!("set {setting} = {wanted} in PgBouncer's ini, and reload PgBouncer"),
+    }))
+}
+
+/// What is wrong with an ini whose settings name the files of one generation, where `part` should be included.
+#[must_use]
+pub fn pasted(included: &Included, part: &Path) -> Option<Finding> {
+    let part = part.display();
+    let found = |text| Finding::failure(Code::PgbouncerSettingElsewhere, text);
+    Some(match included {
+        Included::Yes => return None,
+        Included::No => found(format!(
+            "PgBouncer's ini names the files of one generation, and does not include {part}: after the next rotation they are old"
+        ))
+        .fix(format!("write %include {part} in the section [pgbouncer] instead, and reload PgBouncer")),
+        Included::Missing(path) => {
+            let path = path.display();
+            found(format!("PgBouncer's ini includes {path}, which does not exist: PgBouncer refuses the ini at its next reload"))
+                .fix(format!("correct the path; the published part is {part}"))
+        }
+        Included::Unknown => Finding::skipped(
+            Code::PgbouncerSettingElsewhere,
+            format!("whether PgBouncer's ini includes {part}: it cannot be read from here"),
+        )
+        .fix("run `pgsvid check` where the ini is, as a user who can read it"),
+    })
+}
+
+/// The finding about a PgBouncer whose port another one has, too, if it does not share it: only one of them listens there.
+#[must_use]
+pub fn alone_on_a_port(settings: &Settings) -> Option<Finding> {
+    let (_, port) = settings.listens_on();
+    let found = Finding::failure(
+        Code::PgbouncerPortTaken,
+        format!(
+            "so_reuseport is off, and another [[pgbouncer]] has port {port}, too: only one of them listens there"
+        ),
+    );
+    let fix =
+        "set so_reuseport = 1 in each ini, or give each its own listen_port, and restart PgBouncer";
+    (!settings.shares_its_port()).then(|| found.fix(fix))
 }
 
 fn may_mix() -> Finding {
@@ -294,7 +347,7 @@ mod tests {
     #[test]
     fn files_towards_clients_count_where_tls_is_on_and_the_ca_where_it_is_asked_for() {
         let of = |mode: &str, client| {
-            concerns(&settings(&[("client_tls_sslmode", mode)]), &files(client, UNSET), false)
+            concerns(&settings(&[("client_tls_sslmode", mode)]), &files(client, UNSET), None)
         };
         assert_eq!(codes(&of("disable", [Lead::Elsewhere; 3])), []);
         assert_eq!(codes(&of("require", PUBLISHED)), []);
@@ -315,11 +368,16 @@ mod tests {
             ("server_tls_cert_file", "/a"),
         ]);
         let pinned = files([Lead::Generation; 3], [Lead::Generation; 3]);
-        assert_eq!(codes(&concerns(&on, &pinned, true)), []);
+        assert_eq!(codes(&concerns(&on, &pinned, Some(Path::new("/part")))), []);
         let stable = files(PUBLISHED, PUBLISHED);
-        assert_eq!(codes(&concerns(&on, &stable, true)), [(Code::PgbouncerFilesMix, false)]);
+        assert_eq!(
+            codes(&concerns(&on, &stable, Some(Path::new("/part")))),
+            [(Code::PgbouncerFilesMix, false)]
+        );
         let others = files(PUBLISHED, [Lead::Elsewhere; 3]);
         let wrong = (Code::PgbouncerSettingElsewhere, false);
-        assert_eq!(codes(&concerns(&on, &others, true)), [wrong; 3]);
+        let gone = files(PUBLISHED, [Lead::Published, Lead::Missing, Lead::Published]);
+        assert_eq!(codes(&concerns(&on, &gone, None)), [(Code::PgbouncerSettingElsewhere, true)]);
+        assert_eq!(codes(&concerns(&on, &others, Some(Path::new("/part")))), [wrong; 3]);
     }
 }

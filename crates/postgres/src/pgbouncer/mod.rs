@@ -4,10 +4,12 @@
 
 mod console;
 mod explain;
+mod ini;
 mod settings;
 
 pub use console::{Console, Error};
-pub use explain::{concerns, explain, judge, outlived, session};
+pub use explain::{alone_on_a_port, concerns, explain, judge, outlived, pasted, session};
+pub use ini::{Included, included};
 pub use settings::{ClientTls, Settings, TlsFile, TlsFiles, tls_files};
 
 /// PgBouncer's admin console is a database of this name. Over the Unix socket it admits the user of the same name without a

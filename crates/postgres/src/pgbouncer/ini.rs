@@ -1,0 +1,99 @@
+//! What PgBouncer's ini includes, as far as it can be read from here.
+
+use std::path::{Path, PathBuf};
+
+use crate::survey::{Lead, Viewpoint, lead};
+use pgsvid_base::files;
+
+/// Largest file that is read, in bytes.
+const LARGEST: u64 = 1024 * 1024;
+/// Most files that are read.
+const MOST: usize = 20;
+
+/// Whether an ini includes the published part of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Included {
+    /// It does, by a path that follows each publication.
+    Yes,
+    /// It does not.
+    No,
+    /// It includes a file that does not exist: PgBouncer refuses the whole ini then.
+    Missing(PathBuf),
+    /// A file cannot be read from here, or a path is relative.
+    Unknown,
+}
+
+/// Whether `ini`, or a file that it includes, includes `part`, the published part's path for PgBouncer.
+#[must_use]
+pub fn included(ini: &Path, part: &Path, viewpoint: &Viewpoint) -> Included {
+    let mut left = vec![ini.to_owned()];
+    let mut read = 0;
+    let mut is_known = true;
+    while let Some(file) = left.pop() {
+        if lead(&file.display().to_string(), part, viewpoint) == Lead::Published {
+            return Included::Yes;
+        }
+        read += 1;
+        if !file.is_absolute() || read > MOST {
+            is_known = false;
+            continue;
+        }
+        match files::read(&file, LARGEST) {
+            Ok(text) => left.extend(includes(&String::from_utf8_lossy(&text))),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                return Included::Missing(file);
+            }
+            Err(_) => is_known = false,
+        }
+    }
+    if is_known { Included::No } else { Included::Unknown }
+}
+
+/// The paths of the lines `%include PATH` (PgBouncer: `cf_load_file`).
+fn includes(text: &str) -> Vec<PathBuf> {
+    let lines = text.lines().filter_map(|line| line.trim().strip_prefix("%include"));
+    let lines = lines.filter(|rest| rest.starts_with(char::is_whitespace));
+    lines.map(|rest| PathBuf::from(rest.trim())).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::{File, create_dir};
+    use std::io::Write as _;
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    fn write(path: &Path, text: &str) {
+        File::create(path).unwrap().write_all(text.as_bytes()).unwrap();
+    }
+
+    #[test]
+    fn q16_a_part_that_is_pasted_is_not_included() {
+        let place = tempfile::tempdir().unwrap();
+        let root = place.path().canonicalize().unwrap();
+        let at = |name: &str| root.join(name);
+        create_dir(at("pub")).unwrap();
+        create_dir(at("pub/..v1")).unwrap();
+        write(&at("pub/..v1/part.ini"), "a = b\n");
+        symlink("..v1", at("pub/..data")).unwrap();
+        symlink("..data/part.ini", at("pub/part.ini")).unwrap();
+        let viewpoint =
+            Viewpoint { directory: at("pub"), seen_as: at("pub"), data_directory: None };
+        let of = |text: &str| {
+            write(&at("pgbouncer.ini"), text);
+            included(&at("pgbouncer.ini"), &at("pub/part.ini"), &viewpoint)
+        };
+        let include = |name: &str| format!("[pgbouncer]\n  %include {} \n", at(name).display());
+        assert_eq!(of(&include("pub/part.ini")), Included::Yes);
+        assert_eq!(of(&include("pub/..data/part.ini")), Included::Yes);
+        write(&at("nested.ini"), &include("pub/part.ini"));
+        assert_eq!(of(&include("nested.ini")), Included::Yes);
+
+        assert_eq!(of("client_tls_cert_file = /a\n; %include x\n%includes y\n"), Included::No);
+        assert_eq!(of(&include("pub/..v1/part.ini")), Included::No, "it names one generation");
+        assert_eq!(of(&include("gone.ini")), Included::Missing(at("gone.ini")));
+        assert_eq!(of("%include relative.ini\n"), Included::Unknown);
+        assert_eq!(of(&include("pgbouncer.ini")), Included::Unknown, "it includes itself");
+    }
+}
