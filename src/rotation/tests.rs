@@ -137,6 +137,8 @@ struct Log(Arc<Mutex<Vec<u8>>>);
 
 impl Log {
     fn start() -> (Self, tracing::subscriber::DefaultGuard) {
+        // Without a global subscriber, other tests' threads may mark a line as one that nobody wants, for all threads.
+        let _ = tracing::subscriber::set_global_default(tracing_subscriber::registry());
         let log = Self::default();
         let subscriber =
             tracing_subscriber::fmt().json().flatten_event(true).with_writer(log.clone());
