@@ -45,7 +45,10 @@ fn a_reload_is_true_in_each_case_in_which_postgresql_refuses_the_files() {
         ("a key that its group may read", &|| stage.mode(KEY, 0o640)),
         ("a key that everybody may read", &|| stage.mode(KEY, 0o644)),
         ("the bundle holds a key", &|| stage.write(BUNDLE, &stage.good(KEY))),
-        ("unknown ciphers", &|| stage.set("ssl_ciphers", "none-of-these")),
+        ("a lowest version above the highest", &|| {
+            stage.set("ssl_max_protocol_version", "TLSv1.2");
+            stage.set("ssl_min_protocol_version", "TLSv1.3");
+        }),
         ("an unknown curve", &|| stage.set("ssl_ecdh_curve", "no-curve")),
         ("a revocation list that does not exist", &|| stage.set("ssl_crl_file", "none.crl")),
     ];

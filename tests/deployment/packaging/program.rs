@@ -8,8 +8,9 @@ use test_support::{Process, Setup};
 use crate::packaging::{built, standard_output};
 
 /// What it takes with everything; `scripts/build-release` refuses 10 MB.
-/// Half a megabyte of it is for certificates from files and hooks.
-const MOST_BYTES: u64 = 7_000_000;
+/// Half a megabyte of it is for certificates from files and hooks, 0.15 for PgBouncer and for sessions that have outlived their
+/// certificate.
+const MOST_BYTES: u64 = 7_250_000;
 /// Private memory of the parent, in KiB.
 const MOST_OF_PARENT: u64 = 350;
 
