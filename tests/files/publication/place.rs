@@ -5,6 +5,7 @@ use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use dev_agent::{Authority, DevAgent, Entry, Svid};
 use pgsvid::material::{Expectations, Material, pem};
@@ -119,11 +120,22 @@ impl Library {
         open(&self.settings)
     }
 
-    /// Why the directory is not opened.
+    /// Why the directory is not opened. A program that another test is just starting holds this process's locks for a moment,
+    /// between `fork(2)` and `execve(2)`: only a lock that stays counts.
     #[track_caller]
     pub(crate) fn refused(&self) -> String {
-        let opened = Publisher::open(self.settings.clone());
-        opened.err().expect("the directory was opened").to_string()
+        let refused = || {
+            let opened = Publisher::open(self.settings.clone());
+            opened.err().expect("the directory was opened")
+        };
+        for _ in 0..5 {
+            let error = refused();
+            if !error.is_locked() {
+                return error.to_string();
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        refused().to_string()
     }
 
     pub(crate) fn issue(&self) -> Svid {
