@@ -14,8 +14,7 @@ use crate::verify::{self, Answer, Expected, Facts, Reception, Verdict, alert_nam
 use pgsvid_base::finding::{Code, Finding, Severity};
 
 /// Where PgBouncer says why it has refused files.
-const LOG: &str =
-    "look for \"TLS setup failed\" in PgBouncer's log: the line names the file and the reason";
+const LOG: &str = "look for \"TLS configuration could not be reloaded\" in PgBouncer's log: the line above it names the reason";
 
 /// The finding about an error of the console. If the finding has no remedy, waiting is enough.
 #[must_use]
@@ -234,7 +233,7 @@ pub fn explain(verdict: Verdict, facts: &Facts, now: SystemTime) -> Finding {
         Verdict::StillOld => finding(
             Code::VerdictStillOld,
             format!(
-                "PgBouncer at {address} refused the new files and still serves{}",
+                "PgBouncer at {address} has not loaded the new files, and still serves{}",
                 served_until(facts, now)
             ),
             "it could not load them; or another PgBouncer that shares the port (so_reuseport) has not been reloaded",
