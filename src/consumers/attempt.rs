@@ -79,6 +79,13 @@ impl Attempt {
                 if served.leaf.fingerprint() == self.leaf)
     }
 
+    /// Whether its verdict needs no further cause: nothing is wrong, nobody answers, or no newer set is published.
+    pub(super) fn is_explained(&self) -> bool {
+        self.verdict.is_final()
+            || self.verdict == Verdict::Unreachable
+            || self.has_outlived_its_renewal()
+    }
+
     /// Whether the server answers, but has no TLS parameters in common with the probe.
     pub(crate) fn is_unspoken(&self) -> bool {
         matches!(self.facts.answer, verify::Answer::Refused(_))

@@ -144,10 +144,7 @@ impl Pgbouncer {
             unspoken: None,
             unasked: None,
         };
-        let explained = verdict.is_final()
-            || verdict == Verdict::Unreachable
-            || attempt.has_outlived_its_renewal();
-        if !explained {
+        if !attempt.is_explained() {
             attempt.findings.clone_from(&self.concerns);
         }
         attempt
@@ -173,7 +170,8 @@ impl Pgbouncer {
         leaf: Fingerprint,
     ) -> Result<bool, pgbouncer::Error> {
         let mut settings = console.settings().await?;
-        let news = self.seen.as_ref() != Some(&self.look(&settings));
+        let mut seen = self.look(&settings);
+        let news = self.seen.as_ref() != Some(&seen);
         let should_reload = delivery.should_reload(news, Instant::now());
         if should_reload {
             let complaint = console.reload().await?;
@@ -183,16 +181,16 @@ impl Pgbouncer {
             }
             self.complaint = complaint;
             settings = console.settings().await?;
-            self.seen = Some(self.look(&settings));
+            seen = self.look(&settings);
+            self.seen = Some(seen.clone());
             // If each set has paths of its own, the reload has already renewed the connections.
-            let keeps_paths =
-                self.seen.as_ref().is_some_and(|(files, _)| files.keep_paths_towards_postgresql());
+            let keeps_paths = seen.0.keep_paths_towards_postgresql();
             if keeps_paths && settings.shows_a_certificate() && self.reconnected != Some(leaf) {
                 console.reconnect().await?;
                 self.reconnected = Some(leaf);
             }
         }
-        self.take_note(settings);
+        self.take_note(settings, &seen.0);
         Ok(should_reload)
     }
 
@@ -204,13 +202,12 @@ impl Pgbouncer {
     }
 
     /// Logs what is new in its settings, and stores them.
-    fn take_note(&mut self, settings: Settings) {
+    fn take_note(&mut self, settings: Settings, files: &TlsFiles) {
         if self.known.is_none() {
             report::connected(self.label.as_deref(), &settings);
         }
-        let (files, _) = self.look(&settings);
         let part = self.pooler.part.as_deref();
-        let mut concerns = pgbouncer::concerns(&settings, &files, part);
+        let mut concerns = pgbouncer::concerns(&settings, files, part);
         // Only the command `check` recommends the published part of the ini.
         concerns.retain(|found| found.code != Code::PgbouncerFilesMix);
         concerns.extend(

@@ -247,10 +247,7 @@ impl Postgres {
         if attempt.is_unspoken() {
             self.look_without_handshake(&mut attempt).await;
         }
-        let explained = verdict.is_final()
-            || verdict == Verdict::Unreachable
-            || attempt.has_outlived_its_renewal();
-        if !explained {
+        if !attempt.is_explained() {
             attempt.findings = self.look_for_causes(attempt.reload_error.is_none()).await;
         }
         attempt

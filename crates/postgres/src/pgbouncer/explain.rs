@@ -66,20 +66,17 @@ pub fn concerns(settings: &Settings, files: &TlsFiles, part: Option<&Path>) -> V
     if settings.shows_a_certificate() {
         let named: Vec<&TlsFile> =
             files.server.iter().filter(|file| file.lead != Lead::Unset).collect();
-        let wrong: Vec<Finding> = named.iter().filter_map(|file| elsewhere(file, part)).collect();
+        // Another certificate towards PostgreSQL may be intended, but not one that does not exist.
+        let as_severe = |file: &TlsFile, it: Finding| match file.lead {
+            Lead::Missing => it,
+            _ => Finding { severity: Severity::Warning, ..it },
+        };
+        let wrong = named.iter().filter_map(|file| Some(as_severe(file, elsewhere(file, part)?)));
+        let wrong: Vec<Finding> = wrong.collect();
         if wrong.is_empty() && named.iter().any(|file| file.lead == Lead::Published) {
             found.push(may_mix());
         }
-        // Another certificate towards PostgreSQL may be intended, but not one that does not exist.
-        let is_missing = |it: &Finding| {
-            named.iter().any(|file| {
-                it.object.as_deref() == Some(file.setting) && file.lead == Lead::Missing
-            })
-        };
-        found.extend(wrong.into_iter().map(|it| {
-            let severity = if is_missing(&it) { Severity::Failure } else { Severity::Warning };
-            Finding { severity, ..it }
-        }));
+        found.extend(wrong);
     }
     found
 }
