@@ -2,13 +2,13 @@
 
 use super::file::{File, Pgbouncer};
 use super::given::Resolver;
-use super::server::Reached;
+use super::server::{self, Reached};
 use super::{Error, keys, rules};
 use crate::consumers::Pooler;
 use crate::pgbouncer::CONSOLE;
+use crate::publish;
 use crate::sql::{self, Purpose};
 use crate::verify::{self, Meeting, Target};
-use crate::{publish, survey};
 
 /// Each configured PgBouncer, in the order of the file. `included` is the name of the published
 /// part of their ini, if there is one.
@@ -90,12 +90,8 @@ fn pooler(
         name: name.to_owned(),
         console,
         verify: verify::Settings { target: target.parse::<Target>()?, every, looks_up: true },
-        paths: super::server::published_paths(publish),
-        viewpoint: survey::Viewpoint {
-            directory: publish.directory.clone(),
-            seen_as: publish.readers_directory().to_owned(),
-            data_directory: None,
-        },
+        paths: server::published_paths(publish),
+        viewpoint: server::viewpoint(publish),
         part: included.map(|name| publish.readers_directory().join(name)),
         is_beside_another: false,
     })

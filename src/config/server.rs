@@ -52,11 +52,7 @@ pub(super) fn server(
         claims,
         sessions,
         paths: published_paths(publish),
-        viewpoint: Viewpoint {
-            directory: publish.directory.clone(),
-            seen_as: publish.readers_directory().to_owned(),
-            data_directory: None,
-        },
+        viewpoint: viewpoint(publish),
     }
 }
 
@@ -66,6 +62,15 @@ pub(super) fn published_paths(publish: &publish::Settings) -> PublishedPaths {
     let [certificate, private_key, bundle] =
         publish.files.set_names().map(|name| readers.join(name));
     PublishedPaths { certificate, private_key, bundle }
+}
+
+/// Where the published directory is for this process, and for the readers.
+pub(super) fn viewpoint(publish: &publish::Settings) -> Viewpoint {
+    Viewpoint {
+        directory: publish.directory.clone(),
+        seen_as: publish.readers_directory().to_owned(),
+        data_directory: None,
+    }
 }
 
 /// The configured servers, in the order of the file.
