@@ -45,7 +45,7 @@ pub fn neighbours(settings: &sql::Settings) -> Vec<Neighbour> {
     }
     let is_ours = |found: &Neighbour| {
         let path = found.host.join(format!("{NAME}{}", found.port));
-        path != settings.socket() && is_of_a_server(&path)
+        path != settings.socket() && has_lock_file(&path) && is_of_a_server(&path)
     };
     let beside = beside.into_iter().map(|port| Neighbour { host: settings.host.clone(), port });
     let mut found: Vec<_> = beside.chain(elsewhere).filter(is_ours).collect();
@@ -96,6 +96,12 @@ fn listening(list: &str) -> impl Iterator<Item = Neighbour> {
     })
 }
 
+/// Whether a lock file is beside the socket. PostgreSQL creates one for each of its sockets (`miscinit.c`); a pooler such as
+/// PgBouncer, whose socket has the same kind of name, does not.
+fn has_lock_file(socket: &Path) -> bool {
+    socket.with_added_extension("lock").exists()
+}
+
 /// Whether the socket belongs to the user that usually runs PostgreSQL, or to this process's user.
 fn is_of_a_server(path: &Path) -> bool {
     let ours = rustix::process::geteuid().as_raw();
@@ -108,6 +114,8 @@ fn is_of_a_server(path: &Path) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::net::UnixListener;
+
     use super::*;
 
     #[test]
@@ -122,5 +130,16 @@ mod tests {
         let found: Vec<_> = listening(list).map(|it| (it.host, it.port)).collect();
         assert_eq!(found[0], (PathBuf::from("/run/postgresql"), 5499));
         assert_eq!(found[1], (PathBuf::from("/a b"), 1));
+    }
+
+    #[test]
+    fn a_poolers_socket_is_no_postgresql() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = |port: u16| directory.path().join(format!("{NAME}{port}"));
+        let _sockets = [5433, 6432].map(|port| UnixListener::bind(path(port)).unwrap());
+        fs::File::create(path(5433).with_added_extension("lock")).unwrap();
+        let found =
+            Vec::from_iter([5433, 6432].into_iter().filter(|port| has_lock_file(&path(*port))));
+        assert_eq!(found, [5433]);
     }
 }
