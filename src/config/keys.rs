@@ -114,7 +114,11 @@ pub(super) const SVID_DNS_NAMES: Key = Key::new(
 .flag("--dns-names")
 .variable("PGSVID_DNS_NAMES");
 pub(super) const FILES_DIRECTORY: Key =
-    Key::new("files.directory", Default::Required, "where to publish")
+    Key::new(
+        "files.directory",
+        Default::Required,
+        "where to publish; with `[certificates]` it may be missing: then the files are read where they are",
+    )
         .flag("--directory")
         .short("-d")
         .variable("PGSVID_DIRECTORY");

@@ -9,6 +9,7 @@ mod hooks;
 pub mod keys;
 mod mistakes;
 mod parts;
+mod place;
 mod pooler;
 mod roles;
 mod rules;
@@ -50,8 +51,8 @@ pub struct Config {
     pub file: Option<PathBuf>,
     /// Where identities come from.
     pub source: crate::source::Settings,
-    /// Where identities are published.
-    pub publish: publish::Settings,
+    /// Where consumers find the set.
+    pub place: publish::Place,
     /// The connection service file, if configured.
     pub service: Option<service_file::Settings>,
     /// Which workload may log in as which role.
@@ -121,17 +122,14 @@ fn assemble(
 ) -> Result<Config, Error> {
     let resolver = Resolver { file: path, environment };
     let mut source = source::source(&resolver, file, flags)?;
-    let mut publish = publish(&resolver, file, flags)?;
-    source::apart(&resolver, &source, &publish)?;
-    let service = service(&resolver, file, &publish)?;
+    let mut place = place::place(&resolver, file, flags)?;
+    source::apart(&resolver, &source, &place)?;
     let servers = server::servers(&resolver, file, flags)?;
     let roles = roles::roles(&resolver, file, &servers)?;
-    let extra = Extra::read(&resolver, file, &publish, service)?;
-    let poolers = pooler::poolers(&resolver, file, &publish, &servers, extra.pgbouncer.as_ref())?;
-    extra.add_to(&mut publish, &roles);
-    let Extra { service, ident, .. } = extra;
+    let Extra { service, ident, pgbouncer } = extra(&resolver, file, &mut place, &roles)?;
+    let poolers = pooler::poolers(&resolver, file, &place, &servers, pgbouncer.as_ref())?;
     let role_map = ident.as_ref().map(|_| roles.expressions());
-    let servers = servers.into_iter().map(|it| server::server(it, &publish, role_map.clone()));
+    let servers = servers.into_iter().map(|it| server::server(it, &place, role_map.clone()));
     let servers: Vec<_> = servers.collect();
     let extra_authorities = file.files.extra_authorities.clone().unwrap_or_default();
     for path in &extra_authorities {
@@ -152,7 +150,10 @@ fn assemble(
         .chain(of_poolers)
         .map(|(name, verify)| hooks::Consumer { name, target: &verify.target })
         .collect();
-    let hooks = hooks::hooks(&resolver, file, &publish, &consumers)?;
+    let hooks = hooks::hooks(&resolver, file, &place, &consumers)?;
+    if place.directory().is_none() && consumers.is_empty() && hooks.is_empty() {
+        return Err(Error::NoReaders);
+    }
     let rotation = rotation::Settings {
         expectations,
         before: None,
@@ -168,7 +169,7 @@ fn assemble(
     Ok(Config {
         file: path.map(Path::to_owned),
         source,
-        publish,
+        place,
         service,
         roles,
         ident,
@@ -301,7 +302,22 @@ fn service(
     Ok(service)
 }
 
+/// What is published with certificate, key and bundle, which is added to each generation.
+fn extra(
+    resolver: &Resolver<'_>,
+    file: &File,
+    place: &mut publish::Place,
+    roles: &RoleMap,
+) -> Result<Extra, Error> {
+    let publish::Place::Directory(settings) = place else { return Ok(Extra::default()) };
+    let service = service(resolver, file, settings)?;
+    let extra = Extra::read(resolver, file, settings, service)?;
+    extra.add_to(settings, roles);
+    Ok(extra)
+}
+
 /// What is published with certificate, key and bundle, if it is configured.
+#[derive(Default)]
 struct Extra {
     service: Option<service_file::Settings>,
     /// The file's name of the map of `[[roles]]`.

@@ -17,6 +17,7 @@ mod lock;
 #[cfg(test)]
 pub(crate) mod model;
 mod ownership;
+mod place;
 mod record;
 mod replay;
 mod seam;
@@ -47,6 +48,7 @@ use lock::Lock;
 pub use lock::is_in_use;
 use ownership::Owners;
 pub use ownership::{NotOurs, Reason};
+pub use place::{InPlace, Opened, Place};
 use record::{Found, Record};
 use set_id::{SetId, Sum};
 pub use space::is_full;

@@ -45,7 +45,7 @@ pub fn neighbours(settings: &sql::Settings) -> Vec<Neighbour> {
     }
     let is_ours = |found: &Neighbour| {
         let path = found.host.join(format!("{NAME}{}", found.port));
-        path != settings.socket() && has_lock_file(&path) && is_of_a_server(&path)
+        path != settings.socket() && has_lock_file(found) && is_of_a_server(&path)
     };
     let beside = beside.into_iter().map(|port| Neighbour { host: settings.host.clone(), port });
     let mut found: Vec<_> = beside.chain(elsewhere).filter(is_ours).collect();
@@ -98,8 +98,8 @@ fn listening(list: &str) -> impl Iterator<Item = Neighbour> {
 
 /// Whether a lock file is beside the socket. PostgreSQL creates one for each of its sockets (`miscinit.c`); a pooler such as
 /// PgBouncer, whose socket has the same kind of name, does not.
-fn has_lock_file(socket: &Path) -> bool {
-    socket.with_added_extension("lock").exists()
+fn has_lock_file(found: &Neighbour) -> bool {
+    found.host.join(format!("{NAME}{}.lock", found.port)).exists()
 }
 
 /// Whether the socket belongs to the user that usually runs PostgreSQL, or to this process's user.
@@ -135,11 +135,11 @@ mod tests {
     #[test]
     fn a_poolers_socket_is_no_postgresql() {
         let directory = tempfile::tempdir().unwrap();
-        let path = |port: u16| directory.path().join(format!("{NAME}{port}"));
-        let _sockets = [5433, 6432].map(|port| UnixListener::bind(path(port)).unwrap());
-        fs::File::create(path(5433).with_added_extension("lock")).unwrap();
-        let found =
-            Vec::from_iter([5433, 6432].into_iter().filter(|port| has_lock_file(&path(*port))));
-        assert_eq!(found, [5433]);
+        let path = |name: &str| directory.path().join(name);
+        let _sockets =
+            [".s.PGSQL.5433", ".s.PGSQL.6432"].map(|it| UnixListener::bind(path(it)).unwrap());
+        fs::File::create(path(".s.PGSQL.5433.lock")).unwrap();
+        let at = |port| Neighbour { host: directory.path().to_owned(), port };
+        assert!(has_lock_file(&at(5433)) && !has_lock_file(&at(6432)));
     }
 }
