@@ -256,7 +256,7 @@ pub(super) const POSTGRES_CLIENT_SVID_LIFE: Key = Key::new(
 pub(super) const POSTGRES_END_SESSIONS: Key = Key::new(
     "postgres.end_sessions",
     Default::Text("off"),
-    "`\"after 10m\"`: end sessions that have outlived the client's certificate by that time; never those of superusers or replication",
+    "`\"after 10m\"`: end sessions that have outlived the client's certificate by that time (it needs `client_svid_life`); never those of superusers or replication",
 );
 pub(super) const PGBOUNCER_NAME: Key = Key::new(
     "pgbouncer.name",
