@@ -81,8 +81,21 @@ pub(super) struct Files {
     pub(super) seen_as: Option<PathBuf>,
     pub(super) ident: Option<String>,
     pub(super) ident_lines: Option<Vec<String>>,
-    pub(super) service: Option<Service>,
+    #[serde(default)]
+    pub(super) service: Tables<Service>,
     pub(super) pgbouncer: Option<String>,
+    #[serde(default)]
+    pub(super) extra: Vec<ExtraFile>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub(super) struct ExtraFile {
+    pub(super) name: String,
+    pub(super) content: String,
+    pub(super) password_file: Option<PathBuf>,
+    pub(super) alias: Option<String>,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -91,6 +104,7 @@ pub(super) struct Files {
 pub(super) struct Service {
     pub(super) file: Option<String>,
     pub(super) name: String,
+    pub(super) private_key: Option<String>,
     pub(super) options: Option<BTreeMap<String, Value>>,
 }
 
@@ -109,6 +123,10 @@ impl Table for Postgres {
 
 impl Table for Pgbouncer {
     const NAME: &'static str = "pgbouncer";
+}
+
+impl Table for Service {
+    const NAME: &'static str = "files.service";
 }
 
 impl<T> Default for Tables<T> {

@@ -2,9 +2,7 @@
 
 use super::given::Resolver;
 use super::source::policy;
-use super::{
-    Environment, Error, Extra, Flags, identity, pooler, publish, read, roles, server, service,
-};
+use super::{Environment, Error, Extra, Flags, identity, pooler, publish, read, roles, server};
 use crate::companions::role_map::RoleMap;
 use crate::consumers;
 use crate::material::Expectations;
@@ -38,8 +36,7 @@ impl Parts {
         let mut poolers = Vec::new();
         let (publish, ident) = match publish(&resolver, &file, flags) {
             Ok(mut settings) => {
-                let service = service(&resolver, &file, &settings)?;
-                let extra = Extra::read(&resolver, &file, &settings, service)?;
+                let extra = Extra::read(&resolver, &file, &settings)?;
                 extra.add_to(&mut settings, &roles);
                 let Extra { ident, pgbouncer, .. } = extra;
                 poolers =

@@ -56,7 +56,7 @@ fn the_designs_example_is_taken() {
     assert_eq!(server.session.port, 5433);
     assert_eq!(server.session.user, "pgsvid");
     assert_eq!(server.paths.private_key, Path::new("/certs/svid_key.pem"));
-    assert_eq!(config.service.unwrap().options["sslmode"], "verify-full");
+    assert_eq!(config.service().unwrap().options["sslmode"], "verify-full");
     assert!(config.publish.keep_until_expiry);
 }
 
@@ -195,7 +195,7 @@ fn f17_a_configuration_of_spiffe_helper_is_recognised() {
 fn f15_libpqs_options_may_be_numbers_and_an_example_fits_its_key() {
     let options = |text: &str| {
         let text = format!("[files.service]\nname = \"a\"\noptions = {{ {text} }}\n");
-        config(&text).map(|config| config.service.unwrap().options)
+        config(&text).map(|config| config.service().unwrap().options.clone())
     };
     let given = options("port = 5499, sslsni = false, keepalives = true, host = \"a\"").unwrap();
     for (keyword, value) in [("port", "5499"), ("sslsni", "0"), ("keepalives", "1"), ("host", "a")]

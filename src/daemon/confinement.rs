@@ -174,6 +174,10 @@ fn rules(config: &Config) -> Rules {
         rules.read.extend(around(file));
         rules.files.push(file.clone());
     }
+    for file in publish.files.password_files() {
+        rules.read.extend(around(file));
+        rules.files.push(file.to_owned());
+    }
     for server in &config.rotation.servers {
         if let Some(file) = &server.session.password_file {
             rules.read.extend(around(file));
