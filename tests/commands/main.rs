@@ -5,6 +5,7 @@
 mod cli;
 mod dumps;
 mod fetch;
+mod formats;
 mod hostile_text;
 mod inspect;
 mod monitoring;

@@ -69,6 +69,10 @@ impl Problem {
                 "name the file that holds the store's own password: --password-file FILE"
                     .to_owned(),
             ),
+            // OpenSSL 3 reads old algorithms only if it is told to.
+            Self::Content(Unreadable::Store(Damage::Algorithm)) => {
+                Some(format!("openssl pkcs12 -legacy -in {file} -nodes -out all.pem"))
+            }
             Self::Content(Unreadable::Store(_)) => Foreign::remedy(Foreign::Pkcs12, file),
             _ => None,
         }

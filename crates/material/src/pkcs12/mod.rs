@@ -11,8 +11,8 @@ mod write;
 
 use crypto::{Digest, Prf};
 pub use password::{BadPassword, LONGEST_PASSWORD, Password};
+pub(crate) use read::open;
 pub use read::{Damage, Facts, Integrity};
-pub(crate) use read::{Store, open};
 pub use write::{BadAlias, NoRandomness, check_alias, key_store, trust_store};
 
 /// How often the password is hashed. pgjdbc opens the store for each connection: 2,048 rounds cost nothing that can be

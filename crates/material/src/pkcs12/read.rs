@@ -289,3 +289,21 @@ fn rounds(digits: &[u8]) -> Result<NonZeroU32, Damage> {
         .try_fold(0_u32, |number, digit| number.checked_mul(256)?.checked_add(u32::from(*digit)));
     number.filter(|number| *number <= MOST_ROUNDS).and_then(NonZeroU32::new).ok_or(Damage::Rounds)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn e10_a_number_of_rounds_that_no_program_writes_is_refused_before_they_are_computed() {
+        let number = |number: u32| rounds(&number.to_be_bytes()).map(NonZeroU32::get);
+        for possible in [1, 2048, 600_000, MOST_ROUNDS] {
+            assert_eq!(number(possible), Ok(possible));
+        }
+        for other in [0, MOST_ROUNDS + 1, u32::MAX] {
+            assert_eq!(number(other), Err(Damage::Rounds));
+        }
+        assert_eq!(rounds(&[]), Err(Damage::Rounds));
+        assert_eq!(rounds(&[1; 5]), Err(Damage::Rounds));
+    }
+}
