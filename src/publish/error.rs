@@ -147,7 +147,7 @@ pub enum Error {
         why: String,
     },
     /// A key store needs random bytes.
-    #[error("cannot encrypt the private key for a key store: {0}")]
+    #[error(transparent)]
     NoRandomness(#[from] NoRandomness),
     /// A file does not contain what was written: a full tmpfs and some network file systems report success.
     #[error("{} does not hold what was written to it: is the volume full or faulty?", path.display())]

@@ -82,7 +82,7 @@ fn e07_check_says_which_drivers_a_section_serves() {
     assert!(!findings[0].1.contains("pemKeyAlgorithm"), "{findings:?}");
     // Two files, of which each has a section for its readers.
     let two = format!(
-        "{DER}{}[[files.service]]\nname = 'db'\nfile = 'java.conf'\nprivate_key = 'svid_key.pk8'\n",
+        "{DER}{}[[files.service]]\nname = 'db'\nfile = 'java.conf'\nprivate_key = 'svid_key.pk8'\noptions.host = 'db'\n",
         section("")
     );
     assert_eq!(client.checked(&two, "service-drivers").len(), 2);

@@ -13,7 +13,7 @@ use crate::{Certificate, PrivateKey};
 
 /// The kernel gives no random bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the kernel gives no random bytes")]
+#[error("the kernel gives no random bytes, which a key store needs")]
 pub struct NoRandomness;
 
 /// Why a text is no alias.
