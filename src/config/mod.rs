@@ -7,6 +7,7 @@ mod extra;
 mod file;
 mod formats;
 mod given;
+mod helper;
 mod hooks;
 pub mod keys;
 mod mistakes;
@@ -29,6 +30,7 @@ use extra::Extra;
 use file::File;
 pub use given::Flags;
 use given::{Origin, Resolver};
+pub use helper::from_helper;
 use keys::Key;
 pub use parts::Parts;
 pub use rules::LONGEST;
@@ -68,6 +70,8 @@ pub struct Config {
     pub sandbox: sandbox::Settings,
     /// How to log.
     pub log: telemetry::Settings,
+    /// Whether this is a configuration of spiffe-helper that says to fetch once, and end.
+    pub once: bool,
 }
 
 /// The environment of the process. Values need not be UTF-8.
@@ -88,6 +92,9 @@ impl Config {
 }
 
 fn read(flags: &Flags, environment: &Environment) -> Result<(Option<PathBuf>, File), Error> {
+    if let Some(path) = &flags.helper_config {
+        return Ok((Some(path.clone()), helper::file(path, environment)?));
+    }
     match file_path(flags, environment)? {
         Some(path) => {
             let file = File::read(&path)?;
@@ -184,6 +191,7 @@ fn assemble(
         health,
         sandbox,
         log,
+        once: file.once,
     })
 }
 

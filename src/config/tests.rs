@@ -187,7 +187,7 @@ fn f17_a_configuration_of_spiffe_helper_is_recognised() {
         "cert_dir = \"certs\"\nhealth_checks {\n  listener_enabled = true\n}\n",
     ] {
         let error = config(text).unwrap_err();
-        assert!(error.contains("docs/from-spiffe-helper.md"), "{error}");
+        assert!(error.contains("--helper-config"), "{error}");
     }
 }
 
@@ -366,8 +366,10 @@ fn a_file_with_every_default_says_the_same_as_one_without() {
     tables.entry("files.service").or_default().push("name = \"db\"\n".to_owned());
     let hook = "name = \"a\"\ncommand = [\"/a\"]\n";
     tables.entry("hooks").or_default().push(hook.to_owned());
+    let store = "name = \"a.p12\"\ncontent = \"pkcs12\"\npassword_file = \"/a\"\n";
+    tables.entry("files.extra").or_default().push(store.to_owned());
     let opened = |table: &str| match table {
-        "hooks" => "[[hooks]]".to_owned(),
+        "hooks" | "files.extra" => format!("[[{table}]]"),
         _ => format!("[{table}]"),
     };
     let tables: Vec<String> = tables
@@ -375,8 +377,9 @@ fn a_file_with_every_default_says_the_same_as_one_without() {
         .map(|(table, keys)| format!("{}\n{}", opened(table), keys.concat()))
         .collect();
     let given = tables.concat();
-    let left_out =
-        format!("[postgres]\n[pgbouncer]\n[files.service]\nname = \"db\"\n[[hooks]]\n{hook}");
+    let left_out = format!(
+        "[postgres]\n[pgbouncer]\n[files.service]\nname = \"db\"\n[[hooks]]\n{hook}[[files.extra]]\n{store}"
+    );
     let settings = |text: &str| format!("{:?}", config(text).unwrap());
     assert!(given.lines().count() > 20, "{given}");
     assert_eq!(settings(&given), settings(&left_out));

@@ -6,6 +6,7 @@ mod cli;
 mod dumps;
 mod fetch;
 mod formats;
+mod helper;
 mod hostile_text;
 mod inspect;
 mod monitoring;

@@ -11,15 +11,16 @@ pub(crate) fn element(tag: u8, parts: &[&[u8]]) -> Zeroizing<Vec<u8>> {
     // Of exact size: a growing buffer would leave copies of a key behind.
     let mut element = Zeroizing::new(Vec::with_capacity(2 + digits.len() + length));
     element.push(tag);
-    match u8::try_from(length) {
-        Ok(short @ 0..0x80) => element.push(short),
+    if let Ok(short @ 0..0x80) = u8::try_from(length) {
+        element.push(short);
+    } else {
         // No length has more than eight digits.
-        _ => {
-            element.push(0x80 | u8::try_from(digits.len()).unwrap_or_default());
-            element.extend_from_slice(digits);
-        }
+        element.push(0x80 | u8::try_from(digits.len()).unwrap_or_default());
+        element.extend_from_slice(digits);
     }
-    parts.iter().for_each(|part| element.extend_from_slice(part));
+    for part in parts {
+        element.extend_from_slice(part);
+    }
     element
 }
 

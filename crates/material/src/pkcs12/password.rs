@@ -61,10 +61,12 @@ impl Password {
         &self.0
     }
 
-    /// As a BMPString with a zero at its end, for the MAC (RFC 7292, appendix B.1).
+    /// As a `BMPString` with a zero at its end, for the MAC (RFC 7292, appendix B.1).
     pub(super) fn wide(&self) -> Zeroizing<Vec<u8>> {
         let mut wide = Zeroizing::new(Vec::with_capacity(2 * self.0.len() + 2));
-        self.0.iter().for_each(|character| wide.extend([0, *character]));
+        for character in self.0.iter() {
+            wide.extend([0, *character]);
+        }
         wide.extend([0, 0]);
         wide
     }

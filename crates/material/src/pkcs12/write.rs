@@ -157,7 +157,7 @@ fn attribute(kind: &[u8], value: &[u8]) -> Zeroizing<Vec<u8>> {
     element(tag::SEQUENCE, &[&identifier(kind), &element(tag::SET, &[value])])
 }
 
-/// The alias, in ASCII, as a BMPString.
+/// The alias, in ASCII, as a `BMPString`.
 fn friendly_name(alias: &str) -> Zeroizing<Vec<u8>> {
     let wide: Vec<u8> = alias.encode_utf16().flat_map(u16::to_be_bytes).collect();
     attribute(oid::FRIENDLY_NAME, &element(tag::BMP_STRING, &[&wide]))
