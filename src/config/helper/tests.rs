@@ -40,10 +40,15 @@ fn with(more: &str) -> String {
     )
 }
 
+fn write(path: &Path, text: &str) {
+    let mut file = std::fs::File::create(path).unwrap();
+    std::io::Write::write_all(&mut file, text.as_bytes()).unwrap();
+}
+
 fn loaded(text: &str) -> Result<Config, String> {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("helper.conf");
-    std::fs::write(&path, text).unwrap();
+    write(&path, text);
     let flags = Flags { helper_config: Some(path), ..Flags::default() };
     Config::load(&flags, &Environment::new()).map_err(|error| error.to_string())
 }
@@ -205,7 +210,7 @@ fn e12_what_is_printed_is_read_as_pgsvids_own_configuration() {
         with("hint = \"\\\"a\\\\ \\u007f\""),
         with("\"odd\nkey\" = 1").replace("\"odd\nkey\"", "odd-key"),
     ] {
-        std::fs::write(&path, &text).unwrap();
+        write(&path, &text);
         let printed = from_helper(&path, &Environment::new()).unwrap();
         let parsed = File::parse(&printed).unwrap_or_else(|error| panic!("{error:?}: {printed}"));
         assert!(parsed.files.directory.is_some());

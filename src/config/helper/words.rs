@@ -9,16 +9,15 @@ pub(super) fn split(text: &str) -> Option<Vec<String>> {
     }
     let mut rest = text;
     loop {
-        let (word, after) = match rest.strip_prefix('"') {
-            Some(quoted) => quoted_word(quoted)?,
-            None => {
-                let end = rest.find(' ').unwrap_or(rest.len());
-                let (word, after) = rest.split_at(end);
-                if word.contains('"') {
-                    return None;
-                }
-                (word.to_owned(), after)
+        let (word, after) = if let Some(quoted) = rest.strip_prefix('"') {
+            quoted_word(quoted)?
+        } else {
+            let end = rest.find(' ').unwrap_or(rest.len());
+            let (word, after) = rest.split_at(end);
+            if word.contains('"') {
+                return None;
             }
+            (word.to_owned(), after)
         };
         words.push(word);
         match after.strip_prefix(' ') {
