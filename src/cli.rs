@@ -138,6 +138,9 @@ struct CommonFlags {
     /// Configuration file [env: PGSVID_CONFIG] [default: /etc/pgsvid/pgsvid.toml, if it exists]
     #[arg(long, short, value_name = "FILE")]
     config: Option<PathBuf>,
+    /// Configuration of spiffe-helper, as it stands, in place of a configuration file
+    #[arg(long, value_name = "FILE", conflicts_with = "config")]
+    helper_config: Option<PathBuf>,
     /// Directory to publish to; it must exist [env: PGSVID_DIRECTORY]
     #[arg(long, short, value_name = "DIR")]
     directory: Option<String>,
@@ -192,6 +195,7 @@ impl From<CommonFlags> for Flags {
     fn from(place: CommonFlags) -> Self {
         Self {
             config: place.config,
+            helper_config: place.helper_config,
             directory: place.directory,
             group: place.group,
             name: place.name,
@@ -337,6 +341,12 @@ fn load(settings: Settings, environment: &Environment) -> Result<Config, Failure
 /// Runs the daemon.
 fn run(settings: Settings, channel: Channel, environment: &Environment) -> Result<(), Failure> {
     let mut config = load(settings, environment)?;
+    if config.once {
+        let text =
+            "the helper.conf says daemon_mode = false: run pgsvid fetch instead, or leave it out"
+                .to_owned();
+        return Err(Failure { status: MISUSED, text });
+    }
     let log = config.log;
     // Before anything but the configuration is read: from here on the parent runs these hooks, and no others.
     daemon::agree_on_hooks(&mut config, &channel)?;

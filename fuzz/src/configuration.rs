@@ -9,8 +9,9 @@ use std::sync::LazyLock;
 use std::time::Duration;
 
 use pgsvid::companions::role_map::{MAP, PEER_MAP, RoleMap};
-use pgsvid::companions::service_reader;
+use pgsvid::companions::{service_file, service_reader};
 use pgsvid::config::{Config, Environment, Flags, LONGEST, Parts, names};
+use pgsvid::publish::Content;
 use pgsvid::sql::{HbaRule, Line, Mapping, parse_hba, parse_ident};
 use tempfile::TempDir;
 
@@ -99,7 +100,7 @@ fn flag(flags: &mut Flags, choice: u8) -> &mut Option<String> {
 fn assert_sound(config: &Config) {
     let Some(publish) = config.place.directory() else {
         let [certificate, ..] = config.place.paths();
-        assert!(certificate.is_absolute() && config.service.is_none() && config.ident.is_none());
+        assert!(certificate.is_absolute() && config.services.is_empty() && config.ident.is_none());
         return;
     };
     assert!(publish.directory.is_absolute() && publish.readers_directory().is_absolute());
@@ -112,8 +113,20 @@ fn assert_sound(config: &Config) {
     assert_ne!(publish.group, Some(u32::MAX), "chown would leave the group as it is");
 
     let files = publish.files.names();
-    let rendered = usize::from(config.service.is_some()) + usize::from(config.ident.is_some());
-    assert_eq!(files.len(), 3 + rendered);
+    let rendered = publish.files.others().iter();
+    let rendered = rendered.filter(|file| matches!(file.content, Content::Rendered(_))).count();
+    // One more may be the part of PgBouncer's ini.
+    let known = config.services.len() + usize::from(config.ident.is_some());
+    assert!(rendered == known || rendered == known + 1);
+    for file in publish.files.iter() {
+        let like = if file.content.is_secret() {
+            publish.files.private_key()
+        } else {
+            publish.files.certificate()
+        };
+        assert_eq!(file.mode, like.mode, "{}", file.name);
+    }
+    assert!(publish.files.password_files().iter().all(|path| path.is_absolute()));
     for (at, name) in files.iter().enumerate() {
         let components: Vec<Component<'_>> = Path::new(name).components().collect();
         assert!(
@@ -122,7 +135,9 @@ fn assert_sound(config: &Config) {
         assert!(!name.starts_with("..") && !name.contains(char::is_control), "{name:?}");
         assert!(!files[..at].contains(name), "{name:?} twice");
     }
-    assert_service_can_be_read(config);
+    for service in &config.services {
+        assert_service_can_be_read(config, service);
+    }
     assert_roles_can_be_read(&config.roles);
 
     assert!(config.rotation.extra_authorities.iter().all(|path| path.is_absolute()));
@@ -141,10 +156,8 @@ fn assert_sound(config: &Config) {
 }
 
 /// The section that will be written is read by libpq's rules as it was meant.
-fn assert_service_can_be_read(config: &Config) {
-    let (Some(service), Some(publish)) = (&config.service, config.place.directory()) else {
-        return;
-    };
+fn assert_service_can_be_read(config: &Config, service: &service_file::Settings) {
+    let publish = config.place.directory().expect("a service file needs a directory");
     assert!(publish.keep_until_expiry);
     let names = names(publish);
     let generation = publish.readers_directory().join("..v20260102T000000.000000-12345678");
@@ -162,7 +175,7 @@ fn assert_service_can_be_read(config: &Config) {
     let mut wanted = service.options.clone();
     for (keyword, name) in [
         ("sslcert", &names.certificate),
-        ("sslkey", &names.private_key),
+        ("sslkey", &service.private_key),
         ("sslrootcert", &names.bundle),
     ] {
         wanted.insert(keyword.to_owned(), generation.join(name).to_str().unwrap().to_owned());

@@ -8,8 +8,9 @@ use std::path::PathBuf;
 use std::sync::LazyLock;
 
 use pgsvid::doctor::inspect::{Request, inspect};
+use pgsvid::material::pkcs12::{self, Password};
 use pgsvid::material::reading::{self, Item};
-use pgsvid::material::{Certificate, Details, key_kind, pem};
+use pgsvid::material::{Certificate, Details, PrivateKey, key_kind, pem};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -37,7 +38,7 @@ pub fn run(input: &[u8]) {
     let mut unreadable = 0;
     for (file, bytes) in shown.iter().zip(&files) {
         let items = file["items"].as_array().expect("items");
-        assert_eq!(items.len(), reading::read(bytes).len());
+        assert_eq!(items.len(), reading::read_stores(bytes, None).len());
         unreadable += items.iter().filter(|item| item["kind"] == "unreadable").count();
     }
     // Every file was named, so what cannot be read is a failure.
@@ -53,10 +54,20 @@ fn write(files: &[Vec<u8>]) -> Request {
     for (path, bytes) in paths.iter().zip(files) {
         File::create(path).and_then(|mut file| file.write_all(bytes)).unwrap();
     }
-    Request { paths, bundle: None }
+    Request { paths, bundle: None, password: None }
 }
 
-/// Chain, key and bundle, each in PEM or DER.
+/// A PKCS#12 with a key and its chain.
+static STORE: LazyLock<Vec<u8>> = LazyLock::new(|| {
+    let chain = [&SEEDS.leaf, &SEEDS.intermediate].map(|it| it.signed_anew(&it.to_be_signed()));
+    let chain = chain.iter().filter_map(|der| Certificate::parse(der).ok());
+    let chain: Vec<Certificate> = chain.collect();
+    let key = PrivateKey::new(SEEDS.leaf.key.clone().into());
+    let password = Password::parse(b"secret").unwrap();
+    pkcs12::key_store(&chain, &key, "user", &password).unwrap().to_vec()
+});
+
+/// Chain, key and bundle, each in PEM or DER, and perhaps a PKCS#12.
 fn edited(choices: &mut Choices<'_>) -> Vec<Vec<u8>> {
     let shape = choices.byte();
     let has = |bit: u8| shape & 1 << bit != 0;
@@ -84,8 +95,12 @@ fn edited(choices: &mut Choices<'_>) -> Vec<Vec<u8>> {
     let chain = if has(0) { vec![leaf.as_slice(), &intermediate] } else { vec![leaf.as_slice()] };
     let key = if has(2) { key } else { block(label(shape), &key) };
     let mut files = vec![certificates(&chain), key, certificates(&[&root])];
+    if has(4) {
+        files.push(STORE.clone());
+    }
+    let count = files.len();
     for (part, edit) in &later {
-        edit.apply(&mut files[usize::from(*part) % 3]);
+        edit.apply(&mut files[usize::from(*part) % count]);
     }
     if has(3) { vec![files.concat()] } else { files }
 }
@@ -101,7 +116,8 @@ fn block(label: &str, der: &[u8]) -> Vec<u8> {
 
 /// A certificate that was read is the same when it is read again from its DER, and from our PEM of it.
 fn assert_read_twice_alike(bytes: &[u8]) {
-    let items = reading::read(bytes);
+    // Without a password nothing is hashed, however often a store asks for that.
+    let items = reading::read_stores(bytes, None);
     assert!(!items.is_empty());
     for item in items {
         match item {
@@ -113,6 +129,7 @@ fn assert_read_twice_alike(bytes: &[u8]) {
                     ["EC P-256", "EC P-384", "EC P-521", "Ed25519"].contains(&kind.as_str());
                 assert!(known || kind.starts_with("RSA "), "{kind}");
             }
+            Ok(Item::Store(facts)) => assert!(facts.trusted <= facts.certificates),
             Err(why) => assert_presentable(&why.to_string()),
         }
     }

@@ -3,6 +3,7 @@
 #
 #   prerequisites [PROGRAM=PACKAGE]...         cargo, a C compiler, PostgreSQL, and each PROGRAM
 #   build_prerequisites [PROGRAM=PACKAGE]...   the same without PostgreSQL
+#   java_programs                              prints what the tests with Java need, as PROGRAM=PACKAGE
 #   postgresql_bin                             prints the directory of initdb, postgres and psql
 #   target_directory                           prints where cargo builds
 #   unpack_programs DIRECTORY PACKAGE PROGRAM...   takes programs out of a package, and installs only its libraries
@@ -16,6 +17,12 @@ prerequisites() {
     fi
     find_or_install "$@"
     postgresql_bin >/dev/null || give_up "no directory has initdb, postgres and psql"
+}
+
+# What tests/clients/java.rs needs, as PROGRAM=PACKAGE: a compiler, and pgjdbc, which has no program.
+java_programs() {
+    printf '%s\n' javac=default-jdk-headless
+    [[ -e /usr/share/java/postgresql.jar ]] || printf '%s\n' pgjdbc=libpostgresql-jdbc-java
 }
 
 build_prerequisites() {

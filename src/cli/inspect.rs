@@ -6,7 +6,7 @@ use clap::Args;
 
 use super::{Failure, Format, MISUSED, colours, say, say_json};
 use crate::config::{Environment, Flags, Parts};
-use crate::doctor::inspect::{Request, inspect};
+use crate::doctor::inspect::{self, Request, inspect};
 use crate::timing;
 
 #[derive(Debug, Args)]
@@ -17,6 +17,9 @@ pub(super) struct Inspect {
     /// Judge by the authorities in this file only
     #[arg(long, value_name = "FILE")]
     bundle: Option<PathBuf>,
+    /// The password of a PKCS#12, in a file of one line
+    #[arg(long, value_name = "FILE")]
+    password_file: Option<PathBuf>,
     /// Configuration file [env: PGSVID_CONFIG] [default: /etc/pgsvid/pgsvid.toml, if it exists]
     #[arg(long, short, value_name = "FILE")]
     config: Option<PathBuf>,
@@ -26,9 +29,12 @@ pub(super) struct Inspect {
 }
 
 pub(super) fn run(arguments: Inspect, environment: &Environment) -> Result<(), Failure> {
-    let Inspect { paths, bundle, config, format } = arguments;
+    let Inspect { paths, bundle, password_file, config, format } = arguments;
     let paths = if paths.is_empty() { published(config, environment)? } else { paths };
-    let found = inspect(&Request { paths, bundle }, timing::now());
+    let password = password_file.map(|path| inspect::password(&path)).transpose();
+    let password =
+        password.map_err(|error| Failure { status: MISUSED, text: error.to_string() })?;
+    let found = inspect(&Request { paths, bundle, password }, timing::now());
     match format {
         Format::Text => say(&found.text(colours(environment))),
         Format::Json => say_json(&found.json()),

@@ -23,6 +23,14 @@ pub(super) enum Setup {
     All(Box<Settings>),
     /// Print what each [pgbouncer] needs, for PgBouncer's ini
     PgbouncerIni(Box<Settings>),
+    /// Print a configuration of spiffe-helper as one of pgsvid
+    ///
+    /// Each key that pgsvid does not honour becomes a comment, with what to do instead.
+    FromHelper {
+        /// The helper.conf
+        #[arg(value_name = "FILE")]
+        file: std::path::PathBuf,
+    },
     /// Apply it over a superuser's connection to PostgreSQL's Unix socket
     ///
     /// Shows the plan first. Creates the role and its grants, and sets the TLS settings by ALTER SYSTEM once a valid set is
@@ -87,6 +95,12 @@ pub(super) fn run(what: Setup, environment: &Environment) -> Result<(), Failure>
         Setup::Hba(flags) => (Piece::Hba, flags),
         Setup::Ident(flags) => (Piece::Ident, flags),
         Setup::All(flags) => (Piece::All, flags),
+        Setup::FromHelper { file } => {
+            let text = config::from_helper(&file, environment)
+                .map_err(|error| Failure { status: MISUSED, text: error.to_string() })?;
+            let _ = std::io::stdout().write_all(text.as_bytes());
+            return Ok(());
+        }
         Setup::PgbouncerIni(flags) => return pgbouncer_ini(&(*flags).into(), environment),
     };
     let settings = load(&(*flags).into(), "postgres".to_owned(), environment)?;

@@ -22,6 +22,8 @@ pub struct Settings {
     pub file: String,
     /// Section name, the value of `PGSERVICE`.
     pub name: String,
+    /// File name of the private key, in the format that the section's readers need.
+    pub private_key: String,
     /// libpq keywords and values. `sslmode` is always among them.
     pub options: BTreeMap<String, String>,
 }
@@ -98,7 +100,7 @@ impl Settings {
             }
         }
         options.entry("sslmode".to_owned()).or_insert_with(|| "verify-full".to_owned());
-        let settings = Self { file, name, options };
+        let settings = Self { file, name, private_key: names.private_key.clone(), options };
         let longest = directory.join("v".repeat(LONGEST_GENERATION));
         for line in settings.render(names, &longest).split(|byte| *byte == b'\n') {
             if line.len() > LONGEST_LINE {
@@ -120,7 +122,7 @@ impl Settings {
         );
         let files = [
             ("sslcert", file(&names.certificate)),
-            ("sslkey", file(&names.private_key)),
+            ("sslkey", file(&self.private_key)),
             ("sslrootcert", file(&names.bundle)),
         ];
         let given = self.options.iter().map(|(keyword, value)| (keyword.as_str(), value.clone()));

@@ -34,6 +34,9 @@ pub(super) struct File {
     pub(super) health: Health,
     pub(super) sandbox: Sandbox,
     pub(super) log: Log,
+    /// Whether a helper.conf says to fetch once, and end; no key of this file.
+    #[serde(skip)]
+    pub(super) once: bool,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -81,8 +84,21 @@ pub(super) struct Files {
     pub(super) seen_as: Option<PathBuf>,
     pub(super) ident: Option<String>,
     pub(super) ident_lines: Option<Vec<String>>,
-    pub(super) service: Option<Service>,
+    #[serde(default)]
+    pub(super) service: Tables<Service>,
     pub(super) pgbouncer: Option<String>,
+    #[serde(default)]
+    pub(super) extra: Vec<ExtraFile>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub(super) struct ExtraFile {
+    pub(super) name: String,
+    pub(super) content: String,
+    pub(super) password_file: Option<PathBuf>,
+    pub(super) alias: Option<String>,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -91,6 +107,7 @@ pub(super) struct Files {
 pub(super) struct Service {
     pub(super) file: Option<String>,
     pub(super) name: String,
+    pub(super) private_key: Option<String>,
     pub(super) options: Option<BTreeMap<String, Value>>,
 }
 
@@ -109,6 +126,10 @@ impl Table for Postgres {
 
 impl Table for Pgbouncer {
     const NAME: &'static str = "pgbouncer";
+}
+
+impl Table for Service {
+    const NAME: &'static str = "files.service";
 }
 
 impl<T> Default for Tables<T> {
@@ -246,9 +267,7 @@ impl Postgres {
 impl File {
     /// Reads and parses a file.
     pub(super) fn read(path: &Path) -> Result<Self, Error> {
-        let text =
-            read(path).map_err(|cause| Error::Unreadable { path: path.to_owned(), cause })?;
-        Self::parse(&text).map_err(|(line, message)| Error::File {
+        Self::parse(&text(path)?).map_err(|(line, message)| Error::File {
             path: path.to_owned(),
             line,
             message,
@@ -279,7 +298,7 @@ const HELPER: [&str; 8] = [
     "svid_bundle_file_name",
     "svidBundleFileName",
 ];
-const OF_HELPER: &str = "this is a configuration of spiffe-helper; docs/from-spiffe-helper.md translates it, key by key";
+const OF_HELPER: &str = "this is a configuration of spiffe-helper; read it with --helper-config, or translate it with pgsvid setup from-helper";
 
 /// The first line, from 1, that only spiffe-helper understands.
 fn line_of_helper(text: &str) -> Option<usize> {
@@ -293,6 +312,11 @@ const LARGEST: u64 = 1024 * 1024;
 
 /// How long reading may take: a program may be writing the file.
 const LONGEST: Duration = Duration::from_secs(15);
+
+/// The text of a file, or why it cannot be read.
+pub(super) fn text(path: &Path) -> Result<String, Error> {
+    read(path).map_err(|cause| Error::Unreadable { path: path.to_owned(), cause })
+}
 
 /// Reads a file as text. Fails if it is larger than 1 MiB, does not end within 15 s, or is not UTF-8. Both limits apply while it
 /// is read, because it may be a pipe that a shell has put in the place of a file.

@@ -13,6 +13,7 @@ use crate::text::argument;
 #[allow(missing_docs, reason = "each field is the flag of its name")]
 pub struct Flags {
     pub config: Option<PathBuf>,
+    pub helper_config: Option<PathBuf>,
     pub endpoint: Option<String>,
     pub directory: Option<String>,
     pub group: Option<String>,
@@ -36,6 +37,7 @@ impl Flags {
         // Every field is named, so that the compiler reports a forgotten one.
         let Self {
             config,
+            helper_config,
             endpoint,
             spiffe_id,
             hint,
@@ -51,9 +53,11 @@ impl Flags {
             log_format,
             log_level,
         } = self;
-        let config = config.as_ref().map(|path| path.display().to_string());
+        let shown = |path: &PathBuf| path.display().to_string();
+        let (config, helper) = (config.as_ref().map(shown), helper_config.as_ref().map(shown));
         [
             ("--config", &config),
+            ("--helper-config", &helper),
             ("--endpoint", endpoint),
             ("--spiffe-id", spiffe_id),
             ("--hint", hint),

@@ -184,6 +184,11 @@ pub(super) const FILES_SERVICE_NAME: Key = Key::new(
     Default::Words("required in this table"),
     "the section's name, which clients give as `PGSERVICE`",
 );
+pub(super) const FILES_SERVICE_PRIVATE_KEY: Key = Key::new(
+    "files.service.private_key",
+    Default::Words("`files.private_key`"),
+    "the published file that `sslkey` names: one of `[[files.extra]]` with the key, such as the DER that pgjdbc and libpq both read",
+);
 pub(super) const FILES_SERVICE_OPTIONS: Key = Key::new(
     "files.service.options",
     Default::Words("`sslmode = \"verify-full\"`"),
@@ -193,6 +198,26 @@ pub(super) const FILES_PGBOUNCER: Key = Key::new(
     "files.pgbouncer",
     Default::Words("none"),
     "name of a part of PgBouncer's ini, published with each set: it names that set's own files, so that none can mix",
+);
+pub(super) const FILES_EXTRA_NAME: Key = Key::new(
+    "files.extra.name",
+    Default::Words("required in this table"),
+    "the set in another format, in each `[[files.extra]]`: file name",
+);
+pub(super) const FILES_EXTRA_CONTENT: Key = Key::new(
+    "files.extra.content",
+    Default::Words("required in this table"),
+    "`combined`: key, leaf and intermediates in PEM. `der-key`: the key, PKCS#8 in DER. `der-certificate`: leaf, then intermediates, in DER. `pkcs12`: key and chain. `truststore`: the CA certificates in a PKCS#12 that Java trusts",
+);
+pub(super) const FILES_EXTRA_PASSWORD_FILE: Key = Key::new(
+    "files.extra.password_file",
+    Default::Words("none; `pkcs12` needs one"),
+    "file with the password of a `pkcs12` or `truststore`: one line of printable ASCII, read for each publication",
+);
+pub(super) const FILES_EXTRA_ALIAS: Key = Key::new(
+    "files.extra.alias",
+    Default::Text("user"),
+    "name of the entry in a `pkcs12`; pgjdbc uses no other than the default",
 );
 pub(super) const POSTGRES_NAME: Key = Key::new(
     "postgres.name",
@@ -381,7 +406,7 @@ pub(super) const LOG_LEVEL: Key =
         .variable("PGSVID_LOG_LEVEL");
 
 /// All keys, in the order of the reference.
-pub const ALL: [&Key; 64] = [
+pub const ALL: [&Key; 69] = [
     &WORKLOAD_API_ENDPOINT,
     &CERTIFICATES_CERTIFICATE,
     &CERTIFICATES_PRIVATE_KEY,
@@ -407,8 +432,13 @@ pub const ALL: [&Key; 64] = [
     &FILES_IDENT_LINES,
     &FILES_SERVICE_FILE,
     &FILES_SERVICE_NAME,
+    &FILES_SERVICE_PRIVATE_KEY,
     &FILES_SERVICE_OPTIONS,
     &FILES_PGBOUNCER,
+    &FILES_EXTRA_NAME,
+    &FILES_EXTRA_CONTENT,
+    &FILES_EXTRA_PASSWORD_FILE,
+    &FILES_EXTRA_ALIAS,
     &POSTGRES_NAME,
     &POSTGRES_HOST,
     &POSTGRES_PORT,

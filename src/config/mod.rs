@@ -3,8 +3,11 @@
 //! Precedence: flag, then `PGSVID_*`, then the file, then other programs' variables, then the default.
 
 mod error;
+mod extra;
 mod file;
+mod formats;
 mod given;
+mod helper;
 mod hooks;
 pub mod keys;
 mod mistakes;
@@ -24,9 +27,11 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 pub use error::Error;
+use extra::Extra;
 use file::File;
 pub use given::Flags;
 use given::{Origin, Resolver};
+pub use helper::from_helper;
 use keys::Key;
 pub use parts::Parts;
 pub use rules::LONGEST;
@@ -34,9 +39,8 @@ pub use rules::LONGEST;
 pub use schema::schema;
 pub use server::Reached;
 
-use crate::companions::parameters::Value;
 use crate::companions::role_map::RoleMap;
-use crate::companions::{pgbouncer_ini, service_file};
+use crate::companions::service_file;
 use crate::material::{Expectations, Policy, Users};
 use crate::source::workload_api::Selection;
 use crate::{http, publish, rotation, sandbox, telemetry};
@@ -53,8 +57,8 @@ pub struct Config {
     pub source: crate::source::Settings,
     /// Where consumers find the set.
     pub place: publish::Place,
-    /// The connection service file, if configured.
-    pub service: Option<service_file::Settings>,
+    /// The connection service files.
+    pub services: Vec<service_file::Settings>,
     /// Which workload may log in as which role.
     pub roles: RoleMap,
     /// Name of the file that the map is published as, if it is published.
@@ -67,12 +71,20 @@ pub struct Config {
     pub sandbox: sandbox::Settings,
     /// How to log.
     pub log: telemetry::Settings,
+    /// Whether this is a configuration of spiffe-helper that says to fetch once, and end.
+    pub once: bool,
 }
 
 /// The environment of the process. Values need not be UTF-8.
 pub type Environment = BTreeMap<String, OsString>;
 
 impl Config {
+    /// The connection service file that stands for all: the first.
+    #[must_use]
+    pub fn service(&self) -> Option<&service_file::Settings> {
+        self.services.first()
+    }
+
     /// Reads the file that flags or environment name, and combines everything.
     pub fn load(flags: &Flags, environment: &Environment) -> Result<Self, Error> {
         let (path, file) = read(flags, environment)?;
@@ -81,6 +93,9 @@ impl Config {
 }
 
 fn read(flags: &Flags, environment: &Environment) -> Result<(Option<PathBuf>, File), Error> {
+    if let Some(path) = &flags.helper_config {
+        return Ok((Some(path.clone()), helper::file(path, environment)?));
+    }
     match file_path(flags, environment)? {
         Some(path) => {
             let file = File::read(&path)?;
@@ -126,8 +141,10 @@ fn assemble(
     source::apart(&resolver, &source, &place)?;
     let servers = server::servers(&resolver, file, flags)?;
     let roles = roles::roles(&resolver, file, &servers)?;
-    let Extra { service, ident, pgbouncer } = extra(&resolver, file, &mut place, &roles)?;
-    let poolers = pooler::poolers(&resolver, file, &place, &servers, pgbouncer.as_ref())?;
+    let extra = extra(&resolver, file, &mut place, &roles)?;
+    let poolers = pooler::poolers(&resolver, file, &place, &servers, extra.pgbouncer.as_ref())?;
+    let extra_is_for_clients = extra.is_for_clients();
+    let Extra { services, ident, .. } = extra;
     let role_map = ident.as_ref().map(|_| roles.expressions());
     let servers = servers.into_iter().map(|it| server::server(it, &place, role_map.clone()));
     let servers: Vec<_> = servers.collect();
@@ -141,7 +158,7 @@ fn assemble(
     )
     .map_err(|why| resolver.in_file(keys::FILES_PUBLISH_EVERY.name, why))?;
     // A PgBouncer also connects to PostgreSQL, so it uses the SVID as a client.
-    let is_client = service.is_some() || !poolers.is_empty();
+    let is_client = extra_is_for_clients || !poolers.is_empty();
     source.expectations_mut().users = users(!(servers.is_empty() && poolers.is_empty()), is_client);
     let expectations = source.expectations().clone();
     let of_servers = servers.iter().map(|it| (&it.name, &it.verify));
@@ -170,13 +187,14 @@ fn assemble(
         file: path.map(Path::to_owned),
         source,
         place,
-        service,
+        services,
         roles,
         ident,
         rotation,
         health,
         sandbox,
         log,
+        once: file.once,
     })
 }
 
@@ -275,33 +293,6 @@ fn publish(
     })
 }
 
-fn service(
-    resolver: &Resolver<'_>,
-    file: &File,
-    publish: &publish::Settings,
-) -> Result<Option<service_file::Settings>, Error> {
-    let text = |(keyword, value): (String, Value)| (keyword, value.into());
-    let service = match &file.files.service {
-        None => None,
-        Some(given) => {
-            let name = given.file.as_deref().unwrap_or(keys::FILES_SERVICE_FILE.default_text());
-            let name = rules::file_name(name)
-                .map_err(|why| resolver.in_file(keys::FILES_SERVICE_FILE.name, why))?
-                .to_owned();
-            let settings = service_file::Settings::new(
-                name,
-                given.name.clone(),
-                given.options.clone().unwrap_or_default().into_iter().map(text).collect(),
-                &names(publish),
-                publish.readers_directory(),
-            )
-            .map_err(|why| resolver.in_file("files.service", why))?;
-            Some(settings)
-        }
-    };
-    Ok(service)
-}
-
 /// What is published with certificate, key and bundle, which is added to each generation.
 fn extra(
     resolver: &Resolver<'_>,
@@ -310,67 +301,9 @@ fn extra(
     roles: &RoleMap,
 ) -> Result<Extra, Error> {
     let publish::Place::Directory(settings) = place else { return Ok(Extra::default()) };
-    let service = service(resolver, file, settings)?;
-    let extra = Extra::read(resolver, file, settings, service)?;
+    let extra = Extra::read(resolver, file, settings)?;
     extra.add_to(settings, roles);
     Ok(extra)
-}
-
-/// What is published with certificate, key and bundle, if it is configured.
-#[derive(Default)]
-struct Extra {
-    service: Option<service_file::Settings>,
-    /// The file's name of the map of `[[roles]]`.
-    ident: Option<String>,
-    /// The file's name of the part of PgBouncer's ini.
-    pgbouncer: Option<String>,
-}
-
-impl Extra {
-    /// Fails if two files have the same name.
-    fn read(
-        resolver: &Resolver<'_>,
-        file: &File,
-        publish: &publish::Settings,
-        service: Option<service_file::Settings>,
-    ) -> Result<Self, Error> {
-        let name = |key: &'static Key, given: &Option<String>| {
-            let name = given.as_deref().map(rules::file_name).transpose();
-            name.map(|name| name.map(str::to_owned)).map_err(|why| resolver.in_file(key.name, why))
-        };
-        let ident = name(&keys::FILES_IDENT, &file.files.ident)?;
-        let pgbouncer = name(&keys::FILES_PGBOUNCER, &file.files.pgbouncer)?;
-        let mut names = publish.files.names();
-        names.extend(service.as_ref().map(|service| service.file.clone()));
-        names.extend(ident.clone());
-        names.extend(pgbouncer.clone());
-        names.sort_unstable();
-        if let Some([name, _]) = names.windows(2).find(|pair| pair[0] == pair[1]) {
-            return Err(resolver.in_file("files", format!("two files have the same name, {name}")));
-        }
-        Ok(Self { service, ident, pgbouncer })
-    }
-
-    /// Adds the files to each generation.
-    fn add_to(&self, publish: &mut publish::Settings, roles: &RoleMap) {
-        let names = names(publish);
-        if let Some(service) = self.service.clone() {
-            let names = names.clone();
-            publish.keep_until_expiry = true;
-            let file = service.file.clone();
-            publish.files.add_rendered(file, move |generation| service.render(&names, generation));
-        }
-        if let Some(name) = self.pgbouncer.clone() {
-            publish.keep_until_expiry = true;
-            publish
-                .files
-                .add_rendered(name, move |generation| pgbouncer_ini::render(&names, generation));
-        }
-        if let Some(name) = self.ident.clone() {
-            let map = roles.render();
-            publish.files.add_rendered(name, move |_| map.clone());
-        }
-    }
 }
 
 fn health(resolver: &Resolver<'_>, file: &File) -> Result<Option<http::Listen>, Error> {

@@ -49,6 +49,7 @@ fn idle(files: &Files) -> Option<&'static str> {
         ident_lines,
         service,
         pgbouncer,
+        extra,
     } = files;
     [
         (keys::FILES_CERTIFICATE.name, certificate.is_some()),
@@ -62,8 +63,9 @@ fn idle(files: &Files) -> Option<&'static str> {
         (keys::FILES_SEEN_AS.name, seen_as.is_some()),
         (keys::FILES_IDENT.name, ident.is_some()),
         (keys::FILES_IDENT_LINES.name, ident_lines.is_some()),
-        ("files.service", service.is_some()),
+        ("files.service", !service.0.is_empty()),
         (keys::FILES_PGBOUNCER.name, pgbouncer.is_some()),
+        ("files.extra", !extra.is_empty()),
     ]
     .into_iter()
     .find_map(|(name, given)| given.then_some(name))

@@ -56,7 +56,7 @@ fn the_designs_example_is_taken() {
     assert_eq!(server.session.port, 5433);
     assert_eq!(server.session.user, "pgsvid");
     assert_eq!(server.paths.private_key, Path::new("/certs/svid_key.pem"));
-    assert_eq!(config.service.unwrap().options["sslmode"], "verify-full");
+    assert_eq!(config.service().unwrap().options["sslmode"], "verify-full");
     assert!(config.place.directory().unwrap().keep_until_expiry);
 }
 
@@ -187,7 +187,7 @@ fn f17_a_configuration_of_spiffe_helper_is_recognised() {
         "cert_dir = \"certs\"\nhealth_checks {\n  listener_enabled = true\n}\n",
     ] {
         let error = config(text).unwrap_err();
-        assert!(error.contains("docs/from-spiffe-helper.md"), "{error}");
+        assert!(error.contains("--helper-config"), "{error}");
     }
 }
 
@@ -195,7 +195,7 @@ fn f17_a_configuration_of_spiffe_helper_is_recognised() {
 fn f15_libpqs_options_may_be_numbers_and_an_example_fits_its_key() {
     let options = |text: &str| {
         let text = format!("[files.service]\nname = \"a\"\noptions = {{ {text} }}\n");
-        config(&text).map(|config| config.service.unwrap().options)
+        config(&text).map(|config| config.service().unwrap().options.clone())
     };
     let given = options("port = 5499, sslsni = false, keepalives = true, host = \"a\"").unwrap();
     for (keyword, value) in [("port", "5499"), ("sslsni", "0"), ("keepalives", "1"), ("host", "a")]
@@ -366,8 +366,10 @@ fn a_file_with_every_default_says_the_same_as_one_without() {
     tables.entry("files.service").or_default().push("name = \"db\"\n".to_owned());
     let hook = "name = \"a\"\ncommand = [\"/a\"]\n";
     tables.entry("hooks").or_default().push(hook.to_owned());
+    let store = "name = \"a.p12\"\ncontent = \"pkcs12\"\npassword_file = \"/a\"\n";
+    tables.entry("files.extra").or_default().push(store.to_owned());
     let opened = |table: &str| match table {
-        "hooks" => "[[hooks]]".to_owned(),
+        "hooks" | "files.extra" => format!("[[{table}]]"),
         _ => format!("[{table}]"),
     };
     let tables: Vec<String> = tables
@@ -375,8 +377,9 @@ fn a_file_with_every_default_says_the_same_as_one_without() {
         .map(|(table, keys)| format!("{}\n{}", opened(table), keys.concat()))
         .collect();
     let given = tables.concat();
-    let left_out =
-        format!("[postgres]\n[pgbouncer]\n[files.service]\nname = \"db\"\n[[hooks]]\n{hook}");
+    let left_out = format!(
+        "[postgres]\n[pgbouncer]\n[files.service]\nname = \"db\"\n[[hooks]]\n{hook}[[files.extra]]\n{store}"
+    );
     let settings = |text: &str| format!("{:?}", config(text).unwrap());
     assert!(given.lines().count() > 20, "{given}");
     assert_eq!(settings(&given), settings(&left_out));

@@ -167,12 +167,16 @@ fn rules(config: &Config) -> Rules {
         write: publish.map(|it| it.directory.clone()).into_iter().collect(),
         read: ABOUT_ITSELF.map(PathBuf::from).into(),
         group: publish.and_then(|it| it.group),
-        modes: publish.into_iter().flat_map(|it| it.files.iter()).map(|file| file.mode).collect(),
+        modes: config.place.files().map(|file| file.mode).collect(),
         ..Rules::default()
     };
     for file in &config.rotation.extra_authorities {
         rules.read.extend(around(file));
         rules.files.push(file.clone());
+    }
+    for file in config.place.password_files() {
+        rules.read.extend(around(file));
+        rules.files.push(file.to_owned());
     }
     for server in &config.rotation.servers {
         if let Some(file) = &server.session.password_file {

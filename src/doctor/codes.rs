@@ -19,6 +19,7 @@ pub(super) fn directory(error: &publish::Error) -> Code {
         Error::DefaultAcl { .. } => Code::DirectoryAcl,
         Error::NotOurs(_) => Code::DirectoryForeignFile,
         Error::InTheWay { .. } => Code::DirectoryObstacle,
+        Error::Password { .. } => Code::StorePasswordUnusable,
         _ => Code::DirectoryUnusable,
     }
 }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use rustix::io::Errno;
 
 use super::ownership::NotOurs;
+use crate::material::pkcs12::NoRandomness;
 use crate::text::argument;
 
 /// Actions that a sandbox may forbid.
@@ -137,6 +138,17 @@ pub enum Error {
         /// The error of the system call.
         cause: Errno,
     },
+    /// The password of a key store or a trust store cannot be used.
+    #[error("cannot use the password file {}: {why}", path.display())]
+    Password {
+        /// The file of the password.
+        path: PathBuf,
+        /// What is wrong.
+        why: String,
+    },
+    /// A key store needs random bytes.
+    #[error(transparent)]
+    NoRandomness(#[from] NoRandomness),
     /// A file does not contain what was written: a full tmpfs and some network file systems report success.
     #[error("{} does not hold what was written to it: is the volume full or faulty?", path.display())]
     NotWritten {
@@ -188,7 +200,14 @@ impl Error {
             Self::Step { action, path, cause } => {
                 remedy_for_step(action, *cause, path).strip_prefix("; ")?.to_owned()
             }
-            Self::NoLocks { .. } | Self::Replaced { .. } => return None,
+            Self::Password { path, .. } => {
+                let path = argument(path);
+                format!(
+                    "write the password of the stores to {path}, as one line; or a new one, as root: (umask 077 && openssl rand -hex \
+                     16 > {path}) && chown -h {ours} {path}"
+                )
+            }
+            Self::NoLocks { .. } | Self::Replaced { .. } | Self::NoRandomness(_) => return None,
         })
     }
 

@@ -1,7 +1,7 @@
 //! The files of each generation.
 
 use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// Renders the content of a file. The argument is the path of the generation's directory as its readers see it.
@@ -27,6 +27,24 @@ pub enum Content {
     Key,
     /// The authorities, as PEM.
     Bundle,
+    /// Key, leaf and intermediates in one text, as PEM: its readers open one file, so they cannot mix two sets.
+    Combined,
+    /// The private key in DER (PKCS#8).
+    KeyDer,
+    /// The leaf and its intermediates in DER, one after the other.
+    ChainDer,
+    /// Key, leaf and intermediates as PKCS#12.
+    KeyStore {
+        /// Absolute path of the file with its password.
+        password_file: PathBuf,
+        /// The name of its entry.
+        alias: String,
+    },
+    /// The authorities as PKCS#12, which Java trusts.
+    TrustStore {
+        /// Absolute path of the file with its password. Without one it has no MAC, and Java opens it with no password.
+        password_file: Option<PathBuf>,
+    },
     /// Text that depends on the generation, such as a connection service file.
     Rendered(Render),
 }
@@ -44,12 +62,33 @@ impl Content {
             Self::Chain => "chain",
             Self::Key => "key",
             Self::Bundle => "bundle",
+            Self::Combined => "combined",
+            Self::KeyDer => "key in DER",
+            Self::ChainDer => "chain in DER",
+            Self::KeyStore { .. } => "key store",
+            Self::TrustStore { .. } => "trust store",
             Self::Rendered(_) => "rendered",
+        }
+    }
+
+    /// Whether it holds the private key.
+    #[must_use]
+    pub fn is_secret(&self) -> bool {
+        matches!(self, Self::Key | Self::Combined | Self::KeyDer | Self::KeyStore { .. })
+    }
+
+    /// The file with its password, if it has one.
+    #[must_use]
+    pub fn password_file(&self) -> Option<&Path> {
+        match self {
+            Self::KeyStore { password_file, .. } => Some(password_file),
+            Self::TrustStore { password_file } => password_file.as_deref(),
+            _ => None,
         }
     }
 }
 
-/// The files of a generation: certificate, private key and bundle, in this order, then the rendered files.
+/// The files of a generation: certificate, private key and bundle, in this order, then the others.
 #[derive(Debug, Clone)]
 pub struct Files(Vec<FileSpec>);
 
@@ -65,14 +104,20 @@ impl Files {
         ])
     }
 
-    /// Adds a rendered file with the certificate's mode. The caller ensures that no other file has this name: it is not checked here.
+    /// Adds a file, with the key's mode if it holds the key, and otherwise with the certificate's. The caller ensures that no
+    /// other file has this name: it is not checked here.
+    pub fn add(&mut self, name: String, content: Content) {
+        let like = if content.is_secret() { self.private_key() } else { self.certificate() };
+        self.0.push(FileSpec { name, mode: like.mode, content });
+    }
+
+    /// Adds a rendered file. See [`Self::add`].
     pub fn add_rendered(
         &mut self,
         name: String,
         render: impl Fn(&Path) -> Vec<u8> + Send + Sync + 'static,
     ) {
-        let (mode, content) = (self.certificate().mode, Content::Rendered(Arc::new(render)));
-        self.0.push(FileSpec { name, mode, content });
+        self.add(name, Content::Rendered(Arc::new(render)));
     }
 
     /// The file of leaf and intermediates.
@@ -110,8 +155,19 @@ impl Files {
         self.0.iter().map(|file| file.name.clone()).collect()
     }
 
+    /// The files with passwords, each once.
+    #[must_use]
+    pub fn password_files(&self) -> Vec<&Path> {
+        let mut files: Vec<&Path> =
+            self.0.iter().filter_map(|file| file.content.password_file()).collect();
+        files.sort_unstable();
+        files.dedup();
+        files
+    }
+
     /// The files other than certificate, private key and bundle.
-    pub(super) fn rendered(&self) -> &[FileSpec] {
+    #[must_use]
+    pub fn others(&self) -> &[FileSpec] {
         &self.0[3..]
     }
 }

@@ -7,6 +7,7 @@
 mod difference;
 mod directory;
 mod directory_path;
+mod encode;
 mod error;
 mod examine;
 mod files;
@@ -17,6 +18,7 @@ mod lock;
 #[cfg(test)]
 pub(crate) mod model;
 mod ownership;
+mod passwords;
 mod place;
 mod record;
 mod replay;
@@ -39,6 +41,7 @@ pub use difference::Difference;
 use directory::{Directory, RECORD};
 use directory_path::Exposed;
 pub use directory_path::Trust;
+use encode::{authorities, encode};
 pub use error::{Error, FREE_SPACE};
 pub use examine::{Examination, Unusable, examine, peek};
 pub use files::{Content, FileSpec, Files, Render};
@@ -48,6 +51,8 @@ use lock::Lock;
 pub use lock::is_in_use;
 use ownership::Owners;
 pub use ownership::{NotOurs, Reason};
+use passwords::Passwords;
+pub use passwords::password;
 pub use place::{InPlace, Opened, Place};
 use record::{Found, Record};
 use set_id::{SetId, Sum};
@@ -281,7 +286,7 @@ impl Publisher {
             return Ok(None);
         }
         // Other files are not part of the identity: a missing one is written again.
-        for FileSpec { name: file, .. } in self.settings.files.rendered() {
+        for FileSpec { name: file, .. } in self.settings.files.others() {
             let load =
                 kept::load(&self.directory, &name, std::slice::from_ref(file), Owners::ours());
             kept.contents.extend(load.map(|found| found.contents).unwrap_or_default());
@@ -373,8 +378,12 @@ impl Publisher {
             return false;
         };
         let settings = &self.settings;
+        // Publishing fails then, and says why.
+        let Ok(passwords) = Passwords::read(&settings.files) else {
+            return false;
+        };
         let (authorities, origin) = authorities(material, extra_authorities);
-        current.is(&SetId::of(settings, material, &authorities, origin))
+        current.is(&SetId::of(settings, material, &authorities, origin, &passwords))
     }
 
     /// Whether the published set is as it was left, and nobody has replaced anything of it in between.
@@ -472,10 +481,11 @@ impl Publisher {
         material: &Material,
         extra_authorities: &[Certificate],
     ) -> Result<Generation, Error> {
+        let passwords = Passwords::read(&self.settings.files)?;
         let name = generation::fresh_name();
         let (authorities, origin) = authorities(material, extra_authorities);
-        let set = SetId::of(&self.settings, material, &authorities, origin);
-        let files = self.files(material, &authorities, &name);
+        let set = SetId::of(&self.settings, material, &authorities, origin, &passwords);
+        let files = self.files(material, &authorities, &passwords, &name)?;
         let record = {
             let written = files.iter().map(|(name, content)| (name, content.bytes.as_slice()));
             Record::of(set.clone(), origin, written)
@@ -491,40 +501,16 @@ impl Publisher {
         &self,
         material: &Material,
         authorities: &[&Certificate],
+        passwords: &Passwords,
         generation: &str,
-    ) -> BTreeMap<String, generation::Content> {
+    ) -> Result<BTreeMap<String, generation::Content>, Error> {
         let path = self.settings.readers_directory().join(generation);
         let written = |FileSpec { name, mode, content }: &FileSpec| {
-            let bytes = match content {
-                Content::Chain => Zeroizing::new(pem::encode_certificates(material.chain())),
-                Content::Key => pem::encode_key(material.key()),
-                Content::Bundle => {
-                    Zeroizing::new(pem::encode_certificates(authorities.iter().copied()))
-                }
-                Content::Rendered(render) => Zeroizing::new(render(&path)),
-            };
-            (name.clone(), generation::Content { bytes, mode: *mode })
+            let bytes = encode(content, material, authorities, passwords, &path)?;
+            Ok((name.clone(), generation::Content { bytes, mode: *mode }))
         };
         self.settings.files.iter().map(written).collect()
     }
-}
-
-/// The certificates of a bundle, and where they come from: how many are the trust domain's own, and how many others come from
-/// the agent.
-fn authorities<'a>(
-    material: &'a Material,
-    extra_authorities: &'a [Certificate],
-) -> (Vec<&'a Certificate>, (usize, usize)) {
-    let mut authorities: Vec<&Certificate> = material.authorities().collect();
-    let own = material.own_authorities().len();
-    let federated = authorities.len() - own;
-    for authority in extra_authorities {
-        // The agent's bundle can contain it as well, and so can a set that was read back and has no record.
-        if !authorities.contains(&authority) {
-            authorities.push(authority);
-        }
-    }
-    (authorities, (own, federated))
 }
 
 fn names_in(directory: &Directory, settings: &Settings) -> Option<Names> {

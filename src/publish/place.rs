@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use super::{Publisher, Settings};
+use super::{FileSpec, Publisher, Settings};
 use crate::files;
 use crate::material::pem::{self, Unusable};
 use crate::material::{Expectations, Material, Names};
@@ -28,6 +28,17 @@ impl Place {
             Self::Directory(settings) => Some(settings),
             Self::InPlace(_) => None,
         }
+    }
+
+    /// The files of each generation; none without a directory.
+    pub fn files(&self) -> impl Iterator<Item = &FileSpec> {
+        self.directory().into_iter().flat_map(|it| it.files.iter())
+    }
+
+    /// The files with the passwords of stores.
+    #[must_use]
+    pub fn password_files(&self) -> Vec<&Path> {
+        self.directory().map(|it| it.files.password_files()).unwrap_or_default()
     }
 
     /// Certificate, private key and bundle as this process finds them.

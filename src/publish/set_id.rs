@@ -7,6 +7,7 @@ use ring::digest::{Context, Digest, SHA256, digest};
 
 use super::Settings;
 use super::files::{Content, FileSpec};
+use super::passwords::Passwords;
 use crate::material::{Certificate, Material};
 
 /// Part of every identifier, so that another way of computing them gives other identifiers.
@@ -28,6 +29,7 @@ impl SetId {
         material: &Material,
         authorities: &[&Certificate],
         (own, federated): (usize, usize),
+        passwords: &Passwords,
     ) -> Self {
         let mut fields = Fields::new();
         fields.add(&settings.group.map(u32::to_be_bytes).unwrap_or_default());
@@ -41,8 +43,14 @@ impl SetId {
             fields.add(name.as_bytes());
             fields.add(&mode.to_be_bytes());
             fields.add(content.kind().as_bytes());
-            if let Content::Rendered(render) = content {
-                fields.add(&render(&path));
+            match content {
+                Content::Rendered(render) => fields.add(&render(&path)),
+                Content::KeyStore { alias, .. } => fields.add(alias.as_bytes()),
+                _ => {}
+            }
+            // Another password is another file. Its salts are random, so that its bytes show nothing.
+            if let Some(password) = passwords.of(content) {
+                fields.add(&password.tag(material.leaf().der()));
             }
         }
         fields.id()

@@ -28,14 +28,30 @@ impl Both {
 
     /// The same with a line of `postgresql.conf`.
     pub(crate) fn start_with(files: &str, conf: &str) -> Self {
+        Self::start_for(conf, |agent| agent, |setup, directory| client(setup, directory, files))
+    }
+
+    /// With an intermediate, and a client whose configuration continues after `files.directory` with these tables.
+    pub(crate) fn start_with_tables(tables: impl FnOnce(&Setup) -> String) -> Self {
+        let with_intermediate = |agent: dev_agent::Builder| agent.intermediate(true);
+        Self::start_for("", with_intermediate, |setup, directory| {
+            client_with(setup, directory, &tables(setup))
+        })
+    }
+
+    fn start_for(
+        conf: &str,
+        change: impl FnOnce(dev_agent::Builder) -> dev_agent::Builder,
+        client: impl FnOnce(&Setup, &Directory) -> Program,
+    ) -> Self {
         let setup = Setup::builder(PGSVID)
-            .agent(|agent| agent.entry(Entry::new(CLIENT_ID).dns(ROLE)))
+            .agent(|agent| change(agent.entry(Entry::new(CLIENT_ID).dns(ROLE))))
             .cluster(|cluster| cluster.hba("hostssl postgres app 127.0.0.1/32 cert").conf(conf))
             .create();
         let server = setup.start();
         setup.cluster.sql("postgres", "postgres", "CREATE ROLE app LOGIN");
         let directory = Directory::new();
-        let client = client(&setup, &directory, files);
+        let client = client(&setup, &directory);
         Self { setup, server, client, files: directory, generation: 1 }
     }
 
@@ -116,11 +132,18 @@ fn options(setup: &Setup) -> [(&'static str, &'static str, String); 6] {
 fn client(setup: &Setup, directory: &Directory, files: &str) -> Program {
     let options = options(setup).map(|(_, keyword, value)| format!("{keyword} = '{value}'"));
     let options = options.join("\n");
+    let tables = format!(
+        "{files}\n[files.service]\nfile = 'pg_service.conf'\nname = 'products'\n\
+         [files.service.options]\n{options}"
+    );
+    client_with(setup, directory, &tables)
+}
+
+/// The same with all that follows `files.directory`.
+fn client_with(setup: &Setup, directory: &Directory, tables: &str) -> Program {
     let configuration = format!(
         "[workload_api]\nendpoint = '{}'\n[svid]\nspiffe_id = '{CLIENT_ID}'\n\
-         [files]\ndirectory = '{}'\n{files}\n\
-         [files.service]\nfile = 'pg_service.conf'\nname = 'products'\n\
-         [files.service.options]\n{options}",
+         [files]\ndirectory = '{}'\n{tables}",
         setup.agent.endpoint(),
         directory.path().display(),
     );

@@ -5,6 +5,7 @@
 
 mod both;
 mod campaign;
+mod java;
 mod killed;
 mod libpq;
 mod long_lived;

@@ -5,6 +5,8 @@
 mod cli;
 mod dumps;
 mod fetch;
+mod formats;
+mod helper;
 mod hostile_text;
 mod inspect;
 mod monitoring;

@@ -200,3 +200,50 @@ fn a_set_of_an_earlier_run_is_one_copy_too() {
     pgsvid.event("rotated");
     assert_one_copy(&pgsvid, &keys);
 }
+
+/// What makes a store has held the key, its PEM, its DER, and the password; a restart has read them back.
+#[test]
+fn e11_files_in_other_formats_leave_neither_key_nor_password_behind() {
+    const PASSWORD: &str = "no program has this password by accident";
+    let setup = Setup::new(PGSVID);
+    let password = setup.other.write("password", PASSWORD, 0o600).display().to_string();
+    let store = |name: &str, content: &str| {
+        format!(
+            "[[files.extra]]\nname = '{name}'\ncontent = '{content}'\npassword_file = '{password}'\n"
+        )
+    };
+    let plain = |name: &str, content: &str| {
+        format!("[[files.extra]]\nname = '{name}'\ncontent = '{content}'\n")
+    };
+    setup.configure(
+        &[
+            store("svid.p12", "pkcs12"),
+            store("trust.p12", "truststore"),
+            plain("all.pem", "combined"),
+            plain("svid_key.pk8", "der-key"),
+        ]
+        .concat(),
+    );
+    let password = || {
+        let wide = PASSWORD.bytes().flat_map(|byte| [0, byte]).collect();
+        [("password", PASSWORD.as_bytes().to_vec()), ("wide password", wide)]
+            .map(|(name, bytes)| Needle { name: name.to_owned(), bytes })
+    };
+    let pgsvid = setup.start();
+    let mut keys = vec![setup.agent.svid()];
+    for kind in [KeyType::EcP256, KeyType::Rsa2048] {
+        let entry = Entry::new(Setup::SPIFFE_ID).dns("localhost").key_type(kind);
+        setup.agent.set_entries([entry]).unwrap();
+        keys.push(setup.agent.svid());
+        pgsvid.current(keys.len() as u64);
+        assert_only_buffers(&pgsvid, &keys);
+        assert_eq!(search(&pgsvid, &password()), []);
+    }
+    disconnect(&setup, &pgsvid);
+    assert_one_copy(&pgsvid, &keys);
+    assert!(pgsvid.terminate(LIMIT).success());
+    let pgsvid = setup.spawn();
+    pgsvid.event("rotated");
+    assert_one_copy(&pgsvid, &keys[keys.len() - 1..]);
+    assert_eq!(search(&pgsvid, &password()), []);
+}

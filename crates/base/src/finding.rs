@@ -222,6 +222,7 @@ codes! {
     ExtraAuthoritiesUnreadable, "extra-authorities-unreadable", "a file of `files.extra_authorities` cannot be used";
     FileExchangeable, "file-exchangeable", "other users of the machine can replace a file that pgsvid or PostgreSQL reads";
     SandboxOpenToData, "sandbox-open-to-data", "the sandbox lets pgsvid read a directory that holds PostgreSQL's data";
+    StorePasswordUnusable, "store-password-unusable", "a file of `files.extra.password_file` cannot be used as a password";
     MountsUnread, "mounts-unread", "the mounts of this machine cannot be read";
     MountSubpath, "mount-subpath", "a published file is a mount of its own (subPath), so its contents never change";
     MountReadOnly, "mount-read-only", "the published directory is mounted read-only";
@@ -462,6 +463,8 @@ codes! {
     ServiceKeywordMissing, "service-keyword-missing", "the connection service file does not set sslcert, sslkey or sslrootcert";
     ServicePathRelative, "service-path-relative", "the connection service file names a relative path";
     ServiceAuthorities, "service-authorities", "the connection service file names other authorities than the published ones";
+    ServiceDrivers, "service-drivers", "which drivers can use a section of the connection service file";
+    PgjdbcRefuses, "pgjdbc-refuses", "a name, an alias or a keyword keeps pgjdbc from using a key, a key store or a section";
     ServicePathMissing, "service-path-missing", "the connection service file names a file that cannot be found";
     ServiceValue, "service-value", "libpq refuses a value of the service, or of a variable";
     ServiceHosts, "service-hosts", "libpq cannot pair the hosts, addresses and ports of the service";
@@ -477,6 +480,8 @@ codes! {
     SslrootcertSystem, "sslrootcert-system", "`sslrootcert=system` does not know the trust domain's authority";
     ClientKeyMode, "client-key-mode", "libpq refuses the private key for its mode";
     // Files given to inspect.
+    Store, "store", "a PKCS#12: what it holds, and whether the given password is its own";
+    StoreUntrusted, "store-untrusted", "a PKCS#12 without a key holds certificates that Java does not trust";
     FileUnreadable, "file-unreadable", "pgsvid cannot read a file, or a part of it";
     InspectionLimited, "inspection-limited", "there are more leaves than pgsvid judges";
     CertificateValidity, "certificate-validity", "whether a certificate is valid now";

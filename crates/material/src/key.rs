@@ -9,16 +9,12 @@ use rustls_pki_types::{
 use zeroize::Zeroizing;
 
 use super::certificate::Certificate;
-use super::encoding;
+use super::encoding::{self, element, tag};
 
 /// A PKCS#8 private key in DER. `Debug` shows its length only.
 #[derive(Clone)]
 pub struct PrivateKey(Zeroizing<Vec<u8>>);
 
-/// `SEQUENCE`
-const SEQUENCE: u8 = 0x30;
-/// `OCTET STRING`
-const OCTET_STRING: u8 = 0x04;
 /// `INTEGER 0`
 const VERSION_1: [u8; 3] = [0x02, 0x01, 0x00];
 
@@ -49,10 +45,7 @@ impl PrivateKey {
     #[must_use]
     pub(super) fn readable(self) -> Self {
         let Some([algorithm, key]) = encoding::pkcs8(&self.0) else { return self };
-        match element(SEQUENCE, &[&VERSION_1, algorithm, key]) {
-            Some(der) => Self(der),
-            None => self,
-        }
+        Self(element(tag::SEQUENCE, &[&VERSION_1, algorithm, key]))
     }
 
     /// The key of this leaf in PKCS#8, whatever PEM encoding it has: PKCS#1 and SEC1 do not name their algorithm, and
@@ -68,8 +61,8 @@ impl PrivateKey {
             return Ok(None);
         }
         let algorithm = encoding::algorithm_of_key(leaf.public_key()).ok_or(UnusableKey)?;
-        let octets = element(OCTET_STRING, &[key.secret_der()]).ok_or(UnusableKey)?;
-        element(SEQUENCE, &[&VERSION_1, algorithm, &octets]).ok_or(UnusableKey).map(Some)
+        let octets = element(tag::OCTET_STRING, &[key.secret_der()]);
+        Ok(Some(element(tag::SEQUENCE, &[&VERSION_1, algorithm, &octets])))
     }
 
     /// Fails unless the leaf's public key verifies what the key signs. The attached public half may be right while the
@@ -98,19 +91,6 @@ impl PrivateKey {
     pub fn public_key(&self) -> Result<SubjectPublicKeyInfoDer<'static>, UnusableKey> {
         public_key(&PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(self.expose())))
     }
-}
-
-/// An element of DER with these parts, up to the length that two bytes have room for.
-fn element(tag: u8, parts: &[&[u8]]) -> Option<Zeroizing<Vec<u8>>> {
-    let length = parts.iter().map(|part| part.len()).sum();
-    let [high, low] = u16::try_from(length).ok()?.to_be_bytes();
-    let head: &[u8] = match length {
-        0..0x80 => &[tag, low],
-        0x80..0x100 => &[tag, 0x81, low],
-        _ => &[tag, 0x82, high, low],
-    };
-    // Of exact size: a growing buffer would leave copies of the key behind.
-    Some(Zeroizing::new([&[head][..], parts].concat().concat()))
 }
 
 /// The SubjectPublicKeyInfo of a key in any encoding that PEM files hold.

@@ -21,6 +21,7 @@ mod names;
 mod openssl;
 mod path;
 pub mod pem;
+pub mod pkcs12;
 pub mod reading;
 mod rivals;
 mod validity;

@@ -43,6 +43,15 @@ pub fn encode_key(key: &PrivateKey) -> Zeroizing<Vec<u8>> {
     pem
 }
 
+/// Key, leaf and intermediates in one PEM text: a reader that opens one file cannot mix two sets.
+#[must_use]
+pub fn encode_combined(material: &Material) -> Zeroizing<Vec<u8>> {
+    let key = encode_key(material.key());
+    let chain = encode_certificates(material.chain());
+    // Of exact size: a growing buffer would leave copies of the key behind.
+    Zeroizing::new([key.as_slice(), &chain].concat())
+}
+
 /// Appends one block. The buffer grows once, by exactly the block's size, so that growing an empty buffer leaves no copy of a
 /// key behind.
 fn append(label: &str, der: &[u8], pem: &mut Vec<u8>) {

@@ -8,6 +8,7 @@ use rustls_pki_types::PrivateKeyDer;
 use x509_parser::der_parser::asn1_rs::{Any, FromDer as _, Sequence, Tag};
 
 use super::blocks::{self, Found, Header};
+use super::pkcs12::{self, Password};
 use super::{Certificate, Details, LARGEST_BUNDLE, MalformedCertificate, certificates, key, pem};
 
 /// One thing that a file holds.
@@ -15,9 +16,11 @@ use super::{Certificate, Details, LARGEST_BUNDLE, MalformedCertificate, certific
 pub enum Item {
     /// A certificate.
     Certificate(Box<Certificate>),
+    /// A PKCS#12, whose certificates and keys follow.
+    Store(pkcs12::Facts),
     /// A private key.
     Key {
-        /// `PKCS#8`, `SEC1` or `PKCS#1`.
+        /// `PKCS#8`, `SEC1`, `PKCS#1` or `PKCS#12`.
         encoding: &'static str,
         /// The SubjectPublicKeyInfo that belongs to it.
         public_key: Vec<u8>,
@@ -66,6 +69,9 @@ pub enum Unreadable {
     /// A known format that pgsvid does not read.
     #[error("{0}")]
     Foreign(Foreign),
+    /// A PKCS#12 that cannot be read.
+    #[error("{0}")]
+    Store(pkcs12::Damage),
     /// A block with another label.
     #[error("PEM block {position} ({label}) is neither a certificate nor a private key")]
     Other {
@@ -161,6 +167,30 @@ impl Foreign {
             Self::Request | Self::RevocationList | Self::PublicKey => return None,
         })
     }
+}
+
+/// As [`read`], but also reads a PKCS#12: its facts first, then its certificates, then its keys. What is encrypted in it is left out
+/// if no password is given.
+#[must_use]
+pub fn read_stores(bytes: &[u8], password: Option<&Password>) -> Vec<Result<Item, Unreadable>> {
+    let items = read(bytes);
+    if items != [Err(Unreadable::Foreign(Foreign::Pkcs12))] {
+        return items;
+    }
+    let store = match pkcs12::open(bytes, password) {
+        Ok(store) => store,
+        Err(damage) => return vec![Err(Unreadable::Store(damage))],
+    };
+    let certificates = store.certificates.iter().enumerate().map(|(at, der)| {
+        let parsed = Certificate::parse(der).map_err(|error| error.at(at + 1))?;
+        Ok(Item::Certificate(Box::new(parsed)))
+    });
+    let keys = store.keys.iter().map(|der| {
+        let key = PrivateKeyDer::Pkcs8(der.as_slice().into());
+        let public_key = key::public_key(&key).map_err(|_| Unreadable::Key)?.as_ref().to_vec();
+        Ok(Item::Key { encoding: "PKCS#12", public_key })
+    });
+    std::iter::once(Ok(Item::Store(store.facts))).chain(certificates).chain(keys).collect()
 }
 
 /// Everything in a file, in order. Text around PEM blocks is skipped, as OpenSSL does.

@@ -95,7 +95,7 @@ pub(super) async fn section(
 
 /// The section if no role is named for a login, and the service says where clients connect.
 pub(super) fn untried(config: &Config) -> Option<Section> {
-    let options = &config.service.as_ref()?.options;
+    let options = &config.service()?.options;
     let host = options.get("host").or_else(|| options.get("hostaddr"))?;
     let role = options.get("user").map_or("ROLE", String::as_str);
     let mut section = Section::new(Group::Login, shown(host));
@@ -166,7 +166,7 @@ fn routes(
     material: &Material,
 ) -> Result<Vec<ClientRoute>, Invalid> {
     let option = |name: &str| {
-        let service = config.service.as_ref();
+        let service = config.service();
         service.and_then(|service| service.options.get(name)).map_or("", String::as_str)
     };
     let socket = server.map(|server| server.session.administrator());

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use super::drivers;
 use super::parameters::Service;
 use crate::companions::service_reader::{self, Entry, Unreadable};
 use crate::config::{Config, Environment};
@@ -22,38 +23,41 @@ pub(super) fn sections(
     on_disk: Option<&Material>,
 ) -> Vec<Section> {
     let mut sections = Vec::new();
-    let published = config
-        .service
-        .as_ref()
-        .map(|service| (config.place.base().join(&service.file), service.name.as_str()));
-    match &published {
-        Some((path, name)) => {
-            let mut section = Section::new(Group::Clients, format!("{} [{name}]", path.display()));
-            if on_disk.is_none() && !path.exists() {
-                section.add(Finding::skipped(Code::NothingPublished, "nothing is published yet"));
-            } else {
-                section.extend(service_file(config, environment, path, name, on_disk));
-            }
-            sections.push(section);
+    let published: Vec<_> = config
+        .services
+        .iter()
+        .map(|service| (config.place.base().join(&service.file), service.name.as_str()))
+        .collect();
+    for ((path, name), service) in published.iter().zip(&config.services) {
+        let mut section = Section::new(Group::Clients, format!("{} [{name}]", path.display()));
+        if on_disk.is_none() && !path.exists() {
+            section.add(Finding::skipped(Code::NothingPublished, "nothing is published yet"));
+        } else {
+            section.extend(service_file(config, environment, path, name, on_disk));
         }
-        None if config.rotation.servers.is_empty() && config.place.directory().is_some() => {
-            let mut section = Section::new(Group::Clients, "");
-            section.add(
-                Finding::warning(Code::ServiceFileNotConfigured,
-                    "no service file is configured: libpq opens certificate and key one after the other, \
-                     and fails \
-                     (key values mismatch) when a rotation comes between",
-                )
-                .fix("add [files.service] with a name, and set PGSERVICEFILE and PGSERVICE for the clients"),
-            );
-            sections.push(section);
-        }
-        None => {}
+        section.extend(drivers::of_section(config, service, on_disk));
+        sections.push(section);
+    }
+    if published.is_empty()
+        && config.place.directory().is_some()
+        && config.rotation.servers.is_empty()
+        && !drivers::has_store(config)
+    {
+        let mut section = Section::new(Group::Clients, "");
+        section.add(
+            Finding::warning(Code::ServiceFileNotConfigured,
+                "no service file is configured: libpq opens certificate and key one after the other, \
+                 and fails \
+                 (key values mismatch) when a rotation comes between",
+            )
+            .fix("add [files.service] with a name, and set PGSERVICEFILE and PGSERVICE for the clients"),
+        );
+        sections.push(section);
     }
     let variable = |name: &str| environment.get(name).and_then(|value| value.to_str());
     if let Some(file) = variable("PGSERVICEFILE") {
         let name = variable("PGSERVICE");
-        let known = published.as_ref().is_some_and(|(path, known)| {
+        let known = published.iter().any(|(path, known)| {
             Some(*known) == name && same(&here(config, Path::new(file)), path)
         });
         if !known {

@@ -40,7 +40,7 @@ pub(super) fn offline(config: &Config) -> Section {
     if let Some(Endpoint::Unix(path)) = config.source.workload_api().map(|it| &it.endpoint) {
         section.extend(socket_length(path, "workload_api.endpoint"));
     }
-    if let Some(service) = &config.service {
+    for service in &config.services {
         let file = config.place.readers_base().join(&service.file);
         section.add(Finding::ok(
             Code::Configuration,
@@ -49,6 +49,7 @@ pub(super) fn offline(config: &Config) -> Section {
         let mode = service.options.get("sslmode").map(String::as_str);
         section.extend(super::clients::sslmode(mode, "files.service.options"));
     }
+    section.extend(super::drivers::formats(config));
     section.extend(role_map(config));
     let several = config.rotation.servers.len() > 1;
     for server in &config.rotation.servers {

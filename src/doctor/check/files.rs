@@ -66,6 +66,7 @@ pub(super) fn section(config: &Config, examined: &Examined, offered: Option<&Mat
         }
     };
     section.extend(trust(&found.trust, &directory));
+    section.extend(passwords(config));
     let full = full(config.place.base());
     let is_newest = found.set.as_ref().is_some_and(|set| {
         set.as_ref()
@@ -129,6 +130,12 @@ fn unusable(error: &publish::Error) -> Finding {
         Some(command) => finding.command(command),
         None => finding,
     }
+}
+
+/// The password files that keep a newer set from being published.
+fn passwords(config: &Config) -> Vec<Finding> {
+    let files = config.place.password_files();
+    files.into_iter().filter_map(|path| Some(unusable(&publish::password(path).err()?))).collect()
 }
 
 /// The finding about a volume without room for another set.

@@ -8,6 +8,7 @@ mod client_login;
 mod clients;
 mod configuration;
 mod daemon;
+mod drivers;
 mod elsewhere;
 mod exchangeable;
 mod expressions;

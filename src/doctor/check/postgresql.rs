@@ -139,7 +139,7 @@ async fn answers(
             let mut named: BTreeSet<&str> =
                 rules.into_iter().flatten().flat_map(HbaRule::groups).collect();
             // For samerole.
-            let service = config.service.as_ref().and_then(|service| service.options.get("dbname"));
+            let service = config.service().and_then(|service| service.options.get("dbname"));
             named.extend(service.map(String::as_str));
             named.extend(["postgres", server.session.database.as_str()]);
             let named: Vec<&str> = named.into_iter().take(MOST_GROUPS).collect();

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::{File, Problem, Request};
 use crate::files;
+use crate::material::pkcs12::Password;
 use crate::material::reading;
 
 /// Most files that a directory may hold, without hidden ones: of a larger directory no file is read.
@@ -16,14 +17,15 @@ const MOST_BYTES: u64 = 32 * 1024 * 1024;
 pub(super) fn files(request: &Request) -> Vec<File> {
     let mut files = Vec::new();
     let mut room = MOST_BYTES;
+    let password = request.password.as_ref();
     // The bundle is read first, so that it has room in any case: the other files are judged by it.
-    let bundle = request.bundle.clone().map(|path| file(path, true, &mut room));
+    let bundle = request.bundle.clone().map(|path| file(path, true, password, &mut room));
     for path in &request.paths {
         // Follows links, because the published names are links.
         if path.is_dir() {
-            files.extend(directory(path, &mut room));
+            files.extend(directory(path, password, &mut room));
         } else {
-            files.push(file(path.clone(), true, &mut room));
+            files.push(file(path.clone(), true, password, &mut room));
         }
     }
     if let Some(bundle) = bundle {
@@ -34,7 +36,7 @@ pub(super) fn files(request: &Request) -> Vec<File> {
 }
 
 /// Reads a file if there is room for it, and uses that room.
-fn file(path: PathBuf, named: bool, room: &mut u64) -> File {
+fn file(path: PathBuf, named: bool, password: Option<&Password>, room: &mut u64) -> File {
     let regular = std::fs::metadata(&path).ok().filter(std::fs::Metadata::is_file);
     let size = regular.map_or(0, |found| found.len());
     // A file that is too large by itself gets its own message.
@@ -49,7 +51,10 @@ fn file(path: PathBuf, named: bool, room: &mut u64) -> File {
     let items = match read {
         Ok(bytes) => {
             *room = room.saturating_sub(u64::try_from(bytes.len()).unwrap_or(u64::MAX));
-            reading::read(&bytes).into_iter().map(|item| item.map_err(Problem::Content)).collect()
+            reading::read_stores(&bytes, password)
+                .into_iter()
+                .map(|item| item.map_err(Problem::Content))
+                .collect()
         }
         Err(error) => vec![Err(Problem::File(in_words(&error)))],
     };
@@ -57,7 +62,7 @@ fn file(path: PathBuf, named: bool, room: &mut u64) -> File {
 }
 
 /// The regular files directly in a directory, without hidden ones: `..data` leads to the same files again.
-fn directory(path: &Path, room: &mut u64) -> Vec<File> {
+fn directory(path: &Path, password: Option<&Password>, room: &mut u64) -> Vec<File> {
     let problem = |why: String| {
         let items = vec![Err(Problem::File(why))];
         vec![File { path: path.to_owned(), named: true, bundle: false, items }]
@@ -82,7 +87,7 @@ fn directory(path: &Path, room: &mut u64) -> Vec<File> {
             "the directory holds more than {MOST_FILES} files; name the ones to inspect"
         ));
     }
-    found.into_iter().map(|path| file(path, false, room)).collect()
+    found.into_iter().map(|path| file(path, false, password, room)).collect()
 }
 
 fn in_words(error: &io::Error) -> String {

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::SystemTime;
 
-use super::{File, Problem};
+use super::{File, Problem, stores};
 use crate::doctor::certificate::Role;
 use crate::doctor::finding::{Code, Finding, Group, Section};
 use crate::doctor::profile::warned;
@@ -43,6 +43,7 @@ struct Found<'a> {
 pub(super) fn judge(files: &[File], now: SystemTime) -> Section {
     let mut section = Section::new(Group::Judgement, "");
     section.extend(files.iter().flat_map(problems));
+    section.extend(files.iter().flat_map(stores::judge));
     let found = found(files);
     for leaf in found.leaves.iter().take(MOST_LEAVES) {
         section.extend(of_leaf(leaf, &found, now));

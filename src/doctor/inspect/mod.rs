@@ -2,14 +2,17 @@
 
 mod gather;
 mod judge;
+mod stores;
 mod text;
 
 use std::path::PathBuf;
 use std::time::SystemTime;
 
 use super::finding::{Report, Section};
+use crate::material::pkcs12::{Damage, Password};
 use crate::material::reading::{Foreign, Item, Unreadable};
 use crate::material::{Certificate, Fingerprint};
+pub use crate::publish::password;
 
 /// What to inspect.
 #[derive(Debug, Clone)]
@@ -18,6 +21,8 @@ pub struct Request {
     pub paths: Vec<PathBuf>,
     /// Judge by the authorities in this file, instead of those among the paths.
     pub bundle: Option<PathBuf>,
+    /// The password of each PKCS#12. Without it, what is encrypted in them is left out.
+    pub password: Option<Password>,
 }
 
 /// The result.
@@ -60,6 +65,15 @@ impl Problem {
     fn fix(&self, file: &str) -> Option<String> {
         match self {
             Self::Content(Unreadable::Foreign(foreign)) => Foreign::remedy(*foreign, file),
+            Self::Content(Unreadable::Store(Damage::Password)) => Some(
+                "name the file that holds the store's own password: --password-file FILE"
+                    .to_owned(),
+            ),
+            // OpenSSL 3 reads old algorithms only if it is told to.
+            Self::Content(Unreadable::Store(Damage::Algorithm)) => {
+                Some(format!("openssl pkcs12 -legacy -in {file} -nodes -out all.pem"))
+            }
+            Self::Content(Unreadable::Store(_)) => Foreign::remedy(Foreign::Pkcs12, file),
             _ => None,
         }
     }

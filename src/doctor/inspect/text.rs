@@ -7,6 +7,7 @@ use crate::doctor::certificate::{View, line};
 use crate::doctor::render;
 use crate::doctor::words::{self, for_shell};
 use crate::material::key_kind;
+use crate::material::pkcs12::{Facts, Integrity};
 use crate::material::reading::Item;
 use crate::text::harmless;
 
@@ -39,6 +40,7 @@ impl Inspection {
                 };
                 vec![line("key", &format!("{} in {encoding}, {whose}", key_kind(public_key)))]
             }
+            Ok(Item::Store(facts)) => vec![line("store", &harmless(&in_words(facts)))],
             Err(problem) => vec![line("-", &harmless(&problem.text()))],
         }
     }
@@ -68,6 +70,14 @@ impl Inspection {
                         .owner(public_key)
                         .map(|(_, fingerprint)| fingerprint.to_string().replace(':', "")),
                 }),
+                Ok(Item::Store(facts)) => json!({
+                    "kind": "pkcs12",
+                    "certificates": facts.certificates,
+                    "trusted_by_java": facts.trusted,
+                    "aliases": facts.aliases,
+                    "locked": facts.locked,
+                    "password_proven": facts.integrity == Integrity::Proven,
+                }),
                 Err(problem) => json!({
                     "kind": "unreadable",
                     "why": problem.text(),
@@ -77,4 +87,22 @@ impl Inspection {
             .collect();
         json!({ "path": file.path.to_string_lossy(), "items": items })
     }
+}
+
+fn in_words(facts: &Facts) -> String {
+    let certificates = match (facts.certificates, facts.trusted) {
+        (number, 0) => format!("{number} certificates"),
+        (number, trusted) => format!("{number} certificates, of which Java trusts {trusted}"),
+    };
+    let keys = match facts.aliases.as_slice() {
+        [] => "no key".to_owned(),
+        [alias] => format!("a key with the alias {alias:?}"),
+        several => format!("{} keys", several.len()),
+    };
+    let integrity = match facts.integrity {
+        Integrity::Proven => "the password is its own",
+        Integrity::Unchecked => "whether it was changed is not known without its password",
+        Integrity::Unprotected => "nothing would show that it was changed",
+    };
+    format!("PKCS#12, {keys}, {certificates}; {integrity}")
 }

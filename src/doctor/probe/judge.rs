@@ -55,7 +55,9 @@ fn authorities(path: &Path) -> Result<Vec<Certificate>, String> {
     for item in reading::read(&bytes) {
         match item.map_err(|error| error.to_string())? {
             Item::Certificate(certificate) => found.push(*certificate),
-            Item::Key { .. } => return Err("it holds a private key, not a bundle".to_owned()),
+            Item::Key { .. } | Item::Store(_) => {
+                return Err("it holds a private key, not a bundle".to_owned());
+            }
         }
     }
     if found.is_empty() { Err("it holds no certificate".to_owned()) } else { Ok(found) }

@@ -101,7 +101,11 @@ fn no_mutation_of_good_input_makes_it_panic() {
     let good = [whole.into_bytes(), svid.leaf().to_vec(), svid.chain.concat(), svid.key.clone()];
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("mutated");
-    let request = pgsvid::doctor::inspect::Request { paths: vec![path.clone()], bundle: None };
+    let request = pgsvid::doctor::inspect::Request {
+        paths: vec![path.clone()],
+        bundle: None,
+        password: None,
+    };
     let mut random = Random(0x5eed);
     let mut readable = 0;
     for round in 0..3000_usize {

@@ -4,6 +4,7 @@ mod bad_input;
 mod encodings;
 mod forged;
 mod login;
+mod stores;
 
 use std::path::Path;
 use std::time::Duration;

@@ -13,6 +13,7 @@ mod endless;
 mod exchanged;
 mod exposed;
 mod foreign_links;
+mod formats;
 mod keeping;
 mod kill_walk;
 mod killed;

@@ -8,10 +8,12 @@ mod extensions;
 mod names;
 mod parts;
 mod reader;
+mod writer;
 
 pub(super) use parts::{Key, Parts, key, parts};
 pub use reader::Flaw;
 pub(super) use reader::{Reader, tag};
+pub(super) use writer::{element, integer};
 
 use extensions::{extension_list, extensions};
 use names::name;

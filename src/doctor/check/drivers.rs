@@ -1,0 +1,130 @@
+//! Which drivers can use a section of a service file, and a key store: by the format of the key, and by names, which pgjdbc
+//! goes by (`LibPQFactory`; measured with 42.5.6 to 42.7.14: docs/clients.md).
+
+use std::path::Path;
+
+use crate::companions::service_file;
+use crate::config::Config;
+use crate::doctor::finding::{Code, Finding};
+use crate::material::{Material, key_kind};
+use crate::publish::{Content, FileSpec};
+
+/// The alias whose key pgjdbc shows.
+const ALIAS: &str = "user";
+
+/// The drivers for a section, and what keeps pgjdbc from it.
+pub(super) fn of_section(
+    config: &Config,
+    service: &service_file::Settings,
+    on_disk: Option<&Material>,
+) -> Vec<Finding> {
+    let Some(key) = config.place.files().find(|file| file.name == service.private_key) else {
+        return Vec::new();
+    };
+    let (name, section) = (key.name.as_str(), &service.name);
+    let ok = |text: String| Finding::ok(Code::ServiceDrivers, text);
+    let mut findings = match &key.content {
+        Content::KeyDer => vec![ok(format!(
+            "[{section}] serves libpq and pgjdbc, which read the key in DER; pgx, lib/pq and asyncpg need a section with the key in PEM"
+        ))],
+        Content::KeyStore { .. } => vec![ok(format!(
+            "[{section}] serves pgjdbc only, with sslpassword in its URL or properties: libpq reads no PKCS#12"
+        ))],
+        _ => {
+            let kind = on_disk.map(|material| key_kind(material.leaf().public_key()));
+            vec![ok(format!(
+                "[{section}] serves libpq, pgx, lib/pq and asyncpg, which read the key in PEM; {}",
+                pgjdbc_with_pem(name, kind.as_deref())
+            ))]
+        }
+    };
+    if !matches!(key.content, Content::KeyDer | Content::KeyStore { .. }) {
+        return findings;
+    }
+    findings.extend(misnamed(key));
+    if service.options.contains_key("hostaddr") {
+        let text = format!(
+            "[{section}] has hostaddr, a keyword that pgjdbc does not know: it takes nothing of the section"
+        );
+        let fix = "leave hostaddr out of files.service.options, or give libpq a section of its own";
+        findings.push(Finding::warning(Code::PgjdbcRefuses, text).fix(fix));
+    }
+    findings
+}
+
+/// What pgjdbc does with a key in PEM.
+fn pgjdbc_with_pem(name: &str, kind: Option<&str>) -> String {
+    let der =
+        "pgjdbc needs a section with the key in DER ([[files.extra]] with content = \"der-key\")";
+    if !has_extension(name, &["pem"]) {
+        return der.to_owned();
+    }
+    match kind {
+        Some(kind) if kind.starts_with("EC ") => {
+            "pgjdbc reads it from 42.7.9 on, with pemKeyAlgorithm=EC in its URL".to_owned()
+        }
+        Some(kind) if kind.starts_with("RSA ") => "pgjdbc reads it from 42.7.9 on".to_owned(),
+        _ => der.to_owned(),
+    }
+}
+
+/// Each file of `[[files.extra]]`, and what keeps pgjdbc from a key store.
+pub(super) fn formats(config: &Config) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for file in config.place.directory().map_or(&[][..], |it| it.files.others()) {
+        let kind = match &file.content {
+            Content::Combined => "key, leaf and intermediates in PEM".to_owned(),
+            Content::KeyDer => "the key in DER".to_owned(),
+            Content::ChainDer => "leaf and intermediates in DER".to_owned(),
+            Content::KeyStore { alias, .. } => format!("key and chain in PKCS#12, alias {alias}"),
+            Content::TrustStore { .. } => "the authorities in PKCS#12, for Java".to_owned(),
+            _ => continue,
+        };
+        let path = config.place.readers_base().join(&file.name);
+        findings.push(Finding::ok(Code::Configuration, format!("{}: {kind}", path.display())));
+        if let Content::KeyStore { alias, .. } = &file.content {
+            // The names of other files matter only where a service file names them.
+            findings.extend(misnamed(file));
+            if !alias.eq_ignore_ascii_case(ALIAS) {
+                let text = format!(
+                    "{}: pgjdbc shows only a key with the alias {ALIAS}, and this one has {alias}",
+                    file.name
+                );
+                let fix =
+                    "leave files.extra.alias out, unless the store is for other programs only";
+                findings.push(Finding::warning(Code::PgjdbcRefuses, text).fix(fix));
+            }
+        }
+    }
+    findings
+}
+
+/// Whether pgjdbc takes a file for another format, because of its name.
+fn misnamed(file: &FileSpec) -> Option<Finding> {
+    let name = &file.name;
+    let (taken_for, better) = match &file.content {
+        Content::KeyStore { .. } if !has_extension(name, &["p12", "pfx"]) => {
+            ("a key in PEM or DER", "svid.p12")
+        }
+        Content::KeyDer if has_extension(name, &["p12", "pfx"]) => ("PKCS#12", "svid_key.pk8"),
+        // Up to 42.7.8 `.pem` was DER, and from 42.7.13 on `.key` may be either.
+        Content::KeyDer if has_extension(name, &["pem", "key"]) => {
+            ("PEM, in some versions from 42.7.9 on", "svid_key.pk8")
+        }
+        _ => return None,
+    };
+    let text = format!("pgjdbc goes by names, and takes {name} for {taken_for}");
+    let fix = format!("give it another name in files.extra.name, such as {better}");
+    Some(Finding::warning(Code::PgjdbcRefuses, text).fix(fix))
+}
+
+fn has_extension(name: &str, extensions: &[&str]) -> bool {
+    let extension = Path::new(name).extension().and_then(|it| it.to_str()).unwrap_or_default();
+    extensions.iter().any(|known| extension.eq_ignore_ascii_case(known))
+}
+
+/// Whether clients have a store: Java opens it once, so that it cannot mix two sets.
+pub(super) fn has_store(config: &Config) -> bool {
+    let mut files = config.place.files();
+    files.any(|file| matches!(file.content, Content::KeyStore { .. }))
+}
