@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::clients;
 use super::parameters::Service;
+use super::pinned::{self, Written};
 use super::postgresql::Answers;
 use crate::companions::conninfo;
 use crate::companions::service_reader::{self, Entry};
@@ -45,9 +46,17 @@ pub(super) fn findings(
                     continue;
                 }
                 let unknown = entries.iter().find(|entry| !is_known(&entry.keyword, version));
+                let written = Written::Setting { name: setting, text };
+                let string = ConnectionString {
+                    name: setting,
+                    entries: &entries,
+                    written,
+                    has_places,
+                    is_whole: true,
+                };
                 match unknown {
                     Some(entry) => found.push(refused(setting, &entry.keyword, version)),
-                    None => found.extend(judged(config, setting, &entries, has_places, on_disk)),
+                    None => found.extend(string.judged(config, server, on_disk)),
                 }
             }
         }
@@ -56,17 +65,17 @@ pub(super) fn findings(
 }
 
 /// Whether the keyword names a certificate file. Capital letters count, too, so that a keyword that libpq refuses is reported.
-fn names_a_file(keyword: &str) -> bool {
+pub(super) fn names_a_file(keyword: &str) -> bool {
     FILES.iter().any(|file| file.eq_ignore_ascii_case(keyword))
 }
 
-fn is_known(keyword: &str, version: u32) -> bool {
+pub(super) fn is_known(keyword: &str, version: u32) -> bool {
     keyword == "service" || service_reader::since(keyword).is_some_and(|since| since <= version)
 }
 
 /// The finding about a setting that is not a list of `keyword=value`: libpq also accepts a URI, which pgsvid does not read, and
 /// refuses everything else.
-fn unread(setting: &str, text: &str) -> Finding {
+pub(super) fn unread(setting: &str, text: &str) -> Finding {
     let is_uri = ["postgresql://", "postgres://"].iter().any(|scheme| text.starts_with(scheme));
     if is_uri || !FILES.iter().any(|file| text.contains(file)) {
         let what = if is_uri { "is a URI" } else { "is not a list of keyword=value" };
@@ -87,7 +96,7 @@ fn unread(setting: &str, text: &str) -> Finding {
 }
 
 /// The finding about an unknown keyword, which makes libpq refuse the whole setting ("invalid connection option").
-fn refused(setting: &str, keyword: &str, version: u32) -> Finding {
+pub(super) fn refused(setting: &str, keyword: &str, version: u32) -> Finding {
     let keyword = shown(keyword);
     Finding::failure(
         Code::ServiceSyntax,
@@ -124,7 +133,7 @@ fn missing(setting: &str, entries: &[Entry]) -> Vec<Finding> {
 }
 
 /// The keywords and values in the form of a service's entries. The server resolves relative paths in its data directory.
-fn entries(pairs: Vec<(String, String)>, data: Option<&Path>) -> Vec<Entry> {
+pub(super) fn entries(pairs: Vec<(String, String)>, data: Option<&Path>) -> Vec<Entry> {
     let mut entries: Vec<Entry> = Vec::new();
     for (keyword, mut value) in pairs {
         if let Some(data) = data.filter(|_| keyword == "sslcrldir") {
@@ -144,51 +153,75 @@ fn entries(pairs: Vec<(String, String)>, data: Option<&Path>) -> Vec<Entry> {
     entries
 }
 
-fn judged(
-    config: &Config,
-    setting: &str,
-    entries: &[Entry],
-    has_places: bool,
-    on_disk: Option<&Material>,
-) -> Vec<Finding> {
-    let file = PathBuf::from(setting);
-    // The server has another environment.
-    let environment = Environment::new();
-    let service = Service { entries, environment: &environment, file: &file };
-    let value = |keyword: &str| {
-        entries.iter().find(|entry| entry.keyword == keyword).map(|entry| entry.value.as_str())
-    };
-    let through_service = value("service").is_some();
-    let mut found = Vec::new();
-    if through_service {
-        found.push(Finding::skipped(
-            Code::ServiceFile,
-            format!("{setting} names a service, whose options are not examined"),
-        ));
-    }
-    if !through_service || value("sslmode").is_some() {
-        found.extend(clients::sslmode(Some(value("sslmode").unwrap_or("prefer")), setting));
-    }
-    let files = FILES.iter().filter(|keyword| value(keyword).is_some());
-    found.extend(files.filter_map(|keyword| clients::named_file(config, entries, keyword, &file)));
-    found.extend(service.judge_values());
-    found.extend(service.authorities_among_lists());
-    found.extend(service.revocation(on_disk));
-    if !through_service {
-        found.extend(missing(setting, entries));
-    }
-    if has_places && !through_service {
-        found.extend(service.judge_places());
-    }
-    if found.is_empty() {
-        let text = format!("{setting}: complete and strict");
-        found.push(Finding::ok(Code::ServiceFile, text));
-    }
-    for finding in &mut found {
-        finding.object.get_or_insert_with(|| setting.to_owned());
-        if !finding.text.contains(setting) {
-            finding.text = format!("{setting}: {}", finding.text);
+/// The options of one connection that the server opens.
+pub(super) struct ConnectionString<'a> {
+    /// The setting, or what people call it.
+    pub(super) name: &'a str,
+    pub(super) entries: &'a [Entry],
+    pub(super) written: Written<'a>,
+    /// Whether the options name the server to connect to.
+    pub(super) has_places: bool,
+    /// Whether no other options are added to these.
+    pub(super) is_whole: bool,
+}
+
+impl ConnectionString<'_> {
+    /// The findings about it; one `ok` if there is nothing to report.
+    pub(super) fn judged(
+        &self,
+        config: &Config,
+        server: &Server,
+        on_disk: Option<&Material>,
+    ) -> Vec<Finding> {
+        let Self { name, entries, .. } = *self;
+        let file = PathBuf::from(name);
+        // The server has another environment.
+        let environment = Environment::new();
+        let service = Service { entries, environment: &environment, file: &file };
+        let value = |keyword: &str| {
+            entries.iter().find(|entry| entry.keyword == keyword).map(|entry| entry.value.as_str())
+        };
+        let through_service = value("service").is_some();
+        let mut found = Vec::new();
+        if through_service {
+            found.push(Finding::skipped(
+                Code::ServiceFile,
+                format!("{name} names a service, whose options are not examined"),
+            ));
         }
+        if value("sslmode").is_some() || (!through_service && self.is_whole) {
+            found.extend(clients::sslmode(Some(value("sslmode").unwrap_or("prefer")), name));
+        }
+        let pinned = pinned::finding(config, server, self);
+        let is_pinned = |keyword: &str| {
+            value(keyword).is_some_and(|path| pinned::stable(config, Path::new(path)).is_some())
+        };
+        let files = FILES.iter().filter(|keyword| value(keyword).is_some() && !is_pinned(keyword));
+        found.extend(
+            files.filter_map(|keyword| clients::named_file(config, entries, keyword, &file)),
+        );
+        found.extend(pinned);
+        found.extend(pinned::other_files(config, self));
+        found.extend(clients::other_authorities(config, entries, on_disk));
+        found.extend(service.judge_values());
+        found.extend(service.authorities_among_lists());
+        found.extend(service.revocation(on_disk));
+        if !through_service && self.is_whole {
+            found.extend(missing(name, entries));
+        }
+        if self.has_places && !through_service {
+            found.extend(service.judge_places());
+        }
+        if found.is_empty() {
+            let text = format!("{name}: complete and strict");
+            found.push(Finding::ok(Code::ServiceFile, text));
+        }
+        for finding in &mut found {
+            finding.object.get_or_insert_with(|| name.to_owned());
+            if !finding.text.contains(name) {
+                finding.text = format!("{name}: {}", finding.text);
+            }
+        }
+        found
     }
-    found
 }

@@ -64,16 +64,32 @@ pub fn last_reload(socket: &sql::Settings, standing: &Standing) -> Option<Reload
     let prefix = Prefix::parse(standing.setting("log_line_prefix")?)?;
     let epoch = micros(standing.loaded?)?;
     let load = Load { epoch, local: standing.logged? };
-    let data = data_directory(socket)?;
-    let pid: u32 = files::text(&data.join("postmaster.pid"), LARGEST_LOCK)
-        .ok()?
-        .lines()
-        .next()?
-        .parse()
-        .ok()?;
-    let path = place(&data, pid)?;
+    let (path, pid) = log_of(socket)?;
     let log = files::end(&path, MOST).ok()?;
     Some(Reloaded { log: path, ..judge(&String::from_utf8_lossy(&log), pid, &prefix, load) })
+}
+
+/// The last line of the server's log in which a connection that it opened itself was refused: `to` is `primary server` or
+/// `publisher`. Shortened and escaped; `None` if there is none, or if no log can be found and read. Clients may be able to write
+/// such a line.
+#[must_use]
+pub fn last_refusal(socket: &sql::Settings, to: &str) -> Option<String> {
+    let (path, _) = log_of(socket)?;
+    let log = files::end(&path, MOST).ok()?;
+    let refused = format!("could not connect to the {to}: ");
+    let log = String::from_utf8_lossy(&log);
+    // A line that continues a message begins with a tab.
+    let line = log.lines().rev().find(|line| !line.starts_with('\t') && line.contains(&refused))?;
+    let (_, why) = line.split_once(&refused)?;
+    Some(shown(why))
+}
+
+/// The server's log, and its postmaster's process ID.
+fn log_of(socket: &sql::Settings) -> Option<(PathBuf, u32)> {
+    let data = data_directory(socket)?;
+    let lock = files::text(&data.join("postmaster.pid"), LARGEST_LOCK).ok()?;
+    let pid = lock.lines().next()?.parse().ok()?;
+    Some((place(&data, pid)?, pid))
 }
 
 fn micros(time: SystemTime) -> Option<i64> {
