@@ -1,5 +1,7 @@
 //! `pgsvid setup`.
 
+mod replication;
+
 use std::io::{BufRead as _, IsTerminal as _, Write as _};
 
 use clap::{Args, Subcommand};
@@ -23,6 +25,10 @@ pub(super) enum Setup {
     All(Box<Settings>),
     /// Print what each [pgbouncer] needs, for PgBouncer's ini
     PgbouncerIni(Box<Settings>),
+    /// Print what replication by certificate needs on a primary, a standby and a subscriber
+    ///
+    /// Run it with the configuration of the standby or subscriber: its published files are named. Each part says where it belongs.
+    Replication(Box<replication::Arguments>),
     /// Apply it over a superuser's connection to PostgreSQL's Unix socket
     ///
     /// Shows the plan first. Creates the role and its grants, and sets the TLS settings by ALTER SYSTEM once a valid set is
@@ -87,6 +93,7 @@ pub(super) fn run(what: Setup, environment: &Environment) -> Result<(), Failure>
         Setup::Hba(flags) => (Piece::Hba, flags),
         Setup::Ident(flags) => (Piece::Ident, flags),
         Setup::All(flags) => (Piece::All, flags),
+        Setup::Replication(arguments) => return replication::run(*arguments, environment),
         Setup::PgbouncerIni(flags) => return pgbouncer_ini(&(*flags).into(), environment),
     };
     let settings = load(&(*flags).into(), "postgres".to_owned(), environment)?;

@@ -32,7 +32,7 @@ pub use parts::Parts;
 pub use rules::LONGEST;
 #[cfg(feature = "schema")]
 pub use schema::schema;
-pub use server::Reached;
+pub use server::{Reached, published_paths};
 
 use crate::companions::parameters::Value;
 use crate::companions::role_map::RoleMap;
