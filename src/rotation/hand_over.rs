@@ -59,8 +59,8 @@ impl Rotation {
             report::order_broken(found, &publication.material, publication.generation);
         }
         self.status.send_if_modified(|status| {
-            let is_news = status.order != found;
-            status.order = found;
+            let is_news = status.order.is_some() || found.is_some();
+            status.order = found.map(|found| (found, timing::now()));
             is_news
         });
     }

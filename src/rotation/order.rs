@@ -68,7 +68,11 @@ impl Order {
         };
         let conclusion = if last.leaf == leaf {
             Conclusion::Same
-        } else if !vouchers.is_disjoint(&last.vouchers) {
+        } else if !vouchers.is_disjoint(&last.vouchers)
+            || vouchers.is_empty()
+            || last.vouchers.is_empty()
+        {
+            // If several authorities only vouch for a leaf together, nothing is known of any of them.
             Conclusion::Kept
         } else if vouchers.is_disjoint(&last.trusted) {
             Conclusion::Unannounced

@@ -209,7 +209,7 @@ impl Page<'_> {
         self.flag(
             "pgsvid_authority_order_kept",
             "0 if the published leaf is of an authority that was not published, or not proven to be loaded by each consumer, before that leaf",
-            status.order.is_none(),
+            status.order(now).is_none(),
         )
     }
 

@@ -438,7 +438,7 @@ impl View {
                     .delay(now)
                     .iter()
                     .chain(&naming)
-                    .chain(&status.order)
+                    .chain(status.order(now))
                     .map(FindingView::of)
                     .collect(),
                 retry: status.retry.map(Time),

@@ -7,6 +7,7 @@ mod certificates;
 mod client_login;
 mod clients;
 mod configuration;
+mod connection_string;
 mod daemon;
 mod elsewhere;
 mod exchangeable;

@@ -1,6 +1,6 @@
 //! What a server connects to because of objects in its databases: subscriptions, and foreign servers with their user mappings.
 
-use super::own_connections::{self, ConnectionString};
+use super::connection_string::{self, ConnectionString};
 use super::pinned::Written;
 use super::postgresql::Answers;
 use crate::companions::conninfo;
@@ -32,23 +32,23 @@ pub(super) fn findings(
             Options::Text(text) => match conninfo::parse(text) {
                 Some(pairs) => (pairs, Some(text.as_str())),
                 None => {
-                    found.push(own_connections::unread(&name, text));
+                    found.push(connection_string::unread(&name, text));
                     continue;
                 }
             },
             Options::Pairs(pairs) => (pairs.clone(), None),
         };
-        if !pairs.iter().any(|(keyword, _)| own_connections::names_a_file(keyword)) {
+        if !pairs.iter().any(|(keyword, _)| connection_string::names_a_file(keyword)) {
             continue;
         }
         let (pairs, is_whole) = completed(kind, pairs, answers);
-        let mut entries: Vec<Entry> = own_connections::entries(pairs, data.as_deref());
-        let is_known = |entry: &Entry| own_connections::is_known(&entry.keyword, version);
+        let mut entries: Vec<Entry> = connection_string::entries(pairs, data.as_deref());
+        let is_known = |entry: &Entry| connection_string::is_known(&entry.keyword, version);
         if text.is_none() {
             // The wrapper has options of its own, and has refused those that neither it nor libpq knows.
             entries.retain(is_known);
         } else if let Some(unknown) = entries.iter().find(|entry| !is_known(entry)) {
-            found.push(own_connections::refused(&name, &unknown.keyword, version));
+            found.push(connection_string::refused(&name, &unknown.keyword, version));
             continue;
         }
         let written = Written::Object { kind, text };

@@ -3,8 +3,8 @@
 use std::path::{Component, Path, PathBuf};
 
 use super::clients;
-use super::own_connections::ConnectionString;
 use crate::companions::conninfo;
+use crate::companions::service_reader::Entry;
 use crate::config::Config;
 use crate::consumers::Server;
 use crate::doctor::finding::{Code, Finding};
@@ -47,10 +47,11 @@ pub(super) fn stable(config: &Config, path: &Path) -> Option<PathBuf> {
 pub(super) fn finding(
     config: &Config,
     server: &Server,
-    string: &ConnectionString<'_>,
+    name: &str,
+    entries: &[Entry],
+    written: Written<'_>,
 ) -> Option<Finding> {
-    let pinned: Vec<(&str, PathBuf)> = string
-        .entries
+    let pinned: Vec<(&str, PathBuf)> = entries
         .iter()
         .filter(|entry| FILES.contains(&entry.keyword.as_str()))
         .filter_map(|entry| {
@@ -58,7 +59,6 @@ pub(super) fn finding(
         })
         .collect();
     let [(keyword, _), ..] = pinned[..] else { return None };
-    let name = string.name;
     let text = format!(
         "{name} names files of one generation ({keyword}): they stay the same in each rotation, and are deleted later, so that PostgreSQL \
          cannot connect any more"
@@ -68,7 +68,7 @@ pub(super) fn finding(
     );
     let words = pinned.iter().map(|(keyword, path)| format!("{keyword}={}", path.display()));
     let words = format!("write {} in {name}", words.collect::<Vec<_>>().join(" "));
-    let command = command(server, string.written, &pinned);
+    let command = command(server, written, &pinned);
     Some(finding.fix(words).command_if_any(command))
 }
 
@@ -124,7 +124,7 @@ fn replaced(text: &str, pinned: &[(&str, PathBuf)]) -> Option<String> {
 }
 
 /// The finding about a certificate or key that no pgsvid publishes, as far as its path shows.
-pub(super) fn other_files(config: &Config, string: &ConnectionString<'_>) -> Option<Finding> {
+pub(super) fn other_files(config: &Config, name: &str, entries: &[Entry]) -> Option<Finding> {
     let is_other = |path: &str| {
         let path = clients::here(config, Path::new(path));
         let Ok(real) = path.canonicalize() else { return false };
@@ -132,8 +132,7 @@ pub(super) fn other_files(config: &Config, string: &ConnectionString<'_>) -> Opt
         let parent = real.parent().and_then(Path::file_name);
         !parent.is_some_and(|name| name.to_string_lossy().starts_with(GENERATION))
     };
-    let other = string
-        .entries
+    let other = entries
         .iter()
         .find(|entry| LEAF.contains(&entry.keyword.as_str()) && is_other(&entry.value))?;
     let (keyword, path) = (&other.keyword, shown(&other.value));
@@ -141,7 +140,7 @@ pub(super) fn other_files(config: &Config, string: &ConnectionString<'_>) -> Opt
     Some(
         Finding::warning(
             Code::ConnectionOtherFiles,
-            format!("{}: {keyword} names {path}, which is no published file: pgsvid does not renew it", string.name),
+            format!("{}: {keyword} names {path}, which is no published file: pgsvid does not renew it", name),
         )
         .fix(format!("name svid.pem, svid_key.pem and svid_bundle.pem of {published}, unless another program renews that file")),
     )

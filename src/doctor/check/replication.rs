@@ -12,34 +12,38 @@ const SETUP: &str =
 
 /// The findings about it; none for a server without replication.
 pub(super) fn findings(server: &Server, answers: &Answers) -> Vec<Finding> {
-    let mut found = senders(server, answers);
-    found.extend(receiver(server, answers));
+    let seen = &answers.replication;
+    let mut found = Vec::new();
+    if answers.settings.may_read_stats {
+        found.extend(seen.senders.iter().map(sender));
+        let more = seen.count.saturating_sub(seen.senders.len() as u64);
+        if more > 0 {
+            let text = format!("{more} more replication connections are not examined");
+            found.push(Finding::skipped(Code::ReplicationCertificate, text));
+        }
+        found.extend(receiver(server, answers));
+    } else if seen.count > 0 || seen.receiver.is_some() {
+        found.push(without_rights(server, answers));
+    }
     found.extend(subscriptions(server, answers));
     found.extend(citus(answers));
     found
 }
 
-fn senders(server: &Server, answers: &Answers) -> Vec<Finding> {
-    let seen = &answers.replication;
-    if !answers.settings.may_read_stats {
-        if seen.count == 0 {
-            return Vec::new();
+fn without_rights(server: &Server, answers: &Answers) -> Finding {
+    let what = match (answers.replication.count, &answers.replication.receiver) {
+        (0, _) => "whether the standby receives".to_owned(),
+        (count, None) => format!("the certificates of {count} replication connections"),
+        (count, Some(_)) => {
+            format!(
+                "the certificates of {count} replication connections, and whether the standby receives"
+            )
         }
-        let text = format!(
-            "the certificates of {} replication connections: role {} may not see them",
-            seen.count, server.session.user
-        );
-        let version = answers.settings.version_number;
-        let grant = server.session.grant_sessions(true, false, version);
-        return vec![Finding::skipped(Code::ReplicationRights, text).command(grant)];
-    }
-    let mut found: Vec<Finding> = seen.senders.iter().map(sender).collect();
-    let more = seen.count.saturating_sub(seen.senders.len() as u64);
-    if more > 0 {
-        let text = format!("{more} more replication connections are not examined");
-        found.push(Finding::skipped(Code::ReplicationCertificate, text));
-    }
-    found
+    };
+    let text = format!("{what}: role {} may not see it", server.session.user);
+    let version = answers.settings.version_number;
+    let grant = server.session.grant_sessions(true, false, version);
+    Finding::skipped(Code::ReplicationRights, text).command(grant)
 }
 
 fn sender(sender: &Sender) -> Finding {
@@ -83,31 +87,20 @@ fn receiver(server: &Server, answers: &Answers) -> Option<Finding> {
         .setting(setting)
         .map(|value| !value.is_empty())
         .or_else(|| survey::is_set(&server.session, setting));
-    let found = match (is_set, answers.settings.may_read_stats) {
+    let found = match is_set {
         // It takes its data from an archive.
-        (Some(false), _) => return None,
-        (Some(true), true) => Finding::failure(
+        Some(false) => return None,
+        Some(true) => Finding::failure(
             Code::ReplicationNotReceiving,
             "the standby receives nothing from its primary: pg_stat_wal_receiver is empty",
         ),
-        (None, true) => Finding::skipped(
+        None => Finding::skipped(
             Code::ReplicationNotReceiving,
             format!(
                 "whether the standby should receive: it does not, and role {} may not see {setting}",
                 server.session.user
             ),
         ),
-        (_, false) => {
-            let text = format!(
-                "whether the standby receives: role {} may not see it",
-                server.session.user
-            );
-            let version = answers.settings.version_number;
-            let grant = server.session.grant_sessions(true, false, version);
-            return Some(
-                Finding::skipped(Code::ReplicationRights, text).about(object).command(grant),
-            );
-        }
     };
     Some(with_cause(found.about(object), server, "primary server"))
 }

@@ -7,7 +7,7 @@ use super::{Parts, World, admit, cut, shell, streams, wait_for_streams};
 const ROTATIONS: u32 = 50;
 
 #[test]
-fn l02_fifty_rotations_with_cut_connections_and_everything_streams() {
+fn l02_l14_fifty_rotations_with_cut_connections_and_everything_streams() {
     let world = World::start();
     for rotation in 1..=ROTATIONS {
         world.primary.agent.rotate().unwrap();
