@@ -131,3 +131,87 @@ fn vouchers(material: &Material, now: SystemTime) -> Trusted {
     };
     material.own_authorities().iter().filter(vouches).map(Certificate::fingerprint).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use dev_agent::{Authority, Entry};
+    use test_support::checked;
+
+    use super::*;
+    use crate::finding::Severity;
+    use crate::timing;
+
+    /// A new leaf of the first of these authorities, all of which are in the bundle.
+    fn publication(authorities: &[&Authority]) -> Publication {
+        let mut svid = authorities[0].issue(&Entry::new("spiffe://example.org/db")).unwrap();
+        svid.bundle = authorities.iter().map(|authority| authority.root().to_vec()).collect();
+        Publication {
+            generation: 1,
+            material: Arc::new(checked(&svid, timing::now())),
+            extra_authorities: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn l05_l06_l07_only_a_leaf_whose_authority_each_consumer_has_loaded_is_in_order() {
+        let [old, new] = [1, 2].map(|_| Authority::new("example.org", false).unwrap());
+        let judged = |order: &mut Order, publication: &Publication| {
+            order.published(publication, ["a", "b"].into_iter(), timing::now())
+        };
+        let first = publication(&[&old]);
+        let both = publication(&[&old, &new]);
+        let next = publication(&[&new, &old]);
+        let begun = || {
+            let mut order = Order::default();
+            assert_eq!(judged(&mut order, &first), Conclusion::Kept, "nothing was before");
+            assert_eq!(judged(&mut order, &first), Conclusion::Same);
+            for consumer in ["a", "b"] {
+                order.loaded(consumer, &first);
+            }
+            order
+        };
+        // It comes with its first leaf.
+        let mut order = begun();
+        let unannounced = judged(&mut order, &next);
+        assert_eq!(unannounced, Conclusion::Unannounced);
+        // The next leaf of it is no change.
+        assert_eq!(judged(&mut order, &publication(&[&new, &old])), Conclusion::Kept);
+        // One consumer has loaded it.
+        let mut order = begun();
+        assert_eq!(judged(&mut order, &both), Conclusion::Kept);
+        order.loaded("b", &both);
+        let behind = judged(&mut order, &next);
+        assert_eq!(behind, Conclusion::NotLoaded(vec!["a".to_owned()]));
+        for conclusion in [unannounced, behind] {
+            let found = conclusion.finding(&next.material).unwrap();
+            assert_eq!((found.code, found.severity), (Code::AuthorityOrder, Severity::Warning));
+            assert!(found.cause.is_some() && found.fix.is_some());
+        }
+        // Both have.
+        let mut order = begun();
+        assert_eq!(judged(&mut order, &both), Conclusion::Kept);
+        for consumer in ["a", "b"] {
+            order.loaded(consumer, &both);
+        }
+        let kept = judged(&mut order, &next);
+        assert_eq!(kept, Conclusion::Kept);
+        assert!(kept.finding(&next.material).is_none());
+        // The old authority is removed, and the leaf stays.
+        let mut svid = next;
+        svid.generation = 9;
+        assert_eq!(judged(&mut order, &svid), Conclusion::Same);
+    }
+
+    /// A new intermediate of the same root is no change of the authority.
+    #[test]
+    fn l07_another_intermediate_of_the_same_root_is_in_order() {
+        let root = Authority::new("example.org", true).unwrap();
+        let mut order = Order::default();
+        for _ in 0..2 {
+            let judged = order.published(&publication(&[&root]), ["a"].into_iter(), timing::now());
+            assert_eq!(judged, Conclusion::Kept);
+        }
+    }
+}

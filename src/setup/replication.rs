@@ -9,7 +9,7 @@ use crate::text::argument;
 
 /// The map of `pg_ident.conf`.
 const MAP: &str = "replication";
-/// The functions that `pg_rewind` calls (PostgreSQL: "pg_rewind").
+/// The functions that `pg_rewind` calls (PostgreSQL's page about it).
 const REWIND: [&str; 4] = [
     "pg_catalog.pg_ls_dir(text, boolean, boolean)",
     "pg_catalog.pg_stat_file(text, boolean)",
@@ -32,6 +32,8 @@ pub struct Replicating {
     pub role: String,
     /// The physical slot, if there is to be one.
     pub slot: Option<String>,
+    /// Whether `pg_rewind` is to be possible.
+    pub rewind: bool,
     /// The publication and its database, for logical replication.
     pub publication: Option<(String, String)>,
 }
@@ -82,12 +84,18 @@ fn physical(this: &Replicating) -> String {
             slot = literal(slot)
         );
     }
-    text.push_str("-- For pg_rewind.\n");
-    for function in REWIND {
-        let role = identifier(&this.role);
-        let _ = writeln!(text, "GRANT EXECUTE ON FUNCTION {function} TO {role};");
+    let mut databases = vec!["replication"];
+    if this.rewind {
+        databases.push("\"postgres\"");
+        text.push_str(
+            "-- For pg_rewind: the role reads every file of the data directory by them.\n",
+        );
+        for function in REWIND {
+            let role = identifier(&this.role);
+            let _ = writeln!(text, "GRANT EXECUTE ON FUNCTION {function} TO {role};");
+        }
     }
-    text.push_str(&access(this, &["replication", "\"postgres\""]));
+    text.push_str(&access(this, &databases));
     let slot = this.slot.as_ref();
     let option = slot.map(|slot| format!(" -S {}", argument(slot))).unwrap_or_default();
     let without_slot = if slot.is_none() {
@@ -112,7 +120,8 @@ primary_conninfo = {}
     if let Some(slot) = slot {
         let _ = writeln!(text, "primary_slot_name = {}", configuration_value(slot));
     }
-    let _ = write!(
+    if this.rewind {
+        let _ = write!(
         text,
         "
 ## On a former primary, as PostgreSQL's user in a shell, while its server is stopped: make it a standby
@@ -122,6 +131,7 @@ pg_rewind -D \"$PGDATA\" -R --source-server={}
 ",
         argument(this.conninfo(Some("postgres")))
     );
+    }
     text
 }
 

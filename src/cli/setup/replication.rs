@@ -28,6 +28,9 @@ pub(in crate::cli) struct Arguments {
     /// Also create this physical slot, and use it
     #[arg(long, value_name = "SLOT", value_parser = slot, conflicts_with = "publication")]
     slot: Option<String>,
+    /// Also print what pg_rewind needs, by which a former primary follows the new one
+    #[arg(long, conflicts_with = "publication")]
+    rewind: bool,
     /// Logical replication of this publication, instead of a standby
     #[arg(long, value_name = "PUBLICATION", value_parser = name, requires = "publication_database")]
     publication: Option<String>,
@@ -38,7 +41,7 @@ pub(in crate::cli) struct Arguments {
 
 pub(super) fn run(arguments: Arguments, environment: &Environment) -> Result<(), Failure> {
     let misused = |error: config::Error| Failure { status: MISUSED, text: error.to_string() };
-    let Arguments { settings, primary, cn, role, slot, publication, publication_database } =
+    let Arguments { settings, primary, cn, role, slot, rewind, publication, publication_database } =
         arguments;
     let parts = Parts::load(&Flags::from(settings), environment).map_err(misused)?;
     let publish = parts.publish.ok_or_else(|| misused(config::Error::NoDirectory))?;
@@ -50,6 +53,7 @@ pub(super) fn run(arguments: Arguments, environment: &Environment) -> Result<(),
         common_name: cn,
         role,
         slot,
+        rewind,
         publication: publication.zip(publication_database),
     });
     let _ = std::io::stdout().write_all(text.as_bytes());

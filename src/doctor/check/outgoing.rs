@@ -29,13 +29,13 @@ pub(super) fn findings(
     for Outgoing { kind, options } in &all.seen {
         let name = kind.name();
         let (pairs, text) = match options {
-            Options::Text(text) => match conninfo::parse(text) {
-                Some(pairs) => (pairs, Some(text.as_str())),
-                None => {
+            Options::Text(text) => {
+                let Some(pairs) = conninfo::parse(text) else {
                     found.push(connection_string::unread(&name, text));
                     continue;
-                }
-            },
+                };
+                (pairs, Some(text.as_str()))
+            }
             Options::Pairs(pairs) => (pairs.clone(), None),
         };
         if !pairs.iter().any(|(keyword, _)| connection_string::names_a_file(keyword)) {

@@ -140,7 +140,7 @@ pub(super) fn other_files(config: &Config, name: &str, entries: &[Entry]) -> Opt
     Some(
         Finding::warning(
             Code::ConnectionOtherFiles,
-            format!("{}: {keyword} names {path}, which is no published file: pgsvid does not renew it", name),
+            format!("{name}: {keyword} names {path}, which is no published file: pgsvid does not renew it"),
         )
         .fix(format!("name svid.pem, svid_key.pem and svid_bundle.pem of {published}, unless another program renews that file")),
     )

@@ -29,6 +29,16 @@ fn l02_l14_fifty_rotations_with_cut_connections_and_everything_streams() {
 #[test]
 fn l03_the_authority_changes_in_the_right_order_and_everything_streams() {
     let world = World::start();
+    // By the printed lines instead of those of -R.
+    let standby = &world.standby;
+    let parts = standby.setup(&world.primary.agent, &world.primary.cluster, &["--slot", "standby"]);
+    for setting in ["primary_conninfo", "primary_slot_name"] {
+        standby.cluster.sql("postgres", "postgres", &format!("ALTER SYSTEM RESET {setting}"));
+    }
+    standby.cluster.set_conf(&parts.of("On the standby, in postgresql.conf"));
+    standby.cluster.reload();
+    wait_for_streams(&world.primary.cluster, &["standby", "subscriber"]);
+    world.assert_replicates(9);
     // Every bundle has both, and every server has loaded it.
     world.primary.agent.prepare_root().unwrap();
     let both = world.primary.agent.svid().bundle.len();
@@ -80,8 +90,12 @@ fn l04_a_former_primary_follows_by_the_printed_pg_rewind() {
     primary.cluster.stop(Mode::Fast);
     standby.cluster.sql("postgres", "postgres", "CHECKPOINT; INSERT INTO t VALUES (50)");
     // It logs in as a standby by its own certificate now, and takes over the name of the standby's slot.
-    let parts =
-        Parts::print(&primary.arguments(), &standby.cluster, "localhost", &["--slot", "standby"]);
+    let parts = Parts::print(
+        &primary.arguments(),
+        &standby.cluster,
+        "localhost",
+        &["--slot", "standby", "--rewind"],
+    );
     let prepare = parts.of("On the primary, in psql as a superuser");
     standby.cluster.sql("postgres", "postgres", &prepare);
     admit(&standby.cluster, &[&parts, &world.cascade.setup(&primary.agent, &standby.cluster, &[])]);

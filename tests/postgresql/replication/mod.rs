@@ -233,8 +233,12 @@ fn status(directory: &Directory) -> Value {
 }
 
 fn metrics(directory: &Directory) -> String {
+    get(directory, "/metrics")
+}
+
+fn get(directory: &Directory, path: &str) -> String {
     let mut stream = UnixStream::connect(directory.join("status.sock")).unwrap();
-    stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: a\r\nAccept: text/html\r\n\r\n").unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
     answer
@@ -292,6 +296,9 @@ impl World {
         admit(&standby.cluster, &[&of_cascade]);
         standby.cluster.start();
         wait_for_streams(cluster, &["standby"]);
+        // The role has come with the copy, so this changes nothing.
+        let prepare = of_cascade.of("On the primary, in psql as a superuser");
+        standby.cluster.sql("postgres", "postgres", &prepare);
         cascade.copy(&of_cascade);
         cascade.cluster.start();
         wait_for_streams(&standby.cluster, &["cascade"]);

@@ -6,7 +6,7 @@ use serde_json::Value;
 use test_support::{Installation, LIMIT, Mode, Program, Setup, Signal, eventually};
 
 use super::{
-    CONF, Node, PGSVID, World, all_found, check, found, metrics, pair, paste, status,
+    CONF, Node, PGSVID, World, all_found, check, found, get, metrics, pair, paste, status,
     wait_for_streams,
 };
 
@@ -52,6 +52,14 @@ fn l08_a_primary_shows_each_standby_with_its_certificate_and_its_life() {
     assert!(page.contains(line), "{page}");
     assert!(page.contains("pgsvid_replication_outlived{consumer=\"postgres\"} 0"), "{page}");
     assert!(!page.contains("pgsvid_replication_receiving{"), "{page}");
+    // For people: a line for each.
+    let socket = format!("unix:{}", world.primary.other.join("status.sock").display());
+    let text = Program::spawn(PGSVID, ["status", "--socket", &socket], &[]);
+    text.wait_exit(LIMIT);
+    let text = text.standard_output();
+    assert_eq!(text.lines().filter(|line| line.starts_with("replication ")).count(), 2, "{text}");
+    let page = get(&world.primary.other, "/");
+    assert_eq!(page.matches("<dt>Replication</dt>").count(), 2, "{page}");
     let report = check(&world.primary.arguments(), &["--user", "postgres"]);
     assert_eq!(found(&report, CERTIFICATE), [pair("ok", "standby"), pair("ok", "subscriber")]);
 
