@@ -114,7 +114,7 @@ pub(super) struct ConnectionString<'a> {
     pub(super) written: Written<'a>,
     /// Whether the options name the server to connect to.
     pub(super) has_places: bool,
-    /// Whether no other options are added to these.
+    /// Whether no other files are added to these.
     pub(super) is_whole: bool,
 }
 
@@ -142,7 +142,7 @@ impl ConnectionString<'_> {
                 format!("{name} names a service, whose options are not examined"),
             ));
         }
-        if value("sslmode").is_some() || (!through_service && self.is_whole) {
+        if !through_service || value("sslmode").is_some() {
             found.extend(clients::sslmode(Some(value("sslmode").unwrap_or("prefer")), name));
         }
         let pinned = pinned::finding(config, server, name, entries, self.written);

@@ -9,7 +9,7 @@ use crate::config::Config;
 use crate::consumers::Server;
 use crate::doctor::finding::{Code, Finding};
 use crate::material::Material;
-use crate::sql::{Options, Outgoing, OutgoingKind};
+use crate::sql::{AllOutgoing, Options, Outgoing, OutgoingKind};
 use crate::survey;
 
 type Pairs = Vec<(String, String)>;
@@ -24,7 +24,13 @@ pub(super) fn findings(
 ) -> Vec<Finding> {
     let data = survey::data_directory(&server.session);
     let version = answers.settings.version_number / 10_000;
-    let all = &answers.outgoing;
+    let all = match &answers.outgoing {
+        Ok(all) => all,
+        Err(error) => {
+            let text = "whether subscriptions and foreign servers name published files";
+            return vec![Finding::skipped(Code::ConnectionUnseen, text).cause(error)];
+        }
+    };
     let mut found = Vec::new();
     for Outgoing { kind, options } in &all.seen {
         let name = kind.name();
@@ -41,7 +47,7 @@ pub(super) fn findings(
         if !pairs.iter().any(|(keyword, _)| connection_string::names_a_file(keyword)) {
             continue;
         }
-        let (pairs, is_whole) = completed(kind, pairs, answers);
+        let (pairs, is_whole) = completed(kind, pairs, all);
         let mut entries: Vec<Entry> = connection_string::entries(pairs, data.as_deref());
         let is_known = |entry: &Entry| connection_string::is_known(&entry.keyword, version);
         if text.is_none() {
@@ -61,13 +67,12 @@ pub(super) fn findings(
         };
         found.extend(string.judged(config, server, on_disk));
     }
-    found.extend(unseen(server, answers));
+    found.extend(unseen(server, all));
     found
 }
 
 /// The options of a user mapping together with those of its server, which it overrides; and whether these are all.
-fn completed(kind: &OutgoingKind, pairs: Pairs, answers: &Answers) -> (Pairs, bool) {
-    let all = &answers.outgoing;
+fn completed(kind: &OutgoingKind, pairs: Pairs, all: &AllOutgoing) -> (Pairs, bool) {
     match kind {
         OutgoingKind::Subscription(..) => (pairs, true),
         OutgoingKind::Server(name) => {
@@ -90,8 +95,7 @@ fn completed(kind: &OutgoingKind, pairs: Pairs, answers: &Answers) -> (Pairs, bo
 }
 
 /// What the role may not see. It needs to be a superuser to see it, which pgsvid's own role must not be.
-fn unseen(server: &Server, answers: &Answers) -> Vec<Finding> {
-    let all = &answers.outgoing;
+fn unseen(server: &Server, all: &AllOutgoing) -> Vec<Finding> {
     let kinds = [
         (all.unseen_subscriptions, "subscription", "the connection strings of", "subscriptions"),
         (all.unseen_mappings, "user mapping", "the options of", "user mappings"),

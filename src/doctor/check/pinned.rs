@@ -17,6 +17,8 @@ const LEAF: [&str; 2] = ["sslcert", "sslkey"];
 const FILES: [&str; 3] = ["sslcert", "sslkey", "sslrootcert"];
 /// How the names of generations begin.
 const GENERATION: &str = "..v";
+/// The link to the present generation.
+const CURRENT: &str = "..data";
 /// Options that must not be printed.
 const SECRETS: [&str; 2] = ["password", "sslpassword"];
 
@@ -29,18 +31,18 @@ pub(super) enum Written<'a> {
     Object { kind: &'a OutgoingKind, text: Option<&'a str> },
 }
 
-/// The stable path of a published file that is named by its generation's own path; `None` for any other path.
+/// The stable path of a published file that is named by its generation's own path; `None` for any other path. Another pgsvid may
+/// publish it: its directory has the same link.
 pub(super) fn stable(config: &Config, path: &Path) -> Option<PathBuf> {
-    for directory in [config.publish.readers_directory(), &config.publish.directory] {
-        let Ok(rest) = path.strip_prefix(directory) else { continue };
-        let mut parts = rest.components();
-        if let Some(Component::Normal(first)) = parts.next()
-            && first.to_string_lossy().starts_with(GENERATION)
-        {
-            return Some(directory.join(parts.as_path()));
-        }
-    }
-    None
+    let parts: Vec<Component<'_>> = path.components().collect();
+    let at = parts.iter().position(|part| {
+        matches!(part, Component::Normal(name) if name.to_string_lossy().starts_with(GENERATION))
+    })?;
+    let directory: PathBuf = parts[..at].iter().collect();
+    let is_ours = directory == config.publish.readers_directory();
+    let link = clients::here(config, &directory.join(CURRENT));
+    let is_published = is_ours || link.symlink_metadata().is_ok_and(|found| found.is_symlink());
+    is_published.then(|| directory.join(parts[at + 1..].iter().collect::<PathBuf>()))
 }
 
 /// The finding about paths of a generation, with the command that replaces them.

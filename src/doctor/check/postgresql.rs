@@ -47,10 +47,10 @@ pub(super) struct Answers {
     pub(super) roles: BTreeMap<String, Role>,
     /// Roles that log in and can do everything, or can gain that, and whether there are more.
     pub(super) superusers: (Vec<Superuser>, bool),
-    /// The replication connections; only their numbers are right if the role may not see them.
-    pub(super) replication: Replication,
-    /// What the server connects to by itself.
-    pub(super) outgoing: AllOutgoing,
+    /// The replication connections, or why they are unknown; only their numbers are right if the role may not see them.
+    pub(super) replication: Result<Replication, String>,
+    /// What the server connects to by itself, or why that is unknown.
+    pub(super) outgoing: Result<AllOutgoing, String>,
     /// What Citus says of its nodes, or why it did not answer; `None` without that extension in this database.
     pub(super) citus: Option<Result<Citus, String>>,
     /// What the regular expressions of `pg_ident.conf` match.
@@ -155,8 +155,8 @@ async fn answers(
     };
     let roles = session.roles(&config.roles.roles()).await?;
     let superusers = session.superusers().await?;
-    let replication = session.replication().await?;
-    let outgoing = session.outgoing().await?;
+    let replication = session.replication().await.map_err(|error| error.to_string());
+    let outgoing = session.outgoing().await.map_err(|error| error.to_string());
     // Last, because the server may be busy with them for a time.
     let own_user = own_user(config);
     let mappings = mappings.into_iter().flatten();

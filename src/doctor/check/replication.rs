@@ -4,7 +4,7 @@
 use super::postgresql::Answers;
 use crate::consumers::Server;
 use crate::doctor::finding::{Code, Finding};
-use crate::sql::{Citus, Over, Sender};
+use crate::sql::{Citus, Over, Receiver, Replication, Sender};
 use crate::survey;
 
 const SETUP: &str =
@@ -12,8 +12,16 @@ const SETUP: &str =
 
 /// The findings about it; none for a server without replication.
 pub(super) fn findings(server: &Server, answers: &Answers) -> Vec<Finding> {
-    let seen = &answers.replication;
     let mut found = Vec::new();
+    found.extend(citus(answers));
+    let seen = match &answers.replication {
+        Ok(seen) => seen,
+        Err(error) => {
+            let text = "whether standbys show a certificate, and whether this server receives";
+            found.push(Finding::skipped(Code::ReplicationRights, text).cause(error));
+            return found;
+        }
+    };
     if answers.settings.may_read_stats {
         found.extend(seen.senders.iter().map(sender));
         let more = seen.count.saturating_sub(seen.senders.len() as u64);
@@ -21,17 +29,16 @@ pub(super) fn findings(server: &Server, answers: &Answers) -> Vec<Finding> {
             let text = format!("{more} more replication connections are not examined");
             found.push(Finding::skipped(Code::ReplicationCertificate, text));
         }
-        found.extend(receiver(server, answers));
+        found.extend(seen.receiver.as_ref().and_then(|it| receiver(server, answers, it)));
     } else if seen.count > 0 || seen.receiver.is_some() {
-        found.push(without_rights(server, answers));
+        found.push(without_rights(server, answers, seen));
     }
-    found.extend(subscriptions(server, answers));
-    found.extend(citus(answers));
+    found.extend(subscriptions(server, seen));
     found
 }
 
-fn without_rights(server: &Server, answers: &Answers) -> Finding {
-    let what = match (answers.replication.count, &answers.replication.receiver) {
+fn without_rights(server: &Server, answers: &Answers, seen: &Replication) -> Finding {
+    let what = match (seen.count, &seen.receiver) {
         (0, _) => "whether the standby receives".to_owned(),
         (count, None) => format!("the certificates of {count} replication connections"),
         (count, Some(_)) => {
@@ -73,8 +80,7 @@ fn sender(sender: &Sender) -> Finding {
 }
 
 /// The finding about a standby that has no connection to its primary.
-fn receiver(server: &Server, answers: &Answers) -> Option<Finding> {
-    let receiver = answers.replication.receiver.as_ref()?;
+fn receiver(server: &Server, answers: &Answers, receiver: &Receiver) -> Option<Finding> {
     let object = "pg_stat_wal_receiver";
     if receiver.receives() {
         let from = receiver.from.as_deref().unwrap_or("its primary");
@@ -117,9 +123,9 @@ fn with_cause(found: Finding, server: &Server, to: &str) -> Finding {
     }
 }
 
-fn subscriptions(server: &Server, answers: &Answers) -> Vec<Finding> {
-    let subscriptions = answers.replication.subscriptions.iter();
-    subscriptions
+fn subscriptions(server: &Server, seen: &Replication) -> Vec<Finding> {
+    seen.subscriptions
+        .iter()
         .map(|(name, receives)| {
             let object = format!("subscription {name}");
             if *receives {

@@ -85,6 +85,12 @@ fn l12_foreign_servers_and_their_mappings_are_looked_at_as_clients() {
     let now = report(&setup, &ADMIN);
     assert_eq!(found(&now, "sslmode-server-unproven"), [pair("warning", "foreign server loose")]);
     assert!(!now.to_string().contains("geheim"), "{now:#}");
+    // A view that an administrator has closed is no all-clear, and the rest is examined.
+    sql("REVOKE SELECT ON pg_foreign_server FROM PUBLIC");
+    let now = report(&setup, &[]);
+    assert_eq!(found(&now, "connection-unseen"), [pair("skipped", "")]);
+    assert!(!found(&now, "reload-privilege").is_empty());
+    sql("GRANT SELECT ON pg_foreign_server TO PUBLIC");
     // Nobody is to be bothered by servers that need no certificate.
     sql("DROP SERVER loose CASCADE; DROP SERVER strict CASCADE");
     sql("CREATE SERVER plain FOREIGN DATA WRAPPER postgres_fdw OPTIONS (host 'localhost')");

@@ -62,12 +62,21 @@ pub struct AllOutgoing {
     pub unseen_mappings: u64,
 }
 
-/// Whether the role may see the strings of subscriptions, and all user mappings.
-pub(super) const ALLOWED: &str = "\
-    SELECT pg_catalog.has_column_privilege('pg_catalog.pg_subscription', 'subconninfo', 'SELECT'), \
-           pg_catalog.has_table_privilege('pg_catalog.pg_user_mapping', 'SELECT'), \
-           (SELECT pg_catalog.count(*) FROM (SELECT FROM pg_catalog.pg_subscription LIMIT 1000) AS s), \
-           (SELECT pg_catalog.count(*) FROM (SELECT FROM pg_catalog.pg_user_mappings WHERE umoptions IS NULL LIMIT 1000) AS m)";
+/// The foreign servers of libpq's wrappers. The validator tells these, whatever they are called.
+const SERVERS: &str = "\
+    FROM pg_catalog.pg_foreign_server s JOIN pg_catalog.pg_foreign_data_wrapper w ON w.oid = s.srvfdw \
+    JOIN pg_catalog.pg_proc v ON v.oid = w.fdwvalidator AND v.proname IN ('postgres_fdw_validator', 'dblink_fdw_validator')";
+
+/// Whether the role may see the strings of subscriptions, and all user mappings; and how many of both there are, or of those that
+/// it may not see.
+pub(super) fn allowed() -> String {
+    format!(
+        "SELECT pg_catalog.has_column_privilege('pg_catalog.pg_subscription', 'subconninfo', 'SELECT'), \
+                pg_catalog.has_table_privilege('pg_catalog.pg_user_mapping', 'SELECT'), \
+                (SELECT pg_catalog.count(*) FROM pg_catalog.pg_subscription WHERE subenabled), \
+                (SELECT pg_catalog.count(*) {SERVERS} JOIN pg_catalog.pg_user_mappings m ON m.srvid = s.oid WHERE m.umoptions IS NULL)"
+    )
+}
 
 /// The enabled subscriptions; only with the first right. A disabled one connects to nobody, and may be a part of another set-up.
 pub(super) fn subscriptions() -> String {
@@ -77,14 +86,9 @@ pub(super) fn subscriptions() -> String {
     )
 }
 
-/// The options of foreign servers, and of the mappings that the role sees. The validator tells libpq's wrappers, whatever they are
-/// called.
+/// The options of foreign servers, and of the mappings that the role sees.
 pub(super) fn servers() -> String {
-    const SERVERS: &str = "\
-        FROM pg_catalog.pg_foreign_server s JOIN pg_catalog.pg_foreign_data_wrapper w ON w.oid = s.srvfdw \
-        JOIN pg_catalog.pg_proc v ON v.oid = w.fdwvalidator";
-    const WHERE: &str = "WHERE v.proname IN ('postgres_fdw_validator', 'dblink_fdw_validator') \
-        AND o.option_name NOT IN ('password', 'sslpassword', 'scram_client_key', 'scram_server_key')";
+    const WHERE: &str = "WHERE o.option_name NOT IN ('password', 'sslpassword', 'scram_client_key', 'scram_server_key')";
     format!(
         "(SELECT 'server', s.srvname, NULL, o.option_name, o.option_value {SERVERS}, \
                  LATERAL pg_catalog.pg_options_to_table(s.srvoptions) o {WHERE} ORDER BY s.oid LIMIT {MOST}) \

@@ -203,7 +203,7 @@ impl Session {
 
     /// What this server connects to: its subscriptions, and the foreign servers of this database, as far as the role sees them.
     pub async fn outgoing(&self) -> Result<AllOutgoing, Error> {
-        let allowed = self.rows(outgoing::ALLOWED, Allowance::FEW).await?;
+        let allowed = self.rows(&outgoing::allowed(), Allowance::FEW).await?;
         let [Some(strings), Some(mappings), Some(subscriptions), Some(unseen)] =
             allowed.first().map(Vec::as_slice).unwrap_or_default()
         else {
