@@ -77,7 +77,7 @@ fn l03_the_authority_changes_in_the_right_order_and_everything_streams() {
     }
 }
 
-/// The printed pg_rewind turns a former primary into a standby.
+/// The printed `pg_rewind` turns a former primary into a standby.
 #[test]
 fn l04_a_former_primary_follows_by_the_printed_pg_rewind() {
     let world = World::start();

@@ -154,7 +154,7 @@ fn streams(cluster: &Cluster) -> Vec<String> {
 
 #[track_caller]
 fn wait_for_streams(cluster: &Cluster, names: &[&str]) {
-    eventually(LIMIT, &format!("{names:?} stream"), || streams(cluster) == names);
+    eventually(LIMIT, format!("{names:?} stream"), || streams(cluster) == names);
 }
 
 /// Ends all replication connections, and waits until they are there again with another process.
@@ -313,7 +313,7 @@ impl World {
             Self { primary, standby, cascade, subscriber, pgsvids: [first, second, third, fourth] };
         wait_for_streams(&world.primary.cluster, &["standby", "subscriber"]);
         for (at, pgsvid) in world.pgsvids.iter().enumerate() {
-            eventually(LIMIT, &format!("the first set is served by {at}"), || {
+            eventually(LIMIT, format!("the first set is served by {at}"), || {
                 pgsvid.events("rotated").last().is_some_and(|it| it["verdict"] == "current")
             });
         }
@@ -328,7 +328,7 @@ impl World {
         self.primary.cluster.sql("postgres", "postgres", &insert);
         let has = format!("SELECT count(*) FROM t WHERE n = {row}");
         for node in [&self.standby, &self.cascade, &self.subscriber] {
-            eventually(LIMIT, &format!("{} has row {row}", node.name), || {
+            eventually(LIMIT, format!("{} has row {row}", node.name), || {
                 node.cluster.sql("postgres", "postgres", &has) == "1"
             });
         }
@@ -359,7 +359,7 @@ impl World {
             let svid = svids.iter().find(|svid| svid.spiffe_id == name).unwrap();
             let hex = svid.serial_hex();
             let wanted = format!("{}:{}:{}", &hex[..2], &hex[2..4], &hex[4..6]);
-            eventually(LIMIT, &format!("{name} serves the newest set"), || {
+            eventually(LIMIT, format!("{name} serves the newest set"), || {
                 pgsvid
                     .events("rotated")
                     .last()
