@@ -9,12 +9,13 @@ use super::postgresql::Answers;
 use crate::companions::conninfo;
 use crate::config::Config;
 use crate::consumers::Server;
-use crate::doctor::finding::Finding;
+use crate::doctor::finding::{Code, Finding};
 use crate::material::Material;
 use crate::survey;
 
 /// The settings, and whether they name the server to connect to.
 const SETTINGS: [(&str, bool); 2] = [("primary_conninfo", true), ("citus.node_conninfo", false)];
+
 /// The findings about them, if they name certificates. Values are not repeated, except those that are judged, because they
 /// may contain a password.
 pub(super) fn findings(
@@ -26,6 +27,7 @@ pub(super) fn findings(
     let data = survey::data_directory(&server.session);
     let version = answers.settings.version_number / 10_000;
     let mut found = Vec::new();
+    found.extend(unseen(server, answers));
     for (setting, has_places) in SETTINGS {
         let Some(text) = answers.standing.setting(setting).filter(|text| !text.is_empty()) else {
             continue;
@@ -54,4 +56,19 @@ pub(super) fn findings(
         }
     }
     found
+}
+
+/// The finding about a standby's connection whose options the role may not see.
+fn unseen(server: &Server, answers: &Answers) -> Option<Finding> {
+    let setting = "primary_conninfo";
+    let is_unseen = answers.standing.in_recovery && answers.standing.setting(setting).is_none();
+    // Without it the standby takes its data from an archive.
+    if !is_unseen || survey::is_set(&server.session, setting) == Some(false) {
+        return None;
+    }
+    let role = &server.session.user;
+    let text =
+        format!("whether {setting} names published files: role {role} may not see that setting");
+    let found = Finding::skipped(Code::ConnectionUnseen, text).about(setting);
+    Some(found.fix("run check as a superuser to include it: --user postgres"))
 }

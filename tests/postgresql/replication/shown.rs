@@ -209,6 +209,9 @@ fn l11_paths_of_a_generation_are_found_and_the_printed_command_replaces_them() {
         eventually(LIMIT, "it is in force", || sql("SHOW primary_conninfo") == value);
     };
     set(&wrong);
+    // pgsvid's own role may not see the setting, and says so.
+    let report = check(&standby.arguments(agent), &[]);
+    assert_eq!(found(&report, "connection-unseen")[0], pair("skipped", "primary_conninfo"));
     let report = check(&standby.arguments(agent), &admin);
     assert_eq!(found(&report, pinned), [pair("failure", "primary_conninfo")]);
     paste(&report, pinned);
