@@ -44,10 +44,10 @@ pub(super) fn run(arguments: Arguments, environment: &Environment) -> Result<(),
     let Arguments { settings, primary, cn, role, slot, rewind, publication, publication_database } =
         arguments;
     let parts = Parts::load(&Flags::from(settings), environment).map_err(misused)?;
-    let publish = parts.publish.ok_or_else(|| misused(config::Error::NoDirectory))?;
+    let place = parts.place.ok_or_else(|| misused(config::Error::NoDirectory))?;
     let (host, port) = primary;
     let text = setup::replication(&Replicating {
-        paths: config::published_paths(&publish),
+        paths: config::published_paths(&place),
         host,
         port,
         common_name: cn,

@@ -39,7 +39,7 @@ pub(super) fn stable(config: &Config, path: &Path) -> Option<PathBuf> {
         matches!(part, Component::Normal(name) if name.to_string_lossy().starts_with(GENERATION))
     })?;
     let directory: PathBuf = parts[..at].iter().collect();
-    let is_ours = directory == config.publish.readers_directory();
+    let is_ours = directory == config.place.readers_base();
     let link = clients::here(config, &directory.join(CURRENT));
     let is_published = is_ours || link.symlink_metadata().is_ok_and(|found| found.is_symlink());
     is_published.then(|| directory.join(parts[at + 1..].iter().collect::<PathBuf>()))
@@ -127,7 +127,11 @@ fn replaced(text: &str, pinned: &[(&str, PathBuf)]) -> Option<String> {
 
 /// The finding about a certificate or key that no pgsvid publishes, as far as its path shows.
 pub(super) fn other_files(config: &Config, name: &str, entries: &[Entry]) -> Option<Finding> {
+    let published = config.place.readers_paths();
     let is_other = |path: &str| {
+        if published.iter().any(|known| known == Path::new(path)) {
+            return false;
+        }
         let path = clients::here(config, Path::new(path));
         let Ok(real) = path.canonicalize() else { return false };
         // Another pgsvid may publish it.
@@ -138,12 +142,14 @@ pub(super) fn other_files(config: &Config, name: &str, entries: &[Entry]) -> Opt
         .iter()
         .find(|entry| LEAF.contains(&entry.keyword.as_str()) && is_other(&entry.value))?;
     let (keyword, path) = (&other.keyword, shown(&other.value));
-    let published = config.publish.readers_directory().display();
     Some(
         Finding::warning(
             Code::ConnectionOtherFiles,
             format!("{name}: {keyword} names {path}, which is no published file: pgsvid does not renew it"),
         )
-        .fix(format!("name svid.pem, svid_key.pem and svid_bundle.pem of {published}, unless another program renews that file")),
+        .fix(format!(
+            "name {}, unless another program renews that file",
+            published.map(|path| path.display().to_string()).join(", ")
+        )),
     )
 }
