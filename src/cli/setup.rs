@@ -1,5 +1,7 @@
 //! `pgsvid setup`.
 
+mod replication;
+
 use std::io::{BufRead as _, IsTerminal as _, Write as _};
 
 use clap::{Args, Subcommand};
@@ -31,6 +33,10 @@ pub(super) enum Setup {
         #[arg(value_name = "FILE")]
         file: std::path::PathBuf,
     },
+    /// Print what replication by certificate needs on a primary, a standby and a subscriber
+    ///
+    /// Run it with the configuration of the standby or subscriber: its published files are named. Each part says where it belongs.
+    Replication(Box<replication::Arguments>),
     /// Apply it over a superuser's connection to PostgreSQL's Unix socket
     ///
     /// Shows the plan first. Creates the role and its grants, and sets the TLS settings by ALTER SYSTEM once a valid set is
@@ -101,6 +107,7 @@ pub(super) fn run(what: Setup, environment: &Environment) -> Result<(), Failure>
             let _ = std::io::stdout().write_all(text.as_bytes());
             return Ok(());
         }
+        Setup::Replication(arguments) => return replication::run(*arguments, environment),
         Setup::PgbouncerIni(flags) => return pgbouncer_ini(&(*flags).into(), environment),
     };
     let settings = load(&(*flags).into(), "postgres".to_owned(), environment)?;

@@ -21,6 +21,16 @@ pub fn parse(text: &str) -> Option<Vec<(String, String)>> {
     Some(pairs)
 }
 
+/// A keyword with its value, as [`parse`] reads it back: in quotes, if the value needs them.
+#[must_use]
+pub fn pair(keyword: &str, value: &str) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "_-./:,@+".contains(c);
+    if !value.is_empty() && value.chars().all(is_plain) {
+        return format!("{keyword}={value}");
+    }
+    format!("{keyword}='{}'", value.replace('\\', "\\\\").replace('\'', "\\'"))
+}
+
 /// One value, in quotes or up to a blank, with backslash escapes; and the text after it.
 fn value(text: &str) -> Option<(String, &str)> {
     let (quoted, text) = match text.strip_prefix('\'') {
@@ -60,6 +70,10 @@ mod tests {
             ("a='' b=c", "a=;b=c"),
         ] {
             assert_eq!(read(text).as_deref(), Some(expected), "{text}");
+        }
+        for value in ["", "/a/b", "it's", r"a\b", "a b"] {
+            let pairs = parse(&format!("{} a=b", pair("key", value))).unwrap();
+            assert_eq!(pairs[0], ("key".to_owned(), value.to_owned()));
         }
         for text in ["host", "host='a", "a b=c", "=a", "postgresql://a/b?sslmode=require"] {
             assert_eq!(read(text), None, "{text}");

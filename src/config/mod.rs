@@ -37,7 +37,7 @@ pub use parts::Parts;
 pub use rules::LONGEST;
 #[cfg(feature = "schema")]
 pub use schema::schema;
-pub use server::Reached;
+pub use server::{Reached, published_paths};
 
 use crate::companions::role_map::RoleMap;
 use crate::companions::service_file;

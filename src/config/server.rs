@@ -58,7 +58,8 @@ pub(super) fn server(
 }
 
 /// The set's paths for its readers.
-pub(super) fn published_paths(place: &Place) -> PublishedPaths {
+#[must_use]
+pub fn published_paths(place: &Place) -> PublishedPaths {
     let [certificate, private_key, bundle] = place.readers_paths();
     PublishedPaths { certificate, private_key, bundle }
 }

@@ -11,7 +11,7 @@ use super::problem::Problem;
 use super::{Attempt, Delivery, Pooler, Publication, Server};
 use crate::finding::Finding;
 use crate::sql::SessionCounts;
-use crate::status::{self, Pulse};
+use crate::status::{self, Pulse, Replication};
 use crate::timing;
 use crate::watching::Watching;
 
@@ -141,6 +141,16 @@ impl Consumer {
     pub(crate) fn sessions(&self) -> Option<&(SystemTime, SessionCounts)> {
         match &self.kind {
             Kind::Postgres(postgres) => postgres.sessions(),
+            Kind::Pgbouncer(_) => None,
+            #[cfg(test)]
+            Kind::Fake(_) => None,
+        }
+    }
+
+    /// Its replication connections, as they were last seen.
+    pub(crate) fn replication(&self) -> Option<&Replication> {
+        match &self.kind {
+            Kind::Postgres(postgres) => postgres.replication(),
             Kind::Pgbouncer(_) => None,
             #[cfg(test)]
             Kind::Fake(_) => None,

@@ -186,6 +186,9 @@ fn facts(view: &View) -> Markup {
         if let Some(sessions) = &consumer.sessions {
             rows.push(("Sessions", html! { (view.prefix(consumer)) (sessions.in_words()) }));
         }
+        for words in consumer.replication.iter().flat_map(|it| it.in_words(view.at)) {
+            rows.push(("Replication", html! { (view.prefix(consumer)) (words) }));
+        }
     }
     let median = view.median_ms.map(|median| format!(", median {median:.1} ms"));
     rows.push((

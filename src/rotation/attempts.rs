@@ -89,6 +89,11 @@ impl Attempts {
         running.map(|slot| slot.name.as_str()).collect::<Vec<_>>().join(", ")
     }
 
+    /// The names of all consumers.
+    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
+        self.slots.iter().map(|slot| slot.name.as_str())
+    }
+
     /// The consumers that are in no attempt.
     pub(super) fn idle(&mut self) -> impl Iterator<Item = &mut Consumer> {
         self.slots.iter_mut().filter_map(|slot| slot.consumer.as_mut())

@@ -61,6 +61,7 @@ impl Rotation {
                 self.wanted = Some(Arc::new(material));
                 self.published().await?;
                 self.hand_over(&self.attempts.all(), None);
+                self.judge_order().await;
             }
             Ok(Some(material)) => {
                 info!(
@@ -79,6 +80,7 @@ impl Rotation {
                 self.published().await?;
                 if as_configured {
                     self.hand_over(&self.attempts.all(), None);
+                    self.judge_order().await;
                 } else {
                     // A link is missing, or modes, group or other files are configured differently now.
                     self.rotate().await?;

@@ -6,10 +6,11 @@ use tokio::time::{Instant, timeout};
 use tracing::warn;
 
 use super::attempts::{Ended, Outcome};
+use super::order::Conclusion;
 use super::{Error, PUBLISH_AGAIN, Rotation, record, report};
 use crate::consumers::{Attempt, Publication};
 use crate::material::Material;
-use crate::timing::Backoff;
+use crate::timing::{self, Backoff};
 use crate::verify::Verdict;
 
 const DISTURBED: &str = "somebody has exchanged the published files while PostgreSQL may have read them; publishing them again";
@@ -41,6 +42,27 @@ impl Rotation {
             self.disturbance.settle();
         }
         self.run_hooks();
+    }
+
+    /// Judges whether each consumer had loaded the authority of the published leaf before that leaf. The consumers begin first,
+    /// because a signature is verified here.
+    pub(super) async fn judge_order(&mut self) {
+        tokio::task::yield_now().await;
+        let Some(publication) = &self.published else { return };
+        let names = self.attempts.names();
+        let conclusion = self.order.published(publication, names, timing::now());
+        if conclusion == Conclusion::Same {
+            return;
+        }
+        let found = conclusion.finding(&publication.material);
+        if let Some(found) = &found {
+            report::order_broken(found, &publication.material, publication.generation);
+        }
+        self.status.send_if_modified(|status| {
+            let is_news = status.order.is_some() || found.is_some();
+            status.order = found.map(|found| (found, timing::now()));
+            is_news
+        });
     }
 
     /// Handles the result of an attempt.
@@ -81,6 +103,9 @@ impl Rotation {
             self.disturbance.settle();
         }
         let current = consumer.is_settled() && attempt.verdict == Verdict::Current;
+        if current {
+            self.order.loaded(consumer.name(), publication);
+        }
         if self.attempts.proves(*at, current) {
             self.hooks.proven(publication.generation);
         }

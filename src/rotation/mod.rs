@@ -11,6 +11,7 @@ mod disturbance;
 mod hand_over;
 mod hooks;
 mod once;
+mod order;
 mod outcome;
 mod pace;
 mod record;
@@ -32,6 +33,7 @@ use calm::Calm;
 use disturbance::Disturbance;
 use hooks::Hooks;
 pub use once::{NotPublished, Once, PublishedBy, is_young};
+use order::Order;
 use pace::Pace;
 pub use report::{disowned as tell_disowned, trust as tell_trust};
 use turns::{Turn, Turns};
@@ -116,6 +118,7 @@ pub struct Rotation {
     /// that to PostgreSQL.
     displaced: bool,
     disturbance: Disturbance,
+    order: Order,
     /// Until when changes by others are ignored: there may be more and more of them.
     quiet_until: Instant,
     /// The last report about a directory whose content can be neither used nor removed.
@@ -221,6 +224,7 @@ impl Rotation {
             unswept: false,
             displaced: false,
             disturbance: Disturbance::new(),
+            order: Order::default(),
             quiet_until: Instant::now(),
             unreadable: None,
             not_before: Instant::now(),
@@ -397,6 +401,7 @@ impl Rotation {
                 self.unswept = true;
                 self.attempts.delivery_begins(begun);
                 self.hand_over(&self.attempts.all(), Some(took));
+                self.judge_order().await;
                 self.sweep().await?;
             }
             Err(error) if error.needs_restart() => return Err(Error::Directory(error)),

@@ -171,6 +171,8 @@ pub(super) fn asked(status: &mut Status, consumer: &Consumer) -> bool {
     known.concerns = consumer.concerns().to_vec();
     is_news |= known.session_rights.as_ref() != consumer.session_rights();
     known.session_rights = consumer.session_rights().cloned();
+    is_news |= known.replication.as_ref() != consumer.replication();
+    known.replication = consumer.replication().cloned();
     if let Some((at, counts)) = consumer.sessions() {
         let (life, ended) = consumer.outlived();
         is_news |= known.sessions.as_ref().is_none_or(|known| known.at != Some(*at));

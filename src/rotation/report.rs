@@ -103,6 +103,19 @@ pub(super) fn published(material: &Material, generation: u64, took: Duration) {
     );
 }
 
+/// Reports that the order of a change of the authorities was not kept.
+pub(super) fn order_broken(found: &Finding, material: &Material, generation: u64) {
+    warn!(
+        event = "authority-order-broken",
+        code = %found.code,
+        generation,
+        serial = material.leaf().serial().short(),
+        cause = found.why(),
+        fix = found.advice(),
+        "the newest leaf is of an authority that servers may not have loaded yet"
+    );
+}
+
 /// Reports what somebody has changed, without names if it is unchanged by now.
 pub(super) fn changed(difference: Option<&Difference>, when: &str) {
     let path = difference.map(|difference| difference.path.display());

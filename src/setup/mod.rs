@@ -17,6 +17,7 @@ mod pgbouncer_ini;
 mod plan;
 mod plan_text;
 mod record;
+mod replication;
 mod revert;
 mod server_files;
 mod text;
@@ -30,6 +31,7 @@ pub use error::Error;
 pub use owner::Owner;
 pub use pgbouncer_ini::pgbouncer_ini;
 pub use plan::{Plan, Step};
+pub use replication::{Replicating, replication};
 pub use revert::Revert;
 pub use text::{Piece, text};
 

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
+use super::Replication;
 use crate::finding::Finding;
 use crate::verify::{self, Verdict};
 
@@ -64,6 +65,8 @@ pub struct Consumer {
     pub retry: Option<SystemTime>,
     /// Its sessions, if the role may see them.
     pub sessions: Option<Sessions>,
+    /// Its replication connections, if the role may see them.
+    pub replication: Option<Replication>,
     /// What the role lacks to see, or to end, the sessions of others.
     pub session_rights: Option<Finding>,
 }

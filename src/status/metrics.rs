@@ -3,6 +3,7 @@
 //! label, except that of `role`, which has at most 21 values.
 
 mod hooks;
+mod replication;
 mod sessions;
 
 use std::fmt::{Error, Write as _};
@@ -47,6 +48,7 @@ impl Collector for Snapshot {
         page.agent(&self.status)?;
         page.files(&self.status)?;
         page.sessions(&self.status)?;
+        page.replication(&self.status)?;
         page.hooks(&self.status)?;
         page.process(&self.status)
     }
@@ -203,6 +205,11 @@ impl Page<'_> {
             "1 if the published leaf lacks a name, or has another name than the leaf before; one sample for each finding code",
             MetricType::Gauge,
             naming::CODES.map(|code| ([("code", code.name())], is_found(code))),
+        )?;
+        self.flag(
+            "pgsvid_authority_order_kept",
+            "0 if the published leaf is of an authority that was not published, or not proven to be loaded by each consumer, before that leaf",
+            status.order(now).is_none(),
         )
     }
 

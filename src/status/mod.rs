@@ -11,6 +11,8 @@ mod outlived_view;
 mod process;
 mod pulse;
 mod readiness;
+mod replication;
+mod replication_view;
 mod time;
 mod view;
 
@@ -26,6 +28,8 @@ pub use origin::{Certificates, Origin};
 pub use outlived_view::{OutlivedView, RoleView};
 pub use pulse::Pulse;
 pub use readiness::Readiness;
+pub use replication::{Connected, Receives, Replication, Shows};
+pub use replication_view::{ConnectionView, ReceiverView, ReplicationView, SubscriptionView};
 pub use time::Time;
 pub use view::{
     AgentView, AttemptView, CertificatesView, ConsumerView, FindingView, PublishedView, ServedView,
@@ -53,6 +57,8 @@ pub struct Status {
     pub published: Option<Published>,
     /// The names that the published set lacks, and the names that have changed.
     pub naming: Naming,
+    /// That the order of a change of the authorities was not kept, if so, and since when: until the next leaf is published.
+    pub order: Option<(Finding, SystemTime)>,
     /// The directory that it is in.
     pub directory: String,
     /// What keeps the newest identity from being published, in one sentence.
@@ -192,6 +198,14 @@ impl Status {
     #[must_use]
     pub fn names(&self, now: SystemTime) -> Vec<Finding> {
         self.naming.findings(now, self.origin.files().is_none())
+    }
+
+    /// The finding about the order of a change of the authorities. It is reported for a day at most: a leaf may live for a year, and
+    /// other machines have the new authority by then.
+    #[must_use]
+    pub fn order(&self, now: SystemTime) -> Option<&Finding> {
+        let (found, since) = self.order.as_ref()?;
+        naming::is_told(*since, now).then_some(found)
     }
 
     /// Whether a valid set is published.

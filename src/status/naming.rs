@@ -10,7 +10,7 @@ use crate::entries;
 use crate::finding::{Code, Finding};
 use crate::material::{Expectations, Names, Was};
 
-/// How long a change that may be intended is reported.
+/// How long a change that may be intended, or is long over, is reported.
 const TOLD: Duration = Duration::from_secs(86_400);
 /// Most names in one sentence.
 const MOST_LISTED: usize = 8;
@@ -132,7 +132,7 @@ pub(super) const CODES: [Code; 4] = [
     Code::SvidSubjectChanged,
 ];
 
-fn is_told(since: SystemTime, at: SystemTime) -> bool {
+pub(super) fn is_told(since: SystemTime, at: SystemTime) -> bool {
     // If the clock was set back, `since` may be in the future: then the change is still reported.
     at.duration_since(since).is_ok_and(|age| age < TOLD) || at < since
 }

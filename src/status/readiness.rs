@@ -59,6 +59,7 @@ fn set(status: &Status, now: SystemTime, readiness: &mut Readiness) {
         readiness.degraded.extend(delay);
     }
     readiness.degraded.extend(status.names(now).into_iter().map(|found| found.text));
+    readiness.degraded.extend(status.order(now).map(|found| found.text.clone()));
 }
 
 fn judge(consumer: &Consumer, now: SystemTime, readiness: &mut Readiness) {

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::hook_view::HookView;
 use super::outlived_view::OutlivedView;
+use super::replication_view::ReplicationView;
 use super::time::Time;
 use super::{Certificates, Consumer, Hook, Kind, Outcome, Sessions, Status};
 use crate::finding::{self, Code, Finding};
@@ -146,6 +147,9 @@ pub struct ConsumerView {
     pub retry: Option<Time>,
     /// The sessions on the consumer; `None` if the role may not see them.
     pub sessions: Option<SessionsView>,
+    /// Its replication connections; `None` if the role may not see them. Older daemons do not send this.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replication: Option<ReplicationView>,
     /// What the role lacks to see, or to end, the sessions of others. Older daemons do not send this.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub session_rights: Option<FindingView>,
@@ -175,6 +179,7 @@ impl ConsumerView {
             findings: hook.findings.iter().map(FindingView::of).collect(),
             retry: hook.retry.map(Time),
             sessions: None,
+            replication: None,
             session_rights: None,
             hook: Some(HookView::of(hook)),
         }
@@ -198,6 +203,7 @@ impl ConsumerView {
             findings: consumer.all_findings().map(FindingView::of).collect(),
             retry: consumer.retry.map(Time),
             sessions: consumer.sessions.as_ref().map(SessionsView::of),
+            replication: consumer.replication.as_ref().map(ReplicationView::of),
             session_rights: consumer.session_rights.as_ref().map(FindingView::of),
             hook: None,
         }
@@ -428,7 +434,13 @@ impl View {
                 }),
                 displaced: status.displaced.clone(),
                 problem: status.problem.clone(),
-                findings: status.delay(now).iter().chain(&naming).map(FindingView::of).collect(),
+                findings: status
+                    .delay(now)
+                    .iter()
+                    .chain(&naming)
+                    .chain(status.order(now))
+                    .map(FindingView::of)
+                    .collect(),
                 retry: status.retry.map(Time),
             }],
             consumers: status

@@ -26,6 +26,10 @@ pub const EVENTS: &[(&str, &str)] = &[
         "OpenSSL would mistake an authority of the agent's bundle for another one of its name, and refuse the SVID's chain",
     ),
     (
+        "authority-order-broken",
+        "the newest leaf is of an authority that servers may not have loaded yet: connections between machines may fail",
+    ),
+    (
         "certificate-expires",
         "the published certificate expires soon, or has expired, and there is no newer one",
     ),
@@ -171,6 +175,8 @@ pub const EVENTS: &[(&str, &str)] = &[
         "the set is in force because something else has reloaded PostgreSQL; pgsvid's own reload is refused",
     ),
     ("reload-pending", "the set is published, and the reload is pending; waiting is enough"),
+    ("replication-back", "a standby or a subscription receives again"),
+    ("replication-lost", "a standby or a subscription no longer receives"),
     ("role-map-unreadable", "PostgreSQL keeps the old role map"),
     ("rotated", "a set was published and is proven to be in force, or all that can be proven is"),
     ("sandbox-entered", "what the sandbox forbids, and what the kernel cannot forbid"),

@@ -21,6 +21,7 @@ mod probe;
 mod process;
 mod refused;
 mod reload_answers;
+mod replication;
 mod rotations;
 mod server_answers;
 mod server_faults;

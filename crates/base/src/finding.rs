@@ -278,6 +278,7 @@ codes! {
     AuthorityLeftOut, "authority-left-out", "OpenSSL would mistake an authority of the agent's bundle for the one that signed the chain, and refuse the chain; so it is not published";
     SignatureUnchecked, "signature-unchecked", "a signature in the chain, or a key, is of a kind that pgsvid cannot check, so it cannot judge the chain";
     FederatedAuthorities, "federated-authorities", "authorities of other trust domains are published";
+    AuthorityOrder, "authority-order", "the published leaf is of a new authority that not every server had loaded before";
     // Published files.
     DirectoryMissing, "directory-missing", "the published directory cannot be opened";
     DirectoryShared, "directory-shared", "others may write to the published directory, or rename it";
@@ -355,6 +356,13 @@ codes! {
     PostgresqlConfError, "postgresql-conf-error", "PostgreSQL cannot load its configuration";
     PostgresqlConfNotLoaded, "postgresql-conf-not-loaded", "`postgresql.conf` changed after PostgreSQL last loaded it";
     ListenAddressesUnknown, "listen-addresses-unknown", "pgsvid could not ask PostgreSQL where it listens";
+    ReplicationCertificate, "replication-certificate", "whether what receives from PostgreSQL (standbys, subscribers) shows a certificate";
+    ReplicationRights, "replication-rights", "pgsvid's role may not see the replication connections";
+    ReplicationNotReceiving, "replication-not-receiving", "a standby or a subscription receives nothing";
+    ConnectionPathPinned, "connection-path-pinned", "PostgreSQL connects with the files of one generation, by their own paths, which are deleted later";
+    ConnectionOtherFiles, "connection-other-files", "PostgreSQL connects with a certificate or key that is no published file";
+    ConnectionUnseen, "connection-unseen", "pgsvid's role may not see what PostgreSQL connects to";
+    CitusNodes, "citus-nodes", "whether the nodes of a Citus cluster reach each other";
     // PostgreSQL over TLS.
     VerdictCurrent, "verdict-current", "the published certificate is served";
     VerdictUnverifiable, "verdict-unverifiable", "pgsvid cannot see what PostgreSQL serves";

@@ -51,6 +51,9 @@ pub(super) fn text(view: &View, colours: bool) -> String {
                 &format!("{}{}", view.prefix(consumer), sessions.in_words()),
             );
         }
+        for words in consumer.replication.iter().flat_map(|it| it.in_words(view.at)) {
+            lines.add("replication", None, &format!("{}{words}", view.prefix(consumer)));
+        }
     }
     lines.text.truncate(lines.text.trim_end().len());
     lines.text

@@ -80,7 +80,7 @@ impl Postgres {
 
     /// Logs what is new in the server's answers, and stores them.
     pub(super) fn take_note(&mut self, told: Told) -> Seen {
-        let Told { settings, file_errors, sessions, asking } = told;
+        let Told { settings, file_errors, sessions, replication, asking } = told;
         let files = self.files(&settings);
         self.tell_concerns(&settings, &files, asking);
         if let Some(errors) = file_errors.filter(|errors| *errors != self.file_errors) {
@@ -88,6 +88,9 @@ impl Postgres {
             self.file_errors = errors;
         }
         self.sessions = sessions.or_else(|| self.sessions.take());
+        if let Some((at, seen)) = replication {
+            self.note_replication(at, seen);
+        }
         self.note_rights(&settings);
         self.known = Some(settings.clone());
         // The settings that were unknown at the last handshake are known now.

@@ -9,7 +9,7 @@ use tokio::time::timeout;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::consumers::attempt::{Lives, Unasked};
-use crate::sql::{self, Error, HbaRule, Session, SessionCounts, TlsSettings};
+use crate::sql::{self, Error, HbaRule, Replication, Session, SessionCounts, TlsSettings};
 use crate::timing;
 
 /// How long an open session may wait for files or for a handshake: it delays a smart shutdown.
@@ -65,6 +65,8 @@ pub(super) struct Told {
     pub(super) file_errors: Option<Vec<String>>,
     /// The number of sessions, if the role may see them.
     pub(super) sessions: Option<(SystemTime, SessionCounts)>,
+    /// Its replication connections, if the role may see them.
+    pub(super) replication: Option<(SystemTime, Replication)>,
     /// The first line of `pg_hba.conf` that requires a client certificate, if PostgreSQL asks for none and the role may see the line.
     pub(super) asking: Option<u32>,
 }
@@ -79,12 +81,18 @@ pub(super) async fn ask(session: &Session, lives: Lives) -> Result<Told, Error> 
     } else {
         None
     };
+    let replication = if settings.may_read_stats {
+        // An administrator may have closed one of its views to the role, which is no reason to know less of the rest.
+        session.replication().await.ok().map(|seen| (timing::now(), seen))
+    } else {
+        None
+    };
     let mut asking = None;
     if settings.authorities.value.is_empty() {
         let views = session.access().await.ok().flatten();
         asking = views.and_then(|views| asks_for_certificates(&views.rules));
     }
-    Ok(Told { settings, file_errors, sessions, asking })
+    Ok(Told { settings, file_errors, sessions, replication, asking })
 }
 
 /// The number of the first line that admits nobody without a certificate.

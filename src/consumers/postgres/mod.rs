@@ -6,6 +6,7 @@ mod conclude;
 mod explain;
 mod login;
 mod look;
+mod replication;
 mod report;
 mod server;
 mod sessions;
@@ -26,7 +27,7 @@ use crate::consumers::{Delivery, Publication};
 use crate::finding::Finding;
 use crate::material::Fingerprint;
 use crate::sql::{OtherSettings, SessionCounts, TlsSettings};
-use crate::status::Pulse;
+use crate::status::{Pulse, Replication};
 use crate::survey::{self, Files};
 use crate::timing;
 use crate::verify::{self, Client, ClientSettings, Expected, Facts, Proof, Reception, Verdict};
@@ -53,6 +54,8 @@ pub(super) struct Postgres {
     file_errors: Vec<String>,
     /// The number of sessions at the last reload at which the role could see them.
     sessions: Option<(SystemTime, SessionCounts)>,
+    /// The replication connections, as the role last saw them.
+    replication: Option<Replication>,
     outliving: sessions::Outliving,
     /// How much of the authorities was proven when the set was last in force.
     proof: Option<Proof>,
@@ -105,6 +108,7 @@ impl Postgres {
             concerns: Vec::new(),
             file_errors: Vec::new(),
             sessions: None,
+            replication: None,
             outliving: sessions::Outliving::default(),
             proof: None,
             started: timing::now(),

@@ -92,7 +92,7 @@ fn same(one: &Path, other: &Path) -> bool {
 }
 
 /// The path on this side of a path that readers use.
-fn here(config: &Config, theirs: &Path) -> PathBuf {
+pub(super) fn here(config: &Config, theirs: &Path) -> PathBuf {
     match theirs.strip_prefix(config.place.readers_base()) {
         Ok(rest) => config.place.base().join(rest),
         Err(_) => theirs.to_owned(),
@@ -249,7 +249,7 @@ pub(super) fn named_file(
 }
 
 /// Whether `sslrootcert` has other authorities than the published ones. `None` if it names a file of the published directory.
-fn other_authorities(
+pub(super) fn other_authorities(
     config: &Config,
     entries: &[Entry],
     on_disk: Option<&Material>,

@@ -7,6 +7,7 @@ mod certificates;
 mod client_login;
 mod clients;
 mod configuration;
+mod connection_string;
 mod daemon;
 mod drivers;
 mod elsewhere;
@@ -15,15 +16,17 @@ mod expressions;
 mod files;
 mod hooks;
 mod loaded;
-
 mod material;
 mod nameless;
 mod names;
+mod outgoing;
 mod own_connections;
 mod own_user;
 mod parameters;
 mod pgbouncer;
+mod pinned;
 mod postgresql;
+mod replication;
 mod roles;
 mod superusers;
 mod tls;
@@ -90,6 +93,8 @@ pub async fn check(config: &Config, environment: &Environment, scope: &Scope) ->
             session.extend(superusers::own_role(server, answers));
             session.extend(loaded::configuration(server, answers));
             session.extend(own_connections::findings(config, server, answers, on_disk));
+            session.extend(outgoing::findings(config, server, answers, on_disk));
+            session.extend(replication::findings(server, answers));
         }
         // The next set matters more than the one on disk.
         if let Some(failure) =

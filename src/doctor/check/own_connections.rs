@@ -1,26 +1,20 @@
 //! Connections that a server itself opens with a certificate: a standby's to its primary, and a Citus node's to the others.
 //! They are clients whose options are in settings.
 
-use std::path::{Path, PathBuf};
-
-use super::clients;
-use super::parameters::Service;
+use super::connection_string::{
+    ConnectionString, entries, is_known, names_a_file, refused, unread,
+};
+use super::pinned::Written;
 use super::postgresql::Answers;
 use crate::companions::conninfo;
-use crate::companions::service_reader::{self, Entry};
-use crate::config::{Config, Environment};
+use crate::config::Config;
 use crate::consumers::Server;
 use crate::doctor::finding::{Code, Finding};
 use crate::material::Material;
 use crate::survey;
-use crate::text::shown;
 
 /// The settings, and whether they name the server to connect to.
 const SETTINGS: [(&str, bool); 2] = [("primary_conninfo", true), ("citus.node_conninfo", false)];
-/// The keywords that name certificate files.
-const FILES: [&str; 3] = ["sslcert", "sslkey", "sslrootcert"];
-/// The keyword that names a file of revocation lists.
-const LISTS: &str = "sslcrl";
 
 /// The findings about them, if they name certificates. Values are not repeated, except those that are judged, because they
 /// may contain a password.
@@ -33,6 +27,7 @@ pub(super) fn findings(
     let data = survey::data_directory(&server.session);
     let version = answers.settings.version_number / 10_000;
     let mut found = Vec::new();
+    found.extend(unseen(server, answers));
     for (setting, has_places) in SETTINGS {
         let Some(text) = answers.standing.setting(setting).filter(|text| !text.is_empty()) else {
             continue;
@@ -45,9 +40,17 @@ pub(super) fn findings(
                     continue;
                 }
                 let unknown = entries.iter().find(|entry| !is_known(&entry.keyword, version));
+                let written = Written::Setting { name: setting, text };
+                let string = ConnectionString {
+                    name: setting,
+                    entries: &entries,
+                    written,
+                    has_places,
+                    is_whole: true,
+                };
                 match unknown {
                     Some(entry) => found.push(refused(setting, &entry.keyword, version)),
-                    None => found.extend(judged(config, setting, &entries, has_places, on_disk)),
+                    None => found.extend(string.judged(config, server, on_disk)),
                 }
             }
         }
@@ -55,140 +58,17 @@ pub(super) fn findings(
     found
 }
 
-/// Whether the keyword names a certificate file. Capital letters count, too, so that a keyword that libpq refuses is reported.
-fn names_a_file(keyword: &str) -> bool {
-    FILES.iter().any(|file| file.eq_ignore_ascii_case(keyword))
-}
-
-fn is_known(keyword: &str, version: u32) -> bool {
-    keyword == "service" || service_reader::since(keyword).is_some_and(|since| since <= version)
-}
-
-/// The finding about a setting that is not a list of `keyword=value`: libpq also accepts a URI, which pgsvid does not read, and
-/// refuses everything else.
-fn unread(setting: &str, text: &str) -> Finding {
-    let is_uri = ["postgresql://", "postgres://"].iter().any(|scheme| text.starts_with(scheme));
-    if is_uri || !FILES.iter().any(|file| text.contains(file)) {
-        let what = if is_uri { "is a URI" } else { "is not a list of keyword=value" };
-        return Finding::skipped(
-            Code::ServiceSyntax,
-            format!("{setting} {what}, so its files are not examined"),
-        )
-        .about(setting);
+/// The finding about a standby's connection whose options the role may not see.
+fn unseen(server: &Server, answers: &Answers) -> Option<Finding> {
+    let setting = "primary_conninfo";
+    let is_unseen = answers.standing.in_recovery && answers.standing.setting(setting).is_none();
+    // Without it the standby takes its data from an archive.
+    if !is_unseen || survey::is_set(&server.session, setting) == Some(false) {
+        return None;
     }
-    Finding::failure(
-        Code::ServiceSyntax,
-        format!("libpq refuses {setting}: it is not a list of keyword=value"),
-    )
-    .about(setting)
-    .fix(format!(
-        "write each option of {setting} as keyword=value, and a value with blanks between single quotes"
-    ))
-}
-
-/// The finding about an unknown keyword, which makes libpq refuse the whole setting ("invalid connection option").
-fn refused(setting: &str, keyword: &str, version: u32) -> Finding {
-    let keyword = shown(keyword);
-    Finding::failure(
-        Code::ServiceSyntax,
-        format!("libpq refuses {setting}: version {version} has no option {keyword}"),
-    )
-    .about(setting)
-    .fix(format!("correct {keyword} in {setting}, or remove it"))
-}
-
-/// The files that libpq looks for in the home directory of the server's user because the setting does not name them.
-fn missing(setting: &str, entries: &[Entry]) -> Vec<Finding> {
-    let value = |keyword: &str| {
-        entries.iter().find(|entry| entry.keyword == keyword).map(|entry| entry.value.as_str())
-    };
-    let verifies = value("sslmode").is_some_and(|mode| mode.starts_with("verify-"));
-    let needed = [
-        ("sslcert", value("sslkey").is_some()),
-        ("sslkey", value("sslcert").is_some()),
-        ("sslrootcert", verifies),
-    ];
-    let missing = needed.into_iter().filter(|(keyword, is)| *is && value(keyword).is_none());
-    missing
-        .map(|(keyword, _)| {
-            Finding::warning(
-                Code::ServiceKeywordMissing,
-                format!(
-                    "{setting} does not set {keyword}, so libpq looks for the file in the directory .postgresql of the home of \
-                     PostgreSQL's user"
-                ),
-            )
-            .fix(format!("add {keyword} with the path of the published file to {setting}"))
-        })
-        .collect()
-}
-
-/// The keywords and values in the form of a service's entries. The server resolves relative paths in its data directory.
-fn entries(pairs: Vec<(String, String)>, data: Option<&Path>) -> Vec<Entry> {
-    let mut entries: Vec<Entry> = Vec::new();
-    for (keyword, mut value) in pairs {
-        if let Some(data) = data.filter(|_| keyword == "sslcrldir") {
-            let parts = value.split(':').filter(|part| !part.is_empty());
-            let parts: Vec<String> =
-                parts.map(|part| data.join(part).display().to_string()).collect();
-            value = parts.join(":");
-        }
-        let names_file = FILES.contains(&keyword.as_str()) || keyword == LISTS;
-        if let Some(data) = data.filter(|_| names_file && value != "system" && !value.is_empty()) {
-            value = data.join(value).display().to_string();
-        }
-        // Of equal keywords the last one counts in a connection string.
-        entries.retain(|entry| entry.keyword != keyword);
-        entries.push(Entry { line: 1, keyword, value });
-    }
-    entries
-}
-
-fn judged(
-    config: &Config,
-    setting: &str,
-    entries: &[Entry],
-    has_places: bool,
-    on_disk: Option<&Material>,
-) -> Vec<Finding> {
-    let file = PathBuf::from(setting);
-    // The server has another environment.
-    let environment = Environment::new();
-    let service = Service { entries, environment: &environment, file: &file };
-    let value = |keyword: &str| {
-        entries.iter().find(|entry| entry.keyword == keyword).map(|entry| entry.value.as_str())
-    };
-    let through_service = value("service").is_some();
-    let mut found = Vec::new();
-    if through_service {
-        found.push(Finding::skipped(
-            Code::ServiceFile,
-            format!("{setting} names a service, whose options are not examined"),
-        ));
-    }
-    if !through_service || value("sslmode").is_some() {
-        found.extend(clients::sslmode(Some(value("sslmode").unwrap_or("prefer")), setting));
-    }
-    let files = FILES.iter().filter(|keyword| value(keyword).is_some());
-    found.extend(files.filter_map(|keyword| clients::named_file(config, entries, keyword, &file)));
-    found.extend(service.judge_values());
-    found.extend(service.authorities_among_lists());
-    found.extend(service.revocation(on_disk));
-    if !through_service {
-        found.extend(missing(setting, entries));
-    }
-    if has_places && !through_service {
-        found.extend(service.judge_places());
-    }
-    if found.is_empty() {
-        let text = format!("{setting}: complete and strict");
-        found.push(Finding::ok(Code::ServiceFile, text));
-    }
-    for finding in &mut found {
-        finding.object.get_or_insert_with(|| setting.to_owned());
-        if !finding.text.contains(setting) {
-            finding.text = format!("{setting}: {}", finding.text);
-        }
-    }
-    found
+    let role = &server.session.user;
+    let text =
+        format!("whether {setting} names published files: role {role} may not see that setting");
+    let found = Finding::skipped(Code::ConnectionUnseen, text).about(setting);
+    Some(found.fix("run check as a superuser to include it: --user postgres"))
 }

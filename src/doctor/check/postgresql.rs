@@ -11,8 +11,8 @@ use crate::consumers::Server;
 use crate::diagnose;
 use crate::doctor::finding::{Code, Finding, Group, Section};
 use crate::sql::{
-    self, AccessViews, HbaRule, OtherSettings, Role, Session, Standing, Superuser, TlsSettings,
-    statements,
+    self, AccessViews, AllOutgoing, Citus, HbaRule, OtherSettings, Replication, Role, Session,
+    Standing, Superuser, TlsSettings, statements,
 };
 use crate::survey::{self, Files, Loading, Reloaded, State};
 
@@ -47,6 +47,12 @@ pub(super) struct Answers {
     pub(super) roles: BTreeMap<String, Role>,
     /// Roles that log in and can do everything, or can gain that, and whether there are more.
     pub(super) superusers: (Vec<Superuser>, bool),
+    /// The replication connections, or why they are unknown; only their numbers are right if the role may not see them.
+    pub(super) replication: Result<Replication, String>,
+    /// What the server connects to by itself, or why that is unknown.
+    pub(super) outgoing: Result<AllOutgoing, String>,
+    /// What Citus says of its nodes, or why it did not answer; `None` without that extension in this database.
+    pub(super) citus: Option<Result<Citus, String>>,
     /// What the regular expressions of `pg_ident.conf` match.
     pub(super) expressions: Expressions,
 }
@@ -149,10 +155,14 @@ async fn answers(
     };
     let roles = session.roles(&config.roles.roles()).await?;
     let superusers = session.superusers().await?;
+    let replication = session.replication().await.map_err(|error| error.to_string());
+    let outgoing = session.outgoing().await.map_err(|error| error.to_string());
     // Last, because the server may be busy with them for a time.
     let own_user = own_user(config);
     let mappings = mappings.into_iter().flatten();
     let expressions = expressions::try_all(session, config, mappings, own_user.1.as_deref()).await;
+    // An unreachable node takes longer than a statement may take.
+    let citus = session.citus().await.map_err(|error| error.to_string()).transpose();
     Ok(Answers {
         settings,
         standing,
@@ -166,6 +176,9 @@ async fn answers(
         groups,
         roles,
         superusers,
+        replication,
+        outgoing,
+        citus,
         expressions,
     })
 }

@@ -8,9 +8,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::administration::{self, Administration, MOST_SUPERUSERS, Role, Superuser};
+use super::citus::{self, Citus};
 use super::connection::Connection;
 use super::error::Error;
+use super::outgoing::{self, AllOutgoing};
 use super::patience::Patience;
+use super::replication::{self, Replication};
 use super::sessions::{self, EndedSession, SessionCounts};
 use super::settings::{self, TlsSettings};
 use super::socket::Allowance;
@@ -190,6 +193,48 @@ impl Session {
     /// [`TlsSettings::may_read_stats`] or [`TlsSettings::may_end_sessions`].
     pub async fn end_sessions(&self, age: Duration, most: u32) -> Result<Vec<EndedSession>, Error> {
         sessions::ended(&self.rows(&sessions::end(age, most), Allowance::FEW).await?, most)
+    }
+
+    /// Who receives from this server, and whether it receives itself. Without [`TlsSettings::may_read_stats`] only the numbers are
+    /// right.
+    pub async fn replication(&self) -> Result<Replication, Error> {
+        replication::parse(&self.rows(&replication::query(), Allowance::FEW).await?)
+    }
+
+    /// What this server connects to: its subscriptions, and the foreign servers of this database, as far as the role sees them.
+    pub async fn outgoing(&self) -> Result<AllOutgoing, Error> {
+        let allowed = self.rows(&outgoing::allowed(), Allowance::FEW).await?;
+        let [Some(strings), Some(mappings), Some(subscriptions), Some(unseen)] =
+            allowed.first().map(Vec::as_slice).unwrap_or_default()
+        else {
+            return Err(Error::Unexpected);
+        };
+        let number = |text: &String| text.parse::<u64>().map_err(|_| Error::Unexpected);
+        let (sees_strings, sees_mappings) = (strings == "t", mappings == "t");
+        let mut found = AllOutgoing {
+            unseen_subscriptions: if sees_strings { 0 } else { number(subscriptions)? },
+            unseen_mappings: if sees_mappings { 0 } else { number(unseen)? },
+            ..AllOutgoing::default()
+        };
+        if sees_strings {
+            let rows = self.rows(&outgoing::subscriptions(), Allowance::LISTS).await?;
+            found.seen = outgoing::parse(&rows)?;
+        }
+        let rows = self.rows(&outgoing::servers(), Allowance::LISTS).await?;
+        found.seen.extend(outgoing::parse(&rows)?);
+        Ok(found)
+    }
+
+    /// Whether the nodes of a Citus cluster reach each other; `None` without the extension in this database.
+    pub async fn citus(&self) -> Result<Option<Citus>, Error> {
+        let asked = self.rows(citus::ALLOWED, Allowance::FEW).await?;
+        let Some([Some(schema), Some(may)]) = asked.first().map(Vec::as_slice) else {
+            return Ok(None);
+        };
+        if may != "t" {
+            return Ok(Some(Citus::Denied));
+        }
+        citus::parse(&self.rows(&citus::query(schema), Allowance::LISTS).await?).map(Some)
     }
 
     /// What the role may do in this database, queried without trying it.

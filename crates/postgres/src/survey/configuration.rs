@@ -155,6 +155,18 @@ pub fn set_in(socket: &sql::Settings, setting: &str) -> Option<PathBuf> {
     start.read(setting)?.found_in
 }
 
+/// Whether the command line or a configuration file sets a setting to a value that is not empty; `None` if they cannot be found and
+/// read.
+#[must_use]
+pub fn is_set(socket: &sql::Settings, setting: &str) -> Option<bool> {
+    let start = Start::of(socket).filter(Start::is_certain)?;
+    let value = match option(&start.arguments, setting) {
+        Some(value) => Some(value.to_owned()),
+        None => start.read(setting)?.found,
+    };
+    Some(value.is_some_and(|value| !value.is_empty()))
+}
+
 /// The arguments of the postmaster; `None` if unknown (PostgreSQL: `CreateOptsFile`).
 fn arguments(data: &Path) -> Option<Vec<String>> {
     let path = data.join("postmaster.opts");

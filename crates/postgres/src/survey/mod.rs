@@ -22,7 +22,7 @@ use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 
 pub use access::{Access, Unclear, access, too_much};
-pub use configuration::{other_settings, set_in};
+pub use configuration::{is_set, other_settings, set_in};
 pub use facts::{Content, FileFacts, Files, Present, PublishedPaths, State};
 pub use following::{Lead, lead};
 pub use listeners::{Listener, listeners};
@@ -30,7 +30,7 @@ pub use loading::{Changes, Loading, Restart, Unknown, changes, is_changed_since,
 pub use mounts::{Mount, mount_of, mounts};
 pub use neighbours::{Neighbour, neighbours};
 pub use revocation::{Revocation, among_lists, revocation};
-pub use server_log::{Reloaded, last_reload};
+pub use server_log::{Reloaded, last_refusal, last_reload};
 pub use server_process::is_elsewhere;
 pub use withheld::{Withheld, withheld};
 

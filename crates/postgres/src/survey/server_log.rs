@@ -64,16 +64,38 @@ pub fn last_reload(socket: &sql::Settings, standing: &Standing) -> Option<Reload
     let prefix = Prefix::parse(standing.setting("log_line_prefix")?)?;
     let epoch = micros(standing.loaded?)?;
     let load = Load { epoch, local: standing.logged? };
-    let data = data_directory(socket)?;
-    let pid: u32 = files::text(&data.join("postmaster.pid"), LARGEST_LOCK)
-        .ok()?
-        .lines()
-        .next()?
-        .parse()
-        .ok()?;
-    let path = place(&data, pid)?;
+    let (path, pid) = log_of(socket)?;
     let log = files::end(&path, MOST).ok()?;
     Some(Reloaded { log: path, ..judge(&String::from_utf8_lossy(&log), pid, &prefix, load) })
+}
+
+/// What the server's log says last of a connection that the server opened itself and that was refused: `to` is `primary server` or
+/// `publisher`. Shortened and escaped; `None` if it says nothing, or if no log can be found and read. Clients may be able to write
+/// such a line.
+#[must_use]
+pub fn last_refusal(socket: &sql::Settings, to: &str) -> Option<String> {
+    let (path, _) = log_of(socket)?;
+    let log = files::end(&path, MOST).ok()?;
+    refusal(&String::from_utf8_lossy(&log), to)
+}
+
+/// The messages are those of `walreceiver.c`, `worker.c` and `libpqwalreceiver.c`, in English only.
+fn refusal(log: &str, to: &str) -> Option<String> {
+    let refused =
+        [format!("could not connect to the {to}: "), "could not start WAL streaming: ".to_owned()];
+    // A line that continues a message begins with a tab.
+    log.lines().rev().filter(|line| !line.starts_with('\t')).find_map(|line| {
+        let (_, why) = refused.iter().find_map(|refused| line.split_once(refused))?;
+        Some(shown(why))
+    })
+}
+
+/// The server's log, and its postmaster's process ID.
+fn log_of(socket: &sql::Settings) -> Option<(PathBuf, u32)> {
+    let data = data_directory(socket)?;
+    let lock = files::text(&data.join("postmaster.pid"), LARGEST_LOCK).ok()?;
+    let pid = lock.lines().next()?.parse().ok()?;
+    Some((place(&data, pid)?, pid))
 }
 
 fn micros(time: SystemTime) -> Option<i64> {
@@ -207,6 +229,24 @@ mod tests {
         assert_eq!(found("[%p] ", &format!("[7] LOG:  {REFUSED}\n")).tls.as_deref(), Some(""));
         let world = format!("1795956615.100 7 LOG:  {ASKED}\n");
         assert!(found("%n %p ", &world).is_taken);
+    }
+
+    #[test]
+    fn l10_the_last_reason_why_nothing_is_received_is_found() {
+        let line = |said: &str| format!("2026-11-29 13:50:15.251 CET [8] FATAL:  {said}\n");
+        let first = line("could not connect to the primary server: connection refused");
+        let next =
+            line("could not start WAL streaming: ERROR:  replication slot \"a\" does not exist");
+        let publisher = line("could not connect to the publisher: no");
+        for (log, found) in [
+            (String::new(), None),
+            (first.clone(), Some("connection refused")),
+            (format!("{first}{next}"), Some("ERROR:  replication slot \"a\" does not exist")),
+            (format!("{next}{first}{publisher}"), Some("connection refused")),
+            (format!("{first}\t{next}"), Some("connection refused")),
+        ] {
+            assert_eq!(refusal(&log, "primary server").as_deref(), found, "{log}");
+        }
     }
 
     #[test]

@@ -1,0 +1,115 @@
+//! What a server connects to because of objects in its databases: subscriptions, and foreign servers with their user mappings.
+
+use super::connection_string::{self, ConnectionString};
+use super::pinned::Written;
+use super::postgresql::Answers;
+use crate::companions::conninfo;
+use crate::companions::service_reader::Entry;
+use crate::config::Config;
+use crate::consumers::Server;
+use crate::doctor::finding::{Code, Finding};
+use crate::material::Material;
+use crate::sql::{AllOutgoing, Options, Outgoing, OutgoingKind};
+use crate::survey;
+
+type Pairs = Vec<(String, String)>;
+
+/// The findings about those that name certificates. Values are not repeated, except those that are judged, because they may
+/// contain a password.
+pub(super) fn findings(
+    config: &Config,
+    server: &Server,
+    answers: &Answers,
+    on_disk: Option<&Material>,
+) -> Vec<Finding> {
+    let data = survey::data_directory(&server.session);
+    let version = answers.settings.version_number / 10_000;
+    let all = match &answers.outgoing {
+        Ok(all) => all,
+        Err(error) => {
+            let text = "whether subscriptions and foreign servers name published files";
+            return vec![Finding::skipped(Code::ConnectionUnseen, text).cause(error)];
+        }
+    };
+    let mut found = Vec::new();
+    for Outgoing { kind, options } in &all.seen {
+        let name = kind.name();
+        let (pairs, text) = match options {
+            Options::Text(text) => {
+                let Some(pairs) = conninfo::parse(text) else {
+                    found.push(connection_string::unread(&name, text));
+                    continue;
+                };
+                (pairs, Some(text.as_str()))
+            }
+            Options::Pairs(pairs) => (pairs.clone(), None),
+        };
+        if !pairs.iter().any(|(keyword, _)| connection_string::names_a_file(keyword)) {
+            continue;
+        }
+        let (pairs, is_whole) = completed(kind, pairs, all);
+        let mut entries: Vec<Entry> = connection_string::entries(pairs, data.as_deref());
+        let is_known = |entry: &Entry| connection_string::is_known(&entry.keyword, version);
+        if text.is_none() {
+            // The wrapper has options of its own, and has refused those that neither it nor libpq knows.
+            entries.retain(is_known);
+        } else if let Some(unknown) = entries.iter().find(|entry| !is_known(entry)) {
+            found.push(connection_string::refused(&name, &unknown.keyword, version));
+            continue;
+        }
+        let written = Written::Object { kind, text };
+        let string = ConnectionString {
+            name: &name,
+            entries: &entries,
+            written,
+            has_places: true,
+            is_whole,
+        };
+        found.extend(string.judged(config, server, on_disk));
+    }
+    found.extend(unseen(server, all));
+    found
+}
+
+/// The options of a user mapping together with those of its server, which it overrides; and whether these are all.
+fn completed(kind: &OutgoingKind, pairs: Pairs, all: &AllOutgoing) -> (Pairs, bool) {
+    match kind {
+        OutgoingKind::Subscription(..) => (pairs, true),
+        OutgoingKind::Server(name) => {
+            let is_its =
+                |one: &Outgoing| matches!(&one.kind, OutgoingKind::Mapping(_, of) if of == name);
+            (pairs, all.unseen_mappings == 0 && !all.seen.iter().any(is_its))
+        }
+        OutgoingKind::Mapping(_, name) => {
+            let server = OutgoingKind::Server(name.clone());
+            let of_server = all.seen.iter().find(|one| one.kind == server);
+            let mut merged = match of_server.map(|one| &one.options) {
+                Some(Options::Pairs(pairs)) => pairs.clone(),
+                _ => Vec::new(),
+            };
+            // Of equal keywords the last one counts.
+            merged.extend(pairs);
+            (merged, true)
+        }
+    }
+}
+
+/// What the role may not see. It needs to be a superuser to see it, which pgsvid's own role must not be.
+fn unseen(server: &Server, all: &AllOutgoing) -> Vec<Finding> {
+    let kinds = [
+        (all.unseen_subscriptions, "subscription", "the connection strings of", "subscriptions"),
+        (all.unseen_mappings, "user mapping", "the options of", "user mappings"),
+    ];
+    let unseen = kinds.into_iter().filter(|(count, ..)| *count > 0);
+    unseen
+        .map(|(count, object, what, plural)| {
+            let role = &server.session.user;
+            let text = format!(
+                "whether {count} {plural} name published files: role {role} may not see {what} {plural}"
+            );
+            Finding::skipped(Code::ConnectionUnseen, text)
+                .about(object)
+                .fix("run check as a superuser to include them: --user postgres")
+        })
+        .collect()
+}
