@@ -47,6 +47,8 @@ pub(super) struct Answers {
     pub(super) roles: BTreeMap<String, Role>,
     /// Roles that log in and can do everything, or can gain that, and whether there are more.
     pub(super) superusers: (Vec<Superuser>, bool),
+    /// Foreign servers with a user mapping whose options the session may not see.
+    pub(super) hidden_mappings: Vec<String>,
     /// What the regular expressions of `pg_ident.conf` match.
     pub(super) expressions: Expressions,
 }
@@ -149,6 +151,7 @@ async fn answers(
     };
     let roles = session.roles(&config.roles.roles()).await?;
     let superusers = session.superusers().await?;
+    let hidden_mappings = session.hidden_mappings().await?;
     // Last, because the server may be busy with them for a time.
     let own_user = own_user(config);
     let mappings = mappings.into_iter().flatten();
@@ -166,6 +169,7 @@ async fn answers(
         groups,
         roles,
         superusers,
+        hidden_mappings,
         expressions,
     })
 }

@@ -9,6 +9,7 @@ mod commands;
 mod connection;
 mod error;
 mod expression;
+mod might;
 mod owned;
 mod patience;
 mod refusal;
@@ -35,8 +36,7 @@ use pgsvid_base::text::argument;
 pub use access::{BadLine, HbaRule, Include, Line, Mapping, parse_hba, parse_ident, parse_list};
 pub use address::Address;
 pub use administration::{
-    Administration, Grant, MOST_RELATED, MOST_SUPERUSERS, Manager, Membership, Might, Related,
-    Role, Superuser, TLS_SETTINGS,
+    Administration, MOST_RELATED, Manager, Membership, Related, Role, TLS_SETTINGS,
 };
 pub use admission::Admission;
 pub(crate) use commands::runs_postgresql;
@@ -44,6 +44,7 @@ pub use commands::{Psql, in_database, own_name};
 pub(crate) use connection::Connection;
 pub use error::{Error, Retry};
 pub use expression::{first_parts, is_anchored, is_exact, lookalikes};
+pub use might::{Grant, MOST_SUPERUSERS, Might, Superuser};
 pub use refusal::Refusal;
 pub use session::Session;
 pub use session_grants::{SESSION_GROUPS, session_grants_script};
