@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use super::settings::Settings;
 use crate::survey::{Lead, Viewpoint, lead};
 use pgsvid_base::files;
 
@@ -47,6 +48,24 @@ pub fn included(ini: &Path, part: &Path, viewpoint: &Viewpoint) -> Included {
         }
     }
     if is_known { Included::No } else { Included::Unknown }
+}
+
+/// The files that decide whom PgBouncer lets in and what it does: its ini, what that includes, and the files of users and rules.
+/// Relative paths are left out.
+#[must_use]
+pub fn deciding_files(settings: &Settings) -> Vec<PathBuf> {
+    let mut found: Vec<PathBuf> = Vec::new();
+    let mut left = vec![settings.ini().to_owned()];
+    while let Some(file) = left.pop() {
+        if file.is_absolute() && !found.contains(&file) && found.len() < MOST {
+            let text = files::read(&file, LARGEST).unwrap_or_default();
+            left.extend(includes(&String::from_utf8_lossy(&text)));
+            found.push(file);
+        }
+    }
+    let named = ["auth_file", "auth_hba_file"].map(|name| PathBuf::from(settings.value(name)));
+    found.extend(named.into_iter().filter(|path| path.is_absolute()));
+    found
 }
 
 /// The paths of the lines `%include PATH` (PgBouncer: `cf_load_file`).
