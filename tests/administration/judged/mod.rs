@@ -3,6 +3,7 @@
 mod clients_own;
 mod curves;
 mod daemon;
+mod inputs;
 mod lists;
 mod logins;
 mod methods;
