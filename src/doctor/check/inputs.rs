@@ -25,7 +25,7 @@ pub(super) fn findings(config: &Config) -> Vec<Finding> {
         .and_then(|path| {
             exchangeable(
                 &path,
-                "which is pgsvid's configuration: they choose what its hooks run, and whom PostgreSQL lets in",
+                "which is pgsvid's configuration: they choose what its hooks run, and who may log in to PostgreSQL",
             )
         })
         .into_iter()

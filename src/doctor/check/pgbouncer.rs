@@ -1,6 +1,7 @@
 //! A PgBouncer: whether its console admits pgsvid, whether its settings lead to the published files, and what it serves.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 use std::time::Duration;
 
 use rustix::process::geteuid;
@@ -109,6 +110,10 @@ fn of_settings(pooler: &Pooler, settings: &Settings, is_ours: bool) -> Vec<Findi
             Included::Unknown
         };
         found.extend(pgbouncer::pasted(&included, part));
+        if is_ours && included == Included::Yes {
+            let again = pgbouncer::overridden(settings.ini(), part, &pooler.viewpoint);
+            found.extend((!again.is_empty()).then(|| set_again(&again, part)));
+        }
     }
     found.extend(pgbouncer::admission(settings, pgbouncer::rules(settings, is_ours).as_ref()));
     found.extend(pgbouncer::alone_on_a_port(settings).filter(|_| pooler.is_beside_another));
@@ -140,6 +145,16 @@ fn roles_by_name(config: &Config, settings: &Settings) -> Option<Finding> {
              connect to PostgreSQL directly",
         )
     })
+}
+
+/// Lines below the include win, and name the files of one generation.
+fn set_again(names: &[String], part: &Path) -> Finding {
+    let (names, part) = (names.join(", "), part.display());
+    Finding::failure(
+        Code::PgbouncerSettingElsewhere,
+        format!("PgBouncer's ini sets {names} below the line that includes {part}: after the next rotation they are old"),
+    )
+    .fix(format!("remove these lines, which {part} has, and reload PgBouncer"))
 }
 
 /// The console makes its administrator the user that PgBouncer runs as, outside of pgsvid's sandbox.

@@ -91,7 +91,7 @@ fn b97_what_an_intruder_can_do_by_the_console_is_told() {
     test_support::eventually(test_support::LIMIT, "the file is there", || log.exists());
 }
 
-/// Who writes its files decides whom it lets in, and what it does at its next reload.
+/// The writer of its files decides which clients it lets in, and what it does at its next reload.
 #[test]
 fn b101_files_of_pgbouncers_that_others_can_write_are_told() {
     let (setup, pgbouncer, pgsvid) = running("");

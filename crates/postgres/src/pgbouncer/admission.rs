@@ -1,4 +1,4 @@
-//! Whom PgBouncer lets in, and whom it shows our certificate to, by its settings and by a file of its rules (PgBouncer: `client.c`,
+//! Which clients PgBouncer lets in, and which servers it trusts, by its settings and by a file of its rules (PgBouncer: `client.c`,
 //! `hba.c`).
 
 use std::path::{Path, PathBuf};
@@ -45,7 +45,7 @@ pub fn rules(settings: &Settings, may_read: bool) -> Option<Rules> {
     })
 }
 
-/// What is wrong with whom PgBouncer lets in as what, and with how it connects to PostgreSQL.
+/// What is wrong with which clients PgBouncer lets in as which roles, and with how it connects to PostgreSQL.
 #[must_use]
 pub fn admission(settings: &Settings, rules: Option<&Rules>) -> Vec<Finding> {
     let mut found = match (settings.value("auth_type"), rules) {
@@ -88,7 +88,7 @@ fn by_rules(settings: &Settings, rules: &Rules) -> Vec<Finding> {
     let skipped = |why: &str| {
         Finding::skipped(
             Code::PgbouncerOpen,
-            format!("whom PgBouncer lets in by auth_type = hba: {why}"),
+            format!("which clients PgBouncer lets in by auth_type = hba: {why}"),
         )
     };
     let (path, lines) = match rules {
