@@ -353,7 +353,13 @@ fn run(settings: Settings, channel: Channel, environment: &Environment) -> Resul
     // Sockets are opened before the sandbox is entered. `confine` and `listen` must be called before any other thread starts,
     // and `telemetry::start` starts the first one.
     let listener = config.health.as_ref().map(Listener::bind).transpose();
-    let listener = listener.map_err(anyhow::Error::from)?;
+    // Somebody else may have taken the address between two daemons: renewals matter more than the answers there.
+    let listener = match listener {
+        Err(error) if channel.predecessor().is_none() => {
+            return Err(anyhow::Error::from(error).into());
+        }
+        listener => listener,
+    };
     let manager = Notify::open(environment).map_err(|error| {
         anyhow::anyhow!("cannot reach the service manager at $NOTIFY_SOCKET: {error}")
     })?;

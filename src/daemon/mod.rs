@@ -43,7 +43,7 @@ const ORPHAN: &str = "the parent has ended";
 pub async fn run(
     confined: Confined,
     channel: Channel,
-    listener: Option<Listener>,
+    listener: Result<Option<Listener>, http::Error>,
     manager: Option<Notify>,
 ) -> anyhow::Result<()> {
     announce(&confined.config, &channel);
@@ -73,7 +73,17 @@ pub async fn run(
         tokio::time::sleep(AFTER_A_THREAD).await;
         tokio::task::spawn_blocking(|| ()).await?;
     }
-    if let Some(listen) = &config.health {
+    let listener = listener.unwrap_or_else(|error| {
+        error!(
+            event = "status-not-listening",
+            cause = %error,
+            fix = "end the process that listens there, then restart pgsvid; no other user can take a Unix socket in a directory that only \
+                   pgsvid may write to (health.listen = \"unix:/…\")",
+            "nobody answers at health.listen for this pgsvid; renewals go on"
+        );
+        None
+    });
+    if let Some(listen) = config.health.as_ref().filter(|_| listener.is_some()) {
         info!(event = "status-listening", %listen, "health, metrics and status");
     }
     let (mut source, state) = Source::new(config.source, watching.clone());

@@ -17,7 +17,7 @@ use rustix::io::{Errno, retry_on_intr};
 
 use super::error::Error;
 use super::trace::Trace;
-use crate::files::{components, look, root, step};
+use crate::files::{DEFAULT_LIST, components, lists_names, look, root, step};
 use crate::users;
 
 /// Why a directory is trusted.
@@ -47,11 +47,6 @@ pub enum Trust {
 const MOST_LINKS: usize = 40;
 /// Most components that are followed, those of links included.
 const MOST_COMPONENTS: usize = 10_000;
-
-/// The attribute with the access control list for new entries of a directory.
-const DEFAULT_ACL: &str = "system.posix_acl_default";
-/// The tags of a named user and a named group (`linux/posix_acl.h`).
-const NAMED: [u16; 2] = [0x02, 0x08];
 
 /// An open directory, and the path to it.
 pub(super) struct DirectoryPath {
@@ -162,16 +157,7 @@ impl DirectoryPath {
     /// Whether a default access control list grants rights to single users or groups (`acl(5)`), which no permission bits
     /// show, for new entries of the directory. A list that only limits the usual rights does not matter.
     pub(super) fn gives_more_rights(&self) -> bool {
-        let mut list = [0; 256];
-        match rustix::fs::fgetxattr(&self.fd, DEFAULT_ACL, &mut list) {
-            // A version, then entries of a tag, rights, and an ID: `linux/posix_acl_xattr.h`.
-            Ok(length) => {
-                let entries = list.get(4..length).unwrap_or_default().chunks_exact(8);
-                let tags = entries.map(|entry| u16::from_le_bytes([entry[0], entry[1]]));
-                tags.into_iter().any(|tag| NAMED.contains(&tag))
-            }
-            Err(cause) => cause == Errno::RANGE,
-        }
+        lists_names(&self.fd, DEFAULT_LIST).unwrap_or(false)
     }
 
     /// Judges the path and the directory, for a pgsvid that runs as `ours`. Returns the first fault, because the others

@@ -198,6 +198,10 @@ pub const EVENTS: &[(&str, &str)] = &[
     ("started", "the version, and what is configured"),
     ("status-accept-failed", "health.listen cannot accept a connection"),
     ("status-listening", "where health, metrics and status are served"),
+    (
+        "status-not-listening",
+        "another process took the address of health.listen between two daemons; renewals go on without it",
+    ),
     ("still-not-in-force", "another set waits for the same reason as the one before"),
     (
         "unproven",

@@ -73,3 +73,34 @@ fn b78_a_directory_of_the_agents_socket_that_another_user_has_made_is_told() {
     chown(&closed, Some(third.uid()), Some(third.gid())).unwrap();
     assert_eq!(reported(&own, &directory, "4"), (false, false));
 }
+
+/// With an access control list the bits of the group are the list's, whatever the group is.
+#[test]
+fn b103_a_list_that_lets_another_user_replace_the_socket_is_not_roots_group() {
+    let Some(third) = Account::third() else { return };
+    let directory = Directory::new();
+    let place = directory.subdirectory("run");
+    chown(&place, Some(0), Some(0)).unwrap();
+    let socket = place.join("api.sock");
+    let _agent = DevAgent::builder(&socket).entry(workload()).start().unwrap();
+    set_permissions(&place, Permissions::from_mode(0o755)).unwrap();
+    assert_eq!(reported(&socket, &directory, "1"), (false, false));
+    // Tag, rights, and an ID: the owner, a user by name, the group, the mask, the others (`linux/posix_acl_xattr.h`).
+    let entry = |tag: u16, rights: u16, id: u32| {
+        [&tag.to_le_bytes()[..], &rights.to_le_bytes(), &id.to_le_bytes()].concat()
+    };
+    let list = [
+        2_u32.to_le_bytes().to_vec(),
+        entry(0x01, 7, u32::MAX),
+        entry(0x02, 7, third.uid()),
+        entry(0x04, 5, u32::MAX),
+        entry(0x10, 7, u32::MAX),
+        entry(0x20, 5, u32::MAX),
+    ]
+    .concat();
+    let flags = rustix::fs::XattrFlags::empty();
+    rustix::fs::setxattr(&place, "system.posix_acl_access", &list, flags).unwrap();
+    let mode = std::fs::metadata(&place).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o775);
+    assert_eq!(reported(&socket, &directory, "2"), (true, true));
+}

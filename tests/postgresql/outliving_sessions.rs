@@ -213,6 +213,21 @@ fn s01_s02_a_session_outlives_its_certificate_and_is_ended_and_those_that_must_n
     }
 }
 
+/// PostgreSQL lets the session of a role go on after the role was dropped.
+#[test]
+fn b99_the_session_of_a_role_that_was_dropped_is_ended_like_others() {
+    let world = World::start(
+        "verify_every = '1s'\nclient_svid_life = '5s'\nend_sessions = 'after 1s'",
+        RIGHTS,
+    );
+    let app = world.session("app");
+    world.setup.cluster.sql("postgres", "postgres", "DROP ROLE app");
+    let ended = world.pgsvid.event("session-ended");
+    assert_eq!(ended["role"], "a role that was dropped", "{ended}");
+    assert!(!app.works());
+    assert_eq!(world.pgsvid.events("sessions-not-ended").len(), 0);
+}
+
 /// Nothing is ended by default, and nothing more is asked than before.
 #[test]
 fn s01_sessions_are_counted_by_role_and_age_and_stay_by_default() {

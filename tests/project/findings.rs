@@ -10,13 +10,14 @@ use crate::architecture::rust_files;
 use crate::generated;
 
 /// Where a code can be met that is named in these files. The first that fits is taken.
-const PLACES: [(&str, &[&str]); 18] = [
+const PLACES: [(&str, &[&str]); 19] = [
     ("crates/postgres/src/diagnose/files.rs", &["check", "log", "status"]),
     ("crates/postgres/src/diagnose/other_settings.rs", &["check", "log", "status"]),
     ("crates/postgres/src/diagnose/settings.rs", &["check", "log", "status"]),
     ("crates/postgres/src/diagnose/session.rs", &["check", "log", "status"]),
     ("crates/postgres/src/diagnose/verdict.rs", &["check", "log", "status"]),
     ("crates/postgres/src/diagnose/", &["check"]),
+    ("crates/postgres/src/pgbouncer/admission.rs", &["check"]),
     ("crates/postgres/src/pgbouncer/", &["check", "log", "status"]),
     ("src/doctor/check/", &["check"]),
     ("src/doctor/codes.rs", &["check"]),

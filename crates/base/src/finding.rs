@@ -401,6 +401,7 @@ codes! {
     HookUnanswered, "hook-unanswered", "the result of a hook's run is not known";
     HookChanged, "hook-changed", "the configuration of a hook was changed after pgsvid was started";
     // PgBouncer.
+    PasswordFileReadable, "password-file-readable", "other users can read the password of pgsvid's role";
     PgbouncerNotRunning, "pgbouncer-not-running", "no process listens on PgBouncer's socket";
     PgbouncerSilent, "pgbouncer-silent", "PgBouncer does not answer in time, or ended the connection before the answer came";
     PgbouncerSocketForbidden, "pgbouncer-socket-forbidden", "pgsvid's user may not use PgBouncer's socket";
@@ -411,6 +412,12 @@ codes! {
     PgbouncerSettingElsewhere, "pgbouncer-setting-elsewhere", "a `client_tls_*_file` or `server_tls_*_file` of PgBouncer's is not the published file";
     PgbouncerPortTaken, "pgbouncer-port-taken", "another PgBouncer has the same port, and they do not share it";
     PgbouncerFilesMix, "pgbouncer-files-mix", "in a rotation PgBouncer may read a certificate and a key towards PostgreSQL that do not fit together";
+    PgbouncerOpen, "pgbouncer-open", "PgBouncer lets clients in without proof of who they are";
+    PgbouncerClearText, "pgbouncer-clear-text", "PgBouncer asks for passwords without TLS";
+    PgbouncerAdministrators, "pgbouncer-administrators", "clients that come over the network may administer PgBouncer, or see its state";
+    PgbouncerServerUnverified, "pgbouncer-server-unverified", "PgBouncer does not verify the PostgreSQL that it connects to";
+    PgbouncerRolesByName, "pgbouncer-roles-by-name", "PgBouncer lets any certificate of a CN be a role that `[[roles]]` gives to one workload by its identifier";
+    PgbouncerConsole, "pgbouncer-console", "what an intruder in pgsvid can do by PgBouncer's console";
     PgbouncerReloadFailed, "pgbouncer-reload-failed", "PgBouncer answers a reload with an error";
     PgbouncerAuthoritiesUnproven, "pgbouncer-authorities-unproven", "no handshake shows which authorities PgBouncer trusts";
     // Who is let in.

@@ -1,6 +1,7 @@
 //! The hooks: whether their programs exist, may be executed, and cannot be changed by other users; and whether pid files name
 //! the right processes. Executes nothing, and sends no signal.
 
+use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::fs::Metadata;
 use std::os::unix::ffi::OsStrExt as _;
@@ -57,7 +58,7 @@ fn examine(hook: &Hook, user: &User) -> Vec<Finding> {
                 hook.when.name()
             );
             let fine = Finding::ok(Code::HookCommand, text).about(name);
-            let exposed = executed(program, arguments).into_iter().filter_map(|file| {
+            let exposed = executed(program, hook, arguments).into_iter().filter_map(|file| {
                 let (why, fix) =
                     exchangeable::why_exchangeable(&file, user.uid, NamedBy::Operator)?;
                 let text = format!(
@@ -92,29 +93,60 @@ fn examine(hook: &Hook, user: &User) -> Vec<Finding> {
     }
 }
 
-/// The files that may decide what a command does: the program, the interpreter of a script, and files among the arguments, of
-/// which a shell or `env` executes one.
-fn executed(program: &Path, arguments: &[String]) -> Vec<PathBuf> {
-    let words = arguments.iter().skip(1).map(String::as_str);
-    // `--file=/path`, too.
-    let named = words.flat_map(|word| [Some(word), word.split_once('=').map(|(_, value)| value)]);
-    let named = named.flatten().map(PathBuf::from);
-    let named = named.filter(|path| path.is_absolute() && path.is_file());
+/// The files and directories that may decide what a command does: the program, the interpreter of a script, files that the
+/// arguments name, of which a shell or `env` executes one, and what the environment names, from which programs and libraries
+/// are loaded.
+fn executed(program: &Path, hook: &Hook, arguments: &[String]) -> Vec<PathBuf> {
     let mut all = vec![program.to_owned()];
-    all.extend(named);
-    let interpreters = all.iter().filter_map(|script| interpreter(script));
-    let new: Vec<_> = interpreters.filter(|program| !all.contains(program)).collect();
-    all.extend(new);
+    for word in arguments.iter().skip(1) {
+        let whole = Some(PathBuf::from(word)).filter(|path| path.is_absolute());
+        // A file that is missing can be created where others may do so.
+        let is_of_code =
+            |path: &PathBuf| path.is_file() || !path.exists() || loads_from(word) && path.is_dir();
+        all.extend(paths_in(word).into_iter().chain(whole).filter(is_of_code));
+    }
+    for (name, value) in &hook.environment {
+        let is_of_code = |path: &PathBuf| {
+            path.is_file() || !path.exists() || is_search_path(name) && path.is_dir()
+        };
+        all.extend(paths_in(value).into_iter().filter(is_of_code));
+    }
+    let interpreters: Vec<PathBuf> = all.iter().flat_map(|script| interpreter(script)).collect();
+    all.extend(interpreters);
+    let mut seen = BTreeSet::new();
+    all.retain(|path| seen.insert(path.clone()));
     all
 }
 
-/// The program of a script's first line (`execve(2)`).
-fn interpreter(script: &Path) -> Option<PathBuf> {
-    let head = files::beginning(script, LONGEST_HEAD).ok()?;
-    let line = head.strip_prefix(b"#!")?.split(|byte| *byte == b'\n').next()?;
-    let words = line.split(u8::is_ascii_whitespace);
-    let name = words.into_iter().find(|word| !word.is_empty())?;
-    Some(PathBuf::from(OsStr::from_bytes(name)))
+/// The absolute paths in a text: also within the text of a shell, behind the letter of an option, and in a list.
+fn paths_in(text: &str) -> Vec<PathBuf> {
+    let words = text.split(|c: char| c.is_whitespace() || "'\"`;&|=:@,()<>{}$".contains(c));
+    let paths = words.filter_map(|word| match word.strip_prefix('-') {
+        Some(option) => option.find('/').map(|start| &option[start..]),
+        None => word.starts_with('/').then_some(word),
+    });
+    paths.map(PathBuf::from).collect()
+}
+
+/// Whether an argument names a directory of modules, as `-I` of perl does.
+fn loads_from(argument: &str) -> bool {
+    argument.starts_with("-I") || argument.starts_with("-L")
+}
+
+/// Whether a variable names directories from which programs, libraries or a shell's files are taken.
+fn is_search_path(variable: &str) -> bool {
+    ["PATH", "LIB", "HOME"].iter().any(|end| variable.ends_with(end))
+}
+
+/// The program of a script's first line, and the files that the line names (`execve(2)`).
+fn interpreter(script: &Path) -> Vec<PathBuf> {
+    let head = files::beginning(script, LONGEST_HEAD).unwrap_or_default();
+    let Some(line) = head.strip_prefix(b"#!") else { return Vec::new() };
+    let line = line.split(|byte| *byte == b'\n').next().unwrap_or_default();
+    let mut words = line.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());
+    let program = words.next().map(|name| PathBuf::from(OsStr::from_bytes(name)));
+    let named = words.flat_map(|word| paths_in(&String::from_utf8_lossy(word)));
+    program.into_iter().chain(named.filter(|path| path.is_file())).collect()
 }
 
 /// Whether a user may execute a file; the kernel's error if not. Ignores access control lists.

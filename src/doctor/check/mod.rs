@@ -15,6 +15,7 @@ mod exchangeable;
 mod expressions;
 mod files;
 mod hooks;
+mod inputs;
 mod loaded;
 mod material;
 mod nameless;
@@ -79,6 +80,7 @@ pub async fn check(config: &Config, environment: &Environment, scope: &Scope) ->
         None => offered,
     };
     configuration.extend(configuration::machine(config, offered.or(on_disk)));
+    configuration.extend(inputs::findings(config));
     let mut sections = vec![configuration, source];
     let rejected = material.as_ref().and_then(|material| material.as_ref().err());
     let mut svid = material::section(&as_run.source, offered, rejected, on_disk);

@@ -20,6 +20,8 @@ use crate::text::argument;
 const LARGEST: u64 = 16 * 1024 * 1024;
 /// Most files of a directory of revocation lists that are read.
 const MOST: usize = 1000;
+/// How much of all lists of a directory is read, in bytes.
+const MOST_OF_ALL: u64 = 32 * 1024 * 1024;
 
 /// A service, and where it is written.
 pub(super) struct Service<'a> {
@@ -215,8 +217,11 @@ impl Service<'_> {
     pub(super) fn revocation(&self, on_disk: Option<&Material>) -> Option<Finding> {
         let (file, directory) = (self.given("sslcrl"), self.given("sslcrldir"));
         let home = self.environment.get("HOME").filter(|home| !home.is_empty());
+        let mut is_complete = true;
         let (path, lists, fix) = if !directory.is_empty() {
-            (PathBuf::from(&directory), lists_in(&directory), self.without("sslcrldir"))
+            let lists;
+            (lists, is_complete) = lists_in(&directory);
+            (PathBuf::from(&directory), lists, self.without("sslcrldir"))
         } else if !file.is_empty() {
             (PathBuf::from(&file), lists(Path::new(&file))?, self.without("sslcrl"))
         } else {
@@ -230,6 +235,15 @@ impl Service<'_> {
             let names = |list: &Vec<u8>| holds(list, issuer.subject());
             !lists.iter().any(names)
         });
+        if missing.is_some() && !is_complete {
+            let path = path.display();
+            return Some(Finding::skipped(
+                Code::ClientRevocationList,
+                format!(
+                    "whether {path} has a revocation list of each authority: it has more than 32 MiB of lists"
+                ),
+            ));
+        }
         let text = match missing {
             Some(issuer) => format!(
                 "{} has no revocation list of {}: so libpq trusts no certificate of that authority (certificate verify failed)",
@@ -269,21 +283,48 @@ fn lists(path: &Path) -> Option<Vec<Vec<u8>>> {
 }
 
 /// The lists in directories: `<hash>.r<number>`. libpq accepts any directory, even an empty one.
-fn lists_in(directories: &str) -> Vec<Vec<u8>> {
+/// Also whether these are all: no more are read than [`MOST_OF_ALL`].
+fn lists_in(directories: &str) -> (Vec<Vec<u8>>, bool) {
     // OpenSSL reads the value as a list with colons (`by_dir.c`, `add_cert_dir`).
     let entries = directories.split(':').flat_map(std::fs::read_dir).flatten().take(MOST).flatten();
     let is_list = |path: &PathBuf| {
         path.extension().and_then(|it| it.to_str()).is_some_and(|it| it.starts_with('r'))
     };
-    entries
-        .map(|entry| entry.path())
-        .filter(is_list)
-        .filter_map(|path| lists(&path))
-        .flatten()
-        .collect()
+    let (mut found, mut left) = (Vec::new(), MOST_OF_ALL);
+    for path in entries.map(|entry| entry.path()).filter(is_list) {
+        let size = std::fs::metadata(&path).map_or(0, |file| file.len());
+        if size > left {
+            return (found, false);
+        }
+        left -= size;
+        found.extend(lists(&path).into_iter().flatten());
+    }
+    (found, true)
 }
 
 /// Whether the list contains the name. That is its issuer's, because a CA's own list contains no other name.
 fn holds(list: &[u8], name: &[u8]) -> bool {
     !name.is_empty() && list.windows(name.len()).any(|part| part == name)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use super::*;
+
+    /// Hard links to one large file are enough to have others read without end.
+    #[test]
+    fn b107_no_more_lists_are_read_than_the_limit() {
+        let place = tempfile::tempdir().unwrap();
+        let first = place.path().join("12345678.r0");
+        let list = vec![b'x'; 4 * 1024 * 1024];
+        std::fs::File::create(&first).unwrap().write_all(&list).unwrap();
+        let directory = place.path().display().to_string();
+        assert!(lists_in(&directory).1);
+        for number in 1..=8 {
+            std::fs::hard_link(&first, place.path().join(format!("12345678.r{number}"))).unwrap();
+        }
+        assert!(!lists_in(&directory).1);
+    }
 }

@@ -1,16 +1,19 @@
 //! A PgBouncer: whether its console admits pgsvid, whether its settings lead to the published files, and what it serves.
 
+use std::collections::BTreeSet;
+use std::path::Path;
 use std::time::Duration;
 
 use rustix::process::geteuid;
 use tokio::time::{Instant, sleep};
 
-use super::files;
+use super::{exchangeable, files};
+use crate::companions::role_map::{Recognition, Workload};
 use crate::config::Config;
 use crate::consumers::Pooler;
 use crate::doctor::finding::{Code, Finding, Group, Section, Severity};
 use crate::material::Material;
-use crate::pgbouncer::{self, ClientTls, Console, Error, Settings};
+use crate::pgbouncer::{self, ClientTls, Console, Error, Included, Settings};
 use crate::survey::Lead;
 use crate::text::shown;
 use crate::verify::{Answer, Client, Expected, Facts, Proof, Target, Verdict};
@@ -18,6 +21,8 @@ use crate::{sql, timing, verify};
 
 /// How long a rotation may take before its result counts as a failure. It usually takes milliseconds.
 const UNDER_WAY: Duration = Duration::from_secs(3);
+/// How many roles a finding names.
+const MOST_ROLES: usize = 3;
 /// How often PgBouncer is probed in the meantime.
 const LOOK: Duration = Duration::from_millis(200);
 
@@ -30,7 +35,14 @@ pub(super) async fn section(
     let mut section = Section::new(Group::Pgbouncer, pooler.name.clone());
     let settings = match ask(&pooler.console).await {
         Ok(settings) => {
-            section.extend(of_settings(pooler, &settings));
+            let is_ours = is_ours(pooler).await;
+            section.extend(of_settings(pooler, &settings, is_ours));
+            section.extend(roles_by_name(config, &settings));
+            if is_ours {
+                let files = pgbouncer::deciding_files(&settings);
+                section.extend(exchangeable::of_server(files.into_iter(), geteuid().as_raw()));
+                section.extend(beside_postgresql(config).await);
+            }
             Some(settings)
         }
         Err(error) => {
@@ -67,7 +79,12 @@ async fn refused(pooler: &Pooler, error: &Error) -> Finding {
     }
 }
 
-fn of_settings(pooler: &Pooler, settings: &Settings) -> Vec<Finding> {
+/// Whether PgBouncer runs as this process's user. A file that another user names may be one that this user alone can read.
+async fn is_ours(pooler: &Pooler) -> bool {
+    sql::listener(&pooler.console).await.is_ok_and(|(uid, _)| uid == geteuid().as_raw())
+}
+
+fn of_settings(pooler: &Pooler, settings: &Settings, is_ours: bool) -> Vec<Finding> {
     let files = pgbouncer::tls_files(settings, &pooler.paths, &pooler.viewpoint);
     let concerns = pgbouncer::concerns(settings, &files, pooler.part.as_deref());
     let (version, mode) = (&settings.version, shown(settings.value("client_tls_sslmode")));
@@ -87,11 +104,78 @@ fn of_settings(pooler: &Pooler, settings: &Settings) -> Vec<Finding> {
     if let Some(part) = &pooler.part
         && files.client.iter().chain(&files.server).any(|file| file.lead == Lead::Generation)
     {
-        let included = pgbouncer::included(settings.ini(), part, &pooler.viewpoint);
+        let included = if is_ours {
+            pgbouncer::included(settings.ini(), part, &pooler.viewpoint)
+        } else {
+            Included::Unknown
+        };
         found.extend(pgbouncer::pasted(&included, part));
+        if is_ours && included == Included::Yes {
+            let again = pgbouncer::overridden(settings.ini(), part, &pooler.viewpoint);
+            found.extend((!again.is_empty()).then(|| set_again(&again, part)));
+        }
     }
+    found.extend(pgbouncer::admission(settings, pgbouncer::rules(settings, is_ours).as_ref()));
     found.extend(pgbouncer::alone_on_a_port(settings).filter(|_| pooler.is_beside_another));
     found
+}
+
+/// PgBouncer compares the CN, and PostgreSQL sees PgBouncer's certificate alone: an identifier of one workload counts for nothing.
+fn roles_by_name(config: &Config, settings: &Settings) -> Option<Finding> {
+    if !matches!(settings.value("auth_type"), "cert" | "hba") {
+        return None;
+    }
+    let by_identifier =
+        |workload: &&Workload| matches!(workload.by, Recognition::UniqueIdentifier(_));
+    let workloads = config.roles.workloads.iter().filter(by_identifier);
+    let roles: BTreeSet<String> = workloads.map(|workload| shown(&workload.role)).collect();
+    let named: Vec<String> = roles.iter().take(MOST_ROLES).cloned().collect();
+    let more = if roles.len() > MOST_ROLES { ", …" } else { "" };
+    (!roles.is_empty()).then(|| {
+        Finding::warning(
+            Code::PgbouncerRolesByName,
+            format!(
+                "by = \"uid\" in [[roles]] does not hold at PgBouncer's port: any certificate whose CN is the role's name is enough there for {}{more}",
+                named.join(", ")
+            ),
+        )
+        .cause("PgBouncer compares the CN alone, and PostgreSQL sees the certificate of PgBouncer")
+        .fix(
+            "if others could get a certificate with that CN: leave these roles out of PgBouncer's auth_file, and let their workloads \
+             connect to PostgreSQL directly",
+        )
+    })
+}
+
+/// Lines below the include win, and name the files of one generation.
+fn set_again(names: &[String], part: &Path) -> Finding {
+    let (names, part) = (names.join(", "), part.display());
+    Finding::failure(
+        Code::PgbouncerSettingElsewhere,
+        format!("PgBouncer's ini sets {names} below the line that includes {part}: after the next rotation they are old"),
+    )
+    .fix(format!("remove these lines, which {part} has, and reload PgBouncer"))
+}
+
+/// The console makes its administrator the user that PgBouncer runs as, outside of pgsvid's sandbox.
+async fn beside_postgresql(config: &Config) -> Option<Finding> {
+    let own = geteuid().as_raw();
+    for server in &config.rotation.servers {
+        if sql::listener(&server.session).await.is_ok_and(|(uid, _)| uid == own) {
+            return Some(
+                Finding::warning(
+                    Code::PgbouncerConsole,
+                    "anyone who takes over pgsvid can also write files and run code as PostgreSQL's user, outside of pgsvid's sandbox",
+                )
+                .cause("PgBouncer runs as that user, and its console lets its administrator change every setting, such as logfile")
+                .fix(
+                    "if that risk counts: run PgBouncer as a user of its own, with a pgsvid of its own as that user (a configuration with \
+                     [pgbouncer] and without [postgres]); see docs/pgbouncer.md, \"What the console lets an intruder do\"",
+                ),
+            );
+        }
+    }
+    None
 }
 
 /// Probes it, and again for a time if it serves something older than the published set.

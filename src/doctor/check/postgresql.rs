@@ -53,6 +53,8 @@ pub(super) struct Answers {
     pub(super) outgoing: Result<AllOutgoing, String>,
     /// What Citus says of its nodes, or why it did not answer; `None` without that extension in this database.
     pub(super) citus: Option<Result<Citus, String>>,
+    /// Foreign servers with a user mapping whose options the session may not see.
+    pub(super) hidden_mappings: Vec<String>,
     /// What the regular expressions of `pg_ident.conf` match.
     pub(super) expressions: Expressions,
 }
@@ -157,6 +159,7 @@ async fn answers(
     let superusers = session.superusers().await?;
     let replication = session.replication().await.map_err(|error| error.to_string());
     let outgoing = session.outgoing().await.map_err(|error| error.to_string());
+    let hidden_mappings = session.hidden_mappings().await?;
     // Last, because the server may be busy with them for a time.
     let own_user = own_user(config);
     let mappings = mappings.into_iter().flatten();
@@ -179,6 +182,7 @@ async fn answers(
         replication,
         outgoing,
         citus,
+        hidden_mappings,
         expressions,
     })
 }

@@ -9,7 +9,8 @@ use crate::diagnose::{
 use crate::doctor::finding::{Code, Finding};
 use crate::doctor::words::listed;
 use crate::material::Material;
-use crate::sql::{self, MOST_SUPERUSERS, Might, Standing, statements};
+use crate::sql::{self, MOST_SUPERUSERS, Might, Standing, Superuser, statements};
+use crate::text::shown;
 
 pub(super) fn findings(
     session: &sql::Settings,
@@ -69,11 +70,29 @@ pub(super) fn findings(
     findings
 }
 
-/// The warning if pgsvid's role can make itself a superuser. `None` if it is one already, because then the person who runs
-/// `check` has named a superuser to see everything.
-pub(super) fn own_role(server: &Server, answers: &Answers) -> Option<Finding> {
-    let Standing { role, superuser: false, .. } = &answers.standing else { return None };
-    let found = answers.superusers.0.iter().find(|superuser| superuser.role == *role)?;
+/// The warning if pgsvid's role can make itself a superuser, and what it cannot see about that. Nothing if it is one already,
+/// because then the person who runs `check` has named a superuser to see everything.
+pub(super) fn own_role(server: &Server, answers: &Answers) -> Vec<Finding> {
+    let Standing { role, superuser: false, .. } = &answers.standing else { return Vec::new() };
+    if let Some(found) = answers.superusers.0.iter().find(|superuser| superuser.role == *role) {
+        return vec![can_become_one(server, role, found)];
+    }
+    if answers.hidden_mappings.is_empty() {
+        return Vec::new();
+    }
+    let servers: Vec<String> = answers.hidden_mappings.iter().map(|name| shown(name)).collect();
+    let text = format!(
+        "whether a user mapping lets role {} log in as a superuser, by foreign server {}: its options are hidden from this role",
+        shown(role),
+        servers.join(", ")
+    );
+    vec![
+        Finding::skipped(Code::OwnRoleSuperuser, text)
+            .fix("run check as a superuser: --user postgres"),
+    ]
+}
+
+fn can_become_one(server: &Server, role: &str, found: &Superuser) -> Finding {
     let statement = match &found.by {
         Might::Membership(of) => {
             statements::revoke_membership(&of.role, role, of.granted_by.as_deref())
@@ -89,12 +108,13 @@ pub(super) fn own_role(server: &Server, answers: &Answers) -> Option<Finding> {
         Might::Grant(_) => server.session.psql_in(&server.session.database, &[statement]),
         _ => server.session.psql(&statement),
     };
-    Some(
-        Finding::warning(Code::OwnRoleSuperuser, format!(
+    Finding::warning(
+        Code::OwnRoleSuperuser,
+        format!(
             "role {} can make itself a superuser: anyone who takes over pgsvid has all rights in PostgreSQL",
             named(found)
-        ))
-        .fix(format!("{command}; pgsvid setup apply --dry-run shows what else the role has"))
-        .command(command),
+        ),
     )
+    .fix(format!("{command}; pgsvid setup apply --dry-run shows what else the role has"))
+    .command(command)
 }

@@ -258,9 +258,10 @@ fn unseen(
             .command(reload(server)),
         );
     }
-    findings.extend(
-        written.and_then(|written| unproven::possibly_refused_reload(server, sql, written)),
-    );
+    findings.extend(written.and_then(|written| {
+        let since = unproven::first_published(written, material.leaf().not_before());
+        unproven::possibly_refused_reload(server, sql, since)
+    }));
     let mut names = BTreeSet::new();
     let namesake = material.authorities().find(|authority| !names.insert(authority.subject()));
     if let Some(namesake) = namesake {

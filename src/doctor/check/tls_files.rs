@@ -136,7 +136,7 @@ fn refused_or_doubtful(server: &Server, load: Load<'_>, files: &survey::Files) -
     let doubtful = diagnose::doubtful(files);
     if !doubtful.is_empty() && !is_taken {
         let why = if log.is_some_and(|log| log.is_forgeable) {
-            "the server's log is no proof: log_line_prefix contains names that clients choose, so clients can forge its lines"
+            "the server's log is no proof, because clients can forge its lines; one in the form jsonlog is"
         } else {
             "the server's log cannot be read from here, or does not say it"
         };
@@ -191,8 +191,9 @@ pub(super) fn listed(paths: &[PathBuf]) -> String {
 }
 
 /// Why lines of a log are no proof.
-pub(super) const FORGEABLE: &str = "Clients can forge lines of this log, because log_line_prefix contains names that they choose; \
-    with log_line_prefix = '%m [%p] ' they cannot";
+pub(super) const FORGEABLE: &str = "Clients can forge lines of this log: by names in log_line_prefix, and by what a library in a \
+    session, such as dblink's, writes to standard error; a log of PostgreSQL 15 or later is proof with logging_collector = on and \
+    log_destination = 'jsonlog'";
 
 /// What to fix before the next reload. The command for it follows this text.
 fn denied(reason: &str, files: &survey::Files) -> &'static str {

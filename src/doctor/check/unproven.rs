@@ -1,13 +1,26 @@
 //! Files whose state in PostgreSQL neither a handshake nor the server's log shows.
 
 use std::path::PathBuf;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use super::postgresql::Sql;
 use super::tls_files::{FORGEABLE, reload};
 use crate::consumers::Server;
 use crate::doctor::finding::{Code, Finding};
 use crate::survey;
+
+/// How long after its issue a certificate is usually published at the latest.
+const SOON: Duration = Duration::from_secs(30);
+
+/// When a leaf may have been published for the first time. The same leaf can be published again, for example after a file was
+/// changed: then PostgreSQL may have loaded an earlier set with it, and a handshake shows no difference. A leaf that is
+/// published soon after its issue is published for the first time.
+pub(super) fn first_published(written: SystemTime, not_before: SystemTime) -> SystemTime {
+    match written.duration_since(not_before) {
+        Ok(age) if age > SOON => not_before,
+        _ => written,
+    }
+}
 
 /// PostgreSQL may have refused a reload after it loaded the set that it serves. Then it still uses earlier contents of the
 /// revocation lists, and of authorities other than the published ones, and only the server's log shows it. PostgreSQL loaded
@@ -51,4 +64,24 @@ pub(super) fn possibly_refused_reload(
         ))
         .command(reload(server)),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn b109_a_leaf_that_is_published_again_may_have_been_loaded_since_its_issue() {
+        let at = |seconds: u64| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
+        for (written, not_before, since) in [
+            (1010, 1000, 1010),
+            (1030, 1000, 1030),
+            (1031, 1000, 1000),
+            (90_000, 1000, 1000),
+            // The issuer's clock is ahead.
+            (1000, 1010, 1000),
+        ] {
+            assert_eq!(first_published(at(written), at(not_before)), at(since), "{written}");
+        }
+    }
 }

@@ -9,15 +9,16 @@
 use std::collections::VecDeque;
 use std::ffi::OsString;
 use std::fmt;
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStringExt as _;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{FileType, OFlags, Statx, StatxAttributes};
+use rustix::fs::{FileType, Mode, OFlags, Statx, StatxAttributes};
 use rustix::io::Errno;
 use rustix::process::geteuid;
 
 use super::Endpoint;
-use crate::files::{components, look, root, step};
+use crate::files::{ACCESS_LIST, components, lists_names, look, root, step};
 use crate::text::shown;
 use crate::users;
 
@@ -108,7 +109,9 @@ fn examine(path: &Path) -> Option<Exchangeable> {
         };
         if name == ".." {
             behind.pop();
-        } else if let Some(reason) = judge(&within, &stat, trusted) {
+        } else if let Some(reason) =
+            judge(&within, roots_group_writes(&here, &within), &stat, trusted)
+        {
             return Some(Exchangeable { entry, reason });
         }
         if FileType::from_raw_mode(stat.stx_mode.into()).is_symlink() {
@@ -136,11 +139,22 @@ fn examine(path: &Path) -> Option<Exchangeable> {
     None
 }
 
-/// Judges an entry by the directory that contains it.
-fn judge(within: &Statx, entry: &Statx, trusted: [u32; 3]) -> Option<Reason> {
+/// Whether a directory's group is root's, and its permissions are that group's alone: with an access control list they are the
+/// most that any user or group named there has. If the list cannot be read, as in a sandbox, they count as others'.
+fn roots_group_writes(here: &OwnedFd, within: &Statx) -> bool {
+    if within.stx_gid != 0 || within.stx_mode & 0o020 == 0 {
+        return false;
+    }
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let opened = rustix::fs::openat(here, ".", flags, Mode::empty()).ok();
+    opened.and_then(|opened| lists_names(opened, ACCESS_LIST)) == Some(false)
+}
+
+/// Judges an entry by the directory that contains it. `roots_group` says that its group is root's, which could replace
+/// everything anyway.
+fn judge(within: &Statx, roots_group: bool, entry: &Statx, trusted: [u32; 3]) -> Option<Reason> {
     let mode = u32::from(within.stx_mode) & 0o7777;
-    // Root's group could do so anyway.
-    let writers = if within.stx_gid == 0 { 0o002 } else { 0o022 };
+    let writers = if roots_group { 0o002 } else { 0o022 };
     if mode & writers == 0 {
         return None;
     }
@@ -186,10 +200,15 @@ mod tests {
             (stat(0o777, 0, 0), 0, Some(Reason::Replaced(0o777))),
         ] {
             let mode = within.stx_mode;
-            assert_eq!(judge(&within, &stat(0o755, owner, 0), trusted), reason, "{mode:o} {owner}");
+            let roots_group = within.stx_gid == 0;
+            let judged = judge(&within, roots_group, &stat(0o755, owner, 0), trusted);
+            assert_eq!(judged, reason, "{mode:o} {owner}");
+            // The permissions are those of a list.
+            let listed = judge(&within, false, &stat(0o755, owner, 0), trusted);
+            assert_eq!(listed.is_some(), reason.is_some() || mode == 0o775, "{mode:o} {owner}");
         }
         let mut mount = stat(0o777, 0, 0);
         mount.stx_attributes = StatxAttributes::MOUNT_ROOT;
-        assert_eq!(judge(&mount, &stat(0o755, SPIRE, 0), trusted), None);
+        assert_eq!(judge(&mount, true, &stat(0o755, SPIRE, 0), trusted), None);
     }
 }

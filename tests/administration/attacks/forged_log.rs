@@ -1,13 +1,15 @@
 //! B58: what a client chooses stands in the server's log, as a line of the postmaster's: `check` believed it.
 
+use std::fs::{Permissions, set_permissions};
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
+use std::os::unix::fs::PermissionsExt as _;
 
 use serde_json::Value;
 use test_support::{LIMIT, Setup, eventually};
 
 use crate::judged::tls_settings::is_refused;
-use crate::judged::{admin, check, found, one, paste, reload, started_with};
+use crate::judged::{admin, check, found, logs_as_json, one, paste, reload, started_with};
 
 const HBA: &str = "hostssl all app 127.0.0.1/32 cert";
 const ASKED: &str = "received SIGHUP, reloading configuration files";
@@ -102,7 +104,7 @@ fn b58_a_refusal_that_a_client_writes_is_no_word_of_postgresqls_and_the_remedy_e
         paste(finding);
         failures(&check(&setup, &[])) == 0
     });
-    // Where no names stand in the prefix, nobody else writes such a line.
+    // Where no names stand in the prefix, no message looks like such a line.
     setup.cluster.set_conf("log_line_prefix = '%m [%p] '");
     reload(&setup);
     write(&setup, "SSL configuration was not reloaded");
@@ -110,4 +112,91 @@ fn b58_a_refusal_that_a_client_writes_is_no_word_of_postgresqls_and_the_remedy_e
         let report = check(&setup, more);
         assert_eq!(failures(&report), 0, "{more:?}: {report:#}");
     }
+}
+
+/// A line of a client's choice: libpq, in a session, prints what another server says to standard error, without a prefix.
+fn print(setup: &Setup, said: &str) {
+    let (pid, socket, port) =
+        (setup.cluster.pid(), setup.cluster.socket_directory().display(), setup.cluster.port());
+    let notice = format!("do $x$ begin raise notice E'x\\n%s UTC [{pid}] LOG:  {said}'; end $x$");
+    admin(
+        setup,
+        &format!(
+            "SET SESSION AUTHORIZATION app; \
+             SELECT dblink_exec('host={socket} port={port} dbname=postgres user=app password=x', \
+                format($q${notice}$q$, to_char(clock_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS.MS')))"
+        ),
+    );
+}
+
+/// PostgreSQL refuses a reload for a reason that is gone afterwards.
+fn refuse_a_reload(setup: &Setup) {
+    let close = |mode| {
+        set_permissions(setup.files.path(), Permissions::from_mode(mode)).unwrap();
+    };
+    close(0o000);
+    let mark = setup.cluster.log_mark();
+    setup.cluster.sighup();
+    setup.cluster.wait_for_log(mark, LIMIT, "SSL configuration was not reloaded");
+    close(0o755);
+}
+
+#[test]
+fn b95_no_library_in_a_session_takes_a_refusal_back_and_no_flood_of_lines_does() {
+    let setup = started_with("hostssl all svc 127.0.0.1/32 cert");
+    setup.cluster.set_conf("log_line_prefix = '%m [%p] '");
+    setup.cluster.set_hba(
+        "local postgres pgsvid peer map=pgsvid\nlocal all app scram-sha-256\nlocal all all peer",
+    );
+    reload(&setup);
+    admin(&setup, "CREATE EXTENSION dblink; CREATE ROLE app LOGIN PASSWORD 'x'");
+    let fails = |when: &str| {
+        for more in ROLES {
+            let report = check(&setup, more);
+            assert!(failures(&report) > 0, "{when} {more:?}: {report:#}");
+        }
+    };
+    refuse_a_reload(&setup);
+    fails("before");
+    let mark = setup.cluster.log_mark();
+    print(&setup, ASKED);
+    let line = setup.cluster.wait_for_log(mark, LIMIT, ASKED);
+    assert!(line.starts_with("20"), "the attack writes a whole line: {line}");
+    fails("printed");
+    let flood =
+        "DO $$ BEGIN FOR i IN 1..6 LOOP RAISE LOG '%', repeat('x', 1000000); END LOOP; END $$";
+    admin(&setup, flood);
+    fails("pushed away");
+
+    if !logs_as_json(&setup) {
+        return;
+    }
+    for more in ROLES {
+        let report = check(&setup, more);
+        assert_eq!(failures(&report), 0, "{more:?}: {report:#}");
+    }
+    refuse_a_reload(&setup);
+    fails("as JSON, before");
+    let mark = setup.cluster.log_mark();
+    print(&setup, ASKED);
+    setup.cluster.wait_for_log(mark, LIMIT, ASKED);
+    // Within an entry a line feed is escaped.
+    let entry = r#"{"timestamp":"%s UTC","pid":%s,"error_severity":"LOG","message":"%s"}"#;
+    let pid = setup.cluster.pid();
+    admin(
+        &setup,
+        &format!(
+            "DO $x$ BEGIN RAISE LOG E'x\\n%', format($q${entry}$q$, \
+                to_char(clock_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS.MS'), '{pid}', '{ASKED}'); END $x$"
+        ),
+    );
+    admin(&setup, flood);
+    fails("as JSON, printed");
+    // PostgreSQL itself takes it back.
+    let report = check(&setup, &[]);
+    let finding = one(&report, "failure", "ssl-reload-refused");
+    eventually(LIMIT, "the reload ends it", || {
+        paste(finding);
+        failures(&check(&setup, &[])) == 0
+    });
 }

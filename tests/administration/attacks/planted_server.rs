@@ -10,6 +10,7 @@ use rustix::fs::{Mode, chmod};
 use test_support::{Account, Directory, LIMIT, Program, Setup};
 
 use crate::attacks::PGSVID;
+use crate::judged::{admin, check, found, one, paste, started_with};
 
 /// A directory where everybody may create files, as `/tmp` is: its owner is root.
 pub(crate) fn shared_directory(parent: &Directory) -> PathBuf {
@@ -244,4 +245,31 @@ fn a60_an_error_with_an_unknown_severity_is_reported_as_not_postgresqls_own() {
     pgsvid.wait_for_event(LIMIT, |event| {
         event.to_string().contains("the server's answer is not PostgreSQL's own")
     });
+}
+
+/// PostgreSQL stops between the print of a command and its use, and another user listens in its place.
+#[test]
+fn b100_a_printed_command_talks_to_no_other_users_process_in_postgresqls_place() {
+    let setup = started_with("hostssl all app 127.0.0.1/32 cert");
+    let shared = setup.cluster.socket_directory();
+    std::os::unix::fs::chown(shared, Some(0), Some(0)).unwrap();
+    chmod(shared, Mode::from_raw_mode(0o1777)).unwrap();
+    let socket = shared.join(format!(".s.PGSQL.{}", setup.cluster.port()));
+    let stranger = Account::third().expect("the tests run as root");
+    for right in ["pg_write_server_files", "EXECUTE ON FUNCTION lo_export(oid, text)"] {
+        admin(&setup, &format!("GRANT {right} TO pgsvid"));
+        let report = check(&setup, &[]);
+        let finding = one(&report, "warning", "own-role-superuser");
+        setup.cluster.stop(test_support::Mode::Fast);
+        let (serve, counts) = count_bytes();
+        listen_as(&stranger, &socket, serve);
+        let script = ["-c", finding["command"].as_str().unwrap()];
+        let program = Program::spawn_as(Account::server(), "/bin/bash", script, &[]);
+        assert!(!program.wait_exit(LIMIT).success(), "{finding:#}");
+        assert_eq!(counts.recv_timeout(LIMIT), Ok(0), "{finding:#}");
+        std::fs::remove_file(&socket).unwrap();
+        setup.cluster.start();
+        paste(finding);
+        assert!(found(&check(&setup, &[]), "warning", "own-role-superuser").is_empty());
+    }
 }

@@ -207,3 +207,38 @@ fn is_well_for_root(setup: &Setup) {
     let report = report(Account::current(), setup, &[]);
     assert!(texts(&report, "ok").contains(ALL_CLEAR[0]), "{report:#}");
 }
+
+/// The mode shows the list's mask: the list denies PostgreSQL's user what the mode seems to grant, or grants what it denies.
+#[test]
+fn b110_a_list_that_keeps_postgresql_out_is_told_and_one_that_lets_it_in_is_not() {
+    let setup = setup();
+    let (uid, none) = (setup.cluster.uid(), u32::MAX);
+    let hba = setup.cluster.data_directory().join("pg_hba.conf");
+    let list = |user: u16, others: u16| {
+        // The owner, a user by name, the group, the mask, the others (`linux/posix_acl_xattr.h`).
+        let entries = [
+            (0x01, 6, none),
+            (0x02, user, uid),
+            (0x04, 4, none),
+            (0x10, 4, none),
+            (0x20, others, none),
+        ];
+        let bytes = entries.iter().flat_map(|(tag, rights, id): &(u16, u16, u32)| {
+            [&tag.to_le_bytes()[..], &rights.to_le_bytes(), &id.to_le_bytes()].concat()
+        });
+        let list: Vec<u8> = 2_u32.to_le_bytes().into_iter().chain(bytes).collect();
+        own(&hba, 0, 0o640);
+        let flags = rustix::fs::XattrFlags::empty();
+        rustix::fs::setxattr(&hba, "system.posix_acl_access", &list, flags).unwrap();
+    };
+    list(4, 0);
+    reload(&setup, "received SIGHUP");
+    is_well_for_root(&setup);
+    list(0, 4);
+    assert_eq!(std::fs::metadata(&hba).unwrap().permissions().mode() & 0o777, 0o644);
+    reload(&setup, "pg_hba.conf\": Permission denied");
+    let fix = tells_root(&setup, &format!("PostgreSQL (uid {uid}) cannot read "));
+    bash(fix.strip_prefix("as root: ").unwrap().strip_suffix(", then reload").unwrap());
+    reload(&setup, "received SIGHUP");
+    is_well(&setup);
+}

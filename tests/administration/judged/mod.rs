@@ -3,6 +3,7 @@
 mod clients_own;
 mod curves;
 mod daemon;
+mod inputs;
 mod lists;
 mod logins;
 mod methods;
@@ -50,6 +51,25 @@ pub(crate) fn reload(setup: &Setup) {
     let before = loaded();
     setup.cluster.sighup();
     eventually(LIMIT, "the server has read its files", || loaded() != before);
+}
+
+/// Restarts PostgreSQL, so that it also logs as JSON, which no client can forge; false if this version cannot.
+pub(crate) fn logs_as_json(setup: &Setup) -> bool {
+    if setup.cluster.version() < 15 {
+        return false;
+    }
+    // The collector's file for lines is the one that the test reads.
+    let directory = setup.cluster.data_directory();
+    let directory = directory.parent().unwrap();
+    for path in [directory.to_owned(), directory.join("log")] {
+        std::os::unix::fs::chown(path, Some(setup.cluster.uid()), None).unwrap();
+    }
+    let directory = directory.display();
+    setup.cluster.set_conf(&format!(
+        "logging_collector = on\nlog_destination = 'stderr,jsonlog'\nlog_directory = '{directory}'\nlog_filename = 'log'"
+    ));
+    setup.cluster.restart();
+    true
 }
 
 /// Replaces the lines about TCP below pgsvid's own, and waits until the server has them.

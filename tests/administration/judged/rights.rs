@@ -1,6 +1,8 @@
 //! B16: rights that are equivalent to a superuser's.
 
-use crate::judged::{admin, check, found, one, paste, started_with};
+use test_support::Account;
+
+use crate::judged::{admin, check, found, one, paste, reload, started_with};
 
 #[test]
 fn b16_rights_that_are_as_good_as_a_superusers_are_told_and_the_remedy_ends_it() {
@@ -91,4 +93,129 @@ fn b69_a_role_that_may_replicate_is_as_good_as_a_superuser_with_logical_slots() 
     setup.cluster.restart();
     paste(one(&check(&setup, &[]), "warning", "own-role-superuser"));
     assert!(found(&check(&setup, &[]), "warning", "own-role-superuser").is_empty());
+}
+
+/// What a right lets its holder do counts, and not the name of the function, nor a line in its list of grants.
+#[test]
+fn b93_what_a_right_does_counts_and_not_its_name_and_the_remedy_ends_it() {
+    let setup = started_with("hostssl all app 127.0.0.1/32 cert");
+    admin(&setup, "CREATE SCHEMA util; GRANT USAGE ON SCHEMA util TO PUBLIC");
+    let target = setup.cluster.data_directory().join("owned.txt");
+    let export = |function: &str| {
+        let file = target.display();
+        let statement = format!(
+            "SELECT lo_from_bytea(777001, 'owned'); SELECT {function}(777001, '{file}'); SELECT lo_unlink(777001)"
+        );
+        setup.cluster.sql("pgsvid", "postgres", &statement);
+        assert_eq!(std::fs::read(&target).unwrap(), b"owned", "{function}");
+        std::fs::remove_file(&target).unwrap();
+    };
+    // A name, the statement, and whether it is a function that writes a file.
+    let mut ways = vec![
+        ("ALTER FUNCTION lo_export(oid, text) OWNER TO pgsvid", Some("lo_export")),
+        (
+            "CREATE FUNCTION util.export(oid, text) RETURNS int LANGUAGE internal STRICT AS 'be_lo_export'",
+            Some("util.export"),
+        ),
+        ("ALTER SCHEMA pg_catalog OWNER TO pgsvid", None),
+        (
+            "CREATE FUNCTION util.query(text, boolean, boolean, text) RETURNS xml LANGUAGE internal SECURITY DEFINER \
+             AS 'query_to_xml'",
+            None,
+        ),
+        ("CREATE EXTENSION dblink; ALTER FUNCTION dblink_exec(text, text) SECURITY DEFINER", None),
+        ("UPDATE pg_language SET lanpltrusted = true WHERE lanname = 'c'", None),
+    ];
+    if setup.cluster.version() >= 15 {
+        ways.extend([
+            ("GRANT ALTER SYSTEM ON PARAMETER plperl.on_init TO pgsvid", None),
+            ("GRANT ALTER SYSTEM ON PARAMETER primary_conninfo TO pgsvid", None),
+            ("GRANT SET ON PARAMETER pltclu.start_proc TO pgsvid", None),
+            ("GRANT SET ON PARAMETER pljava.classpath TO PUBLIC", None),
+        ]);
+    }
+    let told = |report: &serde_json::Value| found(report, "warning", "own-role-superuser").len();
+    assert_eq!(told(&check(&setup, &[])), 0);
+    for (statement, exports) in ways {
+        admin(&setup, statement);
+        if let Some(function) = exports {
+            export(function);
+        }
+        let report = check(&setup, &[]);
+        assert_eq!(told(&report), 1, "{statement}: {report:#}");
+        paste(one(&report, "warning", "own-role-superuser"));
+        let report = check(&setup, &[]);
+        assert_eq!(told(&report), 0, "{statement}: {report:#}");
+    }
+    // What is not of this kind.
+    admin(
+        &setup,
+        "CREATE FUNCTION util.size(text) RETURNS bigint LANGUAGE internal AS 'textlen'; ALTER FUNCTION util.size OWNER TO pgsvid",
+    );
+    assert_eq!(told(&check(&setup, &[])), 0);
+}
+
+/// The server logs in to itself, and `peer` lets its user in as a superuser.
+#[test]
+fn b94_a_user_mapping_that_leads_back_as_a_superuser_is_told_and_the_remedy_ends_it() {
+    let setup = started_with("hostssl all app 127.0.0.1/32 cert");
+    let (socket, port) = (setup.cluster.socket_directory().display(), setup.cluster.port());
+    let postgres = Account::server().name();
+    setup.cluster.set_hba(&format!(
+        "local postgres pgsvid peer map=pgsvid\nlocal all {postgres} trust\nlocal all all peer"
+    ));
+    reload(&setup);
+    admin(
+        &setup,
+        &format!(
+            "CREATE EXTENSION postgres_fdw; CREATE SCHEMA util AUTHORIZATION pgsvid; \
+             CREATE SERVER loop FOREIGN DATA WRAPPER postgres_fdw OPTIONS (host '{socket}', port '{port}', dbname 'postgres'); \
+             CREATE SERVER far FOREIGN DATA WRAPPER postgres_fdw OPTIONS (host 'db.example.org', dbname 'postgres'); \
+             GRANT USAGE ON FOREIGN SERVER loop, far TO pgsvid"
+        ),
+    );
+    let told = |report: &serde_json::Value| found(report, "warning", "own-role-superuser").len();
+    assert_eq!(told(&check(&setup, &[])), 0);
+    // What the attack is.
+    admin(
+        &setup,
+        "CREATE USER MAPPING FOR pgsvid SERVER loop OPTIONS (user 'postgres', password_required 'false')",
+    );
+    setup.cluster.sql(
+        "pgsvid",
+        "postgres",
+        "CREATE FOREIGN TABLE util.roles (rolname text, rolsuper bool) SERVER loop \
+           OPTIONS (schema_name 'pg_catalog', table_name 'pg_authid'); \
+         UPDATE util.roles SET rolsuper = true WHERE rolname = 'pgsvid'; DROP FOREIGN TABLE util.roles",
+    );
+    let is_superuser = "SELECT rolsuper FROM pg_roles WHERE rolname = 'pgsvid'";
+    assert_eq!(admin(&setup, is_superuser), "t");
+    admin(&setup, "ALTER ROLE pgsvid NOSUPERUSER; DROP USER MAPPING FOR pgsvid SERVER loop");
+    for (mapping, is_one) in [
+        ("pgsvid SERVER loop OPTIONS (user 'postgres', password_required 'false')", true),
+        ("pgsvid SERVER loop OPTIONS (password_required 'off')", true),
+        ("pgsvid SERVER loop OPTIONS (user 'postgres', password 'x')", true),
+        ("pgsvid SERVER loop OPTIONS (user 'app', password 'x')", false),
+        ("pgsvid SERVER far OPTIONS (user 'postgres', password_required 'false')", false),
+    ] {
+        admin(&setup, &format!("CREATE USER MAPPING FOR {mapping}"));
+        let report = check(&setup, &[]);
+        assert_eq!(told(&report), usize::from(is_one), "{mapping}: {report:#}");
+        if is_one {
+            paste(one(&report, "warning", "own-role-superuser"));
+            let report = check(&setup, &[]);
+            assert_eq!(told(&report), 0, "{mapping}: {report:#}");
+        }
+        admin(
+            &setup,
+            "DROP USER MAPPING IF EXISTS FOR pgsvid SERVER loop; DROP USER MAPPING IF EXISTS FOR pgsvid SERVER far",
+        );
+    }
+    // Everybody's mapping is hidden from a plain role: it does not count as well.
+    admin(&setup, "CREATE USER MAPPING FOR PUBLIC SERVER loop OPTIONS (password_required 'false')");
+    let report = check(&setup, &[]);
+    assert_eq!(told(&report), 0, "{report:#}");
+    one(&report, "skipped", "own-role-superuser");
+    admin(&setup, "DROP USER MAPPING FOR PUBLIC SERVER loop");
+    assert!(found(&check(&setup, &[]), "skipped", "own-role-superuser").is_empty());
 }

@@ -3,7 +3,7 @@
 use serde_json::Value;
 use test_support::{Account, Cluster, LIMIT, Setup};
 
-use crate::judged::{PGSVID, admin, check, found, one, reload, start, started_with};
+use crate::judged::{PGSVID, admin, check, found, logs_as_json, one, reload, start, started_with};
 
 const HBA: &str = "hostssl all app 127.0.0.1/32 cert";
 
@@ -156,15 +156,14 @@ fn login(cluster: &Cluster, setup: &Setup) -> bool {
 #[test]
 fn f66_permission_denied_for_a_revocation_list_with_a_wrong_mode_is_no_matter_of_selinux() {
     let setup = started_with(HBA);
-    setup.cluster.set_conf("log_line_prefix = '%m [%p] '");
-    reload(&setup);
+    let is_proof = logs_as_json(&setup);
     let list = setup.agent.authority().revocation_list(&[]).unwrap();
     let file = setup.other.write("closed.crl", list, 0o600);
     std::os::unix::fs::chown(&file, Some(0), Some(0)).unwrap();
     assert!(is_refused(&setup, &format!("ssl_crl_file = '{}'", file.display())));
     let report = check(&setup, &[]);
     let refused = one(&report, "failure", "ssl-reload-refused");
-    assert!(refused["text"].to_string().contains("Permission denied"), "{refused:#}");
+    assert_eq!(refused["text"].to_string().contains("Permission denied"), is_proof, "{refused:#}");
     assert!(!refused["fix"].to_string().contains("SELinux"), "{refused:#}");
     one(&report, "failure", "ssl-setting-refused");
 }
@@ -173,9 +172,8 @@ fn f66_permission_denied_for_a_revocation_list_with_a_wrong_mode_is_no_matter_of
 #[test]
 fn f50_permission_denied_with_right_owner_and_mode_has_a_word_about_what_else_there_is() {
     let setup = started_with(HBA);
-    // Without what clients choose: else the reason may be theirs.
-    setup.cluster.set_conf("log_line_prefix = '%m [%p] '");
-    reload(&setup);
+    // Otherwise the reason may be a client's.
+    let is_proof = logs_as_json(&setup);
     let svid = setup.agent.svid();
     let copy = setup.other.write("copy.pem", svid.chain_pem(), 0o600);
     std::os::unix::fs::chown(&copy, Some(0), Some(0)).unwrap();
@@ -188,11 +186,8 @@ fn f50_permission_denied_with_right_owner_and_mode_has_a_word_about_what_else_th
     let open = std::os::unix::fs::PermissionsExt::from_mode(0o644);
     std::fs::set_permissions(&copy, open).unwrap();
     let report = check(&setup, &[]);
-    assert!(
-        one(&report, "failure", "ssl-reload-refused")["text"]
-            .to_string()
-            .contains("Permission denied")
-    );
+    let text = one(&report, "failure", "ssl-reload-refused")["text"].to_string();
+    assert_eq!(text.contains("Permission denied"), is_proof, "{text}");
     let fix = fix(&report);
     assert!(["SELinux", "AppArmor", "getfacl"].iter().all(|word| fix.contains(word)), "{fix}");
     // The command reloads, and that is enough here.

@@ -5,7 +5,7 @@ use std::net::{TcpListener, TcpStream};
 use std::process::Command;
 
 use dev_agent::Entry;
-use test_support::{LIMIT, Setup, eventually, free_address};
+use test_support::{LIMIT, Mark, Process, Setup, Signal, eventually, free_address};
 
 use super::PGSVID;
 use super::asked::Asked;
@@ -144,4 +144,23 @@ fn x07_a_port_that_is_taken_is_an_error_at_start() {
         "{text}"
     );
     assert!(!setup.files.join("svid.pem").exists(), "nothing has begun");
+}
+
+/// Another user has the port in the moment between two daemons: the new one renews all the same.
+#[test]
+fn b108_a_port_that_is_taken_between_two_daemons_stops_no_renewal() {
+    let setup = Setup::new(PGSVID);
+    let status = Asked::for_a_browser(&setup, "");
+    let pgsvid = setup.start();
+    eventually(LIMIT, "it is ready", || status.get("/readyz").0 == 200);
+    for daemon in Process(pgsvid.pid()).same_children() {
+        daemon.signal(Signal::KILL);
+    }
+    let taken = eventually(LIMIT, "the port is free", || TcpListener::bind(status.name()).ok());
+    pgsvid.event_after(Mark::default(), "status-not-listening");
+    let mark = pgsvid.mark();
+    setup.agent.rotate().unwrap();
+    pgsvid.event_after(mark, "rotated");
+    assert_eq!(setup.cluster.served().leaf, setup.agent.svid().leaf());
+    drop(taken);
 }

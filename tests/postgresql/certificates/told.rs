@@ -237,6 +237,43 @@ fn b88_files_that_others_can_exchange_and_a_key_that_they_can_read_are_told() {
     assert!(!warns(&found(&place), readable));
 }
 
+#[test]
+fn b106_a_key_that_a_foreign_group_or_a_user_of_a_list_can_read_is_told_and_the_remedy_ends_it() {
+    use std::os::unix::fs::{PermissionsExt as _, chown};
+    let place = Place::new();
+    place.write(&place.issue());
+    let key = place.at("tls.key");
+    let third = Account::third().expect("this test needs root");
+    let open =
+        |mode| std::fs::set_permissions(&key, std::fs::Permissions::from_mode(mode)).unwrap();
+    let code = "certificates-key-readable";
+    open(0o640);
+    assert!(!warns(&found(&place), code), "the group is its owner's");
+    let before = std::fs::metadata(&key).unwrap();
+    chown(&key, None, Some(third.gid())).unwrap();
+    assert!(warns(&found(&place), code));
+    // What the remedy does.
+    open(0o600);
+    assert!(!warns(&found(&place), code));
+    chown(&key, None, Some(std::os::unix::fs::MetadataExt::gid(&before))).unwrap();
+    // The owner, a user by name, the group, the mask, the others (`linux/posix_acl_xattr.h`).
+    let entry = |tag: u16, rights: u16, id: u32| {
+        [&tag.to_le_bytes()[..], &rights.to_le_bytes(), &id.to_le_bytes()].concat()
+    };
+    let none = u32::MAX;
+    let list = [
+        2_u32.to_le_bytes().to_vec(),
+        entry(0x01, 6, none),
+        entry(0x02, 4, third.uid()),
+        entry(0x04, 0, none),
+        entry(0x10, 4, none),
+        entry(0x20, 0, none),
+    ];
+    let flags = rustix::fs::XattrFlags::empty();
+    rustix::fs::setxattr(&key, "system.posix_acl_access", &list.concat(), flags).unwrap();
+    assert!(warns(&found(&place), code));
+}
+
 /// While the daemon is down, another user answers in its place that all is well.
 #[test]
 fn b92_what_another_user_answers_in_the_daemons_place_is_no_all_clear() {

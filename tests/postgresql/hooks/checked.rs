@@ -113,3 +113,48 @@ fn b87_a_script_or_an_interpreter_that_others_can_exchange_is_told() {
         assert!(told["text"].as_str().unwrap().contains("/open"), "{told}");
     }
 }
+
+/// What the text of a shell, an option or the environment names is executed as well.
+#[test]
+fn b98_what_the_environment_or_the_text_of_a_shell_names_is_judged() {
+    let setup = Setup::new(PGSVID);
+    let open = script(&setup, "open", "exit 0");
+    std::fs::set_permissions(&open, std::os::unix::fs::PermissionsExt::from_mode(0o777)).unwrap();
+    let bin = setup.other.subdirectory("bin");
+    std::fs::set_permissions(&bin, std::os::unix::fs::PermissionsExt::from_mode(0o777)).unwrap();
+    let (open, bin) = (open.display(), bin.display());
+    let hooks = [
+        ("text", format!("['/bin/sh', '-c', 'exec {open} --now; true']"), String::new()),
+        ("quoted", format!("['/bin/sh', '-c', 'test -x \"{open}\"&&\"{open}\"']"), String::new()),
+        ("at", format!("['/bin/true', '@{open}']"), String::new()),
+        ("letter", format!("['/bin/true', '-c{open}']"), String::new()),
+        ("modules", format!("['/bin/true', '-I{bin}']"), String::new()),
+        ("later", format!("['/usr/bin/env', '{bin}/none.sh']"), String::new()),
+        ("shell", "['/bin/true']".to_owned(), format!("BASH_ENV = '{open}'")),
+        ("missing", "['/bin/true']".to_owned(), format!("ENV = '{bin}/later'")),
+        ("library", "['/bin/true']".to_owned(), format!("LD_PRELOAD = 'libc.so.6:{open}'")),
+        ("path", "['/bin/true']".to_owned(), format!("PATH = '{bin}:/usr/bin'")),
+        ("python", "['/bin/true']".to_owned(), format!("PYTHONPATH = '{bin}'")),
+    ];
+    let tables: Vec<String> = hooks
+        .iter()
+        .map(|(name, words, environment)| {
+            format!(
+                "[[hooks]]\nname = '{name}'\ncommand = {words}\nenvironment = {{ {environment} }}\n"
+            )
+        })
+        .collect();
+    configure(&setup, &tables);
+    let found = findings(&setup, Account::server());
+    for (name, ..) in hooks {
+        let told =
+            found.iter().find(|it| it["code"] == "hook-command-exposed" && it["object"] == name);
+        assert!(told.is_some(), "{name}: {found:#?}");
+    }
+    // What others cannot change.
+    let fine = "[[hooks]]\nname = 'fine'\ncommand = ['/bin/sh', '-c', 'exec /bin/true /dev/null']\n\
+        environment = { PATH = '/usr/bin:/bin', TZ = ':/etc/localtime', URL = 'http://127.0.0.1/x' }\n";
+    configure(&setup, &[fine.to_owned()]);
+    let found = findings(&setup, Account::server());
+    assert!(found.iter().all(|it| it["severity"] == "ok"), "{found:#?}");
+}

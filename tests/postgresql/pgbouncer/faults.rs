@@ -101,6 +101,29 @@ fn q16_a_part_of_the_ini_that_was_pasted_is_found_before_the_next_rotation() {
     assert!(found.iter().all(|(_, severity)| severity != "failure"), "{found:?}");
 }
 
+/// Lines below the include win over those of the published part.
+#[test]
+fn b111_a_part_that_was_pasted_below_its_include_is_found_before_the_next_rotation() {
+    let (setup, pgbouncer) = prepared("");
+    configure(&setup, &[&pgbouncer], "[files]\npgbouncer = 'part.ini'\n");
+    let pgsvid = setup.spawn();
+    setup.wait_published();
+    let part = setup.files.join("part.ini");
+    let pasted = std::fs::read_to_string(&part).unwrap();
+    let include = format!("{STRICT}%include {}\n", part.display());
+    pgbouncer.configure(&format!("{include}{pasted}"));
+    setup.cluster.start();
+    pgbouncer.start();
+    current(&pgsvid, "pooler", 1);
+    let found = check(&setup, Account::server());
+    assert!(is(&found, "pgbouncer-setting-elsewhere", "failure"), "{found:?}");
+    // The remedy.
+    pgbouncer.configure(&include);
+    pgbouncer.console("RELOAD");
+    let found = check(&setup, Account::server());
+    assert!(found.iter().all(|(_, severity)| severity != "failure"), "{found:?}");
+}
+
 #[test]
 fn q18_on_a_port_that_two_have_and_do_not_share_nothing_is_proven() {
     let (setup, one) = prepared("");

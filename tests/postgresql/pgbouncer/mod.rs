@@ -1,6 +1,7 @@
 //! A real PgBouncer beside PostgreSQL: both read the published set.
 
 mod faults;
+mod open;
 mod shared_port;
 mod towards_postgresql;
 

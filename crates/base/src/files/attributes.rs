@@ -3,6 +3,7 @@
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io;
+use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt as _;
 
 use rustix::fs::{Gid, Mode, XattrFlags};
@@ -92,4 +93,27 @@ fn extended(file: &File) -> io::Result<Vec<(OsString, Vec<u8>)>> {
         }
     }
     Ok(extended)
+}
+/// The attribute with the access control list of a file or directory.
+pub const ACCESS_LIST: &str = "system.posix_acl_access";
+/// The attribute with the access control list for new entries of a directory.
+pub const DEFAULT_LIST: &str = "system.posix_acl_default";
+/// The tags of a named user and a named group (`linux/posix_acl.h`).
+const NAMED: [u16; 2] = [0x02, 0x08];
+
+/// Whether an access control list of an open file grants rights to single users or groups (`acl(5)`), which no permission bits
+/// show: with a list, the group's bits are the most that any of them has. `None` if that cannot be read.
+pub fn lists_names(file: impl AsFd, list: &str) -> Option<bool> {
+    let mut value = [0; 256];
+    match rustix::fs::fgetxattr(file, list, &mut value) {
+        // A version, then entries of a tag, rights, and an ID: `linux/posix_acl_xattr.h`.
+        Ok(length) => {
+            let entries = value.get(4..length).unwrap_or_default().chunks_exact(8);
+            let mut tags = entries.map(|entry| u16::from_le_bytes([entry[0], entry[1]]));
+            Some(tags.any(|tag| NAMED.contains(&tag)))
+        }
+        Err(Errno::RANGE) => Some(true),
+        Err(Errno::NODATA | Errno::OPNOTSUPP) => Some(false),
+        Err(_) => None,
+    }
 }

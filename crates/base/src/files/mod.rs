@@ -10,8 +10,8 @@ mod reading;
 mod steps;
 mod way;
 
-pub use attributes::Attributes;
+pub use attributes::{ACCESS_LIST, Attributes, DEFAULT_LIST, lists_names};
 pub use directory::Directory;
-pub use reading::{beginning, contents, end, read, text, text_and_status};
+pub use reading::{beginning, contents, last_lines, read, text, text_and_status};
 pub use steps::{components, look, root, step};
 pub use way::{Link, Way, way};

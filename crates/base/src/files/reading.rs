@@ -2,7 +2,7 @@
 
 use std::ffi::OsStr;
 use std::fs::{File, Metadata};
-use std::io::{self, Read as _, Seek as _, SeekFrom};
+use std::io::{self, BufRead as _, BufReader, Read as _, Seek as _, SeekFrom};
 use std::os::fd::{AsFd, AsRawFd as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
@@ -13,6 +13,9 @@ use zeroize::Zeroizing;
 
 /// Largest file that [`contents`] reads, in bytes.
 const LARGEST: u64 = 16 * 1024 * 1024;
+
+/// How much of a long file is read at once, in bytes.
+const READ_AT_ONCE: usize = 256 * 1024;
 
 /// Flags for opening a file that may be anything: opening waits for neither a FIFO nor a terminal.
 const CAREFULLY: OFlags =
@@ -56,15 +59,28 @@ pub fn beginning(path: &Path, most: u64) -> io::Result<Vec<u8>> {
     Ok(found)
 }
 
-/// The last bytes of a regular file, at most `most`. Otherwise as [`contents`].
-pub fn end(path: &Path, most: u64) -> io::Result<Vec<u8>> {
+/// The lines in the last `most` bytes of a regular file, without their ends; the first one may lack its beginning. Of a line
+/// that is longer than `longest` bytes the rest is left out, so that no line takes more memory. Otherwise as [`contents`].
+pub fn last_lines(
+    path: &Path,
+    most: u64,
+    longest: u64,
+) -> io::Result<impl Iterator<Item = Vec<u8>>> {
     let mut file = open(CWD, path.as_os_str(), OFlags::empty())?;
     let length = file.metadata()?.len();
     file.seek(SeekFrom::Start(length.saturating_sub(most)))?;
-    let mut found = Vec::new();
     // A file of the kernel's, such as /proc/kmsg, has no length, and reading it can have effects.
-    file.take(most.min(length)).read_to_end(&mut found)?;
-    Ok(found)
+    let mut file = BufReader::with_capacity(READ_AT_ONCE, file.take(most.min(length)));
+    Ok(std::iter::from_fn(move || {
+        let mut line = Vec::new();
+        let read = file.by_ref().take(longest).read_until(b'\n', &mut line).ok()?;
+        if line.last() == Some(&b'\n') {
+            line.pop();
+        } else {
+            file.skip_until(b'\n').ok()?;
+        }
+        (read > 0).then_some(line)
+    }))
 }
 
 /// Opens a regular file, and nothing else. Opening a device can already have effects, for example on a watchdog. So the file is
@@ -163,7 +179,7 @@ mod tests {
     fn b65_of_a_file_without_a_length_nothing_is_read() {
         let path = Path::new("/proc/self/status");
         assert!(!std::fs::read(path).unwrap().is_empty());
-        assert_eq!(end(path, 1 << 20).unwrap(), b"");
+        assert_eq!(last_lines(path, 1 << 20, 1 << 20).unwrap().count(), 0);
         assert_eq!(read(path, 1 << 20).unwrap().as_slice(), b"");
     }
 

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use super::settings::Settings;
 use crate::survey::{Lead, Viewpoint, lead};
 use pgsvid_base::files;
 
@@ -49,6 +50,57 @@ pub fn included(ini: &Path, part: &Path, viewpoint: &Viewpoint) -> Included {
     if is_known { Included::No } else { Included::Unknown }
 }
 
+/// The settings of the published part that a line below its include sets again: the last one counts, and it names one
+/// generation for ever.
+#[must_use]
+pub fn overridden(ini: &Path, part: &Path, viewpoint: &Viewpoint) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut left = vec![ini.to_owned()];
+    // What is left of each file that includes another one is read after that.
+    let mut lines: Vec<String> = Vec::new();
+    let (mut read, mut is_below) = (0, false);
+    loop {
+        if let Some(file) = left.pop() {
+            is_below |= lead(&file.display().to_string(), part, viewpoint) == Lead::Published;
+            read += 1;
+            if read <= MOST && lead(&file.display().to_string(), part, viewpoint) != Lead::Published
+            {
+                let text = files::read(&file, LARGEST).unwrap_or_default();
+                let text = String::from_utf8_lossy(&text);
+                lines.extend(text.lines().rev().map(str::to_owned));
+            }
+        }
+        let Some(line) = lines.pop() else { return found };
+        left.extend(includes(&line));
+        let name = line.split('=').next().unwrap_or_default().trim();
+        let is_of_part = ["client_tls_", "server_tls_"].iter().any(|side| {
+            name.strip_prefix(side)
+                .is_some_and(|rest| ["cert_file", "key_file", "ca_file"].contains(&rest))
+        });
+        if is_below && is_of_part && !found.iter().any(|it| it == name) {
+            found.push(name.to_owned());
+        }
+    }
+}
+
+/// The files that decide which clients PgBouncer lets in and what it does: its ini, what that includes, and the files of users and rules.
+/// Relative paths are left out.
+#[must_use]
+pub fn deciding_files(settings: &Settings) -> Vec<PathBuf> {
+    let mut found: Vec<PathBuf> = Vec::new();
+    let mut left = vec![settings.ini().to_owned()];
+    while let Some(file) = left.pop() {
+        if file.is_absolute() && !found.contains(&file) && found.len() < MOST {
+            let text = files::read(&file, LARGEST).unwrap_or_default();
+            left.extend(includes(&String::from_utf8_lossy(&text)));
+            found.push(file);
+        }
+    }
+    let named = ["auth_file", "auth_hba_file"].map(|name| PathBuf::from(settings.value(name)));
+    found.extend(named.into_iter().filter(|path| path.is_absolute()));
+    found
+}
+
 /// The paths of the lines `%include PATH` (PgBouncer: `cf_load_file`).
 fn includes(text: &str) -> Vec<PathBuf> {
     let lines = text.lines().filter_map(|line| line.trim().strip_prefix("%include"));
@@ -92,6 +144,19 @@ mod tests {
 
         assert_eq!(of("client_tls_cert_file = /a\n; %include x\n%includes y\n"), Included::No);
         assert_eq!(of(&include("pub/..v1/part.ini")), Included::No, "it names one generation");
+        let over = |text: &str| {
+            write(&at("pgbouncer.ini"), text);
+            overridden(&at("pgbouncer.ini"), &at("pub/part.ini"), &viewpoint)
+        };
+        let part = include("pub/part.ini");
+        let pasted =
+            "client_tls_key_file = /a\nserver_tls_ca_file=/b\nclient_tls_sslmode = require\n";
+        assert_eq!(over(&format!("{pasted}{part}")), [""; 0]);
+        assert_eq!(over(&format!("{part}{pasted}")), ["client_tls_key_file", "server_tls_ca_file"]);
+        assert_eq!(over(&format!("{}{pasted}", include("nested.ini"))).len(), 2);
+        write(&at("later.ini"), pasted);
+        assert_eq!(over(&format!("{part}{}", include("later.ini"))).len(), 2);
+
         assert_eq!(of(&include("gone.ini")), Included::Missing(at("gone.ini")));
         assert_eq!(of("%include relative.ini\n"), Included::Unknown);
         assert_eq!(of(&include("pgbouncer.ini")), Included::Unknown, "it includes itself");

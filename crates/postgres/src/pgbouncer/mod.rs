@@ -2,14 +2,16 @@
 //!
 //! What PgBouncer does with its files was measured with 1.18 and 1.25, and is described in `docs/pgbouncer.md`.
 
+mod admission;
 mod console;
 mod explain;
 mod ini;
 mod settings;
 
+pub use admission::{Rules, admission, rules};
 pub use console::{Console, Error};
 pub use explain::{alone_on_a_port, concerns, explain, judge, outlived, pasted, session};
-pub use ini::{Included, included};
+pub use ini::{Included, deciding_files, included, overridden};
 pub use settings::{ClientTls, Settings, TlsFile, TlsFiles, tls_files};
 
 /// PgBouncer's admin console is a database of this name. Over the Unix socket it admits the user of the same name without a

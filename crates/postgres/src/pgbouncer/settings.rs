@@ -1,4 +1,4 @@
-//! PgBouncer's settings that concern TLS, as its console reports them, and the files that they name.
+//! PgBouncer's settings that concern TLS and logins, as its console reports them, and the files that they name.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -7,7 +7,11 @@ use crate::survey::{Lead, PublishedPaths, Viewpoint, lead};
 use crate::verify::ClientSettings;
 
 /// The settings that are kept.
-const KEPT: [&str; 13] = [
+const KEPT: [&str; 18] = [
+    "admin_users",
+    "auth_file",
+    "auth_hba_file",
+    "auth_type",
     "client_tls_ca_file",
     "client_tls_cert_file",
     "client_tls_key_file",
@@ -20,6 +24,7 @@ const KEPT: [&str; 13] = [
     "server_tls_key_file",
     "server_tls_sslmode",
     "so_reuseport",
+    "stats_users",
     "unix_socket_dir",
 ];
 

@@ -36,8 +36,6 @@ pub(super) const ALTERED: &str = "\
     SELECT name, setting FROM pg_catalog.pg_file_settings \
      WHERE sourcefile = pg_catalog.current_setting('data_directory') || '/postgresql.auto.conf' ORDER BY seqno";
 
-/// How many superusers are examined.
-pub const MOST_SUPERUSERS: usize = 100;
 /// How many related roles of one kind are examined.
 pub const MOST_RELATED: usize = 20;
 
@@ -59,40 +57,6 @@ pub struct Role {
     pub can_log_in: bool,
     /// Whether it may do everything.
     pub superuser: bool,
-}
-
-/// A role that can log in, and do everything.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Superuser {
-    /// The role.
-    pub role: String,
-    /// Why it can do everything.
-    pub by: Might,
-}
-
-/// Why a role can do everything.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Might {
-    /// It is a superuser.
-    Attribute,
-    /// It is a member of this role, which can do everything for one of these reasons, or is a predefined role that reads or
-    /// writes files or runs programs as the server (PostgreSQL: "Predefined Roles").
-    Membership(Membership),
-    /// It may replicate, and a logical slot loads any library as its plugin (PostgreSQL: `LoadOutputPlugin`).
-    Replication,
-    /// It has CREATEROLE, and so can grant itself the predefined roles for files and programs (before PostgreSQL 16).
-    CreateRole,
-    /// It has a grant that leads to a superuser's rights.
-    Grant(Grant),
-}
-
-/// A right on a function or a parameter that is equivalent to a superuser's rights.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Grant {
-    /// The right: `EXECUTE on lo_export`.
-    pub what: String,
-    /// The statement that revokes it.
-    pub revoke: String,
 }
 
 /// A membership.
@@ -149,9 +113,9 @@ pub struct Administration {
 }
 
 /// The grantor of a membership, if a REVOKE must name it.
-const GRANTED_BY: &str = "CASE WHEN pg_catalog.current_setting('server_version_num')::pg_catalog.int4 >= 160000 THEN g.rolname END";
+pub(super) const GRANTED_BY: &str = "CASE WHEN pg_catalog.current_setting('server_version_num')::pg_catalog.int4 >= 160000 THEN g.rolname END";
 
-type Row = Vec<Option<String>>;
+pub(super) type Row = Vec<Option<String>>;
 
 /// Rows of a name and a value.
 pub(super) fn pairs(rows: &[Row]) -> BTreeMap<String, String> {
@@ -193,115 +157,6 @@ pub(super) fn roles(rows: &[Row]) -> BTreeMap<String, Role> {
             _ => None,
         })
         .collect()
-}
-
-/// Functions that read or write files as the server's user, or log in as it (PostgreSQL: "Generic File Access Functions",
-/// "Server-side large object functions", `adminpack`, `dblink`). Only superusers may call them, unless EXECUTE is granted.
-const FUNCTIONS: &str = "'lo_export', 'lo_import', 'pg_read_file', 'pg_read_binary_file', 'pg_file_write', 'pg_file_rename', \
-    'pg_file_unlink', 'dblink_connect_u'";
-
-/// Parameters that name programs, libraries, files that decide who may log in, and files that the server writes (PostgreSQL:
-/// "GRANT", ALTER SYSTEM).
-const PARAMETERS: &str = "'archive_command', 'archive_cleanup_command', 'restore_command', 'recovery_end_command', \
-    'ssl_passphrase_command', 'archive_library', 'shared_preload_libraries', 'session_preload_libraries', 'local_preload_libraries', \
-    'jit_provider', 'dynamic_library_path', 'extension_control_path', 'oauth_validator_libraries', 'hba_file', 'ident_file', \
-    'config_file', 'data_directory', 'external_pid_file', 'krb_server_keyfile', 'log_directory', 'log_filename', 'log_file_mode', \
-    'ssl_ca_file', 'ssl_cert_file', 'ssl_key_file', 'ssl_crl_file', 'ssl_crl_dir', 'unix_socket_directories', \
-    'allow_system_table_mods'";
-
-/// Parameters by which a session with SET on them loads code, or can change system tables.
-const SESSION_PARAMETERS: &str = "'session_preload_libraries', 'dynamic_library_path', 'jit_provider', 'allow_system_table_mods', \
-    'plperl.on_plperl_init', 'plperl.on_plperlu_init', 'plperl.on_init', 'pltclu.start_proc', 'lo_compat_privileges'";
-
-/// Rights that are equivalent to a superuser's: who has them, what they are, and how to revoke them. Functions are those of
-/// this database only.
-fn grants(version: u32) -> String {
-    let functions = format!(
-        "SELECT a.grantee, 'EXECUTE on ' || p.proname AS what, \
-                'REVOKE EXECUTE ON FUNCTION ' || p.oid::pg_catalog.regprocedure::pg_catalog.text AS revoke \
-           FROM pg_catalog.pg_proc p, \
-                LATERAL pg_catalog.aclexplode(COALESCE(p.proacl, pg_catalog.acldefault('f', p.proowner))) a \
-          WHERE p.proname IN ({FUNCTIONS}) AND a.grantee <> p.proowner \
-            AND p.prolang IN (SELECT oid FROM pg_catalog.pg_language WHERE lanname IN ('c', 'internal')) \
-         UNION ALL \
-         SELECT a.grantee, 'CREATE on schema pg_catalog', 'REVOKE CREATE ON SCHEMA pg_catalog' \
-           FROM pg_catalog.pg_namespace n, LATERAL pg_catalog.aclexplode(n.nspacl) a \
-          WHERE n.nspname = 'pg_catalog' AND a.privilege_type = 'CREATE' AND a.grantee <> n.nspowner"
-    );
-    if version < HAS_PARAMETER_GRANTS {
-        return functions;
-    }
-    format!(
-        "{functions} UNION ALL \
-         SELECT a.grantee, a.privilege_type || ' on ' || p.parname, \
-                'REVOKE ' || a.privilege_type || ' ON PARAMETER ' || p.parname \
-           FROM pg_catalog.pg_parameter_acl p, LATERAL pg_catalog.aclexplode(p.paracl) a \
-          WHERE a.grantee <> 10 \
-            AND (a.privilege_type = 'ALTER SYSTEM' AND p.parname IN ({PARAMETERS}) \
-                 OR a.privilege_type = 'SET' AND p.parname IN ({SESSION_PARAMETERS}))"
-    )
-}
-
-/// From this version on parameters can be granted.
-const HAS_PARAMETER_GRANTS: u32 = 15;
-
-/// The query for the roles that can log in, and that are superusers or can get a superuser's rights. The session's role comes
-/// first, then superusers, then the others, each group by OID. It returns [`MOST_SUPERUSERS`] + 1 rows at most, so that the
-/// caller sees whether there are more. A member of a role may SET ROLE to it. A role with CREATEROLE before PostgreSQL 16 may
-/// grant the three predefined roles, which lead to a superuser's rights (PostgreSQL: "Predefined Roles"). With
-/// `wal_level = logical` a role with REPLICATION can name any library, which the server loads.
-pub(super) fn superusers_query(version: u32) -> String {
-    let grants = grants(version);
-    format!(
-        "WITH RECURSIVE granted (grantee, what, revoke) AS ({grants}), mighty (oid) AS ( \
-             (SELECT oid FROM pg_catalog.pg_roles \
-               WHERE rolsuper \
-                  OR rolname IN ('pg_execute_server_program', 'pg_read_server_files', 'pg_write_server_files') \
-                  OR (rolcreaterole AND pg_catalog.current_setting('server_version_num')::pg_catalog.int4 < 160000) \
-                  OR (rolreplication AND pg_catalog.current_setting('wal_level') = 'logical') \
-              UNION \
-              SELECT r.oid FROM granted g JOIN pg_catalog.pg_roles r ON g.grantee IN (0, r.oid)) \
-             UNION \
-             SELECT m.member FROM mighty JOIN pg_catalog.pg_auth_members m ON m.roleid = mighty.oid) \
-         SELECT r.rolname, r.rolsuper, way.role, way.granted_by, own.what, \
-                own.revoke || ' FROM ' || CASE own.grantee WHEN 0 THEN 'PUBLIC' ELSE pg_catalog.quote_ident(r.rolname) END || ' CASCADE', \
-                r.rolreplication AND pg_catalog.current_setting('wal_level') = 'logical' \
-           FROM mighty JOIN pg_catalog.pg_roles r ON r.oid = mighty.oid \
-           LEFT JOIN LATERAL ( \
-                SELECT other.rolname AS role, {GRANTED_BY} AS granted_by FROM pg_catalog.pg_auth_members m \
-                  JOIN mighty ON mighty.oid = m.roleid JOIN pg_catalog.pg_roles other ON other.oid = m.roleid \
-                  LEFT JOIN pg_catalog.pg_roles g ON g.oid = m.grantor \
-                 WHERE m.member = r.oid ORDER BY other.oid LIMIT 1) way ON true \
-           LEFT JOIN LATERAL ( \
-                SELECT granted.* FROM granted WHERE granted.grantee IN (0, r.oid) \
-                 ORDER BY granted.grantee DESC, granted.what LIMIT 1) own ON true \
-          WHERE r.rolcanlogin ORDER BY r.rolname <> current_user, NOT r.rolsuper, r.oid LIMIT {}",
-        MOST_SUPERUSERS + 1
-    )
-}
-
-pub(super) fn superusers(rows: &[Row]) -> Vec<Superuser> {
-    let superuser = |row: &Row| match row.as_slice() {
-        [Some(role), Some(is_superuser), member_of, granted_by, what, revoke, replicates] => {
-            Some(Superuser {
-                role: role.clone(),
-                by: match (what, revoke, member_of) {
-                    _ if is_superuser == "t" => Might::Attribute,
-                    (Some(what), Some(revoke), _) => {
-                        Might::Grant(Grant { what: what.clone(), revoke: revoke.clone() })
-                    }
-                    (_, _, Some(role)) => Might::Membership(Membership {
-                        role: role.clone(),
-                        granted_by: granted_by.clone(),
-                    }),
-                    _ if replicates.as_deref() == Some("t") => Might::Replication,
-                    _ => Might::CreateRole,
-                },
-            })
-        }
-        _ => None,
-    };
-    rows.iter().filter_map(superuser).collect()
 }
 
 /// The query for a role's attributes and memberships, and for its members: rows of a kind, a name, and the grantor if a REVOKE

@@ -20,6 +20,8 @@ const ANYWHERE: &str = "template1";
 pub struct Psql {
     /// The prefix that runs a command as PostgreSQL's user, with a trailing blank.
     switch: String,
+    /// The prefix by which libpq checks who listens on the socket, with a trailing blank.
+    peer: String,
     /// The options that name the server, with a leading blank.
     options: String,
 }
@@ -28,23 +30,24 @@ impl Psql {
     /// A server that only needs these options of psql, such as ` -h db.example`.
     #[must_use]
     pub fn at(options: String) -> Self {
-        Self { switch: String::new(), options }
+        Self { options, ..Self::default() }
     }
 
     /// The command that executes a statement about the whole server.
     #[must_use]
     pub fn execute(&self, statement: &str) -> String {
-        let Self { switch, options } = self;
-        format!("{switch}psql -U {SUPERUSER} -d {ANYWHERE} -c {}{options}", argument(statement))
+        let Self { switch, peer, options } = self;
+        let statement = argument(statement);
+        format!("{switch}{peer}psql -U {SUPERUSER} -d {ANYWHERE} -c {statement}{options}")
     }
 
     /// The same, followed by a reload, so that the change takes effect.
     #[must_use]
     pub fn execute_and_reload(&self, statement: &str) -> String {
-        let Self { switch, options } = self;
+        let Self { switch, peer, options } = self;
         let statement = argument(statement);
         format!(
-            "{switch}psql -U {SUPERUSER} -d {ANYWHERE} -c {statement} -c 'SELECT pg_catalog.pg_reload_conf()'{options}"
+            "{switch}{peer}psql -U {SUPERUSER} -d {ANYWHERE} -c {statement} -c 'SELECT pg_catalog.pg_reload_conf()'{options}"
         )
     }
 }
@@ -54,7 +57,8 @@ impl Settings {
     /// pgsvid's user is the owner.
     #[must_use]
     pub fn administrator(&self) -> Psql {
-        Psql { switch: self.switch(), options: self.psql_options() }
+        let peer = self.peer().map_or_else(String::new, |peer| format!("env {peer}"));
+        Psql { switch: self.switch(), peer, options: self.psql_options() }
     }
 
     /// The command that executes a statement about the whole server as a superuser.
@@ -78,7 +82,8 @@ impl Settings {
             statements.iter().map(|statement| format!(" -c {}", argument(statement))).collect();
         let (user, options) = (self.switch(), self.psql_options());
         format!(
-            "{user}env PGOPTIONS='-c session_replication_role=replica' psql -U {SUPERUSER} {}{}{options}",
+            "{user}env {}PGOPTIONS='-c session_replication_role=replica' psql -U {SUPERUSER} {}{}{options}",
+            self.peer().unwrap_or_default(),
             in_database(database),
             statements.concat()
         )
@@ -86,7 +91,8 @@ impl Settings {
 
     /// The beginning of a psql command about the whole server, for a reader who is PostgreSQL's user.
     pub(super) fn psql_here(&self) -> String {
-        format!("psql -U {SUPERUSER} -d {ANYWHERE}{}", self.psql_options())
+        let peer = self.peer().map_or_else(String::new, |peer| format!("env {peer}"));
+        format!("{peer}psql -U {SUPERUSER} -d {ANYWHERE}{}", self.psql_options())
     }
 
     /// The command that runs a shell script as PostgreSQL's user.
@@ -101,8 +107,13 @@ impl Settings {
 
     /// The prefix that runs a command as PostgreSQL's user; empty if that user reads the command.
     fn switch(&self) -> String {
+        if self.is_in_an_open_directory() {
+            let user = self.expected_user();
+            let is_ours = own_name().as_deref() == Some(&user) && !is_read_by_others();
+            return if is_ours { String::new() } else { format!("sudo -u {} ", argument(user)) };
+        }
         let owner = std::fs::symlink_metadata(self.socket()).ok().map(|socket| socket.uid());
-        if owner == Some(rustix::process::geteuid().as_raw()) && !is_read_by_others() {
+        if owner == Some(own()) && !is_read_by_others() {
             return String::new();
         }
         let name = owner
@@ -111,6 +122,36 @@ impl Settings {
             .unwrap_or_else(|| SUPERUSER.to_owned());
         format!("sudo -u {} ", argument(name))
     }
+}
+
+impl Settings {
+    /// `PGREQUIREPEER=postgres `, where other users may put a socket into PostgreSQL's directory: psql then connects to no process
+    /// of theirs, and sends it no password. pgsvid has looked who listens before it prints a command, but PostgreSQL may be
+    /// restarted before somebody pastes it.
+    fn peer(&self) -> Option<String> {
+        let user = argument(self.expected_user());
+        self.is_in_an_open_directory().then(|| format!("PGREQUIREPEER={user} "))
+    }
+
+    /// Whether users other than root, this process's and PostgreSQL's may create files in the socket's directory.
+    fn is_in_an_open_directory(&self) -> bool {
+        std::fs::metadata(&self.host).is_ok_and(|found| {
+            let is_trusted = |uid| uid == 0 || uid == own() || runs_postgresql(uid);
+            found.mode() & 0o002 != 0
+                || !is_trusted(found.uid()) && self.require_peer != Some(found.uid())
+        })
+    }
+
+    /// The user that PostgreSQL should run as: the configured one, or this process's, as the daemon demands. Root's `check` and
+    /// `setup` expect the user of the packages.
+    fn expected_user(&self) -> String {
+        let wanted = self.require_peer.or_else(|| Some(own()).filter(|uid| *uid != 0));
+        wanted.and_then(name).unwrap_or_else(|| SUPERUSER.to_owned())
+    }
+}
+
+fn own() -> u32 {
+    rustix::process::geteuid().as_raw()
 }
 
 /// Environment variables that show that another user reads this process's output, and pastes commands into their own shell: sudo
@@ -136,7 +177,7 @@ pub fn in_database(name: &str) -> String {
 /// The name of this process's user in /etc/passwd; `None` if it is not there, or if the file cannot be read.
 #[must_use]
 pub fn own_name() -> Option<String> {
-    name(rustix::process::geteuid().as_raw())
+    name(own())
 }
 
 /// Whether packages run PostgreSQL as this user.

@@ -10,6 +10,7 @@ mod commands;
 mod connection;
 mod error;
 mod expression;
+mod might;
 mod outgoing;
 mod owned;
 mod patience;
@@ -38,8 +39,7 @@ use pgsvid_base::text::argument;
 pub use access::{BadLine, HbaRule, Include, Line, Mapping, parse_hba, parse_ident, parse_list};
 pub use address::Address;
 pub use administration::{
-    Administration, Grant, MOST_RELATED, MOST_SUPERUSERS, Manager, Membership, Might, Related,
-    Role, Superuser, TLS_SETTINGS,
+    Administration, MOST_RELATED, Manager, Membership, Related, Role, TLS_SETTINGS,
 };
 pub use admission::Admission;
 pub use citus::Citus;
@@ -48,6 +48,7 @@ pub use commands::{Psql, in_database, own_name};
 pub(crate) use connection::Connection;
 pub use error::{Error, Retry};
 pub use expression::{first_parts, is_anchored, is_exact, lookalikes};
+pub use might::{Grant, MOST_SUPERUSERS, Might, Superuser};
 pub use outgoing::{AllOutgoing, Options, Outgoing, OutgoingKind};
 pub use refusal::Refusal;
 pub use replication::{Over, Receiver, Replication, Sender, Shown};

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use super::administration::{self, Administration, MOST_SUPERUSERS, Role, Superuser};
+use super::administration::{self, Administration, Role};
 use super::citus::{self, Citus};
 use super::connection::Connection;
 use super::error::Error;
@@ -35,7 +35,7 @@ static REFUSED: Mutex<BTreeSet<(PathBuf, u16, String)>> = Mutex::new(BTreeSet::n
 pub struct Session {
     connection: Connection,
     /// The server's major version.
-    version: u32,
+    pub(super) version: u32,
     /// Whether event triggers are turned off by `session_replication_role`.
     as_a_replica: bool,
 }
@@ -297,16 +297,6 @@ impl Session {
         );
         let rows = self.rows(&query, Allowance::FEW).await?;
         Ok(rows.into_iter().filter_map(|mut row| row.pop().flatten()).collect())
-    }
-
-    /// Roles that log in and can do everything, or can gain that, and whether there are more.
-    pub async fn superusers(&self) -> Result<(Vec<Superuser>, bool), Error> {
-        let rows =
-            self.rows(&administration::superusers_query(self.version), Allowance::FEW).await?;
-        let mut names = administration::superusers(&rows);
-        let more = names.len() > MOST_SUPERUSERS;
-        names.truncate(MOST_SUPERUSERS);
-        Ok((names, more))
     }
 
     /// Everything that setup needs to know of a server, for a superuser: about `role`, about `others`, which are the roles of

@@ -165,19 +165,20 @@ fn in_order(mut by_role: BTreeMap<String, Outlived>) -> Vec<Outlived> {
 }
 
 /// Ends the oldest sessions, at most `most` of them, whose client has shown a certificate, and that are older than `age`. Never
-/// those of a superuser, of the role that executes this, or of replication.
+/// those of a superuser, of the role that executes this, or of replication. The session of a role that was dropped goes on in
+/// PostgreSQL, and is ended like the others.
 ///
 /// The statement ends a session only if the process that it sees has served it for that long: a process ID that is used
 /// again belongs to a younger session. It ends nothing, and raises no error, if the role lacks one of the two memberships.
 pub(super) fn end(age: Duration, most: u32) -> String {
     format!(
         "SELECT pid, role, age, serial, pg_catalog.pg_terminate_backend(pid, '0'::pg_catalog.int8) FROM ( \
-             SELECT a.pid, r.rolname AS role, s.client_serial::pg_catalog.text AS serial, \
+             SELECT a.pid, COALESCE(r.rolname, 'a role that was dropped') AS role, s.client_serial::pg_catalog.text AS serial, \
                     pg_catalog.date_part('epoch', pg_catalog.now() - a.backend_start)::pg_catalog.int8 AS age \
                FROM pg_catalog.pg_stat_activity a JOIN pg_catalog.pg_stat_ssl s USING (pid) \
-               JOIN pg_catalog.pg_roles r ON r.oid = a.usesysid \
+               LEFT JOIN pg_catalog.pg_roles r ON r.oid = a.usesysid \
               WHERE a.backend_type = 'client backend' AND a.pid <> pg_catalog.pg_backend_pid() \
-                AND s.client_serial IS NOT NULL AND NOT r.rolsuper AND r.rolname <> current_user \
+                AND s.client_serial IS NOT NULL AND r.rolsuper IS NOT TRUE AND r.rolname IS DISTINCT FROM current_user \
                 AND a.backend_start < pg_catalog.now() - {age} \
                 AND pg_catalog.pg_has_role('pg_read_all_stats'::pg_catalog.name, 'USAGE'::pg_catalog.text) \
                 AND pg_catalog.pg_has_role('pg_signal_backend'::pg_catalog.name, 'USAGE'::pg_catalog.text) \

@@ -1,5 +1,4 @@
-//! `log_line_prefix`: the text before each of the postmaster's lines, and whether clients can write lines that look like these
-//! (PostgreSQL: `elog.c`, `log_status_format`).
+//! `log_line_prefix`: the text before each of the postmaster's lines (PostgreSQL: `elog.c`, `log_status_format`).
 
 /// Microseconds in a second.
 const SECOND: i64 = 1_000_000;
@@ -10,10 +9,6 @@ pub(super) struct Prefix {
     /// The parts that appear in a line of the postmaster. Role, database, application and address are not among them: the
     /// postmaster has no session, and writes nothing for them.
     parts: Vec<Part>,
-    /// Whether the prefix contains names that clients choose. The name of a role or a database may contain a line feed, which
-    /// PostgreSQL writes unchanged into a prefix: the text after it can look like a line of the postmaster. In a message
-    /// PostgreSQL writes a tab after each line feed, so a message cannot do that.
-    pub(super) is_forgeable: bool,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -45,7 +40,7 @@ impl Prefix {
     /// postmaster's, or if it has a width (`%5p`), which pgsvid does not read.
     pub(super) fn parse(setting: &str) -> Option<Self> {
         let mut parts = Vec::new();
-        let (mut is_forgeable, mut ended) = (false, false);
+        let mut ended = false;
         let mut rest = setting.chars();
         while let Some(c) = rest.next() {
             let part = match c {
@@ -62,19 +57,14 @@ impl Prefix {
                         None
                     }
                     Some('-' | '0'..='9') => return None,
-                    // The postmaster writes nothing for these.
-                    None | Some('v' | 'P') => None,
-                    // Role, database, application, address, and what later versions have.
-                    Some(_) => {
-                        is_forgeable = true;
-                        None
-                    }
+                    // The postmaster writes nothing for the others: role, database, application, address, and the like.
+                    None | Some(_) => None,
                 },
                 c => Some(Part::Literal(c)),
             };
             parts.extend(part.filter(|_| !ended));
         }
-        parts.contains(&Part::Process).then_some(Self { parts, is_forgeable })
+        parts.contains(&Part::Process).then_some(Self { parts })
     }
 
     /// The time of a line of that process, and the text after the prefix; `None` if the line does not begin with this prefix.
@@ -113,7 +103,7 @@ fn split(text: &str, is_part: impl Fn(char) -> bool) -> (&str, &str) {
 }
 
 /// `2026-11-29 13:50:15.251 UTC`, and what follows.
-fn local(text: &str) -> Option<(i64, &str)> {
+pub(super) fn local(text: &str) -> Option<(i64, &str)> {
     let (day, rest) = text.split_once(' ')?;
     let (time, rest) = rest.split_once(' ')?;
     let numbers = |text: &str, between: char| -> Option<[i64; 3]> {
@@ -148,20 +138,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn b58_prefixes_with_what_clients_choose_are_forgeable() {
-        for (prefix, forgeable) in [
-            ("%m [%p] ", Some(false)),
-            ("%m [%p] %q%u@%d ", Some(true)),
-            ("%t [%p]: [%l-1] user=%u,db=%d,app=%a,client=%h ", Some(true)),
-            ("%n %p %e %b %q%i ", Some(true)),
-            ("%m %p %9 ", None),
-            ("%m [%-8p] ", None),
-            ("%m %q[%p] ", None),
-            ("%m ", None),
-            ("", None),
+    fn b58_a_prefix_without_the_process_is_no_prefix_of_the_postmasters() {
+        for (prefix, is_one) in [
+            ("%m [%p] ", true),
+            ("%m [%p] %q%u@%d ", true),
+            ("%t [%p]: [%l-1] user=%u,db=%d,app=%a,client=%h ", true),
+            ("%n %p %e %b %q%i ", true),
+            ("%m %p %9 ", false),
+            ("%m [%-8p] ", false),
+            ("%m %q[%p] ", false),
+            ("%m ", false),
+            ("", false),
         ] {
-            let parsed = Prefix::parse(prefix);
-            assert_eq!(parsed.map(|prefix| prefix.is_forgeable), forgeable, "{prefix}");
+            assert_eq!(Prefix::parse(prefix).is_some(), is_one, "{prefix}");
         }
     }
 

@@ -5,13 +5,24 @@ use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
+use rustix::io::Errno;
+
 use super::{LARGEST_LOCK, server_uid};
 use crate::sql;
 use pgsvid_base::files;
 
 /// How many links are followed to find a file (`path_resolution(7)`).
 const MOST_LINKS: usize = 40;
+/// Longest access control list that is judged, in bytes.
+const LONGEST_LIST: usize = 1024;
+/// The tags of a list's entries (`linux/posix_acl.h`).
+const USER: u16 = 0x02;
+const GROUP_OF_FILE: u16 = 0x04;
+const GROUP: u16 = 0x08;
+const MASK: u16 = 0x10;
+const OTHERS: u16 = 0x20;
 const READ: u32 = 4;
+const WRITE: u32 = 2;
 const ENTER: u32 = 1;
 
 /// A file that the server's user cannot read.
@@ -107,7 +118,43 @@ impl Reader {
 
     fn may(&self, path: &Path, needed: u32) -> bool {
         let Ok(found) = std::fs::metadata(path) else { return true };
-        self.may_by_mode(&found, needed) || has_list(path)
+        let mut list = [0_u8; LONGEST_LIST];
+        match rustix::fs::getxattr(path, files::ACCESS_LIST, &mut list) {
+            Ok(length) => self.may_by_list(list.get(..length).unwrap_or_default(), &found, needed),
+            // Too long to judge: it may grant more than the mode.
+            Err(Errno::RANGE) => true,
+            Err(_) => self.may_by_mode(&found, needed),
+        }
+    }
+
+    /// By an access control list (`acl(5)`, "Access check algorithm"). It can grant more than the mode, and less: then the
+    /// mode shows the mask.
+    fn may_by_list(&self, list: &[u8], found: &Metadata, needed: u32) -> bool {
+        if found.uid() == self.uid {
+            return self.may_by_mode(found, needed);
+        }
+        // A version, then entries of a tag, rights, and an ID (`linux/posix_acl_xattr.h`).
+        let entries = list.get(4..).unwrap_or_default().chunks_exact(8).map(|entry| {
+            let number = |at: usize| u16::from_le_bytes([entry[at], entry[at + 1]]);
+            let id = u32::from(number(4)) | u32::from(number(6)) << 16;
+            (number(0), u32::from(number(2)), id)
+        });
+        let entries: Vec<(u16, u32, u32)> = entries.collect();
+        let of = |wanted: u16| entries.iter().filter(move |(tag, ..)| *tag == wanted);
+        let mask = of(MASK).next().map_or(READ | ENTER | WRITE, |(_, rights, _)| *rights);
+        let grants = |rights: u32| rights & mask & needed == needed;
+        if let Some((_, rights, _)) = of(USER).find(|(.., id)| *id == self.uid) {
+            return grants(*rights);
+        }
+        let is_member = |gid: u32| self.groups.as_ref().is_none_or(|groups| groups.contains(&gid));
+        let owning = of(GROUP_OF_FILE).filter(|_| is_member(found.gid()));
+        let named = of(GROUP).filter(|(.., gid)| is_member(*gid));
+        let groups: Vec<u32> = owning.chain(named).map(|(_, rights, _)| *rights).collect();
+        let others = || of(OTHERS).any(|(_, rights, _)| rights & needed == needed);
+        if groups.is_empty() || self.groups.is_none() {
+            return others() || groups.into_iter().any(grants);
+        }
+        groups.into_iter().any(grants)
     }
 
     fn may_by_mode(&self, found: &Metadata, needed: u32) -> bool {
@@ -121,12 +168,6 @@ impl Reader {
             None => of(3) || of(0),
         }
     }
-}
-
-/// Whether an access control list may grant more than the mode.
-fn has_list(path: &Path) -> bool {
-    rustix::fs::getxattr(path, "system.posix_acl_access", &mut [0_u8; 1024][..])
-        .is_ok_and(|length| length > 0)
 }
 
 /// The groups of the server's process, whose ID is the first line of its lock file (PostgreSQL: `miscinit.c`).
