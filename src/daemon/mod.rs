@@ -25,7 +25,7 @@ pub use tasks::running as running_task;
 
 use crate::config::Config;
 use crate::hooks::Answer;
-use crate::http::{self, Listener};
+use crate::http::{self, Listen, Listener};
 use crate::parent::{Channel, Order, Orders, ParentMessage, Predecessor};
 use crate::publish::{self, Opened, Place, Publisher};
 use crate::rotation::{self, Rotation};
@@ -73,19 +73,7 @@ pub async fn run(
         tokio::time::sleep(AFTER_A_THREAD).await;
         tokio::task::spawn_blocking(|| ()).await?;
     }
-    let listener = listener.unwrap_or_else(|error| {
-        error!(
-            event = "status-not-listening",
-            cause = %error,
-            fix = "end the process that listens there, then restart pgsvid; no other user can take a Unix socket in a directory that only \
-                   pgsvid may write to (health.listen = \"unix:/…\")",
-            "nobody answers at health.listen for this pgsvid; renewals go on"
-        );
-        None
-    });
-    if let Some(listen) = config.health.as_ref().filter(|_| listener.is_some()) {
-        info!(event = "status-listening", %listen, "health, metrics and status");
-    }
+    let listener = listening(listener, config.health.as_ref());
     let (mut source, state) = Source::new(config.source, watching.clone());
     if channel.predecessor().is_some() {
         source.persist();
@@ -152,6 +140,27 @@ pub async fn run(
             anyhow::bail!("ended at once: a second signal came before the running work was done")
         }
     }
+}
+
+/// The listener, if there is one: somebody else may have taken the address between two daemons.
+fn listening(
+    listener: Result<Option<Listener>, http::Error>,
+    listen: Option<&Listen>,
+) -> Option<Listener> {
+    let listener = listener.unwrap_or_else(|error| {
+        error!(
+            event = "status-not-listening",
+            cause = %error,
+            fix = "end the process that listens there, then restart pgsvid; no other user can take a Unix socket in a directory that only \
+                   pgsvid may write to (health.listen = \"unix:/…\")",
+            "nobody answers at health.listen for this pgsvid; renewals go on"
+        );
+        None
+    });
+    if let Some(listen) = listen.filter(|_| listener.is_some()) {
+        info!(event = "status-listening", %listen, "health, metrics and status");
+    }
+    listener
 }
 
 /// Waits once for a valid published set.

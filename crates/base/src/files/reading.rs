@@ -179,7 +179,7 @@ mod tests {
     fn b65_of_a_file_without_a_length_nothing_is_read() {
         let path = Path::new("/proc/self/status");
         assert!(!std::fs::read(path).unwrap().is_empty());
-        assert_eq!(last_lines(path, 1 << 20, 1 << 20).unwrap().count(), 0);
+        assert_eq!(last_lines(path, 1 << 20, 100).unwrap().next(), None);
         assert_eq!(read(path, 1 << 20).unwrap().as_slice(), b"");
     }
 
