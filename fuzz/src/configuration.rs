@@ -69,7 +69,7 @@ pub fn run(input: &[u8]) {
         Ok(config) => {
             assert_sound(&config);
             let parts = parts.expect("the parts of what is whole");
-            assert!(parts.publish.is_some());
+            assert!(parts.place.is_some());
             assert_eq!(parts.servers.len(), config.rotation.servers.len());
         }
         Err(error) => assert_presentable_error(&error),
@@ -98,7 +98,11 @@ fn flag(flags: &mut Flags, choice: u8) -> &mut Option<String> {
 
 /// What is taken can be worked with: nothing that PostgreSQL, libpq or the kernel would refuse later.
 fn assert_sound(config: &Config) {
-    let publish = &config.publish;
+    let Some(publish) = config.place.directory() else {
+        let [certificate, ..] = config.place.paths();
+        assert!(certificate.is_absolute() && config.services.is_empty() && config.ident.is_none());
+        return;
+    };
     assert!(publish.directory.is_absolute() && publish.readers_directory().is_absolute());
     let mode = publish.files.private_key().mode;
     let most = if publish.group.is_some() { 0o640 } else { 0o600 };
@@ -153,9 +157,10 @@ fn assert_sound(config: &Config) {
 
 /// The section that will be written is read by libpq's rules as it was meant.
 fn assert_service_can_be_read(config: &Config, service: &service_file::Settings) {
-    assert!(config.publish.keep_until_expiry);
-    let names = names(&config.publish);
-    let generation = config.publish.readers_directory().join("..v20260102T000000.000000-12345678");
+    let Some(publish) = config.place.directory() else { return };
+    assert!(publish.keep_until_expiry);
+    let names = names(publish);
+    let generation = publish.readers_directory().join("..v20260102T000000.000000-12345678");
     let text = service.render(&names, &generation);
     let entries = match service_reader::section(&text, &service.name) {
         Ok(entries) => entries,

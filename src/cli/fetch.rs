@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::{Failure, Settings, load, on_one_thread, say};
+use super::{Failure, MISUSED, Settings, load, on_one_thread, say};
 use crate::config::Environment;
 use crate::daemon::{self, Fetched, Publication, PublishedBy};
 use crate::{telemetry, timing};
@@ -26,7 +26,11 @@ pub(super) fn run(
     config.rotation.poolers.clear();
     let log = config.log;
     let endpoint = config.source.place();
-    let directory = config.publish.directory.display().to_string();
+    let Some(publish) = config.place.directory() else {
+        let text = "nothing is published: without files.directory the files of [certificates] stay where they are";
+        return Err(Failure { status: MISUSED, text: text.to_owned() });
+    };
+    let directory = publish.directory.display().to_string();
     // On a terminal one line shows what it waits for; elsewhere the log does.
     let terminal = std::io::stderr().is_terminal();
     let confined = daemon::confine(config, None)?;

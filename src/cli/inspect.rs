@@ -46,12 +46,12 @@ fn published(config: Option<PathBuf>, environment: &Environment) -> Result<Vec<P
     let flags = Flags { config, ..Flags::default() };
     let parts = Parts::load(&flags, environment)
         .map_err(|error| Failure { status: MISUSED, text: error.to_string() })?;
-    let Some(publish) = parts.publish else {
+    let Some(place) = parts.place else {
         return Err(Failure {
             status: MISUSED,
             text: "there is nothing to inspect: name files or a directory, or set PGSVID_DIRECTORY"
                 .to_owned(),
         });
     };
-    Ok(publish.files.set_names().map(|name| publish.directory.join(name)).to_vec())
+    Ok(place.paths().to_vec())
 }

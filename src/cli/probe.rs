@@ -81,8 +81,8 @@ pub(super) fn run(arguments: Probe, environment: &Environment) -> Result<(), Fai
             })?
     };
     let published = || {
-        let publish = parts.as_ref()?.publish.as_ref()?;
-        Some((publish.directory.join(&publish.files.bundle().name), true))
+        let [.., bundle] = parts.as_ref()?.place.as_ref()?.paths();
+        Some((bundle, true))
     };
     let bundle = bundle.map(|path| (path, false)).or_else(published);
     let request = Request { place, bundle, host_name };

@@ -111,7 +111,7 @@ pub(super) fn run(what: Setup, environment: &Environment) -> Result<(), Failure>
 fn pgbouncer_ini(flags: &Flags, environment: &Environment) -> Result<(), Failure> {
     let misused = |error: config::Error| Failure { status: MISUSED, text: error.to_string() };
     let parts = Parts::load(flags, environment).map_err(misused)?;
-    if parts.publish.is_none() {
+    if parts.place.is_none() {
         return Err(misused(config::Error::NoDirectory));
     }
     if parts.poolers.is_empty() {
@@ -131,10 +131,10 @@ fn load(
     let misused = |error: config::Error| Failure { status: MISUSED, text: error.to_string() };
     let parts = Parts::load(flags, environment).map_err(misused)?;
     let server = parts.server().map_err(misused)?;
-    let publish = parts.publish.ok_or_else(|| misused(config::Error::NoDirectory))?;
+    let place = parts.place.ok_or_else(|| misused(config::Error::NoDirectory))?;
     Ok(setup::Settings {
         server,
-        publish,
+        place,
         expectations: parts.expectations,
         roles: parts.roles,
         ident: parts.ident,

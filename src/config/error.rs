@@ -43,6 +43,11 @@ pub enum Error {
     /// No directory is given.
     #[error("no directory is given: use --directory, or set files.directory in the configuration")]
     NoDirectory,
+    /// The files of `[certificates]` stay where they are, and nothing reads them there.
+    #[error(
+        "no directory is given, and no [postgres], [pgbouncer] or [[hooks]] table reads the files of [certificates] where they are: set files.directory to publish them, or add such a table"
+    )]
+    NoReaders,
     /// No PostgreSQL is given.
     #[error(
         "no PostgreSQL is configured: use --postgres with the directory of its socket, or a [postgres] table in the configuration"

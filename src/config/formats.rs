@@ -82,7 +82,7 @@ mod tests {
                     [[files.extra]]\nname = 'svid.der'\ncontent = 'der-certificate'\n\
                     [[files.extra]]\nname = 'svid.p12'\ncontent = 'pkcs12'\npassword_file = '/run/p'\n\
                     [[files.extra]]\nname = 'trust.p12'\ncontent = 'truststore'\n";
-        let files = config(text).unwrap().publish.files;
+        let files = config(text).unwrap().place.directory().unwrap().files.clone();
         let found: Vec<_> =
             files.others().iter().map(|file| (file.name.as_str(), file.mode)).collect();
         let expected = [
@@ -142,6 +142,6 @@ mod tests {
         let keys: Vec<_> =
             config.services.iter().map(|it| (it.file.as_str(), it.private_key.as_str())).collect();
         assert_eq!(keys, [("pg_service.conf", "svid_key.pem"), ("java.conf", "key.pk8")]);
-        assert!(config.publish.keep_until_expiry);
+        assert!(config.place.directory().unwrap().keep_until_expiry);
     }
 }

@@ -6,8 +6,9 @@ use std::time::Duration;
 use super::file::{File, HookTable};
 use super::given::Resolver;
 use super::keys::{self, Key};
-use super::{Error, publish, rules};
+use super::{Error, rules};
 use crate::hooks::{Action, Hook, MOST, SIGNALS, Table, User, When, signal};
+use crate::publish::Place;
 use crate::verify::Target;
 
 /// Longest time that a hook may take.
@@ -26,7 +27,7 @@ pub(super) struct Consumer<'a> {
 pub(super) fn hooks(
     resolver: &Resolver<'_>,
     file: &File,
-    publish: &publish::Settings,
+    place: &Place,
     consumers: &[Consumer<'_>],
 ) -> Result<Vec<Hook>, Error> {
     if file.hooks.len() > MOST {
@@ -38,7 +39,7 @@ pub(super) fn hooks(
     let mut names: Vec<&str> = consumers.iter().map(|it| it.name).collect();
     let mut hooks = Vec::new();
     for table in &file.hooks {
-        let hook = hook(resolver, table, publish, consumers)?;
+        let hook = hook(resolver, table, place, consumers)?;
         if names.contains(&table.name.as_str()) {
             let why = format!(
                 "something else has the name {:?}: give each hook, PostgreSQL and PgBouncer its own",
@@ -56,7 +57,7 @@ pub(super) fn hooks(
 fn hook(
     resolver: &Resolver<'_>,
     table: &HookTable,
-    publish: &publish::Settings,
+    place: &Place,
     consumers: &[Consumer<'_>],
 ) -> Result<Hook, Error> {
     let wrong = |key: &'static Key, why: String| resolver.in_file(key.name, why);
@@ -74,7 +75,7 @@ fn hook(
         barrier: table.barrier.unwrap_or(false),
         user: user.map_err(|why| wrong(&keys::HOOKS_USER, why))?,
         environment: environment(table).map_err(|why| wrong(&keys::HOOKS_ENVIRONMENT, why))?,
-        directory: publish.directory.clone(),
+        directory: place.base().to_owned(),
         number: None,
     })
 }

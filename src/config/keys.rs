@@ -114,7 +114,11 @@ pub(super) const SVID_DNS_NAMES: Key = Key::new(
 .flag("--dns-names")
 .variable("PGSVID_DNS_NAMES");
 pub(super) const FILES_DIRECTORY: Key =
-    Key::new("files.directory", Default::Required, "where to publish")
+    Key::new(
+        "files.directory",
+        Default::Required,
+        "where to publish; with `[certificates]` it may be missing: then the files are read where they are",
+    )
         .flag("--directory")
         .short("-d")
         .variable("PGSVID_DIRECTORY");
@@ -277,7 +281,7 @@ pub(super) const POSTGRES_CLIENT_SVID_LIFE: Key = Key::new(
 pub(super) const POSTGRES_END_SESSIONS: Key = Key::new(
     "postgres.end_sessions",
     Default::Text("off"),
-    "`\"after 10m\"`: end sessions that have outlived the client's certificate by that time; never those of superusers or replication",
+    "`\"after 10m\"`: end sessions that have outlived the client's certificate by that time (it needs `client_svid_life`); never those of superusers or replication",
 );
 pub(super) const PGBOUNCER_NAME: Key = Key::new(
     "pgbouncer.name",

@@ -12,6 +12,7 @@ mod hooks;
 pub mod keys;
 mod mistakes;
 mod parts;
+mod place;
 mod pooler;
 mod roles;
 mod rules;
@@ -26,7 +27,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 pub use error::Error;
-use extra::Extra;
+use extra::{Extra, extra};
 use file::File;
 pub use given::Flags;
 use given::{Origin, Resolver};
@@ -54,8 +55,8 @@ pub struct Config {
     pub file: Option<PathBuf>,
     /// Where identities come from.
     pub source: crate::source::Settings,
-    /// Where identities are published.
-    pub publish: publish::Settings,
+    /// Where consumers find the set.
+    pub place: publish::Place,
     /// The connection service files.
     pub services: Vec<service_file::Settings>,
     /// Which workload may log in as which role.
@@ -136,17 +137,14 @@ fn assemble(
 ) -> Result<Config, Error> {
     let resolver = Resolver { file: path, environment };
     let mut source = source::source(&resolver, file, flags)?;
-    let mut publish = publish(&resolver, file, flags)?;
-    source::apart(&resolver, &source, &publish)?;
+    let mut place = place::place(&resolver, file, flags)?;
+    source::apart(&resolver, &source, &place)?;
     let servers = server::servers(&resolver, file, flags)?;
     let roles = roles::roles(&resolver, file, &servers)?;
-    let extra = Extra::read(&resolver, file, &publish)?;
-    let poolers = pooler::poolers(&resolver, file, &publish, &servers, extra.pgbouncer.as_ref())?;
-    extra.add_to(&mut publish, &roles);
-    let extra_is_for_clients = extra.is_for_clients();
-    let Extra { services, ident, .. } = extra;
+    let Extra { services, ident, pgbouncer, .. } = extra(&resolver, file, &mut place, &roles)?;
+    let poolers = pooler::poolers(&resolver, file, &place, &servers, pgbouncer.as_ref())?;
     let role_map = ident.as_ref().map(|_| roles.expressions());
-    let servers = servers.into_iter().map(|it| server::server(it, &publish, role_map.clone()));
+    let servers = servers.into_iter().map(|it| server::server(it, &place, role_map.clone()));
     let servers: Vec<_> = servers.collect();
     let extra_authorities = file.files.extra_authorities.clone().unwrap_or_default();
     for path in &extra_authorities {
@@ -158,7 +156,7 @@ fn assemble(
     )
     .map_err(|why| resolver.in_file(keys::FILES_PUBLISH_EVERY.name, why))?;
     // A PgBouncer also connects to PostgreSQL, so it uses the SVID as a client.
-    let is_client = extra_is_for_clients || !poolers.is_empty();
+    let is_client = !services.is_empty() || !poolers.is_empty();
     source.expectations_mut().users = users(!(servers.is_empty() && poolers.is_empty()), is_client);
     let expectations = source.expectations().clone();
     let of_servers = servers.iter().map(|it| (&it.name, &it.verify));
@@ -167,7 +165,10 @@ fn assemble(
         .chain(of_poolers)
         .map(|(name, verify)| hooks::Consumer { name, target: &verify.target })
         .collect();
-    let hooks = hooks::hooks(&resolver, file, &publish, &consumers)?;
+    let hooks = hooks::hooks(&resolver, file, &place, &consumers)?;
+    if place.directory().is_none() && consumers.is_empty() && hooks.is_empty() {
+        return Err(Error::NoReaders);
+    }
     let rotation = rotation::Settings {
         expectations,
         before: None,
@@ -183,7 +184,7 @@ fn assemble(
     Ok(Config {
         file: path.map(Path::to_owned),
         source,
-        publish,
+        place,
         services,
         roles,
         ident,

@@ -2,7 +2,9 @@
 
 use super::given::Resolver;
 use super::source::policy;
-use super::{Environment, Error, Extra, Flags, identity, pooler, publish, read, roles, server};
+use super::{
+    Environment, Error, Extra, Flags, extra, identity, place, pooler, read, roles, server,
+};
 use crate::companions::role_map::RoleMap;
 use crate::consumers;
 use crate::material::Expectations;
@@ -12,8 +14,8 @@ use crate::material::Expectations;
 pub struct Parts {
     /// The requirements for the published identity.
     pub expectations: Expectations,
-    /// Where identities are published.
-    pub publish: Option<crate::publish::Settings>,
+    /// Where consumers find the set.
+    pub place: Option<crate::publish::Place>,
     /// The configured servers.
     pub servers: Vec<server::Reached>,
     /// Each configured PgBouncer, if it is known where identities are published.
@@ -34,19 +36,16 @@ impl Parts {
         let servers = server::servers(&resolver, &file, flags)?;
         let roles = roles::roles(&resolver, &file, &servers)?;
         let mut poolers = Vec::new();
-        let (publish, ident) = match publish(&resolver, &file, flags) {
-            Ok(mut settings) => {
-                let extra = Extra::read(&resolver, &file, &settings)?;
-                extra.add_to(&mut settings, &roles);
-                let Extra { ident, pgbouncer, .. } = extra;
-                poolers =
-                    pooler::poolers(&resolver, &file, &settings, &servers, pgbouncer.as_ref())?;
-                (Some(settings), ident)
+        let (place, ident) = match place::place(&resolver, &file, flags) {
+            Ok(mut place) => {
+                let Extra { ident, pgbouncer, .. } = extra(&resolver, &file, &mut place, &roles)?;
+                poolers = pooler::poolers(&resolver, &file, &place, &servers, pgbouncer.as_ref())?;
+                (Some(place), ident)
             }
             Err(Error::NoDirectory) => (None, None),
             Err(error) => return Err(error),
         };
-        Ok(Self { expectations, publish, servers, poolers, roles, ident })
+        Ok(Self { expectations, place, servers, poolers, roles, ident })
     }
 
     /// The only configured server, with the published files' paths for it; for commands that need both.
@@ -59,8 +58,8 @@ impl Parts {
                 return Err(Error::SeveralPostgres { names });
             }
         };
-        let publish = self.publish.as_ref().ok_or(Error::NoDirectory)?;
+        let place = self.place.as_ref().ok_or(Error::NoDirectory)?;
         let role_map = self.ident.as_ref().map(|_| self.roles.expressions());
-        Ok(server::server(reached, publish, role_map))
+        Ok(server::server(reached, place, role_map))
     }
 }

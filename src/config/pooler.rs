@@ -6,7 +6,7 @@ use super::server::{self, Reached};
 use super::{Error, keys, rules};
 use crate::consumers::Pooler;
 use crate::pgbouncer::CONSOLE;
-use crate::publish;
+use crate::publish::Place;
 use crate::sql::{self, Purpose};
 use crate::verify::{self, Meeting, Target};
 
@@ -15,13 +15,13 @@ use crate::verify::{self, Meeting, Target};
 pub(super) fn poolers(
     resolver: &Resolver<'_>,
     file: &File,
-    publish: &publish::Settings,
+    place: &Place,
     servers: &[Reached],
     included: Option<&String>,
 ) -> Result<Vec<Pooler>, Error> {
     let mut poolers: Vec<Pooler> = Vec::new();
     for table in &file.pgbouncer.0 {
-        let pooler = pooler(resolver, table, publish, included)?;
+        let pooler = pooler(resolver, table, place, included)?;
         let of_servers = servers.iter().map(|it| &it.name);
         let mut known = of_servers.chain(poolers.iter().map(|it| &it.name));
         if known.any(|name| *name == pooler.name) {
@@ -61,7 +61,7 @@ pub(super) fn poolers(
 fn pooler(
     resolver: &Resolver<'_>,
     table: &Pgbouncer,
-    publish: &publish::Settings,
+    place: &Place,
     included: Option<&String>,
 ) -> Result<Pooler, Error> {
     let name = table.name.as_deref().unwrap_or(keys::PGBOUNCER_NAME.default_text());
@@ -90,9 +90,9 @@ fn pooler(
         name: name.to_owned(),
         console,
         verify: verify::Settings { target: target.parse::<Target>()?, every, looks_up: true },
-        paths: server::published_paths(publish),
-        viewpoint: server::viewpoint(publish),
-        part: included.map(|name| publish.readers_directory().join(name)),
+        paths: server::published_paths(place),
+        viewpoint: server::viewpoint(place),
+        part: included.map(|name| place.readers_base().join(name)),
         is_beside_another: false,
     })
 }
@@ -119,8 +119,9 @@ mod tests {
         let config = config("[files]\npgbouncer = 'pgbouncer_tls.ini'\n[pgbouncer]").unwrap();
         let part = config.rotation.poolers[0].part.as_ref().unwrap();
         assert_eq!(part.to_str(), Some("/svids/pgbouncer_tls.ini"));
-        assert!(config.publish.files.names().contains(&"pgbouncer_tls.ini".to_owned()));
-        assert!(config.publish.keep_until_expiry);
+        let publish = config.place.directory().unwrap();
+        assert!(publish.files.names().contains(&"pgbouncer_tls.ini".to_owned()));
+        assert!(publish.keep_until_expiry);
     }
 
     #[test]

@@ -4,10 +4,11 @@ use super::file::Postgres;
 use super::given::{Origin, Resolver};
 use super::{Error, File, Flags, keys, rules, sessions};
 use crate::consumers::Claims;
+use crate::publish::Place;
 use crate::sql::Purpose;
 use crate::survey::{PublishedPaths, Viewpoint};
 use crate::verify::{Meeting, Target};
-use crate::{consumers, publish, sql, verify};
+use crate::{consumers, sql, verify};
 
 /// A configured server: its name, and how to reach it over SQL and over TLS.
 #[derive(Debug, Clone)]
@@ -40,7 +41,7 @@ fn idle_flag(flags: &Flags) -> Option<&'static str> {
 /// A server, with the paths by which it finds the published files.
 pub(super) fn server(
     reached: Reached,
-    publish: &publish::Settings,
+    place: &Place,
     role_map: Option<Vec<String>>,
 ) -> consumers::Server {
     let Reached { name, session, verify, claims, sessions } = reached;
@@ -51,24 +52,22 @@ pub(super) fn server(
         role_map,
         claims,
         sessions,
-        paths: published_paths(publish),
-        viewpoint: viewpoint(publish),
+        paths: published_paths(place),
+        viewpoint: viewpoint(place),
     }
 }
 
-/// The published files' paths for their readers.
-pub(super) fn published_paths(publish: &publish::Settings) -> PublishedPaths {
-    let readers = publish.readers_directory();
-    let [certificate, private_key, bundle] =
-        publish.files.set_names().map(|name| readers.join(name));
+/// The set's paths for its readers.
+pub(super) fn published_paths(place: &Place) -> PublishedPaths {
+    let [certificate, private_key, bundle] = place.readers_paths();
     PublishedPaths { certificate, private_key, bundle }
 }
 
-/// Where the published directory is for this process, and for the readers.
-pub(super) fn viewpoint(publish: &publish::Settings) -> Viewpoint {
+/// Where the set's directory is for this process, and for the readers.
+pub(super) fn viewpoint(place: &Place) -> Viewpoint {
     Viewpoint {
-        directory: publish.directory.clone(),
-        seen_as: publish.readers_directory().to_owned(),
+        directory: place.base().to_owned(),
+        seen_as: place.readers_base().to_owned(),
         data_directory: None,
     }
 }

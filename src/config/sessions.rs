@@ -13,6 +13,9 @@ const OFF: &str = "off";
 /// The beginning of every other value.
 const AFTER: &str = "after ";
 
+/// Why sessions are not ended by a life that pgsvid has guessed.
+const NEEDS_LIFE: &str = "it needs postgres.client_svid_life, the longest life of a client's certificate, to end no session whose certificate is valid; set that key, too";
+
 pub(super) fn sessions(
     resolver: &Resolver<'_>,
     table: &Postgres,
@@ -20,10 +23,13 @@ pub(super) fn sessions(
     let wrong = |key: &'static Key| move |why: String| resolver.in_file(key.name, why);
     let life = table.client_svid_life.as_deref().map(rules::interval).transpose();
     let end = table.end_sessions.as_deref().unwrap_or(keys::POSTGRES_END_SESSIONS.default_text());
-    Ok(SessionSettings {
-        life: life.map_err(wrong(&keys::POSTGRES_CLIENT_SVID_LIFE))?,
-        end_after: end_after(end).map_err(wrong(&keys::POSTGRES_END_SESSIONS))?,
-    })
+    let life = life.map_err(wrong(&keys::POSTGRES_CLIENT_SVID_LIFE))?;
+    let end_after = end_after(end).map_err(wrong(&keys::POSTGRES_END_SESSIONS))?;
+    if life.is_none() && end_after.is_some() {
+        // Without it the life is that of pgsvid's own leaves, which may be shorter: sessions would end too early.
+        return Err(resolver.in_file(keys::POSTGRES_END_SESSIONS.name, NEEDS_LIFE));
+    }
+    Ok(SessionSettings { life, end_after })
 }
 
 fn end_after(text: &str) -> Result<Option<Duration>, String> {
@@ -38,7 +44,19 @@ fn end_after(text: &str) -> Result<Option<Duration>, String> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::tests::config;
     use super::*;
+
+    #[test]
+    fn b130_sessions_are_not_ended_by_a_life_that_is_a_guess() {
+        let error = config("[postgres]\nend_sessions = 'after 10m'").unwrap_err();
+        assert!(
+            error.contains("postgres.end_sessions") && error.contains("client_svid_life"),
+            "{error}"
+        );
+        config("[postgres]\nclient_svid_life = '1h'\nend_sessions = 'after 10m'").unwrap();
+        config("[postgres]\nend_sessions = 'off'").unwrap();
+    }
 
     #[test]
     fn sessions_are_ended_after_a_time_or_not_at_all() {

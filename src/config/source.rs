@@ -61,7 +61,7 @@ pub(super) fn policy(file: &File, expectations: &Expectations) -> Policy {
     if file.certificates.is_none() || wants_svid { Policy::Spiffe } else { Policy::X509 }
 }
 
-fn paths(resolver: &Resolver<'_>, table: &Certificates) -> Result<files::Paths, Error> {
+pub(super) fn paths(resolver: &Resolver<'_>, table: &Certificates) -> Result<files::Paths, Error> {
     let path = |key: &Key, given: &Option<PathBuf>| {
         let Some(path) = given else {
             let why = "it is missing: [certificates] needs certificate, private_key and bundle, each the path of a PEM file";
@@ -90,9 +90,9 @@ fn renewal_percent(resolver: &Resolver<'_>, table: &Certificates) -> Result<u32,
 pub(super) fn apart(
     resolver: &Resolver<'_>,
     source: &source::Settings,
-    publish: &crate::publish::Settings,
+    place: &crate::publish::Place,
 ) -> Result<(), Error> {
-    let Some(files) = source.files() else { return Ok(()) };
+    let (Some(files), Some(publish)) = (source.files(), place.directory()) else { return Ok(()) };
     let inside = files.paths.all().into_iter().find(|path| path.starts_with(&publish.directory));
     let Some(path) = inside else { return Ok(()) };
     let why = format!(

@@ -57,7 +57,7 @@ fn the_designs_example_is_taken() {
     assert_eq!(server.session.user, "pgsvid");
     assert_eq!(server.paths.private_key, Path::new("/certs/svid_key.pem"));
     assert_eq!(config.service().unwrap().options["sslmode"], "verify-full");
-    assert!(config.publish.keep_until_expiry);
+    assert!(config.place.directory().unwrap().keep_until_expiry);
 }
 
 #[test]
@@ -276,7 +276,7 @@ fn k02_key_modes_that_postgresql_would_refuse_are_refused() {
         assert_eq!(config(&text).is_ok(), taken, "{mode}");
     }
     let settings = config("[files]\ngroup = \"0\"\n").unwrap();
-    assert_eq!(settings.publish.files.private_key().mode, 0o640);
+    assert_eq!(settings.place.directory().unwrap().files.private_key().mode, 0o640);
 }
 
 #[test]

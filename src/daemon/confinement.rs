@@ -162,19 +162,19 @@ fn turn_off(replace: fn(File) -> rustix::io::Result<()>) {
 
 /// What `run` and `fetch` need from here on. The configuration was read already.
 fn rules(config: &Config) -> Rules {
-    let publish = &config.publish;
+    let publish = config.place.directory();
     let mut rules = Rules {
-        write: vec![publish.directory.clone()],
+        write: publish.map(|it| it.directory.clone()).into_iter().collect(),
         read: ABOUT_ITSELF.map(PathBuf::from).into(),
-        group: publish.group,
-        modes: publish.files.iter().map(|file| file.mode).collect(),
+        group: publish.and_then(|it| it.group),
+        modes: publish.into_iter().flat_map(|it| it.files.iter()).map(|file| file.mode).collect(),
         ..Rules::default()
     };
     for file in &config.rotation.extra_authorities {
         rules.read.extend(around(file));
         rules.files.push(file.clone());
     }
-    for file in publish.files.password_files() {
+    for file in config.place.password_files() {
         rules.read.extend(around(file));
         rules.files.push(file.to_owned());
     }

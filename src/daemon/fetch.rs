@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::info;
 
 use super::tasks::Tasks;
-use super::{Confined, continue_from_disk, open_publisher, watch_files};
+use super::{Confined, continue_from_disk, open, watch_files};
 use crate::config::Config;
 use crate::material::Material;
 pub use crate::rotation::PublishedBy;
@@ -81,8 +81,8 @@ async fn attempt(
     watching: &Watching,
     progress: &watch::Sender<String>,
 ) -> anyhow::Result<Fetched> {
-    let publisher = match open_publisher(&confined) {
-        Ok(publisher) => publisher,
+    let opened = match open(&confined) {
+        Ok(opened) => opened,
         Err(error) if is_locked(&error) && asked.fresh => {
             return Err(error.context(
                 "--fresh cannot ask the agent, because the pgsvid that holds the directory does; leave it out, or stop that pgsvid",
@@ -94,12 +94,12 @@ async fn attempt(
         Err(error) => return Err(error),
     };
     let Confined { mut config, .. } = confined;
-    continue_from_disk(&mut config, &publisher);
+    continue_from_disk(&mut config, &opened);
     let (source, state) = Source::new(config.source, watching.clone());
     // Nobody requests it again, and nobody reads the status.
     let again = Arc::default();
     let (rotation, _status) =
-        Rotation::new(&config.rotation, publisher, state.clone(), watching, again, None)?;
+        Rotation::new(&config.rotation, opened, state.clone(), watching, again, None)?;
     let mut refusal = None;
     let source = async {
         refusal = source.run(CancellationToken::new()).await.err();
@@ -141,9 +141,10 @@ async fn another(
     let waiting = "another pgsvid holds the directory; waiting for its set";
     let renewal = "another pgsvid holds the directory, and its set has less than half of its lifetime left; waiting for a newer one";
     let mut said = false;
-    let mut changes = watching.directories([config.publish.directory.clone()]);
+    let publish = config.place.directory().context("there is no directory to publish to")?;
+    let mut changes = watching.directories([publish.directory.clone()]);
     loop {
-        match publish::peek(&config.publish, config.source.expectations(), timing::now()) {
+        match publish::peek(publish, config.source.expectations(), timing::now()) {
             Ok(Some(material)) if rotation::is_young(&material, timing::now()) => {
                 return Ok(Fetched { material: Arc::new(material), by: Publication::Another });
             }
@@ -156,7 +157,7 @@ async fn another(
             Err(error) => return Err(error.into()),
         }
         if !std::mem::replace(&mut said, true) {
-            info!(event = "waiting", directory = %config.publish.directory.display(), "{waiting}");
+            info!(event = "waiting", directory = %publish.directory.display(), "{waiting}");
         }
         tokio::select! {
             () = changes.changed() => {}

@@ -27,7 +27,7 @@ use crate::config::Config;
 use crate::hooks::Answer;
 use crate::http::{self, Listener};
 use crate::parent::{Channel, Order, Orders, ParentMessage, Predecessor};
-use crate::publish::Publisher;
+use crate::publish::{self, Opened, Place, Publisher};
 use crate::rotation::{self, Rotation};
 use crate::source::{self, Source};
 use crate::status::Status;
@@ -51,7 +51,7 @@ pub async fn run(
 
     let mut tasks = Tasks::new();
     let watching = watch_files(&mut tasks);
-    let publisher = open_publisher(&confined)?;
+    let opened = open(&confined)?;
     if let Some(cut_off) = confined.until_cut_off(&watching) {
         tasks.spawn_background("sockets", cut_off);
     }
@@ -59,7 +59,7 @@ pub async fn run(
         tasks.spawn_background("certificate directories", cut_off);
     }
     let Confined { mut config, held: _held, .. } = confined;
-    continue_from_disk(&mut config, &publisher);
+    continue_from_disk(&mut config, &opened);
     let mut servers = config.rotation.servers.iter();
     let from_files = config.source.files().is_some();
     let mut poolers = config.rotation.poolers.iter();
@@ -83,7 +83,7 @@ pub async fn run(
     let again = Arc::new(tokio::sync::Notify::new());
     let (line, answers) = hooks::line(&channel, &config.rotation.hooks)?;
     let (rotation, status) =
-        Rotation::new(&config.rotation, publisher, state, &watching, Arc::clone(&again), line)?;
+        Rotation::new(&config.rotation, opened, state, &watching, Arc::clone(&again), line)?;
 
     let mut orders = channel.open().context("cannot listen to the parent")?;
     let stop = tasks.stop();
@@ -175,10 +175,12 @@ fn announce(config: &Config, channel: &Channel) {
     let poolers: Vec<_> =
         poolers.map(|it| format!("{}:{}", it.console.host.display(), it.console.port)).collect();
     let poolers = (!poolers.is_empty()).then(|| poolers.join(", "));
-    info!(event = "started",
+    info!(
+        event = "started",
         endpoint = config.source.workload_api().map(|settings| settings.endpoint.to_string()),
-        certificates = config.source.files().map(|settings| settings.paths.certificate.display().to_string()),
-        directory = %config.publish.directory.display(),
+        certificates =
+            config.source.files().map(|settings| settings.paths.certificate.display().to_string()),
+        directory = config.place.directory().map(|it| it.directory.display().to_string()),
         postgres = servers,
         pgbouncer = poolers,
         configuration = config.file.as_ref().map(|path| path.display().to_string()),
@@ -198,22 +200,31 @@ fn announce(config: &Config, channel: &Channel) {
 
 /// Passes the names of the set on disk to the source and to the loop. Of several SVIDs, the source keeps to the published
 /// one, and names that a new set lacks are reported.
-fn continue_from_disk(config: &mut Config, publisher: &Publisher) {
-    let names = publisher.names_on_disk();
+fn continue_from_disk(config: &mut Config, opened: &Opened) {
+    let names = opened.names_on_disk();
     config.source.set_published(names.clone());
     config.rotation.before = names;
 }
 
+/// Prepares the place for the loop.
+fn open(confined: &Confined) -> anyhow::Result<Opened> {
+    Ok(match &confined.config.place {
+        Place::Directory(settings) => {
+            Opened::Directory(Box::new(open_publisher(confined, settings)?))
+        }
+        Place::InPlace(place) => Opened::InPlace(place.clone()),
+    })
+}
+
 /// Opens the directory, and reports notable facts about it.
-fn open_publisher(confined: &Confined) -> anyhow::Result<Publisher> {
-    let config = &confined.config;
-    if config.publish.group.is_some() && !rustix::process::geteuid().is_root() {
+fn open_publisher(confined: &Confined, settings: &publish::Settings) -> anyhow::Result<Publisher> {
+    if settings.group.is_some() && !rustix::process::geteuid().is_root() {
         // The key would belong to this process's user, and PostgreSQL refuses it with a group bit.
         anyhow::bail!(
             "files.group needs root: PostgreSQL only accepts a key that a group can read if root owns it; leave it out"
         );
     }
-    let mut publisher = Publisher::open(config.publish.clone())?;
+    let mut publisher = Publisher::open(settings.clone())?;
     if confined.is_bound_to_directory() {
         publisher.bind();
     }
@@ -221,7 +232,7 @@ fn open_publisher(confined: &Confined) -> anyhow::Result<Publisher> {
     rotation::tell_trust(publisher.directory(), publisher.trust(), publisher.is_exposed());
     if publisher.is_locked_here_alone() {
         warn!(event = "lock-of-this-machine",
-            directory = %config.publish.directory.display(),
+            directory = %settings.directory.display(),
             fix = "publish to a file system of this machine, such as a tmpfs below /run; or let no other machine publish there",
             "the lock of the published directory does not keep out a pgsvid on another machine: each would remove the other's sets"
         );

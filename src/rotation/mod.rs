@@ -39,7 +39,7 @@ use turns::{Turn, Turns};
 use crate::consumers::{Consumer, Pooler, Publication, Server};
 use crate::hooks::{Answer, Hook, Line};
 use crate::material::{Expectations, Material, Names};
-use crate::publish::{self, Publisher, Target};
+use crate::publish::{self, Opened, Target};
 use crate::source::{ExtraAuthorities, Identity, SourceState, UnreadableAuthorities};
 use crate::status::{self, Naming, Pulse, Status};
 use crate::timing::{self, Backoff};
@@ -154,14 +154,14 @@ impl Rotation {
     /// without a `line` no hooks run.
     pub fn new(
         settings: &Settings,
-        publisher: Publisher,
+        opened: Opened,
         source: watch::Receiver<SourceState>,
         watching: &Watching,
         again: Arc<Notify>,
         line: Option<Line>,
     ) -> Result<(Self, watch::Receiver<Status>), Error> {
         let pulse = Pulse::default();
-        let exposed = publisher.is_exposed();
+        let exposed = opened.is_exposed();
         let Settings { servers, poolers, .. } = settings;
         let several = servers.len() + poolers.len() > 1;
         let label = |name: &str| several.then(|| name.to_owned());
@@ -176,9 +176,9 @@ impl Rotation {
             let label = label(&pooler.name);
             consumers.push(Consumer::pgbouncer(pooler, label, watching, pulses(), exposed));
         }
-        let files = watching.directories(publisher.watched_paths());
+        let files = watching.directories(opened.watched_paths());
         let authorities = ExtraAuthorities::read(settings.extra_authorities.clone(), watching)?;
-        let target = Target::start(publisher)?;
+        let target = Target::start(opened)?;
         let parts = Parts { target, source, again, consumers, pulse, files, authorities, line };
         Ok(Self::of(settings, parts))
     }

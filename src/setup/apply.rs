@@ -8,6 +8,7 @@ use super::plan::{self, Facts, FileNow, Plan, Step};
 use super::record::{self, Record};
 use super::server_files::ServerFiles;
 use super::{Error, Settings};
+use crate::publish::Place;
 use crate::sql::{Administration, Session};
 use crate::{diagnose, survey};
 
@@ -194,8 +195,10 @@ fn now(place: &ServerFiles, path: &Path, edit: bool) -> FileNow {
 
 /// Fails if no set is published that this server would accept.
 fn servable(settings: &Settings, server: &Administration) -> Result<(), Error> {
-    let directory = || settings.publish.directory.clone();
-    published(settings).map_err(|why| Error::NotPublished { directory: directory(), why })?;
+    published(settings).map_err(|why| match &settings.place {
+        Place::Directory(it) => Error::NotPublished { directory: it.directory.clone(), why },
+        Place::InPlace(_) => Error::NoSet { why },
+    })?;
     let paths = &settings.server.paths;
     let unseen = [&paths.certificate, &paths.private_key, &paths.bundle]
         .into_iter()

@@ -10,9 +10,10 @@ use super::server_files::{Editable, ServerFiles};
 use super::{Error, Settings, block};
 use crate::consumers::Server;
 use crate::material::Material;
+use crate::publish::{self, Place};
 use crate::sql::{Administration, BadLine, Session};
 use crate::verify::{self, Client, Expected, Verdict};
-use crate::{diagnose, publish, sql, survey, timing};
+use crate::{diagnose, sql, survey, timing};
 
 /// How often the published set is read again if a rotation happens at the same time.
 const TRIES: u32 = 3;
@@ -279,9 +280,14 @@ fn editable<'a>(place: &'a ServerFiles, path: &Path) -> Result<&'a Editable, Err
 
 /// The published set, or the reason why there is none.
 pub(super) fn published(settings: &Settings) -> Result<Material, String> {
-    let found = publish::examine(&settings.publish, &settings.expectations, timing::now())
+    let now = timing::now();
+    let directory = match &settings.place {
+        Place::Directory(directory) => directory,
+        Place::InPlace(place) => return place.read(&settings.expectations, now),
+    };
+    let found = publish::examine(directory, &settings.expectations, now)
         .map_err(|error| error.to_string())?;
-    let missing = found.missing_of_set(&settings.publish);
+    let missing = found.missing_of_set(directory);
     match found.trust {
         // Root examines what another user has published.
         Ok(_) | Err(publish::Error::WrongOwner { ours: 0, .. }) => {}

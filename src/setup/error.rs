@@ -131,6 +131,14 @@ pub enum Error {
         /// The reason.
         why: String,
     },
+    /// The source's own files, which PostgreSQL reads where they are, are not a set.
+    #[error(
+        "the files of [certificates] are not a valid set: {why}; PostgreSQL does not start with ssl = on and without it; nothing was changed"
+    )]
+    NoSet {
+        /// The reason.
+        why: String,
+    },
     /// PostgreSQL would refuse the files.
     #[error("PostgreSQL would refuse the published files: {cause}; {fix}; nothing was changed")]
     Unusable {

@@ -36,15 +36,16 @@ pub use text::{Piece, text};
 use crate::companions::role_map::RoleMap;
 use crate::consumers::Server;
 use crate::material::Expectations;
-use crate::{publish, sql};
+use crate::publish::{self, Place};
+use crate::sql;
 
 /// What to set up, and as which superuser.
 #[derive(Debug, Clone)]
 pub struct Settings {
     /// The server, the role that reloads it, and the published files as it sees them.
     pub server: Server,
-    /// Where identities are published.
-    pub publish: publish::Settings,
+    /// Where consumers find the set.
+    pub place: Place,
     /// What the published identity must be.
     pub expectations: Expectations,
     /// Which workload may log in as which role.
@@ -69,12 +70,12 @@ impl Settings {
     /// Whether a `pgsvid run` publishes there, as far as this user can see.
     #[must_use]
     pub fn is_run(&self) -> bool {
-        publish::is_in_use(&self.publish.directory)
+        self.place.directory().is_some_and(|it| publish::is_in_use(&it.directory))
     }
 
     /// The published map, as PostgreSQL sees it.
     fn published_map(&self) -> Option<PathBuf> {
-        self.ident.as_ref().map(|name| self.publish.readers_directory().join(name))
+        self.ident.as_ref().map(|name| self.place.readers_base().join(name))
     }
 
     /// The TLS settings with the values that they need; `ssl` is last, because it needs the others.

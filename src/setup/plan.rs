@@ -368,7 +368,7 @@ mod tests {
         let parts = Parts::load(&flags, &BTreeMap::new()).unwrap();
         Settings {
             server: parts.server().unwrap(),
-            publish: parts.publish.unwrap(),
+            place: parts.place.unwrap(),
             expectations: parts.expectations,
             roles: parts.roles,
             ident: parts.ident,

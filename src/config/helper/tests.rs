@@ -61,7 +61,7 @@ fn e12_every_key_that_can_be_honoured_is_in_the_configuration() {
     assert_eq!(source.endpoint.to_string(), "unix:///run/spire/agent/public/api.sock");
     assert_eq!(source.selection.hint.as_deref(), Some("postgres"));
     assert!(source.federated_bundles && !config.once);
-    let publish = &config.publish;
+    let publish = config.place.directory().unwrap();
     assert_eq!(publish.directory, Path::new("/var/lib/postgresql/certs"));
     assert_eq!(publish.files.set_names(), ["tls.crt", "tls.key", "ca.crt"]);
     assert_eq!(

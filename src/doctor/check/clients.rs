@@ -26,7 +26,7 @@ pub(super) fn sections(
     let published: Vec<_> = config
         .services
         .iter()
-        .map(|service| (config.publish.directory.join(&service.file), service.name.as_str()))
+        .map(|service| (config.place.base().join(&service.file), service.name.as_str()))
         .collect();
     for ((path, name), service) in published.iter().zip(&config.services) {
         let mut section = Section::new(Group::Clients, format!("{} [{name}]", path.display()));
@@ -38,7 +38,12 @@ pub(super) fn sections(
         section.extend(drivers::of_section(config, service, on_disk));
         sections.push(section);
     }
-    if published.is_empty() && config.rotation.servers.is_empty() && !drivers::has_store(config) {
+    let publishes = config.place.directory().is_some();
+    if publishes
+        && published.is_empty()
+        && config.rotation.servers.is_empty()
+        && !drivers::has_store(config)
+    {
         let mut section = Section::new(Group::Clients, "");
         section.add(
             Finding::warning(Code::ServiceFileNotConfigured,
@@ -89,8 +94,8 @@ fn same(one: &Path, other: &Path) -> bool {
 
 /// The path on this side of a path that readers use.
 fn here(config: &Config, theirs: &Path) -> PathBuf {
-    match theirs.strip_prefix(config.publish.readers_directory()) {
-        Ok(rest) => config.publish.directory.join(rest),
+    match theirs.strip_prefix(config.place.readers_base()) {
+        Ok(rest) => config.place.base().join(rest),
         Err(_) => theirs.to_owned(),
     }
 }
@@ -251,7 +256,7 @@ fn other_authorities(
     on_disk: Option<&Material>,
 ) -> Option<Finding> {
     let path = here(config, Path::new(value(entries, "sslrootcert")?));
-    let (real, published) = (path.canonicalize().ok()?, config.publish.directory.canonicalize());
+    let (real, published) = (path.canonicalize().ok()?, config.place.base().canonicalize());
     // The set itself is examined elsewhere. A replaced generation may have authorities that have been removed since.
     if published.is_ok_and(|published| real.starts_with(published)) {
         return None;

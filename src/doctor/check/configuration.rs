@@ -29,13 +29,19 @@ pub(super) fn offline(config: &Config) -> Section {
     ));
     section.add(Finding::ok(
         Code::Configuration,
-        format!("files in {}", config.publish.directory.display()),
+        match config.place.directory() {
+            Some(publish) => format!("files in {}", publish.directory.display()),
+            None => {
+                "no files.directory: PostgreSQL and other programs read these files where they are"
+                    .to_owned()
+            }
+        },
     ));
     if let Some(Endpoint::Unix(path)) = config.source.workload_api().map(|it| &it.endpoint) {
         section.extend(socket_length(path, "workload_api.endpoint"));
     }
     for service in &config.services {
-        let file = config.publish.readers_directory().join(&service.file);
+        let file = config.place.readers_base().join(&service.file);
         section.add(Finding::ok(
             Code::Configuration,
             format!("for libpq: PGSERVICEFILE={} PGSERVICE={}", file.display(), service.name),
@@ -103,7 +109,7 @@ fn role_map(config: &Config) -> Vec<Finding> {
     match &config.ident {
         Some(name) => findings.push(Finding::ok(Code::Configuration, format!(
             "for PostgreSQL: the map {}",
-            config.publish.readers_directory().join(name).display()
+            config.place.readers_base().join(name).display()
         ))),
         None if !map.lines.is_empty() => findings.push(Finding::ok(Code::Configuration, format!(
             "files.ident_lines: {}, for `pgsvid setup ident` only, because files.ident is not set",
@@ -141,7 +147,9 @@ fn socket_length(path: &Path, key: &str) -> Option<Finding> {
 /// The effect of the configuration on this machine.
 pub(super) fn machine(config: &Config, material: Option<&Material>) -> Vec<Finding> {
     let mut findings = Vec::new();
-    if config.publish.group.is_some() && !rustix::process::geteuid().is_root() {
+    if config.place.directory().is_some_and(|it| it.group.is_some())
+        && !rustix::process::geteuid().is_root()
+    {
         findings.push(
             Finding::failure(
                 Code::GroupNeedsRoot,
@@ -188,8 +196,8 @@ pub(super) fn machine(config: &Config, material: Option<&Material>) -> Vec<Findi
 
 fn on_mounts(config: &Config, mounts: &[survey::Mount]) -> Vec<Finding> {
     let mut findings = Vec::new();
-    let directory = &config.publish.directory;
-    let resolved = std::fs::canonicalize(directory).unwrap_or_else(|_| directory.clone());
+    let directory = config.place.base();
+    let resolved = std::fs::canonicalize(directory).unwrap_or_else(|_| directory.to_owned());
     // A mount on a link is a mount on the link's target, so all mounts within the directory count.
     for mount in mounts.iter().filter(|mount| mount.point != resolved) {
         if mount.point.starts_with(&resolved) {
@@ -202,7 +210,9 @@ fn on_mounts(config: &Config, mounts: &[survey::Mount]) -> Vec<Finding> {
             );
         }
     }
-    if let Some(mount) = survey::mount_of(&resolved, mounts) {
+    if config.place.directory().is_some()
+        && let Some(mount) = survey::mount_of(&resolved, mounts)
+    {
         let (shown, point) = (directory.display(), mount.point.display());
         if mount.read_only {
             findings.push(

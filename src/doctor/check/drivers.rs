@@ -18,8 +18,8 @@ pub(super) fn of_section(
     service: &service_file::Settings,
     on_disk: Option<&Material>,
 ) -> Vec<Finding> {
-    let Some(key) = config.publish.files.iter().find(|file| file.name == service.private_key)
-    else {
+    let mut files = files(config);
+    let Some(key) = files.find(|file| file.name == service.private_key) else {
         return Vec::new();
     };
     let (name, section) = (key.name.as_str(), &service.name);
@@ -72,7 +72,7 @@ fn pgjdbc_with_pem(name: &str, kind: Option<&str>) -> String {
 /// Each file of `[[files.extra]]`, and what keeps pgjdbc from a key store.
 pub(super) fn formats(config: &Config) -> Vec<Finding> {
     let mut findings = Vec::new();
-    for file in config.publish.files.others() {
+    for file in files(config) {
         let kind = match &file.content {
             Content::Combined => "key, leaf and intermediates in PEM".to_owned(),
             Content::KeyDer => "the key in DER".to_owned(),
@@ -81,7 +81,7 @@ pub(super) fn formats(config: &Config) -> Vec<Finding> {
             Content::TrustStore { .. } => "the authorities in PKCS#12, for Java".to_owned(),
             _ => continue,
         };
-        let path = config.publish.readers_directory().join(&file.name);
+        let path = config.place.readers_base().join(&file.name);
         findings.push(Finding::ok(Code::Configuration, format!("{}: {kind}", path.display())));
         if let Content::KeyStore { alias, .. } = &file.content {
             // The names of other files matter only where a service file names them.
@@ -126,6 +126,10 @@ fn has_extension(name: &str, extensions: &[&str]) -> bool {
 
 /// Whether clients have a store: Java opens it once, so that it cannot mix two sets.
 pub(super) fn has_store(config: &Config) -> bool {
-    let mut files = config.publish.files.iter();
-    files.any(|file| matches!(file.content, Content::KeyStore { .. }))
+    files(config).any(|file| matches!(file.content, Content::KeyStore { .. }))
+}
+
+/// The files of each generation.
+fn files(config: &Config) -> impl Iterator<Item = &FileSpec> {
+    config.place.directory().into_iter().flat_map(|settings| settings.files.iter())
 }

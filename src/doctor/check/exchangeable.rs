@@ -203,7 +203,7 @@ pub(super) fn over_data(config: &Config, data: &Path) -> Vec<Finding> {
     let passwords = servers.filter_map(|server| server.session.password_file.as_ref());
     let named =
         config.rotation.extra_authorities.iter().map(|path| ("files.extra_authorities", path));
-    let stores = config.publish.files.password_files().into_iter().map(Path::to_owned);
+    let stores = config.place.password_files().into_iter().map(Path::to_owned);
     let stores: Vec<PathBuf> = stores.collect();
     named
         .chain(stores.iter().map(|path| ("files.extra.password_file", path)))

@@ -10,7 +10,7 @@ use crate::diagnose;
 use crate::doctor::codes;
 use crate::doctor::finding::{Code, Finding, Group, Section, Severity};
 use crate::material::{Material, Rejection};
-use crate::publish::{self, Examination, NotOurs, Reason, Trust, Unusable};
+use crate::publish::{self, Examination, NotOurs, Place, Reason, Trust, Unusable};
 use crate::source::ExtraAuthorities;
 use crate::text::argument;
 use crate::watching::Watching;
@@ -18,15 +18,36 @@ use crate::{survey, timing};
 
 const RUNNING: &str = "check that `pgsvid run` runs with these settings, and read its log";
 
-/// Examines the directory.
-pub(super) fn examine(config: &Config) -> Result<Examination, publish::Error> {
-    publish::examine(&config.publish, config.source.expectations(), timing::now())
+/// The result of an examination: fails if the directory cannot be opened.
+pub(super) type Examined = Result<Examination, publish::Error>;
+
+/// Examines the directory; `None` if there is none.
+pub(super) fn examine(config: &Config) -> Option<Examined> {
+    let publish = config.place.directory()?;
+    Some(publish::examine(publish, config.source.expectations(), timing::now()))
 }
 
 /// The set that was published last, even if it has expired since.
 pub(super) fn last(config: &Config) -> Option<Material> {
-    let written_at = examine(config).ok()?.written_at?;
-    publish::examine(&config.publish, config.source.expectations(), written_at).ok()?.set?.ok()
+    let publish = config.place.directory()?;
+    let written_at = examine(config)?.ok()?.written_at?;
+    publish::examine(publish, config.source.expectations(), written_at).ok()?.set?.ok()
+}
+
+/// The set that consumers find now, if it is complete.
+pub(super) fn newest(config: &Config) -> Option<Material> {
+    match &config.place {
+        Place::Directory(_) => examine(config)?.ok()?.set?.ok(),
+        Place::InPlace(place) => place.read(config.source.expectations(), timing::now()).ok(),
+    }
+}
+
+/// When that set was written.
+pub(super) fn written_at(config: &Config) -> Option<SystemTime> {
+    match &config.place {
+        Place::Directory(_) => examine(config)?.ok()?.written_at,
+        Place::InPlace(place) => place.written_at(),
+    }
 }
 
 /// The published set, if it is complete.
@@ -34,12 +55,8 @@ pub(super) fn material(found: &Examination) -> Option<&Material> {
     found.set.as_ref()?.as_ref().ok()
 }
 
-pub(super) fn section(
-    config: &Config,
-    examined: &Result<Examination, publish::Error>,
-    offered: Option<&Material>,
-) -> Section {
-    let directory = config.publish.directory.display().to_string();
+pub(super) fn section(config: &Config, examined: &Examined, offered: Option<&Material>) -> Section {
+    let directory = config.place.base().display().to_string();
     let mut section = Section::new(Group::Files, directory.clone());
     let found = match examined {
         Ok(found) => found,
@@ -50,7 +67,7 @@ pub(super) fn section(
     };
     section.extend(trust(&found.trust, &directory));
     section.extend(passwords(config));
-    let full = full(&config.publish.directory);
+    let full = full(config.place.base());
     let is_newest = found.set.as_ref().is_some_and(|set| {
         set.as_ref()
             .is_ok_and(|material| offered.is_none_or(|offered| offered.leaf() == material.leaf()))
@@ -117,7 +134,7 @@ fn unusable(error: &publish::Error) -> Finding {
 
 /// The password files that keep a newer set from being published.
 fn passwords(config: &Config) -> Vec<Finding> {
-    let files = config.publish.files.password_files();
+    let files = config.place.password_files();
     files.into_iter().filter_map(|path| Some(unusable(&publish::password(path).err()?))).collect()
 }
 

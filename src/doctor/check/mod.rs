@@ -56,7 +56,7 @@ pub async fn check(config: &Config, environment: &Environment, scope: &Scope) ->
     let last = files::last(config);
     let mut as_run = config.clone();
     // `run` continues with the published set.
-    as_run.source.set_published(files::examine(config).ok().and_then(|found| found.names));
+    as_run.source.set_published(files::examine(config).and_then(|found| found.ok()?.names));
     let (source, material) = match &as_run.source {
         Settings::WorkloadApi(settings) => {
             let (section, look) = workload_api::section(&as_run, settings, last.as_ref()).await;
@@ -71,14 +71,17 @@ pub async fn check(config: &Config, environment: &Environment, scope: &Scope) ->
 
     // The agent may have taken long, and a renewal may have come in the meantime.
     let published = files::examine(config);
-    let on_disk = published.as_ref().ok().and_then(files::material);
+    let on_disk = match &published {
+        Some(examined) => examined.as_ref().ok().and_then(files::material),
+        None => offered,
+    };
     configuration.extend(configuration::machine(config, offered.or(on_disk)));
     let mut sections = vec![configuration, source];
     let rejected = material.as_ref().and_then(|material| material.as_ref().err());
     let mut svid = material::section(&as_run.source, offered, rejected, on_disk);
     svid.extend(names::findings(offered.or(on_disk), &as_run.source));
     sections.push(svid);
-    sections.push(files::section(config, &published, offered));
+    sections.extend(published.as_ref().map(|found| files::section(config, found, offered)));
 
     for server in &config.rotation.servers {
         let sql = postgresql::ask(config, server, scope.as_client.as_deref()).await;

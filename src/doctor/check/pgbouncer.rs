@@ -132,10 +132,8 @@ async fn of_handshake(
         }
         sleep(LOOK).await;
         // Another set may have been published by now.
-        if let Ok(examined) = files::examine(config)
-            && let Some(newer) = files::material(&examined)
-        {
-            material = newer.clone();
+        if let Some(newer) = files::newest(config) {
+            material = newer;
         }
     }
 }

@@ -123,7 +123,7 @@ fn missing_lines(
     let Some(name) = &config.ident else {
         return Some(finding.fix("add what `pgsvid setup ident` prints, then reload"));
     };
-    let map = config.publish.readers_directory().join(name);
+    let map = config.place.readers_base().join(name);
     let map = map.display();
     let version = answers.map(|answers| answers.settings.version_number);
     let others = facts.mappings.iter().flatten().filter(|judged| judged.mapping.map != MAP).count();

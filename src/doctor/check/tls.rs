@@ -75,11 +75,7 @@ pub(super) async fn section(
     {
         sleep(LOOK).await;
         // Another set may have been published by now.
-        if let Ok(examined) = files::examine(config)
-            && let Some(material) = files::material(&examined)
-        {
-            on_disk = Some(material.clone());
-        }
+        on_disk = files::newest(config).or(on_disk);
         facts = probe(&hosts, port, on_disk.as_ref()).await;
     }
     let mut section = Section::new(Group::Tls, facts.address.clone());
@@ -246,7 +242,7 @@ fn unseen(
     }
     let mut findings = Vec::new();
     let loaded = sql.answers().and_then(|answers| answers.standing.loaded);
-    let written = files::examine(config).ok().and_then(|examined| examined.written_at);
+    let written = files::written_at(config);
     if let (Some(loaded), Some(written)) = (loaded, written)
         && (loaded < written
             || sql.answers().is_some_and(|answers| answers.loading.future.is_some()))

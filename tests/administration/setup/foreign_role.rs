@@ -82,7 +82,7 @@ fn what_a_role_needs_to_end_sessions_is_no_surprise_if_it_is_to_end_them() {
     admin(&setup.cluster, grant);
     let plan = || run(&setup, &["apply", "--dry-run"]).well();
     assert_eq!(remedies(&plan()).len(), 1);
-    setup.configure("[postgres]\nend_sessions = 'after 10m'");
+    setup.configure("[postgres]\nclient_svid_life = '1h'\nend_sessions = 'after 10m'");
     assert_eq!(remedies(&plan()), [""; 0]);
 }
 

@@ -18,12 +18,14 @@ pub(crate) fn root() -> &'static Path {
 pub(crate) fn example(name: &str) -> &'static Manifests {
     static SERVER: LazyLock<Manifests> = LazyLock::new(|| build("dbserver"));
     static CLIENT: LazyLock<Manifests> = LazyLock::new(|| build("dbclient"));
+    static POOLED: LazyLock<Manifests> = LazyLock::new(|| build("pooled"));
     fn build(name: &str) -> Manifests {
         Manifests::build(&root().join("k8s/examples").join(name))
     }
     match name {
         "dbserver" => &SERVER,
         "dbclient" => &CLIENT,
+        "pooled" => &POOLED,
         _ => panic!("there is no example {name}"),
     }
 }

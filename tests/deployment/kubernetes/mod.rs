@@ -6,6 +6,7 @@ mod container;
 mod manifests;
 mod pod;
 mod pods;
+mod pooled;
 mod schemas;
 mod security;
 

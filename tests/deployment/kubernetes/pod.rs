@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde_json::Value;
-use test_support::{Account, Directory, Installation, Program, Tmpfs};
+use test_support::{Account, Directory, Installation, PgBouncer, Program, Tmpfs};
 
 use crate::kubernetes::PGSVID;
 use crate::kubernetes::container::{Image, Place, bytes};
@@ -159,6 +159,18 @@ pub(crate) fn postgres(hosts: &str) -> Image {
             ("/etc/docker-entrypoint.sh", ENTRYPOINT.to_owned()),
         ],
     }
+}
+
+/// PgBouncer's: this machine's, which is of Debian's version.
+pub(crate) fn pgbouncer() -> Image {
+    let program = PgBouncer::path();
+    let directory = program.parent().unwrap().to_owned();
+    let mut binds = libraries();
+    if !directory.starts_with("/usr") {
+        binds.push((directory.display().to_string(), directory.clone()));
+    }
+    // The command comes from the manifest.
+    Image { binds, entrypoint: "", path: directory.display().to_string(), files: Vec::new() }
 }
 
 fn libraries() -> Vec<(String, PathBuf)> {

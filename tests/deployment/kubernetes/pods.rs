@@ -15,11 +15,11 @@ use crate::kubernetes::container::Container;
 use crate::kubernetes::manifests::example;
 use crate::kubernetes::pod::{Pod, pgsvid, postgres};
 
-fn words(text: &str) -> Vec<String> {
+pub(crate) fn words(text: &str) -> Vec<String> {
     text.split(' ').map(str::to_owned).collect()
 }
 
-fn said(output: &Output) -> String {
+pub(crate) fn said(output: &Output) -> String {
     format!(
         "{}{}",
         String::from_utf8_lossy(&output.stdout),

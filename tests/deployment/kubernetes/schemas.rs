@@ -12,7 +12,7 @@ fn directories(parent: &str) -> Vec<PathBuf> {
 #[test]
 fn every_example_is_valid_on_the_oldest_and_on_a_current_kubernetes() {
     let examples = directories("k8s/examples");
-    assert_eq!(examples.len(), 2);
+    assert_eq!(examples.len(), 3);
     for directory in examples {
         assert!(Manifests::build(&directory).all().count() >= 5, "{}", directory.display());
     }

@@ -35,7 +35,7 @@ fn volume<'a>(pod: &'a Value, name: &str) -> &'a Value {
 
 #[test]
 fn pgsvid_itself_says_each_setting_at_its_own_container() {
-    for (name, expected) in [("dbserver", 1), ("dbclient", 2)] {
+    for (name, expected) in [("dbserver", 1), ("dbclient", 2), ("pooled", 1)] {
         let manifests = example(name);
         let all = manifests.pod()["spec"]["initContainers"].as_array().unwrap();
         assert_eq!(all.len(), expected, "{name}");
@@ -67,7 +67,7 @@ fn every_pod_keeps_the_restricted_standard() {
     let namespace = example("dbserver");
     let labels = &namespace.only("Namespace")["metadata"]["labels"];
     assert_eq!(labels["pod-security.kubernetes.io/enforce"], "restricted");
-    for name in ["dbserver", "dbclient"] {
+    for name in ["dbserver", "dbclient", "pooled"] {
         let manifests = example(name);
         let pod = manifests.pod();
         for field in ["hostNetwork", "hostPID", "hostIPC"] {
@@ -96,7 +96,7 @@ fn every_pod_keeps_the_restricted_standard() {
 /// PostgreSQL refuses a key that is not its own user's, and so does libpq.
 #[test]
 fn pgsvid_runs_as_the_user_who_reads_the_key() {
-    for (name, reader) in [("dbserver", "postgres"), ("dbclient", "app")] {
+    for (name, reader) in [("dbserver", "postgres"), ("dbclient", "app"), ("pooled", "pgbouncer")] {
         let manifests = example(name);
         let pod = manifests.pod();
         for field in ["runAsUser", "runAsGroup"] {
@@ -114,7 +114,7 @@ fn pgsvid_runs_as_the_user_who_reads_the_key() {
 
 #[test]
 fn keys_are_in_memory_and_their_readers_cannot_write() {
-    for (name, reader) in [("dbserver", "postgres"), ("dbclient", "app")] {
+    for (name, reader) in [("dbserver", "postgres"), ("dbclient", "app"), ("pooled", "pgbouncer")] {
         let manifests = example(name);
         let pod = manifests.pod();
         let (pgsvid, reader) = (container(pod, "pgsvid"), container(pod, reader));
@@ -185,7 +185,7 @@ fn the_application_finds_its_service_and_nothing_else_of_libpq_is_set() {
 /// Each selector selects what it is meant for, and each port is one that somebody listens on.
 #[test]
 fn services_policies_budgets_and_monitors_select_the_pod() {
-    for name in ["dbserver", "dbclient"] {
+    for name in ["dbserver", "dbclient", "pooled"] {
         let manifests = example(name);
         let labels = &manifests.pod()["metadata"]["labels"];
         let selects = |selector: &Value| {
@@ -224,7 +224,11 @@ fn services_policies_budgets_and_monitors_select_the_pod() {
         assert_eq!(strings(&policy["policyTypes"]), ["Ingress", "Egress"]);
         assert!(rules.iter().all(|rule| rule["from"].is_array()), "from everywhere: {rules:?}");
     }
-    clients_are_let_through(example("dbserver"), example("dbclient").pod());
+    for server in ["dbserver", "pooled"] {
+        clients_are_let_through(example(server), example("dbclient").pod());
+    }
+    let open = &example("pooled").only("NetworkPolicy")["spec"]["ingress"][0]["ports"];
+    assert_eq!(open[1]["port"], "pooled");
 }
 
 fn clients_are_let_through(server: &Manifests, client: &Value) {

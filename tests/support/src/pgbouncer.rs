@@ -79,7 +79,8 @@ impl PgBouncer {
     }
 
     /// The program: Debian's, installed or unpacked by `scripts/test`.
-    fn path() -> PathBuf {
+    #[must_use]
+    pub fn path() -> PathBuf {
         let target = env::current_exe().expect("knows its path");
         let unpacked =
             target.ancestors().filter(|it| it.ends_with("debug") || it.ends_with("release"));

@@ -45,7 +45,7 @@ pub fn neighbours(settings: &sql::Settings) -> Vec<Neighbour> {
     }
     let is_ours = |found: &Neighbour| {
         let path = found.host.join(format!("{NAME}{}", found.port));
-        path != settings.socket() && is_of_a_server(&path)
+        path != settings.socket() && has_lock_file(found) && is_of_a_server(&path)
     };
     let beside = beside.into_iter().map(|port| Neighbour { host: settings.host.clone(), port });
     let mut found: Vec<_> = beside.chain(elsewhere).filter(is_ours).collect();
@@ -96,6 +96,12 @@ fn listening(list: &str) -> impl Iterator<Item = Neighbour> {
     })
 }
 
+/// Whether a lock file is beside the socket. PostgreSQL creates one for each of its sockets (`miscinit.c`); a pooler such as
+/// PgBouncer, whose socket has the same kind of name, does not.
+fn has_lock_file(found: &Neighbour) -> bool {
+    found.host.join(format!("{NAME}{}.lock", found.port)).exists()
+}
+
 /// Whether the socket belongs to the user that usually runs PostgreSQL, or to this process's user.
 fn is_of_a_server(path: &Path) -> bool {
     let ours = rustix::process::geteuid().as_raw();
@@ -108,6 +114,8 @@ fn is_of_a_server(path: &Path) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::net::UnixListener;
+
     use super::*;
 
     #[test]
@@ -122,5 +130,16 @@ mod tests {
         let found: Vec<_> = listening(list).map(|it| (it.host, it.port)).collect();
         assert_eq!(found[0], (PathBuf::from("/run/postgresql"), 5499));
         assert_eq!(found[1], (PathBuf::from("/a b"), 1));
+    }
+
+    #[test]
+    fn a_poolers_socket_is_no_postgresql() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = |name: &str| directory.path().join(name);
+        let _sockets =
+            [".s.PGSQL.5433", ".s.PGSQL.6432"].map(|it| UnixListener::bind(path(it)).unwrap());
+        fs::File::create(path(".s.PGSQL.5433.lock")).unwrap();
+        let at = |port| Neighbour { host: directory.path().to_owned(), port };
+        assert!(has_lock_file(&at(5433)) && !has_lock_file(&at(6432)));
     }
 }

@@ -1,0 +1,163 @@
+//! Without `[files]`: PostgreSQL reads the files of another program where they are, and pgsvid only reloads and proves.
+
+use std::fs;
+use std::process::Command;
+use std::thread;
+use std::time::Duration;
+
+use dev_agent::Svid;
+use test_support::{Account, LIMIT, Mark, Pgsvid, Program};
+
+use super::place::{NAMES, PGSVID, Place, short, texts};
+
+/// Longer than pgsvid waits for a set that is written file by file.
+const SETTLED: Duration = Duration::from_secs(3);
+
+impl Place {
+    /// PostgreSQL reads the files in this directory.
+    fn read_in_place(below: &str) -> Self {
+        let place = Self::new();
+        place.configure(below, &place.server());
+        let at = |name: &str| place.certs.path().join(below).join(name).display().to_string();
+        let [certificate, key, bundle] = NAMES.map(at);
+        place.setup.cluster.set_conf(&format!(
+            "ssl_cert_file = '{certificate}'\nssl_key_file = '{key}'\nssl_ca_file = '{bundle}'\n"
+        ));
+        place
+    }
+
+    fn server(&self) -> String {
+        let cluster = &self.setup.cluster;
+        let host = cluster.socket_directory().display();
+        format!("postgres.host = '{host}'\npostgres.port = {}", cluster.port())
+    }
+
+    fn spawn_in_place(&self) -> Pgsvid {
+        self.setup.spawn_leaving_out(&["--endpoint", "--directory"])
+    }
+
+    /// Waits until this set is proven to be served.
+    #[track_caller]
+    fn proven(&self, pgsvid: &Pgsvid, mark: Mark, svid: &Svid) -> serde_json::Value {
+        let short = short(svid);
+        let (event, _) = pgsvid.wait_for_event_after(mark, LIMIT, |event| {
+            event["event"] == "rotated"
+                && event["verdict"] == "current"
+                && event["serial"] == short.as_str()
+        });
+        assert_eq!(self.setup.cluster.served().leaf, svid.leaf());
+        event
+    }
+
+    /// A command of PostgreSQL's user, with the configuration alone: exit status, and all that it prints.
+    fn command(&self, arguments: &[&str]) -> (Option<i32>, String) {
+        let file = self.setup.other.join("pgsvid.toml").display().to_string();
+        let arguments = [arguments, &["--config", &file]].concat();
+        let program = Program::spawn_as(Account::server(), PGSVID, arguments, &[]);
+        let status = program.wait_exit(LIMIT).code();
+        (status, program.standard_output() + &program.standard_error())
+    }
+}
+
+#[test]
+fn z14_files_that_postgresql_reads_where_they_are_are_reloaded_when_they_belong_together() {
+    let place = Place::read_in_place("");
+    let (first, next) = (place.issue(), place.issue());
+    place.write(&first);
+    place.setup.cluster.start();
+    let pgsvid = place.spawn_in_place();
+    place.proven(&pgsvid, Mark::default(), &first);
+    let before = entries(&place);
+
+    // A new key, and for a while no certificate of its own: PostgreSQL is not asked to read that.
+    let (mark, log) = (pgsvid.mark(), place.setup.cluster.log_mark());
+    let [certificate, key, _] = texts(&next);
+    place.certs.write("tls.key", key, 0o600);
+    thread::sleep(SETTLED);
+    assert!(!place.setup.cluster.log_since(log).contains("SIGHUP"));
+    assert_eq!(place.setup.cluster.served().leaf, first.leaf());
+    place.certs.write("tls.crt", certificate, 0o600);
+    place.proven(&pgsvid, mark, &next);
+    assert!(pgsvid.events("certificates-rejected").is_empty());
+    assert!(pgsvid.events("not-in-force").is_empty());
+    // pgsvid has written nothing.
+    assert_eq!(entries(&place), before);
+
+    // The same files again, with other times: nothing to reload.
+    let log = place.setup.cluster.log_mark();
+    place.write(&next);
+    thread::sleep(SETTLED);
+    assert!(!place.setup.cluster.log_since(log).contains("SIGHUP"));
+}
+
+fn entries(place: &Place) -> Vec<String> {
+    let entries = fs::read_dir(place.certs.path()).unwrap();
+    let mut names: Vec<_> =
+        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort_unstable();
+    names
+}
+
+#[test]
+fn z15_a_set_in_place_that_postgresql_refuses_is_told_with_the_file_of_the_other_program() {
+    let place = Place::read_in_place("");
+    let (first, next) = (place.issue(), place.issue());
+    place.write(&first);
+    place.setup.cluster.start();
+    let pgsvid = place.spawn_in_place();
+    place.proven(&pgsvid, Mark::default(), &first);
+    let mark = pgsvid.mark();
+    let [certificate, key, bundle] = texts(&next);
+    place.certs.write("tls.key", key, 0o644);
+    place.certs.write("tls.crt", certificate, 0o600);
+    place.certs.write("ca.crt", bundle, 0o600);
+    let (event, mark) =
+        pgsvid.wait_for_event_after(mark, LIMIT, |event| event["event"] == "not-in-force");
+    assert_eq!(
+        (&event["verdict"], &event["code"]),
+        (&"still-old".into(), &"key-mode-refused".into())
+    );
+    let key = place.at("tls.key").display().to_string();
+    assert!(event["cause"].as_str().unwrap().contains(&key), "{event}");
+    let command = event["fix"].as_str().unwrap();
+    let status = Command::new("/bin/sh").args(["-c", command]).status().unwrap();
+    assert!(status.success(), "{command}");
+    place.proven(&pgsvid, mark, &next);
+}
+
+#[test]
+fn z16_the_commands_work_with_files_in_place() {
+    let place = Place::read_in_place("");
+    place.write(&place.issue());
+    place.setup.cluster.start();
+    let pgsvid = place.spawn_in_place();
+    pgsvid.current(1);
+    let (status, text) = place.command(&["check"]);
+    assert_eq!(status, Some(0), "{text}");
+    assert!(text.contains("serves the published certificate"), "{text}");
+    assert!(!text.contains("  failure "), "{text}");
+
+    let (status, text) = place.command(&["setup", "postgresql-conf"]);
+    assert_eq!(status, Some(0), "{text}");
+    for (setting, name) in ["ssl_cert_file", "ssl_key_file", "ssl_ca_file"].iter().zip(NAMES) {
+        let line = format!("{setting} = '{}'", place.at(name).display());
+        assert!(text.contains(&line), "{text}");
+    }
+    let (status, text) = place.command(&["inspect"]);
+    assert_eq!(status, Some(0), "{text}");
+    let (status, text) = place.command(&["fetch"]);
+    assert_eq!(status, Some(2), "{text}");
+    assert!(text.contains("nothing is published: without files.directory"), "{text}");
+
+    // What has no meaning without a directory is an error that names the key.
+    place.configure("", &format!("files.extra_authorities = ['/a.pem']\n{}", place.server()));
+    let (status, text) = place.command(&["check", "--offline"]);
+    assert_eq!(status, Some(2), "{text}");
+    assert!(text.contains("files.extra_authorities"), "{text}");
+    // Nothing would read the files.
+    let alone = "[certificates]\ncertificate = '/c'\nprivate_key = '/k'\nbundle = '/b'\n";
+    place.setup.configure(alone);
+    let (status, text) = place.command(&["check", "--offline"]);
+    assert_eq!(status, Some(2), "{text}");
+    assert!(text.contains("set files.directory"), "{text}");
+}
