@@ -38,9 +38,8 @@ pub(super) fn sections(
         section.extend(drivers::of_section(config, service, on_disk));
         sections.push(section);
     }
-    let publishes = config.place.directory().is_some();
-    if publishes
-        && published.is_empty()
+    if published.is_empty()
+        && config.place.directory().is_some()
         && config.rotation.servers.is_empty()
         && !drivers::has_store(config)
     {
