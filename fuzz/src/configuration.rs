@@ -157,7 +157,7 @@ fn assert_sound(config: &Config) {
 
 /// The section that will be written is read by libpq's rules as it was meant.
 fn assert_service_can_be_read(config: &Config, service: &service_file::Settings) {
-    let publish = config.place.directory().expect("a service file needs a directory");
+    let Some(publish) = config.place.directory() else { return };
     assert!(publish.keep_until_expiry);
     let names = names(publish);
     let generation = publish.readers_directory().join("..v20260102T000000.000000-12345678");

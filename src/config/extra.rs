@@ -9,6 +9,19 @@ use crate::companions::role_map::RoleMap;
 use crate::companions::{pgbouncer_ini, service_file};
 use crate::publish::{self, Content};
 
+/// Reads what is configured, and adds it to each generation. Without a directory there is nothing.
+pub(super) fn extra(
+    resolver: &Resolver<'_>,
+    file: &File,
+    place: &mut publish::Place,
+    roles: &RoleMap,
+) -> Result<Extra, Error> {
+    let publish::Place::Directory(settings) = place else { return Ok(Extra::default()) };
+    let extra = Extra::read(resolver, file, settings)?;
+    extra.add_to(settings, roles);
+    Ok(extra)
+}
+
 /// The other files of each generation.
 #[derive(Default)]
 pub(super) struct Extra {
@@ -23,7 +36,7 @@ pub(super) struct Extra {
 
 impl Extra {
     /// Fails if two files have the same name.
-    pub(super) fn read(
+    fn read(
         resolver: &Resolver<'_>,
         file: &File,
         publish: &publish::Settings,
@@ -50,13 +63,8 @@ impl Extra {
         Ok(Self { services, ident, pgbouncer, formats })
     }
 
-    /// Whether a file is for programs that log in with the SVID.
-    pub(super) fn is_for_clients(&self) -> bool {
-        !self.services.is_empty()
-    }
-
     /// Adds the files to each generation.
-    pub(super) fn add_to(&self, publish: &mut publish::Settings, roles: &RoleMap) {
+    fn add_to(&self, publish: &mut publish::Settings, roles: &RoleMap) {
         let names = names(publish);
         for service in self.services.iter().cloned() {
             let names = names.clone();

@@ -27,7 +27,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 pub use error::Error;
-use extra::Extra;
+use extra::{Extra, extra};
 use file::File;
 pub use given::Flags;
 use given::{Origin, Resolver};
@@ -141,10 +141,8 @@ fn assemble(
     source::apart(&resolver, &source, &place)?;
     let servers = server::servers(&resolver, file, flags)?;
     let roles = roles::roles(&resolver, file, &servers)?;
-    let extra = extra(&resolver, file, &mut place, &roles)?;
-    let poolers = pooler::poolers(&resolver, file, &place, &servers, extra.pgbouncer.as_ref())?;
-    let extra_is_for_clients = extra.is_for_clients();
-    let Extra { services, ident, .. } = extra;
+    let Extra { services, ident, pgbouncer, .. } = extra(&resolver, file, &mut place, &roles)?;
+    let poolers = pooler::poolers(&resolver, file, &place, &servers, pgbouncer.as_ref())?;
     let role_map = ident.as_ref().map(|_| roles.expressions());
     let servers = servers.into_iter().map(|it| server::server(it, &place, role_map.clone()));
     let servers: Vec<_> = servers.collect();
@@ -158,7 +156,7 @@ fn assemble(
     )
     .map_err(|why| resolver.in_file(keys::FILES_PUBLISH_EVERY.name, why))?;
     // A PgBouncer also connects to PostgreSQL, so it uses the SVID as a client.
-    let is_client = extra_is_for_clients || !poolers.is_empty();
+    let is_client = !services.is_empty() || !poolers.is_empty();
     source.expectations_mut().users = users(!(servers.is_empty() && poolers.is_empty()), is_client);
     let expectations = source.expectations().clone();
     let of_servers = servers.iter().map(|it| (&it.name, &it.verify));
@@ -291,19 +289,6 @@ fn publish(
         keep_until_expiry: false,
         seen_as,
     })
-}
-
-/// What is published with certificate, key and bundle, which is added to each generation.
-fn extra(
-    resolver: &Resolver<'_>,
-    file: &File,
-    place: &mut publish::Place,
-    roles: &RoleMap,
-) -> Result<Extra, Error> {
-    let publish::Place::Directory(settings) = place else { return Ok(Extra::default()) };
-    let extra = Extra::read(resolver, file, settings)?;
-    extra.add_to(settings, roles);
-    Ok(extra)
 }
 
 fn health(resolver: &Resolver<'_>, file: &File) -> Result<Option<http::Listen>, Error> {

@@ -183,7 +183,9 @@ fn every_command_line_is_taken() {
             assert_success(&what, &pgsvid(help));
             let takes_settings = ["run", "fetch"].contains(&command[0].as_str());
             // Whether a configuration exists here says nothing.
-            if takes_settings && !command.iter().any(|word| word == "--config" || word == "-c") {
+            let names_a_file =
+                |word: &String| ["--config", "-c", "--helper-config"].contains(&word.as_str());
+            if takes_settings && !command.iter().any(names_a_file) {
                 assert_success(&what, &pgsvid(offline(&command)));
             }
             checked += 1;

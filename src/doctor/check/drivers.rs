@@ -71,7 +71,7 @@ fn pgjdbc_with_pem(name: &str, kind: Option<&str>) -> String {
 /// Each file of `[[files.extra]]`, and what keeps pgjdbc from a key store.
 pub(super) fn formats(config: &Config) -> Vec<Finding> {
     let mut findings = Vec::new();
-    for file in config.place.directory().map_or(&[][..], |it| it.files.others()) {
+    for file in config.place.files() {
         let kind = match &file.content {
             Content::Combined => "key, leaf and intermediates in PEM".to_owned(),
             Content::KeyDer => "the key in DER".to_owned(),

@@ -29,6 +29,9 @@ const FILES: [(&str, u32); 5] = [
     ("trust.p12", 0o644),
 ];
 
+/// What somebody does to a file, and which file or what it becomes.
+type Change = (&'static str, fn(&Path));
+
 /// Each format once. `password` is the path of the password file.
 fn extra(password: &Path) -> String {
     let password = password.display();
@@ -145,8 +148,7 @@ fn e02_without_a_usable_password_the_old_set_stays_and_the_remedy_publishes_the_
     published(&pgsvid, 1);
     let old = place.agent.svid();
     let store = fs::read(place.svids.join("svid.p12")).unwrap();
-    type Spoil = fn(&Path);
-    let spoils: [(&str, Spoil); 5] = [
+    let spoils: [Change; 5] = [
         ("missing", |path| fs::remove_file(path).unwrap()),
         ("empty", |path| write(path, "")),
         ("of two lines", |path| write(path, "secret\nsecond\n")),
@@ -224,7 +226,7 @@ fn e03_a_set_with_random_salts_is_not_written_again_and_one_of_another_password_
     let second = run("");
     said(&second, Mark::default(), "set-adopted");
     said(&second, Mark::default(), "identity-received");
-    assert_eq!(names(&place.svids, "..v"), [generation.clone()]);
+    assert_eq!(names(&place.svids, "..v"), std::slice::from_ref(&generation));
     assert!(second.terminate(LIMIT).success());
     assert!(fs::read(place.svids.join("svid.p12")).unwrap() == store);
     // Another password makes another set of the same SVID, and so does another file.
@@ -276,7 +278,7 @@ fn e04_what_is_edited_or_deleted_is_restored_with_owner_and_mode() {
     published(&pgsvid, 1);
     let svid = place.agent.svid();
     let mut mark = said(&pgsvid, Mark::default(), "published").1;
-    let tamperings: [(&str, fn(&Path)); 7] = [
+    let tamperings: [Change; 7] = [
         ("all.pem", |path| write(path, "nonsense")),
         ("svid.der", |path| write(path, "nonsense")),
         ("svid_key.pk8", |path| set_mode(path, 0o666)),
