@@ -189,6 +189,15 @@ unpack_programs() {
     install_libraries "$package" "${missing[@]/#/$directory/}"
 }
 
+# Patroni, and etcd as its store. Debian's etcd-server would start an etcd, so only its program is unpacked; the unit of patroni starts
+# nothing without a configuration, and its Python modules are needed.
+patroni_programs() {
+    if ! command -v patroni >/dev/null || ! python3 -c 'import etcd' 2>/dev/null; then
+        install_packages patroni python3-etcd
+    fi
+    unpack_programs "$(target_directory)/tools" etcd-server etcd
+}
+
 # Installs the libraries that the package depends on, if a program lacks one.
 install_libraries() {
     local package=$1

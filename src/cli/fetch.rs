@@ -24,6 +24,7 @@ pub(super) fn run(
     // PostgreSQL is neither reloaded nor verified.
     config.rotation.servers.clear();
     config.rotation.poolers.clear();
+    config.rotation.patroni = None;
     let log = config.log;
     let endpoint = config.source.place();
     let Some(publish) = config.place.directory() else {

@@ -37,6 +37,8 @@ pub(super) enum Setup {
     ///
     /// Run it with the configuration of the standby or subscriber: its published files are named. Each part says where it belongs.
     Replication(Box<replication::Arguments>),
+    /// Print what [patroni] needs, for Patroni's configuration on each node
+    PatroniYaml(Box<Settings>),
     /// Apply it over a superuser's connection to PostgreSQL's Unix socket
     ///
     /// Shows the plan first. Creates the role and its grants, and sets the TLS settings by ALTER SYSTEM once a valid set is
@@ -109,6 +111,7 @@ pub(super) fn run(what: Setup, environment: &Environment) -> Result<(), Failure>
         }
         Setup::Replication(arguments) => return replication::run(*arguments, environment),
         Setup::PgbouncerIni(flags) => return pgbouncer_ini(&(*flags).into(), environment),
+        Setup::PatroniYaml(flags) => return patroni_yaml(&(*flags).into(), environment),
     };
     let settings = load(&(*flags).into(), "postgres".to_owned(), environment)?;
     let _ = std::io::stdout().write_all(text(&settings, piece).as_bytes());
@@ -127,6 +130,15 @@ fn pgbouncer_ini(flags: &Flags, environment: &Environment) -> Result<(), Failure
     let texts = parts.poolers.iter().map(setup::pgbouncer_ini);
     let texts: Vec<_> = texts.collect();
     let _ = std::io::stdout().write_all(texts.join("\n").as_bytes());
+    Ok(())
+}
+
+fn patroni_yaml(flags: &Flags, environment: &Environment) -> Result<(), Failure> {
+    let misused = |error: config::Error| Failure { status: MISUSED, text: error.to_string() };
+    let settings = load(flags, "postgres".to_owned(), environment)?;
+    let api = Parts::load(flags, environment).map_err(misused)?.patroni;
+    let api = api.ok_or_else(|| misused(config::Error::NoPatroni))?;
+    let _ = std::io::stdout().write_all(setup::patroni_yaml(&settings, &api).as_bytes());
     Ok(())
 }
 

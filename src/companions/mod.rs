@@ -4,6 +4,7 @@
 pub mod conninfo;
 pub mod hosts;
 pub mod parameters;
+pub mod patroni_yaml;
 pub mod pgbouncer_ini;
 pub mod role_map;
 pub mod service_file;

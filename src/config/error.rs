@@ -56,6 +56,9 @@ pub enum Error {
     /// A command about PgBouncer, but none is configured.
     #[error("no PgBouncer is configured: add a [pgbouncer] table to the configuration")]
     NoPgbouncer,
+    /// A command about Patroni, but none is configured.
+    #[error("no Patroni is configured: add a [patroni] table to the configuration")]
+    NoPatroni,
     /// A command for one PostgreSQL, but several are configured.
     #[error("several PostgreSQLs are configured ({}): choose one with --name", names.join(", "))]
     SeveralPostgres {

@@ -1,12 +1,14 @@
 //! What is published with certificate, key and bundle, if it is configured.
 
+use std::path::Path;
+
 use super::file::{File, Service};
 use super::given::Resolver;
 use super::keys::Key;
 use super::{Error, formats, keys, names, rules};
 use crate::companions::parameters::Value;
 use crate::companions::role_map::RoleMap;
-use crate::companions::{pgbouncer_ini, service_file};
+use crate::companions::{patroni_yaml, pgbouncer_ini, service_file};
 use crate::publish::{self, Content};
 
 /// Reads what is configured, and adds it to each generation. Without a directory there is nothing.
@@ -30,6 +32,8 @@ pub(super) struct Extra {
     pub(super) ident: Option<String>,
     /// The file's name of the part of PgBouncer's ini.
     pub(super) pgbouncer: Option<String>,
+    /// The file's name of the part of Patroni's configuration.
+    pub(super) patroni: Option<String>,
     /// The set in other formats, by file name.
     formats: Vec<(String, Content)>,
 }
@@ -47,6 +51,13 @@ impl Extra {
         };
         let ident = name(&keys::FILES_IDENT, &file.files.ident)?;
         let pgbouncer = name(&keys::FILES_PGBOUNCER, &file.files.pgbouncer)?;
+        let patroni = name(&keys::FILES_PATRONI, &file.files.patroni)?;
+        // Of a directory Patroni reads only such files.
+        if patroni.as_ref().is_some_and(|name| Path::new(name).extension() != Some("yml".as_ref()))
+        {
+            let why = "it does not end in .yml, so Patroni would not read it";
+            return Err(resolver.in_file(keys::FILES_PATRONI.name, why));
+        }
         let formats = formats::formats(resolver, file)?;
         let service = |given| service(resolver, given, publish, &formats);
         let services: Vec<_> =
@@ -55,12 +66,13 @@ impl Extra {
         names.extend(services.iter().map(|service| service.file.clone()));
         names.extend(ident.clone());
         names.extend(pgbouncer.clone());
+        names.extend(patroni.clone());
         names.extend(formats.iter().map(|(name, _)| name.clone()));
         names.sort_unstable();
         if let Some([name, _]) = names.windows(2).find(|pair| pair[0] == pair[1]) {
             return Err(resolver.in_file("files", format!("two files have the same name, {name}")));
         }
-        Ok(Self { services, ident, pgbouncer, formats })
+        Ok(Self { services, ident, pgbouncer, patroni, formats })
     }
 
     /// Adds the files to each generation.
@@ -71,6 +83,13 @@ impl Extra {
             publish.keep_until_expiry = true;
             let file = service.file.clone();
             publish.files.add_rendered(file, move |generation| service.render(&names, generation));
+        }
+        if let Some(name) = self.patroni.clone() {
+            let names = names.clone();
+            publish.keep_until_expiry = true;
+            publish
+                .files
+                .add_rendered(name, move |generation| patroni_yaml::render(&names, generation));
         }
         if let Some(name) = self.pgbouncer.clone() {
             publish.keep_until_expiry = true;

@@ -29,6 +29,7 @@ pub(super) struct File {
     pub(super) files: Files,
     pub(super) postgres: Tables<Postgres>,
     pub(super) pgbouncer: Tables<Pgbouncer>,
+    pub(super) patroni: Tables<Patroni>,
     pub(super) roles: Vec<Workload>,
     pub(super) hooks: Vec<HookTable>,
     pub(super) health: Health,
@@ -89,6 +90,7 @@ pub(super) struct Files {
     pub(super) pgbouncer: Option<String>,
     #[serde(default)]
     pub(super) extra: Vec<ExtraFile>,
+    pub(super) patroni: Option<String>,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -130,6 +132,10 @@ impl Table for Pgbouncer {
 
 impl Table for Service {
     const NAME: &'static str = "files.service";
+}
+
+impl Table for Patroni {
+    const NAME: &'static str = "patroni";
 }
 
 impl<T> Default for Tables<T> {
@@ -205,6 +211,17 @@ pub(super) struct Pgbouncer {
     pub(super) port: Option<u16>,
     pub(super) user: Option<String>,
     pub(super) verify: Option<String>,
+    pub(super) verify_every: Option<String>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub(super) struct Patroni {
+    pub(super) address: Option<String>,
+    pub(super) username: Option<String>,
+    pub(super) password_file: Option<PathBuf>,
+    pub(super) loads_within: Option<String>,
     pub(super) verify_every: Option<String>,
 }
 

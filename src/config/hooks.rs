@@ -42,7 +42,7 @@ pub(super) fn hooks(
         let hook = hook(resolver, table, place, consumers)?;
         if names.contains(&table.name.as_str()) {
             let why = format!(
-                "something else has the name {:?}: give each hook, PostgreSQL and PgBouncer its own",
+                "something else has the name {:?}: give each hook, PostgreSQL and PgBouncer its own, and leave the name patroni to Patroni",
                 table.name
             );
             return Err(resolver.in_file(keys::HOOKS_NAME.name, why));

@@ -199,6 +199,11 @@ pub(super) const FILES_PGBOUNCER: Key = Key::new(
     Default::Words("none"),
     "name of a part of PgBouncer's ini, published with each set: it names that set's own files, so that none can mix",
 );
+pub(super) const FILES_PATRONI: Key = Key::new(
+    "files.patroni",
+    Default::Words("none"),
+    "name, ending in `.yml`, of a part of Patroni's configuration, published with each set: it names that set's own files, so that none can mix",
+);
 pub(super) const FILES_EXTRA_NAME: Key = Key::new(
     "files.extra.name",
     Default::Words("required in this table"),
@@ -313,6 +318,28 @@ pub(super) const PGBOUNCER_VERIFY_EVERY: Key = Key::new(
     Default::Text("5m"),
     "how often to verify when nothing has changed; at least `\"1s\"`",
 );
+pub(super) const PATRONI_ADDRESS: Key = Key::new(
+    "patroni.address",
+    Default::Text("127.0.0.1:8008"),
+    "where Patroni's REST API listens: `HOST:PORT`, as in `restapi.listen` of its configuration",
+);
+pub(super) const PATRONI_USERNAME: Key = Key::new(
+    "patroni.username",
+    Default::Words("none"),
+    "the name of `restapi.authentication`, if that is set",
+);
+pub(super) const PATRONI_PASSWORD_FILE: Key =
+    Key::new("patroni.password_file", Default::Words("none"), "the file with its password");
+pub(super) const PATRONI_LOADS_WITHIN: Key = Key::new(
+    "patroni.loads_within",
+    Default::Text("30s"),
+    "how long Patroni may take to execute a reload: three times its `loop_wait`. The next set waits so long, and ten seconds more",
+);
+pub(super) const PATRONI_VERIFY_EVERY: Key = Key::new(
+    "patroni.verify_every",
+    Default::Text("5m"),
+    "how often to verify when nothing has changed; at least `\"1s\"`",
+);
 pub(super) const ROLES_SPIFFE_ID: Key = Key::new(
     "roles.spiffe_id",
     Default::Words("required in this table"),
@@ -363,7 +390,7 @@ pub(super) const HOOKS_PROCESS: Key = Key::new(
 pub(super) const HOOKS_WHEN: Key = Key::new(
     "hooks.when",
     Default::Text("published"),
-    "`published`: after each publication; `proven`: once every PostgreSQL and PgBouncer is proven to serve what was published",
+    "`published`: after each publication; `proven`: once every PostgreSQL, PgBouncer and Patroni is proven to serve what was published",
 );
 pub(super) const HOOKS_TIMEOUT: Key = Key::new(
     "hooks.timeout",
@@ -406,7 +433,7 @@ pub(super) const LOG_LEVEL: Key =
         .variable("PGSVID_LOG_LEVEL");
 
 /// All keys, in the order of the reference.
-pub const ALL: [&Key; 69] = [
+pub const ALL: [&Key; 75] = [
     &WORKLOAD_API_ENDPOINT,
     &CERTIFICATES_CERTIFICATE,
     &CERTIFICATES_PRIVATE_KEY,
@@ -435,6 +462,7 @@ pub const ALL: [&Key; 69] = [
     &FILES_SERVICE_PRIVATE_KEY,
     &FILES_SERVICE_OPTIONS,
     &FILES_PGBOUNCER,
+    &FILES_PATRONI,
     &FILES_EXTRA_NAME,
     &FILES_EXTRA_CONTENT,
     &FILES_EXTRA_PASSWORD_FILE,
@@ -457,6 +485,11 @@ pub const ALL: [&Key; 69] = [
     &PGBOUNCER_USER,
     &PGBOUNCER_VERIFY,
     &PGBOUNCER_VERIFY_EVERY,
+    &PATRONI_ADDRESS,
+    &PATRONI_USERNAME,
+    &PATRONI_PASSWORD_FILE,
+    &PATRONI_LOADS_WITHIN,
+    &PATRONI_VERIFY_EVERY,
     &ROLES_SPIFFE_ID,
     &ROLES_ROLE,
     &ROLES_BY,

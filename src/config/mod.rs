@@ -12,6 +12,7 @@ mod hooks;
 pub mod keys;
 mod mistakes;
 mod parts;
+mod patroni;
 mod place;
 mod pooler;
 mod roles;
@@ -141,8 +142,11 @@ fn assemble(
     source::apart(&resolver, &source, &place)?;
     let servers = server::servers(&resolver, file, flags)?;
     let roles = roles::roles(&resolver, file, &servers)?;
-    let Extra { services, ident, pgbouncer, .. } = extra(&resolver, file, &mut place, &roles)?;
-    let poolers = pooler::poolers(&resolver, file, &place, &servers, pgbouncer.as_ref())?;
+    let extra = extra(&resolver, file, &mut place, &roles)?;
+    let poolers = pooler::poolers(&resolver, file, &place, &servers, extra.pgbouncer.as_ref())?;
+    let part = extra.patroni.as_ref();
+    let patroni = patroni::rest_api(&resolver, file, &place, &servers, &poolers, part)?;
+    let Extra { services, ident, .. } = extra;
     let role_map = ident.as_ref().map(|_| roles.expressions());
     let servers = servers.into_iter().map(|it| server::server(it, &place, role_map.clone()));
     let servers: Vec<_> = servers.collect();
@@ -155,14 +159,16 @@ fn assemble(
         file.files.publish_every.as_deref().unwrap_or(keys::FILES_PUBLISH_EVERY.default_text()),
     )
     .map_err(|why| resolver.in_file(keys::FILES_PUBLISH_EVERY.name, why))?;
-    // A PgBouncer also connects to PostgreSQL, so it uses the SVID as a client.
-    let is_client = !services.is_empty() || !poolers.is_empty();
+    // A PgBouncer also connects to PostgreSQL, and Patroni to the other nodes, so they use the SVID as a client.
+    let is_client = !services.is_empty() || !poolers.is_empty() || patroni.is_some();
     source.expectations_mut().users = users(!(servers.is_empty() && poolers.is_empty()), is_client);
     let expectations = source.expectations().clone();
     let of_servers = servers.iter().map(|it| (&it.name, &it.verify));
     let of_poolers = poolers.iter().map(|it| (&it.name, &it.verify));
+    let of_patroni = patroni.iter().map(|it| (&it.name, &it.verify));
     let consumers: Vec<_> = of_servers
         .chain(of_poolers)
+        .chain(of_patroni)
         .map(|(name, verify)| hooks::Consumer { name, target: &verify.target })
         .collect();
     let hooks = hooks::hooks(&resolver, file, &place, &consumers)?;
@@ -177,6 +183,7 @@ fn assemble(
         hooks,
         servers,
         poolers,
+        patroni,
     };
     let health = health(&resolver, file)?;
     let log = log(&resolver, &file.log, flags)?;
@@ -196,8 +203,8 @@ fn assemble(
     })
 }
 
-/// Who uses the SVID. `servers` means that a PostgreSQL or a PgBouncer is configured, `service` that a service file or a
-/// PgBouncer uses the SVID as a client. Without servers, the SVID is for clients in any case.
+/// Who uses the SVID. `servers` means that a PostgreSQL or a PgBouncer is configured, `service` that a service file, a
+/// PgBouncer or Patroni uses the SVID as a client. Without servers, the SVID is for clients in any case.
 fn users(servers: bool, service: bool) -> Users {
     Users { servers, clients: service || !servers }
 }

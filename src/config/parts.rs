@@ -3,7 +3,7 @@
 use super::given::Resolver;
 use super::source::policy;
 use super::{
-    Environment, Error, Extra, Flags, extra, identity, place, pooler, read, roles, server,
+    Environment, Error, Extra, Flags, extra, identity, patroni, place, pooler, read, roles, server,
 };
 use crate::companions::role_map::RoleMap;
 use crate::consumers;
@@ -20,6 +20,8 @@ pub struct Parts {
     pub servers: Vec<server::Reached>,
     /// Each configured PgBouncer, if it is known where identities are published.
     pub poolers: Vec<consumers::Pooler>,
+    /// Patroni's REST API, if it is configured, and it is known where identities are published.
+    pub patroni: Option<consumers::RestApi>,
     /// Which workload may log in as which role.
     pub roles: RoleMap,
     /// Name of the file that the map is published as, if it is published.
@@ -35,17 +37,20 @@ impl Parts {
         expectations.policy = policy(&file, &expectations);
         let servers = server::servers(&resolver, &file, flags)?;
         let roles = roles::roles(&resolver, &file, &servers)?;
-        let mut poolers = Vec::new();
+        let (mut poolers, mut rest_api) = (Vec::new(), None);
         let (place, ident) = match place::place(&resolver, &file, flags) {
             Ok(mut place) => {
-                let Extra { ident, pgbouncer, .. } = extra(&resolver, &file, &mut place, &roles)?;
+                let Extra { ident, pgbouncer, patroni, .. } =
+                    extra(&resolver, &file, &mut place, &roles)?;
                 poolers = pooler::poolers(&resolver, &file, &place, &servers, pgbouncer.as_ref())?;
+                let part = patroni.as_ref();
+                rest_api = patroni::rest_api(&resolver, &file, &place, &servers, &poolers, part)?;
                 (Some(place), ident)
             }
             Err(Error::NoDirectory) => (None, None),
             Err(error) => return Err(error),
         };
-        Ok(Self { expectations, place, servers, poolers, roles, ident })
+        Ok(Self { expectations, place, servers, poolers, patroni: rest_api, roles, ident })
     }
 
     /// The only configured server, with the published files' paths for it; for commands that need both.

@@ -49,6 +49,7 @@ fn idle(files: &Files) -> Option<&'static str> {
         ident_lines,
         service,
         pgbouncer,
+        patroni,
         extra,
     } = files;
     [
@@ -65,6 +66,7 @@ fn idle(files: &Files) -> Option<&'static str> {
         (keys::FILES_IDENT_LINES.name, ident_lines.is_some()),
         ("files.service", !service.0.is_empty()),
         (keys::FILES_PGBOUNCER.name, pgbouncer.is_some()),
+        (keys::FILES_PATRONI.name, patroni.is_some()),
         ("files.extra", !extra.is_empty()),
     ]
     .into_iter()

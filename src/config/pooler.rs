@@ -89,7 +89,12 @@ fn pooler(
     Ok(Pooler {
         name: name.to_owned(),
         console,
-        verify: verify::Settings { target: target.parse::<Target>()?, every, looks_up: true },
+        verify: verify::Settings {
+            target: target.parse::<Target>()?,
+            every,
+            looks_up: true,
+            begin: verify::Begin::SslRequest,
+        },
         paths: server::published_paths(place),
         viewpoint: server::viewpoint(place),
         part: included.map(|name| place.readers_base().join(name)),

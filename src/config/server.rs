@@ -243,7 +243,12 @@ fn reached(resolver: &Resolver<'_>, table: &Postgres, flags: &Flags) -> Result<R
         require_peer,
         purpose,
     };
-    let verify = verify::Settings { target: target.parse::<Target>()?, every, looks_up: true };
+    let verify = verify::Settings {
+        target: target.parse::<Target>()?,
+        every,
+        looks_up: true,
+        begin: verify::Begin::SslRequest,
+    };
     let name = table.name().to_owned();
     let sessions = sessions::sessions(resolver, table)?;
     Ok(Reached { name, session, verify, claims: None, sessions })

@@ -378,7 +378,7 @@ fn a_file_with_every_default_says_the_same_as_one_without() {
         .collect();
     let given = tables.concat();
     let left_out = format!(
-        "[postgres]\n[pgbouncer]\n[files.service]\nname = \"db\"\n[[hooks]]\n{hook}[[files.extra]]\n{store}"
+        "[postgres]\n[pgbouncer]\n[patroni]\n[files.service]\nname = \"db\"\n[[hooks]]\n{hook}[[files.extra]]\n{store}"
     );
     let settings = |text: &str| format!("{:?}", config(text).unwrap());
     assert!(given.lines().count() > 20, "{given}");

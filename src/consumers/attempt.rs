@@ -6,9 +6,9 @@ use std::time::Duration;
 use super::delivery::{Asked, Shown};
 use crate::finding::Finding;
 use crate::material::Fingerprint;
-use crate::pgbouncer;
 use crate::sql::{self, Retry, Session};
 use crate::verify::{self, Facts, Verdict};
+use crate::{patroni, pgbouncer};
 
 /// The result of one attempt.
 pub(crate) struct Attempt {
@@ -51,6 +51,8 @@ pub(crate) enum ReloadError {
     Session(sql::Error),
     /// The session with a PgBouncer's console failed.
     Console(pgbouncer::Error),
+    /// Patroni was not asked, or its REST API did not accept the request.
+    Patroni(patroni::Error),
 }
 
 impl ReloadError {
@@ -58,6 +60,7 @@ impl ReloadError {
         match self {
             Self::Session(error) => error.retry(),
             Self::Console(error) => error.retry(),
+            Self::Patroni(error) => error.retry(),
         }
     }
 }
@@ -67,6 +70,7 @@ impl fmt::Display for ReloadError {
         match self {
             Self::Session(error) => error.fmt(f),
             Self::Console(error) => error.fmt(f),
+            Self::Patroni(error) => error.fmt(f),
         }
     }
 }
@@ -131,7 +135,7 @@ impl Attempt {
     pub(super) fn console_error(&self) -> Option<&pgbouncer::Error> {
         match &self.reload_error {
             Some(ReloadError::Console(error)) => Some(error),
-            Some(ReloadError::Session(_)) | None => None,
+            Some(ReloadError::Session(_) | ReloadError::Patroni(_)) | None => None,
         }
     }
 
@@ -139,7 +143,15 @@ impl Attempt {
     pub(super) fn session_error(&self) -> Option<&sql::Error> {
         match &self.reload_error {
             Some(ReloadError::Session(error)) => Some(error),
-            Some(ReloadError::Console(_)) | None => None,
+            Some(ReloadError::Console(_) | ReloadError::Patroni(_)) | None => None,
+        }
+    }
+
+    /// Why Patroni was not asked; `None` if it was, or if there is nothing to ask for.
+    pub(super) fn patroni_error(&self) -> Option<&patroni::Error> {
+        match &self.reload_error {
+            Some(ReloadError::Patroni(error)) => Some(error),
+            Some(ReloadError::Session(_) | ReloadError::Console(_)) | None => None,
         }
     }
 }

@@ -2,13 +2,15 @@
 
 use std::time::{Duration, SystemTime};
 
+use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
 use super::attempt::Unasked;
+use super::patroni::Patroni;
 use super::pgbouncer::Pgbouncer;
 use super::postgres::Postgres;
 use super::problem::Problem;
-use super::{Attempt, Delivery, Pooler, Publication, Server};
+use super::{Attempt, Delivery, Pooler, Publication, RestApi, Server};
 use crate::finding::Finding;
 use crate::sql::SessionCounts;
 use crate::status::{self, Pulse, Replication};
@@ -34,6 +36,7 @@ pub(crate) struct Consumer {
 enum Kind {
     Postgres(Box<Postgres>),
     Pgbouncer(Box<Pgbouncer>),
+    Patroni(Box<Patroni>),
     #[cfg(test)]
     Fake(super::fake::Fake),
 }
@@ -79,6 +82,19 @@ impl Consumer {
         Self { name, label, delivery, kind, problem: None, waits_since: None, pulse }
     }
 
+    /// Patroni's REST API; `exposed` and `label` as for a PostgreSQL.
+    pub(crate) fn patroni(
+        api: RestApi,
+        label: Option<String>,
+        pulse: Pulse,
+        exposed: bool,
+    ) -> Self {
+        let delivery = Delivery::new(api.verify.every, exposed);
+        let name = api.name.clone();
+        let kind = Kind::Patroni(Box::new(Patroni::new(api, label.clone(), pulse.clone())));
+        Self { name, label, delivery, kind, problem: None, waits_since: None, pulse }
+    }
+
     #[cfg(test)]
     pub(crate) fn fake(name: &str, fake: super::fake::Fake, every: Duration) -> Self {
         let (delivery, pulse) = (Delivery::new(every, false), fake.pulse.clone());
@@ -92,6 +108,7 @@ impl Consumer {
         match &self.kind {
             Kind::Postgres(_) => status::Kind::Postgres,
             Kind::Pgbouncer(_) => status::Kind::Pgbouncer,
+            Kind::Patroni(_) => status::Kind::Patroni,
             #[cfg(test)]
             Kind::Fake(_) => status::Kind::Postgres,
         }
@@ -122,6 +139,7 @@ impl Consumer {
         match &self.kind {
             Kind::Postgres(postgres) => postgres.unproven(),
             Kind::Pgbouncer(pgbouncer) => pgbouncer.unproven(),
+            Kind::Patroni(_) => None,
             #[cfg(test)]
             Kind::Fake(_) => None,
         }
@@ -132,6 +150,7 @@ impl Consumer {
         match &self.kind {
             Kind::Postgres(postgres) => postgres.concerns(),
             Kind::Pgbouncer(pgbouncer) => pgbouncer.concerns(),
+            Kind::Patroni(patroni) => patroni.concerns(),
             #[cfg(test)]
             Kind::Fake(_) => &[],
         }
@@ -141,7 +160,7 @@ impl Consumer {
     pub(crate) fn sessions(&self) -> Option<&(SystemTime, SessionCounts)> {
         match &self.kind {
             Kind::Postgres(postgres) => postgres.sessions(),
-            Kind::Pgbouncer(_) => None,
+            Kind::Pgbouncer(_) | Kind::Patroni(_) => None,
             #[cfg(test)]
             Kind::Fake(_) => None,
         }
@@ -151,7 +170,7 @@ impl Consumer {
     pub(crate) fn replication(&self) -> Option<&Replication> {
         match &self.kind {
             Kind::Postgres(postgres) => postgres.replication(),
-            Kind::Pgbouncer(_) => None,
+            Kind::Pgbouncer(_) | Kind::Patroni(_) => None,
             #[cfg(test)]
             Kind::Fake(_) => None,
         }
@@ -161,7 +180,7 @@ impl Consumer {
     pub(crate) fn outlived(&self) -> (Duration, u64) {
         match &self.kind {
             Kind::Postgres(postgres) => postgres.outlived(),
-            Kind::Pgbouncer(_) => Default::default(),
+            Kind::Pgbouncer(_) | Kind::Patroni(_) => Default::default(),
             #[cfg(test)]
             Kind::Fake(_) => Default::default(),
         }
@@ -171,7 +190,7 @@ impl Consumer {
     pub(crate) fn session_rights(&self) -> Option<&Finding> {
         match &self.kind {
             Kind::Postgres(postgres) => postgres.session_rights(),
-            Kind::Pgbouncer(_) => None,
+            Kind::Pgbouncer(_) | Kind::Patroni(_) => None,
             #[cfg(test)]
             Kind::Fake(_) => None,
         }
@@ -182,12 +201,39 @@ impl Consumer {
         self.problem.as_ref()
     }
 
+    /// Whether each PostgreSQL is to serve a set before this one reads it.
+    fn comes_last(&self) -> bool {
+        matches!(self.kind, Kind::Patroni(_))
+    }
+
+    /// Follows the set that each PostgreSQL is proven to serve.
+    pub(crate) fn follow(&mut self, proven: watch::Receiver<Option<u64>>) {
+        if let Kind::Patroni(patroni) = &mut self.kind {
+            patroni.follow(proven);
+        }
+    }
+
+    /// How long the next set waits for an attempt, if that is longer than usual.
+    pub(crate) fn patience(&self) -> Option<Duration> {
+        match &self.kind {
+            Kind::Patroni(patroni) => Some(patroni.patience()),
+            _ => None,
+        }
+    }
+
+    /// Each PostgreSQL is proven to serve the published set: an attempt that has failed is repeated at once.
+    pub(crate) fn proof_has_come(&mut self) {
+        if self.comes_last() && self.delivery.is_trying() {
+            self.delivery.hurry(Instant::now());
+        }
+    }
+
     /// Prepares for a set that is being published.
     pub(crate) fn prepare(&mut self) {
         match &mut self.kind {
             Kind::Postgres(postgres) => postgres.prepare(),
-            // Its console answers within milliseconds.
-            Kind::Pgbouncer(_) => {}
+            // PgBouncer's console answers within milliseconds, and Patroni comes after PostgreSQL.
+            Kind::Pgbouncer(_) | Kind::Patroni(_) => {}
             #[cfg(test)]
             Kind::Fake(_) => {}
         }
@@ -197,7 +243,7 @@ impl Consumer {
     pub(crate) fn give_up(&mut self) {
         match &mut self.kind {
             Kind::Postgres(postgres) => postgres.give_up(),
-            Kind::Pgbouncer(_) => {}
+            Kind::Pgbouncer(_) | Kind::Patroni(_) => {}
             #[cfg(test)]
             Kind::Fake(_) => {}
         }
@@ -231,6 +277,8 @@ impl Consumer {
             match &mut self.kind {
                 Kind::Postgres(postgres) => postgres.changed().await,
                 Kind::Pgbouncer(pgbouncer) => pgbouncer.changed().await,
+                // It has no files that could be watched.
+                Kind::Patroni(_) => std::future::pending().await,
                 #[cfg(test)]
                 Kind::Fake(_) => std::future::pending().await,
             }
@@ -248,6 +296,9 @@ impl Consumer {
             }
             Kind::Pgbouncer(pgbouncer) => {
                 pgbouncer.attempt(&mut self.delivery, publication, is_new).await
+            }
+            Kind::Patroni(patroni) => {
+                patroni.attempt(&mut self.delivery, publication, is_new).await
             }
             #[cfg(test)]
             Kind::Fake(fake) => fake.attempt(&mut self.delivery, publication, is_new).await,
@@ -277,6 +328,7 @@ impl Consumer {
                 Kind::Pgbouncer(pgbouncer) => {
                     pgbouncer.in_force(attempt, &self.delivery, publication, took, routine);
                 }
+                Kind::Patroni(patroni) => patroni.in_force(attempt, publication, took, routine),
                 #[cfg(test)]
                 Kind::Fake(_) => {}
             }
@@ -286,6 +338,7 @@ impl Consumer {
         let (trouble, obstacle) = match &mut self.kind {
             Kind::Postgres(postgres) => postgres.not_in_force(attempt, again, why_not_newer),
             Kind::Pgbouncer(pgbouncer) => pgbouncer.not_in_force(attempt, again, why_not_newer),
+            Kind::Patroni(patroni) => patroni.not_in_force(attempt, again, why_not_newer),
             #[cfg(test)]
             Kind::Fake(_) => super::fake::trouble(attempt),
         };
@@ -306,8 +359,8 @@ impl Consumer {
     pub(crate) async fn ask(&mut self, unasked: Unasked) {
         match &mut self.kind {
             Kind::Postgres(postgres) => postgres.ask(&mut self.delivery, unasked).await,
-            // It leaves no session open.
-            Kind::Pgbouncer(_) => {}
+            // They leave no session open.
+            Kind::Pgbouncer(_) | Kind::Patroni(_) => {}
             #[cfg(test)]
             Kind::Fake(_) => {}
         }
@@ -318,6 +371,7 @@ impl Consumer {
         match &self.kind {
             Kind::Postgres(postgres) => postgres.is_known(),
             Kind::Pgbouncer(pgbouncer) => pgbouncer.is_known(),
+            Kind::Patroni(_) => true,
             #[cfg(test)]
             Kind::Fake(_) => true,
         }

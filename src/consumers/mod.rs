@@ -6,6 +6,7 @@ mod attempt;
 mod consumer;
 pub(crate) mod delivery;
 mod leaves;
+mod patroni;
 mod pgbouncer;
 mod postgres;
 mod problem;
@@ -18,6 +19,7 @@ use std::time::Duration;
 
 pub(crate) use attempt::Attempt;
 pub(crate) use consumer::{Concluded, Consumer};
+pub use patroni::RestApi;
 pub use pgbouncer::Pooler;
 pub use postgres::{Claims, Server, SessionSettings};
 

@@ -63,6 +63,9 @@ pub fn confine(mut config: Config, manager: Option<&Notify>) -> anyhow::Result<C
     for pooler in &mut config.rotation.poolers {
         look_up(&mut pooler.verify, "pgbouncer.verify")?;
     }
+    if let Some(api) = &mut config.rotation.patroni {
+        look_up(&mut api.verify, "patroni.address")?;
+    }
     for server in &mut config.rotation.servers {
         look_up(&mut server.verify, "postgres.verify")?;
         if server.session.password_file.is_some() {
@@ -189,6 +192,13 @@ fn rules(config: &Config) -> Rules {
     for pooler in &config.rotation.poolers {
         rules.sockets.extend(with_target(pooler.console.socket()));
         rules.connect.extend(pooler.verify.target.port(pooler.console.port));
+    }
+    if let Some(api) = &config.rotation.patroni {
+        rules.connect.extend(api.verify.target.port(0));
+        if let Some(given) = &api.credentials {
+            rules.read.extend(around(&given.password_file));
+            rules.files.push(given.password_file.clone());
+        }
     }
     match &config.source {
         Settings::WorkloadApi(settings) => match &settings.endpoint {

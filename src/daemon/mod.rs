@@ -66,6 +66,7 @@ pub async fn run(
     if from_files
         || servers.any(|it| it.session.password_file.is_some() || it.verify.looks_up)
         || poolers.any(|it| it.verify.looks_up)
+        || config.rotation.patroni.iter().any(|it| it.credentials.is_some() || it.verify.looks_up)
     {
         // Reading files and looking up names may block, too. The thread stays, because later none may be available. tokio
         // panics if it gets none, so one is requested first; the kernel counts it for a moment after its end.
@@ -202,6 +203,7 @@ fn announce(config: &Config, channel: &Channel) {
         directory = config.place.directory().map(|it| it.directory.display().to_string()),
         postgres = servers,
         pgbouncer = poolers,
+        patroni = config.rotation.patroni.as_ref().map(|it| it.verify.target.to_string()),
         configuration = config.file.as_ref().map(|path| path.display().to_string()),
         "pgsvid {}",
         env!("CARGO_PKG_VERSION")

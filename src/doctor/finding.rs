@@ -30,6 +30,8 @@ pub enum Group {
     Access,
     /// A PgBouncer: its console, its settings, and what it serves.
     Pgbouncer,
+    /// Patroni: its REST API, and the files that it owns.
+    Patroni,
     /// The commands and signals that follow a publication.
     Hooks,
     /// The running daemon.
@@ -54,6 +56,7 @@ impl Group {
             Self::Clients => "Clients",
             Self::Access => "Access",
             Self::Pgbouncer => "PgBouncer",
+            Self::Patroni => "Patroni",
             Self::Hooks => "Hooks",
             Self::Daemon => "Daemon",
             Self::Judgement => "Judgement",

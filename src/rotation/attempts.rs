@@ -6,18 +6,22 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::barrier::Barrier;
+use super::barrier::{Barrier, PATIENCE};
 use crate::consumers::{Attempt, Consumer, Publication};
+use crate::status;
 
 /// All consumers.
 pub(super) struct Attempts {
     slots: Vec<Slot>,
     running: JoinSet<Ended>,
     pub(super) barrier: Barrier,
+    /// The set that each PostgreSQL is proven to serve.
+    first: watch::Sender<Option<u64>>,
 }
 
 /// The slot of one consumer.
@@ -35,6 +39,9 @@ struct Slot {
     settled: bool,
     /// Whether its last attempt has proven that it serves the published set.
     proven: bool,
+    kind: status::Kind,
+    /// How long the next set waits for its attempts.
+    patience: Duration,
 }
 
 /// A consumer that comes back from its attempt.
@@ -56,9 +63,15 @@ pub(super) enum Outcome {
 }
 
 impl Attempts {
-    pub(super) fn new(consumers: Vec<Consumer>) -> Self {
+    pub(super) fn new(mut consumers: Vec<Consumer>) -> Self {
+        let first = watch::Sender::new(None);
+        for consumer in &mut consumers {
+            consumer.follow(first.subscribe());
+        }
         let slot = |consumer: Consumer| Slot {
             name: consumer.name().to_owned(),
+            kind: consumer.kind(),
+            patience: consumer.patience().unwrap_or(PATIENCE),
             consumer: Some(consumer),
             interrupt: CancellationToken::new(),
             begun: None,
@@ -70,6 +83,7 @@ impl Attempts {
             slots: consumers.into_iter().map(slot).collect(),
             running: JoinSet::new(),
             barrier: Barrier::default(),
+            first,
         }
     }
 
@@ -119,9 +133,18 @@ impl Attempts {
         self.slots.iter().all(|slot| slot.settled)
     }
 
-    /// Records whether a consumer is proven to serve the published set; returns whether all of them are.
-    pub(super) fn proves(&mut self, at: usize, proven: bool) -> bool {
+    /// Records whether a consumer is proven to serve the published set, which has this number; returns whether all of them are.
+    pub(super) fn proves(&mut self, at: usize, proven: bool, generation: u64) -> bool {
         self.slots[at].proven = proven;
+        let all_first = self
+            .slots
+            .iter()
+            .filter(|slot| slot.kind == status::Kind::Postgres)
+            .all(|slot| slot.proven);
+        let first = all_first.then_some(generation);
+        if self.first.send_replace(first) != first && all_first {
+            self.idle().for_each(Consumer::proof_has_come);
+        }
         self.slots.iter().all(|slot| slot.proven)
     }
 
@@ -132,6 +155,7 @@ impl Attempts {
 
     /// Records that a new set is published, and that its delivery began at `begun`.
     pub(super) fn delivery_begins(&mut self, begun: Instant) {
+        self.first.send_replace(None);
         for slot in &mut self.slots {
             slot.begun = Some(begun);
             slot.settled = false;
@@ -147,6 +171,7 @@ impl Attempts {
     /// Records that others may have replaced the published files while consumers read them: the results of those attempts
     /// prove nothing.
     pub(super) fn distrust(&mut self) {
+        self.first.send_replace(None);
         for slot in &mut self.slots {
             slot.settled = false;
             slot.proven = false;
@@ -199,7 +224,7 @@ impl Attempts {
     }
 
     fn interruptible(&mut self, at: usize) -> CancellationToken {
-        self.barrier.begin(at, Instant::now());
+        self.barrier.begin(at, Instant::now() + self.slots[at].patience);
         let interrupt = CancellationToken::new();
         self.slots[at].interrupt = interrupt.clone();
         interrupt

@@ -5,22 +5,24 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// How long the next set waits: a consumer that answers slowly must not delay it further.
+/// How long the next set usually waits: a consumer that answers slowly must not delay it further. Patroni has longer, because it
+/// reads its files in its next loop only.
 pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The consumers that are loading the published set, and the running hooks that the next set waits for.
 #[derive(Debug, Default)]
 pub(super) struct Barrier {
-    /// The consumers by number, and since when each has been loading.
+    /// The consumers by number, and until when the next set waits for each.
     loading: BTreeMap<usize, Instant>,
     /// Whether a set waits for them.
     waited: bool,
 }
 
 impl Barrier {
-    /// A consumer begins to load the published set. If it does so already, its time goes on.
-    pub(super) fn begin(&mut self, consumer: usize, now: Instant) {
-        self.loading.entry(consumer).or_insert(now);
+    /// A consumer begins to load the published set, and the next one waits for it until `deadline`. If it does so already, its
+    /// time goes on.
+    pub(super) fn begin(&mut self, consumer: usize, deadline: Instant) {
+        self.loading.entry(consumer).or_insert(deadline);
     }
 
     /// Its loading has ended, successfully or not.
@@ -30,7 +32,7 @@ impl Barrier {
 
     /// When the next set may be swapped in, unless they end earlier; `None` if none of them loads anything.
     pub(super) fn opens(&self) -> Option<Instant> {
-        self.loading.values().max().map(|begun| *begun + PATIENCE)
+        self.loading.values().max().copied()
     }
 
     /// Whether the next set may be swapped in; if not, it waits from now on.

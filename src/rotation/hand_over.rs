@@ -9,6 +9,7 @@ use super::attempts::{Ended, Outcome};
 use super::order::Conclusion;
 use super::{Error, PUBLISH_AGAIN, Rotation, record, report};
 use crate::consumers::{Attempt, Publication};
+use crate::finding::{Code, Finding};
 use crate::material::Material;
 use crate::timing::{self, Backoff};
 use crate::verify::Verdict;
@@ -103,10 +104,12 @@ impl Rotation {
             self.disturbance.settle();
         }
         let current = consumer.is_settled() && attempt.verdict == Verdict::Current;
-        if current {
+        // Patroni may serve the certificate, and still have earlier authorities.
+        let is_pending = |found: &Finding| found.code == Code::PatroniAuthoritiesPending;
+        if current && !consumer.concerns().iter().any(is_pending) {
             self.order.loaded(consumer.name(), publication);
         }
-        if self.attempts.proves(*at, current) {
+        if self.attempts.proves(*at, current, publication.generation) {
             self.hooks.proven(publication.generation);
         }
         let disturbed = self.disturbance.is_pending();

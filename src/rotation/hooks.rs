@@ -6,6 +6,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tracing::{debug, error, info};
 
+use super::barrier::PATIENCE;
 use super::{Rotation, record};
 use crate::finding::Finding;
 use crate::hooks::{Answer, Course, End, Hook, Line, Request, changed, explain};
@@ -132,7 +133,7 @@ impl Rotation {
             let Some(run) = course.begin(tokens.wrapping_add(1), now) else { continue };
             *tokens = run.token;
             if hook.barrier {
-                self.attempts.barrier.begin(BARRIER + at, now);
+                self.attempts.barrier.begin(BARRIER + at, now + PATIENCE);
             }
             let request = Request { number, token: run.token, generation: run.generation };
             if !(line.ask)(&request) {

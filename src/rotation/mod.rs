@@ -38,7 +38,7 @@ use pace::Pace;
 pub use report::{disowned as tell_disowned, trust as tell_trust};
 use turns::{Turn, Turns};
 
-use crate::consumers::{Consumer, Pooler, Publication, Server};
+use crate::consumers::{Consumer, Pooler, Publication, RestApi, Server};
 use crate::hooks::{Answer, Hook, Line};
 use crate::material::{Expectations, Material, Names};
 use crate::publish::{self, Opened, Target};
@@ -62,6 +62,8 @@ pub struct Settings {
     pub servers: Vec<Server>,
     /// Each PgBouncer that reads it, if any.
     pub poolers: Vec<Pooler>,
+    /// The REST API of the Patroni that reads it, if any.
+    pub patroni: Option<RestApi>,
     /// The commands and signals that follow a publication.
     pub hooks: Vec<Hook>,
 }
@@ -165,8 +167,8 @@ impl Rotation {
     ) -> Result<(Self, watch::Receiver<Status>), Error> {
         let pulse = Pulse::default();
         let exposed = opened.is_exposed();
-        let Settings { servers, poolers, .. } = settings;
-        let several = servers.len() + poolers.len() > 1;
+        let Settings { servers, poolers, patroni, .. } = settings;
+        let several = servers.len() + poolers.len() + patroni.iter().len() > 1;
         let label = |name: &str| several.then(|| name.to_owned());
         let mut numbers = 0..;
         let mut pulses = || pulse.beside(numbers.next().unwrap_or_default());
@@ -178,6 +180,10 @@ impl Rotation {
         for pooler in poolers.iter().cloned() {
             let label = label(&pooler.name);
             consumers.push(Consumer::pgbouncer(pooler, label, watching, pulses(), exposed));
+        }
+        if let Some(api) = patroni.clone() {
+            let label = label(&api.name);
+            consumers.push(Consumer::patroni(api, label, pulses(), exposed));
         }
         let files = watching.directories(opened.watched_paths());
         let authorities = ExtraAuthorities::read(settings.extra_authorities.clone(), watching)?;

@@ -168,7 +168,7 @@ impl Model {
             consumer.read = Some((number, features));
         }
         consumer.attempt = Some((self.now, self.now + consumer.takes, asked));
-        self.barrier.begin(at, self.now);
+        self.barrier.begin(at, self.now + PATIENCE);
     }
 
     fn end(&mut self, at: usize) {

@@ -73,6 +73,7 @@ impl Running {
             publish_every: Duration::ZERO,
             servers: Vec::new(),
             poolers: Vec::new(),
+            patroni: None,
             hooks,
         };
         let parts = Parts {

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use super::Settings;
 use super::text::{Piece, text};
+use crate::companions::patroni_yaml::scalar;
 use crate::sql::Manager;
 
 /// What to configure where, and why setup does not do it.
@@ -11,8 +12,9 @@ pub(super) fn instructions(settings: &Settings, manager: Manager) -> String {
     match manager {
         Manager::Patroni => format!(
             "Patroni manages this server's configuration, and would overwrite changes. Merge this into\n\
-             `patronictl edit-config`, its pg_hba and pg_ident above your own lines:\n\n{}",
-            patroni(settings)
+             `patronictl edit-config`, its pg_hba and pg_ident above your own lines. With a [patroni] table\n\
+             `pgsvid setup patroni-yaml` prints what its nodes need, too.\n\n{}",
+            patroni(settings, "", "")
         ),
         // CloudNativePG's documentation lists ssl and the ssl_*_file settings among the parameters that cannot be changed.
         Manager::CloudNativePg => "CloudNativePG manages this server's configuration, and sets the TLS \
@@ -27,13 +29,15 @@ pub(super) fn instructions(settings: &Settings, manager: Manager) -> String {
     }
 }
 
-/// The text to add to Patroni's dynamic configuration.
-fn patroni(settings: &Settings) -> String {
+/// The section `postgresql` of Patroni's configuration; `hba` and `ident` are further lines.
+pub(super) fn patroni(settings: &Settings, hba: &str, ident: &str) -> String {
     let mut yaml = "postgresql:\n  parameters:\n".to_owned();
     for (name, value) in settings.wanted() {
         let _ = writeln!(yaml, "    {name}: {}", scalar(&value));
     }
-    for (key, lines) in [("pg_hba", settings.roles.hba()), ("pg_ident", settings.roles.ident())] {
+    for (key, lines) in
+        [("pg_hba", settings.roles.hba() + hba), ("pg_ident", settings.roles.ident() + ident)]
+    {
         let mut lines = lines.lines().filter(|line| !line.starts_with('#')).peekable();
         if lines.peek().is_some() {
             let _ = writeln!(yaml, "  {key}:");
@@ -43,9 +47,4 @@ fn patroni(settings: &Settings) -> String {
         }
     }
     yaml
-}
-
-/// A text in YAML: a single quote is doubled, and no other character has a meaning.
-fn scalar(text: &str) -> String {
-    format!("'{}'", text.replace('\'', "''"))
 }

@@ -14,6 +14,8 @@ pub enum Kind {
     Postgres,
     /// A PgBouncer.
     Pgbouncer,
+    /// The REST API of a Patroni.
+    Patroni,
 }
 
 impl Kind {
@@ -23,6 +25,7 @@ impl Kind {
         match self {
             Self::Postgres => "postgres",
             Self::Pgbouncer => "pgbouncer",
+            Self::Patroni => "patroni",
         }
     }
 
@@ -32,6 +35,7 @@ impl Kind {
         match self {
             Self::Postgres => "PostgreSQL",
             Self::Pgbouncer => "PgBouncer",
+            Self::Patroni => "Patroni",
         }
     }
 }
@@ -39,7 +43,7 @@ impl Kind {
 /// A reader of the published set.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Consumer {
-    /// Whether it is a PostgreSQL or a PgBouncer.
+    /// What it is.
     pub kind: Kind,
     /// Its name, which no other consumer has.
     pub name: String,

@@ -2,7 +2,7 @@
 
 use std::time::SystemTime;
 
-use super::{Consumer, Status};
+use super::{Consumer, Kind, Status};
 use crate::finding::{Code, Severity};
 use crate::timing;
 use crate::verify::Verdict;
@@ -31,6 +31,11 @@ pub(super) fn of(status: &Status, now: SystemTime) -> Readiness {
     for consumer in status.consumers.iter().filter(|_| status.published.is_some()) {
         let mut alone = Readiness::default();
         judge(consumer, now, &mut alone);
+        // The database serves its clients, whatever its REST API shows.
+        if consumer.kind == Kind::Patroni {
+            let missing = std::mem::take(&mut alone.missing);
+            alone.degraded.splice(0..0, missing);
+        }
         // A single consumer needs no name.
         let named = |text: String| match status.consumers.len() {
             1 => text,
@@ -107,7 +112,7 @@ fn judge(consumer: &Consumer, now: SystemTime, readiness: &mut Readiness) {
 mod tests {
     use std::time::Duration;
 
-    use super::super::{Connection, Kind, Published, Served};
+    use super::super::{Connection, Published, Served};
     use super::*;
     use crate::material::Fingerprint;
     use crate::verify::Proof;

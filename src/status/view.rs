@@ -127,7 +127,7 @@ pub struct TargetView {
 /// A reader of the published set.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct ConsumerView {
-    /// `postgres`, `pgbouncer` or `hook`.
+    /// `postgres`, `pgbouncer`, `patroni` or `hook`.
     pub kind: String,
     /// Its name, which no other consumer has.
     pub name: String,
@@ -162,9 +162,9 @@ impl ConsumerView {
     /// The program's name, for people.
     #[must_use]
     pub fn program(&self) -> &'static str {
-        let kind =
-            if self.kind == Kind::Pgbouncer.name() { Kind::Pgbouncer } else { Kind::Postgres };
-        kind.program()
+        let kinds = [Kind::Pgbouncer, Kind::Patroni];
+        let kind = kinds.into_iter().find(|kind| self.kind == kind.name());
+        kind.unwrap_or_default().program()
     }
 
     fn of_hook(hook: &Hook) -> Self {

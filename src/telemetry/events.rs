@@ -161,6 +161,14 @@ pub const EVENTS: &[(&str, &str)] = &[
         "fetch accepted a set that may not be the newest: the agent did not answer",
     ),
     ("panicked", "pgsvid has a fault: the process ends, and its parent starts another one"),
+    (
+        "patroni-authorities-pending",
+        "authorities were published without another certificate: Patroni's REST API reads them with the next one",
+    ),
+    (
+        "patroni-reloads",
+        "PostgreSQL serves the set, so Patroni was asked to read it for its REST API",
+    ),
     ("pgbouncer-connected", "PgBouncer answers; with its version and listener"),
     (
         "pgbouncer-reload-failed",

@@ -16,6 +16,7 @@ mod mixed_reloads;
 mod names;
 mod outliving_sessions;
 mod parent;
+mod patroni;
 mod pgbouncer;
 mod probe;
 mod process;

@@ -10,7 +10,7 @@ use crate::architecture::rust_files;
 use crate::generated;
 
 /// Where a code can be met that is named in these files. The first that fits is taken.
-const PLACES: [(&str, &[&str]); 19] = [
+const PLACES: [(&str, &[&str]); 20] = [
     ("crates/postgres/src/diagnose/files.rs", &["check", "log", "status"]),
     ("crates/postgres/src/diagnose/other_settings.rs", &["check", "log", "status"]),
     ("crates/postgres/src/diagnose/settings.rs", &["check", "log", "status"]),
@@ -19,6 +19,7 @@ const PLACES: [(&str, &[&str]); 19] = [
     ("crates/postgres/src/diagnose/", &["check"]),
     ("crates/postgres/src/pgbouncer/admission.rs", &["check"]),
     ("crates/postgres/src/pgbouncer/", &["check", "log", "status"]),
+    ("crates/postgres/src/patroni/", &["check", "log", "status"]),
     ("src/doctor/check/", &["check"]),
     ("src/doctor/codes.rs", &["check"]),
     ("src/doctor/profile.rs", &["check", "inspect"]),

@@ -420,6 +420,21 @@ codes! {
     PgbouncerConsole, "pgbouncer-console", "what an intruder in pgsvid can do by PgBouncer's console";
     PgbouncerReloadFailed, "pgbouncer-reload-failed", "PgBouncer answers a reload with an error";
     PgbouncerAuthoritiesUnproven, "pgbouncer-authorities-unproven", "no handshake shows which authorities PgBouncer trusts";
+    // Patroni.
+    PatroniNotRunning, "patroni-not-running", "nobody listens at the address of Patroni's REST API";
+    PatroniSilent, "patroni-silent", "Patroni's REST API accepts connections and answers nothing: another reload would hang Patroni";
+    PatroniWaits, "patroni-waits", "Patroni is not asked to reload before PostgreSQL is proven to serve the set";
+    PatroniUnanswered, "patroni-unanswered", "a request to Patroni's REST API failed";
+    PatroniAuthentication, "patroni-authentication", "Patroni's REST API demands a name and a password, or others";
+    PatroniDenied, "patroni-denied", "Patroni's REST API denies access to pgsvid";
+    PatroniRefusesCertificate, "patroni-refuses-certificate", "Patroni's REST API does not trust the published certificate, so pgsvid cannot ask it";
+    PatroniPasswordFile, "patroni-password-file", "the password for Patroni's REST API cannot be read";
+    NotPatroni, "not-patroni", "the server at Patroni's address gives an answer that is not Patroni's";
+    PatroniAuthoritiesPending, "patroni-authorities-pending", "Patroni's REST API reads changed authorities only together with the next certificate";
+    PatroniFilesMix, "patroni-files-mix", "Patroni may read a certificate and a key that do not fit together, which ends its REST API";
+    PatroniLoopWait, "patroni-loop-wait", "whether pgsvid waits long enough for Patroni's next loop";
+    PatroniOwnsFile, "patroni-owns-file", "which of PostgreSQL's files Patroni overwrites";
+    PatroniUnwatched, "patroni-unwatched", "Patroni manages PostgreSQL, and no `[patroni]` is configured";
     // Who is let in.
     AccessRules, "access-rules", "`pg_hba.conf` and `pg_ident.conf`: TLS clients need a certificate";
     AccessFilesUnread, "access-files-unread", "`pg_hba.conf` and `pg_ident.conf` cannot be read";

@@ -78,6 +78,13 @@ pub(super) fn offline(config: &Config) -> Section {
         section.add(Finding::ok(Code::Configuration, text));
         section.extend(socket_length(&socket, "pgbouncer.host"));
     }
+    if let Some(api) = &config.rotation.patroni {
+        let (address, within) = (&api.verify.target, api.loads_within.as_secs());
+        let text = format!(
+            "Patroni at {address}, after PostgreSQL; the next set waits for it for {within} s"
+        );
+        section.add(Finding::ok(Code::Configuration, text));
+    }
     for hook in &config.rotation.hooks {
         let (name, when) = (&hook.name, hook.when.name());
         let text = format!("hook {name}, after each set is {when}");

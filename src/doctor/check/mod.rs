@@ -24,6 +24,7 @@ mod outgoing;
 mod own_connections;
 mod own_user;
 mod parameters;
+mod patroni;
 mod pgbouncer;
 mod pinned;
 mod postgresql;
@@ -88,6 +89,7 @@ pub async fn check(config: &Config, environment: &Environment, scope: &Scope) ->
     sections.push(svid);
     sections.extend(published.as_ref().map(|found| files::section(config, found, offered)));
 
+    let mut access_files = None;
     for server in &config.rotation.servers {
         let sql = postgresql::ask(config, server, scope.as_client.as_deref()).await;
         let mut session = postgresql::section(server, &sql);
@@ -107,6 +109,7 @@ pub async fn check(config: &Config, environment: &Environment, scope: &Scope) ->
         }
         sections.push(session);
         let access = access::facts(server, &sql);
+        access_files = access_files.or(sql.answers().and_then(|answers| answers.files.clone()));
         sections.push(tls::section(config, server, &sql, access.as_ref(), on_disk).await);
         sections.push(access::section(config, server, &sql, access.as_ref(), on_disk));
         if let Some(role) = &scope.as_client {
@@ -118,6 +121,11 @@ pub async fn check(config: &Config, environment: &Environment, scope: &Scope) ->
     }
     for pooler in &config.rotation.poolers {
         sections.push(pgbouncer::section(config, pooler, on_disk).await);
+    }
+    if let Some(api) = &config.rotation.patroni {
+        sections.push(patroni::section(config, api, access_files.as_ref(), on_disk).await);
+    } else {
+        sections.extend(access_files.as_ref().and_then(patroni::unwatched));
     }
     sections.extend(hooks::section(config));
     if let Some(role) = &scope.as_client

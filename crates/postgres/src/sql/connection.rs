@@ -1,7 +1,5 @@
 //! The connection of a session: login, statements and end. Each answer has a limit of time and of size.
 
-use std::io;
-use std::path::Path;
 use std::pin::pin;
 use std::sync::Arc;
 
@@ -9,16 +7,12 @@ use futures_util::StreamExt as _;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_postgres::{Client, NoTls, SimpleQueryMessage, SimpleQueryRow};
-use zeroize::Zeroizing;
 
 use super::error::Error;
+use super::password::read_password;
 use super::patience::Patience;
 use super::socket::{self, Allowance, Budget};
 use super::{LIMIT, Settings};
-use pgsvid_base::files;
-
-/// Longest password file that is read, in bytes.
-const LONGEST_PASSWORD: u64 = 4096;
 
 /// The rows of an answer: the columns' texts, or `None` for NULL.
 pub(crate) type Rows = Vec<Vec<Option<String>>>;
@@ -48,7 +42,8 @@ impl Connection {
             }
             // The password is read only now, when it is known which user receives it.
             if let Some(path) = &settings.password_file {
-                config.password(read_password(path).await?.as_slice());
+                let failed = |cause| Error::PasswordFile { path: path.clone(), cause };
+                config.password(read_password(path).await.map_err(failed)?.as_slice());
             }
             let connected = config.connect_raw(stream, NoTls).await;
             let (client, connection) = connected.map_err(|error| lost(&budget, &error))?;
@@ -120,17 +115,4 @@ fn value(row: &SimpleQueryRow, column: usize) -> Option<String> {
 /// The meaning of an error: a spent budget shows only as the end of the connection.
 fn lost(budget: &Budget, error: &tokio_postgres::Error) -> Error {
     if budget.is_exceeded() { Error::TooMuch } else { Error::of(error) }
-}
-
-async fn read_password(path: &Path) -> Result<Zeroizing<Vec<u8>>, Error> {
-    let failed = |cause| Error::PasswordFile { path: path.to_owned(), cause };
-    let named = path.to_owned();
-    // Read in a thread of its own, because the file may be on a slow file system.
-    let read = tokio::task::spawn_blocking(move || files::read(&named, LONGEST_PASSWORD));
-    let mut password =
-        read.await.map_err(|error| failed(io::Error::other(error)))?.map_err(failed)?;
-    while matches!(password.last(), Some(b'\n' | b'\r')) {
-        password.pop();
-    }
-    Ok(password)
 }

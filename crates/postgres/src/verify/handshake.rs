@@ -106,6 +106,20 @@ pub(super) struct Goodbye<S> {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Goodbye<S> {
+    /// Sends a request, and returns the answer until the server ends the connection, or `longest` bytes of it.
+    pub(super) async fn request(mut self, request: &[u8], longest: u64) -> io::Result<Vec<u8>> {
+        self.stream.write_all(request).await?;
+        self.stream.flush().await?;
+        let mut answer = Vec::new();
+        let read = (&mut self.stream).take(longest).read_to_end(&mut answer).await;
+        // Some servers end a connection without `close_notify`.
+        if answer.is_empty() {
+            read?;
+        }
+        let _ = self.stream.shutdown().await;
+        Ok(answer)
+    }
+
     /// Sends `close_notify` and waits for the server's: without either, PostgreSQL logs a lost connection. Stops waiting for
     /// a server that does not close, or does not stop sending. Returns what happened to the client certificate.
     pub(super) async fn say(self) -> Reception {
@@ -160,6 +174,13 @@ pub fn is_too_large(error: &io::Error) -> bool {
     let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
     let too_large = rustls::InvalidMessage::HandshakePayloadTooLarge;
     matches!(inner, Some(rustls::Error::InvalidMessage(found)) if *found == too_large)
+}
+
+/// Whether the server has answered with something else than TLS.
+pub(super) fn is_no_tls(error: &io::Error) -> bool {
+    let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+    let no_tls = rustls::InvalidMessage::InvalidContentType;
+    matches!(inner, Some(rustls::Error::InvalidMessage(found)) if *found == no_tls)
 }
 
 fn config(provider: Arc<CryptoProvider>, verifier: Possession) -> io::Result<ClientConfig> {

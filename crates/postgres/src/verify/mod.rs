@@ -6,6 +6,7 @@
 
 mod address;
 mod client;
+mod exchange;
 mod handshake;
 mod judge;
 mod names;
@@ -19,6 +20,7 @@ use std::time::{Duration, SystemTime};
 
 pub use address::{InvalidTarget, Meeting, Target, addresses};
 pub use client::{Client, Proof, Reception, WRONG_CURVE, wipe_stack};
+pub use exchange::{Unanswered, exchange};
 pub use handshake::{alert, is_too_large};
 pub use judge::{ClientSettings, Expected, Verdict, judge};
 pub use probe::{addresses_of, ask, connect, connect_in_turns, probe};
@@ -39,15 +41,26 @@ pub struct Settings {
     pub every: Duration,
     /// Whether names are looked up for each probe. A process in a sandbox cannot do so.
     pub looks_up: bool,
+    /// How a connection begins.
+    pub begin: Begin,
+}
+
+/// How a TLS connection begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Begin {
+    /// With an SSLRequest, as PostgreSQL and PgBouncer want it.
+    SslRequest,
+    /// With the handshake, as for HTTPS.
+    Tls,
 }
 
 impl Settings {
     /// Probes as [`probe`] does. If names cannot be looked up, they are skipped.
     pub async fn probe(&self, hosts: &[String], port: u16, client: Option<&Client>) -> Facts {
         if self.looks_up {
-            probe(hosts, port, client).await
+            probe::probe_as(self.begin, hosts, port, client).await
         } else {
-            probe::probe_addresses(hosts, port, client).await
+            probe::probe_addresses(self.begin, hosts, port, client).await
         }
     }
 }

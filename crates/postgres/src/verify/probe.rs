@@ -16,18 +16,28 @@ use super::handshake::{self, Failure, Goodbye};
 use super::names::look_up;
 use super::ssl_request::{self, Reply};
 use super::turns::{chosen, in_turns, left_out};
-use super::{Answer, Client, Facts, LIMIT, Reception, alert_name};
+use super::{Answer, Begin, Client, Facts, LIMIT, Reception, alert_name};
 
 /// Probes the hosts in turns until one answers. Never fails: no answer is a fact, too.
 ///
 /// Each host has five seconds to answer, and all of them together [`super::LONGEST`]; hosts beyond [`super::MOST_HOSTS`] are
 /// left out. A server that asks for a client certificate is shown the `client`'s.
 pub async fn probe(hosts: &[String], port: u16, client: Option<&Client>) -> Facts {
+    probe_as(Begin::SslRequest, hosts, port, client).await
+}
+
+/// Probes as [`probe`] does, and begins each connection like this.
+pub(super) async fn probe_as(
+    begin: Begin,
+    hosts: &[String],
+    port: u16,
+    client: Option<&Client>,
+) -> Facts {
     let (refused, late): (Mutex<Option<Facts>>, Mutex<Option<Facts>>) = Default::default();
     let ask = async |host: &str| {
         let deadline = Instant::now() + LIMIT;
-        let answer = match ask_at(host, port, deadline, client).await {
-            Err(alert) => without_client(host, port, deadline, alert).await,
+        let answer = match ask_at(begin, host, port, deadline, client).await {
+            Err(alert) => without_client(begin, host, port, deadline, alert).await,
             Ok(answer) => answer,
         };
         let facts = Facts { address: shown_address(host, port), answer };
@@ -88,13 +98,14 @@ pub async fn connect_in_turns(hosts: &[String], port: u16) -> Result<TcpStream, 
 
 /// Connects and probes. It is an error if a handshake in which the client certificate was shown ends with an alert.
 async fn ask_at(
+    begin: Begin,
     host: &str,
     port: u16,
     deadline: Instant,
     client: Option<&Client>,
 ) -> Result<Answer, AlertDescription> {
     match timeout_at(deadline, connect(host, port)).await {
-        Ok(Ok(stream)) => ask_as(stream, deadline, client).await,
+        Ok(Ok(stream)) => ask_as(begin, stream, deadline, client).await,
         Ok(Err(error)) => Ok(Answer::Nothing(explain(&error))),
         Err(_) => Ok(too_late()),
     }
@@ -103,12 +114,13 @@ async fn ask_at(
 /// In TLS 1.2 a server refuses the client certificate within the handshake. A second handshake without one shows what it
 /// serves.
 async fn without_client(
+    begin: Begin,
     host: &str,
     port: u16,
     deadline: Instant,
     alert: AlertDescription,
 ) -> Answer {
-    match ask_at(host, port, deadline, None).await {
+    match ask_at(begin, host, port, deadline, None).await {
         Ok(Answer::Served(mut served)) => {
             served.reception = Reception::Refused(alert);
             Answer::Served(served)
@@ -119,7 +131,12 @@ async fn without_client(
 }
 
 /// Probes for a process that cannot look up names: hosts that are names are skipped.
-pub(super) async fn probe_addresses(hosts: &[String], port: u16, client: Option<&Client>) -> Facts {
+pub(super) async fn probe_addresses(
+    begin: Begin,
+    hosts: &[String],
+    port: u16,
+    client: Option<&Client>,
+) -> Facts {
     let addresses: Vec<String> = hosts.iter().filter(|host| is_address(host)).cloned().collect();
     if addresses.is_empty() && !hosts.is_empty() {
         let name = &hosts[0];
@@ -130,7 +147,7 @@ pub(super) async fn probe_addresses(hosts: &[String], port: u16, client: Option<
             )),
         };
     }
-    probe(&addresses, port, client).await
+    probe_as(begin, &addresses, port, client).await
 }
 
 /// The addresses of a name.
@@ -159,11 +176,12 @@ pub async fn ask<S>(stream: S, deadline: Instant) -> Answer
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let answer = ask_as(stream, deadline, None).await;
+    let answer = ask_as(Begin::SslRequest, stream, deadline, None).await;
     answer.unwrap_or_else(|alert| Answer::Nothing(ended_by(alert)))
 }
 
 async fn ask_as<S>(
+    begin: Begin,
     stream: S,
     deadline: Instant,
     client: Option<&Client>,
@@ -171,7 +189,7 @@ async fn ask_as<S>(
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    match timeout_at(deadline, question(stream, client)).await {
+    match timeout_at(deadline, question(begin, stream, client)).await {
         Ok(Ok((Answer::Served(mut served), Some(goodbye)))) => {
             served.reception = goodbye.say().await;
             Ok(Answer::Served(served))
@@ -189,13 +207,18 @@ where
 }
 
 async fn question<S>(
+    begin: Begin,
     mut stream: S,
     client: Option<&Client>,
 ) -> Result<(Answer, Option<Goodbye<S>>), Failure>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    match ssl_request::ask(&mut stream).await? {
+    let reply = match begin {
+        Begin::SslRequest => ssl_request::ask(&mut stream).await?,
+        Begin::Tls => return directly(stream, client).await,
+    };
+    match reply {
         Reply::Plaintext => Ok((Answer::Plaintext, None)),
         Reply::Error => {
             Err(io::Error::other("the server answered with an error instead of S or N").into())
@@ -209,6 +232,21 @@ where
             let (served, goodbye) = handshake::shake(stream, client).await?;
             Ok((Answer::Served(Box::new(served)), Some(goodbye)))
         }
+    }
+}
+
+/// A handshake at once. A server without TLS answers in its own protocol.
+async fn directly<S>(
+    stream: S,
+    client: Option<&Client>,
+) -> Result<(Answer, Option<Goodbye<S>>), Failure>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    match handshake::shake(stream, client).await {
+        Ok((served, goodbye)) => Ok((Answer::Served(Box::new(served)), Some(goodbye))),
+        Err(failure) if handshake::is_no_tls(&failure.error) => Ok((Answer::Plaintext, None)),
+        Err(failure) => Err(failure),
     }
 }
 
@@ -347,10 +385,10 @@ mod tests {
                 drop(stream);
             }
         });
-        let facts = probe_addresses(&hosts, port, None).await;
+        let facts = probe_addresses(Begin::SslRequest, &hosts, port, None).await;
         assert_eq!(facts.address, format!("127.0.0.1:{port}"));
 
-        let facts = probe_addresses(&hosts[..1], port, None).await;
+        let facts = probe_addresses(Begin::SslRequest, &hosts[..1], port, None).await;
         let Answer::Nothing(why) = facts.answer else { panic!("{facts:?}") };
         assert_eq!(why, "db.example is a name, but pgsvid's sandbox does not allow name look-ups");
     }

@@ -37,8 +37,19 @@ impl Cluster {
 impl Served {
     /// The result of a handshake with what listens on this port of 127.0.0.1, or OpenSSL's error.
     pub fn at(port: u16) -> Result<Self, String> {
-        let output = Command::new("openssl")
-            .args(["s_client", "-starttls", "postgres", "-connect"])
+        Self::shake(port, &["-starttls", "postgres"])
+    }
+
+    /// The same for a server that begins with TLS.
+    pub fn directly(port: u16) -> Result<Self, String> {
+        Self::shake(port, &[])
+    }
+
+    fn shake(port: u16, options: &[&str]) -> Result<Self, String> {
+        let output = Command::new("timeout")
+            .args(["10", "openssl", "s_client"])
+            .args(options)
+            .arg("-connect")
             .arg(format!("127.0.0.1:{port}"))
             .args(NAMES)
             .stdin(Stdio::null())

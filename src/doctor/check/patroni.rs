@@ -1,0 +1,186 @@
+//! Patroni: what its REST API serves, whether pgsvid waits long enough for it, and which of PostgreSQL's files it overwrites.
+
+use std::path::Path;
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+
+use super::files;
+use crate::config::Config;
+use crate::consumers::RestApi;
+use crate::doctor::finding::{Code, Finding, Group, Section, Severity};
+use crate::files::read;
+use crate::material::Material;
+use crate::patroni::{self, Error};
+use crate::survey::Access;
+use crate::text::shown;
+use crate::timing;
+use crate::verify::{self, Answer, Client, Expected, Facts, Verdict};
+
+/// How often Patroni is looked at while it may still have to load a set.
+const LOOK: Duration = Duration::from_secs(1);
+/// Largest file whose first line is read, in bytes.
+const LARGEST: u64 = 4 * 1024 * 1024;
+/// How many loops of Patroni should fit into the time that pgsvid waits.
+const LOOPS: u32 = 3;
+
+/// The section of Patroni. `access` are the files of the PostgreSQL that Patroni manages, as far as they can be read.
+pub(super) async fn section(
+    config: &Config,
+    api: &RestApi,
+    access: Option<&Access>,
+    on_disk: Option<&Material>,
+) -> Section {
+    let mut section = Section::new(Group::Patroni, api.verify.target.to_string());
+    let (hosts, port) = api.place();
+    let answers = match on_disk {
+        None => {
+            section.add(Finding::skipped(
+                Code::VerdictUnverifiable,
+                "nothing is published yet, so there is nothing to compare with what Patroni serves",
+            ));
+            None
+        }
+        Some(material) => {
+            let (facts, verdict, material) = look(config, api, material).await;
+            let found = patroni::explain(verdict, &facts, false, timing::now());
+            let is_mute =
+                verdict == Verdict::Unreachable && matches!(facts.answer, Answer::Nothing(_));
+            let why =
+                if is_mute { Some(patroni::why_unanswered((&hosts, port)).await) } else { None };
+            section.add(match why {
+                Some(error @ Error::Silent) => patroni::not_asked(&error, &facts.address),
+                _ => found,
+            });
+            matches!(facts.answer, Answer::Served(_)).then_some(material)
+        }
+    };
+    if let Some(material) = answers {
+        let client = Client::of(&material, timing::now());
+        let wait = patroni::loop_wait((&hosts, port), client.as_ref()).await;
+        drop(client);
+        verify::wipe_stack();
+        section.add(match wait {
+            Ok(wait) => of_loop_wait(wait, api.loads_within),
+            Err(error) => {
+                let found = patroni::not_asked(&error, &api.verify.target.to_string());
+                Finding { severity: Severity::Skipped, ..found }
+            }
+        });
+    }
+    if api.part.is_none() {
+        section.add(mix());
+    }
+    section.extend(access.into_iter().flat_map(owned));
+    section
+}
+
+/// Probes it, and again while it may still have to load the set.
+async fn look(config: &Config, api: &RestApi, material: &Material) -> (Facts, Verdict, Material) {
+    let (begun, mut material) = (Instant::now(), material.clone());
+    let (hosts, port) = api.place();
+    loop {
+        let client = Client::of(&material, timing::now());
+        let facts = api.verify.probe(&hosts, port, client.as_ref()).await;
+        drop(client);
+        verify::wipe_stack();
+        let expected = Expected::of(&material, &[], Vec::new());
+        let verdict = patroni::judge(&facts, &expected, timing::now());
+        if verdict != Verdict::StillOld || begun.elapsed() >= api.loads_within {
+            return (facts, verdict, material);
+        }
+        sleep(LOOK).await;
+        // Another set may have been published by now.
+        if let Some(Ok(examined)) = files::examine(config)
+            && let Some(newer) = files::material(&examined)
+        {
+            material = newer.clone();
+        }
+    }
+}
+
+fn of_loop_wait(wait: Duration, within: Duration) -> Finding {
+    let (wait, within) = (wait.as_secs(), within.as_secs());
+    let needed = wait * u64::from(LOOPS);
+    if within >= needed {
+        let text = format!(
+            "Patroni executes a reload within {wait} s (loop_wait), and pgsvid waits for {within} s"
+        );
+        return Finding::ok(Code::PatroniLoopWait, text);
+    }
+    Finding::warning(
+        Code::PatroniLoopWait,
+        format!("Patroni executes a reload within {wait} s (loop_wait), and pgsvid waits for {within} s only"),
+    )
+    .cause("a loop can take longer; if the next set comes in between, Patroni may read parts of both")
+    .fix(format!("set {} = \"{needed}s\", and restart pgsvid", "patroni.loads_within"))
+}
+
+fn mix() -> Finding {
+    Finding::warning(
+        Code::PatroniFilesMix,
+        "Patroni opens the certificate and the key of its REST API one after the other: a reload by somebody else may come in the middle of a rotation",
+    )
+    .cause("after one such error the REST API is dead until Patroni is restarted, and another reload hangs Patroni")
+    .fix("set files.patroni = \"pgsvid.yml\", restart pgsvid, and let a link to that file in Patroni's configuration directory replace restapi.certfile, keyfile and cafile (docs/patroni.md)")
+}
+
+/// The section about a Patroni that manages the PostgreSQL with these files, but is not configured; `None` if nothing shows one.
+pub(super) fn unwatched(access: &Access) -> Option<Section> {
+    let owned = owned(access);
+    if owned.is_empty() {
+        return None;
+    }
+    let mut section = Section::new(Group::Patroni, "not configured");
+    section.add(
+        Finding::warning(
+            Code::PatroniUnwatched,
+            "Patroni manages this PostgreSQL, and pgsvid does not know of it",
+        )
+        .cause(
+            "if restapi.certfile is set, a reload of Patroni while certificate and key do not fit together ends its REST API, and the next \
+             one hangs it: a replica is promoted while the old primary goes on writing. Helpers that replace files one by one, and a signal \
+             to Patroni after each renewal, can cause that",
+        )
+        .fix("if restapi.certfile is set, add a [patroni] table, and let no hook or helper reload Patroni (docs/patroni.md)"),
+    );
+    section.extend(owned);
+    Some(section)
+}
+
+/// The files that Patroni overwrites. Its `postgresql.conf` lies beside `pg_hba.conf`.
+fn owned(access: &Access) -> Vec<Finding> {
+    let settings = access.hba.with_file_name("postgresql.conf");
+    let keys: [(&Path, &str); 3] =
+        [(&settings, "parameters"), (&access.hba, "pg_hba"), (&access.ident, "pg_ident")];
+    let owned = keys.into_iter().filter(|(path, _)| is_marked(path));
+    owned
+        .map(|(path, key)| {
+            let path = path.display().to_string();
+            let text = format!(
+                "Patroni overwrites {}: change postgresql.{key} of Patroni's configuration instead",
+                shown(&path)
+            );
+            Finding::ok(Code::PatroniOwnsFile, text).about(path)
+        })
+        .collect()
+}
+
+fn is_marked(path: &Path) -> bool {
+    read(path, LARGEST).is_ok_and(|text| patroni::is_marked(&String::from_utf8_lossy(&text)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn three_loops_should_fit_into_the_time_that_pgsvid_waits() {
+        let of = |wait, within| {
+            of_loop_wait(Duration::from_secs(wait), Duration::from_secs(within)).severity
+        };
+        assert_eq!(of(10, 30), Severity::Ok);
+        assert_eq!(of(10, 29), Severity::Warning);
+        assert_eq!(of(60, 30), Severity::Warning);
+    }
+}

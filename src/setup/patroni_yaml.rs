@@ -1,0 +1,94 @@
+//! What each node needs in Patroni's configuration, as text to paste.
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+use super::Settings;
+use super::managed;
+use crate::companions::patroni_yaml::scalar;
+use crate::consumers::RestApi;
+
+/// The map of the nodes in `pg_ident.conf`.
+const NODES: &str = "pgsvid_nodes";
+
+// Writing to a String does not fail, so the results are ignored.
+
+/// The text for Patroni's configuration, with a final newline. `names` are the DNS names of the nodes' certificates: the first of
+/// each is its CN.
+#[must_use]
+pub fn patroni_yaml(settings: &Settings, api: &RestApi) -> String {
+    let paths = &settings.server.paths;
+    let [certificate, key, bundle] =
+        [&paths.certificate, &paths.private_key, &paths.bundle].map(|path| quoted(path));
+    let mut yaml = String::from(
+        "\
+# For Patroni's configuration on each node (docs/patroni.md). The lines of pg_hba and pg_ident go above your own.
+# postgres, replicator and rewind_user: the names in your postgresql.authentication.
+",
+    );
+    yaml.push_str(&managed::patroni(settings, &hba(), &ident(settings)));
+    yaml.push_str("  authentication:\n");
+    for (user, name) in
+        [("superuser", "postgres"), ("replication", "replicator"), ("rewind", "rewind_user")]
+    {
+        let _ = write!(
+            yaml,
+            "    {user}:\n      username: {name}\n      sslmode: verify-full\n      sslcert: {certificate}\n      \
+             sslkey: {key}\n      sslrootcert: {bundle}\n"
+        );
+    }
+    yaml.push_str("restapi:\n  verify_client: required\n");
+    match &api.part {
+        Some(part) => {
+            let _ = writeln!(
+                yaml,
+                "  # certfile, keyfile and cafile come from a link in Patroni's configuration directory, all of one set:\n  \
+                 # ln -s {} /etc/patroni/",
+                part.display()
+            );
+        }
+        None => {
+            let _ = write!(
+                yaml,
+                "  # Without files.patroni in pgsvid's configuration, a reload in the middle of a rotation can end the REST API.\n  \
+                 certfile: {certificate}\n  keyfile: {key}\n  cafile: {bundle}\n"
+            );
+        }
+    }
+    let _ = write!(
+        yaml,
+        "# patronictl, and Patroni itself towards other nodes.\n\
+         ctl:\n  certfile: {certificate}\n  keyfile: {key}\n  cacert: {bundle}\n\
+         # If etcd demands certificates: add your hosts.\n\
+         etcd3:\n  protocol: https\n  cert: {certificate}\n  key: {key}\n  cacert: {bundle}\n"
+    );
+    yaml
+}
+
+/// The lines that let the nodes in: replication, and `pg_rewind`.
+fn hba() -> String {
+    format!(
+        "hostssl replication replicator all cert map={NODES}\nhostssl all postgres,rewind_user all cert map={NODES}\n"
+    )
+}
+
+/// The lines that let the CN of each node be the roles of Patroni.
+fn ident(settings: &Settings) -> String {
+    let mut text = String::new();
+    for name in &settings.expectations.dns_names {
+        for role in ["postgres", "replicator", "rewind_user"] {
+            let _ = writeln!(text, "{NODES} \"{name}\" {role}");
+        }
+    }
+    if text.is_empty() {
+        let _ = writeln!(
+            text,
+            "# {NODES}: one line for each node and role: its CN is its first DNS name"
+        );
+    }
+    text
+}
+
+fn quoted(path: &Path) -> String {
+    scalar(&path.display().to_string())
+}

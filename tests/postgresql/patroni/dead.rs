@@ -1,0 +1,105 @@
+//! A REST API that a bad set has ended, and what no bad set can reach.
+
+use std::os::unix::fs::symlink;
+use std::path::Path;
+use std::thread::sleep;
+use std::time::Duration;
+
+use test_support::{LIMIT, Patroni, Signal, eventually};
+
+use super::{Node, PART, STRICT, check, is, prepared, running, started};
+
+const STARTED: &str = "SELECT pg_postmaster_start_time()";
+
+/// Patroni serves the files of another directory, into which a test puts what it likes.
+fn with_own_files() -> Node {
+    let (setup, patroni, etcd) = prepared("", "", "loads_within = '3s'");
+    let own = setup.other.subdirectory("own");
+    let restapi = format!("{STRICT}{}", Patroni::with_files(&own));
+    patroni.configure(&restapi, &patroni.alone(), "");
+    put(&setup.files.path().canonicalize().unwrap(), &own);
+    let node = started(setup, patroni, etcd);
+    node.current("patroni", 1);
+    node
+}
+
+/// Links to the published files, or to others.
+fn put(from: &Path, own: &Path) {
+    for name in ["svid.pem", "svid_key.pem", "svid_bundle.pem"] {
+        let _ = std::fs::remove_file(own.join(name));
+        symlink(from.join(name), own.join(name)).unwrap();
+    }
+}
+
+fn dead(node: &Node) {
+    // A key that does not belong to the certificate, for one reload of Patroni by somebody else.
+    let own = node.setup.other.join("own");
+    let other = node.setup.agent.issue(&dev_agent::Entry::new("spiffe://example.org/x")).unwrap();
+    std::fs::remove_file(own.join("svid_key.pem")).unwrap();
+    node.setup.other.write("own/svid_key.pem", other.key_pem(), 0o600);
+    // Patroni reads its files only if the serial number is another one.
+    std::fs::remove_file(own.join("svid.pem")).unwrap();
+    let next = node.setup.agent.issue(&dev_agent::Entry::new("spiffe://example.org/y")).unwrap();
+    node.setup.other.write("own/svid.pem", next.chain_pem(), 0o644);
+    node.patroni.signal(Signal::HUP);
+    eventually(LIMIT, "the REST API is dead", || node.patroni.log().contains("Failed to reload"));
+    put(node.setup.files.path(), &own);
+}
+
+#[test]
+fn r04_a_dead_rest_api_is_never_asked_and_the_printed_way_out_keeps_postgresql_up() {
+    let node = with_own_files();
+    let before = node.patroni.try_sql(STARTED).unwrap();
+    dead(&node);
+    node.setup.agent.rotate().unwrap();
+    node.current("postgres", 2);
+    let told = node.told("patroni-silent");
+    assert_eq!(told["level"], "ERROR", "{told}");
+    let found = check(&node.setup);
+    assert!(is(&found, "patroni-silent", "failure"), "{found:?}");
+    node.setup.agent.rotate().unwrap();
+    node.current("postgres", 3);
+    assert_eq!(node.requests(), 0);
+    // Patroni goes on, because nobody has asked it to reload.
+    let loops = || node.patroni.log().matches("the leader with the lock").count();
+    let count = loops();
+    eventually(LIMIT, "its loop goes on", || loops() > count + 1);
+
+    // What is printed, step by step; there is no service manager here.
+    let fix = told["fix"].as_str().unwrap();
+    let pause = ["edit-config", "--set", "pause=true", "--force"];
+    let resume = ["edit-config", "--set", "pause=null", "--force"];
+    for step in [pause, resume] {
+        assert!(fix.contains(&format!("patronictl {}", step.join(" "))), "{fix}");
+    }
+    assert!(fix.contains("--signal=KILL patroni"), "{fix}");
+    node.patroni.ctl(&pause).unwrap();
+    node.patroni.kill();
+    node.patroni.start();
+    node.current("patroni", 3);
+    node.patroni.ctl(&resume).unwrap();
+    node.assert_serves_newest();
+    assert_eq!(node.patroni.try_sql(STARTED).unwrap(), before);
+    node.setup.agent.rotate().unwrap();
+    node.current("patroni", 4);
+}
+
+#[test]
+fn r06_with_a_part_of_the_configuration_in_each_set_no_reload_of_others_ends_the_rest_api() {
+    let node = running(STRICT, PART, "loads_within = '1s'");
+    // Somebody else reloads Patroni all the time, also in the middle of swaps.
+    for _ in 0..80 {
+        node.setup.agent.rotate().unwrap();
+        for _ in 0..10 {
+            node.patroni.signal(Signal::HUP);
+            sleep(Duration::from_millis(20));
+        }
+    }
+    let newest = node.setup.agent.svid();
+    eventually(LIMIT, "the newest is served", || {
+        node.patroni.served().is_ok_and(|it| it == newest.leaf())
+    });
+    let log = node.patroni.log();
+    assert_eq!(log.matches("Failed to reload").count(), 0, "{log}");
+    assert!(log.matches("Reloading PostgreSQL configuration").count() > 5, "{log}");
+}
