@@ -128,7 +128,7 @@ mod tests {
         assert_eq!(api.loads_within, Duration::from_secs(30));
         assert_eq!(api.part.unwrap().to_str(), Some("/svids/pgsvid.yml"));
         assert!(api.credentials.is_none());
-        assert!(config.publish.keep_until_expiry);
+        assert!(config.place.directory().unwrap().keep_until_expiry);
     }
 
     #[test]

@@ -148,7 +148,7 @@ pub(super) fn unwatched(access: &Access) -> Option<Section> {
     Some(section)
 }
 
-/// The files that Patroni overwrites. Its postgresql.conf lies beside pg_hba.conf.
+/// The files that Patroni overwrites. Its `postgresql.conf` lies beside `pg_hba.conf`.
 fn owned(access: &Access) -> Vec<Finding> {
     let settings = access.hba.with_file_name("postgresql.conf");
     let keys: [(&Path, &str); 3] =
