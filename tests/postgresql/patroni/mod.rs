@@ -165,7 +165,8 @@ fn r01_each_set_is_in_force_at_postgresql_first_and_then_at_patroni() {
         "{patroni}"
     );
     eventually(LIMIT, "it is ready", || status(&node.setup)["ready"] == true);
-    // The probes show a certificate, so Patroni logs nothing about them. The three without one are this test's own.
+    // The probes show a certificate, so Patroni logs nothing about them. At most the three without one, this test's own, are there:
+    // 4.1 does not log them.
     let log = node.patroni.log();
-    assert_eq!(log.matches("PEER_DID_NOT_RETURN_A_CERTIFICATE").count(), 3, "{log}");
+    assert!(log.matches("PEER_DID_NOT_RETURN_A_CERTIFICATE").count() <= 3, "{log}");
 }
