@@ -96,7 +96,7 @@ fn tests_in(file: &str, source: &str) -> Vec<Test> {
 /// The faults that a test is named after.
 fn ids(name: &str) -> Vec<String> {
     let is_id = |part: &&str| {
-        part.len() == 3
+        (3..=4).contains(&part.len())
             && part.starts_with(|letter: char| letter.is_ascii_lowercase())
             && part[1..].bytes().all(|byte| byte.is_ascii_digit())
     };

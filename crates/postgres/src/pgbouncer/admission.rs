@@ -266,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn b96_whom_pgbouncer_lets_in_is_judged_by_its_settings() {
+    fn b96_which_clients_pgbouncer_lets_in_is_judged_by_its_settings() {
         let open = (Code::PgbouncerOpen, Severity::Failure);
         let clear = (Code::PgbouncerClearText, Severity::Warning);
         let server = (Code::PgbouncerServerUnverified, Severity::Warning);
