@@ -48,7 +48,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn b130_sessions_are_not_ended_by_a_life_that_is_a_guess() {
+    fn b112_sessions_are_not_ended_by_a_life_that_is_a_guess() {
         let error = config("[postgres]\nend_sessions = 'after 10m'").unwrap_err();
         assert!(
             error.contains("postgres.end_sessions") && error.contains("client_svid_life"),
