@@ -5,6 +5,7 @@
 
 use std::collections::BTreeSet;
 use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
 
 use rustix::process::geteuid;
 
@@ -41,7 +42,10 @@ pub(super) async fn section(config: &Config, known: &[Section]) -> Option<Sectio
         Err(error) => Err(error.to_string()),
     };
     match answer {
-        Ok(view) => section.extend(findings(&view, known)),
+        Ok(view) => match anothers(&view, config) {
+            Some(found) => section.add(found),
+            None => section.extend(findings(&view, known)),
+        },
         Err(why) => section.add(
             Finding::skipped(
                 Code::DaemonStatus,
@@ -51,6 +55,28 @@ pub(super) async fn section(config: &Config, known: &[Section]) -> Option<Sectio
         ),
     }
     Some(section)
+}
+
+/// The finding about a daemon with another configuration, whose answer says nothing about this one.
+fn anothers(view: &View, config: &Config) -> Option<Finding> {
+    let ours = config.place.base();
+    let real = |path: &Path| std::fs::canonicalize(path).ok();
+    let is_ours =
+        |theirs: &Path| theirs == ours || real(theirs).is_some_and(|it| Some(it) == real(ours));
+    if view.targets.iter().any(|target| is_ours(Path::new(&target.name))) {
+        return None;
+    }
+    let theirs: Vec<String> =
+        view.targets.iter().take(MOST).map(|target| shown(&target.name)).collect();
+    let text = format!(
+        "the daemon at this address has another configuration: it is about {}, and this one about {}",
+        theirs.join(", "),
+        shown(&ours.display().to_string())
+    );
+    let finding = Finding::failure(Code::DaemonStatus, text)
+        .cause("no daemon runs with this configuration, so nothing is renewed: two cannot listen at one address")
+        .fix("give each configuration a health.listen of its own, then start `pgsvid run` with this one");
+    Some(finding)
 }
 
 /// The user whose process listens there, if that is neither root, nor pgsvid's user, nor this process's. `None` if nobody listens,

@@ -195,7 +195,11 @@ fn current(daemon: &Pgsvid) {
 
 /// The findings of `check`, which runs as the server's user: code and severity.
 fn found(place: &Place) -> Vec<(String, String)> {
-    let arguments = place.setup.arguments();
+    found_by(&place.setup.arguments())
+}
+
+/// The same with other arguments.
+fn found_by(arguments: &[String]) -> Vec<(String, String)> {
     let usual =
         arguments.chunks(2).filter(|it| !["--endpoint", "--log-format"].contains(&it[0].as_str()));
     let usual = usual.flatten().map(String::as_str);
@@ -316,6 +320,22 @@ fn b92_what_another_user_answers_in_the_daemons_place_is_no_all_clear() {
         let found = found(&place);
         assert!(warns(&found, "daemon-status"), "{listen}: {found:?}");
     }
+}
+
+/// Its `run` cannot start, because the address is taken.
+#[test]
+fn b115_a_daemon_with_another_configuration_is_no_all_clear_for_this_one() {
+    let place = Place::new();
+    place.with_status();
+    place.write(&place.issue());
+    let _pgsvid = place.start();
+    assert!(!found(&place).contains(&("daemon-status".to_owned(), "failure".to_owned())));
+    let elsewhere = Directory::new();
+    let mut arguments = place.setup.arguments();
+    let at = arguments.iter().position(|it| it == "--directory").unwrap();
+    arguments[at + 1] = elsewhere.path().display().to_string();
+    let found = found_by(&arguments);
+    assert!(found.contains(&("daemon-status".to_owned(), "failure".to_owned())), "{found:?}");
 }
 
 /// What asks the files' file system does so in a thread of its own.

@@ -149,11 +149,27 @@ pub(super) fn bad_lines(rows: &[Row]) -> Vec<BadLine> {
         [Some(file), line, Some(error)] => Some(BadLine {
             file: if file == "pg_ident.conf" { "pg_ident.conf" } else { "pg_hba.conf" },
             line: number(line.as_deref()),
-            error: shown(error),
+            error: shown(without_secret(error)),
         }),
         _ => None,
     };
     rows.iter().filter_map(bad).collect()
+}
+
+/// PostgreSQL's message without what it repeats of an option: a line for LDAP or RADIUS that is wrong may have a part of a
+/// password in that place (`hba.c`, `parse_hba_line` and `parse_hba_auth_opt`).
+fn without_secret(message: &str) -> &str {
+    const OPTION: &str = "authentication option not in name=value format";
+    let is_about = |word: &&str| message.to_ascii_lowercase().contains(word);
+    if message.starts_with(OPTION) {
+        return OPTION;
+    }
+    match message.find(['"', '\u{201c}', '\u{ab}']) {
+        Some(quoted) if ["ldap", "radius"].iter().any(|word| is_about(&word)) => {
+            message.get(..quoted).unwrap_or_default().trim_end()
+        }
+        _ => message,
+    }
 }
 
 fn number(text: Option<&str>) -> u32 {
@@ -164,6 +180,26 @@ fn number(text: Option<&str>) -> u32 {
 mod tests {
     use super::*;
     use crate::sql::{Line, parse_hba};
+
+    #[test]
+    fn b114_no_part_of_a_password_is_repeated() {
+        let bad = |message: &str| {
+            let row = vec![
+                Some("pg_hba.conf".to_owned()),
+                Some("3".to_owned()),
+                Some(message.to_owned()),
+            ];
+            bad_lines(&[row]).remove(0).error
+        };
+        let secret = |message: &str| assert!(!bad(message).contains("SECRET"), "{}", bad(message));
+        secret("authentication option not in name=value format: SECRET");
+        secret("could not parse LDAP URL \"ldap://u:SECRET@h/dc=x\": bad");
+        secret("could not parse RADIUS secrets list \"SECRET\"");
+        assert_eq!(
+            bad("invalid authentication method \"foo\""),
+            "invalid authentication method \"foo\""
+        );
+    }
 
     #[test]
     fn a79_a_rule_that_the_view_shows_otherwise_is_seen() {

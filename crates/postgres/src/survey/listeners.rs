@@ -13,7 +13,7 @@ const LISTENS: &str = "0A";
 /// A socket that listens at the port.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Listener {
-    /// The address at which it listens.
+    /// The address at which it listens: an IPv4 address also if the socket is of IPv6 (`::ffff:127.0.0.1`).
     pub address: IpAddr,
     /// The user ID of the socket's owner.
     pub uid: u32,
@@ -40,7 +40,7 @@ fn parse(list: &str, port: u16) -> Vec<Listener> {
         let is_meant = state == LISTENS && u16::from_str_radix(number, 16) == Ok(port);
         // Queues, timer and retransmissions stand in between.
         let uid = fields.nth(3)?.parse().ok()?;
-        let address = self::address(address)?;
+        let address = self::address(address)?.to_canonical();
         is_meant.then_some(Listener { address, uid })
     };
     list.lines().filter_map(listener).collect()
@@ -67,6 +67,14 @@ mod tests {
     use std::net::TcpListener;
 
     use super::*;
+
+    #[test]
+    fn b113_a_listener_at_a_mapped_address_is_one_at_the_ipv4_address() {
+        let Ok(there) = TcpListener::bind("[::ffff:127.0.0.4]:0") else { return };
+        let port = there.local_addr().unwrap().port();
+        let found: Vec<_> = listeners(port).iter().map(|it| it.address).collect();
+        assert_eq!(found, [IpAddr::from([127, 0, 0, 4])]);
+    }
 
     #[test]
     fn b70_who_listens_is_seen() {
