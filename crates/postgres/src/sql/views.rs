@@ -165,7 +165,7 @@ fn without_secret(message: &str) -> &str {
         return OPTION;
     }
     match message.find(['"', '\u{201c}', '\u{ab}']) {
-        Some(quoted) if ["ldap", "radius"].iter().any(|word| is_about(&word)) => {
+        Some(quoted) if ["ldap", "radius"].iter().any(is_about) => {
             message.get(..quoted).unwrap_or_default().trim_end()
         }
         _ => message,
