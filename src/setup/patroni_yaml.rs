@@ -7,6 +7,7 @@ use super::Settings;
 use super::managed;
 use crate::companions::patroni_yaml::scalar;
 use crate::consumers::RestApi;
+use crate::text::argument;
 
 /// The map of the nodes in `pg_ident.conf`.
 const NODES: &str = "pgsvid_nodes";
@@ -37,14 +38,18 @@ pub fn patroni_yaml(settings: &Settings, api: &RestApi) -> String {
              sslkey: {key}\n      sslrootcert: {bundle}\n"
         );
     }
-    yaml.push_str("restapi:\n  verify_client: required\n");
+    yaml.push_str(
+        "restapi:\n  # HAProxy and other health checks then need a certificate, too. With \"optional\" only POST, PUT, PATCH and DELETE do.\n  \
+         verify_client: required\n",
+    );
     match &api.part {
         Some(part) => {
             let _ = writeln!(
                 yaml,
-                "  # certfile, keyfile and cafile come from a link in Patroni's configuration directory, all of one set:\n  \
-                 # ln -s {} /etc/patroni/",
-                part.display()
+                "  # certfile, keyfile and cafile, all of one set, come from a link in a directory that Patroni is started with\n  \
+                 # (docs/patroni.md, step 2):\n  \
+                 # ln -s {} /etc/patroni/node/50-pgsvid.yml",
+                argument(part)
             );
         }
         None => {
@@ -59,8 +64,8 @@ pub fn patroni_yaml(settings: &Settings, api: &RestApi) -> String {
         yaml,
         "# patronictl, and Patroni itself towards other nodes.\n\
          ctl:\n  certfile: {certificate}\n  keyfile: {key}\n  cacert: {bundle}\n\
-         # If etcd demands certificates: add your hosts.\n\
-         etcd3:\n  protocol: https\n  cert: {certificate}\n  key: {key}\n  cacert: {bundle}\n"
+         # If your store is an etcd that demands certificates, add this to your section with its hosts:\n\
+         # etcd3:\n#   protocol: https\n#   cert: {certificate}\n#   key: {key}\n#   cacert: {bundle}\n"
     );
     yaml
 }

@@ -166,7 +166,9 @@ impl Patroni {
         let client = Client::of(shown, timing::now());
         let credentials = self.api.credentials.as_ref();
         let is_trusted = |served: &Served| self.is_trusted(served, publication);
-        let (hosts, port) = self.api.place();
+        let (mut hosts, port) = self.api.place();
+        // Another user's program may listen at another address of the same name.
+        hosts.retain(|host| verify::shown_address(host, port) == facts.address);
         let asked = patroni::reload((&hosts, port), client.as_ref(), credentials, is_trusted).await;
         drop(client);
         verify::wipe_stack();

@@ -119,10 +119,10 @@ fn of_loop_wait(wait: Duration, within: Duration) -> Finding {
 fn mix() -> Finding {
     Finding::warning(
         Code::PatroniFilesMix,
-        "Patroni opens the certificate and the key of its REST API one after the other: a reload by somebody else may come in the middle of a rotation",
+        "Patroni opens the certificate and the key of its REST API one after the other: if somebody reloads Patroni during a rotation, it may read the certificate of one set and the key of another",
     )
     .cause("after one such error the REST API is dead until Patroni is restarted, and another reload hangs Patroni")
-    .fix("set files.patroni = \"pgsvid.yml\", restart pgsvid, and let a link to that file in Patroni's configuration directory replace restapi.certfile, keyfile and cafile (docs/patroni.md)")
+    .fix("set files.patroni = \"pgsvid.yml\", restart pgsvid, and follow docs/patroni.md, step 2: start Patroni with a directory that has a link to that file, and remove certfile, keyfile and cafile from restapi")
 }
 
 /// The section about a Patroni that manages the PostgreSQL with these files, but is not configured; `None` if nothing shows one.
@@ -135,14 +135,14 @@ pub(super) fn unwatched(access: &Access) -> Option<Section> {
     section.add(
         Finding::warning(
             Code::PatroniUnwatched,
-            "Patroni manages this PostgreSQL, and pgsvid does not know of it",
+            "Patroni manages this PostgreSQL, and [patroni] is not configured",
         )
         .cause(
             "if restapi.certfile is set, a reload of Patroni while certificate and key do not fit together ends its REST API, and the next \
              one hangs it: a replica is promoted while the old primary goes on writing. Helpers that replace files one by one, and a signal \
              to Patroni after each renewal, can cause that",
         )
-        .fix("if restapi.certfile is set, add a [patroni] table, and let no hook or helper reload Patroni (docs/patroni.md)"),
+        .fix("if restapi.certfile is set, add a [patroni] table (it needs files.directory), and let no hook or helper reload Patroni (docs/patroni.md)"),
     );
     section.extend(owned);
     Some(section)

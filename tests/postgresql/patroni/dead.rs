@@ -72,7 +72,9 @@ fn r04_a_dead_rest_api_is_never_asked_and_the_printed_way_out_keeps_postgresql_u
     for step in [pause, resume] {
         assert!(fix.contains(&format!("patronictl {}", step.join(" "))), "{fix}");
     }
-    assert!(fix.contains("--signal=KILL patroni"), "{fix}");
+    for step in ["--signal=KILL patroni", "systemctl start patroni", "KillMode=process"] {
+        assert!(fix.contains(step), "{step}: {fix}");
+    }
     node.patroni.ctl(&pause).unwrap();
     node.patroni.kill();
     node.patroni.start();
@@ -82,6 +84,29 @@ fn r04_a_dead_rest_api_is_never_asked_and_the_printed_way_out_keeps_postgresql_u
     assert_eq!(node.patroni.try_sql(STARTED).unwrap(), before);
     node.setup.agent.rotate().unwrap();
     node.current("patroni", 4);
+}
+
+#[test]
+fn r04_a_hung_patroni_is_restarted_without_maintenance_mode_if_another_node_leads() {
+    let node = with_own_files();
+    dead(&node);
+    // The second reload hangs it. Another node takes the lock.
+    node.patroni.signal(Signal::HUP);
+    node.etcd.put("/service/test/leader", "other");
+    node.setup.agent.rotate().unwrap();
+    node.current("postgres", 2);
+    let told = node.told("patroni-silent");
+    let fix = told["fix"].as_str().unwrap();
+    assert!(fix.contains("do steps 2 and 3 only"), "{fix}");
+    let is_writable = |node: &Node| {
+        node.patroni.try_sql("SELECT pg_is_in_recovery()").is_ok_and(|answer| answer == "f")
+    };
+    assert!(is_writable(&node), "a Patroni that hangs demotes nobody");
+    node.patroni.kill();
+    assert!(is_writable(&node));
+    node.patroni.start();
+    let demoted = || node.patroni.try_sql("SELECT pg_is_in_recovery()").is_ok_and(|it| it == "t");
+    eventually(LIMIT, "Patroni has demoted it", demoted);
 }
 
 #[test]

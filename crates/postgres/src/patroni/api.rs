@@ -13,7 +13,7 @@ use tokio::time::timeout;
 use zeroize::Zeroizing;
 
 use crate::sql::{Retry, read_password};
-use crate::verify::{Client, Served, Unanswered, connect, exchange};
+use crate::verify::{Client, LIMIT, Served, Unanswered, connect, exchange};
 
 /// Most bytes of an answer that are read.
 const LONGEST: u64 = 16 * 1024;
@@ -97,7 +97,10 @@ pub async fn reload(
         Zeroizing::new(String::from("POST /reload HTTP/1.0\r\nContent-Length: 0\r\n"));
     if let Some(given) = credentials {
         let failed = |cause| Error::PasswordFile { path: given.password_file.clone(), cause };
-        let password = read_password(&given.password_file).await.map_err(failed)?;
+        // The file may be on a file system that does not answer.
+        let password = timeout(LIMIT, read_password(&given.password_file)).await;
+        let password = password.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
+        let password = password.map_err(failed)?;
         let mut pair = Zeroizing::new(given.username.clone().into_bytes());
         pair.push(b':');
         pair.extend_from_slice(&password);

@@ -11,13 +11,17 @@ use pgsvid_base::finding::{Code, Finding};
 const CLIENTS: ClientSettings = ClientSettings { asks: false, revocation: false, nameless: true };
 
 /// The way out if the REST API has ended, or Patroni hangs (measured: SIGTERM does not end such a Patroni, and `patronictl
-/// pause` waits for its REST API for minutes).
-const RESTART: &str = "do not reload it. Restart Patroni alone; PostgreSQL stays up in maintenance mode. \
-     1. patronictl edit-config --set pause=true --force  \
+/// pause` waits for its REST API for minutes). In maintenance mode Patroni does not demote a primary without the leader lock, so
+/// these steps would prolong a split brain.
+const RESTART: &str = "do not reload it; find the leader: patronictl list. If another node is the leader, do steps 2 and 3 only, \
+     at once: Patroni demotes this node when it starts. Otherwise restart Patroni alone, in maintenance mode, in which PostgreSQL \
+     stays up. \
+     1. patronictl edit-config --set pause=true --force  (wait one loop_wait)  \
      2. systemctl kill --kill-who=main --signal=KILL patroni  \
      3. systemctl start patroni  \
      4. patronictl edit-config --set pause=null --force  \
-     (docs/patroni.md)";
+     With Restart=on-failure systemd has often done step 3. Patroni's unit needs KillMode=process, or PostgreSQL ends with it: \
+     systemctl show -p KillMode patroni  (docs/patroni.md)";
 
 /// Judges what was seen. Anybody who answers at the address can send an alert, so an alert proves nothing.
 #[must_use]
@@ -47,7 +51,9 @@ pub fn not_asked(error: &Error, address: &str) -> Finding {
         Error::NotProven => found(
             Code::PatroniWaits,
             format!("{what} is not asked to reload before PostgreSQL is proven to serve this set"),
-        ),
+        )
+        .cause("the verdict on a [postgres] is not `current` for this set")
+        .fix("see it with `pgsvid status`: each [postgres] must be up, and listen on TCP"),
         Error::Lost(_) => found(Code::PatroniUnanswered, format!("{what}: {error}")),
         Error::Unauthorized => found(Code::PatroniAuthentication, format!("{what} does not accept the request: {error}"))
             .cause("restapi.authentication is set in Patroni's configuration")

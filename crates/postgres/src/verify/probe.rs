@@ -77,7 +77,9 @@ fn is_loopback(host: &str) -> bool {
     host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
-fn shown_address(host: &str, port: u16) -> String {
+/// The address as [`Facts`] show it.
+#[must_use]
+pub fn shown_address(host: &str, port: u16) -> String {
     if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
 }
 
