@@ -110,7 +110,7 @@ impl Rotation {
         if loaded {
             self.order.loaded(consumer.name(), publication);
         }
-        if self.attempts.proves(*at, loaded, publication.generation) {
+        if self.attempts.note_proof(*at, loaded, publication.generation) {
             self.hooks.proven(publication.generation);
         }
         let disturbed = self.disturbance.is_pending();

@@ -11,11 +11,12 @@ use crate::text::argument;
 
 /// The map of the nodes in `pg_ident.conf`.
 const NODES: &str = "pgsvid_nodes";
+/// The names in `postgresql.authentication`: superuser, replication, rewind.
+const ROLES: [&str; 3] = ["postgres", "replicator", "rewind_user"];
 
 // Writing to a String does not fail, so the results are ignored.
 
-/// The text for Patroni's configuration, with a final newline. `names` are the DNS names of the nodes' certificates: the first of
-/// each is its CN.
+/// The text for Patroni's configuration, with a final newline.
 #[must_use]
 pub fn patroni_yaml(settings: &Settings, api: &RestApi) -> String {
     let paths = &settings.server.paths;
@@ -28,7 +29,12 @@ pub fn patroni_yaml(settings: &Settings, api: &RestApi) -> String {
 ",
     );
     yaml.push_str(&managed::patroni(settings, &hba(), &ident(settings)));
-    yaml.push_str("  authentication:\n");
+    let _ = write!(
+        yaml,
+        "  # pg_ident needs these three lines for EACH node:\n  \
+         # {NODES} \"<first DNS name of that node's certificate>\" {}\n  authentication:\n",
+        ROLES.join(" | ")
+    );
     for (user, name) in
         [("superuser", "postgres"), ("replication", "replicator"), ("rewind", "rewind_user")]
     {
@@ -77,19 +83,12 @@ fn hba() -> String {
     )
 }
 
-/// The lines that let the CN of each node be the roles of Patroni.
+/// The lines that let the CN of this node, its first DNS name, be the roles of Patroni.
 fn ident(settings: &Settings) -> String {
+    let Some(name) = settings.expectations.dns_names.iter().next() else { return String::new() };
     let mut text = String::new();
-    for name in &settings.expectations.dns_names {
-        for role in ["postgres", "replicator", "rewind_user"] {
-            let _ = writeln!(text, "{NODES} \"{name}\" {role}");
-        }
-    }
-    if text.is_empty() {
-        let _ = writeln!(
-            text,
-            "# {NODES}: one line for each node and role: its CN is its first DNS name"
-        );
+    for role in ROLES {
+        let _ = writeln!(text, "{NODES} \"{name}\" {role}");
     }
     text
 }

@@ -73,7 +73,8 @@ pub(super) async fn probe_as(
     facts
 }
 
-fn is_loopback(host: &str) -> bool {
+/// Whether it is an address of this machine alone.
+pub(crate) fn is_loopback(host: &str) -> bool {
     host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 

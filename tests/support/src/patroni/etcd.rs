@@ -83,7 +83,8 @@ impl Etcd {
              assert etcd.getresponse().status == 200\n",
             self.port
         );
-        let put = Program::spawn("python3", ["-c", &request], &[]);
+        // The one that Debian's Patroni needs; another may be out of reach for the servers' user.
+        let put = Program::spawn("/usr/bin/python3", ["-c", &request], &[]);
         assert!(put.wait_exit(LIMIT).success(), "{}", put.standard_error());
     }
 
