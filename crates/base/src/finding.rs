@@ -431,7 +431,7 @@ codes! {
     PatroniRefusesCertificate, "patroni-refuses-certificate", "Patroni's REST API does not trust the published certificate, so pgsvid cannot ask it";
     PatroniPasswordFile, "patroni-password-file", "the password for Patroni's REST API cannot be read";
     NotPatroni, "not-patroni", "the server at Patroni's address gives an answer that is not Patroni's";
-    PatroniAuthoritiesPending, "patroni-authorities-pending", "Patroni's REST API reads changed authorities only together with the next certificate";
+    PatroniAuthoritiesPending, "patroni-authorities-pending", "Patroni's REST API may not have loaded changed authorities before the next certificate";
     PatroniFilesMix, "patroni-files-mix", "Patroni may read a certificate and a key that do not fit together, which ends its REST API";
     PatroniLoopWait, "patroni-loop-wait", "whether pgsvid waits long enough for Patroni's next loop";
     PatroniOwnsFile, "patroni-owns-file", "which of PostgreSQL's files Patroni overwrites";
