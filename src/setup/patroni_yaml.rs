@@ -85,7 +85,7 @@ fn hba() -> String {
 
 /// The lines that let the CN of this node, its first DNS name, be the roles of Patroni.
 fn ident(settings: &Settings) -> String {
-    let Some(name) = settings.expectations.dns_names.iter().next() else { return String::new() };
+    let Some(name) = settings.expectations.dns_names.first() else { return String::new() };
     let mut text = String::new();
     for role in ROLES {
         let _ = writeln!(text, "{NODES} \"{name}\" {role}");
