@@ -1,7 +1,5 @@
 //! Patroni's REST API.
 
-use std::time::Duration;
-
 use super::file::{File, Patroni};
 use super::given::Resolver;
 use super::server::{self, Reached};
@@ -10,9 +8,6 @@ use crate::consumers::{Pooler, RestApi};
 use crate::patroni::Credentials;
 use crate::publish::Place;
 use crate::verify::{self, Begin, Meeting, Target};
-
-/// Longest time that Patroni may take to execute a reload: the next set waits so long.
-const LONGEST: Duration = Duration::from_secs(600);
 
 /// The REST API of the Patroni of this machine, if it is configured. `part` is the name of the published part of Patroni's
 /// configuration, if there is one.
@@ -81,7 +76,7 @@ fn read(
     };
     let every = interval(&keys::PATRONI_VERIFY_EVERY, &table.verify_every)?;
     let loads_within = interval(&keys::PATRONI_LOADS_WITHIN, &table.loads_within)?;
-    if loads_within > LONGEST {
+    if loads_within > RestApi::LONGEST {
         return Err(wrong(&keys::PATRONI_LOADS_WITHIN, "it is longer than ten minutes".to_owned()));
     }
     let credentials = match (&table.username, &table.password_file) {
@@ -117,8 +112,9 @@ fn read(
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::super::tests::config;
-    use super::*;
 
     #[test]
     fn a_table_without_keys_is_patronis_default() {

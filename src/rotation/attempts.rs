@@ -21,7 +21,7 @@ pub(super) struct Attempts {
     running: JoinSet<Ended>,
     pub(super) barrier: Barrier,
     /// The set that each PostgreSQL is proven to serve.
-    first: watch::Sender<Option<u64>>,
+    postgres_proven: watch::Sender<Option<u64>>,
 }
 
 /// The slot of one consumer.
@@ -64,9 +64,9 @@ pub(super) enum Outcome {
 
 impl Attempts {
     pub(super) fn new(mut consumers: Vec<Consumer>) -> Self {
-        let first = watch::Sender::new(None);
+        let postgres_proven = watch::Sender::new(None);
         for consumer in &mut consumers {
-            consumer.follow(first.subscribe());
+            consumer.follow(postgres_proven.subscribe());
         }
         let slot = |consumer: Consumer| Slot {
             name: consumer.name().to_owned(),
@@ -83,7 +83,7 @@ impl Attempts {
             slots: consumers.into_iter().map(slot).collect(),
             running: JoinSet::new(),
             barrier: Barrier::default(),
-            first,
+            postgres_proven,
         }
     }
 
@@ -133,16 +133,17 @@ impl Attempts {
         self.slots.iter().all(|slot| slot.settled)
     }
 
-    /// Records whether a consumer is proven to serve the published set, which has this number; returns whether all of them are.
-    pub(super) fn proves(&mut self, at: usize, proven: bool, generation: u64) -> bool {
+    /// Records whether a consumer is proven to serve the published set, which has this number, and tells the consumers that come
+    /// last when each PostgreSQL is; returns whether all consumers are.
+    pub(super) fn note_proof(&mut self, at: usize, proven: bool, generation: u64) -> bool {
         self.slots[at].proven = proven;
-        let all_first = self
+        let all_postgres = self
             .slots
             .iter()
             .filter(|slot| slot.kind == status::Kind::Postgres)
             .all(|slot| slot.proven);
-        let first = all_first.then_some(generation);
-        if self.first.send_replace(first) != first && all_first {
+        let proven = all_postgres.then_some(generation);
+        if self.postgres_proven.send_replace(proven) != proven && all_postgres {
             self.idle().for_each(Consumer::proof_has_come);
         }
         self.slots.iter().all(|slot| slot.proven)
@@ -155,7 +156,7 @@ impl Attempts {
 
     /// Records that a new set is published, and that its delivery began at `begun`.
     pub(super) fn delivery_begins(&mut self, begun: Instant) {
-        self.first.send_replace(None);
+        self.postgres_proven.send_replace(None);
         for slot in &mut self.slots {
             slot.begun = Some(begun);
             slot.settled = false;
@@ -171,7 +172,7 @@ impl Attempts {
     /// Records that others may have replaced the published files while consumers read them: the results of those attempts
     /// prove nothing.
     pub(super) fn distrust(&mut self) {
-        self.first.send_replace(None);
+        self.postgres_proven.send_replace(None);
         for slot in &mut self.slots {
             slot.settled = false;
             slot.proven = false;

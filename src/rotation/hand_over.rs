@@ -106,10 +106,11 @@ impl Rotation {
         let current = consumer.is_settled() && attempt.verdict == Verdict::Current;
         // Patroni may serve the certificate, and still have earlier authorities.
         let is_pending = |found: &Finding| found.code == Code::PatroniAuthoritiesPending;
-        if current && !consumer.concerns().iter().any(is_pending) {
+        let loaded = current && !consumer.concerns().iter().any(is_pending);
+        if loaded {
             self.order.loaded(consumer.name(), publication);
         }
-        if self.attempts.proves(*at, current, publication.generation) {
+        if self.attempts.note_proof(*at, loaded, publication.generation) {
             self.hooks.proven(publication.generation);
         }
         let disturbed = self.disturbance.is_pending();

@@ -107,7 +107,7 @@ impl Conclusion {
             }
         };
         let text = format!(
-            "the published leaf {serial} is of a new authority, which not every server had loaded before: servers and clients of other \
+            "the published leaf {serial} is of a new authority, which not every server is proven to have loaded before: servers and clients of other \
              machines may refuse it (unknown ca)"
         );
         Some(Finding::warning(Code::AuthorityOrder, text).cause(cause).fix(

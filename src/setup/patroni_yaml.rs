@@ -7,14 +7,16 @@ use super::Settings;
 use super::managed;
 use crate::companions::patroni_yaml::scalar;
 use crate::consumers::RestApi;
+use crate::text::argument;
 
 /// The map of the nodes in `pg_ident.conf`.
 const NODES: &str = "pgsvid_nodes";
+/// The names in `postgresql.authentication`: superuser, replication, rewind.
+const ROLES: [&str; 3] = ["postgres", "replicator", "rewind_user"];
 
 // Writing to a String does not fail, so the results are ignored.
 
-/// The text for Patroni's configuration, with a final newline. `names` are the DNS names of the nodes' certificates: the first of
-/// each is its CN.
+/// The text for Patroni's configuration, with a final newline.
 #[must_use]
 pub fn patroni_yaml(settings: &Settings, api: &RestApi) -> String {
     let paths = &settings.server.paths;
@@ -27,7 +29,12 @@ pub fn patroni_yaml(settings: &Settings, api: &RestApi) -> String {
 ",
     );
     yaml.push_str(&managed::patroni(settings, &hba(), &ident(settings)));
-    yaml.push_str("  authentication:\n");
+    let _ = write!(
+        yaml,
+        "  # pg_ident needs these three lines for EACH node:\n  \
+         # {NODES} \"<first DNS name of that node's certificate>\" {}\n  authentication:\n",
+        ROLES.join(" | ")
+    );
     for (user, name) in
         [("superuser", "postgres"), ("replication", "replicator"), ("rewind", "rewind_user")]
     {
@@ -37,14 +44,18 @@ pub fn patroni_yaml(settings: &Settings, api: &RestApi) -> String {
              sslkey: {key}\n      sslrootcert: {bundle}\n"
         );
     }
-    yaml.push_str("restapi:\n  verify_client: required\n");
+    yaml.push_str(
+        "restapi:\n  # HAProxy and other health checks then need a certificate, too. With \"optional\" only POST, PUT, PATCH and DELETE do.\n  \
+         verify_client: required\n",
+    );
     match &api.part {
         Some(part) => {
             let _ = writeln!(
                 yaml,
-                "  # certfile, keyfile and cafile come from a link in Patroni's configuration directory, all of one set:\n  \
-                 # ln -s {} /etc/patroni/",
-                part.display()
+                "  # certfile, keyfile and cafile, all of one set, come from a link in a directory that Patroni is started with\n  \
+                 # (docs/patroni.md, step 2):\n  \
+                 # ln -s {} /etc/patroni/node/50-pgsvid.yml",
+                argument(part)
             );
         }
         None => {
@@ -59,8 +70,8 @@ pub fn patroni_yaml(settings: &Settings, api: &RestApi) -> String {
         yaml,
         "# patronictl, and Patroni itself towards other nodes.\n\
          ctl:\n  certfile: {certificate}\n  keyfile: {key}\n  cacert: {bundle}\n\
-         # If etcd demands certificates: add your hosts.\n\
-         etcd3:\n  protocol: https\n  cert: {certificate}\n  key: {key}\n  cacert: {bundle}\n"
+         # If your store is an etcd that demands certificates, add this to your section with its hosts:\n\
+         # etcd3:\n#   protocol: https\n#   cert: {certificate}\n#   key: {key}\n#   cacert: {bundle}\n"
     );
     yaml
 }
@@ -72,19 +83,12 @@ fn hba() -> String {
     )
 }
 
-/// The lines that let the CN of each node be the roles of Patroni.
+/// The lines that let the CN of this node, its first DNS name, be the roles of Patroni.
 fn ident(settings: &Settings) -> String {
+    let Some(name) = settings.expectations.dns_names.first() else { return String::new() };
     let mut text = String::new();
-    for name in &settings.expectations.dns_names {
-        for role in ["postgres", "replicator", "rewind_user"] {
-            let _ = writeln!(text, "{NODES} \"{name}\" {role}");
-        }
-    }
-    if text.is_empty() {
-        let _ = writeln!(
-            text,
-            "# {NODES}: one line for each node and role: its CN is its first DNS name"
-        );
+    for role in ROLES {
+        let _ = writeln!(text, "{NODES} \"{name}\" {role}");
     }
     text
 }

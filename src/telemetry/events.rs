@@ -163,7 +163,7 @@ pub const EVENTS: &[(&str, &str)] = &[
     ("panicked", "pgsvid has a fault: the process ends, and its parent starts another one"),
     (
         "patroni-authorities-pending",
-        "authorities were published without another certificate: Patroni's REST API reads them with the next one",
+        "authorities were published without another certificate: no handshake shows that Patroni's REST API has them before the next one",
     ),
     (
         "patroni-reloads",

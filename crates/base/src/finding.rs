@@ -278,7 +278,7 @@ codes! {
     AuthorityLeftOut, "authority-left-out", "OpenSSL would mistake an authority of the agent's bundle for the one that signed the chain, and refuse the chain; so it is not published";
     SignatureUnchecked, "signature-unchecked", "a signature in the chain, or a key, is of a kind that pgsvid cannot check, so it cannot judge the chain";
     FederatedAuthorities, "federated-authorities", "authorities of other trust domains are published";
-    AuthorityOrder, "authority-order", "the published leaf is of a new authority that not every server had loaded before";
+    AuthorityOrder, "authority-order", "the published leaf is of a new authority that not every server is proven to have loaded before";
     // Published files.
     DirectoryMissing, "directory-missing", "the published directory cannot be opened";
     DirectoryShared, "directory-shared", "others may write to the published directory, or rename it";
@@ -425,12 +425,13 @@ codes! {
     PatroniSilent, "patroni-silent", "Patroni's REST API accepts connections and answers nothing: another reload would hang Patroni";
     PatroniWaits, "patroni-waits", "Patroni is not asked to reload before PostgreSQL is proven to serve the set";
     PatroniUnanswered, "patroni-unanswered", "a request to Patroni's REST API failed";
-    PatroniAuthentication, "patroni-authentication", "Patroni's REST API demands a name and a password, or others";
+    PatroniAuthentication, "patroni-authentication", "Patroni's REST API demands a name and a password, and did not accept those that pgsvid sent, if any";
+    PatroniUntrusted, "patroni-untrusted", "the password for Patroni's REST API was not sent, because its certificate is not trusted";
     PatroniDenied, "patroni-denied", "Patroni's REST API denies access to pgsvid";
     PatroniRefusesCertificate, "patroni-refuses-certificate", "Patroni's REST API does not trust the published certificate, so pgsvid cannot ask it";
     PatroniPasswordFile, "patroni-password-file", "the password for Patroni's REST API cannot be read";
     NotPatroni, "not-patroni", "the server at Patroni's address gives an answer that is not Patroni's";
-    PatroniAuthoritiesPending, "patroni-authorities-pending", "Patroni's REST API reads changed authorities only together with the next certificate";
+    PatroniAuthoritiesPending, "patroni-authorities-pending", "Patroni's REST API may not have loaded changed authorities before the next certificate";
     PatroniFilesMix, "patroni-files-mix", "Patroni may read a certificate and a key that do not fit together, which ends its REST API";
     PatroniLoopWait, "patroni-loop-wait", "whether pgsvid waits long enough for Patroni's next loop";
     PatroniOwnsFile, "patroni-owns-file", "which of PostgreSQL's files Patroni overwrites";

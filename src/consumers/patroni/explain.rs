@@ -21,7 +21,7 @@ pub(super) fn trouble(
     let general = if attempt.has_outlived_its_renewal() {
         patroni::outlived(facts, why_not_newer, now)
     } else {
-        patroni::explain(attempt.verdict, facts, asked, now)
+        patroni::explain(attempt.verdict, facts, Some(asked), now)
     };
     let not_asked = attempt.patroni_error().map(|error| NotAsked {
         program: "Patroni",

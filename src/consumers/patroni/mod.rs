@@ -2,8 +2,8 @@
 //!
 //! A reload of Patroni while a set that does not fit together is on disk ends its REST API, and the reload after that hangs it: a
 //! replica is promoted while the old primary goes on writing. So Patroni comes last. It is asked over its REST API, which a dead
-//! one cannot hear, only after each PostgreSQL is proven to serve the set, and only if the certificate is another one: Patroni
-//! compares serial numbers. Then handshakes show when it has loaded the set, and the next set waits for that.
+//! one cannot hear, only after each PostgreSQL is proven to serve the set, and only if it has something to read: it compares serial
+//! numbers and paths. Then handshakes show when it has loaded the set, and the next set waits for that.
 
 mod explain;
 mod report;
@@ -28,7 +28,9 @@ use crate::material::{Certificate, Fingerprint, Material, Usage, verify_path};
 use crate::patroni::{self, Error};
 use crate::status::Pulse;
 use crate::timing;
-use crate::verify::{self, Answer, Client, Expected, Facts, Reception, Served, Verdict};
+use crate::verify::{
+    self, Answer, Client, Expected, Facts, Reception, Served, Unanswered, Verdict,
+};
 
 /// How long a new set's attempt waits for the proof that PostgreSQL serves it. The proof usually takes milliseconds; later ones
 /// begin another attempt.
@@ -41,6 +43,12 @@ const REST: Duration = Duration::from_secs(10);
 /// A certificate of the REST API, and the authorities that were published when it was loaded.
 type Loaded = (Fingerprint, HashSet<Fingerprint>);
 
+/// The authorities of a set.
+fn authorities(publication: &Publication) -> HashSet<Fingerprint> {
+    let Publication { material, extra_authorities, .. } = publication;
+    material.authorities().chain(extra_authorities).map(Certificate::fingerprint).collect()
+}
+
 pub(super) struct Patroni {
     api: RestApi,
     /// Its name in the log, if there are several consumers.
@@ -52,8 +60,16 @@ pub(super) struct Patroni {
     /// that it has not loaded yet.
     accepted: Option<Arc<Material>>,
     loaded: Option<Loaded>,
+    /// The published leaf, and the authorities that were published when Patroni could read it first.
+    first: Option<Loaded>,
     /// The published leaf for which it has accepted a request to reload.
     asked: Option<Fingerprint>,
+    /// The set for whose authorities it has accepted a request to reload.
+    asked_again: Option<u64>,
+    /// Whether the attempt before found nobody who listens.
+    was_absent: bool,
+    /// Whether the attempt before found a listener that answers nothing.
+    was_silent: bool,
     concerns: Vec<Finding>,
     pulse: Pulse,
 }
@@ -67,7 +83,11 @@ impl Patroni {
             leaves: Leaves::default(),
             accepted: None,
             loaded: None,
+            first: None,
             asked: None,
+            asked_again: None,
+            was_absent: false,
+            was_silent: false,
             concerns: Vec::new(),
             pulse,
         }
@@ -98,6 +118,9 @@ impl Patroni {
         let Publication { material, extra_authorities, generation } = publication;
         let leaf = material.leaf().fingerprint();
         self.leaves.publish(leaf);
+        if self.first.as_ref().is_none_or(|(first, _)| *first != leaf) {
+            self.first = Some((leaf, authorities(publication)));
+        }
         let expected = Expected::of(material, extra_authorities, self.leaves.earlier());
         delivery.begin(&super::features(&expected), is_new);
         if is_new {
@@ -109,10 +132,11 @@ impl Patroni {
 
         let begun = Instant::now();
         let (mut facts, mut verdict) = self.look(&expected, material).await;
-        let asked = self.ask(delivery, publication, &facts).await;
+        let asked = self.ask(delivery, publication, &expected, (&facts, verdict)).await;
         let mut reload = None;
         if matches!(asked, Ok(true)) {
             self.asked = Some(leaf);
+            self.asked_again = Some(*generation);
             report::reloads(self.label.as_deref(), *generation);
             (facts, verdict) = self.until_loaded(&expected, material).await;
             reload = Some(begun.elapsed());
@@ -122,6 +146,18 @@ impl Patroni {
         if verdict == Verdict::Unreachable && matches!(facts.answer, Answer::Nothing(_)) {
             error = Some(self.why_nothing().await);
         }
+        let is_silent = matches!(error, Some(Error::Silent));
+        if is_silent && !self.was_silent {
+            // It may only be slow at this moment, and the remedy ends Patroni.
+            error = Some(Error::Lost(Unanswered::Late));
+        }
+        self.was_silent = is_silent;
+        let is_absent = matches!(error, Some(Error::NotRunning));
+        if is_absent && self.was_absent {
+            // It reads what is published by now when it starts.
+            (self.loaded, self.first) = (None, Some((leaf, authorities(publication))));
+        }
+        self.was_absent = is_absent;
         self.take_note(&facts, publication);
         Attempt {
             reload,
@@ -141,13 +177,18 @@ impl Patroni {
         &self,
         delivery: &mut Delivery,
         publication: &Publication,
-        facts: &Facts,
+        expected: &Expected,
+        (facts, verdict): (&Facts, Verdict),
     ) -> Result<bool, Error> {
         let Answer::Served(served) = &facts.answer else { return Ok(false) };
-        // Patroni would not read its files: it compares serial numbers.
-        let is_loaded = served.leaf.serial() == publication.material.leaf().serial();
+        // Patroni reads its files if the serial number or a path is another one. Without a part of its configuration in each set
+        // the paths are always the same.
+        let is_same = served.leaf.serial() == publication.material.leaf().serial();
+        let is_behind = verdict == Verdict::StillOld || self.is_pending(publication);
+        let was_asked = self.asked_again == Some(publication.generation);
+        let is_loaded = is_same && (self.api.part.is_none() || was_asked || !is_behind);
         // The files of others may not fit together.
-        if is_loaded || !self.is_ours(served, publication) {
+        if is_loaded || !expected.is_ours(&served.leaf) {
             return Ok(false);
         }
         if *self.proven.borrow() != Some(publication.generation) {
@@ -161,12 +202,19 @@ impl Patroni {
         let refused = matches!(served.reception, Reception::Refused(_));
         let shown = match &self.accepted {
             Some(accepted) if refused => accepted,
+            // It would refuse the request, too.
+            None if refused => return Err(Error::Refused),
             _ => &publication.material,
         };
         let client = Client::of(shown, timing::now());
+        if refused && client.is_none() {
+            return Err(Error::Refused);
+        }
         let credentials = self.api.credentials.as_ref();
-        let is_trusted = |served: &Served| self.is_trusted(served, publication);
-        let (hosts, port) = self.api.place();
+        let is_trusted = |served: &Served| self.is_trusted(served, publication, expected);
+        let (mut hosts, port) = self.api.place();
+        // Another user's program may listen at another address of the same name.
+        hosts.retain(|host| verify::shown_address(host, port) == facts.address);
         let asked = patroni::reload((&hosts, port), client.as_ref(), credentials, is_trusted).await;
         drop(client);
         verify::wipe_stack();
@@ -175,21 +223,14 @@ impl Patroni {
         Ok(true)
     }
 
-    /// Whether it serves an earlier certificate of pgsvid's.
-    fn is_ours(&self, served: &Served, publication: &Publication) -> bool {
-        let is_named =
-            publication.material.name().is_of(&served.leaf) && !served.leaf.is_self_signed();
-        is_named || self.leaves.earlier().contains(&served.leaf.fingerprint())
-    }
-
     /// Whether a server may be sent the password: it has an earlier certificate of pgsvid's, or one that a published authority
     /// has signed for the same name.
-    fn is_trusted(&self, served: &Served, publication: &Publication) -> bool {
+    fn is_trusted(&self, served: &Served, publication: &Publication, expected: &Expected) -> bool {
         let Publication { material, extra_authorities, .. } = publication;
         if self.api.credentials.is_none()
             || self.leaves.earlier().contains(&served.leaf.fingerprint())
         {
-            return self.is_ours(served, publication);
+            return expected.is_ours(&served.leaf);
         }
         let authorities: Vec<_> =
             material.authorities().chain(extra_authorities).cloned().collect();
@@ -234,31 +275,36 @@ impl Patroni {
 
     /// Records what it has loaded, and whether authorities were published since.
     fn take_note(&mut self, facts: &Facts, publication: &Publication) {
-        let Publication { material, extra_authorities, generation } = publication;
+        let Publication { material, generation, .. } = publication;
         let leaf = material.leaf().fingerprint();
         let Answer::Served(served) = &facts.answer else { return };
         if served.leaf.fingerprint() != leaf {
             return;
         }
-        self.accepted = Some(Arc::clone(material));
-        let authorities = material.authorities().chain(extra_authorities);
-        let authorities: HashSet<_> = authorities.map(Certificate::fingerprint).collect();
-        let concerns = match &self.loaded {
-            Some((loaded, before)) if *loaded == leaf => {
-                let is_pending = *before != authorities;
-                Vec::from_iter(is_pending.then(|| patroni::authorities_pending(&facts.address)))
-            }
-            _ => {
-                self.loaded = Some((leaf, authorities));
-                Vec::new()
-            }
-        };
+        if !matches!(served.reception, Reception::Refused(_)) {
+            self.accepted = Some(Arc::clone(material));
+        }
+        if self.loaded.as_ref().is_none_or(|(loaded, _)| *loaded != leaf) {
+            // It may have read the leaf before other authorities were published with it.
+            self.loaded.clone_from(&self.first);
+        }
+        let asked = self.api.part.as_ref().map(|_| self.asked_again == Some(*generation));
+        let pending = || patroni::authorities_pending(&facts.address, asked);
+        let concerns = Vec::from_iter(self.is_pending(publication).then(pending));
         if concerns != self.concerns {
             for found in &concerns {
                 report::pending(self.label.as_deref(), *generation, found);
             }
             self.concerns = concerns;
         }
+    }
+
+    /// Whether it has the published leaf, and may have other authorities.
+    fn is_pending(&self, publication: &Publication) -> bool {
+        let leaf = publication.material.leaf().fingerprint();
+        self.loaded
+            .as_ref()
+            .is_some_and(|(loaded, with)| *loaded == leaf && *with != authorities(publication))
     }
 
     /// Logs that the published set is in force, as [`super::postgres::Postgres`] does.

@@ -26,6 +26,9 @@ pub struct RestApi {
 }
 
 impl RestApi {
+    /// The longest `loads_within`: the next set waits so long.
+    pub const LONGEST: Duration = Duration::from_secs(600);
+
     /// The hosts to try, and the port.
     #[must_use]
     pub fn place(&self) -> (Vec<String>, u16) {

@@ -19,10 +19,14 @@ use crate::verify::{self, Answer, Client, Expected, Facts, Verdict};
 
 /// How often Patroni is looked at while it may still have to load a set.
 const LOOK: Duration = Duration::from_secs(1);
+/// How long it is looked at, at most.
+const WAIT: Duration = Duration::from_secs(30);
 /// Largest file whose first line is read, in bytes.
 const LARGEST: u64 = 4 * 1024 * 1024;
 /// How many loops of Patroni should fit into the time that pgsvid waits.
-const LOOPS: u32 = 3;
+const LOOPS: u64 = 3;
+/// Longest `patroni.loads_within`, in seconds.
+const LONGEST: u64 = RestApi::LONGEST.as_secs();
 
 /// The section of Patroni. `access` are the files of the PostgreSQL that Patroni manages, as far as they can be read.
 pub(super) async fn section(
@@ -43,14 +47,14 @@ pub(super) async fn section(
         }
         Some(material) => {
             let (facts, verdict, material) = look(config, api, material).await;
-            let found = patroni::explain(verdict, &facts, false, timing::now());
+            let found = patroni::explain(verdict, &facts, None, timing::now());
             let is_mute =
                 verdict == Verdict::Unreachable && matches!(facts.answer, Answer::Nothing(_));
-            let why =
-                if is_mute { Some(patroni::why_unanswered((&hosts, port)).await) } else { None };
-            section.add(match why {
-                Some(error @ Error::Silent) => patroni::not_asked(&error, &facts.address),
-                _ => found,
+            let is_silent = is_mute && is_silent((&hosts, port)).await;
+            section.add(if is_silent {
+                patroni::not_asked(&Error::Silent, &facts.address)
+            } else {
+                found
             });
             matches!(facts.answer, Answer::Served(_)).then_some(material)
         }
@@ -61,7 +65,7 @@ pub(super) async fn section(
         drop(client);
         verify::wipe_stack();
         section.add(match wait {
-            Ok(wait) => of_loop_wait(wait, api.loads_within),
+            Ok(wait) => of_loop_wait(wait, api.loads_within, api.part.is_some()),
             Err(error) => {
                 let found = patroni::not_asked(&error, &api.verify.target.to_string());
                 Finding { severity: Severity::Skipped, ..found }
@@ -75,6 +79,16 @@ pub(super) async fn section(
     section
 }
 
+/// Whether it accepts connections and answers nothing, twice in a row: one look may have met a moment in which it was slow.
+async fn is_silent((hosts, port): (&[String], u16)) -> bool {
+    for _ in 0..2 {
+        if !matches!(patroni::why_unanswered((hosts, port)).await, Error::Silent) {
+            return false;
+        }
+    }
+    true
+}
+
 /// Probes it, and again while it may still have to load the set.
 async fn look(config: &Config, api: &RestApi, material: &Material) -> (Facts, Verdict, Material) {
     let (begun, mut material) = (Instant::now(), material.clone());
@@ -86,43 +100,53 @@ async fn look(config: &Config, api: &RestApi, material: &Material) -> (Facts, Ve
         verify::wipe_stack();
         let expected = Expected::of(&material, &[], Vec::new());
         let verdict = patroni::judge(&facts, &expected, timing::now());
-        if verdict != Verdict::StillOld || begun.elapsed() >= api.loads_within {
+        if verdict != Verdict::StillOld || begun.elapsed() >= api.loads_within.min(WAIT) {
             return (facts, verdict, material);
         }
         sleep(LOOK).await;
         // Another set may have been published by now.
-        if let Some(Ok(examined)) = files::examine(config)
-            && let Some(newer) = files::material(&examined)
-        {
-            material = newer.clone();
+        if let Some(newer) = files::newest(config) {
+            material = newer;
         }
     }
 }
 
-fn of_loop_wait(wait: Duration, within: Duration) -> Finding {
+/// `in_sets` means that Patroni reads the paths of one set, which cannot mix with the next.
+fn of_loop_wait(wait: Duration, within: Duration, in_sets: bool) -> Finding {
     let (wait, within) = (wait.as_secs(), within.as_secs());
-    let needed = wait * u64::from(LOOPS);
+    // Any server may have answered.
+    let needed = wait.saturating_mul(LOOPS);
     if within >= needed {
         let text = format!(
             "Patroni executes a reload within {wait} s (loop_wait), and pgsvid waits for {within} s"
         );
         return Finding::ok(Code::PatroniLoopWait, text);
     }
+    let cause = if in_sets {
+        "a loop can take longer; then the set is reported as `still-old`"
+    } else {
+        "a loop can take longer; if the next set comes in between, Patroni may read parts of both"
+    };
+    let fix = if needed > LONGEST {
+        format!("set loop_wait to {} at most: patronictl edit-config", LONGEST / LOOPS)
+    } else {
+        format!("set patroni.loads_within = \"{needed}s\", and restart pgsvid")
+    };
     Finding::warning(
         Code::PatroniLoopWait,
         format!("Patroni executes a reload within {wait} s (loop_wait), and pgsvid waits for {within} s only"),
     )
-    .cause("a loop can take longer; if the next set comes in between, Patroni may read parts of both")
-    .fix(format!("set {} = \"{needed}s\", and restart pgsvid", "patroni.loads_within"))
+    .cause(cause)
+    .fix(fix)
 }
 
 fn mix() -> Finding {
     Finding::warning(
         Code::PatroniFilesMix,
-        "Patroni opens the certificate and the key of its REST API one after the other: a reload by somebody else may come in the middle of a rotation",
+        "Patroni opens the certificate and the key of its REST API one after the other: if somebody reloads Patroni during a rotation, it may read the certificate of one set and the key of another",
     )
     .cause("after one such error the REST API is dead until Patroni is restarted, and another reload hangs Patroni")
-    .fix("set files.patroni = \"pgsvid.yml\", restart pgsvid, and let a link to that file in Patroni's configuration directory replace restapi.certfile, keyfile and cafile (docs/patroni.md)")
+    .fix("set files.patroni = \"pgsvid.yml\", restart pgsvid, and follow docs/patroni.md, step 2: start Patroni with a directory that has a link to that file, and remove certfile, keyfile and cafile from restapi")
 }
 
 /// The section about a Patroni that manages the PostgreSQL with these files, but is not configured; `None` if nothing shows one.
@@ -135,14 +159,14 @@ pub(super) fn unwatched(access: &Access) -> Option<Section> {
     section.add(
         Finding::warning(
             Code::PatroniUnwatched,
-            "Patroni manages this PostgreSQL, and pgsvid does not know of it",
+            "Patroni manages this PostgreSQL, and [patroni] is not configured",
         )
         .cause(
             "if restapi.certfile is set, a reload of Patroni while certificate and key do not fit together ends its REST API, and the next \
              one hangs it: a replica is promoted while the old primary goes on writing. Helpers that replace files one by one, and a signal \
              to Patroni after each renewal, can cause that",
         )
-        .fix("if restapi.certfile is set, add a [patroni] table, and let no hook or helper reload Patroni (docs/patroni.md)"),
+        .fix("if restapi.certfile is set, add a [patroni] table (it needs files.directory), and let no hook or helper reload Patroni (docs/patroni.md)"),
     );
     section.extend(owned);
     Some(section)
@@ -177,10 +201,17 @@ mod tests {
     #[test]
     fn three_loops_should_fit_into_the_time_that_pgsvid_waits() {
         let of = |wait, within| {
-            of_loop_wait(Duration::from_secs(wait), Duration::from_secs(within)).severity
+            of_loop_wait(Duration::from_secs(wait), Duration::from_secs(within), true)
         };
-        assert_eq!(of(10, 30), Severity::Ok);
-        assert_eq!(of(10, 29), Severity::Warning);
-        assert_eq!(of(60, 30), Severity::Warning);
+        let severity = |wait, within| of(wait, within).severity;
+        assert_eq!(severity(10, 30), Severity::Ok);
+        assert_eq!(severity(10, 29), Severity::Warning);
+        assert_eq!(severity(60, 30), Severity::Warning);
+        // A remedy that the configuration accepts.
+        let fix = |wait| of(wait, 30).fix.unwrap();
+        assert!(fix(200).contains("loads_within = \"600s\""));
+        for wait in [201, u64::MAX] {
+            assert!(fix(wait).contains("loop_wait to 200"));
+        }
     }
 }

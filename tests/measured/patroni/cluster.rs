@@ -29,6 +29,8 @@ pub(crate) struct Cluster {
     pub(crate) agent: DevAgent,
     _pgsvids: Vec<Program>,
     _other: Directory,
+    // etcd reads its files by these names as long as it runs.
+    _of_etcd: Directory,
 }
 
 pub(crate) fn entries() -> Vec<Entry> {
@@ -55,7 +57,6 @@ impl Cluster {
         pgsvids.push(run(&other, "etcd", &of_etcd, &endpoint, ""));
         wait_published(&of_etcd);
         let etcd = Etcd::with_tls(of_etcd.path());
-        // etcd reads its files by these names as long as it runs.
         let nodes = NAMES.iter().map(|name| Node::start(name, &etcd, &other, &endpoint));
         let nodes: Vec<_> = nodes.collect();
         let clients = nodes.iter().map(|node| {
@@ -70,15 +71,21 @@ impl Cluster {
         });
         let (clients, of_clients): (Vec<_>, Vec<_>) = clients.unzip();
         pgsvids.extend(of_clients);
-        let cluster = Self { nodes, etcd, clients, agent, _pgsvids: pgsvids, _other: other };
-        cluster.bring_up(of_etcd);
+        let cluster = Self {
+            nodes,
+            etcd,
+            clients,
+            agent,
+            _pgsvids: pgsvids,
+            _other: other,
+            _of_etcd: of_etcd,
+        };
+        cluster.bring_up();
         cluster
     }
 
     /// Starts the first node, and then the others, which copy it.
-    fn bring_up(&self, of_etcd: Directory) {
-        // It lives as long as the test process.
-        std::mem::forget(of_etcd);
+    fn bring_up(&self) {
         let [first, rest @ ..] = &self.nodes[..] else { panic!("there are no nodes") };
         first.patroni.start();
         first.patroni.wait_primary();
@@ -148,7 +155,8 @@ impl Node {
         let pgsvid = run(other, name, &files, endpoint, &more);
         wait_published(&files);
         patroni.configure("", "", "");
-        patroni.write("20-setup.yml", &printed(&other.join(&format!("{name}.toml")), &patroni));
+        patroni
+            .write("20-setup.yml", &printed(&other.join(&format!("{name}.toml")), name, &patroni));
         patroni.link(&files.join("pgsvid.yml"));
         Self { patroni, files, is_up: true, pgsvid }
     }
@@ -182,7 +190,7 @@ impl Node {
 }
 
 /// What `setup patroni-yaml` prints, with the lines of this test below its own.
-fn printed(configuration: &std::path::Path, patroni: &Patroni) -> String {
+fn printed(configuration: &std::path::Path, node: &str, patroni: &Patroni) -> String {
     let path = configuration.display().to_string();
     let program = Program::spawn(PGSVID, ["setup", "patroni-yaml", "--config", &path], &[]);
     program.wait_exit(LIMIT);
@@ -191,11 +199,17 @@ fn printed(configuration: &std::path::Path, patroni: &Patroni) -> String {
     let superuser = Account::server().name();
     let hba = "  - 'local all postgres peer map=super'\n  - 'hostssl all dbclient all cert'\n  pg_ident:\n";
     let ident = format!("{hba}  - 'super {superuser} postgres'\n");
-    let names = NAMES.map(|name| {
-        ["postgres", "replicator", "rewind_user"]
-            .map(|role| format!("  - 'pgsvid_nodes {name} {role}'\n"))
-            .concat()
-    });
+    // Its own lines are there; a comment says that those of the other nodes are needed, too.
+    let lines_of = |name: &str| {
+        let roles = ["postgres", "replicator", "rewind_user"];
+        roles.map(|role| format!("  - 'pgsvid_nodes \"{name}\" {role}'\n"))
+    };
+    for line in lines_of(node) {
+        assert!(yaml.contains(&line), "{line}: {yaml}");
+    }
+    assert!(yaml.contains("for EACH node"), "{yaml}");
+    let others = NAMES.into_iter().filter(|name| *name != node);
+    let names: Vec<String> = others.flat_map(lines_of).collect();
     let yaml = yaml.replacen("  pg_ident:\n", &(ident + &names.concat()), 1);
     let sockets = patroni.socket_directory().display();
     let parameters = format!("  parameters:\n    unix_socket_directories: '{sockets}'\n");
@@ -215,10 +229,13 @@ fn run(
     } else {
         identity.to_owned()
     };
+    // The names are those of the nodes.
+    let is_node = NAMES.contains(&identity);
+    let names = if is_node { format!("dns_names = ['{identity}']\n") } else { String::new() };
     let configuration = other.write(
         &format!("{name}.toml"),
         format!(
-            "[workload_api]\nendpoint = '{endpoint}'\n[svid]\nspiffe_id = '{ID}{identity}'\n[log]\nformat = 'json'\n[files]\n\
+            "[workload_api]\nendpoint = '{endpoint}'\n[svid]\nspiffe_id = '{ID}{identity}'\n{names}[log]\nformat = 'json'\n[files]\n\
              directory = '{files}'\npublish_every = '0s'\n{more}"
         ),
         0o644,

@@ -58,6 +58,8 @@ fn leader_is_killed(cluster: &mut Cluster, watch: &Watch) {
     cluster.nodes[leader].is_up = true;
     cluster.nodes[leader].patroni.start();
     cluster.assert_all_follow();
+    // The one that is back answers, too.
+    cluster.assert_all_serve_the_newest();
     watch.outage(false);
 }
 

@@ -12,7 +12,7 @@ use test_support::{ConnectLoop, Counts, Psql};
 use crate::patroni::cluster::Cluster;
 
 const PAUSE: Duration = Duration::from_millis(100);
-/// What a client reads while a node is down, and while it starts.
+/// What a client reads while a node is down, and while it starts: on purpose, or it is a failure.
 const DOWN: [&str; 2] = ["Connection refused", "the database system is"];
 /// What a client may read, too, while a node stops on purpose.
 const STOPS: [&str; 5] = [
@@ -58,7 +58,7 @@ impl Watch {
                 sleep(PAUSE);
                 let planned = planned || outage.load(Ordering::Relaxed);
                 let says = |texts: &[&str]| texts.iter().any(|text| output.stderr.contains(text));
-                let is_down = says(&DOWN) || (planned && says(&STOPS));
+                let is_down = planned && (says(&DOWN) || says(&STOPS));
                 if output.status.success() {
                     return Ok(());
                 }

@@ -1,13 +1,14 @@
 //! A REST API that a bad set has ended, and what no bad set can reach.
 
 use std::os::unix::fs::symlink;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::sleep;
 use std::time::Duration;
 
 use test_support::{LIMIT, Patroni, Signal, eventually};
 
-use super::{Node, PART, STRICT, check, is, prepared, running, started};
+use super::{Node, PART, STRICT, check, is, prepared, started};
 
 const STARTED: &str = "SELECT pg_postmaster_start_time()";
 
@@ -72,7 +73,9 @@ fn r04_a_dead_rest_api_is_never_asked_and_the_printed_way_out_keeps_postgresql_u
     for step in [pause, resume] {
         assert!(fix.contains(&format!("patronictl {}", step.join(" "))), "{fix}");
     }
-    assert!(fix.contains("--signal=KILL patroni"), "{fix}");
+    for step in ["--signal=KILL patroni", "systemctl start patroni", "KillMode=process"] {
+        assert!(fix.contains(step), "{step}: {fix}");
+    }
     node.patroni.ctl(&pause).unwrap();
     node.patroni.kill();
     node.patroni.start();
@@ -85,21 +88,93 @@ fn r04_a_dead_rest_api_is_never_asked_and_the_printed_way_out_keeps_postgresql_u
 }
 
 #[test]
-fn r06_with_a_part_of_the_configuration_in_each_set_no_reload_of_others_ends_the_rest_api() {
-    let node = running(STRICT, PART, "loads_within = '1s'");
-    // Somebody else reloads Patroni all the time, also in the middle of swaps.
-    for _ in 0..80 {
-        node.setup.agent.rotate().unwrap();
-        for _ in 0..10 {
+fn r04_a_hung_patroni_is_restarted_without_maintenance_mode_if_another_node_leads() {
+    let node = with_own_files();
+    dead(&node);
+    // The second reload hangs it. Another node takes the lock.
+    node.patroni.signal(Signal::HUP);
+    node.etcd.put("/service/test/leader", "other");
+    node.setup.agent.rotate().unwrap();
+    node.current("postgres", 2);
+    let told = node.told("patroni-silent");
+    let fix = told["fix"].as_str().unwrap();
+    assert!(fix.contains("do steps 2 and 3 only"), "{fix}");
+    let is_writable = |node: &Node| {
+        node.patroni.try_sql("SELECT pg_is_in_recovery()").is_ok_and(|answer| answer == "f")
+    };
+    assert!(is_writable(&node), "a Patroni that hangs demotes nobody");
+    node.patroni.kill();
+    assert!(is_writable(&node));
+    node.patroni.start();
+    let demoted = || node.patroni.try_sql("SELECT pg_is_in_recovery()").is_ok_and(|it| it == "t");
+    eventually(LIMIT, "Patroni has demoted it", demoted);
+}
+
+/// Exchanges two complete generations every two milliseconds, while Patroni reloads until it has logged `most` reloads or a
+/// failure. Returns whether a reload failed.
+fn reloads_among_swaps(node: &Node, most: usize) -> bool {
+    let files = node.setup.files.path().canonicalize().unwrap();
+    let data = files.join("..data");
+    let second = std::fs::read_link(&data).unwrap();
+    let first =
+        std::fs::read_dir(&files).unwrap().map(|entry| entry.unwrap().file_name()).find(|name| {
+            let name = name.to_str().unwrap();
+            name.starts_with("..") && name != "..data" && Path::new(name) != second
+        });
+    let generations = [PathBuf::from(first.expect("an earlier generation")), second];
+    let done = AtomicBool::new(false);
+    let log = || node.patroni.log();
+    let failures = || log().matches("Failed to reload").count();
+    let reloads = || log().matches("Reloading PostgreSQL configuration").count();
+    let before = reloads();
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for generation in generations.iter().cycle() {
+                if done.load(Ordering::Relaxed) {
+                    break;
+                }
+                let new = files.join("..test");
+                symlink(generation, &new).unwrap();
+                std::fs::rename(new, &data).unwrap();
+                sleep(Duration::from_millis(2));
+            }
+        });
+        let over = || {
             node.patroni.signal(Signal::HUP);
-            sleep(Duration::from_millis(20));
-        }
-    }
-    let newest = node.setup.agent.svid();
-    eventually(LIMIT, "the newest is served", || {
-        node.patroni.served().is_ok_and(|it| it == newest.leaf())
+            sleep(Duration::from_millis(200));
+            failures() > 0 || reloads() >= before + most
+        };
+        let is_over = (0..400).any(|_| over());
+        done.store(true, Ordering::Relaxed);
+        assert!(is_over, "{}", log());
     });
-    let log = node.patroni.log();
-    assert_eq!(log.matches("Failed to reload").count(), 0, "{log}");
-    assert!(log.matches("Reloading PostgreSQL configuration").count() > 5, "{log}");
+    failures() > 0
+}
+
+/// Two generations are there, and pgsvid has ended, so that the test alone exchanges them.
+fn at_rest(more: &str) -> Node {
+    let (setup, patroni, etcd) = prepared("", more, "");
+    if more.is_empty() {
+        let files = Patroni::with_files(setup.files.path());
+        patroni.configure(&files, &patroni.alone(), "");
+    }
+    let node = started(setup, patroni, etcd);
+    node.current("patroni", 1);
+    node.setup.agent.rotate().unwrap();
+    node.current("patroni", 2);
+    node.pgsvid.terminate(LIMIT);
+    node
+}
+
+#[test]
+fn r06_with_a_part_of_the_configuration_in_each_set_no_reload_of_others_ends_the_rest_api() {
+    let node = at_rest(PART);
+    assert!(!reloads_among_swaps(&node, 10), "{}", node.patroni.log());
+    eventually(LIMIT, "the REST API answers", || node.patroni.served().is_ok());
+}
+
+#[test]
+fn r06_with_stable_names_a_reload_of_others_in_the_middle_of_a_swap_ends_the_rest_api() {
+    let node = at_rest("");
+    assert!(reloads_among_swaps(&node, 60), "{}", node.patroni.log());
 }

@@ -21,7 +21,7 @@ pub(super) struct Node {
     pub(super) patroni: Patroni,
     pub(super) setup: Setup,
     // Ends last.
-    _etcd: Etcd,
+    pub(super) etcd: Etcd,
 }
 
 /// Nothing but etcd runs yet. The REST API has the lines `restapi`; `more` are tables of pgsvid's configuration, and `keys` are
@@ -61,7 +61,7 @@ pub(super) fn started(setup: Setup, patroni: Patroni, etcd: Etcd) -> Node {
     setup.wait_published();
     patroni.start();
     patroni.wait_primary();
-    let node = Node { pgsvid, patroni, setup, _etcd: etcd };
+    let node = Node { pgsvid, patroni, setup, etcd };
     node.current("postgres", 1);
     node
 }

@@ -5,14 +5,16 @@ use test_support::{LIMIT, Patroni, eventually};
 use super::{PART, STRICT, check, is, prepared, running, started, status};
 
 #[test]
-fn r02_a_patroni_that_is_down_delays_nothing_and_is_looked_at_when_it_is_back() {
+fn r02_no_set_waits_for_a_patroni_that_is_down_and_it_is_looked_at_when_it_is_back() {
     let node = running(STRICT, PART, "");
     node.patroni.kill();
     node.setup.agent.rotate().unwrap();
     node.current("postgres", 2);
     node.told("patroni-not-running");
+    node.setup.agent.rotate().unwrap();
+    node.current("postgres", 3);
     node.patroni.start();
-    node.current("patroni", 2);
+    node.current("patroni", 3);
     node.assert_serves_newest();
     // It has read the set at its start.
     assert_eq!(node.requests(), 0);
@@ -22,7 +24,7 @@ fn r02_a_patroni_that_is_down_delays_nothing_and_is_looked_at_when_it_is_back() 
 fn r03_a_set_that_postgresql_refuses_never_reaches_patroni() {
     let node = running(STRICT, PART, "");
     let first = node.setup.agent.svid().leaf().to_vec();
-    // PostgreSQL refuses a key that belongs to nobody it trusts: here, one that others may read.
+    // PostgreSQL cannot load this set: its ssl_cert_file names a file that does not exist.
     node.setup.cluster.sql(
         "postgres",
         "postgres",

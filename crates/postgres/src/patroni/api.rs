@@ -13,10 +13,10 @@ use tokio::time::timeout;
 use zeroize::Zeroizing;
 
 use crate::sql::{Retry, read_password};
-use crate::verify::{Client, Served, Unanswered, connect, exchange};
+use crate::verify::{Client, LIMIT, Served, Unanswered, connect, exchange, is_loopback};
 
 /// Most bytes of an answer that are read.
-const LONGEST: u64 = 16 * 1024;
+const LONGEST: u64 = 64 * 1024;
 /// How long a connection may take to be accepted before the listener counts as full.
 const ACCEPTED: Duration = Duration::from_secs(1);
 
@@ -56,9 +56,23 @@ pub enum Error {
     /// It refused pgsvid's certificate in the handshake.
     #[error("it refuses pgsvid's certificate")]
     Refused,
-    /// Another answer.
+    /// Its certificate is not trusted, so the password was not sent.
+    #[error(
+        "the password was not sent, because its certificate has expired or is of an authority that is not published"
+    )]
+    Untrusted,
+    /// It has a fault (HTTP status 500 to 599).
+    #[error("it answers with HTTP status {0}")]
+    Failed(u16),
+    /// Another status.
     #[error("its answer is not one of Patroni's (HTTP status {0})")]
     Unexpected(u16),
+    /// It does not speak HTTP.
+    #[error("its answer is not HTTP")]
+    NotHttp,
+    /// Its answer was cut.
+    #[error("its answer is longer than 64 KiB")]
+    TooLong,
     /// The password file cannot be read.
     #[error("cannot read {}: {cause}", path.display())]
     PasswordFile {
@@ -74,12 +88,15 @@ impl Error {
     #[must_use]
     pub fn retry(&self) -> Retry {
         match self {
-            Self::NotRunning | Self::NotProven | Self::Lost(_) => Retry::Soon,
+            Self::NotRunning | Self::NotProven | Self::Lost(_) | Self::Failed(_) => Retry::Soon,
             Self::Silent
             | Self::Unauthorized
             | Self::Forbidden
             | Self::Refused
+            | Self::Untrusted
             | Self::Unexpected(_)
+            | Self::NotHttp
+            | Self::TooLong
             | Self::PasswordFile { .. } => Retry::Slowly,
         }
     }
@@ -97,7 +114,10 @@ pub async fn reload(
         Zeroizing::new(String::from("POST /reload HTTP/1.0\r\nContent-Length: 0\r\n"));
     if let Some(given) = credentials {
         let failed = |cause| Error::PasswordFile { path: given.password_file.clone(), cause };
-        let password = read_password(&given.password_file).await.map_err(failed)?;
+        // The file may be on a file system that does not answer.
+        let password = timeout(LIMIT, read_password(&given.password_file)).await;
+        let password = password.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
+        let password = password.map_err(failed)?;
         let mut pair = Zeroizing::new(given.username.clone().into_bytes());
         pair.push(b':');
         pair.extend_from_slice(&password);
@@ -112,7 +132,7 @@ pub async fn reload(
         202 => Ok(()),
         401 => Err(Error::Unauthorized),
         403 => Err(Error::Forbidden),
-        other => Err(Error::Unexpected(other)),
+        other => Err(unexpected(other)),
     }
 }
 
@@ -125,7 +145,14 @@ pub async fn loop_wait(
     let (status, body) = ask((hosts, port), client, |_| true, request).await?;
     // 502: the cluster has no configuration in its store yet.
     let wait = matches!(status, 200 | 502).then(|| number(&body, "loop_wait").unwrap_or(LOOP_WAIT));
-    wait.map(Duration::from_secs).ok_or(Error::Unexpected(status))
+    wait.map(Duration::from_secs).ok_or_else(|| unexpected(status))
+}
+
+fn unexpected(status: u16) -> Error {
+    match status {
+        500..=599 => Error::Failed(status),
+        _ => Error::Unexpected(status),
+    }
 }
 
 async fn ask(
@@ -140,9 +167,14 @@ async fn ask(
             Error::NotRunning
         }
         Unanswered::Io(cause) if crate::verify::alert(cause).is_some() => Error::Refused,
+        Unanswered::Untrusted => Error::Untrusted,
         _ => Error::Lost(error),
     })?;
-    parse(&answer).ok_or(Error::Unexpected(0))
+    // What was looked for may come after the end.
+    if answer.len() as u64 >= LONGEST {
+        return Err(Error::TooLong);
+    }
+    parse(&answer).ok_or(Error::NotHttp)
 }
 
 /// The status and the body of an HTTP answer.
@@ -166,9 +198,14 @@ fn number(json: &str, key: &str) -> Option<u64> {
 /// and answers none. One that begins anew, because Patroni reloads, refuses or ends them.
 pub async fn why_unanswered((hosts, port): (&[String], u16)) -> Error {
     match timeout(ACCEPTED, connected(hosts, port)).await {
-        Ok(false) => Error::NotRunning,
-        Err(_) => Error::Silent,
-        Ok(true) => match exchange((hosts, port), None, |_| false, b"", LONGEST).await {
+        Ok(Err(error)) if error.kind() == io::ErrorKind::ConnectionRefused => Error::NotRunning,
+        Ok(Err(error)) => Error::Lost(error.into()),
+        // The kernel drops a packet to a loopback address only if the queue is full. Elsewhere one may be lost, or nobody be there.
+        Err(_) if hosts.iter().all(|host| host == "localhost" || is_loopback(host)) => {
+            Error::Silent
+        }
+        Err(_) => Error::Lost(Unanswered::Late),
+        Ok(Ok(())) => match exchange((hosts, port), None, |_| false, b"", LONGEST).await {
             Err(Unanswered::Late) => Error::Silent,
             Err(error) => Error::Lost(error),
             Ok(_) => Error::Lost(Unanswered::Untrusted),
@@ -176,13 +213,16 @@ pub async fn why_unanswered((hosts, port): (&[String], u16)) -> Error {
     }
 }
 
-async fn connected(hosts: &[String], port: u16) -> bool {
+/// Connects to the first host that accepts it; otherwise returns why the last one did not.
+async fn connected(hosts: &[String], port: u16) -> io::Result<()> {
+    let mut failed = Err(io::ErrorKind::AddrNotAvailable.into());
     for host in hosts {
-        if connect(host, port).await.is_ok() {
-            return true;
+        failed = connect(host, port).await.map(drop);
+        if failed.is_ok() {
+            break;
         }
     }
-    false
+    failed
 }
 
 #[cfg(test)]

@@ -11,13 +11,17 @@ use pgsvid_base::finding::{Code, Finding};
 const CLIENTS: ClientSettings = ClientSettings { asks: false, revocation: false, nameless: true };
 
 /// The way out if the REST API has ended, or Patroni hangs (measured: SIGTERM does not end such a Patroni, and `patronictl
-/// pause` waits for its REST API for minutes).
-const RESTART: &str = "do not reload it. Restart Patroni alone; PostgreSQL stays up in maintenance mode. \
-     1. patronictl edit-config --set pause=true --force  \
+/// pause` waits for its REST API for minutes). In maintenance mode Patroni does not demote a primary without the leader lock, so
+/// these steps would prolong a split brain.
+const RESTART: &str = "do not reload it; find the leader: patronictl list. If another node is the leader, do steps 2 and 3 only, \
+     at once: Patroni demotes this node when it starts. Otherwise restart Patroni alone, in maintenance mode, in which PostgreSQL \
+     stays up. \
+     1. patronictl edit-config --set pause=true --force  (wait one loop_wait)  \
      2. systemctl kill --kill-who=main --signal=KILL patroni  \
      3. systemctl start patroni  \
      4. patronictl edit-config --set pause=null --force  \
-     (docs/patroni.md)";
+     With Restart=on-failure systemd has often done step 3. Patroni's unit needs KillMode=process, or PostgreSQL ends with it: \
+     systemctl show -p KillMode patroni  (docs/patroni.md)";
 
 /// Judges what was seen. Anybody who answers at the address can send an alert, so an alert proves nothing.
 #[must_use]
@@ -40,25 +44,32 @@ pub fn not_asked(error: &Error, address: &str) -> Finding {
         }
         Error::Silent => found(
             Code::PatroniSilent,
-            format!("{what} accepts connections and answers nothing: the next reload would hang Patroni, and its node would lose the leader lock and go on writing"),
+            format!("{what} accepts connections and answers nothing: do not reload Patroni: it would hang, lose the leader lock, and another node would be promoted while this one still writes"),
         )
-        .cause("Patroni has read files that did not fit together, or that it could not read, or it hangs; its log says \"Failed to reload\"")
+        .cause("Patroni could not load its certificate at a reload (its log says \"Failed to reload\"), or it hangs")
         .fix(RESTART),
         Error::NotProven => found(
             Code::PatroniWaits,
             format!("{what} is not asked to reload before PostgreSQL is proven to serve this set"),
-        ),
-        Error::Lost(_) => found(Code::PatroniUnanswered, format!("{what}: {error}")),
+        )
+        .cause("the verdict on a [postgres] is not `current` for this set")
+        .fix("see it with `pgsvid status`: each [postgres] must be up, and listen on TCP"),
+        Error::Lost(_) | Error::Failed(_) | Error::TooLong => {
+            found(Code::PatroniUnanswered, format!("{what}: {error}"))
+        }
+        Error::Untrusted => found(Code::PatroniUntrusted, format!("{what}: {error}"))
+            .cause("pgsvid sends the password only to a server whose certificate a published authority has signed, or that this pgsvid has published")
+            .fix("let Patroni read its files once: systemctl reload patroni"),
         Error::Unauthorized => found(Code::PatroniAuthentication, format!("{what} does not accept the request: {error}"))
             .cause("restapi.authentication is set in Patroni's configuration")
-            .fix("set patroni.username and patroni.password_file to what restapi.authentication names"),
+            .fix("set patroni.username and patroni.password_file to what restapi.authentication names; if they are set, the name or the password is wrong"),
         Error::Forbidden => found(Code::PatroniDenied, format!("{what} does not accept the request: {error}"))
             .cause("restapi.allowlist does not name the address from which pgsvid comes, or restapi.verify_client is set and the certificate is not for clients")
             .fix("add that address to restapi.allowlist (127.0.0.1 where patroni.address is that), and reload Patroni; or issue the certificate for clients, too"),
         Error::Refused => found(Code::PatroniRefusesCertificate, format!("{what} refuses the published certificate"))
             .cause("it has loaded restapi.cafile without the authority that signed this certificate")
             .fix("let it read its files, once, while it answers: systemctl reload patroni. Next time publish the new authority, and the certificate after the next renewal"),
-        Error::Unexpected(_) => found(Code::NotPatroni, format!("{what}: {error}"))
+        Error::Unexpected(_) | Error::NotHttp => found(Code::NotPatroni, format!("{what}: {error}"))
             .fix("set patroni.address to restapi.listen of Patroni's configuration"),
         Error::PasswordFile { path, .. } => found(Code::PatroniPasswordFile, format!("the password for {what}: {error}"))
             .about(path.display().to_string())
@@ -66,9 +77,10 @@ pub fn not_asked(error: &Error, address: &str) -> Finding {
     }
 }
 
-/// The meaning of a verdict, and what an operator should do. `asked` means that Patroni has accepted a request to reload.
+/// The meaning of a verdict, and what an operator should do. `asked` says whether Patroni has accepted a request to reload, if
+/// that is known.
 #[must_use]
-pub fn explain(verdict: Verdict, facts: &Facts, asked: bool, now: SystemTime) -> Finding {
+pub fn explain(verdict: Verdict, facts: &Facts, asked: Option<bool>, now: SystemTime) -> Finding {
     let address = &facts.address;
     let finding = |code, text: String, cause: &str, fix: &str| {
         Finding::failure(code, text).cause(cause).fix(fix)
@@ -90,8 +102,15 @@ pub fn explain(verdict: Verdict, facts: &Facts, asked: bool, now: SystemTime) ->
                 }
                 Answer::Plaintext | Answer::Served(_) => "nobody answered".to_owned(),
             };
-            let fix =
-                "start Patroni, or set patroni.address to restapi.listen of its configuration";
+            let fix = match &facts.answer {
+                Answer::Refused(_) => {
+                    "let restapi.ciphers of Patroni's configuration allow one of pgsvid's cipher suites (TLS 1.2 or 1.3), or set patroni.address to restapi.listen"
+                }
+                Answer::TooLarge => {
+                    "shorten the chain or the authorities of Patroni's REST API, or set patroni.address to restapi.listen"
+                }
+                _ => "start Patroni, or set patroni.address to restapi.listen of its configuration",
+            };
             finding(Code::VerdictUnreachable, format!("cannot see what {api} serves"), &reason, fix)
                 .about(reason.as_str())
         }
@@ -122,10 +141,12 @@ pub fn explain(verdict: Verdict, facts: &Facts, asked: bool, now: SystemTime) ->
                 "{api} has not loaded the new files, and still serves{}",
                 served_until(facts, now)
             ),
-            if asked {
-                "Patroni has accepted the request to reload, and not executed it in time (patroni.loads_within)"
-            } else {
-                "Patroni was not asked to reload"
+            match asked {
+                Some(true) => {
+                    "Patroni has accepted the request to reload, and not executed it in time (patroni.loads_within)"
+                }
+                Some(false) => "Patroni was not asked to reload",
+                None => "Patroni has not executed a reload, or was not asked: see `pgsvid status`",
             },
             RELOAD,
         ),
@@ -156,13 +177,18 @@ pub fn outlived(facts: &Facts, why: Finding, now: SystemTime) -> Finding {
     Finding::failure(Code::PublishedExpired, text).because_of(why)
 }
 
-/// The finding about authorities that were published without another certificate.
+/// The finding about authorities that were published without another certificate. `asked` says whether Patroni has accepted a
+/// request to reload for them; `None` if that would change nothing, because the paths are the same.
 #[must_use]
-pub fn authorities_pending(address: &str) -> Finding {
+pub fn authorities_pending(address: &str, asked: Option<bool>) -> Finding {
     Finding::warning(
         Code::PatroniAuthoritiesPending,
-        format!("Patroni's REST API at {address} still has the authorities from before the last change"),
+        format!("Patroni's REST API at {address} may not have loaded the authorities that were published last"),
     )
-    .cause("Patroni reads restapi.cafile again only if the certificate's serial number is another one")
+    .cause(match asked {
+        None => "without files.patroni, Patroni reads restapi.cafile again only with a certificate of another serial number",
+        Some(false) => "Patroni has not been asked to reload for them yet",
+        Some(true) => "Patroni has accepted the request to reload; no handshake can show that it has read them",
+    })
     .fix("wait for the next renewal, before certificates of the new authority are issued to other nodes")
 }

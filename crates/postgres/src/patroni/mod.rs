@@ -8,4 +8,4 @@ mod marks;
 
 pub use api::{Credentials, Error, loop_wait, reload, why_unanswered};
 pub use explain::{authorities_pending, explain, judge, not_asked, outlived};
-pub use marks::{MARK, is_marked};
+pub use marks::is_marked;

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use tokio::time::{Instant, timeout_at};
+use tokio::time::timeout;
 
 use super::turns::chosen;
 use super::{Client, LIMIT, Served, connect, handshake};
@@ -17,15 +17,16 @@ pub enum Unanswered {
     #[error("no answer within 5s")]
     Late,
     /// The server showed a certificate that is not trusted, so nothing was sent.
-    #[error("the server's certificate is not one that it should have, so nothing was sent")]
+    #[error("nothing was sent, because the server's certificate is not pgsvid's")]
     Untrusted,
     /// There is no address.
     #[error("there is no address to connect to")]
     Nowhere,
 }
 
-/// Sends `request` to the first of these hosts that accepts the connection, after a handshake, and returns the answer, or the
-/// first `longest` bytes of it. `is_trusted` judges what the server has shown; the request is not sent unless it returns true.
+/// Sends `request` to the first of these hosts whose server is trusted, after a handshake, and returns the answer, or the first
+/// `longest` bytes of it. `is_trusted` judges what a server has shown; the request is not sent unless it returns true. Each host
+/// has five seconds, so that one that accepts connections and says nothing does not keep the request from the next.
 pub async fn exchange(
     (hosts, port): (&[String], u16),
     client: Option<&Client>,
@@ -33,26 +34,35 @@ pub async fn exchange(
     request: &[u8],
     longest: u64,
 ) -> Result<Vec<u8>, Unanswered> {
-    let deadline = Instant::now() + LIMIT;
-    let exchange = async {
-        let mut failed = Unanswered::Nowhere;
-        for host in chosen(hosts) {
-            let stream = match connect(host, port).await {
-                Ok(stream) => stream,
-                Err(error) => {
-                    failed = error.into();
-                    continue;
-                }
-            };
-            let shaken = handshake::shake(stream, client).await;
-            let (served, goodbye) = shaken.map_err(|failure| failure.error)?;
-            if !is_trusted(&served) {
-                goodbye.say().await;
-                return Err(Unanswered::Untrusted);
-            }
-            return Ok(goodbye.request(request, longest).await?);
+    let ask = async |host: &str| {
+        let stream = connect(host, port).await?;
+        let shaken = handshake::shake(stream, client).await;
+        let (served, goodbye) = shaken.map_err(|failure| failure.error)?;
+        if !is_trusted(&served) {
+            goodbye.say().await;
+            return Err(Unanswered::Untrusted);
         }
-        Err(failed)
+        Ok(goodbye.request(request, longest).await?)
     };
-    timeout_at(deadline, exchange).await.unwrap_or(Err(Unanswered::Late))
+    let mut failed = Unanswered::Nowhere;
+    for host in chosen(hosts) {
+        match timeout(LIMIT, ask(host)).await.unwrap_or(Err(Unanswered::Late)) {
+            Ok(answer) => return Ok(answer),
+            // A host where somebody listens says more than one where nobody does.
+            Err(failure) if failed.is_nobody() => failed = failure,
+            Err(_) => {}
+        }
+    }
+    Err(failed)
+}
+
+impl Unanswered {
+    /// Whether nobody listens there.
+    fn is_nobody(&self) -> bool {
+        match self {
+            Self::Io(error) => error.kind() == io::ErrorKind::ConnectionRefused,
+            Self::Nowhere => true,
+            Self::Late | Self::Untrusted => false,
+        }
+    }
 }

@@ -86,6 +86,17 @@ pub enum Verdict {
     Current,
 }
 
+impl Expected {
+    /// Whether another leaf is an earlier one of the workload's. Anybody can write our name into a certificate of their own. No
+    /// source of identities issues a leaf that signs itself; one that is read from files may, and is then known by what was
+    /// published before.
+    #[must_use]
+    pub fn is_ours(&self, leaf: &Certificate) -> bool {
+        let is_named = self.name.is_of(leaf) && !leaf.is_self_signed();
+        is_named || self.earlier.contains(&leaf.fingerprint())
+    }
+}
+
 impl Verdict {
     /// All of them, in the order in which they are checked.
     pub const ALL: [Self; 8] = [
@@ -144,11 +155,7 @@ fn judge_served(served: &Served, expected: &Expected, now: SystemTime) -> Verdic
         return Verdict::Expired;
     }
     if leaf != expected.leaf {
-        // Anybody can write our name into a certificate of their own. No source of identities issues a leaf that signs itself;
-        // one that is read from files may, and is then known by what was published before.
-        let is_named = expected.name.is_of(&served.leaf) && !served.leaf.is_self_signed();
-        let ours = is_named || expected.earlier.contains(&leaf);
-        return if ours { Verdict::StillOld } else { Verdict::Foreign };
+        return if expected.is_ours(&served.leaf) { Verdict::StillOld } else { Verdict::Foreign };
     }
     let sent: Vec<Fingerprint> = served.rest.iter().map(Certificate::fingerprint).collect();
     if !expected.intermediates.iter().all(|published| sent.contains(published)) {

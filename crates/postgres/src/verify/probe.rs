@@ -73,11 +73,14 @@ pub(super) async fn probe_as(
     facts
 }
 
-fn is_loopback(host: &str) -> bool {
+/// Whether it is an address of this machine alone.
+pub(crate) fn is_loopback(host: &str) -> bool {
     host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
-fn shown_address(host: &str, port: u16) -> String {
+/// The address as [`Facts`] show it.
+#[must_use]
+pub fn shown_address(host: &str, port: u16) -> String {
     if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
 }
 

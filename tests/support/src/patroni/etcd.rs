@@ -72,6 +72,22 @@ impl Etcd {
         });
     }
 
+    /// Sets a key of an etcd without TLS.
+    #[track_caller]
+    pub fn put(&self, key: &str, value: &str) {
+        let request = format!(
+            "import base64, http.client, json\n\
+             def text(it): return base64.b64encode(it.encode()).decode()\n\
+             etcd = http.client.HTTPConnection('127.0.0.1', {})\n\
+             etcd.request('POST', '/v3/kv/put', json.dumps({{'key': text('{key}'), 'value': text('{value}')}}))\n\
+             assert etcd.getresponse().status == 200\n",
+            self.port
+        );
+        // The one that Debian's Patroni needs; another may be out of reach for the servers' user.
+        let put = Program::spawn("/usr/bin/python3", ["-c", &request], &[]);
+        assert!(put.wait_exit(LIMIT).success(), "{}", put.standard_error());
+    }
+
     /// The section for Patroni's configuration.
     pub fn section(&self) -> String {
         let Some(files) = self.tls.as_ref().map(|files| files.display()) else {

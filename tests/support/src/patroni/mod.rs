@@ -25,6 +25,8 @@ pub struct Patroni {
     rest_port: u16,
     etcd: String,
     program: Mutex<Option<Program>>,
+    /// What those that were killed have logged.
+    former: Mutex<String>,
 }
 
 impl Patroni {
@@ -52,8 +54,8 @@ impl Patroni {
         directory.subdirectory("conf");
         let rest_port = ports::free();
         let (name, etcd) = (name.to_owned(), etcd.section());
-        let program = Mutex::new(None);
-        Self { name, directory, data, sockets, port, rest_port, etcd, program }
+        let (program, former) = (Mutex::new(None), Mutex::default());
+        Self { name, directory, data, sockets, port, rest_port, etcd, program, former }
     }
 
     /// Writes its configuration: `loop_wait` is one second, and PostgreSQL lets the superuser `postgres` in over its socket.
@@ -130,6 +132,7 @@ impl Patroni {
         if let Some(program) = self.program.lock().unwrap().take() {
             program.signal(Signal::KILL);
             let _ = program.wait_exit(LIMIT);
+            *self.former.lock().unwrap() += &logged(&program);
         }
     }
 
@@ -142,8 +145,12 @@ impl Patroni {
     /// Everything that it has logged since its start, with PostgreSQL's log.
     pub fn log(&self) -> String {
         let program = self.program.lock().unwrap();
-        let both = |program: &Program| program.standard_error() + &program.standard_output();
-        program.as_ref().map(both).unwrap_or_default()
+        program.as_ref().map(logged).unwrap_or_default()
+    }
+
+    /// The same, of each Patroni that ran here.
+    pub fn whole_log(&self) -> String {
+        self.former.lock().unwrap().clone() + &self.log()
     }
 
     /// The port of its REST API.
@@ -196,6 +203,10 @@ impl Patroni {
     pub fn served(&self) -> Result<Vec<u8>, String> {
         Served::directly(self.rest_port).map(|served| served.leaf)
     }
+}
+
+fn logged(program: &Program) -> String {
+    program.standard_error() + &program.standard_output()
 }
 
 impl Drop for Patroni {
