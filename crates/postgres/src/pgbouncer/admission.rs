@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use super::settings::{ClientTls, Settings};
-use crate::sql::{HbaRule, Line, parse_hba};
+use crate::sql::{HbaRule, Include, Line, parse_hba};
 use pgsvid_base::files;
 use pgsvid_base::finding::{Code, Finding};
 use pgsvid_base::text::shown;
@@ -37,12 +37,31 @@ pub fn rules(settings: &Settings, may_read: bool) -> Option<Rules> {
         Rules::Unread("another user than PgBouncer's runs this".to_owned())
     } else if path.is_absolute() {
         match files::text(path, LARGEST) {
-            Ok(text) => Rules::Read(path.to_owned(), parse_hba(&text)),
+            Ok(text) => Rules::Read(path.to_owned(), parse(&text)),
             Err(error) => Rules::Unread(format!("{named} cannot be read from here: {error}")),
         }
     } else {
         Rules::Unread(format!("auth_hba_file is no absolute path: \"{named}\""))
     })
+}
+
+/// The lines of a file of rules. In PostgreSQL's a backslash at a line's end joins it with the next one; PgBouncer reads each
+/// line by itself, and a comment cannot hide the next one (PgBouncer: `hba.c`, `hba_load_rules`).
+fn parse(text: &str) -> Vec<Line<HbaRule>> {
+    let joined = "it ends with a backslash, which joins no lines for PgBouncer";
+    let each = (1..).zip(text.split('\n')).flat_map(|(number, line)| {
+        let is_joined = line.trim_end().ends_with('\\');
+        let read = parse_hba(line);
+        let is_comment = read.is_empty();
+        let line = |line| match line {
+            Line::Entry(rule) => Line::Entry(HbaRule { line: number, ..rule }),
+            Line::Include(include) => Line::Include(Include { line: number, ..include }),
+            Line::Unclear(_, why) => Line::Unclear(number, why),
+        };
+        let unclear = (is_joined && !is_comment).then_some(Line::Unclear(number, joined));
+        read.into_iter().map(line).chain(unclear).collect::<Vec<_>>()
+    });
+    each.collect()
 }
 
 /// What is wrong with which clients PgBouncer lets in as which roles, and with how it connects to PostgreSQL.
@@ -60,27 +79,33 @@ pub fn admission(settings: &Settings, rules: Option<&Rules>) -> Vec<Finding> {
     found
 }
 
-/// Nobody has to prove which role they may be.
+/// Clients do not prove which role they are.
 fn open(settings: &Settings, auth: &str) -> Finding {
     let as_what = match auth {
         "any" => "as the roles that its section [databases] names",
         _ => "as any role of its auth_file",
-    };
-    let cause = match settings.client_tls() {
-        ClientTls::WithCertificate => "a certificate of any workload is enough, whatever its CN",
-        ClientTls::Off | ClientTls::On => {
-            "it asks for neither a password nor a certificate, and PostgreSQL sees the certificate of PgBouncer"
-        }
     };
     Finding::failure(
         Code::PgbouncerOpen,
         format!("PgBouncer lets in anyone who can reach it, {as_what}: auth_type is {auth}"),
     )
     .about(auth)
-    .cause(cause)
+    .cause(without_role(settings))
     .fix(format!(
         "set auth_type = cert and client_tls_sslmode = verify-full in its ini, {RELOAD}; sessions that are open stay"
     ))
+}
+
+/// What is enough for a client that does not prove which role it is.
+fn without_role(settings: &Settings) -> &'static str {
+    match settings.client_tls() {
+        ClientTls::WithCertificate => {
+            "over TLS a certificate of any workload is enough, whatever its CN"
+        }
+        ClientTls::Off | ClientTls::On => {
+            "it asks for neither a password nor a certificate, and PostgreSQL sees the certificate of PgBouncer"
+        }
+    }
 }
 
 /// The lines of a file of rules. Every line counts, also if one above it decides first.
@@ -113,6 +138,14 @@ fn by_rules(settings: &Settings, rules: &Rules) -> Vec<Finding> {
             _ => None,
         })
         .collect();
+    let mapped = rules.iter().find(|rule| rule.map().is_some());
+    found.extend(mapped.map(|rule| {
+        skipped(&format!(
+            "{path} line {} has a map of names to roles (auth_ident_file), which is not judged",
+            rule.line
+        ))
+        .fix("look in auth_ident_file at which names of certificates may be which roles")
+    }));
     let open: Vec<u32> =
         rules.iter().filter(|rule| rule.method == "trust").map(|rule| rule.line).collect();
     if !open.is_empty() {
@@ -121,11 +154,11 @@ fn by_rules(settings: &Settings, rules: &Rules) -> Vec<Finding> {
             Finding::failure(
                 Code::PgbouncerOpen,
                 format!(
-                    "{place} lets clients in without any proof, as the roles that it names (trust)"
+                    "{place} asks for no proof of the role, and lets clients in as each role that it names (trust)"
                 ),
             )
             .about(place)
-            .cause("PostgreSQL sees the certificate of PgBouncer, and not the client's")
+            .cause(without_role(settings))
             .fix(format!("write `hostssl … cert` there, or peer in a line `local`, {RELOAD}")),
         );
     }
@@ -187,9 +220,9 @@ fn administrators(settings: &Settings) -> Vec<Finding> {
     let might = [
         (
             "admin_users",
-            "changes its whole configuration, and so writes files and runs code as PgBouncer's user",
+            "can change its whole configuration, and so write files and run code as PgBouncer's user",
         ),
-        ("stats_users", "sees its configuration, and every client and server"),
+        ("stats_users", "can see its configuration, and every client and server"),
     ];
     let found = might.iter().filter_map(|(setting, can)| {
         let names: Vec<String> = settings
@@ -206,7 +239,7 @@ fn administrators(settings: &Settings) -> Vec<Finding> {
         (!names.is_empty()).then(|| {
             Finding::warning(
                 Code::PgbouncerAdministrators,
-                format!("a client that PgBouncer lets in as {first} ({setting}) {can}"),
+                format!("a client that logs in to PgBouncer as one of {first} ({setting}) {can}"),
             )
             .about(*setting)
             .cause("with auth_type = cert that is any workload whose certificate has such a CN")
@@ -332,8 +365,17 @@ mod tests {
             ("host all all 127.0.0.1/32 md5\nhost all all all reject\n", "prefer", &[]),
             ("host all all all md5\n", "require", &[]),
             ("hostssl all all all certificate\n", "verify-full", &[unknown]),
+            // PostgreSQL would join each two lines.
+            ("# the old network \\\nhost all all 0.0.0.0/0 trust\n", "verify-full", &[open]),
+            ("# the old network \\\r\nhost all all all trust\r\n", "verify-full", &[open]),
+            (
+                "host all all 10.0.0.0/8 cert \\\nhost all all all trust\n",
+                "verify-full",
+                &[unknown, open],
+            ),
+            ("hostssl all all all cert map=m\n", "verify-full", &[unknown]),
         ] {
-            let rules = Rules::Read(PathBuf::from("/etc/hba"), parse_hba(text));
+            let rules = Rules::Read(PathBuf::from("/etc/hba"), parse(text));
             let pairs = [("auth_type", "hba"), ("client_tls_sslmode", mode)];
             assert_eq!(told(&pairs, Some(&rules)), wanted, "{text}");
         }

@@ -11,7 +11,7 @@ mod settings;
 pub use admission::{Rules, admission, rules};
 pub use console::{Console, Error};
 pub use explain::{alone_on_a_port, concerns, explain, judge, outlived, pasted, session};
-pub use ini::{Included, deciding_files, included, overridden};
+pub use ini::{BesidePart, DecidingFiles, Included, Unread, deciding_files, included};
 pub use settings::{ClientTls, Settings, TlsFile, TlsFiles, tls_files};
 
 /// PgBouncer's admin console is a database of this name. Over the Unix socket it admits the user of the same name without a
