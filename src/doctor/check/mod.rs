@@ -28,6 +28,7 @@ mod patroni;
 mod pgbouncer;
 mod pinned;
 mod postgresql;
+mod readers;
 mod replication;
 mod roles;
 mod superusers;

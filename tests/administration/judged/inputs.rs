@@ -38,6 +38,41 @@ fn b104_a_configuration_and_a_password_that_others_can_write_or_read_are_told() 
     let report = check(&setup, &[]);
     paste(one(&report, "warning", READABLE));
     assert!(found(&check(&setup, &[]), "warning", READABLE).is_empty());
+    // A group that is neither pgsvid's nor the owner's.
+    chown(&password, None, Some(third.gid())).unwrap();
+    set_permissions(&password, Permissions::from_mode(0o640)).unwrap();
+    paste(one(&check(&setup, &[]), "warning", READABLE));
+    assert!(found(&check(&setup, &[]), "warning", READABLE).is_empty());
     chown(&password, Some(third.uid()), None).unwrap();
     assert!(texts(&check(&setup, &[])).contains("password"));
+}
+
+/// Whoever has Patroni's password restarts PostgreSQL, and whoever writes that of the stores chooses it.
+#[test]
+fn b104_the_passwords_of_patroni_and_of_stores_are_judged_too() {
+    let setup = started_with("hostssl all app 127.0.0.1/32 cert");
+    let server = Account::server();
+    let file =
+        |name: &str| setup.other.write_owned(name, "secret\n", 0o600, server.uid(), server.gid());
+    let [api, store] = ["of_api", "of_store"].map(file);
+    setup.configure(&format!(
+        "[postgres]\n[patroni]\nusername = 'a'\npassword_file = '{}'\n[[files.extra]]\nname = 'svid.p12'\ncontent = 'pkcs12'\n\
+         password_file = '{}'\n",
+        api.display(),
+        store.display()
+    ));
+    let report = check(&setup, &[]);
+    assert_eq!((texts(&report).as_str(), found(&report, "warning", READABLE).len()), ("", 0));
+    for path in [api, store] {
+        set_permissions(&path, Permissions::from_mode(0o666)).unwrap();
+        let report = check(&setup, &[]);
+        let name = path.file_name().unwrap().to_str().unwrap();
+        assert!(texts(&report).contains(name), "{name}: {}", texts(&report));
+        let readable = one(&report, "warning", READABLE);
+        assert!(readable["text"].as_str().unwrap().contains(name), "{readable}");
+        paste(readable);
+        let report = check(&setup, &[]);
+        assert!(found(&report, "warning", READABLE).is_empty(), "{name}");
+        set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
+    }
 }
