@@ -55,8 +55,8 @@ pub(super) fn extra_authorities(config: &Config) -> Vec<Finding> {
         .collect()
 }
 
-/// Who has named a file. PostgreSQL's superusers and its user may name any file, so no command for root changes files that
-/// are not PostgreSQL's.
+/// Who has named a file. PostgreSQL's superusers and its user may name any file, so a command for root is printed only for
+/// files of PostgreSQL's user.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum NamedBy {
     Operator,

@@ -76,3 +76,33 @@ fn b104_the_passwords_of_patroni_and_of_stores_are_judged_too() {
         set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
     }
 }
+
+/// Root reads every file, and would give a new password to itself.
+#[test]
+fn e02_check_as_root_judges_the_password_of_stores_for_the_user_of_run() {
+    let setup = started_with("hostssl all app 127.0.0.1/32 cert");
+    let server = Account::server();
+    let password =
+        setup.other.write_owned("password", "secret\n", 0o600, server.uid(), server.gid());
+    setup.configure(&format!(
+        "[postgres]\n[[files.extra]]\nname = 'svid.p12'\ncontent = 'pkcs12'\npassword_file = '{}'\n",
+        password.display()
+    ));
+    let code = "store-password-unusable";
+    let told = || {
+        let report = crate::attacks::planted_texts::report(Account::current(), &setup, &[]);
+        let of = |severity: &str| {
+            let fixes = found(&report, severity, code).into_iter();
+            fixes.map(|it| it["fix"].to_string()).collect::<Vec<_>>()
+        };
+        (of("failure"), of("skipped"))
+    };
+    chown(&password, Some(0), Some(0)).unwrap();
+    let (failures, skipped) = told();
+    assert!(failures.is_empty() && skipped.len() == 1, "{failures:?} {skipped:?}");
+    setup.other.write_owned("password", "", 0o600, 0, 0);
+    let (failures, skipped) = told();
+    assert!(failures.len() == 1 && skipped.is_empty(), "{failures:?} {skipped:?}");
+    let owner = format!("chown -h {} ", server.uid());
+    assert!(failures[0].contains(&owner), "{failures:?}");
+}

@@ -121,7 +121,7 @@ fn e01_openssl_and_python_read_each_format_with_the_chain_that_is_published() {
 }
 
 #[test]
-fn e01_the_store_is_encrypted_and_protected_as_java_openssl_and_dotnet_read_it() {
+fn e01_the_store_uses_pbes2_with_aes_256_and_a_mac_with_sha_256() {
     let place = place();
     let password = place.other.write("password", "secret", 0o600);
     let pgsvid = place.run_with(&extra(&password));
