@@ -1,11 +1,10 @@
 //! The published files: whether they are one complete set that *this* PostgreSQL may read, and the one that the agent offers.
 
-use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::time::SystemTime;
 
 use super::material::remedy;
-use super::own_user::own_user;
+use super::store_passwords;
 use crate::config::Config;
 use crate::consumers::Server;
 use crate::diagnose;
@@ -68,7 +67,7 @@ pub(super) fn section(config: &Config, examined: &Examined, offered: Option<&Mat
         }
     };
     section.extend(trust(&found.trust, &directory));
-    section.extend(passwords(config));
+    section.extend(store_passwords::unusable(config));
     let full = full(config.place.base());
     let is_newest = found.set.as_ref().is_some_and(|set| {
         set.as_ref()
@@ -132,48 +131,6 @@ fn unusable(error: &publish::Error) -> Finding {
         Some(command) => finding.command(command),
         None => finding,
     }
-}
-
-/// The password files that keep a newer set from being published.
-fn passwords(config: &Config) -> Vec<Finding> {
-    let (ours, _) = own_user(config);
-    let files = config.place.password_files();
-    files.into_iter().filter_map(|path| password(path, ours)).collect()
-}
-
-/// What this process reads says little about another user: root reads everything, and an administrator nothing.
-fn password(path: &Path, ours: u32) -> Option<Finding> {
-    let own = rustix::process::geteuid().as_raw();
-    let error = publish::password(path).err();
-    let is_out_of_reach =
-        matches!(error, Some(publish::Error::Password { out_of_reach: true, .. }));
-    let is_known = own == ours || error.is_some() && !is_out_of_reach || may_read(path, ours);
-    if !is_known || own != ours && is_out_of_reach {
-        let text = format!(
-            "whether uid {ours} can use the password in {}: this is uid {own}",
-            path.display()
-        );
-        return Some(Finding::skipped(Code::StorePasswordUnusable, text).fix(format!(
-            "run check as the user that runs pgsvid: sudo -u '#{ours}' pgsvid check …"
-        )));
-    }
-    let error = error?;
-    let finding = Finding::failure(codes::directory(&error), error.to_string());
-    Some(match error.fix_for(ours) {
-        Some(fix) => finding.fix(fix),
-        None => finding,
-    })
-}
-
-/// Whether modes alone let the user read a file: as its owner, or as anybody.
-fn may_read(path: &Path, uid: u32) -> bool {
-    let has = |path: &Path, right: u32| {
-        std::fs::metadata(path).is_ok_and(|found| {
-            found.mode() & if found.uid() == uid { right << 6 } else { right } != 0
-        })
-    };
-    std::fs::canonicalize(path)
-        .is_ok_and(|path| has(&path, 0o4) && path.ancestors().skip(1).all(|above| has(above, 0o1)))
 }
 
 /// The finding about a volume without room for another set.

@@ -31,6 +31,7 @@ mod postgresql;
 mod readers;
 mod replication;
 mod roles;
+mod store_passwords;
 mod superusers;
 mod tls;
 mod tls_files;

@@ -20,7 +20,7 @@ pub(super) enum Readers {
     Nobody,
 }
 
-/// The users who can read the file besides its owner, root, the groups of pgsvid's user, and `files.group`, whom pgsvid lets
+/// The users who can read the file besides its owner, root, the groups of pgsvid's user, and `files.group`, a group that pgsvid lets
 /// read private keys.
 pub(super) fn readers(path: &Path, config: &Config) -> Readers {
     if is_readable(path) {

@@ -47,7 +47,7 @@ fn b104_a_configuration_and_a_password_that_others_can_write_or_read_are_told() 
     assert!(texts(&check(&setup, &[])).contains("password"));
 }
 
-/// Whoever has Patroni's password restarts PostgreSQL, and whoever writes that of the stores chooses it.
+/// Patroni's password is enough to restart PostgreSQL, and the password of the stores can be chosen by anyone who can write it.
 #[test]
 fn b104_the_passwords_of_patroni_and_of_stores_are_judged_too() {
     let setup = started_with("hostssl all app 127.0.0.1/32 cert");

@@ -5,12 +5,14 @@
 mod admission;
 mod console;
 mod explain;
+mod hba;
 mod ini;
 mod settings;
 
-pub use admission::{Rules, admission, rules};
+pub use admission::admission;
 pub use console::{Console, Error};
 pub use explain::{alone_on_a_port, concerns, explain, judge, outlived, pasted, session};
+pub use hba::{Rules, rules};
 pub use ini::{BesidePart, DecidingFiles, Included, Unread, deciding_files, included};
 pub use settings::{ClientTls, Settings, TlsFile, TlsFiles, tls_files};
 
