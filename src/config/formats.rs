@@ -36,7 +36,7 @@ fn format(resolver: &Resolver<'_>, table: &ExtraFile) -> Result<(String, Content
         }
         ("pkcs12", None) => {
             let why = format!(
-                "{name} needs a password, because Java does not see a key that is not encrypted: write one to a file, and name that file \
+                "{name} needs a password, because Java finds no key in a store unless the key is encrypted: write one to a file, and name that file \
                  here"
             );
             return Err(resolver.in_file(keys::FILES_EXTRA_PASSWORD_FILE.name, why));

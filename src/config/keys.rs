@@ -1,6 +1,8 @@
 //! Every key of the file: its flag, its variables, its default and its meaning. The look-up, the reference page, and the
 //! schema for editors use this list.
 
+use crate::material::pkcs12::PGJDBC_ALIAS;
+
 /// One key of the file, and where else its value may come from.
 #[derive(Debug)]
 pub struct Key {
@@ -221,7 +223,7 @@ pub(super) const FILES_EXTRA_PASSWORD_FILE: Key = Key::new(
 );
 pub(super) const FILES_EXTRA_ALIAS: Key = Key::new(
     "files.extra.alias",
-    Default::Text("user"),
+    Default::Text(PGJDBC_ALIAS),
     "name of the entry in a `pkcs12`; pgjdbc uses no other than the default",
 );
 pub(super) const POSTGRES_NAME: Key = Key::new(

@@ -23,7 +23,7 @@ mod server;
 mod sessions;
 mod source;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
@@ -84,6 +84,19 @@ impl Config {
     #[must_use]
     pub fn service(&self) -> Option<&service_file::Settings> {
         self.services.first()
+    }
+
+    /// The files with passwords, each once for its key.
+    #[must_use]
+    pub fn password_files(&self) -> BTreeSet<(&'static str, &Path)> {
+        let stores = self.place.password_files().into_iter();
+        let stores = stores.map(|path| ("files.extra.password_file", path));
+        let servers = self.rotation.servers.iter();
+        let roles = servers.filter_map(|server| server.session.password_file.as_deref());
+        let roles = roles.map(|path| ("postgres.password_file", path));
+        let api = self.rotation.patroni.as_ref().and_then(|api| api.credentials.as_ref());
+        let api = api.map(|given| ("patroni.password_file", given.password_file.as_path()));
+        stores.chain(roles).chain(api).collect()
     }
 
     /// Reads the file that flags or environment name, and combines everything.

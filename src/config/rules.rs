@@ -11,7 +11,8 @@ pub const LONGEST: Duration = Duration::from_secs(366 * 86_400);
 
 pub(super) fn absolute(path: &Path) -> Result<&Path, String> {
     if !path.is_absolute() {
-        return Err(format!("{} is relative; write an absolute path", path.display()));
+        let named = path.display().to_string();
+        return Err(format!("{named:?} is relative; write an absolute path"));
     }
     if path.to_str().is_none_or(|text| text.chars().any(char::is_control)) {
         return Err("it holds a control character, or is not UTF-8".to_owned());

@@ -29,13 +29,13 @@ pub(super) fn encode(
             Zeroizing::new(material.chain().flat_map(|it| it.der().iter().copied()).collect())
         }
         Content::KeyStore { password_file, alias } => {
-            let password = passwords.of(content).ok_or_else(|| Error::Password {
-                path: password_file.clone(),
-                why: "it was not read".to_owned(),
-            })?;
+            let password = passwords.of(password_file)?;
             pkcs12::key_store(material.chain(), material.key(), alias, password)?
         }
-        Content::TrustStore { .. } => pkcs12::trust_store(authorities, passwords.of(content))?,
+        Content::TrustStore { password_file } => {
+            let password = password_file.as_deref().map(|path| passwords.of(path)).transpose()?;
+            pkcs12::trust_store(authorities, password)?
+        }
         Content::Rendered(render) => Zeroizing::new(render(generation)),
     })
 }

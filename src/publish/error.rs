@@ -145,6 +145,8 @@ pub enum Error {
         path: PathBuf,
         /// What is wrong.
         why: String,
+        /// Whether this process may not read it. Then the password in it may be right.
+        out_of_reach: bool,
     },
     /// A key store needs random bytes.
     #[error(transparent)]
@@ -177,7 +179,12 @@ impl Error {
     /// and [`Self::Replaced`], whose text alone says what to do.
     #[must_use]
     pub fn fix(&self) -> Option<String> {
-        let ours = rustix::process::geteuid().as_raw();
+        self.fix_for(rustix::process::geteuid().as_raw())
+    }
+
+    /// The remedy for a pgsvid that runs as the user `ours`.
+    #[must_use]
+    pub fn fix_for(&self, ours: u32) -> Option<String> {
         Some(match self {
             Self::WrongOwner { directory, owner, .. } => {
                 format!("run pgsvid as uid {owner}, or: chown -h {ours} {}", argument(directory))
@@ -200,11 +207,22 @@ impl Error {
             Self::Step { action, path, cause } => {
                 remedy_for_step(action, *cause, path).strip_prefix("; ")?.to_owned()
             }
-            Self::Password { path, .. } => {
+            // The password stays.
+            Self::Password { path, out_of_reach: true, .. } => {
                 let path = argument(path);
                 format!(
-                    "write the password of the stores to {path}, as one line; or a new one, as root: (umask 077 && openssl rand -hex \
-                     16 > {path}) && chown -h {ours} {path}"
+                    "let uid {ours} enter the directories of {path}, and, as root: chown -h {ours} {path}"
+                )
+            }
+            Self::Password { path, .. } => {
+                let is_directory = std::fs::symlink_metadata(path).is_ok_and(|it| it.is_dir());
+                let path = argument(path);
+                let first =
+                    if is_directory { format!("move {path} away, then ") } else { String::new() };
+                // A link or an open mode that somebody has put there must not remain.
+                format!(
+                    "{first}write the password of the stores to {path}, as one line; or a new one, as root: rm -f {path} && (umask \
+                     077 && set -C && openssl rand -hex 16 > {path}) && chown -h {ours} {path}"
                 )
             }
             Self::NoLocks { .. } | Self::Replaced { .. } | Self::NoRandomness(_) => return None,

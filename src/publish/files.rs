@@ -56,7 +56,8 @@ impl fmt::Debug for Content {
 }
 
 impl Content {
-    /// A name that no release of pgsvid may change: it is part of the identifier by which sets are compared ([`super::set_id`]).
+    /// A name that no release of pgsvid may change: it is part of the identifier by which sets are compared
+    /// ([`super::set_id`]), so a changed name makes every set look new after an upgrade.
     pub(super) fn kind(&self) -> &'static str {
         match self {
             Self::Chain => "chain",

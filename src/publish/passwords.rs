@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::error::Error;
-use super::files::{Content, Files};
+use super::files::Files;
 use crate::files;
 use crate::material::pkcs12::{LONGEST_PASSWORD, Password};
 
@@ -19,18 +19,28 @@ impl Passwords {
         files.password_files().into_iter().map(read).collect::<Result<_, _>>().map(Self)
     }
 
-    /// The password for a file with this content.
-    pub(super) fn of(&self, content: &Content) -> Option<&Password> {
-        self.0.get(content.password_file()?)
+    /// The password in this file, which was read.
+    pub(super) fn of(&self, path: &Path) -> Result<&Password, Error> {
+        self.0.get(path).ok_or_else(|| Error::Password {
+            path: path.to_owned(),
+            why: "it was not read".to_owned(),
+            out_of_reach: false,
+        })
     }
 }
 
 /// Reads a password file: one line of printable ASCII.
 pub fn password(path: &Path) -> Result<Password, Error> {
-    let failed = |why: String| Error::Password { path: path.to_owned(), why };
     // With the line's end.
     let most = u64::try_from(LONGEST_PASSWORD + 2).unwrap_or(u64::MAX);
-    let text = files::read(path, most.next_multiple_of(1024))
-        .map_err(|error| failed(error.to_string()))?;
-    Password::parse(&text).map_err(|why| failed(why.to_string()))
+    let text = files::read(path, most.next_multiple_of(1024)).map_err(|error| Error::Password {
+        path: path.to_owned(),
+        why: error.to_string(),
+        out_of_reach: error.kind() == std::io::ErrorKind::PermissionDenied,
+    })?;
+    Password::parse(&text).map_err(|why| Error::Password {
+        path: path.to_owned(),
+        why: why.to_string(),
+        out_of_reach: false,
+    })
 }

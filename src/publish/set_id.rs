@@ -49,7 +49,7 @@ impl SetId {
                 _ => {}
             }
             // Another password is another file. Its salts are random, so that its bytes show nothing.
-            if let Some(password) = passwords.of(content) {
+            if let Some(Ok(password)) = content.password_file().map(|path| passwords.of(path)) {
                 fields.add(&password.tag(material.leaf().der()));
             }
         }

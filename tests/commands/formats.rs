@@ -39,7 +39,7 @@ impl Client {
     /// The severities and texts of the findings with this code, after a publication.
     fn checked(&self, tables: &str, code: &str) -> Vec<(String, String)> {
         let fetched = self.run("fetch", tables);
-        assert!(fetched.standard_error().is_empty() || self.files.join("svid.pem").exists());
+        assert_eq!(fetched.wait_exit(LIMIT).code(), Some(0), "{}", fetched.standard_error());
         found(&self.run("check --format json", tables), code)
     }
 }
@@ -95,6 +95,7 @@ fn e07_a_name_an_alias_or_a_keyword_that_keeps_pgjdbc_away_is_a_warning() {
     let service = "[[files.service]]\nname = 'db'\n";
     for tables in [
         STORE.replace("svid.p12", "svid.store"),
+        format!("{}{service}private_key = 'svid.store'\n", STORE.replace("svid.p12", "svid.store")),
         format!("{STORE}alias = 'spiffe'\n"),
         format!("{}{service}private_key = 'key.pem'\n", DER.replace("svid_key.pk8", "key.pem")),
         format!("{}{service}private_key = 'key.key'\n", DER.replace("svid_key.pk8", "key.key")),
@@ -109,6 +110,16 @@ fn e07_a_name_an_alias_or_a_keyword_that_keeps_pgjdbc_away_is_a_warning() {
     }
     for tables in [STORE.replace("svid.p12", "svid.PFX"), format!("{STORE}alias = 'User'\n")] {
         assert!(client.checked(&tables, "pgjdbc-refuses").is_empty(), "{tables}");
+    }
+}
+
+/// Nothing shows that all clients use the store.
+#[test]
+fn e07_a_store_for_java_says_nothing_about_clients_of_libpq() {
+    let client = Client::new();
+    for (tables, severity) in [("", "warning"), (DER, "warning"), (STORE, "skipped")] {
+        let findings = client.checked(tables, "service-file-not-configured");
+        assert!(findings.len() == 1 && findings[0].0 == severity, "{tables}: {findings:?}");
     }
 }
 

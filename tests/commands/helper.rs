@@ -62,8 +62,9 @@ fn e12_a_helper_conf_is_run_fetched_and_translated() {
     other.write("helper.conf", format!("{text}daemon_mode = false\n"), 0o644);
     let fetched = run(&["fetch", "--helper-config", &helper]);
     assert_eq!(fetched.wait_exit(LIMIT).code(), Some(0), "{}", fetched.standard_error());
-    assert_eq!(
-        run(&["run", "--helper-config", &helper, "--config", &toml]).wait_exit(LIMIT).code(),
-        Some(2)
-    );
+    // Each of the two alone would run.
+    other.write("helper.conf", &text, 0o644);
+    let ended = run(&["run", "--helper-config", &helper, "--config", &toml]);
+    assert_eq!(ended.wait_exit(LIMIT).code(), Some(2));
+    assert!(ended.standard_error().contains("--config"), "{}", ended.standard_error());
 }

@@ -10,6 +10,7 @@ use values::Value;
 
 use super::file::{self, File};
 use super::{Environment, Error, rules};
+use crate::source::workload_api::Endpoint;
 
 /// Where spiffe-helper looks for the agent if nothing names one.
 const AGENT: &str = "/tmp/spire-agent/public/api.sock";
@@ -44,7 +45,8 @@ pub(super) fn file(path: &Path, environment: &Environment) -> Result<File, Error
             0 => String::new(),
             more => format!("; {more} more: pgsvid setup from-helper names each"),
         };
-        return Err(wrong((*line, format!("{key}: {why}{more}"))));
+        let message = super::error::explanation(&format!("{key}: {why}"));
+        return Err(wrong((*line, message + &more)));
     }
     let mut file = File::parse(&translated.toml).map_err(wrong)?;
     file.once = translated.once;
@@ -64,6 +66,8 @@ pub fn from_helper(path: &Path, environment: &Environment) -> Result<String, Err
         );
     }
     for Refused { line, key, why } in refused {
+        // Both may repeat what the file says, which must not end the comment.
+        let [key, why] = [key, why].map(|text| super::error::explanation(&text));
         let _ = writeln!(text, "# NOT TAKEN OVER, line {line}: {key}: {why}");
     }
     Ok(format!("{text}\n{toml}"))
@@ -173,20 +177,35 @@ impl Translation {
         }
     }
 
+    /// `agent_address` as an endpoint, if it is there and can be used.
+    fn endpoint(&mut self) -> Option<String> {
+        const KEY: &str = "agent_address";
+        let address = self.text(KEY)?;
+        // A bare path is all that spiffe-helper takes.
+        let is_uri = ["unix:", "tcp:"].iter().any(|scheme| address.starts_with(scheme));
+        let endpoint = if is_uri { address } else { format!("unix://{}", self.path(KEY)?) };
+        match endpoint.parse::<Endpoint>() {
+            Ok(_) => Some(endpoint),
+            Err(why) => {
+                self.refuse(KEY, why.to_string());
+                None
+            }
+        }
+    }
+
     fn agent(&mut self, toml: &mut String, has_endpoint: bool) {
         let _ = writeln!(toml, "[workload_api]");
-        let is_given = self.value("agent_address").is_some();
-        match self.text("agent_address") {
-            Some(address) => {
-                // A bare path is all that spiffe-helper takes.
-                let is_uri = ["unix:", "tcp:"].iter().any(|scheme| address.starts_with(scheme));
-                let endpoint = if is_uri { address } else { format!("unix://{address}") };
+        let before = self.refused.len();
+        let address = self.endpoint();
+        let is_unusable = self.refused.len() > before;
+        match address {
+            Some(endpoint) => {
                 let _ = writeln!(toml, "endpoint = {}", quoted(&endpoint));
             }
             None if has_endpoint => {
                 let _ = writeln!(toml, "# SPIFFE_ENDPOINT_SOCKET names the agent.");
             }
-            None if !is_given || self.refused.is_empty() => {
+            None if !is_unusable => {
                 let endpoint = quoted(&format!("unix://{AGENT}"));
                 let _ = writeln!(
                     toml,
@@ -211,20 +230,22 @@ impl Translation {
             }
             None => {}
         }
-        let mut named = 0;
+        let mut named: Vec<String> = Vec::new();
         for (key, ours) in [
             ("svid_file_name", "certificate"),
             ("svid_key_file_name", "private_key"),
             ("svid_bundle_file_name", "bundle"),
         ] {
             let Some(name) = self.text(key) else { continue };
-            named += 1;
             if let Err(why) = rules::file_name(&name) {
                 self.refuse(key, why);
+            } else if named.contains(&name) {
+                self.refuse(key, "another file has this name: give each its own");
             }
             let _ = writeln!(toml, "{ours} = {}", quoted(&name));
+            named.push(name);
         }
-        if named < 3 {
+        if named.len() < 3 {
             let why = "pgsvid publishes certificate, key and bundle: name all three, svid_file_name, svid_key_file_name and svid_bundle_file_name";
             self.refuse("svid_file_name", why);
         }
@@ -289,6 +310,7 @@ impl Translation {
         } else if arguments.is_some() && !has_command {
             self.refuse("cmd_args", "there is no cmd: leave it out");
         }
+        let has_signal = self.value("renew_signal").is_some();
         let has_pid_file = self.value("pid_file_name").is_some();
         match (self.path("pid_file_name"), signal) {
             (Some(file), Some(signal)) => {
@@ -305,7 +327,9 @@ impl Translation {
                     quoted(&file)
                 );
             }
-            (Some(_), None) => self.refuse("pid_file_name", "there is no renew_signal: add it"),
+            (Some(_), None) if !has_signal => {
+                self.refuse("pid_file_name", "there is no renew_signal: add it");
+            }
             (None, Some(_)) if !has_command && !has_pid_file => {
                 self.refuse(
                     "renew_signal",
@@ -334,7 +358,7 @@ impl Translation {
             ["jwt_svids", "jwt_bundle_file_name", "jwt_svid_file_mode", "jwt_bundle_file_mode"]
         {
             if self.value(key).is_some() {
-                self.refuse(key, "pgsvid publishes no JWT: leave it out, and let spiffe-helper go on writing those, into another directory");
+                self.refuse(key, "pgsvid publishes no JWT: leave it out. If you need JWTs, let a spiffe-helper write them to another directory");
             }
         }
     }
@@ -357,8 +381,7 @@ impl Translation {
             } else {
                 "spiffe-helper has no such key; leave it out".to_owned()
             };
-            let key = super::error::explanation(key);
-            self.refused.push(Refused { line: value.line, key, why });
+            self.refused.push(Refused { line: value.line, key: key.clone(), why });
         }
     }
 }

@@ -101,6 +101,14 @@ fn e12_what_cannot_be_honoured_is_refused_by_its_name_and_line() {
         ),
         ("health_checks { listener_enabled = true }", &["health_checks"]),
         ("health_checks = { listener_enabled = true, bind_port = 9000 }", &["health_checks"]),
+        ("health_checks { listener_enable = true }", &["health_checks"]),
+        ("health_checks = { \"listener_enabled\" = true }", &["health_checks"]),
+        ("health_checks = { \"listener_enabled\" = false }", &[]),
+        ("agent_address = \"a.sock\"", &["agent_address"]),
+        ("agent_address = \"unix:a.sock\"", &["agent_address"]),
+        ("agent_address = \"tcp://nowhere\"", &["agent_address"]),
+        ("pid_file_name = \"/run/a\"\nrenew_signal = \"${SIG}\"", &["renew_signal"]),
+        ("hint = <<EOF\na\nEOF", &["hint"]),
         ("cmd = \"/usr/bin/ghostunnel\"\nrenew_signal = \"SIGUSR1\"", &["cmd"]),
         ("cmd = \"ghostunnel\"", &["cmd"]),
         ("cmd = \"/bin/a\"\ncmd_args = \"\\\"a\"", &["cmd_args"]),
@@ -134,6 +142,10 @@ fn e12_what_cannot_be_honoured_is_refused_by_its_name_and_line() {
             "cert_dir",
         ),
         ("cert_dir = \"/certs\"\nsvid_file_name = \"a\"", "svid_file_name"),
+        (
+            "cert_dir = \"/certs\"\nsvid_file_name = \"a\"\nsvid_key_file_name = \"a\"\nsvid_bundle_file_name = \"c\"",
+            "svid_key_file_name",
+        ),
         (
             "cert_dir = \"/certs\"\nsvid_file_name = \"a/b\"\nsvid_key_file_name = \"b\"\nsvid_bundle_file_name = \"c\"",
             "svid_file_name",
@@ -217,5 +229,30 @@ fn e12_what_is_printed_is_read_as_pgsvids_own_configuration() {
         let refused = translate(&text, false).unwrap().refused.len();
         let comments = printed.lines().filter(|line| line.starts_with("# NOT TAKEN OVER")).count();
         assert_eq!(comments, refused, "{printed}");
+    }
+}
+
+/// A value with a line break stays within its comment, and a terminal's escape sequence reaches no terminal.
+#[test]
+fn e12_what_is_refused_adds_no_line_outside_of_a_comment() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("helper.conf");
+    let table = "a\\n[[hooks]]\\nname = \\\"b\\\"\\n\\u001b[2J#";
+    let files =
+        "svid_file_name = \"a\"\nsvid_key_file_name = \"b\"\nsvid_bundle_file_name = \"c\"\n";
+    for text in [
+        format!("cert_dir = \"{table}\"\n{files}"),
+        with(&format!("cmd = \"{table}\"")),
+        with(&format!("pid_file_name = \"{table}\"\nrenew_signal = \"HUP\"")),
+        with(&format!("agent_address = \"{table}\"")),
+        with(&format!("health_checks = {{ \"{table}\" = 1 }}")),
+    ] {
+        write(&path, &text);
+        let printed = from_helper(&path, &Environment::new()).unwrap();
+        assert!(printed.contains("# NOT TAKEN OVER"), "{printed}");
+        assert!(!printed.lines().any(|line| line.starts_with("[[hooks]]")), "{printed}");
+        assert!(!printed.contains('\u{1b}'), "{printed:?}");
+        let error = loaded(&text).unwrap_err();
+        assert!(!error.contains(['\n', '\u{1b}']), "{error:?}");
     }
 }

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use hcl_edit::Span as _;
-use hcl_edit::expr::Expression;
+use hcl_edit::expr::{Expression, ObjectKey};
 use hcl_edit::structure::{Body, Structure};
 
 use super::Refused;
@@ -83,9 +83,14 @@ fn kind(value: &Expression, line: usize) -> Kind {
         Expression::Object(object) => Kind::Table(
             object
                 .iter()
-                .filter_map(|(key, value)| {
-                    let key = key.as_ident()?.as_str().to_owned();
-                    Some((key, Value { line, kind: kind(value.expr(), line) }))
+                .map(|(key, value)| {
+                    let name = match key {
+                        ObjectKey::Ident(name) => name.as_str().to_owned(),
+                        ObjectKey::Expression(Expression::String(name)) => name.value().clone(),
+                        // No text: `health_checks` refuses it by its name.
+                        ObjectKey::Expression(other) => other.to_string(),
+                    };
+                    (name, Value { line, kind: kind(value.expr(), line) })
                 })
                 .collect(),
         ),
@@ -100,7 +105,7 @@ impl Value {
             Kind::Text(text) | Kind::Number(text) => Ok(text.clone()),
             Kind::Computed => Err(self.refused(
                 key,
-                "it holds an expression or ${…}, which spiffe-helper does not resolve; write the value itself",
+                "it is no plain text in quotes (an expression, ${…} or <<): write the value itself in quotes",
             )),
             Kind::Truth(_) | Kind::Table(_) | Kind::List => Err(self.refused(key, "it is no text; write it in quotes")),
         }
@@ -147,6 +152,10 @@ impl Value {
         let Kind::Table(table) = &self.kind else {
             return Err(self.refused(key, "it is no block"));
         };
+        let known = ["listener_enabled", "bind_port", "liveness_path", "readiness_path"];
+        if let Some((name, _)) = table.iter().find(|(name, _)| !known.contains(&name.as_str())) {
+            return Err(self.refused(key, format!("spiffe-helper has no such key in it: {name}")));
+        }
         let within = |name: &str| table.iter().find(|(known, _)| known == name);
         let enabled = within("listener_enabled").map(|(_, value)| value.truth(key)).transpose()?;
         if enabled != Some(true) {

@@ -1,17 +1,13 @@
 //! The certificate files that another program writes: whether they are one set, and who writes them.
 
-use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::time::Duration;
 
-use rustix::fs::{Mode, OFlags};
-
 use super::exchangeable::{self, NamedBy};
 use super::own_user::own_user;
+use super::readers::{Readers, readers};
 use crate::config::Config;
 use crate::doctor::finding::{Code, Finding, Group, Section};
-use crate::files::{ACCESS_LIST, lists_names};
-use crate::hooks::User;
 use crate::material::Material;
 use crate::source::files::{self, Settings, Trouble, Writer};
 use crate::text::argument;
@@ -90,8 +86,10 @@ fn others(config: &Config, settings: &Settings, writer: Option<&Writer>) -> Vec<
         settings.paths.all().iter().find_map(exchangeable).into_iter().collect();
     // In a volume of Kubernetes the files are open to all users of the container, unless the pod says otherwise.
     let path = &settings.paths.private_key;
-    let readers = readers(path, config).filter(|_| !writer.is_some_and(|writer| writer.is_volume));
-    if let Some((who, remedy)) = readers {
+    let is_volume = writer.is_some_and(|writer| writer.is_volume);
+    if let Readers::Found(who, remedy) = readers(path, config)
+        && !is_volume
+    {
         let text = format!("{who} can read the private key {}", path.display());
         let found_key = Finding::warning(Code::CertificatesKeyReadable, text)
             .fix("let its writer make it readable for pgsvid's user alone, and issue the certificate anew with another key")
@@ -99,39 +97,6 @@ fn others(config: &Config, settings: &Settings, writer: Option<&Writer>) -> Vec<
         found.push(found_key);
     }
     found
-}
-
-/// The users who can read the key besides its owner, root, and the groups of pgsvid's user; and the command that denies it.
-fn readers(path: &Path, config: &Config) -> Option<(String, &'static str)> {
-    if is_readable(path) {
-        return Some(("every user of this machine".to_owned(), "chmod o-rwx"));
-    }
-    let resolved = std::fs::canonicalize(path).ok()?;
-    let found = std::fs::metadata(&resolved).ok()?;
-    if !found.is_file() || found.mode() & 0o040 == 0 {
-        return None;
-    }
-    // Without waiting, should it be a FIFO by now.
-    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let opened = rustix::fs::open(&resolved, flags, Mode::empty()).ok();
-    if opened.and_then(|it| lists_names(it, ACCESS_LIST)) == Some(true) {
-        return Some(("a user or a group of its access control list".to_owned(), "setfacl -b"));
-    }
-    let (uid, name) = own_user(config);
-    let own = User::look_up(&name.unwrap_or_else(|| uid.to_string()), uid);
-    let owner = User::look_up(&found.uid().to_string(), found.uid());
-    let is_known =
-        |gid: u32| gid == 0 || [own.gid, owner.gid].contains(&gid) || own.groups.contains(&gid);
-    (!is_known(found.gid())).then(|| (format!("the group {}", found.gid()), "chmod g-rwx"))
-}
-
-/// Whether every user can read a file, by permissions alone.
-fn is_readable(path: &Path) -> bool {
-    let has = |path: &Path, right: u32| {
-        std::fs::metadata(path).is_ok_and(|found| found.mode() & right != 0)
-    };
-    let Ok(path) = std::fs::canonicalize(path) else { return false };
-    has(&path, 0o004) && path.ancestors().skip(1).all(|above| has(above, 0o001))
 }
 
 fn polled(settings: &Settings) -> Option<Finding> {

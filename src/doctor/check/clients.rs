@@ -41,17 +41,24 @@ pub(super) fn sections(
     if published.is_empty()
         && config.place.directory().is_some()
         && config.rotation.servers.is_empty()
-        && !drivers::has_store(config)
     {
         let mut section = Section::new(Group::Clients, "");
-        section.add(
-            Finding::warning(Code::ServiceFileNotConfigured,
-                "no service file is configured: libpq opens certificate and key one after the other, \
-                 and fails \
+        let found = if drivers::has_store(config) {
+            Finding::skipped(
+                Code::ServiceFileNotConfigured,
+                "no service file is configured: Java clients can use the key store, which they open once; whether libpq clients read \
+                 certificate and key is not known",
+            )
+        } else {
+            Finding::warning(
+                Code::ServiceFileNotConfigured,
+                "no service file is configured: libpq opens certificate and key one after the other, and fails \
                  (key values mismatch) when a rotation comes between",
             )
-            .fix("add [files.service] with a name, and set PGSERVICEFILE and PGSERVICE for the clients"),
-        );
+        };
+        section.add(found.fix(
+            "add [files.service] with a name, and set PGSERVICEFILE and PGSERVICE for the clients",
+        ));
         sections.push(section);
     }
     let variable = |name: &str| environment.get(name).and_then(|value| value.to_str());

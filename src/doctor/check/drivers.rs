@@ -6,11 +6,9 @@ use std::path::Path;
 use crate::companions::service_file;
 use crate::config::Config;
 use crate::doctor::finding::{Code, Finding};
+use crate::material::pkcs12::{PGJDBC_ALIAS, pgjdbc_takes};
 use crate::material::{Material, key_kind};
 use crate::publish::{Content, FileSpec};
-
-/// The alias whose key pgjdbc shows.
-const ALIAS: &str = "user";
 
 /// The drivers for a section, and what keeps pgjdbc from it.
 pub(super) fn of_section(
@@ -41,7 +39,10 @@ pub(super) fn of_section(
     if !matches!(key.content, Content::KeyDer | Content::KeyStore { .. }) {
         return findings;
     }
-    findings.extend(misnamed(key));
+    // A store is judged with all others.
+    if let Content::KeyDer = key.content {
+        findings.extend(misnamed(key));
+    }
     if service.options.contains_key("hostaddr") {
         let text = format!(
             "[{section}] has hostaddr, a keyword that pgjdbc does not know: it takes nothing of the section"
@@ -85,9 +86,9 @@ pub(super) fn formats(config: &Config) -> Vec<Finding> {
         if let Content::KeyStore { alias, .. } = &file.content {
             // The names of other files matter only where a service file names them.
             findings.extend(misnamed(file));
-            if !alias.eq_ignore_ascii_case(ALIAS) {
+            if !pgjdbc_takes(alias) {
                 let text = format!(
-                    "{}: pgjdbc shows only a key with the alias {ALIAS}, and this one has {alias}",
+                    "{}: pgjdbc shows only a key with the alias {PGJDBC_ALIAS}, and this one has {alias}",
                     file.name
                 );
                 let fix =

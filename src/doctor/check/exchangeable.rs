@@ -55,8 +55,8 @@ pub(super) fn extra_authorities(config: &Config) -> Vec<Finding> {
         .collect()
 }
 
-/// Who has named a file. PostgreSQL's superusers and its user may name any file, so no command for root changes files that
-/// are not PostgreSQL's.
+/// Who has named a file. PostgreSQL's superusers and its user may name any file, so a command for root is printed only for
+/// files of PostgreSQL's user.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum NamedBy {
     Operator,
@@ -199,15 +199,10 @@ fn foreign(path: &Path, owner: u32, ours: u32, namer: NamedBy) -> (String, Strin
 /// Warnings about files whose directory contains PostgreSQL's data directory: the sandbox lets pgsvid read all of it.
 pub(super) fn over_data(config: &Config, data: &Path) -> Vec<Finding> {
     let Ok(data) = std::fs::canonicalize(data) else { return Vec::new() };
-    let servers = config.rotation.servers.iter();
-    let passwords = servers.filter_map(|server| server.session.password_file.as_ref());
-    let named =
-        config.rotation.extra_authorities.iter().map(|path| ("files.extra_authorities", path));
-    let stores = config.place.password_files().into_iter().map(Path::to_owned);
-    let stores: Vec<PathBuf> = stores.collect();
-    named
-        .chain(stores.iter().map(|path| ("files.extra.password_file", path)))
-        .chain(passwords.map(|path| ("postgres.password_file", path)))
+    let authorities = config.rotation.extra_authorities.iter();
+    let authorities = authorities.map(|path| ("files.extra_authorities", path.as_path()));
+    authorities
+        .chain(config.password_files())
         .filter_map(|(key, path)| {
             let directory = std::fs::canonicalize(path.parent()?).ok()?;
             data.starts_with(&directory).then(|| {

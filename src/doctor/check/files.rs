@@ -4,6 +4,7 @@ use std::path::Path;
 use std::time::SystemTime;
 
 use super::material::remedy;
+use super::store_passwords;
 use crate::config::Config;
 use crate::consumers::Server;
 use crate::diagnose;
@@ -66,7 +67,7 @@ pub(super) fn section(config: &Config, examined: &Examined, offered: Option<&Mat
         }
     };
     section.extend(trust(&found.trust, &directory));
-    section.extend(passwords(config));
+    section.extend(store_passwords::unusable(config));
     let full = full(config.place.base());
     let is_newest = found.set.as_ref().is_some_and(|set| {
         set.as_ref()
@@ -130,12 +131,6 @@ fn unusable(error: &publish::Error) -> Finding {
         Some(command) => finding.command(command),
         None => finding,
     }
-}
-
-/// The password files that keep a newer set from being published.
-fn passwords(config: &Config) -> Vec<Finding> {
-    let files = config.place.password_files();
-    files.into_iter().filter_map(|path| Some(unusable(&publish::password(path).err()?))).collect()
 }
 
 /// The finding about a volume without room for another set.

@@ -93,29 +93,33 @@ fn examine(hook: &Hook, user: &User) -> Vec<Finding> {
     }
 }
 
-/// The files and directories that may decide what a command does: the program, the interpreter of a script, files that the
-/// arguments name, of which a shell or `env` executes one, and what the environment names, from which programs and libraries
-/// are loaded.
+/// Files and directories that may decide what a command does: the program, a script's interpreter, files named by the arguments
+/// (a shell or `env` executes one of them), and what the environment names (programs and libraries are loaded from there).
 fn executed(program: &Path, hook: &Hook, arguments: &[String]) -> Vec<PathBuf> {
     let mut all = vec![program.to_owned()];
     for word in arguments.iter().skip(1) {
-        let whole = Some(PathBuf::from(word)).filter(|path| path.is_absolute());
-        // A file that is missing can be created where others may do so.
-        let is_of_code =
-            |path: &PathBuf| path.is_file() || !path.exists() || loads_from(word) && path.is_dir();
-        all.extend(paths_in(word).into_iter().chain(whole).filter(is_of_code));
+        all.extend(named(word, false));
     }
     for (name, value) in &hook.environment {
-        let is_of_code = |path: &PathBuf| {
-            path.is_file() || !path.exists() || is_search_path(name) && path.is_dir()
-        };
-        all.extend(paths_in(value).into_iter().filter(is_of_code));
+        all.extend(named(value, is_search_path(name)));
     }
     let interpreters: Vec<PathBuf> = all.iter().flat_map(|script| interpreter(script)).collect();
     all.extend(interpreters);
     let mut seen = BTreeSet::new();
     all.retain(|path| seen.insert(path.clone()));
     all
+}
+
+/// The files that a text names, and its directories if it is a search path. Each part of a list counts as a path, also with
+/// blanks.
+fn named(text: &str, is_search: bool) -> Vec<PathBuf> {
+    let is_search = is_search || loads_from(text);
+    let parts = text.split(':').map(PathBuf::from).filter(|path| path.is_absolute());
+    let whole = Some(PathBuf::from(text)).filter(|path| path.is_absolute() && path.exists());
+    // A file that is missing can be created where others may do so.
+    let is_of_code =
+        |path: &PathBuf| path.is_file() || !path.exists() || is_search && path.is_dir();
+    paths_in(text).into_iter().chain(parts).chain(whole).filter(is_of_code).collect()
 }
 
 /// The absolute paths in a text: also within the text of a shell, behind the letter of an option, and in a list.
@@ -128,9 +132,9 @@ fn paths_in(text: &str) -> Vec<PathBuf> {
     paths.map(PathBuf::from).collect()
 }
 
-/// Whether an argument names a directory of modules, as `-I` of perl does.
-fn loads_from(argument: &str) -> bool {
-    argument.starts_with("-I") || argument.starts_with("-L")
+/// Whether a text names a directory of modules, as `-I` of perl does.
+fn loads_from(text: &str) -> bool {
+    text.split_whitespace().any(|word| word.starts_with("-I") || word.starts_with("-L"))
 }
 
 /// Whether a variable names directories from which programs, libraries or a shell's files are taken.

@@ -1,15 +1,12 @@
-//! The files that the operator writes for pgsvid: who else can replace the configuration, and who can replace or read the password.
+//! The files that the operator writes for pgsvid: who else can replace the configuration, and who can replace or read a password.
 
-use std::os::unix::fs::MetadataExt as _;
-use std::path::{Path, PathBuf};
-
-use rustix::fs::{Mode, OFlags};
+use std::path::Path;
 
 use super::exchangeable::{self, NamedBy};
 use super::own_user::own_user;
+use super::readers::{Readers, readers};
 use crate::config::Config;
 use crate::doctor::finding::{Code, Finding};
-use crate::files::{ACCESS_LIST, lists_names};
 use crate::text::argument;
 
 /// The warnings about the configuration file and the password files.
@@ -30,48 +27,54 @@ pub(super) fn findings(config: &Config) -> Vec<Finding> {
         })
         .into_iter()
         .collect();
-    let mut passwords: Vec<PathBuf> = config
-        .rotation
-        .servers
-        .iter()
-        .filter_map(|server| server.session.password_file.clone())
-        .collect();
-    passwords.dedup();
-    for path in passwords {
-        found.extend(exchangeable(&path, "which holds the password of pgsvid's role"));
-        found.extend(readable(&path, ours));
+    for (key, path) in config.password_files() {
+        let what = match key {
+            "postgres.password_file" => "which holds the password of pgsvid's role",
+            "patroni.password_file" => "which holds the password of Patroni's REST API",
+            _ => "which holds the password of the stores: they choose it",
+        };
+        found.extend(exchangeable(path, what));
+        found.extend(readable(key, path, config));
     }
     found
 }
 
 /// The warning if others than pgsvid's user can read a password. Not for a volume of Kubernetes, whose files are open to the
 /// users of the container unless the pod says otherwise.
-fn readable(path: &Path, ours: u32) -> Option<Finding> {
+fn readable(key: &str, path: &Path, config: &Config) -> Option<Finding> {
     let resolved = std::fs::canonicalize(path).ok()?;
     let is_volume = resolved
         .parent()
         .and_then(|directory| directory.file_name())
         .is_some_and(|name| name.as_encoded_bytes().starts_with(b".."));
-    let file = std::fs::metadata(&resolved).ok()?;
-    let enters = |above: &Path| std::fs::metadata(above).is_ok_and(|it| it.mode() & 0o001 != 0);
-    let is_open = file.mode() & 0o004 != 0 && resolved.ancestors().skip(1).all(enters);
-    let is_listed = || {
-        // Without waiting, should it be a FIFO.
-        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        let opened = rustix::fs::open(&resolved, flags, Mode::empty()).ok();
-        file.mode() & 0o040 != 0 && opened.and_then(|it| lists_names(it, ACCESS_LIST)) == Some(true)
-    };
-    let command = if is_open {
-        format!("chmod o-rwx {}", argument(path))
-    } else if is_listed() {
-        format!("setfacl -b {}", argument(path))
-    } else {
+    if is_volume {
         return None;
+    }
+    let named = path.display();
+    let (who, remedy) = match readers(path, config) {
+        Readers::Found(who, remedy) => (who, remedy),
+        Readers::Unknown => {
+            let text = format!(
+                "who can read the password in {named}: its access control list cannot be read from here"
+            );
+            return Some(
+                Finding::skipped(Code::PasswordFileReadable, text)
+                    .fix("run `pgsvid check` as the user that runs pgsvid"),
+            );
+        }
+        Readers::Nobody => return None,
     };
-    (!is_volume).then(|| {
-        let text = format!("others than uid {ours} can read the password in {}", path.display());
+    let then = match key {
+        "postgres.password_file" => {
+            "give the role another password; better: peer, which needs none"
+        }
+        "patroni.password_file" => "give Patroni's REST API another password",
+        _ => "write another password to it",
+    };
+    let text = format!("{who} can read the password in {named}");
+    Some(
         Finding::warning(Code::PasswordFileReadable, text)
-            .fix("make it readable for pgsvid's user alone, and give the role another password; better: peer, which needs none")
-            .command(command)
-    })
+            .fix(format!("make it readable for pgsvid's user alone, and {then}"))
+            .command(format!("{remedy} {}", argument(path))),
+    )
 }

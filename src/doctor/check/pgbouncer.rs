@@ -1,7 +1,6 @@
 //! A PgBouncer: whether its console admits pgsvid, whether its settings lead to the published files, and what it serves.
 
 use std::collections::BTreeSet;
-use std::path::Path;
 use std::time::Duration;
 
 use rustix::process::geteuid;
@@ -13,7 +12,7 @@ use crate::config::Config;
 use crate::consumers::Pooler;
 use crate::doctor::finding::{Code, Finding, Group, Section, Severity};
 use crate::material::Material;
-use crate::pgbouncer::{self, ClientTls, Console, Error, Included, Settings};
+use crate::pgbouncer::{self, ClientTls, Console, Error, Included, Settings, Unread};
 use crate::survey::Lead;
 use crate::text::shown;
 use crate::verify::{Answer, Client, Expected, Facts, Proof, Target, Verdict};
@@ -40,7 +39,9 @@ pub(super) async fn section(
             section.extend(roles_by_name(config, &settings));
             if is_ours {
                 let files = pgbouncer::deciding_files(&settings);
-                section.extend(exchangeable::of_server(files.into_iter(), geteuid().as_raw()));
+                section.extend(files.unread.as_ref().map(unjudged));
+                let own = geteuid().as_raw();
+                section.extend(exchangeable::of_server(files.found.into_iter(), own));
                 section.extend(beside_postgresql(config).await);
             }
             Some(settings)
@@ -110,14 +111,20 @@ fn of_settings(pooler: &Pooler, settings: &Settings, is_ours: bool) -> Vec<Findi
             Included::Unknown
         };
         found.extend(pgbouncer::pasted(&included, part));
-        if is_ours && included == Included::Yes {
-            let again = pgbouncer::overridden(settings.ini(), part, &pooler.viewpoint);
-            found.extend((!again.is_empty()).then(|| set_again(&again, part)));
-        }
     }
     found.extend(pgbouncer::admission(settings, pgbouncer::rules(settings, is_ours).as_ref()));
     found.extend(pgbouncer::alone_on_a_port(settings).filter(|_| pooler.is_beside_another));
     found
+}
+
+/// Who can write a file is not known without its path, nor what it includes.
+fn unjudged(unread: &Unread) -> Finding {
+    let (path, why) = (shown(&unread.path.display().to_string()), &unread.why);
+    Finding::skipped(
+        Code::FileExchangeable,
+        format!("who can replace the files that decide which clients PgBouncer lets in: {path}: {why}"),
+    )
+    .fix("name PgBouncer's ini, what it includes and its auth_*file settings by absolute paths, and run `pgsvid check` where they are")
 }
 
 /// PgBouncer compares the CN, and PostgreSQL sees PgBouncer's certificate alone: an identifier of one workload counts for nothing.
@@ -135,7 +142,7 @@ fn roles_by_name(config: &Config, settings: &Settings) -> Option<Finding> {
         Finding::warning(
             Code::PgbouncerRolesByName,
             format!(
-                "by = \"uid\" in [[roles]] does not hold at PgBouncer's port: any certificate whose CN is the role's name is enough there for {}{more}",
+                "at PgBouncer's port, by = \"uid\" of [[roles]] has no effect for {}{more}: each certificate with that CN can be that role",
                 named.join(", ")
             ),
         )
@@ -145,16 +152,6 @@ fn roles_by_name(config: &Config, settings: &Settings) -> Option<Finding> {
              connect to PostgreSQL directly",
         )
     })
-}
-
-/// Lines below the include win, and name the files of one generation.
-fn set_again(names: &[String], part: &Path) -> Finding {
-    let (names, part) = (names.join(", "), part.display());
-    Finding::failure(
-        Code::PgbouncerSettingElsewhere,
-        format!("PgBouncer's ini sets {names} below the line that includes {part}: after the next rotation they are old"),
-    )
-    .fix(format!("remove these lines, which {part} has, and reload PgBouncer"))
 }
 
 /// The console makes its administrator the user that PgBouncer runs as, outside of pgsvid's sandbox.
@@ -169,7 +166,7 @@ async fn beside_postgresql(config: &Config) -> Option<Finding> {
                 )
                 .cause("PgBouncer runs as that user, and its console lets its administrator change every setting, such as logfile")
                 .fix(
-                    "if that risk counts: run PgBouncer as a user of its own, with a pgsvid of its own as that user (a configuration with \
+                    "if you do not accept that risk: run PgBouncer as a user of its own, with a pgsvid of its own as that user (a configuration with \
                      [pgbouncer] and without [postgres]); see docs/pgbouncer.md, \"What the console lets an intruder do\"",
                 ),
             );

@@ -70,10 +70,10 @@ impl Problem {
                     .to_owned(),
             ),
             // OpenSSL 3 reads old algorithms only if it is told to.
-            Self::Content(Unreadable::Store(Damage::Algorithm)) => {
+            Self::Content(Unreadable::Store(Damage::Algorithm | Damage::Malformed)) => {
                 Some(format!("openssl pkcs12 -legacy -in {file} -nodes -out all.pem"))
             }
-            Self::Content(Unreadable::Store(_)) => Foreign::remedy(Foreign::Pkcs12, file),
+            // With many rounds OpenSSL would hash the password for hours.
             _ => None,
         }
     }

@@ -3,12 +3,9 @@
 use super::File;
 use crate::doctor::finding::{Code, Finding};
 use crate::doctor::words;
-use crate::material::pkcs12::Facts;
+use crate::material::pkcs12::{Facts, Integrity, PGJDBC_ALIAS, pgjdbc_takes};
 use crate::material::reading::Item;
 use crate::text::ascii;
-
-/// The alias whose key pgjdbc shows (`PKCS12KeyManager`).
-const ALIAS_OF_PGJDBC: &str = "user";
 
 /// The findings about the store that a file is, if it is one.
 pub(super) fn judge(file: &File) -> Vec<Finding> {
@@ -22,10 +19,14 @@ pub(super) fn judge(file: &File) -> Vec<Finding> {
 
 fn of_store(path: &str, facts: &Facts) -> Vec<Finding> {
     let mut findings = Vec::new();
-    if facts.locked {
-        let text = format!(
-            "{path}: what is encrypted in it was not read, and the password was not checked"
-        );
+    if facts.locked || facts.integrity == Integrity::Unchecked {
+        let text = if facts.locked {
+            format!(
+                "{path}: what is encrypted in it was not read, and the password was not checked"
+            )
+        } else {
+            format!("{path}: its password was not checked, so a change would not show")
+        };
         let fix = "name the file that holds its password: --password-file FILE";
         findings.push(Finding::skipped(Code::Store, text).fix(fix));
     }
@@ -40,14 +41,13 @@ fn of_store(path: &str, facts: &Facts) -> Vec<Finding> {
             .fix("let pgsvid write it ([[files.extra]] with content = \"truststore\"), or add each with keytool -importcert"),
         );
     }
-    let has_alias = |alias: &String| alias.eq_ignore_ascii_case(ALIAS_OF_PGJDBC);
-    if !facts.aliases.is_empty() && !facts.aliases.iter().any(has_alias) {
+    if !facts.aliases.is_empty() && !facts.aliases.iter().any(|alias| pgjdbc_takes(alias)) {
         let found: Vec<String> =
             facts.aliases.iter().map(|alias| format!("{:?}", ascii(alias))).collect();
         findings.push(
             Finding::warning(
                 Code::PgjdbcRefuses,
-                format!("{path}: pgjdbc shows only a key with the alias {ALIAS_OF_PGJDBC}, and here it is {}", found.join(", ")),
+                format!("{path}: pgjdbc shows only a key with the alias {PGJDBC_ALIAS}, and here it is {}", found.join(", ")),
             )
             .fix("leave files.extra.alias out, or give openssl pkcs12 -name user; other Java programs take any alias"),
         );

@@ -91,6 +91,8 @@ impl Inspection {
 
 fn in_words(facts: &Facts) -> String {
     let certificates = match (facts.certificates, facts.trusted) {
+        (1, 0) => "1 certificate".to_owned(),
+        (1, 1) => "1 certificate, which Java trusts".to_owned(),
         (number, 0) => format!("{number} certificates"),
         (number, trusted) => format!("{number} certificates, of which Java trusts {trusted}"),
     };
@@ -100,7 +102,7 @@ fn in_words(facts: &Facts) -> String {
         several => format!("{} keys", several.len()),
     };
     let integrity = match facts.integrity {
-        Integrity::Proven => "the password is its own",
+        Integrity::Proven => "the password is right, and nothing was changed since it was written",
         Integrity::Unchecked => "whether it was changed is not known without its password",
         Integrity::Unprotected => "nothing would show that it was changed",
     };

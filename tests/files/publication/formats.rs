@@ -121,7 +121,7 @@ fn e01_openssl_and_python_read_each_format_with_the_chain_that_is_published() {
 }
 
 #[test]
-fn e01_the_store_is_encrypted_and_protected_as_java_openssl_and_dotnet_read_it() {
+fn e01_the_store_uses_pbes2_with_aes_256_and_a_mac_with_sha_256() {
     let place = place();
     let password = place.other.write("password", "secret", 0o600);
     let pgsvid = place.run_with(&extra(&password));
@@ -148,10 +148,19 @@ fn e02_without_a_usable_password_the_old_set_stays_and_the_remedy_publishes_the_
     published(&pgsvid, 1);
     let old = place.agent.svid();
     let store = fs::read(place.svids.join("svid.p12")).unwrap();
-    let spoils: [Change; 5] = [
+    let foreign = place.other.write_owned("foreign", "of\nroot\n", 0o644, 0, 0);
+    let spoils: [Change; 7] = [
         ("missing", |path| fs::remove_file(path).unwrap()),
         ("empty", |path| write(path, "")),
         ("of two lines", |path| write(path, "secret\nsecond\n")),
+        ("open to all", |path| {
+            write(path, "");
+            set_mode(path, 0o644);
+        }),
+        ("a link's to root's file", |path| {
+            fs::remove_file(path).unwrap();
+            std::os::unix::fs::symlink("foreign", path).unwrap();
+        }),
         ("not ASCII", |path| write(path, "geheimnüs\n")),
         ("a directory's", |path| {
             fs::remove_file(path).unwrap();
@@ -170,14 +179,18 @@ fn e02_without_a_usable_password_the_old_set_stays_and_the_remedy_publishes_the_
         assert!(error.contains(&password.display().to_string()), "{event}");
         assert_published(&place.svids, &last.0);
         assert!(fs::read(place.svids.join("svid.p12")).unwrap() == last.1, "another store");
-        if password.is_dir() {
-            fs::remove_dir(&password).unwrap();
+        if what == "a directory's" {
+            let advice = event["fix"].as_str().unwrap();
+            assert!(advice.starts_with("move "), "{advice}");
+            fs::rename(&password, place.other.join("away")).unwrap();
         }
         // The command after "as root:", as printed.
         let (_, remedy) = event["fix"].as_str().unwrap().split_once("as root: ").unwrap();
         let done = Command::new("sh").args(["-c", remedy]).output().unwrap();
         assert!(done.status.success(), "{remedy}: {done:?}");
-        assert_eq!(mode_of(&password), 0o600);
+        let owner = fs::symlink_metadata(&password).unwrap().uid();
+        assert_eq!((mode_of(&password), owner), (0o600, Account::server().uid()));
+        assert_eq!(fs::read_to_string(&foreign).unwrap(), "of\nroot\n", "root followed the link");
         generation += 1;
         published(&pgsvid, generation);
         mark = said(&pgsvid, after, "published").1;
@@ -201,7 +214,12 @@ fn e02_a_password_that_is_out_of_reach_is_an_error_at_the_first_publication_too(
     let is_named = error.contains(&password.display().to_string());
     assert!(is_named || Account::server().uid() == 0, "{event}");
     assert!(!place.svids.join("svid.pem").exists());
-    std::os::unix::fs::chown(&password, Some(Account::server().uid()), None).unwrap();
+    // The remedy keeps the password.
+    if let Some((_, remedy)) = event["fix"].as_str().and_then(|it| it.split_once("as root: ")) {
+        let done = Command::new("sh").args(["-c", remedy]).output().unwrap();
+        assert!(done.status.success(), "{remedy}: {done:?}");
+    }
+    assert_eq!(fs::read_to_string(&password).unwrap(), "secret\n");
     said(&pgsvid, mark, "published");
     assert_published(&place.svids, &place.agent.svid());
 }

@@ -122,7 +122,9 @@ fn b98_what_the_environment_or_the_text_of_a_shell_names_is_judged() {
     std::fs::set_permissions(&open, std::os::unix::fs::PermissionsExt::from_mode(0o777)).unwrap();
     let bin = setup.other.subdirectory("bin");
     std::fs::set_permissions(&bin, std::os::unix::fs::PermissionsExt::from_mode(0o777)).unwrap();
-    let (open, bin) = (open.display(), bin.display());
+    let tools = setup.other.subdirectory("our tools");
+    std::fs::set_permissions(&tools, std::os::unix::fs::PermissionsExt::from_mode(0o777)).unwrap();
+    let (open, bin, tools) = (open.display(), bin.display(), tools.display());
     let hooks = [
         ("text", format!("['/bin/sh', '-c', 'exec {open} --now; true']"), String::new()),
         ("quoted", format!("['/bin/sh', '-c', 'test -x \"{open}\"&&\"{open}\"']"), String::new()),
@@ -134,6 +136,8 @@ fn b98_what_the_environment_or_the_text_of_a_shell_names_is_judged() {
         ("missing", "['/bin/true']".to_owned(), format!("ENV = '{bin}/later'")),
         ("library", "['/bin/true']".to_owned(), format!("LD_PRELOAD = 'libc.so.6:{open}'")),
         ("path", "['/bin/true']".to_owned(), format!("PATH = '{bin}:/usr/bin'")),
+        ("blank", "['/bin/true']".to_owned(), format!("PATH = '{tools}:/usr/bin'")),
+        ("perl", "['/bin/true']".to_owned(), format!("PERL5OPT = '-w -I{bin}'")),
         ("python", "['/bin/true']".to_owned(), format!("PYTHONPATH = '{bin}'")),
     ];
     let tables: Vec<String> = hooks

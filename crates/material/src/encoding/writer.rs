@@ -46,7 +46,8 @@ mod tests {
             let written =
                 element(tag::OCTET_STRING, &[&content[..length / 2], &content[length / 2..]]);
             assert_eq!(Reader::new(&written).take(tag::OCTET_STRING), Ok(content.as_slice()));
-            assert_eq!(written.len(), written.capacity().min(written.len()));
+            // A buffer that grows leaves copies of a key behind. The short form reserves one byte more.
+            assert!(written.capacity() <= written.len() + 1, "it grew");
         }
         for number in [0, 1, 0x7f, 0x80, 0xff, 0x100, 2048, 0x8000, u32::MAX] {
             let written = integer(number);

@@ -62,7 +62,7 @@ pub(super) enum Cipher {
 }
 
 impl Derivation<'_> {
-    fn key<const LENGTH: usize>(&self, password: &Password) -> Zeroizing<[u8; LENGTH]> {
+    pub(super) fn key<const LENGTH: usize>(&self, password: &Password) -> Zeroizing<[u8; LENGTH]> {
         let mut key = Zeroizing::new([0; LENGTH]);
         let (prf, rounds) = (self.prf.algorithm(), self.rounds);
         pbkdf2::derive(prf, rounds, self.salt, password.bytes(), key.as_mut_slice());

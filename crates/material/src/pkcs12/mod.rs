@@ -9,6 +9,8 @@ mod password;
 mod read;
 mod write;
 
+use std::num::NonZeroU32;
+
 use crypto::{Digest, Prf};
 pub use password::{BadPassword, LONGEST_PASSWORD, Password};
 pub(crate) use read::open;
@@ -17,7 +19,19 @@ pub use write::{BadAlias, NoRandomness, check_alias, key_store, trust_store};
 
 /// How often the password is hashed. pgjdbc opens the store for each connection: 2,048 rounds cost nothing that can be
 /// measured, 10,000 cost 10 ms. The password protects only copies of the file: the key lies beside it in PEM.
-const ITERATIONS: u32 = 2048;
+const ROUNDS: NonZeroU32 = match NonZeroU32::new(2048) {
+    Some(rounds) => rounds,
+    None => NonZeroU32::MIN,
+};
+const ITERATIONS: u32 = ROUNDS.get();
+/// The alias whose key pgjdbc shows (`PKCS12KeyManager`).
+pub const PGJDBC_ALIAS: &str = "user";
+
+/// Whether pgjdbc shows a key with this alias.
+#[must_use]
+pub fn pgjdbc_takes(alias: &str) -> bool {
+    alias.eq_ignore_ascii_case(PGJDBC_ALIAS)
+}
 
 /// The contents of object identifiers.
 mod oid {

@@ -2,10 +2,10 @@
 
 use std::fmt;
 
-use ring::pbkdf2;
 use zeroize::Zeroizing;
 
-use super::ITERATIONS;
+use super::crypto::Derivation;
+use super::{Prf, ROUNDS};
 
 /// Longest password, in bytes.
 pub const LONGEST_PASSWORD: usize = 1024;
@@ -50,10 +50,7 @@ impl Password {
     /// Identifies it. To guess the password from this costs as much as to guess it from a store.
     #[must_use]
     pub fn tag(&self, salt: &[u8]) -> [u8; 32] {
-        let mut tag = [0; 32];
-        let rounds = std::num::NonZeroU32::MIN.saturating_add(ITERATIONS - 1);
-        pbkdf2::derive(pbkdf2::PBKDF2_HMAC_SHA256, rounds, salt, &self.0, &mut tag);
-        tag
+        *Derivation { salt, rounds: ROUNDS, prf: Prf::Sha256 }.key(self)
     }
 
     /// For PBES2.

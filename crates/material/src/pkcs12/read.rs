@@ -10,7 +10,7 @@ use super::{Digest, Password, Prf, oid};
 use crate::LARGEST_BUNDLE;
 use crate::encoding::{Flaw, Reader, tag};
 
-/// Most rounds of hashing: more than any program writes by default, and about a second.
+/// Most rounds of hashing for one store: about a second. No program's default is higher.
 const MOST_ROUNDS: u32 = 2_000_000;
 
 /// What a store is, besides its certificates and keys.
@@ -54,11 +54,11 @@ pub enum Damage {
     Algorithm,
     /// Too many rounds, or none.
     #[error(
-        "it is a PKCS#12 whose password is hashed more than {MOST_ROUNDS} times, or not at all"
+        "it is a PKCS#12 whose passwords are hashed more than {MOST_ROUNDS} times in all, or not at all"
     )]
     Rounds,
     /// Another password.
-    #[error("it is a PKCS#12 with another password, or it was changed after it was written")]
+    #[error("the password is wrong, or this PKCS#12 was changed after it was written")]
     Password,
     /// Too many entries.
     #[error("it is a PKCS#12 with more than {LARGEST_BUNDLE} entries")]
@@ -79,18 +79,29 @@ pub(crate) struct Store {
     pub(crate) certificates: Vec<Zeroizing<Vec<u8>>>,
     /// Each in DER, PKCS#8.
     pub(crate) keys: Vec<Zeroizing<Vec<u8>>>,
+    /// How many more rounds its passwords may be hashed.
+    rounds_left: u32,
 }
 
 /// Reads a store. Without a password, what is encrypted in it is left out.
 pub(crate) fn open(der: &[u8], password: Option<&Password>) -> Result<Store, Damage> {
+    open_within(der, password, MOST_ROUNDS)
+}
+
+/// As [`open`], with at most this many rounds in all.
+pub(super) fn open_within(
+    der: &[u8],
+    password: Option<&Password>,
+    rounds_left: u32,
+) -> Result<Store, Damage> {
     let mut outermost = Reader::new(der);
     let mut file = outermost.within(tag::SEQUENCE)?;
     outermost.end()?;
     file.integer()?;
     let safes = data(file.within(tag::SEQUENCE)?)?;
-    let mut store = Store::default();
+    let mut store = Store { rounds_left, ..Store::default() };
     if let Some(mac) = file.optional_within(tag::SEQUENCE)? {
-        store.facts.integrity = check(mac, safes, password)?;
+        store.facts.integrity = store.check(mac, safes, password)?;
     }
     file.end()?;
     let mut rest = Reader::new(safes).within(tag::SEQUENCE)?;
@@ -103,7 +114,8 @@ pub(crate) fn open(der: &[u8], password: Option<&Password>) -> Result<Store, Dam
                 store.facts.locked = true;
                 continue;
             };
-            store.bags(&encrypted.decrypt(password)?, Some(password))?;
+            let plain = store.decrypt(&encrypted, password)?;
+            store.bags(&plain, Some(password))?;
         } else {
             store.bags(data(safe)?, password)?;
         }
@@ -112,6 +124,44 @@ pub(crate) fn open(der: &[u8], password: Option<&Password>) -> Result<Store, Dam
 }
 
 impl Store {
+    /// Many passwords with few rounds each cost as much as one with many.
+    fn spend(&mut self, rounds: NonZeroU32) -> Result<(), Damage> {
+        self.rounds_left = self.rounds_left.checked_sub(rounds.get()).ok_or(Damage::Rounds)?;
+        Ok(())
+    }
+
+    fn decrypt(
+        &mut self,
+        encrypted: &Encrypted<'_>,
+        password: &Password,
+    ) -> Result<Zeroizing<Vec<u8>>, Damage> {
+        self.spend(encrypted.derivation.rounds)?;
+        encrypted.decrypt(password)
+    }
+
+    /// Checks the MAC of `content` (RFC 7292, section 4 and appendix B).
+    fn check(
+        &mut self,
+        mut mac: Reader<'_>,
+        content: &[u8],
+        password: Option<&Password>,
+    ) -> Result<Integrity, Damage> {
+        let mut info = mac.within(tag::SEQUENCE)?;
+        let mut algorithm = info.within(tag::SEQUENCE)?;
+        let digest = Digest::of(algorithm.object_identifier()?).ok_or(Damage::Algorithm)?;
+        let expected = info.take(tag::OCTET_STRING)?;
+        let salt = mac.take(tag::OCTET_STRING)?;
+        let rounds = match mac.optional(tag::INTEGER)? {
+            Some(digits) => rounds(digits)?,
+            None => NonZeroU32::MIN,
+        };
+        let Some(password) = password else { return Ok(Integrity::Unchecked) };
+        self.spend(rounds)?;
+        let key = digest.mac_key(password, salt, rounds.get());
+        hmac::verify(&key, content, expected).map_err(|_| Damage::Password)?;
+        Ok(Integrity::Proven)
+    }
+
     /// `SafeContents` (RFC 7292, section 4.2).
     fn bags(&mut self, content: &[u8], password: Option<&Password>) -> Result<(), Damage> {
         let mut rest = Reader::new(content).within(tag::SEQUENCE)?;
@@ -139,7 +189,10 @@ impl Store {
                 let encrypted = Encrypted::read(&mut fields, tag::OCTET_STRING)?;
                 self.facts.aliases.push(attributes.name);
                 match password {
-                    Some(password) => self.keys.push(encrypted.decrypt(password)?),
+                    Some(password) => {
+                        let key = self.decrypt(&encrypted, password)?;
+                        self.keys.push(key);
+                    }
                     None => self.facts.locked = true,
                 }
             }
@@ -260,27 +313,6 @@ fn derivation(mut algorithm: Reader<'_>) -> Result<Derivation<'_>, Damage> {
         None => Prf::Sha1,
     };
     Ok(Derivation { salt, rounds, prf })
-}
-
-/// Checks the MAC of `content` (RFC 7292, section 4 and appendix B).
-fn check(
-    mut mac: Reader<'_>,
-    content: &[u8],
-    password: Option<&Password>,
-) -> Result<Integrity, Damage> {
-    let mut info = mac.within(tag::SEQUENCE)?;
-    let mut algorithm = info.within(tag::SEQUENCE)?;
-    let digest = Digest::of(algorithm.object_identifier()?).ok_or(Damage::Algorithm)?;
-    let expected = info.take(tag::OCTET_STRING)?;
-    let salt = mac.take(tag::OCTET_STRING)?;
-    let rounds = match mac.optional(tag::INTEGER)? {
-        Some(digits) => rounds(digits)?.get(),
-        None => 1,
-    };
-    let Some(password) = password else { return Ok(Integrity::Unchecked) };
-    let key = digest.mac_key(password, salt, rounds);
-    hmac::verify(&key, content, expected).map_err(|_| Damage::Password)?;
-    Ok(Integrity::Proven)
 }
 
 fn rounds(digits: &[u8]) -> Result<NonZeroU32, Damage> {

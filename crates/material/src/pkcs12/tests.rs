@@ -3,6 +3,7 @@
 use dev_agent::{Authority, Entry, KeyType};
 use zeroize::Zeroizing;
 
+use super::read::open_within;
 use super::*;
 use crate::reading::{Item, Unreadable, read, read_stores};
 use crate::{Certificate, PrivateKey};
@@ -116,6 +117,21 @@ fn e10_a_store_that_was_changed_or_cut_off_is_refused_and_breaks_nothing() {
             changed[at] ^= bits;
         }
     }
+}
+
+/// Who sends a store with its password chooses how often it has to be hashed, for each thing in it.
+#[test]
+fn e10_the_rounds_of_everything_in_a_store_count_together() {
+    let set = set(KeyType::EcP256);
+    let own = password("secret");
+    let written = store(&set, "user", &own);
+    // The MAC, and the key.
+    let all = 2 * ITERATIONS;
+    assert_eq!(open_within(&written, Some(&own), all).err(), None);
+    for less in [all - 1, ITERATIONS, ITERATIONS - 1, 0] {
+        assert_eq!(open_within(&written, Some(&own), less).err(), Some(Damage::Rounds), "{less}");
+    }
+    assert_eq!(open_within(&written, None, 0).err(), None);
 }
 
 #[test]

@@ -1,13 +1,11 @@
 //! Writes stores.
 
-use std::num::NonZeroU32;
-
 use ring::hmac;
 use ring::rand::{SecureRandom as _, SystemRandom};
 use zeroize::Zeroizing;
 
 use super::crypto::{BLOCK, Derivation};
-use super::{Digest, ITERATIONS, Password, Prf, oid};
+use super::{Digest, ITERATIONS, Password, Prf, ROUNDS, oid};
 use crate::encoding::{element, integer, tag};
 use crate::{Certificate, PrivateKey};
 
@@ -110,8 +108,7 @@ fn mac(content: &[u8], password: &Password) -> Result<Zeroizing<Vec<u8>>, NoRand
 /// `EncryptedPrivateKeyInfo` with PBES2 (RFC 8018, appendix A.4).
 fn encrypted(key: &[u8], password: &Password) -> Result<Zeroizing<Vec<u8>>, NoRandomness> {
     let (salt, iv) = (random::<SALT>()?, random::<BLOCK>()?);
-    let rounds = NonZeroU32::MIN.saturating_add(ITERATIONS - 1);
-    let derivation = Derivation { salt: &salt, rounds, prf: Prf::Sha256 };
+    let derivation = Derivation { salt: &salt, rounds: ROUNDS, prf: Prf::Sha256 };
     let bytes = derivation.encrypt(password, &iv, key);
     let parameters = element(
         tag::SEQUENCE,

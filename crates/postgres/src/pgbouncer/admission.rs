@@ -1,49 +1,15 @@
 //! Which clients PgBouncer lets in, and which servers it trusts, by its settings and by a file of its rules (PgBouncer: `client.c`,
 //! `hba.c`).
 
-use std::path::{Path, PathBuf};
-
+use super::hba::Rules;
 use super::settings::{ClientTls, Settings};
-use crate::sql::{HbaRule, Line, parse_hba};
-use pgsvid_base::files;
+use crate::sql::{HbaRule, Line};
 use pgsvid_base::finding::{Code, Finding};
 use pgsvid_base::text::shown;
 
-/// Largest file of rules that is read, in bytes.
-const LARGEST: u64 = 1024 * 1024;
 /// How many lines, or names, a finding lists.
 const MOST_NAMED: usize = 3;
 const RELOAD: &str = "then have PgBouncer reload (RELOAD; in its console)";
-
-/// The rules of `auth_type = hba`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Rules {
-    /// The file, and its lines.
-    Read(PathBuf, Vec<Line<HbaRule>>),
-    /// The file cannot be judged, with the reason.
-    Unread(String),
-}
-
-/// The file of rules, read; `None` if PgBouncer uses none. `may_read` says whether PgBouncer's user is this process's: a file
-/// that another user names may be a secret.
-#[must_use]
-pub fn rules(settings: &Settings, may_read: bool) -> Option<Rules> {
-    if settings.value("auth_type") != "hba" {
-        return None;
-    }
-    let path = Path::new(settings.value("auth_hba_file"));
-    let named = shown(&path.display().to_string());
-    Some(if !may_read {
-        Rules::Unread("another user than PgBouncer's runs this".to_owned())
-    } else if path.is_absolute() {
-        match files::text(path, LARGEST) {
-            Ok(text) => Rules::Read(path.to_owned(), parse_hba(&text)),
-            Err(error) => Rules::Unread(format!("{named} cannot be read from here: {error}")),
-        }
-    } else {
-        Rules::Unread(format!("auth_hba_file is no absolute path: \"{named}\""))
-    })
-}
 
 /// What is wrong with which clients PgBouncer lets in as which roles, and with how it connects to PostgreSQL.
 #[must_use]
@@ -60,27 +26,33 @@ pub fn admission(settings: &Settings, rules: Option<&Rules>) -> Vec<Finding> {
     found
 }
 
-/// Nobody has to prove which role they may be.
+/// Clients do not prove which role they are.
 fn open(settings: &Settings, auth: &str) -> Finding {
     let as_what = match auth {
         "any" => "as the roles that its section [databases] names",
         _ => "as any role of its auth_file",
-    };
-    let cause = match settings.client_tls() {
-        ClientTls::WithCertificate => "a certificate of any workload is enough, whatever its CN",
-        ClientTls::Off | ClientTls::On => {
-            "it asks for neither a password nor a certificate, and PostgreSQL sees the certificate of PgBouncer"
-        }
     };
     Finding::failure(
         Code::PgbouncerOpen,
         format!("PgBouncer lets in anyone who can reach it, {as_what}: auth_type is {auth}"),
     )
     .about(auth)
-    .cause(cause)
+    .cause(without_role(settings))
     .fix(format!(
         "set auth_type = cert and client_tls_sslmode = verify-full in its ini, {RELOAD}; sessions that are open stay"
     ))
+}
+
+/// What is enough for a client that does not prove which role it is.
+fn without_role(settings: &Settings) -> &'static str {
+    match settings.client_tls() {
+        ClientTls::WithCertificate => {
+            "over TLS a certificate of any workload is enough, whatever its CN"
+        }
+        ClientTls::Off | ClientTls::On => {
+            "it asks for neither a password nor a certificate, and PostgreSQL sees the certificate of PgBouncer"
+        }
+    }
 }
 
 /// The lines of a file of rules. Every line counts, also if one above it decides first.
@@ -113,6 +85,14 @@ fn by_rules(settings: &Settings, rules: &Rules) -> Vec<Finding> {
             _ => None,
         })
         .collect();
+    let mapped = rules.iter().find(|rule| rule.map().is_some());
+    found.extend(mapped.map(|rule| {
+        skipped(&format!(
+            "{path} line {} has a map of names to roles (auth_ident_file), which is not judged",
+            rule.line
+        ))
+        .fix("look in auth_ident_file at which names of certificates may be which roles")
+    }));
     let open: Vec<u32> =
         rules.iter().filter(|rule| rule.method == "trust").map(|rule| rule.line).collect();
     if !open.is_empty() {
@@ -121,11 +101,11 @@ fn by_rules(settings: &Settings, rules: &Rules) -> Vec<Finding> {
             Finding::failure(
                 Code::PgbouncerOpen,
                 format!(
-                    "{place} lets clients in without any proof, as the roles that it names (trust)"
+                    "{place} asks for no proof of the role, and lets clients in as each role that it names (trust)"
                 ),
             )
             .about(place)
-            .cause("PostgreSQL sees the certificate of PgBouncer, and not the client's")
+            .cause(without_role(settings))
             .fix(format!("write `hostssl … cert` there, or peer in a line `local`, {RELOAD}")),
         );
     }
@@ -187,9 +167,9 @@ fn administrators(settings: &Settings) -> Vec<Finding> {
     let might = [
         (
             "admin_users",
-            "changes its whole configuration, and so writes files and runs code as PgBouncer's user",
+            "can change its whole configuration, and so write files and run code as PgBouncer's user",
         ),
-        ("stats_users", "sees its configuration, and every client and server"),
+        ("stats_users", "can see its configuration, and every client and server"),
     ];
     let found = might.iter().filter_map(|(setting, can)| {
         let names: Vec<String> = settings
@@ -206,7 +186,7 @@ fn administrators(settings: &Settings) -> Vec<Finding> {
         (!names.is_empty()).then(|| {
             Finding::warning(
                 Code::PgbouncerAdministrators,
-                format!("a client that PgBouncer lets in as {first} ({setting}) {can}"),
+                format!("a client that logs in to PgBouncer as one of {first} ({setting}) {can}"),
             )
             .about(*setting)
             .cause("with auth_type = cert that is any workload whose certificate has such a CN")
@@ -242,8 +222,11 @@ fn shown_to_anybody(settings: &Settings) -> Option<Finding> {
 
 #[cfg(test)]
 mod tests {
+    use std::path::PathBuf;
+
     use pgsvid_base::finding::Severity;
 
+    use super::super::hba::{parse, rules};
     use super::*;
 
     fn settings(pairs: &[(&str, &str)]) -> Settings {
@@ -332,8 +315,17 @@ mod tests {
             ("host all all 127.0.0.1/32 md5\nhost all all all reject\n", "prefer", &[]),
             ("host all all all md5\n", "require", &[]),
             ("hostssl all all all certificate\n", "verify-full", &[unknown]),
+            // PostgreSQL would join each two lines.
+            ("# the old network \\\nhost all all 0.0.0.0/0 trust\n", "verify-full", &[open]),
+            ("# the old network \\\r\nhost all all all trust\r\n", "verify-full", &[open]),
+            (
+                "host all all 10.0.0.0/8 cert \\\nhost all all all trust\n",
+                "verify-full",
+                &[unknown, open],
+            ),
+            ("hostssl all all all cert map=m\n", "verify-full", &[unknown]),
         ] {
-            let rules = Rules::Read(PathBuf::from("/etc/hba"), parse_hba(text));
+            let rules = Rules::Read(PathBuf::from("/etc/hba"), parse(text));
             let pairs = [("auth_type", "hba"), ("client_tls_sslmode", mode)];
             assert_eq!(told(&pairs, Some(&rules)), wanted, "{text}");
         }

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::SystemTime;
 
 use super::Error;
-use super::ini::Included;
+use super::ini::{BesidePart, Included, Unread};
 use super::settings::{ClientTls, Settings, TlsFile, TlsFiles};
 use crate::diagnose::served_until;
 use crate::sql;
@@ -112,7 +112,7 @@ pub fn pasted(included: &Included, part: &Path) -> Option<Finding> {
     let part = part.display();
     let found = |text| Finding::failure(Code::PgbouncerSettingElsewhere, text);
     Some(match included {
-        Included::Yes => return None,
+        Included::Yes(beside) => return set_again(beside, &part.to_string()),
         Included::No => found(format!(
             "PgBouncer's ini names the files of one generation, and does not include {part}: after the next rotation they are old"
         ))
@@ -128,6 +128,24 @@ pub fn pasted(included: &Included, part: &Path) -> Option<Finding> {
         )
         .fix("run `pgsvid check` where the ini is, as a user who can read it"),
     })
+}
+
+/// Lines below the include win, and name the files of one generation.
+fn set_again(beside: &BesidePart, part: &str) -> Option<Finding> {
+    if !beside.again.is_empty() {
+        let names = beside.again.join(", ");
+        let text = format!(
+            "PgBouncer's ini sets {names} below the line that includes {part}: after the next rotation PgBouncer would still use the old files"
+        );
+        let fix = format!("remove these lines ({part} sets the same), and reload PgBouncer");
+        return Some(Finding::failure(Code::PgbouncerSettingElsewhere, text).fix(fix));
+    }
+    let Unread { path, why } = beside.unread.as_ref()?;
+    let path = path.display();
+    let text =
+        format!("whether {path}, which PgBouncer's ini includes, sets these files again: {why}");
+    let fix = "write absolute paths after %include, and run `pgsvid check` where these files are, as a user who can read them";
+    Some(Finding::skipped(Code::PgbouncerSettingElsewhere, text).fix(fix))
 }
 
 /// The finding about a PgBouncer whose port another one has, too, if it does not share it: only one of them listens there.

@@ -5,13 +5,15 @@
 mod admission;
 mod console;
 mod explain;
+mod hba;
 mod ini;
 mod settings;
 
-pub use admission::{Rules, admission, rules};
+pub use admission::admission;
 pub use console::{Console, Error};
 pub use explain::{alone_on_a_port, concerns, explain, judge, outlived, pasted, session};
-pub use ini::{Included, deciding_files, included, overridden};
+pub use hba::{Rules, rules};
+pub use ini::{BesidePart, DecidingFiles, Included, Unread, deciding_files, included};
 pub use settings::{ClientTls, Settings, TlsFile, TlsFiles, tls_files};
 
 /// PgBouncer's admin console is a database of this name. Over the Unix socket it admits the user of the same name without a

@@ -7,10 +7,11 @@ use crate::survey::{Lead, PublishedPaths, Viewpoint, lead};
 use crate::verify::ClientSettings;
 
 /// The settings that are kept.
-const KEPT: [&str; 18] = [
+const KEPT: [&str; 19] = [
     "admin_users",
     "auth_file",
     "auth_hba_file",
+    "auth_ident_file",
     "auth_type",
     "client_tls_ca_file",
     "client_tls_cert_file",
