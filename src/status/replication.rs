@@ -86,8 +86,10 @@ impl Replication {
 /// What a standby receives.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Receives {
-    /// The state of its walreceiver; `None` if it has no connection.
+    /// The state of its walreceiver; `None` if there is none.
     pub state: Option<String>,
     /// `host:port` of the server that it receives from.
     pub from: Option<String>,
+    /// Whether it receives.
+    pub receives: bool,
 }

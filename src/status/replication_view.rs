@@ -47,7 +47,7 @@ pub struct ConnectionView {
 /// What a standby receives.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct ReceiverView {
-    /// Whether it has a connection.
+    /// Whether it receives.
     pub receives: bool,
     /// The state of its walreceiver.
     pub state: Option<String>,
@@ -75,7 +75,7 @@ impl ReplicationView {
                 .collect(),
             count: replication.count,
             receiver: replication.receiver.as_ref().map(|receiver| ReceiverView {
-                receives: receiver.state.is_some(),
+                receives: receiver.receives,
                 state: receiver.state.clone(),
                 from: receiver.from.clone(),
             }),
@@ -97,14 +97,18 @@ impl ReplicationView {
         let mut lines: Vec<String> = self.connections.iter().map(|one| one.in_words(now)).collect();
         let more = self.count.saturating_sub(self.connections.len() as u64);
         if more > 0 {
-            lines.push(format!("{more} more connections receive from it"));
+            lines.push(format!("{more} more connections, not listed"));
         }
         match &self.receiver {
-            Some(ReceiverView { state: Some(state), from, .. }) => {
+            Some(ReceiverView { receives: true, state, from }) => {
                 let from = from.as_deref().unwrap_or("its primary");
+                let state = state.as_deref().unwrap_or("streaming");
                 lines.push(format!("receives from {from}: {state}, seen {ago} ago"));
             }
-            Some(_) => lines.push(format!("a standby that receives nothing, seen {ago} ago")),
+            Some(ReceiverView { state, .. }) => {
+                let state = state.as_ref().map(|state| format!(" ({state})")).unwrap_or_default();
+                lines.push(format!("receives nothing from its primary{state}, seen {ago} ago"));
+            }
             None => {}
         }
         for SubscriptionView { name, receives } in &self.subscriptions {

@@ -96,17 +96,17 @@ fn completed(kind: &OutgoingKind, pairs: Pairs, all: &AllOutgoing) -> (Pairs, bo
 
 /// What the role may not see. It needs to be a superuser to see it, which pgsvid's own role must not be.
 fn unseen(server: &Server, all: &AllOutgoing) -> Vec<Finding> {
+    let role = &server.session.user;
+    let strings = format!("role {role} may not see their connection strings");
+    let options = format!("they have no options, or role {role} may not see these");
     let kinds = [
-        (all.unseen_subscriptions, "subscription", "the connection strings of", "subscriptions"),
-        (all.unseen_mappings, "user mapping", "the options of", "user mappings"),
+        (all.unseen_subscriptions, "subscription", strings, "subscriptions"),
+        (all.unseen_mappings, "user mapping", options, "user mappings"),
     ];
     let unseen = kinds.into_iter().filter(|(count, ..)| *count > 0);
     unseen
-        .map(|(count, object, what, plural)| {
-            let role = &server.session.user;
-            let text = format!(
-                "whether {count} {plural} name published files: role {role} may not see {what} {plural}"
-            );
+        .map(|(count, object, why, plural)| {
+            let text = format!("whether {count} {plural} name published files: {why}");
             Finding::skipped(Code::ConnectionUnseen, text)
                 .about(object)
                 .fix("run check as a superuser to include them: --user postgres")

@@ -79,13 +79,18 @@ fn sender(sender: &Sender) -> Finding {
     found.about(application)
 }
 
-/// The finding about a standby that has no connection to its primary.
+/// The finding about a standby's connection to its primary.
 fn receiver(server: &Server, answers: &Answers, receiver: &Receiver) -> Option<Finding> {
     let object = "pg_stat_wal_receiver";
     if receiver.receives() {
         let from = receiver.from.as_deref().unwrap_or("its primary");
         let text = format!("the standby receives from {from}");
         return Some(Finding::ok(Code::ReplicationNotReceiving, text).about(object));
+    }
+    if let Some(state @ ("starting" | "connecting" | "restarting")) = receiver.state.as_deref() {
+        let text = format!("whether the standby receives: its walreceiver is {state}");
+        let skipped = Finding::skipped(Code::ReplicationNotReceiving, text).about(object);
+        return Some(with_cause(skipped, server, "primary server"));
     }
     let setting = "primary_conninfo";
     let is_set = answers
@@ -98,7 +103,15 @@ fn receiver(server: &Server, answers: &Answers, receiver: &Receiver) -> Option<F
         Some(false) => return None,
         Some(true) => Finding::failure(
             Code::ReplicationNotReceiving,
-            "the standby receives nothing from its primary: pg_stat_wal_receiver is empty",
+            match &receiver.state {
+                Some(state) => format!(
+                    "the walreceiver is {state}: the standby receives nothing from its primary at the moment"
+                ),
+                None => {
+                    "the standby receives nothing from its primary: pg_stat_wal_receiver is empty"
+                        .to_owned()
+                }
+            },
         ),
         None => Finding::skipped(
             Code::ReplicationNotReceiving,

@@ -36,7 +36,7 @@ impl Page<'_> {
             outlived,
         )?;
         let receiving = seen().filter_map(|(it, replication)| {
-            let receives = replication.receiver.as_ref()?.state.is_some();
+            let receives = replication.receiver.as_ref()?.receives;
             Some(([(CONSUMER, it.name.as_str())], u64::from(receives)))
         });
         self.family(

@@ -47,6 +47,19 @@ fn l12_foreign_servers_and_their_mappings_are_looked_at_as_clients() {
     let now = report(&setup, &[]);
     assert_eq!(found(&now, "connection-unseen"), [pair("skipped", "user mapping")]);
     assert_eq!(found(&now, "service-file"), [pair("ok", "foreign server strict")]);
+    // The right to read all tables does not show the options of others' mappings.
+    sql(
+        "CREATE ROLE reader LOGIN; GRANT pg_read_all_data TO reader; GRANT EXECUTE ON FUNCTION pg_reload_conf() TO reader",
+    );
+    let name = test_support::Account::server().name().to_owned();
+    let ident = format!("pgsvid {name} pgsvid\npgsvid {name} reader");
+    setup.cluster.set_ident(&ident);
+    setup.cluster.set_hba("local postgres pgsvid,reader peer map=pgsvid\nhostssl all localhost 127.0.0.1/32 cert\nlocal all all peer");
+    setup.cluster.reload();
+    eventually(test_support::LIMIT, "the reader's view is judged", || {
+        let now = report(&setup, &["--user", "reader"]);
+        found(&now, "connection-unseen").contains(&pair("skipped", "user mapping"))
+    });
 
     // The paths of a generation, in both.
     let generation = std::fs::read_link(setup.files.join("..data")).unwrap();
@@ -77,10 +90,7 @@ fn l12_foreign_servers_and_their_mappings_are_looked_at_as_clients() {
     assert_eq!(sql("SELECT n FROM dblink('loose', 'SELECT n FROM t') AS d (n int)"), "7");
     let now = report(&setup, &ADMIN);
     let not_strict = found(&now, "sslmode-not-strict");
-    assert!(
-        not_strict.is_empty() || not_strict == [pair("failure", "foreign server loose")],
-        "{now:#}"
-    );
+    assert_eq!(not_strict, [pair("failure", "foreign server loose")], "{now:#}");
     sql("ALTER SERVER loose OPTIONS (ADD sslmode 'require')");
     let now = report(&setup, &ADMIN);
     assert_eq!(found(&now, "sslmode-server-unproven"), [pair("warning", "foreign server loose")]);
@@ -90,8 +100,10 @@ fn l12_foreign_servers_and_their_mappings_are_looked_at_as_clients() {
     let now = report(&setup, &[]);
     assert_eq!(found(&now, "connection-unseen"), [pair("skipped", "")]);
     assert!(!found(&now, "reload-privilege").is_empty());
+    assert!(found(&now, "superuser-over-socket").iter().all(|(severity, _)| severity != "ok"));
+    assert_eq!(found(&now, "own-role-superuser"), [pair("skipped", "")]);
     sql("GRANT SELECT ON pg_foreign_server TO PUBLIC");
-    // Nobody is to be bothered by servers that need no certificate.
+    // Servers that name no certificate are not reported.
     sql("DROP SERVER loose CASCADE; DROP SERVER strict CASCADE");
     sql("CREATE SERVER plain FOREIGN DATA WRAPPER postgres_fdw OPTIONS (host 'localhost')");
     assert!(!report(&setup, &ADMIN).to_string().contains("foreign server"));

@@ -67,12 +67,13 @@ const SERVERS: &str = "\
     FROM pg_catalog.pg_foreign_server s JOIN pg_catalog.pg_foreign_data_wrapper w ON w.oid = s.srvfdw \
     JOIN pg_catalog.pg_proc v ON v.oid = w.fdwvalidator AND v.proname IN ('postgres_fdw_validator', 'dblink_fdw_validator')";
 
-/// Whether the role may see the strings of subscriptions, and all user mappings; and how many of both there are, or of those that
-/// it may not see.
+/// Whether the role may see the strings of subscriptions, and the options of all user mappings; and how many of both there are, or
+/// of mappings without options that it sees. `pg_user_mappings` shows the options of all only to superusers, whatever the rights on
+/// `pg_user_mapping` are (PostgreSQL: `system_views.sql`).
 pub(super) fn allowed() -> String {
     format!(
         "SELECT pg_catalog.has_column_privilege('pg_catalog.pg_subscription', 'subconninfo', 'SELECT'), \
-                pg_catalog.has_table_privilege('pg_catalog.pg_user_mapping', 'SELECT'), \
+                pg_catalog.current_setting('is_superuser') = 'on', \
                 (SELECT pg_catalog.count(*) FROM pg_catalog.pg_subscription WHERE subenabled), \
                 (SELECT pg_catalog.count(*) {SERVERS} JOIN pg_catalog.pg_user_mappings m ON m.srvid = s.oid WHERE m.umoptions IS NULL)"
     )

@@ -66,21 +66,28 @@ pub struct Shown {
 /// What a standby receives.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Receiver {
-    /// `streaming`, or another state of the walreceiver; `None` if it has no connection.
+    /// The state of the walreceiver; `None` if there is none.
     pub state: Option<String>,
     /// `host:port` of the server that it receives from, shortened and escaped.
     pub from: Option<String>,
 }
 
 impl Receiver {
-    /// Whether it has a connection.
+    /// Whether it receives. In `waiting` the primary has ended the stream; in `starting`, `restarting` and `connecting` (19) the
+    /// primary may be out of reach.
     #[must_use]
     pub fn receives(&self) -> bool {
-        self.state.is_some()
+        self.state.as_deref() == Some(STREAMING)
     }
 }
 
+/// The only state of a walreceiver that receives (PostgreSQL: `walreceiver.c`).
+const STREAMING: &str = "streaming";
+
 /// One row for each connection, one with their number, one for a standby, and one for each enabled subscription.
+///
+/// A subscription's `received_lsn` is NULL until the publisher's first message over the present connection, which an idle one sends,
+/// too. `last_msg_receipt_time` is set before the worker connects (PostgreSQL: `worker.c`, `ApplyWorkerMain`).
 pub(super) fn query() -> String {
     format!(
         "(SELECT 'sender', pg_catalog.left(r.application_name, 200), r.usename, r.state, \
@@ -95,7 +102,7 @@ pub(super) fn query() -> String {
            WHERE pg_catalog.pg_is_in_recovery() \
          UNION ALL (SELECT 'subscription', pg_catalog.left(s.subname, 200), \
                  (EXISTS (SELECT FROM pg_catalog.pg_stat_subscription w \
-                   WHERE w.subid = s.oid AND w.relid IS NULL AND w.last_msg_receipt_time IS NOT NULL))::pg_catalog.text, \
+                   WHERE w.subid = s.oid AND w.relid IS NULL AND w.received_lsn IS NOT NULL))::pg_catalog.text, \
                  NULL, NULL, NULL, NULL, NULL, NULL \
             FROM pg_catalog.pg_subscription s WHERE s.subenabled ORDER BY s.oid LIMIT {MOST})"
     )
