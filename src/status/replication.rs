@@ -9,7 +9,7 @@ pub struct Replication {
     pub at: SystemTime,
     /// The longest life of a client's certificate.
     pub life: Duration,
-    /// The connections that receive from this server, the oldest first; not all if there are many.
+    /// The connections that receive from this server, those without a certificate first, then the oldest; not all if there are many.
     pub connections: Vec<Connected>,
     /// Their whole number.
     pub count: u64,

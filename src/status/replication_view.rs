@@ -11,7 +11,7 @@ use crate::timing::roughly;
 pub struct ReplicationView {
     /// When they were seen.
     pub at: Time,
-    /// The connections that receive from this server, the oldest first, at most 20.
+    /// The connections that receive from this server, at most 20: those without a certificate first, then the oldest.
     pub connections: Vec<ConnectionView>,
     /// Their whole number.
     pub count: u64,

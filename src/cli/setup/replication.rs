@@ -25,8 +25,8 @@ pub(in crate::cli) struct Arguments {
     /// The role that replicates
     #[arg(long, value_name = "ROLE", default_value = "replicator", value_parser = name)]
     role: String,
-    /// Also create this physical slot, and use it
-    #[arg(long, value_name = "SLOT", value_parser = slot, conflicts_with = "publication")]
+    /// Also create this physical slot, and use it; with --publication, the name of the subscription's slot (default: made of both names)
+    #[arg(long, value_name = "SLOT", value_parser = slot)]
     slot: Option<String>,
     /// Also print what pg_rewind needs, by which a former primary follows the new one
     #[arg(long, conflicts_with = "publication")]
@@ -46,6 +46,10 @@ pub(super) fn run(arguments: Arguments, environment: &Environment) -> Result<(),
     let parts = Parts::load(&Flags::from(settings), environment).map_err(misused)?;
     let place = parts.place.ok_or_else(|| misused(config::Error::NoDirectory))?;
     let (host, port) = primary;
+    let slot = match (slot, &publication) {
+        (None, Some(publication)) => Some(subscribers_slot(&cn, publication)?),
+        (slot, _) => slot,
+    };
     let text = setup::replication(&Replicating {
         paths: config::published_paths(&place),
         host,
@@ -58,6 +62,18 @@ pub(super) fn run(arguments: Arguments, environment: &Environment) -> Result<(),
     });
     let _ = std::io::stdout().write_all(text.as_bytes());
     Ok(())
+}
+
+/// The slot of a subscriber: its name and the publication's, in the characters that a slot's name may have.
+fn subscribers_slot(cn: &str, publication: &str) -> Result<String, Failure> {
+    let plain = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '_' };
+    let made: String = format!("{cn}_{publication}").chars().map(plain).collect();
+    slot(&made).map_err(|_| Failure {
+        status: MISUSED,
+        text: format!(
+            "the slot's name would be {made}, which has more than {LONGEST} characters: name it with --slot"
+        ),
+    })
 }
 
 fn primary(text: &str) -> Result<(String, u16), String> {
@@ -108,4 +124,22 @@ fn slot(text: &str) -> Result<String, String> {
         ));
     }
     Ok(text.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn l02_each_subscriber_has_a_slot_of_its_own() {
+        for (cn, publication, wanted) in [
+            ("db2.example.org", "sales", "db2_example_org_sales"),
+            ("db3.example.org", "sales", "db3_example_org_sales"),
+            ("a", "My-Pub \u{fc}", "a_my_pub__"),
+        ] {
+            assert_eq!(subscribers_slot(cn, publication).ok().as_deref(), Some(wanted));
+        }
+        let failure = subscribers_slot(&"a".repeat(60), "sales").unwrap_err();
+        assert!(failure.text.contains("--slot"), "{}", failure.text);
+    }
 }

@@ -52,7 +52,7 @@ pub(super) struct Answers {
     /// What the server connects to by itself, or why that is unknown.
     pub(super) outgoing: Result<AllOutgoing, String>,
     /// What Citus says of its nodes, or why it did not answer; `None` without that extension in this database.
-    pub(super) citus: Option<Result<Citus, String>>,
+    pub(super) citus: Option<Result<Citus, sql::Error>>,
     /// Foreign servers with a user mapping whose options the session may not see, or why they are unknown.
     pub(super) hidden_mappings: Result<Vec<String>, String>,
     /// What the regular expressions of `pg_ident.conf` match.
@@ -173,7 +173,7 @@ async fn answers(
     let mappings = mappings.into_iter().flatten();
     let expressions = expressions::try_all(session, config, mappings, own_user.1.as_deref()).await;
     // An unreachable node takes longer than a statement may take.
-    let citus = session.citus().await.map_err(|error| error.to_string()).transpose();
+    let citus = session.citus().await.transpose();
     Ok(Answers {
         settings,
         standing,

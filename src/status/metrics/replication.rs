@@ -20,7 +20,7 @@ impl Page<'_> {
         });
         self.family(
             "pgsvid_replication_connections",
-            "Connections that receive from the consumer, by what their client shows, if its role may see them; at most the 20 oldest are counted",
+            "Connections that receive from the consumer, by what their client shows, if its role may see them; at most 20 are counted, those without a certificate first",
             MetricType::Gauge,
             connections,
         )?;

@@ -178,6 +178,12 @@ impl Error {
         matches!(self, Self::Refused { code, .. } if *code == SqlState::UNDEFINED_OBJECT)
     }
 
+    /// Whether a statement was ended because it took too long.
+    #[must_use]
+    pub fn is_about_time(&self) -> bool {
+        matches!(self, Self::Refused { code, login: false, .. } if *code == SqlState::QUERY_CANCELED)
+    }
+
     /// Whether a regular expression could not be compiled.
     #[must_use]
     pub fn is_about_an_expression(&self) -> bool {

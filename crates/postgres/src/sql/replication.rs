@@ -12,15 +12,17 @@ const MOST: u64 = 20;
 /// The replication connections of a server. Only members of `pg_read_all_stats` see all of it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Replication {
-    /// The connections that receive from this server: the oldest first, at most 20.
+    /// The connections that receive from this server, at most 20: those without a certificate first, then the oldest.
     pub senders: Vec<Sender>,
     /// Their whole number.
     pub count: u64,
     /// What a standby receives; `None` if the server is no standby.
     pub receiver: Option<Receiver>,
-    /// Each enabled subscription of this server, at most 20, and whether it has received anything from its publisher over its
-    /// present connection.
+    /// Each enabled subscription of this server, at most 20, silent ones first, and whether it has received anything from its
+    /// publisher over its present connection.
     pub subscriptions: Vec<(String, bool)>,
+    /// Their whole number.
+    pub subscription_count: u64,
 }
 
 /// A connection that receives from the server: a standby's, a subscriber's, or that of a program such as `pg_basebackup`.
@@ -94,7 +96,7 @@ pub(super) fn query() -> String {
                  CASE WHEN s.ssl THEN 'tls' WHEN r.client_addr IS NULL THEN 'socket' ELSE 'plaintext' END, s.client_dn, s.issuer_dn, s.client_serial::pg_catalog.text, \
                  GREATEST(pg_catalog.date_part('epoch', pg_catalog.now() - r.backend_start), 0)::pg_catalog.int8::pg_catalog.text \
             FROM pg_catalog.pg_stat_replication r LEFT JOIN pg_catalog.pg_stat_ssl s USING (pid) \
-           ORDER BY r.backend_start, r.pid LIMIT {MOST}) \
+           ORDER BY s.client_serial IS NOT NULL, s.ssl, r.backend_start, r.pid LIMIT {MOST}) \
          UNION ALL SELECT 'count', pg_catalog.count(*)::pg_catalog.text, NULL, NULL, NULL, NULL, NULL, NULL, NULL \
             FROM pg_catalog.pg_stat_replication \
          UNION ALL SELECT 'receiver', w.status, pg_catalog.concat(w.sender_host, ':', w.sender_port), NULL, NULL, NULL, NULL, NULL, NULL \
@@ -104,7 +106,9 @@ pub(super) fn query() -> String {
                  (EXISTS (SELECT FROM pg_catalog.pg_stat_subscription w \
                    WHERE w.subid = s.oid AND w.relid IS NULL AND w.received_lsn IS NOT NULL))::pg_catalog.text, \
                  NULL, NULL, NULL, NULL, NULL, NULL \
-            FROM pg_catalog.pg_subscription s WHERE s.subenabled ORDER BY s.oid LIMIT {MOST})"
+            FROM pg_catalog.pg_subscription s WHERE s.subenabled ORDER BY 3, s.oid LIMIT {MOST}) \
+         UNION ALL SELECT 'subscriptions', pg_catalog.count(*)::pg_catalog.text, NULL, NULL, NULL, NULL, NULL, NULL, NULL \
+            FROM pg_catalog.pg_subscription WHERE subenabled"
     )
 }
 
@@ -152,6 +156,10 @@ pub(super) fn parse(rows: &[Vec<Option<String>>]) -> Result<Replication, Error> 
             "subscription" => {
                 found.subscriptions.push((text(first), second.as_deref() == Some("true")));
             }
+            "subscriptions" => {
+                let count = first.as_deref().and_then(|count| count.parse().ok());
+                found.subscription_count = count.ok_or(Error::Unexpected)?;
+            }
             _ => return Err(Error::Unexpected),
         }
     }
@@ -174,6 +182,7 @@ mod tests {
             row(["count", "31", "", "", "", "", "", "", ""]),
             row(["receiver", "", ":", "", "", "", "", "", ""]),
             row(["subscription", "sub", "false", "", "", "", "", "", ""]),
+            row(["subscriptions", "21", "", "", "", "", "", "", ""]),
         ];
         let found = parse(&rows).unwrap();
         assert_eq!(found.senders[0].application, "a\\nb");
@@ -185,6 +194,7 @@ mod tests {
         assert_eq!((found.count, found.senders.len()), (31, 2));
         assert_eq!(found.receiver, Some(Receiver::default()));
         assert_eq!(found.subscriptions, [("sub".to_owned(), false)]);
+        assert_eq!(found.subscription_count, 21);
         for wrong in [
             row(["sender", "a", "r", "s", "tls", "/CN=s", "/CN=ca", "x", "7"]),
             row(["sender", "a", "r", "s", "tls", "", "", "", "x"]),
