@@ -106,7 +106,9 @@ impl Rotation {
         let current = consumer.is_settled() && attempt.verdict == Verdict::Current;
         // Patroni may serve the certificate, and still have earlier authorities.
         let is_pending = |found: &Finding| found.code == Code::PatroniAuthoritiesPending;
-        if current && !consumer.concerns().iter().any(is_pending) {
+        // Nor does a certificate alone prove which authorities are loaded.
+        let is_proven = current && consumer.unproven().is_none();
+        if is_proven && !consumer.concerns().iter().any(is_pending) {
             self.order.loaded(consumer.name(), publication);
         }
         if self.attempts.proves(*at, current, publication.generation) {

@@ -150,7 +150,8 @@ fn logical(this: &Replicating, publication: &str, database: &str) -> String {
     let _ = write!(
         text,
         "\
--- In the database {shown}: it reads the published tables for the first copy.
+\\connect {shown}
+-- It reads the published tables for the first copy.
 SELECT DISTINCT pg_catalog.format('GRANT USAGE ON SCHEMA %I TO %I', schemaname, {role})
   FROM pg_catalog.pg_publication_tables WHERE pubname = {name} \\gexec
 SELECT pg_catalog.format('GRANT SELECT ON TABLE %I.%I TO %I', schemaname, tablename, {role})
@@ -182,6 +183,10 @@ CREATE SUBSCRIPTION {publication} CONNECTION {connection} PUBLICATION {publicati
 
 fn primary(this: &Replicating, what: &str) -> String {
     let (role, name) = (identifier(&this.role), literal(&this.role));
+    // Nothing is granted to a role that has another purpose.
+    let refused = literal(&format!(
+        "role {role} exists without LOGIN and REPLICATION: ALTER ROLE {role} LOGIN REPLICATION, or name another one with --role"
+    ));
     format!(
         "\
 # {what} from {host}:{port}, by the certificate of {cn}. For a standby behind a standby run this command again: the standby in front is its --primary.
@@ -190,6 +195,8 @@ fn primary(this: &Replicating, what: &str) -> String {
 DO $pgsvid$ BEGIN
   IF NOT EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = {name}) THEN
     CREATE ROLE {role} LOGIN REPLICATION;
+  ELSIF NOT EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = {name} AND rolcanlogin AND rolreplication) THEN
+    RAISE EXCEPTION USING MESSAGE = {refused};
   END IF;
 END $pgsvid$;
 ",

@@ -9,6 +9,8 @@ pub struct Replication {
     pub at: SystemTime,
     /// The longest life of a client's certificate.
     pub life: Duration,
+    /// Whether that is configured (`postgres.client_svid_life`). If not, it is that of pgsvid's own SVIDs, and a client's may be longer.
+    pub life_is_set: bool,
     /// The connections that receive from this server, those without a certificate first, then the oldest; not all if there are many.
     pub connections: Vec<Connected>,
     /// Their whole number.
@@ -42,7 +44,7 @@ pub enum Shows {
     Plaintext,
     /// The connection is over the Unix socket.
     Local,
-    /// TLS, and no certificate.
+    /// TLS, or encryption by GSSAPI, and no certificate.
     Nothing,
     /// TLS, and this certificate.
     Certificate {

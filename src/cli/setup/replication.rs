@@ -23,7 +23,7 @@ pub(in crate::cli) struct Arguments {
     #[arg(long, value_name = "NAME", value_parser = common_name)]
     cn: String,
     /// The role that replicates
-    #[arg(long, value_name = "ROLE", default_value = "replicator", value_parser = name)]
+    #[arg(long, value_name = "ROLE", default_value = "replicator", value_parser = role)]
     role: String,
     /// Also create this physical slot, and use it; with --publication, the name of the subscription's slot (default: made of both names)
     #[arg(long, value_name = "SLOT", value_parser = slot)]
@@ -85,7 +85,6 @@ fn primary(text: &str) -> Result<(String, u16), String> {
         }
         None => (text, PORT),
     };
-    let is_name = |c: char| c.is_ascii_alphanumeric() || "-._".contains(c);
     if host.is_empty() || host.ends_with('.') || !host.chars().all(is_name) {
         return Err(
             "write a DNS name of the primary's certificate, such as db.example.org".to_owned()
@@ -94,9 +93,13 @@ fn primary(text: &str) -> Result<(String, u16), String> {
     Ok((host.to_owned(), port))
 }
 
+/// Whether a DNS name or a CN of a certificate can have it.
+fn is_name(c: char) -> bool {
+    c.is_ascii_alphanumeric() || "-._".contains(c)
+}
+
 fn common_name(text: &str) -> Result<String, String> {
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-._".contains(c);
-    if text.is_empty() || !text.chars().all(is_plain) {
+    if text.is_empty() || !text.chars().all(is_name) {
         return Err(
             "write the name as it is in the certificate: letters, digits, `.`, `-` and `_`"
                 .to_owned(),
@@ -114,6 +117,14 @@ fn name(text: &str) -> Result<String, String> {
         ));
     }
     Ok(text.to_owned())
+}
+
+/// A name without a dollar sign, which could end the block in which the role is created.
+fn role(text: &str) -> Result<String, String> {
+    if text.contains('$') {
+        return Err("write a name without a dollar sign".to_owned());
+    }
+    name(text)
 }
 
 fn slot(text: &str) -> Result<String, String> {

@@ -25,7 +25,8 @@ impl Postgres {
             return;
         };
         let (life, _) = self.outlived();
-        let now = seen_by_role(at, seen, life);
+        let life_is_set = self.server.sessions.life.is_some();
+        let now = seen_by_role(at, seen, (life, life_is_set));
         if let Some(before) = &self.replication {
             tell_changes(self.label.as_deref(), before, &now);
         }
@@ -72,7 +73,11 @@ fn tell_changes(consumer: Option<&str>, before: &Replication, now: &Replication)
     }
 }
 
-fn seen_by_role(at: SystemTime, seen: sql::Replication, life: Duration) -> Replication {
+fn seen_by_role(
+    at: SystemTime,
+    seen: sql::Replication,
+    (life, life_is_set): (Duration, bool),
+) -> Replication {
     let connected = |one: sql::Sender| Connected {
         application: one.application,
         role: one.role,
@@ -81,7 +86,7 @@ fn seen_by_role(at: SystemTime, seen: sql::Replication, life: Duration) -> Repli
             (Some(sql::Shown { subject, issuer, serial }), _) => {
                 Shows::Certificate { subject, issuer, serial }
             }
-            (None, sql::Over::Tls) => Shows::Nothing,
+            (None, sql::Over::Tls | sql::Over::Gss) => Shows::Nothing,
             (None, sql::Over::Plaintext) => Shows::Plaintext,
             (None, sql::Over::Socket) => Shows::Local,
         },
@@ -90,6 +95,7 @@ fn seen_by_role(at: SystemTime, seen: sql::Replication, life: Duration) -> Repli
     Replication {
         at,
         life,
+        life_is_set,
         connections: seen.senders.into_iter().map(connected).collect(),
         count: seen.count,
         receiver: seen.receiver.map(|it| {

@@ -1,5 +1,6 @@
 //! The files that the operator writes for pgsvid: who else can replace the configuration, and who can replace or read the password.
 
+use std::collections::BTreeSet;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
@@ -30,23 +31,30 @@ pub(super) fn findings(config: &Config) -> Vec<Finding> {
         })
         .into_iter()
         .collect();
-    let mut passwords: Vec<PathBuf> = config
-        .rotation
-        .servers
-        .iter()
-        .filter_map(|server| server.session.password_file.clone())
-        .collect();
-    passwords.dedup();
-    for path in passwords {
-        found.extend(exchangeable(&path, "which holds the password of pgsvid's role"));
-        found.extend(readable(&path, ours));
+    for (key, path) in passwords(config) {
+        found.extend(exchangeable(&path, &format!("which holds a password ({key})")));
+        found.extend(readable(key, &path, ours));
     }
     found
 }
 
+/// All password files, each once, and the key that names it.
+fn passwords(config: &Config) -> Vec<(&'static str, PathBuf)> {
+    let settings = &config.rotation;
+    let of_servers = settings.servers.iter().filter_map(|it| it.session.password_file.clone());
+    let of_patroni = settings.patroni.iter().filter_map(|it| it.credentials.as_ref());
+    let of_stores = config.place.password_files().into_iter().map(Path::to_owned);
+    let all = of_servers
+        .map(|path| ("postgres.password_file", path))
+        .chain(of_patroni.map(|it| ("patroni.password_file", it.password_file.clone())))
+        .chain(of_stores.map(|path| ("files.extra.password_file", path)));
+    let mut known = BTreeSet::new();
+    all.filter(|(_, path)| known.insert(path.clone())).collect()
+}
+
 /// The warning if others than pgsvid's user can read a password. Not for a volume of Kubernetes, whose files are open to the
 /// users of the container unless the pod says otherwise.
-fn readable(path: &Path, ours: u32) -> Option<Finding> {
+fn readable(key: &str, path: &Path, ours: u32) -> Option<Finding> {
     let resolved = std::fs::canonicalize(path).ok()?;
     let is_volume = resolved
         .parent()
@@ -69,9 +77,14 @@ fn readable(path: &Path, ours: u32) -> Option<Finding> {
         return None;
     };
     (!is_volume).then(|| {
-        let text = format!("others than uid {ours} can read the password in {}", path.display());
+        let text = format!("others than uid {ours} can read the password in {} ({key})", path.display());
+        let fix = match key {
+            "postgres.password_file" => "make it readable for pgsvid's user alone, and give the role another password; better: peer, which needs none",
+            "patroni.password_file" => "make it readable for pgsvid's user alone, and give Patroni's REST API another password",
+            _ => "make it readable for pgsvid's user and those that open the store alone, and write another password into it",
+        };
         Finding::warning(Code::PasswordFileReadable, text)
-            .fix("make it readable for pgsvid's user alone, and give the role another password; better: peer, which needs none")
+            .fix(fix)
             .command(command)
     })
 }

@@ -70,6 +70,11 @@ fn sender(sender: &Sender) -> Finding {
             format!("{who} receives without a certificate: PostgreSQL has let it in by another method"),
         )
         .fix(SETUP),
+        (None, Over::Gss) => Finding::warning(
+            Code::ReplicationCertificate,
+            format!("{who} receives without a certificate: it is encrypted by GSSAPI"),
+        )
+        .fix(SETUP),
         (None, Over::Plaintext) => Finding::warning(
             Code::ReplicationCertificate,
             format!("{who} receives without TLS: all that is written to the database crosses the network in clear text"),

@@ -24,14 +24,15 @@ impl Page<'_> {
             MetricType::Gauge,
             connections,
         )?;
-        let outlived = seen().map(|(it, replication)| {
+        let of_known_life = seen().filter(|(_, replication)| replication.life_is_set);
+        let outlived = of_known_life.map(|(it, replication)| {
             let bounds = replication.connections.iter().filter_map(|one| replication.bound(one));
             let outlived = bounds.filter(|bound| *bound <= replication.at).count();
             ([(CONSUMER, it.name.as_str())], outlived as u64)
         });
         self.family(
             "pgsvid_replication_outlived",
-            "Connections among these that have outlived the certificate of their client",
+            "Of these connections, those that are older than postgres.client_svid_life; no sample without that key",
             MetricType::Gauge,
             outlived,
         )?;

@@ -135,6 +135,13 @@ fn l02_two_subscribers_of_a_publication_whose_name_no_slot_can_have() {
         subscriber.cluster.sql("postgres", name, &create);
     }
     wait_for_streams(&primary.cluster, &["one", "standby", "subscriber", "two"]);
+    // A role that has another purpose gets no right by this.
+    primary.cluster.sql("postgres", "postgres", "CREATE ROLE other LOGIN");
+    let arguments = subscriber.arguments(&primary.agent);
+    let parts = Parts::print(&arguments, &primary.cluster, "one", &["--role", "other"]);
+    let create = parts.of("On the primary, in psql as a superuser");
+    let refused = primary.cluster.try_sql("postgres", "postgres", &create).unwrap_err();
+    assert!(refused.to_string().contains("LOGIN REPLICATION"), "{refused}");
     primary.cluster.sql("postgres", "postgres", "INSERT INTO t VALUES (3)");
     for name in ["one", "two"] {
         eventually(LIMIT, format!("{name} has the row"), || {

@@ -258,7 +258,10 @@ impl World {
     fn start() -> Self {
         let primary = Setup::builder(PGSVID).cluster(|cluster| cluster.conf(CONF)).create();
         let listen = primary.other.join("status.sock");
-        let health = format!("[health]\nlisten = 'unix:{}'\n", listen.display());
+        let health = format!(
+            "[postgres]\nclient_svid_life = '1h'\n[health]\nlisten = 'unix:{}'\n",
+            listen.display()
+        );
         primary.configure(&format!("[svid]\nspiffe_id = '{}'\n{health}", Setup::SPIFFE_ID));
         let agent = &primary.agent;
         let [standby, cascade, subscriber] =

@@ -50,6 +50,8 @@ pub enum Over {
     Plaintext,
     /// Over TLS.
     Tls,
+    /// Over TCP, encrypted by GSSAPI.
+    Gss,
     /// Over the Unix socket.
     Socket,
 }
@@ -93,9 +95,10 @@ const STREAMING: &str = "streaming";
 pub(super) fn query() -> String {
     format!(
         "(SELECT 'sender', pg_catalog.left(r.application_name, 200), r.usename, r.state, \
-                 CASE WHEN s.ssl THEN 'tls' WHEN r.client_addr IS NULL THEN 'socket' ELSE 'plaintext' END, s.client_dn, s.issuer_dn, s.client_serial::pg_catalog.text, \
+                 CASE WHEN s.ssl THEN 'tls' WHEN g.encrypted THEN 'gss' WHEN r.client_addr IS NULL THEN 'socket' ELSE 'plaintext' END, s.client_dn, s.issuer_dn, s.client_serial::pg_catalog.text, \
                  GREATEST(pg_catalog.date_part('epoch', pg_catalog.now() - r.backend_start), 0)::pg_catalog.int8::pg_catalog.text \
             FROM pg_catalog.pg_stat_replication r LEFT JOIN pg_catalog.pg_stat_ssl s USING (pid) \
+            LEFT JOIN pg_catalog.pg_stat_gssapi g USING (pid) \
            ORDER BY s.client_serial IS NOT NULL, s.ssl, r.backend_start, r.pid LIMIT {MOST}) \
          UNION ALL SELECT 'count', pg_catalog.count(*)::pg_catalog.text, NULL, NULL, NULL, NULL, NULL, NULL, NULL \
             FROM pg_catalog.pg_stat_replication \
@@ -137,6 +140,7 @@ pub(super) fn parse(rows: &[Vec<Option<String>>]) -> Result<Replication, Error> 
                     state: text(state),
                     over: match over.as_deref() {
                         Some("tls") => Over::Tls,
+                        Some("gss") => Over::Gss,
                         Some("socket") => Over::Socket,
                         _ => Over::Plaintext,
                     },
@@ -179,6 +183,7 @@ mod tests {
         let rows = [
             row(["sender", "a\nb", "repl", "streaming", "tls", "/CN=s", "/CN=ca", "255", "7"]),
             row(["sender", "b", "repl", "backup", "plaintext", "", "", "", "0"]),
+            row(["sender", "c", "repl", "backup", "gss", "", "", "", "0"]),
             row(["count", "31", "", "", "", "", "", "", ""]),
             row(["receiver", "", ":", "", "", "", "", "", ""]),
             row(["subscription", "sub", "false", "", "", "", "", "", ""]),
@@ -191,7 +196,7 @@ mod tests {
             (found.senders[1].certificate.as_ref(), found.senders[1].over),
             (None, Over::Plaintext)
         );
-        assert_eq!((found.count, found.senders.len()), (31, 2));
+        assert_eq!((found.count, found.senders.len(), found.senders[2].over), (31, 3, Over::Gss));
         assert_eq!(found.receiver, Some(Receiver::default()));
         assert_eq!(found.subscriptions, [("sub".to_owned(), false)]);
         assert_eq!(found.subscription_count, 21);
