@@ -19,7 +19,7 @@ use test_support::{
 const PGSVID: &str = env!("CARGO_BIN_EXE_pgsvid");
 /// Reconnects are tried soon, and logical replication is possible.
 const CONF: &str = "wal_retrieve_retry_interval = 200ms\nwal_level = logical\nwal_keep_size = 64MB\nmax_wal_senders = 20\n\
-                    max_replication_slots = 20";
+                    max_replication_slots = 20\nfull_page_writes = on";
 
 /// A server with a pgsvid and a directory of its own. Its identity comes from the agent of the primary.
 struct Node {
