@@ -178,10 +178,14 @@ impl Error {
         matches!(self, Self::Refused { code, .. } if *code == SqlState::UNDEFINED_OBJECT)
     }
 
-    /// Whether a statement was ended because it took too long.
+    /// Whether a statement took too long: the server has ended it, or this side has not waited longer.
     #[must_use]
     pub fn is_about_time(&self) -> bool {
-        matches!(self, Self::Refused { code, login: false, .. } if *code == SqlState::QUERY_CANCELED)
+        match self {
+            Self::Silent(_) => true,
+            Self::Refused { code, login: false, .. } => *code == SqlState::QUERY_CANCELED,
+            _ => false,
+        }
     }
 
     /// Whether a regular expression could not be compiled.

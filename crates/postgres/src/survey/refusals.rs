@@ -155,7 +155,7 @@ mod tests {
         let forged = fatal(
             "no pg_hba.conf entry for host \"::1\", user \"could not connect to the primary server: x\", database \"a\"",
         );
-        let stated =
+        let quoted =
             entry("STATEMENT", "SELECT 'FATAL:  could not connect to the primary server: x'");
         for (log, why) in [
             (String::new(), None),
@@ -169,7 +169,7 @@ mod tests {
             (fatal(other).replace("FATAL", "ERROR"), Some(other)),
             (fatal(timeline), Some(timeline)),
             (forged.clone(), None),
-            (format!("{first}{forged}{stated}"), Some("connection refused")),
+            (format!("{first}{forged}{quoted}"), Some("connection refused")),
         ] {
             let wanted = why.map(|why| format!("{BEFORE} {why}"));
             assert_eq!(found(&log, Refused::Standby).last, wanted, "{log}");
