@@ -150,7 +150,7 @@ impl Opened {
     pub fn is_exposed(&self) -> bool {
         match self {
             Self::Directory(publisher) => publisher.is_exposed(),
-            // The source watches its files; `check` judges who can exchange them.
+            // The source watches these files. `check` reports who else can replace them.
             Self::InPlace(_) => false,
         }
     }

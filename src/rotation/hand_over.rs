@@ -107,7 +107,8 @@ impl Rotation {
         // Patroni may serve the certificate, and still have earlier authorities.
         let is_pending = |found: &Finding| found.code == Code::PatroniAuthoritiesPending;
         let loaded = current && !consumer.concerns().iter().any(is_pending);
-        if loaded {
+        // Nor does a certificate alone prove which authorities are loaded.
+        if loaded && consumer.unproven().is_none() {
             self.order.loaded(consumer.name(), publication);
         }
         if self.attempts.note_proof(*at, loaded, publication.generation) {

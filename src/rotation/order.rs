@@ -4,7 +4,7 @@
 //! know the servers of other machines; but if this machine was not told of the authority before its leaf, others were not either.
 
 use std::collections::{BTreeMap, HashSet};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use crate::consumers::Publication;
 use crate::finding::{Code, Finding};
@@ -107,7 +107,7 @@ impl Conclusion {
             }
         };
         let text = format!(
-            "the published leaf {serial} is of a new authority, which not every server is proven to have loaded before: servers and clients of other \
+            "the published leaf {serial} is of a new authority, and not every server is proven to have loaded that authority before: servers and clients of other \
              machines may refuse it (unknown ca)"
         );
         Some(Finding::warning(Code::AuthorityOrder, text).cause(cause).fix(
@@ -122,8 +122,11 @@ fn trusted(publication: &Publication) -> Trusted {
     material.authorities().chain(extra_authorities).map(Certificate::fingerprint).collect()
 }
 
-/// Those authorities of the trust domain that vouch for the leaf, each alone.
+/// Those authorities of the trust domain that vouch for the leaf, each alone. A leaf of an earlier run may have expired: then those
+/// count that vouched for it at its end.
 fn vouchers(material: &Material, now: SystemTime) -> Trusted {
+    let end = material.leaf().not_after();
+    let now = end.checked_sub(Duration::from_secs(1)).map_or(now, |end| now.min(end));
     let intermediates: Vec<Certificate> = material.chain().skip(1).cloned().collect();
     let vouches = |one: &&Certificate| {
         let alone = std::slice::from_ref(*one);
@@ -176,7 +179,15 @@ mod tests {
         let mut order = begun();
         let unannounced = judged(&mut order, &next);
         assert_eq!(unannounced, Conclusion::Unannounced);
+        // pgsvid was down until after the end of the earlier leaf.
+        let mut order = Order::default();
+        let later = timing::now() + Duration::from_secs(7 * 24 * 3600);
+        let consumers = || ["a", "b"].into_iter();
+        assert_eq!(order.published(&first, consumers(), later), Conclusion::Kept);
+        assert_eq!(order.published(&next, consumers(), later), Conclusion::Unannounced);
         // The next leaf of it is no change.
+        let mut order = begun();
+        assert_eq!(judged(&mut order, &next), Conclusion::Unannounced);
         assert_eq!(judged(&mut order, &publication(&[&new, &old])), Conclusion::Kept);
         // One consumer has loaded it.
         let mut order = begun();

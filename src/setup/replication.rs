@@ -30,7 +30,7 @@ pub struct Replicating {
     pub common_name: String,
     /// The role that replicates.
     pub role: String,
-    /// The physical slot, if there is to be one.
+    /// The physical slot, if there is to be one; for logical replication the subscription's slot.
     pub slot: Option<String>,
     /// Whether `pg_rewind` is to be possible.
     pub rewind: bool,
@@ -96,6 +96,15 @@ fn physical(this: &Replicating) -> String {
         }
     }
     text.push_str(&access(this, &databases));
+    if this.rewind {
+        text.push_str(
+            "
+## On every server, in postgresql.conf; needs a restart
+# pg_rewind needs this from before the failure, unless the cluster has data checksums (SHOW data_checksums).
+wal_log_hints = on
+",
+        );
+    }
     let slot = this.slot.as_ref();
     let option = slot.map(|slot| format!(" -S {}", argument(slot))).unwrap_or_default();
     let without_slot = if slot.is_none() {
@@ -125,8 +134,8 @@ primary_conninfo = {}
         text,
         "
 ## On a former primary, as PostgreSQL's user in a shell, while its server is stopped: make it a standby
-# Files of the configuration that lie in the data directory are replaced by the other server's: put your own back. From
-# postgresql.auto.conf comes its primary_slot_name, too.
+# pg_rewind replaces the configuration files in $PGDATA by the other server's. Put your own back before you start the server.
+# postgresql.auto.conf then has the other server's primary_slot_name: correct it.
 pg_rewind -D \"$PGDATA\" -R --source-server={}
 ",
         argument(this.conninfo(Some("postgres")))
@@ -141,7 +150,8 @@ fn logical(this: &Replicating, publication: &str, database: &str) -> String {
     let _ = write!(
         text,
         "\
--- In the database {shown}: it reads the published tables for the first copy.
+\\connect {shown}
+-- It reads the published tables for the first copy.
 SELECT DISTINCT pg_catalog.format('GRANT USAGE ON SCHEMA %I TO %I', schemaname, {role})
   FROM pg_catalog.pg_publication_tables WHERE pubname = {name} \\gexec
 SELECT pg_catalog.format('GRANT SELECT ON TABLE %I.%I TO %I', schemaname, tablename, {role})
@@ -152,6 +162,11 @@ SELECT pg_catalog.format('GRANT SELECT ON TABLE %I.%I TO %I', schemaname, tablen
     text.push_str(&access(this, &[&format!("\"{database}\"")]));
     let connection = literal(&this.conninfo(Some(database)));
     let publication = identifier(publication);
+    // Each subscriber has a slot of its own at the publisher. Without a name it would be that of the subscription, which is the
+    // same for all, and may have characters that a slot's name cannot have.
+    let slot = this.slot.as_deref();
+    let slot = slot.map(|slot| format!(" WITH (slot_name = {})", literal(slot)));
+    let slot = slot.unwrap_or_default();
     let _ = write!(
         text,
         "
@@ -160,7 +175,7 @@ wal_level = logical
 
 ## On the subscriber, in psql as a superuser in its database, which has the tables
 -- Its server reads the files at each connection, so they belong to PostgreSQL's user.
-CREATE SUBSCRIPTION {publication} CONNECTION {connection} PUBLICATION {publication};
+CREATE SUBSCRIPTION {publication} CONNECTION {connection} PUBLICATION {publication}{slot};
 "
     );
     text
@@ -168,14 +183,20 @@ CREATE SUBSCRIPTION {publication} CONNECTION {connection} PUBLICATION {publicati
 
 fn primary(this: &Replicating, what: &str) -> String {
     let (role, name) = (identifier(&this.role), literal(&this.role));
+    // Nothing is granted to a role that has another purpose.
+    let refused = literal(&format!(
+        "role {role} exists without LOGIN and REPLICATION: ALTER ROLE {role} LOGIN REPLICATION, or name another one with --role"
+    ));
     format!(
         "\
-# {what} from {host}:{port}, by the certificate of {cn}. The same for each standby behind a standby: it is the primary of the next.
+# {what} from {host}:{port}, by the certificate of {cn}. For a standby behind a standby run this command again: the standby in front is its --primary.
 
 ## On the primary, in psql as a superuser
 DO $pgsvid$ BEGIN
   IF NOT EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = {name}) THEN
     CREATE ROLE {role} LOGIN REPLICATION;
+  ELSIF NOT EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = {name} AND rolcanlogin AND rolreplication) THEN
+    RAISE EXCEPTION USING MESSAGE = {refused};
   END IF;
 END $pgsvid$;
 ",

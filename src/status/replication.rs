@@ -9,7 +9,9 @@ pub struct Replication {
     pub at: SystemTime,
     /// The longest life of a client's certificate.
     pub life: Duration,
-    /// The connections that receive from this server, the oldest first; not all if there are many.
+    /// Whether that is configured (`postgres.client_svid_life`). If not, it is that of pgsvid's own SVIDs, and a client's may be longer.
+    pub life_is_set: bool,
+    /// The connections that receive from this server, those without a certificate first, then the oldest; not all if there are many.
     pub connections: Vec<Connected>,
     /// Their whole number.
     pub count: u64,
@@ -42,7 +44,7 @@ pub enum Shows {
     Plaintext,
     /// The connection is over the Unix socket.
     Local,
-    /// TLS, and no certificate.
+    /// TLS, or encryption by GSSAPI, and no certificate.
     Nothing,
     /// TLS, and this certificate.
     Certificate {
@@ -86,8 +88,10 @@ impl Replication {
 /// What a standby receives.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Receives {
-    /// The state of its walreceiver; `None` if it has no connection.
+    /// The state of its walreceiver; `None` if there is none.
     pub state: Option<String>,
     /// `host:port` of the server that it receives from.
     pub from: Option<String>,
+    /// Whether it receives.
+    pub receives: bool,
 }

@@ -11,10 +11,12 @@ use crate::timing::roughly;
 pub struct ReplicationView {
     /// When they were seen.
     pub at: Time,
-    /// The connections that receive from this server, the oldest first, at most 20.
+    /// The connections that receive from this server, at most 20: those without a certificate first, then the oldest.
     pub connections: Vec<ConnectionView>,
     /// Their whole number.
     pub count: u64,
+    /// Whether the life of clients' certificates is configured. If not, `expired_by` assumes that they live as long as pgsvid's own.
+    pub life_is_set: bool,
     /// Whether a standby receives; `None` if the server is no standby.
     pub receiver: Option<ReceiverView>,
     /// The enabled subscriptions of this server.
@@ -40,14 +42,14 @@ pub struct ConnectionView {
     pub serial: Option<String>,
     /// When the connection was opened.
     pub since: Time,
-    /// When the certificate has expired at the latest.
+    /// When the certificate has expired at the latest, if it does not live longer than `life_is_set` says.
     pub expired_by: Option<Time>,
 }
 
 /// What a standby receives.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct ReceiverView {
-    /// Whether it has a connection.
+    /// Whether it receives.
     pub receives: bool,
     /// The state of its walreceiver.
     pub state: Option<String>,
@@ -74,8 +76,9 @@ impl ReplicationView {
                 .map(|one| ConnectionView::of(replication, one))
                 .collect(),
             count: replication.count,
+            life_is_set: replication.life_is_set,
             receiver: replication.receiver.as_ref().map(|receiver| ReceiverView {
-                receives: receiver.state.is_some(),
+                receives: receiver.receives,
                 state: receiver.state.clone(),
                 from: receiver.from.clone(),
             }),
@@ -94,17 +97,22 @@ impl ReplicationView {
     #[must_use]
     pub fn in_words(&self, now: Time) -> Vec<String> {
         let ago = roughly(self.at.until(now));
-        let mut lines: Vec<String> = self.connections.iter().map(|one| one.in_words(now)).collect();
+        let mut lines: Vec<String> =
+            self.connections.iter().map(|one| one.in_words(now, self.life_is_set)).collect();
         let more = self.count.saturating_sub(self.connections.len() as u64);
         if more > 0 {
-            lines.push(format!("{more} more connections receive from it"));
+            lines.push(format!("{more} more connections, not listed"));
         }
         match &self.receiver {
-            Some(ReceiverView { state: Some(state), from, .. }) => {
+            Some(ReceiverView { receives: true, state, from }) => {
                 let from = from.as_deref().unwrap_or("its primary");
+                let state = state.as_deref().unwrap_or("streaming");
                 lines.push(format!("receives from {from}: {state}, seen {ago} ago"));
             }
-            Some(_) => lines.push(format!("a standby that receives nothing, seen {ago} ago")),
+            Some(ReceiverView { state, .. }) => {
+                let state = state.as_ref().map(|state| format!(" ({state})")).unwrap_or_default();
+                lines.push(format!("receives nothing from its primary{state}, seen {ago} ago"));
+            }
             None => {}
         }
         for SubscriptionView { name, receives } in &self.subscriptions {
@@ -136,7 +144,7 @@ impl ConnectionView {
         }
     }
 
-    fn in_words(&self, now: Time) -> String {
+    fn in_words(&self, now: Time, life_is_set: bool) -> String {
         let Self { application, role, state, .. } = self;
         let whose = match (&self.subject, self.shows.as_str()) {
             (Some(subject), _) => subject.clone(),
@@ -147,6 +155,10 @@ impl ConnectionView {
         let life = match self.expired_by {
             Some(by) if by > now => {
                 format!("; its certificate expires within {}", roughly(now.until(by)))
+            }
+            Some(_) if !life_is_set => {
+                "; its certificate may have expired (postgres.client_svid_life is not set)"
+                    .to_owned()
             }
             Some(by) => {
                 format!("; its certificate has expired, {} ago at least", roughly(by.until(now)))
@@ -182,6 +194,7 @@ mod tests {
         let of = |life| Replication {
             at,
             life: Duration::from_secs(life),
+            life_is_set: true,
             connections: vec![aged(600, &shows), aged(4000, &shows), aged(1, &Shows::Nothing)],
             count: 4,
             receiver: Some(Receives::default()),

@@ -401,7 +401,7 @@ codes! {
     HookUnanswered, "hook-unanswered", "the result of a hook's run is not known";
     HookChanged, "hook-changed", "the configuration of a hook was changed after pgsvid was started";
     // PgBouncer.
-    PasswordFileReadable, "password-file-readable", "other users can read the password of pgsvid's role";
+    PasswordFileReadable, "password-file-readable", "other users can read a password that the configuration names";
     PgbouncerNotRunning, "pgbouncer-not-running", "no process listens on PgBouncer's socket";
     PgbouncerSilent, "pgbouncer-silent", "PgBouncer does not answer in time, or ended the connection before the answer came";
     PgbouncerSocketForbidden, "pgbouncer-socket-forbidden", "pgsvid's user may not use PgBouncer's socket";

@@ -88,9 +88,7 @@ impl Postgres {
             self.file_errors = errors;
         }
         self.sessions = sessions.or_else(|| self.sessions.take());
-        if let Some((at, seen)) = replication {
-            self.note_replication(at, seen);
-        }
+        self.note_replication(replication);
         self.note_rights(&settings);
         self.known = Some(settings.clone());
         // The settings that were unknown at the last handshake are known now.

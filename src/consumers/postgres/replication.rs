@@ -17,10 +17,16 @@ impl Postgres {
     }
 
     /// Takes note of the connections, and logs what has changed in what the server receives. A standby that is seen for the first
-    /// time may still be starting, or may take its data from an archive, so its silence is only news after a connection.
-    pub(super) fn note_replication(&mut self, at: SystemTime, seen: sql::Replication) {
+    /// time may still be starting, or may take its data from an archive, so its silence is only news after a connection. `None`: the
+    /// role may not see them any more, so nothing earlier is shown.
+    pub(super) fn note_replication(&mut self, seen: Option<(SystemTime, sql::Replication)>) {
+        let Some((at, seen)) = seen else {
+            self.replication = None;
+            return;
+        };
         let (life, _) = self.outlived();
-        let now = seen_by_role(at, seen, life);
+        let life_is_set = self.server.sessions.life.is_some();
+        let now = seen_by_role(at, seen, (life, life_is_set));
         if let Some(before) = &self.replication {
             tell_changes(self.label.as_deref(), before, &now);
         }
@@ -30,8 +36,8 @@ impl Postgres {
 
 fn tell_changes(consumer: Option<&str>, before: &Replication, now: &Replication) {
     if let (Some(was), Some(is)) = (&before.receiver, &now.receiver) {
-        match (&was.state, &is.state) {
-            (Some(_), None) => {
+        match (was.receives, is.receives) {
+            (true, false) => {
                 let from = was.from.as_deref();
                 warn!(
                     event = "replication-lost",
@@ -41,7 +47,7 @@ fn tell_changes(consumer: Option<&str>, before: &Replication, now: &Replication)
                     "the standby no longer receives from its primary"
                 );
             }
-            (None, Some(_)) => {
+            (false, true) => {
                 let from = is.from.as_deref();
                 info!(event = "replication-back", consumer, from, "the standby receives");
             }
@@ -67,7 +73,11 @@ fn tell_changes(consumer: Option<&str>, before: &Replication, now: &Replication)
     }
 }
 
-fn seen_by_role(at: SystemTime, seen: sql::Replication, life: Duration) -> Replication {
+fn seen_by_role(
+    at: SystemTime,
+    seen: sql::Replication,
+    (life, life_is_set): (Duration, bool),
+) -> Replication {
     let connected = |one: sql::Sender| Connected {
         application: one.application,
         role: one.role,
@@ -76,7 +86,7 @@ fn seen_by_role(at: SystemTime, seen: sql::Replication, life: Duration) -> Repli
             (Some(sql::Shown { subject, issuer, serial }), _) => {
                 Shows::Certificate { subject, issuer, serial }
             }
-            (None, sql::Over::Tls) => Shows::Nothing,
+            (None, sql::Over::Tls | sql::Over::Gss) => Shows::Nothing,
             (None, sql::Over::Plaintext) => Shows::Plaintext,
             (None, sql::Over::Socket) => Shows::Local,
         },
@@ -85,9 +95,13 @@ fn seen_by_role(at: SystemTime, seen: sql::Replication, life: Duration) -> Repli
     Replication {
         at,
         life,
+        life_is_set,
         connections: seen.senders.into_iter().map(connected).collect(),
         count: seen.count,
-        receiver: seen.receiver.map(|sql::Receiver { state, from }| Receives { state, from }),
+        receiver: seen.receiver.map(|it| {
+            let receives = it.receives();
+            Receives { state: it.state, from: it.from, receives }
+        }),
         subscriptions: seen.subscriptions,
     }
 }

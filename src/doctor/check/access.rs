@@ -263,7 +263,7 @@ pub(super) fn section(
             .into_iter()
             .flat_map(|answers| superusers::findings(&server.session, answers, facts, on_disk)),
     );
-    let superusers = sql.answers().map(|answers| &answers.superusers.0[..]).unwrap_or_default();
+    let superusers = sql.answers().map(Answers::known_superusers).unwrap_or_default();
     let (roles, own) = (config.roles.roles(), &server.session.user);
     section.extend(diagnose::local_logins(facts, &roles, superusers, own));
     if facts.mappings.is_none() {

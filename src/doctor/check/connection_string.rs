@@ -59,11 +59,13 @@ pub(super) fn refused(setting: &str, keyword: &str, version: u32) -> Finding {
     .fix(format!("correct {keyword} in {setting}, or remove it"))
 }
 
+fn value_of<'a>(entries: &'a [Entry], keyword: &str) -> Option<&'a str> {
+    entries.iter().find(|entry| entry.keyword == keyword).map(|entry| entry.value.as_str())
+}
+
 /// The files that libpq looks for in the home directory of the server's user because the setting does not name them.
-fn missing(setting: &str, entries: &[Entry]) -> Vec<Finding> {
-    let value = |keyword: &str| {
-        entries.iter().find(|entry| entry.keyword == keyword).map(|entry| entry.value.as_str())
-    };
+fn missing(setting: &str, place: &str, entries: &[Entry]) -> Vec<Finding> {
+    let value = |keyword: &str| value_of(entries, keyword);
     let verifies = value("sslmode").is_some_and(|mode| mode.starts_with("verify-"));
     let needed = [
         ("sslcert", value("sslkey").is_some()),
@@ -80,7 +82,10 @@ fn missing(setting: &str, entries: &[Entry]) -> Vec<Finding> {
                      PostgreSQL's user"
                 ),
             )
-            .fix(format!("add {keyword} with the path of the published file to {setting}"))
+            .fix(format!(
+                "add {keyword} with the path of the published file to {}",
+                if keyword == "sslrootcert" { place } else { setting }
+            ))
         })
         .collect()
 }
@@ -110,9 +115,14 @@ pub(super) fn entries(pairs: Vec<(String, String)>, data: Option<&Path>) -> Vec<
 pub(super) struct ConnectionString<'a> {
     /// The setting, or what people call it.
     pub(super) name: &'a str,
+    /// All options of the connection.
     pub(super) entries: &'a [Entry],
+    /// Those of these that are judged here, if the others belong to an object with findings of its own; otherwise all are.
+    pub(super) own: Option<&'a [Entry]>,
     pub(super) written: Written<'a>,
-    /// Whether the options name the server to connect to.
+    /// Where options that are missing are written, except for the leaf's files.
+    pub(super) place: &'a str,
+    /// Whether the options that are judged here name the server to connect to.
     pub(super) has_places: bool,
     /// Whether no other files are added to these.
     pub(super) is_whole: bool,
@@ -126,15 +136,14 @@ impl ConnectionString<'_> {
         server: &Server,
         on_disk: Option<&Material>,
     ) -> Vec<Finding> {
-        let Self { name, entries, .. } = *self;
+        let Self { name, place, .. } = *self;
+        let own = self.own.unwrap_or(self.entries);
         let file = PathBuf::from(name);
         // The server has another environment.
         let environment = Environment::new();
-        let service = Service { entries, environment: &environment, file: &file };
-        let value = |keyword: &str| {
-            entries.iter().find(|entry| entry.keyword == keyword).map(|entry| entry.value.as_str())
-        };
-        let through_service = value("service").is_some();
+        let service = Service { entries: own, environment: &environment, file: &file };
+        let value = |keyword: &str| value_of(own, keyword);
+        let through_service = value_of(self.entries, "service").is_some();
         let mut found = Vec::new();
         if through_service {
             found.push(Finding::skipped(
@@ -142,25 +151,25 @@ impl ConnectionString<'_> {
                 format!("{name} names a service, whose options are not examined"),
             ));
         }
-        if !through_service || value("sslmode").is_some() {
-            found.extend(clients::sslmode(Some(value("sslmode").unwrap_or("prefer")), name));
+        // Without a mode of its own it has that of the other object, which is judged there.
+        let is_judged_elsewhere = self.own.is_some() && value("sslmode").is_none();
+        if !is_judged_elsewhere && (!through_service || value("sslmode").is_some()) {
+            found.extend(clients::sslmode(Some(value("sslmode").unwrap_or("prefer")), place));
         }
-        let pinned = pinned::finding(config, server, name, entries, self.written);
+        let pinned = pinned::finding(config, server, name, own, self.written);
         let is_pinned = |keyword: &str| {
             value(keyword).is_some_and(|path| pinned::stable(config, Path::new(path)).is_some())
         };
         let files = FILES.iter().filter(|keyword| value(keyword).is_some() && !is_pinned(keyword));
-        found.extend(
-            files.filter_map(|keyword| clients::named_file(config, entries, keyword, &file)),
-        );
+        found.extend(files.filter_map(|keyword| clients::named_file(config, own, keyword, &file)));
         found.extend(pinned);
-        found.extend(pinned::other_files(config, name, entries));
-        found.extend(clients::other_authorities(config, entries, on_disk));
+        found.extend(pinned::other_files(config, name, own));
+        found.extend(clients::other_authorities(config, own, on_disk));
         found.extend(service.judge_values());
         found.extend(service.authorities_among_lists());
         found.extend(service.revocation(on_disk));
         if !through_service && self.is_whole {
-            found.extend(missing(name, entries));
+            found.extend(missing(name, place, self.entries));
         }
         if self.has_places && !through_service {
             found.extend(service.judge_places());

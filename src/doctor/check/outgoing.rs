@@ -44,25 +44,31 @@ pub(super) fn findings(
             }
             Options::Pairs(pairs) => (pairs.clone(), None),
         };
-        if !pairs.iter().any(|(keyword, _)| connection_string::names_a_file(keyword)) {
+        if !name_files(&pairs) {
             continue;
         }
-        let (pairs, is_whole) = completed(kind, pairs, all);
+        let mut own = connection_string::entries(pairs.clone(), data.as_deref());
+        let Completed { pairs, is_whole, server: of } = completed(kind, pairs, all);
         let mut entries: Vec<Entry> = connection_string::entries(pairs, data.as_deref());
         let is_known = |entry: &Entry| connection_string::is_known(&entry.keyword, version);
         if text.is_none() {
             // The wrapper has options of its own, and has refused those that neither it nor libpq knows.
             entries.retain(is_known);
+            own.retain(is_known);
         } else if let Some(unknown) = entries.iter().find(|entry| !is_known(entry)) {
             found.push(connection_string::refused(&name, &unknown.keyword, version));
             continue;
         }
         let written = Written::Object { kind, text };
+        // A foreign server that names files has findings of its own.
+        let is_judged_there = of.as_ref().is_some_and(|(_, names_files)| *names_files);
         let string = ConnectionString {
             name: &name,
             entries: &entries,
+            own: is_judged_there.then_some(&own[..]),
             written,
-            has_places: true,
+            place: of.as_ref().map_or(&name, |(server, _)| server),
+            has_places: !is_judged_there,
             is_whole,
         };
         found.extend(string.judged(config, server, on_disk));
@@ -71,14 +77,28 @@ pub(super) fn findings(
     found
 }
 
-/// The options of a user mapping together with those of its server, which it overrides; and whether these are all.
-fn completed(kind: &OutgoingKind, pairs: Pairs, all: &AllOutgoing) -> (Pairs, bool) {
+fn name_files(pairs: &Pairs) -> bool {
+    pairs.iter().any(|(keyword, _)| connection_string::names_a_file(keyword))
+}
+
+/// The options of a connection.
+struct Completed {
+    pairs: Pairs,
+    /// Whether these are all.
+    is_whole: bool,
+    /// Of a user mapping: what people call its server, and whether that names files.
+    server: Option<(String, bool)>,
+}
+
+/// The options of a user mapping together with those of its server, which it overrides. Of others, their own.
+fn completed(kind: &OutgoingKind, pairs: Pairs, all: &AllOutgoing) -> Completed {
     match kind {
-        OutgoingKind::Subscription(..) => (pairs, true),
+        OutgoingKind::Subscription(..) => Completed { pairs, is_whole: true, server: None },
         OutgoingKind::Server(name) => {
             let is_its =
                 |one: &Outgoing| matches!(&one.kind, OutgoingKind::Mapping(_, of) if of == name);
-            (pairs, all.unseen_mappings == 0 && !all.seen.iter().any(is_its))
+            let is_whole = all.unseen_mappings == 0 && !all.seen.iter().any(is_its);
+            Completed { pairs, is_whole, server: None }
         }
         OutgoingKind::Mapping(_, name) => {
             let server = OutgoingKind::Server(name.clone());
@@ -87,29 +107,34 @@ fn completed(kind: &OutgoingKind, pairs: Pairs, all: &AllOutgoing) -> (Pairs, bo
                 Some(Options::Pairs(pairs)) => pairs.clone(),
                 _ => Vec::new(),
             };
+            let server = Some((server.name(), name_files(&merged)));
             // Of equal keywords the last one counts.
             merged.extend(pairs);
-            (merged, true)
+            Completed { pairs: merged, is_whole: true, server }
         }
     }
 }
 
 /// What the role may not see. It needs to be a superuser to see it, which pgsvid's own role must not be.
 fn unseen(server: &Server, all: &AllOutgoing) -> Vec<Finding> {
+    let role = &server.session.user;
+    let strings = format!("role {role} may not see their connection strings");
+    let options = format!("they have no options, or role {role} may not see these");
     let kinds = [
-        (all.unseen_subscriptions, "subscription", "the connection strings of", "subscriptions"),
-        (all.unseen_mappings, "user mapping", "the options of", "user mappings"),
+        (all.unseen_subscriptions, "subscription", strings, "subscriptions"),
+        (all.unseen_mappings, "user mapping", options, "user mappings"),
     ];
+    let cut = all.is_cut.then(|| {
+        let text = "whether more subscriptions, foreign servers and user mappings name published files: there are too many to examine";
+        Finding::skipped(Code::ConnectionUnseen, text)
+    });
     let unseen = kinds.into_iter().filter(|(count, ..)| *count > 0);
-    unseen
-        .map(|(count, object, what, plural)| {
-            let role = &server.session.user;
-            let text = format!(
-                "whether {count} {plural} name published files: role {role} may not see {what} {plural}"
-            );
+    cut.into_iter()
+        .chain(unseen.map(|(count, object, why, plural)| {
+            let text = format!("whether {count} {plural} name published files: {why}");
             Finding::skipped(Code::ConnectionUnseen, text)
                 .about(object)
                 .fix("run check as a superuser to include them: --user postgres")
-        })
+        }))
         .collect()
 }

@@ -44,7 +44,9 @@ pub(super) fn findings(
                 let string = ConnectionString {
                     name: setting,
                     entries: &entries,
+                    own: None,
                     written,
+                    place: setting,
                     has_places,
                     is_whole: true,
                 };
@@ -58,17 +60,28 @@ pub(super) fn findings(
     found
 }
 
-/// The finding about a standby's connection whose options the role may not see.
-fn unseen(server: &Server, answers: &Answers) -> Option<Finding> {
-    let setting = "primary_conninfo";
-    let is_unseen = answers.standing.in_recovery && answers.standing.setting(setting).is_none();
-    // Without it the standby takes its data from an archive.
-    if !is_unseen || survey::is_set(&server.session, setting) == Some(false) {
-        return None;
-    }
+/// The findings about a standby's and a Citus node's connections whose options the role may not see.
+fn unseen(server: &Server, answers: &Answers) -> Vec<Finding> {
+    let standing = &answers.standing;
+    let may_be_set = |setting: &str| match setting {
+        // Without it the standby takes its data from an archive.
+        "primary_conninfo" => {
+            standing.in_recovery && survey::is_set(&server.session, setting) != Some(false)
+        }
+        // A superuser sees it, if the extension's library is loaded.
+        _ => answers.citus.is_some() && !standing.superuser,
+    };
+    let names = SETTINGS.into_iter().map(|(name, _)| name);
+    let unseen = names.filter(|name| standing.setting(name).is_none() && may_be_set(name));
     let role = &server.session.user;
-    let text =
-        format!("whether {setting} names published files: role {role} may not see that setting");
-    let found = Finding::skipped(Code::ConnectionUnseen, text).about(setting);
-    Some(found.fix("run check as a superuser to include it: --user postgres"))
+    unseen
+        .map(|name| {
+            let text = format!(
+                "whether {name} names published files: role {role} may not see that setting"
+            );
+            Finding::skipped(Code::ConnectionUnseen, text)
+                .about(name)
+                .fix("run check as a superuser to include it: --user postgres")
+        })
+        .collect()
 }

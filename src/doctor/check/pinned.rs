@@ -1,4 +1,4 @@
-//! Connections of a server that name a generation's own paths, which die with the generation, or files that nobody renews.
+//! Connections of a server that name a generation's own paths, which are deleted with the generation, or files that nobody renews.
 
 use std::path::{Component, Path, PathBuf};
 
@@ -8,7 +8,7 @@ use crate::companions::service_reader::Entry;
 use crate::config::Config;
 use crate::consumers::Server;
 use crate::doctor::finding::{Code, Finding};
-use crate::sql::{OutgoingKind, statements};
+use crate::sql::{OutgoingKind, SECRETS, statements};
 use crate::text::shown;
 
 /// The keywords that name a leaf's files. Authorities are compared by their contents.
@@ -19,8 +19,6 @@ const FILES: [&str; 3] = ["sslcert", "sslkey", "sslrootcert"];
 const GENERATION: &str = "..v";
 /// The link to the present generation.
 const CURRENT: &str = "..data";
-/// Options that must not be printed.
-const SECRETS: [&str; 2] = ["password", "sslpassword"];
 
 /// Where the options are written, which decides how they are changed.
 #[derive(Debug, Clone, Copy)]
@@ -62,8 +60,8 @@ pub(super) fn finding(
         .collect();
     let [(keyword, _), ..] = pinned[..] else { return None };
     let text = format!(
-        "{name} names files of one generation ({keyword}): they stay the same in each rotation, and are deleted later, so that PostgreSQL \
-         cannot connect any more"
+        "{name} names files of one generation ({keyword}): a rotation does not change this path, and the files are deleted later: \
+         then PostgreSQL cannot connect"
     );
     let finding = Finding::failure(Code::ConnectionPathPinned, text).cause(
         "`-R` of pg_basebackup and pg_rewind resolves service=, and writes the paths that the service file has at that moment",
@@ -74,7 +72,7 @@ pub(super) fn finding(
     Some(finding.fix(words).command_if_any(command))
 }
 
-/// The command that writes the stable paths; `None` if that would print a password.
+/// The command that writes the stable paths; `None` if that would print a secret.
 fn command(server: &Server, written: Written<'_>, pinned: &[(&str, PathBuf)]) -> Option<String> {
     let session = &server.session;
     match written {
@@ -111,7 +109,7 @@ fn options(pinned: &[(&str, PathBuf)]) -> String {
     options.collect::<Vec<_>>().join(", ")
 }
 
-/// The connection string with the stable paths; `None` if it has a password.
+/// The connection string with the stable paths; `None` if it has a secret.
 fn replaced(text: &str, pinned: &[(&str, PathBuf)]) -> Option<String> {
     let pairs = conninfo::parse(text)?;
     if pairs.iter().any(|(keyword, _)| SECRETS.contains(&keyword.as_str())) {
@@ -152,4 +150,27 @@ pub(super) fn other_files(config: &Config, name: &str, entries: &[Entry]) -> Opt
             published.map(|path| path.display().to_string()).join(", ")
         )),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn l11_a_string_with_a_secret_is_not_printed() {
+        let pinned = [("sslcert", PathBuf::from("/svids/svid.pem"))];
+        let text = "host=a sslcert=/svids/..v1/svid.pem";
+        assert_eq!(replaced(text, &pinned).as_deref(), Some("host=a sslcert=/svids/svid.pem"));
+        for secret in SECRETS {
+            assert_eq!(replaced(&format!("{text} {secret}=x"), &pinned), None, "{secret}");
+        }
+    }
+
+    /// Each is a keyword that libpq knows.
+    #[test]
+    fn l11_the_secrets_are_keywords_of_libpq() {
+        for secret in SECRETS {
+            assert!(crate::companions::service_reader::since(secret).is_some(), "{secret}");
+        }
+    }
 }

@@ -45,22 +45,29 @@ pub(super) struct Answers {
     pub(super) groups: Option<BTreeSet<String>>,
     /// The roles of `[[roles]]` that exist.
     pub(super) roles: BTreeMap<String, Role>,
-    /// Roles that log in and can do everything, or can gain that, and whether there are more.
-    pub(super) superusers: (Vec<Superuser>, bool),
+    /// Roles that log in and can do everything, or can gain that, and whether there are more; or why they are unknown.
+    pub(super) superusers: Result<(Vec<Superuser>, bool), String>,
     /// The replication connections, or why they are unknown; only their numbers are right if the role may not see them.
     pub(super) replication: Result<Replication, String>,
     /// What the server connects to by itself, or why that is unknown.
     pub(super) outgoing: Result<AllOutgoing, String>,
     /// What Citus says of its nodes, or why it did not answer; `None` without that extension in this database.
-    pub(super) citus: Option<Result<Citus, String>>,
-    /// Foreign servers with a user mapping whose options the session may not see.
-    pub(super) hidden_mappings: Vec<String>,
+    pub(super) citus: Option<Result<Citus, sql::Error>>,
+    /// Foreign servers with a user mapping whose options the session may not see, or why they are unknown.
+    pub(super) hidden_mappings: Result<Vec<String>, String>,
     /// What the regular expressions of `pg_ident.conf` match.
     pub(super) expressions: Expressions,
 }
 
 /// The result of the queries; `None` if no PostgreSQL is configured.
 pub(super) struct Sql(pub(super) Option<Result<Answers, sql::Error>>);
+
+impl Answers {
+    /// The roles that can do everything, as far as they are known.
+    pub(super) fn known_superusers(&self) -> &[Superuser] {
+        self.superusers.as_ref().map(|(found, _)| found.as_slice()).unwrap_or_default()
+    }
+}
 
 impl Sql {
     pub(super) fn answers(&self) -> Option<&Answers> {
@@ -156,16 +163,17 @@ async fn answers(
         None => None,
     };
     let roles = session.roles(&config.roles.roles()).await?;
-    let superusers = session.superusers().await?;
+    // An administrator may have closed a view of these to the role, which is no reason to know less of the rest.
+    let superusers = session.superusers().await.map_err(|error| error.to_string());
     let replication = session.replication().await.map_err(|error| error.to_string());
     let outgoing = session.outgoing().await.map_err(|error| error.to_string());
-    let hidden_mappings = session.hidden_mappings().await?;
+    let hidden_mappings = session.hidden_mappings().await.map_err(|error| error.to_string());
     // Last, because the server may be busy with them for a time.
     let own_user = own_user(config);
     let mappings = mappings.into_iter().flatten();
     let expressions = expressions::try_all(session, config, mappings, own_user.1.as_deref()).await;
     // An unreachable node takes longer than a statement may take.
-    let citus = session.citus().await.map_err(|error| error.to_string()).transpose();
+    let citus = session.citus().await.transpose();
     Ok(Answers {
         settings,
         standing,

@@ -12,6 +12,8 @@ use crate::material::Material;
 use crate::sql::{self, MOST_SUPERUSERS, Might, Standing, Superuser, statements};
 use crate::text::shown;
 
+const AS_SUPERUSER: &str = "run check as a superuser: --user postgres";
+
 pub(super) fn findings(
     session: &sql::Settings,
     answers: &Answers,
@@ -19,7 +21,8 @@ pub(super) fn findings(
     on_disk: Option<&Material>,
 ) -> Vec<Finding> {
     let (uid, name) = answers.own_user.clone();
-    let (superusers, more) = &answers.superusers;
+    let superusers = answers.known_superusers();
+    let more = matches!(answers.superusers, Ok((_, true)));
     let expressions = answers.expressions.own.clone();
     let login = Some((session.user.clone(), session.database.clone()));
     let user = SocketUser { uid, name, login, expressions };
@@ -34,12 +37,23 @@ pub(super) fn findings(
             .fix("run check where PostgreSQL runs, as its uid, or as a superuser: --user postgres"),
         );
     }
-    if *more {
+    if let Err(error) = &answers.superusers {
+        let text = format!(
+            "whether pgsvid's user, {name}, may be a superuser over the socket: the roles that can do everything are unknown"
+        );
+        findings
+            .push(Finding::skipped(Code::SuperuserOverSocket, text).cause(error).fix(AS_SUPERUSER));
+        let text = format!("whether {} lets workloads log in as superusers", facts.ident);
+        findings.push(
+            Finding::skipped(Code::SuperuserByCertificate, text).cause(error).fix(AS_SUPERUSER),
+        );
+    }
+    if more {
         findings.push(Finding::skipped(Code::SuperuserOverSocket, format!(
             "whether pgsvid's user, {name}, may be one of the superusers beyond the first {MOST_SUPERUSERS}"
         )));
     }
-    if *more {
+    if more {
         findings.push(Finding::skipped(
             Code::SuperuserByCertificate,
             format!(
@@ -74,22 +88,28 @@ pub(super) fn findings(
 /// because then the person who runs `check` has named a superuser to see everything.
 pub(super) fn own_role(server: &Server, answers: &Answers) -> Vec<Finding> {
     let Standing { role, superuser: false, .. } = &answers.standing else { return Vec::new() };
-    if let Some(found) = answers.superusers.0.iter().find(|superuser| superuser.role == *role) {
+    let mut known = answers.known_superusers().iter();
+    if let Some(found) = known.find(|superuser| superuser.role == *role) {
         return vec![can_become_one(server, role, found)];
     }
-    if answers.hidden_mappings.is_empty() {
+    let hidden = match (&answers.superusers, &answers.hidden_mappings) {
+        (Err(error), _) | (_, Err(error)) => {
+            let text = format!("whether role {} can make itself a superuser", shown(role));
+            let skipped = Finding::skipped(Code::OwnRoleSuperuser, text);
+            return vec![skipped.cause(error).fix(AS_SUPERUSER)];
+        }
+        (Ok(_), Ok(hidden)) => hidden,
+    };
+    if hidden.is_empty() {
         return Vec::new();
     }
-    let servers: Vec<String> = answers.hidden_mappings.iter().map(|name| shown(name)).collect();
+    let servers: Vec<String> = hidden.iter().map(|name| shown(name)).collect();
     let text = format!(
         "whether a user mapping lets role {} log in as a superuser, by foreign server {}: its options are hidden from this role",
         shown(role),
         servers.join(", ")
     );
-    vec![
-        Finding::skipped(Code::OwnRoleSuperuser, text)
-            .fix("run check as a superuser: --user postgres"),
-    ]
+    vec![Finding::skipped(Code::OwnRoleSuperuser, text).fix(AS_SUPERUSER)]
 }
 
 fn can_become_one(server: &Server, role: &str, found: &Superuser) -> Finding {

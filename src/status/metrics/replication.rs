@@ -20,23 +20,24 @@ impl Page<'_> {
         });
         self.family(
             "pgsvid_replication_connections",
-            "Connections that receive from the consumer, by what their client shows, if its role may see them; at most the 20 oldest are counted",
+            "Connections that receive from the consumer, by what their client shows, if its role may see them; at most 20 are counted, those without a certificate first",
             MetricType::Gauge,
             connections,
         )?;
-        let outlived = seen().map(|(it, replication)| {
+        let of_known_life = seen().filter(|(_, replication)| replication.life_is_set);
+        let outlived = of_known_life.map(|(it, replication)| {
             let bounds = replication.connections.iter().filter_map(|one| replication.bound(one));
             let outlived = bounds.filter(|bound| *bound <= replication.at).count();
             ([(CONSUMER, it.name.as_str())], outlived as u64)
         });
         self.family(
             "pgsvid_replication_outlived",
-            "Connections among these that have outlived the certificate of their client",
+            "Of these connections, those that are older than postgres.client_svid_life; no sample without that key",
             MetricType::Gauge,
             outlived,
         )?;
         let receiving = seen().filter_map(|(it, replication)| {
-            let receives = replication.receiver.as_ref()?.state.is_some();
+            let receives = replication.receiver.as_ref()?.receives;
             Some(([(CONSUMER, it.name.as_str())], u64::from(receives)))
         });
         self.family(

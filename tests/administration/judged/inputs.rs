@@ -45,6 +45,18 @@ fn b104_a_configuration_and_a_password_that_others_can_write_or_read_are_told() 
     assert!(found(&check(&setup, &[]), "warning", READABLE).is_empty());
     chown(&password, Some(third.uid()), None).unwrap();
     assert!(texts(&check(&setup, &[])).contains("password"));
+    chown(&password, Some(server.uid()), None).unwrap();
+    // That of a key store, too.
+    let store = setup.other.write_owned("store", "secret\n", 0o644, server.uid(), server.gid());
+    setup.configure(&format!(
+        "[[files.extra]]\nname = 'svid.p12'\ncontent = 'pkcs12'\npassword_file = '{}'\n",
+        store.display()
+    ));
+    let report = check(&setup, &[]);
+    let found_here = one(&report, "warning", READABLE);
+    assert!(found_here["text"].as_str().unwrap().contains("files.extra.password_file"));
+    paste(found_here);
+    assert!(found(&check(&setup, &[]), "warning", READABLE).is_empty());
 }
 
 /// Patroni's password is enough to restart PostgreSQL, and the password of the stores can be chosen by anyone who can write it.

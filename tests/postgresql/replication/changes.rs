@@ -7,7 +7,7 @@ use super::{Parts, World, admit, cut, shell, streams, wait_for_streams};
 const ROTATIONS: u32 = 50;
 
 #[test]
-fn l02_l14_fifty_rotations_with_cut_connections_and_everything_streams() {
+fn l02_l14_fifty_rotations_and_everything_streams_again_after_each_cut() {
     let world = World::start();
     for rotation in 1..=ROTATIONS {
         world.primary.agent.rotate().unwrap();
@@ -83,6 +83,17 @@ fn l04_a_former_primary_follows_by_the_printed_pg_rewind() {
     let world = World::start();
     let World { primary, standby, subscriber, .. } = &world;
     subscriber.cluster.stop(Mode::Fast);
+    // What has to be set before the failure.
+    let parts = Parts::print(
+        &primary.arguments(),
+        &standby.cluster,
+        "localhost",
+        &["--slot", "standby", "--rewind"],
+    );
+    primary.cluster.stop(Mode::Fast);
+    primary.cluster.set_conf(&parts.of("On every server, in postgresql.conf"));
+    primary.cluster.start();
+    wait_for_streams(&primary.cluster, &["standby"]);
     let promote = "SELECT pg_promote(true, 20)";
     assert_eq!(standby.cluster.sql("postgres", "postgres", promote), "t");
     // It has gone on alone.
@@ -90,12 +101,6 @@ fn l04_a_former_primary_follows_by_the_printed_pg_rewind() {
     primary.cluster.stop(Mode::Fast);
     standby.cluster.sql("postgres", "postgres", "CHECKPOINT; INSERT INTO t VALUES (50)");
     // It logs in as a standby by its own certificate now, and takes over the name of the standby's slot.
-    let parts = Parts::print(
-        &primary.arguments(),
-        &standby.cluster,
-        "localhost",
-        &["--slot", "standby", "--rewind"],
-    );
     let prepare = parts.of("On the primary, in psql as a superuser");
     standby.cluster.sql("postgres", "postgres", &prepare);
     admit(&standby.cluster, &[&parts, &world.cascade.setup(&primary.agent, &standby.cluster, &[])]);
@@ -112,4 +117,35 @@ fn l04_a_former_primary_follows_by_the_printed_pg_rewind() {
     });
     cut(&standby.cluster, &["cascade", "localhost"]);
     assert_eq!(streams(&standby.cluster).len(), 2);
+}
+
+/// A slot's name has no capital letters, and no two subscribers can have one slot.
+#[test]
+fn l02_two_subscribers_of_a_publication_whose_name_no_slot_can_have() {
+    let world = World::start();
+    let World { primary, subscriber, .. } = &world;
+    let publication = ["--publication", "My-Sales", "--publication-database", "postgres"];
+    primary.cluster.sql("postgres", "postgres", "CREATE PUBLICATION \"My-Sales\" FOR TABLE t");
+    for name in ["one", "two"] {
+        let arguments = subscriber.arguments(&primary.agent);
+        let parts = Parts::print(&arguments, &primary.cluster, name, &publication);
+        subscriber.cluster.sql("postgres", "postgres", &format!("CREATE DATABASE {name}"));
+        subscriber.cluster.sql("postgres", name, "CREATE TABLE t (n int PRIMARY KEY)");
+        let create = parts.of("On the subscriber, in psql as a superuser");
+        subscriber.cluster.sql("postgres", name, &create);
+    }
+    wait_for_streams(&primary.cluster, &["one", "standby", "subscriber", "two"]);
+    // A role that has another purpose gets no right by this.
+    primary.cluster.sql("postgres", "postgres", "CREATE ROLE other LOGIN");
+    let arguments = subscriber.arguments(&primary.agent);
+    let parts = Parts::print(&arguments, &primary.cluster, "one", &["--role", "other"]);
+    let create = parts.of("On the primary, in psql as a superuser");
+    let refused = primary.cluster.try_sql("postgres", "postgres", &create).unwrap_err();
+    assert!(refused.to_string().contains("LOGIN REPLICATION"), "{refused}");
+    primary.cluster.sql("postgres", "postgres", "INSERT INTO t VALUES (3)");
+    for name in ["one", "two"] {
+        eventually(LIMIT, format!("{name} has the row"), || {
+            subscriber.cluster.sql("postgres", name, "SELECT count(*) FROM t WHERE n = 3") == "1"
+        });
+    }
 }

@@ -19,7 +19,7 @@ use test_support::{
 const PGSVID: &str = env!("CARGO_BIN_EXE_pgsvid");
 /// Reconnects are tried soon, and logical replication is possible.
 const CONF: &str = "wal_retrieve_retry_interval = 200ms\nwal_level = logical\nwal_keep_size = 64MB\nmax_wal_senders = 20\n\
-                    max_replication_slots = 20\nwal_log_hints = on\nfull_page_writes = on";
+                    max_replication_slots = 20\nfull_page_writes = on";
 
 /// A server with a pgsvid and a directory of its own. Its identity comes from the agent of the primary.
 struct Node {
@@ -258,7 +258,10 @@ impl World {
     fn start() -> Self {
         let primary = Setup::builder(PGSVID).cluster(|cluster| cluster.conf(CONF)).create();
         let listen = primary.other.join("status.sock");
-        let health = format!("[health]\nlisten = 'unix:{}'\n", listen.display());
+        let health = format!(
+            "[postgres]\nclient_svid_life = '1h'\n[health]\nlisten = 'unix:{}'\n",
+            listen.display()
+        );
         primary.configure(&format!("[svid]\nspiffe_id = '{}'\n{health}", Setup::SPIFFE_ID));
         let agent = &primary.agent;
         let [standby, cascade, subscriber] =

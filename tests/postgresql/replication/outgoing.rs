@@ -47,15 +47,31 @@ fn l12_foreign_servers_and_their_mappings_are_looked_at_as_clients() {
     let now = report(&setup, &[]);
     assert_eq!(found(&now, "connection-unseen"), [pair("skipped", "user mapping")]);
     assert_eq!(found(&now, "service-file"), [pair("ok", "foreign server strict")]);
+    // The right to read all tables does not show the options of others' mappings.
+    sql(
+        "CREATE ROLE reader LOGIN; GRANT pg_read_all_data TO reader; GRANT EXECUTE ON FUNCTION pg_reload_conf() TO reader",
+    );
+    let name = test_support::Account::server().name().to_owned();
+    let ident = format!("pgsvid {name} pgsvid\npgsvid {name} reader");
+    setup.cluster.set_ident(&ident);
+    setup.cluster.set_hba("local postgres pgsvid,reader peer map=pgsvid\nhostssl all localhost 127.0.0.1/32 cert\nlocal all all peer");
+    setup.cluster.reload();
+    eventually(test_support::LIMIT, "the reader's view is judged", || {
+        let now = report(&setup, &["--user", "reader"]);
+        found(&now, "connection-unseen").contains(&pair("skipped", "user mapping"))
+    });
 
     // The paths of a generation, in both.
     let generation = std::fs::read_link(setup.files.join("..data")).unwrap();
     let generation = format!("{files}/{}", generation.display());
     sql(&format!("ALTER SERVER strict OPTIONS (SET sslrootcert '{generation}/svid_bundle.pem')"));
-    let now = report(&setup, &[]);
     let pinned = "connection-path-pinned";
-    assert_eq!(found(&now, pinned), [pair("failure", "foreign server strict")]);
-    paste(&now, pinned);
+    // Once, and not for the mapping, which cannot have that option.
+    for more in [&[][..], &ADMIN] {
+        let now = report(&setup, more);
+        assert_eq!(found(&now, pinned), [pair("failure", "foreign server strict")], "{now:#}");
+    }
+    paste(&report(&setup, &ADMIN), pinned);
     assert!(found(&report(&setup, &[]), pinned).is_empty());
     sql(&format!(
         "ALTER USER MAPPING FOR postgres SERVER strict OPTIONS (SET sslcert '{generation}/svid.pem')"
@@ -77,21 +93,35 @@ fn l12_foreign_servers_and_their_mappings_are_looked_at_as_clients() {
     assert_eq!(sql("SELECT n FROM dblink('loose', 'SELECT n FROM t') AS d (n int)"), "7");
     let now = report(&setup, &ADMIN);
     let not_strict = found(&now, "sslmode-not-strict");
-    assert!(
-        not_strict.is_empty() || not_strict == [pair("failure", "foreign server loose")],
-        "{now:#}"
-    );
+    assert_eq!(not_strict, [pair("failure", "foreign server loose")], "{now:#}");
     sql("ALTER SERVER loose OPTIONS (ADD sslmode 'require')");
     let now = report(&setup, &ADMIN);
     assert_eq!(found(&now, "sslmode-server-unproven"), [pair("warning", "foreign server loose")]);
+    // A mapping that names files while its server names none: the mode is the server's option.
+    sql(&format!(
+        "CREATE SERVER bare FOREIGN DATA WRAPPER postgres_fdw OPTIONS (host 'localhost', dbname 'postgres')"
+    ));
+    sql(&format!(
+        "CREATE USER MAPPING FOR postgres SERVER bare OPTIONS (user 'localhost', sslcert '{files}/svid.pem', sslkey '{files}/svid_key.pem')"
+    ));
+    let now = report(&setup, &ADMIN);
+    assert_eq!(
+        found(&now, "sslmode-not-strict"),
+        [pair("failure", "user mapping of postgres for server bare")]
+    );
+    let fix = all_found(&now, "sslmode-not-strict")[0]["fix"].as_str().unwrap().to_owned();
+    assert!(fix.contains("foreign server bare") && !fix.contains("mapping"), "{fix}");
+    sql("DROP SERVER bare CASCADE");
     assert!(!now.to_string().contains("geheim"), "{now:#}");
     // A view that an administrator has closed is no all-clear, and the rest is examined.
     sql("REVOKE SELECT ON pg_foreign_server FROM PUBLIC");
     let now = report(&setup, &[]);
     assert_eq!(found(&now, "connection-unseen"), [pair("skipped", "")]);
     assert!(!found(&now, "reload-privilege").is_empty());
+    assert!(found(&now, "superuser-over-socket").iter().all(|(severity, _)| severity != "ok"));
+    assert_eq!(found(&now, "own-role-superuser"), [pair("skipped", "")]);
     sql("GRANT SELECT ON pg_foreign_server TO PUBLIC");
-    // Nobody is to be bothered by servers that need no certificate.
+    // Servers that name no certificate are not reported.
     sql("DROP SERVER loose CASCADE; DROP SERVER strict CASCADE");
     sql("CREATE SERVER plain FOREIGN DATA WRAPPER postgres_fdw OPTIONS (host 'localhost')");
     assert!(!report(&setup, &ADMIN).to_string().contains("foreign server"));
@@ -123,6 +153,14 @@ fn l13_citus_nodes_that_do_not_reach_each_other_are_found() {
     for more in [&ADMIN[..], &[]] {
         assert_eq!(codes(more), [pair("ok", "")]);
     }
+    // Its setting is the superusers' alone.
+    let unseen = |more: &[&str]| found(&report(&setup, more), "connection-unseen");
+    assert_eq!(unseen(&[]), [pair("skipped", "citus.node_conninfo")]);
+    assert!(unseen(&ADMIN).is_empty());
+    // A coordinator that has no nodes proves nothing.
+    sql("CREATE TABLE kept AS SELECT * FROM health; DELETE FROM health");
+    assert_eq!(codes(&ADMIN), [pair("skipped", "")]);
+    sql("INSERT INTO health SELECT * FROM kept");
     // NULL is Citus's answer for a node that it could not reach.
     sql("UPDATE health SET w = NULL WHERE a = 'two'");
     let now = report(&setup, &ADMIN);
@@ -134,4 +172,11 @@ fn l13_citus_nodes_that_do_not_reach_each_other_are_found() {
     // An error is no all-clear.
     sql("DROP TABLE health");
     assert_eq!(codes(&ADMIN), [pair("skipped", "")]);
+    // A node that does not answer at all: Citus waits longer for it than pgsvid does.
+    sql(
+        "CREATE VIEW health AS SELECT 'one'::text AS a, 'two'::text AS b, pg_sleep(60) IS NULL AS w",
+    );
+    let now = report(&setup, &ADMIN);
+    assert_eq!(found(&now, "citus-nodes"), [pair("failure", "")]);
+    assert!(all_found(&now, "citus-nodes")[0]["cause"].is_string(), "{now:#}");
 }

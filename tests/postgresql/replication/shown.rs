@@ -1,5 +1,6 @@
 //! What status, metrics and `check` show of replication, and what is found wrong with it.
 
+use std::net::TcpListener;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -95,11 +96,7 @@ fn l09_a_connection_without_tls_or_without_a_certificate_is_found() {
     let none = check(&setup.arguments(), &["--user", "postgres"]);
     assert!(found(&none, CERTIFICATE).is_empty() && found(&none, "replication-rights").is_empty());
     // The lines that let them in are found, too.
-    assert!(
-        !all_found(&none, "hba-any-role").is_empty()
-            || !all_found(&none, "hba-without-certificate").is_empty(),
-        "{none:#}"
-    );
+    assert!(!all_found(&none, "hba-any-role").is_empty(), "{none:#}");
 
     let receivers = ["disable", "require"].map(|mode| {
         let place = setup.other.subdirectory(mode).display().to_string();
@@ -123,7 +120,18 @@ fn l09_a_connection_without_tls_or_without_a_certificate_is_found() {
     paste(&report, "replication-rights");
     let report = check(&setup.arguments(), &[]);
     assert_eq!(found(&report, CERTIFICATE).len(), 2);
+    // A view that an administrator has closed is no all-clear.
+    setup.cluster.sql("postgres", "postgres", "REVOKE SELECT ON pg_stat_wal_receiver FROM PUBLIC");
+    let report = check(&setup.arguments(), &[]);
+    assert_eq!(found(&report, "replication-rights"), [pair("skipped", "")]);
+    assert!(all_found(&report, "replication-rights")[0]["cause"].is_string(), "{report:#}");
     drop(receivers);
+}
+
+/// Waits until the worker of a subscription runs.
+fn wait_for_worker(cluster: &test_support::Cluster) {
+    let query = "SELECT count(*) FROM pg_stat_subscription WHERE pid IS NOT NULL AND last_msg_receipt_time IS NOT NULL";
+    eventually(LIMIT, "the worker runs", || cluster.sql("postgres", "postgres", query) == "1");
 }
 
 #[test]
@@ -174,8 +182,21 @@ fn l10_a_standby_and_a_subscription_that_receive_nothing_are_found_with_the_caus
             .contains("pgsvid_replication_silent_subscriptions{consumer=\"postgres\"} 1")
     );
 
+    // Something accepts the connections, and never answers: the worker waits, and so it runs, but receives nothing.
+    let silent = TcpListener::bind(("127.0.0.1", world.primary.cluster.port())).unwrap();
+    wait_for_worker(&world.subscriber.cluster);
+    for _ in 0..10 {
+        let report = of(&world.subscriber, &[]);
+        assert_eq!(found(&report, NOT_RECEIVING), [pair("failure", sub)], "{report:#}");
+    }
+    drop(silent);
+
     world.primary.cluster.start();
     wait_for_streams(&world.primary.cluster, &["standby", "subscriber"]);
+    // A connection that nothing comes over but the keepalives of an idle publisher.
+    eventually(LIMIT, "the subscription receives", || {
+        found(&of(&world.subscriber, &[]), NOT_RECEIVING) == [pair("ok", sub)]
+    });
     look();
     standby.event("replication-back");
     subscriber.event("replication-back");
@@ -184,6 +205,10 @@ fn l10_a_standby_and_a_subscription_that_receive_nothing_are_found_with_the_caus
     eventually(LIMIT, "the standby has it", || {
         found(&of(&world.standby, &[]), "replication-rights") == [pair("skipped", "")]
     });
+    // What cannot be seen any more is not shown.
+    look();
+    eventually(LIMIT, "nothing earlier is shown", || replication(&world.standby.other).is_null());
+    assert!(!metrics(&world.standby.other).contains("pgsvid_replication_receiving{"));
 }
 
 #[test]
@@ -232,10 +257,6 @@ fn l11_paths_of_a_generation_are_found_and_the_printed_command_replaces_them() {
         .unwrap();
     let other = standby.other.write("other.pem", svid.chain_pem(), 0o644).display().to_string();
     let named = format!("sslcert={directory}/svid.pem");
-    assert!(
-        stable.contains(&format!("sslcert={directory}")) || stable.contains(&directory),
-        "{stable}"
-    );
     let plain = stable.replace('\'', "");
     assert!(plain.contains(&named), "{plain}");
     set(&plain.replace(&named, &format!("sslcert={other}")));

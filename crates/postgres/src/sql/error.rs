@@ -178,6 +178,16 @@ impl Error {
         matches!(self, Self::Refused { code, .. } if *code == SqlState::UNDEFINED_OBJECT)
     }
 
+    /// Whether a statement took too long: the server has ended it, or this side has not waited longer.
+    #[must_use]
+    pub fn is_about_time(&self) -> bool {
+        match self {
+            Self::Silent(_) => true,
+            Self::Refused { code, login: false, .. } => *code == SqlState::QUERY_CANCELED,
+            _ => false,
+        }
+    }
+
     /// Whether a regular expression could not be compiled.
     #[must_use]
     pub fn is_about_an_expression(&self) -> bool {

@@ -50,7 +50,7 @@ pub(crate) use connection::Connection;
 pub use error::{Error, Retry};
 pub use expression::{first_parts, is_anchored, is_exact, lookalikes};
 pub use might::{Grant, MOST_SUPERUSERS, Might, Superuser};
-pub use outgoing::{AllOutgoing, Options, Outgoing, OutgoingKind};
+pub use outgoing::{AllOutgoing, Options, Outgoing, OutgoingKind, SECRETS};
 pub(crate) use password::read_password;
 pub use refusal::Refusal;
 pub use replication::{Over, Receiver, Replication, Sender, Shown};

@@ -218,10 +218,12 @@ impl Session {
         };
         if sees_strings {
             let rows = self.rows(&outgoing::subscriptions(), Allowance::LISTS).await?;
-            found.seen = outgoing::parse(&rows)?;
+            (found.seen, found.is_cut) = outgoing::parse_subscriptions(&rows)?;
         }
         let rows = self.rows(&outgoing::servers(), Allowance::LISTS).await?;
-        found.seen.extend(outgoing::parse(&rows)?);
+        let (servers, is_cut) = outgoing::parse_servers(&rows)?;
+        found.seen.extend(servers);
+        found.is_cut |= is_cut;
         Ok(found)
     }
 

@@ -12,6 +12,7 @@ mod log_prefix;
 mod mounts;
 mod naming;
 mod neighbours;
+mod refusals;
 mod revocation;
 mod server_log;
 mod server_process;
@@ -29,8 +30,9 @@ pub use listeners::{Listener, listeners};
 pub use loading::{Changes, Loading, Restart, Unknown, changes, is_changed_since, loading};
 pub use mounts::{Mount, mount_of, mounts};
 pub use neighbours::{Neighbour, neighbours};
+pub use refusals::{Refusals, Refused, last_refusals};
 pub use revocation::{Revocation, among_lists, revocation};
-pub use server_log::{Reloaded, last_refusal, last_reload};
+pub use server_log::{Reloaded, last_reload};
 pub use server_process::is_elsewhere;
 pub use withheld::{Withheld, withheld};
 

@@ -12,9 +12,9 @@ use pgsvid_base::files;
 use pgsvid_base::text::shown;
 
 /// How much of the end of a log is read, in bytes: a client can write a few MiB into it at once, and so push a refusal away.
-const MOST: u64 = 64 * 1024 * 1024;
-/// The longest line that is read whole, in bytes. The postmaster's are shorter.
-const LONGEST_LINE: u64 = 16 * 1024;
+pub(super) const MOST: u64 = 64 * 1024 * 1024;
+/// The longest line that is read whole, in bytes. The postmaster's are shorter; of libpq's messages the beginning is enough.
+pub(super) const LONGEST_LINE: u64 = 16 * 1024;
 /// The postmaster's messages, in English only (PostgreSQL: `postmaster.c`, `process_pm_reload_request`).
 const ASKED: &str = "received SIGHUP, reloading configuration files";
 const STARTED: &str = "database system is ready to accept";
@@ -98,33 +98,8 @@ pub fn last_reload(socket: &sql::Settings, standing: &Standing) -> Option<Reload
     Some(Reloaded { log: path, ..found })
 }
 
-/// What the server's log says last of a connection that the server opened itself and that was refused: `to` is `primary server` or
-/// `publisher`. Shortened and escaped; `None` if it says nothing, or if no log can be found and read. Clients may be able to write
-/// such a line.
-#[must_use]
-pub fn last_refusal(socket: &sql::Settings, to: &str) -> Option<String> {
-    let (data, pid) = server(socket)?;
-    let path = text(&data, pid)?;
-    let lines = files::last_lines(&path, MOST, LONGEST_LINE).ok()?;
-    refusal(lines, to)
-}
-
-/// The messages are those of `walreceiver.c`, `worker.c` and `libpqwalreceiver.c`, in English only.
-fn refusal(log: impl Iterator<Item = Vec<u8>>, to: &str) -> Option<String> {
-    let refused =
-        [format!("could not connect to the {to}: "), "could not start WAL streaming: ".to_owned()];
-    let why = |line: Vec<u8>| {
-        let line = String::from_utf8_lossy(&line);
-        // A line that continues a message begins with a tab.
-        let begins = !line.starts_with('\t');
-        let (_, why) = refused.iter().find_map(|refused| line.split_once(refused.as_str()))?;
-        begins.then(|| shown(why))
-    };
-    log.filter_map(why).last()
-}
-
 /// The server's data directory, and its postmaster's process ID.
-fn server(socket: &sql::Settings) -> Option<(PathBuf, u32)> {
+pub(super) fn server(socket: &sql::Settings) -> Option<(PathBuf, u32)> {
     let data = data_directory(socket)?;
     let lock = files::text(&data.join("postmaster.pid"), LARGEST_LOCK).ok()?;
     let pid = lock.lines().next()?.parse().ok()?;
@@ -143,7 +118,7 @@ fn collected(data: &Path, form: &str) -> Option<PathBuf> {
 }
 
 /// The log of lines: the collector's, or the postmaster's standard error.
-fn text(data: &Path, pid: u32) -> Option<PathBuf> {
+pub(super) fn text(data: &Path, pid: u32) -> Option<PathBuf> {
     if data.join("current_logfiles").exists() {
         return collected(data, "stderr");
     }
@@ -320,25 +295,6 @@ mod tests {
         let at = |seconds: u32| format!("{seconds}.100 7 LOG:  {REFUSED}\n");
         assert_eq!(found("%n %p ", &at(1_795_956_615)).tls.as_deref(), Some(""));
         assert_eq!(found("%n %p ", &at(1_795_956_610)).tls, None);
-    }
-
-    #[test]
-    fn l10_the_last_reason_why_nothing_is_received_is_found() {
-        let line = |said: &str| format!("2026-11-29 13:50:15.251 CET [8] FATAL:  {said}\n");
-        let first = line("could not connect to the primary server: connection refused");
-        let next =
-            line("could not start WAL streaming: ERROR:  replication slot \"a\" does not exist");
-        let publisher = line("could not connect to the publisher: no");
-        for (log, found) in [
-            (String::new(), None),
-            (first.clone(), Some("connection refused")),
-            (format!("{first}{next}"), Some("ERROR:  replication slot \"a\" does not exist")),
-            (format!("{next}{first}{publisher}"), Some("connection refused")),
-            (format!("{first}\t{next}"), Some("connection refused")),
-        ] {
-            let lines = log.lines().map(|line| line.as_bytes().to_vec());
-            assert_eq!(refusal(lines, "primary server").as_deref(), found, "{log}");
-        }
     }
 
     #[test]
