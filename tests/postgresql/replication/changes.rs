@@ -141,7 +141,7 @@ fn l02_two_subscribers_of_a_publication_whose_name_no_slot_can_have() {
     let parts = Parts::print(&arguments, &primary.cluster, "one", &["--role", "other"]);
     let create = parts.of("On the primary, in psql as a superuser");
     let refused = primary.cluster.try_sql("postgres", "postgres", &create).unwrap_err();
-    assert!(refused.to_string().contains("LOGIN REPLICATION"), "{refused}");
+    assert!(refused.contains("LOGIN REPLICATION"), "{refused}");
     primary.cluster.sql("postgres", "postgres", "INSERT INTO t VALUES (3)");
     for name in ["one", "two"] {
         eventually(LIMIT, format!("{name} has the row"), || {

@@ -98,9 +98,9 @@ fn l12_foreign_servers_and_their_mappings_are_looked_at_as_clients() {
     let now = report(&setup, &ADMIN);
     assert_eq!(found(&now, "sslmode-server-unproven"), [pair("warning", "foreign server loose")]);
     // A mapping that names files while its server names none: the mode is the server's option.
-    sql(&format!(
-        "CREATE SERVER bare FOREIGN DATA WRAPPER postgres_fdw OPTIONS (host 'localhost', dbname 'postgres')"
-    ));
+    sql(
+        "CREATE SERVER bare FOREIGN DATA WRAPPER postgres_fdw OPTIONS (host 'localhost', dbname 'postgres')",
+    );
     sql(&format!(
         "CREATE USER MAPPING FOR postgres SERVER bare OPTIONS (user 'localhost', sslcert '{files}/svid.pem', sslkey '{files}/svid_key.pem')"
     ));
