@@ -31,6 +31,10 @@ declare -A embedded_sha256=(
 # shellcheck disable=SC2034 # for the script that sources this
 postgresql_tests=(administration clients postgresql)
 
+# The binaries of the package lack pg_basebackup, pg_rewind and postgres_fdw, and Debian's Patroni 3.0.2 knows PostgreSQL up to 15.
+# shellcheck disable=SC2034 # for the script that sources this
+postgresql_skipped=(--skip replication:: --skip patroni::)
+
 unpacked=()
 
 bring_postgresql() {

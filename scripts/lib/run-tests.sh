@@ -1,8 +1,9 @@
 # shellcheck shell=bash
 # Runs tests and counts them. To be sourced in the root of the repository.
 #
-#   run_tests ARGUMENT...   cargo test; sets `passed`, keeps the output in the file `log`, which must be set, and
-#                           fails if nothing ran or something was skipped
+#   run_tests ARGUMENT... [-- ARGUMENT...]
+#                           cargo test, and arguments for the test programs; sets `passed`, keeps the output in the
+#                           file `log`, which must be set, and fails if nothing ran or something was skipped
 #   fail LINE...            prints the reason, and fails
 #   duration SECONDS        prints them for people
 
@@ -12,7 +13,14 @@
 # that prints "skipped:" found a reason not to test.
 run_tests() {
     local status=0
-    cargo test --locked --no-fail-fast "$@" -- --show-output 2>&1 | tee "$log" || status=$?
+    local -a arguments=()
+    while (($#)) && [[ $1 != -- ]]; do
+        arguments+=("$1")
+        shift
+    done
+    # Without the separator.
+    (($#)) && shift
+    cargo test --locked --no-fail-fast "${arguments[@]}" -- --show-output "$@" 2>&1 | tee "$log" || status=$?
     passed=$(sum 'passed')
     if ((status != 0)); then
         return "$status"

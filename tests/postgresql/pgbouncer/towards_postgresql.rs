@@ -104,7 +104,9 @@ fn the_example_is_taken_by_pgbouncer() {
     current(&pgsvid, "pooler", 1);
     let found = check(&setup, Account::server());
     let is_bad = |severity: &str| ["warning", "failure"].contains(&severity);
-    assert!(found.iter().all(|(_, severity)| !is_bad(severity)), "{found:?}");
+    let bad: Vec<_> = found.iter().filter(|(_, severity)| is_bad(severity)).collect();
+    // The example runs PgBouncer as PostgreSQL's user, as Debian does.
+    assert!(bad.iter().all(|(code, _)| code == "pgbouncer-console"), "{found:?}");
     let client = pgbouncer.client(setup.files.path(), "localhost").script("SELECT 1").run();
     assert_eq!(client.stdout, "1", "{} {}", client.stderr, pgbouncer.log());
 }

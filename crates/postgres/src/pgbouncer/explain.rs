@@ -100,7 +100,10 @@ fn elsewhere(file: &TlsFile, part: Option<&Path>) -> Option<Finding> {
     Some(found.fix(match part {
         Some(part) => {
             let part = part.display();
-            format!("remove {setting} from PgBouncer's ini, where it includes {part}, and reload PgBouncer")
+            format!(
+                "write `%include {part}` in the section [pgbouncer] of its ini, remove all client_tls_*_file and server_tls_*_file lines there, \
+                 and reload PgBouncer"
+            )
         }
         None => format!("set {setting} = {wanted} in PgBouncer's ini, and reload PgBouncer"),
     }))
