@@ -160,12 +160,12 @@ pub(super) fn bad_lines(rows: &[Row]) -> Vec<BadLine> {
 /// password in that place (`hba.c`, `parse_hba_line` and `parse_hba_auth_opt`).
 fn without_secret(message: &str) -> &str {
     const OPTION: &str = "authentication option not in name=value format";
-    let is_about = |word: &&str| message.to_ascii_lowercase().contains(word);
     if message.starts_with(OPTION) {
         return OPTION;
     }
-    match message.find(['"', '\u{201c}', '\u{ab}']) {
-        Some(quoted) if ["ldap", "radius"].iter().any(is_about) => {
+    // An address of LDAP or a list of secrets, in quotation marks.
+    match message.find('"') {
+        Some(quoted) if message.starts_with("could not parse ") => {
             message.get(..quoted).unwrap_or_default().trim_end()
         }
         _ => message,
