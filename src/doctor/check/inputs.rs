@@ -71,7 +71,7 @@ fn readable(key: &str, path: &Path, config: &Config) -> Option<Finding> {
         "patroni.password_file" => "give Patroni's REST API another password",
         _ => "write another password to it",
     };
-    let text = format!("{who} can read the password in {named}");
+    let text = format!("{who} can read the password in {named} ({key})");
     Some(
         Finding::warning(Code::PasswordFileReadable, text)
             .fix(format!("make it readable for pgsvid's user alone, and {then}"))
