@@ -1,6 +1,6 @@
 //! What keeps PgBouncer from using the published set, and how that is told.
 
-use test_support::{Account, LIMIT, PgBouncer, Setup};
+use test_support::{Account, LIMIT, PgBouncer, Setup, eventually};
 
 use super::{STRICT, alarm, assert_serves, check, configure, current, is, prepared, started};
 
@@ -87,6 +87,8 @@ fn q16_a_part_of_the_ini_that_was_pasted_is_found_before_the_next_rotation() {
     let pgsvid = setup.spawn();
     setup.wait_published();
     let part = setup.files.join("part.ini");
+    // The links come one after the other.
+    eventually(LIMIT, "the part is published", || part.exists());
     let pasted = std::fs::read_to_string(&part).unwrap();
     pgbouncer.configure(&format!("{STRICT}{pasted}"));
     setup.cluster.start();
@@ -109,6 +111,8 @@ fn b111_a_part_that_was_pasted_below_its_include_is_found_before_the_next_rotati
     let pgsvid = setup.spawn();
     setup.wait_published();
     let part = setup.files.join("part.ini");
+    // The links come one after the other.
+    eventually(LIMIT, "the part is published", || part.exists());
     let pasted = std::fs::read_to_string(&part).unwrap();
     let include = format!("{STRICT}%include {}\n", part.display());
     pgbouncer.configure(&format!("{include}{pasted}"));
