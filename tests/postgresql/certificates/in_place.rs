@@ -59,14 +59,21 @@ impl Place {
     }
 }
 
-#[test]
-fn z14_files_that_postgresql_reads_where_they_are_are_reloaded_when_they_belong_together() {
+/// A PostgreSQL that is proven to serve this set, which it reads in place.
+fn in_force() -> (Place, Pgsvid, Svid) {
     let place = Place::read_in_place("");
-    let (first, next) = (place.issue(), place.issue());
+    let first = place.issue();
     place.write(&first);
     place.setup.cluster.start();
     let pgsvid = place.spawn_in_place();
     place.proven(&pgsvid, Mark::default(), &first);
+    (place, pgsvid, first)
+}
+
+#[test]
+fn z14_files_that_postgresql_reads_where_they_are_are_reloaded_when_they_belong_together() {
+    let (place, pgsvid, first) = in_force();
+    let next = place.issue();
     let before = entries(&place);
 
     // A new key, and for a while no certificate of its own: PostgreSQL is not asked to read that.
@@ -100,12 +107,8 @@ fn entries(place: &Place) -> Vec<String> {
 
 #[test]
 fn z15_a_set_in_place_that_postgresql_refuses_is_told_with_the_file_of_the_other_program() {
-    let place = Place::read_in_place("");
-    let (first, next) = (place.issue(), place.issue());
-    place.write(&first);
-    place.setup.cluster.start();
-    let pgsvid = place.spawn_in_place();
-    place.proven(&pgsvid, Mark::default(), &first);
+    let (place, pgsvid, _) = in_force();
+    let next = place.issue();
     let mark = pgsvid.mark();
     let [certificate, key, bundle] = texts(&next);
     place.certs.write("tls.key", key, 0o644);

@@ -82,30 +82,17 @@ fn q10_two_tables_of_one_pgbouncer_are_an_error() {
 
 #[test]
 fn q16_a_part_of_the_ini_that_was_pasted_is_found_before_the_next_rotation() {
-    let (setup, pgbouncer) = prepared("");
-    configure(&setup, &[&pgbouncer], "[files]\npgbouncer = 'part.ini'\n");
-    let pgsvid = setup.spawn();
-    setup.wait_published();
-    let part = setup.files.join("part.ini");
-    // The links come one after the other.
-    eventually(LIMIT, "the part is published", || part.exists());
-    let pasted = std::fs::read_to_string(&part).unwrap();
-    pgbouncer.configure(&format!("{STRICT}{pasted}"));
-    setup.cluster.start();
-    pgbouncer.start();
-    current(&pgsvid, "pooler", 1);
-    let found = check(&setup, Account::server());
-    assert!(is(&found, "pgbouncer-setting-elsewhere", "failure"), "{found:?}");
-    // The remedy.
-    pgbouncer.configure(&format!("{STRICT}%include {}\n", part.display()));
-    pgbouncer.console("RELOAD");
-    let found = check(&setup, Account::server());
-    assert!(found.iter().all(|(_, severity)| severity != "failure"), "{found:?}");
+    found_before_the_next_rotation(|_, pasted| format!("{STRICT}{pasted}"));
 }
 
 /// Lines below the include win over those of the published part.
 #[test]
 fn b111_a_part_that_was_pasted_below_its_include_is_found_before_the_next_rotation() {
+    found_before_the_next_rotation(|included, pasted| format!("{included}{pasted}"));
+}
+
+/// `wrong` is made of an ini that includes the published part, and of that part's text.
+fn found_before_the_next_rotation(wrong: impl FnOnce(&str, &str) -> String) {
     let (setup, pgbouncer) = prepared("");
     configure(&setup, &[&pgbouncer], "[files]\npgbouncer = 'part.ini'\n");
     let pgsvid = setup.spawn();
@@ -114,15 +101,15 @@ fn b111_a_part_that_was_pasted_below_its_include_is_found_before_the_next_rotati
     // The links come one after the other.
     eventually(LIMIT, "the part is published", || part.exists());
     let pasted = std::fs::read_to_string(&part).unwrap();
-    let include = format!("{STRICT}%include {}\n", part.display());
-    pgbouncer.configure(&format!("{include}{pasted}"));
+    let included = format!("{STRICT}%include {}\n", part.display());
+    pgbouncer.configure(&wrong(&included, &pasted));
     setup.cluster.start();
     pgbouncer.start();
     current(&pgsvid, "pooler", 1);
     let found = check(&setup, Account::server());
     assert!(is(&found, "pgbouncer-setting-elsewhere", "failure"), "{found:?}");
     // The remedy.
-    pgbouncer.configure(&include);
+    pgbouncer.configure(&included);
     pgbouncer.console("RELOAD");
     let found = check(&setup, Account::server());
     assert!(found.iter().all(|(_, severity)| severity != "failure"), "{found:?}");
