@@ -116,12 +116,13 @@ fn reloads_among_swaps(node: &Node, most: usize) -> bool {
     let files = node.setup.files.path().canonicalize().unwrap();
     let data = files.join("..data");
     let second = std::fs::read_link(&data).unwrap();
-    let first =
-        std::fs::read_dir(&files).unwrap().map(|entry| entry.unwrap().file_name()).find(|name| {
-            let name = name.to_str().unwrap();
-            name.starts_with("..") && name != "..data" && Path::new(name) != second
-        });
-    let generations = [PathBuf::from(first.expect("an earlier generation")), second];
+    // The lock is a file beside them.
+    let directories = std::fs::read_dir(&files).unwrap().map(|entry| entry.unwrap());
+    let first = directories
+        .filter(|entry| entry.file_type().unwrap().is_dir())
+        .map(|entry| PathBuf::from(entry.file_name()))
+        .find(|name| *name != second);
+    let generations = [first.expect("an earlier generation"), second];
     let done = AtomicBool::new(false);
     let log = || node.patroni.log();
     let failures = || log().matches("Failed to reload").count();
