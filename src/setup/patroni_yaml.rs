@@ -11,6 +11,8 @@ use crate::text::argument;
 
 /// The map of the nodes in `pg_ident.conf`.
 const NODES: &str = "pgsvid_nodes";
+/// The map of Patroni's own sessions over the socket.
+const LOCAL: &str = "pgsvid_patroni";
 /// The names in `postgresql.authentication`: superuser, replication, rewind.
 const ROLES: [&str; 3] = ["postgres", "replicator", "rewind_user"];
 
@@ -28,13 +30,22 @@ pub fn patroni_yaml(settings: &Settings, api: &RestApi) -> String {
 # postgres, replicator and rewind_user: the names in your postgresql.authentication.
 ",
     );
-    yaml.push_str(&managed::patroni(settings, &hba(), &ident(settings)));
+    let patroni = patroni_user(settings);
+    yaml.push_str(&managed::patroni(settings, &hba(patroni), &(ident(settings) + &local(patroni))));
     let _ = write!(
         yaml,
-        "  # pg_ident needs these three lines for EACH node:\n  \
-         # {NODES} \"<first DNS name of that node's certificate>\" {}\n  authentication:\n",
+        "  # pg_ident needs the three lines with {NODES} for EACH node:\n  \
+         # {NODES} \"<first DNS name of that node's certificate>\" {}\n",
         ROLES.join(" | ")
     );
+    if patroni.is_some() {
+        yaml.push_str(
+            "  # Patroni's own sessions need no certificate. By TCP its replication login fails unless the certificate has the name\n  \
+             # that Patroni connects to, often \"localhost\"; then an old leader does not follow the new one after a crash.\n  \
+             use_unix_socket: true\n  use_unix_socket_repl: true\n",
+        );
+    }
+    yaml.push_str("  authentication:\n");
     for (user, name) in
         [("superuser", "postgres"), ("replication", "replicator"), ("rewind", "rewind_user")]
     {
@@ -76,11 +87,34 @@ pub fn patroni_yaml(settings: &Settings, api: &RestApi) -> String {
     yaml
 }
 
-/// The lines that let the nodes in: replication, and `pg_rewind`.
-fn hba() -> String {
-    format!(
-        "hostssl replication replicator all cert map={NODES}\nhostssl all postgres,rewind_user all cert map={NODES}\n"
-    )
+/// The lines that let Patroni itself in over the socket, and the nodes: replication, and `pg_rewind`.
+fn hba(patroni: Option<&str>) -> String {
+    let [superuser, replication, rewind] = ROLES;
+    let mut text = String::new();
+    if patroni.is_some() {
+        let _ = write!(
+            text,
+            "local all {superuser} peer map={LOCAL}\nlocal replication {replication} peer map={LOCAL}\n"
+        );
+    }
+    let _ = write!(
+        text,
+        "hostssl replication {replication} all cert map={NODES}\nhostssl all {superuser},{rewind} all cert map={NODES}\n"
+    );
+    text
+}
+
+/// The lines that let Patroni's user be the superuser and the role for replication over the socket.
+fn local(patroni: Option<&str>) -> String {
+    let [superuser, replication, _] = ROLES;
+    patroni.map_or_else(String::new, |user| {
+        format!("{LOCAL} \"{user}\" {superuser}\n{LOCAL} \"{user}\" {replication}\n")
+    })
+}
+
+/// Patroni's operating-system user: pgsvid runs as the same (docs/patroni.md), unless it logs in with a password.
+fn patroni_user(settings: &Settings) -> Option<&str> {
+    settings.roles.login.as_ref().and_then(|login| login.os_user.as_deref())
 }
 
 /// The lines that let the CN of this node, its first DNS name, be the roles of Patroni.

@@ -196,9 +196,7 @@ fn printed(configuration: &std::path::Path, node: &str, patroni: &Patroni) -> St
     program.wait_exit(LIMIT);
     let yaml = program.standard_output();
     assert!(!yaml.is_empty(), "{}", program.standard_error());
-    let superuser = Account::server().name();
-    let hba = "  - 'local all postgres peer map=super'\n  - 'hostssl all dbclient all cert'\n  pg_ident:\n";
-    let ident = format!("{hba}  - 'super {superuser} postgres'\n");
+    let hba = "  - 'hostssl all dbclient all cert'\n  pg_ident:\n";
     // Its own lines are there; a comment says that those of the other nodes are needed, too.
     let lines_of = |name: &str| {
         let roles = ["postgres", "replicator", "rewind_user"];
@@ -210,7 +208,7 @@ fn printed(configuration: &std::path::Path, node: &str, patroni: &Patroni) -> St
     assert!(yaml.contains("for EACH node"), "{yaml}");
     let others = NAMES.into_iter().filter(|name| *name != node);
     let names: Vec<String> = others.flat_map(lines_of).collect();
-    let yaml = yaml.replacen("  pg_ident:\n", &(ident + &names.concat()), 1);
+    let yaml = yaml.replacen("  pg_ident:\n", &(hba.to_owned() + &names.concat()), 1);
     let sockets = patroni.socket_directory().display();
     let parameters = format!("  parameters:\n    unix_socket_directories: '{sockets}'\n");
     yaml.replacen("  parameters:\n", &parameters, 1)

@@ -73,7 +73,7 @@ impl Patroni {
              use_pg_rewind: true\n      parameters: {{fsync: 'off', shared_buffers: '16MB', max_connections: 40}}\n  \
              initdb: [auth-local: peer, auth-host: reject]\npostgresql:\n  listen: 127.0.0.1:{port}\n  \
              connect_address: localhost:{port}\n  data_dir: {data}\n  bin_dir: {bin}\n  pgpass: {home}/pgpass\n  \
-             use_unix_socket: true\n  use_unix_socket_repl: true\n  {postgresql}\n{rest}"
+             {postgresql}\n{rest}"
         );
         self.directory.write("conf/10-node.yml", yaml, 0o644);
     }
@@ -81,7 +81,7 @@ impl Patroni {
     /// The lines of `postgresql` for a single node: peer authentication, nobody else.
     pub fn alone(&self) -> String {
         format!(
-            "authentication:\n  superuser: {{username: postgres}}\n  replication: {{username: postgres}}\nparameters:\n  \
+            "use_unix_socket: true\nuse_unix_socket_repl: true\nauthentication:\n  superuser: {{username: postgres}}\n  replication: {{username: postgres}}\nparameters:\n  \
              unix_socket_directories: '{}'",
             self.sockets.display()
         )
