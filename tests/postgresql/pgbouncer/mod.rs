@@ -184,7 +184,8 @@ fn q04_check_says_what_is_right_and_what_is_wrong() {
     let other = setup.other.path().display();
     let files = PgBouncer::with_files(setup.files.path());
     pgbouncer.configure(&format!("{STRICT}{files}client_tls_ca_file = {other}/nowhere.pem\n"));
-    pgbouncer.console("RELOAD");
+    // 1.25 reports the missing file.
+    let _ = pgbouncer.try_console("RELOAD");
     let found = check(&setup, Account::server());
     assert!(is(&found, "pgbouncer-setting-elsewhere", "failure"), "{found:?}");
 
@@ -204,7 +205,9 @@ fn q05_check_as_another_user_says_that_the_console_admits_only_pgbouncers() {
         is(&found, "pgbouncer-socket-of-other-user", "failure") || found.len() > 1,
         "{found:?}"
     );
-    assert!(pgbouncer.log().contains("not allowed"));
+    // 1.18 says the first, 1.25 the second.
+    let log = pgbouncer.log();
+    assert!(log.contains("not allowed") || log.contains("no such user: pgbouncer"), "{log}");
 }
 
 #[test]

@@ -78,9 +78,12 @@ impl PgBouncer {
             .concat()
     }
 
-    /// The program: Debian's, installed or unpacked by `scripts/test`.
+    /// The program: `PGSVID_PGBOUNCER`, or Debian's, installed or unpacked by `scripts/test`.
     #[must_use]
     pub fn path() -> PathBuf {
+        if let Some(path) = env::var_os("PGSVID_PGBOUNCER") {
+            return path.into();
+        }
         let target = env::current_exe().expect("knows its path");
         let unpacked =
             target.ancestors().filter(|it| it.ends_with("debug") || it.ends_with("release"));
@@ -169,13 +172,17 @@ impl PgBouncer {
     /// The answer of its console.
     #[track_caller]
     pub fn console(&self, command: &str) -> String {
+        self.try_console(command).unwrap_or_else(|error| panic!("{command}: {error}"))
+    }
+
+    /// The answer of its console, or its error.
+    pub fn try_console(&self, command: &str) -> Result<String, String> {
         let psql = Psql::new()
             .env("PGHOST", &self.socket_directory)
             .env("PGPORT", self.port.to_string())
             .user("pgbouncer")
             .database("pgbouncer");
         let output = psql.script(command).run();
-        assert!(output.status.success(), "{command}: {}", output.stderr);
-        output.stdout
+        if output.status.success() { Ok(output.stdout) } else { Err(output.stderr) }
     }
 }
