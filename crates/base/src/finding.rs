@@ -415,6 +415,7 @@ codes! {
     PgbouncerOpen, "pgbouncer-open", "PgBouncer lets clients in without proof of who they are";
     PgbouncerClearText, "pgbouncer-clear-text", "PgBouncer asks for passwords without TLS";
     PgbouncerAdministrators, "pgbouncer-administrators", "clients that come over the network may administer PgBouncer, or see its state";
+    PgbouncerHostUnnamed, "pgbouncer-host-unnamed", "PgBouncer's ini names PostgreSQL by a host that is no name of its certificate";
     PgbouncerServerUnverified, "pgbouncer-server-unverified", "PgBouncer does not verify the PostgreSQL that it connects to";
     PgbouncerRolesByName, "pgbouncer-roles-by-name", "PgBouncer lets any certificate of a CN be a role that `[[roles]]` gives to one workload by its identifier";
     PgbouncerConsole, "pgbouncer-console", "what an intruder in pgsvid can do by PgBouncer's console";

@@ -27,6 +27,7 @@ mod parameters;
 mod patroni;
 mod pgbouncer;
 mod pinned;
+mod pooled_servers;
 mod postgresql;
 mod readers;
 mod replication;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use rustix::process::geteuid;
 use tokio::time::{Instant, sleep};
 
-use super::{exchangeable, files};
+use super::{exchangeable, files, pooled_servers};
 use crate::companions::role_map::{Recognition, Workload};
 use crate::config::Config;
 use crate::consumers::Pooler;
@@ -42,6 +42,7 @@ pub(super) async fn section(
                 section.extend(files.unread.as_ref().map(unjudged));
                 let own = geteuid().as_raw();
                 section.extend(exchangeable::of_server(files.found.into_iter(), own));
+                section.extend(pooled_servers::findings(config, &settings, on_disk));
                 section.extend(beside_postgresql(config).await);
             }
             Some(settings)

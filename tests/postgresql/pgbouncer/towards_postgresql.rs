@@ -1,8 +1,8 @@
 //! PgBouncer's own certificate towards PostgreSQL: it opens the files anew at each connection.
 
-use test_support::{Account, ConnectLoop, LIMIT, Program};
+use test_support::{Account, ConnectLoop, LIMIT, PgBouncer, Program, eventually};
 
-use super::{PGSVID, STRICT, check, configure, current, prepared, running, started};
+use super::{PGSVID, STRICT, check, configure, current, is, prepared, running, started};
 
 /// The serial number of the certificate that the pooled connection has shown, in decimal.
 const SHOWN: &str = "SELECT client_serial FROM pg_stat_ssl WHERE pid = pg_backend_pid()";
@@ -82,6 +82,41 @@ fn what_setup_prints_is_taken_by_pgbouncer() {
         let client = pgbouncer.client(setup.files.path(), "localhost").script("SELECT 1").run();
         assert_eq!(client.stdout, "1", "{} {}", client.stderr, pgbouncer.log());
     }
+}
+
+#[test]
+fn q19_a_host_that_is_no_name_of_the_certificate_is_a_failure_and_the_remedy_ends_it() {
+    let (setup, pgbouncer) = prepared("");
+    let server = setup.cluster.port();
+    let write = |host: &str| {
+        let files = PgBouncer::with_files(setup.files.path());
+        pgbouncer.configure(&format!(
+            "{STRICT}{files}server_tls_sslmode = verify-full\nserver_login_retry = 1\n[databases]\n* = host={host} port={server}"
+        ));
+    };
+    write("127.0.0.1");
+    let pgsvid = started(&setup, &[&pgbouncer]);
+    current(&pgsvid, "pooler", 1);
+    let told = "pgbouncer-host-unnamed";
+    let found = check(&setup, Account::server());
+    assert!(is(&found, told, "failure"), "{found:?}");
+    let query = || {
+        pgbouncer
+            .client(setup.files.path(), "localhost")
+            .env("PGCONNECT_TIMEOUT", "3")
+            .script("SELECT 1")
+            .run()
+    };
+    assert!(!query().status.success());
+    let log = pgbouncer.log();
+    assert!(log.contains("not present in server certificate"), "{log}");
+
+    // What is printed: a name of the certificate that leads to this machine.
+    write("localhost");
+    pgbouncer.console("RELOAD");
+    let found = check(&setup, Account::server());
+    assert!(found.iter().all(|(code, _)| code != told), "{found:?}");
+    eventually(LIMIT, "clients get in", || query().stdout == "1");
 }
 
 #[test]

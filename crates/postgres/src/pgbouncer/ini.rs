@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use super::databases::{Backend, Databases};
 use super::settings::Settings;
 use crate::survey::{Lead, Viewpoint, lead};
 use pgsvid_base::files;
@@ -82,6 +83,12 @@ pub fn deciding_files(settings: &Settings) -> DecidingFiles {
     DecidingFiles { found, unread }
 }
 
+/// The servers that the ini names, as far as it can be read from here.
+#[must_use]
+pub fn backends(settings: &Settings) -> Vec<Backend> {
+    Walk::of(settings.ini(), |_| false).databases.backends
+}
+
 impl Unread {
     fn relative(path: PathBuf) -> Self {
         let why = "the path starts at PgBouncer's own directory, which is not known here";
@@ -94,6 +101,7 @@ impl Unread {
 struct Walk {
     /// The files with an absolute path.
     files: Vec<PathBuf>,
+    databases: Databases,
     has_part: bool,
     again: Vec<String>,
     missing: Option<PathBuf>,
@@ -124,6 +132,7 @@ impl Walk {
                 Some(line) => {
                     next = include(&line);
                     walk.note(&line);
+                    walk.databases.take(&line);
                 }
                 None => drop(open.pop()),
             }

@@ -4,6 +4,7 @@
 
 mod admission;
 mod console;
+mod databases;
 mod explain;
 mod hba;
 mod ini;
@@ -11,9 +12,10 @@ mod settings;
 
 pub use admission::admission;
 pub use console::{Console, Error};
+pub use databases::Backend;
 pub use explain::{alone_on_a_port, concerns, explain, judge, outlived, pasted, session};
 pub use hba::{Rules, rules};
-pub use ini::{BesidePart, DecidingFiles, Included, Unread, deciding_files, included};
+pub use ini::{BesidePart, DecidingFiles, Included, Unread, backends, deciding_files, included};
 pub use settings::{ClientTls, Settings, TlsFile, TlsFiles, tls_files};
 
 /// PgBouncer's admin console is a database of this name. Over the Unix socket it admits the user of the same name without a
