@@ -107,7 +107,7 @@ pub struct Material {
     key: PrivateKey,
     authorities: Vec<Certificate>,
     federated: Vec<Certificate>,
-    /// Built when foreign authorities are compared with them for the first time.
+    /// The names of our own authorities, built when a foreign authority is compared with them for the first time.
     names: OnceLock<rivals::Names>,
     /// The same for the authorities of other trust domains.
     federated_index: rivals::Index,

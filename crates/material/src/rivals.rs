@@ -22,7 +22,7 @@ use super::openssl::{Effort, Facts, Signatures};
 const MOST_OF_ONE: usize = 5_000_000;
 /// What the proofs of all trust domains may cost together.
 const MOST_OF_ALL: usize = 100_000_000;
-/// With how many published roots of one name and key identifier a further one is compared. It is not added if there are more.
+/// Most published roots of one name and key identifier that another one is compared with. If there are more, it is not added.
 const MOST_RENEWALS: usize = 4;
 
 /// The budget for the proofs of one trust domain.
@@ -189,7 +189,7 @@ impl Proofs {
         self.all.spend(before - left);
         match proven {
             true => Proof::Given,
-            // What is too expensive leaves nothing.
+            // A proof that costs more than is left sets the budget to 0.
             false if left == 0 => Proof::Untried,
             false => Proof::Missing,
         }

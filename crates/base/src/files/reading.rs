@@ -69,7 +69,7 @@ pub fn last_lines(
     let mut file = open(CWD, path.as_os_str(), OFlags::empty())?;
     let length = file.metadata()?.len();
     file.seek(SeekFrom::Start(length.saturating_sub(most)))?;
-    // A file of the kernel's, such as /proc/kmsg, has no length, and reading it can have effects.
+    // A file of the kernel, such as /proc/kmsg, has no length, and reading it can have effects.
     let mut file = BufReader::with_capacity(READ_AT_ONCE, file.take(most.min(length)));
     Ok(std::iter::from_fn(move || {
         let mut line = Vec::new();

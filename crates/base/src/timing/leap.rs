@@ -72,7 +72,7 @@ impl Clocks {
     /// Waits for the next clock change. Safe to cancel.
     pub async fn leap(&mut self) -> Leap {
         loop {
-            self.set().await;
+            self.wait_until_set().await;
             let (wall, timer) = (self.now(), Instant::now());
             let leap = between(self.wall, wall, timer - self.timer);
             (self.wall, self.timer) = (wall, timer);
@@ -83,7 +83,7 @@ impl Clocks {
     }
 
     /// Returns when the wall clock may have been set, or the machine may have slept.
-    async fn set(&mut self) {
+    async fn wait_until_set(&mut self) {
         let Some(timer) = &self.kernel_reports else {
             return sleep(LOOK).await;
         };

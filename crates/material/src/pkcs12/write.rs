@@ -1,4 +1,4 @@
-//! Writes stores.
+//! Writes key stores and trust stores.
 
 use ring::hmac;
 use ring::rand::{SecureRandom as _, SystemRandom};

@@ -51,8 +51,8 @@ pub(super) fn without_certificate(
         Code::HbaWithoutCertificate,
         format!("{place} lets clients in by {method} alone, without a certificate{clear}"),
         format!(
-            "in {place} write {hostssl}cert instead of {method}, or clientcert=verify-full beside {method}, then reload; narrow the \
-             line if people need it"
+            "in {place} write {hostssl}cert instead of {method}, or clientcert=verify-full beside {method}, then reload; if people \
+             need passwords, let the line match fewer clients"
         ),
     ))
 }

@@ -73,7 +73,7 @@ pub enum Reception {
     Taken,
     /// It was refused, with this alert.
     Refused(AlertDescription),
-    /// The server closed the connection without an alert, or did not close it.
+    /// The connection ended without an alert and without `close_notify`, or the server did not close it in time.
     Unknown,
 }
 
