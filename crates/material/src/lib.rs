@@ -157,7 +157,7 @@ impl Material {
         federation::obstacle_to(self, foreign, &rivals::proofs_of_one())
     }
 
-    /// By which rules it was judged.
+    /// The rules by which it was checked.
     #[must_use]
     pub fn policy(&self) -> Policy {
         self.policy

@@ -315,7 +315,7 @@ mod tests {
         let found = domains_in_each_others_way([many.iter().chain(&pair).collect()]);
         assert!(found.rivals.is_empty(), "nothing is known of them");
         assert!(found.unproven.contains(&pair[1].fingerprint()));
-        // Another domain is none the worse for it.
+        // Another domain is not affected.
         let found = domains_in_each_others_way([many.iter().collect(), pair.iter().collect()]);
         assert!(found.unproven.is_empty() && found.rivals.contains(&pair[1].fingerprint()));
     }
@@ -345,7 +345,7 @@ mod tests {
             let effort = || Signatures::within(Effort::of(MOST_OF_ALL));
             assert_eq!(index.obstacle_to(last, published, &effort()), of_renewal, "{count}");
             assert_eq!(index.obstacle_to(last, published, &none_left()), without_effort, "{count}");
-            // Another key is another key, whatever is left.
+            // A different key is found without a proof, even if no budget is left.
             let of_copy = (count > 0).then_some(Obstacle::Federated);
             assert_eq!(index.obstacle_to(&copy, published, &effort()), of_copy, "{count}");
             assert_eq!(index.obstacle_to(&copy, published, &none_left()), of_copy, "{count}");

@@ -174,7 +174,7 @@ mod tests {
         refuses(Path::new("/dev/zero"), "it is not a regular file");
     }
 
-    /// Reading `/proc/kmsg` takes the kernel's messages away from who waits for them.
+    /// Reading `/proc/kmsg` takes the kernel's messages away from the program that waits for them.
     #[test]
     fn b65_of_a_file_without_a_length_nothing_is_read() {
         let path = Path::new("/proc/self/status");

@@ -64,7 +64,7 @@ impl Clocks {
         self.kernel_reports.is_some()
     }
 
-    /// Starts the comparison anew: changes before this call do not count.
+    /// Starts the comparison again: changes before this call do not count.
     pub fn restart(&mut self) {
         (self.wall, self.timer) = (self.now(), Instant::now());
     }

@@ -19,7 +19,7 @@ pub(super) fn in_the_clear(rule: &HbaRule, rejects: &[&HbaRule]) -> Option<Passw
     (!is_covered(rule, &rejects)).then_some(password)
 }
 
-/// Whether a password is enough for clients on this machine. Debian's own lines are of this kind: nobody else sees these passwords.
+/// Whether a password is enough for clients on this machine. Debian's own lines are of this kind: these passwords do not cross a network.
 #[must_use]
 pub fn is_local_password(rule: &HbaRule) -> bool {
     rule.matches_tls()

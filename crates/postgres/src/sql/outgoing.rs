@@ -17,7 +17,7 @@ const MOST: usize = 2000;
 pub struct Outgoing {
     /// What it is.
     pub kind: OutgoingKind,
-    /// Its options. Of a foreign server without those of a mapping.
+    /// Its options. Those of a foreign server do not include the options of its mappings.
     pub options: Options,
 }
 
@@ -86,7 +86,7 @@ pub(super) fn allowed() -> String {
     )
 }
 
-/// The enabled subscriptions; only with the first right. A disabled one connects to nobody, and may be a part of another set-up.
+/// The enabled subscriptions; only with the first right. A disabled one connects to no server, and may belong to another set-up.
 pub(super) fn subscriptions() -> String {
     format!(
         "SELECT 'subscription', s.subname, d.datname, NULL, s.subconninfo FROM pg_catalog.pg_subscription s \
