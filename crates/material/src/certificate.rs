@@ -91,7 +91,7 @@ pub enum MalformedCertificate {
     Unloadable {
         /// Its position in the sequence, from 1.
         position: usize,
-        /// Where and why.
+        /// The field of the certificate, and what is wrong with it.
         cause: Unloadable,
     },
     /// More certificates than the limit.

@@ -48,7 +48,7 @@ pub enum Rejection {
     /// The bundle is not a sequence of certificates.
     #[error("the bundle is malformed: {0}")]
     Bundle(MalformedCertificate),
-    /// No usable key is as large.
+    /// The key is larger than 16 KiB of DER, which no usable key is.
     #[error("the private key has {size} bytes, more than the {LARGEST_KEY} that are allowed")]
     KeyTooLarge {
         /// Its size in bytes.

@@ -33,7 +33,7 @@ pub enum Unreadable {
     /// No bytes.
     #[error("it is empty")]
     Empty,
-    /// Neither encoding.
+    /// Neither PEM nor DER.
     #[error("it holds neither PEM nor DER")]
     Neither,
     /// A block of PEM has no end, or its base64 is broken.

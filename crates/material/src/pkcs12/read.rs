@@ -57,7 +57,7 @@ pub enum Damage {
         "it is a PKCS#12 whose passwords are hashed more than {MOST_ROUNDS} times in all, or not at all"
     )]
     Rounds,
-    /// Another password.
+    /// The password is wrong, or the store was changed.
     #[error("the password is wrong, or this PKCS#12 was changed after it was written")]
     Password,
     /// Too many entries.

@@ -60,9 +60,9 @@ pub(super) fn without_certificate(
 /// What is sent over the network where a password is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Password {
-    /// The password.
+    /// The password itself, in clear text.
     AsItIs,
-    /// A proof of it.
+    /// A proof that the client knows it.
     Proof,
 }
 

@@ -39,7 +39,7 @@ pub struct BesidePart {
 pub struct Unread {
     /// Its path.
     pub path: PathBuf,
-    /// Why.
+    /// The reason, for messages.
     pub why: String,
 }
 

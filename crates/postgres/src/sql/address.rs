@@ -70,7 +70,7 @@ impl Address {
         Ok(Self::Name(text.to_owned()))
     }
 
-    /// An address from the view.
+    /// An address of `pg_hba_file_rules`, with the mask of its `netmask`.
     pub(super) fn in_view(text: &str, mask: Option<&str>) -> Self {
         match (text, numeric(text).zip(mask.and_then(numeric))) {
             ("all", _) => Self::All,

@@ -98,9 +98,9 @@ pub enum Proof {
     Nothing,
     /// The key of the authority that signed the leaf, and no other authority: the server names none (PgBouncer 1.18).
     Issuer,
-    /// The names of all.
+    /// The names of all authorities, and no key.
     Names,
-    /// The key of the authority that signed the leaf, and the names of all.
+    /// The key of the authority that signed the leaf, and the names of all authorities.
     Key,
 }
 
