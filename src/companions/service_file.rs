@@ -9,7 +9,7 @@ use std::path::Path;
 /// Longest line that libpq 14 to 18 reads, without its line end, in bytes.
 pub const LONGEST_LINE: usize = 1021;
 
-/// Longest name of a generation: `..v`, a stamp, a dash and eight digits.
+/// Longest name of a generation, in bytes: `..v`, a stamp, a dash and eight digits.
 const LONGEST_GENERATION: usize = 48;
 
 /// Keywords that name the files; pgsvid sets them.

@@ -207,7 +207,7 @@ impl View {
     }
 }
 
-/// A label in the margin, followed by a value.
+/// A line with a label, and a value that begins at column [`COLUMN`].
 pub(super) fn line(label: &str, value: &str) -> String {
     format!("  {label:width$}{value}", width = COLUMN - 2)
 }

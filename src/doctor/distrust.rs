@@ -26,7 +26,7 @@ pub(super) enum Distrust {
     Malformed,
 }
 
-/// Stores the reason, because the TLS library only returns a text.
+/// Stores the reason, because the TLS library only returns a text, and whether the server has shown a certificate.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Reason(Arc<Mutex<Option<Distrust>>>, Arc<AtomicBool>);
 

@@ -9,7 +9,7 @@ use crate::material::{Material, Policy};
 /// Adds the command that adds this machine's name.
 pub(super) fn add_own_name(finding: Finding, spiffe_id: &str) -> Finding {
     let finding = finding.fix(
-        "add the name that clients connect to to its registration entry; if it is not this machine's, write it instead:",
+        "add the name that clients connect to to its registration entry; the command has this machine's name, so change it if clients use another",
     );
     finding.command(entries::add_dns_name(spiffe_id, &own_host()))
 }
@@ -26,7 +26,7 @@ pub(super) fn add_own_name_to(finding: Finding, material: &Material) -> Finding 
 pub(super) fn add_name(finding: Finding, spiffe_id: Option<&str>, name: &str) -> Finding {
     match spiffe_id {
         Some(spiffe_id) if name.parse::<IpAddr>().is_err() => finding
-            .fix("connect by a name that it has, or add this one to its registration entry:")
+            .fix("connect by a name that it has, or add this one to its registration entry")
             .command(entries::add_dns_name(spiffe_id, name)),
         _ => finding.fix("connect by a name that it has"),
     }

@@ -11,7 +11,7 @@ use crate::text::shown;
 const SSL_REQUEST: [u8; 8] = [0, 0, 0, 8, 4, 210, 22, 47];
 /// Version 3.0.
 const VERSION: [u8; 4] = [0, 3, 0, 0];
-/// How long a message may be, and how many messages are read. A server that sends more is not trusted to be PostgreSQL.
+/// Longest message in bytes, and most messages that are read. A server that sends more is not trusted to be PostgreSQL.
 const LONGEST: u32 = 64 * 1024;
 const MOST: usize = 200;
 

@@ -2,8 +2,8 @@
 
 use super::finding::{Code, Finding};
 
-/// It is a failure, because an attacker who forges a chain chooses its algorithms. The command runs OpenSSL, which knows more
-/// of them.
+/// The finding about a chain with an algorithm that pgsvid cannot check. It is a failure, because an attacker who forges a chain
+/// chooses its algorithms. `command` runs OpenSSL, which knows more of them.
 pub(super) fn unchecked(why: &str, command: &str) -> Finding {
     Finding::failure(
         Code::SignatureUnchecked,

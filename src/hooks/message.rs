@@ -26,7 +26,7 @@ pub enum End {
     TimedOut,
     /// The signal was sent.
     Delivered,
-    /// No process could be started, or the command not be executed: the kernel's error.
+    /// No process could be started, or the command could not be executed: the kernel's error.
     NotStarted(i32),
     /// The process could not become the configured user: the kernel's error.
     NotTheUser(i32),
@@ -48,9 +48,9 @@ pub enum End {
     Itself(i32),
     /// The kernel has refused the signal: its error.
     SignalRefused(i32),
-    /// The process has ended by the signal.
+    /// The process ended after the signal, which should only have made it reload.
     Died(i32),
-    /// An earlier run of this hook has not ended, or was started too short a time before.
+    /// An earlier run of this hook has not ended, or began too recently.
     Busy,
     /// There is no hook of this number.
     Unknown,
@@ -138,7 +138,7 @@ impl Request {
     /// Length in bytes.
     pub const LENGTH: usize = 13;
 
-    /// As it goes over the channel.
+    /// The request as it is sent over the channel.
     #[must_use]
     pub fn bytes(&self) -> [u8; Self::LENGTH] {
         let mut bytes = [0; Self::LENGTH];
@@ -148,7 +148,7 @@ impl Request {
         bytes
     }
 
-    /// Reads one.
+    /// Reads a request from the bytes of [`Self::bytes`].
     #[must_use]
     pub fn read(bytes: &[u8; Self::LENGTH]) -> Self {
         let [number, a, b, c, d, generation @ ..] = *bytes;
@@ -167,7 +167,7 @@ impl Answer {
         Self { token, end, took: 0, written: 0, output: Vec::new() }
     }
 
-    /// As it goes over the channel.
+    /// The answer as it is sent over the channel: [`Self::LENGTH`] bytes.
     #[must_use]
     pub fn bytes(&self) -> Vec<u8> {
         let output = &self.output[self.output.len().saturating_sub(TAIL)..];

@@ -22,7 +22,7 @@ use rustix::thread::{CapabilitySet, CapabilitySets, set_capabilities};
 
 use super::{Action, End, Hook, User, pid_file, signal};
 
-/// The value of the parent's variable that makes a process this one.
+/// The value of the parent's environment variable that makes the program carry out a run instead of being the daemon.
 pub const LINE: &str = "hook";
 /// The `PATH` of a command. The command itself has an absolute path; this is for the programs that it starts.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -89,7 +89,7 @@ fn received(line: &mut UnixStream) -> io::Result<(u64, Hook)> {
     Ok((u64::from_le_bytes(generation), serde_json::from_slice(&hook)?))
 }
 
-/// Closes everything but the three standard streams: what the starter of pgsvid has left open is none of a hook's business.
+/// Closes everything but the three standard streams: a hook must not inherit what the starter of pgsvid has left open.
 fn close_inherited() {
     let number =
         |entry: io::Result<DirEntry>| entry.ok()?.file_name().to_str()?.parse::<i32>().ok();
@@ -99,13 +99,14 @@ fn close_inherited() {
         Err(_) => (0..MOST_WITHOUT_PROC).collect(),
     };
     for descriptor in open.into_iter().filter(|descriptor| *descriptor > 2) {
-        // The directory itself is closed already.
+        // Fails for the descriptor of /proc/self/fd itself, which is closed already.
         let _ = close(descriptor);
     }
 }
 
 fn carry_out_run(hook: &Hook, generation: u64) -> End {
-    // A session of its own: a process with the terminal that pgsvid was started from can type into it, and read what is typed.
+    // The run gets a session of its own. Otherwise it could type into the terminal that pgsvid was started from, and read what is
+    // typed there.
     if let Err(error) = setsid() {
         return End::NotStarted(error.raw_os_error());
     }

@@ -37,9 +37,10 @@ impl Channel {
         stream.set_nonblocking(true)?;
         // If the parent is dead by now, the channel has ended.
         set_parent_process_death_signal(Some(Signal::KILL))?;
-        // The parent has started it by a path that ends with another name.
+        // The parent started it as /proc/self/exe, so the kernel calls it `exe`.
         let _ = rustix::thread::set_name(c"pgsvid");
-        // The channel must not end before the process, which may still write a final message: the parent would kill it.
+        // Keeps the channel open until the process ends: if the channel ended earlier, the parent would kill the process, which may
+        // still write a final message.
         let _ = stream.try_clone()?.into_raw_fd();
         signals::release();
         let predecessor = variable.and_then(|text| Predecessor::of(text.to_str()?));

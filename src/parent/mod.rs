@@ -2,8 +2,8 @@
 //! restart the container, which would take its pod out of its Service.
 //!
 //! This process is never confined and holds no key. It only reads signals and the daemon's few messages. It only starts this
-//! program: as the daemon, and as the process that carries out one run of a hook. The first daemon fixes the hooks before that
-//! daemon is confined and opens any socket. This process has one thread, which sleeps until a signal comes, the daemon ends, or
+//! program: as the daemon, and as the process that carries out one run of a hook. The first daemon sends the hooks before it
+//! is confined and opens any socket; no later daemon can change them. This process has one thread, which sleeps until a signal comes, the daemon ends, or
 //! a hook has output.
 
 mod channel;

@@ -17,15 +17,15 @@ type Conditions = Vec<Result<Condition, BackendError>>;
 /// A call, and the rules of which one must hold.
 type Call = (c_long, Vec<SeccompRule>);
 
-/// Mode of the lock, which nobody else opens, and of directories.
+/// Modes of the lock, which no other user may open, and of directories.
 const CLOSED: u32 = 0o600;
 const DIRECTORY: u32 = 0o755;
 /// Flags of a new descriptor.
 const CLOSED_AND_NONBLOCKING: u32 = bits(libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK);
-/// The kernel's own value, which it implies anyway: on 64-bit processors C libraries define it as 0.
+/// `O_LARGEFILE` as the kernel defines it. On 64-bit processors the kernel sets it itself, and C libraries define it as 0.
 const LARGE: u32 = OFlags::LARGEFILE.bits();
 
-/// `changes` means that modes and groups of files are changed.
+/// The calls that are allowed with certain arguments only. `changes` means that publication changes modes and groups of files.
 pub(super) fn conditional(rules: &Rules, changes: bool) -> Result<Vec<Call>, BackendError> {
     let mut calls = Vec::new();
     files(rules, &mut calls)?;

@@ -19,7 +19,7 @@ use super::{Error, Rules};
 pub(super) fn reduce(rules: &Rules, changes: bool) -> Result<CapabilitySet, Error> {
     let sets = capabilities(None).map_err(Error::Capabilities)?;
     let held = sets.permitted;
-    // As for every user except root. Then a service manager's filter may forbid the calls that change them.
+    // Users other than root have none. Then nothing must be changed, because a service manager's filter may forbid these calls.
     if (held | sets.effective | sets.inheritable).is_empty() {
         return Ok(held);
     }
@@ -27,7 +27,7 @@ pub(super) fn reduce(rules: &Rules, changes: bool) -> Result<CapabilitySet, Erro
     if changes && rules.group.is_some_and(|group| !is_member(group)) {
         needed |= CapabilitySet::CHOWN;
     }
-    // Examined without any capability, as later.
+    // Checks access without any capability, because the process will have none.
     keep(CapabilitySet::empty(), held)?;
     if rules.files.iter().any(|file| is_closed(file)) {
         needed |= CapabilitySet::DAC_READ_SEARCH;

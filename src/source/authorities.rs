@@ -1,4 +1,4 @@
-//! Extra authorities: PEM files of the operator's whose certificates are appended to the bundle.
+//! Extra authorities: PEM files that the operator names. Their certificates are appended to the bundle.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -99,7 +99,7 @@ pub struct ExtraAuthorities {
 }
 
 impl ExtraAuthorities {
-    /// Reads the files. At the start they must be good.
+    /// Reads the files. Fails if one of them cannot be read or used: at the start there are no last good contents.
     pub fn read(paths: Vec<PathBuf>, watching: &Watching) -> Result<Self, UnreadableAuthorities> {
         // Watched before they are read, so that no change is missed.
         let changes = watching.directories(directories(&paths));
@@ -122,8 +122,7 @@ impl ExtraAuthorities {
         beside.into_iter().cloned().collect()
     }
 
-    /// The certificates that cannot be published with an identity, each with whether that is only because too many have its
-    /// name ([`Obstacle::Unproven`]).
+    /// The certificates that cannot be published with an identity, each with the reason.
     #[must_use]
     pub fn left_out(&self, material: &Material) -> Vec<(&Certificate, Obstacle)> {
         self.divide(material).1
@@ -203,7 +202,7 @@ impl ExtraAuthorities {
             }
             Err(error) => {
                 let fix = error.fix();
-                // Every event in their directories leads here.
+                // Every event in the directories leads here, so a repeated error is not logged again.
                 let error = error.to_string();
                 if self.said.as_ref() != Some(&error) {
                     warn!(

@@ -10,7 +10,7 @@ pub struct Lines {
     each: Duration,
     left: u32,
     at: Instant,
-    /// Whether none were left, and the agent has not been quiet since.
+    /// Whether the limit was reached, and fewer than half of the lines are left since then.
     short: bool,
 }
 
@@ -19,20 +19,20 @@ pub struct Lines {
 pub enum Line {
     /// It is written.
     Written,
-    /// It goes to the debug level, as the first one in a long time: that is worth a line.
+    /// It goes to the debug level, and is the first one since the limit had recovered: the caller logs that once.
     FirstHidden,
     /// It goes to the debug level.
     Hidden,
 }
 
 impl Lines {
-    /// `most` lines at once, and another one after each such time.
+    /// Allows `most` lines at once, and one more after each time of `each`.
     #[must_use]
     pub fn new((most, each): (u32, Duration)) -> Self {
         Self { most, each, left: most, at: Instant::now(), short: false }
     }
 
-    /// Takes one, if there is one.
+    /// What happens to the next line. Uses up one of the remaining lines, if there is one.
     pub fn take(&mut self) -> Line {
         let grown = self.at.elapsed().as_nanos() / self.each.as_nanos();
         if let Ok(grown @ 1..) = u32::try_from(grown) {

@@ -1,6 +1,6 @@
 //! Where identities come from: the Workload API, or files that another program writes. Exactly one of them is configured.
 //!
-//! [`Source::run`] publishes a [`SourceState`] whenever something changes. It also has the extra authorities.
+//! [`Source::run`] publishes a [`SourceState`] whenever something changes. This room also reads the extra authorities.
 
 mod authorities;
 pub mod files;
@@ -19,7 +19,7 @@ pub use workload_api::{Endpoint, Error, InvalidEndpoint};
 use crate::material::{Expectations, Names};
 use crate::watching::Watching;
 
-/// Where identities come from, and what they must be.
+/// Where identities come from, and the rules that they must meet.
 #[derive(Debug, Clone)]
 pub enum Settings {
     /// An agent.
@@ -29,7 +29,7 @@ pub enum Settings {
 }
 
 impl Settings {
-    /// What an identity must be.
+    /// The rules that an identity must meet.
     #[must_use]
     pub fn expectations(&self) -> &Expectations {
         match self {
@@ -46,8 +46,8 @@ impl Settings {
         }
     }
 
-    /// The names of the published set. If a new set lacks one of them, that is reported; of several SVIDs the one that
-    /// continues them is used.
+    /// The names of the published set. If a new set lacks one of them, that is reported; of several SVIDs pgsvid uses the one with
+    /// these names.
     #[must_use]
     pub fn published(&self) -> Option<&Names> {
         match self {
@@ -82,7 +82,7 @@ impl Settings {
         }
     }
 
-    /// The source in a sentence.
+    /// The source, as it is called within a sentence.
     #[must_use]
     pub fn giver(&self) -> &'static str {
         match self {
@@ -101,7 +101,7 @@ impl Settings {
     }
 }
 
-/// What gives identities.
+/// A source of identities.
 pub enum Source {
     /// The supervised client of one Workload API.
     WorkloadApi(Box<workload_api::Source>),

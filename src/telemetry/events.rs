@@ -5,7 +5,10 @@ pub const EVENTS: &[(&str, &str)] = &[
     ("agent-connected", "the stream of the agent is open"),
     ("agent-disconnected", "there is no connection to the agent"),
     ("agent-lines-limited", "the agent causes too many lines; the others are at level debug"),
-    ("agent-not-asked", "`fetch` keeps a young set, because the agent does not answer or has none"),
+    (
+        "agent-not-asked",
+        "`fetch` keeps a recent set, because the agent does not answer, or has no identity for it",
+    ),
     (
         "agent-overdue",
         "the agent has sent nothing new although the renewal is due; pgsvid reconnects",
@@ -16,7 +19,7 @@ pub const EVENTS: &[(&str, &str)] = &[
         "agent-socket-exchangeable",
         "other users of the machine could have replaced the agent's socket with their own: they would choose the certificate and the authorities",
     ),
-    ("asked-again", "SIGHUP: everything is done again"),
+    ("asked-again", "after SIGHUP pgsvid publishes, reloads and verifies again"),
     (
         "attempt-interrupted",
         "a consumer has not answered in time; its attempt is interrupted, so that a set can be published",
@@ -27,7 +30,7 @@ pub const EVENTS: &[(&str, &str)] = &[
     ),
     (
         "authority-order-broken",
-        "the newest leaf is of an authority that servers may not have loaded yet: connections between machines may fail",
+        "a new authority has signed the newest leaf, and servers may not have loaded it yet: connections between machines may fail",
     ),
     (
         "certificate-expires",
@@ -147,7 +150,7 @@ pub const EVENTS: &[(&str, &str)] = &[
         "never-asked",
         "PostgreSQL could not be asked to reload since pgsvid was started: only the names of its authorities are proven",
     ),
-    ("no-tcp-listener", "what PostgreSQL serves cannot be verified"),
+    ("no-tcp-listener", "PostgreSQL has no TCP listener, so what it serves cannot be verified"),
     ("not-in-force", "the published set is not in force, and somebody must fix something"),
     ("not-registered", "the agent has no entry for this workload yet"),
     ("notify-failed", "the notification socket accepts nothing"),
@@ -186,7 +189,7 @@ pub const EVENTS: &[(&str, &str)] = &[
     ("replication-back", "a standby or a subscription receives again"),
     ("replication-lost", "a standby or a subscription no longer receives"),
     ("role-map-unreadable", "PostgreSQL keeps the old role map"),
-    ("rotated", "a set was published and is proven to be in force, or all that can be proven is"),
+    ("rotated", "a set was published and is proven to be in force, as far as that can be proven"),
     ("sandbox-entered", "what the sandbox forbids, and what the kernel cannot forbid"),
     ("sandbox-off", "sandbox.enabled is false"),
     ("sandbox-path-missing", "a configured path does not exist, so the sandbox keeps it closed"),
@@ -198,7 +201,7 @@ pub const EVENTS: &[(&str, &str)] = &[
         "sessions-not-ended",
         "postgres.end_sessions is set, and the role may not see or end the sessions of others",
     ),
-    ("set-adopted", "the set of an earlier run counts at once"),
+    ("set-adopted", "pgsvid continues with the set that an earlier run has published"),
     ("set-disturbed", "others changed the published set while PostgreSQL may have read it"),
     ("set-expired", "the set of an earlier run has expired, and stays until there is a newer one"),
     ("settings-lead-elsewhere", "PostgreSQL's settings do not name the published files"),

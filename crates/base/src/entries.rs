@@ -19,7 +19,7 @@ const KEPT: [(&str, &str); 7] = [
 /// The same for numbers; `default` means that none is set.
 const NUMBERS: [(&str, &str); 2] =
     [("X509-SVID TTL", "x509SVIDTTL"), ("JWT-SVID TTL", "jwtSVIDTTL")];
-/// The same for marks that are present or absent.
+/// The same for flags without a value.
 const MARKS: [(&str, &str); 3] =
     [("Admin", "admin"), ("Downstream", "downstream"), ("StoreSvid", "storeSVID")];
 
@@ -86,7 +86,8 @@ pub fn create<'a>(
 /// Longest command that fits into a line of the log, in bytes: an ID alone may have 2,048.
 const LONGEST: usize = 1000;
 
-/// How to create the entry of a workload again: in words, and with the command unless its names make it too long.
+/// How to create the entry of a workload again: the advice, and the command. `None` instead of a command that is longer than
+/// 1000 bytes, because of its names.
 #[must_use]
 pub fn again<'a>(
     spiffe_id: &str,
@@ -101,8 +102,8 @@ pub fn again<'a>(
     (SEVERAL_AGENTS, Some(command))
 }
 
-/// What a reader of [`create`] needs to know.
-pub const SEVERAL_AGENTS: &str = "make its entry again (with several agents, -parentID is the one of this machine: spire-server agent list)";
+/// The advice to print with the command of [`create`].
+pub const SEVERAL_AGENTS: &str = "create its entry again (with several agents, -parentID is the one of this machine: spire-server agent list)";
 
 #[cfg(test)]
 mod tests {

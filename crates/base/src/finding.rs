@@ -218,7 +218,7 @@ codes! {
     SocketPathLong, "socket-path-too-long", "the path of a socket is longer than the kernel allows";
     GroupNeedsRoot, "group-needs-root", "`files.group` is set, and pgsvid does not run as root";
     ExtraAuthority, "extra-authority", "an authority of `files.extra_authorities`, whose clients PostgreSQL lets in too";
-    ExtraAuthorityLeftOut, "extra-authority-left-out", "an authority of `files.extra_authorities` is not published: OpenSSL could mistake it for another one, or too many have its name to find that out";
+    ExtraAuthorityLeftOut, "extra-authority-left-out", "an authority of `files.extra_authorities` is not published: OpenSSL could mistake it for another one, or too many others have its name for pgsvid to check that";
     ExtraAuthoritiesUnreadable, "extra-authorities-unreadable", "a file of `files.extra_authorities` cannot be used";
     FileExchangeable, "file-exchangeable", "other users of the machine can replace a file that pgsvid or PostgreSQL reads";
     SandboxOpenToData, "sandbox-open-to-data", "the sandbox lets pgsvid read a directory that holds PostgreSQL's data";
@@ -278,12 +278,12 @@ codes! {
     AuthorityLeftOut, "authority-left-out", "OpenSSL would mistake an authority of the agent's bundle for the one that signed the chain, and refuse the chain; so it is not published";
     SignatureUnchecked, "signature-unchecked", "a signature in the chain, or a key, is of a kind that pgsvid cannot check, so it cannot judge the chain";
     FederatedAuthorities, "federated-authorities", "authorities of other trust domains are published";
-    AuthorityOrder, "authority-order", "the published leaf is of a new authority that not every server is proven to have loaded before";
+    AuthorityOrder, "authority-order", "a new authority has signed the published leaf, and not every server is proven to have loaded that authority before";
     // Published files.
     DirectoryMissing, "directory-missing", "the published directory cannot be opened";
     DirectoryShared, "directory-shared", "others may write to the published directory, or rename it";
     DirectoryOwner, "directory-owner", "the published directory belongs to another user";
-    DirectoryReplaceable, "directory-replaceable", "another user can replace the published directory by another";
+    DirectoryReplaceable, "directory-replaceable", "another user can put another directory in the place of the published one";
     DirectoryAcl, "directory-acl", "the published directory has a default access control list";
     DirectoryForeignFile, "directory-foreign-file", "others could have created a file that has one of pgsvid's names";
     DirectoryObstacle, "directory-obstacle", "a file that pgsvid did not create is where a link must be";
@@ -298,7 +298,7 @@ codes! {
     PublishedIdentity, "published-identity-differs", "the published set is for another SPIFFE ID than the agent's SVID";
     PublishedAuthorities, "published-authorities-differ", "the agent's bundle has other authorities than the published one";
     // PostgreSQL's TLS files.
-    HandshakeTooLarge, "handshake-too-large", "a message of PostgreSQL's TLS handshake is larger than clients read";
+    HandshakeTooLarge, "handshake-too-large", "a message of PostgreSQL's TLS handshake is larger than clients accept";
     TlsFilesReadable, "tls-files-readable", "whether PostgreSQL may read the published files, and accepts the key's owner and mode";
     TlsFilesWithheld, "tls-files-withheld", "pgsvid's sandbox does not let it read files that PostgreSQL's settings name";
     TlsFileMissing, "tls-file-missing", "a file that PostgreSQL's settings name does not exist";
@@ -356,7 +356,7 @@ codes! {
     PostgresqlConfError, "postgresql-conf-error", "PostgreSQL cannot load its configuration";
     PostgresqlConfNotLoaded, "postgresql-conf-not-loaded", "`postgresql.conf` changed after PostgreSQL last loaded it";
     ListenAddressesUnknown, "listen-addresses-unknown", "pgsvid could not ask PostgreSQL where it listens";
-    ReplicationCertificate, "replication-certificate", "whether what receives from PostgreSQL (standbys, subscribers) shows a certificate";
+    ReplicationCertificate, "replication-certificate", "whether standbys and subscribers show PostgreSQL a certificate";
     ReplicationRights, "replication-rights", "pgsvid's role may not see the replication connections";
     ReplicationNotReceiving, "replication-not-receiving", "a standby or a subscription receives nothing";
     ConnectionPathPinned, "connection-path-pinned", "PostgreSQL connects with the files of one generation, by their own paths, which are deleted later";
@@ -370,16 +370,16 @@ codes! {
     VerdictPlaintext, "verdict-plaintext", "PostgreSQL has TLS turned off";
     VerdictExpired, "verdict-expired", "the served certificate has expired";
     VerdictForeign, "verdict-foreign", "the served certificate is not pgsvid's";
-    VerdictStillOld, "verdict-still-old", "PostgreSQL still serves the files from before: it refused the new ones, or did not reload";
+    VerdictStillOld, "verdict-still-old", "PostgreSQL still serves the previous files: it refused the new ones, or did not reload";
     VerdictOldAuthorities, "verdict-old-authorities", "PostgreSQL serves the new certificate, but trusts other authorities";
-    PublishedExpired, "published-certificate-expired", "the served certificate is the published one, but it has expired: no newer one has come";
+    PublishedExpired, "published-certificate-expired", "the served certificate is the published one, but it has expired: no newer one was published";
     LoadedAuthorities, "loaded-authorities", "whether PostgreSQL has loaded the published authorities, as far as a handshake shows";
     ServedValidity, "served-certificate-validity", "whether the served certificate is valid now";
     ServedChain, "served-certificate-chain", "whether an authority of the bundle vouches for the served certificate";
     ServedName, "served-certificate-name", "whether sslmode=verify-full accepts the served certificate for the host";
     ServerUnreachable, "server-unreachable", "no server answers at the server's address";
     ServerTlsOff, "server-tls-off", "the server has TLS turned off";
-    ServerTlsUnspoken, "server-tls-unspoken", "the server speaks no key exchange, cipher suite or protocol version that pgsvid speaks";
+    ServerTlsUnspoken, "server-tls-unspoken", "the server supports no key exchange, cipher suite or protocol version that pgsvid supports";
     ServerUntrusted, "server-untrusted", "a client does not trust the server, for a reason that has no code of its own";
     ClientCertificatesUnasked, "client-certificates-not-requested", "the server does not ask clients for a certificate";
     // The running daemon.
@@ -389,7 +389,7 @@ codes! {
     HookCommandExposed, "hook-command-exposed", "other users can change the program that a hook runs, its interpreter, or a file among its arguments";
     HookCommandFailed, "hook-command-failed", "a hook's command ended with another exit status than 0";
     HookTimedOut, "hook-timed-out", "a hook took longer than `hooks.timeout`, and was killed";
-    HookKilled, "hook-killed", "a hook's command was ended by a signal that was not pgsvid's";
+    HookKilled, "hook-killed", "a hook's command was ended by a signal that pgsvid did not send";
     HookNotExecutable, "hook-not-executable", "a hook's command cannot be executed";
     HookUserRefused, "hook-user-refused", "pgsvid may not become the user of `hooks.user`";
     HookPidFile, "hook-pid-file", "whether a hook's pid file names a process";
@@ -411,19 +411,19 @@ codes! {
     PgbouncerSettings, "pgbouncer-settings", "whether PgBouncer's settings lead to the published files";
     PgbouncerSettingElsewhere, "pgbouncer-setting-elsewhere", "a `client_tls_*_file` or `server_tls_*_file` of PgBouncer's is not the published file";
     PgbouncerPortTaken, "pgbouncer-port-taken", "another PgBouncer has the same port, and they do not share it";
-    PgbouncerFilesMix, "pgbouncer-files-mix", "in a rotation PgBouncer may read a certificate and a key towards PostgreSQL that do not fit together";
+    PgbouncerFilesMix, "pgbouncer-files-mix", "during a rotation PgBouncer may read a certificate and a key of different sets for its connections to PostgreSQL";
     PgbouncerOpen, "pgbouncer-open", "PgBouncer lets clients in without proof of who they are";
     PgbouncerClearText, "pgbouncer-clear-text", "PgBouncer asks for passwords without TLS";
     PgbouncerAdministrators, "pgbouncer-administrators", "clients that come over the network may administer PgBouncer, or see its state";
     PgbouncerHostUnnamed, "pgbouncer-host-unnamed", "PgBouncer's ini names PostgreSQL by a host that is no name of its certificate";
     PgbouncerServerUnverified, "pgbouncer-server-unverified", "PgBouncer does not verify the PostgreSQL that it connects to";
-    PgbouncerRolesByName, "pgbouncer-roles-by-name", "PgBouncer lets any certificate of a CN be a role that `[[roles]]` gives to one workload by its identifier";
-    PgbouncerConsole, "pgbouncer-console", "what an intruder in pgsvid can do by PgBouncer's console";
+    PgbouncerRolesByName, "pgbouncer-roles-by-name", "PgBouncer lets every certificate with a certain CN log in as a role that `[[roles]]` gives only to the workload with a certain identifier";
+    PgbouncerConsole, "pgbouncer-console", "what an attacker who takes over pgsvid can do through PgBouncer's console";
     PgbouncerReloadFailed, "pgbouncer-reload-failed", "PgBouncer answers a reload with an error";
     PgbouncerAuthoritiesUnproven, "pgbouncer-authorities-unproven", "no handshake shows which authorities PgBouncer trusts";
     // Patroni.
-    PatroniNotRunning, "patroni-not-running", "nobody listens at the address of Patroni's REST API";
-    PatroniSilent, "patroni-silent", "Patroni's REST API accepts connections and answers nothing: another reload would hang Patroni";
+    PatroniNotRunning, "patroni-not-running", "no process listens at the address of Patroni's REST API";
+    PatroniSilent, "patroni-silent", "Patroni's REST API accepts connections, but does not answer: another reload would hang Patroni";
     PatroniWaits, "patroni-waits", "Patroni is not asked to reload before PostgreSQL is proven to serve the set";
     PatroniUnanswered, "patroni-unanswered", "a request to Patroni's REST API failed";
     PatroniAuthentication, "patroni-authentication", "Patroni's REST API demands a name and a password, and did not accept those that pgsvid sent, if any";
@@ -433,7 +433,7 @@ codes! {
     PatroniPasswordFile, "patroni-password-file", "the password for Patroni's REST API cannot be read";
     NotPatroni, "not-patroni", "the server at Patroni's address gives an answer that is not Patroni's";
     PatroniAuthoritiesPending, "patroni-authorities-pending", "Patroni's REST API may not have loaded changed authorities before the next certificate";
-    PatroniFilesMix, "patroni-files-mix", "Patroni may read a certificate and a key that do not fit together, which ends its REST API";
+    PatroniFilesMix, "patroni-files-mix", "Patroni may read a certificate and a key of different sets, which ends its REST API";
     PatroniLoopWait, "patroni-loop-wait", "whether pgsvid waits long enough for Patroni's next loop";
     PatroniOwnsFile, "patroni-owns-file", "which of PostgreSQL's files Patroni overwrites";
     PatroniUnwatched, "patroni-unwatched", "Patroni manages PostgreSQL, and no `[patroni]` is configured";
@@ -512,7 +512,7 @@ codes! {
     SslrootcertSystem, "sslrootcert-system", "`sslrootcert=system` does not know the trust domain's authority";
     ClientKeyMode, "client-key-mode", "libpq refuses the private key for its mode";
     // Files given to inspect.
-    Store, "store", "a PKCS#12: what it holds, and whether the given password is its own";
+    Store, "store", "no password was given for a PKCS#12, so pgsvid did not check it, or did not read what is encrypted";
     StoreUntrusted, "store-untrusted", "a PKCS#12 without a key holds certificates that Java does not trust";
     FileUnreadable, "file-unreadable", "pgsvid cannot read a file, or a part of it";
     InspectionLimited, "inspection-limited", "there are more leaves than pgsvid judges";

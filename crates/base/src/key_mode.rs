@@ -6,9 +6,9 @@ use std::fmt;
 /// The permissions that a private key may have, by its owner. It displays as the mode to set, in octal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum KeyMode {
-    /// Of root: its group may read it.
+    /// A key of root: its group may read it, too (0640).
     Root,
-    /// Of any other user: nobody else may read it.
+    /// A key of any other user: only that user may read it (0600).
     Other,
 }
 

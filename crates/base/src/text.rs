@@ -33,8 +33,7 @@ pub fn ascii(text: &str) -> String {
     shortened(text, LONGEST_NAME, |c| !c.is_ascii() || acts(c))
 }
 
-/// The whole text, with characters that have an effect escaped: `
-/// `, `\u{1b}`.
+/// The whole text, with characters that have an effect escaped, as `\n` or `\u{1b}`.
 #[must_use]
 pub fn harmless(text: &str) -> Cow<'_, str> {
     if !text.contains(acts) {
@@ -67,7 +66,7 @@ pub fn harmless_json(line: &str) -> Cow<'_, str> {
 /// One argument of a shell's command line, for commands to paste; without quotation marks where none are needed.
 ///
 /// What has an effect on a terminal, and what is not UTF-8, is escaped as `$'…'` (POSIX.1-2024). A shell without that syntax
-/// reads another name, but still one argument: no quotation mark is within.
+/// reads another name, but still one argument, because the text contains no quotation mark.
 #[must_use]
 pub fn argument(of: impl AsRef<OsStr>) -> String {
     let of = of.as_ref();
@@ -95,7 +94,7 @@ fn quoted(text: &str) -> String {
     if !text.is_empty() && text.chars().all(plain) {
         text.to_owned()
     } else if text.contains('\'') && !text.contains(['"', '$', '`', '\\', '!']) {
-        // In the way people write SQL with literals.
+        // People write SQL with literals in this way.
         format!("\"{text}\"")
     } else {
         format!("'{}'", text.replace('\'', r"'\''"))

@@ -13,7 +13,7 @@ pub fn nobody_here() -> Option<u32> {
     *NOBODY.get_or_init(|| {
         let read = |path| std::fs::read_to_string(path).ok();
         let map = read("/proc/self/uid_map")?;
-        // A real nobody, where every ID stands for itself.
+        // Every ID stands for itself here, so this one belongs to a single user.
         if map.split_whitespace().eq(["0", "0", "4294967295"]) {
             return None;
         }

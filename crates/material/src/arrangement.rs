@@ -14,7 +14,7 @@ use super::issuers::paths;
 use super::openssl::{Available, Facts, Refusal};
 use super::path::{Accepted, Candidates, Usage, has_valid_root};
 
-/// Most rivals that are tried in each other's place. A certificate that leads to more is left out.
+/// Most certificates that a trial puts before all others at once. A rival that needs more to be judged is left out.
 const MOST_AT_ONCE: usize = 4;
 
 /// A set that OpenSSL accepts.
@@ -79,7 +79,7 @@ fn around<'s, 'a>(
     sent.sort_by_key(|found| path.iter().position(|one| one == found).unwrap_or(usize::MAX));
     let (needed, others): (Vec<&Facts<'a>>, Vec<&Facts<'a>>) =
         available.trusted.iter().copied().partition(is_in_path);
-    // Another path may have fewer uses.
+    // OpenSSL may find another path, which allows fewer uses.
     let fitness = Fitness::of_path(path);
     let takes = |trusted: &[&Facts<'a>], at| {
         candidates

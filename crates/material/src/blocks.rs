@@ -9,9 +9,9 @@ use zeroize::Zeroizing;
 const BEGIN: &[u8] = b"-----BEGIN ";
 const END: &[u8] = b"-----END ";
 const TAIL: &[u8] = b"-----";
-/// OpenSSL reads at most so much of a line at a time, and treats each part as a line.
+/// How many bytes of a line OpenSSL reads at a time. It treats each part as a line.
 const PART: usize = 254;
-/// Longest line of data after a header. Only the last line may be shorter.
+/// Longest line of data after a header, in bytes. Only the last line may be shorter.
 const DATA: usize = 64;
 
 /// One block.
@@ -135,7 +135,7 @@ fn data(label: &[u8], lines: &mut Lines<'_>) -> Option<Block> {
     Some(Block { label: label.to_vec(), header, bytes })
 }
 
-/// Appends with buffers that are wiped when they grow.
+/// Appends a line. If the buffer is too small, a larger one replaces it, and the old one is zeroed.
 fn append(to: &mut Zeroizing<Vec<u8>>, line: &[u8]) {
     if to.capacity() - to.len() <= line.len() {
         let mut larger = Zeroizing::new(Vec::with_capacity(2 * to.capacity() + 2 * PART));
@@ -194,7 +194,7 @@ impl<'a> Lines<'a> {
             let within = &self.rest[..self.rest.len().min(PART)];
             let end = within.iter().position(|byte| *byte == b'\n');
             let (line, rest) = self.rest.split_at(end.map_or(within.len(), |end| end + 1));
-            // Strings of the C library end here.
+            // A string of C ends at a NUL byte.
             let line = line.split(|byte| *byte == 0).next().unwrap_or_default();
             if line.is_empty() {
                 return None;
@@ -209,7 +209,7 @@ impl<'a> Lines<'a> {
     }
 }
 
-/// C compares with a blank, and its characters may be signed.
+/// OpenSSL removes each `char` up to a blank. Where `char` is signed, bytes from 0x80 on are negative, and removed, too.
 fn trimmed(line: &[u8]) -> &[u8] {
     let is_blank = |byte: &u8| *byte <= b' ' || (c_char::MIN != 0 && *byte >= 0x80);
     let end = line.iter().rposition(|byte| !is_blank(byte)).map_or(0, |last| last + 1);

@@ -77,7 +77,7 @@ fn colon_hex(bytes: &[u8]) -> String {
     text
 }
 
-/// The bytes are not exactly one, or not a sequence of, DER certificates.
+/// Why bytes are not the requested one DER certificate, or sequence of them.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum MalformedCertificate {
     /// Not DER, or not a certificate.
@@ -91,7 +91,7 @@ pub enum MalformedCertificate {
     Unloadable {
         /// Its position in the sequence, from 1.
         position: usize,
-        /// Where and why.
+        /// The field of the certificate, and what is wrong with it.
         cause: Unloadable,
     },
     /// More certificates than the limit.
@@ -100,10 +100,10 @@ pub enum MalformedCertificate {
         /// The limit.
         most: usize,
     },
-    /// More names, in all certificates together, than the limit.
+    /// More than 8192 alternative names in all certificates together.
     #[error("its certificates have more than {MOST_NAMES} alternative names")]
     TooManyNames,
-    /// One certificate is larger than `LARGEST`.
+    /// One certificate is larger than 64 KiB.
     #[error("certificate {position} has {size} bytes, more than the {LARGEST} that are allowed")]
     TooLarge {
         /// Its position in the sequence, from 1.
@@ -223,7 +223,7 @@ impl Certificate {
         }
     }
 
-    /// The certificate itself.
+    /// The certificate's DER.
     #[must_use]
     pub fn der(&self) -> &[u8] {
         &self.der

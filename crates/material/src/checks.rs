@@ -21,9 +21,9 @@ const LONGEST_CHAIN: usize = 16;
 /// Most authorities in one bundle, and in all bundles together. A handshake has room for the names of about 580 of SPIRE's.
 /// The cost of verifying signatures is limited separately.
 pub const LARGEST_BUNDLE: usize = 1024;
-/// Most bytes that the names of all authorities may take. PostgreSQL sends each of them to each client, in a list of
-/// 65,535 bytes at most (RFC 8446, section 4.2.4) and a message that has room for little else: with more, nobody can
-/// connect over TLS. The rest of the room is for [`MOST_EXTRA_NAMES`].
+/// Most bytes that the names of all authorities may take. PostgreSQL sends all names to each client, in a list of at most
+/// 65,535 bytes (RFC 8446, section 4.2.4). With a longer list nobody can connect over TLS. The rest of the room is for
+/// [`MOST_EXTRA_NAMES`].
 pub const MOST_NAMES: usize = 49_000;
 /// The same for the authorities that the operator appends.
 pub const MOST_EXTRA_NAMES: usize = 16_000;
@@ -48,7 +48,7 @@ pub enum Rejection {
     /// The bundle is not a sequence of certificates.
     #[error("the bundle is malformed: {0}")]
     Bundle(MalformedCertificate),
-    /// No usable key is as large.
+    /// The key is larger than 16 KiB of DER, which no usable key is.
     #[error("the private key has {size} bytes, more than the {LARGEST_KEY} that are allowed")]
     KeyTooLarge {
         /// Its size in bytes.
@@ -318,7 +318,7 @@ pub fn leaf_rules(leaf: &Certificate) -> Result<SpiffeId, Vec<Rejection>> {
     }
 }
 
-/// What is read of any leaf can be read: an extension that cannot is not taken for one that is absent.
+/// Fails unless the extensions that pgsvid reads can be parsed: a malformed one does not count as absent.
 fn readable(leaf: &Certificate) -> Result<(), Rejection> {
     let malformed = || Rejection::Chain(MalformedCertificate::NotDer { position: 1 });
     let (_, parsed) = X509Certificate::from_der(leaf.der()).map_err(|_| malformed())?;

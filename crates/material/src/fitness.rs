@@ -16,7 +16,7 @@ pub enum By {
 }
 
 impl By {
-    /// Where a refusal comes from.
+    /// The same for the certificate that OpenSSL refuses.
     #[must_use]
     pub fn of(which: &Which) -> Self {
         match which {

@@ -49,7 +49,7 @@ impl PrivateKey {
     }
 
     /// The key of this leaf in PKCS#8, whatever PEM encoding it has: PKCS#1 and SEC1 do not name their algorithm, and
-    /// the leaf does. `None` if it is seen to be another leaf's.
+    /// the leaf does. `None` if a key in PKCS#1 or SEC1 belongs to another leaf; a key in PKCS#8 is not compared here.
     pub(super) fn of(
         key: &PrivateKeyDer<'_>,
         leaf: &Certificate,

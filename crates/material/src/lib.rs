@@ -107,7 +107,7 @@ pub struct Material {
     key: PrivateKey,
     authorities: Vec<Certificate>,
     federated: Vec<Certificate>,
-    /// Built when foreign authorities are compared with them for the first time.
+    /// The names of our own authorities, built when a foreign authority is compared with them for the first time.
     names: OnceLock<rivals::Names>,
     /// The same for the authorities of other trust domains.
     federated_index: rivals::Index,
@@ -157,7 +157,7 @@ impl Material {
         federation::obstacle_to(self, foreign, &rivals::proofs_of_one())
     }
 
-    /// By which rules it was judged.
+    /// The rules by which it was checked.
     #[must_use]
     pub fn policy(&self) -> Policy {
         self.policy

@@ -57,7 +57,8 @@ impl Names {
         Self { hint, ..Self::new(spiffe_id, material.leaf()) }
     }
 
-    /// Whether a client that connects to this host finds it among the names. A pattern only matches itself here.
+    /// Whether a client that connects to this host finds it among the names. A host with an asterisk matches only the same
+    /// name.
     #[must_use]
     pub fn has(&self, host: &str) -> bool {
         self.hosts.iter().any(|name| names_host(name, host))

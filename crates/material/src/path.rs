@@ -25,8 +25,8 @@ pub enum Usage {
 /// A leaf that OpenSSL accepts, and for how long.
 #[derive(Debug)]
 pub struct Accepted {
-    /// From when on OpenSSL accepts it: the latest start of a certificate of the path. That may be in the future by as much as
-    /// clocks may differ.
+    /// From when on OpenSSL accepts it: the latest start of a certificate of the path. That may be up to 60 s in the future
+    /// (`CLOCK_SKEW`).
     pub not_before: SystemTime,
     /// Until when OpenSSL accepts it: then a certificate expires, and OpenSSL finds no other in its place.
     pub not_after: SystemTime,

@@ -184,7 +184,7 @@ pub enum Unusable {
     /// One of the files cannot be read as PEM.
     #[error("{cause}")]
     Malformed {
-        /// Which one.
+        /// Which file of the set.
         part: Part,
         /// What is wrong.
         cause: Malformed,

@@ -33,7 +33,7 @@ pub enum Unreadable {
     /// No bytes.
     #[error("it is empty")]
     Empty,
-    /// Neither encoding.
+    /// Neither PEM nor DER.
     #[error("it holds neither PEM nor DER")]
     Neither,
     /// A block of PEM has no end, or its base64 is broken.
@@ -126,8 +126,8 @@ impl fmt::Display for Foreign {
             Self::Pkcs7 | Self::Pkcs7Der => "PKCS#7 is not supported",
             Self::JavaKeyStore => "Java key stores are not supported",
             Self::TrustedCertificate => {
-                "a certificate with OpenSSL's trust settings counts for PostgreSQL only as the first of a chain: further down it is not \
-                 sent, and no authority is loaded from a file that holds no others"
+                "PostgreSQL uses a certificate with OpenSSL's trust settings only at the start of a chain: OpenSSL does not send it \
+                 later in a chain, and loads no authority from a file that has only such certificates"
             }
             Self::Escaped => "its line ends are written as \\n, so OpenSSL reads it as one line",
             Self::Base64 => "it is DER in base64, without the lines BEGIN and END",
@@ -227,7 +227,7 @@ fn wrapped(bytes: &[u8]) -> Option<Foreign> {
     if bytes.windows(ESCAPED.len()).any(|window| window == ESCAPED) {
         return Some(Foreign::Escaped);
     }
-    // Neither a short word nor binary.
+    // A short word can be base64 by chance.
     let decoded = blocks::decode(bytes).filter(|decoded| decoded.len() > 32)?;
     match decoded.as_slice() {
         pem if pem.starts_with(BEGIN) => Some(Foreign::Base64Pem),

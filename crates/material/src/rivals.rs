@@ -22,7 +22,7 @@ use super::openssl::{Effort, Facts, Signatures};
 const MOST_OF_ONE: usize = 5_000_000;
 /// What the proofs of all trust domains may cost together.
 const MOST_OF_ALL: usize = 100_000_000;
-/// With how many published roots of one name and key identifier a further one is compared. It is not added if there are more.
+/// Most published roots of one name and key identifier that another one is compared with. If there are more, it is not added.
 const MOST_RENEWALS: usize = 4;
 
 /// The budget for the proofs of one trust domain.
@@ -189,7 +189,7 @@ impl Proofs {
         self.all.spend(before - left);
         match proven {
             true => Proof::Given,
-            // What is too expensive leaves nothing.
+            // A proof that costs more than is left sets the budget to 0.
             false if left == 0 => Proof::Untried,
             false => Proof::Missing,
         }
@@ -315,7 +315,7 @@ mod tests {
         let found = domains_in_each_others_way([many.iter().chain(&pair).collect()]);
         assert!(found.rivals.is_empty(), "nothing is known of them");
         assert!(found.unproven.contains(&pair[1].fingerprint()));
-        // Another domain is none the worse for it.
+        // Another domain is not affected.
         let found = domains_in_each_others_way([many.iter().collect(), pair.iter().collect()]);
         assert!(found.unproven.is_empty() && found.rivals.contains(&pair[1].fingerprint()));
     }
@@ -345,7 +345,7 @@ mod tests {
             let effort = || Signatures::within(Effort::of(MOST_OF_ALL));
             assert_eq!(index.obstacle_to(last, published, &effort()), of_renewal, "{count}");
             assert_eq!(index.obstacle_to(last, published, &none_left()), without_effort, "{count}");
-            // Another key is another key, whatever is left.
+            // A different key is found without a proof, even if no budget is left.
             let of_copy = (count > 0).then_some(Obstacle::Federated);
             assert_eq!(index.obstacle_to(&copy, published, &effort()), of_copy, "{count}");
             assert_eq!(index.obstacle_to(&copy, published, &none_left()), of_copy, "{count}");

@@ -1,7 +1,8 @@
 //! PostgreSQL for pgsvid: the SQL session over its Unix socket, the TLS handshake, the files that its settings name,
 //! `pg_hba.conf` and `pg_ident.conf`; PgBouncer's admin console; Patroni's REST API; and the findings that follow from these facts alone.
 //!
-//! It only knows the fingerprints of certificates, and none of the files that pgsvid writes.
+//! Of pgsvid's other parts it imports only the crates `base` and `material`. It writes no file: the paths of published files are
+//! arguments.
 
 pub mod diagnose;
 pub mod patroni;

@@ -220,7 +220,7 @@ fn all_clear(facts: &AccessFacts, all_judged: bool) -> String {
 }
 
 /// The section about who may log in. `facts` is `None` if neither files nor views can be read; `on_disk` is the published set.
-/// If PostgreSQL may have loaded other files than these, no finding is ok.
+/// If PostgreSQL may have loaded other files than these, no finding of the section has the severity ok.
 pub(super) fn section(
     config: &Config,
     server: &Server,

@@ -67,12 +67,12 @@ fn look(settings: &Settings) -> Result<(Material, Writer), (Trouble, Option<Writ
     }
 }
 
-/// What users can do with the files who are neither root, nor pgsvid's, nor the writer.
+/// The findings about users who can replace or read the files, other than root, pgsvid's user and the writer.
 fn others(config: &Config, settings: &Settings, writer: Option<&Writer>) -> Vec<Finding> {
     let (ours, _) = own_user(config);
     let exchangeable = |path: &&Path| {
         let (why, fix) = exchangeable::why_exchangeable(path, ours, NamedBy::Operator)?;
-        // The writer has the files in hand, and may have the directory.
+        // The writer can change the files anyway, so the directory may belong to it.
         if let Some(writer) = writer {
             exchangeable::why_exchangeable(path, writer.owner, NamedBy::Operator)?;
         }
@@ -92,7 +92,7 @@ fn others(config: &Config, settings: &Settings, writer: Option<&Writer>) -> Vec<
     {
         let text = format!("{who} can read the private key {}", path.display());
         let found_key = Finding::warning(Code::CertificatesKeyReadable, text)
-            .fix("let its writer make it readable for pgsvid's user alone, and issue the certificate anew with another key")
+            .fix("let its writer make it readable for pgsvid's user alone, and issue the certificate again with a new key")
             .command(format!("{remedy} {}", argument(path)));
         found.push(found_key);
     }

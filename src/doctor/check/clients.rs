@@ -181,7 +181,7 @@ fn value<'a>(entries: &'a [Entry], keyword: &str) -> Option<&'a str> {
     entries.iter().find(|entry| entry.keyword == keyword).map(|entry| entry.value.as_str())
 }
 
-/// The findings about an sslmode, for a client that needs its certificate to count. `place` is where it is written.
+/// The findings about an sslmode, for a client that logs in by its certificate. `place` is where it is written.
 pub(super) fn sslmode(mode: Option<&str>, place: &str) -> Vec<Finding> {
     let silent = "when a file is missing or the key's mode is wrong, libpq connects unencrypted without saying so";
     let fix = format!("write sslmode=verify-full in {place}");

@@ -81,7 +81,7 @@ pub(super) fn offline(config: &Config) -> Section {
     if let Some(api) = &config.rotation.patroni {
         let (address, within) = (&api.verify.target, api.loads_within.as_secs());
         let text = format!(
-            "Patroni at {address}, after PostgreSQL; the next set waits for it for {within} s"
+            "Patroni at {address}, reloaded after PostgreSQL; the next set waits for it for {within} s at most"
         );
         section.add(Finding::ok(Code::Configuration, text));
     }

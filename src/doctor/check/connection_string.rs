@@ -117,14 +117,14 @@ pub(super) struct ConnectionString<'a> {
     pub(super) name: &'a str,
     /// All options of the connection.
     pub(super) entries: &'a [Entry],
-    /// Those of these that are judged here, if the others belong to an object with findings of its own; otherwise all are.
+    /// The options that are judged here; `None` means all. The others belong to an object that has findings of its own.
     pub(super) own: Option<&'a [Entry]>,
     pub(super) written: Written<'a>,
-    /// Where options that are missing are written, except for the leaf's files.
+    /// Where a missing option should be added, except `sslcert` and `sslkey`, which belong to `name`.
     pub(super) place: &'a str,
     /// Whether the options that are judged here name the server to connect to.
     pub(super) has_places: bool,
-    /// Whether no other files are added to these.
+    /// Whether these are all options: no user mapping adds others.
     pub(super) is_whole: bool,
 }
 
@@ -151,7 +151,7 @@ impl ConnectionString<'_> {
                 format!("{name} names a service, whose options are not examined"),
             ));
         }
-        // Without a mode of its own it has that of the other object, which is judged there.
+        // Without an sslmode of its own the connection has that of the other object, which is judged there.
         let is_judged_elsewhere = self.own.is_some() && value("sslmode").is_none();
         if !is_judged_elsewhere && (!through_service || value("sslmode").is_some()) {
             found.extend(clients::sslmode(Some(value("sslmode").unwrap_or("prefer")), place));

@@ -42,7 +42,7 @@ pub(super) async fn section(config: &Config, known: &[Section]) -> Option<Sectio
         Err(error) => Err(error.to_string()),
     };
     match answer {
-        Ok(view) => match anothers(&view, config) {
+        Ok(view) => match other_configuration(&view, config) {
             Some(found) => section.add(found),
             None => section.extend(findings(&view, known)),
         },
@@ -58,7 +58,7 @@ pub(super) async fn section(config: &Config, known: &[Section]) -> Option<Sectio
 }
 
 /// The finding about a daemon with another configuration, whose answer says nothing about this one.
-fn anothers(view: &View, config: &Config) -> Option<Finding> {
+fn other_configuration(view: &View, config: &Config) -> Option<Finding> {
     let ours = config.place.base();
     let real = |path: &Path| std::fs::canonicalize(path).ok();
     let is_ours =
@@ -69,7 +69,7 @@ fn anothers(view: &View, config: &Config) -> Option<Finding> {
     let theirs: Vec<String> =
         view.targets.iter().take(MOST).map(|target| shown(&target.name)).collect();
     let text = format!(
-        "the daemon at this address has another configuration: it is about {}, and this one about {}",
+        "the daemon at this address has another configuration: its files are in {}, and those of this one in {}",
         theirs.join(", "),
         shown(&ours.display().to_string())
     );
@@ -95,7 +95,7 @@ fn stranger(listen: &Listen, config: &Config) -> Option<u32> {
     owners.into_iter().find(|uid| !trusted.contains(uid))
 }
 
-/// What it reports beyond what is known already.
+/// The findings that the daemon reports, without those that `check` has found itself.
 fn findings(view: &View, known: &[Section]) -> Vec<Finding> {
     let is_bad = |found: &&Finding| found.severity >= Severity::Warning;
     let known: BTreeSet<&str> = known

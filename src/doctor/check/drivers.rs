@@ -1,5 +1,5 @@
-//! Which drivers can use a section of a service file, and a key store: by the format of the key, and by names, which pgjdbc
-//! goes by (`LibPQFactory`; measured with 42.5.6 to 42.7.14: docs/clients.md).
+//! Which drivers can use a section of a service file, and a key store: by the format of the key, and by the names of files, from
+//! which pgjdbc derives the format (`LibPQFactory`; measured with 42.5.6 to 42.7.14: docs/clients.md).
 
 use std::path::Path;
 
@@ -45,7 +45,7 @@ pub(super) fn of_section(
     }
     if service.options.contains_key("hostaddr") {
         let text = format!(
-            "[{section}] has hostaddr, a keyword that pgjdbc does not know: it takes nothing of the section"
+            "[{section}] has hostaddr, a keyword that pgjdbc does not know: it uses nothing of the section"
         );
         let fix = "leave hostaddr out of files.service.options, or give libpq a section of its own";
         findings.push(Finding::warning(Code::PgjdbcRefuses, text).fix(fix));
@@ -100,7 +100,7 @@ pub(super) fn formats(config: &Config) -> Vec<Finding> {
     findings
 }
 
-/// Whether pgjdbc takes a file for another format, because of its name.
+/// The finding if pgjdbc reads a file in another format, because of its name.
 fn misnamed(file: &FileSpec) -> Option<Finding> {
     let name = &file.name;
     let (taken_for, better) = match &file.content {
@@ -114,7 +114,8 @@ fn misnamed(file: &FileSpec) -> Option<Finding> {
         }
         _ => return None,
     };
-    let text = format!("pgjdbc goes by names, and takes {name} for {taken_for}");
+    let text =
+        format!("pgjdbc derives the format from the file's name, and reads {name} as {taken_for}");
     let fix = format!("give it another name in files.extra.name, such as {better}");
     Some(Finding::warning(Code::PgjdbcRefuses, text).fix(fix))
 }

@@ -83,7 +83,11 @@ pub(super) fn why_exchangeable(path: &Path, ours: u32, namer: NamedBy) -> Option
     for _ in 0..MOST_LINKS {
         if std::fs::symlink_metadata(&path).is_err_and(|error| error.kind() == ErrorKind::NotFound)
         {
-            return fillable(path.ancestors().skip(1).find(|above| above.exists())?, ours, namer);
+            return why_creatable(
+                path.ancestors().skip(1).find(|above| above.exists())?,
+                ours,
+                namer,
+            );
         }
         let directory = path.parent()?.to_owned();
         match publish::judge_path(&directory, ours) {
@@ -92,7 +96,7 @@ pub(super) fn why_exchangeable(path: &Path, ours: u32, namer: NamedBy) -> Option
         }
         let found = std::fs::symlink_metadata(&path).ok()?;
         if found.is_dir() {
-            return fillable(&path, ours, namer);
+            return why_creatable(&path, ours, namer);
         }
         let is_foreign = ![0, ours].contains(&found.uid());
         if found.is_symlink() {
@@ -119,7 +123,7 @@ pub(super) fn why_exchangeable(path: &Path, ours: u32, namer: NamedBy) -> Option
 
 /// Why others can create files in a directory of which every file is read, or create the file that is missing there; and the
 /// remedy. The sticky bit does not prevent that.
-fn fillable(directory: &Path, ours: u32, namer: NamedBy) -> Option<(String, String)> {
+fn why_creatable(directory: &Path, ours: u32, namer: NamedBy) -> Option<(String, String)> {
     let found = std::fs::metadata(directory).ok()?;
     if ![0, ours].contains(&found.uid()) {
         return Some(foreign(directory, found.uid(), ours, namer));

@@ -81,7 +81,7 @@ pub(super) fn section(config: &Config, examined: &Examined, offered: Option<&Mat
     section.extend(found.readers.as_ref().and_then(readers_way));
     if let Some(obstacle) = &found.obstacle {
         let anothers = match obstacle {
-            publish::Error::NotOurs(found) => anothers(found),
+            publish::Error::NotOurs(found) => of_another_user(found),
             _ => None,
         };
         section.add(anothers.unwrap_or_else(|| unusable(obstacle)));
@@ -107,7 +107,7 @@ pub(super) fn section(config: &Config, examined: &Examined, offered: Option<&Mat
             .fix("start `pgsvid run` with these settings: it creates the links"),
         );
     }
-    // Why nobody has published anything newer: what is wrong with the directory.
+    // What is wrong with the directory, so that nothing newer was published.
     let mut failures = section.findings.iter().filter(|found| found.severity == Severity::Failure);
     let hindrance = full.or_else(|| failures.next().cloned());
     match set {
@@ -215,7 +215,7 @@ fn readers_way(trust: &Result<Trust, publish::Error>) -> Option<Finding> {
 
 /// The finding if root runs `check` and the entry belongs to another user; `None` otherwise. It recommends no removal, because
 /// pgsvid may run as that user, and then the entry is part of the current set.
-fn anothers(found: &NotOurs) -> Option<Finding> {
+fn of_another_user(found: &NotOurs) -> Option<Finding> {
     let Reason::Owner { owner, ours: 0 } = found.reason else { return None };
     (owner != 0).then(|| {
         Finding::failure(
@@ -229,7 +229,7 @@ fn anothers(found: &NotOurs) -> Option<Finding> {
 
 fn explain(unusable: &Unusable, offered: Option<&Material>, hindrance: Option<Finding>) -> Finding {
     if let Unusable::NotOurs(found) = unusable
-        && let Some(finding) = anothers(found)
+        && let Some(finding) = of_another_user(found)
     {
         return finding;
     }

@@ -48,7 +48,7 @@ use crate::source::Settings;
 /// What to examine.
 #[derive(Debug, Clone, Default)]
 pub struct Scope {
-    /// Only the configuration.
+    /// Examine only the configuration, and open no connection.
     pub offline: bool,
     /// Also try a login with the published certificate as this role.
     pub as_client: Option<String>,

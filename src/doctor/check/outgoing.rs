@@ -84,7 +84,7 @@ fn name_files(pairs: &Pairs) -> bool {
 /// The options of a connection.
 struct Completed {
     pairs: Pairs,
-    /// Whether these are all.
+    /// Whether these are all options of the connection.
     is_whole: bool,
     /// Of a user mapping: what people call its server, and whether that names files.
     server: Option<(String, bool)>,

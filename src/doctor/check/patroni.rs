@@ -17,9 +17,9 @@ use crate::text::shown;
 use crate::timing;
 use crate::verify::{self, Answer, Client, Expected, Facts, Verdict};
 
-/// How often Patroni is looked at while it may still have to load a set.
+/// How often Patroni is probed while it may still have to load a set.
 const LOOK: Duration = Duration::from_secs(1);
-/// How long it is looked at, at most.
+/// How long it is probed at most.
 const WAIT: Duration = Duration::from_secs(30);
 /// Largest file whose first line is read, in bytes.
 const LARGEST: u64 = 4 * 1024 * 1024;
@@ -79,7 +79,7 @@ pub(super) async fn section(
     section
 }
 
-/// Whether it accepts connections and answers nothing, twice in a row: one look may have met a moment in which it was slow.
+/// Whether it accepts connections and answers nothing, twice in a row: at one probe it may have been slow for a moment.
 async fn is_silent((hosts, port): (&[String], u16)) -> bool {
     for _ in 0..2 {
         if !matches!(patroni::why_unanswered((hosts, port)).await, Error::Silent) {
@@ -114,7 +114,7 @@ async fn look(config: &Config, api: &RestApi, material: &Material) -> (Facts, Ve
 /// `in_sets` means that Patroni reads the paths of one set, which cannot mix with the next.
 fn of_loop_wait(wait: Duration, within: Duration, in_sets: bool) -> Finding {
     let (wait, within) = (wait.as_secs(), within.as_secs());
-    // Any server may have answered.
+    // The number may come from any server, and be as large as it likes: it must not overflow.
     let needed = wait.saturating_mul(LOOPS);
     if within >= needed {
         let text = format!(
@@ -162,7 +162,7 @@ pub(super) fn unwatched(access: &Access) -> Option<Section> {
             "Patroni manages this PostgreSQL, and [patroni] is not configured",
         )
         .cause(
-            "if restapi.certfile is set, a reload of Patroni while certificate and key do not fit together ends its REST API, and the next \
+            "if restapi.certfile is set, a reload of Patroni while certificate and key do not belong together ends its REST API, and the next \
              one hangs it: a replica is promoted while the old primary goes on writing. Helpers that replace files one by one, and a signal \
              to Patroni after each renewal, can cause that",
         )

@@ -128,7 +128,7 @@ fn unjudged(unread: &Unread) -> Finding {
     .fix("name PgBouncer's ini, what it includes and its auth_*file settings by absolute paths, and run `pgsvid check` where they are")
 }
 
-/// PgBouncer compares the CN, and PostgreSQL sees PgBouncer's certificate alone: an identifier of one workload counts for nothing.
+/// PgBouncer compares the CN, and PostgreSQL sees only PgBouncer's certificate: the identifier of a workload has no effect.
 fn roles_by_name(config: &Config, settings: &Settings) -> Option<Finding> {
     if !matches!(settings.value("auth_type"), "cert" | "hba") {
         return None;
@@ -231,7 +231,7 @@ fn judged(facts: &Facts, verdict: Verdict, settings: Option<&Settings>) -> Vec<F
     if verdict == Verdict::Current && Settings::clients(settings).asks {
         let text = match facts.proof() {
             Some(Proof::Issuer) => {
-                "PgBouncer names no authority: that it trusts the one that signed the certificate is proven, and the others are not"
+                "PgBouncer names no authority: only the one that signed the certificate is proven to be trusted"
             }
             Some(Proof::Nothing) => {
                 "PgBouncer names no authority, so nothing shows which ones it trusts"
@@ -241,7 +241,7 @@ fn judged(facts: &Facts, verdict: Verdict, settings: Option<&Settings>) -> Vec<F
         found.push(
             Finding::skipped(Code::PgbouncerAuthoritiesUnproven, text)
                 .cause("PgBouncer 1.18 sends no names of authorities; 1.25 does (measured)")
-                .fix("nothing, while the bundle has one authority; before an authority is exchanged, use a newer PgBouncer"),
+                .fix("if the bundle has one authority, nothing needs to be done; use a newer PgBouncer before that authority is replaced"),
         );
     }
     found

@@ -79,7 +79,7 @@ impl Sql {
         self.0.as_ref()?.as_ref().err().filter(|error| matches!(error, sql::Error::Peer { .. }))
     }
 
-    /// Why nothing was asked, if so.
+    /// Why there are no answers, for the texts of skipped findings.
     pub(super) fn why_silent(&self) -> &'static str {
         match self.0 {
             Some(Err(sql::Error::NotRunning)) => "PostgreSQL does not run",
@@ -153,7 +153,7 @@ async fn answers(
             let rules = rules.or(views.as_ref().map(|views| &views.rules));
             let mut named: BTreeSet<&str> =
                 rules.into_iter().flatten().flat_map(HbaRule::groups).collect();
-            // For samerole.
+            // `samerole` compares the database's name with the role's groups.
             let service = config.service().and_then(|service| service.options.get("dbname"));
             named.extend(service.map(String::as_str));
             named.extend(["postgres", server.session.database.as_str()]);
@@ -163,7 +163,7 @@ async fn answers(
         None => None,
     };
     let roles = session.roles(&config.roles.roles()).await?;
-    // An administrator may have closed a view of these to the role, which is no reason to know less of the rest.
+    // An administrator may have revoked the right to read one of these views. The other answers are still useful.
     let superusers = session.superusers().await.map_err(|error| error.to_string());
     let replication = session.replication().await.map_err(|error| error.to_string());
     let outgoing = session.outgoing().await.map_err(|error| error.to_string());
@@ -227,7 +227,7 @@ pub(super) fn section(server: &Server, sql: &Sql) -> Section {
     section
 }
 
-/// Whether the role may end sessions, if it is to.
+/// The finding whether the role may end sessions; `None` unless the configuration demands that.
 fn session_rights(server: &Server, tls: &TlsSettings) -> Option<Finding> {
     server.sessions.end_after?;
     Some(diagnose::session_rights(tls, &server.session, true).unwrap_or_else(|| {
@@ -382,7 +382,7 @@ fn versions(server: &sql::Settings, tls: &TlsSettings, standing: &Standing) -> V
                 "no connection slot is reserved for pgsvid: while clients take all of them, \
                  a reload waits",
             )
-            .fix("reserved_connections = 1 in postgresql.conf, a restart, and")
+            .fix("put reserved_connections = 1 into postgresql.conf, restart PostgreSQL, and run")
             .command(server.psql(&statements::grant_reserve(&standing.role))),
         );
     }

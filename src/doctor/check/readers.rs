@@ -12,7 +12,7 @@ use crate::hooks::User;
 
 /// Others who can read a secret file.
 pub(super) enum Readers {
-    /// They are these, and this command, which the path follows, denies it.
+    /// Who they are, and the command, without the path at its end, that takes the permission away.
     Found(String, &'static str),
     /// Its access control list cannot be read from here.
     Unknown,
@@ -31,7 +31,7 @@ pub(super) fn readers(path: &Path, config: &Config) -> Readers {
     if !found.is_file() || found.mode() & 0o040 == 0 {
         return Readers::Nobody;
     }
-    // Without waiting, should it be a FIFO by now.
+    // Does not wait, even if the path leads to a FIFO by now.
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let opened = rustix::fs::open(&resolved, flags, Mode::empty()).ok();
     let is_listed = opened.and_then(|it| lists_names(it, ACCESS_LIST));

@@ -232,7 +232,7 @@ fn citus(answers: &Answers) -> Option<Finding> {
         )
         .cause(error.to_string())
         .fix(ASK),
-        Err(error) => skipped("Citus does not say it").cause(error.to_string()).fix(ASK),
+        Err(error) => skipped("the query to Citus failed").cause(error.to_string()).fix(ASK),
     })
 }
 

@@ -185,7 +185,7 @@ fn worst(code: Code, facts: &AccessFacts, lines: &[OtherLine<'_>]) -> Vec<Findin
                 0 => String::new(),
                 more => format!(" and {more} more"),
             };
-            text = format!("{text}; the same holds of {}{more}", named.join(", "));
+            text = format!("{text}; the same is true for {}{more}", named.join(", "));
         }
         let finding = if severity == Severity::Failure {
             Finding::failure(code, text)

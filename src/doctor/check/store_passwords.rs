@@ -16,7 +16,8 @@ pub(super) fn unusable(config: &Config) -> Vec<Finding> {
     files.into_iter().filter_map(|path| password(path, ours)).collect()
 }
 
-/// What this process reads says little about another user: root reads everything, and an administrator nothing.
+/// The finding about one file. If another user than `ours` runs this, the modes decide: root can read every file, and an
+/// administrator perhaps none, whatever `ours` can read.
 fn password(path: &Path, ours: u32) -> Option<Finding> {
     let own = rustix::process::geteuid().as_raw();
     let error = publish::password(path).err();
@@ -25,7 +26,7 @@ fn password(path: &Path, ours: u32) -> Option<Finding> {
     let is_known = own == ours || error.is_some() && !is_out_of_reach || may_read(path, ours);
     if !is_known || own != ours && is_out_of_reach {
         let text = format!(
-            "whether uid {ours} can use the password in {}: this is uid {own}",
+            "whether uid {ours} can use the password in {}: check runs as uid {own}",
             path.display()
         );
         return Some(Finding::skipped(Code::StorePasswordUnusable, text).fix(format!(

@@ -158,7 +158,7 @@ fn refused_or_doubtful(server: &Server, load: Load<'_>, files: &survey::Files) -
 fn refused(log: &Reloaded, reason: &str, files: &survey::Files) -> Finding {
     let what = "TLS files or settings at its last reload";
     let goes_on = "it continues with the certificate, authorities and settings that it loaded before, and its next start may fail";
-    let then = denied(reason, files);
+    let then = before_next_reload(reason, files);
     if log.is_forgeable {
         return Finding::failure(
             Code::SslReloadRefused,
@@ -196,7 +196,7 @@ pub(super) const FORGEABLE: &str = "Clients can forge lines of this log: by name
     log_destination = 'jsonlog'";
 
 /// What to fix before the next reload. The command for it follows this text.
-fn denied(reason: &str, files: &survey::Files) -> &'static str {
+fn before_next_reload(reason: &str, files: &survey::Files) -> &'static str {
     let looks_right = || {
         diagnose::refused_files(files).is_empty() && diagnose::refused_settings(files).is_empty()
     };

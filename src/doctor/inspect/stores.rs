@@ -7,7 +7,7 @@ use crate::material::pkcs12::{Facts, Integrity, PGJDBC_ALIAS, pgjdbc_takes};
 use crate::material::reading::Item;
 use crate::text::ascii;
 
-/// The findings about the store that a file is, if it is one.
+/// The findings about a file that is a PKCS#12; none about another file.
 pub(super) fn judge(file: &File) -> Vec<Finding> {
     let path = words::path(&file.path);
     let stores = file.items.iter().filter_map(|item| match item {

@@ -184,7 +184,7 @@ fn of_path(served: &Served, address: &str, bundle: &Bundle, now: SystemTime) -> 
 }
 
 /// The finding about the server's name. It gives no command that adds the name to the registration entry, because it is unknown
-/// whose server this is, and with that name another server could pose as the host.
+/// whose server this is, and with that name another server could impersonate the host.
 fn of_name(leaf: &Certificate, host: &str) -> Finding {
     let shown_host = ascii(host);
     if host_name::matches(leaf, host) {

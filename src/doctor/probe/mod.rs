@@ -79,7 +79,7 @@ impl Seen {
         self.report().has_failures()
     }
 
-    /// For comparison with another probe. The passing of time makes no difference.
+    /// What to compare with another probe: without the time of the probe, and without remaining lifetimes.
     #[must_use]
     pub fn identity(&self) -> Identity {
         let (answer, served) = match &self.facts.answer {

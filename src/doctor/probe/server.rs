@@ -84,7 +84,7 @@ impl ProbedServer {
                 Ok(found) => known = Some(found),
                 Err(why) => {
                     note = Some(format!(
-                        "where PostgreSQL listens, so the loopback addresses are probed instead: {why}"
+                        "where PostgreSQL listens: pgsvid could not ask it, and probes the loopback addresses: {why}"
                     ));
                 }
             }

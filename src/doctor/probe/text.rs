@@ -13,7 +13,7 @@ use crate::verify::{Answer, Served, alert_name};
 
 /// Most names of authorities that are shown to people.
 const MOST_NAMES: usize = 16;
-const TOO_LARGE: &str = "a TLS handshake with more than pgsvid reads";
+const TOO_LARGE: &str = "a message of more than 64 KiB in the TLS handshake";
 
 impl Seen {
     /// What the server serves, and the judgement.

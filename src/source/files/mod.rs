@@ -53,12 +53,12 @@ impl Paths {
     }
 }
 
-/// Which files to read, and what their set must be.
+/// Which files to read, and the rules that their set must meet.
 #[derive(Debug, Clone)]
 pub struct Settings {
     /// The files.
     pub paths: Paths,
-    /// What a set must be.
+    /// The rules that a set must meet.
     pub expectations: Expectations,
     /// The names of what is published.
     pub published: Option<Names>,
@@ -122,8 +122,8 @@ impl Source {
     /// A source that has not started, and a receiver of its state.
     #[must_use]
     pub fn new(settings: Settings, watching: &Watching) -> (Self, watch::Receiver<SourceState>) {
-        // Watched before they are read, so that no change falls in between. A file system that tells of no changes may also not
-        // answer at all: it is only asked in a thread of its own.
+        // Watched before they are read, so that no change is missed in between. A file system that reports no changes may not
+        // answer at all, so it is only accessed in a thread of its own.
         let changes = if settings.is_silent {
             Watching::blind().directories([])
         } else {
@@ -293,7 +293,7 @@ impl Source {
         });
     }
 
-    /// Clears the state of what was wrong: the files are the accepted set.
+    /// Removes the reasons for waiting and for a rejection from the state: the files are the accepted set.
     fn settled(&mut self) {
         let is_plain = |state: &SourceState| {
             state.rejected.is_none() && state.files().is_none_or(|files| files.waiting.is_none())

@@ -36,7 +36,7 @@ pub(super) async fn open(
 ) -> Result<(Messages, Option<Zeroizing<Vec<u8>>>), Error> {
     let (tasks, guard) = Tasks::of(allowance);
     let channel = connect(endpoint, tasks).await?;
-    // tonic turns any answer of a web server or a proxy into a status, but an agent's statuses have a meaning.
+    // tonic turns any answer of a web server or a proxy into a gRPC status. These must not be taken for an agent's own statuses.
     let channel = channel.map_result(foreign::told_apart);
     let mut client = Grpc::new(channel).max_decoding_message_size(limits::MESSAGE);
     let failed = |status| Error::of(&status, endpoint, Contact::First);
@@ -80,7 +80,7 @@ async fn dial(endpoint: Endpoint) -> io::Result<Either<UnixStream, TcpStream>> {
     })
 }
 
-/// tonic wraps the kernel's error, which is what people need.
+/// Finds the kernel's error, which says what is wrong, within tonic's.
 fn explain(endpoint: &Endpoint, error: &tonic::transport::Error) -> Error {
     let mut source = error.source();
     while let Some(cause) = source {

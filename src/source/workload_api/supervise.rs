@@ -1,4 +1,4 @@
-//! Supervises the stream: dials, reads, judges, and dials again.
+//! Supervises the stream: connects, reads, judges, and connects again.
 
 mod agent;
 mod names;
@@ -54,7 +54,7 @@ enum Ended {
     Overdue,
     /// pgsvid ended it: an identity that was rejected as not valid yet may be valid now.
     Early,
-    /// pgsvid ended it: another socket has replaced the one that was dialled.
+    /// pgsvid ended it: another socket has replaced the one that pgsvid is connected to.
     Replaced,
     /// pgsvid ended it, because the clock was set, or the machine has slept: the state of the stream, and of renewals, is
     /// unknown.
@@ -191,7 +191,7 @@ impl<A: Agent> Supervisor<A> {
         Ok((stream, first.ok_or(Error::Empty)?))
     }
 
-    /// Reads a stream until it ends. `socket` is the one that was dialled. If another one replaces it, the stream is closed,
+    /// Reads a stream until it ends. `socket` is the one that it uses. If another one replaces it, the stream is closed,
     /// but not before `leave`.
     async fn read(
         &mut self,

@@ -21,7 +21,7 @@ pub struct Attributes {
     pub group: u32,
     /// Its permission bits, without setuid, setgid and sticky.
     pub mode: u32,
-    /// Its extended attributes, among them an access control list.
+    /// Name and value of each extended attribute; an access control list is one of them.
     pub extended: Vec<(OsString, Vec<u8>)>,
 }
 
@@ -50,7 +50,7 @@ impl Attributes {
         for (name, _) in &given {
             if !self.extended.iter().any(|(wanted, _)| wanted == name) {
                 rustix::fs::fremovexattr(file, name.as_os_str())
-                    .map_err(|error| cannot("be without", name, error))?;
+                    .map_err(|error| cannot("remove", "from", name, error))?;
             }
         }
         rustix::fs::fchmod(file, Mode::from_raw_mode(self.mode & 0o777))?;
@@ -58,16 +58,16 @@ impl Attributes {
             let (name, value) = attribute;
             if !given.contains(attribute) {
                 rustix::fs::fsetxattr(file, name.as_os_str(), value, XattrFlags::empty())
-                    .map_err(|error| cannot("be given", name, error))?;
+                    .map_err(|error| cannot("set", "on", name, error))?;
             }
         }
         Ok(())
     }
 }
 
-fn cannot(what: &str, name: &OsStr, error: Errno) -> io::Error {
+fn cannot(verb: &str, on: &str, name: &OsStr, error: Errno) -> io::Error {
     let text = format!(
-        "a new file cannot {what} the extended attribute {}: {error}",
+        "cannot {verb} the extended attribute {} {on} a new file: {error}",
         name.to_string_lossy()
     );
     io::Error::new(io::Error::from(error).kind(), text)
@@ -112,6 +112,7 @@ pub fn lists_names(file: impl AsFd, list: &str) -> Option<bool> {
             let mut tags = entries.map(|entry| u16::from_le_bytes([entry[0], entry[1]]));
             Some(tags.any(|tag| NAMED.contains(&tag)))
         }
+        // More than the 31 entries that fit: only named users and groups can be so many.
         Err(Errno::RANGE) => Some(true),
         Err(Errno::NODATA | Errno::OPNOTSUPP) => Some(false),
         Err(_) => None,

@@ -133,15 +133,15 @@ impl Directory {
         attributes: Option<&Attributes>,
     ) -> io::Result<()> {
         let name = plain(name)?;
-        // What only the last step would meet: flags of `chattr(1)`, and a file that is a mount of its own.
-        self.may_go("", "its directory", AtFlags::EMPTY_PATH)?;
-        self.may_go(name, "it", AtFlags::SYMLINK_NOFOLLOW)?;
+        // These make only the last step, the rename, fail: flags of `chattr(1)`, and a file that is a mount of its own.
+        self.check_flags("", "its directory", AtFlags::EMPTY_PATH)?;
+        self.check_flags(name, "it", AtFlags::SYMLINK_NOFOLLOW)?;
         let temporary = temporary(name);
         self.create(&temporary, &[], attributes)?;
         self.remove(&temporary)
     }
 
-    fn may_go(&self, name: impl Arg, what: &str, flags: AtFlags) -> io::Result<()> {
+    fn check_flags(&self, name: impl Arg, what: &str, flags: AtFlags) -> io::Result<()> {
         let found = match rustix::fs::statx(&self.fd, name, flags, StatxFlags::empty()) {
             Ok(found) => found.stx_attributes,
             // Linux before 4.11, and filters that do not know the call.

@@ -69,7 +69,7 @@ pub fn last_lines(
     let mut file = open(CWD, path.as_os_str(), OFlags::empty())?;
     let length = file.metadata()?.len();
     file.seek(SeekFrom::Start(length.saturating_sub(most)))?;
-    // A file of the kernel's, such as /proc/kmsg, has no length, and reading it can have effects.
+    // A file of the kernel, such as /proc/kmsg, has no length, and reading it can have effects.
     let mut file = BufReader::with_capacity(READ_AT_ONCE, file.take(most.min(length)));
     Ok(std::iter::from_fn(move || {
         let mut line = Vec::new();
@@ -174,7 +174,7 @@ mod tests {
         refuses(Path::new("/dev/zero"), "it is not a regular file");
     }
 
-    /// Reading `/proc/kmsg` takes the kernel's messages away from who waits for them.
+    /// Reading `/proc/kmsg` takes the kernel's messages away from the program that waits for them.
     #[test]
     fn b65_of_a_file_without_a_length_nothing_is_read() {
         let path = Path::new("/proc/self/status");

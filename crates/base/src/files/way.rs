@@ -55,7 +55,7 @@ impl Way {
 pub fn way(path: &Path) -> Way {
     let mut links = Vec::new();
     let mut reached = PathBuf::from("/");
-    // The last one first.
+    // In reverse order, so that `pop` takes the next component.
     let mut rest: Vec<OsString> = components(path).rev().collect();
     for _ in 0..MOST_COMPONENTS {
         let Some(part) = rest.pop() else { break };
@@ -64,9 +64,9 @@ pub fn way(path: &Path) -> Way {
             continue;
         }
         let next = reached.join(&part);
-        // With the only call that the sandbox allows for this.
+        // The sandbox allows no other call that reads a link.
         match readlinkat(CWD, &next, Vec::new()) {
-            // The kernel follows no more. A change of this link would help.
+            // The kernel follows no more links. Watch this one, because a change of it can make the path valid.
             Ok(_) if links.len() == MOST_LINKS => {
                 reached = next;
                 break;

@@ -64,7 +64,7 @@ impl Clocks {
         self.kernel_reports.is_some()
     }
 
-    /// Starts the comparison anew: changes before this call do not count.
+    /// Starts the comparison again: changes before this call do not count.
     pub fn restart(&mut self) {
         (self.wall, self.timer) = (self.now(), Instant::now());
     }
@@ -72,7 +72,7 @@ impl Clocks {
     /// Waits for the next clock change. Safe to cancel.
     pub async fn leap(&mut self) -> Leap {
         loop {
-            self.set().await;
+            self.wait_until_set().await;
             let (wall, timer) = (self.now(), Instant::now());
             let leap = between(self.wall, wall, timer - self.timer);
             (self.wall, self.timer) = (wall, timer);
@@ -83,7 +83,7 @@ impl Clocks {
     }
 
     /// Returns when the wall clock may have been set, or the machine may have slept.
-    async fn set(&mut self) {
+    async fn wait_until_set(&mut self) {
         let Some(timer) = &self.kernel_reports else {
             return sleep(LOOK).await;
         };

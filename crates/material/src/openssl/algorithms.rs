@@ -35,8 +35,8 @@ pub(super) struct Key {
 }
 
 impl Method {
-    /// Reads an `algorithm` without its header (OpenSSL: `obj_xref.txt`). `None` for algorithms whose issuer OpenSSL does not
-    /// find, and for those that nobody uses.
+    /// Reads an `algorithm` without its header (OpenSSL: `obj_xref.txt`). `None` for an algorithm that OpenSSL does not know, so
+    /// that it finds no issuer, and for algorithms that nobody uses.
     pub(super) fn read(algorithm: &[u8]) -> Option<Self> {
         const ECDSA: &[u8] = &[0x2a, 0x86, 0x48, 0xce, 0x3d, 4];
         const PKCS1: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1];

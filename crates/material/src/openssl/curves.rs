@@ -99,7 +99,7 @@ fn digest(algorithm: &[u8], content: &[u8]) -> Option<Vec<u8>> {
 macro_rules! verify {
     ($name:ident, $curve:ident, $size:literal) => {
         fn $name(key: &[u8], digest: &[u8], signature: &[u8]) -> Option<()> {
-            // A shorter digest as a number: the library accepts none that is shorter than half.
+            // Zeros before a digest do not change its number. The library refuses a digest that is shorter than half of the curve.
             let zeros = vec![0; usize::saturating_sub($size, digest.len())];
             let digest = &[&zeros, digest].concat();
             let key = $curve::ecdsa::VerifyingKey::from_sec1_bytes(key).ok()?;

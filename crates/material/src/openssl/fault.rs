@@ -71,7 +71,7 @@ pub enum Fault {
         "has a name, or an authority above it has a name constraint, of a kind that OpenSSL does not compare"
     )]
     UnsupportedName,
-    /// RFC 3779.
+    /// OpenSSL compares these with the authorities above (RFC 3779), but pgsvid does not.
     #[error(
         "has IP address blocks or autonomous system numbers (RFC 3779), which pgsvid does not compare"
     )]

@@ -29,7 +29,7 @@ pub(super) struct Subtrees<'a> {
 
 pub(super) struct Subtree<'a> {
     pub(super) base: Name<'a>,
-    /// A minimum above zero, or a maximum: RFC 5280 has neither.
+    /// A minimum above zero, or a maximum: RFC 5280, section 4.2.1.10, allows neither.
     pub(super) has_distances: bool,
 }
 

@@ -81,7 +81,8 @@ impl Derivation<'_> {
         Zeroizing::new(cipher.encrypt_padded_vec::<Pkcs7>(plain))
     }
 
-    /// `None` if the password is another, or the bytes have changed; seldom what is decrypted is garbage.
+    /// `None` if the padding is wrong, as after another password or changed bytes. With another password one result in 256 has
+    /// the right padding, and is garbage.
     pub(super) fn decrypt(
         &self,
         password: &Password,

@@ -47,13 +47,13 @@ impl Password {
         }
     }
 
-    /// Identifies it. To guess the password from this costs as much as to guess it from a store.
+    /// A hash that identifies the password. Guessing the password from it costs as much as from a store.
     #[must_use]
     pub fn tag(&self, salt: &[u8]) -> [u8; 32] {
         *Derivation { salt, rounds: ROUNDS, prf: Prf::Sha256 }.key(self)
     }
 
-    /// For PBES2.
+    /// The bytes that PBES2 derives a key from.
     pub(super) fn bytes(&self) -> &[u8] {
         &self.0
     }

@@ -57,7 +57,7 @@ pub enum Damage {
         "it is a PKCS#12 whose passwords are hashed more than {MOST_ROUNDS} times in all, or not at all"
     )]
     Rounds,
-    /// Another password.
+    /// The password is wrong, or the store was changed.
     #[error("the password is wrong, or this PKCS#12 was changed after it was written")]
     Password,
     /// Too many entries.
@@ -79,7 +79,7 @@ pub(crate) struct Store {
     pub(crate) certificates: Vec<Zeroizing<Vec<u8>>>,
     /// Each in DER, PKCS#8.
     pub(crate) keys: Vec<Zeroizing<Vec<u8>>>,
-    /// How many more rounds its passwords may be hashed.
+    /// How many more rounds of hashing are allowed.
     rounds_left: u32,
 }
 
@@ -124,7 +124,7 @@ pub(super) fn open_within(
 }
 
 impl Store {
-    /// Many passwords with few rounds each cost as much as one with many.
+    /// Counts the rounds of all entries together: many entries with few rounds each cost as much as one with many.
     fn spend(&mut self, rounds: NonZeroU32) -> Result<(), Damage> {
         self.rounds_left = self.rounds_left.checked_sub(rounds.get()).ok_or(Damage::Rounds)?;
         Ok(())

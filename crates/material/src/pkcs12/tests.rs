@@ -119,7 +119,7 @@ fn e10_a_store_that_was_changed_or_cut_off_is_refused_and_breaks_nothing() {
     }
 }
 
-/// Who sends a store with its password chooses how often it has to be hashed, for each thing in it.
+/// The sender of a store and its password chooses for each entry how often the password is hashed.
 #[test]
 fn e10_the_rounds_of_everything_in_a_store_count_together() {
     let set = set(KeyType::EcP256);

@@ -1,4 +1,4 @@
-//! Writes stores.
+//! Writes key stores and trust stores.
 
 use ring::hmac;
 use ring::rand::{SecureRandom as _, SystemRandom};
@@ -38,7 +38,7 @@ pub fn check_alias(alias: &str) -> Result<(), BadAlias> {
     if is_plain { Ok(()) } else { Err(BadAlias::Characters) }
 }
 
-/// A key store: the key and its chain, the leaf first, under one alias. The key is encrypted, because Java does not see one in
+/// A key store: the key and its chain, the leaf first, under one alias. The key is encrypted, because Java ignores one in
 /// clear.
 pub fn key_store<'a>(
     chain: impl IntoIterator<Item = &'a Certificate>,

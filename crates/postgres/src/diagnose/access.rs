@@ -99,7 +99,7 @@ pub fn access(facts: &AccessFacts) -> Vec<Finding> {
     let mut rejects = Vec::new();
     for rule in &facts.rules {
         if rule.lets_in_as_any_role() {
-            concerns.push(believing(facts, rule));
+            concerns.push(any_role(facts, rule));
         } else {
             concerns.extend(without_certificate(
                 &place(&facts.hba, rule),
@@ -222,7 +222,7 @@ fn readable(Withheld { at, is_directory, uid, owner, is_own, .. }: &Withheld) ->
 }
 
 /// The finding about a line by which clients can log in as any role.
-fn believing(facts: &AccessFacts, rule: &HbaRule) -> Finding {
+fn any_role(facts: &AccessFacts, rule: &HbaRule) -> Finding {
     let place = place(&facts.hba, rule);
     let local = rule.address.as_ref().is_some_and(Address::is_local);
     let method = &rule.method;

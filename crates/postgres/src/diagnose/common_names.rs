@@ -96,7 +96,7 @@ fn concern(
     // The names that the line itself has are quoted where necessary.
     let role = word(ours.unwrap_or(first));
     Finding::warning(Code::SuperuserByCertificate, text).about(here.clone()).fix(format!(
-        "name the roles that workloads may be instead of all in {here}, then reload; or, if no superuser may log in over TLS in any \
+        "in {here} write the roles that workloads may log in as instead of all, then reload; or, if no superuser may log in over TLS in any \
          way, put `hostssl all,replication {role} all reject` above it, then reload"
     ))
 }

@@ -161,7 +161,7 @@ impl<'a> Search<'a> {
         self.findings.push(
             warning(
                 Code::OthersOverSocket,
-                format!("{here} says trust: every user of this machine can log in as {what}, over the socket"),
+                format!("{here} says trust: over the socket every user of this machine can log in as {what}"),
                 format!(
                     "write peer instead of trust in {here}, with a map where the user has another name than the role, then reload"
                 ),
@@ -176,7 +176,7 @@ impl<'a> Search<'a> {
             roles.into_iter().partition(|role| *role == self.own);
         if workloads.is_empty() {
             format!(
-                "role {}, by which pgsvid reloads PostgreSQL: take its connections, so that pgsvid has none, and reload it",
+                "role {}, with which pgsvid reloads PostgreSQL: such a user can reload it, too, and can use up the role's connections",
                 names(own)
             )
         } else {
@@ -212,7 +212,7 @@ impl<'a> Search<'a> {
             warning(
                 Code::OthersOverSocket,
                 format!(
-                    "{mapping_place} lets each user of this machine whose name {} matches log in as {what}, over the socket by {}",
+                    "{mapping_place} lets each user of this machine whose name {} matches log in over the socket (by {}) as {what}",
                     shown(&mapping.system_user),
                     place(&self.facts.hba, line)
                 ),

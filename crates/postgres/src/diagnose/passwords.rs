@@ -19,7 +19,7 @@ pub(super) fn in_the_clear(rule: &HbaRule, rejects: &[&HbaRule]) -> Option<Passw
     (!is_covered(rule, &rejects)).then_some(password)
 }
 
-/// Whether a password is enough for clients on this machine. Debian's own lines are of this kind: nobody else sees these passwords.
+/// Whether a password is enough for clients on this machine. Debian's own lines are of this kind: these passwords do not cross a network.
 #[must_use]
 pub fn is_local_password(rule: &HbaRule) -> bool {
     rule.matches_tls()
@@ -51,8 +51,8 @@ pub(super) fn without_certificate(
         Code::HbaWithoutCertificate,
         format!("{place} lets clients in by {method} alone, without a certificate{clear}"),
         format!(
-            "in {place} write {hostssl}cert instead of {method}, or clientcert=verify-full beside {method}, then reload; narrow the \
-             line if people need it"
+            "in {place} write {hostssl}cert instead of {method}, or clientcert=verify-full beside {method}, then reload; if people \
+             need passwords, let the line match fewer clients"
         ),
     ))
 }
@@ -60,9 +60,9 @@ pub(super) fn without_certificate(
 /// What is sent over the network where a password is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Password {
-    /// The password.
+    /// The password itself, in clear text.
     AsItIs,
-    /// A proof of it.
+    /// A proof that the client knows it.
     Proof,
 }
 

@@ -39,8 +39,8 @@ pub fn revocation(found: &Revocation) -> Vec<Finding> {
     found.authorities.iter().map(finding).collect()
 }
 
-/// The lists by which a server refuses the leaf from a client, judged by its alert (OpenSSL: `ssl_x509err2alert`). Without a
-/// list of each authority it refuses every client (`X509_V_FLAG_CRL_CHECK_ALL`).
+/// The finding about a server that refuses the leaf from a client because of its revocation lists. The alert shows the reason
+/// (OpenSSL: `ssl_x509err2alert`). Without a list of each authority it refuses every client (`X509_V_FLAG_CRL_CHECK_ALL`).
 #[must_use]
 pub fn refused_by_lists(
     settings: &TlsSettings,

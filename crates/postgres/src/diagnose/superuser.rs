@@ -208,9 +208,9 @@ fn concern(
             kept(facts, user, &here)
         ),
         LoginBy::SameName => format!(
-            "if root needs to log in as this superuser, as with sudo psql -U {}: put `local all,replication {role} peer \
-             map=superuser` above {here}, and `superuser root {role}` into {}, then reload; whatever logs in as {role} from the \
-             user {name} needs another way then; for the commands that pgsvid prints with sudo -u {name}, that is sudo alone",
+            "to let only root log in as this superuser, as with sudo psql -U {}: put `local all,replication {role} peer \
+             map=superuser` above {here}, and `superuser root {role}` into {}, then reload; after that the user {name} cannot log in \
+             as {role} over the socket, so run the commands that pgsvid prints with sudo -u {name} with sudo alone",
             argument(&first.role),
             facts.ident
         ),

@@ -70,7 +70,7 @@ pub enum Error {
     /// It does not speak HTTP.
     #[error("its answer is not HTTP")]
     NotHttp,
-    /// Its answer was cut.
+    /// Its answer is longer than 64 KiB.
     #[error("its answer is longer than 64 KiB")]
     TooLong,
     /// The password file cannot be read.
@@ -170,7 +170,7 @@ async fn ask(
         Unanswered::Untrusted => Error::Untrusted,
         _ => Error::Lost(error),
     })?;
-    // What was looked for may come after the end.
+    // The rest, which was not read, may hold the value.
     if answer.len() as u64 >= LONGEST {
         return Err(Error::TooLong);
     }
@@ -195,12 +195,13 @@ fn number(json: &str, key: &str) -> Option<u64> {
 }
 
 /// Why a probe had no answer. A REST API that has ended leaves its socket open: it accepts connections until its queue is full,
-/// and answers none. One that begins anew, because Patroni reloads, refuses or ends them.
+/// and answers none. One that starts again, because Patroni reloads, refuses or closes connections.
 pub async fn why_unanswered((hosts, port): (&[String], u16)) -> Error {
     match timeout(ACCEPTED, connected(hosts, port)).await {
         Ok(Err(error)) if error.kind() == io::ErrorKind::ConnectionRefused => Error::NotRunning,
         Ok(Err(error)) => Error::Lost(error.into()),
-        // The kernel drops a packet to a loopback address only if the queue is full. Elsewhere one may be lost, or nobody be there.
+        // The kernel drops a packet to a loopback address only if the queue is full. On other paths a packet may be lost, or no
+        // machine may have the address.
         Err(_) if hosts.iter().all(|host| host == "localhost" || is_loopback(host)) => {
             Error::Silent
         }

@@ -11,7 +11,8 @@ use pgsvid_base::text::shown;
 const MOST_NAMED: usize = 3;
 const RELOAD: &str = "then have PgBouncer reload (RELOAD; in its console)";
 
-/// What is wrong with which clients PgBouncer lets in as which roles, and with how it connects to PostgreSQL.
+/// The findings about which clients PgBouncer lets in and as which roles, and about how it verifies PostgreSQL; empty if nothing is
+/// wrong.
 #[must_use]
 pub fn admission(settings: &Settings, rules: Option<&Rules>) -> Vec<Finding> {
     let mut found = match (settings.value("auth_type"), rules) {
@@ -22,7 +23,7 @@ pub fn admission(settings: &Settings, rules: Option<&Rules>) -> Vec<Finding> {
         (auth, None) => in_the_clear(settings, auth).into_iter().collect(),
     };
     found.extend(administrators(settings));
-    found.extend(shown_to_anybody(settings));
+    found.extend(server_unverified(settings));
     found
 }
 
@@ -196,8 +197,8 @@ fn administrators(settings: &Settings) -> Vec<Finding> {
     found.collect()
 }
 
-/// Anyone who answers in PostgreSQL's place gets the sessions of the clients.
-fn shown_to_anybody(settings: &Settings) -> Option<Finding> {
+/// The finding if PgBouncer does not verify PostgreSQL: anyone who answers in its place gets the sessions of the clients.
+fn server_unverified(settings: &Settings) -> Option<Finding> {
     let mode = settings.value("server_tls_sslmode");
     let what = match mode {
         "verify-full" => return None,
@@ -208,7 +209,7 @@ fn shown_to_anybody(settings: &Settings) -> Option<Finding> {
         Finding::warning(
             Code::PgbouncerServerUnverified,
             format!(
-                "PgBouncer takes {what} that answers for PostgreSQL: server_tls_sslmode is {}",
+                "PgBouncer accepts {what} in PostgreSQL's place: server_tls_sslmode is {}",
                 shown(mode)
             ),
         )

@@ -151,7 +151,8 @@ fn set_again(beside: &BesidePart, part: &str) -> Option<Finding> {
     Some(Finding::skipped(Code::PgbouncerSettingElsewhere, text).fix(fix))
 }
 
-/// The finding about a PgBouncer whose port another one has, too, if it does not share it: only one of them listens there.
+/// The finding about a PgBouncer with the same port as another one, if it does not share the port (`so_reuseport`): only one of
+/// them can listen there. `None` if it shares the port.
 #[must_use]
 pub fn alone_on_a_port(settings: &Settings) -> Option<Finding> {
     let (_, port) = settings.listens_on();
@@ -169,9 +170,9 @@ pub fn alone_on_a_port(settings: &Settings) -> Option<Finding> {
 fn may_mix() -> Finding {
     Finding::warning(
         Code::PgbouncerFilesMix,
-        "PgBouncer opens certificate and key towards PostgreSQL one after the other: in a rotation they may not fit together",
+        "PgBouncer opens certificate and key for PostgreSQL one after the other: during a rotation they may be of different sets",
     )
-    .cause("after one such error PgBouncer admits nobody to the pool for 15 seconds (server_login_retry)")
+    .cause("after one such error no client can use the pool for 15 seconds (server_login_retry)")
     .fix(
         "set files.pgbouncer = \"pgbouncer_tls.ini\", restart pgsvid, and include that file in PgBouncer's ini instead of its \
          server_tls_*_file settings (docs/pgbouncer.md)",

@@ -40,7 +40,7 @@ pub struct BesidePart {
 pub struct Unread {
     /// Its path.
     pub path: PathBuf,
-    /// Why.
+    /// The reason, for messages.
     pub why: String,
 }
 

@@ -98,8 +98,8 @@ impl Settings {
         }
     }
 
-    /// What it asks of its clients, in the form that the judgement of a handshake needs. It may name no authorities: 1.18 never
-    /// does.
+    /// What it asks of its clients, in the form that the judgement of a handshake needs. PgBouncer may send no names of
+    /// authorities: 1.18 never does.
     #[must_use]
     pub fn clients(known: Option<&Self>) -> ClientSettings {
         let asks = known.is_some_and(|known| known.client_tls() == ClientTls::WithCertificate);

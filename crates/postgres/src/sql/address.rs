@@ -70,7 +70,7 @@ impl Address {
         Ok(Self::Name(text.to_owned()))
     }
 
-    /// An address from the view.
+    /// An address of `pg_hba_file_rules`, with the mask of its `netmask`.
     pub(super) fn in_view(text: &str, mask: Option<&str>) -> Self {
         match (text, numeric(text).zip(mask.and_then(numeric))) {
             ("all", _) => Self::All,
@@ -90,7 +90,7 @@ impl Address {
                 let all = ones(address, width(address));
                 Some(covers((*network, *mask), (address, all)))
             }
-            // An interface has only one address of 127.0.0.0/8.
+            // Of 127.0.0.0/8 the loopback interface has only 127.0.0.1 as its own address, unless others were added.
             Self::SameHost if address == Ipv4Addr::LOCALHOST || address == Ipv6Addr::LOCALHOST => {
                 Some(true)
             }

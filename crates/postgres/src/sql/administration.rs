@@ -50,7 +50,7 @@ pub enum Manager {
     Somebody,
 }
 
-/// A role.
+/// What setup needs to know of a role.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Role {
     /// Whether it may log in.
@@ -59,7 +59,7 @@ pub struct Role {
     pub superuser: bool,
 }
 
-/// A membership.
+/// A membership between the examined role and another one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Membership {
     /// The other role.

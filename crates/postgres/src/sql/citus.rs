@@ -7,7 +7,7 @@ use pgsvid_base::text::shown;
 /// How many pairs are named.
 const MOST: usize = 5;
 
-/// What the extension says.
+/// The answer of the extension.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Citus {
     /// The role may not ask.

@@ -69,9 +69,9 @@ pub enum Error {
         "role {owner}, which is no superuser, has created a function or an operator in pg_catalog that could run with a superuser's rights"
     )]
     Planted {
-        /// What removes it.
+        /// The statement that drops it.
         statement: String,
-        /// Whose it is, shortened and escaped.
+        /// The role that owns it, shortened and escaped.
         owner: String,
     },
     /// The configured password file cannot be read.
@@ -152,7 +152,7 @@ impl Error {
             if *code == SqlState::UNDEFINED_OBJECT || *code == SqlState::INSUFFICIENT_PRIVILEGE)
     }
 
-    /// The role lacks a privilege; the same error as if `pg_reload_conf()` had been called without it.
+    /// The error of a call of `pg_reload_conf()` by a role that has no grant for it.
     #[must_use]
     pub fn no_grant() -> Self {
         Self::Refused {

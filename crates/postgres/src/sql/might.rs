@@ -1,4 +1,4 @@
-//! Which roles are superusers, or as good as superusers by what their rights do.
+//! Which roles are superusers, or have rights that lead to a superuser's rights.
 
 use super::administration::{GRANTED_BY, Membership, Row};
 use super::error::Error;
@@ -58,9 +58,9 @@ impl Session {
     }
 }
 
-/// C functions that read or write files as the server's user (PostgreSQL: `genfile.c`, `be-fsstubs.c`, `adminpack.c`). The
-/// symbol counts, and not the name: a superuser can give the function another one, and then EXECUTE is everybody's. Those that
-/// ask for a superuser themselves (`pg_read_file`, `pg_file_write`) are not among them.
+/// C functions that read or write files as the server's user (PostgreSQL: `genfile.c`, `be-fsstubs.c`, `adminpack.c`). They
+/// are found by symbol: a superuser can create a function with another name for the same symbol, and PUBLIC may execute that one.
+/// Symbols that check for a superuser themselves (`pg_read_file`, `pg_file_write`) are not among them.
 const SYMBOLS: &str = "'be_lo_export', 'be_lo_import', 'be_lo_import_with_oid', \
     'pg_read_file_v2', 'pg_read_file_all', 'pg_read_file_all_missing', 'pg_read_file_off_len', 'pg_read_file_off_len_missing', \
     'pg_read_binary_file', 'pg_read_binary_file_all', 'pg_read_binary_file_all_missing', 'pg_read_binary_file_off_len', \
@@ -95,8 +95,9 @@ const GRANTEE: &str = "CASE a.grantee WHEN 0 THEN 'PUBLIC' \
 /// A superuser, as a statement names it: the first one, who owns what PostgreSQL ships.
 const OWNER: &str = "(SELECT pg_catalog.quote_ident(rolname) FROM pg_catalog.pg_roles WHERE rolsuper ORDER BY oid LIMIT 1)";
 
-/// C functions that do what a superuser may: by their symbol; any of the server's own that runs with a superuser's rights; and
-/// those of dblink that do so, such as `dblink_connect_u`, because they log in as the server's user.
+/// Functions that do what only a superuser may: those with one of [`SYMBOLS`]; all of the server's own that run with a
+/// superuser's rights (SECURITY DEFINER); and those of dblink that do so, such as `dblink_connect_u`, because they log in as the
+/// server's user.
 fn functions() -> String {
     format!(
         "SELECT p.*, o.rolsuper FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_roles o ON o.oid = p.proowner \

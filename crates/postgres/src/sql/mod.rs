@@ -1,5 +1,5 @@
 //! The SQL session over PostgreSQL's Unix socket: connecting, the settings that concern TLS, what errors mean and how to fix
-//! them, and which clients the server lets in. Knows nothing of certificates.
+//! them, and which clients the server lets in. Parses no certificates.
 
 mod access;
 mod address;

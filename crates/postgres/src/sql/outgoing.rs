@@ -17,7 +17,7 @@ const MOST: usize = 2000;
 pub struct Outgoing {
     /// What it is.
     pub kind: OutgoingKind,
-    /// Its options. Of a foreign server without those of a mapping.
+    /// Its options. Those of a foreign server do not include the options of its mappings.
     pub options: Options,
 }
 
@@ -69,7 +69,7 @@ pub struct AllOutgoing {
     pub is_cut: bool,
 }
 
-/// The foreign servers of libpq's wrappers. The validator tells these, whatever they are called.
+/// The foreign servers of the wrappers that use libpq. A wrapper may have any name, so its validator is compared.
 const SERVERS: &str = "\
     FROM pg_catalog.pg_foreign_server s JOIN pg_catalog.pg_foreign_data_wrapper w ON w.oid = s.srvfdw \
     JOIN pg_catalog.pg_proc v ON v.oid = w.fdwvalidator AND v.proname IN ('postgres_fdw_validator', 'dblink_fdw_validator')";
@@ -86,7 +86,7 @@ pub(super) fn allowed() -> String {
     )
 }
 
-/// The enabled subscriptions; only with the first right. A disabled one connects to nobody, and may be a part of another set-up.
+/// The enabled subscriptions; only with the first right. A disabled one connects to no server, and may belong to another set-up.
 pub(super) fn subscriptions() -> String {
     format!(
         "SELECT 'subscription', s.subname, d.datname, NULL, s.subconninfo FROM pg_catalog.pg_subscription s \
@@ -130,7 +130,7 @@ pub(super) fn parse_subscriptions(
     parse_part(rows, true)
 }
 
-/// What the rows about foreign servers and user mappings say. A mapping is left out if its server may be.
+/// What the rows about foreign servers and user mappings say. A mapping is left out if its server may have been left out.
 pub(super) fn parse_servers(rows: &[Vec<Option<String>>]) -> Result<(Vec<Outgoing>, bool), Error> {
     let is_server = |row: &&Vec<Option<String>>| {
         row.first().is_some_and(|kind| kind.as_deref() == Some("server"))

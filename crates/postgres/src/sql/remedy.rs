@@ -147,7 +147,7 @@ impl Error {
             },
             Self::NoLogin(_) => Some(format!(
                 "{}; where that is impossible, set postgres.password_file to a file with the password of role {user}",
-                peer(settings)
+                add_lines(settings)
             )),
             _ => None,
         }
@@ -156,19 +156,19 @@ impl Error {
     fn remedy_of(&self, refusal: Refusal, settings: &Settings) -> Option<String> {
         let user = identifier(&settings.user);
         match refusal {
-            Refusal::Peer | Refusal::Line | Refusal::Rejected => Some(peer(settings)),
+            Refusal::Peer | Refusal::Line | Refusal::Rejected => Some(add_lines(settings)),
             Refusal::Password => Some(match &settings.password_file {
                 Some(path) => format!(
                     "put the password of role {user} into {}; if it is right there, it has expired (VALID UNTIL), and \
                      this command removes the expiry",
                     path.display()
                 ),
-                None => format!("if role {user} exists, {}", peer(settings)),
+                None => format!("if role {user} exists, {}", add_lines(settings)),
             }),
             Refusal::Unclear => Some(format!(
                 "if there is no such role: {}; if the role exists, {}",
                 self.command(settings).unwrap_or_default(),
-                peer(settings)
+                add_lines(settings)
             )),
             Refusal::Slots => Some(
                 "end sessions that are not needed, or raise max_connections (a restart)".to_owned(),
@@ -179,7 +179,7 @@ impl Error {
 }
 
 /// The advice to add lines that let this process's user log in as the role.
-fn peer(settings: &Settings) -> String {
+fn add_lines(settings: &Settings) -> String {
     let [line, mapping] = settings.admitting_lines("pgsvid");
     let role = word(&settings.user);
     if settings.password_file.is_some() {

@@ -14,14 +14,14 @@ const MOST: u64 = 20;
 pub struct Replication {
     /// The connections that receive from this server, at most 20: those without a certificate first, then the oldest.
     pub senders: Vec<Sender>,
-    /// Their whole number.
+    /// Number of these connections, with those that are not listed.
     pub count: u64,
     /// What a standby receives; `None` if the server is no standby.
     pub receiver: Option<Receiver>,
     /// Each enabled subscription of this server, at most 20, silent ones first, and whether it has received anything from its
     /// publisher over its present connection.
     pub subscriptions: Vec<(String, bool)>,
-    /// Their whole number.
+    /// Number of enabled subscriptions, with those that are not listed.
     pub subscription_count: u64,
 }
 
@@ -34,7 +34,7 @@ pub struct Sender {
     pub role: String,
     /// `streaming`, `catchup`, `startup`, `backup` or `stopping`.
     pub state: String,
-    /// How it comes.
+    /// Its transport and encryption.
     pub over: Over,
     /// The certificate that the client has shown; `None` without one.
     pub certificate: Option<Shown>,
@@ -42,7 +42,7 @@ pub struct Sender {
     pub age: Duration,
 }
 
-/// How a connection comes.
+/// The transport and encryption of a connection.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Over {
     /// Over TCP without TLS.

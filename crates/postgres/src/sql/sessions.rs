@@ -51,7 +51,7 @@ impl Outlived {
         Self { role: role.to_owned(), by_age, longest: Duration::ZERO }
     }
 
-    /// Their number.
+    /// The number of these sessions.
     #[must_use]
     pub fn count(&self) -> u64 {
         self.by_age.iter().map(|(_, count)| count).sum()

@@ -118,7 +118,7 @@ pub(super) async fn connect(
     Ok((Limited::new(stream, Arc::clone(&budget)), budget))
 }
 
-/// The second part is the process that called `listen(2)` (`unix(7)`, `SO_PEERCRED`).
+/// The connection, and the user and group of the process that called `listen(2)` (`unix(7)`, `SO_PEERCRED`).
 async fn dial(settings: &Settings) -> Result<(UnixStream, UCred), Error> {
     let path = settings.socket();
     if path.as_os_str().len() > LONGEST_SOCKET {

@@ -53,7 +53,7 @@ pub(super) const WAYS: &str = "\
         pg_catalog.pg_stat_file(way, true) AS s \
      WHERE s.change <> s.modification AND s.change > pg_catalog.pg_conf_load_time() LIMIT 10";
 
-/// How the role stands in the database that it is connected to.
+/// What the role may do in the database that it is connected to, and which settings and files the server has loaded.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Standing {
     /// The role.

@@ -9,7 +9,8 @@ use pgsvid_base::text::shown;
 /// Separates the elements of an array.
 const SEPARATOR: char = '\u{1f}';
 
-/// Whether the role may read each of the two views. Asked first, because a refusal would show in the server's log.
+/// Whether the role may read each of the two views, and whether it is a superuser. Queried first, because PostgreSQL logs each
+/// refusal.
 pub(super) const ALLOWED: &str = "\
     SELECT pg_catalog.has_table_privilege('pg_catalog.pg_hba_file_rules', 'SELECT') \
        AND pg_catalog.has_function_privilege('pg_catalog.pg_hba_file_rules()', 'EXECUTE'), \

@@ -16,8 +16,8 @@ use pgsvid_base::files;
 const DEEPEST: usize = 10;
 /// Largest file that is read, in bytes.
 const LARGEST: u64 = 4 * 1024 * 1024;
-/// How many files are read for one of the two files (and entries of a directory looked at), and how many bytes of them: files
-/// that include each other could go on for ever.
+/// Most files that are read for one of the two files, and most entries of a directory; then most bytes of these files. Without
+/// limits, files that include each other would be read for ever.
 const MOST_FILES: usize = 1000;
 const MOST_BYTES: u64 = 4 * LARGEST;
 

@@ -73,15 +73,15 @@ pub enum State {
 /// A file's owner, mode and content.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Present {
-    /// Owner.
+    /// User ID of its owner.
     pub uid: u32,
-    /// Group.
+    /// Group ID.
     pub gid: u32,
-    /// Permission bits.
+    /// Its mode with setuid, setgid and sticky, without the file type.
     pub mode: u32,
     /// When the content was last written, which may be the only sign of a change.
     pub modified: SystemTime,
-    /// Content.
+    /// What it holds.
     pub content: Content,
 }
 

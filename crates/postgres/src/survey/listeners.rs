@@ -19,7 +19,7 @@ pub struct Listener {
     pub uid: u32,
 }
 
-/// Who listens at a port in this network namespace, and where; nobody if the list cannot be read.
+/// Who listens at a port in this network namespace, and where; empty if the list cannot be read.
 #[must_use]
 pub fn listeners(port: u16) -> Vec<Listener> {
     let lists = ["/proc/self/net/tcp", "/proc/self/net/tcp6"];

@@ -12,7 +12,7 @@ const SEVERITIES: [&str; 7] =
 /// How many subscriptions are told apart.
 const MOST_NAMES: usize = 20;
 
-/// Which connections are asked about.
+/// Whose connections are examined.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Refused {
     /// A standby's to its primary.

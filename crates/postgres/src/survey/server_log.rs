@@ -11,7 +11,8 @@ use crate::sql::{self, Standing};
 use pgsvid_base::files;
 use pgsvid_base::text::shown;
 
-/// How much of the end of a log is read, in bytes: a client can write a few MiB into it at once, and so push a refusal away.
+/// How much of the end of a log is read, in bytes. A client can write a few MiB into it at once: the part must be long enough to
+/// still hold an earlier refusal.
 pub(super) const MOST: u64 = 64 * 1024 * 1024;
 /// The longest line that is read whole, in bytes. The postmaster's are shorter; of libpq's messages the beginning is enough.
 pub(super) const LONGEST_LINE: u64 = 16 * 1024;

@@ -170,7 +170,7 @@ fn is_a_hosts(entry: &&str) -> bool {
     (1..=LONGEST_NAME).contains(&entry.len())
 }
 
-/// Whether it needs no look-up.
+/// Whether the host is an IP address, which needs no look-up.
 pub(super) fn is_address(host: &str) -> bool {
     host.parse::<IpAddr>().is_ok()
 }

@@ -73,7 +73,7 @@ pub enum Reception {
     Taken,
     /// It was refused, with this alert.
     Refused(AlertDescription),
-    /// The server closed the connection without an alert, or did not close it.
+    /// The connection ended without an alert and without `close_notify`, or the server did not close it in time.
     Unknown,
 }
 
@@ -98,9 +98,9 @@ pub enum Proof {
     Nothing,
     /// The key of the authority that signed the leaf, and no other authority: the server names none (PgBouncer 1.18).
     Issuer,
-    /// The names of all.
+    /// The names of all authorities, and no key.
     Names,
-    /// The key of the authority that signed the leaf, and the names of all.
+    /// The key of the authority that signed the leaf, and the names of all authorities.
     Key,
 }
 

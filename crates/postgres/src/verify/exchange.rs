@@ -48,7 +48,7 @@ pub async fn exchange(
     for host in chosen(hosts) {
         match timeout(LIMIT, ask(host)).await.unwrap_or(Err(Unanswered::Late)) {
             Ok(answer) => return Ok(answer),
-            // A host where somebody listens says more than one where nobody does.
+            // The failure of a host that accepts connections says more than a refused connection.
             Err(failure) if failed.is_nobody() => failed = failure,
             Err(_) => {}
         }

@@ -87,9 +87,8 @@ pub enum Verdict {
 }
 
 impl Expected {
-    /// Whether another leaf is an earlier one of the workload's. Anybody can write our name into a certificate of their own. No
-    /// source of identities issues a leaf that signs itself; one that is read from files may, and is then known by what was
-    /// published before.
+    /// Whether another leaf is an earlier one of the workload. A self-signed leaf with our name does not count, because anyone can
+    /// make one, unless pgsvid has published it: an agent issues no such leaf, but files may hold one.
     #[must_use]
     pub fn is_ours(&self, leaf: &Certificate) -> bool {
         let is_named = self.name.is_of(leaf) && !leaf.is_self_signed();

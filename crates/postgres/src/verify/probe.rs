@@ -153,7 +153,7 @@ pub(super) async fn probe_addresses(
     probe_as(begin, &addresses, port, client).await
 }
 
-/// The addresses of a name.
+/// The addresses of a name, at least one, as the C library finds them (`nsswitch.conf(5)`). Fails if there is none.
 pub async fn addresses_of(name: &str) -> io::Result<Vec<IpAddr>> {
     let name = name.to_owned();
     tokio::task::spawn_blocking(move || look_up(&name)).await?
