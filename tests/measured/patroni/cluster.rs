@@ -4,7 +4,7 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use dev_agent::{DevAgent, Entry, Svid};
-use test_support::{Account, Directory, Etcd, Patroni, Program, Served, Signal, eventually};
+use test_support::{Directory, Etcd, Patroni, Program, Served, Signal, eventually};
 
 const PGSVID: &str = env!("CARGO_BIN_EXE_pgsvid");
 /// Longer than a change of the leader takes: its lock is kept for twenty seconds.
