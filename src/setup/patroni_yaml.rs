@@ -59,6 +59,13 @@ pub fn patroni_yaml(settings: &Settings, api: &RestApi) -> String {
         "restapi:\n  # HAProxy and other health checks then need a certificate, too. With \"optional\" only POST, PUT, PATCH and DELETE do.\n  \
          verify_client: required\n",
     );
+    // Patroni's configuration names programs that it runs: `callbacks`, `archive_command`, `bin_dir`.
+    yaml.push_str(
+        "  # Every certificate of the published authorities gets this far, and a request can change the configuration, which runs programs.\n  \
+         # So only the nodes may change something. Against other workloads on the nodes: a password (restapi.authentication, the same on\n  \
+         # all nodes; patroni.username and patroni.password_file for pgsvid).\n  \
+         allowlist: [127.0.0.1]\n  allowlist_include_members: true\n",
+    );
     match &api.part {
         Some(part) => {
             let _ = writeln!(

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use crate::companions::conninfo;
-use crate::sql::statements::{configuration_value, identifier, literal};
+use crate::sql::statements::{SCRIPT_HEAD, configuration_value, identifier, literal};
 use crate::survey::PublishedPaths;
 use crate::text::argument;
 
@@ -151,6 +151,7 @@ fn logical(this: &Replicating, publication: &str, database: &str) -> String {
         text,
         "\
 \\connect {shown}
+{SCRIPT_HEAD}
 -- It reads the published tables for the first copy.
 SELECT DISTINCT pg_catalog.format('GRANT USAGE ON SCHEMA %I TO %I', schemaname, {role})
   FROM pg_catalog.pg_publication_tables WHERE pubname = {name} \\gexec
@@ -192,6 +193,7 @@ fn primary(this: &Replicating, what: &str) -> String {
 # {what} from {host}:{port}, by the certificate of {cn}. For a standby behind a standby run this command again: the standby in front is its --primary.
 
 ## On the primary, in psql as a superuser
+{SCRIPT_HEAD}
 DO $pgsvid$ BEGIN
   IF NOT EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = {name}) THEN
     CREATE ROLE {role} LOGIN REPLICATION;
@@ -210,7 +212,7 @@ fn access(this: &Replicating, databases: &[&str]) -> String {
     let lines: Vec<String> = databases.iter().map(|database| this.hba_line(database)).collect();
     format!(
         "
-## On the primary, in pg_hba.conf, above its general lines; then SELECT pg_reload_conf()
+## On the primary, in pg_hba.conf, above its general lines; then SELECT pg_catalog.pg_reload_conf()
 {}
 
 ## On the primary, in pg_ident.conf; one line for each standby or subscriber

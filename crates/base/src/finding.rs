@@ -422,6 +422,7 @@ codes! {
     PgbouncerReloadFailed, "pgbouncer-reload-failed", "PgBouncer answers a reload with an error";
     PgbouncerAuthoritiesUnproven, "pgbouncer-authorities-unproven", "no handshake shows which authorities PgBouncer trusts";
     // Patroni.
+    PatroniOpen, "patroni-open", "no password protects Patroni's REST API, which can run programs";
     PatroniNotRunning, "patroni-not-running", "no process listens at the address of Patroni's REST API";
     PatroniSilent, "patroni-silent", "Patroni's REST API accepts connections, but does not answer: another reload would hang Patroni";
     PatroniWaits, "patroni-waits", "Patroni is not asked to reload before PostgreSQL is proven to serve the set";

@@ -223,19 +223,18 @@ impl Patroni {
         Ok(true)
     }
 
-    /// Whether a server may be sent the password: it has an earlier certificate of pgsvid's, or one that a published authority
-    /// has signed for the same name.
+    /// Whether a server may be sent the password: it has an earlier certificate of pgsvid's, or one that an authority of the own
+    /// trust domain has signed for the same name. Federated and extra authorities are for clients, and could sign that name, too.
     fn is_trusted(&self, served: &Served, publication: &Publication, expected: &Expected) -> bool {
-        let Publication { material, extra_authorities, .. } = publication;
+        let material = &publication.material;
         if self.api.credentials.is_none()
             || self.leaves.earlier().contains(&served.leaf.fingerprint())
         {
             return expected.is_ours(&served.leaf);
         }
-        let authorities: Vec<_> =
-            material.authorities().chain(extra_authorities).cloned().collect();
+        let authorities = material.own_authorities();
         material.name().is_of(&served.leaf)
-            && verify_path(&served.leaf, &served.rest, &authorities, Usage::Server, timing::now())
+            && verify_path(&served.leaf, &served.rest, authorities, Usage::Server, timing::now())
                 .is_ok()
     }
 

@@ -6,11 +6,11 @@ use std::time::Duration;
 use super::exchangeable::{self, NamedBy};
 use super::own_user::own_user;
 use super::readers::{Readers, readers};
+use super::remedy;
 use crate::config::Config;
 use crate::doctor::finding::{Code, Finding, Group, Section};
 use crate::material::Material;
 use crate::source::files::{self, Settings, Trouble, Writer};
-use crate::text::argument;
 use crate::timing;
 
 /// How often the files are read before a fault in them is reported, because another program may be writing them.
@@ -87,14 +87,13 @@ fn others(config: &Config, settings: &Settings, writer: Option<&Writer>) -> Vec<
     // In a volume of Kubernetes the files are open to all users of the container, unless the pod says otherwise.
     let path = &settings.paths.private_key;
     let is_volume = writer.is_some_and(|writer| writer.is_volume);
-    if let Readers::Found(who, remedy) = readers(path, config)
+    if let Readers::Found(who, change) = readers(path, config)
         && !is_volume
     {
         let text = format!("{who} can read the private key {}", path.display());
         let found_key = Finding::warning(Code::CertificatesKeyReadable, text)
-            .fix("let its writer make it readable for pgsvid's user alone, and issue the certificate again with a new key")
-            .command(format!("{remedy} {}", argument(path)));
-        found.push(found_key);
+            .fix("let its writer make it readable for pgsvid's user alone, and issue the certificate again with a new key");
+        found.push(remedy::on_file(change, path).into_iter().fold(found_key, Finding::command));
     }
     found
 }

@@ -3,14 +3,16 @@
 use std::path::{Path, PathBuf};
 
 use super::drivers;
+use super::exchangeable::NamedBy;
+use super::own_user::own_user;
 use super::parameters::Service;
+use super::remedy;
 use crate::companions::service_reader::{self, Entry, Unreadable};
 use crate::config::{Config, Environment};
 use crate::doctor::finding::{Code, Finding, Group, Section};
 use crate::files;
 use crate::key_mode::KeyMode;
 use crate::material::{Certificate, Material, pem};
-use crate::text;
 
 /// Largest service file that is read, in bytes.
 const LARGEST: u64 = 1024 * 1024;
@@ -157,7 +159,13 @@ fn service_file(
             keyword: keyword.to_owned(),
             value,
         });
-        named_file(config, given.as_slice(), keyword, Path::new(&service.place(keyword)))
+        named_file(
+            config,
+            given.as_slice(),
+            keyword,
+            Path::new(&service.place(keyword)),
+            NamedBy::Operator,
+        )
     }));
     findings.extend(other_authorities(config, &entries, on_disk));
     findings.extend(service.judge(on_disk));
@@ -205,12 +213,13 @@ pub(super) fn sslmode(mode: Option<&str>, place: &str) -> Vec<Finding> {
     }
 }
 
-/// The findings about the file that a keyword names. `place` is where it is written.
+/// The findings about the file that a keyword names. `file` is where that is written, and `namer` who has written it.
 pub(super) fn named_file(
     config: &Config,
     entries: &[Entry],
     keyword: &str,
     file: &Path,
+    namer: NamedBy,
 ) -> Option<Finding> {
     let place = file.display();
     let Some(named) = value(entries, keyword) else {
@@ -244,7 +253,7 @@ pub(super) fn named_file(
         );
     }
     match std::fs::metadata(&path) {
-        Ok(metadata) if keyword == "sslkey" => key_mode(&path, &metadata),
+        Ok(metadata) if keyword == "sslkey" => key_mode(config, &path, &metadata, namer),
         Ok(_) => None,
         Err(error) => Some(
             Finding::failure(Code::ServicePathMissing, format!("{keyword} names {}: {error}", path.display())).fix(
@@ -313,21 +322,33 @@ pub(super) fn other_authorities(
     })
 }
 
-fn key_mode(path: &Path, metadata: &std::fs::Metadata) -> Option<Finding> {
+fn key_mode(
+    config: &Config,
+    path: &Path,
+    metadata: &std::fs::Metadata,
+    namer: NamedBy,
+) -> Option<Finding> {
     use std::os::unix::fs::MetadataExt as _;
     let limit = KeyMode::of(metadata.uid());
-    (!limit.accepts(metadata.mode())).then(|| {
-        Finding::failure(
-            Code::ClientKeyMode,
-            format!(
-                "{} has mode {:04o}: libpq refuses a private key with group or world access",
-                path.display(),
-                metadata.mode() & 0o777
-            ),
-        )
-        .fix(format!(
-            "chmod {limit} {}; on Kubernetes leave fsGroup out, because it widens modes",
-            text::argument(path)
-        ))
-    })
+    if limit.accepts(metadata.mode()) {
+        return None;
+    }
+    let found = Finding::failure(
+        Code::ClientKeyMode,
+        format!(
+            "{} has mode {:04o}: libpq refuses a private key with group or world access",
+            path.display(),
+            metadata.mode() & 0o777
+        ),
+    );
+    // A role of the database may name any file in a foreign server's options, also one that is no key.
+    let is_ours = namer == NamedBy::Operator || metadata.uid() == own_user(config).0;
+    let command = remedy::on_file(&format!("chmod {limit}"), path).filter(|_| is_ours);
+    Some(found.fix(command.map_or_else(
+        || {
+            "find out who has named this file as a key, and let sslkey name the published key"
+                .to_owned()
+        },
+        |command| format!("{command}; on Kubernetes leave fsGroup out, because it widens modes"),
+    )))
 }

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::clients;
+use super::exchangeable::NamedBy;
 use super::parameters::Service;
 use super::pinned::{self, Written};
 use crate::companions::service_reader::{self, Entry};
@@ -161,7 +162,9 @@ impl ConnectionString<'_> {
             value(keyword).is_some_and(|path| pinned::stable(config, Path::new(path)).is_some())
         };
         let files = FILES.iter().filter(|keyword| value(keyword).is_some() && !is_pinned(keyword));
-        found.extend(files.filter_map(|keyword| clients::named_file(config, own, keyword, &file)));
+        found.extend(files.filter_map(|keyword| {
+            clients::named_file(config, own, keyword, &file, NamedBy::Server)
+        }));
         found.extend(pinned);
         found.extend(pinned::other_files(config, name, own));
         found.extend(clients::other_authorities(config, own, on_disk));

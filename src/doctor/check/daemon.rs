@@ -87,7 +87,12 @@ fn stranger(listen: &Listen, config: &Config) -> Option<u32> {
     let owners: Vec<u32> = match listen {
         Listen::Tcp(address) => survey::listeners(address.port())
             .into_iter()
-            .filter(|it| it.address == address.ip() || it.address.is_unspecified())
+            // A connection to an unspecified address goes to the loopback, where another process may listen.
+            .filter(|it| {
+                it.address == address.ip()
+                    || it.address.is_unspecified()
+                    || address.ip().is_unspecified()
+            })
             .map(|it| it.uid)
             .collect(),
         Listen::Unix(path) => std::fs::metadata(path).ok().map(|it| it.uid()).into_iter().collect(),

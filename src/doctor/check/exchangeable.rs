@@ -6,6 +6,7 @@ use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use super::remedy::as_owner;
 use crate::config::Config;
 use crate::doctor::finding::{Code, Finding};
 use crate::publish::{self, Error};
@@ -114,6 +115,10 @@ pub(super) fn why_exchangeable(path: &Path, ours: u32, namer: NamedBy) -> Option
             return None;
         };
         let within = std::fs::metadata(&directory).ok()?;
+        // In a directory for everybody the owner of the file can put a link to a file of root's in its place, and root would copy that.
+        if is_sticky(&within) && within.mode() & OTHERS_WRITE != 0 {
+            return Some((cause, elsewhere(ours, namer)));
+        }
         // The command only takes permissions from root's own file in root's own directory: it is safe, no matter who named the file.
         let owner = if within.uid() == 0 && found.uid() == 0 { ours } else { within.uid() };
         return Some((cause, namer.command(owner, ours, replace(&path, &found, &within))));
@@ -131,19 +136,23 @@ fn why_creatable(directory: &Path, ours: u32, namer: NamedBy) -> Option<(String,
     if found.mode() & OTHERS_WRITE != 0 {
         let (cause, fix) = open(directory, found.mode() & 0o7777, ours, namer);
         // A directory with the sticky bit, such as /tmp, must stay writable for everybody: chmod is no remedy.
-        let fix = if found.mode() & 0o1000 == 0 {
-            fix
-        } else {
-            match namer {
-                NamedBy::Server => "let the line name a path where nobody but root and PostgreSQL's user may write, then reload".to_owned(),
-                NamedBy::Operator => format!("put the file into a directory where nobody but root and uid {ours} may write, and name it there in pgsvid's configuration"),
-            }
-        };
+        let fix = if is_sticky(&found) { elsewhere(ours, namer) } else { fix };
         return Some((cause, fix));
     }
     match publish::judge_path(directory, ours) {
         Ok(()) | Err(Error::Open { .. }) => None,
         Err(error) => Some(explain(&error, ours, namer)),
+    }
+}
+
+fn is_sticky(directory: &Metadata) -> bool {
+    directory.mode() & 0o1000 != 0
+}
+
+fn elsewhere(ours: u32, namer: NamedBy) -> String {
+    match namer {
+        NamedBy::Server => "let the line name a path where nobody but root and PostgreSQL's user may write, then reload".to_owned(),
+        NamedBy::Operator => format!("put the file into a directory where nobody but root and uid {ours} may write, and name it there in pgsvid's configuration"),
     }
 }
 
@@ -180,15 +189,6 @@ fn open(path: &Path, mode: u32, ours: u32, namer: NamedBy) -> (String, String) {
     let owner = found.as_ref().map_or(u32::MAX, MetadataExt::uid);
     let user = found.map(|found| as_owner(&found)).unwrap_or_default();
     (cause, namer.command(owner, ours, format!("{user}chmod go-w {}", argument(path))))
-}
-
-/// The prefix that makes root run a command as the owner, with a blank at its end; empty for root. As root, the command could
-/// follow a link that the owner has made.
-fn as_owner(owned: &Metadata) -> String {
-    match (owned.uid(), owned.gid()) {
-        (0, _) => String::new(),
-        (uid, gid) => format!("setpriv --reuid={uid} --regid={gid} --clear-groups "),
-    }
 }
 
 fn foreign(path: &Path, owner: u32, ours: u32, namer: NamedBy) -> (String, String) {

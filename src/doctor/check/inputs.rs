@@ -5,9 +5,9 @@ use std::path::Path;
 use super::exchangeable::{self, NamedBy};
 use super::own_user::own_user;
 use super::readers::{Readers, readers};
+use super::remedy;
 use crate::config::Config;
 use crate::doctor::finding::{Code, Finding};
-use crate::text::argument;
 
 /// The warnings about the configuration file and the password files.
 pub(super) fn findings(config: &Config) -> Vec<Finding> {
@@ -51,8 +51,8 @@ fn readable(key: &str, path: &Path, config: &Config) -> Option<Finding> {
         return None;
     }
     let named = path.display();
-    let (who, remedy) = match readers(path, config) {
-        Readers::Found(who, remedy) => (who, remedy),
+    let (who, change) = match readers(path, config) {
+        Readers::Found(who, change) => (who, change),
         Readers::Unknown => {
             let text = format!(
                 "who can read the password in {named}: its access control list cannot be read from here"
@@ -72,9 +72,7 @@ fn readable(key: &str, path: &Path, config: &Config) -> Option<Finding> {
         _ => "write another password to it",
     };
     let text = format!("{who} can read the password in {named} ({key})");
-    Some(
-        Finding::warning(Code::PasswordFileReadable, text)
-            .fix(format!("make it readable for pgsvid's user alone, and {then}"))
-            .command(format!("{remedy} {}", argument(path))),
-    )
+    let found = Finding::warning(Code::PasswordFileReadable, text)
+        .fix(format!("make it readable for pgsvid's user alone, and {then}"));
+    Some(remedy::on_file(change, path).into_iter().fold(found, Finding::command))
 }

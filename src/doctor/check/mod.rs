@@ -30,6 +30,7 @@ mod pinned;
 mod pooled_servers;
 mod postgresql;
 mod readers;
+mod remedy;
 mod replication;
 mod roles;
 mod store_passwords;

@@ -75,6 +75,9 @@ pub(super) async fn section(
     if api.part.is_none() {
         section.add(mix());
     }
+    if api.credentials.is_none() {
+        section.add(open());
+    }
     section.extend(access.into_iter().flat_map(owned));
     section
 }
@@ -109,6 +112,20 @@ async fn look(config: &Config, api: &RestApi, material: &Material) -> (Facts, Ve
             material = newer;
         }
     }
+}
+
+/// Without a password that pgsvid sends, Patroni demands none, or refuses pgsvid's requests.
+fn open() -> Finding {
+    Finding::warning(
+        Code::PatroniOpen,
+        "any workload with a certificate of the published authorities can change this cluster and run programs as Patroni's user, \
+         from each address that restapi.allowlist admits",
+    )
+    .cause("patroni.username is not set, so restapi.authentication is not either; a request can set callbacks and archive_command")
+    .fix(
+        "set restapi.authentication on each node, and patroni.username and patroni.password_file here; at least set allowlist: [127.0.0.1] and \
+         allowlist_include_members: true in restapi (docs/patroni.md)",
+    )
 }
 
 /// `in_sets` means that Patroni reads the paths of one set, which cannot mix with the next.

@@ -241,6 +241,32 @@ fn b88_files_that_others_can_exchange_and_a_key_that_they_can_read_are_told() {
     assert!(!warns(&found(&place), readable));
 }
 
+/// The writer makes its key a link to a file of root's, which the printed command would change.
+#[test]
+fn b118_no_command_is_printed_for_a_file_of_roots_to_which_the_writers_key_leads() {
+    use std::os::unix::fs::{PermissionsExt as _, symlink};
+    let place = Place::new();
+    place.write(&place.issue());
+    std::fs::set_permissions(place.certs.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+    let roots = Directory::new();
+    let file = roots.write_owned("library.so", "code", 0o644, 0, 0);
+    std::fs::remove_file(place.at("tls.key")).unwrap();
+    symlink(file, place.at("tls.key")).unwrap();
+    let arguments = place.setup.arguments();
+    let usual =
+        arguments.chunks(2).filter(|it| !["--endpoint", "--log-format"].contains(&it[0].as_str()));
+    let usual = usual.flatten().map(String::as_str);
+    let check = ["check", "--format", "json"].into_iter().chain(usual);
+    let check = Program::spawn_as(Account::current(), PGSVID, check, &[]);
+    check.wait_exit(LIMIT);
+    let report: Value = serde_json::from_str(&check.standard_output()).unwrap();
+    let sections = report["sections"].as_array().unwrap();
+    let findings = sections.iter().flat_map(|it| it["findings"].as_array().unwrap());
+    let told: Vec<_> = findings.filter(|it| it["code"] == "certificates-key-readable").collect();
+    assert!(!told.is_empty(), "{report:#}");
+    assert!(told.iter().all(|it| it["command"].is_null()), "{told:#?}");
+}
+
 #[test]
 fn b106_a_key_that_a_foreign_group_or_a_user_of_a_list_can_read_is_told_and_the_remedy_ends_it() {
     use std::os::unix::fs::{PermissionsExt as _, chown};
@@ -311,6 +337,8 @@ fn b92_what_another_user_answers_in_the_daemons_place_is_no_all_clear() {
     let socket = open.join("status.sock").display().to_string();
     for (listen, bound) in [
         (format!("127.0.0.1:{port}"), port.to_string()),
+        // A connection to all addresses goes to the loopback.
+        (format!("0.0.0.0:{port}"), port.to_string()),
         (format!("unix:{socket}"), socket.clone()),
     ] {
         place.configure("", &format!("health.listen = '{listen}'"));

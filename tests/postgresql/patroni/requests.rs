@@ -1,6 +1,7 @@
 //! Who may ask Patroni to reload.
 
-use test_support::{LIMIT, Signal, eventually};
+use dev_agent::{Authority, Entry};
+use test_support::{LIMIT, Patroni, Program, Setup, Signal, eventually};
 
 use super::{PART, STRICT, configure, prepared, running, started};
 
@@ -62,6 +63,63 @@ fn r11_the_password_is_not_sent_to_a_server_whose_authority_is_out() {
         event["event"] == "rotated" && event["consumer"] == "patroni"
     });
     node.assert_serves_newest();
+}
+
+/// An authority for clients can sign the own name, too.
+#[test]
+fn b117_the_password_is_not_sent_to_a_server_whose_certificate_is_of_an_extra_authority() {
+    let (setup, patroni, etcd) = prepared("", "", "");
+    let clients = Authority::new("example.org", false).unwrap();
+    let entry = Entry::new(Setup::SPIFFE_ID).dns("localhost");
+    let svid = clients.issue(&entry).unwrap();
+    let own = setup.other.subdirectory("own");
+    for (name, text, mode) in [
+        ("own/svid.pem", svid.chain_pem(), 0o644),
+        ("own/svid_key.pem", svid.key_pem(), 0o600),
+        ("own/svid_bundle.pem", clients.root_pem(), 0o644),
+    ] {
+        setup.other.write(name, text, mode);
+    }
+    let restapi = format!(
+        "authentication: {{username: admin, password: geheim}}\n{}",
+        Patroni::with_files(&own)
+    );
+    patroni.configure(&restapi, &patroni.alone(), "");
+    let password = setup.other.write("password", "geheim\n", 0o600);
+    let keys = format!("username = 'admin'\npassword_file = '{}'\n", password.display());
+    let extra =
+        format!("[files]\nextra_authorities = ['{}']\n", own.join("svid_bundle.pem").display());
+    configure(&setup, &patroni, &extra, &keys);
+    let node = started(setup, patroni, etcd);
+    node.setup.agent.rotate().unwrap();
+    node.told("patroni-untrusted");
+    assert_eq!(node.requests(), 0);
+}
+
+/// By the lines that `setup patroni-yaml` prints.
+#[test]
+fn b119_of_workloads_of_the_trust_domain_only_the_nodes_may_change_the_cluster() {
+    let allowed = "allowlist: [127.0.0.1]\nallowlist_include_members: true\n";
+    let node = running(&format!("{STRICT}{allowed}"), PART, "");
+    let found = super::check(&node.setup);
+    assert!(super::is(&found, "patroni-open", "warning"), "{found:?}");
+    let files = node.setup.files.path().display();
+    let port = node.patroni.rest_port();
+    let program = format!(
+        "import http.client, ssl\n\
+         context = ssl.create_default_context(cafile='{files}/svid_bundle.pem')\n\
+         context.load_cert_chain('{files}/svid.pem', '{files}/svid_key.pem')\n\
+         for source in '127.0.0.1', '127.0.0.2':\n    \
+             for method, path in ('GET', '/config'), ('PATCH', '/config'):\n        \
+                 api = http.client.HTTPSConnection('localhost', {port}, context=context, source_address=(source, 0))\n        \
+                 api.request(method, path, '{{\"loop_wait\": 1}}' if method == 'PATCH' else None)\n        \
+                 print(source, method, api.getresponse().status)\n"
+    );
+    let asked = Program::spawn("/usr/bin/python3", ["-c", &program], &[]);
+    asked.wait_exit(LIMIT);
+    let answers = asked.standard_output();
+    let expected = "127.0.0.1 GET 200\n127.0.0.1 PATCH 200\n127.0.0.2 GET 200\n127.0.0.2 PATCH 403";
+    assert_eq!(answers.trim_end(), expected, "{}", asked.standard_error());
 }
 
 #[test]

@@ -4,6 +4,7 @@
 mod changes;
 mod order;
 mod outgoing;
+mod planted;
 mod shown;
 
 use std::fs;

@@ -13,7 +13,8 @@ const CLIENTS: ClientSettings = ClientSettings { asks: false, revocation: false,
 /// The way out if the REST API has ended, or Patroni hangs (measured: SIGTERM does not end such a Patroni, and `patronictl
 /// pause` waits for its REST API for minutes). In maintenance mode Patroni does not demote a primary without the leader lock, so
 /// these steps would prolong a split brain.
-const RESTART: &str = "do not reload it; find the leader: patronictl list. If another node is the leader, do steps 2 and 3 only, \
+const RESTART: &str = "see that the process that listens there is Patroni's: ss -ltnp (docs/patroni.md); another program would look the same. \
+     If it is, do not reload it; find the leader: patronictl list. If another node is the leader, do steps 2 and 3 only, \
      at once: Patroni demotes this node when it starts. Otherwise restart Patroni alone, in maintenance mode, in which PostgreSQL \
      stays up. \
      1. patronictl edit-config --set pause=true --force  (wait one loop_wait)  \

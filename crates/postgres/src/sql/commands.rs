@@ -73,16 +73,17 @@ impl Settings {
         self.administrator().execute_and_reload(statement)
     }
 
-    /// The command that executes statements in one database as a superuser, without a reload. With
-    /// `session_replication_role = replica` event triggers that are enabled normally do not run, on every version: a trigger's
-    /// function may belong to any role.
+    /// The command that executes statements in one database as a superuser, without a reload. The owner of the database can set
+    /// everything else that a session starts with, so the command sets what decides how statements are read: the encoding, and
+    /// the schemas in which names are looked up. With `session_replication_role = replica` event triggers that are enabled
+    /// normally do not run, on every version: a trigger's function may belong to any role.
     #[must_use]
     pub fn psql_in(&self, database: &str, statements: &[String]) -> String {
         let statements: Vec<String> =
             statements.iter().map(|statement| format!(" -c {}", argument(statement))).collect();
         let (user, options) = (self.switch(), self.psql_options());
         format!(
-            "{user}env {}PGOPTIONS='-c session_replication_role=replica' psql -U {SUPERUSER} {}{}{options}",
+            "{user}env {}PGCLIENTENCODING=UTF8 PGOPTIONS='-c session_replication_role=replica -c search_path=' psql -U {SUPERUSER} {}{}{options}",
             self.peer().unwrap_or_default(),
             in_database(database),
             statements.concat()

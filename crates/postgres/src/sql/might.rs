@@ -141,7 +141,8 @@ fn grants(version: u32) -> String {
           WHERE a.grantee <> p.proowner \
          UNION ALL \
          SELECT p.proowner, 'ownership of ' || p.proname, \
-                'ALTER FUNCTION ' || p.oid::pg_catalog.regprocedure::pg_catalog.text || ' OWNER TO ' || {OWNER} \
+                'ALTER FUNCTION ' || p.oid::pg_catalog.regprocedure::pg_catalog.text || ' SECURITY INVOKER; ALTER FUNCTION ' \
+                || p.oid::pg_catalog.regprocedure::pg_catalog.text || ' OWNER TO ' || {OWNER} \
            FROM ({functions}) p WHERE NOT p.rolsuper \
          UNION ALL \
          SELECT a.grantee, 'CREATE on schema pg_catalog', 'REVOKE CREATE ON SCHEMA pg_catalog FROM ' || {GRANTEE} || ' CASCADE' \

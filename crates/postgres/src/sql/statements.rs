@@ -244,23 +244,30 @@ pub(super) fn fires_event_triggers(statement: &str) -> bool {
     statement.contains(" ON FUNCTION ")
 }
 
-/// The role and its grants as a script that can be run again, on any version.
-#[must_use]
-pub fn role_script(role: &str) -> String {
-    let name = literal(role);
-    format!(
-        "\
+/// The beginning of a script that a superuser runs in a database whose owner may have set everything: how texts are read, in which
+/// schemas names are looked up, and which role acts. Event triggers that are enabled normally do not run.
+pub const SCRIPT_HEAD: &str = "\
 \\set ON_ERROR_STOP on
 
 -- Names are looked up only in pg_catalog, and the session acts as a superuser, whatever this database's settings say. Event
 -- triggers that are enabled normally do not run.
+SET client_encoding = UTF8;
+SET standard_conforming_strings = on;
 SET search_path = '';
 SET role = none;
 SET default_transaction_read_only = off;
 SET session_replication_role = replica;
 SELECT CASE WHEN EXISTS (SELECT FROM pg_catalog.pg_settings WHERE name = 'event_triggers')
             THEN pg_catalog.set_config('event_triggers', 'off', false) END \\g /dev/null
+";
 
+/// The role and its grants as a script that can be run again, on any version.
+#[must_use]
+pub fn role_script(role: &str) -> String {
+    let name = literal(role);
+    format!(
+        "\
+{SCRIPT_HEAD}
 -- The role that requests reloads.
 DO $pgsvid$ BEGIN
   IF NOT EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = {name}) THEN
