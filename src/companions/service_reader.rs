@@ -85,7 +85,7 @@ pub enum Unreadable {
     Syntax {
         /// Line, from 1.
         line: usize,
-        /// Its beginning.
+        /// Its first word.
         text: String,
     },
 }
@@ -140,8 +140,13 @@ fn trimmed(line: &[u8]) -> &[u8] {
     &line[start..end]
 }
 
+/// The first word of a line, without what is behind it, which may be a password.
 fn beginning(line: &[u8]) -> String {
-    String::from_utf8_lossy(line).chars().take(60).collect()
+    const LONGEST: usize = 40;
+    let end = line.iter().position(|byte| b"= \t".contains(byte)).unwrap_or(line.len());
+    let word = line.get(..end.min(LONGEST)).unwrap_or_default();
+    let more = if word.len() < line.len() { "…" } else { "" };
+    String::from_utf8_lossy(word).into_owned() + more
 }
 
 /// The first libpq that knows a keyword; 0 if all relevant versions do, `None` if none does.
@@ -173,8 +178,8 @@ mod tests {
             ("", Unreadable::NoSection("db".to_owned())),
             ("\u{feff}[db]\nhost=x", Unreadable::NoSection("db".to_owned())),
             ("[database]\nhost=x", Unreadable::NoSection("db".to_owned())),
-            ("[db]\nhost = x", Unreadable::Syntax { line: 2, text: "host = x".to_owned() }),
-            ("[db]\nhosts=x", Unreadable::Syntax { line: 2, text: "hosts=x".to_owned() }),
+            ("[db]\nhost = x", Unreadable::Syntax { line: 2, text: "host…".to_owned() }),
+            ("[db]\nhosts=x", Unreadable::Syntax { line: 2, text: "hosts…".to_owned() }),
             ("[db]\nhost", Unreadable::Syntax { line: 2, text: "host".to_owned() }),
             (
                 &format!("[db]\nhost={}\n", "x".repeat(1017)),
@@ -186,10 +191,10 @@ mod tests {
                 Unreadable::TooLong { line: 2, length: 1022 },
             ),
             // Removed in libpq 14.
-            ("[db]\ntty=x", Unreadable::Syntax { line: 2, text: "tty=x".to_owned() }),
+            ("[db]\ntty=x", Unreadable::Syntax { line: 2, text: "tty…".to_owned() }),
             // Unicode has more blanks than libpq.
-            ("[db]\n\u{a0}host=x", Unreadable::Syntax { line: 2, text: "\u{a0}host=x".to_owned() }),
-            ("[db]\nhost=a\0b", Unreadable::Syntax { line: 2, text: "host=a\0b".to_owned() }),
+            ("[db]\n\u{a0}host=x", Unreadable::Syntax { line: 2, text: "\u{a0}host…".to_owned() }),
+            ("[db]\nhost=a\0b", Unreadable::Syntax { line: 2, text: "host…".to_owned() }),
         ] {
             assert_eq!(section(text.as_bytes(), "db"), Err(error), "{text:?}");
         }

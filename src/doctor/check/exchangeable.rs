@@ -6,7 +6,6 @@ use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use super::remedy::as_owner;
 use crate::config::Config;
 use crate::doctor::finding::{Code, Finding};
 use crate::publish::{self, Error};
@@ -167,6 +166,15 @@ fn replace(path: &Path, file: &Metadata, directory: &Metadata) -> String {
     format!(
         "check that the contents of the file are right, then, as root: {user}install -m {mode:04o}{group} {old} {new} && {user}mv {new} {old}"
     )
+}
+
+/// The prefix that makes root run a command as the owner, with a blank at its end; empty for root. As root, the command could
+/// follow a link that the owner has made.
+pub(super) fn as_owner(owned: &Metadata) -> String {
+    match (owned.uid(), owned.gid()) {
+        (0, _) => String::new(),
+        (uid, gid) => format!("setpriv --reuid={uid} --regid={gid} --clear-groups "),
+    }
 }
 
 fn explain(error: &Error, ours: u32, namer: NamedBy) -> (String, String) {

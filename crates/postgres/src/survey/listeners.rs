@@ -2,11 +2,9 @@
 //! read.
 
 use std::fs::File;
-use std::io::Read as _;
+use std::io::{BufRead as _, BufReader};
 use std::net::IpAddr;
 
-/// Most bytes of the list that are read.
-const LARGEST: u64 = 16 * 1024 * 1024;
 /// The state of a socket that listens (`tcp_states.h`, `TCP_LISTEN`).
 const LISTENS: &str = "0A";
 
@@ -23,27 +21,24 @@ pub struct Listener {
 #[must_use]
 pub fn listeners(port: u16) -> Vec<Listener> {
     let lists = ["/proc/self/net/tcp", "/proc/self/net/tcp6"];
-    // The kernel's files have no length, so they are not read as others are.
-    let read = |list: &&str| {
-        let mut text = String::new();
-        File::open(list).ok()?.take(LARGEST).read_to_string(&mut text).ok()?;
-        Some(text)
+    // Line by line and to the end: a user with many sockets must not hide another line.
+    let read = |list: &str| {
+        let file = File::open(list).ok()?;
+        let lines = BufReader::new(file).lines().map_while(Result::ok);
+        Some(lines.filter_map(|line| listener(&line, port)).collect::<Vec<_>>())
     };
-    lists.iter().filter_map(read).flat_map(|text| parse(&text, port)).collect()
+    lists.into_iter().filter_map(read).flatten().collect()
 }
 
-fn parse(list: &str, port: u16) -> Vec<Listener> {
-    let listener = |line: &str| {
-        let mut fields = line.split_whitespace().skip(1);
-        let (address, number) = fields.next()?.split_once(':')?;
-        let state = fields.nth(1)?;
-        let is_meant = state == LISTENS && u16::from_str_radix(number, 16) == Ok(port);
-        // Queues, timer and retransmissions stand in between.
-        let uid = fields.nth(3)?.parse().ok()?;
-        let address = self::address(address)?.to_canonical();
-        is_meant.then_some(Listener { address, uid })
-    };
-    list.lines().filter_map(listener).collect()
+fn listener(line: &str, port: u16) -> Option<Listener> {
+    let mut fields = line.split_whitespace().skip(1);
+    let (address, number) = fields.next()?.split_once(':')?;
+    let state = fields.nth(1)?;
+    let is_meant = state == LISTENS && u16::from_str_radix(number, 16) == Ok(port);
+    // Queues, timer and retransmissions stand in between.
+    let uid = fields.nth(3)?.parse().ok()?;
+    let address = self::address(address)?.to_canonical();
+    is_meant.then_some(Listener { address, uid })
 }
 
 /// The address in the kernel's list: 8 or 32 hexadecimal digits, as words of 32 bits in the machine's byte order.
