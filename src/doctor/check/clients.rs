@@ -213,13 +213,13 @@ pub(super) fn sslmode(mode: Option<&str>, place: &str) -> Vec<Finding> {
     }
 }
 
-/// The findings about the file that a keyword names. `file` is where that is written, and `namer` who has written it.
+/// The findings about the file that a keyword names. `file` is where that is written, and `by` who has written it.
 pub(super) fn named_file(
     config: &Config,
     entries: &[Entry],
     keyword: &str,
     file: &Path,
-    namer: NamedBy,
+    by: NamedBy,
 ) -> Option<Finding> {
     let place = file.display();
     let Some(named) = value(entries, keyword) else {
@@ -253,7 +253,7 @@ pub(super) fn named_file(
         );
     }
     match std::fs::metadata(&path) {
-        Ok(metadata) if keyword == "sslkey" => key_mode(config, &path, &metadata, namer),
+        Ok(metadata) if keyword == "sslkey" => key_mode(config, &path, &metadata, by),
         Ok(_) => None,
         Err(error) => Some(
             Finding::failure(Code::ServicePathMissing, format!("{keyword} names {}: {error}", path.display())).fix(
@@ -326,7 +326,7 @@ fn key_mode(
     config: &Config,
     path: &Path,
     metadata: &std::fs::Metadata,
-    namer: NamedBy,
+    by: NamedBy,
 ) -> Option<Finding> {
     use std::os::unix::fs::MetadataExt as _;
     let limit = KeyMode::of(metadata.uid());
@@ -342,7 +342,7 @@ fn key_mode(
         ),
     );
     // A role of the database may name any file in a foreign server's options, also one that is no key.
-    let is_ours = namer == NamedBy::Operator || metadata.uid() == own_user(config).0;
+    let is_ours = by == NamedBy::Operator || metadata.uid() == own_user(config).0;
     let command = remedy::on_file(&format!("chmod {limit}"), path).filter(|_| is_ours);
     Some(found.fix(command.map_or_else(
         || {
