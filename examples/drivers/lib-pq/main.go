@@ -14,7 +14,7 @@ import (
 
 func main() {
 	stop, _ := signal.NotifyContext(context.Background(), syscall.SIGTERM)
-	pool, err := openPool(50*time.Millisecond)
+	pool, err := openPool(50 * time.Millisecond)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "failed:", err)
 		os.Exit(1)

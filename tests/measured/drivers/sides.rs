@@ -1,0 +1,139 @@
+//! Both sides: a PostgreSQL whose pgsvid reloads it, and the files of a client.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use dev_agent::{Entry, Svid};
+use test_support::{Directory, LIMIT, Pgsvid, Program, Setup, eventually};
+
+use super::programs::Way;
+
+const PGSVID: &str = env!("CARGO_BIN_EXE_pgsvid");
+const CLIENT_ID: &str = "spiffe://example.org/ns/test/sa/app";
+/// The client's DNS name, and so its CN, and so its role.
+pub(super) const ROLE: &str = "app";
+/// Of the key stores.
+pub(super) const PASSWORD: &str = "secret";
+
+/// An agent, a PostgreSQL, and its pgsvid.
+pub(super) struct Sides {
+    pub(super) setup: Setup,
+    server: Pgsvid,
+}
+
+/// Where a client's files are, and the port that it connects to.
+pub(super) struct Readers {
+    pub(super) files: PathBuf,
+    pub(super) port: u16,
+}
+
+impl Sides {
+    /// With leaves that live so long.
+    pub(super) fn start(ttl: Duration) -> Self {
+        let setup = Setup::builder(PGSVID)
+            .agent(|agent| agent.intermediate(true).ttl(ttl).entry(Entry::new(CLIENT_ID).dns(ROLE)))
+            .cluster(|cluster| {
+                cluster.hba("hostssl postgres app 127.0.0.1/32 cert").conf("log_connections = on")
+            })
+            .create();
+        let server = setup.start();
+        setup.cluster.sql("postgres", "postgres", "CREATE ROLE app LOGIN");
+        Self { setup, server }
+    }
+
+    /// The client's newest SVID.
+    pub(super) fn client_svid(&self) -> Svid {
+        self.setup.agent.svids().swap_remove(1)
+    }
+
+    /// Waits until PostgreSQL serves the newest SVID.
+    #[track_caller]
+    pub(super) fn wait_served(&self) {
+        wait_for_serial(&self.server, "rotated", &self.setup.agent.svids()[0]);
+    }
+
+    /// How many sessions of the client PostgreSQL has let in over TLS, since the mark of its log.
+    pub(super) fn logins_since(&self, mark: usize) -> u64 {
+        let log = self.setup.cluster.log_since(mark);
+        let is_login = |line: &&str| {
+            line.contains(&format!("connection authorized: user={ROLE} "))
+                && line.contains("SSL enabled")
+        };
+        log.lines().filter(is_login).count().try_into().unwrap()
+    }
+
+    /// Waits for so many more logins.
+    #[track_caller]
+    pub(super) fn wait_logins(&self, more: u64) {
+        let mark = self.setup.cluster.log_mark();
+        eventually(LIMIT, "the pool opens connections", || self.logins_since(mark) >= more);
+    }
+
+    /// A pgsvid that publishes for the client, and has done so once.
+    pub(super) fn publisher(&self, way: &Way) -> Publisher {
+        let files = Directory::new();
+        let port = self.setup.cluster.port();
+        let options = format!(
+            "options = {{ host = 'localhost', port = {port}, dbname = 'postgres', user = '{ROLE}' }}"
+        );
+        let stores = if way.reads_store() {
+            let password =
+                self.setup.other.write("password", PASSWORD, 0o600).display().to_string();
+            format!(
+                "[[files.extra]]\nname = 'svid.p12'\ncontent = 'pkcs12'\npassword_file = '{password}'\n\
+                 [[files.extra]]\nname = 'trust.p12'\ncontent = 'truststore'\npassword_file = '{password}'\n"
+            )
+        } else {
+            String::new()
+        };
+        // The swaps come faster than pgsvid would publish, and generations would have to go before a reader has read them.
+        let configuration = format!(
+            "[workload_api]\nendpoint = '{}'\n[svid]\nspiffe_id = '{CLIENT_ID}'\n\
+             [files]\ndirectory = '{files}'\nkeep_at_most = 1000\npublish_every = '0s'\n{stores}\
+             [[files.extra]]\nname = 'svid_key.pk8'\ncontent = 'der-key'\n\
+             [[files.service]]\nname = 'products'\n{options}\n\
+             [[files.service]]\nname = 'pgjdbc'\nprivate_key = 'svid_key.pk8'\n{options}\n",
+            self.setup.agent.endpoint(),
+        );
+        let file =
+            self.setup.other.write("client.toml", configuration, 0o644).display().to_string();
+        let pgsvid =
+            Program::spawn(PGSVID, ["run", "--config", &file, "--log-format", "json"], &[]);
+        wait_for_serial(&pgsvid, "published", &self.client_svid());
+        eventually(LIMIT, "all files are published", || files.join("pg_service.conf").exists());
+        Publisher { pgsvid, files }
+    }
+
+    /// What a client of the files in that directory needs.
+    pub(super) fn readers(&self, files: &Path) -> Readers {
+        Readers { files: files.to_owned(), port: self.setup.cluster.port() }
+    }
+}
+
+/// The client's pgsvid.
+pub(super) struct Publisher {
+    pgsvid: Program,
+    pub(super) files: Directory,
+}
+
+impl Publisher {
+    /// Waits until the SVID is published.
+    #[track_caller]
+    pub(super) fn wait_published(&self, svid: &Svid) {
+        wait_for_serial(&self.pgsvid, "published", svid);
+    }
+
+    /// How many sets it has published.
+    pub(super) fn publications(&self) -> u64 {
+        let lines = self.pgsvid.lines();
+        let published = lines.iter().filter(|line| line.contains("\"message\":\"published\""));
+        published.count().try_into().unwrap()
+    }
+}
+
+#[track_caller]
+fn wait_for_serial(program: &Program, message: &str, svid: &Svid) {
+    let serial = svid.serial[..3].iter().map(|byte| format!("{byte:02x}"));
+    let serial = serial.collect::<Vec<_>>().join(":");
+    program.wait_for_event(LIMIT, |event| event["message"] == message && event["serial"] == serial);
+}
