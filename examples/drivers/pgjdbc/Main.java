@@ -34,6 +34,7 @@ public class Main {
         HikariConfig configuration = Pool.configuration(System.getenv("JDBC_URL"));
         configuration.setDriverClassName(Counted.class.getName());
         configuration.setMaximumPoolSize(4);
+        configuration.setConnectionTimeout(5000);
         configuration.setInitializationFailTimeout(-1);
         HikariDataSource pool = new HikariDataSource(configuration);
         Thread[] workers = new Thread[4];

@@ -20,7 +20,7 @@ def work():
     global queries, failed
     while not stop.wait(0.01):
         try:
-            with pool.connection() as connection:
+            with pool.connection(timeout=5) as connection:
                 connection.execute("SELECT 1")
             with lock:
                 queries += 1

@@ -1,8 +1,11 @@
 //! What happens while a pool opens connections: rotations, a change of the authority, swaps every few milliseconds.
 
+use std::cell::Cell;
+use std::path::Path;
 use std::thread::sleep;
 use std::time::Duration;
 
+use dev_agent::Svid;
 use test_support::{LIMIT, Program};
 use tokio::time::Instant;
 
@@ -12,6 +15,9 @@ use super::sides::Sides;
 
 /// Between two swaps, beside what a swap itself takes.
 const BETWEEN_SWAPS: Duration = Duration::from_millis(5);
+
+/// How many sets are swapped.
+const KEPT: usize = 10;
 
 /// How long everything takes.
 #[derive(Debug, Clone, Copy)]
@@ -43,8 +49,8 @@ pub(super) struct Outcome {
     pub(super) rotations: Counts,
     pub(super) authority: Counts,
     pub(super) swaps: Counts,
-    /// How many sets there were in the last phase.
-    pub(super) sets: u64,
+    /// How many there were in the last phase.
+    pub(super) number_of_swaps: usize,
 }
 
 impl Outcome {
@@ -53,40 +59,38 @@ impl Outcome {
     }
 }
 
+/// What brings certificates to a client.
+pub(super) trait Bring {
+    fn files(&self) -> &Path;
+    /// Brings the newest SVID, and returns when it is there.
+    fn bring(&self, svid: &Svid);
+    /// Remembers the present set, for [`Bring::swap`].
+    fn keep(&self, svid: &Svid);
+    /// Nothing is brought any more, except by [`Bring::swap`].
+    fn end(&self);
+    /// Makes one of the sets that were kept the present one, chosen by a running number.
+    fn swap(&self, number: usize);
+}
+
 /// With the files of a pgsvid.
 pub(super) fn swapped(way: &Way, plan: &Plan) -> Outcome {
     let sides = Sides::start(plan.ttl);
-    let publisher = sides.publisher(way);
-    let wait = || publisher.wait_published(&sides.client_svid());
-    run(&sides, way, plan, publisher.files.path(), &wait, &|| publisher.publications())
+    run(&sides, way, plan, &sides.publisher(way))
 }
 
 /// With files that are rewritten in place.
 pub(super) fn in_place(way: &Way, plan: &Plan) -> Outcome {
     let sides = Sides::start(plan.ttl);
     let place = InPlace::new(way, sides.setup.cluster.port(), &sides.client_svid());
-    let sets = std::cell::Cell::new(0);
-    let rewrite = || {
-        sets.set(sets.get() + 1);
-        place.rewrite(&sides.client_svid());
-    };
-    run(&sides, way, plan, place.files.path(), &rewrite, &|| sets.get())
+    run(&sides, way, plan, &place)
 }
 
-/// `deliver` brings the client its newest SVID.
-fn run(
-    sides: &Sides,
-    way: &Way,
-    plan: &Plan,
-    files: &std::path::Path,
-    deliver: &dyn Fn(),
-    sets: &dyn Fn() -> u64,
-) -> Outcome {
+fn run(sides: &Sides, way: &Way, plan: &Plan, client: &dyn Bring) -> Outcome {
     let agent = &sides.setup.agent;
     let staged = way.staged();
     // Both sides have what the agent has sent last, and the pool has opened connections since.
     let settle = |pause: Duration| {
-        deliver();
+        client.bring(&sides.client_svid());
         sides.wait_served();
         sleep(pause);
         if !way.is_wrong() {
@@ -96,10 +100,10 @@ fn run(
     let in_phase = |phase: &dyn Fn()| {
         // A leaf is young when a program begins.
         agent.rotate().unwrap();
-        deliver();
+        client.bring(&sides.client_svid());
         sides.wait_served();
         let mark = sides.setup.cluster.log_mark();
-        let program = staged.start(&sides.readers(files));
+        let program = staged.start(&sides.readers(client.files()));
         sides.wait_logins(1);
         phase();
         let failed = stop(&program);
@@ -112,7 +116,7 @@ fn run(
         }
     });
     let authority = in_phase(&|| {
-        agent.prepare_authority().unwrap();
+        agent.prepare_root().unwrap();
         settle(plan.step);
         agent.activate_authority().unwrap();
         agent.rotate().unwrap();
@@ -121,17 +125,25 @@ fn run(
         agent.rotate().unwrap();
         settle(plan.step);
     });
-    let before = std::cell::Cell::new(0);
+    // Only the client's sets change from here on, and none of them expires.
+    sides.lengthen_lives();
+    for _ in 0..KEPT {
+        agent.rotate().unwrap();
+        let svid = sides.client_svid();
+        client.bring(&svid);
+        client.keep(&svid);
+    }
+    let number = Cell::new(0);
     let swaps = in_phase(&|| {
-        before.set(sets());
+        client.end();
         let began = Instant::now();
         while began.elapsed() < plan.swaps {
-            agent.rotate().unwrap();
-            deliver();
+            client.swap(number.get());
+            number.set(number.get() + 1);
             sleep(BETWEEN_SWAPS);
         }
     });
-    Outcome { rotations, authority, swaps, sets: sets() - before.get() }
+    Outcome { rotations, authority, swaps, number_of_swaps: number.get() }
 }
 
 /// Ends the program, and returns how many attempts failed.

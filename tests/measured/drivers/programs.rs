@@ -7,7 +7,7 @@ use std::process::Command;
 use test_support::{Directory, Program};
 
 use super::installed;
-use super::sides::{PASSWORD, ROLE, Readers};
+use super::sides::{PASSWORD, ROLE, Readers, SERVICE_FILE_DER};
 
 /// A driver, and a way of giving it the certificates.
 #[derive(Debug, Clone)]
@@ -58,7 +58,7 @@ const TOKIO: Way =
     way("tokio-postgres", "a `MakeTlsConnect` that reads", Kind::Binary, Address::Text);
 
 const STORE: &str = "//localhost:PORT/postgres?user=ROLE&sslmode=verify-full&sslkey=FILES/svid.p12&sslpassword=PASSWORD&sslrootcert=FILES/svid_bundle.pem";
-const SERVICE_DER: &str = "//?service=pgjdbc";
+const SERVICE_DER: &str = "//?service=products";
 const SERVICE_PEM: &str = "//?service=products&pemKeyAlgorithm=EC";
 const JAVA_KEY_STORE: &str = "//localhost:PORT/postgres?user=ROLE&sslmode=verify-full&sslfactory=org.postgresql.ssl.DefaultJavaSSLFactory";
 
@@ -170,8 +170,13 @@ impl Staged {
             Address::Url(query) => {
                 let query = query.replace("PORT", &port).replace("ROLE", ROLE);
                 let query = query.replace("FILES", &files).replace("PASSWORD", PASSWORD);
+                let service_file = if matches!(self.way.address, Address::Url(SERVICE_DER)) {
+                    SERVICE_FILE_DER
+                } else {
+                    "pg_service.conf"
+                };
                 vec![
-                    ("PGSERVICEFILE", format!("{files}/pg_service.conf")),
+                    ("PGSERVICEFILE", format!("{files}/{service_file}")),
                     ("JDBC_URL", format!("jdbc:postgresql:{query}")),
                 ]
             }

@@ -1,17 +1,23 @@
 //! Both sides: a PostgreSQL whose pgsvid reloads it, and the files of a client.
 
+use std::cell::{Cell, RefCell};
+use std::fs;
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use dev_agent::{Entry, Svid};
-use test_support::{Directory, LIMIT, Pgsvid, Program, Setup, eventually};
+use test_support::{Directory, LIMIT, Mark, Pgsvid, Program, Setup, eventually};
 
+use super::phases::Bring;
 use super::programs::Way;
 
 const PGSVID: &str = env!("CARGO_BIN_EXE_pgsvid");
 const CLIENT_ID: &str = "spiffe://example.org/ns/test/sa/app";
 /// The client's DNS name, and so its CN, and so its role.
 pub(super) const ROLE: &str = "app";
+/// The service file that names the key in DER.
+pub(super) const SERVICE_FILE_DER: &str = "pg_service_der.conf";
 /// Of the key stores.
 pub(super) const PASSWORD: &str = "secret";
 
@@ -19,6 +25,11 @@ pub(super) const PASSWORD: &str = "secret";
 pub(super) struct Sides {
     pub(super) setup: Setup,
     server: Pgsvid,
+    searched: Searched,
+}
+
+fn client_entry() -> Entry {
+    Entry::new(CLIENT_ID).dns(ROLE)
 }
 
 /// Where a client's files are, and the port that it connects to.
@@ -38,7 +49,7 @@ impl Sides {
             .create();
         let server = setup.start();
         setup.cluster.sql("postgres", "postgres", "CREATE ROLE app LOGIN");
-        Self { setup, server }
+        Self { setup, server, searched: Searched::default() }
     }
 
     /// The client's newest SVID.
@@ -46,10 +57,18 @@ impl Sides {
         self.setup.agent.svids().swap_remove(1)
     }
 
+    /// Lets leaves live for an hour from now on.
+    pub(super) fn lengthen_lives(&self) {
+        let ttl = Duration::from_secs(3600);
+        let server = Entry::new(Setup::SPIFFE_ID).dns("localhost");
+        let entries = [server, client_entry()].map(|entry| entry.ttl(ttl));
+        self.setup.agent.set_entries(entries).unwrap();
+    }
+
     /// Waits until PostgreSQL serves the newest SVID.
     #[track_caller]
     pub(super) fn wait_served(&self) {
-        wait_for_serial(&self.server, "rotated", &self.setup.agent.svids()[0]);
+        self.searched.wait_for(&self.server, "rotated", &self.setup.agent.svids()[0]);
     }
 
     /// How many sessions of the client PostgreSQL has let in over TLS, since the mark of its log.
@@ -86,22 +105,23 @@ impl Sides {
         } else {
             String::new()
         };
-        // The swaps come faster than pgsvid would publish, and generations would have to go before a reader has read them.
         let configuration = format!(
             "[workload_api]\nendpoint = '{}'\n[svid]\nspiffe_id = '{CLIENT_ID}'\n\
-             [files]\ndirectory = '{files}'\nkeep_at_most = 1000\npublish_every = '0s'\n{stores}\
+             [files]\ndirectory = '{files}'\n{stores}\
              [[files.extra]]\nname = 'svid_key.pk8'\ncontent = 'der-key'\n\
              [[files.service]]\nname = 'products'\n{options}\n\
-             [[files.service]]\nname = 'pgjdbc'\nprivate_key = 'svid_key.pk8'\n{options}\n",
+             [[files.service]]\nname = 'products'\nfile = '{SERVICE_FILE_DER}'\nprivate_key = 'svid_key.pk8'\n{options}\n",
             self.setup.agent.endpoint(),
         );
         let file =
             self.setup.other.write("client.toml", configuration, 0o644).display().to_string();
         let pgsvid =
             Program::spawn(PGSVID, ["run", "--config", &file, "--log-format", "json"], &[]);
-        wait_for_serial(&pgsvid, "published", &self.client_svid());
-        eventually(LIMIT, "all files are published", || files.join("pg_service.conf").exists());
-        Publisher { pgsvid, files }
+        eventually(LIMIT, "all files are published", || files.join(SERVICE_FILE_DER).exists());
+        let (searched, kept) = Default::default();
+        let publisher = Publisher { pgsvid, searched, files, kept };
+        publisher.bring(&self.client_svid());
+        publisher
     }
 
     /// What a client of the files in that directory needs.
@@ -113,27 +133,51 @@ impl Sides {
 /// The client's pgsvid.
 pub(super) struct Publisher {
     pgsvid: Program,
-    pub(super) files: Directory,
+    searched: Searched,
+    files: Directory,
+    kept: RefCell<Vec<PathBuf>>,
 }
 
-impl Publisher {
-    /// Waits until the SVID is published.
+impl Bring for Publisher {
+    fn files(&self) -> &Path {
+        self.files.path()
+    }
+
+    fn bring(&self, svid: &Svid) {
+        self.searched.wait_for(&self.pgsvid, "published", svid);
+    }
+
+    fn keep(&self, _: &Svid) {
+        let generation = fs::read_link(self.files.join("..data")).unwrap();
+        self.kept.borrow_mut().push(generation);
+    }
+
+    fn end(&self) {
+        self.pgsvid.terminate(LIMIT);
+    }
+
+    /// As pgsvid does it, but at once: its generations stay, and it does not write and sync new ones first.
+    fn swap(&self, number: usize) {
+        let kept = self.kept.borrow();
+        let next = self.files.join("..data_next");
+        symlink(&kept[number % kept.len()], &next).unwrap();
+        fs::rename(next, self.files.join("..data")).unwrap();
+    }
+}
+
+/// Up to where a program's log was searched last.
+#[derive(Default)]
+struct Searched(Cell<Mark>);
+
+impl Searched {
+    /// Waits until the program has logged this event about the SVID, after what was searched.
     #[track_caller]
-    pub(super) fn wait_published(&self, svid: &Svid) {
-        wait_for_serial(&self.pgsvid, "published", svid);
+    fn wait_for(&self, program: &Program, name: &str, svid: &Svid) {
+        let serial = svid.serial[..3].iter().map(|byte| format!("{byte:02x}"));
+        let serial = serial.collect::<Vec<_>>().join(":");
+        let (_, end) = program.wait_for_event_after(self.0.get(), LIMIT, |event| {
+            event["event"] == name && event["serial"] == serial
+        });
+        self.0.set(end);
     }
-
-    /// How many sets it has published.
-    pub(super) fn publications(&self) -> u64 {
-        let lines = self.pgsvid.lines();
-        let published = lines.iter().filter(|line| line.contains("\"message\":\"published\""));
-        published.count().try_into().unwrap()
-    }
-}
-
-#[track_caller]
-fn wait_for_serial(program: &Program, message: &str, svid: &Svid) {
-    let serial = svid.serial[..3].iter().map(|byte| format!("{byte:02x}"));
-    let serial = serial.collect::<Vec<_>>().join(":");
-    program.wait_for_event(LIMIT, |event| event["message"] == message && event["serial"] == serial);
 }

@@ -35,11 +35,11 @@ pub(super) fn markdown(rows: &[Row]) -> String {
         cells.extend(row.swapped.phases().map(|(_, counts)| shown(counts)));
         line(&mut text, &cells);
     }
-    let sets = rows.iter().map(|row| row.swapped.sets);
-    let in_place = rows.iter().filter_map(|row| row.in_place.as_ref()).map(|outcome| outcome.sets);
-    let range = |sets: Vec<u64>| (sets.iter().min().copied(), sets.iter().max().copied());
-    if let (Some(least), Some(most)) = range(sets.chain(in_place).collect()) {
-        writeln!(text, "\nSets in the phase of swaps: {least} to {most}.").unwrap();
+    let outcomes =
+        rows.iter().flat_map(|row| [Some(&row.swapped), row.in_place.as_ref()]).flatten();
+    let numbers = outcomes.map(|outcome| outcome.number_of_swaps);
+    if let (Some(least), Some(most)) = (numbers.clone().min(), numbers.max()) {
+        writeln!(text, "\nThere were {least} to {most} swaps in that phase.").unwrap();
     }
     text
 }
