@@ -1,7 +1,8 @@
 //! What a helper does that rewrites its files in place: each is cut off, and written again.
 
 use std::cell::RefCell;
-use std::fs;
+use std::fs::File;
+use std::io::Write as _;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 
@@ -66,7 +67,7 @@ impl InPlace {
         for (name, content) in set {
             let path = self.files.join(name);
             if path.exists() {
-                fs::write(path, content).unwrap();
+                File::create(path).unwrap().write_all(content).unwrap();
             } else {
                 self.files.write(name, content, 0o600);
             }

@@ -10,6 +10,8 @@ mod programs;
 mod sides;
 mod table;
 
+use std::fs::File;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
@@ -33,14 +35,15 @@ fn e14_no_pool_fails_while_sets_are_swapped_and_the_authority_changes() {
     let markdown = table::markdown(&rows);
     println!("{markdown}");
     if is_long {
-        std::fs::write(installed().join("table.md"), &markdown).unwrap();
+        let mut file = File::create(installed().join("table.md")).unwrap();
+        file.write_all(markdown.as_bytes()).unwrap();
     }
     for Row { way, swapped, .. } in &rows {
         for (phase, counts) in swapped.phases() {
             let what = format!("{}, {phase}: {counts:?}", way.title());
             println!("{what}");
             if !way.is_wrong() {
-                assert_eq!(counts.failed, 0, "{what}");
+                assert!(counts.failed == 0 && !counts.ended, "{what}");
                 assert!(counts.succeeded > 10, "{what}");
             }
         }

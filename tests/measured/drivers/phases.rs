@@ -41,6 +41,8 @@ pub(super) struct Counts {
     pub(super) succeeded: u64,
     /// Attempts that failed, by the program.
     pub(super) failed: u64,
+    /// Whether the program ended by itself.
+    pub(super) ended: bool,
 }
 
 /// All phases.
@@ -75,17 +77,18 @@ pub(super) trait Bring {
 /// With the files of a pgsvid.
 pub(super) fn swapped(way: &Way, plan: &Plan) -> Outcome {
     let sides = Sides::start(plan.ttl);
-    run(&sides, way, plan, &sides.publisher(way))
+    run(&sides, way, plan, &sides.publisher(way), !way.is_wrong())
 }
 
 /// With files that are rewritten in place.
 pub(super) fn in_place(way: &Way, plan: &Plan) -> Outcome {
     let sides = Sides::start(plan.ttl);
     let place = InPlace::new(way, sides.setup.cluster.port(), &sides.client_svid());
-    run(&sides, way, plan, &place)
+    run(&sides, way, plan, &place, false)
 }
 
-fn run(sides: &Sides, way: &Way, plan: &Plan, client: &dyn Bring) -> Outcome {
+/// `is_good`: the pool must open connections all the time.
+fn run(sides: &Sides, way: &Way, plan: &Plan, client: &dyn Bring, is_good: bool) -> Outcome {
     let agent = &sides.setup.agent;
     let staged = way.staged();
     // Both sides have what the agent has sent last, and the pool has opened connections since.
@@ -93,7 +96,7 @@ fn run(sides: &Sides, way: &Way, plan: &Plan, client: &dyn Bring) -> Outcome {
         client.bring(&sides.client_svid());
         sides.wait_served();
         sleep(pause);
-        if !way.is_wrong() {
+        if is_good {
             sides.wait_logins(3);
         }
     };
@@ -106,8 +109,8 @@ fn run(sides: &Sides, way: &Way, plan: &Plan, client: &dyn Bring) -> Outcome {
         let program = staged.start(&sides.readers(client.files()));
         sides.wait_logins(1);
         phase();
-        let failed = stop(&program);
-        Counts { succeeded: sides.logins_since(mark), failed }
+        let (failed, ended) = stop(&program, is_good);
+        Counts { succeeded: sides.logins_since(mark), failed, ended }
     };
     let rotations = in_phase(&|| {
         for _ in 0..plan.rotations {
@@ -146,20 +149,27 @@ fn run(sides: &Sides, way: &Way, plan: &Plan, client: &dyn Bring) -> Outcome {
     Outcome { rotations, authority, swaps, number_of_swaps: number.get() }
 }
 
-/// Ends the program, and returns how many attempts failed.
-fn stop(program: &Program) -> u64 {
+/// Ends the program, and returns how many attempts failed, and whether it had ended by itself.
+fn stop(program: &Program, is_good: bool) -> (u64, bool) {
+    let ended = !program.is_running();
     program.terminate(LIMIT);
-    let output = program.standard_output();
-    let last = output.lines().last().unwrap_or_default();
-    let (_, failed) = last
-        .split_once(" failed=")
-        .unwrap_or_else(|| panic!("no counts in {output:?}\n{}", program.standard_error()));
-    let failed = failed.parse().unwrap();
+    let (output, errors) = (program.standard_output(), program.standard_error());
+    let told = output.lines().last().and_then(|line| line.split_once(" failed=")?.1.parse().ok());
+    let failed = match told {
+        Some(failed) => failed,
+        None if ended && !is_good => lines_of_failures(&errors),
+        None => panic!("no counts in {output:?}\n{errors}"),
+    };
     if failed > 0 {
-        let errors = program.standard_error();
         for line in errors.lines().take(3) {
             println!("  {line}");
         }
     }
-    failed
+    (failed, ended)
+}
+
+/// What a program has told before it ended.
+fn lines_of_failures(errors: &str) -> u64 {
+    let failures = errors.lines().filter(|line| line.starts_with("failed:"));
+    failures.count().try_into().unwrap()
 }

@@ -28,11 +28,14 @@ pub(super) fn markdown(rows: &[Row]) -> String {
         line(&mut text, &cells);
     }
     if !wrong.is_empty() {
-        text.push_str("\n| driver | wrong way | 20 rotations | change of the CA | swaps |\n|---|---|---:|---:|---:|\n");
+        text.push_str(
+            "\n| driver | wrong way | 20 rotations | change of the CA |\n|---|---|---:|---:|\n",
+        );
     }
     for row in wrong {
         let mut cells = vec![row.way.version(), row.way.how.to_owned()];
-        cells.extend(row.swapped.phases().map(|(_, counts)| shown(counts)));
+        // Nothing expires while sets are swapped.
+        cells.extend([row.swapped.rotations, row.swapped.authority].map(shown));
         line(&mut text, &cells);
     }
     let outcomes =
@@ -49,8 +52,9 @@ fn line(text: &mut String, cells: &[String]) {
 }
 
 /// Such as `3 of 1,204`: failed, of all attempts.
-fn shown(Counts { succeeded, failed }: Counts) -> String {
-    format!("{failed} of {}", grouped(succeeded + failed))
+fn shown(Counts { succeeded, failed, ended }: Counts) -> String {
+    let end = if ended { ", then the program ended" } else { "" };
+    format!("{failed} of {}{end}", grouped(succeeded + failed))
 }
 
 fn grouped(number: u64) -> String {
