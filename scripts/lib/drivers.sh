@@ -83,7 +83,7 @@ install_node() {
     local source=$2 directory=$3
     cp "$source"/*.js* "$directory" &&
         (cd "$directory" && npm ci --silent --no-fund --no-audit) &&
-        sed -n 's/^ *"\([a-z]*\)": "\([0-9.]*\)"$/\1 \2/p' "$source/package.json" | versions >"$directory/version"
+        sed -n "s/^ *\"\([a-z]*\)\": \"\([0-9.]*\)\"\$/$1 \2/p" "$source/package.json" >"$directory/version"
 }
 
 install_java() {

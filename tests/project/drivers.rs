@@ -56,7 +56,7 @@ fn pinned() -> Vec<String> {
     for (driver, name) in [("node-postgres", "pg"), ("postgres.js", "postgres")] {
         let package = read(format!("examples/drivers/{driver}/package.json"));
         let package: serde_json::Value = serde_json::from_str(&package).unwrap();
-        pinned.push(format!("{name} {}", package["dependencies"][name].as_str().unwrap()));
+        pinned.push(format!("{driver} {}", package["dependencies"][name].as_str().unwrap()));
     }
     let pom = read("examples/drivers/pgjdbc/pom.xml");
     for (artifact, name) in [("postgresql", "pgjdbc"), ("HikariCP", "HikariCP")] {

@@ -17,8 +17,8 @@ pub(super) struct Row {
 /// Two tables: the examples, and the wrong ways.
 pub(super) fn markdown(rows: &[Row]) -> String {
     let (wrong, right): (Vec<_>, Vec<_>) = rows.iter().partition(|row| row.way.is_wrong());
-    let mut text = "| driver | way | 20 rotations | change of the CA | swaps | in place: 20 rotations | change of the CA | \
-                    swaps |\n|---|---|---:|---:|---:|---:|---:|---:|\n"
+    let mut text = "| driver | way | 20 rotations | change of the CA | swaps | in place: 20 rotations | \
+                    in place: change of the CA | in place: swaps |\n|---|---|---:|---:|---:|---:|---:|---:|\n"
         .to_owned();
     for row in right {
         let mut cells = vec![row.way.version(), row.way.how.to_owned()];
@@ -54,7 +54,7 @@ fn line(text: &mut String, cells: &[String]) {
 /// Such as `3 of 1,204`: failed, of all attempts.
 fn shown(Counts { succeeded, failed, ended }: Counts) -> String {
     let end = if ended { ", then the program ended" } else { "" };
-    format!("{failed} of {}{end}", grouped(succeeded + failed))
+    format!("{} of {}{end}", grouped(failed), grouped(succeeded + failed))
 }
 
 fn grouped(number: u64) -> String {
