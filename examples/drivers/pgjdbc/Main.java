@@ -2,6 +2,7 @@ import com.zaxxer.hikari.HikariConfig;
 import com.zaxxer.hikari.HikariDataSource;
 import java.sql.Connection;
 import java.sql.SQLException;
+import java.sql.SQLTransientConnectionException;
 import java.sql.Statement;
 import java.util.Properties;
 import java.util.concurrent.atomic.AtomicInteger;
@@ -64,6 +65,8 @@ public class Main {
                 queries.incrementAndGet();
                 pool.evictConnection(connection);
                 Thread.sleep(50);
+            } catch (SQLTransientConnectionException error) {
+                // The pool has no connection yet. Why, is counted above.
             } catch (SQLException error) {
                 failed(error);
             } catch (InterruptedException error) {

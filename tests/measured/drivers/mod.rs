@@ -44,7 +44,7 @@ fn e14_no_pool_fails_while_sets_are_swapped_and_the_authority_changes() {
             println!("{what}");
             if !way.is_wrong() {
                 assert!(counts.failed == 0 && !counts.ended, "{what}");
-                assert!(counts.succeeded > 10, "{what}");
+                assert!(counts.succeeded >= 10, "{what}");
             }
         }
     }

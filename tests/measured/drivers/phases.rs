@@ -16,6 +16,9 @@ use super::sides::Sides;
 /// Between two swaps, beside what a swap itself takes.
 const BETWEEN_SWAPS: Duration = Duration::from_millis(5);
 
+/// How many connections a phase of swaps has at least.
+const LEAST: u64 = 10;
+
 /// How many sets are swapped.
 const KEPT: usize = 10;
 
@@ -139,8 +142,10 @@ fn run(sides: &Sides, way: &Way, plan: &Plan, client: &dyn Bring, is_good: bool)
     let number = Cell::new(0);
     let swaps = in_phase(&|| {
         client.end();
-        let began = Instant::now();
-        while began.elapsed() < plan.swaps {
+        let (began, mark) = (Instant::now(), sides.setup.cluster.log_mark());
+        // A busy machine needs longer for some connections.
+        let too_few = || is_good && sides.logins_since(mark) < LEAST;
+        while began.elapsed() < plan.swaps || (began.elapsed() < LIMIT && too_few()) {
             client.swap(number.get());
             number.set(number.get() + 1);
             sleep(BETWEEN_SWAPS);
