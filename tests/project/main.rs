@@ -6,6 +6,7 @@ mod architecture;
 mod circles;
 mod dependencies;
 mod documentation;
+mod drivers;
 mod events;
 mod fault_rows;
 mod findings;

@@ -1,0 +1,9 @@
+// Wrong: reads the files once, so that each later connection shows the first certificate.
+import { readFileSync } from 'node:fs'
+import postgres from 'postgres'
+
+export function openPool(files, lifetime) {
+  const read = (name) => readFileSync(`${files}/${name}`)
+  const ssl = { ca: read('svid_bundle.pem'), cert: read('svid.pem'), key: read('svid_key.pem') }
+  return postgres({ max_lifetime: lifetime, ssl })
+}
