@@ -127,6 +127,8 @@ impl Rotation {
             return;
         }
         let (now, mut lost) = (Instant::now(), Vec::new());
+        let set = self.status.borrow().published.as_ref().map(|it| *it.set.bytes());
+        let set = set.unwrap_or_default();
         let Hooks { all, line: Some(line), tokens, .. } = &mut self.hooks else { return };
         for (at, One { hook, course }) in all.iter_mut().enumerate() {
             let Some(number) = hook.number else { continue };
@@ -135,7 +137,7 @@ impl Rotation {
             if hook.barrier {
                 self.attempts.barrier.begin(BARRIER + at, now + PATIENCE);
             }
-            let request = Request { number, token: run.token, generation: run.generation };
+            let request = Request { number, token: run.token, generation: run.generation, set };
             if !(line.ask)(&request) {
                 lost.push(Answer::plain(run.token, End::Unanswered));
             }
@@ -172,7 +174,7 @@ impl Rotation {
             self.status.send_modify(|status| {
                 let Some(known) = status.hooks.get_mut(at) else { return };
                 // The hook did not run, because an earlier run has not ended.
-                if answer.end != End::Busy {
+                if !matches!(answer.end, End::Busy | End::NotNeeded) {
                     known.ran(took, found.is_none());
                 }
                 match &found {
@@ -223,6 +225,9 @@ fn tell(
     let written = usize::try_from(answer.written).ok().filter(|it| *it > answer.output.len());
     let took_ms = answer.took;
     match (found, next) {
+        (None, _) if answer.end == End::NotNeeded => {
+            debug!(consumer, generation, "there is nothing to do for this set");
+        }
         (None, _) => {
             info!(
                 event = "hook-succeeded",
