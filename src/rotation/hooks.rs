@@ -9,7 +9,7 @@ use tracing::{debug, error, info};
 use super::barrier::PATIENCE;
 use super::{Rotation, record};
 use crate::finding::Finding;
-use crate::hooks::{Answer, Course, End, Hook, Line, Request, changed, explain};
+use crate::hooks::{Action, Answer, Course, End, Hook, Line, Request, changed, explain};
 use crate::status::{self, Status};
 use crate::text::harmless;
 use crate::timing;
@@ -231,7 +231,16 @@ fn tell(
         (None, _) => {
             info!(
                 event = "hook-succeeded",
-                consumer, generation, took_ms, output, written, "the hook has succeeded"
+                consumer,
+                generation,
+                took_ms,
+                output,
+                written,
+                "{}",
+                match hook.action {
+                    Action::Application => "the application was told about the new set",
+                    _ => "the hook has succeeded",
+                }
             );
         }
         (Some(Finding { code, text, cause, fix, command, .. }), Some(delay))

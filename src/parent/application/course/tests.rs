@@ -76,7 +76,7 @@ fn j03_a_signal_before_the_first_set_ends_all_and_starts_nothing() {
 }
 
 #[test]
-fn j08_each_set_restarts_the_application_once() {
+fn j09_each_set_restarts_the_application_once() {
     let (mut course, now) = running(OnRotation::Restart);
     // A daemon that was replaced asks again for the same set.
     assert_eq!(course.rotated(ONE, now), Err(End::NotNeeded));
@@ -94,7 +94,7 @@ fn j08_each_set_restarts_the_application_once() {
 }
 
 #[test]
-fn j08_sets_without_end_do_not_restart_it_without_end() {
+fn j09_sets_without_end_do_not_restart_it_without_end() {
     let (mut course, now) = running(OnRotation::Restart);
     assert_eq!(course.rotated(TWO, now), Ok(Step::Stop));
     assert_eq!(course.ended(Some(0), None), Some(Step::Start));
