@@ -2,8 +2,9 @@
 //! and must not do so for the application.
 
 use std::env;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::io;
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::process::Command;
 
@@ -42,6 +43,13 @@ impl NotStarted {
     }
 }
 
+/// Whether there is a file of this name: at this path, or in a directory of PATH.
+fn is_there(program: &OsStr) -> bool {
+    let path = env::var_os("PATH").unwrap_or_default();
+    let has_slash = program.as_bytes().contains(&b'/');
+    has_slash || env::split_paths(&path).any(|directory| directory.join(program).is_file())
+}
+
 /// The number of the argument at which the application begins, if the parent has started this process to become it.
 #[must_use]
 pub fn application(line: &str) -> Option<usize> {
@@ -64,7 +72,11 @@ pub fn become_application(arguments: &[OsString], begins: usize) -> NotStarted {
     if listener.is_some() && listener == getppid().map(Pid::as_raw_pid) {
         command.env(LISTENER, getpid().as_raw_pid().to_string());
     }
-    let cause = command.exec();
+    let mut cause = command.exec();
+    // The kernel's answer about a directory of PATH that is closed to this user says nothing of the program.
+    if cause.kind() == io::ErrorKind::PermissionDenied && !is_there(&program) {
+        cause = io::ErrorKind::NotFound.into();
+    }
     let remedy = match cause.kind() {
         io::ErrorKind::NotFound if program.is_empty() => "; name a program after --",
         io::ErrorKind::NotFound => {

@@ -2,7 +2,7 @@
 
 use test_support::{LIMIT, Mark, Process, Signal, eventually};
 
-use super::{Exec, application, count, event, event_after};
+use super::{Exec, application, count, daemon, event, event_after};
 
 #[test]
 fn j11_a_daemon_that_is_killed_harms_no_application() {
@@ -12,18 +12,13 @@ fn j11_a_daemon_that_is_killed_harms_no_application() {
     let script = "trap 'sleep 1; exit 0' TERM; echo begun; while :; do sleep 0.05; done";
     let program = exec.start(&["--on-rotation", "restart"], &["/bin/sh", "-c", script]);
     event(&program, "application-awaited");
-    program.daemon().signal(Signal::KILL);
+    daemon(&program).signal(Signal::KILL);
     let (_, mark) = event_after(&program, Mark::default(), "daemon-restarted");
     exec.agent.add_entry(dev_agent::Entry::new(super::SPIFFE_ID).dns("app")).unwrap();
     let first = application(&program);
     program.wait_for_text(LIMIT, "begun");
     // While it runs.
-    for _ in 0..2 {
-        program.daemon().signal(Signal::KILL);
-        eventually(LIMIT, "there is another daemon", || {
-            !program.process().same_children().is_empty()
-        });
-    }
+    daemon(&program).signal(Signal::KILL);
     let (_, mark) = event_after(&program, mark, "daemon-restarted");
     assert!(first.is_running());
     assert_eq!(count(&program, "application-started"), 1);
@@ -31,7 +26,7 @@ fn j11_a_daemon_that_is_killed_harms_no_application() {
     event_after(&program, mark, "identity-received");
     exec.agent.rotate().unwrap();
     event_after(&program, mark, "published");
-    program.daemon().signal(Signal::KILL);
+    daemon(&program).signal(Signal::KILL);
     let (_, mark) = event_after(&program, mark, "daemon-restarted");
     eventually(LIMIT, "it was started again", || count(&program, "application-started") == 2);
     eventually(LIMIT, "it was started again", || !first.is_running());
@@ -49,7 +44,7 @@ fn j11_a_configuration_that_became_wrong_harms_no_application() {
     let application = application(&program);
     exec.configure("nonsense = true\n");
     let mark = program.mark();
-    program.daemon().signal(Signal::KILL);
+    daemon(&program).signal(Signal::KILL);
     program.wait_for_text_after(mark, LIMIT, "pgsvid: ");
     assert!(application.is_running() && program.is_running());
     // Other variables than those that it was started with.
@@ -65,7 +60,7 @@ fn j11_a_configuration_that_became_wrong_harms_no_application() {
 fn j12_the_application_goes_on_if_the_parent_is_killed_and_the_daemon_does_not() {
     let exec = Exec::new();
     let program = exec.start(&[], &["sleep", "60"]);
-    let (application, daemon) = (application(&program), program.daemon());
+    let (application, daemon) = (application(&program), daemon(&program));
     Process(program.pid()).signal(Signal::KILL);
     eventually(LIMIT, "the daemon is gone", || !daemon.is_running());
     assert!(application.is_running());
@@ -77,7 +72,7 @@ fn j12_a_daemon_that_hangs_does_not_keep_the_end_from_coming() {
     let exec = Exec::new();
     let program = exec.start(&[], &["/bin/sh", "-c", "read word < \"$0\"; exit 8", &pipe(&exec)]);
     application(&program);
-    let daemon = program.daemon();
+    let daemon = daemon(&program);
     daemon.signal(Signal::STOP);
     std::fs::write(pipe(&exec), "go\n").unwrap();
     assert_eq!(program.wait_exit(LIMIT).code(), Some(8));

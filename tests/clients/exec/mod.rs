@@ -10,7 +10,7 @@ mod terminal;
 mod variables;
 
 use dev_agent::{DevAgent, Entry};
-use test_support::{Directory, LIMIT, Mark, Process, Program};
+use test_support::{Directory, LIMIT, Mark, Process, Program, eventually};
 
 const PGSVID: &str = env!("CARGO_BIN_EXE_pgsvid");
 const SPIFFE_ID: &str = "spiffe://example.org/ns/test/sa/app";
@@ -87,6 +87,14 @@ fn event_after(program: &Program, mark: Mark, name: &str) -> (serde_json::Value,
 fn count(program: &Program, name: &str) -> usize {
     let name = format!("\"event\":\"{name}\"");
     program.lines().iter().filter(|line| line.contains(&name)).count()
+}
+
+/// The daemon. The process that becomes the application is pgsvid, too, for a moment.
+#[track_caller]
+fn daemon(program: &Program) -> Process {
+    let parent = Process(program.pid());
+    eventually(LIMIT, "there is the daemon alone", || parent.same_children().len() == 1);
+    program.daemon()
 }
 
 /// The application, once the daemon has logged its start.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use test_support::{LIMIT, Mark, Process, Program, Setup, Signal, eventually};
 
-use super::{Exec, PGSVID, application, count, event, event_after};
+use super::{Exec, PGSVID, application, count, daemon, event, event_after};
 
 /// The application that was started after the mark.
 #[track_caller]
@@ -25,7 +25,7 @@ fn j09_it_is_restarted_after_each_set_and_once() {
     assert!(!first.is_running() && first.0 != second.0);
     event_after(&program, mark, "hook-succeeded");
     // A daemon that was replaced changes nothing for the application.
-    program.daemon().signal(Signal::KILL);
+    daemon(&program).signal(Signal::KILL);
     event_after(&program, mark, "daemon-restarted");
     exec.agent.repeat();
     std::thread::sleep(Duration::from_millis(500));

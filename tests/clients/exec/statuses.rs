@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use test_support::{Directory, LIMIT, Program, Signal, eventually};
 
-use super::{Exec, PGSVID, application, count, event};
+use super::{Exec, PGSVID, application, count, daemon, event};
 
 #[test]
 fn j01_the_exit_status_of_the_application_is_handed_through() {
@@ -88,9 +88,9 @@ fn j04_the_time_limit_holds_while_daemons_are_killed_or_stopped() {
     exec.agent.remove_entries();
     let program = exec.start(&["--timeout", "4s"], &["true"]);
     event(&program, "application-awaited");
-    program.daemon().signal(Signal::KILL);
+    daemon(&program).signal(Signal::KILL);
     event(&program, "daemon-restarted");
-    program.daemon().signal(Signal::STOP);
+    daemon(&program).signal(Signal::STOP);
     assert_eq!(program.wait_exit(LIMIT).code(), Some(124));
     assert!(program.lines().iter().any(|line| line.starts_with("pgsvid: ")));
 }

@@ -49,6 +49,23 @@ fn j14_each_driver_gets_the_variables_that_it_reads() {
     }
 }
 
+/// `ExecStart` of examples/client/report.service, with other paths and another application.
+#[test]
+fn j14_the_example_of_a_unit_starts_an_application() {
+    let exec = Exec::new();
+    let unit = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/client/report.service");
+    let unit = std::fs::read_to_string(unit).unwrap();
+    let line =
+        unit.lines().find_map(|line| line.strip_prefix("ExecStart=/usr/bin/pgsvid ")).unwrap();
+    let file = exec.other.join("pgsvid.toml").display().to_string();
+    let line = line.replace("/etc/pgsvid/client.toml", &file);
+    let (flags, _) = line.split_once(" -- ").unwrap();
+    let application = ["--", "/bin/sh", "-c", "echo $PGSERVICE"];
+    let program = Program::spawn(PGSVID, flags.split(' ').chain(application), &[]);
+    assert!(program.wait_exit(LIMIT).success());
+    assert_eq!(program.standard_output(), "products");
+}
+
 /// With a PostgreSQL whose own certificate is renewed, too.
 #[test]
 fn j14_psql_logs_in_with_nothing_else() {
