@@ -9,7 +9,7 @@ use test_support::{LIMIT, Program};
 use super::{Exec, PGSVID};
 
 /// What a process has got from its starter: signals, rights, limits, descriptors, variables, and whether it may be traced.
-const ASKS: &str = "grep -E '^(Sig(Blk|Ign|Cgt)|Cap|NoNewPrivs|Seccomp|Uid|Gid|Groups|Umask|Threads)' /proc/$$/status\n\
+const ASKS: &str = "grep -E '^(Sig(Blk|Ign|Cgt)|Cap|NoNewPrivs|Seccomp|Uid|Gid|Groups|Umask|Threads)' /proc/self/status\n\
     cat /proc/$$/limits /proc/$$/oom_score_adj /proc/$$/coredump_filter\n\
     for fd in /proc/$$/fd/*; do echo \"${fd##*/}\" \"$(readlink $fd | sed 's/:.*//')\"; done\n\
     stat -c %u /proc/$$/stat\n\

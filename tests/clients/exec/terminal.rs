@@ -38,7 +38,8 @@ fn j07_a_key_of_the_terminal_reaches_the_application_once() {
         &[("ready", "\u{3}"), ("interrupts:", "\n")],
         &pgsvid(&exec, &["/usr/bin/python3", "-c", COUNTS]),
     );
-    assert!(shown.contains("interrupts: 1\n") && shown.contains("ended 0"), "{shown}");
+    assert!(shown.lines().any(|line| line.trim().ends_with("interrupts: 1")), "{shown}");
+    assert!(shown.contains("ended 0"), "{shown}");
     assert!(!shown.contains("daemon-restarted"), "{shown}");
 }
 
