@@ -57,13 +57,11 @@ fn on_rotation(text: &str) -> Result<OnRotation, String> {
     match (text, text.strip_prefix("signal:")) {
         ("none", _) => Ok(OnRotation::Nothing),
         ("restart", _) => Ok(OnRotation::Restart),
-        (_, Some(name)) => match hooks::signal(name) {
-            Some((_, signal)) => Ok(OnRotation::Signal(signal.as_raw())),
-            None => {
-                let known = hooks::SIGNALS.map(|(name, _)| name).join(", ");
-                Err(format!("{name} is none of {known}"))
-            }
-        },
+        (_, Some(name)) => {
+            let found = hooks::signal(name).map(|(_, signal)| signal.as_raw());
+            let known = || hooks::SIGNALS.map(|(name, _)| name).join(", ");
+            found.map(OnRotation::Signal).ok_or_else(|| format!("{name} is none of {}", known()))
+        }
         _ => Err("write none, signal:HUP or restart".to_owned()),
     }
 }

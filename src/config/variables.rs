@@ -66,9 +66,9 @@ impl Config {
             Driver::Other | Driver::Npgsql if service.is_some() => Err(NoVariables::NotUsed),
             Driver::Other => Ok(Vec::new()),
             Driver::Npgsql => {
-                let names = ["PGSSLCERT", "PGSSLKEY", "PGSSLROOTCERT"].into_iter();
+                let all = ["PGSSLCERT", "PGSSLKEY", "PGSSLROOTCERT"].into_iter();
                 let paths = self.place.paths();
-                Ok(names.zip(paths).map(|(name, path)| named(name, path.into())).collect())
+                Ok(all.zip(paths).map(|(name, path)| named(name, path.into())).collect())
             }
             Driver::Libpq | Driver::Jdbc => {
                 let service = self.service_for(driver, service)?;
@@ -121,10 +121,8 @@ impl Config {
             (Driver::Libpq, Content::Key | Content::Combined) | (Driver::Jdbc, Content::KeyDer) => {
                 Some(0)
             }
-            // libpq reads it, and lib/pq does not.
-            (Driver::Libpq, Content::KeyDer) => Some(1),
-            // It needs a password in the URL.
-            (Driver::Jdbc, Content::KeyStore { .. }) => Some(1),
+            // lib/pq does not read a key in DER, and pgjdbc needs the password of a store in its URL.
+            (Driver::Libpq, Content::KeyDer) | (Driver::Jdbc, Content::KeyStore { .. }) => Some(1),
             // From 42.7.9 on; a key of an elliptic curve needs an option in the URL, too.
             (Driver::Jdbc, Content::Key) if is_pem_by_name() => Some(2),
             _ => None,

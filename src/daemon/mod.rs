@@ -67,20 +67,8 @@ pub async fn run(
     }
     let Confined { mut config, held: _held, .. } = confined;
     continue_from_disk(&mut config, &opened);
-    let mut servers = config.rotation.servers.iter();
     let from_files = config.source.files().is_some();
-    let mut poolers = config.rotation.poolers.iter();
-    if from_files
-        || servers.any(|it| it.session.password_file.is_some() || it.verify.looks_up)
-        || poolers.any(|it| it.verify.looks_up)
-        || config.rotation.patroni.iter().any(|it| it.credentials.is_some() || it.verify.looks_up)
-    {
-        // Reading files and looking up names may block, too. The thread stays, because later none may be available. tokio
-        // panics if it gets none, so one is requested first; the kernel counts it for a moment after its end.
-        threads::start("blocking", "reads the password and looks up names", || ())?;
-        tokio::time::sleep(AFTER_A_THREAD).await;
-        tokio::task::spawn_blocking(|| ()).await?;
-    }
+    start_blocking_thread(&config).await?;
     let listener = listening(listener, config.health.as_ref());
     let (mut source, state) = Source::new(config.source, watching.clone());
     if channel.predecessor().is_some() {
@@ -156,6 +144,24 @@ pub async fn run(
             anyhow::bail!("ended at once: a second signal came before the running work was done")
         }
     }
+}
+
+/// Starts the thread for calls that may block, if the configuration needs one.
+async fn start_blocking_thread(config: &Config) -> anyhow::Result<()> {
+    let mut servers = config.rotation.servers.iter();
+    let mut poolers = config.rotation.poolers.iter();
+    if config.source.files().is_some()
+        || servers.any(|it| it.session.password_file.is_some() || it.verify.looks_up)
+        || poolers.any(|it| it.verify.looks_up)
+        || config.rotation.patroni.iter().any(|it| it.credentials.is_some() || it.verify.looks_up)
+    {
+        // Reading files and looking up names may block, too. The thread stays, because later none may be available. tokio
+        // panics if it gets none, so one is requested first; the kernel counts it for a moment after its end.
+        threads::start("blocking", "reads the password and looks up names", || ())?;
+        tokio::time::sleep(AFTER_A_THREAD).await;
+        tokio::task::spawn_blocking(|| ()).await?;
+    }
+    Ok(())
 }
 
 /// The listener, if there is one: somebody else may have taken the address between two daemons.

@@ -178,7 +178,9 @@ impl<'a> Parent<'a> {
         application.turn();
         if daemon.has_settings {
             let (answer, reports) = application.news(daemon.number());
-            reports.into_iter().for_each(|report| daemon.send_report(report));
+            for report in reports {
+                daemon.send_report(report);
+            }
             if let Some(answer) = answer {
                 daemon.send_answer(&answer);
             }

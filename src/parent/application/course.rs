@@ -178,16 +178,12 @@ impl Course {
     /// The step for which the time has come.
     pub(super) fn on_time(&mut self, now: Instant) -> Option<Step> {
         self.next().filter(|next| *next <= now)?;
-        match self.phase {
-            Phase::Waiting => {
-                self.phase = Phase::Over(NO_SET);
-                Some(Step::GiveUp)
-            }
-            _ => {
-                self.phase = Phase::Stopping(None);
-                Some(Step::Kill)
-            }
+        if self.phase == Phase::Waiting {
+            self.phase = Phase::Over(NO_SET);
+            return Some(Step::GiveUp);
         }
+        self.phase = Phase::Stopping(None);
+        Some(Step::Kill)
     }
 
     /// The status with which all ends; `None` as long as there is something to do.

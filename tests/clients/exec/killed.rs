@@ -1,5 +1,7 @@
 //! J11, J12: pgsvid's own processes are killed, and the application goes on.
 
+use std::io::Write as _;
+
 use test_support::{LIMIT, Mark, Process, Signal, eventually};
 
 use super::{Exec, application, count, daemon, event, event_after};
@@ -74,7 +76,9 @@ fn j12_a_daemon_that_hangs_does_not_keep_the_end_from_coming() {
     application(&program);
     let daemon = daemon(&program);
     daemon.signal(Signal::STOP);
-    std::fs::write(pipe(&exec), "go\n").unwrap();
+    let mut pipe = std::fs::File::options().write(true).open(pipe(&exec)).unwrap();
+    pipe.write_all(b"go\n").unwrap();
+    drop(pipe);
     assert_eq!(program.wait_exit(LIMIT).code(), Some(8));
     assert!(!daemon.is_running());
 }
