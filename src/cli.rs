@@ -6,6 +6,7 @@
     reason = "the doc comments of the arguments are the help texts, where backticks would show"
 )]
 
+mod exec;
 mod fetch;
 mod inspect;
 mod probe;
@@ -62,6 +63,16 @@ enum Command {
     ///
     /// Ends on SIGTERM and SIGINT; a second one ends it at once. SIGHUP publishes, reloads and verifies again.
     Run(Box<Settings>),
+    /// Start an application once there is a set, and keep the set fresh while it runs
+    ///
+    /// Waits until a valid set is published, starts the application with the variables that its driver reads, and works as
+    /// `run` beside it, outside of the application's reach. Every signal is passed on to the application, and all ends with
+    /// it. If pgsvid itself fails, the application goes on.
+    ///
+    /// Exit status: that of the application, or 128 and the number of the signal that has ended it. Without an application:
+    /// 124 no set in time, 125 pgsvid cannot do its work (the configuration, the directory), 126 the application cannot be
+    /// executed, 127 there is no such program, 128 and its number after a signal.
+    Exec(Box<exec::Arguments>),
     /// Publish one generation, then exit (init container, cron, scripts)
     ///
     /// Asks the agent first. If it does not answer within two seconds, a published set with more than half of its lifetime
@@ -241,8 +252,18 @@ pub fn command() -> clap::Command {
 pub fn main(given: Vec<OsString>, environment: &Environment) -> ExitCode {
     // Before anything is parsed: parsing is the daemon's task, and takes memory that its parent would keep.
     let runs = given.get(1).is_some_and(|command| command == "run");
-    match environment.get(parent::VARIABLE) {
+    let executes = given.get(1).is_some_and(|command| command == "exec");
+    let line = environment.get(parent::VARIABLE);
+    if executes
+        && let Some(begins) = line.and_then(|line| line.to_str()).and_then(parent::application)
+    {
+        let error = parent::become_application(&given, begins);
+        complain(&format!("pgsvid: {error}"));
+        return ExitCode::from(error.status());
+    }
+    match line {
         None if runs => keep(&given, environment),
+        None if executes => exec::keep(&given, environment),
         // The parent has started this process for one hook: standard input is a socket, over which the result goes back to it.
         Some(line) if runs && line == hooks::LINE => {
             ExitCode::from(if hooks::carry_out() { 0 } else { FAILED })
@@ -295,6 +316,10 @@ fn execute(given: Vec<OsString>, environment: &Environment) -> ExitCode {
             Ok(channel) => run(*settings, channel, environment),
             Err(error) => Err(Failure { status: MISUSED, text: error.to_string() }),
         },
+        Command::Exec(arguments) => match Channel::inherited(environment.get(parent::VARIABLE)) {
+            Ok(channel) => exec::run(*arguments, channel, environment),
+            Err(error) => Err(Failure { status: MISUSED, text: error.to_string() }),
+        },
         Command::Fetch { settings, timeout, fresh } => {
             fetch::run(*settings, timeout, fresh, environment)
         }
@@ -329,7 +354,8 @@ impl Failure {
 
 impl From<anyhow::Error> for Failure {
     fn from(error: anyhow::Error) -> Self {
-        Self { status: FAILED, text: format!("{error:#}") }
+        let status = if error.is::<daemon::NotInTime>() { parent::NO_SET } else { FAILED };
+        Self { status, text: format!("{error:#}") }
     }
 }
 
@@ -340,7 +366,17 @@ fn load(settings: Settings, environment: &Environment) -> Result<Config, Failure
 
 /// Runs the daemon.
 fn run(settings: Settings, channel: Channel, environment: &Environment) -> Result<(), Failure> {
-    let mut config = load(settings, environment)?;
+    let config = load(settings, environment)?;
+    run_with(config, channel, environment, None)
+}
+
+/// Runs the daemon with this configuration, and beside this application of `exec`.
+fn run_with(
+    mut config: Config,
+    channel: Channel,
+    environment: &Environment,
+    application: Option<&parent::Settings>,
+) -> Result<(), Failure> {
     if config.once {
         let text =
             "the helper.conf says daemon_mode = false: run pgsvid fetch instead, or leave it out"
@@ -350,6 +386,9 @@ fn run(settings: Settings, channel: Channel, environment: &Environment) -> Resul
     let log = config.log;
     // Before anything but the configuration is read: from here on the parent runs these hooks, and no others.
     daemon::agree_on_hooks(&mut config, &channel)?;
+    let application = application
+        .map(|settings| daemon::agree_on_application(&mut config, settings, &channel))
+        .transpose()?;
     // Sockets are opened before the sandbox is entered. `confine` and `listen` must be called before any other thread starts,
     // and `telemetry::start` starts the first one.
     let listener = config.health.as_ref().map(Listener::bind).transpose();
@@ -368,7 +407,7 @@ fn run(settings: Settings, channel: Channel, environment: &Environment) -> Resul
     channel.ignore_signals();
     let _telemetry = telemetry::start(log).map_err(anyhow::Error::from)?;
     telemetry::tell_panics(daemon::running_task);
-    Ok(on_one_thread(daemon::run(confined, channel, listener, manager))?)
+    Ok(on_one_thread(daemon::run(confined, channel, listener, manager, application))?)
 }
 
 fn check(

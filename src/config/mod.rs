@@ -22,6 +22,7 @@ mod schema;
 mod server;
 mod sessions;
 mod source;
+mod variables;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
@@ -39,6 +40,7 @@ pub use rules::LONGEST;
 #[cfg(feature = "schema")]
 pub use schema::schema;
 pub use server::{Reached, published_paths};
+pub use variables::{Driver, NoVariables};
 
 use crate::companions::role_map::RoleMap;
 use crate::companions::service_file;

@@ -152,6 +152,7 @@ mod tests {
             dns_names: vec!["db.example".to_owned()],
             serial: format!("0{generation}:02:03"),
             leaf: Fingerprint::of(&generation.to_be_bytes()),
+            set: Fingerprint::of(&generation.to_be_bytes()),
             not_before,
             not_after: not_before + life,
             authorities_not_after: None,

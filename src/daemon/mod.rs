@@ -1,6 +1,7 @@
 //! The composition root: builds the rooms, owns their tasks, and ends when one of them does.
 
 mod alarm;
+mod application;
 mod confinement;
 mod fetch;
 mod hooks;
@@ -16,6 +17,7 @@ use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::watch;
 use tracing::{error, info, warn};
 
+pub use application::{Application, NotInTime, agree_on_application};
 pub use confinement::{Confined, confine, turn_off_output};
 pub use fetch::{Fetched, Publication, PublishedBy, fetch};
 pub use hooks::agree as agree_on_hooks;
@@ -24,7 +26,7 @@ use tasks::Tasks;
 pub use tasks::running as running_task;
 
 use crate::config::Config;
-use crate::hooks::Answer;
+use crate::hooks::{Answer, SetSum};
 use crate::http::{self, Listen, Listener};
 use crate::parent::{Channel, Order, Orders, ParentMessage, Predecessor};
 use crate::publish::{self, Opened, Place, Publisher};
@@ -45,9 +47,14 @@ pub async fn run(
     channel: Channel,
     listener: Result<Option<Listener>, http::Error>,
     manager: Option<Notify>,
+    application: Option<Application>,
 ) -> anyhow::Result<()> {
     announce(&confined.config, &channel);
     confined.announce();
+    if let Some(application) = &application {
+        application.announce(&channel);
+    }
+    let source_place = confined.config.source.place();
 
     let mut tasks = Tasks::new();
     let watching = watch_files(&mut tasks);
@@ -60,20 +67,8 @@ pub async fn run(
     }
     let Confined { mut config, held: _held, .. } = confined;
     continue_from_disk(&mut config, &opened);
-    let mut servers = config.rotation.servers.iter();
     let from_files = config.source.files().is_some();
-    let mut poolers = config.rotation.poolers.iter();
-    if from_files
-        || servers.any(|it| it.session.password_file.is_some() || it.verify.looks_up)
-        || poolers.any(|it| it.verify.looks_up)
-        || config.rotation.patroni.iter().any(|it| it.credentials.is_some() || it.verify.looks_up)
-    {
-        // Reading files and looking up names may block, too. The thread stays, because later none may be available. tokio
-        // panics if it gets none, so one is requested first; the kernel counts it for a moment after its end.
-        threads::start("blocking", "reads the password and looks up names", || ())?;
-        tokio::time::sleep(AFTER_A_THREAD).await;
-        tokio::task::spawn_blocking(|| ()).await?;
-    }
+    start_blocking_thread(&config).await?;
     let listener = listening(listener, config.health.as_ref());
     let (mut source, state) = Source::new(config.source, watching.clone());
     if channel.predecessor().is_some() {
@@ -112,35 +107,61 @@ pub async fn run(
         });
     }
 
-    loop {
+    let gives_up = loop {
         tokio::select! {
             ended = tasks.ended() => {
                 alarm::at_the_end(&seen.borrow());
                 return ended;
             }
-            () = has_started(&mut starting) => {
-                orders.tell_ready();
+            set = has_started(&mut starting) => {
+                orders.tell_ready(&set);
                 starting = None;
             }
             heard = orders.next() => match heard.context(ORPHAN)? {
                 ParentMessage::Order(Order::Again) => again.notify_one(),
-                ParentMessage::Order(Order::End) => break,
+                ParentMessage::Order(Order::End) => break false,
+                ParentMessage::Order(Order::GiveUp) => break true,
                 ParentMessage::Answer(answer) => drop(answers.send(*answer)),
+                ParentMessage::Report(report) => application::tell(report),
             },
         }
-    }
+    };
+    let not_in_time = application
+        .filter(|_| gives_up)
+        .map(|application| application.not_in_time(source_place, &seen.borrow()));
     info!(event = "ending", "ending");
     if let Some(manager) = &manager {
         manager.stopping();
     }
     tasks.stop().cancel();
     tokio::select! {
-        ended = tasks.finish() => ended,
+        ended = tasks.finish() => match not_in_time {
+            Some(error) => Err(error.into()),
+            None => ended,
+        },
         order = until_end(&mut orders, &answers) => {
             order.context(ORPHAN)?;
             anyhow::bail!("ended at once: a second signal came before the running work was done")
         }
     }
+}
+
+/// Starts the thread for calls that may block, if the configuration needs one.
+async fn start_blocking_thread(config: &Config) -> anyhow::Result<()> {
+    let mut servers = config.rotation.servers.iter();
+    let mut poolers = config.rotation.poolers.iter();
+    if config.source.files().is_some()
+        || servers.any(|it| it.session.password_file.is_some() || it.verify.looks_up)
+        || poolers.any(|it| it.verify.looks_up)
+        || config.rotation.patroni.iter().any(|it| it.credentials.is_some() || it.verify.looks_up)
+    {
+        // Reading files and looking up names may block, too. The thread stays, because later none may be available. tokio
+        // panics if it gets none, so one is requested first; the kernel counts it for a moment after its end.
+        threads::start("blocking", "reads the password and looks up names", || ())?;
+        tokio::time::sleep(AFTER_A_THREAD).await;
+        tokio::task::spawn_blocking(|| ()).await?;
+    }
+    Ok(())
 }
 
 /// The listener, if there is one: somebody else may have taken the address between two daemons.
@@ -164,23 +185,25 @@ fn listening(
     listener
 }
 
-/// Waits once for a valid published set.
-async fn has_started(status: &mut Option<watch::Receiver<Status>>) {
+/// Waits once for a valid published set; returns its sum.
+async fn has_started(status: &mut Option<watch::Receiver<Status>>) -> SetSum {
     if let Some(status) = status
-        && status.wait_for(|status| status.has_started(timing::now())).await.is_ok()
+        && let Ok(status) = status.wait_for(|status| status.has_started(timing::now())).await
+        && let Some(published) = &status.published
     {
-        return;
+        return *published.set.bytes();
     }
     // It has waited before, or the loop has ended; the owner of the tasks reports why.
-    std::future::pending::<()>().await;
+    std::future::pending().await
 }
 
 async fn until_end(orders: &mut Orders, answers: &UnboundedSender<Answer>) -> std::io::Result<()> {
     loop {
         match orders.next().await? {
-            ParentMessage::Order(Order::End) => return Ok(()),
+            ParentMessage::Order(Order::End | Order::GiveUp) => return Ok(()),
             ParentMessage::Order(Order::Again) => {}
             ParentMessage::Answer(answer) => drop(answers.send(*answer)),
+            ParentMessage::Report(report) => application::tell(report),
         }
     }
 }

@@ -17,10 +17,10 @@ pub fn explain(hook: &Hook, end: End) -> Option<Finding> {
     let user = hook.user.as_ref().map(|user| user.name.as_str());
     let program = match &hook.action {
         Action::Command(arguments) => arguments.first().map_or("", String::as_str),
-        Action::Signal { .. } => "",
+        Action::Signal { .. } | Action::Application => "",
     };
     Some(match end {
-        End::Exited(0) | End::Delivered => return None,
+        End::Exited(0) | End::Delivered | End::NotNeeded => return None,
         End::Exited(status) => failure(
             Code::HookCommandFailed,
             format!("the hook {name} has failed: {program} ended with exit status {status}"),
@@ -46,6 +46,10 @@ pub fn explain(hook: &Hook, end: End) -> Option<Finding> {
         )
         .cause(system(error))
         .fix("run pgsvid as root, or as that user; or leave hooks.user out"),
+        End::Busy if hook.action == Action::Application => {
+            failure(Code::HookUnanswered, format!("the {name} still ends because of an earlier set"))
+                .fix("wait: it is told again as soon as it has been started again")
+        }
         End::Busy => failure(Code::HookUnanswered, format!("the hook {name} still runs for an earlier set"))
             .fix("wait: it is run again as soon as that has ended"),
         End::Unknown => changed(hook),
@@ -202,7 +206,7 @@ mod tests {
         let command = Action::Command(vec!["/usr/bin/a".to_owned()]);
         let (signal, pid_file) = ("HUP".to_owned(), PathBuf::from("/run/a.pid"));
         let signal = Action::Signal { signal, pid_file, process: Some("a".to_owned()) };
-        for action in [command, signal] {
+        for action in [command, signal, Action::Application] {
             let hook = Hook {
                 name: "pooler".to_owned(),
                 action,
@@ -214,7 +218,7 @@ mod tests {
                 directory: PathBuf::from("/svids"),
                 number: Some(0),
             };
-            for kind in 0..=18 {
+            for kind in 0..=19 {
                 for number in [0, 1, libc::ENOENT, libc::EACCES, libc::ENOEXEC, 4711] {
                     let end = End::of(kind, number).unwrap();
                     let found = explain(&hook, end);

@@ -12,7 +12,15 @@ pub struct Request {
     pub token: u32,
     /// Which publication it follows.
     pub generation: u64,
+    /// What was published.
+    pub set: SetSum,
 }
+
+/// SHA-256 of a published set: two sets with the same sum are equal for their readers.
+pub type SetSum = [u8; 32];
+
+/// The number of the hook that tells the application of `exec` about a set. The parent knows it without a table.
+pub const APPLICATION: u8 = 254;
 
 /// How a run ended. The number is an exit status, a signal, or an error of the kernel (`errno`), as the variant says; from
 /// `Gone` to `Itself`, and in `Died`, it is the process ID.
@@ -56,13 +64,15 @@ pub enum End {
     Unknown,
     /// The request could not be sent to the parent, or the parent has not answered.
     Unanswered,
+    /// The application has read this set when it started, or has not started yet, or has been told to end.
+    NotNeeded,
 }
 
 impl End {
     /// Whether the run was successful.
     #[must_use]
     pub fn is_success(self) -> bool {
-        matches!(self, Self::Exited(0) | Self::Delivered)
+        matches!(self, Self::Exited(0) | Self::Delivered | Self::NotNeeded)
     }
 
     /// The end as a byte and a number, for a message.
@@ -88,6 +98,7 @@ impl End {
             Self::Unknown => (16, 0),
             Self::Unanswered => (17, 0),
             Self::PidFileExposed => (18, 0),
+            Self::NotNeeded => (19, 0),
         }
     }
 
@@ -114,6 +125,7 @@ impl End {
             16 => Self::Unknown,
             17 => Self::Unanswered,
             18 => Self::PidFileExposed,
+            19 => Self::NotNeeded,
             _ => return None,
         })
     }
@@ -136,7 +148,7 @@ pub struct Answer {
 
 impl Request {
     /// Length in bytes.
-    pub const LENGTH: usize = 13;
+    pub const LENGTH: usize = 45;
 
     /// The request as it is sent over the channel.
     #[must_use]
@@ -144,16 +156,21 @@ impl Request {
         let mut bytes = [0; Self::LENGTH];
         bytes[0] = self.number;
         bytes[1..5].copy_from_slice(&self.token.to_le_bytes());
-        bytes[5..].copy_from_slice(&self.generation.to_le_bytes());
+        bytes[5..13].copy_from_slice(&self.generation.to_le_bytes());
+        bytes[13..].copy_from_slice(&self.set);
         bytes
     }
 
     /// Reads a request from the bytes of [`Self::bytes`].
     #[must_use]
     pub fn read(bytes: &[u8; Self::LENGTH]) -> Self {
-        let [number, a, b, c, d, generation @ ..] = *bytes;
+        let [number, a, b, c, d, rest @ ..] = *bytes;
         let token = u32::from_le_bytes([a, b, c, d]);
-        Self { number, token, generation: u64::from_le_bytes(generation) }
+        let (mut generation, mut set) = ([0; 8], [0; 32]);
+        let (first, second) = rest.split_at(generation.len());
+        generation.copy_from_slice(first);
+        set.copy_from_slice(second);
+        Self { number, token, generation: u64::from_le_bytes(generation), set }
     }
 }
 
@@ -206,16 +223,17 @@ mod tests {
 
     #[test]
     fn requests_and_answers_arrive_as_they_were_sent() {
-        let request = Request { number: 3, token: 0x0102_0304, generation: u64::MAX - 5 };
+        let request =
+            Request { number: 3, token: 0x0102_0304, generation: u64::MAX - 5, set: [7; 32] };
         assert_eq!(Request::read(&request.bytes()), request);
-        for kind in 0..=18 {
+        for kind in 0..=19 {
             let end = End::of(kind, -7).unwrap();
             assert_eq!(End::of(end.code().0, end.code().1), Some(end));
             let answer = Answer { token: 9, end, took: 1, written: 2, output: b"words".to_vec() };
             assert_eq!(answer.bytes().len(), Answer::LENGTH);
             assert_eq!(Answer::read(&answer.bytes()), Some(answer));
         }
-        assert_eq!(End::of(19, 0), None);
+        assert_eq!(End::of(20, 0), None);
     }
 
     #[test]

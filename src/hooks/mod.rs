@@ -14,7 +14,7 @@ mod table;
 
 pub use course::{Course, Run};
 pub use explain::{changed, explain};
-pub use message::{Answer, End, Request, TAIL};
+pub use message::{APPLICATION, Answer, End, Request, SetSum, TAIL};
 pub use pid_file::find;
 pub use runner::{LINE, Report, carry_out, order};
 pub use settings::{Action, Hook, SIGNALS, User, When, signal};

@@ -123,6 +123,8 @@ fn carry_out_run(hook: &Hook, generation: u64) -> End {
     // The kernel resets this setting when a process becomes another user.
     let _ = set_parent_process_death_signal(Some(Signal::KILL));
     match &hook.action {
+        // The parent does it itself.
+        Action::Application => End::Unknown,
         Action::Command(arguments) => execute(hook, arguments, generation),
         Action::Signal { signal: name, pid_file, process } => {
             let Some((_, wanted)) = signal(name) else { return End::NotStarted(0) };

@@ -81,6 +81,8 @@ pub enum Action {
         /// The name of the program that the process must run.
         process: Option<String>,
     },
+    /// The parent signals or restarts the application of `exec`.
+    Application,
 }
 
 /// The event after which a hook is due.

@@ -132,7 +132,7 @@ mod tests {
         // A later table only gets the numbers of this one.
         assert_eq!(hook_runs.fix(&table(&["b", "a"]))[..2], [255, 0]);
         for number in 1..=255 {
-            let request = Request { number, token: 7, generation: 1 };
+            let request = Request { number, token: 7, generation: 1, set: [0; 32] };
             let answer = hook_runs.begin(&[], request, 0);
             assert_eq!(answer, Some(Answer::plain(7, End::Unknown)));
         }
@@ -145,7 +145,7 @@ mod tests {
         hook_runs.fix(&table(&[]));
         hook_runs.fix(&table(&["a"]));
         assert!(!hook_runs.are_there());
-        let request = Request { number: 0, token: 1, generation: 1 };
+        let request = Request { number: 0, token: 1, generation: 1, set: [0; 32] };
         assert_eq!(hook_runs.begin(&[], request, 0), Some(Answer::plain(1, End::Unknown)));
     }
 }

@@ -8,9 +8,12 @@ use std::time::Duration;
 
 use rustix::process::{Signal, set_parent_process_death_signal};
 
-use super::channel::{HOOK, HookNumbers, ParentMessage, Predecessor, READY, TABLE, VARIABLE};
+use super::channel::{
+    APPLICATION, HOOK, HookNumbers, ParentMessage, Predecessor, READY, TABLE, VARIABLE,
+};
+use super::settings::Settings;
 use super::signals;
-use crate::hooks::{MOST, Request, Table};
+use crate::hooks::{MOST, Request, SetSum, Table};
 
 /// How long the parent may take to send the numbers of hooks. It has no other work at that time.
 const ANSWER_LIMIT: Duration = Duration::from_secs(30);
@@ -84,6 +87,24 @@ impl Channel {
         Ok(numbers.iter().take(table.0.len()).map(known).collect())
     }
 
+    /// Sends the parent the settings of the application, after the table of hooks. Returns whether they are those of the first
+    /// daemon; if not, they have no effect.
+    pub fn agree_on_application(&self, settings: &Settings) -> io::Result<bool> {
+        let mut stream = &self.stream;
+        stream.set_nonblocking(false)?;
+        stream.set_read_timeout(Some(ANSWER_LIMIT))?;
+        stream.write_all(&[&[APPLICATION], &settings.bytes()[..]].concat())?;
+        let mut answer = [0; 1];
+        // An order that arrives before the answer is ignored, as above.
+        while answer != [APPLICATION] {
+            stream.read_exact(&mut answer)?;
+        }
+        stream.read_exact(&mut answer)?;
+        stream.set_read_timeout(None)?;
+        stream.set_nonblocking(true)?;
+        Ok(answer == [1])
+    }
+
     /// The connection on which the daemon requests hooks.
     pub fn asker(&self) -> io::Result<Asker> {
         self.stream.try_clone().map(Asker)
@@ -140,8 +161,8 @@ impl Orders {
     }
 
     /// Tells the parent that a valid set is published.
-    pub fn tell_ready(&self) {
+    pub fn tell_ready(&self, set: &SetSum) {
         // There are few messages in this direction, so there is room.
-        let _ = self.stream.try_write(&[READY]);
+        let _ = self.stream.try_write(&[&[READY], &set[..]].concat());
     }
 }

@@ -6,6 +6,7 @@
 //! is confined and opens any socket; no later daemon can change them. This process has one thread, which sleeps until a signal comes, the daemon ends, or
 //! a hook has output.
 
+mod application;
 mod channel;
 mod duty;
 mod hook_run;
@@ -14,10 +15,15 @@ mod inherited;
 mod itself;
 mod keep;
 mod manager;
+mod report;
+mod settings;
 mod signals;
 mod start;
 
+pub use application::{NO_SET, NotStarted, OWN_FAILURE, application, become_application};
 pub use channel::{Order, ParentMessage, Predecessor, VARIABLE};
 pub use inherited::{Asker, Channel, Orders};
-pub use keep::keep;
+pub use keep::{Kept, keep, keep_with_application};
 pub use manager::connect;
+pub use report::Report;
+pub use settings::{NoSettings, OnRotation, Settings};

@@ -4,17 +4,19 @@ use std::ffi::OsString;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
-use std::os::unix::process::ExitStatusExt as _;
+use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::process::ExitStatus;
 
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, recv};
 use rustix::process::{Pid, Signal, WaitOptions, kill_process, wait, waitpid};
 
-use super::channel::{HOOK, HookNumbers, Order, Predecessor, TABLE, VARIABLE};
+use super::application::Application;
+use super::channel::{APPLICATION, HOOK, HookNumbers, Order, Predecessor, REPORT, TABLE, VARIABLE};
 use super::duty::Ended;
 use super::hook_runs::HookRuns;
 use super::itself::itself;
+use super::report::Report;
 use crate::hooks::Answer;
 
 /// The most bytes to read at a time: of the table of hooks, and of requests, each of which has an answer.
@@ -30,18 +32,25 @@ pub(super) struct Daemon {
     pub(super) received: Vec<u8>,
     /// Whether it has sent its table of hooks.
     pub(super) has_table: bool,
+    /// Whether it has sent the settings of the application.
+    pub(super) has_settings: bool,
     /// Whether it has published a valid set.
     pub(super) is_ready: bool,
 }
 
 impl Daemon {
-    /// Starts it with the arguments of this process.
+    /// Starts it with the arguments of this process. If it `hides`, no signal of a terminal reaches it.
     pub(super) fn start(
         arguments: &[OsString],
         predecessor: Option<&Predecessor>,
+        hides: bool,
     ) -> io::Result<Self> {
         let (stream, its) = UnixStream::pair()?;
-        let child = itself(arguments)
+        let mut command = itself(arguments);
+        if hides {
+            command.process_group(0);
+        }
+        let child = command
             .args(arguments.iter().skip(1))
             .env(VARIABLE, Predecessor::variable(predecessor))
             // The variable names the parent, but the daemon notifies the service manager.
@@ -50,7 +59,15 @@ impl Daemon {
             .spawn()?;
         let number = predecessor.map_or(0, |one| one.restarts);
         let pid = Pid::from_child(&child);
-        Ok(Self { pid, stream, number, received: Vec::new(), has_table: false, is_ready: false })
+        Ok(Self {
+            pid,
+            stream,
+            number,
+            received: Vec::new(),
+            has_table: false,
+            has_settings: false,
+            is_ready: false,
+        })
     }
 
     /// Its number among this parent's daemons, from 0.
@@ -65,6 +82,16 @@ impl Daemon {
     /// Sends the numbers of its hooks.
     pub(super) fn send_hook_numbers(&self, numbers: &HookNumbers) {
         self.send(&[&[TABLE], &numbers[..]].concat());
+    }
+
+    /// Sends whether the settings of the application are those of the first daemon.
+    pub(super) fn send_agreement(&self, agrees: bool) {
+        self.send(&[APPLICATION, agrees.into()]);
+    }
+
+    /// Sends what has become of the application.
+    pub(super) fn send_report(&self, report: Report) {
+        self.send(&[&[REPORT], &report.bytes()[..]].concat());
     }
 
     /// Sends the result of a hook.
@@ -109,21 +136,36 @@ impl Daemon {
     }
 }
 
-/// Waits for every child that has ended, sends the daemon the results of its hooks, and returns how the daemon ended, if it did.
+/// Waits for every child that has ended, sends the daemon the results of its hooks, tells the application of its end, and returns
+/// how the daemon ended, if it did.
 /// The first process of a container also adopts orphans.
-pub(super) fn reap(daemon: Option<&Daemon>, hook_runs: &mut HookRuns) -> Option<Ended> {
+pub(super) fn reap(
+    daemon: Option<&Daemon>,
+    hook_runs: &mut HookRuns,
+    mut application: Option<&mut Application<'_>>,
+) -> Option<Ended> {
     let mut ended = None;
-    hook_runs.before_reaping();
+    let before = |hook_runs: &mut HookRuns, application: Option<&Application<'_>>| {
+        hook_runs.before_reaping();
+        if let Some(application) = application {
+            application.before_reaping();
+        }
+    };
+    before(hook_runs, application.as_deref());
     while let Ok(Some((pid, status))) = wait(WaitOptions::NOHANG) {
         if daemon.is_some_and(|daemon| daemon.pid == pid) {
             ended = Some(exited(status.as_raw()));
+        } else if let Some(application) = &mut application
+            && application.reaped(pid, ExitStatus::from_raw(status.as_raw()))
+        {
+            // It has drawn its conclusions.
         } else if let Some((asked_by, answer)) =
             hook_runs.reaped(pid, ExitStatus::from_raw(status.as_raw()))
             && let Some(daemon) = daemon.filter(|daemon| daemon.number == asked_by)
         {
             daemon.send_answer(&answer);
         }
-        hook_runs.before_reaping();
+        before(hook_runs, application.as_deref());
     }
     ended
 }

@@ -9,7 +9,7 @@ use tracing::{debug, error, info};
 use super::barrier::PATIENCE;
 use super::{Rotation, record};
 use crate::finding::Finding;
-use crate::hooks::{Answer, Course, End, Hook, Line, Request, changed, explain};
+use crate::hooks::{Action, Answer, Course, End, Hook, Line, Request, changed, explain};
 use crate::status::{self, Status};
 use crate::text::harmless;
 use crate::timing;
@@ -127,6 +127,8 @@ impl Rotation {
             return;
         }
         let (now, mut lost) = (Instant::now(), Vec::new());
+        let set = self.status.borrow().published.as_ref().map(|it| *it.set.bytes());
+        let set = set.unwrap_or_default();
         let Hooks { all, line: Some(line), tokens, .. } = &mut self.hooks else { return };
         for (at, One { hook, course }) in all.iter_mut().enumerate() {
             let Some(number) = hook.number else { continue };
@@ -135,7 +137,7 @@ impl Rotation {
             if hook.barrier {
                 self.attempts.barrier.begin(BARRIER + at, now + PATIENCE);
             }
-            let request = Request { number, token: run.token, generation: run.generation };
+            let request = Request { number, token: run.token, generation: run.generation, set };
             if !(line.ask)(&request) {
                 lost.push(Answer::plain(run.token, End::Unanswered));
             }
@@ -172,7 +174,7 @@ impl Rotation {
             self.status.send_modify(|status| {
                 let Some(known) = status.hooks.get_mut(at) else { return };
                 // The hook did not run, because an earlier run has not ended.
-                if answer.end != End::Busy {
+                if !matches!(answer.end, End::Busy | End::NotNeeded) {
                     known.ran(took, found.is_none());
                 }
                 match &found {
@@ -223,10 +225,22 @@ fn tell(
     let written = usize::try_from(answer.written).ok().filter(|it| *it > answer.output.len());
     let took_ms = answer.took;
     match (found, next) {
+        (None, _) if answer.end == End::NotNeeded => {
+            debug!(consumer, generation, "there is nothing to do for this set");
+        }
         (None, _) => {
             info!(
                 event = "hook-succeeded",
-                consumer, generation, took_ms, output, written, "the hook has succeeded"
+                consumer,
+                generation,
+                took_ms,
+                output,
+                written,
+                "{}",
+                match hook.action {
+                    Action::Application => "the application was told about the new set",
+                    _ => "the hook has succeeded",
+                }
             );
         }
         (Some(Finding { code, text, cause, fix, command, .. }), Some(delay))

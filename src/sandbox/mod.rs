@@ -14,7 +14,7 @@ use std::os::fd::RawFd;
 use std::path::PathBuf;
 
 pub use access::Barriers;
-pub use dumps::keep_out_of_dumps;
+pub use dumps::{keep_out_of_dumps, stay_out_of_dumps};
 
 /// The configuration of the sandbox.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -259,6 +259,8 @@ pub struct Published {
     pub serial: String,
     /// SHA-256 of the leaf.
     pub leaf: Fingerprint,
+    /// SHA-256 of the set: see [`Material::fingerprint`].
+    pub set: Fingerprint,
     /// Start of its validity.
     pub not_before: SystemTime,
     /// When the chain expires.
@@ -278,6 +280,7 @@ impl Published {
             dns_names: material.leaf().dns_names().to_vec(),
             serial: material.leaf().serial().to_string(),
             leaf: material.leaf().fingerprint(),
+            set: material.fingerprint(extra_authorities),
             not_before: material.leaf().not_before(),
             not_after: material.not_after(),
             authorities_not_after: authorities.map(Certificate::not_after).min(),

@@ -128,6 +128,7 @@ mod tests {
                 dns_names: vec!["db.example".to_owned()],
                 serial: "01".to_owned(),
                 leaf: Fingerprint::of(b"leaf"),
+                set: Fingerprint::of(b"set"),
                 not_before: NOW - HOUR,
                 not_after: NOW + HOUR,
                 authorities_not_after: None,

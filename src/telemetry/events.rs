@@ -19,6 +19,14 @@ pub const EVENTS: &[(&str, &str)] = &[
         "agent-socket-exchangeable",
         "other users of the machine could have replaced the agent's socket with their own: they would choose the certificate and the authorities",
     ),
+    ("application-awaited", "`exec` starts its application as soon as a valid set is published"),
+    (
+        "application-changed",
+        "the configuration was changed after `exec` started its application, which keeps its variables",
+    ),
+    ("application-ended", "the application of `exec` has ended"),
+    ("application-not-started", "no process could be started for the application of `exec`"),
+    ("application-started", "`exec` has started its application"),
     ("asked-again", "after SIGHUP pgsvid publishes, reloads and verifies again"),
     (
         "attempt-interrupted",

@@ -5,6 +5,7 @@
 
 mod both;
 mod campaign;
+mod exec;
 mod java;
 mod killed;
 mod libpq;

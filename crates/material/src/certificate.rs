@@ -23,7 +23,9 @@ impl Fingerprint {
         Self(bytes)
     }
 
-    pub(crate) fn bytes(&self) -> &[u8; 32] {
+    /// Its bytes.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8; 32] {
         &self.0
     }
 }

@@ -268,6 +268,19 @@ impl Material {
         self.chain().eq(other.chain()) && self.authorities().eq(other.authorities())
     }
 
+    /// SHA-256 of all that readers find of this set and of these extra authorities, except the key, which belongs to the leaf.
+    #[must_use]
+    pub fn fingerprint(&self, extra_authorities: &[Certificate]) -> Fingerprint {
+        let authorities = self.authorities().chain(extra_authorities);
+        let chain = self.chain().flat_map(|found| *found.fingerprint().bytes());
+        // The number separates the chain from the authorities.
+        let length = self.chain().count().to_be_bytes();
+        let all = length.into_iter().chain(chain);
+        let bytes: Vec<u8> =
+            all.chain(authorities.flat_map(|found| *found.fingerprint().bytes())).collect();
+        Fingerprint::of(&bytes)
+    }
+
     /// What is acceptable now, but will cause trouble later.
     #[must_use]
     pub fn warnings(&self) -> Vec<Warning> {

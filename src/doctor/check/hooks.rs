@@ -46,6 +46,8 @@ pub(super) fn section(config: &Config) -> Option<Section> {
 fn examine(hook: &Hook, user: &User) -> Vec<Finding> {
     let name = &hook.name;
     match &hook.action {
+        // Only `exec` has it.
+        Action::Application => Vec::new(),
         Action::Command(arguments) => {
             let program = Path::new(arguments.first().map_or("", String::as_str));
             if let Err(error) = may_execute(program, user) {

@@ -11,7 +11,7 @@ use crate::taken_over::parent::channels;
 
 /// A request for a hook, as the daemon makes it.
 fn request(number: u8) -> Vec<u8> {
-    [&[b'h', number][..], &[0xff; 4], &7u64.to_le_bytes()].concat()
+    [&[b'h', number][..], &[0xff; 4], &7u64.to_le_bytes(), &[0; 32]].concat()
 }
 
 #[test]
