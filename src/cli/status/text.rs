@@ -115,7 +115,9 @@ fn identity(view: &View, lines: &mut Lines) {
     };
     let set = format!("{}, {}", published.spiffe_id, left(view.at, published.not_after));
     let servers: Vec<_> = view.servers().collect();
-    if let [consumer] = servers[..] {
+    if let [consumer] = servers[..]
+        && consumer.login.is_none()
+    {
         let served = served(view, published, consumer, consumer.program());
         return lines.add(verdict(consumer), Some(colour), &format!("{set}{served}"));
     }
@@ -133,6 +135,9 @@ fn verdict(consumer: &ConsumerView) -> &str {
 /// Since when a consumer serves the published set, or what it serves instead.
 fn served(view: &View, published: &PublishedView, consumer: &ConsumerView, who: &str) -> String {
     let mut text = String::new();
+    if let Some(login) = &consumer.login {
+        return format!(": {}", login.in_words(consumer.verified, view.at));
+    }
     match &consumer.served {
         // An earlier observation is not the present state.
         Some(served) if consumer.verdict.as_deref() == Some("unreachable") => {

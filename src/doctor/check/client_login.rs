@@ -274,12 +274,14 @@ fn explain(
             Code::ClientLogin,
             "whether a client can log in: the server answers the request for TLS with an error, because it starts, or has no more processes",
         ),
+        // This login begins with an SSLRequest.
+        Outcome::NoDirectTls => Finding::skipped(Code::ClientLogin, "the server has no direct TLS"),
         Outcome::Untrusted(distrust) => untrusted(name, &distrust),
         Outcome::Tls(why) => {
             Finding::failure(Code::ServerUntrusted, format!("clients do not trust the server: {why}"))
                 .fix("see what is served: pgsvid probe")
         }
-        Outcome::NoCertificate(alert) => Finding::skipped(
+        Outcome::NoCertificate(_, alert) => Finding::skipped(
             Code::ServerTlsUnspoken,
             format!("pgsvid cannot try a login: the server ends the handshake before it shows a certificate ({alert})"),
         )

@@ -79,8 +79,10 @@ pub enum Outcome {
     Untrusted(Distrust),
     /// TLS failed for another reason.
     Tls(String),
-    /// The server ended the handshake before it showed a certificate.
-    NoCertificate(String),
+    /// The server ended the handshake before it showed a certificate, with this alert if it sent one, and in words.
+    NoCertificate(Option<AlertDescription>, String),
+    /// The server answers a handshake without SSLRequest, but does not confirm PostgreSQL's protocol in it.
+    NoDirectTls,
     /// The server refused the client certificate, with this alert.
     Alert(AlertDescription),
     /// The server refused the curve of the client's key.
@@ -131,7 +133,7 @@ where
             Err(Unable::Plaintext) => return Outcome::Plaintext,
             Err(Unable::Error) => return Outcome::Busy,
             Err(Unable::Foreign(why)) => return Outcome::Tls(why.to_owned()),
-            Err(Unable::Io(error)) => return Outcome::NoCertificate(explain(&error)),
+            Err(Unable::Io(error)) => return Outcome::NoCertificate(None, explain(&error)),
         }
     }
     let reason = Reason::default();
@@ -146,10 +148,7 @@ where
     if login.negotiation == Negotiation::Direct
         && stream.get_ref().1.alpn_protocol() != Some(direct::ALPN)
     {
-        return Outcome::Tls(
-            "the server does not confirm the protocol postgresql in TLS (ALPN), so it has no direct TLS"
-                .to_owned(),
-        );
+        return Outcome::NoDirectTls;
     }
     let database =
         if login.replication { ("replication", "true") } else { ("database", login.database) };
@@ -173,13 +172,13 @@ fn failed(error: &io::Error, reason: &Reason) -> Outcome {
     let has_seen_one = reason.has_seen_one();
     match rustls_error(error) {
         Some(rustls::Error::AlertReceived(alert)) if !has_seen_one => {
-            Outcome::NoCertificate(format!("alert {}", verify::alert_name(*alert)))
+            Outcome::NoCertificate(Some(*alert), format!("alert {}", verify::alert_name(*alert)))
         }
         Some(rustls::Error::AlertReceived(verify::WRONG_CURVE)) => Outcome::WrongCurve,
         Some(rustls::Error::AlertReceived(alert)) => Outcome::Alert(*alert),
         Some(error) => Outcome::Tls(tls_error_text(error)),
         None if has_seen_one => Outcome::ConnectionLost(explain(error)),
-        None => Outcome::NoCertificate(explain(error)),
+        None => Outcome::NoCertificate(None, explain(error)),
     }
 }
 

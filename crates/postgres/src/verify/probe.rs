@@ -279,7 +279,7 @@ fn ended_by(alert: AlertDescription) -> String {
 }
 
 /// The kernel's message, or pgsvid's; never the server's.
-fn explain(error: &io::Error) -> String {
+pub fn explain(error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::ConnectionRefused => "nobody listens there".to_owned(),
         io::ErrorKind::PermissionDenied => {
