@@ -10,3 +10,4 @@ mod killed;
 mod libpq;
 mod long_lived;
 mod one_directory;
+mod own_login;
