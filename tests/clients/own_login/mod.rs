@@ -3,6 +3,7 @@
 mod lists;
 mod places;
 mod refused;
+mod same_pgsvid;
 
 use std::path::Path;
 
