@@ -494,7 +494,6 @@ codes! {
     LoginDirectTls, "login-direct-tls", "the server has no direct TLS, which `sslnegotiation=direct` needs";
     LoginNameUnresolved, "login-name-unresolved", "a host's name could not be looked up when pgsvid started";
     LoginSessionState, "login-session-state", "no server of the list is in the state that `target_session_attrs` wants";
-    LoginSessionStateUntold, "login-session-state-untold", "the server does not tell whether it is in the state that `target_session_attrs` wants";
     LoginCertificateRefused, "login-certificate-refused", "the server refuses the client's certificate in the handshake";
     ServiceFile, "service-file", "the connection service file is complete, strict, and within libpq's limits";
     ServiceFileNotConfigured, "service-file-not-configured", "no connection service file is published";

@@ -23,7 +23,7 @@ use pgsvid_material::Certificate;
 /// Longest time for a login, from the open TCP connection on.
 const LIMIT: Duration = Duration::from_secs(5);
 
-/// Whom to log in as, and what to expect of the server.
+/// The role to log in as, and what to expect of the server.
 #[derive(Debug, Clone)]
 pub struct Login<'a> {
     /// The name that the server's certificate must have, or its address; also sent to the server, if it is a name (SNI).
