@@ -80,14 +80,14 @@ fn options(
             let options = options.map(|(keyword, value)| (keyword, value.into())).collect();
             Ok((keys::CLIENT_OPTIONS.name, options))
         }
-        (None, Some(name), _) => match services.iter().find(|service| service.name == *name) {
-            Some(service) => Ok((key, service.options.clone())),
-            None => {
-                let known: Vec<_> = services.iter().map(|it| it.name.as_str()).collect();
-                let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
-                wrong(format!("no [files.service] has the name {name:?}; those that have one: {known}"))
+        (None, Some(name), _) => {
+            if let Some(service) = services.iter().find(|service| service.name == *name) {
+                return Ok((key, service.options.clone()));
             }
-        },
+            let known: Vec<_> = services.iter().map(|it| it.name.as_str()).collect();
+            let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+            wrong(format!("no [files.service] has the name {name:?}; those that have one: {known}"))
+        }
         (None, None, [service]) => Ok((key, service.options.clone())),
         (None, None, []) => wrong(
             "[client] needs to know where the application connects: add [files.service] with its options, or client.options"

@@ -369,7 +369,7 @@ impl Consumer {
             Kind::Postgres(postgres) => postgres.not_in_force(attempt, again, why_not_newer),
             Kind::Pgbouncer(pgbouncer) => pgbouncer.not_in_force(attempt, again, why_not_newer),
             Kind::Patroni(patroni) => patroni.not_in_force(attempt, again, why_not_newer),
-            Kind::Client(client) => client.not_in_force(attempt, again, why_not_newer),
+            Kind::Client(_) => Client::not_in_force(attempt, again, why_not_newer),
             #[cfg(test)]
             Kind::Fake(_) => super::fake::trouble(attempt),
         };

@@ -187,7 +187,7 @@ fn refused(
     }
 }
 
-/// What pg_hba.conf and pg_ident.conf need, and which command judges them.
+/// What `pg_hba.conf` and `pg_ident.conf` need, and which command judges them.
 fn line_above(settings: &ClientLogin, leaf: &Certificate) -> String {
     let (method, mapping) = by_certificate(leaf, &settings.role);
     let also = mapping.map(|line| format!(", and `{line}` into pg_ident.conf")).unwrap_or_default();

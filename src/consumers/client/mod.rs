@@ -132,8 +132,7 @@ impl Client {
 
     /// When the next login is due after one that nothing is wrong with: a random time before the interval has passed.
     pub(super) fn next(&self) -> Instant {
-        let early = self.settings.every.mul_f64(fastrand::f64() * JITTER);
-        Instant::now() + (self.settings.every - early)
+        Instant::now() + self.settings.every.mul_f64(1.0 - fastrand::f64() * JITTER)
     }
 
     /// Logs in, once. `is_new` means that the set was just published.
@@ -196,21 +195,17 @@ impl Client {
 
     /// Why the client is not let in; `again` if the attempt before failed, too.
     pub(super) fn not_in_force(
-        &self,
         attempt: &Attempt,
         again: bool,
         why_not_newer: Finding,
     ) -> (Trouble, Obstacle) {
-        let general = match attempt.findings.first() {
-            Some(found) => found.clone(),
-            None => {
-                let text = format!(
-                    "no server lets the client in, because the published certificate has expired: {}",
-                    why_not_newer.text
-                );
-                Finding { code: Code::VerdictExpired, text, ..why_not_newer }
-            }
-        };
+        let general = attempt.findings.first().cloned().unwrap_or_else(|| {
+            let text = format!(
+                "no server lets the client in, because the published certificate has expired: {}",
+                why_not_newer.text
+            );
+            Finding { code: Code::VerdictExpired, text, ..why_not_newer }
+        });
         Trouble::of(attempt, general, None, again)
     }
 }

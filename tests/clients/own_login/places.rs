@@ -85,17 +85,17 @@ fn g14_through_pgbouncer_the_client_is_let_in_and_a_line_of_its_rules_is_missed(
     let both = Both::start_with_tables(|setup| {
         let pgbouncer = PgBouncer::before(&setup.cluster);
         let files = PgBouncer::with_files(setup.files.path());
+        let users = setup.other.write("users", "\"app\" \"\"\n", 0o644);
         pgbouncer.configure(&format!(
-            "client_tls_sslmode = verify-full\nauth_type = cert\nserver_tls_sslmode = verify-full\nserver_login_retry = 1\n{files}"
+            "client_tls_sslmode = verify-full\nauth_type = cert\nserver_tls_sslmode = verify-full\nserver_login_retry = 1\nauth_file = {}\n{files}",
+            users.display()
         ));
-        let users = pgbouncer.users();
-        std::fs::write(&users, "\"app\" \"\"\n").unwrap();
         pgbouncer.start();
         let port = pgbouncer.port();
-        assert!(pooler.set((pgbouncer, users)).is_ok());
+        assert!(pooler.set(pgbouncer).is_ok());
         own(setup, &format!("host = 'localhost', hostaddr = '127.0.0.1', port = {port}"))
     });
-    let (pooler, users) = pooler.into_inner().unwrap();
+    let pooler = pooler.into_inner().unwrap();
     // The certificate towards PostgreSQL is the server's, whose CN is no role.
     both.setup.cluster.set_hba("hostssl postgres app 127.0.0.1/32 trust\nlocal all all peer\n");
     both.setup.cluster.reload();
@@ -106,7 +106,7 @@ fn g14_through_pgbouncer_the_client_is_let_in_and_a_line_of_its_rules_is_missed(
     });
     // PgBouncer keeps the users that it knows until it is restarted.
     pooler.stop();
-    std::fs::write(users, "\"other\" \"\"\n").unwrap();
+    both.setup.other.write("users", "\"other\" \"\"\n", 0o644);
     pooler.start();
     let mark = both.client().mark();
     both.setup.agent.rotate().unwrap();

@@ -107,11 +107,7 @@ pub fn explain(verdict: Verdict, facts: &Facts, now: SystemTime) -> Finding {
             );
             finding(Code::VerdictOldAuthorities, text, cause, fix).about(object)
         }
-        Verdict::PasswordAsked
-        | Verdict::Refused
-        | Verdict::ServerUntrusted
-        | Verdict::Unavailable
-        | Verdict::Admitted => of_client(verdict, address),
+        login => of_client(login, address),
     }
 }
 

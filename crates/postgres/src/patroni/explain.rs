@@ -159,11 +159,7 @@ pub fn explain(verdict: Verdict, facts: &Facts, asked: Option<bool>, now: System
             "wait for the next renewal, or restart Patroni (docs/patroni.md); next time publish the new authority, and the \
              certificate after the next renewal",
         ),
-        Verdict::PasswordAsked
-        | Verdict::Refused
-        | Verdict::ServerUntrusted
-        | Verdict::Unavailable
-        | Verdict::Admitted => of_client(verdict, address),
+        login => of_client(login, address),
     }
 }
 

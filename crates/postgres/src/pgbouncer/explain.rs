@@ -277,11 +277,7 @@ pub fn explain(verdict: Verdict, facts: &Facts, now: SystemTime) -> Finding {
             )
             .about(object)
         }
-        Verdict::PasswordAsked
-        | Verdict::Refused
-        | Verdict::ServerUntrusted
-        | Verdict::Unavailable
-        | Verdict::Admitted => of_client(verdict, address),
+        login => of_client(login, address),
     }
 }
 

@@ -279,6 +279,7 @@ fn ended_by(alert: AlertDescription) -> String {
 }
 
 /// The kernel's message, or pgsvid's; never the server's.
+#[must_use]
 pub fn explain(error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::ConnectionRefused => "nobody listens there".to_owned(),
