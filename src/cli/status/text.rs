@@ -302,6 +302,22 @@ mod tests {
     }
 
     #[test]
+    fn a_client_has_a_line_with_its_login() {
+        let client = json!({
+            "kind": "client", "name": "app", "verdict": "admitted", "verified": "2026-11-24T19:53:00Z", "served": null,
+            "reload_pending": false, "problem": null, "findings": [], "retry": null, "sessions": null,
+            "login": { "role": "dbclient", "database": "products", "address": "db:5432", "readiness": false },
+        });
+        let text = text(&view(&json!({ "consumers": [client] })), false);
+        let lines: Vec<&str> = text.lines().collect();
+        assert!(lines[0].starts_with("published    spiffe://example.org/"), "{text}");
+        assert_eq!(
+            lines[1],
+            "admitted     app: dbclient in products at db:5432, last let in 2s ago"
+        );
+    }
+
+    #[test]
     fn what_is_well_takes_three_lines() {
         assert_eq!(
             text(&view(&json!({})), false),
