@@ -22,4 +22,4 @@ pub mod watching;
 
 pub use pgsvid_base::{entries, files, finding, key_mode, text, threads, timing, users};
 pub use pgsvid_material as material;
-pub use pgsvid_postgres::{diagnose, patroni, pgbouncer, sql, survey, verify};
+pub use pgsvid_postgres::{diagnose, login, patroni, pgbouncer, sql, survey, verify};

@@ -172,6 +172,11 @@ fn assert_judged(answer: Answer) {
         Verdict::Unreachable => assert!(served.is_none()),
         Verdict::StillOld | Verdict::Foreign | Verdict::Expired => assert!(served.is_some()),
         Verdict::Unverifiable => assert!(matches!(facts.answer, Answer::Refused(_))),
-        Verdict::Plaintext => panic!("{verdict}"),
+        Verdict::Plaintext
+        | Verdict::PasswordAsked
+        | Verdict::Refused
+        | Verdict::ServerUntrusted
+        | Verdict::Unavailable
+        | Verdict::Admitted => panic!("{verdict}"),
     }
 }

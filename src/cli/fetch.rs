@@ -25,6 +25,7 @@ pub(super) fn run(
     config.rotation.servers.clear();
     config.rotation.poolers.clear();
     config.rotation.patroni = None;
+    config.rotation.clients.clear();
     let log = config.log;
     let endpoint = config.source.place();
     let Some(publish) = config.place.directory() else {

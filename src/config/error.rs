@@ -45,7 +45,7 @@ pub enum Error {
     NoDirectory,
     /// The files of `[certificates]` stay where they are, and nothing reads them there.
     #[error(
-        "no directory is given, and no [postgres], [pgbouncer] or [[hooks]] table reads the files of [certificates] where they are: set files.directory to publish them, or add such a table"
+        "no directory is given, and no [postgres], [pgbouncer], [client] or [[hooks]] table reads the files of [certificates] where they are: set files.directory to publish them, or add such a table"
     )]
     NoReaders,
     /// No PostgreSQL is given.

@@ -30,6 +30,7 @@ pub(super) struct File {
     pub(super) postgres: Tables<Postgres>,
     pub(super) pgbouncer: Tables<Pgbouncer>,
     pub(super) patroni: Tables<Patroni>,
+    pub(super) client: Tables<Client>,
     pub(super) roles: Vec<Workload>,
     pub(super) hooks: Vec<HookTable>,
     pub(super) health: Health,
@@ -138,6 +139,10 @@ impl Table for Patroni {
     const NAME: &'static str = "patroni";
 }
 
+impl Table for Client {
+    const NAME: &'static str = "client";
+}
+
 impl<T> Default for Tables<T> {
     fn default() -> Self {
         Self(Vec::new())
@@ -223,6 +228,17 @@ pub(super) struct Patroni {
     pub(super) password_file: Option<PathBuf>,
     pub(super) loads_within: Option<String>,
     pub(super) verify_every: Option<String>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub(super) struct Client {
+    pub(super) name: Option<String>,
+    pub(super) service: Option<String>,
+    pub(super) options: Option<BTreeMap<String, Value>>,
+    pub(super) verify_every: Option<String>,
+    pub(super) readiness: Option<bool>,
 }
 
 #[derive(Debug, Clone, Deserialize)]

@@ -23,12 +23,13 @@ pub(super) struct Consumer<'a> {
     pub(super) target: &'a Target,
 }
 
-/// All hooks, in the order of the file.
+/// All hooks, in the order of the file. `logins` are the names of clients, which prove nothing that a hook waits for.
 pub(super) fn hooks(
     resolver: &Resolver<'_>,
     file: &File,
     place: &Place,
     consumers: &[Consumer<'_>],
+    logins: &[&str],
 ) -> Result<Vec<Hook>, Error> {
     if file.hooks.len() > MOST {
         return Err(resolver.in_file(
@@ -37,12 +38,13 @@ pub(super) fn hooks(
         ));
     }
     let mut names: Vec<&str> = consumers.iter().map(|it| it.name).collect();
+    names.extend(logins);
     let mut hooks = Vec::new();
     for table in &file.hooks {
         let hook = hook(resolver, table, place, consumers)?;
         if names.contains(&table.name.as_str()) {
             let why = format!(
-                "something else has the name {:?}: give each hook, PostgreSQL and PgBouncer its own, and leave the name patroni to Patroni",
+                "something else has the name {:?}: give each hook, PostgreSQL, PgBouncer and client its own, and leave the name patroni to Patroni",
                 table.name
             );
             return Err(resolver.in_file(keys::HOOKS_NAME.name, why));

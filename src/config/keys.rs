@@ -342,6 +342,31 @@ pub(super) const PATRONI_VERIFY_EVERY: Key = Key::new(
     Default::Text("5m"),
     "how often to verify when nothing has changed; at least `\"1s\"`",
 );
+pub(super) const CLIENT_NAME: Key = Key::new(
+    "client.name",
+    Default::Text("client"),
+    "its name in the log, in metrics and in the status; with several `[[client]]` each needs its own",
+);
+pub(super) const CLIENT_SERVICE: Key = Key::new(
+    "client.service",
+    Default::Words("the only `[files.service]`"),
+    "the name of the `[files.service]` whose options say where the application connects, and as which role",
+);
+pub(super) const CLIENT_OPTIONS: Key = Key::new(
+    "client.options",
+    Default::Words("those of the service"),
+    "libpq keywords and values instead: at least `host` and `user`",
+);
+pub(super) const CLIENT_VERIFY_EVERY: Key = Key::new(
+    "client.verify_every",
+    Default::Text("5m"),
+    "how often to log in when nothing has changed, at most; at least `\"1s\"`. A random fifth is taken off, so that many clients do not log in at once",
+);
+pub(super) const CLIENT_READINESS: Key = Key::new(
+    "client.readiness",
+    Default::Bare("false"),
+    "whether `/readyz` answers 503 while the client is refused",
+);
 pub(super) const ROLES_SPIFFE_ID: Key = Key::new(
     "roles.spiffe_id",
     Default::Words("required in this table"),
@@ -435,7 +460,7 @@ pub(super) const LOG_LEVEL: Key =
         .variable("PGSVID_LOG_LEVEL");
 
 /// All keys, in the order of the reference.
-pub const ALL: [&Key; 75] = [
+pub const ALL: [&Key; 80] = [
     &WORKLOAD_API_ENDPOINT,
     &CERTIFICATES_CERTIFICATE,
     &CERTIFICATES_PRIVATE_KEY,
@@ -492,6 +517,11 @@ pub const ALL: [&Key; 75] = [
     &PATRONI_PASSWORD_FILE,
     &PATRONI_LOADS_WITHIN,
     &PATRONI_VERIFY_EVERY,
+    &CLIENT_NAME,
+    &CLIENT_SERVICE,
+    &CLIENT_OPTIONS,
+    &CLIENT_VERIFY_EVERY,
+    &CLIENT_READINESS,
     &ROLES_SPIFFE_ID,
     &ROLES_ROLE,
     &ROLES_BY,

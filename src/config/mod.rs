@@ -2,6 +2,7 @@
 //!
 //! Precedence: flag, then `PGSVID_*`, then the file, then other programs' variables, then the default.
 
+mod client;
 mod error;
 mod extra;
 mod file;
@@ -174,8 +175,17 @@ fn assemble(
         file.files.publish_every.as_deref().unwrap_or(keys::FILES_PUBLISH_EVERY.default_text()),
     )
     .map_err(|why| resolver.in_file(keys::FILES_PUBLISH_EVERY.name, why))?;
+    let names: Vec<&str> = servers
+        .iter()
+        .map(|it| it.name.as_str())
+        .chain(poolers.iter().map(|it| it.name.as_str()))
+        .chain(patroni.iter().map(|it| it.name.as_str()))
+        .collect();
+    let follows = !(servers.is_empty() && poolers.is_empty());
+    let clients = client::clients(&resolver, file, &services, &names, follows)?;
     // A PgBouncer also connects to PostgreSQL, and Patroni to the other nodes, so they use the SVID as a client.
-    let is_client = !services.is_empty() || !poolers.is_empty() || patroni.is_some();
+    let uses_as_client = !poolers.is_empty() || patroni.is_some() || !clients.is_empty();
+    let is_client = !services.is_empty() || uses_as_client;
     source.expectations_mut().users = users(!(servers.is_empty() && poolers.is_empty()), is_client);
     let expectations = source.expectations().clone();
     let of_servers = servers.iter().map(|it| (&it.name, &it.verify));
@@ -186,8 +196,10 @@ fn assemble(
         .chain(of_patroni)
         .map(|(name, verify)| hooks::Consumer { name, target: &verify.target })
         .collect();
-    let hooks = hooks::hooks(&resolver, file, &place, &consumers)?;
-    if place.directory().is_none() && consumers.is_empty() && hooks.is_empty() {
+    let logins: Vec<&str> = clients.iter().map(|it| it.name.as_str()).collect();
+    let hooks = hooks::hooks(&resolver, file, &place, &consumers, &logins)?;
+    if place.directory().is_none() && consumers.is_empty() && hooks.is_empty() && clients.is_empty()
+    {
         return Err(Error::NoReaders);
     }
     let rotation = rotation::Settings {
@@ -199,6 +211,7 @@ fn assemble(
         servers,
         poolers,
         patroni,
+        clients,
     };
     let health = health(&resolver, file)?;
     let log = log(&resolver, &file.log, flags)?;

@@ -6,11 +6,12 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
 use super::attempt::Unasked;
+use super::client::Client;
 use super::patroni::Patroni;
 use super::pgbouncer::Pgbouncer;
 use super::postgres::Postgres;
 use super::problem::Problem;
-use super::{Attempt, Delivery, Pooler, Publication, RestApi, Server};
+use super::{Attempt, ClientLogin, Delivery, Pooler, Publication, RestApi, Server};
 use crate::finding::Finding;
 use crate::sql::SessionCounts;
 use crate::status::{self, Pulse, Replication};
@@ -37,6 +38,7 @@ enum Kind {
     Postgres(Box<Postgres>),
     Pgbouncer(Box<Pgbouncer>),
     Patroni(Box<Patroni>),
+    Client(Box<Client>),
     #[cfg(test)]
     Fake(super::fake::Fake),
 }
@@ -95,6 +97,14 @@ impl Consumer {
         Self { name, label, delivery, kind, problem: None, waits_since: None, pulse }
     }
 
+    /// A client's own login; `label` as for a PostgreSQL.
+    pub(crate) fn client(settings: ClientLogin, label: Option<String>, pulse: Pulse) -> Self {
+        let delivery = Delivery::new(settings.every, false);
+        let name = settings.name.clone();
+        let kind = Kind::Client(Box::new(Client::new(settings, label.clone(), pulse.clone())));
+        Self { name, label, delivery, kind, problem: None, waits_since: None, pulse }
+    }
+
     #[cfg(test)]
     pub(crate) fn fake(name: &str, fake: super::fake::Fake, every: Duration) -> Self {
         let (delivery, pulse) = (Delivery::new(every, false), fake.pulse.clone());
@@ -109,6 +119,7 @@ impl Consumer {
             Kind::Postgres(_) => status::Kind::Postgres,
             Kind::Pgbouncer(_) => status::Kind::Pgbouncer,
             Kind::Patroni(_) => status::Kind::Patroni,
+            Kind::Client(_) => status::Kind::Client,
             #[cfg(test)]
             Kind::Fake(_) => status::Kind::Postgres,
         }
@@ -140,6 +151,7 @@ impl Consumer {
             Kind::Postgres(postgres) => postgres.unproven(),
             Kind::Pgbouncer(pgbouncer) => pgbouncer.unproven(),
             Kind::Patroni(_) => None,
+            Kind::Client(client) => client.unproven(),
             #[cfg(test)]
             Kind::Fake(_) => None,
         }
@@ -151,6 +163,7 @@ impl Consumer {
             Kind::Postgres(postgres) => postgres.concerns(),
             Kind::Pgbouncer(pgbouncer) => pgbouncer.concerns(),
             Kind::Patroni(patroni) => patroni.concerns(),
+            Kind::Client(_) => &[],
             #[cfg(test)]
             Kind::Fake(_) => &[],
         }
@@ -160,7 +173,7 @@ impl Consumer {
     pub(crate) fn sessions(&self) -> Option<&(SystemTime, SessionCounts)> {
         match &self.kind {
             Kind::Postgres(postgres) => postgres.sessions(),
-            Kind::Pgbouncer(_) | Kind::Patroni(_) => None,
+            Kind::Pgbouncer(_) | Kind::Patroni(_) | Kind::Client(_) => None,
             #[cfg(test)]
             Kind::Fake(_) => None,
         }
@@ -170,7 +183,7 @@ impl Consumer {
     pub(crate) fn replication(&self) -> Option<&Replication> {
         match &self.kind {
             Kind::Postgres(postgres) => postgres.replication(),
-            Kind::Pgbouncer(_) | Kind::Patroni(_) => None,
+            Kind::Pgbouncer(_) | Kind::Patroni(_) | Kind::Client(_) => None,
             #[cfg(test)]
             Kind::Fake(_) => None,
         }
@@ -180,7 +193,7 @@ impl Consumer {
     pub(crate) fn outlived(&self) -> (Duration, u64) {
         match &self.kind {
             Kind::Postgres(postgres) => postgres.outlived(),
-            Kind::Pgbouncer(_) | Kind::Patroni(_) => Default::default(),
+            Kind::Pgbouncer(_) | Kind::Patroni(_) | Kind::Client(_) => Default::default(),
             #[cfg(test)]
             Kind::Fake(_) => Default::default(),
         }
@@ -190,7 +203,7 @@ impl Consumer {
     pub(crate) fn session_rights(&self) -> Option<&Finding> {
         match &self.kind {
             Kind::Postgres(postgres) => postgres.session_rights(),
-            Kind::Pgbouncer(_) | Kind::Patroni(_) => None,
+            Kind::Pgbouncer(_) | Kind::Patroni(_) | Kind::Client(_) => None,
             #[cfg(test)]
             Kind::Fake(_) => None,
         }
@@ -201,30 +214,42 @@ impl Consumer {
         self.problem.as_ref()
     }
 
-    /// Whether each PostgreSQL is to serve a set before this one reads it.
-    fn comes_last(&self) -> bool {
-        matches!(self.kind, Kind::Patroni(_))
-    }
-
-    /// Follows the set that each PostgreSQL is proven to serve.
-    pub(crate) fn follow(&mut self, proven: watch::Receiver<Option<u64>>) {
-        if let Kind::Patroni(patroni) = &mut self.kind {
-            patroni.follow(proven);
+    /// Follows the set that each PostgreSQL is proven to serve, and the set that each PostgreSQL and PgBouncer is.
+    pub(crate) fn follow(
+        &mut self,
+        postgres: watch::Receiver<Option<u64>>,
+        servers: watch::Receiver<Option<u64>>,
+    ) {
+        match &mut self.kind {
+            Kind::Patroni(patroni) => patroni.follow(postgres),
+            Kind::Client(client) => client.follow(servers),
+            _ => {}
         }
     }
 
-    /// How long the next set waits for an attempt, if that is longer than usual.
+    /// How long the next set waits for an attempt, if that is another time than usual.
     pub(crate) fn patience(&self) -> Option<Duration> {
         match &self.kind {
             Kind::Patroni(patroni) => Some(patroni.patience()),
+            // It reads no files, so it delays no set.
+            Kind::Client(_) => Some(Duration::ZERO),
             _ => None,
         }
     }
 
-    /// Each PostgreSQL is proven to serve the published set: an attempt that has failed is repeated at once.
-    pub(crate) fn proof_has_come(&mut self) {
-        if self.comes_last() && self.delivery.is_trying() {
+    /// Servers are proven to serve the published set: if this is a consumer of the kind that waits for them, an attempt that
+    /// has failed is repeated at once.
+    pub(crate) fn proof_has_come(&mut self, to: status::Kind) {
+        if self.kind() == to && self.delivery.is_trying() {
             self.delivery.hurry(Instant::now());
+        }
+    }
+
+    /// As which role, and in which database, it logs in; `None` if it is a server.
+    pub(crate) fn login(&self) -> Option<&ClientLogin> {
+        match &self.kind {
+            Kind::Client(client) => Some(client.settings()),
+            _ => None,
         }
     }
 
@@ -233,7 +258,7 @@ impl Consumer {
         match &mut self.kind {
             Kind::Postgres(postgres) => postgres.prepare(),
             // PgBouncer's console answers within milliseconds, and Patroni comes after PostgreSQL.
-            Kind::Pgbouncer(_) | Kind::Patroni(_) => {}
+            Kind::Pgbouncer(_) | Kind::Patroni(_) | Kind::Client(_) => {}
             #[cfg(test)]
             Kind::Fake(_) => {}
         }
@@ -243,7 +268,7 @@ impl Consumer {
     pub(crate) fn give_up(&mut self) {
         match &mut self.kind {
             Kind::Postgres(postgres) => postgres.give_up(),
-            Kind::Pgbouncer(_) | Kind::Patroni(_) => {}
+            Kind::Pgbouncer(_) | Kind::Patroni(_) | Kind::Client(_) => {}
             #[cfg(test)]
             Kind::Fake(_) => {}
         }
@@ -278,7 +303,7 @@ impl Consumer {
                 Kind::Postgres(postgres) => postgres.changed().await,
                 Kind::Pgbouncer(pgbouncer) => pgbouncer.changed().await,
                 // It has no files that could be watched.
-                Kind::Patroni(_) => std::future::pending().await,
+                Kind::Patroni(_) | Kind::Client(_) => std::future::pending().await,
                 #[cfg(test)]
                 Kind::Fake(_) => std::future::pending().await,
             }
@@ -300,6 +325,7 @@ impl Consumer {
             Kind::Patroni(patroni) => {
                 patroni.attempt(&mut self.delivery, publication, is_new).await
             }
+            Kind::Client(client) => client.attempt(&mut self.delivery, publication, is_new).await,
             #[cfg(test)]
             Kind::Fake(fake) => fake.attempt(&mut self.delivery, publication, is_new).await,
         }
@@ -329,6 +355,10 @@ impl Consumer {
                     pgbouncer.in_force(attempt, &self.delivery, publication, took, routine);
                 }
                 Kind::Patroni(patroni) => patroni.in_force(attempt, publication, took, routine),
+                Kind::Client(client) => {
+                    self.delivery.look_by(Some(client.next()));
+                    client.in_force(attempt, publication, routine);
+                }
                 #[cfg(test)]
                 Kind::Fake(_) => {}
             }
@@ -339,6 +369,7 @@ impl Consumer {
             Kind::Postgres(postgres) => postgres.not_in_force(attempt, again, why_not_newer),
             Kind::Pgbouncer(pgbouncer) => pgbouncer.not_in_force(attempt, again, why_not_newer),
             Kind::Patroni(patroni) => patroni.not_in_force(attempt, again, why_not_newer),
+            Kind::Client(_) => Client::not_in_force(attempt, again, why_not_newer),
             #[cfg(test)]
             Kind::Fake(_) => super::fake::trouble(attempt),
         };
@@ -360,7 +391,7 @@ impl Consumer {
         match &mut self.kind {
             Kind::Postgres(postgres) => postgres.ask(&mut self.delivery, unasked).await,
             // They leave no session open.
-            Kind::Pgbouncer(_) | Kind::Patroni(_) => {}
+            Kind::Pgbouncer(_) | Kind::Patroni(_) | Kind::Client(_) => {}
             #[cfg(test)]
             Kind::Fake(_) => {}
         }
@@ -371,7 +402,7 @@ impl Consumer {
         match &self.kind {
             Kind::Postgres(postgres) => postgres.is_known(),
             Kind::Pgbouncer(pgbouncer) => pgbouncer.is_known(),
-            Kind::Patroni(_) => true,
+            Kind::Patroni(_) | Kind::Client(_) => true,
             #[cfg(test)]
             Kind::Fake(_) => true,
         }

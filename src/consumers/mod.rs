@@ -1,8 +1,10 @@
-//! The consumers of the published set: each is asked to read it again, and checked until it is proven to serve it.
+//! The consumers of the published set: each server is asked to read it again, and checked until it is proven to serve it; a client
+//! logs in with it.
 //!
 //! One room for each kind. A consumer knows nothing about the source of the set, or about other consumers.
 
 mod attempt;
+mod client;
 mod consumer;
 pub(crate) mod delivery;
 mod leaves;
@@ -18,6 +20,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub(crate) use attempt::Attempt;
+pub(crate) use client::try_once;
+pub use client::{ClientLogin, Dial, Host, TargetState};
 pub(crate) use consumer::{Concluded, Consumer};
 pub use patroni::RestApi;
 pub use pgbouncer::Pooler;

@@ -91,13 +91,15 @@ impl Trouble {
         let refused = outlived || attempt.retry() == Retry::Slowly;
         let answer = &attempt.facts.answer;
         // Each handshake that a server ends causes a line in its log.
-        let slow = refused || matches!(answer, Answer::Refused(_) | Answer::TooLarge);
+        let slow = refused
+            || matches!(answer, Answer::Refused(_) | Answer::TooLarge)
+            || is_of_a_login(verdict);
         // Another reload of the set that is served already would fix nothing.
         let Some(not_asked) = not_asked.filter(|_| !outlived) else {
             let sentence = general.text.clone();
             let findings = if findings.is_empty() { vec![general] } else { findings.clone() };
             let weight = match verdict {
-                Verdict::Unreachable => Weight::Unproven,
+                Verdict::Unreachable | Verdict::Unavailable => Weight::Unproven,
                 _ => Weight::Alarm,
             };
             let alarm = weight.is_alarm();
@@ -175,6 +177,14 @@ impl Trouble {
             }
         }
     }
+}
+
+/// Whether it is the verdict on a login that a server has refused, which it logs.
+fn is_of_a_login(verdict: Verdict) -> bool {
+    matches!(
+        verdict,
+        Verdict::Refused | Verdict::PasswordAsked | Verdict::ServerUntrusted | Verdict::Unavailable
+    )
 }
 
 /// Identifies a trouble by codes and objects, without times and sentences.

@@ -78,8 +78,9 @@ impl Application {
         let rotation = &config.rotation;
         let servers = rotation.servers.iter().map(|it| &it.name);
         let poolers = rotation.poolers.iter().map(|it| &it.name);
+        let clients = rotation.clients.iter().map(|it| &it.name);
         let hooks = rotation.hooks.iter().map(|it| &it.name);
-        servers.chain(poolers).chain(hooks).any(|name| name == NAME)
+        servers.chain(poolers).chain(clients).chain(hooks).any(|name| name == NAME)
     }
 
     /// Logs what it waits for, or what differs from the start.

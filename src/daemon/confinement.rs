@@ -14,6 +14,7 @@ use tracing::{info, warn};
 use super::Notify;
 use super::reach::{Reach, around};
 use crate::config::Config;
+use crate::consumers::Host;
 use crate::sandbox::{self, InForce, Rules};
 use crate::source::{Endpoint, Settings, files};
 use crate::sql;
@@ -65,6 +66,10 @@ pub fn confine(mut config: Config, manager: Option<&Notify>) -> anyhow::Result<C
     }
     if let Some(api) = &mut config.rotation.patroni {
         look_up(&mut api.verify, "patroni.address")?;
+    }
+    for client in &mut config.rotation.clients {
+        // A name that has no address yet is no reason to publish nothing: the login says so.
+        client.hosts.iter_mut().for_each(Host::look_up);
     }
     for server in &mut config.rotation.servers {
         look_up(&mut server.verify, "postgres.verify")?;
@@ -199,6 +204,9 @@ fn rules(config: &Config) -> Rules {
             rules.read.extend(around(&given.password_file));
             rules.files.push(given.password_file.clone());
         }
+    }
+    for client in &config.rotation.clients {
+        rules.connect.extend(client.hosts.iter().map(|host| host.port));
     }
     match &config.source {
         Settings::WorkloadApi(settings) => match &settings.endpoint {

@@ -26,6 +26,7 @@ use tasks::Tasks;
 pub use tasks::running as running_task;
 
 use crate::config::Config;
+use crate::consumers::ClientLogin;
 use crate::hooks::{Answer, SetSum};
 use crate::http::{self, Listen, Listener};
 use crate::parent::{Channel, Order, Orders, ParentMessage, Predecessor};
@@ -154,6 +155,7 @@ async fn start_blocking_thread(config: &Config) -> anyhow::Result<()> {
         || servers.any(|it| it.session.password_file.is_some() || it.verify.looks_up)
         || poolers.any(|it| it.verify.looks_up)
         || config.rotation.patroni.iter().any(|it| it.credentials.is_some() || it.verify.looks_up)
+        || config.rotation.clients.iter().any(ClientLogin::looks_up)
     {
         // Reading files and looking up names may block, too. The thread stays, because later none may be available. tokio
         // panics if it gets none, so one is requested first; the kernel counts it for a moment after its end.
@@ -218,6 +220,8 @@ fn announce(config: &Config, channel: &Channel) {
     let poolers: Vec<_> =
         poolers.map(|it| format!("{}:{}", it.console.host.display(), it.console.port)).collect();
     let poolers = (!poolers.is_empty()).then(|| poolers.join(", "));
+    let clients = config.rotation.clients.iter();
+    let clients: Vec<_> = clients.map(ClientLogin::shown).collect();
     info!(
         event = "started",
         endpoint = config.source.workload_api().map(|settings| settings.endpoint.to_string()),
@@ -227,6 +231,7 @@ fn announce(config: &Config, channel: &Channel) {
         postgres = servers,
         pgbouncer = poolers,
         patroni = config.rotation.patroni.as_ref().map(|it| it.verify.target.to_string()),
+        client = (!clients.is_empty()).then(|| clients.join(", ")),
         configuration = config.file.as_ref().map(|path| path.display().to_string()),
         "pgsvid {}",
         env!("CARGO_PKG_VERSION")

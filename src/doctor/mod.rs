@@ -3,16 +3,12 @@
 mod certificate;
 pub mod check;
 mod codes;
-mod distrust;
 mod entry;
 mod finding;
-mod host_name;
 pub mod inspect;
-mod login;
 pub mod probe;
 mod profile;
 mod render;
-mod replication;
 mod unverifiable;
 mod words;
 

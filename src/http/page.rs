@@ -69,11 +69,20 @@ fn state(view: &View) -> (&'static str, &'static str, String) {
     let unseen = |it: &&ConsumerView| it.verdict.as_deref() == Some("unverifiable");
     let sentence = if let Some(it) = view.servers().find(unseen) {
         let program = it.program();
-        format!("A valid identity is published; pgsvid cannot see what {program} serves")
+        if it.login.is_some() {
+            "A valid identity is published; pgsvid cannot try a login as the client".to_owned()
+        } else {
+            format!("A valid identity is published; pgsvid cannot see what {program} serves")
+        }
     } else {
-        let mut programs: Vec<&str> = view.servers().map(ConsumerView::program).collect();
+        let serves = |it: &&ConsumerView| it.login.is_none();
+        let mut programs: Vec<&str> =
+            view.servers().filter(serves).map(ConsumerView::program).collect();
         programs.dedup();
         match programs[..] {
+            [] if view.servers().any(|it| it.login.is_some()) => {
+                "A valid identity is published, and lets the client in".to_owned()
+            }
             [] => "A valid identity is published".to_owned(),
             [one] => format!("{one} serves the published certificate"),
             _ => format!("{} serve the published certificate", programs.join(" and ")),
@@ -108,7 +117,7 @@ fn timeline(view: &View, published: &PublishedView) -> Markup {
         (begin.until(time).as_secs_f64() / scale.as_secs_f64() * WIDTH).clamp(0.0, WIDTH)
     };
     let mut rows = vec![("published".to_owned(), Some(begin), Some(published.not_after))];
-    for consumer in view.servers() {
+    for consumer in view.servers().filter(|it| it.login.is_none()) {
         let served = consumer.served.as_ref();
         let word = if answers(consumer) { "served" } else { "last seen" };
         let name = match view.servers().count() {
@@ -216,6 +225,7 @@ fn server(view: &View, consumer: &ConsumerView) -> Markup {
     html! {
         (view.prefix(consumer))
         (consumer.verdict.as_deref().unwrap_or("not verified yet"))
+        @if let Some(login) = &consumer.login { ": " (login.in_words(consumer.verified, view.at)) }
         @if let Some(served) = &consumer.served {
             @if answers(consumer) { ", serves " } @else { ", served when last seen: " }
             code { (short(&served.serial)) } ", first seen " (moment(view.at, served.since))

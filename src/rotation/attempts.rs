@@ -22,6 +22,8 @@ pub(super) struct Attempts {
     pub(super) barrier: Barrier,
     /// The set that each PostgreSQL is proven to serve.
     postgres_proven: watch::Sender<Option<u64>>,
+    /// The set that each PostgreSQL and PgBouncer is proven to serve.
+    servers_proven: watch::Sender<Option<u64>>,
 }
 
 /// The slot of one consumer.
@@ -64,9 +66,10 @@ pub(super) enum Outcome {
 
 impl Attempts {
     pub(super) fn new(mut consumers: Vec<Consumer>) -> Self {
-        let postgres_proven = watch::Sender::new(None);
+        let (postgres_proven, servers_proven) =
+            (watch::Sender::new(None), watch::Sender::new(None));
         for consumer in &mut consumers {
-            consumer.follow(postgres_proven.subscribe());
+            consumer.follow(postgres_proven.subscribe(), servers_proven.subscribe());
         }
         let slot = |consumer: Consumer| Slot {
             name: consumer.name().to_owned(),
@@ -84,12 +87,23 @@ impl Attempts {
             running: JoinSet::new(),
             barrier: Barrier::default(),
             postgres_proven,
+            servers_proven,
         }
     }
 
     /// Whether there are no consumers.
     pub(super) fn is_empty(&self) -> bool {
         self.slots.is_empty()
+    }
+
+    /// Whether no consumer serves the published set: there are none, or only clients.
+    pub(super) fn has_no_servers(&self) -> bool {
+        self.servers().next().is_none()
+    }
+
+    /// All consumers that serve the published set.
+    fn servers(&self) -> impl Iterator<Item = &Slot> {
+        self.slots.iter().filter(|slot| slot.kind != status::Kind::Client)
     }
 
     /// Whether an attempt runs.
@@ -103,9 +117,9 @@ impl Attempts {
         running.map(|slot| slot.name.as_str()).collect::<Vec<_>>().join(", ")
     }
 
-    /// The names of all consumers.
+    /// The names of all consumers that serve the published set.
     pub(super) fn names(&self) -> impl Iterator<Item = &str> {
-        self.slots.iter().map(|slot| slot.name.as_str())
+        self.servers().map(|slot| slot.name.as_str())
     }
 
     /// The consumers that are in no attempt.
@@ -127,26 +141,27 @@ impl Attempts {
         (0..self.slots.len()).collect()
     }
 
-    /// Records a consumer whose attempt has ended; returns whether the published set is in force at all consumers.
+    /// Records a consumer whose attempt has ended; returns whether the published set is in force at all that serve it.
     pub(super) fn note(&mut self, at: usize, consumer: &Consumer) -> bool {
         self.slots[at].settled = consumer.is_settled();
-        self.slots.iter().all(|slot| slot.settled)
+        self.servers().all(|slot| slot.settled)
     }
 
     /// Records whether a consumer is proven to serve the published set, which has this number, and tells the consumers that come
-    /// last when each PostgreSQL is; returns whether all consumers are.
+    /// last when those before them are; returns whether all are that serve it.
     pub(super) fn note_proof(&mut self, at: usize, proven: bool, generation: u64) -> bool {
+        use status::Kind::{Client, Patroni, Pgbouncer, Postgres};
         self.slots[at].proven = proven;
-        let all_postgres = self
-            .slots
-            .iter()
-            .filter(|slot| slot.kind == status::Kind::Postgres)
-            .all(|slot| slot.proven);
-        let proven = all_postgres.then_some(generation);
-        if self.postgres_proven.send_replace(proven) != proven && all_postgres {
-            self.idle().for_each(Consumer::proof_has_come);
+        for (before, last) in [(&[Postgres][..], Patroni), (&[Postgres, Pgbouncer], Client)] {
+            let mut slots = self.slots.iter().filter(|slot| before.contains(&slot.kind));
+            let all = slots.all(|slot| slot.proven);
+            let proven = all.then_some(generation);
+            let told = if last == Client { &self.servers_proven } else { &self.postgres_proven };
+            if told.send_replace(proven) != proven && all {
+                self.idle().for_each(|consumer| consumer.proof_has_come(last));
+            }
         }
-        self.slots.iter().all(|slot| slot.proven)
+        self.servers().all(|slot| slot.proven)
     }
 
     /// When the next attempt is due.
@@ -157,6 +172,7 @@ impl Attempts {
     /// Records that a new set is published, and that its delivery began at `begun`.
     pub(super) fn delivery_begins(&mut self, begun: Instant) {
         self.postgres_proven.send_replace(None);
+        self.servers_proven.send_replace(None);
         for slot in &mut self.slots {
             slot.begun = Some(begun);
             slot.settled = false;
@@ -173,6 +189,7 @@ impl Attempts {
     /// prove nothing.
     pub(super) fn distrust(&mut self) {
         self.postgres_proven.send_replace(None);
+        self.servers_proven.send_replace(None);
         for slot in &mut self.slots {
             slot.settled = false;
             slot.proven = false;

@@ -33,7 +33,10 @@ impl Rotation {
         }
         if !self.attempts.is_empty() {
             self.attempts.begin(which, publication, took);
-        } else if let Some(took) = took {
+        }
+        if self.attempts.has_no_servers()
+            && let Some(took) = took
+        {
             let Publication { generation, material, .. } = publication;
             report::published(material, *generation, took);
             self.status.send_modify(|status| {

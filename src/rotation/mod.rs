@@ -38,7 +38,7 @@ use pace::Pace;
 pub use report::{disowned as tell_disowned, trust as tell_trust};
 use turns::{Turn, Turns};
 
-use crate::consumers::{Consumer, Pooler, Publication, RestApi, Server};
+use crate::consumers::{ClientLogin, Consumer, Pooler, Publication, RestApi, Server};
 use crate::hooks::{Answer, Hook, Line};
 use crate::material::{Expectations, Material, Names};
 use crate::publish::{self, Opened, Target};
@@ -64,6 +64,8 @@ pub struct Settings {
     pub poolers: Vec<Pooler>,
     /// The REST API of the Patroni that reads it, if any.
     pub patroni: Option<RestApi>,
+    /// The logins that prove that a client is let in with the set, if any.
+    pub clients: Vec<ClientLogin>,
     /// The commands and signals that follow a publication.
     pub hooks: Vec<Hook>,
 }
@@ -167,8 +169,8 @@ impl Rotation {
     ) -> Result<(Self, watch::Receiver<Status>), Error> {
         let pulse = Pulse::default();
         let exposed = opened.is_exposed();
-        let Settings { servers, poolers, patroni, .. } = settings;
-        let several = servers.len() + poolers.len() + patroni.iter().len() > 1;
+        let Settings { servers, poolers, patroni, clients, .. } = settings;
+        let several = servers.len() + poolers.len() + patroni.iter().len() + clients.len() > 1;
         let label = |name: &str| several.then(|| name.to_owned());
         let mut numbers = 0..;
         let mut pulses = || pulse.beside(numbers.next().unwrap_or_default());
@@ -184,6 +186,10 @@ impl Rotation {
         if let Some(api) = patroni.clone() {
             let label = label(&api.name);
             consumers.push(Consumer::patroni(api, label, pulses(), exposed));
+        }
+        for client in clients.iter().cloned() {
+            let label = label(&client.name);
+            consumers.push(Consumer::client(client, label, pulses()));
         }
         let files = watching.directories(opened.watched_paths());
         let authorities = ExtraAuthorities::read(settings.extra_authorities.clone(), watching)?;
@@ -202,7 +208,10 @@ impl Rotation {
             naming: Naming::new(&settings.expectations, settings.before.clone()),
             consumers: consumers
                 .iter()
-                .map(|it| status::Consumer::named(it.kind(), it.name()))
+                .map(|it| status::Consumer {
+                    login: it.login().map(record::login),
+                    ..status::Consumer::named(it.kind(), it.name())
+                })
                 .collect(),
             hooks: hooks.status(),
             ..Status::default()

@@ -11,7 +11,7 @@ use crate::source::files::FilesState;
 use crate::source::workload_api::{self, AgentState};
 use crate::source::{Identity, SourceState, Standing};
 use crate::status::{
-    Attempt, Certificates, Connection, Origin, Outcome, Outlived, Sessions, Status, Step,
+    Attempt, Certificates, Connection, Login, Origin, Outcome, Outlived, Sessions, Status, Step,
 };
 use crate::timing;
 use crate::verify::Verdict;
@@ -56,6 +56,16 @@ fn of_files(files: &FilesState, rejected: u64) -> Certificates {
         waiting: files.waiting.clone(),
         trouble: files.trouble.clone(),
         rejected,
+    }
+}
+
+/// Who logs in as a client, and where.
+pub(super) fn login(settings: &consumers::ClientLogin) -> Login {
+    Login {
+        role: settings.role.clone(),
+        database: settings.database.clone(),
+        address: None,
+        readiness: settings.readiness,
     }
 }
 
@@ -128,6 +138,9 @@ pub(super) fn handed_over(
         known.judged(seen.verdict, now);
     }
     known.seen(&seen.facts.answer, now);
+    if let Some(login) = &mut known.login {
+        login.address = Some(seen.facts.address.clone()).filter(|address| !address.is_empty());
+    }
     known.reload_pending = consumer.owes_reload();
     known.unproven = consumer.unproven();
     known.retry = if settled { None } else { due(consumer.next()) };

@@ -74,6 +74,7 @@ impl Running {
             servers: Vec::new(),
             poolers: Vec::new(),
             patroni: None,
+            clients: Vec::new(),
             hooks,
         };
         let parts = Parts {

@@ -16,6 +16,8 @@ pub enum Kind {
     Pgbouncer,
     /// The REST API of a Patroni.
     Patroni,
+    /// A client, which serves nothing, but logs in with the published set.
+    Client,
 }
 
 impl Kind {
@@ -26,6 +28,7 @@ impl Kind {
             Self::Postgres => "postgres",
             Self::Pgbouncer => "pgbouncer",
             Self::Patroni => "patroni",
+            Self::Client => "client",
         }
     }
 
@@ -36,6 +39,7 @@ impl Kind {
             Self::Postgres => "PostgreSQL",
             Self::Pgbouncer => "PgBouncer",
             Self::Patroni => "Patroni",
+            Self::Client => "Client",
         }
     }
 }
@@ -51,9 +55,11 @@ pub struct Consumer {
     pub verdict: Option<Verdict>,
     /// The latest verdict from an answer; it stays while the consumer does not answer.
     pub answered: Option<Verdict>,
+    /// Who logs in, if this is a client.
+    pub login: Option<Login>,
     /// What it was last seen to serve.
     pub served: Option<Served>,
-    /// When the published set was last proven to be served.
+    /// When the published set was last proven to be served; for a client, when it was last let in.
     pub verified: Option<SystemTime>,
     /// What keeps the published set from being in force, in one sentence.
     pub problem: Option<String>,
@@ -93,10 +99,10 @@ impl Consumer {
     /// Records a verdict.
     pub fn judged(&mut self, verdict: Verdict, now: SystemTime) {
         self.verdict = Some(verdict);
-        if verdict != Verdict::Unreachable {
+        if !matches!(verdict, Verdict::Unreachable | Verdict::Unavailable) {
             self.answered = Some(verdict);
         }
-        if verdict == Verdict::Current {
+        if matches!(verdict, Verdict::Current | Verdict::Admitted) {
             self.verified = Some(now);
         }
     }
@@ -135,6 +141,19 @@ impl Consumer {
             }
         }
     }
+}
+
+/// Who logs in as a client, and where.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Login {
+    /// The role.
+    pub role: String,
+    /// The database.
+    pub database: String,
+    /// The address of the last login; `None` before the first.
+    pub address: Option<String>,
+    /// Whether a refusal makes pgsvid not ready.
+    pub readiness: bool,
 }
 
 /// What a server was last seen to serve.

@@ -15,7 +15,7 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::{Registry, Unit};
 
 use super::history::{Delivered, Durations};
-use super::{Connection, Consumer, Outcome, Status, Step, naming, process};
+use super::{Connection, Consumer, Kind, Outcome, Status, Step, naming, process};
 use crate::verify::Verdict;
 
 /// The label that names a consumer.
@@ -142,7 +142,12 @@ impl Page<'_> {
         let verdicts = status.consumers.iter().flat_map(|it| {
             let labels = |of: Verdict| [(CONSUMER, it.name.as_str()), ("verdict", of.name())];
             let verdict = it.verdict_at(now);
-            Verdict::ALL.map(|of| (labels(of), u64::from(verdict == Some(of))))
+            let all = if it.kind == Kind::Client {
+                &Verdict::OF_CLIENTS[..]
+            } else {
+                &Verdict::OF_SERVERS
+            };
+            all.iter().map(move |of| (labels(*of), u64::from(verdict == Some(*of))))
         });
         self.family(
             "pgsvid_verdict",
@@ -157,6 +162,7 @@ impl Page<'_> {
             status
                 .consumers
                 .iter()
+                .filter(|it| it.kind != Kind::Client)
                 .map(|it| ([(CONSUMER, it.name.as_str())], u64::from(it.reload_pending))),
         )?;
         self.flag(
@@ -191,7 +197,7 @@ impl Page<'_> {
         )?;
         self.times(
             "pgsvid_verified_timestamp",
-            "When a handshake last proved that the consumer serves the published set",
+            "When a handshake last proved that the consumer serves the published set; for a client, when it was last let in",
             &status.consumers,
             |consumer| consumer.verified,
         )

@@ -18,7 +18,7 @@ mod view;
 
 use std::time::{Duration, SystemTime};
 
-pub use consumer::{Consumer, Kind, Outlived, Served, Sessions};
+pub use consumer::{Consumer, Kind, Login, Outlived, Served, Sessions};
 pub use history::{Attempt, History, Outcome, Step};
 pub use hook::Hook;
 pub use hook_view::HookView;
@@ -32,8 +32,8 @@ pub use replication::{Connected, Receives, Replication, Shows};
 pub use replication_view::{ConnectionView, ReceiverView, ReplicationView, SubscriptionView};
 pub use time::Time;
 pub use view::{
-    AgentView, AttemptView, CertificatesView, ConsumerView, FindingView, PublishedView, ServedView,
-    SessionsView, TargetView, View,
+    AgentView, AttemptView, CertificatesView, ConsumerView, FindingView, LoginView, PublishedView,
+    ServedView, SessionsView, TargetView, View,
 };
 
 use crate::entries;

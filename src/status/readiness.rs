@@ -31,8 +31,9 @@ pub(super) fn of(status: &Status, now: SystemTime) -> Readiness {
     for consumer in status.consumers.iter().filter(|_| status.published.is_some()) {
         let mut alone = Readiness::default();
         judge(consumer, now, &mut alone);
-        // The database serves its clients, whatever its REST API shows.
-        if consumer.kind == Kind::Patroni {
+        // The database serves its clients, whatever its REST API shows; and a client's login says nothing about its machine.
+        let is_aside = consumer.login.as_ref().is_some_and(|login| !login.readiness);
+        if consumer.kind == Kind::Patroni || is_aside {
             let missing = std::mem::take(&mut alone.missing);
             alone.degraded.splice(0..0, missing);
         }
@@ -75,14 +76,22 @@ fn judge(consumer: &Consumer, now: SystemTime, readiness: &mut Readiness) {
     let Some(verdict) = consumer.answered else {
         readiness.missing.push(if unreachable {
             because(&format!("{program} has not answered yet"))
+        } else if consumer.kind == Kind::Client {
+            because("no login as the client has ended yet")
         } else {
             because(&format!("{program} has not been verified yet"))
         });
         return;
     };
     let accepted = match verdict {
-        Verdict::Current | Verdict::OldAuthorities | Verdict::Unverifiable => true,
-        Verdict::Plaintext
+        Verdict::Current | Verdict::OldAuthorities | Verdict::Unverifiable | Verdict::Admitted => {
+            true
+        }
+        Verdict::PasswordAsked
+        | Verdict::Refused
+        | Verdict::ServerUntrusted
+        | Verdict::Unavailable
+        | Verdict::Plaintext
         | Verdict::Expired
         | Verdict::Foreign
         | Verdict::StillOld

@@ -8,7 +8,7 @@ use super::hook_view::HookView;
 use super::outlived_view::OutlivedView;
 use super::replication_view::ReplicationView;
 use super::time::Time;
-use super::{Certificates, Consumer, Hook, Kind, Outcome, Sessions, Status};
+use super::{Certificates, Consumer, Hook, Kind, Login, Outcome, Sessions, Status};
 use crate::finding::{self, Code, Finding};
 use crate::timing;
 
@@ -127,13 +127,13 @@ pub struct TargetView {
 /// A reader of the published set.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct ConsumerView {
-    /// `postgres`, `pgbouncer`, `patroni` or `hook`.
+    /// `postgres`, `pgbouncer`, `patroni`, `client` or `hook`.
     pub kind: String,
     /// Its name, which no other consumer has.
     pub name: String,
     /// The latest verdict, as in `docs/troubleshooting.md`; `None` before the first verification.
     pub verdict: Option<String>,
-    /// When a handshake last proved that the consumer serves the published set.
+    /// When a handshake last proved that the consumer serves the published set; for a client, when it was last let in.
     pub verified: Option<Time>,
     /// What it was last seen to serve; `None` if it was never seen.
     pub served: Option<ServedView>,
@@ -153,6 +153,9 @@ pub struct ConsumerView {
     /// What the role lacks to see, or to end, the sessions of others. Older daemons do not send this.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub session_rights: Option<FindingView>,
+    /// The part that only a client has; `None` for other consumers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub login: Option<LoginView>,
     /// The part that only a hook has; `None` for other consumers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hook: Option<HookView>,
@@ -162,7 +165,7 @@ impl ConsumerView {
     /// The program's name, for people.
     #[must_use]
     pub fn program(&self) -> &'static str {
-        let kinds = [Kind::Pgbouncer, Kind::Patroni];
+        let kinds = [Kind::Pgbouncer, Kind::Patroni, Kind::Client];
         let kind = kinds.into_iter().find(|kind| self.kind == kind.name());
         kind.unwrap_or_default().program()
     }
@@ -181,6 +184,7 @@ impl ConsumerView {
             sessions: None,
             replication: None,
             session_rights: None,
+            login: None,
             hook: Some(HookView::of(hook)),
         }
     }
@@ -205,8 +209,40 @@ impl ConsumerView {
             sessions: consumer.sessions.as_ref().map(SessionsView::of),
             replication: consumer.replication.as_ref().map(ReplicationView::of),
             session_rights: consumer.session_rights.as_ref().map(FindingView::of),
+            login: consumer.login.as_ref().map(LoginView::of),
             hook: None,
         }
+    }
+}
+
+/// The login of a client.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct LoginView {
+    /// The role.
+    pub role: String,
+    /// The database.
+    pub database: String,
+    /// The address of the last login; `None` before the first.
+    pub address: Option<String>,
+    /// Whether `/readyz` answers 503 while the client is refused.
+    pub readiness: bool,
+}
+
+impl LoginView {
+    fn of(login: &Login) -> Self {
+        let Login { role, database, address, readiness } = login.clone();
+        Self { role, database, address, readiness }
+    }
+
+    /// One phrase for people: who logs in, and when that last succeeded.
+    #[must_use]
+    pub fn in_words(&self, verified: Option<Time>, now: Time) -> String {
+        let at = self.address.as_ref().map(|it| format!(" at {it}")).unwrap_or_default();
+        let last = match verified {
+            Some(moment) => format!("last let in {} ago", timing::roughly(moment.until(now))),
+            None => "never let in".to_owned(),
+        };
+        format!("{} in {}{at}, {last}", self.role, self.database)
     }
 }
 
@@ -377,7 +413,7 @@ impl View {
         if self.servers().count() > 1 { format!("{}: ", consumer.name) } else { String::new() }
     }
 
-    /// The consumers that serve the published set: all except hooks.
+    /// The consumers with a verdict: all except hooks.
     pub fn servers(&self) -> impl Iterator<Item = &ConsumerView> {
         self.consumers.iter().filter(|consumer| consumer.hook.is_none())
     }

@@ -65,6 +65,8 @@ pub const EVENTS: &[(&str, &str)] = &[
         "certificates-rejected",
         "the files of [certificates] have not been a set for a while; the published set stays",
     ),
+    ("client-admitted", "a login as the client has succeeded with the published set"),
+    ("client-unjudged", "pgsvid cannot try a login as the client"),
     (
         "clock-changed",
         "the clock was set, or the machine has slept; pgsvid reconnects to the agent",
@@ -159,7 +161,10 @@ pub const EVENTS: &[(&str, &str)] = &[
         "PostgreSQL could not be asked to reload since pgsvid was started: only the names of its authorities are proven",
     ),
     ("no-tcp-listener", "PostgreSQL has no TCP listener, so what it serves cannot be verified"),
-    ("not-in-force", "the published set is not in force, and somebody must fix something"),
+    (
+        "not-in-force",
+        "the published set is not in force, or does not let a client in, and somebody must fix something",
+    ),
     ("not-registered", "the agent has no entry for this workload yet"),
     ("notify-failed", "the notification socket accepts nothing"),
     ("notify-restored", "the notification socket accepts messages again"),
@@ -224,7 +229,7 @@ pub const EVENTS: &[(&str, &str)] = &[
     ("still-not-in-force", "another set waits for the same reason as the one before"),
     (
         "unproven",
-        "the set is published, but no server has answered: nothing proves that it is served",
+        "the set is published, but no server has answered: nothing proves that it is served, or that it lets a client in",
     ),
     ("waiting", "fetch waits for the agent"),
     (

@@ -117,7 +117,7 @@ pub(crate) fn psql(service_file: &Path) -> Psql {
 }
 
 /// How the client reaches the server: libpq's variable, its keyword, the value.
-fn options(setup: &Setup) -> [(&'static str, &'static str, String); 6] {
+pub(crate) fn options(setup: &Setup) -> [(&'static str, &'static str, String); 6] {
     [
         ("PGHOST", "host", "localhost".to_owned()),
         ("PGHOSTADDR", "hostaddr", "127.0.0.1".to_owned()),
@@ -154,8 +154,9 @@ fn client_with(setup: &Setup, directory: &Directory, tables: &str) -> Program {
     pgsvid
 }
 
+/// Waits until the client's pgsvid has published this set.
 #[track_caller]
-fn published(pgsvid: &Program, generation: u64) -> Value {
+pub(crate) fn published(pgsvid: &Program, generation: u64) -> Value {
     let (event, _) = pgsvid.wait_for_event_after(Mark::default(), LIMIT, |event| {
         event["event"] == "published" && event["generation"] == generation
     });

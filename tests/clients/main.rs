@@ -11,3 +11,4 @@ mod killed;
 mod libpq;
 mod long_lived;
 mod one_directory;
+mod own_login;

@@ -19,8 +19,11 @@ fn the_page_of_verdicts_has_events_levels_and_findings_of_the_code() {
     let mut table =
         "| verdict | meaning | event | level | finding |\n|---|---|---|---|---|\n".to_owned();
     for verdict in Verdict::ALL {
-        let event =
-            if verdict.is_final() { "rotated".to_owned() } else { event(&trouble, verdict) };
+        let event = match verdict {
+            Verdict::Admitted => "client-admitted".to_owned(),
+            _ if verdict.is_final() => "rotated".to_owned(),
+            _ => event(&trouble, verdict),
+        };
         let level = levels[&event].iter().copied().collect::<Vec<_>>().join(", ");
         let name = format!("verdict-{verdict}");
         let code = Code::ALL.iter().find(|code| code.name() == name).expect("each has a finding");

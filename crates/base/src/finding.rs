@@ -372,6 +372,11 @@ codes! {
     VerdictForeign, "verdict-foreign", "the served certificate is not pgsvid's";
     VerdictStillOld, "verdict-still-old", "PostgreSQL still serves the previous files: it refused the new ones, or did not reload";
     VerdictOldAuthorities, "verdict-old-authorities", "PostgreSQL serves the new certificate, but trusts other authorities";
+    VerdictAdmitted, "verdict-admitted", "the server lets the client in with the published certificate";
+    VerdictRefused, "verdict-refused", "the server refuses the client: its certificate, its role or its database";
+    VerdictPasswordAsked, "verdict-password-asked", "the server asks the client for a password or another proof: the certificate alone does not let it in";
+    VerdictServerUntrusted, "verdict-server-untrusted", "the client does not trust the server: by the published authorities, or by its name";
+    VerdictUnavailable, "verdict-unavailable", "the server takes no new session at the moment, so nothing is known about the client";
     PublishedExpired, "published-certificate-expired", "the served certificate is the published one, but it has expired: no newer one was published";
     LoadedAuthorities, "loaded-authorities", "whether PostgreSQL has loaded the published authorities, as far as a handshake shows";
     ServedValidity, "served-certificate-validity", "whether the served certificate is valid now";
@@ -485,6 +490,12 @@ codes! {
     LoginMapLineMissing, "login-map-line-missing", "the map does not let the certificate's name log in as the role";
     LoginFilesNotLoaded, "login-files-not-loaded", "the files let the client in, but PostgreSQL has not loaded them";
     LoginPassword, "login-password", "PostgreSQL asks the role for a password";
+    LoginRejected, "login-rejected", "no line of `pg_hba.conf` lets the client in, or a line rejects it or wants a valid client certificate";
+    LoginNameRefused, "login-name-refused", "a line of `pg_hba.conf` decides about the client, and the certificate's name is not the role's, or its map has no line for both";
+    LoginRoleRefused, "login-role-refused", "the client's role does not exist, or may not log in";
+    LoginDirectTls, "login-direct-tls", "the server has no direct TLS, which `sslnegotiation=direct` needs";
+    LoginNameUnresolved, "login-name-unresolved", "a host's name could not be looked up when pgsvid started";
+    LoginSessionState, "login-session-state", "no server of the list is in the state that `target_session_attrs` wants";
     LoginCertificateRefused, "login-certificate-refused", "the server refuses the client's certificate in the handshake";
     ServiceFile, "service-file", "the connection service file is complete, strict, and within libpq's limits";
     ServiceFileNotConfigured, "service-file-not-configured", "no connection service file is published";

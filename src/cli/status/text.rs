@@ -115,7 +115,9 @@ fn identity(view: &View, lines: &mut Lines) {
     };
     let set = format!("{}, {}", published.spiffe_id, left(view.at, published.not_after));
     let servers: Vec<_> = view.servers().collect();
-    if let [consumer] = servers[..] {
+    if let [consumer] = servers[..]
+        && consumer.login.is_none()
+    {
         let served = served(view, published, consumer, consumer.program());
         return lines.add(verdict(consumer), Some(colour), &format!("{set}{served}"));
     }
@@ -133,6 +135,9 @@ fn verdict(consumer: &ConsumerView) -> &str {
 /// Since when a consumer serves the published set, or what it serves instead.
 fn served(view: &View, published: &PublishedView, consumer: &ConsumerView, who: &str) -> String {
     let mut text = String::new();
+    if let Some(login) = &consumer.login {
+        return format!(": {}", login.in_words(consumer.verified, view.at));
+    }
     match &consumer.served {
         // An earlier observation is not the present state.
         Some(served) if consumer.verdict.as_deref() == Some("unreachable") => {
@@ -294,6 +299,22 @@ mod tests {
             view[key] = value.clone();
         }
         serde_json::from_value(view).unwrap()
+    }
+
+    #[test]
+    fn a_client_has_a_line_with_its_login() {
+        let client = json!({
+            "kind": "client", "name": "app", "verdict": "admitted", "verified": "2026-11-24T19:53:00Z", "served": null,
+            "reload_pending": false, "problem": null, "findings": [], "retry": null, "sessions": null,
+            "login": { "role": "dbclient", "database": "products", "address": "db:5432", "readiness": false },
+        });
+        let text = text(&view(&json!({ "consumers": [client] })), false);
+        let lines: Vec<&str> = text.lines().collect();
+        assert!(lines[0].starts_with("published    spiffe://example.org/"), "{text}");
+        assert_eq!(
+            lines[1],
+            "admitted     app: dbclient in products at db:5432, last let in 2s ago"
+        );
     }
 
     #[test]

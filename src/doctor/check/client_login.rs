@@ -9,16 +9,15 @@ use crate::companions::{self, hosts::Invalid};
 use crate::config::Config;
 use crate::consumers::Server;
 use crate::diagnose::{self, AccessFacts};
-use crate::doctor::distrust::Distrust;
 use crate::doctor::entry;
 use crate::doctor::finding::{Code, Finding, Group, Section, Severity};
-use crate::doctor::login::{self, Login, Outcome};
 use crate::doctor::profile::warned;
-use crate::material::{By, Fault, Material, Refusal, Warning, Which, workload_id};
+use crate::login::{self, Distrust, Login, Negotiation, Outcome, Refusal as LoginRefusal, Verify};
+use crate::material::{By, Certificate, Fault, Material, Refusal, Warning, Which, workload_id};
 use crate::sql::statements::identifier;
 use crate::sql::{HbaRule, Psql, Settings, TlsSettings, word};
 use crate::text::{argument, shown};
-use crate::verify;
+use crate::verify::{self, Client};
 
 /// Most names of a certificate that are listed.
 const MOST_NAMED: usize = 8;
@@ -133,26 +132,54 @@ async fn log_in(
         )
         .fix("remove the dot at the end of host in files.service.options");
     }
+    // rustls takes no key of this kind, for example one on the curve P-521.
+    let Some(client) = Client::unchecked(material) else {
+        return Finding::skipped(
+            Code::ClientLogin,
+            "whether a client can log in: pgsvid cannot sign with the published key",
+        )
+        .fix("try the login with psql");
+    };
+    let authorities: Vec<Certificate> = material.authorities().cloned().collect();
     let login = Login {
-        hosts: &route.hosts,
-        port: route.port,
         name,
+        verify: Verify::Full,
+        negotiation: Negotiation::Request,
         role,
         database: &route.database,
         replication: false,
-        material,
+        application_name: "pgsvid check",
+        parameters: &[],
+        authorities: &authorities,
+        client: &client,
     };
+    let place = (&route.hosts[..], route.port);
     let groups = sql.answers().and_then(|answers| answers.groups.as_ref());
     let settings = sql.answers().map(|answers| &answers.settings);
     let settings = settings.zip(server.map(|server| &server.session));
-    let (outcome, from, to) = login::attempt(&login).await;
-    if is_refused(&outcome) && may_replicate(access, role) {
+    let of = |login: &Login<'_>, (outcome, from, to)| {
+        let tried = Tried { login: login.clone(), material, psql: &route.psql, groups, from, to };
+        explain(&tried, outcome, access, settings)
+    };
+    let attempted = login::attempt(place, &login).await;
+    if is_refused(&attempted.0) && may_replicate(access, role) {
         // A standby only logs in for replication, and a line about databases does not let it in.
         let login = Login { replication: true, ..login.clone() };
-        let (outcome, from, to) = login::attempt(&login).await;
-        return explain(&login, &route.psql, groups, outcome, (from, to), access, settings);
+        return of(&login, login::attempt(place, &login).await);
     }
-    explain(&login, &route.psql, groups, outcome, (from, to), access, settings)
+    of(&login, attempted)
+}
+
+/// A login that was tried.
+struct Tried<'a> {
+    login: Login<'a>,
+    material: &'a Material,
+    /// How a superuser reaches the server.
+    psql: &'a Psql,
+    groups: Option<&'a BTreeSet<String>>,
+    /// The two ends of the connection.
+    from: Option<IpAddr>,
+    to: Option<IpAddr>,
 }
 
 /// Where clients connect over TCP: the hosts of `files.service.options`; without them, where the configured PostgreSQL listens.
@@ -212,7 +239,7 @@ fn routes(
 /// Whether PostgreSQL refused the client (SQLSTATE 28000): no line of `pg_hba.conf` lets it in, or another reason with this
 /// code, such as a role that does not exist.
 fn is_refused(outcome: &Outcome) -> bool {
-    matches!(outcome, Outcome::LoginRefused { code, .. } if code == "28000")
+    matches!(outcome, Outcome::LoginRefused(refusal) if refusal.code == "28000")
 }
 
 /// Whether a line that names replication may match the role, and no line for databases does.
@@ -225,17 +252,15 @@ fn may_replicate(access: Option<&AccessFacts>, role: &str) -> bool {
 }
 
 fn explain(
-    login: &Login<'_>,
-    psql: &Psql,
-    groups: Option<&BTreeSet<String>>,
+    tried: &Tried<'_>,
     outcome: Outcome,
-    (from, to): (Option<IpAddr>, Option<IpAddr>),
     access: Option<&AccessFacts>,
     settings: Option<(&TlsSettings, &Settings)>,
 ) -> Finding {
-    let Login { role, name, database, material, .. } = login;
+    let Tried { login, material, psql, groups, from, to } = tried;
+    let Login { role, name, database, .. } = login;
     match outcome {
-        Outcome::LoggedIn => {
+        Outcome::LoggedIn(_) => {
             let way = if login.replication { " for replication" } else { "" };
             Finding::ok(Code::ClientLogin, format!("logged in{way} as role {role}, proved that the server is {name}, and logged out"))
         }
@@ -245,12 +270,18 @@ fn explain(
                   firewall is in between"),
         Outcome::Plaintext => Finding::failure(Code::ServerTlsOff, "the server has TLS turned off, so verify-full refuses it")
             .fix("set ssl = on in postgresql.conf, then reload"),
+        Outcome::Busy => Finding::skipped(
+            Code::ClientLogin,
+            "whether a client can log in: the server answers the request for TLS with an error, because it starts, or has no more processes",
+        ),
+        // This login begins with an SSLRequest.
+        Outcome::NoDirectTls => Finding::skipped(Code::ClientLogin, "the server has no direct TLS"),
         Outcome::Untrusted(distrust) => untrusted(name, &distrust),
         Outcome::Tls(why) => {
             Finding::failure(Code::ServerUntrusted, format!("clients do not trust the server: {why}"))
                 .fix("see what is served: pgsvid probe")
         }
-        Outcome::NoCertificate(alert) => Finding::skipped(
+        Outcome::NoCertificate(_, alert) => Finding::skipped(
             Code::ServerTlsUnspoken,
             format!("pgsvid cannot try a login: the server ends the handshake before it shows a certificate ({alert})"),
         )
@@ -272,10 +303,10 @@ fn explain(
                  the rest was not read")
             .fix("find out what listens there (host and port of files.service.options, or of postgres)"),
         Outcome::Password => Finding::failure(Code::LoginPassword, format!("PostgreSQL asks role {role} for a password, in addition to or instead of the certificate"))
-            .fix(line_above(login)),
+            .fix(line_above(login, material)),
         Outcome::OtherMethod => Finding::failure(Code::LoginOtherLine, format!("PostgreSQL asks role {role} for a login by another method than the certificate, such as gss or oauth"))
-            .fix(line_above(login)),
-        Outcome::LoginRefused { code, text } => match code.as_str() {
+            .fix(line_above(login, material)),
+        Outcome::LoginRefused(LoginRefusal { code, text, .. }) => match code.as_str() {
             "28000" | "28P01" => {
                 let login = diagnose::RefusedLogin {
                     role,
@@ -283,8 +314,8 @@ fn explain(
                     from: from.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST)),
                     leaf: material.leaf(),
                     replication: login.replication,
-                    groups,
-                    to,
+                    groups: *groups,
+                    to: *to,
                     message: &text,
                     psql,
                 };
@@ -323,9 +354,9 @@ fn explain(
 }
 
 /// The line to put above the one that asks for something else.
-fn line_above(login: &Login<'_>) -> String {
+fn line_above(login: &Login<'_>, material: &Material) -> String {
     let database = if login.replication { "replication".to_owned() } else { word(login.database) };
-    let (method, mapping) = diagnose::by_certificate(login.material.leaf(), login.role);
+    let (method, mapping) = diagnose::by_certificate(material.leaf(), login.role);
     let also = mapping.map(|line| format!(", and `{line}` into pg_ident.conf")).unwrap_or_default();
     format!(
         "put `hostssl {database} {} all {method}` above the line that asks for it{also}, then reload",

@@ -85,6 +85,10 @@ pub(super) fn offline(config: &Config) -> Section {
         );
         section.add(Finding::ok(Code::Configuration, text));
     }
+    for client in &config.rotation.clients {
+        let text = format!("client {}: {}, after each publication", client.name, client.shown());
+        section.add(Finding::ok(Code::Configuration, text));
+    }
     for hook in &config.rotation.hooks {
         let (name, when) = (&hook.name, hook.when.name());
         let text = format!("hook {name}, after each set is {when}");

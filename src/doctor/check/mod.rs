@@ -4,6 +4,7 @@
 
 mod access;
 mod certificates;
+mod client;
 mod client_login;
 mod clients;
 mod configuration;
@@ -131,6 +132,9 @@ pub async fn check(config: &Config, environment: &Environment, scope: &Scope) ->
     } else {
         sections.extend(access_files.as_ref().and_then(patroni::unwatched));
     }
+    for client in &config.rotation.clients {
+        sections.push(client::section(client, on_disk).await);
+    }
     sections.extend(hooks::section(config));
     if let Some(role) = &scope.as_client
         && config.rotation.servers.is_empty()
@@ -138,7 +142,8 @@ pub async fn check(config: &Config, environment: &Environment, scope: &Scope) ->
         let unknown = postgresql::none();
         sections.push(client_login::section(config, None, &unknown, on_disk, None, role).await);
     }
-    if scope.as_client.is_none() && config.rotation.servers.is_empty() {
+    let logs_in = scope.as_client.is_some() || !config.rotation.clients.is_empty();
+    if !logs_in && config.rotation.servers.is_empty() {
         sections.extend(client_login::untried(config));
     }
     sections.extend(clients::sections(config, environment, on_disk));

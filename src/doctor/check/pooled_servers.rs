@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use crate::config::Config;
 use crate::doctor::finding::{Code, Finding};
-use crate::doctor::host_name;
+use crate::login;
 use crate::material::Material;
 use crate::pgbouncer::{self, Backend, Settings};
 use crate::text::shown;
@@ -32,7 +32,7 @@ pub(super) fn findings(
     hosts.dedup_by(|a, b| a.host == b.host);
     hosts
         .into_iter()
-        .filter(|backend| !host_name::matches(material.leaf(), &backend.host))
+        .filter(|backend| !login::matches(material.leaf(), &backend.host))
         .map(|backend| unnamed(backend, settings, material))
         .collect()
 }

@@ -7,10 +7,10 @@ use rustls::AlertDescription;
 
 use crate::diagnose;
 use crate::doctor::finding::{Code, Finding, Group, Section};
-use crate::doctor::host_name;
 use crate::doctor::unverifiable::unchecked;
 use crate::doctor::words::{self, for_shell, remaining};
 use crate::files;
+use crate::login;
 use crate::material::reading::{self, Item};
 use crate::material::{
     By, Certificate, Fault, Refusal, Rejection, Usage, Warning, validity, verify_path,
@@ -187,7 +187,7 @@ fn of_path(served: &Served, address: &str, bundle: &Bundle, now: SystemTime) -> 
 /// whose server this is, and with that name another server could impersonate the host.
 fn of_name(leaf: &Certificate, host: &str) -> Finding {
     let shown_host = ascii(host);
-    if host_name::matches(leaf, host) {
+    if login::matches(leaf, host) {
         return Finding::ok(
             Code::ServedName,
             format!("sslmode=verify-full accepts it for {shown_host}"),

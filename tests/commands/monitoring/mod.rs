@@ -161,16 +161,24 @@ fn a_name_that_is_not_exposed_is_found() {
     }
 }
 
-/// A database that is looked after, and where to ask about it. Its role may see sessions.
+/// A database that is looked after, with a client, and where to ask about it. Its role may see sessions.
 fn database() -> (Setup, Pgsvid, SocketAddr) {
-    let setup = Setup::new(PGSVID);
+    let setup = Setup::builder(PGSVID)
+        .cluster(|cluster| cluster.hba("hostssl postgres localhost 127.0.0.1/32 cert"))
+        .create();
     let address = free_address();
     let hook = "[[hooks]]\nname = 'pooler'\ncommand = ['/bin/true']\n";
-    setup.configure(&format!("{hook}[health]\nlisten = '{address}'"));
+    let port = setup.cluster.port();
+    let client = format!(
+        "[client.options]\nuser = 'localhost'\ndbname = 'postgres'\nhost = 'localhost'\nhostaddr = '127.0.0.1'\nport = {port}\n"
+    );
+    setup.configure(&format!("{hook}{client}[health]\nlisten = '{address}'"));
     let pgsvid = setup.start();
     setup.cluster.sql("postgres", "postgres", "GRANT pg_read_all_stats TO pgsvid");
+    setup.cluster.sql("postgres", "postgres", "CREATE ROLE localhost LOGIN");
     setup.agent.rotate().unwrap();
     pgsvid.current(2);
+    pgsvid.event("client-admitted");
     // They are counted once the rotation is proven.
     let counted = || get(address, "/metrics").contains("\npgsvid_sessions{");
     eventually(LIMIT, "the sessions are counted", counted);

@@ -72,14 +72,18 @@ fn the_pods_of_the_examples_start_serve_and_rotate() {
         let fetch = Container::start(place, "initContainers", "pgsvid-fetch", &pgsvid());
         assert!(fetch.program().wait_exit(LIMIT).success());
         assert!(fetch.program().standard_output().starts_with(&client_id));
-        let own = Container::start(place, "initContainers", "pgsvid", &pgsvid());
+        let service = server.only("Service")["metadata"]["name"].as_str().unwrap();
+        let hosts = format!("{} {service}", database.address);
+        let mut image = pgsvid();
+        image.files.push(("/etc/hosts", format!("127.0.0.1 localhost\n{hosts}\n")));
+        let own = Container::start(place, "initContainers", "pgsvid", &image);
         own.wait_running();
         eventually(LIMIT, "the client's start-up probe passes", || {
             own.probe(place, "initContainers", "startupProbe")
         });
         assert!(own.probe(place, "initContainers", "livenessProbe"));
-        let service = server.only("Service")["metadata"]["name"].as_str().unwrap();
-        let hosts = format!("{} {service}", database.address);
+        // It has logged in as the application does.
+        own.program().wait_for_event(LIMIT, |event| event["event"] == "client-admitted");
         let app = Container::start(place, "containers", "app", &postgres(&hosts));
         let let_in = |line: &str| line.starts_with("dbclient|TLSv1.3|") && line.ends_with("|2");
         let first = app.program().wait_for(LIMIT, let_in);

@@ -37,7 +37,7 @@ pub use settings::{concerns, unasked};
 pub use superuser::{SocketUser, named, superuser_logins};
 pub use unspoken::{unspoken, without_clients, wrong_curve};
 pub(crate) use verdict::served_until;
-pub use verdict::{explain, never_read, outlived};
+pub use verdict::{explain, never_read, of_client, outlived};
 
 use pgsvid_base::finding::{Code, Finding};
 

@@ -107,6 +107,32 @@ pub fn explain(verdict: Verdict, facts: &Facts, now: SystemTime) -> Finding {
             );
             finding(Code::VerdictOldAuthorities, text, cause, fix).about(object)
         }
+        login => of_client(login, address),
+    }
+}
+
+/// The meaning of a verdict that only a login as a client has.
+#[must_use]
+pub fn of_client(verdict: Verdict, address: &str) -> Finding {
+    let failure = |code, text: String| Finding::failure(code, text);
+    match verdict {
+        Verdict::Admitted => Finding::ok(
+            Code::VerdictAdmitted,
+            format!("the server at {address} lets the client in with the published certificate"),
+        ),
+        Verdict::PasswordAsked => failure(
+            Code::VerdictPasswordAsked,
+            format!("the server at {address} asks the client for more than its certificate"),
+        ),
+        Verdict::ServerUntrusted => failure(
+            Code::VerdictServerUntrusted,
+            format!("the client does not trust the server at {address}"),
+        ),
+        Verdict::Unavailable => failure(
+            Code::VerdictUnavailable,
+            format!("the server at {address} takes no new session at the moment"),
+        ),
+        _ => failure(Code::VerdictRefused, format!("the server at {address} refuses the client")),
     }
 }
 

@@ -3,7 +3,7 @@
 use std::time::SystemTime;
 
 use super::Error;
-use crate::diagnose::served_until;
+use crate::diagnose::{of_client, served_until};
 use crate::verify::{self, Answer, ClientSettings, Expected, Facts, Verdict, alert_name};
 use pgsvid_base::finding::{Code, Finding};
 
@@ -160,6 +160,7 @@ pub fn explain(verdict: Verdict, facts: &Facts, asked: Option<bool>, now: System
             "wait for the next renewal, or restart Patroni (docs/patroni.md); next time publish the new authority, and the \
              certificate after the next renewal",
         ),
+        login => of_client(login, address),
     }
 }
 

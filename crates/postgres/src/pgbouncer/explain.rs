@@ -7,7 +7,7 @@ use std::time::SystemTime;
 use super::Error;
 use super::ini::{BesidePart, Included, Unread};
 use super::settings::{ClientTls, Settings, TlsFile, TlsFiles};
-use crate::diagnose::served_until;
+use crate::diagnose::{of_client, served_until};
 use crate::sql;
 use crate::survey::Lead;
 use crate::verify::{self, Answer, Expected, Facts, Reception, Verdict, alert_name};
@@ -278,6 +278,7 @@ pub fn explain(verdict: Verdict, facts: &Facts, now: SystemTime) -> Finding {
             )
             .about(object)
         }
+        login => of_client(login, address),
     }
 }
 

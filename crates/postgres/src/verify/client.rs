@@ -31,11 +31,22 @@ impl Client {
             return None;
         }
         verify_path(leaf, &intermediates, &authorities, Usage::Client, now).ok()?;
+        Self::unchecked(material)
+    }
+
+    /// The material's leaf, for a login, which shows what the server thinks of it; `None` if its key cannot be used.
+    #[must_use]
+    pub fn unchecked(material: &Material) -> Option<Self> {
         let chain =
             material.chain().map(|link| CertificateDer::from(link.der().to_vec())).collect();
         let key = PrivatePkcs8KeyDer::from(material.key().expose());
         let key = any_supported_type(&PrivateKeyDer::Pkcs8(key)).ok()?;
         Some(Self(Arc::new(CertifiedKey::new(chain, key))))
+    }
+
+    /// The chain with its key, for a handshake.
+    pub(crate) fn certified(&self) -> Arc<CertifiedKey> {
+        Arc::clone(&self.0)
     }
 }
 

@@ -63,7 +63,7 @@ impl Expected {
     }
 }
 
-/// The result of a verification: the first that applies, from the top.
+/// The result of a verification: the first that applies, from the top. The last five are only those of a login as a client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Verdict {
     /// Verification is off, or there is no TCP listener, or the server and the probe have no TLS parameters in common.
@@ -84,6 +84,16 @@ pub enum Verdict {
     OldAuthorities,
     /// The published set is served.
     Current,
+    /// A login as a client: the server asks for a password or another proof, in addition to the certificate or instead of it.
+    PasswordAsked,
+    /// A login as a client: the server refuses the certificate, the role or the database.
+    Refused,
+    /// A login as a client: its own checks do not trust the server.
+    ServerUntrusted,
+    /// A login as a client: the server takes no new session at the moment. Nothing is known about the client.
+    Unavailable,
+    /// A login as a client: it has succeeded.
+    Admitted,
 }
 
 impl Expected {
@@ -97,8 +107,38 @@ impl Expected {
 }
 
 impl Verdict {
-    /// All of them, in the order in which they are checked.
-    pub const ALL: [Self; 8] = [
+    /// All of them: those on servers, in the order in which they are checked, then those that only a login as a client can have.
+    pub const ALL: [Self; 13] = [
+        Self::Unverifiable,
+        Self::Unreachable,
+        Self::Plaintext,
+        Self::Expired,
+        Self::Foreign,
+        Self::StillOld,
+        Self::OldAuthorities,
+        Self::Current,
+        Self::PasswordAsked,
+        Self::Refused,
+        Self::ServerUntrusted,
+        Self::Unavailable,
+        Self::Admitted,
+    ];
+
+    /// Those that a login as a client can have.
+    pub const OF_CLIENTS: [Self; 9] = [
+        Self::Unverifiable,
+        Self::Unreachable,
+        Self::Plaintext,
+        Self::Expired,
+        Self::PasswordAsked,
+        Self::Refused,
+        Self::ServerUntrusted,
+        Self::Unavailable,
+        Self::Admitted,
+    ];
+
+    /// Those on a server, in the order in which they are checked.
+    pub const OF_SERVERS: [Self; 8] = [
         Self::Unverifiable,
         Self::Unreachable,
         Self::Plaintext,
@@ -121,13 +161,18 @@ impl Verdict {
             Self::StillOld => "still-old",
             Self::OldAuthorities => "old-authorities",
             Self::Current => "current",
+            Self::PasswordAsked => "password-asked",
+            Self::Refused => "refused",
+            Self::ServerUntrusted => "server-untrusted",
+            Self::Unavailable => "unavailable",
+            Self::Admitted => "admitted",
         }
     }
 
     /// Whether nothing is left to do.
     #[must_use]
     pub fn is_final(self) -> bool {
-        matches!(self, Self::Current | Self::Unverifiable)
+        matches!(self, Self::Current | Self::Unverifiable | Self::Admitted)
     }
 }
 

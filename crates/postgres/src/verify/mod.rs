@@ -23,8 +23,9 @@ pub use client::{Client, Proof, Reception, WRONG_CURVE, wipe_stack};
 pub use exchange::{Unanswered, exchange};
 pub use handshake::{alert, is_too_large};
 pub use judge::{ClientSettings, Expected, Verdict, judge};
-pub(crate) use probe::is_loopback;
-pub use probe::{addresses_of, ask, connect, connect_in_turns, probe, shown_address};
+pub use probe::{addresses_of, ask, connect, connect_in_turns, explain, probe, shown_address};
+pub(crate) use probe::{has_spoken, is_loopback};
+pub(crate) use ssl_request::{Reply, ask as ask_for_tls};
 pub use supported::{
     alert_name, ciphers, groups, has_group, is_without_common_tls, provider, suites, supported_list,
 };

@@ -254,7 +254,7 @@ where
 }
 
 /// Whether a byte has arrived already, without waiting for one; fails if the stream has ended.
-async fn has_spoken<S: AsyncRead + Unpin>(stream: &mut S) -> io::Result<bool> {
+pub(crate) async fn has_spoken<S: AsyncRead + Unpin>(stream: &mut S) -> io::Result<bool> {
     let mut early = [0; 1];
     std::future::poll_fn(|context| {
         let mut early = ReadBuf::new(&mut early);
@@ -279,7 +279,8 @@ fn ended_by(alert: AlertDescription) -> String {
 }
 
 /// The kernel's message, or pgsvid's; never the server's.
-fn explain(error: &io::Error) -> String {
+#[must_use]
+pub fn explain(error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::ConnectionRefused => "nobody listens there".to_owned(),
         io::ErrorKind::PermissionDenied => {

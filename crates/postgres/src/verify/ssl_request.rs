@@ -9,7 +9,7 @@ const SSL_REQUEST: [u8; 8] = [0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x2f];
 
 /// The server's reply.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Reply {
+pub(crate) enum Reply {
     /// `S`: TLS may begin.
     Tls,
     /// `N`: TLS is off.
@@ -22,7 +22,7 @@ pub(super) enum Reply {
 
 /// Requests TLS, and reads exactly one byte: further bytes belong to TLS, and if some have arrived already, somebody has
 /// injected them (CVE-2021-23222).
-pub(super) async fn ask<S>(stream: &mut S) -> io::Result<Reply>
+pub(crate) async fn ask<S>(stream: &mut S) -> io::Result<Reply>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {

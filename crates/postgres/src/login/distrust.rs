@@ -9,12 +9,12 @@ use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{CertificateError, DigitallySignedStruct, SignatureScheme};
 
 use super::host_name;
-use crate::material::{Certificate, Refusal, Usage, verify_path};
-use crate::timing;
+use pgsvid_base::timing;
+use pgsvid_material::{Certificate, Refusal, Usage, verify_path};
 
 /// Why a client does not trust a server.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(super) enum Distrust {
+pub enum Distrust {
     /// OpenSSL refuses the chain.
     #[error("{0}")]
     Chain(Refusal),
@@ -49,7 +49,8 @@ impl Reason {
 #[derive(Debug)]
 pub(super) struct LikeLibpq {
     pub(super) authorities: Vec<Certificate>,
-    pub(super) host: String,
+    /// The name to compare; `None` if only the chain counts.
+    pub(super) host: Option<String>,
     pub(super) algorithms: WebPkiSupportedAlgorithms,
     pub(super) reason: Reason,
 }
@@ -66,7 +67,7 @@ impl LikeLibpq {
         let rest = rest.map_err(|_| Distrust::Malformed)?;
         verify_path(&leaf, &rest, &self.authorities, Usage::Server, timing::now())
             .map_err(Distrust::Chain)?;
-        if host_name::matches(&leaf, &self.host) {
+        if self.host.as_ref().is_none_or(|host| host_name::matches(&leaf, host)) {
             Ok(())
         } else {
             Err(Distrust::Name(Box::new(leaf)))

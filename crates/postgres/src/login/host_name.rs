@@ -2,13 +2,14 @@
 
 use std::net::IpAddr;
 
-use crate::material::{Certificate, Details, names_host};
+use pgsvid_material::{Certificate, Details, names_host};
 
 /// Whether `verify-full` accepts the leaf for `host` (libpq 15 and later: `fe-secure-common.c`, `fe-secure-openssl.c`).
 ///
 /// A name is compared with the DNS names, an address with the IP names. The CN only counts if the certificate has no name of
 /// the same kind as the host.
-pub(super) fn matches(leaf: &Certificate, host: &str) -> bool {
+#[must_use]
+pub fn matches(leaf: &Certificate, host: &str) -> bool {
     let addresses = Details::of(leaf).ip_addresses;
     if leaf.dns_names().iter().any(|name| names_host(name, host)) {
         return true;

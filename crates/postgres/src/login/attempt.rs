@@ -1,0 +1,342 @@
+//! One login: TLS, with the checks of `sslmode` on the server's name and chain, and the start-up message.
+
+use std::io;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls::client::{ResolvesClientCert, Resumption};
+use rustls::pki_types::ServerName;
+use rustls::sign::CertifiedKey;
+use rustls::{AlertDescription, ClientConfig, SignatureScheme};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
+
+use super::direct::{self, Unable};
+use super::distrust::{Distrust, LikeLibpq, Reason};
+use super::start_up::{self, Answer, Refusal, Session};
+use crate::verify::{self, Client};
+use pgsvid_base::text::shown;
+use pgsvid_material::Certificate;
+
+/// Longest time for a login, from the open TCP connection on.
+const LIMIT: Duration = Duration::from_secs(5);
+
+/// The role to log in as, and what to expect of the server.
+#[derive(Debug, Clone)]
+pub struct Login<'a> {
+    /// The name that the server's certificate must have, or its address; also sent to the server, if it is a name (SNI).
+    pub name: &'a str,
+    /// What is compared with the certificate.
+    pub verify: Verify,
+    /// How TLS begins.
+    pub negotiation: Negotiation,
+    /// The role.
+    pub role: &'a str,
+    /// The database.
+    pub database: &'a str,
+    /// Whether it is for replication, which uses no database.
+    pub replication: bool,
+    /// The name of the session, for the server's administrators.
+    pub application_name: &'a str,
+    /// Further parameters of the session.
+    pub parameters: &'a [(String, String)],
+    /// The authorities of which the server's certificate must be.
+    pub authorities: &'a [Certificate],
+    /// The certificate to show, with its key.
+    pub client: &'a Client,
+}
+
+/// The checks of an `sslmode` on the server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verify {
+    /// `verify-full`: chain and name.
+    Full,
+    /// `verify-ca`, and `require` where there is an `sslrootcert`: the chain.
+    Chain,
+}
+
+/// How TLS begins (`sslnegotiation`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Negotiation {
+    /// With an SSLRequest.
+    Request,
+    /// With the handshake, as PostgreSQL 17 and later allow.
+    Direct,
+}
+
+/// The result of one login.
+#[derive(Debug)]
+pub enum Outcome {
+    /// No server answered.
+    Unreachable(String),
+    /// The server has TLS turned off.
+    Plaintext,
+    /// The server answers the request for TLS with an error: it starts, or has no more processes.
+    Busy,
+    /// The server's certificate is not trusted.
+    Untrusted(Distrust),
+    /// TLS failed for another reason.
+    Tls(String),
+    /// The server ended the handshake before it showed a certificate, with this alert if it sent one, and in words.
+    NoCertificate(Option<AlertDescription>, String),
+    /// The server answers a handshake without SSLRequest, but does not confirm PostgreSQL's protocol in it.
+    NoDirectTls,
+    /// The server refused the client certificate, with this alert.
+    Alert(AlertDescription),
+    /// The server refused the curve of the client's key.
+    WrongCurve,
+    /// The connection ended, or the login failed in a way that has no variant of its own: the text says how.
+    ConnectionLost(String),
+    /// The server refused the role, the database, or both.
+    LoginRefused(Refusal),
+    /// The server asks for a password, in addition to the certificate or instead of it.
+    Password,
+    /// It asks for something else, such as GSSAPI or OAuth.
+    OtherMethod,
+    /// The server sent more than a PostgreSQL does at a login.
+    TooMuch,
+    /// The login succeeded, and the session was closed.
+    LoggedIn(Session),
+}
+
+/// Logs in once, at the first host that accepts a connection. Also returns the connection's local address, which the server
+/// sees if there is no NAT, and the server's address; `None` if there was no connection.
+pub async fn attempt(
+    (hosts, port): (&[String], u16),
+    login: &Login<'_>,
+) -> (Outcome, Option<IpAddr>, Option<IpAddr>) {
+    let stream = match verify::connect_in_turns(hosts, port).await {
+        Ok(stream) => stream,
+        Err(why) => return (Outcome::Unreachable(why), None, None),
+    };
+    let from = stream.local_addr().ok().map(|address| address.ip());
+    let to = stream.peer_addr().ok().map(|address| address.ip());
+    let outcome = match timeout(LIMIT, over(stream, login)).await {
+        Ok(outcome) => outcome,
+        Err(_) => Outcome::Unreachable(
+            "the server accepts the connection, but does not answer".to_owned(),
+        ),
+    };
+    (outcome, from, to)
+}
+
+/// Logs in over an open connection. It has no limit of time.
+pub async fn over<S>(mut stream: S, login: &Login<'_>) -> Outcome
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    if login.negotiation == Negotiation::Request {
+        match direct::request(&mut stream).await {
+            Ok(()) => {}
+            Err(Unable::Plaintext) => return Outcome::Plaintext,
+            Err(Unable::Error) => return Outcome::Busy,
+            Err(Unable::Foreign(why)) => return Outcome::Tls(why.to_owned()),
+            Err(Unable::Io(error)) => return Outcome::NoCertificate(None, explain(&error)),
+        }
+    }
+    let reason = Reason::default();
+    let (config, name) = match prepare(login, &reason) {
+        Ok(prepared) => prepared,
+        Err(error) => return Outcome::Tls(tls_error_text(&error)),
+    };
+    let stream = match TlsConnector::from(Arc::new(config)).connect(name, stream).await {
+        Ok(stream) => stream,
+        Err(error) => return failed(&error, &reason),
+    };
+    if login.negotiation == Negotiation::Direct
+        && stream.get_ref().1.alpn_protocol() != Some(direct::ALPN)
+    {
+        return Outcome::NoDirectTls;
+    }
+    let database =
+        if login.replication { ("replication", "true") } else { ("database", login.database) };
+    let own = [("user", login.role), database, ("application_name", login.application_name)];
+    let more = login.parameters.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+    match start_up::log_in(stream, own.into_iter().chain(more)).await {
+        Ok(Answer::Welcome(session)) => Outcome::LoggedIn(session),
+        Ok(Answer::Password) => Outcome::Password,
+        Ok(Answer::OtherMethod) => Outcome::OtherMethod,
+        Ok(Answer::Refused(refusal)) => Outcome::LoginRefused(refusal),
+        Ok(Answer::TooMuch) => Outcome::TooMuch,
+        Err(error) => failed(&error, &reason),
+    }
+}
+
+/// The result of a failed handshake, or of a start-up message that was not answered.
+fn failed(error: &io::Error, reason: &Reason) -> Outcome {
+    if let Some(distrust) = reason.take() {
+        return Outcome::Untrusted(distrust);
+    }
+    let has_seen_one = reason.has_seen_one();
+    match rustls_error(error) {
+        Some(rustls::Error::AlertReceived(alert)) if !has_seen_one => {
+            Outcome::NoCertificate(Some(*alert), format!("alert {}", verify::alert_name(*alert)))
+        }
+        Some(rustls::Error::AlertReceived(verify::WRONG_CURVE)) => Outcome::WrongCurve,
+        Some(rustls::Error::AlertReceived(alert)) => Outcome::Alert(*alert),
+        Some(error) => Outcome::Tls(tls_error_text(error)),
+        None if has_seen_one => Outcome::ConnectionLost(explain(error)),
+        None => Outcome::NoCertificate(None, explain(error)),
+    }
+}
+
+fn rustls_error(error: &io::Error) -> Option<&rustls::Error> {
+    error.get_ref()?.downcast_ref()
+}
+
+fn explain(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::UnexpectedEof => "the server ended the connection".to_owned(),
+        _ => shown(&error.to_string()),
+    }
+}
+
+/// A TLS error as text. rustls' message for a bad certificate contains the certificate's bytes. [`LikeLibpq`] records distrust
+/// itself, so what is left of `InvalidCertificate` is a wrong signature in the handshake.
+fn tls_error_text(error: &rustls::Error) -> String {
+    match error {
+        rustls::Error::InvalidCertificate(_) => {
+            "the server does not prove that it has its certificate's key".to_owned()
+        }
+        rustls::Error::InvalidMessage(rustls::InvalidMessage::HandshakePayloadTooLarge) => {
+            "one message of the server's handshake has more than 64 KiB: ssl_cert_file or ssl_ca_file has far too many certificates"
+                .to_owned()
+        }
+        error => shown(&error.to_string()),
+    }
+}
+
+fn prepare(
+    login: &Login<'_>,
+    reason: &Reason,
+) -> Result<(ClientConfig, ServerName<'static>), rustls::Error> {
+    let provider = verify::provider();
+    let verifier = LikeLibpq {
+        authorities: login.authorities.to_vec(),
+        host: (login.verify == Verify::Full).then(|| login.name.to_owned()),
+        algorithms: provider.signature_verification_algorithms,
+        reason: reason.clone(),
+    };
+    let mut config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(verifier))
+        .with_client_cert_resolver(Arc::new(Shown(login.client.certified())));
+    config.resumption = Resumption::disabled();
+    if login.negotiation == Negotiation::Direct {
+        config.alpn_protocols = vec![direct::ALPN.to_vec()];
+    }
+    let name = match ServerName::try_from(login.name.to_owned()) {
+        Ok(name) => name,
+        // libpq sends no name then, and only looks at the chain.
+        Err(_) if login.verify == Verify::Chain => {
+            ServerName::IpAddress(std::net::Ipv4Addr::LOCALHOST.into())
+        }
+        Err(_) => {
+            let why = format!("{:?} is not a host name", login.name);
+            return Err(rustls::Error::General(why));
+        }
+    };
+    Ok((config, name))
+}
+
+/// Shows the certificate to every server that asks for one, whichever authorities it names.
+#[derive(Debug)]
+struct Shown(Arc<CertifiedKey>);
+
+impl ResolvesClientCert for Shown {
+    fn resolve(&self, _: &[&[u8]], _: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
+        Some(Arc::clone(&self.0))
+    }
+
+    fn has_certs(&self) -> bool {
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use dev_agent::{Authority, Entry, Svid};
+    use rustls::ServerConfig;
+    use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer};
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpListener;
+    use tokio_rustls::TlsAcceptor;
+    use zeroize::Zeroizing;
+
+    use super::*;
+    use pgsvid_base::timing;
+    use pgsvid_material::{Expectations, Material, Offer};
+
+    /// A server that does a handshake, and then sends the same bytes again and again; returns how many bytes it could send.
+    async fn talk(listener: TcpListener, svid: Svid, words: Vec<u8>) -> usize {
+        let chain = svid.chain.into_iter().map(CertificateDer::from).collect();
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config = ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(chain, PrivatePkcs8KeyDer::from(svid.key).into())
+            .unwrap();
+        let (mut stream, _) = listener.accept().await.unwrap();
+        stream.read_exact(&mut [0; 8]).await.unwrap();
+        stream.write_all(b"S").await.unwrap();
+        let mut stream = TlsAcceptor::from(Arc::new(config)).accept(stream).await.unwrap();
+        stream.write_all(&message(b'R', &[0; 4])).await.unwrap();
+        let mut count = 0;
+        while stream.write_all(&words).await.is_ok() {
+            count += words.len();
+        }
+        count
+    }
+
+    fn message(kind: u8, body: &[u8]) -> Vec<u8> {
+        let length = u32::try_from(body.len() + 4).unwrap();
+        [&[kind][..], &length.to_be_bytes(), body].concat()
+    }
+
+    #[tokio::test]
+    async fn a37_a_server_that_says_more_than_it_may_is_not_listened_to() {
+        let authority = Authority::new("example.org", false).unwrap();
+        let entry = Entry::new("spiffe://example.org/db").dns("localhost");
+        let svid = authority.issue(&entry).unwrap();
+        let offer = Offer {
+            spiffe_id: Some(svid.spiffe_id.clone()),
+            hint: String::new(),
+            chain: svid.chain.concat(),
+            key: Zeroizing::new(svid.key.clone()),
+            bundle: svid.bundle.concat(),
+        };
+        let material = Material::check(offer, &Expectations::default(), timing::now()).unwrap();
+        for words in [
+            message(b'N', b"SNOTICE\0\0").repeat(1000),
+            message(b'S', &[b"a\0", &[b'x'; 9000][..], b"\0"].concat()),
+            [&[b'E', 0x7f, 0xff, 0xff, 0xff][..], &vec![b'x'; 60_000]].concat(),
+        ] {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let port = listener.local_addr().unwrap().port();
+            let server = tokio::spawn(talk(listener, svid.clone(), words));
+            let hosts = ["127.0.0.1".to_owned()];
+            let authorities: Vec<Certificate> = material.authorities().cloned().collect();
+            let login = Login {
+                name: "localhost",
+                verify: Verify::Full,
+                negotiation: Negotiation::Request,
+                role: "app",
+                database: "postgres",
+                replication: false,
+                application_name: "test",
+                parameters: &[],
+                authorities: &authorities,
+                client: &Client::unchecked(&material).unwrap(),
+            };
+            let (outcome, ..) = attempt((&hosts, port), &login).await;
+            assert!(matches!(outcome, Outcome::TooMuch), "{outcome:?}");
+            // The rest is in the kernel's buffers.
+            let count = server.await.unwrap();
+            assert!(count < 16 * 1024 * 1024, "{count}");
+        }
+    }
+}

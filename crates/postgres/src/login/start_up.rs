@@ -1,0 +1,205 @@
+//! The start-up message and the server's answer (PostgreSQL: "Frontend/Backend Protocol", "Start-up").
+
+use std::io;
+
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+
+use crate::verify::alert;
+use pgsvid_base::text::shown;
+
+/// Version 3.0.
+const VERSION: [u8; 4] = [0, 3, 0, 0];
+/// The end of a session.
+const TERMINATE: [u8; 5] = [b'X', 0, 0, 0, 4];
+/// Longest message in bytes, and most messages that are read. A server that sends more is not trusted to be PostgreSQL.
+const LONGEST: u32 = 64 * 1024;
+const MOST: usize = 200;
+
+/// The server's answer.
+#[derive(Debug)]
+pub(super) enum Answer {
+    /// The login succeeded, and the session was closed.
+    Welcome(Session),
+    /// It asks for a password, too.
+    Password,
+    /// It asks for something else, such as GSSAPI.
+    OtherMethod,
+    /// It refuses.
+    Refused(Refusal),
+    /// It sends more than PostgreSQL would.
+    TooMuch,
+}
+
+/// What the server has reported of a new session (`ParameterStatus`); `None` if it has not. PostgreSQL reports both from 14 on.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Session {
+    /// Whether the server is a standby.
+    pub in_hot_standby: Option<bool>,
+    /// Whether transactions are read-only by default.
+    pub read_only: Option<bool>,
+}
+
+/// A server's refusal.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Refusal {
+    /// SQLSTATE
+    pub code: String,
+    /// Its message, shortened and escaped.
+    pub text: String,
+    /// The function of PostgreSQL that refused, which no language changes; empty from PgBouncer.
+    pub routine: String,
+}
+
+/// Sends the start-up message with these parameters, reads the answer, and closes the session.
+pub(super) async fn log_in<'a>(
+    mut stream: impl AsyncRead + AsyncWrite + Unpin,
+    parameters: impl IntoIterator<Item = (&'a str, &'a str)>,
+) -> io::Result<Answer> {
+    // A server that has refused the certificate has closed the connection by now. Its alert can still be read.
+    let sent = send(&mut stream, parameters).await;
+    let answer = answer(&mut stream).await;
+    match (sent, answer) {
+        (Err(error), Err(other)) if alert(&other).is_none() => Err(error),
+        (_, answer) => answer,
+    }
+}
+
+async fn send<'a>(
+    stream: &mut (impl AsyncWrite + Unpin),
+    parameters: impl IntoIterator<Item = (&'a str, &'a str)>,
+) -> io::Result<()> {
+    let mut packet = VERSION.to_vec();
+    for text in parameters.into_iter().flat_map(|(name, value)| [name, value]) {
+        if text.contains('\0') {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
+        packet.extend(text.as_bytes());
+        packet.push(0);
+    }
+    packet.push(0);
+    let length = u32::try_from(packet.len() + 4).map_err(io::Error::other)?;
+    stream.write_all(&[&length.to_be_bytes()[..], &packet].concat()).await?;
+    stream.flush().await
+}
+
+async fn answer(stream: &mut (impl AsyncRead + AsyncWrite + Unpin)) -> io::Result<Answer> {
+    let mut session = Session::default();
+    for _ in 0..MOST {
+        let kind = stream.read_u8().await?;
+        let length = stream.read_u32().await?;
+        if !(4..LONGEST).contains(&length) {
+            return Ok(Answer::TooMuch);
+        }
+        let mut body = vec![0; length as usize - 4];
+        stream.read_exact(&mut body).await?;
+        match kind {
+            // The first number is the requested method; 0 means none. 3, 5 and 10 ask for a password: in clear, md5, SASL.
+            b'R' => match body.get(..4) {
+                Some([0, 0, 0, 0]) => {}
+                Some([0, 0, 0, 3 | 5]) => return Ok(Answer::Password),
+                Some([0, 0, 0, 10]) if body.get(4..).is_some_and(is_scram) => {
+                    return Ok(Answer::Password);
+                }
+                _ => return Ok(Answer::OtherMethod),
+            },
+            b'S' => session.note(&body),
+            b'E' => return Ok(Answer::Refused(refused(&body))),
+            b'Z' => {
+                // The login has succeeded, whatever becomes of the farewell.
+                drop(stream.write_all(&TERMINATE).await);
+                drop(stream.shutdown().await);
+                return Ok(Answer::Welcome(session));
+            }
+            _ => {}
+        }
+    }
+    Ok(Answer::TooMuch)
+}
+
+/// Whether the first of these SASL mechanisms is one for passwords. PostgreSQL 18 has OAUTHBEARER, too.
+fn is_scram(mechanisms: &[u8]) -> bool {
+    mechanisms.starts_with(b"SCRAM-")
+}
+
+impl Session {
+    /// Records a parameter that matters.
+    fn note(&mut self, body: &[u8]) {
+        let mut parts = body.split(|byte| *byte == 0);
+        let (Some(name), Some(value)) = (parts.next(), parts.next()) else { return };
+        let value = Some(value == b"on");
+        match name {
+            b"in_hot_standby" => self.in_hot_standby = value,
+            b"default_transaction_read_only" => self.read_only = value,
+            _ => {}
+        }
+    }
+}
+
+/// The relevant fields of an error: C is the SQLSTATE, M the message, R the routine.
+fn refused(body: &[u8]) -> Refusal {
+    let field = |kind: u8| {
+        let fields = body.split(|byte| *byte == 0);
+        let found =
+            fields.filter_map(|field| field.split_first()).find(|(first, _)| **first == kind);
+        shown(&String::from_utf8_lossy(found.map_or(&[][..], |(_, text)| text)))
+    };
+    Refusal { code: field(b'C'), text: field(b'M'), routine: field(b'R') }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn message(kind: u8, body: &[u8]) -> Vec<u8> {
+        let length = u32::try_from(body.len() + 4).unwrap();
+        [&[kind][..], &length.to_be_bytes(), body].concat()
+    }
+
+    async fn answered(words: &[&[u8]]) -> (io::Result<Answer>, Vec<u8>) {
+        let (ours, mut theirs) = tokio::io::duplex(1 << 16);
+        theirs.write_all(&words.concat()).await.unwrap();
+        let answer = log_in(ours, [("user", "app"), ("database", "db")]).await;
+        let mut sent = Vec::new();
+        theirs.read_to_end(&mut sent).await.unwrap();
+        (answer, sent)
+    }
+
+    #[tokio::test]
+    async fn each_answer_is_told_from_the_others_and_only_a_welcome_gets_a_farewell() {
+        let start = b"\0\0\0\x1e\0\x03\0\0user\0app\0database\0db\0\0";
+        let authenticated = message(b'R', &[0; 4]);
+        let standby = message(b'S', b"in_hot_standby\0on\0");
+        let ready = message(b'Z', b"I");
+        let (answer, sent) = answered(&[&authenticated, &standby, &ready]).await;
+        let Ok(Answer::Welcome(session)) = answer else { panic!("{answer:?}") };
+        assert_eq!(session, Session { in_hot_standby: Some(true), read_only: None });
+        assert_eq!(sent, [&start[..], &TERMINATE].concat());
+
+        for (method, is_password) in [
+            (&[0, 0, 0, 3][..], true),
+            (&[0, 0, 0, 5, 1, 2, 3, 4], true),
+            (b"\0\0\0\x0aSCRAM-SHA-256-PLUS\0SCRAM-SHA-256\0\0", true),
+            (b"\0\0\0\x0aOAUTHBEARER\0\0", false),
+            (&[0, 0, 0, 7], false),
+            (&[], false),
+        ] {
+            let (answer, sent) = answered(&[&message(b'R', method)]).await;
+            assert_eq!(matches!(answer, Ok(Answer::Password)), is_password, "{answer:?}");
+            assert_eq!(matches!(answer, Ok(Answer::OtherMethod)), !is_password, "{answer:?}");
+            assert_eq!(sent, start, "nothing follows the start-up message");
+        }
+
+        let fields = b"SFATAL\0C28000\0Mno entry\0Rauth_failed\0\0";
+        let (answer, _) = answered(&[&message(b'E', fields)]).await;
+        let Ok(Answer::Refused(refusal)) = answer else { panic!("{answer:?}") };
+        let shown = (refusal.code.as_str(), refusal.text.as_str(), refusal.routine.as_str());
+        assert_eq!(shown, ("28000", "no entry", "auth_failed"));
+    }
+
+    #[tokio::test]
+    async fn a_parameter_with_a_nul_byte_is_not_sent() {
+        let (ours, _theirs) = tokio::io::duplex(64);
+        let error = send(&mut { ours }, [("user", "a\0b")]).await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
+    }
+}

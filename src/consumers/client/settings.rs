@@ -1,0 +1,176 @@
+//! Where a client logs in, as which role, and what its connection string asks for.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use crate::login::{Negotiation, Session, Verify};
+use crate::text::shown;
+use crate::verify::shown_address;
+
+/// A login that pgsvid tries, as the application makes it.
+#[derive(Debug, Clone)]
+pub struct ClientLogin {
+    /// Its name, which no other consumer has.
+    pub name: String,
+    /// The hosts, in the order in which libpq tries them; at least one.
+    pub hosts: Vec<Host>,
+    /// The role.
+    pub role: String,
+    /// The database.
+    pub database: String,
+    /// Further parameters of the session.
+    pub parameters: Vec<(String, String)>,
+    /// What is compared with the server's certificate.
+    pub verify: Verify,
+    /// How TLS begins.
+    pub negotiation: Negotiation,
+    /// The state that the server must be in.
+    pub target: TargetState,
+    /// How long connecting to one address may take, and the login there.
+    pub limit: Duration,
+    /// How often to log in when nothing has changed.
+    pub every: Duration,
+    /// Whether pgsvid is not ready while the client is refused.
+    pub readiness: bool,
+    /// Whether servers of the same configuration may be those that the client reaches: then it waits for their proof.
+    pub follows_servers: bool,
+}
+
+impl ClientLogin {
+    /// Whether a name is looked up for each login.
+    #[must_use]
+    pub fn looks_up(&self) -> bool {
+        self.hosts.iter().any(|host| matches!(host.dial, Dial::LookUp(_)))
+    }
+
+    /// Role, database and hosts, for the log.
+    #[must_use]
+    pub fn shown(&self) -> String {
+        let hosts = self.hosts.iter().map(|host| shown_address(&host.name, host.port));
+        let hosts = hosts.collect::<Vec<_>>().join(",");
+        shown(&format!("{} in {} at {hosts}", self.role, self.database))
+    }
+}
+
+/// One entry of a host list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Host {
+    /// The name that the server's certificate must have under `verify-full`.
+    pub name: String,
+    /// What is dialled.
+    pub dial: Dial,
+    /// The port.
+    pub port: u16,
+}
+
+/// What is dialled for one host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Dial {
+    /// A name or an address; a name is looked up for each login.
+    LookUp(String),
+    /// The addresses that a name had when it was looked up.
+    Addresses(Vec<IpAddr>),
+    /// The name could not be looked up, for this reason.
+    Unresolved(String),
+}
+
+impl Host {
+    /// The host with its name looked up, for a process that cannot do so later. Blocks.
+    pub fn look_up(&mut self) {
+        let Dial::LookUp(name) = &self.dial else { return };
+        let target = crate::verify::Target::Address(name.clone(), self.port);
+        self.dial = match target.resolved() {
+            Ok(target) => {
+                let hosts = target.hosts(None, self.port).unwrap_or_default().0;
+                Dial::Addresses(hosts.iter().filter_map(|host| host.parse().ok()).collect())
+            }
+            Err(error) => Dial::Unresolved(error.to_string()),
+        };
+    }
+}
+
+/// `target_session_attrs`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum TargetState {
+    /// Any server.
+    #[default]
+    Any,
+    /// One whose sessions can write.
+    ReadWrite,
+    /// One whose sessions cannot write.
+    ReadOnly,
+    /// One that is no standby.
+    Primary,
+    /// A standby.
+    Standby,
+    /// A standby, or any server if none is.
+    PreferStandby,
+}
+
+impl TargetState {
+    /// All of them, with libpq's names.
+    pub const NAMES: [(&str, Self); 6] = [
+        ("any", Self::Any),
+        ("read-write", Self::ReadWrite),
+        ("read-only", Self::ReadOnly),
+        ("primary", Self::Primary),
+        ("standby", Self::Standby),
+        ("prefer-standby", Self::PreferStandby),
+    ];
+
+    /// Whether a session is in this state; `None` if the server does not tell (PostgreSQL before 14, PgBouncer).
+    pub(super) fn is_met(self, session: Session) -> Option<bool> {
+        let standby = session.in_hot_standby;
+        let writes = match (standby, session.read_only) {
+            (Some(true), _) | (_, Some(true)) => Some(false),
+            (Some(false), Some(false)) => Some(true),
+            _ => None,
+        };
+        match self {
+            Self::Any => Some(true),
+            Self::ReadWrite => writes,
+            Self::ReadOnly => writes.map(|writes| !writes),
+            Self::Primary => standby.map(|standby| !standby),
+            Self::Standby | Self::PreferStandby => standby,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_session_is_in_a_state_as_libpq_decides() {
+        let session = |in_hot_standby, read_only| Session { in_hot_standby, read_only };
+        let (yes, no) = (Some(true), Some(false));
+        let (primary, standby, frozen) = (session(no, no), session(yes, no), session(no, yes));
+        let silent = Session::default();
+        for (state, met) in [
+            (TargetState::Any, [yes, yes, yes, yes]),
+            (TargetState::ReadWrite, [yes, no, no, None]),
+            (TargetState::ReadOnly, [no, yes, yes, None]),
+            (TargetState::Primary, [yes, no, yes, None]),
+            (TargetState::Standby, [no, yes, no, None]),
+            (TargetState::PreferStandby, [no, yes, no, None]),
+        ] {
+            let found = [primary, standby, frozen, silent].map(|session| state.is_met(session));
+            assert_eq!(found, met, "{state:?}");
+        }
+    }
+
+    #[test]
+    fn a_name_that_has_no_address_is_kept_with_the_reason() {
+        let host = |dial: &str| Host {
+            name: "db".to_owned(),
+            dial: Dial::LookUp(dial.to_owned()),
+            port: 5432,
+        };
+        let mut known = host("127.0.0.1");
+        known.look_up();
+        assert_eq!(known.dial, Dial::Addresses(vec![[127, 0, 0, 1].into()]));
+        let mut unknown = host("no such name");
+        unknown.look_up();
+        assert!(matches!(unknown.dial, Dial::Unresolved(_)), "{unknown:?}");
+    }
+}
