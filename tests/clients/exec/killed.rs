@@ -36,7 +36,8 @@ fn j11_a_daemon_that_is_killed_harms_no_application() {
     event_after(&program, mark, "set-adopted");
     exec.agent.rotate().unwrap();
     eventually(LIMIT, "it was started again", || count(&program, "application-started") == 3);
-    assert_eq!(program.terminate(LIMIT).code(), Some(0));
+    // The shell may not have come to its trap.
+    assert!([Some(0), Some(143)].contains(&program.terminate(LIMIT).code()));
 }
 
 #[test]

@@ -96,7 +96,9 @@ fn b89_a_daemon_that_floods_its_parent_costs_it_no_core() {
         \x20   select.select([], [got], [], 1)\n\
         \x20   try: os.write(got, message)\n\
         \x20   except BlockingIOError: pass\n";
-    for message in [vec![b'r'], vec![b'r'; 4000], request(200), request(0).repeat(200)] {
+    // That a set is published, with its sum.
+    let ready = [&[b'r'][..], &[0; 32]].concat();
+    for message in [ready.clone(), ready.repeat(120), request(200), request(0).repeat(200)] {
         let message = message.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
         let channel = channels(daemon)[0].to_string();
         let arguments = ["-c", flood, &daemon.0.to_string(), &channel, &message];
