@@ -22,6 +22,7 @@ mod schema;
 mod server;
 mod sessions;
 mod source;
+mod tokens;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
@@ -64,6 +65,8 @@ pub struct Config {
     pub roles: RoleMap,
     /// Name of the file that the map is published as, if it is published.
     pub ident: Option<String>,
+    /// The files with tokens, and that of the JWT bundle.
+    pub tokens: Option<crate::tokens::Settings>,
     /// The settings of the rotation loop.
     pub rotation: rotation::Settings,
     /// Where to listen for status requests, if anywhere.
@@ -185,6 +188,7 @@ fn assemble(
         .map(|(name, verify)| hooks::Consumer { name, target: &verify.target })
         .collect();
     let hooks = hooks::hooks(&resolver, file, &place, &consumers)?;
+    let tokens = tokens::tokens(&resolver, file, &source, &place)?;
     if place.directory().is_none() && consumers.is_empty() && hooks.is_empty() {
         return Err(Error::NoReaders);
     }
@@ -208,6 +212,7 @@ fn assemble(
         services,
         roles,
         ident,
+        tokens,
         rotation,
         health,
         sandbox,

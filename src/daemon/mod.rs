@@ -31,6 +31,7 @@ use crate::publish::{self, Opened, Place, Publisher};
 use crate::rotation::{self, Rotation};
 use crate::source::{self, Source};
 use crate::status::Status;
+use crate::tokens::Tokens;
 use crate::watching::Watching;
 use crate::{threads, timing};
 
@@ -66,9 +67,10 @@ pub async fn run(
     if from_files
         || servers.any(|it| it.session.password_file.is_some() || it.verify.looks_up)
         || poolers.any(|it| it.verify.looks_up)
+        || config.tokens.is_some()
         || config.rotation.patroni.iter().any(|it| it.credentials.is_some() || it.verify.looks_up)
     {
-        // Reading files and looking up names may block, too. The thread stays, because later none may be available. tokio
+        // Writing tokens, reading files and looking up names may block, too. The thread stays, because later none may be available. tokio
         // panics if it gets none, so one is requested first; the kernel counts it for a moment after its end.
         threads::start("blocking", "reads the password and looks up names", || ())?;
         tokio::time::sleep(AFTER_A_THREAD).await;
@@ -81,8 +83,14 @@ pub async fn run(
     }
     let again = Arc::new(tokio::sync::Notify::new());
     let (line, answers) = hooks::line(&channel, &config.rotation.hooks)?;
-    let (rotation, status) =
+    let identity = state.clone();
+    let (mut rotation, status) =
         Rotation::new(&config.rotation, opened, state, &watching, Arc::clone(&again), line)?;
+    let tokens = config.tokens.map(|settings| {
+        let (tokens, written) = Tokens::new(settings, identity, rotation.status(), &watching);
+        rotation.follow_tokens(written);
+        tokens
+    });
 
     let mut orders = channel.open().context("cannot listen to the parent")?;
     let stop = tasks.stop();
@@ -96,6 +104,10 @@ pub async fn run(
         }
     });
     tasks.spawn("rotation", async move { Ok(rotation.run(stop).await?) });
+    if let Some(tokens) = tokens {
+        let stop = tasks.stop();
+        tasks.spawn("tokens", async move { Ok(tokens.run(stop).await?) });
+    }
     tasks.spawn_background("alarm", alarm::run(status.clone()));
     let (seen, mut starting) = (status.clone(), Some(status.clone()));
     let manager = manager.map(Arc::new);

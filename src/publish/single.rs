@@ -52,11 +52,21 @@ impl SingleFile {
 
     /// Judges the directory and the path to it: fails if somebody else could replace or read what is written there.
     pub fn judge(&self) -> Result<Trust, Error> {
-        self.open().map(|(_, trust)| trust)
+        self.judge_for(rustix::process::geteuid().as_raw())
+    }
+
+    /// The same for a pgsvid that runs as the user `ours`.
+    pub fn judge_for(&self, ours: u32) -> Result<Trust, Error> {
+        self.open(ours).map(|(_, trust)| trust)
     }
 
     /// What is at the path now. Fails if the directory cannot be opened.
     pub fn read(&self) -> Result<Present, Error> {
+        self.read_for(rustix::process::geteuid().as_raw())
+    }
+
+    /// The same for a pgsvid that runs as the user `ours`.
+    pub fn read_for(&self, ours: u32) -> Result<Present, Error> {
         let followed = directory_path::follow(self.directory())?;
         let (bytes, stat) = match read(&followed.fd, &self.name()?) {
             Ok(found) => found,
@@ -64,7 +74,7 @@ impl SingleFile {
             Err(Errno::LOOP) => return Ok(Present::Other("is a symbolic link".to_owned())),
             Err(cause) => return Ok(Present::Other(format!("cannot be read: {cause}"))),
         };
-        let (mode, ours) = (stat.st_mode & 0o7777, rustix::process::geteuid().as_raw());
+        let mode = stat.st_mode & 0o7777;
         let differs = if stat.st_uid != ours {
             format!("belongs to uid {}, and pgsvid runs as uid {ours}", stat.st_uid)
         } else if mode != self.mode {
@@ -80,7 +90,7 @@ impl SingleFile {
     /// Replaces the file in one step: a reader finds the old one or the new one, each whole. It is on disk when this returns. After
     /// an error the old one is still there. Blocks.
     pub fn write(&self, bytes: &[u8]) -> Result<(), Error> {
-        let (within, _) = self.open()?;
+        let (within, _) = self.open(rustix::process::geteuid().as_raw())?;
         let name = self.name()?;
         let unfinished = format!("{UNFINISHED}{name}");
         let step = |action, entry: &str| {
@@ -125,9 +135,9 @@ impl SingleFile {
         if *found == *bytes { Ok(()) } else { Err(Error::NotWritten { path }) }
     }
 
-    fn open(&self) -> Result<(OwnedFd, Trust), Error> {
+    fn open(&self, ours: u32) -> Result<(OwnedFd, Trust), Error> {
         let followed = directory_path::follow(self.directory())?;
-        let trust = followed.judge(rustix::process::geteuid().as_raw())?;
+        let trust = followed.judge(ours)?;
         if followed.gives_more_rights() {
             return Err(Error::DefaultAcl { directory: self.directory().to_owned() });
         }

@@ -14,6 +14,7 @@ mod readiness;
 mod replication;
 mod replication_view;
 mod time;
+mod token;
 mod view;
 
 use std::time::{Duration, SystemTime};
@@ -31,6 +32,7 @@ pub use readiness::Readiness;
 pub use replication::{Connected, Receives, Replication, Shows};
 pub use replication_view::{ConnectionView, ReceiverView, ReplicationView, SubscriptionView};
 pub use time::Time;
+pub use token::{TokenFile, TokenView};
 pub use view::{
     AgentView, AttemptView, CertificatesView, ConsumerView, FindingView, PublishedView, ServedView,
     SessionsView, TargetView, View,
@@ -75,6 +77,8 @@ pub struct Status {
     pub origin: Origin,
     /// The commands and signals that follow publications.
     pub hooks: Vec<Hook>,
+    /// The files with tokens, and that of the JWT bundle.
+    pub tokens: Vec<TokenFile>,
     /// Whether the agent has withdrawn the published identity.
     pub withdrawn: bool,
     /// The latest message that could not be used, or the state of the connection to the agent, in words.

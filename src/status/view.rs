@@ -8,6 +8,7 @@ use super::hook_view::HookView;
 use super::outlived_view::OutlivedView;
 use super::replication_view::ReplicationView;
 use super::time::Time;
+use super::token::TokenView;
 use super::{Certificates, Consumer, Hook, Kind, Outcome, Sessions, Status};
 use crate::finding::{self, Code, Finding};
 use crate::timing;
@@ -36,6 +37,9 @@ pub struct View {
     pub targets: Vec<TargetView>,
     /// The consumers of the published set; empty if files are only published.
     pub consumers: Vec<ConsumerView>,
+    /// The files with tokens, and that of the JWT bundle. Older daemons do not send this.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tokens: Vec<TokenView>,
     /// The connection to the agent, if it is the source.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub agent: Option<AgentView>,
@@ -83,7 +87,7 @@ pub struct FindingView {
 }
 
 impl FindingView {
-    fn of(found: &Finding) -> Self {
+    pub(super) fn of(found: &Finding) -> Self {
         let Finding { code, severity, object, text, cause, fix, command } = found.clone();
         let (code, severity) = (code.name().to_owned(), severity.name().to_owned());
         let command = command.map(String::from);
@@ -389,10 +393,12 @@ impl View {
             .filter_map(|it| Some((it, it.hook.as_ref()?.in_words(it.problem.is_some(), self.at))))
     }
 
-    /// The causes of problems: of the published set, then of its consumers.
+    /// The causes of problems: of the published set, then of its consumers, then of tokens.
     pub fn findings(&self) -> impl Iterator<Item = &FindingView> {
         let targets = self.targets.iter().flat_map(|target| &target.findings);
-        targets.chain(self.consumers.iter().flat_map(|consumer| &consumer.findings))
+        targets
+            .chain(self.consumers.iter().flat_map(|consumer| &consumer.findings))
+            .chain(self.tokens.iter().filter_map(|token| token.finding.as_ref()))
     }
 
     /// Whether `missing` or `degraded` contains this sentence already.
@@ -449,6 +455,7 @@ impl View {
                 .map(|it| ConsumerView::of(it, now))
                 .chain(status.hooks.iter().map(ConsumerView::of_hook))
                 .collect(),
+            tokens: status.tokens.iter().map(|it| TokenView::of(it, now)).collect(),
             agent: status.origin.files().is_none().then(|| AgentView {
                 connection: status.connection.name().to_owned(),
                 words: status.agent.clone(),

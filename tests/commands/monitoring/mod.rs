@@ -166,7 +166,9 @@ fn database() -> (Setup, Pgsvid, SocketAddr) {
     let setup = Setup::new(PGSVID);
     let address = free_address();
     let hook = "[[hooks]]\nname = 'pooler'\ncommand = ['/bin/true']\n";
-    setup.configure(&format!("{hook}[health]\nlisten = '{address}'"));
+    let file = setup.files.join("token");
+    let token = format!("[[jwt]]\naudience = 'products'\nfile = '{}'\n", file.display());
+    setup.configure(&format!("{hook}{token}[health]\nlisten = '{address}'"));
     let pgsvid = setup.start();
     setup.cluster.sql("postgres", "postgres", "GRANT pg_read_all_stats TO pgsvid");
     setup.agent.rotate().unwrap();
