@@ -134,11 +134,7 @@ fn action(resolver: &Resolver<'_>, table: &HookTable) -> Result<Action, Error> {
     }
 }
 
-fn when(
-    table: &HookTable,
-    consumers: &[Consumer<'_>],
-    has_tokens: bool,
-) -> Result<When, String> {
+fn when(table: &HookTable, consumers: &[Consumer<'_>], has_tokens: bool) -> Result<When, String> {
     match table.when.as_deref().unwrap_or(keys::HOOKS_WHEN.default_text()) {
         "published" => Ok(When::Published),
         "proven" if consumers.is_empty() => Err(

@@ -37,7 +37,8 @@ pub(super) fn tokens(
     let group = place.directory().and_then(|publish| publish.group);
     let token = |table| token(resolver, table, group);
     let tokens = file.jwt.iter().map(token).collect::<Result<Vec<_>, _>>()?;
-    let bundle = file.jwt_bundle.as_ref().map(|table| bundle(resolver, table, group)).transpose()?;
+    let bundle =
+        file.jwt_bundle.as_ref().map(|table| bundle(resolver, table, group)).transpose()?;
     let settings = Settings {
         endpoint: agent.endpoint.clone(),
         hint: agent.selection.hint.clone(),
@@ -55,19 +56,23 @@ fn token(resolver: &Resolver<'_>, table: &JwtTable, group: Option<u32>) -> Resul
         .into_iter()
         .chain(more.map(|given| (&keys::JWT_EXTRA_AUDIENCES, given)))
     {
-        if given.is_empty() || given.len() > LONGEST_AUDIENCE || given.chars().any(char::is_control) {
+        if given.is_empty() || given.len() > LONGEST_AUDIENCE || given.chars().any(char::is_control)
+        {
             let why = format!(
                 "{given:?} is no audience: write 1 to {LONGEST_AUDIENCE} characters, such as the name that the server expects in aud"
             );
             return Err(resolver.in_file(key.name, why));
         }
         if audience.contains(given) {
-            return Err(resolver.in_file(key.name, format!("{given:?} is there twice: leave one out")));
+            return Err(
+                resolver.in_file(key.name, format!("{given:?} is there twice: leave one out"))
+            );
         }
         audience.push(given.clone());
     }
     if audience.len() > MOST_AUDIENCES {
-        let why = format!("a token has at most {MOST_AUDIENCES} audiences: write another [[jwt]] table");
+        let why =
+            format!("a token has at most {MOST_AUDIENCES} audiences: write another [[jwt]] table");
         return Err(resolver.in_file(keys::JWT_EXTRA_AUDIENCES.name, why));
     }
     let mode = rules::token_mode(table.mode.as_deref(), group.is_some())
@@ -76,11 +81,7 @@ fn token(resolver: &Resolver<'_>, table: &JwtTable, group: Option<u32>) -> Resul
     Ok(Token { audience, file: SingleFile { path, mode, group } })
 }
 
-fn bundle(
-    resolver: &Resolver<'_>,
-    table: &JwtBundle,
-    group: Option<u32>,
-) -> Result<Bundle, Error> {
+fn bundle(resolver: &Resolver<'_>, table: &JwtBundle, group: Option<u32>) -> Result<Bundle, Error> {
     let key = &keys::JWT_BUNDLE_FORMAT;
     let format = match table.format.as_deref().unwrap_or(key.default_text()) {
         "jwks" => Format::Jwks,
@@ -103,7 +104,9 @@ fn path(resolver: &Resolver<'_>, key: &'static Key, path: &Path) -> Result<PathB
     let name = path.file_name().and_then(|name| name.to_str()).filter(|_| is_plain);
     let text = path.to_string_lossy();
     let Some(name) = name.filter(|name| text.ends_with(&format!("/{name}"))) else {
-        return Err(wrong(format!("{text:?} is not the path of a file; write one without .. and without a / at its end")));
+        return Err(wrong(format!(
+            "{text:?} is not the path of a file; write one without .. and without a / at its end"
+        )));
     };
     rules::file_name(name).map_err(wrong)?;
     Ok(path.to_owned())
@@ -121,7 +124,10 @@ fn apart(resolver: &Resolver<'_>, settings: &Settings, place: &Place) -> Result<
         // However often a slash is repeated.
         let path: PathBuf = path.components().collect();
         if taken.contains(&path) {
-            let why = format!("{} is written for something else already: give it another name", path.display());
+            let why = format!(
+                "{} is written for something else already: give it another name",
+                path.display()
+            );
             return Err(resolver.in_file(key.name, why));
         }
         taken.push(path);
@@ -186,7 +192,10 @@ mod tests {
             ("[jwt_bundle]\nfile = \"/t/one\"\nmode = \"0666\"\n".to_owned(), "jwt_bundle.mode"),
         ] {
             let error = loaded(&toml).unwrap_err();
-            assert!(error.contains(&format!("{key}: ")) || error.contains(&format!("{key} ")), "{toml}: {error}");
+            assert!(
+                error.contains(&format!("{key}: ")) || error.contains(&format!("{key} ")),
+                "{toml}: {error}"
+            );
         }
     }
 }

@@ -134,7 +134,12 @@ async fn attempt(
 
 /// The certificates are published by then; only the tokens are missing.
 fn with_remedy(failure: &tokens::Failure) -> anyhow::Error {
-    anyhow::anyhow!("the certificates are published, but not every token: {failure}; {}", failure.fix())
+    // The text of an error of a file says it already.
+    let fix = match failure {
+        tokens::Failure::File(_) => String::new(),
+        other => format!("; {}", other.fix()),
+    };
+    anyhow::anyhow!("the certificates are published, but not every token: {failure}{fix}")
 }
 
 /// Reports what it waits for.

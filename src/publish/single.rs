@@ -154,7 +154,7 @@ impl SingleFile {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::{PermissionsExt as _, symlink};
+    use std::os::unix::fs::{PermissionsExt, symlink};
 
     use super::super::seam::killed_after;
     use super::*;

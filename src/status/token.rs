@@ -1,6 +1,6 @@
 //! What is known of a file with a token, or with the JWT bundle.
 
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
 
@@ -149,6 +149,8 @@ impl TokenView {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     fn at(seconds: u64) -> SystemTime {

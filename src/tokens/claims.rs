@@ -122,7 +122,8 @@ impl Claims {
         if signature.is_empty() || decoded(signature).is_none() {
             return Err(Rejection::Malformed("the third part is no signature"));
         }
-        let header: Header = json(header).ok_or(Rejection::Malformed("the first part is no header"))?;
+        let header: Header =
+            json(header).ok_or(Rejection::Malformed("the first part is no header"))?;
         let payload: Payload =
             json(payload).ok_or(Rejection::Malformed("the second part lacks sub, aud or exp"))?;
         if header.typ.is_some_and(|typ| !["JWT", "JOSE"].contains(&typ.as_str())) {

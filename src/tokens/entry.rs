@@ -48,7 +48,16 @@ impl Entry {
         };
         let output = Output::new(token.file.clone());
         let backoff = Backoff::new(AGAIN.0, AGAIN.1);
-        Self { token, output, state, due: now, life: Duration::ZERO, backoff, told: None, raised: 0 }
+        Self {
+            token,
+            output,
+            state,
+            due: now,
+            life: Duration::ZERO,
+            backoff,
+            told: None,
+            raised: 0,
+        }
     }
 
     /// Records a token of an earlier run.
@@ -60,7 +69,13 @@ impl Entry {
     }
 
     /// Records that the file holds this token.
-    pub(super) fn succeeded(&mut self, claims: &Claims, proof: &Proof, written: bool, now: SystemTime) {
+    pub(super) fn succeeded(
+        &mut self,
+        claims: &Claims,
+        proof: &Proof,
+        written: bool,
+        now: SystemTime,
+    ) {
         let left = claims.expires.duration_since(now).unwrap_or_default();
         let begun = claims.issued.filter(|issued| *issued <= now).unwrap_or(now);
         self.life = claims.expires.duration_since(begun).unwrap_or(left);
@@ -83,12 +98,9 @@ impl Entry {
     }
 
     /// Records a failure. Returns the delay before the next try, and whether the failure is news.
-    pub(super) fn failed(
-        &mut self,
-        failure: &super::Failure,
-        now: SystemTime,
-    ) -> (Duration, bool) {
-        let delay = if failure.is_permanent() { SLOWLY } else { self.backoff.delay().max(SHORTEST) };
+    pub(super) fn failed(&mut self, failure: &super::Failure, now: SystemTime) -> (Duration, bool) {
+        let delay =
+            if failure.is_permanent() { SLOWLY } else { self.backoff.delay().max(SHORTEST) };
         self.due = now + delay;
         self.state.failures += 1;
         self.state.retry = Some(self.due);
@@ -192,7 +204,10 @@ mod tests {
         entry.raise(at(1299));
         assert_eq!(entry.raised, 0);
         entry.raise(at(1300));
-        assert_eq!((entry.raised, entry.until_alarm(at(1300))), (1, Some(Duration::from_secs(100))));
+        assert_eq!(
+            (entry.raised, entry.until_alarm(at(1300))),
+            (1, Some(Duration::from_secs(100)))
+        );
         entry.raise(at(1400));
         assert_eq!((entry.raised, entry.until_alarm(at(1400))), (2, None));
         entry.succeeded(&claims(1400, 1800), &Proof::Verified, true, at(1400));

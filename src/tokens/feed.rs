@@ -45,7 +45,12 @@ impl Bundles {
     }
 
     /// Verifies a token of this SPIFFE ID, if the key that it names is there.
-    pub fn verify(&self, spiffe_id: &str, token: &str, claims: &Claims) -> Result<Proof, Rejection> {
+    pub fn verify(
+        &self,
+        spiffe_id: &str,
+        token: &str,
+        claims: &Claims,
+    ) -> Result<Proof, Rejection> {
         match self.keys(spiffe_id) {
             Ok((keys, _)) => keys.verify(token, claims),
             Err(why) => Ok(Proof::Unverified(format!("the JWT bundle {why}"))),
@@ -53,7 +58,11 @@ impl Bundles {
     }
 
     /// The contents of the file, and how many keys of the own trust domain are in it.
-    pub(super) fn render(&self, format: Format, spiffe_id: &str) -> Result<(Vec<u8>, usize), Failure> {
+    pub(super) fn render(
+        &self,
+        format: Format,
+        spiffe_id: &str,
+    ) -> Result<(Vec<u8>, usize), Failure> {
         let (keys, set) = self.keys(spiffe_id).map_err(Failure::Keys)?;
         let bytes = match format {
             Format::Jwks => set.to_vec(),

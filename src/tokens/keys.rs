@@ -32,7 +32,10 @@ impl Keys {
     /// Reads a JWK set. Fails with the reason, which follows "the JWT bundle ".
     pub fn read(bytes: &[u8]) -> Result<Self, String> {
         if bytes.len() > LARGEST {
-            return Err(format!("has {} bytes, more than the {LARGEST} that are allowed", bytes.len()));
+            return Err(format!(
+                "has {} bytes, more than the {LARGEST} that are allowed",
+                bytes.len()
+            ));
         }
         let set: Value = serde_json::from_slice(bytes).map_err(|_| "is not JSON".to_owned())?;
         let Some(keys) = set.get("keys").and_then(Value::as_array) else {
@@ -176,8 +179,7 @@ mod tests {
     fn elliptic() -> (Value, Vec<String>) {
         let random = SystemRandom::new();
         let algorithm = &signature::ECDSA_P256_SHA256_FIXED_SIGNING;
-        let pair =
-            EcdsaKeyPair::from_pkcs8(algorithm, &key(KeyType::EcP256), &random).unwrap();
+        let pair = EcdsaKeyPair::from_pkcs8(algorithm, &key(KeyType::EcP256), &random).unwrap();
         let point = pair.public_key().as_ref();
         let jwk = json!({ "kty": "EC", "crv": "P-256", "kid": "one", "x": encoded(&point[1..33]), "y": encoded(&point[33..]) });
         let token = signed("ES256", |message| {
@@ -189,7 +191,8 @@ mod tests {
     fn of_rsa() -> (Value, Vec<String>) {
         let pair = RsaKeyPair::from_pkcs8(&key(KeyType::Rsa2048)).unwrap();
         let public: signature::RsaPublicKeyComponents<Vec<u8>> = pair.public().into();
-        let jwk = json!({ "kty": "RSA", "kid": "one", "n": encoded(public.n), "e": encoded(public.e) });
+        let jwk =
+            json!({ "kty": "RSA", "kid": "one", "n": encoded(public.n), "e": encoded(public.e) });
         let all: [(&str, &'static dyn signature::RsaEncoding); 4] = [
             ("RS256", &signature::RSA_PKCS1_SHA256),
             ("RS512", &signature::RSA_PKCS1_SHA512),
@@ -240,7 +243,9 @@ mod tests {
 
     #[test]
     fn j05_a_bundle_that_is_no_jwk_set_is_refused() {
-        for bundle in ["", "[]", "{}", "{\"keys\":1}", "{\"keys\":[1]}", "{\"keys\":[{\"d\":\"x\"}]}"] {
+        for bundle in
+            ["", "[]", "{}", "{\"keys\":1}", "{\"keys\":[1]}", "{\"keys\":[{\"d\":\"x\"}]}"]
+        {
             assert!(Keys::read(bundle.as_bytes()).is_err(), "{bundle}");
         }
         let many = json!({ "keys": vec![json!({}); MOST_KEYS + 1] }).to_string();

@@ -41,7 +41,13 @@ pub(super) fn written(entry: &Entry, claims: &Claims, proof: &Proof, renewal: Du
 }
 
 /// There is no new token, or no new bundle (`what`). `has_old`: the file still holds one that is valid.
-pub(super) fn failed(found: &Finding, failure: &Failure, delay: Duration, is_news: bool, has_old: bool) {
+pub(super) fn failed(
+    found: &Finding,
+    failure: &Failure,
+    delay: Duration,
+    is_news: bool,
+    has_old: bool,
+) {
     let Finding { code, text, cause, fix, command, object, .. } = found;
     let (file, command) = (object.as_deref(), command.as_deref());
     if !is_news {
@@ -64,5 +70,10 @@ pub(super) fn bundle(file: &str, keys: usize) {
 
 /// Somebody has changed a file, and it was written again.
 pub(super) fn restored(file: &str, how: &str) {
-    warn!(event = "token-file-changed", file, cause = how, "somebody else has changed the file; it is written again");
+    warn!(
+        event = "token-file-changed",
+        file,
+        cause = how,
+        "somebody else has changed the file; it is written again"
+    );
 }

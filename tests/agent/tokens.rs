@@ -1,7 +1,7 @@
 //! Rows J: JWT-SVIDs and the JWT bundle, each in a file of its own.
 
 use std::fs;
-use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -23,8 +23,7 @@ struct Tokens {
 impl Tokens {
     fn new() -> Self {
         let place = Place::new();
-        let directory = place.svids.with_file_name("tokens");
-        fs::create_dir(&directory).unwrap();
+        let directory = place.subdirectory("tokens");
         Self { place, directory }
     }
 
@@ -160,7 +159,7 @@ fn j03_a_token_that_breaks_a_rule_is_not_written() {
         let pgsvid = tokens.run("");
         let (event, _) = said(&pgsvid, Mark::default(), "token-failed");
         assert_eq!(event["code"], "jwt-rejected", "{token}: {event}");
-        published(&pgsvid, Mark::default(), 1);
+        tokens.place.wait_for_current(&agent);
         assert!(!tokens.file("token").exists(), "{token}");
         let lines = pgsvid.lines().join("\n");
         assert!(token.len() < 20 || !lines.contains(&token), "the log has the token");
@@ -174,9 +173,13 @@ fn j03_a_token_that_breaks_a_rule_is_not_written() {
 fn j05_a_token_that_no_key_has_signed_is_refused_and_one_without_keys_is_marked() {
     let tokens = Tokens::new();
     let agent = tokens.place.agent().start().unwrap();
-    let (token, other) = (agent.sign_token(&agent.token_claims(ID, &["products", "extra"])), with_claim(&agent, "iat", json!(5)));
+    let (token, other) = (
+        agent.sign_token(&agent.token_claims(ID, &["products", "extra"])),
+        with_claim(&agent, "iat", json!(5)),
+    );
     // The signature of another token.
-    let forged = format!("{}.{}", token.rsplit_once('.').unwrap().0, other.rsplit_once('.').unwrap().1);
+    let forged =
+        format!("{}.{}", token.rsplit_once('.').unwrap().0, other.rsplit_once('.').unwrap().1);
     agent.misbehave(reply(forged));
     let pgsvid = tokens.run("");
     let (event, _) = said(&pgsvid, Mark::default(), "token-failed");
@@ -205,10 +208,13 @@ fn j06_a_token_without_a_successor_raises_an_alarm_before_and_when_it_expires() 
         assert_eq!(event["level"], "ERROR", "{event}");
         assert!(event["cause"].as_str().unwrap().contains("on purpose"), "{event}");
     }
-    let seen = tokens.ended("status", &health, &["--json"]);
+    let seen = tokens.ended("status", &health, &["--format", "json"]);
     let status: Value = serde_json::from_str(&seen.standard_output()).unwrap();
     assert_eq!(status["tokens"][0]["finding"]["code"], "jwt-expired", "{status}");
-    assert_eq!((&status["ready"], status["degraded"].as_array().map(Vec::len)), (&json!(true), Some(1)));
+    assert_eq!(
+        (&status["ready"], status["degraded"].as_array().map(Vec::len)),
+        (&json!(true), Some(1))
+    );
     // What has expired stays, and a new daemon reports it, too.
     assert_eq!(claims(&tokens.token())["sub"], ID);
     drop(pgsvid);
@@ -337,7 +343,7 @@ fn j14_check_reports_tokens_and_what_keeps_them_from_being_written() {
         let findings = findings.filter(|it| it["severity"] == severity);
         findings.map(|it| it["code"].as_str().unwrap().to_owned()).collect()
     };
-    let check = || tokens.ended("check", "", &["--json"]);
+    let check = || tokens.ended("check", "", &["--format", "json"]);
     let found = check();
     assert_eq!(codes(&found, "failure"), [""; 0], "{}", found.standard_output());
     assert_eq!(codes(&found, "ok"), ["jwt-token"]);
@@ -391,10 +397,11 @@ fn j17_a_directory_that_cannot_be_used_is_reported_and_another_in_its_place_is_u
     assert_eq!(fs::read_dir(&tokens.directory).unwrap().count(), 0);
     // Another directory, which the sandbox of this daemon does not know: the next one uses it.
     fs::rename(&tokens.directory, tokens.directory.with_file_name("former")).unwrap();
-    fs::create_dir(&tokens.directory).unwrap();
+    tokens.place.subdirectory("tokens");
     eventually(LIMIT, "the token is there", || !tokens.token().is_empty());
     agent.rotate().unwrap();
     tokens.place.wait_for_current(&agent);
-    let errors: Vec<Value> = events(&pgsvid).into_iter().filter(|it| it["event"] == "panicked").collect();
+    let errors: Vec<Value> =
+        events(&pgsvid).into_iter().filter(|it| it["event"] == "panicked").collect();
     assert!(errors.is_empty(), "{errors:?}");
 }

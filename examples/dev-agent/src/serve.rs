@@ -5,9 +5,8 @@ use std::sync::Arc;
 
 use pgsvid_proto::spiffe_workload_api_server::{SpiffeWorkloadApi, SpiffeWorkloadApiServer};
 use pgsvid_proto::{
-    JwtBundlesRequest, JwtsvidRequest, JwtsvidResponse, SECURITY_HEADER,
-    SECURITY_HEADER_VALUE, ValidateJwtsvidRequest, ValidateJwtsvidResponse, X509BundlesRequest,
-    X509svidRequest,
+    JwtBundlesRequest, JwtsvidRequest, JwtsvidResponse, SECURITY_HEADER, SECURITY_HEADER_VALUE,
+    ValidateJwtsvidRequest, ValidateJwtsvidResponse, X509BundlesRequest, X509svidRequest,
 };
 use tokio::net::UnixListener;
 use tokio::sync::mpsc;

@@ -2,9 +2,9 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use pgsvid_proto::{JwtsvidRequest, JwtsvidResponse};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
-use pgsvid_proto::{JwtsvidRequest, JwtsvidResponse};
 use tonic::Status;
 
 use crate::activity::Recorder;

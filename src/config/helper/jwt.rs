@@ -20,7 +20,12 @@ struct Token {
 impl Translation {
     pub(super) fn jwt(&mut self, toml: &mut String) {
         let directory = self.value("cert_dir").and_then(|it| it.text("cert_dir").ok());
-        let path = |name: &str| quoted(&format!("{}/{name}", directory.as_deref().unwrap_or_default().trim_end_matches('/')));
+        let path = |name: &str| {
+            quoted(&format!(
+                "{}/{name}",
+                directory.as_deref().unwrap_or_default().trim_end_matches('/')
+            ))
+        };
         let tokens = self.get(SVIDS, tokens).unwrap_or_default();
         let mode = self.jwt_mode(SVID_MODE, |mode| rules::token_mode(mode, false));
         for Token { audience, extra, name } in tokens {
@@ -85,10 +90,16 @@ fn tokens(value: &Value, key: &'static str) -> Result<Vec<Token>, Refused> {
         let name = text("jwt_svid_file_name")?;
         rules::file_name(&name).map_err(|why| value.refused(key, why))?;
         if tokens.iter().any(|token| token.name == name) {
-            return Err(value.refused(key, format!("two tokens have the file {name}: give each its own")));
+            return Err(
+                value.refused(key, format!("two tokens have the file {name}: give each its own"))
+            );
         }
         let extra = within("jwt_extra_audiences").map(|it| it.texts(key)).transpose()?;
-        tokens.push(Token { audience: text("jwt_audience")?, extra: extra.unwrap_or_default(), name });
+        tokens.push(Token {
+            audience: text("jwt_audience")?,
+            extra: extra.unwrap_or_default(),
+            name,
+        });
     }
     Ok(tokens)
 }

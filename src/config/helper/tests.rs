@@ -81,7 +81,8 @@ fn j15_tokens_and_bundle_have_the_helpers_names_modes_and_format() {
          {jwt_audience=\"d\", jwt_svid_file_name=\"u\"}]\njwt_svid_file_mode = 0640\njwt_bundle_file_name = \"b.json\"",
     ));
     let tokens = config.unwrap().tokens.unwrap();
-    let found: Vec<_> = tokens.tokens.iter().map(|it| (it.audience.join(" "), it.file.path.clone())).collect();
+    let found: Vec<_> =
+        tokens.tokens.iter().map(|it| (it.audience.join(" "), it.file.path.clone())).collect();
     let wanted = [("a b c", "/certs/t"), ("d", "/certs/u")];
     assert_eq!(found, wanted.map(|(audience, path)| (audience.to_owned(), path.into())));
     assert_eq!(tokens.tokens[0].file.mode, 0o640);
@@ -239,7 +240,9 @@ fn e12_what_is_printed_is_read_as_pgsvids_own_configuration() {
     for text in [
         WHOLE.to_owned(),
         with("health_checks { listener_enabled = true }\njwt_svids = []\ndaemon_mode = false"),
-        with("jwt_svids = [{jwt_audience=\"a\", jwt_svid_file_name=\"t\"}]\njwt_svid_file_mode = 0666"),
+        with(
+            "jwt_svids = [{jwt_audience=\"a\", jwt_svid_file_name=\"t\"}]\njwt_svid_file_mode = 0666",
+        ),
         with("hint = \"\\\"a\\\\ \\u007f\""),
         with("\"odd\nkey\" = 1").replace("\"odd\nkey\"", "odd-key"),
     ] {

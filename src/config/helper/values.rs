@@ -169,17 +169,18 @@ impl Value {
         Ok(Some(port))
     }
 
+    fn table(&self) -> Option<&[(String, Value)]> {
+        match &self.kind {
+            Kind::Table(table) => Some(table),
+            _ => None,
+        }
+    }
+
     /// The tables of a list; HCL also takes a table alone.
     pub(super) fn tables(&self, key: &'static str) -> Result<Vec<&[(String, Value)]>, Refused> {
-        let table = |value: &'_ Value| -> Option<&'_ [(String, Value)]> {
-            match &value.kind {
-                Kind::Table(table) => Some(table.as_slice()),
-                _ => None,
-            }
-        };
-        let tables = match &self.kind {
-            Kind::List(list) => list.iter().map(table).collect(),
-            _ => table(self).map(|one| vec![one]),
+        let tables: Option<Vec<_>> = match &self.kind {
+            Kind::List(list) => list.iter().map(Self::table).collect(),
+            _ => self.table().map(|one| vec![one]),
         };
         tables.ok_or_else(|| self.refused(key, "it is no list of objects; write [{jwt_audience = \"…\", jwt_svid_file_name = \"…\"}]"))
     }

@@ -71,7 +71,10 @@ async fn asked(
         Err(failure) => vec![failed(&failure, format!("pgsvid gets no token for {audience}"))],
         Ok((claims, proof)) => {
             let left = claims.expires.duration_since(timing::now()).unwrap_or_default();
-            let text = format!("the agent gives a token for {audience}; it expires in {}", timing::roughly(left));
+            let text = format!(
+                "the agent gives a token for {audience}; it expires in {}",
+                timing::roughly(left)
+            );
             let mut found = vec![Finding::ok(Code::JwtToken, text)];
             if let Proof::Unverified(why) = proof {
                 let text = format!("the signature of the token for {audience} is not verified");
@@ -129,6 +132,10 @@ fn on_disk(token: &Token, uid: u32) -> Option<Finding> {
     if let Err(rejection) = claims.check(&claims.subject, &token.audience, now) {
         return failure(Code::JwtFile, &format!("holds a token that is not used: {rejection}"));
     }
-    let text = format!("{path} holds a token of {}, {} left", crate::text::shown(&claims.subject), timing::roughly(left));
+    let text = format!(
+        "{path} holds a token of {}, {} left",
+        crate::text::shown(&claims.subject),
+        timing::roughly(left)
+    );
     Some(Finding::ok(Code::JwtFile, text).about(&path))
 }

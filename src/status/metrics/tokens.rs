@@ -63,7 +63,9 @@ impl Page<'_> {
         self.metric(name, help, Some(&Unit::Seconds), MetricType::Gauge, |mut metric| {
             for token in tokens {
                 if let Some(time) = time(token) {
-                    metric.encode_family(&[(FILE, token.file.as_str())])?.encode_gauge(&unix(time))?;
+                    metric
+                        .encode_family(&[(FILE, token.file.as_str())])?
+                        .encode_gauge(&unix(time))?;
                 }
             }
             Ok(())
