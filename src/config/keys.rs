@@ -417,7 +417,7 @@ pub(super) const HOOKS_ENVIRONMENT: Key = Key::new(
 pub(super) const JWT_AUDIENCE: Key = Key::new(
     "jwt.audience",
     Default::Words("required in this table"),
-    "whom the token is for: what the server expects in `aud`",
+    "the recipient of the token: what the server expects in `aud`",
 );
 pub(super) const JWT_EXTRA_AUDIENCES: Key =
     Key::new("jwt.extra_audiences", Default::Words("none"), "further audiences of the same token");

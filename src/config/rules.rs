@@ -77,7 +77,7 @@ pub(super) fn key_mode(text: Option<&str>, group: bool) -> Result<u32, String> {
     Ok(mode)
 }
 
-/// The mode of a file with a token: whoever can read it is the workload until the token expires.
+/// The mode of a file with a token: anyone who can read it is the workload until the token expires.
 pub(super) fn token_mode(text: Option<&str>, group: bool) -> Result<u32, String> {
     let mode = mode(text, if group { 0o640 } else { 0o600 })?;
     if mode & !0o640 != 0 {

@@ -50,11 +50,11 @@ pub(super) fn tokens(
 }
 
 fn token(resolver: &Resolver<'_>, table: &JwtTable, group: Option<u32>) -> Result<Token, Error> {
-    let more = table.extra_audiences.iter().flatten();
+    let extra = table.extra_audiences.iter().flatten();
     let mut audience: Vec<String> = Vec::new();
     for (key, given) in [(&keys::JWT_AUDIENCE, &table.audience)]
         .into_iter()
-        .chain(more.map(|given| (&keys::JWT_EXTRA_AUDIENCES, given)))
+        .chain(extra.map(|given| (&keys::JWT_EXTRA_AUDIENCES, given)))
     {
         if given.is_empty() || given.len() > LONGEST_AUDIENCE || given.chars().any(char::is_control)
         {

@@ -173,7 +173,7 @@ fn rules(config: &Config) -> Rules {
         modes: config.place.files().map(|file| file.mode).collect(),
         ..Rules::default()
     };
-    for file in config.tokens.iter().flat_map(|tokens| tokens.files()) {
+    for file in config.tokens.iter().flat_map(crate::tokens::Settings::files) {
         rules.write.push(file.directory().to_owned());
         rules.modes.push(file.mode);
     }

@@ -61,17 +61,10 @@ pub async fn run(
     }
     let Confined { mut config, held: _held, .. } = confined;
     continue_from_disk(&mut config, &opened);
-    let mut servers = config.rotation.servers.iter();
     let from_files = config.source.files().is_some();
-    let mut poolers = config.rotation.poolers.iter();
-    if from_files
-        || servers.any(|it| it.session.password_file.is_some() || it.verify.looks_up)
-        || poolers.any(|it| it.verify.looks_up)
-        || config.tokens.is_some()
-        || config.rotation.patroni.iter().any(|it| it.credentials.is_some() || it.verify.looks_up)
-    {
-        // Writing tokens, reading files and looking up names may block, too. The thread stays, because later none may be available. tokio
-        // panics if it gets none, so one is requested first; the kernel counts it for a moment after its end.
+    if may_block(&config) {
+        // The thread stays, because later none may be available. tokio panics if it gets none, so one is requested first; the
+        // kernel counts it for a moment after its end.
         threads::start("blocking", "reads the password and looks up names", || ())?;
         tokio::time::sleep(AFTER_A_THREAD).await;
         tokio::task::spawn_blocking(|| ()).await?;
@@ -153,6 +146,18 @@ pub async fn run(
             anyhow::bail!("ended at once: a second signal came before the running work was done")
         }
     }
+}
+
+/// Whether something is configured that may block: files are read, tokens written, or names looked up.
+fn may_block(config: &Config) -> bool {
+    let mut servers = config.rotation.servers.iter();
+    let mut poolers = config.rotation.poolers.iter();
+    let mut patroni = config.rotation.patroni.iter();
+    config.source.files().is_some()
+        || config.tokens.is_some()
+        || servers.any(|it| it.session.password_file.is_some() || it.verify.looks_up)
+        || poolers.any(|it| it.verify.looks_up)
+        || patroni.any(|it| it.credentials.is_some() || it.verify.looks_up)
 }
 
 /// The listener, if there is one: somebody else may have taken the address between two daemons.

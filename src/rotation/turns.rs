@@ -164,7 +164,7 @@ async fn counted(written: &mut Option<watch::Receiver<u64>>) {
     {
         return;
     }
-    std::future::pending().await
+    std::future::pending::<()>().await;
 }
 
 /// Waits until `moment`, or for ever if it is `None`.

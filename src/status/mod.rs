@@ -1,6 +1,7 @@
 //! The daemon's present state, from which all status pages and metrics are made. It holds no private key, and starts no action.
 
 mod consumer;
+mod finding_view;
 mod history;
 mod hook;
 mod hook_view;
@@ -20,6 +21,7 @@ mod view;
 use std::time::{Duration, SystemTime};
 
 pub use consumer::{Consumer, Kind, Outlived, Served, Sessions};
+pub use finding_view::FindingView;
 pub use history::{Attempt, History, Outcome, Step};
 pub use hook::Hook;
 pub use hook_view::HookView;
@@ -34,7 +36,7 @@ pub use replication_view::{ConnectionView, ReceiverView, ReplicationView, Subscr
 pub use time::Time;
 pub use token::{TokenFile, TokenView};
 pub use view::{
-    AgentView, AttemptView, CertificatesView, ConsumerView, FindingView, PublishedView, ServedView,
+    AgentView, AttemptView, CertificatesView, ConsumerView, PublishedView, ServedView,
     SessionsView, TargetView, View,
 };
 

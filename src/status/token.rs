@@ -4,8 +4,8 @@ use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
 
+use super::finding_view::FindingView;
 use super::time::Time;
-use super::view::FindingView;
 use super::{LONGEST_DELAY, SHORTEST_DELAY};
 use crate::finding::{Code, Finding};
 use crate::timing;
@@ -168,8 +168,8 @@ mod tests {
         };
         let code = |token: &TokenFile, now| token.finding(at(now)).map(|found| found.code);
         assert_eq!(code(&missing, 1000), Some(Code::JwtToken));
-        let (renewal, expires) = (Some(at(1150)), Some(at(1300)));
-        let held = TokenFile { renewal, expires, ..missing.clone() };
+        let (expires, renewal) = (Some(at(1300)), Some(at(1150)));
+        let held = TokenFile { expires, renewal, ..missing.clone() };
         for (now, wanted) in [
             (1150, None),
             (1164, None),

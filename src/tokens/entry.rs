@@ -8,6 +8,7 @@ use super::claims::Claims;
 use super::keys::Proof;
 use super::output::Output;
 use super::settings::Token;
+use crate::finding::Finding;
 use crate::status::TokenFile;
 use crate::timing::{self, Backoff};
 
@@ -133,7 +134,7 @@ impl Entry {
         self.raised = due;
         let state = &self.state;
         let why = state.problem.as_ref();
-        let (cause, fix) = (why.map(|it| it.why()), why.and_then(|it| it.fix.as_deref()));
+        let (cause, fix) = (why.map(Finding::why), why.and_then(|it| it.fix.as_deref()));
         let [_, end] = moments;
         let sentence = match end.duration_since(now) {
             Ok(left) if !left.is_zero() => {

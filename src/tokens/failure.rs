@@ -13,7 +13,7 @@ pub enum Failure {
     #[error(transparent)]
     Agent(#[from] source::Error),
     /// What it gives is not used.
-    #[error("{0}")]
+    #[error(transparent)]
     Rejected(#[from] Rejection),
     /// The keys that it gives are not used: the text follows "the JWT bundle ".
     #[error("the JWT bundle {0}")]

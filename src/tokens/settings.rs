@@ -19,7 +19,7 @@ pub struct Settings {
 /// A token.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Token {
-    /// Whom it is for: at least one audience.
+    /// The recipients: at least one audience.
     pub audience: Vec<String>,
     /// Its file.
     pub file: SingleFile,

@@ -10,7 +10,7 @@ pub(super) struct Call {
 }
 
 impl Call {
-    /// The stream of X.509-SVIDs. The request is empty: the agent finds out by itself who asks.
+    /// The stream of X.509-SVIDs. The request is empty: the agent finds out by itself which workload calls.
     pub(super) fn x509_svids() -> Self {
         Self { path: "/SpiffeWorkloadAPI/FetchX509SVID", request: Vec::new() }
     }
