@@ -8,7 +8,7 @@ use super::claims::Claims;
 use super::keys::Proof;
 use super::output::Output;
 use super::settings::Token;
-use crate::finding::Finding;
+use crate::finding::{Code, Finding};
 use crate::status::TokenFile;
 use crate::timing::{self, Backoff};
 
@@ -134,7 +134,10 @@ impl Entry {
         self.raised = due;
         let state = &self.state;
         let why = state.problem.as_ref();
-        let (cause, fix) = (why.map(Finding::why), why.and_then(|it| it.fix.as_deref()));
+        let code = why.map_or(Code::JwtExpired, |it| it.code);
+        let fix = why.and_then(|it| it.fix.as_deref());
+        let cause =
+            why.map_or("the agent offers no identity to ask for a token with", Finding::why);
         let [_, end] = moments;
         let sentence = match end.duration_since(now) {
             Ok(left) if !left.is_zero() => {
@@ -145,6 +148,7 @@ impl Entry {
         error!(
             event = "token-expires",
             file = state.file,
+            %code,
             not_after = timing::utc(end),
             cause,
             fix,

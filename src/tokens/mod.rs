@@ -8,6 +8,7 @@ mod claims;
 mod entry;
 mod failure;
 mod feed;
+mod keyring;
 mod keys;
 mod obtain;
 mod once;

@@ -12,15 +12,16 @@ use super::claims::Claims;
 use super::entry::Entry;
 use super::failure::Failure;
 use super::feed::{self, Known};
+use super::keyring::Keyring;
 use super::keys::Proof;
 use super::obtain::{Obtained, obtain};
 use super::output::Output;
 use super::report;
-use super::settings::{Bundle, Settings};
+use super::settings::Settings;
 use crate::publish::{self, Present};
 use crate::source::workload_api::JwtClient;
 use crate::source::{Identity, SourceState};
-use crate::status::{Status, TokenFile};
+use crate::status::Status;
 use crate::timing;
 use crate::watching::{Changes, Watching};
 
@@ -51,16 +52,6 @@ pub struct Tokens {
     begun: Instant,
 }
 
-/// The file of the JWT bundle.
-struct Keyring {
-    settings: Bundle,
-    output: Output,
-    state: TokenFile,
-    told: Option<String>,
-    /// When a write that has failed is tried again.
-    retry: Option<SystemTime>,
-}
-
 /// What has happened.
 enum Turn {
     Identity,
@@ -84,21 +75,11 @@ impl Tokens {
         let Settings { endpoint, hint, tokens, bundle } = settings;
         let now = timing::now();
         let (written, receiver) = watch::channel(0);
-        let bundle = bundle.map(|settings| Keyring {
-            output: Output::new(settings.file.clone()),
-            state: TokenFile {
-                file: settings.file.path.display().to_string(),
-                ..TokenFile::default()
-            },
-            settings,
-            told: None,
-            retry: None,
-        });
         let tokens = Self {
             hint,
             client: Arc::new(JwtClient::new(endpoint)),
             entries: tokens.into_iter().map(|token| Entry::new(token, now)).collect(),
-            bundle,
+            bundle: bundle.map(Keyring::new),
             identity,
             spiffe_id: None,
             known: watch::Sender::new(Known::default()),
@@ -158,7 +139,8 @@ impl Tokens {
                 self.restore().await?;
                 sleep(CALM).await;
             }
-            Turn::Timer => {}
+            // The kernel may have reported nothing, as on NFS.
+            Turn::Timer => self.restore().await?,
         }
         Ok(())
     }
@@ -259,64 +241,32 @@ impl Tokens {
         let (Some(ring), Some(spiffe_id)) = (&mut self.bundle, &self.spiffe_id) else {
             return Ok(());
         };
-        let Known { bundles, trouble } = self.known.borrow().clone();
-        let now = timing::now();
-        let rendered = match (bundles, &trouble) {
-            (Some(bundles), _) => bundles.render(ring.settings.format, spiffe_id),
-            (None, Some(failure)) => {
-                ring.fail(failure, None, now);
-                return Ok(());
-            }
-            (None, None) => return Ok(()),
-        };
-        let result = match rendered {
-            Ok((bytes, keys)) => {
-                ring.output.put(Zeroizing::new(bytes)).await.map(|written| (written, keys))
-            }
-            Err(failure) => Err(failure),
-        };
-        match result {
-            Ok((written, keys)) => {
-                ring.state.keys = Some(keys);
-                if written {
-                    report::bundle(&ring.state.file, keys);
-                    ring.state.written = Some(now);
-                    ring.state.writes += 1;
-                    self.written.send_modify(|count| *count += 1);
-                }
-                match &trouble {
-                    // The keys may have changed since.
-                    Some(failure) => ring.fail(failure, None, now),
-                    None => ring.succeed(),
-                }
-                Ok(())
-            }
-            Err(failure) => {
-                ring.fail(&failure, Some(now + LOOK_AGAIN.min(Duration::from_secs(30))), now);
-                ended_by(failure)
-            }
+        let known = self.known.borrow().clone();
+        match ring.update(known, spiffe_id).await {
+            Ok(true) => self.written.send_modify(|count| *count += 1),
+            Ok(false) => {}
+            Err(failure) => return ended_by(failure),
         }
+        Ok(())
     }
 
     /// Writes the files again that somebody else has changed.
     async fn restore(&mut self) -> Result<(), publish::Error> {
-        let tokens = self.entries.iter().map(|entry| &entry.output);
-        for output in tokens.chain(self.bundle.iter().map(|ring| &ring.output)) {
-            let file = output.file.path.display().to_string();
-            let restored = match output.difference().await {
-                Ok(Some(how)) => output.restore().await.map(|()| Some(how)),
-                Ok(None) => Ok(None),
-                Err(failure) => Err(failure),
-            };
-            match restored {
-                Ok(Some(how)) => report::restored(&file, &how),
-                Ok(None) => {}
-                Err(failure) => {
-                    let found = failure.finding(&file, "token");
-                    report::failed(&found, &failure, CALM, true, false);
-                    ended_by(failure)?;
+        let now = timing::now();
+        for entry in &mut self.entries {
+            if let Err(failure) = restored(&entry.output).await {
+                let (delay, is_news) = entry.failed(&failure, now);
+                if let Some(found) = &entry.state.problem {
+                    report::failed(found, &failure, delay, is_news, false);
                 }
+                ended_by(failure)?;
             }
+        }
+        if let Some(ring) = &mut self.bundle
+            && let Err(failure) = restored(&ring.output).await
+        {
+            ring.failed_to_write(&failure, now);
+            ended_by(failure)?;
         }
         Ok(())
     }
@@ -358,26 +308,13 @@ impl Tokens {
     }
 }
 
-impl Keyring {
-    fn fail(&mut self, failure: &Failure, retry: Option<SystemTime>, now: SystemTime) {
-        let found = failure.finding(&self.state.file, "JWT bundle");
-        let text = failure.to_string();
-        let is_news = self.told.as_ref() != Some(&text);
-        if is_news {
-            self.state.failures += 1;
-            let delay = retry.and_then(|at| at.duration_since(now).ok()).unwrap_or(CALM);
-            report::failed(&found, failure, delay, true, self.state.keys.is_some());
-        }
-        self.told = Some(text);
-        self.retry = retry;
-        self.state.retry = retry;
-        self.state.problem = Some(found);
+/// Writes a file again if somebody else has changed it.
+async fn restored(output: &Output) -> Result<(), Failure> {
+    if let Some(how) = output.difference().await? {
+        output.restore().await?;
+        report::restored(&output.file.path.display().to_string(), &how);
     }
-
-    fn succeed(&mut self) {
-        (self.told, self.retry) = (None, None);
-        (self.state.problem, self.state.retry) = (None, None);
-    }
+    Ok(())
 }
 
 /// Fails if this process can never write the file.

@@ -378,7 +378,7 @@ fn j16_the_token_is_of_the_identity_that_is_published() {
     let pgsvid = tokens.run("[svid]\nhint = \"b\"\n");
     said(&pgsvid, Mark::default(), "token-written");
     assert_eq!(claims(&tokens.token())["sub"], other);
-    assert!(tokens.place.holds(&agent.svids()[1]));
+    eventually(LIMIT, "the same identity is published", || tokens.place.holds(&agent.svids()[1]));
     // Another identity gets another token at once.
     let third = "spiffe://example.org/ns/apps/sa/third";
     agent.set_entries([Entry::new(third).dns("third").hint("b")]).unwrap();
