@@ -18,6 +18,7 @@ pub mod setup;
 pub mod source;
 pub mod status;
 pub mod telemetry;
+pub mod tokens;
 pub mod watching;
 
 pub use pgsvid_base::{entries, files, finding, key_mode, text, threads, timing, users};

@@ -50,7 +50,7 @@ pub(super) fn run(
         let end = if fetched.is_ok() { ERASE_LINE } else { "\n" };
         let _ = write!(std::io::stderr(), "{end}");
     }
-    let Fetched { material, by } = fetched?;
+    let Fetched { material, by, tokens } = fetched?;
     let left = material.not_after().duration_since(timing::now()).unwrap_or_default();
     let by = match by {
         Publication::Here(PublishedBy::Fresh) => "",
@@ -61,6 +61,19 @@ pub(super) fn run(
         Publication::Another => "  (published by the pgsvid that holds the directory)",
     };
     say(&format!("{}  expires in {}  →  {directory}{by}", material.name(), timing::roughly(left)));
+    for token in tokens {
+        let Some(expires) = token.expires else {
+            say(&format!("JWT bundle  →  {}", token.file));
+            continue;
+        };
+        let left = timing::roughly(expires.duration_since(timing::now()).unwrap_or_default());
+        let remark = match token.unverified {
+            _ if token.is_earlier => "  (written earlier; the agent could not be asked)".to_owned(),
+            Some(why) => format!("  (signature not verified: {why})"),
+            None => String::new(),
+        };
+        say(&format!("token  expires in {left}  →  {}{remark}", token.file));
+    }
     Ok(())
 }
 

@@ -33,6 +33,8 @@ pub(super) struct File {
     pub(super) client: Tables<Client>,
     pub(super) roles: Vec<Workload>,
     pub(super) hooks: Vec<HookTable>,
+    pub(super) jwt: Vec<JwtTable>,
+    pub(super) jwt_bundle: Option<JwtBundle>,
     pub(super) health: Health,
     pub(super) sandbox: Sandbox,
     pub(super) log: Log,
@@ -266,6 +268,25 @@ pub(super) struct HookTable {
     pub(super) barrier: Option<bool>,
     pub(super) user: Option<String>,
     pub(super) environment: Option<BTreeMap<String, String>>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub(super) struct JwtTable {
+    pub(super) audience: String,
+    pub(super) extra_audiences: Option<Vec<String>>,
+    pub(super) file: PathBuf,
+    pub(super) mode: Option<String>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub(super) struct JwtBundle {
+    pub(super) file: PathBuf,
+    pub(super) format: Option<String>,
+    pub(super) mode: Option<String>,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]

@@ -40,8 +40,9 @@ pub(super) fn hooks(
     let mut names: Vec<&str> = consumers.iter().map(|it| it.name).collect();
     names.extend(logins);
     let mut hooks = Vec::new();
+    let has_tokens = !file.jwt.is_empty() || file.jwt_bundle.is_some();
     for table in &file.hooks {
-        let hook = hook(resolver, table, place, consumers)?;
+        let hook = hook(resolver, table, place, consumers, has_tokens)?;
         if names.contains(&table.name.as_str()) {
             let why = format!(
                 "something else has the name {:?}: give each hook, PostgreSQL, PgBouncer and client its own, and leave the name patroni to Patroni",
@@ -61,6 +62,7 @@ fn hook(
     table: &HookTable,
     place: &Place,
     consumers: &[Consumer<'_>],
+    has_tokens: bool,
 ) -> Result<Hook, Error> {
     let wrong = |key: &'static Key, why: String| resolver.in_file(key.name, why);
     rules::name(&table.name).map_err(|why| wrong(&keys::HOOKS_NAME, why))?;
@@ -69,10 +71,15 @@ fn hook(
         if timeout > LONGEST { Err("it is longer than an hour".to_owned()) } else { Ok(timeout) }
     });
     let user = table.user.as_deref().map(user).transpose();
+    let when = when(table, consumers, has_tokens).map_err(|why| wrong(&keys::HOOKS_WHEN, why))?;
+    if when == When::Jwt && table.barrier == Some(true) {
+        let why = "no set waits for a hook that follows a token; leave it out".to_owned();
+        return Err(wrong(&keys::HOOKS_BARRIER, why));
+    }
     Ok(Hook {
         name: table.name.clone(),
         action: action(resolver, table)?,
-        when: when(table, consumers).map_err(|why| wrong(&keys::HOOKS_WHEN, why))?,
+        when,
         timeout: timeout.map_err(|why| wrong(&keys::HOOKS_TIMEOUT, why))?,
         barrier: table.barrier.unwrap_or(false),
         user: user.map_err(|why| wrong(&keys::HOOKS_USER, why))?,
@@ -129,7 +136,7 @@ fn action(resolver: &Resolver<'_>, table: &HookTable) -> Result<Action, Error> {
     }
 }
 
-fn when(table: &HookTable, consumers: &[Consumer<'_>]) -> Result<When, String> {
+fn when(table: &HookTable, consumers: &[Consumer<'_>], has_tokens: bool) -> Result<When, String> {
     match table.when.as_deref().unwrap_or(keys::HOOKS_WHEN.default_text()) {
         "published" => Ok(When::Published),
         "proven" if consumers.is_empty() => Err(
@@ -143,7 +150,9 @@ fn when(table: &HookTable, consumers: &[Consumer<'_>]) -> Result<When, String> {
             )),
             None => Ok(When::Proven),
         },
-        other => Err(format!("{other:?} is neither \"published\" nor \"proven\"")),
+        "jwt" if has_tokens => Ok(When::Jwt),
+        "jwt" => Err("there is no [[jwt]] and no [jwt_bundle] that it could follow; write \"published\"".to_owned()),
+        other => Err(format!("{other:?} is none of \"published\", \"proven\" and \"jwt\"")),
     }
 }
 

@@ -417,7 +417,7 @@ pub(super) const HOOKS_PROCESS: Key = Key::new(
 pub(super) const HOOKS_WHEN: Key = Key::new(
     "hooks.when",
     Default::Text("published"),
-    "`published`: after each publication; `proven`: once every PostgreSQL, PgBouncer and Patroni is proven to serve what was published",
+    "`published`: after each publication; `proven`: once every PostgreSQL, PgBouncer and Patroni is proven to serve what was published; `jwt`: after a file of `[[jwt]]` or `[jwt_bundle]` was written",
 );
 pub(super) const HOOKS_TIMEOUT: Key = Key::new(
     "hooks.timeout",
@@ -439,6 +439,35 @@ pub(super) const HOOKS_ENVIRONMENT: Key = Key::new(
     Default::Words("none"),
     "variables for the command, beside `PATH` and pgsvid's own",
 );
+pub(super) const JWT_AUDIENCE: Key = Key::new(
+    "jwt.audience",
+    Default::Words("required in this table"),
+    "the recipient of the token: what the server expects in `aud`",
+);
+pub(super) const JWT_EXTRA_AUDIENCES: Key =
+    Key::new("jwt.extra_audiences", Default::Words("none"), "further audiences of the same token");
+pub(super) const JWT_FILE: Key = Key::new(
+    "jwt.file",
+    Default::Words("required in this table"),
+    "path of the file that holds the token, without a newline",
+);
+pub(super) const JWT_MODE: Key = Key::new(
+    "jwt.mode",
+    Default::Words("`0600`; `0640` with `files.group`"),
+    "its mode: 0640 at most",
+);
+pub(super) const JWT_BUNDLE_FILE: Key = Key::new(
+    "jwt_bundle.file",
+    Default::Words("required in this table"),
+    "path of the file that holds the keys with which tokens of the trust domain are verified",
+);
+pub(super) const JWT_BUNDLE_FORMAT: Key = Key::new(
+    "jwt_bundle.format",
+    Default::Text("jwks"),
+    "`jwks`: the JWK set of the own trust domain; `spiffe-helper`: an object from each trust domain to its JWK set in base64",
+);
+pub(super) const JWT_BUNDLE_MODE: Key =
+    Key::new("jwt_bundle.mode", Default::Text("0644"), "its mode: 0644 at most");
 pub(super) const HEALTH_LISTEN: Key = Key::new(
     "health.listen",
     Default::Words("none"),
@@ -460,7 +489,7 @@ pub(super) const LOG_LEVEL: Key =
         .variable("PGSVID_LOG_LEVEL");
 
 /// All keys, in the order of the reference.
-pub const ALL: [&Key; 80] = [
+pub const ALL: [&Key; 87] = [
     &WORKLOAD_API_ENDPOINT,
     &CERTIFICATES_CERTIFICATE,
     &CERTIFICATES_PRIVATE_KEY,
@@ -537,6 +566,13 @@ pub const ALL: [&Key; 80] = [
     &HOOKS_BARRIER,
     &HOOKS_USER,
     &HOOKS_ENVIRONMENT,
+    &JWT_AUDIENCE,
+    &JWT_EXTRA_AUDIENCES,
+    &JWT_FILE,
+    &JWT_MODE,
+    &JWT_BUNDLE_FILE,
+    &JWT_BUNDLE_FORMAT,
+    &JWT_BUNDLE_MODE,
     &HEALTH_LISTEN,
     &SANDBOX_ENABLED,
     &LOG_FORMAT,

@@ -23,6 +23,7 @@ mod schema;
 mod server;
 mod sessions;
 mod source;
+mod tokens;
 mod variables;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -67,6 +68,8 @@ pub struct Config {
     pub roles: RoleMap,
     /// Name of the file that the map is published as, if it is published.
     pub ident: Option<String>,
+    /// The files with tokens, and that of the JWT bundle.
+    pub tokens: Option<crate::tokens::Settings>,
     /// The settings of the rotation loop.
     pub rotation: rotation::Settings,
     /// Where to listen for status requests, if anywhere.
@@ -198,6 +201,7 @@ fn assemble(
         .collect();
     let logins: Vec<&str> = clients.iter().map(|it| it.name.as_str()).collect();
     let hooks = hooks::hooks(&resolver, file, &place, &consumers, &logins)?;
+    let tokens = tokens::tokens(&resolver, file, &source, &place)?;
     if place.directory().is_none() && consumers.is_empty() && hooks.is_empty() && clients.is_empty()
     {
         return Err(Error::NoReaders);
@@ -223,6 +227,7 @@ fn assemble(
         services,
         roles,
         ident,
+        tokens,
         rotation,
         health,
         sandbox,

@@ -77,6 +77,20 @@ pub(super) fn key_mode(text: Option<&str>, group: bool) -> Result<u32, String> {
     Ok(mode)
 }
 
+/// The mode of a file with a token: anyone who can read it is the workload until the token expires.
+pub(super) fn token_mode(text: Option<&str>, group: bool) -> Result<u32, String> {
+    let mode = mode(text, if group { 0o640 } else { 0o600 })?;
+    if mode & !0o640 != 0 {
+        return Err(format!(
+            "with mode {mode:04o} others could use or replace the token; write 0600, or 0640 for readers of the file's group"
+        ));
+    }
+    if mode & 0o400 == 0 {
+        return Err(format!("its owner could not read a token with mode {mode:04o}; write 0600"));
+    }
+    Ok(mode)
+}
+
 pub(super) fn certificate_mode(text: Option<&str>) -> Result<u32, String> {
     let mode = mode(text, 0o644)?;
     if mode & !0o644 != 0 || mode & 0o400 == 0 {

@@ -370,6 +370,8 @@ fn a_file_with_every_default_says_the_same_as_one_without() {
     tables.entry("client").or_default().push(client.to_owned());
     let store = "name = \"a.p12\"\ncontent = \"pkcs12\"\npassword_file = \"/a\"\n";
     tables.entry("files.extra").or_default().push(store.to_owned());
+    let bundle = "file = \"/a\"\n";
+    tables.entry("jwt_bundle").or_default().push(bundle.to_owned());
     let opened = |table: &str| match table {
         "hooks" | "files.extra" => format!("[[{table}]]"),
         _ => format!("[{table}]"),
@@ -380,7 +382,7 @@ fn a_file_with_every_default_says_the_same_as_one_without() {
         .collect();
     let given = tables.concat();
     let left_out = format!(
-        "[postgres]\n[pgbouncer]\n[patroni]\n[client]\n{client}[files.service]\nname = \"db\"\n[[hooks]]\n{hook}[[files.extra]]\n{store}"
+        "[postgres]\n[pgbouncer]\n[patroni]\n[client]\n{client}[files.service]\nname = \"db\"\n[[hooks]]\n{hook}[[files.extra]]\n{store}[jwt_bundle]\n{bundle}"
     );
     let settings = |text: &str| format!("{:?}", config(text).unwrap());
     assert!(given.lines().count() > 20, "{given}");

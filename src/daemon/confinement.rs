@@ -178,6 +178,14 @@ fn rules(config: &Config) -> Rules {
         modes: config.place.files().map(|file| file.mode).collect(),
         ..Rules::default()
     };
+    for file in config.tokens.iter().flat_map(crate::tokens::Settings::files) {
+        rules.write.push(file.directory().to_owned());
+        rules.modes.push(file.mode);
+    }
+    rules.write.sort_unstable();
+    rules.write.dedup();
+    rules.modes.sort_unstable();
+    rules.modes.dedup();
     for file in &config.rotation.extra_authorities {
         rules.read.extend(around(file));
         rules.files.push(file.clone());

@@ -19,7 +19,7 @@ pub use crate::rotation::PublishedBy;
 use crate::rotation::{self, NotPublished, Once, Rotation};
 use crate::source::{Source, SourceState};
 use crate::watching::Watching;
-use crate::{publish, timing};
+use crate::{publish, timing, tokens};
 
 /// The result.
 #[derive(Debug)]
@@ -28,6 +28,8 @@ pub struct Fetched {
     pub material: Arc<Material>,
     /// Who published it.
     pub by: Publication,
+    /// The files with tokens, and that of the JWT bundle; none if another instance holds the directory, which writes them.
+    pub tokens: Vec<tokens::Kept>,
 }
 
 /// Who published the set.
@@ -95,6 +97,7 @@ async fn attempt(
     };
     let Confined { mut config, .. } = confined;
     continue_from_disk(&mut config, &opened);
+    let wanted = config.tokens.take();
     let (source, state) = Source::new(config.source, watching.clone());
     // Nobody requests it again, and nobody reads the status.
     let again = Arc::default();
@@ -111,12 +114,32 @@ async fn attempt(
         never = tell(state, progress) => match never {},
     };
     match (once, refusal) {
-        (Ok((material, by)), _) => Ok(Fetched { material, by: Publication::Here(by) }),
+        (Ok((material, by)), _) => {
+            let tokens = match (wanted, material.spiffe_id()) {
+                (Some(wanted), Some(spiffe_id)) => {
+                    tokens::once(&wanted, &spiffe_id.to_string(), progress)
+                        .await
+                        .map_err(|failure| with_remedy(&failure))?
+                }
+                _ => Vec::new(),
+            };
+            Ok(Fetched { material, by: Publication::Here(by), tokens })
+        }
         (Err(NotPublished::SourceEnded), Some(refusal)) => {
             Err(refusal).context("the Workload API refuses this program")
         }
         (Err(error), _) => Err(error.into()),
     }
+}
+
+/// The certificates are published by then; only the tokens are missing.
+fn with_remedy(failure: &tokens::Failure) -> anyhow::Error {
+    // The text of an error of a file says it already.
+    let fix = match failure {
+        tokens::Failure::File(_) => String::new(),
+        other => format!("; {}", other.fix()),
+    };
+    anyhow::anyhow!("the certificates are published, but not every token: {failure}{fix}")
 }
 
 /// Reports what it waits for.
@@ -146,7 +169,8 @@ async fn another(
     loop {
         match publish::peek(publish, config.source.expectations(), timing::now()) {
             Ok(Some(material)) if rotation::is_young(&material, timing::now()) => {
-                return Ok(Fetched { material: Arc::new(material), by: Publication::Another });
+                let material = Arc::new(material);
+                return Ok(Fetched { material, by: Publication::Another, tokens: Vec::new() });
             }
             Ok(Some(_)) => drop(progress.send_replace(renewal.to_owned())),
             Ok(None) => drop(progress.send_replace(waiting.to_owned())),

@@ -34,6 +34,7 @@ use crate::publish::{self, Opened, Place, Publisher};
 use crate::rotation::{self, Rotation};
 use crate::source::{self, Source};
 use crate::status::Status;
+use crate::tokens::Tokens;
 use crate::watching::Watching;
 use crate::{threads, timing};
 
@@ -77,8 +78,14 @@ pub async fn run(
     }
     let again = Arc::new(tokio::sync::Notify::new());
     let (line, answers) = hooks::line(&channel, &config.rotation.hooks)?;
-    let (rotation, status) =
+    let identity = state.clone();
+    let (mut rotation, status) =
         Rotation::new(&config.rotation, opened, state, &watching, Arc::clone(&again), line)?;
+    let tokens = config.tokens.map(|settings| {
+        let (tokens, written) = Tokens::new(settings, identity, rotation.status(), &watching);
+        rotation.follow_tokens(written);
+        tokens
+    });
 
     let mut orders = channel.open().context("cannot listen to the parent")?;
     let stop = tasks.stop();
@@ -92,6 +99,10 @@ pub async fn run(
         }
     });
     tasks.spawn("rotation", async move { Ok(rotation.run(stop).await?) });
+    if let Some(tokens) = tokens {
+        let stop = tasks.stop();
+        tasks.spawn("tokens", async move { Ok(tokens.run(stop).await?) });
+    }
     tasks.spawn_background("alarm", alarm::run(status.clone()));
     let (seen, mut starting) = (status.clone(), Some(status.clone()));
     let manager = manager.map(Arc::new);
@@ -149,21 +160,27 @@ pub async fn run(
 
 /// Starts the thread for calls that may block, if the configuration needs one.
 async fn start_blocking_thread(config: &Config) -> anyhow::Result<()> {
-    let mut servers = config.rotation.servers.iter();
-    let mut poolers = config.rotation.poolers.iter();
-    if config.source.files().is_some()
-        || servers.any(|it| it.session.password_file.is_some() || it.verify.looks_up)
-        || poolers.any(|it| it.verify.looks_up)
-        || config.rotation.patroni.iter().any(|it| it.credentials.is_some() || it.verify.looks_up)
-        || config.rotation.clients.iter().any(ClientLogin::looks_up)
-    {
-        // Reading files and looking up names may block, too. The thread stays, because later none may be available. tokio
-        // panics if it gets none, so one is requested first; the kernel counts it for a moment after its end.
+    if may_block(config) {
+        // The thread stays, because later none may be available. tokio panics if it gets none, so one is requested first; the
+        // kernel counts it for a moment after its end.
         threads::start("blocking", "reads the password and looks up names", || ())?;
         tokio::time::sleep(AFTER_A_THREAD).await;
         tokio::task::spawn_blocking(|| ()).await?;
     }
     Ok(())
+}
+
+/// Whether something is configured that may block: files are read, tokens written, or names looked up.
+fn may_block(config: &Config) -> bool {
+    let mut servers = config.rotation.servers.iter();
+    let mut poolers = config.rotation.poolers.iter();
+    let mut patroni = config.rotation.patroni.iter();
+    config.source.files().is_some()
+        || config.tokens.is_some()
+        || servers.any(|it| it.session.password_file.is_some() || it.verify.looks_up)
+        || poolers.any(|it| it.verify.looks_up)
+        || patroni.any(|it| it.credentials.is_some() || it.verify.looks_up)
+        || config.rotation.clients.iter().any(ClientLogin::looks_up)
 }
 
 /// The listener, if there is one: somebody else may have taken the address between two daemons.

@@ -18,6 +18,8 @@ pub enum Group {
     Material,
     /// The published files.
     Files,
+    /// The tokens and the JWT bundle.
+    Tokens,
     /// PostgreSQL over SQL.
     Postgresql,
     /// PostgreSQL over TLS.
@@ -50,6 +52,7 @@ impl Group {
             Self::Certificates => "Certificates",
             Self::Material => "Material",
             Self::Files => "Files",
+            Self::Tokens => "JWT-SVIDs",
             Self::Postgresql => "PostgreSQL",
             Self::Tls => "TLS",
             Self::Login => "Login",

@@ -116,7 +116,7 @@ impl Course {
     /// The set that a run would follow, if one is owed and may begin as soon as its time has come.
     fn eligible(&self) -> Option<u64> {
         let newest = self.newest.filter(|_| self.owed && self.running.is_none())?;
-        let may = self.when == When::Published || self.proven == Some(newest);
+        let may = self.when != When::Proven || self.proven == Some(newest);
         may.then_some(newest)
     }
 

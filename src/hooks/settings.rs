@@ -92,6 +92,8 @@ pub enum When {
     Published,
     /// Once every PostgreSQL is proven to serve what was published.
     Proven,
+    /// After a token or the JWT bundle was written.
+    Jwt,
 }
 
 impl When {
@@ -101,6 +103,19 @@ impl When {
         match self {
             Self::Published => "published",
             Self::Proven => "proven",
+            Self::Jwt => "jwt",
+        }
+    }
+}
+
+impl When {
+    /// The event in words, which follow "after ".
+    #[must_use]
+    pub fn occasion(self) -> &'static str {
+        match self {
+            Self::Published => "each set is published",
+            Self::Proven => "each set is proven",
+            Self::Jwt => "each token is written",
         }
     }
 }

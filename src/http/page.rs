@@ -174,6 +174,9 @@ fn facts(view: &View) -> Markup {
     for (hook, words) in view.hooks() {
         rows.push(("Hook", html! { (hook.name) ": " (words) }));
     }
+    for token in &view.tokens {
+        rows.push(("Token", html! { (breakable(&token.in_words(view.at))) }));
+    }
     if let Some(found) = &view.agent {
         rows.push(("Agent", agent(view, found)));
     }

@@ -293,8 +293,9 @@ fn create(
     Ok(file)
 }
 
-/// The sandbox forbids changes of group and mode where new files have the right ones: see `sandbox::Rules`.
-fn create_empty(
+/// Creates a file that must not exist. The sandbox forbids changes of group and mode where new files have the right ones: see
+/// `sandbox::Rules`.
+pub(super) fn create_empty(
     within: &OwnedFd,
     name: &str,
     mode: u32,

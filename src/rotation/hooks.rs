@@ -9,7 +9,7 @@ use tracing::{debug, error, info};
 use super::barrier::PATIENCE;
 use super::{Rotation, record};
 use crate::finding::Finding;
-use crate::hooks::{Action, Answer, Course, End, Hook, Line, Request, changed, explain};
+use crate::hooks::{Action, Answer, Course, End, Hook, Line, Request, When, changed, explain};
 use crate::status::{self, Status};
 use crate::text::harmless;
 use crate::timing;
@@ -70,12 +70,19 @@ impl Hooks {
     /// Records that this set is handed over to the consumers.
     pub(super) fn published(&mut self, generation: u64) {
         let distrusted = std::mem::take(&mut self.distrusted);
-        for One { course, .. } in &mut self.all {
+        let all = self.all.iter_mut().filter(|one| one.hook.when != When::Jwt);
+        for One { course, .. } in all {
             course.published(generation);
             if distrusted {
                 course.distrust();
             }
         }
+    }
+
+    /// Records that this many files with tokens were written so far.
+    pub(super) fn token_written(&mut self, count: u64) {
+        let all = self.all.iter_mut().filter(|one| one.hook.when == When::Jwt);
+        all.for_each(|one| one.course.published(count));
     }
 
     /// Records that every server is proven to serve this set.

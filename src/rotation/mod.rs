@@ -142,6 +142,8 @@ pub struct Rotation {
     ended: Option<Ended>,
     worth_a_try: Option<usize>,
     answered: Option<Answer>,
+    /// Counts the files with tokens that were written, if there are such files.
+    tokens: Option<watch::Receiver<u64>>,
 }
 
 /// The channels that the loop works with.
@@ -252,8 +254,20 @@ impl Rotation {
             ended: None,
             worth_a_try: None,
             answered: None,
+            tokens: None,
         };
         (rotation, receiver)
+    }
+
+    /// The status, for the task that writes tokens: it changes nothing but its own part.
+    #[must_use]
+    pub fn status(&self) -> watch::Sender<Status> {
+        self.status.clone()
+    }
+
+    /// Runs the hooks for tokens whenever this count changes.
+    pub fn follow_tokens(&mut self, written: watch::Receiver<u64>) {
+        self.tokens = Some(written);
     }
 
     /// Runs until `stop`, then gives running attempts and hooks five seconds. Fails if the published directory was replaced,
@@ -302,6 +316,12 @@ impl Rotation {
                         self.hook_ended(&answer);
                         self.run_hooks();
                     }
+                }
+                Turn::Token => {
+                    if let Some(written) = &mut self.tokens {
+                        self.hooks.token_written(*written.borrow_and_update());
+                    }
+                    self.run_hooks();
                 }
                 Turn::Timer => self.on_timer().await?,
             }

@@ -31,17 +31,19 @@ pub(super) enum Turn {
     Consumer,
     /// A hook's run has ended.
     Hook,
+    /// A token was written.
+    Token,
     /// A timer has run out.
     Timer,
 }
 
 /// The order in which work is looked for: the kind that had the last turn comes last.
-pub(super) struct Turns([Turn; 8]);
+pub(super) struct Turns([Turn; 9]);
 
 impl Default for Turns {
     fn default() -> Self {
-        use Turn::{Asked, Attempt, Authorities, Consumer, Files, Hook, Source, Timer};
-        Self([Attempt, Source, Asked, Files, Authorities, Consumer, Hook, Timer])
+        use Turn::{Asked, Attempt, Authorities, Consumer, Files, Hook, Source, Timer, Token};
+        Self([Attempt, Source, Asked, Files, Authorities, Consumer, Hook, Token, Timer])
     }
 }
 
@@ -75,6 +77,7 @@ impl Rotation {
         let mut authorities =
             pin!(changes_after(not_before.max(self.calm.next()), &mut self.authorities));
         let mut timer = pin!(until(next));
+        let mut token = pin!(counted(&mut self.tokens));
         let turns = &mut self.turns;
         let (ended, worth) = (&mut self.ended, &mut self.worth_a_try);
         let (hooks, answered) = (&mut self.hooks, &mut self.answered);
@@ -95,6 +98,7 @@ impl Rotation {
                 *answered = Some(answer);
                 turn
             }),
+            Turn::Token => token.as_mut().poll(context).map(|()| turn),
             Turn::Timer => timer.as_mut().poll(context).map(|()| turn),
         };
         std::future::poll_fn(|context| turns.poll(|turn| look(turn, context))).await
@@ -151,6 +155,16 @@ async fn changes_after(moment: Instant, authorities: &mut ExtraAuthorities) {
 async fn touched_after(moment: Instant, files: &mut Changes) {
     sleep_until(moment).await;
     files.changed().await;
+}
+
+/// Waits until another token was written. Without tokens, or once their task has ended, this waits for ever.
+async fn counted(written: &mut Option<watch::Receiver<u64>>) {
+    if let Some(written) = written
+        && written.changed().await.is_ok()
+    {
+        return;
+    }
+    std::future::pending::<()>().await;
 }
 
 /// Waits until `moment`, or for ever if it is `None`.

@@ -5,6 +5,7 @@
 mod hooks;
 mod replication;
 mod sessions;
+mod tokens;
 
 use std::fmt::{Error, Write as _};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -50,6 +51,7 @@ impl Collector for Snapshot {
         page.sessions(&self.status)?;
         page.replication(&self.status)?;
         page.hooks(&self.status)?;
+        page.tokens(&self.status)?;
         page.process(&self.status)
     }
 }

@@ -1,6 +1,7 @@
 //! The daemon's present state, from which all status pages and metrics are made. It holds no private key, and starts no action.
 
 mod consumer;
+mod finding_view;
 mod history;
 mod hook;
 mod hook_view;
@@ -14,11 +15,13 @@ mod readiness;
 mod replication;
 mod replication_view;
 mod time;
+mod token;
 mod view;
 
 use std::time::{Duration, SystemTime};
 
 pub use consumer::{Consumer, Kind, Login, Outlived, Served, Sessions};
+pub use finding_view::FindingView;
 pub use history::{Attempt, History, Outcome, Step};
 pub use hook::Hook;
 pub use hook_view::HookView;
@@ -31,9 +34,10 @@ pub use readiness::Readiness;
 pub use replication::{Connected, Receives, Replication, Shows};
 pub use replication_view::{ConnectionView, ReceiverView, ReplicationView, SubscriptionView};
 pub use time::Time;
+pub use token::{TokenFile, TokenView};
 pub use view::{
-    AgentView, AttemptView, CertificatesView, ConsumerView, FindingView, LoginView, PublishedView,
-    ServedView, SessionsView, TargetView, View,
+    AgentView, AttemptView, CertificatesView, ConsumerView, LoginView, PublishedView, ServedView,
+    SessionsView, TargetView, View,
 };
 
 use crate::entries;
@@ -75,6 +79,8 @@ pub struct Status {
     pub origin: Origin,
     /// The commands and signals that follow publications.
     pub hooks: Vec<Hook>,
+    /// The files with tokens, and that of the JWT bundle.
+    pub tokens: Vec<TokenFile>,
     /// Whether the agent has withdrawn the published identity.
     pub withdrawn: bool,
     /// The latest message that could not be used, or the state of the connection to the agent, in words.

@@ -47,6 +47,10 @@ pub(super) fn of(status: &Status, now: SystemTime) -> Readiness {
     }
     // A hook is no reason to take a database out of service.
     readiness.degraded.extend(status.hooks.iter().filter_map(|hook| hook.problem.clone()));
+    // Nor is a token.
+    readiness.degraded.extend(
+        status.tokens.iter().filter_map(|token| token.finding(now)).map(|found| found.text),
+    );
     readiness
 }
 

@@ -4,12 +4,14 @@ use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
 
+use super::finding_view::FindingView;
 use super::hook_view::HookView;
 use super::outlived_view::OutlivedView;
 use super::replication_view::ReplicationView;
 use super::time::Time;
+use super::token::TokenView;
 use super::{Certificates, Consumer, Hook, Kind, Login, Outcome, Sessions, Status};
-use crate::finding::{self, Code, Finding};
+use crate::finding::Code;
 use crate::timing;
 
 /// The kind of a target.
@@ -36,6 +38,9 @@ pub struct View {
     pub targets: Vec<TargetView>,
     /// The consumers of the published set; empty if files are only published.
     pub consumers: Vec<ConsumerView>,
+    /// The files with tokens, and that of the JWT bundle. Older daemons do not send this.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tokens: Vec<TokenView>,
     /// The connection to the agent, if it is the source.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub agent: Option<AgentView>,
@@ -57,50 +62,6 @@ pub struct View {
     pub median_ms: Option<f64>,
     /// The latest attempts, the newest first.
     pub history: Vec<AttemptView>,
-}
-
-/// A cause of a problem. The code is text, because another version may have codes that this one does not know.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct FindingView {
-    /// The name of the code, from the list in `docs/findings.md`.
-    pub code: String,
-    /// `ok`, `skipped`, `warning` or `failure`.
-    pub severity: String,
-    /// The path, setting or state that it is about, if two findings with this code can differ by it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub object: Option<String>,
-    /// The result, in one sentence that names the object.
-    pub text: String,
-    /// The reason, if the text does not say it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub cause: Option<String>,
-    /// The remedy.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub fix: Option<String>,
-    /// The command within the remedy, ready to paste.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub command: Option<String>,
-}
-
-impl FindingView {
-    fn of(found: &Finding) -> Self {
-        let Finding { code, severity, object, text, cause, fix, command } = found.clone();
-        let (code, severity) = (code.name().to_owned(), severity.name().to_owned());
-        let command = command.map(String::from);
-        Self { code, severity, object, text, cause, fix, command }
-    }
-
-    /// The remedy without its command.
-    #[must_use]
-    pub fn advice(&self) -> Option<String> {
-        finding::advice(self.fix.as_deref(), self.command.as_deref())
-    }
-
-    /// Why something is wrong: the cause, or the text if no cause is set.
-    #[must_use]
-    pub fn why(&self) -> &str {
-        self.cause.as_ref().unwrap_or(&self.text)
-    }
 }
 
 /// A place where sets are published.
@@ -425,10 +386,12 @@ impl View {
             .filter_map(|it| Some((it, it.hook.as_ref()?.in_words(it.problem.is_some(), self.at))))
     }
 
-    /// The causes of problems: of the published set, then of its consumers.
+    /// The causes of problems: of the published set, then of its consumers, then of tokens.
     pub fn findings(&self) -> impl Iterator<Item = &FindingView> {
         let targets = self.targets.iter().flat_map(|target| &target.findings);
-        targets.chain(self.consumers.iter().flat_map(|consumer| &consumer.findings))
+        targets
+            .chain(self.consumers.iter().flat_map(|consumer| &consumer.findings))
+            .chain(self.tokens.iter().filter_map(|token| token.finding.as_ref()))
     }
 
     /// Whether `missing` or `degraded` contains this sentence already.
@@ -485,6 +448,7 @@ impl View {
                 .map(|it| ConsumerView::of(it, now))
                 .chain(status.hooks.iter().map(ConsumerView::of_hook))
                 .collect(),
+            tokens: status.tokens.iter().map(|it| TokenView::of(it, now)).collect(),
             agent: status.origin.files().is_none().then(|| AgentView {
                 connection: status.connection.name().to_owned(),
                 words: status.agent.clone(),

@@ -140,6 +140,7 @@ pub const EVENTS: &[(&str, &str)] = &[
     ),
     ("identity-warning", "the identity is accepted, but something about it may cause trouble"),
     ("identity-withdrawn", "the agent says that this workload no longer has an identity"),
+    ("jwt-bundle-written", "the file of the JWT bundle was written"),
     (
         "leaf-refused-as-client",
         "PostgreSQL refuses the published certificate from a client, so only the names of its authorities are proven",
@@ -227,6 +228,14 @@ pub const EVENTS: &[(&str, &str)] = &[
         "another process took the address of health.listen between two daemons; renewals go on without it",
     ),
     ("still-not-in-force", "another set waits for the same reason as the one before"),
+    ("token-expires", "a token expires soon, or has expired, and there is no newer one"),
+    ("token-failed", "there is no new token, or no new JWT bundle; the file stays as it is"),
+    (
+        "token-file-changed",
+        "somebody else has changed a file with a token or the JWT bundle; it is written again",
+    ),
+    ("token-unverified", "a token was written, and its signature could not be verified"),
+    ("token-written", "a token was written"),
     (
         "unproven",
         "the set is published, but no server has answered: nothing proves that it is served, or that it lets a client in",

@@ -13,6 +13,7 @@ mod raw;
 mod refusals;
 mod selection;
 mod state;
+mod tokens;
 mod unrenewed;
 mod volume;
 mod wordy;

@@ -29,6 +29,11 @@ impl Place {
         self.directory.join("agent.sock")
     }
 
+    /// Creates another directory beside the published one, for the same user.
+    pub(crate) fn subdirectory(&self, name: &str) -> PathBuf {
+        self.directory.subdirectory(name)
+    }
+
     /// An agent that issues [`ID`], and renews it only when told to.
     pub(crate) fn agent(&self) -> Builder {
         self.agent_without_entries().entry(workload())

@@ -47,7 +47,7 @@ fn e12_a_helper_conf_is_run_fetched_and_translated() {
     // What cannot be honoured ends the command before anything is published, and is a comment in what is printed.
     for (more, key) in [
         ("daemon_mode = false\n", "daemon_mode"),
-        ("jwt_svids = []\n", "jwt_svids"),
+        ("jwt_svids = [{}]\n", "jwt_svids"),
         ("cert_file_mode = 640\n", "cert_file_mode"),
     ] {
         other.write("helper.conf", format!("{text}{more}"), 0o644);
@@ -58,6 +58,13 @@ fn e12_a_helper_conf_is_run_fetched_and_translated() {
         assert_eq!(printed.wait_exit(LIMIT).code(), Some(0), "{more}");
         assert!(printed.standard_output().contains(key), "{}", printed.standard_output());
     }
+    // Its tokens are written beside the certificates, with the whole audience.
+    let tokens = "jwt_svids = [{jwt_audience=\"a\", jwt_extra_audiences=[\"b\"], jwt_svid_file_name=\"t\"}]\njwt_bundle_file_name = \"keys\"\n";
+    other.write("helper.conf", format!("{text}{tokens}"), 0o644);
+    let fetched = run(&["fetch", "--helper-config", &helper]);
+    assert_eq!(fetched.wait_exit(LIMIT).code(), Some(0), "{}", fetched.standard_error());
+    assert_eq!(fs::read_to_string(files.join("t")).unwrap().split('.').count(), 3);
+    assert!(fs::read_to_string(files.join("keys")).unwrap().starts_with("{\"example.org\":\""));
     // To fetch once is what fetch does.
     other.write("helper.conf", format!("{text}daemon_mode = false\n"), 0o644);
     let fetched = run(&["fetch", "--helper-config", &helper]);

@@ -10,7 +10,7 @@ use crate::architecture::rust_files;
 use crate::generated;
 
 /// Where a code can be met that is named in these files. The first that fits is taken.
-const PLACES: [(&str, &[&str]); 20] = [
+const PLACES: [(&str, &[&str]); 21] = [
     ("crates/postgres/src/diagnose/files.rs", &["check", "log", "status"]),
     ("crates/postgres/src/diagnose/other_settings.rs", &["check", "log", "status"]),
     ("crates/postgres/src/diagnose/settings.rs", &["check", "log", "status"]),
@@ -28,6 +28,7 @@ const PLACES: [(&str, &[&str]); 20] = [
     ("src/doctor/inspect/", &["inspect"]),
     ("src/consumers/", &["log", "status"]),
     ("src/hooks/", &["check", "log", "status"]),
+    ("src/tokens/", &["check", "log", "status"]),
     ("src/rotation/", &["status"]),
     ("src/status/", &["status"]),
     ("src/source/files/", &["check", "log", "status"]),

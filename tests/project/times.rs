@@ -94,6 +94,12 @@ const ROWS: &[Row] = &[
         &[(DELIVERY, "RELOAD_AGAIN")],
     ),
     Row("PostgreSQL: verified again when nothing has changed", "`postgres.verify_every`", &[]),
+    Row("a token: asked for again after a failure", "{}", &[("src/tokens/entry.rs", "AGAIN")]),
+    Row(
+        "a token: asked for again if the agent has no JWT-SVIDs",
+        "{}",
+        &[("src/tokens/entry.rs", "SLOWLY")],
+    ),
     Row("a hook: back-off after a failure", "{}", &[("src/hooks/course.rs", "AGAIN")]),
     Row(
         "a hook: from SIGTERM to SIGKILL, after its `hooks.timeout`",

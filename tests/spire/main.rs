@@ -6,6 +6,7 @@
 mod entries;
 mod pages;
 mod spire;
+mod tokens;
 
 use std::time::Duration;
 

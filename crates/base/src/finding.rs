@@ -389,6 +389,14 @@ codes! {
     ClientCertificatesUnasked, "client-certificates-not-requested", "the server does not ask clients for a certificate";
     // The running daemon.
     DaemonStatus, "daemon-status", "what the running daemon reports, and `check` itself does not see";
+    // JWT-SVIDs.
+    JwtToken, "jwt-token", "whether the agent gives a token for each audience";
+    JwtUnsupported, "jwt-unsupported", "the agent has no JWT-SVIDs";
+    JwtRejected, "jwt-rejected", "a token of the agent breaks a rule, and is not written";
+    JwtUnverified, "jwt-unverified", "pgsvid cannot verify the signature of a token";
+    JwtBundle, "jwt-bundle", "whether the agent gives the keys with which tokens are verified";
+    JwtFile, "jwt-file", "whether a file with a token can be written, and what is in it";
+    JwtExpired, "jwt-expired", "the token in a file has expired";
     // Hooks.
     HookCommand, "hook-command", "whether a hook's command exists, and may be executed by its user";
     HookCommandExposed, "hook-command-exposed", "other users can change the program that a hook runs, its interpreter, or a file among its arguments";

@@ -52,6 +52,7 @@ impl DevAgent {
         if let Some(thread) = self.thread().take() {
             thread.stop(how);
             self.shared.state().streams.end(None);
+            self.shared.jwt().end();
         }
     }
 
@@ -243,6 +244,35 @@ impl DevAgent {
     /// Removes a federated bundle.
     pub fn unfederate(&self, key: &str) {
         self.shared.state().federate(key.to_owned(), None);
+    }
+
+    /// A token with these claims in JSON, signed by the present key for tokens, whatever they say.
+    #[must_use]
+    pub fn sign_token(&self, claims: &serde_json::Value) -> String {
+        self.shared.jwt().sign(claims)
+    }
+
+    /// The claims of a token as the agent would issue it now.
+    #[must_use]
+    pub fn token_claims(&self, spiffe_id: &str, audience: &[&str]) -> serde_json::Value {
+        let audience: Vec<String> = audience.iter().map(|one| (*one).to_owned()).collect();
+        self.shared.jwt().claims(spiffe_id, &audience)
+    }
+
+    /// The keys with which tokens are verified: the JWK set of the trust domain.
+    #[must_use]
+    pub fn jwt_bundle(&self) -> Vec<u8> {
+        self.shared.jwt().bundles().bundles.into_values().next().unwrap_or_default()
+    }
+
+    /// Makes a new key for tokens, and tells all streams of JWT bundles. The former keys stay in the bundle, or not.
+    pub fn renew_jwt_key(&self, keep: bool) -> Result<(), Error> {
+        self.shared.jwt().renew(keep)
+    }
+
+    /// Sends this message to all open streams of JWT bundles, whatever it says.
+    pub fn push_jwt_bundles(&self, message: &pgsvid_proto::JwtBundlesResponse) {
+        self.shared.jwt().send(message);
     }
 
     /// Sends this message to all open streams, whatever it says.

@@ -18,6 +18,8 @@ pub struct Builder {
     pub(crate) key_type: KeyType,
     pub(crate) authority: Recipe,
     pub(crate) automatic: bool,
+    pub(crate) jwt_ttl: Duration,
+    pub(crate) has_jwt: bool,
     pub(crate) misbehaviour: Option<Misbehaviour>,
 }
 
@@ -35,6 +37,8 @@ impl Builder {
                 intermediate: false,
             },
             automatic: true,
+            jwt_ttl: Duration::from_secs(300),
+            has_jwt: true,
             misbehaviour: None,
         }
     }
@@ -95,6 +99,20 @@ impl Builder {
     #[must_use]
     pub fn automatic(mut self, yes: bool) -> Self {
         self.automatic = yes;
+        self
+    }
+
+    /// How long tokens live. Default, as in SPIRE: five minutes.
+    #[must_use]
+    pub fn jwt_ttl(mut self, ttl: Duration) -> Self {
+        self.jwt_ttl = ttl;
+        self
+    }
+
+    /// Whether there are JWT-SVIDs at all. If not, their calls are unimplemented. Default: yes.
+    #[must_use]
+    pub fn jwt(mut self, yes: bool) -> Self {
+        self.has_jwt = yes;
         self
     }
 

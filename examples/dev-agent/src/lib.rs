@@ -32,6 +32,7 @@ mod clock;
 mod connection;
 mod entry;
 mod error;
+mod jwt;
 mod key;
 mod leaf;
 mod misbehave;

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use pgsvid_proto::X509svidResponse;
+use pgsvid_proto::{JwtsvidResponse, X509svidResponse};
 use tonic::Status;
 
 /// What the agent does instead of serving new connections or streams. Those that are open go on;
@@ -38,6 +38,12 @@ pub enum Misbehaviour {
     /// Begins streams with these messages, one right after the other, instead of the true one.
     /// Later updates follow as usual.
     Reply(Vec<X509svidResponse>),
+    /// Refuses tokens.
+    RefuseJwt(Status),
+    /// Sends this message instead of tokens.
+    ReplyJwt(JwtsvidResponse),
+    /// Refuses streams of JWT bundles.
+    RefuseJwtBundles(Status),
 }
 
 impl Misbehaviour {
@@ -61,6 +67,8 @@ impl Misbehaviour {
             Self::Refuse(_) | Self::HeadersOnly | Self::EndAfterFirst(_) | Self::Reply(_) => {
                 Occasion::Stream
             }
+            Self::RefuseJwt(_) | Self::ReplyJwt(_) => Occasion::Token,
+            Self::RefuseJwtBundles(_) => Occasion::JwtBundles,
             Self::CutMessages | Self::GarbleMessages => Occasion::Write,
             Self::Bytes(_) | Self::Flood(_) => Occasion::Request,
         }
@@ -83,6 +91,9 @@ impl fmt::Debug for Misbehaviour {
             Self::EndAfterFirst(None) => f.write_str("EndAfterFirst(cleanly)"),
             Self::EndAfterFirst(Some(status)) => write!(f, "EndAfterFirst({:?})", status.code()),
             Self::Reply(messages) => write!(f, "Reply({} messages)", messages.len()),
+            Self::RefuseJwt(status) => write!(f, "RefuseJwt({:?})", status.code()),
+            Self::ReplyJwt(message) => write!(f, "ReplyJwt({} tokens)", message.svids.len()),
+            Self::RefuseJwtBundles(status) => write!(f, "RefuseJwtBundles({:?})", status.code()),
         }
     }
 }
@@ -103,6 +114,10 @@ pub(crate) enum Occasion {
     Request,
     /// An X.509-SVID stream was asked for.
     Stream,
+    /// Tokens were asked for.
+    Token,
+    /// A stream of JWT bundles was asked for.
+    JwtBundles,
     /// A message is about to be written.
     Write,
 }

@@ -5,9 +5,8 @@ use std::sync::Arc;
 
 use pgsvid_proto::spiffe_workload_api_server::{SpiffeWorkloadApi, SpiffeWorkloadApiServer};
 use pgsvid_proto::{
-    JwtBundlesRequest, JwtBundlesResponse, JwtsvidRequest, JwtsvidResponse, SECURITY_HEADER,
-    SECURITY_HEADER_VALUE, ValidateJwtsvidRequest, ValidateJwtsvidResponse, X509BundlesRequest,
-    X509svidRequest,
+    JwtBundlesRequest, JwtsvidRequest, JwtsvidResponse, SECURITY_HEADER, SECURITY_HEADER_VALUE,
+    ValidateJwtsvidRequest, ValidateJwtsvidResponse, X509BundlesRequest, X509svidRequest,
 };
 use tokio::net::UnixListener;
 use tokio::sync::mpsc;
@@ -17,6 +16,7 @@ use tonic::transport::Server;
 use tonic::{Request, Response, Status};
 
 use crate::connection;
+use crate::jwt::JwtBundleStream;
 use crate::raw::Raw;
 use crate::renewal;
 use crate::shared::Shared;
@@ -52,9 +52,14 @@ impl Api {
         }
     }
 
-    fn no_jwt<T, U>(&self, request: &Request<T>) -> Result<U, Status> {
+    /// Admits a request about JWT-SVIDs.
+    fn admit_jwt<T>(&self, request: &Request<T>) -> Result<(), Status> {
         self.admit(request)?;
-        Err(Status::unimplemented("the development agent serves X.509-SVIDs only"))
+        if self.0.settings.has_jwt {
+            Ok(())
+        } else {
+            Err(Status::unimplemented("this agent serves X.509-SVIDs only"))
+        }
     }
 }
 
@@ -84,22 +89,25 @@ impl SpiffeWorkloadApi for Api {
         &self,
         request: Request<JwtsvidRequest>,
     ) -> Result<Response<JwtsvidResponse>, Status> {
-        self.no_jwt(&request)
+        self.admit_jwt(&request)?;
+        self.0.jwt_svids(request.get_ref()).map(Response::new)
     }
 
-    type FetchJWTBundlesStream = tokio_stream::Empty<Result<JwtBundlesResponse, Status>>;
+    type FetchJWTBundlesStream = JwtBundleStream;
 
     async fn fetch_jwt_bundles(
         &self,
         request: Request<JwtBundlesRequest>,
     ) -> Result<Response<Self::FetchJWTBundlesStream>, Status> {
-        self.no_jwt(&request)
+        self.admit_jwt(&request)?;
+        self.0.open_jwt_bundles().map(Response::new)
     }
 
     async fn validate_jwtsvid(
         &self,
         request: Request<ValidateJwtsvidRequest>,
     ) -> Result<Response<ValidateJwtsvidResponse>, Status> {
-        self.no_jwt(&request)
+        self.admit(&request)?;
+        Err(Status::unimplemented("the development agent validates no tokens"))
     }
 }

@@ -2,11 +2,13 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use pgsvid_proto::{JwtsvidRequest, JwtsvidResponse};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
 use crate::activity::Recorder;
+use crate::jwt::{JwtAuthority, JwtBundleStream};
 use crate::misbehave::{Misbehaviour, Occasion, Script};
 use crate::state::State;
 use crate::streams::{BundleStream, SvidStream};
@@ -19,6 +21,7 @@ pub(crate) struct Shared {
     pub(crate) changed: Notify,
     state: Mutex<State>,
     script: Mutex<Script>,
+    jwt: Mutex<JwtAuthority>,
     connections: Mutex<CancellationToken>,
 }
 
@@ -33,6 +36,7 @@ impl Shared {
             state: Mutex::new(State::new(&settings, Arc::clone(&recorder))?),
             recorder,
             changed: Notify::new(),
+            jwt: Mutex::new(JwtAuthority::new(&settings.trust_domain, settings.jwt_ttl)?),
             script: Mutex::new(script),
             connections: Mutex::new(CancellationToken::new()),
             settings,
@@ -45,6 +49,10 @@ impl Shared {
 
     pub(crate) fn script(&self) -> MutexGuard<'_, Script> {
         lock(&self.script)
+    }
+
+    pub(crate) fn jwt(&self) -> MutexGuard<'_, JwtAuthority> {
+        lock(&self.jwt)
     }
 
     /// Cancelled when all connections that are open now have to be dropped.
@@ -80,6 +88,36 @@ impl Shared {
         }
         state.streams.keep(sender);
         Ok(stream)
+    }
+
+    /// The answer to a request for tokens, or misbehaviour.
+    pub(crate) fn jwt_svids(&self, request: &JwtsvidRequest) -> Result<JwtsvidResponse, Status> {
+        match self.script().next(Occasion::Token) {
+            Some(Misbehaviour::RefuseJwt(status)) => return Err(status),
+            Some(Misbehaviour::ReplyJwt(message)) => return Ok(message),
+            _ => {}
+        }
+        if request.audience.is_empty() {
+            return Err(Status::invalid_argument("audience must be specified"));
+        }
+        let state = self.state();
+        let entries = state.entries();
+        let message = self.jwt().tokens(entries, &request.audience, &request.spiffe_id);
+        if message.svids.is_empty() { Err(State::denied()) } else { Ok(message) }
+    }
+
+    /// Begins a stream of JWT bundles, or misbehaves.
+    pub(crate) fn open_jwt_bundles(&self) -> Result<JwtBundleStream, Status> {
+        let misbehaviour = self.script().next(Occasion::JwtBundles);
+        if let Some(Misbehaviour::RefuseJwtBundles(status)) = misbehaviour {
+            return Err(status);
+        }
+        if self.state().is_empty() {
+            return Err(State::denied());
+        }
+        let mut jwt = self.jwt();
+        let first = jwt.bundles();
+        Ok(jwt.open(first))
     }
 
     /// Begins a stream of bundles.

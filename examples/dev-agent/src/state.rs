@@ -51,6 +51,10 @@ impl State {
         Status::permission_denied("no identity issued")
     }
 
+    pub(crate) fn entries(&self) -> impl Iterator<Item = &Entry> {
+        self.registered.iter().map(|known| &known.entry)
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.registered.is_empty()
     }

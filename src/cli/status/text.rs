@@ -38,6 +38,9 @@ pub(super) fn text(view: &View, colours: bool) -> String {
     for (hook, words) in view.hooks() {
         lines.add("hook", None, &format!("{}: {words}", hook.name));
     }
+    for token in &view.tokens {
+        lines.add("token", None, &token.in_words(view.at));
+    }
     lines.add(if view.agent.is_some() { "agent" } else { "certificates" }, None, &source(view));
     lines.add("rotations", None, &rotations(view));
     for found in aside {

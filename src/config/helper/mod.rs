@@ -1,5 +1,6 @@
 //! The configuration of spiffe-helper, translated: each key is honoured, or refused with what to do instead.
 
+mod jwt;
 mod values;
 mod words;
 
@@ -93,7 +94,7 @@ pub(super) fn translate(text: &str, has_endpoint: bool) -> Result<Translated, (u
     translation.files(&mut toml);
     translation.hooks(&mut toml);
     translation.health(&mut toml);
-    translation.without_effect();
+    translation.jwt(&mut toml);
     let once = translation.truth("daemon_mode") == Some(false);
     translation.unknown();
     let mut refused = translation.refused;
@@ -126,7 +127,7 @@ const KEYS: [&str; 21] = [
     "svid_key_file_name",
 ];
 
-struct Translation {
+pub(super) struct Translation {
     values: Vec<(String, Value)>,
     refused: Vec<Refused>,
 }
@@ -350,17 +351,6 @@ impl Translation {
             toml,
             "\n# In place of health_checks. A kubelet needs 0.0.0.0 here, and /livez and /readyz in its probes.\n[health]\nlisten = \"127.0.0.1:{port}\""
         );
-    }
-
-    /// What pgsvid does not do at all.
-    fn without_effect(&mut self) {
-        for key in
-            ["jwt_svids", "jwt_bundle_file_name", "jwt_svid_file_mode", "jwt_bundle_file_mode"]
-        {
-            if self.value(key).is_some() {
-                self.refuse(key, "pgsvid publishes no JWT: leave it out. If you need JWTs, let a spiffe-helper write them to another directory");
-            }
-        }
     }
 
     /// Keys that spiffe-helper refuses, too.

@@ -74,6 +74,27 @@ fn e12_every_key_that_can_be_honoured_is_in_the_configuration() {
 }
 
 #[test]
+fn j15_tokens_and_bundle_have_the_helpers_names_modes_and_format() {
+    use crate::tokens::Format;
+    let config = loaded(&with(
+        "jwt_svids = [{jwt_audience=\"a\", jwt_extra_audiences=[\"b\", \"c\"], jwt_svid_file_name=\"t\"}, \
+         {jwt_audience=\"d\", jwt_svid_file_name=\"u\"}]\njwt_svid_file_mode = 0640\njwt_bundle_file_name = \"b.json\"",
+    ));
+    let tokens = config.unwrap().tokens.unwrap();
+    let found: Vec<_> =
+        tokens.tokens.iter().map(|it| (it.audience.join(" "), it.file.path.clone())).collect();
+    let wanted = [("a b c", "/certs/t"), ("d", "/certs/u")];
+    assert_eq!(found, wanted.map(|(audience, path)| (audience.to_owned(), path.into())));
+    assert_eq!(tokens.tokens[0].file.mode, 0o640);
+    let bundle = tokens.bundle.unwrap();
+    assert_eq!((bundle.format, bundle.file.mode), (Format::SpiffeHelper, 0o600));
+    assert_eq!(bundle.file.path, Path::new("/certs/b.json"));
+    // A file that has the name of another one is refused where both are known.
+    let twice = "jwt_svids = [{jwt_audience=\"a\", jwt_svid_file_name=\"b\"}]";
+    assert!(loaded(&with(twice)).unwrap_err().contains("jwt.file"));
+}
+
+#[test]
 fn e12_a_signal_to_a_pid_file_becomes_a_hook() {
     let config =
         loaded(&with("renew_signal = \"SIGHUP\"\npid_file_name = \"/run/nginx.pid\"")).unwrap();
@@ -90,13 +111,13 @@ fn e12_what_cannot_be_honoured_is_refused_by_its_name_and_line() {
         ("", &[][..]),
         ("add_intermediates_to_bundle = true", &["add_intermediates_to_bundle"]),
         ("omit_expired = true", &["omit_expired"]),
+        ("jwt_svids = [{jwt_audience=\"a\"}]", &["jwt_svids"]),
+        ("jwt_svids = [{jwt_audience=\"a\", jwt_svid_file_name=\"a/t\"}]", &["jwt_svids"]),
+        ("jwt_svids = [{jwt_audience=\"a\", jwt_svid_file_name=\"t\", odd=\"\"}]", &["jwt_svids"]),
+        ("jwt_svids = [\"a\"]", &["jwt_svids"]),
+        ("jwt_bundle_file_name = \"../b.json\"", &["jwt_bundle_file_name"]),
         (
-            "jwt_svids = [{jwt_audience=\"a\", jwt_extra_audiences=[\"b\"], jwt_svid_file_name=\"t\"}]",
-            &["jwt_svids"],
-        ),
-        ("jwt_bundle_file_name = \"b.json\"", &["jwt_bundle_file_name"]),
-        (
-            "jwt_svid_file_mode = 0600\njwt_bundle_file_mode = 0600",
+            "jwt_svid_file_mode = 0644\njwt_bundle_file_mode = 600",
             &["jwt_svid_file_mode", "jwt_bundle_file_mode"],
         ),
         ("health_checks { listener_enabled = true }", &["health_checks"]),
@@ -219,6 +240,9 @@ fn e12_what_is_printed_is_read_as_pgsvids_own_configuration() {
     for text in [
         WHOLE.to_owned(),
         with("health_checks { listener_enabled = true }\njwt_svids = []\ndaemon_mode = false"),
+        with(
+            "jwt_svids = [{jwt_audience=\"a\", jwt_svid_file_name=\"t\"}]\njwt_svid_file_mode = 0666",
+        ),
         with("hint = \"\\\"a\\\\ \\u007f\""),
         with("\"odd\nkey\" = 1").replace("\"odd\nkey\"", "odd-key"),
     ] {

@@ -26,7 +26,7 @@ enum Kind {
     /// An object or a block.
     Table(Vec<(String, Value)>),
     /// A list.
-    List,
+    List(Vec<Value>),
     /// Something that only a newer HCL knows, or `${…}`, which spiffe-helper does not resolve.
     Computed,
 }
@@ -79,7 +79,9 @@ fn kind(value: &Expression, line: usize) -> Kind {
             Kind::Number(written.map_or_else(|| number.value().to_string(), str::to_owned))
         }
         Expression::Bool(truth) => Kind::Truth(*truth.value()),
-        Expression::Array(_) => Kind::List,
+        Expression::Array(list) => {
+            Kind::List(list.iter().map(|value| Value { line, kind: kind(value, line) }).collect())
+        }
         Expression::Object(object) => Kind::Table(
             object
                 .iter()
@@ -107,7 +109,7 @@ impl Value {
                 key,
                 "it is no plain text in quotes (an expression, ${…} or <<): write the value itself in quotes",
             )),
-            Kind::Truth(_) | Kind::Table(_) | Kind::List => Err(self.refused(key, "it is no text; write it in quotes")),
+            Kind::Truth(_) | Kind::Table(_) | Kind::List(_) => Err(self.refused(key, "it is no text; write it in quotes")),
         }
     }
 
@@ -165,6 +167,30 @@ impl Value {
         let port =
             port.text(key)?.parse().map_err(|_| self.refused(key, "bind_port is no port"))?;
         Ok(Some(port))
+    }
+
+    fn table(&self) -> Option<&[(String, Value)]> {
+        match &self.kind {
+            Kind::Table(table) => Some(table),
+            _ => None,
+        }
+    }
+
+    /// The tables of a list; HCL also takes a table alone.
+    pub(super) fn tables(&self, key: &'static str) -> Result<Vec<&[(String, Value)]>, Refused> {
+        let tables: Option<Vec<_>> = match &self.kind {
+            Kind::List(list) => list.iter().map(Self::table).collect(),
+            _ => self.table().map(|one| vec![one]),
+        };
+        tables.ok_or_else(|| self.refused(key, "it is no list of objects; write [{jwt_audience = \"…\", jwt_svid_file_name = \"…\"}]"))
+    }
+
+    /// A list of texts.
+    pub(super) fn texts(&self, key: &'static str) -> Result<Vec<String>, Refused> {
+        match &self.kind {
+            Kind::List(list) => list.iter().map(|value| value.text(key)).collect(),
+            _ => Err(self.refused(key, "it is no list; write [\"…\"]")),
+        }
     }
 
     pub(super) fn refused(&self, key: &'static str, why: impl Into<String>) -> Refused {

@@ -90,9 +90,13 @@ pub(super) fn offline(config: &Config) -> Section {
         section.add(Finding::ok(Code::Configuration, text));
     }
     for hook in &config.rotation.hooks {
-        let (name, when) = (&hook.name, hook.when.name());
-        let text = format!("hook {name}, after each set is {when}");
+        let (name, when) = (&hook.name, hook.when.occasion());
+        let text = format!("hook {name}, after {when}");
         section.add(Finding::ok(Code::Configuration, text));
+    }
+    for token in config.tokens.iter().flat_map(|tokens| &tokens.tokens) {
+        let (audience, file) = (token.audience.join(", "), token.file.path.display());
+        section.add(Finding::ok(Code::Configuration, format!("a token for {audience} in {file}")));
     }
     if config.rotation.servers.is_empty() && config.rotation.poolers.is_empty() {
         section.add(Finding::ok(

@@ -54,10 +54,10 @@ fn examine(hook: &Hook, user: &User) -> Vec<Finding> {
                 return explain(hook, End::NotStarted(error)).into_iter().collect();
             }
             let text = format!(
-                "hook {name}: {} may be executed by {}, after each set is {}",
+                "hook {name}: {} may be executed by {}, after {}",
                 program.display(),
                 user.name,
-                hook.when.name()
+                hook.when.occasion()
             );
             let fine = Finding::ok(Code::HookCommand, text).about(name);
             let exposed = executed(program, hook, arguments).into_iter().filter_map(|file| {
@@ -76,8 +76,8 @@ fn examine(hook: &Hook, user: &User) -> Vec<Finding> {
         Action::Signal { signal, pid_file, process } => match find(pid_file, process.as_deref()) {
             Ok((pid, _)) => {
                 let text = format!(
-                    "hook {name}: SIG{signal} for process {pid}, after each set is {}",
-                    hook.when.name()
+                    "hook {name}: SIG{signal} for process {pid}, after {}",
+                    hook.when.occasion()
                 );
                 vec![Finding::ok(Code::HookPidFile, text).about(name)]
             }

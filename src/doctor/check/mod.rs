@@ -38,6 +38,7 @@ mod store_passwords;
 mod superusers;
 mod tls;
 mod tls_files;
+mod tokens;
 mod unproven;
 mod verdict;
 mod workload_api;
@@ -93,6 +94,7 @@ pub async fn check(config: &Config, environment: &Environment, scope: &Scope) ->
     svid.extend(names::findings(offered.or(on_disk), &as_run.source));
     sections.push(svid);
     sections.extend(published.as_ref().map(|found| files::section(config, found, offered)));
+    sections.extend(tokens::section(config, offered).await);
 
     let mut access_files = None;
     for server in &config.rotation.servers {

@@ -18,6 +18,7 @@ use tower::{ServiceExt as _, service_fn};
 use zeroize::Zeroizing;
 
 use super::allowance::{Allowance, Tasks};
+use super::call::Call;
 use super::codec::Uncoded;
 use super::endpoint::Endpoint;
 use super::error::{Contact, Error, LONGEST_SOCKET};
@@ -25,14 +26,12 @@ use super::fields::FewFields;
 use super::messages::Messages;
 use super::{foreign, limits};
 
-/// The path of the call (SPIFFE Workload API, section 5.1) in gRPC.
-const CALL: &str = "/SpiffeWorkloadAPI/FetchX509SVID";
-
-/// Opens the stream of X.509-SVIDs and waits for its first message; `None` if the agent ends the stream normally. The caller
-/// limits the time.
+/// Makes a call and waits for its first message; `None` if the agent ends the call normally. On the wire a call with one answer
+/// is a stream of one message. The caller limits the time.
 pub(super) async fn open(
     endpoint: &Endpoint,
     allowance: &Allowance,
+    call: Call,
 ) -> Result<(Messages, Option<Zeroizing<Vec<u8>>>), Error> {
     let (tasks, guard) = Tasks::of(allowance);
     let channel = connect(endpoint, tasks).await?;
@@ -43,12 +42,12 @@ pub(super) async fn open(
     let unusable =
         |error: foreign::Failure| Error::Broken(endpoint.to_string(), format!("{error}"));
     client.ready().await.map_err(unusable)?;
-    let mut request = Request::new(());
+    let mut request = Request::new(call.request);
     request
         .metadata_mut()
         .insert(SECURITY_HEADER, MetadataValue::from_static(SECURITY_HEADER_VALUE));
-    let call = PathAndQuery::from_static(CALL);
-    let response = client.server_streaming(request, call, Uncoded).await.map_err(failed)?;
+    let path = PathAndQuery::from_static(call.path);
+    let response = client.server_streaming(request, path, Uncoded).await.map_err(failed)?;
     let mut messages = Messages::of(response, endpoint, guard);
     let first = messages.next().await?;
     Ok((messages, first))

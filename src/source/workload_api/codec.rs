@@ -1,15 +1,15 @@
 //! The messages of a call as bytes: their contents are counted before anything is built from them ([`super::wire`]).
 
-use bytes::Buf as _;
+use bytes::{Buf as _, BufMut as _};
 use tonic::Status;
 use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
 use zeroize::Zeroizing;
 
-/// Sends empty messages, and passes on the bytes of those received.
+/// Sends the bytes of requests, and passes on the bytes of messages received.
 pub(super) struct Uncoded;
 
 impl Codec for Uncoded {
-    type Encode = ();
+    type Encode = Vec<u8>;
     type Decode = Zeroizing<Vec<u8>>;
     type Encoder = Self;
     type Decoder = Self;
@@ -24,10 +24,11 @@ impl Codec for Uncoded {
 }
 
 impl Encoder for Uncoded {
-    type Item = ();
+    type Item = Vec<u8>;
     type Error = Status;
 
-    fn encode(&mut self, (): (), _: &mut EncodeBuf<'_>) -> Result<(), Status> {
+    fn encode(&mut self, request: Vec<u8>, buffer: &mut EncodeBuf<'_>) -> Result<(), Status> {
+        buffer.put_slice(&request);
         Ok(())
     }
 }

@@ -165,6 +165,18 @@ impl Error {
         self.class() == Class::NotRegistered
     }
 
+    /// Whether the agent has answered that it does not have this call at all.
+    #[must_use]
+    pub fn is_unsupported(&self) -> bool {
+        matches!(self, Self::Answered { code: Code::Unimplemented, .. })
+    }
+
+    /// Whether asking again soon would get the same answer.
+    #[must_use]
+    pub fn is_permanent(&self) -> bool {
+        self.class() == Class::Permanent
+    }
+
     /// What an operator must do, if known.
     #[must_use]
     pub fn remedy(&self) -> Option<&'static str> {

@@ -5,6 +5,7 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout};
 
 use super::allowance::Allowance;
+use super::call::Call;
 use super::message::Discarded;
 use super::selection::{Choice, Selected, select};
 use super::wire::Message;
@@ -45,8 +46,9 @@ pub struct Offered {
 /// Asks the agent once, within `run`'s time limit for a first message.
 pub async fn look(settings: &Settings) -> Result<Look, Error> {
     let begun = Instant::now();
-    let opened =
-        timeout(limits::FIRST_MESSAGE, channel::open(&settings.endpoint, &Allowance::new())).await;
+    let allowance = Allowance::new();
+    let call = channel::open(&settings.endpoint, &allowance, Call::x509_svids());
+    let opened = timeout(limits::FIRST_MESSAGE, call).await;
     let (_stream, first) = opened.map_err(|_| Error::Silent(limits::FIRST_MESSAGE))??;
     let took = begun.elapsed();
     let message = first.ok_or(Error::Empty)?;

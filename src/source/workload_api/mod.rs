@@ -4,12 +4,15 @@
 //! process lives; a missing agent never ends it.
 
 mod allowance;
+mod call;
 mod channel;
 mod codec;
 mod endpoint;
 mod error;
 mod fields;
 mod foreign;
+mod jwt;
+mod jwt_wire;
 mod look;
 mod message;
 mod messages;
@@ -26,6 +29,8 @@ use tokio_util::sync::CancellationToken;
 
 pub use endpoint::{Endpoint, InvalidEndpoint};
 pub use error::Error;
+pub use jwt::{JwtBundleStream, JwtBundles, JwtClient, JwtSvids};
+pub use jwt_wire::JwtSvid;
 pub use look::{Look, Offered, look};
 pub use message::Discarded;
 pub use selection::{Choice, Selection};

@@ -117,7 +117,7 @@ impl<'a> Svid<'a> {
 }
 
 /// One entry of the map of federated bundles: the trust domain and its bundle.
-fn entry(bytes: &[u8]) -> Result<(&str, &[u8]), Unreadable> {
+pub(super) fn entry(bytes: &[u8]) -> Result<(&str, &[u8]), Unreadable> {
     let (mut domain, mut bundle) = Default::default();
     let mut seen = Seen::default();
     for field in Fields(bytes) {
@@ -131,16 +131,16 @@ fn entry(bytes: &[u8]) -> Result<(&str, &[u8]), Unreadable> {
 }
 
 /// Fails unless there is room for one more than `count`.
-fn within(count: usize, most: usize, what: &'static str) -> Result<(), Unreadable> {
+pub(super) fn within(count: usize, most: usize, what: &'static str) -> Result<(), Unreadable> {
     if count < most { Ok(()) } else { Err(Unreadable::TooMany { what, most }) }
 }
 
 /// The fields that have occurred, as bits.
 #[derive(Default)]
-struct Seen(u8);
+pub(super) struct Seen(u8);
 
 impl Seen {
-    fn once<'a>(
+    pub(super) fn once<'a>(
         &mut self,
         number: u8,
         value: Value<'a>,
@@ -156,26 +156,26 @@ impl Seen {
 
 /// The value of a field: bytes, or a number, which no field here uses.
 #[derive(Clone, Copy)]
-enum Value<'a> {
+pub(super) enum Value<'a> {
     Bytes(&'a [u8]),
     Number,
 }
 
 impl<'a> Value<'a> {
-    fn bytes(self) -> Result<&'a [u8], Unreadable> {
+    pub(super) fn bytes(self) -> Result<&'a [u8], Unreadable> {
         match self {
             Self::Bytes(bytes) => Ok(bytes),
             Self::Number => Err(Unreadable::Malformed),
         }
     }
 
-    fn text(self) -> Result<&'a str, Unreadable> {
+    pub(super) fn text(self) -> Result<&'a str, Unreadable> {
         std::str::from_utf8(self.bytes()?).map_err(|_| Unreadable::Malformed)
     }
 }
 
 /// The fields of a message, each with its number. Ends after the first malformed one.
-struct Fields<'a>(&'a [u8]);
+pub(super) struct Fields<'a>(pub(super) &'a [u8]);
 
 impl<'a> Iterator for Fields<'a> {
     type Item = Result<(u32, Value<'a>), Unreadable>;

@@ -8,6 +8,8 @@ use super::promql::{self, Selector};
 
 /// What Prometheus adds to each sample, and makes by itself.
 const ADDED: [&str; 2] = ["job", "instance"];
+/// Labels with a value of the configuration's own.
+const CONFIGURED: [&str; 1] = ["file"];
 const MADE: &str = "up";
 const ALERTS: &str = "ALERTS";
 
@@ -95,6 +97,7 @@ impl Exposed {
                 }
                 match known.get(label) {
                     None => objections.push(format!("{name} has no label {label}")),
+                    Some(_) if CONFIGURED.contains(&label.as_str()) => {}
                     Some(values) if !operator.contains('~') && !values.contains(value) => {
                         objections.push(format!("{label} is never \"{value}\""));
                     }

@@ -172,7 +172,9 @@ fn database() -> (Setup, Pgsvid, SocketAddr) {
     let client = format!(
         "[client.options]\nuser = 'localhost'\ndbname = 'postgres'\nhost = 'localhost'\nhostaddr = '127.0.0.1'\nport = {port}\n"
     );
-    setup.configure(&format!("{hook}{client}[health]\nlisten = '{address}'"));
+    let file = setup.files.join("token");
+    let token = format!("[[jwt]]\naudience = 'products'\nfile = '{}'\n", file.display());
+    setup.configure(&format!("{hook}{client}{token}[health]\nlisten = '{address}'"));
     let pgsvid = setup.start();
     setup.cluster.sql("postgres", "postgres", "GRANT pg_read_all_stats TO pgsvid");
     setup.cluster.sql("postgres", "postgres", "CREATE ROLE localhost LOGIN");

@@ -109,9 +109,22 @@ async fn federated_bundles_may_be_anything() {
 }
 
 #[tokio::test]
-async fn jwt_methods_are_not_implemented() {
+async fn tokens_name_their_audience_and_need_one_and_may_be_unimplemented() {
     let (_directory, builder) = database();
     let agent = builder.start().unwrap();
+    let mut client = connect(agent.socket()).await.unwrap();
+    let response = client.fetch_jwtsvid(request(JwtsvidRequest::default()));
+    assert_eq!(response.await.unwrap_err().code(), Code::InvalidArgument);
+    let audience = vec!["a".to_owned(), "b".to_owned()];
+    let wanted = JwtsvidRequest { audience, spiffe_id: agent.svid().spiffe_id };
+    let response = client.fetch_jwtsvid(request(wanted.clone())).await.unwrap().into_inner();
+    assert_eq!((response.svids.len(), &response.svids[0].spiffe_id), (1, &wanted.spiffe_id));
+    let other = JwtsvidRequest { spiffe_id: "spiffe://example.org/other".to_owned(), ..wanted };
+    let response = client.fetch_jwtsvid(request(other));
+    assert_eq!(response.await.unwrap_err().code(), Code::PermissionDenied);
+
+    let (_directory, builder) = database();
+    let agent = builder.jwt(false).start().unwrap();
     let mut client = connect(agent.socket()).await.unwrap();
     let response = client.fetch_jwtsvid(request(JwtsvidRequest::default()));
     assert_eq!(response.await.unwrap_err().code(), Code::Unimplemented);

@@ -5,6 +5,7 @@ use std::os::unix::fs::MetadataExt as _;
 use zeroize::Zeroizing;
 
 use crate::source::workload_api::allowance::Allowance;
+use crate::source::workload_api::call::Call;
 use crate::source::workload_api::error::Error;
 use crate::source::workload_api::messages::Messages;
 use crate::source::workload_api::{self, Endpoint, Exchangeable, channel};
@@ -80,7 +81,7 @@ impl Agent for Address {
     }
 
     async fn dial(&self) -> Result<(Messages, Option<Zeroizing<Vec<u8>>>), Error> {
-        channel::open(&self.endpoint, &self.allowance).await
+        channel::open(&self.endpoint, &self.allowance, Call::x509_svids()).await
     }
 
     fn exchangeable(&self) -> Option<Exchangeable> {

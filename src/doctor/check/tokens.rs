@@ -1,0 +1,141 @@
+//! JWT-SVIDs: whether the agent gives each token, whether its file can be written, and what is in it. Writes nothing.
+
+use super::own_user::own_user;
+use crate::config::Config;
+use crate::doctor::codes;
+use crate::doctor::finding::{Code, Finding, Group, Section};
+use crate::material::Material;
+use crate::publish::{Present, SingleFile};
+use crate::source::workload_api::JwtClient;
+use crate::timing;
+use crate::tokens::{Bundles, Claims, Failure, Proof, Settings, Token, bundles, obtain};
+
+/// The section, if there are tokens. `offered` is the identity that the agent offers.
+pub(super) async fn section(config: &Config, offered: Option<&Material>) -> Option<Section> {
+    let settings = config.tokens.as_ref()?;
+    let mut section = Section::new(Group::Tokens, settings.endpoint.to_string());
+    let client = JwtClient::new(settings.endpoint.clone());
+    let (uid, _) = own_user(config);
+    let spiffe_id = offered.and_then(Material::spiffe_id).map(ToString::to_string);
+    let keys = match &spiffe_id {
+        Some(_) => Some(bundles(&client).await),
+        None => None,
+    };
+    if let (Some(Err(failure)), Some(_)) = (&keys, &settings.bundle) {
+        section.add(failed(failure, "the agent gives no JWT bundle".to_owned()));
+    }
+    let keys = keys.and_then(Result::ok);
+    for token in &settings.tokens {
+        match &spiffe_id {
+            Some(id) => section.extend(asked(&client, settings, token, id, keys.as_ref()).await),
+            None => section.add(Finding::skipped(
+                Code::JwtToken,
+                format!(
+                    "no token was asked for {}: the agent offers no identity",
+                    token.audience.join(", ")
+                ),
+            )),
+        }
+        section.extend(place(&token.file, uid));
+        section.extend(on_disk(token, uid));
+    }
+    if let Some(bundle) = &settings.bundle {
+        if keys.is_some() {
+            let file = bundle.file.path.display();
+            let text = format!("the agent gives the JWT bundle for {file}");
+            section.add(Finding::ok(Code::JwtBundle, text));
+        }
+        section.extend(place(&bundle.file, uid));
+    }
+    Some(section)
+}
+
+async fn asked(
+    client: &JwtClient,
+    settings: &Settings,
+    token: &Token,
+    spiffe_id: &str,
+    keys: Option<&Bundles>,
+) -> Vec<Finding> {
+    let audience = token.audience.join(", ");
+    let hint = settings.hint.as_deref();
+    let obtained = obtain(client, &token.audience, spiffe_id, hint, timing::now).await;
+    let proven = obtained.and_then(|obtained| {
+        let proof = match keys {
+            Some(keys) => keys.verify(spiffe_id, &obtained.token, &obtained.claims)?,
+            None => Proof::Unverified("the agent gives no JWT bundle".to_owned()),
+        };
+        Ok((obtained.claims, proof))
+    });
+    match proven {
+        Err(failure) => vec![failed(&failure, format!("pgsvid gets no token for {audience}"))],
+        Ok((claims, proof)) => {
+            let left = claims.expires.duration_since(timing::now()).unwrap_or_default();
+            let text = format!(
+                "the agent gives a token for {audience}; it expires in {}",
+                timing::roughly(left)
+            );
+            let mut found = vec![Finding::ok(Code::JwtToken, text)];
+            if let Proof::Unverified(why) = proof {
+                let text = format!("the signature of the token for {audience} is not verified");
+                let fix = "see the agent's log; servers verify the signature themselves, and refuse the token if they have no other keys";
+                found.push(Finding::warning(Code::JwtUnverified, text).cause(why).fix(fix));
+            }
+            found
+        }
+    }
+}
+
+fn failed(failure: &Failure, text: String) -> Finding {
+    let code = match failure {
+        Failure::Agent(error) if !error.is_unsupported() => codes::agent(error),
+        _ => failure.code(),
+    };
+    Finding::failure(code, text).cause(failure.to_string()).fix(failure.fix())
+}
+
+/// Whether pgsvid may write the file there.
+fn place(file: &SingleFile, uid: u32) -> Option<Finding> {
+    let error = file.judge_for(uid).err()?;
+    let path = file.path.display().to_string();
+    let found = Finding::failure(Code::JwtFile, format!("{path} cannot be written: {error}"));
+    let fix = error.fix_for(uid).unwrap_or_else(|| "choose another directory".to_owned());
+    Some(found.about(path).fix(fix).command_if_any(error.command()))
+}
+
+/// What is in the file now.
+fn on_disk(token: &Token, uid: u32) -> Option<Finding> {
+    let path = token.file.path.display().to_string();
+    let failure = |code, what: &str| {
+        let found = Finding::failure(code, format!("{path} {what}")).about(&path);
+        Some(found.fix("start pgsvid run, or see its log: it writes the file"))
+    };
+    let bytes = match token.file.read_for(uid) {
+        Ok(Present::File(bytes)) => bytes,
+        Ok(Present::Nothing) => {
+            let text = format!("{path} does not exist yet: pgsvid run or fetch writes it");
+            return Some(Finding::skipped(Code::JwtFile, text).about(&path));
+        }
+        Ok(Present::Other(how)) => return failure(Code::JwtFile, &how),
+        // The finding about the place says it.
+        Err(_) => return None,
+    };
+    let Some(claims) = std::str::from_utf8(&bytes).ok().and_then(|text| Claims::read(text).ok())
+    else {
+        return failure(Code::JwtFile, "holds no token");
+    };
+    let now = timing::now();
+    let Ok(left) = claims.expires.duration_since(now) else {
+        let end = timing::utc(claims.expires);
+        return failure(Code::JwtExpired, &format!("holds a token that has expired at {end}"));
+    };
+    if let Err(rejection) = claims.check(&claims.subject, &token.audience, now) {
+        return failure(Code::JwtFile, &format!("holds a token that is not used: {rejection}"));
+    }
+    let text = format!(
+        "{path} holds a token of {}, {} left",
+        crate::text::shown(&claims.subject),
+        timing::roughly(left)
+    );
+    Some(Finding::ok(Code::JwtFile, text).about(&path))
+}

@@ -1,0 +1,221 @@
+//! One file outside of the generations, such as a token: replaced in one step, and judged like the published directory.
+//!
+//! Each call follows the path anew, so a directory that was replaced in the meantime is judged before anything is written to
+//! it. A link in the place of the file is replaced, and never followed.
+
+use std::fs::File;
+use std::io::Write as _;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{AtFlags, FileType};
+use rustix::io::{Errno, retry_on_intr};
+use zeroize::Zeroizing;
+
+use super::directory_path::{self, Trust};
+use super::error::{Error, errno};
+use super::generation::create_empty;
+use super::kept::read;
+use super::seam;
+
+/// The prefix of a file that is not complete yet. A killed run may leave one behind; the next write removes it.
+const UNFINISHED: &str = "..new-";
+
+/// A file, and its attributes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SingleFile {
+    /// Its path, absolute.
+    pub path: PathBuf,
+    /// Its mode.
+    pub mode: u32,
+    /// Its group; `None` leaves it to the directory.
+    pub group: Option<u32>,
+}
+
+/// What is at the path.
+#[derive(Debug)]
+pub enum Present {
+    /// Nothing.
+    Nothing,
+    /// A regular file of this process's user, with the configured mode.
+    File(Zeroizing<Vec<u8>>),
+    /// Something else; the text says how it differs, and follows the path.
+    Other(String),
+}
+
+impl SingleFile {
+    /// The directory that contains it.
+    #[must_use]
+    pub fn directory(&self) -> &Path {
+        self.path.parent().unwrap_or(Path::new("/"))
+    }
+
+    /// Judges the directory and the path to it: fails if somebody else could replace or read what is written there.
+    pub fn judge(&self) -> Result<Trust, Error> {
+        self.judge_for(rustix::process::geteuid().as_raw())
+    }
+
+    /// The same for a pgsvid that runs as the user `ours`.
+    pub fn judge_for(&self, ours: u32) -> Result<Trust, Error> {
+        self.open(ours).map(|(_, trust)| trust)
+    }
+
+    /// What is at the path now. Fails if the directory cannot be opened.
+    pub fn read(&self) -> Result<Present, Error> {
+        self.read_for(rustix::process::geteuid().as_raw())
+    }
+
+    /// The same for a pgsvid that runs as the user `ours`.
+    pub fn read_for(&self, ours: u32) -> Result<Present, Error> {
+        let followed = directory_path::follow(self.directory())?;
+        let (bytes, stat) = match read(&followed.fd, &self.name()?) {
+            Ok(found) => found,
+            Err(Errno::NOENT) => return Ok(Present::Nothing),
+            Err(Errno::LOOP) => return Ok(Present::Other("is a symbolic link".to_owned())),
+            Err(cause) => return Ok(Present::Other(format!("cannot be read: {cause}"))),
+        };
+        let mode = stat.st_mode & 0o7777;
+        let differs = if stat.st_uid != ours {
+            format!("belongs to uid {}, and pgsvid runs as uid {ours}", stat.st_uid)
+        } else if mode != self.mode {
+            format!("has mode {mode:04o}, and {:04o} is configured", self.mode)
+        } else if self.group.is_some_and(|group| group != stat.st_gid) {
+            format!("has the group {}, and another one is configured", stat.st_gid)
+        } else {
+            return Ok(Present::File(bytes));
+        };
+        Ok(Present::Other(differs))
+    }
+
+    /// Replaces the file in one step: a reader finds the old one or the new one, each whole. It is on disk when this returns. After
+    /// an error the old one is still there. Blocks.
+    pub fn write(&self, bytes: &[u8]) -> Result<(), Error> {
+        let (within, _) = self.open(rustix::process::geteuid().as_raw())?;
+        let name = self.name()?;
+        let unfinished = format!("{UNFINISHED}{name}");
+        let step = |action, entry: &str| {
+            let path = self.directory().join(entry);
+            move |cause| Error::Step { action, path, cause }
+        };
+        if let Ok(found) = rustix::fs::statat(&within, name.as_str(), AtFlags::SYMLINK_NOFOLLOW)
+            && FileType::from_raw_mode(found.st_mode).is_dir()
+        {
+            let is = "is a directory".to_owned();
+            return Err(Error::InTheWay { path: self.path.clone(), is });
+        }
+        seam::step();
+        match rustix::fs::unlinkat(&within, unfinished.as_str(), AtFlags::empty()) {
+            Ok(()) | Err(Errno::NOENT) => {}
+            Err(cause) => return Err(step("remove", &unfinished)(cause)),
+        }
+        let written = self.fill(&within, &unfinished, bytes).and_then(|()| {
+            seam::step();
+            rustix::fs::renameat(&within, unfinished.as_str(), &within, name.as_str())
+                .map_err(step("rename", &unfinished))
+        });
+        if let Err(error) = written {
+            let _ = rustix::fs::unlinkat(&within, unfinished.as_str(), AtFlags::empty());
+            return Err(error);
+        }
+        seam::step();
+        retry_on_intr(|| rustix::fs::fsync(&within)).map_err(step("sync", ""))
+    }
+
+    fn fill(&self, within: &OwnedFd, name: &str, bytes: &[u8]) -> Result<(), Error> {
+        let path = self.directory().join(name);
+        let failed = |action, cause| Error::Step { action, path: path.clone(), cause };
+        let fd = create_empty(within, name, self.mode, self.group)
+            .map_err(|(action, cause)| failed(action, cause))?;
+        let file = File::from(fd);
+        seam::step();
+        seam::writer(&file).write_all(bytes).map_err(|error| failed("write", errno(&error)))?;
+        seam::step();
+        retry_on_intr(|| rustix::fs::fsync(&file)).map_err(|cause| failed("sync", cause))?;
+        let (found, _) = read(within, name).map_err(|cause| failed("read back", cause))?;
+        if *found == *bytes { Ok(()) } else { Err(Error::NotWritten { path }) }
+    }
+
+    fn open(&self, ours: u32) -> Result<(OwnedFd, Trust), Error> {
+        let followed = directory_path::follow(self.directory())?;
+        let trust = followed.judge(ours)?;
+        if followed.gives_more_rights() {
+            return Err(Error::DefaultAcl { directory: self.directory().to_owned() });
+        }
+        Ok((followed.fd, trust))
+    }
+
+    /// The configuration only lets plain names through.
+    fn name(&self) -> Result<String, Error> {
+        let name = self.path.file_name().and_then(|name| name.to_str()).map(str::to_owned);
+        let (path, is) = (self.path.clone(), "is not the path of a file".to_owned());
+        name.ok_or(Error::InTheWay { path, is })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    use super::super::seam::killed_after;
+    use super::*;
+
+    fn file(directory: &Path) -> SingleFile {
+        SingleFile { path: directory.join("token"), mode: 0o640, group: None }
+    }
+
+    fn contents(file: &SingleFile) -> Option<Vec<u8>> {
+        match file.read().unwrap() {
+            Present::File(bytes) => Some(bytes.to_vec()),
+            Present::Nothing => None,
+            Present::Other(why) => panic!("{why}"),
+        }
+    }
+
+    #[test]
+    fn j10_a_file_killed_at_any_step_is_the_old_one_or_the_new_one() {
+        let place = tempfile::tempdir().unwrap();
+        let file = file(place.path());
+        file.write(b"old").unwrap();
+        let mut whole = 0;
+        for steps in 0..20 {
+            let killed = killed_after(steps, || file.write(b"new"));
+            let found = contents(&file).unwrap();
+            assert!(found == b"old" || found == b"new", "{steps}");
+            whole += u32::from(killed.is_some());
+            // The next write is whole, whatever was left behind.
+            file.write(b"old").unwrap();
+            assert_eq!(std::fs::read_dir(place.path()).unwrap().count(), 1, "{steps}");
+        }
+        assert!((1..20).contains(&whole), "{whole}");
+    }
+
+    #[test]
+    fn j11_a_link_is_replaced_and_what_is_in_the_way_is_named() {
+        let place = tempfile::tempdir().unwrap();
+        let (file, other) = (file(place.path()), place.path().join("other"));
+        drop(File::create(&other).unwrap());
+        symlink(&other, &file.path).unwrap();
+        // A planted one at the name of the unfinished file is not followed, either.
+        symlink(&other, place.path().join("..new-token")).unwrap();
+        assert!(matches!(file.read().unwrap(), Present::Other(_)));
+        file.write(b"token").unwrap();
+        assert_eq!(std::fs::read(&other).unwrap(), b"");
+        assert_eq!(contents(&file).unwrap(), b"token");
+
+        std::fs::remove_file(&file.path).unwrap();
+        std::fs::create_dir(&file.path).unwrap();
+        assert!(matches!(file.write(b"token"), Err(Error::InTheWay { .. })));
+    }
+
+    #[test]
+    fn j11_a_directory_that_others_may_write_to_gets_no_token() {
+        let place = tempfile::tempdir().unwrap();
+        let directory = place.path().join("open");
+        std::fs::create_dir(&directory).unwrap();
+        std::fs::set_permissions(&directory, PermissionsExt::from_mode(0o777)).unwrap();
+        let file = file(&directory);
+        assert!(matches!(file.write(b"token"), Err(Error::WritableByOthers { .. })));
+        assert!(matches!(file.judge(), Err(Error::WritableByOthers { .. })));
+        assert_eq!(std::fs::read_dir(&directory).unwrap().count(), 0);
+    }
+}

@@ -1,0 +1,101 @@
+//! The file of the JWT bundle.
+
+use std::time::{Duration, SystemTime};
+
+use zeroize::Zeroizing;
+
+use super::failure::Failure;
+use super::feed::Known;
+use super::output::Output;
+use super::report;
+use super::settings::{Bundle, Format};
+use crate::status::TokenFile;
+use crate::timing;
+
+/// When it is written again after that has failed.
+const RETRY: Duration = Duration::from_secs(30);
+/// When the keys are looked at again after the agent has failed: it is asked by another timer.
+const SOON: Duration = Duration::from_secs(1);
+
+/// The file, and its part of the status.
+pub(super) struct Keyring {
+    format: Format,
+    pub(super) output: Output,
+    pub(super) state: TokenFile,
+    /// The last failure that was logged since the last success.
+    told: Option<String>,
+    /// When a write that has failed is tried again.
+    pub(super) retry: Option<SystemTime>,
+}
+
+impl Keyring {
+    pub(super) fn new(settings: Bundle) -> Self {
+        let file = settings.file.path.display().to_string();
+        let state = TokenFile { file, ..TokenFile::default() };
+        let (format, output) = (settings.format, Output::new(settings.file));
+        Self { format, output, state, told: None, retry: None }
+    }
+
+    /// Writes what is known, if that has changed. Returns whether it was written; fails only if this process can never write it.
+    pub(super) async fn update(&mut self, known: Known, spiffe_id: &str) -> Result<bool, Failure> {
+        let Known { bundles, trouble } = known;
+        let now = timing::now();
+        let rendered = match (bundles, &trouble) {
+            (Some(bundles), _) => bundles.render(self.format, spiffe_id),
+            (None, Some(failure)) => {
+                self.fail(failure, None, now);
+                return Ok(false);
+            }
+            (None, None) => return Ok(false),
+        };
+        let result = match rendered {
+            Ok((bytes, keys)) => {
+                self.output.put(Zeroizing::new(bytes)).await.map(|written| (written, keys))
+            }
+            Err(failure) => Err(failure),
+        };
+        let (written, keys) = match result {
+            Ok(done) => done,
+            Err(failure) => {
+                self.failed_to_write(&failure, now);
+                return if failure.needs_restart() { Err(failure) } else { Ok(false) };
+            }
+        };
+        self.state.keys = Some(keys);
+        if written {
+            report::bundle(&self.state.file, keys);
+            self.state.written = Some(now);
+            self.state.writes += 1;
+        }
+        match &trouble {
+            // The keys may have changed since.
+            Some(failure) => self.fail(failure, None, now),
+            None => self.succeed(),
+        }
+        Ok(written)
+    }
+
+    /// Records that the file could not be written.
+    pub(super) fn failed_to_write(&mut self, failure: &Failure, now: SystemTime) {
+        self.fail(failure, Some(now + RETRY), now);
+    }
+
+    fn fail(&mut self, failure: &Failure, retry: Option<SystemTime>, now: SystemTime) {
+        let found = failure.finding(&self.state.file, "JWT bundle");
+        let text = failure.to_string();
+        if self.told.as_ref() != Some(&text) {
+            self.state.failures += 1;
+            let delay = retry.and_then(|at| at.duration_since(now).ok()).unwrap_or(SOON);
+            report::failed(&found, failure, delay, true, self.state.keys.is_some());
+        }
+        self.told = Some(text);
+        self.retry = retry;
+        self.state.retry = retry;
+        self.state.problem = Some(found);
+    }
+
+    fn succeed(&mut self) {
+        (self.told, self.retry) = (None, None);
+        (self.state.problem, self.state.retry) = (None, None);
+    }
+}

@@ -1,0 +1,85 @@
+//! One file that is kept as it was written.
+
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
+use std::sync::Arc;
+
+use tokio::task::spawn_blocking;
+use zeroize::Zeroizing;
+
+use super::failure::Failure;
+use crate::publish::{self, Present, SingleFile};
+
+/// A file, and what was written to it.
+pub(super) struct Output {
+    pub(super) file: SingleFile,
+    /// What it should hold; `None` until this process has written it.
+    contents: Option<Arc<Zeroizing<Vec<u8>>>>,
+    /// The device and the inode of its directory when pgsvid started: the sandbox allows no other.
+    home: Option<(u64, u64)>,
+}
+
+impl Output {
+    pub(super) fn new(file: SingleFile) -> Self {
+        let home = home(file.directory());
+        Self { file, contents: None, home }
+    }
+
+    /// What is at the path.
+    pub(super) async fn present(&self) -> Result<Present, Failure> {
+        let file = self.file.clone();
+        Ok(spawn_blocking(move || file.read()).await.map_err(|_| Failure::Thread)??)
+    }
+
+    /// Writes the file unless it holds exactly this already. Returns whether it was written.
+    pub(super) async fn put(&mut self, bytes: Zeroizing<Vec<u8>>) -> Result<bool, Failure> {
+        let bytes = Arc::new(bytes);
+        let written = self.write(&bytes).await?;
+        self.contents = Some(bytes);
+        Ok(written)
+    }
+
+    /// How the file differs from what was written to it; `None` if it does not, or nothing was written yet.
+    pub(super) async fn difference(&self) -> Result<Option<String>, Failure> {
+        let Some(contents) = &self.contents else { return Ok(None) };
+        Ok(match self.present().await? {
+            Present::File(bytes) if *bytes == ***contents => None,
+            Present::File(_) => Some("holds something else".to_owned()),
+            Present::Nothing => Some("is gone".to_owned()),
+            Present::Other(how) => Some(how),
+        })
+    }
+
+    /// Writes again what was written last.
+    pub(super) async fn restore(&self) -> Result<(), Failure> {
+        let Some(contents) = &self.contents else { return Ok(()) };
+        self.write(contents).await.map(drop)
+    }
+
+    async fn write(&self, bytes: &Arc<Zeroizing<Vec<u8>>>) -> Result<bool, Failure> {
+        let (file, bytes) = (self.file.clone(), Arc::clone(bytes));
+        let write = move || {
+            file.judge()?;
+            match file.read()? {
+                Present::File(found) if *found == **bytes => Ok(false),
+                _ => file.write(&bytes).map(|()| true),
+            }
+        };
+        let written = spawn_blocking(write).await.map_err(|_| Failure::Thread)?;
+        written.map_err(|error| self.explained(error))
+    }
+
+    /// Another directory than the one at the start is out of this process's reach.
+    fn explained(&self, error: publish::Error) -> Failure {
+        let now = home(self.file.directory());
+        if now.is_some() && now != self.home {
+            let directory = self.file.directory().to_owned();
+            return publish::Error::Replaced { directory }.into();
+        }
+        error.into()
+    }
+}
+
+fn home(directory: &Path) -> Option<(u64, u64)> {
+    std::fs::metadata(directory).ok().map(|found| (found.dev(), found.ino()))
+}

@@ -1,0 +1,326 @@
+//! The task that renews tokens and keeps their files.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep, timeout};
+use tokio_util::sync::CancellationToken;
+use zeroize::Zeroizing;
+
+use super::claims::Claims;
+use super::entry::Entry;
+use super::failure::Failure;
+use super::feed::{self, Known};
+use super::keyring::Keyring;
+use super::keys::Proof;
+use super::obtain::{Obtained, obtain};
+use super::output::Output;
+use super::report;
+use super::settings::Settings;
+use crate::publish::{self, Present};
+use crate::source::workload_api::JwtClient;
+use crate::source::{Identity, SourceState};
+use crate::status::Status;
+use crate::timing;
+use crate::watching::{Changes, Watching};
+
+/// The clock may be set, and a machine may sleep: the times are compared at least this often.
+const LOOK_AGAIN: Duration = Duration::from_secs(300);
+/// How long a token waits for the first keys.
+const FIRST_KEYS: Duration = Duration::from_secs(5);
+/// How long the tokens of an earlier run raise no alarm.
+const FIRST_ANSWER: Duration = Duration::from_secs(10);
+/// Shortest time between two turns for changes by others: of files, and of the keys.
+const CALM: Duration = Duration::from_secs(1);
+/// Shortest wait of a timer.
+const SHORTEST: Duration = Duration::from_millis(20);
+
+/// The tokens, before they are renewed.
+pub struct Tokens {
+    hint: Option<String>,
+    client: Arc<JwtClient>,
+    entries: Vec<Entry>,
+    bundle: Option<Keyring>,
+    identity: watch::Receiver<SourceState>,
+    /// The SPIFFE ID of the current identity.
+    spiffe_id: Option<String>,
+    known: watch::Sender<Known>,
+    status: watch::Sender<Status>,
+    written: watch::Sender<u64>,
+    files: Changes,
+    begun: Instant,
+}
+
+/// What has happened.
+enum Turn {
+    Identity,
+    Keys,
+    Files,
+    Timer,
+}
+
+impl Tokens {
+    /// Prepares the task. `identity` is the source's state; the results go into `status`. The receiver counts the files that
+    /// were written.
+    #[must_use]
+    pub fn new(
+        settings: Settings,
+        identity: watch::Receiver<SourceState>,
+        status: watch::Sender<Status>,
+        watching: &Watching,
+    ) -> (Self, watch::Receiver<u64>) {
+        let directories: Vec<_> =
+            settings.files().map(|file| file.directory().to_owned()).collect();
+        let Settings { endpoint, hint, tokens, bundle } = settings;
+        let now = timing::now();
+        let (written, receiver) = watch::channel(0);
+        let tokens = Self {
+            hint,
+            client: Arc::new(JwtClient::new(endpoint)),
+            entries: tokens.into_iter().map(|token| Entry::new(token, now)).collect(),
+            bundle: bundle.map(Keyring::new),
+            identity,
+            spiffe_id: None,
+            known: watch::Sender::new(Known::default()),
+            status,
+            written,
+            files: watching.directories(directories),
+            begun: Instant::now(),
+        };
+        (tokens, receiver)
+    }
+
+    /// Runs until `stop`. Fails only if a directory was replaced: the next process can use the new one.
+    pub async fn run(mut self, stop: CancellationToken) -> Result<(), publish::Error> {
+        let feed = feed::run(Arc::clone(&self.client), self.identity.clone(), self.known.clone());
+        tokio::select! {
+            () = stop.cancelled() => Ok(()),
+            error = self.work() => Err(error),
+            never = feed => match never {},
+        }
+    }
+
+    async fn work(&mut self) -> publish::Error {
+        self.adopt().await;
+        self.follow_identity();
+        let mut keys = self.known.subscribe();
+        loop {
+            let worked = self.turn(&mut keys).await;
+            self.tell();
+            if let Err(error) = worked {
+                return error;
+            }
+        }
+    }
+
+    async fn turn(&mut self, keys: &mut watch::Receiver<Known>) -> Result<(), publish::Error> {
+        self.renew().await?;
+        self.write_keys().await?;
+        self.raise();
+        self.tell();
+        let wait = self.wait();
+        let turn = tokio::select! {
+            changed = self.identity.changed() => {
+                if changed.is_err() {
+                    // The source has ended, and its owner reports why.
+                    return std::future::pending().await;
+                }
+                Turn::Identity
+            }
+            _ = keys.changed() => Turn::Keys,
+            () = self.files.changed() => Turn::Files,
+            () = sleep(wait) => Turn::Timer,
+        };
+        match turn {
+            Turn::Identity => self.follow_identity(),
+            Turn::Keys => sleep(CALM).await,
+            Turn::Files => {
+                self.restore().await?;
+                sleep(CALM).await;
+            }
+            // The kernel may have reported nothing, as on NFS.
+            Turn::Timer => self.restore().await?,
+        }
+        Ok(())
+    }
+
+    /// Reads the tokens of an earlier run, so that a restart loses no alarm.
+    async fn adopt(&mut self) {
+        for entry in &mut self.entries {
+            if let Ok(Present::File(bytes)) = entry.output.present().await
+                && let Some(claims) =
+                    std::str::from_utf8(&bytes).ok().and_then(|text| Claims::read(text).ok())
+            {
+                entry.adopt(&claims);
+            }
+        }
+        self.tell();
+    }
+
+    /// Another SPIFFE ID makes every token due.
+    fn follow_identity(&mut self) {
+        let spiffe_id = match &self.identity.borrow_and_update().identity {
+            Identity::Current(material) => material.spiffe_id().map(ToString::to_string),
+            Identity::Waiting | Identity::Withdrawn(_) => None,
+        };
+        if self.spiffe_id != spiffe_id {
+            let now = timing::now();
+            self.entries.iter_mut().for_each(|entry| entry.due = now);
+            self.spiffe_id = spiffe_id;
+        }
+    }
+
+    /// Asks for the tokens that are due, one after the other.
+    async fn renew(&mut self) -> Result<(), publish::Error> {
+        let Some(spiffe_id) = self.spiffe_id.clone() else { return Ok(()) };
+        for at in 0..self.entries.len() {
+            let Some(entry) = self.entries.get(at).filter(|it| it.due <= timing::now()) else {
+                continue;
+            };
+            let (audience, hint) = (&entry.token.audience, self.hint.as_deref());
+            let obtained = obtain(&self.client, audience, &spiffe_id, hint, timing::now).await;
+            let proven = match obtained {
+                Ok(obtained) => self.prove(&spiffe_id, obtained).await,
+                Err(failure) => Err(failure),
+            };
+            let Some(entry) = self.entries.get_mut(at) else { continue };
+            let result = match proven {
+                Ok((Obtained { token, claims }, proof)) => {
+                    let bytes = Zeroizing::new(token.as_bytes().to_vec());
+                    entry.output.put(bytes).await.map(|written| (written, claims, proof))
+                }
+                Err(failure) => Err(failure),
+            };
+            let now = timing::now();
+            match result {
+                Ok((written, claims, proof)) => {
+                    entry.succeeded(&claims, &proof, written, now);
+                    if written {
+                        let renewal = entry.due.duration_since(now).unwrap_or_default();
+                        report::written(entry, &claims, &proof, renewal);
+                        self.written.send_modify(|count| *count += 1);
+                    }
+                }
+                Err(failure) => {
+                    let (delay, is_news) = entry.failed(&failure, now);
+                    let has_old = entry.state.expires.is_some_and(|end| end > now);
+                    if let Some(found) = &entry.state.problem {
+                        report::failed(found, &failure, delay, is_news, has_old);
+                    }
+                    ended_by(failure)?;
+                }
+            }
+            self.tell();
+        }
+        Ok(())
+    }
+
+    /// Verifies the signature by the keys of the trust domain, for which it waits a moment.
+    async fn prove(
+        &self,
+        spiffe_id: &str,
+        obtained: Obtained,
+    ) -> Result<(Obtained, Proof), Failure> {
+        let mut keys = self.known.subscribe();
+        let is_answer = |known: &Known| known.bundles.is_some() || known.trouble.is_some();
+        let _ = timeout(FIRST_KEYS, keys.wait_for(is_answer)).await;
+        let Known { bundles, trouble } = self.known.borrow().clone();
+        let proof = match (bundles, trouble) {
+            (Some(bundles), _) => bundles.verify(spiffe_id, &obtained.token, &obtained.claims)?,
+            (None, Some(why)) => Proof::Unverified(format!("there is no JWT bundle: {why}")),
+            (None, None) => {
+                Proof::Unverified("the agent has not sent its JWT bundle yet".to_owned())
+            }
+        };
+        Ok((obtained, proof))
+    }
+
+    /// Writes the file of the JWT bundle, if its contents have changed.
+    async fn write_keys(&mut self) -> Result<(), publish::Error> {
+        let (Some(ring), Some(spiffe_id)) = (&mut self.bundle, &self.spiffe_id) else {
+            return Ok(());
+        };
+        let known = self.known.borrow().clone();
+        match ring.update(known, spiffe_id).await {
+            Ok(true) => self.written.send_modify(|count| *count += 1),
+            Ok(false) => {}
+            Err(failure) => return ended_by(failure),
+        }
+        Ok(())
+    }
+
+    /// Writes the files again that somebody else has changed.
+    async fn restore(&mut self) -> Result<(), publish::Error> {
+        let now = timing::now();
+        for entry in &mut self.entries {
+            if let Err(failure) = restored(&entry.output).await {
+                let (delay, is_news) = entry.failed(&failure, now);
+                if let Some(found) = &entry.state.problem {
+                    report::failed(found, &failure, delay, is_news, false);
+                }
+                ended_by(failure)?;
+            }
+        }
+        if let Some(ring) = &mut self.bundle
+            && let Err(failure) = restored(&ring.output).await
+        {
+            ring.failed_to_write(&failure, now);
+            ended_by(failure)?;
+        }
+        Ok(())
+    }
+
+    fn raise(&mut self) {
+        let (now, early) = (timing::now(), self.begun.elapsed() < FIRST_ANSWER);
+        for entry in &mut self.entries {
+            if !early || entry.state.writes > 0 {
+                entry.raise(now);
+            }
+        }
+    }
+
+    /// Until the next token or report is due.
+    fn wait(&self) -> Duration {
+        let now = timing::now();
+        let left = |at: SystemTime| at.duration_since(now).unwrap_or_default();
+        let has_identity = self.spiffe_id.is_some();
+        let due = self.entries.iter().filter(|_| has_identity).map(|entry| left(entry.due));
+        let quiet = FIRST_ANSWER.saturating_sub(self.begun.elapsed());
+        let alarms = self.entries.iter().filter_map(|entry| {
+            let wait = entry.until_alarm(now)?;
+            Some(if entry.state.writes > 0 { wait } else { wait.max(quiet) })
+        });
+        let retry = self.bundle.iter().filter_map(|ring| ring.retry).map(left);
+        let next = due.chain(alarms).chain(retry).min();
+        next.unwrap_or(LOOK_AGAIN).clamp(SHORTEST, LOOK_AGAIN)
+    }
+
+    fn tell(&self) {
+        let bundle = self.bundle.iter().map(|ring| &ring.state);
+        let states: Vec<_> =
+            self.entries.iter().map(|entry| &entry.state).chain(bundle).cloned().collect();
+        self.status.send_if_modified(|status| {
+            let changed = status.tokens != states;
+            status.tokens = states;
+            changed
+        });
+    }
+}
+
+/// Writes a file again if somebody else has changed it.
+async fn restored(output: &Output) -> Result<(), Failure> {
+    if let Some(how) = output.difference().await? {
+        output.restore().await?;
+        report::restored(&output.file.path.display().to_string(), &how);
+    }
+    Ok(())
+}
+
+/// Fails if this process can never write the file.
+fn ended_by(failure: Failure) -> Result<(), publish::Error> {
+    match failure {
+        Failure::File(error) if error.needs_restart() => Err(error),
+        _ => Ok(()),
+    }
+}
