@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn j09_tokens_and_bundle_are_read_with_their_defaults() {
+    fn t09_tokens_and_bundle_are_read_with_their_defaults() {
         let config = loaded(
             "[[jwt]]\naudience = \"a\"\nextra_audiences = [\"b\", \"c\"]\nfile = \"/tokens/one\"\n\
              [[jwt]]\naudience = \"a\"\nfile = \"/svids/two\"\nmode = \"0640\"\n\
@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn j09_what_is_wrong_is_named_by_its_key() {
+    fn t09_what_is_wrong_is_named_by_its_key() {
         let jwt = |more: &str| format!("[[jwt]]\naudience = \"a\"\nfile = \"/t/one\"\n{more}");
         let with_file = |file: &str| format!("[[jwt]]\naudience = \"a\"\nfile = \"{file}\"\n");
         for (toml, key) in [

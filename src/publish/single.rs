@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn j10_a_file_killed_at_any_step_is_the_old_one_or_the_new_one() {
+    fn t10_a_file_killed_at_any_step_is_the_old_one_or_the_new_one() {
         let place = tempfile::tempdir().unwrap();
         let file = file(place.path());
         file.write(b"old").unwrap();
@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn j11_a_link_is_replaced_and_what_is_in_the_way_is_named() {
+    fn t11_a_link_is_replaced_and_what_is_in_the_way_is_named() {
         let place = tempfile::tempdir().unwrap();
         let (file, other) = (file(place.path()), place.path().join("other"));
         drop(File::create(&other).unwrap());
@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn j11_a_directory_that_others_may_write_to_gets_no_token() {
+    fn t11_a_directory_that_others_may_write_to_gets_no_token() {
         let place = tempfile::tempdir().unwrap();
         let directory = place.path().join("open");
         std::fs::create_dir(&directory).unwrap();

@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn j06_a_failure_counts_once_the_token_is_missing_overdue_or_expired() {
+    fn t06_a_failure_counts_once_the_token_is_missing_overdue_or_expired() {
         let problem = Finding::failure(Code::JwtToken, "no new token");
         let missing = TokenFile {
             file: "/token".to_owned(),

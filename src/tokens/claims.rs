@@ -220,7 +220,7 @@ mod tests {
     const HEADER: &str = r#"{"alg":"ES256","kid":"k","typ":"JWT"}"#;
 
     #[test]
-    fn j03_only_a_token_for_this_identity_and_all_of_the_audience_that_is_valid_now_passes() {
+    fn t03_only_a_token_for_this_identity_and_all_of_the_audience_that_is_valid_now_passes() {
         let fine = r#"{"sub":"spiffe://example.org/app","aud":["b","x","a"],"exp":1000300}"#;
         assert_eq!(judged(HEADER, fine), Ok(()));
         assert_eq!(judged(r#"{"alg":"RS256"}"#, &fine.replace("1000300", "1000300.5")), Ok(()));
@@ -246,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn j03_what_is_no_token_is_refused() {
+    fn t03_what_is_no_token_is_refused() {
         let whole = token(HEADER, "{}");
         let (two, _) = whole.rsplit_once('.').unwrap();
         let large = "a".repeat(LARGEST + 1);

@@ -187,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn j01_a_token_is_renewed_a_moment_after_half_of_its_life() {
+    fn t01_a_token_is_renewed_a_moment_after_half_of_its_life() {
         let mut entry = entry(at(1000));
         assert_eq!(entry.due, at(1000));
         entry.succeeded(&claims(1000, 1300), &Proof::Verified, true, at(1000));
@@ -201,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn j06_the_expiry_is_due_with_a_quarter_left_and_at_the_end_and_not_after_a_renewal() {
+    fn t06_the_expiry_is_due_with_a_quarter_left_and_at_the_end_and_not_after_a_renewal() {
         let mut entry = entry(at(1000));
         assert_eq!(entry.until_alarm(at(1000)), None);
         entry.succeeded(&claims(1000, 1400), &Proof::Verified, true, at(1000));
@@ -220,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn j02_a_failure_is_news_once_and_delays_grow_up_to_a_limit() {
+    fn t02_a_failure_is_news_once_and_delays_grow_up_to_a_limit() {
         let mut entry = entry(at(1000));
         let failure = Failure::Rejected(Rejection::TooLong);
         assert!(entry.failed(&failure, at(1000)).1);

@@ -214,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn j05_a_signature_is_verified_by_the_key_that_the_token_names() {
+    fn t05_a_signature_is_verified_by_the_key_that_the_token_names() {
         for (jwk, tokens) in [elliptic(), of_rsa()] {
             let (other, _) = elliptic();
             for token in tokens {
@@ -242,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn j05_a_bundle_that_is_no_jwk_set_is_refused() {
+    fn t05_a_bundle_that_is_no_jwk_set_is_refused() {
         for bundle in
             ["", "[]", "{}", "{\"keys\":1}", "{\"keys\":[1]}", "{\"keys\":[{\"d\":\"x\"}]}"]
         {

@@ -85,7 +85,7 @@ fn with_claim(agent: &DevAgent, name: &str, value: Value) -> String {
 }
 
 #[test]
-fn j01_a_token_is_written_with_its_whole_audience_and_renewed_before_it_expires() {
+fn t01_a_token_is_written_with_its_whole_audience_and_renewed_before_it_expires() {
     let tokens = Tokens::new();
     let agent = tokens.place.agent().jwt_ttl(Duration::from_secs(6)).start().unwrap();
     let pgsvid = tokens.run("");
@@ -113,7 +113,7 @@ fn j01_a_token_is_written_with_its_whole_audience_and_renewed_before_it_expires(
 }
 
 #[test]
-fn j02_an_agent_without_tokens_is_reported_once_and_x509_goes_on() {
+fn t02_an_agent_without_tokens_is_reported_once_and_x509_goes_on() {
     let tokens = Tokens::new();
     let agent = tokens.place.agent().jwt(false).start().unwrap();
     let bundle = format!("[jwt_bundle]\nfile = \"{}\"\n", tokens.file("bundle").display());
@@ -132,7 +132,7 @@ fn j02_an_agent_without_tokens_is_reported_once_and_x509_goes_on() {
 }
 
 #[test]
-fn j02_an_agent_that_refuses_for_a_while_is_asked_again() {
+fn t02_an_agent_that_refuses_for_a_while_is_asked_again() {
     for status in [Status::permission_denied("no"), Status::unavailable("no")] {
         let tokens = Tokens::new();
         let agent = tokens.place.agent().start().unwrap();
@@ -145,7 +145,7 @@ fn j02_an_agent_that_refuses_for_a_while_is_asked_again() {
 }
 
 #[test]
-fn j03_a_token_that_breaks_a_rule_is_not_written() {
+fn t03_a_token_that_breaks_a_rule_is_not_written() {
     let tokens = Tokens::new();
     let agent = tokens.place.agent().start().unwrap();
     for token in [
@@ -170,7 +170,7 @@ fn j03_a_token_that_breaks_a_rule_is_not_written() {
 }
 
 #[test]
-fn j05_a_token_that_no_key_has_signed_is_refused_and_one_without_keys_is_marked() {
+fn t05_a_token_that_no_key_has_signed_is_refused_and_one_without_keys_is_marked() {
     let tokens = Tokens::new();
     let agent = tokens.place.agent().start().unwrap();
     let (token, other) = (
@@ -194,7 +194,7 @@ fn j05_a_token_that_no_key_has_signed_is_refused_and_one_without_keys_is_marked(
 }
 
 #[test]
-fn j06_a_token_without_a_successor_raises_an_alarm_before_and_when_it_expires() {
+fn t06_a_token_without_a_successor_raises_an_alarm_before_and_when_it_expires() {
     let tokens = Tokens::new();
     let agent = tokens.place.agent().jwt_ttl(Duration::from_secs(6)).start().unwrap();
     let socket = tokens.directory.with_file_name("health.sock");
@@ -225,7 +225,7 @@ fn j06_a_token_without_a_successor_raises_an_alarm_before_and_when_it_expires() 
 }
 
 #[test]
-fn j07_a_hook_follows_each_token_and_no_publication() {
+fn t07_a_hook_follows_each_token_and_no_publication() {
     let tokens = Tokens::new();
     let agent = tokens.place.agent().start().unwrap();
     let marks = tokens.file("marks");
@@ -247,7 +247,7 @@ fn j07_a_hook_follows_each_token_and_no_publication() {
 }
 
 #[test]
-fn j08_the_bundle_follows_the_keys_in_either_format() {
+fn t08_the_bundle_follows_the_keys_in_either_format() {
     for (format, is_helpers) in [("jwks", false), ("spiffe-helper", true)] {
         let tokens = Tokens::new();
         let agent = tokens.place.agent().start().unwrap();
@@ -282,7 +282,7 @@ fn j08_the_bundle_follows_the_keys_in_either_format() {
 }
 
 #[test]
-fn j12_what_somebody_does_to_a_token_is_undone() {
+fn t12_what_somebody_does_to_a_token_is_undone() {
     let tokens = Tokens::new();
     let _agent = tokens.place.agent().start().unwrap();
     let pgsvid = tokens.run("");
@@ -311,7 +311,7 @@ fn j12_what_somebody_does_to_a_token_is_undone() {
 }
 
 #[test]
-fn j13_fetch_writes_the_tokens_with_their_whole_audience_or_fails() {
+fn t13_fetch_writes_the_tokens_with_their_whole_audience_or_fails() {
     let tokens = Tokens::new();
     let agent = tokens.place.agent().start().unwrap();
     let bundle = format!("[jwt_bundle]\nfile = \"{}\"\n", tokens.file("bundle").display());
@@ -332,7 +332,7 @@ fn j13_fetch_writes_the_tokens_with_their_whole_audience_or_fails() {
 }
 
 #[test]
-fn j14_check_reports_tokens_and_what_keeps_them_from_being_written() {
+fn t14_check_reports_tokens_and_what_keeps_them_from_being_written() {
     let tokens = Tokens::new();
     let agent = tokens.place.agent().start().unwrap();
     let codes = |found: &Program, severity: &str| -> Vec<String> {
@@ -370,7 +370,7 @@ fn j14_check_reports_tokens_and_what_keeps_them_from_being_written() {
 }
 
 #[test]
-fn j16_the_token_is_of_the_identity_that_is_published() {
+fn t16_the_token_is_of_the_identity_that_is_published() {
     let tokens = Tokens::new();
     let other = "spiffe://example.org/ns/apps/sa/other";
     let agent = tokens.place.agent_without_entries().entry(workload().hint("a"));
@@ -386,7 +386,7 @@ fn j16_the_token_is_of_the_identity_that_is_published() {
 }
 
 #[test]
-fn j17_a_directory_that_cannot_be_used_is_reported_and_another_in_its_place_is_used() {
+fn t17_a_directory_that_cannot_be_used_is_reported_and_another_in_its_place_is_used() {
     let tokens = Tokens::new();
     fs::set_permissions(&tokens.directory, PermissionsExt::from_mode(0o777)).unwrap();
     let agent = tokens.place.agent().start().unwrap();

@@ -1,4 +1,4 @@
-//! J01, J05, J08: tokens and the JWT bundle of a real SPIRE.
+//! T01, T05, T08: tokens and the JWT bundle of a real SPIRE.
 
 use test_support::{Account, Directory, Mark, Program, eventually};
 
@@ -8,7 +8,7 @@ use crate::{LIMIT, PGSVID};
 const ID: &str = "spiffe://example.org/ns/test/sa/tokens";
 
 #[test]
-fn j05_a_token_of_spire_is_verified_and_its_agent_accepts_it() {
+fn t05_a_token_of_spire_is_verified_and_its_agent_accepts_it() {
     let spire = Spire::start(&[Entry { spiffe_id: ID, dns: "tokens" }]);
     let (files, other) = (Directory::new(), Directory::new());
     let configuration = format!(

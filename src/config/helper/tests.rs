@@ -74,7 +74,7 @@ fn e12_every_key_that_can_be_honoured_is_in_the_configuration() {
 }
 
 #[test]
-fn j15_tokens_and_bundle_have_the_helpers_names_modes_and_format() {
+fn t15_tokens_and_bundle_have_the_helpers_names_modes_and_format() {
     use crate::tokens::Format;
     let config = loaded(&with(
         "jwt_svids = [{jwt_audience=\"a\", jwt_extra_audiences=[\"b\", \"c\"], jwt_svid_file_name=\"t\"}, \

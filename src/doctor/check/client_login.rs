@@ -205,7 +205,9 @@ fn routes(
         .map(|route| {
             let port = route.port;
             let database = option("dbname");
-            let psql = || Psql::at(format!(" -h {} -p {port}", argument(route.target())));
+            let [_, _, bundle] = config.place.paths();
+            let name = if route.host.is_empty() { &route.address } else { &route.host };
+            let psql = || Psql::at(name, &route.address, port, &bundle);
             ClientRoute {
                 psql: socket.clone().unwrap_or_else(psql),
                 // `hostaddr` is the address, `host` the name to expect there.

@@ -80,7 +80,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn j04_tokens_and_bundles_are_read_as_the_generated_decoder_reads_them_up_to_a_limit() {
+    fn t04_tokens_and_bundles_are_read_as_the_generated_decoder_reads_them_up_to_a_limit() {
         let svid = |id: &str, hint: &str| Jwtsvid {
             spiffe_id: id.to_owned(),
             svid: "a.b.c".repeat(100),

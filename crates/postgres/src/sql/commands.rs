@@ -20,17 +20,28 @@ const ANYWHERE: &str = "template1";
 pub struct Psql {
     /// The prefix that runs a command as PostgreSQL's user, with a trailing blank.
     switch: String,
-    /// The prefix by which libpq checks who listens on the socket, with a trailing blank.
+    /// The prefix by which libpq checks who answers, with a trailing blank.
     peer: String,
     /// The options that name the server, with a leading blank.
     options: String,
 }
 
 impl Psql {
-    /// A server that only needs these options of psql, such as ` -h db.example`.
+    /// A server on the network. It must prove its name by an authority of `bundle` before psql sends it a password. `address`
+    /// is connected to instead of a look-up, unless it is empty.
     #[must_use]
-    pub fn at(options: String) -> Self {
-        Self { options, ..Self::default() }
+    pub fn at(host: &str, address: &str, port: u16, bundle: &Path) -> Self {
+        let (host, bundle) = (argument(host), argument(bundle));
+        let address = if address.is_empty() {
+            String::new()
+        } else {
+            format!("PGHOSTADDR={} ", argument(address))
+        };
+        Self {
+            switch: String::new(),
+            peer: format!("env PGSSLMODE=verify-full PGSSLROOTCERT={bundle} {address}"),
+            options: format!(" -h {host} -p {port}"),
+        }
     }
 
     /// The command that executes a statement about the whole server.
