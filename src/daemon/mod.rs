@@ -61,12 +61,7 @@ pub async fn run(
     let mut tasks = Tasks::new();
     let watching = watch_files(&mut tasks);
     let opened = open(&confined)?;
-    if let Some(cut_off) = confined.until_cut_off(&watching) {
-        tasks.spawn_background("sockets", cut_off);
-    }
-    if let Some(cut_off) = confined.until_files_cut_off(&watching) {
-        tasks.spawn_background("certificate directories", cut_off);
-    }
+    watch_what_is_cut_off(&mut tasks, &confined, &watching);
     let Confined { mut config, held: _held, .. } = confined;
     continue_from_disk(&mut config, &opened);
     let from_files = config.source.files().is_some();
@@ -155,6 +150,16 @@ pub async fn run(
             order.context(ORPHAN)?;
             anyhow::bail!("ended at once: a second signal came before the running work was done")
         }
+    }
+}
+
+/// Ends the daemon, so that the parent starts another one, when a path leads to what its sandbox denies.
+fn watch_what_is_cut_off(tasks: &mut Tasks, confined: &Confined, watching: &Watching) {
+    if let Some(cut_off) = confined.until_cut_off(watching) {
+        tasks.spawn_background("sockets", cut_off);
+    }
+    if let Some(cut_off) = confined.until_files_cut_off(watching) {
+        tasks.spawn_background("certificate directories", cut_off);
     }
 }
 
