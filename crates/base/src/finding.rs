@@ -361,7 +361,7 @@ codes! {
     ReplicationNotReceiving, "replication-not-receiving", "a standby or a subscription receives nothing";
     ConnectionPathPinned, "connection-path-pinned", "PostgreSQL connects with the files of one generation, by their own paths, which are deleted later";
     ConnectionOtherFiles, "connection-other-files", "PostgreSQL connects with a certificate or key that is no published file";
-    ConnectionUnseen, "connection-unseen", "pgsvid's role may not see what PostgreSQL connects to";
+    ConnectionUnseen, "connection-unseen", "not everything that PostgreSQL connects to could be seen, or is shown";
     CitusNodes, "citus-nodes", "whether the nodes of a Citus cluster reach each other";
     // PostgreSQL over TLS.
     VerdictCurrent, "verdict-current", "the published certificate is served";

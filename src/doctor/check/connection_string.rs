@@ -15,6 +15,8 @@ use crate::text::shown;
 
 /// The keywords that name certificate files.
 const FILES: [&str; 3] = ["sslcert", "sslkey", "sslrootcert"];
+/// Most findings about one connection that are shown.
+const MOST: usize = 16;
 /// The keyword that names a file of revocation lists.
 const LISTS: &str = "sslcrl";
 
@@ -176,6 +178,14 @@ impl ConnectionString<'_> {
         }
         if self.has_places && !through_service {
             found.extend(service.judge_places());
+        }
+        // Its author must not bury what else is wrong.
+        if found.len() > MOST {
+            found.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
+            let more = found.len() - MOST;
+            found.truncate(MOST);
+            let text = format!("{name}: {more} more findings are not shown");
+            found.push(Finding::skipped(Code::ConnectionUnseen, text));
         }
         if found.is_empty() {
             let text = format!("{name}: complete and strict");

@@ -79,5 +79,5 @@ fn b37_others_who_may_be_a_role_over_the_socket_are_told() {
         "a role that may replicate",
     );
     is_told("", "repl", "replication=true", "");
-    is_told("local all all peer map=people\n", "postgres", "", "log in as superuser postgres");
+    is_told("local all all peer map=people\n", "postgres", "", "as superuser postgres");
 }

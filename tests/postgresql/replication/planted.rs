@@ -84,3 +84,22 @@ fn b118_no_command_is_printed_for_a_file_of_roots_that_a_foreign_server_names_as
     let [finding] = all_found(&report, "client-key-mode")[..] else { panic!("{report:#}") };
     assert!(!finding["fix"].as_str().unwrap().contains("chmod"), "{finding:#}");
 }
+
+#[test]
+fn b120_one_foreign_server_does_not_bury_the_other_findings() {
+    let (setup, _pgsvid) = started();
+    let hosts = vec!["/nowhere"; 2000].join(",");
+    let statement = format!(
+        "CREATE EXTENSION postgres_fdw; CREATE SERVER s FOREIGN DATA WRAPPER postgres_fdw OPTIONS (host '{hosts}', \
+         sslcert '{0}/svid.pem', sslkey '{0}/svid_key.pem')",
+        setup.files.path().display()
+    );
+    setup.cluster.sql("postgres", "postgres", &statement);
+    let report = check(&setup.arguments(), &ADMIN);
+    let sections = report["sections"].as_array().unwrap().iter();
+    let findings: usize = sections.map(|it| it["findings"].as_array().unwrap().len()).sum();
+    assert!(findings < 60, "{findings}");
+    // The worst ones are shown, and that there are more.
+    assert!(!all_found(&report, "sslmode-not-strict").is_empty(), "{report:#}");
+    assert!(!all_found(&report, "connection-unseen").is_empty(), "{report:#}");
+}
