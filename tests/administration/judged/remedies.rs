@@ -117,7 +117,10 @@ fn f12_a_command_stands_alone_and_runs_as_the_right_user() {
         text.lines().map(str::trim).filter(|line| line.contains("psql ")).collect();
     assert!(!commands.is_empty(), "{text}");
     for command in &commands {
-        assert!(command.starts_with("psql ") || command.starts_with("env PGCLIENTENCODING="), "{text}");
+        assert!(
+            command.starts_with("psql ") || command.starts_with("env PGCLIENTENCODING="),
+            "{text}"
+        );
         assert!(command.ends_with(&format!(" -p {}", setup.cluster.port())), "{command}");
     }
     if !rustix::process::geteuid().is_root() {

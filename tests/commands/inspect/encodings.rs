@@ -77,7 +77,7 @@ fn every_encoding_of_a_key_is_read_or_converted() {
         ("old.pem", "keys with a passphrase are not supported", true),
         ("set.p7b", "PKCS#7 is not supported", false),
         ("set.p7c", "PKCS#7 is not supported", false),
-        ("trusted.pem", "no authority is loaded from a file that holds no others", false),
+        ("trusted.pem", "no authority from a file that has only such certificates", false),
         ("request.pem", "an authority has to sign it first", false),
         ("public.pem", "a public key without a certificate", false),
     ] {

@@ -6,7 +6,7 @@ use test_support::{Account, LIMIT, Mark, Program, Setup, eventually};
 use crate::packaging::engine::Engine;
 use crate::packaging::{built, standard_output};
 
-const MOST_BYTES: u64 = 7_900_000;
+const MOST_BYTES: u64 = 8_300_000;
 
 #[test]
 fn it_is_one_file_for_nobody_with_its_labels() {
