@@ -15,6 +15,8 @@ use crate::verify;
 
 /// The shortest and the longest time for one address, from `connect_timeout`, in seconds.
 const LIMITS: (u64, u64) = (2, 60);
+/// The keywords that give the application a password.
+const PASSWORDS: [&str; 2] = ["password", "passfile"];
 /// Keywords of a client's own revocation lists, which pgsvid does not read.
 const LISTS: [&str; 2] = ["sslcrl", "sslcrldir"];
 /// Keywords that the start-up message carries to the server as they are.
@@ -120,6 +122,11 @@ impl Settings {
                 "pgsvid does not read the client's own revocation lists ({keyword}), so its login would prove too little: leave {keyword} or [client] out"
             ));
         }
+        if let Some(keyword) = PASSWORDS.into_iter().find(|keyword| !given(keyword).is_empty()) {
+            return Err(format!(
+                "pgsvid sends no password, so it cannot tell whether the application is let in with {keyword}: leave {keyword} or [client] out"
+            ));
+        }
         let verify = match given("sslmode") {
             "" | "verify-full" => Verify::Full,
             // There is an sslrootcert, so libpq verifies the chain.
@@ -141,7 +148,8 @@ impl Settings {
             .find(|(name, _)| *name == given("target_session_attrs"))
             .map_or(TargetState::Any, |(_, target)| *target);
         let timeout = integer(given("connect_timeout")).and_then(|it| u64::try_from(it).ok());
-        let limit = match timeout.filter(|seconds| *seconds > 0) {
+        let timeout = timeout.filter(|seconds| *seconds > 0);
+        let limit = match timeout {
             Some(seconds) => Duration::from_secs(seconds.clamp(LIMITS.0, LIMITS.1)),
             None => verify::LIMIT,
         };
@@ -162,6 +170,7 @@ impl Settings {
             },
             target,
             limit,
+            waits_for_ever: timeout.is_none(),
             every,
             readiness,
             follows_servers,

@@ -78,10 +78,15 @@ impl Signals {
     /// `nohup`, stays ignored.
     pub(super) fn block_all() -> io::Result<Self> {
         let ignored = ignored();
+        // The kernel then neither tells of the end of a child nor keeps its status.
+        if ignored & bit(Signal::SIGCHLD) != 0 {
+            return Err(io::Error::other(
+                "SIGCHLD is ignored, so the end of the application could not be noticed; let the program that starts pgsvid reset that signal",
+            ));
+        }
         let mut set = SigSet::all();
         for signal in Signal::iterator() {
-            let bit = 1u64.checked_shl((signal as u32).saturating_sub(1)).unwrap_or_default();
-            if LEFT.contains(&signal) || ignored & bit != 0 {
+            if LEFT.contains(&signal) || ignored & bit(signal) != 0 {
                 set.remove(signal);
             }
         }
@@ -115,6 +120,11 @@ impl AsFd for Signals {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.descriptor.as_fd()
     }
+}
+
+/// The bit of a signal in the masks of `proc_pid_status(5)`.
+fn bit(signal: Signal) -> u64 {
+    1u64.checked_shl((signal as u32).saturating_sub(1)).unwrap_or_default()
 }
 
 /// The signals that this process ignores, as bits (`proc_pid_status(5)`); none without /proc.

@@ -77,13 +77,17 @@ impl Rotation {
                 let as_configured =
                     self.holds(&material).await? && self.target().is_intact().await?;
                 self.wanted = Some(material);
-                self.published().await?;
                 if as_configured {
+                    self.published().await?;
                     self.hand_over(&self.attempts.all(), None);
                     self.judge_order().await;
                 } else {
-                    // A link is missing, or modes, group or other files are configured differently now.
+                    // A link is missing, or modes, group or other files are configured differently now. What waits for a set
+                    // waits for these files, too, unless they cannot be written.
                     self.rotate().await?;
+                    if self.status.borrow().published.is_none() {
+                        self.published().await?;
+                    }
                 }
             }
             Ok(None) => {}

@@ -26,8 +26,10 @@ pub struct ClientLogin {
     pub negotiation: Negotiation,
     /// The state that the server must be in.
     pub target: TargetState,
-    /// How long connecting to one address may take, and the login there.
+    /// How long connecting to one address may take, with the login there.
     pub limit: Duration,
+    /// Whether the application waits for ever for the answer of a server: there is no `connect_timeout`.
+    pub waits_for_ever: bool,
     /// How often to log in when nothing has changed.
     pub every: Duration,
     /// Whether pgsvid is not ready while the client is refused.

@@ -1,12 +1,12 @@
 //! One login at the first host of a list that takes it, as libpq walks through the list (PostgreSQL: `fe-connect.c`,
 //! `PQconnectPoll`).
 //!
-//! The next host is tried if there is no connection, no answer, a server that takes no connections now, or a session that is not
-//! in the wanted state. Any other refusal is final.
+//! The next host is tried if there is no connection, no answer within `connect_timeout`, a server that takes no connections now,
+//! or a session that is not in the wanted state. Anything else is final, also silence without a `connect_timeout`: libpq waits for ever.
 
 use std::net::IpAddr;
 
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::settings::{ClientLogin, Dial, Host, TargetState};
 use crate::login::{self, Login, Outcome};
@@ -52,9 +52,10 @@ pub(super) async fn walk(settings: &ClientLogin, login: &Login<'_>, pulse: &Puls
             }
             tried += 1;
             pulse.step("logging in as the client", settings.limit * 2);
-            let outcome = log_in(settings, host, address, &login).await;
+            let (outcome, is_final) = log_in(settings, host, address, &login).await;
             let end = End::of(host, Some(address), outcome);
             match &end.outcome {
+                _ if is_final => return end,
                 Outcome::Unreachable(_) => keep(&mut best, end),
                 Outcome::LoggedIn(session) => {
                     let is_met = settings.target.is_met(*session);
@@ -62,10 +63,6 @@ pub(super) async fn walk(settings: &ClientLogin, login: &Login<'_>, pulse: &Puls
                     if is_met != Some(false) {
                         return end;
                     }
-                    keep(&mut best, end);
-                    break;
-                }
-                Outcome::Busy => {
                     keep(&mut best, end);
                     break;
                 }
@@ -102,22 +99,31 @@ fn keep(best: &mut Option<End>, end: End) {
     }
 }
 
+/// The outcome at one address, and whether libpq tries no other one after it.
 async fn log_in(
     settings: &ClientLogin,
     host: &Host,
     address: IpAddr,
     login: &Login<'_>,
-) -> Outcome {
+) -> (Outcome, bool) {
     let silent = "the server accepts the connection, but does not answer";
     let limit = settings.limit;
+    let begun = Instant::now();
     let stream = match timeout(limit, connect(&address.to_string(), host.port)).await {
         Ok(Ok(stream)) => stream,
-        Ok(Err(error)) => return Outcome::Unreachable(verify::explain(&error)),
-        Err(_) => return Outcome::Unreachable(format!("no answer within {}", shown(limit))),
+        Ok(Err(error)) => return (Outcome::Unreachable(verify::explain(&error)), false),
+        Err(_) => {
+            return (Outcome::Unreachable(format!("no answer within {}", shown(limit))), false);
+        }
     };
-    match timeout(limit, login::over(stream, login)).await {
-        Ok(outcome) => outcome,
-        Err(_) => Outcome::Unreachable(format!("{silent} within {}", shown(limit))),
+    // `connect_timeout` is for both.
+    let rest = if settings.waits_for_ever { limit } else { limit.saturating_sub(begun.elapsed()) };
+    match timeout(rest, login::over(stream, login)).await {
+        Ok(outcome) => (outcome, false),
+        Err(_) => {
+            let text = format!("{silent} within {}", shown(limit));
+            (Outcome::Unreachable(text), settings.waits_for_ever)
+        }
     }
 }
 

@@ -92,6 +92,14 @@ impl Course {
         Some(Step::Start)
     }
 
+    /// The signal that tells the application about a set.
+    pub(super) fn signal_of_a_rotation(&self) -> Option<i32> {
+        match self.settings.as_ref()?.on_rotation {
+            OnRotation::Signal(signal) => Some(signal),
+            OnRotation::Nothing | OnRotation::Restart => None,
+        }
+    }
+
     /// The application is to follow this set. Returns the step, or the answer for the daemon if there is none.
     pub(super) fn rotated(&mut self, set: SetSum, now: Instant) -> Result<Step, End> {
         let (on_rotation, grace) = match &self.settings {

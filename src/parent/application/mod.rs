@@ -64,6 +64,11 @@ impl<'a> Application<'a> {
     /// A daemon, by its number, asks that the application follows a set. The answer may come later.
     pub(super) fn ask(&mut self, request: Request, asked_by: u32) {
         let now = Instant::now();
+        let waits = self.process.as_ref().zip(self.course.signal_of_a_rotation());
+        if waits.is_some_and(|(process, signal)| process.would_end_by(signal)) {
+            self.answer = Some((asked_by, Answer::plain(request.token, End::Busy)));
+            return;
+        }
         match self.course.rotated(request.set, now) {
             Ok(step) => {
                 self.asked = Some((request.token, asked_by, now));

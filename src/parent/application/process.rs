@@ -22,6 +22,9 @@ use crate::parent::signals::Caught;
 /// The terminal that controls this process, if one does.
 const TERMINAL: &str = "/dev/tty";
 
+/// The signals by which programs read their files again, and which end a program that does not handle them.
+const READ_AGAIN: [Signal; 3] = [Signal::HUP, Signal::USR1, Signal::USR2];
+
 pub(super) struct Running {
     pid: Pid,
     /// Whether it has a process group of its own.
@@ -63,6 +66,22 @@ impl Running {
         let is_hangup = caught.number() == Signal::HUP.as_raw();
         let leads_session = || getsid(None).is_ok_and(|session| session == getpid());
         !self.leads && caught.is_from_kernel() && !(is_hangup && leads_session())
+    }
+
+    /// Whether the signal is one for reading files again, and would end the application: it has not installed its handler, so it has
+    /// not read any files yet, or does not know the signal.
+    pub(super) fn would_end_by(&self, number: i32) -> bool {
+        if !READ_AGAIN.iter().any(|signal| signal.as_raw() == number) {
+            return false;
+        }
+        let path = format!("/proc/{}/status", self.pid.as_raw_nonzero());
+        let Ok(status) = std::fs::read_to_string(path) else { return false };
+        let has = |name: &str| {
+            let mask = status.lines().find_map(|line| line.strip_prefix(name));
+            let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+            mask.unwrap_or_default() >> (number - 1) & 1 == 1
+        };
+        !has("SigCgt:") && !has("SigIgn:")
     }
 
     /// Sends this signal to the application alone.

@@ -104,6 +104,41 @@ fn j09_by_default_it_is_told_nothing() {
     );
 }
 
+/// An earlier run had another configuration.
+#[test]
+fn j15_it_starts_with_the_files_of_its_own_configuration() {
+    let exec = Exec::new();
+    let configured = std::fs::read_to_string(exec.other.join("pgsvid.toml")).unwrap();
+    let (without, _) = configured.split_once("[[files.service]]").unwrap();
+    let former = exec.other.write("former.toml", without, 0o644).display().to_string();
+    let fetched = Program::spawn(PGSVID, ["fetch", "--config", &former], &[]);
+    assert!(fetched.wait_exit(LIMIT).success(), "{}", fetched.standard_error());
+    for _ in 0..3 {
+        let program = exec.start(&[], &["/bin/sh", "-c", "cat \"$PGSERVICEFILE\""]);
+        assert_eq!(program.wait_exit(LIMIT).code(), Some(0), "{}", program.standard_error());
+        let fetched = Program::spawn(PGSVID, ["fetch", "--config", &former], &[]);
+        assert!(fetched.wait_exit(LIMIT).success(), "{}", fetched.standard_error());
+    }
+}
+
+#[test]
+fn j16_a_signal_waits_until_the_application_handles_it() {
+    let exec = Exec::new();
+    let script = "echo begun; while ! [ -e \"$0\" ]; do sleep 0.05; done; trap 'echo told' USR1; \
+         while :; do sleep 0.05; done";
+    let ready = exec.other.join("ready");
+    let application = ["/bin/sh", "-c", script, ready.to_str().unwrap()];
+    let program = exec.start(&["--on-rotation", "signal:USR1"], &application);
+    program.wait_for_text(LIMIT, "begun");
+    exec.agent.rotate().unwrap();
+    event(&program, "published");
+    std::thread::sleep(Duration::from_millis(500));
+    assert_eq!(count(&program, "application-ended"), 0);
+    std::fs::File::create(ready).unwrap();
+    program.wait_for_text(LIMIT, "told");
+    event(&program, "hook-succeeded");
+}
+
 #[test]
 fn j10_asked_to_end_during_a_restart_it_is_not_started_again() {
     let exec = Exec::new();

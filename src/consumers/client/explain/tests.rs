@@ -20,6 +20,7 @@ fn settings(negotiation: Negotiation) -> ClientLogin {
         negotiation,
         target: TargetState::Primary,
         limit: Duration::from_secs(5),
+        waits_for_ever: true,
         every: Duration::from_secs(300),
         readiness: false,
         follows_servers: false,
