@@ -160,12 +160,7 @@ impl Staged {
             ],
             Address::Text => vec![
                 ("FILES", files),
-                (
-                    "ADDRESS",
-                    format!(
-                        "host=localhost port={port} user={ROLE} dbname=postgres sslmode=require"
-                    ),
-                ),
+                ("ADDRESS", format!("host=localhost port={port} user={ROLE} dbname=postgres")),
             ],
             Address::Url(query) => {
                 let query = query.replace("PORT", &port).replace("ROLE", ROLE);

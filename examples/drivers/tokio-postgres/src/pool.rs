@@ -5,6 +5,7 @@ use std::time::Duration;
 use deadpool_postgres::{Hook, HookError, Manager, Pool};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 use rustls::{ClientConfig, RootCertStore};
+use tokio_postgres::config::SslMode;
 use tokio_postgres::tls::MakeTlsConnect;
 use tokio_postgres::{Config, Socket};
 use tokio_postgres_rustls::MakeRustlsConnect as Rustls;
@@ -12,7 +13,9 @@ use tokio_postgres_rustls::MakeRustlsConnect as Rustls;
 type Error = Box<dyn std::error::Error + Send + Sync>;
 
 /// A pool whose connections live so long.
-pub fn open_pool(config: Config, files: PathBuf, lifetime: Duration) -> Result<Pool, Error> {
+pub fn open_pool(mut config: Config, files: PathBuf, lifetime: Duration) -> Result<Pool, Error> {
+    // The default connects without TLS to a server that offers none.
+    config.ssl_mode(SslMode::Require);
     let young = Hook::sync_fn(move |_, metrics| {
         if metrics.age() < lifetime { Ok(()) } else { Err(HookError::message("old")) }
     });
