@@ -36,7 +36,8 @@ fn lines(program: &Program) -> Vec<String> {
 #[test]
 fn j13_signals_rights_limits_and_descriptors_are_those_of_a_plain_start() {
     let exec = Exec::new();
-    let alone = Program::spawn("/bin/sh", ["-c", ASKS], &[("MINE", "kept")]);
+    let alone = ["--default-signal", "/bin/sh", "-c", ASKS];
+    let alone = Program::spawn("/usr/bin/env", alone, &[("MINE", "kept")]);
     let beside = exec.start_with(&[], &["/bin/sh", "-c", ASKS], &[("MINE", "kept")]);
     let (alone, beside) = (lines(&alone), lines(&beside));
     assert!(alone.len() > 20 && alone.iter().any(|line| line == "MINE=kept"), "{alone:#?}");
