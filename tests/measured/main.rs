@@ -6,3 +6,6 @@ mod cost;
 mod drivers;
 mod patroni;
 mod soak;
+
+/// For the tests that keep all processors busy, one after the other: their clients have time-outs.
+pub(crate) static BUSY: std::sync::Mutex<()> = std::sync::Mutex::new(());

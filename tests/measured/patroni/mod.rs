@@ -21,6 +21,7 @@ const FAULT_EACH: usize = 3;
 
 #[test]
 fn r16_three_nodes_go_through_rotations_and_faults_and_none_is_shut_out() {
+    let _alone = crate::BUSY.lock();
     let rotations = std::env::var(ROTATIONS).map_or(16, |text| text.parse().unwrap());
     let mut cluster = Cluster::start();
     println!("patroni: {} nodes run; {rotations} rotations", cluster.nodes.len());
