@@ -7,6 +7,7 @@ use tracing::error;
 use super::claims::Claims;
 use super::keys::Proof;
 use super::output::Output;
+use super::repair::Repair;
 use super::settings::Token;
 use crate::finding::{Code, Finding};
 use crate::status::TokenFile;
@@ -28,6 +29,7 @@ const SHORTEST: Duration = Duration::from_secs(1);
 pub(super) struct Entry {
     pub(super) token: Token,
     pub(super) output: Output,
+    pub(super) repair: Repair,
     pub(super) state: TokenFile,
     /// When the next one is asked for.
     pub(super) due: SystemTime,
@@ -52,6 +54,7 @@ impl Entry {
         Self {
             token,
             output,
+            repair: Repair::new(),
             state,
             due: now,
             life: Duration::ZERO,
@@ -83,6 +86,7 @@ impl Entry {
         self.due = now + renewal(left);
         self.backoff.reset();
         (self.told, self.raised) = (None, 0);
+        self.repair.is_whole(&mut self.state);
         let state = &mut self.state;
         state.spiffe_id = Some(claims.subject.clone());
         state.expires = Some(claims.expires);

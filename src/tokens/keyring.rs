@@ -7,8 +7,10 @@ use zeroize::Zeroizing;
 use super::failure::Failure;
 use super::feed::Known;
 use super::output::Output;
+use super::repair::Repair;
 use super::report;
 use super::settings::{Bundle, Format};
+use crate::publish;
 use crate::status::TokenFile;
 use crate::timing;
 
@@ -21,6 +23,7 @@ const SOON: Duration = Duration::from_secs(1);
 pub(super) struct Keyring {
     format: Format,
     pub(super) output: Output,
+    pub(super) repair: Repair,
     pub(super) state: TokenFile,
     /// The last failure that was logged since the last success.
     told: Option<String>,
@@ -33,11 +36,15 @@ impl Keyring {
         let file = settings.file.path.display().to_string();
         let state = TokenFile { file, ..TokenFile::default() };
         let (format, output) = (settings.format, Output::new(settings.file));
-        Self { format, output, state, told: None, retry: None }
+        Self { format, output, repair: Repair::new(), state, told: None, retry: None }
     }
 
     /// Writes what is known, if that has changed. Returns whether it was written; fails only if this process can never write it.
-    pub(super) async fn update(&mut self, known: Known, spiffe_id: &str) -> Result<bool, Failure> {
+    pub(super) async fn update(
+        &mut self,
+        known: Known,
+        spiffe_id: &str,
+    ) -> Result<bool, publish::Error> {
         let Known { bundles, trouble } = known;
         let now = timing::now();
         let rendered = match (bundles, &trouble) {
@@ -57,10 +64,11 @@ impl Keyring {
         let (written, keys) = match result {
             Ok(done) => done,
             Err(failure) => {
-                self.failed_to_write(&failure, now);
-                return if failure.needs_restart() { Err(failure) } else { Ok(false) };
+                self.fail(&failure, Some(now + RETRY), now);
+                return failure.into_end().map(|()| false);
             }
         };
+        self.repair.is_whole(&mut self.state);
         self.state.keys = Some(keys);
         if written {
             report::bundle(&self.state.file, keys);
@@ -73,11 +81,6 @@ impl Keyring {
             None => self.succeed(),
         }
         Ok(written)
-    }
-
-    /// Records that the file could not be written.
-    pub(super) fn failed_to_write(&mut self, failure: &Failure, now: SystemTime) {
-        self.fail(failure, Some(now + RETRY), now);
     }
 
     fn fail(&mut self, failure: &Failure, retry: Option<SystemTime>, now: SystemTime) {

@@ -13,6 +13,7 @@ mod keys;
 mod obtain;
 mod once;
 mod output;
+mod repair;
 mod report;
 mod run;
 mod settings;

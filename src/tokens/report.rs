@@ -54,7 +54,7 @@ pub(super) fn failed(
         debug!(file, "still: {text}");
         return;
     }
-    let next = format!("asking again in {}", timing::roughly(delay));
+    let next = format!("trying again in {}", timing::roughly(delay));
     // Nothing is wrong yet, unless it stays so.
     if has_old && !failure.is_permanent() {
         warn!(event = "token-failed", file, %code, cause, fix, command, next, "{text}");

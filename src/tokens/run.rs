@@ -15,7 +15,6 @@ use super::feed::{self, Known};
 use super::keyring::Keyring;
 use super::keys::Proof;
 use super::obtain::{Obtained, obtain};
-use super::output::Output;
 use super::report;
 use super::settings::Settings;
 use crate::publish::{self, Present};
@@ -208,7 +207,7 @@ impl Tokens {
                     if let Some(found) = &entry.state.problem {
                         report::failed(found, &failure, delay, is_news, has_old);
                     }
-                    ended_by(failure)?;
+                    failure.into_end()?;
                 }
             }
             self.tell();
@@ -245,29 +244,20 @@ impl Tokens {
         match ring.update(known, spiffe_id).await {
             Ok(true) => self.written.send_modify(|count| *count += 1),
             Ok(false) => {}
-            Err(failure) => return ended_by(failure),
+            Err(error) => return Err(error),
         }
         Ok(())
     }
 
     /// Writes the files again that somebody else has changed.
     async fn restore(&mut self) -> Result<(), publish::Error> {
-        let now = timing::now();
         for entry in &mut self.entries {
-            if let Err(failure) = restored(&entry.output).await {
-                let (delay, is_news) = entry.failed(&failure, now);
-                if let Some(found) = &entry.state.problem {
-                    report::failed(found, &failure, delay, is_news, false);
-                }
-                ended_by(failure)?;
-            }
+            entry.repair.look(&entry.output, &mut entry.state).await?;
         }
-        if let Some(ring) = &mut self.bundle
-            && let Err(failure) = restored(&ring.output).await
-        {
-            ring.failed_to_write(&failure, now);
-            ended_by(failure)?;
+        if let Some(ring) = &mut self.bundle {
+            ring.repair.look(&ring.output, &mut ring.state).await?;
         }
+        self.tell();
         Ok(())
     }
 
@@ -291,8 +281,12 @@ impl Tokens {
             let wait = entry.until_alarm(now)?;
             Some(if entry.state.writes > 0 { wait } else { wait.max(quiet) })
         });
-        let retry = self.bundle.iter().filter_map(|ring| ring.retry).map(left);
-        let next = due.chain(alarms).chain(retry).min();
+        let retry = self.bundle.iter().filter(|_| has_identity).filter_map(|ring| ring.retry);
+        let repairs = self.entries.iter().map(|it| &it.repair);
+        let repairs = repairs.chain(self.bundle.iter().map(|ring| &ring.repair));
+        let repairs = repairs.filter_map(|it| it.again);
+        let repairs = repairs.map(|at| at.saturating_duration_since(Instant::now()));
+        let next = due.chain(alarms).chain(retry.map(left)).chain(repairs).min();
         next.unwrap_or(LOOK_AGAIN).clamp(SHORTEST, LOOK_AGAIN)
     }
 
@@ -305,22 +299,5 @@ impl Tokens {
             status.tokens = states;
             changed
         });
-    }
-}
-
-/// Writes a file again if somebody else has changed it.
-async fn restored(output: &Output) -> Result<(), Failure> {
-    if let Some(how) = output.difference().await? {
-        output.restore().await?;
-        report::restored(&output.file.path.display().to_string(), &how);
-    }
-    Ok(())
-}
-
-/// Fails if this process can never write the file.
-fn ended_by(failure: Failure) -> Result<(), publish::Error> {
-    match failure {
-        Failure::File(error) if error.needs_restart() => Err(error),
-        _ => Ok(()),
     }
 }

@@ -405,3 +405,30 @@ fn t17_a_directory_that_cannot_be_used_is_reported_and_another_in_its_place_is_u
         events(&pgsvid).into_iter().filter(|it| it["event"] == "panicked").collect();
     assert!(errors.is_empty(), "{errors:?}");
 }
+
+#[test]
+fn t17_a_directory_that_is_replaced_after_a_token_was_written_gets_the_token_again() {
+    let tokens = Tokens::new();
+    let _agent = tokens.place.agent().start().unwrap();
+    let socket = tokens.directory.with_file_name("health.sock");
+    let health = format!("[health]\nlisten = \"unix:{}\"\n", socket.display());
+    let pgsvid = tokens.run(&health);
+    let (_, mark) = said(&pgsvid, Mark::default(), "token-written");
+    fs::rename(&tokens.directory, tokens.directory.with_file_name("former")).unwrap();
+    // It is a finding at once, although the token has half of its life left.
+    let (event, _) = said(&pgsvid, mark, "token-failed");
+    assert_eq!((&event["code"], &event["level"]), (&json!("jwt-file"), &json!("ERROR")), "{event}");
+    let seen = tokens.ended("status", &health, &["--format", "json"]);
+    let status: Value = serde_json::from_str(&seen.standard_output()).unwrap();
+    assert_eq!(status["tokens"][0]["finding"]["code"], "jwt-file", "{status}");
+    // The next daemon may write to the new directory.
+    tokens.place.subdirectory("tokens");
+    eventually(LIMIT, "the token is there", || !tokens.token().is_empty());
+    assert_eq!(claims(&tokens.token())["sub"], ID);
+    eventually(LIMIT, "nothing is wrong", || {
+        let seen = tokens.ended("status", &health, &["--format", "json"]);
+        let status: Value = serde_json::from_str(&seen.standard_output()).unwrap_or_default();
+        status["tokens"][0]["not_after"].is_string() && status["tokens"][0]["finding"].is_null()
+    });
+    assert_eq!(count(&pgsvid, "panicked"), 0);
+}
