@@ -42,6 +42,7 @@ pub(super) fn tokens(
     let settings = Settings {
         endpoint: agent.endpoint.clone(),
         hint: agent.selection.hint.clone(),
+        spiffe_id: agent.selection.spiffe_id.clone(),
         tokens,
         bundle,
     };

@@ -81,7 +81,7 @@ pub struct Claims {
     /// `kid`
     pub key_id: Option<String>,
     /// `nbf`, if it is there.
-    not_before: Option<SystemTime>,
+    pub(super) not_before: Option<SystemTime>,
 }
 
 #[derive(Deserialize)]

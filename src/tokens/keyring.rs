@@ -4,6 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use zeroize::Zeroizing;
 
+use super::due::Due;
 use super::failure::Failure;
 use super::feed::Known;
 use super::output::Output;
@@ -28,7 +29,7 @@ pub(super) struct Keyring {
     /// The last failure that was logged since the last success.
     told: Option<String>,
     /// When a write that has failed is tried again.
-    pub(super) retry: Option<SystemTime>,
+    pub(super) retry: Option<Due>,
 }
 
 impl Keyring {
@@ -64,7 +65,7 @@ impl Keyring {
         let (written, keys) = match result {
             Ok(done) => done,
             Err(failure) => {
-                self.fail(&failure, Some(now + RETRY), now);
+                self.fail(&failure, Some(timing::jittered(RETRY)), now);
                 return failure.into_end().map(|()| false);
             }
         };
@@ -83,17 +84,16 @@ impl Keyring {
         Ok(written)
     }
 
-    fn fail(&mut self, failure: &Failure, retry: Option<SystemTime>, now: SystemTime) {
+    fn fail(&mut self, failure: &Failure, retry: Option<Duration>, now: SystemTime) {
         let found = failure.finding(&self.state.file, "JWT bundle");
         let text = failure.to_string();
         if self.told.as_ref() != Some(&text) {
             self.state.failures += 1;
-            let delay = retry.and_then(|at| at.duration_since(now).ok()).unwrap_or(SOON);
-            report::failed(&found, failure, delay, true, self.state.keys.is_some());
+            report::failed(&found, failure, retry.unwrap_or(SOON), true, self.state.keys.is_some());
         }
         self.told = Some(text);
-        self.retry = retry;
-        self.state.retry = retry;
+        self.retry = retry.map(|delay| Due::after(delay, now));
+        self.state.retry = self.retry.map(|due| due.at);
         self.state.problem = Some(found);
     }
 

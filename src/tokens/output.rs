@@ -41,6 +41,11 @@ impl Output {
         Ok(written)
     }
 
+    /// The token that was written to it.
+    pub(super) fn token(&self) -> Option<&str> {
+        std::str::from_utf8(self.contents.as_deref()?).ok()
+    }
+
     /// How the file differs from what was written to it; `None` if it does not, or nothing was written yet.
     pub(super) async fn difference(&self) -> Result<Option<String>, Failure> {
         let Some(contents) = &self.contents else { return Ok(None) };

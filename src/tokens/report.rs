@@ -8,8 +8,12 @@ use super::claims::Claims;
 use super::entry::Entry;
 use super::failure::Failure;
 use super::keys::Proof;
-use crate::finding::Finding;
+use crate::finding::{Code, Finding};
+use crate::text::shown;
 use crate::timing;
+
+/// What to do about the faulty keys of a foreign trust domain.
+pub const LEFT_OUT_FIX: &str = "see the federation of that trust domain at SPIRE's server: what its bundle endpoint gives is no JWK set";
 
 /// A token was written.
 pub(super) fn written(entry: &Entry, claims: &Claims, proof: &Proof, renewal: Duration) {
@@ -66,6 +70,18 @@ pub(super) fn failed(
 /// The JWT bundle was written.
 pub(super) fn bundle(file: &str, keys: usize) {
     info!(event = "jwt-bundle-written", file, keys, "JWT bundle written");
+}
+
+/// A foreign trust domain's keys are left out. `why` follows "the JWT bundle ".
+pub(super) fn dropped(domain: &str, why: &str) {
+    warn!(
+        event = "jwt-bundle-left-out",
+        trust_domain = %shown(domain),
+        code = %Code::JwtBundle,
+        cause = why,
+        fix = LEFT_OUT_FIX,
+        "the keys of a foreign trust domain are left out of the JWT bundle"
+    );
 }
 
 /// Somebody has changed a file, and it was written again.

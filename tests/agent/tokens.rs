@@ -194,6 +194,36 @@ fn t05_a_token_that_no_key_has_signed_is_refused_and_one_without_keys_is_marked(
 }
 
 #[test]
+fn t05_a_token_whose_key_is_gone_is_renewed_at_once() {
+    let tokens = Tokens::new();
+    let agent = tokens.place.agent().start().unwrap();
+    let pgsvid = tokens.run("");
+    said(&pgsvid, Mark::default(), "token-written");
+    let first = tokens.token();
+    agent.renew_jwt_key(false).unwrap();
+    eventually(LIMIT, "a token of the new key", || tokens.token() != first);
+    assert_eq!(claims(&tokens.token())["sub"], ID);
+}
+
+#[test]
+fn t05_a_token_is_verified_as_soon_as_there_are_keys() {
+    let tokens = Tokens::new();
+    let agent = tokens.place.agent().start().unwrap();
+    agent.misbehave_times(1, Misbehaviour::RefuseJwtBundles(Status::unavailable("for a while")));
+    let socket = tokens.directory.with_file_name("health.sock");
+    let health = format!("[health]\nlisten = \"unix:{}\"\n", socket.display());
+    let pgsvid = tokens.run(&health);
+    said(&pgsvid, Mark::default(), "token-unverified");
+    let token = tokens.token();
+    eventually(LIMIT, "the signature is verified", || {
+        let seen = tokens.ended("status", &health, &["--format", "json"]);
+        let status: Value = serde_json::from_str(&seen.standard_output()).unwrap_or_default();
+        status["tokens"][0]["not_after"].is_string() && status["tokens"][0]["unverified"].is_null()
+    });
+    assert_eq!(tokens.token(), token, "it is the same token");
+}
+
+#[test]
 fn t06_a_token_without_a_successor_raises_an_alarm_before_and_when_it_expires() {
     let tokens = Tokens::new();
     let agent = tokens.place.agent().jwt_ttl(Duration::from_secs(6)).start().unwrap();
