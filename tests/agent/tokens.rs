@@ -359,6 +359,11 @@ fn t13_fetch_writes_the_tokens_with_their_whole_audience_or_fails() {
     let fetched = tokens.ended("fetch", "", &["--timeout", "20s"]);
     assert_eq!(fetched.wait_exit(LIMIT).code(), Some(1), "{}", fetched.standard_output());
     assert!(!tokens.file("token").exists());
+    // The certificates are there by then.
+    agent.misbehave(Misbehaviour::RefuseJwt(Status::unavailable("on purpose")));
+    let fetched = tokens.ended("fetch", "", &["--timeout", "4s"]);
+    assert_eq!(fetched.wait_exit(LIMIT).code(), Some(1), "{}", fetched.standard_output());
+    assert!(tokens.place.holds(&agent.svid()));
 }
 
 #[test]
