@@ -5,10 +5,10 @@ use std::time::Duration;
 use tracing::{debug, error, info, warn};
 
 use super::claims::Claims;
-use super::entry::Entry;
 use super::failure::Failure;
 use super::keys::Proof;
 use crate::finding::{Code, Finding};
+use crate::status::TokenFile;
 use crate::text::shown;
 use crate::timing;
 
@@ -16,9 +16,9 @@ use crate::timing;
 pub const LEFT_OUT_FIX: &str = "see the federation of that trust domain at SPIRE's server: what its bundle endpoint gives is no JWK set";
 
 /// A token was written.
-pub(super) fn written(entry: &Entry, claims: &Claims, proof: &Proof, renewal: Duration) {
-    let file = entry.state.file.as_str();
-    let audience = entry.token.audience.join(", ");
+pub(super) fn written(token: &TokenFile, claims: &Claims, proof: &Proof, renewal: Duration) {
+    let file = token.file.as_str();
+    let audience = token.audience.join(", ");
     let (expires, next) = (timing::utc(claims.expires), timing::roughly(renewal));
     let next = format!("renewal in {next}");
     match proof {

@@ -227,7 +227,7 @@ impl Tokens {
                 Ok((written, claims, proof)) => {
                     entry.succeeded(&claims, &proof, written, now);
                     if written {
-                        report::written(entry, &claims, &proof, entry.due.left(now));
+                        report::written(&entry.state, &claims, &proof, entry.due.left(now));
                         self.written.send_modify(|count| *count += 1);
                     }
                 }
