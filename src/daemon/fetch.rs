@@ -68,17 +68,16 @@ pub async fn fetch(
         () = asked_to_end(&mut terminate, &mut interrupt) => {
             bail!("ended by a signal; what was published before is still in place")
         }
-        fetched = timeout_at(deadline, attempt(confined, asked, &watching, &progress, &published)) => match fetched {
-            Ok(fetched) => fetched,
-            Err(_) => {
-                let limit = humantime::format_duration(limit);
-                let waiting = progress.borrow();
-                if published.load(Ordering::Relaxed) {
-                    bail!("the certificates are published, but not every token within {limit}: {}", *waiting);
-                }
-                bail!("no identity within {limit}: {}", *waiting)
+        fetched = timeout_at(deadline, attempt(confined, asked, &watching, &progress, &published)) => {
+            if let Ok(fetched) = fetched {
+                return fetched;
             }
-        },
+            let (limit, waiting) = (humantime::format_duration(limit), progress.borrow());
+            if published.load(Ordering::Relaxed) {
+                bail!("the certificates are published, but not every token within {limit}: {}", *waiting);
+            }
+            bail!("no identity within {limit}: {}", *waiting)
+        }
     }
 }
 

@@ -302,6 +302,16 @@ fn t08_the_bundle_follows_the_keys_in_either_format() {
         eventually(LIMIT, "both keys", || holds(&agent.jwt_bundle()));
         agent.renew_jwt_key(false).unwrap();
         eventually(LIMIT, "the newest key alone", || holds(&agent.jwt_bundle()));
+        // A faulty set of another trust domain does not take the own one away.
+        agent.renew_jwt_key(true).unwrap();
+        let sets = [
+            ("spiffe://example.org".to_owned(), agent.jwt_bundle()),
+            ("spiffe://other.org".to_owned(), b"{}".to_vec()),
+        ];
+        agent.push_jwt_bundles(&pgsvid_proto::JwtBundlesResponse { bundles: sets.into() });
+        let (event, _) = said(&pgsvid, Mark::default(), "jwt-bundle-left-out");
+        assert_eq!(event["trust_domain"], "other.org", "{event}");
+        eventually(LIMIT, "the own keys", || holds(&agent.jwt_bundle()));
         // What is no JWK set replaces nothing.
         let before = agent.jwt_bundle();
         let broken = [("spiffe://example.org".to_owned(), b"{}".to_vec())].into();
