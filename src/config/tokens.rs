@@ -1,5 +1,6 @@
 //! The files with tokens, and that of the JWT bundle.
 
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use super::file::{File, JwtBundle, JwtTable};
@@ -42,6 +43,7 @@ pub(super) fn tokens(
     let settings = Settings {
         endpoint: agent.endpoint.clone(),
         hint: agent.selection.hint.clone(),
+        spiffe_id: agent.selection.spiffe_id.clone(),
         tokens,
         bundle,
     };
@@ -100,19 +102,21 @@ fn bundle(resolver: &Resolver<'_>, table: &JwtBundle, group: Option<u32>) -> Res
 fn path(resolver: &Resolver<'_>, key: &'static Key, path: &Path) -> Result<PathBuf, Error> {
     let wrong = |why: String| resolver.in_file(key.name, why);
     rules::absolute(path).map_err(wrong)?;
-    let is_plain = path.components().all(|it| it != std::path::Component::ParentDir);
+    // pgsvid's own entries begin with two dots, such as those of generations.
+    let is_plain =
+        path.components().all(|it| !it.as_os_str().as_encoded_bytes().starts_with(b".."));
     let name = path.file_name().and_then(|name| name.to_str()).filter(|_| is_plain);
     let text = path.to_string_lossy();
     let Some(name) = name.filter(|name| text.ends_with(&format!("/{name}"))) else {
         return Err(wrong(format!(
-            "{text:?} is not the path of a file; write one without .. and without a / at its end"
+            "{text:?} is not the path of a file for this; write one in which no name begins with two dots, and without a / at its end"
         )));
     };
     rules::file_name(name).map_err(wrong)?;
     Ok(path.to_owned())
 }
 
-/// Fails if two files have the same path, or one has that of a published file.
+/// Fails if two files are the same one, or one is a published file or the configuration file.
 fn apart(resolver: &Resolver<'_>, settings: &Settings, place: &Place) -> Result<(), Error> {
     let mut taken: Vec<PathBuf> = Vec::new();
     if let Some(publish) = place.directory() {
@@ -123,16 +127,40 @@ fn apart(resolver: &Resolver<'_>, settings: &Settings, place: &Place) -> Result<
     for (key, path) in tokens.chain(bundle) {
         // However often a slash is repeated.
         let path: PathBuf = path.components().collect();
-        if taken.contains(&path) {
-            let why = format!(
-                "{} is written for something else already: give it another name",
-                path.display()
-            );
-            return Err(resolver.in_file(key.name, why));
+        let wrong = |what| {
+            let why = format!("{} {what}: give it another name", path.display());
+            Err(resolver.in_file(key.name, why))
+        };
+        if resolver.file.is_some_and(|file| is_configuration(file, &path)) {
+            return wrong("is the configuration file");
+        }
+        if taken.iter().any(|other| is_same(other, &path)) {
+            return wrong("is written for something else already");
         }
         taken.push(path);
     }
     Ok(())
+}
+
+/// Whether both paths name the same entry of the same directory: links may lead to one directory on several paths.
+fn is_same(one: &Path, other: &Path) -> bool {
+    let directory = |path: &Path| std::fs::metadata(path.parent()?).ok().as_ref().map(inode);
+    let of_one = || directory(&std::path::absolute(one).ok()?);
+    one == other
+        || one.file_name() == other.file_name()
+            && of_one().is_some_and(|found| directory(other) == Some(found))
+}
+
+/// Whether this is the configuration file. A link to it would only be replaced.
+fn is_configuration(file: &Path, path: &Path) -> bool {
+    let read = std::fs::metadata(file).ok().as_ref().map(inode);
+    let written = std::fs::symlink_metadata(path).ok().as_ref().map(inode);
+    is_same(file, path) || read.is_some() && read == written
+}
+
+/// The device and the inode.
+fn inode(found: &std::fs::Metadata) -> (u64, u64) {
+    (found.dev(), found.ino())
 }
 
 #[cfg(test)]
@@ -141,10 +169,13 @@ mod tests {
     use super::*;
 
     fn loaded(toml: &str) -> Result<Config, String> {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("pgsvid.toml");
+        loaded_in(tempfile::tempdir().unwrap().path(), "/svids", toml)
+    }
+
+    fn loaded_in(directory: &Path, svids: &str, toml: &str) -> Result<Config, String> {
+        let path = directory.join("pgsvid.toml");
         let text = format!(
-            "[workload_api]\nendpoint = \"unix:///agent.sock\"\n[files]\ndirectory = \"/svids\"\n{toml}"
+            "[workload_api]\nendpoint = \"unix:///agent.sock\"\n[files]\ndirectory = \"{svids}\"\n{toml}"
         );
         let mut file = std::fs::File::create(&path).unwrap();
         std::io::Write::write_all(&mut file, text.as_bytes()).unwrap();
@@ -184,6 +215,7 @@ mod tests {
             (with_file("/t/"), "jwt.file"),
             (with_file("/t/../one"), "jwt.file"),
             (with_file("/t/..new-one"), "jwt.file"),
+            (with_file("/svids/..data/one"), "jwt.file"),
             (with_file("/svids/svid.pem"), "jwt.file"),
             (with_file("/svids//svid_key.pem"), "jwt.file"),
             (jwt(&with_file("/t/one")), "jwt.file"),
@@ -197,5 +229,24 @@ mod tests {
                 "{toml}: {error}"
             );
         }
+    }
+
+    #[test]
+    fn t09_links_to_the_published_directory_and_the_configuration_file_are_known() {
+        let place = tempfile::tempdir().unwrap();
+        let path = |name: &str| place.path().join(name).display().to_string();
+        std::fs::create_dir(path("svids")).unwrap();
+        std::os::unix::fs::symlink(path("svids"), path("link")).unwrap();
+        std::os::unix::fs::symlink(place.path(), path("here")).unwrap();
+        let load = |file: &str| {
+            let toml = format!("[[jwt]]\naudience = \"a\"\nfile = \"{}\"\n", path(file));
+            loaded_in(place.path(), &path("svids"), &toml)
+        };
+        for taken in ["link/svid.pem", "here/svids/svid.pem", "pgsvid.toml", "here/pgsvid.toml"] {
+            let error = load(taken).unwrap_err();
+            assert!(error.contains("jwt.file"), "{taken}: {error}");
+        }
+        load("link/token").unwrap();
+        load("svid.pem").unwrap();
     }
 }

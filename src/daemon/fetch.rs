@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
@@ -56,6 +57,7 @@ pub async fn fetch(
     let (mut terminate, mut interrupt) = termination()?;
     let deadline = Instant::now() + limit;
     let asked = Once { fresh, exposed: limit / 2 };
+    let published = AtomicBool::new(false);
     let mut tasks = Tasks::new();
     let watching = watch_files(&mut tasks);
     tokio::select! {
@@ -66,14 +68,16 @@ pub async fn fetch(
         () = asked_to_end(&mut terminate, &mut interrupt) => {
             bail!("ended by a signal; what was published before is still in place")
         }
-        fetched = timeout_at(deadline, attempt(confined, asked, &watching, &progress)) => match fetched {
-            Ok(fetched) => fetched,
-            Err(_) => bail!(
-                "no identity within {}: {}",
-                humantime::format_duration(limit),
-                *progress.borrow()
-            ),
-        },
+        fetched = timeout_at(deadline, attempt(confined, asked, &watching, &progress, &published)) => {
+            if let Ok(fetched) = fetched {
+                return fetched;
+            }
+            let (limit, waiting) = (humantime::format_duration(limit), progress.borrow());
+            if published.load(Ordering::Relaxed) {
+                bail!("the certificates are published, but not every token within {limit}: {}", *waiting);
+            }
+            bail!("no identity within {limit}: {}", *waiting)
+        }
     }
 }
 
@@ -82,6 +86,7 @@ async fn attempt(
     asked: Once,
     watching: &Watching,
     progress: &watch::Sender<String>,
+    published: &AtomicBool,
 ) -> anyhow::Result<Fetched> {
     let opened = match open(&confined) {
         Ok(opened) => opened,
@@ -115,6 +120,11 @@ async fn attempt(
     };
     match (once, refusal) {
         (Ok((material, by)), _) => {
+            published.store(true, Ordering::Relaxed);
+            if wanted.is_some() {
+                progress
+                    .send_replace("the agent has not answered the request for tokens".to_owned());
+            }
             let tokens = match (wanted, material.spiffe_id()) {
                 (Some(wanted), Some(spiffe_id)) => {
                     tokens::once(&wanted, &spiffe_id.to_string(), progress)

@@ -29,6 +29,8 @@ pub struct TokenFile {
     pub unverified: Option<String>,
     /// Why there is no newer one; `None` if nothing is wrong.
     pub problem: Option<Finding>,
+    /// The file is not as pgsvid wrote it, and could not be written again.
+    pub damage: Option<Finding>,
     /// When it is tried again, if it is.
     pub retry: Option<SystemTime>,
     /// How many keys of the own trust domain the JWT bundle has.
@@ -46,10 +48,13 @@ impl TokenFile {
         self.audience.is_empty()
     }
 
-    /// What is wrong at this time: the file is missing, the token has expired, or its renewal is overdue. A failure that has still
-    /// time is none.
+    /// What is wrong at this time: the file is missing or changed, the token has expired, or its renewal is overdue. A renewal
+    /// that has failed and has still time is none.
     #[must_use]
     pub fn finding(&self, now: SystemTime) -> Option<Finding> {
+        if self.damage.is_some() {
+            return self.damage.clone();
+        }
         if let Some(end) = self.expires.filter(|end| *end <= now) {
             let text = format!("the token in {} has expired at {}", self.file, timing::utc(end));
             let found = Finding::failure(Code::JwtExpired, text).about(&self.file);
@@ -181,5 +186,8 @@ mod tests {
         }
         let fine = TokenFile { problem: None, ..held };
         assert_eq!((code(&fine, 1299), code(&fine, 1300)), (None, Some(Code::JwtExpired)));
+        // However much time there is: readers do not find what pgsvid wrote.
+        let damage = Some(Finding::failure(Code::JwtFile, "it is gone"));
+        assert_eq!(code(&TokenFile { damage, ..fine }, 1000), Some(Code::JwtFile));
     }
 }

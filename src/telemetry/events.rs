@@ -140,6 +140,10 @@ pub const EVENTS: &[(&str, &str)] = &[
     ),
     ("identity-warning", "the identity is accepted, but something about it may cause trouble"),
     ("identity-withdrawn", "the agent says that this workload no longer has an identity"),
+    (
+        "jwt-bundle-left-out",
+        "the agent's keys of a foreign trust domain are faulty, and are left out of the JWT bundle",
+    ),
     ("jwt-bundle-written", "the file of the JWT bundle was written"),
     (
         "leaf-refused-as-client",

@@ -4,7 +4,8 @@ use std::time::{Duration, SystemTime};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use serde::Deserialize;
+use serde::de::IgnoredAny;
+use serde::{Deserialize, Deserializer};
 
 use crate::text::shown;
 use crate::timing;
@@ -81,7 +82,7 @@ pub struct Claims {
     /// `kid`
     pub key_id: Option<String>,
     /// `nbf`, if it is there.
-    not_before: Option<SystemTime>,
+    pub(super) not_before: Option<SystemTime>,
 }
 
 #[derive(Deserialize)]
@@ -89,6 +90,9 @@ struct Header {
     alg: String,
     kid: Option<String>,
     typ: Option<String>,
+    /// Extensions that every reader must know, of which JWT-SVID has none (RFC 7515, section 4.1.11).
+    #[serde(default, deserialize_with = "is_there")]
+    crit: bool,
 }
 
 #[derive(Deserialize)]
@@ -128,6 +132,9 @@ impl Claims {
             json(payload).ok_or(Rejection::Malformed("the second part lacks sub, aud or exp"))?;
         if header.typ.is_some_and(|typ| !["JWT", "JOSE"].contains(&typ.as_str())) {
             return Err(Rejection::Malformed("the header's typ is neither JWT nor JOSE"));
+        }
+        if header.crit {
+            return Err(Rejection::Malformed("the header has crit, and servers would refuse it"));
         }
         if !ALGORITHMS.contains(&header.alg.as_str()) {
             return Err(Rejection::Algorithm(shown(&header.alg)));
@@ -193,6 +200,11 @@ pub(super) fn decoded(part: &str) -> Option<Vec<u8>> {
     URL_SAFE_NO_PAD.decode(part).ok()
 }
 
+/// Whatever the member holds, it is there.
+fn is_there<'de, D: Deserializer<'de>>(member: D) -> Result<bool, D::Error> {
+    IgnoredAny::deserialize(member).map(|_| true)
+}
+
 fn json<T: for<'de> Deserialize<'de>>(part: &str) -> Option<T> {
     serde_json::from_slice(&decoded(part)?).ok()
 }
@@ -243,6 +255,12 @@ mod tests {
         }
         let typ = judged(r#"{"alg":"ES256","typ":"x"}"#, fine);
         assert!(matches!(typ, Err(Rejection::Malformed(_))));
+        for crit in ["[\"b64\"]", "[]", "null", "1"] {
+            let header = format!("{{\"alg\":\"ES256\",\"crit\":{crit}}}");
+            let refused = judged(&header, fine);
+            assert!(matches!(refused, Err(Rejection::Malformed(_))), "{crit}: {refused:?}");
+        }
+        assert_eq!(judged(r#"{"alg":"ES256","x5t":"x","jku":[1]}"#, fine), Ok(()));
     }
 
     #[test]

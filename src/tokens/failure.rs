@@ -33,10 +33,12 @@ impl Failure {
         matches!(self, Self::Agent(error) if error.is_permanent())
     }
 
-    /// Whether this process can never write the file, but the next one may.
-    #[must_use]
-    pub fn needs_restart(&self) -> bool {
-        matches!(self, Self::File(error) if error.needs_restart())
+    /// Fails if this process can never write the file, but the next one may.
+    pub(super) fn into_end(self) -> Result<(), publish::Error> {
+        match self {
+            Self::File(error) if error.needs_restart() => Err(error),
+            _ => Ok(()),
+        }
     }
 
     /// The code of the finding.
@@ -82,11 +84,21 @@ impl Failure {
     /// The finding about a file.
     #[must_use]
     pub fn finding(&self, file: &str, what: &str) -> Finding {
+        self.about(file, format!("no new {what} is in {file}: {self}"))
+    }
+
+    /// The finding about a file that is not as pgsvid wrote it, and cannot be written again.
+    pub(super) fn not_restored(&self, file: &str) -> Finding {
+        let text = format!("{file} is missing or was changed, and cannot be written again: {self}");
+        self.about(file, text)
+    }
+
+    fn about(&self, file: &str, text: String) -> Finding {
         let command = match self {
             Self::File(error) => error.command(),
             _ => None,
         };
-        Finding::failure(self.code(), format!("no new {what} is in {file}: {self}"))
+        Finding::failure(self.code(), text)
             .about(file)
             .cause(self.to_string())
             .fix(self.fix())

@@ -1,6 +1,6 @@
 //! The keys with which tokens are verified, as the agent's stream tells them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,36 +11,66 @@ use tokio::time::{Instant, sleep};
 use super::claims::{Claims, Rejection};
 use super::failure::Failure;
 use super::keys::{Keys, Proof, for_helper};
+use super::report;
 use super::settings::Format;
-use crate::source::workload_api::{JwtBundles, JwtClient};
+use crate::source::workload_api::{Connection, JwtBundles, JwtClient};
 use crate::source::{Identity, SourceState};
-use crate::timing::Backoff;
+use crate::timing::{Backoff, jittered};
 
 /// First and longest back-off.
 const AGAIN: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
 /// How often an agent that has no JWT-SVIDs is asked again.
 const SLOWLY: Duration = Duration::from_secs(300);
+/// Shortest pause before the stream is opened again because the agent is back.
+const SOON: Duration = Duration::from_secs(1);
+/// Most foreign trust domains with a faulty set that are reported.
+const MOST_TOLD: usize = 32;
 /// How long a stream must have lasted for the back-off to start over.
 const HELD: Duration = Duration::from_secs(10);
 
 /// The JWK set of each trust domain, by its name.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Bundles(BTreeMap<String, Vec<u8>>);
+pub struct Bundles {
+    sets: BTreeMap<String, Vec<u8>>,
+    /// The foreign trust domains whose set is of no use, with the reason, which follows "the JWT bundle ".
+    dropped: BTreeMap<String, String>,
+}
 
 impl Bundles {
-    /// Reads a message, and checks each set. Fails with a text that follows "the JWT bundle ".
-    pub(super) fn read(message: &JwtBundles) -> Result<Self, String> {
+    /// Reads a message, and checks each set. Drops faulty sets of foreign trust domains; fails if that of this SPIFFE ID is
+    /// faulty, with a text that follows "the JWT bundle ".
+    pub(super) fn read(message: &JwtBundles, spiffe_id: &str) -> Result<Self, String> {
         let sets = message.read().map_err(|error| format!("cannot be read: {error}"))?;
-        for set in sets.values() {
-            Keys::read(set)?;
+        Self::checked(sets, spiffe_id)
+    }
+
+    /// The same for sets that were read already.
+    pub(super) fn checked(sets: BTreeMap<&str, &[u8]>, spiffe_id: &str) -> Result<Self, String> {
+        let own = trust_domain(spiffe_id);
+        let mut bundles = Self { sets: BTreeMap::new(), dropped: BTreeMap::new() };
+        for (name, set) in sets {
+            match Keys::read(set) {
+                Ok(_) => drop(bundles.sets.insert(name.to_owned(), set.to_vec())),
+                Err(why) if name == own => return Err(why),
+                Err(why) => drop(bundles.dropped.insert(name.to_owned(), why)),
+            }
         }
-        Ok(Self(sets.into_iter().map(|(name, set)| (name.to_owned(), set.to_vec())).collect()))
+        Ok(bundles)
+    }
+
+    /// The foreign trust domains whose set is left out because it is faulty, each with the reason, which follows "the JWT
+    /// bundle ".
+    pub fn dropped(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.dropped.iter().map(|(name, why)| (name.as_str(), why.as_str()))
     }
 
     /// The keys of the trust domain of this SPIFFE ID.
     fn keys(&self, spiffe_id: &str) -> Result<(Keys, &[u8]), String> {
         let domain = trust_domain(spiffe_id);
-        let set = self.0.get(domain).ok_or(format!("lacks the trust domain {domain}"))?;
+        if let Some(why) = self.dropped.get(domain) {
+            return Err(why.clone());
+        }
+        let set = self.sets.get(domain).ok_or(format!("lacks the trust domain {domain}"))?;
         Ok((Keys::read(set)?, set))
     }
 
@@ -67,7 +97,7 @@ impl Bundles {
         let bytes = match format {
             Format::Jwks => set.to_vec(),
             Format::SpiffeHelper => {
-                for_helper(self.0.iter().map(|(name, set)| (name.as_str(), set.as_slice())))
+                for_helper(self.sets.iter().map(|(name, set)| (name.as_str(), set.as_slice())))
             }
         };
         Ok((bytes, keys.count()))
@@ -95,6 +125,7 @@ pub(super) async fn run(
     known: watch::Sender<Known>,
 ) -> Infallible {
     let mut backoff = Backoff::new(AGAIN.0, AGAIN.1);
+    let mut told = BTreeSet::new();
     loop {
         let is_current = |state: &SourceState| matches!(state.identity, Identity::Current(_));
         if identity.wait_for(is_current).await.is_err() {
@@ -102,28 +133,63 @@ pub(super) async fn run(
             return std::future::pending().await;
         }
         let begun = Instant::now();
-        let ended = follow(&client, &known).await;
+        let ended = follow(&client, &identity, &known, &mut told).await;
         if begun.elapsed() >= HELD {
             backoff.reset();
         }
         let mut pause = backoff.delay();
         if let Err(failure) = ended {
             if failure.is_permanent() {
-                pause = SLOWLY;
+                pause = jittered(SLOWLY);
             }
             known.send_modify(|known| known.trouble = Some(Arc::new(failure)));
         }
-        sleep(pause).await;
+        tokio::select! {
+            () = sleep(pause) => {}
+            () = back(&mut identity) => {}
+        }
     }
 }
 
-/// Reads one stream until it ends.
-async fn follow(client: &JwtClient, known: &watch::Sender<Known>) -> Result<(), Failure> {
+/// Whether the agent's stream of identities is open.
+pub(super) fn is_streaming(state: &SourceState) -> bool {
+    matches!(state.connection(), Some(Connection::Streaming))
+}
+
+/// Waits until the agent has opened its stream of identities again, or has sent another one.
+async fn back(identity: &mut watch::Receiver<SourceState>) {
+    sleep(SOON).await;
+    loop {
+        if identity.changed().await.is_err() {
+            return std::future::pending().await;
+        }
+        if is_streaming(&identity.borrow_and_update()) {
+            return;
+        }
+    }
+}
+
+/// Reads one stream until it ends. `told` has the trust domains that were reported.
+async fn follow(
+    client: &JwtClient,
+    identity: &watch::Receiver<SourceState>,
+    known: &watch::Sender<Known>,
+    told: &mut BTreeSet<String>,
+) -> Result<(), Failure> {
     let (mut stream, first) = client.bundles().await?;
     let mut next = Some(first);
     while let Some(message) = next {
-        let read = Bundles::read(&message);
+        let spiffe_id = match &identity.borrow().identity {
+            Identity::Current(material) => material.spiffe_id().map(ToString::to_string),
+            Identity::Waiting | Identity::Withdrawn(_) => None,
+        };
+        let read = Bundles::read(&message, &spiffe_id.unwrap_or_default());
         drop(message);
+        for (domain, why) in read.iter().flat_map(Bundles::dropped) {
+            if told.len() < MOST_TOLD && told.insert(domain.to_owned()) {
+                report::dropped(domain, why);
+            }
+        }
         known.send_modify(|known| match read {
             Ok(bundles) => {
                 *known = Known { bundles: Some(Arc::new(bundles)), trouble: None };
@@ -133,4 +199,28 @@ async fn follow(client: &JwtClient, known: &watch::Sender<Known>) -> Result<(), 
         next = stream.next().await?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn t08_a_faulty_foreign_set_is_left_out_and_a_faulty_own_one_replaces_nothing() {
+        let good: &[u8] = b"{\"keys\":[{\"kid\":\"one\"}]}";
+        let read = |own: &'static [u8], other: &'static [u8]| {
+            let sets = [("example.org", own), ("other.org", other)].into();
+            Bundles::checked(sets, "spiffe://example.org/app")
+        };
+        let bundles = read(good, b"{}").unwrap();
+        let (file, count) = bundles.render(Format::Jwks, "spiffe://example.org/app").unwrap();
+        assert_eq!((file.as_slice(), count), (good, 1));
+        let dropped: Vec<_> = bundles.dropped().map(|(name, _)| name).collect();
+        assert_eq!(dropped, ["other.org"]);
+        let helper = bundles.render(Format::SpiffeHelper, "spiffe://example.org/app").unwrap().0;
+        assert!(!String::from_utf8(helper).unwrap().contains("other.org"));
+        assert!(bundles.render(Format::Jwks, "spiffe://other.org/app").is_err());
+        assert!(read(b"{}", good).is_err());
+        assert_eq!(read(good, good).unwrap().dropped().count(), 0);
+    }
 }

@@ -4,11 +4,14 @@ use std::time::{Duration, SystemTime};
 
 use zeroize::Zeroizing;
 
+use super::due::Due;
 use super::failure::Failure;
 use super::feed::Known;
 use super::output::Output;
+use super::repair::Repair;
 use super::report;
 use super::settings::{Bundle, Format};
+use crate::publish;
 use crate::status::TokenFile;
 use crate::timing;
 
@@ -21,11 +24,12 @@ const SOON: Duration = Duration::from_secs(1);
 pub(super) struct Keyring {
     format: Format,
     pub(super) output: Output,
+    pub(super) repair: Repair,
     pub(super) state: TokenFile,
     /// The last failure that was logged since the last success.
     told: Option<String>,
     /// When a write that has failed is tried again.
-    pub(super) retry: Option<SystemTime>,
+    pub(super) retry: Option<Due>,
 }
 
 impl Keyring {
@@ -33,11 +37,15 @@ impl Keyring {
         let file = settings.file.path.display().to_string();
         let state = TokenFile { file, ..TokenFile::default() };
         let (format, output) = (settings.format, Output::new(settings.file));
-        Self { format, output, state, told: None, retry: None }
+        Self { format, output, repair: Repair::new(), state, told: None, retry: None }
     }
 
     /// Writes what is known, if that has changed. Returns whether it was written; fails only if this process can never write it.
-    pub(super) async fn update(&mut self, known: Known, spiffe_id: &str) -> Result<bool, Failure> {
+    pub(super) async fn update(
+        &mut self,
+        known: Known,
+        spiffe_id: &str,
+    ) -> Result<bool, publish::Error> {
         let Known { bundles, trouble } = known;
         let now = timing::now();
         let rendered = match (bundles, &trouble) {
@@ -57,10 +65,11 @@ impl Keyring {
         let (written, keys) = match result {
             Ok(done) => done,
             Err(failure) => {
-                self.failed_to_write(&failure, now);
-                return if failure.needs_restart() { Err(failure) } else { Ok(false) };
+                self.fail(&failure, Some(timing::jittered(RETRY)), now);
+                return failure.into_end().map(|()| false);
             }
         };
+        self.repair.is_whole(&mut self.state);
         self.state.keys = Some(keys);
         if written {
             report::bundle(&self.state.file, keys);
@@ -75,22 +84,16 @@ impl Keyring {
         Ok(written)
     }
 
-    /// Records that the file could not be written.
-    pub(super) fn failed_to_write(&mut self, failure: &Failure, now: SystemTime) {
-        self.fail(failure, Some(now + RETRY), now);
-    }
-
-    fn fail(&mut self, failure: &Failure, retry: Option<SystemTime>, now: SystemTime) {
+    fn fail(&mut self, failure: &Failure, retry: Option<Duration>, now: SystemTime) {
         let found = failure.finding(&self.state.file, "JWT bundle");
         let text = failure.to_string();
         if self.told.as_ref() != Some(&text) {
             self.state.failures += 1;
-            let delay = retry.and_then(|at| at.duration_since(now).ok()).unwrap_or(SOON);
-            report::failed(&found, failure, delay, true, self.state.keys.is_some());
+            report::failed(&found, failure, retry.unwrap_or(SOON), true, self.state.keys.is_some());
         }
         self.told = Some(text);
-        self.retry = retry;
-        self.state.retry = retry;
+        self.retry = retry.map(|delay| Due::after(delay, now));
+        self.state.retry = self.retry.map(|due| due.at);
         self.state.problem = Some(found);
     }
 

@@ -5,6 +5,7 @@
 //! part does not depend on it.
 
 mod claims;
+mod due;
 mod entry;
 mod failure;
 mod feed;
@@ -13,6 +14,8 @@ mod keys;
 mod obtain;
 mod once;
 mod output;
+mod prove;
+mod repair;
 mod report;
 mod run;
 mod settings;
@@ -23,5 +26,6 @@ pub use feed::Bundles;
 pub use keys::{Keys, Proof};
 pub use obtain::{Obtained, bundles, obtain};
 pub use once::{Kept, once};
+pub use report::LEFT_OUT_FIX;
 pub use run::Tokens;
 pub use settings::{Bundle, Format, Settings, Token};

@@ -35,8 +35,8 @@ pub async fn obtain(
     Ok(Obtained { token, claims })
 }
 
-/// Asks the agent once for the keys of the trust domains.
-pub async fn bundles(client: &JwtClient) -> Result<Bundles, Failure> {
+/// Asks the agent once for the keys of the trust domains. Fails if those of this SPIFFE ID are faulty.
+pub async fn bundles(client: &JwtClient, spiffe_id: &str) -> Result<Bundles, Failure> {
     let (_, first) = client.bundles().await?;
-    Bundles::read(&first).map_err(Failure::Keys)
+    Bundles::read(&first, spiffe_id).map_err(Failure::Keys)
 }

@@ -54,7 +54,7 @@ pub async fn once(
 
 async fn attempt(settings: &Settings, spiffe_id: &str) -> Result<Vec<Kept>, Failure> {
     let client = JwtClient::new(settings.endpoint.clone());
-    let keys = match (bundles(&client).await, &settings.bundle) {
+    let keys = match (bundles(&client, spiffe_id).await, &settings.bundle) {
         (Err(failure), Some(_)) => return Err(failure),
         (keys, _) => keys,
     };

@@ -3,6 +3,7 @@
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use tokio::task::spawn_blocking;
 use zeroize::Zeroizing;
@@ -15,8 +16,8 @@ pub(super) struct Output {
     pub(super) file: SingleFile,
     /// What it should hold; `None` until this process has written it.
     contents: Option<Arc<Zeroizing<Vec<u8>>>>,
-    /// The device and the inode of its directory when pgsvid started: the sandbox allows no other.
-    home: Option<(u64, u64)>,
+    /// Its directory when pgsvid started: the sandbox allows no other.
+    home: Option<Home>,
 }
 
 impl Output {
@@ -28,7 +29,8 @@ impl Output {
     /// What is at the path.
     pub(super) async fn present(&self) -> Result<Present, Failure> {
         let file = self.file.clone();
-        Ok(spawn_blocking(move || file.read()).await.map_err(|_| Failure::Thread)??)
+        let read = spawn_blocking(move || file.read()).await.map_err(|_| Failure::Thread)?;
+        read.map_err(|error| self.explained(error))
     }
 
     /// Writes the file unless it holds exactly this already. Returns whether it was written.
@@ -37,6 +39,11 @@ impl Output {
         let written = self.write(&bytes).await?;
         self.contents = Some(bytes);
         Ok(written)
+    }
+
+    /// The token that was written to it.
+    pub(super) fn token(&self) -> Option<&str> {
+        std::str::from_utf8(self.contents.as_deref()?).ok()
     }
 
     /// How the file differs from what was written to it; `None` if it does not, or nothing was written yet.
@@ -80,6 +87,10 @@ impl Output {
     }
 }
 
-fn home(directory: &Path) -> Option<(u64, u64)> {
-    std::fs::metadata(directory).ok().map(|found| (found.dev(), found.ino()))
+/// The device and the inode of a directory, and when it was created: a new one may get the inode of a removed one.
+type Home = (u64, u64, Option<SystemTime>);
+
+fn home(directory: &Path) -> Option<Home> {
+    let found = std::fs::metadata(directory).ok()?;
+    Some((found.dev(), found.ino(), found.created().ok()))
 }

@@ -5,16 +5,20 @@ use std::time::Duration;
 use tracing::{debug, error, info, warn};
 
 use super::claims::Claims;
-use super::entry::Entry;
 use super::failure::Failure;
 use super::keys::Proof;
-use crate::finding::Finding;
+use crate::finding::{Code, Finding};
+use crate::status::TokenFile;
+use crate::text::shown;
 use crate::timing;
 
+/// What to do about the faulty keys of a foreign trust domain.
+pub const LEFT_OUT_FIX: &str = "see the federation of that trust domain at SPIRE's server: what its bundle endpoint gives is no JWK set";
+
 /// A token was written.
-pub(super) fn written(entry: &Entry, claims: &Claims, proof: &Proof, renewal: Duration) {
-    let file = entry.state.file.as_str();
-    let audience = entry.token.audience.join(", ");
+pub(super) fn written(token: &TokenFile, claims: &Claims, proof: &Proof, renewal: Duration) {
+    let file = token.file.as_str();
+    let audience = token.audience.join(", ");
     let (expires, next) = (timing::utc(claims.expires), timing::roughly(renewal));
     let next = format!("renewal in {next}");
     match proof {
@@ -54,7 +58,7 @@ pub(super) fn failed(
         debug!(file, "still: {text}");
         return;
     }
-    let next = format!("asking again in {}", timing::roughly(delay));
+    let next = format!("trying again in {}", timing::roughly(delay));
     // Nothing is wrong yet, unless it stays so.
     if has_old && !failure.is_permanent() {
         warn!(event = "token-failed", file, %code, cause, fix, command, next, "{text}");
@@ -66,6 +70,18 @@ pub(super) fn failed(
 /// The JWT bundle was written.
 pub(super) fn bundle(file: &str, keys: usize) {
     info!(event = "jwt-bundle-written", file, keys, "JWT bundle written");
+}
+
+/// A foreign trust domain's keys are left out. `why` follows "the JWT bundle ".
+pub(super) fn dropped(domain: &str, why: &str) {
+    warn!(
+        event = "jwt-bundle-left-out",
+        trust_domain = %shown(domain),
+        code = %Code::JwtBundle,
+        cause = why,
+        fix = LEFT_OUT_FIX,
+        "the keys of a foreign trust domain are left out of the JWT bundle"
+    );
 }
 
 /// Somebody has changed a file, and it was written again.

@@ -1,34 +1,30 @@
 //! The task that renews tokens and keeps their files.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use zeroize::Zeroizing;
 
 use super::claims::Claims;
 use super::entry::Entry;
-use super::failure::Failure;
 use super::feed::{self, Known};
 use super::keyring::Keyring;
-use super::keys::Proof;
 use super::obtain::{Obtained, obtain};
-use super::output::Output;
+use super::prove::prove;
 use super::report;
 use super::settings::Settings;
 use crate::publish::{self, Present};
 use crate::source::workload_api::JwtClient;
 use crate::source::{Identity, SourceState};
 use crate::status::Status;
-use crate::timing;
+use crate::timing::{self, Clocks};
 use crate::watching::{Changes, Watching};
 
 /// The clock may be set, and a machine may sleep: the times are compared at least this often.
 const LOOK_AGAIN: Duration = Duration::from_secs(300);
-/// How long a token waits for the first keys.
-const FIRST_KEYS: Duration = Duration::from_secs(5);
 /// How long the tokens of an earlier run raise no alarm.
 const FIRST_ANSWER: Duration = Duration::from_secs(10);
 /// Shortest time between two turns for changes by others: of files, and of the keys.
@@ -39,6 +35,8 @@ const SHORTEST: Duration = Duration::from_millis(20);
 /// The tokens, before they are renewed.
 pub struct Tokens {
     hint: Option<String>,
+    /// The configured SPIFFE ID, if there is one.
+    wanted: Option<String>,
     client: Arc<JwtClient>,
     entries: Vec<Entry>,
     bundle: Option<Keyring>,
@@ -57,6 +55,7 @@ enum Turn {
     Identity,
     Keys,
     Files,
+    Clock,
     Timer,
 }
 
@@ -72,11 +71,12 @@ impl Tokens {
     ) -> (Self, watch::Receiver<u64>) {
         let directories: Vec<_> =
             settings.files().map(|file| file.directory().to_owned()).collect();
-        let Settings { endpoint, hint, tokens, bundle } = settings;
+        let Settings { endpoint, hint, spiffe_id: wanted, tokens, bundle } = settings;
         let now = timing::now();
         let (written, receiver) = watch::channel(0);
         let tokens = Self {
             hint,
+            wanted,
             client: Arc::new(JwtClient::new(endpoint)),
             entries: tokens.into_iter().map(|token| Entry::new(token, now)).collect(),
             bundle: bundle.map(Keyring::new),
@@ -104,9 +104,9 @@ impl Tokens {
     async fn work(&mut self) -> publish::Error {
         self.adopt().await;
         self.follow_identity();
-        let mut keys = self.known.subscribe();
+        let (mut keys, mut clocks) = (self.known.subscribe(), Clocks::compared());
         loop {
-            let worked = self.turn(&mut keys).await;
+            let worked = self.turn(&mut keys, &mut clocks).await;
             self.tell();
             if let Err(error) = worked {
                 return error;
@@ -114,7 +114,11 @@ impl Tokens {
         }
     }
 
-    async fn turn(&mut self, keys: &mut watch::Receiver<Known>) -> Result<(), publish::Error> {
+    async fn turn(
+        &mut self,
+        keys: &mut watch::Receiver<Known>,
+        clocks: &mut Clocks,
+    ) -> Result<(), publish::Error> {
         self.renew().await?;
         self.write_keys().await?;
         self.raise();
@@ -130,14 +134,22 @@ impl Tokens {
             }
             _ = keys.changed() => Turn::Keys,
             () = self.files.changed() => Turn::Files,
+            _ = clocks.leap() => Turn::Clock,
             () = sleep(wait) => Turn::Timer,
         };
         match turn {
             Turn::Identity => self.follow_identity(),
-            Turn::Keys => sleep(CALM).await,
+            Turn::Keys => {
+                sleep(CALM).await;
+                self.verify_again();
+            }
             Turn::Files => {
                 self.restore().await?;
                 sleep(CALM).await;
+            }
+            Turn::Clock => {
+                let now = timing::now();
+                self.entries.iter_mut().for_each(|entry| entry.leapt(now));
             }
             // The kernel may have reported nothing, as on NFS.
             Turn::Timer => self.restore().await?,
@@ -152,22 +164,38 @@ impl Tokens {
                 && let Some(claims) =
                     std::str::from_utf8(&bytes).ok().and_then(|text| Claims::read(text).ok())
             {
-                entry.adopt(&claims);
+                entry.adopt(&claims, self.wanted.as_deref());
             }
         }
         self.tell();
     }
 
-    /// Another SPIFFE ID makes every token due.
+    /// Another SPIFFE ID makes every token due. What the agent sends otherwise makes those due that it has not given: it may be
+    /// back.
     fn follow_identity(&mut self) {
-        let spiffe_id = match &self.identity.borrow_and_update().identity {
+        let state = self.identity.borrow_and_update();
+        let spiffe_id = match &state.identity {
             Identity::Current(material) => material.spiffe_id().map(ToString::to_string),
             Identity::Waiting | Identity::Withdrawn(_) => None,
         };
+        let is_streaming = feed::is_streaming(&state);
+        drop(state);
+        let now = timing::now();
         if self.spiffe_id != spiffe_id {
-            let now = timing::now();
-            self.entries.iter_mut().for_each(|entry| entry.due = now);
+            let id = spiffe_id.as_deref();
+            self.entries.iter_mut().for_each(|entry| entry.another_identity(id, now));
             self.spiffe_id = spiffe_id;
+        } else if is_streaming {
+            let failing = self.entries.iter_mut().filter(|it| it.state.problem.is_some());
+            failing.for_each(|entry| entry.hurry(now));
+        }
+    }
+
+    /// Verifies what was written by the newest keys, if there are any.
+    fn verify_again(&mut self) {
+        if let Known { bundles: Some(bundles), trouble: None } = &*self.known.borrow() {
+            let now = timing::now();
+            self.entries.iter_mut().for_each(|entry| entry.verify_again(bundles, now));
         }
     }
 
@@ -175,13 +203,15 @@ impl Tokens {
     async fn renew(&mut self) -> Result<(), publish::Error> {
         let Some(spiffe_id) = self.spiffe_id.clone() else { return Ok(()) };
         for at in 0..self.entries.len() {
-            let Some(entry) = self.entries.get(at).filter(|it| it.due <= timing::now()) else {
+            let Some(entry) = self.entries.get_mut(at) else { continue };
+            if !entry.due.left(timing::now()).is_zero() {
                 continue;
-            };
+            }
+            entry.asking();
             let (audience, hint) = (&entry.token.audience, self.hint.as_deref());
             let obtained = obtain(&self.client, audience, &spiffe_id, hint, timing::now).await;
             let proven = match obtained {
-                Ok(obtained) => self.prove(&spiffe_id, obtained).await,
+                Ok(obtained) => prove(&self.known, &spiffe_id, obtained).await,
                 Err(failure) => Err(failure),
             };
             let Some(entry) = self.entries.get_mut(at) else { continue };
@@ -197,8 +227,7 @@ impl Tokens {
                 Ok((written, claims, proof)) => {
                     entry.succeeded(&claims, &proof, written, now);
                     if written {
-                        let renewal = entry.due.duration_since(now).unwrap_or_default();
-                        report::written(entry, &claims, &proof, renewal);
+                        report::written(&entry.state, &claims, &proof, entry.due.left(now));
                         self.written.send_modify(|count| *count += 1);
                     }
                 }
@@ -208,32 +237,12 @@ impl Tokens {
                     if let Some(found) = &entry.state.problem {
                         report::failed(found, &failure, delay, is_news, has_old);
                     }
-                    ended_by(failure)?;
+                    failure.into_end()?;
                 }
             }
             self.tell();
         }
         Ok(())
-    }
-
-    /// Verifies the signature by the keys of the trust domain, for which it waits a moment.
-    async fn prove(
-        &self,
-        spiffe_id: &str,
-        obtained: Obtained,
-    ) -> Result<(Obtained, Proof), Failure> {
-        let mut keys = self.known.subscribe();
-        let is_answer = |known: &Known| known.bundles.is_some() || known.trouble.is_some();
-        let _ = timeout(FIRST_KEYS, keys.wait_for(is_answer)).await;
-        let Known { bundles, trouble } = self.known.borrow().clone();
-        let proof = match (bundles, trouble) {
-            (Some(bundles), _) => bundles.verify(spiffe_id, &obtained.token, &obtained.claims)?,
-            (None, Some(why)) => Proof::Unverified(format!("there is no JWT bundle: {why}")),
-            (None, None) => {
-                Proof::Unverified("the agent has not sent its JWT bundle yet".to_owned())
-            }
-        };
-        Ok((obtained, proof))
     }
 
     /// Writes the file of the JWT bundle, if its contents have changed.
@@ -245,37 +254,29 @@ impl Tokens {
         match ring.update(known, spiffe_id).await {
             Ok(true) => self.written.send_modify(|count| *count += 1),
             Ok(false) => {}
-            Err(failure) => return ended_by(failure),
+            Err(error) => return Err(error),
         }
         Ok(())
     }
 
     /// Writes the files again that somebody else has changed.
     async fn restore(&mut self) -> Result<(), publish::Error> {
-        let now = timing::now();
         for entry in &mut self.entries {
-            if let Err(failure) = restored(&entry.output).await {
-                let (delay, is_news) = entry.failed(&failure, now);
-                if let Some(found) = &entry.state.problem {
-                    report::failed(found, &failure, delay, is_news, false);
-                }
-                ended_by(failure)?;
-            }
+            entry.repair.look(&entry.output, &mut entry.state).await?;
         }
-        if let Some(ring) = &mut self.bundle
-            && let Err(failure) = restored(&ring.output).await
-        {
-            ring.failed_to_write(&failure, now);
-            ended_by(failure)?;
+        if let Some(ring) = &mut self.bundle {
+            ring.repair.look(&ring.output, &mut ring.state).await?;
         }
+        self.tell();
         Ok(())
     }
 
     fn raise(&mut self) {
         let (now, early) = (timing::now(), self.begun.elapsed() < FIRST_ANSWER);
+        let has_identity = self.spiffe_id.is_some();
         for entry in &mut self.entries {
             if !early || entry.state.writes > 0 {
-                entry.raise(now);
+                entry.raise(has_identity, now);
             }
         }
     }
@@ -283,16 +284,19 @@ impl Tokens {
     /// Until the next token or report is due.
     fn wait(&self) -> Duration {
         let now = timing::now();
-        let left = |at: SystemTime| at.duration_since(now).unwrap_or_default();
         let has_identity = self.spiffe_id.is_some();
-        let due = self.entries.iter().filter(|_| has_identity).map(|entry| left(entry.due));
+        let due = self.entries.iter().filter(|_| has_identity).map(|entry| entry.due.left(now));
         let quiet = FIRST_ANSWER.saturating_sub(self.begun.elapsed());
         let alarms = self.entries.iter().filter_map(|entry| {
             let wait = entry.until_alarm(now)?;
             Some(if entry.state.writes > 0 { wait } else { wait.max(quiet) })
         });
-        let retry = self.bundle.iter().filter_map(|ring| ring.retry).map(left);
-        let next = due.chain(alarms).chain(retry).min();
+        let retry = self.bundle.iter().filter(|_| has_identity).filter_map(|ring| ring.retry);
+        let repairs = self.entries.iter().map(|it| &it.repair);
+        let repairs = repairs.chain(self.bundle.iter().map(|ring| &ring.repair));
+        let repairs = repairs.filter_map(|it| it.again);
+        let repairs = repairs.map(|at| at.saturating_duration_since(Instant::now()));
+        let next = due.chain(alarms).chain(retry.map(|due| due.left(now))).chain(repairs).min();
         next.unwrap_or(LOOK_AGAIN).clamp(SHORTEST, LOOK_AGAIN)
     }
 
@@ -305,22 +309,5 @@ impl Tokens {
             status.tokens = states;
             changed
         });
-    }
-}
-
-/// Writes a file again if somebody else has changed it.
-async fn restored(output: &Output) -> Result<(), Failure> {
-    if let Some(how) = output.difference().await? {
-        output.restore().await?;
-        report::restored(&output.file.path.display().to_string(), &how);
-    }
-    Ok(())
-}
-
-/// Fails if this process can never write the file.
-fn ended_by(failure: Failure) -> Result<(), publish::Error> {
-    match failure {
-        Failure::File(error) if error.needs_restart() => Err(error),
-        _ => Ok(()),
     }
 }

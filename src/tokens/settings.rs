@@ -10,6 +10,8 @@ pub struct Settings {
     pub endpoint: Endpoint,
     /// Of several tokens of the chosen SPIFFE ID the first with this hint is used.
     pub hint: Option<String>,
+    /// The SPIFFE ID that is configured, if one is.
+    pub spiffe_id: Option<String>,
     /// The tokens.
     pub tokens: Vec<Token>,
     /// The JWT bundle, if it is written.

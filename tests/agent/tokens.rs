@@ -194,6 +194,36 @@ fn t05_a_token_that_no_key_has_signed_is_refused_and_one_without_keys_is_marked(
 }
 
 #[test]
+fn t05_a_token_whose_key_is_gone_is_renewed_at_once() {
+    let tokens = Tokens::new();
+    let agent = tokens.place.agent().start().unwrap();
+    let pgsvid = tokens.run("");
+    said(&pgsvid, Mark::default(), "token-written");
+    let first = tokens.token();
+    agent.renew_jwt_key(false).unwrap();
+    eventually(LIMIT, "a token of the new key", || tokens.token() != first);
+    assert_eq!(claims(&tokens.token())["sub"], ID);
+}
+
+#[test]
+fn t05_a_token_is_verified_as_soon_as_there_are_keys() {
+    let tokens = Tokens::new();
+    let agent = tokens.place.agent().start().unwrap();
+    agent.misbehave_times(1, Misbehaviour::RefuseJwtBundles(Status::unavailable("for a while")));
+    let socket = tokens.directory.with_file_name("health.sock");
+    let health = format!("[health]\nlisten = \"unix:{}\"\n", socket.display());
+    let pgsvid = tokens.run(&health);
+    said(&pgsvid, Mark::default(), "token-unverified");
+    let token = tokens.token();
+    eventually(LIMIT, "the signature is verified", || {
+        let seen = tokens.ended("status", &health, &["--format", "json"]);
+        let status: Value = serde_json::from_str(&seen.standard_output()).unwrap_or_default();
+        status["tokens"][0]["not_after"].is_string() && status["tokens"][0]["unverified"].is_null()
+    });
+    assert_eq!(tokens.token(), token, "it is the same token");
+}
+
+#[test]
 fn t06_a_token_without_a_successor_raises_an_alarm_before_and_when_it_expires() {
     let tokens = Tokens::new();
     let agent = tokens.place.agent().jwt_ttl(Duration::from_secs(6)).start().unwrap();
@@ -272,6 +302,16 @@ fn t08_the_bundle_follows_the_keys_in_either_format() {
         eventually(LIMIT, "both keys", || holds(&agent.jwt_bundle()));
         agent.renew_jwt_key(false).unwrap();
         eventually(LIMIT, "the newest key alone", || holds(&agent.jwt_bundle()));
+        // A faulty set of another trust domain does not take the own one away.
+        agent.renew_jwt_key(true).unwrap();
+        let sets = [
+            ("spiffe://example.org".to_owned(), agent.jwt_bundle()),
+            ("spiffe://other.org".to_owned(), b"{}".to_vec()),
+        ];
+        agent.push_jwt_bundles(&pgsvid_proto::JwtBundlesResponse { bundles: sets.into() });
+        let (event, _) = said(&pgsvid, Mark::default(), "jwt-bundle-left-out");
+        assert_eq!(event["trust_domain"], "other.org", "{event}");
+        eventually(LIMIT, "the own keys", || holds(&agent.jwt_bundle()));
         // What is no JWK set replaces nothing.
         let before = agent.jwt_bundle();
         let broken = [("spiffe://example.org".to_owned(), b"{}".to_vec())].into();
@@ -329,6 +369,11 @@ fn t13_fetch_writes_the_tokens_with_their_whole_audience_or_fails() {
     let fetched = tokens.ended("fetch", "", &["--timeout", "20s"]);
     assert_eq!(fetched.wait_exit(LIMIT).code(), Some(1), "{}", fetched.standard_output());
     assert!(!tokens.file("token").exists());
+    // The certificates are there by then.
+    agent.misbehave(Misbehaviour::RefuseJwt(Status::unavailable("on purpose")));
+    let fetched = tokens.ended("fetch", "", &["--timeout", "4s"]);
+    assert_eq!(fetched.wait_exit(LIMIT).code(), Some(1), "{}", fetched.standard_output());
+    assert!(tokens.place.holds(&agent.svid()));
 }
 
 #[test]
@@ -404,4 +449,31 @@ fn t17_a_directory_that_cannot_be_used_is_reported_and_another_in_its_place_is_u
     let errors: Vec<Value> =
         events(&pgsvid).into_iter().filter(|it| it["event"] == "panicked").collect();
     assert!(errors.is_empty(), "{errors:?}");
+}
+
+#[test]
+fn t17_a_directory_that_is_replaced_after_a_token_was_written_gets_the_token_again() {
+    let tokens = Tokens::new();
+    let _agent = tokens.place.agent().start().unwrap();
+    let socket = tokens.directory.with_file_name("health.sock");
+    let health = format!("[health]\nlisten = \"unix:{}\"\n", socket.display());
+    let pgsvid = tokens.run(&health);
+    let (_, mark) = said(&pgsvid, Mark::default(), "token-written");
+    fs::rename(&tokens.directory, tokens.directory.with_file_name("former")).unwrap();
+    // It is a finding at once, although the token has half of its life left.
+    let (event, _) = said(&pgsvid, mark, "token-failed");
+    assert_eq!((&event["code"], &event["level"]), (&json!("jwt-file"), &json!("ERROR")), "{event}");
+    let seen = tokens.ended("status", &health, &["--format", "json"]);
+    let status: Value = serde_json::from_str(&seen.standard_output()).unwrap();
+    assert_eq!(status["tokens"][0]["finding"]["code"], "jwt-file", "{status}");
+    // The next daemon may write to the new directory.
+    tokens.place.subdirectory("tokens");
+    eventually(LIMIT, "the token is there", || !tokens.token().is_empty());
+    assert_eq!(claims(&tokens.token())["sub"], ID);
+    eventually(LIMIT, "nothing is wrong", || {
+        let seen = tokens.ended("status", &health, &["--format", "json"]);
+        let status: Value = serde_json::from_str(&seen.standard_output()).unwrap_or_default();
+        status["tokens"][0]["not_after"].is_string() && status["tokens"][0]["finding"].is_null()
+    });
+    assert_eq!(count(&pgsvid, "panicked"), 0);
 }

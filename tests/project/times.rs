@@ -96,8 +96,8 @@ const ROWS: &[Row] = &[
     Row("PostgreSQL: verified again when nothing has changed", "`postgres.verify_every`", &[]),
     Row("a token: asked for again after a failure", "{}", &[("src/tokens/entry.rs", "AGAIN")]),
     Row(
-        "a token: asked for again if the agent has no JWT-SVIDs",
-        "{}",
+        "a token: asked for again if the agent refuses the request, or has no JWT-SVIDs",
+        "{}, or a quarter of what the token has left",
         &[("src/tokens/entry.rs", "SLOWLY")],
     ),
     Row("a hook: back-off after a failure", "{}", &[("src/hooks/course.rs", "AGAIN")]),

@@ -8,7 +8,9 @@ use crate::material::Material;
 use crate::publish::{Present, SingleFile};
 use crate::source::workload_api::JwtClient;
 use crate::timing;
-use crate::tokens::{Bundles, Claims, Failure, Proof, Settings, Token, bundles, obtain};
+use crate::tokens::{
+    Bundles, Claims, Failure, LEFT_OUT_FIX, Proof, Settings, Token, bundles, obtain,
+};
 
 /// The section, if there are tokens. `offered` is the identity that the agent offers.
 pub(super) async fn section(config: &Config, offered: Option<&Material>) -> Option<Section> {
@@ -18,13 +20,19 @@ pub(super) async fn section(config: &Config, offered: Option<&Material>) -> Opti
     let (uid, _) = own_user(config);
     let spiffe_id = offered.and_then(Material::spiffe_id).map(ToString::to_string);
     let keys = match &spiffe_id {
-        Some(_) => Some(bundles(&client).await),
+        Some(spiffe_id) => Some(bundles(&client, spiffe_id).await),
         None => None,
     };
     if let (Some(Err(failure)), Some(_)) = (&keys, &settings.bundle) {
         section.add(failed(failure, "the agent gives no JWT bundle".to_owned()));
     }
     let keys = keys.and_then(Result::ok);
+    for (domain, why) in keys.iter().flat_map(Bundles::dropped) {
+        let domain = crate::text::shown(domain);
+        let text =
+            format!("the keys of the trust domain {domain} are left out: the JWT bundle {why}");
+        section.add(Finding::warning(Code::JwtBundle, text).fix(LEFT_OUT_FIX));
+    }
     for token in &settings.tokens {
         match &spiffe_id {
             Some(id) => section.extend(asked(&client, settings, token, id, keys.as_ref()).await),

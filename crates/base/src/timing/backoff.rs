@@ -40,6 +40,12 @@ impl Backoff {
     }
 }
 
+/// A delay that is up to a tenth shorter, at random, so that a fleet does not retry in step.
+#[must_use]
+pub fn jittered(delay: Duration) -> Duration {
+    delay.mul_f64(1.0 - fastrand::f64() / 10.0)
+}
+
 #[cfg(test)]
 mod tests {
     use test_support::Dice;
@@ -89,6 +95,14 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn n62_a_fixed_delay_is_shortened_by_a_tenth_at_most() {
+        let delay = Duration::from_secs(300);
+        let drawn: Vec<_> = (0..200).map(|_| jittered(delay)).collect();
+        assert!(drawn.iter().all(|it| (Duration::from_secs(270)..=delay).contains(it)));
+        assert!(drawn.iter().any(|it| *it != drawn[0]));
     }
 
     #[test]

@@ -4,6 +4,6 @@ mod backoff;
 mod clock;
 mod leap;
 
-pub use backoff::Backoff;
+pub use backoff::{Backoff, jittered};
 pub use clock::{milliseconds, now, roughly, shortly, spent, utc};
 pub use leap::{Clocks, Leap};
