@@ -118,13 +118,11 @@ async fn log_in(
     };
     // `connect_timeout` is for both.
     let rest = if settings.waits_for_ever { limit } else { limit.saturating_sub(begun.elapsed()) };
-    match timeout(rest, login::over(stream, login)).await {
-        Ok(outcome) => (outcome, false),
-        Err(_) => {
-            let text = format!("{silent} within {}", shown(limit));
-            (Outcome::Unreachable(text), settings.waits_for_ever)
-        }
+    if let Ok(outcome) = timeout(rest, login::over(stream, login)).await {
+        return (outcome, false);
     }
+    let text = format!("{silent} within {}", shown(limit));
+    (Outcome::Unreachable(text), settings.waits_for_ever)
 }
 
 fn shown(limit: std::time::Duration) -> String {
