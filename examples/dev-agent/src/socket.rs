@@ -6,6 +6,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
+use std::thread::sleep;
+use std::time::Duration;
 
 use crate::Error;
 
@@ -46,6 +48,10 @@ impl SocketFile {
     }
 }
 
+/// How often an answer on the socket is doubted, and for how long each time.
+const TRIES: u32 = 5;
+const PAUSE: Duration = Duration::from_millis(20);
+
 fn remove_stale(path: &Path) -> Result<(), Error> {
     let Ok(metadata) = fs::symlink_metadata(path) else {
         return Ok(());
@@ -54,7 +60,16 @@ fn remove_stale(path: &Path) -> Result<(), Error> {
     if !metadata.file_type().is_socket() {
         return Err(Error::NotASocket { path });
     }
-    match UnixStream::connect(&path) {
+    // A process that another thread starts has our earlier socket until it executes its program.
+    let mut answer = UnixStream::connect(&path);
+    for _ in 0..TRIES {
+        if answer.is_err() {
+            break;
+        }
+        sleep(PAUSE);
+        answer = UnixStream::connect(&path);
+    }
+    match answer {
         Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
             fs::remove_file(&path).map_err(|source| Error::Socket { path, source })
         }
