@@ -20,8 +20,7 @@ run_tests() {
     done
     # Without the separator.
     (($#)) && shift
-    # Most tests wait for something: with one for each processor, two processors are idle for more than half of the time.
-    RUST_TEST_THREADS=${RUST_TEST_THREADS:-$((2 * $(nproc)))} cargo test --locked --no-fail-fast "${arguments[@]}" -- --show-output "$@" 2>&1 | tee "$log" || status=$?
+    cargo test --locked --no-fail-fast "${arguments[@]}" -- --show-output "$@" 2>&1 | tee "$log" || status=$?
     passed=$(sum 'passed')
     if ((status != 0)); then
         return "$status"

@@ -77,7 +77,11 @@ impl Injector {
     pub(crate) fn last_call(self, number: i64, arguments: &[u64]) {
         self.prepare(number, arguments);
         ptrace::cont(self.thread, None).unwrap();
-        let ended = wait(self.thread);
+        let mut ended = wait(self.thread);
+        // Behind the call the thread runs with registers that are not its own, and may fail before it is killed: it stays stopped then.
+        while matches!(ended, WaitStatus::Stopped(..)) {
+            ended = wait(self.thread);
+        }
         let is_over =
             matches!(ended, WaitStatus::Signaled(_, Signal::SIGKILL, _) | WaitStatus::Exited(_, 1));
         assert!(is_over, "{ended:?}");
