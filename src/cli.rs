@@ -278,13 +278,16 @@ fn keep(arguments: &[OsString], environment: &Environment) -> ExitCode {
     match parent::keep(arguments, notify, daemon::turn_off_output) {
         // The daemon has printed the reason.
         Ok(status) => ExitCode::from(status),
-        Err(error) => {
-            let exhausted = error.kind() == std::io::ErrorKind::WouldBlock;
-            let remedy = if exhausted { format!(": {}", threads::REMEDY) } else { String::new() };
-            complain(&format!("pgsvid: cannot start the daemon: {error}{remedy}"));
-            ExitCode::from(FAILED)
-        }
+        Err(error) => not_kept(&error, FAILED),
     }
+}
+
+/// Prints why no daemon could be started; the exit status is `status`.
+fn not_kept(error: &std::io::Error, status: u8) -> ExitCode {
+    let exhausted = error.kind() == std::io::ErrorKind::WouldBlock;
+    let remedy = if exhausted { format!(": {}", threads::REMEDY) } else { String::new() };
+    complain(&format!("pgsvid: cannot start the daemon: {error}{remedy}"));
+    ExitCode::from(status)
 }
 
 /// Parses the command line and runs the command, including the daemon of `run`. Not inlined, because it needs a large stack, all

@@ -6,12 +6,11 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 
-use super::{Failure, MISUSED, Settings, complain, load, run_with, timeout};
+use super::{Failure, MISUSED, Settings, complain, load, not_kept, run_with, timeout};
 use crate::config::{Driver, Environment};
 use crate::daemon::Application;
 use crate::hooks;
 use crate::parent::{self, Channel, Kept, OnRotation};
-use crate::threads;
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
@@ -78,12 +77,7 @@ pub(super) fn keep(arguments: &[OsString], environment: &Environment) -> ExitCod
             }
             ExitCode::from(status)
         }
-        Err(error) => {
-            let exhausted = error.kind() == std::io::ErrorKind::WouldBlock;
-            let remedy = if exhausted { format!(": {}", threads::REMEDY) } else { String::new() };
-            complain(&format!("pgsvid: cannot start the daemon: {error}{remedy}"));
-            ExitCode::from(parent::OWN_FAILURE)
-        }
+        Err(error) => not_kept(&error, parent::OWN_FAILURE),
     }
 }
 

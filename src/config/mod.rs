@@ -46,6 +46,7 @@ pub use variables::{Driver, NoVariables};
 
 use crate::companions::role_map::RoleMap;
 use crate::companions::service_file;
+use crate::consumers::verified;
 use crate::material::{Expectations, Policy, Users};
 use crate::source::workload_api::Selection;
 use crate::{http, publish, rotation, sandbox, telemetry};
@@ -178,12 +179,10 @@ fn assemble(
         file.files.publish_every.as_deref().unwrap_or(keys::FILES_PUBLISH_EVERY.default_text()),
     )
     .map_err(|why| resolver.in_file(keys::FILES_PUBLISH_EVERY.name, why))?;
-    let names: Vec<&str> = servers
-        .iter()
-        .map(|it| it.name.as_str())
-        .chain(poolers.iter().map(|it| it.name.as_str()))
-        .chain(patroni.iter().map(|it| it.name.as_str()))
+    let consumers: Vec<_> = verified(&servers, &poolers, patroni.as_ref())
+        .map(|(name, target)| hooks::Consumer { name, target })
         .collect();
+    let names: Vec<&str> = consumers.iter().map(|it| it.name).collect();
     let follows = !(servers.is_empty() && poolers.is_empty());
     let clients = client::clients(&resolver, file, &services, &names, follows)?;
     // A PgBouncer also connects to PostgreSQL, and Patroni to the other nodes, so they use the SVID as a client.
@@ -191,14 +190,6 @@ fn assemble(
     let is_client = !services.is_empty() || uses_as_client;
     source.expectations_mut().users = users(!(servers.is_empty() && poolers.is_empty()), is_client);
     let expectations = source.expectations().clone();
-    let of_servers = servers.iter().map(|it| (&it.name, &it.verify));
-    let of_poolers = poolers.iter().map(|it| (&it.name, &it.verify));
-    let of_patroni = patroni.iter().map(|it| (&it.name, &it.verify));
-    let consumers: Vec<_> = of_servers
-        .chain(of_poolers)
-        .chain(of_patroni)
-        .map(|(name, verify)| hooks::Consumer { name, target: &verify.target })
-        .collect();
     let logins: Vec<&str> = clients.iter().map(|it| it.name.as_str()).collect();
     let hooks = hooks::hooks(&resolver, file, &place, &consumers, &logins)?;
     let tokens = tokens::tokens(&resolver, file, &source, &place)?;

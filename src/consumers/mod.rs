@@ -28,7 +28,7 @@ pub use pgbouncer::Pooler;
 pub use postgres::{Claims, Server, SessionSettings};
 
 use crate::material::{Certificate, Fingerprint, Material};
-use crate::verify::Expected;
+use crate::verify::{Expected, Target};
 
 /// The features by which a probe distinguishes published sets: the leaf, the intermediates, and the names of the authorities.
 type Features = (Fingerprint, Vec<Fingerprint>, BTreeSet<Vec<u8>>);
@@ -36,6 +36,18 @@ type Features = (Fingerprint, Vec<Fingerprint>, BTreeSet<Vec<u8>>);
 /// The features of the set that a consumer should serve.
 fn features(expected: &Expected) -> Features {
     (expected.leaf, expected.intermediates.clone(), expected.authorities.clone())
+}
+
+/// The consumers that a handshake proves to serve the set: the name of each, and where it is verified.
+pub fn verified<'a>(
+    servers: &'a [Server],
+    poolers: &'a [Pooler],
+    patroni: Option<&'a RestApi>,
+) -> impl Iterator<Item = (&'a str, &'a Target)> {
+    let servers = servers.iter().map(|it| (it.name.as_str(), &it.verify.target));
+    let poolers = poolers.iter().map(|it| (it.name.as_str(), &it.verify.target));
+    let patroni = patroni.into_iter().map(|it| (it.name.as_str(), &it.verify.target));
+    servers.chain(poolers).chain(patroni)
 }
 
 /// The delivery of the published set to one consumer.

@@ -6,6 +6,7 @@ use anyhow::Context as _;
 use tracing::{error, info, warn};
 
 use crate::config::Config;
+use crate::consumers::verified;
 use crate::hooks::{APPLICATION, Action, Hook, When};
 use crate::parent::{self, Channel, OnRotation, Report, Settings};
 use crate::status::Status;
@@ -52,10 +53,7 @@ pub fn agree_on_application(
 }
 
 fn hook(config: &Config, grace: Duration) -> Hook {
-    let servers = config.rotation.servers.iter().map(|it| &it.verify.target);
-    let poolers = config.rotation.poolers.iter().map(|it| &it.verify.target);
-    let apis = config.rotation.patroni.iter().map(|it| &it.verify.target);
-    let consumers: Vec<&Target> = servers.chain(poolers).chain(apis).collect();
+    let consumers: Vec<&Target> = consumers(config).map(|(_, target)| target).collect();
     // Where nothing is ever proven, it must not wait for a proof.
     let can_be_proven = !consumers.is_empty() && !consumers.contains(&&Target::Nowhere);
     Hook {
@@ -71,16 +69,20 @@ fn hook(config: &Config, grace: Duration) -> Hook {
     }
 }
 
+/// The consumers that a handshake proves, each with its name.
+fn consumers(config: &Config) -> impl Iterator<Item = (&str, &Target)> {
+    let rotation = &config.rotation;
+    verified(&rotation.servers, &rotation.poolers, rotation.patroni.as_ref())
+}
+
 impl Application {
     /// Whether something in the configuration has the name that the application has in log and status.
     #[must_use]
     pub fn name_is_taken(config: &Config) -> bool {
-        let rotation = &config.rotation;
-        let servers = rotation.servers.iter().map(|it| &it.name);
-        let poolers = rotation.poolers.iter().map(|it| &it.name);
-        let clients = rotation.clients.iter().map(|it| &it.name);
-        let hooks = rotation.hooks.iter().map(|it| &it.name);
-        servers.chain(poolers).chain(clients).chain(hooks).any(|name| name == NAME)
+        let consumers = consumers(config).map(|(name, _)| name);
+        let clients = config.rotation.clients.iter().map(|it| it.name.as_str());
+        let hooks = config.rotation.hooks.iter().map(|it| it.name.as_str());
+        consumers.chain(clients).chain(hooks).any(|name| name == NAME)
     }
 
     /// Logs what it waits for, or what differs from the start.

@@ -144,10 +144,7 @@ impl<'a> Parent<'a> {
                         Wanted::Again => daemon.send_order(Order::Again),
                         Wanted::Pass(caught) => self.pass(caught),
                         Wanted::End => {
-                            daemon.send_order(Order::End);
-                            // Before it listens, the signal ends it; after that it ignores the signal.
-                            daemon.signal(Signal::TERM);
-                            if self.duty.asked_to_end() > 1 {
+                            if self.ask_to_end(daemon, Order::End) > 1 {
                                 deadline.get_or_insert(Instant::now() + AT_ONCE);
                             }
                         }
@@ -188,11 +185,16 @@ impl<'a> Parent<'a> {
         if application.status().is_some() && deadline.is_none() {
             *deadline = Some(Instant::now() + AFTER_APPLICATION);
             let gives_up = application.gives_up();
-            daemon.send_order(if gives_up { Order::GiveUp } else { Order::End });
-            // Before it listens, the signal ends it; after that it ignores the signal.
-            daemon.signal(Signal::TERM);
-            self.duty.asked_to_end();
+            self.ask_to_end(daemon, if gives_up { Order::GiveUp } else { Order::End });
         }
+    }
+
+    /// Asks the daemon to end. Returns how often that was done.
+    fn ask_to_end(&mut self, daemon: &Daemon, order: Order) -> u32 {
+        daemon.send_order(order);
+        // Before it listens, the signal ends it; after that it ignores the signal.
+        daemon.signal(Signal::TERM);
+        self.duty.asked_to_end()
     }
 
     /// Passes a signal on to the application.

@@ -29,6 +29,9 @@ const MODE: u32 = 0o755;
 /// The bits of a directory's mode that count: in a setgid directory a new one has setgid, too, which grants nothing.
 const COUNTS: u32 = 0o5777;
 
+/// The step that failed, and why.
+type Failed = (&'static str, Errno);
+
 /// A file to write. Its bytes are zeroed when dropped, because one of the files holds the key.
 pub(super) struct Content {
     pub(super) bytes: Zeroizing<Vec<u8>>,
@@ -255,7 +258,7 @@ fn fill(
     }
     let mut written = Vec::new();
     for (name, content) in files {
-        let file = create(&within, &name, &content, group)
+        let file = create(&within, &name, &content.bytes, content.mode, group)
             .map_err(|(action, cause)| step(action, &name)(cause))?;
         written.push((name, content, file));
     }
@@ -263,10 +266,8 @@ fn fill(
     // of 0.72 for four such files on ext4 (medians of 200, in turns).
     let mut entries = BTreeMap::new();
     for (name, content, file) in written {
-        seam::step();
-        retry_on_intr(|| rustix::fs::fsync(&file)).map_err(step("sync", &name))?;
-        drop(file);
-        let (bytes, stat) = read(&within, &name).map_err(step("read back", &name))?;
+        let (bytes, stat) = read_back(&within, &name, file)
+            .map_err(|(action, cause)| step(action, &name)(cause))?;
         if *bytes != *content.bytes {
             return Err(Error::NotWritten {
                 path: directory.path_of(&format!("{generation}/{name}")),
@@ -280,27 +281,39 @@ fn fill(
 }
 
 /// Creates one file, not synced yet: owner, group and mode are exact before the first byte is written.
-fn create(
+pub(super) fn create(
     within: &OwnedFd,
     name: &str,
-    content: &Content,
+    bytes: &[u8],
+    mode: u32,
     group: Option<u32>,
-) -> Result<File, (&'static str, Errno)> {
-    let fd = create_empty(within, name, content.mode, group)?;
-    let file = File::from(fd);
+) -> Result<File, Failed> {
+    let file = File::from(create_empty(within, name, mode, group)?);
     seam::step();
-    seam::writer(&file).write_all(&content.bytes).map_err(|error| ("write", errno(&error)))?;
+    seam::writer(&file).write_all(bytes).map_err(|error| ("write", errno(&error)))?;
     Ok(file)
+}
+
+/// Syncs a file that was created, and returns what is there under its name now.
+pub(super) fn read_back(
+    within: &OwnedFd,
+    name: &str,
+    file: File,
+) -> Result<(Zeroizing<Vec<u8>>, Stat), Failed> {
+    seam::step();
+    retry_on_intr(|| rustix::fs::fsync(&file)).map_err(|cause| ("sync", cause))?;
+    drop(file);
+    read(within, name).map_err(|cause| ("read back", cause))
 }
 
 /// Creates a file that must not exist. The sandbox forbids changes of group and mode where new files have the right ones: see
 /// `sandbox::Rules`.
-pub(super) fn create_empty(
+fn create_empty(
     within: &OwnedFd,
     name: &str,
     mode: u32,
     group: Option<u32>,
-) -> Result<OwnedFd, (&'static str, Errno)> {
+) -> Result<OwnedFd, Failed> {
     let create = |mode| {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW;
         let mode = Mode::from_raw_mode(mode);

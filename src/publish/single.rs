@@ -3,8 +3,6 @@
 //! Each call follows the path anew, so a directory that was replaced in the meantime is judged before anything is written to
 //! it. A link in the place of the file is replaced, and never followed.
 
-use std::fs::File;
-use std::io::Write as _;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
@@ -13,8 +11,8 @@ use rustix::io::{Errno, retry_on_intr};
 use zeroize::Zeroizing;
 
 use super::directory_path::{self, Trust};
-use super::error::{Error, errno};
-use super::generation::create_empty;
+use super::error::Error;
+use super::generation::{create, read_back};
 use super::kept::read;
 use super::seam;
 
@@ -123,15 +121,9 @@ impl SingleFile {
 
     fn fill(&self, within: &OwnedFd, name: &str, bytes: &[u8]) -> Result<(), Error> {
         let path = self.directory().join(name);
-        let failed = |action, cause| Error::Step { action, path: path.clone(), cause };
-        let fd = create_empty(within, name, self.mode, self.group)
-            .map_err(|(action, cause)| failed(action, cause))?;
-        let file = File::from(fd);
-        seam::step();
-        seam::writer(&file).write_all(bytes).map_err(|error| failed("write", errno(&error)))?;
-        seam::step();
-        retry_on_intr(|| rustix::fs::fsync(&file)).map_err(|cause| failed("sync", cause))?;
-        let (found, _) = read(within, name).map_err(|cause| failed("read back", cause))?;
+        let (found, _) = create(within, name, bytes, self.mode, self.group)
+            .and_then(|file| read_back(within, name, file))
+            .map_err(|(action, cause)| Error::Step { action, path: path.clone(), cause })?;
         if *found == *bytes { Ok(()) } else { Err(Error::NotWritten { path }) }
     }
 
@@ -154,6 +146,7 @@ impl SingleFile {
 
 #[cfg(test)]
 mod tests {
+    use std::fs::File;
     use std::os::unix::fs::{PermissionsExt, symlink};
 
     use super::super::seam::killed_after;

@@ -10,7 +10,7 @@ use super::pace::Pace;
 use super::{Error, Rotation};
 use crate::material::Material;
 use crate::publish;
-use crate::source::{Identity, SourceState};
+use crate::source::SourceState;
 use crate::text::sentence;
 use crate::timing;
 
@@ -112,7 +112,7 @@ impl Rotation {
 
     /// Waits until the agent has sent an identity.
     async fn received(&mut self) -> Result<(), NotPublished> {
-        let has_come = |state: &SourceState| matches!(state.identity, Identity::Current(_));
+        let has_come = |state: &SourceState| state.identity.current().is_some();
         match self.source.wait_for(has_come).await {
             Ok(_) => Ok(()),
             Err(_) => Err(NotPublished::SourceEnded),
@@ -121,11 +121,10 @@ impl Rotation {
 
     /// Waits until the agent has sent an identity, or said that it has none; returns why there is none.
     async fn answer(&mut self, until: Instant) -> Result<(), String> {
-        let is_answer = |state: &SourceState| {
-            matches!(state.identity, Identity::Current(_)) || state.has_nothing()
-        };
+        let is_answer =
+            |state: &SourceState| state.identity.current().is_some() || state.has_nothing();
         match timeout_at(until, self.source.wait_for(is_answer)).await {
-            Ok(Ok(state)) if matches!(state.identity, Identity::Current(_)) => Ok(()),
+            Ok(Ok(state)) if state.identity.current().is_some() => Ok(()),
             Ok(Ok(state)) => Err(state.to_string()),
             Ok(Err(_)) => Err(NotPublished::SourceEnded.to_string()),
             Err(_) => Err("it has not answered in time".to_owned()),

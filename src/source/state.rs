@@ -37,6 +37,15 @@ impl Identity {
             Self::Current(material) | Self::Withdrawn(material) => Some(material),
         }
     }
+
+    /// The material that the workload is entitled to.
+    #[must_use]
+    pub fn current(&self) -> Option<&Arc<Material>> {
+        match self {
+            Self::Current(material) => Some(material),
+            Self::Waiting | Self::Withdrawn(_) => None,
+        }
+    }
 }
 
 /// What only one kind of source has.

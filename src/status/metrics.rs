@@ -144,11 +144,8 @@ impl Page<'_> {
         let verdicts = status.consumers.iter().flat_map(|it| {
             let labels = |of: Verdict| [(CONSUMER, it.name.as_str()), ("verdict", of.name())];
             let verdict = it.verdict_at(now);
-            let all = if it.kind == Kind::Client {
-                &Verdict::OF_CLIENTS[..]
-            } else {
-                &Verdict::OF_SERVERS
-            };
+            let is_client = it.kind == Kind::Client;
+            let all = if is_client { Verdict::OF_CLIENTS } else { Verdict::OF_SERVERS };
             all.iter().map(move |of| (labels(*of), u64::from(verdict == Some(*of))))
         });
         self.family(

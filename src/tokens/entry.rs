@@ -12,6 +12,7 @@ use super::keys::Proof;
 use super::output::Output;
 use super::repair::Repair;
 use super::settings::Token;
+use super::told::Told;
 use crate::finding::{Code, Finding};
 use crate::status::TokenFile;
 use crate::timing::{self, Backoff};
@@ -41,8 +42,7 @@ pub(super) struct Entry {
     /// Its life, from the beginning that is known to the expiry.
     life: Duration,
     backoff: Backoff,
-    /// The last failure that was logged since the last success.
-    told: Option<String>,
+    told: Told,
     /// How many of the moments of [`Entry::moments`] were reported.
     raised: usize,
 }
@@ -65,7 +65,7 @@ impl Entry {
             asked: None,
             life: Duration::ZERO,
             backoff,
-            told: None,
+            told: Told::default(),
             raised: 0,
         }
     }
@@ -125,8 +125,7 @@ impl Entry {
         let Some(token) = self.output.token() else { return };
         let Ok(claims) = Claims::read(token) else { return };
         let why = match bundles.verify(&claims.subject, token, &claims) {
-            Ok(Proof::Verified) => None,
-            Ok(Proof::Unverified(why)) => Some(why),
+            Ok(proof) => proof.unverified(),
             Err(rejection) => Some(rejection.to_string()),
         };
         if why.is_some() && self.state.unverified.is_none() {
@@ -153,16 +152,14 @@ impl Entry {
         self.life = claims.expires.duration_since(begun).unwrap_or(left);
         self.due = Due::after(renewal(begun, self.life, left, now), now);
         self.backoff.reset();
-        (self.told, self.raised) = (None, 0);
+        self.told.forget();
+        self.raised = 0;
         self.repair.is_whole(&mut self.state);
         let state = &mut self.state;
         state.spiffe_id = Some(claims.subject.clone());
         state.expires = Some(claims.expires);
         state.renewal = Some(self.due.at);
-        state.unverified = match proof {
-            Proof::Verified => None,
-            Proof::Unverified(why) => Some(why.clone()),
-        };
+        state.unverified = proof.clone().unverified();
         (state.problem, state.retry) = (None, None);
         if written {
             state.written = Some(now);
@@ -184,10 +181,7 @@ impl Entry {
         self.state.failures += 1;
         self.state.retry = Some(self.due.at);
         self.state.problem = Some(failure.finding(&self.state.file, "token"));
-        let text = failure.to_string();
-        let is_news = self.told.as_ref() != Some(&text);
-        self.told = Some(text);
-        (delay, is_news)
+        (delay, self.told.is_news(failure))
     }
 
     /// When the expiry is reported: with a quarter of the life left, but not before the renewal is due, and at the end.

@@ -13,8 +13,8 @@ use super::failure::Failure;
 use super::keys::{Keys, Proof, for_helper};
 use super::report;
 use super::settings::Format;
+use crate::source::SourceState;
 use crate::source::workload_api::{Connection, JwtBundles, JwtClient};
-use crate::source::{Identity, SourceState};
 use crate::timing::{Backoff, jittered};
 
 /// First and longest back-off.
@@ -127,8 +127,7 @@ pub(super) async fn run(
     let mut backoff = Backoff::new(AGAIN.0, AGAIN.1);
     let mut told = BTreeSet::new();
     loop {
-        let is_current = |state: &SourceState| matches!(state.identity, Identity::Current(_));
-        if identity.wait_for(is_current).await.is_err() {
+        if identity.wait_for(|state| state.identity.current().is_some()).await.is_err() {
             // The source has ended, and its owner reports why.
             return std::future::pending().await;
         }
@@ -156,6 +155,11 @@ pub(super) fn is_streaming(state: &SourceState) -> bool {
     matches!(state.connection(), Some(Connection::Streaming))
 }
 
+/// The SPIFFE ID for which tokens are asked for, if there is an identity.
+pub(super) fn spiffe_id(state: &SourceState) -> Option<String> {
+    Some(state.identity.current()?.spiffe_id()?.to_string())
+}
+
 /// Waits until the agent has opened its stream of identities again, or has sent another one.
 async fn back(identity: &mut watch::Receiver<SourceState>) {
     sleep(SOON).await;
@@ -179,10 +183,7 @@ async fn follow(
     let (mut stream, first) = client.bundles().await?;
     let mut next = Some(first);
     while let Some(message) = next {
-        let spiffe_id = match &identity.borrow().identity {
-            Identity::Current(material) => material.spiffe_id().map(ToString::to_string),
-            Identity::Waiting | Identity::Withdrawn(_) => None,
-        };
+        let spiffe_id = spiffe_id(&identity.borrow());
         let read = Bundles::read(&message, &spiffe_id.unwrap_or_default());
         drop(message);
         for (domain, why) in read.iter().flat_map(Bundles::dropped) {

@@ -11,6 +11,7 @@ use super::output::Output;
 use super::repair::Repair;
 use super::report;
 use super::settings::{Bundle, Format};
+use super::told::Told;
 use crate::publish;
 use crate::status::TokenFile;
 use crate::timing;
@@ -26,8 +27,7 @@ pub(super) struct Keyring {
     pub(super) output: Output,
     pub(super) repair: Repair,
     pub(super) state: TokenFile,
-    /// The last failure that was logged since the last success.
-    told: Option<String>,
+    told: Told,
     /// When a write that has failed is tried again.
     pub(super) retry: Option<Due>,
 }
@@ -37,7 +37,7 @@ impl Keyring {
         let file = settings.file.path.display().to_string();
         let state = TokenFile { file, ..TokenFile::default() };
         let (format, output) = (settings.format, Output::new(settings.file));
-        Self { format, output, repair: Repair::new(), state, told: None, retry: None }
+        Self { format, output, repair: Repair::new(), state, told: Told::default(), retry: None }
     }
 
     /// Writes what is known, if that has changed. Returns whether it was written; fails only if this process can never write it.
@@ -86,19 +86,18 @@ impl Keyring {
 
     fn fail(&mut self, failure: &Failure, retry: Option<Duration>, now: SystemTime) {
         let found = failure.finding(&self.state.file, "JWT bundle");
-        let text = failure.to_string();
-        if self.told.as_ref() != Some(&text) {
+        if self.told.is_news(failure) {
             self.state.failures += 1;
             report::failed(&found, failure, retry.unwrap_or(SOON), true, self.state.keys.is_some());
         }
-        self.told = Some(text);
         self.retry = retry.map(|delay| Due::after(delay, now));
         self.state.retry = self.retry.map(|due| due.at);
         self.state.problem = Some(found);
     }
 
     fn succeed(&mut self) {
-        (self.told, self.retry) = (None, None);
+        self.told.forget();
+        self.retry = None;
         (self.state.problem, self.state.retry) = (None, None);
     }
 }

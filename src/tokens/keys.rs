@@ -22,6 +22,17 @@ pub enum Proof {
     Unverified(String),
 }
 
+impl Proof {
+    /// Why the signature was not verified; `None` if it was.
+    #[must_use]
+    pub fn unverified(self) -> Option<String> {
+        match self {
+            Self::Verified => None,
+            Self::Unverified(why) => Some(why),
+        }
+    }
+}
+
 /// The checked JWK set of a trust domain.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Keys {

@@ -19,6 +19,7 @@ mod repair;
 mod report;
 mod run;
 mod settings;
+mod told;
 
 pub use claims::{Claims, Rejection};
 pub use failure::Failure;

@@ -79,10 +79,7 @@ async fn attempt(settings: &Settings, spiffe_id: &str) -> Result<Vec<Kept>, Fail
             Ok(keys) => keys.verify(spiffe_id, &obtained.token, &obtained.claims)?,
             Err(failure) => Proof::Unverified(format!("there is no JWT bundle: {failure}")),
         };
-        let unverified = match proof {
-            Proof::Verified => None,
-            Proof::Unverified(why) => Some(why),
-        };
+        let unverified = proof.unverified();
         output.put(Zeroizing::new(obtained.token.as_bytes().to_vec())).await?;
         let expires = Some(obtained.claims.expires);
         info!(event = "token-written", file, spiffe_id, unverified, "token written");

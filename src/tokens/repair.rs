@@ -7,6 +7,7 @@ use tokio::time::Instant;
 use super::failure::Failure;
 use super::output::Output;
 use super::report;
+use super::told::Told;
 use crate::publish;
 use crate::status::TokenFile;
 use crate::timing::Backoff;
@@ -17,15 +18,14 @@ const AGAIN: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs
 /// The state of the repair of one file.
 pub(super) struct Repair {
     backoff: Backoff,
-    /// The last failure that was logged since the file was last as it should be.
-    told: Option<String>,
+    told: Told,
     /// When the next try is due, while the file is not as it should be.
     pub(super) again: Option<Instant>,
 }
 
 impl Repair {
     pub(super) fn new() -> Self {
-        Self { backoff: Backoff::new(AGAIN.0, AGAIN.1), told: None, again: None }
+        Self { backoff: Backoff::new(AGAIN.0, AGAIN.1), told: Told::default(), again: None }
     }
 
     /// Writes the file again if somebody else has changed it, and records the result in `state`. Fails only if this process
@@ -49,9 +49,7 @@ impl Repair {
         self.again = Some(Instant::now() + delay);
         state.failures += 1;
         let found = failure.not_restored(&state.file);
-        let text = failure.to_string();
-        let is_news = self.told.as_ref() != Some(&text);
-        self.told = Some(text);
+        let is_news = self.told.is_news(&failure);
         report::failed(&found, &failure, delay, is_news, false);
         state.damage = Some(found);
         failure.into_end()
@@ -60,7 +58,8 @@ impl Repair {
     /// Records that the file is as it should be.
     pub(super) fn is_whole(&mut self, state: &mut TokenFile) {
         self.backoff.reset();
-        (self.told, self.again, state.damage) = (None, None, None);
+        self.told.forget();
+        (self.again, state.damage) = (None, None);
     }
 }
 

@@ -17,8 +17,8 @@ use super::prove::prove;
 use super::report;
 use super::settings::Settings;
 use crate::publish::{self, Present};
+use crate::source::SourceState;
 use crate::source::workload_api::JwtClient;
-use crate::source::{Identity, SourceState};
 use crate::status::Status;
 use crate::timing::{self, Clocks};
 use crate::watching::{Changes, Watching};
@@ -174,11 +174,7 @@ impl Tokens {
     /// back.
     fn follow_identity(&mut self) {
         let state = self.identity.borrow_and_update();
-        let spiffe_id = match &state.identity {
-            Identity::Current(material) => material.spiffe_id().map(ToString::to_string),
-            Identity::Waiting | Identity::Withdrawn(_) => None,
-        };
-        let is_streaming = feed::is_streaming(&state);
+        let (spiffe_id, is_streaming) = (feed::spiffe_id(&state), feed::is_streaming(&state));
         drop(state);
         let now = timing::now();
         if self.spiffe_id != spiffe_id {

@@ -7,17 +7,14 @@ use rustls::AlertDescription;
 
 use super::settings::{ClientLogin, TargetState};
 use super::walk::End;
-use crate::diagnose::{self, by_certificate};
+use crate::diagnose::{self, line_by_certificate, more_connections};
 use crate::finding::{Code, Finding};
-use crate::login::{Distrust, Negotiation, Outcome, Refusal};
+use crate::login::{self, Distrust, Negotiation, Outcome, Refusal};
 use crate::material::{self, Certificate, Fault, Material, Warning, Which};
 use crate::sql::statements::identifier;
 use crate::sql::word;
 use crate::text::{argument, shown};
 use crate::verify::{self, Verdict, is_without_common_tls};
-
-/// Most names of a certificate that are listed.
-const MOST_NAMED: usize = 8;
 
 /// The verdict on a login, and its finding; `None` if the client is admitted, and all is proven.
 pub(super) fn explain(
@@ -123,12 +120,7 @@ fn refused(
     match (code.as_str(), routine.as_str()) {
         ("53300", _) => (
             Verdict::Unavailable,
-            found(Code::ConnectionSlots, busy).fix(format!(
-                "end sessions, or raise the limit that the message names: ALTER ROLE {} CONNECTION LIMIT, ALTER DATABASE {} CONNECTION LIMIT, \
-                 or max_connections (after a restart)",
-                identifier(role),
-                identifier(database)
-            )),
+            found(Code::ConnectionSlots, busy).fix(more_connections(role, database)),
         ),
         ("57P01" | "57P02" | "57P03", _) => {
             (Verdict::Unavailable, found(Code::PostgresqlStarting, busy))
@@ -189,13 +181,10 @@ fn refused(
 
 /// What `pg_hba.conf` and `pg_ident.conf` need, and which command judges them.
 fn line_above(settings: &ClientLogin, leaf: &Certificate) -> String {
-    let (method, mapping) = by_certificate(leaf, &settings.role);
-    let also = mapping.map(|line| format!(", and `{line}` into pg_ident.conf")).unwrap_or_default();
+    let (line, also) = line_by_certificate(leaf, &settings.role, &word(&settings.database));
     format!(
-        "on the database's machine put `hostssl {} {} all {method}` above the line of pg_hba.conf that decides{also}, then reload; \
-         `pgsvid check` there judges these files",
-        word(&settings.database),
-        word(&settings.role)
+        "on the database's machine put `{line}` above the line of pg_hba.conf that decides{also}, then reload; `pgsvid check` there judges \
+         these files"
     )
 }
 
@@ -257,21 +246,13 @@ fn untrusted(end: &End, distrust: &Distrust) -> Finding {
     };
     let probe = format!("see what is served: pgsvid probe {}", argument(&end.name));
     match distrust {
-        Distrust::Name(leaf) => {
-            let names: Vec<&str> =
-                leaf.dns_names().iter().take(MOST_NAMED).map(String::as_str).collect();
-            let names = if names.is_empty() {
-                "no DNS name".to_owned()
-            } else {
-                shown(&names.join(", "))
-            };
-            found(Code::ServedName)
-                .cause(format!(
-                    "the server's certificate has {names}, and not {}; verify-full compares DNS names, never the SPIFFE ID",
-                    shown(&end.name)
-                ))
-                .fix("set host to a name of the server's certificate, or add this one to the server's registration entry")
-        }
+        Distrust::Name(leaf) => found(Code::ServedName)
+            .cause(format!(
+                "the server's certificate has {}, and not {}; verify-full compares DNS names, never the SPIFFE ID",
+                login::names(leaf),
+                shown(&end.name)
+            ))
+            .fix("set host to a name of the server's certificate, or add this one to the server's registration entry"),
         Distrust::Chain(material::Refusal::Certificate { which: Which::Leaf, fault: Fault::Expired }) => {
             found(Code::ServedValidity)
                 .cause("the server serves an expired certificate")

@@ -19,9 +19,6 @@ use crate::sql::{HbaRule, Psql, Settings, TlsSettings, word};
 use crate::text::{argument, shown};
 use crate::verify::{self, Client};
 
-/// Most names of a certificate that are listed.
-const MOST_NAMED: usize = 8;
-
 /// Where a client would connect: the service's host, or the configured PostgreSQL.
 struct ClientRoute {
     hosts: Vec<String>,
@@ -325,12 +322,8 @@ fn explain(
                 Finding::failure(found.code, format!("PostgreSQL refuses the login: {text}"))
                     .because_of(found)
             }
-            "53300" => Finding::failure(Code::ConnectionSlots, format!("PostgreSQL refuses the login: {text}")).fix(format!(
-                "end sessions, or raise the limit that the message names: ALTER ROLE {} CONNECTION LIMIT, ALTER DATABASE {} CONNECTION LIMIT, or \
-                 max_connections (after a restart)",
-                identifier(role),
-                identifier(database)
-            )),
+            "53300" => Finding::failure(Code::ConnectionSlots, format!("PostgreSQL refuses the login: {text}"))
+                .fix(diagnose::more_connections(role, database)),
             "3D000" => Finding::failure(Code::DatabaseMissing, format!("PostgreSQL refuses the login: {text}"))
                 .fix("set dbname in files.service.options to a database that exists, or create this one")
                 .command(psql.execute(&format!("CREATE DATABASE {}", identifier(database)))),
@@ -358,12 +351,8 @@ fn explain(
 /// The line to put above the one that asks for something else.
 fn line_above(login: &Login<'_>, material: &Material) -> String {
     let database = if login.replication { "replication".to_owned() } else { word(login.database) };
-    let (method, mapping) = diagnose::by_certificate(material.leaf(), login.role);
-    let also = mapping.map(|line| format!(", and `{line}` into pg_ident.conf")).unwrap_or_default();
-    format!(
-        "put `hostssl {database} {} all {method}` above the line that asks for it{also}, then reload",
-        word(login.role)
-    )
+    let (line, also) = diagnose::line_by_certificate(material.leaf(), login.role, &database);
+    format!("put `{line}` above the line that asks for it{also}, then reload")
 }
 
 fn certificate_refused(why: String) -> Finding {
@@ -385,15 +374,9 @@ fn untrusted(name: &str, distrust: &Distrust) -> Finding {
         |code| Finding::failure(code, format!("clients do not trust the server: {distrust}"));
     match distrust {
         Distrust::Name(leaf) => {
-            let names: Vec<&str> =
-                leaf.dns_names().iter().take(MOST_NAMED).map(String::as_str).collect();
-            let names = if names.is_empty() {
-                "no DNS name".to_owned()
-            } else {
-                shown(&names.join(", "))
-            };
             let finding = finding(Code::ServedName).cause(format!(
-                "the server's certificate has {names}, and not {name}; verify-full compares DNS names, never the SPIFFE ID"
+                "the server's certificate has {}, and not {name}; verify-full compares DNS names, never the SPIFFE ID",
+                login::names(leaf)
             ));
             // The entry is the server's, which need not be that of the published set.
             let id = match leaf.uris() {

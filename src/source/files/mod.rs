@@ -177,7 +177,7 @@ impl Source {
         let found = self.find().await;
         let now = Instant::now();
         let regular = now + if self.is_silent { LOOK_SILENT } else { LOOK };
-        let has_set = matches!(self.state.borrow().identity, Identity::Current(_));
+        let has_set = self.state.borrow().identity.current().is_some();
         let patience = if has_set { PATIENCE } else { PATIENCE_FIRST };
         let (trouble, next, since) = match found {
             Found::Set => {

@@ -24,7 +24,6 @@ use super::error::{Class, Error};
 use super::message::{Discarded, Judged, LeftOut};
 use super::{Exchangeable, Source, limits};
 use crate::material::{CLOCK_SKEW, Fingerprint, Material, Rejection};
-use crate::source::Identity;
 use crate::source::lines::Lines;
 use crate::timing::{Clocks, Leap};
 
@@ -303,10 +302,7 @@ impl<A: Agent> Supervisor<A> {
 
     /// The identity, unless it was withdrawn.
     fn current(&self) -> Option<Arc<Material>> {
-        match &self.source.state.borrow().identity {
-            Identity::Current(material) => Some(Arc::clone(material)),
-            _ => None,
-        }
+        self.source.state.borrow().identity.current().cloned()
     }
 
     /// How long to wait for an agent that rejects the request: what is published may expire in the meantime.

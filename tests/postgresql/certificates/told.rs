@@ -200,17 +200,22 @@ fn found(place: &Place) -> Vec<(String, String)> {
 
 /// The same with other arguments.
 fn found_by(arguments: &[String]) -> Vec<(String, String)> {
+    let word = |it: &Value| it.as_str().unwrap_or_default().to_owned();
+    let findings = findings_of(Account::server(), arguments).into_iter();
+    findings.map(|it| (word(&it["code"]), word(&it["severity"]))).collect()
+}
+
+/// All findings of `check` as this account.
+fn findings_of(account: &Account, arguments: &[String]) -> Vec<Value> {
     let usual =
         arguments.chunks(2).filter(|it| !["--endpoint", "--log-format"].contains(&it[0].as_str()));
     let usual = usual.flatten().map(String::as_str);
     let check = ["check", "--format", "json"].into_iter().chain(usual);
-    let check = Program::spawn_as(Account::server(), PGSVID, check, &[]);
+    let check = Program::spawn_as(account, PGSVID, check, &[]);
     check.wait_exit(LIMIT);
     let report: Value = serde_json::from_str(&check.standard_output()).unwrap();
     let sections = report["sections"].as_array().unwrap();
-    let findings = sections.iter().flat_map(|it| it["findings"].as_array().unwrap());
-    let word = |it: &Value| it.as_str().unwrap_or_default().to_owned();
-    findings.map(|it| (word(&it["code"]), word(&it["severity"]))).collect()
+    sections.iter().flat_map(|it| it["findings"].as_array().unwrap()).cloned().collect()
 }
 
 fn warns(found: &[(String, String)], code: &str) -> bool {
@@ -252,18 +257,10 @@ fn b118_no_command_is_printed_for_a_file_of_roots_to_which_the_writers_key_leads
     let file = roots.write_owned("library.so", "code", 0o644, 0, 0);
     std::fs::remove_file(place.at("tls.key")).unwrap();
     symlink(file, place.at("tls.key")).unwrap();
-    let arguments = place.setup.arguments();
-    let usual =
-        arguments.chunks(2).filter(|it| !["--endpoint", "--log-format"].contains(&it[0].as_str()));
-    let usual = usual.flatten().map(String::as_str);
-    let check = ["check", "--format", "json"].into_iter().chain(usual);
-    let check = Program::spawn_as(Account::current(), PGSVID, check, &[]);
-    check.wait_exit(LIMIT);
-    let report: Value = serde_json::from_str(&check.standard_output()).unwrap();
-    let sections = report["sections"].as_array().unwrap();
-    let findings = sections.iter().flat_map(|it| it["findings"].as_array().unwrap());
-    let told: Vec<_> = findings.filter(|it| it["code"] == "certificates-key-readable").collect();
-    assert!(!told.is_empty(), "{report:#}");
+    let findings = findings_of(Account::current(), &place.setup.arguments());
+    let told: Vec<_> =
+        findings.iter().filter(|it| it["code"] == "certificates-key-readable").collect();
+    assert!(!told.is_empty(), "{findings:#?}");
     assert!(told.iter().all(|it| it["command"].is_null()), "{told:#?}");
 }
 

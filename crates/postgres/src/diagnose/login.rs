@@ -5,6 +5,7 @@ use std::net::IpAddr;
 
 use super::access::{AccessFacts, place};
 use super::failure;
+use crate::sql::statements::identifier;
 use crate::sql::{Address, HbaRule, Psql, statements, system_user, word};
 use pgsvid_base::entries;
 use pgsvid_base::finding::{Code, Finding};
@@ -118,8 +119,7 @@ fn refused_role(login: &RefusedLogin<'_>) -> Option<Finding> {
 
 /// The method of a line that lets in the certificate as the role, with its options, and the line that `pg_ident.conf` needs
 /// where the certificate's name is not the role's.
-#[must_use]
-pub fn by_certificate(leaf: &Certificate, role: &str) -> (&'static str, Option<String>) {
+fn by_certificate(leaf: &Certificate, role: &str) -> (&'static str, Option<String>) {
     let mapping = |name: &str| Some(format!("spiffe {} {}", system_user(name), word(cut(role))));
     match leaf.common_name().filter(|name| !name.is_empty()) {
         Some(name) if name == role && cut(role) == role => ("cert", None),
@@ -133,6 +133,26 @@ pub fn by_certificate(leaf: &Certificate, role: &str) -> (&'static str, Option<S
             }
         }
     }
+}
+
+/// The line of `pg_hba.conf` that lets in the certificate as the role from everywhere, and the rest of the advice: empty, or the
+/// line that `pg_ident.conf` needs, after a comma. `database` is a word of `pg_hba.conf`.
+#[must_use]
+pub fn line_by_certificate(leaf: &Certificate, role: &str, database: &str) -> (String, String) {
+    let (method, mapping) = by_certificate(leaf, role);
+    let also = mapping.map(|line| format!(", and `{line}` into pg_ident.conf")).unwrap_or_default();
+    (format!("hostssl {database} {} all {method}", word(role)), also)
+}
+
+/// What frees a connection for the role (SQLSTATE 53300).
+#[must_use]
+pub fn more_connections(role: &str, database: &str) -> String {
+    format!(
+        "end sessions, or raise the limit that the message names: ALTER ROLE {} CONNECTION LIMIT, ALTER DATABASE {} CONNECTION LIMIT, or \
+         max_connections (after a restart)",
+        identifier(role),
+        identifier(database)
+    )
 }
 
 /// What PostgreSQL's message says. It is in English unless `lc_messages` says otherwise; then nothing is read from it.

@@ -259,42 +259,26 @@ impl ResolvesClientCert for Shown {
 #[cfg(test)]
 mod tests {
     use dev_agent::{Authority, Entry, Svid};
-    use rustls::ServerConfig;
-    use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer};
-    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::io::AsyncWriteExt as _;
     use tokio::net::TcpListener;
-    use tokio_rustls::TlsAcceptor;
     use zeroize::Zeroizing;
 
     use super::*;
+    use crate::login::start_up::tests::message;
+    use crate::verify::test_server::accepted;
     use pgsvid_base::timing;
     use pgsvid_material::{Expectations, Material, Offer};
 
     /// A server that does a handshake, and then sends the same bytes again and again; returns how many bytes it could send.
     async fn talk(listener: TcpListener, svid: Svid, words: Vec<u8>) -> usize {
-        let chain = svid.chain.into_iter().map(CertificateDer::from).collect();
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let config = ServerConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_no_client_auth()
-            .with_single_cert(chain, PrivatePkcs8KeyDer::from(svid.key).into())
-            .unwrap();
-        let (mut stream, _) = listener.accept().await.unwrap();
-        stream.read_exact(&mut [0; 8]).await.unwrap();
-        stream.write_all(b"S").await.unwrap();
-        let mut stream = TlsAcceptor::from(Arc::new(config)).accept(stream).await.unwrap();
+        let (stream, _) = listener.accept().await.unwrap();
+        let mut stream = accepted(stream, svid).await;
         stream.write_all(&message(b'R', &[0; 4])).await.unwrap();
         let mut count = 0;
         while stream.write_all(&words).await.is_ok() {
             count += words.len();
         }
         count
-    }
-
-    fn message(kind: u8, body: &[u8]) -> Vec<u8> {
-        let length = u32::try_from(body.len() + 4).unwrap();
-        [&[kind][..], &length.to_be_bytes(), body].concat()
     }
 
     #[tokio::test]

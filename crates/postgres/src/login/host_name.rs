@@ -2,7 +2,11 @@
 
 use std::net::IpAddr;
 
+use pgsvid_base::text::shown;
 use pgsvid_material::{Certificate, Details, names_host};
+
+/// Most names of a certificate that are listed.
+const MOST_NAMED: usize = 8;
 
 /// Whether `verify-full` accepts the leaf for `host` (libpq 15 and later: `fe-secure-common.c`, `fe-secure-openssl.c`).
 ///
@@ -20,6 +24,13 @@ pub fn matches(leaf: &Certificate, host: &str) -> bool {
         Err(_) => !leaf.dns_names().is_empty(),
     };
     !names_of_its_kind && leaf.common_name().is_some_and(|name| names_host(&name, host))
+}
+
+/// The DNS names of the leaf for people: the first eight, or that there are none.
+#[must_use]
+pub fn names(leaf: &Certificate) -> String {
+    let names: Vec<&str> = leaf.dns_names().iter().take(MOST_NAMED).map(String::as_str).collect();
+    if names.is_empty() { "no DNS name".to_owned() } else { shown(&names.join(", ")) }
 }
 
 #[cfg(test)]

@@ -9,5 +9,5 @@ mod start_up;
 
 pub use attempt::{Login, Negotiation, Outcome, Verify, attempt, over};
 pub use distrust::Distrust;
-pub use host_name::matches;
+pub use host_name::{matches, names};
 pub use start_up::{Refusal, Session};

@@ -147,10 +147,10 @@ fn refused(body: &[u8]) -> Refusal {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
-    fn message(kind: u8, body: &[u8]) -> Vec<u8> {
+    pub(in crate::login) fn message(kind: u8, body: &[u8]) -> Vec<u8> {
         let length = u32::try_from(body.len() + 4).unwrap();
         [&[kind][..], &length.to_be_bytes(), body].concat()
     }

@@ -125,7 +125,7 @@ impl Verdict {
     ];
 
     /// Those that a login as a client can have.
-    pub const OF_CLIENTS: [Self; 9] = [
+    pub const OF_CLIENTS: &[Self] = &[
         Self::Unverifiable,
         Self::Unreachable,
         Self::Plaintext,
@@ -137,17 +137,8 @@ impl Verdict {
         Self::Admitted,
     ];
 
-    /// Those on a server, in the order in which they are checked.
-    pub const OF_SERVERS: [Self; 8] = [
-        Self::Unverifiable,
-        Self::Unreachable,
-        Self::Plaintext,
-        Self::Expired,
-        Self::Foreign,
-        Self::StillOld,
-        Self::OldAuthorities,
-        Self::Current,
-    ];
+    /// Those on a server, in the order in which they are checked: the first of [`Self::ALL`].
+    pub const OF_SERVERS: &[Self] = Self::ALL.split_at(8).0;
 
     /// The verdict's name in logs and machine-readable output.
     #[must_use]

@@ -14,6 +14,8 @@ mod p521_exchange;
 mod probe;
 mod ssl_request;
 mod supported;
+#[cfg(test)]
+pub(crate) mod test_server;
 mod turns;
 
 use std::time::{Duration, SystemTime};

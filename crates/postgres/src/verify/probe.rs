@@ -304,37 +304,22 @@ fn is_about_certificate(error: &io::Error) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
     use std::time::Duration;
 
     use dev_agent::{Authority, Entry, Svid};
-    use rustls::ServerConfig;
-    use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer};
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
-    use tokio_rustls::TlsAcceptor;
     use tokio_rustls::server::TlsStream;
 
     use super::*;
+    use crate::verify::test_server::accepted;
 
     /// A server that does a handshake, and then `then`.
     async fn asked<F>(svid: Svid, then: impl FnOnce(TlsStream<DuplexStream>) -> F) -> Answer
     where
         F: Future<Output = ()>,
     {
-        let (ours, mut theirs) = tokio::io::duplex(1 << 16);
-        let chain = svid.chain.into_iter().map(CertificateDer::from).collect();
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let config = ServerConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_no_client_auth()
-            .with_single_cert(chain, PrivatePkcs8KeyDer::from(svid.key).into())
-            .unwrap();
-        let server = async {
-            theirs.read_exact(&mut [0; 8]).await.unwrap();
-            theirs.write_all(b"S").await.unwrap();
-            then(TlsAcceptor::from(Arc::new(config)).accept(theirs).await.unwrap()).await;
-        };
+        let (ours, theirs) = tokio::io::duplex(1 << 16);
+        let server = async { then(accepted(theirs, svid).await).await };
         tokio::join!(ask(ours, Instant::now() + LIMIT), server).0
     }
 

@@ -186,10 +186,7 @@ impl<A: Agent> Supervisor<A> {
     }
 
     pub(super) fn withdraw(&mut self) {
-        let withdrawn = match &self.source.state.borrow().identity {
-            Identity::Current(material) => Some(Arc::clone(material)),
-            _ => None,
-        };
+        let withdrawn = self.source.state.borrow().identity.current().cloned();
         let is_news = self.is_news("not registered");
         if let Some(material) = &withdrawn {
             let (fix, command) = entry_again(material);
