@@ -9,6 +9,7 @@ use tokio::time::Instant;
 use super::{Failure, MISUSED, Settings, load, on_one_thread, say};
 use crate::config::Environment;
 use crate::daemon::{self, Fetched, Publication, PublishedBy};
+use crate::tokens::Writer;
 use crate::{telemetry, timing};
 
 /// Returns to the start of the line, and clears it.
@@ -67,10 +68,11 @@ pub(super) fn run(
             continue;
         };
         let left = timing::roughly(expires.duration_since(timing::now()).unwrap_or_default());
-        let remark = match token.unverified {
-            _ if token.is_earlier => "  (written earlier; the agent could not be asked)".to_owned(),
-            Some(why) => format!("  (signature not verified: {why})"),
-            None => String::new(),
+        let remark = match (token.by, token.unverified) {
+            (Writer::Earlier, _) => "  (written earlier; the agent could not be asked)".to_owned(),
+            (Writer::Another, _) => "  (written by another pgsvid)".to_owned(),
+            (Writer::Here, Some(why)) => format!("  (signature not verified: {why})"),
+            (Writer::Here, None) => String::new(),
         };
         say(&format!("token  expires in {left}  →  {}{remark}", token.file));
     }

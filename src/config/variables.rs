@@ -1,6 +1,6 @@
 //! The environment variables with which a driver finds the published files (measured and read: docs/clients.md).
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::path::Path;
 
 use super::Config;
@@ -116,7 +116,7 @@ impl Config {
     /// How well the driver reads the key of this section; 0 is best, and `None` means not at all.
     fn rank(&self, driver: Driver, service: &service_file::Settings) -> Option<u8> {
         let key = self.place.files().find(|file| file.name == service.private_key)?;
-        let is_pem_by_name = || Path::new(&key.name).extension().is_some_and(|it| it == "pem");
+        let extension = Path::new(&key.name).extension().and_then(OsStr::to_str);
         match (driver, &key.content) {
             (Driver::Libpq, Content::Key | Content::Combined) | (Driver::Jdbc, Content::KeyDer) => {
                 Some(0)
@@ -124,7 +124,10 @@ impl Config {
             // lib/pq does not read a key in DER, and pgjdbc needs the password of a store in its URL.
             (Driver::Libpq, Content::KeyDer) | (Driver::Jdbc, Content::KeyStore { .. }) => Some(1),
             // From 42.7.9 on; a key of an elliptic curve needs an option in the URL, too.
-            (Driver::Jdbc, Content::Key) if is_pem_by_name() => Some(2),
+            (Driver::Jdbc, Content::Key) if extension == Some("pem") => Some(2),
+            // These names mean PKCS#12, and others are for versions from 42.7.13 on.
+            (Driver::Jdbc, Content::Key) if matches!(extension, Some("p12" | "pfx")) => None,
+            (Driver::Jdbc, Content::Key) => Some(3),
             _ => None,
         }
     }
@@ -181,7 +184,7 @@ mod tests {
             of(Driver::Jdbc, Some("none"), BOTH),
             Err(NoVariables::NoSuchService { name: "none".to_owned(), known })
         );
-        let toml = "[files]\nprivate_key = 'a.key'\n[files.service]\nname = 'db'\n";
+        let toml = "[files]\nprivate_key = 'a.p12'\n[files.service]\nname = 'db'\n";
         assert!(matches!(of(Driver::Jdbc, None, toml), Err(NoVariables::OtherKey { .. })));
     }
 }

@@ -29,7 +29,7 @@ pub struct Fetched {
     pub material: Arc<Material>,
     /// Who published it.
     pub by: Publication,
-    /// The files with tokens, and that of the JWT bundle; none if another instance holds the directory, which writes them.
+    /// The files with tokens, and that of the JWT bundle.
     pub tokens: Vec<tokens::Kept>,
 }
 
@@ -96,7 +96,12 @@ async fn attempt(
             ));
         }
         Err(error) if is_locked(&error) => {
-            return another(&confined.config, watching, progress).await;
+            let Confined { mut config, .. } = confined;
+            let wanted = config.tokens.take();
+            let material = another(&config, watching, progress).await?;
+            published.store(true, Ordering::Relaxed);
+            let tokens = tokens(wanted, &material, true, progress).await?;
+            return Ok(Fetched { material, by: Publication::Another, tokens });
         }
         Err(error) => return Err(error),
     };
@@ -121,18 +126,7 @@ async fn attempt(
     match (once, refusal) {
         (Ok((material, by)), _) => {
             published.store(true, Ordering::Relaxed);
-            if wanted.is_some() {
-                progress
-                    .send_replace("the agent has not answered the request for tokens".to_owned());
-            }
-            let tokens = match (wanted, material.spiffe_id()) {
-                (Some(wanted), Some(spiffe_id)) => {
-                    tokens::once(&wanted, &spiffe_id.to_string(), progress)
-                        .await
-                        .map_err(|failure| with_remedy(&failure))?
-                }
-                _ => Vec::new(),
-            };
+            let tokens = tokens(wanted, &material, false, progress).await?;
             Ok(Fetched { material, by: Publication::Here(by), tokens })
         }
         (Err(NotPublished::SourceEnded), Some(refusal)) => {
@@ -140,6 +134,22 @@ async fn attempt(
         }
         (Err(error), _) => Err(error.into()),
     }
+}
+
+/// Writes the tokens of the identity. `is_shared` as for [`tokens::once`].
+async fn tokens(
+    wanted: Option<tokens::Settings>,
+    material: &Material,
+    is_shared: bool,
+    progress: &watch::Sender<String>,
+) -> anyhow::Result<Vec<tokens::Kept>> {
+    let (Some(wanted), Some(spiffe_id)) = (wanted, material.spiffe_id()) else {
+        return Ok(Vec::new());
+    };
+    progress.send_replace("the agent has not answered the request for tokens".to_owned());
+    tokens::once(&wanted, &spiffe_id.to_string(), is_shared, progress)
+        .await
+        .map_err(|failure| with_remedy(&failure))
 }
 
 /// The certificates are published by then; only the tokens are missing.
@@ -170,7 +180,7 @@ async fn another(
     config: &Config,
     watching: &Watching,
     progress: &watch::Sender<String>,
-) -> anyhow::Result<Fetched> {
+) -> anyhow::Result<Arc<Material>> {
     let waiting = "another pgsvid holds the directory; waiting for its set";
     let renewal = "another pgsvid holds the directory, and its set has less than half of its lifetime left; waiting for a newer one";
     let mut said = false;
@@ -179,8 +189,7 @@ async fn another(
     loop {
         match publish::peek(publish, config.source.expectations(), timing::now()) {
             Ok(Some(material)) if rotation::is_young(&material, timing::now()) => {
-                let material = Arc::new(material);
-                return Ok(Fetched { material, by: Publication::Another, tokens: Vec::new() });
+                return Ok(Arc::new(material));
             }
             Ok(Some(_)) => drop(progress.send_replace(renewal.to_owned())),
             Ok(None) => drop(progress.send_replace(waiting.to_owned())),

@@ -4,7 +4,7 @@
 //! It receives its order, and sends its report, over the socket that is its standard input. If it executes a command, it sends no
 //! report: the execution closes the socket.
 
-use std::fs::{DirEntry, File};
+use std::fs::File;
 use std::io::{self, Read as _, Write as _};
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::net::UnixStream;
@@ -13,7 +13,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use nix::sys::signal::SigSet;
-use nix::unistd::{Gid, Uid, close, setgid, setgroups, setuid};
+use nix::unistd::{Gid, Uid, setgid, setgroups, setuid};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{
     Signal, geteuid, pidfd_send_signal, set_parent_process_death_signal, setsid,
@@ -21,6 +21,7 @@ use rustix::process::{
 use rustix::thread::{CapabilitySet, CapabilitySets, set_capabilities};
 
 use super::{Action, End, Hook, User, pid_file, signal};
+use crate::sandbox::Descriptors;
 
 /// The value of the parent's environment variable that makes the program carry out a run instead of being the daemon.
 pub const LINE: &str = "hook";
@@ -28,8 +29,6 @@ pub const LINE: &str = "hook";
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 /// How long a process is watched after a signal to reload: a program that does not handle the signal is ended by it.
 const WATCHED: Duration = Duration::from_millis(200);
-/// How many descriptors are closed if the kernel does not tell which are open.
-const MOST_WITHOUT_PROC: i32 = 1024;
 /// The signals that are sent to end a process.
 const ENDING: [Signal; 3] = [Signal::INT, Signal::QUIT, Signal::TERM];
 
@@ -66,7 +65,8 @@ impl Report {
 /// process. Returns whether a signal was sent and the report was written.
 #[must_use]
 pub fn carry_out() -> bool {
-    close_inherited();
+    // A hook must not inherit what the starter of pgsvid has left open.
+    Descriptors::inherited().close();
     let Ok(mut line) = io::stdin().as_fd().try_clone_to_owned().map(UnixStream::from) else {
         return false;
     };
@@ -87,21 +87,6 @@ fn received(line: &mut UnixStream) -> io::Result<(u64, Hook)> {
     let mut hook = vec![0; length];
     line.read_exact(&mut hook)?;
     Ok((u64::from_le_bytes(generation), serde_json::from_slice(&hook)?))
-}
-
-/// Closes everything but the three standard streams: a hook must not inherit what the starter of pgsvid has left open.
-fn close_inherited() {
-    let number =
-        |entry: io::Result<DirEntry>| entry.ok()?.file_name().to_str()?.parse::<i32>().ok();
-    let open: Vec<i32> = match std::fs::read_dir("/proc/self/fd") {
-        Ok(entries) => entries.filter_map(number).collect(),
-        // Without /proc.
-        Err(_) => (0..MOST_WITHOUT_PROC).collect(),
-    };
-    for descriptor in open.into_iter().filter(|descriptor| *descriptor > 2) {
-        // Fails for the descriptor of /proc/self/fd itself, which is closed already.
-        let _ = close(descriptor);
-    }
 }
 
 fn carry_out_run(hook: &Hook, generation: u64) -> End {

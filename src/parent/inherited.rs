@@ -14,6 +14,7 @@ use super::channel::{
 use super::settings::Settings;
 use super::signals;
 use crate::hooks::{MOST, Request, SetSum, Table};
+use crate::sandbox::Descriptors;
 
 /// How long the parent may take to send the numbers of hooks. It has no other work at that time.
 const ANSWER_LIMIT: Duration = Duration::from_secs(30);
@@ -28,9 +29,11 @@ pub struct Channel {
 }
 
 impl Channel {
-    /// Takes over the channel that this process inherited from its parent. Call it before any other thread is started. From here
-    /// on the kernel kills this process when its parent dies.
+    /// Takes over the channel that this process inherited from its parent, and closes what else it inherited: with `exec` that
+    /// is the application's, such as sockets that systemd has opened. Call it before any other thread is started, and before
+    /// anything is opened. From here on the kernel kills this process when its parent dies.
     pub fn inherited(variable: Option<&OsString>) -> io::Result<Self> {
+        Descriptors::inherited().close();
         let stream = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
         if stream.peer_addr().is_err() {
             return Err(io::Error::other(format!(

@@ -1,8 +1,10 @@
 //! One daemon: start it, give it orders, and wait for it.
 
-use std::ffi::OsString;
+use std::env;
+use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::process::ExitStatus;
@@ -23,6 +25,29 @@ use crate::hooks::Answer;
 const AT_A_TIME: usize = 8192;
 const REQUESTS_AT_A_TIME: usize = 64;
 
+/// The variables of the daemon of `exec`, or how they begin: those of the configuration, of the service manager, of Kubernetes, and
+/// of the libraries with which it runs.
+const VARIABLES: [&str; 14] = [
+    "PGSVID_",
+    "SPIFFE_ENDPOINT_SOCKET",
+    "PGHOST",
+    "PGPORT",
+    "PGUSER",
+    "PGDATABASE",
+    "NOTIFY_SOCKET",
+    "WATCHDOG_",
+    "KUBERNETES_SERVICE_",
+    "RUST_",
+    "LD_",
+    "TZ",
+    "RES_OPTIONS",
+    "LOCALDOMAIN",
+];
+
+fn concerns_daemon(name: &OsStr) -> bool {
+    VARIABLES.iter().any(|known| name.as_bytes().starts_with(known.as_bytes()))
+}
+
 pub(super) struct Daemon {
     pid: Pid,
     stream: UnixStream,
@@ -39,7 +64,8 @@ pub(super) struct Daemon {
 }
 
 impl Daemon {
-    /// Starts it with the arguments of this process. If it `hides`, no signal of a terminal reaches it.
+    /// Starts it with the arguments of this process. If it `hides`, no signal of a terminal reaches it, and it gets no variable of
+    /// the application.
     pub(super) fn start(
         arguments: &[OsString],
         predecessor: Option<&Predecessor>,
@@ -49,6 +75,10 @@ impl Daemon {
         let mut command = itself(arguments);
         if hides {
             command.process_group(0);
+            // The rest is the application's, such as a password.
+            for (name, _) in env::vars_os().filter(|(name, _)| !concerns_daemon(name)) {
+                command.env_remove(name);
+            }
         }
         let child = command
             .args(arguments.iter().skip(1))

@@ -5,19 +5,23 @@
 
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
-use rustix::fs::{AtFlags, FileType};
+use rustix::fs::{AtFlags, FileType, FlockOperation, Mode, OFlags};
 use rustix::io::{Errno, retry_on_intr};
 use zeroize::Zeroizing;
 
 use super::directory_path::{self, Trust};
-use super::error::Error;
+use super::error::{Error, errno};
 use super::generation::{create, read_back};
 use super::kept::read;
 use super::seam;
 
 /// The prefix of a file that is not complete yet. A killed run may leave one behind; the next write removes it.
 const UNFINISHED: &str = "..new-";
+/// How long another process that writes the same file is waited for, and how often its file is looked at.
+const OTHERS: Duration = Duration::from_secs(2);
+const LOOK_AGAIN: Duration = Duration::from_millis(5);
 
 /// A file, and its attributes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -101,30 +105,45 @@ impl SingleFile {
             let is = "is a directory".to_owned();
             return Err(Error::InTheWay { path: self.path.clone(), is });
         }
+        let until = Instant::now() + OTHERS;
+        let held = loop {
+            clear(&within, &unfinished, until).map_err(step("remove", &unfinished))?;
+            match self.fill(&within, &unfinished, bytes) {
+                Ok(Some(held)) => break held,
+                Ok(None) if Instant::now() < until => {}
+                Ok(None) => return Err(step("lock", &unfinished)(Errno::AGAIN)),
+                Err(error) => {
+                    let _ = clear(&within, &unfinished, Instant::now());
+                    return Err(error);
+                }
+            }
+        };
         seam::step();
-        match rustix::fs::unlinkat(&within, unfinished.as_str(), AtFlags::empty()) {
-            Ok(()) | Err(Errno::NOENT) => {}
-            Err(cause) => return Err(step("remove", &unfinished)(cause)),
-        }
-        let written = self.fill(&within, &unfinished, bytes).and_then(|()| {
-            seam::step();
-            rustix::fs::renameat(&within, unfinished.as_str(), &within, name.as_str())
-                .map_err(step("rename", &unfinished))
-        });
-        if let Err(error) = written {
-            let _ = rustix::fs::unlinkat(&within, unfinished.as_str(), AtFlags::empty());
-            return Err(error);
-        }
+        rustix::fs::renameat(&within, unfinished.as_str(), &within, name.as_str())
+            .map_err(step("rename", &unfinished))
+            .inspect_err(|_| {
+                let _ = rustix::fs::unlinkat(&within, unfinished.as_str(), AtFlags::empty());
+            })?;
+        drop(held);
         seam::step();
         retry_on_intr(|| rustix::fs::fsync(&within)).map_err(step("sync", ""))
     }
 
-    fn fill(&self, within: &OwnedFd, name: &str, bytes: &[u8]) -> Result<(), Error> {
+    /// Creates the unfinished file, and returns it locked; `None` if another process was faster.
+    fn fill(&self, within: &OwnedFd, name: &str, bytes: &[u8]) -> Result<Option<OwnedFd>, Error> {
         let path = self.directory().join(name);
-        let (found, _) = create(within, name, bytes, self.mode, self.group)
-            .and_then(|file| read_back(within, name, file))
-            .map_err(|(action, cause)| Error::Step { action, path: path.clone(), cause })?;
-        if *found == *bytes { Ok(()) } else { Err(Error::NotWritten { path }) }
+        let failed = |(action, cause)| Error::Step { action, path: path.clone(), cause };
+        let file = match create(within, name, bytes, self.mode, self.group) {
+            Err((_, Errno::EXIST)) => return Ok(None),
+            created => created.map_err(failed)?,
+        };
+        let held =
+            OwnedFd::from(file.try_clone().map_err(|error| failed(("open", errno(&error))))?);
+        if !lock(within, name, &held) {
+            return Ok(None);
+        }
+        let (found, _) = read_back(within, name, file).map_err(failed)?;
+        if *found == *bytes { Ok(Some(held)) } else { Err(Error::NotWritten { path }) }
     }
 
     fn open(&self, ours: u32) -> Result<(OwnedFd, Trust), Error> {
@@ -141,6 +160,40 @@ impl SingleFile {
         let name = self.path.file_name().and_then(|name| name.to_str()).map(str::to_owned);
         let (path, is) = (self.path.clone(), "is not the path of a file".to_owned());
         name.ok_or(Error::InTheWay { path, is })
+    }
+}
+
+/// Removes the unfinished file that a killed run has left. One that another process is writing has a lock; it is waited for.
+fn clear(within: &OwnedFd, name: &str, until: Instant) -> Result<(), Errno> {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    loop {
+        seam::step();
+        // What cannot be opened, such as a link, is no file of pgsvid's.
+        if let Ok(found) = rustix::fs::openat(within, name, flags, Mode::empty())
+            && !lock(within, name, &found)
+        {
+            if Instant::now() >= until {
+                return Err(Errno::AGAIN);
+            }
+            std::thread::sleep(LOOK_AGAIN);
+            continue;
+        }
+        return match rustix::fs::unlinkat(within, name, AtFlags::empty()) {
+            Ok(()) | Err(Errno::NOENT) => Ok(()),
+            Err(cause) => Err(cause),
+        };
+    }
+}
+
+/// Locks the file, and returns whether it is still the one with this name: only who has its lock may remove or rename it. A file
+/// system without locks does not keep others out.
+fn lock(within: &OwnedFd, name: &str, file: &OwnedFd) -> bool {
+    if rustix::fs::flock(file, FlockOperation::NonBlockingLockExclusive) == Err(Errno::WOULDBLOCK) {
+        return false;
+    }
+    match (rustix::fs::statat(within, name, AtFlags::SYMLINK_NOFOLLOW), rustix::fs::fstat(file)) {
+        (Ok(there), Ok(held)) => (there.st_dev, there.st_ino) == (held.st_dev, held.st_ino),
+        _ => false,
     }
 }
 
@@ -180,6 +233,27 @@ mod tests {
             assert_eq!(std::fs::read_dir(place.path()).unwrap().count(), 1, "{steps}");
         }
         assert!((1..20).contains(&whole), "{whole}");
+    }
+
+    #[test]
+    fn t19_two_processes_that_write_the_same_file_leave_a_whole_one() {
+        let place = tempfile::tempdir().unwrap();
+        let file = file(place.path());
+        file.write(&[0; 20_000]).unwrap();
+        std::thread::scope(|scope| {
+            let writers = [1_u8, 2].map(|byte| {
+                let file = &file;
+                scope.spawn(move || (0..100).try_for_each(|_| file.write(&[byte; 20_000])))
+            });
+            while writers.iter().any(|writer| !writer.is_finished()) {
+                let found = contents(&file).unwrap();
+                assert!(found.len() == 20_000 && found.iter().all(|byte| *byte == found[0]));
+            }
+            for writer in writers {
+                writer.join().unwrap().unwrap();
+            }
+        });
+        assert_eq!(std::fs::read_dir(place.path()).unwrap().count(), 1);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! What the process forbids itself: core dumps, files and ports that it does not need, other programs, and root's powers.
+//! What the process forbids itself: core dumps, what its starter has left open, files and ports that it does not need, other programs, and root's powers.
 //!
 //! [`enter`] is called once, before any other thread runs: threads inherit a sandbox, and a running thread cannot be put into
 //! one. What the kernel does not support is left out and reported, never silently.
@@ -7,6 +7,7 @@ mod access;
 mod arguments;
 mod calls;
 mod capabilities;
+mod descriptors;
 mod dumps;
 mod making;
 
@@ -14,6 +15,7 @@ use std::os::fd::RawFd;
 use std::path::PathBuf;
 
 pub use access::Barriers;
+pub use descriptors::Descriptors;
 pub use dumps::{keep_out_of_dumps, stay_out_of_dumps};
 
 /// The configuration of the sandbox.

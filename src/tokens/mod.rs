@@ -26,7 +26,7 @@ pub use failure::Failure;
 pub use feed::Bundles;
 pub use keys::{Keys, Proof};
 pub use obtain::{Obtained, bundles, obtain};
-pub use once::{Kept, once};
+pub use once::{Kept, Writer, once};
 pub use report::LEFT_OUT_FIX;
 pub use run::Tokens;
 pub use settings::{Bundle, Format, Settings, Token};

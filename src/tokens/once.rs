@@ -20,7 +20,7 @@ use crate::timing::{self, Backoff};
 /// First and longest back-off after a failure that may go away.
 const AGAIN: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(5));
 
-/// A file that was written, or that an earlier run has left and that is still good.
+/// A file that was written, or that holds a token with more than half of its life left.
 #[derive(Debug, Clone)]
 pub struct Kept {
     /// Its path.
@@ -29,20 +29,33 @@ pub struct Kept {
     pub expires: Option<SystemTime>,
     /// Why the token's signature is not verified; `None` if it is.
     pub unverified: Option<String>,
-    /// Whether the agent could not be asked, and the file is an earlier one with half of its life left.
-    pub is_earlier: bool,
+    /// Who has written it.
+    pub by: Writer,
+}
+
+/// Who has written a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Writer {
+    /// This process.
+    Here,
+    /// An earlier one, and the agent could not be asked now.
+    Earlier,
+    /// Another process that keeps it.
+    Another,
 }
 
 /// Writes everything for this SPIFFE ID. What the agent cannot give now is asked for again and again; the caller limits the
-/// time. Fails at once if that would change nothing.
+/// time. Fails at once if that would change nothing. `is_shared` means that another process may keep the same files: a token
+/// with more than half of its life left is not replaced.
 pub async fn once(
     settings: &Settings,
     spiffe_id: &str,
+    is_shared: bool,
     progress: &watch::Sender<String>,
 ) -> Result<Vec<Kept>, Failure> {
     let mut backoff = Backoff::new(AGAIN.0, AGAIN.1);
     loop {
-        match attempt(settings, spiffe_id).await {
+        match attempt(settings, spiffe_id, is_shared).await {
             Err(failure @ Failure::Agent(_)) if !failure.is_permanent() => {
                 progress.send_replace(failure.to_string());
                 sleep(backoff.delay()).await;
@@ -52,7 +65,11 @@ pub async fn once(
     }
 }
 
-async fn attempt(settings: &Settings, spiffe_id: &str) -> Result<Vec<Kept>, Failure> {
+async fn attempt(
+    settings: &Settings,
+    spiffe_id: &str,
+    is_shared: bool,
+) -> Result<Vec<Kept>, Failure> {
     let client = JwtClient::new(settings.endpoint.clone());
     let keys = match (bundles(&client, spiffe_id).await, &settings.bundle) {
         (Err(failure), Some(_)) => return Err(failure),
@@ -62,6 +79,11 @@ async fn attempt(settings: &Settings, spiffe_id: &str) -> Result<Vec<Kept>, Fail
     for token in &settings.tokens {
         let mut output = Output::new(token.file.clone());
         let (file, hint) = (token.file.path.display().to_string(), settings.hint.as_deref());
+        if is_shared && let Some(claims) = earlier(&output, token, spiffe_id).await {
+            let expires = Some(claims.expires);
+            kept.push(Kept { file, expires, unverified: None, by: Writer::Another });
+            continue;
+        }
         let obtained = obtain(&client, &token.audience, spiffe_id, hint, timing::now).await;
         let obtained = match obtained {
             Ok(obtained) => obtained,
@@ -70,7 +92,7 @@ async fn attempt(settings: &Settings, spiffe_id: &str) -> Result<Vec<Kept>, Fail
                     return Err(error.into());
                 };
                 let expires = Some(claims.expires);
-                kept.push(Kept { file, expires, unverified: None, is_earlier: true });
+                kept.push(Kept { file, expires, unverified: None, by: Writer::Earlier });
                 continue;
             }
             Err(failure) => return Err(failure),
@@ -83,14 +105,14 @@ async fn attempt(settings: &Settings, spiffe_id: &str) -> Result<Vec<Kept>, Fail
         output.put(Zeroizing::new(obtained.token.as_bytes().to_vec())).await?;
         let expires = Some(obtained.claims.expires);
         info!(event = "token-written", file, spiffe_id, unverified, "token written");
-        kept.push(Kept { file, expires, unverified, is_earlier: false });
+        kept.push(Kept { file, expires, unverified, by: Writer::Here });
     }
     if let (Some(bundle), Ok(keys)) = (&settings.bundle, &keys) {
         let (bytes, count) = keys.render(bundle.format, spiffe_id)?;
         let file = bundle.file.path.display().to_string();
         Output::new(bundle.file.clone()).put(Zeroizing::new(bytes)).await?;
         info!(event = "jwt-bundle-written", file, keys = count, "JWT bundle written");
-        kept.push(Kept { file, expires: None, unverified: None, is_earlier: false });
+        kept.push(Kept { file, expires: None, unverified: None, by: Writer::Here });
     }
     Ok(kept)
 }

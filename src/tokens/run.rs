@@ -93,7 +93,11 @@ impl Tokens {
 
     /// Runs until `stop`. Fails only if a directory was replaced: the next process can use the new one.
     pub async fn run(mut self, stop: CancellationToken) -> Result<(), publish::Error> {
-        let feed = feed::run(Arc::clone(&self.client), self.identity.clone(), self.known.clone());
+        let client = Arc::clone(&self.client);
+        let feed = feed::run(Arc::clone(&client), self.identity.clone(), self.known.clone());
+        let feed = std::pin::pin!(feed);
+        // Every message costs the check of each key set in it.
+        let feed = client.counted(feed);
         tokio::select! {
             () = stop.cancelled() => Ok(()),
             error = self.work() => Err(error),

@@ -53,19 +53,20 @@ pub(super) fn of_section(
     findings
 }
 
-/// What pgjdbc does with a key in PEM.
+/// What pgjdbc does with a key in PEM. By the name it looks for PEM from 42.7.9 on, and in the file itself from 42.7.13 on.
 fn pgjdbc_with_pem(name: &str, kind: Option<&str>) -> String {
-    let der =
-        "pgjdbc needs a section with the key in DER ([[files.extra]] with content = \"der-key\")";
-    if !has_extension(name, &["pem"]) {
-        return der.to_owned();
-    }
-    match kind {
-        Some(kind) if kind.starts_with("EC ") => {
-            "pgjdbc reads it from 42.7.9 on, with pemKeyAlgorithm=EC in its URL".to_owned()
-        }
-        Some(kind) if kind.starts_with("RSA ") => "pgjdbc reads it from 42.7.9 on".to_owned(),
-        _ => der.to_owned(),
+    let der = "a section with the key in DER ([[files.extra]] with content = \"der-key\")";
+    let option = match kind {
+        Some(kind) if kind.starts_with("EC ") => ", with pemKeyAlgorithm=EC in its URL",
+        Some(kind) if kind.starts_with("RSA ") => "",
+        _ => return format!("pgjdbc needs {der}"),
+    };
+    if has_extension(name, &["pem"]) {
+        format!("pgjdbc reads it from 42.7.9 on{option}")
+    } else if has_extension(name, &["p12", "pfx"]) {
+        format!("pgjdbc takes it for PKCS#12, and needs {der}")
+    } else {
+        format!("pgjdbc reads it from 42.7.13 on{option}, and before needs {der}")
     }
 }
 

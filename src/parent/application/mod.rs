@@ -17,9 +17,10 @@ pub use course::{NO_SET, OWN_FAILURE};
 use process::Running;
 
 use super::report::Report;
-use super::settings::Settings;
+use super::settings::{OnRotation, Settings};
 use super::signals::Caught;
 use crate::hooks::{Answer, End, Request, SetSum};
+use crate::sandbox::Descriptors;
 
 /// Most reports that are kept for the next daemon.
 const KEPT: usize = 16;
@@ -29,6 +30,8 @@ pub(super) struct Application<'a> {
     arguments: &'a [OsString],
     course: Course,
     process: Option<Running>,
+    /// What the application inherits, until no other start of it can follow.
+    descriptors: Descriptors,
     /// What the daemon is to log.
     reports: Vec<Report>,
     /// The request that is answered once the application has been started again: its token, the daemon, and its begin.
@@ -38,8 +41,10 @@ pub(super) struct Application<'a> {
 }
 
 impl<'a> Application<'a> {
+    /// Call it before this process opens anything.
     pub(super) fn new(arguments: &'a [OsString]) -> Self {
         Self {
+            descriptors: Descriptors::inherited(),
             arguments,
             course: Course::new(Instant::now()),
             process: None,
@@ -157,10 +162,15 @@ impl<'a> Application<'a> {
 
     fn start(&mut self) {
         let Some(settings) = self.course.settings() else { return };
+        let restarts = settings.on_rotation == OnRotation::Restart;
         match Running::start(self.arguments, settings) {
             Ok(process) => {
                 self.report(Report::Started(process.pid()));
                 self.process = Some(process);
+                // A socket that the application closes is closed for its clients.
+                if !restarts {
+                    std::mem::take(&mut self.descriptors).close();
+                }
             }
             Err(error) => {
                 self.report(Report::NotStarted(error.raw_os_error().unwrap_or_default()));

@@ -43,6 +43,11 @@ impl JwtClient {
         Ok((JwtBundleStream(messages), JwtBundles(first)))
     }
 
+    /// A future whose processor time is the agent's: what follows from its messages.
+    pub fn counted<F: Future + Unpin>(&self, future: F) -> impl Future<Output = F::Output> {
+        self.allowance.counted(future)
+    }
+
     async fn call(&self, call: Call) -> Result<(Messages, Zeroizing<Vec<u8>>), Error> {
         self.allowance.enough().await;
         let opened = channel::open(&self.endpoint, &self.allowance, call);

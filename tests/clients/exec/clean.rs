@@ -4,9 +4,9 @@ use std::os::linux::net::SocketAddrExt as _;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::time::Duration;
 
-use test_support::{LIMIT, Program};
+use test_support::{LIMIT, Process, Program};
 
-use super::{Exec, PGSVID};
+use super::{Exec, PGSVID, daemon};
 
 /// What a process has got from its starter: signals, rights, limits, descriptors, variables, and whether it may be traced.
 const ASKS: &str = "grep -E '^(Sig(Blk|Ign|Cgt)|Cap|NoNewPrivs|Seccomp|Uid|Gid|Groups|Umask|Threads)' /proc/self/status\n\
@@ -88,4 +88,32 @@ fn j13_sockets_that_a_service_manager_has_opened_are_the_applications() {
     let mut words = output.split_whitespace();
     assert_eq!(words.next(), words.next(), "{output}");
     assert_eq!(words.next(), Some("/dev/null"));
+}
+
+/// A password among the application's variables, and a file that its starter has left open.
+#[test]
+fn b121_what_the_application_inherits_is_out_of_the_daemons_reach() {
+    let exec = Exec::new();
+    exec.other.write("secret", "secret", 0o600);
+    let secret = exec.other.join("secret");
+    let pgsvid = Program::reachable(PGSVID).display().to_string();
+    let given = exec.arguments(&[], &["/bin/sh", "-c", "cat <&7; echo $DB_PASSWORD; sleep 600"]);
+    let script = format!("exec 7< {}; exec \"$@\"", secret.display());
+    let arguments = ["-c", &script, "sh", &pgsvid].map(str::to_owned).into_iter().chain(given);
+    let program = Program::spawn("/bin/sh", arguments, &[("DB_PASSWORD", "hunter2")]);
+    program.wait_for_text(LIMIT, "hunter2");
+    assert!(program.standard_output().contains("secret"));
+    let has_open = |process: Process| {
+        let entries = std::fs::read_dir(format!("/proc/{}/fd", process.0)).unwrap();
+        let links = entries.filter_map(|entry| std::fs::read_link(entry.ok()?.path()).ok());
+        links.into_iter().any(|link| link == secret)
+    };
+    let (first, daemon) = (Process(program.pid()), daemon(&program));
+    assert!(!has_open(daemon));
+    let variables = std::fs::read(format!("/proc/{}/environ", daemon.0)).unwrap();
+    let variables = String::from_utf8_lossy(&variables);
+    assert!(!variables.contains("hunter2") && !variables.contains("DB_PASSWORD"), "{variables}");
+    // The first process only keeps it for an application that it may have to start again.
+    test_support::eventually(LIMIT, "the first process closes it", || !has_open(first));
+    assert_eq!(program.terminate(LIMIT).code(), Some(143));
 }
