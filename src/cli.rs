@@ -362,8 +362,8 @@ impl From<anyhow::Error> for Failure {
     }
 }
 
-fn load(settings: Settings, environment: &Environment) -> Result<Config, Failure> {
-    Config::load(&settings.into(), environment)
+fn load(flags: impl Into<Flags>, environment: &Environment) -> Result<Config, Failure> {
+    Config::load(&flags.into(), environment)
         .map_err(|error| Failure { status: MISUSED, text: error.to_string() })
 }
 

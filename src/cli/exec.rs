@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 
 use super::{Failure, MISUSED, Settings, complain, load, not_kept, run_with, timeout};
-use crate::config::{Driver, Environment};
+use crate::config::{Driver, Environment, Flags};
 use crate::daemon::Application;
 use crate::hooks;
 use crate::parent::{self, Channel, Kept, OnRotation};
@@ -92,17 +92,18 @@ pub(super) fn run(
     let begins = given.saturating_sub(arguments.application.len());
     let begins = u16::try_from(begins)
         .map_err(|_| misused("there are too many arguments before the application".to_owned()))?;
-    let config = load(arguments.settings, environment)?;
-    if Application::name_is_taken(&config) {
-        let text = "something in the configuration has the name application, which exec uses for its application in log and status; give it another name";
-        return Err(misused(text.to_owned()));
-    }
     let driver = match arguments.env {
         Variables::Libpq => Driver::Libpq,
         Variables::Jdbc => Driver::Jdbc,
         Variables::Npgsql => Driver::Npgsql,
         Variables::None => Driver::Other,
     };
+    let flags = Flags { is_libpqs: driver == Driver::Libpq, ..arguments.settings.into() };
+    let config = load(flags, environment)?;
+    if Application::name_is_taken(&config) {
+        let text = "something in the configuration has the name application, which exec uses for its application in log and status; give it another name";
+        return Err(misused(text.to_owned()));
+    }
     let environment_of_driver = config
         .variables(driver, arguments.service.as_deref())
         .map_err(|error| misused(error.to_string()))?;

@@ -2,12 +2,16 @@
 //! refuses a login by certificate alone (PostgreSQL: `fe-connect.c`, `PQconninfoOptions` and `connectOptions2`;
 //! `fe-secure-openssl.c` and `fe-auth.c` for their effects).
 
+use std::collections::BTreeMap;
+
 use super::hosts::integer;
 
 /// The variables that libpq uses for parameters that the service leaves out.
-const VARIABLES: [(&str, &str); 23] = [
+const VARIABLES: [(&str, &str); 27] = [
     ("channel_binding", "PGCHANNELBINDING"),
+    ("client_encoding", "PGCLIENTENCODING"),
     ("connect_timeout", "PGCONNECT_TIMEOUT"),
+    ("dbname", "PGDATABASE"),
     ("gssdelegation", "PGGSSDELEGATION"),
     ("gssencmode", "PGGSSENCMODE"),
     ("host", "PGHOST"),
@@ -15,6 +19,7 @@ const VARIABLES: [(&str, &str); 23] = [
     ("load_balance_hosts", "PGLOADBALANCEHOSTS"),
     ("max_protocol_version", "PGMAXPROTOCOLVERSION"),
     ("min_protocol_version", "PGMINPROTOCOLVERSION"),
+    ("options", "PGOPTIONS"),
     ("port", "PGPORT"),
     ("require_auth", "PGREQUIREAUTH"),
     ("requirepeer", "PGREQUIREPEER"),
@@ -29,7 +34,10 @@ const VARIABLES: [(&str, &str); 23] = [
     ("sslnegotiation", "PGSSLNEGOTIATION"),
     ("sslrootcert", "PGSSLROOTCERT"),
     ("target_session_attrs", "PGTARGETSESSIONATTRS"),
+    ("user", "PGUSER"),
 ];
+/// Parameters that a service of pgsvid's always has.
+const OF_THE_SERVICE: [&str; 4] = ["sslcert", "sslkey", "sslmode", "sslrootcert"];
 
 /// Parameters with a fixed set of values.
 const CHOICES: [(&str, &[&str]); 8] = [
@@ -109,6 +117,31 @@ pub struct Flaw {
 #[must_use]
 pub fn variable(keyword: &str) -> Option<&'static str> {
     VARIABLES.iter().find(|(known, _)| *known == keyword).map(|(_, variable)| *variable)
+}
+
+/// Adds what libpq takes from the environment, because the service leaves it out.
+pub fn add_variables(
+    options: &mut BTreeMap<String, String>,
+    environment: impl Fn(&str) -> Option<String>,
+) {
+    for (keyword, variable) in VARIABLES {
+        if !OF_THE_SERVICE.contains(&keyword)
+            && !options.contains_key(keyword)
+            && let Some(value) = environment(variable).filter(|value| !value.is_empty())
+        {
+            options.insert(keyword.to_owned(), value);
+        }
+    }
+}
+
+/// The TLS versions between two values, as (1.2, 1.3): pgsvid has no others. The values are valid.
+#[must_use]
+pub fn tls_versions(least: Option<&str>, most: &str) -> (bool, bool) {
+    let rank = |version: &str| TLS.iter().position(|known| known.eq_ignore_ascii_case(version));
+    let least = rank(least.unwrap_or(LEAST_TLS)).unwrap_or(0);
+    let most = rank(most).unwrap_or(TLS.len());
+    let allows = |version| rank(version).is_some_and(|rank| least <= rank && rank <= most);
+    (allows("TLSv1.2"), allows("TLSv1.3"))
 }
 
 /// Checks every value. `value` returns the value in force for a keyword.

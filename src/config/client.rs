@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use super::file::{Client, File};
 use super::given::Resolver;
-use super::{Error, keys, rules};
+use super::{Environment, Error, keys, rules};
 use crate::companions::hosts::{self, integer};
-use crate::companions::parameters::flaws;
+use crate::companions::parameters::{self, flaws};
 use crate::companions::service_file;
 use crate::consumers::{ClientLogin, Dial, Host, TargetState};
-use crate::login::{Negotiation, Verify};
+use crate::login::{Negotiation, Verify, Versions};
 use crate::verify;
 
 /// The shortest and the longest time for one address, from `connect_timeout`, in seconds.
@@ -23,17 +23,18 @@ const LISTS: [&str; 2] = ["sslcrl", "sslcrldir"];
 const SESSION: [&str; 3] = ["options", "client_encoding", "replication"];
 
 /// Each configured login, in the order of the file. `names` are those of the other consumers; `follows_servers` means that one of
-/// them may be the server that a client reaches.
+/// them may be the server that a client reaches, and `is_libpqs` that the environment is that of an application with libpq.
 pub(super) fn clients(
     resolver: &Resolver<'_>,
     file: &File,
     services: &[service_file::Settings],
     names: &[&str],
     follows_servers: bool,
+    is_libpqs: bool,
 ) -> Result<Vec<ClientLogin>, Error> {
     let mut clients: Vec<ClientLogin> = Vec::new();
     for table in &file.client.0 {
-        let client = client(resolver, table, services, follows_servers)?;
+        let client = client(resolver, table, services, follows_servers, is_libpqs)?;
         let mut known = names.iter().copied().chain(clients.iter().map(|it| it.name.as_str()));
         if known.any(|name| name == client.name) {
             let why = format!("two consumers have the name {:?}: give each its own", client.name);
@@ -49,13 +50,17 @@ fn client(
     table: &Client,
     services: &[service_file::Settings],
     follows_servers: bool,
+    is_libpqs: bool,
 ) -> Result<ClientLogin, Error> {
     let name = table.name.as_deref().unwrap_or(keys::CLIENT_NAME.default_text());
     rules::name(name).map_err(|why| resolver.in_file(keys::CLIENT_NAME.name, why))?;
     let every = table.verify_every.as_deref().unwrap_or(keys::CLIENT_VERIFY_EVERY.default_text());
     let every = rules::interval(every)
         .map_err(|why| resolver.in_file(keys::CLIENT_VERIFY_EVERY.name, why))?;
-    let (key, options) = options(resolver, table, services)?;
+    let (key, mut options) = options(resolver, table, services)?;
+    if is_libpqs {
+        parameters::add_variables(&mut options, |name| text_of(resolver.environment, name));
+    }
     let settings = Settings {
         name: name.to_owned(),
         every,
@@ -63,6 +68,32 @@ fn client(
         follows_servers,
     };
     settings.login(&options).map_err(|why| resolver.in_file(key, why))
+}
+
+/// The login of a client with the only or first service, as this role and in this environment. `None` if the service names no host;
+/// an error if pgsvid cannot log in as libpq would.
+pub(super) fn login_as(
+    service: &service_file::Settings,
+    role: &str,
+    environment: &Environment,
+) -> Option<Result<ClientLogin, String>> {
+    let mut options = service.options.clone();
+    parameters::add_variables(&mut options, |name| text_of(environment, name));
+    options.insert("user".to_owned(), role.to_owned());
+    if !options.contains_key("host") && !options.contains_key("hostaddr") {
+        return None;
+    }
+    let settings = Settings {
+        name: service.name.clone(),
+        every: Duration::ZERO,
+        readiness: false,
+        follows_servers: false,
+    };
+    Some(settings.login(&options))
+}
+
+fn text_of(environment: &Environment, name: &str) -> Option<String> {
+    environment.get(name)?.to_str().map(str::to_owned)
 }
 
 /// libpq's keywords and values, and the key that they come from.
@@ -156,6 +187,7 @@ impl Settings {
         let session =
             SESSION.into_iter().map(|keyword| (keyword.to_owned(), given(keyword).to_owned()));
         let session = session.filter(|(_, value)| !value.is_empty() && value != "auto");
+        let least = options.get("ssl_min_protocol_version").map(String::as_str);
         let Self { name, every, readiness, follows_servers } = self;
         Ok(ClientLogin {
             name,
@@ -167,6 +199,17 @@ impl Settings {
             negotiation: match given("sslnegotiation") {
                 "direct" => Negotiation::Direct,
                 _ => Negotiation::Request,
+            },
+            versions: match parameters::tls_versions(least, given("ssl_max_protocol_version")) {
+                (true, true) => Versions::Both,
+                (true, false) => Versions::Tls12,
+                (false, true) => Versions::Tls13,
+                (false, false) => {
+                    return Err(format!(
+                        "ssl_max_protocol_version={}: pgsvid has no version of TLS below 1.2, so it cannot log in as the application does; raise it, or leave [client] out",
+                        given("ssl_max_protocol_version")
+                    ));
+                }
             },
             target,
             limit,

@@ -14,6 +14,8 @@ use crate::text::argument;
 pub struct Flags {
     pub config: Option<PathBuf>,
     pub helper_config: Option<PathBuf>,
+    /// Whether the environment is that of an application with libpq: what `[client]` tries depends on it.
+    pub is_libpqs: bool,
     pub endpoint: Option<String>,
     pub directory: Option<String>,
     pub group: Option<String>,
@@ -38,6 +40,7 @@ impl Flags {
         let Self {
             config,
             helper_config,
+            is_libpqs: _,
             endpoint,
             spiffe_id,
             hint,

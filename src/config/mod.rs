@@ -46,7 +46,7 @@ pub use variables::{Driver, NoVariables};
 
 use crate::companions::role_map::RoleMap;
 use crate::companions::service_file;
-use crate::consumers::verified;
+use crate::consumers::{ClientLogin, verified};
 use crate::material::{Expectations, Policy, Users};
 use crate::source::workload_api::Selection;
 use crate::{http, publish, rotation, sandbox, telemetry};
@@ -91,6 +91,17 @@ impl Config {
     #[must_use]
     pub fn service(&self) -> Option<&service_file::Settings> {
         self.services.first()
+    }
+
+    /// The login of a client with the first service, as this role and in this environment. `None` if there is no service, or it
+    /// names no host; an error with the reason if pgsvid cannot log in as libpq would.
+    #[must_use]
+    pub fn login_as(
+        &self,
+        role: &str,
+        environment: &Environment,
+    ) -> Option<Result<ClientLogin, String>> {
+        client::login_as(self.service()?, role, environment)
     }
 
     /// The files with passwords, each once for its key.
@@ -184,7 +195,7 @@ fn assemble(
         .collect();
     let names: Vec<&str> = consumers.iter().map(|it| it.name).collect();
     let follows = !(servers.is_empty() && poolers.is_empty());
-    let clients = client::clients(&resolver, file, &services, &names, follows)?;
+    let clients = client::clients(&resolver, file, &services, &names, follows, flags.is_libpqs)?;
     // A PgBouncer also connects to PostgreSQL, and Patroni to the other nodes, so they use the SVID as a client.
     let uses_as_client = !poolers.is_empty() || patroni.is_some() || !clients.is_empty();
     let is_client = !services.is_empty() || uses_as_client;

@@ -25,15 +25,11 @@ use crate::hooks::Answer;
 const AT_A_TIME: usize = 8192;
 const REQUESTS_AT_A_TIME: usize = 64;
 
-/// The variables of the daemon of `exec`, or how they begin: those of the configuration, of the service manager, of Kubernetes, and
-/// of the libraries with which it runs.
-const VARIABLES: [&str; 14] = [
-    "PGSVID_",
+/// How the variables of the daemon of `exec` begin: those of the configuration, of libpq (for `[client]`), of the service manager, of
+/// Kubernetes, and of the libraries with which it runs.
+const VARIABLES: [&str; 10] = [
+    "PG",
     "SPIFFE_ENDPOINT_SOCKET",
-    "PGHOST",
-    "PGPORT",
-    "PGUSER",
-    "PGDATABASE",
     "NOTIFY_SOCKET",
     "WATCHDOG_",
     "KUBERNETES_SERVICE_",
@@ -43,9 +39,12 @@ const VARIABLES: [&str; 14] = [
     "RES_OPTIONS",
     "LOCALDOMAIN",
 ];
+/// libpq's password, and the path of a file with passwords.
+const PASSWORDS: &str = "PGPASS";
 
 fn concerns_daemon(name: &OsStr) -> bool {
-    VARIABLES.iter().any(|known| name.as_bytes().starts_with(known.as_bytes()))
+    let begins = |known: &&str| name.as_bytes().starts_with(known.as_bytes());
+    VARIABLES.iter().any(|known| begins(&known)) && !begins(&PASSWORDS)
 }
 
 pub(super) struct Daemon {

@@ -9,7 +9,7 @@ use super::settings::{ClientLogin, TargetState};
 use super::walk::End;
 use crate::diagnose::{self, line_by_certificate, more_connections};
 use crate::finding::{Code, Finding};
-use crate::login::{self, Distrust, Negotiation, Outcome, Refusal};
+use crate::login::{self, Distrust, Negotiation, Outcome, Refusal, Versions};
 use crate::material::{self, Certificate, Fault, Material, Warning, Which};
 use crate::sql::statements::identifier;
 use crate::sql::word;
@@ -63,6 +63,18 @@ pub(super) fn explain(
         Outcome::NoDirectTls => (Verdict::Refused, no_direct_tls(end)),
         Outcome::NoCertificate(None, _) if settings.negotiation == Negotiation::Direct => {
             (Verdict::Refused, no_direct_tls(end))
+        }
+        Outcome::NoCertificate(Some(AlertDescription::ProtocolVersion), _)
+            if settings.versions != Versions::Both =>
+        {
+            (
+                Verdict::Refused,
+                failure(
+                    Code::ServerTlsUnspoken,
+                    format!("{server} has none of the versions of TLS that the client's options allow"),
+                )
+                .fix("change ssl_min_protocol_version or ssl_max_protocol_version, in the client's options or on the server, so that they have a version in common"),
+            )
         }
         Outcome::NoCertificate(Some(alert), why) if is_without_common_tls(*alert) => (
             Verdict::Unverifiable,

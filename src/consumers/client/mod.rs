@@ -21,7 +21,7 @@ use super::trouble::Trouble;
 use super::{Delivery, Publication};
 use crate::diagnose;
 use crate::finding::{Code, Finding};
-use crate::login::Login;
+use crate::login::{Login, Outcome, Session};
 use crate::material::{Certificate, Material};
 use crate::status::Pulse;
 use crate::timing;
@@ -35,6 +35,10 @@ const PROOF: Duration = Duration::from_secs(5);
 const JITTER: f64 = 0.2;
 /// What is not proven if the server does not tell its state.
 const UNTOLD: &str = "the server does not tell whether it is in the state of target_session_attrs (PostgreSQL before 14, PgBouncer)";
+
+/// What is not proven if a pooler may have let the client in: PgBouncer does so without a connection to PostgreSQL, if it has had
+/// one for this role and database.
+const POOLED: &str = "the server is a pooler such as PgBouncer, which lets a client in without asking PostgreSQL: whether PostgreSQL serves this role is not proven";
 
 /// What is not proven if pgsvid cannot log in.
 const UNJUDGED: &str = "pgsvid cannot try a login as the client: `pgsvid check` says why";
@@ -57,16 +61,17 @@ pub(super) struct Admitted<'a> {
     unproven: Option<&'static str>,
 }
 
-/// The finding of one login, for the command `check`: it is ok if the client is let in.
+/// Verdict, address and finding of one login, for the command `check`: it is ok if the client is let in. Then a sentence may say what
+/// is not proven.
 pub(crate) async fn try_once(
     settings: &ClientLogin,
     material: &Material,
-) -> (Verdict, String, Finding) {
+) -> (Verdict, String, Finding, Option<&'static str>) {
     let authorities: Vec<Certificate> = material.authorities().cloned().collect();
     let tried = log_in(settings, material, &authorities, &Pulse::default()).await;
     let ok = || diagnose::of_client(Verdict::Admitted, &tried.address);
     let found = tried.finding.clone().unwrap_or_else(ok);
-    (tried.verdict, tried.address, found)
+    (tried.verdict, tried.address, found, tried.unproven)
 }
 
 /// The result of one login.
@@ -74,7 +79,8 @@ struct Tried {
     address: String,
     verdict: Verdict,
     finding: Option<Finding>,
-    untold: bool,
+    /// What the login has not proven, although the client is let in.
+    unproven: Option<&'static str>,
 }
 
 async fn log_in(
@@ -87,12 +93,13 @@ async fn log_in(
         let text = "pgsvid cannot try a login: it cannot sign with the published key, for example on the curve P-521";
         let found = Finding::failure(Code::SvidKeyUnsupported, text).fix("try the login with psql");
         let (address, verdict) = (String::new(), Verdict::Unverifiable);
-        return Tried { address, verdict, finding: Some(found), untold: false };
+        return Tried { address, verdict, finding: Some(found), unproven: Some(UNJUDGED) };
     };
     let login = Login {
         name: "",
         verify: settings.verify,
         negotiation: settings.negotiation,
+        versions: settings.versions,
         role: &settings.role,
         database: &settings.database,
         replication: false,
@@ -105,8 +112,13 @@ async fn log_in(
     drop(client);
     verify::wipe_stack();
     let (verdict, finding) = explain::explain(settings, &end, material);
-    let untold = verdict == Verdict::Admitted && end.is_met.is_none();
-    Tried { address: end.address, verdict, finding, untold }
+    let unproven = match (&end.outcome, verdict) {
+        (_, Verdict::Unverifiable) => Some(UNJUDGED),
+        (Outcome::LoggedIn(_), Verdict::Admitted) if end.is_met.is_none() => Some(UNTOLD),
+        (Outcome::LoggedIn(Session { is_process: false, .. }), Verdict::Admitted) => Some(POOLED),
+        _ => None,
+    };
+    Tried { address: end.address, verdict, finding, unproven }
 }
 
 impl Client {
@@ -157,17 +169,13 @@ impl Client {
         let tried = if material.not_after() <= timing::now() {
             // Each such login would only write a line into the server's log.
             let (address, verdict) = (String::new(), Verdict::Expired);
-            Tried { address, verdict, finding: None, untold: false }
+            Tried { address, verdict, finding: None, unproven: None }
         } else {
             let authorities: Vec<Certificate> =
                 material.authorities().chain(extra_authorities).cloned().collect();
             log_in(&self.settings, material, &authorities, &self.pulse).await
         };
-        self.unproven = match tried.verdict {
-            Verdict::Admitted => tried.untold.then_some(UNTOLD),
-            Verdict::Unverifiable => Some(UNJUDGED),
-            _ => None,
-        };
+        self.unproven = tried.unproven;
         Attempt {
             reload: None,
             reload_error: None,

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use crate::login::{Negotiation, Session, Verify};
+use crate::login::{Negotiation, Session, Verify, Versions};
 use crate::text::shown;
 use crate::verify::shown_address;
 
@@ -24,6 +24,8 @@ pub struct ClientLogin {
     pub verify: Verify,
     /// How TLS begins.
     pub negotiation: Negotiation,
+    /// The versions of TLS.
+    pub versions: Versions,
     /// The state that the server must be in.
     pub target: TargetState,
     /// How long connecting to one address may take, with the login there.
@@ -43,6 +45,15 @@ impl ClientLogin {
     #[must_use]
     pub fn looks_up(&self) -> bool {
         self.hosts.iter().any(|host| matches!(host.dial, Dial::LookUp(_)))
+    }
+
+    /// Whether it is more than one login at each host with nothing but role and database.
+    #[must_use]
+    pub fn asks_more(&self) -> bool {
+        !self.parameters.is_empty()
+            || self.negotiation != Negotiation::Request
+            || self.versions != Versions::Both
+            || self.target != TargetState::Any
     }
 
     /// Role, database and hosts, for the log.
@@ -144,7 +155,8 @@ mod tests {
 
     #[test]
     fn a_session_is_in_a_state_as_libpq_decides() {
-        let session = |in_hot_standby, read_only| Session { in_hot_standby, read_only };
+        let session =
+            |in_hot_standby, read_only| Session { in_hot_standby, read_only, is_process: true };
         let (yes, no) = (Some(true), Some(false));
         let (primary, standby, frozen) = (session(no, no), session(yes, no), session(no, yes));
         let silent = Session::default();

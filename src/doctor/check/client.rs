@@ -1,10 +1,34 @@
 //! `[client]`: one login, as `run` makes it after each publication.
 
+use crate::config::{Config, Environment};
 use crate::consumers::{ClientLogin, try_once};
 use crate::doctor::finding::{Code, Finding, Group, Section, Severity};
 use crate::material::Material;
 use crate::text::shown;
 use crate::verify::Verdict;
+
+/// The section for `--as-client`, if the service or the environment ask for more than a login as that role, and no `[client]` tries
+/// it: PostgreSQL may refuse what libpq sends then.
+pub(super) async fn as_libpq(
+    config: &Config,
+    role: &str,
+    environment: &Environment,
+    on_disk: Option<&Material>,
+) -> Option<Section> {
+    if config.rotation.clients.iter().any(|client| client.role == role) {
+        return None;
+    }
+    match config.login_as(role, environment)? {
+        Ok(login) if login.asks_more() => Some(section(&login, on_disk).await),
+        Ok(_) => None,
+        Err(why) => {
+            let mut section = Section::new(Group::Login, format!("as {role}"));
+            let text = "whether libpq can log in with all options of the service";
+            section.add(Finding::skipped(Code::ClientLogin, text).cause(why));
+            Some(section)
+        }
+    }
+}
 
 /// The section about one login.
 pub(super) async fn section(client: &ClientLogin, on_disk: Option<&Material>) -> Section {
@@ -14,7 +38,7 @@ pub(super) async fn section(client: &ClientLogin, on_disk: Option<&Material>) ->
         section.add(Finding::skipped(Code::ClientLogin, text));
         return section;
     };
-    let (verdict, address, found) = try_once(client, material).await;
+    let (verdict, address, found, unproven) = try_once(client, material).await;
     section.add(match verdict {
         Verdict::Admitted => {
             let (role, database) = (shown(&client.role), shown(&client.database));
@@ -26,5 +50,10 @@ pub(super) async fn section(client: &ClientLogin, on_disk: Option<&Material>) ->
         Verdict::Unavailable => Finding { severity: Severity::Warning, ..found },
         _ => found,
     });
+    if verdict == Verdict::Admitted
+        && let Some(why) = unproven
+    {
+        section.add(Finding::skipped(Code::ClientLogin, why));
+    }
     section
 }

@@ -12,7 +12,9 @@ use crate::diagnose::{self, AccessFacts};
 use crate::doctor::entry;
 use crate::doctor::finding::{Code, Finding, Group, Section, Severity};
 use crate::doctor::profile::warned;
-use crate::login::{self, Distrust, Login, Negotiation, Outcome, Refusal as LoginRefusal, Verify};
+use crate::login::{
+    self, Distrust, Login, Negotiation, Outcome, Refusal as LoginRefusal, Verify, Versions,
+};
 use crate::material::{By, Certificate, Fault, Material, Refusal, Warning, Which, workload_id};
 use crate::sql::statements::identifier;
 use crate::sql::{HbaRule, Psql, Settings, TlsSettings, word};
@@ -142,6 +144,7 @@ async fn log_in(
         name,
         verify: Verify::Full,
         negotiation: Negotiation::Request,
+        versions: Versions::Both,
         role,
         database: &route.database,
         replication: false,
@@ -259,9 +262,14 @@ fn explain(
     let Tried { login, material, psql, groups, from, to } = tried;
     let Login { role, name, database, .. } = login;
     match outcome {
-        Outcome::LoggedIn(_) => {
+        Outcome::LoggedIn(session) => {
             let way = if login.replication { " for replication" } else { "" };
-            Finding::ok(Code::ClientLogin, format!("logged in{way} as role {role}, proved that the server is {name}, and logged out"))
+            let pooled = if session.is_process {
+                ""
+            } else {
+                "; the server is a pooler such as PgBouncer, which lets a client in without asking PostgreSQL"
+            };
+            Finding::ok(Code::ClientLogin, format!("logged in{way} as role {role}, proved that the server is {name}, and logged out{pooled}"))
         }
         Outcome::Unreachable(reason) => Finding::failure(Code::ServerUnreachable, "the server cannot be reached")
             .cause(reason)

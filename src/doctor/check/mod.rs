@@ -137,6 +137,9 @@ pub async fn check(config: &Config, environment: &Environment, scope: &Scope) ->
     for client in &config.rotation.clients {
         sections.push(client::section(client, on_disk).await);
     }
+    if let Some(role) = &scope.as_client {
+        sections.extend(client::as_libpq(config, role, environment, on_disk).await);
+    }
     sections.extend(hooks::section(config));
     if let Some(role) = &scope.as_client
         && config.rotation.servers.is_empty()

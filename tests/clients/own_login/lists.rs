@@ -65,3 +65,14 @@ fn g07_a_server_without_the_name_of_the_host_is_not_trusted_unless_the_mode_does
     let both = Both::start_with_tables(client("verify-ca"));
     admitted(both.client(), Mark::default());
 }
+
+#[test]
+fn g19_versions_of_tls_that_the_options_and_the_server_do_not_share_are_a_refusal() {
+    let both = running("ssl_min_protocol_version = 'TLSv1.3'\n[client]");
+    let (setup, client) = (&both.setup, both.client());
+    setup.cluster.set_conf("ssl_max_protocol_version = 'TLSv1.2'");
+    setup.cluster.reload();
+    let mark = client.mark();
+    setup.agent.rotate().unwrap();
+    told(client, mark, "refused", "server-tls-unspoken");
+}

@@ -116,9 +116,11 @@ fn g14_through_pgbouncer_the_client_is_let_in_and_a_line_of_its_rules_is_missed(
     both.setup.cluster.reload();
     let mark = both.client().mark();
     both.setup.agent.rotate().unwrap();
-    both.client().wait_for_event_after(mark, LIMIT, |event| {
+    let (event, _) = both.client().wait_for_event_after(mark, LIMIT, |event| {
         event["event"] == "client-admitted" && event["generation"] == 2
     });
+    // It lets clients in without asking PostgreSQL.
+    assert!(event["unproven"].is_string(), "{event}");
     // PgBouncer keeps the users that it knows until it is restarted.
     pooler.stop();
     both.setup.other.write("users", "\"other\" \"\"\n", 0o644);

@@ -1,10 +1,11 @@
 //! Refusals, as the server says them: known at once or within the interval, and over once they are fixed.
 
 use dev_agent::Entry;
-use test_support::Mark;
+use serde_json::Value;
+use test_support::{LIMIT, Mark, Program};
 
-use super::{HBA, LOCAL, admitted, configuration, running, status, told};
-use crate::both::Both;
+use super::{HBA, LOCAL, admitted, configuration, running, status, tables, told};
+use crate::both::{Both, ROLE};
 
 /// The next set, which makes the client log in at once.
 fn next(both: &Both) -> Mark {
@@ -155,4 +156,38 @@ fn g18_a_refusal_makes_pgsvid_not_ready_where_that_is_asked_for_and_check_says_t
     let status = status(&both.setup);
     assert!(status["ready"] == false, "{status}");
     assert_eq!(check(), ["login-role-refused", "failure"]);
+}
+
+/// libpq takes what the service leaves out from the environment.
+#[test]
+fn g20_the_options_of_the_service_and_of_the_environment_decide() {
+    let both = Both::start_with_tables(|setup| tables(setup, ""));
+    let file = configuration(&both.setup);
+    let failures = |variables: &[(&str, &str)]| {
+        let output = std::process::Command::new(env!("CARGO_BIN_EXE_pgsvid"))
+            .args(["check", "--as-client", ROLE, "--format", "json", "--config"])
+            .arg(&file)
+            .envs(variables.iter().copied())
+            .output()
+            .unwrap();
+        let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let sections = report["sections"].as_array().unwrap().iter();
+        let logins = sections.filter(|section| section["group"] == "login");
+        let findings = logins.flat_map(|section| section["findings"].as_array().unwrap());
+        let wrong = findings.filter(|it| it["severity"] != "ok" && it["severity"] != "skipped");
+        wrong.map(|found| found["code"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(failures(&[]), [""; 0]);
+    assert_eq!(failures(&[("PGTARGETSESSIONATTRS", "standby")]), ["login-session-state"]);
+    assert_eq!(failures(&[("PGOPTIONS", "-c nosuch=1")]), ["login-refused"]);
+
+    assert!(both.client().terminate(LIMIT).success());
+    let text = std::fs::read_to_string(&file).unwrap();
+    both.setup.other.write("client.toml", text + "[client]\n", 0o644);
+    let file = file.to_str().unwrap();
+    let arguments = ["exec", "--config", file, "--log-format", "json", "--", "sleep", "600"];
+    let variables = [("PGOPTIONS", "-c nosuch=1")];
+    let exec = Program::spawn(env!("CARGO_BIN_EXE_pgsvid"), arguments, &variables);
+    told(&exec, Mark::default(), "refused", "login-refused");
+    exec.terminate(LIMIT);
 }

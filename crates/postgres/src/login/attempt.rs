@@ -8,7 +8,8 @@ use std::time::Duration;
 use rustls::client::{ResolvesClientCert, Resumption};
 use rustls::pki_types::ServerName;
 use rustls::sign::CertifiedKey;
-use rustls::{AlertDescription, ClientConfig, SignatureScheme};
+use rustls::version::{TLS12, TLS13};
+use rustls::{AlertDescription, ClientConfig, SignatureScheme, SupportedProtocolVersion};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
@@ -32,6 +33,8 @@ pub struct Login<'a> {
     pub verify: Verify,
     /// How TLS begins.
     pub negotiation: Negotiation,
+    /// The versions of TLS.
+    pub versions: Versions,
     /// The role.
     pub role: &'a str,
     /// The database.
@@ -64,6 +67,27 @@ pub enum Negotiation {
     Request,
     /// With the handshake, as PostgreSQL 17 and later allow.
     Direct,
+}
+
+/// Versions of TLS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Versions {
+    /// TLS 1.2 and 1.3.
+    Both,
+    /// TLS 1.2 only.
+    Tls12,
+    /// TLS 1.3 only.
+    Tls13,
+}
+
+impl Versions {
+    fn supported(self) -> Vec<&'static SupportedProtocolVersion> {
+        match self {
+            Self::Both => vec![&TLS13, &TLS12],
+            Self::Tls12 => vec![&TLS12],
+            Self::Tls13 => vec![&TLS13],
+        }
+    }
 }
 
 /// The result of one login.
@@ -220,7 +244,7 @@ fn prepare(
         reason: reason.clone(),
     };
     let mut config = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()?
+        .with_protocol_versions(&login.versions.supported())?
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(verifier))
         .with_client_cert_resolver(Arc::new(Shown(login.client.certified())));
@@ -308,6 +332,7 @@ mod tests {
                 name: "localhost",
                 verify: Verify::Full,
                 negotiation: Negotiation::Request,
+                versions: Versions::Both,
                 role: "app",
                 database: "postgres",
                 replication: false,

@@ -7,7 +7,7 @@ mod distrust;
 mod host_name;
 mod start_up;
 
-pub use attempt::{Login, Negotiation, Outcome, Verify, attempt, over};
+pub use attempt::{Login, Negotiation, Outcome, Verify, Versions, attempt, over};
 pub use distrust::Distrust;
 pub use host_name::{matches, names};
 pub use start_up::{Refusal, Session};

@@ -11,6 +11,8 @@ use pgsvid_base::text::shown;
 const VERSION: [u8; 4] = [0, 3, 0, 0];
 /// The end of a session.
 const TERMINATE: [u8; 5] = [b'X', 0, 0, 0, 4];
+/// The highest number of a process on Linux (`PID_MAX_LIMIT`); other systems have lower ones.
+const MOST_PROCESSES: u32 = 4 * 1024 * 1024;
 /// Longest message in bytes, and most messages that are read. A server that sends more is not trusted to be PostgreSQL.
 const LONGEST: u32 = 64 * 1024;
 const MOST: usize = 200;
@@ -37,6 +39,9 @@ pub struct Session {
     pub in_hot_standby: Option<bool>,
     /// Whether transactions are read-only by default.
     pub read_only: Option<bool>,
+    /// Whether a server process of PostgreSQL can have the number that the session has (`BackendKeyData`). Poolers such as
+    /// PgBouncer send random bytes: of 1,000 one is taken for a process.
+    pub is_process: bool,
 }
 
 /// A server's refusal.
@@ -103,6 +108,10 @@ async fn answer(stream: &mut (impl AsyncRead + AsyncWrite + Unpin)) -> io::Resul
                 _ => return Ok(Answer::OtherMethod),
             },
             b'S' => session.note(&body),
+            b'K' => {
+                let process = body.first_chunk().map(|bytes| u32::from_be_bytes(*bytes));
+                session.is_process = process.is_some_and(|it| (1..=MOST_PROCESSES).contains(&it));
+            }
             b'E' => return Ok(Answer::Refused(refused(&body))),
             b'Z' => {
                 // The login has succeeded, whatever becomes of the farewell.
@@ -170,10 +179,15 @@ pub(super) mod tests {
         let authenticated = message(b'R', &[0; 4]);
         let standby = message(b'S', b"in_hot_standby\0on\0");
         let ready = message(b'Z', b"I");
-        let (answer, sent) = answered(&[&authenticated, &standby, &ready]).await;
-        let Ok(Answer::Welcome(session)) = answer else { panic!("{answer:?}") };
-        assert_eq!(session, Session { in_hot_standby: Some(true), read_only: None });
-        assert_eq!(sent, [&start[..], &TERMINATE].concat());
+        for (process, is_process) in [([0, 0, 0x19, 0x7f], true), ([0x14, 0xd1, 0x87, 0xb8], false)]
+        {
+            let key = message(b'K', &[process, [1, 2, 3, 4]].concat());
+            let (answer, sent) = answered(&[&authenticated, &standby, &key, &ready]).await;
+            let Ok(Answer::Welcome(session)) = answer else { panic!("{answer:?}") };
+            let told = Session { in_hot_standby: Some(true), read_only: None, is_process };
+            assert_eq!(session, told);
+            assert_eq!(sent, [&start[..], &TERMINATE].concat());
+        }
 
         for (method, is_password) in [
             (&[0, 0, 0, 3][..], true),

@@ -5,7 +5,7 @@ use test_support::checked;
 
 use super::*;
 use crate::consumers::client::{Dial, Host};
-use crate::login::{Session, Verify};
+use crate::login::{Session, Verify, Versions};
 use crate::timing;
 
 fn settings(negotiation: Negotiation) -> ClientLogin {
@@ -18,6 +18,7 @@ fn settings(negotiation: Negotiation) -> ClientLogin {
         parameters: Vec::new(),
         verify: Verify::Full,
         negotiation,
+        versions: Versions::Both,
         target: TargetState::Primary,
         limit: Duration::from_secs(5),
         waits_for_ever: true,
