@@ -2,12 +2,14 @@
 
 use std::time::{Duration, SystemTime};
 
+use tokio::time::Instant;
 use zeroize::Zeroizing;
 
 use super::due::Due;
 use super::failure::Failure;
 use super::feed::Known;
 use super::output::Output;
+use super::pace::Pace;
 use super::repair::Repair;
 use super::report;
 use super::settings::{Bundle, Format};
@@ -28,6 +30,7 @@ pub(super) struct Keyring {
     pub(super) repair: Repair,
     pub(super) state: TokenFile,
     told: Told,
+    pace: Pace,
     /// When a write that has failed is tried again.
     pub(super) retry: Option<Due>,
 }
@@ -37,7 +40,8 @@ impl Keyring {
         let file = settings.file.path.display().to_string();
         let state = TokenFile { file, ..TokenFile::default() };
         let (format, output) = (settings.format, Output::new(settings.file));
-        Self { format, output, repair: Repair::new(), state, told: Told::default(), retry: None }
+        let (repair, told, pace) = (Repair::new(), Told::default(), Pace::new());
+        Self { format, output, repair, state, told, pace, retry: None }
     }
 
     /// Writes what is known, if that has changed. Returns whether it was written; fails only if this process can never write it.
@@ -56,6 +60,13 @@ impl Keyring {
             }
             (None, None) => return Ok(false),
         };
+        if let Ok((bytes, _)) = &rendered
+            && !self.output.has(bytes)
+            && let Err(wait) = self.pace.take(Instant::now())
+        {
+            self.retry = Some(Due::after(wait, now));
+            return Ok(false);
+        }
         let result = match rendered {
             Ok((bytes, keys)) => {
                 self.output.put(Zeroizing::new(bytes)).await.map(|written| (written, keys))

@@ -14,6 +14,7 @@ mod keys;
 mod obtain;
 mod once;
 mod output;
+mod pace;
 mod prove;
 mod repair;
 mod report;

@@ -41,6 +41,11 @@ impl Output {
         Ok(written)
     }
 
+    /// Whether this was written to it last.
+    pub(super) fn has(&self, bytes: &[u8]) -> bool {
+        self.contents.as_deref().is_some_and(|contents| ***contents == *bytes)
+    }
+
     /// The token that was written to it.
     pub(super) fn token(&self) -> Option<&str> {
         std::str::from_utf8(self.contents.as_deref()?).ok()

@@ -88,6 +88,12 @@ fn translated(path: &Path, environment: &Environment) -> Result<Translated, Erro
 /// Translates the text of a helper.conf. `has_endpoint` tells whether the environment names the agent, which spiffe-helper
 /// prefers to its default. Fails with the line, from 1, and what is wrong there.
 pub(super) fn translate(text: &str, has_endpoint: bool) -> Result<Translated, (usize, String)> {
+    if text.len() > LARGEST {
+        return Err((
+            1,
+            "it is larger than 64 KiB, and a helper.conf has some hundred bytes".to_owned(),
+        ));
+    }
     let mut translation = Translation { values: values::read(text)?, refused: Vec::new() };
     let mut toml = String::new();
     translation.agent(&mut toml, has_endpoint);
@@ -101,6 +107,9 @@ pub(super) fn translate(text: &str, has_endpoint: bool) -> Result<Translated, (u
     refused.sort_by_key(|refused| refused.line);
     Ok(Translated { toml, refused, once })
 }
+
+/// Largest file, in bytes: the time to read one grows with the square of its size.
+const LARGEST: usize = 64 * 1024;
 
 /// Every key of spiffe-helper 0.11 and of its main branch.
 const KEYS: [&str; 21] = [

@@ -226,8 +226,9 @@ fn e12_what_is_no_hcl_or_says_something_twice_is_an_error_with_its_line() {
         ("a = 1\nb = = 2\n", 2),
         ("a = \"x\n", 1),
         ("{\"a\": 1}", 1),
+        (&"k = 1\n".repeat(20_000), 1),
     ] {
-        assert_eq!(translate(text, false).unwrap_err().0, line, "{text}");
+        assert_eq!(translate(text, false).unwrap_err().0, line, "{text:.20}");
     }
     assert!(loaded(&with("daemon_mode = false")).unwrap().once);
 }

@@ -1,5 +1,6 @@
 //! The values of a helper.conf, as spiffe-helper reads them (HCL 1: `hashicorp/hcl`, `decoder.go`).
 
+use std::collections::HashSet;
 use std::ops::Range;
 
 use hcl_edit::Span as _;
@@ -36,9 +37,9 @@ pub(super) fn read(text: &str) -> Result<Vec<(String, Value)>, (usize, String)> 
     let body: Body = text.parse().map_err(|error: hcl_edit::parser::Error| {
         (error.location().line(), format!("this is not HCL: {}", error.message()))
     })?;
+    let ends: Vec<usize> = text.match_indices('\n').map(|(at, _)| at).collect();
     let line_of = |at: Option<Range<usize>>| {
-        let before = at.and_then(|span| text.get(..span.start));
-        before.map_or(1, |before| before.matches('\n').count() + 1)
+        at.map_or(1, |span| ends.partition_point(|end| *end < span.start) + 1)
     };
     table(&body, &line_of)
 }
@@ -47,7 +48,7 @@ fn table(
     body: &Body,
     line_of: &impl Fn(Option<Range<usize>>) -> usize,
 ) -> Result<Vec<(String, Value)>, (usize, String)> {
-    let mut found: Vec<(String, Value)> = Vec::new();
+    let (mut found, mut known) = (Vec::new(), HashSet::new());
     for structure in body {
         let (key, value) = match structure {
             Structure::Attribute(attribute) => {
@@ -62,7 +63,7 @@ fn table(
                 )
             }
         };
-        if found.iter().any(|(known, _)| known == key) {
+        if !known.insert(key) {
             return Err((value.line, format!("{key} is there twice; leave one out")));
         }
         found.push((key.to_owned(), value));

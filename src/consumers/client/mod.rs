@@ -106,7 +106,7 @@ async fn log_in(
         application_name: APPLICATION,
         parameters: &settings.parameters,
         authorities,
-        client: &client,
+        client: Some(&client),
     };
     let end = walk::walk(settings, &login, pulse).await;
     drop(client);

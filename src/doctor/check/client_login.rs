@@ -151,7 +151,7 @@ async fn log_in(
         application_name: "pgsvid check",
         parameters: &[],
         authorities: &authorities,
-        client: &client,
+        client: Some(&client),
     };
     let place = (&route.hosts[..], route.port);
     let groups = sql.answers().and_then(|answers| answers.groups.as_ref());

@@ -29,6 +29,7 @@ mod patroni;
 mod pgbouncer;
 mod pinned;
 mod pooled_servers;
+mod pooled_stranger;
 mod postgresql;
 mod readers;
 mod remedy;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use rustix::process::geteuid;
 use tokio::time::{Instant, sleep};
 
-use super::{exchangeable, files, pooled_servers};
+use super::{exchangeable, files, pooled_servers, pooled_stranger};
 use crate::companions::role_map::{Recognition, Workload};
 use crate::config::Config;
 use crate::consumers::Pooler;
@@ -43,6 +43,7 @@ pub(super) async fn section(
                 let own = geteuid().as_raw();
                 section.extend(exchangeable::of_server(files.found.into_iter(), own));
                 section.extend(pooled_servers::findings(config, &settings, on_disk));
+                section.extend(pooled_stranger::finding(config, pooler, &settings, on_disk).await);
                 section.extend(beside_postgresql(config).await);
             }
             Some(settings)

@@ -47,6 +47,14 @@ fn b96_a_pgbouncer_that_lets_everybody_in_is_a_failure_and_the_remedy_ends_it() 
         assert_eq!(stranger(&pgbouncer), None, "{lines}");
         assert!(!found.iter().any(|(code, _)| code == "pgbouncer-open"), "{lines}: {found:?}");
     }
+    // Rules that are corrected, and not loaded.
+    let found = set(&by_rules.replace("prefer", "require"));
+    assert!(is(&found, "pgbouncer-open", "failure"), "{found:?}");
+    setup.other.write("hba", "hostssl all all 127.0.0.1/32 cert\n", 0o644);
+    assert!(is(&check(&setup, Account::server()), "pgbouncer-open", "failure"));
+    pgbouncer.console("RELOAD");
+    let found = check(&setup, Account::server());
+    assert!(!found.iter().any(|(code, _)| code == "pgbouncer-open"), "{found:?}");
     // With any PgBouncer logs in as the roles that its section [databases] names.
     let any = "client_tls_sslmode = allow\nauth_type = any\nserver_tls_sslmode = verify-full";
     assert!(is(&set(any), "pgbouncer-open", "failure"));

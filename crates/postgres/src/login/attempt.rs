@@ -47,8 +47,8 @@ pub struct Login<'a> {
     pub parameters: &'a [(String, String)],
     /// The authorities of which the server's certificate must be.
     pub authorities: &'a [Certificate],
-    /// The certificate to show, with its key.
-    pub client: &'a Client,
+    /// The certificate to show, with its key; `None` for a client without one.
+    pub client: Option<&'a Client>,
 }
 
 /// The checks of an `sslmode` on the server.
@@ -243,11 +243,14 @@ fn prepare(
         algorithms: provider.signature_verification_algorithms,
         reason: reason.clone(),
     };
-    let mut config = ClientConfig::builder_with_provider(provider)
+    let config = ClientConfig::builder_with_provider(provider)
         .with_protocol_versions(&login.versions.supported())?
         .dangerous()
-        .with_custom_certificate_verifier(Arc::new(verifier))
-        .with_client_cert_resolver(Arc::new(Shown(login.client.certified())));
+        .with_custom_certificate_verifier(Arc::new(verifier));
+    let mut config = match login.client {
+        Some(client) => config.with_client_cert_resolver(Arc::new(Shown(client.certified()))),
+        None => config.with_no_client_auth(),
+    };
     config.resumption = Resumption::disabled();
     if login.negotiation == Negotiation::Direct {
         config.alpn_protocols = vec![direct::ALPN.to_vec()];
@@ -339,7 +342,7 @@ mod tests {
                 application_name: "test",
                 parameters: &[],
                 authorities: &authorities,
-                client: &Client::unchecked(&material).unwrap(),
+                client: Client::unchecked(&material).as_ref(),
             };
             let (outcome, ..) = attempt((&hosts, port), &login).await;
             assert!(matches!(outcome, Outcome::TooMuch), "{outcome:?}");

@@ -9,6 +9,7 @@ mod explain;
 mod hba;
 mod ini;
 mod settings;
+mod users;
 
 pub use admission::admission;
 pub use console::{Console, Error};
@@ -17,6 +18,7 @@ pub use explain::{alone_on_a_port, concerns, explain, judge, outlived, pasted, s
 pub use hba::{Rules, rules};
 pub use ini::{BesidePart, DecidingFiles, Included, Unread, backends, deciding_files, included};
 pub use settings::{ClientTls, Settings, TlsFile, TlsFiles, tls_files};
+pub use users::users;
 
 /// PgBouncer's admin console is a database of this name. Over the Unix socket it admits the user of the same name without a
 /// password, if pgsvid runs as PgBouncer's own user (PgBouncer: `admin_pre_login`).
