@@ -294,7 +294,12 @@ fn publish(
         .value(&keys::FILES_DIRECTORY, flags.directory.as_deref(), files.directory.as_deref())
         .resolve()?
         .ok_or(Error::NoDirectory)?
-        .parse_with(|text| rules::absolute(Path::new(text)).map(Path::to_owned))?;
+        .parse_with(|text| match rules::absolute(Path::new(text)) {
+            Ok(path) if path.parent().is_none() => {
+                Err("/ would let pgsvid write everywhere: use a directory of its own".to_owned())
+            }
+            path => path.map(Path::to_owned),
+        })?;
     let group = resolver
         .value(&keys::FILES_GROUP, flags.group.as_deref(), files.group.as_deref())
         .resolve()?

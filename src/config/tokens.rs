@@ -113,6 +113,11 @@ fn path(resolver: &Resolver<'_>, key: &'static Key, path: &Path) -> Result<PathB
         )));
     };
     rules::file_name(name).map_err(wrong)?;
+    if path.parent() == Some(Path::new("/")) {
+        return Err(wrong(format!(
+            "{text} is directly in /, and the sandbox lets pgsvid write into the file's directory: use a directory that holds nothing else"
+        )));
+    }
     Ok(path.to_owned())
 }
 

@@ -18,6 +18,7 @@ use crate::consumers::Host;
 use crate::sandbox::{self, InForce, Rules};
 use crate::source::{Endpoint, Settings, files};
 use crate::sql;
+use crate::tokens::SharedDirectory;
 use crate::users;
 use crate::verify;
 use crate::watching::{self, Watching};
@@ -40,6 +41,8 @@ pub struct Confined {
     sockets: Vec<SocketDirectory>,
     /// The directories in which certificate files can be read, if these are the source and other directories are closed.
     reach: Option<Reach>,
+    /// The directories of tokens that hold something else, too.
+    shared: Vec<SharedDirectory>,
     /// [`ABOUT_ITSELF`], kept open as long as they are needed: when memory is short, the kernel forgets files in /proc that
     /// are not open, and creates them again as other files, which no rule covers.
     pub(super) held: Vec<File>,
@@ -58,8 +61,8 @@ pub fn confine(mut config: Config, manager: Option<&Notify>) -> anyhow::Result<C
         settings.is_silent = files::are_silent(&settings.paths);
     }
     if !config.sandbox.enabled {
-        let (sockets, held) = (Vec::new(), Vec::new());
-        return Ok(Confined { config, in_force: None, sockets, reach: None, held });
+        let (sockets, shared, held) = (Vec::new(), Vec::new(), Vec::new());
+        return Ok(Confined { config, in_force: None, sockets, reach: None, shared, held });
     }
     for pooler in &mut config.rotation.poolers {
         look_up(&mut pooler.verify, "pgbouncer.verify")?;
@@ -82,6 +85,9 @@ pub fn confine(mut config: Config, manager: Option<&Notify>) -> anyhow::Result<C
     let mut sockets = directories_of(&rules.sockets);
     let mut reach = config.source.files().map(|it| Reach::of(&it.paths, it.is_silent));
     let held = ABOUT_ITSELF.into_iter().filter_map(|path| File::open(path).ok()).collect();
+    let published = config.place.directory().map(|it| it.directory.as_path());
+    let tokens = config.tokens.iter();
+    let mut shared: Vec<_> = tokens.flat_map(|it| it.shared_directories(published)).collect();
     let in_force = sandbox::enter(&rules)
         .context("cannot enter the sandbox; sandbox.enabled = false runs without it")?;
     if !in_force.barriers.sockets() {
@@ -90,7 +96,10 @@ pub fn confine(mut config: Config, manager: Option<&Notify>) -> anyhow::Result<C
     if !in_force.barriers.files() {
         reach = None;
     }
-    Ok(Confined { config, in_force: Some(in_force), sockets, reach, held })
+    if !in_force.barriers.files() {
+        shared.clear();
+    }
+    Ok(Confined { config, in_force: Some(in_force), sockets, reach, shared, held })
 }
 
 /// Looks up the address to probe. `key` is where it is configured.
@@ -147,6 +156,17 @@ impl Confined {
             capabilities = (!kept.is_empty()).then(|| kept.join(", ")),
             "sandbox entered"
         );
+        for directory in &self.shared {
+            let found = directory.finding();
+            warn!(
+                event = "sandbox-open",
+                code = found.code.name(),
+                cause = found.cause,
+                fix = found.fix,
+                "{}",
+                found.text
+            );
+        }
         for path in &in_force.absent {
             warn!(event = "sandbox-path-missing",
                 path = %path.display(),

@@ -19,9 +19,14 @@ const LOOK: Duration = Duration::from_secs(20);
 pub(super) fn around(file: &Path) -> Vec<PathBuf> {
     let way = watching::way(file);
     let versions = way.links.into_iter().filter(|link| link.stays).map(|link| link.directory);
-    // Not `/`, which contains such a link (`/bin`) on many systems: the sandbox would permit everything.
-    let versions = versions.filter(|directory| directory != Path::new("/"));
-    [watching::parent(file), way.end].into_iter().chain(versions).collect()
+    let directories = [watching::parent(file), way.end].into_iter().chain(versions);
+    // Not `/`: the sandbox would permit everything. It permits the file itself then, as it is now.
+    let (roots, mut found): (Vec<_>, Vec<_>) =
+        directories.partition(|directory| directory == Path::new("/"));
+    if !roots.is_empty() {
+        found.push(std::fs::canonicalize(file).unwrap_or_else(|_| file.to_owned()));
+    }
+    found
 }
 
 /// Device and inode, which distinguish a directory from a later one at the same path.
@@ -99,6 +104,15 @@ mod tests {
     fn paths(place: &Path) -> Paths {
         let at = |name: &str| place.join(name);
         Paths { certificate: at("tls.crt"), private_key: at("tls.key"), bundle: at("ca.crt") }
+    }
+
+    #[test]
+    fn b123_a_file_directly_in_the_root_directory_does_not_open_all_of_it() {
+        assert_eq!(around(Path::new("/none.pem")), [Path::new("/none.pem")]);
+        let place = tempfile::tempdir().unwrap();
+        let link = place.path().join("link");
+        symlink("/none.pem", &link).unwrap();
+        assert_eq!(around(&link), [place.path(), &link]);
     }
 
     #[tokio::test(start_paused = true)]

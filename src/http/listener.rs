@@ -29,10 +29,17 @@ impl FromStr for Listen {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let Some(path) = text.strip_prefix("unix:") else {
-            return text.parse().map(Self::Tcp).map_err(|_| {
+            let address = text.parse::<SocketAddr>().map_err(|_| {
                 "write an address with a port, 127.0.0.1:9809, or a socket, unix:/run/pgsvid/status.sock"
                     .to_owned()
-            });
+            })?;
+            // ::ffff:127.0.0.1 is 127.0.0.1, also where the kernel lists who listens.
+            let ip = address.ip().to_canonical();
+            return Ok(Self::Tcp(if ip == address.ip() {
+                address
+            } else {
+                (ip, address.port()).into()
+            }));
         };
         let path = Path::new(path.strip_prefix("//").unwrap_or(path));
         if !path.is_absolute() {
@@ -166,6 +173,12 @@ mod tests {
         for text in ["9809", "localhost:9809", "unix:status.sock", ":9809", "/run/a"] {
             assert!(text.parse::<Listen>().is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn b125_an_address_of_ipv4_is_one_however_it_is_written() {
+        let mapped: Listen = "[::ffff:127.0.0.1]:9809".parse().unwrap();
+        assert_eq!(mapped, "127.0.0.1:9809".parse().unwrap());
     }
 
     #[test]

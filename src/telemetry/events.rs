@@ -210,6 +210,7 @@ pub const EVENTS: &[(&str, &str)] = &[
     ("rotated", "a set was published and is proven to be in force, as far as that can be proven"),
     ("sandbox-entered", "what the sandbox forbids, and what the kernel cannot forbid"),
     ("sandbox-off", "sandbox.enabled is false"),
+    ("sandbox-open", "the sandbox has to permit more than pgsvid's own files"),
     ("sandbox-path-missing", "a configured path does not exist, so the sandbox keeps it closed"),
     (
         "session-ended",

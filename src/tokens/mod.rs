@@ -30,4 +30,4 @@ pub use obtain::{Obtained, bundles, obtain};
 pub use once::{Kept, Writer, once};
 pub use report::LEFT_OUT_FIX;
 pub use run::Tokens;
-pub use settings::{Bundle, Format, Settings, Token};
+pub use settings::{Bundle, Format, Settings, SharedDirectory, Token};

@@ -1,7 +1,12 @@
 //! Which tokens are written where.
 
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use crate::finding::{Code, Finding};
 use crate::publish::SingleFile;
 use crate::source::Endpoint;
+use crate::text::shown;
 
 /// The tokens and the JWT bundle.
 #[derive(Debug, Clone)]
@@ -45,7 +50,52 @@ pub enum Format {
     SpiffeHelper,
 }
 
+/// A directory of tokens that holds something else, too.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SharedDirectory {
+    /// The directory.
+    pub directory: PathBuf,
+    /// One of the other entries.
+    pub other: String,
+}
+
+impl SharedDirectory {
+    /// The finding: pgsvid's sandbox permits a directory, and not a file that is replaced.
+    #[must_use]
+    pub fn finding(&self) -> Finding {
+        let directory = self.directory.display().to_string();
+        let text = format!("the sandbox lets pgsvid write everything in {directory}");
+        Finding::warning(Code::SandboxOpenToDirectory, text)
+            .about(directory)
+            .cause(format!(
+                "a token is written there, and the directory also holds {}: anyone who takes over pgsvid can replace that, and add files",
+                shown(&self.other)
+            ))
+            .fix("give the tokens a directory that holds nothing else, and name it in jwt.file and jwt_bundle.file")
+    }
+}
+
 impl Settings {
+    /// The directories that hold something else than these files. `published` is pgsvid's own directory, which is judged elsewhere.
+    /// Blocks.
+    #[must_use]
+    pub fn shared_directories(&self, published: Option<&Path>) -> Vec<SharedDirectory> {
+        let directories: BTreeSet<&Path> = self.files().map(SingleFile::directory).collect();
+        let is_ours = |path: &Path| {
+            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            name.starts_with("..") || self.files().any(|file| file.path == path)
+        };
+        let shared = |directory: &Path| {
+            let entries = std::fs::read_dir(directory).ok()?;
+            let mut others = entries.filter_map(|entry| Some(entry.ok()?.path()));
+            let other = others.find(|path| !is_ours(path))?;
+            let other = other.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            Some(SharedDirectory { directory: directory.to_owned(), other })
+        };
+        let directories = directories.into_iter().filter(|it| Some(*it) != published);
+        directories.filter_map(shared).collect()
+    }
+
     /// Every file that is written.
     pub fn files(&self) -> impl Iterator<Item = &SingleFile> {
         let tokens = self.tokens.iter().map(|token| &token.file);

@@ -415,6 +415,43 @@ fn t14_check_reports_tokens_and_what_keeps_them_from_being_written() {
 }
 
 #[test]
+fn b124_a_token_of_another_identity_or_signed_by_nobody_is_a_failure() {
+    let tokens = Tokens::new();
+    let agent = tokens.place.agent().start().unwrap();
+    tokens.ended("fetch", "", &["--timeout", "20s"]);
+    let good = tokens.token();
+    let other = with_claim(&agent, "sub", json!("spiffe://example.org/ns/apps/sa/other"));
+    let (signed, _) = good.rsplit_once('.').unwrap();
+    let unsigned = format!("{signed}.{}", URL_SAFE_NO_PAD.encode([7; 64]));
+    for (token, wanted) in [(good.clone(), 0), (other, 1), (unsigned, 1)] {
+        let mut file = fs::File::create(tokens.file("token")).unwrap();
+        std::io::Write::write_all(&mut file, token.as_bytes()).unwrap();
+        let found = tokens.ended("check", "", &["--format", "json"]).standard_output();
+        let report: Value = serde_json::from_str(&found).unwrap();
+        let sections = report["sections"].as_array().unwrap().iter();
+        let findings = sections.flat_map(|section| section["findings"].as_array().unwrap());
+        let is_wrong = |it: &&Value| it["code"] == "jwt-file" && it["severity"] == "failure";
+        assert_eq!(findings.filter(is_wrong).count(), wanted, "{found}");
+    }
+}
+
+#[test]
+fn b123_a_token_beside_files_of_others_is_told() {
+    let tokens = Tokens::new();
+    let _agent = tokens.place.agent().start().unwrap();
+    drop(fs::File::create(tokens.file("profile")).unwrap());
+    let pgsvid = tokens.run("");
+    let (event, _) = said(&pgsvid, Mark::default(), "sandbox-open");
+    assert_eq!(event["code"], "sandbox-open-to-directory", "{event}");
+    pgsvid.terminate(LIMIT);
+    let found = tokens.ended("check", "", &["--format", "json"]).standard_output();
+    assert!(found.contains("\"sandbox-open-to-directory\""), "{found}");
+    fs::remove_file(tokens.file("profile")).unwrap();
+    let found = tokens.ended("check", "", &["--format", "json"]).standard_output();
+    assert!(!found.contains("\"sandbox-open-to-directory\""), "{found}");
+}
+
+#[test]
 fn t16_the_token_is_of_the_identity_that_is_published() {
     let tokens = Tokens::new();
     let other = "spiffe://example.org/ns/apps/sa/other";

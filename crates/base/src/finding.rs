@@ -222,6 +222,7 @@ codes! {
     ExtraAuthoritiesUnreadable, "extra-authorities-unreadable", "a file of `files.extra_authorities` cannot be used";
     FileExchangeable, "file-exchangeable", "other users of the machine can replace a file that pgsvid or PostgreSQL reads";
     SandboxOpenToData, "sandbox-open-to-data", "the sandbox lets pgsvid read a directory that holds PostgreSQL's data";
+    SandboxOpenToDirectory, "sandbox-open-to-directory", "the sandbox lets pgsvid write into a directory that holds files of others";
     StorePasswordUnusable, "store-password-unusable", "a file of `files.extra.password_file` cannot be used as a password";
     MountsUnread, "mounts-unread", "the mounts of this machine cannot be read";
     MountSubpath, "mount-subpath", "a published file is a mount of its own (subPath), so its contents never change";

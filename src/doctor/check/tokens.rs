@@ -9,7 +9,8 @@ use crate::publish::{Present, SingleFile};
 use crate::source::workload_api::JwtClient;
 use crate::timing;
 use crate::tokens::{
-    Bundles, Claims, Failure, LEFT_OUT_FIX, Proof, Settings, Token, bundles, obtain,
+    Bundles, Claims, Failure, LEFT_OUT_FIX, Proof, Settings, SharedDirectory, Token, bundles,
+    obtain,
 };
 
 /// The section, if there are tokens. `offered` is the identity that the agent offers.
@@ -45,7 +46,12 @@ pub(super) async fn section(config: &Config, offered: Option<&Material>) -> Opti
             )),
         }
         section.extend(place(&token.file, uid));
-        section.extend(on_disk(token, uid));
+        section.extend(on_disk(token, uid, spiffe_id.as_deref(), keys.as_ref()));
+    }
+    if config.sandbox.enabled {
+        let published = config.place.directory().map(|it| it.directory.as_path());
+        let shared = settings.shared_directories(published);
+        section.extend(shared.iter().map(SharedDirectory::finding));
     }
     if let Some(bundle) = &settings.bundle {
         if keys.is_some() {
@@ -111,8 +117,13 @@ fn place(file: &SingleFile, uid: u32) -> Option<Finding> {
     Some(found.about(path).fix(fix).command_if_any(error.command()))
 }
 
-/// What is in the file now.
-fn on_disk(token: &Token, uid: u32) -> Option<Finding> {
+/// What is in the file now. `spiffe_id` is the identity that the agent offers.
+fn on_disk(
+    token: &Token,
+    uid: u32,
+    spiffe_id: Option<&str>,
+    keys: Option<&Bundles>,
+) -> Option<Finding> {
     let path = token.file.path.display().to_string();
     let failure = |code, what: &str| {
         let found = Finding::failure(code, format!("{path} {what}")).about(&path);
@@ -128,8 +139,8 @@ fn on_disk(token: &Token, uid: u32) -> Option<Finding> {
         // The finding about the place says it.
         Err(_) => return None,
     };
-    let Some(claims) = std::str::from_utf8(&bytes).ok().and_then(|text| Claims::read(text).ok())
-    else {
+    let text = std::str::from_utf8(&bytes).unwrap_or_default();
+    let Ok(claims) = Claims::read(text) else {
         return failure(Code::JwtFile, "holds no token");
     };
     let now = timing::now();
@@ -137,7 +148,11 @@ fn on_disk(token: &Token, uid: u32) -> Option<Finding> {
         let end = timing::utc(claims.expires);
         return failure(Code::JwtExpired, &format!("holds a token that has expired at {end}"));
     };
-    if let Err(rejection) = claims.check(&claims.subject, &token.audience, now) {
+    let subject = spiffe_id.unwrap_or(&claims.subject);
+    let proven = claims
+        .check(subject, &token.audience, now)
+        .and_then(|()| keys.map(|keys| keys.verify(subject, text, &claims)).transpose());
+    if let Err(rejection) = proven {
         return failure(Code::JwtFile, &format!("holds a token that is not used: {rejection}"));
     }
     let text = format!(

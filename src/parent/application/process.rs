@@ -10,7 +10,8 @@ use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 
 use rustix::process::{
-    Pid, Signal, WaitId, WaitIdOptions, getpid, getsid, kill_process, kill_process_group, waitid,
+    Pid, Signal, WaitId, WaitIdOptions, getpgid, getpid, getsid, kill_process, kill_process_group,
+    waitid,
 };
 
 use super::become_it::LINE;
@@ -104,11 +105,14 @@ impl Running {
     }
 
     fn signal_all(&self, signal: Signal) {
-        let _ = if self.leads {
-            kill_process_group(self.pid, signal)
-        } else {
-            kill_process(self.pid, signal)
-        };
+        let in_group = self.leads && getpgid(Some(self.pid)).is_ok_and(|group| group == self.pid);
+        if self.leads {
+            let _ = kill_process_group(self.pid, signal);
+        }
+        // It may have joined another group.
+        if !in_group {
+            let _ = kill_process(self.pid, signal);
+        }
     }
 
     /// Kills what is left of its group once the application itself has ended. Call it before that is reaped, because the kernel

@@ -72,6 +72,19 @@ fn j09_what_a_shell_has_started_does_not_outlive_it() {
 }
 
 #[test]
+fn j17_an_application_that_has_joined_another_group_is_restarted_too() {
+    let exec = Exec::new();
+    let script = "setpgrp(0, getpgrp(getppid())); $| = 1; print qq(joined\n); sleep 1000";
+    let flags = ["--on-rotation", "restart", "--grace", "500ms"];
+    let program = exec.start(&flags, &["perl", "-e", script]);
+    program.wait_for_text(LIMIT, "joined");
+    let (first, mark) = next(&program, Mark::default());
+    exec.agent.rotate().unwrap();
+    next(&program, mark);
+    assert!(!first.is_running());
+}
+
+#[test]
 fn j09_a_signal_reaches_the_application_alone_for_each_set() {
     let exec = Exec::new();
     let script = "trap 'echo told' USR1; echo begun; while :; do sleep 0.05; done";
