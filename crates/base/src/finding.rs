@@ -400,6 +400,7 @@ codes! {
     JwtExpired, "jwt-expired", "the token in a file has expired";
     // Hooks.
     HookCommand, "hook-command", "whether a hook's command exists, and may be executed by its user";
+    HookReloadsPatroni, "hook-reloads-patroni", "a hook reloads Patroni, which must not happen before the set is proven to be good";
     HookCommandExposed, "hook-command-exposed", "other users can change the program that a hook runs, its interpreter, or a file among its arguments";
     HookCommandFailed, "hook-command-failed", "a hook's command ended with another exit status than 0";
     HookTimedOut, "hook-timed-out", "a hook took longer than `hooks.timeout`, and was killed";

@@ -39,8 +39,40 @@ pub(super) fn section(config: &Config) -> Option<Section> {
         } else {
             section.extend(examine(hook, user));
         }
+        section.extend(reloads_patroni(hook));
     }
     Some(section)
+}
+
+/// A reload of Patroni while a set is on disk that it cannot load ends its REST API, and the next reload hangs it, which ends in two
+/// primaries (docs/patroni.md). `[patroni]` reloads it in the right order.
+fn reloads_patroni(hook: &Hook) -> Option<Finding> {
+    let is_patroni = |text: &str| text.to_ascii_lowercase().contains("patroni");
+    let reloads = match &hook.action {
+        Action::Application => false,
+        Action::Command(words) => {
+            words.iter().any(|word| is_patroni(word))
+                && words.iter().any(|word| word.contains("reload") || word.contains("HUP"))
+        }
+        Action::Signal { signal, pid_file, process } => {
+            let runs = || {
+                let (pid, _) = find(pid_file, process.as_deref()).ok()?;
+                let path = format!("/proc/{pid}/cmdline");
+                files::beginning(Path::new(&path), LONGEST_HEAD).ok()
+            };
+            signal == "HUP"
+                && (is_patroni(&pid_file.to_string_lossy())
+                    || process.as_deref().is_some_and(is_patroni)
+                    || runs().is_some_and(|line| is_patroni(&String::from_utf8_lossy(&line))))
+        }
+    };
+    let text = format!("hook {}: it reloads Patroni without regard to what is on disk", hook.name);
+    reloads.then(|| {
+        Finding::warning(Code::HookReloadsPatroni, text)
+            .about(&hook.name)
+            .cause("Patroni that is reloaded with a set that it cannot load loses its REST API, and the next reload hangs it: then there may be two primaries")
+            .fix("remove this hook, and add a [patroni] table: pgsvid reloads Patroni once PostgreSQL is proven to serve the set")
+    })
 }
 
 fn examine(hook: &Hook, user: &User) -> Vec<Finding> {

@@ -162,3 +162,36 @@ fn b98_what_the_environment_or_the_text_of_a_shell_names_is_judged() {
     let found = findings(&setup, Account::server());
     assert!(found.iter().all(|it| it["severity"] == "ok"), "{found:#?}");
 }
+
+#[test]
+fn h17_a_hook_that_reloads_patroni_is_told_and_one_that_only_asks_it_is_not() {
+    let setup = Setup::new(PGSVID);
+    let sleeper = Program::spawn_as(Account::server(), "/bin/sleep", ["600"], &[]);
+    let file = setup.other.write("patroni.pid", sleeper.pid().to_string(), 0o644);
+    let file = file.display();
+    let signal = |name: &str, signal: &str| {
+        format!("[[hooks]]\nname = '{name}'\nsignal = '{signal}'\npid_file = '{file}'\n")
+    };
+    let run = |name: &str, words: &str| {
+        format!("[[hooks]]\nname = '{name}'\ncommand = ['/bin/true', {words}]\n")
+    };
+    configure(
+        &setup,
+        &[
+            signal("hup", "HUP"),
+            signal("usr1", "USR1"),
+            run("reload", "'patronictl', 'reload', 'main'"),
+            run("list", "'patronictl', 'list'"),
+        ],
+    );
+    let found = findings(&setup, Account::server());
+    let wanted = [
+        ("hook-pid-file", "ok"),
+        ("hook-reloads-patroni", "warning"),
+        ("hook-pid-file", "ok"),
+        ("hook-command", "ok"),
+        ("hook-reloads-patroni", "warning"),
+        ("hook-command", "ok"),
+    ];
+    assert_eq!(codes(&found), wanted, "{found:#?}");
+}
