@@ -1,14 +1,17 @@
 //! The certificate files that another program writes: whether they are one set, and who writes them.
 
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::time::Duration;
 
 use super::exchangeable::{self, NamedBy};
+use super::files::readable;
 use super::own_user::own_user;
 use super::readers::{Readers, readers};
 use super::remedy;
 use crate::config::Config;
 use crate::doctor::finding::{Code, Finding, Group, Section};
+use crate::key_mode::KeyMode;
 use crate::material::Material;
 use crate::source::files::{self, Settings, Trouble, Writer};
 use crate::timing;
@@ -42,6 +45,9 @@ pub(super) async fn section(config: &Config, settings: &Settings) -> (Section, O
                 ));
                 section.extend(polled(settings));
                 section.extend(others(config, settings, Some(&writer)));
+                if config.place.directory().is_none() {
+                    section.extend(in_place(config, settings));
+                }
                 return (section, Some(material));
             }
             Err(found) => last = Some(found),
@@ -53,6 +59,23 @@ pub(super) async fn section(config: &Config, settings: &Settings) -> (Section, O
     }
     section.extend(polled(settings));
     (section, None)
+}
+
+/// Whether those who read these very files may do so, and accept the key's owner and mode.
+fn in_place(config: &Config, settings: &Settings) -> Vec<Finding> {
+    let mut found = readable(config);
+    let is_for_clients = !config.rotation.clients.is_empty() || config.rotation.servers.is_empty();
+    let path = &settings.paths.private_key;
+    if is_for_clients && let Ok(status) = std::fs::metadata(path) {
+        let (mode, rule) = (status.mode() & 0o777, KeyMode::of(status.uid()));
+        if !rule.accepts(mode) {
+            let text =
+                format!("libpq refuses the private key {}: its mode is {mode:04o}", path.display());
+            let fix = format!("let its writer give it the mode {rule}");
+            found.push(Finding::failure(Code::ClientKeyMode, text).fix(fix));
+        }
+    }
+    found
 }
 
 fn look(settings: &Settings) -> Result<(Material, Writer), (Trouble, Option<Writer>)> {
@@ -93,6 +116,10 @@ fn others(config: &Config, settings: &Settings, writer: Option<&Writer>) -> Vec<
         let text = format!("{who} can read the private key {}", path.display());
         let found_key = Finding::warning(Code::CertificatesKeyReadable, text)
             .fix("let its writer make it readable for pgsvid's user alone, and issue the certificate again with a new key");
+        // Those who read the file itself accept no right of its group, unless root owns it.
+        let is_roots = std::fs::metadata(path).is_ok_and(|status| status.uid() == 0);
+        let in_place = config.place.directory().is_none();
+        let change = if in_place && !is_roots { "chmod go-rwx" } else { change };
         found.push(remedy::on_file(change, path).into_iter().fold(found_key, Finding::command));
     }
     found

@@ -360,7 +360,7 @@ fn more_authorities(config: &Config, published: &Material, offered: &Material) -
 }
 
 /// Checks owner, mode and content by PostgreSQL's own rules.
-fn readable(config: &Config) -> Vec<Finding> {
+pub(super) fn readable(config: &Config) -> Vec<Finding> {
     config.rotation.servers.iter().flat_map(readable_for).collect()
 }
 

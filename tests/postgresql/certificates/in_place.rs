@@ -164,3 +164,18 @@ fn z16_the_commands_work_with_files_in_place() {
     assert_eq!(status, Some(2), "{text}");
     assert!(text.contains("set files.directory"), "{text}");
 }
+
+/// PostgreSQL keeps the key that it has loaded, and does not start with this one.
+#[test]
+fn b127_a_key_in_place_with_a_mode_that_postgresql_refuses_is_a_failure() {
+    let (place, _pgsvid, _) = in_force();
+    let check = || place.command(&["check", "--format", "json"]);
+    let (_, report) = check();
+    assert!(!report.contains("\"key-mode-refused\""), "{report}");
+    assert!(report.contains("\"tls-files-readable\""), "{report}");
+    let key = place.certs.path().join(NAMES[1]);
+    fs::set_permissions(&key, std::os::unix::fs::PermissionsExt::from_mode(0o660)).unwrap();
+    let (status, report) = check();
+    assert_eq!(status, Some(1), "{report}");
+    assert!(report.contains("\"key-mode-refused\""), "{report}");
+}

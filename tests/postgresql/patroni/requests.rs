@@ -96,6 +96,23 @@ fn b117_the_password_is_not_sent_to_a_server_whose_certificate_is_of_an_extra_au
     assert_eq!(node.requests(), 0);
 }
 
+/// Patroni ignores a password that it does not demand.
+#[test]
+fn b126_a_rest_api_that_admits_everybody_is_a_failure_whatever_pgsvid_sends() {
+    let password = "username = 'admin'\npassword_file = '/dev/null'\n";
+    let node = running("", PART, "");
+    assert!(super::is(&super::check(&node.setup), "patroni-open", "failure"));
+    configure(&node.setup, &node.patroni, PART, password);
+    assert!(super::is(&super::check(&node.setup), "patroni-open", "failure"));
+    // What the remedy says.
+    let restapi = format!("{STRICT}authentication: {{username: admin, password: 'to:p'}}\n");
+    node.patroni.configure(&restapi, &node.patroni.alone(), "");
+    node.patroni.signal(Signal::HUP);
+    eventually(LIMIT * 2, "Patroni demands a password", || {
+        !super::check(&node.setup).iter().any(|(code, _)| code == "patroni-open")
+    });
+}
+
 /// By the lines that `setup patroni-yaml` prints.
 #[test]
 fn b119_of_workloads_of_the_trust_domain_only_the_nodes_may_change_the_cluster() {

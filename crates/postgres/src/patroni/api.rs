@@ -148,6 +148,22 @@ pub async fn loop_wait(
     wait.map(Duration::from_secs).ok_or_else(|| unexpected(status))
 }
 
+/// Whether Patroni lets this client change the cluster's configuration without a password. The request changes nothing: Patroni
+/// judges who asks before it reads what is asked for (Patroni: `check_access`, `do_PATCH_config`).
+pub async fn may_configure(
+    (hosts, port): (&[String], u16),
+    client: Option<&Client>,
+) -> Result<bool, Error> {
+    let request =
+        b"PATCH /config HTTP/1.0\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}";
+    match ask((hosts, port), client, |_| true, request).await? {
+        (401 | 403, _) => Ok(false),
+        // 502 and 503: the cluster has no configuration, or its store does not answer.
+        (200 | 400 | 409 | 502 | 503, _) => Ok(true),
+        (other, _) => Err(unexpected(other)),
+    }
+}
+
 fn unexpected(status: u16) -> Error {
     match status {
         500..=599 => Error::Failed(status),
