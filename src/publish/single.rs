@@ -89,6 +89,13 @@ impl SingleFile {
         Ok(Present::Other(differs))
     }
 
+    /// The contents of a regular file at the path, whatever its owner and mode; `None` if there is none that can be read.
+    #[must_use]
+    pub fn existing(&self) -> Option<Zeroizing<Vec<u8>>> {
+        let followed = directory_path::follow(self.directory()).ok()?;
+        read(&followed.fd, &self.name().ok()?).ok().map(|(bytes, _)| bytes)
+    }
+
     /// Replaces the file in one step: a reader finds the old one or the new one, each whole. It is on disk when this returns. After
     /// an error the old one is still there. Blocks.
     pub fn write(&self, bytes: &[u8]) -> Result<(), Error> {

@@ -54,7 +54,7 @@ impl Entry {
             audience: token.audience.clone(),
             ..TokenFile::default()
         };
-        let output = Output::new(token.file.clone());
+        let output = Output::of_token(token.file.clone());
         let backoff = Backoff::new(AGAIN.0, AGAIN.1);
         Self {
             token,

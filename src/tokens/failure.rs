@@ -21,6 +21,9 @@ pub enum Failure {
     /// The file cannot be written.
     #[error(transparent)]
     File(#[from] publish::Error),
+    /// The file holds something else.
+    #[error("the file there holds something else, and is not replaced")]
+    Foreign,
     /// The thread that writes has ended.
     #[error("the thread that writes files has ended abnormally")]
     Thread,
@@ -49,7 +52,7 @@ impl Failure {
             Self::Agent(_) => Code::JwtToken,
             Self::Rejected(_) => Code::JwtRejected,
             Self::Keys(_) => Code::JwtBundle,
-            Self::File(_) | Self::Thread => Code::JwtFile,
+            Self::File(_) | Self::Foreign | Self::Thread => Code::JwtFile,
         }
     }
 
@@ -76,6 +79,9 @@ impl Failure {
             }
             Self::File(error) => {
                 error.fix().unwrap_or_else(|| "see the error: it names the file".to_owned())
+            }
+            Self::Foreign => {
+                "give jwt.file or jwt_bundle.file another name, or move the file away".to_owned()
             }
             Self::Thread => "restart pgsvid".to_owned(),
         }

@@ -39,7 +39,7 @@ impl Keyring {
     pub(super) fn new(settings: Bundle) -> Self {
         let file = settings.file.path.display().to_string();
         let state = TokenFile { file, ..TokenFile::default() };
-        let (format, output) = (settings.format, Output::new(settings.file));
+        let (format, output) = (settings.format, Output::of_bundle(settings.file));
         let (repair, told, pace) = (Repair::new(), Told::default(), Pace::new());
         Self { format, output, repair, state, told, pace, retry: None }
     }

@@ -3,6 +3,8 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use ring::signature::{self, EcdsaVerificationAlgorithm, RsaParameters, UnparsedPublicKey};
+use serde::Deserialize;
+use serde::de::IgnoredAny;
 use serde_json::{Map, Value};
 
 use super::claims::{Claims, Rejection, decoded};
@@ -39,6 +41,30 @@ pub struct Keys {
     keys: Vec<Map<String, Value>>,
 }
 
+/// The private members of a key.
+const PRIVATE: [&str; 8] = ["d", "k", "p", "q", "dp", "dq", "qi", "oth"];
+
+/// A JWK set: `serde` refuses one that has one of these members twice.
+#[derive(Deserialize)]
+struct Once {
+    #[serde(rename = "keys")]
+    _keys: Vec<KeyOnce>,
+}
+
+#[derive(Deserialize)]
+#[allow(dead_code, reason = "read only to find members that are there twice")]
+struct KeyOnce {
+    kty: Option<IgnoredAny>,
+    kid: Option<IgnoredAny>,
+    alg: Option<IgnoredAny>,
+    r#use: Option<IgnoredAny>,
+    crv: Option<IgnoredAny>,
+    x: Option<IgnoredAny>,
+    y: Option<IgnoredAny>,
+    n: Option<IgnoredAny>,
+    e: Option<IgnoredAny>,
+}
+
 impl Keys {
     /// Reads a JWK set. Fails with the reason, which follows "the JWT bundle ".
     pub fn read(bytes: &[u8]) -> Result<Self, String> {
@@ -57,10 +83,12 @@ impl Keys {
         }
         let keys: Option<Vec<_>> = keys.iter().map(|key| key.as_object().cloned()).collect();
         let keys = keys.ok_or("has a key that is no object")?;
-        // Such a file would tell everybody how to sign tokens.
-        if keys.iter().any(|key| key.contains_key("d") || key.contains_key("k")) {
+        // Such a file would tell everybody how to sign tokens (RFC 7518, 6.2.2, 6.3.2 and 6.4.1).
+        if keys.iter().any(|key| PRIVATE.iter().any(|name| key.contains_key(*name))) {
             return Err("holds a private key".to_owned());
         }
+        serde_json::from_slice::<Once>(bytes)
+            .map_err(|_| "names a member twice, which readers understand differently")?;
         Ok(Self { keys })
     }
 
@@ -184,6 +212,20 @@ mod tests {
         let message = format!("{}.{}", encoded(header), encoded(payload));
         let signature = encoded(sign(message.as_bytes()));
         format!("{message}.{signature}")
+    }
+
+    #[test]
+    fn t08_a_set_that_readers_understand_differently_or_with_a_private_key_is_refused() {
+        let read = |set: &str| Keys::read(set.as_bytes()).map(|keys| keys.count());
+        assert_eq!(
+            read(r#"{"keys":[{"kid":"a","x5c":[]},{"kid":"b","kid2":1}],"b":1,"b":2}"#),
+            Ok(2)
+        );
+        assert!(read(r#"{"keys":[{"kid":"evil"}],"keys":[{"kid":"a"}]}"#).is_err());
+        assert!(read(r#"{"keys":[{"kid":"a","n":"1","n":"2"}]}"#).is_err());
+        for name in PRIVATE {
+            assert!(read(&format!(r#"{{"keys":[{{"kid":"a","{name}":"AA"}}]}}"#)).is_err());
+        }
     }
 
     /// A JWK, and tokens of its key with their algorithms.

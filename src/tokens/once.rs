@@ -77,7 +77,7 @@ async fn attempt(
     };
     let mut kept = Vec::new();
     for token in &settings.tokens {
-        let mut output = Output::new(token.file.clone());
+        let mut output = Output::of_token(token.file.clone());
         let (file, hint) = (token.file.path.display().to_string(), settings.hint.as_deref());
         if is_shared && let Some(claims) = earlier(&output, token, spiffe_id).await {
             let expires = Some(claims.expires);
@@ -110,7 +110,7 @@ async fn attempt(
     if let (Some(bundle), Ok(keys)) = (&settings.bundle, &keys) {
         let (bytes, count) = keys.render(bundle.format, spiffe_id)?;
         let file = bundle.file.path.display().to_string();
-        Output::new(bundle.file.clone()).put(Zeroizing::new(bytes)).await?;
+        Output::of_bundle(bundle.file.clone()).put(Zeroizing::new(bytes)).await?;
         info!(event = "jwt-bundle-written", file, keys = count, "JWT bundle written");
         kept.push(Kept { file, expires: None, unverified: None, by: Writer::Here });
     }

@@ -5,15 +5,19 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use serde_json::{Map, Value};
 use tokio::task::spawn_blocking;
 use zeroize::Zeroizing;
 
+use super::claims::Claims;
 use super::failure::Failure;
 use crate::publish::{self, Present, SingleFile};
 
 /// A file, and what was written to it.
 pub(super) struct Output {
     pub(super) file: SingleFile,
+    /// Whether contents are of the kind that is written here.
+    is_of_kind: fn(&[u8]) -> bool,
     /// What it should hold; `None` until this process has written it.
     contents: Option<Arc<Zeroizing<Vec<u8>>>>,
     /// Its directory when pgsvid started: the sandbox allows no other.
@@ -21,9 +25,22 @@ pub(super) struct Output {
 }
 
 impl Output {
-    pub(super) fn new(file: SingleFile) -> Self {
+    /// A file with a token.
+    pub(super) fn of_token(file: SingleFile) -> Self {
+        let is_token = |bytes: &[u8]| {
+            std::str::from_utf8(bytes).is_ok_and(|text| Claims::read(text.trim()).is_ok())
+        };
+        Self::new(file, is_token)
+    }
+
+    /// A file with a JWT bundle.
+    pub(super) fn of_bundle(file: SingleFile) -> Self {
+        Self::new(file, |bytes| serde_json::from_slice::<Map<String, Value>>(bytes).is_ok())
+    }
+
+    fn new(file: SingleFile, is_of_kind: fn(&[u8]) -> bool) -> Self {
         let home = home(file.directory());
-        Self { file, contents: None, home }
+        Self { file, is_of_kind, contents: None, home }
     }
 
     /// What is at the path.
@@ -36,9 +53,22 @@ impl Output {
     /// Writes the file unless it holds exactly this already. Returns whether it was written.
     pub(super) async fn put(&mut self, bytes: Zeroizing<Vec<u8>>) -> Result<bool, Failure> {
         let bytes = Arc::new(bytes);
+        if self.contents.is_none() {
+            self.judge_existing().await?;
+        }
         let written = self.write(&bytes).await?;
         self.contents = Some(bytes);
         Ok(written)
+    }
+
+    /// Before anything is written to the path for the first time: fails if a file there holds something else than what pgsvid, or
+    /// the helper before it, would have written.
+    async fn judge_existing(&self) -> Result<(), Failure> {
+        let (file, is_of_kind) = (self.file.clone(), self.is_of_kind);
+        let is_foreign = spawn_blocking(move || {
+            file.existing().is_some_and(|bytes| !bytes.is_empty() && !is_of_kind(&bytes))
+        });
+        if is_foreign.await.map_err(|_| Failure::Thread)? { Err(Failure::Foreign) } else { Ok(()) }
     }
 
     /// Whether this was written to it last.

@@ -452,6 +452,24 @@ fn b123_a_token_beside_files_of_others_is_told() {
 }
 
 #[test]
+fn b128_a_file_that_holds_no_token_is_not_replaced() {
+    let tokens = Tokens::new();
+    let _agent = tokens.place.agent().start().unwrap();
+    let write = |text: &str| {
+        let mut file = fs::File::create(tokens.file("token")).unwrap();
+        std::io::Write::write_all(&mut file, text.as_bytes()).unwrap();
+    };
+    write("a password\n");
+    let pgsvid = tokens.run("");
+    let (event, mark) = said(&pgsvid, Mark::default(), "token-failed");
+    assert_eq!(event["code"], "jwt-file", "{event}");
+    assert_eq!(tokens.token(), "a password\n");
+    // What it says helps.
+    fs::rename(tokens.file("token"), tokens.file("password")).unwrap();
+    said(&pgsvid, mark, "token-written");
+}
+
+#[test]
 fn t16_the_token_is_of_the_identity_that_is_published() {
     let tokens = Tokens::new();
     let other = "spiffe://example.org/ns/apps/sa/other";

@@ -149,7 +149,7 @@ pub async fn loop_wait(
 }
 
 /// Whether Patroni lets this client change the cluster's configuration without a password. The request changes nothing: Patroni
-/// judges who asks before it reads what is asked for (Patroni: `check_access`, `do_PATCH_config`).
+/// judges the client before it reads the request's body (Patroni: `check_access`, `do_PATCH_config`).
 pub async fn may_configure(
     (hosts, port): (&[String], u16),
     client: Option<&Client>,
