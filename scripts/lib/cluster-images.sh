@@ -39,7 +39,6 @@ postgres_root() {
     put_programs "$root" sh cat chmod date env id mkdir printf rm sed seq sleep test timeout
     mkdir -p "$root"/{tmp,var/lib/postgresql,var/run/postgresql,docker-entrypoint-initdb.d,usr/local}
     chmod 1777 "$root/tmp"
-    ln -s dash "$root/bin/sh"
     cp -a "${brought%/bin}" "$root/usr/local/pgsql"
     rm -f "$root"/usr/local/pgsql/bin/{psql,pgbench}
     for client in psql pg_isready; do
@@ -50,7 +49,6 @@ postgres_root() {
     printf '%s\n' 'root:x:0:0::/root:/bin/sh' 'postgres:x:999:999::/var/lib/postgresql:/bin/sh' \
         'client:x:10001:10001::/:/bin/sh' >"$root/etc/passwd"
     install -m 755 tests/deployment/kubernetes/docker-entrypoint.sh "$root/"
-    chown -R 999:999 "$root/var/lib/postgresql" "$root/var/run/postgresql"
     clean_up_postgresql
 }
 
@@ -66,7 +64,7 @@ put_programs() {
         path=$(type -P "$program") || give_up "$program is missing"
         {
             printf '%s\n' "$path"
-            ldd "$path" | sed -n 's,.*\(/[^ ]*\) (0x.*,\1,p'
+            ldd "$path" | awk '$2 == "=>" { print $3 } $1 ~ "^/" { print $1 }'
         } | while IFS= read -r path; do
             mkdir -p "$root${path%/*}"
             cp -L "$path" "$root$path"

@@ -125,7 +125,11 @@ mount -t tmpfs tmpfs "$cluster/run"
 printf '127.0.0.1 localhost\n$node_address node1\n' >"$cluster/run/hosts"
 mount --bind "$cluster/run/hosts" /etc/hosts
 : >"$cluster/run/resolv.conf"
-mount --bind "$cluster/run/resolv.conf" "\$(realpath /etc/resolv.conf)"
+# It may be a link to a file in /run.
+resolver=\$(realpath --canonicalize-missing /etc/resolv.conf)
+mkdir -p "\${resolver%/*}"
+[ -e "\$resolver" ] || : >"\$resolver"
+mount --bind "$cluster/run/resolv.conf" "\$resolver"
 # The kubelet sets these for the machine: it finds its values in files that only the cluster sees.
 for setting in vm/overcommit_memory=1 vm/panic_on_oom=0 kernel/panic=10 kernel/panic_on_oops=1 \
     kernel/keys/root_maxkeys=1000000 kernel/keys/root_maxbytes=25000000; do

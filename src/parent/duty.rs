@@ -189,7 +189,8 @@ mod tests {
     }
 
     #[test]
-    fn o05_a_daemon_that_publishes_and_is_killed_every_few_seconds_never_waits_longer_than_the_first_time() {
+    fn o05_a_daemon_that_publishes_and_is_killed_every_few_seconds_never_waits_longer_than_the_first_time()
+     {
         let mut duty = Duty::new();
         for _ in 0..100 {
             duty.is_ready();

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 #![allow(clippy::print_stdout, reason = "the figures are what it is for")]
+#![allow(clippy::disallowed_methods, reason = "a real cluster runs on the real clock")]
 
 mod api;
 mod cluster;

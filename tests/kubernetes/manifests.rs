@@ -35,11 +35,7 @@ pub(crate) fn kustomization(namespace: &str, rest: &str, files: &[(&str, &str)])
     let components = format!("{up}{}/k8s/components/", &root().to_str().unwrap()[1..]);
     let kind = "apiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\n";
     let rest = rest.replace("COMPONENTS/", &components);
-    directory.write(
-        "kustomization.yaml",
-        format!("{kind}namespace: {namespace}\n{rest}"),
-        0o644,
-    );
+    directory.write("kustomization.yaml", format!("{kind}namespace: {namespace}\n{rest}"), 0o644);
     for (name, text) in files {
         directory.write(name, *text, 0o644);
     }
@@ -49,7 +45,8 @@ pub(crate) fn kustomization(namespace: &str, rest: &str, files: &[(&str, &str)])
 /// Objects in YAML.
 #[track_caller]
 fn parsed(yaml: &str) -> Vec<Value> {
-    let arguments = ["create", "--dry-run=client", "--validate=false", "--output", "json", "--filename", "-"];
+    let arguments =
+        ["create", "--dry-run=client", "--validate=false", "--output", "json", "--filename", "-"];
     let text = attempt(&arguments, yaml).unwrap_or_else(|said| panic!("{said}: {yaml}"));
     let mut list: Value = serde_json::from_str(&text).unwrap();
     match list["items"].take() {

@@ -106,12 +106,12 @@ fn o12_an_injected_pod_equals_that_of_the_component() {
             expected["spec"] = template["spec"].clone();
             // The component's ConfigMap has a sum in its name.
             let text = expected.to_string();
-            let named = text.split(&format!("\"{map}-")).nth(1).map(|rest| {
-                rest.split('"').next().unwrap().to_owned()
-            });
-            let annotations = named.map_or(json!({}), |sum| {
-                json!({"pgsvid.dev/config": format!("{map}-{sum}")})
-            });
+            let named = text
+                .split(&format!("\"{map}-"))
+                .nth(1)
+                .map(|rest| rest.split('"').next().unwrap().to_owned());
+            let annotations =
+                named.map_or(json!({}), |sum| json!({"pgsvid.dev/config": format!("{map}-{sum}")}));
             let mut asking = pod(kind, annotations);
             asking["spec"] = own(container, full);
             let [expected, injected] = [&expected, &asking].map(|pod| create(pod).unwrap());
@@ -120,7 +120,7 @@ fn o12_an_injected_pod_equals_that_of_the_component() {
     }
 }
 
-/// The container and the ConfigMap may have other names.
+/// The container and the configuration may have other names.
 #[test]
 fn o12_annotations_name_the_container_and_the_configuration() {
     default_account();
@@ -145,7 +145,12 @@ fn o12_other_pods_are_left_alone() {
     assert!(created["spec"]["initContainers"].is_null(), "{created}");
     // Policies themselves are accepted without warnings about their expressions.
     for kind in ["mutatingadmissionpolicies", "validatingadmissionpolicies"] {
-        let warnings = kubectl(&["get", kind, "--output", "jsonpath={.items[*].status.typeChecking.expressionWarnings}"]);
+        let warnings = kubectl(&[
+            "get",
+            kind,
+            "--output",
+            "jsonpath={.items[*].status.typeChecking.expressionWarnings}",
+        ]);
         assert_eq!(warnings, "", "{kind}");
     }
 }

@@ -42,7 +42,10 @@ fn o13_a_pod_without_the_container_or_the_user_is_refused_with_the_remedy() {
     other_user["spec"]["containers"][0]["securityContext"] = json!({"runAsUser": 26});
     assert_names(&refusal(&other_user), &["postgres", "securityContext.runAsUser"]);
 
-    assert_names(&refusal(&pod("yes", json!({}))), &["pgsvid.dev/inject", "yes", "server", "client"]);
+    assert_names(
+        &refusal(&pod("yes", json!({}))),
+        &["pgsvid.dev/inject", "yes", "server", "client"],
+    );
 }
 
 /// No database starts without pgsvid because a policy is missing.
@@ -52,7 +55,8 @@ fn o13_a_pod_that_asks_and_was_not_changed_is_refused() {
     let binding = get(&["mutatingadmissionpolicybinding", "pgsvid-server"]);
     kubectl(&["delete", "mutatingadmissionpolicybinding", "pgsvid-server"]);
     let asking = pod("server", json!({}));
-    let error = test_support::eventually(crate::LIMIT, "the binding is gone", || create(&asking).err());
+    let error =
+        test_support::eventually(crate::LIMIT, "the binding is gone", || create(&asking).err());
     assert_names(&error, &["MutatingAdmissionPolicy", "pgsvid-server"]);
     crate::kubectl::apply(&[clean(binding)]).unwrap();
     test_support::eventually(crate::LIMIT, "it is back", || create(&asking).ok());

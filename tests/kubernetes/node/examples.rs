@@ -29,7 +29,8 @@ fn o01_the_examples_run_unchanged_and_every_rotation_is_verified() {
     let rotations = namespace.events("rotated");
     assert!(rotations.len() >= 3, "{rotations:?}");
     assert!(rotations.iter().all(|one| one["verdict"] == "current"), "{rotations:?}");
-    let status = namespace.kubectl(&["exec", "dbserver-0", "-c", "pgsvid", "--", "/pgsvid", "status"]);
+    let status =
+        namespace.kubectl(&["exec", "dbserver-0", "-c", "pgsvid", "--", "/pgsvid", "status"]);
     assert!(status.starts_with("current"), "{status}");
     let pod = namespace.database();
     assert_eq!([pod.restarts("pgsvid"), pod.restarts("postgres")], [0, 0]);

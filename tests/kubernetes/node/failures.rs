@@ -54,7 +54,10 @@ fn o06_the_first_process_is_killed_and_postgresql_runs_and_serves_on() {
             let pod = namespace.database();
             pod.restarts("pgsvid") == restarts && pod.is_ready()
         });
-        println!("kill {restarts} of the first process: in the Service again after {:.1?}", killed.elapsed());
+        println!(
+            "kill {restarts} of the first process: in the Service again after {:.1?}",
+            killed.elapsed()
+        );
     }
     let connections = client.since(mark);
     println!("meanwhile, past the Service: {connections}");
@@ -69,10 +72,14 @@ fn o07_a_daemon_that_hangs_is_replaced_by_the_kubelet_and_postgresql_is_not() {
     let before = namespace.database();
     signal(Pgsvid::of(&before).daemon, Signal::STOP);
     let stopped = Instant::now();
-    eventually(LIMIT, "the liveness probe has failed three times, and the pod is ready again", || {
-        let pod = namespace.database();
-        pod.restarts("pgsvid") == 1 && pod.is_ready()
-    });
+    eventually(
+        LIMIT,
+        "the liveness probe has failed three times, and the pod is ready again",
+        || {
+            let pod = namespace.database();
+            pod.restarts("pgsvid") == 1 && pod.is_ready()
+        },
+    );
     println!("a stopped daemon: in the Service again after {:.1?}", stopped.elapsed());
     assert_eq!(namespace.database().restarts("postgres"), 0);
 }

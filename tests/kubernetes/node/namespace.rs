@@ -1,6 +1,6 @@
 //! The examples of k8s/ in a namespace of a test's own.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 
 use serde_json::{Value, json};
 use test_support::eventually;
@@ -110,7 +110,7 @@ impl Namespace {
             &["logs", "dbserver-0", "--container", "postgres", "--tail", "30"],
         ] {
             let found = self.attempt(arguments).unwrap_or_else(|error| error);
-            said += &format!("{arguments:?}:\n{found}\n");
+            writeln!(said, "{arguments:?}:\n{found}").unwrap();
         }
         said
     }

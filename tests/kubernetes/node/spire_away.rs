@@ -40,7 +40,8 @@ fn o04_without_the_csi_driver_pods_run_on_and_new_ones_wait_for_it() {
     let before = namespace.database().uid().to_owned();
     namespace.kubectl(&["delete", "pod", "dbserver-0", "--wait=false"]);
     eventually(LIMIT, "the new pod waits for its volume", || {
-        let events = namespace.kubectl(&["get", "events", "--output", "jsonpath={.items[*].reason}"]);
+        let events =
+            namespace.kubectl(&["get", "events", "--output", "jsonpath={.items[*].reason}"]);
         events.contains("FailedMount")
     });
     driver.start();

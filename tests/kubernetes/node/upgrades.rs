@@ -33,7 +33,12 @@ fn o11_another_image_replaces_the_pod_and_in_place_only_the_sidecar_starts_again
     let address = namespace.database().address().to_owned();
     let client = namespace.connecting_client(&[("PGHOSTADDR", &address)]);
     let (before, mark) = (namespace.database(), client.mark());
-    namespace.kubectl(&["set", "image", "statefulset/dbserver", &format!("pgsvid={}", next_image())]);
+    namespace.kubectl(&[
+        "set",
+        "image",
+        "statefulset/dbserver",
+        &format!("pgsvid={}", next_image()),
+    ]);
     namespace.kubectl(&["set", "image", "pod/dbserver-0", &format!("pgsvid={}", next_image())]);
     let changed = Instant::now();
     eventually(LIMIT, "pgsvid has started again", || {
@@ -49,7 +54,13 @@ fn o11_another_image_replaces_the_pod_and_in_place_only_the_sidecar_starts_again
     println!("meanwhile, past the Service: {connections}");
     assert!(connections.failures.is_empty(), "{connections}");
 
-    namespace.kubectl(&["patch", "statefulset", "dbserver", "--patch", r#"{"spec":{"updateStrategy":{"type":"RollingUpdate"}}}"#]);
+    namespace.kubectl(&[
+        "patch",
+        "statefulset",
+        "dbserver",
+        "--patch",
+        r#"{"spec":{"updateStrategy":{"type":"RollingUpdate"}}}"#,
+    ]);
     namespace.rolled_out("statefulset/dbserver");
     let replaced = namespace.database();
     assert!(replaced.uid() != before.uid(), "the StatefulSet has not replaced the pod");
@@ -62,12 +73,13 @@ fn o11_another_configuration_replaces_the_pod() {
     let before = namespace.database();
     let mut objects = example("dbserver", namespace.name());
     // As kustomize does, whose name for it ends in a sum of its content.
-    let map = objects.iter_mut().find(|one| {
-        one["kind"] == "ConfigMap" && one["data"].get("pgsvid.toml").is_some()
-    });
+    let map = objects
+        .iter_mut()
+        .find(|one| one["kind"] == "ConfigMap" && one["data"].get("pgsvid.toml").is_some());
     let map = map.unwrap();
     let text = map["data"]["pgsvid.toml"].as_str().unwrap();
-    map["data"]["pgsvid.toml"] = json!(text.replace("format = \"json\"", "format = \"json\"\nlevel = \"debug\""));
+    map["data"]["pgsvid.toml"] =
+        json!(text.replace("format = \"json\"", "format = \"json\"\nlevel = \"debug\""));
     map["metadata"]["name"] = json!("pgsvid-changed");
     let set = only(&mut objects, "StatefulSet");
     let volumes = set["spec"]["template"]["spec"]["volumes"].as_array_mut().unwrap();
