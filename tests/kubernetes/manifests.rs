@@ -48,11 +48,8 @@ fn parsed(yaml: &str) -> Vec<Value> {
     let arguments =
         ["create", "--dry-run=client", "--validate=false", "--output", "json", "--filename", "-"];
     let text = attempt(&arguments, yaml).unwrap_or_else(|said| panic!("{said}: {yaml}"));
-    let mut list: Value = serde_json::from_str(&text).unwrap();
-    match list["items"].take() {
-        Value::Array(items) => items,
-        _ => vec![list],
-    }
+    // One after the other.
+    serde_json::Deserializer::from_str(&text).into_iter().map(Result::unwrap).collect()
 }
 
 /// The one of a kind, to be changed.

@@ -44,17 +44,18 @@ pub(crate) fn create(pod: &Value) -> Result<Value, String> {
     attempt(&arguments, &pod.to_string()).map(|text| serde_json::from_str(&text).unwrap())
 }
 
-/// Makes the API server admit pods at once, before its controllers have made the account.
+/// The API server admits no pod before a controller has made it.
 fn default_account() {
     eventually(LIMIT, "the default account", || {
         attempt(&["get", "serviceaccount", "default"], "").is_ok()
     });
 }
 
-/// The pod specification without what the API server adds to each pod by a random name.
+/// The pod's specification; kustomize puts the container that it changes before the others.
 fn specification(pod: &Value) -> Value {
     let mut spec = pod["spec"].clone();
-    spec["automountServiceAccountToken"] = json!(false);
+    let containers = spec["containers"].as_array_mut().unwrap();
+    containers.sort_by_key(|container| container["name"].to_string());
     spec
 }
 
@@ -79,45 +80,40 @@ fn own(container: &str, full: bool) -> Value {
 fn o12_an_injected_pod_equals_that_of_the_component() {
     default_account();
     policies();
-    for (kind, component, container, map) in
-        [("server", "sidecar", "postgres", "pgsvid"), ("client", "client", "app", "pgsvid-client")]
+    for (kind, component, container) in
+        [("server", "sidecar", "postgres"), ("client", "client", "app")]
     {
         for full in [false, true] {
-            let workload = json!({
-                "apiVersion": "apps/v1",
-                "kind": "Deployment",
-                "metadata": {"name": "own"},
-                "spec": {
-                    "selector": {"matchLabels": {"a": "b"}},
-                    "template": {"metadata": {"labels": {"a": "b"}}, "spec": own(container, full)},
-                },
-            });
-            let mut objects = kustomization(
-                "default",
-                &format!(
-                    "resources: [own.yaml]\ncomponents: [COMPONENTS/{component}]\n\
-                     generatorOptions: {{disableNameSuffixHash: true}}\n"
-                ),
-                &[("own.yaml", &workload.to_string())],
-            );
-            let template = only(&mut objects, "Deployment")["spec"]["template"].take();
             let mut expected = pod(kind, json!({}));
             expected["metadata"]["annotations"] = json!({});
-            expected["spec"] = template["spec"].clone();
-            // The component's ConfigMap has a sum in its name.
-            let text = expected.to_string();
-            let named = text
-                .split(&format!("\"{map}-"))
-                .nth(1)
-                .map(|rest| rest.split('"').next().unwrap().to_owned());
-            let annotations =
-                named.map_or(json!({}), |sum| json!({"pgsvid.dev/config": format!("{map}-{sum}")}));
-            let mut asking = pod(kind, annotations);
+            expected["spec"] = added(component, own(container, full));
+            // The component's has a sum in its name.
+            let volumes = expected["spec"]["volumes"].as_array().unwrap();
+            let map = volumes.iter().find_map(|volume| volume["configMap"]["name"].as_str());
+            let mut asking = pod(kind, json!({"pgsvid.dev/config": map.unwrap()}));
             asking["spec"] = own(container, full);
             let [expected, injected] = [&expected, &asking].map(|pod| create(pod).unwrap());
             assert_eq!(specification(&injected), specification(&expected), "{kind}, {full}");
         }
     }
+}
+
+/// What the component makes of a pod.
+fn added(component: &str, spec: Value) -> Value {
+    let workload = json!({
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": "own"},
+        "spec": {
+            "selector": {"matchLabels": {"a": "b"}},
+            "template": {"metadata": {"labels": {"a": "b"}}, "spec": spec},
+        },
+    });
+    let fields = format!("resources: [own.yaml]\ncomponents: [COMPONENTS/{component}]\n");
+    let files = [("own.yaml", workload.to_string())];
+    let files = files.each_ref().map(|(name, text)| (*name, text.as_str()));
+    let mut objects = kustomization("default", &fields, &files);
+    only(&mut objects, "Deployment")["spec"]["template"]["spec"].take()
 }
 
 /// The container and the configuration may have other names.
