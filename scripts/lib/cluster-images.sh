@@ -40,6 +40,7 @@ postgres_root() {
     mkdir -p "$root"/{tmp,var/lib/postgresql,var/run/postgresql,docker-entrypoint-initdb.d,usr/local}
     chmod 1777 "$root/tmp"
     cp -a "${brought%/bin}" "$root/usr/local/pgsql"
+    put_libraries "$root" "$brought"/{initdb,pg_ctl,postgres}
     rm -f "$root"/usr/local/pgsql/bin/{psql,pgbench}
     for client in psql pg_isready; do
         # Debian's programs in /usr/bin are wrappers.
@@ -62,13 +63,20 @@ put_programs() {
     done
     for program in "$@"; do
         path=$(type -P "$program") || give_up "$program is missing"
-        {
-            printf '%s\n' "$path"
-            ldd "$path" | awk '$2 == "=>" { print $3 } $1 ~ "^/" { print $1 }'
-        } | while IFS= read -r path; do
+        mkdir -p "$root${path%/*}"
+        cp -L "$path" "$root$path"
+        put_libraries "$root" "$path"
+    done
+}
+
+put_libraries() {
+    local root=$1 path
+    shift
+    ldd "$@" | awk '$2 == "=>" { print $3 } $1 ~ "^/" { print $1 }' | sort -u | while IFS= read -r path; do
+        if [[ -e $path && ! -e $root$path ]]; then
             mkdir -p "$root${path%/*}"
             cp -L "$path" "$root$path"
-        done
+        fi
     done
 }
 

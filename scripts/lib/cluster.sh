@@ -117,11 +117,12 @@ ip link set node0 up
 ip link set node0p up
 ip route add default via 10.99.0.254
 echo 1 >/proc/sys/net/ipv4/ip_forward
-# Where containerd, runc and the CNI leave their state whatever they are told.
+# Where containerd, runc, the CNI and the kubelet leave files whatever they are told.
 mount -t tmpfs tmpfs /run
 mount -t tmpfs tmpfs /var/log
-if [ -d /var/lib/cni ]; then mount -t tmpfs tmpfs /var/lib/cni; fi
 mount -t tmpfs tmpfs "$cluster/run"
+mkdir "$cluster"/run/{lib,work}
+mount -t overlay overlay -o lowerdir=/var/lib,upperdir="$cluster/run/lib",workdir="$cluster/run/work" /var/lib
 printf '127.0.0.1 localhost\n$node_address node1\n' >"$cluster/run/hosts"
 mount --bind "$cluster/run/hosts" /etc/hosts
 : >"$cluster/run/resolv.conf"

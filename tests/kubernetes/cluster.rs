@@ -5,9 +5,8 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
-use test_support::eventually;
 
-use crate::LIMIT;
+use crate::eventually;
 
 /// Such as `kube-apiserver` or `spire-agent`: scripts/lib/cluster.sh names them.
 pub(crate) struct Component(&'static str);
@@ -32,7 +31,7 @@ impl Component {
     pub(crate) fn kill(&self) {
         let pid = self.pid();
         kill_process(pid, Signal::KILL).unwrap();
-        eventually(LIMIT, format_args!("{} is gone", self.0), || test_kill_process(pid).is_err());
+        eventually(format_args!("{} is gone", self.0), || test_kill_process(pid).is_err());
     }
 
     /// Starts it again, with the same options.
@@ -40,6 +39,6 @@ impl Component {
         let before = self.pid();
         let status = Command::new("setsid").arg("--fork").arg(self.file("components")).status();
         assert!(status.unwrap().success());
-        eventually(LIMIT, format_args!("{} runs", self.0), || self.pid() != before);
+        eventually(format_args!("{} runs", self.0), || self.pid() != before);
     }
 }

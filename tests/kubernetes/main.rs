@@ -10,7 +10,22 @@ mod kubectl;
 mod manifests;
 mod node;
 
+use std::fmt::Display;
+use std::thread::sleep;
 use std::time::Duration;
+
+use test_support::Outcome;
 
 /// A node that runs many pods at once is slow.
 const LIMIT: Duration = Duration::from_secs(180);
+/// Each question is a run of kubectl.
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// Asks twice a second until `condition` holds.
+#[track_caller]
+fn eventually<O: Outcome>(what: impl Display, mut condition: impl FnMut() -> O) -> O::Value {
+    test_support::eventually(LIMIT, what, || {
+        sleep(PAUSE);
+        condition()
+    })
+}

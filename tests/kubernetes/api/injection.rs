@@ -3,9 +3,8 @@
 use std::sync::Once;
 
 use serde_json::{Value, json};
-use test_support::eventually;
 
-use crate::LIMIT;
+use crate::eventually;
 use crate::kubectl::{apply, attempt, kubectl};
 use crate::manifests::{kustomization, only, rendered};
 
@@ -15,7 +14,7 @@ pub(crate) fn policies() {
     INSTALLED.call_once(|| {
         apply(&rendered("k8s/injection/v1beta1")).unwrap();
         // The API server reads them within a second or so.
-        eventually(LIMIT, "a pod is changed, and another one refused", || {
+        eventually("a pod is changed, and another one refused", || {
             let injected = create(&pod("server", json!({}))).ok();
             injected.is_some_and(|pod| pod["spec"]["initContainers"][0]["name"] == "pgsvid")
                 && create(&pod("other", json!({}))).is_err()
@@ -46,7 +45,7 @@ pub(crate) fn create(pod: &Value) -> Result<Value, String> {
 
 /// The API server admits no pod before a controller has made it.
 fn default_account() {
-    eventually(LIMIT, "the default account", || {
+    eventually("the default account", || {
         attempt(&["get", "serviceaccount", "default"], "").is_ok()
     });
 }
@@ -86,7 +85,7 @@ fn o12_an_injected_pod_equals_that_of_the_component() {
         for full in [false, true] {
             let mut expected = pod(kind, json!({}));
             expected["metadata"]["annotations"] = json!({});
-            expected["spec"] = added(component, own(container, full));
+            expected["spec"] = added(component, &own(container, full));
             // The component's has a sum in its name.
             let volumes = expected["spec"]["volumes"].as_array().unwrap();
             let map = volumes.iter().find_map(|volume| volume["configMap"]["name"].as_str());
@@ -99,7 +98,7 @@ fn o12_an_injected_pod_equals_that_of_the_component() {
 }
 
 /// What the component makes of a pod.
-fn added(component: &str, spec: Value) -> Value {
+fn added(component: &str, spec: &Value) -> Value {
     let workload = json!({
         "apiVersion": "apps/v1",
         "kind": "Deployment",

@@ -55,11 +55,10 @@ fn o13_a_pod_that_asks_and_was_not_changed_is_refused() {
     let binding = get(&["mutatingadmissionpolicybinding", "pgsvid-server"]);
     kubectl(&["delete", "mutatingadmissionpolicybinding", "pgsvid-server"]);
     let asking = pod("server", json!({}));
-    let error =
-        test_support::eventually(crate::LIMIT, "the binding is gone", || create(&asking).err());
+    let error = crate::eventually("the binding is gone", || create(&asking).err());
     assert_names(&error, &["MutatingAdmissionPolicy", "pgsvid-server"]);
     crate::kubectl::apply(&[clean(binding)]).unwrap();
-    test_support::eventually(crate::LIMIT, "it is back", || create(&asking).ok());
+    crate::eventually("it is back", || create(&asking).ok());
 }
 
 /// As somebody would have written it.

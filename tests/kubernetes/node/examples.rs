@@ -2,11 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use test_support::eventually;
-
 use super::namespace::Namespace;
 use super::with_spire;
-use crate::LIMIT;
+use crate::eventually;
 use crate::kubectl::apply;
 use crate::manifests::example;
 
@@ -25,7 +23,7 @@ fn o01_the_examples_run_unchanged_and_every_rotation_is_verified() {
         });
         lines.map(str::to_owned).collect()
     };
-    eventually(LIMIT, "the client logs in with three certificates", || serials().len() >= 3);
+    eventually("the client logs in with three certificates", || serials().len() >= 3);
     let rotations = namespace.events("rotated");
     assert!(rotations.len() >= 3, "{rotations:?}");
     assert!(rotations.iter().all(|one| one["verdict"] == "current"), "{rotations:?}");
@@ -47,12 +45,12 @@ fn o02_a_deleted_pod_comes_back_with_a_key_of_its_own() {
     };
     let (before, key_before) = (namespace.database(), key());
     namespace.kubectl(&["delete", "pod", "dbserver-0", "--wait=false"]);
-    eventually(LIMIT, "another pod is ready", || {
+    eventually("another pod is ready", || {
         let Ok(_) = namespace.attempt(&["get", "pod", "dbserver-0"]) else { return false };
         let pod = namespace.database();
         pod.uid() != before.uid() && pod.is_ready()
     });
     assert!(key() != key_before, "the key outlived its pod");
     let mark = client.mark();
-    eventually(LIMIT, "clients reach it", || client.since(mark).succeeded > 20);
+    eventually("clients reach it", || client.since(mark).succeeded > 20);
 }

@@ -5,12 +5,11 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 use serde_json::json;
-use test_support::eventually;
 
 use super::namespace::{Namespace, Pod};
 use super::processes::{Pgsvid, signal};
 use super::with_spire;
-use crate::LIMIT;
+use crate::eventually;
 use crate::kubectl::kubectl;
 use crate::manifests::{container, only};
 
@@ -50,7 +49,7 @@ fn o06_the_first_process_is_killed_and_postgresql_runs_and_serves_on() {
         let before = namespace.database();
         signal(Pgsvid::of(&before).first, Signal::KILL);
         let killed = Instant::now();
-        eventually(LIMIT, "the kubelet has started another container", || {
+        eventually("the kubelet has started another container", || {
             let pod = namespace.database();
             pod.restarts("pgsvid") == restarts && pod.is_ready()
         });
@@ -72,14 +71,10 @@ fn o07_a_daemon_that_hangs_is_replaced_by_the_kubelet_and_postgresql_is_not() {
     let before = namespace.database();
     signal(Pgsvid::of(&before).daemon, Signal::STOP);
     let stopped = Instant::now();
-    eventually(
-        LIMIT,
-        "the liveness probe has failed three times, and the pod is ready again",
-        || {
-            let pod = namespace.database();
-            pod.restarts("pgsvid") == 1 && pod.is_ready()
-        },
-    );
+    eventually("the liveness probe has failed three times, and the pod is ready again", || {
+        let pod = namespace.database();
+        pod.restarts("pgsvid") == 1 && pod.is_ready()
+    });
     println!("a stopped daemon: in the Service again after {:.1?}", stopped.elapsed());
     assert_eq!(namespace.database().restarts("postgres"), 0);
 }
@@ -99,7 +94,7 @@ fn o08_without_an_identity_pgsvid_is_started_again_and_postgresql_waits() {
     let pod = || -> Option<Pod> {
         namespace.attempt(&["get", "pod", "dbserver-0"]).ok().map(|_| namespace.database())
     };
-    eventually(LIMIT, "the kubelet starts pgsvid again", || {
+    eventually("the kubelet starts pgsvid again", || {
         pod().is_some_and(|pod| {
             pod.0["status"]["initContainerStatuses"].is_array() && pod.restarts("pgsvid") >= 1
         })

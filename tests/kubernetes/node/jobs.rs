@@ -1,11 +1,10 @@
 //! O09: a Job with the client component.
 
 use serde_json::Value;
-use test_support::eventually;
 
 use super::namespace::Namespace;
 use super::with_spire;
-use crate::LIMIT;
+use crate::eventually;
 use crate::kubectl::apply;
 use crate::manifests::{example, kustomization, only};
 
@@ -46,7 +45,7 @@ fn o09_a_job_with_the_client_component_ends_when_its_application_ends() {
         &[("job.yaml", JOB), ("pgsvid.toml", configuration.as_str().unwrap())],
     );
     apply(&objects).unwrap();
-    let job = eventually(LIMIT, "the Job has ended", || {
+    let job = eventually("the Job has ended", || {
         let job = namespace.get(&["job", "count"]);
         job["status"]["completionTime"].is_string().then_some(job)
     });

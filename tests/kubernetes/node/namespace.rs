@@ -3,11 +3,10 @@
 use std::fmt::{self, Write as _};
 
 use serde_json::{Value, json};
-use test_support::eventually;
 
-use crate::LIMIT;
 use crate::kubectl::{apply, attempt, get, kubectl};
 use crate::manifests::{container, example, only};
+use crate::{LIMIT, eventually};
 
 /// Deleted with everything in it at the end of the test.
 pub(crate) struct Namespace(&'static str);
@@ -96,7 +95,7 @@ impl Namespace {
         self.rolled_out("deployment/dbclient");
         let client = Client(self);
         // The node has to learn where the Service is.
-        eventually(LIMIT, "a connection", || client.lines().iter().any(|line| line == "ok"));
+        eventually("a connection", || client.lines().iter().any(|line| line == "ok"));
         client
     }
 
@@ -117,7 +116,7 @@ impl Namespace {
 }
 
 /// One line for each connection.
-const LOOP: &str = r#"
+const LOOP: &str = r"
     trap 'exit 0' TERM
     export PGCONNECT_TIMEOUT=10
     while :; do
@@ -128,7 +127,7 @@ const LOOP: &str = r#"
         fi
         sleep 0.2 & wait $!
     done
-"#;
+";
 
 /// The pod of [`Namespace::connecting_client`].
 pub(crate) struct Client<'a>(&'a Namespace);

@@ -3,10 +3,9 @@
 use std::fs;
 
 use rustix::process::{Pid, Signal, kill_process};
-use test_support::eventually;
 
 use super::namespace::Pod;
-use crate::LIMIT;
+use crate::eventually;
 
 /// pgsvid's two processes in a pod: the container's first process, and the daemon.
 pub(crate) struct Pgsvid {
@@ -18,7 +17,7 @@ impl Pgsvid {
     /// Once both run.
     #[track_caller]
     pub(crate) fn of(pod: &Pod) -> Self {
-        eventually(LIMIT, "pgsvid and its daemon run", || Self::find(pod.uid()))
+        eventually("pgsvid and its daemon run", || Self::find(pod.uid()))
     }
 
     fn find(uid: &str) -> Option<Self> {

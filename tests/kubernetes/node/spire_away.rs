@@ -3,12 +3,10 @@
 use std::thread::sleep;
 use std::time::Duration;
 
-use test_support::eventually;
-
 use super::alone_with_spire;
 use super::namespace::Namespace;
-use crate::LIMIT;
 use crate::cluster::Component;
+use crate::eventually;
 use crate::manifests::{kustomization, only};
 
 #[test]
@@ -20,9 +18,9 @@ fn o03_the_agent_is_started_again_and_no_connection_fails() {
     let (before, mark, rotations) =
         (namespace.database(), client.mark(), namespace.events("rotated").len());
     agent.kill();
-    eventually(LIMIT, "pgsvid notices", || !namespace.events("agent-disconnected").is_empty());
+    eventually("pgsvid notices", || !namespace.events("agent-disconnected").is_empty());
     agent.start();
-    eventually(LIMIT, "another rotation", || namespace.events("rotated").len() > rotations);
+    eventually("another rotation", || namespace.events("rotated").len() > rotations);
     let connections = client.since(mark);
     println!("while the agent was killed and started again: {connections}");
     assert!(connections.failures.is_empty(), "{connections}");
@@ -36,10 +34,10 @@ fn o04_without_the_csi_driver_pods_run_on_and_new_ones_wait_for_it() {
     let namespace = Namespace::with_database("driver", |_| ());
     let rotations = namespace.events("rotated").len();
     driver.kill();
-    eventually(LIMIT, "a rotation", || namespace.events("rotated").len() > rotations);
+    eventually("a rotation", || namespace.events("rotated").len() > rotations);
     let before = namespace.database().uid().to_owned();
     namespace.kubectl(&["delete", "pod", "dbserver-0", "--wait=false"]);
-    eventually(LIMIT, "the new pod waits for its volume", || {
+    eventually("the new pod waits for its volume", || {
         let events =
             namespace.kubectl(&["get", "events", "--output", "jsonpath={.items[*].reason}"]);
         events.contains("FailedMount")
@@ -68,15 +66,15 @@ fn o10_without_spire_the_pod_is_ready_until_the_certificate_expires() {
     let since = gated.database().since();
     let agent = Component::named("spire-agent");
     let rotations = gated.events("rotated").len();
-    eventually(LIMIT, "a rotation", || gated.events("rotated").len() > rotations);
+    eventually("a rotation", || gated.events("rotated").len() > rotations);
     agent.kill();
     // The renewal has been due for 15 s, and the certificate is valid for as long.
     sleep(Duration::from_secs(45));
     assert!(gated.database().is_ready() && gated.database().since() == since, "too early");
-    eventually(LIMIT, "unready, once the certificate has expired", || !gated.database().is_ready());
+    eventually("unready, once the certificate has expired", || !gated.database().is_ready());
     assert!(free.database().is_ready());
     agent.start();
-    eventually(LIMIT, "ready again", || gated.database().is_ready());
+    eventually("ready again", || gated.database().is_ready());
     for namespace in [&gated, &free] {
         let pod = namespace.database();
         assert_eq!([pod.restarts("pgsvid"), pod.restarts("postgres")], [0, 0]);

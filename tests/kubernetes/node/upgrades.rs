@@ -3,11 +3,10 @@
 use std::time::Instant;
 
 use serde_json::{Value, json};
-use test_support::eventually;
 
 use super::namespace::Namespace;
 use super::with_spire;
-use crate::LIMIT;
+use crate::eventually;
 use crate::kubectl::apply;
 use crate::manifests::{example, only};
 
@@ -41,7 +40,7 @@ fn o11_another_image_replaces_the_pod_and_in_place_only_the_sidecar_starts_again
     ]);
     namespace.kubectl(&["set", "image", "pod/dbserver-0", &format!("pgsvid={}", next_image())]);
     let changed = Instant::now();
-    eventually(LIMIT, "pgsvid has started again", || {
+    eventually("pgsvid has started again", || {
         let pod = namespace.database();
         pod.restarts("pgsvid") == 1 && pod.is_ready()
     });
@@ -87,7 +86,7 @@ fn o11_another_configuration_replaces_the_pod() {
     volume["configMap"]["name"] = json!("pgsvid-changed");
     apply(&objects).unwrap();
     namespace.rolled_out("statefulset/dbserver");
-    eventually(LIMIT, "another pod", || namespace.database().uid() != before.uid());
+    eventually("another pod", || namespace.database().uid() != before.uid());
     let log = namespace.kubectl(&["logs", "dbserver-0", "--container", "pgsvid"]);
     assert!(log.contains("\"DEBUG\""), "{log}");
 }
