@@ -27,18 +27,34 @@ impl Component {
         Pid::from_raw(pid.trim().parse().unwrap()).unwrap()
     }
 
-    /// Ends it at once.
-    pub(crate) fn kill(&self) {
+    /// Ends it at once. It is away until [`Away::start`].
+    pub(crate) fn kill(self) -> Away {
         let pid = self.pid();
         kill_process(pid, Signal::KILL).unwrap();
         eventually(format_args!("{} is gone", self.0), || test_kill_process(pid).is_err());
+        Away { component: self, pid }
     }
+}
 
-    /// Starts it again, with the same options.
-    pub(crate) fn start(&self) {
-        let before = self.pid();
-        let status = Command::new("setsid").arg("--fork").arg(self.file("components")).status();
+/// A component that was killed. It runs again when this is dropped, for the tests that come next.
+pub(crate) struct Away {
+    component: Component,
+    pid: Pid,
+}
+
+impl Away {
+    /// Starts it, with the same options.
+    pub(crate) fn start(self) {
+        drop(self);
+    }
+}
+
+impl Drop for Away {
+    fn drop(&mut self) {
+        let component = &self.component;
+        let start = component.file("components");
+        let status = Command::new("setsid").arg("--fork").arg(start).status();
         assert!(status.unwrap().success());
-        eventually(format_args!("{} runs", self.0), || self.pid() != before);
+        eventually(format_args!("{} runs", component.0), || component.pid() != self.pid);
     }
 }

@@ -8,7 +8,10 @@ mod api;
 mod cluster;
 mod kubectl;
 mod manifests;
+mod namespace;
 mod node;
+mod outages;
+mod processes;
 
 use std::fmt::Display;
 use std::thread::sleep;

@@ -2,15 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use super::namespace::Namespace;
-use super::with_spire;
 use crate::eventually;
 use crate::kubectl::apply;
 use crate::manifests::example;
+use crate::namespace::Namespace;
 
 #[test]
 fn o01_the_examples_run_unchanged_and_every_rotation_is_verified() {
-    let _spire = with_spire();
     let namespace = Namespace::with_database("unchanged", |_| ());
     apply(&example("dbclient", namespace.name())).unwrap();
     namespace.rolled_out("deployment/dbclient");
@@ -36,7 +34,6 @@ fn o01_the_examples_run_unchanged_and_every_rotation_is_verified() {
 
 #[test]
 fn o02_a_deleted_pod_comes_back_with_a_key_of_its_own() {
-    let _spire = with_spire();
     let namespace = Namespace::with_database("deleted", |_| ());
     let client = namespace.connecting_client(&[]);
     let key = || {

@@ -6,16 +6,14 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 use serde_json::json;
 
-use super::namespace::{Namespace, Pod};
-use super::processes::{Pgsvid, signal};
-use super::with_spire;
 use crate::eventually;
 use crate::kubectl::kubectl;
 use crate::manifests::{container, only};
+use crate::namespace::{Namespace, Pod};
+use crate::processes::{Pgsvid, signal};
 
 #[test]
 fn o05_the_daemon_is_killed_ten_times_in_two_minutes_and_the_pod_stays_in_its_service() {
-    let _spire = with_spire();
     let namespace = Namespace::with_database("daemon", |_| ());
     let client = namespace.connecting_client(&[]);
     let (before, mark) = (namespace.database(), client.mark());
@@ -39,7 +37,6 @@ fn o05_the_daemon_is_killed_ten_times_in_two_minutes_and_the_pod_stays_in_its_se
 /// Only that ends the container: the pod is unready until the kubelet has started another one, with or without a readiness probe.
 #[test]
 fn o06_the_first_process_is_killed_and_postgresql_runs_and_serves_on() {
-    let _spire = with_spire();
     let namespace = Namespace::with_database("first", |_| ());
     let address = namespace.database().address().to_owned();
     // Past the Service, which has no endpoint meanwhile.
@@ -66,7 +63,6 @@ fn o06_the_first_process_is_killed_and_postgresql_runs_and_serves_on() {
 
 #[test]
 fn o07_a_daemon_that_hangs_is_replaced_by_the_kubelet_and_postgresql_is_not() {
-    let _spire = with_spire();
     let namespace = Namespace::with_database("hangs", |_| ());
     let before = namespace.database();
     signal(Pgsvid::of(&before).daemon, Signal::STOP);
@@ -82,7 +78,6 @@ fn o07_a_daemon_that_hangs_is_replaced_by_the_kubelet_and_postgresql_is_not() {
 /// The budget of the start-up probe is five minutes; here it is ten seconds.
 #[test]
 fn o08_without_an_identity_pgsvid_is_started_again_and_postgresql_waits() {
-    let _spire = with_spire();
     let namespace = Namespace::with_started_database("unregistered", |objects| {
         for identity in objects.iter_mut().filter(|one| one["kind"] == "ClusterSPIFFEID") {
             identity["spec"]["podSelector"]["matchLabels"]["registered"] = json!("yes");

@@ -2,11 +2,10 @@
 
 use serde_json::Value;
 
-use super::namespace::Namespace;
-use super::with_spire;
 use crate::eventually;
 use crate::kubectl::apply;
 use crate::manifests::{example, kustomization, only};
+use crate::namespace::Namespace;
 
 const JOB: &str = r#"
 apiVersion: batch/v1
@@ -31,7 +30,6 @@ spec:
 
 #[test]
 fn o09_a_job_with_the_client_component_ends_when_its_application_ends() {
-    let _spire = with_spire();
     let namespace = Namespace::with_database("job", |_| ());
     let mut client = example("dbclient", namespace.name());
     let account: Vec<Value> =

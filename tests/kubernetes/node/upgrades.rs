@@ -4,11 +4,10 @@ use std::time::Instant;
 
 use serde_json::{Value, json};
 
-use super::namespace::Namespace;
-use super::with_spire;
 use crate::eventually;
 use crate::kubectl::apply;
 use crate::manifests::{example, only};
+use crate::namespace::Namespace;
 
 /// scripts/lib/cluster-images.sh gives this build two tags.
 fn next_image() -> String {
@@ -24,7 +23,6 @@ fn image(namespace: &Namespace) -> String {
 
 #[test]
 fn o11_another_image_replaces_the_pod_and_in_place_only_the_sidecar_starts_again() {
-    let _spire = with_spire();
     let namespace = Namespace::with_database("image", |objects| {
         // The template is for the next pod, and the pod stays.
         only(objects, "StatefulSet")["spec"]["updateStrategy"] = json!({"type": "OnDelete"});
@@ -67,7 +65,6 @@ fn o11_another_image_replaces_the_pod_and_in_place_only_the_sidecar_starts_again
 
 #[test]
 fn o11_another_configuration_replaces_the_pod() {
-    let _spire = with_spire();
     let namespace = Namespace::with_database("configuration", |_| ());
     let before = namespace.database();
     let mut objects = example("dbserver", namespace.name());

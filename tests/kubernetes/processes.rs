@@ -4,8 +4,8 @@ use std::fs;
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::namespace::Pod;
 use crate::eventually;
+use crate::namespace::Pod;
 
 /// pgsvid's two processes in a pod: the container's first process, and the daemon.
 pub(crate) struct Pgsvid {
