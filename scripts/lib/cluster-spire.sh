@@ -36,6 +36,8 @@ server {
   trust_domain = "example.org"
   data_dir = "$1"
   default_x509_svid_ttl = "1m"
+  # The agent's own, without which it would need another join token.
+  agent_ttl = "1h"
 }
 plugins {
   DataStore "sql" { plugin_data { database_type = "sqlite3" connection_string = "$1/db.sqlite3" } }

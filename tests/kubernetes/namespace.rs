@@ -9,21 +9,21 @@ use crate::manifests::{container, example, only};
 use crate::{LIMIT, eventually};
 
 /// Deleted with everything in it at the end of the test.
-pub(crate) struct Namespace(&'static str);
+pub(crate) struct Namespace(String);
 
 impl Drop for Namespace {
     fn drop(&mut self) {
         if std::thread::panicking() {
             println!("{}", self.describe());
         }
-        let _ = attempt(&["delete", "namespace", self.0, "--wait=false"], "");
+        let _ = attempt(&["delete", "namespace", &self.0, "--wait=false"], "");
     }
 }
 
 impl Namespace {
     /// The database of k8s/examples/dbserver, as changed, once it is in its Service.
     #[track_caller]
-    pub(crate) fn with_database(name: &'static str, change: impl FnOnce(&mut [Value])) -> Self {
+    pub(crate) fn with_database(name: &str, change: impl FnOnce(&mut [Value])) -> Self {
         let namespace = Self::with_started_database(name, change);
         namespace.rolled_out("statefulset/dbserver");
         namespace
@@ -31,35 +31,33 @@ impl Namespace {
 
     /// The same, and nobody has waited for it.
     #[track_caller]
-    pub(crate) fn with_started_database(
-        name: &'static str,
-        change: impl FnOnce(&mut [Value]),
-    ) -> Self {
-        let mut objects = example("dbserver", name);
+    pub(crate) fn with_started_database(name: &str, change: impl FnOnce(&mut [Value])) -> Self {
+        // An earlier one of this name may still be there.
+        let namespace = Self(format!("{name}-{}", std::process::id()));
+        let mut objects = example("dbserver", &namespace.0);
         change(&mut objects);
-        let namespace = Self(name);
         apply(&objects).unwrap();
         namespace
     }
 
-    pub(crate) fn name(&self) -> &'static str {
-        self.0
+    pub(crate) fn name(&self) -> &str {
+        &self.0
     }
 
     /// kubectl for this namespace.
     #[track_caller]
     pub(crate) fn kubectl(&self, arguments: &[&str]) -> String {
-        kubectl(&[&["--namespace", self.0], arguments].concat())
+        kubectl(&[&["--namespace", &self.0], arguments].concat())
     }
 
     /// The same, if it may fail.
     pub(crate) fn attempt(&self, arguments: &[&str]) -> Result<String, String> {
-        attempt(&[&["--namespace", self.0], arguments].concat(), "")
+        attempt(&[&["--namespace", &self.0], arguments].concat(), "")
     }
 
     #[track_caller]
     pub(crate) fn get(&self, what: &[&str]) -> Value {
-        get(&[&["--namespace", self.0], what].concat())
+        get(&[&["--namespace", &self.0], what].concat())
     }
 
     #[track_caller]
@@ -85,7 +83,7 @@ impl Namespace {
     /// Deploys k8s/examples/dbclient with a loop that connects five times a second, once it has connected.
     #[track_caller]
     pub(crate) fn connecting_client(&self, environment: &[(&str, &str)]) -> Client<'_> {
-        let mut objects = example("dbclient", self.0);
+        let mut objects = example("dbclient", &self.0);
         let deployment = only(&mut objects, "Deployment");
         let app = container(&mut deployment["spec"]["template"], "app");
         app["args"] = json!([LOOP]);

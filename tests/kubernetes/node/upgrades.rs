@@ -7,36 +7,35 @@ use serde_json::{Value, json};
 use crate::eventually;
 use crate::kubectl::apply;
 use crate::manifests::{example, only};
-use crate::namespace::Namespace;
+use crate::namespace::{Namespace, Pod};
 
 /// scripts/lib/cluster-images.sh gives this build two tags.
 fn next_image() -> String {
     format!("ghcr.io/pgsvid/pgsvid:{}-next", env!("CARGO_PKG_VERSION"))
 }
 
-fn image(namespace: &Namespace) -> String {
-    let pod = namespace.database();
+fn image_of(pod: &Pod) -> &str {
     let containers = pod.0["spec"]["initContainers"].as_array().unwrap();
     let pgsvid = containers.iter().find(|one| one["name"] == "pgsvid").unwrap();
-    pgsvid["image"].as_str().unwrap().to_owned()
+    pgsvid["image"].as_str().unwrap()
 }
 
 #[test]
 fn o11_another_image_replaces_the_pod_and_in_place_only_the_sidecar_starts_again() {
-    let namespace = Namespace::with_database("image", |objects| {
-        // The template is for the next pod, and the pod stays.
-        only(objects, "StatefulSet")["spec"]["updateStrategy"] = json!({"type": "OnDelete"});
-    });
+    let namespace = Namespace::with_database("image", |_| ());
     let address = namespace.database().address().to_owned();
     let client = namespace.connecting_client(&[("PGHOSTADDR", &address)]);
     let (before, mark) = (namespace.database(), client.mark());
-    namespace.kubectl(&[
-        "set",
-        "image",
-        "statefulset/dbserver",
-        &format!("pgsvid={}", next_image()),
-    ]);
-    namespace.kubectl(&["set", "image", "pod/dbserver-0", &format!("pgsvid={}", next_image())]);
+    // As docs/kubernetes.md has it.
+    let strategy = |one: &str| {
+        let patch =
+            format!(r#"{{"spec":{{"updateStrategy":{{"type":"{one}","rollingUpdate":null}}}}}}"#);
+        namespace.kubectl(&["patch", "statefulset", "dbserver", "--patch", &patch]);
+    };
+    strategy("OnDelete");
+    let image = format!("pgsvid={}", next_image());
+    namespace.kubectl(&["set", "image", "statefulset/dbserver", &image]);
+    namespace.kubectl(&["set", "image", "pod/dbserver-0", &image]);
     let changed = Instant::now();
     eventually("pgsvid has started again", || {
         let pod = namespace.database();
@@ -46,18 +45,12 @@ fn o11_another_image_replaces_the_pod_and_in_place_only_the_sidecar_starts_again
     let after = namespace.database();
     assert_eq!(after.uid(), before.uid());
     assert_eq!(after.restarts("postgres"), 0);
-    assert_eq!(image(&namespace), next_image());
+    assert_eq!(image_of(&after), next_image());
     let connections = client.since(mark);
     println!("meanwhile, past the Service: {connections}");
     assert!(connections.failures.is_empty(), "{connections}");
 
-    namespace.kubectl(&[
-        "patch",
-        "statefulset",
-        "dbserver",
-        "--patch",
-        r#"{"spec":{"updateStrategy":{"type":"RollingUpdate"}}}"#,
-    ]);
+    strategy("RollingUpdate");
     namespace.rolled_out("statefulset/dbserver");
     let replaced = namespace.database();
     assert!(replaced.uid() != before.uid(), "the StatefulSet has not replaced the pod");

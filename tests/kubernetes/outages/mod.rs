@@ -52,7 +52,7 @@ fn o10_without_spire_the_pod_is_ready_until_the_certificate_expires() {
     let free = Namespace::with_database("ungated", |objects| {
         let plain = only(objects, "StatefulSet");
         let mut changed = kustomization(
-            "ungated",
+            "any",
             "resources: [set.yaml]\ncomponents: [COMPONENTS/sidecar-ungated]\n",
             &[("set.yaml", &plain.to_string())],
         );
