@@ -7,7 +7,7 @@ use test_support::Directory;
 
 use crate::kubectl::{attempt, kubectl};
 
-fn root() -> &'static Path {
+pub(crate) fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
@@ -44,7 +44,7 @@ pub(crate) fn kustomization(namespace: &str, rest: &str, files: &[(&str, &str)])
 
 /// Objects in YAML.
 #[track_caller]
-fn parsed(yaml: &str) -> Vec<Value> {
+pub(crate) fn parsed(yaml: &str) -> Vec<Value> {
     let arguments =
         ["create", "--dry-run=client", "--validate=false", "--output", "json", "--filename", "-"];
     let text = attempt(&arguments, yaml).unwrap_or_else(|said| panic!("{said}: {yaml}"));

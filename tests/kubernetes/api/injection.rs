@@ -12,6 +12,7 @@ use crate::manifests::{kustomization, only, rendered};
 pub(crate) fn policies() {
     static INSTALLED: Once = Once::new();
     INSTALLED.call_once(|| {
+        default_account();
         apply(&rendered("k8s/injection/v1beta1")).unwrap();
         // The API server reads them within a second or so.
         eventually("a pod is changed, and another one refused", || {
@@ -77,7 +78,6 @@ fn own(container: &str, full: bool) -> Value {
 
 #[test]
 fn o12_an_injected_pod_equals_that_of_the_component() {
-    default_account();
     policies();
     for (kind, component, container) in
         [("server", "sidecar", "postgres"), ("client", "client", "app")]
@@ -118,7 +118,6 @@ fn added(component: &str, spec: &Value) -> Value {
 /// The container and the configuration may have other names.
 #[test]
 fn o12_annotations_name_the_container_and_the_configuration() {
-    default_account();
     policies();
     let mut asking =
         pod("server", json!({"pgsvid.dev/container": "database", "pgsvid.dev/config": "ours"}));
@@ -132,7 +131,6 @@ fn o12_annotations_name_the_container_and_the_configuration() {
 /// A pod that does not ask for it stays as it is.
 #[test]
 fn o12_other_pods_are_left_alone() {
-    default_account();
     policies();
     let mut other = pod("server", json!({}));
     other["metadata"].as_object_mut().unwrap().remove("annotations");

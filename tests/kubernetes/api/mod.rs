@@ -1,4 +1,4 @@
 //! What the API server alone decides.
 
-mod injection;
+pub(crate) mod injection;
 mod refusals;

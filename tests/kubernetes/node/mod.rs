@@ -2,5 +2,6 @@
 
 mod examples;
 mod failures;
+mod injected;
 mod jobs;
 mod upgrades;
