@@ -1,8 +1,10 @@
-//! Both components and all examples match the schemas, and the schemas detect errors.
+//! All components, policies and examples match the schemas, and the schemas detect errors.
 
 use std::path::PathBuf;
 
-use crate::kubernetes::manifests::{Manifests, VERSIONS, example, root, validate};
+use crate::kubernetes::manifests::{
+    Manifests, VERSIONS, example, kustomize, root, validate, validate_for,
+};
 
 fn directories(parent: &str) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(root().join(parent)).unwrap();
@@ -23,6 +25,7 @@ fn every_example_is_valid_on_the_oldest_and_on_a_current_kubernetes() {
 fn every_component_can_be_added_to_each_kind_of_workload() {
     for (component, kinds, container) in [
         ("sidecar", &["StatefulSet", "Deployment"][..], "postgres"),
+        ("sidecar-ungated", &["StatefulSet", "Deployment"][..], "postgres"),
         ("client", &["StatefulSet", "Deployment", "DaemonSet", "Job"][..], "app"),
     ] {
         for kind in kinds {
@@ -38,6 +41,9 @@ fn every_component_can_be_added_to_each_kind_of_workload() {
                 vec!["pgsvid", "migrate"]
             };
             assert_eq!(names("initContainers"), pgsvid, "{component}, {kind}");
+            // Only a database's pod depends on what pgsvid has proven, unless that is not wanted.
+            let gate = &spec["initContainers"][pgsvid.len() - 2]["readinessProbe"];
+            assert_eq!(!gate.is_null(), component == "sidecar", "{component}, {kind}");
             assert_eq!(names("containers"), [container], "{component}, {kind}");
             assert!(names("volumes").contains(&"own"), "{component}, {kind}");
             let mounts = spec["containers"][0]["volumeMounts"].as_array().unwrap();
@@ -77,6 +83,17 @@ fn added(component: &str, kind: &str, container: &str) -> Manifests {
         ),
     );
     Manifests::build(directory.path())
+}
+
+/// tests/kubernetes has them in force on the API server of 1.34.
+#[test]
+fn the_policies_are_valid_on_the_versions_that_have_them() {
+    for (directory, versions) in [("v1", ["1.36", "1.37"]), ("v1beta1", ["1.34", "1.35"])] {
+        let rendered = kustomize(&root().join("k8s/injection").join(directory));
+        let output = validate_for(&versions, &rendered);
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{directory}: {errors}");
+    }
 }
 
 #[test]

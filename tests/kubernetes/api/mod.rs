@@ -1,0 +1,4 @@
+//! What the API server alone decides.
+
+pub(crate) mod injection;
+mod refusals;

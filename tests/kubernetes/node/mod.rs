@@ -1,0 +1,7 @@
+//! Pods on a node, with a real SPIRE. These tests run at the same time.
+
+mod examples;
+mod failures;
+mod injected;
+mod jobs;
+mod upgrades;
