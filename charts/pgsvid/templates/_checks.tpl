@@ -70,8 +70,10 @@ What is wrong with the values: one line for each problem, with a code that stays
 {{- end }}
 {{- $certificate := hasKey $fields "tls.crt" }}
 {{- $key := hasKey $fields "tls.key" }}
-{{- if or (ne $certificate $key) (and $fields (eq (toString $secret.type) "kubernetes.io/tls") (not (and $certificate $key))) }}
-[pgsvid/half-pair] {{ $entry }} writes only one of tls.crt and tls.key, or neither with the type kubernetes.io/tls: list both, because a certificate with the key of another owner cannot be served
+{{- if ne $certificate $key }}
+[pgsvid/half-pair] {{ $entry }} writes one of tls.crt and tls.key and leaves the other to another owner, and a certificate works only with its own key: list both, or neither
+{{- else if and $fields (not $certificate) (eq (toString $secret.type) "kubernetes.io/tls") }}
+[pgsvid/tls-without-pair] {{ $entry }} has the type kubernetes.io/tls, and Kubernetes requires tls.crt and tls.key in such a Secret: list both, or remove the type
 {{- end }}
 {{- if and $secret.owner (not $secret.create) }}
 [pgsvid/owner-without-create] {{ $entry }} has an owner, which only a Secret gets that pgsvid creates: set create to true, or remove the owner

@@ -8,7 +8,12 @@
 {{- $_ := set $config "lease" $lease -}}
 {{- end -}}
 {{- include "pgsvid.wholeNumbers" $config -}}
-{{- toToml $config -}}
+{{- $toml := toToml $config -}}
+{{- /* Helm returns an error as the text. */}}
+{{- if hasPrefix "toml:" $toml -}}
+{{- fail (printf "[pgsvid/not-toml] config cannot be written as TOML: %s; remove what is null" $toml) -}}
+{{- end -}}
+{{- $toml -}}
 {{- end }}
 
 {{- /*

@@ -10,6 +10,10 @@ capabilities:
   drop: [ALL]
 seccompProfile:
   type: RuntimeDefault
+{{- if eq .Values.mode "publisher" }}
+runAsUser: {{ int .Values.runAsUser }}
+runAsGroup: {{ int .Values.runAsUser }}
+{{- end }}
 {{- end }}
 
 {{- /* Image, security and resources. */}}

@@ -3,6 +3,8 @@
 //!
 //! A program of its own, since pgsvid itself should not carry what is needed once, when it is packaged.
 
+mod values;
+
 use std::fs::{self, File};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
