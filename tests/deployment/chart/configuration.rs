@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use crate::chart::helm::{Example, objects, render_with};
 use crate::chart::values::{AGENT, FILES, SECRET};
+use crate::kubernetes::configuration::assert_valid;
 
 /// As another program reads it.
 #[track_caller]
@@ -14,24 +15,29 @@ fn toml(values: &[&str]) -> Value {
 /// Helm reads each number as a float; a port of 5432.0 would be an error.
 #[test]
 fn numbers_stay_integers_wherever_they_come_from() {
-    let values = [FILES, SECRET, "config: {certificates: {renewal_percent: 80}, files: {keep_at_most: 1000}}"];
+    let values = [
+        FILES,
+        SECRET,
+        "config: {certificates: {renewal_percent: 80}, files: {keep_at_most: 1000}}",
+    ];
     let volume = "extraVolumes: [{name: tls, emptyDir: {}}, {name: s, emptyDir: {}}]\n\
         extraVolumeMounts: [{name: tls, mountPath: /tls}, {name: s, mountPath: /svids}]";
     let mut read = toml(&[&values[..], &["config: {files: {directory: /svids}}", volume]].concat());
     assert_eq!(read["certificates"]["renewal_percent"].take(), json!(80));
     assert_eq!(read["files"]["keep_at_most"].take(), json!(1000));
 
-    // By --set, in a list, and in the values of another chart, which go through its parent's.
+    // In a list of tables.
+    let several = "mode: sidecar\nconfig: {files: {directory: /svids}, postgres: [{port: 6432}]}";
+    assert_eq!(toml(&[AGENT, several])["postgres"][0]["port"], json!(6432));
+
+    // Through the values of another chart, and by --set.
     let example = Example::new("database");
-    for (arguments, port) in [
-        (["--set", "pgsvid.config.postgres.port=6432"], "/postgres/port"),
-        (["--set-json", "pgsvid.config.postgres=[{\"port\":6432}]"], "/postgres/0/port"),
-        (["--set-json", "pgsvid.config.postgres={\"port\":6432}"], "/postgres/port"),
-    ] {
-        let rendered = example.objects(&arguments);
-        let read: Value = toml::from_str(rendered.configurations()[0]).unwrap();
-        assert_eq!(read.pointer(port), Some(&json!(6432)), "{arguments:?}");
-        crate::kubernetes::configuration::assert_valid(rendered.configurations()[0]);
+    for argument in ["--set", "--set-json"] {
+        let rendered = example.objects(&[argument, "pgsvid.config.postgres.port=6432"]);
+        let text = rendered.configurations()[0];
+        let read: Value = toml::from_str(text).unwrap();
+        assert_eq!(read["postgres"]["port"], json!(6432), "{argument}");
+        assert_valid(text);
     }
 }
 
@@ -60,8 +66,10 @@ fn names_with_dots_lists_of_tables_and_mixed_fields_are_kept() {
     });
     let values = config.to_string();
     let rendered = render_with(&super::helm::chart(), &[&values, "rbac: {create: false}"], &[]);
-    let manifests =
-        crate::kubernetes::manifests::Manifests::validated("the chart", rendered.unwrap().as_bytes());
+    let manifests = crate::kubernetes::manifests::Manifests::validated(
+        "the chart",
+        rendered.unwrap().as_bytes(),
+    );
     let mut expected = config["config"].clone();
     expected["health"] = json!({ "listen": "0.0.0.0:9809" });
     expected["log"] = json!({ "format": "json" });

@@ -10,8 +10,16 @@ use crate::kubernetes::manifests::root;
 fn helm_finds_nothing_to_warn_of() {
     for values in [
         &[AGENT, SECRET][..],
-        &[FILES, SECRET, "replicas: 2\nnetworkPolicy: {enabled: true}\nserviceMonitor: {enabled: true}"],
-        &[AGENT, SIDECAR, "podSelector: {a: b}\npodMonitor: {enabled: true}\nprometheusRule: {enabled: true}"],
+        &[
+            FILES,
+            SECRET,
+            "replicas: 2\nnetworkPolicy: {enabled: true}\nserviceMonitor: {enabled: true}",
+        ],
+        &[
+            AGENT,
+            SIDECAR,
+            "podSelector: {a: b}\npodMonitor: {enabled: true}\nprometheusRule: {enabled: true}",
+        ],
         &[AGENT, CLIENT, "dashboard: {enabled: true}"],
     ] {
         lint(&chart(), values);
@@ -31,12 +39,14 @@ fn the_chart_has_the_version_of_the_program() {
     }
     let text = std::fs::read_to_string(chart().join("Chart.yaml")).unwrap();
     assert!(text.contains(&format!("\nappVersion: {version}\n")));
-    let image = &objects(&[AGENT, SECRET]).pod()["spec"]["containers"][0]["image"];
-    assert_eq!(*image, format!("ghcr.io/pgsvid/pgsvid:{version}"));
+    let image = |values: &[&str]| objects(values).pod()["spec"]["containers"][0]["image"].clone();
+    assert_eq!(image(&[AGENT, SECRET]), format!("ghcr.io/pgsvid/pgsvid:{version}"));
     let digest = "0".repeat(64);
-    let own = format!("image: {{repository: registry.example/pgsvid, tag: a, digest: 'sha256:{digest}'}}");
-    let image = &objects(&[AGENT, SECRET, &own]).pod()["spec"]["containers"][0]["image"];
-    assert_eq!(*image, format!("registry.example/pgsvid:a@sha256:{digest}"));
+    let own = format!(
+        "image: {{repository: registry.example/pgsvid, tag: a, digest: 'sha256:{digest}'}}"
+    );
+    let expected = format!("registry.example/pgsvid:a@sha256:{digest}");
+    assert_eq!(image(&[AGENT, SECRET, &own]), expected);
 }
 
 /// Helm reads no file outside of the chart.

@@ -12,8 +12,16 @@ use crate::kubernetes::manifests::{root, tool};
 #[test]
 fn each_monitor_reads_the_metrics_as_the_job_of_the_alerts() {
     for (kind, values, endpoints) in [
-        ("PodMonitor", "podMonitor: {enabled: true, interval: 15s, labels: {release: p}}", "podMetricsEndpoints"),
-        ("ServiceMonitor", "serviceMonitor: {enabled: true, interval: 15s, labels: {release: p}}", "endpoints"),
+        (
+            "PodMonitor",
+            "podMonitor: {enabled: true, interval: 15s, labels: {release: p}}",
+            "podMetricsEndpoints",
+        ),
+        (
+            "ServiceMonitor",
+            "serviceMonitor: {enabled: true, interval: 15s, labels: {release: p}}",
+            "endpoints",
+        ),
     ] {
         let objects = objects(&[AGENT, SECRET, values]);
         let monitor = objects.only(kind);
@@ -45,11 +53,13 @@ fn the_pods_of_other_charts_are_selected_by_the_labels_of_the_values() {
 /// Helm must not evaluate the templates in the alerts' texts.
 #[test]
 fn the_alerts_are_those_of_the_file() {
-    let objects = objects(&[AGENT, SECRET, "prometheusRule: {enabled: true, labels: {release: p}}"]);
+    let objects =
+        objects(&[AGENT, SECRET, "prometheusRule: {enabled: true, labels: {release: p}}"]);
     let rule = objects.only("PrometheusRule");
     assert_eq!(rule["metadata"]["labels"]["release"], "p");
     let file = root().join("examples/monitoring/pgsvid.rules.yml");
-    let program = "import json, sys, yaml; json.dump(yaml.safe_load(open(sys.argv[1])), sys.stdout)";
+    let program =
+        "import json, sys, yaml; json.dump(yaml.safe_load(open(sys.argv[1])), sys.stdout)";
     let python = tool("venv/bin/python3");
     let output = Command::new(python).args(["-c", program]).arg(file).output().unwrap();
     let expected: Value = serde_json::from_slice(&output.stdout).unwrap();

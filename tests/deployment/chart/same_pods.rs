@@ -52,8 +52,7 @@ fn sorted(mut part: Value) -> Value {
 
 #[track_caller]
 fn assert_same(chart: &Manifests, component: &Manifests, reader: &str, init_containers: usize) {
-    let (ours, theirs) =
-        (sorted(part(chart.pod(), reader)), sorted(part(component.pod(), reader)));
+    let (ours, theirs) = (sorted(part(chart.pod(), reader)), sorted(part(component.pod(), reader)));
     assert_eq!(ours, theirs);
     assert_eq!(ours["initContainers"].as_array().unwrap().len(), init_containers);
     assert!(ours["volumes"].as_array().unwrap().len() >= 3);

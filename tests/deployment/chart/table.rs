@@ -205,7 +205,9 @@ fn the_table_has_each_code_of_the_chart() {
     }
     let mut listed: BTreeSet<_> = TABLE
         .iter()
-        .filter_map(|(_, outcome)| if let Codes(codes) = outcome { Some(words(codes)) } else { None })
+        .filter_map(
+            |(_, outcome)| if let Codes(codes) = outcome { Some(words(codes)) } else { None },
+        )
         .flatten()
         .collect();
     // `a_value_that_toml_cannot_hold_is_refused`.

@@ -30,7 +30,12 @@ fn kept() -> Vec<Value> {
         json!(["Role", "db", "pgsvid-rel-pgsvid", null]),
         json!(["Role", "pgsvid", "pgsvid-rel-pgsvid-lease", null]),
         json!(["RoleBinding", "db", "pgsvid-rel-pgsvid", role("pgsvid-rel-pgsvid")]),
-        json!(["RoleBinding", "pgsvid", "pgsvid-rel-pgsvid-lease", role("pgsvid-rel-pgsvid-lease")]),
+        json!([
+            "RoleBinding",
+            "pgsvid",
+            "pgsvid-rel-pgsvid-lease",
+            role("pgsvid-rel-pgsvid-lease")
+        ]),
         json!(["Service", "pgsvid", "rel-pgsvid", "None"]),
         json!(["ServiceAccount", "pgsvid", "rel-pgsvid", null]),
         json!(["ServiceMonitor", "pgsvid", "rel-pgsvid", null]),
@@ -85,7 +90,10 @@ fn an_upgrade_keeps_names_and_selectors() {
     // The versions are labels of the objects alone.
     let labels = &after.pod()["metadata"]["labels"];
     assert!(!labels.to_string().contains("9.9.9"), "{labels}");
-    assert_eq!(after.only("Deployment")["metadata"]["labels"]["app.kubernetes.io/version"], "9.9.9");
+    assert_eq!(
+        after.only("Deployment")["metadata"]["labels"]["app.kubernetes.io/version"],
+        "9.9.9"
+    );
 }
 
 /// From one replica to several and back: the Deployment stays, and only what belongs to several replicas comes and goes.
