@@ -33,17 +33,21 @@ subjects:
     namespace: {{ .context.Release.Namespace }}
 {{- end }}
 
-{{- /* The rights on the Secrets of one namespace. Takes names and create. */}}
+{{- /*
+The rights on the Secrets of one namespace. Takes names, and those of them that pgsvid may create. A request that applies an object
+names it even when it creates the object, so create is limited to names, too.
+*/}}
 {{- define "pgsvid.rulesOfSecrets" -}}
 - apiGroups: [""]
   resources: [secrets]
   resourceNames:
     {{- toYaml .names | nindent 4 }}
-  verbs: [get, patch]
-{{- if .create }}
-# A right to create cannot be limited to names.
+  verbs: [get, patch, watch]
+{{- with .created }}
 - apiGroups: [""]
   resources: [secrets]
+  resourceNames:
+    {{- toYaml . | nindent 4 }}
   verbs: [create]
 {{- end }}
 {{- end }}
@@ -52,8 +56,8 @@ subjects:
 - apiGroups: [coordination.k8s.io]
   resources: [leases]
   resourceNames: [{{ . }}]
-  verbs: [get, update, patch]
-# A right to create cannot be limited to names.
+  verbs: [get, update]
+# The request that creates it does not name it.
 - apiGroups: [coordination.k8s.io]
   resources: [leases]
   verbs: [create]

@@ -102,9 +102,9 @@ fn the_rights_are_those_of_the_configured_secrets_and_no_others() {
          {namespace: app, name: c, fields: {x: bundle}}]}",
     ]);
     let expected = [
-        right("app", "", "secrets", &["c"], &["get", "patch"]),
-        right("db", "", "secrets", &[], &["create"]),
-        right("db", "", "secrets", &["a", "b"], &["get", "patch"]),
+        right("app", "", "secrets", &["c"], &["get", "patch", "watch"]),
+        right("db", "", "secrets", &["a"], &["create"]),
+        right("db", "", "secrets", &["a", "b"], &["get", "patch", "watch"]),
     ];
     assert_eq!(rights(&objects), expected);
 }
@@ -112,8 +112,8 @@ fn the_rights_are_those_of_the_configured_secrets_and_no_others() {
 #[test]
 fn replicas_take_turns_by_a_lease_that_they_may_write() {
     let leases = "coordination.k8s.io";
-    let secret = right("db", "", "secrets", &["server"], &["get", "patch"]);
-    let verbs = ["get", "update", "patch"];
+    let secret = right("db", "", "secrets", &["server"], &["get", "patch", "watch"]);
+    let verbs = ["get", "update"];
     for (more, namespace, name) in [
         ("replicas: 2", "pgsvid", "rel-pgsvid"),
         ("replicas: 2\nconfig: {lease: {namespace: other}}", "other", "rel-pgsvid"),
