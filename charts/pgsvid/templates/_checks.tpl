@@ -110,38 +110,47 @@ What is wrong with the values: one line for each problem, with a code that stays
 
 {{- /* Each file that the configuration names has to be in a volume. */}}
 {{- define "pgsvid.problemsOfFiles" -}}
-{{- $config := .Values.config -}}
 {{- $needed := dict -}}
-{{- range $key := list "certificate" "private_key" "bundle" }}
-{{- with index (default (dict) $config.certificates) $key }}{{ $_ := set $needed (printf "config.certificates.%s" $key) . }}{{ end }}
-{{- end }}
-{{- range $key := list "ca_file" "token_file" }}
-{{- with index (default (dict) $config.kubernetes) $key }}{{ $_ := set $needed (printf "config.kubernetes.%s" $key) . }}{{ end }}
-{{- end }}
-{{- range $index, $secret := $config.secrets }}
-{{- range $name, $field := (default (dict) $secret.fields) }}
-{{- if kindIs "map" $field }}
-{{- with $field.password_file }}{{ $_ := set $needed (printf "config.secrets[%d].fields.%s.password_file" $index $name) . }}{{ end }}
-{{- end }}
-{{- end }}
-{{- end }}
+{{- include "pgsvid.filesIn" (dict "needed" $needed "name" "config" "table" .Values.config) -}}
 {{- if eq .Values.mode "publisher" }}
 {{- with include "pgsvid.directory" . }}{{ $_ := set $needed "config.files.directory" . }}{{ end }}
 {{- end }}
-{{- if and (include "pgsvid.socketDirectory" .) (not .Values.csi.driver) }}
-{{- $_ := set $needed "config.workload_api.endpoint" (include "pgsvid.socketDirectory" .) }}
-{{- end }}
-{{- $mounts := .Values.extraVolumeMounts -}}
+{{- with include "pgsvid.socketDirectory" . }}{{ $_ := set $needed "config.workload_api.endpoint" . }}{{ end }}
+{{- $mounts := include "pgsvid.ownMounts" . | fromYamlArray -}}
 {{- range $name, $path := $needed }}
 {{- $found := false }}
 {{- range $mount := $mounts }}
-{{- $directory := printf "%s/" (trimSuffix "/" $mount.mountPath) }}
-{{- if hasPrefix $directory (printf "%s/" $path) }}{{ $found = true }}{{ end }}
+{{- with $mount.mountPath }}
+{{- if hasPrefix (printf "%s/" (trimSuffix "/" .)) (printf "%s/" $path) }}{{ $found = true }}{{ end }}
+{{- end }}
 {{- end }}
 {{- if not $found }}
 [pgsvid/no-volume] {{ $name }} is {{ $path }}, and no volume is mounted there: bring it by extraVolumes and extraVolumeMounts
 {{- end }}
 {{- end }}
+{{- end }}
+
+{{- /* Collects the files that a table, and the tables in it, name: takes needed (name to path, which gets them), name and table. */}}
+{{- define "pgsvid.filesIn" -}}
+{{- $needed := .needed -}}
+{{- $name := .name -}}
+{{- $keys := list "bundle" "ca_file" "certificate" "extra_authorities" "file" "password_file" "private_key" "token_file" -}}
+{{- range $key, $value := .table -}}
+{{- $here := printf "%s.%s" $name $key -}}
+{{- if kindIs "map" $value -}}
+{{- include "pgsvid.filesIn" (dict "needed" $needed "name" $here "table" $value) -}}
+{{- else -}}
+{{- $list := list $value -}}
+{{- if kindIs "slice" $value -}}{{- $list = $value -}}{{- end -}}
+{{- range $index, $item := $list -}}
+{{- if kindIs "map" $item -}}
+{{- include "pgsvid.filesIn" (dict "needed" $needed "name" (printf "%s[%d]" $here $index) "table" $item) -}}
+{{- else if and (has $key $keys) (hasPrefix "/" (toString $item)) -}}
+{{- $_ := set $needed $here (toString $item) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
 {{- end }}
 
 {{- define "pgsvid.problemsOfMonitoring" -}}

@@ -59,7 +59,8 @@ would write port = 5432.0. The configuration has no key whose value is a float.
 {{- end }}
 
 {{- define "pgsvid.leaseNamespace" -}}
-{{- default .Release.Namespace (default (dict) .Values.config.lease).namespace -}}
+{{- $own := default .Release.Namespace (default (dict) .Values.config.kubernetes).namespace -}}
+{{- default $own (default (dict) .Values.config.lease).namespace -}}
 {{- end }}
 
 {{- define "pgsvid.endpoint" -}}

@@ -38,7 +38,17 @@ pub(crate) fn render_with(
     values: &[&str],
     arguments: &[&str],
 ) -> Result<String, Refusal> {
-    let [name, namespace] = RELEASE;
+    render_as(RELEASE, chart, values, arguments)
+}
+
+/// Renders a chart for a release with this name and namespace.
+#[track_caller]
+pub(crate) fn render_as(
+    [name, namespace]: [&str; 2],
+    chart: &Path,
+    values: &[&str],
+    arguments: &[&str],
+) -> Result<String, Refusal> {
     let output = helm(&["template", name], chart, values, |command| {
         command.args(["--namespace", namespace]).args(arguments);
     });

@@ -1,4 +1,4 @@
-//! The publisher: what its pod may do, by which rights, and whom it reaches.
+//! The publisher: what its pod may do, which rights it has, and what it connects to.
 
 use serde_json::{Value, json};
 
@@ -118,6 +118,7 @@ fn replicas_take_turns_by_a_lease_that_they_may_write() {
         ("replicas: 2", "pgsvid", "rel-pgsvid"),
         ("replicas: 2\nconfig: {lease: {namespace: other}}", "other", "rel-pgsvid"),
         ("config: {lease: {name: own}}", "pgsvid", "own"),
+        ("replicas: 2\nconfig: {kubernetes: {namespace: other}}", "other", "rel-pgsvid"),
     ] {
         let objects = publisher(&[more]);
         let mut expected = vec![

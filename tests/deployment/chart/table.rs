@@ -73,6 +73,11 @@ const TABLE: &[(&[&str], Outcome)] = &[
     (&[AGENT, SECRET, "config: {files: {directory: /svids}}\nextraVolumes: [{name: s, emptyDir: {medium: Memory}}]\n\
         extraVolumeMounts: [{name: s, mountPath: /svids}]"], Kinds(LEAST)),
 
+    (&[AGENT, SECRET, "config: {jwt: [{audience: a, file: /tokens/a}]}"], Codes("no-volume")),
+    (&[AGENT, SIDECAR, "config: {jwt: [{audience: a, file: /svids/tokens/a}]}"], Kinds("ConfigMap")),
+    (&[AGENT, SIDECAR, "config: {files: {extra_authorities: [/svids/a, /more/b]}}"], Codes("no-volume")),
+    (&[AGENT, SIDECAR, "config: {files: {extra: [{name: a, content: pkcs12, password_file: /more/b}]}}"], Codes("no-volume")),
+
     // Where Secrets are written, and by which rights.
     (&[AGENT, SECRET, "config: {kubernetes: {server: 'https://other'}}"], Codes("half-server")),
     (&[AGENT, SECRET, "config: {kubernetes: {server: 'https://other', ca_file: /other/ca, token_file: /other/token}}"], Codes("no-volume")),
@@ -144,6 +149,9 @@ const TABLE: &[(&[&str], Outcome)] = &[
     (&[AGENT, SECRET, "config: {postgres: {}}"], Codes("server-in-publisher")),
     (&[AGENT, SECRET, "podSelector: {a: b}"], Codes("pod-selector-of-publisher")),
     (&[AGENT, SECRET, "mode: daemon"], Schema("/mode")),
+
+    // A chart that depends on this one has its own switch there.
+    (&[AGENT, SECRET, "enabled: true\nglobal: {a: b}"], Kinds(LEAST)),
 
     // Mistakes in names and types.
     (&[AGENT, SECRET, "replica: 2"], Schema("")),
