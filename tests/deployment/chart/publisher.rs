@@ -65,33 +65,44 @@ fn a_source_of_files_has_its_own_volume_and_no_socket() {
     assert_eq!(container(&objects)["volumeMounts"][1]["mountPath"], "/tls");
 }
 
-/// The rights of a Role, each as (namespace, API group, resource, names, verbs).
-fn rights(objects: &Manifests) -> Vec<(String, String, String, Vec<String>, Vec<String>)> {
+/// One rule of a Role.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Right {
+    namespace: String,
+    group: String,
+    resource: String,
+    names: Vec<String>,
+    verbs: Vec<String>,
+}
+
+/// All rules of all Roles, sorted.
+fn rights(objects: &Manifests) -> Vec<Right> {
     let mut rights = Vec::new();
     for role in objects.of_kind("Role") {
         for rule in role["rules"].as_array().unwrap() {
-            rights.push((
-                role["metadata"]["namespace"].as_str().unwrap().to_owned(),
-                strings(&rule["apiGroups"]).concat(),
-                strings(&rule["resources"]).concat(),
-                strings(&rule["resourceNames"]),
-                strings(&rule["verbs"]),
-            ));
+            rights.push(Right {
+                namespace: role["metadata"]["namespace"].as_str().unwrap().to_owned(),
+                group: strings(&rule["apiGroups"]).concat(),
+                resource: strings(&rule["resources"]).concat(),
+                names: strings(&rule["resourceNames"]),
+                verbs: strings(&rule["verbs"]),
+            });
         }
     }
     rights.sort();
     rights
 }
 
-fn right(
-    namespace: &str,
-    group: &str,
-    resource: &str,
-    names: &[&str],
-    verbs: &[&str],
-) -> (String, String, String, Vec<String>, Vec<String>) {
+fn right(namespace: &str, resource: &str, names: &[&str], verbs: &[&str]) -> Right {
     let owned = |list: &[&str]| list.iter().map(|&text| text.to_owned()).collect();
-    (namespace.to_owned(), group.to_owned(), resource.to_owned(), owned(names), owned(verbs))
+    let group = if resource == "leases" { "coordination.k8s.io" } else { "" };
+    Right {
+        namespace: namespace.to_owned(),
+        group: group.to_owned(),
+        resource: resource.to_owned(),
+        names: owned(names),
+        verbs: owned(verbs),
+    }
 }
 
 #[test]
@@ -102,17 +113,16 @@ fn the_rights_are_those_of_the_configured_secrets_and_no_others() {
          {namespace: app, name: c, fields: {x: bundle}}]}",
     ]);
     let expected = [
-        right("app", "", "secrets", &["c"], &["get", "patch", "watch"]),
-        right("db", "", "secrets", &["a"], &["create"]),
-        right("db", "", "secrets", &["a", "b"], &["get", "patch", "watch"]),
+        right("app", "secrets", &["c"], &["get", "patch", "watch"]),
+        right("db", "secrets", &["a"], &["create"]),
+        right("db", "secrets", &["a", "b"], &["get", "patch", "watch"]),
     ];
     assert_eq!(rights(&objects), expected);
 }
 
 #[test]
 fn replicas_take_turns_by_a_lease_that_they_may_write() {
-    let leases = "coordination.k8s.io";
-    let secret = right("db", "", "secrets", &["server"], &["get", "patch", "watch"]);
+    let secret = right("db", "secrets", &["server"], &["get", "patch", "watch"]);
     let verbs = ["get", "update"];
     for (more, namespace, name) in [
         ("replicas: 2", "pgsvid", "rel-pgsvid"),
@@ -123,8 +133,8 @@ fn replicas_take_turns_by_a_lease_that_they_may_write() {
         let objects = publisher(&[more]);
         let mut expected = vec![
             secret.clone(),
-            right(namespace, leases, "leases", &[], &["create"]),
-            right(namespace, leases, "leases", &[name], &verbs),
+            right(namespace, "leases", &[], &["create"]),
+            right(namespace, "leases", &[name], &verbs),
         ];
         expected.sort();
         assert_eq!(rights(&objects), expected, "{more}");
@@ -158,7 +168,7 @@ fn each_role_is_bound_to_the_publisher_alone() {
     }
 }
 
-/// The ServiceAccount's own token is for this cluster's API server only.
+/// The `ServiceAccount`'s own token is for this cluster's API server only.
 #[test]
 fn a_publisher_for_another_cluster_has_no_token_of_this_one() {
     let remote = "config: {kubernetes: {server: 'https://other', ca_file: /other/ca, token_file: /other/token}}\n\

@@ -83,7 +83,7 @@ fn an_application_gets_the_client_of_the_component() {
     assert_eq!(ours["files"]["service"]["name"], name);
 }
 
-/// The ConfigMap of the pod is the one that the chart makes, and a change of it replaces the pods.
+/// The `ConfigMap` of the pod is the one that the chart makes, and a change of it replaces the pods.
 #[test]
 fn the_pods_use_the_charts_configuration_and_follow_it() {
     for name in ["database", "application"] {
