@@ -43,6 +43,8 @@ livenessProbe:
     command: [/pgsvid, status, --live]
   periodSeconds: 30
   timeoutSeconds: 5
+  # A daemon that hangs does not end when it is asked to.
+  terminationGracePeriodSeconds: 5
 {{- end }}
 
 {{- define "pgsvid.readinessProbe" -}}

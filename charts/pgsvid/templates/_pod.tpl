@@ -18,7 +18,9 @@ For other charts: pgsvid in a pod of theirs. Each takes this chart's own context
   {{- include "pgsvid.container" . | nindent 2 }}
   {{- with include "pgsvid.ports" . }}{{ . | nindent 2 }}{{ end }}
   {{- include "pgsvid.startupProbe" . | nindent 2 }}
+  {{- if .Values.readinessProbe.enabled }}
   {{- include "pgsvid.readinessProbe" . | nindent 2 }}
+  {{- end }}
   {{- include "pgsvid.livenessProbe" . | nindent 2 }}
   volumeMounts:
     {{- include "pgsvid.ownMounts" . | nindent 4 }}

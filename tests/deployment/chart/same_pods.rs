@@ -69,6 +69,19 @@ fn a_database_gets_the_sidecar_of_the_component_and_its_configuration() {
     assert_valid(chart.configurations()[0]);
 }
 
+/// Without the readiness probe pgsvid takes no database out of its Service; nothing else differs.
+#[test]
+fn the_sidecar_has_a_readiness_probe_unless_the_values_turn_it_off() {
+    let example = Example::new("database");
+    let sidecar =
+        |arguments: &[&str]| example.objects(arguments).pod()["spec"]["initContainers"][0].clone();
+    let (mut with, without) =
+        (sidecar(&[]), sidecar(&["--set", "pgsvid.readinessProbe.enabled=false"]));
+    let probe = with.as_object_mut().unwrap().remove("readinessProbe").unwrap();
+    assert_eq!(probe["exec"]["command"], json!(["/pgsvid", "status"]));
+    assert_eq!(with, without);
+}
+
 #[test]
 fn an_application_gets_the_client_of_the_component() {
     let chart = Example::new("application").objects(&[]);
