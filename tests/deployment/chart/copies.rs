@@ -55,17 +55,23 @@ fn the_chart_has_the_version_of_the_program() {
     assert_eq!(image(&[AGENT, SECRET, &own]), expected);
 }
 
-/// Helm reads no file outside of the chart.
+/// Helm reads no file outside of a chart.
 #[test]
-fn the_charts_files_are_those_of_the_monitoring_example() {
-    for name in ["pgsvid.rules.yml", "dashboard.json"] {
-        let original = root().join("examples/monitoring").join(name);
-        let copy = chart().join("files").join(name);
-        if std::env::var_os("PGSVID_WRITE_DOCS").is_some() {
-            std::fs::copy(&original, &copy).unwrap();
+fn the_files_of_the_charts_are_those_of_other_examples() {
+    let database = ["postgresql.conf", "pg_hba.conf", "pg_ident.conf", "products.sql"];
+    for (original, chart, names) in [
+        ("examples/monitoring", "charts/pgsvid", &["pgsvid.rules.yml", "dashboard.json"][..]),
+        ("k8s/examples/dbserver/database", "charts/examples/database", &database),
+    ] {
+        for name in names {
+            let original = root().join(original).join(name);
+            let copy = root().join(chart).join("files").join(name);
+            if std::env::var_os("PGSVID_WRITE_DOCS").is_some() {
+                std::fs::copy(&original, &copy).unwrap();
+            }
+            let stale = "PGSVID_WRITE_DOCS=1 cargo test --test deployment the_files_of_the_charts";
+            assert!(read(original) == read(copy), "{name} is stale: {stale}");
         }
-        let stale = "PGSVID_WRITE_DOCS=1 cargo test --test deployment the_charts_files";
-        assert!(read(original) == read(copy), "{name} is stale: {stale}");
     }
 }
 

@@ -5,6 +5,7 @@ mod copies;
 mod helm;
 mod monitoring;
 mod publisher;
+mod run;
 mod same_pods;
 mod table;
 mod upgrades;

@@ -2,10 +2,10 @@
 //! that they describe.
 
 pub(crate) mod configuration;
-mod container;
+pub(crate) mod container;
 pub(crate) mod manifests;
-mod pod;
-mod pods;
+pub(crate) mod pod;
+pub(crate) mod pods;
 mod pooled;
 pub(crate) mod schemas;
 mod security;
