@@ -1,10 +1,11 @@
 {{- /* pgsvid.toml, and what follows from it. */}}
 
-{{- /* The configuration, with a name for the Lease if there is more than one replica. */}}
+{{- /* The configuration, with the Lease's name and namespace if there is one. */}}
 {{- define "pgsvid.toml" -}}
 {{- $config := deepCopy .Values.config -}}
 {{- if include "pgsvid.lease" . -}}
-{{- $lease := merge (dict) (default (dict) .Values.config.lease) (dict "name" (include "pgsvid.fullname" .)) -}}
+{{- $own := dict "name" (include "pgsvid.leaseName" .) "namespace" (include "pgsvid.leaseNamespace" .) -}}
+{{- $lease := merge $own (default (dict) .Values.config.lease) -}}
 {{- $_ := set $config "lease" $lease -}}
 {{- end -}}
 {{- include "pgsvid.wholeNumbers" $config -}}

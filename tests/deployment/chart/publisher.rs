@@ -139,7 +139,7 @@ fn replicas_take_turns_by_a_lease_that_they_may_write() {
         expected.sort();
         assert_eq!(rights(&objects), expected, "{more}");
         let toml: Value = toml::from_str(objects.configurations()[0]).unwrap();
-        assert_eq!(toml["lease"]["name"], name, "{more}");
+        assert_eq!(toml["lease"], json!({ "name": name, "namespace": namespace }), "{more}");
         let strategy = &objects.only("Deployment")["spec"]["strategy"];
         assert_eq!(strategy["type"], "RollingUpdate", "{more}");
     }
