@@ -197,6 +197,7 @@ fn assemble(
     {
         return Err(Error::NoReaders);
     }
+    let secrets = None;
     let rotation = rotation::Settings {
         expectations,
         before: None,
@@ -207,6 +208,7 @@ fn assemble(
         poolers,
         patroni,
         clients,
+        secrets,
     };
     let health = health(&resolver, file)?;
     let log = log(&resolver, &file.log, flags)?;

@@ -284,6 +284,7 @@ fn open(confined: &Confined) -> anyhow::Result<Opened> {
             Opened::Directory(Box::new(open_publisher(confined, settings)?))
         }
         Place::InPlace(place) => Opened::InPlace(place.clone()),
+        Place::Memory => Opened::Memory,
     })
 }
 

@@ -117,6 +117,9 @@ impl Rotation {
         if self.attempts.note_proof(*at, loaded, publication.generation) {
             self.hooks.proven(publication.generation);
         }
+        if attempt.verdict == Verdict::HandedOver && consumer.is_settled() {
+            self.attempts.note_handed_over(publication.generation, timing::now());
+        }
         let disturbed = self.disturbance.is_pending();
         self.status.send_modify(|status| {
             record::handed_over(status, attempt, consumer, publication, (*took, whole), concluded);
@@ -156,6 +159,7 @@ impl Rotation {
                     answer = self.hooks.answer() => self.hook_ended(&answer),
                 }
             }
+            self.attempts.leave().await;
             Ok(())
         };
         timeout(GRACE, rest).await.unwrap_or(Ok(()))

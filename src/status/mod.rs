@@ -20,7 +20,7 @@ mod view;
 
 use std::time::{Duration, SystemTime};
 
-pub use consumer::{Consumer, Kind, Login, Outlived, Served, Sessions};
+pub use consumer::{Consumer, Kind, Login, Outlived, Secret, Served, Sessions};
 pub use finding_view::FindingView;
 pub use history::{Attempt, History, Outcome, Step};
 pub use hook::Hook;

@@ -126,7 +126,7 @@ impl ConsumerView {
     /// The program's name, for people.
     #[must_use]
     pub fn program(&self) -> &'static str {
-        let kinds = [Kind::Pgbouncer, Kind::Patroni, Kind::Client];
+        let kinds = [Kind::Pgbouncer, Kind::Patroni, Kind::Client, Kind::Secrets];
         let kind = kinds.into_iter().find(|kind| self.kind == kind.name());
         kind.unwrap_or_default().program()
     }
