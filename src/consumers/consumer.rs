@@ -206,7 +206,9 @@ impl Consumer {
     pub(crate) fn outlived(&self) -> (Duration, u64) {
         match &self.kind {
             Kind::Postgres(postgres) => postgres.outlived(),
-            Kind::Pgbouncer(_) | Kind::Patroni(_) | Kind::Client(_) | Kind::Secrets(_) => Default::default(),
+            Kind::Pgbouncer(_) | Kind::Patroni(_) | Kind::Client(_) | Kind::Secrets(_) => {
+                Default::default()
+            }
             #[cfg(test)]
             Kind::Fake(_) => Default::default(),
         }

@@ -27,8 +27,10 @@ pub(crate) use consumer::{Concluded, Consumer};
 pub use patroni::RestApi;
 pub use pgbouncer::Pooler;
 pub use postgres::{Claims, Server, SessionSettings};
+pub(crate) use secrets::examine as examine_secrets;
 pub use secrets::{
-    Field as SecretField, Lease as SecretsLease, Settings as SecretsSettings, Target as SecretTarget,
+    Field as SecretField, Lease as SecretsLease, Settings as SecretsSettings,
+    Target as SecretTarget,
 };
 
 use tokio::sync::watch;

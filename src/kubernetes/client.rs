@@ -149,8 +149,7 @@ impl Client {
             return Err(wrong("it is empty"));
         }
         let bearer = Zeroizing::new([&b"Bearer "[..], token].concat());
-        let mut value =
-            HeaderValue::from_bytes(&bearer).map_err(|_| wrong("it holds no token"))?;
+        let mut value = HeaderValue::from_bytes(&bearer).map_err(|_| wrong("it holds no token"))?;
         value.set_sensitive(true);
         Ok(value)
     }

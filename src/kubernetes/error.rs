@@ -94,6 +94,12 @@ impl Error {
         Self::Garbage(shown(&cause.to_string()))
     }
 
+    /// A right that RBAC does not grant, as another request has shown.
+    #[must_use]
+    pub fn forbidden(body: &str) -> Self {
+        Self::Refused(Box::new(Refusal::read(403, body.as_bytes())))
+    }
+
     pub(super) fn file(path: &std::path::Path, cause: &io::Error) -> Self {
         Self::File { path: path.to_owned(), cause: cause.to_string() }
     }
@@ -137,7 +143,8 @@ impl Refusal {
     /// Reads the body of a refusal. A body that is no `Status` leaves only the HTTP status.
     pub(super) fn read(code: u16, body: &[u8]) -> Self {
         let Status { reason, message, details } = serde_json::from_slice(body).unwrap_or_default();
-        let message = if message.is_empty() { "it refuses the request".to_owned() } else { message };
+        let message =
+            if message.is_empty() { "it refuses the request".to_owned() } else { message };
         Self { code, reason, message, kind: details.kind, causes: details.causes }
     }
 

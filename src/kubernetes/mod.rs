@@ -17,8 +17,8 @@ mod settings;
 mod watch;
 
 pub use client::Client;
-pub use explain::explain;
 pub use error::{Cause, Error, Refusal};
+pub use explain::explain;
 pub use lease::{Lease, LeaseSpec};
 pub use object::{ManagedFields, Metadata, OwnerReference};
 pub use rbac::{Grants, ON_LEASES, ON_SECRETS, Subject};

@@ -71,7 +71,8 @@ impl ManagedFields {
 
     /// The names of the fields below this one.
     pub fn below<'a>(&'a self, path: &[&str]) -> impl Iterator<Item = &'a str> + use<'a> {
-        let tree = path.iter().try_fold(&self.fields_v1, |tree, name| tree.get(format!("f:{name}")));
+        let tree =
+            path.iter().try_fold(&self.fields_v1, |tree, name| tree.get(format!("f:{name}")));
         let found = tree.and_then(Value::as_object).into_iter().flatten();
         found.filter_map(|(name, _)| name.strip_prefix("f:"))
     }

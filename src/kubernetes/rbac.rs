@@ -51,10 +51,9 @@ impl Subject {
     pub fn of(username: &str) -> Self {
         let account = username.strip_prefix("system:serviceaccount:");
         match account.and_then(|it| it.split_once(':')) {
-            Some((namespace, name)) => Self::ServiceAccount {
-                namespace: namespace.to_owned(),
-                name: name.to_owned(),
-            },
+            Some((namespace, name)) => {
+                Self::ServiceAccount { namespace: namespace.to_owned(), name: name.to_owned() }
+            }
             None => Self::User(username.to_owned()),
         }
     }
@@ -117,9 +116,7 @@ impl Grant {
 
     fn rules(&self) -> Vec<Value> {
         let Self { secrets, created, leases } = self;
-        let rule = |group: &str, resource: &str, verbs: &[&str], names: &BTreeSet<String>| {
-            json!({ "apiGroups": [group], "resources": [resource], "verbs": verbs, "resourceNames": names })
-        };
+        let rule = |group: &str, resource: &str, verbs: &[&str], names: &BTreeSet<String>| json!({ "apiGroups": [group], "resources": [resource], "verbs": verbs, "resourceNames": names });
         let mut rules = Vec::new();
         if !secrets.is_empty() {
             rules.push(rule("", "secrets", &ON_SECRETS, secrets));
@@ -130,7 +127,9 @@ impl Grant {
         if !leases.is_empty() {
             let group = "coordination.k8s.io";
             rules.push(rule(group, "leases", &ON_LEASES, leases));
-            rules.push(json!({ "apiGroups": [group], "resources": ["leases"], "verbs": ["create"] }));
+            rules.push(
+                json!({ "apiGroups": [group], "resources": ["leases"], "verbs": ["create"] }),
+            );
         }
         rules
     }
@@ -150,7 +149,8 @@ mod tests {
         let subject = Subject::of("system:serviceaccount:pgsvid:publisher");
         let objects = grants.objects(&subject);
         assert_eq!(objects.len(), 6);
-        let rules: Vec<&Value> = objects.iter().flat_map(|it| it["rules"].as_array()).flatten().collect();
+        let rules: Vec<&Value> =
+            objects.iter().flat_map(|it| it["rules"].as_array()).flatten().collect();
         for rule in &rules {
             let is_of_leases = rule["resources"] == json!(["leases"]);
             let creates = rule["verbs"] == json!(["create"]);
@@ -158,7 +158,10 @@ mod tests {
             assert!(!rule["verbs"].as_array().unwrap().contains(&json!("list")), "{rule}");
         }
         assert_eq!(rules[1]["resourceNames"], json!(["client", "server"]), "{rules:?}");
-        assert_eq!(objects[1]["subjects"][0], json!({ "kind": "ServiceAccount", "namespace": "pgsvid", "name": "publisher" }));
+        assert_eq!(
+            objects[1]["subjects"][0],
+            json!({ "kind": "ServiceAccount", "namespace": "pgsvid", "name": "publisher" })
+        );
         assert_eq!(Subject::of("jane"), Subject::User("jane".to_owned()));
         assert!(grants.line("db", &subject).unwrap().contains("\"create\""));
         assert!(!grants.line("apps", &subject).unwrap().contains("\"create\""));

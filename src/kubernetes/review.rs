@@ -76,7 +76,8 @@ impl Client {
 
     /// As whom the API server knows pgsvid (`SelfSubjectReview`, Kubernetes 1.28).
     pub async fn myself(&self) -> Result<Subject, Error> {
-        let review = json!({ "apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview" });
+        let review =
+            json!({ "apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview" });
         let path = "/apis/authentication.k8s.io/v1/selfsubjectreviews";
         let answer: Myself = self.ask(&Ask::send(Method::POST, path, JSON, &review)).await?;
         Ok(Subject::of(&answer.status.user_info.username))

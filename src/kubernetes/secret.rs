@@ -47,12 +47,9 @@ impl Client {
         namespace: &str,
         name: &str,
         object: &Value,
-        dry_run: bool,
     ) -> Result<Secret, Error> {
         let manager = &self.settings().field_manager;
-        let dry_run = if dry_run { "&dryRun=All" } else { "" };
-        let path =
-            format!("{}?fieldManager={manager}&force=true{dry_run}", path(namespace, name));
+        let path = format!("{}?fieldManager={manager}&force=true", path(namespace, name));
         self.ask(&Ask::send(Method::PATCH, &path, "application/apply-patch+yaml", object)).await
     }
 }

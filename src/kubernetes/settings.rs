@@ -114,9 +114,16 @@ mod tests {
             assert_eq!((server.host.as_str(), server.port), (host, port), "{text}");
             assert_eq!(server.to_string(), shown);
         }
-        for wrong in
-            ["", "http://a", "a:6443", "https://", "https://u@a", "https://a:0", "https://a/?b", "https://a:"]
-        {
+        for wrong in [
+            "",
+            "http://a",
+            "a:6443",
+            "https://",
+            "https://u@a",
+            "https://a:0",
+            "https://a/?b",
+            "https://a:",
+        ] {
             assert!(wrong.parse::<Server>().is_err(), "{wrong}");
         }
     }

@@ -116,9 +116,18 @@ mod tests {
     fn a_line_of_a_watch_is_a_change_or_an_error() {
         let version = |text: &str| Event::Version(text.to_owned());
         for (line, wanted) in [
-            (r#"{"type":"ADDED","object":{"metadata":{"resourceVersion":"7"}}}"#, Some(version("7"))),
-            (r#"{"type":"MODIFIED","object":{"metadata":{"resourceVersion":"8"}}}"#, Some(version("8"))),
-            (r#"{"type":"DELETED","object":{"metadata":{"resourceVersion":"9"}}}"#, Some(Event::Deleted)),
+            (
+                r#"{"type":"ADDED","object":{"metadata":{"resourceVersion":"7"}}}"#,
+                Some(version("7")),
+            ),
+            (
+                r#"{"type":"MODIFIED","object":{"metadata":{"resourceVersion":"8"}}}"#,
+                Some(version("8")),
+            ),
+            (
+                r#"{"type":"DELETED","object":{"metadata":{"resourceVersion":"9"}}}"#,
+                Some(Event::Deleted),
+            ),
             (r#"{"type":"ERROR","object":{"kind":"Status","code":410}}"#, Some(Event::Missed)),
             (r#"{"type":"BOOKMARK","object":{}}"#, None),
         ] {

@@ -32,9 +32,8 @@ impl Fields {
     ) -> Result<Vec<Zeroizing<Vec<u8>>>, Error> {
         let passwords = Passwords::read(contents.iter().copied())?;
         let (authorities, _) = authorities(material, extra_authorities);
-        let bytes = |content: &Content| {
-            encode(content, material, &authorities, &passwords, Path::new(""))
-        };
+        let bytes =
+            |content: &Content| encode(content, material, &authorities, &passwords, Path::new(""));
         let mut encoded = Vec::new();
         for content in contents {
             let Some(store) = store(content) else {
@@ -95,8 +94,9 @@ mod tests {
         let password = place.path().join("password");
         std::fs::write(&password, "one").unwrap();
         let authority = Authority::new("example.org", false).unwrap();
-        let material =
-            || checked(&authority.issue(&Entry::new("spiffe://example.org/a")).unwrap(), timing::now());
+        let material = || {
+            checked(&authority.issue(&Entry::new("spiffe://example.org/a")).unwrap(), timing::now())
+        };
         let key = Content::KeyStore { password_file: password.clone(), alias: "user".to_owned() };
         let trust = Content::TrustStore { password_file: None };
         let contents = [&Content::Chain, &key, &trust];

@@ -38,9 +38,15 @@ impl Rotation {
             && let Some(took) = took
         {
             let Publication { generation, material, .. } = publication;
-            report::published(material, *generation, took);
+            // In memory nobody finds it: its writing to Secrets is the publication.
+            let is_found = !self.target.directory().as_os_str().is_empty();
+            if is_found {
+                report::published(material, *generation, took);
+            }
             self.status.send_modify(|status| {
-                record::published(status, material, *generation, took);
+                if is_found {
+                    record::published(status, material, *generation, took);
+                }
                 status.displaced = None;
             });
             self.disturbance.settle();

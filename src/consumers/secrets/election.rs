@@ -134,7 +134,10 @@ mod tests {
         assert_eq!(election.judge(Some(&taken), at(20)), Move::Renew);
         assert_eq!(taken.lease_transitions, Some(1));
         let renewed = election.held(Some(&taken), "later".to_owned());
-        assert_eq!((renewed.lease_transitions, renewed.acquire_time.as_deref()), (Some(1), Some("now")));
+        assert_eq!(
+            (renewed.lease_transitions, renewed.acquire_time.as_deref()),
+            (Some(1), Some("now"))
+        );
         let free = Election::released(&taken, "x".to_owned());
         assert_eq!(Election::new("c", DURATION).judge(Some(&free), at(0)), Move::Take);
     }

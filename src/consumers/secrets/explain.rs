@@ -65,7 +65,10 @@ pub(super) fn immutable(target: &Target) -> Finding {
 pub(super) fn altered(target: &Target) -> Finding {
     Finding::failure(
         Code::SecretRefused,
-        format!("the API server does not store in the Secret {} what pgsvid applies", target.shown()),
+        format!(
+            "the API server does not store in the Secret {} what pgsvid applies",
+            target.shown()
+        ),
     )
     .about(target.shown())
     .cause("an admission policy or webhook changes these fields")
@@ -114,12 +117,8 @@ pub(super) async fn failed(
             None => found(Code::SecretRefused, format!("the API server refuses the Secret {it}"))
                 .fix("RBAC lets pgsvid write it; see the quota of the namespace, and the admission policies of the cluster"),
             Some(verbs) => {
-                let rights = settings.grants();
-                let right = format!("RBAC does not let pgsvid {} the Secret {it}", verbs.join(", "));
-                grant(found(Code::SecretForbidden, right), client, |subject| {
-                    rights.line(&target.namespace, subject)
-                })
-                .await
+                let found = forbidden(client, settings, target, &verbs).await;
+                found.cause(refusal.to_string())
             }
         },
         404 if refusal.kind == "namespaces" => {
@@ -138,6 +137,20 @@ pub(super) async fn failed(
     }
 }
 
+/// RBAC does not grant these verbs on a Secret.
+pub(super) async fn forbidden(
+    client: &Client,
+    settings: &Secrets,
+    target: &Target,
+    verbs: &[&str],
+) -> Finding {
+    let it = target.shown();
+    let right = format!("RBAC does not let pgsvid {} the Secret {it}", verbs.join(", "));
+    let rights = settings.grants();
+    let found = Finding::failure(Code::SecretForbidden, right).about(it);
+    grant(found, client, |subject| rights.line(&target.namespace, subject)).await
+}
+
 /// A failed request about the Lease.
 pub(super) async fn lease_failed(client: &Client, settings: &Secrets, error: &Error) -> Finding {
     let Some(lease) = &settings.lease else { return kubernetes::explain(error, client.settings()) };
@@ -145,7 +158,8 @@ pub(super) async fn lease_failed(client: &Client, settings: &Secrets, error: &Er
     match error {
         Error::Refused(refusal) if matches!(refusal.code, 403 | 404) => {
             let text = format!("pgsvid cannot take the Lease {it}, so it writes no Secrets");
-            let found = Finding::failure(Code::LeaseUnusable, text).about(it).cause(refusal.to_string());
+            let found =
+                Finding::failure(Code::LeaseUnusable, text).about(it).cause(refusal.to_string());
             if refusal.code == 404 {
                 return found.command(format!("kubectl create namespace {}", lease.namespace));
             }

@@ -65,7 +65,8 @@ impl Following {
     pub(super) fn note(&mut self, at: usize, version: Option<&str>) {
         let known = &mut self.secrets[at];
         known.exists = version.is_some();
-        if let Some(version) = version.filter(|it| !known.versions.iter().any(|known| known == it)) {
+        if let Some(version) = version.filter(|it| !known.versions.iter().any(|known| known == it))
+        {
             known.versions.push_back(version.to_owned());
             if known.versions.len() > KNOWN {
                 known.versions.pop_front();
@@ -84,7 +85,8 @@ impl Following {
         let (namespace, name) = (target.namespace.clone(), target.name.clone());
         self.tasks.spawn(async move {
             let report = |seen: Seen| {
-                report.send_if_modified(|all| std::mem::replace(&mut all[at], seen.clone()) != seen);
+                report
+                    .send_if_modified(|all| std::mem::replace(&mut all[at], seen.clone()) != seen);
             };
             watch_one(&client, &namespace, &name, since, report).await;
         });

@@ -25,21 +25,20 @@ pub(super) enum Step {
     /// It does not exist, and has to.
     Missing,
     /// These fields differ; none does if only the record of who has set them differs. Somebody else may have set some of them.
-    Apply {
-        fields: Vec<String>,
-        by: Vec<String>,
-    },
+    Apply { fields: Vec<String>, by: Vec<String> },
     /// Another manager applies these fields.
-    Owned {
-        fields: Vec<String>,
-        by: Vec<String>,
-    },
+    Owned { fields: Vec<String>, by: Vec<String> },
     /// Its fields can never be changed.
     Immutable,
 }
 
 /// Judges a Secret. `manager` is the name under which pgsvid applies.
-pub(super) fn judge(target: &Target, wanted: &Wanted, live: Option<&Secret>, manager: &str) -> Step {
+pub(super) fn judge(
+    target: &Target,
+    wanted: &Wanted,
+    live: Option<&Secret>,
+    manager: &str,
+) -> Step {
     let Some(live) = live else {
         return if target.create { Step::Create } else { Step::Missing };
     };
@@ -68,7 +67,10 @@ pub(super) fn judge(target: &Target, wanted: &Wanted, live: Option<&Secret>, man
         }
     }
     if !declared.is_empty() {
-        return Step::Owned { fields: declared.into_iter().collect(), by: applied.into_iter().collect() };
+        return Step::Owned {
+            fields: declared.into_iter().collect(),
+            by: applied.into_iter().collect(),
+        };
     }
     let set = others().filter(|it| differing.iter().any(|path| has(it, path)));
     let by: BTreeSet<String> = set.map(|it| it.manager.clone()).collect();
@@ -112,7 +114,12 @@ fn is_exact(target: &Target, ours: &ManagedFields) -> bool {
 
 /// The object to apply. An existing Secret is named by its uid and its version: if it was changed or replaced since, nothing is
 /// written.
-pub(super) fn object(target: &Target, wanted: &Wanted, live: Option<&Secret>, manager: &str) -> Value {
+pub(super) fn object(
+    target: &Target,
+    wanted: &Wanted,
+    live: Option<&Secret>,
+    manager: &str,
+) -> Value {
     let mut metadata = json!({ "name": target.name, "namespace": target.namespace });
     if !target.labels.is_empty() {
         metadata["labels"] = json!(target.labels);

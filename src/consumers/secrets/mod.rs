@@ -5,6 +5,7 @@
 
 mod contest;
 mod election;
+mod examine;
 mod explain;
 mod follow;
 mod judge;
@@ -20,6 +21,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
 
+pub(crate) use examine::examine;
 pub use settings::{Field, Lease, Secrets as Settings, Target};
 
 use super::attempt::Attempt;

@@ -27,7 +27,9 @@ pub(super) fn handed_over(
     }
     if attempt.verdict == Verdict::Standby {
         info!(
-            event = "secrets-standby", consumer, generation,
+            event = "secrets-standby",
+            consumer,
+            generation,
             holder = ascii(&attempt.facts.address),
             "another replica writes the Secrets"
         );
@@ -35,7 +37,9 @@ pub(super) fn handed_over(
     }
     let names: Vec<String> = secrets.iter().map(Target::shown).collect();
     info!(
-        event = "secrets-handed-over", consumer, generation,
+        event = "secrets-handed-over",
+        consumer,
+        generation,
         spiffe_id = ascii(&material.name().to_string()),
         serial = material.leaf().serial().short(),
         not_after = timing::utc(material.not_after()),

@@ -13,6 +13,8 @@ pub struct Secrets {
     pub name: String,
     /// How the API server is reached.
     pub kubernetes: kubernetes::Settings,
+    /// The own namespace, if it is known.
+    pub namespace: Option<String>,
     /// The Secrets, in the order of the file; at least one.
     pub targets: Vec<Target>,
     /// The Lease by which replicas take turns, if there are several.
@@ -88,9 +90,9 @@ impl Target {
 
     /// Whether it holds authorities, and nothing of the leaf.
     pub(super) fn is_bundle(&self) -> bool {
-        self.fields.values().all(|it| {
-            matches!(it.content, Content::Bundle | Content::TrustStore { .. })
-        })
+        self.fields
+            .values()
+            .all(|it| matches!(it.content, Content::Bundle | Content::TrustStore { .. }))
     }
 
     /// The keys of the fields that hold the authorities as PEM.

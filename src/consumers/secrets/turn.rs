@@ -99,10 +99,14 @@ impl Turn {
         let Settings { namespace, name, identity, .. } = &self.settings;
         let Ok(Some(lease)) = self.client.lease(namespace, name).await else { return };
         if lease.spec.holder_identity.as_deref() == Some(identity) {
-            let free = Election::released(&lease.spec, timing::utc_to_the_microsecond(timing::now()));
+            let free =
+                Election::released(&lease.spec, timing::utc_to_the_microsecond(timing::now()));
             let since = Some(&lease.metadata);
             if self.client.write_lease(namespace, name, &free, since).await.is_ok() {
-                info!(event = "lease-released", name, namespace, "the Lease is free for another replica");
+                info!(
+                    event = "lease-released",
+                    name, namespace, "the Lease is free for another replica"
+                );
             }
         }
     }
@@ -136,7 +140,9 @@ async fn hold(
             // Nothing was renewed in time.
             if report.borrow().name() == "writes" {
                 warn!(
-                    event = "lease-lost", name = settings.name, namespace = settings.namespace,
+                    event = "lease-lost",
+                    name = settings.name,
+                    namespace = settings.namespace,
                     "the Lease could not be renewed in time: this replica writes no Secrets until it has it again"
                 );
                 report.send_replace(Standing::Unknown);
@@ -192,11 +198,15 @@ fn tell(settings: &Settings, before: &Standing, now: &Standing) {
     match (before, now) {
         (Standing::Writes(_), Standing::Writes(_)) => debug!("the Lease is renewed"),
         (_, Standing::Writes(_)) => info!(
-            event = "lease-acquired", lease = kubernetes, identity = ascii(&settings.identity),
+            event = "lease-acquired",
+            lease = kubernetes,
+            identity = ascii(&settings.identity),
             "this replica writes the Secrets"
         ),
         (Standing::Writes(_), Standing::Waits(holder)) => warn!(
-            event = "lease-lost", lease = kubernetes, holder = ascii(holder),
+            event = "lease-lost",
+            lease = kubernetes,
+            holder = ascii(holder),
             "another replica has the Lease: this one writes no Secrets any more"
         ),
         _ => {}

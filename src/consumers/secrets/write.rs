@@ -103,7 +103,7 @@ impl Secrets {
     }
 
     /// The fields of one Secret.
-    async fn wanted(
+    pub(super) async fn wanted(
         &mut self,
         at: usize,
         publication: &Publication,
@@ -128,7 +128,10 @@ impl Secrets {
             };
             Ok(fields.into_iter().zip(encoded).map(in_base64).collect())
         };
-        let reads = self.settings.targets[at].fields.values().any(|it| it.content.password_file().is_some());
+        let reads = self.settings.targets[at]
+            .fields
+            .values()
+            .any(|it| it.content.password_file().is_some());
         // A password may be on a file system that does not answer.
         let (encoder, wanted) = if reads {
             let blocking = spawn_blocking(move || {
@@ -177,8 +180,7 @@ impl Secrets {
         }
         self.pulse.step("writing Secrets", LIMIT);
         let object = object(&target, wanted, live, &manager);
-        let applied =
-            self.client.apply_secret(&target.namespace, &target.name, &object, false).await;
+        let applied = self.client.apply_secret(&target.namespace, &target.name, &object).await;
         drop(object);
         match applied {
             Ok(secret) => {
@@ -195,7 +197,9 @@ impl Secrets {
                         report::created_again(&target);
                     }
                     Step::Create => report::created(&target),
-                    Step::Apply { fields, by } if held && self.is_repeated && !fields.is_empty() => {
+                    Step::Apply { fields, by }
+                        if held && self.is_repeated && !fields.is_empty() =>
+                    {
                         self.restored(at);
                         report::restored(&target, fields, by);
                         self.contest(at, by);
