@@ -28,34 +28,35 @@ struct World {
 impl World {
     fn new() -> Self {
         let files = Directory::new();
-        let agent = DevAgent::builder(files.join("agent.sock"))
-            .entry(Entry::new(SPIFFE_ID).dns("localhost"))
-            .automatic(false)
-            .start()
-            .expect("starts the agent");
+        let agent = agent(&files, "agent.sock");
         Self { agent, server: ApiServer::start(), files }
     }
 
     /// Writes the configuration: the API server, and these tables.
     fn configure(&self, tables: &str) {
+        self.configure_as("pgsvid.toml", &self.agent, tables);
+    }
+
+    /// The same for a replica with an agent of its own.
+    fn configure_as(&self, file: &str, agent: &DevAgent, tables: &str) {
         let text = format!(
-            "[workload_api]\nendpoint = '{}'\n[health]\nlisten = 'unix:{}'\n{}{tables}",
-            self.agent.endpoint(),
-            self.files.join("health.sock").display(),
+            "[workload_api]\nendpoint = '{}'\n[health]\nlisten = 'unix:{}.sock'\n{}{tables}",
+            agent.endpoint(),
+            self.files.join(file).display(),
             self.server.table()
         );
-        self.files.write("pgsvid.toml", &text, 0o644);
+        self.files.write(file, &text, 0o644);
     }
 
     /// Starts `pgsvid run`.
     fn run(&self) -> Running {
-        self.run_with(&[])
+        self.run_as("pgsvid.toml")
     }
 
-    fn run_with(&self, more: &[&str]) -> Running {
-        let path = self.files.join("pgsvid.toml").display().to_string();
+    fn run_as(&self, file: &str) -> Running {
+        let path = self.files.join(file).display().to_string();
         let arguments = ["run", "--log-format", "json", "--config", &path];
-        Running(Program::spawn(PGSVID, arguments.iter().chain(more), &[]))
+        Running(Program::spawn(PGSVID, arguments, &[]))
     }
 
     /// Runs another command with this configuration.
@@ -64,6 +65,15 @@ impl World {
         let mut command = std::process::Command::new(PGSVID);
         command.args(arguments).arg("--config").arg(path).env_clear().output().unwrap()
     }
+}
+
+/// Starts an agent, with an authority of its own.
+fn agent(files: &Directory, socket: &str) -> DevAgent {
+    DevAgent::builder(files.join(socket))
+        .entry(Entry::new(SPIFFE_ID).dns("localhost"))
+        .automatic(false)
+        .start()
+        .expect("starts the agent")
 }
 
 /// A running pgsvid.

@@ -2,66 +2,62 @@
 
 use std::collections::BTreeSet;
 
-use serde_json::Value;
-use test_support::Signal;
+use test_support::{Fault, Signal};
 
-use crate::{FIELDS, World, wait};
+use crate::{FIELDS, World, agent, wait};
 
-fn replicated() -> World {
-    let world = World::new();
-    world.configure(&format!(
-        "[lease]\nduration = '3s'\n[[secrets]]\nname = 'server'\ncreate = true\n{FIELDS}"
-    ));
-    world
+fn tables() -> String {
+    format!("[lease]\nduration = '3s'\n[[secrets]]\nname = 'server'\ncreate = true\n{FIELDS}")
 }
 
 #[test]
 fn v13_one_replica_writes_and_another_takes_over_when_it_is_killed_or_ends() {
-    let world = replicated();
-    // Each replica has a key of its own: the agent issues another SVID to it.
-    let first = world.run();
+    let world = World::new();
+    // Each replica has an SVID of its own.
+    let agents = ["a", "b", "c"].map(|name| agent(&world.files, name));
+    let files = ["a.toml", "b.toml", "c.toml"];
+    for (file, agent) in files.iter().zip(&agents) {
+        world.configure_as(file, agent, &tables());
+    }
+    let first = world.run_as(files[0]);
     first.event("secrets-handed-over");
-    let second = world.run_with(&[]);
+    let second = world.run_as(files[1]);
     second.event("secrets-standby");
+    // Its own sets change nothing.
+    agents[1].rotate().unwrap();
+    agents[0].rotate().unwrap();
+    wait("the first writes its next set", || first.count("secrets-handed-over") == 2);
     assert_eq!(second.count("secrets-handed-over"), 0);
-    // The parent starts no daemon again, because it is killed, too.
+    // With its daemon, which sees that its parent is gone.
     first.0.signal(Signal::KILL);
     second.event("lease-acquired");
     second.event("secrets-handed-over");
-    let third = world.run();
+    let third = world.run_as(files[2]);
     third.event("secrets-standby");
     second.0.signal(Signal::TERM);
     third.event("lease-acquired");
     third.event("secrets-handed-over");
     second.event("lease-released");
     // Never in turns: the leaf of an earlier writer does not come back.
-    let leaves: Vec<Value> = world
-        .server
-        .written()
-        .into_iter()
-        .map(|(_, secret)| secret["data"]["tls.crt"].clone())
-        .collect();
-    let mut seen = BTreeSet::new();
-    let mut last = String::new();
-    for leaf in leaves {
-        let leaf = leaf.to_string();
-        if leaf != last {
-            assert!(seen.insert(leaf.clone()), "a leaf came back");
-            last = leaf;
-        }
-    }
+    let written = world.server.written();
+    let mut leaves: Vec<String> =
+        written.iter().map(|(_, secret)| secret["data"]["tls.crt"].to_string()).collect();
+    leaves.dedup();
+    let different: BTreeSet<&String> = leaves.iter().collect();
+    assert_eq!((leaves.len(), different.len()), (4, 4));
 }
 
 #[test]
 fn v13_a_replica_that_cannot_renew_its_lease_stops_writing() {
-    let world = replicated();
+    let world = World::new();
+    world.configure(&tables());
     let pgsvid = world.run();
     pgsvid.event("secrets-handed-over");
-    world.server.fault(test_support::Fault::Status(500));
+    world.server.fault(Fault::Status(500));
     pgsvid.event("lease-lost");
     world.agent.rotate().unwrap();
     let before = world.server.written().len();
-    world.server.fault(test_support::Fault::None);
+    world.server.fault(Fault::None);
     wait("it writes again", || world.server.written().len() > before);
     assert!(pgsvid.count("lease-acquired") >= 2);
 }
