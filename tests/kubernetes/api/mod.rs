@@ -1,0 +1,4 @@
+//! What the API server alone decides.
+
+mod injection;
+mod refusals;
