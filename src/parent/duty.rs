@@ -14,6 +14,9 @@ const FIRST: Duration = Duration::from_millis(500);
 const LONGEST: Duration = Duration::from_secs(10);
 /// A daemon that has run for this long was able to run.
 const LONG: Duration = Duration::from_secs(60);
+/// The same of a daemon that has published. Short, because a pod in which no daemon runs leaves its Service: a daemon that is
+/// killed every ten seconds must be away for less time than three readiness probes take.
+const LONG_FOR_READY: Duration = Duration::from_secs(5);
 /// Exit status of a daemon that failed.
 const FAILED: u8 = 1;
 /// The greatest exit status that the program itself returns. Others come from panics, and from other programs in its place.
@@ -53,13 +56,21 @@ pub(super) struct Duty {
     asked: u32,
     /// Whether a daemon was ready once: PostgreSQL may have started with what it published.
     ready: bool,
+    /// Whether that is so of the daemon that runs.
+    ready_now: bool,
     backoff: Backoff,
     predecessor: Option<Predecessor>,
 }
 
 impl Duty {
     pub(super) fn new() -> Self {
-        Self { asked: 0, ready: false, backoff: Backoff::new(FIRST, LONGEST), predecessor: None }
+        Self {
+            asked: 0,
+            ready: false,
+            ready_now: false,
+            backoff: Backoff::new(FIRST, LONGEST),
+            predecessor: None,
+        }
     }
 
     /// The daemon that ended last.
@@ -70,6 +81,7 @@ impl Duty {
     /// The daemon has published a valid set.
     pub(super) fn is_ready(&mut self) {
         self.ready = true;
+        self.ready_now = true;
     }
 
     /// Records a request to end; returns how many there have been.
@@ -99,7 +111,8 @@ impl Duty {
         if let Some(code) = code.filter(|code| !self.ready && *code <= LARGEST_STATUS) {
             return Next::End(u8::try_from(code).unwrap_or(FAILED));
         }
-        if lived >= LONG {
+        let long = if std::mem::take(&mut self.ready_now) { LONG_FOR_READY } else { LONG };
+        if lived >= long {
             self.backoff.reset();
         }
         let restarts = self.predecessor.as_ref().map_or(0, |one| one.restarts).saturating_add(1);
@@ -173,6 +186,23 @@ mod tests {
         // A daemon that has run for long is started again like the first one.
         let next = duty.ended(&exited(1), LONG);
         assert!(matches!(next, Next::Start(pause) if pause <= FIRST), "{next:?}");
+    }
+
+    #[test]
+    fn o05_a_daemon_that_publishes_and_is_killed_every_few_seconds_never_waits_longer_than_the_first_time()
+     {
+        let mut duty = Duty::new();
+        for _ in 0..100 {
+            duty.is_ready();
+            let next = duty.ended(&killed(9), LONG_FOR_READY);
+            assert!(matches!(next, Next::Start(pause) if pause <= FIRST), "{next:?}");
+        }
+        // One that never gets that far waits longer and longer.
+        let pauses = (0..100).map(|_| match duty.ended(&killed(9), LONG_FOR_READY) {
+            Next::Start(pause) => pause,
+            Next::End(status) => panic!("{status}"),
+        });
+        assert!(pauses.max().unwrap() > FIRST);
     }
 
     #[test]

@@ -7,7 +7,7 @@ const OWN: &str = include_str!("values.json");
 
 /// Tables that the chart uses and the configuration of this program does not have yet. The chart accepts each key of them; once the
 /// configuration has one of them, its schema counts.
-const NOT_YET: [&str; 4] = ["kubernetes", "lease", "secrets", "served"];
+const NOT_YET: [&str; 1] = ["served"];
 
 /// The schema of the values (draft 07, which each Helm 3 reads).
 pub(crate) fn schema() -> serde_json::Result<Value> {

@@ -180,20 +180,4 @@ fn libraries() -> Vec<(String, PathBuf)> {
 
 /// What the image's documentation says of its own: an empty data directory is initialised, and each file of
 /// /docker-entrypoint-initdb.d is executed by a server that nobody else can reach; then PostgreSQL takes the process over.
-const ENTRYPOINT: &str = r#"#!/bin/sh
-set -eu
-umask 077
-if [ ! -s "$PGDATA/PG_VERSION" ]; then
-    mkdir -p "$PGDATA"
-    chmod 0700 "$PGDATA"
-    printf '%s\n' "$POSTGRES_PASSWORD" >/tmp/password
-    initdb --username=postgres --pwfile=/tmp/password --no-sync
-    rm /tmp/password
-    pg_ctl --wait --options="$* -c listen_addresses=''" start
-    for file in /docker-entrypoint-initdb.d/*.sql; do
-        psql --set=ON_ERROR_STOP=1 --no-psqlrc --no-password --username=postgres --dbname=postgres --file="$file"
-    done
-    pg_ctl --wait --mode=fast stop
-fi
-exec postgres "$@"
-"#;
+const ENTRYPOINT: &str = include_str!("docker-entrypoint.sh");

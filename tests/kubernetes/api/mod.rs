@@ -1,0 +1,6 @@
+//! What the API server alone decides.
+
+mod injection;
+mod publisher;
+mod refusals;
+mod secrets;
