@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use crate::chart::helm::{Example, chart, lint, objects, render_as};
 use crate::chart::values::{AGENT, CLIENT, FILES, SECRET, SIDECAR};
+use crate::kubernetes::configuration::assert_valid;
 use crate::kubernetes::manifests::{Manifests, root};
 
 fn read(path: impl AsRef<Path>) -> String {
@@ -91,6 +92,7 @@ fn the_values_of_the_documentation_give_a_publisher() {
     let values = read("charts/examples/publisher.yaml");
     let objects = objects(&[&values]);
     objects.only("PodDisruptionBudget");
+    assert_valid(objects.configurations()[0]);
     assert_eq!(objects.only("Deployment")["spec"]["replicas"], 2);
     let role = objects.named("Role", "pgsvid-rel-pgsvid");
     assert_eq!(role["metadata"]["namespace"], "databases");

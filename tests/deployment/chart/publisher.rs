@@ -1,9 +1,14 @@
 //! The publisher: what its pod may do, which rights it has, and what it connects to.
 
+use std::io::Write as _;
+use std::process::Command;
+
 use serde_json::{Value, json};
 
 use crate::chart::helm::objects;
 use crate::chart::values::{AGENT, FILES, SECRET};
+use crate::kubernetes::PGSVID;
+use crate::kubernetes::configuration::assert_valid;
 use crate::kubernetes::manifests::{Manifests, strings};
 
 fn publisher(more: &[&str]) -> Manifests {
@@ -166,6 +171,38 @@ fn each_role_is_bound_to_the_publisher_alone() {
             assert_eq!(binding["subjects"], subjects);
         }
     }
+}
+
+/// The chart derives the rights from the values, and pgsvid from the configuration that the chart makes of them.
+#[test]
+fn the_rights_are_those_that_pgsvid_itself_asks_for() {
+    let objects = objects(&[
+        AGENT,
+        "config: {secrets: [{namespace: db, name: b, fields: {x: chain}}, {namespace: db, name: a, create: true, fields: {x: chain}}, \
+         {namespace: app, name: c, fields: {x: bundle}}]}\nreplicas: 2",
+    ]);
+    let toml = objects.configurations()[0];
+    assert_valid(toml);
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    file.write_all(toml.as_bytes()).unwrap();
+    let output = Command::new(PGSVID)
+        .env_clear()
+        .args([
+            "setup",
+            "rbac",
+            "--service-account",
+            "rel-pgsvid",
+            "--namespace",
+            "pgsvid",
+            "--config",
+        ])
+        .arg(file.path())
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let printed = Manifests::validated("setup rbac", &output.stdout);
+    assert_eq!(rights(&objects), rights(&printed));
+    assert_eq!(rights(&objects).len(), 5);
 }
 
 /// The `ServiceAccount`'s own token is for this cluster's API server only.

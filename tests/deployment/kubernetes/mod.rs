@@ -10,4 +10,4 @@ mod pooled;
 pub(crate) mod schemas;
 mod security;
 
-const PGSVID: &str = env!("CARGO_BIN_EXE_pgsvid");
+pub(crate) const PGSVID: &str = env!("CARGO_BIN_EXE_pgsvid");

@@ -1,5 +1,6 @@
 //! What the API server alone decides.
 
+mod chart;
 mod injection;
 mod publisher;
 mod refusals;
