@@ -119,7 +119,7 @@ impl Client {
         };
         match timeout(LIMIT, sent).await {
             Ok(Ok(response)) => Ok(response),
-            Ok(Err(cause)) => Err(Error::unreachable(answer::root(&cause))),
+            Ok(Err(cause)) => Err(Error::unreachable(&answer::root(&cause))),
             Err(_) => Err(Error::Late(LIMIT)),
         }
     }
@@ -138,7 +138,7 @@ impl Client {
             request = request.header(CONTENT_TYPE, *kind);
             body = content.clone();
         }
-        request.body(Full::new(body)).map_err(Error::garbage)
+        request.body(Full::new(body)).map_err(|cause| Error::garbage(&cause))
     }
 
     /// The token is read for each request: the kubelet exchanges it while pgsvid runs.

@@ -102,11 +102,7 @@ pub(super) fn offline(config: &Config) -> Section {
         let (audience, file) = (token.audience.join(", "), token.file.path.display());
         section.add(Finding::ok(Code::Configuration, format!("a token for {audience} in {file}")));
     }
-    for target in config.rotation.secrets.iter().flat_map(|secrets| &secrets.targets) {
-        let fields: Vec<_> = target.fields.keys().map(String::as_str).collect();
-        let text = format!("Secret {}: {}", target.shown(), fields.join(", "));
-        section.add(Finding::ok(Code::Configuration, text));
-    }
+    section.extend(secrets(config));
     let is_memory = matches!(config.place, Place::Memory);
     if config.rotation.servers.is_empty() && config.rotation.poolers.is_empty() && !is_memory {
         section.add(Finding::ok(
@@ -115,6 +111,17 @@ pub(super) fn offline(config: &Config) -> Section {
         ));
     }
     section
+}
+
+/// The Kubernetes Secrets, and their fields.
+fn secrets(config: &Config) -> Vec<Finding> {
+    let targets = config.rotation.secrets.iter().flat_map(|secrets| &secrets.targets);
+    let told = targets.map(|target| {
+        let fields: Vec<_> = target.fields.keys().map(String::as_str).collect();
+        let text = format!("Secret {}: {}", target.shown(), fields.join(", "));
+        Finding::ok(Code::Configuration, text)
+    });
+    told.collect()
 }
 
 fn role_map(config: &Config) -> Vec<Finding> {
