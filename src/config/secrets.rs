@@ -106,19 +106,17 @@ fn in_cluster(resolver: &Resolver<'_>) -> Server {
 fn own_namespace(resolver: &Resolver<'_>, file: &File) -> Result<String, Error> {
     let key = &keys::KUBERNETES_NAMESPACE;
     let given = file.kubernetes.as_ref().and_then(|table| table.namespace.clone());
-    let namespace = match given {
-        Some(given) => given,
-        None => {
-            let path = Path::new(SERVICE_ACCOUNT).join("namespace");
-            files::text(&path, LARGEST).map(|text| text.trim().to_owned()).map_err(|cause| {
-                let why = format!(
-                    "this process is in no pod with a ServiceAccount ({}: {cause}); write the namespace, here or in each table",
-                    path.display()
-                );
-                resolver.in_file(key.name, why)
-            })?
-        }
+    let of_account = || {
+        let path = Path::new(SERVICE_ACCOUNT).join("namespace");
+        files::text(&path, LARGEST).map(|text| text.trim().to_owned()).map_err(|cause| {
+            let why = format!(
+                "this process is in no pod with a ServiceAccount ({}: {cause}); write the namespace, here or in each table",
+                path.display()
+            );
+            resolver.in_file(key.name, why)
+        })
     };
+    let namespace = given.map_or_else(of_account, Ok)?;
     label(&namespace).map_err(|why| resolver.in_file(key.name, why))?;
     Ok(namespace)
 }

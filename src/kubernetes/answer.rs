@@ -26,7 +26,7 @@ pub(super) async fn whole(mut body: Incoming, most: usize) -> Result<Zeroizing<V
 /// The next part of the body; `None` at its end.
 pub(super) async fn next(body: &mut Incoming) -> Result<Option<bytes::Bytes>, Error> {
     while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|cause| Error::unreachable(root(&cause)))?;
+        let frame = frame.map_err(|cause| Error::unreachable(&root(&cause)))?;
         if let Ok(data) = frame.into_data() {
             return Ok(Some(data));
         }

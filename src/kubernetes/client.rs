@@ -1,6 +1,5 @@
 //! Requests: each with the present token, over the open connection, or over a new one.
 
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -10,6 +9,7 @@ use hyper::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue, USER_AGENT
 use hyper::{Method, Request, Response};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+use tokio::sync::Mutex;
 use tokio::time::timeout;
 use zeroize::Zeroizing;
 
@@ -79,7 +79,7 @@ impl Client {
         let answer = timeout(LIMIT * 2, answer).await.unwrap_or(Err(Error::Late(LIMIT * 2)));
         if answer.as_ref().is_err_and(Error::is_of_connection) {
             // It may be dead without a sign of it.
-            self.close();
+            self.open.lock().await.take();
         }
         answer
     }
@@ -87,26 +87,28 @@ impl Client {
     /// Sends a request, and returns the beginning of its answer. A request over a connection that has ended in the meantime is
     /// sent once more: each request may be repeated.
     pub(super) async fn begin(&self, ask: &Ask<'_>) -> Result<Response<Incoming>, Error> {
-        let open = self.opened().as_ref().map(|open| open.sender.clone());
-        if let Some(sender) = open.filter(|sender| !sender.is_closed()) {
-            match self.send(sender, ask).await {
-                Err(Error::Unreachable(_)) => {}
-                other => return other,
+        let (sender, is_new) = self.sender().await?;
+        match self.send(sender, ask).await {
+            Err(Error::Unreachable(_)) if !is_new => {
+                let (sender, _) = self.sender().await?;
+                self.send(sender, ask).await
+            }
+            other => other,
+        }
+    }
+
+    /// The open connection, or a new one, and which it is. There is one at a time: requests that need it at once wait for it.
+    async fn sender(&self) -> Result<(Sender, bool), Error> {
+        let mut open = self.open.lock().await;
+        match &*open {
+            Some(connection) if !connection.sender.is_closed() => {
+                Ok((connection.sender.clone(), false))
+            }
+            _ => {
+                let connection = open.insert(connect(&self.settings).await?);
+                Ok((connection.sender.clone(), true))
             }
         }
-        let connection = connect(&self.settings).await?;
-        let sender = connection.sender.clone();
-        *self.opened() = Some(connection);
-        self.send(sender, ask).await
-    }
-
-    /// Closes the connection for further requests.
-    pub(super) fn close(&self) {
-        self.opened().take();
-    }
-
-    fn opened(&self) -> std::sync::MutexGuard<'_, Option<Connection>> {
-        self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn send(&self, mut sender: Sender, ask: &Ask<'_>) -> Result<Response<Incoming>, Error> {
@@ -117,7 +119,7 @@ impl Client {
         };
         match timeout(LIMIT, sent).await {
             Ok(Ok(response)) => Ok(response),
-            Ok(Err(cause)) => Err(Error::unreachable(answer::root(&cause))),
+            Ok(Err(cause)) => Err(Error::unreachable(&answer::root(&cause))),
             Err(_) => Err(Error::Late(LIMIT)),
         }
     }
@@ -136,7 +138,7 @@ impl Client {
             request = request.header(CONTENT_TYPE, *kind);
             body = content.clone();
         }
-        request.body(Full::new(body)).map_err(Error::garbage)
+        request.body(Full::new(body)).map_err(|cause| Error::garbage(&cause))
     }
 
     /// The token is read for each request: the kubelet exchanges it while pgsvid runs.

@@ -53,10 +53,12 @@ pub(super) async fn connect(settings: &Settings) -> Result<Connection, Error> {
 async fn open(settings: &Settings) -> Result<Connection, Error> {
     let Settings { server, ca_file, .. } = settings;
     let config = config(ca_file)?;
-    let name = ServerName::try_from(server.host.clone()).map_err(Error::unreachable)?;
+    let name =
+        ServerName::try_from(server.host.clone()).map_err(|cause| Error::unreachable(&cause))?;
     let addresses = addresses(server).await?;
-    let stream = TcpStream::connect(&addresses[..]).await.map_err(Error::unreachable)?;
-    stream.set_nodelay(true).map_err(Error::unreachable)?;
+    let stream =
+        TcpStream::connect(&addresses[..]).await.map_err(|cause| Error::unreachable(&cause))?;
+    stream.set_nodelay(true).map_err(|cause| Error::unreachable(&cause))?;
     let stream = TlsConnector::from(Arc::new(config)).connect(name, stream).await;
     let stream = stream.map_err(|cause| {
         let inner = cause.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
@@ -64,7 +66,7 @@ async fn open(settings: &Settings) -> Result<Connection, Error> {
             Some(rustls::Error::InvalidCertificate(_)) => {
                 Error::Untrusted(sentence(&cause.to_string()))
             }
-            _ => Error::unreachable(cause),
+            _ => Error::unreachable(&cause),
         }
     })?;
     if stream.get_ref().1.alpn_protocol() != Some(b"h2") {
@@ -76,7 +78,7 @@ async fn open(settings: &Settings) -> Result<Connection, Error> {
         .max_header_list_size(HEADERS)
         .handshake(TokioIo::new(stream))
         .await
-        .map_err(Error::unreachable)?;
+        .map_err(|cause| Error::unreachable(&cause))?;
     // Its end shows at the next request.
     let task = tokio::spawn(async move { drop(connection.await) }).abort_handle();
     Ok(Connection { sender, task })

@@ -86,11 +86,11 @@ struct Details {
 }
 
 impl Error {
-    pub(super) fn unreachable(cause: impl ToString) -> Self {
+    pub(super) fn unreachable(cause: &impl ToString) -> Self {
         Self::Unreachable(sentence(&cause.to_string()))
     }
 
-    pub(super) fn garbage(cause: impl ToString) -> Self {
+    pub(super) fn garbage(cause: &(impl ToString + ?Sized)) -> Self {
         Self::Garbage(shown(&cause.to_string()))
     }
 

@@ -27,7 +27,7 @@ pub use secret::Secret;
 pub use settings::{Server, Settings};
 pub use watch::{Event, Watch};
 
-/// The directory of a ServiceAccount's token, certificate authority and namespace in every container.
+/// The directory of a `ServiceAccount`'s token, certificate authority and namespace in every container.
 pub const SERVICE_ACCOUNT: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
 
 /// Namespace and name of an object, as people write them; foreign text is escaped.

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
-/// The name of each Role and RoleBinding.
+/// The name of each Role and `RoleBinding`.
 const NAME: &str = "pgsvid";
 const API: &str = "rbac.authorization.k8s.io/v1";
 
@@ -34,7 +34,7 @@ pub struct Grants(BTreeMap<String, Grant>);
 /// The user to whom rights are granted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Subject {
-    /// A ServiceAccount.
+    /// A `ServiceAccount`.
     ServiceAccount {
         /// Its namespace.
         namespace: String,
@@ -85,7 +85,7 @@ impl Grants {
         self.0.entry(namespace.to_owned()).or_default().leases.insert(name.to_owned());
     }
 
-    /// Role and RoleBinding of each namespace.
+    /// Role and `RoleBinding` of each namespace.
     #[must_use]
     pub fn objects(&self, subject: &Subject) -> Vec<Value> {
         self.0.iter().flat_map(|(namespace, grant)| grant.objects(namespace, subject)).collect()
@@ -150,7 +150,7 @@ mod tests {
         let objects = grants.objects(&subject);
         assert_eq!(objects.len(), 6);
         let rules: Vec<&Value> =
-            objects.iter().flat_map(|it| it["rules"].as_array()).flatten().collect();
+            objects.iter().filter_map(|it| it["rules"].as_array()).flatten().collect();
         for rule in &rules {
             let is_of_leases = rule["resources"] == json!(["leases"]);
             let creates = rule["verbs"] == json!(["create"]);

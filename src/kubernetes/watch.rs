@@ -87,7 +87,7 @@ impl Watch {
                 return Err(Error::TooLong(LONGEST));
             }
             let Some(frame) = self.body.frame().await else { return Ok(None) };
-            let frame = frame.map_err(|cause| Error::unreachable(answer::root(&cause)))?;
+            let frame = frame.map_err(|cause| Error::unreachable(&answer::root(&cause)))?;
             if let Ok(data) = frame.into_data() {
                 self.read.extend_from_slice(&data);
             }

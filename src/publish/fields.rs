@@ -92,7 +92,11 @@ mod tests {
     fn a_store_has_the_same_bytes_until_the_set_or_the_password_changes() {
         let place = tempfile::tempdir().unwrap();
         let password = place.path().join("password");
-        std::fs::write(&password, "one").unwrap();
+        let write = |text: &str| {
+            let mut file = std::fs::File::create(&password).unwrap();
+            std::io::Write::write_all(&mut file, text.as_bytes()).unwrap();
+        };
+        write("one");
         let authority = Authority::new("example.org", false).unwrap();
         let material = || {
             checked(&authority.issue(&Entry::new("spiffe://example.org/a")).unwrap(), timing::now())
@@ -104,7 +108,7 @@ mod tests {
         let set = material();
         let first = fields.encode(&contents, &set, &[]).unwrap();
         assert_eq!(first, fields.encode(&contents, &set, &[]).unwrap());
-        std::fs::write(&password, "two").unwrap();
+        write("two");
         let second = fields.encode(&contents, &set, &[]).unwrap();
         assert!(first[0] == second[0] && first[1] != second[1] && first[2] == second[2]);
         let third = fields.encode(&contents, &material(), &[]).unwrap();

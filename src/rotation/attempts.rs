@@ -76,7 +76,9 @@ impl Attempts {
             servers: servers_proven.subscribe(),
             secrets: handed_over.subscribe(),
         };
-        consumers.iter_mut().for_each(|consumer| consumer.follow(&proofs));
+        for consumer in &mut consumers {
+            consumer.follow(&proofs);
+        }
         let slot = |consumer: Consumer| Slot {
             name: consumer.name().to_owned(),
             kind: consumer.kind(),

@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::consumers::SecretsSettings;
 use crate::kubernetes::Subject;
 
-/// Role and RoleBinding of each namespace, for `kubectl apply -f -`, with a final newline.
+/// Role and `RoleBinding` of each namespace, for `kubectl apply -f -`, with a final newline.
 #[must_use]
 pub fn rbac(secrets: &SecretsSettings, subject: &Subject) -> String {
     let mut yaml = String::from(

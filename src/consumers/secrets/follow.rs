@@ -28,6 +28,8 @@ enum Seen {
     Nothing,
     Version(String),
     Deleted,
+    /// A watch was opened for the so-manieth time without a version from which it could go on: what happened before is not known.
+    Gap(u32),
 }
 
 /// The watches of all Secrets.
@@ -114,6 +116,7 @@ impl Following {
                     Seen::Nothing => false,
                     Seen::Version(version) => !known.versions.contains(version),
                     Seen::Deleted => known.exists,
+                    Seen::Gap(_) => true,
                 }
         };
         (0..seen.len()).filter(is_news).collect()
@@ -128,9 +131,27 @@ async fn watch_one(
     report: impl Fn(Seen),
 ) {
     let mut backoff = Backoff::new(AGAIN.0, AGAIN.1);
+    let mut gaps = 0;
+    let mut is_first = true;
     loop {
         let begun = Instant::now();
-        if let Ok(mut watch) = client.watch_secret(namespace, name, since.as_deref()).await {
+        let watch = client.watch_secret(namespace, name, since.as_deref()).await;
+        let watch = match watch {
+            // Its version is too old.
+            Err(error) if error.status() == Some(410) => {
+                since = None;
+                None
+            }
+            Err(_) => None,
+            Ok(watch) => Some(watch),
+        };
+        if let Some(mut watch) = watch {
+            // It reports a Secret that exists, but not that one was deleted before.
+            if since.is_none() && !is_first {
+                gaps += 1;
+                report(Seen::Gap(gaps));
+            }
+            is_first = false;
             while let Ok(Some(event)) = watch.next().await {
                 match event {
                     Event::Version(version) => {
@@ -148,9 +169,6 @@ async fn watch_one(
                 }
                 sleep(PAUSE).await;
             }
-        } else {
-            // Its version may be too old: from the present state on, nothing is missed either.
-            since = None;
         }
         if begun.elapsed() >= LASTED {
             backoff.reset();

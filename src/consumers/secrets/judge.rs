@@ -43,10 +43,10 @@ pub(super) fn judge(
         return if target.create { Step::Create } else { Step::Missing };
     };
     let is_ours = |it: &&ManagedFields| it.manager == manager && it.is_applied();
-    let managed = &live.metadata.managed_fields;
+    let entries = &live.metadata.managed_fields;
     let differing = differing(target, wanted, live);
     if differing.is_empty() {
-        let ours = managed.iter().find(is_ours);
+        let ours = entries.iter().find(is_ours);
         return if ours.is_some_and(|ours| is_exact(target, ours)) {
             Step::Nothing
         } else {
@@ -56,7 +56,7 @@ pub(super) fn judge(
     if live.immutable == Some(true) && differing.iter().any(|path| path[0] == "data") {
         return Step::Immutable;
     }
-    let others = || managed.iter().filter(|it| !is_ours(it));
+    let others = || entries.iter().filter(|it| !is_ours(it));
     let has = |it: &ManagedFields, path: &[&str]| it.has(path);
     let mut applied = BTreeSet::new();
     let mut declared = BTreeSet::new();

@@ -138,15 +138,9 @@ async fn hold(
         if let Some(until) = until.filter(|until| *until <= next) {
             sleep_until(until).await;
             // Nothing was renewed in time.
-            if report.borrow().name() == "writes" {
-                warn!(
-                    event = "lease-lost",
-                    name = settings.name,
-                    namespace = settings.namespace,
-                    "the Lease could not be renewed in time: this replica writes no Secrets until it has it again"
-                );
-                report.send_replace(Standing::Unknown);
-            }
+            let over = Standing::Unknown;
+            tell(&settings, &report.borrow(), &over);
+            report.send_replace(over);
         }
         sleep_until(next).await;
         // A server that answers late must not be asked without a pause.
@@ -193,22 +187,32 @@ async fn step(
     }
 }
 
+/// Logs that this replica begins to write, or has to stop.
 fn tell(settings: &Settings, before: &Standing, now: &Standing) {
-    let kubernetes = kubernetes::shown(&settings.namespace, &settings.name);
-    match (before, now) {
-        (Standing::Writes(_), Standing::Writes(_)) => debug!("the Lease is renewed"),
-        (_, Standing::Writes(_)) => info!(
-            event = "lease-acquired",
-            lease = kubernetes,
-            identity = ascii(&settings.identity),
-            "this replica writes the Secrets"
-        ),
-        (Standing::Writes(_), Standing::Waits(holder)) => warn!(
-            event = "lease-lost",
-            lease = kubernetes,
-            holder = ascii(holder),
-            "another replica has the Lease: this one writes no Secrets any more"
-        ),
-        _ => {}
-    }
+    let lease = kubernetes::shown(&settings.namespace, &settings.name);
+    let cause = match (before, now) {
+        (Standing::Writes(_), Standing::Writes(_)) => return debug!("the Lease is renewed"),
+        (_, Standing::Writes(_)) => {
+            info!(
+                event = "lease-acquired",
+                lease,
+                identity = ascii(&settings.identity),
+                "this replica writes the Secrets"
+            );
+            return;
+        }
+        (Standing::Writes(_), Standing::Waits(holder)) if !holder.is_empty() => {
+            format!("{} has it", ascii(holder))
+        }
+        (Standing::Writes(_), Standing::Waits(_)) => "somebody has removed it".to_owned(),
+        (Standing::Writes(_), Standing::Fails(error)) => error.to_string(),
+        (Standing::Writes(_), Standing::Unknown) => "it could not be renewed in time".to_owned(),
+        _ => return,
+    };
+    warn!(
+        event = "lease-lost",
+        lease,
+        cause,
+        "this replica no longer has the Lease, and writes no Secrets until it has it again"
+    );
 }

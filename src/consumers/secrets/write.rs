@@ -32,22 +32,30 @@ pub(super) enum Stop {
     Turn,
 }
 
+/// A Secret, as it was read.
+enum Read {
+    /// It could not be read, or written.
+    Failed,
+    /// It has this state; `None` if it does not exist.
+    Found(Option<Secret>),
+}
+
 impl Secrets {
     /// Writes the set to each Secret that does not hold it. Returns what is wrong.
     pub(super) async fn write(&mut self, publication: &Publication) -> Result<Vec<Finding>, Stop> {
         let mut found = Vec::new();
-        let mut live: Vec<Option<Option<Secret>>> = Vec::new();
+        let mut live: Vec<Read> = Vec::new();
         for at in 0..self.settings.targets.len() {
             self.pulse.step("reading Secrets", LIMIT);
             let target = &self.settings.targets[at];
             match self.client.secret(&target.namespace, &target.name).await {
                 Ok(secret) => {
                     self.noted(at, secret.as_ref());
-                    live.push(Some(secret));
+                    live.push(Read::Found(secret));
                 }
                 Err(error) => {
                     found.push(self.failed(at, &error).await?);
-                    live.push(None);
+                    live.push(Read::Failed);
                 }
             }
         }
@@ -61,7 +69,9 @@ impl Secrets {
         let before: HashSet<Fingerprint> =
             if before.is_empty() { self.before.clone() } else { before };
         for (at, authorities) in steps(&bundles, &before, &now) {
-            let Some(secret) = live[at].take() else { continue };
+            let Read::Found(secret) = std::mem::replace(&mut live[at], Read::Failed) else {
+                continue;
+            };
             let mut extra = extra_authorities.clone();
             if authorities == Authorities::Both {
                 extra.extend(gone.iter().cloned());
@@ -74,7 +84,7 @@ impl Secrets {
                 }
             };
             match self.write_one(at, &wanted, secret.as_ref()).await? {
-                Ok(secret) => live[at] = Some(Some(secret)),
+                Ok(secret) => live[at] = Read::Found(Some(secret)),
                 Err(finding) => found.push(finding),
             }
         }
@@ -85,11 +95,11 @@ impl Secrets {
     }
 
     /// The authorities that are in the Secrets of authorities alone, or, if there are none, in any.
-    fn present(&self, live: &[Option<Option<Secret>>]) -> Vec<Certificate> {
+    fn present(&self, live: &[Read]) -> Vec<Certificate> {
         let targets = self.settings.targets.iter().zip(live);
         let mut present: Vec<Certificate> = Vec::new();
         for (target, secret) in targets.filter(|(target, _)| target.is_bundle()) {
-            let Some(Some(secret)) = secret else { continue };
+            let Read::Found(Some(secret)) = secret else { continue };
             for (key, twice) in target.bundles() {
                 let found = secret.data.get(key).and_then(|text| certificates(text, twice));
                 for certificate in found.into_iter().flatten() {
@@ -118,7 +128,7 @@ impl Secrets {
         let mut encoder = std::mem::take(&mut self.fields[at]);
         let encode = move |encoder: &mut Fields| {
             let contents: Vec<&Content> = fields.iter().map(|(_, it)| &it.content).collect();
-            let encoded = encoder.encode(&contents, &material, &extra)?;
+            let all = encoder.encode(&contents, &material, &extra)?;
             let in_base64 = |((key, field), bytes): ((String, Field), Zeroizing<Vec<u8>>)| {
                 let mut text = Zeroizing::new(STANDARD.encode(&*bytes));
                 if field.base64 {
@@ -126,7 +136,7 @@ impl Secrets {
                 }
                 (key, text)
             };
-            Ok(fields.into_iter().zip(encoded).map(in_base64).collect())
+            Ok(fields.into_iter().zip(all).map(in_base64).collect())
         };
         let reads = self.settings.targets[at]
             .fields

@@ -104,6 +104,15 @@ impl Publisher {
         text
     }
 
+    /// What `check` prints about Kubernetes. Root asks: it need not find the daemon of another user.
+    pub(super) fn checked(&self) -> String {
+        let path = self.files.join("pgsvid.toml");
+        let output = Command::new(PGSVID).args(["check", "--config"]).arg(path).output().unwrap();
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(text.contains("\n0 failures, "), "{text}");
+        text
+    }
+
     /// A Secret; `None` if there is none.
     pub(super) fn secret(&self, name: &str) -> Option<Value> {
         let arguments = [

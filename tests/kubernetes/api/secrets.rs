@@ -73,7 +73,7 @@ fn v02_v03_v04_v14_a_secret_is_created_and_restored_and_what_others_set_stays() 
     publisher.agent.rotate().unwrap();
     wait("the next set", || publisher.field("server", "tls.crt").is_some_and(|it| it != chain));
     assert!(publisher.command(&["status"]).contains("restored 2 times"));
-    let check = publisher.command(&["check"]);
+    let check = publisher.checked();
     assert!(check.contains("ServiceAccount v02/publisher"), "{check}");
 }
 
@@ -253,35 +253,6 @@ fn v18_a_field_that_is_no_longer_configured_is_removed() {
     pgsvid.event("secrets-handed-over");
     assert_eq!(publisher.field("server", "tls.key"), None);
     assert!(publisher.field("server", "tls.crt").is_some());
-}
-
-#[test]
-fn v11_a_bundle_for_others_has_a_new_authority_before_its_first_leaf_appears() {
-    let publisher = Publisher::new("v11");
-    publisher.configure_and_grant(&format!(
-        "{}[[secrets]]\nname = 'root'\ncreate = true\nfields = {{ 'ca.crt' = 'bundle' }}\n",
-        table("server")
-    ));
-    let pgsvid = publisher.run();
-    pgsvid.event("secrets-handed-over");
-    // Versions grow with each write.
-    let version = |name: &str| -> u64 {
-        publisher.secret(name).unwrap()["metadata"]["resourceVersion"]
-            .as_str()
-            .unwrap()
-            .parse()
-            .unwrap()
-    };
-    let handed_over = |count| wait("the next set", || pgsvid.count("secrets-handed-over") == count);
-    publisher.agent.prepare_authority().unwrap();
-    handed_over(2);
-    assert!(version("root") < version("server"), "a new authority is in the bundle first");
-    publisher.agent.activate_authority().unwrap();
-    handed_over(3);
-    publisher.agent.revoke_authority().unwrap();
-    handed_over(4);
-    assert!(version("root") > version("server"), "an old authority is in the bundle last");
-    assert_eq!(publisher.field("root", "ca.crt"), publisher.field("server", "ca.crt"));
 }
 
 #[test]

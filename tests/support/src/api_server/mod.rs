@@ -134,7 +134,7 @@ impl ApiServer {
 
     /// Accepts only this token from now on; the file is not changed.
     pub fn accept_only(&self, token: &str) {
-        self.shared.state().token = token.to_owned();
+        token.clone_into(&mut self.shared.state().token);
     }
 
     /// A Secret; `None` if it does not exist.
@@ -193,7 +193,7 @@ impl ApiServer {
     #[track_caller]
     pub fn wait_for_field(&self, namespace: &str, name: &str, key: &str) -> Vec<u8> {
         let limit = Duration::from_secs(30);
-        eventually(limit, &format!("{namespace}/{name} has {key}"), || {
+        eventually(limit, format!("{namespace}/{name} has {key}"), || {
             self.field(namespace, name, key).is_some()
         });
         self.field(namespace, name, key).unwrap_or_default()
@@ -211,7 +211,7 @@ fn acceptor(files: &Directory) -> TlsAcceptor {
     let mut parameters = CertificateParams::new(Vec::new()).unwrap();
     parameters.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     let root = parameters.self_signed(&authority).unwrap();
-    files.write("ca.pem", &root.pem(), 0o644);
+    files.write("ca.pem", root.pem(), 0o644);
     let key = KeyPair::generate().unwrap();
     let mut leaf = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
     leaf.subject_alt_names.push(SanType::IpAddress([127, 0, 0, 1].into()));

@@ -60,11 +60,11 @@ impl State {
             object["metadata"]["ownerReferences"] = owners.clone();
             fields["f:metadata"]["f:ownerReferences"] = json!({});
         }
-        let managed = object["metadata"]["managedFields"].as_array().cloned().unwrap_or_default();
-        let mut managed: Vec<Value> =
-            managed.into_iter().filter(|it| it["manager"] != manager).collect();
-        managed.push(json!({ "manager": manager, "operation": "Apply", "fieldsV1": fields }));
-        object["metadata"]["managedFields"] = json!(managed);
+        let entries = object["metadata"]["managedFields"].as_array().cloned().unwrap_or_default();
+        let mut entries: Vec<Value> =
+            entries.into_iter().filter(|it| it["manager"] != manager).collect();
+        entries.push(json!({ "manager": manager, "operation": "Apply", "fieldsV1": fields }));
+        object["metadata"]["managedFields"] = json!(entries);
         if self.fault == Fault::Altering {
             object["data"]["tls.crt"] = json!("YWx0ZXJlZA==");
         }
