@@ -52,7 +52,7 @@ fn configuration(files: &Directory, agent: &DevAgent) -> String {
     let map = get(&["--namespace", NAMESPACE, "configmap", "pgsvid"]);
     let mut toml = map["data"]["pgsvid.toml"].as_str().unwrap().to_owned();
     for (chart, test) in [
-        ("unix:///spiffe-workload-api/spire-agent.sock", agent.endpoint().to_string()),
+        ("unix:///spiffe-workload-api/spire-agent.sock", agent.endpoint()),
         ("0.0.0.0:9809", format!("unix:{}", path("health.sock"))),
     ] {
         assert!(toml.contains(chart), "{toml}");
