@@ -420,8 +420,9 @@ fn check(
     environment: &Environment,
 ) -> Result<(), Failure> {
     let config = load(settings, environment)?;
-    let report =
-        on_one_thread(async { Ok(doctor::check::check(&config, environment, scope).await) })?;
+    let report = on_one_thread(async {
+        Ok(Box::pin(doctor::check::check(&config, environment, scope)).await)
+    })?;
     match format {
         Format::Text => say(&doctor::text(&report, colours(environment))),
         Format::Json => say_json(&doctor::json(&report)),

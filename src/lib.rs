@@ -10,6 +10,7 @@ pub mod daemon;
 pub mod doctor;
 pub mod hooks;
 pub mod http;
+pub mod kubernetes;
 pub mod parent;
 pub mod publish;
 pub mod rotation;

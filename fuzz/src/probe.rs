@@ -177,6 +177,8 @@ fn assert_judged(answer: Answer) {
         | Verdict::Refused
         | Verdict::ServerUntrusted
         | Verdict::Unavailable
-        | Verdict::Admitted => panic!("{verdict}"),
+        | Verdict::Admitted
+        | Verdict::HandedOver
+        | Verdict::Standby => panic!("{verdict}"),
     }
 }

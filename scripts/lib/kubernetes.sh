@@ -1,11 +1,12 @@
 # shellcheck shell=bash
-# The tools for the tests of k8s/, below target/tools/kubernetes: kustomize 5, and the schemas of Kubernetes. To be sourced in
-# the root of the repository, after prerequisites.sh.
+# The tools for the tests of k8s/ and charts/, below target/tools/kubernetes: kustomize 5, Helm 3, and the schemas of Kubernetes. To
+# be sourced in the root of the repository, after prerequisites.sh.
 #
 #   kubernetes_tools    finds them, or installs them
 
 kubernetes_directory=target/tools/kubernetes
 kustomize_version=v5.8.1
+helm_version=v3.22.0
 # Its version is that of the newest Kubernetes whose schemas it has.
 schemas_version=1.37.0
 
@@ -13,15 +14,17 @@ kubernetes_tools() {
     mkdir -p "$kubernetes_directory"
     # Keyed by the required versions, so that another version replaces this one.
     local wanted="$kubernetes_directory/wanted"
-    if [[ $(cat "$wanted" 2>/dev/null) == "$kustomize_version $schemas_version" &&
-        -x $kubernetes_directory/kustomize ]] &&
+    local versions="$kustomize_version $helm_version $schemas_version"
+    if [[ $(cat "$wanted" 2>/dev/null) == "$versions" &&
+        -x $kubernetes_directory/kustomize && -x $kubernetes_directory/helm ]] &&
         "$kubernetes_directory/venv/bin/python3" -c 'import kubernetes_validate' 2>/dev/null; then
         return
     fi
     rm -f "$wanted"
     install_kustomize
+    install_helm
     install_schemas
-    printf '%s %s\n' "$kustomize_version" "$schemas_version" >"$wanted"
+    printf '%s\n' "$versions" >"$wanted"
 }
 
 # kubectl has one of its own, in version 5 since Kubernetes 1.27.
@@ -40,6 +43,21 @@ install_kustomize() {
     GOBIN=$PWD/$kubernetes_directory go install \
         "sigs.k8s.io/kustomize/kustomize/v5@$kustomize_version" ||
         give_up "kustomize $kustomize_version cannot be built"
+}
+
+# Two minutes of processor time.
+install_helm() {
+    local program=$kubernetes_directory/helm found
+    rm -f "$program"
+    if found=$(command -v helm) && [[ $(helm version --short 2>/dev/null) == v3.* ]]; then
+        ln -s "$found" "$program"
+        return
+    fi
+    command -v go >/dev/null ||
+        give_up "Helm 3 is missing: install it, or Go of 1.26 or later"
+    printf 'Building Helm %s …\n' "$helm_version" >&2
+    GOBIN=$PWD/$kubernetes_directory go install "helm.sh/helm/v3/cmd/helm@$helm_version" ||
+        give_up "Helm $helm_version cannot be built"
 }
 
 install_schemas() {

@@ -29,7 +29,13 @@ pub(super) fn run(
     config.rotation.clients.clear();
     let log = config.log;
     let endpoint = config.source.place();
+    // Secrets are written by `run` alone: it goes on until each holds the set.
+    let writes_secrets = config.rotation.secrets.take().is_some();
     let Some(publish) = config.place.directory() else {
+        if writes_secrets {
+            let text = "fetch publishes files, and files.directory is not set; [[secrets]] are written by pgsvid run";
+            return Err(Failure { status: MISUSED, text: text.to_owned() });
+        }
         let text = "nothing is published: without files.directory the files of [certificates] stay where they are";
         return Err(Failure { status: MISUSED, text: text.to_owned() });
     };

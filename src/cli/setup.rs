@@ -8,6 +8,7 @@ use clap::{Args, Subcommand};
 
 use super::{Failure, MISUSED, Settings, lines, on_one_thread, say};
 use crate::config::{self, Environment, Flags, Parts};
+use crate::kubernetes::Subject;
 use crate::setup::{self, Apply, Owner, Piece, Revert, text};
 use crate::text::{argument, harmless};
 
@@ -37,6 +38,10 @@ pub(super) enum Setup {
     ///
     /// Run it with the configuration of the standby or subscriber: its published files are named. Each part says where it belongs.
     Replication(Box<replication::Arguments>),
+    /// Print the least rights that [[secrets]] needs, for kubectl apply
+    ///
+    /// Roles and RoleBindings, one of each for every namespace: the Secrets of the configuration by their names, and no others.
+    Rbac(Box<Rbac>),
     /// Print what [patroni] needs, for Patroni's configuration on each node
     PatroniYaml(Box<Settings>),
     /// Apply it over a superuser's connection to PostgreSQL's Unix socket
@@ -61,6 +66,18 @@ pub(super) struct Sql {
     /// Also let the role see the sessions of others, and end them if postgres.end_sessions is set
     #[arg(long)]
     sessions: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Rbac {
+    #[command(flatten)]
+    settings: Settings,
+    /// The ServiceAccount of pgsvid's pods
+    #[arg(long, value_name = "NAME", default_value = "pgsvid")]
+    service_account: String,
+    /// Its namespace [default: kubernetes.namespace of the configuration]
+    #[arg(long, value_name = "NAMESPACE")]
+    namespace: Option<String>,
 }
 
 #[derive(Debug, Args)]
@@ -111,6 +128,7 @@ pub(super) fn run(what: Setup, environment: &Environment) -> Result<(), Failure>
         }
         Setup::Replication(arguments) => return replication::run(*arguments, environment),
         Setup::PgbouncerIni(flags) => return pgbouncer_ini(&(*flags).into(), environment),
+        Setup::Rbac(arguments) => return rbac(*arguments, environment),
         Setup::PatroniYaml(flags) => return patroni_yaml(&(*flags).into(), environment),
     };
     let settings = load(&(*flags).into(), "postgres".to_owned(), environment)?;
@@ -130,6 +148,27 @@ fn pgbouncer_ini(flags: &Flags, environment: &Environment) -> Result<(), Failure
     let texts = parts.poolers.iter().map(setup::pgbouncer_ini);
     let texts: Vec<_> = texts.collect();
     let _ = std::io::stdout().write_all(texts.join("\n").as_bytes());
+    Ok(())
+}
+
+fn rbac(arguments: Rbac, environment: &Environment) -> Result<(), Failure> {
+    let misused = |text: String| Failure { status: MISUSED, text };
+    let Rbac { settings, service_account, namespace } = arguments;
+    let secrets = config::secrets(&settings.into(), environment)
+        .map_err(|error| misused(error.to_string()))?
+        .ok_or_else(|| {
+            misused(
+                "no Secret is configured: add a [[secrets]] table to the configuration".to_owned(),
+            )
+        })?;
+    let namespace = namespace.or_else(|| secrets.namespace.clone()).ok_or_else(|| {
+        misused(
+            "the namespace of the ServiceAccount is not known: use --namespace, or set kubernetes.namespace"
+                .to_owned(),
+        )
+    })?;
+    let subject = Subject::ServiceAccount { namespace, name: service_account };
+    let _ = std::io::stdout().write_all(setup::rbac(&secrets, &subject).as_bytes());
     Ok(())
 }
 

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::file::{ExtraFile, File};
+use super::file::{ExtraFile, File, SecretFieldTable};
 use super::given::Resolver;
 use super::{Error, keys, rules};
 use crate::material::pkcs12;
@@ -54,6 +54,42 @@ fn format(resolver: &Resolver<'_>, table: &ExtraFile) -> Result<(String, Content
         }
     };
     Ok((name.to_owned(), content))
+}
+
+/// The content of a field of a Secret. Fails with what is wrong.
+pub(super) fn field(table: &SecretFieldTable) -> Result<Content, String> {
+    let SecretFieldTable { content, password_file, alias, .. } = table;
+    if let Some(path) = password_file {
+        rules::absolute(path)?;
+    }
+    if alias.is_some() && content != "pkcs12" {
+        return Err("only content = \"pkcs12\" has an alias: leave it out".to_owned());
+    }
+    Ok(match (content.as_str(), password_file.clone()) {
+        ("truststore", password_file) => Content::TrustStore { password_file },
+        ("pkcs12", Some(password_file)) => {
+            let alias = alias.as_deref().unwrap_or(keys::FILES_EXTRA_ALIAS.default_text());
+            pkcs12::check_alias(alias).map_err(|why| why.to_string())?;
+            Content::KeyStore { password_file, alias: alias.to_owned() }
+        }
+        ("pkcs12", None) => {
+            return Err("a key store needs a password: name its file as password_file".to_owned());
+        }
+        (_, Some(_)) => {
+            return Err(format!("content = {content:?} is not encrypted: leave the password out"));
+        }
+        ("chain", None) => Content::Chain,
+        ("key", None) => Content::Key,
+        ("bundle", None) => Content::Bundle,
+        ("combined", None) => Content::Combined,
+        ("der-key", None) => Content::KeyDer,
+        ("der-certificate", None) => Content::ChainDer,
+        (other, None) => {
+            let known = ["chain", "key", "bundle"].into_iter().chain(CONTENTS);
+            let known: Vec<_> = known.collect();
+            return Err(format!("{other:?} is none of {}", known.join(", ")));
+        }
+    })
 }
 
 fn password_file(resolver: &Resolver<'_>, table: &ExtraFile) -> Result<Option<PathBuf>, Error> {

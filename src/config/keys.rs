@@ -468,6 +468,80 @@ pub(super) const JWT_BUNDLE_FORMAT: Key = Key::new(
 );
 pub(super) const JWT_BUNDLE_MODE: Key =
     Key::new("jwt_bundle.mode", Default::Text("0644"), "its mode: 0644 at most");
+pub(super) const SECRETS_NAMESPACE: Key = Key::new(
+    "secrets.namespace",
+    Default::Words("`kubernetes.namespace`"),
+    "the namespace of a Kubernetes Secret that each set is written to",
+);
+pub(super) const SECRETS_NAME: Key =
+    Key::new("secrets.name", Default::Words("required in this table"), "its name");
+pub(super) const SECRETS_TYPE: Key =
+    Key::new("secrets.type", Default::Text("Opaque"), "its type, if pgsvid creates it");
+pub(super) const SECRETS_CREATE: Key = Key::new(
+    "secrets.create",
+    Default::Bare("false"),
+    "`true`: pgsvid creates it if it does not exist; `false`: it waits until somebody does",
+);
+pub(super) const SECRETS_LABELS: Key = Key::new(
+    "secrets.labels",
+    Default::Words("none"),
+    "labels that it gets, such as `cnpg.io/reload`",
+);
+pub(super) const SECRETS_ANNOTATIONS: Key =
+    Key::new("secrets.annotations", Default::Words("none"), "annotations that it gets");
+pub(super) const SECRETS_OWNER_API_VERSION: Key = Key::new(
+    "secrets.owner.api_version",
+    Default::Words("required in this table"),
+    "the API version of the object in the same namespace with which the Secret is removed",
+);
+pub(super) const SECRETS_OWNER_KIND: Key =
+    Key::new("secrets.owner.kind", Default::Words("required in this table"), "its kind");
+pub(super) const SECRETS_OWNER_NAME: Key =
+    Key::new("secrets.owner.name", Default::Words("required in this table"), "its name");
+pub(super) const SECRETS_OWNER_UID: Key =
+    Key::new("secrets.owner.uid", Default::Words("required in this table"), "its uid");
+pub(super) const SECRETS_FIELDS: Key = Key::new(
+    "secrets.fields",
+    Default::Words("required in this table"),
+    "its fields: each key has a content (`chain`, `key`, `bundle`, `combined`, `der-key`, `der-certificate`, `pkcs12`, `truststore`), or a table of `content`, `base64`, `password_file` and `alias`",
+);
+pub(super) const KUBERNETES_SERVER: Key = Key::new(
+    "kubernetes.server",
+    Default::Words("that of the cluster that pgsvid runs in"),
+    "the API server: `https://HOST:PORT`",
+);
+pub(super) const KUBERNETES_CA_FILE: Key = Key::new(
+    "kubernetes.ca_file",
+    Default::Text("/var/run/secrets/kubernetes.io/serviceaccount/ca.crt"),
+    "path of a PEM file with the authorities that may vouch for it",
+);
+pub(super) const KUBERNETES_TOKEN_FILE: Key = Key::new(
+    "kubernetes.token_file",
+    Default::Text("/var/run/secrets/kubernetes.io/serviceaccount/token"),
+    "path of the file with the token, which is read for each request",
+);
+pub(super) const KUBERNETES_NAMESPACE: Key = Key::new(
+    "kubernetes.namespace",
+    Default::Words("that of the ServiceAccount"),
+    "the own namespace, which a table without a namespace means",
+);
+pub(super) const KUBERNETES_FIELD_MANAGER: Key = Key::new(
+    "kubernetes.field_manager",
+    Default::Text("pgsvid"),
+    "the name by which Kubernetes records which fields pgsvid has applied; two installations that write to one Secret need two names",
+);
+pub(super) const LEASE_NAME: Key = Key::new(
+    "lease.name",
+    Default::Text("pgsvid"),
+    "the Lease by which several replicas with this configuration take turns; each of them needs this table",
+);
+pub(super) const LEASE_NAMESPACE: Key =
+    Key::new("lease.namespace", Default::Words("`kubernetes.namespace`"), "its namespace");
+pub(super) const LEASE_DURATION: Key = Key::new(
+    "lease.duration",
+    Default::Text("10s"),
+    "how long a replica that is gone keeps the others waiting; from `\"3s\"` to `\"5m\"`",
+);
 pub(super) const HEALTH_LISTEN: Key = Key::new(
     "health.listen",
     Default::Words("none"),
@@ -489,7 +563,7 @@ pub(super) const LOG_LEVEL: Key =
         .variable("PGSVID_LOG_LEVEL");
 
 /// All keys, in the order of the reference.
-pub const ALL: [&Key; 87] = [
+pub const ALL: [&Key; 106] = [
     &WORKLOAD_API_ENDPOINT,
     &CERTIFICATES_CERTIFICATE,
     &CERTIFICATES_PRIVATE_KEY,
@@ -573,6 +647,25 @@ pub const ALL: [&Key; 87] = [
     &JWT_BUNDLE_FILE,
     &JWT_BUNDLE_FORMAT,
     &JWT_BUNDLE_MODE,
+    &SECRETS_NAMESPACE,
+    &SECRETS_NAME,
+    &SECRETS_TYPE,
+    &SECRETS_CREATE,
+    &SECRETS_LABELS,
+    &SECRETS_ANNOTATIONS,
+    &SECRETS_OWNER_API_VERSION,
+    &SECRETS_OWNER_KIND,
+    &SECRETS_OWNER_NAME,
+    &SECRETS_OWNER_UID,
+    &SECRETS_FIELDS,
+    &KUBERNETES_SERVER,
+    &KUBERNETES_CA_FILE,
+    &KUBERNETES_TOKEN_FILE,
+    &KUBERNETES_NAMESPACE,
+    &KUBERNETES_FIELD_MANAGER,
+    &LEASE_NAME,
+    &LEASE_NAMESPACE,
+    &LEASE_DURATION,
     &HEALTH_LISTEN,
     &SANDBOX_ENABLED,
     &LOG_FORMAT,

@@ -20,6 +20,7 @@ mod roles;
 mod rules;
 #[cfg(feature = "schema")]
 mod schema;
+mod secrets;
 mod server;
 mod sessions;
 mod source;
@@ -114,7 +115,11 @@ impl Config {
         let roles = roles.map(|path| ("postgres.password_file", path));
         let api = self.rotation.patroni.as_ref().and_then(|api| api.credentials.as_ref());
         let api = api.map(|given| ("patroni.password_file", given.password_file.as_path()));
-        stores.chain(roles).chain(api).collect()
+        let targets = self.rotation.secrets.iter().flat_map(|it| &it.targets);
+        let fields = targets.flat_map(|it| it.fields.values());
+        let fields = fields.filter_map(|field| field.content.password_file());
+        let fields = fields.map(|path| ("secrets.fields", path));
+        stores.chain(roles).chain(api).chain(fields).collect()
     }
 
     /// Reads the file that flags or environment name, and combines everything.
@@ -202,9 +207,15 @@ fn assemble(
     source.expectations_mut().users = users(!(servers.is_empty() && poolers.is_empty()), is_client);
     let expectations = source.expectations().clone();
     let logins: Vec<&str> = clients.iter().map(|it| it.name.as_str()).collect();
+    let others = names.iter().copied().chain(logins.iter().copied()).collect::<Vec<_>>();
+    let secrets = secrets::secrets(&resolver, file, &others)?;
     let hooks = hooks::hooks(&resolver, file, &place, &consumers, &logins)?;
     let tokens = tokens::tokens(&resolver, file, &source, &place)?;
-    if place.directory().is_none() && consumers.is_empty() && hooks.is_empty() && clients.is_empty()
+    if place.directory().is_none()
+        && consumers.is_empty()
+        && hooks.is_empty()
+        && clients.is_empty()
+        && secrets.is_none()
     {
         return Err(Error::NoReaders);
     }
@@ -218,6 +229,7 @@ fn assemble(
         poolers,
         patroni,
         clients,
+        secrets,
     };
     let health = health(&resolver, file)?;
     let log = log(&resolver, &file.log, flags)?;
@@ -348,6 +360,15 @@ fn health(resolver: &Resolver<'_>, file: &File) -> Result<Option<http::Listen>, 
 pub fn listener(flags: &Flags, environment: &Environment) -> Result<Option<http::Listen>, Error> {
     let (path, file) = read(flags, environment)?;
     health(&Resolver { file: path.as_deref(), environment }, &file)
+}
+
+/// The Kubernetes Secrets; `None` if there are none. The rest of the configuration may be missing.
+pub fn secrets(
+    flags: &Flags,
+    environment: &Environment,
+) -> Result<Option<crate::consumers::SecretsSettings>, Error> {
+    let (path, file) = read(flags, environment)?;
+    secrets::secrets(&Resolver { file: path.as_deref(), environment }, &file, &[])
 }
 
 fn log(

@@ -8,7 +8,10 @@ use crate::publish::{InPlace, Place};
 /// The place. Without a directory it is the files of `[certificates]`; without these, [`Error::NoDirectory`].
 pub(super) fn place(resolver: &Resolver<'_>, file: &File, flags: &Flags) -> Result<Place, Error> {
     let Some(certificates) = &file.certificates else {
-        return directory(resolver, file, flags).map(Place::Directory);
+        return match directory(resolver, file, flags) {
+            Err(Error::NoDirectory) if !file.secrets.is_empty() => memory(resolver, file, flags),
+            other => other.map(Place::Directory),
+        };
     };
     match directory(resolver, file, flags) {
         Ok(settings) => return Ok(Place::Directory(settings)),
@@ -24,6 +27,25 @@ pub(super) fn place(resolver: &Resolver<'_>, file: &File, flags: &Flags) -> Resu
     }
     let paths = source::paths(resolver, certificates)?;
     Ok(Place::InPlace(InPlace { paths: [paths.certificate, paths.private_key, paths.bundle] }))
+}
+
+/// Secrets are all that the set is for: nothing may be configured that reads files of it.
+fn memory(resolver: &Resolver<'_>, file: &File, flags: &Flags) -> Result<Place, Error> {
+    let readers = [
+        ("postgres", !file.postgres.0.is_empty() || flags.postgres.is_some()),
+        ("pgbouncer", !file.pgbouncer.0.is_empty()),
+        ("patroni", !file.patroni.0.is_empty()),
+        ("hooks", !file.hooks.is_empty()),
+    ];
+    if let Some((name, _)) = readers.into_iter().find(|(_, given)| *given) {
+        let why = "it is for files that pgsvid publishes, and without files.directory the set only goes to [[secrets]]: set files.directory, or leave this out";
+        return Err(resolver.in_file(name, why));
+    }
+    let files = Files { extra_authorities: None, ..file.files.clone() };
+    match idle(&files) {
+        Some(name) => Err(resolver.in_file(name, NEEDS_DIRECTORY)),
+        None => Ok(Place::Memory),
+    }
 }
 
 const NEEDS_DIRECTORY: &str = "it is about files that pgsvid publishes, and without files.directory it publishes none: set files.directory, or leave this out";

@@ -19,6 +19,11 @@ pub(super) fn config(text: &str) -> Result<Config, String> {
     with(text, &flags(), &[])
 }
 
+/// The same without a directory.
+pub(super) fn without_directory(text: &str) -> Result<Config, String> {
+    with(text, &Flags { directory: None, ..flags() }, &[])
+}
+
 fn with(text: &str, flags: &Flags, variables: &[(&str, &str)]) -> Result<Config, String> {
     let file = File::parse(text).map_err(|(line, message)| format!("line {line}: {message}"))?;
     assemble(Some(Path::new("/etc/pgsvid.toml")), &file, flags, &environment(variables))

@@ -2,7 +2,6 @@
 
 use std::time::{Duration, SystemTime};
 
-use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
 use super::attempt::Unasked;
@@ -11,7 +10,10 @@ use super::patroni::Patroni;
 use super::pgbouncer::Pgbouncer;
 use super::postgres::Postgres;
 use super::problem::Problem;
-use super::{Attempt, ClientLogin, Delivery, Pooler, Publication, RestApi, Server};
+use super::secrets::{self, Secrets};
+use super::{
+    Attempt, ClientLogin, Delivery, Pooler, Proofs, Publication, RestApi, SecretsSettings, Server,
+};
 use crate::finding::Finding;
 use crate::sql::SessionCounts;
 use crate::status::{self, Pulse, Replication};
@@ -39,6 +41,7 @@ enum Kind {
     Pgbouncer(Box<Pgbouncer>),
     Patroni(Box<Patroni>),
     Client(Box<Client>),
+    Secrets(Box<Secrets>),
     #[cfg(test)]
     Fake(super::fake::Fake),
 }
@@ -105,6 +108,14 @@ impl Consumer {
         Self { name, label, delivery, kind, problem: None, waits_since: None, pulse }
     }
 
+    /// The writer of Kubernetes Secrets; `label` as for a PostgreSQL.
+    pub(crate) fn secrets(settings: SecretsSettings, label: Option<String>, pulse: Pulse) -> Self {
+        let delivery = Delivery::new(settings.every, false);
+        let name = settings.name.clone();
+        let kind = Kind::Secrets(Box::new(Secrets::new(settings, label.clone(), pulse.clone())));
+        Self { name, label, delivery, kind, problem: None, waits_since: None, pulse }
+    }
+
     #[cfg(test)]
     pub(crate) fn fake(name: &str, fake: super::fake::Fake, every: Duration) -> Self {
         let (delivery, pulse) = (Delivery::new(every, false), fake.pulse.clone());
@@ -120,6 +131,7 @@ impl Consumer {
             Kind::Pgbouncer(_) => status::Kind::Pgbouncer,
             Kind::Patroni(_) => status::Kind::Patroni,
             Kind::Client(_) => status::Kind::Client,
+            Kind::Secrets(_) => status::Kind::Secrets,
             #[cfg(test)]
             Kind::Fake(_) => status::Kind::Postgres,
         }
@@ -150,7 +162,7 @@ impl Consumer {
         match &self.kind {
             Kind::Postgres(postgres) => postgres.unproven(),
             Kind::Pgbouncer(pgbouncer) => pgbouncer.unproven(),
-            Kind::Patroni(_) => None,
+            Kind::Patroni(_) | Kind::Secrets(_) => None,
             Kind::Client(client) => client.unproven(),
             #[cfg(test)]
             Kind::Fake(_) => None,
@@ -164,6 +176,7 @@ impl Consumer {
             Kind::Pgbouncer(pgbouncer) => pgbouncer.concerns(),
             Kind::Patroni(patroni) => patroni.concerns(),
             Kind::Client(_) => &[],
+            Kind::Secrets(secrets) => secrets.concerns(),
             #[cfg(test)]
             Kind::Fake(_) => &[],
         }
@@ -173,7 +186,7 @@ impl Consumer {
     pub(crate) fn sessions(&self) -> Option<&(SystemTime, SessionCounts)> {
         match &self.kind {
             Kind::Postgres(postgres) => postgres.sessions(),
-            Kind::Pgbouncer(_) | Kind::Patroni(_) | Kind::Client(_) => None,
+            Kind::Pgbouncer(_) | Kind::Patroni(_) | Kind::Client(_) | Kind::Secrets(_) => None,
             #[cfg(test)]
             Kind::Fake(_) => None,
         }
@@ -183,7 +196,7 @@ impl Consumer {
     pub(crate) fn replication(&self) -> Option<&Replication> {
         match &self.kind {
             Kind::Postgres(postgres) => postgres.replication(),
-            Kind::Pgbouncer(_) | Kind::Patroni(_) | Kind::Client(_) => None,
+            Kind::Pgbouncer(_) | Kind::Patroni(_) | Kind::Client(_) | Kind::Secrets(_) => None,
             #[cfg(test)]
             Kind::Fake(_) => None,
         }
@@ -193,7 +206,9 @@ impl Consumer {
     pub(crate) fn outlived(&self) -> (Duration, u64) {
         match &self.kind {
             Kind::Postgres(postgres) => postgres.outlived(),
-            Kind::Pgbouncer(_) | Kind::Patroni(_) | Kind::Client(_) => Default::default(),
+            Kind::Pgbouncer(_) | Kind::Patroni(_) | Kind::Client(_) | Kind::Secrets(_) => {
+                Default::default()
+            }
             #[cfg(test)]
             Kind::Fake(_) => Default::default(),
         }
@@ -203,7 +218,7 @@ impl Consumer {
     pub(crate) fn session_rights(&self) -> Option<&Finding> {
         match &self.kind {
             Kind::Postgres(postgres) => postgres.session_rights(),
-            Kind::Pgbouncer(_) | Kind::Patroni(_) | Kind::Client(_) => None,
+            Kind::Pgbouncer(_) | Kind::Patroni(_) | Kind::Client(_) | Kind::Secrets(_) => None,
             #[cfg(test)]
             Kind::Fake(_) => None,
         }
@@ -214,15 +229,11 @@ impl Consumer {
         self.problem.as_ref()
     }
 
-    /// Follows the set that each PostgreSQL is proven to serve, and the set that each PostgreSQL and PgBouncer is.
-    pub(crate) fn follow(
-        &mut self,
-        postgres: watch::Receiver<Option<u64>>,
-        servers: watch::Receiver<Option<u64>>,
-    ) {
+    /// Follows what is proven of the consumers that come before it.
+    pub(crate) fn follow(&mut self, proofs: &Proofs) {
         match &mut self.kind {
-            Kind::Patroni(patroni) => patroni.follow(postgres),
-            Kind::Client(client) => client.follow(servers),
+            Kind::Patroni(patroni) => patroni.follow(proofs.postgres.clone()),
+            Kind::Client(client) => client.follow(proofs.servers.clone()),
             _ => {}
         }
     }
@@ -233,6 +244,7 @@ impl Consumer {
             Kind::Patroni(patroni) => Some(patroni.patience()),
             // It reads no files, so it delays no set.
             Kind::Client(_) => Some(Duration::ZERO),
+            Kind::Secrets(_) => Some(secrets::PATIENCE),
             _ => None,
         }
     }
@@ -253,12 +265,27 @@ impl Consumer {
         }
     }
 
+    /// Each Kubernetes Secret, as it was last seen; none if it writes no Secrets.
+    pub(crate) fn states(&self) -> &[status::Secret] {
+        match &self.kind {
+            Kind::Secrets(secrets) => secrets.states(),
+            _ => &[],
+        }
+    }
+
+    /// Gives up what other processes wait for, before this one ends.
+    pub(crate) async fn leave(&self) {
+        if let Kind::Secrets(secrets) = &self.kind {
+            secrets.leave().await;
+        }
+    }
+
     /// Prepares for a set that is being published.
     pub(crate) fn prepare(&mut self) {
         match &mut self.kind {
             Kind::Postgres(postgres) => postgres.prepare(),
             // PgBouncer's console answers within milliseconds, and Patroni comes after PostgreSQL.
-            Kind::Pgbouncer(_) | Kind::Patroni(_) | Kind::Client(_) => {}
+            Kind::Pgbouncer(_) | Kind::Patroni(_) | Kind::Client(_) | Kind::Secrets(_) => {}
             #[cfg(test)]
             Kind::Fake(_) => {}
         }
@@ -268,7 +295,7 @@ impl Consumer {
     pub(crate) fn give_up(&mut self) {
         match &mut self.kind {
             Kind::Postgres(postgres) => postgres.give_up(),
-            Kind::Pgbouncer(_) | Kind::Patroni(_) | Kind::Client(_) => {}
+            Kind::Pgbouncer(_) | Kind::Patroni(_) | Kind::Client(_) | Kind::Secrets(_) => {}
             #[cfg(test)]
             Kind::Fake(_) => {}
         }
@@ -292,7 +319,9 @@ impl Consumer {
     /// Ends when an attempt failed, and something has changed in the directories of the consumer's files since. Safe to
     /// cancel.
     pub(crate) async fn worth_another_try(&mut self) {
-        if !self.delivery.is_trying() {
+        // Others may change Secrets at any time, also after a success.
+        let is_watched = matches!(self.kind, Kind::Secrets(_)) && self.delivery.next().is_some();
+        if !self.delivery.is_trying() && !is_watched {
             return std::future::pending().await;
         }
         let look = loop {
@@ -302,6 +331,7 @@ impl Consumer {
             match &mut self.kind {
                 Kind::Postgres(postgres) => postgres.changed().await,
                 Kind::Pgbouncer(pgbouncer) => pgbouncer.changed().await,
+                Kind::Secrets(secrets) => secrets.changed().await,
                 // It has no files that could be watched.
                 Kind::Patroni(_) | Kind::Client(_) => std::future::pending().await,
                 #[cfg(test)]
@@ -326,6 +356,9 @@ impl Consumer {
                 patroni.attempt(&mut self.delivery, publication, is_new).await
             }
             Kind::Client(client) => client.attempt(&mut self.delivery, publication, is_new).await,
+            Kind::Secrets(secrets) => {
+                secrets.attempt(&mut self.delivery, publication, is_new).await
+            }
             #[cfg(test)]
             Kind::Fake(fake) => fake.attempt(&mut self.delivery, publication, is_new).await,
         }
@@ -359,6 +392,10 @@ impl Consumer {
                     self.delivery.look_by(Some(client.next()));
                     client.in_force(attempt, publication, routine);
                 }
+                Kind::Secrets(secrets) => {
+                    self.delivery.look_by(Some(secrets.next()));
+                    secrets.in_force(attempt, publication, took, routine);
+                }
                 #[cfg(test)]
                 Kind::Fake(_) => {}
             }
@@ -370,6 +407,7 @@ impl Consumer {
             Kind::Pgbouncer(pgbouncer) => pgbouncer.not_in_force(attempt, again, why_not_newer),
             Kind::Patroni(patroni) => patroni.not_in_force(attempt, again, why_not_newer),
             Kind::Client(_) => Client::not_in_force(attempt, again, why_not_newer),
+            Kind::Secrets(_) => Secrets::not_in_force(attempt, why_not_newer),
             #[cfg(test)]
             Kind::Fake(_) => super::fake::trouble(attempt),
         };
@@ -391,7 +429,7 @@ impl Consumer {
         match &mut self.kind {
             Kind::Postgres(postgres) => postgres.ask(&mut self.delivery, unasked).await,
             // They leave no session open.
-            Kind::Pgbouncer(_) | Kind::Patroni(_) | Kind::Client(_) => {}
+            Kind::Pgbouncer(_) | Kind::Patroni(_) | Kind::Client(_) | Kind::Secrets(_) => {}
             #[cfg(test)]
             Kind::Fake(_) => {}
         }
@@ -402,7 +440,7 @@ impl Consumer {
         match &self.kind {
             Kind::Postgres(postgres) => postgres.is_known(),
             Kind::Pgbouncer(pgbouncer) => pgbouncer.is_known(),
-            Kind::Patroni(_) | Kind::Client(_) => true,
+            Kind::Patroni(_) | Kind::Client(_) | Kind::Secrets(_) => true,
             #[cfg(test)]
             Kind::Fake(_) => true,
         }

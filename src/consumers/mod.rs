@@ -13,11 +13,12 @@ mod pgbouncer;
 mod postgres;
 mod problem;
 mod report;
+mod secrets;
 mod trouble;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 pub(crate) use attempt::Attempt;
 pub(crate) use client::try_once;
@@ -26,6 +27,13 @@ pub(crate) use consumer::{Concluded, Consumer};
 pub use patroni::RestApi;
 pub use pgbouncer::Pooler;
 pub use postgres::{Claims, Server, SessionSettings};
+pub(crate) use secrets::examine as examine_secrets;
+pub use secrets::{
+    Field as SecretField, Lease as SecretsLease, Settings as SecretsSettings,
+    Target as SecretTarget,
+};
+
+use tokio::sync::watch;
 
 use crate::material::{Certificate, Fingerprint, Material};
 use crate::verify::{Expected, Target};
@@ -69,6 +77,28 @@ impl Publication {
         let leaf = self.material.leaf();
         leaf.not_after().duration_since(leaf.not_before()).unwrap_or_default()
     }
+}
+
+/// What consumers wait for that come after others.
+#[derive(Clone)]
+pub(crate) struct Proofs {
+    /// The set that each PostgreSQL is proven to serve.
+    pub(crate) postgres: watch::Receiver<Option<u64>>,
+    /// The set that each PostgreSQL and PgBouncer is proven to serve.
+    pub(crate) servers: watch::Receiver<Option<u64>>,
+    /// The set that each Kubernetes Secret was last seen to hold; it stays while the next one is handed over.
+    #[allow(dead_code, reason = "for consumers that are served from Secrets")]
+    pub(crate) secrets: watch::Receiver<Option<HandedOver>>,
+}
+
+/// A set that each Kubernetes Secret holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(dead_code, reason = "for consumers that are served from Secrets")]
+pub(crate) struct HandedOver {
+    /// Number of the publication.
+    pub(crate) generation: u64,
+    /// Since when they hold it.
+    pub(crate) at: SystemTime,
 }
 
 #[cfg(test)]

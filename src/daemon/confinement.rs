@@ -74,6 +74,12 @@ pub fn confine(mut config: Config, manager: Option<&Notify>) -> anyhow::Result<C
         // A name that has no address yet is no reason to publish nothing: the login says so.
         client.hosts.iter_mut().for_each(Host::look_up);
     }
+    if let Some(secrets) = &mut config.rotation.secrets
+        && secrets.kubernetes.server.is_named()
+    {
+        // As for a client, its finding says so if the name has no address.
+        secrets.kubernetes.server.look_up();
+    }
     for server in &mut config.rotation.servers {
         look_up(&mut server.verify, "postgres.verify")?;
         if server.session.password_file.is_some() {
@@ -235,6 +241,17 @@ fn rules(config: &Config) -> Rules {
     }
     for client in &config.rotation.clients {
         rules.connect.extend(client.hosts.iter().map(|host| host.port));
+    }
+    if let Some(secrets) = &config.rotation.secrets {
+        let kubernetes = &secrets.kubernetes;
+        rules.connect.push(kubernetes.server.port);
+        let fields = secrets.targets.iter().flat_map(|it| it.fields.values());
+        let passwords = fields.filter_map(|field| field.content.password_file());
+        let files = [kubernetes.ca_file.as_path(), kubernetes.token_file.as_path()];
+        for file in files.into_iter().chain(passwords) {
+            rules.read.extend(around(file));
+            rules.files.push(file.to_owned());
+        }
     }
     match &config.source {
         Settings::WorkloadApi(settings) => match &settings.endpoint {

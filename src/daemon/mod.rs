@@ -26,7 +26,7 @@ use tasks::Tasks;
 pub use tasks::running as running_task;
 
 use crate::config::Config;
-use crate::consumers::ClientLogin;
+use crate::consumers::{ClientLogin, SecretTarget};
 use crate::hooks::{Answer, SetSum};
 use crate::http::{self, Listen, Listener};
 use crate::parent::{Channel, Order, Orders, ParentMessage, Predecessor};
@@ -186,6 +186,7 @@ fn may_block(config: &Config) -> bool {
         || poolers.any(|it| it.verify.looks_up)
         || patroni.any(|it| it.credentials.is_some() || it.verify.looks_up)
         || config.rotation.clients.iter().any(ClientLogin::looks_up)
+        || config.rotation.secrets.is_some()
 }
 
 /// The listener, if there is one: somebody else may have taken the address between two daemons.
@@ -254,6 +255,7 @@ fn announce(config: &Config, channel: &Channel) {
         pgbouncer = poolers,
         patroni = config.rotation.patroni.as_ref().map(|it| it.verify.target.to_string()),
         client = (!clients.is_empty()).then(|| clients.join(", ")),
+        secrets = secrets_of(config),
         configuration = config.file.as_ref().map(|path| path.display().to_string()),
         "pgsvid {}",
         env!("CARGO_PKG_VERSION")
@@ -267,6 +269,13 @@ fn announce(config: &Config, channel: &Channel) {
             "the process before this one ended unexpectedly, and was replaced"
         );
     }
+}
+
+/// The Secrets, for the log; `None` if there are none.
+fn secrets_of(config: &Config) -> Option<String> {
+    let secrets = config.rotation.secrets.as_ref()?;
+    let names: Vec<_> = secrets.targets.iter().map(SecretTarget::shown).collect();
+    Some(names.join(", "))
 }
 
 /// Passes the names of the set on disk to the source and to the loop. Of several SVIDs, the source keeps to the published
@@ -284,6 +293,7 @@ fn open(confined: &Confined) -> anyhow::Result<Opened> {
             Opened::Directory(Box::new(open_publisher(confined, settings)?))
         }
         Place::InPlace(place) => Opened::InPlace(place.clone()),
+        Place::Memory => Opened::Memory,
     })
 }
 

@@ -34,6 +34,8 @@ pub enum Group {
     Pgbouncer,
     /// Patroni: its REST API, and the files that it owns.
     Patroni,
+    /// Kubernetes: the API server, and the Secrets that the set is written to.
+    Kubernetes,
     /// The commands and signals that follow a publication.
     Hooks,
     /// The running daemon.
@@ -60,6 +62,7 @@ impl Group {
             Self::Access => "Access",
             Self::Pgbouncer => "PgBouncer",
             Self::Patroni => "Patroni",
+            Self::Kubernetes => "Kubernetes",
             Self::Hooks => "Hooks",
             Self::Daemon => "Daemon",
             Self::Judgement => "Judgement",

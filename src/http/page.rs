@@ -75,13 +75,19 @@ fn state(view: &View) -> (&'static str, &'static str, String) {
             format!("A valid identity is published; pgsvid cannot see what {program} serves")
         }
     } else {
-        let serves = |it: &&ConsumerView| it.login.is_none();
+        let serves = |it: &&ConsumerView| it.serves();
         let mut programs: Vec<&str> =
             view.servers().filter(serves).map(ConsumerView::program).collect();
         programs.dedup();
         match programs[..] {
             [] if view.servers().any(|it| it.login.is_some()) => {
                 "A valid identity is published, and lets the client in".to_owned()
+            }
+            [] if view.servers().any(|it| it.verdict.as_deref() == Some("standby")) => {
+                "Another replica writes the Secrets".to_owned()
+            }
+            [] if view.servers().any(|it| !it.secrets.is_empty()) => {
+                "Each Secret holds a valid identity".to_owned()
             }
             [] => "A valid identity is published".to_owned(),
             [one] => format!("{one} serves the published certificate"),
@@ -117,7 +123,7 @@ fn timeline(view: &View, published: &PublishedView) -> Markup {
         (begin.until(time).as_secs_f64() / scale.as_secs_f64() * WIDTH).clamp(0.0, WIDTH)
     };
     let mut rows = vec![("published".to_owned(), Some(begin), Some(published.not_after))];
-    for consumer in view.servers().filter(|it| it.login.is_none()) {
+    for consumer in view.servers().filter(|it| it.serves()) {
         let served = consumer.served.as_ref();
         let word = if answers(consumer) { "served" } else { "last seen" };
         let name = match view.servers().count() {
@@ -170,6 +176,9 @@ fn facts(view: &View) -> Markup {
     }
     for consumer in view.servers() {
         rows.push((consumer.program(), server(view, consumer)));
+    }
+    for secret in view.consumers.iter().flat_map(|consumer| &consumer.secrets) {
+        rows.push(("Secret", html! { (breakable(&secret.in_words(view.at))) }));
     }
     for (hook, words) in view.hooks() {
         rows.push(("Hook", html! { (hook.name) ": " (words) }));
@@ -229,6 +238,7 @@ fn server(view: &View, consumer: &ConsumerView) -> Markup {
         (view.prefix(consumer))
         (consumer.verdict.as_deref().unwrap_or("not verified yet"))
         @if let Some(login) = &consumer.login { ": " (login.in_words(consumer.verified, view.at)) }
+        @if let Some(words) = consumer.secrets_in_words() { ", " (words) }
         @if let Some(served) = &consumer.served {
             @if answers(consumer) { ", serves " } @else { ", served when last seen: " }
             code { (short(&served.serial)) } ", first seen " (moment(view.at, served.since))

@@ -144,6 +144,11 @@ impl Files {
         self.0.iter()
     }
 
+    /// Their contents.
+    pub(super) fn contents(&self) -> impl Iterator<Item = &Content> {
+        self.0.iter().map(|file| &file.content)
+    }
+
     /// The names of certificate, private key and bundle.
     #[must_use]
     pub fn set_names(&self) -> [String; 3] {

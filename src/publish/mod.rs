@@ -10,6 +10,7 @@ mod directory_path;
 mod encode;
 mod error;
 mod examine;
+mod fields;
 mod files;
 mod generation;
 mod kept;
@@ -45,6 +46,7 @@ pub use directory_path::Trust;
 use encode::{authorities, encode};
 pub use error::{Error, FREE_SPACE};
 pub use examine::{Examination, Unusable, examine, peek};
+pub use fields::Fields;
 pub use files::{Content, FileSpec, Files, Render};
 use generation::Generation;
 use kept::{Kept, Unreadable};
@@ -381,7 +383,7 @@ impl Publisher {
         };
         let settings = &self.settings;
         // Publishing fails then, and says why.
-        let Ok(passwords) = Passwords::read(&settings.files) else {
+        let Ok(passwords) = Passwords::read(settings.files.contents()) else {
             return false;
         };
         let (authorities, origin) = authorities(material, extra_authorities);
@@ -483,7 +485,7 @@ impl Publisher {
         material: &Material,
         extra_authorities: &[Certificate],
     ) -> Result<Generation, Error> {
-        let passwords = Passwords::read(&self.settings.files)?;
+        let passwords = Passwords::read(self.settings.files.contents())?;
         let name = generation::fresh_name();
         let (authorities, origin) = authorities(material, extra_authorities);
         let set = SetId::of(&self.settings, material, &authorities, origin, &passwords);

@@ -1,10 +1,10 @@
 //! The passwords of key stores and trust stores, read for each publication.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use super::error::Error;
-use super::files::Files;
+use super::files::Content;
 use crate::files;
 use crate::material::pkcs12::{LONGEST_PASSWORD, Password};
 
@@ -13,10 +13,11 @@ use crate::material::pkcs12::{LONGEST_PASSWORD, Password};
 pub(super) struct Passwords(BTreeMap<PathBuf, Password>);
 
 impl Passwords {
-    /// Reads the password files of these files. Fails with the first that cannot be used.
-    pub(super) fn read(files: &Files) -> Result<Self, Error> {
+    /// Reads the password files of these contents, each once. Fails with the first that cannot be used.
+    pub(super) fn read<'a>(contents: impl Iterator<Item = &'a Content>) -> Result<Self, Error> {
+        let files: BTreeSet<&Path> = contents.filter_map(Content::password_file).collect();
         let read = |path: &Path| Ok((path.to_owned(), password(path)?));
-        files.password_files().into_iter().map(read).collect::<Result<_, _>>().map(Self)
+        files.into_iter().map(read).collect::<Result<_, _>>().map(Self)
     }
 
     /// The password in this file, which was read.

@@ -18,6 +18,8 @@ pub enum Place {
     Directory(Settings),
     /// The source's own files.
     InPlace(InPlace),
+    /// Nowhere: the set stays in memory, and goes from there to Kubernetes Secrets.
+    Memory,
 }
 
 impl Place {
@@ -26,7 +28,7 @@ impl Place {
     pub fn directory(&self) -> Option<&Settings> {
         match self {
             Self::Directory(settings) => Some(settings),
-            Self::InPlace(_) => None,
+            Self::InPlace(_) | Self::Memory => None,
         }
     }
 
@@ -41,12 +43,13 @@ impl Place {
         self.directory().map(|it| it.files.password_files()).unwrap_or_default()
     }
 
-    /// Certificate, private key and bundle as this process finds them.
+    /// Certificate, private key and bundle as this process finds them; empty paths if there are no files.
     #[must_use]
     pub fn paths(&self) -> [PathBuf; 3] {
         match self {
             Self::Directory(it) => it.files.set_names().map(|name| it.directory.join(name)),
             Self::InPlace(it) => it.paths.clone(),
+            Self::Memory => Default::default(),
         }
     }
 
@@ -58,15 +61,17 @@ impl Place {
                 it.files.set_names().map(|name| it.readers_directory().join(name))
             }
             Self::InPlace(it) => it.paths.clone(),
+            Self::Memory => Default::default(),
         }
     }
 
-    /// The directory of the certificate.
+    /// The directory of the certificate; empty if there are no files.
     #[must_use]
     pub fn base(&self) -> &Path {
         match self {
             Self::Directory(settings) => &settings.directory,
             Self::InPlace(it) => it.base(),
+            Self::Memory => Path::new(""),
         }
     }
 
@@ -76,6 +81,7 @@ impl Place {
         match self {
             Self::Directory(settings) => settings.readers_directory(),
             Self::InPlace(it) => it.base(),
+            Self::Memory => Path::new(""),
         }
     }
 }
@@ -133,6 +139,8 @@ pub enum Opened {
     Directory(Box<Publisher>),
     /// The source's own files.
     InPlace(InPlace),
+    /// Memory.
+    Memory,
 }
 
 impl Opened {
@@ -141,7 +149,7 @@ impl Opened {
     pub fn names_on_disk(&self) -> Option<Names> {
         match self {
             Self::Directory(publisher) => publisher.names_on_disk(),
-            Self::InPlace(_) => None,
+            Self::InPlace(_) | Self::Memory => None,
         }
     }
 
@@ -151,7 +159,7 @@ impl Opened {
         match self {
             Self::Directory(publisher) => publisher.is_exposed(),
             // The source watches these files. `check` reports who else can replace them.
-            Self::InPlace(_) => false,
+            Self::InPlace(_) | Self::Memory => false,
         }
     }
 
@@ -160,7 +168,7 @@ impl Opened {
     pub fn watched_paths(&self) -> Vec<PathBuf> {
         match self {
             Self::Directory(publisher) => publisher.watched_paths(),
-            Self::InPlace(_) => Vec::new(),
+            Self::InPlace(_) | Self::Memory => Vec::new(),
         }
     }
 }

@@ -1,5 +1,5 @@
 //! The target of the loop: a directory with a publisher on a thread of its own, because writing and syncing files blocks; or
-//! the source's own files, to which pgsvid writes nothing.
+//! the source's own files, to which pgsvid writes nothing; or memory.
 
 use std::path::PathBuf;
 use std::sync::mpsc::channel;
@@ -27,7 +27,11 @@ enum Kind {
     Directory(Box<dyn Fn(Work) + Send + Sync>),
     /// The set that consumers were last given.
     InPlace(Mutex<Option<Arc<Material>>>),
+    /// The same, with the authorities in addition to its own.
+    Memory(Mutex<Option<Set>>),
 }
+
+type Set = (Arc<Material>, Vec<Certificate>);
 
 /// Why there is no result.
 #[derive(Debug, thiserror::Error)]
@@ -95,6 +99,9 @@ impl Target {
         match opened {
             Opened::Directory(publisher) => Self::publishing(*publisher),
             Opened::InPlace(place) => Ok(Self::in_place(&place)),
+            Opened::Memory => {
+                Ok(Self { kind: Kind::Memory(Mutex::default()), directory: PathBuf::new() })
+            }
         }
     }
 
@@ -121,7 +128,7 @@ impl Target {
         Self { kind: Kind::Directory(work), directory }
     }
 
-    /// The published directory, or that of the source's certificate.
+    /// The published directory, or that of the source's certificate; empty if there are no files.
     #[must_use]
     pub fn directory(&self) -> &std::path::Path {
         &self.directory
@@ -137,6 +144,11 @@ impl Target {
             Kind::Directory(thread) => thread,
             Kind::InPlace(given) => {
                 *given.lock().unwrap_or_else(PoisonError::into_inner) = Some(material);
+                return Ok(Outcome::in_place());
+            }
+            Kind::Memory(given) => {
+                let set = (material, authorities);
+                *given.lock().unwrap_or_else(PoisonError::into_inner) = Some(set);
                 return Ok(Outcome::in_place());
             }
         };
@@ -161,6 +173,12 @@ impl Target {
         if let Kind::InPlace(given) = &self.kind {
             let given = given.lock().unwrap_or_else(PoisonError::into_inner);
             return Ok(given.as_ref().is_some_and(|given| given.publishes_as(&material)));
+        }
+        if let Kind::Memory(given) = &self.kind {
+            let given = given.lock().unwrap_or_else(PoisonError::into_inner);
+            return Ok(given.as_ref().is_some_and(|(given, with)| {
+                given.publishes_as(&material) && *with == authorities
+            }));
         }
         self.with(move |publisher| publisher.holds(&material, &authorities), false).await
     }
@@ -243,7 +261,7 @@ impl Target {
         self.with(move |publisher| publisher.sweep(now), ()).await
     }
 
-    /// The result of the work with the publisher; `in_place` if the source's own files are the target.
+    /// The result of the work with the publisher; `in_place` if there is no directory of pgsvid's own.
     async fn with<T: Send + 'static>(
         &self,
         work: impl FnOnce(&mut Publisher) -> T + Send + 'static,

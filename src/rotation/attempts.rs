@@ -4,7 +4,7 @@
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::barrier::{Barrier, PATIENCE};
-use crate::consumers::{Attempt, Consumer, Publication};
+use crate::consumers::{Attempt, Consumer, HandedOver, Proofs, Publication};
 use crate::status;
 
 /// All consumers.
@@ -24,6 +24,8 @@ pub(super) struct Attempts {
     postgres_proven: watch::Sender<Option<u64>>,
     /// The set that each PostgreSQL and PgBouncer is proven to serve.
     servers_proven: watch::Sender<Option<u64>>,
+    /// The set that each Kubernetes Secret was last seen to hold.
+    handed_over: watch::Sender<Option<HandedOver>>,
 }
 
 /// The slot of one consumer.
@@ -68,8 +70,14 @@ impl Attempts {
     pub(super) fn new(mut consumers: Vec<Consumer>) -> Self {
         let (postgres_proven, servers_proven) =
             (watch::Sender::new(None), watch::Sender::new(None));
+        let handed_over = watch::Sender::new(None);
+        let proofs = Proofs {
+            postgres: postgres_proven.subscribe(),
+            servers: servers_proven.subscribe(),
+            secrets: handed_over.subscribe(),
+        };
         for consumer in &mut consumers {
-            consumer.follow(postgres_proven.subscribe(), servers_proven.subscribe());
+            consumer.follow(&proofs);
         }
         let slot = |consumer: Consumer| Slot {
             name: consumer.name().to_owned(),
@@ -88,6 +96,7 @@ impl Attempts {
             barrier: Barrier::default(),
             postgres_proven,
             servers_proven,
+            handed_over,
         }
     }
 
@@ -96,14 +105,15 @@ impl Attempts {
         self.slots.is_empty()
     }
 
-    /// Whether no consumer serves the published set: there are none, or only clients.
+    /// Whether no consumer serves the published set: there are none, or only clients and Secrets.
     pub(super) fn has_no_servers(&self) -> bool {
         self.servers().next().is_none()
     }
 
     /// All consumers that serve the published set.
     fn servers(&self) -> impl Iterator<Item = &Slot> {
-        self.slots.iter().filter(|slot| slot.kind != status::Kind::Client)
+        use status::Kind::{Client, Secrets};
+        self.slots.iter().filter(|slot| !matches!(slot.kind, Client | Secrets))
     }
 
     /// Whether an attempt runs.
@@ -162,6 +172,24 @@ impl Attempts {
             }
         }
         self.servers().all(|slot| slot.proven)
+    }
+
+    /// Records that each Kubernetes Secret holds the set with this number.
+    pub(super) fn note_handed_over(&self, generation: u64, at: SystemTime) {
+        self.handed_over.send_if_modified(|known| {
+            let is_news = known.is_none_or(|known| known.generation != generation);
+            if is_news {
+                *known = Some(HandedOver { generation, at });
+            }
+            is_news
+        });
+    }
+
+    /// Lets the consumers give up what other processes wait for.
+    pub(super) async fn leave(&mut self) {
+        for consumer in self.idle() {
+            consumer.leave().await;
+        }
     }
 
     /// When the next attempt is due.

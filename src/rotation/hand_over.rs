@@ -38,9 +38,15 @@ impl Rotation {
             && let Some(took) = took
         {
             let Publication { generation, material, .. } = publication;
-            report::published(material, *generation, took);
+            // In memory nobody finds it: its writing to Secrets is the publication.
+            let is_found = !self.target.directory().as_os_str().is_empty();
+            if is_found {
+                report::published(material, *generation, took);
+            }
             self.status.send_modify(|status| {
-                record::published(status, material, *generation, took);
+                if is_found {
+                    record::published(status, material, *generation, took);
+                }
                 status.displaced = None;
             });
             self.disturbance.settle();
@@ -117,6 +123,9 @@ impl Rotation {
         if self.attempts.note_proof(*at, loaded, publication.generation) {
             self.hooks.proven(publication.generation);
         }
+        if attempt.verdict == Verdict::HandedOver && consumer.is_settled() {
+            self.attempts.note_handed_over(publication.generation, timing::now());
+        }
         let disturbed = self.disturbance.is_pending();
         self.status.send_modify(|status| {
             record::handed_over(status, attempt, consumer, publication, (*took, whole), concluded);
@@ -156,6 +165,7 @@ impl Rotation {
                     answer = self.hooks.answer() => self.hook_ended(&answer),
                 }
             }
+            self.attempts.leave().await;
             Ok(())
         };
         timeout(GRACE, rest).await.unwrap_or(Ok(()))

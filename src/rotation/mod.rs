@@ -38,7 +38,9 @@ use pace::Pace;
 pub use report::{disowned as tell_disowned, trust as tell_trust};
 use turns::{Turn, Turns};
 
-use crate::consumers::{ClientLogin, Consumer, Pooler, Publication, RestApi, Server};
+use crate::consumers::{
+    ClientLogin, Consumer, Pooler, Publication, RestApi, SecretsSettings, Server,
+};
 use crate::hooks::{Answer, Hook, Line};
 use crate::material::{Expectations, Material, Names};
 use crate::publish::{self, Opened, Target};
@@ -66,6 +68,8 @@ pub struct Settings {
     pub patroni: Option<RestApi>,
     /// The logins that prove that a client is let in with the set, if any.
     pub clients: Vec<ClientLogin>,
+    /// The Kubernetes Secrets that it is written to, if any.
+    pub secrets: Option<SecretsSettings>,
     /// The commands and signals that follow a publication.
     pub hooks: Vec<Hook>,
 }
@@ -171,8 +175,9 @@ impl Rotation {
     ) -> Result<(Self, watch::Receiver<Status>), Error> {
         let pulse = Pulse::default();
         let exposed = opened.is_exposed();
-        let Settings { servers, poolers, patroni, clients, .. } = settings;
-        let several = servers.len() + poolers.len() + patroni.iter().len() + clients.len() > 1;
+        let Settings { servers, poolers, patroni, clients, secrets, .. } = settings;
+        let others = patroni.iter().len() + clients.len() + secrets.iter().len();
+        let several = servers.len() + poolers.len() + others > 1;
         let label = |name: &str| several.then(|| name.to_owned());
         let mut numbers = 0..;
         let mut pulses = || pulse.beside(numbers.next().unwrap_or_default());
@@ -192,6 +197,10 @@ impl Rotation {
         for client in clients.iter().cloned() {
             let label = label(&client.name);
             consumers.push(Consumer::client(client, label, pulses()));
+        }
+        if let Some(secrets) = secrets.clone() {
+            let label = label(&secrets.name);
+            consumers.push(Consumer::secrets(secrets, label, pulses()));
         }
         let files = watching.directories(opened.watched_paths());
         let authorities = ExtraAuthorities::read(settings.extra_authorities.clone(), watching)?;

@@ -146,6 +146,7 @@ pub(super) fn handed_over(
     known.retry = if settled { None } else { due(consumer.next()) };
     known.problem.clone_from(&sentence);
     known.findings = problem.map(|problem| problem.findings.clone()).unwrap_or_default();
+    known.secrets = consumer.states().to_vec();
     asked(status, consumer);
     if concluded.routine {
         return;

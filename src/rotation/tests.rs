@@ -75,6 +75,7 @@ impl Running {
             poolers: Vec::new(),
             patroni: None,
             clients: Vec::new(),
+            secrets: None,
             hooks,
         };
         let parts = Parts {

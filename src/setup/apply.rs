@@ -197,7 +197,7 @@ fn now(place: &ServerFiles, path: &Path, edit: bool) -> FileNow {
 fn servable(settings: &Settings, server: &Administration) -> Result<(), Error> {
     published(settings).map_err(|why| match &settings.place {
         Place::Directory(it) => Error::NotPublished { directory: it.directory.clone(), why },
-        Place::InPlace(_) => Error::NoSet { why },
+        Place::InPlace(_) | Place::Memory => Error::NoSet { why },
     })?;
     let paths = &settings.server.paths;
     let unseen = [&paths.certificate, &paths.private_key, &paths.bundle]

@@ -284,6 +284,7 @@ pub(super) fn published(settings: &Settings) -> Result<Material, String> {
     let directory = match &settings.place {
         Place::Directory(directory) => directory,
         Place::InPlace(place) => return place.read(&settings.expectations, now),
+        Place::Memory => return Err("files.directory is not set".to_owned()),
     };
     let found = publish::examine(directory, &settings.expectations, now)
         .map_err(|error| error.to_string())?;

@@ -18,6 +18,8 @@ pub enum Kind {
     Patroni,
     /// A client, which serves nothing, but logs in with the published set.
     Client,
+    /// The writer of Kubernetes Secrets.
+    Secrets,
 }
 
 impl Kind {
@@ -29,6 +31,7 @@ impl Kind {
             Self::Pgbouncer => "pgbouncer",
             Self::Patroni => "patroni",
             Self::Client => "client",
+            Self::Secrets => "secrets",
         }
     }
 
@@ -40,6 +43,7 @@ impl Kind {
             Self::Pgbouncer => "PgBouncer",
             Self::Patroni => "Patroni",
             Self::Client => "Client",
+            Self::Secrets => "Kubernetes",
         }
     }
 }
@@ -79,6 +83,23 @@ pub struct Consumer {
     pub replication: Option<Replication>,
     /// What the role lacks to see, or to end, the sessions of others.
     pub session_rights: Option<Finding>,
+    /// The Secrets, if this is their writer.
+    pub secrets: Vec<Secret>,
+}
+
+/// A Kubernetes Secret that pgsvid writes.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Secret {
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+    /// Whether it was last seen to hold the published set.
+    pub holds: bool,
+    /// When pgsvid has last written it; `None` if this process has not.
+    pub written: Option<SystemTime>,
+    /// How often this process has restored it after somebody had changed or deleted it.
+    pub restored: u64,
 }
 
 impl Consumer {
@@ -102,7 +123,7 @@ impl Consumer {
         if !matches!(verdict, Verdict::Unreachable | Verdict::Unavailable) {
             self.answered = Some(verdict);
         }
-        if matches!(verdict, Verdict::Current | Verdict::Admitted) {
+        if matches!(verdict, Verdict::Current | Verdict::Admitted | Verdict::HandedOver) {
             self.verified = Some(now);
         }
     }

@@ -144,8 +144,11 @@ impl Page<'_> {
         let verdicts = status.consumers.iter().flat_map(|it| {
             let labels = |of: Verdict| [(CONSUMER, it.name.as_str()), ("verdict", of.name())];
             let verdict = it.verdict_at(now);
-            let is_client = it.kind == Kind::Client;
-            let all = if is_client { Verdict::OF_CLIENTS } else { Verdict::OF_SERVERS };
+            let all = match it.kind {
+                Kind::Client => Verdict::OF_CLIENTS,
+                Kind::Secrets => Verdict::OF_SECRETS,
+                _ => Verdict::OF_SERVERS,
+            };
             all.iter().map(move |of| (labels(*of), u64::from(verdict == Some(*of))))
         });
         self.family(
@@ -161,7 +164,7 @@ impl Page<'_> {
             status
                 .consumers
                 .iter()
-                .filter(|it| it.kind != Kind::Client)
+                .filter(|it| !matches!(it.kind, Kind::Client | Kind::Secrets))
                 .map(|it| ([(CONSUMER, it.name.as_str())], u64::from(it.reload_pending))),
         )?;
         self.flag(

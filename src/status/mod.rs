@@ -14,13 +14,14 @@ mod pulse;
 mod readiness;
 mod replication;
 mod replication_view;
+mod secret_view;
 mod time;
 mod token;
 mod view;
 
 use std::time::{Duration, SystemTime};
 
-pub use consumer::{Consumer, Kind, Login, Outlived, Served, Sessions};
+pub use consumer::{Consumer, Kind, Login, Outlived, Secret, Served, Sessions};
 pub use finding_view::FindingView;
 pub use history::{Attempt, History, Outcome, Step};
 pub use hook::Hook;
@@ -33,6 +34,7 @@ pub use pulse::Pulse;
 pub use readiness::Readiness;
 pub use replication::{Connected, Receives, Replication, Shows};
 pub use replication_view::{ConnectionView, ReceiverView, ReplicationView, SubscriptionView};
+pub use secret_view::SecretView;
 pub use time::Time;
 pub use token::{TokenFile, TokenView};
 pub use view::{

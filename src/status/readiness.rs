@@ -33,7 +33,9 @@ pub(super) fn of(status: &Status, now: SystemTime) -> Readiness {
         judge(consumer, now, &mut alone);
         // The database serves its clients, whatever its REST API shows; and a client's login says nothing about its machine.
         let is_aside = consumer.login.as_ref().is_some_and(|login| !login.readiness);
-        if consumer.kind == Kind::Patroni || is_aside {
+        // Nor do Secrets, unless they are all that there is.
+        let is_beside = consumer.kind == Kind::Secrets && !status.directory.is_empty();
+        if consumer.kind == Kind::Patroni || is_aside || is_beside {
             let missing = std::mem::take(&mut alone.missing);
             alone.degraded.splice(0..0, missing);
         }
@@ -82,15 +84,20 @@ fn judge(consumer: &Consumer, now: SystemTime, readiness: &mut Readiness) {
             because(&format!("{program} has not answered yet"))
         } else if consumer.kind == Kind::Client {
             because("no login as the client has ended yet")
+        } else if consumer.kind == Kind::Secrets {
+            because("no Secret has been written yet")
         } else {
             because(&format!("{program} has not been verified yet"))
         });
         return;
     };
     let accepted = match verdict {
-        Verdict::Current | Verdict::OldAuthorities | Verdict::Unverifiable | Verdict::Admitted => {
-            true
-        }
+        Verdict::Current
+        | Verdict::OldAuthorities
+        | Verdict::Unverifiable
+        | Verdict::Admitted
+        | Verdict::HandedOver
+        | Verdict::Standby => true,
         Verdict::PasswordAsked
         | Verdict::Refused
         | Verdict::ServerUntrusted

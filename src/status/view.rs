@@ -8,6 +8,7 @@ use super::finding_view::FindingView;
 use super::hook_view::HookView;
 use super::outlived_view::OutlivedView;
 use super::replication_view::ReplicationView;
+use super::secret_view::SecretView;
 use super::time::Time;
 use super::token::TokenView;
 use super::{Certificates, Consumer, Hook, Kind, Login, Outcome, Sessions, Status};
@@ -16,6 +17,7 @@ use crate::timing;
 
 /// The kind of a target.
 const DIRECTORY: &str = "directory";
+const MEMORY: &str = "memory";
 /// The kind of a consumer that is a hook.
 const HOOK: &str = "hook";
 
@@ -67,9 +69,9 @@ pub struct View {
 /// A place where sets are published.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct TargetView {
-    /// `directory`.
+    /// `directory`, or `memory` if the set only goes to Kubernetes Secrets.
     pub kind: String,
-    /// The path of the directory.
+    /// The path of the directory; empty for `memory`.
     pub name: String,
     /// The set on disk; `None` if none is published yet.
     pub published: Option<PublishedView>,
@@ -88,7 +90,7 @@ pub struct TargetView {
 /// A reader of the published set.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct ConsumerView {
-    /// `postgres`, `pgbouncer`, `patroni`, `client` or `hook`.
+    /// `postgres`, `pgbouncer`, `patroni`, `client`, `secrets` or `hook`.
     pub kind: String,
     /// Its name, which no other consumer has.
     pub name: String,
@@ -117,6 +119,9 @@ pub struct ConsumerView {
     /// The part that only a client has; `None` for other consumers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub login: Option<LoginView>,
+    /// The Kubernetes Secrets, if this is their writer.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub secrets: Vec<SecretView>,
     /// The part that only a hook has; `None` for other consumers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hook: Option<HookView>,
@@ -126,7 +131,7 @@ impl ConsumerView {
     /// The program's name, for people.
     #[must_use]
     pub fn program(&self) -> &'static str {
-        let kinds = [Kind::Pgbouncer, Kind::Patroni, Kind::Client];
+        let kinds = [Kind::Pgbouncer, Kind::Patroni, Kind::Client, Kind::Secrets];
         let kind = kinds.into_iter().find(|kind| self.kind == kind.name());
         kind.unwrap_or_default().program()
     }
@@ -146,6 +151,7 @@ impl ConsumerView {
             replication: None,
             session_rights: None,
             login: None,
+            secrets: Vec::new(),
             hook: Some(HookView::of(hook)),
         }
     }
@@ -171,6 +177,7 @@ impl ConsumerView {
             replication: consumer.replication.as_ref().map(ReplicationView::of),
             session_rights: consumer.session_rights.as_ref().map(FindingView::of),
             login: consumer.login.as_ref().map(LoginView::of),
+            secrets: consumer.secrets.iter().map(SecretView::of).collect(),
             hook: None,
         }
     }
@@ -420,7 +427,7 @@ impl View {
             missing: readiness.missing,
             degraded: readiness.degraded,
             targets: vec![TargetView {
-                kind: DIRECTORY.to_owned(),
+                kind: if status.directory.is_empty() { MEMORY } else { DIRECTORY }.to_owned(),
                 name: status.directory.clone(),
                 published: status.published.as_ref().map(|set| PublishedView {
                     generation: set.generation,

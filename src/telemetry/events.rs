@@ -149,6 +149,9 @@ pub const EVENTS: &[(&str, &str)] = &[
         "leaf-refused-as-client",
         "PostgreSQL refuses the published certificate from a client, so only the names of its authorities are proven",
     ),
+    ("lease-acquired", "this replica has the Lease, and writes the Secrets"),
+    ("lease-lost", "this replica no longer has the Lease, and writes no Secrets"),
+    ("lease-released", "this replica has given the Lease up, so that another one need not wait"),
     ("less-proven", "less is proven of PostgreSQL's authorities than before"),
     (
         "links-changed",
@@ -212,6 +215,17 @@ pub const EVENTS: &[(&str, &str)] = &[
     ("sandbox-off", "sandbox.enabled is false"),
     ("sandbox-open", "the sandbox has to permit more than pgsvid's own files"),
     ("sandbox-path-missing", "a configured path does not exist, so the sandbox keeps it closed"),
+    (
+        "secret-contested",
+        "somebody changes the fields of a Secret again and again; they are restored with pauses",
+    ),
+    ("secret-created", "a Secret did not exist, and was created"),
+    (
+        "secret-restored",
+        "somebody has changed or deleted a Secret that held the set; it is restored",
+    ),
+    ("secrets-handed-over", "each Secret holds the set"),
+    ("secrets-standby", "another replica writes the Secrets"),
     (
         "session-ended",
         "a session that had outlived the certificate of its client was ended (postgres.end_sessions)",

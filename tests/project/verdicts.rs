@@ -21,6 +21,8 @@ fn the_page_of_verdicts_has_events_levels_and_findings_of_the_code() {
     for verdict in Verdict::ALL {
         let event = match verdict {
             Verdict::Admitted => "client-admitted".to_owned(),
+            Verdict::HandedOver => "secrets-handed-over".to_owned(),
+            Verdict::Standby => "secrets-standby".to_owned(),
             _ if verdict.is_final() => "rotated".to_owned(),
             _ => event(&trouble, verdict),
         };

@@ -41,13 +41,14 @@ const PHRASES: [(&str, &str); 3] = [
 ];
 
 /// Directories that are searched, besides the files at the top.
-const ROOMS: [&str; 12] = [
+const ROOMS: [&str; 13] = [
     "src",
     "crates",
     "tests",
     "docs",
     "examples",
     "k8s",
+    "charts",
     "packaging",
     "scripts",
     "bench",

@@ -373,6 +373,8 @@ codes! {
     VerdictForeign, "verdict-foreign", "the served certificate is not pgsvid's";
     VerdictStillOld, "verdict-still-old", "PostgreSQL still serves the previous files: it refused the new ones, or did not reload";
     VerdictOldAuthorities, "verdict-old-authorities", "PostgreSQL serves the new certificate, but trusts other authorities";
+    VerdictHandedOver, "verdict-handed-over", "each Secret holds the published set";
+    VerdictStandby, "verdict-standby", "another replica writes the Secrets";
     VerdictAdmitted, "verdict-admitted", "the server lets the client in with the published certificate";
     VerdictRefused, "verdict-refused", "the server refuses the client: its certificate, its role or its database";
     VerdictPasswordAsked, "verdict-password-asked", "the server asks the client for a password or another proof: the certificate alone does not let it in";
@@ -453,6 +455,27 @@ codes! {
     PatroniLoopWait, "patroni-loop-wait", "whether pgsvid waits long enough for Patroni's next loop";
     PatroniOwnsFile, "patroni-owns-file", "which of PostgreSQL's files Patroni overwrites";
     PatroniUnwatched, "patroni-unwatched", "Patroni manages PostgreSQL, and no `[patroni]` is configured";
+    // Kubernetes.
+    KubernetesServer, "kubernetes-server", "the API server answers, and as whom it knows pgsvid";
+    KubernetesUnreachable, "kubernetes-unreachable", "the API server cannot be reached, or does not answer in time";
+    KubernetesNameUnresolved, "kubernetes-name-unresolved", "the API server's name could not be looked up";
+    KubernetesUntrusted, "kubernetes-untrusted", "the certificate authorities of `kubernetes.ca_file` do not vouch for the API server, or it has another name";
+    KubernetesFileUnreadable, "kubernetes-file-unreadable", "the token or the certificate authorities for the API server cannot be read";
+    KubernetesUnauthorized, "kubernetes-unauthorized", "the API server does not accept the token";
+    KubernetesFailing, "kubernetes-failing", "the API server answers with an error of its own, or is overloaded";
+    KubernetesAnswerUnusable, "kubernetes-answer-unusable", "the answer is none of the Kubernetes API, or longer than pgsvid reads";
+    SecretAccess, "secret-access", "whether pgsvid may read, apply and watch a Secret";
+    SecretState, "secret-state", "whether a Secret has the fields that pgsvid writes";
+    SecretForbidden, "secret-forbidden", "RBAC does not let pgsvid read, apply, watch or create a Secret";
+    SecretMissing, "secret-missing", "a Secret that has to exist does not";
+    SecretNamespaceMissing, "secret-namespace-missing", "the namespace of a Secret does not exist";
+    SecretOwnedByAnother, "secret-owned-by-another", "another manager applies fields of a Secret that pgsvid writes";
+    SecretImmutable, "secret-immutable", "a Secret is immutable, so its fields can never be changed";
+    SecretTooLarge, "secret-too-large", "a Secret would have more than 1 MiB";
+    SecretRefused, "secret-refused", "the API server refuses a Secret for another reason, such as an admission policy or a quota";
+    SecretContested, "secret-contested", "somebody changes the fields of a Secret again and again";
+    SecretFieldUnavailable, "secret-field-unavailable", "a field of a Secret cannot be made, because its password file cannot be used";
+    LeaseUnusable, "lease-unusable", "the Lease by which replicas take turns cannot be read or written";
     // Who is let in.
     AccessRules, "access-rules", "`pg_hba.conf` and `pg_ident.conf`: TLS clients need a certificate";
     AccessFilesUnread, "access-files-unread", "`pg_hba.conf` and `pg_ident.conf` cannot be read";

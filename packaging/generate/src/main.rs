@@ -1,7 +1,10 @@
 //! Writes what a package ships beside the program: man pages and shell completions, from the definition of the command
-//! line, so that neither can say something else than `--help`; and the schema of the configuration, from what reads it.
+//! line, so that neither can say something else than `--help`; and the schemas of the configuration and of the Helm chart's values,
+//! from what reads the configuration.
 //!
 //! A program of its own, since pgsvid itself should not carry what is needed once, when it is packaged.
+
+mod values;
 
 use std::fs::{self, File};
 use std::io::Write as _;
@@ -68,11 +71,17 @@ fn write_completions(mut command: Command, directory: &Path) -> anyhow::Result<(
     Ok(())
 }
 
-/// For editors: what may stand in the configuration file.
+/// For editors: what may stand in the configuration file, and in the values of the Helm chart.
 fn write_schema(directory: &Path) -> anyhow::Result<()> {
-    let path = directory.join("pgsvid.schema.json");
-    let text = format!("{:#}\n", pgsvid::config::schema());
-    File::create(&path)
-        .and_then(|mut file| file.write_all(text.as_bytes()))
-        .with_context(|| format!("cannot write {}", path.display()))
+    for (name, schema) in [
+        ("pgsvid.schema.json", pgsvid::config::schema()),
+        ("values.schema.json", values::schema()?),
+    ] {
+        let path = directory.join(name);
+        let text = format!("{schema:#}\n");
+        File::create(&path)
+            .and_then(|mut file| file.write_all(text.as_bytes()))
+            .with_context(|| format!("cannot write {}", path.display()))?;
+    }
+    Ok(())
 }

@@ -35,6 +35,9 @@ pub(super) fn text(view: &View, colours: bool) -> String {
         lines.add("next try", None, &format!("in {}", roughly(view.at.until(retry))));
     }
     identity(view, &mut lines);
+    for secret in view.consumers.iter().flat_map(|consumer| &consumer.secrets) {
+        lines.add("secret", None, &secret.in_words(view.at));
+    }
     for (hook, words) in view.hooks() {
         lines.add("hook", None, &format!("{}: {words}", hook.name));
     }
@@ -140,6 +143,9 @@ fn served(view: &View, published: &PublishedView, consumer: &ConsumerView, who: 
     let mut text = String::new();
     if let Some(login) = &consumer.login {
         return format!(": {}", login.in_words(consumer.verified, view.at));
+    }
+    if let Some(words) = consumer.secrets_in_words() {
+        return format!(", {words}");
     }
     match &consumer.served {
         // An earlier observation is not the present state.

@@ -243,7 +243,7 @@ impl<F: Clone + PartialEq> Delivery<F> {
             // The check is the proof, even if the reload failed, unless a check of an earlier set would have shown the same.
             Verdict::Current => was_asked || self.owed != Owed::ReloadAsProof,
             Verdict::Unverifiable => was_asked,
-            Verdict::Admitted => true,
+            Verdict::Admitted | Verdict::HandedOver | Verdict::Standby => true,
             _ => false,
         }
     }

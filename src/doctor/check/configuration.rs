@@ -5,6 +5,7 @@ use std::path::Path;
 use crate::config::Config;
 use crate::doctor::finding::{Code, Finding, Group, Section};
 use crate::material::Material;
+use crate::publish::Place;
 use crate::source::{Endpoint, ExtraAuthorities, OBSTACLE_FIX, Settings, obstacle_cause};
 use crate::sql::LONGEST_SOCKET;
 use crate::survey;
@@ -29,11 +30,14 @@ pub(super) fn offline(config: &Config) -> Section {
     ));
     section.add(Finding::ok(
         Code::Configuration,
-        match config.place.directory() {
-            Some(publish) => format!("files in {}", publish.directory.display()),
-            None => {
+        match &config.place {
+            Place::Directory(publish) => format!("files in {}", publish.directory.display()),
+            Place::InPlace(_) => {
                 "no files.directory: PostgreSQL and other programs read these files where they are"
                     .to_owned()
+            }
+            Place::Memory => {
+                "no files.directory: the set is in memory, and goes to the Secrets".to_owned()
             }
         },
     ));
@@ -98,13 +102,26 @@ pub(super) fn offline(config: &Config) -> Section {
         let (audience, file) = (token.audience.join(", "), token.file.path.display());
         section.add(Finding::ok(Code::Configuration, format!("a token for {audience} in {file}")));
     }
-    if config.rotation.servers.is_empty() && config.rotation.poolers.is_empty() {
+    section.extend(secrets(config));
+    let is_memory = matches!(config.place, Place::Memory);
+    if config.rotation.servers.is_empty() && config.rotation.poolers.is_empty() && !is_memory {
         section.add(Finding::ok(
             Code::Configuration,
             "no PostgreSQL is configured: the files are published for clients",
         ));
     }
     section
+}
+
+/// The Kubernetes Secrets, and their fields.
+fn secrets(config: &Config) -> Vec<Finding> {
+    let targets = config.rotation.secrets.iter().flat_map(|secrets| &secrets.targets);
+    let told = targets.map(|target| {
+        let fields: Vec<_> = target.fields.keys().map(String::as_str).collect();
+        let text = format!("Secret {}: {}", target.shown(), fields.join(", "));
+        Finding::ok(Code::Configuration, text)
+    });
+    told.collect()
 }
 
 fn role_map(config: &Config) -> Vec<Finding> {
@@ -211,6 +228,9 @@ pub(super) fn machine(config: &Config, material: Option<&Material>) -> Vec<Findi
 
 fn on_mounts(config: &Config, mounts: &[survey::Mount]) -> Vec<Finding> {
     let mut findings = Vec::new();
+    if matches!(config.place, Place::Memory) {
+        return findings;
+    }
     let directory = config.place.base();
     let resolved = std::fs::canonicalize(directory).unwrap_or_else(|_| directory.to_owned());
     // A mount on a link is a mount on the link's target, so all mounts within the directory count.

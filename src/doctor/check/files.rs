@@ -40,6 +40,7 @@ pub(super) fn newest(config: &Config) -> Option<Material> {
     match &config.place {
         Place::Directory(_) => examine(config)?.ok()?.set?.ok(),
         Place::InPlace(place) => place.read(config.source.expectations(), timing::now()).ok(),
+        Place::Memory => None,
     }
 }
 
@@ -48,6 +49,7 @@ pub(super) fn written_at(config: &Config) -> Option<SystemTime> {
     match &config.place {
         Place::Directory(_) => examine(config)?.ok()?.written_at,
         Place::InPlace(place) => place.written_at(),
+        Place::Memory => None,
     }
 }
 

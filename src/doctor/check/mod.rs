@@ -35,6 +35,7 @@ mod readers;
 mod remedy;
 mod replication;
 mod roles;
+mod secrets;
 mod store_passwords;
 mod superusers;
 mod tls;
@@ -140,6 +141,9 @@ pub async fn check(config: &Config, environment: &Environment, scope: &Scope) ->
     }
     if let Some(role) = &scope.as_client {
         sections.extend(client::as_libpq(config, role, environment, on_disk).await);
+    }
+    if let Some(written) = &config.rotation.secrets {
+        sections.push(secrets::section(written, offered).await);
     }
     sections.extend(hooks::section(config));
     if let Some(role) = &scope.as_client

@@ -7,7 +7,7 @@ use crate::kubernetes::PGSVID;
 use crate::kubernetes::manifests::{Manifests, example, root};
 
 #[track_caller]
-fn assert_valid(toml: &str) -> String {
+pub(crate) fn assert_valid(toml: &str) -> String {
     let mut file = tempfile::NamedTempFile::new().unwrap();
     file.write_all(toml.as_bytes()).unwrap();
     let mut command = Command::new(PGSVID);

@@ -37,10 +37,15 @@ impl Manifests {
     /// Renders the directory, and validates the result.
     #[track_caller]
     pub(crate) fn build(directory: &Path) -> Self {
-        let rendered = kustomize(directory);
-        let output = validate(&rendered);
+        Self::validated(&directory.display().to_string(), &kustomize(directory))
+    }
+
+    /// Validates manifests, and parses them.
+    #[track_caller]
+    pub(crate) fn validated(origin: &str, yaml: &[u8]) -> Self {
+        let output = validate(yaml);
         let errors = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "{}: {errors}", directory.display());
+        assert!(output.status.success(), "{origin}: {errors}");
         Self(serde_json::from_slice(&output.stdout).unwrap())
     }
 
@@ -127,7 +132,7 @@ pub(crate) fn strings(list: &Value) -> Vec<String> {
     texts.map(|text| text.as_str().expect("a text").to_owned()).collect()
 }
 
-fn tool(name: &str) -> PathBuf {
+pub(crate) fn tool(name: &str) -> PathBuf {
     let path = root().join("target/tools/kubernetes").join(name);
     assert!(path.exists(), "{} is missing: scripts/test installs it", path.display());
     path

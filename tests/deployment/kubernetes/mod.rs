@@ -1,13 +1,13 @@
 //! The manifests of k8s/: rendered by kustomize, validated against the schemas of Kubernetes, examined, and run as the pods
 //! that they describe.
 
-mod configuration;
-mod container;
-mod manifests;
-mod pod;
-mod pods;
+pub(crate) mod configuration;
+pub(crate) mod container;
+pub(crate) mod manifests;
+pub(crate) mod pod;
+pub(crate) mod pods;
 mod pooled;
-mod schemas;
+pub(crate) mod schemas;
 mod security;
 
-const PGSVID: &str = env!("CARGO_BIN_EXE_pgsvid");
+pub(crate) const PGSVID: &str = env!("CARGO_BIN_EXE_pgsvid");

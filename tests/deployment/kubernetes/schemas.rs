@@ -53,7 +53,8 @@ fn every_component_can_be_added_to_each_kind_of_workload() {
     }
 }
 
-fn added(component: &str, kind: &str, container: &str) -> Manifests {
+/// A small workload, with a component.
+pub(crate) fn added(component: &str, kind: &str, container: &str) -> Manifests {
     let directory = tempfile::tempdir_in(root().join("target")).unwrap();
     let write = |name: &str, text: &str| {
         let mut file = std::fs::File::create(directory.path().join(name)).unwrap();

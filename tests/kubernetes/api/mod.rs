@@ -1,4 +1,7 @@
 //! What the API server alone decides.
 
+mod chart;
 pub(crate) mod injection;
+mod publisher;
 mod refusals;
+mod secrets;

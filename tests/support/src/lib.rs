@@ -36,6 +36,7 @@
 )]
 
 mod account;
+mod api_server;
 mod cluster;
 mod connect_loop;
 mod dice;
@@ -60,6 +61,7 @@ mod template;
 mod wall_clock;
 
 pub use account::Account;
+pub use api_server::{ApiServer, Fault};
 pub use cluster::{Cluster, ClusterBuilder, Mode, Served, subject};
 pub use connect_loop::{ConnectLoop, Counts};
 pub use dice::Dice;

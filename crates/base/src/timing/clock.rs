@@ -28,6 +28,12 @@ pub fn utc(time: SystemTime) -> String {
     humantime::format_rfc3339_seconds(time.clamp(epoch, last)).to_string()
 }
 
+/// The same to the microsecond, as Kubernetes writes the times of a Lease (`metav1.MicroTime`).
+#[must_use]
+pub fn utc_to_the_microsecond(time: SystemTime) -> String {
+    humantime::format_rfc3339_micros(time.max(SystemTime::UNIX_EPOCH)).to_string()
+}
+
 /// A duration for people: its two largest units, `1h 4m`.
 #[must_use]
 pub fn roughly(duration: std::time::Duration) -> String {

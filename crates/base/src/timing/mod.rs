@@ -5,5 +5,5 @@ mod clock;
 mod leap;
 
 pub use backoff::{Backoff, jittered};
-pub use clock::{milliseconds, now, roughly, shortly, spent, utc};
+pub use clock::{milliseconds, now, roughly, shortly, spent, utc, utc_to_the_microsecond};
 pub use leap::{Clocks, Leap};

@@ -120,6 +120,13 @@ pub fn of_client(verdict: Verdict, address: &str) -> Finding {
             Code::VerdictAdmitted,
             format!("the server at {address} lets the client in with the published certificate"),
         ),
+        Verdict::HandedOver => {
+            Finding::ok(Code::VerdictHandedOver, "each Secret holds the published set")
+        }
+        Verdict::Standby => Finding::ok(
+            Code::VerdictStandby,
+            "another replica writes the Secrets; this one takes over if it ends",
+        ),
         Verdict::PasswordAsked => failure(
             Code::VerdictPasswordAsked,
             format!("the server at {address} asks the client for more than its certificate"),

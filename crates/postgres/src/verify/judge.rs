@@ -63,7 +63,8 @@ impl Expected {
     }
 }
 
-/// The result of a verification: the first that applies, from the top. The last five are only those of a login as a client.
+/// The result of a verification: the first that applies, from the top. The last seven are only those of a login as a client, and of
+/// Kubernetes Secrets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Verdict {
     /// Verification is off, or there is no TCP listener, or the server and the probe have no TLS parameters in common.
@@ -86,14 +87,20 @@ pub enum Verdict {
     Current,
     /// A login as a client: the server asks for a password or another proof, in addition to the certificate or instead of it.
     PasswordAsked,
-    /// A login as a client: the server refuses the certificate, the role or the database.
+    /// A login as a client: the server refuses the certificate, the role or the database. Kubernetes Secrets: one could not be
+    /// written, and somebody must fix something.
     Refused,
     /// A login as a client: its own checks do not trust the server.
     ServerUntrusted,
-    /// A login as a client: the server takes no new session at the moment. Nothing is known about the client.
+    /// A login as a client: the server takes no new session at the moment. Nothing is known about the client. Kubernetes Secrets:
+    /// one does not exist yet.
     Unavailable,
     /// A login as a client: it has succeeded.
     Admitted,
+    /// Kubernetes Secrets: each holds the published set.
+    HandedOver,
+    /// Kubernetes Secrets: another replica writes them.
+    Standby,
 }
 
 impl Expected {
@@ -107,8 +114,8 @@ impl Expected {
 }
 
 impl Verdict {
-    /// All of them: those on servers, in the order in which they are checked, then those that only a login as a client can have.
-    pub const ALL: [Self; 13] = [
+    /// All of them: those on servers, in the order in which they are checked, then those that only a login as a client or Kubernetes Secrets can have.
+    pub const ALL: [Self; 15] = [
         Self::Unverifiable,
         Self::Unreachable,
         Self::Plaintext,
@@ -122,6 +129,18 @@ impl Verdict {
         Self::ServerUntrusted,
         Self::Unavailable,
         Self::Admitted,
+        Self::HandedOver,
+        Self::Standby,
+    ];
+
+    /// Those that Kubernetes Secrets can have.
+    pub const OF_SECRETS: &[Self] = &[
+        Self::Unreachable,
+        Self::Expired,
+        Self::Refused,
+        Self::Unavailable,
+        Self::HandedOver,
+        Self::Standby,
     ];
 
     /// Those that a login as a client can have.
@@ -157,13 +176,18 @@ impl Verdict {
             Self::ServerUntrusted => "server-untrusted",
             Self::Unavailable => "unavailable",
             Self::Admitted => "admitted",
+            Self::HandedOver => "handed-over",
+            Self::Standby => "standby",
         }
     }
 
     /// Whether nothing is left to do.
     #[must_use]
     pub fn is_final(self) -> bool {
-        matches!(self, Self::Current | Self::Unverifiable | Self::Admitted)
+        matches!(
+            self,
+            Self::Current | Self::Unverifiable | Self::Admitted | Self::HandedOver | Self::Standby
+        )
     }
 }
 

@@ -1,0 +1,153 @@
+//! What a Secret needs, judged by what it has. Pure.
+//!
+//! Server-side apply would take every field by force. Before that, this decides whether somebody else declares the same field: of
+//! two managers that apply a field each would undo the other's work. A field that somebody has only set (an update, such as by
+//! `kubectl edit` or `kubectl create`) is taken, because the configuration says that pgsvid writes it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::{Value, json};
+use zeroize::Zeroizing;
+
+use super::settings::Target;
+use crate::kubernetes::{ManagedFields, Secret};
+
+/// The fields that a Secret should have, in base64.
+pub(super) type Wanted = BTreeMap<String, Zeroizing<String>>;
+
+/// What to do with a Secret.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Step {
+    /// It is as it should be.
+    Nothing,
+    /// It does not exist, and may be created.
+    Create,
+    /// It does not exist, and has to.
+    Missing,
+    /// These fields differ; none does if only the record of who has set them differs. Somebody else may have set some of them.
+    Apply { fields: Vec<String>, by: Vec<String> },
+    /// Another manager applies these fields.
+    Owned { fields: Vec<String>, by: Vec<String> },
+    /// Its fields can never be changed.
+    Immutable,
+}
+
+/// Judges a Secret. `manager` is the name under which pgsvid applies.
+pub(super) fn judge(
+    target: &Target,
+    wanted: &Wanted,
+    live: Option<&Secret>,
+    manager: &str,
+) -> Step {
+    let Some(live) = live else {
+        return if target.create { Step::Create } else { Step::Missing };
+    };
+    let is_ours = |it: &&ManagedFields| it.manager == manager && it.is_applied();
+    let entries = &live.metadata.managed_fields;
+    let differing = differing(target, wanted, live);
+    if differing.is_empty() {
+        let ours = entries.iter().find(is_ours);
+        return if ours.is_some_and(|ours| is_exact(target, ours)) {
+            Step::Nothing
+        } else {
+            Step::Apply { fields: Vec::new(), by: Vec::new() }
+        };
+    }
+    if live.immutable == Some(true) && differing.iter().any(|path| path[0] == "data") {
+        return Step::Immutable;
+    }
+    let others = || entries.iter().filter(|it| !is_ours(it));
+    let has = |it: &ManagedFields, path: &[&str]| it.has(path);
+    let mut applied = BTreeSet::new();
+    let mut declared = BTreeSet::new();
+    for other in others().filter(|it| it.is_applied()) {
+        for path in differing.iter().filter(|path| has(other, path)) {
+            applied.insert(other.manager.clone());
+            declared.insert(path.join("."));
+        }
+    }
+    if !declared.is_empty() {
+        return Step::Owned {
+            fields: declared.into_iter().collect(),
+            by: applied.into_iter().collect(),
+        };
+    }
+    let set = others().filter(|it| differing.iter().any(|path| has(it, path)));
+    let by: BTreeSet<String> = set.map(|it| it.manager.clone()).collect();
+    Step::Apply {
+        fields: differing.iter().map(|path| path.join(".")).collect(),
+        by: by.into_iter().collect(),
+    }
+}
+
+/// The paths of the fields that are not as they should be.
+fn differing<'a>(target: &'a Target, wanted: &'a Wanted, live: &Secret) -> Vec<Vec<&'a str>> {
+    let metadata = &live.metadata;
+    let mut paths: Vec<Vec<&str>> = Vec::new();
+    for (key, value) in wanted {
+        if live.data.get(key) != Some(value) {
+            paths.push(vec!["data", key]);
+        }
+    }
+    for (name, wanted, found) in [
+        ("labels", &target.labels, &metadata.labels),
+        ("annotations", &target.annotations, &metadata.annotations),
+    ] {
+        let other = wanted.iter().filter(|(key, value)| found.get(*key) != Some(value));
+        paths.extend(other.map(|(key, _)| vec!["metadata", name, key]));
+    }
+    if target.owner.as_ref().is_some_and(|owner| !metadata.owner_references.contains(owner)) {
+        paths.push(vec!["metadata", "ownerReferences"]);
+    }
+    paths
+}
+
+/// Whether pgsvid is recorded as the manager of these fields, and of no others: one that was configured before has to go.
+fn is_exact(target: &Target, ours: &ManagedFields) -> bool {
+    let recorded = |path: &[&str]| ours.below(path).map(str::to_owned).collect::<BTreeSet<_>>();
+    let wanted = |keys: &mut dyn Iterator<Item = &String>| keys.cloned().collect::<BTreeSet<_>>();
+    recorded(&["data"]) == wanted(&mut target.fields.keys())
+        && recorded(&["metadata", "labels"]) == wanted(&mut target.labels.keys())
+        && recorded(&["metadata", "annotations"]) == wanted(&mut target.annotations.keys())
+        && ours.has(&["metadata", "ownerReferences"]) == target.owner.is_some()
+}
+
+/// The object to apply. An existing Secret is named by its uid and its version: if it was changed or replaced since, nothing is
+/// written.
+pub(super) fn object(
+    target: &Target,
+    wanted: &Wanted,
+    live: Option<&Secret>,
+    manager: &str,
+) -> Value {
+    let mut metadata = json!({ "name": target.name, "namespace": target.namespace });
+    if !target.labels.is_empty() {
+        metadata["labels"] = json!(target.labels);
+    }
+    if !target.annotations.is_empty() {
+        metadata["annotations"] = json!(target.annotations);
+    }
+    if let Some(owner) = &target.owner {
+        metadata["ownerReferences"] = json!([owner]);
+    }
+    let data: BTreeMap<&String, &str> =
+        wanted.iter().map(|(key, value)| (key, value.as_str())).collect();
+    let mut object =
+        json!({ "apiVersion": "v1", "kind": "Secret", "metadata": metadata, "data": data });
+    match live {
+        None => object["type"] = json!(target.kind),
+        Some(live) => {
+            object["metadata"]["uid"] = json!(live.metadata.uid);
+            object["metadata"]["resourceVersion"] = json!(live.metadata.resource_version);
+            let ours = |it: &&ManagedFields| it.manager == manager && it.is_applied();
+            // Leaving it out would remove it, and it can never be changed.
+            if live.metadata.managed_fields.iter().find(ours).is_some_and(|it| it.has(&["type"])) {
+                object["type"] = json!(live.kind);
+            }
+        }
+    }
+    object
+}
+
+#[cfg(test)]
+mod tests;

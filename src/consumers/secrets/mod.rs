@@ -1,0 +1,250 @@
+//! Kubernetes Secrets: the published set is written to fields of them, by server-side apply.
+//!
+//! An attempt reads each Secret, judges what differs, and writes that. The answer of the API server is the read-back. A watch for
+//! each Secret causes another attempt when somebody changes or deletes one. With a Lease, only its holder writes.
+
+mod contest;
+mod election;
+mod examine;
+mod explain;
+mod follow;
+mod judge;
+mod order;
+mod report;
+mod settings;
+mod turn;
+mod write;
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep_until};
+
+pub(crate) use examine::examine;
+pub use settings::{Field, Lease, Secrets as Settings, Target};
+
+use super::attempt::Attempt;
+use super::delivery::Obstacle;
+use super::trouble::Trouble;
+use super::{Delivery, Publication};
+use crate::finding::{Finding, Severity};
+use crate::kubernetes::Client;
+use crate::material::Fingerprint;
+use crate::publish::Fields;
+use crate::status::{self, Pulse};
+use crate::timing;
+use crate::verify::{Answer, Expected, Facts, Verdict};
+use contest::Contest;
+use follow::Following;
+use turn::{Standing, Turn};
+use write::Stop;
+
+/// How long the next set waits for an attempt: two Secrets that belong together get the same set.
+pub(super) const PATIENCE: Duration = Duration::from_secs(3);
+/// How long the first attempt waits for what the Lease says.
+const FIRST: Duration = Duration::from_secs(5);
+/// The next look comes up to this part of the interval earlier, so that replicas do not look at once.
+const JITTER: f64 = 0.2;
+
+pub(super) struct Secrets {
+    settings: Settings,
+    /// Its name in the log, if there are several consumers.
+    label: Option<String>,
+    client: Arc<Client>,
+    following: Following,
+    turn: Option<Turn>,
+    /// The encoder of each Secret's fields.
+    fields: Vec<Fields>,
+    states: Vec<status::Secret>,
+    contests: Vec<Contest>,
+    said_contested: Vec<bool>,
+    concerns: Vec<Finding>,
+    /// The authorities of the set that was last handed over.
+    before: HashSet<Fingerprint>,
+    /// The generation that each Secret was last proven to hold.
+    handed_over: Option<u64>,
+    /// Whether the set of this attempt was handed over before: then a Secret that differs was changed by somebody else.
+    is_repeated: bool,
+    pulse: Pulse,
+}
+
+impl Secrets {
+    pub(super) fn new(settings: Settings, label: Option<String>, pulse: Pulse) -> Self {
+        let client = Arc::new(Client::new(settings.kubernetes.clone()));
+        let count = settings.targets.len();
+        let state = |target: &Target| status::Secret {
+            namespace: target.namespace.clone(),
+            name: target.name.clone(),
+            ..status::Secret::default()
+        };
+        Self {
+            following: Following::new(count),
+            turn: None,
+            fields: (0..count).map(|_| Fields::default()).collect(),
+            states: settings.targets.iter().map(state).collect(),
+            contests: (0..count).map(|_| Contest::default()).collect(),
+            said_contested: vec![false; count],
+            concerns: Vec::new(),
+            before: HashSet::new(),
+            handed_over: None,
+            is_repeated: false,
+            settings,
+            label,
+            client,
+            pulse,
+        }
+    }
+
+    /// Each Secret, as it was last seen.
+    pub(super) fn states(&self) -> &[status::Secret] {
+        &self.states
+    }
+
+    /// The Secrets that somebody changes again and again.
+    pub(super) fn concerns(&self) -> &[Finding] {
+        &self.concerns
+    }
+
+    /// When the Secrets are read again if nothing happens: a random time before the interval has passed.
+    pub(super) fn next(&self) -> Instant {
+        Instant::now() + self.settings.every.mul_f64(1.0 - fastrand::f64() * JITTER)
+    }
+
+    /// Ends when a Secret was changed by somebody else, or when it is another replica's turn. Safe to cancel.
+    pub(super) async fn changed(&mut self) {
+        let now = Instant::now();
+        let turn = async {
+            match &mut self.turn {
+                Some(turn) => turn.changed().await,
+                None => std::future::pending().await,
+            }
+        };
+        let (following, contests) = (&mut self.following, &self.contests);
+        let secrets = async {
+            let news = following.changed().await;
+            let earliest = news.iter().map(|at| contests[*at].not_before(now)).min();
+            sleep_until(earliest.unwrap_or(now)).await;
+        };
+        tokio::select! {
+            () = turn => {}
+            () = secrets => {}
+        }
+    }
+
+    /// Gives up what other replicas wait for, before this process ends.
+    pub(super) async fn leave(&self) {
+        if let Some(turn) = &self.turn {
+            turn.release().await;
+        }
+    }
+
+    /// Reads the Secrets, and writes what differs. `is_new` means that the set was just published.
+    pub(super) async fn attempt(
+        &mut self,
+        delivery: &mut Delivery,
+        publication: &Publication,
+        is_new: bool,
+    ) -> Attempt {
+        let Publication { material, extra_authorities, generation } = publication;
+        let expected = Expected::of(material, extra_authorities, Vec::new());
+        delivery.begin(&super::features(&expected), is_new);
+        // There is nothing to reload.
+        delivery.reloaded(Instant::now());
+        let begun = Instant::now();
+        self.following.begin();
+        self.is_repeated = self.handed_over == Some(*generation);
+        let now = Instant::now();
+        let contests = &self.contests;
+        let shown = |found: &Finding| {
+            self.settings.targets.iter().zip(contests).any(|(target, contest)| {
+                found.object.as_deref() == Some(&target.shown()) && contest.is_contested(now)
+            })
+        };
+        self.concerns.retain(shown);
+        let (verdict, holder, findings) = if material.not_after() <= timing::now() {
+            (Verdict::Expired, None, Vec::new())
+        } else {
+            self.hand_over(publication).await
+        };
+        match verdict {
+            Verdict::HandedOver => self.handed_over = Some(*generation),
+            _ => self.handed_over = None,
+        }
+        let address = holder.unwrap_or_else(|| self.settings.kubernetes.server.to_string());
+        Attempt {
+            reload: None,
+            reload_error: None,
+            verify: begun.elapsed(),
+            facts: Facts { address, answer: Answer::Nothing(String::new()) },
+            verdict,
+            leaf: material.leaf().fingerprint(),
+            findings,
+            unspoken: None,
+            unasked: None,
+        }
+    }
+
+    /// The verdict, the replica that writes if that is another one, and what is wrong.
+    async fn hand_over(
+        &mut self,
+        publication: &Publication,
+    ) -> (Verdict, Option<String>, Vec<Finding>) {
+        if let Some(lease) = &self.settings.lease {
+            self.pulse.step("waiting for the Lease", FIRST * 2);
+            let turn = self.turn.get_or_insert_with(|| Turn::begin(&self.client, lease));
+            match turn.standing(FIRST).await {
+                Standing::Writes(_) => {}
+                Standing::Waits(holder) => return self.standby(holder),
+                Standing::Unknown => return self.standby(String::new()),
+                Standing::Fails(error) => {
+                    self.pulse.step("explaining what the Lease needs", write::LIMIT);
+                    let found = explain::lease_failed(&self.client, &self.settings, &error).await;
+                    return (verdict(std::slice::from_ref(&found)), None, vec![found]);
+                }
+            }
+        }
+        match self.write(publication).await {
+            Ok(found) if found.is_empty() => (Verdict::HandedOver, None, found),
+            Ok(found) => (verdict(&found), None, found),
+            Err(Stop::Asking(found)) => (verdict_of_connection(&found), None, vec![found]),
+            Err(Stop::Turn) => self.standby(String::new()),
+        }
+    }
+
+    fn standby(&mut self, holder: String) -> (Verdict, Option<String>, Vec<Finding>) {
+        self.states.iter_mut().for_each(|state| state.holds = false);
+        (Verdict::Standby, Some(holder), Vec::new())
+    }
+
+    /// Logs that each Secret holds the set.
+    pub(super) fn in_force(
+        &self,
+        attempt: &Attempt,
+        publication: &Publication,
+        took: Option<Duration>,
+        routine: bool,
+    ) {
+        let label = self.label.as_deref();
+        report::handed_over(label, attempt, publication, &self.settings.targets, took, routine);
+    }
+
+    /// Why not every Secret holds the set.
+    pub(super) fn not_in_force(attempt: &Attempt, why_not_newer: Finding) -> (Trouble, Obstacle) {
+        explain::trouble(attempt, why_not_newer)
+    }
+}
+
+/// The verdict if something is wrong with Secrets.
+fn verdict(found: &[Finding]) -> Verdict {
+    if found.iter().any(|it| it.severity == Severity::Failure) {
+        Verdict::Refused
+    } else {
+        Verdict::Unavailable
+    }
+}
+
+/// The verdict if the API server cannot be asked.
+fn verdict_of_connection(found: &Finding) -> Verdict {
+    if found.severity == Severity::Failure { Verdict::Refused } else { Verdict::Unreachable }
+}

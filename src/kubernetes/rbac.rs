@@ -1,0 +1,170 @@
+//! The least rights for a configuration, as objects of RBAC. Pure.
+//!
+//! A Secret is read, applied and watched by its name. A request that applies an object names it even when it creates the object, so
+//! `create` is limited to the name, too. A Lease is created by a request that does not name it, so only that right is for the whole
+//! namespace.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::{Value, json};
+
+/// The name of each Role and `RoleBinding`.
+const NAME: &str = "pgsvid";
+const API: &str = "rbac.authorization.k8s.io/v1";
+
+/// The verbs on a Secret that exists.
+pub const ON_SECRETS: [&str; 3] = ["get", "patch", "watch"];
+/// The verbs on a Lease that exists.
+pub const ON_LEASES: [&str; 2] = ["get", "update"];
+
+/// What is to be granted in one namespace.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct Grant {
+    /// The Secrets that are written.
+    secrets: BTreeSet<String>,
+    /// Those of them that may be created.
+    created: BTreeSet<String>,
+    leases: BTreeSet<String>,
+}
+
+/// What is to be granted, by namespace.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Grants(BTreeMap<String, Grant>);
+
+/// The user to whom rights are granted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Subject {
+    /// A `ServiceAccount`.
+    ServiceAccount {
+        /// Its namespace.
+        namespace: String,
+        /// Its name.
+        name: String,
+    },
+    /// Another user.
+    User(String),
+}
+
+impl Subject {
+    /// The user with this name, as the API server knows it.
+    #[must_use]
+    pub fn of(username: &str) -> Self {
+        let account = username.strip_prefix("system:serviceaccount:");
+        match account.and_then(|it| it.split_once(':')) {
+            Some((namespace, name)) => {
+                Self::ServiceAccount { namespace: namespace.to_owned(), name: name.to_owned() }
+            }
+            None => Self::User(username.to_owned()),
+        }
+    }
+
+    fn object(&self) -> Value {
+        match self {
+            Self::ServiceAccount { namespace, name } => {
+                json!({ "kind": "ServiceAccount", "namespace": namespace, "name": name })
+            }
+            Self::User(name) => {
+                json!({ "apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": name })
+            }
+        }
+    }
+}
+
+impl Grants {
+    /// Adds a Secret that is written, and that may be `created`.
+    pub fn secret(&mut self, namespace: &str, name: &str, created: bool) {
+        let grant = self.0.entry(namespace.to_owned()).or_default();
+        grant.secrets.insert(name.to_owned());
+        if created {
+            grant.created.insert(name.to_owned());
+        }
+    }
+
+    /// Adds a Lease that is taken.
+    pub fn lease(&mut self, namespace: &str, name: &str) {
+        self.0.entry(namespace.to_owned()).or_default().leases.insert(name.to_owned());
+    }
+
+    /// Role and `RoleBinding` of each namespace.
+    #[must_use]
+    pub fn objects(&self, subject: &Subject) -> Vec<Value> {
+        self.0.iter().flat_map(|(namespace, grant)| grant.objects(namespace, subject)).collect()
+    }
+
+    /// All that one namespace needs, in one line of YAML (flow style), for `kubectl apply -f -`.
+    #[must_use]
+    pub fn line(&self, namespace: &str, subject: &Subject) -> Option<String> {
+        let items = self.0.get(namespace)?.objects(namespace, subject);
+        Some(json!({ "apiVersion": "v1", "kind": "List", "items": items }).to_string())
+    }
+}
+
+impl Grant {
+    fn objects(&self, namespace: &str, subject: &Subject) -> [Value; 2] {
+        let metadata = json!({ "name": NAME, "namespace": namespace });
+        [
+            json!({ "apiVersion": API, "kind": "Role", "metadata": metadata, "rules": self.rules() }),
+            json!({
+                "apiVersion": API,
+                "kind": "RoleBinding",
+                "metadata": metadata,
+                "roleRef": { "apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": NAME },
+                "subjects": [subject.object()],
+            }),
+        ]
+    }
+
+    fn rules(&self) -> Vec<Value> {
+        let Self { secrets, created, leases } = self;
+        let rule = |group: &str, resource: &str, verbs: &[&str], names: &BTreeSet<String>| json!({ "apiGroups": [group], "resources": [resource], "verbs": verbs, "resourceNames": names });
+        let mut rules = Vec::new();
+        if !secrets.is_empty() {
+            rules.push(rule("", "secrets", &ON_SECRETS, secrets));
+        }
+        if !created.is_empty() {
+            rules.push(rule("", "secrets", &["create"], created));
+        }
+        if !leases.is_empty() {
+            let group = "coordination.k8s.io";
+            rules.push(rule(group, "leases", &ON_LEASES, leases));
+            rules.push(
+                json!({ "apiGroups": [group], "resources": ["leases"], "verbs": ["create"] }),
+            );
+        }
+        rules
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn v09_each_secret_is_granted_by_its_name_and_nothing_is_granted_for_all() {
+        let mut grants = Grants::default();
+        grants.secret("db", "server", false);
+        grants.secret("db", "client", true);
+        grants.secret("apps", "root", false);
+        grants.lease("pgsvid", "pgsvid");
+        let subject = Subject::of("system:serviceaccount:pgsvid:publisher");
+        let objects = grants.objects(&subject);
+        assert_eq!(objects.len(), 6);
+        let rules: Vec<&Value> =
+            objects.iter().filter_map(|it| it["rules"].as_array()).flatten().collect();
+        for rule in &rules {
+            let is_of_leases = rule["resources"] == json!(["leases"]);
+            let creates = rule["verbs"] == json!(["create"]);
+            assert!(rule.get("resourceNames").is_some() || (is_of_leases && creates), "{rule}");
+            assert!(!rule["verbs"].as_array().unwrap().contains(&json!("list")), "{rule}");
+        }
+        assert_eq!(rules[1]["resourceNames"], json!(["client", "server"]), "{rules:?}");
+        assert_eq!(
+            objects[1]["subjects"][0],
+            json!({ "kind": "ServiceAccount", "namespace": "pgsvid", "name": "publisher" })
+        );
+        assert_eq!(Subject::of("jane"), Subject::User("jane".to_owned()));
+        assert!(grants.line("db", &subject).unwrap().contains("\"create\""));
+        assert!(!grants.line("apps", &subject).unwrap().contains("\"create\""));
+        assert_eq!(grants.line("other", &subject), None);
+    }
+}

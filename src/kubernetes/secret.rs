@@ -1,0 +1,55 @@
+//! Secrets: read, and applied.
+
+use std::collections::BTreeMap;
+
+use hyper::Method;
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::client::Ask;
+use super::{Client, Error, Metadata};
+
+/// A Secret, as far as pgsvid reads it.
+#[derive(Clone, Default, Deserialize)]
+#[serde(default)]
+pub struct Secret {
+    /// Its metadata.
+    pub metadata: Metadata,
+    /// Its fields, in base64.
+    pub data: BTreeMap<String, String>,
+    /// Its type.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// Whether its fields can never be changed.
+    pub immutable: Option<bool>,
+}
+
+/// The path of a Secret.
+pub(super) fn path(namespace: &str, name: &str) -> String {
+    format!("/api/v1/namespaces/{namespace}/secrets/{name}")
+}
+
+impl Client {
+    /// Reads a Secret; `None` if it does not exist.
+    pub async fn secret(&self, namespace: &str, name: &str) -> Result<Option<Secret>, Error> {
+        match self.ask(&Ask::get(&path(namespace, name))).await {
+            Ok(secret) => Ok(Some(secret)),
+            Err(error) if error.status() == Some(404) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Applies fields (server-side apply), and takes those that another manager has set. Returns the Secret as it is then. The
+    /// object must have a `uid` and a `resourceVersion` if an existing Secret is meant: then a Secret that was changed since is
+    /// refused (409), and a missing one is not created.
+    pub async fn apply_secret(
+        &self,
+        namespace: &str,
+        name: &str,
+        object: &Value,
+    ) -> Result<Secret, Error> {
+        let manager = &self.settings().field_manager;
+        let path = format!("{}?fieldManager={manager}&force=true", path(namespace, name));
+        self.ask(&Ask::send(Method::PATCH, &path, "application/apply-patch+yaml", object)).await
+    }
+}

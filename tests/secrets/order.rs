@@ -1,0 +1,45 @@
+//! The order in which several Secrets are written.
+
+use serde_json::{Value, json};
+
+use crate::{FIELDS, World, wait};
+
+/// How many authorities a written Secret has.
+fn authorities(secret: &Value) -> usize {
+    use base64::Engine as _;
+    let text = secret["data"]["ca.crt"].as_str().unwrap();
+    let pem = base64::engine::general_purpose::STANDARD.decode(text).unwrap();
+    String::from_utf8(pem).unwrap().matches("BEGIN CERTIFICATE").count()
+}
+
+#[test]
+fn v11_a_bundle_for_others_has_a_new_authority_first_and_loses_an_old_one_last() {
+    let world = World::new();
+    world.configure(&format!(
+        "[[secrets]]\nname = 'server'\ncreate = true\n{FIELDS}[[secrets]]\nname = 'root'\nfields = {{ 'ca.crt' = 'bundle' }}\n"
+    ));
+    world.server.put("own", "root", &json!({}));
+    let pgsvid = world.run();
+    pgsvid.event("secrets-handed-over");
+    // The writes since a moment: name, and number of authorities.
+    let writes = |since: usize| -> Vec<(String, usize)> {
+        let written = world.server.written();
+        let name = |path: &str| path.rsplit('/').next().unwrap().to_owned();
+        written[since..].iter().map(|(path, secret)| (name(path), authorities(secret))).collect()
+    };
+    let begun = world.server.written().len();
+    world.agent.prepare_authority().unwrap();
+    wait("both have two authorities", || writes(begun).len() == 2);
+    let both = |first: &str, second: &str, count| {
+        vec![(first.to_owned(), count), (second.to_owned(), count)]
+    };
+    assert_eq!(writes(begun), both("root", "server", 2));
+
+    world.agent.activate_authority().unwrap();
+    world.agent.rotate().unwrap();
+    wait("the leaf is of the new authority", || writes(begun).len() == 3);
+    let begun = world.server.written().len();
+    world.agent.revoke_authority().unwrap();
+    wait("both have one authority", || writes(begun).iter().any(|(name, _)| name == "root"));
+    assert_eq!(writes(begun)[..2], both("server", "root", 1)[..]);
+}
