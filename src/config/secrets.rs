@@ -137,10 +137,7 @@ fn lease(
         let why = format!("{text:?} is not a number of seconds from 3s to 5m");
         return Err(resolver.in_file(key.name, why));
     }
-    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
-    // Of a process that was killed nothing is left, so the next one on this machine is another replica.
-    let identity = format!("{host}_{:016x}", fastrand::u64(..));
-    Ok(Lease { namespace, name: name.to_owned(), duration, identity })
+    Ok(Lease { namespace, name: name.to_owned(), duration })
 }
 
 fn namespace(

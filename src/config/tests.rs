@@ -377,8 +377,12 @@ fn a_file_with_every_default_says_the_same_as_one_without() {
     tables.entry("files.extra").or_default().push(store.to_owned());
     let bundle = "file = \"/a\"\n";
     tables.entry("jwt_bundle").or_default().push(bundle.to_owned());
+    let secret = "name = \"a\"\nnamespace = \"b\"\nfields = { \"c\" = \"chain\" }\n";
+    tables.entry("secrets").or_default().push(secret.to_owned());
+    let own = "namespace = \"b\"\n";
+    tables.entry("kubernetes").or_default().push(own.to_owned());
     let opened = |table: &str| match table {
-        "hooks" | "files.extra" => format!("[[{table}]]"),
+        "hooks" | "files.extra" | "secrets" => format!("[[{table}]]"),
         _ => format!("[{table}]"),
     };
     let tables: Vec<String> = tables
@@ -387,7 +391,7 @@ fn a_file_with_every_default_says_the_same_as_one_without() {
         .collect();
     let given = tables.concat();
     let left_out = format!(
-        "[postgres]\n[pgbouncer]\n[patroni]\n[client]\n{client}[files.service]\nname = \"db\"\n[[hooks]]\n{hook}[[files.extra]]\n{store}[jwt_bundle]\n{bundle}"
+        "[postgres]\n[pgbouncer]\n[patroni]\n[client]\n{client}[files.service]\nname = \"db\"\n[[hooks]]\n{hook}[[files.extra]]\n{store}[jwt_bundle]\n{bundle}[[secrets]]\n{secret}[kubernetes]\n{own}[lease]\n"
     );
     let settings = |text: &str| format!("{:?}", config(text).unwrap());
     assert!(given.lines().count() > 20, "{given}");

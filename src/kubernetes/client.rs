@@ -79,9 +79,14 @@ impl Client {
         let answer = timeout(LIMIT * 2, answer).await.unwrap_or(Err(Error::Late(LIMIT * 2)));
         if answer.as_ref().is_err_and(Error::is_of_connection) {
             // It may be dead without a sign of it.
-            self.open.lock().await.take();
+            self.close().await;
         }
         answer
+    }
+
+    /// Closes the connection. Its buffers, which have held answers, are freed, and so are all answers that are still awaited.
+    pub async fn close(&self) {
+        self.open.lock().await.take();
     }
 
     /// Sends a request, and returns the beginning of its answer. A request over a connection that has ended in the meantime is

@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::client::conn::http2::{Builder, SendRequest};
-use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
@@ -28,6 +28,10 @@ const LARGEST: u64 = 1024 * 1024;
 const WINDOW: u32 = 64 * 1024;
 /// Most bytes of the headers of an answer.
 const HEADERS: u32 = 16 * 1024;
+
+/// How long the server may send nothing while an answer is awaited, before it is asked for a sign of life, and how long that may take:
+/// a watch would otherwise wait for ever for a server that is gone without a sign.
+const ALIVE: (Duration, Duration) = (Duration::from_secs(60), Duration::from_secs(20));
 
 /// Sends requests over an open connection.
 pub(super) type Sender = SendRequest<Full<Bytes>>;
@@ -76,6 +80,9 @@ async fn open(settings: &Settings) -> Result<Connection, Error> {
         .initial_stream_window_size(WINDOW)
         .initial_connection_window_size(WINDOW)
         .max_header_list_size(HEADERS)
+        .timer(TokioTimer::new())
+        .keep_alive_interval(ALIVE.0)
+        .keep_alive_timeout(ALIVE.1)
         .handshake(TokioIo::new(stream))
         .await
         .map_err(|cause| Error::unreachable(&cause))?;

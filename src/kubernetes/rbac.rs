@@ -31,7 +31,7 @@ struct Grant {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Grants(BTreeMap<String, Grant>);
 
-/// The user to whom rights are granted.
+/// The user who gets rights.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Subject {
     /// A `ServiceAccount`.

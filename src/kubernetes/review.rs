@@ -1,4 +1,4 @@
-//! What pgsvid may do, and as whom it is known: questions that every user of an API server may ask.
+//! What pgsvid may do, and its name there: questions that every user of an API server may ask.
 
 use hyper::Method;
 use serde::Deserialize;
@@ -74,7 +74,7 @@ impl Client {
         Ok(if answer.status.allowed { Access::Granted } else { Access::Denied })
     }
 
-    /// As whom the API server knows pgsvid (`SelfSubjectReview`, Kubernetes 1.28).
+    /// The user that pgsvid is for the API server (`SelfSubjectReview`, Kubernetes 1.28).
     pub async fn myself(&self) -> Result<Subject, Error> {
         let review =
             json!({ "apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview" });

@@ -1,4 +1,4 @@
-//! Where the API server is, and as whom pgsvid asks it.
+//! Where the API server is, and the files that prove its identity and that of pgsvid.
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs as _};

@@ -6,8 +6,10 @@ use std::fs::{self, File};
 use std::os::unix::fs::FileExt as _;
 use std::time::Instant;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use dev_agent::{Entry, KeyType, Misbehaviour, Svid};
-use test_support::{LIMIT, Pgsvid, Setup};
+use test_support::{ApiServer, LIMIT, Pgsvid, Setup, eventually};
 use x509_parser::der_parser::parse_der;
 
 const PGSVID: &str = env!("CARGO_BIN_EXE_pgsvid");
@@ -19,15 +21,24 @@ struct Needle {
 }
 
 /// The secret of a key as PKCS#8 has it, and as arithmetic holds it, in limbs of this machine; and the line of the key's
-/// PEM in which its middle lies.
-fn needles(name: &str, svid: &Svid) -> [Needle; 3] {
+/// PEM in which its middle lies, as it is and as a Kubernetes Secret has it.
+fn needles(name: &str, svid: &Svid) -> [Needle; 4] {
     let secret = secret(&svid.key);
     let at = svid.key.windows(secret.len()).position(|window| window == secret).unwrap();
     let limbs = secret.iter().rev().copied().collect();
     // 48 bytes make a line of 64 characters, after the heading.
     let pem = svid.key_pem().lines().nth(1 + (at + secret.len() / 2) / 48).unwrap().to_owned();
+    let whole = svid.key_pem();
+    // Three bytes make four characters; the first and the last depend on what is beside.
+    let begin = whole.find(&pem).unwrap().div_ceil(3) * 4;
+    let in_secret = STANDARD.encode(&whole).as_bytes()[begin..begin + 64].to_vec();
     let needle = |kind: &str, bytes| Needle { name: format!("{name}, {kind}"), bytes };
-    [needle("secret", secret), needle("limbs", limbs), needle("PEM", pem.into_bytes())]
+    [
+        needle("secret", secret),
+        needle("limbs", limbs),
+        needle("PEM", pem.into_bytes()),
+        needle("PEM in base64", in_secret),
+    ]
 }
 
 /// The scalar of an elliptic curve, or the first prime of an RSA modulus.
@@ -146,6 +157,28 @@ fn when_a_connection_ends_one_copy_of_the_published_key_is_left() {
         pgsvid.current(generation);
         keys.push(setup.agent.svid());
         assert_only_buffers(&pgsvid, &keys);
+    }
+    disconnect(&setup, &pgsvid);
+    assert_one_copy(&pgsvid, &keys);
+}
+
+/// The requests that write a key, and the answers that hold the one before, are gone with their connection.
+#[test]
+fn what_is_written_to_secrets_leaves_nothing_either() {
+    let server = ApiServer::start();
+    let setup = Setup::new(PGSVID);
+    let secret = "[[secrets]]\nname = 'db'\ncreate = true\nfields = { 'tls.crt' = 'chain', 'tls.key' = 'key', all = 'combined' }\n";
+    setup.configure(&format!("{}{secret}", server.table()));
+    let pgsvid = setup.start();
+    let mut keys = vec![setup.agent.svid()];
+    for generation in 2..=5 {
+        setup.agent.rotate().unwrap();
+        pgsvid.current(generation);
+        keys.push(setup.agent.svid());
+        let key = keys.last().unwrap().key_pem().to_string().into_bytes();
+        eventually(LIMIT, "the key is in the Secret", || {
+            server.field("own", "db", "tls.key").as_ref() == Some(&key)
+        });
     }
     disconnect(&setup, &pgsvid);
     assert_one_copy(&pgsvid, &keys);

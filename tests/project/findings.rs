@@ -10,7 +10,7 @@ use crate::architecture::rust_files;
 use crate::generated;
 
 /// Where a code can be met that is named in these files. The first that fits is taken.
-const PLACES: [(&str, &[&str]); 21] = [
+const PLACES: [(&str, &[&str]); 23] = [
     ("crates/postgres/src/diagnose/files.rs", &["check", "log", "status"]),
     ("crates/postgres/src/diagnose/other_settings.rs", &["check", "log", "status"]),
     ("crates/postgres/src/diagnose/settings.rs", &["check", "log", "status"]),
@@ -26,7 +26,9 @@ const PLACES: [(&str, &[&str]); 21] = [
     ("src/doctor/unverifiable.rs", &["inspect", "probe"]),
     ("src/doctor/probe/", &["probe"]),
     ("src/doctor/inspect/", &["inspect"]),
+    ("src/consumers/secrets/", &["check", "log", "status"]),
     ("src/consumers/", &["log", "status"]),
+    ("src/kubernetes/", &["check", "log", "status"]),
     ("src/hooks/", &["check", "log", "status"]),
     ("src/tokens/", &["check", "log", "status"]),
     ("src/rotation/", &["status"]),

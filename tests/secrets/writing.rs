@@ -4,6 +4,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::json;
 
+use test_support::Mark;
+
 use crate::{FIELDS, World, wait};
 
 #[test]
@@ -72,7 +74,7 @@ fn v03_v04_a_secret_that_somebody_changes_or_deletes_is_restored() {
         secret["data"]["tls.crt"] = json!("eA==");
         secret["data"]["more"] = json!("eQ==");
     });
-    let (event, mark) = pgsvid.event_after(Default::default(), "secret-restored");
+    let (event, mark) = pgsvid.event_after(Mark::default(), "secret-restored");
     assert_eq!(event["fields"], "data.tls.crt");
     wait("it is restored", || world.server.field("own", "server", "tls.crt").unwrap() == chain);
     // What is not pgsvid's stays.

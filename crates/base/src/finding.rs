@@ -456,7 +456,7 @@ codes! {
     PatroniOwnsFile, "patroni-owns-file", "which of PostgreSQL's files Patroni overwrites";
     PatroniUnwatched, "patroni-unwatched", "Patroni manages PostgreSQL, and no `[patroni]` is configured";
     // Kubernetes.
-    KubernetesServer, "kubernetes-server", "the API server answers, and as whom it knows pgsvid";
+    KubernetesServer, "kubernetes-server", "the API server answers, and which user pgsvid is there";
     KubernetesUnreachable, "kubernetes-unreachable", "the API server cannot be reached, or does not answer in time";
     KubernetesNameUnresolved, "kubernetes-name-unresolved", "the API server's name could not be looked up";
     KubernetesUntrusted, "kubernetes-untrusted", "the certificate authorities of `kubernetes.ca_file` do not vouch for the API server, or it has another name";

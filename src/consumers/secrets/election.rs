@@ -36,6 +36,11 @@ impl Election {
         Self { identity: identity.to_owned(), duration, observed: None }
     }
 
+    /// What other replicas know this one by.
+    pub(super) fn identity(&self) -> &str {
+        &self.identity
+    }
+
     /// How often the Lease is renewed, or looked at.
     pub(super) fn every(&self) -> Duration {
         self.duration / 5

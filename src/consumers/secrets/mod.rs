@@ -51,7 +51,10 @@ pub(super) struct Secrets {
     settings: Settings,
     /// Its name in the log, if there are several consumers.
     label: Option<String>,
+    /// Reads and writes Secrets. Its connection is closed after each attempt, because its buffers have held the key.
     client: Arc<Client>,
+    /// Watches metadata, and asks about the Lease.
+    observer: Arc<Client>,
     following: Following,
     turn: Option<Turn>,
     /// The encoder of each Secret's fields.
@@ -71,7 +74,8 @@ pub(super) struct Secrets {
 
 impl Secrets {
     pub(super) fn new(settings: Settings, label: Option<String>, pulse: Pulse) -> Self {
-        let client = Arc::new(Client::new(settings.kubernetes.clone()));
+        let [client, observer] =
+            [(); 2].map(|()| Arc::new(Client::new(settings.kubernetes.clone())));
         let count = settings.targets.len();
         let state = |target: &Target| status::Secret {
             namespace: target.namespace.clone(),
@@ -92,6 +96,7 @@ impl Secrets {
             settings,
             label,
             client,
+            observer,
             pulse,
         }
     }
@@ -167,6 +172,7 @@ impl Secrets {
         } else {
             self.hand_over(publication).await
         };
+        self.client.close().await;
         match verdict {
             Verdict::HandedOver => self.handed_over = Some(*generation),
             _ => self.handed_over = None,
@@ -192,7 +198,7 @@ impl Secrets {
     ) -> (Verdict, Option<String>, Vec<Finding>) {
         if let Some(lease) = &self.settings.lease {
             self.pulse.step("waiting for the Lease", FIRST * 2);
-            let turn = self.turn.get_or_insert_with(|| Turn::begin(&self.client, lease));
+            let turn = self.turn.get_or_insert_with(|| Turn::begin(&self.observer, lease));
             match turn.standing(FIRST).await {
                 Standing::Writes(_) => {}
                 Standing::Waits(holder) => return self.standby(holder),

@@ -62,8 +62,6 @@ pub struct Lease {
     pub name: String,
     /// How long a replica that is gone keeps the others waiting.
     pub duration: Duration,
-    /// What other replicas know this one by.
-    pub identity: String,
 }
 
 impl Secrets {

@@ -51,6 +51,8 @@ pub(super) struct Turn {
     task: AbortHandle,
     client: Arc<Client>,
     settings: Settings,
+    /// What other replicas know this one by.
+    identity: String,
 }
 
 impl Drop for Turn {
@@ -63,9 +65,10 @@ impl Turn {
     pub(super) fn begin(client: &Arc<Client>, settings: &Settings) -> Self {
         let (report, standing) = watch::channel(Standing::Unknown);
         let (client, settings) = (Arc::clone(client), settings.clone());
-        let election = Election::new(&settings.identity, settings.duration);
+        let identity = identity();
+        let election = Election::new(&identity, settings.duration);
         let task = tokio::spawn(hold(Arc::clone(&client), settings.clone(), election, report));
-        Self { standing, handled: "unknown", task: task.abort_handle(), client, settings }
+        Self { standing, handled: "unknown", task: task.abort_handle(), client, settings, identity }
     }
 
     /// The present standing, which an attempt handles. Waits a moment for the first.
@@ -96,9 +99,9 @@ impl Turn {
         if !self.now().is_writer(Instant::now()) {
             return;
         }
-        let Settings { namespace, name, identity, .. } = &self.settings;
+        let Settings { namespace, name, .. } = &self.settings;
         let Ok(Some(lease)) = self.client.lease(namespace, name).await else { return };
-        if lease.spec.holder_identity.as_deref() == Some(identity) {
+        if lease.spec.holder_identity.as_deref() == Some(self.identity.as_str()) {
             let free =
                 Election::released(&lease.spec, timing::utc_to_the_microsecond(timing::now()));
             let since = Some(&lease.metadata);
@@ -110,6 +113,13 @@ impl Turn {
             }
         }
     }
+}
+
+/// The machine's name, which is that of the pod, and a random part: of a process that was killed nothing is left, so the next one
+/// is another replica.
+fn identity() -> String {
+    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    format!("{host}_{:016x}", fastrand::u64(..))
 }
 
 async fn hold(
@@ -128,7 +138,7 @@ async fn hold(
             Err(_) if before.is_writer(Instant::now()) => before.clone(),
             Err(error) => Standing::Fails(error),
         };
-        tell(&settings, &before, &standing);
+        tell(&settings, &election, &before, &standing);
         let until = match &standing {
             Standing::Writes(until) => Some(*until),
             _ => None,
@@ -139,7 +149,7 @@ async fn hold(
             sleep_until(until).await;
             // Nothing was renewed in time.
             let over = Standing::Unknown;
-            tell(&settings, &report.borrow(), &over);
+            tell(&settings, &election, &report.borrow(), &over);
             report.send_replace(over);
         }
         sleep_until(next).await;
@@ -188,7 +198,7 @@ async fn step(
 }
 
 /// Logs that this replica begins to write, or has to stop.
-fn tell(settings: &Settings, before: &Standing, now: &Standing) {
+fn tell(settings: &Settings, election: &Election, before: &Standing, now: &Standing) {
     let lease = kubernetes::shown(&settings.namespace, &settings.name);
     let cause = match (before, now) {
         (Standing::Writes(_), Standing::Writes(_)) => return debug!("the Lease is renewed"),
@@ -196,7 +206,7 @@ fn tell(settings: &Settings, before: &Standing, now: &Standing) {
             info!(
                 event = "lease-acquired",
                 lease,
-                identity = ascii(&settings.identity),
+                identity = ascii(election.identity()),
                 "this replica writes the Secrets"
             );
             return;

@@ -229,7 +229,7 @@ impl Secrets {
     fn noted(&mut self, at: usize, secret: Option<&Secret>) {
         let version = secret.map(|it| it.metadata.resource_version.as_str());
         self.following.note(at, version);
-        self.following.watch(at, &self.client, &self.settings.targets[at]);
+        self.following.watch(at, &self.observer, &self.settings.targets[at]);
     }
 
     fn lost(&mut self, at: usize, finding: Finding) -> Finding {

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde_json::Value;
-use test_support::{LIMIT, Pgsvid, Setup, Signal, eventually, free_address};
+use test_support::{ApiServer, LIMIT, Pgsvid, Setup, Signal, eventually, free_address};
 
 use exposed::Exposed;
 use prometheus::{Prometheus, get, tool};
@@ -42,7 +42,7 @@ fn promtool_accepts_the_rules_and_their_tests_pass() {
 
 #[test]
 fn a_prometheus_reads_every_metric_and_raises_an_alert() {
-    let (setup, pgsvid, address) = database();
+    let (setup, pgsvid, address, _server) = database();
     let exposed = Exposed::at(address);
     let prometheus = Prometheus::start(address, &Path::new(FILES).join("pgsvid.rules.yml"));
     let names = exposed.names().iter().map(String::as_str).collect::<Vec<_>>().join("|");
@@ -92,7 +92,7 @@ fn a_prometheus_reads_every_metric_and_raises_an_alert() {
 
 #[test]
 fn the_rules_tests_use_what_is_exposed() {
-    let (_setup, _pgsvid, address) = database();
+    let (_setup, _pgsvid, address, _server) = database();
     let exposed = Exposed::at(address);
     let tests = fs::read_to_string(Path::new(FILES).join("pgsvid.rules.test.yml")).unwrap();
     let mut checked = 0;
@@ -161,8 +161,8 @@ fn a_name_that_is_not_exposed_is_found() {
     }
 }
 
-/// A database that is looked after, with a client, and where to ask about it. Its role may see sessions.
-fn database() -> (Setup, Pgsvid, SocketAddr) {
+/// A database that is looked after, with a client and a Secret, and where to ask about it. Its role may see sessions.
+fn database() -> (Setup, Pgsvid, SocketAddr, ApiServer) {
     let setup = Setup::builder(PGSVID)
         .cluster(|cluster| cluster.hba("hostssl postgres localhost 127.0.0.1/32 cert"))
         .create();
@@ -174,7 +174,10 @@ fn database() -> (Setup, Pgsvid, SocketAddr) {
     );
     let file = setup.files.join("token");
     let token = format!("[[jwt]]\naudience = 'products'\nfile = '{}'\n", file.display());
-    setup.configure(&format!("{hook}{client}{token}[health]\nlisten = '{address}'"));
+    let server = ApiServer::start();
+    let secret = "[[secrets]]\nname = 'db'\ncreate = true\nfields = { 'tls.crt' = 'chain' }\n";
+    let secret = format!("{}{secret}", server.table());
+    setup.configure(&format!("{hook}{client}{token}{secret}[health]\nlisten = '{address}'"));
     let pgsvid = setup.start();
     setup.cluster.sql("postgres", "postgres", "GRANT pg_read_all_stats TO pgsvid");
     setup.cluster.sql("postgres", "postgres", "CREATE ROLE localhost LOGIN");
@@ -184,7 +187,7 @@ fn database() -> (Setup, Pgsvid, SocketAddr) {
     // They are counted once the rotation is proven.
     let counted = || get(address, "/metrics").contains("\npgsvid_sessions{");
     eventually(LIMIT, "the sessions are counted", counted);
-    (setup, pgsvid, address)
+    (setup, pgsvid, address, server)
 }
 
 fn dashboard() -> Value {

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use serde_json::json;
-use test_support::Signal;
+use test_support::{Mark, Signal};
 
 use super::publisher::{FIELDS, Publisher, Running, as_printed, wait};
 use crate::cluster::Component;
@@ -58,7 +58,7 @@ fn v02_v03_v04_v14_a_secret_is_created_and_restored_and_what_others_set_stays() 
         "--patch",
         r#"{"data":{"tls.crt":"eA==","more":"eQ=="}}"#,
     ]);
-    let (event, mark) = pgsvid.event_after(Default::default(), "secret-restored");
+    let (event, mark) = pgsvid.event_after(Mark::default(), "secret-restored");
     assert_eq!((&event["fields"], &event["by"]), (&json!("data.tls.crt"), &json!("kubectl-patch")));
     wait("it is restored", || publisher.field("server", "tls.crt").as_ref() == Some(&chain));
     let secret = publisher.secret("server").unwrap();
