@@ -12,6 +12,7 @@ pub mod hooks;
 pub mod http;
 pub mod parent;
 pub mod publish;
+pub mod resolve;
 pub mod rotation;
 pub mod sandbox;
 pub mod setup;

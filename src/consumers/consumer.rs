@@ -11,7 +11,10 @@ use super::patroni::Patroni;
 use super::pgbouncer::Pgbouncer;
 use super::postgres::Postgres;
 use super::problem::Problem;
-use super::{Attempt, ClientLogin, Delivery, Pooler, Publication, RestApi, Server};
+use super::served::Served;
+use super::{
+    Attempt, ClientLogin, Delivery, HandOver, Pooler, Publication, RestApi, ServedAddress, Server,
+};
 use crate::finding::Finding;
 use crate::sql::SessionCounts;
 use crate::status::{self, Pulse, Replication};
@@ -39,6 +42,7 @@ enum Kind {
     Pgbouncer(Box<Pgbouncer>),
     Patroni(Box<Patroni>),
     Client(Box<Client>),
+    Served(Box<Served>),
     #[cfg(test)]
     Fake(super::fake::Fake),
 }
@@ -105,6 +109,14 @@ impl Consumer {
         Self { name, label, delivery, kind, problem: None, waits_since: None, pulse }
     }
 
+    /// The instances behind a name, which others reload; `label` as for a PostgreSQL.
+    pub(crate) fn served(settings: ServedAddress, label: Option<String>, pulse: Pulse) -> Self {
+        let delivery = Delivery::new(settings.every, false);
+        let name = settings.name.clone();
+        let kind = Kind::Served(Box::new(Served::new(settings, label.clone(), pulse.clone())));
+        Self { name, label, delivery, kind, problem: None, waits_since: None, pulse }
+    }
+
     #[cfg(test)]
     pub(crate) fn fake(name: &str, fake: super::fake::Fake, every: Duration) -> Self {
         let (delivery, pulse) = (Delivery::new(every, false), fake.pulse.clone());
@@ -120,6 +132,7 @@ impl Consumer {
             Kind::Pgbouncer(_) => status::Kind::Pgbouncer,
             Kind::Patroni(_) => status::Kind::Patroni,
             Kind::Client(_) => status::Kind::Client,
+            Kind::Served(_) => status::Kind::Served,
             #[cfg(test)]
             Kind::Fake(_) => status::Kind::Postgres,
         }
@@ -152,6 +165,7 @@ impl Consumer {
             Kind::Pgbouncer(pgbouncer) => pgbouncer.unproven(),
             Kind::Patroni(_) => None,
             Kind::Client(client) => client.unproven(),
+            Kind::Served(served) => served.unproven(),
             #[cfg(test)]
             Kind::Fake(_) => None,
         }
@@ -164,6 +178,7 @@ impl Consumer {
             Kind::Pgbouncer(pgbouncer) => pgbouncer.concerns(),
             Kind::Patroni(patroni) => patroni.concerns(),
             Kind::Client(_) => &[],
+            Kind::Served(served) => served.concerns(),
             #[cfg(test)]
             Kind::Fake(_) => &[],
         }
@@ -173,7 +188,7 @@ impl Consumer {
     pub(crate) fn sessions(&self) -> Option<&(SystemTime, SessionCounts)> {
         match &self.kind {
             Kind::Postgres(postgres) => postgres.sessions(),
-            Kind::Pgbouncer(_) | Kind::Patroni(_) | Kind::Client(_) => None,
+            Kind::Pgbouncer(_) | Kind::Patroni(_) | Kind::Client(_) | Kind::Served(_) => None,
             #[cfg(test)]
             Kind::Fake(_) => None,
         }
@@ -183,7 +198,7 @@ impl Consumer {
     pub(crate) fn replication(&self) -> Option<&Replication> {
         match &self.kind {
             Kind::Postgres(postgres) => postgres.replication(),
-            Kind::Pgbouncer(_) | Kind::Patroni(_) | Kind::Client(_) => None,
+            Kind::Pgbouncer(_) | Kind::Patroni(_) | Kind::Client(_) | Kind::Served(_) => None,
             #[cfg(test)]
             Kind::Fake(_) => None,
         }
@@ -193,7 +208,9 @@ impl Consumer {
     pub(crate) fn outlived(&self) -> (Duration, u64) {
         match &self.kind {
             Kind::Postgres(postgres) => postgres.outlived(),
-            Kind::Pgbouncer(_) | Kind::Patroni(_) | Kind::Client(_) => Default::default(),
+            Kind::Pgbouncer(_) | Kind::Patroni(_) | Kind::Client(_) | Kind::Served(_) => {
+                Default::default()
+            }
             #[cfg(test)]
             Kind::Fake(_) => Default::default(),
         }
@@ -203,7 +220,7 @@ impl Consumer {
     pub(crate) fn session_rights(&self) -> Option<&Finding> {
         match &self.kind {
             Kind::Postgres(postgres) => postgres.session_rights(),
-            Kind::Pgbouncer(_) | Kind::Patroni(_) | Kind::Client(_) => None,
+            Kind::Pgbouncer(_) | Kind::Patroni(_) | Kind::Client(_) | Kind::Served(_) => None,
             #[cfg(test)]
             Kind::Fake(_) => None,
         }
@@ -214,15 +231,18 @@ impl Consumer {
         self.problem.as_ref()
     }
 
-    /// Follows the set that each PostgreSQL is proven to serve, and the set that each PostgreSQL and PgBouncer is.
+    /// Follows the set that each PostgreSQL is proven to serve, the set that each PostgreSQL and PgBouncer is, and the set that
+    /// was handed over to those who reload the instances of a `[[served]]`.
     pub(crate) fn follow(
         &mut self,
         postgres: watch::Receiver<Option<u64>>,
         servers: watch::Receiver<Option<u64>>,
+        handed_over: watch::Receiver<Option<HandOver>>,
     ) {
         match &mut self.kind {
             Kind::Patroni(patroni) => patroni.follow(postgres),
             Kind::Client(client) => client.follow(servers),
+            Kind::Served(served) => served.follow(handed_over),
             _ => {}
         }
     }
@@ -231,8 +251,8 @@ impl Consumer {
     pub(crate) fn patience(&self) -> Option<Duration> {
         match &self.kind {
             Kind::Patroni(patroni) => Some(patroni.patience()),
-            // It reads no files, so it delays no set.
-            Kind::Client(_) => Some(Duration::ZERO),
+            // They read no files, so they delay no set.
+            Kind::Client(_) | Kind::Served(_) => Some(Duration::ZERO),
             _ => None,
         }
     }
@@ -253,12 +273,20 @@ impl Consumer {
         }
     }
 
+    /// What is known of its instances; `None` if it is no name of instances.
+    pub(crate) fn instances(&self) -> Option<status::Instances> {
+        match &self.kind {
+            Kind::Served(served) => Some(served.status()),
+            _ => None,
+        }
+    }
+
     /// Prepares for a set that is being published.
     pub(crate) fn prepare(&mut self) {
         match &mut self.kind {
             Kind::Postgres(postgres) => postgres.prepare(),
             // PgBouncer's console answers within milliseconds, and Patroni comes after PostgreSQL.
-            Kind::Pgbouncer(_) | Kind::Patroni(_) | Kind::Client(_) => {}
+            Kind::Pgbouncer(_) | Kind::Patroni(_) | Kind::Client(_) | Kind::Served(_) => {}
             #[cfg(test)]
             Kind::Fake(_) => {}
         }
@@ -268,7 +296,7 @@ impl Consumer {
     pub(crate) fn give_up(&mut self) {
         match &mut self.kind {
             Kind::Postgres(postgres) => postgres.give_up(),
-            Kind::Pgbouncer(_) | Kind::Patroni(_) | Kind::Client(_) => {}
+            Kind::Pgbouncer(_) | Kind::Patroni(_) | Kind::Client(_) | Kind::Served(_) => {}
             #[cfg(test)]
             Kind::Fake(_) => {}
         }
@@ -303,7 +331,9 @@ impl Consumer {
                 Kind::Postgres(postgres) => postgres.changed().await,
                 Kind::Pgbouncer(pgbouncer) => pgbouncer.changed().await,
                 // It has no files that could be watched.
-                Kind::Patroni(_) | Kind::Client(_) => std::future::pending().await,
+                Kind::Patroni(_) | Kind::Client(_) | Kind::Served(_) => {
+                    std::future::pending().await
+                }
                 #[cfg(test)]
                 Kind::Fake(_) => std::future::pending().await,
             }
@@ -326,6 +356,7 @@ impl Consumer {
                 patroni.attempt(&mut self.delivery, publication, is_new).await
             }
             Kind::Client(client) => client.attempt(&mut self.delivery, publication, is_new).await,
+            Kind::Served(served) => served.attempt(&mut self.delivery, publication, is_new).await,
             #[cfg(test)]
             Kind::Fake(fake) => fake.attempt(&mut self.delivery, publication, is_new).await,
         }
@@ -359,6 +390,7 @@ impl Consumer {
                     self.delivery.look_by(Some(client.next()));
                     client.in_force(attempt, publication, routine);
                 }
+                Kind::Served(served) => served.in_force(publication, routine),
                 #[cfg(test)]
                 Kind::Fake(_) => {}
             }
@@ -370,10 +402,11 @@ impl Consumer {
             Kind::Pgbouncer(pgbouncer) => pgbouncer.not_in_force(attempt, again, why_not_newer),
             Kind::Patroni(patroni) => patroni.not_in_force(attempt, again, why_not_newer),
             Kind::Client(_) => Client::not_in_force(attempt, again, why_not_newer),
+            Kind::Served(served) => served.not_in_force(attempt, &why_not_newer),
             #[cfg(test)]
             Kind::Fake(_) => super::fake::trouble(attempt),
         };
-        let (trouble, obstacle) = if trouble.problem.pending {
+        let (trouble, obstacle) = if trouble.is_reload_pending() {
             let since = *self.waits_since.get_or_insert_with(Instant::now);
             trouble.grow(obstacle, since.elapsed(), publication.life())
         } else {
@@ -391,7 +424,7 @@ impl Consumer {
         match &mut self.kind {
             Kind::Postgres(postgres) => postgres.ask(&mut self.delivery, unasked).await,
             // They leave no session open.
-            Kind::Pgbouncer(_) | Kind::Patroni(_) | Kind::Client(_) => {}
+            Kind::Pgbouncer(_) | Kind::Patroni(_) | Kind::Client(_) | Kind::Served(_) => {}
             #[cfg(test)]
             Kind::Fake(_) => {}
         }
@@ -402,7 +435,7 @@ impl Consumer {
         match &self.kind {
             Kind::Postgres(postgres) => postgres.is_known(),
             Kind::Pgbouncer(pgbouncer) => pgbouncer.is_known(),
-            Kind::Patroni(_) | Kind::Client(_) => true,
+            Kind::Patroni(_) | Kind::Client(_) | Kind::Served(_) => true,
             #[cfg(test)]
             Kind::Fake(_) => true,
         }

@@ -1,5 +1,5 @@
 //! The consumers of the published set: each server is asked to read it again, and checked until it is proven to serve it; a client
-//! logs in with it.
+//! logs in with it; the servers of others are only looked at.
 //!
 //! One room for each kind. A consumer knows nothing about the source of the set, or about other consumers.
 
@@ -13,6 +13,7 @@ mod pgbouncer;
 mod postgres;
 mod problem;
 mod report;
+mod served;
 mod trouble;
 
 use std::collections::BTreeSet;
@@ -26,6 +27,10 @@ pub(crate) use consumer::{Concluded, Consumer};
 pub use patroni::RestApi;
 pub use pgbouncer::Pooler;
 pub use postgres::{Claims, Server, SessionSettings};
+pub use served::ServedAddress;
+pub(crate) use served::look_once;
+
+use tokio::time::Instant;
 
 use crate::material::{Certificate, Fingerprint, Material};
 use crate::verify::{Expected, Target};
@@ -52,6 +57,15 @@ pub fn verified<'a>(
 
 /// The delivery of the published set to one consumer.
 type Delivery = delivery::Delivery<Features>;
+
+/// That a set was handed over to those who reload the instances of a `[[served]]`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct HandOver {
+    /// The number of its publication.
+    pub(crate) generation: u64,
+    /// The moment.
+    pub(crate) at: Instant,
+}
 
 /// A published set, which readers find in the directory.
 #[derive(Clone)]

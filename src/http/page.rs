@@ -71,17 +71,22 @@ fn state(view: &View) -> (&'static str, &'static str, String) {
         let program = it.program();
         if it.login.is_some() {
             "A valid identity is published; pgsvid cannot try a login as the client".to_owned()
+        } else if it.instances.is_some() {
+            "A valid identity is published; pgsvid cannot see what an instance serves".to_owned()
         } else {
             format!("A valid identity is published; pgsvid cannot see what {program} serves")
         }
     } else {
-        let serves = |it: &&ConsumerView| it.login.is_none();
+        let serves = |it: &&ConsumerView| it.login.is_none() && it.instances.is_none();
         let mut programs: Vec<&str> =
             view.servers().filter(serves).map(ConsumerView::program).collect();
         programs.dedup();
         match programs[..] {
             [] if view.servers().any(|it| it.login.is_some()) => {
                 "A valid identity is published, and lets the client in".to_owned()
+            }
+            [] if view.servers().any(|it| it.verdict.as_deref() == Some("current")) => {
+                "A valid identity is published, and every instance serves it".to_owned()
             }
             [] => "A valid identity is published".to_owned(),
             [one] => format!("{one} serves the published certificate"),
@@ -170,6 +175,9 @@ fn facts(view: &View) -> Markup {
     }
     for consumer in view.servers() {
         rows.push((consumer.program(), server(view, consumer)));
+        for instance in consumer.instances.iter().flat_map(|of| &of.instances) {
+            rows.push(("Instance", html! { (breakable(&instance.in_words(view.at))) }));
+        }
     }
     for (hook, words) in view.hooks() {
         rows.push(("Hook", html! { (hook.name) ": " (words) }));
@@ -229,7 +237,8 @@ fn server(view: &View, consumer: &ConsumerView) -> Markup {
         (view.prefix(consumer))
         (consumer.verdict.as_deref().unwrap_or("not verified yet"))
         @if let Some(login) = &consumer.login { ": " (login.in_words(consumer.verified, view.at)) }
-        @if let Some(served) = &consumer.served {
+        @if let Some(of) = &consumer.instances { ": " (of.in_words()) }
+        @if let Some(served) = consumer.served.as_ref().filter(|_| consumer.instances.is_none()) {
             @if answers(consumer) { ", serves " } @else { ", served when last seen: " }
             code { (short(&served.serial)) } ", first seen " (moment(view.at, served.since))
             @if let Some(seen) = served.seen { ", last seen " (moment(view.at, seen)) }

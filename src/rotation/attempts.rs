@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::barrier::{Barrier, PATIENCE};
-use crate::consumers::{Attempt, Consumer, Publication};
+use crate::consumers::{Attempt, Consumer, HandOver, Publication};
 use crate::status;
 
 /// All consumers.
@@ -24,6 +24,8 @@ pub(super) struct Attempts {
     postgres_proven: watch::Sender<Option<u64>>,
     /// The set that each PostgreSQL and PgBouncer is proven to serve.
     servers_proven: watch::Sender<Option<u64>>,
+    /// The set that was handed over to those who reload the instances of a `[[served]]`.
+    handed_over: watch::Sender<Option<HandOver>>,
 }
 
 /// The slot of one consumer.
@@ -68,8 +70,13 @@ impl Attempts {
     pub(super) fn new(mut consumers: Vec<Consumer>) -> Self {
         let (postgres_proven, servers_proven) =
             (watch::Sender::new(None), watch::Sender::new(None));
+        let handed_over = watch::Sender::new(None);
         for consumer in &mut consumers {
-            consumer.follow(postgres_proven.subscribe(), servers_proven.subscribe());
+            consumer.follow(
+                postgres_proven.subscribe(),
+                servers_proven.subscribe(),
+                handed_over.subscribe(),
+            );
         }
         let slot = |consumer: Consumer| Slot {
             name: consumer.name().to_owned(),
@@ -88,6 +95,7 @@ impl Attempts {
             barrier: Barrier::default(),
             postgres_proven,
             servers_proven,
+            handed_over,
         }
     }
 
@@ -96,14 +104,14 @@ impl Attempts {
         self.slots.is_empty()
     }
 
-    /// Whether no consumer serves the published set: there are none, or only clients.
+    /// Whether no consumer reads the published set: there are none, or only clients and servers of others.
     pub(super) fn has_no_servers(&self) -> bool {
         self.servers().next().is_none()
     }
 
-    /// All consumers that serve the published set.
+    /// All consumers that read the published set, and serve it.
     fn servers(&self) -> impl Iterator<Item = &Slot> {
-        self.slots.iter().filter(|slot| slot.kind != status::Kind::Client)
+        self.slots.iter().filter(|slot| slot.kind.reads_the_set())
     }
 
     /// Whether an attempt runs.
@@ -169,10 +177,12 @@ impl Attempts {
         self.slots.iter().filter_map(|slot| slot.consumer.as_ref()?.next()).min()
     }
 
-    /// Records that a new set is published, and that its delivery began at `begun`.
-    pub(super) fn delivery_begins(&mut self, begun: Instant) {
+    /// Records that a new set with this number is published, and that its delivery began at `begun`.
+    pub(super) fn delivery_begins(&mut self, begun: Instant, generation: u64) {
         self.postgres_proven.send_replace(None);
         self.servers_proven.send_replace(None);
+        // Those who reload other servers find it in the directory.
+        self.handed_over.send_replace(Some(HandOver { generation, at: begun }));
         for slot in &mut self.slots {
             slot.begun = Some(begun);
             slot.settled = false;

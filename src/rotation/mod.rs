@@ -38,7 +38,9 @@ use pace::Pace;
 pub use report::{disowned as tell_disowned, trust as tell_trust};
 use turns::{Turn, Turns};
 
-use crate::consumers::{ClientLogin, Consumer, Pooler, Publication, RestApi, Server};
+use crate::consumers::{
+    ClientLogin, Consumer, Pooler, Publication, RestApi, ServedAddress, Server,
+};
 use crate::hooks::{Answer, Hook, Line};
 use crate::material::{Expectations, Material, Names};
 use crate::publish::{self, Opened, Target};
@@ -66,6 +68,8 @@ pub struct Settings {
     pub patroni: Option<RestApi>,
     /// The logins that prove that a client is let in with the set, if any.
     pub clients: Vec<ClientLogin>,
+    /// The servers of others that are looked at, if any.
+    pub served: Vec<ServedAddress>,
     /// The commands and signals that follow a publication.
     pub hooks: Vec<Hook>,
 }
@@ -171,8 +175,9 @@ impl Rotation {
     ) -> Result<(Self, watch::Receiver<Status>), Error> {
         let pulse = Pulse::default();
         let exposed = opened.is_exposed();
-        let Settings { servers, poolers, patroni, clients, .. } = settings;
-        let several = servers.len() + poolers.len() + patroni.iter().len() + clients.len() > 1;
+        let Settings { servers, poolers, patroni, clients, served, .. } = settings;
+        let several =
+            servers.len() + poolers.len() + patroni.iter().len() + clients.len() + served.len() > 1;
         let label = |name: &str| several.then(|| name.to_owned());
         let mut numbers = 0..;
         let mut pulses = || pulse.beside(numbers.next().unwrap_or_default());
@@ -193,6 +198,10 @@ impl Rotation {
             let label = label(&client.name);
             consumers.push(Consumer::client(client, label, pulses()));
         }
+        for address in served.iter().cloned() {
+            let label = label(&address.name);
+            consumers.push(Consumer::served(address, label, pulses()));
+        }
         let files = watching.directories(opened.watched_paths());
         let authorities = ExtraAuthorities::read(settings.extra_authorities.clone(), watching)?;
         let target = Target::start(opened)?;
@@ -212,6 +221,7 @@ impl Rotation {
                 .iter()
                 .map(|it| status::Consumer {
                     login: it.login().map(record::login),
+                    instances: it.instances(),
                     ..status::Consumer::named(it.kind(), it.name())
                 })
                 .collect(),
@@ -434,7 +444,7 @@ impl Rotation {
                     return Ok(self.target().sweep(timing::now()).await?);
                 }
                 self.unswept = true;
-                self.attempts.delivery_begins(begun);
+                self.attempts.delivery_begins(begun, self.generation);
                 self.hand_over(&self.attempts.all(), Some(took));
                 self.judge_order().await;
                 self.sweep().await?;

@@ -75,6 +75,7 @@ impl Running {
             poolers: Vec::new(),
             patroni: None,
             clients: Vec::new(),
+            served: Vec::new(),
             hooks,
         };
         let parts = Parts {

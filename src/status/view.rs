@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::finding_view::FindingView;
 use super::hook_view::HookView;
+use super::instances::InstancesView;
 use super::outlived_view::OutlivedView;
 use super::replication_view::ReplicationView;
 use super::time::Time;
@@ -88,7 +89,7 @@ pub struct TargetView {
 /// A reader of the published set.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct ConsumerView {
-    /// `postgres`, `pgbouncer`, `patroni`, `client` or `hook`.
+    /// `postgres`, `pgbouncer`, `patroni`, `client`, `served` or `hook`.
     pub kind: String,
     /// Its name, which no other consumer has.
     pub name: String,
@@ -117,6 +118,9 @@ pub struct ConsumerView {
     /// The part that only a client has; `None` for other consumers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub login: Option<LoginView>,
+    /// The instances of a `[[served]]`; `None` for other consumers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub instances: Option<InstancesView>,
     /// The part that only a hook has; `None` for other consumers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hook: Option<HookView>,
@@ -126,7 +130,7 @@ impl ConsumerView {
     /// The program's name, for people.
     #[must_use]
     pub fn program(&self) -> &'static str {
-        let kinds = [Kind::Pgbouncer, Kind::Patroni, Kind::Client];
+        let kinds = [Kind::Pgbouncer, Kind::Patroni, Kind::Client, Kind::Served];
         let kind = kinds.into_iter().find(|kind| self.kind == kind.name());
         kind.unwrap_or_default().program()
     }
@@ -146,6 +150,7 @@ impl ConsumerView {
             replication: None,
             session_rights: None,
             login: None,
+            instances: None,
             hook: Some(HookView::of(hook)),
         }
     }
@@ -171,6 +176,7 @@ impl ConsumerView {
             replication: consumer.replication.as_ref().map(ReplicationView::of),
             session_rights: consumer.session_rights.as_ref().map(FindingView::of),
             login: consumer.login.as_ref().map(LoginView::of),
+            instances: consumer.instances.as_ref().map(|it| InstancesView::of(it, now)),
             hook: None,
         }
     }

@@ -120,6 +120,7 @@ fn identity(view: &View, lines: &mut Lines) {
     let servers: Vec<_> = view.servers().collect();
     if let [consumer] = servers[..]
         && consumer.login.is_none()
+        && consumer.instances.is_none()
     {
         let served = served(view, published, consumer, consumer.program());
         return lines.add(verdict(consumer), Some(colour), &format!("{set}{served}"));
@@ -128,6 +129,9 @@ fn identity(view: &View, lines: &mut Lines) {
     for consumer in servers {
         let served = served(view, published, consumer, "it");
         lines.add(verdict(consumer), None, &format!("{}{served}", consumer.name));
+        for instance in consumer.instances.iter().flat_map(|of| &of.instances) {
+            lines.add("", None, &format!("  {}", instance.in_words(view.at)));
+        }
     }
 }
 
@@ -140,6 +144,9 @@ fn served(view: &View, published: &PublishedView, consumer: &ConsumerView, who: 
     let mut text = String::new();
     if let Some(login) = &consumer.login {
         return format!(": {}", login.in_words(consumer.verified, view.at));
+    }
+    if let Some(of) = &consumer.instances {
+        return format!(": {}", of.in_words());
     }
     match &consumer.served {
         // An earlier observation is not the present state.

@@ -8,6 +8,7 @@ use crate::material::Material;
 use crate::source::{Endpoint, ExtraAuthorities, OBSTACLE_FIX, Settings, obstacle_cause};
 use crate::sql::LONGEST_SOCKET;
 use crate::survey;
+use crate::timing;
 use crate::watching::Watching;
 
 /// What the configuration says, without examining anything else.
@@ -89,6 +90,14 @@ pub(super) fn offline(config: &Config) -> Section {
         let text = format!("client {}: {}, after each publication", client.name, client.shown());
         section.add(Finding::ok(Code::Configuration, text));
     }
+    for served in &config.rotation.served {
+        let within = timing::shortly(served.within);
+        let text = format!(
+            "{} is looked at, and should serve each set within {within} of its hand-over",
+            served.shown()
+        );
+        section.add(Finding::ok(Code::Configuration, text));
+    }
     for hook in &config.rotation.hooks {
         let (name, when) = (&hook.name, hook.when.occasion());
         let text = format!("hook {name}, after {when}");
@@ -98,7 +107,8 @@ pub(super) fn offline(config: &Config) -> Section {
         let (audience, file) = (token.audience.join(", "), token.file.path.display());
         section.add(Finding::ok(Code::Configuration, format!("a token for {audience} in {file}")));
     }
-    if config.rotation.servers.is_empty() && config.rotation.poolers.is_empty() {
+    let rotation = &config.rotation;
+    if rotation.servers.is_empty() && rotation.poolers.is_empty() && rotation.served.is_empty() {
         section.add(Finding::ok(
             Code::Configuration,
             "no PostgreSQL is configured: the files are published for clients",

@@ -34,6 +34,7 @@ mod readers;
 mod remedy;
 mod replication;
 mod roles;
+mod served;
 mod store_passwords;
 mod superusers;
 mod tls;
@@ -136,6 +137,9 @@ pub async fn check(config: &Config, environment: &Environment, scope: &Scope) ->
     }
     for client in &config.rotation.clients {
         sections.push(client::section(client, on_disk).await);
+    }
+    for served in &config.rotation.served {
+        sections.push(served::section(served, on_disk).await);
     }
     sections.extend(hooks::section(config));
     if let Some(role) = &scope.as_client
