@@ -121,7 +121,7 @@ impl FileOver {
     /// Replaces the text.
     #[track_caller]
     pub fn set(&self, text: &str) {
-        let bytes = format!("{text:\n<1$}", Self::SIZE);
+        let bytes = format!("{text:\n<size$}", size = Self::SIZE);
         assert_eq!(bytes.len(), Self::SIZE, "the text is short");
         self.file.as_file().write_all_at(bytes.as_bytes(), 0).expect("writes");
     }
