@@ -328,6 +328,35 @@ mod tests {
     }
 
     #[test]
+    fn servers_of_others_have_a_line_and_one_for_each_instance() {
+        let instance = |address: &str, verdict: &str, delay: serde_json::Value| {
+            json!({
+                "address": address, "verdict": verdict, "since": "2026-11-24T19:50:02Z", "seen": "2026-11-24T19:53:00Z",
+                "serial": "07:aa:31:00", "not_after": "2026-11-24T20:34:02Z", "delay_ms": delay,
+            })
+        };
+        let instances = [
+            instance("10.0.0.1:5432", "current", json!(4200.0)),
+            instance("10.0.0.2:5432", "still-old", json!(null)),
+        ];
+        let served = json!({
+            "kind": "served", "name": "cluster", "verdict": "still-old", "verified": null, "served": null,
+            "reload_pending": false, "problem": null, "findings": [], "retry": null, "sessions": null,
+            "instances": { "address": "cluster-r.db:5432", "within_ms": 120_000.0, "awaited": true, "instances": instances, "left_out": 0 },
+        });
+        let text = text(&view(&json!({ "consumers": [consumer("postgres"), served] })), false);
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(
+            lines[2..5],
+            [
+                "still-old    cluster: 1 of 2 instances serve the published certificate; the others still have time",
+                "               10.0.0.1:5432: current for 3m, took 4s",
+                "               10.0.0.2:5432: still-old for 3m, last seen with serial 07:aa:31",
+            ]
+        );
+    }
+
+    #[test]
     fn what_is_well_takes_three_lines() {
         assert_eq!(
             text(&view(&json!({})), false),
