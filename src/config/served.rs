@@ -158,10 +158,7 @@ mod tests {
                 table("name = 'x'") + "[[hooks]]\nname = 'x'\ncommand = ['/bin/true']",
                 "has the name",
             ),
-            (
-                (0..=MOST).map(|at| format!("[[served]]\naddress = 'db{at}'\n")).collect(),
-                "more than 64",
-            ),
+            ("[[served]]\naddress = 'db'\n".repeat(MOST + 1), "more than 64"),
         ] {
             let error = config(&text).unwrap_err();
             assert!(error.contains(why), "{text}: {error}");

@@ -332,7 +332,7 @@ impl Consumer {
                 Kind::Pgbouncer(pgbouncer) => pgbouncer.changed().await,
                 // It has no files that could be watched.
                 Kind::Patroni(_) | Kind::Client(_) | Kind::Served(_) => {
-                    std::future::pending().await
+                    std::future::pending::<()>().await;
                 }
                 #[cfg(test)]
                 Kind::Fake(_) => std::future::pending().await,

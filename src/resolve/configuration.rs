@@ -28,14 +28,14 @@ impl Configuration {
             let mut words = line.split_ascii_whitespace();
             match words.next() {
                 Some("nameserver") => {
-                    servers.extend(words.next().and_then(|it| it.parse::<IpAddr>().ok()))
+                    servers.extend(words.next().and_then(|it| it.parse::<IpAddr>().ok()));
                 }
                 Some("domain" | "search") => {
                     domains = words.take(MOST_DOMAINS).map(str::to_owned).collect();
                 }
                 Some("options") => {
                     let given = words.filter_map(|word| word.strip_prefix("ndots:")?.parse().ok());
-                    ndots = given.last().unwrap_or(ndots).min(LARGEST_NDOTS);
+                    ndots = given.max().unwrap_or(ndots).min(LARGEST_NDOTS);
                 }
                 _ => {}
             }

@@ -129,7 +129,7 @@ mod tests {
 
     use super::*;
 
-    /// The answer of CoreDNS to `db-r.db.svc.cluster.local`, an alias of a name with two addresses.
+    /// The answer to `db.example`, an alias of a name with two addresses.
     fn answered() -> Vec<u8> {
         let mut message = question(7, "db.example", Kind::A).unwrap().split_off(2);
         message[2..4].copy_from_slice(&[0x85, 0x80]);

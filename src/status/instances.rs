@@ -1,5 +1,6 @@
 //! The instances behind a name that is looked at.
 
+use std::fmt::Write as _;
 use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
@@ -118,7 +119,7 @@ impl InstancesView {
             words.push_str("; the others still have time");
         }
         if self.left_out > 0 {
-            words.push_str(&format!("; {} more addresses are not looked at", self.left_out));
+            let _ = write!(words, "; {} more addresses are not looked at", self.left_out);
         }
         words
     }
@@ -136,11 +137,11 @@ impl InstanceView {
             timing::roughly(self.since.until(now))
         );
         if let Some(serial) = serial.filter(|_| self.verdict != Verdict::Current.name()) {
-            words.push_str(&format!(", last seen with serial {serial}"));
+            let _ = write!(words, ", last seen with serial {serial}");
         }
         if let Some(delay) = self.delay_ms {
             let delay = Duration::from_secs_f64((delay / 1000.0).max(0.0));
-            words.push_str(&format!(", took {}", timing::shortly(delay)));
+            let _ = write!(words, ", took {}", timing::shortly(delay));
         }
         words
     }

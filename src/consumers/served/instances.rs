@@ -121,10 +121,8 @@ impl Instances {
             let known = before.remove(&address);
             let mut instance = known.unwrap_or_else(|| Instance::new(&facts, verdict, now, at));
             instance.see(facts, verdict, at);
-            if let Some(wanted) = &self.wanted
-                && let Some(change) = instance.judge(wanted, now)
-            {
-                changes.push(Change::Proven(address, change));
+            if let Some(wanted) = &self.wanted {
+                changes.extend(instance.judge(address, wanted, now));
             }
             self.known.insert(address, instance);
         }
@@ -142,7 +140,7 @@ impl Instances {
         self.known.values().max_by_key(|instance| weight(instance.verdict))
     }
 
-    /// Since when the name has had no address, or the set could have been served; the earlier one is `None` before a hand-over.
+    /// How long the name has had no address; `None` if it has one.
     pub(super) fn empty_for(&self, now: Instant) -> Option<Duration> {
         self.empty.map(|since| now.duration_since(since))
     }
@@ -174,8 +172,8 @@ impl Instance {
         self.facts = facts;
     }
 
-    /// Compares with the wanted set. Returns the delay if it is first seen to serve that set.
-    fn judge(&mut self, wanted: &Wanted, now: Instant) -> Option<Option<Duration>> {
+    /// Compares with the wanted set; returns the change if it is first seen to serve that set.
+    fn judge(&mut self, address: IpAddr, wanted: &Wanted, now: Instant) -> Option<Change> {
         if self.verdict != Verdict::Current {
             if let Some(handed) = wanted.handed {
                 let from = if self.proven { now } else { handed.max(self.found) };
@@ -192,7 +190,7 @@ impl Instance {
         let from = from.filter(|_| wanted.is_measured).map(|handed| handed.max(self.found));
         let delay = from.map(|from| now.duration_since(from));
         self.delay = delay.or(self.delay);
-        Some(delay)
+        Some(Change::Proven(address, delay))
     }
 
     /// How long it could have served the wanted set, and does not.

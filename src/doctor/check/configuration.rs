@@ -86,18 +86,7 @@ pub(super) fn offline(config: &Config) -> Section {
         );
         section.add(Finding::ok(Code::Configuration, text));
     }
-    for client in &config.rotation.clients {
-        let text = format!("client {}: {}, after each publication", client.name, client.shown());
-        section.add(Finding::ok(Code::Configuration, text));
-    }
-    for served in &config.rotation.served {
-        let within = timing::shortly(served.within);
-        let text = format!(
-            "{} is looked at, and should serve each set within {within} of its hand-over",
-            served.shown()
-        );
-        section.add(Finding::ok(Code::Configuration, text));
-    }
+    section.extend(others(config));
     for hook in &config.rotation.hooks {
         let (name, when) = (&hook.name, hook.when.occasion());
         let text = format!("hook {name}, after {when}");
@@ -115,6 +104,24 @@ pub(super) fn offline(config: &Config) -> Section {
         ));
     }
     section
+}
+
+/// The clients that log in, and the servers that are only looked at.
+fn others(config: &Config) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for client in &config.rotation.clients {
+        let text = format!("client {}: {}, after each publication", client.name, client.shown());
+        findings.push(Finding::ok(Code::Configuration, text));
+    }
+    for served in &config.rotation.served {
+        let within = timing::shortly(served.within);
+        let text = format!(
+            "{} is looked at, and should serve each set within {within} of its hand-over",
+            served.shown()
+        );
+        findings.push(Finding::ok(Code::Configuration, text));
+    }
+    findings
 }
 
 fn role_map(config: &Config) -> Vec<Finding> {
