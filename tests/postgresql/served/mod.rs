@@ -18,7 +18,8 @@ const SECOND: &str = "127.0.0.2";
 
 /// The text of /etc/hosts that gives the name these addresses.
 fn hosts(addresses: &[&str]) -> String {
-    addresses.iter().map(|address| format!("{address} {NAME}\n")).collect()
+    let lines: Vec<_> = addresses.iter().map(|address| format!("{address} {NAME}")).collect();
+    lines.join("\n")
 }
 
 /// Two servers behind one name.

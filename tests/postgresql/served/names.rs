@@ -8,9 +8,9 @@ use super::{FIRST, PGSVID, SECOND, Two, configure, everywhere, status, told, ver
 fn y03_y12_a_name_without_an_address_is_told_and_a_name_server_that_falls_silent_hides_no_instance()
 {
     with_mounts(|| {
-        let server = NameServer::start();
+        let dns = NameServer::start();
         let _hosts = FileOver::over("/etc/hosts", "127.0.0.1 localhost\n");
-        let _servers = FileOver::over("/etc/resolv.conf", &server.resolv_conf());
+        let _servers = FileOver::over("/etc/resolv.conf", &dns.resolv_conf());
         let setup = Setup::new(PGSVID);
         let table = "within = '2s'\nevery = '1s'\nserver_name = 'localhost'";
         configure(&setup, &format!("db:{}", setup.cluster.port()), table);
@@ -23,16 +23,16 @@ fn y03_y12_a_name_without_an_address_is_told_and_a_name_server_that_falls_silent
         assert!(whole["ready"] == true && verdicts(&served).is_empty(), "{whole}");
 
         // It is found by the search list, and later at another address.
-        server.set("db.example", &[FIRST]);
+        dns.set("db.example", &[FIRST]);
         let (_, mark) = pgsvid.event_after(mark, "served-everywhere");
-        server.stop(true);
+        dns.stop(true);
         let (warning, _) = pgsvid.event_after(mark, "served-warning");
         assert_eq!(warning["code"], "served-name-unresolved", "{warning}");
         setup.agent.rotate().unwrap();
         pgsvid.current(2);
         everywhere(&pgsvid, 2);
-        server.stop(false);
-        server.set("db.example", &[SECOND]);
+        dns.stop(false);
+        dns.set("db.example", &[SECOND]);
         let (gone, _) = pgsvid.event_after(mark, "instance-gone");
         assert_eq!(gone["address"], format!("{FIRST}:{}", setup.cluster.port()), "{gone}");
     });
