@@ -116,7 +116,7 @@ impl InstancesView {
             (count, _) => format!("{count} of {all} instances serve the published certificate"),
         };
         if self.awaited {
-            words.push_str("; the others still have time");
+            words.push_str("; there is still time for it");
         }
         if self.left_out > 0 {
             let _ = write!(words, "; {} more addresses are not looked at", self.left_out);

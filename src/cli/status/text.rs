@@ -349,7 +349,7 @@ mod tests {
         assert_eq!(
             lines[2..5],
             [
-                "still-old    cluster: 1 of 2 instances serve the published certificate; the others still have time",
+                "still-old    cluster: 1 of 2 instances serve the published certificate; there is still time for it",
                 "               10.0.0.1:5432: current for 3m, took 4s",
                 "               10.0.0.2:5432: still-old for 3m, last seen with serial 07:aa:31",
             ]

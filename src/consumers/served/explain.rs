@@ -229,9 +229,10 @@ impl Look<'_> {
 
     fn sentence(&self, told: &[&Instance], is_awaited: bool) -> String {
         let name = shown(&self.settings.name);
-        let Some(count) = std::num::NonZero::new(self.instances.iter().count()) else {
+        let count = self.instances.iter().count();
+        if count == 0 {
             return format!("{name} has no instance");
-        };
+        }
         let mut named: Vec<String> = told
             .iter()
             .take(NAMED)
@@ -243,8 +244,10 @@ impl Look<'_> {
         let (those, named) = (told.len(), named.join(", "));
         let within = timing::shortly(self.settings.within);
         let limit = if is_awaited { "yet".to_owned() } else { format!("within {within}") };
-        format!(
-            "{those} of {count} instances of {name} do not serve the published set {limit}: {named}"
-        )
+        let who = match count {
+            1 => format!("the only instance of {name} does"),
+            _ => format!("{those} of {count} instances of {name} do"),
+        };
+        format!("{who} not serve the published set {limit}: {named}")
     }
 }
