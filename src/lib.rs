@@ -13,6 +13,7 @@ pub mod http;
 pub mod kubernetes;
 pub mod parent;
 pub mod publish;
+pub mod resolve;
 pub mod rotation;
 pub mod sandbox;
 pub mod setup;

@@ -31,6 +31,7 @@ pub(super) struct File {
     pub(super) pgbouncer: Tables<Pgbouncer>,
     pub(super) patroni: Tables<Patroni>,
     pub(super) client: Tables<Client>,
+    pub(super) served: Tables<Served>,
     pub(super) roles: Vec<Workload>,
     pub(super) hooks: Vec<HookTable>,
     pub(super) jwt: Vec<JwtTable>,
@@ -148,6 +149,10 @@ impl Table for Client {
     const NAME: &'static str = "client";
 }
 
+impl Table for Served {
+    const NAME: &'static str = "served";
+}
+
 impl<T> Default for Tables<T> {
     fn default() -> Self {
         Self(Vec::new())
@@ -244,6 +249,18 @@ pub(super) struct Client {
     pub(super) options: Option<BTreeMap<String, Value>>,
     pub(super) verify_every: Option<String>,
     pub(super) readiness: Option<bool>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub(super) struct Served {
+    pub(super) name: Option<String>,
+    pub(super) address: String,
+    pub(super) server_name: Option<String>,
+    pub(super) every: Option<String>,
+    pub(super) starttls: Option<bool>,
+    pub(super) within: Option<String>,
 }
 
 #[derive(Debug, Clone, Deserialize)]

@@ -23,13 +23,14 @@ pub(super) struct Consumer<'a> {
     pub(super) target: &'a Target,
 }
 
-/// All hooks, in the order of the file. `logins` are the names of clients, which prove nothing that a hook waits for.
+/// All hooks, in the order of the file. `others` are the names of clients and of `[[served]]`,
+/// which prove nothing that a hook waits for.
 pub(super) fn hooks(
     resolver: &Resolver<'_>,
     file: &File,
     place: &Place,
     consumers: &[Consumer<'_>],
-    logins: &[&str],
+    others: &[&str],
 ) -> Result<Vec<Hook>, Error> {
     if file.hooks.len() > MOST {
         return Err(resolver.in_file(
@@ -38,14 +39,14 @@ pub(super) fn hooks(
         ));
     }
     let mut names: Vec<&str> = consumers.iter().map(|it| it.name).collect();
-    names.extend(logins);
+    names.extend(others);
     let mut hooks = Vec::new();
     let has_tokens = !file.jwt.is_empty() || file.jwt_bundle.is_some();
     for table in &file.hooks {
         let hook = hook(resolver, table, place, consumers, has_tokens)?;
         if names.contains(&table.name.as_str()) {
             let why = format!(
-                "something else has the name {:?}: give each hook, PostgreSQL, PgBouncer and client its own, and leave the name patroni to Patroni",
+                "something else has the name {:?}: give each hook, PostgreSQL, PgBouncer, client and [[served]] its own, and leave the name patroni to Patroni",
                 table.name
             );
             return Err(resolver.in_file(keys::HOOKS_NAME.name, why));

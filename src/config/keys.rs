@@ -367,6 +367,36 @@ pub(super) const CLIENT_READINESS: Key = Key::new(
     Default::Bare("false"),
     "whether `/readyz` answers 503 while the client is refused",
 );
+pub(super) const SERVED_NAME: Key = Key::new(
+    "served.name",
+    Default::Words("the address"),
+    "its name in the log, in metrics and in the status",
+);
+pub(super) const SERVED_ADDRESS: Key = Key::new(
+    "served.address",
+    Default::Words("required in this table"),
+    "servers that others reload, in each `[[served]]`: `HOST` or `HOST:PORT`, port 5432 by default. Each address of the name is looked at as an instance of its own, 32 at most",
+);
+pub(super) const SERVED_SERVER_NAME: Key = Key::new(
+    "served.server_name",
+    Default::Words("the host, if it is a name"),
+    "the name that the certificate must have for clients with `verify-full`; `\"\"`: it is not checked",
+);
+pub(super) const SERVED_EVERY: Key = Key::new(
+    "served.every",
+    Default::Text("1m"),
+    "how often to look when nothing has changed; at least `\"1s\"`",
+);
+pub(super) const SERVED_STARTTLS: Key = Key::new(
+    "served.starttls",
+    Default::Bare("true"),
+    "`true`: TLS begins with PostgreSQL's SSLRequest; `false`: with the handshake",
+);
+pub(super) const SERVED_WITHIN: Key = Key::new(
+    "served.within",
+    Default::Text("2m"),
+    "how long an instance may take to serve a set; after that it is a problem",
+);
 pub(super) const ROLES_SPIFFE_ID: Key = Key::new(
     "roles.spiffe_id",
     Default::Words("required in this table"),
@@ -563,7 +593,7 @@ pub(super) const LOG_LEVEL: Key =
         .variable("PGSVID_LOG_LEVEL");
 
 /// All keys, in the order of the reference.
-pub const ALL: [&Key; 106] = [
+pub const ALL: [&Key; 112] = [
     &WORKLOAD_API_ENDPOINT,
     &CERTIFICATES_CERTIFICATE,
     &CERTIFICATES_PRIVATE_KEY,
@@ -625,6 +655,12 @@ pub const ALL: [&Key; 106] = [
     &CLIENT_OPTIONS,
     &CLIENT_VERIFY_EVERY,
     &CLIENT_READINESS,
+    &SERVED_NAME,
+    &SERVED_ADDRESS,
+    &SERVED_SERVER_NAME,
+    &SERVED_EVERY,
+    &SERVED_STARTTLS,
+    &SERVED_WITHIN,
     &ROLES_SPIFFE_ID,
     &ROLES_ROLE,
     &ROLES_BY,

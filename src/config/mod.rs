@@ -21,6 +21,7 @@ mod rules;
 #[cfg(feature = "schema")]
 mod schema;
 mod secrets;
+mod served;
 mod server;
 mod sessions;
 mod source;
@@ -201,22 +202,24 @@ fn assemble(
     let names: Vec<&str> = consumers.iter().map(|it| it.name).collect();
     let follows = !(servers.is_empty() && poolers.is_empty());
     let clients = client::clients(&resolver, file, &services, &names, follows, flags.is_libpqs)?;
+    let logins = clients.iter().map(|it| it.name.as_str());
+    let others: Vec<&str> = names.iter().copied().chain(logins).collect();
+    let served = served::served(&resolver, file, &others)?;
     // A PgBouncer also connects to PostgreSQL, and Patroni to the other nodes, so they use the SVID as a client.
     let uses_as_client = !poolers.is_empty() || patroni.is_some() || !clients.is_empty();
     let is_client = !services.is_empty() || uses_as_client;
-    source.expectations_mut().users = users(!(servers.is_empty() && poolers.is_empty()), is_client);
+    let is_served = !(servers.is_empty() && poolers.is_empty() && served.is_empty());
+    source.expectations_mut().users = users(is_served, is_client);
     let expectations = source.expectations().clone();
-    let logins: Vec<&str> = clients.iter().map(|it| it.name.as_str()).collect();
-    let others = names.iter().copied().chain(logins.iter().copied()).collect::<Vec<_>>();
+    let logins = clients.iter().map(|it| it.name.as_str());
+    let aside: Vec<&str> = logins.chain(served.iter().map(|it| it.name.as_str())).collect();
+    let others: Vec<&str> = names.iter().chain(&aside).copied().collect();
     let secrets = secrets::secrets(&resolver, file, &others)?;
-    let hooks = hooks::hooks(&resolver, file, &place, &consumers, &logins)?;
+    let hooks = hooks::hooks(&resolver, file, &place, &consumers, &aside)?;
     let tokens = tokens::tokens(&resolver, file, &source, &place)?;
-    if place.directory().is_none()
-        && consumers.is_empty()
-        && hooks.is_empty()
-        && clients.is_empty()
-        && secrets.is_none()
-    {
+    let has_readers = !(consumers.is_empty() && hooks.is_empty() && clients.is_empty());
+    let has_targets = place.directory().is_some() || secrets.is_some();
+    if !has_targets && !has_readers && served.is_empty() {
         return Err(Error::NoReaders);
     }
     let rotation = rotation::Settings {
@@ -230,6 +233,7 @@ fn assemble(
         patroni,
         clients,
         secrets,
+        served,
     };
     let health = health(&resolver, file)?;
     let log = log(&resolver, &file.log, flags)?;
@@ -250,7 +254,7 @@ fn assemble(
     })
 }
 
-/// Who uses the SVID. `servers` means that a PostgreSQL or a PgBouncer is configured, `service` that a service file, a
+/// Who uses the SVID. `servers` means that a PostgreSQL, a PgBouncer or a `[[served]]` is configured, `service` that a service file, a
 /// PgBouncer or Patroni uses the SVID as a client. Without servers, the SVID is for clients in any case.
 fn users(servers: bool, service: bool) -> Users {
     Users { servers, clients: service || !servers }

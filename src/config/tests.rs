@@ -373,6 +373,8 @@ fn a_file_with_every_default_says_the_same_as_one_without() {
     tables.entry("hooks").or_default().push(hook.to_owned());
     let client = "options = { user = \"a\", host = \"b\" }\n";
     tables.entry("client").or_default().push(client.to_owned());
+    let served = "address = \"a\"\n";
+    tables.entry("served").or_default().push(served.to_owned());
     let store = "name = \"a.p12\"\ncontent = \"pkcs12\"\npassword_file = \"/a\"\n";
     tables.entry("files.extra").or_default().push(store.to_owned());
     let bundle = "file = \"/a\"\n";
@@ -391,7 +393,7 @@ fn a_file_with_every_default_says_the_same_as_one_without() {
         .collect();
     let given = tables.concat();
     let left_out = format!(
-        "[postgres]\n[pgbouncer]\n[patroni]\n[client]\n{client}[files.service]\nname = \"db\"\n[[hooks]]\n{hook}[[files.extra]]\n{store}[jwt_bundle]\n{bundle}[[secrets]]\n{secret}[kubernetes]\n{own}[lease]\n"
+        "[postgres]\n[pgbouncer]\n[patroni]\n[client]\n{client}[served]\n{served}[files.service]\nname = \"db\"\n[[hooks]]\n{hook}[[files.extra]]\n{store}[jwt_bundle]\n{bundle}[[secrets]]\n{secret}[kubernetes]\n{own}[lease]\n"
     );
     let settings = |text: &str| format!("{:?}", config(text).unwrap());
     assert!(given.lines().count() > 20, "{given}");

@@ -11,8 +11,10 @@ use super::pgbouncer::Pgbouncer;
 use super::postgres::Postgres;
 use super::problem::Problem;
 use super::secrets::{self, Secrets};
+use super::served::Served;
 use super::{
-    Attempt, ClientLogin, Delivery, Pooler, Proofs, Publication, RestApi, SecretsSettings, Server,
+    Attempt, ClientLogin, Delivery, Pooler, Proofs, Publication, RestApi, SecretsSettings,
+    ServedAddress, Server,
 };
 use crate::finding::Finding;
 use crate::sql::SessionCounts;
@@ -42,6 +44,7 @@ enum Kind {
     Patroni(Box<Patroni>),
     Client(Box<Client>),
     Secrets(Box<Secrets>),
+    Served(Box<Served>),
     #[cfg(test)]
     Fake(super::fake::Fake),
 }
@@ -116,6 +119,14 @@ impl Consumer {
         Self { name, label, delivery, kind, problem: None, waits_since: None, pulse }
     }
 
+    /// The instances behind a name, which others reload; `label` as for a PostgreSQL.
+    pub(crate) fn served(settings: ServedAddress, label: Option<String>, pulse: Pulse) -> Self {
+        let delivery = Delivery::new(settings.every, false);
+        let name = settings.name.clone();
+        let kind = Kind::Served(Box::new(Served::new(settings, label.clone(), pulse.clone())));
+        Self { name, label, delivery, kind, problem: None, waits_since: None, pulse }
+    }
+
     #[cfg(test)]
     pub(crate) fn fake(name: &str, fake: super::fake::Fake, every: Duration) -> Self {
         let (delivery, pulse) = (Delivery::new(every, false), fake.pulse.clone());
@@ -132,6 +143,7 @@ impl Consumer {
             Kind::Patroni(_) => status::Kind::Patroni,
             Kind::Client(_) => status::Kind::Client,
             Kind::Secrets(_) => status::Kind::Secrets,
+            Kind::Served(_) => status::Kind::Served,
             #[cfg(test)]
             Kind::Fake(_) => status::Kind::Postgres,
         }
@@ -164,6 +176,7 @@ impl Consumer {
             Kind::Pgbouncer(pgbouncer) => pgbouncer.unproven(),
             Kind::Patroni(_) | Kind::Secrets(_) => None,
             Kind::Client(client) => client.unproven(),
+            Kind::Served(served) => served.unproven(),
             #[cfg(test)]
             Kind::Fake(_) => None,
         }
@@ -177,6 +190,7 @@ impl Consumer {
             Kind::Patroni(patroni) => patroni.concerns(),
             Kind::Client(_) => &[],
             Kind::Secrets(secrets) => secrets.concerns(),
+            Kind::Served(served) => served.concerns(),
             #[cfg(test)]
             Kind::Fake(_) => &[],
         }
@@ -186,7 +200,11 @@ impl Consumer {
     pub(crate) fn sessions(&self) -> Option<&(SystemTime, SessionCounts)> {
         match &self.kind {
             Kind::Postgres(postgres) => postgres.sessions(),
-            Kind::Pgbouncer(_) | Kind::Patroni(_) | Kind::Client(_) | Kind::Secrets(_) => None,
+            Kind::Pgbouncer(_)
+            | Kind::Patroni(_)
+            | Kind::Client(_)
+            | Kind::Secrets(_)
+            | Kind::Served(_) => None,
             #[cfg(test)]
             Kind::Fake(_) => None,
         }
@@ -196,7 +214,11 @@ impl Consumer {
     pub(crate) fn replication(&self) -> Option<&Replication> {
         match &self.kind {
             Kind::Postgres(postgres) => postgres.replication(),
-            Kind::Pgbouncer(_) | Kind::Patroni(_) | Kind::Client(_) | Kind::Secrets(_) => None,
+            Kind::Pgbouncer(_)
+            | Kind::Patroni(_)
+            | Kind::Client(_)
+            | Kind::Secrets(_)
+            | Kind::Served(_) => None,
             #[cfg(test)]
             Kind::Fake(_) => None,
         }
@@ -206,9 +228,11 @@ impl Consumer {
     pub(crate) fn outlived(&self) -> (Duration, u64) {
         match &self.kind {
             Kind::Postgres(postgres) => postgres.outlived(),
-            Kind::Pgbouncer(_) | Kind::Patroni(_) | Kind::Client(_) | Kind::Secrets(_) => {
-                Default::default()
-            }
+            Kind::Pgbouncer(_)
+            | Kind::Patroni(_)
+            | Kind::Client(_)
+            | Kind::Secrets(_)
+            | Kind::Served(_) => Default::default(),
             #[cfg(test)]
             Kind::Fake(_) => Default::default(),
         }
@@ -218,7 +242,11 @@ impl Consumer {
     pub(crate) fn session_rights(&self) -> Option<&Finding> {
         match &self.kind {
             Kind::Postgres(postgres) => postgres.session_rights(),
-            Kind::Pgbouncer(_) | Kind::Patroni(_) | Kind::Client(_) | Kind::Secrets(_) => None,
+            Kind::Pgbouncer(_)
+            | Kind::Patroni(_)
+            | Kind::Client(_)
+            | Kind::Secrets(_)
+            | Kind::Served(_) => None,
             #[cfg(test)]
             Kind::Fake(_) => None,
         }
@@ -234,6 +262,7 @@ impl Consumer {
         match &mut self.kind {
             Kind::Patroni(patroni) => patroni.follow(proofs.postgres.clone()),
             Kind::Client(client) => client.follow(proofs.servers.clone()),
+            Kind::Served(served) => served.follow(proofs.handed_over.clone()),
             _ => {}
         }
     }
@@ -242,8 +271,8 @@ impl Consumer {
     pub(crate) fn patience(&self) -> Option<Duration> {
         match &self.kind {
             Kind::Patroni(patroni) => Some(patroni.patience()),
-            // It reads no files, so it delays no set.
-            Kind::Client(_) => Some(Duration::ZERO),
+            // They read no files, so they delay no set.
+            Kind::Client(_) | Kind::Served(_) => Some(Duration::ZERO),
             Kind::Secrets(_) => Some(secrets::PATIENCE),
             _ => None,
         }
@@ -273,6 +302,14 @@ impl Consumer {
         }
     }
 
+    /// What is known of its instances; `None` if it is no name of instances.
+    pub(crate) fn instances(&self) -> Option<status::Instances> {
+        match &self.kind {
+            Kind::Served(served) => Some(served.status()),
+            _ => None,
+        }
+    }
+
     /// Gives up what other processes wait for, before this one ends.
     pub(crate) async fn leave(&self) {
         if let Kind::Secrets(secrets) = &self.kind {
@@ -285,7 +322,11 @@ impl Consumer {
         match &mut self.kind {
             Kind::Postgres(postgres) => postgres.prepare(),
             // PgBouncer's console answers within milliseconds, and Patroni comes after PostgreSQL.
-            Kind::Pgbouncer(_) | Kind::Patroni(_) | Kind::Client(_) | Kind::Secrets(_) => {}
+            Kind::Pgbouncer(_)
+            | Kind::Patroni(_)
+            | Kind::Client(_)
+            | Kind::Secrets(_)
+            | Kind::Served(_) => {}
             #[cfg(test)]
             Kind::Fake(_) => {}
         }
@@ -295,7 +336,11 @@ impl Consumer {
     pub(crate) fn give_up(&mut self) {
         match &mut self.kind {
             Kind::Postgres(postgres) => postgres.give_up(),
-            Kind::Pgbouncer(_) | Kind::Patroni(_) | Kind::Client(_) | Kind::Secrets(_) => {}
+            Kind::Pgbouncer(_)
+            | Kind::Patroni(_)
+            | Kind::Client(_)
+            | Kind::Secrets(_)
+            | Kind::Served(_) => {}
             #[cfg(test)]
             Kind::Fake(_) => {}
         }
@@ -333,7 +378,9 @@ impl Consumer {
                 Kind::Pgbouncer(pgbouncer) => pgbouncer.changed().await,
                 Kind::Secrets(secrets) => secrets.changed().await,
                 // It has no files that could be watched.
-                Kind::Patroni(_) | Kind::Client(_) => std::future::pending().await,
+                Kind::Patroni(_) | Kind::Client(_) | Kind::Served(_) => {
+                    std::future::pending::<()>().await;
+                }
                 #[cfg(test)]
                 Kind::Fake(_) => std::future::pending().await,
             }
@@ -359,6 +406,7 @@ impl Consumer {
             Kind::Secrets(secrets) => {
                 secrets.attempt(&mut self.delivery, publication, is_new).await
             }
+            Kind::Served(served) => served.attempt(&mut self.delivery, publication, is_new).await,
             #[cfg(test)]
             Kind::Fake(fake) => fake.attempt(&mut self.delivery, publication, is_new).await,
         }
@@ -396,6 +444,7 @@ impl Consumer {
                     self.delivery.look_by(Some(secrets.next()));
                     secrets.in_force(attempt, publication, took, routine);
                 }
+                Kind::Served(served) => served.in_force(publication, routine),
                 #[cfg(test)]
                 Kind::Fake(_) => {}
             }
@@ -408,10 +457,11 @@ impl Consumer {
             Kind::Patroni(patroni) => patroni.not_in_force(attempt, again, why_not_newer),
             Kind::Client(_) => Client::not_in_force(attempt, again, why_not_newer),
             Kind::Secrets(_) => Secrets::not_in_force(attempt, why_not_newer),
+            Kind::Served(served) => served.not_in_force(attempt, &why_not_newer),
             #[cfg(test)]
             Kind::Fake(_) => super::fake::trouble(attempt),
         };
-        let (trouble, obstacle) = if trouble.problem.pending {
+        let (trouble, obstacle) = if trouble.is_reload_pending() {
             let since = *self.waits_since.get_or_insert_with(Instant::now);
             trouble.grow(obstacle, since.elapsed(), publication.life())
         } else {
@@ -429,7 +479,11 @@ impl Consumer {
         match &mut self.kind {
             Kind::Postgres(postgres) => postgres.ask(&mut self.delivery, unasked).await,
             // They leave no session open.
-            Kind::Pgbouncer(_) | Kind::Patroni(_) | Kind::Client(_) | Kind::Secrets(_) => {}
+            Kind::Pgbouncer(_)
+            | Kind::Patroni(_)
+            | Kind::Client(_)
+            | Kind::Secrets(_)
+            | Kind::Served(_) => {}
             #[cfg(test)]
             Kind::Fake(_) => {}
         }
@@ -440,7 +494,7 @@ impl Consumer {
         match &self.kind {
             Kind::Postgres(postgres) => postgres.is_known(),
             Kind::Pgbouncer(pgbouncer) => pgbouncer.is_known(),
-            Kind::Patroni(_) | Kind::Client(_) | Kind::Secrets(_) => true,
+            Kind::Patroni(_) | Kind::Client(_) | Kind::Secrets(_) | Kind::Served(_) => true,
             #[cfg(test)]
             Kind::Fake(_) => true,
         }

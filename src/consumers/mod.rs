@@ -1,5 +1,5 @@
 //! The consumers of the published set: each server is asked to read it again, and checked until it is proven to serve it; a client
-//! logs in with it.
+//! logs in with it; the servers of others are only looked at.
 //!
 //! One room for each kind. A consumer knows nothing about the source of the set, or about other consumers.
 
@@ -14,11 +14,12 @@ mod postgres;
 mod problem;
 mod report;
 mod secrets;
+mod served;
 mod trouble;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 pub(crate) use attempt::Attempt;
 pub(crate) use client::try_once;
@@ -32,8 +33,11 @@ pub use secrets::{
     Field as SecretField, Lease as SecretsLease, Settings as SecretsSettings,
     Target as SecretTarget,
 };
+pub use served::ServedAddress;
+pub(crate) use served::look_once;
 
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use crate::material::{Certificate, Fingerprint, Material};
 use crate::verify::{Expected, Target};
@@ -61,6 +65,15 @@ pub fn verified<'a>(
 /// The delivery of the published set to one consumer.
 type Delivery = delivery::Delivery<Features>;
 
+/// That a set was handed over to those who reload the instances of a `[[served]]`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct HandOver {
+    /// The number of its publication.
+    pub(crate) generation: u64,
+    /// The moment.
+    pub(crate) at: Instant,
+}
+
 /// A published set, which readers find in the directory.
 #[derive(Clone)]
 pub(crate) struct Publication {
@@ -86,19 +99,9 @@ pub(crate) struct Proofs {
     pub(crate) postgres: watch::Receiver<Option<u64>>,
     /// The set that each PostgreSQL and PgBouncer is proven to serve.
     pub(crate) servers: watch::Receiver<Option<u64>>,
-    /// The set that each Kubernetes Secret was last seen to hold; it stays while the next one is handed over.
-    #[allow(dead_code, reason = "for consumers that are served from Secrets")]
-    pub(crate) secrets: watch::Receiver<Option<HandedOver>>,
-}
-
-/// A set that each Kubernetes Secret holds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[allow(dead_code, reason = "for consumers that are served from Secrets")]
-pub(crate) struct HandedOver {
-    /// Number of the publication.
-    pub(crate) generation: u64,
-    /// Since when they hold it.
-    pub(crate) at: SystemTime,
+    /// The set that was handed over to those who reload the instances of a `[[served]]`: that each Kubernetes Secret was last seen to
+    /// hold, or, without Secrets, that is published.
+    pub(crate) handed_over: watch::Receiver<Option<HandOver>>,
 }
 
 #[cfg(test)]

@@ -40,6 +40,8 @@ const ALARMING: u32 = 4;
 
 /// How serious a trouble is.
 pub(super) enum Weight {
+    /// Others reload the servers, and still have time.
+    Awaited,
     /// It goes away without help.
     Pending,
     /// It has not gone away for a while, or is not likely to.
@@ -57,6 +59,11 @@ impl Weight {
 }
 
 impl Trouble {
+    /// Whether a reload of pgsvid's own is pending, which becomes more serious with time.
+    pub(super) fn is_reload_pending(&self) -> bool {
+        self.problem.pending && !matches!(self.weight, Weight::Awaited)
+    }
+
     /// Raises the weight after waiting for this long; `life` is the published leaf's lifetime. A stopped server is no fault,
     /// but a server whose address is wrong still serves a certificate that expires.
     pub(super) fn grow(
@@ -163,6 +170,9 @@ impl Trouble {
             _ if told == Told::ForAnotherGeneration => {
                 info!(event = "still-not-in-force", consumer, generation, %verdict, code, cause, fix, command, next, "published; still: {sentence}");
             }
+            Weight::Awaited => {
+                info!(event = "served-awaited", consumer, generation, %verdict, code, cause, fix, command, next, "{sentence}");
+            }
             Weight::Pending => {
                 info!(event = "reload-pending", consumer, generation, %verdict, code, cause, fix, command, next, "published; {sentence}");
             }
@@ -188,7 +198,7 @@ fn is_of_a_login(verdict: Verdict) -> bool {
 }
 
 /// Identifies a trouble by codes and objects, without times and sentences.
-fn identity(verdict: Verdict, state: &str, findings: &[Finding]) -> String {
+pub(super) fn identity(verdict: Verdict, state: &str, findings: &[Finding]) -> String {
     let mut identity = format!("{verdict} {state}");
     for Finding { code, object, .. } in findings {
         identity.extend([" ", code.name(), "=", object.as_deref().unwrap_or_default()]);

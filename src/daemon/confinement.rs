@@ -14,7 +14,8 @@ use tracing::{info, warn};
 use super::Notify;
 use super::reach::{Reach, around};
 use crate::config::Config;
-use crate::consumers::Host;
+use crate::consumers::{Host, ServedAddress};
+use crate::resolve;
 use crate::sandbox::{self, InForce, Rules};
 use crate::source::{Endpoint, Settings, files};
 use crate::sql;
@@ -253,6 +254,15 @@ fn rules(config: &Config) -> Rules {
             rules.files.push(file.to_owned());
         }
     }
+    for served in &config.rotation.served {
+        rules.connect.push(served.port);
+    }
+    if config.rotation.served.iter().any(ServedAddress::looks_up) {
+        rules.connect.push(resolve::PORT);
+        for file in resolve::paths() {
+            rules.read.extend(named(file));
+        }
+    }
     match &config.source {
         Settings::WorkloadApi(settings) => match &settings.endpoint {
             Endpoint::Tcp(address) => rules.connect.push(address.port()),
@@ -268,6 +278,15 @@ fn rules(config: &Config) -> Rules {
     rules.read.sort_unstable();
     rules.read.dedup();
     rules
+}
+
+/// What the sandbox must permit for a file of /etc that is read again and again: the file, or the directory of its link's target,
+/// which holds no other secrets. The whole of /etc stays closed, so another file that is put in its place there is out of reach.
+fn named(file: &Path) -> Option<PathBuf> {
+    let target = file.canonicalize().ok()?;
+    let directory = target.parent()?;
+    let is_elsewhere = !directory.starts_with("/etc") && directory.ancestors().nth(1).is_some();
+    Some(if is_elsewhere { directory.to_owned() } else { target })
 }
 
 /// A path, and that of its link target.

@@ -26,7 +26,7 @@ use tasks::Tasks;
 pub use tasks::running as running_task;
 
 use crate::config::Config;
-use crate::consumers::{ClientLogin, SecretTarget};
+use crate::consumers::{ClientLogin, SecretTarget, ServedAddress};
 use crate::hooks::{Answer, SetSum};
 use crate::http::{self, Listen, Listener};
 use crate::parent::{Channel, Order, Orders, ParentMessage, Predecessor};
@@ -245,6 +245,8 @@ fn announce(config: &Config, channel: &Channel) {
     let poolers = (!poolers.is_empty()).then(|| poolers.join(", "));
     let clients = config.rotation.clients.iter();
     let clients: Vec<_> = clients.map(ClientLogin::shown).collect();
+    let served = config.rotation.served.iter();
+    let served: Vec<_> = served.map(ServedAddress::shown).collect();
     info!(
         event = "started",
         endpoint = config.source.workload_api().map(|settings| settings.endpoint.to_string()),
@@ -256,6 +258,7 @@ fn announce(config: &Config, channel: &Channel) {
         patroni = config.rotation.patroni.as_ref().map(|it| it.verify.target.to_string()),
         client = (!clients.is_empty()).then(|| clients.join(", ")),
         secrets = secrets_of(config),
+        served = (!served.is_empty()).then(|| served.join(", ")),
         configuration = config.file.as_ref().map(|path| path.display().to_string()),
         "pgsvid {}",
         env!("CARGO_PKG_VERSION")

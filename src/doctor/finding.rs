@@ -26,6 +26,8 @@ pub enum Group {
     Tls,
     /// A login as a client.
     Login,
+    /// Servers of others that are only looked at.
+    Served,
     /// The files that clients read.
     Clients,
     /// The clients that PostgreSQL lets in.
@@ -58,6 +60,7 @@ impl Group {
             Self::Postgresql => "PostgreSQL",
             Self::Tls => "TLS",
             Self::Login => "Login",
+            Self::Served => "Served",
             Self::Clients => "Clients",
             Self::Access => "Access",
             Self::Pgbouncer => "PgBouncer",

@@ -71,6 +71,8 @@ fn state(view: &View) -> (&'static str, &'static str, String) {
         let program = it.program();
         if it.login.is_some() {
             "A valid identity is published; pgsvid cannot try a login as the client".to_owned()
+        } else if it.instances.is_some() {
+            "A valid identity is published; pgsvid cannot see what an instance serves".to_owned()
         } else {
             format!("A valid identity is published; pgsvid cannot see what {program} serves")
         }
@@ -85,6 +87,9 @@ fn state(view: &View) -> (&'static str, &'static str, String) {
             }
             [] if view.servers().any(|it| it.verdict.as_deref() == Some("standby")) => {
                 "Another replica writes the Secrets".to_owned()
+            }
+            [] if view.servers().any(|it| it.verdict.as_deref() == Some("current")) => {
+                "A valid identity is published, and every instance serves it".to_owned()
             }
             [] if view.servers().any(|it| !it.secrets.is_empty()) => {
                 "Each Secret holds a valid identity".to_owned()
@@ -176,6 +181,9 @@ fn facts(view: &View) -> Markup {
     }
     for consumer in view.servers() {
         rows.push((consumer.program(), server(view, consumer)));
+        for instance in consumer.instances.iter().flat_map(|of| &of.instances) {
+            rows.push(("Instance", html! { (breakable(&instance.in_words(view.at))) }));
+        }
     }
     for secret in view.consumers.iter().flat_map(|consumer| &consumer.secrets) {
         rows.push(("Secret", html! { (breakable(&secret.in_words(view.at))) }));
@@ -239,7 +247,8 @@ fn server(view: &View, consumer: &ConsumerView) -> Markup {
         (consumer.verdict.as_deref().unwrap_or("not verified yet"))
         @if let Some(login) = &consumer.login { ": " (login.in_words(consumer.verified, view.at)) }
         @if let Some(words) = consumer.secrets_in_words() { ", " (words) }
-        @if let Some(served) = &consumer.served {
+        @if let Some(of) = &consumer.instances { ": " (of.in_words()) }
+        @if let Some(served) = consumer.served.as_ref().filter(|_| consumer.instances.is_none()) {
             @if answers(consumer) { ", serves " } @else { ", served when last seen: " }
             code { (short(&served.serial)) } ", first seen " (moment(view.at, served.since))
             @if let Some(seen) = served.seen { ", last seen " (moment(view.at, seen)) }

@@ -4,7 +4,7 @@
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::barrier::{Barrier, PATIENCE};
-use crate::consumers::{Attempt, Consumer, HandedOver, Proofs, Publication};
+use crate::consumers::{Attempt, Consumer, HandOver, Proofs, Publication};
 use crate::status;
 
 /// All consumers.
@@ -24,8 +24,10 @@ pub(super) struct Attempts {
     postgres_proven: watch::Sender<Option<u64>>,
     /// The set that each PostgreSQL and PgBouncer is proven to serve.
     servers_proven: watch::Sender<Option<u64>>,
-    /// The set that each Kubernetes Secret was last seen to hold.
-    handed_over: watch::Sender<Option<HandedOver>>,
+    /// The set that was handed over to those who reload the instances of a `[[served]]`.
+    handed_over: watch::Sender<Option<HandOver>>,
+    /// Whether that happens by Kubernetes Secrets, and not by the publication itself.
+    by_secrets: bool,
 }
 
 /// The slot of one consumer.
@@ -74,8 +76,9 @@ impl Attempts {
         let proofs = Proofs {
             postgres: postgres_proven.subscribe(),
             servers: servers_proven.subscribe(),
-            secrets: handed_over.subscribe(),
+            handed_over: handed_over.subscribe(),
         };
+        let by_secrets = consumers.iter().any(|it| it.kind() == status::Kind::Secrets);
         for consumer in &mut consumers {
             consumer.follow(&proofs);
         }
@@ -97,6 +100,7 @@ impl Attempts {
             postgres_proven,
             servers_proven,
             handed_over,
+            by_secrets,
         }
     }
 
@@ -105,15 +109,14 @@ impl Attempts {
         self.slots.is_empty()
     }
 
-    /// Whether no consumer serves the published set: there are none, or only clients and Secrets.
+    /// Whether no consumer reads the published set: there are none, or only clients, Secrets and servers of others.
     pub(super) fn has_no_servers(&self) -> bool {
         self.servers().next().is_none()
     }
 
-    /// All consumers that serve the published set.
+    /// All consumers that read the published set, and serve it.
     fn servers(&self) -> impl Iterator<Item = &Slot> {
-        use status::Kind::{Client, Secrets};
-        self.slots.iter().filter(|slot| !matches!(slot.kind, Client | Secrets))
+        self.slots.iter().filter(|slot| slot.kind.reads_the_set())
     }
 
     /// Whether an attempt runs.
@@ -175,11 +178,11 @@ impl Attempts {
     }
 
     /// Records that each Kubernetes Secret holds the set with this number.
-    pub(super) fn note_handed_over(&self, generation: u64, at: SystemTime) {
+    pub(super) fn note_handed_over(&self, generation: u64, at: Instant) {
         self.handed_over.send_if_modified(|known| {
             let is_news = known.is_none_or(|known| known.generation != generation);
             if is_news {
-                *known = Some(HandedOver { generation, at });
+                *known = Some(HandOver { generation, at });
             }
             is_news
         });
@@ -197,10 +200,14 @@ impl Attempts {
         self.slots.iter().filter_map(|slot| slot.consumer.as_ref()?.next()).min()
     }
 
-    /// Records that a new set is published, and that its delivery began at `begun`.
-    pub(super) fn delivery_begins(&mut self, begun: Instant) {
+    /// Records that a new set with this number is published, and that its delivery began at `begun`.
+    pub(super) fn delivery_begins(&mut self, begun: Instant, generation: u64) {
         self.postgres_proven.send_replace(None);
         self.servers_proven.send_replace(None);
+        if !self.by_secrets {
+            // Those who reload other servers find it in the directory.
+            self.handed_over.send_replace(Some(HandOver { generation, at: begun }));
+        }
         for slot in &mut self.slots {
             slot.begun = Some(begun);
             slot.settled = false;

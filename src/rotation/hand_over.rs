@@ -11,6 +11,7 @@ use super::{Error, PUBLISH_AGAIN, Rotation, record, report};
 use crate::consumers::{Attempt, Publication};
 use crate::finding::{Code, Finding};
 use crate::material::Material;
+use crate::status;
 use crate::timing::{self, Backoff};
 use crate::verify::Verdict;
 
@@ -107,7 +108,10 @@ impl Rotation {
         let Ended { at, consumer, publication, took, .. } = ended;
         let why_not_newer = self.status.borrow().why_not_renewed();
         let concluded = consumer.conclude(attempt, publication, *took, why_not_newer);
+        let reads = consumer.kind().reads_the_set();
         let whole = consumer.is_settled().then(|| self.attempts.arrived(*at)).flatten();
+        // Others decide how long their servers take.
+        let whole = whole.filter(|_| consumer.kind() != status::Kind::Served);
         if self.attempts.note(*at, consumer) {
             // The published set is in force at all consumers, so what others have changed before has no effect any more.
             self.disturbance.settle();
@@ -117,14 +121,14 @@ impl Rotation {
         let is_pending = |found: &Finding| found.code == Code::PatroniAuthoritiesPending;
         let loaded = current && !consumer.concerns().iter().any(is_pending);
         // Nor does a certificate alone prove which authorities are loaded.
-        if loaded && consumer.unproven().is_none() {
+        if reads && loaded && consumer.unproven().is_none() {
             self.order.loaded(consumer.name(), publication);
         }
         if self.attempts.note_proof(*at, loaded, publication.generation) {
             self.hooks.proven(publication.generation);
         }
         if attempt.verdict == Verdict::HandedOver && consumer.is_settled() {
-            self.attempts.note_handed_over(publication.generation, timing::now());
+            self.attempts.note_handed_over(publication.generation, Instant::now());
         }
         let disturbed = self.disturbance.is_pending();
         self.status.send_modify(|status| {

@@ -39,7 +39,7 @@ pub use report::{disowned as tell_disowned, trust as tell_trust};
 use turns::{Turn, Turns};
 
 use crate::consumers::{
-    ClientLogin, Consumer, Pooler, Publication, RestApi, SecretsSettings, Server,
+    ClientLogin, Consumer, Pooler, Publication, RestApi, SecretsSettings, ServedAddress, Server,
 };
 use crate::hooks::{Answer, Hook, Line};
 use crate::material::{Expectations, Material, Names};
@@ -70,6 +70,8 @@ pub struct Settings {
     pub clients: Vec<ClientLogin>,
     /// The Kubernetes Secrets that it is written to, if any.
     pub secrets: Option<SecretsSettings>,
+    /// The servers of others that are looked at, if any.
+    pub served: Vec<ServedAddress>,
     /// The commands and signals that follow a publication.
     pub hooks: Vec<Hook>,
 }
@@ -175,8 +177,8 @@ impl Rotation {
     ) -> Result<(Self, watch::Receiver<Status>), Error> {
         let pulse = Pulse::default();
         let exposed = opened.is_exposed();
-        let Settings { servers, poolers, patroni, clients, secrets, .. } = settings;
-        let others = patroni.iter().len() + clients.len() + secrets.iter().len();
+        let Settings { servers, poolers, patroni, clients, secrets, served, .. } = settings;
+        let others = patroni.iter().len() + clients.len() + secrets.iter().len() + served.len();
         let several = servers.len() + poolers.len() + others > 1;
         let label = |name: &str| several.then(|| name.to_owned());
         let mut numbers = 0..;
@@ -202,6 +204,10 @@ impl Rotation {
             let label = label(&secrets.name);
             consumers.push(Consumer::secrets(secrets, label, pulses()));
         }
+        for address in served.iter().cloned() {
+            let label = label(&address.name);
+            consumers.push(Consumer::served(address, label, pulses()));
+        }
         let files = watching.directories(opened.watched_paths());
         let authorities = ExtraAuthorities::read(settings.extra_authorities.clone(), watching)?;
         let target = Target::start(opened)?;
@@ -221,6 +227,7 @@ impl Rotation {
                 .iter()
                 .map(|it| status::Consumer {
                     login: it.login().map(record::login),
+                    instances: it.instances(),
                     ..status::Consumer::named(it.kind(), it.name())
                 })
                 .collect(),
@@ -443,7 +450,7 @@ impl Rotation {
                     return Ok(self.target().sweep(timing::now()).await?);
                 }
                 self.unswept = true;
-                self.attempts.delivery_begins(begun);
+                self.attempts.delivery_begins(begun, self.generation);
                 self.hand_over(&self.attempts.all(), Some(took));
                 self.judge_order().await;
                 self.sweep().await?;

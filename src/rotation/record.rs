@@ -141,6 +141,7 @@ pub(super) fn handed_over(
     if let Some(login) = &mut known.login {
         login.address = Some(seen.facts.address.clone()).filter(|address| !address.is_empty());
     }
+    known.instances = consumer.instances();
     known.reload_pending = consumer.owes_reload();
     known.unproven = consumer.unproven();
     known.retry = if settled { None } else { due(consumer.next()) };

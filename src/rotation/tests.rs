@@ -76,6 +76,7 @@ impl Running {
             patroni: None,
             clients: Vec::new(),
             secrets: None,
+            served: Vec::new(),
             hooks,
         };
         let parts = Parts {

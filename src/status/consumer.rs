@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use super::Replication;
+use super::{Instances, Replication};
 use crate::finding::Finding;
 use crate::verify::{self, Verdict};
 
@@ -20,6 +20,8 @@ pub enum Kind {
     Client,
     /// The writer of Kubernetes Secrets.
     Secrets,
+    /// The servers behind a name, which others reload.
+    Served,
 }
 
 impl Kind {
@@ -32,6 +34,7 @@ impl Kind {
             Self::Patroni => "patroni",
             Self::Client => "client",
             Self::Secrets => "secrets",
+            Self::Served => "served",
         }
     }
 
@@ -44,6 +47,16 @@ impl Kind {
             Self::Patroni => "Patroni",
             Self::Client => "Client",
             Self::Secrets => "Kubernetes",
+            Self::Served => "Served",
+        }
+    }
+
+    /// Whether it reads the published set, and serves it.
+    #[must_use]
+    pub fn reads_the_set(self) -> bool {
+        match self {
+            Self::Postgres | Self::Pgbouncer | Self::Patroni => true,
+            Self::Client | Self::Secrets | Self::Served => false,
         }
     }
 }
@@ -61,7 +74,9 @@ pub struct Consumer {
     pub answered: Option<Verdict>,
     /// Who logs in, if this is a client.
     pub login: Option<Login>,
-    /// What it was last seen to serve.
+    /// Its instances, if these are the servers behind a name.
+    pub instances: Option<Instances>,
+    /// What it was last seen to serve; of several instances, the one with the worst verdict.
     pub served: Option<Served>,
     /// When the published set was last proven to be served; for a client, when it was last let in.
     pub verified: Option<SystemTime>,

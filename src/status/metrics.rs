@@ -1,9 +1,10 @@
 //! The metrics, in the text format of `OpenMetrics`. They are computed from the status on request, and no timer runs. Names and
 //! units follow <https://prometheus.io/docs/practices/naming/>. The program or the configuration fixes the values of every
-//! label, except that of `role`, which has at most 21 values.
+//! label, except that of `role`, which has at most 21 values, and of `address`, which has 32 for each `[[served]]`.
 
 mod hooks;
 mod replication;
+mod served;
 mod sessions;
 mod tokens;
 
@@ -50,6 +51,7 @@ impl Collector for Snapshot {
         page.files(&self.status)?;
         page.sessions(&self.status)?;
         page.replication(&self.status)?;
+        page.served(&self.status, self.now)?;
         page.hooks(&self.status)?;
         page.tokens(&self.status)?;
         page.process(&self.status)
@@ -141,7 +143,9 @@ impl Page<'_> {
             "Whether there is a problem that does not make it not ready",
             readiness.is_ready() && !readiness.degraded.is_empty(),
         )?;
-        let verdicts = status.consumers.iter().flat_map(|it| {
+        // Those of a [[served]] are its instances'.
+        let judged = status.consumers.iter().filter(|it| it.kind != Kind::Served);
+        let verdicts = judged.flat_map(|it| {
             let labels = |of: Verdict| [(CONSUMER, it.name.as_str()), ("verdict", of.name())];
             let verdict = it.verdict_at(now);
             let all = match it.kind {
@@ -164,7 +168,7 @@ impl Page<'_> {
             status
                 .consumers
                 .iter()
-                .filter(|it| !matches!(it.kind, Kind::Client | Kind::Secrets))
+                .filter(|it| it.kind.reads_the_set())
                 .map(|it| ([(CONSUMER, it.name.as_str())], u64::from(it.reload_pending))),
         )?;
         self.flag(

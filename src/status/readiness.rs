@@ -3,7 +3,7 @@
 use std::time::SystemTime;
 
 use super::{Consumer, Kind, Status};
-use crate::finding::{Code, Severity};
+use crate::finding::{Code, Finding, Severity};
 use crate::timing;
 use crate::verify::Verdict;
 
@@ -29,13 +29,18 @@ pub(super) fn of(status: &Status, now: SystemTime) -> Readiness {
     let mut readiness = Readiness::default();
     set(status, now, &mut readiness);
     for consumer in status.consumers.iter().filter(|_| status.published.is_some()) {
+        // Others reload it, and still have time.
+        if consumer.instances.as_ref().is_some_and(|it| it.awaited) {
+            continue;
+        }
         let mut alone = Readiness::default();
         judge(consumer, now, &mut alone);
-        // The database serves its clients, whatever its REST API shows; and a client's login says nothing about its machine.
+        // The database serves its clients, whatever its REST API shows; a client's login says nothing about its machine, and the servers
+        // of others nothing about this one.
         let is_aside = consumer.login.as_ref().is_some_and(|login| !login.readiness);
         // Nor do Secrets, unless they are all that there is.
         let is_beside = consumer.kind == Kind::Secrets && !status.directory.is_empty();
-        if consumer.kind == Kind::Patroni || is_aside || is_beside {
+        if matches!(consumer.kind, Kind::Patroni | Kind::Served) || is_aside || is_beside {
             let missing = std::mem::take(&mut alone.missing);
             alone.degraded.splice(0..0, missing);
         }
@@ -82,6 +87,8 @@ fn judge(consumer: &Consumer, now: SystemTime, readiness: &mut Readiness) {
     let Some(verdict) = consumer.answered else {
         readiness.missing.push(if unreachable {
             because(&format!("{program} has not answered yet"))
+        } else if consumer.kind == Kind::Served {
+            because("no instance has been looked at yet")
         } else if consumer.kind == Kind::Client {
             because("no login as the client has ended yet")
         } else if consumer.kind == Kind::Secrets {
@@ -122,10 +129,11 @@ fn judge(consumer: &Consumer, now: SystemTime, readiness: &mut Readiness) {
     } else if let Some(unproven) = consumer.unproven {
         readiness.degraded.push(unproven.to_owned());
     }
-    let failures = consumer.concerns.iter().filter(|it| it.severity == Severity::Failure);
-    readiness.degraded.extend(
-        failures.filter(|it| it.code == Code::ClientCertificatesUnasked).map(|it| it.text.clone()),
-    );
+    let is_told = |it: &&Finding| {
+        consumer.kind == Kind::Served
+            || (it.severity == Severity::Failure && it.code == Code::ClientCertificatesUnasked)
+    };
+    readiness.degraded.extend(consumer.concerns.iter().filter(is_told).map(|it| it.text.clone()));
 }
 
 #[cfg(test)]

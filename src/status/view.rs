@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::finding_view::FindingView;
 use super::hook_view::HookView;
+use super::instances::InstancesView;
 use super::outlived_view::OutlivedView;
 use super::replication_view::ReplicationView;
 use super::secret_view::SecretView;
@@ -90,7 +91,7 @@ pub struct TargetView {
 /// A reader of the published set.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct ConsumerView {
-    /// `postgres`, `pgbouncer`, `patroni`, `client`, `secrets` or `hook`.
+    /// `postgres`, `pgbouncer`, `patroni`, `client`, `secrets`, `served` or `hook`.
     pub kind: String,
     /// Its name, which no other consumer has.
     pub name: String,
@@ -122,6 +123,9 @@ pub struct ConsumerView {
     /// The Kubernetes Secrets, if this is their writer.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub secrets: Vec<SecretView>,
+    /// The instances of a `[[served]]`; `None` for other consumers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub instances: Option<InstancesView>,
     /// The part that only a hook has; `None` for other consumers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hook: Option<HookView>,
@@ -131,7 +135,7 @@ impl ConsumerView {
     /// The program's name, for people.
     #[must_use]
     pub fn program(&self) -> &'static str {
-        let kinds = [Kind::Pgbouncer, Kind::Patroni, Kind::Client, Kind::Secrets];
+        let kinds = [Kind::Pgbouncer, Kind::Patroni, Kind::Client, Kind::Secrets, Kind::Served];
         let kind = kinds.into_iter().find(|kind| self.kind == kind.name());
         kind.unwrap_or_default().program()
     }
@@ -152,6 +156,7 @@ impl ConsumerView {
             session_rights: None,
             login: None,
             secrets: Vec::new(),
+            instances: None,
             hook: Some(HookView::of(hook)),
         }
     }
@@ -178,6 +183,7 @@ impl ConsumerView {
             session_rights: consumer.session_rights.as_ref().map(FindingView::of),
             login: consumer.login.as_ref().map(LoginView::of),
             secrets: consumer.secrets.iter().map(SecretView::of).collect(),
+            instances: consumer.instances.as_ref().map(|it| InstancesView::of(it, now)),
             hook: None,
         }
     }

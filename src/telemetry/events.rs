@@ -140,6 +140,8 @@ pub const EVENTS: &[(&str, &str)] = &[
     ),
     ("identity-warning", "the identity is accepted, but something about it may cause trouble"),
     ("identity-withdrawn", "the agent says that this workload no longer has an identity"),
+    ("instance-current", "an instance of a `[[served]]` is first seen to serve the published set"),
+    ("instance-gone", "an address is no longer one of the name of a `[[served]]`"),
     (
         "jwt-bundle-left-out",
         "the agent's keys of a foreign trust domain are faulty, and are left out of the JWT bundle",
@@ -226,6 +228,15 @@ pub const EVENTS: &[(&str, &str)] = &[
     ),
     ("secrets-handed-over", "each Secret holds the set"),
     ("secrets-standby", "another replica writes the Secrets"),
+    (
+        "served-awaited",
+        "not every instance of a `[[served]]` serves the published set yet; it still has time (served.within)",
+    ),
+    ("served-everywhere", "every instance of a `[[served]]` serves the published set"),
+    (
+        "served-warning",
+        "the name of a `[[served]]`, or the names of the certificate for it, may cause trouble",
+    ),
     (
         "session-ended",
         "a session that had outlived the certificate of its client was ended (postgres.end_sessions)",

@@ -24,6 +24,7 @@ mod refused;
 mod reload_answers;
 mod replication;
 mod rotations;
+mod served;
 mod server_answers;
 mod server_faults;
 mod server_logins;

@@ -94,6 +94,11 @@ const ROWS: &[Row] = &[
         &[(DELIVERY, "RELOAD_AGAIN")],
     ),
     Row("PostgreSQL: verified again when nothing has changed", "`postgres.verify_every`", &[]),
+    Row(
+        "a `[[served]]`: limit for looking its name up; for one name server",
+        "{}; {}",
+        &[("src/resolve/mod.rs", "LIMIT"), ("src/resolve/mod.rs", "PATIENCE")],
+    ),
     Row("a token: asked for again after a failure", "{}", &[("src/tokens/entry.rs", "AGAIN")]),
     Row(
         "a token: asked for again if the agent refuses the request, or has no JWT-SVIDs",
@@ -206,6 +211,14 @@ const LIMITS: &[Row] = &[
         &[
             ("src/consumers/postgres/sessions.rs", "MOST"),
             ("crates/postgres/src/sql/sessions.rs", "MOST_ROLES"),
+        ],
+    ),
+    Row(
+        "a `[[served]]`: instances; of them looked at together",
+        "{}; {}",
+        &[
+            ("src/consumers/served/instances.rs", "MOST"),
+            ("src/consumers/served/mod.rs", "AT_ONCE"),
         ],
     ),
     Row(

@@ -390,6 +390,9 @@ codes! {
     ServerTlsUnspoken, "server-tls-unspoken", "the server supports no key exchange, cipher suite or protocol version that pgsvid supports";
     ServerUntrusted, "server-untrusted", "a client does not trust the server, for a reason that has no code of its own";
     ClientCertificatesUnasked, "client-certificates-not-requested", "the server does not ask clients for a certificate";
+    // Servers that are only looked at.
+    ServedNameUnresolved, "served-name-unresolved", "the name of a `[[served]]` has no address, or cannot be looked up";
+    ServedInstancesMany, "served-instances-many", "the name of a `[[served]]` has more addresses than pgsvid looks at";
     // The running daemon.
     DaemonStatus, "daemon-status", "what the running daemon reports, and `check` itself does not see";
     // JWT-SVIDs.

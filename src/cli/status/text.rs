@@ -123,6 +123,7 @@ fn identity(view: &View, lines: &mut Lines) {
     let servers: Vec<_> = view.servers().collect();
     if let [consumer] = servers[..]
         && consumer.login.is_none()
+        && consumer.instances.is_none()
     {
         let served = served(view, published, consumer, consumer.program());
         return lines.add(verdict(consumer), Some(colour), &format!("{set}{served}"));
@@ -131,6 +132,9 @@ fn identity(view: &View, lines: &mut Lines) {
     for consumer in servers {
         let served = served(view, published, consumer, "it");
         lines.add(verdict(consumer), None, &format!("{}{served}", consumer.name));
+        for instance in consumer.instances.iter().flat_map(|of| &of.instances) {
+            lines.add("", None, &format!("  {}", instance.in_words(view.at)));
+        }
     }
 }
 
@@ -146,6 +150,9 @@ fn served(view: &View, published: &PublishedView, consumer: &ConsumerView, who: 
     }
     if let Some(words) = consumer.secrets_in_words() {
         return format!(", {words}");
+    }
+    if let Some(of) = &consumer.instances {
+        return format!(": {}", of.in_words());
     }
     match &consumer.served {
         // An earlier observation is not the present state.
@@ -323,6 +330,35 @@ mod tests {
         assert_eq!(
             lines[1],
             "admitted     app: dbclient in products at db:5432, last let in 2s ago"
+        );
+    }
+
+    #[test]
+    fn servers_of_others_have_a_line_and_one_for_each_instance() {
+        let instance = |address: &str, verdict: &str, delay: serde_json::Value| {
+            json!({
+                "address": address, "verdict": verdict, "since": "2026-11-24T19:50:02Z", "seen": "2026-11-24T19:53:00Z",
+                "serial": "07:aa:31:00", "not_after": "2026-11-24T20:34:02Z", "delay_ms": delay,
+            })
+        };
+        let instances = [
+            instance("10.0.0.1:5432", "current", json!(4200.0)),
+            instance("10.0.0.2:5432", "still-old", json!(null)),
+        ];
+        let served = json!({
+            "kind": "served", "name": "cluster", "verdict": "still-old", "verified": null, "served": null,
+            "reload_pending": false, "problem": null, "findings": [], "retry": null, "sessions": null,
+            "instances": { "address": "cluster-r.db:5432", "within_ms": 120_000.0, "awaited": true, "instances": instances, "left_out": 0 },
+        });
+        let text = text(&view(&json!({ "consumers": [consumer("postgres"), served] })), false);
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(
+            lines[2..5],
+            [
+                "still-old    cluster: 1 of 2 instances serve the published certificate; there is still time for it",
+                "               10.0.0.1:5432: current for 3m, took 4s",
+                "               10.0.0.2:5432: still-old for 3m, last seen with serial 07:aa:31",
+            ]
         );
     }
 

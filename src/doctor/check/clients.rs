@@ -43,6 +43,7 @@ pub(super) fn sections(
     if published.is_empty()
         && config.place.directory().is_some()
         && config.rotation.servers.is_empty()
+        && config.rotation.served.is_empty()
     {
         let mut section = Section::new(Group::Clients, "");
         let found = if drivers::has_store(config) {

@@ -9,6 +9,7 @@ use crate::publish::Place;
 use crate::source::{Endpoint, ExtraAuthorities, OBSTACLE_FIX, Settings, obstacle_cause};
 use crate::sql::LONGEST_SOCKET;
 use crate::survey;
+use crate::timing;
 use crate::watching::Watching;
 
 /// What the configuration says, without examining anything else.
@@ -89,10 +90,7 @@ pub(super) fn offline(config: &Config) -> Section {
         );
         section.add(Finding::ok(Code::Configuration, text));
     }
-    for client in &config.rotation.clients {
-        let text = format!("client {}: {}, after each publication", client.name, client.shown());
-        section.add(Finding::ok(Code::Configuration, text));
-    }
+    section.extend(others(config));
     for hook in &config.rotation.hooks {
         let (name, when) = (&hook.name, hook.when.occasion());
         let text = format!("hook {name}, after {when}");
@@ -104,7 +102,9 @@ pub(super) fn offline(config: &Config) -> Section {
     }
     section.extend(secrets(config));
     let is_memory = matches!(config.place, Place::Memory);
-    if config.rotation.servers.is_empty() && config.rotation.poolers.is_empty() && !is_memory {
+    let rotation = &config.rotation;
+    let has_servers = !(rotation.servers.is_empty() && rotation.poolers.is_empty());
+    if !has_servers && rotation.served.is_empty() && !is_memory {
         section.add(Finding::ok(
             Code::Configuration,
             "no PostgreSQL is configured: the files are published for clients",
@@ -122,6 +122,24 @@ fn secrets(config: &Config) -> Vec<Finding> {
         Finding::ok(Code::Configuration, text)
     });
     told.collect()
+}
+
+/// The clients that log in, and the servers that are only looked at.
+fn others(config: &Config) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for client in &config.rotation.clients {
+        let text = format!("client {}: {}, after each publication", client.name, client.shown());
+        findings.push(Finding::ok(Code::Configuration, text));
+    }
+    for served in &config.rotation.served {
+        let within = timing::shortly(served.within);
+        let text = format!(
+            "{} is looked at, and should serve each set within {within} of its hand-over",
+            served.shown()
+        );
+        findings.push(Finding::ok(Code::Configuration, text));
+    }
+    findings
 }
 
 fn role_map(config: &Config) -> Vec<Finding> {

@@ -36,6 +36,7 @@ mod remedy;
 mod replication;
 mod roles;
 mod secrets;
+mod served;
 mod store_passwords;
 mod superusers;
 mod tls;
@@ -138,6 +139,9 @@ pub async fn check(config: &Config, environment: &Environment, scope: &Scope) ->
     }
     for client in &config.rotation.clients {
         sections.push(client::section(client, on_disk).await);
+    }
+    for served in &config.rotation.served {
+        sections.push(served::section(served, on_disk).await);
     }
     if let Some(role) = &scope.as_client {
         sections.extend(client::as_libpq(config, role, environment, on_disk).await);

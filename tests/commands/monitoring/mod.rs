@@ -172,12 +172,14 @@ fn database() -> (Setup, Pgsvid, SocketAddr, ApiServer) {
     let client = format!(
         "[client.options]\nuser = 'localhost'\ndbname = 'postgres'\nhost = 'localhost'\nhostaddr = '127.0.0.1'\nport = {port}\n"
     );
+    let served = format!("[[served]]\nname = 'cluster'\naddress = 'localhost:{port}'\n");
     let file = setup.files.join("token");
     let token = format!("[[jwt]]\naudience = 'products'\nfile = '{}'\n", file.display());
     let server = ApiServer::start();
     let secret = "[[secrets]]\nname = 'db'\ncreate = true\nfields = { 'tls.crt' = 'chain' }\n";
     let secret = format!("{}{secret}", server.table());
-    setup.configure(&format!("{hook}{client}{token}{secret}[health]\nlisten = '{address}'"));
+    setup
+        .configure(&format!("{hook}{client}{served}{token}{secret}[health]\nlisten = '{address}'"));
     let pgsvid = setup.start();
     setup.cluster.sql("postgres", "postgres", "GRANT pg_read_all_stats TO pgsvid");
     setup.cluster.sql("postgres", "postgres", "CREATE ROLE localhost LOGIN");
@@ -185,8 +187,11 @@ fn database() -> (Setup, Pgsvid, SocketAddr, ApiServer) {
     pgsvid.current(2);
     pgsvid.event("client-admitted");
     // They are counted once the rotation is proven.
-    let counted = || get(address, "/metrics").contains("\npgsvid_sessions{");
-    eventually(LIMIT, "the sessions are counted", counted);
+    let counted = || {
+        let page = get(address, "/metrics");
+        ["\npgsvid_sessions{", "\npgsvid_served_delay_seconds{"].iter().all(|it| page.contains(it))
+    };
+    eventually(LIMIT, "the sessions are counted, and the instance is measured", counted);
     (setup, pgsvid, address, server)
 }
 

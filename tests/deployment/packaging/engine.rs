@@ -46,14 +46,20 @@ impl Engine {
         );
         let engine = Self { daemon, directory };
         eventually(LIMIT, "the engine answers", || engine.docker(["version"]).status.success());
+        engine.pack();
+        engine
+    }
+
+    /// Packs the image.
+    #[track_caller]
+    pub(crate) fn pack(&self) {
         let output = Command::new(root().join("scripts/image"))
             .arg("pgsvid:test")
             .env("DOCKER", CLIENT)
-            .env("DOCKER_HOST", engine.host())
+            .env("DOCKER_HOST", self.host())
             .output()
             .unwrap();
         standard_output(&output);
-        engine
     }
 
     /// Runs the client to its end.

@@ -5,6 +5,7 @@ mod compose;
 mod engine;
 mod image;
 mod machine;
+mod origin;
 mod package;
 mod program;
 mod unit;

@@ -3,12 +3,13 @@
 use std::any::type_name;
 use std::ffi::CString;
 use std::io::{BufRead as _, BufReader, Read as _};
+use std::os::unix::fs::{FileExt as _, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::thread;
 
 use rustix::io::Errno;
-use rustix::mount::{MountFlags, UnmountFlags, mount, mount_remount, unmount};
+use rustix::mount::{MountFlags, UnmountFlags, mount, mount_bind, mount_remount, unmount};
 use rustix::process::geteuid;
 
 use crate::{LIMIT, eventually};
@@ -90,6 +91,46 @@ fn within_namespaces<F: FnOnce()>(namespaces: &[&str], variables: &[(&str, &Path
 #[expect(clippy::print_stdout, reason = "the output of a test, for the person who runs it")]
 fn show(text: &str) {
     println!("{text}");
+}
+
+/// A file that stands in the place of another one, and changes in one piece.
+#[derive(Debug)]
+pub struct FileOver {
+    file: tempfile::NamedTempFile,
+    place: PathBuf,
+}
+
+impl FileOver {
+    /// So many bytes are written at once: a reader never sees a part.
+    const SIZE: usize = 4096;
+
+    /// Puts a file with this text over an existing one, such as `/etc/hosts`. For use in [`with_mounts`].
+    #[track_caller]
+    pub fn over(place: &str, text: &str) -> Self {
+        let file = tempfile::NamedTempFile::new().expect("makes a file");
+        file.as_file()
+            .set_permissions(PermissionsExt::from_mode(0o644))
+            .expect("everybody may read it");
+        let over = Self { file, place: place.into() };
+        over.set(text);
+        mount_bind(over.file.path(), &over.place)
+            .unwrap_or_else(|error| panic!("cannot mount on {place}: {error}"));
+        over
+    }
+
+    /// Replaces the text.
+    #[track_caller]
+    pub fn set(&self, text: &str) {
+        let bytes = format!("{text:\n<size$}", size = Self::SIZE);
+        assert_eq!(bytes.len(), Self::SIZE, "the text is short");
+        self.file.as_file().write_all_at(bytes.as_bytes(), 0).expect("writes");
+    }
+}
+
+impl Drop for FileOver {
+    fn drop(&mut self) {
+        let _ = unmount(&self.place, UnmountFlags::DETACH);
+    }
 }
 
 /// A file system in memory over an existing directory, until it is dropped.

@@ -17,7 +17,7 @@ use tokio_rustls::TlsConnector;
 use super::direct::{self, Unable};
 use super::distrust::{Distrust, LikeLibpq, Reason};
 use super::start_up::{self, Answer, Refusal, Session};
-use crate::verify::{self, Client};
+use crate::verify::{self, ALPN, Client};
 use pgsvid_base::text::shown;
 use pgsvid_material::Certificate;
 
@@ -169,8 +169,7 @@ where
         Ok(stream) => stream,
         Err(error) => return failed(&error, &reason),
     };
-    if login.negotiation == Negotiation::Direct
-        && stream.get_ref().1.alpn_protocol() != Some(direct::ALPN)
+    if login.negotiation == Negotiation::Direct && stream.get_ref().1.alpn_protocol() != Some(ALPN)
     {
         return Outcome::NoDirectTls;
     }
@@ -253,7 +252,7 @@ fn prepare(
     };
     config.resumption = Resumption::disabled();
     if login.negotiation == Negotiation::Direct {
-        config.alpn_protocols = vec![direct::ALPN.to_vec()];
+        config.alpn_protocols = vec![ALPN.to_vec()];
     }
     let name = match ServerName::try_from(login.name.to_owned()) {
         Ok(name) => name,

@@ -6,9 +6,6 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::verify::{Reply, ask_for_tls, has_spoken};
 
-/// The protocol's name in TLS (ALPN), which a server with direct TLS must confirm.
-pub(super) const ALPN: &[u8] = b"postgresql";
-
 /// Why TLS cannot begin.
 #[derive(Debug)]
 pub(super) enum Unable {

@@ -36,7 +36,7 @@ pub async fn exchange(
 ) -> Result<Vec<u8>, Unanswered> {
     let ask = async |host: &str| {
         let stream = connect(host, port).await?;
-        let shaken = handshake::shake(stream, client).await;
+        let shaken = handshake::shake(stream, client, None).await;
         let (served, goodbye) = shaken.map_err(|failure| failure.error)?;
         if !is_trusted(&served) {
             goodbye.say().await;

@@ -44,10 +44,12 @@ impl From<io::Error> for Failure {
     }
 }
 
-/// Does the handshake. Closing the connection then shows what the server did with the `client`'s certificate.
+/// Does the handshake, for this protocol (ALPN) if one is named. Closing the connection then shows what the server did with the
+/// `client`'s certificate.
 pub(super) async fn shake<S>(
     stream: S,
     client: Option<&Client>,
+    protocol: Option<&[u8]>,
 ) -> Result<(Served, Goodbye<S>), Failure>
 where
     S: AsyncRead + AsyncWrite + Unpin,
@@ -65,6 +67,7 @@ where
     let mut config = config(provider, verifier)?;
     config.client_auth_cert_resolver = Arc::clone(&notes) as Arc<dyn ResolvesClientCert>;
     config.resumption = Resumption::disabled();
+    config.alpn_protocols.extend(protocol.map(<[u8]>::to_vec));
     // An IP address is not a name, so no SNI is sent: PostgreSQL has only one certificate.
     config.enable_sni = false;
     let name = ServerName::IpAddress(std::net::Ipv4Addr::LOCALHOST.into());

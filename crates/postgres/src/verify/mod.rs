@@ -25,6 +25,7 @@ pub use client::{Client, Proof, Reception, WRONG_CURVE, wipe_stack};
 pub use exchange::{Unanswered, exchange};
 pub use handshake::{alert, is_too_large};
 pub use judge::{ClientSettings, Expected, Verdict, judge};
+pub use names::known_in;
 pub use probe::{addresses_of, ask, connect, connect_in_turns, explain, probe, shown_address};
 pub(crate) use probe::{has_spoken, is_loopback};
 pub(crate) use ssl_request::{Reply, ask as ask_for_tls};
@@ -56,6 +57,8 @@ pub enum Begin {
     SslRequest,
     /// With the handshake, as for HTTPS.
     Tls,
+    /// With the handshake, which names PostgreSQL's protocol, as PostgreSQL 17 and later want it.
+    Direct,
 }
 
 impl Settings {
@@ -68,6 +71,9 @@ impl Settings {
         }
     }
 }
+
+/// The name of PostgreSQL's protocol in TLS (ALPN), which a server with direct TLS must confirm.
+pub(crate) const ALPN: &[u8] = b"postgresql";
 
 /// Limit for one address: connecting and the handshake.
 pub const LIMIT: Duration = Duration::from_secs(5);

@@ -15,7 +15,7 @@ pub(super) fn look_up(host: &str) -> io::Result<Vec<IpAddr>> {
     if cfg!(all(target_feature = "crt-static", target_env = "gnu")) {
         let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
         if let Some(plugin) = plugin(&read("/etc/nsswitch.conf")) {
-            return known(host, &read("/etc/hosts")).ok_or_else(|| {
+            return known_in(&read("/etc/hosts"), host).ok_or_else(|| {
                 io::Error::new(
                     io::ErrorKind::Unsupported,
                     format!(
@@ -40,8 +40,9 @@ fn plugin(nsswitch: &str) -> Option<&str> {
         .find(|service| !BUILT_IN.contains(service))
 }
 
-/// The addresses in /etc/hosts (`hosts(5)`), or the address itself.
-fn known(host: &str, hosts: &str) -> Option<Vec<IpAddr>> {
+/// The addresses of a host in the text of /etc/hosts (`hosts(5)`), or the address itself.
+#[must_use]
+pub fn known_in(hosts: &str, host: &str) -> Option<Vec<IpAddr>> {
     if let Ok(address) = host.parse() {
         return Some(vec![address]);
     }
@@ -83,13 +84,14 @@ mod tests {
         let hosts =
             "127.0.0.1 localhost\n10.0.0.5\tdb.example DB  # 10.0.0.6 other\n::1 db\nnonsense db\n";
         let of = |host| {
-            known(host, hosts).map(|found| found.iter().map(IpAddr::to_string).collect::<Vec<_>>())
+            known_in(hosts, host)
+                .map(|found| found.iter().map(IpAddr::to_string).collect::<Vec<_>>())
         };
         assert_eq!(of("db"), Some(vec!["10.0.0.5".to_owned(), "::1".to_owned()]));
         assert_eq!(of("DB.Example"), Some(vec!["10.0.0.5".to_owned()]));
         assert_eq!(of("192.0.2.1"), Some(vec!["192.0.2.1".to_owned()]));
         assert_eq!(of("other"), None);
-        assert_eq!(known("localhost", "").map(|found| found.len()), Some(2));
+        assert_eq!(known_in("", "localhost").map(|found| found.len()), Some(2));
     }
 
     #[test]

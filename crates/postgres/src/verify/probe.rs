@@ -16,7 +16,7 @@ use super::handshake::{self, Failure, Goodbye};
 use super::names::look_up;
 use super::ssl_request::{self, Reply};
 use super::turns::{chosen, in_turns, left_out};
-use super::{Answer, Begin, Client, Facts, LIMIT, Reception, alert_name};
+use super::{ALPN, Answer, Begin, Client, Facts, LIMIT, Reception, alert_name};
 
 /// Probes the hosts in turns until one answers. Never fails: no answer is a fact, too.
 ///
@@ -219,7 +219,8 @@ where
 {
     let reply = match begin {
         Begin::SslRequest => ssl_request::ask(&mut stream).await?,
-        Begin::Tls => return directly(stream, client).await,
+        Begin::Tls => return directly(stream, client, None).await,
+        Begin::Direct => return directly(stream, client, Some(ALPN)).await,
     };
     match reply {
         Reply::Plaintext => Ok((Answer::Plaintext, None)),
@@ -232,7 +233,7 @@ where
             Err(io::Error::other("bytes were injected before the TLS handshake").into())
         }
         Reply::Tls => {
-            let (served, goodbye) = handshake::shake(stream, client).await?;
+            let (served, goodbye) = handshake::shake(stream, client, None).await?;
             Ok((Answer::Served(Box::new(served)), Some(goodbye)))
         }
     }
@@ -242,11 +243,12 @@ where
 async fn directly<S>(
     stream: S,
     client: Option<&Client>,
+    protocol: Option<&[u8]>,
 ) -> Result<(Answer, Option<Goodbye<S>>), Failure>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    match handshake::shake(stream, client).await {
+    match handshake::shake(stream, client, protocol).await {
         Ok((served, goodbye)) => Ok((Answer::Served(Box::new(served)), Some(goodbye))),
         Err(failure) if handshake::is_no_tls(&failure.error) => Ok((Answer::Plaintext, None)),
         Err(failure) => Err(failure),

@@ -31,6 +31,7 @@ pub struct ClusterBuilder {
     hba: String,
     ident: String,
     arguments: Vec<String>,
+    port: Option<u16>,
 }
 
 impl ClusterBuilder {
@@ -73,13 +74,20 @@ impl ClusterBuilder {
         self
     }
 
+    /// Listens at this address alone, and at a port that another server has at its own address.
+    #[must_use]
+    pub fn at(mut self, address: &str, port: u16) -> Self {
+        self.port = Some(port);
+        self.conf(&format!("listen_addresses = '{address}'"))
+    }
+
     /// Creates the cluster without starting it.
     pub fn create(self) -> Cluster {
         let directory = Directory::new();
         let cluster = Cluster {
             socket_directory: directory.subdirectory("s"),
-            port: AtomicU16::new(crate::ports::free()),
-            port_is_known: AtomicBool::new(false),
+            port: AtomicU16::new(self.port.unwrap_or_else(crate::ports::free)),
+            port_is_known: AtomicBool::new(self.port.is_some()),
             arguments: self.arguments,
             process: Mutex::new(None),
             directory,
