@@ -5,7 +5,7 @@
 
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rustix::fs::{AtFlags, FileType, FlockOperation, Mode, OFlags};
 use rustix::io::{Errno, retry_on_intr};
@@ -19,8 +19,8 @@ use super::seam;
 
 /// The prefix of a file that is not complete yet. A killed run may leave one behind; the next write removes it.
 const UNFINISHED: &str = "..new-";
-/// How long another process that writes the same file is waited for, and how often its file is looked at.
-const OTHERS: Duration = Duration::from_secs(2);
+/// How often another process that writes the same file is waited for, and how long at a time: two seconds together.
+const TRIES: u32 = 400;
 const LOOK_AGAIN: Duration = Duration::from_millis(5);
 
 /// A file, and its attributes.
@@ -112,15 +112,15 @@ impl SingleFile {
             let is = "is a directory".to_owned();
             return Err(Error::InTheWay { path: self.path.clone(), is });
         }
-        let until = Instant::now() + OTHERS;
+        let mut tries = 1..=TRIES;
         let held = loop {
-            clear(&within, &unfinished, until).map_err(step("remove", &unfinished))?;
+            clear(&within, &unfinished, &mut tries).map_err(step("remove", &unfinished))?;
             match self.fill(&within, &unfinished, bytes) {
                 Ok(Some(held)) => break held,
-                Ok(None) if Instant::now() < until => {}
+                Ok(None) if tries.next().is_some() => {}
                 Ok(None) => return Err(step("lock", &unfinished)(Errno::AGAIN)),
                 Err(error) => {
-                    let _ = clear(&within, &unfinished, Instant::now());
+                    let _ = clear(&within, &unfinished, &mut (1..=1));
                     return Err(error);
                 }
             }
@@ -171,7 +171,7 @@ impl SingleFile {
 }
 
 /// Removes the unfinished file that a killed run has left. One that another process is writing has a lock; it is waited for.
-fn clear(within: &OwnedFd, name: &str, until: Instant) -> Result<(), Errno> {
+fn clear(within: &OwnedFd, name: &str, tries: &mut impl Iterator<Item = u32>) -> Result<(), Errno> {
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     loop {
         seam::step();
@@ -179,9 +179,7 @@ fn clear(within: &OwnedFd, name: &str, until: Instant) -> Result<(), Errno> {
         if let Ok(found) = rustix::fs::openat(within, name, flags, Mode::empty())
             && !lock(within, name, &found)
         {
-            if Instant::now() >= until {
-                return Err(Errno::AGAIN);
-            }
+            tries.next().ok_or(Errno::AGAIN)?;
             std::thread::sleep(LOOK_AGAIN);
             continue;
         }

@@ -48,7 +48,7 @@ impl ConsumerView {
     /// Whether a handshake shows what it serves.
     #[must_use]
     pub fn serves(&self) -> bool {
-        self.login.is_none() && self.secrets.is_empty()
+        self.login.is_none() && self.secrets.is_empty() && self.instances.is_none()
     }
 
     /// One phrase about its Secrets; `None` if it writes none.

@@ -5,10 +5,6 @@ use serde_json::{Map, Value, json};
 /// The values that are no part of the configuration.
 const OWN: &str = include_str!("values.json");
 
-/// Tables that the chart uses and the configuration of this program does not have yet. The chart accepts each key of them; once the
-/// configuration has one of them, its schema counts.
-const NOT_YET: [&str; 1] = ["served"];
-
 /// The schema of the values (draft 07, which each Helm 3 reads).
 pub(crate) fn schema() -> serde_json::Result<Value> {
     let mut schema: Value = serde_json::from_str(OWN)?;
@@ -22,16 +18,13 @@ fn config(mut schema: Value) -> Value {
     root.remove("$schema");
     root.remove("title");
     if let Some(tables) = root.get_mut("properties").and_then(Value::as_object_mut) {
-        add_missing(tables);
+        loosen(tables);
     }
     schema
 }
 
-fn add_missing(tables: &mut Map<String, Value>) {
-    for name in NOT_YET {
-        tables.entry(name).or_insert_with(|| json!({}));
-    }
-    // The chart itself says what an entry lacks, with the remedy: `[pgsvid/secret-without-name]` and others.
+/// The chart itself says what an entry lacks, with the remedy: `[pgsvid/secret-without-name]` and others.
+fn loosen(tables: &mut Map<String, Value>) {
     if let Some(items) = tables["secrets"].get_mut("items").and_then(Value::as_object_mut) {
         items.remove("required");
     }
@@ -83,8 +76,8 @@ mod tests {
         assert_eq!(config["additionalProperties"], false);
         assert_eq!(config["properties"]["health"]["additionalProperties"], false);
         assert!(config["properties"]["files"]["properties"]["directory"].is_object());
-        for name in NOT_YET {
-            assert!(!config["properties"][name].is_null(), "{name}");
+        for name in ["secrets", "served"] {
+            assert!(config["properties"][name].is_object(), "{name}");
         }
     }
 

@@ -330,6 +330,7 @@ mod tests {
             let server = tokio::spawn(talk(listener, svid.clone(), words));
             let hosts = ["127.0.0.1".to_owned()];
             let authorities: Vec<Certificate> = material.authorities().cloned().collect();
+            let client = Client::unchecked(&material);
             let login = Login {
                 name: "localhost",
                 verify: Verify::Full,
@@ -341,7 +342,7 @@ mod tests {
                 application_name: "test",
                 parameters: &[],
                 authorities: &authorities,
-                client: Client::unchecked(&material).as_ref(),
+                client: client.as_ref(),
             };
             let (outcome, ..) = attempt((&hosts, port), &login).await;
             assert!(matches!(outcome, Outcome::TooMuch), "{outcome:?}");
