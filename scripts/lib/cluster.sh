@@ -28,7 +28,9 @@ cluster_server=https://$node_address:6443
 
 start_cluster() {
     ((EUID == 0)) || give_up 'a cluster needs root, for its namespaces' "sudo $0"
+    remove_leftovers
     cluster=$(mktemp -d "/tmp/pgsvid-kubernetes.XXXXXX")
+    printf '%s\n' $$ >"$cluster/owner"
     chmod 755 "$cluster"
     mkdir "$cluster"/{pki,components,pids,log,run,csi,volumes}
     cgroup=pgsvid-kubernetes-$$
@@ -50,6 +52,18 @@ stop_cluster() {
     fi
     rm -rf --one-file-system "$cluster"
     cluster=''
+}
+
+# Of scripts that were killed: files and empty cgroups, because the kernel has ended the rest.
+remove_leftovers() {
+    local file owner
+    for file in /tmp/pgsvid-kubernetes.*/owner; do
+        owner=$(cat "$file" 2>/dev/null) || continue
+        [[ -d /proc/$owner ]] || rm -rf --one-file-system "${file%/owner}"
+    done
+    for file in /sys/fs/cgroup/*/pgsvid-kubernetes-* /sys/fs/cgroup/pgsvid-kubernetes-*; do
+        [[ ! -d $file || -d /proc/${file##*-} ]] || remove_cgroups "$file"
+    done
 }
 
 # The kernel needs a moment to take the last processes out of them.
