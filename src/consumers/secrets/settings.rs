@@ -62,6 +62,8 @@ pub struct Lease {
     pub name: String,
     /// How long a replica that is gone keeps the others waiting.
     pub duration: Duration,
+    /// The machine's name, which is that of the pod.
+    pub host: String,
 }
 
 impl Secrets {

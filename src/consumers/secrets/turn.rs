@@ -65,7 +65,8 @@ impl Turn {
     pub(super) fn begin(client: &Arc<Client>, settings: &Settings) -> Self {
         let (report, standing) = watch::channel(Standing::Unknown);
         let (client, settings) = (Arc::clone(client), settings.clone());
-        let identity = identity();
+        // Of a process that was killed nothing is left, so the next one in the same pod is another replica.
+        let identity = format!("{}_{:016x}", settings.host, fastrand::u64(..));
         let election = Election::new(&identity, settings.duration);
         let task = tokio::spawn(hold(Arc::clone(&client), settings.clone(), election, report));
         Self { standing, handled: "unknown", task: task.abort_handle(), client, settings, identity }
@@ -113,13 +114,6 @@ impl Turn {
             }
         }
     }
-}
-
-/// The machine's name, which is that of the pod, and a random part: of a process that was killed nothing is left, so the next one
-/// is another replica.
-fn identity() -> String {
-    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
-    format!("{host}_{:016x}", fastrand::u64(..))
 }
 
 async fn hold(
