@@ -127,3 +127,16 @@ fn it_looks_up_the_name_that_it_verifies_at() {
     setup.agent.rotate().unwrap();
     pgsvid.current(2);
 }
+
+/// A name of `[[served]]` is looked up within the sandbox, again and again.
+#[test]
+fn it_looks_up_the_name_of_instances_in_its_sandbox() {
+    let setup = Setup::new(built("pgsvid"));
+    let port = setup.cluster.port();
+    setup
+        .configure(&format!("[postgres]\n[[served]]\naddress = 'localhost:{port}'\nwithin = '1s'"));
+    let pgsvid = setup.start();
+    // One of its addresses has a server.
+    let found = pgsvid.event("instance-current");
+    assert_eq!(found["address"], format!("127.0.0.1:{port}"), "{found}");
+}
