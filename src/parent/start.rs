@@ -44,7 +44,7 @@ const PASSWORDS: &str = "PGPASS";
 
 fn concerns_daemon(name: &OsStr) -> bool {
     let begins = |known: &&str| name.as_bytes().starts_with(known.as_bytes());
-    VARIABLES.iter().any(|known| begins(known)) && !begins(&PASSWORDS)
+    VARIABLES.iter().any(&begins) && !begins(&PASSWORDS)
 }
 
 pub(super) struct Daemon {

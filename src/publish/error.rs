@@ -52,6 +52,15 @@ pub enum Error {
         /// Its permission bits.
         mode: u32,
     },
+    /// Every user may create files in a directory.
+    #[error(
+        "cannot write to {}: every user may create files there, also one with this name before pgsvid does",
+        directory.display()
+    )]
+    SharedDirectory {
+        /// The directory.
+        directory: PathBuf,
+    },
     /// The owner of a directory can replace its contents.
     #[error(
         "cannot publish to {0}: it belongs to uid {owner}, and pgsvid runs as uid {ours}; run pgsvid as uid {owner}, \
@@ -191,6 +200,9 @@ impl Error {
             }
             Self::ForeignAncestor { ancestor, .. } => {
                 format!("as root: chown -h {ours} {}", argument(ancestor))
+            }
+            Self::SharedDirectory { .. } => {
+                "use a directory that belongs to pgsvid's user, with mode 0755 or 0700".to_owned()
             }
             Self::WritableByOthers { .. }
             | Self::DefaultAcl { .. }

@@ -36,6 +36,8 @@ const JITTER: f64 = 0.2;
 /// What is not proven if the server does not tell its state.
 const UNTOLD: &str = "the server does not tell whether it is in the state of target_session_attrs (PostgreSQL before 14, PgBouncer)";
 
+/// What is not proven if the certificate had no part in the login.
+const UNASKED: &str = "the server asks for no certificate, and lets the client in without one: whether it would accept this one is not proven";
 /// What is not proven if a pooler may have let the client in: PgBouncer does so without a connection to PostgreSQL, if it has had
 /// one for this role and database.
 const POOLED: &str = "the server is a pooler such as PgBouncer, which lets a client in without asking PostgreSQL: whether PostgreSQL serves this role is not proven";
@@ -114,6 +116,9 @@ async fn log_in(
     let (verdict, finding) = explain::explain(settings, &end, material);
     let unproven = match (&end.outcome, verdict) {
         (_, Verdict::Unverifiable) => Some(UNJUDGED),
+        (Outcome::LoggedIn(Session { certificate_asked: false, .. }), Verdict::Admitted) => {
+            Some(UNASKED)
+        }
         (Outcome::LoggedIn(_), Verdict::Admitted) if end.is_met.is_none() => Some(UNTOLD),
         (Outcome::LoggedIn(Session { is_process: false, .. }), Verdict::Admitted) => Some(POOLED),
         _ => None,

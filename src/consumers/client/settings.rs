@@ -156,7 +156,7 @@ mod tests {
     #[test]
     fn a_session_is_in_a_state_as_libpq_decides() {
         let session =
-            |in_hot_standby, read_only| Session { in_hot_standby, read_only, is_process: true };
+            |in_hot_standby, read_only| Session { in_hot_standby, read_only, ..Session::default() };
         let (yes, no) = (Some(true), Some(false));
         let (primary, standby, frozen) = (session(no, no), session(yes, no), session(no, yes));
         let silent = Session::default();

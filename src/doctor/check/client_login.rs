@@ -269,6 +269,14 @@ fn explain(
             } else {
                 "; the server is a pooler such as PgBouncer, which lets a client in without asking PostgreSQL"
             };
+            if !session.certificate_asked {
+                return Finding::warning(
+                    Code::ClientLogin,
+                    format!("logged in{way} as role {role}, but not by the certificate: the server asks for none"),
+                )
+                .cause("ssl_ca_file is empty, or the line of pg_hba.conf that lets the client in has another method than cert")
+                .fix("set ssl_ca_file, and the method cert in that line, then reload; otherwise anyone who reaches the server can be this role");
+            }
             Finding::ok(Code::ClientLogin, format!("logged in{way} as role {role}, proved that the server is {name}, and logged out{pooled}"))
         }
         Outcome::Unreachable(reason) => Finding::failure(Code::ServerUnreachable, "the server cannot be reached")

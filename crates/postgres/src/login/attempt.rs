@@ -3,6 +3,7 @@
 use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use rustls::client::{ResolvesClientCert, Resumption};
@@ -160,8 +161,8 @@ where
             Err(Unable::Io(error)) => return Outcome::NoCertificate(None, explain(&error)),
         }
     }
-    let reason = Reason::default();
-    let (config, name) = match prepare(login, &reason) {
+    let (reason, asked) = (Reason::default(), Arc::new(AtomicBool::new(false)));
+    let (config, name) = match prepare(login, &reason, &asked) {
         Ok(prepared) => prepared,
         Err(error) => return Outcome::Tls(tls_error_text(&error)),
     };
@@ -178,7 +179,10 @@ where
     let own = [("user", login.role), database, ("application_name", login.application_name)];
     let more = login.parameters.iter().map(|(name, value)| (name.as_str(), value.as_str()));
     match start_up::log_in(stream, own.into_iter().chain(more)).await {
-        Ok(Answer::Welcome(session)) => Outcome::LoggedIn(session),
+        Ok(Answer::Welcome(session)) => {
+            let certificate_asked = asked.load(Ordering::Relaxed);
+            Outcome::LoggedIn(Session { certificate_asked, ..session })
+        }
         Ok(Answer::Password) => Outcome::Password,
         Ok(Answer::OtherMethod) => Outcome::OtherMethod,
         Ok(Answer::Refused(refusal)) => Outcome::LoginRefused(refusal),
@@ -234,6 +238,7 @@ fn tls_error_text(error: &rustls::Error) -> String {
 fn prepare(
     login: &Login<'_>,
     reason: &Reason,
+    asked: &Arc<AtomicBool>,
 ) -> Result<(ClientConfig, ServerName<'static>), rustls::Error> {
     let provider = verify::provider();
     let verifier = LikeLibpq {
@@ -247,7 +252,10 @@ fn prepare(
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(verifier));
     let mut config = match login.client {
-        Some(client) => config.with_client_cert_resolver(Arc::new(Shown(client.certified()))),
+        Some(client) => config.with_client_cert_resolver(Arc::new(Shown {
+            key: client.certified(),
+            asked: Arc::clone(asked),
+        })),
         None => config.with_no_client_auth(),
     };
     config.resumption = Resumption::disabled();
@@ -270,11 +278,16 @@ fn prepare(
 
 /// Shows the certificate to every server that asks for one, whichever authorities it names.
 #[derive(Debug)]
-struct Shown(Arc<CertifiedKey>);
+struct Shown {
+    key: Arc<CertifiedKey>,
+    /// Becomes true when the server asks.
+    asked: Arc<AtomicBool>,
+}
 
 impl ResolvesClientCert for Shown {
     fn resolve(&self, _: &[&[u8]], _: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
-        Some(Arc::clone(&self.0))
+        self.asked.store(true, Ordering::Relaxed);
+        Some(Arc::clone(&self.key))
     }
 
     fn has_certs(&self) -> bool {

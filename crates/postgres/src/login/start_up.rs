@@ -42,6 +42,8 @@ pub struct Session {
     /// Whether a server process of PostgreSQL can have the number that the session has (`BackendKeyData`). Poolers such as
     /// PgBouncer send random bytes: of 1,000 one is taken for a process.
     pub is_process: bool,
+    /// Whether the server has asked for a certificate.
+    pub certificate_asked: bool,
 }
 
 /// A server's refusal.
@@ -184,7 +186,7 @@ pub(super) mod tests {
             let key = message(b'K', &[process, [1, 2, 3, 4]].concat());
             let (answer, sent) = answered(&[&authenticated, &standby, &key, &ready]).await;
             let Ok(Answer::Welcome(session)) = answer else { panic!("{answer:?}") };
-            let told = Session { in_hot_standby: Some(true), read_only: None, is_process };
+            let told = Session { in_hot_standby: Some(true), is_process, ..Session::default() };
             assert_eq!(session, told);
             assert_eq!(sent, [&start[..], &TERMINATE].concat());
         }
