@@ -43,7 +43,7 @@ pub(crate) async fn examine(settings: &Settings, material: Option<Material>) -> 
         found.push(Finding::ok(Code::SecretAccess, text));
         match client.secret(&target.namespace, &target.name).await {
             Err(error) => {
-                found.push(explain::failed(&client, settings, target, &error, false).await)
+                found.push(explain::failed(&client, settings, target, &error, false).await);
             }
             Ok(live) => found.push(state(&mut secrets, at, publication.as_ref(), live).await),
         }
