@@ -42,7 +42,9 @@ pub(crate) async fn examine(settings: &Settings, material: Option<Material>) -> 
         let text = format!("pgsvid may read, apply and watch the Secret {}", target.shown());
         found.push(Finding::ok(Code::SecretAccess, text));
         match client.secret(&target.namespace, &target.name).await {
-            Err(error) => found.push(explain::failed(&client, settings, target, &error).await),
+            Err(error) => {
+                found.push(explain::failed(&client, settings, target, &error, false).await);
+            }
             Ok(live) => found.push(state(&mut secrets, at, publication.as_ref(), live).await),
         }
     }

@@ -98,12 +98,13 @@ pub(super) fn unmade(error: &publish::Error) -> Finding {
     }
 }
 
-/// A failed request about a Secret.
+/// A failed request about a Secret, which only reads it or also `writes` it.
 pub(super) async fn failed(
     client: &Client,
     settings: &Secrets,
     target: &Target,
     error: &Error,
+    writes: bool,
 ) -> Finding {
     let Error::Refused(refusal) = error else {
         return kubernetes::explain(error, client.settings());
@@ -114,6 +115,11 @@ pub(super) async fn failed(
     };
     match refusal.code {
         403 => match lacking(client, target).await {
+            // No policy refuses to read: the API server has just started, and does not know all of RBAC yet.
+            None if !writes => {
+                let text = format!("the API server refuses to read the Secret {it}, although RBAC lets pgsvid");
+                Finding::warning(Code::KubernetesFailing, text).about(it).cause(refusal.to_string())
+            }
             None => found(Code::SecretRefused, format!("the API server refuses the Secret {it}"))
                 .fix("RBAC lets pgsvid write it; see the quota of the namespace, and the admission policies of the cluster"),
             Some(verbs) => {

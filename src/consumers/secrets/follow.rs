@@ -132,7 +132,8 @@ async fn watch_one(
 ) {
     let mut backoff = Backoff::new(AGAIN.0, AGAIN.1);
     let mut gaps = 0;
-    let mut is_first = true;
+    // Whether something may have happened that no watch has reported.
+    let mut is_gap = false;
     loop {
         let begun = Instant::now();
         let watch = client.watch_secret(namespace, name, since.as_deref()).await;
@@ -140,6 +141,7 @@ async fn watch_one(
             // Its version is too old.
             Err(error) if error.status() == Some(410) => {
                 since = None;
+                is_gap = true;
                 None
             }
             Err(_) => None,
@@ -147,11 +149,11 @@ async fn watch_one(
         };
         if let Some(mut watch) = watch {
             // It reports a Secret that exists, but not that one was deleted before.
-            if since.is_none() && !is_first {
+            if since.is_none() && is_gap {
                 gaps += 1;
                 report(Seen::Gap(gaps));
             }
-            is_first = false;
+            is_gap = true;
             while let Ok(Some(event)) = watch.next().await {
                 match event {
                     Event::Version(version) => {

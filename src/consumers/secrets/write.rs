@@ -54,7 +54,7 @@ impl Secrets {
                     live.push(Read::Found(secret));
                 }
                 Err(error) => {
-                    found.push(self.failed(at, &error).await?);
+                    found.push(self.failed(at, &error, false).await?);
                     live.push(Read::Failed);
                 }
             }
@@ -219,7 +219,7 @@ impl Secrets {
                 Ok(Ok(secret))
             }
             Err(error) => {
-                let finding = self.failed(at, &error).await?;
+                let finding = self.failed(at, &error, true).await?;
                 Ok(Err(finding))
             }
         }
@@ -238,9 +238,9 @@ impl Secrets {
     }
 
     /// The finding about a failed request, unless no other request would fare better.
-    async fn failed(&mut self, at: usize, error: &Error) -> Result<Finding, Stop> {
+    async fn failed(&mut self, at: usize, error: &Error, writes: bool) -> Result<Finding, Stop> {
         let target = self.settings.targets[at].clone();
-        let finding = explain::failed(&self.client, &self.settings, &target, error).await;
+        let finding = explain::failed(&self.client, &self.settings, &target, error, writes).await;
         if error.is_of_connection() {
             return Err(Stop::Asking(finding));
         }

@@ -1,4 +1,4 @@
-//! A pgsvid that writes Secrets, with a ServiceAccount and a namespace of its own.
+//! A pgsvid that writes Secrets, with a `ServiceAccount` and a namespace of its own.
 
 use std::process::Command;
 use std::time::Duration;
@@ -16,7 +16,7 @@ const LIMIT: Duration = Duration::from_secs(60);
 pub(super) const FIELDS: &str =
     "fields = { 'tls.crt' = 'chain', 'tls.key' = 'key', 'ca.crt' = 'bundle' }\n";
 
-/// A namespace with a ServiceAccount, an agent, and a configuration.
+/// A namespace with a `ServiceAccount`, an agent, and a configuration.
 pub(super) struct Publisher {
     pub(super) namespace: &'static str,
     pub(super) agent: DevAgent,
@@ -24,7 +24,7 @@ pub(super) struct Publisher {
 }
 
 impl Publisher {
-    /// Creates the namespace and the ServiceAccount `publisher`, which has no rights yet.
+    /// Creates the namespace and the `ServiceAccount` `publisher`, which has no rights yet.
     pub(super) fn new(namespace: &'static str) -> Self {
         kubectl(&["create", "namespace", namespace]);
         kubectl(&["--namespace", namespace, "create", "serviceaccount", "publisher"]);

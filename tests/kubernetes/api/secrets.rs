@@ -194,7 +194,7 @@ fn v06_an_immutable_secret_is_deleted_by_the_printed_command_and_created_again()
 fn v07_a_secret_of_more_than_a_mebibyte_is_told_and_written_once_there_is_room() {
     let publisher = Publisher::new("v07");
     publisher.configure_and_grant(&table("server"));
-    publisher.files.write("large", &"x".repeat(1024 * 1024 - 100), 0o644);
+    publisher.files.write("large", "x".repeat(1024 * 1024 - 100), 0o644);
     let from = format!("--from-file=large={}", publisher.files.join("large").display());
     publisher.kubectl(&["create", "secret", "generic", "server", &from]);
     let pgsvid = publisher.run();
