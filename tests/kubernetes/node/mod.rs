@@ -1,6 +1,5 @@
 //! Pods on a node, with a real SPIRE. These tests run at the same time.
 
-mod cloudnative_pg;
 mod examples;
 mod failures;
 mod injected;
