@@ -1,4 +1,4 @@
-//! O14: the example with CloudNativePG, whose operator is real. openssl makes the certificates here.
+//! O14: an operator, which is real, takes certificates from Secrets. `openssl` makes them here.
 
 use std::process::Command;
 
