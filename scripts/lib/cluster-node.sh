@@ -86,7 +86,7 @@ resolvConf: "$cluster/run/resolv.conf"
 containerRuntimeEndpoint: "unix://$cluster/run/containerd.sock"
 podLogsDir: "$cluster/log/pods"
 volumePluginDir: "$cluster/run/volume-plugins"
-evictionHard: {memory.available: 100Mi, nodefs.available: 1%, imagefs.available: 1%, nodefs.inodesFree: 1%}
+evictionHard: {memory.available: 100Mi, nodefs.available: 200Mi, imagefs.available: 200Mi, nodefs.inodesFree: 1%}
 syncFrequency: 10s
 END
 }

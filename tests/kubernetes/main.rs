@@ -4,13 +4,13 @@
 #![allow(clippy::print_stdout, reason = "the figures are what it is for")]
 #![allow(clippy::disallowed_methods, reason = "a real cluster runs on the real clock")]
 
+mod alone;
 mod api;
 mod cluster;
 mod kubectl;
 mod manifests;
 mod namespace;
 mod node;
-mod outages;
 mod processes;
 
 use std::fmt::Display;
@@ -20,7 +20,7 @@ use std::time::Duration;
 use test_support::Outcome;
 
 /// A node that runs many pods at once is slow.
-const LIMIT: Duration = Duration::from_secs(180);
+const LIMIT: Duration = Duration::from_secs(300);
 /// Each question is a run of kubectl.
 const PAUSE: Duration = Duration::from_millis(500);
 

@@ -32,9 +32,19 @@ impl Namespace {
     /// The same, and nobody has waited for it.
     #[track_caller]
     pub(crate) fn with_started_database(name: &str, change: impl FnOnce(&mut [Value])) -> Self {
+        Self::with_example(name, "dbserver", change)
+    }
+
+    /// An example, as changed.
+    #[track_caller]
+    pub(crate) fn with_example(
+        name: &str,
+        directory: &str,
+        change: impl FnOnce(&mut [Value]),
+    ) -> Self {
         // An earlier one of this name may still be there.
         let namespace = Self(format!("{name}-{}", std::process::id()));
-        let mut objects = example("dbserver", &namespace.0);
+        let mut objects = example(directory, &namespace.0);
         change(&mut objects);
         apply(&objects).unwrap();
         namespace

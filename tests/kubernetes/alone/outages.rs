@@ -1,4 +1,4 @@
-//! O03, O04, O10: SPIRE or the CSI driver is away, for every pod: so these tests run one after the other. SVIDs live one minute.
+//! O03, O04, O10: SPIRE or the CSI driver is away, for every pod. SVIDs live one minute.
 
 use std::thread::sleep;
 use std::time::Duration;
