@@ -13,7 +13,7 @@ use crate::doctor::entry;
 use crate::doctor::finding::{Code, Finding, Group, Section, Severity};
 use crate::doctor::profile::warned;
 use crate::login::{
-    self, Distrust, Login, Negotiation, Outcome, Refusal as LoginRefusal, Verify, Versions,
+    self, Distrust, Login, Negotiation, Outcome, Refusal as LoginRefusal, Session, Verify, Versions,
 };
 use crate::material::{By, Certificate, Fault, Material, Refusal, Warning, Which, workload_id};
 use crate::sql::statements::identifier;
@@ -262,23 +262,7 @@ fn explain(
     let Tried { login, material, psql, groups, from, to } = tried;
     let Login { role, name, database, .. } = login;
     match outcome {
-        Outcome::LoggedIn(session) => {
-            let way = if login.replication { " for replication" } else { "" };
-            let pooled = if session.is_process {
-                ""
-            } else {
-                "; the server is a pooler such as PgBouncer, which lets a client in without asking PostgreSQL"
-            };
-            if !session.certificate_asked {
-                return Finding::warning(
-                    Code::ClientLogin,
-                    format!("logged in{way} as role {role}, but not by the certificate: the server asks for none"),
-                )
-                .cause("ssl_ca_file is empty, or the line of pg_hba.conf that lets the client in has another method than cert")
-                .fix("set ssl_ca_file, and the method cert in that line, then reload; otherwise anyone who reaches the server can be this role");
-            }
-            Finding::ok(Code::ClientLogin, format!("logged in{way} as role {role}, proved that the server is {name}, and logged out{pooled}"))
-        }
+        Outcome::LoggedIn(session) => logged_in(login, session),
         Outcome::Unreachable(reason) => Finding::failure(Code::ServerUnreachable, "the server cannot be reached")
             .cause(reason)
             .fix("check that the host's name has an address (DNS, /etc/hosts), that PostgreSQL runs and listens there (listen_addresses, port), and that no \
@@ -383,6 +367,28 @@ fn certificate_refused(why: String) -> Finding {
 fn not_for_clients(material: &Material) -> Finding {
     let by = material.fitness().clients.unwrap_or(By::Leaf);
     warned(Warning::NotForClients(by), material.leaf())
+}
+
+fn logged_in(login: &Login<'_>, session: Session) -> Finding {
+    let Login { role, name, .. } = login;
+    let way = if login.replication { " for replication" } else { "" };
+    if !session.certificate_asked {
+        return Finding::warning(
+            Code::ClientLogin,
+            format!("logged in{way} as role {role}, but not by the certificate: the server asks for none"),
+        )
+        .cause("ssl_ca_file is empty, or the line of pg_hba.conf that lets the client in has another method than cert")
+        .fix("set ssl_ca_file, and the method cert in that line, then reload; otherwise anyone who reaches the server can be this role");
+    }
+    let pooled = if session.is_process {
+        ""
+    } else {
+        "; the server is a pooler such as PgBouncer, which lets a client in without asking PostgreSQL"
+    };
+    let text = format!(
+        "logged in{way} as role {role}, proved that the server is {name}, and logged out{pooled}"
+    );
+    Finding::ok(Code::ClientLogin, text)
 }
 
 fn untrusted(name: &str, distrust: &Distrust) -> Finding {
