@@ -175,7 +175,7 @@ fn what_is_written_to_secrets_leaves_nothing_either() {
         setup.agent.rotate().unwrap();
         pgsvid.current(generation);
         keys.push(setup.agent.svid());
-        let key = keys.last().unwrap().key_pem().to_string().into_bytes();
+        let key = keys.last().unwrap().key_pem().as_bytes().to_vec();
         eventually(LIMIT, "the key is in the Secret", || {
             server.field("own", "db", "tls.key").as_ref() == Some(&key)
         });
