@@ -1,6 +1,6 @@
 //! The schema of the Helm chart's values: the chart's own part, and the configuration's schema for the value `config`.
 
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 /// The values that are no part of the configuration.
 const OWN: &str = include_str!("values.json");
@@ -34,6 +34,8 @@ fn loosen(tables: &mut Map<String, Value>) {
 mod tests {
     use std::fs::{self, File};
     use std::io::Write as _;
+
+    use serde_json::json;
 
     use super::*;
 

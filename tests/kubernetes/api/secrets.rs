@@ -283,8 +283,7 @@ fn v13_a_killed_leader_is_followed_within_its_lease() {
 #[test]
 fn v10_an_api_server_that_is_killed_gets_the_newest_set_when_it_is_back() {
     let (publisher, pgsvid) = writing("v10");
-    let server = Component::named("kube-apiserver");
-    server.kill();
+    let server = Component::named("kube-apiserver").kill();
     publisher.agent.rotate().unwrap();
     pgsvid.code("kubernetes-unreachable");
     // One that starts while it is away.
