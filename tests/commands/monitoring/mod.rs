@@ -175,9 +175,9 @@ fn database() -> (Setup, Pgsvid, SocketAddr, ApiServer) {
     let served = format!("[[served]]\nname = 'cluster'\naddress = 'localhost:{port}'\n");
     let file = setup.files.join("token");
     let token = format!("[[jwt]]\naudience = 'products'\nfile = '{}'\n", file.display());
-    let server = ApiServer::start();
+    let api_server = ApiServer::start();
     let secret = "[[secrets]]\nname = 'db'\ncreate = true\nfields = { 'tls.crt' = 'chain' }\n";
-    let secret = format!("{}{secret}", server.table());
+    let secret = format!("{}{secret}", api_server.table());
     setup
         .configure(&format!("{hook}{client}{served}{token}{secret}[health]\nlisten = '{address}'"));
     let pgsvid = setup.start();
@@ -192,7 +192,7 @@ fn database() -> (Setup, Pgsvid, SocketAddr, ApiServer) {
         ["\npgsvid_sessions{", "\npgsvid_served_delay_seconds{"].iter().all(|it| page.contains(it))
     };
     eventually(LIMIT, "the sessions are counted, and the instance is measured", counted);
-    (setup, pgsvid, address, server)
+    (setup, pgsvid, address, api_server)
 }
 
 fn dashboard() -> Value {
