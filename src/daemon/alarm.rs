@@ -27,7 +27,7 @@ pub(super) async fn run(mut status: watch::Receiver<Status>) -> anyhow::Result<(
     let mut watched: Option<Published> = None;
     let mut raised = 0;
     let mut lines = Lines::new(MOST);
-    let begun = Instant::now();
+    let (begun, start) = (Instant::now(), timing::now());
     loop {
         let now = timing::now();
         let current = status.borrow_and_update().clone();
@@ -42,7 +42,9 @@ pub(super) async fn run(mut status: watch::Receiver<Status>) -> anyhow::Result<(
             let part = current.origin.renewal_part();
             let due = due(published, part, now);
             let left = FIRST_ANSWER.saturating_sub(begun.elapsed());
-            if due > raised && published.generation == 0 && !left.is_zero() {
+            // Of an earlier run: after a change of the configuration it is published again, as the first.
+            let is_earlier = published.generation <= 1 && moments(published, part)[0] <= start;
+            if due > raised && is_earlier && !left.is_zero() {
                 pause = Some(left);
             } else if due > raised && lines.take() != Line::Written {
                 pause = Some(MOST.1);
@@ -118,7 +120,7 @@ fn raise(published: &Published, status: &Status, now: SystemTime) {
             timing::roughly(left)
         )
     } else {
-        "the published identity has expired: clients will refuse it".to_owned()
+        "the published identity has expired: it is refused from now on".to_owned()
     };
     // As short as in all other lines.
     let serial = published.serial.get(..8).unwrap_or(&published.serial);

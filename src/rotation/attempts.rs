@@ -130,6 +130,11 @@ impl Attempts {
         running.map(|slot| slot.name.as_str()).collect::<Vec<_>>().join(", ")
     }
 
+    /// Whether one of them is a consumer for which the next set waits.
+    pub(super) fn delays(&self) -> bool {
+        self.slots.iter().any(|slot| slot.consumer.is_none() && !slot.patience.is_zero())
+    }
+
     /// The names of all consumers that serve the published set.
     pub(super) fn names(&self) -> impl Iterator<Item = &str> {
         self.servers().map(|slot| slot.name.as_str())

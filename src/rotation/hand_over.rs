@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use tokio::time::{Instant, timeout};
-use tracing::warn;
+use tracing::{info, warn};
 
 use super::attempts::{Ended, Outcome};
 use super::order::Conclusion;
@@ -143,13 +143,20 @@ impl Rotation {
     /// Interrupts the running attempts, and handles their results, so that the next set is not swapped in while they run.
     pub(super) async fn recall(&mut self) -> Result<(), Error> {
         if self.attempts.is_running() {
-            let generation = self.generation;
-            warn!(
-                event = "attempt-interrupted",
-                consumer = self.attempts.running(),
-                generation,
-                "a consumer answers slowly; the next set is published first"
-            );
+            let (generation, consumer) = (self.generation, self.attempts.running());
+            if self.attempts.delays() {
+                warn!(
+                    event = "attempt-interrupted",
+                    consumer,
+                    generation,
+                    "a consumer answers slowly; the next set is published first"
+                );
+            } else {
+                info!(
+                    event = "attempt-interrupted",
+                    consumer, generation, "the next set is published; it is tried with that one"
+                );
+            }
         }
         while self.attempts.is_running() {
             self.attempts.interrupt();

@@ -182,7 +182,7 @@ impl Status {
         let cause = &why.text;
         let end = published.not_after;
         let left = timing::roughly(end.duration_since(now).unwrap_or_default());
-        let cost = format!("clients refuse the certificate in {left}");
+        let cost = format!("the certificate expires in {left}");
         let (code, text) = if end <= now {
             let end = timing::utc(end);
             let text = format!("the published certificate has expired at {end}: {cause}");
@@ -275,8 +275,15 @@ pub struct Published {
     pub not_before: SystemTime,
     /// When the chain expires.
     pub not_after: SystemTime,
-    /// When the first of the published authorities expires.
+    /// When the first of the published authorities expires that has not expired yet: SPIRE keeps expired ones in its bundle for a
+    /// day. If all have expired, when the last one did.
     pub authorities_not_after: Option<SystemTime>,
+}
+
+fn first_to_expire(ends: impl Iterator<Item = SystemTime>) -> Option<SystemTime> {
+    let now = timing::now();
+    let (ahead, past): (Vec<_>, Vec<_>) = ends.partition(|end| *end > now);
+    ahead.into_iter().min().or_else(|| past.into_iter().max())
 }
 
 impl Published {
@@ -293,7 +300,7 @@ impl Published {
             set: material.fingerprint(extra_authorities),
             not_before: material.leaf().not_before(),
             not_after: material.not_after(),
-            authorities_not_after: authorities.map(Certificate::not_after).min(),
+            authorities_not_after: first_to_expire(authorities.map(Certificate::not_after)),
         }
     }
 }

@@ -236,7 +236,7 @@ mod tests {
         status.connection = Connection::Streaming;
         status.rejection = Some("the key is another's".to_owned());
         let readiness = status.readiness(NOW);
-        let text = "the agent's newest message is rejected: the key is another's; clients refuse the certificate in 1h";
+        let text = "the agent's newest message is rejected: the key is another's; the certificate expires in 1h";
         assert_eq!((readiness.is_ready(), &readiness.degraded[..]), (true, &[text.to_owned()][..]));
         let code = |status: &Status, now| status.delay(now).map(|found| found.code);
         assert_eq!(code(&status, NOW), Some(Code::Svid));
@@ -278,7 +278,7 @@ mod tests {
         assert!(status.readiness(NOW + Duration::from_secs(59)).degraded.is_empty());
         let late = status.readiness(NOW + Duration::from_secs(61));
         let text = "the renewal is overdue for 1m 1s: no newer identity has come from the agent (the agent is gone); \
-                    clients refuse the certificate in 58m 59s";
+                    the certificate expires in 58m 59s";
         assert_eq!(late.degraded, [text]);
         status.connection = Connection::Streaming;
         let late = status.readiness(NOW + Duration::from_secs(61));

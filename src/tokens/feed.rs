@@ -64,6 +64,21 @@ impl Bundles {
         self.dropped.iter().map(|(name, why)| (name.as_str(), why.as_str()))
     }
 
+    /// Whether both have the same keys, in whatever order: SPIRE's agent sends them in another one each time.
+    fn is_same(&self, other: &Self) -> bool {
+        self.dropped == other.dropped && self.sorted() == other.sorted()
+    }
+
+    /// The keys of each trust domain as text, sorted.
+    fn sorted(&self) -> BTreeMap<&str, Vec<String>> {
+        let keys = |set: &Vec<u8>| {
+            let mut keys = Keys::read(set).map(|keys| keys.texts()).unwrap_or_default();
+            keys.sort_unstable();
+            keys
+        };
+        self.sets.iter().map(|(name, set)| (name.as_str(), keys(set))).collect()
+    }
+
     /// The keys of the trust domain of this SPIFFE ID.
     fn keys(&self, spiffe_id: &str) -> Result<(Keys, &[u8]), String> {
         let domain = trust_domain(spiffe_id);
@@ -193,7 +208,10 @@ async fn follow(
         }
         known.send_modify(|known| match read {
             Ok(bundles) => {
-                *known = Known { bundles: Some(Arc::new(bundles)), trouble: None };
+                known.trouble = None;
+                if !known.bundles.as_ref().is_some_and(|earlier| earlier.is_same(&bundles)) {
+                    known.bundles = Some(Arc::new(bundles));
+                }
             }
             Err(why) => known.trouble = Some(Arc::new(Failure::Keys(why))),
         });
@@ -223,5 +241,9 @@ mod tests {
         assert!(bundles.render(Format::Jwks, "spiffe://other.org/app").is_err());
         assert!(read(b"{}", good).is_err());
         assert_eq!(read(good, good).unwrap().dropped().count(), 0);
+        // The order says nothing.
+        let one = read(b"{\"keys\":[{\"kid\":\"a\"},{\"kid\":\"b\"}]}", good).unwrap();
+        let two = read(b"{\"keys\":[{\"kid\":\"b\"},{\"kid\":\"a\"}]}", good).unwrap();
+        assert!(one.is_same(&two) && !one.is_same(&bundles));
     }
 }

@@ -92,6 +92,11 @@ impl Keys {
         Ok(Self { keys })
     }
 
+    /// Each key as text.
+    pub(super) fn texts(&self) -> Vec<String> {
+        self.keys.iter().map(|key| Value::Object(key.clone()).to_string()).collect()
+    }
+
     /// How many keys there are.
     #[must_use]
     pub fn count(&self) -> usize {

@@ -25,7 +25,7 @@ fn c01_a_clock_that_leaps_by_a_day_either_way_is_followed_without_haste() {
     let mark = leap(&pgsvid, Mark::default(), "1d forward");
     let (rejected, _) = pgsvid.event_after(mark, "message-rejected");
     assert!(rejected["reason"].as_str().unwrap().starts_with("the SVID expired at "), "{rejected}");
-    let expired = "the published identity has expired: clients will refuse it";
+    let expired = "the published identity has expired: it is refused from now on";
     pgsvid.wait_for_event_after(Mark::default(), LIMIT, |event| event["message"] == expired);
     // By the timers.
     pgsvid.wait_for_event_after(mark, LIMIT, |event| event["verdict"] == "expired");
