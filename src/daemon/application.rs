@@ -11,6 +11,7 @@ use crate::hooks::{APPLICATION, Action, Hook, When};
 use crate::parent::{self, Channel, OnRotation, Report, Settings};
 use crate::status::Status;
 use crate::threads;
+use crate::timing;
 use crate::verify::Target;
 
 /// Its name among hooks, in the log and in the status.
@@ -28,9 +29,11 @@ pub struct Application {
 
 /// There was no set in time.
 #[derive(Debug, thiserror::Error)]
-#[error("the application was not started: no set within {} from {source_place}: {cause}", humantime::format_duration(*.timeout))]
+#[error("the application was not started: {what} within {} from {source_place}: {cause}", humantime::format_duration(*.timeout))]
 pub struct NotInTime {
     timeout: Duration,
+    /// What was missing.
+    what: &'static str,
     source_place: String,
     cause: String,
 }
@@ -105,9 +108,22 @@ impl Application {
 
     /// Why it was not started.
     pub(super) fn not_in_time(&self, source_place: String, status: &Status) -> NotInTime {
+        let now = timing::now();
+        let missing = status.tokens.iter().find(|token| !token.is_there(now));
+        if let Some(token) = missing.filter(|_| status.has_started(now)) {
+            let problem =
+                token.problem.as_ref().map_or("the agent has not given it", |it| &it.text);
+            let cause = format!("{} is missing: {problem}", token.file);
+            return NotInTime {
+                timeout: self.timeout,
+                what: "not every token",
+                source_place,
+                cause,
+            };
+        }
         let problem = status.problem.iter().flat_map(|problem| ["; ", problem]);
         let cause = [status.agent.as_str()].into_iter().chain(problem).collect();
-        NotInTime { timeout: self.timeout, source_place, cause }
+        NotInTime { timeout: self.timeout, what: "no set", source_place, cause }
     }
 }
 

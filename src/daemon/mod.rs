@@ -76,6 +76,11 @@ pub async fn run(
     let identity = state.clone();
     let (mut rotation, status) =
         Rotation::new(&config.rotation, opened, state, &watching, Arc::clone(&again), line)?;
+    // The application may need them as soon as it starts.
+    let first_tokens = match &application {
+        Some(_) => config.tokens.iter().flat_map(crate::tokens::Settings::files).count(),
+        None => 0,
+    };
     let tokens = config.tokens.map(|settings| {
         let (tokens, written) = Tokens::new(settings, identity, rotation.status(), &watching);
         rotation.follow_tokens(written);
@@ -120,7 +125,7 @@ pub async fn run(
                 alarm::at_the_end(&seen.borrow());
                 return ended;
             }
-            set = has_started(&mut starting) => {
+            set = has_started(&mut starting, first_tokens) => {
                 orders.tell_ready(&set);
                 starting = None;
             }
@@ -211,9 +216,15 @@ fn listening(
 }
 
 /// Waits once for a valid published set; returns its sum.
-async fn has_started(status: &mut Option<watch::Receiver<Status>>) -> SetSum {
+/// Waits until a valid set is published, and this many files of tokens are written.
+async fn has_started(status: &mut Option<watch::Receiver<Status>>, tokens: usize) -> SetSum {
+    let has_started = |status: &Status| {
+        let now = timing::now();
+        let there = status.tokens.iter().filter(|token| token.is_there(now)).count();
+        status.has_started(now) && there >= tokens
+    };
     if let Some(status) = status
-        && let Ok(status) = status.wait_for(|status| status.has_started(timing::now())).await
+        && let Ok(status) = status.wait_for(has_started).await
         && let Some(published) = &status.published
     {
         return *published.set.bytes();

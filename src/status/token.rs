@@ -48,6 +48,15 @@ impl TokenFile {
         self.audience.is_empty()
     }
 
+    /// Whether this process has got it from the agent, and it is valid.
+    #[must_use]
+    pub fn is_there(&self, now: SystemTime) -> bool {
+        if self.is_bundle() {
+            return self.keys.is_some();
+        }
+        self.renewal.is_some() && self.expires.is_some_and(|end| end > now)
+    }
+
     /// What is wrong at this time: the file is missing or changed, the token has expired, or its renewal is overdue. A renewal
     /// that has failed and has still time is none.
     #[must_use]

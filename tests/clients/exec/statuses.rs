@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use dev_agent::{Misbehaviour, Status};
 use test_support::{Directory, LIMIT, Program, Signal, eventually};
 
 use super::{Exec, PGSVID, application, count, daemon, event};
@@ -130,4 +131,21 @@ fn j05_what_pgsvid_cannot_do_gives_125() {
     let nowhere = Directory::new().join("nowhere").display().to_string();
     assert_eq!(run(&["--directory", &nowhere]), Some(125));
     eventually(LIMIT, "the first one goes on", || first.is_running());
+}
+
+#[test]
+fn j18_the_application_starts_once_its_token_is_there_and_the_token_is_of_this_start() {
+    let exec = Exec::new();
+    let token = exec.other.subdirectory("tokens").join("token");
+    exec.configure(&format!("[[jwt]]\naudience = 'api'\nfile = '{}'\n", token.display()));
+    let shows = ["/bin/sh", "-c", "cat \"$0\"", token.to_str().unwrap()];
+    let run = || {
+        let program = exec.start(&["--timeout", "4s"], &shows);
+        (program.wait_exit(LIMIT).code(), program.standard_output())
+    };
+    let (status, first) = run();
+    assert_eq!((status, first.split('.').count()), (Some(0), 3), "{first}");
+    // The token of an earlier start is no reason to go on without the agent's answer.
+    exec.agent.misbehave(Misbehaviour::RefuseJwt(Status::unavailable("on purpose")));
+    assert_eq!(run(), (Some(124), String::new()));
 }
