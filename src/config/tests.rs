@@ -377,7 +377,7 @@ fn a_file_with_every_default_says_the_same_as_one_without() {
     tables.entry("served").or_default().push(served.to_owned());
     let store = "name = \"a.p12\"\ncontent = \"pkcs12\"\npassword_file = \"/a\"\n";
     tables.entry("files.extra").or_default().push(store.to_owned());
-    let bundle = "file = \"/a\"\n";
+    let bundle = "file = \"/a/b\"\n";
     tables.entry("jwt_bundle").or_default().push(bundle.to_owned());
     let secret = "name = \"a\"\nnamespace = \"b\"\nfields = { \"c\" = \"chain\" }\n";
     tables.entry("secrets").or_default().push(secret.to_owned());

@@ -179,10 +179,14 @@ fn clear(within: &OwnedFd, name: &str, tries: &mut impl Iterator<Item = u32>) ->
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     loop {
         seam::step();
-        // What cannot be opened, such as a link, is no file of pgsvid's.
-        if let Ok(found) = rustix::fs::openat(within, name, flags, Mode::empty())
-            && !lock(within, name, &found)
-        {
+        let found = match rustix::fs::openat(within, name, flags, Mode::empty()) {
+            Ok(found) => Some(found),
+            // Another process may create it now.
+            Err(Errno::NOENT) => return Ok(()),
+            // What cannot be opened, such as a link, is no file of pgsvid's.
+            Err(_) => None,
+        };
+        if found.as_ref().is_some_and(|found| !lock(within, name, found)) {
             tries.next().ok_or(Errno::AGAIN)?;
             std::thread::sleep(LOOK_AGAIN);
             continue;
